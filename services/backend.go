@@ -1,0 +1,156 @@
+// Package services is the contract between the broker and the code that makes
+// one kind of resource, a backend. A backend is one folder below this package;
+// the suite in servicetest holds all of them to what is written here.
+package services
+
+import (
+	"context"
+)
+
+// Backend makes, changes and removes the resources of one kind.
+//
+// P is the plan's own configuration, I the user's parameters of an instance
+// and B the user's parameters of a binding. All three arrive decoded,
+// defaulted and validated.
+//
+// Every method converges: called again after success, after failure or after a
+// crash half-way, it leaves the same one result. Names of outside resources
+// derive from Instance.Name and Binding.Name alone, so a backend keeps no
+// state. The engine makes one call at a time for an instance's own verbs; Bind
+// and Unbind of different bindings of one instance run side by side, unless
+// the backend is a SerialBinder.
+//
+// A method neither loops nor sleeps to wait: it returns NotYet and is called
+// again. An error built by Rejected is final and shown to the user. Every other
+// error is retried until the operation's deadline. ctx ends after 30 s at the
+// latest.
+type Backend[P, I, B any] interface {
+	// Provision makes the instance's resources.
+	Provision(ctx context.Context, inst Instance[P, I]) error
+	// Update turns prev into next. It is called with the two exchanged to
+	// undo an update that failed half-way.
+	Update(ctx context.Context, prev, next Instance[P, I]) error
+	// Deprovision removes everything Provision and Bind made, data
+	// included. What is absent already is no error.
+	Deprovision(ctx context.Context, inst Instance[P, I]) error
+	// Bind makes a credential work that is this binding's alone, its
+	// secrets derived from the binding's seed, so that a repeated call makes
+	// the same credential.
+	Bind(ctx context.Context, inst Instance[P, I], b Binding[B]) (Credentials, error)
+	// Unbind makes the credential stop working, live sessions included, and
+	// leaves the instance's data and its other bindings alone. What is
+	// absent already is no error.
+	Unbind(ctx context.Context, inst Instance[P, I], b Binding[B]) error
+}
+
+// Instance is a service instance as a backend sees it.
+type Instance[P, I any] struct {
+	// ID is the platform's identifier: any non-empty string of at most 255
+	// characters. Never use it raw in a name; that is what Name is for.
+	ID string
+	// Name is the safe name derived from ID: 26 characters, [a-z2-7].
+	Name   string
+	Plan   P
+	Params I
+}
+
+// Binding is a service binding as a backend sees it.
+type Binding[B any] struct {
+	// ID is the platform's identifier; the remark at Instance.ID holds.
+	ID string
+	// Name is the safe name derived from the instance's and the binding's
+	// ID: 26 characters, [a-z2-7].
+	Name   string
+	Params B
+
+	// Seed is what the binding's secrets derive from. It is nil in Unbind:
+	// revoking needs no secret.
+	Seed *Seed
+}
+
+// Credentials is what an application needs to use an instance.
+type Credentials struct {
+	// Values is what the platform hands to the application, under the
+	// well-known keys of the Service Binding Specification where it has one:
+	// type, provider, host, port, uri, username, password, certificates.
+	// Values holds JSON's types only.
+	Values map[string]any
+	// Endpoints is where the application connects to (OSB, "Endpoint
+	// Object"); it holds nothing secret.
+	Endpoints []Endpoint
+}
+
+// Endpoint is a network address that an application connects to (OSB,
+// "Endpoint Object"). Ports are decimal numbers or ranges ("8080-8090") as
+// strings; Protocol is "tcp", "udp" or "all".
+type Endpoint struct {
+	Host     string   `json:"host"`
+	Ports    []string `json:"ports"`
+	Protocol string   `json:"protocol,omitempty"`
+}
+
+// What follows is optional: a backend has the method or has not.
+
+// Readier is a backend that can tell whether its server answers.
+type Readier interface {
+	// Ready returns nil when the server would accept work now.
+	Ready(ctx context.Context) error
+}
+
+// Lister is a backend that can tell what exists on its server, for finding
+// orphans.
+type Lister interface {
+	// List returns every instance and every binding that this backend made
+	// and that is still there, complete or not.
+	List(ctx context.Context) ([]Found, error)
+}
+
+// Found is a resource that exists on a backend's server.
+type Found struct {
+	// Instance is the Instance.Name that the resource belongs to; empty when
+	// only the binding's name can be told.
+	Instance string
+	// Binding is the Binding.Name; empty for the instance itself.
+	Binding string
+	// Resource is the name on the server, for the operator to look up.
+	Resource string
+}
+
+// UpdateChecker is a backend that can refuse an update before it is accepted.
+type UpdateChecker[P, I any] interface {
+	// CheckUpdate returns an error built by Rejected where next cannot be
+	// reached from prev. It makes no outside call.
+	CheckUpdate(prev, next Instance[P, I]) error
+}
+
+// InstanceChecker is a backend whose plans narrow what parameters may say
+// beyond what a schema can express.
+type InstanceChecker[P, I any] interface {
+	// CheckInstance returns an error built by Rejected where the plan does
+	// not allow the parameters. It makes no outside call.
+	CheckInstance(inst Instance[P, I]) error
+}
+
+// Keeper is a backend that has to look after what it made: to enforce limits
+// that its server does not know, or to keep spare resources ready.
+type Keeper[P, I any] interface {
+	// Keep is called every few seconds, by one replica at a time, and after a
+	// provision. plans are all plans of this backend; instances is a batch of
+	// those that are ready (it may be empty). It returns what each instance's
+	// user should know of it, by Instance.ID; an instance that is not named
+	// has nothing to tell. Operations on the same instances go on at the same
+	// time.
+	Keep(ctx context.Context, plans []P, instances []Instance[P, I]) (map[string]string, error)
+}
+
+// SerialBinder is a backend whose server can only be told of bindings by
+// read-modify-write of one list, so that the engine must run the binds and
+// unbinds of one instance one at a time.
+type SerialBinder interface {
+	SerialBinds() bool
+}
+
+// Closer is a backend that holds connections.
+type Closer interface {
+	Close() error
+}

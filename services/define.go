@@ -1,0 +1,104 @@
+package services
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+)
+
+// Schemas are a backend's JSON schemas (draft-04), written by hand as files.
+// The suite checks that their properties are those of the structs.
+type Schemas struct {
+	// InstanceCreate is for the parameters of provision.
+	InstanceCreate []byte
+	// InstanceUpdate is for the parameters of update; nil where nothing can
+	// be updated.
+	InstanceUpdate []byte
+	// BindingCreate is for the parameters of bind.
+	BindingCreate []byte
+}
+
+// Definition describes a backend with its types erased: what the catalog
+// checks and opens, and what a client needs to use its credentials.
+type Definition struct {
+	// Name is the backend's folder below services, such as
+	// "database/postgres"; its first part is the family.
+	Name string
+	// Schemas are as Define was given them.
+	Schemas Schemas
+	// CredentialType is the value of "type" in the credentials, such as
+	// "postgresql".
+	CredentialType string
+	// Dial uses credentials as an application would.
+	Dial Dialer
+
+	// CheckConfig says what is wrong with a backend's configuration, without
+	// an outside call.
+	CheckConfig func(config json.RawMessage) error
+	// CheckPlan says what is wrong with a plan's configuration.
+	CheckPlan func(plan json.RawMessage) error
+	// Open makes the backend. It makes no outside call that has to succeed:
+	// a server that is away shows in Ready and in the operations.
+	Open func(ctx context.Context, config json.RawMessage) (Driver, error)
+
+	// properties for the suite: JSON keys of the parameter structs.
+	instanceKeys, bindingKeys []string
+}
+
+// Parameters returns the JSON keys of the instance's and of the binding's
+// parameter structs, for comparing them with the schemas.
+func (d Definition) Parameters() (instance, binding []string) {
+	return d.instanceKeys, d.bindingKeys
+}
+
+// Client is what a Definition needs for using credentials.
+type Client struct {
+	// CredentialType is the value of "type" in the credentials.
+	CredentialType string
+	Dial           Dialer
+}
+
+// Dialer opens a session with nothing but what an application is given.
+type Dialer func(ctx context.Context, credentials map[string]any) (Session, error)
+
+// Session is an application's use of an instance.
+type Session interface {
+	// Write stores value under key: a row, a message, a record, an object.
+	Write(ctx context.Context, key, value string) error
+	// Read returns what was written under key, by this session or another of
+	// the same instance.
+	Read(ctx context.Context, key string) (string, error)
+	// Ping makes one round trip on the live session and fails once the
+	// session was cut.
+	Ping(ctx context.Context) error
+	Close() error
+}
+
+// Define erases the types of a backend, in this one place. C is the backend's
+// own configuration; see Backend for the others.
+func Define[C, P, I, B any](
+	name string, s Schemas, c Client,
+	open func(context.Context, C) (Backend[P, I, B], error),
+) Definition {
+	return Definition{
+		Name:           name,
+		Schemas:        s,
+		CredentialType: c.CredentialType,
+		Dial:           c.Dial,
+		CheckConfig:    func(raw json.RawMessage) error { _, err := Decode[C](raw); return err },
+		CheckPlan:      func(raw json.RawMessage) error { _, err := Decode[P](raw); return err },
+		Open: func(ctx context.Context, raw json.RawMessage) (Driver, error) {
+			config, err := Decode[C](raw)
+			if err != nil {
+				return nil, fmt.Errorf("configuration of %s: %w", name, err)
+			}
+			b, err := open(ctx, config)
+			if err != nil {
+				return nil, fmt.Errorf("open %s: %w", name, err)
+			}
+			return &driver[P, I, B]{b}, nil
+		},
+		instanceKeys: jsonKeys[I](),
+		bindingKeys:  jsonKeys[B](),
+	}
+}

@@ -1,0 +1,225 @@
+package services
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+)
+
+// RawInstance is an instance before its plan and parameters are decoded.
+type RawInstance struct {
+	ID     string
+	Plan   json.RawMessage
+	Params json.RawMessage
+}
+
+// RawBinding is a binding before its parameters are decoded. Seed is nil for
+// Unbind.
+type RawBinding struct {
+	ID     string
+	Params json.RawMessage
+	Seed   *Seed
+}
+
+// Driver is a Backend with its types erased; it is what the engine calls. The
+// contract of every method is Backend's. A method of an optional interface that
+// the backend has not does nothing.
+type Driver interface {
+	Provision(ctx context.Context, inst RawInstance) error
+	Update(ctx context.Context, prev, next RawInstance) error
+	Deprovision(ctx context.Context, inst RawInstance) error
+	Bind(ctx context.Context, inst RawInstance, b RawBinding) (Credentials, error)
+	Unbind(ctx context.Context, inst RawInstance, b RawBinding) error
+
+	// CheckInstance and CheckUpdate decode, and ask the backend where it is
+	// an InstanceChecker or UpdateChecker. Their errors are the user's to
+	// mend.
+	CheckInstance(inst RawInstance) error
+	CheckUpdate(prev, next RawInstance) error
+	CheckBinding(params json.RawMessage) error
+
+	Ready(ctx context.Context) error
+	// List returns what exists; ok is false where the backend cannot tell.
+	List(ctx context.Context) (found []Found, ok bool, err error)
+	// Keeps says whether Keep does anything.
+	Keeps() bool
+	Keep(ctx context.Context, plans []json.RawMessage, instances []RawInstance) (map[string]string, error)
+	SerialBinds() bool
+	Close() error
+}
+
+type driver[P, I, B any] struct{ backend Backend[P, I, B] }
+
+func (d *driver[P, I, B]) instance(raw RawInstance) (Instance[P, I], error) {
+	inst := Instance[P, I]{ID: raw.ID, Name: InstanceName(raw.ID)}
+	var err error
+	if inst.Plan, err = Decode[P](raw.Plan); err != nil {
+		return inst, fmt.Errorf("plan: %w", err)
+	}
+	if inst.Params, err = Decode[I](raw.Params); err != nil {
+		return inst, Rejected("parameters: %s", err)
+	}
+	return inst, nil
+}
+
+func (d *driver[P, I, B]) binding(inst RawInstance, raw RawBinding) (Binding[B], error) {
+	b := Binding[B]{ID: raw.ID, Name: BindingName(inst.ID, raw.ID), Seed: raw.Seed}
+	var err error
+	if b.Params, err = Decode[B](raw.Params); err != nil {
+		return b, Rejected("parameters: %s", err)
+	}
+	return b, nil
+}
+
+func (d *driver[P, I, B]) Provision(ctx context.Context, raw RawInstance) error {
+	inst, err := d.instance(raw)
+	if err != nil {
+		return err
+	}
+	return d.backend.Provision(ctx, inst)
+}
+
+func (d *driver[P, I, B]) Update(ctx context.Context, rawPrev, rawNext RawInstance) error {
+	prev, err := d.instance(rawPrev)
+	if err != nil {
+		return err
+	}
+	next, err := d.instance(rawNext)
+	if err != nil {
+		return err
+	}
+	return d.backend.Update(ctx, prev, next)
+}
+
+// What the rules of today no longer allow must still be removable: a plan or
+// parameters that do not decode are passed on as far as they do.
+func (d *driver[P, I, B]) Deprovision(ctx context.Context, raw RawInstance) error {
+	inst, _ := d.instance(raw)
+	return d.backend.Deprovision(ctx, inst)
+}
+
+func (d *driver[P, I, B]) Bind(ctx context.Context, rawInst RawInstance, rawBinding RawBinding) (Credentials, error) {
+	inst, err := d.instance(rawInst)
+	if err != nil {
+		return Credentials{}, err
+	}
+	b, err := d.binding(rawInst, rawBinding)
+	if err != nil {
+		return Credentials{}, err
+	}
+	return d.backend.Bind(ctx, inst, b)
+}
+
+func (d *driver[P, I, B]) Unbind(ctx context.Context, rawInst RawInstance, rawBinding RawBinding) error {
+	inst, _ := d.instance(rawInst)
+	b, _ := d.binding(rawInst, rawBinding)
+	return d.backend.Unbind(ctx, inst, b)
+}
+
+func (d *driver[P, I, B]) CheckInstance(raw RawInstance) error {
+	inst, err := d.instance(raw)
+	if err != nil {
+		return err
+	}
+	if c, ok := d.backend.(InstanceChecker[P, I]); ok {
+		return c.CheckInstance(inst)
+	}
+	return nil
+}
+
+func (d *driver[P, I, B]) CheckUpdate(rawPrev, rawNext RawInstance) error {
+	prev, err := d.instance(rawPrev)
+	if err != nil {
+		return err
+	}
+	next, err := d.instance(rawNext)
+	if err != nil {
+		return err
+	}
+	if c, ok := d.backend.(UpdateChecker[P, I]); ok {
+		return c.CheckUpdate(prev, next)
+	}
+	return nil
+}
+
+func (d *driver[P, I, B]) CheckBinding(params json.RawMessage) error {
+	if _, err := Decode[B](params); err != nil {
+		return Rejected("parameters: %s", err)
+	}
+	return nil
+}
+
+func (d *driver[P, I, B]) Ready(ctx context.Context) error {
+	if r, ok := d.backend.(Readier); ok {
+		return r.Ready(ctx)
+	}
+	return nil
+}
+
+func (d *driver[P, I, B]) List(ctx context.Context) ([]Found, bool, error) {
+	l, ok := d.backend.(Lister)
+	if !ok {
+		return nil, false, nil
+	}
+	found, err := l.List(ctx)
+	return found, true, err
+}
+
+func (d *driver[P, I, B]) Keeps() bool {
+	_, ok := d.backend.(Keeper[P, I])
+	return ok
+}
+
+func (d *driver[P, I, B]) Keep(ctx context.Context, rawPlans []json.RawMessage, raws []RawInstance) (map[string]string, error) {
+	k, ok := d.backend.(Keeper[P, I])
+	if !ok {
+		return nil, nil
+	}
+	plans := make([]P, 0, len(rawPlans))
+	for _, raw := range rawPlans {
+		p, err := Decode[P](raw)
+		if err != nil {
+			return nil, fmt.Errorf("plan: %w", err)
+		}
+		plans = append(plans, p)
+	}
+	instances := make([]Instance[P, I], 0, len(raws))
+	for _, raw := range raws {
+		inst, err := d.instance(raw)
+		if err != nil {
+			return nil, fmt.Errorf("instance %s: %w", raw.ID, err)
+		}
+		instances = append(instances, inst)
+	}
+	return k.Keep(ctx, plans, instances)
+}
+
+func (d *driver[P, I, B]) SerialBinds() bool {
+	s, ok := d.backend.(SerialBinder)
+	return ok && s.SerialBinds()
+}
+
+func (d *driver[P, I, B]) Close() error {
+	if c, ok := d.backend.(Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
+
+// jsonKeys returns the JSON names of T's fields.
+func jsonKeys[T any]() []string {
+	t := reflect.TypeFor[T]()
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	var keys []string
+	for _, f := range reflect.VisibleFields(t) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if f.IsExported() && name != "" && name != "-" {
+			keys = append(keys, name)
+		}
+	}
+	return keys
+}

@@ -1,0 +1,40 @@
+package services
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// NotYetError says that work goes on at the server.
+type NotYetError struct {
+	// After is when to call again.
+	After time.Duration
+	// Note is shown to the user as the operation's description.
+	Note string
+}
+
+func (e *NotYetError) Error() string { return e.Note }
+
+// NotYet makes the engine call again after the given time without counting an
+// attempt; note is shown to the user while the operation is in progress.
+func NotYet(after time.Duration, note string) error { return &NotYetError{After: after, Note: note} }
+
+// RejectedError says that the user asked for something that cannot be.
+type RejectedError struct{ Message string }
+
+func (e *RejectedError) Error() string { return e.Message }
+
+// Rejected builds the error for what is the user's to mend. It is never
+// retried. The message names the parameter and the rule and says what to do.
+func Rejected(format string, args ...any) error {
+	return &RejectedError{Message: fmt.Sprintf(format, args...)}
+}
+
+// IsRejected says whether err was built by Rejected, and returns its message.
+func IsRejected(err error) (string, bool) {
+	if r, ok := errors.AsType[*RejectedError](err); ok {
+		return r.Message, true
+	}
+	return "", false
+}
