@@ -1,0 +1,84 @@
+// Package broker holds the rules of the lifecycle, a file a verb. It knows
+// neither HTTP nor any backend: requests come in as brokerapi's types, work
+// goes out as durable operations.
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"time"
+
+	"code.cloudfoundry.org/brokerapi/v13/domain"
+
+	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/broker/operation"
+	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/credhub"
+	"github.com/chandler-broker/chandler/services"
+)
+
+// Options is what a Broker is made of; all of it is needed.
+type Options struct {
+	Catalog     *catalog.Catalog
+	Store       *store.Store
+	Engine      *operation.Engine
+	Credentials credhub.Store
+	Drivers     map[string]services.Driver
+	Logger      *slog.Logger
+	// AsyncWait is how long a request that allows asynchronous work waits for
+	// the operation before it answers 202.
+	AsyncWait time.Duration
+	// SyncWait is how long a request that does not allow it waits before the
+	// operation is cancelled. Platforms give up after 60 s.
+	SyncWait time.Duration
+}
+
+// Broker implements domain.ServiceBroker. Every error it returns is an *Error.
+// It is safe for concurrent use, and any number of them may work on one
+// database.
+type Broker struct {
+	Options
+}
+
+var _ domain.ServiceBroker = (*Broker)(nil)
+
+// New makes a Broker.
+func New(o Options) *Broker { return &Broker{o} }
+
+// Services returns the catalog (GET /v2/catalog). What brokerapi's types lack is
+// in the catalog's own JSON.
+func (b *Broker) Services(context.Context) ([]domain.Service, error) {
+	return b.Catalog.Domain(), nil
+}
+
+// InstanceDetails is what a fetch of an instance tells; brokerapi's type lacks
+// the maintenance information.
+type InstanceDetails struct {
+	domain.GetInstanceDetailsSpec
+	// MaintenanceVersion is the version the instance is on; empty where its
+	// plan has none.
+	MaintenanceVersion string
+}
+
+// Poll is what a poll of an operation tells; brokerapi's type lacks all but the
+// first two fields.
+type Poll struct {
+	domain.LastOperation
+	// RetryAfter is how long the platform should wait before it polls again;
+	// zero once the operation ended.
+	RetryAfter time.Duration
+	// InstanceUsable and UpdateRepeatable are nil where the specification
+	// wants them left out.
+	InstanceUsable, UpdateRepeatable *bool
+}
+
+// Rotation is a bind that replaces another binding of the same instance (OSB,
+// "Binding rotation"); brokerapi's BindDetails lacks the predecessor.
+type Rotation struct {
+	PredecessorID string
+	// ServiceID and PlanID may be empty: the body may carry the predecessor
+	// only.
+	ServiceID, PlanID string
+	RawContext        json.RawMessage
+}
