@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 )
 
 // Schemas are a backend's JSON schemas (draft-04), written by hand as files.
@@ -43,6 +44,14 @@ type Definition struct {
 
 	// properties for the suite: JSON keys of the parameter structs.
 	instanceKeys, bindingKeys []string
+	config, plan              reflect.Type
+}
+
+// ConfigTypes returns the types that the backend's and a plan's configuration
+// decode into. The catalog needs them for values that have no type of their own:
+// a variable of the environment is a number where a number is asked for.
+func (d Definition) ConfigTypes() (config, plan reflect.Type) {
+	return d.config, d.plan
 }
 
 // Parameters returns the JSON keys of the instance's and of the binding's
@@ -100,5 +109,7 @@ func Define[C, P, I, B any](
 		},
 		instanceKeys: jsonKeys[I](),
 		bindingKeys:  jsonKeys[B](),
+		config:       reflect.TypeFor[C](),
+		plan:         reflect.TypeFor[P](),
 	}
 }
