@@ -1,0 +1,79 @@
+// Package embeddedtest gives tests real servers: one of a kind for each test
+// process, started when the first test asks for it.
+package embeddedtest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/chandler-broker/chandler/embedded"
+)
+
+const timeout = time.Minute
+
+// shared is this test process's server: what all tests of a package share must
+// be reachable from each of them, and nothing hands it to them.
+var shared server
+
+// Postgres returns this test process's PostgreSQL server. Where PostgreSQL is
+// not installed the test is skipped, and fails when CI=true.
+func Postgres(t testing.TB) *embedded.Postgres {
+	t.Helper()
+	server, err := shared.get()
+	if errors.Is(err, embedded.ErrNoPostgres) && os.Getenv("CI") != "true" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return server
+}
+
+// Database makes a database for t alone on this test process's server, drops
+// it when t ends, and returns the superuser's connection string for it.
+func Database(t testing.TB) (url string) {
+	t.Helper()
+	server := Postgres(t)
+	name := "test_" + strings.ToLower(rand.Text())
+	administer(t, server, "CREATE DATABASE "+name+" TEMPLATE template0")
+	t.Cleanup(func() { administer(t, server, "DROP DATABASE "+name+" WITH (FORCE)") })
+	return server.URL(name)
+}
+
+func administer(t testing.TB, server *embedded.Postgres, statement string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), timeout) // t's own has ended in a cleanup
+	defer cancel()
+	conn, err := pgx.Connect(ctx, server.URL("postgres"))
+	if err != nil {
+		t.Fatalf("connect to the test server: %v", err)
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, statement); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+}
+
+// Main runs a package's tests, stops the server they used and removes its
+// folder:
+//
+//	func TestMain(m *testing.M) { embeddedtest.Main(m) }
+//
+// Without it the server still ends with the process, and the folder is removed
+// by the next test process that starts a server.
+func Main(m *testing.M) {
+	code := m.Run()
+	if err := shared.stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
