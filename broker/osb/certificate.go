@@ -1,0 +1,93 @@
+package osb
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+)
+
+// checkEvery is how often the files of a certificate are looked at, at most.
+const checkEvery = time.Second
+
+// Certificate is a TLS certificate in two files, which may be replaced while
+// the server runs: the next handshake shows the new one. It is safe for
+// concurrent use.
+type Certificate struct {
+	certFile, keyFile string
+	logger            *slog.Logger
+
+	mu      sync.Mutex
+	current *tls.Certificate
+	seen    [2]stamp // of the files that were read last, good or not
+	checked time.Time
+}
+
+// stamp tells one content of a file from the next.
+type stamp struct {
+	modified time.Time
+	size     int64
+}
+
+// NewCertificate reads a certificate and its key, PEM each. It fails where they
+// cannot be used.
+func NewCertificate(certFile, keyFile string, logger *slog.Logger) (*Certificate, error) {
+	c := &Certificate{certFile: certFile, keyFile: keyFile, logger: logger}
+	seen, err := c.stamps()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.load(); err != nil {
+		return nil, err
+	}
+	c.seen, c.checked = seen, time.Now()
+	return c, nil
+}
+
+// Get is for tls.Config.GetCertificate. Where new files are of no use, such as
+// a certificate whose key is yet to be written, it logs that and keeps the old
+// certificate until the files change again.
+func (c *Certificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.checked) < checkEvery {
+		return c.current, nil
+	}
+	c.checked = time.Now()
+	seen, err := c.stamps()
+	if err == nil && seen == c.seen {
+		return c.current, nil
+	}
+	if err == nil {
+		err = c.load()
+	}
+	if err == nil {
+		c.logger.Info("certificate reloaded", slog.String("file", c.certFile))
+	} else if seen != c.seen {
+		c.logger.Error("certificate not reloaded, the old one stays", slog.String("file", c.certFile), slog.String("error", err.Error()))
+	}
+	c.seen = seen
+	return c.current, nil
+}
+
+func (c *Certificate) load() error {
+	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	if err != nil {
+		return fmt.Errorf("certificate %s with key %s: %w", c.certFile, c.keyFile, err)
+	}
+	c.current = &pair
+	return nil
+}
+
+func (c *Certificate) stamps() (seen [2]stamp, err error) {
+	for i, file := range []string{c.certFile, c.keyFile} {
+		info, err := os.Stat(file)
+		if err != nil {
+			return [2]stamp{}, err
+		}
+		seen[i] = stamp{info.ModTime(), info.Size()}
+	}
+	return seen, nil
+}

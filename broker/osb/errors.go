@@ -1,0 +1,88 @@
+package osb
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/chandler-broker/chandler/broker"
+)
+
+// Error codes (OSB, "Service Broker Errors"). The platform acts on them, so no
+// other code may be sent.
+const (
+	asyncRequired           = "AsyncRequired"
+	concurrencyError        = "ConcurrencyError"
+	requiresApp             = "RequiresApp"
+	maintenanceInfoConflict = "MaintenanceInfoConflict"
+)
+
+// statuses is the one table from the broker's errors to HTTP. A failed create
+// must be a 5xx: nothing else makes platforms clean up after it.
+var statuses = [...]struct {
+	status int
+	code   string
+}{
+	broker.Internal:                {http.StatusInternalServerError, ""},
+	broker.Invalid:                 {http.StatusBadRequest, ""},
+	broker.NotFound:                {http.StatusNotFound, ""},
+	broker.Conflict:                {http.StatusConflict, ""},
+	broker.Gone:                    {http.StatusGone, ""},
+	broker.Concurrency:             {http.StatusUnprocessableEntity, concurrencyError},
+	broker.AsyncRequired:           {http.StatusUnprocessableEntity, asyncRequired},
+	broker.RequiresApp:             {http.StatusUnprocessableEntity, requiresApp},
+	broker.MaintenanceInfoConflict: {http.StatusUnprocessableEntity, maintenanceInfoConflict},
+	broker.Unsupported:             {http.StatusUnprocessableEntity, ""},
+	broker.Unavailable:             {http.StatusServiceUnavailable, ""},
+	broker.TimedOut:                {http.StatusGatewayTimeout, ""},
+	broker.Failed:                  {http.StatusInternalServerError, ""},
+}
+
+// problem is an answer that is an error (OSB, "Service Broker Errors").
+type problem struct {
+	status           int
+	Code             string `json:"error,omitempty"`
+	Description      string `json:"description,omitempty"`
+	InstanceUsable   *bool  `json:"instance_usable,omitempty"`
+	UpdateRepeatable *bool  `json:"update_repeatable,omitempty"`
+}
+
+func (p *problem) Error() string { return p.Description }
+
+// refuse makes the error of a request that does not get as far as the broker.
+func refuse(status int, description string) error {
+	return &problem{status: status, Description: description}
+}
+
+func invalid(description string) error { return refuse(http.StatusBadRequest, description) }
+
+// refuse answers with an error.
+func (x *exchange) refuse(r *http.Request, err error) {
+	p, ok := errors.AsType[*problem](err)
+	if !ok {
+		e := broker.AsError(err)
+		p = problemOf(e, r.Method, x)
+		if p.status >= http.StatusInternalServerError {
+			x.cause = e
+			if e.Cause != nil {
+				x.cause = e.Cause
+			}
+		}
+	}
+	_ = x.json(p.status, p) // strings and booleans always encode
+}
+
+func problemOf(e *broker.Error, method string, x *exchange) *problem {
+	row := statuses[e.Kind]
+	p := &problem{status: row.status, Code: row.code, Description: e.Description}
+	if e.Kind == broker.Internal {
+		p.Description = "the broker failed; its log says why under the request identity " + x.requestID
+	}
+	// Only these failures leave an instance about whose state there is a doubt.
+	if update := method == http.MethodPatch; update || method == http.MethodDelete && x.bindingID == "" {
+		p.InstanceUsable = e.InstanceUsable
+		if update {
+			p.UpdateRepeatable = e.UpdateRepeatable
+		}
+	}
+	return p
+}

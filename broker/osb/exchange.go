@@ -1,0 +1,115 @@
+package osb
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+)
+
+// exchange is one request's answer, and what its log line will tell.
+type exchange struct {
+	http.ResponseWriter
+	started     time.Time
+	route       string
+	requestID   string
+	platform    string
+	originating json.RawMessage
+	instanceID  string
+	bindingID   string
+	code        int   // of the answer; 0 until it was begun
+	cause       error // of a 5xx, for the log
+}
+
+func newExchange(w http.ResponseWriter, r *http.Request) *exchange {
+	x := &exchange{ResponseWriter: w, started: time.Now(), route: "unknown", requestID: requestIdentity(r)}
+	w.Header()[requestIdentityHeader] = []string{x.requestID}
+	return x
+}
+
+// Unwrap is for http.ResponseController.
+func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
+
+// WriteHeader remembers the status.
+func (x *exchange) WriteHeader(code int) {
+	x.code = code
+	x.ResponseWriter.WriteHeader(code)
+}
+
+// json writes an answer. The body holds credentials at times, so nothing on the
+// way may keep it.
+func (x *exchange) json(code int, body any) error {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false) // a URI's & stays readable for who calls by hand
+	if err := enc.Encode(body); err != nil {
+		return fmt.Errorf("encode the answer: %w", err)
+	}
+	h := x.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(out.Len()))
+	h.Set("Cache-Control", "no-store")
+	x.WriteHeader(code)
+	_, _ = x.Write(out.Bytes()) // a client that is gone is nobody to tell
+	return nil
+}
+
+// finish turns a panic into an answer, logs the exchange and reports it.
+func (a *api) finish(x *exchange, r *http.Request) {
+	cause := recover()
+	if cause != nil {
+		a.Logger.LogAttrs(r.Context(), slog.LevelError, "request panicked",
+			slog.String("request_id", x.requestID), slog.String("panic", fmt.Sprint(cause)), slog.String("stack", string(debug.Stack())))
+	}
+	begun := x.code != 0
+	if !begun {
+		x.refuse(r, fmt.Errorf("panic: %v", cause))
+	}
+	took := time.Since(x.started)
+	a.log(x, r, took)
+	if a.Observe != nil {
+		a.Observe(x.route, boundedMethod(r.Method), x.code, took)
+	}
+	if cause != nil && begun {
+		panic(http.ErrAbortHandler) // half an answer is out: only cutting the connection tells the client
+	}
+}
+
+func (a *api) log(x *exchange, r *http.Request, took time.Duration) {
+	level := slog.LevelInfo
+	if x.code >= http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	if !a.Logger.Enabled(r.Context(), level) {
+		return
+	}
+	attrs := append(make([]slog.Attr, 0, 9),
+		slog.String("route", x.route),
+		slog.String("method", r.Method),
+		slog.Int("code", x.code),
+		slog.Float64("duration_ms", float64(took.Microseconds())/1000),
+		slog.String("request_id", x.requestID),
+		slog.String("platform", x.platform))
+	if x.instanceID != "" {
+		attrs = append(attrs, slog.String("instance_id", x.instanceID))
+	}
+	if x.bindingID != "" {
+		attrs = append(attrs, slog.String("binding_id", x.bindingID))
+	}
+	if x.cause != nil {
+		attrs = append(attrs, slog.String("error", x.cause.Error()))
+	}
+	a.Logger.LogAttrs(r.Context(), level, "request answered", attrs...)
+}
+
+func boundedMethod(method string) string {
+	switch method {
+	case "GET", "HEAD", "PUT", "PATCH", "DELETE", "POST", "OPTIONS":
+		return method
+	}
+	return "other"
+}

@@ -1,0 +1,134 @@
+package osb
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxID is how many characters an ID may have.
+const maxID = 255
+
+// fields reads an object's members by their exact names (encoding/json would
+// take SERVICE_ID for service_id) and collects what is wrong with them, so that
+// the answer names every fault. Names that nobody asks for are ignored, as the
+// specification demands. null is the same as absent.
+type fields struct {
+	values map[string]json.RawMessage
+	path   string    // what stands before a name in a fault, such as "bind_resource."
+	faults *[]string // shared by an object and those within it
+}
+
+// newFields reads an object that checkObject accepted.
+func newFields(object json.RawMessage) *fields {
+	f := &fields{faults: new([]string)}
+	_ = json.Unmarshal(object, &f.values) // an object's members always fit a map of raw values
+	return f
+}
+
+// fault notes what is wrong with a member, once however often it is read.
+func (f *fields) fault(name, rule string) {
+	if text := f.path + name + ": " + rule; !slices.Contains(*f.faults, text) {
+		*f.faults = append(*f.faults, text)
+	}
+}
+
+// err returns all faults in one.
+func (f *fields) err() error {
+	if len(*f.faults) == 0 {
+		return nil
+	}
+	return invalid(strings.Join(*f.faults, "; "))
+}
+
+// text returns a string; empty where it is absent.
+func (f *fields) text(name string) string {
+	var value *string
+	raw := f.values[name]
+	if raw == nil {
+		return ""
+	}
+	if err := json.Unmarshal(raw, &value); err != nil {
+		f.fault(name, "must be a string, not "+kindOf(raw))
+	}
+	if value == nil {
+		return ""
+	}
+	if strings.ContainsRune(*value, 0) {
+		f.fault(name, "must not hold a NUL character")
+	}
+	return *value
+}
+
+// id returns an identifier; empty where it is absent.
+func (f *fields) id(name string) string {
+	value := f.text(name)
+	if utf8.RuneCountInString(value) > maxID {
+		f.fault(name, tooLong())
+	}
+	return value
+}
+
+// requiredID returns an identifier that must not be absent or empty.
+func (f *fields) requiredID(name string) string {
+	value := f.id(name)
+	if value == "" && !f.faulty(name) {
+		f.fault(name, "is required")
+	}
+	return value
+}
+
+// faulty says whether something else is wrong with the member.
+func (f *fields) faulty(name string) bool {
+	for _, known := range *f.faults {
+		if strings.HasPrefix(known, f.path+name+": ") {
+			return true
+		}
+	}
+	return false
+}
+
+// object returns an object as it was sent; nil where it is absent.
+func (f *fields) object(name string) json.RawMessage {
+	raw := f.values[name]
+	if raw == nil || string(raw) == "null" {
+		return nil
+	}
+	if raw[0] != '{' {
+		f.fault(name, "must be an object, not "+kindOf(raw))
+		return nil
+	}
+	return raw
+}
+
+// within returns the members of an object; ok is false where it is absent.
+func (f *fields) within(name string) (inner *fields, ok bool) {
+	raw := f.object(name)
+	inner = &fields{path: f.path + name + ".", faults: f.faults}
+	if raw == nil {
+		return inner, false
+	}
+	_ = json.Unmarshal(raw, &inner.values) // an object's members always fit a map of raw values
+	return inner, true
+}
+
+func tooLong() string { return fmt.Sprintf("has more than %d characters", maxID) }
+
+// kindOf names the type of a JSON value by its first byte.
+func kindOf(raw json.RawMessage) string {
+	switch raw[0] {
+	case '{':
+		return "an object"
+	case '[':
+		return "an array"
+	case '"':
+		return "a string"
+	case 't', 'f':
+		return "a boolean"
+	case 'n':
+		return "null"
+	}
+	return "a number"
+}

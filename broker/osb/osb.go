@@ -1,0 +1,105 @@
+// Package osb is the wire: the Open Service Broker API 2.17 over HTTP. It
+// decodes and checks the shape of requests, calls the broker, and turns results
+// and errors into answers; it holds no rule of the lifecycle.
+package osb
+
+import (
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"github.com/chandler-broker/chandler/broker"
+	"github.com/chandler-broker/chandler/broker/catalog"
+)
+
+// Options is what a Handler is made of; all but Observe is needed.
+type Options struct {
+	Broker  *broker.Broker
+	Catalog *catalog.Catalog
+	// Platforms are the clients that may call, each with the one or two
+	// passwords that are live.
+	Platforms []catalog.Platform
+	Logger    *slog.Logger
+	// RequireVersion refuses requests without X-Broker-API-Version with 412.
+	// A version that is sent and not supported is refused in any case.
+	RequireVersion bool
+	// Observe is told of every answer. The route is the path's pattern, or
+	// "unknown"; the method is one of HTTP's, or "other": both are of few
+	// values whatever clients send.
+	Observe func(route, method string, code int, took time.Duration)
+}
+
+type api struct {
+	Options
+	clients  credentials
+	document document
+	router   *mux.Router
+}
+
+// Handler serves the API's ten routes. Give it to the server directly or behind
+// a router that leaves paths as they are: http.ServeMux redirects those that
+// hold an ID such as "..".
+func Handler(o Options) http.Handler {
+	a := &api{
+		Options:  o,
+		clients:  digest(o.Platforms),
+		document: newDocument(o.Catalog),
+		router:   mux.NewRouter().UseEncodedPath().SkipClean(true),
+	}
+	a.routes()
+	return a
+}
+
+const (
+	instance = "/v2/service_instances/{instance_id}"
+	binding  = instance + "/service_bindings/{binding_id}"
+)
+
+func (a *api) routes() {
+	a.route("GET HEAD", "/v2/catalog", a.fetchCatalog)
+	a.route("PUT", instance, a.verb(a.provision))
+	a.route("GET", instance, a.verb(a.fetchInstance))
+	a.route("PATCH", instance, a.verb(a.update))
+	a.route("DELETE", instance, a.verb(a.deprovision))
+	a.route("GET", instance+"/last_operation", a.verb(a.pollInstance))
+	a.route("PUT", binding, a.verb(a.bind))
+	a.route("GET", binding, a.verb(a.fetchBinding))
+	a.route("DELETE", binding, a.verb(a.unbind))
+	a.route("GET", binding+"/last_operation", a.verb(a.pollBinding))
+
+	a.router.NotFoundHandler = a.admitted("unknown", notFound)
+	a.router.MethodNotAllowedHandler = a.admitted("unknown", a.methodNotAllowed)
+}
+
+func (a *api) route(methods, path string, h handler) {
+	a.router.Handle(path, a.admitted(path, h)).Methods(strings.Fields(methods)...)
+}
+
+// ServeHTTP answers one request, whatever happens, and logs it in one line.
+func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := newExchange(w, r)
+	defer a.finish(x, r)
+	a.router.ServeHTTP(x, r)
+}
+
+func notFound(*exchange, *http.Request) error {
+	return refuse(http.StatusNotFound, "no such path: the Open Service Broker API begins at /v2/catalog and /v2/service_instances/ID")
+}
+
+func (a *api) methodNotAllowed(x *exchange, r *http.Request) error {
+	var allowed []string
+	for _, method := range []string{"GET", "HEAD", "PUT", "PATCH", "DELETE"} {
+		other := *r
+		other.Method = method
+		var match mux.RouteMatch
+		if a.router.Match(&other, &match) && match.MatchErr == nil {
+			allowed = append(allowed, method)
+		}
+	}
+	allow := strings.Join(allowed, ", ")
+	x.Header().Set("Allow", allow)
+	return refuse(http.StatusMethodNotAllowed, "this path knows the methods "+allow+" only")
+}
