@@ -1,0 +1,197 @@
+package catalog
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// config returns a backend's or a plan's own configuration as JSON, and what
+// check says of it as faults. target is the type that check decodes into. Nil
+// is the empty configuration, which may be wrong as well; owner is where it
+// would be.
+func (c *checker) config(owner, n *node, target reflect.Type, check func(json.RawMessage) error) json.RawMessage {
+	if n == nil {
+		n = &node{kind: isMapping, line: owner.line, path: under(owner.path, "config")}
+	}
+	if n.kind != isMapping {
+		c.wrong(n, "must be a mapping, not %s", n.kind)
+		return nil
+	}
+	var b bytes.Buffer
+	c.encode(&b, n, target)
+	raw := json.RawMessage(b.Bytes())
+	if n.anyUnknown() {
+		return raw // what is missing is reported; what follows from it is noise
+	}
+	if err := check(raw); err != nil {
+		for _, e := range flatten(err) {
+			c.configFault(n, e.Error())
+		}
+	}
+	return raw
+}
+
+// encode writes a node as JSON. A variable that stands alone becomes a number,
+// true or false where t asks for that.
+func (c *checker) encode(b *bytes.Buffer, n *node, t reflect.Type) {
+	switch n.kind {
+	case isMapping:
+		b.WriteByte('{')
+		for i, key := range n.keys {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			b.Write(jsonText(key))
+			b.WriteByte(':')
+			c.encode(b, n.items[i], fieldType(t, key))
+		}
+		b.WriteByte('}')
+	case isList:
+		b.WriteByte('[')
+		for i, item := range n.items {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			c.encode(b, item, elementType(t))
+		}
+		b.WriteByte(']')
+	default:
+		b.Write(c.scalarJSON(n, t))
+	}
+}
+
+func (c *checker) scalarJSON(n *node, t reflect.Type) []byte {
+	switch {
+	case n.kind == isNothing:
+		return []byte("null")
+	case n.kind == isFlag:
+		return []byte(strings.ToLower(n.text))
+	case n.kind == isNumber:
+		return c.number(n)
+	case n.lone && wantsFlag(t):
+		if v, ok := parseFlag(n.text); ok {
+			return strconv.AppendBool(nil, v)
+		}
+	case n.lone && wantsNumber(t) && isJSONNumber(n.text):
+		return []byte(n.text)
+	}
+	return jsonText(n.text)
+}
+
+// number writes YAML's numbers, which have more forms than JSON's.
+func (c *checker) number(n *node) []byte {
+	if isJSONNumber(n.text) {
+		return []byte(n.text)
+	}
+	var value any
+	y := yaml.Node{Kind: yaml.ScalarNode, Value: n.text}
+	if err := y.Decode(&value); err == nil {
+		if text, err := json.Marshal(value); err == nil {
+			return text
+		}
+	}
+	c.wrong(n, "%s is no number that JSON can express", show(n)) // .inf, .nan
+	n.unknown = true
+	return []byte("0")
+}
+
+func isJSONNumber(text string) bool {
+	if text == "" || text[0] != '-' && (text[0] < '0' || text[0] > '9') {
+		return false
+	}
+	return json.Valid([]byte(text))
+}
+
+func jsonText(s string) []byte {
+	text, _ := json.Marshal(s) // a string always has a JSON form
+	return text
+}
+
+func indirect(t reflect.Type) reflect.Type {
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t
+}
+
+// fieldType returns the type of what decodes from the JSON key; nil where that
+// cannot be told.
+func fieldType(t reflect.Type, key string) reflect.Type {
+	t = indirect(t)
+	switch {
+	case t == nil:
+	case t.Kind() == reflect.Map:
+		return t.Elem()
+	case t.Kind() == reflect.Struct:
+		for _, f := range reflect.VisibleFields(t) {
+			if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); f.IsExported() && name == key {
+				return f.Type
+			}
+		}
+	}
+	return nil
+}
+
+func elementType(t reflect.Type) reflect.Type {
+	t = indirect(t)
+	if t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) {
+		return t.Elem()
+	}
+	return nil
+}
+
+// decodesItself says whether the type reads JSON in its own way, whatever kind
+// it is: a duration that is written "30s".
+func decodesItself(t reflect.Type) bool {
+	return reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]())
+}
+
+func wantsFlag(t reflect.Type) bool {
+	t = indirect(t)
+	return t != nil && t.Kind() == reflect.Bool && !decodesItself(t)
+}
+
+func wantsNumber(t reflect.Type) bool {
+	t = indirect(t)
+	return t != nil && t.Kind() >= reflect.Int && t.Kind() <= reflect.Float64 && !decodesItself(t)
+}
+
+// flatten returns the errors that errors.Join joined.
+func flatten(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // a join below a wrapping is one error
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, e := range joined.Unwrap() {
+		all = append(all, flatten(e)...)
+	}
+	return all
+}
+
+var keyAndMessage = regexp.MustCompile(`(?s)^([A-Za-z0-9_-]+(?:\[\d+\]|\.[A-Za-z0-9_-]+)*): (.*)$`)
+
+// configFault reports an error of a backend's check at the key that it names.
+func (c *checker) configFault(n *node, text string) {
+	text = strings.ReplaceAll(conceal(text, n), "\n", "; ")
+	place := &node{line: n.line, path: n.path}
+	if m := keyAndMessage.FindStringSubmatch(text); m != nil {
+		text = m[2]
+		place.path = under(n.path, m[1])
+		if !plainKey.MatchString(m[1]) {
+			place.path = n.path + "." + m[1]
+		}
+		n.walk(func(below *node) {
+			if below.path == place.path {
+				place = below
+			}
+		})
+	}
+	c.add(place.line, place.path, "%s", text)
+}

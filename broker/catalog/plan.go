@@ -1,0 +1,72 @@
+package catalog
+
+import (
+	"encoding/json"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// DefaultMaximumPollingDuration is how long an operation of a plan may take
+// where the plan does not say.
+const DefaultMaximumPollingDuration = time.Hour
+
+const instancePlaceholder = "{instance_id}"
+
+// Plan is a service plan (OSB 2.17, "Service Plan Object") and what the broker
+// needs to know to serve it.
+type Plan struct {
+	ID, Name string
+	Service  *Service
+	// Backend is the name of the backend that makes the plan's instances.
+	Backend string
+	// Family is the first part of the name of the backend's definition:
+	// database, queue, dns, filesystem, function.
+	Family string
+	// Config is the plan's configuration in its backend's own keys.
+	Config json.RawMessage
+
+	Bindable   bool
+	Rotatable  bool
+	Updateable bool
+	// RequiresApp refuses bindings without an application, with RequiresApp.
+	RequiresApp bool
+	// RequiresAsync refuses requests without accepts_incomplete, with
+	// AsyncRequired.
+	RequiresAsync bool
+	// Cascade makes a deprovision remove live bindings instead of refusing.
+	Cascade bool
+	// Endpoints puts endpoints into the answers to binds. It is off by
+	// default: there is a client for Kubernetes that fails on them.
+	Endpoints bool
+	// DashboardURL is the template that Dashboard fills; empty for none.
+	DashboardURL string
+	// MaximumPollingDuration is how long an operation may take. It is
+	// advertised where the file says it.
+	MaximumPollingDuration time.Duration
+	// MaintenanceVersion is the semantic version that new instances are on;
+	// empty where the plan has no maintenance information.
+	MaintenanceVersion, MaintenanceDescription string
+
+	create, update, bind *parameterSchema
+}
+
+// Dashboard returns the URL of the instance's dashboard; empty where the plan
+// has none.
+func (p *Plan) Dashboard(instanceID string) string {
+	// A query's escaping is valid in a path too, once the space is no plus
+	// sign, and an ID cannot leave its place in either.
+	escaped := strings.ReplaceAll(url.QueryEscape(instanceID), "+", "%20")
+	return strings.ReplaceAll(p.DashboardURL, instancePlaceholder, escaped)
+}
+
+// CheckCreate says what is wrong with the parameters of a provision: all faults
+// together, each naming the parameter and the rule. Nil, null and the empty
+// object are no parameters.
+func (p *Plan) CheckCreate(params json.RawMessage) error { return p.create.check(params) }
+
+// CheckUpdate says what is wrong with the parameters of an update.
+func (p *Plan) CheckUpdate(params json.RawMessage) error { return p.update.check(params) }
+
+// CheckBind says what is wrong with the parameters of a bind.
+func (p *Plan) CheckBind(params json.RawMessage) error { return p.bind.check(params) }

@@ -1,0 +1,214 @@
+package catalog
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/big"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+)
+
+// mostChoices is how many allowed values a message lists.
+const mostChoices = 100
+
+// renderer words the validator's findings for the user. The library's own
+// wording quotes what was sent, which may be long or secret; this never does.
+type renderer struct {
+	schema any
+	value  any
+}
+
+// render returns the complaints of a finding: "parameters.role: must be …".
+func (r renderer) render(e *jsonschema.ValidationError) []string {
+	path := r.path(e.InstanceLocation)
+	switch k := e.ErrorKind.(type) {
+	case *kind.AnyOf, *kind.OneOf:
+		return []string{path + ": " + r.alternatives(e)}
+	case *kind.AdditionalProperties:
+		return r.unknownParameters(e, path, k.Properties)
+	case *kind.Required:
+		complaints := make([]string, 0, len(k.Missing))
+		for _, name := range k.Missing {
+			complaints = append(complaints, under(path, name)+": is missing, and must be there")
+		}
+		return complaints
+	}
+	if len(e.Causes) > 0 {
+		var complaints []string
+		for _, cause := range e.Causes {
+			complaints = append(complaints, r.render(cause)...)
+		}
+		return complaints
+	}
+	return []string{path + ": " + rule(e.ErrorKind)}
+}
+
+// alternatives words a choice between schemas none of which fits.
+func (r renderer) alternatives(e *jsonschema.ValidationError) string {
+	if one, ok := e.ErrorKind.(*kind.OneOf); ok && len(one.Subschemas) > 0 {
+		return "fits more than one of the forms that exclude each other"
+	}
+	var forms []string
+	for _, cause := range e.Causes {
+		forms = append(forms, "("+shorten(r.render(cause))+")")
+	}
+	return "fits none of the allowed forms: " + strings.Join(forms, " or ")
+}
+
+func (r renderer) unknownParameters(e *jsonschema.ValidationError, path string, names []string) []string {
+	known := "this plan knows none here"
+	if names := r.known(e.SchemaURL); len(names) > 0 {
+		known = "this plan knows " + list(names)
+	}
+	complaints := make([]string, 0, len(names))
+	for _, name := range names {
+		complaints = append(complaints, under(path, name)+": no such parameter; "+known)
+	}
+	return complaints
+}
+
+// known returns the names of the properties of the schema at an address, whose
+// fragment is a JSON pointer (RFC 6901).
+func (r renderer) known(address string) []string {
+	_, fragment, _ := strings.Cut(address, "#")
+	at := r.schema
+	for _, token := range strings.Split(fragment, "/")[1:] {
+		if plain, err := url.PathUnescape(token); err == nil {
+			token = plain
+		}
+		token = strings.ReplaceAll(strings.ReplaceAll(token, "~1", "/"), "~0", "~")
+		at = child(at, token)
+	}
+	properties, _ := child(at, "properties").(map[string]any)
+	return slices.Sorted(maps.Keys(properties))
+}
+
+func child(value any, token string) any {
+	switch v := value.(type) {
+	case map[string]any:
+		return v[token]
+	case []any:
+		if i, err := strconv.Atoi(token); err == nil && i >= 0 && i < len(v) {
+			return v[i]
+		}
+	}
+	return nil
+}
+
+// path words the place of a finding: parameters.extensions[0].
+func (r renderer) path(location []string) string {
+	path, value := "parameters", r.value
+	for _, token := range location {
+		if _, isArray := value.([]any); isArray {
+			path += "[" + token + "]"
+		} else {
+			path = under(path, token)
+		}
+		value = child(value, token)
+	}
+	return path
+}
+
+// rule words what a value breaks.
+func rule(k jsonschema.ErrorKind) string {
+	switch k := k.(type) {
+	case *kind.Type:
+		return wrongType(k)
+	case *kind.Enum:
+		return choices(k.Want)
+	case *kind.Pattern:
+		return "must match the regular expression " + k.Want
+	case *kind.Format:
+		return "must have the format " + k.Want
+	case *kind.Not:
+		return "has a form that is excluded"
+	case *kind.Dependency:
+		return fmt.Sprintf("%s must be there too, because %s is", list(k.Missing), k.Prop)
+	case *kind.UniqueItems:
+		return fmt.Sprintf("items %d and %d are equal; each must be there once", k.Duplicates[0], k.Duplicates[1])
+	case *kind.AdditionalItems:
+		return fmt.Sprintf("has %d item(s) too many", k.Count)
+	}
+	if text := numberRule(k); text != "" {
+		return text
+	}
+	if text := sizeRule(k); text != "" {
+		return text
+	}
+	return "breaks the rule " + strings.Join(k.KeywordPath(), ".") + " of the plan's schema"
+}
+
+func numberRule(k jsonschema.ErrorKind) string {
+	switch k := k.(type) {
+	case *kind.Minimum:
+		return "must be at least " + number(k.Want)
+	case *kind.Maximum:
+		return "must be at most " + number(k.Want)
+	case *kind.ExclusiveMinimum:
+		return "must be greater than " + number(k.Want)
+	case *kind.ExclusiveMaximum:
+		return "must be less than " + number(k.Want)
+	case *kind.MultipleOf:
+		return "must be a multiple of " + number(k.Want)
+	}
+	return ""
+}
+
+func sizeRule(k jsonschema.ErrorKind) string {
+	switch k := k.(type) {
+	case *kind.MinLength:
+		return fmt.Sprintf("must have at least %d character(s)", k.Want)
+	case *kind.MaxLength:
+		return fmt.Sprintf("must have at most %d character(s)", k.Want)
+	case *kind.MinItems:
+		return fmt.Sprintf("must have at least %d item(s)", k.Want)
+	case *kind.MaxItems:
+		return fmt.Sprintf("must have at most %d item(s)", k.Want)
+	case *kind.MinProperties:
+		return fmt.Sprintf("must have at least %d member(s)", k.Want)
+	case *kind.MaxProperties:
+		return fmt.Sprintf("must have at most %d member(s)", k.Want)
+	}
+	return ""
+}
+
+func wrongType(k *kind.Type) string {
+	want := make([]string, len(k.Want))
+	for i, t := range k.Want {
+		want[i] = article(t)
+	}
+	if k.Got == "number" && slices.Contains(k.Want, "integer") {
+		return "must be " + strings.Join(want, " or ") + ", without a fraction"
+	}
+	return "must be " + strings.Join(want, " or ") + ", not " + article(k.Got)
+}
+
+func choices(allowed []any) string {
+	more := ""
+	if n := len(allowed); n > mostChoices {
+		allowed, more = allowed[:mostChoices], fmt.Sprintf(" and %d more", n-mostChoices)
+	}
+	words := make([]string, len(allowed))
+	for i, value := range allowed {
+		text, _ := json.Marshal(value) // it came from JSON
+		words[i] = string(text)
+	}
+	if len(words) == 1 {
+		return "must be " + words[0]
+	}
+	return "must be one of " + strings.Join(words, ", ") + more
+}
+
+// number writes a bound of the schema as it was written there.
+func number(r *big.Rat) string {
+	if r.IsInt() {
+		return r.Num().String()
+	}
+	return strings.TrimRight(r.FloatString(6), "0")
+}

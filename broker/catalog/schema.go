@@ -1,0 +1,136 @@
+package catalog
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+const (
+	// draft4 is the one dialect that every platform accepts.
+	draft4 = "http://json-schema.org/draft-04/schema#"
+	// longestSchema is the specification's 64 kB (OSB 2.17, "Schemas Object").
+	longestSchema = 64 * 1024
+
+	schemaAddress = "schema:///parameters"
+)
+
+// planSchemas are the schemas of a backend's plans; nil takes no parameters.
+type planSchemas struct {
+	create, update, bind *parameterSchema
+}
+
+// parameterSchema checks the parameters of one verb.
+type parameterSchema struct {
+	raw      json.RawMessage
+	document any // raw, decoded
+	compiled *jsonschema.Schema
+}
+
+func (s *parameterSchema) wire() *wireParameters {
+	if s == nil {
+		return nil
+	}
+	return &wireParameters{Parameters: s.raw}
+}
+
+// planSchemas compiles a backend's schemas. They are part of the backend's code:
+// a fault in one is its author's to mend, and is reported where the file asks
+// for the backend.
+func (c *checker) planSchemas(n *node, def services.Definition) planSchemas {
+	var set planSchemas
+	for _, s := range []struct {
+		name   string
+		source []byte
+		into   **parameterSchema
+	}{
+		{"service_instance.create", def.Schemas.InstanceCreate, &set.create},
+		{"service_instance.update", def.Schemas.InstanceUpdate, &set.update},
+		{"service_binding.create", def.Schemas.BindingCreate, &set.bind},
+	} {
+		if s.source == nil {
+			continue
+		}
+		compiled, err := compileSchema(s.source)
+		if err != nil {
+			c.add(n.line, n.path, "the schema %s of the backend %s: %s; mend it in the backend's folder",
+				s.name, def.Name, strings.ReplaceAll(err.Error(), "\n", "; "))
+			continue
+		}
+		*s.into = compiled
+	}
+	return set
+}
+
+// compileSchema checks a schema as strictly as the strictest platform does (OSB
+// 2.17, "Input Parameters Schema Object").
+func compileSchema(source []byte) (*parameterSchema, error) {
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, source); err != nil {
+		return nil, fmt.Errorf("it is not valid JSON: %w", err)
+	}
+	if compact.Len() > longestSchema {
+		return nil, fmt.Errorf("it has %d bytes; a schema has %d at most", compact.Len(), longestSchema)
+	}
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(compact.Bytes()))
+	if err != nil {
+		return nil, fmt.Errorf("it is not valid JSON: %w", err)
+	}
+	top, ok := document.(map[string]any)
+	if !ok || top["$schema"] != draft4 {
+		return nil, fmt.Errorf("it must be an object with $schema %q", draft4)
+	}
+	if ref, ok := externalReference(document); ok {
+		return nil, fmt.Errorf("the $ref %s leaves the schema; only references beginning with # work", quote(ref))
+	}
+	compiled, err := compile(document)
+	if err != nil {
+		return nil, err
+	}
+	return &parameterSchema{raw: compact.Bytes(), document: document, compiled: compiled}, nil
+}
+
+func compile(document any) (*jsonschema.Schema, error) {
+	compiler := jsonschema.NewCompiler()
+	compiler.DefaultDraft(jsonschema.Draft4)
+	compiler.UseLoader(noLoader{})
+	if err := compiler.AddResource(schemaAddress, document); err != nil {
+		return nil, err
+	}
+	return compiler.Compile(schemaAddress)
+}
+
+// noLoader keeps the compiler from reading files or the network.
+type noLoader struct{}
+
+func (noLoader) Load(string) (any, error) {
+	return nil, errors.New("a schema must not refer to anything outside itself")
+}
+
+// externalReference returns a $ref that points outside the schema.
+func externalReference(value any) (string, bool) {
+	switch v := value.(type) {
+	case map[string]any:
+		if ref, ok := v["$ref"].(string); ok && !strings.HasPrefix(ref, "#") {
+			return ref, true
+		}
+		for _, member := range v {
+			if ref, ok := externalReference(member); ok {
+				return ref, true
+			}
+		}
+	case []any:
+		for _, item := range v {
+			if ref, ok := externalReference(item); ok {
+				return ref, true
+			}
+		}
+	}
+	return "", false
+}
