@@ -39,12 +39,22 @@ type Options struct {
 // database.
 type Broker struct {
 	Options
+	draining context.Context
+	drain    context.CancelFunc
 }
 
 var _ domain.ServiceBroker = (*Broker)(nil)
 
 // New makes a Broker.
-func New(o Options) *Broker { return &Broker{o} }
+func New(o Options) *Broker {
+	b := &Broker{Options: o}
+	b.draining, b.drain = context.WithCancel(context.Background())
+	return b
+}
+
+// Drain makes requests that allow asynchronous work be answered at once, before
+// the process ends.
+func (b *Broker) Drain() { b.drain() }
 
 // Services returns the catalog (GET /v2/catalog). What brokerapi's types lack is
 // in the catalog's own JSON.

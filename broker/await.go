@@ -1,0 +1,86 @@
+package broker
+
+import (
+	"context"
+	"errors"
+
+	"github.com/chandler-broker/chandler/broker/store"
+)
+
+// await waits for an operation on behalf of a client. It returns nil when the
+// operation succeeded, errPending when the client shall poll, and else why it
+// failed. A client that cannot poll waits longer, and a create or update that
+// takes longer still is cancelled and undone.
+func (b *Broker) await(ctx context.Context, op store.Operation, async bool) error {
+	limit, waiting := b.SyncWait, ctx
+	if async {
+		var stop context.CancelFunc
+		limit = b.AsyncWait
+		waiting, stop = context.WithCancel(ctx)
+		defer stop()
+		defer context.AfterFunc(b.draining, stop)()
+	}
+	op, err := b.Engine.Wait(waiting, op.ID, limit)
+	if err != nil && async && b.draining.Err() != nil {
+		return errPending
+	}
+	if err != nil {
+		return stateError("wait for the operation", err)
+	}
+	switch {
+	case op.State == store.Succeeded:
+		return nil
+	case op.State == store.Failed:
+		return failure(op)
+	case async:
+		return errPending
+	}
+	return b.giveUp(ctx, op)
+}
+
+// errPending says that the operation goes on.
+var errPending = errors.New("the operation is in progress")
+
+func (b *Broker) giveUp(ctx context.Context, op store.Operation) error {
+	if op.Kind == store.Deprovision || op.Kind == store.Unbind {
+		return fail(TimedOut, "the deletion goes on; repeat the request to wait for it, or allow accepts_incomplete=true and poll last_operation")
+	}
+	const description = "cancelled: it did not end while the client waited"
+	if err := b.Engine.Cancel(ctx, op.ID, description); err != nil {
+		return stateError("cancel the operation", err)
+	}
+	return fail(TimedOut, "not done within %s; it is cancelled and undone. Allow accepts_incomplete=true for what takes longer", b.SyncWait)
+}
+
+// failure is the answer to a request whose operation failed.
+func failure(op store.Operation) error {
+	e := &Error{Kind: Failed, Description: op.Description}
+	switch {
+	case op.Outcome == store.Rejected && op.Usable:
+		// Nothing was left behind, so that this may be the user's error.
+		e.Kind = Invalid
+		if op.Kind == store.Update || op.Kind == store.Deprovision || op.Kind == store.Unbind {
+			e.Kind = Unsupported
+		}
+	case op.Outcome == store.Superseded:
+		e.Kind = Concurrency
+	}
+	e.InstanceUsable, e.UpdateRepeatable = consequences(op)
+	return e
+}
+
+// consequences are the two fields that the specification adds to failed
+// updates and deprovisions.
+func consequences(op store.Operation) (usable, repeatable *bool) {
+	if op.State != store.Failed || op.BindingID != "" {
+		return nil, nil
+	}
+	switch op.Kind {
+	case store.Update:
+		again := op.Outcome != store.Rejected
+		return &op.Usable, &again
+	case store.Deprovision:
+		return &op.Usable, nil
+	}
+	return nil, nil
+}

@@ -1,0 +1,301 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"code.cloudfoundry.org/brokerapi/v13/domain"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/credhub"
+)
+
+// Bind makes a credential
+// (PUT /v2/service_instances/:instance_id/service_bindings/:binding_id).
+func (b *Broker) Bind(ctx context.Context, instanceID, bindingID string, d domain.BindDetails, async bool) (domain.Binding, error) {
+	want, err := wantedBinding(ctx, instanceID, bindingID, d)
+	if err != nil {
+		return domain.Binding{}, err
+	}
+	if _, err := b.plan(d.ServiceID, d.PlanID); err != nil {
+		return domain.Binding{}, err
+	}
+	return b.bind(ctx, async, func(context.Context, store.DBTX) (store.Binding, error) { return want, nil })
+}
+
+// Rotate makes a credential that replaces another binding's, with the same
+// parameters; both work until the predecessor is unbound (OSB, "Binding
+// Rotation").
+func (b *Broker) Rotate(ctx context.Context, instanceID, bindingID string, r Rotation, async bool) (domain.Binding, error) {
+	return b.bind(ctx, async, func(ctx context.Context, db store.DBTX) (store.Binding, error) {
+		old, err := b.Store.Binding(ctx, db, r.PredecessorID)
+		if store.NotFound(err) || err == nil && (old.InstanceID != instanceID || old.Platform != CallerFrom(ctx).Platform || old.Status != store.Ready) {
+			return old, fail(Invalid, "predecessor_binding_id: the instance has no live binding with this id")
+		} else if err != nil {
+			return old, err
+		}
+		if r.ServiceID != "" && r.ServiceID != old.ServiceID {
+			return old, fail(Invalid, "service_id: the predecessor is of another service")
+		}
+		if r.PlanID != "" { // the instance's plan may have changed since
+			old.PlanID = r.PlanID
+		}
+		if plan, err := b.plan(old.ServiceID, old.PlanID); err != nil {
+			return old, err
+		} else if !plan.Rotatable {
+			return old, fail(Invalid, "predecessor_binding_id: bindings of plan %q cannot be rotated", plan.Name)
+		}
+		old.ID, old.PredecessorID = bindingID, r.PredecessorID
+		if len(r.RawContext) > 0 {
+			if old.Context, err = object(r.RawContext); err != nil {
+				return old, fail(Invalid, "context: must be a JSON object")
+			}
+		}
+		return old, nil
+	})
+}
+
+// bind is Bind and Rotate once it is known where the wanted binding comes from.
+func (b *Broker) bind(ctx context.Context, async bool, wanted func(context.Context, store.DBTX) (store.Binding, error)) (domain.Binding, error) {
+	// A binding that is there already is answered without a transaction: some
+	// platforms repeat the request at every reconcile.
+	want, have, err := b.bound(ctx, wanted)
+	if err != nil {
+		return domain.Binding{}, stateError("look for the binding", err)
+	}
+	if have != nil {
+		return b.answer(ctx, *have, true)
+	}
+	var op *store.Operation
+	exists := false
+	err = b.Store.InTx(ctx, func(tx pgx.Tx) (err error) {
+		op, exists, err = b.acceptBind(ctx, tx, want, async)
+		return err
+	})
+	if err != nil {
+		return domain.Binding{}, stateError("accept the bind", err)
+	}
+	if op != nil {
+		err = b.await(ctx, *op, async)
+		if errors.Is(err, errPending) {
+			return domain.Binding{IsAsync: true, OperationData: op.ID}, nil
+		} else if err != nil {
+			return domain.Binding{}, err
+		}
+	}
+	made, err := b.Store.Binding(ctx, b.Store.Pool, want.ID)
+	if err != nil {
+		return domain.Binding{}, stateError("read the binding", err)
+	}
+	return b.answer(ctx, made, exists)
+}
+
+// bound returns the wanted binding, and the one that is there where it is ready
+// and the same.
+func (b *Broker) bound(ctx context.Context, wanted func(context.Context, store.DBTX) (store.Binding, error)) (store.Binding, *store.Binding, error) {
+	want, err := wanted(ctx, b.Store.Pool)
+	if err != nil {
+		return want, nil, err
+	}
+	have, err := b.Store.Binding(ctx, b.Store.Pool, want.ID)
+	if err != nil && !store.NotFound(err) {
+		return want, nil, err
+	}
+	if err != nil || have.Status != store.Ready || bindingDifference(have, want) != "" {
+		return want, nil, nil
+	}
+	u, err := b.unfinished(ctx, b.Store.Pool, want.InstanceID)
+	if err != nil || u.of(want.ID) != nil {
+		return want, nil, err
+	}
+	return want, &have, nil
+}
+
+// wantedBinding makes the row of a request.
+func wantedBinding(ctx context.Context, instanceID, bindingID string, d domain.BindDetails) (store.Binding, error) {
+	want := store.Binding{
+		ID: bindingID, InstanceID: instanceID, Platform: CallerFrom(ctx).Platform,
+		ServiceID: d.ServiceID, PlanID: d.PlanID, AppID: d.AppGUID,
+	}
+	resource := domain.BindResource{}
+	if d.BindResource != nil {
+		resource = *d.BindResource
+	}
+	if want.AppID == "" {
+		want.AppID = resource.AppGuid
+	}
+	resource.AppGuid = "" // it may come from either place
+	var err error
+	if want.BindResource, err = json.Marshal(resource); err != nil {
+		return want, internal("encode bind_resource", err)
+	}
+	if want.Parameters, err = object(d.RawParameters); err != nil {
+		return want, fail(Invalid, "parameters: must be a JSON object")
+	}
+	if want.Context, err = object(d.RawContext); err != nil {
+		return want, fail(Invalid, "context: must be a JSON object")
+	}
+	return want, nil
+}
+
+// acceptBind records the binding with its operation, or finds the one that is
+// there; exists says which, and no operation means that it is ready.
+func (b *Broker) acceptBind(ctx context.Context, tx pgx.Tx, want store.Binding, async bool) (op *store.Operation, exists bool, err error) {
+	instance, u, err := b.bindable(ctx, tx, want, async)
+	if err != nil {
+		return nil, false, err
+	}
+	inserted, err := b.Store.InsertBinding(ctx, tx, store.InsertBindingParams{
+		ID: want.ID, InstanceID: want.InstanceID, Platform: want.Platform, ServiceID: want.ServiceID, PlanID: want.PlanID,
+		AppID: want.AppID, BindResource: want.BindResource, Context: want.Context, Parameters: want.Parameters,
+		PredecessorID: want.PredecessorID,
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	if inserted == 0 {
+		op, again, err := b.existingBinding(ctx, tx, u, want)
+		if err != nil || !again {
+			return op, true, err
+		}
+	}
+	accepted, err := b.accept(ctx, tx, store.Bind, instance, want.ID)
+	return &accepted, false, err
+}
+
+// bindable holds the instance as it is while the bind is accepted, and says why
+// it cannot be bound.
+func (b *Broker) bindable(ctx context.Context, tx pgx.Tx, want store.Binding, async bool) (store.Instance, unfinished, error) {
+	var u unfinished
+	instance, err := b.Store.InstanceForShare(ctx, tx, want.InstanceID)
+	if store.NotFound(err) || err == nil && (instance.Platform != want.Platform || instance.Status == store.CreateFailed) {
+		return instance, u, fail(NotFound, "there is no such instance")
+	} else if err != nil {
+		return instance, u, err
+	}
+	if u, err = b.unfinished(ctx, tx, instance.ID); err != nil {
+		return instance, u, err
+	}
+	plan, err := b.planOf(instance)
+	if err != nil {
+		return instance, u, err
+	}
+	switch {
+	case instance.ServiceID != want.ServiceID:
+		return instance, u, fail(Invalid, "service_id: the instance is of another service")
+	case u.own != nil:
+		return instance, u, fail(Concurrency, "an operation on the instance is in progress; repeat the request when it has ended")
+	case instance.Status != store.Ready:
+		return instance, u, fail(Unsupported, "the instance is not usable: deleting it failed half-way; delete it again")
+	case instance.PlanID != want.PlanID && want.PredecessorID == "":
+		return instance, u, fail(Invalid, "plan_id: the instance is on plan %q", plan.Name)
+	case !plan.Bindable:
+		return instance, u, fail(Invalid, "instances of plan %q cannot be bound", plan.Name)
+	case plan.RequiresApp && want.AppID == "":
+		return instance, u, fail(RequiresApp, "plan %q can be bound to an application only, not used by a service key", plan.Name)
+	case plan.RequiresAsync && !async:
+		return instance, u, fail(AsyncRequired, "plan %q takes long; repeat the request with accepts_incomplete=true", plan.Name)
+	}
+	return instance, u, b.checkBinding(plan, want)
+}
+
+func (b *Broker) checkBinding(plan *catalog.Plan, want store.Binding) error {
+	if err := plan.CheckBind(want.Parameters); err != nil {
+		return fail(Invalid, "%s", err)
+	}
+	driver, err := b.driver(plan)
+	if err != nil {
+		return err
+	}
+	if err := driver.CheckBinding(want.Parameters); err != nil {
+		return rejected(Invalid, err)
+	}
+	return nil
+}
+
+// existingBinding decides about a bind under an ID that is taken. again means
+// that the binding's row was renewed for a new attempt.
+func (b *Broker) existingBinding(ctx context.Context, tx pgx.Tx, u unfinished, want store.Binding) (op *store.Operation, again bool, err error) {
+	have, err := b.Store.BindingForUpdate(ctx, tx, want.ID)
+	if store.NotFound(err) {
+		return nil, false, fail(Concurrency, "a binding with this id was being deleted; repeat the request")
+	} else if err != nil {
+		return nil, false, err
+	}
+	if have.Platform != want.Platform || have.InstanceID != want.InstanceID {
+		return nil, false, fail(Conflict, "the binding id is in use")
+	}
+	op = u.of(want.ID)
+	if op != nil && op.Kind == store.Unbind {
+		return nil, false, fail(Concurrency, "the binding is being deleted; wait for that to end")
+	}
+	if have.Status == store.CreateFailed && op == nil {
+		return nil, true, b.renewBinding(ctx, tx, want)
+	}
+	if have.Status == store.DeleteFailed {
+		return nil, false, fail(Conflict, "deleting this binding failed half-way; delete it again")
+	}
+	if difference := bindingDifference(have, want); difference != "" {
+		return nil, false, fail(Conflict, "the binding exists with another %s", difference)
+	}
+	return op, false, nil
+}
+
+func (b *Broker) renewBinding(ctx context.Context, tx pgx.Tx, want store.Binding) error {
+	left, err := b.leftovers(ctx, tx, want.InstanceID, want.ID)
+	if err != nil {
+		return err
+	}
+	if left {
+		return fail(Conflict, "creating this binding failed and is not cleaned up yet; delete it first")
+	}
+	return b.Store.RenewBinding(ctx, tx, store.RenewBindingParams{
+		ID: want.ID, ServiceID: want.ServiceID, PlanID: want.PlanID, AppID: want.AppID, BindResource: want.BindResource,
+		Context: want.Context, Parameters: want.Parameters, PredecessorID: want.PredecessorID,
+	})
+}
+
+func bindingDifference(have, want store.Binding) string {
+	switch {
+	case have.Platform != want.Platform || have.InstanceID != want.InstanceID:
+		return "instance"
+	case have.ServiceID != want.ServiceID:
+		return "service_id"
+	case have.PlanID != want.PlanID:
+		return "plan_id"
+	case have.AppID != want.AppID:
+		return "app_guid"
+	case !sameJSON(have.BindResource, want.BindResource):
+		return "bind_resource"
+	case !sameJSON(have.Parameters, want.Parameters):
+		return "set of parameters"
+	case have.PredecessorID != want.PredecessorID:
+		return "predecessor_binding_id"
+	}
+	return ""
+}
+
+// answer reads what the application gets from the one place where it is.
+func (b *Broker) answer(ctx context.Context, have store.Binding, exists bool) (domain.Binding, error) {
+	value, err := b.Credentials.Get(ctx, credhub.CredentialsPath(have.InstanceID, have.ID))
+	if err != nil {
+		return domain.Binding{}, credentialError(err)
+	}
+	binding := domain.Binding{AlreadyExists: exists, Credentials: value}
+	if plan, ok := b.Catalog.Plan(have.ServiceID, have.PlanID); ok && plan.Endpoints {
+		if err := json.Unmarshal(have.Endpoints, &binding.Endpoints); err != nil {
+			return domain.Binding{}, internal("read the endpoints", err)
+		}
+	}
+	return binding, nil
+}
+
+func credentialError(err error) error {
+	if errors.Is(err, credhub.ErrNotFound) {
+		return internal("read the credentials", err)
+	}
+	return &Error{Kind: Unavailable, Description: "the credential store does not answer; repeat the request later", Cause: err}
+}

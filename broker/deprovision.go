@@ -1,0 +1,97 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"code.cloudfoundry.org/brokerapi/v13/domain"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/chandler-broker/chandler/broker/store"
+)
+
+// Deprovision removes an instance (DELETE /v2/service_instances/:instance_id).
+// It halts a create that is in progress. Which service and plan the request
+// names does not matter: what is recorded is deleted.
+func (b *Broker) Deprovision(ctx context.Context, instanceID string, _ domain.DeprovisionDetails, async bool) (domain.DeprovisionServiceSpec, error) {
+	var spec domain.DeprovisionServiceSpec
+	var op store.Operation
+	err := b.Store.InTx(ctx, func(tx pgx.Tx) (err error) {
+		op, err = b.acceptDeprovision(ctx, tx, instanceID, async)
+		return err
+	})
+	if err != nil {
+		return spec, stateError("accept the deprovision", err)
+	}
+	err = b.await(ctx, op, async)
+	if errors.Is(err, errPending) {
+		spec.IsAsync, spec.OperationData = true, op.ID
+		return spec, nil
+	}
+	return spec, err
+}
+
+func (b *Broker) acceptDeprovision(ctx context.Context, tx pgx.Tx, instanceID string, async bool) (store.Operation, error) {
+	var none store.Operation
+	have, err := b.Store.InstanceForUpdate(ctx, tx, instanceID)
+	if store.NotFound(err) || err == nil && have.Platform != CallerFrom(ctx).Platform {
+		return none, fail(Gone, "there is no such instance")
+	} else if err != nil {
+		return none, err
+	}
+	plan, err := b.planOf(have)
+	if err != nil {
+		return none, err
+	}
+	if plan.RequiresAsync && !async {
+		return none, fail(AsyncRequired, "plan %q takes long; repeat the request with accepts_incomplete=true", plan.Name)
+	}
+	u, err := b.unfinished(ctx, tx, instanceID)
+	if err != nil {
+		return none, err
+	}
+	if u.own != nil && u.own.Kind == store.Deprovision {
+		return *u.own, nil
+	}
+	if u.own != nil && u.own.Kind == store.Update || len(u.bindings) > 0 {
+		return none, fail(Concurrency, "another operation on this instance is in progress; repeat the request when it has ended")
+	}
+	if !plan.Cascade {
+		if err := b.refuseBound(ctx, tx, instanceID); err != nil {
+			return none, err
+		}
+	}
+	if u.own != nil {
+		if err := b.Engine.Supersede(ctx, tx, *u.own); err != nil {
+			return none, err
+		}
+	}
+	return b.accept(ctx, tx, store.Deprovision, have, "")
+}
+
+// refuseBound refuses to pull an instance away from under applications.
+func (b *Broker) refuseBound(ctx context.Context, tx pgx.Tx, instanceID string) error {
+	bindings, err := b.Store.BindingsOfInstance(ctx, tx, instanceID)
+	if err != nil {
+		return err
+	}
+	var live []string
+	for _, binding := range bindings {
+		if binding.Status != store.CreateFailed {
+			live = append(live, binding.ID)
+		}
+	}
+	if len(live) == 0 {
+		return nil
+	}
+	const most = 20
+	list := strings.Join(live[:min(len(live), most)], ", ")
+	if len(live) > most {
+		list += ", …"
+	}
+	e := fail(Unsupported, "the instance has %d binding(s); delete them first: %s", len(live), list)
+	usable := true
+	e.InstanceUsable = &usable
+	return e
+}

@@ -1,0 +1,164 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"code.cloudfoundry.org/brokerapi/v13/domain"
+
+	"github.com/chandler-broker/chandler/broker/store"
+)
+
+// GetInstance fetches an instance (GET /v2/service_instances/:instance_id).
+func (b *Broker) GetInstance(ctx context.Context, instanceID string, d domain.FetchInstanceDetails) (domain.GetInstanceDetailsSpec, error) {
+	details, err := b.FetchInstance(ctx, instanceID, d)
+	return details.GetInstanceDetailsSpec, err
+}
+
+// FetchInstance is GetInstance with what brokerapi's type lacks.
+func (b *Broker) FetchInstance(ctx context.Context, instanceID string, _ domain.FetchInstanceDetails) (InstanceDetails, error) {
+	var details InstanceDetails
+	have, err := b.Store.Instance(ctx, b.Store.Pool, instanceID)
+	if store.NotFound(err) || err == nil && (have.Platform != CallerFrom(ctx).Platform || have.Status == store.CreateFailed || have.Status == store.Creating) {
+		return details, fail(NotFound, "there is no such instance, or it is not ready yet")
+	} else if err != nil {
+		return details, stateError("read the instance", err)
+	}
+	u, err := b.unfinished(ctx, b.Store.Pool, instanceID)
+	if err != nil {
+		return details, stateError("read the instance's operations", err)
+	}
+	if u.own != nil {
+		return details, fail(Concurrency, "the instance is being changed; repeat the request when that has ended")
+	}
+	plan, err := b.planOf(have)
+	if err != nil {
+		return details, err
+	}
+	details.ServiceID, details.PlanID, details.Parameters = have.ServiceID, have.PlanID, have.Parameters
+	details.MaintenanceVersion = have.MaintenanceVersion
+	details.DashboardURL = plan.Dashboard(instanceID)
+	if have.Condition != "" {
+		details.Metadata.Attributes = map[string]any{"condition": have.Condition}
+	}
+	return details, nil
+}
+
+// GetBinding fetches a binding
+// (GET /v2/service_instances/:instance_id/service_bindings/:binding_id).
+func (b *Broker) GetBinding(ctx context.Context, instanceID, bindingID string, _ domain.FetchBindingDetails) (domain.GetBindingSpec, error) {
+	var spec domain.GetBindingSpec
+	have, err := b.Store.Binding(ctx, b.Store.Pool, bindingID)
+	if store.NotFound(err) || err == nil && (have.InstanceID != instanceID || have.Platform != CallerFrom(ctx).Platform || have.Status != store.Ready) {
+		return spec, fail(NotFound, "there is no such binding, or it is not ready yet")
+	} else if err != nil {
+		return spec, stateError("read the binding", err)
+	}
+	u, err := b.unfinished(ctx, b.Store.Pool, instanceID)
+	if err != nil {
+		return spec, stateError("read the instance's operations", err)
+	}
+	if u.of(bindingID) != nil || u.own != nil && u.own.Kind == store.Deprovision {
+		return spec, fail(NotFound, "the binding is being deleted")
+	}
+	binding, err := b.answer(ctx, have, true)
+	if err != nil {
+		return spec, err
+	}
+	spec.Credentials, spec.Endpoints, spec.Parameters = binding.Credentials, binding.Endpoints, json.RawMessage(have.Parameters)
+	return spec, nil
+}
+
+// LastOperation polls an instance's operation
+// (GET /v2/service_instances/:instance_id/last_operation).
+func (b *Broker) LastOperation(ctx context.Context, instanceID string, d domain.PollDetails) (domain.LastOperation, error) {
+	poll, err := b.Poll(ctx, instanceID, d)
+	return poll.LastOperation, err
+}
+
+// LastBindingOperation polls a binding's operation (GET
+// /v2/service_instances/:instance_id/service_bindings/:binding_id/last_operation).
+func (b *Broker) LastBindingOperation(ctx context.Context, instanceID, bindingID string, d domain.PollDetails) (domain.LastOperation, error) {
+	poll, err := b.PollBinding(ctx, instanceID, bindingID, d)
+	return poll.LastOperation, err
+}
+
+// Poll is LastOperation with what brokerapi's type lacks.
+func (b *Broker) Poll(ctx context.Context, instanceID string, d domain.PollDetails) (Poll, error) {
+	return b.poll(ctx, instanceID, "", d.OperationData, func() (bool, error) {
+		i, err := b.Store.Instance(ctx, b.Store.Pool, instanceID)
+		return err == nil && i.Platform == CallerFrom(ctx).Platform, err
+	})
+}
+
+// PollBinding is LastBindingOperation with what brokerapi's type lacks.
+func (b *Broker) PollBinding(ctx context.Context, instanceID, bindingID string, d domain.PollDetails) (Poll, error) {
+	return b.poll(ctx, instanceID, bindingID, d.OperationData, func() (bool, error) {
+		i, err := b.Store.Binding(ctx, b.Store.Pool, bindingID)
+		return err == nil && i.InstanceID == instanceID && i.Platform == CallerFrom(ctx).Platform, err
+	})
+}
+
+// retryAfter is what platforms are told to wait between polls. Operations end
+// in seconds; a Cloud Foundry waits a minute whatever it is told.
+const retryAfter = 5 * time.Second
+
+// poll answers for the operation that the platform names, or for the latest.
+// exists is asked when operations are forgotten already.
+func (b *Broker) poll(ctx context.Context, instanceID, bindingID, named string, exists func() (bool, error)) (Poll, error) {
+	op, err := b.polled(ctx, instanceID, bindingID, named)
+	if err != nil {
+		return Poll{}, stateError("read the operation", err)
+	}
+	if op != nil {
+		return pollOf(*op), nil
+	}
+	there, err := exists()
+	if err != nil && !store.NotFound(err) {
+		return Poll{}, stateError("read the resource", err)
+	}
+	if there {
+		return Poll{LastOperation: domain.LastOperation{State: domain.Succeeded}}, nil
+	}
+	deleted, err := b.Store.Deleted(ctx, b.Store.Pool, store.DeletedParams{
+		InstanceID: instanceID, BindingID: bindingID, Platform: CallerFrom(ctx).Platform,
+	})
+	if err != nil {
+		return Poll{}, stateError("read the audit record", err)
+	}
+	if deleted {
+		return Poll{}, fail(Gone, "it was deleted")
+	}
+	return Poll{}, fail(NotFound, "there is no such resource")
+}
+
+func (b *Broker) polled(ctx context.Context, instanceID, bindingID, named string) (*store.Operation, error) {
+	mine := func(op store.Operation) bool {
+		return op.InstanceID == instanceID && op.BindingID == bindingID && op.Platform == CallerFrom(ctx).Platform
+	}
+	if named != "" {
+		op, err := b.Store.Operation(ctx, b.Store.Pool, named)
+		if err != nil && !store.NotFound(err) {
+			return nil, err
+		}
+		// A create that a delete halted is of no interest any more.
+		if err == nil && mine(op) && op.Outcome != store.Superseded {
+			return &op, nil
+		}
+	}
+	op, err := b.last(ctx, b.Store.Pool, instanceID, bindingID)
+	if err != nil || op == nil || !mine(*op) {
+		return nil, err
+	}
+	return op, nil
+}
+
+func pollOf(op store.Operation) Poll {
+	p := Poll{LastOperation: domain.LastOperation{State: domain.LastOperationState(op.State), Description: op.Description}}
+	if op.State == store.InProgress {
+		p.RetryAfter = retryAfter
+	}
+	p.InstanceUsable, p.UpdateRepeatable = consequences(op)
+	return p
+}

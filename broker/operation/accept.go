@@ -1,0 +1,212 @@
+package operation
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/riverqueue/river"
+
+	"github.com/chandler-broker/chandler/broker/store"
+)
+
+// job is what River keeps of an operation: what identifies it and what to lock,
+// and nothing else.
+type job struct {
+	OperationID string `json:"operation_id"`
+	InstanceID  string `json:"instance_id"`
+	BindingID   string `json:"binding_id,omitempty"`
+	// Alone is for operations that nothing else on the instance may run
+	// beside: its own verbs, and binds at a backend that wants them serial.
+	Alone bool `json:"alone,omitempty"`
+}
+
+// Kind names the job in River's table.
+func (job) Kind() string { return "operation" }
+
+// Request is an operation to accept.
+type Request struct {
+	Kind               string
+	Platform           string
+	InstanceID         string
+	BindingID          string // empty for the instance's own verbs
+	ServiceID, PlanID  string
+	Parameters         json.RawMessage // of an update
+	MaintenanceVersion string          // of an update
+	RequestID          string
+	Originating        json.RawMessage
+}
+
+// ErrBusy is what Accept returns where another operation on the same instance
+// or binding is unfinished.
+var ErrBusy = errors.New("another operation is in progress")
+
+// Accept records the operation, its job and the audit entry in tx. They exist
+// once tx commits.
+func (e *Engine) Accept(ctx context.Context, tx pgx.Tx, r Request) (store.Operation, error) {
+	plan, err := e.plan(r.ServiceID, r.PlanID)
+	if err != nil {
+		return store.Operation{}, err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return store.Operation{}, err
+	}
+	if r.Parameters == nil {
+		r.Parameters = json.RawMessage("{}")
+	}
+	op, err := e.Store.InsertOperation(ctx, tx, store.InsertOperationParams{
+		ID: id.String(), Kind: r.Kind, Platform: r.Platform, InstanceID: r.InstanceID, BindingID: r.BindingID,
+		ServiceID: r.ServiceID, PlanID: r.PlanID, Parameters: r.Parameters, MaintenanceVersion: r.MaintenanceVersion,
+		RequestID: r.RequestID, Originating: r.Originating, Deadline: time.Now().Add(plan.MaximumPollingDuration),
+	})
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "23505" {
+		return op, ErrBusy
+	}
+	if err != nil {
+		return op, fmt.Errorf("record the operation: %w", err)
+	}
+	if op.JobID, err = e.enqueue(ctx, tx, op); err != nil {
+		return op, err
+	}
+	return op, e.audit(ctx, tx, op, store.Accepted)
+}
+
+// enqueue inserts a job for the operation and makes it the operation's own.
+func (e *Engine) enqueue(ctx context.Context, tx pgx.Tx, op store.Operation) (int64, error) {
+	alone := op.BindingID == ""
+	if plan, err := e.plan(op.ServiceID, op.PlanID); err == nil {
+		if d, err := e.driver(plan); err == nil && d.SerialBinds() {
+			alone = true
+		}
+	}
+	inserted, err := e.client.InsertTx(ctx, tx, job{
+		OperationID: op.ID, InstanceID: op.InstanceID, BindingID: op.BindingID, Alone: alone,
+	}, &river.InsertOpts{MaxAttempts: 100})
+	if err != nil {
+		return 0, fmt.Errorf("enqueue the operation: %w", err)
+	}
+	if err := e.Store.SetOperationJob(ctx, tx, store.SetOperationJobParams{ID: op.ID, JobID: inserted.Job.ID}); err != nil {
+		return 0, fmt.Errorf("record the operation's job: %w", err)
+	}
+	return inserted.Job.ID, nil
+}
+
+// Supersede ends an unfinished create in tx, in favour of a delete that is
+// accepted in the same transaction. The delete's turns begin when the create's
+// turn under way, if any, has noticed.
+func (e *Engine) Supersede(ctx context.Context, tx pgx.Tx, op store.Operation) error {
+	n, err := e.Store.SupersedeOperation(ctx, tx, store.SupersedeOperationParams{
+		ID: op.ID, Description: "halted: the platform asked to delete it",
+	})
+	if err != nil {
+		return fmt.Errorf("end operation %s: %w", op.ID, err)
+	}
+	if n == 0 {
+		return nil
+	}
+	op.Outcome = store.Superseded
+	if err := e.audit(ctx, tx, op, store.Cancelled); err != nil {
+		return err
+	}
+	return e.notify(ctx, tx, cancelled, op.ID)
+}
+
+// Cancel turns an unfinished create or update around: what it did is undone,
+// and it ends as failed with the description.
+func (e *Engine) Cancel(ctx context.Context, operationID, description string) error {
+	return e.Store.InTx(ctx, func(tx pgx.Tx) error {
+		n, err := e.Store.BeginUndo(ctx, tx, store.BeginUndoParams{
+			ID: operationID, Outcome: store.Cancelled, Description: description,
+		})
+		if err != nil || n == 0 {
+			return err
+		}
+		return e.notify(ctx, tx, cancelled, operationID)
+	})
+}
+
+// ErrNotRetryable is what Retry returns, wrapped with the reason.
+var ErrNotRetryable = errors.New("cannot be retried")
+
+// Retry puts a failed operation back to work, with a new deadline. It has to be
+// the latest on its instance or binding, which has to exist still.
+func (e *Engine) Retry(ctx context.Context, operationID string) (store.Operation, error) {
+	var op store.Operation
+	err := e.Store.InTx(ctx, func(tx pgx.Tx) error {
+		old, err := e.Store.Operation(ctx, tx, operationID)
+		if store.NotFound(err) {
+			return fmt.Errorf("%w: there is no operation %s", ErrNotRetryable, operationID)
+		} else if err != nil {
+			return err
+		}
+		if err := e.retryable(ctx, tx, old); err != nil {
+			return err
+		}
+		plan, err := e.plan(old.ServiceID, old.PlanID)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrNotRetryable, err)
+		}
+		op, err = e.Store.RetryOperation(ctx, tx, store.RetryOperationParams{
+			ID: old.ID, Deadline: time.Now().Add(plan.MaximumPollingDuration),
+		})
+		if err != nil {
+			return fmt.Errorf("reopen the operation: %w", err)
+		}
+		_, err = e.enqueue(ctx, tx, op)
+		return err
+	})
+	return op, err
+}
+
+func (e *Engine) retryable(ctx context.Context, tx pgx.Tx, op store.Operation) error {
+	if op.State != store.Failed {
+		return fmt.Errorf("%w: it is %s", ErrNotRetryable, op.State)
+	}
+	if _, err := e.Store.InstanceForUpdate(ctx, tx, op.InstanceID); store.NotFound(err) {
+		return fmt.Errorf("%w: its instance is gone", ErrNotRetryable)
+	} else if err != nil {
+		return err
+	}
+	if op.BindingID != "" {
+		if _, err := e.Store.BindingForUpdate(ctx, tx, op.BindingID); store.NotFound(err) {
+			return fmt.Errorf("%w: its binding is gone", ErrNotRetryable)
+		} else if err != nil {
+			return err
+		}
+	}
+	last, err := e.Store.LastOperation(ctx, tx, store.LastOperationParams{InstanceID: op.InstanceID, BindingID: op.BindingID})
+	if err != nil {
+		return err
+	}
+	if last.ID != op.ID {
+		return fmt.Errorf("%w: operation %s came after it", ErrNotRetryable, last.ID)
+	}
+	unfinished, err := e.Store.UnfinishedOperations(ctx, tx, op.InstanceID)
+	if err != nil {
+		return err
+	}
+	for _, u := range unfinished {
+		if op.BindingID == "" || u.BindingID == "" {
+			return fmt.Errorf("%w: operation %s is in progress on the same instance", ErrNotRetryable, u.ID)
+		}
+	}
+	return nil
+}
+
+func (e *Engine) audit(ctx context.Context, tx pgx.Tx, op store.Operation, event string) error {
+	err := e.Store.InsertAudit(ctx, tx, store.InsertAuditParams{
+		Platform: op.Platform, Originating: op.Originating, RequestID: op.RequestID, Action: op.Kind, Event: event,
+		InstanceID: op.InstanceID, BindingID: op.BindingID, OperationID: op.ID,
+		ServiceID: op.ServiceID, PlanID: op.PlanID, Outcome: op.Outcome,
+	})
+	if err != nil {
+		return fmt.Errorf("write the audit record: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,206 @@
+package operation
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/credhub"
+	"github.com/chandler-broker/chandler/services"
+)
+
+// subject is what an operation works on, as it was when the turn began.
+type subject struct {
+	plan     *catalog.Plan
+	driver   services.Driver
+	instance store.Instance
+	binding  store.Binding   // of a bind or unbind
+	bindings []store.Binding // of a deprovision: what goes with the instance
+}
+
+// result is what came of a step.
+type result struct {
+	err         error
+	endpoints   []services.Endpoint // of a bind
+	rejected    bool                // err is the user's to mend
+	description string              // for the user, where it ends with err
+	interrupted bool                // the operation was cancelled meanwhile
+	lost        error               // the lock is gone; nothing may be recorded
+}
+
+func (e *Engine) subject(ctx context.Context, tx pgx.Tx, op store.Operation) (*subject, error) {
+	s := &subject{}
+	var err error
+	if s.instance, err = e.Store.Instance(ctx, tx, op.InstanceID); err != nil {
+		return nil, err
+	}
+	if op.BindingID != "" {
+		if s.binding, err = e.Store.Binding(ctx, tx, op.BindingID); err != nil {
+			return nil, err
+		}
+	}
+	if op.Kind == store.Deprovision {
+		if s.bindings, err = e.Store.BindingsOfInstance(ctx, tx, op.InstanceID); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// step does one phase of the operation. It may be called any number of times.
+func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r result) {
+	defer func() {
+		if p := recover(); p != nil {
+			e.Logger.ErrorContext(ctx, "backend panicked", "operation_id", op.ID, "instance_id", op.InstanceID,
+				"panic_type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			r.err = errors.New("the backend panicked; the log has the stack")
+		}
+	}()
+	var err error
+	if s.plan, err = e.plan(s.instance.ServiceID, s.instance.PlanID); err != nil {
+		return result{err: err}
+	}
+	if s.driver, err = e.driver(s.plan); err != nil {
+		return result{err: err}
+	}
+	prev := rawInstance(s.instance, s.plan)
+	switch op.Kind {
+	case store.Provision:
+		if op.Phase == store.Undoing {
+			return result{err: s.driver.Deprovision(ctx, prev)}
+		}
+		return result{err: s.driver.Provision(ctx, prev)}
+	case store.Update:
+		next, err := e.updated(op, s.instance)
+		if err != nil {
+			return result{err: err}
+		}
+		if op.Phase == store.Undoing {
+			return result{err: s.driver.Update(ctx, next, prev)}
+		}
+		return result{err: s.driver.Update(ctx, prev, next)}
+	case store.Deprovision:
+		return result{err: e.deprovision(ctx, s, prev)}
+	case store.Bind:
+		if op.Phase == store.Undoing {
+			return result{err: e.unbind(ctx, s.driver, prev, s.binding)}
+		}
+		endpoints, err := e.bind(ctx, s.driver, prev, s.binding)
+		return result{err: err, endpoints: endpoints}
+	case store.Unbind:
+		return result{err: e.unbind(ctx, s.driver, prev, s.binding)}
+	}
+	return result{err: fmt.Errorf("unknown kind of operation %q", op.Kind)}
+}
+
+func rawInstance(i store.Instance, p *catalog.Plan) services.RawInstance {
+	return services.RawInstance{ID: i.ID, Plan: p.Config, Params: i.Parameters}
+}
+
+// updated is the instance as the update wants it.
+func (e *Engine) updated(op store.Operation, i store.Instance) (services.RawInstance, error) {
+	target, err := e.plan(op.ServiceID, op.PlanID)
+	if err != nil {
+		return services.RawInstance{}, err
+	}
+	i.Parameters = op.Parameters
+	return rawInstance(i, target), nil
+}
+
+// seed is what the credential store keeps under a binding's SeedPath.
+type seed struct {
+	Seed []byte `json:"seed"`
+}
+
+// bind stores the seed before the backend is touched, so that whatever the
+// backend makes is derived from something that outlives a crash, and the
+// credentials after, so that they are there once the operation succeeded.
+func (e *Engine) bind(ctx context.Context, d services.Driver, inst services.RawInstance, b store.Binding) (_ []services.Endpoint, err error) {
+	value, err := json.Marshal(seed{services.RandomKey()})
+	if err != nil {
+		return nil, err
+	}
+	stored, err := e.Credentials.Ensure(ctx, credhub.SeedPath(b.InstanceID, b.ID), value)
+	if err != nil {
+		return nil, fmt.Errorf("store the seed: %w", err)
+	}
+	var sd seed
+	if err := json.Unmarshal(stored, &sd); err != nil {
+		return nil, errors.New("the stored seed is not what was put there")
+	}
+	source, err := services.NewSeed(sd.Seed)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = scrub(source, err) }()
+	c, err := d.Bind(ctx, inst, services.RawBinding{ID: b.ID, Params: b.Parameters, Seed: source})
+	if err != nil {
+		return nil, err
+	}
+	if value, err = json.Marshal(c.Values); err != nil {
+		return nil, fmt.Errorf("encode the credentials: %w", err)
+	}
+	if err := e.Credentials.Put(ctx, credhub.CredentialsPath(b.InstanceID, b.ID), value); err != nil {
+		return nil, fmt.Errorf("store the credentials: %w", err)
+	}
+	return c.Endpoints, nil
+}
+
+// unbind forgets the secrets only after the backend has revoked them: until
+// then the store is the proof of what may be out there.
+func (e *Engine) unbind(ctx context.Context, d services.Driver, inst services.RawInstance, b store.Binding) error {
+	if err := d.Unbind(ctx, inst, services.RawBinding{ID: b.ID, Params: b.Parameters}); err != nil {
+		return err
+	}
+	return e.forget(ctx, b)
+}
+
+func (e *Engine) forget(ctx context.Context, b store.Binding) error {
+	if err := e.Credentials.Delete(ctx, credhub.CredentialsPath(b.InstanceID, b.ID)); err != nil {
+		return fmt.Errorf("delete the credentials: %w", err)
+	}
+	if err := e.Credentials.Delete(ctx, credhub.SeedPath(b.InstanceID, b.ID)); err != nil {
+		return fmt.Errorf("delete the seed: %w", err)
+	}
+	return nil
+}
+
+// deprovision takes the bindings first: those of a plan that cascades, and
+// what failed binds and unbinds left.
+func (e *Engine) deprovision(ctx context.Context, s *subject, inst services.RawInstance) error {
+	for _, b := range s.bindings {
+		if err := e.unbind(ctx, s.driver, inst, b); err != nil {
+			return fmt.Errorf("binding %s: %w", b.ID, err)
+		}
+	}
+	return s.driver.Deprovision(ctx, inst)
+}
+
+// scrub takes the binding's secrets out of an error's text and keeps its kind.
+func scrub(source *services.Seed, err error) error {
+	if err == nil {
+		return nil
+	}
+	if message, ok := services.IsRejected(err); ok {
+		return services.Rejected("%s", source.Scrub(message))
+	}
+	if n, ok := errors.AsType[*services.NotYetError](err); ok {
+		return services.NotYet(n.After, source.Scrub(n.Note))
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return errors.New(source.Scrub(err.Error()))
+}
+
+// wait bounds what a backend may ask for.
+func wait(after time.Duration) time.Duration {
+	return max(50*time.Millisecond, min(after, time.Minute))
+}

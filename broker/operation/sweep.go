@@ -1,0 +1,92 @@
+package operation
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+
+	"github.com/chandler-broker/chandler/broker/store"
+)
+
+// sweepEvery bounds how long an operation whose worker died lies still: the
+// time until the database has noticed plus two rounds.
+const sweepEvery = 3 * time.Second
+
+// sweep finds operations whose worker died and gives them a new job. Every
+// replica sweeps: River's own rescue waits for an elected leader.
+func (e *Engine) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := e.sweepOnce(ctx); err != nil && ctx.Err() == nil {
+				e.Logger.WarnContext(ctx, "could not look for stuck operations", "error", err.Error())
+			}
+		}
+	}
+}
+
+func (e *Engine) sweepOnce(ctx context.Context) error {
+	stuck, err := e.Store.StuckOperations(ctx, e.Store.Pool)
+	if err != nil {
+		return err
+	}
+	for _, row := range stuck {
+		if err := e.Store.InTx(ctx, func(tx pgx.Tx) error { return e.revive(ctx, tx, row) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// revive enqueues the operation anew if nobody works on it: a worker that lives
+// holds the lock.
+func (e *Engine) revive(ctx context.Context, tx pgx.Tx, row store.StuckOperationsRow) error {
+	locked, err := e.lock(ctx, tx, job{InstanceID: row.InstanceID, BindingID: row.BindingID, Alone: row.BindingID == ""})
+	if err != nil || !locked {
+		return err
+	}
+	op, err := e.Store.Operation(ctx, tx, row.ID)
+	if store.NotFound(err) {
+		return nil
+	}
+	if err != nil || op.State != store.InProgress || op.JobID != row.JobID {
+		return err
+	}
+	if _, err := e.enqueue(ctx, tx, op); err != nil {
+		return err
+	}
+	e.Logger.InfoContext(ctx, "operation goes on after an interruption", "operation_id", op.ID, "kind", op.Kind,
+		"instance_id", op.InstanceID, "binding_id", op.BindingID)
+	return nil
+}
+
+// prune is the job that forgets operations after the retention time.
+type prune struct{}
+
+// Kind names the job in River's table.
+func (prune) Kind() string { return "prune" }
+
+type pruneWorker struct {
+	river.WorkerDefaults[prune]
+	engine *Engine
+}
+
+// Work deletes in small batches, so that it never holds much.
+func (w *pruneWorker) Work(ctx context.Context, _ *river.Job[prune]) error {
+	const batch = 1000
+	before := time.Now().Add(-w.engine.Retention)
+	for {
+		n, err := w.engine.Store.PruneOperations(ctx, w.engine.Store.Pool, store.PruneOperationsParams{
+			Before: &before, Batch: batch,
+		})
+		if err != nil || n < batch {
+			return err
+		}
+	}
+}

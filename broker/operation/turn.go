@@ -1,0 +1,200 @@
+package operation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+
+	"github.com/chandler-broker/chandler/broker/store"
+)
+
+type operationWorker struct {
+	river.WorkerDefaults[job]
+	engine *Engine
+}
+
+// Work takes turns at the operation until it ended or has to wait.
+func (w *operationWorker) Work(ctx context.Context, j *river.Job[job]) error {
+	for {
+		wait, err := w.engine.turn(ctx, j)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return river.JobSnooze(0) // interrupted by a shutdown
+		case err != nil:
+			// Only the state database gets here. River keeps the text, so it
+			// holds nothing of the operation.
+			w.engine.Logger.ErrorContext(ctx, "operation could not take its turn",
+				"operation_id", j.Args.OperationID, "instance_id", j.Args.InstanceID, "binding_id", j.Args.BindingID, "error", err.Error())
+			return river.JobSnooze(time.Second)
+		case wait == ended:
+			return nil
+		case wait > 0:
+			return river.JobSnooze(wait)
+		}
+	}
+}
+
+// What a turn returns beside a time to wait: the operation ended, or go on at
+// once.
+const (
+	ended time.Duration = -1
+	again time.Duration = 0
+)
+
+// errInterrupted is the cause of a step's end when its operation was cancelled
+// or superseded.
+var errInterrupted = errors.New("the operation was cancelled")
+
+// turn runs one step of the operation under the operation's lock and records
+// what came of it, all in one transaction: whoever holds the lock is the only
+// one who works on it, and loses the lock with its connection.
+func (e *Engine) turn(ctx context.Context, j *river.Job[job]) (time.Duration, error) {
+	tx, err := e.Store.Pool.Begin(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("begin: %w", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+
+	if locked, err := e.lock(ctx, tx, j.Args); err != nil {
+		return 0, fmt.Errorf("lock: %w", err)
+	} else if !locked {
+		return 100*time.Millisecond + rand.N(100*time.Millisecond), nil
+	}
+	op, err := e.Store.Operation(ctx, tx, j.Args.OperationID)
+	if store.NotFound(err) || err == nil && op.State != store.InProgress {
+		return ended, nil
+	} else if err != nil {
+		return 0, fmt.Errorf("read: %w", err)
+	}
+	subject, err := e.subject(ctx, tx, op)
+	if err != nil {
+		return 0, fmt.Errorf("read: %w", err)
+	}
+	result := e.runStep(ctx, tx, op, subject)
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	return e.settle(ctx, tx, j, op, subject, result)
+}
+
+func (e *Engine) lock(ctx context.Context, tx pgx.Tx, j job) (bool, error) {
+	if err := e.Store.LimitIdle(ctx, tx); err != nil {
+		return false, err
+	}
+	if j.Alone {
+		return e.Store.LockInstance(ctx, tx, j.InstanceID)
+	}
+	locked, err := e.Store.LockBinding(ctx, tx, store.LockBindingParams{InstanceID: j.InstanceID, BindingID: j.BindingID})
+	return locked != nil && *locked, err
+}
+
+// runStep calls the step while it keeps the lock's connection alive, and ends
+// the step when that connection is lost or the operation is cancelled.
+func (e *Engine) runStep(ctx context.Context, tx pgx.Tx, op store.Operation, s *subject) result {
+	until := time.Now().Add(stepTime)
+	if limit := phaseDeadline(op); limit.Before(until) {
+		until = limit
+	}
+	limited, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	stepCtx, interrupt := context.WithCancelCause(limited)
+	defer interrupt(nil)
+	defer e.turns.register(op.ID, interrupt)()
+
+	stop := e.holdLock(stepCtx, tx, interrupt)
+	r := e.step(stepCtx, op, s)
+	r.lost = stop()
+	r.interrupted = errors.Is(context.Cause(stepCtx), errInterrupted)
+	return r
+}
+
+// phaseDeadline is when the phase the operation is in has to end: a quarter of
+// its time is kept for undoing what did not work.
+func phaseDeadline(op store.Operation) time.Time {
+	if op.Phase == store.Undoing || op.Kind == store.Deprovision || op.Kind == store.Unbind {
+		return op.Deadline
+	}
+	return op.Deadline.Add(-op.Deadline.Sub(op.CreatedAt) / 4)
+}
+
+// holdLock uses the transaction's connection every few seconds until the
+// returned function is called; that one tells whether the connection, and with
+// it the lock, was lost.
+func (e *Engine) holdLock(ctx context.Context, tx pgx.Tx, interrupt context.CancelCauseFunc) (stop func() error) {
+	quit := make(chan struct{})
+	lost := make(chan error, 1)
+	go func() {
+		tick := time.NewTicker(2 * time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-quit:
+				lost <- nil
+				return
+			case <-tick.C:
+				if err := touch(ctx, tx); err != nil {
+					interrupt(err)
+					lost <- fmt.Errorf("the lock was lost: %w", err)
+					return
+				}
+			}
+		}
+	}()
+	return func() error {
+		close(quit)
+		return <-lost
+	}
+}
+
+func touch(ctx context.Context, tx pgx.Tx) error {
+	// The step's own end must not break the transaction that records it.
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+	defer cancel()
+	_, err := tx.Exec(limited, "select 1")
+	return err
+}
+
+// turns are the steps under way in this process, by operation.
+type turns struct {
+	mu   sync.Mutex
+	byOp map[string]context.CancelCauseFunc
+}
+
+func (t *turns) register(id string, cancel context.CancelCauseFunc) (unregister func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byOp == nil {
+		t.byOp = map[string]context.CancelCauseFunc{}
+	}
+	t.byOp[id] = cancel
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.byOp, id)
+	}
+}
+
+func (t *turns) interrupt(id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if cancel, ok := t.byOp[id]; ok {
+		cancel(errInterrupted)
+	}
+}
+
+// backoff is how long an operation waits after so many failed attempts. It
+// stays below River's scheduler interval for a while, because only an elected
+// leader schedules what lies further ahead.
+func backoff(attempts int32) time.Duration {
+	base := 30 * time.Second
+	if attempts < 40 {
+		base = min(200*time.Millisecond<<min(attempts, 10), 4*time.Second)
+	}
+	return base*3/4 + rand.N(base/4)
+}

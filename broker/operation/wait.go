@@ -1,0 +1,136 @@
+package operation
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/chandler-broker/chandler/broker/store"
+)
+
+// channel is the one PostgreSQL channel that replicas tell each other on; a
+// message is a verb and an operation's ID.
+const (
+	channel   = "chandler_operation"
+	finished  = "finished"
+	cancelled = "cancelled"
+)
+
+func (e *Engine) notify(ctx context.Context, tx pgx.Tx, verb, operationID string) error {
+	return e.Store.Notify(ctx, tx, store.NotifyParams{Channel: channel, Payload: verb + " " + operationID})
+}
+
+// waits are the callers of Wait in this process, by operation.
+type waits struct {
+	mu   sync.Mutex
+	byOp map[string][]chan struct{}
+}
+
+func (w *waits) add(id string) chan struct{} {
+	c := make(chan struct{}, 1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.byOp == nil {
+		w.byOp = map[string][]chan struct{}{}
+	}
+	w.byOp[id] = append(w.byOp[id], c)
+	return c
+}
+
+func (w *waits) remove(id string, c chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	rest := w.byOp[id][:0]
+	for _, other := range w.byOp[id] {
+		if other != c {
+			rest = append(rest, other)
+		}
+	}
+	if len(rest) == 0 {
+		delete(w.byOp, id)
+		return
+	}
+	w.byOp[id] = rest
+}
+
+// wake makes those who wait for the operation look; for all where id is empty.
+func (w *waits) wake(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for op, channels := range w.byOp {
+		if id != "" && op != id {
+			continue
+		}
+		for _, c := range channels {
+			select {
+			case c <- struct{}{}:
+			default: // it has not looked since it was last woken
+			}
+		}
+	}
+}
+
+// Wait returns the operation as soon as it ended, or as it is when the time is
+// over. It learns of the end by notification and does not poll.
+func (e *Engine) Wait(ctx context.Context, operationID string, limit time.Duration) (store.Operation, error) {
+	woken := e.waits.add(operationID)
+	defer e.waits.remove(operationID, woken)
+	over := time.NewTimer(limit)
+	defer over.Stop()
+	for {
+		op, err := e.Store.Operation(ctx, e.Store.Pool, operationID)
+		if err != nil || op.State != store.InProgress {
+			return op, err
+		}
+		select {
+		case <-woken:
+		case <-over.C:
+			return op, nil
+		case <-ctx.Done():
+			return op, ctx.Err()
+		}
+	}
+}
+
+// listen passes the other replicas' notifications on, for as long as ctx lives.
+func (e *Engine) listen(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := e.listenOnce(ctx); err != nil && ctx.Err() == nil {
+			e.Logger.WarnContext(ctx, "notifications of the state database are interrupted", "error", err.Error())
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func (e *Engine) listenOnce(ctx context.Context) error {
+	conn, err := e.Store.Pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	// The connection listens; it must not go back to the pool.
+	raw := conn.Hijack()
+	defer func() { _ = raw.Close(context.WithoutCancel(ctx)) }()
+	if _, err := raw.Exec(ctx, "listen "+channel); err != nil {
+		return err
+	}
+	e.waits.wake("") // what ended while nobody listened
+	for {
+		n, err := raw.WaitForNotification(ctx)
+		if err != nil {
+			return err
+		}
+		verb, id, _ := strings.Cut(n.Payload, " ")
+		switch verb {
+		case finished:
+			e.waits.wake(id)
+		case cancelled:
+			e.turns.interrupt(id)
+		}
+	}
+}

@@ -1,0 +1,202 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"code.cloudfoundry.org/brokerapi/v13/domain"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/broker/operation"
+	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/services"
+)
+
+// Provision makes an instance (PUT /v2/service_instances/:instance_id).
+func (b *Broker) Provision(ctx context.Context, instanceID string, d domain.ProvisionDetails, async bool) (domain.ProvisionedServiceSpec, error) {
+	var spec domain.ProvisionedServiceSpec
+	plan, want, err := b.wantedInstance(ctx, instanceID, d)
+	if err != nil {
+		return spec, err
+	}
+	if plan.RequiresAsync && !async {
+		return spec, fail(AsyncRequired, "plan %q takes long; repeat the request with accepts_incomplete=true", plan.Name)
+	}
+	var op *store.Operation
+	err = b.Store.InTx(ctx, func(tx pgx.Tx) error {
+		op, spec.AlreadyExists, err = b.acceptProvision(ctx, tx, want)
+		return err
+	})
+	if err != nil {
+		return spec, stateError("accept the provision", err)
+	}
+	spec.DashboardURL = plan.Dashboard(instanceID)
+	if op == nil {
+		return spec, nil
+	}
+	err = b.await(ctx, *op, async)
+	if errors.Is(err, errPending) {
+		spec.IsAsync, spec.OperationData, spec.AlreadyExists = true, op.ID, false
+		return spec, nil
+	}
+	return spec, err
+}
+
+// wantedInstance checks a request and makes the row of it.
+func (b *Broker) wantedInstance(ctx context.Context, instanceID string, d domain.ProvisionDetails) (*catalog.Plan, store.Instance, error) {
+	var none store.Instance
+	plan, err := b.plan(d.ServiceID, d.PlanID)
+	if err != nil {
+		return nil, none, err
+	}
+	version, err := maintenance(plan, d.MaintenanceInfo, plan.MaintenanceVersion)
+	if err != nil {
+		return nil, none, err
+	}
+	parameters, err := object(d.RawParameters)
+	if err != nil {
+		return nil, none, fail(Invalid, "parameters: must be a JSON object")
+	}
+	platformContext, err := object(d.RawContext)
+	if err != nil {
+		return nil, none, fail(Invalid, "context: must be a JSON object")
+	}
+	if err := b.checkInstance(plan, instanceID, parameters); err != nil {
+		return nil, none, err
+	}
+	return plan, store.Instance{
+		ID: instanceID, Platform: CallerFrom(ctx).Platform, ServiceID: d.ServiceID, PlanID: d.PlanID,
+		OrganizationID: d.OrganizationGUID, SpaceID: d.SpaceGUID,
+		Context: platformContext, Parameters: parameters, MaintenanceVersion: version,
+	}, nil
+}
+
+func (b *Broker) checkInstance(plan *catalog.Plan, instanceID string, parameters json.RawMessage) error {
+	if err := plan.CheckCreate(parameters); err != nil {
+		return fail(Invalid, "%s", err)
+	}
+	driver, err := b.driver(plan)
+	if err != nil {
+		return err
+	}
+	if err := driver.CheckInstance(services.RawInstance{ID: instanceID, Plan: plan.Config, Params: parameters}); err != nil {
+		return rejected(Invalid, err)
+	}
+	return nil
+}
+
+// maintenance checks the version that the platform says (OSB, "Maintenance
+// Info"): only the plan's own will do. current is for a platform that says
+// nothing.
+func maintenance(plan *catalog.Plan, said *domain.MaintenanceInfo, current string) (string, error) {
+	switch {
+	case said == nil || said.Version == "" && plan.MaintenanceVersion == "":
+		return current, nil
+	case plan.MaintenanceVersion == "":
+		return "", fail(MaintenanceInfoConflict, "maintenance_info: plan %q has none; fetch the catalog again", plan.Name)
+	case said.Version != plan.MaintenanceVersion:
+		return "", fail(MaintenanceInfoConflict, "maintenance_info.version: plan %q is on %s; fetch the catalog again", plan.Name, plan.MaintenanceVersion)
+	}
+	return plan.MaintenanceVersion, nil
+}
+
+// acceptProvision records the instance with its operation, or finds the one
+// that is there. No operation and exists means that there is nothing to do.
+func (b *Broker) acceptProvision(ctx context.Context, tx pgx.Tx, want store.Instance) (op *store.Operation, exists bool, err error) {
+	inserted, err := b.Store.InsertInstance(ctx, tx, store.InsertInstanceParams{
+		ID: want.ID, Platform: want.Platform, ServiceID: want.ServiceID, PlanID: want.PlanID,
+		OrganizationID: want.OrganizationID, SpaceID: want.SpaceID, Context: want.Context,
+		Parameters: want.Parameters, MaintenanceVersion: want.MaintenanceVersion,
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	if inserted == 0 {
+		op, again, err := b.existingInstance(ctx, tx, want)
+		if err != nil || !again {
+			return op, true, err
+		}
+	}
+	accepted, err := b.accept(ctx, tx, store.Provision, want, "")
+	return &accepted, false, err
+}
+
+// existingInstance decides about a provision under an ID that is taken. again
+// means that the instance's row was renewed for a new attempt.
+func (b *Broker) existingInstance(ctx context.Context, tx pgx.Tx, want store.Instance) (op *store.Operation, again bool, err error) {
+	have, err := b.Store.InstanceForUpdate(ctx, tx, want.ID)
+	if store.NotFound(err) {
+		return nil, false, fail(Concurrency, "an instance with this id was being deleted; repeat the request")
+	} else if err != nil {
+		return nil, false, err
+	}
+	if have.Platform != want.Platform {
+		return nil, false, fail(Conflict, "the instance id is in use")
+	}
+	u, err := b.unfinished(ctx, tx, want.ID)
+	if err != nil {
+		return nil, false, err
+	}
+	if u.own != nil && u.own.Kind == store.Deprovision {
+		return nil, false, fail(Concurrency, "the instance is being deleted; wait for that to end")
+	}
+	if have.Status == store.CreateFailed && u.own == nil {
+		return nil, true, b.renewInstance(ctx, tx, want)
+	}
+	if have.Status == store.DeleteFailed {
+		return nil, false, fail(Conflict, "deleting this instance failed half-way; delete it again")
+	}
+	if difference := instanceDifference(have, want); difference != "" {
+		return nil, false, fail(Conflict, "the instance exists with another %s", difference)
+	}
+	if u.own != nil && u.own.Kind == store.Provision {
+		return u.own, false, nil
+	}
+	return nil, false, nil
+}
+
+func (b *Broker) renewInstance(ctx context.Context, tx pgx.Tx, want store.Instance) error {
+	left, err := b.leftovers(ctx, tx, want.ID, "")
+	if err != nil {
+		return err
+	}
+	if left {
+		return fail(Conflict, "creating this instance failed and is not cleaned up yet; delete it first")
+	}
+	return b.Store.RenewInstance(ctx, tx, store.RenewInstanceParams{
+		ID: want.ID, ServiceID: want.ServiceID, PlanID: want.PlanID, OrganizationID: want.OrganizationID, SpaceID: want.SpaceID,
+		Context: want.Context, Parameters: want.Parameters, MaintenanceVersion: want.MaintenanceVersion,
+	})
+}
+
+func instanceDifference(have, want store.Instance) string {
+	switch {
+	case have.ServiceID != want.ServiceID:
+		return "service_id"
+	case have.PlanID != want.PlanID:
+		return "plan_id"
+	case have.OrganizationID != want.OrganizationID:
+		return "organization_guid"
+	case have.SpaceID != want.SpaceID:
+		return "space_guid"
+	case !sameJSON(have.Parameters, want.Parameters):
+		return "set of parameters"
+	}
+	return ""
+}
+
+// accept has the engine record an operation on an instance or, with an ID, on
+// one of its bindings.
+func (b *Broker) accept(ctx context.Context, tx pgx.Tx, kind string, i store.Instance, bindingID string) (store.Operation, error) {
+	caller := CallerFrom(ctx)
+	r := operation.Request{
+		Kind: kind, Platform: caller.Platform, InstanceID: i.ID, BindingID: bindingID, ServiceID: i.ServiceID, PlanID: i.PlanID,
+		RequestID: caller.RequestID, Originating: caller.Originating,
+	}
+	if kind == store.Update { // what the instance shall become
+		r.Parameters, r.MaintenanceVersion = i.Parameters, i.MaintenanceVersion
+	}
+	return b.Engine.Accept(ctx, tx, r)
+}

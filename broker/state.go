@@ -1,0 +1,136 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/broker/operation"
+	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/services"
+)
+
+// plan finds a plan of a service in the catalog.
+func (b *Broker) plan(serviceID, planID string) (*catalog.Plan, error) {
+	service, ok := b.Catalog.Service(serviceID)
+	if !ok {
+		return nil, fail(Invalid, "service_id: no service has this id; GET /v2/catalog lists them")
+	}
+	plan, ok := b.Catalog.Plan(serviceID, planID)
+	if !ok {
+		return nil, fail(Invalid, "plan_id: service %q has no plan with this id; GET /v2/catalog lists them", service.Name)
+	}
+	return plan, nil
+}
+
+func (b *Broker) driver(plan *catalog.Plan) (services.Driver, error) {
+	d, ok := b.Drivers[plan.Backend]
+	if !ok {
+		return nil, internal("find the backend", errors.New("backend "+plan.Backend+" is not open"))
+	}
+	return d, nil
+}
+
+// planOf is the plan an instance is on; the catalog's check at start-up makes
+// sure that it is there.
+func (b *Broker) planOf(i store.Instance) (*catalog.Plan, error) {
+	plan, ok := b.Catalog.Plan(i.ServiceID, i.PlanID)
+	if !ok {
+		return nil, internal("find the instance's plan", errors.New("plan "+i.PlanID+" is not in the catalog"))
+	}
+	return plan, nil
+}
+
+// rejected turns what a backend refuses into an error of the given kind; other
+// errors are faults of ours.
+func rejected(kind Kind, err error) error {
+	if message, ok := services.IsRejected(err); ok {
+		return fail(kind, "%s", message)
+	}
+	return internal("check the parameters", err)
+}
+
+// stateError is an error of the state database: away, or at fault.
+func stateError(doing string, err error) error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	if errors.Is(err, operation.ErrBusy) {
+		return fail(Concurrency, "another operation is in progress; repeat the request when it has ended")
+	}
+	if errors.Is(err, context.Canceled) || unreachable(err) {
+		return &Error{Kind: Unavailable, Description: "the broker's state database does not answer; repeat the request later", Cause: err}
+	}
+	return internal(doing, err)
+}
+
+func unreachable(err error) bool {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		// Connection exceptions, too many connections, and the server's own
+		// shutting down or starting up (PostgreSQL manual, appendix A).
+		return strings.HasPrefix(pg.Code, "08") || strings.HasPrefix(pg.Code, "57P") || pg.Code == "53300"
+	}
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	return pgconn.SafeToRetry(err) || errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "unexpected EOF") ||
+		strings.Contains(err.Error(), "conn closed")
+}
+
+// unfinished is what is in progress on an instance: its own operation, and
+// those of its bindings.
+type unfinished struct {
+	own      *store.Operation
+	bindings []store.Operation
+}
+
+func (b *Broker) unfinished(ctx context.Context, db store.DBTX, instanceID string) (unfinished, error) {
+	ops, err := b.Store.UnfinishedOperations(ctx, db, instanceID)
+	if err != nil {
+		return unfinished{}, err
+	}
+	var u unfinished
+	for i, op := range ops {
+		if op.BindingID == "" {
+			u.own = &ops[i]
+		} else {
+			u.bindings = append(u.bindings, op)
+		}
+	}
+	return u, nil
+}
+
+// of returns the unfinished operation on a binding.
+func (u unfinished) of(bindingID string) *store.Operation {
+	for i := range u.bindings {
+		if u.bindings[i].BindingID == bindingID {
+			return &u.bindings[i]
+		}
+	}
+	return nil
+}
+
+func (b *Broker) last(ctx context.Context, db store.DBTX, instanceID, bindingID string) (*store.Operation, error) {
+	op, err := b.Store.LastOperation(ctx, db, store.LastOperationParams{InstanceID: instanceID, BindingID: bindingID})
+	if store.NotFound(err) {
+		return nil, nil
+	}
+	return &op, err
+}
+
+// leftovers says whether the resource's last operation failed and left what
+// only a delete cleans up.
+func (b *Broker) leftovers(ctx context.Context, db store.DBTX, instanceID, bindingID string) (bool, error) {
+	op, err := b.last(ctx, db, instanceID, bindingID)
+	if err != nil || op == nil {
+		return false, err
+	}
+	return op.State == store.Failed && !op.Usable, nil
+}

@@ -1,0 +1,169 @@
+-- name: InsertInstance :execrows
+insert into instances (id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'creating')
+on conflict (id) do nothing;
+
+-- name: RenewInstance :exec
+-- A create that failed and left nothing may be asked for anew.
+update instances set service_id = $2, plan_id = $3, organization_id = $4, space_id = $5, context = $6, parameters = $7,
+    maintenance_version = $8, status = 'creating', condition = '', created_at = now(), updated_at = now()
+where id = $1;
+
+-- name: Instance :one
+select * from instances where id = $1;
+
+-- name: InstanceForUpdate :one
+-- For the instance's own verbs: excludes them and binds from each other while one is being accepted.
+select * from instances where id = $1 for update;
+
+-- name: InstanceForShare :one
+-- For binds and unbinds, which may be accepted side by side.
+select * from instances where id = $1 for share;
+
+-- name: SetInstanceStatus :exec
+update instances set status = $2, updated_at = now() where id = $1;
+
+-- name: SetInstanceUpdated :exec
+update instances set plan_id = $2, parameters = $3, maintenance_version = $4, status = 'ready', updated_at = now() where id = $1;
+
+-- name: SetInstanceContext :exec
+update instances set context = $2, updated_at = now() where id = $1;
+
+-- name: SetConditions :exec
+-- Writes what changed only.
+update instances set condition = new.condition
+from (select unnest(@ids::text[]) as id, unnest(@conditions::text[]) as condition) as new
+where instances.id = new.id and instances.condition <> new.condition;
+
+-- name: DeleteInstance :exec
+delete from instances where id = $1;
+
+-- name: ReadyInstances :many
+-- A batch of ready instances of some plans, by key.
+select * from instances where plan_id = any(@plan_ids::text[]) and id > @after and status = 'ready' order by id limit @batch;
+
+-- name: ListInstances :many
+select * from instances where id > @after order by id limit @batch;
+
+-- name: PlansInUse :many
+select service_id, plan_id, count(*) as instances from instances group by service_id, plan_id order by service_id, plan_id;
+
+-- name: InsertBinding :execrows
+insert into bindings (id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id, status)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'creating')
+on conflict (id) do nothing;
+
+-- name: RenewBinding :exec
+update bindings set service_id = $2, plan_id = $3, app_id = $4, bind_resource = $5, context = $6, parameters = $7, predecessor_id = $8,
+    status = 'creating', created_at = now(), updated_at = now()
+where id = $1;
+
+-- name: Binding :one
+select * from bindings where id = $1;
+
+-- name: BindingForUpdate :one
+select * from bindings where id = $1 for update;
+
+-- name: BindingsOfInstance :many
+select * from bindings where instance_id = $1 order by id;
+
+-- name: ListBindings :many
+select * from bindings where id > @after order by id limit @batch;
+
+-- name: SetBindingStatus :exec
+update bindings set status = $2, updated_at = now() where id = $1;
+
+-- name: SetBindingReady :exec
+update bindings set status = 'ready', endpoints = $2, updated_at = now() where id = $1;
+
+-- name: DeleteBinding :exec
+delete from bindings where id = $1;
+
+-- name: InsertOperation :one
+insert into operations (id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, request_id, originating, deadline)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+returning *;
+
+-- name: SetOperationJob :exec
+update operations set job_id = $2 where id = $1;
+
+-- name: Operation :one
+select * from operations where id = $1;
+
+-- name: LastOperation :one
+-- The latest operation on an instance (binding_id empty) or a binding.
+select * from operations where instance_id = $1 and binding_id = $2 order by seq desc limit 1;
+
+-- name: UnfinishedOperations :many
+-- All unfinished operations on an instance and its bindings.
+select * from operations where instance_id = $1 and state = 'in progress' order by seq;
+
+-- name: ListOperations :many
+select * from operations where (not @unfinished::bool or state = 'in progress') and (@instance_id::text = '' or instance_id = @instance_id)
+    and seq < @before order by seq desc limit @batch;
+
+-- name: RetryOperation :one
+-- A failed operation back to work, with a new deadline.
+update operations set state = 'in progress', phase = 'doing', outcome = '', description = '', attempts = 0, finished_at = null, deadline = $2
+where id = $1 and state = 'failed'
+returning *;
+
+-- name: NoteOperation :exec
+update operations set description = $2, last_error = $3, attempts = $4 where id = $1 and state = 'in progress' and phase = $5;
+
+-- name: BeginUndo :execrows
+update operations set phase = 'undoing', outcome = @outcome, description = @description, last_error = @last_error, attempts = 0
+where id = @id and state = 'in progress' and phase = 'doing';
+
+-- name: SupersedeOperation :execrows
+-- Ends an unfinished create in favour of a delete.
+update operations set state = 'failed', outcome = 'superseded', description = $2, finished_at = now()
+where id = $1 and state = 'in progress';
+
+-- name: FinishOperation :execrows
+update operations set state = @state, outcome = @outcome, description = @description, last_error = @last_error, usable = @usable,
+    finished_at = now()
+where id = @id and state = 'in progress' and phase = @phase;
+
+-- name: StuckOperations :many
+-- Unfinished operations that no job will take further soon: theirs has been running for some time, or ended, or is gone.
+select o.id, o.kind, o.instance_id, o.binding_id, o.job_id from operations o
+left join river_job j on j.id = o.job_id
+where o.state = 'in progress' and o.created_at < now() - interval '5 seconds'
+  and (j.id is null or j.finalized_at is not null or (j.state = 'running' and j.attempted_at < now() - interval '5 seconds'))
+order by o.seq limit 1000;
+
+-- name: PruneOperations :execrows
+delete from operations where id in (
+    select o.id from operations o where o.state <> 'in progress' and o.finished_at < @before limit @batch);
+
+-- name: InsertAudit :exec
+insert into audit (platform, originating, request_id, action, event, instance_id, binding_id, operation_id, service_id, plan_id, outcome)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
+
+-- name: AuditOfInstance :many
+select * from audit where instance_id = $1 order by seq;
+
+-- name: LimitIdle :exec
+-- A process that is paused while it holds a lock loses its connection, and with it the lock.
+set local idle_in_transaction_session_timeout = '10s';
+
+-- name: LockInstance :one
+-- Held until the transaction ends, by whoever works on the instance alone.
+select pg_try_advisory_xact_lock(hashtextextended('instance/' || @instance_id::text, 0));
+
+-- name: LockBinding :one
+-- Held until the transaction ends by whoever works on the binding; others may work on the instance's other bindings.
+select pg_try_advisory_xact_lock_shared(hashtextextended('instance/' || @instance_id::text, 0))
+   and pg_try_advisory_xact_lock(hashtextextended('binding/' || @binding_id::text, 0));
+
+-- name: Notify :exec
+select pg_notify(@channel, @payload);
+
+-- name: CountUnfinished :many
+select kind, count(*) as operations from operations where state = 'in progress' group by kind order by kind;
+
+-- name: Deleted :one
+-- Whether the platform once had the instance (binding_id empty) or binding deleted.
+select exists (select 1 from audit where instance_id = $1 and binding_id = $2 and platform = $3
+    and action in ('deprovision', 'unbind') and event = 'succeeded');

@@ -1,0 +1,155 @@
+// Package store keeps the broker's state in PostgreSQL: instances, bindings,
+// operations and the audit record. Its queries are in queries.sql; sqlc turns
+// them into methods (make generate). It holds no secret.
+package store
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivermigrate"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// What operations are, as the database spells it.
+const (
+	Provision   = "provision"
+	Update      = "update"
+	Deprovision = "deprovision"
+	Bind        = "bind"
+	Unbind      = "unbind"
+
+	InProgress = "in progress"
+	Succeeded  = "succeeded"
+	Failed     = "failed"
+
+	Doing   = "doing"
+	Undoing = "undoing"
+
+	Rejected   = "rejected"
+	TimedOut   = "timed_out"
+	Cancelled  = "cancelled"
+	Superseded = "superseded"
+
+	Accepted = "accepted"
+)
+
+// Statuses of instances and bindings.
+const (
+	Creating     = "creating"
+	Ready        = "ready"
+	CreateFailed = "create_failed"
+	DeleteFailed = "delete_failed"
+)
+
+// Store is the state. It is safe for concurrent use.
+type Store struct {
+	*Queries
+	Pool *pgxpool.Pool
+}
+
+// Open connects to the database at url, with connections for so many at once,
+// and waits for it up to the context's deadline.
+func Open(ctx context.Context, url string, connections int) (*Store, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		// The parser's message quotes the URL with its password taken out, and
+		// not always all of it.
+		return nil, errors.New("DATABASE_URL is not a PostgreSQL URL (postgres://user:password@host:port/database)")
+	}
+	config.MaxConns = int32(connections)
+	config.MinConns = 1
+	config.ConnConfig.ConnectTimeout = 5 * time.Second
+	config.ConnConfig.RuntimeParams["application_name"] = "chandler"
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("open the state database: %w", err)
+	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("reach the state database: %w", err)
+	}
+	return &Store{Queries: New(), Pool: pool}, nil
+}
+
+// Close closes all connections.
+func (s *Store) Close() { s.Pool.Close() }
+
+// InTx runs f in a transaction that is committed when f returns nil.
+func (s *Store) InTx(ctx context.Context, f func(pgx.Tx) error) error {
+	return pgx.BeginFunc(ctx, s.Pool, f)
+}
+
+// migrateLock is any number that no other lock in this database uses.
+const migrateLock = 7_241_135_001
+
+// Migrate brings the database to this version of the broker, its own tables
+// and River's. Any number of replicas may call it at once.
+func (s *Store) Migrate(ctx context.Context, logger *slog.Logger) error {
+	conn, err := s.Pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("reach the state database: %w", err)
+	}
+	defer conn.Release()
+	if _, err := conn.Exec(ctx, "select pg_advisory_lock($1)", migrateLock); err != nil {
+		return fmt.Errorf("lock the state database for migration: %w", err)
+	}
+	defer func() {
+		_, _ = conn.Exec(context.WithoutCancel(ctx), "select pg_advisory_unlock($1)", migrateLock)
+	}()
+	if err := s.migrateOwn(ctx, logger); err != nil {
+		return err
+	}
+	return s.migrateRiver(ctx, logger)
+}
+
+func (s *Store) migrateOwn(ctx context.Context, logger *slog.Logger) error {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	db := stdlib.OpenDBFromPool(s.Pool)
+	defer db.Close()
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, files)
+	if err != nil {
+		return fmt.Errorf("read the migrations: %w", err)
+	}
+	results, err := provider.Up(ctx)
+	if err != nil {
+		return fmt.Errorf("migrate the state database: %w", err)
+	}
+	for _, r := range results {
+		logger.InfoContext(ctx, "state database migrated", "version", r.Source.Version)
+	}
+	return nil
+}
+
+func (s *Store) migrateRiver(ctx context.Context, logger *slog.Logger) error {
+	m, err := rivermigrate.New(riverpgxv5.New(s.Pool), &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return fmt.Errorf("read the job queue's migrations: %w", err)
+	}
+	result, err := m.Migrate(ctx, rivermigrate.DirectionUp, nil)
+	if err != nil {
+		return fmt.Errorf("migrate the job queue: %w", err)
+	}
+	for _, v := range result.Versions {
+		logger.InfoContext(ctx, "job queue migrated", "version", v.Version)
+	}
+	return nil
+}
+
+// NotFound says whether err is that of a query for one row that is not there.
+func NotFound(err error) bool { return errors.Is(err, pgx.ErrNoRows) }

@@ -1,0 +1,71 @@
+package broker
+
+import (
+	"context"
+	"errors"
+
+	"code.cloudfoundry.org/brokerapi/v13/domain"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/chandler-broker/chandler/broker/store"
+)
+
+// Unbind revokes a credential
+// (DELETE /v2/service_instances/:instance_id/service_bindings/:binding_id). It
+// halts a bind that is in progress.
+func (b *Broker) Unbind(ctx context.Context, instanceID, bindingID string, _ domain.UnbindDetails, async bool) (domain.UnbindSpec, error) {
+	var spec domain.UnbindSpec
+	var op store.Operation
+	err := b.Store.InTx(ctx, func(tx pgx.Tx) (err error) {
+		op, err = b.acceptUnbind(ctx, tx, instanceID, bindingID, async)
+		return err
+	})
+	if err != nil {
+		return spec, stateError("accept the unbind", err)
+	}
+	err = b.await(ctx, op, async)
+	if errors.Is(err, errPending) {
+		spec.IsAsync, spec.OperationData = true, op.ID
+		return spec, nil
+	}
+	return spec, err
+}
+
+func (b *Broker) acceptUnbind(ctx context.Context, tx pgx.Tx, instanceID, bindingID string, async bool) (store.Operation, error) {
+	var none store.Operation
+	instance, err := b.Store.InstanceForShare(ctx, tx, instanceID)
+	if store.NotFound(err) || err == nil && instance.Platform != CallerFrom(ctx).Platform {
+		return none, fail(Gone, "there is no such instance")
+	} else if err != nil {
+		return none, err
+	}
+	binding, err := b.Store.BindingForUpdate(ctx, tx, bindingID)
+	if store.NotFound(err) || err == nil && binding.InstanceID != instanceID {
+		return none, fail(Gone, "there is no such binding")
+	} else if err != nil {
+		return none, err
+	}
+	plan, err := b.planOf(instance)
+	if err != nil {
+		return none, err
+	}
+	if plan.RequiresAsync && !async {
+		return none, fail(AsyncRequired, "plan %q takes long; repeat the request with accepts_incomplete=true", plan.Name)
+	}
+	u, err := b.unfinished(ctx, tx, instanceID)
+	if err != nil {
+		return none, err
+	}
+	op := u.of(bindingID)
+	switch {
+	case op != nil && op.Kind == store.Unbind:
+		return *op, nil
+	case u.own != nil:
+		return none, fail(Concurrency, "an operation on the instance is in progress; repeat the request when it has ended")
+	case op != nil:
+		if err := b.Engine.Supersede(ctx, tx, *op); err != nil {
+			return none, err
+		}
+	}
+	return b.accept(ctx, tx, store.Unbind, instance, bindingID)
+}

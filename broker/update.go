@@ -1,0 +1,173 @@
+package broker
+
+import (
+	"context"
+	"errors"
+
+	"code.cloudfoundry.org/brokerapi/v13/domain"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/services"
+)
+
+// Update changes an instance's plan, parameters, context or maintenance version
+// (PATCH /v2/service_instances/:instance_id). Parameters that the request does
+// not name keep their values.
+func (b *Broker) Update(ctx context.Context, instanceID string, d domain.UpdateDetails, async bool) (domain.UpdateServiceSpec, error) {
+	var spec domain.UpdateServiceSpec
+	var op *store.Operation
+	err := b.Store.InTx(ctx, func(tx pgx.Tx) error {
+		have, err := b.updatable(ctx, tx, instanceID, d)
+		if err != nil {
+			return err
+		}
+		prev, next, want, err := b.wantedUpdate(have, d)
+		if err != nil {
+			return err
+		}
+		spec.DashboardURL = next.Dashboard(instanceID)
+		if next.RequiresAsync && !async {
+			return fail(AsyncRequired, "plan %q takes long; repeat the request with accepts_incomplete=true", next.Name)
+		}
+		op, err = b.acceptUpdate(ctx, tx, have, want, prev, next)
+		return err
+	})
+	if err != nil {
+		return spec, stateError("accept the update", err)
+	}
+	if op == nil {
+		return spec, nil
+	}
+	err = b.await(ctx, *op, async)
+	if errors.Is(err, errPending) {
+		spec.IsAsync, spec.OperationData = true, op.ID
+		return spec, nil
+	}
+	return spec, err
+}
+
+// updatable locks the instance and says why it cannot be updated at all.
+func (b *Broker) updatable(ctx context.Context, tx pgx.Tx, instanceID string, d domain.UpdateDetails) (store.Instance, error) {
+	have, err := b.Store.InstanceForUpdate(ctx, tx, instanceID)
+	if store.NotFound(err) || err == nil && have.Platform != CallerFrom(ctx).Platform {
+		return have, fail(NotFound, "there is no such instance")
+	} else if err != nil {
+		return have, err
+	}
+	switch {
+	case d.ServiceID != have.ServiceID:
+		return have, fail(Invalid, "service_id: the instance is of another service, and cannot change to this one")
+	case have.Status == store.CreateFailed:
+		return have, fail(Unsupported, "creating this instance failed; delete it and create another")
+	case have.Status == store.DeleteFailed:
+		return have, fail(Unsupported, "deleting this instance failed half-way; delete it again")
+	}
+	return have, nil
+}
+
+// wantedUpdate checks the request against the instance and returns both plans
+// and the instance as it shall be.
+func (b *Broker) wantedUpdate(have store.Instance, d domain.UpdateDetails) (prev, next *catalog.Plan, want store.Instance, err error) {
+	if prev, err = b.planOf(have); err != nil {
+		return nil, nil, want, err
+	}
+	want, next = have, prev
+	if d.PlanID != "" && d.PlanID != have.PlanID {
+		if next, err = b.plan(have.ServiceID, d.PlanID); err != nil {
+			return nil, nil, want, err
+		}
+		if !prev.Updateable {
+			return nil, nil, want, unsupportedUpdate("plan_id: instances of plan %q cannot change their plan", prev.Name)
+		}
+		if next.Backend != prev.Backend {
+			return nil, nil, want, unsupportedUpdate("plan_id: plan %q is on another backend than %q; create a new instance instead", next.Name, prev.Name)
+		}
+		want.PlanID, want.MaintenanceVersion = next.ID, next.MaintenanceVersion
+	}
+	if want.MaintenanceVersion, err = maintenance(next, d.MaintenanceInfo, want.MaintenanceVersion); err != nil {
+		return nil, nil, want, err
+	}
+	if err = wantedParameters(next, &want, d); err != nil {
+		return nil, nil, want, err
+	}
+	if next.Service.AllowContextUpdates && len(d.RawContext) > 0 {
+		if want.Context, err = object(d.RawContext); err != nil {
+			return nil, nil, want, fail(Invalid, "context: must be a JSON object")
+		}
+	}
+	return prev, next, want, b.checkUpdate(prev, next, have, want)
+}
+
+func wantedParameters(next *catalog.Plan, want *store.Instance, d domain.UpdateDetails) error {
+	patch, err := object(d.RawParameters)
+	if err != nil {
+		return fail(Invalid, "parameters: must be a JSON object")
+	}
+	if string(patch) == "{}" {
+		return nil
+	}
+	if err := next.CheckUpdate(patch); err != nil {
+		return fail(Invalid, "%s", err)
+	}
+	want.Parameters, err = merge(want.Parameters, patch)
+	return err
+}
+
+func unsupportedUpdate(format string, args ...any) error {
+	e := fail(Unsupported, format, args...)
+	usable, repeatable := true, false
+	e.InstanceUsable, e.UpdateRepeatable = &usable, &repeatable
+	return e
+}
+
+func (b *Broker) checkUpdate(prev, next *catalog.Plan, have, want store.Instance) error {
+	driver, err := b.driver(next)
+	if err != nil {
+		return err
+	}
+	from := services.RawInstance{ID: have.ID, Plan: prev.Config, Params: have.Parameters}
+	to := services.RawInstance{ID: have.ID, Plan: next.Config, Params: want.Parameters}
+	if err := driver.CheckInstance(to); err != nil {
+		return rejected(Invalid, err)
+	}
+	err = driver.CheckUpdate(from, to)
+	if message, ok := services.IsRejected(err); ok {
+		return unsupportedUpdate("%s", message)
+	} else if err != nil {
+		return internal("check the update", err)
+	}
+	return nil
+}
+
+// acceptUpdate records the operation; none is returned where nothing changes
+// that a backend would have to do.
+func (b *Broker) acceptUpdate(ctx context.Context, tx pgx.Tx, have, want store.Instance, prev, next *catalog.Plan) (*store.Operation, error) {
+	u, err := b.unfinished(ctx, tx, have.ID)
+	if err != nil {
+		return nil, err
+	}
+	if u.own != nil && u.own.Kind == store.Update && u.own.PlanID == want.PlanID && sameJSON(u.own.Parameters, want.Parameters) &&
+		u.own.MaintenanceVersion == want.MaintenanceVersion {
+		return u.own, nil
+	}
+	if u.own != nil || len(u.bindings) > 0 {
+		return nil, fail(Concurrency, "another operation on this instance is in progress; repeat the request when it has ended")
+	}
+	if !sameJSON(have.Context, want.Context) {
+		err := b.Store.SetInstanceContext(ctx, tx, store.SetInstanceContextParams{ID: have.ID, Context: want.Context})
+		if err != nil {
+			return nil, err
+		}
+	}
+	broken, err := b.leftovers(ctx, tx, have.ID, "")
+	if err != nil {
+		return nil, err
+	}
+	if !broken && prev == next && sameJSON(have.Parameters, want.Parameters) && have.MaintenanceVersion == want.MaintenanceVersion {
+		return nil, nil
+	}
+	op, err := b.accept(ctx, tx, store.Update, want, "")
+	return &op, err
+}
