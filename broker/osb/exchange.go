@@ -58,23 +58,32 @@ func (x *exchange) json(code int, body any) error {
 	return nil
 }
 
+// statusClientGone is logged and observed where the client went away before its
+// answer was made: nobody received the answer, and nothing of ours failed.
+const statusClientGone = 499
+
 // finish turns a panic into an answer, logs the exchange and reports it.
 func (a *api) finish(x *exchange, r *http.Request) {
-	cause := recover()
-	if cause != nil {
-		a.Logger.LogAttrs(r.Context(), slog.LevelError, "request panicked",
-			slog.String("request_id", x.requestID), slog.String("panic", fmt.Sprint(cause)), slog.String("stack", string(debug.Stack())))
-	}
+	panicked := recover()
 	begun := x.code != 0
-	if !begun {
-		x.refuse(r, fmt.Errorf("panic: %v", cause))
+	if panicked != nil {
+		// The value may quote what must not be logged; the stack does not.
+		cause := fmt.Errorf("panic with a %T, see the stack", panicked)
+		a.Logger.LogAttrs(r.Context(), slog.LevelError, "request panicked",
+			slog.String("request_id", x.requestID), slog.String("error", cause.Error()), slog.String("stack", string(debug.Stack())))
+		if !begun {
+			x.refuse(r, cause)
+		}
 	}
 	took := time.Since(x.started)
+	if x.code >= http.StatusInternalServerError && r.Context().Err() != nil {
+		x.code = statusClientGone
+	}
 	a.log(x, r, took)
 	if a.Observe != nil {
 		a.Observe(x.route, boundedMethod(r.Method), x.code, took)
 	}
-	if cause != nil && begun {
+	if panicked != nil && begun {
 		panic(http.ErrAbortHandler) // half an answer is out: only cutting the connection tells the client
 	}
 }

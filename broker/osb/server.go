@@ -13,7 +13,7 @@ import (
 const (
 	readHeaderTimeout = 10 * time.Second
 	readTimeout       = 20 * time.Second
-	writeTimeout      = 20 * time.Second
+	writeTimeout      = 30 * time.Second // counts from the headers, so that a body that comes too late can be answered
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 64 << 10
 )
