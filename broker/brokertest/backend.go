@@ -1,0 +1,208 @@
+// Package brokertest makes a whole broker for tests and benchmarks: the real
+// rules, engine and state on a real PostgreSQL, with a backend in memory that
+// does what the test says.
+package brokertest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// Backend is a backend in memory. Its hooks are called before each verb; what a
+// hook returns is what the verb returns. It is safe for concurrent use.
+type Backend struct {
+	mu        sync.Mutex
+	hook      func(ctx context.Context, verb, id string) error
+	instances map[string]map[string]string // instance name → binding name → password
+	params    map[string]string
+	serial    bool
+	calls     []string
+}
+
+// Plan is the in-memory backend's plan: nothing that it heeds.
+type Plan struct {
+	Size int `json:"size,omitempty"`
+}
+
+// Params are the in-memory backend's parameters of an instance.
+type Params struct {
+	Colour string `json:"colour,omitempty"`
+	Weight any    `json:"weight,omitempty"`
+}
+
+// BindParams are the in-memory backend's parameters of a binding.
+type BindParams struct {
+	Role string `json:"role,omitempty"`
+}
+
+const (
+	instanceSchema = `{"$schema": "http://json-schema.org/draft-04/schema#", "type": "object", "additionalProperties": false,
+		"properties": {"colour": {"type": "string", "maxLength": 20}, "weight": {}}}`
+	bindingSchema = `{"$schema": "http://json-schema.org/draft-04/schema#", "type": "object", "additionalProperties": false,
+		"properties": {"role": {"enum": ["read_write", "read_only"]}}}`
+)
+
+// NewBackend makes an empty Backend.
+func NewBackend() *Backend {
+	return &Backend{instances: map[string]map[string]string{}, params: map[string]string{}}
+}
+
+// Definition describes the backend as "database/memory".
+func (m *Backend) Definition() services.Definition {
+	type config struct{}
+	return services.Define("database/memory",
+		services.Schemas{InstanceCreate: []byte(instanceSchema), InstanceUpdate: []byte(instanceSchema), BindingCreate: []byte(bindingSchema)},
+		services.Client{CredentialType: "memory"},
+		func(context.Context, config) (services.Backend[Plan, Params, BindParams], error) { return m, nil })
+}
+
+// Hook sets what is called before each verb: provision, update, deprovision,
+// bind, unbind, with the instance's or binding's ID.
+func (m *Backend) Hook(h func(ctx context.Context, verb, id string) error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.hook = h
+}
+
+// Serial makes the engine run the binds of one instance one at a time.
+func (m *Backend) Serial() { m.serial = true }
+
+// SerialBinds implements services.SerialBinder.
+func (m *Backend) SerialBinds() bool { return m.serial }
+
+// Calls returns the verbs that were called, each with its ID, in order.
+func (m *Backend) Calls() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.calls)
+}
+
+// Size returns how many instances and bindings exist.
+func (m *Backend) Size() (instances, bindings int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, b := range m.instances {
+		bindings += len(b)
+	}
+	return len(m.instances), bindings
+}
+
+func (m *Backend) called(ctx context.Context, verb, id string) error {
+	m.mu.Lock()
+	m.calls = append(m.calls, verb+" "+id)
+	hook := m.hook
+	m.mu.Unlock()
+	if hook == nil {
+		return nil
+	}
+	return hook(ctx, verb, id)
+}
+
+// Provision implements services.Backend.
+func (m *Backend) Provision(ctx context.Context, inst services.Instance[Plan, Params]) error {
+	if err := m.called(ctx, "provision", inst.ID); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.instances[inst.Name] == nil {
+		m.instances[inst.Name] = map[string]string{}
+	}
+	m.params[inst.Name] = inst.Params.Colour
+	return nil
+}
+
+// Update implements services.Backend.
+func (m *Backend) Update(ctx context.Context, _, next services.Instance[Plan, Params]) error {
+	if err := m.called(ctx, "update", next.ID); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.params[next.Name] = next.Params.Colour
+	return nil
+}
+
+// CheckUpdate implements services.UpdateChecker: nothing turns into black.
+func (m *Backend) CheckUpdate(prev, next services.Instance[Plan, Params]) error {
+	if prev.Params.Colour != "black" && next.Params.Colour == "black" {
+		return services.Rejected("parameters.colour: cannot be changed to black")
+	}
+	return nil
+}
+
+// Deprovision implements services.Backend.
+func (m *Backend) Deprovision(ctx context.Context, inst services.Instance[Plan, Params]) error {
+	if err := m.called(ctx, "deprovision", inst.ID); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.instances, inst.Name)
+	delete(m.params, inst.Name)
+	return nil
+}
+
+// Bind implements services.Backend.
+func (m *Backend) Bind(ctx context.Context, inst services.Instance[Plan, Params], b services.Binding[BindParams]) (services.Credentials, error) {
+	if err := m.called(ctx, "bind", b.ID); err != nil {
+		return services.Credentials{}, err
+	}
+	password := b.Seed.Password("password").Reveal()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.instances[inst.Name] == nil {
+		return services.Credentials{}, fmt.Errorf("instance %s is not there", inst.Name)
+	}
+	m.instances[inst.Name][b.Name] = password
+	return services.Credentials{
+		Values:    map[string]any{"type": "memory", "host": "127.0.0.1", "username": b.Name, "password": password},
+		Endpoints: []services.Endpoint{{Host: "127.0.0.1", Ports: []string{"5432"}, Protocol: "tcp"}},
+	}, nil
+}
+
+// Unbind implements services.Backend.
+func (m *Backend) Unbind(ctx context.Context, inst services.Instance[Plan, Params], b services.Binding[BindParams]) error {
+	if err := m.called(ctx, "unbind", b.ID); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.instances[inst.Name], b.Name)
+	return nil
+}
+
+// List implements services.Lister.
+func (m *Backend) List(context.Context) ([]services.Found, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var found []services.Found
+	for name, bindings := range m.instances {
+		found = append(found, services.Found{Instance: name, Resource: name})
+		for b := range bindings {
+			found = append(found, services.Found{Instance: name, Binding: b, Resource: b})
+		}
+	}
+	return found, nil
+}
+
+// Works says whether a password that Bind handed out would be accepted.
+func (m *Backend) Works(credentials json.RawMessage) bool {
+	var c struct{ Username, Password string }
+	if json.Unmarshal(credentials, &c) != nil || c.Password == "" {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, bindings := range m.instances {
+		if bindings[c.Username] == c.Password {
+			return true
+		}
+	}
+	return false
+}

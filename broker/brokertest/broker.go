@@ -1,0 +1,138 @@
+package brokertest
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/chandler-broker/chandler/broker"
+	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/broker/operation"
+	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/credhub"
+	"github.com/chandler-broker/chandler/services"
+)
+
+// What the catalog holds: a service with a plan for each behaviour.
+const (
+	Service      = "service-id"
+	Small        = "plan-small"   // everything on
+	Large        = "plan-large"   // the same, for changing plans
+	Fixed        = "plan-fixed"   // no change of plan, no binding, no maintenance version
+	Slow         = "plan-slow"    // requires_async
+	AppOnly      = "plan-app"     // requires_app, no rotation
+	Cascading    = "plan-cascade" // cascade
+	Short        = "plan-short"   // operations have 4 s
+	OtherService = "other-service-id"
+	OtherPlan    = "other-plan-id"
+)
+
+const catalogYAML = `
+backends:
+  memory: {type: database/memory, config: {}}
+services:
+- id: service-id
+  name: memory
+  description: Rooms in memory
+  bindable: true
+  plan_updateable: true
+  instances_retrievable: true
+  bindings_retrievable: true
+  allow_context_updates: true
+  plans:
+  - {id: plan-small, name: small, description: Small, backend: memory, config: {size: 1}, binding_rotatable: true, endpoints: true,
+     maintenance_info: {version: 1.2.3, description: First}, dashboard_url: "https://dashboard.example.com/{instance_id}"}
+  - {id: plan-large, name: large, description: Large, backend: memory, config: {size: 2}, binding_rotatable: true, maintenance_info: {version: 2.0.0}}
+  - {id: plan-fixed, name: fixed, description: Fixed, backend: memory, config: {}, plan_updateable: false, bindable: false}
+  - {id: plan-slow, name: slow, description: Slow, backend: memory, config: {}, requires_async: true}
+  - {id: plan-app, name: app, description: For applications, backend: memory, config: {}, requires_app: true}
+  - {id: plan-cascade, name: cascade, description: Cascading, backend: memory, config: {}, cascade: true}
+  - {id: plan-short, name: short, description: Short-lived operations, backend: memory, config: {}, maximum_polling_duration: 4}
+- id: other-service-id
+  name: other
+  description: Another service
+  bindable: true
+  plans:
+  - {id: other-plan-id, name: only, description: Only, backend: memory, config: {}}
+`
+
+// Harness is a whole broker, ready to be called.
+type Harness struct {
+	*broker.Broker
+	Backend     *Backend
+	Memory      *Credentials
+	DatabaseURL string
+}
+
+// Options changes what New makes; the zero value is fine.
+type Options struct {
+	// DatabaseURL is needed: an empty database, or one that another harness
+	// uses, of which this one is then a replica.
+	DatabaseURL string
+	// Backend and Credentials are those of another replica, or new ones.
+	Backend     *Backend
+	Credentials credhub.Store
+	Logger      *slog.Logger
+	// Idle leaves the engine's work to other replicas.
+	Idle                bool
+	AsyncWait, SyncWait time.Duration // 3 s and 50 s
+}
+
+// New makes a Harness that ends with the test.
+func New(t testing.TB, o Options) *Harness {
+	t.Helper()
+	ctx := context.Background()
+	h := &Harness{Backend: o.Backend, DatabaseURL: o.DatabaseURL}
+	if h.Backend == nil {
+		h.Backend = NewBackend()
+	}
+	if o.Credentials == nil {
+		h.Memory = NewCredentials()
+		o.Credentials = h.Memory
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.AsyncWait == 0 {
+		o.AsyncWait, o.SyncWait = 3*time.Second, max(o.SyncWait, 50*time.Second)
+	}
+	check := func(doing string, err error) {
+		if err != nil {
+			t.Fatalf("%s: %v", doing, err)
+		}
+	}
+	definition := h.Backend.Definition()
+	c, err := catalog.Parse("catalog.yml", []byte(catalogYAML), []services.Definition{definition}, func(string) (string, bool) { return "", false })
+	check("catalog", err)
+	state, err := store.Open(ctx, o.DatabaseURL, 40)
+	check("open the state", err)
+	t.Cleanup(state.Close)
+	check("migrate", state.Migrate(ctx, o.Logger))
+	driver, err := definition.Open(ctx, nil)
+	check("open the backend", err)
+	drivers := map[string]services.Driver{"memory": driver}
+	engine, err := operation.New(operation.Options{
+		Store: state, Catalog: c, Drivers: drivers, Credentials: o.Credentials, Logger: o.Logger,
+		Workers: 16, Retention: 72 * time.Hour, KeepEvery: time.Second,
+	})
+	check("make the engine", err)
+	if !o.Idle {
+		check("start the engine", engine.Start(ctx))
+		t.Cleanup(func() {
+			limited, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+			defer cancel()
+			_ = engine.Stop(limited)
+		})
+	}
+	h.Broker = broker.New(broker.Options{
+		Catalog: c, Store: state, Engine: engine, Credentials: o.Credentials, Drivers: drivers, Logger: o.Logger,
+		AsyncWait: o.AsyncWait, SyncWait: o.SyncWait,
+	})
+	return h
+}
+
+// Caller returns a context of a request from the platform "cf".
+func Caller() context.Context {
+	return broker.WithCaller(context.Background(), broker.Caller{Platform: "cf", RequestID: "request-1"})
+}
