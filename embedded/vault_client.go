@@ -1,0 +1,81 @@
+package embedded
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+)
+
+// newClient makes a client for the server's administration. Its address, token,
+// CA and namespace are not those of the environment, which speaks of another
+// Vault.
+func (v *Vault) newClient() (*api.Client, error) {
+	transport := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
+	if v.tls != nil {
+		transport.TLSClientConfig.RootCAs = x509.NewCertPool()
+		if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(v.tls.CA) {
+			return nil, errors.New("the CA for Vault's certificate is not PEM")
+		}
+	}
+	client, err := api.NewClient(&api.Config{
+		Address:    v.Addr(),
+		HttpClient: &http.Client{Transport: transport},
+		Timeout:    10 * time.Second,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make a client for Vault (it reads the VAULT_ variables, too): %w", err)
+	}
+	client.ClearNamespace()
+	return client, nil
+}
+
+// waitReady waits until the server answers, sealed or not.
+func (v *Vault) waitReady(ctx context.Context, server *process) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err := v.client.Sys().SealStatusWithContext(ctx); err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-server.done:
+			return server.failure()
+		case <-ctx.Done():
+			return fmt.Errorf("the Vault server did not become ready in time, its log is %s: %w", server.logFile, ctx.Err())
+		}
+	}
+}
+
+// mountKV mounts the KV engine where it is not mounted yet, and waits until it
+// serves: it answers errors for about a second while it sets itself up.
+func (v *Vault) mountKV(ctx context.Context) error {
+	mounts, err := v.client.Sys().ListMountsWithContext(ctx)
+	if err != nil {
+		return fmt.Errorf("list Vault's mounts: %w", err)
+	}
+	if mounts[vaultMount+"/"] == nil {
+		kv := &api.MountInput{Type: "kv", Options: map[string]string{"version": "2"}}
+		if err := v.client.Sys().MountWithContext(ctx, vaultMount, kv); err != nil {
+			return fmt.Errorf("mount the KV engine: %w", err)
+		}
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err = v.client.Logical().ReadWithContext(ctx, vaultMount+"/config"); err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the KV engine did not become ready: %w", errors.Join(err, ctx.Err()))
+		}
+	}
+}
