@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 )
 
@@ -45,15 +46,54 @@ func Decode[T any](raw json.RawMessage) (T, error) {
 func readable(err error) error {
 	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		if t.Field == "" {
-			return fmt.Errorf("must be an object, not a %s", t.Value)
+			return fmt.Errorf("must be an object, not %s", article(t.Value))
 		}
-		return fmt.Errorf("%s: must be of type %s, not %s", t.Field, t.Type, strings.Fields(t.Value)[0])
+		got := strings.Fields(t.Value)[0]
+		if want := wanted(t.Type); got != "number" || !strings.Contains(want, "number") {
+			return fmt.Errorf("%s: must be %s, not %s", t.Field, want, article(got))
+		}
+		return fmt.Errorf("%s: must be %s", t.Field, wanted(t.Type)) // a number too, but not one that fits
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		return fmt.Errorf("%s: no such key", strings.Trim(name, `"`))
 	}
-	if _, ok := errors.AsType[*json.SyntaxError](err); ok {
+	if _, ok := errors.AsType[*json.SyntaxError](err); ok || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errors.New("not valid JSON")
 	}
 	return err
+}
+
+// wanted words what decodes into a type, for people who never saw Go.
+func wanted(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int8, reflect.Int16, reflect.Int32:
+		return fmt.Sprintf("a whole number of at most %d", 1<<(t.Bits()-1)-1)
+	case reflect.Uint8, reflect.Uint16, reflect.Uint32:
+		return fmt.Sprintf("a whole number from 0 to %d", uint64(1)<<t.Bits()-1)
+	case reflect.Int, reflect.Int64:
+		return "a whole number"
+	case reflect.Uint, reflect.Uint64:
+		return "a whole number that is not negative"
+	case reflect.Float32, reflect.Float64:
+		return "a number"
+	case reflect.Slice, reflect.Array:
+		return "an array"
+	default:
+		return "an object"
+	}
+}
+
+func article(value string) string {
+	switch value {
+	case "array", "object":
+		return "an " + value
+	case "bool":
+		return "a boolean"
+	default:
+		return "a " + value
+	}
 }
