@@ -43,10 +43,15 @@ func (c *checker) encode(b *bytes.Buffer, n *node, t reflect.Type) {
 	switch n.kind {
 	case isMapping:
 		b.WriteByte('{')
+		comma := false
 		for i, key := range n.keys {
-			if i > 0 {
+			if n.items[i].kind == isNothing {
+				continue // a key without a value is absent; clients refuse nulls in metadata
+			}
+			if comma {
 				b.WriteByte(',')
 			}
+			comma = true
 			b.Write(jsonText(key))
 			b.WriteByte(':')
 			c.encode(b, n.items[i], fieldType(t, key))

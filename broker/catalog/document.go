@@ -159,7 +159,7 @@ func (c *checker) scalar(n *node, y *yaml.Node) {
 		n.kind = isNumber
 	case "!!str":
 		n.kind = isText
-		c.substitute(n, y.Style == 0)
+		c.substitute(n)
 	case "!!timestamp":
 		n.kind = isText // JSON has no dates: it stays as it is written
 	default:

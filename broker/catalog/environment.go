@@ -13,7 +13,7 @@ var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 // substitute replaces each ${NAME} in a text by the environment's variable, and
 // $${ by ${ itself. It works on parsed text, so no value can change the
 // structure of the file, and a value is not read again for further variables.
-func (c *checker) substitute(n *node, plain bool) {
+func (c *checker) substitute(n *node) {
 	text := n.text
 	found := variable.FindAllStringSubmatchIndex(text, -1)
 	if len(found) == 0 {
@@ -31,7 +31,7 @@ func (c *checker) substitute(n *node, plain bool) {
 		end = m[1]
 	}
 	b.WriteString(text[end:])
-	n.lone = plain && len(n.variables) == 1 && text == "${"+n.variables[0]+"}"
+	n.lone = len(n.variables) == 1 && text == "${"+n.variables[0]+"}"
 	n.text = b.String()
 }
 

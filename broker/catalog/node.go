@@ -29,8 +29,8 @@ type node struct {
 	// variables are the names of the environment's variables that text was
 	// made from.
 	variables []string
-	// lone says that text is one variable's value and nothing else, written
-	// without quotes, so that it takes the type that is asked for.
+	// lone says that text is one variable's value and nothing else, so that it
+	// takes the type that is asked for.
 	lone bool
 	// unknown says that a variable was missing: the fault is reported, and
 	// nothing else can be said of the value.

@@ -97,7 +97,7 @@ func (r offeringsReader) unknownBackend(n *node) {
 			return
 		}
 	}
-	r.wrong(n, "there is no backend %s; the backends of this file are %s", show(n), list(r.backends.names))
+	r.wrong(n, "%s is no backend of this file; there are %s", show(n), list(r.backends.names))
 }
 
 // semver is a semantic version, as semver.org (2.0.0) gives it.

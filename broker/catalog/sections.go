@@ -64,7 +64,7 @@ func (c *checker) backend(n *node, name string, defs []services.Definition) (Bac
 		known = append(known, def.Name)
 	}
 	place := n.member("type")
-	c.wrong(place, "there is no backend of type %s; there are %s", show(place), list(known))
+	c.wrong(place, "%s is no type of backend; there are %s", show(place), list(known))
 	return Backend{}, false
 }
 

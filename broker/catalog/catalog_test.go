@@ -1,0 +1,219 @@
+package catalog_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/chandler-broker/chandler/broker/catalog"
+)
+
+func good(t *testing.T) *catalog.Catalog {
+	t.Helper()
+	c, err := catalog.Load("testdata/good.yml", definitions(), environment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestPlan(t *testing.T) {
+	c := good(t)
+	p, ok := c.Plan("s1", "p1")
+	if !ok {
+		t.Fatal("the plan p1 of s1 is not found")
+	}
+	got := *p
+	want := catalog.Plan{
+		ID: "p1", Name: "small", Service: p.Service, Backend: "fake", Family: "database",
+		Config:   json.RawMessage(`{"connections":3,"extensions":[]}`),
+		Bindable: true, Rotatable: true, Updateable: true,
+		RequiresApp: true, RequiresAsync: true, Cascade: true, Endpoints: true,
+		DashboardURL:           "https://example.com/i/{instance_id}?id={instance_id}",
+		MaximumPollingDuration: time.Minute,
+		MaintenanceVersion:     "1.2.3-rc.1+x", MaintenanceDescription: "Patch",
+	}
+	ignore := cmp.FilterPath(func(p cmp.Path) bool {
+		name := p.Last().String()
+		return name == ".create" || name == ".update" || name == ".bind" || name == ".Service"
+	}, cmp.Ignore())
+	if diff := cmp.Diff(want, got, ignore); diff != "" {
+		t.Errorf("plan (-want +got):\n%s", diff)
+	}
+	if p.Service.Name != "one" || p.Service.Plans[0] != p {
+		t.Errorf("the plan's service is %s", p.Service.Name)
+	}
+}
+
+func TestPlanOverridesService(t *testing.T) {
+	tests := []struct {
+		service, plan        string
+		bindable, updateable bool
+	}{
+		{"s1", "p1", true, true},
+		{"s1", "p2", false, false},
+		{"s2", "p3", true, false},
+	}
+	c := good(t)
+	for _, test := range tests {
+		t.Run(test.plan, func(t *testing.T) {
+			p, ok := c.Plan(test.service, test.plan)
+			if !ok {
+				t.Fatal("the plan is not found")
+			}
+			if p.Bindable != test.bindable || p.Updateable != test.updateable {
+				t.Errorf("bindable %t, updateable %t", p.Bindable, p.Updateable)
+			}
+			if test.plan != "p1" && p.MaximumPollingDuration != time.Hour {
+				t.Errorf("maximum polling duration is %s", p.MaximumPollingDuration)
+			}
+		})
+	}
+}
+
+func TestLookups(t *testing.T) {
+	c := good(t)
+	for _, ids := range [][2]string{{"s2", "p1"}, {"s1", "nope"}, {"", ""}, {"p1", "s1"}} {
+		if _, ok := c.Plan(ids[0], ids[1]); ok {
+			t.Errorf("there is a plan %s of the service %s", ids[1], ids[0])
+		}
+	}
+	if s, ok := c.Service("s1"); !ok || s.Name != "one" || !s.AllowContextUpdates || !s.BindingsRetrievable || !s.InstancesRetrievable {
+		t.Errorf("service s1 is %+v, %t", s, ok)
+	}
+	if _, ok := c.Service("p1"); ok {
+		t.Error("a plan's id finds a service")
+	}
+	var plans []string
+	for _, p := range c.PlansOf("fake") {
+		plans = append(plans, p.ID)
+	}
+	if diff := cmp.Diff([]string{"p1", "p3"}, plans); diff != "" {
+		t.Errorf("plans of the backend (-want +got):\n%s", diff)
+	}
+	if got := c.PlansOf("unused"); len(got) != 0 {
+		t.Errorf("the unused backend has %d plans", len(got))
+	}
+	if got := len(c.Services()); got != 2 {
+		t.Errorf("there are %d services", got)
+	}
+}
+
+func TestBackends(t *testing.T) {
+	var got []string
+	for _, b := range good(t).Backends() {
+		got = append(got, b.Name+" "+b.Definition.Name+" "+string(b.Config))
+	}
+	want := []string{
+		`fake database/fake {"url":"postgres://admin:hunter2hunter2@db:5432/postgres","port":5432,"tls":true,` +
+			`"labels":{"a":1,"b":16},"nested":{"words":["one","5432","${PORT}","5432/5432"],"limits":[1,2]}}`,
+		`unused queue/plain {"url":"plain"}`,
+		`other queue/plain {"url":"plain"}`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("backends (-want +got):\n%s", diff)
+	}
+}
+
+func TestPlatforms(t *testing.T) {
+	got := good(t).Platforms()
+	if len(got) != 1 || got[0].Name != "cf" || got[0].Username != "cloud" || len(got[0].Passwords) != 2 {
+		t.Fatalf("platforms: %+v", got)
+	}
+	for i, name := range []string{"PASSWORD", "DIGITS"} {
+		want, _ := environment(name)
+		if got[0].Passwords[i].Reveal() != want {
+			t.Errorf("password %d is not the value of %s", i, name)
+		}
+	}
+}
+
+func TestDashboard(t *testing.T) {
+	p, _ := good(t).Plan("s1", "p1")
+	got := p.Dashboard("a/b c?d&e=f#+%2F{instance_id}")
+	const id = "a%2Fb%20c%3Fd%26e%3Df%23%2B%252F%7Binstance_id%7D"
+	if want := "https://example.com/i/" + id + "?id=" + id; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	p, _ = good(t).Plan("s1", "p2")
+	if got := p.Dashboard("x"); got != "" {
+		t.Errorf("a plan without a dashboard has %s", got)
+	}
+}
+
+func TestLastModified(t *testing.T) {
+	data, err := os.ReadFile("testdata/good.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "catalog.yml")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	changed := time.Date(2026, 3, 4, 5, 6, 7, 890, time.FixedZone("CET", 3600))
+	if err := os.Chtimes(path, changed, changed); err != nil {
+		t.Fatal(err)
+	}
+	c, err := catalog.Load(path, definitions(), environment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.LastModified().Format(time.RFC3339Nano); got != "2026-03-04T04:06:07Z" {
+		t.Errorf("last modified is %s", got)
+	}
+}
+
+func TestLoadMissingFile(t *testing.T) {
+	_, err := catalog.Load(filepath.Join(t.TempDir(), "catalog.yml"), definitions(), environment)
+	if err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestDomain(t *testing.T) {
+	c := good(t)
+	services := c.Domain()
+	if len(services) != 2 || len(services[0].Plans) != 2 || *services[0].Plans[0].Free {
+		t.Fatalf("domain: %+v", services)
+	}
+	services[0].Plans[0].ID = "changed"
+	if got := c.Domain()[0].Plans[0].ID; got != "p1" {
+		t.Errorf("a caller's change shows: %s", got)
+	}
+}
+
+func TestCheckState(t *testing.T) {
+	tests := []struct {
+		name string
+		used []catalog.InUse
+		want string
+	}{
+		{"nothing in use", nil, ""},
+		{"all there", []catalog.InUse{{"s1", "p1", 3}, {"s2", "p3", 1}}, ""},
+		{"gone without instances", []catalog.InUse{{"s1", "old", 0}}, ""},
+		{"gone", []catalog.InUse{{"s1", "old", 2}},
+			`testdata/good.yml: services: the plan with id "old" of the service with id "s1" has 2 instance(s), ` +
+				"but the file has no such plan; a plan with instances cannot vanish or change its id: " +
+				"put it back under this id, or deprovision its instances first"},
+		{"in another service", []catalog.InUse{{"s1", "p3", 1}},
+			`testdata/good.yml: services: the plan with id "p3" of the service with id "s1" has 1 instance(s), ` +
+				`but the file has it in the service "two"; move it back, or give the service its old id again`},
+	}
+	c := good(t)
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := ""
+			if err := c.CheckState(test.used); err != nil {
+				got = err.Error()
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("error (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
