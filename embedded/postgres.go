@@ -224,7 +224,7 @@ func (s *Postgres) program() program {
 		"log_error_verbosity=terse",
 	}
 	if s.noSync {
-		settings = append(settings, "fsync=off", "synchronous_commit=off", "full_page_writes=off")
+		settings = append(settings, "fsync=off", "full_page_writes=off")
 	}
 	args := []string{"-D", s.folder.childPath(dataFolder)}
 	for _, setting := range settings {
