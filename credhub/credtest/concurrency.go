@@ -1,0 +1,149 @@
+package credtest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/chandler-broker/chandler/credhub"
+)
+
+func storesShare(ctx context.Context, stores []credhub.Store) error {
+	path, v := fresh(), value()
+	if err := stores[0].Put(ctx, path, v); err != nil {
+		return fmt.Errorf("Put: %w", err)
+	}
+	if err := holds(ctx, stores[1], path, v); err != nil {
+		return err
+	}
+	if err := stores[1].Delete(ctx, path); err != nil {
+		return fmt.Errorf("Delete: %w", err)
+	}
+	return holdsNothing(ctx, stores[0], path)
+}
+
+// together calls f n times at once and joins the errors.
+func together(n int, f func(i int) error) error {
+	errs := make([]error, n)
+	start := make(chan struct{})
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			<-start
+			errs[i] = f(i)
+		})
+	}
+	close(start)
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+func oneWinner(ctx context.Context, stores []credhub.Store) error {
+	const racers, rounds = 16, 5
+	for range rounds {
+		path := fresh()
+		offered, got := make([]json.RawMessage, racers), make([]json.RawMessage, racers)
+		err := together(racers, func(i int) (err error) {
+			offered[i] = value()
+			got[i], err = stores[i%len(stores)].Ensure(ctx, path, offered[i])
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("Ensure: %w", err)
+		}
+		if !contains(offered, got[0]) {
+			return errors.New("Ensure returns what nobody offered")
+		}
+		for _, g := range got {
+			if err := equal("two racers", got[0], g); err != nil {
+				return err
+			}
+		}
+		if err := holds(ctx, stores[0], path, got[0]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func contains(values []json.RawMessage, v json.RawMessage) bool {
+	for _, candidate := range values {
+		if equal("", candidate, v) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// ensureAgainstDelete lets a path come and go while others ask for it: each of
+// them gets a value that somebody offered.
+func ensureAgainstDelete(ctx context.Context, stores []credhub.Store) error {
+	const racers, rounds = 8, 10
+	path := fresh()
+	var mu sync.Mutex
+	var offered []json.RawMessage
+	return together(racers, func(i int) error {
+		s := stores[i%len(stores)]
+		for range rounds {
+			if i < racers/2 {
+				if err := s.Delete(ctx, path); err != nil {
+					return fmt.Errorf("Delete: %w", err)
+				}
+				continue
+			}
+			v := value()
+			mu.Lock()
+			offered = append(offered, v)
+			mu.Unlock()
+			got, err := s.Ensure(ctx, path, v)
+			if err != nil {
+				return fmt.Errorf("Ensure: %w", err)
+			}
+			mu.Lock()
+			known := contains(offered, got)
+			mu.Unlock()
+			if !known {
+				return errors.New("Ensure returns what nobody offered")
+			}
+		}
+		return nil
+	})
+}
+
+// contextsEnd shows that a call whose context has ended fails at once, with the
+// context's error and without the value, and changes nothing.
+func contextsEnd(parent context.Context, s credhub.Store) error {
+	cancelled, cancel := context.WithCancel(parent)
+	cancel()
+	expired, cancel := context.WithDeadline(parent, time.Now().Add(-time.Second))
+	defer cancel()
+	for ctx, want := range map[context.Context]error{cancelled: context.Canceled, expired: context.DeadlineExceeded} {
+		path, kept, offered := fresh(), value(), value()
+		if err := s.Put(parent, path, kept); err != nil {
+			return fmt.Errorf("Put: %w", err)
+		}
+		_, ensured := s.Ensure(ctx, path, offered)
+		_, gotten := s.Get(ctx, path)
+		for method, err := range map[string]error{
+			"Ensure": ensured, "Get": gotten,
+			"Put": s.Put(ctx, path, offered), "Delete": s.Delete(ctx, path), "Ready": s.Ready(ctx),
+		} {
+			if !errors.Is(err, want) {
+				return fmt.Errorf("%s: got %w; want %w", method, err, want)
+			}
+			for _, v := range []json.RawMessage{kept, offered} {
+				if strings.Contains(err.Error(), decode(v).(map[string]any)["password"].(string)) {
+					return fmt.Errorf("the error of %s holds a value", method)
+				}
+			}
+		}
+		if err := holds(parent, s, path, kept); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,232 @@
+package credtest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/chandler-broker/chandler/credhub"
+)
+
+func TestMemory(t *testing.T) {
+	shared := &Memory{}
+	Run(t, func(*testing.T) credhub.Store { return shared })
+}
+
+func TestMemoryFails(t *testing.T) {
+	m, ctx, away := &Memory{}, t.Context(), errors.New("away")
+	path := fresh()
+	if err := m.Put(ctx, path, value()); err != nil {
+		t.Fatal(err)
+	}
+	m.Fail(away)
+	_, ensured := m.Ensure(ctx, path, value())
+	_, gotten := m.Get(ctx, path)
+	for _, err := range []error{ensured, gotten, m.Put(ctx, path, value()), m.Delete(ctx, path), m.Ready(ctx)} {
+		if !errors.Is(err, away) {
+			t.Errorf("got %v", err)
+		}
+	}
+	m.Fail(nil)
+	if diff := cmp.Diff([]string{path.String()}, m.Paths()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestBrokenStoresFail breaks one rule after another and sees which checks
+// notice: a suite that passes everything would be worth nothing.
+func TestBrokenStoresFail(t *testing.T) {
+	for name, c := range map[string]struct {
+		open func() credhub.Store
+		want []string
+	}{
+		"not ready": {
+			func() credhub.Store { return notReady{&Memory{}} },
+			[]string{"ready"},
+		},
+		"ensure is put": {
+			func() credhub.Store { return overwrites{&Memory{}} },
+			[]string{"16 racers, one winner", "ensure creates once", "ensure keeps what was put"},
+		},
+		"ensure is get and put": {
+			func() credhub.Store { return races{&Memory{}} },
+			[]string{"16 racers, one winner"},
+		},
+		"put is ensure": {
+			func() credhub.Store { return keeps{&Memory{}} },
+			[]string{"put replaces"},
+		},
+		"delete forgets only the last version": {
+			func() credhub.Store { return &versions{old: map[credhub.Path][]json.RawMessage{}} },
+			[]string{"delete of every version"},
+		},
+		"delete does nothing": {
+			func() credhub.Store { return hoards{&Memory{}} },
+			[]string{"delete", "delete of every version", "delete of one alone", "one store sees what another did"},
+		},
+		"get of nothing is empty": {
+			func() credhub.Store { return silent{&Memory{}} },
+			[]string{"delete", "delete of every version", "delete of one alone", "get of nothing",
+				"one store sees what another did", "what is no object is refused"},
+		},
+		"errors quote": {
+			func() credhub.Store { return quotes{&Memory{}} },
+			[]string{"what is no object is refused"},
+		},
+		"numbers lose digits": {
+			func() credhub.Store { return floats{&Memory{}} },
+			[]string{"values come back as they were"},
+		},
+		"contexts are ignored": {
+			func() credhub.Store { return deaf{&Memory{}} },
+			[]string{"ended contexts"},
+		},
+		"paths fold case": {
+			func() credhub.Store { return &folds{Memory: &Memory{}} },
+			[]string{"hostile identifiers do not collide"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			failed := map[string]bool{}
+			for _, check := range checks() {
+				s := c.open()
+				if check.run(t.Context(), slices.Repeat([]credhub.Store{s}, check.stores)) != nil {
+					failed[check.name] = true
+				}
+			}
+			for _, want := range c.want {
+				if !failed[want] {
+					t.Errorf("%q does not notice; only %q do", want, slices.Sorted(maps.Keys(failed)))
+				}
+			}
+		})
+	}
+}
+
+type notReady struct{ *Memory }
+
+func (notReady) Ready(context.Context) error { return errors.New("never") }
+
+type overwrites struct{ *Memory }
+
+func (s overwrites) Ensure(ctx context.Context, p credhub.Path, v json.RawMessage) (json.RawMessage, error) {
+	return v, s.Put(ctx, p, v)
+}
+
+type races struct{ *Memory }
+
+func (s races) Ensure(ctx context.Context, p credhub.Path, v json.RawMessage) (json.RawMessage, error) {
+	if got, err := s.Get(ctx, p); !errors.Is(err, credhub.ErrNotFound) {
+		return got, err
+	}
+	time.Sleep(time.Millisecond)
+	return v, s.Put(ctx, p, v)
+}
+
+type keeps struct{ *Memory }
+
+func (s keeps) Put(ctx context.Context, p credhub.Path, v json.RawMessage) error {
+	_, err := s.Ensure(ctx, p, v)
+	return err
+}
+
+// versions keeps what was replaced, and brings it back when the latest is
+// deleted.
+type versions struct {
+	Memory
+	mu  sync.Mutex
+	old map[credhub.Path][]json.RawMessage
+}
+
+func (s *versions) Put(ctx context.Context, p credhub.Path, v json.RawMessage) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if got, err := s.Get(ctx, p); err == nil {
+		s.old[p] = append(s.old[p], got)
+	}
+	return s.Memory.Put(ctx, p, v)
+}
+
+func (s *versions) Delete(ctx context.Context, p credhub.Path) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.old[p]); n > 0 {
+		last := s.old[p][n-1]
+		s.old[p] = s.old[p][:n-1]
+		return s.Memory.Put(ctx, p, last)
+	}
+	return s.Memory.Delete(ctx, p)
+}
+
+type hoards struct{ *Memory }
+
+func (hoards) Delete(context.Context, credhub.Path) error { return nil }
+
+type silent struct{ *Memory }
+
+func (s silent) Get(ctx context.Context, p credhub.Path) (json.RawMessage, error) {
+	got, err := s.Memory.Get(ctx, p)
+	if errors.Is(err, credhub.ErrNotFound) {
+		return nil, nil
+	}
+	return got, err
+}
+
+type quotes struct{ *Memory }
+
+func (s quotes) Put(ctx context.Context, p credhub.Path, v json.RawMessage) error {
+	if err := s.Memory.Put(ctx, p, v); err != nil {
+		return fmt.Errorf("%s: %w", v, err)
+	}
+	return nil
+}
+
+type floats struct{ *Memory }
+
+func (s floats) Put(ctx context.Context, p credhub.Path, v json.RawMessage) error {
+	var decoded map[string]any
+	if err := json.Unmarshal(v, &decoded); err != nil {
+		return errors.New("no object")
+	}
+	encoded, err := json.Marshal(decoded)
+	return errors.Join(err, s.Memory.Put(ctx, p, encoded))
+}
+
+type deaf struct{ *Memory }
+
+func (s deaf) Put(_ context.Context, p credhub.Path, v json.RawMessage) error {
+	return s.Memory.Put(context.Background(), p, v)
+}
+
+// folds takes upper case for lower case.
+type folds struct {
+	*Memory
+	mu    sync.Mutex
+	first map[string]credhub.Path
+}
+
+func (s *folds) fold(p credhub.Path) credhub.Path {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.first == nil {
+		s.first = map[string]credhub.Path{}
+	}
+	key := string(bytes.ToLower([]byte(p.String())))
+	if _, ok := s.first[key]; !ok {
+		s.first[key] = p
+	}
+	return s.first[key]
+}
+
+func (s *folds) Ensure(ctx context.Context, p credhub.Path, v json.RawMessage) (json.RawMessage, error) {
+	return s.Memory.Ensure(ctx, s.fold(p), v)
+}
