@@ -1,0 +1,14 @@
+// Package all is the one list of backends.
+package all
+
+import (
+	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/database/postgres"
+)
+
+// Definitions returns every backend that a catalog can name.
+func Definitions() []services.Definition {
+	return []services.Definition{
+		postgres.Definition(),
+	}
+}

@@ -1,0 +1,37 @@
+-- What Chandler's backend database/postgres needs on a server (PostgreSQL 13
+-- and newer). Run it as a superuser, in the database that the administrator's
+-- URL names; run it again after an upgrade of Chandler or of the server. In
+-- psql:
+--
+--   \set administrator chandler
+--   \prompt 'password of the administrator: ' password
+--   \i administrator.sql
+
+SELECT pg_catalog.set_config('chandler.administrator', :'administrator', false) <> '' AS administrator,
+       pg_catalog.set_config('chandler.password', :'password', false) <> '' AS password;
+
+DO $administrator$
+DECLARE
+	name text := pg_catalog.current_setting('chandler.administrator');
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = name) THEN
+		EXECUTE pg_catalog.format('CREATE ROLE %I', name);
+	END IF;
+	-- It makes databases and roles. It is no superuser: whoever got hold of it
+	-- would have the tenants' data, and not the machine.
+	EXECUTE pg_catalog.format('ALTER ROLE %I WITH LOGIN INHERIT CREATEDB CREATEROLE NOSUPERUSER NOREPLICATION NOBYPASSRLS PASSWORD %L',
+		name, pg_catalog.current_setting('chandler.password'));
+	-- It ends sessions, and measures databases that their owners shut it out of.
+	EXECUTE pg_catalog.format('GRANT pg_signal_backend, pg_read_all_stats TO %I', name);
+	-- Tenants connect to their own database only.
+	EXECUTE pg_catalog.format('REVOKE CONNECT, TEMPORARY ON DATABASE %I FROM PUBLIC', pg_catalog.current_database());
+	EXECUTE 'REVOKE CONNECT, TEMPORARY ON DATABASE template1 FROM PUBLIC';
+	EXECUTE pg_catalog.format('GRANT CONNECT ON DATABASE %I TO %I', pg_catalog.current_database(), name);
+	-- Plans with temp_file_limit.
+	IF pg_catalog.current_setting('server_version_num')::int >= 150000 THEN
+		EXECUTE pg_catalog.format('GRANT SET ON PARAMETER temp_file_limit TO %I', name);
+	END IF;
+END
+$administrator$;
+
+SELECT pg_catalog.set_config('chandler.password', '', false) = '' AS password_forgotten;

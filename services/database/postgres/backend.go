@@ -1,0 +1,92 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/lib/pq"
+)
+
+// backend administers one server. It keeps no state: what exists is asked of
+// the server each time.
+type backend struct {
+	admin  pq.Config
+	server server
+	names  namer
+	pool   *sql.DB
+}
+
+func open(c Config) (*backend, error) {
+	admin, err := c.administrator()
+	if err != nil {
+		return nil, err
+	}
+	server, err := c.server(admin)
+	if err != nil {
+		return nil, err
+	}
+	admin = hardened(admin)
+	connector, err := pq.NewConnectorConfig(admin)
+	if err != nil {
+		return nil, err
+	}
+	pool := sql.OpenDB(connector)
+	pool.SetMaxOpenConns(c.MaxConnections)
+	pool.SetMaxIdleConns(c.MaxConnections)
+	pool.SetConnMaxIdleTime(5 * time.Minute)
+	return &backend{admin: admin, server: server, names: newNamer(c.Prefix), pool: pool}, nil
+}
+
+// hardened pins what a tenant could otherwise set for the administrator's
+// sessions by ALTER DATABASE ... SET in a database of its own: settings that a
+// client sends at the start win over those.
+func hardened(c pq.Config) pq.Config {
+	c = c.Clone()
+	c.ApplicationName = "chandler"
+	c.ConnectTimeout = connectTimeout
+	if c.Runtime == nil {
+		c.Runtime = map[string]string{}
+	}
+	for name, value := range map[string]string{
+		"search_path":                         "pg_catalog",
+		"role":                                "none",
+		"default_transaction_read_only":       "off",
+		"default_transaction_isolation":       "read committed",
+		"standard_conforming_strings":         "on",
+		"synchronous_commit":                  "on",
+		"check_function_bodies":               "off",
+		"row_security":                        "on",
+		"statement_timeout":                   "30s",
+		"lock_timeout":                        "5s",
+		"idle_in_transaction_session_timeout": "60s",
+		// A broker that vanished must not hold its locks for hours.
+		"tcp_keepalives_idle":     "20",
+		"tcp_keepalives_interval": "5",
+		"tcp_keepalives_count":    "4",
+	} {
+		c.Runtime[name] = value
+	}
+	return c
+}
+
+// Close implements services.Closer.
+func (b *backend) Close() error { return b.pool.Close() }
+
+// tenant opens a session of the administrator in another database. It is not
+// pooled: it lives for one piece of work.
+func (b *backend) tenant(ctx context.Context, database string) (*session, func(), error) {
+	c := b.admin.Clone()
+	c.Database = database
+	connector, err := pq.NewConnectorConfig(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	pool := sql.OpenDB(connector)
+	conn, err := pool.Conn(ctx)
+	if err != nil {
+		_ = pool.Close() // nothing is open in it
+		return nil, nil, err
+	}
+	return &session{conn: conn}, func() { _ = conn.Close(); _ = pool.Close() }, nil
+}

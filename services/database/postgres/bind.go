@@ -1,0 +1,101 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// Bind implements services.Backend. It takes two round trips: one asks, one
+// makes the role.
+func (b *backend) Bind(ctx context.Context, inst instance, bd binding) (services.Credentials, error) {
+	n, role := b.names.instance(inst.Name), b.names.role(bd.Name)
+	password, verified, err := bindingVerifier(bd.Seed)
+	if err != nil {
+		return services.Credentials{}, err
+	}
+	mode := shared
+	if bd.Params.Role == readOnly {
+		mode = exclusive // it may make the reader role
+	}
+	s, st, err := b.begin(ctx, mode, n, role, versionPart, databasePart, groupsPart, membersPart, rolePart)
+	if err != nil {
+		return services.Credentials{}, err
+	}
+	if err := b.grant(ctx, s, st, role, verified, inst.Plan, bd.Params); err != nil {
+		s.release(ctx)
+		return services.Credentials{}, err
+	}
+	s.done()
+	return b.server.credentials(n.database, role, password), nil
+}
+
+func (b *backend) grant(ctx context.Context, s *session, st *state, role, verified string, plan Plan, p BindingParams) error {
+	if st.Database == nil || !st.Database.Open || !st.has(st.names.owner) {
+		return fmt.Errorf("database %s is not there or not finished; provision the instance again", st.names.database)
+	}
+	group := st.names.owner
+	switch {
+	case p.Role == readOnly:
+		group = st.names.reader
+		if err := b.makeReader(ctx, s, st); err != nil {
+			return err
+		}
+	case st.over():
+		group = st.names.over
+	}
+	return explain("make the binding's role", s.last(ctx, makeRole(st, role, group, verified, plan)...))
+}
+
+// makeRole returns the statements that make a binding's role, or make an
+// existing one what it should be: of one group only, with the password and
+// limit of this call. The password's verifier is last in its statement, so that
+// an error that quotes the beginning of it quotes no verifier.
+func makeRole(st *state, role, group, verified string, p Plan) []string {
+	options := fmt.Sprintf(" WITH LOGIN CONNECTION LIMIT %d", p.perBinding())
+	var statements []string
+	if !st.Exists {
+		statements = append(statements, "CREATE ROLE "+ident(role)+options+" IN ROLE "+ident(group)+" PASSWORD "+literal(verified))
+	} else {
+		statements = append(statements, "ALTER ROLE "+ident(role)+options+" PASSWORD "+literal(verified))
+		statements = append(statements, moveTo(st, role, group)...)
+	}
+	return append(statements, actAs(st, role, group)...)
+}
+
+// moveTo returns the statements that make an existing role a member of one
+// group and of no other.
+func moveTo(st *state, role, group string) []string {
+	statements := []string{"GRANT " + ident(group) + " TO " + ident(role)}
+	for _, m := range st.Members {
+		if m.Role == role && m.Group != group {
+			statements = append(statements, "REVOKE "+ident(m.Group)+" FROM "+ident(role))
+		}
+	}
+	return statements
+}
+
+// actAs returns the statements that make whatever a read_write binding creates
+// belong to the owner role at once, so that the instance's other bindings can
+// use, alter and drop it.
+func actAs(st *state, role, group string) []string {
+	alter := "ALTER ROLE " + ident(role) + " IN DATABASE " + ident(st.names.database)
+	if group != st.names.owner {
+		return []string{alter + " RESET role"}
+	}
+	return []string{
+		join(group), // who sets a role must be allowed to become it
+		alter + " SET role = " + literal(group),
+		leave(group),
+	}
+}
+
+// writers returns the read_write bindings' roles, whichever group they are
+// in now.
+func (s *state) writers() []string {
+	writers := s.in(s.names.owner, s.names.over)
+	slices.Sort(writers)
+	return writers
+}

@@ -1,0 +1,68 @@
+package postgres
+
+import (
+	"context"
+)
+
+// Deprovision implements services.Backend. The database is taken from the
+// tenant first, so that nothing of his can get in the way of dropping it.
+func (b *backend) Deprovision(ctx context.Context, inst instance) error {
+	n := b.names.instance(inst.Name)
+	s, st, err := b.begin(ctx, exclusive, n, "", versionPart, databasePart, groupsPart, membersPart)
+	if err != nil {
+		return err
+	}
+	if err := b.remove(ctx, s, st); err != nil {
+		s.release(ctx)
+		return err
+	}
+	s.done()
+	return nil
+}
+
+func (b *backend) remove(ctx context.Context, s *session, st *state) error {
+	bindings := st.in(st.names.groups()...)
+	if st.Database != nil {
+		if err := s.commit(ctx, takeBack(st, bindings), sessionsEnd(bindings)); err != nil {
+			return explain("take the database from its owner", err)
+		}
+		if err := s.exec(ctx, "DROP DATABASE IF EXISTS "+ident(st.names.database)+" WITH (FORCE)"); err != nil {
+			return explain("drop the database", err)
+		}
+	}
+	if roles := append(bindings, st.Groups...); len(roles) > 0 {
+		if err := b.dispose(ctx, s, roles); err != nil {
+			return err
+		}
+	}
+	return b.finish(ctx, s, st)
+}
+
+// takeBack returns the statements that close the bindings' roles and make the
+// database the administrator's and closed. One whose removal was cut short
+// cannot be altered any more, and needs not.
+func takeBack(st *state, bindings []string) []string {
+	var statements []string
+	for _, role := range bindings {
+		statements = append(statements, "ALTER ROLE "+ident(role)+" WITH NOLOGIN")
+	}
+	if st.Database.Limit == interrupted {
+		return statements
+	}
+	db, owned := ident(st.names.database), st.Database.Owner == st.names.owner
+	if owned {
+		statements = append(statements, join(st.names.owner), "ALTER DATABASE "+db+" OWNER TO CURRENT_USER")
+	}
+	statements = append(statements, "ALTER DATABASE "+db+" WITH ALLOW_CONNECTIONS false IS_TEMPLATE false")
+	if owned {
+		statements = append(statements, leave(st.names.owner))
+	}
+	return statements
+}
+
+func sessionsEnd(roles []string) []string {
+	if len(roles) == 0 {
+		return nil
+	}
+	return []string{cut(roles)}
+}

@@ -1,0 +1,53 @@
+package postgres
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// SQLSTATEs that mean something to this package (PostgreSQL documentation,
+// "Error Codes").
+const (
+	tooManyConnections    pqerror.Code = "53300"
+	insufficientPrivilege pqerror.Code = "42501"
+	objectInUse           pqerror.Code = "55006"
+	lockNotAvailable      pqerror.Code = "55P03"
+	noSuchDatabase        pqerror.Code = "3D000"
+	dependentObjects      pqerror.Code = "2BP01"
+	wrongObjectType       pqerror.Code = "42809"
+	invalidParameter      pqerror.Code = "22023"
+	undefinedObject       pqerror.Code = "42704"
+	undefinedTable        pqerror.Code = "42P01"
+	undefinedFile         pqerror.Code = "58P01"
+	featureNotSupported   pqerror.Code = "0A000"
+	uniqueViolation       pqerror.Code = "23505"
+	duplicateTable        pqerror.Code = "42P07"
+)
+
+// is says whether err is the server's answer with one of the codes.
+func is(err error, codes ...pqerror.Code) bool { return pq.As(err, codes...) != nil }
+
+// explain says what was being done, and what to do where the server's own
+// words would not.
+func explain(doing string, err error) error {
+	if _, rejected := services.IsRejected(err); err == nil || rejected {
+		return err
+	}
+	if answer := (*pq.Error)(nil); !errors.As(err, &answer) && disconnected(err) {
+		return fmt.Errorf("%s: the server is away or closed the connection: %w", doing, err)
+	}
+	switch {
+	case is(err, lockNotAvailable):
+		return fmt.Errorf("%s: another session holds a lock; it is tried again: %w", doing, err)
+	case is(err, tooManyConnections):
+		return fmt.Errorf("%s: the server has no connection left; raise its max_connections: %w", doing, err)
+	case is(err, insufficientPrivilege):
+		return fmt.Errorf("%s: the administrator lacks a right; run administrator.sql again as a superuser: %w", doing, err)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}

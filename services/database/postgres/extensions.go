@@ -1,0 +1,58 @@
+package postgres
+
+import (
+	"context"
+	"slices"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// extend makes the wanted extensions in the instance's database, and drops
+// those that were there and are wanted no more.
+func (b *backend) extend(ctx context.Context, s *session, n names, had, wanted []string) error {
+	unwanted := slices.DeleteFunc(slices.Clone(had), func(e string) bool { return slices.Contains(wanted, e) })
+	if len(unwanted)+len(wanted) == 0 {
+		return nil
+	}
+	return b.inside(ctx, s, n.database, func(t *session) error {
+		for _, e := range unwanted {
+			if err := t.asOwner(ctx, n.owner, "DROP EXTENSION IF EXISTS "+ident(e)); err != nil {
+				return dropRejected(e, err)
+			}
+		}
+		for _, e := range wanted {
+			if err := t.asOwner(ctx, n.owner, "CREATE EXTENSION IF NOT EXISTS "+ident(e)+" CASCADE"); err != nil {
+				return createRejected(e, err)
+			}
+		}
+		return nil
+	})
+}
+
+// asOwner runs a statement as the owner role, which makes the extension the
+// tenant's own. Schema public, where extensions go by default, is on the search
+// path for it alone.
+func (s *session) asOwner(ctx context.Context, owner, statement string) error {
+	return s.transaction(ctx, join(owner), "SET LOCAL search_path = public", "SET LOCAL ROLE "+ident(owner),
+		statement, "SET LOCAL ROLE NONE", leave(owner))
+}
+
+func createRejected(extension string, err error) error {
+	switch {
+	case is(err, featureNotSupported, undefinedFile, undefinedObject):
+		return services.Rejected("parameters.extensions: %q is not installed on this server; leave it out, or ask the operator to install it", extension)
+	case is(err, insufficientPrivilege):
+		return services.Rejected("parameters.extensions: %q can only be made by a superuser of this server; leave it out, or ask the operator for it", extension)
+	}
+	return explain("make extension "+extension, err)
+}
+
+func dropRejected(extension string, err error) error {
+	switch {
+	case is(err, dependentObjects):
+		return services.Rejected("parameters.extensions: %q is in use in the database; drop what uses it first, or keep it in the list", extension)
+	case is(err, insufficientPrivilege):
+		return services.Rejected("parameters.extensions: %q belongs to somebody else than the database's owner; drop it with the binding that made it, or keep it in the list", extension)
+	}
+	return explain("drop extension "+extension, err)
+}

@@ -1,0 +1,152 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// Keep implements services.Keeper: it keeps spares ready, holds databases to
+// their plan's storage, puts back the limit of connections where a tenant
+// changed it, and ends sessions whose role is gone.
+func (b *backend) Keep(ctx context.Context, plans []Plan, instances []instance) (map[string]string, error) {
+	var faults []error
+	if err := b.keepSpares(ctx, plans); err != nil {
+		faults = append(faults, err)
+	}
+	facts, err := b.look(ctx, instances)
+	if err != nil {
+		return nil, errors.Join(append(faults, err)...)
+	}
+	notes := map[string]string{}
+	for _, inst := range instances {
+		f, found := facts[b.names.instance(inst.Name).database]
+		if !found {
+			continue // being made or removed
+		}
+		if note := f.note(inst.Plan); note != "" {
+			notes[inst.ID] = note
+		}
+		if f.settled(inst.Plan) {
+			continue
+		}
+		if err := b.settle(ctx, inst); err != nil {
+			faults = append(faults, fmt.Errorf("database of instance %s: %w", inst.ID, err))
+		}
+	}
+	if err := b.sweep(ctx); err != nil {
+		faults = append(faults, err)
+	}
+	return notes, errors.Join(faults...)
+}
+
+// fact is what Keep has to know of one database.
+type fact struct {
+	Database string `json:"database"`
+	Bytes    int64  `json:"bytes"`
+	Limit    int    `json:"limit"`
+	Over     bool   `json:"over"`
+	Moved    bool   `json:"moved"`
+	Writers  int    `json:"writers"`
+}
+
+func (f fact) size() Size { return Size(f.Bytes) }
+
+// settled says whether there is nothing to do about the database.
+func (f fact) settled(p Plan) bool {
+	switch {
+	case f.Limit != p.Connections:
+		return false
+	case f.Over && mayWrite(f.size(), p.Storage):
+		return false
+	case f.Over || tooLarge(f.size(), p.Storage):
+		return f.Over && f.Moved && f.Writers == 0
+	}
+	return true
+}
+
+// note is what the instance's user should know.
+func (f fact) note(p Plan) string {
+	if !tooLarge(f.size(), p.Storage) && (!f.Over || mayWrite(f.size(), p.Storage)) {
+		return ""
+	}
+	return fmt.Sprintf("storage: %s of %s used; writes are refused until less than %s is used: delete or truncate, or choose a larger plan",
+		f.size(), p.Storage, resume(p.Storage))
+}
+
+// look learns all facts in one query.
+func (b *backend) look(ctx context.Context, instances []instance) (map[string]fact, error) {
+	if len(instances) == 0 {
+		return nil, nil
+	}
+	databases := make([]string, len(instances))
+	for i, inst := range instances {
+		databases[i] = b.names.instance(inst.Name).database
+	}
+	rows, err := b.pool.QueryContext(ctx, `SELECT pg_catalog.json_build_object(
+		'database', d.datname, 'bytes', pg_catalog.pg_database_size(d.oid), 'limit', d.datconnlimit,
+		'over', o.oid IS NOT NULL,
+		'moved', pg_catalog.shobj_description(o.oid, 'pg_authid') IS NOT NULL,
+		'writers', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_auth_members am
+			JOIN pg_catalog.pg_roles w ON w.oid = am.roleid AND w.rolname = d.datname || '_owner'
+			JOIN pg_catalog.pg_roles m ON m.oid = am.member AND m.rolname ~ `+literal(b.names.single.String())+`))
+		FROM pg_catalog.pg_database d LEFT JOIN pg_catalog.pg_roles o ON o.rolname = d.datname || '_over'
+		WHERE d.datname IN (`+literals(databases)+`) AND d.datallowconn AND d.datconnlimit <> -2`)
+	if err != nil {
+		return nil, explain("ask how large the databases are", err)
+	}
+	defer rows.Close()
+	facts := map[string]fact{}
+	for rows.Next() {
+		if err := scanFact(rows, facts); err != nil {
+			return nil, err
+		}
+	}
+	return facts, explain("ask how large the databases are", rows.Err())
+}
+
+func scanFact(rows *sql.Rows, facts map[string]fact) error {
+	var answer []byte
+	if err := rows.Scan(&answer); err != nil {
+		return err
+	}
+	var f fact
+	if err := json.Unmarshal(answer, &f); err != nil {
+		return fmt.Errorf("read the server's answer: %w", err)
+	}
+	facts[f.Database] = f
+	return nil
+}
+
+// settle does for one instance what its facts ask for. Where somebody else is
+// at work on the instance, the next round will see.
+func (b *backend) settle(ctx context.Context, inst instance) error {
+	s, st, err := b.begin(ctx, attempt, b.names.instance(inst.Name), "", lockedPart, versionPart, sizePart, groupsPart, membersPart)
+	if err != nil {
+		return err
+	}
+	defer s.release(ctx)
+	if !st.Locked || st.Database == nil || !st.Database.Open || !st.has(st.names.owner) {
+		return nil
+	}
+	if st.Database.Limit != inst.Plan.Connections {
+		if err := s.transaction(ctx, limits(st, inst.Plan)...); err != nil {
+			return explain("put the limit of connections back", err)
+		}
+	}
+	return b.enforce(ctx, s, st, inst.Plan)
+}
+
+// sweep ends the sessions that slipped through when their role was dropped, or
+// when it lost the right to write: those were set up in that very moment.
+func (b *backend) sweep(ctx context.Context) error {
+	_, err := b.pool.ExecContext(ctx, `SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a
+		WHERE a.usesysid IS NOT NULL AND a.datname ~ `+literal(b.names.single.String())+` AND (
+			NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = a.usesysid)
+			OR EXISTS (SELECT FROM pg_catalog.pg_roles o JOIN pg_catalog.pg_auth_members am ON am.roleid = o.oid
+				WHERE o.rolname = a.datname || '_over' AND am.member = a.usesysid
+				AND a.backend_start < pg_catalog.shobj_description(o.oid, 'pg_authid')::pg_catalog.timestamptz))`)
+	return explain("end sessions that slipped through", err)
+}

@@ -1,0 +1,85 @@
+package postgres
+
+import (
+	"crypto/rand"
+	"regexp"
+	"strings"
+
+	"github.com/lib/pq"
+)
+
+// namer names what is made on the server. All names begin with the prefix, so
+// that brokers can share a server.
+type namer struct {
+	prefix  string // with its underscore
+	single  *regexp.Regexp
+	grouped *regexp.Regexp
+}
+
+const safeName = `([a-z2-7]{26})`
+
+func newNamer(prefix string) namer {
+	p := prefix + "_"
+	return namer{
+		prefix:  p,
+		single:  regexp.MustCompile(`^` + p + safeName + `$`),
+		grouped: regexp.MustCompile(`^` + p + safeName + `_(owner|reader|over)$`),
+	}
+}
+
+// names are the names of one instance's database and group roles.
+type names struct {
+	database string
+	// owner owns the database and all in it; read_write bindings act as it.
+	owner string
+	// reader may read all that owner makes; read_only bindings belong to it.
+	reader string
+	// over may read and delete, not write; that it exists marks an instance
+	// whose storage is used up, and the read_write bindings belong to it.
+	over string
+}
+
+func (n namer) instance(name string) names {
+	base := n.prefix + name
+	return names{database: base, owner: base + "_owner", reader: base + "_reader", over: base + "_over"}
+}
+
+func (n names) groups() []string { return []string{n.owner, n.reader, n.over} }
+
+// role is a binding's role, the user name of the application.
+func (n namer) role(bindingName string) string { return n.prefix + bindingName }
+
+// spare is a fresh name for a spare database.
+func (n namer) spare() string { return n.prefix + "spare_" + strings.ToLower(rand.Text()) }
+
+// instanceOf returns the Instance.Name behind a database's or group's name.
+func (n namer) instanceOf(database string) (string, bool) { return submatch(n.single, database) }
+
+func (n namer) instanceOfGroup(role string) (string, bool) { return submatch(n.grouped, role) }
+
+func submatch(rule *regexp.Regexp, s string) (string, bool) {
+	m := rule.FindStringSubmatch(s)
+	if m == nil {
+		return "", false
+	}
+	return m[1], true
+}
+
+// ident and literal quote for SQL text. Statements are sent as text, not with
+// parameters: that is one round trip for several statements instead of two for
+// each.
+func ident(name string) string { return pq.QuoteIdentifier(name) }
+
+func literal(s string) string { return strings.TrimSpace(pq.QuoteLiteral(s)) }
+
+func idents(names []string) string { return joined(names, ident) }
+
+func literals(values []string) string { return joined(values, literal) }
+
+func joined(list []string, quote func(string) string) string {
+	quoted := make([]string, len(list))
+	for i, s := range list {
+		quoted[i] = quote(s)
+	}
+	return strings.Join(quoted, ", ")
+}

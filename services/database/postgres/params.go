@@ -1,0 +1,107 @@
+package postgres
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// InstanceParams are the user's parameters of an instance, in the vocabulary
+// of OpenStack Trove.
+type InstanceParams struct {
+	// CharacterSet is the database's encoding under any of its usual names;
+	// default: the server's.
+	CharacterSet string `json:"character_set"`
+	// Collate is a locale of the server; default: the server's where it fits
+	// the encoding, else "C".
+	Collate string `json:"collate"`
+	// Extensions are made in the database; the plan says which there may be.
+	Extensions []string `json:"extensions"`
+}
+
+// A locale's name: what `locale -a` prints, and nothing that could leave a
+// string literal.
+var collateRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}$`)
+
+// Validate implements services.Validator.
+func (p *InstanceParams) Validate() error {
+	var faults []error
+	if p.CharacterSet != "" {
+		if _, ok := encoding(p.CharacterSet); !ok {
+			faults = append(faults, fmt.Errorf("character_set: is not known; possible are %s", strings.Join(characterSets(), ", ")))
+		}
+	}
+	if p.Collate != "" && !collateRule.MatchString(p.Collate) {
+		faults = append(faults, errors.New(`collate: must be the name of a locale, such as "C" or "de_DE.utf8"`))
+	}
+	for i, e := range p.Extensions {
+		if !extensionRule.MatchString(e) {
+			faults = append(faults, fmt.Errorf("extensions: the name at position %d must begin with a lower-case letter and have 63 characters of a-z, 0-9, _ and - at most", i+1))
+		} else if slices.Contains(p.Extensions[:i], e) {
+			faults = append(faults, fmt.Errorf("extensions: %q is there twice", e))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// BindingParams are the user's parameters of a binding.
+type BindingParams struct {
+	// Role is what the binding may do: read_write or read_only.
+	Role string `json:"role"`
+}
+
+const (
+	readWrite = "read_write"
+	readOnly  = "read_only"
+)
+
+// SetDefaults implements services.Defaulter.
+func (p *BindingParams) SetDefaults() { p.Role = readWrite }
+
+// Validate implements services.Validator.
+func (p *BindingParams) Validate() error {
+	if p.Role != readWrite && p.Role != readOnly {
+		return fmt.Errorf("role: must be %q or %q", readWrite, readOnly)
+	}
+	return nil
+}
+
+type (
+	instance = services.Instance[Plan, InstanceParams]
+	binding  = services.Binding[BindingParams]
+)
+
+// CheckInstance implements services.InstanceChecker.
+func (b *backend) CheckInstance(inst instance) error {
+	for _, e := range inst.Params.Extensions {
+		if slices.Contains(inst.Plan.Extensions, e) {
+			continue
+		}
+		if len(inst.Plan.Extensions) == 0 {
+			return services.Rejected("parameters.extensions: this plan allows no extension; leave %q out or choose another plan", e)
+		}
+		return services.Rejected("parameters.extensions: this plan does not allow %q; possible are %s", e, strings.Join(inst.Plan.Extensions, ", "))
+	}
+	return nil
+}
+
+// CheckUpdate implements services.UpdateChecker.
+func (b *backend) CheckUpdate(prev, next instance) error {
+	if err := b.CheckInstance(next); err != nil {
+		return err
+	}
+	was, is := prev.Params, next.Params
+	if prevEncoding, _ := encoding(was.CharacterSet); is.CharacterSet != "" {
+		if nextEncoding, _ := encoding(is.CharacterSet); nextEncoding != prevEncoding {
+			return services.Rejected("parameters.character_set: cannot be changed once the database exists; make a new instance with it and copy the data")
+		}
+	}
+	if is.Collate != "" && is.Collate != was.Collate {
+		return services.Rejected("parameters.collate: cannot be changed once the database exists; make a new instance with it and copy the data")
+	}
+	return nil
+}

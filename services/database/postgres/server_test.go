@@ -1,0 +1,152 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chandler-broker/chandler/embedded/embeddedtest"
+	"github.com/chandler-broker/chandler/services"
+)
+
+func TestMain(m *testing.M) { embeddedtest.Main(m) }
+
+// testServer is the real server as one test sees it: an administrator and a
+// prefix of its own, so that tests run side by side.
+type testServer struct {
+	root  *sql.DB // the superuser
+	admin *url.URL
+}
+
+const adminPassword = "administrators-password"
+
+func newServer(t *testing.T) *testServer {
+	t.Helper()
+	rootURL := embeddedtest.Postgres(t).URL("postgres")
+	root, err := sql.Open("postgres", rootURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = root.Close() })
+	statements, err := AdministratorSQL("chandler_admin", services.NewSecret(adminPassword))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Tests of several packages' processes never share a server; those of this
+	// one may run the statements at once.
+	if _, err := root.Exec("SELECT pg_advisory_lock(1); " + statements + "; SELECT pg_advisory_unlock_all()"); err != nil {
+		t.Fatal(err)
+	}
+	admin, err := url.Parse(rootURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin.User = url.UserPassword("chandler_admin", adminPassword)
+	return &testServer{root, admin}
+}
+
+// config is the backend's configuration for this server.
+func (s *testServer) config(prefix string) json.RawMessage {
+	raw, err := json.Marshal(map[string]any{"url": s.admin.String(), "prefix": prefix})
+	if err != nil {
+		panic(err) // strings always encode
+	}
+	return raw
+}
+
+func (s *testServer) backend(t *testing.T, prefix string) *backend {
+	t.Helper()
+	config, err := services.Decode[Config](s.config(prefix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	return b
+}
+
+// exec runs statements as the superuser.
+func (s *testServer) exec(t *testing.T, statements string) {
+	t.Helper()
+	if _, err := s.root.Exec(statements); err != nil {
+		t.Fatalf("%s: %v", statements, err)
+	}
+}
+
+// ask returns the one value of a query as the superuser.
+func (s *testServer) ask(t *testing.T, query string) string {
+	t.Helper()
+	var answer sql.NullString
+	if err := s.root.QueryRow(query).Scan(&answer); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return answer.String
+}
+
+// left lists what exists on the server under a prefix.
+func (s *testServer) left(t *testing.T, prefix string) []string {
+	t.Helper()
+	list := s.ask(t, `SELECT string_agg(name, ',' ORDER BY name) FROM (
+		SELECT datname AS name FROM pg_database UNION ALL SELECT rolname FROM pg_roles) x
+		WHERE name ~ '^`+prefix+`_'`)
+	if list == "" {
+		return nil
+	}
+	return strings.Split(list, ",")
+}
+
+func testContext(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func newInstance(id string, change func(*instance)) instance {
+	inst := instance{ID: id, Name: services.InstanceName(id)}
+	inst.Plan.SetDefaults()
+	if change != nil {
+		change(&inst)
+	}
+	return inst
+}
+
+func newBinding(t *testing.T, inst instance, id, role string) binding {
+	t.Helper()
+	seed, err := services.NewSeed(services.RandomKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return binding{ID: id, Name: services.BindingName(inst.ID, id), Params: BindingParams{Role: role}, Seed: seed}
+}
+
+// dialled opens an application's session on what Bind returned.
+func dialled(t *testing.T, c services.Credentials) *client {
+	t.Helper()
+	s, err := dial(testContext(t), c.Values)
+	if err != nil {
+		t.Fatalf("connect with the credentials: %v", err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s.(*client)
+}
+
+// run runs statements as the application.
+func (c *client) run(t *testing.T, statements string) error {
+	t.Helper()
+	_, err := c.conn.ExecContext(testContext(t), statements)
+	return err
+}
+
+func (c *client) must(t *testing.T, statements string) {
+	t.Helper()
+	if err := c.run(t, statements); err != nil {
+		t.Fatalf("%s: %v", statements, err)
+	}
+}

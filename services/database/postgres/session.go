@@ -1,0 +1,148 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+)
+
+// session is one connection of the administrator, pinned, for work on one
+// instance under that instance's advisory lock.
+type session struct{ conn *sql.Conn }
+
+type lockMode string
+
+const (
+	// shared is for Bind and Unbind, which run side by side.
+	shared lockMode = "pg_catalog.pg_advisory_lock_shared"
+	// exclusive is for what changes the instance or its group roles.
+	exclusive lockMode = "pg_catalog.pg_advisory_lock"
+	// attempt is exclusive where the lock is free, and else nothing: ask
+	// lockedPart which.
+	attempt lockMode = "pg_catalog.pg_try_advisory_lock"
+)
+
+// lockSpace sets the advisory locks of this package apart from others in the
+// administrator's database.
+const lockSpace = 1128812612 // "CHND"
+
+func lockCall(mode lockMode, database string) string {
+	return fmt.Sprintf("%s(%d, pg_catalog.hashtext(%s))", mode, lockSpace, literal(database))
+}
+
+// locked takes the lock of the instance whose database is named and asks query
+// in the same round trip. Of two replicas' keepers, operations and bindings
+// that touch one instance's roles, one works at a time. The lock ends with
+// release or with the connection, whichever comes first.
+func (b *backend) locked(ctx context.Context, mode lockMode, database, query string, scan func(*sql.Rows) error) (*session, error) {
+	text := "SELECT " + lockCall(mode, database) + "; " + query
+	for idle := b.pool.Stats().Idle; ; idle-- {
+		conn, err := b.pool.Conn(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("connect to the server: %w", err)
+		}
+		s := &session{conn}
+		err = s.second(ctx, text, scan)
+		if err == nil {
+			return s, nil
+		}
+		s.release(ctx)
+		// A pooled connection that died while idle is no failed call; this
+		// query changed nothing, so the next connection may take it.
+		if idle <= 0 || !disconnected(err) {
+			return nil, err
+		}
+	}
+}
+
+// disconnected says whether err is the connection's end, not an answer.
+func disconnected(err error) bool {
+	_, network := errors.AsType[*net.OpError](err)
+	return network || errors.Is(err, driver.ErrBadConn)
+}
+
+// second runs two queries and scans what the second one returns.
+func (s *session) second(ctx context.Context, text string, scan func(*sql.Rows) error) error {
+	rows, err := s.conn.QueryContext(ctx, text)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() { // the lock's own row, to the end
+	}
+	if rows.Err() == nil && rows.NextResultSet() {
+		for rows.Next() {
+			if err := scan(rows); err != nil {
+				return err
+			}
+		}
+	}
+	return rows.Err()
+}
+
+// query runs one query and scans each of its rows.
+func (s *session) query(ctx context.Context, text string, scan func(*sql.Rows) error) error {
+	rows, err := s.conn.QueryContext(ctx, text)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// exec runs one statement that cannot be part of a transaction.
+func (s *session) exec(ctx context.Context, statement string) error {
+	_, err := s.conn.ExecContext(ctx, statement)
+	return err
+}
+
+// transaction runs statements as one transaction, in one round trip.
+func (s *session) transaction(ctx context.Context, statements ...string) error {
+	return s.commit(ctx, statements, nil)
+}
+
+// last is transaction, and gives the lock back in the same round trip.
+func (s *session) last(ctx context.Context, statements ...string) error {
+	return s.commit(ctx, statements, []string{unlock})
+}
+
+const unlock = "SELECT pg_catalog.pg_advisory_unlock_all()"
+
+// commit runs statements as one transaction and then the others.
+func (s *session) commit(ctx context.Context, statements, then []string) error {
+	all := append([]string{"BEGIN"}, statements...)
+	all = append(append(all, "COMMIT"), then...)
+	err := s.exec(ctx, strings.Join(all, "; "))
+	if err != nil {
+		_ = s.exec(context.WithoutCancel(ctx), "ROLLBACK") // else the connection is broken, and not used again
+	}
+	return err
+}
+
+// release gives the lock and the connection back, also after ctx has ended.
+func (s *session) release(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if err := s.exec(ctx, "ROLLBACK; "+unlock); err != nil {
+		s.discard()
+	}
+	s.done()
+}
+
+// done gives the connection back whose lock was given back by last.
+func (s *session) done() { _ = s.conn.Close() }
+
+// discard closes the connection instead of giving it back to the pool.
+func (s *session) discard() {
+	_ = s.conn.Raw(func(any) error { return driver.ErrBadConn })
+}

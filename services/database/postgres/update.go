@@ -1,0 +1,70 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// Update implements services.Backend.
+func (b *backend) Update(ctx context.Context, prev, next instance) error {
+	if err := b.CheckUpdate(prev, next); err != nil {
+		return err
+	}
+	n := b.names.instance(next.Name)
+	s, st, err := b.begin(ctx, exclusive, n, "", versionPart, sizePart, groupsPart, membersPart)
+	if err != nil {
+		return err
+	}
+	if err := b.change(ctx, s, st, prev, next); err != nil {
+		s.release(ctx)
+		return err
+	}
+	s.done()
+	return nil
+}
+
+func (b *backend) change(ctx context.Context, s *session, st *state, prev, next instance) error {
+	if st.Database == nil {
+		return fmt.Errorf("database %s is not there; was it dropped by hand? deprovision the instance", st.names.database)
+	}
+	if err := fits(st, prev.Plan, next.Plan); err != nil {
+		return err
+	}
+	if err := b.extend(ctx, s, st.names, prev.Params.Extensions, next.Params.Extensions); err != nil {
+		return err
+	}
+	if err := s.transaction(ctx, limits(st, next.Plan)...); err != nil {
+		return settingError(explain("change the limits", err), st.Version)
+	}
+	if err := b.enforce(ctx, s, st, next.Plan); err != nil {
+		return err
+	}
+	return s.last(ctx)
+}
+
+// fits refuses less storage than is used. An instance that was over the smaller
+// plan's limit already, and under the larger one's, may go back to it: that is
+// the undoing of an update that failed.
+func fits(st *state, prev, next Plan) error {
+	lower := next.Storage != 0 && (prev.Storage == 0 || next.Storage < prev.Storage)
+	used := Size(st.Database.Bytes)
+	if !lower || used <= next.Storage || st.over() && !tooLarge(used, prev.Storage) {
+		return nil
+	}
+	return services.Rejected("the plan allows %s and the database uses %s; free space first, or choose a larger plan", next.Storage, used)
+}
+
+// limits returns the statements that hold the database and all bindings' roles
+// to the plan.
+func limits(st *state, p Plan) []string {
+	statements := []string{join(st.names.owner)}
+	statements = append(statements, fmt.Sprintf("ALTER DATABASE %s WITH CONNECTION LIMIT %d", ident(st.names.database), p.Connections))
+	statements = append(statements, settings(st, p)...)
+	statements = append(statements, leave(st.names.owner))
+	for _, role := range st.in(st.names.groups()...) {
+		statements = append(statements, fmt.Sprintf("ALTER ROLE %s WITH CONNECTION LIMIT %d", ident(role), p.perBinding()))
+	}
+	return statements
+}
