@@ -3,10 +3,7 @@ package postgres
 import (
 	"crypto/rand"
 	_ "embed"
-	"errors"
 	"strings"
-
-	"github.com/chandler-broker/chandler/services"
 )
 
 //go:embed administrator.sql
@@ -14,19 +11,19 @@ var administratorSQL string
 
 // AdministratorSQL returns the statements of administrator.sql, which make the
 // administrator that Config.URL names. A superuser runs them as one simple
-// query, in the database that the URL names, as often as he likes. They hold
-// the password's SCRAM verifier, not the password.
-func AdministratorSQL(name string, password services.Secret) (string, error) {
-	for _, r := range password.Reveal() {
-		if r <= ' ' || r > '~' { // a verifier of others needs SASLprep (RFC 4013)
-			return "", errors.New("the administrator's password must be printable ASCII without spaces")
-		}
-	}
+// query, in the database that the URL names, as often as he likes. They hold a
+// verifier of the password, which is safe in the server's log; a password that
+// is not plain ASCII is there itself, because only the server prepares it
+// (SASLprep, RFC 4013).
+func AdministratorSQL(name, password string) string {
 	salt := make([]byte, scramSaltSize)
 	_, _ = rand.Read(salt) // never fails: crypto/rand.Read aborts the program instead
-	verified, err := verifier(password.Reveal(), salt)
-	if err != nil {
-		return "", err
+	if verified, err := verifier(password, salt); err == nil && isPlain(password) {
+		password = verified
 	}
-	return strings.NewReplacer(":'administrator'", literal(name), ":'password'", literal(verified)).Replace(administratorSQL), nil
+	return strings.NewReplacer(":'administrator'", literal(name), ":'password'", literal(password)).Replace(administratorSQL)
+}
+
+func isPlain(password string) bool {
+	return !strings.ContainsFunc(password, func(r rune) bool { return r <= ' ' || r > '~' })
 }

@@ -32,13 +32,7 @@ func newServer(t *testing.T) *testServer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = root.Close() })
-	statements, err := AdministratorSQL("chandler_admin", services.NewSecret(adminPassword))
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Tests of several packages' processes never share a server; those of this
-	// one may run the statements at once.
-	if _, err := root.Exec("SELECT pg_advisory_lock(1); " + statements + "; SELECT pg_advisory_unlock_all()"); err != nil {
+	if _, err := root.Exec(AdministratorSQL("chandler_admin", adminPassword)); err != nil {
 		t.Fatal(err)
 	}
 	admin, err := url.Parse(rootURL)
