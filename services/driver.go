@@ -43,6 +43,9 @@ type Driver interface {
 	Ready(ctx context.Context) error
 	// List returns what exists; ok is false where the backend cannot tell.
 	List(ctx context.Context) (found []Found, ok bool, err error)
+	// Remove deprovisions or unbinds what List found and nobody owns, by its
+	// names alone.
+	Remove(ctx context.Context, found Found) error
 	// Keeps says whether Keep does anything.
 	Keeps() bool
 	Keep(ctx context.Context, plans []json.RawMessage, instances []RawInstance) (map[string]string, error)
@@ -165,6 +168,14 @@ func (d *driver[P, I, B]) List(ctx context.Context) ([]Found, bool, error) {
 	}
 	found, err := l.List(ctx)
 	return found, true, err
+}
+
+func (d *driver[P, I, B]) Remove(ctx context.Context, found Found) error {
+	inst := Instance[P, I]{Name: found.Instance}
+	if found.Binding == "" {
+		return d.backend.Deprovision(ctx, inst)
+	}
+	return d.backend.Unbind(ctx, inst, Binding[B]{Name: found.Binding})
 }
 
 func (d *driver[P, I, B]) Keeps() bool {

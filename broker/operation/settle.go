@@ -214,14 +214,8 @@ func (e *Engine) applyEnd(ctx context.Context, tx pgx.Tx, op store.Operation, r 
 }
 
 func (e *Engine) removeInstance(ctx context.Context, tx pgx.Tx, id string) error {
-	bindings, err := e.Store.BindingsOfInstance(ctx, tx, id)
-	if err != nil {
+	if err := e.Store.DeleteBindingsOfInstance(ctx, tx, id); err != nil {
 		return err
-	}
-	for _, b := range bindings {
-		if err := e.Store.DeleteBinding(ctx, tx, b.ID); err != nil {
-			return err
-		}
 	}
 	return e.Store.DeleteInstance(ctx, tx, id)
 }

@@ -167,3 +167,6 @@ select kind, count(*) as operations from operations where state = 'in progress' 
 -- Whether the platform once had the instance (binding_id empty) or binding deleted.
 select exists (select 1 from audit where instance_id = $1 and binding_id = $2 and platform = $3
     and action in ('deprovision', 'unbind') and event = 'succeeded');
+
+-- name: DeleteBindingsOfInstance :exec
+delete from bindings where instance_id = $1;

@@ -202,6 +202,15 @@ func (q *Queries) DeleteBinding(ctx context.Context, db DBTX, id string) error {
 	return err
 }
 
+const deleteBindingsOfInstance = `-- name: DeleteBindingsOfInstance :exec
+delete from bindings where instance_id = $1
+`
+
+func (q *Queries) DeleteBindingsOfInstance(ctx context.Context, db DBTX, instanceID string) error {
+	_, err := db.Exec(ctx, deleteBindingsOfInstance, instanceID)
+	return err
+}
+
 const deleteInstance = `-- name: DeleteInstance :exec
 delete from instances where id = $1
 `

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/chandler-broker/chandler/broker"
+	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/broker/operation"
+	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/credhub"
+	"github.com/chandler-broker/chandler/credhub/sealed"
+	"github.com/chandler-broker/chandler/credhub/vault"
+	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/all"
+)
+
+// app is the broker with everything it is made of, opened and not yet working.
+type app struct {
+	settings    settings
+	log         *slog.Logger
+	metrics     *metrics
+	catalog     *catalog.Catalog
+	store       *store.Store
+	drivers     map[string]services.Driver
+	credentials credhub.Store
+	engine      *operation.Engine
+	broker      *broker.Broker
+	closers     []func()
+}
+
+// loadCatalog reads and checks catalog.yml.
+func loadCatalog(s settings) (*catalog.Catalog, error) {
+	c, err := catalog.Load(s.CatalogPath, all.Definitions(), s.lookup)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return c, nil
+}
+
+// openOptions says what an app is opened for.
+type openOptions struct {
+	// migrate brings the state database to this version first; without, it has
+	// to be there.
+	migrate bool
+	// credentials opens the credential store; an app without cannot serve.
+	credentials bool
+}
+
+// open makes an app.
+func open(ctx context.Context, s settings, log *slog.Logger, o openOptions) (_ *app, err error) {
+	a := &app{settings: s, log: log, metrics: newMetrics()}
+	defer func() {
+		if err != nil {
+			a.close()
+		}
+	}()
+	if a.catalog, err = loadCatalog(s); err != nil {
+		return nil, err
+	}
+	if err = a.openState(ctx, o.migrate); err != nil {
+		return nil, err
+	}
+	if err = a.openDrivers(ctx); err != nil {
+		return nil, err
+	}
+	if o.credentials {
+		if err = a.openCredentials(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if a.engine, err = operation.New(operation.Options{
+		Store: a.store, Catalog: a.catalog, Drivers: a.drivers, Credentials: a.credentials, Logger: log, Workers: s.Workers,
+		Retention: s.Retention, KeepEvery: s.KeepEvery, Finished: a.operationFinished,
+	}); err != nil {
+		return nil, err
+	}
+	a.broker = broker.New(broker.Options{
+		Catalog: a.catalog, Store: a.store, Engine: a.engine, Credentials: a.credentials, Drivers: a.drivers, Logger: log,
+		AsyncWait: s.AsyncWait, SyncWait: s.SyncWait,
+	})
+	a.metrics.watch(a)
+	return a, nil
+}
+
+func (a *app) close() {
+	for i := len(a.closers) - 1; i >= 0; i-- {
+		a.closers[i]()
+	}
+}
+
+func (a *app) openState(ctx context.Context, migrate bool) error {
+	if a.settings.DatabaseURL == "" {
+		return usagef("DATABASE_URL is not set: it names the broker's state database, postgres://user:password@host:port/database")
+	}
+	// Beside the workers: requests, the listener, the sweeper and River's own.
+	connections := a.settings.Workers + 24
+	limited, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	var err error
+	if a.store, err = store.Open(limited, a.settings.DatabaseURL, connections); err != nil {
+		return err
+	}
+	a.closers = append(a.closers, a.store.Close)
+	if migrate {
+		if err := a.store.Migrate(ctx, a.log); err != nil {
+			return err
+		}
+	}
+	return checkState(ctx, a.catalog, a.store)
+}
+
+// checkState refuses a catalog that forgets plans that have instances.
+func checkState(ctx context.Context, c *catalog.Catalog, s *store.Store) error {
+	rows, err := s.PlansInUse(ctx, s.Pool)
+	if err != nil {
+		return fmt.Errorf("read the plans in use: %w", err)
+	}
+	used := make([]catalog.InUse, 0, len(rows))
+	for _, r := range rows {
+		used = append(used, catalog.InUse{ServiceID: r.ServiceID, PlanID: r.PlanID, Instances: int(r.Instances)})
+	}
+	if err := c.CheckState(used); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+func (a *app) openDrivers(ctx context.Context) error {
+	a.drivers = map[string]services.Driver{}
+	for _, b := range a.catalog.Backends() {
+		d, err := b.Definition.Open(ctx, b.Config)
+		if err != nil {
+			return fmt.Errorf("backend %s: %w", b.Name, err)
+		}
+		a.drivers[b.Name] = d
+		a.closers = append(a.closers, func() {
+			if err := d.Close(); err != nil {
+				a.log.Warn("backend could not be closed", "backend", b.Name, "error", err.Error())
+			}
+		})
+	}
+	return nil
+}
+
+func (a *app) openCredentials(ctx context.Context) error {
+	if _, ok := a.settings.lookup("VAULT_ADDR"); ok {
+		config, err := vault.FromEnv(a.settings.lookup)
+		if err != nil {
+			return usageError{err}
+		}
+		config.Logger = a.log
+		v, err := vault.Open(ctx, config)
+		if err != nil {
+			return err
+		}
+		a.credentials = v
+		a.closers = append(a.closers, func() { _ = v.Close() })
+		return nil
+	}
+	text, err := sealedKeys(a.settings.lookup)
+	if err != nil {
+		return err
+	}
+	keys, err := sealed.ParseKeys(text)
+	if err != nil {
+		return usageError{err}
+	}
+	store, err := sealed.Open(ctx, a.store.Pool, keys)
+	if err != nil {
+		return err
+	}
+	a.credentials = store
+	return a.rewrap(ctx, store)
+}
+
+// rewrap brings what older keys sealed under the first one, so that a rotation
+// is: put the new key first, restart, remove the old one.
+func (a *app) rewrap(ctx context.Context, s *sealed.Store) error {
+	n, err := s.Rewrap(ctx)
+	if err != nil {
+		return fmt.Errorf("bring the sealed credentials under the first key: %w", err)
+	}
+	if n > 0 {
+		a.log.InfoContext(ctx, "sealed credentials moved to the first key", "count", n)
+	}
+	return nil
+}
+
+func sealedKeys(lookup func(string) (string, bool)) ([]byte, error) {
+	if key, ok := lookup("CHANDLER_SEALED_KEY"); ok && key != "" {
+		return []byte(key), nil
+	}
+	path, ok := lookup("CHANDLER_SEALED_KEY_FILE")
+	if !ok || path == "" {
+		return nil, usagef("no credential store: set VAULT_ADDR, or CHANDLER_SEALED_KEY or CHANDLER_SEALED_KEY_FILE " +
+			"(32 random bytes in base64, as 'openssl rand -base64 32' prints them)")
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, usagef("CHANDLER_SEALED_KEY_FILE: %w", err)
+	}
+	return text, nil
+}
+
+// platforms are the clients that may call: the catalog's, or the one of the
+// environment.
+func (a *app) platforms() ([]catalog.Platform, error) {
+	if p := a.catalog.Platforms(); len(p) > 0 {
+		return p, nil
+	}
+	if a.settings.Username == "" {
+		return nil, usageError{errors.New("no platform may call: set CHANDLER_USERNAME and CHANDLER_PASSWORD, or name platforms in the catalog")}
+	}
+	return []catalog.Platform{{
+		Name: "default", Username: a.settings.Username, Passwords: []services.Secret{services.NewSecret(a.settings.Password)},
+	}}, nil
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+type devOptions struct {
+	listen   string
+	data     string
+	catalog  string
+	format   string
+	vault    bool
+	smoke    bool
+	once     bool
+	progress io.Writer
+}
+
+func newDev() *cobra.Command {
+	o := devOptions{}
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Serve everything on this machine, with private servers in a folder",
+		Long: `Dev starts a private PostgreSQL for the state and the tenants' databases, and serves
+the whole catalog. Credentials are sealed in the state database, or kept in Vault
+when VAULT_ADDR is set. The platform's user is CHANDLER_USERNAME and
+CHANDLER_PASSWORD, else "chandler" and a generated password.
+
+It prints "ready: http://ADDRESS" when it serves, and ends within 10 s of SIGTERM
+with all it started. A second start on the same folder goes on with the same
+instances, whatever happened to the first.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.progress = cmd.ErrOrStderr()
+			return dev(cmd.Context(), o, cmd.OutOrStdout())
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.listen, "listen", "127.0.0.1:8080", "address to serve on")
+	flags.StringVar(&o.data, "data", ".chandler", "folder of the servers' data; made if absent")
+	flags.StringVar(&o.catalog, "catalog", "", "catalog to serve (default: catalog.yml here, or else the binary's own)")
+	flags.StringVar(&o.format, "log-format", "text", "json, text or lager")
+	flags.BoolVar(&o.vault, "vault", false, "keep the credentials in a real Vault server, built from this checkout")
+	flags.BoolVar(&o.smoke, "smoke", false, "prove every plan once it serves")
+	flags.BoolVar(&o.once, "once", false, "with --smoke: end after it, with its status")
+	return cmd
+}
+
+func dev(ctx context.Context, o devOptions, out io.Writer) error {
+	if o.once && !o.smoke {
+		return usagef("--once goes with --smoke")
+	}
+	log, err := newLogger(o.format, os.Stderr)
+	if err != nil {
+		return err
+	}
+	folder, err := openDevFolder(o.data, false)
+	if err != nil {
+		return err
+	}
+	defer folder.close()
+	generated := folder.adoptUser()
+	servers, err := folder.start(ctx, o)
+	if err != nil {
+		return err
+	}
+	s, err := folder.settings()
+	if err != nil {
+		return errors.Join(err, servers.stop())
+	}
+	s.Listen = o.listen
+	return errors.Join(serveDev(ctx, o, s, devRun{folder, servers, generated, log, out}), servers.stop())
+}
+
+// adoptUser takes the environment's user, and says whether there is none, so
+// that the password has to be shown.
+func (f *devFolder) adoptUser() (generated bool) {
+	user, password := os.Getenv("CHANDLER_USERNAME"), os.Getenv("CHANDLER_PASSWORD")
+	if user != "" && password != "" {
+		f.kept.Username, f.kept.Password = user, password
+		return false
+	}
+	return true
+}
+
+// errUnproved ends a chandler dev --smoke --once that did not prove everything.
+var errUnproved = errors.New("not everything works; see above")
+
+func serveDev(ctx context.Context, o devOptions, s settings, r devRun) error {
+	a, err := open(ctx, s, r.log, openOptions{migrate: true, credentials: true})
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go r.watch(ctx, cancel)
+	err = a.serve(ctx, func(address net.Addr) { r.ready(ctx, o, address, cancel) })
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		err = errors.Join(cause, err)
+	}
+	return err
+}
+
+// devRun is one run of a chandler dev.
+type devRun struct {
+	folder    *devFolder
+	servers   *devServers
+	generated bool
+	log       *slog.Logger
+	out       io.Writer
+}
+
+// ready tells that it serves, and begins the smoke test.
+func (r devRun) ready(ctx context.Context, o devOptions, address net.Addr, cancel context.CancelCauseFunc) {
+	url := "http://" + address.String()
+	if r.generated {
+		fmt.Fprintf(r.out, "user: %s\npassword: %s\n", r.folder.kept.Username, r.folder.kept.Password)
+	}
+	fmt.Fprintf(r.out, "ready: %s\n", url)
+	if !o.smoke {
+		return
+	}
+	go func() {
+		err := smoke(ctx, smokeOptions{url: url, username: r.folder.kept.Username, password: r.folder.kept.Password, output: "table"}, r.out)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			cancel(errors.Join(errUnproved, err))
+		case o.once:
+			cancel(nil)
+		default:
+			r.tellHow(url)
+		}
+	}()
+}
+
+// watch ends the broker when one of its servers ended.
+func (r devRun) watch(ctx context.Context, cancel context.CancelCauseFunc) {
+	var vault <-chan error
+	if r.servers.vault != nil {
+		vault = r.servers.vault.Done()
+	}
+	select {
+	case <-ctx.Done():
+	case err := <-r.servers.postgres.Done():
+		cancel(fmt.Errorf("the private PostgreSQL ended: %w", err))
+	case err := <-vault:
+		cancel(fmt.Errorf("the Vault server ended: %w", err))
+	}
+}
+
+func (r devRun) tellHow(url string) {
+	fmt.Fprintf(r.out, `
+Everything works. Chandler serves until interrupted (Ctrl-C). In another terminal:
+  curl -u %s:%s -H 'X-Broker-API-Version: 2.17' %s/v2/catalog
+  chandler instances list --data %s
+`, r.folder.kept.Username, r.folder.kept.Password, url, r.folder.dir)
+	if r.servers.vault != nil {
+		fmt.Fprintf(r.out, `The credentials are in Vault; its root token is in %s/vault:
+  VAULT_ADDR=%s vault kv list secret/chandler/instances
+`, r.folder.dir, r.servers.vault.Addr())
+	}
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/chandler-broker/chandler"
+	"github.com/chandler-broker/chandler/services"
+)
+
+// devFolder is the folder of a chandler dev: the private servers' data, and
+// what the process has to remember. All of it is the owner's alone.
+type devFolder struct {
+	dir  string
+	lock *os.File // nil where another process holds the folder
+	kept devSettings
+}
+
+// devSettings is what a folder remembers from one start to the next.
+type devSettings struct {
+	Username      string `json:"username"`
+	Password      string `json:"password"`
+	StatePassword string `json:"state_password"`
+	AdminPassword string `json:"admin_password"`
+	// Running is how the operator's verbs reach what a running dev started;
+	// DatabaseURL is empty before the first start.
+	DatabaseURL string            `json:"database_url"`
+	Catalog     string            `json:"catalog"`
+	Environment map[string]string `json:"environment"`
+}
+
+// openDevFolder opens a folder, or makes it. Where another process runs on it,
+// share says whether that is as well.
+func openDevFolder(dir string, share bool) (*devFolder, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	f := &devFolder{dir: dir}
+	if !share {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("--data: %w", err)
+		}
+	}
+	if f.lock, err = lockFile(filepath.Join(dir, "lock")); errors.Is(err, fs.ErrNotExist) {
+		return nil, usagef("--data %s: there is no such folder; 'chandler dev --data %s' makes it", dir, dir)
+	} else if err != nil {
+		return nil, fmt.Errorf("--data: %w", err)
+	}
+	if f.lock == nil && !share {
+		return nil, usagef("--data %s: another chandler dev runs on this folder; stop it, or name another folder", dir)
+	}
+	if err := f.read(); err != nil {
+		f.close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// lockFile locks a file for as long as the process lives; nil means that another
+// process has it.
+func lockFile(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		return file, nil
+	}
+	_ = file.Close()
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, nil
+	}
+	return nil, err
+}
+
+func (f *devFolder) close() {
+	if f.lock != nil {
+		_ = f.lock.Close()
+	}
+}
+
+func (f *devFolder) path(name string) string { return filepath.Join(f.dir, name) }
+
+func (f *devFolder) read() error {
+	text, err := os.ReadFile(f.path("settings.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		f.kept = devSettings{Username: "chandler", Password: rand.Text(), StatePassword: rand.Text(), AdminPassword: rand.Text()}
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("--data: %w", err)
+	}
+	if err := json.Unmarshal(text, &f.kept); err != nil {
+		return fmt.Errorf("%s: %w; remove the folder to start anew", f.path("settings.json"), err)
+	}
+	return nil
+}
+
+// write replaces the settings in one step, so that a crash leaves the old or the
+// new ones.
+func (f *devFolder) write() error {
+	text, err := json.MarshalIndent(f.kept, "", "  ")
+	if err != nil {
+		return err
+	}
+	return f.writeFile("settings.json", text)
+}
+
+func (f *devFolder) writeFile(name string, data []byte) error {
+	next := f.path(name + ".new")
+	if err := os.WriteFile(next, data, 0o600); err != nil {
+		return fmt.Errorf("--data: %w", err)
+	}
+	return os.Rename(next, f.path(name))
+}
+
+// sealedKeyFile returns the file of the key that seals credentials, and makes it
+// at the first start.
+func (f *devFolder) sealedKeyFile() (string, error) {
+	path := f.path("sealed.key")
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	key := base64.StdEncoding.EncodeToString(services.RandomKey())
+	return path, f.writeFile("sealed.key", []byte(key+"\n"))
+}
+
+// catalogFile returns the catalog to serve: the one that is named, the one in
+// the working directory, or the binary's own.
+func (f *devFolder) catalogFile(named string) (string, error) {
+	if named != "" {
+		return filepath.Abs(named)
+	}
+	if _, err := os.Stat("catalog.yml"); err == nil {
+		return filepath.Abs("catalog.yml")
+	}
+	path := f.path("catalog.yml")
+	have, err := os.ReadFile(path)
+	if err == nil && string(have) == string(chandler.CatalogYAML()) {
+		return path, nil // its time stays, and with it Last-Modified
+	}
+	return path, f.writeFile("catalog.yml", chandler.CatalogYAML())
+}
+
+// lookup is the environment with what the folder's servers add to it.
+func (f *devFolder) lookup(name string) (string, bool) {
+	if v, ok := f.kept.Environment[name]; ok {
+		return v, true
+	}
+	return os.LookupEnv(name)
+}
+
+// settings makes the settings of what the folder's servers serve.
+func (f *devFolder) settings() (settings, error) {
+	if f.kept.DatabaseURL == "" {
+		return settings{}, usagef("--data %s: nothing was ever started on this folder", f.dir)
+	}
+	return readSettings(f.lookup)
+}
+
+// withServers runs do while the folder's servers run: those of a chandler dev on
+// it, or else started for the purpose.
+func (f *devFolder) withServers(ctx context.Context, do func() error) error {
+	if f.lock == nil || f.kept.DatabaseURL == "" {
+		return do()
+	}
+	servers, err := f.start(ctx, devOptions{catalog: f.kept.Catalog})
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(), servers.stop())
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/chandler-broker/chandler"
+	"github.com/chandler-broker/chandler/embedded"
+	"github.com/chandler-broker/chandler/services/database/postgres"
+)
+
+// devServers are the servers that a chandler dev started.
+type devServers struct {
+	postgres *embedded.Postgres
+	vault    *embedded.Vault // nil without --vault
+}
+
+// start starts the servers on the folder's data and remembers how to reach
+// them.
+func (f *devFolder) start(ctx context.Context, o devOptions) (_ *devServers, err error) {
+	s := &devServers{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.stop())
+		}
+	}()
+	if s.postgres, err = embedded.StartPostgres(ctx, embedded.PostgresOptions{Dir: f.path("postgres")}); err != nil {
+		return s, err
+	}
+	if err = f.prepare(ctx, s.postgres); err != nil {
+		return s, err
+	}
+	key, err := f.sealedKeyFile()
+	if err != nil {
+		return s, err
+	}
+	f.kept.DatabaseURL = roleURL(s.postgres, stateRole, f.kept.StatePassword, stateRole)
+	if f.kept.Catalog, err = f.catalogFile(o.catalog); err != nil {
+		return s, err
+	}
+	f.kept.Environment = map[string]string{
+		"DATABASE_URL":             f.kept.DatabaseURL,
+		"CHANDLER_CATALOG":         f.kept.Catalog,
+		"CHANDLER_SEALED_KEY_FILE": key,
+		"POSTGRES_ADMIN_URL":       roleURL(s.postgres, adminRole, f.kept.AdminPassword, "postgres"),
+		"CHANDLER_USERNAME":        f.kept.Username,
+		"CHANDLER_PASSWORD":        f.kept.Password,
+	}
+	if o.vault {
+		if s.vault, err = f.startVault(ctx, o.progress); err != nil {
+			return s, err
+		}
+	}
+	return s, f.write()
+}
+
+func (s *devServers) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second)
+	defer cancel()
+	var errs []error
+	if s.vault != nil {
+		errs = append(errs, s.vault.Stop(ctx))
+	}
+	if s.postgres != nil {
+		errs = append(errs, s.postgres.Stop(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// The two roles of the one server: the state's owner, whose database no tenant
+// may enter, and the administrator of the tenants' databases.
+const (
+	stateRole = "chandler_state"
+	adminRole = "chandler_admin"
+)
+
+func roleURL(p *embedded.Postgres, role, password, database string) string {
+	u := url.URL{
+		Scheme: "postgres", User: url.UserPassword(role, password), Host: fmt.Sprintf("%s:%d", p.Host(), p.Port()),
+		Path: database, RawQuery: "sslmode=disable",
+	}
+	return u.String()
+}
+
+// prepare makes the roles and the state's database; again is harmless.
+func (f *devFolder) prepare(ctx context.Context, p *embedded.Postgres) error {
+	conn, err := pgx.Connect(ctx, p.URL("postgres"))
+	if err != nil {
+		return fmt.Errorf("reach the private PostgreSQL: %w", err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	var role, database bool
+	err = conn.QueryRow(ctx, `select exists (select from pg_roles where rolname = $1), exists (select from pg_database where datname = $1)`,
+		stateRole).Scan(&role, &database)
+	if err != nil {
+		return fmt.Errorf("look at the private PostgreSQL: %w", err)
+	}
+	var statements []string
+	if !role {
+		statements = append(statements, "create role "+stateRole+" login")
+	}
+	statements = append(statements, "alter role "+stateRole+" password '"+f.kept.StatePassword+"'")
+	if !database {
+		statements = append(statements, "create database "+stateRole+" owner "+stateRole)
+	}
+	statements = append(statements, "revoke all on database "+stateRole+" from public")
+	for _, s := range statements {
+		if _, err := conn.Exec(ctx, s); err != nil {
+			return fmt.Errorf("prepare the private PostgreSQL for the state: %w", err)
+		}
+	}
+	if _, err := conn.Exec(ctx, postgres.AdministratorSQL(adminRole, f.kept.AdminPassword)); err != nil {
+		return fmt.Errorf("prepare the private PostgreSQL for tenants: %w", err)
+	}
+	return nil
+}
+
+// startVault starts a Vault server and gives the broker a token of its own, with
+// the policy that production is given.
+func (f *devFolder) startVault(ctx context.Context, progress io.Writer) (*embedded.Vault, error) {
+	_, _ = fmt.Fprintln(progress, "building the Vault server (some minutes the first time)")
+	binary, err := embedded.BuildVault(ctx, progress)
+	if err != nil {
+		return nil, err
+	}
+	v, err := embedded.StartVault(ctx, embedded.VaultOptions{Dir: f.path("vault"), Binary: binary})
+	if err != nil {
+		return nil, err
+	}
+	token, err := brokerToken(ctx, v)
+	if err != nil {
+		return v, err
+	}
+	f.kept.Environment["VAULT_ADDR"], f.kept.Environment["VAULT_TOKEN"] = v.Addr(), token
+	return v, nil
+}
+
+func brokerToken(ctx context.Context, v *embedded.Vault) (string, error) {
+	client, err := api.NewClient(&api.Config{Address: v.Addr()})
+	if err != nil {
+		return "", fmt.Errorf("reach the Vault server: %w", err)
+	}
+	client.SetToken(v.RootToken())
+	if err := client.Sys().PutPolicyWithContext(ctx, "chandler", chandler.VaultPolicy()); err != nil {
+		return "", fmt.Errorf("write the broker's policy to Vault: %w", err)
+	}
+	made, err := client.Auth().Token().CreateWithContext(ctx, &api.TokenCreateRequest{
+		Policies: []string{"chandler"}, Period: "1h", DisplayName: "chandler", NoParent: true,
+	})
+	if err != nil {
+		return "", fmt.Errorf("make the broker's token in Vault: %w", err)
+	}
+	return made.Auth.ClientToken, nil
+}

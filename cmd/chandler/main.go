@@ -1,0 +1,86 @@
+// Command chandler is an Open Service Broker: server, development server,
+// client for proving it, and the operator's verbs.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes, as the help tells them.
+const (
+	exitFailed = 1 // what was asked for was tried and failed, or something is wrong
+	exitUsage  = 2 // the command line, the environment or catalog.yml is at fault; nothing was tried
+)
+
+// usageError is an error that is mended by calling differently.
+type usageError struct{ error }
+
+func (u usageError) Unwrap() error { return u.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+func main() {
+	// The second signal kills: stop makes the first one the only one caught.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:]))
+}
+
+func run(ctx context.Context, args []string) int {
+	root := newRoot()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(os.Stderr, "chandler:", err)
+	if _, ok := errors.AsType[usageError](err); ok {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "chandler",
+		Short: "An Open Service Broker for databases, queues, DNS, file systems and functions",
+		Long: `Chandler is an Open Service Broker (OSB 2.17): it makes backing services on demand,
+hands each application credentials of its own and keeps them in Vault.
+
+Exit codes: 0 all is well; 1 it was tried and failed, or something is wrong;
+2 the command line, the environment or catalog.yml is at fault and nothing was tried.`,
+		Version:       version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%w; see 'chandler %s --help'", err, cmd.Name())
+	})
+	root.AddCommand(newServe(), newDev(), newSmoke(), newCatalog(), newInstances(), newBindings(), newOperations(), newOrphans())
+	return root
+}
+
+// version is what the build knows of itself.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value
+		}
+	}
+	return "development"
+}

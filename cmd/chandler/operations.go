@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/chandler-broker/chandler/broker/store"
+)
+
+// operationRow is an operation as the operator sees it.
+type operationRow struct {
+	ID          string     `json:"id"`
+	Kind        string     `json:"kind"`
+	Platform    string     `json:"platform"`
+	InstanceID  string     `json:"instance_id"`
+	BindingID   string     `json:"binding_id,omitempty"`
+	State       string     `json:"state"`
+	Phase       string     `json:"phase"`
+	Outcome     string     `json:"outcome,omitempty"`
+	Description string     `json:"description,omitempty"`
+	LastError   string     `json:"last_error,omitempty"`
+	Attempts    int32      `json:"attempts"`
+	RequestID   string     `json:"request_id,omitempty"`
+	CreatedAt   time.Time  `json:"created_at"`
+	Deadline    time.Time  `json:"deadline"`
+	FinishedAt  *time.Time `json:"finished_at,omitempty"`
+}
+
+func newOperationRow(op store.Operation) operationRow {
+	return operationRow{
+		ID: op.ID, Kind: op.Kind, Platform: op.Platform, InstanceID: op.InstanceID, BindingID: op.BindingID, State: op.State,
+		Phase: op.Phase, Outcome: op.Outcome, Description: op.Description, LastError: op.LastError, Attempts: op.Attempts,
+		RequestID: op.RequestID, CreatedAt: op.CreatedAt, Deadline: op.Deadline, FinishedAt: op.FinishedAt,
+	}
+}
+
+type operationFilter struct {
+	instanceID string
+	unfinished bool
+}
+
+func (a *app) operations(ctx context.Context, f operationFilter) ([]operationRow, error) {
+	rows := []operationRow{}
+	for before := int64(math.MaxInt64); ; {
+		page, err := a.store.ListOperations(ctx, a.store.Pool, store.ListOperationsParams{
+			Unfinished: f.unfinished, InstanceID: f.instanceID, Before: before, Batch: pageSize,
+		})
+		if err != nil || len(page) == 0 {
+			return rows, err
+		}
+		for _, op := range page {
+			rows = append(rows, newOperationRow(op))
+		}
+		before = page[len(page)-1].Seq
+	}
+}
+
+func newOperations() *cobra.Command {
+	cmd := &cobra.Command{Use: "operations", Short: "Look at operations, and retry failed ones"}
+	var show, retry operatorFlags
+	cmd.AddCommand(
+		newOperationsList(),
+		show.verb("show ID", "Show an operation with its last error", cobra.ExactArgs(1), openOptions{},
+			func(ctx context.Context, a *app, w io.Writer, args []string) error {
+				op, err := a.store.Operation(ctx, a.store.Pool, args[0])
+				if store.NotFound(err) {
+					return fmt.Errorf("there is no operation %q", args[0])
+				} else if err != nil {
+					return err
+				}
+				return printOperation(w, show.output, newOperationRow(op))
+			}),
+		retry.verb("retry ID", "Put a failed operation back to work; a running broker takes it up", cobra.ExactArgs(1), openOptions{},
+			func(ctx context.Context, a *app, w io.Writer, args []string) error {
+				op, err := a.engine.Retry(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				return printOperation(w, retry.output, newOperationRow(op))
+			}),
+	)
+	return cmd
+}
+
+func newOperationsList() *cobra.Command {
+	var flags operatorFlags
+	var filter operationFilter
+	cmd := flags.verb("list", "List operations, latest first", cobra.NoArgs, openOptions{},
+		func(ctx context.Context, a *app, w io.Writer, _ []string) error {
+			rows, err := a.operations(ctx, filter)
+			if err != nil {
+				return err
+			}
+			return printOperations(w, flags.output, rows)
+		})
+	cmd.Flags().BoolVar(&filter.unfinished, "unfinished", false, "only those in progress")
+	cmd.Flags().StringVar(&filter.instanceID, "instance", "", "only those on this instance and its bindings")
+	return cmd
+}
+
+func printOperations(w io.Writer, o output, rows []operationRow) error {
+	header := []string{"ID", "KIND", "INSTANCE", "BINDING", "STATE", "OUTCOME", "ATTEMPTS", "CREATED", "DESCRIPTION"}
+	return printRows(w, o, rows, header, func(r operationRow) []string {
+		return []string{
+			r.ID, r.Kind, r.InstanceID, r.BindingID, r.State, r.Outcome, strconv.Itoa(int(r.Attempts)), timeText(r.CreatedAt), r.Description,
+		}
+	})
+}
+
+func printOperation(w io.Writer, o output, r operationRow) error {
+	if o == "json" {
+		return printJSON(w, r)
+	}
+	ended := ""
+	if r.FinishedAt != nil {
+		ended = timeText(*r.FinishedAt)
+	}
+	return printFields(w, "id", r.ID, "kind", r.Kind, "platform", r.Platform, "instance", r.InstanceID, "binding", r.BindingID,
+		"state", r.State, "phase", r.Phase, "outcome", r.Outcome, "description", r.Description, "last error", r.LastError,
+		"attempts", strconv.Itoa(int(r.Attempts)), "request", r.RequestID, "accepted", timeText(r.CreatedAt),
+		"deadline", timeText(r.Deadline), "ended", ended)
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// operatorFlags are the operator verbs' own: where the state is.
+type operatorFlags struct {
+	data   string
+	output output
+}
+
+func (f *operatorFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.data, "data", "", "folder of a chandler dev, instead of DATABASE_URL and the other variables")
+	f.output.flag(cmd)
+}
+
+// run opens the state and the backends directly, without a broker, and closes
+// them after do.
+func (f *operatorFlags) run(cmd *cobra.Command, o openOptions, do func(ctx context.Context, a *app, w io.Writer) error) error {
+	ctx := cmd.Context()
+	withApp := func(s settings) error {
+		log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		a, err := open(ctx, s, log, o)
+		if err != nil {
+			return err
+		}
+		defer a.close()
+		return do(ctx, a, cmd.OutOrStdout())
+	}
+	if f.data == "" {
+		s, err := environmentSettings()
+		if err != nil {
+			return err
+		}
+		return withApp(s)
+	}
+	folder, err := openDevFolder(f.data, true)
+	if err != nil {
+		return err
+	}
+	defer folder.close()
+	return folder.withServers(ctx, func() error {
+		s, err := folder.settings()
+		if err != nil {
+			return err
+		}
+		return withApp(s)
+	})
+}
+
+// verb makes a subcommand of an operator's noun.
+func (f *operatorFlags) verb(use, short string, args cobra.PositionalArgs, o openOptions,
+	do func(ctx context.Context, a *app, w io.Writer, args []string) error,
+) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: use, Short: short, Args: usageArgs(args),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd, o, func(ctx context.Context, a *app, w io.Writer) error { return do(ctx, a, w, args) })
+		},
+	}
+	f.add(cmd)
+	return cmd
+}
+
+func usageArgs(args cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, given []string) error {
+		if err := args(cmd, given); err != nil {
+			return usagef("%w; see 'chandler %s --help'", err, cmd.Name())
+		}
+		return nil
+	}
+}
+
+// pages calls fetch with the last key of the page before until one is empty.
+func pages[T any](fetch func(after string) ([]T, error), key func(T) string) ([]T, error) {
+	var all []T
+	for after := ""; ; {
+		page, err := fetch(after)
+		if err != nil {
+			return nil, err
+		}
+		if len(page) == 0 {
+			return all, nil
+		}
+		all = append(all, page...)
+		after = key(page[len(page)-1])
+	}
+}
+
+const pageSize = 1000

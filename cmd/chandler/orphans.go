@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/services"
+)
+
+// orphan is a disagreement between a backend and the state.
+type orphan struct {
+	Backend string `json:"backend"`
+	// Kind is "orphan" for what a backend holds and the state does not, and
+	// "missing" for the reverse.
+	Kind string `json:"kind"`
+	// Resource is the name on the backend's server; of an orphan only.
+	Resource string `json:"resource,omitempty"`
+	// InstanceID and BindingID are the platform's; of what is missing only.
+	InstanceID string `json:"instance_id,omitempty"`
+	BindingID  string `json:"binding_id,omitempty"`
+
+	found services.Found
+}
+
+func newOrphans() *cobra.Command {
+	var flags operatorFlags
+	var remove bool
+	cmd := flags.verb("orphans", "Compare what the backends hold with the state, and clean up", cobra.NoArgs, openOptions{},
+		func(ctx context.Context, a *app, w io.Writer, _ []string) error {
+			rows, err := a.orphans(ctx)
+			if err != nil {
+				return err
+			}
+			if err := printOrphans(w, flags.output, rows); err != nil {
+				return err
+			}
+			if remove {
+				return a.removeOrphans(ctx, rows)
+			}
+			if len(rows) > 0 {
+				return fmt.Errorf("%d disagreement(s); --remove deletes orphans, 'chandler instances forget' drops what is missing", len(rows))
+			}
+			return nil
+		})
+	cmd.Long = `Orphans lists what the backends hold and the state does not (orphan), and what the
+state holds and the backends do not (missing). Without --remove nothing is changed.
+It ends with 1 when there is any disagreement. It may run beside a working broker.`
+	cmd.Flags().BoolVar(&remove, "remove", false, "delete the orphans, data included")
+	return cmd
+}
+
+func printOrphans(w io.Writer, o output, rows []orphan) error {
+	return printRows(w, o, rows, []string{"BACKEND", "KIND", "RESOURCE", "INSTANCE", "BINDING"}, func(r orphan) []string {
+		return []string{r.Backend, r.Kind, r.Resource, r.InstanceID, r.BindingID}
+	})
+}
+
+// orphans looks at backends and state twice, because a broker may work
+// meanwhile: what both looks agree on is true.
+func (a *app) orphans(ctx context.Context) ([]orphan, error) {
+	first, err := a.lookForOrphans(ctx)
+	if err != nil || len(first) == 0 {
+		return nil, err
+	}
+	second, err := a.lookForOrphans(ctx)
+	if err != nil {
+		return nil, err
+	}
+	again := map[orphan]bool{}
+	for _, o := range second {
+		again[o] = true
+	}
+	var rows []orphan
+	for _, o := range first {
+		if again[o] {
+			rows = append(rows, o)
+		}
+	}
+	return rows, nil
+}
+
+func (a *app) lookForOrphans(ctx context.Context) ([]orphan, error) {
+	known, err := a.known(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var rows []orphan
+	for _, b := range a.catalog.Backends() {
+		found, ok, err := a.drivers[b.Name].List(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("ask backend %s what it holds: %w", b.Name, err)
+		}
+		if ok {
+			rows = append(rows, known[b.Name].compare(b.Name, found)...)
+		}
+	}
+	// What was accepted while the backends were asked is no orphan.
+	after, err := a.known(ctx)
+	if err != nil {
+		return nil, err
+	}
+	kept := rows[:0]
+	for _, o := range rows {
+		if o.Kind == "missing" || !after[o.Backend].owns(o.found) {
+			kept = append(kept, o)
+		}
+	}
+	return kept, nil
+}
+
+// knowledge is what the state knows of one backend, by safe names.
+type knowledge struct {
+	instances map[string]string // name → ID
+	bindings  map[string][2]string
+	// settled are the names of what has to be there: ready, nothing in
+	// progress.
+	settled map[string]bool
+}
+
+func (k *knowledge) owns(f services.Found) bool {
+	if f.Binding != "" {
+		_, ok := k.bindings[f.Binding]
+		return ok
+	}
+	_, ok := k.instances[f.Instance]
+	return ok
+}
+
+func (k *knowledge) compare(backend string, found []services.Found) []orphan {
+	var rows []orphan
+	seen := map[string]bool{}
+	for _, f := range found {
+		if f.Binding != "" {
+			seen[f.Binding] = true
+		} else {
+			seen[f.Instance] = true
+		}
+		if !k.owns(f) {
+			rows = append(rows, orphan{Backend: backend, Kind: "orphan", Resource: f.Resource, found: f})
+		}
+	}
+	for name, id := range k.instances {
+		if k.settled[name] && !seen[name] {
+			rows = append(rows, orphan{Backend: backend, Kind: "missing", InstanceID: id})
+		}
+	}
+	for name, ids := range k.bindings {
+		if k.settled[name] && !seen[name] {
+			rows = append(rows, orphan{Backend: backend, Kind: "missing", InstanceID: ids[0], BindingID: ids[1]})
+		}
+	}
+	return rows
+}
+
+// known reads the state, by the backends' names in the catalog.
+func (a *app) known(ctx context.Context) (map[string]*knowledge, error) {
+	all := map[string]*knowledge{}
+	for _, b := range a.catalog.Backends() {
+		all[b.Name] = &knowledge{instances: map[string]string{}, bindings: map[string][2]string{}, settled: map[string]bool{}}
+	}
+	busy, err := a.busy(ctx)
+	if err != nil {
+		return nil, err
+	}
+	instances, err := a.instances(ctx)
+	if err != nil {
+		return nil, err
+	}
+	backendOf := map[string]string{}
+	for _, i := range instances {
+		plan, ok := a.catalog.Plan(i.ServiceID, i.PlanID)
+		if !ok {
+			continue // the check against the state at opening has refused this
+		}
+		backendOf[i.ID] = plan.Backend
+		name := services.InstanceName(i.ID)
+		all[plan.Backend].instances[name] = i.ID
+		all[plan.Backend].settled[name] = i.Status == store.Ready && !busy[i.ID]
+	}
+	bindings, err := a.bindings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range bindings {
+		k, ok := all[backendOf[b.InstanceID]]
+		if !ok {
+			continue // its instance was deleted in between
+		}
+		name := services.BindingName(b.InstanceID, b.ID)
+		k.bindings[name] = [2]string{b.InstanceID, b.ID}
+		k.settled[name] = b.Status == store.Ready && !busy[b.InstanceID] && !busy[b.ID]
+	}
+	return all, nil
+}
+
+// busy are the IDs of instances and bindings that something is in progress on.
+func (a *app) busy(ctx context.Context) (map[string]bool, error) {
+	operations, err := a.operations(ctx, operationFilter{unfinished: true})
+	if err != nil {
+		return nil, err
+	}
+	busy := map[string]bool{}
+	for _, op := range operations {
+		if op.BindingID != "" {
+			busy[op.BindingID] = true
+		} else {
+			busy[op.InstanceID] = true
+		}
+	}
+	return busy, nil
+}
+
+// removeOrphans removes bindings before instances, and goes on after a failure.
+func (a *app) removeOrphans(ctx context.Context, rows []orphan) error {
+	var errs []error
+	for _, bindings := range []bool{true, false} {
+		for _, o := range rows {
+			if o.Kind != "orphan" || (o.found.Binding != "") != bindings {
+				continue
+			}
+			if err := a.drivers[o.Backend].Remove(ctx, o.found); err != nil {
+				errs = append(errs, fmt.Errorf("remove %s from backend %s: %w", o.Resource, o.Backend, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+)
+
+// settings is what differs between deployments; it comes from the environment.
+type settings struct {
+	Listen      string
+	DatabaseURL string
+	CatalogPath string
+	LogFormat   string
+	TLSCert     string
+	TLSKey      string
+	Username    string
+	Password    string
+	Workers     int
+	AsyncWait   time.Duration
+	SyncWait    time.Duration
+	Retention   time.Duration
+	KeepEvery   time.Duration
+	// AnyVersion serves requests without X-Broker-API-Version too.
+	AnyVersion bool
+	lookup     func(string) (string, bool)
+}
+
+// environment documents every variable that settings reads; the help prints it.
+const environment = `Environment:
+  DATABASE_URL            the state, postgres://user:password@host:port/database (required)
+  CHANDLER_LISTEN         address to listen on (default :8080, or :$PORT)
+  CHANDLER_CATALOG        the catalog (default catalog.yml); ${NAME} in it reads the environment
+  CHANDLER_USERNAME, CHANDLER_PASSWORD
+                          a platform's user, where the catalog names no platforms
+  CHANDLER_TLS_CERT, CHANDLER_TLS_KEY
+                          files for TLS; reloaded when they change
+  CHANDLER_LOG_FORMAT     json, text or lager (default json)
+  CHANDLER_WORKERS        operations worked on at once (default 32)
+  CHANDLER_ASYNC_WAIT     how long a request waits before it answers 202 (default 3s)
+  CHANDLER_SYNC_WAIT      how long one waits that does not allow 202 (default 50s)
+  CHANDLER_RETENTION      how long ended operations are remembered (default 72h)
+  CHANDLER_KEEP_EVERY     how often limits and spares are looked after (default 15s)
+  CHANDLER_ANY_VERSION    true serves requests without X-Broker-API-Version too (default false)
+  VAULT_ADDR              Vault keeps the credentials; see docs/operator.md for its other variables
+  CHANDLER_SEALED_KEY, CHANDLER_SEALED_KEY_FILE
+                          without Vault: the keys that seal credentials in the state database`
+
+func readSettings(lookup func(string) (string, bool)) (settings, error) {
+	r := reader{lookup: lookup}
+	s := settings{
+		DatabaseURL: r.text("DATABASE_URL", ""),
+		CatalogPath: r.text("CHANDLER_CATALOG", "catalog.yml"),
+		LogFormat:   r.text("CHANDLER_LOG_FORMAT", "json"),
+		TLSCert:     r.text("CHANDLER_TLS_CERT", ""),
+		TLSKey:      r.text("CHANDLER_TLS_KEY", ""),
+		Username:    r.text("CHANDLER_USERNAME", ""),
+		Password:    r.text("CHANDLER_PASSWORD", ""),
+		Workers:     r.number("CHANDLER_WORKERS", 32, 1, 1000),
+		AsyncWait:   r.duration("CHANDLER_ASYNC_WAIT", 3*time.Second, 0, 55*time.Second),
+		SyncWait:    r.duration("CHANDLER_SYNC_WAIT", 50*time.Second, time.Second, 55*time.Second),
+		Retention:   r.duration("CHANDLER_RETENTION", 72*time.Hour, time.Minute, 10*365*24*time.Hour),
+		KeepEvery:   r.duration("CHANDLER_KEEP_EVERY", 15*time.Second, time.Second, time.Hour),
+		AnyVersion:  r.boolean("CHANDLER_ANY_VERSION"),
+		lookup:      lookup,
+	}
+	port := r.text("PORT", "8080")
+	s.Listen = r.text("CHANDLER_LISTEN", ":"+port)
+	if (s.TLSCert == "") != (s.TLSKey == "") {
+		r.fault("CHANDLER_TLS_CERT and CHANDLER_TLS_KEY go together")
+	}
+	if (s.Username == "") != (s.Password == "") {
+		r.fault("CHANDLER_USERNAME and CHANDLER_PASSWORD go together")
+	}
+	if err := errors.Join(r.faults...); err != nil {
+		return s, usageError{err}
+	}
+	return s, nil
+}
+
+func environmentSettings() (settings, error) { return readSettings(os.LookupEnv) }
+
+// reader collects all faults, so that they can be mended in one go.
+type reader struct {
+	lookup func(string) (string, bool)
+	faults []error
+}
+
+func (r *reader) fault(format string, args ...any) {
+	r.faults = append(r.faults, fmt.Errorf(format, args...))
+}
+
+func (r *reader) text(name, otherwise string) string {
+	if v, ok := r.lookup(name); ok && v != "" {
+		return v
+	}
+	return otherwise
+}
+
+func (r *reader) number(name string, otherwise, least, most int) int {
+	text := r.text(name, "")
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < least || n > most {
+		r.fault("%s must be a whole number from %d to %d", name, least, most)
+	}
+	return n
+}
+
+func (r *reader) duration(name string, otherwise, least, most time.Duration) time.Duration {
+	text := r.text(name, "")
+	if text == "" {
+		return otherwise
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < least || d > most {
+		r.fault("%s must be a duration such as 10s, from %s to %s", name, least, most)
+	}
+	return d
+}
+
+func (r *reader) boolean(name string) bool {
+	text := r.text(name, "false")
+	b, err := strconv.ParseBool(text)
+	if err != nil {
+		r.fault("%s must be true or false", name)
+	}
+	return b
+}
