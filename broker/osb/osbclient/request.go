@@ -1,0 +1,202 @@
+package osbclient
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// largestAnswer bounds what is read of an answer; a catalog has some kilobytes.
+const largestAnswer = 16 << 20
+
+// Request is any request to the broker, for what the other methods cannot say:
+// bodies and headers that break the protocol.
+type Request struct {
+	Method string
+	// Path begins with a slash, its segments escaped; see PathSegment.
+	Path  string
+	Query url.Values
+	// Body is sent as it is where it is a []byte, and else as JSON; nil sends
+	// none.
+	Body any
+	// Header is sent after the client's own: a key here replaces the client's,
+	// and one without a value removes it.
+	Header http.Header
+}
+
+// Response is what the broker answered.
+type Response struct {
+	Status int         `json:"-"`
+	Header http.Header `json:"-"`
+	Body   []byte      `json:"-"`
+}
+
+// Accepted says whether the broker goes on with the work (202), so that the
+// platform has to poll.
+func (r Response) Accepted() bool { return r.Status == http.StatusAccepted }
+
+// Error is an answer other than success (OSB 2.17, "Service Broker Errors").
+type Error struct {
+	Response `json:"-"`
+	// Code is the field "error", such as AsyncRequired; often empty.
+	Code        string `json:"error"`
+	Description string `json:"description"`
+	// InstanceUsable and UpdateRepeatable are nil where the broker leaves them
+	// out.
+	InstanceUsable   *bool `json:"instance_usable"`
+	UpdateRepeatable *bool `json:"update_repeatable"`
+}
+
+// Error returns the status and what the broker says of it.
+func (e *Error) Error() string {
+	text := fmt.Sprintf("the broker answered %d %s", e.Status, http.StatusText(e.Status))
+	for _, more := range []string{e.Code, e.Description} {
+		if more != "" {
+			text += ": " + more
+		}
+	}
+	return text
+}
+
+// Do sends a request and returns what came back, whatever its status. An error
+// means that no answer came.
+func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
+	request, err := c.request(ctx, r)
+	if err != nil {
+		return Response{}, err
+	}
+	answer, err := c.http.Do(request)
+	if err != nil {
+		return Response{}, err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, largestAnswer+1))
+	if err != nil {
+		return Response{}, fmt.Errorf("read the broker's answer: %w", err)
+	}
+	if len(body) > largestAnswer {
+		return Response{}, fmt.Errorf("the broker's answer has more than %d bytes", largestAnswer)
+	}
+	return Response{Status: answer.StatusCode, Header: answer.Header, Body: body}, nil
+}
+
+func (c *Client) request(ctx context.Context, r Request) (*http.Request, error) {
+	body, err := encode(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	address := c.base + r.Path
+	if len(r.Query) > 0 {
+		address += "?" + r.Query.Encode()
+	}
+	request, err := http.NewRequestWithContext(ctx, r.Method, address, body)
+	if err != nil {
+		return nil, err
+	}
+	c.authorize(request)
+	request.Header.Set("X-Broker-API-Version", c.version)
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	if c.originating != "" {
+		request.Header.Set("X-Broker-API-Originating-Identity", c.originating)
+	}
+	if c.requestIdentity != nil {
+		request.Header.Set("X-Broker-API-Request-Identity", c.requestIdentity())
+	}
+	for key, values := range r.Header {
+		request.Header.Del(key)
+		for _, value := range values {
+			request.Header.Add(key, value)
+		}
+	}
+	return request, nil
+}
+
+// encode returns a nil interface for no body: net/http tells it from an empty
+// one.
+func encode(body any) (io.Reader, error) {
+	switch b := body.(type) {
+	case nil:
+		return nil, nil
+	case []byte:
+		return bytes.NewReader(b), nil
+	}
+	text, err := json.Marshal(body)
+	if err != nil {
+		return nil, fmt.Errorf("encode the request: %w", err)
+	}
+	return bytes.NewReader(text), nil
+}
+
+// call sends a request, and decodes a success into into and anything else into
+// an *Error. The Response is set in both cases.
+func (c *Client) call(ctx context.Context, r Request, into any) (Response, error) {
+	response, err := c.Do(ctx, r)
+	if err != nil {
+		return response, err
+	}
+	if response.Status < 200 || response.Status > 299 {
+		failure := &Error{}
+		if json.Unmarshal(response.Body, failure) != nil {
+			failure = &Error{} // a proxy's page, say; the body is in the Response
+		}
+		failure.Response = response
+		return response, failure
+	}
+	if err := json.Unmarshal(response.Body, into); err != nil {
+		return response, fmt.Errorf("the broker answered %d with a body that is not what the protocol says: %w",
+			response.Status, err)
+	}
+	return response, nil
+}
+
+// PathSegment escapes an ID for a path. Dots alone would mean another path.
+func PathSegment(id string) string {
+	if id == "." || id == ".." {
+		return strings.ReplaceAll(id, ".", "%2E")
+	}
+	return url.PathEscape(id)
+}
+
+func instancePath(instanceID string) string {
+	return "/v2/service_instances/" + PathSegment(instanceID)
+}
+
+func bindingPath(instanceID, bindingID string) string {
+	return instancePath(instanceID) + "/service_bindings/" + PathSegment(bindingID)
+}
+
+// query makes a query of names and values, without those that are empty.
+func query(pairs ...string) url.Values {
+	q := make(url.Values)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			q.Set(pairs[i], pairs[i+1])
+		}
+	}
+	return q
+}
+
+func incomplete(accepts bool) url.Values {
+	if accepts {
+		return query("accepts_incomplete", "true")
+	}
+	return nil
+}
+
+// header returns the value of X-Broker-API-Originating-Identity.
+func (i Identity) header() (string, error) {
+	value, err := json.Marshal(i.Value)
+	if err != nil || !bytes.HasPrefix(value, []byte("{")) || i.Platform == "" || strings.ContainsAny(i.Platform, " \r\n") {
+		return "", errors.New("an originating identity is the platform's name, in one word, and a JSON object")
+	}
+	return i.Platform + " " + base64.StdEncoding.EncodeToString(value), nil
+}
