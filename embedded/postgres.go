@@ -89,7 +89,7 @@ func (s *Postgres) open(ctx context.Context, port int) error {
 		return err
 	}
 	s.password = string(password)
-	if s.port, err = s.choosePort(port); err != nil {
+	if s.port, err = s.choosePort(ctx, port); err != nil {
 		return err
 	}
 	return s.run(ctx)

@@ -68,7 +68,7 @@ func (s *Postgres) initdb(ctx context.Context) error {
 }
 
 // choosePort returns the port to listen on, and keeps it for the next start.
-func (s *Postgres) choosePort(wanted int) (int, error) {
+func (s *Postgres) choosePort(ctx context.Context, wanted int) (int, error) {
 	kept, err := s.folder.readFile(portFile)
 	if err != nil {
 		return 0, err
@@ -78,9 +78,9 @@ func (s *Postgres) choosePort(wanted int) (int, error) {
 		port = firstNumber(string(kept))
 	}
 	if port == 0 {
-		port, err = freePort()
+		port, err = freePort(ctx)
 	} else {
-		err = tryPort(port)
+		err = tryPort(ctx, port)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("%w (`ss -ltnp` shows whose it is); free it, name another one, or remove %s to have one chosen", err, s.folder.path(portFile))
@@ -91,19 +91,20 @@ func (s *Postgres) choosePort(wanted int) (int, error) {
 // freePort returns a port that nobody listens on, below those that the system
 // hands out to outgoing connections, so that it is still free at the next
 // start.
-func freePort() (int, error) {
+func freePort(ctx context.Context) (int, error) {
 	var err error
 	for range 100 {
 		port := 20000 + rand.IntN(10000)
-		if err = tryPort(port); err == nil {
+		if err = tryPort(ctx, port); err == nil {
 			return port, nil
 		}
 	}
 	return 0, err
 }
 
-func tryPort(port int) error {
-	l, err := net.Listen("tcp", net.JoinHostPort(loopback, strconv.Itoa(port)))
+func tryPort(ctx context.Context, port int) error {
+	var config net.ListenConfig
+	l, err := config.Listen(ctx, "tcp", net.JoinHostPort(loopback, strconv.Itoa(port)))
 	if err != nil {
 		return fmt.Errorf("port %d cannot be listened on: %w", port, err)
 	}

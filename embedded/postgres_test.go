@@ -299,7 +299,7 @@ func TestPostgresErrorsSayWhatToDo(t *testing.T) {
 
 func TestPostgresOnAGivenPort(t *testing.T) {
 	needPostgres(t)
-	port, err := freePort()
+	port, err := freePort(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,8 +75,8 @@ func (p program) command() (*exec.Cmd, *os.File, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the log of %s: %w", p.name(), err)
 	}
-	cmd := exec.Command(p.path, p.args...)
-	cmd.Dir = "/" // the child might not be able to reach ours
+	cmd := exec.Command(p.path, p.args...) //nolint:noctx // the child outlives the context that it is started with
+	cmd.Dir = "/"                          // the child might not be able to reach ours
 	cmd.Env = append([]string{"PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"}, p.env...)
 	cmd.Stdout, cmd.Stderr = output, output
 	cmd.ExtraFiles = []*os.File{p.folder.handle} // file descriptor 3, see folder.childPath

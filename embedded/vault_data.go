@@ -146,7 +146,7 @@ func (v *Vault) choosePort(ctx context.Context, wanted int) (int, error) {
 		port = firstNumber(string(kept))
 	}
 	if port == 0 {
-		port, err = freePort()
+		port, err = freePort(ctx)
 	} else {
 		err = waitPort(ctx, port)
 	}
@@ -160,7 +160,7 @@ func waitPort(ctx context.Context, port int) error {
 	const patience = 2 * time.Second
 	deadline := time.Now().Add(patience)
 	for {
-		err := tryPort(port)
+		err := tryPort(ctx, port)
 		if err == nil || time.Now().After(deadline) || ctx.Err() != nil {
 			return err
 		}
