@@ -36,7 +36,7 @@ func (b *Broker) FetchInstance(ctx context.Context, instanceID string, _ domain.
 	if err != nil {
 		return details, err
 	}
-	details.ServiceID, details.PlanID, details.Parameters = have.ServiceID, have.PlanID, have.Parameters
+	details.ServiceID, details.PlanID, details.Parameters = have.ServiceID, have.PlanID, json.RawMessage(have.Parameters)
 	details.MaintenanceVersion = have.MaintenanceVersion
 	details.DashboardURL = plan.Dashboard(instanceID)
 	if have.Condition != "" {
