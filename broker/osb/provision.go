@@ -71,11 +71,11 @@ func first(values ...string) string {
 }
 
 // readMaintenanceInfo returns the version that the platform believes in; nil
-// where it sent none. Nothing else of the object counts.
+// where it sent no object. Nothing else of the object counts.
 func readMaintenanceInfo(body *fields) *domain.MaintenanceInfo {
 	info, sent := body.within("maintenance_info")
 	if !sent {
 		return nil
 	}
-	return &domain.MaintenanceInfo{Version: info.requiredID("version")}
+	return &domain.MaintenanceInfo{Version: info.id("version")}
 }
