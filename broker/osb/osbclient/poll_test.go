@@ -57,11 +57,11 @@ func TestWait(t *testing.T) {
 			`the broker answered a poll with the state "done", which there is not`},
 	}
 	for _, test := range tests {
-		for name, wait := range map[string]func(*osbclient.Client, context.Context) (osbclient.LastOperation, error){
-			"instance": func(c *osbclient.Client, ctx context.Context) (osbclient.LastOperation, error) {
+		for name, wait := range map[string]func(context.Context, *osbclient.Client) (osbclient.LastOperation, error){
+			"instance": func(ctx context.Context, c *osbclient.Client) (osbclient.LastOperation, error) {
 				return c.WaitInstance(ctx, "i", test.poll)
 			},
-			"binding": func(c *osbclient.Client, ctx context.Context) (osbclient.LastOperation, error) {
+			"binding": func(ctx context.Context, c *osbclient.Client) (osbclient.LastOperation, error) {
 				return c.WaitBinding(ctx, "i", "b", test.poll)
 			},
 		} {
@@ -69,7 +69,7 @@ func TestWait(t *testing.T) {
 				o, got := server(t, sequence(test.answers...))
 				o.MaxRetryAfter = time.Millisecond
 				o.HTTP = unrepeated(t)
-				last, err := wait(client(t, o), t.Context())
+				last, err := wait(t.Context(), client(t, o))
 				text := ""
 				if err != nil {
 					text = err.Error()
