@@ -1,0 +1,43 @@
+package chandler_test
+
+import (
+	"testing"
+
+	chandler "github.com/chandler-broker/chandler"
+	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/services/all"
+)
+
+// TestShippedCatalog reads the shipped file with the real backends: their
+// configurations, plans and schemas have to fit it.
+func TestShippedCatalog(t *testing.T) {
+	variables := map[string]string{"POSTGRES_ADMIN_URL": "postgres://broker:secret@127.0.0.1:5432/postgres"}
+	getenv := func(name string) (string, bool) {
+		value, ok := variables[name]
+		return value, ok
+	}
+	c, err := catalog.Parse("catalog.yml", chandler.CatalogYAML(), all.Definitions(), getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range c.Services() {
+		if !s.InstancesRetrievable || !s.BindingsRetrievable || !s.AllowContextUpdates {
+			t.Errorf("the service %s: instances and bindings must be retrievable, and context updates allowed", s.Name)
+		}
+		for _, p := range s.Plans {
+			if !p.Bindable || !p.Rotatable || !p.Updateable || p.MaintenanceVersion == "" {
+				t.Errorf("the plan %s must be bindable, rotatable and updateable, and have a maintenance version", p.Name)
+			}
+			for verb, err := range map[string]error{
+				"provision": p.CheckCreate(nil), "update": p.CheckUpdate(nil), "bind": p.CheckBind(nil),
+			} {
+				if err != nil {
+					t.Errorf("the plan %s cannot %s without parameters: %s", p.Name, verb, err)
+				}
+			}
+			if p.CheckBind([]byte(`{"no-such-parameter": 1}`)) == nil {
+				t.Errorf("the plan %s takes any parameter of a binding", p.Name)
+			}
+		}
+	}
+}
