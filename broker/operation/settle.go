@@ -119,9 +119,17 @@ func (e *Engine) report(ctx context.Context, op store.Operation, end store.Finis
 	if end.State == store.Failed {
 		log = e.Logger.WarnContext
 	}
-	log(ctx, "operation ended", "operation_id", op.ID, "kind", op.Kind, "instance_id", op.InstanceID, "binding_id", op.BindingID,
-		"platform", op.Platform, "request_id", op.RequestID, "outcome", end.Outcome, "duration_ms", time.Since(op.CreatedAt).Milliseconds(),
-		"error", end.LastError)
+	attrs := []any{
+		"operation_id", op.ID, "kind", op.Kind, "instance_id", op.InstanceID, "platform", op.Platform, "request_id", op.RequestID,
+		"outcome", end.Outcome, "duration_ms", time.Since(op.CreatedAt).Milliseconds(),
+	}
+	if op.BindingID != "" {
+		attrs = append(attrs, "binding_id", op.BindingID)
+	}
+	if end.LastError != "" {
+		attrs = append(attrs, "error", end.LastError)
+	}
+	log(ctx, "operation ended", attrs...)
 	if e.Finished != nil {
 		e.Finished(op)
 	}

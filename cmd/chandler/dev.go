@@ -33,8 +33,8 @@ the whole catalog. Credentials are sealed in the state database, or kept in Vaul
 when VAULT_ADDR is set. The platform's user is CHANDLER_USERNAME and
 CHANDLER_PASSWORD, else "chandler" and a generated password.
 
-It prints "ready: http://ADDRESS" when it serves, and ends within 10 s of SIGTERM
-with all it started. A second start on the same folder goes on with the same
+It prints "ready: http://ADDRESS" when it serves, logs to chandler.log in the folder,
+and ends within 10 s of SIGTERM with all it started. A second start on the same folder goes on with the same
 instances, whatever happened to the first.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -57,15 +57,20 @@ func dev(ctx context.Context, o devOptions, out io.Writer) error {
 	if o.once && !o.smoke {
 		return usagef("--once goes with --smoke")
 	}
-	log, err := newLogger(o.format, os.Stderr)
-	if err != nil {
-		return err
-	}
 	folder, err := openDevFolder(o.data, false)
 	if err != nil {
 		return err
 	}
 	defer folder.close()
+	file, err := os.OpenFile(folder.path("chandler.log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("--data: %w", err)
+	}
+	defer func() { _ = file.Close() }()
+	log, err := newLogger(o.format, file)
+	if err != nil {
+		return err
+	}
 	generated := folder.adoptUser()
 	servers, err := folder.start(ctx, o)
 	if err != nil {
@@ -122,8 +127,9 @@ type devRun struct {
 func (r devRun) ready(ctx context.Context, o devOptions, address net.Addr, cancel context.CancelCauseFunc) {
 	url := "http://" + address.String()
 	if r.generated {
-		fmt.Fprintf(r.out, "user: %s\npassword: %s\n", r.folder.kept.Username, r.folder.kept.Password)
+		fmt.Fprintf(o.progress, "user: %s\npassword: %s\n", r.folder.kept.Username, r.folder.kept.Password)
 	}
+	fmt.Fprintf(o.progress, "log: %s\n", r.folder.path("chandler.log"))
 	fmt.Fprintf(r.out, "ready: %s\n", url)
 	if !o.smoke {
 		return

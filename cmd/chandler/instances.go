@@ -51,7 +51,9 @@ func newInstances() *cobra.Command {
 	var list, show operatorFlags
 	cmd.AddCommand(
 		list.verb("list", "List all instances", cobra.NoArgs, openOptions{},
-			func(ctx context.Context, a *app, w io.Writer, _ []string) error { return a.listInstances(ctx, w, list.output) }),
+			func(ctx context.Context, a *app, w io.Writer, _ []string) error {
+				return a.listInstances(ctx, w, list.output)
+			}),
 		show.verb("show ID", "Show an instance with its bindings, operations and audit record", cobra.ExactArgs(1), openOptions{},
 			func(ctx context.Context, a *app, w io.Writer, args []string) error {
 				return a.showInstance(ctx, w, show.output, args[0])

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/chandler-broker/chandler/broker/osb/osbclient"
+	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/all"
+)
+
+// smokeTime bounds each step, and the cleaning up.
+const smokeTime = 2 * time.Minute
+
+// smokeRun proves one plan.
+type smokeRun struct {
+	client  *osbclient.Client
+	service osbclient.Service
+	plan    osbclient.Plan
+	out     io.Writer
+
+	instance      string
+	first, second smokeBinding
+	key, value    string
+}
+
+// smokeBinding is one application's view of the instance.
+type smokeBinding struct {
+	id          string
+	credentials map[string]any
+	dial        services.Dialer
+	session     services.Session
+}
+
+func (r *smokeRun) run(ctx context.Context) smokePlan {
+	r.instance, r.first.id, r.second.id = uuid.NewString(), uuid.NewString(), uuid.NewString()
+	r.key, r.value = "smoke", rand.Text()
+	p := smokePlan{Service: r.service.Name, Plan: r.plan.Name, OK: true}
+	fmt.Fprintf(r.out, "%s %s\n", p.Service, p.Plan)
+	for _, s := range r.steps() {
+		step := r.step(ctx, s.name, s.do)
+		p.Steps = append(p.Steps, step)
+		if p.OK = step.OK; !p.OK {
+			break
+		}
+	}
+	r.first.close()
+	r.second.close()
+	if !p.OK {
+		p.Steps = append(p.Steps, r.step(context.WithoutCancel(ctx), "clean up", r.cleanUp))
+	}
+	return p
+}
+
+// namedStep is a step and what its line says.
+type namedStep struct {
+	name string
+	do   func(context.Context) error
+}
+
+func (r *smokeRun) steps() []namedStep {
+	steps := []namedStep{{"provision", r.provision}}
+	if r.plan.IsBindable(r.service) {
+		steps = append(steps,
+			namedStep{"bind", func(ctx context.Context) error { return r.bind(ctx, &r.first) }},
+			namedStep{"write and read", r.use},
+			namedStep{"bind again", func(ctx context.Context) error { return r.bind(ctx, &r.second) }},
+			namedStep{"read the first one's data", r.share},
+			namedStep{"unbind the first", func(ctx context.Context) error { return r.unbind(ctx, r.first.id) }},
+			namedStep{"its live session is cut", r.cut},
+			namedStep{"its credentials are refused", r.refused},
+			namedStep{"the other's work", r.goesOn},
+			namedStep{"unbind the other", func(ctx context.Context) error { return r.unbind(ctx, r.second.id) }},
+		)
+	}
+	return append(steps, namedStep{"deprovision", r.deprovision})
+}
+
+func (r *smokeRun) step(ctx context.Context, name string, do func(context.Context) error) smokeStep {
+	ctx, cancel := context.WithTimeout(ctx, smokeTime)
+	defer cancel()
+	began := time.Now()
+	err := do(ctx)
+	took := time.Since(began)
+	step := smokeStep{Name: name, OK: err == nil, Milliseconds: float64(took.Microseconds()) / 1000}
+	mark := "ok  "
+	if err != nil {
+		step.Error, mark = err.Error(), "FAIL"
+	}
+	fmt.Fprintf(r.out, "  %s %-28s %8.1f ms  %s\n", mark, name, step.Milliseconds, step.Error)
+	return step
+}
+
+func (r *smokeRun) provision(ctx context.Context) error {
+	c, err := r.client.Provision(ctx, r.instance, osbclient.ProvisionRequest{
+		ServiceID: r.service.ID, PlanID: r.plan.ID, OrganizationGUID: "smoke", SpaceGUID: "smoke", AcceptsIncomplete: true,
+	})
+	if err != nil || c.Status != http.StatusAccepted {
+		return err
+	}
+	_, err = r.client.WaitInstance(ctx, r.instance, osbclient.Poll{Operation: c.Operation})
+	return err
+}
+
+func (r *smokeRun) bind(ctx context.Context, b *smokeBinding) error {
+	made, err := r.client.Bind(ctx, r.instance, b.id, osbclient.BindRequest{
+		ServiceID: r.service.ID, PlanID: r.plan.ID, AppGUID: uuid.NewString(), AcceptsIncomplete: true,
+	})
+	if err != nil {
+		return err
+	}
+	if made.Status == http.StatusAccepted {
+		if _, err := r.client.WaitBinding(ctx, r.instance, b.id, osbclient.Poll{Operation: made.Operation}); err != nil {
+			return err
+		}
+		if made, err = r.client.FetchBinding(ctx, r.instance, b.id, "", ""); err != nil {
+			return err
+		}
+	}
+	b.credentials = made.Credentials
+	for _, d := range all.Definitions() {
+		if d.CredentialType == b.credentials["type"] {
+			b.dial = d.Dial
+			return nil
+		}
+	}
+	return fmt.Errorf("no client for credentials of type %v", b.credentials["type"])
+}
+
+func (b *smokeBinding) open(ctx context.Context) (err error) {
+	if b.session, err = b.dial(ctx, b.credentials); err != nil {
+		return fmt.Errorf("use the credentials: %w", err)
+	}
+	return nil
+}
+
+func (b *smokeBinding) close() {
+	if b.session != nil {
+		_ = b.session.Close()
+	}
+}
+
+func read(ctx context.Context, s services.Session, key, want string) error {
+	got, err := s.Read(ctx, key)
+	if err != nil {
+		return fmt.Errorf("read: %w", err)
+	}
+	if got != want {
+		return errors.New("read something else than was written")
+	}
+	return nil
+}
+
+func (r *smokeRun) use(ctx context.Context) error {
+	if err := r.first.open(ctx); err != nil {
+		return err
+	}
+	if err := r.first.session.Write(ctx, r.key, r.value); err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	return read(ctx, r.first.session, r.key, r.value)
+}
+
+func (r *smokeRun) share(ctx context.Context) error {
+	if err := r.second.open(ctx); err != nil {
+		return err
+	}
+	return read(ctx, r.second.session, r.key, r.value)
+}
+
+func (r *smokeRun) unbind(ctx context.Context, id string) error {
+	c, err := r.client.Unbind(ctx, r.instance, id, osbclient.DeleteRequest{
+		ServiceID: r.service.ID, PlanID: r.plan.ID, AcceptsIncomplete: true,
+	})
+	if err != nil || c.Status != http.StatusAccepted {
+		return err
+	}
+	_, err = r.client.WaitBinding(ctx, r.instance, id, osbclient.Poll{Operation: c.Operation})
+	return err
+}
+
+func (r *smokeRun) cut(ctx context.Context) error {
+	if r.first.session.Ping(ctx) == nil {
+		return errors.New("the session goes on")
+	}
+	return nil
+}
+
+func (r *smokeRun) refused(ctx context.Context) error {
+	again := smokeBinding{credentials: r.first.credentials, dial: r.first.dial}
+	defer again.close()
+	if again.open(ctx) != nil || again.session.Ping(ctx) != nil {
+		return nil
+	}
+	return errors.New("the revoked credentials work")
+}
+
+func (r *smokeRun) goesOn(ctx context.Context) error {
+	if err := r.second.session.Write(ctx, r.key+"-2", r.value); err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	return read(ctx, r.second.session, r.key, r.value)
+}
+
+func (r *smokeRun) deprovision(ctx context.Context) error {
+	c, err := r.client.Deprovision(ctx, r.instance, osbclient.DeleteRequest{
+		ServiceID: r.service.ID, PlanID: r.plan.ID, AcceptsIncomplete: true,
+	})
+	if err != nil || c.Status != http.StatusAccepted {
+		return err
+	}
+	_, err = r.client.WaitInstance(ctx, r.instance, osbclient.Poll{Operation: c.Operation})
+	return err
+}
+
+// cleanUp removes what a failed run may have left; what is not there is fine.
+func (r *smokeRun) cleanUp(ctx context.Context) error {
+	var errs []error
+	for _, err := range []error{r.unbind(ctx, r.first.id), r.unbind(ctx, r.second.id), r.deprovision(ctx)} {
+		if refused, ok := errors.AsType[*osbclient.Error](err); ok && refused.Status == http.StatusGone {
+			continue
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
