@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
@@ -18,16 +19,34 @@ func cut(roles []string) string {
 // and what it was granted there is revoked; the database may be another
 // tenant's, who named a role that is not his in a GRANT.
 func (b *backend) dispose(ctx context.Context, s *session, roles []string) error {
+	strip := func(ctx context.Context, t *session, holders []string) error { return t.strip(ctx, holders) }
+	if err := b.eachHeld(ctx, s, roles, strip); err != nil {
+		return err
+	}
+	drop := "DROP ROLE IF EXISTS " + idents(roles)
+	err := s.transaction(ctx, drop)
+	if is(err, dependentObjects) {
+		if err := b.eachHeld(ctx, s, roles, b.stripDelegates); err != nil {
+			return err
+		}
+		err = s.transaction(ctx, drop)
+	}
+	return explain("drop the roles", err)
+}
+
+// eachHeld does work in each database that one of the roles holds something in.
+func (b *backend) eachHeld(ctx context.Context, s *session, roles []string, work func(context.Context, *session, []string) error) error {
 	held, err := s.holding(ctx, roles)
 	if err != nil {
 		return explain("look for what the roles hold", err)
 	}
 	for database, holders := range held {
-		if err := b.inside(ctx, s, database, func(t *session) error { return t.strip(ctx, holders) }); err != nil {
+		err := b.inside(ctx, s, database, func(t *session) error { return work(ctx, t, holders) })
+		if err != nil {
 			return explain("free what the roles hold in "+database, err)
 		}
 	}
-	return explain("drop the roles", s.transaction(ctx, "DROP ROLE IF EXISTS "+idents(roles)))
+	return nil
 }
 
 // holding returns which of the roles hold something in which database.
@@ -69,6 +88,60 @@ func stripped(roles []string, owner string) []string {
 		"REASSIGN OWNED BY " + idents(roles) + " TO " + ident(owner),
 		"DROP OWNED BY " + idents(roles),
 	}
+}
+
+// stripDelegates takes all they were granted in this database from those who
+// may have passed it on to the roles. DROP OWNED BY a role leaves what others
+// than the database's owner granted to it; taken from those others, it goes
+// with that. Only a tenant who gave somebody the grant option gets here.
+func (b *backend) stripDelegates(ctx context.Context, s *session, roles []string) error {
+	var delegates, members []string
+	var owner string
+	err := s.query(ctx, `SELECT DISTINCT r.rolname, pg_catalog.pg_get_userbyid(d.datdba),
+			EXISTS (SELECT FROM pg_catalog.pg_auth_members am WHERE am.roleid = d.datdba AND am.member = r.oid)
+		FROM pg_catalog.pg_database d, pg_catalog.pg_shdepend s
+		JOIN pg_catalog.pg_roles r ON r.oid = s.refobjid
+		WHERE d.datname = pg_catalog.current_database() AND s.deptype = 'a'
+		AND s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+		AND (s.dbid = d.oid OR s.dbid = 0 AND s.classid = 'pg_catalog.pg_database'::pg_catalog.regclass AND s.objid = d.oid)
+		AND (r.rolname ~ `+literal(b.names.single.String())+` OR r.rolname ~ `+literal(b.names.grouped.String())+`)
+		AND r.rolname NOT IN (`+literals(roles)+`) AND r.oid <> d.datdba`,
+		func(rows *sql.Rows) error {
+			var name string
+			var member bool
+			err := rows.Scan(&name, &owner, &member)
+			delegates = append(delegates, name)
+			if member {
+				members = append(members, name)
+			}
+			return err
+		})
+	if err != nil || len(delegates) == 0 {
+		return err
+	}
+	return s.transaction(ctx, b.withoutGrantOptions(owner, delegates, members)...)
+}
+
+// withoutGrantOptions returns the statements that take from delegates what they
+// were granted. A member of the owner role counts as having the grant option
+// whatever is revoked, so the members leave it for the transaction. A group
+// role that is among the delegates owns another tenant's database, which must
+// not be reassigned: only bindings' roles are.
+func (b *backend) withoutGrantOptions(owner string, delegates, members []string) []string {
+	all := append(slices.Clone(delegates), owner)
+	statements := []string{join(all...)}
+	if len(members) > 0 {
+		statements = append(statements, "REVOKE "+ident(owner)+" FROM "+idents(members))
+	}
+	bindings := slices.DeleteFunc(slices.Clone(delegates), func(role string) bool { _, is := b.names.instanceOf(role); return !is })
+	if len(bindings) > 0 {
+		statements = append(statements, "REASSIGN OWNED BY "+idents(bindings)+" TO "+ident(owner))
+	}
+	statements = append(statements, "DROP OWNED BY "+idents(delegates))
+	if len(members) > 0 {
+		statements = append(statements, "GRANT "+ident(owner)+" TO "+idents(members))
+	}
+	return append(statements, leave(all...))
 }
 
 // finish makes sure that no session outlives its role: one that was being set

@@ -1,0 +1,197 @@
+package postgres
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// full is an instance over its storage: a writer, a reader, a big table.
+type full struct {
+	server         *testServer
+	b              *backend
+	inst           instance
+	writing        binding
+	writer, reader *client
+	writerCreds    services.Credentials
+}
+
+func newFull(t *testing.T, prefix string) *full {
+	t.Helper()
+	f := &full{server: newServer(t)}
+	ctx := testContext(t)
+	f.b = f.server.backend(t, prefix)
+	f.inst = newInstance(prefix, func(i *instance) { i.Plan.Storage = 16 << 20 })
+	if err := f.b.Provision(ctx, f.inst); err != nil {
+		t.Fatal(err)
+	}
+	f.writing = newBinding(t, f.inst, "writer", readWrite)
+	var err error
+	if f.writerCreds, err = f.b.Bind(ctx, f.inst, f.writing); err != nil {
+		t.Fatal(err)
+	}
+	readerCreds, err := f.b.Bind(ctx, f.inst, newBinding(t, f.inst, "reader", readOnly))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.writer, f.reader = dialled(t, f.writerCreds), dialled(t, readerCreds)
+	return f
+}
+
+func (f *full) keep(t *testing.T) string {
+	t.Helper()
+	notes, err := f.b.Keep(testContext(t), []Plan{f.inst.Plan}, []instance{f.inst})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return notes[f.inst.ID]
+}
+
+const fill = `CREATE TABLE big AS SELECT n, repeat(md5(n::text), 20) AS filler FROM generate_series(1, 25000) n`
+
+func TestStorageLimit(t *testing.T) {
+	f := newFull(t, "storage")
+	if note := f.keep(t); note != "" {
+		t.Fatalf("a note of an empty database: %q", note)
+	}
+	f.writer.must(t, fill)
+	note := f.keep(t)
+	if !strings.Contains(note, "of 16 MB used; writes are refused until less than 15.2 MB") {
+		t.Fatalf("note: %q", note)
+	}
+	if f.writer.Ping(testContext(t)) == nil {
+		t.Fatal("the writer's session goes on as the owner")
+	}
+	writer := dialled(t, f.writerCreds)
+	for _, refused := range []string{
+		"INSERT INTO big VALUES (1)",
+		"UPDATE big SET n = 1 WHERE n = 1",
+		"CREATE TABLE more (n int)",
+		"CREATE TEMPORARY TABLE more (n int)",
+		"CREATE SCHEMA more",
+		"SET default_transaction_read_only = off; INSERT INTO big VALUES (1)",
+		"SET ROLE storage_" + f.inst.Name + "_owner",
+		"COPY big FROM STDIN",
+	} {
+		if err := writer.run(t, refused); err == nil || !strings.Contains(err.Error(), "permission denied") {
+			t.Errorf("%s: %v", refused, err)
+		}
+	}
+	writer.must(t, "SELECT count(*) FROM big")
+	f.reader.must(t, "SELECT count(*) FROM big")
+
+	// A binding made now is held to it as well, and a round that has nothing
+	// to do leaves its session alone.
+	late, err := f.b.Bind(testContext(t), f.inst, newBinding(t, f.inst, "late", readWrite))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lateClient := dialled(t, late)
+	if err := lateClient.run(t, "INSERT INTO big VALUES (1)"); err == nil {
+		t.Error("a binding made while the database is full may write")
+	}
+	f.keep(t)
+	lateClient.must(t, "DELETE FROM big WHERE n = 1")
+	writer.must(t, "TRUNCATE big")
+	if note := f.keep(t); note != "" {
+		t.Fatalf("note after truncating: %q", note)
+	}
+	again := dialled(t, f.writerCreds)
+	again.must(t, "INSERT INTO big VALUES (1); CREATE TABLE more (n int)")
+	if f.server.ask(t, "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'storage%over'") != "0" {
+		t.Error("the mark is still there")
+	}
+	// What one made after, the other may drop.
+	dialled(t, late).must(t, "DROP TABLE more")
+	f.remove(t)
+}
+
+func (f *full) remove(t *testing.T) {
+	t.Helper()
+	if err := f.b.Deprovision(testContext(t), f.inst); err != nil {
+		t.Fatal(err)
+	}
+	if left := f.server.left(t, strings.TrimSuffix(f.b.names.prefix, "_")); left != nil {
+		t.Fatalf("left behind: %v", left)
+	}
+}
+
+// What a tenant prepares before the database is full.
+func TestStorageLimitAgainstPreparations(t *testing.T) {
+	f := newFull(t, "prepared")
+	role := f.b.names.role(f.writing.Name)
+	f.writer.must(t, `CREATE SCHEMA s; GRANT USAGE, CREATE ON SCHEMA s, public TO PUBLIC;
+		CREATE TABLE public_table (n int); GRANT INSERT, UPDATE ON public_table TO PUBLIC;
+		CREATE TABLE column_table (n int, m int); GRANT INSERT (n) ON column_table TO PUBLIC;
+		CREATE TABLE named_table (n int); GRANT ALL ON named_table TO `+role+`;
+		CREATE VIEW public_view AS SELECT * FROM named_table; GRANT INSERT ON public_view TO PUBLIC;
+		GRANT CREATE, TEMPORARY ON DATABASE prepared_`+f.inst.Name+` TO `+role+`, PUBLIC;
+		ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC;
+		SET ROLE NONE; CREATE SCHEMA mine; CREATE TABLE mine.mine (n int); RESET ROLE; `+fill)
+	if f.keep(t) == "" {
+		t.Fatal("no note")
+	}
+	writer := dialled(t, f.writerCreds)
+	for _, refused := range []string{
+		"INSERT INTO public_table VALUES (1)", "UPDATE public_table SET n = 1",
+		"INSERT INTO column_table (n) VALUES (1)",
+		"INSERT INTO named_table VALUES (1)", "INSERT INTO public_view VALUES (1)",
+		"INSERT INTO mine.mine VALUES (1)", "CREATE TABLE s.t (n int)", "CREATE TABLE mine.t (n int)",
+		"CREATE TABLE public.t (n int)", "CREATE TEMPORARY TABLE t (n int)", "CREATE SCHEMA t",
+	} {
+		if err := writer.run(t, refused); err == nil {
+			t.Errorf("%s: was let through", refused)
+		}
+	}
+	f.remove(t)
+}
+
+// A tenant who raises his database's limit of connections has it back at the
+// next round.
+func TestKeepPutsConnectionLimitBack(t *testing.T) {
+	f := newFull(t, "limit")
+	f.writer.must(t, "ALTER DATABASE limit_"+f.inst.Name+" CONNECTION LIMIT 9999")
+	f.keep(t)
+	if limit := f.server.ask(t, "SELECT datconnlimit FROM pg_database WHERE datname = 'limit_"+f.inst.Name+"'"); limit != "20" {
+		t.Fatalf("limit: %s", limit)
+	}
+	f.remove(t)
+}
+
+func TestKeepSpares(t *testing.T) {
+	server, ctx := newServer(t), testContext(t)
+	b := server.backend(t, "spare")
+	keep := func(plans ...Plan) {
+		t.Helper()
+		if _, err := b.Keep(ctx, plans, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keep(Plan{Spares: 1}, Plan{Spares: 2})
+	if left := server.left(t, "spare"); len(left) != 3 {
+		t.Fatalf("spares: %v", left)
+	}
+	// One that was cut short before its REVOKE is not handed out as it is.
+	server.exec(t, "CREATE DATABASE spare_spare_half OWNER chandler_admin TEMPLATE template0 ALLOW_CONNECTIONS false")
+	first := newInstance("first", nil)
+	for range 3 { // again, once claimed, takes no other
+		if err := b.Provision(ctx, first); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left := server.left(t, "spare"); len(left) != 5 {
+		t.Fatalf("after a provision: %v", left)
+	}
+	keep(Plan{Spares: 3})
+	if n := server.ask(t, "SELECT count(*) FROM pg_database WHERE datname ~ '^spare_spare_' AND datacl IS NOT NULL AND NOT datallowconn"); n != "3" {
+		t.Fatalf("spares: %s, %v", n, server.left(t, "spare"))
+	}
+	keep()
+	if err := b.Deprovision(ctx, first); err != nil {
+		t.Fatal(err)
+	}
+	if left := server.left(t, "spare"); left != nil {
+		t.Fatalf("left: %v", left)
+	}
+}
