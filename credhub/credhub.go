@@ -18,7 +18,7 @@ var ErrNotFound = errors.New("no such credential")
 
 // Store keeps secrets. Every method is safe for concurrent use, by several
 // replicas of the broker too, and may be repeated after any failure. Values are
-// JSON objects. An error never holds a value.
+// JSON objects that pass CheckValue. An error never holds a value.
 type Store interface {
 	// Ensure stores value at path unless something is stored there, and
 	// returns what is stored there afterwards. Of several callers at once one

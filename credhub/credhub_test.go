@@ -42,6 +42,9 @@ func TestCheckValue(t *testing.T) {
 		"object": {`{"a":1}`, true}, "empty object": {"{}", true}, "white space around": {" \n{\t} ", true},
 		"nothing": {"", false}, "white space": {" ", false}, "null": {"null", false}, "list": {"[{}]", false},
 		"text": {`"{}"`, false}, "half": {`{"a":`, false}, "two": {"{}{}", false},
+		"largest integer": {`{"a":[{"n":9007199254740991}]}`, true}, "smallest integer": {`{"n":-9007199254740991}`, true},
+		"larger integer": {`{"a":[{"n":9007199254740992}]}`, false}, "smaller integer": {`{"n":-9007199254740992}`, false},
+		"fraction": {`{"n":0.1}`, true}, "large fraction": {`{"n":1.5e300}`, true}, "endless": {`{"n":1e400}`, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := credhub.CheckValue(json.RawMessage(c.value)); (err == nil) != c.ok {

@@ -26,7 +26,7 @@ func valuesComeBack(ctx context.Context, s credhub.Store) error {
 	for name, v := range map[string]string{
 		"empty":            `{}`,
 		"nested":           `{"a":{"b":[1,"two",null,true,{"c":{}}]},"n":null,"e":"","l":[]}`,
-		"large integer":    `{"n":9223372036854775807}`,
+		"large integer":    `{"n":9007199254740991,"m":-9007199254740991}`,
 		"fraction":         `{"n":0.1}`,
 		"unicode":          `{"naïve":"\u0000 \ud83d\ude00 ` + "\u2028" + ` ünïcode"}`,
 		"markup":           `{"uri":"postgres://u:p%40s@h/d?a=1&b=<2>'\""}`,
@@ -57,7 +57,7 @@ func valuesComeBack(ctx context.Context, s credhub.Store) error {
 func refusesOthers(ctx context.Context, s credhub.Store) error {
 	secret := rand.Text()
 	for name, v := range map[string]string{
-		"nothing": "", "null": "null", "text": `"` + secret + `"`, "list": `["` + secret + `"]`, "number": "42",
+		"nothing": "", "null": "null", "text": `"` + secret + `"`, "list": `["` + secret + `"]`, "number": "42", "number that would be rounded": `{"a":"` + secret + `","n":9007199254740993}`, "endless number": `{"n":1e400}`,
 		"half an object": `{"password":"` + secret, "two objects": `{"a":"` + secret + `"}{}`, "no JSON": "{" + secret + "}",
 	} {
 		path := fresh()
