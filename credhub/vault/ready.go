@@ -1,0 +1,109 @@
+package vault
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/vault/api"
+)
+
+// Ready implements credhub.Store. It tells apart: Vault cannot be reached, is
+// not initialised, is sealed, refuses the login or the token, lacks the
+// permission, has no KV engine of version 2 at the mount.
+func (s *Store) Ready(ctx context.Context) error {
+	for _, check := range []func(context.Context) error{s.answers, s.allowed, s.mounted} {
+		if err := check(ctx); err != nil {
+			return fmt.Errorf("vault: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) answers(ctx context.Context) error {
+	status, err := s.clients.root.Sys().SealStatusWithContext(ctx)
+	if err != nil {
+		return s.plain(ctx, err)
+	}
+	if !status.Initialized {
+		return fmt.Errorf("Vault at %s is not initialised: run `vault operator init`", s.clients.root.Address())
+	}
+	if status.Sealed {
+		return fmt.Errorf("Vault at %s is sealed: unseal it", s.clients.root.Address())
+	}
+	return nil
+}
+
+// allowed asks Vault what the token may do: a write that proves it would leave
+// something behind.
+func (s *Store) allowed(ctx context.Context) error {
+	data := s.config.Mount + "/data/" + s.config.Prefix + "/ready"
+	metadata := s.config.Mount + "/metadata/" + s.config.Prefix + "/ready"
+	request, err := json.Marshal(map[string]any{"paths": []string{data, metadata}})
+	if err != nil {
+		return fmt.Errorf("encode the question: %w", err)
+	}
+	body, err := s.call(ctx, func(c *api.Logical) (*api.Response, error) {
+		return c.WriteRawWithContext(ctx, "sys/capabilities-self", request)
+	})
+	if err != nil {
+		return err
+	}
+	var answer struct{ Data map[string]json.RawMessage }
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return errors.New("what Vault says of the token's permissions cannot be read")
+	}
+	return errors.Join(
+		lacks(answer.Data[data], s.config.Mount+"/data/"+s.config.Prefix+"/*", "create", "read", "update"),
+		lacks(answer.Data[metadata], s.config.Mount+"/metadata/"+s.config.Prefix+"/*", "delete"),
+	)
+}
+
+func lacks(said json.RawMessage, path string, needed ...string) error {
+	var granted []string
+	if err := json.Unmarshal(said, &granted); err != nil {
+		return fmt.Errorf("what Vault says of the permissions on %s cannot be read", path)
+	}
+	if slices.Contains(granted, "root") {
+		return nil
+	}
+	needed = slices.DeleteFunc(needed, func(capability string) bool { return slices.Contains(granted, capability) })
+	if len(needed) == 0 {
+		return nil
+	}
+	return fmt.Errorf("the token's policies do not allow %s on %s: give it the policy deploy/vault/chandler-policy.hcl",
+		strings.Join(needed, ", "), path)
+}
+
+// mounted asks what is at the mount; every token that may do something there
+// may ask.
+func (s *Store) mounted(ctx context.Context) error {
+	body, err := s.ask(ctx, func(c *api.Logical) (*api.Response, error) {
+		return c.ReadRawWithContext(ctx, "sys/internal/ui/mounts/"+s.config.Mount)
+	})
+	missing := fmt.Errorf("no KV engine of version 2 is mounted at %s/: run `vault secrets enable -path=%s -version=2 kv`, or set VAULT_KV_MOUNT",
+		s.config.Mount, s.config.Mount)
+	if isRefused(err, http.StatusForbidden) { // that is how Vault says that there is nothing
+		return missing
+	}
+	if err != nil {
+		return err
+	}
+	var answer struct {
+		Data struct {
+			Type    string
+			Options struct{ Version string }
+		}
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return fmt.Errorf("what Vault says of the mount %s/ cannot be read", s.config.Mount)
+	}
+	if answer.Data.Type != "kv" || answer.Data.Options.Version != "2" {
+		return missing
+	}
+	return nil
+}
