@@ -16,6 +16,7 @@ type exchange struct {
 	http.ResponseWriter
 	started     time.Time
 	route       string
+	vars        map[string]string // of the route's pattern, percent-encoded
 	requestID   string
 	platform    string
 	originating json.RawMessage

@@ -19,10 +19,10 @@ func recordedExchange(method, target string) (*exchange, *httptest.ResponseRecor
 	return newExchange(recorder, httptest.NewRequest(method, target, nil)), recorder
 }
 
-// bare is an api with one route and no authentication.
+// bare is an api that gives every request to h, without authentication.
 func bare(log *bytes.Buffer, h handler, observe func(route, method string, code int, took time.Duration)) *api {
 	a := &api{Options: Options{Logger: slog.New(slog.NewTextHandler(log, nil)), Observe: observe}, router: mux.NewRouter()}
-	a.router.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+	a.router.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x, _ := w.(*exchange)
 		if err := h(x, r); err != nil {
 			x.refuse(r, err)

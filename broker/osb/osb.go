@@ -82,7 +82,12 @@ func (a *api) route(methods, path string, h handler) {
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := newExchange(w, r)
 	defer a.finish(x, r)
-	a.router.ServeHTTP(x, r)
+	// The router's own ServeHTTP would copy the request twice to hand on what
+	// the exchange holds.
+	var match mux.RouteMatch
+	a.router.Match(r, &match) // with handlers for 404 and 405 something always matches
+	x.vars = match.Vars
+	match.Handler.ServeHTTP(x, r)
 }
 
 func notFound(*exchange, *http.Request) error {

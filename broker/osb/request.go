@@ -9,8 +9,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/gorilla/mux"
-
 	"github.com/chandler-broker/chandler/broker"
 )
 
@@ -57,18 +55,17 @@ func (a *api) verb(serve verb) handler {
 	}
 }
 
-func newRequest(w http.ResponseWriter, r *http.Request) (*request, error) {
+func newRequest(x *exchange, r *http.Request) (*request, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return nil, invalid("the query cannot be read: it must be NAME=VALUE pairs, percent-encoded")
 	}
-	out := &request{http: r, w: w, query: query}
-	vars := mux.Vars(r)
-	if out.instanceID, err = pathID(vars, "instance_id"); err != nil {
+	out := &request{http: r, w: x, query: query}
+	if out.instanceID, err = pathID(x.vars, "instance_id"); err != nil {
 		return nil, err
 	}
-	if _, ok := vars["binding_id"]; ok {
-		out.bindingID, err = pathID(vars, "binding_id")
+	if _, ok := x.vars["binding_id"]; ok {
+		out.bindingID, err = pathID(x.vars, "binding_id")
 	}
 	return out, err
 }

@@ -29,8 +29,9 @@ func TestMain(m *testing.M) { embeddedtest.Main(m) }
 // and a backend in memory that does what a test says.
 type wire struct {
 	*brokertest.Harness
-	url string
-	log *logged
+	handler http.Handler
+	url     string
+	log     *logged
 
 	mu   sync.Mutex
 	does map[string]error // what the backend returns, by verb and ID
@@ -80,7 +81,8 @@ func newWire(t testing.TB, change ...func(*osb.Options)) *wire {
 	for _, f := range change {
 		f(&options)
 	}
-	server := httptest.NewServer(osb.Handler(options))
+	w.handler = osb.Handler(options)
+	server := httptest.NewServer(w.handler)
 	t.Cleanup(server.Close)
 	w.url = server.URL
 	return w
