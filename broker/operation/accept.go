@@ -38,6 +38,7 @@ type Request struct {
 	ServiceID, PlanID  string
 	Parameters         json.RawMessage // of an update
 	MaintenanceVersion string          // of an update
+	Context            json.RawMessage // of an update
 	RequestID          string
 	Originating        json.RawMessage
 }
@@ -57,13 +58,14 @@ func (e *Engine) Accept(ctx context.Context, tx pgx.Tx, r Request) (store.Operat
 	if err != nil {
 		return store.Operation{}, err
 	}
-	if r.Parameters == nil {
-		r.Parameters = json.RawMessage("{}")
+	op := store.Operation{ID: id.String(), InstanceID: r.InstanceID, BindingID: r.BindingID, ServiceID: r.ServiceID, PlanID: r.PlanID}
+	if op.JobID, err = e.insertJob(ctx, tx, op); err != nil {
+		return op, err
 	}
-	op, err := e.Store.InsertOperation(ctx, tx, store.InsertOperationParams{
-		ID: id.String(), Kind: r.Kind, Platform: r.Platform, InstanceID: r.InstanceID, BindingID: r.BindingID,
-		ServiceID: r.ServiceID, PlanID: r.PlanID, Parameters: r.Parameters, MaintenanceVersion: r.MaintenanceVersion,
-		RequestID: r.RequestID, Originating: r.Originating, Deadline: time.Now().Add(plan.MaximumPollingDuration),
+	op, err = e.Store.InsertOperation(ctx, tx, store.InsertOperationParams{
+		ID: op.ID, Kind: r.Kind, Platform: r.Platform, InstanceID: r.InstanceID, BindingID: r.BindingID,
+		ServiceID: r.ServiceID, PlanID: r.PlanID, Parameters: orEmpty(r.Parameters), MaintenanceVersion: r.MaintenanceVersion,
+		Context: orEmpty(r.Context), RequestID: r.RequestID, Originating: r.Originating, Deadline: time.Now().Add(plan.MaximumPollingDuration), JobID: op.JobID,
 	})
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "23505" {
 		return op, ErrBusy
@@ -71,14 +73,30 @@ func (e *Engine) Accept(ctx context.Context, tx pgx.Tx, r Request) (store.Operat
 	if err != nil {
 		return op, fmt.Errorf("record the operation: %w", err)
 	}
-	if op.JobID, err = e.enqueue(ctx, tx, op); err != nil {
-		return op, err
-	}
 	return op, e.audit(ctx, tx, op, store.Accepted)
 }
 
-// enqueue inserts a job for the operation and makes it the operation's own.
-func (e *Engine) enqueue(ctx context.Context, tx pgx.Tx, op store.Operation) (int64, error) {
+func orEmpty(object json.RawMessage) json.RawMessage {
+	if object == nil {
+		return json.RawMessage("{}")
+	}
+	return object
+}
+
+// enqueue inserts a job for the operation and makes it the operation's own: the
+// job before, if it still exists, does nothing when its time comes.
+func (e *Engine) enqueue(ctx context.Context, tx pgx.Tx, op store.Operation) error {
+	id, err := e.insertJob(ctx, tx, op)
+	if err != nil {
+		return err
+	}
+	if err := e.Store.SetOperationJob(ctx, tx, store.SetOperationJobParams{ID: op.ID, JobID: id}); err != nil {
+		return fmt.Errorf("record the operation's job: %w", err)
+	}
+	return nil
+}
+
+func (e *Engine) insertJob(ctx context.Context, tx pgx.Tx, op store.Operation) (int64, error) {
 	alone := op.BindingID == ""
 	if plan, err := e.plan(op.ServiceID, op.PlanID); err == nil {
 		if d, err := e.driver(plan); err == nil && d.SerialBinds() {
@@ -90,9 +108,6 @@ func (e *Engine) enqueue(ctx context.Context, tx pgx.Tx, op store.Operation) (in
 	}, &river.InsertOpts{MaxAttempts: 100})
 	if err != nil {
 		return 0, fmt.Errorf("enqueue the operation: %w", err)
-	}
-	if err := e.Store.SetOperationJob(ctx, tx, store.SetOperationJobParams{ID: op.ID, JobID: inserted.Job.ID}); err != nil {
-		return 0, fmt.Errorf("record the operation's job: %w", err)
 	}
 	return inserted.Job.ID, nil
 }
@@ -118,13 +133,20 @@ func (e *Engine) Supersede(ctx context.Context, tx pgx.Tx, op store.Operation) e
 }
 
 // Cancel turns an unfinished create or update around: what it did is undone,
-// and it ends as failed with the description.
+// and it ends as failed with the description. One that ended already, or is
+// being undone, stays as it is.
 func (e *Engine) Cancel(ctx context.Context, operationID, description string) error {
 	return e.Store.InTx(ctx, func(tx pgx.Tx) error {
-		n, err := e.Store.BeginUndo(ctx, tx, store.BeginUndoParams{
+		op, err := e.Store.BeginUndo(ctx, tx, store.BeginUndoParams{
 			ID: operationID, Outcome: store.Cancelled, Description: description,
 		})
-		if err != nil || n == 0 {
+		if store.NotFound(err) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		// The job there is may sleep for a while yet.
+		if err := e.enqueue(ctx, tx, op); err != nil {
 			return err
 		}
 		return e.notify(ctx, tx, cancelled, operationID)
@@ -158,8 +180,10 @@ func (e *Engine) Retry(ctx context.Context, operationID string) (store.Operation
 		if err != nil {
 			return fmt.Errorf("reopen the operation: %w", err)
 		}
-		_, err = e.enqueue(ctx, tx, op)
-		return err
+		if err := e.enqueue(ctx, tx, op); err != nil {
+			return err
+		}
+		return e.audit(ctx, tx, op, store.Accepted)
 	})
 	return op, err
 }

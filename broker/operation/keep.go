@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -52,19 +53,19 @@ func (e *Engine) periodicJobs() []*river.PeriodicJob {
 }
 
 // keepSoon has the instance's backend look after its spares when a provision
-// may have used one.
-func (e *Engine) keepSoon(ctx context.Context, tx pgx.Tx, op store.Operation) error {
+// may have used one. It is no part of the provision: the row of the job there
+// is would be a lock that all provisions wait for.
+func (e *Engine) keepSoon(ctx context.Context, op store.Operation) {
 	plan, err := e.plan(op.ServiceID, op.PlanID)
 	if err != nil {
-		return err
+		return // the next round will see to it
 	}
 	if d, err := e.driver(plan); err != nil || !d.Keeps() {
-		return err
+		return
 	}
-	if _, err := e.client.InsertTx(ctx, tx, keep{plan.Backend}, nil); err != nil {
-		return fmt.Errorf("enqueue the backend's upkeep: %w", err)
+	if _, err := e.client.Insert(ctx, keep{plan.Backend}, nil); err != nil {
+		e.Logger.WarnContext(ctx, "backend will look after its instances in the next round only", "backend", plan.Backend, "error", err.Error())
 	}
-	return nil
 }
 
 type keepWorker struct {
@@ -116,16 +117,27 @@ func (e *Engine) keepBatch(ctx context.Context, d services.Driver, plans []json.
 	}
 	limited, cancel := context.WithTimeout(ctx, stepTime)
 	defer cancel()
-	notes, err := d.Keep(limited, plans, instances)
+	notes, err := keepSafely(limited, d, plans, instances)
 	if err != nil {
 		return err
 	}
 	ids, conditions := make([]string, 0, len(rows)), make([]string, 0, len(rows))
 	for _, row := range rows {
 		ids = append(ids, row.ID)
-		conditions = append(conditions, notes[row.ID])
+		conditions = append(conditions, printable(notes[row.ID]))
 	}
 	return e.Store.InTx(ctx, func(tx pgx.Tx) error {
 		return e.Store.SetConditions(ctx, tx, store.SetConditionsParams{Ids: ids, Conditions: conditions})
 	})
+}
+
+// keepSafely keeps a panic's value, which may hold anything, out of the job
+// queue's table and log.
+func keepSafely(ctx context.Context, d services.Driver, plans []json.RawMessage, instances []services.RawInstance) (notes map[string]string, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the backend panicked with a %T at %s", p, debug.Stack())
+		}
+	}()
+	return d.Keep(ctx, plans, instances)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,10 +22,15 @@ func (e *Engine) settle(ctx context.Context, tx pgx.Tx, j *river.Job[job], op st
 	if r.lost != nil {
 		return 0, r.lost
 	}
-	if r.err == nil {
-		return e.finish(ctx, tx, j, op, s, r)
+	if err := e.removeBindings(ctx, tx, op, r.removed); err != nil {
+		return 0, fmt.Errorf("remove the bindings: %w", err)
 	}
-	if r.interrupted {
+	switch {
+	case r.more:
+		return again, tx.Commit(ctx)
+	case r.err == nil:
+		return e.finish(ctx, tx, j, op, r)
+	case r.interrupted:
 		return again, nil // the row tells what to do now
 	}
 	if pending, ok := errors.AsType[*services.NotYetError](r.err); ok && time.Now().Before(phaseDeadline(op)) {
@@ -33,9 +39,9 @@ func (e *Engine) settle(ctx context.Context, tx pgx.Tx, j *river.Job[job], op st
 	message, rejected := services.IsRejected(r.err)
 	switch {
 	case rejected && op.Phase == store.Doing:
-		return e.turnAround(ctx, tx, j, op, s, store.Rejected, message, r.err)
+		return e.turnAround(ctx, tx, j, op, store.Rejected, message, r.err)
 	case !time.Now().Before(phaseDeadline(op)):
-		return e.turnAround(ctx, tx, j, op, s, store.TimedOut, expired(op), r.err)
+		return e.turnAround(ctx, tx, j, op, store.TimedOut, expired(op), r.err)
 	}
 	op.Attempts++
 	e.Logger.WarnContext(ctx, "operation will be tried again", "operation_id", op.ID, "instance_id", op.InstanceID,
@@ -49,11 +55,13 @@ func (e *Engine) note(ctx context.Context, tx pgx.Tx, op store.Operation, descri
 		description = op.Description // the user is told why, not how the cleaning goes
 	}
 	err := e.Store.NoteOperation(ctx, tx, store.NoteOperationParams{
-		ID: op.ID, Description: description, LastError: lastError, Attempts: attempts, Phase: op.Phase,
+		ID: op.ID, Description: printable(description), LastError: printable(lastError), Attempts: attempts, Phase: op.Phase,
 	})
 	if err != nil {
 		return 0, fmt.Errorf("note: %w", err)
 	}
+	// A turn at the phase's end decides: nothing is in progress for longer.
+	next = max(again, min(next, time.Until(phaseDeadline(op))))
 	return next, tx.Commit(ctx)
 }
 
@@ -63,15 +71,14 @@ func expired(op store.Operation) string {
 
 // turnAround ends the doing of an operation that failed for good: creates and
 // updates are undone, deletes and undoings that fail end here.
-func (e *Engine) turnAround(ctx context.Context, tx pgx.Tx, j *river.Job[job], op store.Operation, s *subject, outcome, description string, cause error) (time.Duration, error) {
-	undo := op.Phase == store.Doing && (op.Kind == store.Provision || op.Kind == store.Update || op.Kind == store.Bind)
-	if !undo {
-		return e.finish(ctx, tx, j, op, s, result{err: cause, rejected: outcome == store.Rejected, description: description})
+func (e *Engine) turnAround(ctx context.Context, tx pgx.Tx, j *river.Job[job], op store.Operation, outcome, description string, cause error) (time.Duration, error) {
+	if op.Phase == store.Undoing || !undoable(op) {
+		return e.finish(ctx, tx, j, op, result{err: cause, rejected: outcome == store.Rejected, description: description})
 	}
 	_, err := e.Store.BeginUndo(ctx, tx, store.BeginUndoParams{
-		ID: op.ID, Outcome: outcome, Description: description, LastError: cause.Error(),
+		ID: op.ID, Outcome: outcome, Description: printable(description), LastError: printable(cause.Error()),
 	})
-	if err != nil {
+	if err != nil && !store.NotFound(err) { // not found: cancelled or superseded in this very moment
 		return 0, fmt.Errorf("begin to undo: %w", err)
 	}
 	return again, tx.Commit(ctx)
@@ -79,8 +86,9 @@ func (e *Engine) turnAround(ctx context.Context, tx pgx.Tx, j *river.Job[job], o
 
 // finish ends the operation: its row, the rows of what it worked on, its job
 // and the audit entry change together, and whoever waits is told.
-func (e *Engine) finish(ctx context.Context, tx pgx.Tx, j *river.Job[job], op store.Operation, s *subject, r result) (time.Duration, error) {
+func (e *Engine) finish(ctx context.Context, tx pgx.Tx, j *river.Job[job], op store.Operation, r result) (time.Duration, error) {
 	end := ending(op, r)
+	end.Description, end.LastError = printable(end.Description), printable(end.LastError)
 	// The same order as in accepting: instance, binding, operation.
 	if err := e.lockRows(ctx, tx, op); err != nil {
 		return 0, fmt.Errorf("finish: %w", err)
@@ -111,6 +119,9 @@ func (e *Engine) finish(ctx context.Context, tx pgx.Tx, j *river.Job[job], op st
 	}
 	e.waits.wake(op.ID)
 	e.report(ctx, op, end)
+	if op.Kind == store.Provision && op.State == store.Succeeded {
+		e.keepSoon(ctx, op)
+	}
 	return ended, nil
 }
 
@@ -170,6 +181,9 @@ func (e *Engine) lockRows(ctx context.Context, tx pgx.Tx, op store.Operation) er
 // demands.
 func (e *Engine) applyEnd(ctx context.Context, tx pgx.Tx, op store.Operation, r result) error {
 	ok := op.State == store.Succeeded
+	// A create that was refused answers 4xx, after which no platform deletes
+	// anything: nothing of it may stay (OSB, "Orphan Mitigation").
+	nothing := op.Outcome == store.Rejected && op.Usable
 	setInstance := func(status string) error {
 		return e.Store.SetInstanceStatus(ctx, tx, store.SetInstanceStatusParams{ID: op.InstanceID, Status: status})
 	}
@@ -178,29 +192,33 @@ func (e *Engine) applyEnd(ctx context.Context, tx pgx.Tx, op store.Operation, r 
 	}
 	switch op.Kind {
 	case store.Provision:
-		if !ok {
-			return setInstance(store.CreateFailed)
+		switch {
+		case ok:
+			return setInstance(store.Ready)
+		case nothing:
+			return e.Store.DeleteInstance(ctx, tx, op.InstanceID)
 		}
-		if err := e.keepSoon(ctx, tx, op); err != nil {
-			return err
-		}
-		return setInstance(store.Ready)
+		return setInstance(store.CreateFailed)
 	case store.Update:
 		if !ok {
 			return nil // undone, or unusable until it is updated again or deleted
 		}
 		return e.Store.SetInstanceUpdated(ctx, tx, store.SetInstanceUpdatedParams{
 			ID: op.InstanceID, PlanID: op.PlanID, Parameters: op.Parameters, MaintenanceVersion: op.MaintenanceVersion,
+			Context: op.Context,
 		})
 	case store.Deprovision:
 		if ok {
-			return e.removeInstance(ctx, tx, op.InstanceID)
+			return e.Store.DeleteInstance(ctx, tx, op.InstanceID)
 		}
 		if r.rejected {
 			return nil
 		}
 		return setInstance(store.DeleteFailed)
 	case store.Bind:
+		if nothing {
+			return e.Store.DeleteBinding(ctx, tx, op.BindingID)
+		}
 		if !ok {
 			return setBinding(store.CreateFailed)
 		}
@@ -221,9 +239,37 @@ func (e *Engine) applyEnd(ctx context.Context, tx pgx.Tx, op store.Operation, r 
 	return nil
 }
 
-func (e *Engine) removeInstance(ctx context.Context, tx pgx.Tx, id string) error {
-	if err := e.Store.DeleteBindingsOfInstance(ctx, tx, id); err != nil {
+// removeBindings removes what a deprovision has revoked, each with an audit
+// record of its own.
+func (e *Engine) removeBindings(ctx context.Context, tx pgx.Tx, op store.Operation, removed []store.Binding) error {
+	if len(removed) == 0 {
+		return nil
+	}
+	if _, err := e.Store.InstanceForUpdate(ctx, tx, op.InstanceID); err != nil { // the same order as in accepting
 		return err
 	}
-	return e.Store.DeleteInstance(ctx, tx, id)
+	op.Kind, op.Outcome = store.Unbind, store.Succeeded
+	for _, b := range removed {
+		if err := e.Store.DeleteBinding(ctx, tx, b.ID); err != nil {
+			return err
+		}
+		op.BindingID = b.ID
+		if err := e.audit(ctx, tx, op, store.Succeeded); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mostText is how much of a backend's message is kept.
+const mostText = 4096
+
+// printable makes a backend's message one that PostgreSQL takes: it refuses
+// NUL and what is not UTF-8, and an operation whose error cannot be recorded
+// would never end.
+func printable(text string) string {
+	if len(text) > mostText {
+		text = text[:mostText]
+	}
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
 }

@@ -32,6 +32,8 @@ type result struct {
 	rejected    bool                // err is the user's to mend
 	description string              // for the user, where it ends with err
 	interrupted bool                // the operation was cancelled meanwhile
+	removed     []store.Binding     // of a deprovision: the bindings that are gone
+	more        bool                // of a deprovision: there are bindings yet
 	lost        error               // the lock is gone; nothing may be recorded
 }
 
@@ -87,7 +89,7 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 		}
 		return result{err: s.driver.Update(ctx, prev, next)}
 	case store.Deprovision:
-		return result{err: e.deprovision(ctx, s, prev)}
+		return e.deprovision(ctx, s, prev)
 	case store.Bind:
 		if op.Phase == store.Undoing {
 			return result{err: e.unbind(ctx, s.driver, prev, s.binding)}
@@ -172,18 +174,26 @@ func (e *Engine) forget(ctx context.Context, b store.Binding) error {
 	return nil
 }
 
+// portion is how many bindings one step of a deprovision takes, so that any
+// number of them ends.
+const portion = 20
+
 // deprovision takes the bindings first: those of a plan that cascades, and
 // what failed binds and unbinds left.
-func (e *Engine) deprovision(ctx context.Context, s *subject, inst services.RawInstance) error {
-	for _, b := range s.bindings {
+func (e *Engine) deprovision(ctx context.Context, s *subject, inst services.RawInstance) result {
+	for i, b := range s.bindings {
+		if i == portion {
+			return result{removed: s.bindings[:i], more: true}
+		}
 		if err := e.unbind(ctx, s.driver, inst, b); err != nil {
-			return fmt.Errorf("binding %s: %w", b.ID, err)
+			return result{removed: s.bindings[:i], err: fmt.Errorf("binding %s: %w", b.ID, err)}
 		}
 	}
-	return s.driver.Deprovision(ctx, inst)
+	return result{removed: s.bindings, err: s.driver.Deprovision(ctx, inst)}
 }
 
-// scrub takes the binding's secrets out of an error's text and keeps its kind.
+// scrub takes the binding's secrets out of an error's text and keeps its kind,
+// where that means something to the engine.
 func scrub(source *services.Seed, err error) error {
 	if err == nil {
 		return nil
@@ -193,9 +203,6 @@ func scrub(source *services.Seed, err error) error {
 	}
 	if n, ok := errors.AsType[*services.NotYetError](err); ok {
 		return services.NotYet(n.After, source.Scrub(n.Note))
-	}
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return err
 	}
 	return errors.New(source.Scrub(err.Error()))
 }

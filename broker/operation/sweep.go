@@ -2,6 +2,7 @@ package operation
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -36,12 +37,11 @@ func (e *Engine) sweepOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var errs []error // one that cannot be revived must not keep the others
 	for _, row := range stuck {
-		if err := e.Store.InTx(ctx, func(tx pgx.Tx) error { return e.revive(ctx, tx, row) }); err != nil {
-			return err
-		}
+		errs = append(errs, e.Store.InTx(ctx, func(tx pgx.Tx) error { return e.revive(ctx, tx, row) }))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // revive enqueues the operation anew if nobody works on it: a worker that lives
@@ -58,7 +58,7 @@ func (e *Engine) revive(ctx context.Context, tx pgx.Tx, row store.StuckOperation
 	if err != nil || op.State != store.InProgress || op.JobID != row.JobID {
 		return err
 	}
-	if _, err := e.enqueue(ctx, tx, op); err != nil {
+	if err := e.enqueue(ctx, tx, op); err != nil {
 		return err
 	}
 	e.Logger.InfoContext(ctx, "operation goes on after an interruption", "operation_id", op.ID, "kind", op.Kind,

@@ -67,8 +67,8 @@ func (e *Engine) turn(ctx context.Context, j *river.Job[job]) (time.Duration, er
 		return 100*time.Millisecond + rand.N(100*time.Millisecond), nil
 	}
 	op, err := e.Store.Operation(ctx, tx, j.Args.OperationID)
-	if store.NotFound(err) || err == nil && op.State != store.InProgress {
-		return ended, nil
+	if store.NotFound(err) || err == nil && (op.State != store.InProgress || op.JobID != j.ID) {
+		return ended, nil // or another job goes on with it
 	} else if err != nil {
 		return 0, fmt.Errorf("read: %w", err)
 	}
@@ -97,27 +97,45 @@ func (e *Engine) lock(ctx context.Context, tx pgx.Tx, j job) (bool, error) {
 // runStep calls the step while it keeps the lock's connection alive, and ends
 // the step when that connection is lost or the operation is cancelled.
 func (e *Engine) runStep(ctx context.Context, tx pgx.Tx, op store.Operation, s *subject) result {
-	until := time.Now().Add(stepTime)
-	if limit := phaseDeadline(op); limit.Before(until) {
-		until = limit
-	}
-	limited, cancel := context.WithDeadline(ctx, until)
+	limited, cancel := context.WithDeadline(ctx, stepDeadline(op))
 	defer cancel()
 	stepCtx, interrupt := context.WithCancelCause(limited)
 	defer interrupt(nil)
 	defer e.turns.register(op.ID, interrupt)()
 
-	stop := e.holdLock(stepCtx, tx, interrupt)
+	stop := e.holdLock(tx, op, interrupt)
 	r := e.step(stepCtx, op, s)
 	r.lost = stop()
 	r.interrupted = errors.Is(context.Cause(stepCtx), errInterrupted)
 	return r
 }
 
+// lastTry is what a clean-up gets whose time ran out before it could begin: when
+// the whole broker was down.
+const lastTry = 5 * time.Second
+
+func stepDeadline(op store.Operation) time.Time {
+	now := time.Now()
+	limit := phaseDeadline(op)
+	if removing := op.Phase == store.Undoing || !undoable(op); removing && op.Attempts == 0 && limit.Before(now) {
+		return now.Add(lastTry)
+	}
+	if most := now.Add(stepTime); limit.After(most) {
+		return most
+	}
+	return limit
+}
+
+// undoable says whether the operation is one that is undone when it fails;
+// deletes are not.
+func undoable(op store.Operation) bool {
+	return op.Kind == store.Provision || op.Kind == store.Update || op.Kind == store.Bind
+}
+
 // phaseDeadline is when the phase the operation is in has to end: a quarter of
 // its time is kept for undoing what did not work.
 func phaseDeadline(op store.Operation) time.Time {
-	if op.Phase == store.Undoing || op.Kind == store.Deprovision || op.Kind == store.Unbind {
+	if op.Phase == store.Undoing || !undoable(op) {
 		return op.Deadline
 	}
 	return op.Deadline.Add(-op.Deadline.Sub(op.CreatedAt) / 4)
@@ -125,8 +143,9 @@ func phaseDeadline(op store.Operation) time.Time {
 
 // holdLock uses the transaction's connection every few seconds until the
 // returned function is called; that one tells whether the connection, and with
-// it the lock, was lost.
-func (e *Engine) holdLock(ctx context.Context, tx pgx.Tx, interrupt context.CancelCauseFunc) (stop func() error) {
+// it the lock, was lost. It also looks whether the operation is still to be
+// done, in case that the notification of its end got lost.
+func (e *Engine) holdLock(tx pgx.Tx, op store.Operation, interrupt context.CancelCauseFunc) (stop func() error) {
 	quit := make(chan struct{})
 	lost := make(chan error, 1)
 	go func() {
@@ -138,10 +157,14 @@ func (e *Engine) holdLock(ctx context.Context, tx pgx.Tx, interrupt context.Canc
 				lost <- nil
 				return
 			case <-tick.C:
-				if err := touch(ctx, tx); err != nil {
+				now, err := e.touch(tx, op.ID)
+				if err != nil {
 					interrupt(err)
 					lost <- fmt.Errorf("the lock was lost: %w", err)
 					return
+				}
+				if now.State != store.InProgress || now.Phase != op.Phase {
+					interrupt(errInterrupted)
 				}
 			}
 		}
@@ -152,12 +175,12 @@ func (e *Engine) holdLock(ctx context.Context, tx pgx.Tx, interrupt context.Canc
 	}
 }
 
-func touch(ctx context.Context, tx pgx.Tx) error {
-	// The step's own end must not break the transaction that records it.
-	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+func (e *Engine) touch(tx pgx.Tx, operationID string) (store.OperationPhaseRow, error) {
+	// Not the step's context: its end must not break the transaction that
+	// records what came of the step.
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	_, err := tx.Exec(limited, "select 1")
-	return err
+	return e.Store.OperationPhase(ctx, tx, operationID)
 }
 
 // turns are the steps under way in this process, by operation.

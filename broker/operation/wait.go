@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/chandler-broker/chandler/broker/store"
 )
@@ -88,7 +89,8 @@ func (e *Engine) Wait(ctx context.Context, operationID string, limit time.Durati
 		select {
 		case <-woken:
 		case <-over.C:
-			return op, nil
+			// Its end may just have been missed, while nobody listened.
+			return e.Store.Operation(ctx, e.Store.Pool, operationID)
 		case <-ctx.Done():
 			return op, ctx.Err()
 		}
@@ -121,7 +123,7 @@ func (e *Engine) listenOnce(ctx context.Context) error {
 	}
 	e.waits.wake("") // what ended while nobody listened
 	for {
-		n, err := raw.WaitForNotification(ctx)
+		n, err := e.notification(ctx, raw)
 		if err != nil {
 			return err
 		}
@@ -131,6 +133,30 @@ func (e *Engine) listenOnce(ctx context.Context) error {
 			e.waits.wake(id)
 		case cancelled:
 			e.turns.interrupt(id)
+		}
+	}
+}
+
+// pingEvery bounds how long a listener believes in a connection that a network
+// has swallowed.
+const pingEvery = 10 * time.Second
+
+// notification waits for the next one and makes sure meanwhile that the
+// connection lives.
+func (e *Engine) notification(ctx context.Context, conn *pgx.Conn) (*pgconn.Notification, error) {
+	for {
+		limited, cancel := context.WithTimeout(ctx, pingEvery)
+		n, err := conn.WaitForNotification(limited)
+		quiet := limited.Err() != nil && ctx.Err() == nil
+		cancel()
+		if err == nil || !quiet {
+			return n, err
+		}
+		limited, cancel = context.WithTimeout(ctx, 5*time.Second)
+		err = conn.Ping(limited)
+		cancel()
+		if err != nil {
+			return nil, err
 		}
 	}
 }

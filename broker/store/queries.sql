@@ -24,7 +24,7 @@ select * from instances where id = $1 for share;
 update instances set status = $2, updated_at = now() where id = $1;
 
 -- name: SetInstanceUpdated :exec
-update instances set plan_id = $2, parameters = $3, maintenance_version = $4, status = 'ready', updated_at = now() where id = $1;
+update instances set plan_id = $2, parameters = $3, maintenance_version = $4, context = $5, status = 'ready', updated_at = now() where id = $1;
 
 -- name: SetInstanceContext :exec
 update instances set context = $2, updated_at = now() where id = $1;
@@ -80,8 +80,9 @@ update bindings set status = 'ready', endpoints = $2, updated_at = now() where i
 delete from bindings where id = $1;
 
 -- name: InsertOperation :one
-insert into operations (id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, request_id, originating, deadline)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+insert into operations (id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context,
+    request_id, originating, deadline, job_id)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 returning *;
 
 -- name: SetOperationJob :exec
@@ -103,17 +104,22 @@ select * from operations where (not @unfinished::bool or state = 'in progress') 
     and seq < @before order by seq desc limit @batch;
 
 -- name: RetryOperation :one
--- A failed operation back to work, with a new deadline.
-update operations set state = 'in progress', phase = 'doing', outcome = '', description = '', attempts = 0, finished_at = null, deadline = $2
+-- A failed operation back to work. Its time counts from now: how long its phases may take follows from created_at and deadline.
+update operations set state = 'in progress', phase = 'doing', outcome = '', description = '', attempts = 0, finished_at = null,
+    usable = true, created_at = now(), deadline = $2
 where id = $1 and state = 'failed'
 returning *;
+
+-- name: OperationPhase :one
+select state, phase from operations where id = $1;
 
 -- name: NoteOperation :exec
 update operations set description = $2, last_error = $3, attempts = $4 where id = $1 and state = 'in progress' and phase = $5;
 
--- name: BeginUndo :execrows
+-- name: BeginUndo :one
 update operations set phase = 'undoing', outcome = @outcome, description = @description, last_error = @last_error, attempts = 0
-where id = @id and state = 'in progress' and phase = 'doing';
+where id = @id and state = 'in progress' and phase = 'doing'
+returning *;
 
 -- name: SupersedeOperation :execrows
 -- Ends an unfinished create in favour of a delete.
@@ -134,8 +140,11 @@ where o.state = 'in progress' and o.created_at < now() - interval '5 seconds'
 order by o.seq limit 1000;
 
 -- name: PruneOperations :execrows
+-- What failed and left something behind is remembered for as long as its instance.
 delete from operations where id in (
-    select o.id from operations o where o.state <> 'in progress' and o.finished_at < @before limit @batch);
+    select o.id from operations o where o.state <> 'in progress' and o.finished_at < @before
+      and (o.usable or not exists (select 1 from instances i where i.id = o.instance_id))
+    limit @batch);
 
 -- name: InsertAudit :exec
 insert into audit (platform, originating, request_id, action, event, instance_id, binding_id, operation_id, service_id, plan_id, outcome)

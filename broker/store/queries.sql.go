@@ -48,9 +48,10 @@ func (q *Queries) AuditOfInstance(ctx context.Context, db DBTX, instanceID strin
 	return items, nil
 }
 
-const beginUndo = `-- name: BeginUndo :execrows
+const beginUndo = `-- name: BeginUndo :one
 update operations set phase = 'undoing', outcome = $1, description = $2, last_error = $3, attempts = 0
 where id = $4 and state = 'in progress' and phase = 'doing'
+returning seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at
 `
 
 type BeginUndoParams struct {
@@ -60,17 +61,41 @@ type BeginUndoParams struct {
 	ID          string
 }
 
-func (q *Queries) BeginUndo(ctx context.Context, db DBTX, arg BeginUndoParams) (int64, error) {
-	result, err := db.Exec(ctx, beginUndo,
+func (q *Queries) BeginUndo(ctx context.Context, db DBTX, arg BeginUndoParams) (Operation, error) {
+	row := db.QueryRow(ctx, beginUndo,
 		arg.Outcome,
 		arg.Description,
 		arg.LastError,
 		arg.ID,
 	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+	var i Operation
+	err := row.Scan(
+		&i.Seq,
+		&i.ID,
+		&i.Kind,
+		&i.Platform,
+		&i.InstanceID,
+		&i.BindingID,
+		&i.ServiceID,
+		&i.PlanID,
+		&i.Parameters,
+		&i.MaintenanceVersion,
+		&i.Context,
+		&i.State,
+		&i.Phase,
+		&i.Outcome,
+		&i.Description,
+		&i.LastError,
+		&i.Usable,
+		&i.Attempts,
+		&i.JobID,
+		&i.RequestID,
+		&i.Originating,
+		&i.CreatedAt,
+		&i.Deadline,
+		&i.FinishedAt,
+	)
+	return i, err
 }
 
 const binding = `-- name: Binding :one
@@ -382,9 +407,10 @@ func (q *Queries) InsertInstance(ctx context.Context, db DBTX, arg InsertInstanc
 }
 
 const insertOperation = `-- name: InsertOperation :one
-insert into operations (id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, request_id, originating, deadline)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-returning seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at
+insert into operations (id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context,
+    request_id, originating, deadline, job_id)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+returning seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at
 `
 
 type InsertOperationParams struct {
@@ -397,9 +423,11 @@ type InsertOperationParams struct {
 	PlanID             string
 	Parameters         []byte
 	MaintenanceVersion string
+	Context            []byte
 	RequestID          string
 	Originating        []byte
 	Deadline           time.Time
+	JobID              int64
 }
 
 func (q *Queries) InsertOperation(ctx context.Context, db DBTX, arg InsertOperationParams) (Operation, error) {
@@ -413,9 +441,11 @@ func (q *Queries) InsertOperation(ctx context.Context, db DBTX, arg InsertOperat
 		arg.PlanID,
 		arg.Parameters,
 		arg.MaintenanceVersion,
+		arg.Context,
 		arg.RequestID,
 		arg.Originating,
 		arg.Deadline,
+		arg.JobID,
 	)
 	var i Operation
 	err := row.Scan(
@@ -429,6 +459,7 @@ func (q *Queries) InsertOperation(ctx context.Context, db DBTX, arg InsertOperat
 		&i.PlanID,
 		&i.Parameters,
 		&i.MaintenanceVersion,
+		&i.Context,
 		&i.State,
 		&i.Phase,
 		&i.Outcome,
@@ -524,7 +555,7 @@ func (q *Queries) InstanceForUpdate(ctx context.Context, db DBTX, id string) (In
 }
 
 const lastOperation = `-- name: LastOperation :one
-select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at from operations where instance_id = $1 and binding_id = $2 order by seq desc limit 1
+select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at from operations where instance_id = $1 and binding_id = $2 order by seq desc limit 1
 `
 
 type LastOperationParams struct {
@@ -547,6 +578,7 @@ func (q *Queries) LastOperation(ctx context.Context, db DBTX, arg LastOperationP
 		&i.PlanID,
 		&i.Parameters,
 		&i.MaintenanceVersion,
+		&i.Context,
 		&i.State,
 		&i.Phase,
 		&i.Outcome,
@@ -662,7 +694,7 @@ func (q *Queries) ListInstances(ctx context.Context, db DBTX, arg ListInstancesP
 }
 
 const listOperations = `-- name: ListOperations :many
-select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at from operations where (not $1::bool or state = 'in progress') and ($2::text = '' or instance_id = $2)
+select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at from operations where (not $1::bool or state = 'in progress') and ($2::text = '' or instance_id = $2)
     and seq < $3 order by seq desc limit $4
 `
 
@@ -698,6 +730,7 @@ func (q *Queries) ListOperations(ctx context.Context, db DBTX, arg ListOperation
 			&i.PlanID,
 			&i.Parameters,
 			&i.MaintenanceVersion,
+			&i.Context,
 			&i.State,
 			&i.Phase,
 			&i.Outcome,
@@ -790,7 +823,7 @@ func (q *Queries) Notify(ctx context.Context, db DBTX, arg NotifyParams) error {
 }
 
 const operation = `-- name: Operation :one
-select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at from operations where id = $1
+select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at from operations where id = $1
 `
 
 func (q *Queries) Operation(ctx context.Context, db DBTX, id string) (Operation, error) {
@@ -807,6 +840,7 @@ func (q *Queries) Operation(ctx context.Context, db DBTX, id string) (Operation,
 		&i.PlanID,
 		&i.Parameters,
 		&i.MaintenanceVersion,
+		&i.Context,
 		&i.State,
 		&i.Phase,
 		&i.Outcome,
@@ -821,6 +855,22 @@ func (q *Queries) Operation(ctx context.Context, db DBTX, id string) (Operation,
 		&i.Deadline,
 		&i.FinishedAt,
 	)
+	return i, err
+}
+
+const operationPhase = `-- name: OperationPhase :one
+select state, phase from operations where id = $1
+`
+
+type OperationPhaseRow struct {
+	State string
+	Phase string
+}
+
+func (q *Queries) OperationPhase(ctx context.Context, db DBTX, id string) (OperationPhaseRow, error) {
+	row := db.QueryRow(ctx, operationPhase, id)
+	var i OperationPhaseRow
+	err := row.Scan(&i.State, &i.Phase)
 	return i, err
 }
 
@@ -856,7 +906,9 @@ func (q *Queries) PlansInUse(ctx context.Context, db DBTX) ([]PlansInUseRow, err
 
 const pruneOperations = `-- name: PruneOperations :execrows
 delete from operations where id in (
-    select o.id from operations o where o.state <> 'in progress' and o.finished_at < $1 limit $2)
+    select o.id from operations o where o.state <> 'in progress' and o.finished_at < $1
+      and (o.usable or not exists (select 1 from instances i where i.id = o.instance_id))
+    limit $2)
 `
 
 type PruneOperationsParams struct {
@@ -864,6 +916,7 @@ type PruneOperationsParams struct {
 	Batch  int32
 }
 
+// What failed and left something behind is remembered for as long as its instance.
 func (q *Queries) PruneOperations(ctx context.Context, db DBTX, arg PruneOperationsParams) (int64, error) {
 	result, err := db.Exec(ctx, pruneOperations, arg.Before, arg.Batch)
 	if err != nil {
@@ -981,9 +1034,10 @@ func (q *Queries) RenewInstance(ctx context.Context, db DBTX, arg RenewInstanceP
 }
 
 const retryOperation = `-- name: RetryOperation :one
-update operations set state = 'in progress', phase = 'doing', outcome = '', description = '', attempts = 0, finished_at = null, deadline = $2
+update operations set state = 'in progress', phase = 'doing', outcome = '', description = '', attempts = 0, finished_at = null,
+    usable = true, created_at = now(), deadline = $2
 where id = $1 and state = 'failed'
-returning seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at
+returning seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at
 `
 
 type RetryOperationParams struct {
@@ -991,7 +1045,7 @@ type RetryOperationParams struct {
 	Deadline time.Time
 }
 
-// A failed operation back to work, with a new deadline.
+// A failed operation back to work. Its time counts from now: how long its phases may take follows from created_at and deadline.
 func (q *Queries) RetryOperation(ctx context.Context, db DBTX, arg RetryOperationParams) (Operation, error) {
 	row := db.QueryRow(ctx, retryOperation, arg.ID, arg.Deadline)
 	var i Operation
@@ -1006,6 +1060,7 @@ func (q *Queries) RetryOperation(ctx context.Context, db DBTX, arg RetryOperatio
 		&i.PlanID,
 		&i.Parameters,
 		&i.MaintenanceVersion,
+		&i.Context,
 		&i.State,
 		&i.Phase,
 		&i.Outcome,
@@ -1097,7 +1152,7 @@ func (q *Queries) SetInstanceStatus(ctx context.Context, db DBTX, arg SetInstanc
 }
 
 const setInstanceUpdated = `-- name: SetInstanceUpdated :exec
-update instances set plan_id = $2, parameters = $3, maintenance_version = $4, status = 'ready', updated_at = now() where id = $1
+update instances set plan_id = $2, parameters = $3, maintenance_version = $4, context = $5, status = 'ready', updated_at = now() where id = $1
 `
 
 type SetInstanceUpdatedParams struct {
@@ -1105,6 +1160,7 @@ type SetInstanceUpdatedParams struct {
 	PlanID             string
 	Parameters         []byte
 	MaintenanceVersion string
+	Context            []byte
 }
 
 func (q *Queries) SetInstanceUpdated(ctx context.Context, db DBTX, arg SetInstanceUpdatedParams) error {
@@ -1113,6 +1169,7 @@ func (q *Queries) SetInstanceUpdated(ctx context.Context, db DBTX, arg SetInstan
 		arg.PlanID,
 		arg.Parameters,
 		arg.MaintenanceVersion,
+		arg.Context,
 	)
 	return err
 }
@@ -1194,7 +1251,7 @@ func (q *Queries) SupersedeOperation(ctx context.Context, db DBTX, arg Supersede
 }
 
 const unfinishedOperations = `-- name: UnfinishedOperations :many
-select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at from operations where instance_id = $1 and state = 'in progress' order by seq
+select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at from operations where instance_id = $1 and state = 'in progress' order by seq
 `
 
 // All unfinished operations on an instance and its bindings.
@@ -1218,6 +1275,7 @@ func (q *Queries) UnfinishedOperations(ctx context.Context, db DBTX, instanceID 
 			&i.PlanID,
 			&i.Parameters,
 			&i.MaintenanceVersion,
+			&i.Context,
 			&i.State,
 			&i.Phase,
 			&i.Outcome,

@@ -68,6 +68,7 @@ type Operation struct {
 	PlanID             string
 	Parameters         []byte
 	MaintenanceVersion string
+	Context            []byte
 	State              string
 	Phase              string
 	Outcome            string

@@ -55,6 +55,7 @@ create table operations (
     plan_id             text not null,            -- the target plan of an update
     parameters          json not null default '{}', -- the target parameters of an update
     maintenance_version text not null default '',  -- the target version of an update
+    context             json not null default '{}', -- the target context of an update
     state               text not null default 'in progress' check (state in ('in progress', 'succeeded', 'failed')),
     -- undoing: the work failed for good or was cancelled and is being removed.
     phase               text not null default 'doing' check (phase in ('doing', 'undoing')),
