@@ -10,8 +10,9 @@ import (
 // await waits for an operation on behalf of a client. It returns nil when the
 // operation succeeded, errPending when the client shall poll, and else why it
 // failed. A client that cannot poll waits longer, and a create or update that
-// takes longer still is cancelled and undone.
-func (b *Broker) await(ctx context.Context, op store.Operation, async bool) error {
+// takes longer still is cancelled and undone, unless it was there before this
+// request: another client polls it.
+func (b *Broker) await(ctx context.Context, op store.Operation, async, joined bool) error {
 	limit, waiting := b.SyncWait, ctx
 	if async {
 		var stop context.CancelFunc
@@ -21,33 +22,46 @@ func (b *Broker) await(ctx context.Context, op store.Operation, async bool) erro
 		defer context.AfterFunc(b.draining, stop)()
 	}
 	op, err := b.Engine.Wait(waiting, op.ID, limit)
-	if err != nil && async && b.draining.Err() != nil {
-		return errPending
+	if err != nil && async {
+		return errPending // it is accepted, even if this process ends or cannot tell
 	}
 	if err != nil {
 		return stateError("wait for the operation", err)
 	}
-	switch {
-	case op.State == store.Succeeded:
-		return nil
-	case op.State == store.Failed:
-		return failure(op)
-	case async:
+	if op.State != store.InProgress {
+		return outcome(op)
+	}
+	if async {
 		return errPending
 	}
-	return b.giveUp(ctx, op)
+	return b.giveUp(ctx, op, joined)
+}
+
+// outcome is what an operation that ended means to its client.
+func outcome(op store.Operation) error {
+	if op.State == store.Succeeded {
+		return nil
+	}
+	return failure(op)
 }
 
 // errPending says that the operation goes on.
 var errPending = errors.New("the operation is in progress")
 
-func (b *Broker) giveUp(ctx context.Context, op store.Operation) error {
+func (b *Broker) giveUp(ctx context.Context, op store.Operation, joined bool) error {
 	if op.Kind == store.Deprovision || op.Kind == store.Unbind {
 		return fail(TimedOut, "the deletion goes on; repeat the request to wait for it, or allow accepts_incomplete=true and poll last_operation")
+	}
+	if joined {
+		return fail(TimedOut, "not done yet; another request began it and it goes on. Repeat the request to wait for it, or poll last_operation")
 	}
 	const description = "cancelled: it did not end while the client waited"
 	if err := b.Engine.Cancel(ctx, op.ID, description); err != nil {
 		return stateError("cancel the operation", err)
+	}
+	// It may have ended before it could be cancelled.
+	if now, err := b.Store.Operation(ctx, b.Store.Pool, op.ID); err == nil && now.State != store.InProgress {
+		return outcome(now)
 	}
 	return fail(TimedOut, "not done within %s; it is cancelled and undone. Allow accepts_incomplete=true for what takes longer", b.SyncWait)
 }

@@ -31,16 +31,21 @@ func (b *Broker) Bind(ctx context.Context, instanceID, bindingID string, d domai
 // Rotation").
 func (b *Broker) Rotate(ctx context.Context, instanceID, bindingID string, r Rotation, async bool) (domain.Binding, error) {
 	return b.bind(ctx, async, func(ctx context.Context, db store.DBTX) (store.Binding, error) {
-		old, err := b.Store.Binding(ctx, db, r.PredecessorID)
-		if store.NotFound(err) || err == nil && (old.InstanceID != instanceID || old.Platform != CallerFrom(ctx).Platform || old.Status != store.Ready) {
-			return old, fail(Invalid, "predecessor_binding_id: the instance has no live binding with this id")
-		} else if err != nil {
+		old, err := b.predecessor(ctx, db, instanceID, bindingID, r.PredecessorID)
+		if err != nil {
 			return old, err
 		}
 		if r.ServiceID != "" && r.ServiceID != old.ServiceID {
 			return old, fail(Invalid, "service_id: the predecessor is of another service")
 		}
-		if r.PlanID != "" { // the instance's plan may have changed since
+		if r.PlanID != "" && r.PlanID != old.PlanID { // the instance's plan may have changed since
+			instance, err := b.Store.Instance(ctx, db, instanceID)
+			if err != nil {
+				return old, err
+			}
+			if instance.PlanID != r.PlanID {
+				return old, fail(Invalid, "plan_id: neither the instance nor the predecessor is on this plan")
+			}
 			old.PlanID = r.PlanID
 		}
 		if plan, err := b.plan(old.ServiceID, old.PlanID); err != nil {
@@ -56,6 +61,28 @@ func (b *Broker) Rotate(ctx context.Context, instanceID, bindingID string, r Rot
 		}
 		return old, nil
 	})
+}
+
+// predecessor returns the live binding that a rotation replaces. Where the
+// rotation was done and its predecessor deleted since, the successor itself
+// tells what was asked for.
+func (b *Broker) predecessor(ctx context.Context, db store.DBTX, instanceID, bindingID, predecessorID string) (store.Binding, error) {
+	mine := func(old store.Binding) bool {
+		return old.InstanceID == instanceID && old.Platform == CallerFrom(ctx).Platform && old.Status == store.Ready
+	}
+	old, err := b.Store.Binding(ctx, db, predecessorID)
+	if err == nil && mine(old) {
+		return old, nil
+	} else if err != nil && !store.NotFound(err) {
+		return old, err
+	}
+	successor, err := b.Store.Binding(ctx, db, bindingID)
+	if err == nil && mine(successor) && successor.PredecessorID == predecessorID {
+		return successor, nil
+	} else if err != nil && !store.NotFound(err) {
+		return old, err
+	}
+	return old, fail(Invalid, "predecessor_binding_id: the instance has no live binding with this id")
 }
 
 // bind is Bind and Rotate once it is known where the wanted binding comes from.
@@ -79,7 +106,7 @@ func (b *Broker) bind(ctx context.Context, async bool, wanted func(context.Conte
 		return domain.Binding{}, stateError("accept the bind", err)
 	}
 	if op != nil {
-		err = b.await(ctx, *op, async)
+		err = b.await(ctx, *op, async, exists)
 		if errors.Is(err, errPending) {
 			return domain.Binding{IsAsync: true, OperationData: op.ID}, nil
 		} else if err != nil {
@@ -87,7 +114,9 @@ func (b *Broker) bind(ctx context.Context, async bool, wanted func(context.Conte
 		}
 	}
 	made, err := b.Store.Binding(ctx, b.Store.Pool, want.ID)
-	if err != nil {
+	if store.NotFound(err) {
+		return domain.Binding{}, fail(Concurrency, "the binding was deleted meanwhile; repeat the request")
+	} else if err != nil {
 		return domain.Binding{}, stateError("read the binding", err)
 	}
 	return b.answer(ctx, made, exists)
@@ -108,7 +137,7 @@ func (b *Broker) bound(ctx context.Context, wanted func(context.Context, store.D
 		return want, nil, nil
 	}
 	u, err := b.unfinished(ctx, b.Store.Pool, want.InstanceID)
-	if err != nil || u.of(want.ID) != nil {
+	if err != nil || u.of(want.ID) != nil || u.own != nil && u.own.Kind == store.Deprovision {
 		return want, nil, err
 	}
 	return want, &have, nil
@@ -144,7 +173,7 @@ func wantedBinding(ctx context.Context, instanceID, bindingID string, d domain.B
 // acceptBind records the binding with its operation, or finds the one that is
 // there; exists says which, and no operation means that it is ready.
 func (b *Broker) acceptBind(ctx context.Context, tx pgx.Tx, want store.Binding, async bool) (op *store.Operation, exists bool, err error) {
-	instance, u, err := b.bindable(ctx, tx, want, async)
+	instance, err := b.bindable(ctx, tx, want, async)
 	if err != nil {
 		return nil, false, err
 	}
@@ -157,7 +186,7 @@ func (b *Broker) acceptBind(ctx context.Context, tx pgx.Tx, want store.Binding, 
 		return nil, false, err
 	}
 	if inserted == 0 {
-		op, again, err := b.existingBinding(ctx, tx, u, want)
+		op, again, err := b.existingBinding(ctx, tx, want)
 		if err != nil || !again {
 			return op, true, err
 		}
@@ -168,38 +197,38 @@ func (b *Broker) acceptBind(ctx context.Context, tx pgx.Tx, want store.Binding, 
 
 // bindable holds the instance as it is while the bind is accepted, and says why
 // it cannot be bound.
-func (b *Broker) bindable(ctx context.Context, tx pgx.Tx, want store.Binding, async bool) (store.Instance, unfinished, error) {
-	var u unfinished
+func (b *Broker) bindable(ctx context.Context, tx pgx.Tx, want store.Binding, async bool) (store.Instance, error) {
 	instance, err := b.Store.InstanceForShare(ctx, tx, want.InstanceID)
 	if store.NotFound(err) || err == nil && (instance.Platform != want.Platform || instance.Status == store.CreateFailed) {
-		return instance, u, fail(NotFound, "there is no such instance")
+		return instance, fail(NotFound, "there is no such instance")
 	} else if err != nil {
-		return instance, u, err
+		return instance, err
 	}
-	if u, err = b.unfinished(ctx, tx, instance.ID); err != nil {
-		return instance, u, err
+	u, err := b.unfinished(ctx, tx, instance.ID)
+	if err != nil {
+		return instance, err
 	}
 	plan, err := b.planOf(instance)
 	if err != nil {
-		return instance, u, err
+		return instance, err
 	}
 	switch {
 	case instance.ServiceID != want.ServiceID:
-		return instance, u, fail(Invalid, "service_id: the instance is of another service")
+		return instance, fail(Invalid, "service_id: the instance is of another service")
 	case u.own != nil:
-		return instance, u, fail(Concurrency, "an operation on the instance is in progress; repeat the request when it has ended")
+		return instance, fail(Concurrency, "an operation on the instance is in progress; repeat the request when it has ended")
 	case instance.Status != store.Ready:
-		return instance, u, fail(Unsupported, "the instance is not usable: deleting it failed half-way; delete it again")
+		return instance, fail(Unsupported, "the instance is not usable: deleting it failed half-way; delete it again")
 	case instance.PlanID != want.PlanID && want.PredecessorID == "":
-		return instance, u, fail(Invalid, "plan_id: the instance is on plan %q", plan.Name)
+		return instance, fail(Invalid, "plan_id: the instance is on plan %q", plan.Name)
 	case !plan.Bindable:
-		return instance, u, fail(Invalid, "instances of plan %q cannot be bound", plan.Name)
+		return instance, fail(Invalid, "instances of plan %q cannot be bound", plan.Name)
 	case plan.RequiresApp && want.AppID == "":
-		return instance, u, fail(RequiresApp, "plan %q can be bound to an application only, not used by a service key", plan.Name)
+		return instance, fail(RequiresApp, "plan %q can be bound to an application only, not used by a service key", plan.Name)
 	case plan.RequiresAsync && !async:
-		return instance, u, fail(AsyncRequired, "plan %q takes long; repeat the request with accepts_incomplete=true", plan.Name)
+		return instance, fail(AsyncRequired, "plan %q takes long; repeat the request with accepts_incomplete=true", plan.Name)
 	}
-	return instance, u, b.checkBinding(plan, want)
+	return instance, b.checkBinding(plan, want)
 }
 
 func (b *Broker) checkBinding(plan *catalog.Plan, want store.Binding) error {
@@ -218,7 +247,7 @@ func (b *Broker) checkBinding(plan *catalog.Plan, want store.Binding) error {
 
 // existingBinding decides about a bind under an ID that is taken. again means
 // that the binding's row was renewed for a new attempt.
-func (b *Broker) existingBinding(ctx context.Context, tx pgx.Tx, u unfinished, want store.Binding) (op *store.Operation, again bool, err error) {
+func (b *Broker) existingBinding(ctx context.Context, tx pgx.Tx, want store.Binding) (op *store.Operation, again bool, err error) {
 	have, err := b.Store.BindingForUpdate(ctx, tx, want.ID)
 	if store.NotFound(err) {
 		return nil, false, fail(Concurrency, "a binding with this id was being deleted; repeat the request")
@@ -227,6 +256,12 @@ func (b *Broker) existingBinding(ctx context.Context, tx pgx.Tx, u unfinished, w
 	}
 	if have.Platform != want.Platform || have.InstanceID != want.InstanceID {
 		return nil, false, fail(Conflict, "the binding id is in use")
+	}
+	// Read under the row's lock: another bind of the same ID may just have been
+	// accepted.
+	u, err := b.unfinished(ctx, tx, want.InstanceID)
+	if err != nil {
+		return nil, false, err
 	}
 	op = u.of(want.ID)
 	if op != nil && op.Kind == store.Unbind {
@@ -281,8 +316,10 @@ func bindingDifference(have, want store.Binding) string {
 // answer reads what the application gets from the one place where it is.
 func (b *Broker) answer(ctx context.Context, have store.Binding, exists bool) (domain.Binding, error) {
 	value, err := b.Credentials.Get(ctx, credhub.CredentialsPath(have.InstanceID, have.ID))
-	if err != nil {
-		return domain.Binding{}, credentialError(err)
+	if errors.Is(err, credhub.ErrNotFound) {
+		return domain.Binding{}, b.withoutCredentials(ctx, have, err)
+	} else if err != nil {
+		return domain.Binding{}, &Error{Kind: Unavailable, Description: "the credential store does not answer; repeat the request later", Cause: err}
 	}
 	binding := domain.Binding{AlreadyExists: exists, Credentials: value}
 	if plan, ok := b.Catalog.Plan(have.ServiceID, have.PlanID); ok && plan.Endpoints {
@@ -293,9 +330,16 @@ func (b *Broker) answer(ctx context.Context, have store.Binding, exists bool) (d
 	return binding, nil
 }
 
-func credentialError(err error) error {
-	if errors.Is(err, credhub.ErrNotFound) {
-		return internal("read the credentials", err)
+// withoutCredentials is the answer where a binding that was ready a moment ago
+// has no credentials: it is being deleted, or the store has lost them.
+func (b *Broker) withoutCredentials(ctx context.Context, have store.Binding, cause error) error {
+	u, err := b.unfinished(ctx, b.Store.Pool, have.InstanceID)
+	if err != nil {
+		return stateError("read the instance's operations", err)
 	}
-	return &Error{Kind: Unavailable, Description: "the credential store does not answer; repeat the request later", Cause: err}
+	_, err = b.Store.Binding(ctx, b.Store.Pool, have.ID)
+	if store.NotFound(err) || u.of(have.ID) != nil || u.own != nil {
+		return fail(Concurrency, "the binding is being deleted")
+	}
+	return internal("read the credentials", cause)
 }

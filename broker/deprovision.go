@@ -24,7 +24,7 @@ func (b *Broker) Deprovision(ctx context.Context, instanceID string, _ domain.De
 	if err != nil {
 		return spec, stateError("accept the deprovision", err)
 	}
-	err = b.await(ctx, op, async)
+	err = b.await(ctx, op, async, false)
 	if errors.Is(err, errPending) {
 		spec.IsAsync, spec.OperationData = true, op.ID
 		return spec, nil

@@ -63,7 +63,9 @@ func (b *Broker) GetBinding(ctx context.Context, instanceID, bindingID string, _
 		return spec, fail(NotFound, "the binding is being deleted")
 	}
 	binding, err := b.answer(ctx, have, true)
-	if err != nil {
+	if err != nil && AsError(err).Kind == Concurrency {
+		return spec, fail(NotFound, "the binding is being deleted")
+	} else if err != nil {
 		return spec, err
 	}
 	spec.Credentials, spec.Endpoints, spec.Parameters = binding.Credentials, binding.Endpoints, json.RawMessage(have.Parameters)
@@ -86,17 +88,17 @@ func (b *Broker) LastBindingOperation(ctx context.Context, instanceID, bindingID
 
 // Poll is LastOperation with what brokerapi's type lacks.
 func (b *Broker) Poll(ctx context.Context, instanceID string, d domain.PollDetails) (Poll, error) {
-	return b.poll(ctx, instanceID, "", d.OperationData, func() (bool, error) {
+	return b.poll(ctx, instanceID, "", d.OperationData, func() (string, bool, error) {
 		i, err := b.Store.Instance(ctx, b.Store.Pool, instanceID)
-		return err == nil && i.Platform == CallerFrom(ctx).Platform, err
+		return i.Status, err == nil && i.Platform == CallerFrom(ctx).Platform, err
 	})
 }
 
 // PollBinding is LastBindingOperation with what brokerapi's type lacks.
 func (b *Broker) PollBinding(ctx context.Context, instanceID, bindingID string, d domain.PollDetails) (Poll, error) {
-	return b.poll(ctx, instanceID, bindingID, d.OperationData, func() (bool, error) {
+	return b.poll(ctx, instanceID, bindingID, d.OperationData, func() (string, bool, error) {
 		i, err := b.Store.Binding(ctx, b.Store.Pool, bindingID)
-		return err == nil && i.InstanceID == instanceID && i.Platform == CallerFrom(ctx).Platform, err
+		return i.Status, err == nil && i.InstanceID == instanceID && i.Platform == CallerFrom(ctx).Platform, err
 	})
 }
 
@@ -105,8 +107,8 @@ func (b *Broker) PollBinding(ctx context.Context, instanceID, bindingID string, 
 const retryAfter = 5 * time.Second
 
 // poll answers for the operation that the platform names, or for the latest.
-// exists is asked when operations are forgotten already.
-func (b *Broker) poll(ctx context.Context, instanceID, bindingID, named string, exists func() (bool, error)) (Poll, error) {
+// status is asked when operations are forgotten already.
+func (b *Broker) poll(ctx context.Context, instanceID, bindingID, named string, status func() (string, bool, error)) (Poll, error) {
 	op, err := b.polled(ctx, instanceID, bindingID, named)
 	if err != nil {
 		return Poll{}, stateError("read the operation", err)
@@ -114,12 +116,15 @@ func (b *Broker) poll(ctx context.Context, instanceID, bindingID, named string, 
 	if op != nil {
 		return pollOf(*op), nil
 	}
-	there, err := exists()
+	state, there, err := status()
 	if err != nil && !store.NotFound(err) {
 		return Poll{}, stateError("read the resource", err)
 	}
-	if there {
+	if there && state == store.Ready {
 		return Poll{LastOperation: domain.LastOperation{State: domain.Succeeded}}, nil
+	}
+	if there {
+		return Poll{LastOperation: domain.LastOperation{State: domain.Failed}}, nil
 	}
 	deleted, err := b.Store.Deleted(ctx, b.Store.Pool, store.DeletedParams{
 		InstanceID: instanceID, BindingID: bindingID, Platform: CallerFrom(ctx).Platform,

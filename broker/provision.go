@@ -36,7 +36,7 @@ func (b *Broker) Provision(ctx context.Context, instanceID string, d domain.Prov
 	if op == nil {
 		return spec, nil
 	}
-	err = b.await(ctx, *op, async)
+	err = b.await(ctx, *op, async, spec.AlreadyExists)
 	if errors.Is(err, errPending) {
 		spec.IsAsync, spec.OperationData, spec.AlreadyExists = true, op.ID, false
 		return spec, nil
@@ -196,7 +196,7 @@ func (b *Broker) accept(ctx context.Context, tx pgx.Tx, kind string, i store.Ins
 		RequestID: caller.RequestID, Originating: caller.Originating,
 	}
 	if kind == store.Update { // what the instance shall become
-		r.Parameters, r.MaintenanceVersion = i.Parameters, i.MaintenanceVersion
+		r.Parameters, r.MaintenanceVersion, r.Context = i.Parameters, i.MaintenanceVersion, i.Context
 	}
 	return b.Engine.Accept(ctx, tx, r)
 }

@@ -23,7 +23,7 @@ func (b *Broker) Unbind(ctx context.Context, instanceID, bindingID string, _ dom
 	if err != nil {
 		return spec, stateError("accept the unbind", err)
 	}
-	err = b.await(ctx, op, async)
+	err = b.await(ctx, op, async, false)
 	if errors.Is(err, errPending) {
 		spec.IsAsync, spec.OperationData = true, op.ID
 		return spec, nil

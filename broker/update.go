@@ -18,6 +18,7 @@ import (
 func (b *Broker) Update(ctx context.Context, instanceID string, d domain.UpdateDetails, async bool) (domain.UpdateServiceSpec, error) {
 	var spec domain.UpdateServiceSpec
 	var op *store.Operation
+	joined := false
 	err := b.Store.InTx(ctx, func(tx pgx.Tx) error {
 		have, err := b.updatable(ctx, tx, instanceID, d)
 		if err != nil {
@@ -31,7 +32,7 @@ func (b *Broker) Update(ctx context.Context, instanceID string, d domain.UpdateD
 		if next.RequiresAsync && !async {
 			return fail(AsyncRequired, "plan %q takes long; repeat the request with accepts_incomplete=true", next.Name)
 		}
-		op, err = b.acceptUpdate(ctx, tx, have, want, prev, next)
+		op, joined, err = b.acceptUpdate(ctx, tx, have, want, prev, next)
 		return err
 	})
 	if err != nil {
@@ -40,7 +41,7 @@ func (b *Broker) Update(ctx context.Context, instanceID string, d domain.UpdateD
 	if op == nil {
 		return spec, nil
 	}
-	err = b.await(ctx, *op, async)
+	err = b.await(ctx, *op, async, joined)
 	if errors.Is(err, errPending) {
 		spec.IsAsync, spec.OperationData = true, op.ID
 		return spec, nil
@@ -141,33 +142,40 @@ func (b *Broker) checkUpdate(prev, next *catalog.Plan, have, want store.Instance
 	return nil
 }
 
-// acceptUpdate records the operation; none is returned where nothing changes
-// that a backend would have to do.
-func (b *Broker) acceptUpdate(ctx context.Context, tx pgx.Tx, have, want store.Instance, prev, next *catalog.Plan) (*store.Operation, error) {
+// acceptUpdate records the operation, or finds the same one in progress, which
+// joined says; none is returned where nothing changes that a backend would have
+// to do.
+func (b *Broker) acceptUpdate(ctx context.Context, tx pgx.Tx, have, want store.Instance, prev, next *catalog.Plan) (op *store.Operation, joined bool, err error) {
 	u, err := b.unfinished(ctx, tx, have.ID)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	if u.own != nil && u.own.Kind == store.Update && u.own.PlanID == want.PlanID && sameJSON(u.own.Parameters, want.Parameters) &&
-		u.own.MaintenanceVersion == want.MaintenanceVersion {
-		return u.own, nil
+	if u.own != nil && sameUpdate(*u.own, want) {
+		return u.own, true, nil
 	}
 	if u.own != nil || len(u.bindings) > 0 {
-		return nil, fail(Concurrency, "another operation on this instance is in progress; repeat the request when it has ended")
-	}
-	if !sameJSON(have.Context, want.Context) {
-		err := b.Store.SetInstanceContext(ctx, tx, store.SetInstanceContextParams{ID: have.ID, Context: want.Context})
-		if err != nil {
-			return nil, err
-		}
+		return nil, false, fail(Concurrency, "another operation on this instance is in progress; repeat the request when it has ended")
 	}
 	broken, err := b.leftovers(ctx, tx, have.ID, "")
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if !broken && prev == next && sameJSON(have.Parameters, want.Parameters) && have.MaintenanceVersion == want.MaintenanceVersion {
-		return nil, nil
+		return nil, false, b.setContext(ctx, tx, have, want)
 	}
-	op, err := b.accept(ctx, tx, store.Update, want, "")
-	return &op, err
+	// The context changes with the rest: an update that fails changes nothing.
+	accepted, err := b.accept(ctx, tx, store.Update, want, "")
+	return &accepted, false, err
+}
+
+func sameUpdate(op store.Operation, want store.Instance) bool {
+	return op.Kind == store.Update && op.PlanID == want.PlanID && op.MaintenanceVersion == want.MaintenanceVersion &&
+		sameJSON(op.Parameters, want.Parameters) && sameJSON(op.Context, want.Context)
+}
+
+func (b *Broker) setContext(ctx context.Context, tx pgx.Tx, have, want store.Instance) error {
+	if sameJSON(have.Context, want.Context) {
+		return nil
+	}
+	return b.Store.SetInstanceContext(ctx, tx, store.SetInstanceContextParams{ID: have.ID, Context: want.Context})
 }
