@@ -1,0 +1,177 @@
+package rig
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Command is a program to be run.
+type Command struct {
+	// Name names the files in Dir that its output is appended to: NAME.out and
+	// NAME.err.
+	Name string
+	Path string
+	Args []string
+	// Env is the whole environment.
+	Env []string
+	Dir string
+	// User is whom it runs as; nil: as we do.
+	User *syscall.Credential
+}
+
+// Process is a program that runs. It dies with this one. All its methods are
+// safe for concurrent use.
+type Process struct {
+	stdout, stderr string
+	child          *os.Process
+	done           chan struct{}
+	state          *os.ProcessState // to be read after done
+}
+
+// Start starts a program.
+func Start(c Command) (*Process, error) {
+	p := &Process{
+		stdout: filepath.Join(c.Dir, c.Name+".out"), stderr: filepath.Join(c.Dir, c.Name+".err"), done: make(chan struct{}),
+	}
+	cmd := exec.Command(c.Path, c.Args...) //nolint:noctx // it outlives the context that it is started with
+	cmd.Env, cmd.Dir = c.Env, c.Dir
+	for file, into := range map[string]*os.File{p.stdout: nil, p.stderr: nil} {
+		var err error
+		if into, err = os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
+			return nil, err
+		}
+		defer into.Close()
+		if file == p.stdout {
+			cmd.Stdout = into
+		} else {
+			cmd.Stderr = into
+		}
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: c.User}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // Pdeathsig is tied to the thread that forks
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		p.child = cmd.Process
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // the state tells
+			p.state = cmd.ProcessState
+		}
+		close(p.done)
+	}()
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("start %s: %w", c.Name, err)
+	}
+	return p, nil
+}
+
+// PID is the process's number.
+func (p *Process) PID() int { return p.child.Pid }
+
+// Done is closed when the process has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Signal sends a signal; to a process that has ended it does nothing.
+func (p *Process) Signal(s syscall.Signal) { _ = p.child.Signal(s) }
+
+// Kill ends the process by kill -9 and waits for it.
+func (p *Process) Kill() {
+	p.Signal(syscall.SIGKILL)
+	<-p.done
+}
+
+// Wait waits for the end and returns the exit code; -1 means killed by a signal.
+func (p *Process) Wait(ctx context.Context) (int, error) {
+	select {
+	case <-p.done:
+		return p.state.ExitCode(), nil
+	case <-ctx.Done():
+		return 0, fmt.Errorf("process %d goes on: %w", p.PID(), ctx.Err())
+	}
+}
+
+// Stop sends SIGTERM and waits for the end, up to limit.
+func (p *Process) Stop(limit time.Duration) (code int, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	p.Signal(syscall.SIGTERM)
+	return p.Wait(ctx)
+}
+
+// Stdout returns what the program has written to its standard output so far,
+// earlier runs under the same name included.
+func (p *Process) Stdout() string { return read(p.stdout) }
+
+// Stderr is Stdout for the standard error.
+func (p *Process) Stderr() string { return read(p.stderr) }
+
+func read(path string) string {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	return string(content)
+}
+
+// Ended returns an error with the program's last words where it has ended.
+func (p *Process) Ended() error {
+	select {
+	case <-p.done:
+		return fmt.Errorf("%s; its last words: %s", p.state, lastLines(p.Stderr()))
+	default:
+		return nil
+	}
+}
+
+func lastLines(text string) string {
+	if len(text) > 1500 {
+		text = text[len(text)-1500:]
+	}
+	return strings.TrimSpace(text)
+}
+
+// Result is how a program ended.
+type Result struct {
+	Code           int
+	Stdout, Stderr string
+}
+
+// Run runs a program to its end. An error means that it could not be run, not
+// that it failed.
+func Run(ctx context.Context, c Command) (Result, error) {
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, c.Path, c.Args...)
+	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = c.Env, c.Dir, &stdout, &stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.User}
+	err := cmd.Run()
+	if _, failed := errors.AsType[*exec.ExitError](err); failed && ctx.Err() == nil {
+		err = nil
+	}
+	for suffix, text := range map[string][]byte{".out": stdout.Bytes(), ".err": stderr.Bytes()} {
+		err = errors.Join(err, appendFile(filepath.Join(c.Dir, c.Name+suffix), text))
+	}
+	if err != nil {
+		return Result{}, fmt.Errorf("run %s %s: %w", c.Name, strings.Join(c.Args, " "), err)
+	}
+	return Result{Code: cmd.ProcessState.ExitCode(), Stdout: stdout.String(), Stderr: stderr.String()}, nil
+}
+
+func appendFile(path string, text []byte) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(text)
+	return errors.Join(err, file.Close())
+}

@@ -1,0 +1,98 @@
+package rig_test
+
+import (
+	"bufio"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/chandler-broker/chandler/acceptance/rig"
+)
+
+// echo is a server that answers each line with itself.
+func echo(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				lines := bufio.NewReader(conn)
+				for {
+					line, err := lines.ReadString('\n')
+					if err != nil {
+						return
+					}
+					_, _ = conn.Write([]byte(line))
+				}
+			}()
+		}
+	}()
+	return listener.Addr().String()
+}
+
+// ask sends a line and says what came of it within the time.
+func ask(conn net.Conn, limit time.Duration) string {
+	_ = conn.SetDeadline(time.Now().Add(limit))
+	if _, err := conn.Write([]byte("hello\n")); err != nil {
+		return "closed"
+	}
+	answer := make([]byte, 6)
+	n, err := conn.Read(answer)
+	if e, ok := err.(net.Error); ok && e.Timeout() {
+		return "hangs"
+	}
+	if err != nil {
+		return "closed"
+	}
+	return string(answer[:n])
+}
+
+func TestProxy(t *testing.T) {
+	proxy, err := rig.NewProxy(echo(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dial := func() net.Conn {
+		conn, err := net.Dial("tcp", proxy.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		return conn
+	}
+	expect := func(what, got, want string) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s: %q, not %q", what, got, want)
+		}
+	}
+	first := dial()
+	expect("flowing", ask(first, time.Second), "hello\n")
+	proxy.Freeze()
+	expect("frozen", ask(first, 50*time.Millisecond), "hangs")
+	second := dial()
+	expect("a new connection while frozen", ask(second, 50*time.Millisecond), "hangs")
+	proxy.Thaw()
+	expect("what was held back", ask(second, time.Second), "hello\n")
+	open := dial()
+	expect("before the cut", ask(open, time.Second), "hello\n")
+	proxy.Cut()
+	expect("cut", ask(open, time.Second), "closed")
+	expect("after the cut", ask(dial(), time.Second), "hello\n")
+	third := dial()
+	expect("before the end", ask(third, time.Second), "hello\n")
+	proxy.Freeze()
+	if err := proxy.Close(); err != nil {
+		t.Error(err)
+	}
+	expect("closed", ask(third, time.Second), "closed")
+}
