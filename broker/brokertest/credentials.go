@@ -86,4 +86,6 @@ func (c *Credentials) Delete(ctx context.Context, path credhub.Path) error {
 }
 
 // Ready implements credhub.Store.
-func (c *Credentials) Ready(ctx context.Context) error { return c.locked(ctx, func() error { return nil }) }
+func (c *Credentials) Ready(ctx context.Context) error {
+	return c.locked(ctx, func() error { return nil })
+}

@@ -109,7 +109,7 @@ func (e *Engine) Start(ctx context.Context) error {
 func (e *Engine) Stop(ctx context.Context) error {
 	err := e.client.Stop(ctx)
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		hard, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		hard, cancel := context.WithTimeout(context.WithoutCancel(ctx), 1500*time.Millisecond)
 		defer cancel()
 		err = e.client.StopAndCancel(hard)
 	}

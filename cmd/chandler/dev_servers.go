@@ -62,7 +62,7 @@ func (f *devFolder) start(ctx context.Context, o devOptions) (_ *devServers, err
 }
 
 func (s *devServers) stop() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3500*time.Millisecond)
 	defer cancel()
 	var errs []error
 	if s.vault != nil {

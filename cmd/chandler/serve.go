@@ -15,7 +15,7 @@ import (
 )
 
 // drainTime is how long requests and turns under way may go on after SIGTERM.
-const drainTime = 6 * time.Second
+const drainTime = 4 * time.Second
 
 func newServe() *cobra.Command {
 	var format string
