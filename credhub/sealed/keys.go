@@ -1,0 +1,132 @@
+package sealed
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+)
+
+// keySize is that of AES-256.
+const keySize = 32
+
+// Keys are the master keys: the first seals, all of them open. They print as
+// their identifiers.
+type Keys struct{ all []masterKey }
+
+// masterKey wraps the keys of secrets. Its identifier derives from it and tells
+// nothing of it.
+type masterKey struct {
+	id   string
+	aead cipher.AEAD
+}
+
+// GenerateKey makes a line for a key file: 32 random bytes in base64.
+func GenerateKey() string {
+	key := make([]byte, keySize)
+	_, _ = rand.Read(key) // never fails: crypto/rand.Read aborts the program instead
+	return base64.StdEncoding.EncodeToString(key)
+}
+
+// ParseKeys reads the content of a key file or of an environment variable: a
+// key a line, each 32 bytes in base64 (RFC 4648, section 4), empty lines apart.
+// The first key seals; those below it, of earlier days, only open. The error
+// names the line and does not quote it.
+func ParseKeys(text []byte) (Keys, error) {
+	var keys Keys
+	var faults []error
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	for number := 1; lines.Scan(); number++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" {
+			continue
+		}
+		key, err := parseKey(line)
+		if err == nil && keys.find(key.id) != nil {
+			err = errors.New("the same key as on a line above")
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("sealing keys, line %d: %w", number, err))
+			continue
+		}
+		keys.all = append(keys.all, key)
+	}
+	if lines.Err() != nil {
+		faults = append(faults, errors.New("sealing keys: there is a line far too long for a key"))
+	}
+	if len(keys.all) == 0 && len(faults) == 0 {
+		faults = append(faults, errors.New("sealing keys: there is none; `openssl rand -base64 32` makes one"))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return Keys{}, err
+	}
+	return keys, nil
+}
+
+func parseKey(line string) (masterKey, error) {
+	raw, err := base64.StdEncoding.Strict().DecodeString(line)
+	if err != nil {
+		return masterKey{}, errors.New("not base64; `openssl rand -base64 32` makes a key")
+	}
+	if len(raw) != keySize {
+		return masterKey{}, fmt.Errorf("%d bytes instead of %d; `openssl rand -base64 32` makes a key", len(raw), keySize)
+	}
+	id, err := hkdf.Key(sha256.New, raw, nil, "chandler/sealed/key-id", 8)
+	if err != nil {
+		return masterKey{}, fmt.Errorf("name the key: %w", err)
+	}
+	aead, err := newAEAD(raw)
+	if err != nil {
+		return masterKey{}, err
+	}
+	return masterKey{id: hex.EncodeToString(id), aead: aead}, nil
+}
+
+// newAEAD is AES-GCM (NIST SP 800-38D) with a random nonce in front of each
+// ciphertext. One key may seal 2^32 times.
+func newAEAD(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, fmt.Errorf("AES: %w", err)
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		return nil, fmt.Errorf("AES-GCM: %w", err)
+	}
+	return aead, nil
+}
+
+func (k Keys) find(id string) *masterKey {
+	i := slices.IndexFunc(k.all, func(key masterKey) bool { return key.id == id })
+	if i < 0 {
+		return nil
+	}
+	return &k.all[i]
+}
+
+// IDs returns the keys' identifiers in order.
+func (k Keys) IDs() []string {
+	ids := make([]string, len(k.all))
+	for i, key := range k.all {
+		ids[i] = key.id
+	}
+	return ids
+}
+
+// Format shows identifiers in every verb of package fmt.
+func (k Keys) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "sealing keys %s", strings.Join(k.IDs(), ", "))
+}
+
+// LogValue shows identifiers in package log/slog.
+func (k Keys) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(k)) }

@@ -1,0 +1,146 @@
+// Package sealed keeps credentials in the broker's state database, sealed with
+// AES-256-GCM: each under a key of its own, which is wrapped by a master key
+// that the database never sees. It is for `chandler dev` and for those without
+// a Vault.
+//
+// It keeps who has the database, or a backup of it, from reading and from
+// exchanging credentials. It does not keep who may write to the database from
+// removing one, or from bringing back what was stored at the same path before.
+package sealed
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/chandler-broker/chandler/credhub"
+)
+
+// Store is a credential store in PostgreSQL.
+type Store struct {
+	pool *pgxpool.Pool
+	keys Keys
+}
+
+var _ credhub.Store = (*Store)(nil)
+
+// Open makes a Store, and its table where that does not exist. Several replicas
+// may do so at once. pool stays the caller's to close.
+func Open(ctx context.Context, pool *pgxpool.Pool, keys Keys) (*Store, error) {
+	if len(keys.all) == 0 {
+		return nil, errors.New("sealed credentials: there is no sealing key")
+	}
+	s := &Store{pool: pool, keys: keys}
+	if err := s.createTable(ctx); err != nil {
+		return nil, fmt.Errorf("sealed credentials: make the table: %w", err)
+	}
+	return s, nil
+}
+
+// schema's index is for telling which keys are in use without reading
+// everything.
+const schema = `
+CREATE TABLE IF NOT EXISTS sealed_secrets (
+	path        text COLLATE "C" PRIMARY KEY,
+	key_id      text COLLATE "C" NOT NULL,
+	wrapped_key bytea NOT NULL,
+	sealed      bytea NOT NULL,
+	created_at  timestamptz NOT NULL DEFAULT now(),
+	updated_at  timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS sealed_secrets_key_id ON sealed_secrets (key_id)`
+
+// schemaLock is the advisory lock of those who make the table: IF NOT EXISTS
+// alone lets one of two fail.
+const schemaLock = 0x7365616c6564 // "sealed"
+
+func (s *Store) createTable(ctx context.Context) error {
+	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(schemaLock)); err != nil {
+			return err
+		}
+		var exists bool // a role that may not create tables may use one
+		if err := tx.QueryRow(ctx, "SELECT to_regclass('sealed_secrets') IS NOT NULL").Scan(&exists); err != nil || exists {
+			return err
+		}
+		_, err := tx.Exec(ctx, schema)
+		return err
+	})
+}
+
+// Ensure implements credhub.Store.
+func (s *Store) Ensure(ctx context.Context, path credhub.Path, value json.RawMessage) (json.RawMessage, error) {
+	const contention = 10 // how often a secret may go away between an insert and a read
+	e, err := s.seal(path, value)
+	if err != nil {
+		return nil, failed("store", path, err)
+	}
+	for range contention {
+		inserted, err := s.pool.Exec(ctx, `
+			INSERT INTO sealed_secrets (path, key_id, wrapped_key, sealed) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (path) DO NOTHING`, path.String(), e.keyID, e.wrapped, e.sealed)
+		if err != nil {
+			return nil, failed("store", path, err)
+		}
+		if inserted.RowsAffected() == 1 {
+			return value, nil
+		}
+		if found, err := s.Get(ctx, path); !errors.Is(err, credhub.ErrNotFound) {
+			return found, err
+		}
+	}
+	return nil, failed("store", path, errors.New("it is being written and deleted over and over: try again"))
+}
+
+// Put implements credhub.Store.
+func (s *Store) Put(ctx context.Context, path credhub.Path, value json.RawMessage) error {
+	e, err := s.seal(path, value)
+	if err != nil {
+		return failed("store", path, err)
+	}
+	_, err = s.pool.Exec(ctx, `
+		INSERT INTO sealed_secrets (path, key_id, wrapped_key, sealed) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (path) DO UPDATE SET key_id = excluded.key_id, wrapped_key = excluded.wrapped_key,
+			sealed = excluded.sealed, updated_at = now()`, path.String(), e.keyID, e.wrapped, e.sealed)
+	return failed("store", path, err)
+}
+
+// Get implements credhub.Store. What is there and cannot be opened is an error
+// of its own kind, never ErrNotFound.
+func (s *Store) Get(ctx context.Context, path credhub.Path) (json.RawMessage, error) {
+	var e envelope
+	err := s.pool.QueryRow(ctx, "SELECT key_id, wrapped_key, sealed FROM sealed_secrets WHERE path = $1", path.String()).
+		Scan(&e.keyID, &e.wrapped, &e.sealed)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = credhub.ErrNotFound
+	}
+	if err != nil {
+		return nil, failed("read", path, err)
+	}
+	value, err := s.keys.open(path.String(), e)
+	return value, failed("open", path, err)
+}
+
+// Delete implements credhub.Store.
+func (s *Store) Delete(ctx context.Context, path credhub.Path) error {
+	_, err := s.pool.Exec(ctx, "DELETE FROM sealed_secrets WHERE path = $1", path.String())
+	return failed("delete", path, err)
+}
+
+func (s *Store) seal(path credhub.Path, value json.RawMessage) (envelope, error) {
+	if err := credhub.CheckValue(value); err != nil {
+		return envelope{}, err
+	}
+	return s.keys.seal(path.String(), value)
+}
+
+func failed(verb string, path credhub.Path, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("sealed credentials: %s %s: %w", verb, path, err)
+}
