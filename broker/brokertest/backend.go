@@ -13,11 +13,14 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Backend is a backend in memory. Its hooks are called before each verb; what a
-// hook returns is what the verb returns. It is safe for concurrent use.
+// Backend is a backend in memory. Its hooks are called before and after each
+// verb; what a hook returns is what the verb returns. It is safe for concurrent
+// use.
 type Backend struct {
 	mu        sync.Mutex
 	hook      func(ctx context.Context, verb, id string) error
+	after     func(ctx context.Context, verb, id, secret string) error
+	keep      func(ids []string) (map[string]string, error)
 	instances map[string]map[string]string // instance name → binding name → password
 	params    map[string]string
 	serial    bool
@@ -58,7 +61,27 @@ func (m *Backend) Definition() services.Definition {
 	return services.Define("database/memory",
 		services.Schemas{InstanceCreate: []byte(instanceSchema), InstanceUpdate: []byte(instanceSchema), BindingCreate: []byte(bindingSchema)},
 		services.Client{CredentialType: "memory"},
-		func(context.Context, config) (services.Backend[Plan, Params, BindParams], error) { return m, nil })
+		func(context.Context, config) (services.Backend[Plan, Params, BindParams], error) {
+			if m.keep != nil {
+				return keeper{m}, nil
+			}
+			return m, nil
+		})
+}
+
+// Keep makes the backend one that looks after its instances: k is told the
+// instances' IDs and returns what their users should know.
+func (m *Backend) Keep(k func(ids []string) (map[string]string, error)) { m.keep = k }
+
+type keeper struct{ *Backend }
+
+// Keep implements services.Keeper.
+func (k keeper) Keep(_ context.Context, _ []Plan, instances []services.Instance[Plan, Params]) (map[string]string, error) {
+	ids := make([]string, 0, len(instances))
+	for _, i := range instances {
+		ids = append(ids, i.ID)
+	}
+	return k.keep(ids)
 }
 
 // Hook sets what is called before each verb: provision, update, deprovision,
@@ -67,6 +90,32 @@ func (m *Backend) Hook(h func(ctx context.Context, verb, id string) error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.hook = h
+}
+
+// After sets what is called when a verb has taken effect: what it returns is
+// told although it did. secret is the password that bind made.
+func (m *Backend) After(h func(ctx context.Context, verb, id, secret string) error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.after = h
+}
+
+func (m *Backend) done(ctx context.Context, verb, id, secret string) error {
+	m.mu.Lock()
+	after := m.after
+	m.mu.Unlock()
+	if after == nil {
+		return nil
+	}
+	return after(ctx, verb, id, secret)
+}
+
+// Colour returns the colour an instance has; false where there is no instance.
+func (m *Backend) Colour(id string) (string, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	colour, ok := m.params[services.InstanceName(id)]
+	return colour, ok
 }
 
 // Serial makes the engine run the binds of one instance one at a time.
@@ -109,12 +158,12 @@ func (m *Backend) Provision(ctx context.Context, inst services.Instance[Plan, Pa
 		return err
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	if m.instances[inst.Name] == nil {
 		m.instances[inst.Name] = map[string]string{}
 	}
 	m.params[inst.Name] = inst.Params.Colour
-	return nil
+	m.mu.Unlock()
+	return m.done(ctx, "provision", inst.ID, "")
 }
 
 // Update implements services.Backend.
@@ -123,9 +172,9 @@ func (m *Backend) Update(ctx context.Context, _, next services.Instance[Plan, Pa
 		return err
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.params[next.Name] = next.Params.Colour
-	return nil
+	m.mu.Unlock()
+	return m.done(ctx, "update", next.ID, "")
 }
 
 // CheckUpdate implements services.UpdateChecker: nothing turns into black.
@@ -142,10 +191,10 @@ func (m *Backend) Deprovision(ctx context.Context, inst services.Instance[Plan, 
 		return err
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	delete(m.instances, inst.Name)
 	delete(m.params, inst.Name)
-	return nil
+	m.mu.Unlock()
+	return m.done(ctx, "deprovision", inst.ID, "")
 }
 
 // Bind implements services.Backend.
@@ -154,16 +203,26 @@ func (m *Backend) Bind(ctx context.Context, inst services.Instance[Plan, Params]
 		return services.Credentials{}, err
 	}
 	password := b.Seed.Password("password").Reveal()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.instances[inst.Name] == nil {
-		return services.Credentials{}, fmt.Errorf("instance %s is not there", inst.Name)
+	if err := m.admit(inst.Name, b.Name, password); err != nil {
+		return services.Credentials{}, err
 	}
-	m.instances[inst.Name][b.Name] = password
+	if err := m.done(ctx, "bind", b.ID, password); err != nil {
+		return services.Credentials{}, err
+	}
 	return services.Credentials{
 		Values:    map[string]any{"type": "memory", "host": "127.0.0.1", "username": b.Name, "password": password},
 		Endpoints: []services.Endpoint{{Host: "127.0.0.1", Ports: []string{"5432"}, Protocol: "tcp"}},
 	}, nil
+}
+
+func (m *Backend) admit(instance, binding, password string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.instances[instance] == nil {
+		return fmt.Errorf("instance %s is not there", instance)
+	}
+	m.instances[instance][binding] = password
+	return nil
 }
 
 // Unbind implements services.Backend.
@@ -172,9 +231,9 @@ func (m *Backend) Unbind(ctx context.Context, inst services.Instance[Plan, Param
 		return err
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	delete(m.instances[inst.Name], b.Name)
-	return nil
+	m.mu.Unlock()
+	return m.done(ctx, "unbind", b.ID, "")
 }
 
 // List implements services.Lister.

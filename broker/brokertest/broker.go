@@ -1,8 +1,10 @@
 package brokertest
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,7 +12,6 @@ import (
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/operation"
 	"github.com/chandler-broker/chandler/broker/store"
-	"github.com/chandler-broker/chandler/credhub"
 	"github.com/chandler-broker/chandler/services"
 )
 
@@ -63,6 +64,7 @@ type Harness struct {
 	Backend     *Backend
 	Memory      *Credentials
 	DatabaseURL string
+	halt        sync.Once
 }
 
 // Options changes what New makes; the zero value is fine.
@@ -72,31 +74,31 @@ type Options struct {
 	DatabaseURL string
 	// Backend and Credentials are those of another replica, or new ones.
 	Backend     *Backend
-	Credentials credhub.Store
+	Credentials *Credentials
 	Logger      *slog.Logger
-	// Idle leaves the engine's work to other replicas.
+	// Idle leaves the engine's work to other replicas, until Work.
 	Idle                bool
 	AsyncWait, SyncWait time.Duration // 3 s and 50 s
+	Retention           time.Duration // 72 h
 }
 
 // New makes a Harness that ends with the test.
 func New(t testing.TB, o Options) *Harness {
 	t.Helper()
 	ctx := context.Background()
-	h := &Harness{Backend: o.Backend, DatabaseURL: o.DatabaseURL}
+	h := &Harness{Backend: o.Backend, Memory: o.Credentials, DatabaseURL: o.DatabaseURL}
 	if h.Backend == nil {
 		h.Backend = NewBackend()
 	}
-	if o.Credentials == nil {
+	if h.Memory == nil {
 		h.Memory = NewCredentials()
-		o.Credentials = h.Memory
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.AsyncWait == 0 {
-		o.AsyncWait, o.SyncWait = 3*time.Second, max(o.SyncWait, 50*time.Second)
-	}
+	o.AsyncWait = cmp.Or(o.AsyncWait, 3*time.Second)
+	o.SyncWait = cmp.Or(o.SyncWait, 50*time.Second)
+	o.Retention = cmp.Or(o.Retention, 72*time.Hour)
 	check := func(doing string, err error) {
 		if err != nil {
 			t.Fatalf("%s: %v", doing, err)
@@ -113,26 +115,38 @@ func New(t testing.TB, o Options) *Harness {
 	check("open the backend", err)
 	drivers := map[string]services.Driver{"memory": driver}
 	engine, err := operation.New(operation.Options{
-		Store: state, Catalog: c, Drivers: drivers, Credentials: o.Credentials, Logger: o.Logger,
-		Workers: 16, Retention: 72 * time.Hour, KeepEvery: time.Second,
+		Store: state, Catalog: c, Drivers: drivers, Credentials: h.Memory, Logger: o.Logger,
+		Workers: 16, Retention: o.Retention, KeepEvery: time.Second,
 	})
 	check("make the engine", err)
-	if !o.Idle {
-		check("start the engine", engine.Start(ctx))
-		t.Cleanup(func() {
-			limited, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-			defer cancel()
-			_ = engine.Stop(limited)
-		})
-	}
 	h.Broker = broker.New(broker.Options{
-		Catalog: c, Store: state, Engine: engine, Credentials: o.Credentials, Drivers: drivers, Logger: o.Logger,
+		Catalog: c, Store: state, Engine: engine, Credentials: h.Memory, Drivers: drivers, Logger: o.Logger,
 		AsyncWait: o.AsyncWait, SyncWait: o.SyncWait,
 	})
+	if !o.Idle {
+		h.Work(t)
+	}
 	return h
 }
 
-// Caller returns a context of a request from the platform "cf".
-func Caller() context.Context {
-	return broker.WithCaller(context.Background(), broker.Caller{Platform: "cf", RequestID: "request-1"})
+// Work starts the engine of an idle harness.
+func (h *Harness) Work(t testing.TB) {
+	t.Helper()
+	if err := h.Engine.Start(context.Background()); err != nil {
+		t.Fatalf("start the engine: %v", err)
+	}
+	t.Cleanup(func() { h.Halt() })
 }
+
+// Halt stops the engine's work: turns under way have 3 s to end. It may be
+// called again.
+func (h *Harness) Halt() {
+	h.halt.Do(func() {
+		limited, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		_ = h.Engine.Stop(limited) // fails for turns that had to be interrupted
+	})
+}
+
+// Caller returns a context of a request from the platform "cf".
+func Caller() context.Context { return As("cf") }
