@@ -1,0 +1,88 @@
+package servicetest
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// What an application does with its credentials.
+
+func (h *harness) dialled(t *testing.T, c services.Credentials) services.Session {
+	t.Helper()
+	session, err := h.dial(t, c)
+	if err != nil {
+		t.Fatalf("connect with the credentials: %v", err)
+	}
+	t.Cleanup(func() { _ = session.Close() }) // it may have been cut
+	return session
+}
+
+func (h *harness) dial(t *testing.T, c services.Credentials) (services.Session, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
+	defer cancel()
+	return h.Definition.Dial(ctx, delivered(t, c.Values))
+}
+
+// delivered is what comes out of the credential store: JSON, read again.
+func delivered(t *testing.T, values map[string]any) map[string]any {
+	t.Helper()
+	data, err := json.Marshal(values)
+	if err != nil {
+		t.Fatalf("the credentials are no JSON: %v", err)
+	}
+	var read map[string]any
+	if err := json.Unmarshal(data, &read); err != nil {
+		t.Fatalf("the credentials are no JSON object: %v", err)
+	}
+	return read
+}
+
+// works shows that the credentials let an application write and read.
+func (h *harness) works(t *testing.T, c services.Credentials) {
+	t.Helper()
+	session := h.dialled(t, c)
+	h.writes(t, session, "key", "value")
+	h.reads(t, session, "key", "value")
+}
+
+func (h *harness) writes(t *testing.T, s services.Session, key, value string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
+	defer cancel()
+	if err := s.Write(ctx, key, value); err != nil {
+		t.Fatalf("write: %v", err)
+	}
+}
+
+func (h *harness) reads(t *testing.T, s services.Session, key, want string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
+	defer cancel()
+	if got, err := s.Read(ctx, key); err != nil || got != want {
+		t.Fatalf("read: %q, %v; want %q", got, err, want)
+	}
+}
+
+func (h *harness) alive(t *testing.T, s services.Session) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
+	defer cancel()
+	return s.Ping(ctx)
+}
+
+// refused fails t where the credentials still let anybody in.
+func (h *harness) refused(t *testing.T, c services.Credentials) {
+	t.Helper()
+	session, err := h.dial(t, c)
+	if err != nil {
+		return
+	}
+	defer session.Close()
+	if h.alive(t, session) == nil {
+		t.Error("the revoked credentials still work")
+	}
+}

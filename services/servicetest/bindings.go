@@ -1,0 +1,180 @@
+package servicetest
+
+import (
+	"encoding/json"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// testTwoBindings uses two bindings side by side and revokes one.
+func testTwoBindings(t *testing.T, h *harness) {
+	r := h.provisioned(t)
+	one, first := h.bound(t, r, h.Bind[0])
+	two, second := h.bound(t, r, h.Bind[0])
+	h.expectListed(t, r, one, two)
+	s1, s2 := h.dialled(t, first), h.dialled(t, second)
+	h.writes(t, s1, "from the first", "1")
+	h.reads(t, s2, "from the first", "1")
+	h.writes(t, s2, "from the second", "2")
+	h.reads(t, s1, "from the second", "2")
+
+	if err := h.unbind(t, r, one); err != nil {
+		t.Fatalf("unbind: %v", err)
+	}
+	if h.alive(t, s1) == nil {
+		t.Error("the live session outlived its binding")
+	}
+	h.refused(t, first)
+	if err := h.alive(t, s2); err != nil {
+		t.Errorf("the other binding's session was cut: %v", err)
+	}
+	h.reads(t, s2, "from the first", "1")
+	h.writes(t, s2, "from the first", "changed")
+	_, third := h.bound(t, r, h.Bind[0])
+	h.reads(t, h.dialled(t, third), "from the first", "changed")
+	h.expectListed(t, r, two, r.bindings[2])
+}
+
+// testReadOnly shows that a read-only binding reads what the others write,
+// before and after it was made, and writes nothing.
+func testReadOnly(t *testing.T, h *harness) {
+	if h.ReadOnly == nil {
+		t.Skip("the backend has no read-only bindings")
+	}
+	r := h.provisioned(t)
+	_, writer := h.bound(t, r, h.Bind[0])
+	w := h.dialled(t, writer)
+	h.writes(t, w, "before", "1")
+	reading, reader := h.bound(t, r, h.ReadOnly)
+	s := h.dialled(t, reader)
+	h.reads(t, s, "before", "1")
+	h.writes(t, w, "after", "2")
+	h.reads(t, s, "after", "2")
+	for _, key := range []string{"before", "new"} {
+		if err := s.Write(t.Context(), key, "overwritten"); err == nil {
+			t.Errorf("a read-only binding wrote %q", key)
+		}
+	}
+	h.reads(t, h.dialled(t, writer), "before", "1")
+	if err := h.unbind(t, r, reading); err != nil {
+		t.Fatalf("unbind: %v", err)
+	}
+	h.refused(t, reader)
+}
+
+// side is how many bindings are made at once.
+const side = 8
+
+// testConcurrentBindings binds and unbinds many at the same time, unless the
+// backend asked to have them one at a time.
+func testConcurrentBindings(t *testing.T, h *harness) {
+	r := h.provisioned(t)
+	bindings := make([]services.RawBinding, side)
+	for i := range bindings {
+		bindings[i] = r.binding(t, freshID(t), h.paramsOf(i))
+	}
+	credentials := make([]services.Credentials, side)
+	h.sideBySide(t, "bind", func(i int) (err error) {
+		credentials[i], err = h.bind(t, r, bindings[i])
+		return err
+	})
+	h.expectListed(t, r, bindings...)
+	for i := range bindings {
+		if err := h.alive(t, h.dialled(t, credentials[i])); err != nil {
+			t.Errorf("binding %d: %v", i, err)
+		}
+	}
+	// One half goes while the other half is bound again.
+	h.sideBySide(t, "unbind and bind again", func(i int) error {
+		if i%2 == 0 {
+			return h.unbind(t, r, bindings[i])
+		}
+		_, err := h.bind(t, r, bindings[i])
+		return err
+	})
+	for i := range bindings {
+		if i%2 == 0 {
+			h.refused(t, credentials[i])
+		} else if err := h.alive(t, h.dialled(t, credentials[i])); err != nil {
+			t.Errorf("binding %d: %v", i, err)
+		}
+	}
+}
+
+// paramsOf gives the i-th of many bindings parameters, so that all kinds occur.
+func (h *harness) paramsOf(i int) json.RawMessage {
+	kinds := h.Bind
+	if h.ReadOnly != nil {
+		kinds = append(kinds[:len(kinds):len(kinds)], h.ReadOnly)
+	}
+	return kinds[i%len(kinds)]
+}
+
+func (h *harness) sideBySide(t *testing.T, what string, work func(i int) error) {
+	t.Helper()
+	errs := make([]error, side)
+	var wait sync.WaitGroup
+	for i := range side {
+		if h.driver.SerialBinds() {
+			errs[i] = work(i)
+			continue
+		}
+		wait.Go(func() { errs[i] = work(i) })
+	}
+	wait.Wait()
+	for i, err := range errs {
+		if err != nil {
+			t.Fatalf("%s, %d of %d at once: %v", what, i, side, err)
+		}
+	}
+}
+
+// testIsolation gives one tenant's credentials to the hook that tries to reach
+// another's instance, and looks whether the other noticed anything.
+func testIsolation(t *testing.T, h *harness) {
+	mine, theirs := h.provisioned(t), h.provisioned(t)
+	_, my := h.bound(t, mine, h.Bind[0])
+	_, their := h.bound(t, theirs, h.Bind[0])
+	session := h.dialled(t, their)
+	h.writes(t, session, "secret", "theirs")
+	if _, err := h.dialled(t, my).Read(t.Context(), "secret"); err == nil {
+		t.Error("one instance's application read another's data")
+	}
+	h.Reach(t, delivered(t, my.Values), delivered(t, their.Values))
+	if err := h.alive(t, session); err != nil {
+		t.Errorf("the other tenant's session was cut: %v", err)
+	}
+	h.reads(t, session, "secret", "theirs")
+}
+
+func testLimits(t *testing.T, h *harness) {
+	for _, limit := range h.Limits {
+		t.Run(limit.Name, func(t *testing.T) {
+			r := h.instance(t, freshID(t), limit.Plan, h.Create[0])
+			if err := h.provision(t, r); err != nil {
+				t.Fatalf("provision: %v", err)
+			}
+			limit.Holds(t, Use{
+				Bind: func(t *testing.T, params json.RawMessage) map[string]any {
+					t.Helper()
+					_, c := h.bound(t, r, params)
+					return delivered(t, c.Values)
+				},
+				Keep: func(t *testing.T) string {
+					t.Helper()
+					return h.keep(t, limit.Plan, r)[r.raw.ID]
+				},
+			})
+			if err := h.deprovision(t, r); err != nil {
+				t.Fatalf("deprovision: %v", err)
+			}
+			h.nothingLeft(t, r)
+		})
+	}
+}
+
+// name is for tests that make a subtest of each of many values.
+func name(i int, of string) string { return fmt.Sprintf("%02d %.20q", i, of) }

@@ -1,0 +1,278 @@
+package servicetest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// step is a verb to be interrupted: what is there before it, the verb and what
+// must hold after it; and where something undoes it, that and what must hold
+// then.
+type step struct {
+	name   string
+	before func(t *testing.T, h *harness, c *crash)
+	verb   func(ctx context.Context, h *harness, c *crash) error
+	holds  func(t *testing.T, h *harness, c *crash)
+	undo   func(t *testing.T, h *harness, c *crash) error
+	undone func(t *testing.T, h *harness, c *crash)
+}
+
+// crash is one interrupted verb's material.
+type crash struct {
+	resource    *resource
+	other       services.RawInstance // what update goes to
+	kept, bound services.RawBinding
+	keptValues  services.Credentials
+	boundValues services.Credentials
+}
+
+// steps are all verbs with all parameters.
+func (h *harness) steps() []step {
+	var all []step
+	for i, params := range h.Create {
+		all = append(all, h.provisionStep(fmt.Sprintf("provision %d", i), params))
+	}
+	for i, params := range h.Bind {
+		all = append(all, h.bindStep(fmt.Sprintf("bind %d", i), params), h.unbindStep(fmt.Sprintf("unbind %d", i), params))
+	}
+	if h.ReadOnly != nil {
+		all = append(all, h.bindStep("bind read only", h.ReadOnly), h.unbindStep("unbind read only", h.ReadOnly))
+	}
+	for i := range h.updates(&resource{}) {
+		all = append(all, h.updateStep(fmt.Sprintf("update %d", i), i))
+	}
+	return append(all, h.deprovisionStep())
+}
+
+func (h *harness) provisionStep(name string, params json.RawMessage) step {
+	return step{
+		name:   name,
+		before: func(t *testing.T, h *harness, c *crash) { c.resource = h.instance(t, freshID(t), h.Plan, params) },
+		verb:   func(ctx context.Context, h *harness, c *crash) error { return h.driver.Provision(ctx, c.resource.raw) },
+		undo:   func(t *testing.T, h *harness, c *crash) error { return h.deprovision(t, c.resource) },
+		undone: func(t *testing.T, h *harness, c *crash) { h.nothingLeft(t, c.resource) },
+		holds: func(t *testing.T, h *harness, c *crash) {
+			h.expectListed(t, c.resource)
+			_, credentials := h.bound(t, c.resource, h.Bind[0])
+			h.works(t, credentials)
+		},
+	}
+}
+
+// occupied makes an instance with a binding that has to come through whatever
+// happens to the other one.
+func occupied(t *testing.T, h *harness, c *crash) {
+	t.Helper()
+	c.resource = h.provisioned(t)
+	c.kept, c.keptValues = h.bound(t, c.resource, h.Bind[0])
+	h.writes(t, h.dialled(t, c.keptValues), "kept", "kept")
+}
+
+func stillThere(t *testing.T, h *harness, c *crash) {
+	t.Helper()
+	h.reads(t, h.dialled(t, c.keptValues), "kept", "kept")
+	h.works(t, c.keptValues)
+}
+
+func (h *harness) bindStep(name string, params json.RawMessage) step {
+	return step{
+		name: name,
+		before: func(t *testing.T, h *harness, c *crash) {
+			occupied(t, h, c)
+			c.bound = c.resource.binding(t, freshID(t), params)
+		},
+		verb: func(ctx context.Context, h *harness, c *crash) (err error) {
+			c.boundValues, err = h.driver.Bind(ctx, c.resource.raw, c.bound)
+			return err
+		},
+		undo: func(t *testing.T, h *harness, c *crash) error { return h.unbind(t, c.resource, c.bound) },
+		undone: func(t *testing.T, h *harness, c *crash) {
+			h.expectListed(t, c.resource, c.kept)
+			stillThere(t, h, c)
+		},
+		holds: func(t *testing.T, h *harness, c *crash) {
+			h.reads(t, h.dialled(t, c.boundValues), "kept", "kept")
+			h.expectListed(t, c.resource, c.kept, c.bound)
+			stillThere(t, h, c)
+		},
+	}
+}
+
+func (h *harness) unbindStep(name string, params json.RawMessage) step {
+	return step{
+		name: name,
+		before: func(t *testing.T, h *harness, c *crash) {
+			occupied(t, h, c)
+			c.bound, c.boundValues = h.bound(t, c.resource, params)
+			h.dialled(t, c.boundValues) // a live session
+		},
+		verb: func(ctx context.Context, h *harness, c *crash) error {
+			b := c.bound
+			b.Seed = nil
+			return h.driver.Unbind(ctx, c.resource.raw, b)
+		},
+		holds: func(t *testing.T, h *harness, c *crash) {
+			h.refused(t, c.boundValues)
+			h.expectListed(t, c.resource, c.kept)
+			stillThere(t, h, c)
+		},
+	}
+}
+
+func (h *harness) updateStep(name string, i int) step {
+	return step{
+		name: name,
+		before: func(t *testing.T, h *harness, c *crash) {
+			occupied(t, h, c)
+			c.other = h.updates(c.resource)[i]
+		},
+		verb: func(ctx context.Context, h *harness, c *crash) error {
+			return h.driver.Update(ctx, c.resource.raw, c.other)
+		},
+		holds:  stillThere,
+		undo:   func(t *testing.T, h *harness, c *crash) error { return h.update(t, c.other, c.resource.raw) },
+		undone: stillThere,
+	}
+}
+
+func (h *harness) deprovisionStep() step {
+	return step{
+		name: "deprovision",
+		before: func(t *testing.T, h *harness, c *crash) {
+			occupied(t, h, c)
+			c.bound, c.boundValues = h.bound(t, c.resource, h.paramsOf(1))
+			h.dialled(t, c.keptValues)
+		},
+		verb: func(ctx context.Context, h *harness, c *crash) error {
+			return h.driver.Deprovision(ctx, c.resource.raw)
+		},
+		holds: func(t *testing.T, h *harness, c *crash) {
+			h.nothingLeft(t, c.resource)
+			h.refused(t, c.keptValues)
+		},
+	}
+}
+
+// maxCalls is how many outside calls a verb may make. One that makes more is
+// no fit for a wait of a few seconds, or never ends.
+const maxCalls = 200
+
+// testCrash cuts each verb off before and after each of its outside calls, and
+// goes on in a new process: with the same verb again, or with what undoes it.
+func testCrash(t *testing.T, h *harness) {
+	for _, s := range h.steps() {
+		for _, when := range []Moment{Before, After} {
+			t.Run(fmt.Sprintf("%s cut %s", s.name, when), func(t *testing.T) {
+				calls := h.cutEverywhere(t, s, when)
+				t.Logf("%d outside calls", calls)
+			})
+		}
+	}
+}
+
+func (h *harness) cutEverywhere(t *testing.T, s step, when Moment) int {
+	for n := 1; n <= maxCalls; n++ {
+		cut := false
+		for _, undo := range []bool{false, true} {
+			if undo && s.undo == nil {
+				continue
+			}
+			t.Run(fmt.Sprintf("call %d undo %t", n, undo), func(t *testing.T) {
+				cut = h.interrupted(t, s, n, when, undo)
+			})
+			if t.Failed() {
+				return n
+			}
+		}
+		if !cut {
+			return n - 1
+		}
+	}
+	t.Fatalf("more than %d outside calls", maxCalls)
+	return 0
+}
+
+// interrupted cuts a verb off at its n-th call and converges. It returns
+// whether the verb made as many.
+func (h *harness) interrupted(t *testing.T, s step, n int, when Moment, undo bool) bool {
+	c := &crash{}
+	s.before(t, h, c)
+	proxy := NewProxy(t, h.Address)
+	victim := newHarness(t, h.Suite, proxy.Address())
+	h.checkError(t, victim.driver.Ready(t.Context())) // connects, so that the verb's own calls are counted
+	proxy.Arm(n, when)
+	err := victim.call(t, func(ctx context.Context) error { return s.verb(ctx, victim, c) })
+	if message, rejected := services.IsRejected(err); rejected {
+		t.Errorf("a lost server is shown to the user as his fault: %s", message)
+	}
+	if !proxy.WasCut() && err != nil {
+		t.Fatalf("%s: %v", s.name, err)
+	}
+	h.converge(t, s, c, undo)
+	return proxy.WasCut()
+}
+
+// converge goes on after an interrupted verb as the engine would: in another
+// process, with the same verb or with what undoes it.
+func (h *harness) converge(t *testing.T, s step, c *crash, undo bool) {
+	t.Helper()
+	next := h.restarted(t)
+	if undo {
+		if err := s.undo(t, next, c); err != nil {
+			t.Fatalf("undo: %v", err)
+		}
+		s.undone(t, next, c)
+		return
+	}
+	if err := next.call(t, func(ctx context.Context) error { return s.verb(ctx, next, c) }); err != nil {
+		t.Fatalf("again: %v", err)
+	}
+	s.holds(t, next, c)
+}
+
+// testCancelled ends each verb's context in the middle, at several moments of
+// the time that it takes, and converges.
+func testCancelled(t *testing.T, h *harness) {
+	const moments = 4
+	for _, s := range h.steps() {
+		t.Run(s.name, func(t *testing.T) {
+			takes := h.duration(t, s)
+			for i := range moments {
+				t.Run(fmt.Sprintf("after %d of %d", i, moments), func(t *testing.T) {
+					h.cancelled(t, s, takes*time.Duration(i)/moments, i%2 == 1 && s.undo != nil)
+				})
+			}
+		})
+	}
+}
+
+func (h *harness) duration(t *testing.T, s step) time.Duration {
+	c := &crash{}
+	s.before(t, h, c)
+	start := time.Now()
+	h.must(t, s.name, func(ctx context.Context) error { return s.verb(ctx, h, c) })
+	return time.Since(start)
+}
+
+func (h *harness) cancelled(t *testing.T, s step, after time.Duration, undo bool) {
+	c := &crash{}
+	s.before(t, h, c)
+	ctx, cancel := context.WithTimeout(t.Context(), after)
+	defer cancel()
+	err := s.verb(ctx, h, c)
+	h.checkError(t, err)
+	if message, rejected := services.IsRejected(err); rejected {
+		t.Errorf("a cancelled call is shown to the user as his fault: %s", message)
+	}
+	if late := time.Now(); ctx.Err() != nil {
+		if deadline, _ := ctx.Deadline(); late.Sub(deadline) > 5*time.Second {
+			t.Errorf("returned %s after its context ended", late.Sub(deadline))
+		}
+	}
+	h.converge(t, s, c, undo)
+}

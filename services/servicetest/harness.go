@@ -1,0 +1,249 @@
+package servicetest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// harness is the backend as the engine would use it.
+type harness struct {
+	Suite
+	driver services.Driver
+}
+
+// callTimeout is the time that the contract gives a call.
+const callTimeout = 30 * time.Second
+
+func newHarness(t *testing.T, s Suite, address string) *harness {
+	t.Helper()
+	driver, err := s.Definition.Open(context.WithoutCancel(t.Context()), s.Config(address))
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := driver.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return &harness{s, driver}
+}
+
+// restarted is the backend after its process was started anew.
+func (h *harness) restarted(t *testing.T) *harness { return newHarness(t, h.Suite, h.Address) }
+
+// call makes one call of a verb until it says something else than NotYet, as
+// the engine does, and checks what every error has to keep to.
+func (h *harness) call(t *testing.T, verb func(context.Context) error) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*callTimeout) // cleanups call after t's context ended
+	defer cancel()
+	for {
+		err := h.callOnce(t, ctx, verb)
+		notYet, ok := errors.AsType[*services.NotYetError](err)
+		if !ok {
+			return err
+		}
+		if notYet.After <= 0 || notYet.Note == "" {
+			t.Errorf("NotYet(%v, %q): says neither when to come again nor why", notYet.After, notYet.Note)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("still not done after a minute: %w", err)
+		case <-time.After(notYet.After):
+		}
+	}
+}
+
+func (h *harness) callOnce(t *testing.T, ctx context.Context, verb func(context.Context) error) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	err := verb(ctx)
+	h.checkError(t, err)
+	return err
+}
+
+// checkError fails t where an error holds a secret of the configuration.
+func (h *harness) checkError(t *testing.T, err error) {
+	t.Helper()
+	if err == nil {
+		return
+	}
+	for _, text := range []string{err.Error(), fmt.Sprintf("%+v", err)} {
+		for _, secret := range h.Secrets {
+			if strings.Contains(text, secret) {
+				t.Errorf("an error holds a secret of the configuration: %s", strings.ReplaceAll(text, secret, "SECRET"))
+			}
+		}
+	}
+}
+
+// must is call for what has to succeed.
+func (h *harness) must(t *testing.T, what string, verb func(context.Context) error) {
+	t.Helper()
+	if err := h.call(t, verb); err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// resource is an instance under test with the bindings it was given.
+type resource struct {
+	raw      services.RawInstance
+	bindings []services.RawBinding
+}
+
+var identities atomic.Int64
+
+func freshID(t *testing.T) string {
+	return fmt.Sprintf("%s#%d@%d", t.Name(), identities.Add(1), time.Now().UnixNano())
+}
+
+// instance describes an instance with an ID of its own. What is there of it at
+// the end of t is removed.
+func (h *harness) instance(t *testing.T, id string, plan, params json.RawMessage) *resource {
+	r := &resource{raw: services.RawInstance{ID: id, Plan: plan, Params: params}}
+	t.Cleanup(func() {
+		if err := h.restarted(t).deprovision(t, r); err != nil {
+			t.Errorf("clean up: %v", err)
+		}
+	})
+	return r
+}
+
+// provisioned is an instance with the suite's first parameters.
+func (h *harness) provisioned(t *testing.T) *resource {
+	t.Helper()
+	r := h.instance(t, freshID(t), h.Plan, h.Create[0])
+	h.must(t, "provision", func(ctx context.Context) error { return h.driver.Provision(ctx, r.raw) })
+	return r
+}
+
+// binding describes a binding of r with an ID and a seed of its own.
+func (r *resource) binding(t *testing.T, id string, params json.RawMessage) services.RawBinding {
+	t.Helper()
+	seed, err := services.NewSeed(services.RandomKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := services.RawBinding{ID: id, Params: params, Seed: seed}
+	r.bindings = append(r.bindings, b)
+	return b
+}
+
+func (h *harness) provision(t *testing.T, r *resource) error {
+	t.Helper()
+	return h.call(t, func(ctx context.Context) error { return h.driver.Provision(ctx, r.raw) })
+}
+
+func (h *harness) deprovision(t *testing.T, r *resource) error {
+	t.Helper()
+	return h.call(t, func(ctx context.Context) error { return h.driver.Deprovision(ctx, r.raw) })
+}
+
+func (h *harness) bind(t *testing.T, r *resource, b services.RawBinding) (services.Credentials, error) {
+	t.Helper()
+	var credentials services.Credentials
+	err := h.call(t, func(ctx context.Context) (err error) {
+		credentials, err = h.driver.Bind(ctx, r.raw, b)
+		return err
+	})
+	if err != nil && b.Seed.Scrub(err.Error()) != err.Error() {
+		t.Errorf("an error holds a secret of the binding: %s", b.Seed.Scrub(err.Error()))
+	}
+	return credentials, err
+}
+
+// bound makes a new binding and returns it with its credentials.
+func (h *harness) bound(t *testing.T, r *resource, params json.RawMessage) (services.RawBinding, services.Credentials) {
+	t.Helper()
+	b := r.binding(t, freshID(t), params)
+	credentials, err := h.bind(t, r, b)
+	if err != nil {
+		t.Fatalf("bind: %v", err)
+	}
+	return b, credentials
+}
+
+func (h *harness) unbind(t *testing.T, r *resource, b services.RawBinding) error {
+	t.Helper()
+	b.Seed = nil // as the engine calls it
+	return h.call(t, func(ctx context.Context) error { return h.driver.Unbind(ctx, r.raw, b) })
+}
+
+// nothingLeft fails t where anything of r is still on the server.
+func (h *harness) nothingLeft(t *testing.T, r *resource) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
+	defer cancel()
+	left, err := h.Left(ctx, services.InstanceName(r.raw.ID), r.bindingNames())
+	if err != nil {
+		t.Fatalf("ask the server what is left: %v", err)
+	}
+	if len(left) > 0 {
+		t.Errorf("left on the server: %v", left)
+	}
+	if found := h.listed(t, r); len(found) > 0 {
+		t.Errorf("still listed: %v", found)
+	}
+}
+
+func (r *resource) bindingNames() []string {
+	names := make([]string, len(r.bindings))
+	for i, b := range r.bindings {
+		names[i] = services.BindingName(r.raw.ID, b.ID)
+	}
+	return names
+}
+
+// listed returns what List has of r: "instance" and the names of bindings.
+func (h *harness) listed(t *testing.T, r *resource) []string {
+	t.Helper()
+	var found []services.Found
+	var lists bool
+	h.must(t, "list", func(ctx context.Context) (err error) {
+		found, lists, err = h.driver.List(ctx)
+		return err
+	})
+	var mine []string
+	for _, f := range found {
+		if f.Resource == "" {
+			t.Errorf("listed without the name of the resource: %+v", f)
+		}
+		switch {
+		case f.Binding == "" && f.Instance == services.InstanceName(r.raw.ID):
+			mine = append(mine, "instance")
+		case f.Binding != "" && slices.Contains(r.bindingNames(), f.Binding):
+			mine = append(mine, f.Binding)
+		}
+	}
+	if !lists {
+		t.Log("the backend does not list")
+	}
+	slices.Sort(mine)
+	return mine
+}
+
+// expectListed fails t where List tells anything but r and these bindings.
+func (h *harness) expectListed(t *testing.T, r *resource, bindings ...services.RawBinding) {
+	t.Helper()
+	if _, lists, _ := h.driver.List(t.Context()); !lists {
+		return
+	}
+	want := []string{"instance"}
+	for _, b := range bindings {
+		want = append(want, services.BindingName(r.raw.ID, b.ID))
+	}
+	slices.Sort(want)
+	if got := h.listed(t, r); !slices.Equal(got, want) {
+		t.Errorf("listed: %v, want %v", got, want)
+	}
+}

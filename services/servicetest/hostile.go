@@ -1,0 +1,195 @@
+package servicetest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// hostileIDs are identifiers that a platform may send and that must neither
+// break anything nor be taken for one another.
+func hostileIDs() []string {
+	return []string{
+		"a/b", "a%2Fb", "../../etc/passwd", "..", ".", "/", "%", "%00",
+		`"; DROP DATABASE postgres; --`, `' OR '1'='1`, "`rm -rf /`", "$(reboot)", `\`, `\'`, `$$`,
+		"a", "A", "a ", " a", "a.", "a*", "a>", "#", "?", "&x=1", "a\tb", "a\nb",
+		"äöü", "a\u0308", "ä", "日本語", "🚢", "\u202eabc", "\u0000", "null", "-1", "--help",
+		strings.Repeat("x", 254) + "y", strings.Repeat("x", 254) + "z", strings.Repeat("日", 255),
+	}
+}
+
+// testHostileIDs has an instance and a binding under each hostile identifier,
+// all at the same time, each with data of its own.
+func testHostileIDs(t *testing.T, h *harness) {
+	ids := hostileIDs()
+	own := freshID(t) // the server may have others' instances under these
+	resources, credentials := make([]*resource, len(ids)), make([]services.Credentials, len(ids))
+	for i, id := range ids {
+		resources[i] = h.instance(t, id, h.Plan, h.Create[0])
+		if err := h.provision(t, resources[i]); err != nil {
+			t.Fatalf("provision %q: %v", id, err)
+		}
+		c, err := h.bind(t, resources[i], resources[i].binding(t, id, h.Bind[0]))
+		if err != nil {
+			t.Fatalf("bind %q: %v", id, err)
+		}
+		credentials[i] = c
+		h.writes(t, h.dialled(t, c), "own", own+fmt.Sprint(i))
+	}
+	for i, id := range ids {
+		t.Run(name(i, id), func(t *testing.T) {
+			h.reads(t, h.dialled(t, credentials[i]), "own", own+fmt.Sprint(i))
+			h.expectListed(t, resources[i], resources[i].bindings...)
+			if err := h.unbind(t, resources[i], resources[i].bindings[0]); err != nil {
+				t.Fatalf("unbind: %v", err)
+			}
+			if err := h.deprovision(t, resources[i]); err != nil {
+				t.Fatalf("deprovision: %v", err)
+			}
+			h.nothingLeft(t, resources[i])
+		})
+	}
+}
+
+// hostileValues are put in place of every string of valid parameters.
+func hostileValues() []string {
+	return []string{
+		"", "'", `"`, `\`, ";", "--", "/*", "$$", "../..", "%s%n", "\u0000", "\n", "🚢", "{{.}}", "${HOME}",
+		`'; DROP DATABASE postgres; --`, `"; DROP ROLE postgres; --`, "x' OR 'x'='x", strings.Repeat("a", 64), strings.Repeat("x", 10000),
+	}
+}
+
+// testHostileParameters provisions and binds with whatever the checks let
+// through; the answer must be success or a refusal in words for the user.
+func testHostileParameters(t *testing.T, h *harness) {
+	for i, params := range h.Create {
+		h.eachMutation(t, fmt.Sprintf("create %d", i), params, func(t *testing.T, mutated json.RawMessage) {
+			r := h.instance(t, freshID(t), h.Plan, mutated)
+			if h.driver.CheckInstance(r.raw) != nil {
+				return
+			}
+			if err := h.provision(t, r); err != nil {
+				if _, rejected := services.IsRejected(err); !rejected {
+					t.Errorf("provision with %.200s: neither done nor refused: %v", mutated, err)
+				}
+			}
+			if err := h.deprovision(t, r); err != nil {
+				t.Fatalf("deprovision: %v", err)
+			}
+			h.nothingLeft(t, r)
+		})
+	}
+	r := h.provisioned(t)
+	for i, params := range append(h.Bind[:len(h.Bind):len(h.Bind)], h.readOnly()...) {
+		h.eachMutation(t, fmt.Sprintf("bind %d", i), params, func(t *testing.T, mutated json.RawMessage) {
+			if h.driver.CheckBinding(mutated) != nil {
+				return
+			}
+			b := r.binding(t, freshID(t), mutated)
+			if _, err := h.bind(t, r, b); err != nil {
+				if _, rejected := services.IsRejected(err); !rejected {
+					t.Errorf("bind with %.200s: neither done nor refused: %v", mutated, err)
+				}
+			}
+			if err := h.unbind(t, r, b); err != nil {
+				t.Fatalf("unbind: %v", err)
+			}
+		})
+	}
+	h.expectListed(t, r)
+}
+
+// eachMutation runs a subtest for each string of params replaced by each
+// hostile value.
+func (h *harness) eachMutation(t *testing.T, kind string, params json.RawMessage, test func(*testing.T, json.RawMessage)) {
+	t.Helper()
+	for place, mutate := range mutations(t, params) {
+		for i, value := range hostileValues() {
+			t.Run(kind+" "+place+" "+name(i, value), func(t *testing.T) {
+				mutated, err := json.Marshal(mutate(value))
+				if err != nil {
+					t.Fatal(err)
+				}
+				test(t, mutated)
+			})
+		}
+	}
+}
+
+// mutations returns, for each string in params, what params are with another
+// one in its place.
+func mutations(t *testing.T, params json.RawMessage) map[string]func(string) any {
+	t.Helper()
+	var document any
+	if err := json.Unmarshal(params, &document); err != nil {
+		t.Fatalf("%s: %v", params, err)
+	}
+	found := map[string]func(string) any{}
+	collect(document, "", func(v any) any { return v }, found)
+	return found
+}
+
+// collect finds the strings in value; whole rebuilds the document around it.
+func collect(value any, place string, whole func(any) any, found map[string]func(string) any) {
+	switch v := value.(type) {
+	case string:
+		found[place] = func(s string) any { return whole(s) }
+	case []any:
+		for i := range v {
+			collect(v[i], fmt.Sprintf("%s[%d]", place, i), func(element any) any {
+				list := slices.Clone(v)
+				list[i] = element
+				return whole(list)
+			}, found)
+		}
+	case map[string]any:
+		for key := range v {
+			collect(v[key], place+"."+key, func(member any) any {
+				object := map[string]any{}
+				for k, m := range v {
+					object[k] = m
+				}
+				object[key] = member
+				return whole(object)
+			}, found)
+		}
+	}
+}
+
+// testServerAway shows that a backend whose server does not answer opens, says
+// so, and blames nobody for it.
+func testServerAway(t *testing.T, h *harness) {
+	proxy := NewProxy(t, h.Address)
+	proxy.Cut()
+	away := newHarness(t, h.Suite, proxy.Address())
+	r := &resource{raw: services.RawInstance{ID: freshID(t), Plan: h.Plan, Params: h.Create[0]}}
+	b := r.binding(t, freshID(t), h.Bind[0])
+	for _, verb := range []struct {
+		name string
+		call func(context.Context) error
+	}{
+		{"ready", away.driver.Ready},
+		{"provision", func(ctx context.Context) error { return away.driver.Provision(ctx, r.raw) }},
+		{"bind", func(ctx context.Context) error { _, err := away.driver.Bind(ctx, r.raw, b); return err }},
+		{"unbind", func(ctx context.Context) error { return away.driver.Unbind(ctx, r.raw, b) }},
+		{"deprovision", func(ctx context.Context) error { return away.driver.Deprovision(ctx, r.raw) }},
+	} {
+		t.Run(verb.name, func(t *testing.T) {
+			err := away.callOnce(t, t.Context(), verb.call)
+			if err == nil {
+				t.Fatal("succeeded without the server")
+			}
+			if message, rejected := services.IsRejected(err); rejected {
+				t.Errorf("the user is told that it is his fault: %s", message)
+			}
+		})
+	}
+	if err := h.driver.Ready(t.Context()); err != nil {
+		t.Errorf("ready, with the server: %v", err)
+	}
+}

@@ -1,0 +1,185 @@
+package servicetest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// testLifecycle calls each verb once and then again, for all parameters.
+func testLifecycle(t *testing.T, h *harness) {
+	for i, create := range h.Create {
+		for j, params := range h.Bind {
+			t.Run(fmt.Sprintf("create %d bind %d", i, j), func(t *testing.T) { h.testOnceAndAgain(t, create, params) })
+		}
+	}
+}
+
+func (h *harness) testOnceAndAgain(t *testing.T, create, params json.RawMessage) {
+	r := h.instance(t, freshID(t), h.Plan, create)
+	h.twice(t, "provision", func() error { return h.provision(t, r) })
+	h.expectListed(t, r)
+	b := r.binding(t, freshID(t), params)
+	first, err := h.bind(t, r, b)
+	if err != nil {
+		t.Fatalf("bind: %v", err)
+	}
+	session := h.dialled(t, first)
+	again, err := h.restarted(t).bind(t, r, b)
+	if err != nil {
+		t.Fatalf("bind again: %v", err)
+	}
+	if diff := cmp.Diff(first, again); diff != "" {
+		t.Errorf("bind again made other credentials (-first +again):\n%s", diff)
+	}
+	if err := h.alive(t, session); err != nil {
+		t.Errorf("bind again cut the session: %v", err)
+	}
+	if got := first.Values["type"]; got != h.Definition.CredentialType {
+		t.Errorf("type: %v, want %q", got, h.Definition.CredentialType)
+	}
+	h.expectListed(t, r, b)
+	h.twice(t, "provision of what is in use", func() error { return h.provision(t, r) })
+	if err := h.alive(t, session); err != nil {
+		t.Errorf("a repeated provision cut the session: %v", err)
+	}
+	h.twice(t, "unbind", func() error { return h.unbind(t, r, b) })
+	h.refused(t, first)
+	h.expectListed(t, r)
+	h.bound(t, r, params) // stays: deprovision has to remove it
+	h.twice(t, "deprovision", func() error { return h.deprovision(t, r) })
+	h.nothingLeft(t, r)
+}
+
+func (h *harness) twice(t *testing.T, what string, verb func() error) {
+	t.Helper()
+	for _, time := range []string{"once", "again"} {
+		if err := verb(); err != nil {
+			t.Fatalf("%s, %s: %v", what, time, err)
+		}
+	}
+}
+
+// testUpdate goes to the other plan and through all update parameters, each
+// once and again, and back, as the engine does to undo.
+func testUpdate(t *testing.T, h *harness) {
+	if h.OtherPlan == nil && len(h.Update) == 0 {
+		t.Skip("the backend has nothing to update")
+	}
+	r := h.provisioned(t)
+	_, credentials := h.bound(t, r, h.Bind[0])
+	session := h.dialled(t, credentials)
+	h.writes(t, session, "kept", "before")
+	for i, next := range h.updates(r) {
+		t.Run(fmt.Sprintf("update %d", i), func(t *testing.T) {
+			if err := h.driver.CheckUpdate(r.raw, next); err != nil {
+				t.Fatalf("check: %v", err)
+			}
+			h.twice(t, "update", func() error { return h.update(t, r.raw, next) })
+			h.reads(t, h.dialled(t, credentials), "kept", "before")
+			h.twice(t, "undo", func() error { return h.update(t, next, r.raw) })
+			h.reads(t, h.dialled(t, credentials), "kept", "before")
+			h.works(t, credentials)
+		})
+	}
+}
+
+// updates are all that the suite knows an instance may become.
+func (h *harness) updates(r *resource) []services.RawInstance {
+	var all []services.RawInstance
+	if h.OtherPlan != nil {
+		all = append(all, services.RawInstance{ID: r.raw.ID, Plan: h.OtherPlan, Params: r.raw.Params})
+	}
+	for _, params := range h.Update {
+		all = append(all, services.RawInstance{ID: r.raw.ID, Plan: h.Plan, Params: params})
+	}
+	return all
+}
+
+func (h *harness) update(t *testing.T, prev, next services.RawInstance) error {
+	t.Helper()
+	return h.call(t, func(ctx context.Context) error { return h.driver.Update(ctx, prev, next) })
+}
+
+// testAbsent removes what was never there, or only half of it.
+func testAbsent(t *testing.T, h *harness) {
+	r := h.instance(t, freshID(t), h.Plan, h.Create[0])
+	b := r.binding(t, freshID(t), h.Bind[0])
+	h.twice(t, "unbind from an absent instance", func() error { return h.unbind(t, r, b) })
+	h.twice(t, "deprovision what is absent", func() error { return h.deprovision(t, r) })
+	if _, err := h.bind(t, r, b); err == nil {
+		t.Error("bind to an absent instance succeeded")
+	}
+	h.twice(t, "unbind what could not be bound", func() error { return h.unbind(t, r, b) })
+	if err := h.provision(t, r); err != nil {
+		t.Fatalf("provision: %v", err)
+	}
+	h.twice(t, "unbind an absent binding", func() error { return h.unbind(t, r, b) })
+	first, err := h.bind(t, r, b)
+	if err != nil {
+		t.Fatalf("bind: %v", err)
+	}
+	if err := h.deprovision(t, r); err != nil {
+		t.Fatalf("deprovision: %v", err)
+	}
+	h.twice(t, "unbind after deprovision", func() error { return h.unbind(t, r, b) })
+	h.refused(t, first)
+	// The same identifiers may be used again, and find nothing of before.
+	if err := h.provision(t, r); err != nil {
+		t.Fatalf("provision again: %v", err)
+	}
+	second, err := h.bind(t, r, b)
+	if err != nil {
+		t.Fatalf("bind again: %v", err)
+	}
+	h.works(t, second)
+	if err := h.deprovision(t, r); err != nil {
+		t.Fatalf("deprovision again: %v", err)
+	}
+	h.nothingLeft(t, r)
+}
+
+// testKeep looks after an instance, and one that is gone already.
+func testKeep(t *testing.T, h *harness) {
+	if !h.driver.Keeps() {
+		t.Skip("the backend is no keeper")
+	}
+	r := h.provisioned(t)
+	gone := h.instance(t, freshID(t), h.Plan, h.Create[0])
+	_, credentials := h.bound(t, r, h.Bind[0])
+	session := h.dialled(t, credentials)
+	for range 3 {
+		notes := h.keep(t, h.Plan, r, gone)
+		if len(notes) > 0 {
+			t.Errorf("notes of an instance in order: %v", notes)
+		}
+	}
+	if err := h.alive(t, session); err != nil {
+		t.Errorf("keep cut a session: %v", err)
+	}
+	h.works(t, credentials)
+	if err := h.deprovision(t, r); err != nil {
+		t.Fatal(err)
+	}
+	h.keep(t, h.Plan, r)
+	h.nothingLeft(t, r)
+}
+
+func (h *harness) keep(t *testing.T, plan json.RawMessage, rs ...*resource) map[string]string {
+	t.Helper()
+	var raws []services.RawInstance
+	for _, r := range rs {
+		raws = append(raws, r.raw)
+	}
+	var notes map[string]string
+	h.must(t, "keep", func(ctx context.Context) (err error) {
+		notes, err = h.driver.Keep(ctx, []json.RawMessage{plan}, raws)
+		return err
+	})
+	return notes
+}

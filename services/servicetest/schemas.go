@@ -1,0 +1,178 @@
+package servicetest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+const draft04 = "http://json-schema.org/draft-04/schema#"
+
+// testSchemas checks the schemas themselves.
+func testSchemas(t *testing.T, h *harness) {
+	instance, binding := h.Definition.Parameters()
+	schemas := h.Definition.Schemas
+	for _, test := range []struct {
+		name    string
+		text    []byte
+		keys    []string
+		partial bool
+	}{
+		{"instance create", schemas.InstanceCreate, instance, false},
+		{"instance update", schemas.InstanceUpdate, instance, true},
+		{"binding create", schemas.BindingCreate, binding, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if test.text == nil && test.partial {
+				t.Skip("nothing can be updated")
+			}
+			compiled(t, test.text)
+			checkSchema(t, test.text, test.keys, test.partial)
+		})
+	}
+}
+
+// compiled is a schema, checked against draft-04's own.
+func compiled(t *testing.T, text []byte) *jsonschema.Schema {
+	t.Helper()
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		t.Fatalf("not JSON: %v", err)
+	}
+	compiler := jsonschema.NewCompiler()
+	compiler.DefaultDraft(jsonschema.Draft4)
+	if err := compiler.AddResource("schema.json", document); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := compiler.Compile("schema.json")
+	if err != nil {
+		t.Fatalf("not a valid schema: %v", err)
+	}
+	return schema
+}
+
+// checkSchema holds a schema to what the broker and the struct need of it.
+func checkSchema(t *testing.T, text []byte, keys []string, partial bool) {
+	t.Helper()
+	var schema struct {
+		Schema     string `json:"$schema"`
+		Type       string
+		Additional *bool `json:"additionalProperties"`
+		Properties map[string]struct{ Description string }
+	}
+	if err := json.Unmarshal(text, &schema); err != nil {
+		t.Fatal(err)
+	}
+	if schema.Schema != draft04 {
+		t.Errorf("$schema: %q, want %q", schema.Schema, draft04)
+	}
+	if schema.Type != "object" || schema.Additional == nil || *schema.Additional {
+		t.Error(`must have "type": "object" and "additionalProperties": false`)
+	}
+	var properties []string
+	for name, p := range schema.Properties {
+		properties = append(properties, name)
+		if p.Description == "" {
+			t.Errorf("property %s has no description", name)
+		}
+	}
+	if partial {
+		for _, p := range properties {
+			if !slices.Contains(keys, p) {
+				t.Errorf("property %s is none of the struct's: %v", p, keys)
+			}
+		}
+		return
+	}
+	slices.Sort(properties)
+	keys = slices.Sorted(slices.Values(keys))
+	if diff := cmp.Diff(keys, properties); diff != "" {
+		t.Errorf("the properties are not the struct's keys (-struct +schema):\n%s", diff)
+	}
+}
+
+// testParameters checks that what is valid is taken, and what is not is
+// refused before an operation begins, by a schema or by the backend.
+func testParameters(t *testing.T, h *harness) {
+	schemas := h.Definition.Schemas
+	raw := func(params json.RawMessage) services.RawInstance {
+		return services.RawInstance{ID: "id", Plan: h.Plan, Params: params}
+	}
+	create := func(p json.RawMessage) error { return h.driver.CheckInstance(raw(p)) }
+	update := func(p json.RawMessage) error { return h.driver.CheckUpdate(raw(h.Create[0]), raw(p)) }
+	for _, kind := range []struct {
+		name    string
+		schema  []byte
+		check   func(json.RawMessage) error
+		valid   []json.RawMessage
+		invalid map[string]json.RawMessage
+	}{
+		{"create", schemas.InstanceCreate, create, h.Create, h.Invalid.Create},
+		{"update", schemas.InstanceUpdate, update, h.Update, h.Invalid.Update},
+		{"bind", schemas.BindingCreate, h.driver.CheckBinding, append(h.Bind[:len(h.Bind):len(h.Bind)], h.readOnly()...), h.Invalid.Bind},
+	} {
+		if kind.schema == nil {
+			continue
+		}
+		schema := compiled(t, kind.schema)
+		for i, params := range kind.valid {
+			t.Run(fmt.Sprintf("%s valid %d", kind.name, i), func(t *testing.T) {
+				if err := accept(t, schema, kind.check, params); err != nil {
+					t.Errorf("%s: %v", params, err)
+				}
+			})
+		}
+		for name, params := range merged(kind.invalid) {
+			t.Run(kind.name+" "+name, func(t *testing.T) {
+				if accept(t, schema, kind.check, params) == nil {
+					t.Errorf("%s was taken", params)
+				}
+				if err := kind.check(params); err != nil {
+					if _, rejected := services.IsRejected(err); !rejected {
+						t.Errorf("%s: not shown as the user's to mend: %v", params, err)
+					}
+				}
+			})
+		}
+	}
+}
+
+func (h *harness) readOnly() []json.RawMessage {
+	if h.ReadOnly == nil {
+		return nil
+	}
+	return []json.RawMessage{h.ReadOnly}
+}
+
+// merged adds what no backend takes.
+func merged(invalid map[string]json.RawMessage) map[string]json.RawMessage {
+	all := map[string]json.RawMessage{
+		"an unknown key": json.RawMessage(`{"no_backend_knows_this": 1}`),
+		"an array":       json.RawMessage(`[]`),
+		"a string":       json.RawMessage(`"x"`),
+	}
+	for name, params := range invalid {
+		all[name] = params
+	}
+	return all
+}
+
+// accept does what the broker does with parameters before an operation.
+func accept(t *testing.T, schema *jsonschema.Schema, check func(json.RawMessage) error, params json.RawMessage) error {
+	t.Helper()
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(params))
+	if err != nil {
+		t.Fatalf("%s: %v", params, err)
+	}
+	if err := schema.Validate(document); err != nil {
+		return err
+	}
+	return check(params)
+}

@@ -1,0 +1,55 @@
+package servicetest
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// testSecrets checks what is told to whom: credentials are JSON, a binding's
+// secrets are its own and derive from its seed, and endpoints hold none.
+func testSecrets(t *testing.T, h *harness) {
+	r := h.provisioned(t)
+	one, first := h.bound(t, r, h.Bind[0])
+	two, second := h.bound(t, r, h.Bind[0])
+	for _, b := range []struct {
+		own, other  services.RawBinding
+		credentials services.Credentials
+	}{{one, two, first}, {two, one, second}} {
+		if diff := cmp.Diff(b.credentials.Values, delivered(t, b.credentials.Values)); diff != "" {
+			t.Errorf("the credentials are not of JSON's types (-credentials +JSON):\n%s", diff)
+		}
+		values, endpoints := fmt.Sprint(b.credentials.Values), fmt.Sprint(b.credentials.Endpoints)
+		if b.own.Seed.Scrub(values) == values {
+			t.Error("the credentials hold no secret that derives from the seed")
+		}
+		if b.other.Seed.Scrub(values) != values {
+			t.Error("the credentials hold another binding's secret")
+		}
+		if b.own.Seed.Scrub(endpoints) != endpoints {
+			t.Error("the endpoints hold a secret")
+		}
+		for _, secret := range h.Secrets {
+			if strings.Contains(values+endpoints, secret) {
+				t.Error("the credentials hold a secret of the backend's configuration")
+			}
+		}
+	}
+	// Another binding under the same identifiers, later, has other secrets.
+	if err := h.unbind(t, r, one); err != nil {
+		t.Fatalf("unbind: %v", err)
+	}
+	again, err := h.bind(t, r, r.binding(t, one.ID, h.Bind[0]))
+	if err != nil {
+		t.Fatalf("bind: %v", err)
+	}
+	if values := fmt.Sprint(again.Values); one.Seed.Scrub(values) != values {
+		t.Error("a binding of another seed has the old one's secret")
+	}
+	h.refused(t, first)
+	h.works(t, again)
+}

@@ -1,0 +1,115 @@
+// Package servicetest is the suite that every backend passes, against its real
+// server. What it checks is what services.Backend promises.
+package servicetest
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// Suite tells the suite about one backend.
+type Suite struct {
+	// Definition is the backend.
+	Definition services.Definition
+	// Address is the host:port of the server that the backend administers.
+	Address string
+	// Config is the backend's configuration for reaching its server at
+	// address, which is Address or a proxy in front of it. Whatever it is,
+	// applications are told Address.
+	Config func(address string) json.RawMessage
+	// Secrets are those of the configuration. No error may hold one.
+	Secrets []string
+
+	// Plan is what instances are made with, OtherPlan what they are updated
+	// to and back.
+	Plan, OtherPlan json.RawMessage
+	// Create, Update and Bind are valid parameters, of which there is one at
+	// least: use {} where nothing has to be said.
+	Create, Update, Bind []json.RawMessage
+	// Invalid are parameters that must be refused.
+	Invalid Invalid
+	// ReadOnly are a binding's parameters for reading only; nil where the
+	// backend knows no such thing.
+	ReadOnly json.RawMessage
+
+	// Reach tries, as an application with the first credentials, to get at
+	// what the second belong to, in every way it can think of, and fails t for
+	// each that is not refused.
+	Reach func(t *testing.T, mine, theirs map[string]any)
+	// Limits are the plan's limits; each is shown to hold.
+	Limits []Limit
+	// Left lists what is still on the server of an instance and its bindings,
+	// asked of the server itself and not of the backend. Names are
+	// Instance.Name and Binding.Name.
+	Left func(ctx context.Context, instance string, bindings []string) ([]string, error)
+}
+
+// Invalid are parameters that must be refused by a schema or by the check that
+// comes before an operation is accepted, each under the name of its test.
+type Invalid struct{ Create, Update, Bind map[string]json.RawMessage }
+
+// Limit is a limit of a plan.
+type Limit struct {
+	Name string
+	Plan json.RawMessage
+	// Holds goes up to the limit and fails t where it does not hold.
+	Holds func(t *testing.T, use Use)
+}
+
+// Use is an instance in the hands of a Limit.
+type Use struct {
+	// Bind makes a binding with these parameters and returns what its
+	// application reads.
+	Bind func(t *testing.T, params json.RawMessage) map[string]any
+	// Keep looks after the instance as the engine does and returns what its
+	// user should know.
+	Keep func(t *testing.T) string
+}
+
+// Run runs the suite. Its subtests are named for what they show.
+func Run(t *testing.T, s Suite) {
+	t.Helper()
+	s.complete(t)
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, *harness)
+	}{
+		{"schemas", testSchemas},
+		{"parameters", testParameters},
+		{"lifecycle", testLifecycle},
+		{"update", testUpdate},
+		{"absent", testAbsent},
+		{"two bindings", testTwoBindings},
+		{"read only", testReadOnly},
+		{"bindings side by side", testConcurrentBindings},
+		{"isolation", testIsolation},
+		{"limits", testLimits},
+		{"hostile identifiers", testHostileIDs},
+		{"hostile parameters", testHostileParameters},
+		{"secrets", testSecrets},
+		{"keep", testKeep},
+		{"server away", testServerAway},
+		{"cancelled", testCancelled},
+		{"crash", testCrash},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, newHarness(t, s, s.Address)) })
+	}
+}
+
+// complete fails t where the suite was not told enough to test the backend.
+func (s *Suite) complete(t *testing.T) {
+	t.Helper()
+	for what, missing := range map[string]bool{
+		"Address": s.Address == "", "Config": s.Config == nil,
+		"Create": len(s.Create) == 0, "Bind": len(s.Bind) == 0,
+		"Reach": s.Reach == nil, "Left": s.Left == nil,
+		"Definition.Dial": s.Definition.Dial == nil, "Definition.CredentialType": s.Definition.CredentialType == "",
+	} {
+		if missing {
+			t.Fatalf("the suite needs %s", what)
+		}
+	}
+}
