@@ -59,8 +59,9 @@ func (b *Broker) giveUp(ctx context.Context, op store.Operation, joined bool) er
 	if err := b.Engine.Cancel(ctx, op.ID, description); err != nil {
 		return stateError("cancel the operation", err)
 	}
-	// It may have ended before it could be cancelled.
-	if now, err := b.Store.Operation(ctx, b.Store.Pool, op.ID); err == nil && now.State != store.InProgress {
+	// It may have ended before it could be cancelled, or be undone already.
+	now, err := b.Store.Operation(ctx, b.Store.Pool, op.ID)
+	if err == nil && now.State != store.InProgress && now.Outcome != store.Cancelled {
 		return outcome(now)
 	}
 	return fail(TimedOut, "not done within %s; it is cancelled and undone. Allow accepts_incomplete=true for what takes longer", b.SyncWait)
