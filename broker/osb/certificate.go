@@ -64,9 +64,9 @@ func (c *Certificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		err = c.load()
 	}
 	if err == nil {
-		c.logger.Info("certificate reloaded", slog.String("file", c.certFile))
+		c.logger.Info("certificate reloaded", "file", c.certFile)
 	} else if seen != c.seen {
-		c.logger.Error("certificate not reloaded, the old one stays", slog.String("file", c.certFile), slog.String("error", err.Error()))
+		c.logger.Error("certificate not reloaded, the old one stays", "file", c.certFile, "error", err.Error())
 	}
 	c.seen = seen
 	return c.current, nil

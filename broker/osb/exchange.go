@@ -70,8 +70,8 @@ func (a *api) finish(x *exchange, r *http.Request) {
 	if panicked != nil {
 		// The value may quote what must not be logged; the stack does not.
 		cause := fmt.Errorf("panic with a %T, see the stack", panicked)
-		a.Logger.LogAttrs(r.Context(), slog.LevelError, "request panicked",
-			slog.String("request_id", x.requestID), slog.String("error", cause.Error()), slog.String("stack", string(debug.Stack())))
+		a.Logger.ErrorContext(r.Context(), "request panicked",
+			"request_id", x.requestID, "error", cause.Error(), "stack", string(debug.Stack()))
 		if !begun {
 			x.refuse(r, cause)
 		}

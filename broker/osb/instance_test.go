@@ -234,7 +234,11 @@ func TestDeprovision(t *testing.T) {
 			send: "DELETE " + instance + allowed, status: 202, answer: `{"operation":"*"}`,
 		},
 		{name: "halts a create", given: []step{taking("provision", "$i"), sent("PUT "+instance+async, small, 202)}, send: "DELETE " + instance + query, status: 200, answer: `{}`},
-		{name: "after a create that failed", given: []step{refusing("provision", "$i", "no"), sent("PUT "+instance, small, 400)}, send: "DELETE " + instance + query, status: 200, answer: `{}`},
+		{name: "after a create that was refused and left nothing", given: []step{refusing("provision", "$i", "no"), sent("PUT "+instance, small, 400)}, send: "DELETE " + instance + query, status: 410, answer: `{"description":"*"}`},
+		{
+			name: "after a create that was accepted, refused and left nothing", given: []step{taking("provision", "$i"), sent("PUT "+instance+async, small, 202), refusing("provision", "$i", "no"), ended(instance)},
+			send: "DELETE " + instance + query, status: 410, answer: `{"description":"*"}`,
+		},
 		{name: "after a create that timed out", given: []step{taking("provision", "$i"), sent("PUT "+instance, small, 504)}, send: "DELETE " + instance + query, status: 200, answer: `{}`},
 		{name: "with bindings, on a plan that cascades", given: []step{sent("PUT "+instance, cascade, 201), sent("PUT "+binding, `{"service_id":"service-id","plan_id":"plan-cascade"}`, 201)}, send: "DELETE " + instance + query, status: 200, answer: `{}`},
 		{
@@ -270,6 +274,10 @@ func TestPollInstance(t *testing.T) {
 		{name: "succeeded", given: []step{provisioned()}, send: "GET " + poll, status: 200, answer: `{"state":"succeeded"}`, says: []string{"Retry-After: "}},
 		{name: "with all hints", given: []step{provisioned()}, send: "GET " + poll + query + "&operation=unknown", status: 200, answer: `{"state":"succeeded"}`},
 		{name: "failed to create", given: []step{refusing("provision", "$i", "no room"), sent("PUT "+instance, small, 400)}, send: "GET " + poll, status: 200, answer: `{"state":"failed","description":"no room"}`},
+		{
+			name: "failed to create after it was accepted", given: []step{taking("provision", "$i"), sent("PUT "+instance+async, small, 202), refusing("provision", "$i", "no room"), ended(instance)},
+			send: "GET " + poll, status: 200, answer: `{"state":"failed","description":"no room"}`,
+		},
 		{
 			name: "failed to update", given: []step{provisioned(), taking("update", "$i"), sent("PATCH "+instance, `{"service_id":"service-id","plan_id":"plan-large"}`, 504), then("update", "$i"), ended(instance)},
 			send: "GET " + poll, status: 200, answer: `{"state":"failed","description":"*","instance_usable":true,"update_repeatable":true}`,
