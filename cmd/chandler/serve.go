@@ -65,14 +65,15 @@ func (a *app) serve(ctx context.Context, ready func(net.Addr)) error {
 		return err
 	}
 	failed := make(chan error, 1)
+	tls := server.TLSConfig != nil // read before the server starts: it sets one of its own for HTTP/2
 	go func() {
-		if server.TLSConfig != nil {
+		if tls {
 			failed <- server.ServeTLS(listener, "", "")
 			return
 		}
 		failed <- server.Serve(listener)
 	}()
-	a.log.InfoContext(ctx, "serving", "address", listener.Addr().String(), "tls", server.TLSConfig != nil)
+	a.log.InfoContext(ctx, "serving", "address", listener.Addr().String(), "tls", tls)
 	ready(listener.Addr())
 	select {
 	case <-ctx.Done():
