@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,17 +45,13 @@ func Start(c Command) (*Process, error) {
 	}
 	cmd := exec.Command(c.Path, c.Args...) //nolint:noctx // it outlives the context that it is started with
 	cmd.Env, cmd.Dir = c.Env, c.Dir
-	for file, into := range map[string]*os.File{p.stdout: nil, p.stderr: nil} {
-		var err error
-		if into, err = os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
+	for path, stream := range map[string]*io.Writer{p.stdout: &cmd.Stdout, p.stderr: &cmd.Stderr} {
+		file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
 			return nil, err
 		}
-		defer into.Close()
-		if file == p.stdout {
-			cmd.Stdout = into
-		} else {
-			cmd.Stderr = into
-		}
+		defer file.Close()
+		*stream = file
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: c.User}
 	started := make(chan error)

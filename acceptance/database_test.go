@@ -1,0 +1,59 @@
+package acceptance_test
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/lib/pq"
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+)
+
+// open connects as an application does: with lib/pq and the uri. The connection
+// is not replaced by another when it is lost.
+func open(ctx context.Context, credentials map[string]any) (*sql.Conn, error) {
+	uri, _ := credentials["uri"].(string)
+	connector, err := pq.NewConnector(uri)
+	if err != nil {
+		return nil, err
+	}
+	pool := sql.OpenDB(connector)
+	conn, err := pool.Conn(ctx)
+	if err != nil {
+		_ = pool.Close()
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() { _ = pool.Close() })
+	return conn, nil
+}
+
+// connect is open for what has to succeed; the session ends with the spec.
+func connect(ctx context.Context, credentials map[string]any) *sql.Conn {
+	GinkgoHelper()
+	conn, err := open(ctx, credentials)
+	Expect(err).NotTo(HaveOccurred())
+	return conn
+}
+
+func run(ctx context.Context, conn *sql.Conn, statement string) {
+	GinkgoHelper()
+	_, err := conn.ExecContext(ctx, statement)
+	Expect(err).NotTo(HaveOccurred())
+}
+
+func ask[T any](ctx context.Context, conn *sql.Conn, query string) T {
+	GinkgoHelper()
+	var answer T
+	Expect(conn.QueryRowContext(ctx, query).Scan(&answer)).To(Succeed())
+	return answer
+}
+
+// refusedAs matches an error of PostgreSQL by its code's name.
+func refusedAs(name string) OmegaMatcher {
+	return WithTransform(func(err error) string {
+		if pg, ok := err.(*pq.Error); ok {
+			return string(pg.Code.Name())
+		}
+		return "no answer of the server"
+	}, Equal(name))
+}

@@ -1,0 +1,125 @@
+// Package acceptance_test proves Chandler as its users meet it: the real binary
+// in real processes, on real PostgreSQL and Vault servers, over HTTP.
+package acceptance_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/chandler-broker/chandler/acceptance/rig"
+	"github.com/chandler-broker/chandler/broker/osb/osbclient"
+	"github.com/chandler-broker/chandler/embedded"
+)
+
+func TestAcceptance(t *testing.T) {
+	RegisterFailHandler(Fail)
+	RunSpecs(t, "Acceptance")
+}
+
+// What all specs share, made once: Ginkgo hands nothing from BeforeSuite to
+// specs but variables.
+var (
+	folder      string
+	binary      string
+	vaultBinary string
+)
+
+var _ = BeforeSuite(func(ctx SpecContext) {
+	var err error
+	folder, err = os.MkdirTemp("", "chandler-acceptance-")
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(func() { Expect(os.RemoveAll(folder)).To(Succeed()) })
+	Expect(os.Chmod(folder, 0o711)).To(Succeed()) // another user runs the binary in one spec
+	binary, err = rig.Build(ctx, folder, true)
+	Expect(err).NotTo(HaveOccurred())
+	vaultBinary, err = embedded.BuildVault(ctx, GinkgoWriter)
+	if errors.Is(err, embedded.ErrNoVault) && os.Getenv("CI") != "true" {
+		Skip(err.Error())
+	}
+	Expect(err).NotTo(HaveOccurred())
+}, NodeTimeout(20*time.Minute))
+
+// The services and plans of the shipped catalog.
+const (
+	database = "6a610227-e962-401b-9971-d14a580514be"
+	small    = "c958ee6e-0bb5-4005-a6f8-9635713f1c1d"
+	medium   = "0940119d-1dba-404e-a782-80daeb2a5ba2"
+)
+
+// deploy makes a deployment that ends with the container it is called in.
+func deploy(ctx context.Context, o rig.Options) *rig.Deployment {
+	GinkgoHelper()
+	dir, err := os.MkdirTemp(folder, "deployment-")
+	Expect(err).NotTo(HaveOccurred())
+	o.Binary, o.Dir = binary, dir
+	d, err := rig.Deploy(ctx, o)
+	if errors.Is(err, embedded.ErrNoPostgres) && os.Getenv("CI") != "true" {
+		Skip(err.Error())
+	}
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(func() {
+		if CurrentSpecReport().Failed() {
+			tellLogs(d)
+		}
+		Expect(d.Close()).To(Succeed())
+	})
+	return d
+}
+
+// tellLogs shows the ends of the brokers' logs beside a failure.
+func tellLogs(d *rig.Deployment) {
+	logs, _ := filepath.Glob(filepath.Join(d.Dir, "*.err"))
+	for _, log := range logs {
+		text, _ := os.ReadFile(log)
+		fmt.Fprintf(GinkgoWriter, "--- the end of %s:\n%s\n", filepath.Base(log), text[max(0, len(text)-6000):])
+	}
+}
+
+func addBroker(ctx context.Context, d *rig.Deployment, name string, more map[string]string) *rig.Broker {
+	GinkgoHelper()
+	b, err := d.AddBroker(ctx, name, more)
+	Expect(err).NotTo(HaveOccurred())
+	return b
+}
+
+func clientOf(b *rig.Broker) *osbclient.Client {
+	GinkgoHelper()
+	c, err := b.Client(osbclient.Options{MaxRetryAfter: 200 * time.Millisecond})
+	Expect(err).NotTo(HaveOccurred())
+	return c
+}
+
+// verb runs one of chandler's verbs and returns what it printed; it has to end
+// with the code.
+func verb(ctx context.Context, d *rig.Deployment, code int, args ...string) string {
+	GinkgoHelper()
+	r, err := d.Verb(ctx, args...)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(r.Code).To(Equal(code), "chandler %v\n%s%s", args, r.Stdout, r.Stderr)
+	return r.Stdout + r.Stderr
+}
+
+// complaint is what the race detector or a panic leaves in a log.
+var complaint = regexp.MustCompile(`(?s)(WARNING: DATA RACE|panic).{0,2000}`)
+
+// expectOrderlyEnd holds for every deployment when its specs are done: nothing
+// raced or panicked, and no secret is where it does not belong.
+func expectOrderlyEnd(ctx context.Context, d *rig.Deployment) {
+	GinkgoHelper()
+	places, err := d.Places(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	for _, text := range places[rig.Outputs] {
+		Expect(complaint.FindString(text)).To(BeEmpty())
+	}
+	AddReportEntry("secrets", fmt.Sprintf("%d searched for", d.Secrets.Len()))
+	Expect(rig.Search(d.Secrets.Finder(), places)).To(BeEmpty())
+}
