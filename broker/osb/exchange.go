@@ -32,9 +32,6 @@ func newExchange(w http.ResponseWriter, r *http.Request) *exchange {
 	return x
 }
 
-// Unwrap is for http.ResponseController.
-func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
-
 // WriteHeader remembers the status.
 func (x *exchange) WriteHeader(code int) {
 	x.code = code

@@ -2,6 +2,7 @@ package osb_test
 
 import (
 	"encoding/base64"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -332,5 +333,34 @@ func TestStateDatabaseAway(t *testing.T) {
 	}
 	if got := w.do(t, "GET /v2/catalog", nil, ""); got.status != http.StatusOK {
 		t.Errorf("catalog: %d", got.status)
+	}
+}
+
+// A body whose length is not announced is limited all the same.
+func TestBodyOfUnknownLength(t *testing.T) {
+	t.Parallel()
+	w := newWire(t)
+	for _, c := range []struct {
+		name string
+		size int
+		want int
+	}{{"below the limit", 1 << 10, 201}, {"over the limit", 3 << 20, 413}} {
+		t.Run(c.name, func(t *testing.T) {
+			body := io.MultiReader(strings.NewReader(with(small, `"x":"`+strings.Repeat("x", c.size)+`"`)))
+			r, err := http.NewRequestWithContext(t.Context(), "PUT", w.url+"/v2/service_instances/i1", body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.SetBasicAuth("cf", "cf-password")
+			r.Header.Set("X-Broker-API-Version", "2.17")
+			answer, err := http.DefaultTransport.RoundTrip(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = answer.Body.Close()
+			if answer.StatusCode != c.want {
+				t.Errorf("answered %s, want %d", answer.Status, c.want)
+			}
+		})
 	}
 }

@@ -21,7 +21,7 @@ type request struct {
 	instanceID, bindingID string
 
 	http  *http.Request
-	w     http.ResponseWriter
+	w     http.ResponseWriter // the server's own, for its limits
 	query url.Values
 	wait  time.Duration // that the broker may take
 }
@@ -60,7 +60,7 @@ func newRequest(x *exchange, r *http.Request) (*request, error) {
 	if err != nil {
 		return nil, invalid("the query cannot be read: it must be NAME=VALUE pairs, percent-encoded")
 	}
-	out := &request{http: r, w: x, query: query}
+	out := &request{http: r, w: x.ResponseWriter, query: query}
 	if out.instanceID, err = pathID(x.vars, "instance_id"); err != nil {
 		return nil, err
 	}

@@ -3,11 +3,14 @@ package osb
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -123,26 +126,28 @@ func TestClientThatDoesNotReadIsCutOff(t *testing.T) {
 	}
 }
 
+// waiting reads a body and then waits for longer than the limits of short.
+func waiting(w http.ResponseWriter, hr *http.Request) {
+	x := newExchange(w, hr)
+	r := &request{http: hr, w: w, wait: 5 * time.Second}
+	if _, err := r.body(); err != nil {
+		x.refuse(hr, err)
+		return
+	}
+	wait, cancel := context.WithTimeout(hr.Context(), time.Second)
+	defer cancel()
+	<-wait.Done()
+	if hr.Context().Err() != nil {
+		x.refuse(hr, invalid("the request was cancelled"))
+		return
+	}
+	x.WriteHeader(http.StatusCreated)
+}
+
 // A request that waits for the broker outlives the server's limits, which are
 // for slow clients, and its context does not end with them.
 func TestWaitOutlivesTheLimits(t *testing.T) {
-	s := short(http.HandlerFunc(func(w http.ResponseWriter, hr *http.Request) {
-		x := newExchange(w, hr)
-		r := &request{http: hr, w: x, wait: 5 * time.Second}
-		if _, err := r.body(); err != nil {
-			x.refuse(hr, err)
-			return
-		}
-		wait, cancel := context.WithTimeout(hr.Context(), time.Second)
-		defer cancel()
-		<-wait.Done()
-		if hr.Context().Err() != nil {
-			x.refuse(hr, invalid("the request was cancelled"))
-			return
-		}
-		x.WriteHeader(http.StatusCreated)
-	}))
-	conn, err := net.Dial("tcp", serve(t, s))
+	conn, err := net.Dial("tcp", serve(t, short(http.HandlerFunc(waiting))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,5 +169,34 @@ func TestWaitOutlivesTheLimits(t *testing.T) {
 	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
 	if _, err := answers.ReadByte(); !errors.Is(err, io.EOF) {
 		t.Errorf("idle connection: %v, want it closed", err)
+	}
+}
+
+func TestWaitOutlivesTheLimitsOverHTTP2(t *testing.T) {
+	certFile, keyFile := filepath.Join(t.TempDir(), "tls.crt"), filepath.Join(t.TempDir(), "tls.key")
+	cert, key := pair(t, "one")
+	write(t, certFile, cert)
+	write(t, keyFile, key)
+	certificate, err := NewCertificate(certFile, keyFile, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := short(http.HandlerFunc(waiting))
+	s.TLSConfig = Server(nil, certificate, slog.New(slog.DiscardHandler)).TLSConfig
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(cert)
+	client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true}}
+	defer client.CloseIdleConnections()
+	r, err := http.NewRequestWithContext(t.Context(), "PUT", "https://"+serve(t, s)+"/", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode != http.StatusCreated || answer.ProtoMajor != 2 {
+		t.Errorf("answered %s over %s", answer.Status, answer.Proto)
 	}
 }
