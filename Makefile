@@ -51,7 +51,8 @@ acceptance: test-deps ## only the acceptance suite
 
 .PHONY: bench
 bench: test-deps ## ratios side by side: the broker against what it stands on
-	$(TESTENV) go test -count 1 -run '^$$' -bench . -timeout 30m ./acceptance/...
+	$(TESTENV) go test -count 1 -run '^$$' -bench . -timeout 30m \
+		$$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n 1 dirname | sort -u)
 
 .PHONY: fuzz
 fuzz: test-deps ## every fuzz target for FUZZTIME
