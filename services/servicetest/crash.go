@@ -29,6 +29,7 @@ type crash struct {
 	kept, bound services.RawBinding
 	keptValues  services.Credentials
 	boundValues services.Credentials
+	live        services.Session // of the binding that goes
 }
 
 // steps are all verbs with all parameters.
@@ -109,7 +110,7 @@ func (h *harness) unbindStep(name string, params json.RawMessage) step {
 		before: func(t *testing.T, h *harness, c *crash) {
 			occupied(t, h, c)
 			c.bound, c.boundValues = h.bound(t, c.resource, params)
-			h.dialled(t, c.boundValues) // a live session
+			c.live = h.dialled(t, c.boundValues)
 		},
 		verb: func(ctx context.Context, h *harness, c *crash) error {
 			b := c.bound
@@ -118,6 +119,9 @@ func (h *harness) unbindStep(name string, params json.RawMessage) step {
 		},
 		holds: func(t *testing.T, h *harness, c *crash) {
 			h.refused(t, c.boundValues)
+			if h.alive(t, c.live) == nil {
+				t.Error("the live session outlived its binding")
+			}
 			h.expectListed(t, c.resource, c.kept)
 			stillThere(t, h, c)
 		},
@@ -146,7 +150,7 @@ func (h *harness) deprovisionStep() step {
 		before: func(t *testing.T, h *harness, c *crash) {
 			occupied(t, h, c)
 			c.bound, c.boundValues = h.bound(t, c.resource, h.paramsOf(1))
-			h.dialled(t, c.keptValues)
+			c.live = h.dialled(t, c.keptValues)
 		},
 		verb: func(ctx context.Context, h *harness, c *crash) error {
 			return h.driver.Deprovision(ctx, c.resource.raw)
@@ -154,6 +158,9 @@ func (h *harness) deprovisionStep() step {
 		holds: func(t *testing.T, h *harness, c *crash) {
 			h.nothingLeft(t, c.resource)
 			h.refused(t, c.keptValues)
+			if h.alive(t, c.live) == nil {
+				t.Error("the live session outlived its instance")
+			}
 		},
 	}
 }

@@ -1,0 +1,135 @@
+package servicetest_test
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/chandler-broker/chandler/services/servicetest"
+)
+
+// What a backend can do wrong, and the suite has to notice.
+const (
+	flawSchema    = "its schema has another key than its parameters"
+	flawLeftovers = "deprovision leaves the bindings"
+	flawRandom    = "a repeated bind makes another password"
+	flawSession   = "a live session outlives its binding"
+	flawAgain     = "a repeated provision fails"
+	flawHalf      = "a repeated provision does not finish the first"
+	flawOrder     = "a repeated unbind does not finish the first"
+	flawLeak      = "errors hold the administrator's token"
+	flawBlame     = "the user is blamed for a lost server"
+	flawNames     = "different identifiers make the same name"
+	flawWrites    = "a read-only binding writes"
+	flawLimit     = "the plan's limit is not kept"
+	flawAbsent    = "to unbind what is absent fails"
+	flawList      = "list says nothing"
+)
+
+// flawVariable tells the test process of TestSuiteWithFlaw which flaw its
+// backend has.
+const flawVariable = "CHANDLER_TEST_FLAW"
+
+func TestSuite(t *testing.T) { runSuite(t, "") }
+
+// TestSuiteWithFlaw is run by TestSuiteNotices in a process of its own.
+func TestSuiteWithFlaw(t *testing.T) {
+	flaw := os.Getenv(flawVariable)
+	if flaw == "" {
+		t.Skip("is run by TestSuiteNotices")
+	}
+	runSuite(t, flaw)
+}
+
+func TestSuiteNotices(t *testing.T) {
+	for flaw, where := range map[string]string{
+		flawSchema:    "schemas/instance_create",
+		flawLeftovers: "lifecycle",
+		flawRandom:    "lifecycle",
+		flawSession:   "two_bindings",
+		flawAgain:     "lifecycle",
+		flawHalf:      "crash/provision_0",
+		flawOrder:     "crash/unbind_0",
+		flawLeak:      "server_away",
+		flawBlame:     "server_away",
+		flawNames:     "hostile_identifiers",
+		flawWrites:    "read_only",
+		flawLimit:     "limits/sessions",
+		flawAbsent:    "absent",
+		flawList:      "lifecycle",
+	} {
+		t.Run(flaw, func(t *testing.T) {
+			t.Parallel()
+			suite, _, _ := strings.Cut(where, "/")
+			command := exec.Command(os.Args[0], "-test.run", "^TestSuiteWithFlaw$/^"+suite+"$", "-test.v")
+			command.Env = append(os.Environ(), flawVariable+"="+flaw)
+			output, err := command.CombinedOutput()
+			if err == nil {
+				t.Fatalf("the suite passed:\n%s", output)
+			}
+			if want := "--- FAIL: TestSuiteWithFlaw/" + where; !strings.Contains(string(output), want) {
+				t.Errorf("no %q in:\n%s", want, output)
+			}
+		})
+	}
+}
+
+func runSuite(t *testing.T, flaw string) {
+	server := startMemoryServer(t)
+	address := server.listener.Addr().String()
+	raw := func(s string) json.RawMessage { return json.RawMessage(s) }
+	servicetest.Run(t, servicetest.Suite{
+		Definition: definition(flaw),
+		Address:    address,
+		Config: func(reached string) json.RawMessage {
+			return raw(`{"address": "` + reached + `", "applications": "` + address + `", "token": "` + adminToken + `"}`)
+		},
+		Secrets:   []string{adminToken},
+		Plan:      raw(`{"sessions": 50}`),
+		OtherPlan: raw(`{"sessions": 100}`),
+		Create:    []json.RawMessage{raw(`{"colour": "blue"}`)},
+		Update:    []json.RawMessage{raw(`{"colour": "red"}`)},
+		Bind:      []json.RawMessage{raw(`{}`)},
+		ReadOnly:  raw(`{"role": "read_only"}`),
+		Invalid: servicetest.Invalid{
+			Create: map[string]json.RawMessage{"a long colour": raw(`{"colour": "` + strings.Repeat("x", 21) + `"}`)},
+			Bind:   map[string]json.RawMessage{"an unknown role": raw(`{"role": "admin"}`)},
+		},
+		Reach: reachMemory,
+		Limits: []servicetest.Limit{{
+			Name: "sessions", Plan: raw(`{"sessions": 2}`), Holds: func(t *testing.T, use servicetest.Use) {
+				credentials := use.Bind(t, raw(`{}`))
+				in := 0
+				for range 4 {
+					if s, err := dialMemory(t.Context(), credentials); err == nil {
+						in++
+						defer s.Close()
+					}
+				}
+				if in != 2 {
+					t.Errorf("%d sessions were let in", in)
+				}
+			},
+		}},
+		Left: func(_ context.Context, instance string, bindings []string) ([]string, error) {
+			return server.holding(append(bindings, instance)), nil
+		},
+	})
+}
+
+func reachMemory(t *testing.T, mine, theirs map[string]any) {
+	for _, key := range []string{"instance", "username"} {
+		mixed := map[string]any{}
+		for k, v := range mine {
+			mixed[k] = v
+		}
+		mixed[key] = theirs[key]
+		if s, err := dialMemory(t.Context(), mixed); err == nil {
+			t.Errorf("logged in with their %s", key)
+			_ = s.Close()
+		}
+	}
+}
