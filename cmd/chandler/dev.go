@@ -130,6 +130,9 @@ func (r devRun) ready(ctx context.Context, o devOptions, address net.Addr, cance
 		fmt.Fprintf(o.progress, "user: %s\npassword: %s\n", r.folder.kept.Username, r.folder.kept.Password)
 	}
 	fmt.Fprintf(o.progress, "log: %s\n", r.folder.path("chandler.log"))
+	if r.servers.vault != nil {
+		r.tellVault(o.progress)
+	}
 	fmt.Fprintf(r.out, "ready: %s\n", url)
 	if !o.smoke {
 		return
@@ -168,9 +171,12 @@ Everything works. Chandler serves until interrupted (Ctrl-C). In another termina
   curl -u %s:%s -H 'X-Broker-API-Version: 2.17' %s/v2/catalog
   chandler instances list --data %s
 `, r.folder.kept.Username, r.folder.kept.Password, url, r.folder.dir)
-	if r.servers.vault != nil {
-		fmt.Fprintf(r.out, `The credentials are in Vault; its root token is in %s/vault:
-  VAULT_ADDR=%s vault kv list secret/chandler/instances
-`, r.folder.dir, r.servers.vault.Addr())
-	}
+}
+
+// tellVault says how to read in Vault what the broker keeps there.
+func (r devRun) tellVault(w io.Writer) {
+	fmt.Fprintf(w, `credentials: in Vault at %[1]s, below secret/chandler; list and read them with its root token:
+  curl -s -H @%[2]s '%[1]s/v1/secret/metadata/chandler/instances?list=true'
+  curl -s -H @%[2]s '%[1]s/v1/secret/data/chandler/instances/INSTANCE/bindings/BINDING/credentials'
+`, r.servers.vault.Addr(), r.folder.path(vaultHeader))
 }

@@ -139,8 +139,13 @@ func (f *devFolder) startVault(ctx context.Context, progress io.Writer) (*embedd
 		return v, err
 	}
 	f.kept.Environment["VAULT_ADDR"], f.kept.Environment["VAULT_TOKEN"] = v.Addr(), token
-	return v, nil
+	// For curl -H @file: a token on the command line shows in the list of
+	// processes.
+	return v, f.writeFile(vaultHeader, []byte("X-Vault-Token: "+v.RootToken()+"\n"))
 }
+
+// vaultHeader is the file of the header that opens all of the folder's Vault.
+const vaultHeader = "vault.header"
 
 func brokerToken(ctx context.Context, v *embedded.Vault) (string, error) {
 	client, err := api.NewClient(&api.Config{Address: v.Addr()})
