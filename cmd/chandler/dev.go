@@ -169,8 +169,8 @@ func (r devRun) tellHow(url string) {
 	fmt.Fprintf(r.out, `
 Everything works. Chandler serves until interrupted (Ctrl-C). In another terminal:
   curl -u %s:%s -H 'X-Broker-API-Version: 2.17' %s/v2/catalog
-  chandler instances list --data %s
-`, r.folder.kept.Username, r.folder.kept.Password, url, r.folder.dir)
+  %s instances list --data %s
+`, r.folder.kept.Username, r.folder.kept.Password, url, os.Args[0], r.folder.dir)
 }
 
 // tellVault says how to read in Vault what the broker keeps there.
