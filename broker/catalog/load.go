@@ -12,8 +12,10 @@ import (
 
 // Load reads the catalog from a file. defs are the backends there are; getenv
 // reads the environment, as os.LookupEnv does. An error of the file's content is
-// Faults: everything that is wrong, in the file's order.
-func Load(path string, defs []services.Definition, getenv func(string) (string, bool)) (*Catalog, error) {
+// Faults: everything that is wrong, in the file's order. Backends of the types
+// in without are left out, with their plans and the services that have no other,
+// as if the file did not name them: chandler dev has no server for them.
+func Load(path string, defs []services.Definition, getenv func(string) (string, bool), without ...string) (*Catalog, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the catalog: %w", err)
@@ -22,7 +24,7 @@ func Load(path string, defs []services.Definition, getenv func(string) (string, 
 	if err != nil {
 		return nil, fmt.Errorf("read the catalog: %w", err)
 	}
-	c, err := Parse(path, data, defs, getenv)
+	c, err := Parse(path, data, defs, getenv, without...)
 	if err != nil {
 		return nil, err
 	}
@@ -32,13 +34,14 @@ func Load(path string, defs []services.Definition, getenv func(string) (string, 
 
 // Parse is Load for data in memory; name stands for the file in faults.
 func Parse(
-	name string, data []byte, defs []services.Definition, getenv func(string) (string, bool),
+	name string, data []byte, defs []services.Definition, getenv func(string) (string, bool), without ...string,
 ) (*Catalog, error) {
 	check := &checker{file: name, getenv: getenv, said: make(map[string]bool)}
 	root := check.document(data)
 	if root == nil {
 		return nil, check.faults.err()
 	}
+	check.leave(root, without)
 	top := check.object(root, "backends", "platforms", "services")
 	top.need("services")
 	backends := check.backends(top, defs)

@@ -1,0 +1,64 @@
+package catalog
+
+import (
+	"slices"
+	"strings"
+)
+
+// leave takes out of the document the backends of the given types, the plans on
+// them, and the services that have no plan then, with the faults that were found
+// in them: nothing else of them is looked at.
+func (c *checker) leave(root *node, types []string) {
+	if len(types) == 0 {
+		return
+	}
+	gone := map[string]bool{}
+	c.keep(root.member("backends"), func(name string, backend *node) bool {
+		kind := backend.member("type")
+		gone[name] = kind != nil && slices.Contains(types, kind.text)
+		return !gone[name]
+	})
+	c.keep(root.member("services"), func(_ string, service *node) bool {
+		plans := service.member("plans")
+		if plans == nil || len(plans.items) == 0 {
+			return true // at fault for another reason
+		}
+		c.keep(plans, func(_ string, plan *node) bool {
+			backend := plan.member("backend")
+			return backend == nil || !gone[backend.text]
+		})
+		return len(plans.items) > 0
+	})
+}
+
+// keep removes the members of a mapping or list that wanted does not want.
+func (c *checker) keep(n *node, wanted func(key string, item *node) bool) {
+	if n == nil {
+		return
+	}
+	var keys []string
+	var items []*node
+	for i, item := range n.items {
+		key := ""
+		if n.kind == isMapping {
+			key = n.keys[i]
+		}
+		if !wanted(key, item) {
+			c.forget(item.path)
+			continue
+		}
+		items = append(items, item)
+		if n.kind == isMapping {
+			keys = append(keys, key)
+		}
+	}
+	n.keys, n.items = keys, items
+}
+
+// forget drops the faults at the path and below it.
+func (c *checker) forget(path string) {
+	c.faults = slices.DeleteFunc(c.faults, func(f Fault) bool {
+		rest, below := strings.CutPrefix(f.Path, path)
+		return below && (rest == "" || rest[0] == '.' || rest[0] == '[')
+	})
+}

@@ -1,0 +1,66 @@
+package catalog
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+type nothing struct{}
+
+func definitionOf(name string) services.Definition {
+	schema := []byte(`{"$schema": "http://json-schema.org/draft-04/schema#", "type": "object"}`)
+	return services.Define(name, services.Schemas{InstanceCreate: schema, BindingCreate: schema}, services.Client{},
+		func(context.Context, nothing) (services.Backend[nothing, nothing, nothing], error) { return nil, nil })
+}
+
+const mixed = `
+backends:
+  pg: {type: database/pg, config: {}}
+  my: {type: database/my, config: {url: "${MY_URL}"}}
+  mq: {type: queue/mq, config: {url: "${MQ_URL}"}}
+services:
+- id: s1
+  name: database
+  description: Databases
+  bindable: true
+  plans:
+  - {id: p1, name: pg, description: One, backend: pg}
+  - {id: p2, name: my, description: Two, backend: my, metadata: {displayName: "${MY_NAME}"}}
+- id: s2
+  name: queue
+  description: Queues
+  bindable: true
+  plans:
+  - {id: p3, name: mq, description: Three, backend: mq}
+`
+
+func TestParseWithout(t *testing.T) {
+	defs := []services.Definition{definitionOf("database/pg"), definitionOf("database/my"), definitionOf("queue/mq")}
+	none := func(string) (string, bool) { return "", false }
+	c, err := Parse("catalog.yml", []byte(mixed), defs, none, "database/my", "queue/mq")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, b := range c.Backends() {
+		got = append(got, "backend "+b.Name)
+	}
+	for _, s := range c.Services() {
+		for _, p := range s.Plans {
+			got = append(got, s.Name+" "+p.Name)
+		}
+	}
+	if diff := cmp.Diff([]string{"backend pg", "database pg"}, got); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	// What is not left out is checked as ever.
+	_, err = Parse("catalog.yml", []byte(mixed), defs, none, "queue/mq")
+	if err == nil || !strings.Contains(err.Error(), "MY_URL") || strings.Contains(err.Error(), "MQ_URL") {
+		t.Errorf("got %v, want a fault of MY_URL and none of MQ_URL", err)
+	}
+}
