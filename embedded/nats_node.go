@@ -1,0 +1,118 @@
+package embedded
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strconv"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+)
+
+// natsNode is one server of a NATS.
+type natsNode struct {
+	options natsserver.Options
+	logger  natsLogger
+	keys    natsKeys
+	folder  string
+	server  *natsserver.Server // nil: not running
+}
+
+// layOut plans the servers: each has a name and a folder of its own, which are
+// what the cluster knows it by.
+func (n *NATS) layOut(ctx context.Context, port, count int, maxStore int64) ([]*natsNode, error) {
+	ports, routes := []int{port}, make([]*url.URL, count)
+	for len(ports) < 2*count {
+		next, err := freePort(ctx)
+		if err != nil {
+			return nil, err
+		}
+		ports = append(ports, next)
+	}
+	for i := range routes {
+		routes[i] = &url.URL{Scheme: "nats-route", Host: loopback + ":" + strconv.Itoa(ports[count+i])}
+	}
+	nodes := make([]*natsNode, count)
+	for i := range nodes {
+		name := "n" + strconv.Itoa(i+1)
+		nodes[i] = &natsNode{
+			keys: n.keys, folder: n.folder.path(name),
+			logger: natsLogger{logger: slog.New(slog.NewTextHandler(n.log, nil)).With("server", name)},
+			options: natsserver.Options{
+				ServerName: name, Host: loopback, Port: ports[i],
+				NoSigs: true, DisableShortFirstPing: true,
+				JetStream: true, StoreDir: n.folder.path(name), JetStreamMaxStore: maxStore,
+				TrustedOperators: n.keys.operatorClaims(),
+				SystemAccount:    n.keys.systemAccount(),
+			},
+		}
+		if count > 1 {
+			nodes[i].options.Cluster = natsserver.ClusterOpts{Name: natsCluster, Host: loopback, Port: ports[count+i]}
+			nodes[i].options.Routes = routes
+		}
+	}
+	return nodes, nil
+}
+
+// start starts the server, which takes clients a moment later.
+func (n *natsNode) start() error {
+	if n.server != nil {
+		return nil
+	}
+	resolver, err := natsserver.NewDirAccResolver(n.folder+"/accounts", natsAccounts, natsSync, natsserver.HardDelete)
+	if err != nil {
+		return fmt.Errorf("open the folder of accounts: %w", err)
+	}
+	if err := n.keys.preload(resolver); err != nil {
+		return err
+	}
+	options := n.options // the server writes into them
+	options.AccountResolver = resolver
+	server, err := natsserver.NewServer(&options)
+	if err != nil {
+		return fmt.Errorf("start the message server %s: %w", options.ServerName, err)
+	}
+	server.SetLoggerV2(n.logger, false, false, false)
+	server.Start()
+	n.server = server
+	return nil
+}
+
+func (n *natsNode) stop() {
+	if n.server == nil {
+		return
+	}
+	n.server.Shutdown()
+	n.server.WaitForShutdown()
+	n.server = nil
+}
+
+func (n *natsNode) ready(clustered bool) bool {
+	switch {
+	case n.server == nil: // stopped on purpose
+		return true
+	case !n.server.ReadyForConnections(time.Millisecond):
+		return false
+	case clustered:
+		return n.server.JetStreamIsCurrent()
+	}
+	return n.server.JetStreamEnabled()
+}
+
+// natsLogger writes what a server says to a file. NATS's own logger ends the
+// process at Fatalf.
+type natsLogger struct{ logger *slog.Logger }
+
+func (l natsLogger) say(level slog.Level, format string, args []any) {
+	l.logger.Log(context.Background(), level, "nats", "text", fmt.Sprintf(format, args...))
+}
+
+func (l natsLogger) Noticef(format string, args ...any) { l.say(slog.LevelInfo, format, args) }
+func (l natsLogger) Warnf(format string, args ...any)   { l.say(slog.LevelWarn, format, args) }
+func (l natsLogger) Errorf(format string, args ...any)  { l.say(slog.LevelError, format, args) }
+func (l natsLogger) Fatalf(format string, args ...any)  { l.say(slog.LevelError, format, args) }
+func (l natsLogger) Debugf(format string, args ...any)  { l.say(slog.LevelDebug, format, args) }
+func (l natsLogger) Tracef(format string, args ...any)  { l.say(slog.LevelDebug, format, args) }
+
