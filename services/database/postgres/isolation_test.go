@@ -59,7 +59,7 @@ func TestForeignGrantsDoNotHoldARole(t *testing.T) {
 func TestHostileSettings(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "hostile")
-	inst := newInstance("i", func(i *instance) { i.Plan.Extensions = []string{"citext"}; i.Plan.Connections = 2 })
+	inst := newInstance("i", func(i *instance) { i.Plan.Extensions = []string{"citext"} })
 	if err := b.Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}

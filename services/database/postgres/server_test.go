@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"encoding/json"
 	"net/url"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,15 +20,23 @@ func TestMain(m *testing.M) { embeddedtest.Main(m) }
 // testServer is the real server as one test sees it: an administrator and a
 // prefix of its own, so that tests run side by side.
 type testServer struct {
-	root  *sql.DB // the superuser
-	admin *url.URL
+	root    *sql.DB // the superuser
+	admin   *url.URL
+	version int
 }
+
+// serverVariable names a superuser's URL, to run these tests against a server of
+// another version than the installed one.
+const serverVariable = "CHANDLER_TEST_POSTGRES_URL"
 
 const adminPassword = "administrators-password"
 
 func newServer(t *testing.T) *testServer {
 	t.Helper()
-	rootURL := embeddedtest.Postgres(t).URL("postgres")
+	rootURL := os.Getenv(serverVariable)
+	if rootURL == "" {
+		rootURL = embeddedtest.Postgres(t).URL("postgres")
+	}
 	root, err := sql.Open("postgres", rootURL)
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +50,11 @@ func newServer(t *testing.T) *testServer {
 		t.Fatal(err)
 	}
 	admin.User = url.UserPassword("chandler_admin", adminPassword)
-	return &testServer{root, admin}
+	s := &testServer{root: root, admin: admin}
+	if s.version, err = strconv.Atoi(s.ask(t, "SHOW server_version_num")); err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // config is the backend's configuration for this server.
