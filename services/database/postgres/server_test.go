@@ -31,7 +31,7 @@ const serverVariable = "CHANDLER_TEST_POSTGRES_URL"
 
 const adminPassword = "administrators-password"
 
-func newServer(t *testing.T) *testServer {
+func newServer(t testing.TB) *testServer {
 	t.Helper()
 	rootURL := os.Getenv(serverVariable)
 	if rootURL == "" {
@@ -66,7 +66,7 @@ func (s *testServer) config(prefix string) json.RawMessage {
 	return raw
 }
 
-func (s *testServer) backend(t *testing.T, prefix string) *backend {
+func (s *testServer) backend(t testing.TB, prefix string) *backend {
 	t.Helper()
 	config, err := services.Decode[Config](s.config(prefix))
 	if err != nil {
@@ -89,7 +89,7 @@ func (s *testServer) exec(t *testing.T, statements string) {
 }
 
 // ask returns the one value of a query as the superuser.
-func (s *testServer) ask(t *testing.T, query string) string {
+func (s *testServer) ask(t testing.TB, query string) string {
 	t.Helper()
 	var answer sql.NullString
 	if err := s.root.QueryRow(query).Scan(&answer); err != nil {
@@ -125,7 +125,7 @@ func newInstance(id string, change func(*instance)) instance {
 	return inst
 }
 
-func newBinding(t *testing.T, inst instance, id, role string) binding {
+func newBinding(t testing.TB, inst instance, id, role string) binding {
 	t.Helper()
 	seed, err := services.NewSeed(services.RandomKey())
 	if err != nil {
