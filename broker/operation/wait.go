@@ -142,6 +142,7 @@ func (e *Engine) listenOnce(ctx context.Context) error {
 			e.waits.wake(id)
 		case cancelled:
 			e.turns.interrupt(id)
+			e.waits.wake(id) // a superseded create has ended
 		}
 	}
 }
