@@ -39,7 +39,7 @@ func BenchmarkVerbs(b *testing.B) {
 				b.StartTimer()
 				check(b, backend.Provision(ctx, inst))
 				b.StopTimer()
-				check(b, backend.Deprovision(ctx, inst))
+				check(b, backend.deprovisionToTheEnd(ctx, inst))
 				b.StartTimer()
 			}
 		})
@@ -52,7 +52,7 @@ func BenchmarkVerbs(b *testing.B) {
 			_, err := backend.Bind(ctx, inst, bd)
 			check(b, err)
 			b.StopTimer()
-			check(b, backend.Unbind(ctx, inst, bd))
+			check(b, backend.unbindToTheEnd(ctx, inst, bd))
 			b.StartTimer()
 		}
 	})
@@ -63,17 +63,17 @@ func BenchmarkVerbs(b *testing.B) {
 			_, err := backend.Bind(ctx, inst, bd)
 			check(b, err)
 			b.StartTimer()
-			check(b, backend.Unbind(ctx, inst, bd))
+			check(b, backend.unbindToTheEnd(ctx, inst, bd))
 		}
 	})
-	check(b, backend.Deprovision(ctx, inst))
+	check(b, backend.deprovisionToTheEnd(ctx, inst))
 	b.Run("deprovision", func(b *testing.B) {
 		for b.Loop() {
 			b.StopTimer()
 			inst := fresh()
 			check(b, backend.Provision(ctx, inst))
 			b.StartTimer()
-			check(b, backend.Deprovision(ctx, inst))
+			check(b, backend.deprovisionToTheEnd(ctx, inst))
 		}
 	})
 	_, err := backend.Keep(ctx, nil, nil)

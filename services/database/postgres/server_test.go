@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"net/url"
 	"os"
 	"strconv"
@@ -156,5 +157,26 @@ func (c *client) must(t *testing.T, statements string) {
 	t.Helper()
 	if err := c.run(t, statements); err != nil {
 		t.Fatalf("%s: %v", statements, err)
+	}
+}
+
+// unbindToTheEnd and deprovisionToTheEnd call again where the backend says so,
+// as the engine does.
+func (b *backend) unbindToTheEnd(ctx context.Context, inst instance, bd binding) error {
+	return toTheEnd(ctx, func() error { return b.Unbind(ctx, inst, bd) })
+}
+
+func (b *backend) deprovisionToTheEnd(ctx context.Context, inst instance) error {
+	return toTheEnd(ctx, func() error { return b.Deprovision(ctx, inst) })
+}
+
+func toTheEnd(ctx context.Context, verb func() error) error {
+	for {
+		err := verb()
+		notYet, ok := errors.AsType[*services.NotYetError](err)
+		if !ok || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(notYet.After)
 	}
 }
