@@ -65,7 +65,7 @@ func TestConfig(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer d.Close()
+			defer func() { _ = d.Close() }()
 			c, _ := services.Decode[Config](json.RawMessage(test.config))
 			admin, _ := c.administrator()
 			got, err := c.server(admin)
@@ -106,7 +106,7 @@ func TestCAIsHandedOut(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer b.Close()
+			defer func() { _ = b.Close() }()
 			values := b.server.credentials("d", "u", services.NewSecret("p")).Values
 			if values["ca"] != string(ca) || values["tls"] != true || values["sslmode"] != "verify-full" {
 				t.Errorf("credentials: %v", values)

@@ -28,7 +28,7 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatalf("config: %v", err)
 	}
-	defer driver.Close()
+	defer func() { _ = driver.Close() }()
 	plan, err := services.Decode[Plan](examples["plan"])
 	if err != nil {
 		t.Fatalf("plan: %v", err)

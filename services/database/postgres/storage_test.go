@@ -212,7 +212,7 @@ func (f *full) keepCutOff(t *testing.T, n int, when servicetest.Moment) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer b.Close()
+	defer func() { _ = b.Close() }()
 	if err := b.Ready(testContext(t)); err != nil {
 		t.Fatal(err)
 	}

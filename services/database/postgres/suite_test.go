@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -275,7 +274,7 @@ func TestNamesFit(t *testing.T) {
 	all := append(n.instance(services.InstanceName("i")).groups(), n.role(services.BindingName("i", "b")), n.spare())
 	for _, name := range all {
 		if len(name) > 63 {
-			t.Error(fmt.Sprintf("%s: %d bytes", name, len(name)))
+			t.Errorf("%s: %d bytes", name, len(name))
 		}
 	}
 }
