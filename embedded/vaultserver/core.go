@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
@@ -58,9 +57,14 @@ func newCore(data, address string, logger hclog.Logger) (*vault.Core, error) {
 // an entry: one damaged lease, and the server seals itself. No engine here has
 // entries that are called so: KV version 2 encrypts or hashes their names.
 func sweep(data string) error {
-	err := filepath.WalkDir(data, func(path string, entry fs.DirEntry, err error) error {
+	root, err := os.OpenRoot(data)
+	if err != nil {
+		return fmt.Errorf("data folder: %w", err)
+	}
+	defer root.Close()
+	err = fs.WalkDir(root.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && entry.Type().IsRegular() && strings.HasSuffix(path, ".temp") {
-			err = os.Remove(path)
+			err = root.Remove(path)
 		}
 		return err
 	})
