@@ -61,7 +61,7 @@ func sweep(data string) error {
 	if err != nil {
 		return fmt.Errorf("data folder: %w", err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	err = fs.WalkDir(root.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && entry.Type().IsRegular() && strings.HasSuffix(path, ".temp") {
 			err = root.Remove(path)
