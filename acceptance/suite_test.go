@@ -29,7 +29,7 @@ func TestAcceptance(t *testing.T) {
 // specs but variables.
 var (
 	folder      string
-	binary      string
+	program     string
 	vaultBinary string
 )
 
@@ -39,7 +39,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(os.RemoveAll(folder)).To(Succeed()) })
 	Expect(os.Chmod(folder, 0o711)).To(Succeed()) // another user runs the binary in one spec
-	binary, err = rig.Build(ctx, folder, true)
+	program, err = rig.Build(ctx, folder, true)
 	Expect(err).NotTo(HaveOccurred())
 	vaultBinary, err = embedded.BuildVault(ctx, GinkgoWriter)
 	if errors.Is(err, embedded.ErrNoVault) && os.Getenv("CI") != "true" {
@@ -60,7 +60,7 @@ func deploy(ctx context.Context, o rig.Options) *rig.Deployment {
 	GinkgoHelper()
 	dir, err := os.MkdirTemp(folder, "deployment-")
 	Expect(err).NotTo(HaveOccurred())
-	o.Binary, o.Dir = binary, dir
+	o.Binary, o.Dir = program, dir
 	d, err := rig.Deploy(ctx, o)
 	if errors.Is(err, embedded.ErrNoPostgres) && os.Getenv("CI") != "true" {
 		Skip(err.Error())
@@ -109,7 +109,7 @@ func verb(ctx context.Context, d *rig.Deployment, code int, args ...string) stri
 }
 
 // complaint is what the race detector or a panic leaves in a log.
-var complaint = regexp.MustCompile(`(?s)(WARNING: DATA RACE|panic).{0,2000}`)
+var complaint = regexp.MustCompile(`(?s)(WARNING: DATA RACE|panic).{0,900}`)
 
 // expectOrderlyEnd holds for every deployment when its specs are done: nothing
 // raced or panicked, and no secret is where it does not belong.

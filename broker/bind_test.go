@@ -76,7 +76,9 @@ func TestBindRefused(t *testing.T) {
 		c.provision(id, on(plan), true).want(t, "201")
 	}
 	before := len(c.Backend.Calls())
-	key := func(plan string) domain.BindDetails { return domain.BindDetails{ServiceID: brokertest.Service, PlanID: plan} }
+	key := func(plan string) domain.BindDetails {
+		return domain.BindDetails{ServiceID: brokertest.Service, PlanID: plan}
+	}
 	tests := []struct {
 		name, instance string
 		send           domain.BindDetails

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -198,6 +199,34 @@ func TestVaultStartsOverAfterACrashInItsFirstStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	keep(t, runVault(t, dir))
+}
+
+// A kill in the middle of a write leaves a file behind that Vault would take
+// for a lease that is damaged, whereupon it seals itself.
+func TestVaultSurvivesAHalfWrittenFile(t *testing.T) {
+	dir := t.TempDir()
+	first := runVault(t, dir)
+	keep(t, first)
+	stopVault(t, first)
+	leases := filepath.Join(dir, dataFolder, "sys")
+	for _, folder := range []string{"expire", "id", "auth", "approle", "login"} {
+		leases = filepath.Join(leases, folder)
+		if err := errors.Join(os.MkdirAll(leases, 0o700), first.folder.own(leases, 0o700)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	half := filepath.Join(leases, "_h0123.temp")
+	if err := os.WriteFile(half, []byte(`{"Value":"AAAA`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	second := runVault(t, dir)
+	if _, err := os.Stat(half); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the half-written file is still there: %v", err)
+	}
+	kept(t, second)
+	if log, err := second.folder.readFile(vaultLog); err != nil || strings.Contains(string(log), "restoring leases") {
+		t.Errorf("the log, %v:\n%s", err, log)
+	}
 }
 
 func TestVaultSaysWhatIsWrongWithItsFolder(t *testing.T) {

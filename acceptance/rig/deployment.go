@@ -30,6 +30,11 @@ type Options struct {
 	// Vault is what embedded.BuildVault returned; empty: the sealed store keeps
 	// the credentials.
 	Vault string
+	// Catalog is the catalog.yml; nil: the shipped one.
+	Catalog []byte
+	// Durable makes the PostgreSQL servers wait for the disk, as production's
+	// do; without, tests are faster.
+	Durable bool
 	// Environment is added to the brokers'.
 	Environment map[string]string
 }
@@ -52,7 +57,7 @@ type Deployment struct {
 	Answers  Answers
 	Commands CommandLines
 
-	env     map[string]string
+	env     map[string]string // by name
 	brokers []*Broker
 }
 
@@ -75,7 +80,10 @@ func Deploy(ctx context.Context, o Options) (_ *Deployment, err error) {
 		"PATH": os.Getenv("PATH"), "HOME": d.path("tmp"), "TMPDIR": d.path("tmp"),
 		"CHANDLER_USERNAME": d.Username, "CHANDLER_PASSWORD": d.Password, "CHANDLER_CATALOG": d.path("catalog.yml"),
 	}
-	if err := os.WriteFile(d.path("catalog.yml"), chandler.CatalogYAML(), 0o600); err != nil {
+	if d.Catalog == nil {
+		d.Catalog = chandler.CatalogYAML()
+	}
+	if err := os.WriteFile(d.path("catalog.yml"), d.Catalog, 0o600); err != nil {
 		return nil, err
 	}
 	for _, setUp := range []func(context.Context) error{d.setUpState, d.setUpTenants, d.setUpCredentials} {
@@ -93,7 +101,7 @@ func Deploy(ctx context.Context, o Options) (_ *Deployment, err error) {
 func (d *Deployment) path(name string) string { return filepath.Join(d.Dir, name) }
 
 func (d *Deployment) postgres(ctx context.Context, name string) (*embedded.Postgres, error) {
-	server, err := embedded.StartPostgres(ctx, embedded.PostgresOptions{Dir: d.path(name), NoSync: true})
+	server, err := embedded.StartPostgres(ctx, embedded.PostgresOptions{Dir: d.path(name), NoSync: !d.Durable})
 	if err != nil {
 		return nil, err
 	}
@@ -160,6 +168,9 @@ func administer(ctx context.Context, server *embedded.Postgres, statements ...st
 	}
 	return nil
 }
+
+// Value is a variable of the brokers' environment.
+func (d *Deployment) Value(name string) string { return d.env[name] }
 
 // Env is the brokers' environment; what more says comes on top.
 func (d *Deployment) Env(more map[string]string) []string {

@@ -74,8 +74,12 @@ func (w *waits) wake(id string) {
 	}
 }
 
+// rereadAfter is when a waiter looks again that could not reach the database.
+const rereadAfter = 250 * time.Millisecond
+
 // Wait returns the operation as soon as it ended, or as it is when the time is
-// over. It learns of the end by notification and does not poll.
+// over. It learns of the end by notification and does not poll. A database that
+// is away for less than the limit is no error.
 func (e *Engine) Wait(ctx context.Context, operationID string, limit time.Duration) (store.Operation, error) {
 	woken := e.waits.add(operationID)
 	defer e.waits.remove(operationID, woken)
@@ -83,11 +87,16 @@ func (e *Engine) Wait(ctx context.Context, operationID string, limit time.Durati
 	defer over.Stop()
 	for {
 		op, err := e.Store.Operation(ctx, e.Store.Pool, operationID)
-		if err != nil || op.State != store.InProgress {
+		if err == nil && op.State != store.InProgress || store.NotFound(err) {
 			return op, err
+		}
+		var reread <-chan time.Time
+		if err != nil {
+			reread = time.After(rereadAfter)
 		}
 		select {
 		case <-woken:
+		case <-reread:
 		case <-over.C:
 			// Its end may just have been missed, while nobody listened.
 			return e.Store.Operation(ctx, e.Store.Pool, operationID)
@@ -133,6 +142,7 @@ func (e *Engine) listenOnce(ctx context.Context) error {
 			e.waits.wake(id)
 		case cancelled:
 			e.turns.interrupt(id)
+			e.waits.wake(id) // a superseded create has ended
 		}
 	}
 }

@@ -39,9 +39,8 @@ func (a *app) bindings(ctx context.Context) ([]store.Binding, error) {
 }
 
 func newBindings() *cobra.Command {
-	cmd := &cobra.Command{Use: "bindings", Short: "Look at service bindings"}
 	var list, show operatorFlags
-	cmd.AddCommand(
+	return newNoun("bindings", "Look at service bindings",
 		list.verb("list", "List all bindings", cobra.NoArgs, openOptions{},
 			func(ctx context.Context, a *app, w io.Writer, _ []string) error {
 				all, err := a.bindings(ctx)
@@ -70,7 +69,6 @@ func newBindings() *cobra.Command {
 					"predecessor", r.PredecessorID, "status", r.Status, "created", timeText(r.CreatedAt), "credentials at", r.Credentials)
 			}),
 	)
-	return cmd
 }
 
 func printBindings(w io.Writer, o output, rows []bindingRow) error {

@@ -12,9 +12,7 @@ import (
 )
 
 func newCatalog() *cobra.Command {
-	cmd := &cobra.Command{Use: "catalog", Short: "Work on catalog.yml"}
-	cmd.AddCommand(newCatalogCheck())
-	return cmd
+	return newNoun("catalog", "Work on catalog.yml", newCatalogCheck())
 }
 
 func newCatalogCheck() *cobra.Command {

@@ -36,7 +36,7 @@ CHANDLER_PASSWORD, else "chandler" and a generated password.
 It prints "ready: http://ADDRESS" when it serves, logs to chandler.log in the folder,
 and ends within 10 s of SIGTERM with all it started. A second start on the same folder goes on with the same
 instances, whatever happened to the first.`,
-		Args: cobra.NoArgs,
+		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.progress = cmd.ErrOrStderr()
 			return dev(cmd.Context(), o, cmd.OutOrStdout())

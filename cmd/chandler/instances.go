@@ -47,9 +47,8 @@ func (a *app) instances(ctx context.Context) ([]store.Instance, error) {
 }
 
 func newInstances() *cobra.Command {
-	cmd := &cobra.Command{Use: "instances", Short: "Look at service instances, and forget lost ones"}
 	var list, show operatorFlags
-	cmd.AddCommand(
+	return newNoun("instances", "Look at service instances, and forget lost ones",
 		list.verb("list", "List all instances", cobra.NoArgs, openOptions{},
 			func(ctx context.Context, a *app, w io.Writer, _ []string) error {
 				return a.listInstances(ctx, w, list.output)
@@ -60,7 +59,6 @@ func newInstances() *cobra.Command {
 			}),
 		newForget(),
 	)
-	return cmd
 }
 
 func (a *app) listInstances(ctx context.Context, w io.Writer, o output) error {

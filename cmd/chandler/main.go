@@ -60,12 +60,30 @@ Exit codes: 0 all is well; 1 it was tried and failed, or something is wrong;
 		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Args:          noSuchCommand,
+		RunE:          showHelp,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%w; see 'chandler %s --help'", err, cmd.Name())
+		return usagef("%w; see '%s --help'", err, cmd.CommandPath())
 	})
 	root.AddCommand(newServe(), newDev(), newSmoke(), newCatalog(), newInstances(), newBindings(), newOperations(), newOrphans())
 	return root
+}
+
+// newNoun makes a command that does nothing but hold others.
+func newNoun(use, short string, verbs ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: noSuchCommand, RunE: showHelp}
+	cmd.AddCommand(verbs...)
+	return cmd
+}
+
+func showHelp(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+
+func noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("there is no command %q; see '%s --help'", args[0], cmd.CommandPath())
+	}
+	return nil
 }
 
 // version is what the build knows of itself.

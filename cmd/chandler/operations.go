@@ -62,9 +62,8 @@ func (a *app) operations(ctx context.Context, f operationFilter) ([]operationRow
 }
 
 func newOperations() *cobra.Command {
-	cmd := &cobra.Command{Use: "operations", Short: "Look at operations, and retry failed ones"}
 	var show, retry operatorFlags
-	cmd.AddCommand(
+	return newNoun("operations", "Look at operations, and retry failed ones",
 		newOperationsList(),
 		show.verb("show ID", "Show an operation with its last error", cobra.ExactArgs(1), openOptions{},
 			func(ctx context.Context, a *app, w io.Writer, args []string) error {
@@ -85,7 +84,6 @@ func newOperations() *cobra.Command {
 				return printOperation(w, retry.output, newOperationRow(op))
 			}),
 	)
-	return cmd
 }
 
 func newOperationsList() *cobra.Command {

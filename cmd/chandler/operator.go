@@ -71,7 +71,7 @@ func (f *operatorFlags) verb(use, short string, args cobra.PositionalArgs, o ope
 func usageArgs(args cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, given []string) error {
 		if err := args(cmd, given); err != nil {
-			return usagef("%w; see 'chandler %s --help'", err, cmd.Name())
+			return usagef("%w; see '%s --help'", err, cmd.CommandPath())
 		}
 		return nil
 	}

@@ -23,7 +23,7 @@ func newServe() *cobra.Command {
 		Use:   "serve",
 		Short: "Serve the broker in production: environment and catalog.yml",
 		Long:  "Serve brings the state database to this version, and serves the Open Service Broker API until SIGTERM.\n\n" + environment,
-		Args:  cobra.NoArgs,
+		Args:  usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := environmentSettings()
 			if err != nil {

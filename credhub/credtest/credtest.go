@@ -86,8 +86,11 @@ func holds(ctx context.Context, s credhub.Store, path credhub.Path, want json.Ra
 // holdsNothing says how path is not empty.
 func holdsNothing(ctx context.Context, s credhub.Store, path credhub.Path) error {
 	got, err := s.Get(ctx, path)
-	if !errors.Is(err, credhub.ErrNotFound) || got != nil {
-		return fmt.Errorf("Get(%s) = %d bytes, %v; want no bytes and ErrNotFound", path, len(got), err)
+	switch {
+	case got != nil || err == nil:
+		return fmt.Errorf("Get(%s) gives %d bytes where nothing is stored", path, len(got))
+	case !errors.Is(err, credhub.ErrNotFound):
+		return fmt.Errorf("Get(%s) is to say ErrNotFound: %w", path, err)
 	}
 	return nil
 }

@@ -2,8 +2,10 @@ package vault
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -73,6 +75,9 @@ func plain(ctx context.Context, address string, err error) error {
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("Vault at %s does not answer in time", address) // the client's time, not the caller's
+	}
+	if _, ok := errors.AsType[*json.SyntaxError](err); ok || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errNotVaults
 	}
 	return fmt.Errorf("Vault at %s cannot be reached: %w", address, err)
 }

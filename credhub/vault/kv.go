@@ -20,9 +20,7 @@ type stored struct {
 	version int
 }
 
-// read returns the latest version. Requests and answers are taken raw: Vault's
-// client takes the 404 of an engine that is not mounted for that of a secret
-// that is not there.
+// read returns the latest version.
 func (s *Store) read(ctx context.Context, path credhub.Path) (stored, error) {
 	body, err := s.call(ctx, func(c *api.Logical) (*api.Response, error) {
 		return c.ReadRawWithContext(ctx, s.address("data", path))
@@ -63,14 +61,11 @@ func (s *Store) write(ctx context.Context, path credhub.Path, value json.RawMess
 	if err != nil {
 		return errors.New("the value cannot be encoded") // the encoder's error could quote it
 	}
-	body, err := s.call(ctx, func(c *api.Logical) (*api.Response, error) {
-		return c.WriteRawWithContext(ctx, s.address("data", path), request)
-	})
+	answer, err := s.post(ctx, s.address("data", path), request)
 	if err != nil {
 		return err
 	}
-	var answer struct{ Data struct{ Version int } }
-	if json.Unmarshal(body, &answer) != nil || answer.Data.Version == 0 {
+	if version, ok := answer["version"].(json.Number); !ok || version == "0" {
 		// An engine of version 1 stores it, with no regard to the options.
 		return fmt.Errorf("%w: is the engine at %s/ a KV engine of version 2?", errNotVaults, s.config.Mount)
 	}
@@ -82,12 +77,28 @@ const maxAnswer = 16 << 20
 
 // call makes a request and returns the answer's body, with an error where Vault
 // refused or did not answer. A token that Vault refuses is replaced first.
+//
+// It takes answers raw: Vault's client takes the 404 of an engine that is not
+// mounted for that of a secret that is not there.
 func (s *Store) call(ctx context.Context, request func(*api.Logical) (*api.Response, error)) (body []byte, err error) {
 	err = s.session.do(ctx, func() (err error) {
 		body, err = s.ask(ctx, request)
 		return err
 	})
 	return body, err
+}
+
+// post is call for a request with a body. Its answer is not taken raw: the
+// client cuts a raw answer off before it can be read.
+func (s *Store) post(ctx context.Context, path string, body []byte) (answer map[string]any, err error) {
+	err = s.session.do(ctx, func() error {
+		secret, err := s.clients.session.Logical().WriteBytesWithContext(ctx, path, body)
+		if err == nil && secret != nil {
+			answer = secret.Data
+		}
+		return s.plain(ctx, err)
+	})
+	return answer, err
 }
 
 // ask makes a request with the token as it is.

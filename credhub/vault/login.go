@@ -3,7 +3,9 @@ package vault
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 
@@ -42,8 +44,11 @@ func loginWith(c Config, all clients) login {
 // exchange logs in at an auth method.
 func exchange(ctx context.Context, client *api.Client, mount string, proof map[string]any) (*api.SecretAuth, error) {
 	secret, err := client.Logical().WriteWithContext(ctx, "auth/"+mount+"/login", proof)
+	if err = plain(ctx, client.Address(), err); isRefused(err, http.StatusForbidden) {
+		err = errors.New("Vault refuses the login (HTTP 403): look at what the role is bound to")
+	}
 	if err != nil {
-		return nil, fmt.Errorf("log in at auth/%s: %w", mount, plain(ctx, client.Address(), err))
+		return nil, fmt.Errorf("log in at auth/%s: %w", mount, err)
 	}
 	if secret == nil || secret.Auth == nil || secret.Auth.ClientToken == "" {
 		return nil, fmt.Errorf("log in at auth/%s: Vault gives no token: is it the mount of that method?", mount)

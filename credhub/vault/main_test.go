@@ -3,6 +3,7 @@ package vault_test
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +18,16 @@ import (
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
 )
+
+// TestMain lets more tests run at once than there are processors: most of them
+// wait for a token to end.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
 
 // server is a real Vault for one test, and its administrator.
 type server struct {

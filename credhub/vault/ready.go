@@ -47,31 +47,25 @@ func (s *Store) allowed(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("encode the question: %w", err)
 	}
-	body, err := s.call(ctx, func(c *api.Logical) (*api.Response, error) {
-		return c.WriteRawWithContext(ctx, "sys/capabilities-self", request)
-	})
+	granted, err := s.post(ctx, "sys/capabilities-self", request)
 	if err != nil {
 		return err
 	}
-	var answer struct{ Data map[string]json.RawMessage }
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return errors.New("what Vault says of the token's permissions cannot be read")
-	}
 	return errors.Join(
-		lacks(answer.Data[data], s.config.Mount+"/data/"+s.config.Prefix+"/*", "create", "read", "update"),
-		lacks(answer.Data[metadata], s.config.Mount+"/metadata/"+s.config.Prefix+"/*", "delete"),
+		lacks(granted[data], s.config.Mount+"/data/"+s.config.Prefix+"/*", "create", "read", "update"),
+		lacks(granted[metadata], s.config.Mount+"/metadata/"+s.config.Prefix+"/*", "delete"),
 	)
 }
 
-func lacks(said json.RawMessage, path string, needed ...string) error {
-	var granted []string
-	if err := json.Unmarshal(said, &granted); err != nil {
+func lacks(granted any, path string, needed ...string) error {
+	capabilities, ok := granted.([]any)
+	if !ok {
 		return fmt.Errorf("what Vault says of the permissions on %s cannot be read", path)
 	}
-	if slices.Contains(granted, "root") {
+	if slices.Contains(capabilities, any("root")) {
 		return nil
 	}
-	needed = slices.DeleteFunc(needed, func(capability string) bool { return slices.Contains(granted, capability) })
+	needed = slices.DeleteFunc(needed, func(capability string) bool { return slices.Contains(capabilities, any(capability)) })
 	if len(needed) == 0 {
 		return nil
 	}
@@ -80,18 +74,15 @@ func lacks(said json.RawMessage, path string, needed ...string) error {
 }
 
 // mounted asks what is at the mount; every token that may do something there
-// may ask.
+// may ask. Vault says 403 where there is nothing, and where the token has ended
+// since it was asked for its permissions: so they are asked for once more.
 func (s *Store) mounted(ctx context.Context) error {
-	body, err := s.ask(ctx, func(c *api.Logical) (*api.Response, error) {
-		return c.ReadRawWithContext(ctx, "sys/internal/ui/mounts/"+s.config.Mount)
-	})
-	missing := fmt.Errorf("no KV engine of version 2 is mounted at %s/: run `vault secrets enable -path=%s -version=2 kv`, or set VAULT_KV_MOUNT",
-		s.config.Mount, s.config.Mount)
-	if isRefused(err, http.StatusForbidden) { // that is how Vault says that there is nothing
-		return missing
-	}
-	if err != nil {
-		return err
+	body, err := s.mount(ctx)
+	if isRefused(err, http.StatusForbidden) {
+		if err := s.allowed(ctx); err != nil {
+			return err
+		}
+		body, err = s.mount(ctx)
 	}
 	var answer struct {
 		Data struct {
@@ -99,11 +90,22 @@ func (s *Store) mounted(ctx context.Context) error {
 			Options struct{ Version string }
 		}
 	}
-	if err := json.Unmarshal(body, &answer); err != nil {
+	switch {
+	case isRefused(err, http.StatusForbidden): // answer stays empty
+	case err != nil:
+		return err
+	case json.Unmarshal(body, &answer) != nil:
 		return fmt.Errorf("what Vault says of the mount %s/ cannot be read", s.config.Mount)
 	}
 	if answer.Data.Type != "kv" || answer.Data.Options.Version != "2" {
-		return missing
+		return fmt.Errorf("no KV engine of version 2 is mounted at %[1]s/: run `vault secrets enable -path=%[1]s -version=2 kv`, or set VAULT_KV_MOUNT",
+			s.config.Mount)
 	}
 	return nil
+}
+
+func (s *Store) mount(ctx context.Context) ([]byte, error) {
+	return s.ask(ctx, func(c *api.Logical) (*api.Response, error) {
+		return c.ReadRawWithContext(ctx, "sys/internal/ui/mounts/"+s.config.Mount)
+	})
 }

@@ -39,7 +39,8 @@ func (s *session) keep() {
 				s.logger.ErrorContext(s.ctx, "vault token cannot be renewed any longer, replace VAULT_TOKEN", "error", errorText(err))
 				continue
 			}
-			next.Reset(pause)
+			_, since := s.current()
+			next.Reset(shortestPause - time.Since(since)) // at once, but for a token that hardly lived
 		case <-next.C:
 			number, _ := s.current()
 			if err := s.renew(s.ctx, number); err != nil && s.ctx.Err() == nil {

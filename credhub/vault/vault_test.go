@@ -20,11 +20,13 @@ import (
 
 // The whole suite runs with the shipped policy's rights and nothing else.
 func TestSuite(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	credtest.Run(t, func(t *testing.T) credhub.Store { return open(t, s.withToken(t)) })
 }
 
 func TestSuiteWithAppRole(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	config := s.withAppRole(t, nil)
 	credtest.Run(t, func(t *testing.T) credhub.Store { return open(t, config) })
@@ -32,12 +34,14 @@ func TestSuiteWithAppRole(t *testing.T) {
 
 // An operator may demand check-and-set of everybody.
 func TestSuiteWhereCheckAndSetIsRequired(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	s.write(t, "secret/config", map[string]any{"cas_required": true})
 	credtest.Run(t, func(t *testing.T) credhub.Store { return open(t, s.withToken(t)) })
 }
 
 func TestMountAndPrefix(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	kv := &api.MountInput{Type: "kv", Options: map[string]string{"version": "2"}}
 	if err := s.admin.Sys().MountWithContext(t.Context(), "platform/kv", kv); err != nil {
@@ -58,6 +62,7 @@ func TestMountAndPrefix(t *testing.T) {
 }
 
 func TestDeleteLeavesNothing(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	store := open(t, s.withToken(t))
 	for range 3 {
@@ -79,6 +84,7 @@ func TestDeleteLeavesNothing(t *testing.T) {
 // What an operator deleted with `vault kv delete` is not there, and can be made
 // anew: check-and-set has to name the deleted version.
 func TestDeletedByAnOperator(t *testing.T) {
+	t.Parallel()
 	for name, remove := range map[string]func(*testing.T, server){
 		"deleted": func(t *testing.T, s server) {
 			if err := s.admin.KVv2("secret").Delete(t.Context(), "chandler/"+path.String()); err != nil {
@@ -112,6 +118,7 @@ func TestDeletedByAnOperator(t *testing.T) {
 }
 
 func TestPolicyAllowsNothingElse(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	s.write(t, "secret/data/other/secret", map[string]any{"data": map[string]any{"a": "b"}})
 	mustPut(t, open(t, s.withToken(t)))
@@ -137,6 +144,7 @@ func TestPolicyAllowsNothingElse(t *testing.T) {
 }
 
 func TestSealedAndUnsealed(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	store := open(t, s.withToken(t))
 	mustPut(t, store)
@@ -152,6 +160,7 @@ func TestSealedAndUnsealed(t *testing.T) {
 }
 
 func TestRestartedAndKilled(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	given, loggedIn := open(t, s.withToken(t)), open(t, s.withAppRole(t, nil))
 	mustPut(t, loggedIn)
@@ -170,6 +179,7 @@ func TestRestartedAndKilled(t *testing.T) {
 
 // A broker that starts while Vault is away, or sealed, goes on by itself.
 func TestOpenedWhileVaultIsAway(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		harm  func(*testing.T, server)
 		words string
@@ -218,6 +228,7 @@ func TestVaultThatHangs(t *testing.T) {
 }
 
 func TestReadySaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	check(t, s.admin.Sys().PutPolicyWithContext(t.Context(), "reader", `
 		path "secret/data/chandler/*" { capabilities = ["read"] }
@@ -261,6 +272,7 @@ func TestReadySaysWhatIsWrong(t *testing.T) {
 // "There is nothing" must never be said where there is no engine to ask: a new
 // seed would be made for a binding that has one.
 func TestMissingMountIsNotNotFound(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	check(t, s.admin.Sys().MountWithContext(t.Context(), "old", &api.MountInput{Type: "kv", Options: map[string]string{"version": "1"}}))
 	for _, mount := range []string{"nowhere", "old"} {

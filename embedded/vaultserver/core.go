@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/hashicorp/go-hclog"
 	kubernetes "github.com/hashicorp/vault-plugin-auth-kubernetes"
@@ -19,6 +21,9 @@ import (
 func newCore(data, address string, logger hclog.Logger) (*vault.Core, error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	if err := sweep(data); err != nil {
+		return nil, err
 	}
 	storage, err := file.NewFileBackend(map[string]string{"path": data}, logger.Named("storage"))
 	if err != nil {
@@ -45,4 +50,26 @@ func newCore(data, address string, logger hclog.Logger) (*vault.Core, error) {
 		return nil, fmt.Errorf("open Vault's core: %w", err)
 	}
 	return core, nil
+}
+
+// sweep removes what a kill in the middle of a write left behind. Vault's file
+// storage writes an entry to a file of that name first, and then takes it for
+// an entry: one damaged lease, and the server seals itself. No engine here has
+// entries that are called so: KV version 2 encrypts or hashes their names.
+func sweep(data string) error {
+	root, err := os.OpenRoot(data)
+	if err != nil {
+		return fmt.Errorf("data folder: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	err = fs.WalkDir(root.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Type().IsRegular() && strings.HasSuffix(path, ".temp") {
+			err = root.Remove(path)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("remove half-written files: %w", err)
+	}
+	return nil
 }

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"log"
 	"net"
 	"net/http"
 	"os"
@@ -38,7 +37,8 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	if err := run(ctx, parseFlags()); err != nil {
-		log.Fatalf("vaultserver: %v", err)
+		fmt.Fprintln(os.Stderr, "vaultserver:", err)
+		os.Exit(1)
 	}
 }
 
@@ -58,7 +58,8 @@ func run(ctx context.Context, o options) error {
 	if o.data == "" {
 		return errors.New("-data is missing: name the folder that holds Vault's storage")
 	}
-	listener, err := net.Listen("tcp", o.listen)
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", o.listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}

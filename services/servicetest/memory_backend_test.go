@@ -77,7 +77,7 @@ func do(ctx context.Context, address string, r request) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	return s.do(ctx, r)
 }
 

@@ -49,10 +49,10 @@ func (b *backend) make(ctx context.Context, s *session, st *state, inst instance
 			err = b.create(ctx, s, st, inst.Params)
 		}
 		if err == nil {
-			err = explain("hand the database over", commit(ctx, handOver(st, inst.Plan)...))
+			err = limitError("hand the database over", commit(ctx, handOver(st, inst.Plan)...), st.Version)
 		}
 		if err != nil {
-			return settingError(err, st.Version)
+			return err
 		}
 	}
 	if len(inst.Params.Extensions) == 0 {
@@ -76,7 +76,7 @@ func (b *backend) claim(ctx context.Context, commit func(context.Context, ...str
 		if is(err, noSuchDatabase, objectInUse) {
 			continue
 		}
-		return err == nil, settingError(explain("claim a spare database", err), st.Version)
+		return err == nil, limitError("claim a spare database", err, st.Version)
 	}
 	return false, nil
 }
@@ -139,14 +139,14 @@ func join(roles ...string) string { return "GRANT " + idents(roles) + " TO CURRE
 
 func leave(roles ...string) string { return "REVOKE " + idents(roles) + " FROM CURRENT_USER" }
 
-// settingError says what to do where the administrator may not set
+// limitError is explain, and says what to do where the administrator may not set
 // temp_file_limit, the one setting that is not its own to set.
-func settingError(err error, version int) error {
-	if !is(err, insufficientPrivilege) || !strings.Contains(err.Error(), "temp_file_limit") {
-		return err
+func limitError(doing string, err error, version int) error {
+	switch {
+	case !is(err, insufficientPrivilege) || !strings.Contains(err.Error(), "temp_file_limit"):
+		return explain(doing, err)
+	case version < 150000:
+		return fmt.Errorf("%s: temp_file_limit can be set from PostgreSQL 15 on; leave it out of the plan: %w", doing, err)
 	}
-	if version < 150000 {
-		return fmt.Errorf("temp_file_limit: only PostgreSQL 15 and newer let an administrator that is not a superuser set it; leave it out of the plan: %w", err)
-	}
-	return fmt.Errorf("temp_file_limit: the administrator may not set it; run administrator.sql again as a superuser, or leave it out of the plan: %w", err)
+	return fmt.Errorf("%s: the administrator may not set temp_file_limit; run administrator.sql again as a superuser, or leave it out of the plan: %w", doing, err)
 }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"net/url"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,15 +21,23 @@ func TestMain(m *testing.M) { embeddedtest.Main(m) }
 // testServer is the real server as one test sees it: an administrator and a
 // prefix of its own, so that tests run side by side.
 type testServer struct {
-	root  *sql.DB // the superuser
-	admin *url.URL
+	root    *sql.DB // the superuser
+	admin   *url.URL
+	version int
 }
+
+// serverVariable names a superuser's URL, to run these tests against a server of
+// another version than the installed one.
+const serverVariable = "CHANDLER_TEST_POSTGRES_URL"
 
 const adminPassword = "administrators-password"
 
-func newServer(t *testing.T) *testServer {
+func newServer(t testing.TB) *testServer {
 	t.Helper()
-	rootURL := embeddedtest.Postgres(t).URL("postgres")
+	rootURL := os.Getenv(serverVariable)
+	if rootURL == "" {
+		rootURL = embeddedtest.Postgres(t).URL("postgres")
+	}
 	root, err := sql.Open("postgres", rootURL)
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +51,11 @@ func newServer(t *testing.T) *testServer {
 		t.Fatal(err)
 	}
 	admin.User = url.UserPassword("chandler_admin", adminPassword)
-	return &testServer{root, admin}
+	s := &testServer{root: root, admin: admin}
+	if s.version, err = strconv.Atoi(s.ask(t, "SHOW server_version_num")); err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // config is the backend's configuration for this server.
@@ -52,7 +67,7 @@ func (s *testServer) config(prefix string) json.RawMessage {
 	return raw
 }
 
-func (s *testServer) backend(t *testing.T, prefix string) *backend {
+func (s *testServer) backend(t testing.TB, prefix string) *backend {
 	t.Helper()
 	config, err := services.Decode[Config](s.config(prefix))
 	if err != nil {
@@ -75,7 +90,7 @@ func (s *testServer) exec(t *testing.T, statements string) {
 }
 
 // ask returns the one value of a query as the superuser.
-func (s *testServer) ask(t *testing.T, query string) string {
+func (s *testServer) ask(t testing.TB, query string) string {
 	t.Helper()
 	var answer sql.NullString
 	if err := s.root.QueryRow(query).Scan(&answer); err != nil {
@@ -111,7 +126,7 @@ func newInstance(id string, change func(*instance)) instance {
 	return inst
 }
 
-func newBinding(t *testing.T, inst instance, id, role string) binding {
+func newBinding(t testing.TB, inst instance, id, role string) binding {
 	t.Helper()
 	seed, err := services.NewSeed(services.RandomKey())
 	if err != nil {
@@ -142,5 +157,26 @@ func (c *client) must(t *testing.T, statements string) {
 	t.Helper()
 	if err := c.run(t, statements); err != nil {
 		t.Fatalf("%s: %v", statements, err)
+	}
+}
+
+// unbindToTheEnd and deprovisionToTheEnd call again where the backend says so,
+// as the engine does.
+func (b *backend) unbindToTheEnd(ctx context.Context, inst instance, bd binding) error {
+	return toTheEnd(ctx, func() error { return b.Unbind(ctx, inst, bd) })
+}
+
+func (b *backend) deprovisionToTheEnd(ctx context.Context, inst instance) error {
+	return toTheEnd(ctx, func() error { return b.Deprovision(ctx, inst) })
+}
+
+func toTheEnd(ctx context.Context, verb func() error) error {
+	for {
+		err := verb()
+		notYet, ok := errors.AsType[*services.NotYetError](err)
+		if !ok || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(notYet.After)
 	}
 }

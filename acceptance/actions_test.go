@@ -1,0 +1,218 @@
+package acceptance_test
+
+import (
+	"context"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/chandler-broker/chandler/broker/osb/osbclient"
+)
+
+// most is how many instances one platform holds, and how many bindings of one.
+const most = 3
+
+// work does one thing after another until stop is closed; what it began it
+// brings to an end.
+func (p *platform) work(ctx context.Context, stop <-chan struct{}) error {
+	for {
+		select {
+		case <-stop:
+			return nil
+		default:
+		}
+		if err := p.act(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+func (p *platform) act(ctx context.Context) error {
+	if len(p.instances) == 0 || len(p.instances) < most && p.chance(20) {
+		return p.addInstance(ctx)
+	}
+	i := p.instances[p.rand.IntN(len(p.instances))]
+	switch n := p.rand.IntN(100); {
+	case n < 30:
+		return p.addBinding(ctx, i, "")
+	case n < 50:
+		return p.dropBinding(ctx, i)
+	case n < 60:
+		return p.rotate(ctx, i)
+	case n < 70:
+		return p.update(ctx, i, otherPlan(i.plan))
+	case n < 80:
+		return p.visitShared(ctx)
+	case n < 86:
+		return p.regretInstance(ctx)
+	case n < 92:
+		return p.regretBinding(ctx, i)
+	}
+	return p.dropInstance(ctx, i)
+}
+
+func otherPlan(plan string) string {
+	if plan == small {
+		return medium
+	}
+	return small
+}
+
+func (p *platform) newInstance(plan string) *heldInstance {
+	return &heldInstance{id: p.newID(), plan: plan, bindings: map[string]*heldBinding{}}
+}
+
+// addInstance makes an instance, some by several equal requests at once.
+func (p *platform) addInstance(ctx context.Context) error {
+	i := p.newInstance([]string{small, medium}[p.rand.IntN(2)])
+	var twins sync.WaitGroup
+	if p.chance(30) {
+		for range 2 {
+			c := p.client()
+			twins.Go(func() {
+				_, _ = c.Provision(ctx, i.id, osbclient.ProvisionRequest{
+					ServiceID: database, PlanID: i.plan, OrganizationGUID: "org", SpaceGUID: "space", AcceptsIncomplete: true,
+				})
+			})
+		}
+		twins.Wait()
+	}
+	made, err := p.provision(ctx, i)
+	if made {
+		p.instances = append(p.instances, i)
+	}
+	return err
+}
+
+func (p *platform) addBinding(ctx context.Context, i *heldInstance, predecessor string) error {
+	if len(i.bindings) >= most {
+		return p.dropBinding(ctx, i)
+	}
+	r := osbclient.BindRequest{PredecessorBindingID: predecessor}
+	if predecessor == "" && p.chance(30) {
+		r.Parameters = map[string]string{"role": "read_only"}
+	}
+	b, err := p.bind(ctx, i, r)
+	if b != nil {
+		i.bindings[b.id] = b
+	}
+	return err
+}
+
+// one returns one of the bindings; nil where there is none.
+func one(r *rand.Rand, bindings map[string]*heldBinding) *heldBinding {
+	if len(bindings) == 0 {
+		return nil
+	}
+	ids := slices.Sorted(maps.Keys(bindings))
+	return bindings[ids[r.IntN(len(ids))]]
+}
+
+func (p *platform) dropBinding(ctx context.Context, i *heldInstance) error {
+	b := one(p.rand, i.bindings)
+	if b == nil {
+		return nil
+	}
+	delete(i.bindings, b.id)
+	return p.unbind(ctx, i, b)
+}
+
+// rotate replaces a binding and then removes it.
+func (p *platform) rotate(ctx context.Context, i *heldInstance) error {
+	old := one(p.rand, i.bindings)
+	if old == nil {
+		return nil
+	}
+	if err := p.addBinding(ctx, i, old.id); err != nil {
+		return err
+	}
+	if _, there := i.bindings[old.id]; !there { // it made room
+		return nil
+	}
+	delete(i.bindings, old.id)
+	return p.unbind(ctx, i, old)
+}
+
+// visitShared binds or unbinds the instance that all platforms bind side by
+// side.
+func (p *platform) visitShared(ctx context.Context) error {
+	if b := one(p.rand, p.sharedIDs); b != nil && p.chance(60) {
+		delete(p.sharedIDs, b.id)
+		return p.unbind(ctx, p.shared, b)
+	}
+	b, err := p.bind(ctx, p.shared, osbclient.BindRequest{})
+	if b != nil {
+		p.sharedIDs[b.id] = b
+	}
+	return err
+}
+
+// regretInstance deletes an instance while it is being made.
+func (p *platform) regretInstance(ctx context.Context) error {
+	p.done["delete during create"]++
+	i, c := p.newInstance(small), p.client()
+	var creating sync.WaitGroup
+	creating.Go(func() {
+		_, _ = c.Provision(ctx, i.id, osbclient.ProvisionRequest{
+			ServiceID: database, PlanID: i.plan, OrganizationGUID: "org", SpaceGUID: "space", AcceptsIncomplete: true,
+		})
+	})
+	time.Sleep(p.upTo(60 * time.Millisecond))
+	if err := p.deprovision(ctx, i); err != nil {
+		return err
+	}
+	creating.Wait() // it may have come second
+	return p.deprovision(ctx, i)
+}
+
+// regretBinding deletes a binding while it is being made.
+func (p *platform) regretBinding(ctx context.Context, i *heldInstance) error {
+	p.done["delete during create"]++
+	b, c := &heldBinding{id: p.newID()}, p.client()
+	var creating sync.WaitGroup
+	creating.Go(func() {
+		made, err := c.Bind(ctx, i.id, b.id, osbclient.BindRequest{ServiceID: database, PlanID: i.plan, AcceptsIncomplete: true})
+		if err == nil && !made.Accepted() {
+			b.credentials = made.Credentials
+		}
+	})
+	time.Sleep(p.upTo(30 * time.Millisecond))
+	if err := p.unbind(ctx, i, &heldBinding{id: b.id}); err != nil {
+		return err
+	}
+	creating.Wait()
+	return p.unbind(ctx, i, b)
+}
+
+func (p *platform) dropInstance(ctx context.Context, i *heldInstance) error {
+	for len(i.bindings) > 0 {
+		if err := p.dropBinding(ctx, i); err != nil {
+			return err
+		}
+	}
+	for n, held := range p.instances {
+		if held == i {
+			p.instances = append(p.instances[:n], p.instances[n+1:]...)
+			break
+		}
+	}
+	return p.deprovision(ctx, i)
+}
+
+// leave removes all that the platform holds.
+func (p *platform) leave(ctx context.Context) error {
+	for _, b := range p.sharedIDs {
+		if err := p.unbind(ctx, p.shared, b); err != nil {
+			return err
+		}
+	}
+	clear(p.sharedIDs)
+	for len(p.instances) > 0 {
+		if err := p.dropInstance(ctx, p.instances[0]); err != nil {
+			return err
+		}
+	}
+	return nil
+}

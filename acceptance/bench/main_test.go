@@ -1,0 +1,141 @@
+// Package bench_test measures the broker against what it stands on, side by side
+// in one run, so that the ratios hold on any machine:
+//
+//	go test -run '^$' -bench . -benchtime 1x ./acceptance/bench
+//
+// A table at the end says which goals were met. Nothing here fails for being
+// slow.
+package bench_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/chandler-broker/chandler/acceptance/rig"
+	"github.com/chandler-broker/chandler/embedded"
+)
+
+// plainHandler makes this test binary a plain net/http server of a file.
+const plainHandler = "CHANDLER_BENCH_PLAIN"
+
+func TestMain(m *testing.M) {
+	if file := os.Getenv(plainHandler); file != "" {
+		servePlain(file)
+	}
+	code := m.Run()
+	table.print()
+	os.Exit(code)
+}
+
+// servePlain is what the catalog's handler is measured against.
+func servePlain(file string) {
+	body, err := os.ReadFile(file)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	listener, err := net.Listen("tcp", os.Getenv("CHANDLER_LISTEN"))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	err = http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(body)
+	}))
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+// results collects the lines of the table.
+type results struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+// table is filled by the benchmarks, which have no other way to reach the end of
+// the run.
+var table results
+
+// add adds a line; a goal that is empty makes it one to compare with.
+func (r *results) add(what, measured, goal string, met bool) {
+	verdict := ""
+	if goal != "" {
+		if verdict = "met"; !met {
+			verdict = "MISSED"
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lines = append(r.lines, what+"\t"+measured+"\t"+goal+"\t"+verdict)
+}
+
+func (r *results) print() {
+	if len(r.lines) == 0 {
+		return
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "\nWHAT\tMEASURED\tGOAL\t")
+	for _, line := range r.lines {
+		fmt.Fprintln(w, line)
+	}
+	_ = w.Flush()
+}
+
+func milliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000)
+}
+
+func median(times []time.Duration) time.Duration {
+	sorted := slices.Sorted(slices.Values(times))
+	return sorted[len(sorted)/2]
+}
+
+// program builds the binary as it is shipped, once for all benchmarks.
+var program = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "chandler-bench-")
+	if err != nil {
+		return "", err
+	}
+	return rig.Build(context.Background(), dir, false)
+})
+
+// deploy makes a deployment that ends with the benchmark. Its servers wait for
+// the disk, as in production.
+func deploy(b *testing.B, o rig.Options) *rig.Deployment {
+	b.Helper()
+	var err error
+	if o.Binary, err = program(); err != nil {
+		b.Fatal(err)
+	}
+	o.Dir, o.Durable = b.TempDir(), true
+	d, err := rig.Deploy(b.Context(), o)
+	if errors.Is(err, embedded.ErrNoPostgres) && os.Getenv("CI") != "true" {
+		b.Skip(err)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return d
+}
+
+func check(b *testing.B, err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}

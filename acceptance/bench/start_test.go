@@ -1,0 +1,59 @@
+package bench_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/chandler-broker/chandler/acceptance/rig"
+)
+
+// starts is how often the start is measured.
+const starts = 5
+
+// BenchmarkStart measures how long a replica takes to serve on a full state, and
+// how much memory it needs, also when it has looked after all instances.
+func BenchmarkStart(b *testing.B) {
+	d := deploy(b, rig.Options{Catalog: catalogOf(0), Environment: map[string]string{"CHANDLER_KEEP_EVERY": "5s"}})
+	broker, err := d.AddBroker(b.Context(), "broker", nil)
+	check(b, err)
+	check(b, fill(b.Context(), d.StateURL, "default", service, plan))
+	var took []time.Duration
+	var resident []float64
+	for range starts {
+		broker.Kill()
+		began := time.Now()
+		check(b, broker.Start(b.Context()))
+		took = append(took, time.Since(began))
+		resident = append(resident, memory(b, broker.Process().PID(), "VmRSS"))
+	}
+	check(b, awaitKept(b, d))
+	_, _, err = broker.Page(b.Context(), "/metrics")
+	check(b, err)
+	most := memory(b, broker.Process().PID(), "VmHWM")
+	b.ReportMetric(median(took).Seconds(), "start-s")
+	b.ReportMetric(most, "memory-MB")
+	table.add(fmt.Sprintf("start-up with %d instances", many), fmt.Sprintf("%.2f s", median(took).Seconds()), "under 2 s", median(took) < 2*time.Second)
+	table.add(fmt.Sprintf("resident memory with %d instances, after the start and at most", many),
+		fmt.Sprintf("%.0f MB, %.0f MB", resident[len(resident)-1], most), "under 100 MB", most < 100)
+}
+
+// awaitKept waits until the replica has looked after all instances once more.
+func awaitKept(b *testing.B, d *rig.Deployment) error {
+	conn, err := pgx.Connect(b.Context(), d.StateURL)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(b.Context())
+	began := time.Now()
+	for {
+		var kept int
+		err := conn.QueryRow(b.Context(), `select count(*) from river_job where kind = 'keep' and state = 'completed' and attempted_at > $1`, began).Scan(&kept)
+		if err != nil || kept > 0 {
+			return err
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}

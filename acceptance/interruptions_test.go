@@ -1,0 +1,124 @@
+package acceptance_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// interruptions measures how soon operations go on that were being worked on
+// when something broke.
+type interruptions struct {
+	stateURL string
+
+	mu      sync.Mutex
+	waiting map[string]interruption // by operation
+	wentOn  []wentOn
+}
+
+type interruption struct {
+	what string
+	at   time.Time
+}
+
+type wentOn struct {
+	interruption
+	operation string
+	after     time.Duration
+}
+
+// note remembers what is being worked on now.
+func (w *interruptions) note(ctx context.Context, what string) error {
+	conn, err := pgx.Connect(ctx, w.stateURL)
+	if err != nil {
+		return fmt.Errorf("look for operations in progress: %w", err)
+	}
+	defer conn.Close(ctx)
+	rows, _ := conn.Query(ctx, `select o.id from operations o join river_job j on j.id = o.job_id
+		where o.state = 'in progress' and j.state = 'running'`)
+	running, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("look for operations in progress: %w", err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range running {
+		if _, already := w.waiting[id]; !already {
+			w.waiting[id] = interruption{what, time.Now()}
+		}
+	}
+	return nil
+}
+
+// watch looks, until ctx ends, which operations have been taken up or have ended
+// since they were interrupted.
+func (w *interruptions) watch(ctx context.Context) {
+	for ctx.Err() == nil {
+		_ = w.look(ctx) // the database may be the one that is down
+		select {
+		case <-ctx.Done():
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
+
+func (w *interruptions) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, w.stateURL)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	rows, err := conn.Query(ctx, `select o.id, o.finished_at, j.attempted_at from operations o
+		left join river_job j on j.id = o.job_id where o.id = any($1)`, w.ids())
+	if err != nil {
+		return err
+	}
+	var id string
+	var finished, attempted *time.Time
+	_, err = pgx.ForEachRow(rows, []any{&id, &finished, &attempted}, func() error {
+		w.judge(id, finished, attempted)
+		return nil
+	})
+	return err
+}
+
+func (w *interruptions) judge(id string, finished, attempted *time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i := w.waiting[id]
+	switch {
+	case finished != nil && finished.Before(i.at):
+		delete(w.waiting, id) // it ended just before
+	case finished != nil:
+		delete(w.waiting, id)
+		w.wentOn = append(w.wentOn, wentOn{i, id, finished.Sub(i.at)})
+	case attempted != nil && attempted.After(i.at):
+		delete(w.waiting, id)
+		w.wentOn = append(w.wentOn, wentOn{i, id, attempted.Sub(i.at)})
+	}
+}
+
+func (w *interruptions) ids() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ids := make([]string, 0, len(w.waiting))
+	for id := range w.waiting {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// slowest are the operations that took longest to go on, first the slowest.
+func (w *interruptions) slowest() []wentOn {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	sorted := slices.Clone(w.wentOn)
+	slices.SortFunc(sorted, func(a, b wentOn) int { return int(b.after - a.after) })
+	return sorted
+}

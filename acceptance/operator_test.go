@@ -1,0 +1,271 @@
+package acceptance_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/chandler-broker/chandler/acceptance/rig"
+	"github.com/chandler-broker/chandler/broker/osb/osbclient"
+)
+
+// watched is a broker as its operator sees it.
+type watched struct {
+	d        *rig.Deployment
+	broker   *rig.Broker
+	client   *osbclient.Client
+	instance string
+}
+
+var _ = Describe("An operator", Ordered, func() {
+	w := &watched{}
+	BeforeAll(func(ctx SpecContext) {
+		w.d = deploy(ctx, rig.Options{Vault: vaultBinary, Environment: map[string]string{"CHANDLER_ASYNC_WAIT": "1s"}})
+		w.broker = addBroker(ctx, w.d, "broker", nil)
+		w.client = clientOf(w.broker)
+		w.instance = uuid.NewString()
+		made, err := w.client.Provision(ctx, w.instance, provisionSmall())
+		Expect(err).NotTo(HaveOccurred())
+		Expect(made.Status).To(Equal(http.StatusCreated))
+	})
+	It("sees that all is well", func(ctx SpecContext) {
+		code, body, err := w.broker.Page(ctx, "/healthz")
+		Expect(err).NotTo(HaveOccurred())
+		Expect([]any{code, body}).To(Equal([]any{http.StatusOK, "ok\n"}))
+		Expect(w.ready(ctx)).To(Equal(map[string]string{"state database": "", "credential store": "", "backend postgres": ""}))
+	})
+	It("learns that Vault is sealed, while the rest goes on", w.sealed)
+	It("learns that the tenants' server is down, while the rest goes on", w.tenantsDown)
+	It("learns that the state is down, while the catalog is served", w.stateDown)
+	It("reads metrics under fixed names", w.metrics)
+	It("has catalogs checked before they are served", w.catalogs)
+	It("runs two releases of the catalog side by side", w.upgrade)
+	It("finds a broken broker by smoke, which cleans up", w.smoke)
+	It("reads who changed what and when", w.audit)
+	It("left no secret where none belongs", func(ctx SpecContext) { expectOrderlyEnd(ctx, w.d) })
+})
+
+func provisionSmall() osbclient.ProvisionRequest {
+	return osbclient.ProvisionRequest{ServiceID: database, PlanID: small, OrganizationGUID: "org", SpaceGUID: "space", AcceptsIncomplete: true}
+}
+
+// ready returns why each part is not ready; empty where it is.
+func (w *watched) ready(ctx context.Context) (map[string]string, error) {
+	code, body, err := w.broker.Page(ctx, "/readyz")
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Ready bool
+		Parts []struct {
+			Name, Reason string
+			Ready        bool
+		}
+	}
+	if err := json.Unmarshal([]byte(body), &answer); err != nil {
+		return nil, err
+	}
+	Expect(answer.Ready).To(Equal(code == http.StatusOK), body)
+	parts := map[string]string{}
+	for _, p := range answer.Parts {
+		Expect(p.Ready).To(Equal(p.Reason == ""), body)
+		parts[p.Name] = p.Reason
+	}
+	return parts, nil
+}
+
+func (w *watched) expectUnready(ctx context.Context, part string, reason OmegaMatcher) {
+	GinkgoHelper()
+	Eventually(func() (map[string]string, error) { return w.ready(ctx) }).WithTimeout(20 * time.Second).Should(HaveKeyWithValue(part, reason))
+}
+
+func (w *watched) expectReady(ctx context.Context) {
+	GinkgoHelper()
+	Eventually(func() (map[string]string, error) { return w.ready(ctx) }).WithTimeout(20 * time.Second).Should(HaveEach(BeEmpty()))
+}
+
+// expectServed is for what needs neither Vault nor the tenants' server.
+func (w *watched) expectServed(ctx context.Context) {
+	GinkgoHelper()
+	catalog, err := w.client.Catalog(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(catalog.Services).To(HaveLen(1))
+	last, err := w.client.LastOperation(ctx, w.instance, osbclient.Poll{})
+	Expect(err).NotTo(HaveOccurred())
+	Expect(last.State).To(Equal(osbclient.Succeeded))
+}
+
+// expectLate begins an operation during an outage, which ends when that is over.
+func (w *watched) expectLate(ctx context.Context, mend func()) {
+	GinkgoHelper()
+	id := uuid.NewString()
+	made, err := w.client.Bind(ctx, w.instance, id, osbclient.BindRequest{ServiceID: database, PlanID: small, AcceptsIncomplete: true})
+	Expect(err).NotTo(HaveOccurred())
+	Expect(made.Status).To(Equal(http.StatusAccepted))
+	Expect(made.Header.Get("Retry-After")).NotTo(BeEmpty())
+	mend()
+	_, err = w.client.WaitBinding(ctx, w.instance, id, osbclient.Poll{Operation: made.Operation})
+	Expect(err).NotTo(HaveOccurred())
+	bound, err := w.client.FetchBinding(ctx, w.instance, id, "", "")
+	Expect(err).NotTo(HaveOccurred())
+	Expect(w.d.Secrets.AddCredentials("binding "+id, bound.Credentials)).To(Succeed())
+	Expect(connect(ctx, bound.Credentials).PingContext(ctx)).To(Succeed())
+	_, err = w.client.Unbind(ctx, w.instance, id, osbclient.DeleteRequest{ServiceID: database, PlanID: small})
+	Expect(err).NotTo(HaveOccurred())
+}
+
+func (w *watched) sealed(ctx SpecContext) {
+	Expect(w.d.Vault.Seal(ctx)).To(Succeed())
+	w.expectUnready(ctx, "credential store", ContainSubstring("sealed"))
+	w.expectServed(ctx)
+	w.expectLate(ctx, func() { Expect(w.d.Vault.Unseal(ctx)).To(Succeed()) })
+	w.expectReady(ctx)
+}
+
+func (w *watched) tenantsDown(ctx SpecContext) {
+	w.d.Tenants.Kill()
+	w.expectUnready(ctx, "backend postgres", Not(BeEmpty()))
+	w.expectServed(ctx)
+	w.expectLate(ctx, func() { Expect(w.d.Tenants.Restart(ctx)).To(Succeed()) })
+	w.expectReady(ctx)
+}
+
+func (w *watched) stateDown(ctx SpecContext) {
+	w.d.State.Kill()
+	w.expectUnready(ctx, "state database", Not(BeEmpty()))
+	_, err := w.client.Catalog(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	began := time.Now()
+	refused, err := w.client.Provision(ctx, uuid.NewString(), provisionSmall())
+	Expect(err).To(HaveOccurred())
+	Expect(refused.Status).To(Equal(http.StatusServiceUnavailable))
+	Expect(time.Since(began)).To(BeNumerically("<", 50*time.Second))
+	Expect(w.d.State.Restart(ctx)).To(Succeed())
+	w.expectReady(ctx)
+	w.expectServed(ctx)
+}
+
+// labels returns the names of a metric's labels.
+func labels(m *dto.Metric) []string {
+	var names []string
+	for _, l := range m.GetLabel() {
+		names = append(names, l.GetName())
+	}
+	return names
+}
+
+func (w *watched) metrics(ctx SpecContext) {
+	code, body, err := w.broker.Page(ctx, "/metrics")
+	Expect(err).NotTo(HaveOccurred())
+	Expect(code).To(Equal(http.StatusOK))
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(body))
+	Expect(err).NotTo(HaveOccurred())
+	for name, wanted := range map[string][]string{
+		"chandler_http_requests_total":           {"code", "method", "route"},
+		"chandler_http_request_duration_seconds": {"method", "route"},
+		"chandler_operations_total":              {"family", "kind", "outcome", "plan"},
+		"chandler_operation_duration_seconds":    {"family", "kind", "plan"},
+		"chandler_operations_in_progress":        {"kind"},
+		"chandler_instances":                     {"family", "plan"},
+		"chandler_ready":                         {"part"},
+	} {
+		Expect(families).To(HaveKey(name))
+		Expect(labels(families[name].GetMetric()[0])).To(Equal(wanted), name)
+	}
+	Expect(families["chandler_instances"].GetMetric()[0].GetGauge().GetValue()).To(Equal(1.0))
+	Expect(body).To(ContainSubstring(`chandler_instances{family="database",plan="postgres-small"} 1`))
+	Expect(body).To(MatchRegexp(`chandler_operations_total\{family="database",kind="bind",outcome="succeeded",plan="postgres-small"\} [1-9]`))
+	Expect(body).NotTo(ContainSubstring(w.instance)) // one series an instance would be too many
+}
+
+// catalogWith writes the shipped catalog with something replaced.
+func (w *watched) catalogWith(name, old, replacement string) string {
+	GinkgoHelper()
+	shipped, err := os.ReadFile(filepath.Join(w.d.Dir, "catalog.yml"))
+	Expect(err).NotTo(HaveOccurred())
+	Expect(string(shipped)).To(ContainSubstring(old))
+	path := filepath.Join(w.d.Dir, name)
+	Expect(os.WriteFile(path, []byte(strings.ReplaceAll(string(shipped), old, replacement)), 0o600)).To(Succeed())
+	return path
+}
+
+func (w *watched) catalogs(ctx SpecContext) {
+	Expect(verb(ctx, w.d, 0, "catalog", "check")).To(ContainSubstring("agrees with the state"))
+	faulty := w.catalogWith("faulty.yml", "connections: 20 ", "conections: 20 ")
+	Expect(verb(ctx, w.d, 2, "catalog", "check", "--catalog", faulty)).To(And(ContainSubstring("faulty.yml:"), ContainSubstring("conections")))
+
+	By("a plan that has instances")
+	without := w.catalogWith("without.yml", small, uuid.NewString())
+	Expect(verb(ctx, w.d, 2, "catalog", "check", "--catalog", without)).To(ContainSubstring(small))
+	result, err := rig.Run(ctx, rig.Command{
+		Name: "refused", Path: w.d.Binary, Args: []string{"serve"}, Env: w.d.Env(map[string]string{"CHANDLER_CATALOG": without}), Dir: w.d.Dir,
+	})
+	Expect(err).NotTo(HaveOccurred())
+	Expect(result.Code).To(Equal(2))
+	Expect(result.Stderr).To(ContainSubstring(small))
+}
+
+// upgrade adds a plan on one replica only: what the other one cannot do waits
+// for the first.
+func (w *watched) upgrade(ctx SpecContext) {
+	shipped, err := os.ReadFile(filepath.Join(w.d.Dir, "catalog.yml"))
+	Expect(err).NotTo(HaveOccurred())
+	plan := uuid.NewString()
+	next := filepath.Join(w.d.Dir, "next.yml")
+	Expect(os.WriteFile(next, append(shipped, "      - {id: "+plan+", name: postgres-new, description: New, backend: postgres, config: {}}\n"...), 0o600)).To(Succeed())
+	newer := addBroker(ctx, w.d, "newer", map[string]string{"CHANDLER_CATALOG": next})
+	client := clientOf(newer)
+	for range 5 {
+		id := uuid.NewString()
+		r := provisionSmall()
+		r.PlanID = plan
+		made, err := client.Provision(ctx, id, r)
+		Expect(err).NotTo(HaveOccurred())
+		if made.Accepted() {
+			_, err = client.WaitInstance(ctx, id, osbclient.Poll{Operation: made.Operation})
+			Expect(err).NotTo(HaveOccurred())
+		}
+		By("which the older release leaves alone")
+		refused, err := w.client.Deprovision(ctx, id, osbclient.DeleteRequest{ServiceID: database, PlanID: plan, AcceptsIncomplete: true})
+		Expect(err).To(HaveOccurred())
+		Expect(refused.Status).To(BeNumerically(">=", 500), "%s", refused.Body)
+		gone, err := client.Deprovision(ctx, id, osbclient.DeleteRequest{ServiceID: database, PlanID: plan, AcceptsIncomplete: true})
+		Expect(err).NotTo(HaveOccurred())
+		if gone.Accepted() {
+			_, err = client.WaitInstance(ctx, id, osbclient.Poll{Operation: gone.Operation, Deletion: true})
+			Expect(err).NotTo(HaveOccurred())
+		}
+	}
+	newer.Kill()
+}
+
+func (w *watched) audit(ctx SpecContext) {
+	identity := &osbclient.Identity{Platform: "cloudfoundry", Value: map[string]string{"user_id": "683ea748-3092-4ff4-b656-39cacc4d5360"}}
+	client, err := w.broker.Client(osbclient.Options{Originating: identity, RequestIdentity: func() string { return "request-of-this-test" }})
+	Expect(err).NotTo(HaveOccurred())
+	_, err = client.Update(ctx, w.instance, osbclient.UpdateRequest{ServiceID: database, PlanID: medium})
+	Expect(err).NotTo(HaveOccurred())
+	var shown struct {
+		Plan  string
+		Audit []map[string]any
+	}
+	Expect(json.Unmarshal([]byte(verb(ctx, w.d, 0, "instances", "show", w.instance, "--output", "json")), &shown)).To(Succeed())
+	Expect(shown.Plan).To(Equal("postgres-medium"))
+	who := HaveKeyWithValue("originating", HaveKeyWithValue("value", HaveKeyWithValue("user_id", "683ea748-3092-4ff4-b656-39cacc4d5360")))
+	for _, event := range []string{"accepted", "succeeded"} {
+		Expect(shown.Audit).To(ContainElement(And(who, HaveKeyWithValue("action", "update"), HaveKeyWithValue("event", event),
+			HaveKeyWithValue("request_id", "request-of-this-test"), HaveKeyWithValue("platform", "default"))))
+	}
+}

@@ -1,0 +1,312 @@
+package acceptance_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/lib/pq"
+
+	"github.com/chandler-broker/chandler/acceptance/rig"
+	"github.com/chandler-broker/chandler/broker/osb/osbclient"
+)
+
+// platform behaves as platforms do towards a broker that dies and comes back:
+// it asks any replica, gives up on answers that take too long, repeats requests
+// that got none, and deletes what it does not know the fate of. It is one
+// goroutine's, and knows at any moment what it must have been left with.
+type platform struct {
+	d       *rig.Deployment
+	clients []*osbclient.Client
+	rand    *rand.Rand
+	shared  *heldInstance // another platform's, to bind only
+
+	instances []*heldInstance
+	sharedIDs map[string]*heldBinding // this one's bindings of shared
+	revoked   []*heldBinding
+	done      map[string]int // verbs that came to their end
+	stuck     time.Duration  // when an action counts as stuck
+}
+
+type heldInstance struct {
+	id, plan string
+	bindings map[string]*heldBinding
+}
+
+type heldBinding struct {
+	id          string
+	credentials map[string]any
+}
+
+// patience is how long platforms wait for an answer: some less than the broker
+// hopes for, most of them a minute.
+var patience = []time.Duration{1500 * time.Millisecond, 10 * time.Second, time.Minute}
+
+func newPlatform(d *rig.Deployment, brokers []*rig.Broker, seed uint64) (*platform, error) {
+	p := &platform{d: d, rand: rand.New(rand.NewPCG(seed, seed)), sharedIDs: map[string]*heldBinding{}, done: map[string]int{}, stuck: 2 * time.Minute}
+	for _, b := range brokers {
+		for _, limit := range patience {
+			c, err := b.Client(osbclient.Options{HTTP: &http.Client{Timeout: limit, Transport: &http.Transport{}}})
+			if err != nil {
+				return nil, err
+			}
+			p.clients = append(p.clients, c)
+		}
+	}
+	return p, nil
+}
+
+func (p *platform) client() *osbclient.Client { return p.clients[p.rand.IntN(len(p.clients))] }
+
+// newID makes a UUID that the seed decides.
+func (p *platform) newID() string {
+	var id uuid.UUID
+	binary.BigEndian.PutUint64(id[:8], p.rand.Uint64())
+	binary.BigEndian.PutUint64(id[8:], p.rand.Uint64())
+	return id.String()
+}
+
+func (p *platform) upTo(d time.Duration) time.Duration { return time.Duration(p.rand.Int64N(int64(d))) }
+
+func (p *platform) chance(percent int) bool { return p.rand.IntN(100) < percent }
+
+// verdict is what an answer means to a platform.
+type verdict int
+
+const (
+	done    verdict = iota // it is as asked for
+	gone                   // there is no such thing
+	unknown                // no answer, or the broker's own failure
+	later                  // something else is in progress
+	failed                 // tried in vain
+)
+
+// judge reads an answer; an error is one that no fault of the surroundings
+// explains.
+func judge(status int, err error) (verdict, error) {
+	var refused *osbclient.Error
+	switch {
+	case err == nil:
+		return done, nil
+	case !errors.As(err, &refused):
+		return unknown, nil
+	case status == http.StatusGone:
+		return gone, nil
+	case status >= 500:
+		return unknown, nil
+	case refused.Code == "ConcurrencyError":
+		return later, nil
+	}
+	return failed, err
+}
+
+// until repeats a step until it is over, with a pause as platforms make it.
+func (p *platform) until(ctx context.Context, what string, step func(context.Context) (over bool, err error)) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, p.stuck, fmt.Errorf("stuck for %s", p.stuck))
+	defer cancel()
+	for {
+		over, err := step(ctx)
+		if err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		if over {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", what, context.Cause(ctx))
+		case <-time.After(50*time.Millisecond + p.upTo(200*time.Millisecond)):
+		}
+	}
+}
+
+// poll asks how an operation stands until it has ended, and whether it
+// succeeded.
+func (p *platform) poll(ctx context.Context, instance, binding, operation string, deletion bool) (bool, error) {
+	ok := false
+	err := p.until(ctx, "poll", func(ctx context.Context) (bool, error) {
+		var last osbclient.LastOperation
+		var err error
+		if binding == "" {
+			last, err = p.client().LastOperation(ctx, instance, osbclient.Poll{Operation: operation})
+		} else {
+			last, err = p.client().LastBindingOperation(ctx, instance, binding, osbclient.Poll{Operation: operation})
+		}
+		v, err := judge(last.Status, err)
+		ok = v == done && last.State == osbclient.Succeeded || v == gone && deletion
+		return ok || v == done && last.State == osbclient.Failed, err
+	})
+	return ok, err
+}
+
+// provision makes an instance, or gives up and leaves nothing; made says which.
+func (p *platform) provision(ctx context.Context, i *heldInstance) (made bool, err error) {
+	over := false
+	err = p.until(ctx, "provision "+i.id, func(ctx context.Context) (bool, error) {
+		c, err := p.client().Provision(ctx, i.id, osbclient.ProvisionRequest{
+			ServiceID: database, PlanID: i.plan, OrganizationGUID: "org", SpaceGUID: "space", AcceptsIncomplete: p.chance(70),
+		})
+		v, err := judge(c.Status, err)
+		if v == done && c.Accepted() {
+			ok, err := p.poll(ctx, i.id, "", c.Operation, false)
+			if err != nil {
+				return false, err
+			}
+			if !ok {
+				v = failed
+			}
+		}
+		switch {
+		case v == done:
+			made, over = true, true
+		case c.Status == http.StatusConflict, v == failed && err == nil, v == unknown && p.chance(50):
+			over = true // to be mitigated below
+			err = nil
+		}
+		return over, err
+	})
+	if err != nil || made {
+		p.done["provision"]++
+		return made, err
+	}
+	p.done["orphan mitigation"]++
+	return false, p.deprovision(ctx, i)
+}
+
+// deprovision deletes an instance until it is gone.
+func (p *platform) deprovision(ctx context.Context, i *heldInstance) error {
+	p.done["deprovision"]++
+	return p.until(ctx, "deprovision "+i.id, func(ctx context.Context) (bool, error) {
+		c, err := p.client().Deprovision(ctx, i.id, osbclient.DeleteRequest{ServiceID: database, PlanID: i.plan, AcceptsIncomplete: p.chance(70)})
+		v, err := judge(c.Status, err)
+		if v == done && c.Accepted() {
+			return p.poll(ctx, i.id, "", c.Operation, true)
+		}
+		return v == done || v == gone, err
+	})
+}
+
+// update moves an instance to another plan until it is there.
+func (p *platform) update(ctx context.Context, i *heldInstance, plan string) error {
+	p.done["update"]++
+	err := p.until(ctx, "update "+i.id, func(ctx context.Context) (bool, error) {
+		c, err := p.client().Update(ctx, i.id, osbclient.UpdateRequest{ServiceID: database, PlanID: plan, AcceptsIncomplete: p.chance(70)})
+		v, err := judge(c.Status, err)
+		if v == done && c.Accepted() {
+			return p.poll(ctx, i.id, "", c.Operation, false)
+		}
+		return v == done, err
+	})
+	if err == nil {
+		i.plan = plan
+	}
+	return err
+}
+
+// bind makes a binding, or gives up and leaves nothing, which nil tells.
+func (p *platform) bind(ctx context.Context, i *heldInstance, r osbclient.BindRequest) (*heldBinding, error) {
+	b := &heldBinding{id: p.newID()}
+	r.AppGUID = "app"
+	if r.PredecessorBindingID != "" {
+		r.AppGUID = ""
+		p.done["rotate"]++
+	} else {
+		r.ServiceID, r.PlanID = database, i.plan
+		p.done["bind"]++
+	}
+	mitigate := false
+	err := p.until(ctx, "bind "+b.id, func(ctx context.Context) (bool, error) {
+		r.AcceptsIncomplete = p.chance(70)
+		made, err := p.client().Bind(ctx, i.id, b.id, r)
+		v, err := judge(made.Status, err)
+		if v == done && made.Accepted() {
+			if made, v, err = p.pollBinding(ctx, i, b, made.Operation); err != nil {
+				return false, err
+			}
+		}
+		switch {
+		case v == done:
+			b.credentials = made.Credentials
+			return true, nil
+		case made.Status == http.StatusConflict, v == failed && err == nil, v == unknown && p.chance(50):
+			mitigate = true
+			return true, nil
+		}
+		return false, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if mitigate {
+		p.done["orphan mitigation"]++
+		return nil, p.unbind(ctx, i, b)
+	}
+	return b, p.received(ctx, i, b)
+}
+
+// pollBinding polls a bind and fetches what it made.
+func (p *platform) pollBinding(ctx context.Context, i *heldInstance, b *heldBinding, operation string) (made osbclient.Binding, v verdict, err error) {
+	ok, err := p.poll(ctx, i.id, b.id, operation, false)
+	if err != nil || !ok {
+		return made, failed, err
+	}
+	err = p.until(ctx, "fetch "+b.id, func(ctx context.Context) (bool, error) {
+		made, err = p.client().FetchBinding(ctx, i.id, b.id, "", "")
+		v, err := judge(made.Status, err)
+		return v == done, err
+	})
+	return made, done, err
+}
+
+// received keeps credentials and tries them at once: nothing but an outage may
+// keep them from working.
+func (p *platform) received(ctx context.Context, i *heldInstance, b *heldBinding) error {
+	if err := p.d.Secrets.AddCredentials("binding "+b.id, b.credentials); err != nil {
+		return fmt.Errorf("binding %s: %w", b.id, err)
+	}
+	_ = p.d.SeedSecret(ctx, i.id, b.id) // Vault may be out
+	err := tryOut(ctx, b)
+	var answer *pq.Error
+	if errors.As(err, &answer) && answer.Code.Class() == "28" { // invalid authorization
+		return fmt.Errorf("binding %s: new credentials are refused: %w", b.id, err)
+	}
+	return nil
+}
+
+// tryOut logs in and makes a round trip.
+func tryOut(ctx context.Context, b *heldBinding) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	conn, err := open(ctx, b.credentials)
+	if err != nil {
+		return err
+	}
+	return conn.PingContext(ctx)
+}
+
+// unbind deletes a binding until it is gone, and checks that its credentials
+// are.
+func (p *platform) unbind(ctx context.Context, i *heldInstance, b *heldBinding) error {
+	p.done["unbind"]++
+	err := p.until(ctx, "unbind "+b.id, func(ctx context.Context) (bool, error) {
+		c, err := p.client().Unbind(ctx, i.id, b.id, osbclient.DeleteRequest{ServiceID: database, PlanID: i.plan, AcceptsIncomplete: p.chance(70)})
+		v, err := judge(c.Status, err)
+		if v == done && c.Accepted() {
+			return p.poll(ctx, i.id, b.id, c.Operation, true)
+		}
+		return v == done || v == gone, err
+	})
+	if err != nil || b.credentials == nil {
+		return err
+	}
+	p.revoked = append(p.revoked, b)
+	if tryOut(ctx, b) == nil {
+		return fmt.Errorf("binding %s: its credentials work after it was unbound", b.id)
+	}
+	return nil
+}

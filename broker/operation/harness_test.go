@@ -1,0 +1,138 @@
+package operation_test
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"testing"
+	"time"
+
+	"code.cloudfoundry.org/brokerapi/v13/domain"
+
+	"github.com/chandler-broker/chandler/broker/brokertest"
+	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/embedded/embeddedtest"
+)
+
+func TestMain(m *testing.M) {
+	// Tests wait more than they work.
+	if err := flag.Set("test.parallel", "12"); err != nil {
+		panic(err)
+	}
+	embeddedtest.Main(m)
+}
+
+// replicas makes n brokers on one database, one backend and one credential
+// store.
+func replicas(t *testing.T, n int, o brokertest.Options) []*brokertest.Harness {
+	t.Helper()
+	if o.DatabaseURL == "" {
+		o.DatabaseURL = embeddedtest.Database(t)
+	}
+	var hs []*brokertest.Harness
+	for range n {
+		h := brokertest.New(t, o)
+		o.Backend, o.Credentials = h.Backend, h.Memory
+		hs = append(hs, h)
+	}
+	return hs
+}
+
+// soon makes a broker that answers 202 to everything.
+func soon(t *testing.T) *brokertest.Harness {
+	t.Helper()
+	t.Parallel()
+	return replicas(t, 1, brokertest.Options{AsyncWait: time.Nanosecond})[0]
+}
+
+// The requests below fail the test where they are refused, and return the
+// operation that they began.
+
+func provision(t *testing.T, h *brokertest.Harness, id, plan, parameters string) string {
+	t.Helper()
+	spec, err := h.Provision(brokertest.Caller(), id, domain.ProvisionDetails{
+		ServiceID: brokertest.Service, PlanID: plan, RawParameters: json.RawMessage(parameters),
+	}, true)
+	return begun(t, h, id, "", spec.OperationData, err)
+}
+
+func update(t *testing.T, h *brokertest.Harness, id, parameters string) string {
+	t.Helper()
+	spec, err := h.Update(brokertest.Caller(), id, domain.UpdateDetails{
+		ServiceID: brokertest.Service, RawParameters: json.RawMessage(parameters),
+	}, true)
+	return begun(t, h, id, "", spec.OperationData, err)
+}
+
+func deprovision(t *testing.T, h *brokertest.Harness, id string) string {
+	t.Helper()
+	spec, err := h.Deprovision(brokertest.Caller(), id, domain.DeprovisionDetails{}, true)
+	return begun(t, h, id, "", spec.OperationData, err)
+}
+
+func bind(t *testing.T, h *brokertest.Harness, instance, id, plan string) string {
+	t.Helper()
+	binding, err := h.Bind(brokertest.Caller(), instance, id, domain.BindDetails{ServiceID: brokertest.Service, PlanID: plan}, true)
+	return begun(t, h, instance, id, binding.OperationData, err)
+}
+
+func unbind(t *testing.T, h *brokertest.Harness, instance, id string) string {
+	t.Helper()
+	spec, err := h.Unbind(brokertest.Caller(), instance, id, domain.UnbindDetails{}, true)
+	return begun(t, h, instance, id, spec.OperationData, err)
+}
+
+func begun(t *testing.T, h *brokertest.Harness, instance, binding, operation string, err error) string {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("refused: %v", err)
+	}
+	if operation != "" {
+		return operation
+	}
+	op, err := h.Store.LastOperation(context.Background(), h.Store.Pool, store.LastOperationParams{InstanceID: instance, BindingID: binding})
+	if err != nil {
+		t.Fatalf("find the operation: %v", err)
+	}
+	return op.ID
+}
+
+// done waits for an operation that has to succeed.
+func done(t *testing.T, h *brokertest.Harness, operation string) {
+	t.Helper()
+	if op := h.Ended(t, operation); op.State != store.Succeeded {
+		t.Fatalf("%s ended as %s: %q, last error %q", op.Kind, op.Outcome, op.Description, op.LastError)
+	}
+}
+
+// credentials returns a binding's credentials.
+func credentials(t *testing.T, h *brokertest.Harness, instance, id string) json.RawMessage {
+	t.Helper()
+	binding, err := h.GetBinding(brokertest.Caller(), instance, id, domain.FetchBindingDetails{})
+	if err != nil {
+		t.Fatalf("fetch binding %s: %v", id, err)
+	}
+	raw, err := json.Marshal(binding.Credentials)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func row(t *testing.T, h *brokertest.Harness, operation string) store.Operation {
+	t.Helper()
+	op, err := h.Store.Operation(context.Background(), h.Store.Pool, operation)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return op
+}
+
+func query[T any](t *testing.T, h *brokertest.Harness, sql string, args ...any) T {
+	t.Helper()
+	var value T
+	if err := h.Store.Pool.QueryRow(context.Background(), sql, args...).Scan(&value); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	return value
+}

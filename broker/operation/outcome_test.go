@@ -1,0 +1,214 @@
+package operation_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/chandler-broker/chandler/broker/brokertest"
+	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/services"
+)
+
+// Work that goes on at the server is shown, and counts no attempts.
+func TestNotYet(t *testing.T) {
+	h := soon(t)
+	gate := brokertest.NewGate()
+	var calls atomic.Int32
+	h.Backend.Hook(func(ctx context.Context, _, _ string) error {
+		switch calls.Add(1) {
+		case 1:
+			return services.NotYet(time.Millisecond, "building: 50 %")
+		case 2:
+			return gate.Pass(ctx)
+		}
+		return nil
+	})
+	id := provision(t, h, "i", brokertest.Small, "")
+	gate.Arrived(t)
+	if op := row(t, h, id); op.Description != "building: 50 %" || op.Attempts != 0 || op.LastError != "" {
+		t.Errorf("in progress: %q, %d attempts, last error %q", op.Description, op.Attempts, op.LastError)
+	}
+	gate.Open()
+	done(t, h, id)
+	if op := row(t, h, id); op.Description != "" || op.Outcome != store.Succeeded {
+		t.Errorf("ended: %q, %s", op.Description, op.Outcome)
+	}
+}
+
+// A passing error is tried again, and shown to the operator only.
+func TestRetry(t *testing.T) {
+	h := soon(t)
+	gate := brokertest.NewGate()
+	var calls atomic.Int32
+	var times [3]time.Time
+	h.Backend.Hook(func(ctx context.Context, _, _ string) error {
+		n := calls.Add(1)
+		times[n-1] = time.Now()
+		if n < 3 {
+			return errors.New("server at 10.0.0.1 is away")
+		}
+		return gate.Pass(ctx)
+	})
+	id := provision(t, h, "i", brokertest.Small, "")
+	gate.Arrived(t)
+	op := row(t, h, id)
+	if op.Attempts != 2 || op.LastError != "server at 10.0.0.1 is away" || strings.Contains(op.Description, "10.0.0.1") {
+		t.Errorf("in progress: %+v", op)
+	}
+	if first, second := times[1].Sub(times[0]), times[2].Sub(times[1]); first < 100*time.Millisecond || second < 200*time.Millisecond {
+		t.Errorf("tried again after %s and %s", first, second)
+	}
+	gate.Open()
+	done(t, h, id)
+}
+
+// How each kind of operation ends where its backend fails for good. There is an
+// instance i with a binding b. calls are those of the operation, repeated ones
+// once.
+func TestEnds(t *testing.T) {
+	rejected, away := services.Rejected("not this one"), errors.New("away")
+	prepare := func(t *testing.T, h *brokertest.Harness) {
+		done(t, h, provision(t, h, "i", brokertest.Short, `{"colour": "red"}`))
+		done(t, h, bind(t, h, "i", "b", brokertest.Short))
+	}
+	tests := []struct {
+		name    string
+		fails   map[string]error
+		do      func(*testing.T, *brokertest.Harness) string
+		outcome string
+		usable  bool
+		calls   []string
+	}{
+		{"provision rejected", map[string]error{"provision j": rejected}, func(t *testing.T, h *brokertest.Harness) string {
+			return provision(t, h, "j", brokertest.Short, "")
+		}, store.Rejected, true, []string{"provision j", "deprovision j"}},
+		{"provision failed", map[string]error{"provision j": away}, func(t *testing.T, h *brokertest.Harness) string {
+			return provision(t, h, "j", brokertest.Short, "")
+		}, store.TimedOut, true, []string{"provision j", "deprovision j"}},
+		{"provision and its clean-up failed", map[string]error{"provision j": away, "deprovision j": away}, func(t *testing.T, h *brokertest.Harness) string {
+			return provision(t, h, "j", brokertest.Short, "")
+		}, store.TimedOut, false, []string{"provision j", "deprovision j"}},
+		{"clean-up rejected", map[string]error{"provision j": rejected, "deprovision j": rejected}, func(t *testing.T, h *brokertest.Harness) string {
+			return provision(t, h, "j", brokertest.Short, "")
+		}, store.Rejected, false, []string{"provision j", "deprovision j"}},
+		{"update rejected", map[string]error{"update i": rejected}, func(t *testing.T, h *brokertest.Harness) string {
+			return update(t, h, "i", `{"colour": "blue"}`)
+		}, store.Rejected, false, []string{"update i"}},
+		{"bind failed", map[string]error{"bind c": away}, func(t *testing.T, h *brokertest.Harness) string {
+			return bind(t, h, "i", "c", brokertest.Short)
+		}, store.TimedOut, true, []string{"bind c", "unbind c"}},
+		{"bind and its clean-up failed", map[string]error{"bind c": away, "unbind c": away}, func(t *testing.T, h *brokertest.Harness) string {
+			return bind(t, h, "i", "c", brokertest.Short)
+		}, store.TimedOut, false, []string{"bind c", "unbind c"}},
+		{"unbind rejected", map[string]error{"unbind b": rejected}, func(t *testing.T, h *brokertest.Harness) string {
+			return unbind(t, h, "i", "b")
+		}, store.Rejected, true, []string{"unbind b"}},
+		{"unbind failed", map[string]error{"unbind b": away}, func(t *testing.T, h *brokertest.Harness) string {
+			return unbind(t, h, "i", "b")
+		}, store.TimedOut, false, []string{"unbind b"}},
+		{"work that never ends", map[string]error{"bind c": services.NotYet(time.Hour, "soon")}, func(t *testing.T, h *brokertest.Harness) string {
+			return bind(t, h, "i", "c", brokertest.Short)
+		}, store.TimedOut, true, []string{"bind c", "unbind c"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			h := soon(t)
+			prepare(t, h)
+			before := len(h.Backend.Calls())
+			h.Backend.Hook(func(_ context.Context, verb, id string) error { return test.fails[verb+" "+id] })
+			op := h.Ended(t, test.do(t, h))
+			if op.State != store.Failed || op.Outcome != test.outcome || op.Usable != test.usable || op.FinishedAt == nil {
+				t.Errorf("%s, %s, usable %v: %q", op.State, op.Outcome, op.Usable, op.Description)
+			}
+			if late := op.FinishedAt.Sub(op.Deadline); late > time.Second {
+				t.Errorf("%s after its deadline", late)
+			}
+			calls := h.Backend.Calls()[before:]
+			times := map[string]int{}
+			for _, call := range calls {
+				times[call]++
+			}
+			if diff := cmp.Diff(test.calls, slices.Compact(slices.Clone(calls))); diff != "" {
+				t.Errorf("calls, repeated ones once (-want +got):\n%s", diff)
+			}
+			if n := times["provision j"]; test.outcome == store.Rejected && n > 1 {
+				t.Errorf("what was rejected was tried %d times", n)
+			}
+		})
+	}
+}
+
+// Calls that hang are cut off in time for the clean-up, and all is over by the
+// deadline even where that hangs too.
+func TestHangs(t *testing.T) {
+	h := soon(t)
+	h.Backend.Hook(func(ctx context.Context, _, _ string) error {
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	op := h.Ended(t, provision(t, h, "i", brokertest.Short, ""))
+	if op.Outcome != store.TimedOut || op.Usable {
+		t.Errorf("ended as %s, usable %v", op.Outcome, op.Usable)
+	}
+	if late := op.FinishedAt.Sub(op.Deadline); late > time.Second {
+		t.Errorf("%s after its deadline", late)
+	}
+	if diff := cmp.Diff([]string{"provision i", "deprovision i"}, h.Backend.Calls()); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+}
+
+// Whatever bytes a backend's message holds, the operation ends.
+func TestHostileMessages(t *testing.T) {
+	tests := map[string]string{
+		"NUL": "a\x00b", "no UTF-8": "a\xff\xfeb", "long": strings.Repeat("ä", 100_000), "empty": "", "cut in a rune": "a" + strings.Repeat("ä", 4096),
+	}
+	for name, text := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := soon(t)
+			var calls atomic.Int32
+			h.Backend.Hook(func(_ context.Context, verb, _ string) error {
+				switch calls.Add(1) {
+				case 1:
+					return services.NotYet(time.Millisecond, text)
+				case 2:
+					return errors.New(text)
+				case 3:
+					return services.Rejected("%s", text)
+				}
+				return nil
+			})
+			if op := h.Ended(t, provision(t, h, "i", brokertest.Small, "")); op.Outcome != store.Rejected {
+				t.Errorf("ended as %s", op.Outcome)
+			}
+			h.Idle(t)
+		})
+	}
+}
+
+// A panic is an error like any other, whose value may be a secret.
+func TestPanic(t *testing.T) {
+	h := soon(t)
+	var calls atomic.Int32
+	h.Backend.Hook(func(context.Context, string, string) error {
+		if calls.Add(1) == 1 {
+			panic("hunter2")
+		}
+		return nil
+	})
+	id := provision(t, h, "i", brokertest.Small, "")
+	done(t, h, id)
+	if op := row(t, h, id); op.Attempts != 1 {
+		t.Errorf("%d attempts", op.Attempts)
+	}
+	if n := query[int](t, h, "select count(*) from river_job where errors::text like '%hunter2%'"); n != 0 {
+		t.Error("the panic's value is in the job queue's table")
+	}
+}

@@ -1,0 +1,81 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"testing"
+)
+
+// What an instance costs, beside the statement that it costs at least. The
+// calls to the server are counted by a second run through a proxy:
+// TestRoundTrips.
+func BenchmarkVerbs(b *testing.B) {
+	server := newServer(b)
+	backend := server.backend(b, "bench")
+	ctx := context.Background()
+	n := 0
+	fresh := func() instance { n++; return newInstance(fmt.Sprintf("bench %d", n), nil) }
+	check := func(b *testing.B, err error) {
+		b.Helper()
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.Run("raw CREATE DATABASE", func(b *testing.B) {
+		for b.Loop() {
+			check(b, backend.execute(ctx, "CREATE DATABASE bench_raw TEMPLATE template0"))
+			b.StopTimer()
+			check(b, backend.execute(ctx, "DROP DATABASE bench_raw"))
+			b.StartTimer()
+		}
+	})
+	for _, spares := range []int{0, 1} {
+		b.Run(fmt.Sprintf("provision with %d spares", spares), func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				_, err := backend.Keep(ctx, []Plan{{Spares: spares}}, nil)
+				check(b, err)
+				inst := fresh()
+				b.StartTimer()
+				check(b, backend.Provision(ctx, inst))
+				b.StopTimer()
+				check(b, backend.deprovisionToTheEnd(ctx, inst))
+				b.StartTimer()
+			}
+		})
+	}
+	inst := fresh()
+	check(b, backend.Provision(ctx, inst))
+	b.Run("bind", func(b *testing.B) {
+		for b.Loop() {
+			bd := newBinding(b, inst, "b", readWrite)
+			_, err := backend.Bind(ctx, inst, bd)
+			check(b, err)
+			b.StopTimer()
+			check(b, backend.unbindToTheEnd(ctx, inst, bd))
+			b.StartTimer()
+		}
+	})
+	b.Run("unbind", func(b *testing.B) {
+		for b.Loop() {
+			b.StopTimer()
+			bd := newBinding(b, inst, "b", readWrite)
+			_, err := backend.Bind(ctx, inst, bd)
+			check(b, err)
+			b.StartTimer()
+			check(b, backend.unbindToTheEnd(ctx, inst, bd))
+		}
+	})
+	check(b, backend.deprovisionToTheEnd(ctx, inst))
+	b.Run("deprovision", func(b *testing.B) {
+		for b.Loop() {
+			b.StopTimer()
+			inst := fresh()
+			check(b, backend.Provision(ctx, inst))
+			b.StartTimer()
+			check(b, backend.deprovisionToTheEnd(ctx, inst))
+		}
+	})
+	_, err := backend.Keep(ctx, nil, nil)
+	check(b, err)
+}

@@ -1,0 +1,220 @@
+package postgres
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+func TestReadySaysWhatIsMissing(t *testing.T) {
+	server := newServer(t)
+	for _, test := range []struct{ name, attributes, want string }{
+		{"a superuser", "SUPERUSER CREATEDB CREATEROLE", "is a superuser"},
+		{"no databases", "CREATEROLE", "lacks CREATEDB"},
+		{"no roles", "CREATEDB", "lacks CREATEROLE"},
+		{"no membership", "CREATEDB CREATEROLE", "pg_signal_backend"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			server.exec(t, "DROP ROLE IF EXISTS lacking; CREATE ROLE lacking LOGIN PASSWORD 'lacking' "+test.attributes+
+				"; GRANT CONNECT ON DATABASE postgres TO lacking")
+			defer server.exec(t, "DROP OWNED BY lacking; DROP ROLE lacking")
+			lacking := *server
+			admin := *server.admin
+			admin.User = url.UserPassword("lacking", "lacking")
+			lacking.admin = &admin
+			err := lacking.backend(t, "ready").Ready(testContext(t))
+			expect(t, err, test.want)
+		})
+	}
+	t.Run("everybody may connect", func(t *testing.T) {
+		server.exec(t, "GRANT CONNECT ON DATABASE template1 TO PUBLIC")
+		defer server.exec(t, "REVOKE CONNECT ON DATABASE template1 FROM PUBLIC")
+		expect(t, server.backend(t, "ready").Ready(testContext(t)), "template1")
+	})
+	t.Run("a wrong password", func(t *testing.T) {
+		wrong := *server
+		admin := *server.admin
+		admin.User = url.UserPassword("chandler_admin", "not-the-password")
+		wrong.admin = &admin
+		err := wrong.backend(t, "ready").Ready(testContext(t))
+		expect(t, err, "password authentication failed")
+		if strings.Contains(err.Error(), "not-the-password") {
+			t.Errorf("the error holds the password: %v", err)
+		}
+	})
+}
+
+// What the server has no locale or extension for is the user's to mend, and the
+// answer says what there is.
+func TestRejectedByTheServer(t *testing.T) {
+	server, ctx := newServer(t), testContext(t)
+	b := server.backend(t, "rejected")
+	for _, test := range []struct {
+		name   string
+		params InstanceParams
+		want   string
+	}{
+		{"a locale that is missing", InstanceParams{Collate: "tlh_QO.UTF-8"}, `parameters.collate: the server has no locale "tlh_QO.UTF-8"; possible with this character_set are C`},
+		{"a locale that does not fit", InstanceParams{CharacterSet: "latin2", Collate: "C.UTF-8"}, `parameters.collate: "C.UTF-8" does not fit character set LATIN2; possible are C`},
+		{"an extension that is missing", InstanceParams{Extensions: []string{"nosuch"}}, `parameters.extensions: "nosuch" is not installed`},
+		{"an extension for superusers", InstanceParams{Extensions: []string{"pageinspect"}}, `parameters.extensions: "pageinspect" `},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inst := newInstance(test.name, func(i *instance) {
+				i.Plan.Extensions = []string{"nosuch", "pageinspect"}
+				i.Params = test.params
+			})
+			message, rejected := services.IsRejected(b.Provision(ctx, inst))
+			if !rejected || !strings.HasPrefix(message, test.want) {
+				t.Errorf("%q, want %q", message, test.want)
+			}
+			if err := b.deprovisionToTheEnd(ctx, inst); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	if left := server.left(t, "rejected"); left != nil {
+		t.Fatalf("left behind: %v", left)
+	}
+}
+
+func TestCharacterSets(t *testing.T) {
+	server, ctx := newServer(t), testContext(t)
+	b := server.backend(t, "charset")
+	for set, want := range encodings() {
+		t.Run(set, func(t *testing.T) {
+			inst := newInstance(set, func(i *instance) { i.Params.CharacterSet = set })
+			if err := b.Provision(ctx, inst); err != nil {
+				t.Fatal(err)
+			}
+			got := server.ask(t, "SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = 'charset_"+inst.Name+"'")
+			if got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+			if err := b.deprovisionToTheEnd(ctx, inst); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+func TestUpdateToLessStorage(t *testing.T) {
+	f := newFull(t, "less")
+	ctx := testContext(t)
+	large := f.inst
+	large.Plan.Storage = gigabyte
+	if err := f.b.Update(ctx, f.inst, large); err != nil {
+		t.Fatal(err)
+	}
+	f.writer.must(t, fill)
+	message, rejected := services.IsRejected(f.b.Update(ctx, large, f.inst))
+	if !rejected || !strings.HasPrefix(message, "the plan allows 16 MB and the database uses ") {
+		t.Errorf("%q", message)
+	}
+	if err := f.writer.run(t, "INSERT INTO big VALUES (1)"); err != nil {
+		t.Errorf("the refused update changed something: %v", err)
+	}
+	f.writer.must(t, "TRUNCATE big")
+	if err := f.b.Update(ctx, large, f.inst); err != nil {
+		t.Fatal(err)
+	}
+	// Over the small plan's limit, an upgrade lets it write at once; and where
+	// that upgrade has to be undone, it is.
+	f.writer.must(t, "INSERT INTO big SELECT n, repeat(md5(n::text), 20) FROM generate_series(1, 25000) n")
+	f.keep(t)
+	if err := f.b.Update(ctx, f.inst, large); err != nil {
+		t.Fatal(err)
+	}
+	dialled(t, f.writerCreds).must(t, "INSERT INTO big VALUES (1)")
+	f.inst = large
+	f.remove(t)
+}
+
+func TestUndoneUpgradeOfAFullDatabase(t *testing.T) {
+	f := newFull(t, "undone")
+	ctx := testContext(t)
+	f.writer.must(t, fill)
+	f.keep(t)
+	large := f.inst
+	large.Plan.Storage = gigabyte
+	if err := f.b.Update(ctx, large, f.inst); err != nil { // the upgrade failed before it did anything
+		t.Fatal(err)
+	}
+	expect(t, dialled(t, f.writerCreds).run(t, "INSERT INTO big VALUES (1)"), "permission denied")
+	f.remove(t)
+}
+
+func TestList(t *testing.T) {
+	server, ctx := newServer(t), testContext(t)
+	b := server.backend(t, "list")
+	inst := newInstance("i", nil)
+	if err := b.Provision(ctx, inst); err != nil {
+		t.Fatal(err)
+	}
+	bd := newBinding(t, inst, "b", readWrite)
+	if _, err := b.Bind(ctx, inst, bd); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Keep(ctx, []Plan{{Spares: 1}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	// What a crash could leave: a role without its group, a group without its
+	// database.
+	alone, group := services.BindingName("gone", "b"), services.InstanceName("gone")
+	server.exec(t, "CREATE ROLE list_"+alone+"; CREATE ROLE list_"+group+"_owner; CREATE ROLE list_other; CREATE ROLE listed_"+group)
+	defer server.exec(t, "DROP ROLE list_"+alone+", list_"+group+"_owner, list_other, listed_"+group)
+	got, err := b.List(ctx)
+	want := []services.Found{
+		{Instance: inst.Name, Resource: "list_" + inst.Name},
+		{Instance: inst.Name, Binding: bd.Name, Resource: "list_" + bd.Name},
+		{Binding: alone, Resource: "list_" + alone},
+		{Instance: group, Resource: "list_" + group + "_owner"},
+	}
+	less := func(a, b services.Found) bool { return a.Resource < b.Resource }
+	if diff := cmp.Diff(want, got, cmpopts.SortSlices(less)); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	if _, err := b.Keep(ctx, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.deprovisionToTheEnd(ctx, inst); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A password never reaches the server in the clear: what it logs is the
+// statement.
+func TestPasswordsAreNotSent(t *testing.T) {
+	server, ctx := newServer(t), testContext(t)
+	b := server.backend(t, "logged")
+	inst := newInstance("i", nil)
+	if err := b.Provision(ctx, inst); err != nil {
+		t.Fatal(err)
+	}
+	bd := newBinding(t, inst, "b", readWrite)
+	c, err := b.Bind(ctx, inst, bd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, verified, err := bindingVerifier(bd.Seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stored := server.ask(t, "SELECT rolpassword FROM pg_authid WHERE rolname = 'logged_"+bd.Name+"'"); stored != verified {
+		t.Errorf("stored: %s, want %s", stored, verified)
+	}
+	if strings.Contains(AdministratorSQL("a", "plain-password"), "plain-password") {
+		t.Error("the administrator's password is in its statements")
+	}
+	if bd.Seed.Scrub(verified) == verified || strings.Contains(verified, c.Values["password"].(string)) {
+		t.Error("the verifier is not concealed, or holds the password")
+	}
+	if err := b.deprovisionToTheEnd(ctx, inst); err != nil {
+		t.Fatal(err)
+	}
+}
