@@ -1,0 +1,201 @@
+-- What Chandler's backend database/mysql needs on a server (MariaDB 10.6 and
+-- newer). Run it as root, in a database of its own, the one that the
+-- administrator's URL names; run it again after an upgrade of Chandler or of
+-- the server. In the client mariadb:
+--
+--   CREATE DATABASE IF NOT EXISTS chandler; USE chandler;
+--   SET @administrator = 'chandler', @password = '...', @prefix = 'c';
+--   SOURCE administrator.sql
+--
+-- @password may be the hash that PASSWORD('...') returns, which is safe in a
+-- log. The prefix is the backend's configuration key of that name.
+--
+-- Whoever has CREATE USER can make himself root. So the administrator has it
+-- not: it calls the procedures below, which know no accounts but the broker's.
+-- They run as chandler_definer, an account that nobody can log in as.
+
+SET @hash = IF(@password REGEXP '^[*][0-9A-F]{40}$', @password, CONCAT('*', UPPER(SHA1(UNHEX(SHA1(@password))))));
+SET @password = NULL;
+
+-- Nobody gets in without a name, and nobody shares a database with everybody.
+DELETE FROM mysql.global_priv WHERE User = '';
+DELETE FROM mysql.db WHERE User = '';
+FLUSH PRIVILEGES;
+
+CREATE USER IF NOT EXISTS chandler_definer@localhost ACCOUNT LOCK;
+GRANT CREATE USER, CONNECTION ADMIN, PROCESS ON *.* TO chandler_definer@localhost;
+GRANT SELECT ON mysql.global_priv TO chandler_definer@localhost;
+GRANT SELECT ON mysql.db TO chandler_definer@localhost;
+GRANT SELECT ON mysql.proc TO chandler_definer@localhost;
+EXECUTE IMMEDIATE CONCAT('GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER,
+	CREATE TEMPORARY TABLES, LOCK TABLES, EXECUTE, CREATE VIEW, SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE, TRIGGER,
+	DELETE HISTORY ON `', @prefix, '\\_%`.* TO chandler_definer@localhost WITH GRANT OPTION');
+EXECUTE IMMEDIATE CONCAT('GRANT SELECT, EXECUTE ON `', REPLACE(DATABASE(), '_', '\\_'), '`.* TO chandler_definer@localhost');
+
+CREATE TABLE IF NOT EXISTS settings (
+	one TINYINT PRIMARY KEY CHECK (one = 1),
+	-- the version of this file: the backend asks for the one it was built with
+	version INT NOT NULL,
+	prefix VARCHAR(8) CHARACTER SET ascii COLLATE ascii_bin NOT NULL
+);
+REPLACE INTO settings VALUES (1, 1, @prefix);
+
+-- The databases that have used up their storage, and whether the sessions that
+-- might still write were ended.
+CREATE TABLE IF NOT EXISTS full_databases (
+	name VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin PRIMARY KEY,
+	sessions_ended BOOLEAN NOT NULL DEFAULT FALSE
+);
+
+-- The broker's accounts, without their passwords.
+CREATE OR REPLACE DEFINER = chandler_definer@localhost SQL SECURITY DEFINER VIEW accounts AS
+SELECT u.User AS name,
+	COALESCE(JSON_VALUE(u.Priv, '$.account_locked'), '0') IN ('1', 'true') AS locked,
+	d.Db AS pattern, -- as GRANT took it; there is an index for it
+	COALESCE(REPLACE(d.Db, CHAR(92), ''), '') AS database_name,
+	CASE WHEN d.Insert_priv = 'Y' THEN 'full' WHEN d.Delete_priv = 'Y' THEN 'over' WHEN d.Select_priv = 'Y' THEN 'read' ELSE '' END AS rights
+FROM settings s
+JOIN mysql.global_priv u ON u.Host = '%' AND u.User REGEXP CONCAT('^', s.prefix, '_[a-z2-7]{26}$')
+LEFT JOIN mysql.db d ON d.Host = u.Host AND d.User = u.User;
+
+-- What would let somebody in without a name, or everybody into a database.
+CREATE OR REPLACE DEFINER = chandler_definer@localhost SQL SECURITY DEFINER VIEW openings AS
+SELECT CONCAT('anonymous account at host ', Host) AS opening FROM mysql.global_priv WHERE User = ''
+UNION ALL SELECT CONCAT('everybody may use database ', Db) FROM mysql.db WHERE User IN ('', 'PUBLIC')
+UNION ALL SELECT 'everybody has what PUBLIC was granted' FROM mysql.global_priv
+	WHERE User = 'PUBLIC' AND COALESCE(JSON_VALUE(Priv, '$.access'), '0') <> '0';
+
+DELIMITER $$
+
+-- The account of a name, quoted; it must be the broker's. Databases are named
+-- by the same rule.
+CREATE OR REPLACE DEFINER = chandler_definer@localhost FUNCTION checked(name VARCHAR(80) CHARACTER SET utf8mb4) RETURNS VARCHAR(80) CHARACTER SET utf8mb4
+READS SQL DATA
+BEGIN
+	DECLARE its_prefix VARCHAR(9);
+	SELECT CONCAT(prefix, '_') INTO its_prefix FROM settings;
+	IF name IS NULL OR LENGTH(name) <> LENGTH(its_prefix) + 26
+		OR NOT BINARY name REGEXP CONCAT('^', its_prefix, '[a-z2-7]{26}$') THEN
+		SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'this name is not one of this broker';
+	END IF;
+	RETURN name;
+END$$
+
+-- Gives an account its rights on a database, and no others: full, over (the
+-- storage is used up) or read. What it is to have comes first, so that no
+-- moment is without.
+CREATE OR REPLACE DEFINER = chandler_definer@localhost PROCEDURE set_rights(account VARCHAR(80), database_name VARCHAR(80), level VARCHAR(8))
+MODIFIES SQL DATA
+BEGIN
+	DECLARE who VARCHAR(100) DEFAULT CONCAT('`', checked(account), '`@`%`');
+	DECLARE place VARCHAR(100) DEFAULT CONCAT('`', REPLACE(checked(database_name), '_', '\\_'), '`.*');
+	DECLARE given TEXT DEFAULT 'SELECT, SHOW VIEW';
+	DECLARE taken TEXT DEFAULT '';
+	CASE level
+	WHEN 'read' THEN
+		SET taken = 'INSERT, UPDATE, CREATE, ALTER, INDEX, REFERENCES, CREATE TEMPORARY TABLES, CREATE VIEW, CREATE ROUTINE, TRIGGER, DELETE, DROP, DELETE HISTORY, LOCK TABLES, EXECUTE, ALTER ROUTINE';
+	WHEN 'over' THEN
+		SET given = CONCAT(given, ', DELETE, DROP, DELETE HISTORY, LOCK TABLES, EXECUTE, ALTER ROUTINE');
+		SET taken = 'INSERT, UPDATE, CREATE, ALTER, INDEX, REFERENCES, CREATE TEMPORARY TABLES, CREATE VIEW, CREATE ROUTINE, TRIGGER';
+	WHEN 'full' THEN
+		SET given = CONCAT(given, ', DELETE, DROP, DELETE HISTORY, LOCK TABLES, EXECUTE, ALTER ROUTINE, INSERT, UPDATE, CREATE, ALTER, INDEX, REFERENCES, CREATE TEMPORARY TABLES, CREATE VIEW, CREATE ROUTINE, TRIGGER');
+	END CASE;
+	EXECUTE IMMEDIATE CONCAT('GRANT ', given, ' ON ', place, ' TO ', who);
+	IF taken <> '' THEN
+		EXECUTE IMMEDIATE CONCAT('REVOKE ', taken, ' ON ', place, ' FROM ', who);
+	END IF;
+END$$
+
+-- Limits an account's sessions and statements; 0 seconds: as the server does.
+CREATE OR REPLACE DEFINER = chandler_definer@localhost PROCEDURE limit_account(account VARCHAR(80), connections INT UNSIGNED, seconds DECIMAL(9,3) UNSIGNED)
+MODIFIES SQL DATA
+BEGIN
+	DECLARE who VARCHAR(100) DEFAULT CONCAT('`', checked(account), '`@`%`');
+	EXECUTE IMMEDIATE CONCAT('ALTER USER IF EXISTS ', who, ' WITH MAX_USER_CONNECTIONS ', connections, ' MAX_STATEMENT_TIME ', seconds);
+END$$
+
+-- Makes an account, or makes one that is there what it should be.
+CREATE OR REPLACE DEFINER = chandler_definer@localhost PROCEDURE make_account(account VARCHAR(80), database_name VARCHAR(80), level VARCHAR(8), hash VARCHAR(41), encrypted BOOLEAN, connections INT UNSIGNED, seconds DECIMAL(9,3) UNSIGNED)
+MODIFIES SQL DATA
+BEGIN
+	DECLARE who VARCHAR(100) DEFAULT CONCAT('`', checked(account), '`@`%`');
+	DECLARE what TEXT;
+	IF LENGTH(hash) <> 41 OR NOT BINARY hash REGEXP '^[*][0-9A-F]{40}$' THEN
+		SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'this is not the hash of a password';
+	END IF;
+	SET what = CONCAT(who, ' IDENTIFIED VIA mysql_native_password USING ''', hash, ''' REQUIRE ', IF(encrypted, 'SSL', 'NONE'),
+		' WITH MAX_USER_CONNECTIONS ', connections, ' MAX_STATEMENT_TIME ', seconds, ' PASSWORD EXPIRE NEVER ACCOUNT UNLOCK');
+	EXECUTE IMMEDIATE CONCAT('CREATE USER IF NOT EXISTS ', what);
+	CALL set_rights(account, database_name, level);
+	EXECUTE IMMEDIATE CONCAT('ALTER USER ', what);
+END$$
+
+-- Ends an account's sessions, waits a second for them to be gone, and returns
+-- how many are left.
+CREATE OR REPLACE DEFINER = chandler_definer@localhost PROCEDURE end_sessions(account VARCHAR(80))
+READS SQL DATA
+BEGIN
+	DECLARE who VARCHAR(100) DEFAULT CONCAT('`', checked(account), '`');
+	DECLARE sessions, waited INT DEFAULT 0;
+	EXECUTE IMMEDIATE CONCAT('KILL CONNECTION USER ', who);
+	REPEAT
+		IF sessions > 0 THEN
+			DO SLEEP(0.005);
+		END IF;
+		SELECT COUNT(*) INTO sessions FROM information_schema.PROCESSLIST WHERE USER = account;
+		SET waited = waited + 1;
+	UNTIL sessions = 0 OR waited > 200 END REPEAT;
+	SELECT sessions;
+END$$
+
+-- Lets nobody in as an account any more, and ends its sessions.
+CREATE OR REPLACE DEFINER = chandler_definer@localhost PROCEDURE close_account(account VARCHAR(80))
+MODIFIES SQL DATA
+BEGIN
+	DECLARE who VARCHAR(100) DEFAULT CONCAT('`', checked(account), '`@`%`');
+	EXECUTE IMMEDIATE CONCAT('ALTER USER IF EXISTS ', who, ' IDENTIFIED VIA mysql_native_password USING ''*', REPEAT('0', 40), ''' ACCOUNT LOCK');
+	CALL end_sessions(account);
+END$$
+
+CREATE OR REPLACE DEFINER = chandler_definer@localhost PROCEDURE drop_account(account VARCHAR(80))
+MODIFIES SQL DATA
+BEGIN
+	DECLARE who VARCHAR(100) DEFAULT CONCAT('`', checked(account), '`@`%`');
+	EXECUTE IMMEDIATE CONCAT('DROP USER IF EXISTS ', who);
+END$$
+
+-- Returns who defined the views, routines and triggers of a database.
+CREATE OR REPLACE DEFINER = chandler_definer@localhost PROCEDURE definers(database_name VARCHAR(80))
+READS SQL DATA
+BEGIN
+	DECLARE place VARCHAR(80) DEFAULT checked(database_name);
+	SELECT SUBSTRING_INDEX(DEFINER, '@', 1) AS account FROM information_schema.VIEWS WHERE TABLE_SCHEMA = place
+	UNION SELECT SUBSTRING_INDEX(DEFINER, '@', 1) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = place
+	UNION SELECT SUBSTRING_INDEX(definer, '@', 1) FROM mysql.proc WHERE db = place;
+END$$
+
+-- Returns how large the files and the routines of all the broker's databases
+-- are.
+CREATE OR REPLACE DEFINER = chandler_definer@localhost PROCEDURE sizes()
+READS SQL DATA
+BEGIN
+	DECLARE beginning VARCHAR(20);
+	SELECT CONCAT(prefix, '_') INTO beginning FROM settings;
+	SELECT SUBSTRING_INDEX(NAME, '/', 1) AS database_name, CAST(SUM(FILE_SIZE) AS SIGNED) AS files, 0 AS routines
+		FROM information_schema.INNODB_SYS_TABLESPACES WHERE LEFT(NAME, LENGTH(beginning)) = beginning GROUP BY 1
+	UNION ALL SELECT db, 0, CAST(SUM(LENGTH(body) + LENGTH(param_list) + LENGTH(comment)) AS SIGNED)
+		FROM mysql.proc WHERE LEFT(db, LENGTH(beginning)) = beginning GROUP BY db;
+END$$
+
+DELIMITER ;
+
+-- The administrator itself: it makes and drops the databases that begin with
+-- the prefix, and for the rest calls what is above. CONNECTION ADMIN lets it in
+-- when applications hold all connections of the server.
+EXECUTE IMMEDIATE CONCAT('CREATE USER IF NOT EXISTS ', QUOTE(@administrator), '@''%''');
+EXECUTE IMMEDIATE CONCAT('ALTER USER ', QUOTE(@administrator), '@''%'' IDENTIFIED VIA mysql_native_password USING ', QUOTE(@hash));
+EXECUTE IMMEDIATE CONCAT('GRANT CONNECTION ADMIN ON *.* TO ', QUOTE(@administrator), '@''%''');
+EXECUTE IMMEDIATE CONCAT('GRANT CREATE, DROP ON `', @prefix, '\\_%`.* TO ', QUOTE(@administrator), '@''%''');
+EXECUTE IMMEDIATE CONCAT('GRANT SELECT, EXECUTE ON `', REPLACE(DATABASE(), '_', '\\_'), '`.* TO ', QUOTE(@administrator), '@''%''');
+EXECUTE IMMEDIATE CONCAT('GRANT INSERT, UPDATE, DELETE ON `', DATABASE(), '`.full_databases TO ', QUOTE(@administrator), '@''%''');
+SET @hash = NULL;

@@ -1,0 +1,62 @@
+package mysql
+
+import (
+	"database/sql"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// backend administers one server. It keeps no state: what exists is asked of
+// the server each time.
+type backend struct {
+	server   server
+	names    namer
+	password services.Secret // the administrator's
+	pool     *sql.DB
+}
+
+func open(c Config) (*backend, error) {
+	admin, err := c.administrator()
+	if err != nil {
+		return nil, err
+	}
+	server, err := c.server(admin)
+	if err != nil {
+		return nil, err
+	}
+	connector, err := mysql.NewConnector(admin.driver(server))
+	if err != nil {
+		return nil, err
+	}
+	pool := sql.OpenDB(connector)
+	pool.SetMaxOpenConns(c.MaxConnections)
+	pool.SetMaxIdleConns(c.MaxConnections)
+	pool.SetConnMaxIdleTime(time.Minute)
+	return &backend{server: server, names: newNamer(c.Prefix), password: services.NewSecret(admin.password), pool: pool}, nil
+}
+
+// driver is the driver's configuration for the administrator.
+func (a administrator) driver(s server) *mysql.Config {
+	c := mysql.NewConfig()
+	c.User, c.Passwd, c.DBName = a.user, a.password, a.database
+	c.Net, c.Addr = "tcp", a.address()
+	c.TLS = s.tlsConfig(a.host)
+	c.Timeout = connectTimeout
+	c.MultiStatements = true
+	c.Logger = &mysql.NopLogger{} // errors are returned, too
+	c.Params = map[string]string{
+		"sql_mode":                 "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
+		"lock_wait_timeout":        "5",
+		"innodb_lock_wait_timeout": "5",
+		"max_statement_time":       "30",
+		// A broker that vanished must not hold its locks for hours.
+		"wait_timeout": "120",
+	}
+	return c
+}
+
+// Close implements services.Closer.
+func (b *backend) Close() error { return b.pool.Close() }

@@ -1,0 +1,60 @@
+package mysql
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// Bind implements services.Backend. It takes two round trips: one asks, one
+// makes the account.
+func (b *backend) Bind(ctx context.Context, inst instance, bd binding) (services.Credentials, error) {
+	n, name := b.names.database(inst.Name), b.names.account(bd.Name)
+	password := bd.Seed.Password("password")
+	hashed := hash(password.Reveal())
+	bd.Seed.Conceal(hashed)
+	s, st, err := b.begin(ctx, patience, n)
+	if err != nil {
+		return services.Credentials{}, err
+	}
+	if err := b.grant(ctx, s, st, name, hashed, inst.Plan, bd.Params); err != nil {
+		s.release(ctx)
+		return services.Credentials{}, err
+	}
+	s.done()
+	return b.server.credentials(n, name, password), nil
+}
+
+// grant makes the account, or makes it what it should be, and gives the lock
+// back.
+func (b *backend) grant(ctx context.Context, s *session, st *state, name, hashed string, plan Plan, p BindingParams) error {
+	if !st.exists {
+		return fmt.Errorf("database %s is not there; was it dropped by hand? CREATE DATABASE makes it again", st.database)
+	}
+	others := st.named(func(a account) bool { return a.live() && a.name != name })
+	if len(others) >= plan.Bindings {
+		return services.Rejected("the plan allows %d bindings of an instance; remove one first, or choose a larger plan", plan.Bindings)
+	}
+	level := fullRights
+	switch {
+	case p.Role == readOnly:
+		level = readRights
+	case st.full:
+		level = overRights
+	}
+	encrypted := "0"
+	if b.server.tls != tlsDisable {
+		encrypted = "1"
+	}
+	connections, seconds := plan.perAccount()
+	return explain("make the binding's account", s.exec(ctx,
+		call("make_account", name, st.database, string(level), hashed, encrypted, connections, seconds), unlock))
+}
+
+// perAccount is what make_account and limit_account are told.
+func (p Plan) perAccount() (connections, seconds string) {
+	return strconv.Itoa(p.ConnectionsPerBinding), strconv.FormatFloat(time.Duration(p.StatementTimeout).Seconds(), 'f', 3, 64)
+}

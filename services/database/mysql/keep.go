@@ -1,0 +1,121 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+)
+
+// Keep implements services.Keeper: it holds databases to their plan's storage.
+func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map[string]string, error) {
+	if len(instances) == 0 {
+		return nil, nil
+	}
+	known, err := b.look(ctx, instances)
+	if err != nil {
+		return nil, err
+	}
+	sizes, err := b.sizes(ctx, instances, known)
+	if err != nil {
+		return nil, err
+	}
+	notes := map[string]string{}
+	var faults []error
+	for _, inst := range instances {
+		st, used := known[b.names.database(inst.Name)], sizes[b.names.database(inst.Name)].used()
+		if !st.exists && !st.full {
+			continue // being made or removed
+		}
+		if note := st.note(used, inst.Plan); note != "" {
+			notes[inst.ID] = note
+		}
+		if st.inOrder(used, inst.Plan) {
+			continue
+		}
+		if err := b.settle(ctx, inst); err != nil {
+			faults = append(faults, fmt.Errorf("database of instance %s: %w", inst.ID, err))
+		}
+	}
+	return notes, errors.Join(faults...)
+}
+
+// inOrder says whether there is nothing to do about the database.
+func (st *state) inOrder(used Size, p Plan) bool {
+	if st.full {
+		return !mayWrite(used, p.Storage) && st.settled()
+	}
+	return !tooLarge(used, p.Storage)
+}
+
+// note is what the instance's user should know.
+func (st *state) note(used Size, p Plan) string {
+	if !tooLarge(used, p.Storage) && (!st.full || mayWrite(used, p.Storage)) {
+		return ""
+	}
+	return fmt.Sprintf("storage: %s of %s used; writes are refused until less than %s is used: delete, truncate or drop, or choose a larger plan",
+		used, p.Storage, resume(p.Storage))
+}
+
+// look learns what exists of the instances in one round trip.
+func (b *backend) look(ctx context.Context, instances []instance) (map[string]*state, error) {
+	known, databases, patterns := map[string]*state{}, make([]string, len(instances)), make([]string, len(instances))
+	for i, inst := range instances {
+		databases[i] = b.names.database(inst.Name)
+		patterns[i] = pattern(databases[i])
+		known[databases[i]] = &state{database: databases[i]}
+	}
+	var name string
+	err := ask(ctx, b.pool,
+		answer{"SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME IN (" + literals(databases) + ")", func(rows *sql.Rows) error {
+			err := rows.Scan(&name)
+			known[name].exists = true
+			return err
+		}},
+		answer{"SELECT name, locked, rights, database_name FROM accounts WHERE pattern IN (" + literals(patterns) + ")", func(rows *sql.Rows) error {
+			var a account
+			err := rows.Scan(&a.name, &a.locked, &a.rights, &name)
+			known[name].accounts = append(known[name].accounts, a)
+			return err
+		}},
+		answer{"SELECT name, sessions_ended FROM full_databases WHERE name IN (" + literals(databases) + ")", func(rows *sql.Rows) error {
+			var ended bool
+			err := rows.Scan(&name, &ended)
+			known[name].full, known[name].ended = true, ended
+			return err
+		}})
+	return known, explain("look at the databases", err)
+}
+
+// sizes measures the instances' databases.
+func (b *backend) sizes(ctx context.Context, instances []instance, known map[string]*state) (map[string]usage, error) {
+	databases, storage := make([]string, len(instances)), map[string]Size{}
+	for i, inst := range instances {
+		databases[i] = b.names.database(inst.Name)
+		storage[databases[i]] = inst.Plan.Storage
+	}
+	return measure(ctx, b.pool, databases, func(database string, files Size) bool {
+		return worries(known[database].full, files, storage[database])
+	})
+}
+
+// settle does for one instance what its size asks for. Where somebody else is
+// at work on the instance, the next round will see.
+func (b *backend) settle(ctx context.Context, inst instance) error {
+	s, st, err := b.begin(ctx, attempt, b.names.database(inst.Name))
+	if errors.Is(err, errBusy) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer s.release(ctx)
+	if !st.exists && !st.full {
+		return nil
+	}
+	used, err := s.used(ctx, st, inst.Plan)
+	if err != nil {
+		return err
+	}
+	return s.enforce(ctx, st, used, inst.Plan)
+}

@@ -1,0 +1,65 @@
+package mysql
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"regexp"
+	"strings"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// namer names what is made on the server. All names begin with the prefix, so
+// that brokers can share a server; administrator.sql knows the same rule.
+type namer struct {
+	prefix string // with its underscore
+	rule   *regexp.Regexp
+}
+
+func newNamer(prefix string) namer {
+	p := prefix + "_"
+	return namer{prefix: p, rule: regexp.MustCompile(`^` + p + `([a-z2-7]{26})$`)}
+}
+
+// database is an instance's database, account a binding's user name.
+func (n namer) database(instance string) string { return n.prefix + instance }
+
+func (n namer) account(binding string) string { return n.prefix + binding }
+
+// plain returns the Instance.Name or Binding.Name behind a name.
+func (n namer) plain(name string) (string, bool) {
+	m := n.rule.FindStringSubmatch(name)
+	if m == nil {
+		return "", false
+	}
+	return m[1], true
+}
+
+// pattern is a database's name as GRANT and its tables have it, where an
+// underscore alone stands for any character.
+func pattern(database string) string { return strings.ReplaceAll(database, "_", `\_`) }
+
+// lockName names the lock of an instance. GET_LOCK knows no rights: a tenant
+// who could tell the name could hold the lock, and the broker up.
+func lockName(password services.Secret, database string) string {
+	h := hmac.New(sha256.New, []byte(password.Reveal()))
+	h.Write([]byte(database)) // never fails
+	return "chandler-" + hex.EncodeToString(h.Sum(nil)[:24])
+}
+
+// ident and literal quote for SQL text. Statements are sent as text, not with
+// parameters: that is one round trip for several statements.
+func ident(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
+
+func literal(s string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(s) + "'"
+}
+
+func literals(values []string) string {
+	quoted := make([]string, len(values))
+	for i, v := range values {
+		quoted[i] = literal(v)
+	}
+	return strings.Join(quoted, ", ")
+}

@@ -1,0 +1,74 @@
+package mysql
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// InstanceParams are the user's parameters of an instance, in the vocabulary
+// of OpenStack Trove.
+type InstanceParams struct {
+	// CharacterSet is the database's; default: the collation's, and where
+	// none is given either, utf8mb4.
+	CharacterSet string `json:"character_set"`
+	// Collate is the database's collation; default: the character set's own.
+	Collate string `json:"collate"`
+}
+
+var collateRule = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
+
+// Validate implements services.Validator.
+func (p *InstanceParams) Validate() error {
+	var faults []error
+	if p.CharacterSet != "" && !slices.Contains(characterSets(), p.CharacterSet) {
+		faults = append(faults, fmt.Errorf("character_set: is not known; possible are %s", strings.Join(characterSets(), ", ")))
+	}
+	if p.Collate != "" && !collateRule.MatchString(p.Collate) {
+		faults = append(faults, errors.New(`collate: must be the name of a collation in lower case, such as "latin2_general_ci"`))
+	}
+	return errors.Join(faults...)
+}
+
+// BindingParams are the user's parameters of a binding.
+type BindingParams struct {
+	// Role is what the binding may do: read_write or read_only.
+	Role string `json:"role"`
+}
+
+const (
+	readWrite = "read_write"
+	readOnly  = "read_only"
+)
+
+// SetDefaults implements services.Defaulter.
+func (p *BindingParams) SetDefaults() { p.Role = readWrite }
+
+// Validate implements services.Validator.
+func (p *BindingParams) Validate() error {
+	if p.Role != readWrite && p.Role != readOnly {
+		return fmt.Errorf("role: must be %q or %q", readWrite, readOnly)
+	}
+	return nil
+}
+
+type (
+	instance = services.Instance[Plan, InstanceParams]
+	binding  = services.Binding[BindingParams]
+)
+
+// CheckUpdate implements services.UpdateChecker. What a database is made with
+// is only a default for its tables, which its applications may change
+// themselves.
+func (b *backend) CheckUpdate(prev, next instance) error {
+	if was, is := prev.Params, next.Params; is.CharacterSet != "" && is.CharacterSet != was.CharacterSet {
+		return services.Rejected("parameters.character_set: cannot be changed once the database exists; an application can, with ALTER DATABASE and ALTER TABLE")
+	} else if is.Collate != "" && is.Collate != was.Collate {
+		return services.Rejected("parameters.collate: cannot be changed once the database exists; an application can, with ALTER DATABASE and ALTER TABLE")
+	}
+	return nil
+}

@@ -1,0 +1,57 @@
+package mysql
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// Update implements services.Backend: it holds the instance to another plan.
+func (b *backend) Update(ctx context.Context, prev, next instance) error {
+	if err := b.CheckUpdate(prev, next); err != nil {
+		return err
+	}
+	s, st, err := b.begin(ctx, patience, b.names.database(next.Name))
+	if err != nil {
+		return err
+	}
+	defer s.release(ctx)
+	if !st.exists {
+		return fmt.Errorf("database %s is not there; was it dropped by hand? deprovision the instance", st.database)
+	}
+	used, err := s.used(ctx, st, next.Plan)
+	if err != nil {
+		return err
+	}
+	if err := fits(st, used, prev.Plan, next.Plan); err != nil {
+		return err
+	}
+	if err := s.limit(ctx, st, prev.Plan, next.Plan); err != nil {
+		return err
+	}
+	return s.enforce(ctx, st, used, next.Plan)
+}
+
+// used measures the one database.
+func (s *session) used(ctx context.Context, st *state, p Plan) (Size, error) {
+	sizes, err := measure(ctx, s.conn, []string{st.database}, func(_ string, files Size) bool { return worries(st.full, files, p.Storage) })
+	return sizes[st.database].used(), err
+}
+
+// limit holds the bindings' accounts to the plan. Live sessions stay.
+func (s *session) limit(ctx context.Context, st *state, prev, next Plan) error {
+	names := st.named(account.live)
+	if len(names) > next.Bindings && next.Bindings < prev.Bindings {
+		return services.Rejected("the plan allows %d bindings and the instance has %d; remove some first, or choose a larger plan", next.Bindings, len(names))
+	}
+	var statements []string
+	for _, name := range names {
+		connections, seconds := next.perAccount()
+		statements = append(statements, call("limit_account", name, connections, seconds))
+	}
+	if len(statements) == 0 {
+		return nil
+	}
+	return explain("change the limits", s.exec(ctx, statements...))
+}
