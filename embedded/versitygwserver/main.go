@@ -1,0 +1,108 @@
+// Command versitygwserver is the Versity S3 Gateway, made of its own library,
+// with the one storage that Chandler uses: a folder. It is what `chandler dev`
+// and the tests run where no gateway is installed. Accounts and buckets are
+// administered over its API like any gateway's.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/versity/versitygw/backend"
+	"github.com/versity/versitygw/backend/meta"
+	"github.com/versity/versitygw/backend/posix"
+	"github.com/versity/versitygw/embedgw"
+)
+
+// options is what the flags say. Nothing in it is secret: arguments are there
+// for every user of the machine to read.
+type options struct {
+	listen   string
+	data     string
+	accounts string
+	region   string
+	certFile string
+	keyFile  string
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	if err := run(ctx, parseFlags()); err != nil {
+		log.Fatalf("versitygwserver: %v", err)
+	}
+}
+
+func parseFlags() options {
+	var o options
+	flag.StringVar(&o.listen, "listen", "127.0.0.1:7070", "address to listen on")
+	flag.StringVar(&o.data, "data", "", "folder that holds the buckets, one folder each; it must exist")
+	flag.StringVar(&o.accounts, "accounts", "", "folder that holds the accounts; it must exist")
+	flag.StringVar(&o.region, "region", "us-east-1", "the region that clients sign for")
+	flag.StringVar(&o.certFile, "tls-cert-file", "", "certificate chain in PEM; plain HTTP without it")
+	flag.StringVar(&o.keyFile, "tls-key-file", "", "private key of the certificate in PEM")
+	flag.Parse()
+	return o
+}
+
+// run serves until ctx ends. The root account is read from the environment,
+// under the names that the gateway's own command uses.
+func run(ctx context.Context, o options) error {
+	access, secret := os.Getenv("ROOT_ACCESS_KEY"), os.Getenv("ROOT_SECRET_KEY")
+	if access == "" || secret == "" {
+		return errors.New("ROOT_ACCESS_KEY and ROOT_SECRET_KEY must be set: they are the root account")
+	}
+	if o.data == "" || o.accounts == "" {
+		return errors.New("-data and -accounts must both name a folder")
+	}
+	// The storage changes the working directory to its own folder.
+	accounts, err := filepath.Abs(o.accounts)
+	if err != nil {
+		return fmt.Errorf("-accounts: %w", err)
+	}
+	storage, err := openStorage(o.data)
+	if err != nil {
+		return err
+	}
+	return embedgw.RunVersityGW(ctx, storage, &embedgw.Config{
+		RootUserAccess: access,
+		RootUserSecret: secret,
+		Region:         o.region,
+		Ports:          []string{o.listen},
+		CertFile:       o.certFile,
+		KeyFile:        o.keyFile,
+		KeepAlive:      true,
+		Quiet:          true,
+		IAMDir:         accounts,
+		// What follows are the defaults of the gateway's own command.
+		MaxConnections:    250000,
+		MaxRequests:       100000,
+		MultipartMaxParts: 10000,
+		IAMCacheTTL:       120,
+		IAMCachePrune:     3600,
+	})
+}
+
+// openStorage opens a folder whose file system keeps extended attributes: they
+// hold what an object is besides its bytes.
+func openStorage(folder string) (backend.Backend, error) {
+	if err := (meta.XattrMeta{}).Test(folder); err != nil {
+		return nil, fmt.Errorf("-data: %w: choose a folder on another file system, such as ext4, XFS or btrfs", err)
+	}
+	var o posix.PosixOpts
+	o.SetNewDirPerm(0o700)
+	o.SetNewFilePerm(0o600)
+	o.CopyObjectThreshold = 5 << 30 // what S3 allows; without it nothing can be copied
+	storage, err := posix.New(folder, meta.XattrMeta{}, o)
+	if err != nil {
+		return nil, fmt.Errorf("-data: %w", err)
+	}
+	return storage, nil
+}
