@@ -4,11 +4,13 @@ package all
 import (
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/database/postgres"
+	"github.com/chandler-broker/chandler/services/queue/nats"
 )
 
 // Definitions returns every backend that a catalog can name.
 func Definitions() []services.Definition {
 	return []services.Definition{
 		postgres.Definition(),
+		nats.Definition(),
 	}
 }

@@ -1,0 +1,133 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// account is an instance's account as the servers have it. All that is known of
+// an instance and its bindings is in the account's JWT: the plan's limits, and
+// for each binding a signing key with the binding's name as its role.
+type account struct {
+	b      *backend
+	there  servers
+	name   string // the Instance.Name
+	public string
+	claims *jwt.AccountClaims // nil: no server has any
+	// agreed says that all servers have the same. Where they do not, what is
+	// pushed next makes them.
+	agreed bool
+}
+
+// Tags of an account that is not for use.
+const (
+	unfinished = "chandler:unfinished" // being made
+	ending     = "chandler:ending"     // being removed
+)
+
+// account asks the servers for an instance's account.
+func (b *backend) account(ctx context.Context, instance string) (*account, error) {
+	there, err := b.link.present(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a := &account{b: b, there: there, name: instance}
+	if a.public, err = b.keys.account(instance); err != nil {
+		return nil, err
+	}
+	tokens, err := b.link.lookup(ctx, there, a.public)
+	if err != nil {
+		return nil, err
+	}
+	for _, token := range tokens {
+		claims, err := jwt.DecodeAccountClaims(token)
+		if token != "" && err != nil {
+			return nil, errors.New("look the account up: a server's answer is no account")
+		}
+		if token != "" && (a.claims == nil || claims.IssuedAt > a.claims.IssuedAt) {
+			a.claims = claims
+		}
+	}
+	a.agreed = len(slices.Compact(tokens)) == 1
+	return a, nil
+}
+
+// usable says whether the account is there and finished.
+func (a *account) usable() bool {
+	return a.claims != nil && !a.claims.Tags.Contains(unfinished) && !a.claims.Tags.Contains(ending)
+}
+
+// create makes the claims of an account that nobody may use yet.
+func (a *account) create() {
+	a.claims = jwt.NewAccountClaims(a.public)
+	a.claims.Name = a.b.keys.prefix + a.name
+	a.claims.Tags.Add(unfinished)
+}
+
+// limit sets the plan's limits and says whether they were others.
+func (a *account) limit(p Plan) (changed bool) {
+	was := a.claims.Limits
+	a.claims.Limits = p.limits()
+	return !reflect.DeepEqual(was, a.claims.Limits)
+}
+
+// scope returns the signing key that stands for a binding, with its rights; nil:
+// none.
+func (a *account) scope(binding string) *jwt.UserScope {
+	for _, scope := range a.claims.SigningKeys {
+		if s, ok := scope.(*jwt.UserScope); ok && s.Role == binding {
+			return s
+		}
+	}
+	return nil
+}
+
+// admit makes key the one that stands for a binding. It returns since when, and
+// whether that changed anything. The time is kept with the key, because the
+// user's JWT has it and must be the same at each call.
+func (a *account) admit(binding, key string, may jwt.UserPermissionLimits) (since time.Time, changed bool) {
+	if s := a.scope(binding); s != nil && s.Key == key && reflect.DeepEqual(s.Template, may) {
+		if since, err := time.Parse(time.RFC3339, s.Description); err == nil {
+			return since, false
+		}
+	}
+	a.expel(binding)
+	since = time.Now().UTC().Truncate(time.Second)
+	scope := jwt.NewUserScope()
+	scope.Key, scope.Role, scope.Template, scope.Description = key, binding, may, since.Format(time.RFC3339)
+	a.claims.SigningKeys.AddScopedSigner(scope)
+	return since, true
+}
+
+// expel removes what stands for a binding and says whether there was anything.
+func (a *account) expel(binding string) (changed bool) {
+	for s := a.scope(binding); s != nil; s = a.scope(binding) {
+		a.claims.SigningKeys.Remove(s.Key)
+		changed = true
+	}
+	return changed
+}
+
+// push signs the claims and gives them to all servers.
+func (a *account) push(ctx context.Context) error {
+	a.claims.Type, a.claims.Version = jwt.AccountClaim, tokenVersion
+	token, err := sign(a.claims, max(time.Now().Unix(), a.claims.IssuedAt+1), a.b.keys.operator)
+	if err != nil {
+		return err
+	}
+	conn, err := a.b.link.get(ctx)
+	if err != nil {
+		return err
+	}
+	if limit := conn.MaxPayload(); int64(len(token)) > limit {
+		return services.Rejected("the instance's bindings name more subjects than the server takes in one account (%s); unbind some, or give them fewer subjects", Size(limit))
+	}
+	return a.b.link.push(ctx, a.there, token)
+}

@@ -1,0 +1,46 @@
+package nats
+
+import "fmt"
+
+// backend administers one NATS system. It keeps no state: what exists is asked
+// of the servers each time.
+type backend struct {
+	keys *keyring
+	link *link
+	told told
+}
+
+func open(c Config) (*backend, error) {
+	keys, err := c.keyring()
+	if err != nil {
+		return nil, err
+	}
+	creds, err := read("system_creds", c.SystemCreds, c.SystemCredsFile)
+	if err != nil {
+		return nil, err
+	}
+	admin, err := systemUser(creds)
+	if err != nil {
+		return nil, fmt.Errorf("system_creds: %w", err)
+	}
+	servers, err := addresses(c.URL)
+	if err != nil {
+		return nil, fmt.Errorf("url: %w", err)
+	}
+	told, err := c.told(servers)
+	if err != nil {
+		return nil, err
+	}
+	l, err := newLink(servers, admin, told.ca)
+	if err != nil {
+		return nil, err
+	}
+	return &backend{keys, l, told}, nil
+}
+
+// Close implements services.Closer.
+func (b *backend) Close() error { return b.link.close() }
+
+// SerialBinds implements services.SerialBinder: an account's bindings are one
+// document, which is read and written as a whole.
+func (b *backend) SerialBinds() bool { return true }

@@ -1,0 +1,7 @@
+package nats
+
+import (
+	"testing"
+)
+
+func reach(t *testing.T, mine, theirs map[string]any) {}

@@ -1,0 +1,159 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	// connectTimeout bounds one attempt to reach one server.
+	connectTimeout = 2 * time.Second
+	// patience is how long servers have to answer. A server that hangs is
+	// told from one that is slow well before the call's own deadline.
+	patience = 4 * time.Second
+	// quiet is how long the last server may take to say that it is there
+	// after the others did.
+	quiet = 500 * time.Millisecond
+)
+
+// link is the broker's connection to the system account, made when it is needed
+// and made again when it was lost.
+type link struct {
+	options nats.Options
+	turn    chan struct{} // held by who looks at conn
+	conn    *nats.Conn
+}
+
+func newLink(servers []address, u user, ca string) (*link, error) {
+	options := nats.GetDefaultOptions()
+	for _, set := range []nats.Option{
+		nats.UserJWTAndSeed(u.jwt, u.seed.Reveal()),
+		nats.Name("chandler"),
+		nats.NoReconnect(),             // the engine tries again
+		nats.IgnoreDiscoveredServers(), // what the operator named can be reached; others perhaps not
+		nats.Timeout(connectTimeout),
+		nats.PingInterval(20 * time.Second),
+		// Without it errors are written to stderr. What they are about fails
+		// by itself.
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
+		trusting(ca),
+	} {
+		if err := set(&options); err != nil {
+			return nil, err
+		}
+	}
+	for _, s := range servers {
+		options.Servers = append(options.Servers, s.String())
+	}
+	return &link{options: options, turn: make(chan struct{}, 1)}, nil
+}
+
+// get returns a live connection.
+func (l *link) get(ctx context.Context) (*nats.Conn, error) {
+	select {
+	case l.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("connect to the server: %w", ctx.Err())
+	}
+	defer func() { <-l.turn }()
+	if l.conn != nil && l.conn.IsConnected() {
+		return l.conn, nil
+	}
+	options := l.options
+	options.CustomDialer = dialer{ctx}
+	conn, err := options.Connect()
+	if errors.Is(err, nats.ErrAuthorization) {
+		return nil, fmt.Errorf("connect to the server: it refuses system_creds; issue new ones for a user of its system account: %w", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("connect to the server: %w", err)
+	}
+	l.conn = conn
+	return conn, nil
+}
+
+// dialer ends its attempts when a context ends.
+type dialer struct{ ctx context.Context }
+
+// Dial implements nats.CustomDialer.
+func (d dialer) Dial(network, address string) (net.Conn, error) {
+	return (&net.Dialer{Timeout: connectTimeout}).DialContext(d.ctx, network, address)
+}
+
+func (l *link) close() error {
+	l.turn <- struct{}{}
+	defer func() { <-l.turn }()
+	if l.conn != nil {
+		l.conn.Close()
+	}
+	return nil
+}
+
+var (
+	errSilent  = errors.New("no answer in time")
+	errNoSuch  = errors.New("nobody answers such requests: are system_creds those of the system account, and JetStream and a resolver of type full configured?")
+	errEnough  = errors.New("enough") // from a taker: all answers are there
+	noSubjects = "503"                // the status of an answer that says that nobody listens
+)
+
+// ask sends a request and hands each answer to take, until that says errEnough
+// or fails, or until no answer came for as long as wait says; then it is
+// errSilent.
+func (l *link) ask(ctx context.Context, subject string, request []byte, wait func() time.Duration, take func(answer []byte) error) error {
+	conn, err := l.get(ctx)
+	if err != nil {
+		return err
+	}
+	inbox, err := conn.SubscribeSync(conn.NewInbox())
+	if err != nil {
+		return fmt.Errorf("the server is away or closed the connection: %w", err)
+	}
+	defer func() { _ = inbox.Unsubscribe() }() // fails where the connection was lost
+	if err := conn.PublishRequest(subject, inbox.Subject, request); err != nil {
+		return fmt.Errorf("the server is away or closed the connection: %w", err)
+	}
+	for {
+		answer, err := next(ctx, conn, inbox, wait())
+		if err != nil {
+			return err
+		}
+		if err := take(answer.Data); errors.Is(err, errEnough) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+// next waits for one answer.
+func next(ctx context.Context, conn *nats.Conn, inbox *nats.Subscription, wait time.Duration) (*nats.Msg, error) {
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	answer, err := inbox.NextMsgWithContext(waiting)
+	switch {
+	case errors.Is(err, nats.ErrNoResponders),
+		err == nil && len(answer.Data) == 0 && answer.Header.Get("Status") == noSubjects:
+		return nil, errNoSuch
+	case err == nil:
+		return answer, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case waiting.Err() != nil:
+		probe(conn)
+		return nil, errSilent
+	}
+	return nil, fmt.Errorf("the server is away or closed the connection: %w", err)
+}
+
+// probe closes a connection whose other end is gone without a word, so that the
+// next call makes a new one.
+func probe(conn *nats.Conn) {
+	if conn.FlushTimeout(quiet) != nil {
+		conn.Close()
+	}
+}

@@ -1,0 +1,32 @@
+package nats
+
+import (
+	"context"
+
+	"github.com/nats-io/jwt/v2"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// List implements services.Lister. An instance is there while its account is,
+// and a binding while its signing key is in the account.
+func (b *backend) List(ctx context.Context) ([]services.Found, error) {
+	var found []services.Found
+	err := b.link.each(ctx, func(token string) {
+		claims, err := jwt.DecodeAccountClaims(token)
+		if err != nil {
+			return // somebody else's, of a kind that is not known here
+		}
+		name, ours := b.keys.instanceOf(claims)
+		if !ours {
+			return
+		}
+		found = append(found, services.Found{Instance: name, Resource: claims.Name + " (account " + claims.Subject + ")"})
+		for key, scope := range claims.SigningKeys {
+			if s, ok := scope.(*jwt.UserScope); ok {
+				found = append(found, services.Found{Instance: name, Binding: s.Role, Resource: claims.Name + " (signing key " + key + ")"})
+			}
+		}
+	})
+	return found, err
+}

@@ -1,0 +1,82 @@
+package nats
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/jwt/v2"
+)
+
+// Plan is what a plan of this backend says about its accounts.
+type Plan struct {
+	// Storage is what all streams on disk may hold together, each copy
+	// counted.
+	Storage Size `json:"storage"`
+	// Memory is what all streams in memory may hold together, each copy
+	// counted; 0: there can be none.
+	Memory Size `json:"memory"`
+	// Streams is how many streams there may be; a key-value bucket and an
+	// object store are a stream each.
+	Streams int64 `json:"streams"`
+	// Consumers is how many consumers a stream may have.
+	Consumers int64 `json:"consumers"`
+	// Connections is how many connections all applications of an instance may
+	// hold together.
+	Connections int64 `json:"connections"`
+	// Subscriptions is how many subscriptions one connection may hold.
+	Subscriptions int64 `json:"subscriptions"`
+	// Payload is how large a message may be.
+	Payload Size `json:"payload"`
+}
+
+// SetDefaults implements services.Defaulter.
+func (p *Plan) SetDefaults() {
+	*p = Plan{
+		Storage: 256 * megabyte, Streams: 10, Consumers: 20,
+		Connections: 20, Subscriptions: 1000, Payload: megabyte,
+	}
+}
+
+const (
+	minStorage = megabyte
+	maxCount   = 1_000_000
+	// maxPayload is the largest message that a NATS server can be set to take.
+	maxPayload = 64 * megabyte
+)
+
+// Validate implements services.Validator.
+func (p *Plan) Validate() error {
+	var faults []error
+	fault := func(bad bool, format string, args ...any) {
+		if bad {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	fault(p.Storage < minStorage, "storage: must be %s, and 1MB at least", sizeForm)
+	fault(p.Memory != 0 && p.Memory < minStorage, "memory: must be %s, and 1MB at least, or left out for none", sizeForm)
+	fault(p.Payload < kilobyte || p.Payload > maxPayload, "payload: must be %s, from 1kB to 64MB", sizeForm)
+	for _, count := range []struct {
+		key   string
+		value int64
+	}{
+		{"streams", p.Streams}, {"consumers", p.Consumers},
+		{"connections", p.Connections}, {"subscriptions", p.Subscriptions},
+	} {
+		fault(count.value < 1 || count.value > maxCount, "%s: must be from 1 to %d", count.key, maxCount)
+	}
+	return errors.Join(faults...)
+}
+
+// limits is the plan in the words of an account's claims. The storage is given
+// for all streams, not for each number of copies ("tiered"): so it is what an
+// instance takes from the servers' disks at most, whatever its streams are.
+func (p Plan) limits() jwt.OperatorLimits {
+	return jwt.OperatorLimits{
+		NatsLimits:    jwt.NatsLimits{Subs: p.Subscriptions, Data: jwt.NoLimit, Payload: int64(p.Payload)},
+		AccountLimits: jwt.AccountLimits{Conn: p.Connections, DisallowBearer: true}, // no leaf nodes, imports or exports
+		JetStreamLimits: jwt.JetStreamLimits{
+			DiskStorage: int64(p.Storage), MemoryStorage: int64(p.Memory),
+			Streams: p.Streams, Consumer: p.Consumers,
+		},
+	}
+}

@@ -1,0 +1,107 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// Provision implements services.Backend. A new account is no one's until it was
+// seen to be empty and to have room.
+func (b *backend) Provision(ctx context.Context, inst instance) error {
+	a, err := b.account(ctx, inst.Name)
+	if err != nil {
+		return err
+	}
+	if a.usable() {
+		if !a.limit(inst.Plan) && a.agreed {
+			return nil
+		}
+		return a.push(ctx)
+	}
+	if a.claims != nil && !a.claims.Tags.Contains(unfinished) {
+		return errors.New("the account is being removed; deprovision the instance to the end first")
+	}
+	if a.claims == nil {
+		a.create()
+	}
+	a.limit(inst.Plan)
+	if err := a.push(ctx); err != nil {
+		return err
+	}
+	if err := a.prepare(ctx, inst.Plan); err != nil {
+		return err
+	}
+	a.claims.Tags.Remove(unfinished)
+	return a.push(ctx)
+}
+
+// prepare empties the account's store, where an earlier account of the same name
+// may have left something, and checks that there is room for the plan.
+func (a *account) prepare(ctx context.Context, p Plan) error {
+	if err := a.b.link.purge(ctx, a.public); err != nil {
+		return err
+	}
+	u, err := a.b.link.usageOf(ctx, a.there, a.public)
+	switch {
+	case err != nil:
+		return err
+	case u.streams > 0:
+		return services.NotYet(pause, "streams of an earlier instance are being deleted")
+	case u.alone && len(u.reserved) == 0, !u.holds(p):
+		return noRoom(p)
+	}
+	return nil
+}
+
+// pause is how long a cluster takes to delete a stream, or nearly so.
+const pause = 200 * time.Millisecond
+
+func noRoom(p Plan) error {
+	return fmt.Errorf("the server's JetStream has no room left for an account of %s on disk and %s in memory; raise its max_file_store and max_memory_store, or remove instances", p.Storage, p.Memory)
+}
+
+// Deprovision implements services.Backend. First nobody gets in any more, then
+// the streams go, then the account.
+func (b *backend) Deprovision(ctx context.Context, inst instance) error {
+	a, err := b.account(ctx, inst.Name)
+	if err != nil {
+		return err
+	}
+	if a.claims == nil {
+		return nil
+	}
+	if err := a.close(ctx); err != nil {
+		return err
+	}
+	if err := b.link.purge(ctx, a.public); err != nil {
+		return err
+	}
+	u, err := b.link.usageOf(ctx, a.there, a.public)
+	if err != nil {
+		return err
+	}
+	if u.streams > 0 {
+		return services.NotYet(pause, "the streams are being deleted")
+	}
+	// A server that is away would bring its copy of the account, and of the
+	// streams, back to the others.
+	if away := u.away(a.there); len(away) > 0 {
+		return services.NotYet(5*time.Second, fmt.Sprintf("the last step waits for server %s, which is away", joinedNames(away)))
+	}
+	return a.delete(ctx)
+}
+
+// close marks the account as ending and throws everybody out.
+func (a *account) close(ctx context.Context) error {
+	if a.agreed && a.claims.Tags.Contains(ending) {
+		return nil
+	}
+	a.claims.Tags.Add(ending)
+	a.claims.SigningKeys.Remove(slices.Clone(a.claims.SigningKeys.Keys())...)
+	return a.push(ctx)
+}
