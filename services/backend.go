@@ -143,6 +143,15 @@ type Keeper[P, I any] interface {
 	Keep(ctx context.Context, plans []P, instances []Instance[P, I]) (map[string]string, error)
 }
 
+// Describer is a backend whose instances have something to tell their users
+// beside credentials.
+type Describer[P, I any] interface {
+	// Describe returns the attributes of an instance that is ready (OSB,
+	// "Service Instance Metadata Object"): values of JSON's types, nothing
+	// secret. It changes nothing.
+	Describe(ctx context.Context, inst Instance[P, I]) (map[string]any, error)
+}
+
 // SerialBinder is a backend whose server can only be told of bindings by
 // read-modify-write of one list, so that the engine must run the binds and
 // unbinds of one instance one at a time.

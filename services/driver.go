@@ -49,6 +49,9 @@ type Driver interface {
 	// Keeps says whether Keep does anything.
 	Keeps() bool
 	Keep(ctx context.Context, plans []json.RawMessage, instances []RawInstance) (map[string]string, error)
+	// Describe returns the instance's attributes, none where the backend is
+	// no Describer.
+	Describe(ctx context.Context, inst RawInstance) (map[string]any, error)
 	SerialBinds() bool
 	Close() error
 }
@@ -205,6 +208,18 @@ func (d *driver[P, I, B]) Keep(ctx context.Context, rawPlans []json.RawMessage, 
 		instances = append(instances, inst)
 	}
 	return k.Keep(ctx, plans, instances)
+}
+
+func (d *driver[P, I, B]) Describe(ctx context.Context, raw RawInstance) (map[string]any, error) {
+	describer, ok := d.backend.(Describer[P, I])
+	if !ok {
+		return nil, nil
+	}
+	inst, err := d.instance(raw)
+	if err != nil {
+		return nil, err
+	}
+	return describer.Describe(ctx, inst)
 }
 
 func (d *driver[P, I, B]) SerialBinds() bool {
