@@ -46,24 +46,15 @@ func (a *account) prepare(ctx context.Context, p Plan) error {
 	if err := a.b.link.purge(ctx, a.public); err != nil {
 		return err
 	}
-	u, err := a.b.link.usageOf(ctx, a.there, a.public)
-	switch {
-	case err != nil:
-		return err
-	case u.streams > 0:
+	u, err := a.settled(ctx, p)
+	if err == nil && u.streams > 0 {
 		return services.NotYet(pause, "streams of an earlier instance are being deleted")
-	case u.alone && len(u.reserved) == 0, !u.holds(p):
-		return noRoom(p)
 	}
-	return nil
+	return err
 }
 
 // pause is how long a cluster takes to delete a stream, or nearly so.
 const pause = 200 * time.Millisecond
-
-func noRoom(p Plan) error {
-	return fmt.Errorf("the server's JetStream has no room left for an account of %s on disk and %s in memory; raise its max_file_store and max_memory_store, or remove instances", p.Storage, p.Memory)
-}
 
 // Deprovision implements services.Backend. First nobody gets in any more, then
 // the streams go, then the account.

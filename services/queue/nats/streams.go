@@ -12,12 +12,11 @@ import (
 type usage struct {
 	storage, memory Size
 	streams         int64
-	// reserved are the limits that the servers hold the account to, of those
-	// that know it.
+	// reserved are the limits that servers hold the account to, of those that
+	// have it in use.
 	reserved []reserved
-	// alone says that there is one server, which takes no account that its
-	// store has no room for.
-	alone bool
+	// enabled is how many servers have JetStream.
+	enabled int
 	// peers are the servers that keep JetStream's state, by name, whether
 	// they are there or not.
 	peers []string
@@ -60,16 +59,15 @@ func (l *link) usageOf(ctx context.Context, there servers, account string) (*usa
 		return nil, fmt.Errorf("ask for the account's streams: %w", err)
 	}
 	u := &usage{}
-	names, enabled := map[string]bool{}, false
+	names := map[string]bool{}
 	for _, data := range answers {
 		var r streamReport
 		if err := json.Unmarshal(data, &r); err != nil {
 			return nil, fmt.Errorf("ask for the account's streams: %w", errNonsense)
 		}
-		enabled = enabled || !r.Disabled
 		u.add(r, account, names)
 	}
-	if !enabled {
+	if u.enabled == 0 {
 		return nil, errDisabled
 	}
 	u.streams = int64(len(names))
@@ -77,9 +75,10 @@ func (l *link) usageOf(ctx context.Context, there servers, account string) (*usa
 }
 
 func (u *usage) add(r streamReport, account string, names map[string]bool) {
-	if r.Meta == nil {
-		u.alone = u.alone || !r.Disabled
-	} else if u.peers == nil {
+	if !r.Disabled {
+		u.enabled++
+	}
+	if r.Meta != nil && u.peers == nil {
 		u.peers = append(u.peers, r.Meta.Leader)
 		for _, p := range r.Meta.Replicas {
 			u.peers = append(u.peers, p.Name)
@@ -118,14 +117,31 @@ func valuesOf(there servers) []string {
 	return names
 }
 
-// holds says whether the servers hold the account to the plan. A server by
-// itself reserves what the plan promises and, where its store is too small for
-// that, logs it and leaves the account without streams: nobody else is told.
+// holds says whether every server holds the account to the plan. A server by
+// itself reserves what plans promise and, where its store is too small for one
+// more, logs that and leaves the account without streams: nobody else is told.
 func (u *usage) holds(p Plan) bool {
 	for _, r := range u.reserved {
 		if r.storage != p.Storage || r.memory != p.Memory {
 			return false
 		}
 	}
-	return true
+	return len(u.reserved) >= u.enabled
+}
+
+// settled makes all servers take the account into use and checks that they hold
+// it to the plan. Else the first stream of an application would do that, and
+// fail: a server may be told to keep a stream while it still reads the account.
+func (a *account) settled(ctx context.Context, p Plan) (*usage, error) {
+	if err := a.b.link.use(ctx, a.there, a.public); err != nil {
+		return nil, err
+	}
+	u, err := a.b.link.usageOf(ctx, a.there, a.public)
+	if err != nil {
+		return nil, err
+	}
+	if !u.holds(p) {
+		return nil, fmt.Errorf("the server's JetStream has no room left for an account of %s on disk and %s in memory; raise its max_file_store and max_memory_store, or remove instances", p.Storage, p.Memory)
+	}
+	return u, nil
 }

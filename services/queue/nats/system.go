@@ -20,6 +20,7 @@ const (
 	deleteSubject = "$SYS.REQ.CLAIMS.DELETE"
 	packSubject   = "$SYS.REQ.CLAIMS.PACK"
 	streamSubject = "$SYS.REQ.SERVER.PING.JSZ"
+	clientSubject = "$SYS.REQ.ACCOUNT.%s.CONNZ"
 	purgeSubject  = "$JS.API.ACCOUNT.PURGE.%s"
 )
 
@@ -125,6 +126,15 @@ func (l *link) lookup(ctx context.Context, there servers, account string) ([]str
 func (l *link) push(ctx context.Context, there servers, token string) error {
 	if _, err := l.all(ctx, there, updateSubject, []byte(token)); err != nil {
 		return fmt.Errorf("tell the servers of the account: %w", err)
+	}
+	return nil
+}
+
+// use makes all servers read an account that they may not have needed yet, as
+// asking for its connections does.
+func (l *link) use(ctx context.Context, there servers, account string) error {
+	if _, err := l.all(ctx, there, fmt.Sprintf(clientSubject, account), []byte(`{"limit": 1}`)); err != nil {
+		return fmt.Errorf("take the account into use: %w", err)
 	}
 	return nil
 }

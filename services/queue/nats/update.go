@@ -24,14 +24,8 @@ func (b *backend) Update(ctx context.Context, _, next instance) error {
 	if err := a.push(ctx); err != nil {
 		return err
 	}
-	u, err := b.link.usageOf(ctx, a.there, a.public)
-	if err != nil {
-		return err
-	}
-	if !u.holds(next.Plan) {
-		return noRoom(next.Plan)
-	}
-	return nil
+	_, err = a.settled(ctx, next.Plan)
+	return err
 }
 
 // fits refuses less than is used. Where the account has these limits already,
