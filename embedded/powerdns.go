@@ -21,11 +21,6 @@ type PowerDNSOptions struct {
 	// it listens for its HTTP API. 0: the port of the last start on this
 	// folder, a free one at the first.
 	Port, APIPort int
-	// UpdatePolicy is the text of a Lua script that the server asks about
-	// every dynamic update (PowerDNS documentation,
-	// "lua-dnsupdate-policy-script"), UpdatePolicyName the name of the file it
-	// is kept in; empty: none.
-	UpdatePolicy, UpdatePolicyName string
 	// NoSync gives up what a power failure would destroy, for speed: for
 	// tests. A kill -9 still loses nothing.
 	NoSync bool

@@ -142,12 +142,6 @@ func (p *PowerDNS) configure() error {
 			settings = append(settings, "lmdb-sync-mode=nosync")
 		}
 	}
-	if p.options.UpdatePolicy != "" {
-		if err := p.folder.writeFile(p.options.UpdatePolicyName, []byte(p.options.UpdatePolicy)); err != nil {
-			return err
-		}
-		settings = append(settings, "lua-dnsupdate-policy-script="+inherited+"/"+p.options.UpdatePolicyName)
-	}
 	return p.folder.writeFile(powerDNSConfigFile, []byte(strings.Join(settings, "\n")+"\n"))
 }
 

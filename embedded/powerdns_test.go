@@ -145,8 +145,7 @@ func TestPowerDNSSurvives(t *testing.T) {
 }
 
 func TestPowerDNSSettings(t *testing.T) {
-	const policy = "function updatepolicy(input) return false end\n"
-	p := runPowerDNS(t, PowerDNSOptions{Dir: reachable(t), UpdatePolicy: policy, UpdatePolicyName: "policy.lua"})
+	p := runPowerDNS(t, PowerDNSOptions{Dir: reachable(t)})
 	status, body := callPowerDNS(t, p, p.APIKey(), http.MethodGet, "/config", "")
 	var settings []struct{ Name, Value string }
 	if err := json.Unmarshal([]byte(body), &settings); err != nil {
@@ -155,8 +154,7 @@ func TestPowerDNSSettings(t *testing.T) {
 	got := map[string]string{}
 	want := map[string]string{
 		"local-address": "127.0.0.1", "webserver-address": "127.0.0.1", "allow-axfr-ips": "", "allow-dnsupdate-from": "",
-		"dnsupdate": "yes", "enable-lua-records": "no", "security-poll-suffix": "",
-		"lua-dnsupdate-policy-script": inherited + "/policy.lua",
+		"dnsupdate": "yes", "enable-lua-records": "no", "lua-dnsupdate-policy-script": "", "security-poll-suffix": "",
 	}
 	for _, s := range settings {
 		if _, ok := want[s.Name]; ok {

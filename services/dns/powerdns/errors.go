@@ -1,0 +1,59 @@
+package powerdns
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// answered returns the status of the API's refusal, 0 where it is none.
+func answered(err error) int {
+	if s, ok := errors.AsType[*statusError](err); ok {
+		return s.status
+	}
+	return 0
+}
+
+// absent says whether the API knows no such zone or key.
+func absent(err error) bool { return answered(err) == http.StatusNotFound }
+
+// unlessAbsent is err unless it says that there is no such thing.
+func unlessAbsent(err error) error {
+	if absent(err) {
+		return nil
+	}
+	return err
+}
+
+// explain says what was being done, and what to do where the server's own
+// words would not.
+func explain(doing string, err error) error {
+	if _, rejected := services.IsRejected(err); err == nil || rejected {
+		return err
+	}
+	switch answered(err) {
+	case 0:
+		return fmt.Errorf("%s: the server's API is away: %w", doing, err)
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fmt.Errorf("%s: check api_key, and webserver-allow-from on the server: %w", doing, err)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// refusedRecords makes a refusal of the user's records his to mend. They were
+// checked before; what is left is what only the server knows, such as records
+// that an application made in the meantime.
+func refusedRecords(doing string, err error) error {
+	s, ok := errors.AsType[*statusError](err)
+	if ok && s.status == http.StatusUnprocessableEntity {
+		for _, beginning := range []string{"Record ", "RRset ", "Duplicate record"} {
+			if strings.HasPrefix(s.message, beginning) {
+				return services.Rejected("parameters.records: the DNS server refuses them: %s", s.message)
+			}
+		}
+	}
+	return explain(doing, err)
+}

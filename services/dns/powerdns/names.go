@@ -1,0 +1,85 @@
+package powerdns
+
+import (
+	"regexp"
+	"strings"
+)
+
+var (
+	labelRule = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$`)
+	safeRule  = regexp.MustCompile(`^[a-z2-7]{26}$`) // Instance.Name and Binding.Name
+)
+
+const maxName = 253 // RFC 1035, section 2.3.4, without the root's dot
+
+// hostName returns a complete domain name in lower case with its final dot, or
+// "." for the root; a final dot may be missing.
+func hostName(s string) (string, bool) {
+	if s == "." {
+		return s, true
+	}
+	s = strings.ToLower(strings.TrimSuffix(s, "."))
+	if len(s) > maxName {
+		return "", false
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if !labelRule.MatchString(label) {
+			return "", false
+		}
+	}
+	return s + ".", true
+}
+
+// below says whether name lies below domain, both with their final dots.
+func below(name, domain string) bool { return strings.HasSuffix(name, "."+domain) }
+
+// atOrBelow says whether name is domain or lies below it.
+func atOrBelow(name, domain string) bool { return name == domain || below(name, domain) }
+
+func labels(name string) []string { return strings.Split(strings.TrimSuffix(name, "."), ".") }
+
+// namer names what is made on the server. Zones are named by their users, so
+// who owns one is in its account, of which the server keeps 40 characters.
+type namer struct{ prefix string }
+
+const unfinishedMark = "-new"
+
+// account marks an instance's zone.
+func (n namer) account(instance string) string { return n.prefix + "-" + instance }
+
+// unfinished marks a zone that nobody may use yet.
+func (n namer) unfinished(instance string) string { return n.account(instance) + unfinishedMark }
+
+// instanceOf returns the Instance.Name that an account stands for.
+func (n namer) instanceOf(account string) (instance string, finished, ok bool) {
+	name, ok := strings.CutPrefix(account, n.prefix+"-")
+	name, unfinished := strings.CutSuffix(name, unfinishedMark)
+	return name, !unfinished, ok && safeRule.MatchString(name)
+}
+
+// keys ends the names of all TSIG keys of an instance.
+func (n namer) keys(instance string) string { return "." + instance + "." + n.prefix + "." }
+
+// key is the name of a binding's TSIG key.
+func (n namer) key(instance, binding string) string { return binding + n.keys(instance) }
+
+// keeper is the name of the key with which an instance's limits are enforced.
+// It exists only for that moment. For the rest of the time it keeps the zone's
+// list of keys from being empty, which would allow updates without any key.
+func (n namer) keeper(instance string) string { return "keeper" + n.keys(instance) }
+
+// bindingOf returns whose a key is. Binding is empty for a keeper.
+func (n namer) bindingOf(key string) (instance, binding string, ok bool) {
+	all := labels(key)
+	if len(all) != 3 || all[2] != n.prefix || !safeRule.MatchString(all[1]) {
+		return "", "", false
+	}
+	if key == n.keeper(all[1]) {
+		return all[1], "", true
+	}
+	return all[1], all[0], safeRule.MatchString(all[0])
+}
+
+// canonicalKey is a key's name with its final dot, as the server shows it or
+// not.
+func canonicalKey(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) + "." }

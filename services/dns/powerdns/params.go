@@ -1,0 +1,147 @@
+package powerdns
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// InstanceParams are the user's parameters of an instance.
+type InstanceParams struct {
+	// Zone is the zone's complete name, below one of the plan's parents;
+	// default: a name that is made from the instance's ID.
+	Zone string `json:"zone"`
+	// Records are what the zone holds from the beginning; an update changes
+	// them. What applications change themselves is not touched.
+	Records []Record `json:"records"`
+}
+
+// Record is all records of one name and type.
+type Record struct {
+	// Name is relative to the zone, "@" for the zone itself, or complete with
+	// a final dot.
+	Name string `json:"name"`
+	Type string `json:"type"`
+	// TTL is in seconds; 0: the plan's default.
+	TTL int `json:"ttl"`
+	// Values are in the form of zone files, with complete names; of a TXT
+	// record, the text itself. None: there shall be no such record.
+	Values []string `json:"values"`
+}
+
+const (
+	maxZone = 200 // leaves room for names in the zone
+	maxSets = 1000
+)
+
+// Validate implements services.Validator. What depends on the plan is left to
+// CheckInstance.
+func (p *InstanceParams) Validate() error {
+	var faults []error
+	if p.Zone != "" {
+		name, ok := hostName(p.Zone)
+		switch {
+		case !ok || strings.Count(name, ".") < 2 || strings.HasPrefix(name, "_"):
+			faults = append(faults, errors.New("zone: must be a complete domain name, such as shop.apps.example.com; write letters beyond a-z in their xn-- form"))
+		case len(name) > maxZone:
+			faults = append(faults, fmt.Errorf("zone: must have %d characters at most", maxZone))
+		}
+	}
+	if len(p.Records) > maxSets {
+		faults = append(faults, fmt.Errorf("records: there must be %d entries at most", maxSets))
+	}
+	return errors.Join(faults...)
+}
+
+// BindingParams are the user's parameters of a binding.
+type BindingParams struct {
+	// Role is what the binding may do: read_write changes the zone by dynamic
+	// update, read_only transfers it.
+	Role string `json:"role"`
+}
+
+const (
+	readWrite = "read_write"
+	readOnly  = "read_only"
+)
+
+// recordTypes are those that parameters may name.
+var recordTypes = []string{"A", "AAAA", "CAA", "CNAME", "MX", "NS", "SRV", "TXT"}
+
+// SetDefaults implements services.Defaulter.
+func (p *BindingParams) SetDefaults() { p.Role = readWrite }
+
+// Validate implements services.Validator.
+func (p *BindingParams) Validate() error {
+	if p.Role != readWrite && p.Role != readOnly {
+		return fmt.Errorf("role: must be %q or %q", readWrite, readOnly)
+	}
+	return nil
+}
+
+type (
+	instance = services.Instance[Plan, InstanceParams]
+	binding  = services.Binding[BindingParams]
+)
+
+// zoneName is the name of the instance's zone: the user's, or one that derives
+// from the instance's ID. It is empty where the plan says too little.
+func zoneName(inst instance) string {
+	if inst.Params.Zone != "" {
+		name, _ := hostName(inst.Params.Zone) // Validate has seen it
+		return name
+	}
+	if len(inst.Plan.Parents) == 0 {
+		return ""
+	}
+	parent, _ := hostName(inst.Plan.Parents[0])
+	return inst.Name + "." + parent
+}
+
+// parentOf returns the plan's parent that zone lies below, the nearest one.
+func (p Plan) parentOf(zone string) (string, bool) {
+	nearest := ""
+	for _, candidate := range p.Parents {
+		if parent, _ := hostName(candidate); below(zone, parent) && len(parent) > len(nearest) {
+			nearest = parent
+		}
+	}
+	return nearest, nearest != ""
+}
+
+// CheckInstance implements services.InstanceChecker.
+func (b *backend) CheckInstance(inst instance) error {
+	return checkZone(inst, zoneName(inst))
+}
+
+func checkZone(inst instance, zone string) error {
+	parent, ok := inst.Plan.parentOf(zone)
+	if !ok {
+		return services.Rejected("parameters.zone: must lie below %s", strings.Join(inst.Plan.Parents, " or "))
+	}
+	own := labels(strings.TrimSuffix(zone, "."+parent))
+	if top := own[len(own)-1]; slices.Contains(inst.Plan.Reserved, top) {
+		return services.Rejected("parameters.zone: %q directly below %s is reserved; choose another name", top, strings.TrimSuffix(parent, "."))
+	}
+	_, err := parseRecords(inst.Plan, zone, inst.Params.Records)
+	return err
+}
+
+// CheckUpdate implements services.UpdateChecker.
+func (b *backend) CheckUpdate(prev, next instance) error {
+	was := zoneName(prev)
+	if next.Params.Zone != "" && zoneName(next) != was {
+		return services.Rejected("parameters.zone: cannot be changed; make a new instance with it")
+	}
+	if _, ok := next.Plan.parentOf(was); !ok {
+		return services.Rejected("plan_id: the plan has no zones below the domain of %s, only below %s; make a new instance of it",
+			strings.TrimSuffix(was, "."), strings.Join(next.Plan.Parents, " and "))
+	}
+	if prev.Plan.DNSSEC && !next.Plan.DNSSEC {
+		return services.Rejected("plan_id: the plan does not sign zones, and an unsigned zone fails for everybody who holds its DS record; make a new instance of it")
+	}
+	return checkZone(next, was)
+}

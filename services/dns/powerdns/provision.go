@@ -1,0 +1,129 @@
+package powerdns
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	pdns "github.com/joeig/go-powerdns/v3"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// retry is how long to wait for another zone that is being made.
+const retry = time.Second
+
+// Timers of the zones' SOA records in seconds: refresh, retry and expire as
+// RIPE-203 recommends for small zones. Negative answers live for a minute, so
+// that a name that was asked for too early is found soon.
+const (
+	soaTimers   = "10800 3600 604800"
+	negativeTTL = 60
+	apexTTL     = 3600
+)
+
+// Provision implements services.Backend. The zone is made under a mark that
+// makes it nobody's, and finished once no other zone is in its way: two users
+// who ask for nested names at once see each other's mark.
+func (b *backend) Provision(ctx context.Context, inst instance) error {
+	if err := b.CheckInstance(inst); err != nil {
+		return err
+	}
+	zones, err := b.zones(ctx, "")
+	if err != nil {
+		return err
+	}
+	for _, z := range zones {
+		switch z.account {
+		case b.names.account(inst.Name):
+			return nil
+		case b.names.unfinished(inst.Name):
+			if err := b.deleteZone(ctx, z.name); err != nil { // a crash left it half-made
+				return err
+			}
+		}
+	}
+	name := zoneName(inst)
+	parent, _ := inst.Plan.parentOf(name)
+	if err := b.conflict(ctx, zones, inst.Name, name, parent); err != nil {
+		return err
+	}
+	if err := b.create(ctx, inst, name); err != nil {
+		return err
+	}
+	if err := b.stillAlone(ctx, inst.Name, name, parent); err != nil {
+		return err
+	}
+	return b.finish(ctx, inst.Name, name)
+}
+
+func (b *backend) create(ctx context.Context, inst instance, name string) error {
+	sets, err := parseRecords(inst.Plan, name, inst.Params.Records)
+	if err != nil {
+		return err
+	}
+	kind := pdns.NativeZoneKind
+	if b.config.Kind == kindPrimary {
+		kind = pdns.MasterZoneKind
+	}
+	z := &pdns.Zone{
+		Name: pdns.String(name), Kind: &kind, Account: pdns.String(b.names.unfinished(inst.Name)),
+		DNSsec: pdns.Bool(inst.Plan.DNSSEC), APIRectify: pdns.Bool(true), SOAEditAPI: pdns.String("DEFAULT"),
+	}
+	soa := fmt.Sprintf("%s %s 1 %s %d", b.nameserver[0], b.hostmaster(name), soaTimers, negativeTTL)
+	z.RRsets = append(z.RRsets,
+		replacement(setKey{name, "SOA"}, recordSet{apexTTL, []string{soa}}),
+		replacement(setKey{name, "NS"}, recordSet{apexTTL, b.nameserver}))
+	for _, key := range sets.keys() {
+		if set := sets[key]; len(set.values) > 0 {
+			z.RRsets = append(z.RRsets, replacement(key, set))
+		}
+	}
+	_, err = b.api.Zones.Add(ctx, z)
+	if answered(err) == http.StatusConflict { // somebody was faster: whose it is shows the next time
+		return services.NotYet(retry, "another zone of this name is being made")
+	}
+	return refusedRecords("make the zone", err)
+}
+
+// stillAlone looks again, now that everybody else sees the zone, and takes it
+// back where another one came in between.
+func (b *backend) stillAlone(ctx context.Context, instance, name, parent string) error {
+	zones, err := b.zones(ctx, "")
+	if err != nil {
+		return err
+	}
+	conflict := b.conflict(ctx, zones, instance, name, parent)
+	if conflict == nil {
+		return nil
+	}
+	if err := b.deleteZone(ctx, name); err != nil {
+		return err
+	}
+	return conflict
+}
+
+// finish opens the zone for those whose keys it lists, and makes it the
+// instance's. The list is never empty: that would allow everybody.
+func (b *backend) finish(ctx context.Context, instance, name string) error {
+	if err := b.setUpdaters(ctx, name, []string{b.names.keeper(instance)}); err != nil {
+		return err
+	}
+	if err := b.allowUpdates(ctx, name); err != nil {
+		return err
+	}
+	err := b.api.Zones.Change(ctx, name, &pdns.Zone{Account: pdns.String(b.names.account(instance))})
+	return explain("hand the zone over", err)
+}
+
+// allowUpdates lets updates in from everywhere that carry a key of the zone's
+// list.
+func (b *backend) allowUpdates(ctx context.Context, zone string) error {
+	_, err := b.api.Metadata.Set(ctx, zone, pdns.MetadataAllowDNSUpdateFrom, []string{"0.0.0.0/0", "::/0"})
+	return explain("allow updates of the zone", err)
+}
+
+func (b *backend) deleteZone(ctx context.Context, name string) error {
+	return explain("delete the zone", unlessAbsent(b.api.Zones.Delete(ctx, name)))
+}

@@ -1,0 +1,210 @@
+package powerdns
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	pdns "github.com/joeig/go-powerdns/v3"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// setKey is a name with a type, what the records of one set have in common.
+type setKey struct{ name, kind string }
+
+// recordSet is all records of one key, as the server writes them.
+type recordSet struct {
+	ttl    uint32
+	values []string // none: there shall be no such record
+}
+
+type recordSets map[setKey]recordSet
+
+const maxValues = 100 // of one set: an answer has to carry them all
+
+// parseRecords reads the user's records for a zone. Its error is Rejected and
+// holds all faults.
+func parseRecords(p Plan, zone string, records []Record) (recordSets, error) {
+	sets, faults, total := recordSets{}, []error(nil), 0
+	for i, r := range records {
+		key, set, err := parseSet(p, zone, r)
+		if _, twice := sets[key]; err == nil && twice {
+			err = errors.New("name and type are there already; put all values into one entry")
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("parameters.records[%d]: %w", i, err))
+			continue
+		}
+		sets[key] = set
+		total += len(set.values)
+	}
+	if len(faults) == 0 {
+		faults = sets.conflicts(zone)
+	}
+	if total > p.Records {
+		faults = append(faults, fmt.Errorf("parameters.records: there are %d, and the plan allows %d; remove some or choose a larger plan", total, p.Records))
+	}
+	if len(faults) > 0 {
+		return nil, services.Rejected("%s", errors.Join(faults...))
+	}
+	return sets, nil
+}
+
+func parseSet(p Plan, zone string, r Record) (setKey, recordSet, error) {
+	name, err := ownerName(zone, r.Name)
+	key := setKey{name, r.Type}
+	if err != nil {
+		return key, recordSet{}, err
+	}
+	parse, ok := parsers[r.Type]
+	if !ok {
+		return key, recordSet{}, fmt.Errorf("type: must be one of %s", strings.Join(recordTypes, ", "))
+	}
+	ttl := r.TTL
+	if ttl == 0 {
+		ttl = p.DefaultTTL
+	}
+	if ttl < p.MinTTL || ttl > maxTTL {
+		return key, recordSet{}, fmt.Errorf("ttl: must be from %d to %d seconds", p.MinTTL, maxTTL)
+	}
+	if len(r.Values) > maxValues {
+		return key, recordSet{}, fmt.Errorf("values: there must be %d at most", maxValues)
+	}
+	set := recordSet{ttl: uint32(ttl)} //nolint:gosec // maxTTL fits
+	for i, text := range r.Values {
+		value, err := parse(text)
+		if err == nil && slices.Contains(set.values, value) {
+			err = errors.New("is there twice")
+		}
+		if err != nil {
+			return key, recordSet{}, fmt.Errorf("values[%d]: %w", i, err)
+		}
+		set.values = append(set.values, value)
+	}
+	return key, set, nil
+}
+
+// ownerName returns a record's complete name.
+func ownerName(zone, name string) (string, error) {
+	if name == "@" {
+		return zone, nil
+	}
+	full, absolute := strings.ToLower(name), strings.HasSuffix(name, ".")
+	if !absolute {
+		if atOrBelow(full+".", zone) {
+			return "", errors.New(`name: must be relative to the zone, such as "www", or end with a dot`)
+		}
+		full += "." + zone
+	}
+	rest, _ := strings.CutPrefix(full, "*.") // a wildcard (RFC 4592)
+	canonical, ok := hostName(rest)
+	if !ok || len(full) > maxName || rest == "" {
+		return "", errors.New(`name: must be relative to the zone, such as "www", "_sip._tcp", "*" or "@" for the zone itself`)
+	}
+	if !atOrBelow(canonical, zone) {
+		return "", errors.New("name: does not lie in the zone")
+	}
+	return strings.TrimSuffix(full, rest) + canonical, nil
+}
+
+// conflicts are what the records of a zone may not be together.
+func (s recordSets) conflicts(zone string) []error {
+	var faults []error
+	fault := func(key setKey, text string) {
+		faults = append(faults, fmt.Errorf("parameters.records: %s of %s: %s", key.kind, strings.TrimSuffix(key.name, "."), text))
+	}
+	for _, key := range s.keys() {
+		if len(s[key].values) == 0 {
+			continue
+		}
+		switch {
+		case key.name == zone && (key.kind == "NS" || key.kind == "CNAME"):
+			fault(key, "is the server's own to say for the zone itself")
+		case key.kind == "CNAME" && len(s[key].values) > 1:
+			fault(key, "must have one value")
+		case key.kind == "CNAME" && s.others(key):
+			fault(key, "must be the only record of its name")
+		case key.kind == "NS" && strings.HasPrefix(key.name, "*"):
+			fault(key, "cannot be a wildcard")
+		case s.delegated(key, zone):
+			fault(key, "lies in a part of the zone that NS records give away; only A and AAAA of name servers may")
+		}
+	}
+	return faults
+}
+
+func (s recordSets) others(key setKey) bool {
+	for k, set := range s {
+		if k.name == key.name && k.kind != key.kind && len(set.values) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// delegated says whether a key lies at or below a name with NS records and is
+// neither of these nor an address.
+func (s recordSets) delegated(key setKey, zone string) bool {
+	if key.kind == "A" || key.kind == "AAAA" {
+		return false
+	}
+	for name := key.name; below(name, zone); _, name, _ = strings.Cut(name, ".") {
+		cut, ok := s[setKey{name, "NS"}]
+		if ok && len(cut.values) > 0 && key != (setKey{name, "NS"}) {
+			return true
+		}
+	}
+	return false
+}
+
+// keys are in a fixed order, so that what is sent is the same each time.
+func (s recordSets) keys() []setKey {
+	return slices.SortedFunc(maps.Keys(s), func(a, b setKey) int {
+		if c := strings.Compare(a.name, b.name); c != 0 {
+			return c
+		}
+		return strings.Compare(a.kind, b.kind)
+	})
+}
+
+// changes are what turns prev into next: removals first, so that a name may
+// become a CNAME. What is in neither is the applications' own.
+func changes(prev, next recordSets) []pdns.RRset {
+	var removed, written []pdns.RRset
+	for _, key := range prev.keys() {
+		if _, stays := next[key]; !stays && len(prev[key].values) > 0 {
+			removed = append(removed, removal(key))
+		}
+	}
+	for _, key := range next.keys() {
+		was, is := prev[key], next[key]
+		switch {
+		case len(is.values) == 0:
+			removed = append(removed, removal(key))
+		case was.ttl != is.ttl || !slices.Equal(was.values, is.values):
+			written = append(written, replacement(key, is))
+		}
+	}
+	return append(removed, written...)
+}
+
+func removal(key setKey) pdns.RRset {
+	return pdns.RRset{
+		Name: pdns.String(key.name), Type: pdns.RRTypePtr(pdns.RRType(key.kind)),
+		ChangeType: pdns.ChangeTypePtr(pdns.ChangeTypeDelete), Records: []pdns.Record{},
+	}
+}
+
+func replacement(key setKey, set recordSet) pdns.RRset {
+	r := pdns.RRset{
+		Name: pdns.String(key.name), Type: pdns.RRTypePtr(pdns.RRType(key.kind)), TTL: pdns.Uint32(set.ttl),
+		ChangeType: pdns.ChangeTypePtr(pdns.ChangeTypeReplace),
+	}
+	for _, value := range set.values {
+		r.Records = append(r.Records, pdns.Record{Content: pdns.String(value), Disabled: pdns.Bool(false)})
+	}
+	return r
+}

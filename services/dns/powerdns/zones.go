@@ -1,0 +1,110 @@
+package powerdns
+
+import (
+	"context"
+	"strings"
+
+	pdns "github.com/joeig/go-powerdns/v3"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// zone is what a list tells of a zone.
+type zone struct {
+	name, account string
+	serial        uint32
+}
+
+func (b *backend) zones(ctx context.Context, name string) ([]zone, error) {
+	list, err := b.api.zones(ctx, name)
+	if err != nil {
+		return nil, explain("list zones", err)
+	}
+	zones := make([]zone, 0, len(list))
+	for _, z := range list {
+		zones = append(zones, zone{
+			name:    strings.ToLower(pdns.StringValue(z.Name)),
+			account: pdns.StringValue(z.Account),
+			serial:  pdns.Uint32Value(z.Serial),
+		})
+	}
+	return zones, nil
+}
+
+// find returns the finished zone of an instance. It is looked for under the
+// names that it ought to have, and then among all: an operator may have changed
+// the plan's parents since, or only the instance's name is known.
+func (b *backend) find(ctx context.Context, instance string, guesses ...string) (zone, bool, error) {
+	for i, guess := range append(guesses, "") {
+		if guess == "" && i < len(guesses) {
+			continue
+		}
+		zones, err := b.zones(ctx, guess)
+		if err != nil {
+			return zone{}, false, err
+		}
+		for _, z := range zones {
+			if z.account == b.names.account(instance) {
+				return z, true, nil
+			}
+		}
+	}
+	return zone{}, false, nil
+}
+
+// conflict says why a zone cannot be where others are: an error built by
+// Rejected where the user has to choose another name, and another one where
+// somebody is just trying the same and may give up.
+func (b *backend) conflict(ctx context.Context, zones []zone, instance, name, parent string) error {
+	var enclosing string
+	for _, z := range zones {
+		owner, finished, ours := b.names.instanceOf(z.account)
+		if owner == instance && ours {
+			continue
+		}
+		if z.name != name && below(name, z.name) && atOrBelow(parent, z.name) && !ours {
+			if len(z.name) > len(enclosing) {
+				enclosing = z.name
+			}
+			continue
+		}
+		if z.name != name && !below(name, z.name) && !below(z.name, name) {
+			continue
+		}
+		if ours && !finished {
+			return services.NotYet(retry, "another zone of this name or around it is being made")
+		}
+		if z.name == name {
+			return services.Rejected("parameters.zone: %s exists already; choose another name", strings.TrimSuffix(name, "."))
+		}
+		return services.Rejected("parameters.zone: %s lies above or below a zone that exists already; choose another name", strings.TrimSuffix(name, "."))
+	}
+	return b.shadows(ctx, enclosing, name)
+}
+
+// shadows refuses a zone that would hide records which the zone around it has
+// already. NS and DS of its own name are no such records: they point to it.
+func (b *backend) shadows(ctx context.Context, enclosing, name string) error {
+	if enclosing == "" {
+		return nil
+	}
+	around, err := b.api.Zones.Get(ctx, enclosing)
+	if err != nil {
+		return explain("read the zone around", err)
+	}
+	for _, set := range around.RRsets {
+		owner, kind := strings.ToLower(pdns.StringValue(set.Name)), kindOf(set)
+		if below(owner, name) || (owner == name && kind != "NS" && kind != "DS") {
+			return services.Rejected("parameters.zone: %s has records in the zone %s already; choose another name",
+				strings.TrimSuffix(name, "."), strings.TrimSuffix(enclosing, "."))
+		}
+	}
+	return nil
+}
+
+func kindOf(set pdns.RRset) string {
+	if set.Type == nil {
+		return ""
+	}
+	return string(*set.Type)
+}
