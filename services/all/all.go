@@ -3,6 +3,7 @@ package all
 
 import (
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/database/mysql"
 	"github.com/chandler-broker/chandler/services/database/postgres"
 	"github.com/chandler-broker/chandler/services/queue/nats"
 )
@@ -11,6 +12,7 @@ import (
 func Definitions() []services.Definition {
 	return []services.Definition{
 		postgres.Definition(),
+		mysql.Definition(),
 		nats.Definition(),
 	}
 }

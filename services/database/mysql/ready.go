@@ -51,8 +51,8 @@ func (b *backend) Ready(ctx context.Context) error {
 func (f facts) ofServer() error {
 	var faults []error
 	for what, bad := range map[string]bool{
-		"it is " + f.version + " and has to be MariaDB 10.6 or newer": f.old(),
-		"it is read-only; let the url name the primary":               f.readOnly,
+		"it is " + f.version + " and has to be MariaDB 10.6 or newer":                                  f.old(),
+		"it is read-only; let the url name the primary":                                                f.readOnly,
 		"tenants could keep data where it is not counted; start it with enforce_storage_engine=InnoDB": !strings.EqualFold(f.engine, "InnoDB"),
 		"tables would share one file; start it with innodb_file_per_table=ON":                          !f.filePerTable,
 		"tenants could put tables into any folder of the machine; start it with symbolic-links=0":      f.symlinks != "DISABLED",

@@ -63,7 +63,9 @@ type answer struct {
 }
 
 // ask asks queries in one round trip. Each returns one result.
-func (s *session) ask(ctx context.Context, answers ...answer) error { return ask(ctx, s.conn, answers...) }
+func (s *session) ask(ctx context.Context, answers ...answer) error {
+	return ask(ctx, s.conn, answers...)
+}
 
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)

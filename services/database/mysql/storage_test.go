@@ -1,0 +1,213 @@
+package mysql
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// Two statements: what is not in a table yet takes none of its storage.
+const (
+	makeBig = `CREATE TABLE big (n INT PRIMARY KEY, filler VARCHAR(700))`
+	fill    = `INSERT INTO big SELECT seq, REPEAT(MD5(seq), 20) FROM seq_1_to_16000`
+)
+
+// full is an instance of 4 MB: a writer, a reader, a big table.
+type full struct {
+	server         *testServer
+	b              *backend
+	inst           instance
+	writer, reader *client
+	writing        binding
+	writerCreds    services.Credentials
+}
+
+func newFull(t *testing.T) *full {
+	t.Helper()
+	f := &full{server: newServer(t)}
+	f.b = f.server.backend(t)
+	f.inst = newInstance("full", func(i *instance) { i.Plan.Storage = 4 << 20 })
+	if err := f.b.Provision(testContext(t), f.inst); err != nil {
+		t.Fatal(err)
+	}
+	var readerCreds services.Credentials
+	f.writing, f.writerCreds = bound(t, f.b, f.inst, "writer", readWrite)
+	_, readerCreds = bound(t, f.b, f.inst, "reader", readOnly)
+	f.writer, f.reader = dialled(t, f.writerCreds), dialled(t, readerCreds)
+	f.writer.must(t, makeBig)
+	return f
+}
+
+func (f *full) keep(t *testing.T) string {
+	t.Helper()
+	notes, err := f.b.Keep(testContext(t), []Plan{f.inst.Plan}, []instance{f.inst})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return notes[f.inst.ID]
+}
+
+func TestStorageLimit(t *testing.T) {
+	f := newFull(t)
+	if note := f.keep(t); note != "" {
+		t.Fatalf("a note of an empty database: %q", note)
+	}
+	f.writer.must(t, "CREATE PROCEDURE grow() INSERT INTO big VALUES (0, 'x')", fill)
+	if note := f.keep(t); !strings.Contains(note, "of 4 MB used; writes are refused until less than 3.8 MB") {
+		t.Fatalf("note: %q", note)
+	}
+	if f.writer.Ping(testContext(t)) == nil {
+		t.Fatal("the writer's session goes on with its old rights")
+	}
+	writer := dialled(t, f.writerCreds)
+	f.refused(t, writer)
+	writer.must(t, "SELECT COUNT(*) FROM big")
+	f.reader.must(t, "SELECT COUNT(*) FROM big")
+
+	// A binding made now is held to it as well, and a round that has nothing
+	// to do leaves its session alone.
+	_, late := bound(t, f.b, f.inst, "late", readWrite)
+	lateClient := dialled(t, late)
+	f.refused(t, lateClient)
+	f.keep(t)
+	lateClient.must(t, "DELETE FROM big WHERE n = 1")
+
+	// One that goes and comes again does not get out of it either, nor does
+	// what it defined.
+	if err := f.b.Unbind(testContext(t), f.inst, f.writing); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, lateClient.run(t, "CALL grow()"), "denied")
+	if _, err := f.b.Bind(testContext(t), f.inst, f.writing); err != nil {
+		t.Fatal(err)
+	}
+	f.refused(t, dialled(t, f.writerCreds))
+
+	dialled(t, f.writerCreds).must(t, "TRUNCATE big")
+	if note := f.keep(t); note != "" {
+		t.Fatalf("note after truncating: %q", note)
+	}
+	dialled(t, f.writerCreds).must(t, "INSERT INTO big VALUES (1, '')", "CREATE TABLE more (n INT)", "CALL grow()")
+	dialled(t, late).must(t, "DROP TABLE more")
+	f.remove(t)
+}
+
+// refused shows that an application cannot write.
+func (f *full) refused(t *testing.T, c *client) {
+	t.Helper()
+	for _, refused := range []string{
+		"INSERT INTO big VALUES (0, '')",
+		"REPLACE INTO big VALUES (1, '')",
+		"UPDATE big SET filler = '' WHERE n = 2",
+		"CALL grow()",
+		"CREATE TABLE more (n INT)",
+		"CREATE TABLE more AS SELECT * FROM big",
+		"CREATE TEMPORARY TABLE more (n INT)",
+		"CREATE VIEW more AS SELECT 1",
+		"CREATE PROCEDURE more() SELECT 1",
+		"CREATE TRIGGER more BEFORE DELETE ON big FOR EACH ROW SET @x = 1",
+		"ALTER TABLE big ADD COLUMN more VARCHAR(200) DEFAULT 'x'",
+		"CREATE INDEX more ON big (filler)",
+		"RENAME TABLE big TO bigger",
+	} {
+		if err := c.run(t, refused); err == nil || !strings.Contains(err.Error(), "denied") {
+			t.Errorf("%s: %v", refused, err)
+		}
+	}
+}
+
+func (f *full) remove(t *testing.T) {
+	t.Helper()
+	if err := f.b.Deprovision(testContext(t), f.inst); err != nil {
+		t.Fatal(err)
+	}
+	f.server.nothingLeft(t)
+}
+
+// What was deleted no longer counts, though the files stay as large.
+func TestDeletingFreesStorage(t *testing.T) {
+	f := newFull(t)
+	f.inst.Plan.Storage = 12 << 20
+	f.writer.must(t, fill)
+	if f.keep(t) == "" {
+		t.Fatal("no note of a full database")
+	}
+	dialled(t, f.writerCreds).must(t, "DELETE FROM big WHERE n > 100")
+	eventually(t, func() bool { return f.keep(t) == "" })
+	dialled(t, f.writerCreds).must(t, "INSERT INTO big VALUES (0, '')")
+	f.remove(t)
+}
+
+// Who fills and empties one table after the other gets twice the storage on
+// the disk, and no more.
+func TestEmptyFilesCount(t *testing.T) {
+	f := newFull(t)
+	f.inst.Plan.Storage = 12 << 20
+	for _, table := range []string{"one", "two", "three"} {
+		f.writer.must(t, "CREATE TABLE "+table+" LIKE big",
+			"INSERT INTO "+table+" SELECT seq, REPEAT(MD5(seq), 20) FROM seq_1_to_9000", "DELETE FROM "+table)
+	}
+	if note := f.keep(t); note == "" {
+		t.Fatal("no note of files twice as large as the storage")
+	}
+	expect(t, dialled(t, f.writerCreds).run(t, "INSERT INTO big VALUES (0, '')"), "denied")
+	dialled(t, f.writerCreds).must(t, "DROP TABLE one, two")
+	if note := f.keep(t); note != "" {
+		t.Fatalf("note: %q", note)
+	}
+	f.remove(t)
+}
+
+// The text of a procedure counts: the server keeps it outside of the database.
+func TestRoutinesCount(t *testing.T) {
+	f := newFull(t)
+	f.writer.must(t, "CREATE PROCEDURE hoard() SELECT '"+strings.Repeat("x", 5<<20)+"'")
+	if f.keep(t) == "" {
+		t.Fatal("no note")
+	}
+	writer := dialled(t, f.writerCreds)
+	expect(t, writer.run(t, "CREATE PROCEDURE more() SELECT 1"), "denied")
+	writer.must(t, "DROP PROCEDURE hoard")
+	if note := f.keep(t); note != "" {
+		t.Fatalf("note: %q", note)
+	}
+	f.remove(t)
+}
+
+// An application that drops its own full database can make it again.
+func TestFullDatabaseDropped(t *testing.T) {
+	f := newFull(t)
+	f.writer.must(t, fill)
+	f.keep(t)
+	name := f.b.names.database(f.inst.Name)
+	dialled(t, f.writerCreds).must(t, "DROP DATABASE "+name)
+	if note := f.keep(t); note != "" {
+		t.Fatalf("note: %q", note)
+	}
+	without := f.writerCreds.Values
+	without["uri"] = strings.TrimSuffix(without["uri"].(string), name)
+	application(t, without).must(t, "CREATE DATABASE "+name, "USE "+name, "CREATE TABLE t (n INT)", "INSERT INTO t VALUES (1)")
+	f.remove(t)
+}
+
+// A plan with less storage than is used is refused, and so is one with fewer
+// bindings than there are.
+func TestUpdateToLess(t *testing.T) {
+	f := newFull(t)
+	f.inst.Plan.Storage = 0
+	f.writer.must(t, fill)
+	for name, change := range map[string]func(*Plan){
+		"the database uses": func(p *Plan) { p.Storage = 4 << 20 },
+		"the instance has":  func(p *Plan) { p.Bindings = 1 },
+	} {
+		next := f.inst
+		change(&next.Plan)
+		err := f.b.Update(testContext(t), f.inst, next)
+		if message, rejected := services.IsRejected(err); !rejected || !strings.Contains(message, name) {
+			t.Errorf("%v, want a refusal with %q", err, name)
+		}
+	}
+	f.writer.must(t, "INSERT INTO big VALUES (0, '')")
+	f.remove(t)
+}
