@@ -33,7 +33,7 @@ func (c *Config) told(servers []address) (told, error) {
 	if err != nil {
 		return t, err
 	}
-	if t.ca = ca.Reveal(); t.ca != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(t.ca)) {
+	if t.ca = ca.Reveal(); (t.ca != "" || c.CAFile != "") && !x509.NewCertPool().AppendCertsFromPEM([]byte(t.ca)) {
 		return t, errors.New("ca_file: is not a certificate in PEM")
 	}
 	return t, nil

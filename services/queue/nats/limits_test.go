@@ -104,6 +104,8 @@ func holdsPayload(t *testing.T, use servicetest.Use) {
 	}
 }
 
+func fillConfig() jetstream.StreamConfig { return jetstream.StreamConfig{MaxMsgs: 100} }
+
 // fillStream publishes until a message is refused and returns why and how many
 // bytes were taken.
 func (c *client) fillStream(t *testing.T, config jetstream.StreamConfig) (taken int, refusal error) {

@@ -1,0 +1,351 @@
+package nats
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nkeys"
+
+	"github.com/chandler-broker/chandler/embedded"
+	"github.com/chandler-broker/chandler/services"
+)
+
+// opened is a backend with a changed configuration.
+func (s *testServer) opened(t *testing.T, change map[string]any) services.Driver {
+	t.Helper()
+	var config map[string]any
+	if err := json.Unmarshal(s.config(s.address()), &config); err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range change {
+		config[key] = value
+	}
+	raw, err := json.Marshal(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	driver, err := Definition().Open(t.Context(), raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = driver.Close() })
+	return driver
+}
+
+// What an operator sees whose broker cannot do its work.
+func TestReadySaysWhatIsWrong(t *testing.T) {
+	server := newServer(t, embedded.NATSOptions{})
+	b := server.backend(t)
+	inst := b.provisioned(t, newInstance("tenant", nil))
+	tenant, err := b.Bind(testContext(t), inst, newBinding(t, inst, "b", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger, err := nkeys.CreateOperator()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed, err := stranger.Seed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name   string
+		change map[string]any
+		words  string
+	}{
+		{"nothing", nil, ""},
+		{"another operator's key", map[string]any{"operator_seed": string(seed)}, "operator_seed must be of a key that their operator's JWT names"},
+		{"a tenant's credentials", map[string]any{"system_creds": tenant.Values["creds"]}, "are system_creds those of the system account"},
+		{"another system's credentials", map[string]any{"system_creds": newServer(t, embedded.NATSOptions{}).creds}, "it refuses system_creds"},
+		{"nobody there", map[string]any{"url": "nats://127.0.0.1:1"}, "connect to the server"},
+		{"one of two there", map[string]any{"url": "nats://127.0.0.1:1," + server.URL()}, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			err := server.opened(t, test.change).Ready(testContext(t))
+			if test.words == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			expect(t, err, test.words)
+			if strings.Contains(err.Error(), string(seed)) || strings.Contains(err.Error(), tenant.Values["nkey_seed"].(string)) {
+				t.Error("the error holds a secret")
+			}
+		})
+	}
+}
+
+// A server that hangs, or is none of NATS, costs a call some seconds and nobody
+// the blame.
+func TestServersThatAnswerNonsense(t *testing.T) {
+	server := newServer(t, embedded.NATSOptions{})
+	for name, says := range map[string]string{
+		"nothing":        "",
+		"another's":      "220 smtp.example.com ESMTP\r\n",
+		"broken NATS":    "INFO {\"server_id\":\r\n",
+		"an endless one": strings.Repeat("x", 1<<20),
+	} {
+		t.Run(name, func(t *testing.T) {
+			driver := server.opened(t, map[string]any{"url": "nats://" + listen0(t, says)})
+			inst := services.RawInstance{ID: "i"}
+			for _, verb := range []func(context.Context) error{
+				driver.Ready,
+				func(ctx context.Context) error { return driver.Provision(ctx, inst) },
+				func(ctx context.Context) error { return driver.Deprovision(ctx, inst) },
+			} {
+				start := time.Now()
+				err := verb(testContext(t))
+				if _, rejected := services.IsRejected(err); err == nil || rejected {
+					t.Errorf("%v", err)
+				}
+				if took := time.Since(start); took > 10*time.Second {
+					t.Errorf("it took %s", took)
+				}
+			}
+		})
+	}
+}
+
+// listen0 is the address of a server that says one thing to everybody.
+func listen0(t *testing.T, says string) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Write([]byte(says)) // the other side may have gone
+			t.Cleanup(func() { _ = conn.Close() })
+		}
+	}()
+	return listener.Addr().String()
+}
+
+// A server that falls silent in the middle is given up after some seconds, and
+// the connection with it, so that the next call finds another way.
+func TestServerFallsSilent(t *testing.T) {
+	server := newServer(t, embedded.NATSOptions{})
+	quiet := &silencer{}
+	driver := server.opened(t, map[string]any{"url": "nats://" + quiet.listen(t, server.address()), "servers": server.URL()})
+	if err := driver.Ready(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	quiet.silent.Store(true)
+	start := time.Now()
+	if err := driver.Ready(testContext(t)); err == nil {
+		t.Error("ready without an answer")
+	}
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	quiet.silent.Store(false)
+	if err := driver.Ready(testContext(t)); err != nil {
+		t.Errorf("ready again: %v", err)
+	}
+}
+
+// silencer stands in front of a server and swallows what it says.
+type silencer struct{ silent atomic.Bool }
+
+func (s *silencer) listen(t *testing.T, target string) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", target)
+			if err != nil {
+				_ = client.Close()
+				continue
+			}
+			go func() { _, _ = io.Copy(server, client); _ = server.Close() }()
+			go s.pass(client, server)
+		}
+	}()
+	return listener.Addr().String()
+}
+
+func (s *silencer) pass(client, server net.Conn) {
+	defer client.Close()
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := server.Read(buffer)
+		if err != nil {
+			return
+		}
+		if s.silent.Load() {
+			continue
+		}
+		if _, err := client.Write(buffer[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// The broker's connection is made anew after the server was restarted, which
+// keeps accounts, streams and revocations.
+func TestServerRestarts(t *testing.T) {
+	server := newServer(t, embedded.NATSOptions{})
+	b := server.backend(t)
+	inst := b.provisioned(t, newInstance("restart", nil))
+	kept, gone := newBinding(t, inst, "kept", nil), newBinding(t, inst, "gone", nil)
+	credentials, err := b.Bind(testContext(t), inst, kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.bound(t, inst, gone).works(t)
+	goneCredentials, err := b.Bind(testContext(t), inst, gone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Unbind(testContext(t), inst, gone); err != nil {
+		t.Fatal(err)
+	}
+	server.StopNode(0)
+	if err := b.Ready(testContext(t)); err == nil {
+		t.Error("ready without the server")
+	}
+	if err := server.StartNode(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Ready(testContext(t)); err != nil {
+		t.Errorf("ready again: %v", err)
+	}
+	if v, err := dialled(t, credentials.Values).Read(testContext(t), "k"); v != "v" || err != nil {
+		t.Errorf("read: %q, %v", v, err)
+	}
+	if s, err := dial(testContext(t), goneCredentials.Values); err == nil {
+		_ = s.Close()
+		t.Error("the revoked credentials work again")
+	}
+	if err := b.Deprovision(testContext(t), inst); err != nil {
+		t.Error(err)
+	}
+}
+
+// A server by itself sets aside what its plans promise. When that is all, the
+// operator is told, and nothing is left of the attempt.
+func TestNoRoom(t *testing.T) {
+	server := newServer(t, embedded.NATSOptions{MaxStore: int64(40 * megabyte)})
+	b := server.backend(t)
+	first := b.provisioned(t, newInstance("first", nil))
+	second := b.provisioned(t, newInstance("second", nil))
+	third := newInstance("third", nil)
+	expect(t, b.Provision(testContext(t), third), "no room left for an account of 16 MB on disk")
+	if _, err := b.Bind(testContext(t), third, newBinding(t, third, "b", nil)); err == nil {
+		t.Error("an instance that could not be made can be bound")
+	}
+	larger := second
+	larger.Plan.Storage = 32 * megabyte
+	expect(t, b.Update(testContext(t), second, larger), "no room left for an account of 32 MB on disk")
+	if err := b.Update(testContext(t), larger, second); err != nil {
+		t.Errorf("undo: %v", err)
+	}
+	if err := b.Deprovision(testContext(t), first); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Provision(testContext(t), third); err != nil {
+		t.Errorf("when there is room again: %v", err)
+	}
+	b.bound(t, third, newBinding(t, third, "b", nil)).works(t)
+	b.bound(t, second, newBinding(t, second, "b", nil)).works(t)
+	for _, inst := range []instance{second, third} {
+		if err := b.Deprovision(testContext(t), inst); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, inst := range []instance{first, second, third} {
+		if left, err := server.leftOf(b.keys)(t.Context(), inst.Name, nil); err != nil || len(left) > 0 {
+			t.Errorf("left: %v, %v", left, err)
+		}
+	}
+}
+
+// An update to less than is used is refused in words for the user.
+func TestUpdateToLessThanIsUsed(t *testing.T) {
+	server := newServer(t, embedded.NATSOptions{})
+	b := server.backend(t)
+	inst := b.provisioned(t, newInstance("shrink", func(p *Plan) { p.Streams = 3 }))
+	s := b.bound(t, inst, newBinding(t, inst, "b", nil))
+	s.works(t)
+	smaller := inst
+	smaller.Plan.Streams = 1
+	if err := b.Update(testContext(t), inst, smaller); err != nil {
+		t.Errorf("to what is used: %v", err)
+	}
+	if err := b.Update(testContext(t), smaller, inst); err != nil {
+		t.Errorf("back: %v", err)
+	}
+	if taken, _ := s.fillStream(t, fillConfig()); taken == 0 {
+		t.Fatal("nothing was taken")
+	}
+	for _, change := range []struct {
+		plan  func(*Plan)
+		words string
+	}{
+		{func(p *Plan) { p.Streams = 1 }, "the plan allows 1 streams and the instance has 2"},
+		{func(p *Plan) { p.Storage = megabyte }, "the plan allows 1 MB of streams on disk and the instance uses"},
+	} {
+		smaller := inst
+		change.plan(&smaller.Plan)
+		message, rejected := services.IsRejected(b.Update(testContext(t), inst, smaller))
+		if !rejected || !strings.Contains(message, change.words) {
+			t.Errorf("%q, want %q", message, change.words)
+		}
+	}
+}
+
+// Two changes in one second are two to a server that missed one of them, and a
+// call that has nothing to change says nothing to the servers.
+func TestEachChangeIsLater(t *testing.T) {
+	server := newServer(t, embedded.NATSOptions{})
+	b := server.backend(t)
+	inst := b.provisioned(t, newInstance("later", nil))
+	issued := func() int64 {
+		t.Helper()
+		a, err := b.account(testContext(t), inst.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.claims.IssuedAt
+	}
+	last := issued()
+	for i := range 5 {
+		bd := newBinding(t, inst, string(rune('a'+i)), nil)
+		for _, later := range []bool{true, false} {
+			if _, err := b.Bind(testContext(t), inst, bd); err != nil {
+				t.Fatal(err)
+			}
+			if now := issued(); (now > last) != later {
+				t.Errorf("issued at %d after %d", now, last)
+			} else {
+				last = now
+			}
+		}
+		b.provisioned(t, inst)
+		if now := issued(); now != last {
+			t.Error("a repeated provision changed the account")
+		}
+	}
+}
