@@ -1,0 +1,113 @@
+package mysql
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// define makes one of everything that works with its definer's rights.
+var define = []string{
+	"CREATE TABLE t (n INT PRIMARY KEY, v VARCHAR(20))",
+	"INSERT INTO t VALUES (1, 'one')",
+	"CREATE VIEW v AS SELECT * FROM t",
+	"CREATE PROCEDURE p() INSERT INTO t VALUES (2, 'two')",
+	"CREATE FUNCTION f() RETURNS INT READS SQL DATA RETURN (SELECT COUNT(*) FROM t)",
+	"CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW SET NEW.v = CONCAT(NEW.v, '!')",
+}
+
+// What a binding defined is of use to the others when it is gone, and its
+// account goes with the last of it.
+func TestDefinersOutliveTheirBinding(t *testing.T) {
+	server, ctx := newServer(t), testContext(t)
+	b := server.backend(t)
+	inst := newInstance("defined", nil)
+	if err := b.Provision(ctx, inst); err != nil {
+		t.Fatal(err)
+	}
+	gone, first := bound(t, b, inst, "gone", readWrite)
+	_, second := bound(t, b, inst, "stays", readWrite)
+	_, reading := bound(t, b, inst, "reads", readOnly)
+	dialled(t, first).must(t, define...)
+	for range 2 {
+		if err := b.Unbind(ctx, inst, gone); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := dial(ctx, first.Values); err == nil {
+		t.Fatal("the account of a binding that is gone still opens")
+	}
+	s := dialled(t, second)
+	s.must(t, "CALL p()", "INSERT INTO t VALUES (3, 'three')")
+	if got := s.ask(t, "SELECT CONCAT(f(), GROUP_CONCAT(v ORDER BY n)) FROM v"); got != "3one,two!,three!" {
+		t.Errorf("through function, view, procedure and trigger: %q", got)
+	}
+	if got := dialled(t, reading).ask(t, "SELECT COUNT(*) FROM v"); got != "3" {
+		t.Errorf("a reader sees %s rows in the view", got)
+	}
+	listed(t, b, inst, "reads", "stays")
+
+	// The other drops it all; the next unbind clears up.
+	s.must(t, "DROP VIEW v", "DROP PROCEDURE p", "DROP FUNCTION f", "DROP TRIGGER g")
+	if err := b.Unbind(ctx, inst, newBinding(t, inst, "never was", readWrite)); err != nil {
+		t.Fatal(err)
+	}
+	accounts, err := server.column(ctx, "SELECT name FROM chandler.accounts WHERE locked")
+	if err != nil || len(accounts) > 0 {
+		t.Errorf("accounts left of bindings that are gone: %v, %v", accounts, err)
+	}
+	if err := b.Deprovision(ctx, inst); err != nil {
+		t.Fatal(err)
+	}
+	server.nothingLeft(t)
+}
+
+// An account that stayed as a definer goes with its instance, and serves its
+// binding again where that comes back.
+func TestDefinerComesBackAndGoes(t *testing.T) {
+	server, ctx := newServer(t), testContext(t)
+	b := server.backend(t)
+	inst := newInstance("again", nil)
+	if err := b.Provision(ctx, inst); err != nil {
+		t.Fatal(err)
+	}
+	bd, credentials := bound(t, b, inst, "b", readWrite)
+	dialled(t, credentials).must(t, define...)
+	if err := b.Unbind(ctx, inst, bd); err != nil {
+		t.Fatal(err)
+	}
+	listed(t, b, inst)
+	_, credentials = bound(t, b, inst, "b", readWrite)
+	dialled(t, credentials).must(t, "CALL p()")
+	listed(t, b, inst, "b")
+	if err := b.Unbind(ctx, inst, bd); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Deprovision(ctx, inst); err != nil {
+		t.Fatal(err)
+	}
+	server.nothingLeft(t)
+}
+
+// listed fails t where List tells anything but the instance and these bindings.
+func listed(t *testing.T, b *backend, inst instance, bindings ...string) {
+	t.Helper()
+	found, err := b.List(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]bool{"": true}
+	for _, id := range bindings {
+		want[newBinding(t, inst, id, readWrite).Name] = true
+	}
+	got := map[string]bool{}
+	for _, f := range found {
+		if f.Instance != inst.Name {
+			t.Errorf("listed of another instance: %+v", f)
+		}
+		got[f.Binding] = true
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("listed (-want +got):\n%s", diff)
+	}
+}

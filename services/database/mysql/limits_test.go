@@ -1,0 +1,97 @@
+package mysql
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// An instance has as many bindings as its plan says; one that is made again
+// counts once.
+func TestBindingsLimit(t *testing.T) {
+	server, ctx := newServer(t), testContext(t)
+	b := server.backend(t)
+	inst := newInstance("i", func(i *instance) { i.Plan.Bindings = 2 })
+	if err := b.Provision(ctx, inst); err != nil {
+		t.Fatal(err)
+	}
+	one, credentials := bound(t, b, inst, "1", readWrite)
+	bound(t, b, inst, "2", readOnly)
+	if _, err := b.Bind(ctx, inst, one); err != nil {
+		t.Errorf("a repeated bind: %v", err)
+	}
+	third := newBinding(t, inst, "3", readWrite)
+	_, err := b.Bind(ctx, inst, third)
+	if message, rejected := services.IsRejected(err); !rejected || !strings.Contains(message, "allows 2 bindings") {
+		t.Errorf("a third: %v", err)
+	}
+	// One that stays as a definer is no binding.
+	dialled(t, credentials).must(t, "CREATE PROCEDURE p() SELECT 1")
+	if err := b.Unbind(ctx, inst, one); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Bind(ctx, inst, third); err != nil {
+		t.Error(err)
+	}
+	if err := b.Deprovision(ctx, inst); err != nil {
+		t.Fatal(err)
+	}
+	server.nothingLeft(t)
+}
+
+// Another plan holds for the bindings there are, and their sessions go on.
+func TestUpdateChangesLimits(t *testing.T) {
+	server, ctx := newServer(t), testContext(t)
+	b := server.backend(t)
+	inst := newInstance("i", func(i *instance) { i.Plan.ConnectionsPerBinding = 2 })
+	if err := b.Provision(ctx, inst); err != nil {
+		t.Fatal(err)
+	}
+	_, credentials := bound(t, b, inst, "1", readWrite)
+	live := dialled(t, credentials)
+	next := inst
+	next.Plan.ConnectionsPerBinding, next.Plan.StatementTimeout = 4, Duration(1.5e9)
+	for _, step := range []struct {
+		prev, next instance
+		sessions   int
+		timeout    string
+	}{{inst, next, 3, "1.5"}, {next, inst, 1, "0"}} {
+		if err := b.Update(ctx, step.prev, step.next); err != nil {
+			t.Fatal(err)
+		}
+		if in := openSessions(t, 6, credentials.Values); in != step.sessions {
+			t.Errorf("%d more sessions were let in, want %d", in, step.sessions)
+		}
+		eventually(t, func() bool { return openSessions(t, 1, credentials.Values) == 1 })
+		session := dialled(t, credentials)
+		if got := session.ask(t, "SELECT @@max_statement_time"); got != step.timeout {
+			t.Errorf("time-out: %s, want %s", got, step.timeout)
+		}
+		_ = session.Close()
+		live.must(t, "SELECT 1")
+	}
+	if err := b.Deprovision(ctx, inst); err != nil {
+		t.Fatal(err)
+	}
+	server.nothingLeft(t)
+}
+
+// A distributed transaction that an application prepared and left holds its
+// tables. The error says so to the operator, and the next try succeeds.
+func TestPreparedTransactionIsNamed(t *testing.T) {
+	server, ctx := newServer(t), testContext(t)
+	b := server.backend(t)
+	inst := newInstance("i", nil)
+	if err := b.Provision(ctx, inst); err != nil {
+		t.Fatal(err)
+	}
+	_, credentials := bound(t, b, inst, "1", readWrite)
+	dialled(t, credentials).must(t, "CREATE TABLE t (n INT)", "XA START 'x'", "INSERT INTO t VALUES (1)", "XA END 'x'", "XA PREPARE 'x'")
+	expect(t, b.Deprovision(ctx, inst), "XA ROLLBACK ends one")
+	server.exec(t, "XA ROLLBACK 'x'")
+	if err := b.Deprovision(ctx, inst); err != nil {
+		t.Fatal(err)
+	}
+	server.nothingLeft(t)
+}
