@@ -34,8 +34,8 @@ require (
 )
 
 require (
-	github.com/joeig/go-powerdns/v3 v3.16.0 // indirect
-	github.com/miekg/dns v1.1.68 // indirect
+	github.com/joeig/go-powerdns/v3 v3.16.0
+	github.com/miekg/dns v1.1.68
 )
 
 require (

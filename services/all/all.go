@@ -5,6 +5,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/database/mysql"
 	"github.com/chandler-broker/chandler/services/database/postgres"
+	"github.com/chandler-broker/chandler/services/dns/powerdns"
 	"github.com/chandler-broker/chandler/services/queue/nats"
 )
 
@@ -13,6 +14,7 @@ func Definitions() []services.Definition {
 	return []services.Definition{
 		postgres.Definition(),
 		mysql.Definition(),
+		powerdns.Definition(),
 		nats.Definition(),
 	}
 }

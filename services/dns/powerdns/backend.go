@@ -1,6 +1,8 @@
 package powerdns
 
 import (
+	"net"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -41,6 +43,11 @@ func (b *backend) SerialBinds() bool { return true }
 func (b *backend) Close() error {
 	b.api.http.CloseIdleConnections()
 	return nil
+}
+
+// address is where the server answers DNS.
+func (b *backend) address() string {
+	return net.JoinHostPort(b.config.Host, strconv.Itoa(int(b.config.Port)))
 }
 
 // hostmaster is the mail address in a zone's SOA record, as a name (RFC 1035,

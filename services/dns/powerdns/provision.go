@@ -24,8 +24,9 @@ const (
 )
 
 // Provision implements services.Backend. The zone is made under a mark that
-// makes it nobody's, and finished once no other zone is in its way: two users
-// who ask for nested names at once see each other's mark.
+// makes it nobody's, and finished once no other zone is in its way. Of users who
+// ask for nested names at once, who looks later sees the other's mark; where
+// both do, the one whose instance's name comes later gives way.
 func (b *backend) Provision(ctx context.Context, inst instance) error {
 	if err := b.CheckInstance(inst); err != nil {
 		return err
@@ -46,7 +47,7 @@ func (b *backend) Provision(ctx context.Context, inst instance) error {
 	}
 	name := zoneName(inst)
 	parent, _ := inst.Plan.parentOf(name)
-	if err := b.conflict(ctx, zones, inst.Name, name, parent); err != nil {
+	if _, err := b.conflict(ctx, zones, inst.Name, name, parent); err != nil {
 		return err
 	}
 	if err := b.create(ctx, inst, name); err != nil {
@@ -94,14 +95,17 @@ func (b *backend) stillAlone(ctx context.Context, instance, name, parent string)
 	if err != nil {
 		return err
 	}
-	conflict := b.conflict(ctx, zones, instance, name, parent)
-	if conflict == nil {
-		return nil
+	rivals, conflict := b.conflict(ctx, zones, instance, name, parent)
+	if conflict != nil {
+		if err := b.deleteZone(ctx, name); err != nil {
+			return err
+		}
+		return conflict
 	}
-	if err := b.deleteZone(ctx, name); err != nil {
-		return err
+	if rivals { // one of them may have looked before this zone was there, and be about to finish
+		return services.NotYet(retry, "another zone around this name is being made")
 	}
-	return conflict
+	return nil
 }
 
 // finish opens the zone for those whose keys it lists, and makes it the

@@ -6,8 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"net"
-	"strconv"
 
 	pdns "github.com/joeig/go-powerdns/v3"
 	"github.com/miekg/dns"
@@ -24,8 +22,7 @@ func (b *backend) raise(ctx context.Context, inst instance, zone string, sets []
 	if err := b.makeKey(ctx, name, secret); err != nil {
 		return err
 	}
-	address := net.JoinHostPort(b.config.Host, strconv.Itoa(int(b.config.Port)))
-	s := newSigner(address, name, b.config.TSIGAlgorithm, secret)
+	s := newSigner(b.address(), name, b.config.TSIGAlgorithm, secret)
 	var errs []error
 	for _, set := range sets[:min(len(sets), maxRaised)] {
 		if err := raiseSet(ctx, s, zone, set, inst.Plan.MinTTL); err != nil {

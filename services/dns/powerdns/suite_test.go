@@ -136,6 +136,27 @@ func reach(t *testing.T, mine, theirs map[string]any) {
 			keeper := "keeper." + strings.SplitN(they.name, ".", 2)[1]
 			return update(t, newSigner(me.address, keeper, me.algorithm, ""), they.zone, "evil."+they.zone+" 60 IN TXT evil")
 		},
+		"deletion of their record": func() error {
+			m := new(dns.Msg).SetUpdate(they.zone)
+			m.RemoveName([]dns.RR{insertion(t, they.zone, they.owner("secret")+" 60 IN TXT x").Ns[0]})
+			_, err := me.exchange(testContext(t), m)
+			return err
+		},
+		"deletion of their zone's data": func() error {
+			m := new(dns.Msg).SetUpdate(they.zone)
+			m.RemoveName([]dns.RR{insertion(t, they.zone, they.zone+" 60 IN TXT x").Ns[0]})
+			_, err := me.exchange(testContext(t), m)
+			return err
+		},
+		"a flood of updates": func() error {
+			var err error
+			for range 100 {
+				if err = update(t, me.signer, they.zone, "flood."+they.zone+" 60 IN TXT evil"); err == nil {
+					return nil
+				}
+			}
+			return err
+		},
 		"update without a key": func() error { return unsigned(t, me.address, they.zone, "evil."+they.zone+" 60 IN TXT evil") },
 		"transfer of their zone": func() error {
 			c := &client{signer: me.signer, zone: they.zone, reader: true}

@@ -53,33 +53,31 @@ func (b *backend) find(ctx context.Context, instance string, guesses ...string) 
 }
 
 // conflict says why a zone cannot be where others are: an error built by
-// Rejected where the user has to choose another name, and another one where
-// somebody is just trying the same and may give up.
-func (b *backend) conflict(ctx context.Context, zones []zone, instance, name, parent string) error {
+// Rejected where the user has to choose another name, NotYet where another one
+// is being made that goes first. Rivals is whether there are others that are
+// being made and come after this one: they give way once they see it.
+func (b *backend) conflict(ctx context.Context, zones []zone, instance, name, parent string) (rivals bool, err error) {
 	var enclosing string
 	for _, z := range zones {
 		owner, finished, ours := b.names.instanceOf(z.account)
-		if owner == instance && ours {
-			continue
-		}
-		if z.name != name && below(name, z.name) && atOrBelow(parent, z.name) && !ours {
+		switch {
+		case ours && owner == instance:
+		case !ours && below(name, z.name) && atOrBelow(parent, z.name): // the operator's, who gave the parent away
 			if len(z.name) > len(enclosing) {
 				enclosing = z.name
 			}
-			continue
+		case !atOrBelow(name, z.name) && !below(z.name, name):
+		case ours && !finished && owner > instance:
+			rivals = true
+		case ours && !finished:
+			return false, services.NotYet(retry, "another zone of this name or around it is being made")
+		case z.name == name:
+			return false, services.Rejected("parameters.zone: %s exists already; choose another name", strings.TrimSuffix(name, "."))
+		default:
+			return false, services.Rejected("parameters.zone: %s lies above or below a zone that exists already; choose another name", strings.TrimSuffix(name, "."))
 		}
-		if z.name != name && !below(name, z.name) && !below(z.name, name) {
-			continue
-		}
-		if ours && !finished {
-			return services.NotYet(retry, "another zone of this name or around it is being made")
-		}
-		if z.name == name {
-			return services.Rejected("parameters.zone: %s exists already; choose another name", strings.TrimSuffix(name, "."))
-		}
-		return services.Rejected("parameters.zone: %s lies above or below a zone that exists already; choose another name", strings.TrimSuffix(name, "."))
 	}
-	return b.shadows(ctx, enclosing, name)
+	return rivals, b.shadows(ctx, enclosing, name)
 }
 
 // shadows refuses a zone that would hide records which the zone around it has
