@@ -7,6 +7,7 @@ import (
 	"github.com/chandler-broker/chandler/services/database/postgres"
 	"github.com/chandler-broker/chandler/services/dns/powerdns"
 	"github.com/chandler-broker/chandler/services/queue/nats"
+	"github.com/chandler-broker/chandler/services/queue/rabbitmq"
 )
 
 // Definitions returns every backend that a catalog can name.
@@ -16,5 +17,6 @@ func Definitions() []services.Definition {
 		mysql.Definition(),
 		powerdns.Definition(),
 		nats.Definition(),
+		rabbitmq.Definition(),
 	}
 }

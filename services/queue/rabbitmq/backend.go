@@ -1,0 +1,40 @@
+package rabbitmq
+
+import "github.com/chandler-broker/chandler/services"
+
+// backend administers one server. It keeps no state: what exists is asked of
+// the server each time.
+type backend struct {
+	api    *api
+	server server
+	names  namer
+}
+
+var (
+	_ services.Readier                             = (*backend)(nil)
+	_ services.Lister                              = (*backend)(nil)
+	_ services.UpdateChecker[Plan, InstanceParams] = (*backend)(nil)
+	_ services.Closer                              = (*backend)(nil)
+)
+
+func open(c Config) (*backend, error) {
+	admin, err := c.administrator()
+	if err != nil {
+		return nil, err
+	}
+	server, err := c.server(admin)
+	if err != nil {
+		return nil, err
+	}
+	api, err := newAPI(c, admin, server)
+	if err != nil {
+		return nil, err
+	}
+	return &backend{api: api, server: server, names: newNamer(c.Prefix)}, nil
+}
+
+// Close implements services.Closer.
+func (b *backend) Close() error {
+	b.api.transport.CloseIdleConnections()
+	return nil
+}

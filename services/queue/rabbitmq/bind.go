@@ -1,0 +1,103 @@
+package rabbitmq
+
+import (
+	"context"
+	"crypto/sha512"
+	"encoding/base64"
+	"fmt"
+
+	rabbithole "github.com/michaelklishin/rabbit-hole/v3"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// Bind implements services.Backend. The permissions come last: without them the
+// user can connect to nothing.
+func (b *backend) Bind(ctx context.Context, inst instance, bd binding) (services.Credentials, error) {
+	c, err := b.api.client(ctx)
+	if err != nil {
+		return services.Credentials{}, err
+	}
+	vhost, user := b.names.vhost(inst.Name), b.names.user(inst.Name, bd.Name)
+	if _, err := c.GetVhost(vhost); absent(err) {
+		return services.Credentials{}, fmt.Errorf("virtual host %s is not there; provision the instance again", vhost)
+	} else if err != nil {
+		return services.Credentials{}, explain("look at virtual host "+vhost, err)
+	}
+	password := bd.Seed.Password("password")
+	if err := makeUser(c, user, hash(bd.Seed, password)); err != nil {
+		return services.Credentials{}, err
+	}
+	if err := limitUser(c, user, inst.Plan); err != nil {
+		return services.Credentials{}, err
+	}
+	if err := permit(c, vhost, user, bd.Params); err != nil {
+		return services.Credentials{}, err
+	}
+	return b.server.credentials(vhost, user, password), nil
+}
+
+// makeUser makes a user without tags, of which any would open the management
+// API. An existing one gets the same hash again.
+func makeUser(c *rabbithole.Client, user, hash string) error {
+	_, err := c.PutUser(user, rabbithole.UserSettings{
+		Name: user, Tags: rabbithole.UserTags{},
+		PasswordHash: hash, HashingAlgorithm: rabbithole.HashingAlgorithmSHA512,
+	})
+	return explain("make user "+user, err)
+}
+
+// hash is how the server keeps a password: a salt of four bytes, and the digest
+// of salt and password (RabbitMQ documentation, "Credentials and Passwords").
+// The salt derives from the seed, so that a repeated bind changes nothing, and
+// the server never sees the password before an application shows it.
+func hash(seed *services.Seed, password services.Secret) string {
+	salt := seed.Bytes("salt", 4)
+	digest := sha512.Sum512(append(salt[:4:4], password.Reveal()...))
+	hash := base64.StdEncoding.EncodeToString(append(salt, digest[:]...))
+	seed.Conceal(hash)
+	return hash
+}
+
+// permit gives a user what the parameters say, topics first: an exchange without
+// a topic permission allows all keys.
+func permit(c *rabbithole.Client, vhost, user string, p BindingParams) error {
+	for _, t := range p.Topics {
+		_, err := c.UpdateTopicPermissionsIn(vhost, user, rabbithole.TopicPermissions{
+			Exchange: t.Exchange, Write: pattern(t.Write, everything), Read: pattern(t.Read, everything),
+		})
+		if err != nil {
+			return refusedPattern("topics", "permit topics to user "+user, err)
+		}
+	}
+	_, err := c.UpdatePermissionsIn(vhost, user, p.permissions())
+	return refusedPattern("configure, write and read", "give permissions to user "+user, err)
+}
+
+func (p BindingParams) permissions() rabbithole.Permissions {
+	otherwise := everything
+	if p.Role == readOnly {
+		otherwise = nothing
+	}
+	return rabbithole.Permissions{
+		Configure: pattern(p.Configure, otherwise),
+		Write:     pattern(p.Write, otherwise),
+		Read:      pattern(p.Read, everything),
+	}
+}
+
+func pattern(p *string, otherwise string) string {
+	if p == nil {
+		return otherwise
+	}
+	return *p
+}
+
+// refusedPattern tells the user of a regular expression that Go reads and the
+// server does not.
+func refusedPattern(keys, doing string, err error) error {
+	if badPattern(err) {
+		return services.Rejected("parameters.%s: the server cannot read a regular expression; use PCRE's syntax", keys)
+	}
+	return explain(doing, err)
+}

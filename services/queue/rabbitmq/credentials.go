@@ -1,0 +1,69 @@
+package rabbitmq
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"net"
+	"net/url"
+	"strconv"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// provider is "provider" in the credentials: who runs the service, which tells
+// it from another provider's of the same type (Service Binding Specification,
+// "Well-known Secret Entries").
+const provider = "chandler"
+
+// credentials are what a binding's application reads.
+func (s server) credentials(vhost, user string, password services.Secret) services.Credentials {
+	port := strconv.Itoa(int(s.port))
+	values := map[string]any{
+		"type":     credentialType,
+		"provider": provider,
+		"host":     s.host,
+		"port":     float64(s.port),
+		"vhost":    vhost,
+		"username": user,
+		"password": password.Reveal(),
+		"tls":      s.tls,
+		"uri":      s.uri(vhost, user, password.Reveal()),
+	}
+	if s.ca != "" {
+		values["ca"] = s.ca
+	}
+	return services.Credentials{
+		Values:    values,
+		Endpoints: []services.Endpoint{{Host: s.host, Ports: []string{port}, Protocol: "tcp"}},
+	}
+}
+
+// uri is a connection URI (RabbitMQ documentation, "AMQP 0-9-1 URI
+// Specification").
+func (s server) uri(vhost, user, password string) string {
+	u := url.URL{
+		Scheme: "amqp",
+		User:   url.UserPassword(user, password),
+		Host:   net.JoinHostPort(s.host, strconv.Itoa(int(s.port))),
+		Path:   "/" + vhost,
+	}
+	if s.tls {
+		u.Scheme = "amqps"
+	}
+	return u.String()
+}
+
+// isCertificate says whether data is PEM and all of it certificates.
+func isCertificate(data []byte) bool {
+	found := false
+	for {
+		var block *pem.Block
+		if block, data = pem.Decode(data); block == nil {
+			return found
+		}
+		if _, err := x509.ParseCertificate(block.Bytes); err != nil || block.Type != "CERTIFICATE" {
+			return false
+		}
+		found = true
+	}
+}

@@ -1,0 +1,32 @@
+// Package rabbitmq makes a virtual host per instance and a user per binding, on
+// a RabbitMQ server or cluster of version 3.10 or newer whose management API it
+// uses. README.md in this folder is the operator's page.
+package rabbitmq
+
+import (
+	"context"
+	_ "embed"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+var (
+	//go:embed schemas/instance-create.json
+	instanceCreate []byte
+	//go:embed schemas/binding-create.json
+	bindingCreate []byte
+)
+
+// credentialType is "type" in the credentials, as the Service Binding
+// Specification's libraries know it.
+const credentialType = "rabbitmq"
+
+// Definition describes the backend "queue/rabbitmq".
+func Definition() services.Definition {
+	return services.Define("queue/rabbitmq",
+		services.Schemas{InstanceCreate: instanceCreate, BindingCreate: bindingCreate},
+		services.Client{CredentialType: credentialType, Dial: dial},
+		func(_ context.Context, c Config) (services.Backend[Plan, InstanceParams, BindingParams], error) {
+			return open(c)
+		})
+}

@@ -1,0 +1,61 @@
+package rabbitmq
+
+import (
+	"context"
+	"time"
+
+	rabbithole "github.com/michaelklishin/rabbit-hole/v3"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// Deprovision implements services.Backend. The users go first, so that nobody
+// makes anything in a virtual host that is being removed; the server would leave
+// them behind.
+func (b *backend) Deprovision(ctx context.Context, inst instance) error {
+	c, err := b.api.client(ctx)
+	if err != nil {
+		return err
+	}
+	users, err := b.usersOf(c, inst.Name)
+	if err != nil {
+		return err
+	}
+	vhost := b.names.vhost(inst.Name)
+	for _, user := range users {
+		if err := remove(c, vhost, user); err != nil {
+			return err
+		}
+	}
+	_, err = c.DeleteVhost(vhost)
+	return explain("remove virtual host "+vhost, err)
+}
+
+// Unbind implements services.Backend.
+func (b *backend) Unbind(ctx context.Context, inst instance, bd binding) error {
+	c, err := b.api.client(ctx)
+	if err != nil {
+		return err
+	}
+	return remove(c, b.names.vhost(inst.Name), b.names.user(inst.Name, bd.Name))
+}
+
+// remove removes a user and ends its connections. First it loses its
+// permissions, so that it does not come back; then its connections are closed,
+// because the server tells those of a removed user a moment after it answered.
+// What slips through in between is closed with the user.
+func remove(c *rabbithole.Client, vhost, user string) error {
+	if _, err := c.ClearPermissionsIn(vhost, user); err != nil {
+		return explain("take the permissions of user "+user, err)
+	}
+	if _, err := c.CloseAllConnectionsOfUser(user); stumbled(err) {
+		return services.NotYet(closing, "the server is closing the application's connections")
+	} else if err != nil {
+		return explain("close the connections of user "+user, err)
+	}
+	_, err := c.DeleteUser(user)
+	return explain("remove user "+user, err)
+}
+
+// closing is the time that a connection takes to end.
+const closing = 200 * time.Millisecond

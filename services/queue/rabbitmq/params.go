@@ -1,0 +1,136 @@
+package rabbitmq
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"regexp/syntax"
+	"slices"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// InstanceParams are the user's parameters of an instance. There are none: what
+// an instance may use is the plan's to say.
+type InstanceParams struct{}
+
+// BindingParams are the user's parameters of a binding. The three patterns are
+// RabbitMQ's permissions (RabbitMQ documentation, "Access Control").
+type BindingParams struct {
+	// Role is read_write, or read_only for patterns that allow nothing but
+	// consuming.
+	Role string `json:"role"`
+	// Configure, Write and Read narrow what a read_write binding may do; nil:
+	// everything.
+	Configure *string `json:"configure"`
+	Write     *string `json:"write"`
+	Read      *string `json:"read"`
+	// Topics narrows the routing keys of topic exchanges.
+	Topics []Topic `json:"topics"`
+}
+
+// Topic are the routing keys that a binding may use with one topic exchange
+// (RabbitMQ documentation, "Topic Authorisation").
+type Topic struct {
+	Exchange string `json:"exchange"`
+	// Write is for publishing, Read for binding queues; nil: all keys.
+	Write *string `json:"write"`
+	Read  *string `json:"read"`
+}
+
+const (
+	readWrite = "read_write"
+	readOnly  = "read_only"
+
+	everything = ".*"
+	nothing    = ""
+
+	maxPattern = 200
+	maxTopics  = 20
+)
+
+// SetDefaults implements services.Defaulter.
+func (p *BindingParams) SetDefaults() { p.Role = readWrite }
+
+// Validate implements services.Validator.
+func (p *BindingParams) Validate() error {
+	var faults []error
+	check := func(key string, pattern *string) {
+		if err := checkPattern(pattern); err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", key, err))
+		}
+	}
+	check("configure", p.Configure)
+	check("write", p.Write)
+	check("read", p.Read)
+	switch p.Role {
+	case readWrite:
+	case readOnly:
+		if p.Configure != nil || p.Write != nil {
+			faults = append(faults, fmt.Errorf("role: %q allows neither configure nor write; leave those out, or the role", readOnly))
+		}
+	default:
+		faults = append(faults, fmt.Errorf("role: must be %q or %q", readWrite, readOnly))
+	}
+	if len(p.Topics) > maxTopics {
+		faults = append(faults, fmt.Errorf("topics: may have %d entries at most", maxTopics))
+	}
+	for i, t := range p.Topics {
+		at := fmt.Sprintf("topics, entry %d, ", i+1)
+		if !exchangeRule.MatchString(t.Exchange) {
+			faults = append(faults, errors.New(at+"exchange: must be the name of an exchange, 1 to 127 printable ASCII characters"))
+		} else if slices.ContainsFunc(p.Topics[:i], func(other Topic) bool { return other.Exchange == t.Exchange }) {
+			faults = append(faults, errors.New(at+"exchange: is there twice; put it into one entry"))
+		}
+		check(at+"write", t.Write)
+		check(at+"read", t.Read)
+	}
+	return errors.Join(faults...)
+}
+
+var (
+	exchangeRule  = regexp.MustCompile(`^[ -~]{1,127}$`)
+	printableRule = regexp.MustCompile(`^[ -~]*$`)
+)
+
+// checkPattern refuses what the server could not read, and what it could not
+// match in reasonable time: it backtracks, so a repetition within a repetition
+// may take as good as forever.
+func checkPattern(pattern *string) error {
+	if pattern == nil {
+		return nil
+	}
+	if len(*pattern) > maxPattern || !printableRule.MatchString(*pattern) {
+		return fmt.Errorf("must be a regular expression of %d printable ASCII characters at most", maxPattern)
+	}
+	parsed, err := syntax.Parse(*pattern, syntax.Perl)
+	if err != nil {
+		return errors.New("is not a regular expression")
+	}
+	if nested(parsed, false) {
+		return errors.New("must not have a repetition within a repetition, such as (a+)*")
+	}
+	return nil
+}
+
+// nested says whether there is a repetition within a repetition.
+func nested(re *syntax.Regexp, within bool) bool {
+	repeats := re.Op == syntax.OpStar || re.Op == syntax.OpPlus || re.Op == syntax.OpRepeat
+	if repeats && within {
+		return true
+	}
+	return slices.ContainsFunc(re.Sub, func(sub *syntax.Regexp) bool { return nested(sub, within || repeats) })
+}
+
+type (
+	instance = services.Instance[Plan, InstanceParams]
+	binding  = services.Binding[BindingParams]
+)
+
+// CheckUpdate implements services.UpdateChecker.
+func (b *backend) CheckUpdate(prev, next instance) error {
+	if prev.Plan.DefaultQueueType != next.Plan.DefaultQueueType {
+		return services.Rejected("plan_id: the other plan has another default queue type, which cannot be changed once the instance exists; make a new instance of that plan and move to it")
+	}
+	return nil
+}

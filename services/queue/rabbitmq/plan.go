@@ -1,0 +1,108 @@
+package rabbitmq
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Plan is what a plan of this backend says about its virtual hosts.
+type Plan struct {
+	// Connections is how many connections all applications of an instance may
+	// hold together.
+	Connections int `json:"connections"`
+	// ConnectionsPerBinding is how many connections one binding may hold; 0: as
+	// many as the instance.
+	ConnectionsPerBinding int `json:"connections_per_binding"`
+	// ChannelsPerBinding is how many channels one binding may hold, over all
+	// its connections; 0: without limit.
+	ChannelsPerBinding int `json:"channels_per_binding"`
+	// Queues is how many queues there may be.
+	Queues int `json:"queues"`
+	// QueueMessages is how many messages may wait in a queue; 0: without limit.
+	QueueMessages int `json:"queue_messages"`
+	// QueueSize is how many bytes the messages that wait in a queue may have; 0:
+	// without limit.
+	QueueSize Size `json:"queue_size"`
+	// Overflow is what happens to the message too many: reject-publish or
+	// drop-head, which drops the oldest instead.
+	Overflow string `json:"overflow"`
+	// DefaultQueueType is the type of queues that are declared without one:
+	// classic, quorum or stream; empty: as the server is configured.
+	DefaultQueueType string `json:"default_queue_type"`
+}
+
+const (
+	rejectPublish = "reject-publish"
+	dropHead      = "drop-head"
+)
+
+// SetDefaults implements services.Defaulter.
+func (p *Plan) SetDefaults() {
+	p.Connections = 20
+	p.Queues = 50
+	p.Overflow = rejectPublish
+}
+
+const (
+	most        = 1 << 30
+	minQueue    = 1 << 10
+	sizeForm    = `a whole number and kB, MB, GB or TB, such as "64MB"`
+	none        = -1 // how the server writes "without limit"
+	policy      = "chandler"
+	everyQueue  = ".*"
+	onlyQueues  = "queues"
+	connections = "max-connections"
+	channels    = "max-channels"
+	queues      = "max-queues"
+)
+
+// Validate implements services.Validator.
+func (p *Plan) Validate() error {
+	var faults []error
+	fault := func(bad bool, format string, args ...any) {
+		if bad {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	fault(p.Connections < 1 || p.Connections > most, "connections: must be from 1 to %d", most)
+	fault(p.ConnectionsPerBinding < 0 || p.ConnectionsPerBinding > p.Connections,
+		"connections_per_binding: must be from 1 to connections, or left out for as many")
+	fault(p.ChannelsPerBinding < 0 || p.ChannelsPerBinding > most, "channels_per_binding: must be from 1 to %d, or left out for no limit", most)
+	fault(p.Queues < 1 || p.Queues > most, "queues: must be from 1 to %d", most)
+	fault(p.QueueMessages < 0 || p.QueueMessages > most, "queue_messages: must be from 1 to %d, or left out for no limit", most)
+	fault(p.QueueSize != 0 && p.QueueSize < minQueue, "queue_size: must be %s, and 1kB at least", sizeForm)
+	fault(p.Overflow != rejectPublish && p.Overflow != dropHead, "overflow: must be %s or %s", rejectPublish, dropHead)
+	types := []string{"classic", "quorum", "stream"}
+	fault(p.DefaultQueueType != "" && !slices.Contains(types, p.DefaultQueueType), "default_queue_type: must be one of %s, or left out for the server's own", strings.Join(types, ", "))
+	return errors.Join(faults...)
+}
+
+// perBinding is one user's limit of connections.
+func (p Plan) perBinding() int {
+	if p.ConnectionsPerBinding == 0 {
+		return p.Connections
+	}
+	return p.ConnectionsPerBinding
+}
+
+// channels is one user's limit of channels.
+func (p Plan) channels() int {
+	if p.ChannelsPerBinding == 0 {
+		return none
+	}
+	return p.ChannelsPerBinding
+}
+
+// lengths are the limits of every queue, for the operator policy.
+func (p Plan) lengths() map[string]any {
+	lengths := map[string]any{}
+	if p.QueueMessages != 0 {
+		lengths["max-length"] = p.QueueMessages
+	}
+	if p.QueueSize != 0 {
+		lengths["max-length-bytes"] = int64(p.QueueSize)
+	}
+	return lengths
+}

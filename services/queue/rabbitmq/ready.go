@@ -1,0 +1,54 @@
+package rabbitmq
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// Ready implements services.Readier: the server answers, and the administrator
+// is one.
+func (b *backend) Ready(ctx context.Context) error {
+	c, err := b.api.client(ctx)
+	if err != nil {
+		return err
+	}
+	me, err := c.Whoami()
+	if err != nil {
+		return explain("ask the server at "+b.api.administrator.endpoint.Host+" who the administrator is", err)
+	}
+	if !slices.Contains(me.Tags, "administrator") {
+		return fmt.Errorf("user %s lacks the tag administrator; give it: rabbitmqctl set_user_tags %s administrator", me.Name, me.Name)
+	}
+	return nil
+}
+
+// List implements services.Lister.
+func (b *backend) List(ctx context.Context) ([]services.Found, error) {
+	c, err := b.api.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	vhosts, err := c.ListVhosts()
+	if err != nil {
+		return nil, explain("list virtual hosts", err)
+	}
+	users, err := c.ListUsers()
+	if err != nil {
+		return nil, explain("list users", err)
+	}
+	var found []services.Found
+	for _, v := range vhosts {
+		if inst, ok := b.names.instanceOf(v.Name); ok {
+			found = append(found, services.Found{Instance: inst, Resource: v.Name})
+		}
+	}
+	for _, u := range users {
+		if inst, bound, ok := b.names.bindingOf(u.Name); ok {
+			found = append(found, services.Found{Instance: inst, Binding: bound, Resource: u.Name})
+		}
+	}
+	return found, nil
+}

@@ -1,0 +1,53 @@
+package rabbitmq
+
+import (
+	"context"
+
+	rabbithole "github.com/michaelklishin/rabbit-hole/v3"
+)
+
+// Update implements services.Backend. What is there beyond a smaller plan's
+// limits stays; no more is let in.
+func (b *backend) Update(ctx context.Context, prev, next instance) error {
+	if err := b.CheckUpdate(prev, next); err != nil {
+		return err
+	}
+	c, err := b.api.client(ctx)
+	if err != nil {
+		return err
+	}
+	if err := limit(c, b.names.vhost(next.Name), next.Plan); err != nil {
+		return err
+	}
+	users, err := b.usersOf(c, next.Name)
+	if err != nil {
+		return err
+	}
+	for _, user := range users {
+		if err := limitUser(c, user, next.Plan); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func limitUser(c *rabbithole.Client, user string, p Plan) error {
+	_, err := c.PutUserLimits(user, rabbithole.UserLimitsValues{connections: p.perBinding(), channels: p.channels()})
+	return explain("limit connections and channels of user "+user, err)
+}
+
+// usersOf returns the users of an instance's bindings. The API can list all
+// users or those with permissions; these may have none yet.
+func (b *backend) usersOf(c *rabbithole.Client, instance string) ([]string, error) {
+	all, err := c.ListUsers()
+	if err != nil {
+		return nil, explain("list users", err)
+	}
+	var users []string
+	for _, u := range all {
+		if inst, _, ok := b.names.bindingOf(u.Name); ok && inst == instance {
+			users = append(users, u.Name)
+		}
+	}
+	return users, nil
+}
