@@ -35,7 +35,7 @@ type app struct {
 
 // loadCatalog reads and checks catalog.yml.
 func loadCatalog(s settings) (*catalog.Catalog, error) {
-	c, err := catalog.Load(s.CatalogPath, all.Definitions(), s.lookup)
+	c, err := catalog.Load(s.CatalogPath, all.Definitions(), s.lookup, s.Without...)
 	if err != nil {
 		return nil, usageError{err}
 	}

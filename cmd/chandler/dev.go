@@ -106,7 +106,7 @@ func serveDev(ctx context.Context, o devOptions, s settings, r devRun) error {
 	defer a.close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	go r.watch(ctx, cancel)
+	r.watch(ctx, cancel)
 	err = a.serve(ctx, func(address net.Addr) { r.ready(ctx, o, address, cancel) })
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)
@@ -152,16 +152,18 @@ func (r devRun) ready(ctx context.Context, o devOptions, address net.Addr, cance
 
 // watch ends the broker when one of its servers ended.
 func (r devRun) watch(ctx context.Context, cancel context.CancelCauseFunc) {
-	var vault <-chan error
-	if r.servers.vault != nil {
-		vault = r.servers.vault.Done()
-	}
-	select {
-	case <-ctx.Done():
-	case err := <-r.servers.postgres.Done():
-		cancel(fmt.Errorf("the private PostgreSQL ended: %w", err))
-	case err := <-vault:
-		cancel(fmt.Errorf("the Vault server ended: %w", err))
+	for _, server := range r.servers.all() {
+		process, ok := server.(interface{ Done() <-chan error })
+		if !ok {
+			continue
+		}
+		go func() {
+			select {
+			case <-ctx.Done():
+			case err := <-process.Done():
+				cancel(fmt.Errorf("a server of its own ended: %w", err))
+			}
+		}()
 	}
 }
 

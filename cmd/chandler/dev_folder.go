@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -35,6 +36,8 @@ type devSettings struct {
 	DatabaseURL string            `json:"database_url"`
 	Catalog     string            `json:"catalog"`
 	Environment map[string]string `json:"environment"`
+	// Without are the types of backends whose servers this machine lacks.
+	Without []string `json:"without,omitempty"`
 }
 
 // openDevFolder opens a folder, or makes it. Where another process runs on it,
@@ -164,7 +167,9 @@ func (f *devFolder) settings() (settings, error) {
 	if f.kept.DatabaseURL == "" {
 		return settings{}, usagef("--data %s: nothing was ever started on this folder", f.dir)
 	}
-	return readSettings(f.lookup)
+	s, err := readSettings(f.lookup)
+	s.Without = f.kept.Without
+	return s, err
 }
 
 // withServers runs do while the folder's servers run: those of a chandler dev on
@@ -173,7 +178,7 @@ func (f *devFolder) withServers(ctx context.Context, do func() error) error {
 	if f.lock == nil || f.kept.DatabaseURL == "" {
 		return do()
 	}
-	servers, err := f.start(ctx, devOptions{catalog: f.kept.Catalog})
+	servers, err := f.start(ctx, devOptions{catalog: f.kept.Catalog, progress: io.Discard})
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -18,8 +19,9 @@ import (
 
 // devServers are the servers that a chandler dev started.
 type devServers struct {
-	postgres *embedded.Postgres
-	vault    *embedded.Vault // nil without --vault
+	postgres   *embedded.Postgres
+	vault      *embedded.Vault // nil without --vault
+	companions []devServer
 }
 
 // start starts the servers on the folder's data and remembers how to reach
@@ -53,6 +55,9 @@ func (f *devFolder) start(ctx context.Context, o devOptions) (_ *devServers, err
 		"CHANDLER_USERNAME":        f.kept.Username,
 		"CHANDLER_PASSWORD":        f.kept.Password,
 	}
+	if err = f.startCompanions(ctx, s, o.progress); err != nil {
+		return s, err
+	}
 	if o.vault {
 		if s.vault, err = f.startVault(ctx, o.progress); err != nil {
 			return s, err
@@ -64,14 +69,25 @@ func (f *devFolder) start(ctx context.Context, o devOptions) (_ *devServers, err
 func (s *devServers) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 3500*time.Millisecond)
 	defer cancel()
-	var errs []error
+	servers := s.all()
+	errs := make([]error, len(servers))
+	var stopped sync.WaitGroup
+	for i, server := range servers {
+		stopped.Go(func() { errs[i] = server.Stop(ctx) })
+	}
+	stopped.Wait()
+	return errors.Join(errs...)
+}
+
+func (s *devServers) all() []devServer {
+	servers := s.companions
 	if s.vault != nil {
-		errs = append(errs, s.vault.Stop(ctx))
+		servers = append(servers, s.vault)
 	}
 	if s.postgres != nil {
-		errs = append(errs, s.postgres.Stop(ctx))
+		servers = append(servers, s.postgres)
 	}
-	return errors.Join(errs...)
+	return servers
 }
 
 // The two roles of the one server: the state's owner, whose database no tenant

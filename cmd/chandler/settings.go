@@ -25,7 +25,10 @@ type settings struct {
 	KeepEvery   time.Duration
 	// AnyVersion serves requests without X-Broker-API-Version too.
 	AnyVersion bool
-	lookup     func(string) (string, bool)
+	// Without are types of backends to leave out of the catalog; only chandler
+	// dev, which may lack their servers, sets it.
+	Without []string
+	lookup  func(string) (string, bool)
 }
 
 // environment documents every variable that settings reads; the help prints it.
