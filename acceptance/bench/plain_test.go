@@ -30,8 +30,8 @@ func servePlain(file string) error {
 		handler = func(w http.ResponseWriter, r *http.Request) {
 			began := time.Now()
 			answer(w)
-			log.LogAttrs(r.Context(), slog.LevelInfo, "request answered", slog.String("route", r.URL.Path), slog.String("method", r.Method),
-				slog.Int("code", http.StatusOK), slog.Duration("duration", time.Since(began)))
+			log.InfoContext(r.Context(), "request answered", "route", r.URL.Path, "method", r.Method,
+				"code", http.StatusOK, "duration_ms", float64(time.Since(began).Microseconds())/1000)
 		}
 	}
 	return http.ListenAndServe(os.Getenv(plainListen), http.HandlerFunc(handler))
