@@ -35,10 +35,32 @@ func moments(verb string, begin func(*testing.T, *brokertest.Harness) string) ma
 			gate.Arrived(t)
 			return h, id, func() {}
 		},
+		"in a call that does not notice": func(t *testing.T) (*brokertest.Harness, string, func()) {
+			h := prepared(t)
+			h.Work(t)
+			gate := brokertest.NewGate()
+			t.Cleanup(gate.Open)
+			h.Backend.Hook(func(_ context.Context, v, _ string) error {
+				if v == verb {
+					return gate.Pass(context.Background())
+				}
+				return nil
+			})
+			id := begin(t, h)
+			gate.Arrived(t)
+			return h, id, func() {
+				// Whoever goes on waits for the end of the call.
+				eventually(t, "the next job was turned away", func() bool {
+					return query[bool](t, h, "select coalesce((metadata->>'snoozes')::int, 0) > 0 from river_job where kind = 'operation' order by id desc limit 1")
+				})
+				gate.Open()
+			}
+		},
 		"after the effect": func(t *testing.T) (*brokertest.Harness, string, func()) {
 			h := prepared(t)
 			h.Work(t)
 			gate := brokertest.NewGate()
+			t.Cleanup(gate.Open)
 			h.Backend.After(func(_ context.Context, v, _, _ string) error {
 				if v == verb {
 					return gate.Pass(context.Background()) // it does not notice that it was cancelled
