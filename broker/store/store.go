@@ -58,7 +58,15 @@ const (
 type Store struct {
 	*Queries
 	Pool *pgxpool.Pool
+	// Queue is for the job queue's own bookkeeping: which jobs are being worked
+	// on and when the next turn is. Its commits do not wait for the disk; where
+	// the server crashes before they got there, a job is worked on once more,
+	// which operations are made for. Accepting and ending are in Pool.
+	Queue *pgxpool.Pool
 }
+
+// queueConnections are enough for River's fetching, listening and maintenance.
+const queueConnections = 8
 
 // Open connects to the database at url, with connections for so many at once,
 // and waits for it up to the context's deadline.
@@ -69,10 +77,23 @@ func Open(ctx context.Context, url string, connections int) (*Store, error) {
 		// not always all of it.
 		return nil, errors.New("DATABASE_URL is not a PostgreSQL URL (postgres://user:password@host:port/database)")
 	}
-	config.MaxConns = int32(connections)
 	config.MinConns = 1
 	config.ConnConfig.ConnectTimeout = 5 * time.Second
 	config.ConnConfig.RuntimeParams["application_name"] = "chandler"
+	s := &Store{Queries: New()}
+	if s.Pool, err = openPool(ctx, config.Copy(), connections); err != nil {
+		return nil, err
+	}
+	config.ConnConfig.RuntimeParams["synchronous_commit"] = "off"
+	if s.Queue, err = openPool(ctx, config, queueConnections); err != nil {
+		s.Pool.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func openPool(ctx context.Context, config *pgxpool.Config, connections int) (*pgxpool.Pool, error) {
+	config.MaxConns = int32(connections)
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open the state database: %w", err)
@@ -81,11 +102,14 @@ func Open(ctx context.Context, url string, connections int) (*Store, error) {
 		pool.Close()
 		return nil, fmt.Errorf("reach the state database: %w", err)
 	}
-	return &Store{Queries: New(), Pool: pool}, nil
+	return pool, nil
 }
 
 // Close closes all connections.
-func (s *Store) Close() { s.Pool.Close() }
+func (s *Store) Close() {
+	s.Queue.Close()
+	s.Pool.Close()
+}
 
 // InTx runs f in a transaction that is committed when f returns nil.
 func (s *Store) InTx(ctx context.Context, f func(pgx.Tx) error) error {
