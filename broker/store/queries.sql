@@ -141,10 +141,10 @@ order by o.seq limit 1000;
 
 -- name: PruneOperations :execrows
 -- What failed and left something behind is remembered for as long as its instance.
-delete from operations where id in (
+delete from operations where id = any(array(
     select o.id from operations o where o.state <> 'in progress' and o.finished_at < @before
-      and (o.usable or not exists (select 1 from instances i where i.id = o.instance_id))
-    limit @batch);
+      and (o.usable or (select i.id from instances i where i.id = o.instance_id) is null)
+    limit @batch));
 
 -- name: InsertAudit :exec
 insert into audit (platform, originating, request_id, action, event, instance_id, binding_id, operation_id, service_id, plan_id, outcome)

@@ -905,10 +905,10 @@ func (q *Queries) PlansInUse(ctx context.Context, db DBTX) ([]PlansInUseRow, err
 }
 
 const pruneOperations = `-- name: PruneOperations :execrows
-delete from operations where id in (
+delete from operations where id = any(array(
     select o.id from operations o where o.state <> 'in progress' and o.finished_at < $1
-      and (o.usable or not exists (select 1 from instances i where i.id = o.instance_id))
-    limit $2)
+      and (o.usable or (select i.id from instances i where i.id = o.instance_id) is null)
+    limit $2))
 `
 
 type PruneOperationsParams struct {
