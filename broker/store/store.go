@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -69,7 +70,8 @@ type Store struct {
 const queueConnections = 8
 
 // Open connects to the database at url, with connections for so many at once,
-// and waits for it up to the context's deadline.
+// and waits for it up to the context's deadline, where that has one: the
+// database may be starting too.
 func Open(ctx context.Context, url string, connections int) (*Store, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
@@ -98,11 +100,33 @@ func openPool(ctx context.Context, config *pgxpool.Config, connections int) (*pg
 	if err != nil {
 		return nil, fmt.Errorf("open the state database: %w", err)
 	}
-	if err := pool.Ping(ctx); err != nil {
+	if err := reach(ctx, pool); err != nil {
 		pool.Close()
 		return nil, fmt.Errorf("reach the state database: %w", err)
 	}
 	return pool, nil
+}
+
+// reach waits until the server takes connections. A server that refuses them,
+// for a wrong password or database, will go on to do so.
+func reach(ctx context.Context, pool *pgxpool.Pool) error {
+	for {
+		err := pool.Ping(ctx)
+		if _, bounded := ctx.Deadline(); err == nil || !bounded || refused(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
+
+func refused(err error) bool {
+	const startingUp = "57P03" // cannot_connect_now (PostgreSQL manual, appendix A)
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code != startingUp
 }
 
 // Close closes all connections.

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 )
 
@@ -59,6 +60,43 @@ func TestMigrateTogether(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// A database that is still starting is waited for; one that refuses is not.
+func TestOpenWaits(t *testing.T) {
+	server, err := embedded.StartPostgres(t.Context(), embedded.PostgresOptions{Dir: needed(t), NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Stop(context.Background()) })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	began := time.Now()
+	if _, err := store.Open(ctx, server.URL("no_such_database"), 2); err == nil || time.Since(began) > 30*time.Second {
+		t.Errorf("a database that does not exist: %v after %s", err, time.Since(began))
+	}
+	server.Kill()
+	opened := make(chan error, 1)
+	go func() {
+		s, err := store.Open(ctx, server.URL("postgres"), 2)
+		if err == nil {
+			s.Close()
+		}
+		opened <- err
+	}()
+	if err := server.Restart(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-opened; err != nil {
+		t.Error(err)
+	}
+}
+
+// needed returns a folder for a server, and skips the test where there is none.
+func needed(t *testing.T) string {
+	t.Helper()
+	embeddedtest.Postgres(t)
+	return t.TempDir()
 }
 
 // What is wrong with the database is said without its password.
