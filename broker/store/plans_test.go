@@ -118,8 +118,9 @@ func TestPlansOfHotQueries(t *testing.T) {
 			_, err := s.BindingsOfInstance(ctx, db, "i7")
 			return err
 		},
-		"Operation":      func(db store.DBTX) error { _, err := s.Operation(ctx, db, "u7"); return err },
-		"OperationPhase": func(db store.DBTX) error { _, err := s.OperationPhase(ctx, db, "u7"); return err },
+		"Operation":            func(db store.DBTX) error { _, err := s.Operation(ctx, db, "u7"); return err },
+		"OperationAndInstance": func(db store.DBTX) error { _, err := s.OperationAndInstance(ctx, db, "u7"); return err },
+		"OperationPhase":       func(db store.DBTX) error { _, err := s.OperationPhase(ctx, db, "u7"); return err },
 		"LastOperation": func(db store.DBTX) error {
 			_, err := s.LastOperation(ctx, db, store.LastOperationParams{InstanceID: "i7"})
 			return err
