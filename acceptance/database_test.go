@@ -3,6 +3,7 @@ package acceptance_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 
 	"github.com/lib/pq"
 	. "github.com/onsi/ginkgo/v2"
@@ -51,8 +52,8 @@ func ask[T any](ctx context.Context, conn *sql.Conn, query string) T {
 // refusedAs matches an error of PostgreSQL by its code's name.
 func refusedAs(name string) OmegaMatcher {
 	return WithTransform(func(err error) string {
-		if pg, ok := err.(*pq.Error); ok {
-			return string(pg.Code.Name())
+		if answer, ok := errors.AsType[*pq.Error](err); ok {
+			return answer.Code.Name()
 		}
 		return "no answer of the server"
 	}, Equal(name))

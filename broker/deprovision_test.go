@@ -60,7 +60,22 @@ func TestDeprovisionCascades(t *testing.T) {
 	for i := range most {
 		c.bind("i", fmt.Sprintf("b%02d", i), bound(brokertest.Cascading, ""), true).want(t, "201")
 	}
-	c.deprovision("i", false).want(t, "200")
+	gate := brokertest.NewGate()
+	c.Backend.Hook(func(ctx context.Context, _, id string) error {
+		if id == "b44" {
+			return gate.Pass(ctx)
+		}
+		return nil
+	})
+	got := make(chan answer)
+	go func() { got <- c.deprovision("i", false) }()
+	gate.Arrived(t)
+	var left int
+	if err := c.Store.Pool.QueryRow(c.ctx, "select count(*) from bindings").Scan(&left); err != nil || left != 5 {
+		t.Errorf("%d bindings left before the last portion (%v)", left, err)
+	}
+	gate.Open()
+	(<-got).want(t, "200")
 	c.Idle(t)
 	var audited int
 	err := c.Store.Pool.QueryRow(context.Background(), "select count(*) from audit where action = 'unbind' and event = 'succeeded'").Scan(&audited)

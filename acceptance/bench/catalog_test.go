@@ -30,20 +30,23 @@ func BenchmarkCatalog(b *testing.B) {
 	check(b, err)
 	catalog, err := client.Catalog(b.Context())
 	check(b, err)
-	plain := startPlain(b, d.Dir, catalog.Body)
+	plain, logging := startPlain(b, d.Dir, catalog.Body, false), startPlain(b, d.Dir, catalog.Body, true)
 
-	var ours, theirs time.Duration
+	var ours, theirs, theirsLogged time.Duration
 	for range catalogRounds {
 		ours += spend(b, broker.Process().PID(), request(b, broker.URL()+"/v2/catalog", d))
 		theirs += spend(b, plain.process.PID(), request(b, plain.url+"/v2/catalog", d))
+		theirsLogged += spend(b, logging.process.PID(), request(b, logging.url+"/v2/catalog", d))
 	}
 	each := func(total time.Duration) float64 {
 		return float64(total.Microseconds()) / (catalogRounds * catalogRequests)
 	}
-	ratio := float64(ours) / float64(theirs)
+	ratio, ratioLogged := float64(ours)/float64(theirs), float64(ours)/float64(theirsLogged)
 	b.ReportMetric(ratio, "ratio")
 	table.add("GET catalog: processor time against a plain handler of the same bytes",
 		fmt.Sprintf("%.2f times (%.1f µs, %.1f µs)", ratio, each(ours), each(theirs)), "at most 1.3 times", ratio <= 1.3)
+	table.add("  against one that writes a line of log for each request, as the broker does",
+		fmt.Sprintf("%.2f times (%.1f µs, %.1f µs)", ratioLogged, each(ours), each(theirsLogged)), "", false)
 }
 
 type plainServer struct {
@@ -51,7 +54,7 @@ type plainServer struct {
 	url     string
 }
 
-func startPlain(b *testing.B, dir string, body []byte) plainServer {
+func startPlain(b *testing.B, dir string, body []byte, logs bool) plainServer {
 	b.Helper()
 	file := filepath.Join(dir, "catalog.json")
 	check(b, os.WriteFile(file, body, 0o600))
@@ -59,7 +62,11 @@ func startPlain(b *testing.B, dir string, body []byte) plainServer {
 	check(b, err)
 	self, err := os.Executable()
 	check(b, err)
-	p, err := rig.Start(rig.Command{Name: "plain", Path: self, Env: []string{plainHandler + "=" + file, "CHANDLER_LISTEN=" + address}, Dir: dir})
+	env := []string{plainHandler + "=" + file, plainListen + "=" + address}
+	if logs {
+		env = append(env, plainLogs+"=true")
+	}
+	p, err := rig.Start(rig.Command{Name: "plain", Path: self, Env: env, Dir: dir})
 	check(b, err)
 	b.Cleanup(p.Kill)
 	check(b, rig.AwaitServing(b.Context(), "http://"+address, p))

@@ -11,8 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"slices"
 	"sync"
@@ -24,36 +22,14 @@ import (
 	"github.com/chandler-broker/chandler/embedded"
 )
 
-// plainHandler makes this test binary a plain net/http server of a file.
-const plainHandler = "CHANDLER_BENCH_PLAIN"
-
 func TestMain(m *testing.M) {
 	if file := os.Getenv(plainHandler); file != "" {
-		servePlain(file)
+		fmt.Fprintln(os.Stderr, servePlain(file))
+		os.Exit(1)
 	}
 	code := m.Run()
 	table.print()
 	os.Exit(code)
-}
-
-// servePlain is what the catalog's handler is measured against.
-func servePlain(file string) {
-	body, err := os.ReadFile(file)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	listener, err := net.Listen("tcp", os.Getenv("CHANDLER_LISTEN"))
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	err = http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(body)
-	}))
-	fmt.Fprintln(os.Stderr, err)
-	os.Exit(1)
 }
 
 // results collects the lines of the table.

@@ -2,7 +2,9 @@ package rig_test
 
 import (
 	"bufio"
+	"errors"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -47,7 +49,7 @@ func ask(conn net.Conn, limit time.Duration) string {
 	}
 	answer := make([]byte, 6)
 	n, err := conn.Read(answer)
-	if e, ok := err.(net.Error); ok && e.Timeout() {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return "hangs"
 	}
 	if err != nil {

@@ -223,8 +223,8 @@ func (e *Engine) retryable(ctx context.Context, tx pgx.Tx, op store.Operation) e
 	return nil
 }
 
-func (e *Engine) audit(ctx context.Context, tx pgx.Tx, op store.Operation, event string) error {
-	err := e.Store.InsertAudit(ctx, tx, store.InsertAuditParams{
+func (e *Engine) audit(ctx context.Context, db store.DBTX, op store.Operation, event string) error {
+	err := e.Store.InsertAudit(ctx, db, store.InsertAuditParams{
 		Platform: op.Platform, Originating: op.Originating, RequestID: op.RequestID, Action: op.Kind, Event: event,
 		InstanceID: op.InstanceID, BindingID: op.BindingID, OperationID: op.ID,
 		ServiceID: op.ServiceID, PlanID: op.PlanID, Outcome: op.Outcome,

@@ -65,7 +65,7 @@ func New(o Options) (*Engine, error) {
 	river.AddWorker(workers, &operationWorker{engine: e})
 	river.AddWorker(workers, &keepWorker{engine: e})
 	river.AddWorker(workers, &pruneWorker{engine: e})
-	client, err := river.NewClient(riverpgxv5.New(o.Store.Pool), &river.Config{
+	client, err := river.NewClient(riverpgxv5.New(o.Store.Queue), &river.Config{
 		Queues: map[string]river.QueueConfig{
 			river.QueueDefault: {MaxWorkers: o.Workers},
 			upkeepQueue:        {MaxWorkers: 2},

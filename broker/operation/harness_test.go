@@ -128,6 +128,16 @@ func row(t *testing.T, h *brokertest.Harness, operation string) store.Operation 
 	return op
 }
 
+// eventually waits for what nobody tells.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for began := time.Now(); !is(); time.Sleep(20 * time.Millisecond) {
+		if time.Since(began) > 40*time.Second {
+			t.Fatalf("it did not come to that: %s", what)
+		}
+	}
+}
+
 func query[T any](t *testing.T, h *brokertest.Harness, sql string, args ...any) T {
 	t.Helper()
 	var value T

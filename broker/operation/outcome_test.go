@@ -69,6 +69,10 @@ func TestRetry(t *testing.T) {
 	done(t, h, id)
 }
 
+// onTime is how long after its deadline an operation may end: the job queue's
+// and a busy machine's delays.
+const onTime = 2500 * time.Millisecond
+
 // How each kind of operation ends where its backend fails for good. There is an
 // instance i with a binding b. calls are those of the operation, repeated ones
 // once.
@@ -127,7 +131,7 @@ func TestEnds(t *testing.T) {
 			if op.State != store.Failed || op.Outcome != test.outcome || op.Usable != test.usable || op.FinishedAt == nil {
 				t.Errorf("%s, %s, usable %v: %q", op.State, op.Outcome, op.Usable, op.Description)
 			}
-			if late := op.FinishedAt.Sub(op.Deadline); late > time.Second {
+			if late := op.FinishedAt.Sub(op.Deadline); late > onTime {
 				t.Errorf("%s after its deadline", late)
 			}
 			calls := h.Backend.Calls()[before:]
@@ -157,7 +161,7 @@ func TestHangs(t *testing.T) {
 	if op.Outcome != store.TimedOut || op.Usable {
 		t.Errorf("ended as %s, usable %v", op.Outcome, op.Usable)
 	}
-	if late := op.FinishedAt.Sub(op.Deadline); late > time.Second {
+	if late := op.FinishedAt.Sub(op.Deadline); late > onTime {
 		t.Errorf("%s after its deadline", late)
 	}
 	if diff := cmp.Diff([]string{"provision i", "deprovision i"}, h.Backend.Calls()); diff != "" {

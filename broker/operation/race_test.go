@@ -116,7 +116,7 @@ func (s *storm) allowed(err error) bool {
 	switch kind := broker.AsError(err).Kind; kind {
 	case broker.Internal, broker.Unavailable:
 		return s.cut
-	case broker.RequiresApp, broker.AsyncRequired, broker.MaintenanceInfoConflict, broker.Failed:
+	case broker.RequiresApp, broker.AsyncRequired, broker.MaintenanceInfoConflict:
 		return false
 	}
 	return true

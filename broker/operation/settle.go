@@ -101,13 +101,10 @@ func (e *Engine) finish(ctx context.Context, tx pgx.Tx, j *river.Job[job], op st
 		return again, nil // cancelled or superseded in this very moment
 	}
 	op.State, op.Outcome, op.Usable = end.State, end.Outcome, end.Usable
-	if err := e.applyEnd(ctx, tx, op, r); err != nil {
-		return 0, fmt.Errorf("finish: %w", err)
-	}
-	if err := e.audit(ctx, tx, op, end.State); err != nil {
-		return 0, err
-	}
-	if err := e.notify(ctx, tx, finished, op.ID); err != nil {
+	err = store.Together(ctx, tx, func(db store.DBTX) error {
+		return errors.Join(e.applyEnd(ctx, db, op, r), e.audit(ctx, db, op, end.State), e.notify(ctx, db, finished, op.ID))
+	})
+	if err != nil {
 		return 0, fmt.Errorf("finish: %w", err)
 	}
 	_, err = river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, j)
@@ -179,16 +176,16 @@ func (e *Engine) lockRows(ctx context.Context, tx pgx.Tx, op store.Operation) er
 
 // applyEnd changes the instance's or binding's row as the operation's end
 // demands.
-func (e *Engine) applyEnd(ctx context.Context, tx pgx.Tx, op store.Operation, r result) error {
+func (e *Engine) applyEnd(ctx context.Context, db store.DBTX, op store.Operation, r result) error {
 	ok := op.State == store.Succeeded
 	// A create that was refused answers 4xx, after which no platform deletes
 	// anything: nothing of it may stay (OSB, "Orphan Mitigation").
 	nothing := op.Outcome == store.Rejected && op.Usable
 	setInstance := func(status string) error {
-		return e.Store.SetInstanceStatus(ctx, tx, store.SetInstanceStatusParams{ID: op.InstanceID, Status: status})
+		return e.Store.SetInstanceStatus(ctx, db, store.SetInstanceStatusParams{ID: op.InstanceID, Status: status})
 	}
 	setBinding := func(status string) error {
-		return e.Store.SetBindingStatus(ctx, tx, store.SetBindingStatusParams{ID: op.BindingID, Status: status})
+		return e.Store.SetBindingStatus(ctx, db, store.SetBindingStatusParams{ID: op.BindingID, Status: status})
 	}
 	switch op.Kind {
 	case store.Provision:
@@ -196,20 +193,20 @@ func (e *Engine) applyEnd(ctx context.Context, tx pgx.Tx, op store.Operation, r 
 		case ok:
 			return setInstance(store.Ready)
 		case nothing:
-			return e.Store.DeleteInstance(ctx, tx, op.InstanceID)
+			return e.Store.DeleteInstance(ctx, db, op.InstanceID)
 		}
 		return setInstance(store.CreateFailed)
 	case store.Update:
 		if !ok {
 			return nil // undone, or unusable until it is updated again or deleted
 		}
-		return e.Store.SetInstanceUpdated(ctx, tx, store.SetInstanceUpdatedParams{
+		return e.Store.SetInstanceUpdated(ctx, db, store.SetInstanceUpdatedParams{
 			ID: op.InstanceID, PlanID: op.PlanID, Parameters: op.Parameters, MaintenanceVersion: op.MaintenanceVersion,
 			Context: op.Context,
 		})
 	case store.Deprovision:
 		if ok {
-			return e.Store.DeleteInstance(ctx, tx, op.InstanceID)
+			return e.Store.DeleteInstance(ctx, db, op.InstanceID)
 		}
 		if r.rejected {
 			return nil
@@ -217,7 +214,7 @@ func (e *Engine) applyEnd(ctx context.Context, tx pgx.Tx, op store.Operation, r 
 		return setInstance(store.DeleteFailed)
 	case store.Bind:
 		if nothing {
-			return e.Store.DeleteBinding(ctx, tx, op.BindingID)
+			return e.Store.DeleteBinding(ctx, db, op.BindingID)
 		}
 		if !ok {
 			return setBinding(store.CreateFailed)
@@ -226,10 +223,10 @@ func (e *Engine) applyEnd(ctx context.Context, tx pgx.Tx, op store.Operation, r 
 		if err != nil {
 			return err
 		}
-		return e.Store.SetBindingReady(ctx, tx, store.SetBindingReadyParams{ID: op.BindingID, Endpoints: endpoints})
+		return e.Store.SetBindingReady(ctx, db, store.SetBindingReadyParams{ID: op.BindingID, Endpoints: endpoints})
 	case store.Unbind:
 		if ok {
-			return e.Store.DeleteBinding(ctx, tx, op.BindingID)
+			return e.Store.DeleteBinding(ctx, db, op.BindingID)
 		}
 		if r.rejected {
 			return nil
@@ -249,16 +246,14 @@ func (e *Engine) removeBindings(ctx context.Context, tx pgx.Tx, op store.Operati
 		return err
 	}
 	op.Kind, op.Outcome = store.Unbind, store.Succeeded
-	for _, b := range removed {
-		if err := e.Store.DeleteBinding(ctx, tx, b.ID); err != nil {
-			return err
+	return store.Together(ctx, tx, func(db store.DBTX) error {
+		var errs []error
+		for _, b := range removed {
+			op.BindingID = b.ID
+			errs = append(errs, e.Store.DeleteBinding(ctx, db, b.ID), e.audit(ctx, db, op, store.Succeeded))
 		}
-		op.BindingID = b.ID
-		if err := e.audit(ctx, tx, op, store.Succeeded); err != nil {
-			return err
-		}
-	}
-	return nil
+		return errors.Join(errs...)
+	})
 }
 
 // mostText is how much of a backend's message is kept.

@@ -37,12 +37,9 @@ type result struct {
 	lost        error               // the lock is gone; nothing may be recorded
 }
 
-func (e *Engine) subject(ctx context.Context, tx pgx.Tx, op store.Operation) (*subject, error) {
-	s := &subject{}
+func (e *Engine) subject(ctx context.Context, tx pgx.Tx, op store.Operation, i store.Instance) (*subject, error) {
+	s := &subject{instance: i}
 	var err error
-	if s.instance, err = e.Store.Instance(ctx, tx, op.InstanceID); err != nil {
-		return nil, err
-	}
 	if op.BindingID != "" {
 		if s.binding, err = e.Store.Binding(ctx, tx, op.BindingID); err != nil {
 			return nil, err

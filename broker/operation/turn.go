@@ -66,13 +66,14 @@ func (e *Engine) turn(ctx context.Context, j *river.Job[job]) (time.Duration, er
 	} else if !locked {
 		return 100*time.Millisecond + rand.N(100*time.Millisecond), nil
 	}
-	op, err := e.Store.Operation(ctx, tx, j.Args.OperationID)
+	row, err := e.Store.OperationAndInstance(ctx, tx, j.Args.OperationID)
+	op := row.Operation
 	if store.NotFound(err) || err == nil && (op.State != store.InProgress || op.JobID != j.ID) {
 		return ended, nil // or another job goes on with it
 	} else if err != nil {
 		return 0, fmt.Errorf("read: %w", err)
 	}
-	subject, err := e.subject(ctx, tx, op)
+	subject, err := e.subject(ctx, tx, op, row.Instance)
 	if err != nil {
 		return 0, fmt.Errorf("read: %w", err)
 	}
@@ -84,9 +85,6 @@ func (e *Engine) turn(ctx context.Context, j *river.Job[job]) (time.Duration, er
 }
 
 func (e *Engine) lock(ctx context.Context, tx pgx.Tx, j job) (bool, error) {
-	if err := e.Store.LimitIdle(ctx, tx); err != nil {
-		return false, err
-	}
 	if j.Alone {
 		return e.Store.LockInstance(ctx, tx, j.InstanceID)
 	}

@@ -20,8 +20,8 @@ const (
 	cancelled = "cancelled"
 )
 
-func (e *Engine) notify(ctx context.Context, tx pgx.Tx, verb, operationID string) error {
-	return e.Store.Notify(ctx, tx, store.NotifyParams{Channel: channel, Payload: verb + " " + operationID})
+func (e *Engine) notify(ctx context.Context, db store.DBTX, verb, operationID string) error {
+	return e.Store.Notify(ctx, db, store.NotifyParams{Channel: channel, Payload: verb + " " + operationID})
 }
 
 // waits are the callers of Wait in this process, by operation.

@@ -69,7 +69,7 @@ func (a *api) finish(x *exchange, r *http.Request) {
 		cause := fmt.Errorf("panic with a %T, see the stack", panicked)
 		a.Logger.ErrorContext(r.Context(), "request panicked",
 			"request_id", x.requestID, "error", cause.Error(), "stack", string(debug.Stack()))
-		if !begun {
+		if x.cause = cause; !begun {
 			x.refuse(r, cause)
 		}
 	}
@@ -86,11 +86,20 @@ func (a *api) finish(x *exchange, r *http.Request) {
 	}
 }
 
-func (a *api) log(x *exchange, r *http.Request, took time.Duration) {
-	level := slog.LevelInfo
-	if x.code >= http.StatusInternalServerError {
-		level = slog.LevelError
+// logLevel keeps what only looks, catalog fetches and polls, out of the log that
+// tells what was changed: there is much of it, and the metrics count it.
+func logLevel(x *exchange, r *http.Request) slog.Level {
+	switch {
+	case x.code >= http.StatusInternalServerError || x.cause != nil:
+		return slog.LevelError
+	case x.code < http.StatusBadRequest && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+		return slog.LevelDebug
 	}
+	return slog.LevelInfo
+}
+
+func (a *api) log(x *exchange, r *http.Request, took time.Duration) {
+	level := logLevel(x, r)
 	if !a.Logger.Enabled(r.Context(), level) {
 		return
 	}

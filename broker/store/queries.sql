@@ -110,6 +110,9 @@ update operations set state = 'in progress', phase = 'doing', outcome = '', desc
 where id = $1 and state = 'failed'
 returning *;
 
+-- name: OperationAndInstance :one
+select sqlc.embed(o), sqlc.embed(i) from operations o join instances i on i.id = o.instance_id where o.id = $1;
+
 -- name: OperationPhase :one
 select state, phase from operations where id = $1;
 
@@ -141,10 +144,10 @@ order by o.seq limit 1000;
 
 -- name: PruneOperations :execrows
 -- What failed and left something behind is remembered for as long as its instance.
-delete from operations where id in (
+delete from operations where id = any(array(
     select o.id from operations o where o.state <> 'in progress' and o.finished_at < @before
-      and (o.usable or not exists (select 1 from instances i where i.id = o.instance_id))
-    limit @batch);
+      and (o.usable or (select i.id from instances i where i.id = o.instance_id) is null)
+    limit @batch));
 
 -- name: InsertAudit :exec
 insert into audit (platform, originating, request_id, action, event, instance_id, binding_id, operation_id, service_id, plan_id, outcome)
@@ -153,18 +156,17 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
 -- name: AuditOfInstance :many
 select * from audit where instance_id = $1 order by seq;
 
--- name: LimitIdle :exec
--- A process that is paused while it holds a lock loses its connection, and with it the lock.
-set local idle_in_transaction_session_timeout = '10s';
-
 -- name: LockInstance :one
--- Held until the transaction ends, by whoever works on the instance alone.
-select pg_try_advisory_xact_lock(hashtextextended('instance/' || @instance_id::text, 0));
+-- Held until the transaction ends, by whoever works on the instance alone. A process that is paused while it holds a lock loses
+-- its connection, and with it the lock.
+select pg_try_advisory_xact_lock(hashtextextended('instance/' || @instance_id::text, 0))
+from set_config('idle_in_transaction_session_timeout', '10s', true);
 
 -- name: LockBinding :one
 -- Held until the transaction ends by whoever works on the binding; others may work on the instance's other bindings.
 select pg_try_advisory_xact_lock_shared(hashtextextended('instance/' || @instance_id::text, 0))
-   and pg_try_advisory_xact_lock(hashtextextended('binding/' || @binding_id::text, 0));
+   and pg_try_advisory_xact_lock(hashtextextended('binding/' || @binding_id::text, 0))
+from set_config('idle_in_transaction_session_timeout', '10s', true);
 
 -- name: Notify :exec
 select pg_notify(@channel, @payload);

@@ -596,16 +596,6 @@ func (q *Queries) LastOperation(ctx context.Context, db DBTX, arg LastOperationP
 	return i, err
 }
 
-const limitIdle = `-- name: LimitIdle :exec
-set local idle_in_transaction_session_timeout = '10s'
-`
-
-// A process that is paused while it holds a lock loses its connection, and with it the lock.
-func (q *Queries) LimitIdle(ctx context.Context, db DBTX) error {
-	_, err := db.Exec(ctx, limitIdle)
-	return err
-}
-
 const listBindings = `-- name: ListBindings :many
 select id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id, endpoints, status, created_at, updated_at from bindings where id > $1 order by id limit $2
 `
@@ -758,6 +748,7 @@ func (q *Queries) ListOperations(ctx context.Context, db DBTX, arg ListOperation
 const lockBinding = `-- name: LockBinding :one
 select pg_try_advisory_xact_lock_shared(hashtextextended('instance/' || $1::text, 0))
    and pg_try_advisory_xact_lock(hashtextextended('binding/' || $2::text, 0))
+from set_config('idle_in_transaction_session_timeout', '10s', true)
 `
 
 type LockBindingParams struct {
@@ -775,9 +766,11 @@ func (q *Queries) LockBinding(ctx context.Context, db DBTX, arg LockBindingParam
 
 const lockInstance = `-- name: LockInstance :one
 select pg_try_advisory_xact_lock(hashtextextended('instance/' || $1::text, 0))
+from set_config('idle_in_transaction_session_timeout', '10s', true)
 `
 
-// Held until the transaction ends, by whoever works on the instance alone.
+// Held until the transaction ends, by whoever works on the instance alone. A process that is paused while it holds a lock loses
+// its connection, and with it the lock.
 func (q *Queries) LockInstance(ctx context.Context, db DBTX, instanceID string) (bool, error) {
 	row := db.QueryRow(ctx, lockInstance, instanceID)
 	var pg_try_advisory_xact_lock bool
@@ -858,6 +851,60 @@ func (q *Queries) Operation(ctx context.Context, db DBTX, id string) (Operation,
 	return i, err
 }
 
+const operationAndInstance = `-- name: OperationAndInstance :one
+select o.seq, o.id, o.kind, o.platform, o.instance_id, o.binding_id, o.service_id, o.plan_id, o.parameters, o.maintenance_version, o.context, o.state, o.phase, o.outcome, o.description, o.last_error, o.usable, o.attempts, o.job_id, o.request_id, o.originating, o.created_at, o.deadline, o.finished_at, i.id, i.platform, i.service_id, i.plan_id, i.organization_id, i.space_id, i.context, i.parameters, i.maintenance_version, i.status, i.condition, i.created_at, i.updated_at from operations o join instances i on i.id = o.instance_id where o.id = $1
+`
+
+type OperationAndInstanceRow struct {
+	Operation Operation
+	Instance  Instance
+}
+
+func (q *Queries) OperationAndInstance(ctx context.Context, db DBTX, id string) (OperationAndInstanceRow, error) {
+	row := db.QueryRow(ctx, operationAndInstance, id)
+	var i OperationAndInstanceRow
+	err := row.Scan(
+		&i.Operation.Seq,
+		&i.Operation.ID,
+		&i.Operation.Kind,
+		&i.Operation.Platform,
+		&i.Operation.InstanceID,
+		&i.Operation.BindingID,
+		&i.Operation.ServiceID,
+		&i.Operation.PlanID,
+		&i.Operation.Parameters,
+		&i.Operation.MaintenanceVersion,
+		&i.Operation.Context,
+		&i.Operation.State,
+		&i.Operation.Phase,
+		&i.Operation.Outcome,
+		&i.Operation.Description,
+		&i.Operation.LastError,
+		&i.Operation.Usable,
+		&i.Operation.Attempts,
+		&i.Operation.JobID,
+		&i.Operation.RequestID,
+		&i.Operation.Originating,
+		&i.Operation.CreatedAt,
+		&i.Operation.Deadline,
+		&i.Operation.FinishedAt,
+		&i.Instance.ID,
+		&i.Instance.Platform,
+		&i.Instance.ServiceID,
+		&i.Instance.PlanID,
+		&i.Instance.OrganizationID,
+		&i.Instance.SpaceID,
+		&i.Instance.Context,
+		&i.Instance.Parameters,
+		&i.Instance.MaintenanceVersion,
+		&i.Instance.Status,
+		&i.Instance.Condition,
+		&i.Instance.CreatedAt,
+		&i.Instance.UpdatedAt,
+	)
+	return i, err
+}
+
 const operationPhase = `-- name: OperationPhase :one
 select state, phase from operations where id = $1
 `
@@ -905,10 +952,10 @@ func (q *Queries) PlansInUse(ctx context.Context, db DBTX) ([]PlansInUseRow, err
 }
 
 const pruneOperations = `-- name: PruneOperations :execrows
-delete from operations where id in (
+delete from operations where id = any(array(
     select o.id from operations o where o.state <> 'in progress' and o.finished_at < $1
-      and (o.usable or not exists (select 1 from instances i where i.id = o.instance_id))
-    limit $2)
+      and (o.usable or (select i.id from instances i where i.id = o.instance_id) is null)
+    limit $2))
 `
 
 type PruneOperationsParams struct {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -58,10 +59,19 @@ const (
 type Store struct {
 	*Queries
 	Pool *pgxpool.Pool
+	// Queue is for the job queue's own bookkeeping: which jobs are being worked
+	// on and when the next turn is. Its commits do not wait for the disk; where
+	// the server crashes before they got there, a job is worked on once more,
+	// which operations are made for. Accepting and ending are in Pool.
+	Queue *pgxpool.Pool
 }
 
+// queueConnections are enough for River's fetching, listening and maintenance.
+const queueConnections = 8
+
 // Open connects to the database at url, with connections for so many at once,
-// and waits for it up to the context's deadline.
+// and waits for it up to the context's deadline, where that has one: the
+// database may be starting too.
 func Open(ctx context.Context, url string, connections int) (*Store, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
@@ -69,23 +79,61 @@ func Open(ctx context.Context, url string, connections int) (*Store, error) {
 		// not always all of it.
 		return nil, errors.New("DATABASE_URL is not a PostgreSQL URL (postgres://user:password@host:port/database)")
 	}
-	config.MaxConns = int32(connections)
 	config.MinConns = 1
 	config.ConnConfig.ConnectTimeout = 5 * time.Second
 	config.ConnConfig.RuntimeParams["application_name"] = "chandler"
+	s := &Store{Queries: New()}
+	if s.Pool, err = openPool(ctx, config.Copy(), connections); err != nil {
+		return nil, err
+	}
+	config.ConnConfig.RuntimeParams["synchronous_commit"] = "off"
+	if s.Queue, err = openPool(ctx, config, queueConnections); err != nil {
+		s.Pool.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func openPool(ctx context.Context, config *pgxpool.Config, connections int) (*pgxpool.Pool, error) {
+	config.MaxConns = int32(connections)
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open the state database: %w", err)
 	}
-	if err := pool.Ping(ctx); err != nil {
+	if err := reach(ctx, pool); err != nil {
 		pool.Close()
 		return nil, fmt.Errorf("reach the state database: %w", err)
 	}
-	return &Store{Queries: New(), Pool: pool}, nil
+	return pool, nil
+}
+
+// reach waits until the server takes connections. A server that refuses them,
+// for a wrong password or database, will go on to do so.
+func reach(ctx context.Context, pool *pgxpool.Pool) error {
+	for {
+		err := pool.Ping(ctx)
+		if _, bounded := ctx.Deadline(); err == nil || !bounded || refused(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
+
+func refused(err error) bool {
+	const startingUp = "57P03" // cannot_connect_now (PostgreSQL manual, appendix A)
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code != startingUp
 }
 
 // Close closes all connections.
-func (s *Store) Close() { s.Pool.Close() }
+func (s *Store) Close() {
+	s.Queue.Close()
+	s.Pool.Close()
+}
 
 // InTx runs f in a transaction that is committed when f returns nil.
 func (s *Store) InTx(ctx context.Context, f func(pgx.Tx) error) error {

@@ -57,6 +57,10 @@ func dev(ctx context.Context, o devOptions, out io.Writer) error {
 	if o.once && !o.smoke {
 		return usagef("--once goes with --smoke")
 	}
+	environment, err := environmentSettings()
+	if err != nil {
+		return err
+	}
 	folder, err := openDevFolder(o.data, false)
 	if err != nil {
 		return err
@@ -67,7 +71,7 @@ func dev(ctx context.Context, o devOptions, out io.Writer) error {
 		return fmt.Errorf("--data: %w", err)
 	}
 	defer func() { _ = file.Close() }()
-	log, err := newLogger(o.format, file)
+	log, err := newLogger(o.format, environment.LogLevel, file)
 	if err != nil {
 		return err
 	}

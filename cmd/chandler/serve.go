@@ -32,7 +32,7 @@ func newServe() *cobra.Command {
 			if cmd.Flags().Changed("log-format") {
 				s.LogFormat = format
 			}
-			log, err := newLogger(s.LogFormat, os.Stderr)
+			log, err := newLogger(s.LogFormat, s.LogLevel, os.Stderr)
 			if err != nil {
 				return err
 			}

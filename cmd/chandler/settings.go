@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strconv"
 	"time"
@@ -14,6 +15,7 @@ type settings struct {
 	DatabaseURL string
 	CatalogPath string
 	LogFormat   string
+	LogLevel    slog.Level
 	TLSCert     string
 	TLSKey      string
 	Username    string
@@ -41,6 +43,7 @@ const environment = `Environment:
   CHANDLER_TLS_CERT, CHANDLER_TLS_KEY
                           files for TLS; reloaded when they change
   CHANDLER_LOG_FORMAT     json, text or lager (default json)
+  CHANDLER_LOG_LEVEL      info, or debug for fetches and polls too (default info)
   CHANDLER_WORKERS        operations worked on at once (default 32)
   CHANDLER_ASYNC_WAIT     how long a request waits before it answers 202 (default 3s)
   CHANDLER_SYNC_WAIT      how long one waits that does not allow 202 (default 50s)
@@ -68,6 +71,13 @@ func readSettings(lookup func(string) (string, bool)) (settings, error) {
 		KeepEvery:   r.duration("CHANDLER_KEEP_EVERY", 15*time.Second, time.Second, time.Hour),
 		AnyVersion:  r.boolean("CHANDLER_ANY_VERSION"),
 		lookup:      lookup,
+	}
+	switch level := r.text("CHANDLER_LOG_LEVEL", "info"); level {
+	case "info":
+	case "debug":
+		s.LogLevel = slog.LevelDebug
+	default:
+		r.fault("CHANDLER_LOG_LEVEL must be info or debug")
 	}
 	port := r.text("PORT", "8080")
 	s.Listen = r.text("CHANDLER_LISTEN", ":"+port)

@@ -102,7 +102,7 @@ func (s *Store) Put(ctx context.Context, path credhub.Path, value json.RawMessag
 	if err != nil {
 		return failed("store", path, err)
 	}
-	_, err = s.pool.Exec(ctx, `
+	err = s.write(ctx, `
 		INSERT INTO sealed_secrets (path, key_id, wrapped_key, sealed) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (path) DO UPDATE SET key_id = excluded.key_id, wrapped_key = excluded.wrapped_key,
 			sealed = excluded.sealed, updated_at = now()`, path.String(), e.keyID, e.wrapped, e.sealed)
@@ -127,8 +127,20 @@ func (s *Store) Get(ctx context.Context, path credhub.Path) (json.RawMessage, er
 
 // Delete implements credhub.Store.
 func (s *Store) Delete(ctx context.Context, path credhub.Path) error {
-	_, err := s.pool.Exec(ctx, "DELETE FROM sealed_secrets WHERE path = $1", path.String())
+	err := s.write(ctx, "DELETE FROM sealed_secrets WHERE path = $1", path.String())
 	return failed("delete", path, err)
+}
+
+// write commits without waiting for the disk. What makes use of the write, the
+// end of the operation it is part of, is committed to the same server later and
+// waits: the server's log is in order, so the write is on disk before that is.
+// Where the server crashes in between, the operation is still to be done, and
+// writes again. Ensure waits: what its value is for happens elsewhere.
+func (s *Store) write(ctx context.Context, statement string, arguments ...any) error {
+	batch := &pgx.Batch{} // one round trip, one transaction
+	batch.Queue("SELECT set_config('synchronous_commit', 'off', true)")
+	batch.Queue(statement, arguments...)
+	return s.pool.SendBatch(ctx, batch).Close()
 }
 
 func (s *Store) seal(path credhub.Path, value json.RawMessage) (envelope, error) {

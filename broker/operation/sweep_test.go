@@ -1,0 +1,96 @@
+package operation_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/chandler-broker/chandler/broker/brokertest"
+	"github.com/chandler-broker/chandler/broker/operation"
+	"github.com/chandler-broker/chandler/broker/store"
+)
+
+// aged makes an operation old enough for the sweeper.
+const aged = "update operations set created_at = now() - interval '6 seconds' where id = $1"
+
+// lose accepts the unbind of b and loses its job in the same moment.
+func lose(t *testing.T, h *brokertest.Harness) (id string) {
+	t.Helper()
+	ctx := context.Background()
+	err := h.Store.InTx(ctx, func(tx pgx.Tx) error {
+		op, err := h.Engine.Accept(ctx, tx, operation.Request{
+			Kind: store.Unbind, Platform: "cf", InstanceID: "i", BindingID: "b", ServiceID: brokertest.Service, PlanID: brokertest.Cascading,
+		})
+		if err != nil {
+			return err
+		}
+		id = op.ID
+		if _, err := tx.Exec(ctx, "delete from river_job where id = $1", op.JobID); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, aged, op.ID)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// Operations whose job is lost get another one.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	h := prepared(t)
+	const its = " where id = (select job_id from operations where id = $1)"
+	lost := map[string]string{
+		"gone":            "delete from river_job" + its,
+		"completed":       "update river_job set state = 'completed', finalized_at = now()" + its,
+		"discarded":       "update river_job set state = 'discarded', finalized_at = now()" + its,
+		"running nowhere": "update river_job set state = 'running', attempt = 1, attempted_at = now() - interval '6 seconds', attempted_by = '{dead}'" + its,
+	}
+	var ids []string
+	for name, sql := range lost {
+		id := provision(t, h, name, brokertest.Small, "")
+		for _, change := range []string{sql, aged} {
+			if tag, err := h.Store.Pool.Exec(context.Background(), change, id); err != nil || tag.RowsAffected() != 1 {
+				t.Fatalf("%s: %s, %v", name, tag, err)
+			}
+		}
+		ids = append(ids, id)
+	}
+	h.Work(t)
+	for _, id := range ids {
+		done(t, h, id)
+	}
+	consistent(t, h)
+}
+
+// An operation that is being worked on is let alone, however long that takes.
+func TestSweepLetsWorkersWork(t *testing.T) {
+	t.Parallel()
+	h := prepared(t)
+	h.Work(t)
+	gate := brokertest.NewGate()
+	h.Backend.Hook(func(ctx context.Context, _, id string) error {
+		if id == "long" {
+			return gate.Pass(ctx)
+		}
+		return nil
+	})
+	long := provision(t, h, "long", brokertest.Small, "")
+	gate.Arrived(t)
+	before := row(t, h, long).JobID
+	for _, change := range []string{aged, "update river_job set attempted_at = now() - interval '6 seconds' where id = (select job_id from operations where id = $1)"} {
+		if tag, err := h.Store.Pool.Exec(context.Background(), change, long); err != nil || tag.RowsAffected() != 1 {
+			t.Fatalf("%s, %v", tag, err)
+		}
+	}
+	done(t, h, lose(t, h)) // the sweep that found this one had looked at the other before
+	if after := row(t, h, long).JobID; after != before {
+		t.Errorf("it got another job: %d, then %d", before, after)
+	}
+	gate.Open()
+	done(t, h, long)
+	consistent(t, h)
+}

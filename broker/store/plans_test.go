@@ -1,0 +1,190 @@
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/chandler-broker/chandler/broker/store"
+)
+
+// fill makes a state of 100,000 instances with a binding each and the
+// operations and audit records of three days.
+const fill = `
+insert into instances (id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status)
+select 'i' || n, 'cf', 's', 'p' || n % 5, 'o', 's', '{}', '{}', '', 'ready' from generate_series(1, 100000) n;
+insert into bindings (id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, status)
+select 'b' || n, 'i' || n, 'cf', 's', 'p', 'a', '{}', '{}', '{}', 'ready' from generate_series(1, 100000) n;
+insert into operations (id, kind, platform, instance_id, binding_id, service_id, plan_id, state, outcome, deadline, finished_at)
+select k || n, k, 'cf', 'i' || n, case k when 'bind' then 'b' || n else '' end, 's', 'p', 'succeeded', 'succeeded', now(), now() - n * interval '2 seconds'
+from generate_series(1, 100000) n, unnest('{provision,bind}'::text[]) k;
+insert into operations (id, kind, platform, instance_id, service_id, plan_id, deadline, job_id, created_at)
+select 'u' || n, 'update', 'cf', 'i' || n, 's', 'p', now(), n, now() - interval '1 minute' from generate_series(1, 100) n;
+insert into river_job (state, args, kind, max_attempts, priority, queue, attempted_at)
+select 'running', '{}', 'operation', 1, 1, 'default', now() from generate_series(1, 10000) n;
+insert into audit (platform, request_id, action, event, instance_id)
+select 'cf', 'r', 'provision', e, 'i' || n from generate_series(1, 100000) n, unnest('{accepted,succeeded}'::text[]) e`
+
+// explaining is a database whose statements are explained before they run.
+type explaining struct {
+	*pgxpool.Pool
+	plans []string
+}
+
+func (e *explaining) explain(ctx context.Context, sql string, args []any) error {
+	rows, err := e.Pool.Query(ctx, "explain "+sql, args...)
+	if err != nil {
+		return err
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	e.plans = append(e.plans, strings.Join(lines, "\n"))
+	return err
+}
+
+func (e *explaining) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	if err := e.explain(ctx, sql, args); err != nil {
+		return nil, err
+	}
+	return e.Pool.Query(ctx, sql, args...)
+}
+
+func (e *explaining) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	if err := e.explain(ctx, sql, args); err != nil {
+		return pgconn.CommandTag{}, err
+	}
+	return e.Pool.Exec(ctx, sql, args...)
+}
+
+func (e *explaining) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
+	if err := e.explain(ctx, sql, args); err != nil {
+		return failed{err}
+	}
+	return e.Pool.QueryRow(ctx, sql, args...)
+}
+
+type failed struct{ err error }
+
+func (f failed) Scan(...any) error { return f.err }
+
+// No query that a request, a turn or the upkeep makes reads a whole table.
+func TestPlansOfHotQueries(t *testing.T) {
+	s := migrated(t)
+	ctx := t.Context()
+	if _, err := s.Pool.Exec(ctx, fill); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Pool.Exec(ctx, "analyze"); err != nil {
+		t.Fatal(err)
+	}
+	none := func(err error) error {
+		if store.NotFound(err) {
+			return nil
+		}
+		return err
+	}
+	before := time.Now().Add(-50 * time.Hour)
+	tests := map[string]func(db store.DBTX) error{
+		"PruneOperations": func(db store.DBTX) error {
+			_, err := s.PruneOperations(ctx, db, store.PruneOperationsParams{Before: &before, Batch: 1000})
+			return err
+		},
+		"SetConditions": func(db store.DBTX) error {
+			return s.SetConditions(ctx, db, store.SetConditionsParams{Ids: names("i", 500), Conditions: names("c", 500)})
+		},
+		"SetInstanceStatus": func(db store.DBTX) error {
+			return s.SetInstanceStatus(ctx, db, store.SetInstanceStatusParams{ID: "i7", Status: store.Ready})
+		},
+		"FinishOperation": func(db store.DBTX) error {
+			_, err := s.FinishOperation(ctx, db, store.FinishOperationParams{ID: "u10", State: store.Succeeded, Phase: store.Doing})
+			return err
+		},
+		"NoteOperation":            func(db store.DBTX) error { return s.NoteOperation(ctx, db, store.NoteOperationParams{ID: "u11"}) },
+		"DeleteBindingsOfInstance": func(db store.DBTX) error { return s.DeleteBindingsOfInstance(ctx, db, "i8") },
+		"DeleteInstance":           func(db store.DBTX) error { return s.DeleteInstance(ctx, db, "i8") },
+		"Instance":                 func(db store.DBTX) error { _, err := s.Instance(ctx, db, "i7"); return err },
+		"InstanceForUpdate":        func(db store.DBTX) error { _, err := s.InstanceForUpdate(ctx, db, "i7"); return err },
+		"InstanceForShare":         func(db store.DBTX) error { _, err := s.InstanceForShare(ctx, db, "i7"); return err },
+		"Binding":                  func(db store.DBTX) error { _, err := s.Binding(ctx, db, "b7"); return err },
+		"BindingForUpdate":         func(db store.DBTX) error { _, err := s.BindingForUpdate(ctx, db, "b7"); return err },
+		"BindingsOfInstance": func(db store.DBTX) error {
+			_, err := s.BindingsOfInstance(ctx, db, "i7")
+			return err
+		},
+		"Operation":            func(db store.DBTX) error { _, err := s.Operation(ctx, db, "u7"); return err },
+		"OperationAndInstance": func(db store.DBTX) error { _, err := s.OperationAndInstance(ctx, db, "u7"); return err },
+		"OperationPhase":       func(db store.DBTX) error { _, err := s.OperationPhase(ctx, db, "u7"); return err },
+		"LastOperation": func(db store.DBTX) error {
+			_, err := s.LastOperation(ctx, db, store.LastOperationParams{InstanceID: "i7"})
+			return err
+		},
+		"LastOperation of a binding": func(db store.DBTX) error {
+			_, err := s.LastOperation(ctx, db, store.LastOperationParams{InstanceID: "i7", BindingID: "b7"})
+			return err
+		},
+		"UnfinishedOperations": func(db store.DBTX) error { _, err := s.UnfinishedOperations(ctx, db, "i7"); return err },
+		"CountUnfinished":      func(db store.DBTX) error { _, err := s.CountUnfinished(ctx, db); return err },
+		"StuckOperations":      func(db store.DBTX) error { _, err := s.StuckOperations(ctx, db); return err },
+		"AuditOfInstance":      func(db store.DBTX) error { _, err := s.AuditOfInstance(ctx, db, "i7"); return err },
+		"Deleted": func(db store.DBTX) error {
+			_, err := s.Deleted(ctx, db, store.DeletedParams{InstanceID: "i7", Platform: "cf"})
+			return err
+		},
+		"BeginUndo": func(db store.DBTX) error {
+			_, err := s.BeginUndo(ctx, db, store.BeginUndoParams{ID: "u8"})
+			return none(err)
+		},
+		"RetryOperation": func(db store.DBTX) error {
+			_, err := s.RetryOperation(ctx, db, store.RetryOperationParams{ID: "u9", Deadline: time.Now()})
+			return none(err)
+		},
+		"ReadyInstances": func(db store.DBTX) error {
+			_, err := s.ReadyInstances(ctx, db, store.ReadyInstancesParams{PlanIds: []string{"p1", "p2"}, After: "i5", Batch: 500})
+			return err
+		},
+		"ReadyInstances of an empty plan": func(db store.DBTX) error {
+			_, err := s.ReadyInstances(ctx, db, store.ReadyInstancesParams{PlanIds: []string{"none"}, Batch: 500})
+			return err
+		},
+		"ListOperations": func(db store.DBTX) error {
+			_, err := s.ListOperations(ctx, db, store.ListOperationsParams{Before: 1 << 62, Batch: 100})
+			return err
+		},
+		"ListInstances": func(db store.DBTX) error {
+			_, err := s.ListInstances(ctx, db, store.ListInstancesParams{After: "i5", Batch: 100})
+			return err
+		},
+	}
+	for _, name := range slices.Sorted(maps.Keys(tests)) { // bindings go before their instance
+		f := tests[name]
+		t.Run(name, func(t *testing.T) {
+			db := &explaining{Pool: s.Pool}
+			if err := f(db); err != nil {
+				t.Fatal(err)
+			}
+			for _, plan := range db.plans {
+				if strings.Contains(plan, "Seq Scan") {
+					t.Errorf("reads a whole table:\n%s", plan)
+				}
+			}
+			if len(db.plans) != 1 {
+				t.Errorf("%d statements were explained", len(db.plans))
+			}
+		})
+	}
+}
+
+func names(prefix string, n int) []string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprint(prefix, i))
+	}
+	return all
+}
