@@ -88,8 +88,7 @@ func (s *testServer) rootAsk(t *testing.T, query string) string {
 	return text.String
 }
 
-// Root runs the file in the client, too, where it has to be split by DELIMITER,
-// and as often as he likes.
+// Root runs it as often as he likes, and live bindings go on.
 func TestAdministratorSQLIsRepeatable(t *testing.T) {
 	server := newServer(t)
 	b := server.backend(t)
