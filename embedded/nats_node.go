@@ -115,4 +115,3 @@ func (l natsLogger) Errorf(format string, args ...any)  { l.say(slog.LevelError,
 func (l natsLogger) Fatalf(format string, args ...any)  { l.say(slog.LevelError, format, args) }
 func (l natsLogger) Debugf(format string, args ...any)  { l.say(slog.LevelDebug, format, args) }
 func (l natsLogger) Tracef(format string, args ...any)  { l.say(slog.LevelDebug, format, args) }
-

@@ -117,7 +117,7 @@ func (a *account) expel(binding string) (changed bool) {
 
 // push signs the claims and gives them to all servers.
 func (a *account) push(ctx context.Context) error {
-	a.claims.Type, a.claims.Version = jwt.AccountClaim, tokenVersion
+	a.claims.Type, a.claims.Version = jwt.AccountClaim, version
 	token, err := sign(a.claims, max(time.Now().Unix(), a.claims.IssuedAt+1), a.b.keys.operator)
 	if err != nil {
 		return err

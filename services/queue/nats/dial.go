@@ -21,7 +21,7 @@ func dial(ctx context.Context, credentials map[string]any) (services.Session, er
 	uri, _ := credentials["uri"].(string)
 	creds, _ := credentials["creds"].(string)
 	ca, _ := credentials["ca"].(string)
-	c := &client{refusals: make(chan error, 1)}
+	c := &client{refusals: make(chan refusal, 1)}
 	conn, err := nats.Connect(uri,
 		nats.UserCredentialBytes([]byte(creds)),
 		nats.NoReconnect(), // a session that was cut stays so
@@ -59,8 +59,11 @@ func trusting(ca string) nats.Option {
 type client struct {
 	conn     *nats.Conn
 	stream   jetstream.JetStream
-	refusals chan error
+	refusals chan refusal
 }
+
+// refusal is what a server says of a message that it refused.
+type refusal struct{ err error }
 
 const (
 	probeStream  = "CHANDLER_PROBE"
@@ -69,11 +72,11 @@ const (
 	sessionPatience = 10 * time.Second
 )
 
-// refused takes what the server says of a message that it refused, which it does
-// not say to the message's sender: "permissions violation".
+// refused takes a refusal, which the client does not hand to the call that sent
+// the message: a permission is missing, or a limit was reached.
 func (c *client) refused(_ *nats.Conn, _ *nats.Subscription, err error) {
 	select {
-	case c.refusals <- err:
+	case c.refusals <- refusal{err}:
 	default: // the last one was not yet asked for
 	}
 }
@@ -82,19 +85,22 @@ func (c *client) refused(_ *nats.Conn, _ *nats.Subscription, err error) {
 func (c *client) during(ctx context.Context, call func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, sessionPatience)
 	defer cancel()
-	select {
-	case <-c.refusals: // of an earlier call
-	default:
-	}
+	c.forget()
 	done := make(chan error, 1)
 	go func() { done <- call(ctx) }()
 	select {
 	case err := <-done:
 		return err
-	case err := <-c.refusals:
+	case r := <-c.refusals:
 		cancel()
-		<-done
-		return err
+		return errors.Join(r.err, <-done)
+	}
+}
+
+// forget drops a refusal that belongs to an earlier call.
+func (c *client) forget() {
+	for len(c.refusals) > 0 {
+		<-c.refusals
 	}
 }
 

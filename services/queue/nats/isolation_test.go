@@ -138,7 +138,7 @@ func listen(t *testing.T, me, them *client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer all.Unsubscribe()
+	defer func() { _ = all.Unsubscribe() }()
 	if err := me.Ping(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -313,8 +313,8 @@ func (c *client) settle(ctx context.Context) error {
 		return err
 	}
 	select {
-	case err := <-c.refusals:
-		return err
+	case r := <-c.refusals:
+		return r.err
 	case <-time.After(50 * time.Millisecond):
 		return nil
 	}

@@ -66,9 +66,9 @@ func holdsSubscriptions(t *testing.T, use servicetest.Use) {
 	}
 	_ = s.conn.Flush() // the server may cut it
 	select {
-	case err := <-s.refusals:
-		if !errors.Is(err, nats.ErrMaxSubscriptionsExceeded) {
-			t.Errorf("the fifth subscription: %v", err)
+	case r := <-s.refusals:
+		if !errors.Is(r.err, nats.ErrMaxSubscriptionsExceeded) {
+			t.Errorf("the fifth subscription: %v", r.err)
 		}
 	case <-time.After(5 * time.Second):
 		t.Error("a fifth subscription was let in")

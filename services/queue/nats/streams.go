@@ -22,7 +22,9 @@ type usage struct {
 	peers []string
 }
 
-type reserved struct{ storage, memory Size }
+// reserved are two numbers of bytes as the server writes them: without a limit it
+// is more than Size holds.
+type reserved struct{ storage, memory json.Number }
 
 // streamReport is what a server tells of JetStream (NATS documentation,
 // "Monitoring", jsz).
@@ -35,11 +37,11 @@ type streamReport struct {
 		} `json:"replicas"`
 	} `json:"meta_cluster"`
 	Accounts []struct {
-		ID              string `json:"id"`
-		MemoryBytes     int64  `json:"memory"`
-		StorageBytes    int64  `json:"storage"`
-		ReservedMemory  uint64 `json:"reserved_memory"`
-		ReservedStorage uint64 `json:"reserved_storage"`
+		ID              string      `json:"id"`
+		MemoryBytes     int64       `json:"memory"`
+		StorageBytes    int64       `json:"storage"`
+		ReservedMemory  json.Number `json:"reserved_memory"`
+		ReservedStorage json.Number `json:"reserved_storage"`
 		Streams         []struct {
 			Name string `json:"name"`
 		} `json:"stream_detail"`
@@ -90,7 +92,7 @@ func (u *usage) add(r streamReport, account string, names map[string]bool) {
 		}
 		u.storage += Size(a.StorageBytes)
 		u.memory += Size(a.MemoryBytes)
-		u.reserved = append(u.reserved, reserved{Size(a.ReservedStorage), Size(a.ReservedMemory)})
+		u.reserved = append(u.reserved, reserved{a.ReservedStorage, a.ReservedMemory})
 		for _, s := range a.Streams {
 			names[s.Name] = true
 		}
@@ -121,8 +123,9 @@ func valuesOf(there servers) []string {
 // itself reserves what plans promise and, where its store is too small for one
 // more, logs that and leaves the account without streams: nobody else is told.
 func (u *usage) holds(p Plan) bool {
+	want := reserved{p.Storage.number(), p.Memory.number()}
 	for _, r := range u.reserved {
-		if r.storage != p.Storage || r.memory != p.Memory {
+		if r != want {
 			return false
 		}
 	}

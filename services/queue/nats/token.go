@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	tokenHeader  = `{"typ":"JWT","alg":"ed25519-nkey"}`
-	tokenVersion = 2
+	header  = `{"typ":"JWT","alg":"ed25519-nkey"}`
+	version = 2
 )
 
 // sign makes the JWT of claims, as jwt.Claims.Encode does but for the time and
@@ -44,7 +44,7 @@ func sign(claims jwt.Claims, issuedAt int64, signer nkeys.KeyPair) (string, erro
 	if err != nil {
 		return "", fmt.Errorf("sign a token: %w", err)
 	}
-	text := base64.RawURLEncoding.EncodeToString([]byte(tokenHeader)) + "." + base64.RawURLEncoding.EncodeToString(payload)
+	text := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString(payload)
 	signature, err := signer.Sign([]byte(text))
 	if err != nil {
 		return "", fmt.Errorf("sign a token: %w", err)
@@ -59,6 +59,6 @@ func userToken(account, name string, since time.Time, k bindingKeys) (string, er
 	claims := jwt.NewUserClaims(k.userPublic)
 	claims.SetScoped(true)
 	claims.Name, claims.IssuerAccount = name, account
-	claims.Type, claims.Version = jwt.UserClaim, tokenVersion
+	claims.Type, claims.Version = jwt.UserClaim, version
 	return sign(claims, since.Unix(), k.signer)
 }

@@ -50,6 +50,9 @@ func (s *Size) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// number is the size in bytes as JSON has it.
+func (s Size) number() json.Number { return json.Number(strconv.FormatInt(int64(s), 10)) }
+
 // String is the size for people: "1.2 GB".
 func (s Size) String() string {
 	for _, u := range []struct {
