@@ -39,9 +39,7 @@ func (b *Broker) FetchInstance(ctx context.Context, instanceID string, _ domain.
 	details.ServiceID, details.PlanID, details.Parameters = have.ServiceID, have.PlanID, json.RawMessage(have.Parameters)
 	details.MaintenanceVersion = have.MaintenanceVersion
 	details.DashboardURL = plan.Dashboard(instanceID)
-	if have.Condition != "" {
-		details.Metadata.Attributes = map[string]any{"condition": have.Condition}
-	}
+	details.Metadata.Attributes = b.attributes(ctx, have, plan)
 	return details, nil
 }
 

@@ -25,6 +25,9 @@ type Backend struct {
 	params    map[string]string
 	serial    bool
 	calls     []string
+
+	attributes  map[string]any
+	describeErr error
 }
 
 // Plan is the in-memory backend's plan: nothing that it heeds.
@@ -234,6 +237,21 @@ func (m *Backend) Unbind(ctx context.Context, inst services.Instance[Plan, Param
 	delete(m.instances[inst.Name], b.Name)
 	m.mu.Unlock()
 	return m.done(ctx, "unbind", b.ID, "")
+}
+
+// Attributes sets what Describe returns of every instance; an error, what it
+// fails with.
+func (m *Backend) Attributes(attributes map[string]any, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.attributes, m.describeErr = attributes, err
+}
+
+// Describe implements services.Describer.
+func (m *Backend) Describe(context.Context, services.Instance[Plan, Params]) (map[string]any, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.attributes, m.describeErr
 }
 
 // List implements services.Lister.
