@@ -86,7 +86,7 @@ func StartVault(ctx context.Context, o VaultOptions) (*Vault, error) {
 func (v *Vault) open(ctx context.Context, o VaultOptions) (err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.binary, err = v.placeBinary(o.Binary); err != nil {
+	if v.binary, err = v.folder.placeProgram(o.Binary, vaultProgram); err != nil {
 		return err
 	}
 	if v.port, err = v.choosePort(ctx, o.Port); err != nil {

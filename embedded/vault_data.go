@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"time"
@@ -86,38 +85,6 @@ func (v *Vault) readKeys() error {
 	}
 	v.client.SetToken(v.keys.RootToken)
 	return nil
-}
-
-// placeBinary returns a path of the program that the server's user can reach:
-// the cache of the user that we are is not one.
-func (v *Vault) placeBinary(binary string) (string, error) {
-	if v.folder.owner == nil {
-		return binary, nil
-	}
-	if err := removeFile(v.folder.path(vaultProgram)); err != nil {
-		return "", err
-	}
-	if err := os.Link(binary, v.folder.path(vaultProgram)); err == nil {
-		return v.folder.childPath(vaultProgram), nil
-	}
-	if err := copyProgram(binary, v.folder.path(vaultProgram)); err != nil { // another file system
-		return "", fmt.Errorf("copy the Vault server into its folder: %w", err)
-	}
-	return v.folder.childPath(vaultProgram), nil
-}
-
-func copyProgram(from, to string) error {
-	source, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer source.Close()
-	target, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(target, source)
-	return errors.Join(err, target.Close())
 }
 
 func (v *Vault) placeCertificate() error {
