@@ -78,9 +78,11 @@ func run(ctx context.Context, o options) error {
 		Ports:          []string{o.listen},
 		CertFile:       o.certFile,
 		KeyFile:        o.keyFile,
-		KeepAlive:      true,
 		Quiet:          true,
 		IAMDir:         accounts,
+		// Connections are not kept alive: of an empty object in signed chunks
+		// the gateway leaves bytes unread, which it then takes for a request.
+		KeepAlive: false,
 		// What follows are the defaults of the gateway's own command.
 		MaxConnections:    250000,
 		MaxRequests:       100000,

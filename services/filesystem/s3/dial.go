@@ -1,0 +1,81 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// session is an application's use of a bucket.
+type session struct {
+	client    *minio.Client
+	transport *http.Transport
+	bucket    string
+}
+
+// dial connects as an application would, with nothing but its credentials.
+func dial(ctx context.Context, values map[string]any) (services.Session, error) {
+	text := func(key string) string { s, _ := values[key].(string); return s }
+	endpoint, err := parseEndpoint(text("endpoint"))
+	if err != nil {
+		return nil, errors.New("the credentials have no endpoint")
+	}
+	s := &session{transport: newTransport(text("ca")), bucket: text("bucket")}
+	s.client, err = minio.New(endpoint.Host, &minio.Options{
+		Creds:     credentials.NewStaticV4(text("access_key_id"), text("secret_access_key"), ""),
+		Secure:    endpoint.Scheme == "https",
+		Region:    text("region"),
+		Transport: s.transport,
+		// One try: whoever uses this wants to know how the server is.
+		MaxRetries:   1,
+		BucketLookup: minio.BucketLookupPath,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("use the credentials: %w", err)
+	}
+	if err := s.Ping(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// Write implements services.Session.
+func (s *session) Write(ctx context.Context, key, value string) error {
+	_, err := s.client.PutObject(ctx, s.bucket, key, strings.NewReader(value), int64(len(value)), minio.PutObjectOptions{})
+	return err
+}
+
+// Read implements services.Session.
+func (s *session) Read(ctx context.Context, key string) (string, error) {
+	object, err := s.client.GetObject(ctx, s.bucket, key, minio.GetObjectOptions{})
+	if err != nil {
+		return "", err
+	}
+	defer object.Close()
+	value, err := io.ReadAll(object)
+	return string(value), err
+}
+
+// Ping implements services.Session.
+func (s *session) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx) // ends the listing after the first object
+	defer cancel()
+	for o := range s.client.ListObjects(ctx, s.bucket, minio.ListObjectsOptions{MaxKeys: 1}) {
+		return o.Err
+	}
+	return nil
+}
+
+// Close implements services.Session.
+func (s *session) Close() error {
+	s.transport.CloseIdleConnections()
+	return nil
+}

@@ -1,0 +1,161 @@
+package s3
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	// keepFor is how long one round looks after its instances, keepOneFor how
+	// long after a single one.
+	keepFor    = 10 * time.Second
+	keepOneFor = time.Second
+)
+
+// Keep implements services.Keeper: it holds buckets to their plan's limits, and
+// puts a policy right that is not what follows from the bucket's bindings.
+func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map[string]string, error) {
+	if len(instances) == 0 {
+		return nil, nil
+	}
+	keys, err := b.gateway.accessKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	accounts := map[string][]account{}
+	for _, a := range b.names.ours(keys) {
+		accounts[a.instance] = append(accounts[a.instance], a)
+	}
+	notes, end := map[string]string{}, time.Now().Add(keepFor)
+	var faults []error
+	for _, inst := range instances {
+		one := time.Now().Add(keepOneFor)
+		if one.After(end) {
+			one = end
+		}
+		note, err := b.keep(ctx, inst, accounts[inst.Name], one)
+		switch {
+		case is(err, noSuchBucket): // being made or removed
+			b.forget(inst.Name)
+		case err != nil:
+			faults = append(faults, fmt.Errorf("bucket of instance %s: %w", inst.ID, err))
+		case note != "":
+			notes[inst.ID] = note
+		}
+	}
+	return notes, errors.Join(faults...)
+}
+
+// keep looks after one instance.
+func (b *backend) keep(ctx context.Context, inst instance, accounts []account, end time.Time) (note string, err error) {
+	bucket := b.names.bucketOf(inst.Name)
+	over, err := b.gateway.over(ctx, bucket)
+	if err != nil {
+		return "", err
+	}
+	used, hard, err := b.folder.used(bucket)
+	if err != nil {
+		return "", err
+	}
+	want := over
+	if limits := inst.Plan; hard {
+		limits.Storage = 0 // is the file system's to hold
+		want, note, err = b.measure(ctx, inst.Name, limits, over, end)
+		note = join(note, hardNote(used, inst.Plan.Storage))
+	} else {
+		want, note, err = b.measure(ctx, inst.Name, limits, over, end)
+	}
+	if err != nil {
+		return "", err
+	}
+	if want != over {
+		if err := b.gateway.mark(ctx, bucket, want); err != nil {
+			return "", err
+		}
+	}
+	return note, b.repair(ctx, inst.Name, state{accounts: accounts, over: want})
+}
+
+// measure says whether the bucket has more than limits allow, and what its user
+// should know of that.
+func (b *backend) measure(ctx context.Context, name string, limits Plan, over bool, end time.Time) (bool, string, error) {
+	if limits.Storage == 0 && limits.Objects == 0 {
+		return false, "", nil
+	}
+	s := b.scanOf(name)
+	used := s.last
+	if time.Now().After(s.next) {
+		whole, err := s.advance(ctx, b.gateway, b.names.bucketOf(name), end)
+		if err != nil {
+			return over, "", err
+		}
+		if used = s.last; !whole && s.used.exceeds(limits) { // there is more to come
+			used = s.used
+		}
+		if whole || used.exceeds(limits) {
+			over = used.exceeds(limits) || (over && !used.resumes(limits))
+		}
+	}
+	if !over {
+		return false, "", nil
+	}
+	return true, used.note(limits), nil
+}
+
+// repair writes the policy where it is not what follows from the state. The
+// caller's state may be old: before anything is written it is read anew.
+func (b *backend) repair(ctx context.Context, name string, s state) error {
+	written, err := b.gateway.policy(ctx, b.names.bucketOf(name))
+	if err != nil {
+		return err
+	}
+	for _, fresh := range []bool{false, true} {
+		if fresh {
+			if s, err = b.state(ctx, name); err != nil {
+				return err
+			}
+		}
+		text, err := b.names.policy(name, s)
+		if err != nil || bytes.Equal(text, written) {
+			return err
+		}
+	}
+	return b.settle(ctx, name, s)
+}
+
+// hardNote is what the user of a bucket should know that the file system holds
+// to its limit.
+func hardNote(used, limit Size) string {
+	if limit == 0 || used < resume(limit) {
+		return ""
+	}
+	return fmt.Sprintf("storage: %s of %s used; what needs more is refused: delete objects, or choose a larger plan", used, limit)
+}
+
+func join(one, other string) string {
+	if one != "" && other != "" {
+		return one + "; " + other
+	}
+	return one + other
+}
+
+// scanOf is the instance's scan. Keep is called by one at a time, so that
+// nobody else uses what it returns.
+func (b *backend) scanOf(name string) *scan {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.scans[name] == nil {
+		b.scans[name] = &scan{}
+	}
+	return b.scans[name]
+}
+
+// forget makes the next round of Keep count anew.
+func (b *backend) forget(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.scans, name)
+}

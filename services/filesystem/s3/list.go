@@ -1,0 +1,29 @@
+package s3
+
+import (
+	"context"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// List implements services.Lister.
+func (b *backend) List(ctx context.Context) ([]services.Found, error) {
+	buckets, err := b.gateway.buckets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := b.gateway.accessKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []services.Found
+	for _, bucket := range buckets {
+		if instance, ours := b.names.instanceOf(bucket); ours {
+			found = append(found, services.Found{Instance: instance, Resource: "bucket " + bucket})
+		}
+	}
+	for _, a := range b.names.ours(keys) {
+		found = append(found, services.Found{Instance: a.instance, Binding: a.binding, Resource: "account " + b.names.accessKey(a)})
+	}
+	return found, nil
+}

@@ -1,0 +1,84 @@
+package s3
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+)
+
+// What bindings may do (Amazon S3 User Guide, "Actions, resources, and
+// condition keys"). What is not here, such as a bucket's policy, tags and
+// deletion, is the administrator's.
+var (
+	reading = []string{
+		"s3:GetBucketLocation", "s3:ListBucket",
+		"s3:GetObject", "s3:GetObjectAttributes", "s3:GetObjectTagging",
+	}
+	deleting = []string{
+		"s3:ListBucketMultipartUploads", "s3:ListMultipartUploadParts",
+		"s3:AbortMultipartUpload", "s3:DeleteObject", "s3:DeleteObjectTagging",
+	}
+	writing = []string{"s3:PutObject", "s3:PutObjectTagging"}
+)
+
+// state is all that a bucket's policy follows from.
+type state struct {
+	// accounts are those of the instance's bindings.
+	accounts []account
+	// over says that the limits of the plan are exceeded: nobody may write.
+	over bool
+}
+
+func (s state) equal(other state) bool {
+	return s.over == other.over && slices.Equal(s.sorted(), other.sorted())
+}
+
+func (s state) sorted() []account {
+	return slices.SortedFunc(slices.Values(s.accounts), func(a, b account) int {
+		return cmp.Or(cmp.Compare(a.binding, b.binding), cmp.Compare(a.role, b.role))
+	})
+}
+
+type statement struct {
+	Effect    string
+	Principal struct{ AWS []string }
+	Action    []string
+	Resource  []string
+}
+
+// policy is the text of the bucket's policy, the same one for the same state;
+// nil where there is nobody to allow anything. It names each account once: a
+// bucket's attributes have little room.
+func (n namer) policy(instance string, s state) ([]byte, error) {
+	bucket := "arn:aws:s3:::" + n.bucketOf(instance)
+	var statements []statement
+	for _, kind := range []struct {
+		role    string
+		actions []string
+	}{{readWrite, s.writersActions()}, {readOnly, reading}} {
+		st := statement{Effect: "Allow", Action: kind.actions, Resource: []string{bucket, bucket + "/*"}}
+		for _, a := range s.sorted() {
+			if a.role == kind.role {
+				st.Principal.AWS = append(st.Principal.AWS, n.accessKey(a))
+			}
+		}
+		if st.Principal.AWS != nil {
+			statements = append(statements, st)
+		}
+	}
+	if statements == nil {
+		return nil, nil
+	}
+	return json.Marshal(struct {
+		Version   string
+		Statement []statement
+	}{"2012-10-17", statements})
+}
+
+func (s state) writersActions() []string {
+	actions := slices.Concat(reading, deleting)
+	if !s.over {
+		actions = append(actions, writing...)
+	}
+	return actions
+}

@@ -1,0 +1,117 @@
+package s3
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// usage is what is in a bucket.
+type usage struct {
+	bytes   Size
+	objects int
+}
+
+// exceeds says whether a bucket has more than its plan allows.
+func (u usage) exceeds(p Plan) bool {
+	return (p.Storage != 0 && u.bytes > p.Storage) || (p.Objects != 0 && u.objects > p.Objects)
+}
+
+// resumes says whether one that had more may be written to again: below the
+// limit by a twentieth, so that one at the limit is not locked and unlocked all
+// the time.
+func (u usage) resumes(p Plan) bool {
+	return (p.Storage == 0 || u.bytes < resume(p.Storage)) && (p.Objects == 0 || u.objects < resume(p.Objects))
+}
+
+func resume[N Size | int](limit N) N { return limit - limit/20 }
+
+// note is what the user of a bucket should know that may not be written to.
+func (u usage) note(p Plan) string {
+	var parts []string
+	if p.Storage != 0 && u.bytes >= resume(p.Storage) {
+		parts = append(parts, fmt.Sprintf("storage: %s of %s used; writes are refused until less than %s is used", u.bytes, p.Storage, resume(p.Storage)))
+	}
+	if p.Objects != 0 && u.objects >= resume(p.Objects) {
+		parts = append(parts, fmt.Sprintf("objects: %d of %d; writes are refused until there are fewer than %d", u.objects, p.Objects, resume(p.Objects)))
+	}
+	return strings.Join(parts, "; ") + ": delete objects, or choose a larger plan"
+}
+
+// scan is the counting of one bucket's contents, page by page: a large bucket
+// takes many rounds of Keep.
+type scan struct {
+	// last is the outcome of the last whole count, next when to count again.
+	last usage
+	next time.Time
+
+	// What follows is the count under way.
+	used      usage
+	spent     time.Duration
+	counting  bool // objects; uploads come first
+	upload    upload
+	nextToken string
+}
+
+// scanShare is how much longer a bucket is left alone than its count took: the
+// counting costs the gateway no more than a twentieth of its time.
+const scanShare = 20
+
+// advance counts on until the time is over. whole says that the count is done.
+func (s *scan) advance(ctx context.Context, c *client, bucket string, end time.Time) (whole bool, err error) {
+	began := time.Now()
+	defer func() {
+		s.spent += time.Since(began)
+		if whole {
+			*s = scan{last: s.used, next: time.Now().Add(scanShare * s.spent)}
+		} else if err != nil {
+			*s = scan{last: s.last} // from the beginning
+		}
+	}()
+	for !s.counting {
+		if time.Now().After(end) {
+			return false, nil
+		}
+		if err := s.countUploads(ctx, c, bucket, end); err != nil {
+			return false, err
+		}
+	}
+	for {
+		page, next, err := c.objects(ctx, bucket, s.nextToken)
+		if err != nil {
+			return false, err
+		}
+		for _, o := range page {
+			s.used.bytes += Size(o.Size)
+			s.used.objects++
+		}
+		if s.nextToken = next; next == "" {
+			return true, nil
+		}
+		if time.Now().After(end) {
+			return false, nil
+		}
+	}
+}
+
+// countUploads counts the parts of uploads that are not completed, as far as
+// there is time on one page.
+func (s *scan) countUploads(ctx context.Context, c *client, bucket string, end time.Time) error {
+	page, more, err := c.uploads(ctx, bucket, s.upload)
+	if err != nil {
+		return err
+	}
+	for _, u := range page {
+		bytes, err := c.uploaded(ctx, bucket, u)
+		if err != nil {
+			return err
+		}
+		s.used.bytes += Size(bytes)
+		if s.upload = u; time.Now().After(end) {
+			return nil
+		}
+	}
+	s.counting = !more
+	return nil
+}
