@@ -6,6 +6,7 @@ import (
 	"github.com/chandler-broker/chandler/services/database/mysql"
 	"github.com/chandler-broker/chandler/services/database/postgres"
 	"github.com/chandler-broker/chandler/services/dns/powerdns"
+	"github.com/chandler-broker/chandler/services/filesystem/s3"
 	"github.com/chandler-broker/chandler/services/queue/nats"
 	"github.com/chandler-broker/chandler/services/queue/rabbitmq"
 )
@@ -16,6 +17,7 @@ func Definitions() []services.Definition {
 		postgres.Definition(),
 		mysql.Definition(),
 		powerdns.Definition(),
+		s3.Definition(),
 		nats.Definition(),
 		rabbitmq.Definition(),
 	}
