@@ -87,7 +87,10 @@ func (s *RabbitMQ) serverProgram(mapperPort, clusterPort int) program {
 			"RABBITMQ_CONFIG_FILES=" + in("none.d"),
 		},
 		folder: s.folder, log: rabbitLog,
-		polite: syscall.SIGTERM, orphaned: syscall.SIGKILL, // what it confirmed is on disk
+		polite: syscall.SIGTERM,
+		// What it confirmed is on disk, but for a queue declared in its last
+		// moments. An end in order takes seconds, in which it would be nobody's.
+		orphaned: syscall.SIGKILL,
 	}
 }
 

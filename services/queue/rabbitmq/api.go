@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -92,12 +91,12 @@ func (c call) RoundTrip(request *http.Request) (*http.Response, error) {
 	request.Close = false // rabbit-hole asks for a connection per call
 	answer, err := c.next.RoundTrip(request)
 	if err != nil {
-		return nil, err
+		return nil, &outage{err}
 	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 	if err != nil {
-		return nil, err
+		return nil, &outage{err}
 	}
 	answer.Body = io.NopCloser(bytes.NewReader(body))
 	if err := check(request.Method, answer, body); err != nil {
@@ -105,8 +104,6 @@ func (c call) RoundTrip(request *http.Request) (*http.Response, error) {
 	}
 	return answer, nil
 }
-
-var errForeign = errors.New("what answers is not RabbitMQ's management API")
 
 // check returns an error for everything but success; the absence of what is to
 // be deleted is one.
@@ -123,35 +120,9 @@ func check(method string, answer *http.Response, body []byte) error {
 		}
 	case status == http.StatusNotFound && method == http.MethodDelete && kind == "application/json":
 		return nil
+	case status == http.StatusNotFound && kind != "application/json": // any web server's
 	case status >= http.StatusBadRequest:
 		return refused(status, body)
 	}
 	return fmt.Errorf("%w: %s", errForeign, answer.Status)
-}
-
-// refusal is an error that the API answered with.
-type refusal struct {
-	status int
-	kind   string
-	reason string
-}
-
-func (r *refusal) Error() string {
-	return fmt.Sprintf("the server answers %d %s: %s", r.status, r.kind, r.reason)
-}
-
-// refused reads an error's body. Reasons are a string or a list.
-func refused(status int, body []byte) error {
-	var said struct {
-		Error  string          `json:"error"`
-		Reason json.RawMessage `json:"reason"`
-	}
-	if json.Unmarshal(body, &said) != nil {
-		return &refusal{status: status, kind: "without a reason", reason: http.StatusText(status)}
-	}
-	var text string
-	if json.Unmarshal(said.Reason, &text) != nil {
-		text = string(said.Reason)
-	}
-	return &refusal{status: status, kind: said.Error, reason: text}
 }

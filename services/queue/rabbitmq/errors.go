@@ -1,12 +1,50 @@
 package rabbitmq
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 )
+
+// errForeign says that the other side speaks HTTP, and no more.
+var errForeign = errors.New("what answers is not RabbitMQ's management API")
+
+// outage is an error of the connection.
+type outage struct{ err error }
+
+func (o *outage) Error() string { return o.err.Error() }
+func (o *outage) Unwrap() error { return o.err }
+
+// refusal is an error that the API answered with.
+type refusal struct {
+	status int
+	kind   string
+	reason string
+}
+
+func (r *refusal) Error() string {
+	return fmt.Sprintf("the server answers %d %s: %s", r.status, r.kind, r.reason)
+}
+
+// refused reads an error's body. Reasons are a string or a list.
+func refused(status int, body []byte) error {
+	var said struct {
+		Error  string          `json:"error"`
+		Reason json.RawMessage `json:"reason"`
+	}
+	if json.Unmarshal(body, &said) != nil {
+		return &refusal{status: status, kind: "without a reason", reason: http.StatusText(status)}
+	}
+	var text string
+	if json.Unmarshal(said.Reason, &text) != nil {
+		text = string(said.Reason)
+	}
+	return &refusal{status: status, kind: said.Error, reason: text}
+}
 
 // explain says what was being done, and what to do where the server's own
 // words would not.
@@ -15,14 +53,17 @@ func explain(doing string, err error) error {
 		return nil
 	}
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
-		err = wrapped.Err // the address is in what is being done, or no help
+		err = wrapped.Err // the operator knows the address
 	}
 	answer, answered := errors.AsType[*refusal](err)
+	_, away := errors.AsType[*outage](err)
 	switch {
-	case errors.Is(err, errForeign):
-		return fmt.Errorf("%s: %w; let the url name the management plugin's port, 15672 unless it was changed", doing, err)
-	case !answered:
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%s: the server did not answer in time: %w", doing, err)
+	case away:
 		return fmt.Errorf("%s: the server is away or closed the connection: %w", doing, err)
+	case !answered:
+		return fmt.Errorf("%s: %w; let the url name the management plugin's port, 15672 unless it was changed", doing, err)
 	case answer.status == http.StatusUnauthorized:
 		return fmt.Errorf("%s: the server does not accept the url's user and password, or the user lacks the tag administrator: %w", doing, err)
 	case answer.status == http.StatusForbidden:

@@ -1,0 +1,68 @@
+package rabbitmq
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/chandler-broker/chandler/embedded/embeddedtest"
+)
+
+// After a crash of the server everything is as it was confirmed: instances,
+// bindings, limits and durable messages; and what a verb was in the middle of is
+// finished by its repetition.
+func TestServerCrash(t *testing.T) {
+	server := newServer(t)
+	b := server.backend(t, "crash")
+	inst := provisioned(t, b, "crash", func(i *instance) { i.Plan.Queues = 2 })
+	credentials := bound(t, b, inst, "b", `{}`)
+	s := dialled(t, credentials)
+	if err := s.Write(testContext(t), "k", "kept"); err != nil {
+		t.Fatal(err)
+	}
+	// RabbitMQ may lose a queue that was declared in its last moments; what users
+	// and virtual hosts change is written at once, with all that was before it.
+	bound(t, b, inst, "another", `{}`)
+	half := newInstance("half", func(i *instance) { i.Plan.QueueMessages = 10 })
+	t.Cleanup(func() {
+		if err := b.Deprovision(testContext(t), half); err != nil {
+			t.Error(err)
+		}
+	})
+	began := make(chan error, 1)
+	go func() { began <- b.Provision(testContext(t), half) }()
+	process := embeddedtest.RabbitMQ(t)
+	process.Kill()
+	<-began // with an error or just before: both may be
+	<-process.Done()
+	if err := b.Ready(testContext(t)); err == nil {
+		t.Error("ready without the server")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	if err := process.Restart(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Ping(testContext(t)); err == nil {
+		t.Error("the session outlived the server")
+	}
+	again := dialled(t, credentials)
+	if value, err := again.Read(testContext(t), "k"); err != nil || value != "kept" {
+		t.Errorf("%q, %v", value, err)
+	}
+	must(t, again, declares("second", nil))
+	expect(t, again.channel(testContext(t), declares("third", nil)), "limit")
+	if err := b.Provision(testContext(t), half); err != nil {
+		t.Fatal(err)
+	}
+	if taken := fill(t, declared(t, bound(t, b, half, "b", `{}`), "q"), "q", "m"); taken > 11 {
+		t.Errorf("the limit of the finished instance is not there: %d messages were taken", taken)
+	}
+}
+
+func declared(t *testing.T, credentials map[string]any, queue string) *client {
+	t.Helper()
+	s := dialled(t, credentials)
+	must(t, s, declares(queue, nil))
+	return s
+}
