@@ -61,7 +61,7 @@ func otherPlan(plan string) string {
 }
 
 func (p *platform) newInstance(plan string) *heldInstance {
-	return &heldInstance{id: p.newID(), plan: plan, bindings: map[string]*heldBinding{}}
+	return &heldInstance{id: p.newID(), plan: plan, bindings: map[string]*heldBinding{}, failed: map[string]bool{}}
 }
 
 // addInstance makes an instance, some by several equal requests at once.
@@ -209,6 +209,11 @@ func (p *platform) leave(ctx context.Context) error {
 		}
 	}
 	clear(p.sharedIDs)
+	for _, i := range p.failed {
+		if err := p.deprovision(ctx, i); err != nil {
+			return err
+		}
+	}
 	for len(p.instances) > 0 {
 		if err := p.dropInstance(ctx, p.instances[0]); err != nil {
 			return err

@@ -20,6 +20,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/chandler-broker/chandler/acceptance/rig"
+	"github.com/chandler-broker/chandler/services"
 )
 
 // storm is two replicas, platforms that use them, and everything breaking.
@@ -42,6 +43,7 @@ var _ = Describe("Two replicas", Ordered, func() {
 	It("take an interrupted operation up within 60 s", s.tookUp)
 	It("know of exactly what the platforms hold", s.agree)
 	It("hold on the backends exactly what the state says", s.noOrphans)
+	It("have cleaned up after creates that failed", s.cleanedUp)
 	It("keep live credentials working, and revoked ones not", s.credentials)
 	It("keep in Vault what live bindings need, and nothing else", s.vault)
 	It("leave nothing behind when the platforms leave", s.leave)
@@ -62,7 +64,7 @@ func (s *storm) setUp(ctx SpecContext) {
 	Expect(err).NotTo(HaveOccurred())
 	s.d = deploy(ctx, rig.Options{Vault: vaultBinary, Environment: map[string]string{
 		// Short waits and few workers: more is in progress when something breaks.
-		"CHANDLER_ASYNC_WAIT": "500ms", "CHANDLER_SYNC_WAIT": "8s", "CHANDLER_KEEP_EVERY": "2s", "CHANDLER_WORKERS": "16",
+		"CHANDLER_ASYNC_WAIT": "500ms", "CHANDLER_SYNC_WAIT": "2s", "CHANDLER_KEEP_EVERY": "2s", "CHANDLER_WORKERS": "16",
 	}})
 	for _, name := range []string{"one", "two"} {
 		s.brokers = append(s.brokers, addBroker(ctx, s.d, name, nil))
@@ -78,8 +80,8 @@ func (s *storm) setUp(ctx SpecContext) {
 	}
 	s.shared = s.platforms[0].newInstance(medium)
 	Expect(s.platforms[0].provision(ctx, s.shared)).To(BeTrue())
-	for _, p := range s.platforms {
-		p.shared = s.shared
+	for _, p := range s.platforms { // each one's failed binds are its own to note
+		p.shared = &heldInstance{id: s.shared.id, plan: s.shared.plan, bindings: p.sharedIDs, failed: p.sharedBad}
 	}
 }
 
@@ -166,11 +168,12 @@ func (s *storm) list(ctx context.Context, noun string) []listed {
 
 // held are all live instances with their bindings.
 func (s *storm) held() []*heldInstance {
-	shared := &heldInstance{id: s.shared.id, plan: s.shared.plan, bindings: map[string]*heldBinding{}}
+	shared := &heldInstance{id: s.shared.id, plan: s.shared.plan, bindings: map[string]*heldBinding{}, failed: map[string]bool{}}
 	all := []*heldInstance{shared}
 	for _, p := range s.platforms {
 		all = append(all, p.instances...)
 		maps.Copy(shared.bindings, p.sharedIDs)
+		maps.Copy(shared.failed, p.sharedBad)
 	}
 	return all
 }
@@ -183,9 +186,37 @@ func (s *storm) agree(ctx SpecContext) {
 		for id := range i.bindings {
 			bindings = append(bindings, listed{ID: id, Status: "ready"})
 		}
+		for id := range i.failed {
+			bindings = append(bindings, listed{ID: id, Status: "create_failed"})
+		}
+	}
+	for _, p := range s.platforms {
+		for _, i := range p.failed {
+			instances = append(instances, listed{i.id, names[i.plan], "create_failed"})
+		}
 	}
 	Expect(s.list(ctx, "instances")).To(ConsistOf(instances))
 	Expect(s.list(ctx, "bindings")).To(ConsistOf(bindings))
+}
+
+// cleanedUp looks on the tenants' server for what failed creates would have left.
+func (s *storm) cleanedUp(ctx SpecContext) {
+	there, err := leftOnServer(ctx, s.d)
+	Expect(err).NotTo(HaveOccurred())
+	failed := 0
+	for _, i := range s.held() {
+		for id := range i.failed {
+			failed++
+			Expect(there).NotTo(ContainElement(ContainSubstring(services.BindingName(i.id, id))), "binding %s", id)
+		}
+	}
+	for _, p := range s.platforms {
+		for _, i := range p.failed {
+			failed++
+			Expect(there).NotTo(ContainElement(ContainSubstring(services.InstanceName(i.id))), "instance %s", i.id)
+		}
+	}
+	AddReportEntry("failed creates", fmt.Sprintf("%d looked for", failed))
 }
 
 func (s *storm) noOrphans(ctx SpecContext) {

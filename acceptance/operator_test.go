@@ -31,7 +31,7 @@ type watched struct {
 var _ = Describe("An operator", Ordered, func() {
 	w := &watched{}
 	BeforeAll(func(ctx SpecContext) {
-		w.d = deploy(ctx, rig.Options{Vault: vaultBinary, Environment: map[string]string{"CHANDLER_ASYNC_WAIT": "1s"}})
+		w.d = deploy(ctx, rig.Options{Vault: vaultBinary, Environment: map[string]string{"CHANDLER_ASYNC_WAIT": "1s", "CHANDLER_SYNC_WAIT": "3s"}})
 		w.broker = addBroker(ctx, w.d, "broker", nil)
 		w.client = clientOf(w.broker)
 		w.instance = uuid.NewString()
@@ -47,6 +47,7 @@ var _ = Describe("An operator", Ordered, func() {
 	})
 	It("learns that Vault is sealed, while the rest goes on", w.sealed)
 	It("learns that the tenants' server is down, while the rest goes on", w.tenantsDown)
+	It("finds undone what a client could not wait for", w.undone)
 	It("learns that the state is down, while the catalog is served", w.stateDown)
 	It("reads metrics under fixed names", w.metrics)
 	It("has catalogs checked before they are served", w.catalogs)
@@ -139,6 +140,32 @@ func (w *watched) tenantsDown(ctx SpecContext) {
 	w.expectServed(ctx)
 	w.expectLate(ctx, func() { Expect(w.d.Tenants.Restart(ctx)).To(Succeed()) })
 	w.expectReady(ctx)
+}
+
+// undone lets the tenants' server hang for longer than a client waits that does
+// not poll. The seed is in Vault by then.
+func (w *watched) undone(ctx SpecContext) {
+	id := uuid.NewString()
+	r := osbclient.BindRequest{ServiceID: database, PlanID: small}
+	w.d.TenantsProxy.Freeze()
+	DeferCleanup(w.d.TenantsProxy.Thaw)
+	refused, err := w.client.Bind(ctx, w.instance, id, r)
+	Expect(err).To(HaveOccurred())
+	Expect(refused.Status).To(BeNumerically(">=", 500))
+	Expect(w.d.VaultTree(ctx)).To(ContainElement(ContainSubstring(id)))
+	w.d.TenantsProxy.Thaw()
+	_, err = w.client.WaitBinding(ctx, w.instance, id, osbclient.Poll{})
+	Expect(err).To(MatchError(ContainSubstring("cancelled")))
+	Expect(w.d.VaultTree(ctx)).NotTo(ContainElement(ContainSubstring(id)))
+
+	By("the same request, now that the server answers")
+	made, err := w.client.Bind(ctx, w.instance, id, r)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(made.Status).To(Equal(http.StatusCreated))
+	Expect(w.d.Secrets.AddCredentials("binding "+id, made.Credentials)).To(Succeed())
+	Expect(connect(ctx, made.Credentials).PingContext(ctx)).To(Succeed())
+	_, err = w.client.Unbind(ctx, w.instance, id, osbclient.DeleteRequest{ServiceID: database, PlanID: small})
+	Expect(err).NotTo(HaveOccurred())
 }
 
 func (w *watched) stateDown(ctx SpecContext) {

@@ -29,13 +29,16 @@ type platform struct {
 	instances []*heldInstance
 	sharedIDs map[string]*heldBinding // this one's bindings of shared
 	revoked   []*heldBinding
-	done      map[string]int // verbs that came to their end
-	stuck     time.Duration  // when an action counts as stuck
+	failed    []*heldInstance // creates that failed and were left like that
+	sharedBad map[string]bool // failed binds of shared, likewise
+	done      map[string]int  // verbs that came to their end
+	stuck     time.Duration   // when an action counts as stuck
 }
 
 type heldInstance struct {
 	id, plan string
 	bindings map[string]*heldBinding
+	failed   map[string]bool // binds that failed and were left like that
 }
 
 type heldBinding struct {
@@ -48,7 +51,7 @@ type heldBinding struct {
 var patience = []time.Duration{1500 * time.Millisecond, 10 * time.Second, time.Minute}
 
 func newPlatform(d *rig.Deployment, brokers []*rig.Broker, seed uint64) (*platform, error) {
-	p := &platform{d: d, rand: rand.New(rand.NewPCG(seed, seed)), sharedIDs: map[string]*heldBinding{}, done: map[string]int{}, stuck: 2 * time.Minute}
+	p := &platform{d: d, rand: rand.New(rand.NewPCG(seed, seed)), sharedIDs: map[string]*heldBinding{}, sharedBad: map[string]bool{}, done: map[string]int{}, stuck: 2 * time.Minute}
 	for _, b := range brokers {
 		for _, limit := range patience {
 			c, err := b.Client(osbclient.Options{HTTP: &http.Client{Timeout: limit, Transport: &http.Transport{}}})
@@ -170,12 +173,43 @@ func (p *platform) provision(ctx context.Context, i *heldInstance) (made bool, e
 		}
 		return over, err
 	})
+	p.done["provision"]++
 	if err != nil || made {
-		p.done["provision"]++
 		return made, err
+	}
+	if left, err := p.leaveFailed(ctx, i.id, ""); left || err != nil {
+		p.failed = append(p.failed, i)
+		return false, err
 	}
 	p.done["orphan mitigation"]++
 	return false, p.deprovision(ctx, i)
+}
+
+// leaveFailed leaves a create that has failed as it is, some of the time: then
+// the broker has to have cleaned up by itself. It says whether it did.
+func (p *platform) leaveFailed(ctx context.Context, instance, binding string) (left bool, err error) {
+	if p.chance(30) {
+		return false, nil
+	}
+	err = p.until(ctx, "learn what became of "+instance+" "+binding, func(ctx context.Context) (bool, error) {
+		var last osbclient.LastOperation
+		var err error
+		if binding == "" {
+			last, err = p.client().LastOperation(ctx, instance, osbclient.Poll{})
+		} else {
+			last, err = p.client().LastBindingOperation(ctx, instance, binding, osbclient.Poll{})
+		}
+		if last.Status == http.StatusNotFound {
+			return true, nil // it was never accepted
+		}
+		v, err := judge(last.Status, err)
+		left = v == done && last.State == osbclient.Failed
+		return v == done && last.State != osbclient.InProgress, err
+	})
+	if left {
+		p.done["failure left alone"]++
+	}
+	return left, err
 }
 
 // deprovision deletes an instance until it is gone.
@@ -243,6 +277,10 @@ func (p *platform) bind(ctx context.Context, i *heldInstance, r osbclient.BindRe
 		return nil, err
 	}
 	if mitigate {
+		if left, err := p.leaveFailed(ctx, i.id, b.id); left || err != nil {
+			i.failed[b.id] = true
+			return nil, err
+		}
 		p.done["orphan mitigation"]++
 		return nil, p.unbind(ctx, i, b)
 	}

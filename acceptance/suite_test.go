@@ -1,5 +1,9 @@
 // Package acceptance_test proves Chandler as its users meet it: the real binary
 // in real processes, on real PostgreSQL and Vault servers, over HTTP.
+//
+// The storm that two replicas go through (crash_test.go) prints its seed.
+// CHANDLER_STORM_SEED repeats one, as far as time allows, and
+// CHANDLER_STORM_DURATION (75s) makes it longer.
 package acceptance_test
 
 import (
@@ -111,6 +115,10 @@ func verb(ctx context.Context, d *rig.Deployment, code int, args ...string) stri
 // complaint is what the race detector or a panic leaves in a log.
 var complaint = regexp.MustCompile(`(?s)(WARNING: DATA RACE|panic).{0,900}`)
 
+// vaultToken is one of those that the brokers get by logging in, which nobody
+// else is told.
+var vaultToken = regexp.MustCompile(`hv[sbr]\.[A-Za-z0-9_-]{20,}`)
+
 // expectOrderlyEnd holds for every deployment when its specs are done: nothing
 // raced or panicked, and no secret is where it does not belong.
 func expectOrderlyEnd(ctx context.Context, d *rig.Deployment) {
@@ -119,6 +127,11 @@ func expectOrderlyEnd(ctx context.Context, d *rig.Deployment) {
 	Expect(err).NotTo(HaveOccurred())
 	for _, text := range places[rig.Outputs] {
 		Expect(complaint.FindString(text)).To(BeEmpty())
+	}
+	for place, texts := range places {
+		for _, text := range texts {
+			Expect(vaultToken.FindString(text)).To(BeEmpty(), place)
+		}
 	}
 	AddReportEntry("secrets", fmt.Sprintf("%d searched for", d.Secrets.Len()))
 	Expect(rig.Search(d.Secrets.Finder(), places)).To(BeEmpty())

@@ -201,11 +201,11 @@ func (d *driver[P, I, B]) Keep(ctx context.Context, rawPlans []json.RawMessage, 
 	}
 	instances := make([]Instance[P, I], 0, len(raws))
 	for _, raw := range raws {
-		inst, err := d.instance(raw)
-		if err != nil {
-			return nil, fmt.Errorf("instance %s: %w", raw.ID, err)
+		// One that today's rules no longer allow must not keep the others
+		// from being looked after; its next operation tells what is wrong.
+		if inst, err := d.instance(raw); err == nil {
+			instances = append(instances, inst)
 		}
-		instances = append(instances, inst)
 	}
 	return k.Keep(ctx, plans, instances)
 }

@@ -66,6 +66,12 @@ func NewSeed(key []byte) (*Seed, error) {
 	return &Seed{key: key}, nil
 }
 
+// Format redacts the seed in every verb of package fmt.
+func (s *Seed) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
+
+// LogValue redacts the seed in package log/slog.
+func (s *Seed) LogValue() slog.Value { return slog.StringValue(redacted) }
+
 // RandomKey returns SeedSize bytes from the operating system's generator.
 func RandomKey() []byte {
 	key := make([]byte, SeedSize)

@@ -97,15 +97,18 @@ func (e *Engine) enqueue(ctx context.Context, tx pgx.Tx, op store.Operation) err
 }
 
 func (e *Engine) insertJob(ctx context.Context, tx pgx.Tx, op store.Operation) (int64, error) {
-	alone := op.BindingID == ""
-	if plan, err := e.plan(op.ServiceID, op.PlanID); err == nil {
-		if d, err := e.driver(plan); err == nil && d.SerialBinds() {
-			alone = true
-		}
+	plan, err := e.plan(op.ServiceID, op.PlanID)
+	if err != nil {
+		return 0, err
 	}
+	d, err := e.driver(plan)
+	if err != nil {
+		return 0, err
+	}
+	alone := op.BindingID == "" || d.SerialBinds()
 	inserted, err := e.client.InsertTx(ctx, tx, job{
 		OperationID: op.ID, InstanceID: op.InstanceID, BindingID: op.BindingID, Alone: alone,
-	}, &river.InsertOpts{MaxAttempts: 100})
+	}, &river.InsertOpts{MaxAttempts: 100, Queue: queueOf(plan.Backend)})
 	if err != nil {
 		return 0, fmt.Errorf("enqueue the operation: %w", err)
 	}

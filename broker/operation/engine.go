@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,7 +37,8 @@ type Options struct {
 	Drivers     map[string]services.Driver // by the backend's name in the catalog
 	Credentials credhub.Store
 	Logger      *slog.Logger
-	// Workers is how many operations this replica works on at once.
+	// Workers is how many operations of each backend this replica works on at
+	// once: a backend that hangs keeps its own workers only.
 	Workers int
 	// Retention is how long ended operations are remembered; the
 	// specification's platforms count on 72 h (OSB, "Polling Last Operation").
@@ -66,10 +68,7 @@ func New(o Options) (*Engine, error) {
 	river.AddWorker(workers, &keepWorker{engine: e})
 	river.AddWorker(workers, &pruneWorker{engine: e})
 	client, err := river.NewClient(riverpgxv5.New(o.Store.Queue), &river.Config{
-		Queues: map[string]river.QueueConfig{
-			river.QueueDefault: {MaxWorkers: o.Workers},
-			upkeepQueue:        {MaxWorkers: 2},
-		},
+		Queues:       e.queues(),
 		Workers:      workers,
 		PeriodicJobs: e.periodicJobs(),
 		Logger:       quiet(o.Logger),
@@ -90,6 +89,18 @@ func New(o Options) (*Engine, error) {
 	e.client = client
 	return e, nil
 }
+
+func (e *Engine) queues() map[string]river.QueueConfig {
+	queues := map[string]river.QueueConfig{upkeepQueue: {MaxWorkers: 2}}
+	for backend := range e.Drivers {
+		queues[queueOf(backend)] = river.QueueConfig{MaxWorkers: e.Workers}
+	}
+	return queues
+}
+
+// queueOf is the queue of a backend's operations, in the characters that River
+// allows. A replica whose catalog lacks the backend leaves them to others.
+func queueOf(backend string) string { return "backend_" + strings.ReplaceAll(backend, ".", "_") }
 
 // Start works on operations until Stop.
 func (e *Engine) Start(ctx context.Context) error {

@@ -88,8 +88,8 @@ func TestSecretsStayOut(t *testing.T) {
 	})
 	done(t, h, provision(t, h, "i", brokertest.Cascading, `{"colour": "unmistakable"}`))
 	var texts []string
-	for _, id := range []string{"b1", "b2"} {
-		op := h.Ended(t, bind(t, h, "i", id, brokertest.Cascading))
+	for _, id := range []string{bind(t, h, "i", "b1", brokertest.Cascading), bind(t, h, "i", "b2", brokertest.Cascading)} {
+		op := h.Ended(t, id)
 		if op.Outcome != "rejected" {
 			t.Errorf("ended as %s", op.Outcome)
 		}

@@ -97,8 +97,8 @@ func (a *app) openState(ctx context.Context, migrate bool) error {
 	if a.settings.DatabaseURL == "" {
 		return usagef("DATABASE_URL is not set: it names the broker's state database, postgres://user:password@host:port/database")
 	}
-	// Beside the workers: requests, the listener, the sweeper and River's own.
-	connections := a.settings.Workers + 24
+	// Each turn holds one; beside them are requests, the listener, the sweeper.
+	connections := a.settings.Workers*max(1, len(a.catalog.Backends())) + 24
 	limited, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	var err error

@@ -185,10 +185,65 @@ func newForget() *cobra.Command {
 	return cmd
 }
 
-// forget removes an instance's rows and secrets, ends its unfinished operations,
-// and leaves a note in the audit record.
+// forget halts what is in progress on an instance, waits until nobody works on
+// it, and then removes its secrets and its rows, with a note in the audit record.
 func (a *app) forget(ctx context.Context, id string) error {
-	bindings, err := a.store.BindingsOfInstance(ctx, a.store.Pool, id)
+	err := a.store.InTx(ctx, func(tx pgx.Tx) error {
+		if _, err := a.store.InstanceForUpdate(ctx, tx, id); store.NotFound(err) {
+			return fmt.Errorf("there is no instance %q", id)
+		} else if err != nil {
+			return err
+		}
+		unfinished, err := a.store.UnfinishedOperations(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		for _, op := range unfinished {
+			if err := a.engine.Supersede(ctx, tx, op); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	// A step that is under way notices within seconds, or ends by its own limit.
+	limited, cancel := context.WithTimeout(ctx, 40*time.Second)
+	defer cancel()
+	for {
+		done, err := a.forgetIdle(limited, id)
+		if err != nil || done {
+			return err
+		}
+		select {
+		case <-limited.Done():
+			return fmt.Errorf("somebody still works on instance %q; try again", id)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// forgetIdle removes the instance if nobody works on it.
+func (a *app) forgetIdle(ctx context.Context, id string) (done bool, err error) {
+	err = a.store.InTx(ctx, func(tx pgx.Tx) error {
+		if done, err = a.store.LockInstance(ctx, tx, id); err != nil || !done {
+			return err
+		}
+		i, err := a.store.InstanceForUpdate(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if err := a.forgetSecrets(ctx, tx, id); err != nil {
+			return err
+		}
+		return a.forgetRows(ctx, tx, i)
+	})
+	return done, err
+}
+
+func (a *app) forgetSecrets(ctx context.Context, tx pgx.Tx, id string) error {
+	bindings, err := a.store.BindingsOfInstance(ctx, tx, id)
 	if err != nil {
 		return err
 	}
@@ -199,27 +254,10 @@ func (a *app) forget(ctx context.Context, id string) error {
 			}
 		}
 	}
-	return a.store.InTx(ctx, func(tx pgx.Tx) error {
-		i, err := a.store.InstanceForUpdate(ctx, tx, id)
-		if store.NotFound(err) {
-			return fmt.Errorf("there is no instance %q", id)
-		} else if err != nil {
-			return err
-		}
-		return a.forgetRows(ctx, tx, i)
-	})
+	return nil
 }
 
 func (a *app) forgetRows(ctx context.Context, tx pgx.Tx, i store.Instance) error {
-	unfinished, err := a.store.UnfinishedOperations(ctx, tx, i.ID)
-	if err != nil {
-		return err
-	}
-	for _, op := range unfinished {
-		if err := a.engine.Supersede(ctx, tx, op); err != nil {
-			return err
-		}
-	}
 	if err := a.store.DeleteBindingsOfInstance(ctx, tx, i.ID); err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ const environment = `Environment:
                           files for TLS; reloaded when they change
   CHANDLER_LOG_FORMAT     json, text or lager (default json)
   CHANDLER_LOG_LEVEL      info, or debug for fetches and polls too (default info)
-  CHANDLER_WORKERS        operations worked on at once (default 32)
+  CHANDLER_WORKERS        operations of each backend worked on at once (default 16)
   CHANDLER_ASYNC_WAIT     how long a request waits before it answers 202 (default 3s)
   CHANDLER_SYNC_WAIT      how long one waits that does not allow 202 (default 50s)
   CHANDLER_RETENTION      how long ended operations are remembered (default 72h)
@@ -64,7 +64,7 @@ func readSettings(lookup func(string) (string, bool)) (settings, error) {
 		TLSKey:      r.text("CHANDLER_TLS_KEY", ""),
 		Username:    r.text("CHANDLER_USERNAME", ""),
 		Password:    r.text("CHANDLER_PASSWORD", ""),
-		Workers:     r.number("CHANDLER_WORKERS", 32, 1, 1000),
+		Workers:     r.number("CHANDLER_WORKERS", 16, 1, 1000),
 		AsyncWait:   r.duration("CHANDLER_ASYNC_WAIT", 3*time.Second, 0, 55*time.Second),
 		SyncWait:    r.duration("CHANDLER_SYNC_WAIT", 50*time.Second, time.Second, 55*time.Second),
 		Retention:   r.duration("CHANDLER_RETENTION", 72*time.Hour, time.Minute, 10*365*24*time.Hour),
