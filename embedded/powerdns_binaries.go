@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,7 +44,7 @@ func findPowerDNS(ctx context.Context) (powerDNSBinaries, error) {
 	out, err := exec.CommandContext(ctx, b.server, "--no-config", "--list-modules").CombinedOutput()
 	_, list, found := strings.Cut(string(out), "Modules available:")
 	if !found { // its exit status is 99 in any case
-		return b, fmt.Errorf("ask %s for its modules: %v: %.200s", b.server, err, out)
+		return b, fmt.Errorf("ask %s for its modules: %w: %.200s", b.server, cmp.Or(err, errors.New("it lists none")), out)
 	}
 	modules := strings.Fields(list)
 	b.shell, b.schema = findProgram("sqlite3"), findSchema()

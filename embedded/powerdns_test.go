@@ -187,7 +187,7 @@ func TestPowerDNSPortTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	defer func() { _ = taken.Close() }()
 	port := taken.LocalAddr().(*net.UDPAddr).Port
 	_, err = StartPowerDNS(t.Context(), PowerDNSOptions{Dir: reachable(t), Port: port})
 	if errors.Is(err, ErrNoPowerDNS) && os.Getenv("CI") != "true" {

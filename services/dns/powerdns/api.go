@@ -16,6 +16,8 @@ import (
 	"unicode"
 
 	pdns "github.com/joeig/go-powerdns/v3"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 const (
@@ -29,7 +31,7 @@ type api struct {
 	*pdns.Client
 	http *http.Client
 	base string
-	key  string
+	key  services.Secret
 }
 
 func newAPI(c Config) (*api, error) {
@@ -54,7 +56,7 @@ func newAPI(c Config) (*api, error) {
 		Client: pdns.New(u.String(), c.ServerID, pdns.WithHTTPClient(client), pdns.WithAPIKey(c.APIKey.Reveal())),
 		http:   client,
 		base:   u.String() + "/api/v1/servers/" + c.ServerID,
-		key:    c.APIKey.Reveal(),
+		key:    c.APIKey,
 	}, nil
 }
 
@@ -92,7 +94,7 @@ func (a *api) call(ctx context.Context, method, path string, body, answer any) e
 	if err != nil {
 		return err
 	}
-	request.Header.Set("X-API-Key", a.key)
+	request.Header.Set("X-API-Key", a.key.Reveal())
 	request.Header.Set("Content-Type", "application/json")
 	response, err := a.http.Do(request)
 	if err != nil {

@@ -3,8 +3,6 @@ package powerdns
 import (
 	"context"
 	"strings"
-
-	pdns "github.com/joeig/go-powerdns/v3"
 )
 
 // Deprovision implements services.Backend. Everything is found by the names
@@ -21,7 +19,7 @@ func (b *backend) Deprovision(ctx context.Context, inst instance) error {
 			}
 		}
 	}
-	keys, err := b.keys(ctx)
+	keys, err := b.listedKeys(ctx)
 	if err != nil {
 		return err
 	}
@@ -33,21 +31,4 @@ func (b *backend) Deprovision(ctx context.Context, inst instance) error {
 		}
 	}
 	return nil
-}
-
-// keys returns the names of all TSIG keys on the server.
-func (b *backend) keys(ctx context.Context) ([]string, error) {
-	list, err := b.api.TSIGKeys.List(ctx)
-	if err != nil {
-		return nil, explain("list TSIG keys", err)
-	}
-	names := make([]string, 0, len(list))
-	for _, key := range list {
-		names = append(names, canonicalKey(pdns.StringValue(key.Name)))
-	}
-	return names, nil
-}
-
-func (b *backend) deleteKey(ctx context.Context, name string) error {
-	return explain("delete the TSIG key", unlessAbsent(b.api.TSIGKeys.Delete(ctx, name)))
 }

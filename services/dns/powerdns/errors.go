@@ -29,7 +29,8 @@ func unlessAbsent(err error) error {
 }
 
 // explain says what was being done, and what to do where the server's own
-// words would not.
+// words would not. A fault of the server is no end: on SQLite it is how one
+// write tells that it met another, of a call that was given up, say.
 func explain(doing string, err error) error {
 	if _, rejected := services.IsRejected(err); err == nil || rejected {
 		return err
@@ -39,6 +40,8 @@ func explain(doing string, err error) error {
 		return fmt.Errorf("%s: the server's API is away: %w", doing, err)
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return fmt.Errorf("%s: check api_key, and webserver-allow-from on the server: %w", doing, err)
+	case http.StatusInternalServerError:
+		return services.NotYet(retry, fmt.Sprintf("%s: the DNS server could not and is asked again; its log says why: %v", doing, err))
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }

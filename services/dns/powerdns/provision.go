@@ -11,7 +11,8 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// retry is how long to wait for another zone that is being made.
+// retry is how long to wait for another zone that is being made, or for a
+// server that is busy.
 const retry = time.Second
 
 // Timers of the zones' SOA records in seconds: refresh, retry and expire as

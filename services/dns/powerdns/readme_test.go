@@ -82,7 +82,7 @@ func TestReadmeExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer driver.Close()
+	defer func() { _ = driver.Close() }()
 	_, plan := asJSON(t, example(t, "yaml", "plan"))
 	made := services.RawInstance{ID: "i", Plan: plan, Params: raw(example(t, "json", "create"))}
 	if err := driver.CheckInstance(made); err != nil {

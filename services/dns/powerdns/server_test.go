@@ -97,7 +97,9 @@ func (s *testServer) leftOf(ctx context.Context, instance string, bindings []str
 		return nil, err
 	}
 	for _, k := range keys {
-		note("key", *k.Name)
+		if _, err := s.admin().TSIGKeys.Get(ctx, *k.ID); err == nil { // LMDB goes on listing what was deleted
+			note("key", *k.Name)
+		}
 	}
 	return left, nil
 }

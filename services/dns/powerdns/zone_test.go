@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -24,9 +23,6 @@ func settled(ctx context.Context, b *backend, inst instance) error {
 	for {
 		err := b.Provision(ctx, inst)
 		later, ok := errors.AsType[*services.NotYetError](err)
-		if answered(err) == http.StatusInternalServerError { // SQLite was busy with the others
-			later, ok = &services.NotYetError{After: time.Second}, true
-		}
 		if !ok {
 			return err
 		}
