@@ -83,10 +83,3 @@ func (c *client) buckets(ctx context.Context) ([]string, error) {
 	}
 	return names, nil
 }
-
-// ownBucket gives a bucket to the administrator, as one that the gateway made
-// for it is. It takes the bucket's policy away.
-func (c *client) ownBucket(ctx context.Context, bucket string) error {
-	err := c.command(ctx, "change-bucket-owner", url.Values{"bucket": {bucket}, "owner": {c.accessKey}}, nil, nil)
-	return explain("make the bucket the administrator's", err)
-}

@@ -13,7 +13,8 @@ type backend struct {
 	told    told
 	folder  folder
 
-	mu    sync.Mutex
+	round sync.Mutex       // of Keep: a scan is one's at a time
+	mu    sync.Mutex       // of scans
 	scans map[string]*scan // by Instance.Name
 }
 

@@ -3,25 +3,31 @@ package s3
 import (
 	"context"
 	"encoding/xml"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 )
 
 // createBucket makes a bucket of the administrator's. One that is there already
-// is no error.
+// is no error, and stays as it is.
 func (c *client) createBucket(ctx context.Context, bucket string) error {
 	type configuration struct {
 		XMLName            xml.Name `xml:"CreateBucketConfiguration"`
-		LocationConstraint string
+		LocationConstraint string   `xml:",omitempty"`
+		Tags               []tag    `xml:"Tags>Tag"`
 	}
-	var body []byte
+	settings := configuration{Tags: mark(false).Tags}
 	if c.region != "us-east-1" { // which S3 wants to be left out
-		var err error
-		if body, err = xml.Marshal(configuration{LocationConstraint: c.region}); err != nil {
-			return err
-		}
+		settings.LocationConstraint = c.region
 	}
-	err := c.call(ctx, request{method: http.MethodPut, bucket: bucket, body: body}, nil)
+	body, err := xml.Marshal(settings)
+	if err != nil {
+		return err
+	}
+	err = c.call(ctx, request{method: http.MethodPut, bucket: bucket, body: body}, nil)
 	if is(err, bucketExists, bucketOwned) {
 		return nil
 	}
@@ -38,13 +44,35 @@ func (c *client) deleteBucket(ctx context.Context, bucket string) error {
 	return explain("delete the bucket", err)
 }
 
-// owned says whether a bucket has an owner. One that is a mere folder has none.
-func (c *client) owned(ctx context.Context, bucket string) (bool, error) {
-	var answer struct {
-		Owner struct{ ID string }
+// ownership is who owns a bucket's objects, in S3's words. A bucket that the
+// gateway made says so; one that is a mere folder does not.
+type ownership struct {
+	XMLName xml.Name `xml:"OwnershipControls"`
+	Owner   string   `xml:"Rule>ObjectOwnership"`
+}
+
+// adopt makes a bucket of a mere folder: the administrator's, as one that the
+// gateway made for it is. One that is a bucket already stays as it is.
+func (c *client) adopt(ctx context.Context, bucket string) error {
+	controls := request{method: http.MethodGet, bucket: bucket, query: url.Values{"ownershipControls": {""}}}
+	err := c.call(ctx, controls, &ownership{})
+	if !is(err, noOwnership) {
+		return explain("ask whose the bucket is", err)
 	}
-	err := c.call(ctx, request{method: http.MethodGet, bucket: bucket, query: url.Values{"acl": {""}}}, &answer)
-	return answer.Owner.ID != "", explain("ask for the bucket's owner", err)
+	// It takes the bucket's policy away, and so comes before what says that it
+	// was done.
+	err = c.command(ctx, "change-bucket-owner", url.Values{"bucket": {bucket}, "owner": {c.accessKey}}, nil, nil)
+	if err != nil {
+		return explain("make the bucket the administrator's", err)
+	}
+	controls.method = http.MethodPut
+	if err := c.mark(ctx, bucket, false); err != nil {
+		return err
+	}
+	if controls.body, err = xml.Marshal(ownership{Owner: "BucketOwnerEnforced"}); err != nil {
+		return err
+	}
+	return explain("make the bucket's objects its owner's", c.call(ctx, controls, nil))
 }
 
 // policy returns the text of a bucket's policy, nil where it has none.
@@ -57,16 +85,25 @@ func (c *client) policy(ctx context.Context, bucket string) ([]byte, error) {
 	return text, explain("read the bucket's policy", err)
 }
 
+// smallPolicy is what has room in every file system's attributes.
+const smallPolicy = 3000
+
 // putPolicy replaces a bucket's policy; nil takes it away.
 func (c *client) putPolicy(ctx context.Context, bucket string, text []byte) error {
 	r := request{method: http.MethodPut, bucket: bucket, query: url.Values{"policy": {""}}, body: text}
 	if text == nil {
 		r.method = http.MethodDelete
 	}
-	return explain("write the bucket's policy", c.call(ctx, r, nil))
+	err := c.call(ctx, r, nil)
+	if e, ok := errors.AsType[*apiError](err); ok && e.Status == http.StatusInternalServerError && len(text) > smallPolicy {
+		err = fmt.Errorf("%w (the gateway's log says why; where it keeps attributes on ext4 those of a bucket have 4 kB: allow fewer bindings in the plan)", err)
+	}
+	return explain("write the bucket's policy", err)
 }
 
-// The tag on a bucket whose limits are exceeded.
+// overTag says on a bucket whether it has more than its plan allows. It is there
+// from the beginning: a bucket's attributes have little room, and there must be
+// some for it when it is needed.
 const overTag = "chandler-over"
 
 type tagging struct {
@@ -76,31 +113,29 @@ type tagging struct {
 
 type tag struct{ Key, Value string }
 
-// over says whether a bucket is marked as one whose limits are exceeded.
+func mark(over bool) tagging {
+	return tagging{Tags: []tag{{Key: overTag, Value: strconv.FormatBool(over)}}}
+}
+
+// over says whether a bucket is marked as one that has more than its plan
+// allows.
 func (c *client) over(ctx context.Context, bucket string) (bool, error) {
 	var answer tagging
 	err := c.call(ctx, request{method: http.MethodGet, bucket: bucket, query: url.Values{"tagging": {""}}}, &answer)
 	if is(err, noSuchTags) {
 		return false, nil
 	}
-	for _, t := range answer.Tags {
-		if t.Key == overTag {
-			return true, nil
-		}
-	}
-	return false, explain("read the bucket's tags", err)
+	return slices.Contains(answer.Tags, mark(true).Tags[0]), explain("read the bucket's tags", err)
 }
 
-// mark marks a bucket as one whose limits are exceeded, or takes the mark away.
+// mark marks a bucket as one that has more than its plan allows, or as one that
+// has not.
 func (c *client) mark(ctx context.Context, bucket string, over bool) error {
-	r := request{method: http.MethodDelete, bucket: bucket, query: url.Values{"tagging": {""}}}
-	if over {
-		text, err := xml.Marshal(tagging{Tags: []tag{{Key: overTag, Value: "true"}}})
-		if err != nil {
-			return err
-		}
-		r.method, r.body = http.MethodPut, text
+	text, err := xml.Marshal(mark(over))
+	if err != nil {
+		return err
 	}
+	r := request{method: http.MethodPut, bucket: bucket, query: url.Values{"tagging": {""}}, body: text}
 	return explain("mark the bucket", c.call(ctx, r, nil))
 }
 

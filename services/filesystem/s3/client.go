@@ -165,6 +165,7 @@ const (
 	noSuchBucket    = "NoSuchBucket"
 	noSuchPolicy    = "NoSuchBucketPolicy"
 	noSuchTags      = "NoSuchTagSet"
+	noOwnership     = "OwnershipControlsNotFoundError"
 	noSuchUpload    = "NoSuchUpload"
 	malformedPolicy = "MalformedPolicy"
 	noSpace         = "NoSpaceLeftOnDevice"
@@ -197,7 +198,7 @@ func explain(doing string, err error) error {
 	case is(err, refusals...):
 		return fmt.Errorf("%s: %w; check that access_key_id and secret_access_key are an account with the role admin, and that region is the gateway's", doing, err)
 	case is(err, noSpace):
-		return fmt.Errorf("%s: %w; the disk is full, or the bucket's attributes have no more room (on ext4 they have 4 kB: allow fewer bindings in the plan)", doing, err)
+		return fmt.Errorf("%s: %w; make room on the gateway's disk", doing, err)
 	default:
 		return fmt.Errorf("%s: %w", doing, err)
 	}

@@ -29,6 +29,8 @@ func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map
 	for _, a := range b.names.ours(keys) {
 		accounts[a.instance] = append(accounts[a.instance], a)
 	}
+	b.round.Lock()
+	defer b.round.Unlock()
 	notes, end := map[string]string{}, time.Now().Add(keepFor)
 	var faults []error
 	for _, inst := range instances {
@@ -142,8 +144,7 @@ func join(one, other string) string {
 	return one + other
 }
 
-// scanOf is the instance's scan. Keep is called by one at a time, so that
-// nobody else uses what it returns.
+// scanOf is the instance's scan, for the round of Keep that asks.
 func (b *backend) scanOf(name string) *scan {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -22,11 +22,7 @@ func (b *backend) Provision(ctx context.Context, inst instance) error {
 	if _, err := b.folder.limit(bucket, inst.Plan.Storage); err != nil {
 		return err
 	}
-	owned, err := b.gateway.owned(ctx, bucket)
-	if err != nil || owned {
-		return err
-	}
-	return b.gateway.ownBucket(ctx, bucket)
+	return b.gateway.adopt(ctx, bucket)
 }
 
 // Update implements services.Backend. Only the plan can change. A limit that is

@@ -1,0 +1,92 @@
+package s3
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/minio/minio-go/v7"
+
+	"github.com/chandler-broker/chandler/embedded"
+	"github.com/chandler-broker/chandler/embedded/embeddedtest"
+	"github.com/chandler-broker/chandler/services/servicetest"
+)
+
+// newHardServer is a gateway over a btrfs of its own, in a file. It takes root
+// to mount it; without root the test is skipped.
+func newHardServer(t *testing.T) *testServer {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("mounting a btrfs takes root: run this test as root")
+	}
+	if _, err := exec.LookPath("mkfs.btrfs"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("mkfs.btrfs is missing (Debian: apt-get install --no-install-recommends btrfs-progs)")
+		}
+		t.Skip("mkfs.btrfs is missing (Debian: apt-get install --no-install-recommends btrfs-progs)")
+	}
+	dir, err := os.MkdirTemp("", "chandler-test-btrfs-") // where the gateway's user can reach it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	image, mounted := filepath.Join(dir, "image"), filepath.Join(dir, "buckets")
+	if err := os.Mkdir(mounted, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	command(t, "truncate", "-s", "512M", image)
+	command(t, "mkfs.btrfs", "-q", image)
+	command(t, "mount", "-o", "loop", image, mounted)
+	t.Cleanup(func() { command(t, "umount", mounted) })
+	command(t, "btrfs", "quota", "enable", mounted)
+	s := &testServer{dir: t.TempDir(), folder: mounted}
+	s.VersityGW = embeddedtest.VersityGW(t, embedded.VersityGWOptions{Dir: s.dir, Buckets: mounted})
+	return s
+}
+
+func command(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput() //nolint:noctx // a cleanup's context has ended
+	if err != nil {
+		t.Fatalf("%s %s: %v: %s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+func TestHardSuite(t *testing.T) {
+	runSuite(t, newHardServer(t), []servicetest.Limit{
+		{Name: "storage", Plan: json.RawMessage(`{"storage": "4MB", "delete_contents": true}`), Holds: holdsHardStorage},
+		{Name: "objects", Plan: json.RawMessage(`{"storage": "4MB", "objects": 3, "delete_contents": true}`), Holds: holdsObjects},
+	})
+}
+
+// holdsHardStorage goes over the limit within one round of Keep.
+func holdsHardStorage(t *testing.T, use servicetest.Use) {
+	s := dialled(t, use.Bind(t, nil))
+	megabyte := strings.Repeat("x", 1<<20)
+	stored := 0
+	for _, key := range strings.Split("abcdefgh", "") {
+		err := s.put(t, key, megabyte)
+		if err == nil {
+			stored++
+			continue
+		}
+		if code := minio.ToErrorResponse(err).Code; code != "QuotaExceeded" {
+			t.Errorf("%d MB stored, then %s: %v", stored, code, err)
+		}
+	}
+	if stored < 2 || stored > 4 {
+		t.Errorf("%d MB stored, of 4 MB allowed", stored)
+	}
+	for _, key := range []string{"a", "b"} {
+		if err := s.client.RemoveObject(testContext(t), s.bucket, key, minio.RemoveObjectOptions{}); err != nil {
+			t.Errorf("delete from a full bucket: %v", err)
+		}
+	}
+}
