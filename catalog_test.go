@@ -11,7 +11,23 @@ import (
 // TestShippedCatalog reads the shipped file with the real backends: their
 // configurations, plans and schemas have to fit it.
 func TestShippedCatalog(t *testing.T) {
-	variables := map[string]string{"POSTGRES_ADMIN_URL": "postgres://broker:secret@127.0.0.1:5432/postgres"}
+	variables := map[string]string{
+		"POSTGRES_ADMIN_URL":      "postgres://broker:secret@127.0.0.1:5432/postgres",
+		"MYSQL_ADMIN_URL":         "mysql://chandler:secret@127.0.0.1:3306/chandler",
+		"NATS_URL":                "nats://127.0.0.1:4222",
+		"NATS_OPERATOR_SEED_FILE": "/etc/chandler/operator.nk",
+		"NATS_SYSTEM_CREDS_FILE":  "/etc/chandler/system.creds",
+		"RABBITMQ_ADMIN_URL":      "http://chandler:secret@127.0.0.1:15672",
+		"RABBITMQ_HOST":           "127.0.0.1",
+		"RABBITMQ_PORT":           "5672",
+		"POWERDNS_API_URL":        "http://127.0.0.1:8081",
+		"POWERDNS_API_KEY":        "secret-secret",
+		"POWERDNS_HOST":           "127.0.0.1",
+		"POWERDNS_PORT":           "53",
+		"S3_ENDPOINT":             "http://127.0.0.1:7070",
+		"S3_ACCESS_KEY_ID":        "root",
+		"S3_SECRET_ACCESS_KEY":    "secret-secret",
+	}
 	getenv := func(name string) (string, bool) {
 		value, ok := variables[name]
 		return value, ok

@@ -15,7 +15,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/chandler-broker/chandler"
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/database/postgres"
@@ -30,7 +29,8 @@ type Options struct {
 	// Vault is what embedded.BuildVault returned; empty: the sealed store keeps
 	// the credentials.
 	Vault string
-	// Catalog is the catalog.yml; nil: the shipped one.
+	// Catalog is the catalog.yml; nil: the shipped one, as far as it is
+	// PostgreSQL's.
 	Catalog []byte
 	// Durable makes the PostgreSQL servers wait for the disk, as production's
 	// do; without, tests are faster.
@@ -81,7 +81,9 @@ func Deploy(ctx context.Context, o Options) (_ *Deployment, err error) {
 		"CHANDLER_USERNAME": d.Username, "CHANDLER_PASSWORD": d.Password, "CHANDLER_CATALOG": d.path("catalog.yml"),
 	}
 	if d.Catalog == nil {
-		d.Catalog = chandler.CatalogYAML()
+		if d.Catalog, err = PostgresCatalog(); err != nil {
+			return nil, err
+		}
 	}
 	if err := os.WriteFile(d.path("catalog.yml"), d.Catalog, 0o600); err != nil {
 		return nil, err

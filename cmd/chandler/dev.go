@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -82,10 +83,15 @@ func dev(ctx context.Context, o devOptions, out io.Writer) error {
 	}
 	s, err := folder.settings()
 	if err != nil {
-		return errors.Join(err, servers.stop())
+		return errors.Join(err, servers.stop(time.Now().Add(stopTime)))
 	}
 	s.Listen = o.listen
-	return errors.Join(serveDev(ctx, o, s, devRun{folder, servers, generated, log, out}), servers.stop())
+	run := devRun{folder, servers, generated, log, out}
+	deadline, err := run.serve(ctx, o, s)
+	if stopErr := servers.stop(deadline); stopErr != nil {
+		log.WarnContext(context.WithoutCancel(ctx), "not all servers ended by themselves", "error", stopErr.Error())
+	}
+	return err
 }
 
 // adoptUser takes the environment's user, and says whether there is none, so
@@ -102,20 +108,25 @@ func (f *devFolder) adoptUser() (generated bool) {
 // errUnproved ends a chandler dev --smoke --once that did not prove everything.
 var errUnproved = errors.New("not everything works; see above")
 
-func serveDev(ctx context.Context, o devOptions, s settings, r devRun) error {
+// serve serves until ctx ends or a server does, and returns by when the servers
+// have to end: what draining took counts.
+func (r devRun) serve(ctx context.Context, o devOptions, s settings) (deadline time.Time, err error) {
 	a, err := open(ctx, s, r.log, openOptions{migrate: true, credentials: true})
 	if err != nil {
-		return err
+		return time.Now().Add(stopTime), err
 	}
 	defer a.close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	began := make(chan time.Time, 1)
+	context.AfterFunc(ctx, func() { began <- time.Now() })
 	r.watch(ctx, cancel)
 	err = a.serve(ctx, func(address net.Addr) { r.ready(ctx, o, address, cancel) })
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)
 	}
-	return err
+	cancel(nil)
+	return (<-began).Add(stopTime), err
 }
 
 // devRun is one run of a chandler dev.

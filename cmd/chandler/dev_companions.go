@@ -2,14 +2,21 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"net"
+	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 
+	driver "github.com/go-sql-driver/mysql"
+
 	"github.com/chandler-broker/chandler/embedded"
+	"github.com/chandler-broker/chandler/services/database/mysql"
 )
 
 // devServer is a server that runs until it is stopped. One that runs as a process
@@ -22,50 +29,49 @@ type devServer interface {
 type companion struct {
 	// backend is the type of backend in the catalog that needs it.
 	backend string
-	// missing is what start returns, wrapped, where this machine lacks the
-	// server; its text says how to get it.
-	missing error
 	// start starts the server on its own folder and returns the variables of
-	// the environment by which the catalog finds it.
-	start func(ctx context.Context, f *devFolder) (devServer, map[string]string, error)
+	// the environment by which the catalog finds it. Its error says what to
+	// install. What takes minutes tells
+	// progress.
+	start func(ctx context.Context, f *devFolder, _ io.Writer) (devServer, map[string]string, error)
 }
 
 func companions() []companion {
 	return []companion{
-		{"queue/nats", nil, startNATS},
-		{"dns/powerdns", embedded.ErrNoPowerDNS, startPowerDNS},
+		{"database/mysql", startMariaDB},
+		{"queue/nats", startNATS},
+		{"queue/rabbitmq", startRabbitMQ},
+		{"dns/powerdns", startPowerDNS},
+		{"filesystem/s3", startVersityGW},
 	}
 }
 
-// startCompanions starts them side by side. What the machine lacks is said in a
-// line, and left out of the catalog; any other failure fails.
+// startCompanions starts them side by side. What does not start is left out of
+// the catalog, and said in a line: mostly it is not installed.
 func (f *devFolder) startCompanions(ctx context.Context, s *devServers, progress io.Writer) error {
 	var all sync.WaitGroup
 	var mu sync.Mutex
-	var errs []error
 	f.kept.Without = nil
 	for _, c := range companions() {
 		all.Go(func() {
-			server, environment, err := c.start(ctx, f)
+			server, environment, err := c.start(ctx, f, progress)
 			mu.Lock()
 			defer mu.Unlock()
-			switch {
-			case err == nil:
-				s.companions = append(s.companions, server)
-				maps.Copy(f.kept.Environment, environment)
-			case c.missing != nil && errors.Is(err, c.missing):
+			if err != nil {
 				f.kept.Without = append(f.kept.Without, c.backend)
 				_, _ = fmt.Fprintf(progress, "left out: %s: %s\n", c.backend, err)
-			default:
-				errs = append(errs, fmt.Errorf("start the server of %s: %w", c.backend, err))
+				return
 			}
+			s.companions = append(s.companions, server)
+			maps.Copy(f.kept.Environment, environment)
 		})
 	}
 	all.Wait()
-	return errors.Join(errs...)
+	slices.Sort(f.kept.Without)
+	return ctx.Err()
 }
 
-func startNATS(ctx context.Context, f *devFolder) (devServer, map[string]string, error) {
+func startNATS(ctx context.Context, f *devFolder, _ io.Writer) (devServer, map[string]string, error) {
 	n, err := embedded.StartNATS(ctx, embedded.NATSOptions{Dir: f.path("nats")})
 	if err != nil {
 		return nil, nil, err
@@ -75,7 +81,7 @@ func startNATS(ctx context.Context, f *devFolder) (devServer, map[string]string,
 	}, nil
 }
 
-func startPowerDNS(ctx context.Context, f *devFolder) (devServer, map[string]string, error) {
+func startPowerDNS(ctx context.Context, f *devFolder, _ io.Writer) (devServer, map[string]string, error) {
 	p, err := embedded.StartPowerDNS(ctx, embedded.PowerDNSOptions{Dir: f.path("powerdns")})
 	if err != nil {
 		return nil, nil, err
@@ -83,4 +89,68 @@ func startPowerDNS(ctx context.Context, f *devFolder) (devServer, map[string]str
 	return p, map[string]string{
 		"POWERDNS_API_URL": p.APIURL(), "POWERDNS_API_KEY": p.APIKey(), "POWERDNS_HOST": p.Host(), "POWERDNS_PORT": strconv.Itoa(p.Port()),
 	}, nil
+}
+
+func startRabbitMQ(ctx context.Context, f *devFolder, _ io.Writer) (devServer, map[string]string, error) {
+	r, err := embedded.StartRabbitMQ(ctx, embedded.RabbitMQOptions{Dir: f.path("rabbitmq")})
+	if err != nil {
+		return nil, nil, err
+	}
+	return r, map[string]string{"RABBITMQ_ADMIN_URL": r.URL(), "RABBITMQ_HOST": r.Host(), "RABBITMQ_PORT": strconv.Itoa(r.Port())}, nil
+}
+
+func startVersityGW(ctx context.Context, f *devFolder, progress io.Writer) (devServer, map[string]string, error) {
+	binary, err := embedded.BuildVersityGW(ctx, progress)
+	if err != nil {
+		return nil, nil, err
+	}
+	g, err := embedded.StartVersityGW(ctx, embedded.VersityGWOptions{Binary: binary, Dir: f.path("s3")})
+	if err != nil {
+		return nil, nil, err
+	}
+	return g, map[string]string{
+		"S3_ENDPOINT": g.Endpoint(), "S3_ACCESS_KEY_ID": g.AccessKeyID(), "S3_SECRET_ACCESS_KEY": g.SecretAccessKey(),
+	}, nil
+}
+
+// mysqlAdministrator is the account that the broker uses; the database of the
+// same name holds its procedures.
+const mysqlAdministrator = "chandler"
+
+func startMariaDB(ctx context.Context, f *devFolder, _ io.Writer) (devServer, map[string]string, error) {
+	m, err := embedded.StartMariaDB(ctx, embedded.MariaDBOptions{Dir: f.path("mariadb")})
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := f.prepareMariaDB(ctx, m); err != nil {
+		return nil, nil, errors.Join(err, m.Stop(ctx))
+	}
+	u := url.URL{
+		Scheme: "mysql", User: url.UserPassword(mysqlAdministrator, f.kept.AdminPassword),
+		Host: net.JoinHostPort(m.Host(), strconv.Itoa(m.Port())), Path: mysqlAdministrator,
+	}
+	return m, map[string]string{"MYSQL_ADMIN_URL": u.String()}, nil
+}
+
+// prepareMariaDB makes the administrator's account; again is harmless.
+func (f *devFolder) prepareMariaDB(ctx context.Context, m *embedded.MariaDB) error {
+	u, err := url.Parse(m.URL(""))
+	if err != nil {
+		return err
+	}
+	config := driver.NewConfig()
+	config.Net, config.Addr, config.MultiStatements = "tcp", u.Host, true
+	config.User = u.User.Username()
+	config.Passwd, _ = u.User.Password()
+	connector, err := driver.NewConnector(config)
+	if err != nil {
+		return fmt.Errorf("reach the private MariaDB: %w", err)
+	}
+	root := sql.OpenDB(connector)
+	defer func() { _ = root.Close() }()
+	_, err = root.ExecContext(ctx, mysql.AdministratorSQL(mysqlAdministrator, f.kept.AdminPassword, mysqlAdministrator, "c"))
+	if err != nil {
+		return fmt.Errorf("prepare the private MariaDB for tenants: %w", err)
+	}
+	return nil
 }

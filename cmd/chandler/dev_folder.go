@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/chandler-broker/chandler"
 	"github.com/chandler-broker/chandler/services"
@@ -52,6 +53,9 @@ func openDevFolder(dir string, share bool) (*devFolder, error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("--data: %w", err)
 		}
+		if err := letServersPass(dir); err != nil {
+			return nil, err
+		}
 	}
 	if f.lock, err = lockFile(filepath.Join(dir, "lock")); errors.Is(err, fs.ErrNotExist) {
 		return nil, usagef("--data %s: there is no such folder; 'chandler dev --data %s' makes it", dir, dir)
@@ -66,6 +70,18 @@ func openDevFolder(dir string, share bool) (*devFolder, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// letServersPass lets the unprivileged user that root's servers run as through
+// the folder to its own folders below. Nothing else in it can be read or listed.
+func letServersPass(dir string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // see above
+		return fmt.Errorf("--data: %w", err)
+	}
+	return nil
 }
 
 // lockFile locks a file for as long as the process lives; nil means that another
@@ -182,5 +198,6 @@ func (f *devFolder) withServers(ctx context.Context, do func() error) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(do(), servers.stop())
+	err = do()
+	return errors.Join(err, servers.stop(time.Now().Add(stopTime)))
 }

@@ -30,7 +30,7 @@ func (f *devFolder) start(ctx context.Context, o devOptions) (_ *devServers, err
 	s := &devServers{}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.stop())
+			err = errors.Join(err, s.stop(time.Now().Add(stopTime)))
 		}
 	}()
 	if s.postgres, err = embedded.StartPostgres(ctx, embedded.PostgresOptions{Dir: f.path("postgres")}); err != nil {
@@ -66,8 +66,15 @@ func (f *devFolder) start(ctx context.Context, o devOptions) (_ *devServers, err
 	return s, f.write()
 }
 
-func (s *devServers) stop() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 3500*time.Millisecond)
+// stopTime is what the servers get to end, before they are killed. With the
+// broker's own draining it stays below the 10 s that a supervisor gives; RabbitMQ
+// needs most of it.
+const stopTime = 8 * time.Second
+
+// stop ends the servers by the deadline. An error says which had to be killed:
+// all of them survive that.
+func (s *devServers) stop(deadline time.Time) error {
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
 	servers := s.all()
 	errs := make([]error, len(servers))
