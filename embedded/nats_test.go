@@ -1,16 +1,23 @@
 package embedded
 
 import (
+	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
 )
 
 // runNATS starts servers that end with the test.
@@ -145,4 +152,124 @@ func (n *NATS) waitForLeader(t *testing.T) string {
 	}
 	t.Fatal("the cluster has no leader")
 	return ""
+}
+
+// natsParentFolder makes TestNATSParent the parent of servers in the named
+// folder.
+const natsParentFolder = "EMBEDDED_TEST_NATS_FOLDER"
+
+// TestNATSParent is no test of its own: it is the process that
+// TestNATSSurvivesItsParent kills.
+func TestNATSParent(t *testing.T) {
+	dir := os.Getenv(natsParentFolder)
+	if dir == "" {
+		t.Skip("run by TestNATSSurvivesItsParent")
+	}
+	n := runNATS(t, NATSOptions{Dir: dir})
+	tenant := n.tenant(t)
+	if _, err := tenant.CreateStream(t.Context(), jetstream.StreamConfig{Name: "KEPT", Subjects: []string{"kept"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tenant.Publish(t.Context(), "kept", []byte("before the crash")); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println(n.URL())
+	select {}
+}
+
+// tenant makes an account and connects as a user of it, whose keys derive from
+// the operator's in the simplest way.
+func (n *NATS) tenant(t *testing.T) jetstream.JetStream {
+	t.Helper()
+	raw := sha256.Sum256([]byte(n.keys.Signer))
+	var pairs [2]nkeys.KeyPair
+	var public [2]string
+	for i, prefix := range []nkeys.PrefixByte{nkeys.PrefixByteAccount, nkeys.PrefixByteUser} {
+		var err error
+		if pairs[i], err = nkeys.FromRawSeed(prefix, raw[:]); err != nil {
+			t.Fatal(err)
+		}
+		if public[i], err = pairs[i].PublicKey(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	account, user := jwt.NewAccountClaims(public[0]), jwt.NewUserClaims(public[1])
+	account.SigningKeys.Add(public[0])
+	account.Limits.DiskStorage = 1 << 20
+	user.IssuerAccount = public[0]
+	operator, err := nkeys.FromSeed([]byte(n.keys.Signer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	accountJWT, err := account.Encode(operator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	userJWT, err := user.Encode(pairs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed, err := pairs[1].Seed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.tell(t, accountJWT)
+	conn, err := nats.Connect(n.URL(), nats.UserJWTAndSeed(userJWT, string(seed)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+func (n *NATS) tell(t *testing.T, account string) {
+	t.Helper()
+	conn, err := nats.Connect(n.URL(), nats.UserCredentials(n.SystemCredsFile()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	answer, err := conn.Request("$SYS.REQ.CLAIMS.UPDATE", []byte(account), 5*time.Second)
+	if err != nil || !bytes.Contains(answer.Data, []byte("jwt updated")) {
+		t.Fatalf("the account: %s, %v", answer.Data, err)
+	}
+}
+
+// What a stream confirmed is there after a kill -9, and so is the account.
+func TestNATSSurvivesItsParent(t *testing.T) {
+	dir := t.TempDir()
+	parent := exec.Command(os.Args[0], "-test.run=^TestNATSParent$")
+	parent.Env = append(os.Environ(), natsParentFolder+"="+dir)
+	out, err := parent.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	url, err := bufio.NewReader(out).ReadString('\n')
+	url = strings.TrimSpace(url)
+	if err != nil || !strings.HasPrefix(url, "nats://127.0.0.1:") {
+		_ = parent.Process.Kill()
+		t.Fatalf("the parent says %q, %v", url, err)
+	}
+	if err := parent.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = parent.Wait() // it was killed
+	second := runNATS(t, NATSOptions{Dir: dir})
+	if second.URL() != url {
+		t.Errorf("the second start is at %s, the first was at %s", second.URL(), url)
+	}
+	stream, err := second.tenant(t).Stream(t.Context(), "KEPT")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := stream.GetLastMsgForSubject(t.Context(), "kept"); err != nil || string(m.Data) != "before the crash" {
+		t.Errorf("%v, %v", m, err)
+	}
 }

@@ -2,9 +2,11 @@ package nats
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -348,4 +350,27 @@ func TestEachChangeIsLater(t *testing.T) {
 			t.Error("a repeated provision changed the account")
 		}
 	}
+}
+
+// An account that has become too large for a message is the user's to mend.
+func TestTooManySubjects(t *testing.T) {
+	server := newServer(t, embedded.NATSOptions{})
+	b := server.backend(t)
+	inst := b.provisioned(t, newInstance("large", nil))
+	a, err := b.account(testContext(t), inst.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	params := BindingParams{Role: readWrite}
+	for i := range maxSubjects {
+		params.Publish = append(params.Publish, strings.Repeat("x", maxSubjectLength-2)+strconv.Itoa(10+i))
+	}
+	for range 300 {
+		a.admit(rand.Text(), seedOf(t, nkeys.PrefixByteAccount), permissions(params))
+	}
+	message, rejected := services.IsRejected(a.push(testContext(t)))
+	if !rejected || !strings.Contains(message, "more subjects than the server takes in one account (1 MB)") {
+		t.Errorf("%q, rejected: %t", message, rejected)
+	}
+	b.bound(t, inst, newBinding(t, inst, "b", nil)).works(t)
 }

@@ -95,11 +95,13 @@ func (l *link) close() error {
 }
 
 var (
-	errSilent  = errors.New("no answer in time")
-	errNoSuch  = errors.New("nobody answers such requests: are system_creds those of the system account, and JetStream and a resolver of type full configured?")
-	errEnough  = errors.New("enough") // from a taker: all answers are there
-	noSubjects = "503"                // the status of an answer that says that nobody listens
+	errSilent = errors.New("no answer in time")
+	errNoSuch = errors.New("nobody answers such requests: are system_creds those of the system account, and JetStream and a resolver of type full configured?")
+	errEnough = errors.New("enough") // from a taker: all answers are there
 )
+
+// nobodyListens is the status of an answer that says so.
+const nobodyListens = "503"
 
 // ask sends a request and hands each answer to take, until that says errEnough
 // or fails, or until no answer came for as long as wait says; then it is
@@ -137,7 +139,7 @@ func next(ctx context.Context, conn *nats.Conn, inbox *nats.Subscription, wait t
 	answer, err := inbox.NextMsgWithContext(waiting)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders),
-		err == nil && len(answer.Data) == 0 && answer.Header.Get("Status") == noSubjects:
+		err == nil && len(answer.Data) == 0 && answer.Header.Get("Status") == nobodyListens:
 		return nil, errNoSuch
 	case err == nil:
 		return answer, nil
