@@ -58,7 +58,7 @@ func tryExamples(t *testing.T, examples map[string]json.RawMessage) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer driver.Close()
+	defer func() { _ = driver.Close() }()
 	inst := services.RawInstance{ID: "readme", Plan: examples["plan"]}
 	if err := driver.Provision(testContext(t), inst); err != nil {
 		t.Fatal(err)

@@ -25,7 +25,7 @@ type testServer struct {
 	port  int      // of applications
 }
 
-func newServer(t *testing.T) *testServer {
+func newServer(t testing.TB) *testServer {
 	t.Helper()
 	s := embeddedtest.RabbitMQ(t)
 	admin, err := url.Parse(s.URL())
@@ -53,12 +53,12 @@ func (s *testServer) proxied(prefix string) func(address string) json.RawMessage
 	}
 }
 
-func (s *testServer) backend(t *testing.T, prefix string) *backend {
+func (s *testServer) backend(t testing.TB, prefix string) *backend {
 	t.Helper()
 	return openBackend(t, s.proxied(prefix)(s.admin.Host))
 }
 
-func openBackend(t *testing.T, raw json.RawMessage) *backend {
+func openBackend(t testing.TB, raw json.RawMessage) *backend {
 	t.Helper()
 	config, err := services.Decode[Config](raw)
 	if err != nil {
@@ -140,7 +140,7 @@ func newInstance(id string, change func(*instance)) instance {
 	return inst
 }
 
-func newBinding(t *testing.T, inst instance, id, params string) binding {
+func newBinding(t testing.TB, inst instance, id, params string) binding {
 	t.Helper()
 	seed, err := services.NewSeed(services.RandomKey())
 	if err != nil {
