@@ -27,6 +27,8 @@ type VersityGWOptions struct {
 	// Port is where the gateway listens on loopback. 0: the port of the last
 	// start on this folder, a free one at the first.
 	Port int
+	// Region is what requests are signed for; empty: us-east-1.
+	Region string
 	// Certificate and Key, in PEM, make the gateway speak HTTPS. The
 	// certificate must be good for 127.0.0.1.
 	Certificate, Key []byte
@@ -98,7 +100,12 @@ func (g *VersityGW) Endpoint() string {
 func (g *VersityGW) address() string { return net.JoinHostPort(loopback, strconv.Itoa(g.port)) }
 
 // Region is what requests to the gateway are signed for.
-func (g *VersityGW) Region() string { return versityRegion }
+func (g *VersityGW) Region() string {
+	if g.options.Region != "" {
+		return g.options.Region
+	}
+	return versityRegion
+}
 
 // AccessKeyID is the root account, which may do everything.
 func (g *VersityGW) AccessKeyID() string { return versityRoot }

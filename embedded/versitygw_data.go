@@ -67,7 +67,7 @@ func (g *VersityGW) arguments() []string {
 		buckets = g.folder.childPath(dataFolder)
 	}
 	args := []string{
-		"-listen", g.address(), "-region", versityRegion,
+		"-listen", g.address(), "-region", g.Region(),
 		"-data", buckets, "-accounts", g.folder.childPath(versityAccounts),
 	}
 	if g.options.Certificate != nil {

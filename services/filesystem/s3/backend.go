@@ -14,6 +14,7 @@ type backend struct {
 	folder  folder
 
 	round sync.Mutex       // of Keep: a scan is one's at a time
+	turn  int              // where in its batch the next round begins
 	mu    sync.Mutex       // of scans
 	scans map[string]*scan // by Instance.Name
 }

@@ -166,12 +166,12 @@ type upload struct {
 	UploadID string `xml:"UploadId"`
 }
 
-// uploads returns a page of a bucket's uploads, those after a given one.
-func (c *client) uploads(ctx context.Context, bucket string, after upload) (page []upload, more bool, err error) {
+// uploads returns a page of a bucket's uploads, those of the keys after a given
+// one, by key. (The gateway finds no place between two uploads of one key.)
+func (c *client) uploads(ctx context.Context, bucket, after string) (page []upload, more bool, err error) {
 	query := url.Values{"uploads": {""}, "max-uploads": {"1000"}}
-	if after.Key != "" {
-		query.Set("key-marker", after.Key)
-		query.Set("upload-id-marker", after.UploadID)
+	if after != "" {
+		query.Set("key-marker", after)
 	}
 	var answer struct {
 		Upload      []upload

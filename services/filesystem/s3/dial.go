@@ -34,8 +34,10 @@ func dial(ctx context.Context, values map[string]any) (services.Session, error) 
 		Secure:    endpoint.Scheme == "https",
 		Region:    text("region"),
 		Transport: s.transport,
-		// One try: whoever uses this wants to know how the server is.
-		MaxRetries:   1,
+		// Whoever uses this wants to know how the server is. One more try is for
+		// empty objects: minio-go sends them in chunks, and the gateway may hang
+		// up on the last one.
+		MaxRetries:   2,
 		BucketLookup: minio.BucketLookupPath,
 	})
 	if err != nil {

@@ -33,12 +33,14 @@ func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map
 	defer b.round.Unlock()
 	notes, end := map[string]string{}, time.Now().Add(keepFor)
 	var faults []error
-	for _, inst := range instances {
-		one := time.Now().Add(keepOneFor)
-		if one.After(end) {
-			one = end
+	late := len(instances)
+	for i := range instances {
+		// Those that the last round had no time for come first.
+		inst := instances[(b.turn+i)%len(instances)]
+		if late > i && time.Now().After(end) {
+			late = i
 		}
-		note, err := b.keep(ctx, inst, accounts[inst.Name], one)
+		note, err := b.keep(ctx, inst, accounts[inst.Name], end)
 		switch {
 		case is(err, noSuchBucket): // being made or removed
 			b.forget(inst.Name)
@@ -48,6 +50,7 @@ func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map
 			notes[inst.ID] = note
 		}
 	}
+	b.turn = (b.turn + late) % len(instances)
 	return notes, errors.Join(faults...)
 }
 
@@ -62,14 +65,11 @@ func (b *backend) keep(ctx context.Context, inst instance, accounts []account, e
 	if err != nil {
 		return "", err
 	}
-	want := over
-	if limits := inst.Plan; hard {
-		limits.Storage = 0 // is the file system's to hold
-		want, note, err = b.measure(ctx, inst.Name, limits, over, end)
-		note = join(note, hardNote(used, inst.Plan.Storage))
-	} else {
-		want, note, err = b.measure(ctx, inst.Name, limits, over, end)
+	limits, atLimit := inst.Plan, ""
+	if hard { // storage is the file system's to hold
+		limits.Storage, atLimit = 0, hardNote(used, inst.Plan.Storage)
 	}
+	want, note, err := b.measure(ctx, inst.Name, limits, over, end)
 	if err != nil {
 		return "", err
 	}
@@ -78,7 +78,7 @@ func (b *backend) keep(ctx context.Context, inst instance, accounts []account, e
 			return "", err
 		}
 	}
-	return note, b.repair(ctx, inst.Name, state{accounts: accounts, over: want})
+	return join(atLimit, note), b.repair(ctx, inst.Name, state{accounts: accounts, over: want})
 }
 
 // measure says whether the bucket has more than limits allow, and what its user
@@ -88,8 +88,11 @@ func (b *backend) measure(ctx context.Context, name string, limits Plan, over bo
 		return false, "", nil
 	}
 	s := b.scanOf(name)
-	used := s.last
-	if time.Now().After(s.next) {
+	used, now := s.last, time.Now()
+	if now.After(s.next) && now.Before(end) {
+		if one := now.Add(keepOneFor); one.Before(end) {
+			end = one
+		}
 		whole, err := s.advance(ctx, b.gateway, b.names.bucketOf(name), end)
 		if err != nil {
 			return over, "", err

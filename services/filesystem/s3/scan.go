@@ -3,6 +3,7 @@ package s3
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -11,18 +12,21 @@ import (
 type usage struct {
 	bytes   Size
 	objects int
+	// uncounted says that there are more unfinished uploads of one key than
+	// the gateway lists.
+	uncounted bool
 }
 
 // exceeds says whether a bucket has more than its plan allows.
 func (u usage) exceeds(p Plan) bool {
-	return (p.Storage != 0 && u.bytes > p.Storage) || (p.Objects != 0 && u.objects > p.Objects)
+	return (p.Storage != 0 && (u.uncounted || u.bytes > p.Storage)) || (p.Objects != 0 && u.objects > p.Objects)
 }
 
 // resumes says whether one that had more may be written to again: below the
 // limit by a twentieth, so that one at the limit is not locked and unlocked all
 // the time.
 func (u usage) resumes(p Plan) bool {
-	return (p.Storage == 0 || u.bytes < resume(p.Storage)) && (p.Objects == 0 || u.objects < resume(p.Objects))
+	return (p.Storage == 0 || (!u.uncounted && u.bytes < resume(p.Storage))) && (p.Objects == 0 || u.objects < resume(p.Objects))
 }
 
 func resume[N Size | int](limit N) N { return limit - limit/20 }
@@ -30,11 +34,17 @@ func resume[N Size | int](limit N) N { return limit - limit/20 }
 // note is what the user of a bucket should know that may not be written to.
 func (u usage) note(p Plan) string {
 	var parts []string
+	if p.Storage != 0 && u.uncounted {
+		parts = append(parts, "storage: there are too many unfinished uploads of one key to be counted; writes are refused until some are aborted")
+	}
 	if p.Storage != 0 && u.bytes >= resume(p.Storage) {
 		parts = append(parts, fmt.Sprintf("storage: %s of %s used; writes are refused until less than %s is used", u.bytes, p.Storage, resume(p.Storage)))
 	}
 	if p.Objects != 0 && u.objects >= resume(p.Objects) {
 		parts = append(parts, fmt.Sprintf("objects: %d of %d; writes are refused until there are fewer than %d", u.objects, p.Objects, resume(p.Objects)))
+	}
+	if parts == nil { // by the count of another process; this one's has not ended
+		parts = []string{"writes are refused until the bucket's contents have been counted again"}
 	}
 	return strings.Join(parts, "; ") + ": delete objects, or choose a larger plan"
 }
@@ -49,8 +59,8 @@ type scan struct {
 	// What follows is the count under way.
 	used      usage
 	spent     time.Duration
-	counting  bool // objects; uploads come first
-	upload    upload
+	counting  bool   // objects; uploads come first
+	after     string // the last key whose uploads are counted
 	nextToken string
 }
 
@@ -58,57 +68,72 @@ type scan struct {
 // counting costs the gateway no more than a twentieth of its time.
 const scanShare = 20
 
-// advance counts on until the time is over. whole says that the count is done.
+// advance counts a page, and further ones until the time is over. whole says
+// that the count is done.
 func (s *scan) advance(ctx context.Context, c *client, bucket string, end time.Time) (whole bool, err error) {
 	began := time.Now()
-	defer func() {
-		s.spent += time.Since(began)
-		if whole {
-			*s = scan{last: s.used, next: time.Now().Add(scanShare * s.spent)}
-		} else if err != nil {
-			*s = scan{last: s.last} // from the beginning
-		}
-	}()
-	for !s.counting {
-		if time.Now().After(end) {
-			return false, nil
-		}
-		if err := s.countUploads(ctx, c, bucket, end); err != nil {
-			return false, err
-		}
-	}
 	for {
-		page, next, err := c.objects(ctx, bucket, s.nextToken)
-		if err != nil {
-			return false, err
+		if s.counting {
+			whole, err = s.countObjects(ctx, c, bucket)
+		} else {
+			err = s.countUploads(ctx, c, bucket, end)
 		}
-		for _, o := range page {
-			s.used.bytes += Size(o.Size)
-			s.used.objects++
-		}
-		if s.nextToken = next; next == "" {
-			return true, nil
-		}
-		if time.Now().After(end) {
-			return false, nil
+		if whole || err != nil || time.Now().After(end) {
+			break
 		}
 	}
+	s.spent += time.Since(began)
+	switch {
+	case err != nil:
+		*s = scan{last: s.last} // from the beginning
+	case whole:
+		*s = scan{last: s.used, next: time.Now().Add(scanShare * s.spent)}
+	}
+	return whole, err
 }
 
-// countUploads counts the parts of uploads that are not completed, as far as
-// there is time on one page.
+// countObjects counts a page of objects. whole says that it was the last one.
+func (s *scan) countObjects(ctx context.Context, c *client, bucket string) (whole bool, err error) {
+	page, next, err := c.objects(ctx, bucket, s.nextToken)
+	if err != nil {
+		return false, err
+	}
+	for _, o := range page {
+		s.used.bytes += Size(o.Size)
+		s.used.objects++
+	}
+	s.nextToken = next
+	return next == "", nil
+}
+
+// countUploads counts the parts of uploads that are not completed, key by key,
+// as far as there is time on one page.
 func (s *scan) countUploads(ctx context.Context, c *client, bucket string, end time.Time) error {
-	page, more, err := c.uploads(ctx, bucket, s.upload)
+	page, more, err := c.uploads(ctx, bucket, s.after)
 	if err != nil {
 		return err
 	}
-	for _, u := range page {
-		bytes, err := c.uploaded(ctx, bucket, u)
-		if err != nil {
-			return err
+	for first := true; len(page) > 0; first = false {
+		key := page[0].Key
+		same := slices.IndexFunc(page, func(u upload) bool { return u.Key != key })
+		if same < 0 {
+			same = len(page)
 		}
-		s.used.bytes += Size(bytes)
-		if s.upload = u; time.Now().After(end) {
+		if same == len(page) && more { // and perhaps not all of this key's
+			if first {
+				s.used.uncounted, s.after = true, key
+			}
+			return nil
+		}
+		for _, u := range page[:same] {
+			bytes, err := c.uploaded(ctx, bucket, u)
+			if err != nil {
+				return err
+			}
+			s.used.bytes += Size(bytes)
+		}
+		page, s.after = page[same:], key
+		if time.Now().After(end) {
 			return nil
 		}
 	}

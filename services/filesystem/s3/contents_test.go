@@ -1,0 +1,277 @@
+package s3
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// oddKeys are keys that something could stumble over.
+func oddKeys() []string {
+	return []string{
+		"a/b/c/d", "a/b", "a/b/", "folder/", "ä ö", "日本/🚢", `quote"'<>&`, "100%", "a+b", "a b", "..a", "a..", "?q=1", "#x", "%2e%2e", "-", "*", "\\", "tab\there", "new\nline",
+		strings.Repeat("k", 255), strings.Repeat("k/", 200) + "end",
+	}
+}
+
+// A bucket with more than a page of objects, odd keys and unfinished uploads is
+// counted and emptied to the end.
+func TestContents(t *testing.T) {
+	server, ctx := newServer(t), testContext(t)
+	b := server.backend(t, "c")
+	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true; i.Plan.Objects = 1; i.Plan.Storage = 1 << 20 })
+	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", readWrite)).Values)
+	want := fill(t, server, s)
+	core := minio.Core{Client: s.client}
+	for i := range 4 {
+		key := fmt.Sprint("unfinished", i%2)
+		id, err := core.NewMultipartUpload(ctx, s.bucket, key, minio.PutObjectOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for part := range 2 {
+			if _, err := core.PutObjectPart(ctx, s.bucket, key, id, part+1, strings.NewReader("part"), 4, minio.PutObjectPartOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want.bytes += 8
+		if i == 0 {
+			s.mustPut(t, key, "done")
+			want.objects, want.bytes = want.objects+1, want.bytes+4
+		}
+	}
+	got := counted(t, b, inst)
+	if got != want {
+		t.Errorf("counted %+v, want %+v", got, want)
+	}
+	for range 100 {
+		err := b.Deprovision(ctx, inst)
+		if _, notYet := errors.AsType[*services.NotYetError](err); notYet {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		break
+	}
+	if left, err := server.leftOf(ctx, inst.Name, nil); len(left) > 0 || err != nil {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+// fill puts what is odd over S3, and what is many into the gateway's folder.
+func fill(t *testing.T, server *testServer, s *session) usage {
+	t.Helper()
+	var stored usage
+	for _, key := range oddKeys() {
+		value := "x"
+		if strings.HasSuffix(key, "/") {
+			value = "" // a folder holds no bytes
+		}
+		if err := s.put(t, key, value); err != nil {
+			t.Logf("the gateway does not take %q: %v", key, err)
+			continue
+		}
+		stored.objects, stored.bytes = stored.objects+1, stored.bytes+Size(len(value))
+	}
+	if stored.objects < len(oddKeys())-5 {
+		t.Fatalf("only %d of %d odd keys were taken", stored.objects, len(oddKeys()))
+	}
+	many := filepath.Join(server.BucketsFolder(), s.bucket, "many")
+	if err := os.Mkdir(many, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(many, 0o777); err != nil { //nolint:gosec // the gateway's user has to delete from it
+		t.Fatal(err)
+	}
+	const more = 2100
+	for i := range more {
+		if err := os.WriteFile(filepath.Join(many, fmt.Sprint(i)), []byte("12"), 0o666); err != nil { //nolint:gosec // as above
+			t.Fatal(err)
+		}
+	}
+	stored.objects, stored.bytes = stored.objects+more, stored.bytes+2*more
+	return stored
+}
+
+// counted counts with hardly any time a call, as in a bucket that takes many
+// rounds.
+func counted(t *testing.T, b *backend, inst instance) usage {
+	t.Helper()
+	sc, rounds := &scan{}, 0
+	for whole := false; !whole; rounds++ {
+		if rounds > 1000 {
+			t.Fatal("the count never ends")
+		}
+		var err error
+		if whole, err = sc.advance(testContext(t), b.gateway, b.names.bucketOf(inst.Name), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rounds < 4 {
+		t.Errorf("%d rounds", rounds)
+	}
+	if !sc.next.After(time.Now()) {
+		t.Error("counts again at once")
+	}
+	return sc.last
+}
+
+// A bucket is known to be over as soon as that much was counted.
+func TestOverBeforeTheCountEnds(t *testing.T) {
+	server, ctx := newServer(t), testContext(t)
+	b := server.backend(t, "c")
+	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true; i.Plan.Objects = 10 })
+	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", readWrite)).Values)
+	fill(t, server, s)
+	over := false
+	for round := 0; !over; round++ {
+		var err error
+		if over, _, err = b.measure(ctx, inst.Name, inst.Plan, false, time.Now().Add(time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if round > 10 {
+			t.Fatal("not over")
+		}
+	}
+	if b.scanOf(inst.Name).next != (time.Time{}) {
+		t.Error("the whole bucket was counted")
+	}
+	if over, note, err := b.measure(ctx, inst.Name, inst.Plan, true, time.Now().Add(time.Minute)); !over || err != nil || !strings.Contains(note, "objects: 21") {
+		t.Errorf("the whole count: %t, %q, %v", over, note, err)
+	}
+}
+
+// Emptying takes no longer than a call may, and says that it goes on.
+func TestEmptyingIsCutIntoCalls(t *testing.T) {
+	server := newServer(t)
+	b := server.backend(t, "c")
+	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true })
+	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", readWrite)).Values)
+	fill(t, server, s)
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Millisecond)
+	defer cancel()
+	err := b.Deprovision(ctx, inst)
+	if _, refused := services.IsRejected(err); refused {
+		t.Errorf("a deletion cut short is shown to the user as his fault: %v", err)
+	}
+	if _, err := dial(testContext(t), map[string]any{"endpoint": server.Endpoint()}); err == nil {
+		t.Error("connected with nothing")
+	}
+	for range 100 {
+		if err = b.Deprovision(testContext(t), inst); err == nil {
+			return
+		}
+	}
+	t.Fatal(err)
+}
+
+// Uploads of one key by the thousand hide nothing: who does not let himself be
+// counted may not write.
+func TestManyUploadsOfOneKey(t *testing.T) {
+	server, ctx := newServer(t), testContext(t)
+	b := server.backend(t, "c")
+	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true; i.Plan.Storage = 1 << 30 })
+	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", readWrite)).Values)
+	core, ids := minio.Core{Client: s.client}, map[string][]string{}
+	for _, key := range []string{"a", "many", "z"} {
+		n := 1
+		if key == "many" {
+			n = 1005
+		}
+		for range n {
+			id, err := core.NewMultipartUpload(ctx, s.bucket, key, minio.PutObjectOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids[key] = append(ids[key], id)
+		}
+	}
+	notes, err := b.Keep(ctx, nil, []instance{inst})
+	if err != nil || !strings.Contains(notes["i"], "too many unfinished uploads") {
+		t.Fatalf("keep: %v, %v", notes, err)
+	}
+	expect(t, s.put(t, "key", "value"), "Access Denied")
+	for _, id := range ids["many"] {
+		if err := core.AbortMultipartUpload(ctx, s.bucket, "many", id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 200 {
+		if notes, err = b.Keep(ctx, nil, []instance{inst}); err != nil || len(notes) == 0 {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if len(notes) > 0 || err != nil {
+		t.Fatalf("keep, after the uploads were aborted: %v, %v", notes, err)
+	}
+	s.mustPut(t, "key", "value")
+}
+
+// Something that is no object is in the way, and is said to be.
+func TestWhatIsNoObject(t *testing.T) {
+	server := newServer(t)
+	b := server.backend(t, "c")
+	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true })
+	stray := filepath.Join(server.BucketsFolder(), b.names.bucketOf(inst.Name), "stray")
+	if err := os.Symlink("/nowhere", stray); err != nil {
+		t.Fatal(err)
+	}
+	err := b.Deprovision(testContext(t), inst)
+	if err == nil {
+		t.Fatal("deleted")
+	}
+	t.Log(err)
+	if err := os.Remove(stray); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Deprovision(testContext(t), inst); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	plan := Plan{Storage: 100 * megabyte, Objects: 100}
+	for _, c := range []struct {
+		name             string
+		used             usage
+		exceeds, resumes bool
+	}{
+		{"empty", usage{}, false, true},
+		{"at the limit", usage{bytes: 100 * megabyte, objects: 100}, false, false},
+		{"over by a byte", usage{bytes: 100*megabyte + 1}, true, false},
+		{"over by an object", usage{objects: 101}, true, false},
+		{"below by little", usage{bytes: 96 * megabyte, objects: 96}, false, false},
+		{"not to be counted", usage{uncounted: true}, true, false},
+		{"below by a twentieth", usage{bytes: 95*megabyte - 1, objects: 94}, false, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.used.exceeds(plan) != c.exceeds || c.used.resumes(plan) != c.resumes {
+				t.Errorf("exceeds %t, resumes %t", c.used.exceeds(plan), c.used.resumes(plan))
+			}
+			if c.used.exceeds(Plan{}) || !c.used.resumes(Plan{}) {
+				t.Error("a plan without limits limits")
+			}
+		})
+	}
+	both := usage{bytes: 101 * megabyte, objects: 101}.note(plan)
+	if want := "storage: 101 MB of 100 MB used; writes are refused until less than 95 MB is used; objects: 101 of 100; writes are refused until there are fewer than 95: delete objects, or choose a larger plan"; both != want {
+		t.Errorf("note: %s", both)
+	}
+	var size bytes.Buffer
+	fmt.Fprint(&size, Size(1536*kilobyte), Size(5))
+	if size.String() != "1.5 MB 0 kB" {
+		t.Errorf("sizes: %s", &size)
+	}
+}
