@@ -27,9 +27,21 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, servePlain(file))
 		os.Exit(1)
 	}
-	code := m.Run()
-	table.print()
-	os.Exit(code)
+	os.Exit(measure(m))
+}
+
+// folder is for the binary; it goes when the benchmarks have run.
+var folder string
+
+func measure(m *testing.M) (code int) {
+	var err error
+	if folder, err = os.MkdirTemp("", "chandler-bench-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(folder)
+	defer table.print()
+	return m.Run()
 }
 
 // results collects the lines of the table.
@@ -77,13 +89,7 @@ func median(times []time.Duration) time.Duration {
 }
 
 // program builds the binary as it is shipped, once for all benchmarks.
-var program = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "chandler-bench-")
-	if err != nil {
-		return "", err
-	}
-	return rig.Build(context.Background(), dir, false)
-})
+var program = sync.OnceValues(func() (string, error) { return rig.Build(context.Background(), folder, false) })
 
 // deploy makes a deployment that ends with the benchmark. Its servers wait for
 // the disk, as in production.
