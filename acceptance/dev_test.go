@@ -146,7 +146,7 @@ var _ = Describe("chandler dev", func() {
 			_ = syscall.Kill(id.PID, syscall.SIGKILL)
 		}
 		Expect(r.process.Wait(ctx)).To(Equal(1))
-		Expect(r.process.Stderr()).To(ContainSubstring("PostgreSQL ended"))
+		Expect(r.process.Stderr()).To(ContainSubstring("ended: "))
 		r.start(ctx)
 		r.stop()
 	}, SpecTimeout(time.Minute))
