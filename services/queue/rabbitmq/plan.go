@@ -46,16 +46,10 @@ func (p *Plan) SetDefaults() {
 }
 
 const (
-	most        = 1 << 30
-	minQueue    = 1 << 10
-	sizeForm    = `a whole number and kB, MB, GB or TB, such as "64MB"`
-	none        = -1 // how the server writes "without limit"
-	policy      = "chandler"
-	everyQueue  = ".*"
-	onlyQueues  = "queues"
-	connections = "max-connections"
-	channels    = "max-channels"
-	queues      = "max-queues"
+	most     = 1 << 30
+	minQueue = 1 << 10
+	sizeForm = `a whole number and kB, MB, GB or TB, such as "64MB"`
+	none     = -1 // how the server writes "without limit"
 )
 
 // Validate implements services.Validator.

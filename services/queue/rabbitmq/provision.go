@@ -7,6 +7,17 @@ import (
 	rabbithole "github.com/michaelklishin/rabbit-hole/v3"
 )
 
+// The server's words for limits of virtual hosts and users, and for policies.
+const (
+	maxConnections = "max-connections"
+	maxChannels    = "max-channels"
+	maxQueues      = "max-queues"
+
+	policy     = "chandler"
+	everyQueue = ".*"
+	onlyQueues = "queues"
+)
+
 // Provision implements services.Backend. Nobody can get into the virtual host
 // before there is a binding, so its limits may come one after the other.
 func (b *backend) Provision(ctx context.Context, inst instance) error {
@@ -43,7 +54,7 @@ func hasQueueType(c *rabbithole.Client, vhost, wanted string) error {
 
 // limit holds a virtual host to its plan.
 func limit(c *rabbithole.Client, vhost string, p Plan) error {
-	_, err := c.PutVhostLimits(vhost, rabbithole.VhostLimitsValues{connections: p.Connections, queues: p.Queues})
+	_, err := c.PutVhostLimits(vhost, rabbithole.VhostLimitsValues{maxConnections: p.Connections, maxQueues: p.Queues})
 	if err != nil {
 		return explain("limit connections and queues of virtual host "+vhost, err)
 	}

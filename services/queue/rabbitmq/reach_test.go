@@ -1,6 +1,7 @@
 package rabbitmq
 
 import (
+	"errors"
 	"maps"
 	"net/url"
 	"testing"
@@ -16,7 +17,7 @@ func reach(t *testing.T, mine, theirs map[string]any) {
 	my := mine["password"].(string)
 	for name, change := range map[string]func(u *url.URL){
 		"their virtual host":            func(u *url.URL) { u.Path = "/" + theirHost },
-		"the server's virtual host":     func(u *url.URL) { u.Path = "/%2F"; u.RawPath = "" },
+		"the server's virtual host":     func(u *url.URL) { u.Path, u.RawPath = "//", "/%2F" },
 		"an absent virtual host":        func(u *url.URL) { u.Path = "/none" },
 		"their user and my password":    func(u *url.URL) { u.User = url.UserPassword(theirUser, my); u.Path = "/" + theirHost },
 		"their user in my virtual host": func(u *url.URL) { u.User = url.UserPassword(theirUser, my) },
@@ -68,7 +69,7 @@ func impersonate(t *testing.T, mine map[string]any, theirUser string) {
 		}
 		return <-closed
 	})
-	if e, ok := err.(*amqp.Error); !ok || e.Code != amqp.PreconditionFailed {
+	if e, ok := errors.AsType[*amqp.Error](err); !ok || e.Code != amqp.PreconditionFailed {
 		t.Errorf("a message in another user's name: %v", err)
 	}
 }

@@ -32,7 +32,7 @@ func (b *backend) Update(ctx context.Context, prev, next instance) error {
 }
 
 func limitUser(c *rabbithole.Client, user string, p Plan) error {
-	_, err := c.PutUserLimits(user, rabbithole.UserLimitsValues{connections: p.perBinding(), channels: p.channels()})
+	_, err := c.PutUserLimits(user, rabbithole.UserLimitsValues{maxConnections: p.perBinding(), maxChannels: p.channels()})
 	return explain("limit connections and channels of user "+user, err)
 }
 
