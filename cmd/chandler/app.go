@@ -93,9 +93,12 @@ func (a *app) close() {
 	}
 }
 
+// errNoDatabase is what is wrong without a state database.
+var errNoDatabase = usagef("DATABASE_URL is not set: it names the broker's state database, postgres://user:password@host:port/database")
+
 func (a *app) openState(ctx context.Context, migrate bool) error {
 	if a.settings.DatabaseURL == "" {
-		return usagef("DATABASE_URL is not set: it names the broker's state database, postgres://user:password@host:port/database")
+		return errNoDatabase
 	}
 	// Each turn holds one; beside them are requests, the listener, the sweeper.
 	connections := a.settings.Workers*max(1, len(a.catalog.Backends())) + 24
@@ -148,13 +151,13 @@ func (a *app) openDrivers(ctx context.Context) error {
 }
 
 func (a *app) openCredentials(ctx context.Context) error {
-	if _, ok := a.settings.lookup("VAULT_ADDR"); ok {
-		config, err := vault.FromEnv(a.settings.lookup)
-		if err != nil {
-			return usageError{err}
-		}
+	config, keys, err := credentialSettings(a.settings.lookup)
+	if err != nil {
+		return err
+	}
+	if config != nil {
 		config.Logger = a.log
-		v, err := vault.Open(ctx, config)
+		v, err := vault.Open(ctx, *config)
 		if err != nil {
 			return err
 		}
@@ -162,20 +165,32 @@ func (a *app) openCredentials(ctx context.Context) error {
 		a.closers = append(a.closers, func() { _ = v.Close() })
 		return nil
 	}
-	text, err := sealedKeys(a.settings.lookup)
-	if err != nil {
-		return err
-	}
-	keys, err := sealed.ParseKeys(text)
-	if err != nil {
-		return usageError{err}
-	}
 	store, err := sealed.Open(ctx, a.store.Pool, keys)
 	if err != nil {
 		return err
 	}
 	a.credentials = store
 	return a.rewrap(ctx, store)
+}
+
+// credentialSettings reads which credential store to open: the Vault of config,
+// or where that is nil the sealed one with keys.
+func credentialSettings(lookup func(string) (string, bool)) (config *vault.Config, keys sealed.Keys, err error) {
+	if address, _ := lookup("VAULT_ADDR"); address != "" {
+		c, err := vault.FromEnv(lookup)
+		if err != nil {
+			return nil, keys, usageError{err}
+		}
+		return &c, keys, nil
+	}
+	text, err := sealedKeys(lookup)
+	if err != nil {
+		return nil, keys, err
+	}
+	if keys, err = sealed.ParseKeys(text); err != nil {
+		return nil, keys, usageError{err}
+	}
+	return nil, keys, nil
 }
 
 // rewrap brings what older keys sealed under the first one, so that a rotation
@@ -209,14 +224,14 @@ func sealedKeys(lookup func(string) (string, bool)) ([]byte, error) {
 
 // platforms are the clients that may call: the catalog's, or the one of the
 // environment.
-func (a *app) platforms() ([]catalog.Platform, error) {
-	if p := a.catalog.Platforms(); len(p) > 0 {
+func platforms(c *catalog.Catalog, s settings) ([]catalog.Platform, error) {
+	if p := c.Platforms(); len(p) > 0 {
 		return p, nil
 	}
-	if a.settings.Username == "" {
+	if s.Username == "" {
 		return nil, usageError{errors.New("no platform may call: set CHANDLER_USERNAME and CHANDLER_PASSWORD, or name platforms in the catalog")}
 	}
 	return []catalog.Platform{{
-		Name: "default", Username: a.settings.Username, Passwords: []services.Secret{services.NewSecret(a.settings.Password)},
+		Name: "default", Username: s.Username, Passwords: []services.Secret{services.NewSecret(s.Password)},
 	}}, nil
 }

@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
-	"sync"
 	"time"
 )
 
@@ -21,12 +21,17 @@ type readiness struct {
 	Parts []part `json:"parts"`
 }
 
-// checkReady asks all parts at once and waits 3 s at most.
+// readyTime is how long the parts may take to say how they are.
+const readyTime = 3 * time.Second
+
+// check asks one part how it is.
+type check struct {
+	name string
+	ask  func(context.Context) error
+}
+
+// checkReady asks all parts at once and waits readyTime at most.
 func (a *app) checkReady(ctx context.Context) readiness {
-	type check struct {
-		name string
-		ask  func(context.Context) error
-	}
 	checks := []check{
 		{"state database", a.store.Pool.Ping},
 		{"credential store", a.credentials.Ready},
@@ -34,23 +39,47 @@ func (a *app) checkReady(ctx context.Context) readiness {
 	for _, b := range a.catalog.Backends() {
 		checks = append(checks, check{"backend " + b.Name, a.drivers[b.Name].Ready})
 	}
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
-	r := readiness{Ready: true, Parts: make([]part, len(checks))}
-	var all sync.WaitGroup
+	return askAll(ctx, checks)
+}
+
+// askAll returns when ctx ends, whether the parts have answered or not: a
+// client library may wait for a server that hangs without looking at ctx.
+func askAll(ctx context.Context, checks []check) readiness {
+	answers := make([]chan error, len(checks))
 	for i, c := range checks {
-		all.Go(func() {
-			r.Parts[i] = part{Name: c.name, Ready: true}
-			if err := c.ask(ctx); err != nil {
-				r.Parts[i].Ready, r.Parts[i].Reason = false, err.Error()
-			}
-		})
+		answers[i] = make(chan error, 1)
+		go func() { answers[i] <- c.ask(ctx) }()
 	}
-	all.Wait()
-	for _, p := range r.Parts {
-		r.Ready = r.Ready && p.Ready
+	r := readiness{Ready: true, Parts: make([]part, len(checks))}
+	for i, c := range checks {
+		r.Parts[i] = part{Name: c.name, Ready: true}
+		if err := answerOf(ctx, answers[i]); err != nil {
+			r.Ready = false
+			r.Parts[i].Ready, r.Parts[i].Reason = false, err.Error()
+		}
 	}
 	return r
+}
+
+// errNoAnswer is what is wrong with a part that hangs.
+var errNoAnswer = errors.New("does not answer in time")
+
+// answerOf prefers an answer that is there to the end of ctx, which may have
+// come while another part was waited for.
+func answerOf(ctx context.Context, answer <-chan error) error {
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-answer:
+		return err
+	default:
+		return errNoAnswer
+	}
 }
 
 func (a *app) serveReady(w http.ResponseWriter, req *http.Request) {

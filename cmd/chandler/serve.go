@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -25,15 +26,12 @@ func newServe() *cobra.Command {
 		Long:  "Serve brings the state database to this version, and serves the Open Service Broker API until SIGTERM.\n\n" + environment,
 		Args:  usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := environmentSettings()
-			if err != nil {
-				return err
-			}
+			s, fault := environmentSettings()
 			if cmd.Flags().Changed("log-format") {
 				s.LogFormat = format
 			}
 			log, err := newLogger(s.LogFormat, s.LogLevel, os.Stderr)
-			if err != nil {
+			if err := errors.Join(fault, err, checkServe(s)); err != nil {
 				return err
 			}
 			a, err := open(cmd.Context(), s, log, openOptions{migrate: true, credentials: true})
@@ -46,6 +44,39 @@ func newServe() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&format, "log-format", "json", "json, text or lager; overrides CHANDLER_LOG_FORMAT")
 	return cmd
+}
+
+// checkServe finds all that is wrong with the environment and the catalog and
+// can be told without a server, so that it can be mended in one go.
+func checkServe(s settings) error {
+	var faults []error
+	if c, err := loadCatalog(s); err != nil {
+		faults = append(faults, err)
+	} else if _, err := platforms(c, s); err != nil {
+		faults = append(faults, err)
+	}
+	if s.DatabaseURL == "" {
+		faults = append(faults, errNoDatabase)
+	}
+	if _, _, err := credentialSettings(s.lookup); err != nil {
+		faults = append(faults, err)
+	}
+	if _, err := certificate(s, slog.New(slog.DiscardHandler)); err != nil {
+		faults = append(faults, err)
+	}
+	return errors.Join(faults...)
+}
+
+// certificate opens the certificate to serve with; nil without TLS.
+func certificate(s settings, log *slog.Logger) (*osb.Certificate, error) {
+	if s.TLSCert == "" || s.TLSKey == "" { // one alone is a fault of the settings
+		return nil, nil
+	}
+	c, err := osb.NewCertificate(s.TLSCert, s.TLSKey, log)
+	if err != nil {
+		return nil, usagef("CHANDLER_TLS_CERT, CHANDLER_TLS_KEY: %w", err)
+	}
+	return c, nil
 }
 
 // serve works and answers until ctx ends, and then drains. ready is told the
@@ -101,21 +132,19 @@ func (a *app) drain(server *http.Server) error {
 }
 
 func (a *app) server() (*http.Server, error) {
-	platforms, err := a.platforms()
+	clients, err := platforms(a.catalog, a.settings)
 	if err != nil {
 		return nil, err
 	}
 	api := osb.Handler(osb.Options{
-		Broker: a.broker, Catalog: a.catalog, Platforms: platforms, Logger: a.log,
+		Broker: a.broker, Catalog: a.catalog, Platforms: clients, Logger: a.log,
 		RequireVersion: !a.settings.AnyVersion, Observe: a.metrics.request,
 	})
-	var certificate *osb.Certificate
-	if a.settings.TLSCert != "" {
-		if certificate, err = osb.NewCertificate(a.settings.TLSCert, a.settings.TLSKey, a.log); err != nil {
-			return nil, usageError{err}
-		}
+	pair, err := certificate(a.settings, a.log)
+	if err != nil {
+		return nil, err
 	}
-	return osb.Server(a.routes(api), certificate, a.log), nil
+	return osb.Server(a.routes(api), pair, a.log), nil
 }
 
 // routes adds what the operator reads to the API. No http.ServeMux: it would

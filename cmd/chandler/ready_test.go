@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// A server that is stopped in its tracks accepts connections and answers
+// nothing; /readyz is asked most when that is so.
+func TestAskAll(t *testing.T) {
+	ended := make(chan struct{})
+	defer close(ended)
+	well := func(context.Context) error { return nil }
+	hangs := func(context.Context) error { <-ended; return nil }
+	for _, c := range []struct {
+		name   string
+		checks []check
+		want   readiness
+	}{
+		{
+			name:   "all is well",
+			checks: []check{{"a", well}, {"b", well}},
+			want:   readiness{Ready: true, Parts: []part{{Name: "a", Ready: true}, {Name: "b", Ready: true}}},
+		},
+		{
+			name:   "one says why it is not",
+			checks: []check{{"a", func(context.Context) error { return errors.New("sealed") }}, {"b", well}},
+			want:   readiness{Parts: []part{{Name: "a", Reason: "sealed"}, {Name: "b", Ready: true}}},
+		},
+		{
+			name:   "one hangs, whatever its context says",
+			checks: []check{{"a", hangs}, {"b", well}},
+			want:   readiness{Parts: []part{{Name: "a", Reason: errNoAnswer.Error()}, {Name: "b", Ready: true}}},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			if diff := cmp.Diff(c.want, askAll(ctx, c.checks)); diff != "" {
+				t.Errorf("-want +got\n%s", diff)
+			}
+		})
+	}
+}
