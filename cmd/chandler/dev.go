@@ -47,7 +47,7 @@ instances, whatever happened to the first.`,
 	flags.StringVar(&o.data, "data", ".chandler", "folder of the servers' data; made if absent")
 	flags.StringVar(&o.catalog, "catalog", "", "catalog to serve (default: catalog.yml here, or else the binary's own)")
 	flags.StringVar(&o.format, "log-format", "text", "json, text or lager")
-	flags.BoolVar(&o.vault, "vault", false, "keep the credentials in a real Vault server, built from this checkout")
+	flags.BoolVar(&o.vault, "vault", false, "keep the credentials in a real Vault server, built from this checkout; later starts on the folder do so too")
 	flags.BoolVar(&o.smoke, "smoke", false, "prove every plan once it serves")
 	flags.BoolVar(&o.once, "once", false, "with --smoke: end after it, with its status")
 	return cmd
@@ -76,6 +76,9 @@ func dev(ctx context.Context, o devOptions, out io.Writer) error {
 		return err
 	}
 	generated := folder.adoptUser()
+	if folder.kept.CredentialStore == privateVault && os.Getenv("VAULT_ADDR") == "" {
+		o.vault = true
+	}
 	servers, err := folder.start(ctx, o)
 	if err != nil {
 		return err
@@ -85,7 +88,7 @@ func dev(ctx context.Context, o devOptions, out io.Writer) error {
 		return errors.Join(err, servers.stop())
 	}
 	s.Listen = o.listen
-	return errors.Join(serveDev(ctx, o, s, devRun{folder, servers, generated, log, out}), servers.stop())
+	return errors.Join(serveDev(ctx, o, s, devRun{folder, servers, generated, s.TLSCert != "", log, out}), servers.stop())
 }
 
 // adoptUser takes the environment's user, and says whether there is none, so
@@ -108,6 +111,9 @@ func serveDev(ctx context.Context, o devOptions, s settings, r devRun) error {
 		return err
 	}
 	defer a.close()
+	if err := r.folder.keepCredentials(ctx, a); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go r.watch(ctx, cancel)
@@ -118,11 +124,30 @@ func serveDev(ctx context.Context, o devOptions, s settings, r devRun) error {
 	return err
 }
 
+// checkBindings is checkCredentialStore with the bindings of the state.
+func (f *devFolder) checkBindings(ctx context.Context, a *app) error {
+	bindings, err := a.bindings(ctx)
+	if err != nil {
+		return err
+	}
+	return f.checkCredentialStore(len(bindings))
+}
+
+// keepCredentials remembers where this start keeps credentials.
+func (f *devFolder) keepCredentials(ctx context.Context, a *app) error {
+	if err := f.checkBindings(ctx, a); err != nil {
+		return err
+	}
+	f.kept.CredentialStore = f.credentialStore()
+	return f.write()
+}
+
 // devRun is one run of a chandler dev.
 type devRun struct {
 	folder    *devFolder
 	servers   *devServers
 	generated bool
+	tls       bool
 	log       *slog.Logger
 	out       io.Writer
 }
@@ -130,6 +155,9 @@ type devRun struct {
 // ready tells that it serves, and begins the smoke test.
 func (r devRun) ready(ctx context.Context, o devOptions, address net.Addr, cancel context.CancelCauseFunc) {
 	url := "http://" + address.String()
+	if r.tls {
+		url = "https://" + address.String()
+	}
 	if r.generated {
 		fmt.Fprintf(o.progress, "user: %s\npassword: %s\n", r.folder.kept.Username, r.folder.kept.Password)
 	}
