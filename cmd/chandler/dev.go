@@ -48,7 +48,7 @@ instances, whatever happened to the first.`,
 	flags.StringVar(&o.data, "data", ".chandler", "folder of the servers' data; made if absent")
 	flags.StringVar(&o.catalog, "catalog", "", "catalog to serve (default: catalog.yml here, or else the binary's own)")
 	flags.StringVar(&o.format, "log-format", "text", "json, text or lager")
-	flags.BoolVar(&o.vault, "vault", false, "keep the credentials in a real Vault server, built from this checkout")
+	flags.BoolVar(&o.vault, "vault", false, "keep the credentials in a real Vault server, built from this checkout; later starts on the folder do so too")
 	flags.BoolVar(&o.smoke, "smoke", false, "prove every plan once it serves")
 	flags.BoolVar(&o.once, "once", false, "with --smoke: end after it, with its status")
 	return cmd
@@ -77,6 +77,9 @@ func dev(ctx context.Context, o devOptions, out io.Writer) error {
 		return err
 	}
 	generated := folder.adoptUser()
+	if folder.kept.CredentialStore == privateVault && os.Getenv("VAULT_ADDR") == "" {
+		o.vault = true
+	}
 	servers, err := folder.start(ctx, o)
 	if err != nil {
 		return err
@@ -86,7 +89,7 @@ func dev(ctx context.Context, o devOptions, out io.Writer) error {
 		return errors.Join(err, servers.stop(time.Now().Add(stopTime)))
 	}
 	s.Listen = o.listen
-	run := devRun{folder, servers, generated, log, out}
+	run := devRun{folder, servers, generated, s.TLSCert != "", log, out}
 	deadline, err := run.serve(ctx, o, s)
 	if stopErr := servers.stop(deadline); stopErr != nil {
 		log.WarnContext(context.WithoutCancel(ctx), "not all servers ended by themselves", "error", stopErr.Error())
@@ -116,6 +119,9 @@ func (r devRun) serve(ctx context.Context, o devOptions, s settings) (deadline t
 		return time.Now().Add(stopTime), err
 	}
 	defer a.close()
+	if err := r.folder.keepCredentials(ctx, a); err != nil {
+		return time.Now().Add(stopTime), err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	began := make(chan time.Time, 1)
@@ -129,11 +135,30 @@ func (r devRun) serve(ctx context.Context, o devOptions, s settings) (deadline t
 	return (<-began).Add(stopTime), err
 }
 
+// checkBindings is checkCredentialStore with the bindings of the state.
+func (f *devFolder) checkBindings(ctx context.Context, a *app) error {
+	bindings, err := a.bindings(ctx)
+	if err != nil {
+		return err
+	}
+	return f.checkCredentialStore(len(bindings))
+}
+
+// keepCredentials remembers where this start keeps credentials.
+func (f *devFolder) keepCredentials(ctx context.Context, a *app) error {
+	if err := f.checkBindings(ctx, a); err != nil {
+		return err
+	}
+	f.kept.CredentialStore = f.credentialStore()
+	return f.write()
+}
+
 // devRun is one run of a chandler dev.
 type devRun struct {
 	folder    *devFolder
 	servers   *devServers
 	generated bool
+	tls       bool
 	log       *slog.Logger
 	out       io.Writer
 }
@@ -141,6 +166,9 @@ type devRun struct {
 // ready tells that it serves, and begins the smoke test.
 func (r devRun) ready(ctx context.Context, o devOptions, address net.Addr, cancel context.CancelCauseFunc) {
 	url := "http://" + address.String()
+	if r.tls {
+		url = "https://" + address.String()
+	}
 	if r.generated {
 		fmt.Fprintf(o.progress, "user: %s\npassword: %s\n", r.folder.kept.Username, r.folder.kept.Password)
 	}

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -32,6 +31,9 @@ type devSettings struct {
 	Password      string `json:"password"`
 	StatePassword string `json:"state_password"`
 	AdminPassword string `json:"admin_password"`
+	// CredentialStore is where the last start kept credentials: sealedStore,
+	// privateVault, or the address of another Vault.
+	CredentialStore string `json:"credential_store"`
 	// Running is how the operator's verbs reach what a running dev started;
 	// DatabaseURL is empty before the first start.
 	DatabaseURL string            `json:"database_url"`
@@ -44,6 +46,9 @@ type devSettings struct {
 // openDevFolder opens a folder, or makes it. Where another process runs on it,
 // share says whether that is as well.
 func openDevFolder(dir string, share bool) (*devFolder, error) {
+	if dir == "" { // which filepath.Abs takes for the working directory
+		return nil, usagef("--data is empty: name the folder of the servers' data")
+	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -188,13 +193,44 @@ func (f *devFolder) settings() (settings, error) {
 	return s, err
 }
 
+// Credential stores that have no address of their own to tell them by.
+const (
+	sealedStore  = "the state database"
+	privateVault = "the folder's own Vault"
+)
+
+// credentialStore is where credentials are kept as things stand.
+func (f *devFolder) credentialStore() string {
+	if f.kept.Environment["VAULT_ADDR"] != "" {
+		return privateVault
+	}
+	if address := os.Getenv("VAULT_ADDR"); address != "" {
+		return address
+	}
+	return sealedStore
+}
+
+// checkCredentialStore refuses to go on with another store than the bindings'
+// credentials are in: none could be read, and unbinding would leave them behind.
+func (f *devFolder) checkCredentialStore(bindings int) error {
+	before, now := f.kept.CredentialStore, f.credentialStore()
+	if before == "" || before == now || bindings == 0 {
+		return nil
+	}
+	return usagef("--data %s: the credentials of %d binding(s) are in %s, and this start looks for them in %s; "+
+		"start as before (--vault and VAULT_ADDR say where they are), or delete the bindings first", f.dir, bindings, before, now)
+}
+
 // withServers runs do while the folder's servers run: those of a chandler dev on
-// it, or else started for the purpose.
-func (f *devFolder) withServers(ctx context.Context, do func() error) error {
+// it, or else started for the purpose; its own Vault only where do needs
+// credentials.
+func (f *devFolder) withServers(ctx context.Context, credentials bool, do func() error) error {
 	if f.lock == nil || f.kept.DatabaseURL == "" {
 		return do()
 	}
-	servers, err := f.start(ctx, devOptions{catalog: f.kept.Catalog, progress: io.Discard})
+	servers, err := f.start(ctx, devOptions{
+		catalog: f.kept.Catalog, vault: credentials && f.kept.CredentialStore == privateVault, progress: os.Stderr,
+	})
 	if err != nil {
 		return err
 	}

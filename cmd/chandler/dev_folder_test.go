@@ -73,7 +73,43 @@ func TestDevFolderRemembers(t *testing.T) {
 	}
 }
 
+// Bindings whose credentials another store has cannot be fetched, and unbinding
+// them would leave their secrets where they are.
+func TestDevFolderKeepsItsCredentialStore(t *testing.T) {
+	const other = "http://127.0.0.1:8200"
+	for _, c := range []struct {
+		name, before, private, address string
+		bindings                       int
+		refused                        bool
+	}{
+		{name: "first start", bindings: 0},
+		{name: "sealed again", before: sealedStore, bindings: 1},
+		{name: "its own Vault again, at another port", before: privateVault, private: "http://127.0.0.1:1", bindings: 1},
+		{name: "another Vault again", before: other, address: other, bindings: 1},
+		{name: "its own Vault before the one of the environment", before: privateVault, private: "http://127.0.0.1:1", address: other, bindings: 1},
+		{name: "from sealed to Vault", before: sealedStore, private: "http://127.0.0.1:1", bindings: 1, refused: true},
+		{name: "from Vault to sealed", before: other, bindings: 1, refused: true},
+		{name: "from Vault to Vault", before: other, address: "http://127.0.0.1:8300", bindings: 1, refused: true},
+		{name: "with nothing to lose", before: sealedStore, address: other, bindings: 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Setenv("VAULT_ADDR", c.address)
+			f := &devFolder{dir: "data", kept: devSettings{CredentialStore: c.before, Environment: map[string]string{}}}
+			if c.private != "" {
+				f.kept.Environment["VAULT_ADDR"] = c.private
+			}
+			err := f.checkCredentialStore(c.bindings)
+			if refused := isUsage(err) && strings.Contains(err.Error(), c.before); refused != c.refused || refused != (err != nil) {
+				t.Errorf("got %v, want refused: %v", err, c.refused)
+			}
+		})
+	}
+}
+
 func TestDevFolderFaults(t *testing.T) {
+	if _, err := openDevFolder("", false); !isUsage(err) {
+		t.Errorf("an empty name, which must not mean the working directory: %v", err)
+	}
 	if _, err := openDevFolder(filepath.Join(t.TempDir(), "none"), true); !isUsage(err) || !strings.Contains(err.Error(), "there is no such folder") {
 		t.Errorf("a verb on no folder: %v", err)
 	}

@@ -24,13 +24,16 @@ func (f *operatorFlags) add(cmd *cobra.Command) {
 // them after do.
 func (f *operatorFlags) run(cmd *cobra.Command, o openOptions, do func(ctx context.Context, a *app, w io.Writer) error) error {
 	ctx := cmd.Context()
-	withApp := func(s settings) error {
+	withApp := func(s settings, check func(ctx context.Context, a *app) error) error {
 		log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 		a, err := open(ctx, s, log, o)
 		if err != nil {
 			return err
 		}
 		defer a.close()
+		if err := check(ctx, a); err != nil {
+			return err
+		}
 		return do(ctx, a, cmd.OutOrStdout())
 	}
 	if f.data == "" {
@@ -38,19 +41,24 @@ func (f *operatorFlags) run(cmd *cobra.Command, o openOptions, do func(ctx conte
 		if err != nil {
 			return err
 		}
-		return withApp(s)
+		return withApp(s, func(context.Context, *app) error { return nil })
 	}
 	folder, err := openDevFolder(f.data, true)
 	if err != nil {
 		return err
 	}
 	defer folder.close()
-	return folder.withServers(ctx, func() error {
+	return folder.withServers(ctx, o.credentials, func() error {
 		s, err := folder.settings()
 		if err != nil {
 			return err
 		}
-		return withApp(s)
+		return withApp(s, func(ctx context.Context, a *app) error {
+			if !o.credentials {
+				return nil
+			}
+			return folder.checkBindings(ctx, a)
+		})
 	})
 }
 

@@ -57,6 +57,7 @@ func (c *client) deleteAccount(ctx context.Context, accessKey string) error {
 // accessKeys returns the names of all accounts on the gateway.
 func (c *client) accessKeys(ctx context.Context) ([]string, error) {
 	var answer struct {
+		XMLName  xml.Name `xml:"ListUserAccountsResult"`
 		Accounts []struct{ Access string }
 	}
 	if err := c.command(ctx, "list-users", nil, nil, &answer); err != nil {
@@ -72,6 +73,7 @@ func (c *client) accessKeys(ctx context.Context) ([]string, error) {
 // buckets returns the names of all buckets on the gateway.
 func (c *client) buckets(ctx context.Context) ([]string, error) {
 	var answer struct {
+		XMLName xml.Name `xml:"ListBucketsResult"`
 		Buckets []struct{ Name string }
 	}
 	if err := c.command(ctx, "list-buckets", nil, nil, &answer); err != nil {

@@ -10,7 +10,7 @@ import (
 // Bind implements services.Backend.
 func (b *backend) Bind(ctx context.Context, inst instance, bd binding) (services.Credentials, error) {
 	bucket := b.names.bucketOf(inst.Name)
-	s, err := b.state(ctx, inst.Name)
+	s, err := b.state(ctx, inst.Name, "")
 	if err != nil {
 		return services.Credentials{}, b.explainAbsent(bucket, err)
 	}
@@ -33,7 +33,7 @@ func (b *backend) Bind(ctx context.Context, inst instance, bd binding) (services
 		return services.Credentials{}, err
 	}
 	s.accounts = append(others, mine)
-	if err := b.settle(ctx, inst.Name, s); err != nil {
+	if err := b.settle(ctx, inst.Name, s, ""); err != nil {
 		return services.Credentials{}, b.explainAbsent(bucket, err)
 	}
 	return b.told.credentials(bucket, b.names.accessKey(mine), secret), nil

@@ -153,6 +153,7 @@ func (c *client) objects(ctx context.Context, bucket, from string) (page []objec
 		query.Set("continuation-token", from)
 	}
 	var answer struct {
+		XMLName               xml.Name `xml:"ListBucketResult"`
 		Contents              []object
 		NextContinuationToken string
 	}
@@ -174,6 +175,7 @@ func (c *client) uploads(ctx context.Context, bucket, after string) (page []uplo
 		query.Set("key-marker", after)
 	}
 	var answer struct {
+		XMLName     xml.Name `xml:"ListMultipartUploadsResult"`
 		Upload      []upload
 		IsTruncated bool
 	}
@@ -191,6 +193,7 @@ func (c *client) uploaded(ctx context.Context, bucket string, u upload) (bytes i
 			query.Set("part-number-marker", marker)
 		}
 		var answer struct {
+			XMLName              xml.Name `xml:"ListPartsResult"`
 			Part                 []struct{ Size int64 }
 			IsTruncated          bool
 			NextPartNumberMarker string
@@ -230,7 +233,8 @@ func (c *client) deleteObjects(ctx context.Context, bucket string, page []object
 		return 0, err
 	}
 	var answer struct {
-		Error []struct{ Code string }
+		XMLName xml.Name `xml:"DeleteResult"`
+		Error   []struct{ Code string }
 	}
 	err = c.call(ctx, request{method: http.MethodPost, bucket: bucket, query: url.Values{"delete": {""}}, body: text}, &answer)
 	return len(answer.Error), explain("delete the bucket's objects", err)

@@ -71,8 +71,33 @@ type request struct {
 	admin       bool
 }
 
-// call makes one call and reads the answer into out, which may be nil.
+// reads says whether the request changes nothing.
+func (r request) reads() bool {
+	return r.method == http.MethodGet || (r.admin && strings.HasPrefix(r.bucket, "list-"))
+}
+
+// grace is how much longer than its context a call may take that changes
+// something.
+const grace = 3 * time.Second
+
+// call makes one call and reads the answer into out, which may be nil. One that
+// changes something is seen to its end also when ctx ends: given up, it might
+// take effect after what the caller does next, which is to undo it.
 func (c *client) call(ctx context.Context, r request, out any) error {
+	if ctx.Err() != nil || r.reads() {
+		return c.send(ctx, r, out)
+	}
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })()
+	err := c.send(longer, r, out)
+	if err != nil && ctx.Err() != nil {
+		return errors.Join(ctx.Err(), err)
+	}
+	return err
+}
+
+func (c *client) send(ctx context.Context, r request, out any) error {
 	req, err := c.signed(ctx, r)
 	if err != nil {
 		return err
@@ -88,6 +113,9 @@ func (c *client) call(ctx context.Context, r request, out any) error {
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return readError(resp.StatusCode, answer)
+	}
+	if resp.Header.Get("X-Amz-Request-Id") == "" { // which each of its answers has
+		return errors.New("what answers is not the gateway; check the endpoint")
 	}
 	switch out := out.(type) {
 	case nil:

@@ -60,10 +60,77 @@ func command(t *testing.T, name string, args ...string) string {
 }
 
 func TestHardSuite(t *testing.T) {
-	runSuite(t, newHardServer(t), []servicetest.Limit{
+	server := newHardServer(t)
+	runSuite(t, server, []servicetest.Limit{
 		{Name: "storage", Plan: json.RawMessage(`{"storage": "4MB", "delete_contents": true}`), Holds: holdsHardStorage},
 		{Name: "objects", Plan: json.RawMessage(`{"storage": "4MB", "objects": 3, "delete_contents": true}`), Holds: holdsObjects},
 	})
+	command(t, "btrfs", "subvolume", "sync", server.folder)
+	if groups := command(t, "btrfs", "qgroup", "show", "--raw", server.folder); strings.Count(groups, "0/") != 1 {
+		t.Errorf("quota groups left, besides the file system's own:\n%s", groups)
+	}
+}
+
+// A bucket that was made before the folder was known is measured, and goes on.
+func TestHardAfterwards(t *testing.T) {
+	server, ctx := newHardServer(t), testContext(t)
+	hard := server.backend(t, "c")
+	server.folder = ""
+	soft := server.backend(t, "c")
+	inst := provisioned(t, soft, "i", func(i *instance) { i.Plan.Storage = 1 << 20; i.Plan.DeleteContents = true })
+	if err := hard.Provision(ctx, inst); err != nil {
+		t.Fatal(err)
+	}
+	s := dialled(t, bound(t, hard, inst, newBinding(t, inst, "b", readWrite)).Values)
+	s.mustPut(t, "big", strings.Repeat("x", 3<<19))
+	notes, err := hard.Keep(ctx, nil, []instance{inst})
+	if err != nil || !strings.HasPrefix(notes["i"], "storage: 1.5 MB of 1 MB used; writes are refused") {
+		t.Errorf("keep: %v, %v", notes, err)
+	}
+	if err := hard.Deprovision(ctx, inst); err != nil {
+		t.Error(err)
+	}
+}
+
+// The note of a bucket at its hard limit, and a larger plan.
+func TestHardNote(t *testing.T) {
+	server, ctx := newHardServer(t), testContext(t)
+	b := server.backend(t, "c")
+	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.Storage = 16 << 20; i.Plan.DeleteContents = true })
+	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", readWrite)).Values)
+	big := strings.Repeat("x", 31<<19)
+	s.mustPut(t, "big", big)
+	command(t, "btrfs", "filesystem", "sync", server.folder) // which is when the kernel counts
+	notes, err := b.Keep(ctx, nil, []instance{inst})
+	if err != nil || !strings.HasSuffix(notes["i"], "of 16 MB used; what needs more is refused: delete objects, or choose a larger plan") {
+		t.Errorf("keep: %v, %v", notes, err)
+	}
+	if s.put(t, "more", big) == nil {
+		t.Error("wrote over the limit")
+	}
+	next := inst
+	next.Plan.Storage = 0
+	if err := b.Update(ctx, inst, next); err != nil {
+		t.Fatal(err)
+	}
+	s.mustPut(t, "more", big)
+	if notes, err := b.Keep(ctx, nil, []instance{next}); err != nil || len(notes) > 0 {
+		t.Errorf("keep, without a limit: %v, %v", notes, err)
+	}
+	if err := b.Deprovision(ctx, next); err != nil {
+		t.Error(err)
+	}
+}
+
+// A folder that cannot do it is said to be one.
+func TestFolderFaults(t *testing.T) {
+	server := newServer(t)
+	for dir, want := range map[string]string{t.TempDir(): "is not on btrfs", "/nowhere/at/all": "no such file"} {
+		server.folder = dir
+		b := server.backend(t, "c")
+		expect(t, b.Ready(testContext(t)), want)
+		expect(t, b.Provision(testContext(t), newInstance("i", nil)), want)
+	}
 }
 
 // holdsHardStorage goes over the limit within one round of Keep.

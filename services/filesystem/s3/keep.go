@@ -119,7 +119,7 @@ func (b *backend) repair(ctx context.Context, name string, s state) error {
 	}
 	for _, fresh := range []bool{false, true} {
 		if fresh {
-			if s, err = b.state(ctx, name); err != nil {
+			if s, err = b.state(ctx, name, ""); err != nil {
 				return err
 			}
 		}
@@ -128,7 +128,7 @@ func (b *backend) repair(ctx context.Context, name string, s state) error {
 			return err
 		}
 	}
-	return b.settle(ctx, name, s)
+	return b.settle(ctx, name, s, "")
 }
 
 // hardNote is what the user of a bucket should know that the file system holds

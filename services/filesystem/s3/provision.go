@@ -29,7 +29,7 @@ func (b *backend) Provision(ctx context.Context, inst instance) error {
 // measured is enforced by Keep, which is told to look at once.
 func (b *backend) Update(ctx context.Context, _, next instance) error {
 	bucket := b.names.bucketOf(next.Name)
-	s, err := b.state(ctx, next.Name)
+	s, err := b.state(ctx, next.Name, "")
 	if err != nil {
 		return b.explainAbsent(bucket, err)
 	}
@@ -44,7 +44,7 @@ func (b *backend) Update(ctx context.Context, _, next instance) error {
 	if err := b.gateway.mark(ctx, bucket, false); err != nil {
 		return err
 	}
-	return b.settle(ctx, next.Name, s)
+	return b.settle(ctx, next.Name, s, "")
 }
 
 // explainAbsent says what an absent bucket means to a verb that needs one.

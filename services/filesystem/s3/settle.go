@@ -12,22 +12,32 @@ import (
 // meanwhile he writes again; so the last one to write has seen all changes
 // before his, and those after it are somebody's who will write after him.
 
-// state asks the gateway for an instance's state.
-func (b *backend) state(ctx context.Context, instance string) (state, error) {
+// state asks the gateway for an instance's state. The accounts of the binding
+// named without, if there is one, are removed.
+func (b *backend) state(ctx context.Context, instance, without string) (state, error) {
 	keys, err := b.gateway.accessKeys(ctx)
 	if err != nil {
 		return state{}, err
 	}
-	over, err := b.gateway.over(ctx, b.names.bucketOf(instance))
-	return state{accounts: of(instance, b.names.ours(keys)), over: over}, err
+	var s state
+	for _, a := range of(instance, b.names.ours(keys)) {
+		if a.binding != without {
+			s.accounts = append(s.accounts, a)
+		} else if err := b.gateway.deleteAccount(ctx, b.names.accessKey(a)); err != nil {
+			return state{}, err
+		}
+	}
+	s.over, err = b.gateway.over(ctx, b.names.bucketOf(instance))
+	return s, err
 }
 
 // settleAttempts is how many changes of others one settling follows.
 const settleAttempts = 20
 
 // settle writes the policy that follows from the instance's state, which the
-// caller has just read. It is noSuchBucket where there is no bucket.
-func (b *backend) settle(ctx context.Context, instance string, s state) error {
+// caller has just read, and looks after without as state does. It is
+// noSuchBucket where there is no bucket.
+func (b *backend) settle(ctx context.Context, instance string, s state, without string) error {
 	bucket := b.names.bucketOf(instance)
 	for range settleAttempts {
 		text, err := b.names.policy(instance, s)
@@ -38,7 +48,7 @@ func (b *backend) settle(ctx context.Context, instance string, s state) error {
 		if written != nil && !is(written, malformedPolicy) { // which it is when an account is gone
 			return written
 		}
-		now, err := b.state(ctx, instance)
+		now, err := b.state(ctx, instance, without)
 		if err != nil {
 			return err
 		}
