@@ -46,7 +46,7 @@ func (s ownServer) build(ctx context.Context, log io.Writer) (binary string, err
 		return "", fmt.Errorf("%w: no folder to keep it in: %w", s.missing, err)
 	}
 	folder := filepath.Join(cache, "chandler")
-	if err := os.MkdirAll(folder, 0o755); err != nil {
+	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // a built server is no secret
 		return "", fmt.Errorf("%w: make the cache folder: %w", s.missing, err)
 	}
 	binary = filepath.Join(folder, s.binary+"-"+hash)
@@ -170,7 +170,7 @@ func copyProgram(from, to string) error {
 		return err
 	}
 	defer source.Close()
-	target, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+	target, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755) //nolint:gosec // another user runs it
 	if err != nil {
 		return err
 	}

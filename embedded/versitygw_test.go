@@ -76,7 +76,7 @@ func storedWord(t *testing.T, g *VersityGW) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer object.Close()
+	defer func() { _ = object.Close() }() // it was read
 	word := make([]byte, 6)
 	if n, err := object.Read(word); string(word[:n]) != "anchor" {
 		t.Fatalf("stored %q, %v", word[:n], err)

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"log"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -34,9 +33,11 @@ type options struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	if err := run(ctx, parseFlags()); err != nil {
-		log.Fatalf("versitygwserver: %v", err)
+	err := run(ctx, parseFlags())
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "versitygwserver:", err)
+		os.Exit(1)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"unsafe"
 )
 
 // folder is the gateway's folder of buckets on this machine, on btrfs. There a
@@ -50,7 +49,7 @@ func (f folder) make(bucket string) error {
 	defer dir.Close()
 	var args volumeArgs
 	copy(args.name[:], bucket)
-	if err := control(dir, subvolumeCreate, unsafe.Pointer(&args)); err != nil && !errors.Is(err, syscall.EEXIST) {
+	if err := control(dir, subvolumeCreate, &args); err != nil && !errors.Is(err, syscall.EEXIST) {
 		return fmt.Errorf("make a subvolume in %s: %w", f, err)
 	}
 	made, err := f.open(bucket)
@@ -80,11 +79,11 @@ func (f folder) limit(bucket string, size Size) (hard bool, err error) {
 		return false, err
 	}
 	defer made.Close()
-	args := limitArgs{id: id, flags: limitReferenced, referenced: uint64(size)}
+	args := limitArgs{id: id, flags: limitReferenced, referenced: int64(size)}
 	if size == 0 {
-		args.referenced = ^uint64(0)
+		args.referenced = -1 // none
 	}
-	if err := control(made, quotaLimit, unsafe.Pointer(&args)); err != nil {
+	if err := control(made, quotaLimit, &args); err != nil {
 		return false, fmt.Errorf("set the limit of the bucket's quota group (it takes the capability CAP_SYS_ADMIN): %w", err)
 	}
 	return true, nil
@@ -126,7 +125,7 @@ func (f folder) removeGroup(id uint64) error {
 	}
 	defer dir.Close()
 	args := groupArgs{id: id}
-	err = control(dir, quotaCreate, unsafe.Pointer(&args))
+	err = control(dir, quotaCreate, &args)
 	// Busy is one whose subvolume the kernel still cleans up: it goes with it.
 	if err == nil || errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EBUSY) {
 		return nil
@@ -153,7 +152,7 @@ func (f folder) subvolume(bucket string) (*os.File, uint64, error) {
 		return nil, 0, errors.Join(err, made.Close())
 	}
 	args := lookupArgs{object: subvolumeInode}
-	if err := control(made, inodeLookup, unsafe.Pointer(&args)); err != nil {
+	if err := control(made, inodeLookup, &args); err != nil {
 		return nil, 0, errors.Join(fmt.Errorf("find the bucket's quota group: %w", err), made.Close())
 	}
 	return made, args.tree, nil
@@ -162,7 +161,7 @@ func (f folder) subvolume(bucket string) (*os.File, uint64, error) {
 // quotas is where the kernel shows the file system's quota groups.
 func (f folder) quotas(dir *os.File) string {
 	var args infoArgs
-	if err := control(dir, systemInfo, unsafe.Pointer(&args)); err != nil {
+	if err := control(dir, systemInfo, &args); err != nil {
 		return ""
 	}
 	id := args.id

@@ -35,12 +35,21 @@ type infoArgs struct {
 	_  [992]byte
 }
 
-type groupArgs struct{ create, id uint64 }
+type groupArgs struct {
+	_  uint64 // 0: remove the group
+	id uint64
+}
 
-type limitArgs struct{ id, flags, referenced, exclusive, reservedReferenced, reservedExclusive uint64 }
+type limitArgs struct {
+	id, flags  uint64
+	referenced int64
+	_          [3]uint64
+}
 
-func control(f *os.File, call uintptr, args unsafe.Pointer) error {
-	if _, _, code := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), call, uintptr(args)); code != 0 {
+// control makes one of these calls; args is its structure.
+func control[T any](f *os.File, call uintptr, args *T) error {
+	//nolint:gosec // there is no other way to these calls
+	if _, _, code := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), call, uintptr(unsafe.Pointer(args))); code != 0 {
 		return code
 	}
 	return nil

@@ -270,7 +270,7 @@ func TestUsage(t *testing.T) {
 		t.Errorf("note: %s", both)
 	}
 	var size bytes.Buffer
-	fmt.Fprint(&size, Size(1536*kilobyte), Size(5))
+	fmt.Fprint(&size, 1536*kilobyte, Size(5))
 	if size.String() != "1.5 MB 0 kB" {
 		t.Errorf("sizes: %s", &size)
 	}

@@ -61,9 +61,8 @@ func (s *session) Read(ctx context.Context, key string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer object.Close()
 	value, err := io.ReadAll(object)
-	return string(value), err
+	return string(value), errors.Join(err, object.Close())
 }
 
 // Ping implements services.Session.

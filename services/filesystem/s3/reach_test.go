@@ -3,6 +3,7 @@ package s3
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -130,7 +131,7 @@ func refused(t *testing.T, c *client, r request) {
 	if err == nil && !bytes.Contains(answer, []byte("<Code>AccessDenied</Code>")) {
 		t.Errorf("was let through: %s", answer)
 	}
-	if e, ok := err.(*apiError); err != nil && (!ok || e.Status >= 500) {
+	if e, ok := errors.AsType[*apiError](err); err != nil && (!ok || e.Status >= 500) {
 		t.Errorf("was not refused but failed: %v", err)
 	}
 }
