@@ -181,3 +181,9 @@ select exists (select 1 from audit where instance_id = $1 and binding_id = $2 an
 
 -- name: DeleteBindingsOfInstance :exec
 delete from bindings where instance_id = $1;
+
+-- name: AnyReadyBinding :one
+-- One whose credentials have to be in the credential store.
+select b.* from bindings b
+where b.status = 'ready' and not exists (select 1 from operations o where o.instance_id = b.instance_id and o.state = 'in progress')
+limit 1;

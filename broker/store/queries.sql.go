@@ -10,6 +10,35 @@ import (
 	"time"
 )
 
+const anyReadyBinding = `-- name: AnyReadyBinding :one
+select b.id, b.instance_id, b.platform, b.service_id, b.plan_id, b.app_id, b.bind_resource, b.context, b.parameters, b.predecessor_id, b.endpoints, b.status, b.created_at, b.updated_at from bindings b
+where b.status = 'ready' and not exists (select 1 from operations o where o.instance_id = b.instance_id and o.state = 'in progress')
+limit 1
+`
+
+// One whose credentials have to be in the credential store.
+func (q *Queries) AnyReadyBinding(ctx context.Context, db DBTX) (Binding, error) {
+	row := db.QueryRow(ctx, anyReadyBinding)
+	var i Binding
+	err := row.Scan(
+		&i.ID,
+		&i.InstanceID,
+		&i.Platform,
+		&i.ServiceID,
+		&i.PlanID,
+		&i.AppID,
+		&i.BindResource,
+		&i.Context,
+		&i.Parameters,
+		&i.PredecessorID,
+		&i.Endpoints,
+		&i.Status,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+	)
+	return i, err
+}
+
 const auditOfInstance = `-- name: AuditOfInstance :many
 select seq, at, platform, originating, request_id, action, event, instance_id, binding_id, operation_id, service_id, plan_id, outcome from audit where instance_id = $1 order by seq
 `

@@ -72,6 +72,9 @@ func open(ctx context.Context, s settings, log *slog.Logger, o openOptions) (_ *
 		if err = a.openCredentials(ctx); err != nil {
 			return nil, err
 		}
+		if err = a.checkCredentials(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if a.engine, err = operation.New(operation.Options{
 		Store: a.store, Catalog: a.catalog, Drivers: a.drivers, Credentials: a.credentials, Logger: log, Workers: s.Workers,
@@ -191,6 +194,35 @@ func credentialSettings(lookup func(string) (string, bool)) (config *vault.Confi
 		return nil, keys, usageError{err}
 	}
 	return nil, keys, nil
+}
+
+// checkCredentials refuses another credential store than the bindings'
+// credentials are in: none could be read, and unbinding would leave them behind.
+// A store that does not answer is no reason: readiness tells of it.
+func (a *app) checkCredentials(ctx context.Context) error {
+	b, err := a.store.AnyReadyBinding(ctx, a.store.Pool)
+	if store.NotFound(err) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("read a binding: %w", err)
+	}
+	limited, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	_, err = a.credentials.Get(limited, credhub.CredentialsPath(b.InstanceID, b.ID))
+	if !errors.Is(err, credhub.ErrNotFound) {
+		return nil
+	}
+	busy, err := a.store.UnfinishedOperations(ctx, a.store.Pool, b.InstanceID)
+	if err != nil {
+		return fmt.Errorf("read the operations: %w", err)
+	}
+	if now, err := a.store.Binding(ctx, a.store.Pool, b.ID); len(busy) > 0 || store.NotFound(err) || now.Status != store.Ready {
+		return nil // another replica is unbinding it
+	} else if err != nil {
+		return fmt.Errorf("read a binding: %w", err)
+	}
+	return usagef("the credentials of binding %s are not in this credential store: point VAULT_ADDR, VAULT_KV_MOUNT and VAULT_KV_PREFIX "+
+		"to where they are, or leave VAULT_ADDR out if they are sealed in the state database", b.ID)
 }
 
 // rewrap brings what older keys sealed under the first one, so that a rotation

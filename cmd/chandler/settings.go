@@ -79,8 +79,8 @@ func readSettings(lookup func(string) (string, bool)) (settings, error) {
 	default:
 		r.fault("CHANDLER_LOG_LEVEL must be info or debug")
 	}
-	port := r.text("PORT", "8080")
-	s.Listen = r.text("CHANDLER_LISTEN", ":"+port)
+	port := r.number("PORT", 8080, 1, 65535)
+	s.Listen = r.text("CHANDLER_LISTEN", ":"+strconv.Itoa(port))
 	if (s.TLSCert == "") != (s.TLSKey == "") {
 		r.fault("CHANDLER_TLS_CERT and CHANDLER_TLS_KEY go together")
 	}

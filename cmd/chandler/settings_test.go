@@ -37,6 +37,7 @@ func TestReadSettingsFaults(t *testing.T) {
 		{"too few", "CHANDLER_WORKERS", "0", "CHANDLER_WORKERS must be a whole number from 1 to 1000"},
 		{"no unit", "CHANDLER_ASYNC_WAIT", "3", "CHANDLER_ASYNC_WAIT must be a duration such as 10s"},
 		{"longer than platforms wait", "CHANDLER_SYNC_WAIT", "60s", "CHANDLER_SYNC_WAIT must be a duration such as 10s, from 1s to 55s"},
+		{"no port", "PORT", "abc", "PORT must be a whole number from 1 to 65535"},
 		{"no such level", "CHANDLER_LOG_LEVEL", "loud", "CHANDLER_LOG_LEVEL must be info or debug"},
 		{"no boolean", "CHANDLER_ANY_VERSION", "perhaps", "CHANDLER_ANY_VERSION must be true or false"},
 		{"half a certificate", "CHANDLER_TLS_CERT", "cert.pem", "CHANDLER_TLS_CERT and CHANDLER_TLS_KEY go together"},
