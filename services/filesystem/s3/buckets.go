@@ -3,7 +3,6 @@ package s3
 import (
 	"context"
 	"encoding/xml"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -95,8 +94,8 @@ func (c *client) putPolicy(ctx context.Context, bucket string, text []byte) erro
 		r.method = http.MethodDelete
 	}
 	err := c.call(ctx, r, nil)
-	if e, ok := errors.AsType[*apiError](err); ok && e.Status == http.StatusInternalServerError && len(text) > smallPolicy {
-		err = fmt.Errorf("%w (the gateway's log says why; where it keeps attributes on ext4 those of a bucket have 4 kB: allow fewer bindings in the plan)", err)
+	if is(err, internalError) && len(text) > smallPolicy {
+		err = fmt.Errorf("%w (on ext4 a bucket's attributes have 4 kB: allow fewer bindings in the plan)", err)
 	}
 	return explain("write the bucket's policy", err)
 }

@@ -195,6 +195,7 @@ const (
 	noSuchTags      = "NoSuchTagSet"
 	noOwnership     = "OwnershipControlsNotFoundError"
 	noSuchUpload    = "NoSuchUpload"
+	internalError   = "InternalError"
 	malformedPolicy = "MalformedPolicy"
 	noSpace         = "NoSpaceLeftOnDevice"
 	userExists      = "XAdminUserExists"
@@ -227,6 +228,8 @@ func explain(doing string, err error) error {
 		return fmt.Errorf("%s: %w; check that access_key_id and secret_access_key are an account with the role admin, and that region is the gateway's", doing, err)
 	case is(err, noSpace):
 		return fmt.Errorf("%s: %w; make room on the gateway's disk", doing, err)
+	case is(err, internalError):
+		return fmt.Errorf("%s: %w; the gateway's log says why; is its disk full?", doing, err)
 	default:
 		return fmt.Errorf("%s: %w", doing, err)
 	}

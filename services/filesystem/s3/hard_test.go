@@ -2,6 +2,8 @@ package s3
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,23 +14,35 @@ import (
 
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
+	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// newHardServer is a gateway over a btrfs of its own, in a file. It takes root
-// to mount it; without root the test is skipped.
+// newHardServer is a gateway over a btrfs of its own.
 func newHardServer(t *testing.T) *testServer {
 	t.Helper()
+	mounted := mountedImage(t, "512M", "mkfs.btrfs", "btrfs-progs", "-q")
+	command(t, "btrfs", "quota", "enable", mounted)
+	s := &testServer{dir: t.TempDir(), folder: mounted}
+	s.VersityGW = embeddedtest.VersityGW(t, embedded.VersityGWOptions{Dir: s.dir, Buckets: mounted})
+	return s
+}
+
+// mountedImage is a file system of its own, in a file. It takes root to mount
+// it; without root the test is skipped.
+func mountedImage(t *testing.T, size, mkfs, debian string, args ...string) string {
+	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("mounting a btrfs takes root: run this test as root")
+		t.Skip("mounting a file system takes root: run this test as root")
 	}
-	if _, err := exec.LookPath("mkfs.btrfs"); err != nil {
+	if _, err := exec.LookPath(mkfs); err != nil {
+		missing := mkfs + " is missing (Debian: apt-get install --no-install-recommends " + debian + ")"
 		if os.Getenv("CI") == "true" {
-			t.Fatal("mkfs.btrfs is missing (Debian: apt-get install --no-install-recommends btrfs-progs)")
+			t.Fatal(missing)
 		}
-		t.Skip("mkfs.btrfs is missing (Debian: apt-get install --no-install-recommends btrfs-progs)")
+		t.Skip(missing)
 	}
-	dir, err := os.MkdirTemp("", "chandler-test-btrfs-") // where the gateway's user can reach it
+	dir, err := os.MkdirTemp("", "chandler-test-mount-") // where the gateway's user can reach it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,18 +50,15 @@ func newHardServer(t *testing.T) *testServer {
 	if err := os.Chmod(dir, 0o711); err != nil {
 		t.Fatal(err)
 	}
-	image, mounted := filepath.Join(dir, "image"), filepath.Join(dir, "buckets")
+	image, mounted := filepath.Join(dir, "image"), filepath.Join(dir, "mounted")
 	if err := os.Mkdir(mounted, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	command(t, "truncate", "-s", "512M", image)
-	command(t, "mkfs.btrfs", "-q", image)
+	command(t, "truncate", "-s", size, image)
+	command(t, mkfs, append(args, image)...)
 	command(t, "mount", "-o", "loop", image, mounted)
 	t.Cleanup(func() { command(t, "umount", mounted) })
-	command(t, "btrfs", "quota", "enable", mounted)
-	s := &testServer{dir: t.TempDir(), folder: mounted}
-	s.VersityGW = embeddedtest.VersityGW(t, embedded.VersityGWOptions{Dir: s.dir, Buckets: mounted})
-	return s
+	return mounted
 }
 
 func command(t *testing.T, name string, args ...string) string {
@@ -119,6 +130,48 @@ func TestHardNote(t *testing.T) {
 	}
 	if err := b.Deprovision(ctx, next); err != nil {
 		t.Error(err)
+	}
+}
+
+// The disk is full under a plan without limits: every verb says so or works, and
+// nothing is left when there is room again.
+func TestFullDisk(t *testing.T) {
+	dir, ctx := mountedImage(t, "64M", "mkfs.ext4", "e2fsprogs", "-q"), testContext(t)
+	server := &testServer{VersityGW: embeddedtest.VersityGW(t, embedded.VersityGWOptions{Dir: dir}), dir: dir}
+	b := server.backend(t, "c")
+	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true })
+	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "filler", readWrite)).Values)
+	size := 8 << 20
+	for i := 0; size > 0; i++ {
+		if s.put(t, fmt.Sprint("fill/", i), strings.Repeat("x", size)) != nil {
+			size /= 4
+		}
+	}
+	late, other := newBinding(t, inst, "late", readWrite), newInstance("other", nil)
+	_, bindErr := b.Bind(ctx, inst, late)
+	provisionErr := b.Provision(ctx, other)
+	t.Logf("on a full disk: bind: %v; provision: %v", bindErr, provisionErr)
+	if bindErr == nil && provisionErr == nil {
+		t.Error("nothing noticed the full disk")
+	}
+	for name, err := range map[string]error{"bind": bindErr, "provision": provisionErr} {
+		if message, refused := services.IsRejected(err); refused {
+			t.Errorf("%s: shown to the user as his fault: %s", name, message)
+		}
+	}
+	for i := range 3 {
+		if err := s.client.RemoveObject(ctx, s.bucket, fmt.Sprint("fill/", i), minio.RemoveObjectOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dialled(t, bound(t, b, inst, late).Values).mustPut(t, "key", "value")
+	if err := errors.Join(b.Provision(ctx, other), b.Deprovision(ctx, other), b.Deprovision(ctx, inst)); err != nil {
+		t.Fatal(err)
+	}
+	for _, gone := range []instance{inst, other} {
+		if left, err := server.leftOf(ctx, gone.Name, []string{late.Name}); len(left) > 0 || err != nil {
+			t.Errorf("left: %v, %v", left, err)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -102,6 +103,7 @@ func reach(t *testing.T, server *testServer, mine, theirs map[string]any) {
 	} {
 		t.Run(c.name, func(t *testing.T) { refused(t, me, c.r) })
 	}
+	flood(t, me, own, their)
 	impersonate(t, mine, theirs)
 	anonymous(t, server, their)
 	listsNothing(t, me, their)
@@ -134,6 +136,20 @@ func refused(t *testing.T, c *client, r request) {
 	if e, ok := errors.AsType[*apiError](err); err != nil && (!ok || e.Status >= 500) {
 		t.Errorf("was not refused but failed: %v", err)
 	}
+}
+
+// flood sends many requests at once. That the other tenant's session goes on is
+// looked at by whoever called reach.
+func flood(t *testing.T, me *client, own, their string) {
+	t.Run("flood", func(t *testing.T) {
+		sideBySide(t, 200, func(i int) error {
+			err := me.call(testContext(t), request{method: http.MethodPut, bucket: own, key: fmt.Sprint("flood/", i), body: []byte("x")}, nil)
+			if theirs := me.call(testContext(t), request{method: http.MethodGet, bucket: their, key: "secret"}, nil); theirs == nil {
+				return errors.New("one of many was let through")
+			}
+			return err
+		})
+	})
 }
 
 // impersonate uses another tenant's access key with secrets that are not his.

@@ -22,7 +22,7 @@ type testServer struct {
 	folder string // for hard limits
 }
 
-func newServer(t *testing.T) *testServer {
+func newServer(t testing.TB) *testServer {
 	t.Helper()
 	dir := t.TempDir()
 	return &testServer{VersityGW: embeddedtest.VersityGW(t, embedded.VersityGWOptions{Dir: dir}), dir: dir}
@@ -44,12 +44,12 @@ func (s *testServer) config(prefix, address string) json.RawMessage {
 	return raw
 }
 
-func (s *testServer) backend(t *testing.T, prefix string) *backend {
+func (s *testServer) backend(t testing.TB, prefix string) *backend {
 	t.Helper()
 	return openBackend(t, s.config(prefix, s.address()))
 }
 
-func openBackend(t *testing.T, raw json.RawMessage) *backend {
+func openBackend(t testing.TB, raw json.RawMessage) *backend {
 	t.Helper()
 	config, err := services.Decode[Config](raw)
 	if err != nil {
@@ -103,7 +103,7 @@ func newInstance(id string, change func(*instance)) instance {
 	return inst
 }
 
-func newBinding(t *testing.T, inst instance, id, role string) binding {
+func newBinding(t testing.TB, inst instance, id, role string) binding {
 	t.Helper()
 	seed, err := services.NewSeed(services.RandomKey())
 	if err != nil {
