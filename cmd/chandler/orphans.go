@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
 	"github.com/chandler-broker/chandler/broker/store"
@@ -106,11 +108,22 @@ func (a *app) lookForOrphans(ctx context.Context) ([]orphan, error) {
 	}
 	kept := rows[:0]
 	for _, o := range rows {
-		if o.Kind == "missing" || !after[o.Backend].owns(o.found) {
+		if o.Kind == "missing" || !owned(after, o.found) {
 			kept = append(kept, o)
 		}
 	}
 	return kept, nil
+}
+
+// owned asks for all backends: two of them may be on one server, and each lists
+// what is the other's too.
+func owned(known map[string]*knowledge, f services.Found) bool {
+	for _, k := range known {
+		if k.owns(f) {
+			return true
+		}
+	}
+	return false
 }
 
 // knowledge is what the state knows of one backend, by safe names.
@@ -223,10 +236,35 @@ func (a *app) removeOrphans(ctx context.Context, rows []orphan) error {
 			if o.Kind != "orphan" || (o.found.Binding != "") != bindings {
 				continue
 			}
-			if err := a.drivers[o.Backend].Remove(ctx, o.found); err != nil {
+			if err := a.removeOrphan(ctx, o); err != nil {
 				errs = append(errs, fmt.Errorf("remove %s from backend %s: %w", o.Resource, o.Backend, err))
 			}
 		}
 	}
 	return errors.Join(errs...)
 }
+
+// removeOrphan looks once more, and keeps the state as it is until the orphan is
+// gone: a platform may use a forgotten ID again at this moment, and must not lose
+// what it has just been given. Whoever changes the state meanwhile waits.
+func (a *app) removeOrphan(ctx context.Context, o orphan) error {
+	ctx, cancel := context.WithTimeout(ctx, removeTime)
+	defer cancel()
+	return a.store.InTx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "LOCK TABLE instances, bindings IN SHARE MODE"); err != nil {
+			return fmt.Errorf("keep the state as it is: %w", err)
+		}
+		known, err := a.known(ctx)
+		if err != nil {
+			return err
+		}
+		if owned(known, o.found) {
+			return errors.New("it has an owner by now, and stays")
+		}
+		return a.drivers[o.Backend].Remove(ctx, o.found)
+	})
+}
+
+// removeTime is how long one orphan may take to remove, and with it how long
+// whoever changes the state may have to wait.
+const removeTime = 30 * time.Second

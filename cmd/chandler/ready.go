@@ -33,7 +33,7 @@ type check struct {
 // checkReady asks all parts at once and waits readyTime at most.
 func (a *app) checkReady(ctx context.Context) readiness {
 	checks := []check{
-		{"state database", a.store.Pool.Ping},
+		{"state database", a.stateReady},
 		{"credential store", a.credentials.Ready},
 	}
 	for _, b := range a.catalog.Backends() {
@@ -42,6 +42,24 @@ func (a *app) checkReady(ctx context.Context) readiness {
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
 	return askAll(ctx, checks)
+}
+
+// errReadOnly is what is wrong with a state database after a fail-over to a
+// standby, or one whose administrator shut it for maintenance.
+var errReadOnly = errors.New("takes no writes: it is a standby, or default_transaction_read_only is on; point DATABASE_URL to the primary")
+
+// stateReady asks for what a broker needs: a database that only answers reads
+// accepts no operation.
+func (a *app) stateReady(ctx context.Context) error {
+	var readOnly bool
+	err := a.store.Pool.QueryRow(ctx, "SELECT current_setting('transaction_read_only')::boolean").Scan(&readOnly)
+	if err != nil {
+		return err
+	}
+	if readOnly {
+		return errReadOnly
+	}
+	return nil
 }
 
 // askAll returns when ctx ends, whether the parts have answered or not: a

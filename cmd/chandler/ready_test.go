@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 )
 
 // A server that is stopped in its tracks accepts connections and answers
@@ -44,5 +46,22 @@ func TestAskAll(t *testing.T) {
 				t.Errorf("-want +got\n%s", diff)
 			}
 		})
+	}
+}
+
+// After a fail-over to a standby reads go on, and nothing can be accepted.
+func TestStateReady(t *testing.T) {
+	url := embeddedtest.Database(t)
+	a := stateOnly(t, url, nil)
+	if err := a.stateReady(t.Context()); err != nil {
+		t.Errorf("all is well: %v", err)
+	}
+	_, err := a.store.Pool.Exec(t.Context(), "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.store.Pool.Reset() // the setting holds for new sessions
+	if err := a.stateReady(t.Context()); !errors.Is(err, errReadOnly) {
+		t.Errorf("got %v, want to be told that it takes no writes", err)
 	}
 }

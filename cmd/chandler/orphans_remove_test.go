@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/chandler-broker/chandler"
+	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/embedded/embeddedtest"
+	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/all"
+)
+
+func TestMain(m *testing.M) { embeddedtest.Main(m) }
+
+// removals is a backend that holds nothing and notes what it is told to remove.
+type removals struct {
+	services.Driver
+	removed []string
+	during  func()
+}
+
+func (r *removals) Remove(_ context.Context, f services.Found) error {
+	r.during()
+	r.removed = append(r.removed, f.Resource)
+	return nil
+}
+
+// What was an orphan when it was listed may have an owner when it is removed.
+func TestRemoveOrphans(t *testing.T) {
+	url := embeddedtest.Database(t)
+	backend := &removals{}
+	a := stateOnly(t, url, backend)
+	insert := func(ctx context.Context, db store.DBTX, id string) error {
+		plan := a.catalog.Services()[0].Plans[0]
+		_, err := a.store.InsertInstance(ctx, db, store.InsertInstanceParams{
+			ID: id, Platform: "cf", ServiceID: a.catalog.Services()[0].ID, PlanID: plan.ID, Context: []byte("{}"), Parameters: []byte("{}"),
+		})
+		return err
+	}
+	if err := insert(t.Context(), a.store.Pool, "used-again"); err != nil {
+		t.Fatal(err)
+	}
+	var meanwhile error
+	backend.during = func() {
+		meanwhile = a.store.InTx(t.Context(), func(tx pgx.Tx) error {
+			if _, err := tx.Exec(t.Context(), "SET LOCAL lock_timeout = '100ms'"); err != nil {
+				return err
+			}
+			return insert(t.Context(), tx, "lost")
+		})
+	}
+	err := a.removeOrphans(t.Context(), []orphan{
+		{Backend: "postgres", Kind: "orphan", Resource: "owned", found: services.Found{Instance: services.InstanceName("used-again"), Resource: "owned"}},
+		{Backend: "postgres", Kind: "orphan", Resource: "lost", found: services.Found{Instance: services.InstanceName("lost"), Resource: "lost"}},
+		{Backend: "postgres", Kind: "missing", InstanceID: "used-again"},
+	})
+	if err == nil || !strings.Contains(err.Error(), "owned") || !strings.Contains(err.Error(), "has an owner by now") {
+		t.Errorf("got %v, want to be told that what is owned stays", err)
+	}
+	if diff := cmp.Diff([]string{"lost"}, backend.removed); diff != "" {
+		t.Errorf("removed: -want +got\n%s", diff)
+	}
+	if meanwhile == nil || !strings.Contains(meanwhile.Error(), "lock timeout") {
+		t.Errorf("an instance could be made of what is being removed: %v", meanwhile)
+	}
+}
+
+// Two backends of the catalog on one server list each other's resources.
+func TestOwnedByAnotherBackend(t *testing.T) {
+	known := map[string]*knowledge{
+		"small": {},
+		"large": {instances: map[string]string{"ia": "instance-a"}, bindings: map[string][2]string{"ba": {"instance-a", "binding-a"}}},
+	}
+	for _, c := range []struct {
+		name  string
+		found services.Found
+		want  bool
+	}{
+		{"instance", services.Found{Instance: "ia"}, true},
+		{"binding", services.Found{Instance: "ia", Binding: "ba"}, true},
+		{"nobody's instance", services.Found{Instance: "ix"}, false},
+		{"nobody's binding of an instance", services.Found{Instance: "ia", Binding: "bx"}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := owned(known, c.found); got != c.want {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+// stateOnly is an app with the shipped catalog, a state and one backend.
+func stateOnly(t *testing.T, url string, backend services.Driver) *app {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "catalog.yml")
+	if err := os.WriteFile(path, chandler.CatalogYAML(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := catalog.Load(path, all.Definitions(), lookupIn(map[string]string{"POSTGRES_ADMIN_URL": url}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(t.Context(), url, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	if err := s.Migrate(t.Context(), slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	return &app{catalog: c, store: s, drivers: map[string]services.Driver{"postgres": backend}}
+}
