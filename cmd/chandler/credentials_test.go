@@ -56,5 +56,3 @@ func TestCheckCredentials(t *testing.T) {
 		t.Errorf("with another store: %v", err)
 	}
 }
-
-func TestMain(m *testing.M) { embeddedtest.Main(m) }
