@@ -98,14 +98,16 @@ func TestOwnedByAnotherBackend(t *testing.T) {
 	}
 }
 
-// stateOnly is an app with the shipped catalog, a state and one backend.
+// stateOnly is an app with what the shipped catalog has of PostgreSQL, a state
+// and one backend.
 func stateOnly(t *testing.T, url string, backend services.Driver) *app {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "catalog.yml")
 	if err := os.WriteFile(path, chandler.CatalogYAML(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, err := catalog.Load(path, all.Definitions(), lookupIn(map[string]string{"POSTGRES_ADMIN_URL": url}))
+	c, err := catalog.Load(path, all.Definitions(), lookupIn(map[string]string{"POSTGRES_ADMIN_URL": url}),
+		"database/mysql", "queue/nats", "queue/rabbitmq", "dns/powerdns", "filesystem/s3")
 	if err != nil {
 		t.Fatal(err)
 	}
