@@ -39,7 +39,7 @@ func measure(m *testing.M) (code int) {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(folder)
+	defer func() { _ = os.RemoveAll(folder) }()
 	defer table.print()
 	return m.Run()
 }
