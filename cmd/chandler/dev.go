@@ -29,8 +29,9 @@ func newDev() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Serve everything on this machine, with private servers in a folder",
-		Long: `Dev starts a private PostgreSQL for the state and the tenants' databases, and serves
-the whole catalog. Credentials are sealed in the state database, or kept in Vault
+		Long: `Dev starts a private PostgreSQL for the state and the tenants' databases, a server of
+its own for each other backend, and serves the catalog. A server that does not start
+is left out with its plans, and a line says how to get it. Credentials are sealed in the state database, or kept in Vault
 when VAULT_ADDR is set. The platform's user is CHANDLER_USERNAME and
 CHANDLER_PASSWORD, else "chandler" and a generated password.
 
