@@ -78,6 +78,32 @@ type Credentials struct {
 	// Endpoints is where the application connects to (OSB, "Endpoint
 	// Object"); it holds nothing secret.
 	Endpoints []Endpoint
+	// VolumeMounts is what the platform mounts into the application's
+	// containers; only of a backend whose Client says VolumeMounts.
+	VolumeMounts []VolumeMount
+}
+
+// VolumeMount is a remote volume that a platform mounts into an application's
+// containers (OSB, "Volume Mount Object"). Its device may hold secrets.
+type VolumeMount struct {
+	// Driver is the platform's volume driver, such as "smbdriver".
+	Driver string `json:"driver"`
+	// ContainerDir is the absolute path in the container.
+	ContainerDir string `json:"container_dir"`
+	// Mode is "r" or "rw".
+	Mode string `json:"mode"`
+	// DeviceType is "shared", the only one that the specification has.
+	DeviceType string       `json:"device_type"`
+	Device     VolumeDevice `json:"device"`
+}
+
+// VolumeDevice is what a volume driver mounts (OSB, "Device Object").
+type VolumeDevice struct {
+	// VolumeID is the volume's identity: the same for bindings that share it.
+	VolumeID string `json:"volume_id"`
+	// MountConfig is what the driver reads, credentials included; values of
+	// JSON's types.
+	MountConfig map[string]any `json:"mount_config,omitempty"`
 }
 
 // Endpoint is a network address that an application connects to (OSB,

@@ -53,10 +53,15 @@ type Driver interface {
 	// no Describer.
 	Describe(ctx context.Context, inst RawInstance) (map[string]any, error)
 	SerialBinds() bool
+	// VolumeMounts says whether bindings come with volume mounts.
+	VolumeMounts() bool
 	Close() error
 }
 
-type driver[P, I, B any] struct{ backend Backend[P, I, B] }
+type driver[P, I, B any] struct {
+	backend      Backend[P, I, B]
+	volumeMounts bool
+}
 
 func (d *driver[P, I, B]) instance(raw RawInstance) (Instance[P, I], error) {
 	inst := Instance[P, I]{ID: raw.ID, Name: InstanceName(raw.ID)}
@@ -226,6 +231,8 @@ func (d *driver[P, I, B]) SerialBinds() bool {
 	s, ok := d.backend.(SerialBinder)
 	return ok && s.SerialBinds()
 }
+
+func (d *driver[P, I, B]) VolumeMounts() bool { return d.volumeMounts }
 
 func (d *driver[P, I, B]) Close() error {
 	if c, ok := d.backend.(Closer); ok {

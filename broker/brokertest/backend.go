@@ -59,13 +59,19 @@ func NewBackend() *Backend {
 }
 
 // Definition describes the backend as "database/memory".
-func (m *Backend) Definition() services.Definition {
+func (m *Backend) Definition() services.Definition { return m.define("database/memory", false) }
+
+// VolumeDefinition describes the same backend as "filesystem/memory", whose
+// bindings come with a volume mount.
+func (m *Backend) VolumeDefinition() services.Definition { return m.define("filesystem/memory", true) }
+
+func (m *Backend) define(name string, volumeMounts bool) services.Definition {
 	type config struct{}
-	return services.Define("database/memory",
+	return services.Define(name,
 		services.Schemas{InstanceCreate: []byte(instanceSchema), InstanceUpdate: []byte(instanceSchema), BindingCreate: []byte(bindingSchema)},
-		services.Client{CredentialType: "memory"},
+		services.Client{CredentialType: "memory", VolumeMounts: volumeMounts},
 		func(context.Context, config) (services.Backend[Plan, Params, BindParams], error) {
-			if m.keep != nil {
+			if m.keep != nil && !volumeMounts { // it looks after all of them
 				return keeper{m}, nil
 			}
 			return m, nil
@@ -215,6 +221,10 @@ func (m *Backend) Bind(ctx context.Context, inst services.Instance[Plan, Params]
 	return services.Credentials{
 		Values:    map[string]any{"type": "memory", "host": "127.0.0.1", "username": b.Name, "password": password},
 		Endpoints: []services.Endpoint{{Host: "127.0.0.1", Ports: []string{"5432"}, Protocol: "tcp"}},
+		VolumeMounts: []services.VolumeMount{{
+			Driver: "memorydriver", ContainerDir: "/var/vcap/data/" + b.Name, Mode: "rw", DeviceType: "shared",
+			Device: services.VolumeDevice{VolumeID: inst.Name, MountConfig: map[string]any{"username": b.Name, "password": password}},
+		}},
 	}, nil
 }
 

@@ -118,6 +118,12 @@ type seed struct {
 	Seed []byte `json:"seed"`
 }
 
+// VolumeMounts is what the credential store keeps under a binding's
+// VolumeMountsPath.
+type VolumeMounts struct {
+	VolumeMounts []services.VolumeMount `json:"volume_mounts"`
+}
+
 // bind stores the seed before the backend is touched, so that whatever the
 // backend makes is derived from something that outlives a crash, and the
 // credentials after, so that they are there once the operation succeeded.
@@ -143,13 +149,29 @@ func (e *Engine) bind(ctx context.Context, d services.Driver, inst services.RawI
 	if err != nil {
 		return nil, err
 	}
-	if value, err = json.Marshal(c.Values); err != nil {
-		return nil, fmt.Errorf("encode the credentials: %w", err)
+	return c.Endpoints, e.keepCredentials(ctx, d, b, c)
+}
+
+// keepCredentials stores what the application and, of a volume, the platform
+// read: both hold secrets.
+func (e *Engine) keepCredentials(ctx context.Context, d services.Driver, b store.Binding, c services.Credentials) error {
+	if d.VolumeMounts() {
+		value, err := json.Marshal(VolumeMounts{c.VolumeMounts})
+		if err != nil {
+			return fmt.Errorf("encode the volume mounts: %w", err)
+		}
+		if err := e.Credentials.Put(ctx, credhub.VolumeMountsPath(b.InstanceID, b.ID), value); err != nil {
+			return fmt.Errorf("store the volume mounts: %w", err)
+		}
+	}
+	value, err := json.Marshal(c.Values)
+	if err != nil {
+		return fmt.Errorf("encode the credentials: %w", err)
 	}
 	if err := e.Credentials.Put(ctx, credhub.CredentialsPath(b.InstanceID, b.ID), value); err != nil {
-		return nil, fmt.Errorf("store the credentials: %w", err)
+		return fmt.Errorf("store the credentials: %w", err)
 	}
-	return c.Endpoints, nil
+	return nil
 }
 
 // unbind forgets the secrets only after the backend has revoked them: until
@@ -158,12 +180,17 @@ func (e *Engine) unbind(ctx context.Context, d services.Driver, inst services.Ra
 	if err := d.Unbind(ctx, inst, services.RawBinding{ID: b.ID, Params: b.Parameters}); err != nil {
 		return err
 	}
-	return e.forget(ctx, b)
+	return e.forget(ctx, d, b)
 }
 
-func (e *Engine) forget(ctx context.Context, b store.Binding) error {
+func (e *Engine) forget(ctx context.Context, d services.Driver, b store.Binding) error {
 	if err := e.Credentials.Delete(ctx, credhub.CredentialsPath(b.InstanceID, b.ID)); err != nil {
 		return fmt.Errorf("delete the credentials: %w", err)
+	}
+	if d.VolumeMounts() {
+		if err := e.Credentials.Delete(ctx, credhub.VolumeMountsPath(b.InstanceID, b.ID)); err != nil {
+			return fmt.Errorf("delete the volume mounts: %w", err)
+		}
 	}
 	if err := e.Credentials.Delete(ctx, credhub.SeedPath(b.InstanceID, b.ID)); err != nil {
 		return fmt.Errorf("delete the seed: %w", err)
