@@ -51,7 +51,7 @@ func TestUpdateChangesLimits(t *testing.T) {
 	_, credentials := bound(t, b, inst, "1", readWrite)
 	live := dialled(t, credentials)
 	next := inst
-	next.Plan.ConnectionsPerBinding, next.Plan.StatementTimeout = 4, Duration(1.5e9)
+	next.Plan.ConnectionsPerBinding, next.Plan.StatementTimeout = 4, services.Duration(1.5e9)
 	for _, step := range []struct {
 		prev, next instance
 		sessions   int
