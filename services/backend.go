@@ -52,6 +52,10 @@ type Instance[P, I any] struct {
 	Name   string
 	Plan   P
 	Params I
+	// Folders are the directories of the instances that Params name, by
+	// instance ID: of a Mounter, in Provision and in next of Update. One that
+	// was deleted since is not among them.
+	Folders map[string]string
 }
 
 // Binding is a service binding as a backend sees it.
@@ -176,6 +180,23 @@ type Describer[P, I any] interface {
 	// "Service Instance Metadata Object"): values of JSON's types, nothing
 	// secret. It changes nothing.
 	Describe(ctx context.Context, inst Instance[P, I]) (map[string]any, error)
+}
+
+// Sharer is a backend whose instances are directories that programs on this
+// machine may use beside the backend's own clients.
+type Sharer[P, I any] interface {
+	// Folder returns the absolute path of the directory that holds the
+	// instance's files. It changes nothing.
+	Folder(ctx context.Context, inst Instance[P, I]) (string, error)
+}
+
+// Mounter is a backend whose instances use directories of Sharers' instances.
+// The engine finds them: they must be ready and of the same tenant, which is
+// the same platform, organisation and space.
+type Mounter[I any] interface {
+	// Mounts returns the IDs of the instances that the parameters name. It
+	// makes no outside call.
+	Mounts(params I) []string
 }
 
 // SerialBinder is a backend whose server can only be told of bindings by

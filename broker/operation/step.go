@@ -75,16 +75,12 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 		if op.Phase == store.Undoing {
 			return result{err: s.driver.Deprovision(ctx, prev)}
 		}
-		return result{err: s.driver.Provision(ctx, prev)}
-	case store.Update:
-		next, err := e.updated(op, s.instance)
-		if err != nil {
+		if prev.Folders, err = e.folders(ctx, s.driver, prev, s.instance, false); err != nil {
 			return result{err: err}
 		}
-		if op.Phase == store.Undoing {
-			return result{err: s.driver.Update(ctx, next, prev)}
-		}
-		return result{err: s.driver.Update(ctx, prev, next)}
+		return result{err: s.driver.Provision(ctx, prev)}
+	case store.Update:
+		return result{err: e.update(ctx, op, s, prev)}
 	case store.Deprovision:
 		return e.deprovision(ctx, s, prev)
 	case store.Bind:
@@ -101,6 +97,21 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 
 func rawInstance(i store.Instance, p *catalog.Plan) services.RawInstance {
 	return services.RawInstance{ID: i.ID, Plan: p.Config, Params: i.Parameters}
+}
+
+func (e *Engine) update(ctx context.Context, op store.Operation, s *subject, prev services.RawInstance) error {
+	next, err := e.updated(op, s.instance)
+	if err != nil {
+		return err
+	}
+	undoing := op.Phase == store.Undoing
+	if undoing {
+		prev, next = next, prev
+	}
+	if next.Folders, err = e.folders(ctx, s.driver, next, s.instance, undoing); err != nil {
+		return err
+	}
+	return s.driver.Update(ctx, prev, next)
 }
 
 // updated is the instance as the update wants it.
