@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,8 +54,8 @@ func (n *NATS) missing() string {
 
 // gathered says what keeps servers from being a cluster that survives the loss
 // of one of them; empty: nothing. A server's own word is not enough: it calls
-// itself current before it has heard of a leader, and the leader counts a server
-// that is back as present only when it has heard from it.
+// itself current before it has heard of a leader, and the leader counts on a
+// server, and puts streams there, when it has heard from it.
 func gathered(running []*natsNode) string {
 	var leader *natsNode
 	for _, node := range running {
@@ -66,7 +67,7 @@ func gathered(running []*natsNode) string {
 		return "nobody leads"
 	}
 	name := leader.options.ServerName
-	seen := leader.meta()
+	seen, places := leader.meta(), leader.server.JetStreamClusterPeers()
 	for _, node := range running {
 		own := node.meta()
 		switch {
@@ -74,6 +75,8 @@ func gathered(running []*natsNode) string {
 			return node.options.ServerName + " does not follow " + name
 		case node != leader && !counts(seen, node):
 			return name + " does not count on " + node.options.ServerName
+		case !slices.Contains(places, node.options.ServerName):
+			return name + " would put no stream on " + node.options.ServerName
 		}
 	}
 	return ""
