@@ -185,7 +185,9 @@ func TestCopiesCount(t *testing.T) {
 	var refusal error
 	taken := services.Size(0)
 	for refusal == nil && taken <= inst.Plan.Storage {
-		if _, refusal = s.stream.Publish(testContext(t), "copied", make([]byte, message)); refusal == nil {
+		// A stream that was made a moment ago may not be heard of everywhere.
+		_, refusal = s.stream.Publish(testContext(t), "copied", make([]byte, message), jetstream.WithRetryAttempts(100))
+		if refusal == nil {
 			taken += 3 * message
 			eventually(t, "every server knows of all copies", func() bool { return b.leastStorage(t, inst) >= taken })
 		}
