@@ -18,7 +18,7 @@ const (
 )
 
 // Deprovision implements services.Backend. A folder whose contents the plan
-// keeps is deleted first, and its refusal to go leaves everything as it was.
+// keeps goes first, and its refusal to go leaves everything as it was.
 func (b *backend) Deprovision(ctx context.Context, inst instance) error {
 	if err := b.server.answers(ctx); err != nil {
 		return err
@@ -29,7 +29,7 @@ func (b *backend) Deprovision(ctx context.Context, inst instance) error {
 		return err
 	}
 	if !inst.Plan.DeleteContents {
-		err := b.folder.removeEmpty(name)
+		err := b.folder.closeEmpty(name)
 		if errors.Is(err, syscall.ENOTEMPTY) {
 			return services.Rejected("share %s is not empty, and this plan keeps what is in it: copy what you need, delete all files, and delete the instance again", name)
 		}

@@ -75,15 +75,16 @@ func (f folder) make(share string, a account, limit services.Size) error {
 	return err
 }
 
-// removeEmpty removes a folder that holds nothing: syscall.ENOTEMPTY where it does.
-// What is absent is no error.
-func (f folder) removeEmpty(share string) error {
+// closeEmpty puts a folder that nobody can write to into the place of one that
+// holds nothing: syscall.ENOTEMPTY where it does. Without any folder the server
+// could not end the sessions on it.
+func (f folder) closeEmpty(share string) error {
 	err := syscall.Rmdir(f.path(share))
-	if errors.Is(err, syscall.ENOENT) {
-		return nil
+	if err != nil && !errors.Is(err, syscall.ENOENT) {
+		return &fs.PathError{Op: "rmdir", Path: f.path(share), Err: err}
 	}
-	if err != nil {
-		return &os.PathError{Op: "rmdir", Path: f.path(share), Err: err}
+	if err := os.Mkdir(f.path(share), 0o711); err != nil { //nolint:gosec // sessions pass it
+		return fmt.Errorf("close the share's folder: %w", err)
 	}
 	return nil
 }
