@@ -29,7 +29,7 @@ func startMariaDB(ctx context.Context, d *Deployment, s *Server) (map[string]str
 	if err := d.Secrets.AddURL("MariaDB's root password", server.URL("")); err != nil {
 		return nil, err
 	}
-	root, err := MariaDBRoot(server.URL(""))
+	root, err := OpenMariaDB(server.URL(""))
 	if err != nil {
 		return nil, err
 	}
@@ -46,9 +46,9 @@ func startMariaDB(ctx context.Context, d *Deployment, s *Server) (map[string]str
 	return map[string]string{"MYSQL_ADMIN_URL": u.String()}, nil
 }
 
-// MariaDBRoot connects to a MariaDB server by a mysql:// URL. A query may be
+// OpenMariaDB connects to a MariaDB server by a mysql:// URL. A query may be
 // several statements.
-func MariaDBRoot(text string) (*sql.DB, error) {
+func OpenMariaDB(text string) (*sql.DB, error) {
 	u, err := url.Parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("the server's URL is none") // err would quote it
@@ -66,7 +66,7 @@ func MariaDBRoot(text string) (*sql.DB, error) {
 
 // mariaDBHolds are the databases and accounts that are not the server's own.
 func mariaDBHolds(ctx context.Context, server *embedded.MariaDB) ([]string, error) {
-	root, err := MariaDBRoot(server.URL(""))
+	root, err := OpenMariaDB(server.URL(""))
 	if err != nil {
 		return nil, err
 	}
