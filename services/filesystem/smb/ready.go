@@ -35,5 +35,7 @@ func (b *backend) Ready(ctx context.Context) error {
 			return fmt.Errorf("%s must say \"%s = %s\" in its section [global], not %q", b.samba.config, s.key, s.value, global[s.key])
 		}
 	}
-	return nil
+	// Whether the broker may administer shows in what only root can read.
+	_, err = b.samba.shares(ctx)
+	return err
 }
