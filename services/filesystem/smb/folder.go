@@ -3,6 +3,7 @@ package smb
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -64,6 +65,9 @@ func (f folder) make(share string, a account, limit services.Size) error {
 		return fmt.Errorf("make the share's folder: %w", err)
 	}
 	defer made.Close()
+	if err := isFree(made, a); err != nil {
+		return err
+	}
 	if err := made.Chown(int(a.uid), int(a.gid)); err != nil {
 		return fmt.Errorf("give the share's folder to its instance (it takes the capability CAP_CHOWN, and first_id and last_id that the machine knows): %w", err)
 	}
@@ -73,6 +77,22 @@ func (f folder) make(share string, a account, limit services.Size) error {
 	}
 	_, err = f.volumes.Limit(share, limit)
 	return err
+}
+
+// isFree says whether a folder is the instance's, or one that was just made.
+func isFree(dir *os.File, a account) error {
+	info, err := dir.Stat()
+	if err != nil {
+		return fmt.Errorf("make the share's folder: %w", err)
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int64(stat.Uid) == a.uid {
+		return nil
+	} else if ok && stat.Uid == 0 {
+		if _, err := dir.ReadDir(1); errors.Is(err, io.EOF) {
+			return nil
+		}
+	}
+	return fmt.Errorf("make the share's folder: %s is there already and somebody else's; move it away", dir.Name())
 }
 
 // closeEmpty puts a folder that nobody can write to into the place of one that

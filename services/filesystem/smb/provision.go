@@ -29,6 +29,9 @@ func (b *backend) ownAccount(ctx context.Context, name string) (a account, err e
 		if a, ok = t.find(name); ok {
 			return nil
 		}
+		if err := t.taken(name); err != nil {
+			return err
+		}
 		id, err := b.accounts.next(t)
 		if err != nil {
 			return err
