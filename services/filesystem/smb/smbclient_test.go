@@ -105,7 +105,8 @@ func converse(t *testing.T, credentials map[string]any) *interactive {
 	return i
 }
 
-// says gives a command and waits for words in what comes then.
+// says gives a command and waits for words in what comes then. smbclient forgets
+// a command that comes before it asks for one, so each must have its answer.
 func (i *interactive) says(t *testing.T, command, words string) {
 	t.Helper()
 	i.mu.Lock()
@@ -145,6 +146,24 @@ func TestSmbclientIsCut(t *testing.T) {
 	cut.says(t, "tcon "+b.names.of(inst.Name), "NT_STATUS_ACCESS_DENIED")
 	cut.says(t, "ls", "NT_STATUS_NETWORK_NAME_DELETED")
 	other.says(t, "ls", "blocks available")
+}
+
+// Two users share one connection, as they do on a machine that mounts for many:
+// one is cut, the other goes on.
+func TestCutOnSharedConnection(t *testing.T) {
+	b := newServer(t).backend(t, "c")
+	inst, theirs := provisioned(t, b, "i", nil), provisioned(t, b, "theirs", nil)
+	going := newBinding(t, inst, "going", BindingParams{})
+	both := converse(t, bound(t, b, inst, going).Values)
+	both.says(t, "ls", "blocks available")
+	other := bound(t, b, theirs, newBinding(t, theirs, "other", BindingParams{})).Values
+	both.says(t, "logon "+text(t, other, "username")+" "+text(t, other, "password"), "Current VUID is")
+	both.says(t, "tcon "+text(t, other, "share"), "successful")
+	both.says(t, "ls", "blocks available")
+	if err := finished(t, func() error { return b.Unbind(testContext(t), inst, going) }); err != nil {
+		t.Fatal(err)
+	}
+	both.says(t, "ls", "blocks available")
 }
 
 // wire is a connection to the server that notes what passes.
