@@ -1,8 +1,11 @@
 package s3
 
 import (
+	"cmp"
 	"net/http"
 	"sync"
+
+	"github.com/chandler-broker/chandler/services/filesystem/btrfs"
 )
 
 // backend administers one gateway. What exists is asked of the gateway each
@@ -11,7 +14,8 @@ type backend struct {
 	gateway *client
 	names   namer
 	told    told
-	folder  folder
+	folder  btrfs.Folder // "" where no limit is hard
+	shared  string       // where other programs find the buckets; "" nowhere
 
 	round sync.Mutex       // of Keep: a scan is one's at a time
 	turn  int              // where in its batch the next round begins
@@ -47,7 +51,8 @@ func open(c Config) (*backend, error) {
 		},
 		names:  newNamer(c.Prefix),
 		told:   told{endpoint: public, region: c.Region, ca: authority},
-		folder: folder(c.Folder),
+		folder: btrfs.Folder(c.Folder),
+		shared: cmp.Or(c.SharedFolder, c.Folder),
 		scans:  map[string]*scan{},
 	}, nil
 }
