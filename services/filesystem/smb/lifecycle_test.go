@@ -204,16 +204,12 @@ func TestAccountsSideBySide(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	all := &table{}
-	for _, line := range readLines(t, filepath.Join(dir, passwdFile)) {
-		all.passwd = append(all.passwd, line)
-	}
-	numbers := map[string]bool{}
-	for _, line := range all.passwd {
+	lines, numbers := readLines(t, filepath.Join(dir, passwdFile)), map[string]bool{}
+	for _, line := range lines {
 		numbers[strings.Split(line, ":")[2]] = true
 	}
-	if len(all.passwd) != brokers*each || len(numbers) != brokers*each {
-		t.Errorf("%d accounts with %d numbers, want %d", len(all.passwd), len(numbers), brokers*each)
+	if len(lines) != brokers*each || len(numbers) != brokers*each {
+		t.Errorf("%d accounts with %d numbers, want %d", len(lines), len(numbers), brokers*each)
 	}
 }
 
@@ -296,7 +292,7 @@ func grow(t *testing.T, top string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	for i := range 1200 {
 		if err := root.WriteFile(fmt.Sprint(i), nil, 0o600); err != nil {
 			t.Fatal(err)

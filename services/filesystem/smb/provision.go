@@ -49,7 +49,7 @@ func (b *backend) Update(ctx context.Context, _, next instance) error {
 	if err := b.server.answers(ctx); err != nil {
 		return err
 	}
-	if _, err := b.folder.volumes.Limit(b.names.of(next.Name), next.Plan.Storage); err != nil {
+	if _, err := b.folder.volumes().Limit(b.names.of(next.Name), next.Plan.Storage); err != nil {
 		return err
 	}
 	b.forget(next.Name)
