@@ -7,6 +7,7 @@ import (
 	"github.com/chandler-broker/chandler/services/database/postgres"
 	"github.com/chandler-broker/chandler/services/dns/powerdns"
 	"github.com/chandler-broker/chandler/services/filesystem/s3"
+	"github.com/chandler-broker/chandler/services/filesystem/smb"
 	"github.com/chandler-broker/chandler/services/queue/nats"
 	"github.com/chandler-broker/chandler/services/queue/rabbitmq"
 )
@@ -18,6 +19,7 @@ func Definitions() []services.Definition {
 		mysql.Definition(),
 		powerdns.Definition(),
 		s3.Definition(),
+		smb.Definition(),
 		nats.Definition(),
 		rabbitmq.Definition(),
 	}
