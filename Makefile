@@ -71,7 +71,7 @@ build-deps:
 run-deps:
 	@$(DEPENDENCIES) go postgres powerdns$(if $(ALL), mariadb rabbitmq)
 test-deps:
-	@$(DEPENDENCIES) go postgres powerdns mariadb rabbitmq btrfs compiler
+	@$(DEPENDENCIES) go postgres powerdns mariadb rabbitmq samba btrfs compiler
 
 # Under the version's name, so that a new version is installed by naming it.
 $(GOLANGCI_LINT):

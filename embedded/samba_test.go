@@ -18,6 +18,9 @@ import (
 
 func runSamba(t *testing.T, o SambaOptions) *Samba {
 	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("a Samba server takes root: run this test as root")
+	}
 	o.NoSync = true
 	s, err := StartSamba(t.Context(), o)
 	if errors.Is(err, ErrNoSamba) && os.Getenv("CI") != "true" {
