@@ -21,8 +21,8 @@ type account struct {
 	name   string // the Instance.Name
 	public string
 	claims *jwt.AccountClaims // nil: no server has any
-	// agreed says that all servers have the same. Where they do not, what is
-	// pushed next makes them.
+	// agreed says that all servers have the same and act on it. Where they do
+	// not, what is pushed next makes them.
 	agreed bool
 }
 
@@ -56,7 +56,28 @@ func (b *backend) account(ctx context.Context, instance string) (*account, error
 		}
 	}
 	a.agreed = len(slices.Compact(tokens)) == 1
-	return a, nil
+	if a.agreed && tokens[0] != "" {
+		a.agreed, err = a.active(ctx, tokens[0])
+	}
+	return a, err
+}
+
+// active waits until all servers act on an account's JWT, and says whether they
+// do. A broker that was killed may have given them the same a moment ago: to who
+// finds it in their files, or gives it to them again, they answer at once, while
+// they still let in whom it shuts out.
+func (a *account) active(ctx context.Context, token string) (bool, error) {
+	for end := time.Now().Add(patience); ; {
+		acts, err := a.b.link.acts(ctx, a.there, a.public, token)
+		if acts || err != nil || time.Now().After(end) {
+			return acts, err
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
 }
 
 // usable says whether the account is there and finished.
@@ -115,10 +136,15 @@ func (a *account) expel(binding string) (changed bool) {
 	return changed
 }
 
+// signed is the account's JWT, newer than the one that the servers have.
+func (a *account) signed() (string, error) {
+	a.claims.Type, a.claims.Version = jwt.AccountClaim, version
+	return sign(a.claims, max(time.Now().Unix(), a.claims.IssuedAt+1), a.b.keys.operator)
+}
+
 // push signs the claims and gives them to all servers.
 func (a *account) push(ctx context.Context) error {
-	a.claims.Type, a.claims.Version = jwt.AccountClaim, version
-	token, err := sign(a.claims, max(time.Now().Unix(), a.claims.IssuedAt+1), a.b.keys.operator)
+	token, err := a.signed()
 	if err != nil {
 		return err
 	}
@@ -129,5 +155,12 @@ func (a *account) push(ctx context.Context) error {
 	if limit := conn.MaxPayload(); int64(len(token)) > limit {
 		return services.Rejected("the instance's bindings name more subjects than the server takes in one account (%s); unbind some, or give them fewer subjects", services.Size(limit))
 	}
-	return a.b.link.push(ctx, a.there, token)
+	if err := a.b.link.push(ctx, a.there, token); err != nil {
+		return err
+	}
+	acts, err := a.active(ctx, token)
+	if err == nil && !acts {
+		err = errors.New("the servers took the account and act on another; is a second broker at work on it?")
+	}
+	return err
 }

@@ -21,6 +21,7 @@ const (
 	packSubject   = "$SYS.REQ.CLAIMS.PACK"
 	streamSubject = "$SYS.REQ.SERVER.PING.JSZ"
 	clientSubject = "$SYS.REQ.ACCOUNT.%s.CONNZ"
+	activeSubject = "$SYS.REQ.ACCOUNT.%s.INFO"
 	purgeSubject  = "$JS.API.ACCOUNT.PURGE.%s"
 )
 
@@ -119,6 +120,36 @@ func (l *link) lookup(ctx context.Context, there servers, account string) ([]str
 		return nil, fmt.Errorf("look the account up: %w", err)
 	}
 	return tokens, nil
+}
+
+// acts says whether all servers act on an account's JWT: one keeps it first, and
+// cuts off whom it no longer lets in before it calls it its own. A server that
+// has had no use for the account yet will read what it keeps.
+func (l *link) acts(ctx context.Context, there servers, account, token string) (bool, error) {
+	answers, acting := 0, 0
+	err := l.ask(ctx, fmt.Sprintf(activeSubject, account), nil, patient, func(answer []byte) error {
+		var e envelope
+		var info struct {
+			JWT string `json:"jwt"`
+		}
+		if err := json.Unmarshal(answer, &e); err != nil || e.Server.ID == "" {
+			return errNonsense
+		}
+		if e.Error == nil && json.Unmarshal(e.Data, &info) != nil {
+			return errNonsense
+		}
+		if e.Error != nil || info.JWT == token {
+			acting++
+		}
+		if answers++; answers >= len(there) {
+			return errEnough
+		}
+		return nil
+	})
+	if err != nil {
+		return false, fmt.Errorf("ask what the servers know of the account: %w", err)
+	}
+	return acting == answers, nil
 }
 
 // push gives an account's JWT to all servers, which act on it before they
