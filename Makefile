@@ -22,7 +22,7 @@ help: ## list the targets
 	@echo 'Variables: LISTEN=$(LISTEN) DATA=$(DATA) FUZZTIME=$(FUZZTIME)'
 
 .PHONY: run
-run: run-deps build ## run the broker with servers of its own, prove it, and stay up; ONCE=1 ends after the proof, ALL=1 installs MariaDB and RabbitMQ too, VAULT=1 keeps credentials in a real Vault
+run: run-deps build ## run the broker with servers of its own, prove it, and stay up; ONCE=1 ends after the proof, ALL=1 installs MariaDB, RabbitMQ and Samba too, VAULT=1 keeps credentials in a real Vault
 	bin/chandler dev --listen $(LISTEN) --data $(DATA) --smoke$(if $(ONCE), --once)$(if $(VAULT), --vault)
 
 .PHONY: test
@@ -69,9 +69,9 @@ clean: ## remove what make built; data folders stay
 build-deps:
 	@$(DEPENDENCIES) go
 run-deps:
-	@$(DEPENDENCIES) go postgres powerdns$(if $(ALL), mariadb rabbitmq)
+	@$(DEPENDENCIES) go postgres powerdns$(if $(ALL), mariadb rabbitmq samba)
 test-deps:
-	@$(DEPENDENCIES) go postgres powerdns mariadb rabbitmq samba btrfs compiler
+	@$(DEPENDENCIES) go postgres powerdns mariadb rabbitmq samba node btrfs compiler
 
 # Under the version's name, so that a new version is installed by naming it.
 $(GOLANGCI_LINT):

@@ -49,6 +49,7 @@ func families() []family {
 		{"rabbitmq", startRabbitMQ},
 		{"powerdns", startPowerDNS},
 		{"s3", startVersityGW},
+		{"smb", startSamba},
 	}
 }
 
@@ -66,6 +67,7 @@ func Backends() []string {
 func NotInstalled(err error) bool {
 	for _, missing := range []error{
 		embedded.ErrNoPostgres, embedded.ErrNoMariaDB, embedded.ErrNoRabbitMQ, embedded.ErrNoPowerDNS, embedded.ErrNoVersityGW,
+		embedded.ErrNoSamba,
 	} {
 		if errors.Is(err, missing) {
 			return true

@@ -43,6 +43,7 @@ func companions() []companion {
 		{"queue/rabbitmq", startRabbitMQ},
 		{"dns/powerdns", startPowerDNS},
 		{"filesystem/s3", startVersityGW},
+		{"filesystem/smb", startSamba},
 	}
 }
 
@@ -110,6 +111,17 @@ func startVersityGW(ctx context.Context, f *devFolder, progress io.Writer) (devS
 	}
 	return g, map[string]string{
 		"S3_ENDPOINT": g.Endpoint(), "S3_ACCESS_KEY_ID": g.AccessKeyID(), "S3_SECRET_ACCESS_KEY": g.SecretAccessKey(),
+	}, nil
+}
+
+func startSamba(ctx context.Context, f *devFolder, _ io.Writer) (devServer, map[string]string, error) {
+	s, err := embedded.StartSamba(ctx, embedded.SambaOptions{Dir: f.path("samba")})
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, map[string]string{
+		"SMB_ADDRESS": s.Address(), "SMB_FOLDER": s.SharesFolder(), "SMB_ACCOUNTS": s.AccountsFolder(),
+		"SMB_CONFIG_FILE": s.ConfigFile(), "SMB_PROGRAMS": s.ProgramsFolder(),
 	}, nil
 }
 

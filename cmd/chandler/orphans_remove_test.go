@@ -107,7 +107,7 @@ func stateOnly(t *testing.T, url string, backend services.Driver) *app {
 		t.Fatal(err)
 	}
 	c, err := catalog.Load(path, all.Definitions(), lookupIn(map[string]string{"POSTGRES_ADMIN_URL": url}),
-		"database/mysql", "queue/nats", "queue/rabbitmq", "dns/powerdns", "filesystem/s3")
+		"database/mysql", "queue/nats", "queue/rabbitmq", "dns/powerdns", "filesystem/s3", "filesystem/smb")
 	if err != nil {
 		t.Fatal(err)
 	}
