@@ -46,6 +46,7 @@ func secondPlans() map[string]rig.SecondPlan {
 		"nats":     plan("nats-small", "nats-second", map[string]string{"connections": "25", "storage": "300MB"}),
 		"rabbitmq": plan("rabbitmq-small", "rabbitmq-second", map[string]string{"connections": "25", "queue_size": "32MB"}),
 		"powerdns": plan("zone", "zone-second", map[string]string{"records": "600"}),
+		"smb":      plan("share-small", "share-second", map[string]string{"storage": "2GB", "connections": "25"}),
 		"s3":       plan("bucket-small", "bucket-second", map[string]string{"storage": "2GB"}),
 	}
 }
