@@ -1,0 +1,45 @@
+-- name: PutNamespace :execrows
+-- None where the namespace is ending.
+insert into namespaces (name, limits, mounts) values ($1, $2, $3)
+on conflict (name) do update set limits = excluded.limits, mounts = excluded.mounts, updated_at = now()
+where not namespaces.ending;
+
+-- name: Namespace :one
+select * from namespaces where name = $1;
+
+-- name: EndNamespace :execrows
+-- From here on nothing gets in. None where there is no such namespace.
+update namespaces set ending = true, updated_at = now() where name = $1;
+
+-- name: DeleteNamespace :execrows
+-- With all that refers to it.
+delete from namespaces where name = $1;
+
+-- name: Namespaces :many
+-- A batch of all namespaces, by name.
+select * from namespaces where name > @after order by name limit @batch;
+
+-- name: PutKey :execrows
+-- A repeated bind makes the same key; none where the namespace is not there or ending.
+insert into keys (uuid, namespace, binding, hash, role)
+select @uuid, n.name, @binding, @hash, @role from namespaces n where n.name = @namespace and not n.ending
+on conflict (binding) do update set uuid = excluded.uuid, hash = excluded.hash, role = excluded.role;
+
+-- name: DeleteKey :exec
+delete from keys where binding = $1;
+
+-- name: DeleteKeys :exec
+delete from keys where namespace = $1;
+
+-- name: Authenticate :one
+-- Who holds this key. Every request asks anew, so that a key that was revoked lets nobody in.
+select k.namespace, k.binding, k.role, n.limits, n.mounts
+from keys k join namespaces n on n.name = k.namespace
+where k.uuid = $1 and k.hash = $2 and not n.ending;
+
+-- name: Bindings :many
+-- A batch of all keys' bindings, by name.
+select binding, namespace, uuid from keys where binding > @after order by binding limit @batch;
+
+-- name: Notify :exec
+select pg_notify(@channel::text, @payload::text);
