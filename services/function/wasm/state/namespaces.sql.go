@@ -14,7 +14,7 @@ import (
 const authenticate = `-- name: Authenticate :one
 select k.namespace, k.binding, k.role, n.limits, n.mounts
 from keys k join namespaces n on n.name = k.namespace
-where k.uuid = $1 and k.hash = $2 and not n.ending
+where k.uuid = $1 and k.hash = $2 and n.ending_at is null
 `
 
 type AuthenticateParams struct {
@@ -112,7 +112,7 @@ func (q *Queries) DeleteNamespace(ctx context.Context, db DBTX, name string) (in
 }
 
 const endNamespace = `-- name: EndNamespace :execrows
-update namespaces set ending = true, updated_at = now() where name = $1
+update namespaces set ending_at = coalesce(ending_at, now()) where name = $1
 `
 
 // From here on nothing gets in. None where there is no such namespace.
@@ -125,7 +125,7 @@ func (q *Queries) EndNamespace(ctx context.Context, db DBTX, name string) (int64
 }
 
 const namespace = `-- name: Namespace :one
-select name, limits, mounts, ending, created_at, updated_at from namespaces where name = $1
+select name, limits, mounts, ending_at, created_at, updated_at from namespaces where name = $1
 `
 
 func (q *Queries) Namespace(ctx context.Context, db DBTX, name string) (Namespace, error) {
@@ -135,7 +135,7 @@ func (q *Queries) Namespace(ctx context.Context, db DBTX, name string) (Namespac
 		&i.Name,
 		&i.Limits,
 		&i.Mounts,
-		&i.Ending,
+		&i.EndingAt,
 		&i.CreatedAt,
 		&i.UpdatedAt,
 	)
@@ -143,7 +143,7 @@ func (q *Queries) Namespace(ctx context.Context, db DBTX, name string) (Namespac
 }
 
 const namespaces = `-- name: Namespaces :many
-select name, limits, mounts, ending, created_at, updated_at from namespaces where name > $1 order by name limit $2
+select name, limits, mounts, ending_at, created_at, updated_at from namespaces where name > $1 order by name limit $2
 `
 
 type NamespacesParams struct {
@@ -165,7 +165,7 @@ func (q *Queries) Namespaces(ctx context.Context, db DBTX, arg NamespacesParams)
 			&i.Name,
 			&i.Limits,
 			&i.Mounts,
-			&i.Ending,
+			&i.EndingAt,
 			&i.CreatedAt,
 			&i.UpdatedAt,
 		); err != nil {
@@ -195,7 +195,7 @@ func (q *Queries) Notify(ctx context.Context, db DBTX, arg NotifyParams) error {
 
 const putKey = `-- name: PutKey :execrows
 insert into keys (uuid, namespace, binding, hash, role)
-select $1, n.name, $2, $3, $4 from namespaces n where n.name = $5 and not n.ending
+select $1, n.name, $2, $3, $4 from namespaces n where n.name = $5 and n.ending_at is null
 on conflict (binding) do update set uuid = excluded.uuid, hash = excluded.hash, role = excluded.role
 `
 
@@ -225,7 +225,7 @@ func (q *Queries) PutKey(ctx context.Context, db DBTX, arg PutKeyParams) (int64,
 const putNamespace = `-- name: PutNamespace :execrows
 insert into namespaces (name, limits, mounts) values ($1, $2, $3)
 on conflict (name) do update set limits = excluded.limits, mounts = excluded.mounts, updated_at = now()
-where not namespaces.ending
+where namespaces.ending_at is null
 `
 
 type PutNamespaceParams struct {

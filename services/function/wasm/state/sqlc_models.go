@@ -23,7 +23,7 @@ type Namespace struct {
 	Name      string
 	Limits    []byte
 	Mounts    []byte
-	Ending    bool
+	EndingAt  *time.Time
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }

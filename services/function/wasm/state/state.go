@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -75,8 +76,15 @@ func NotFound(err error) bool { return errors.Is(err, pgx.ErrNoRows) }
 const migrateLock = 7_241_135_005
 
 // Migrate brings the database to this version. Any number of runtimes and brokers
-// may call it at once.
+// may call it at once; where there is nothing to do it is one query.
 func (s *Store) Migrate(ctx context.Context, logger *slog.Logger) error {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	if current, err := s.current(ctx, files); current || err != nil {
+		return err
+	}
 	conn, err := s.Pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("reach the functions' database: %w", err)
@@ -91,8 +99,33 @@ func (s *Store) Migrate(ctx context.Context, logger *slog.Logger) error {
 	if err := makeSchema(ctx, conn); err != nil {
 		return fmt.Errorf("make the schema %s: %w", schema, err)
 	}
-	return s.migrate(ctx, logger)
+	return s.migrate(ctx, files, logger)
 }
+
+// current says whether the database is of this version, or of a later one.
+func (s *Store) current(ctx context.Context, files fs.FS) (bool, error) {
+	all, err := fs.Glob(files, "*.sql")
+	if err != nil {
+		return false, err
+	}
+	newest, err := goose.NumericComponent(all[len(all)-1])
+	if err != nil {
+		return false, err
+	}
+	var version int64
+	err = s.Pool.QueryRow(ctx, "select coalesce(max(version_id), 0) from goose_db_version").Scan(&version)
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == undefinedTable {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reach the functions' database: %w", err)
+	}
+	return version >= newest, nil
+}
+
+// undefinedTable is PostgreSQL's code where there is no such table, or no schema
+// (manual, appendix A).
+const undefinedTable = "42P01"
 
 // makeSchema asks first: "if not exists" needs the right to make one even where
 // there is one.
@@ -106,11 +139,7 @@ func makeSchema(ctx context.Context, conn *pgxpool.Conn) error {
 	return err
 }
 
-func (s *Store) migrate(ctx context.Context, logger *slog.Logger) error {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
+func (s *Store) migrate(ctx context.Context, files fs.FS, logger *slog.Logger) error {
 	db := stdlib.OpenDBFromPool(s.Pool)
 	defer db.Close()
 	provider, err := goose.NewProvider(goose.DialectPostgres, db, files)

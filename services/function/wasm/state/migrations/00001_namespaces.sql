@@ -7,8 +7,9 @@ create table namespaces (
     name       text primary key, -- services.InstanceName: 26 characters of [a-z2-7]
     limits     json not null,    -- Limits
     mounts     json not null,    -- []Mount
-    -- The deprovision has begun: no key lets in any more, and no feed fires.
-    ending     boolean not null default false,
+    -- Since when it is being deprovisioned: no key lets in any more, no feed fires,
+    -- and the runtimes let go of what they hold outside of here.
+    ending_at  timestamptz,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now()
 );

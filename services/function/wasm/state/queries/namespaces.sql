@@ -2,14 +2,14 @@
 -- None where the namespace is ending.
 insert into namespaces (name, limits, mounts) values ($1, $2, $3)
 on conflict (name) do update set limits = excluded.limits, mounts = excluded.mounts, updated_at = now()
-where not namespaces.ending;
+where namespaces.ending_at is null;
 
 -- name: Namespace :one
 select * from namespaces where name = $1;
 
 -- name: EndNamespace :execrows
 -- From here on nothing gets in. None where there is no such namespace.
-update namespaces set ending = true, updated_at = now() where name = $1;
+update namespaces set ending_at = coalesce(ending_at, now()) where name = $1;
 
 -- name: DeleteNamespace :execrows
 -- With all that refers to it.
@@ -22,7 +22,7 @@ select * from namespaces where name > @after order by name limit @batch;
 -- name: PutKey :execrows
 -- A repeated bind makes the same key; none where the namespace is not there or ending.
 insert into keys (uuid, namespace, binding, hash, role)
-select @uuid, n.name, @binding, @hash, @role from namespaces n where n.name = @namespace and not n.ending
+select @uuid, n.name, @binding, @hash, @role from namespaces n where n.name = @namespace and n.ending_at is null
 on conflict (binding) do update set uuid = excluded.uuid, hash = excluded.hash, role = excluded.role;
 
 -- name: DeleteKey :exec
@@ -35,7 +35,7 @@ delete from keys where namespace = $1;
 -- Who holds this key. Every request asks anew, so that a key that was revoked lets nobody in.
 select k.namespace, k.binding, k.role, n.limits, n.mounts
 from keys k join namespaces n on n.name = k.namespace
-where k.uuid = $1 and k.hash = $2 and not n.ending;
+where k.uuid = $1 and k.hash = $2 and n.ending_at is null;
 
 -- name: Bindings :many
 -- A batch of all keys' bindings, by name.
