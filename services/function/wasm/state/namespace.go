@@ -63,8 +63,7 @@ type Mount struct {
 const (
 	// ReadWrite may do all that OpenWhisk's API can.
 	ReadWrite = "read_write"
-	// ReadOnly may read entities and activations.
-	ReadOnly = "read_only"
-	// Invoke may do what ReadOnly may, invoke actions and fire triggers.
+	// Invoke may read entities and activations, invoke actions and fire
+	// triggers, and change nothing.
 	Invoke = "invoke"
 )

@@ -21,7 +21,7 @@ create table keys (
     namespace  text not null references namespaces (name) on delete cascade,
     binding    text not null unique, -- services.BindingName
     hash       bytea not null check (length(hash) = 32),
-    role       text not null check (role in ('read_write', 'read_only', 'invoke')),
+    role       text not null check (role in ('read_write', 'invoke')),
     created_at timestamptz not null default now()
 );
 create index keys_by_namespace on keys (namespace);
