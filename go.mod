@@ -40,6 +40,7 @@ require (
 	github.com/miekg/dns v1.1.68
 	github.com/prometheus/client_model v0.6.3
 	github.com/prometheus/common v0.72.0
+	github.com/tetratelabs/wazero v1.12.0
 	golang.org/x/image v0.47.0
 )
 
