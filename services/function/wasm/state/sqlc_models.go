@@ -10,6 +10,69 @@ import (
 	"github.com/google/uuid"
 )
 
+type Action struct {
+	Namespace   string
+	Package     string
+	Name        string
+	Version     string
+	Publish     bool
+	Annotations []byte
+	Parameters  []byte
+	Kind        string
+	Main        string
+	Code        []byte
+	CodeHash    string
+	Components  []string
+	TimeoutMs   int32
+	MemoryMb    int32
+	LogsMb      int32
+	UpdatedAt   time.Time
+}
+
+type Activation struct {
+	Namespace   string
+	ID          uuid.UUID
+	Name        string
+	Path        string
+	Version     string
+	Subject     string
+	Cause       *uuid.UUID
+	Runtime     *uuid.UUID
+	StartedAt   time.Time
+	EndedAt     *time.Time
+	DurationMs  *int64
+	Status      int16
+	Result      []byte
+	Logs        []byte
+	Annotations []byte
+	Bytes       int32
+}
+
+type Feed struct {
+	ID         uuid.UUID
+	Owner      *uuid.UUID
+	Namespace  string
+	Trigger    string
+	Kind       string
+	Settings   []byte
+	Sealed     []byte
+	Version    int64
+	Active     bool
+	ChangedAt  time.Time
+	Reason     []byte
+	Trouble    *string
+	DueAt      *time.Time
+	RemovingAt *time.Time
+	RemoveAt   *time.Time
+}
+
+type FeedFire struct {
+	Feed       uuid.UUID
+	DueAt      time.Time
+	Holder     uuid.UUID
+	LeaseUntil time.Time
+}
+
 type Key struct {
 	Uuid      uuid.UUID
 	Namespace string
@@ -26,4 +89,56 @@ type Namespace struct {
 	EndingAt  *time.Time
 	CreatedAt time.Time
 	UpdatedAt time.Time
+}
+
+type Package struct {
+	Namespace      string
+	Name           string
+	Version        string
+	Publish        bool
+	Annotations    []byte
+	Parameters     []byte
+	BoundNamespace string
+	BoundName      string
+	UpdatedAt      time.Time
+}
+
+type Rule struct {
+	Namespace       string
+	Name            string
+	Version         string
+	Publish         bool
+	Annotations     []byte
+	Trigger         string
+	ActionNamespace string
+	ActionPackage   string
+	ActionName      string
+	Active          bool
+	UpdatedAt       time.Time
+}
+
+type Runtime struct {
+	ID     uuid.UUID
+	SeenAt time.Time
+}
+
+type Trigger struct {
+	Namespace   string
+	Name        string
+	ID          uuid.UUID
+	Version     string
+	Publish     bool
+	Annotations []byte
+	Parameters  []byte
+	UpdatedAt   time.Time
+}
+
+type Usage struct {
+	Namespace   string
+	Runtime     uuid.UUID
+	Minute      int64
+	Invocations int32
+	Fires       int32
+	Running     int32
+	SeenAt      time.Time
 }
