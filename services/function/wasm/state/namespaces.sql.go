@@ -89,39 +89,41 @@ func (q *Queries) DeleteKey(ctx context.Context, db DBTX, binding string) error 
 	return err
 }
 
-const deleteKeys = `-- name: DeleteKeys :exec
-delete from keys where namespace = $1
+const deleteNamespace = `-- name: DeleteNamespace :exec
+with gone as (delete from namespaces where namespaces.name = $2), uncounted as (delete from usage where namespace = $2)
+select from pg_notify($1::text, $2)
 `
 
-func (q *Queries) DeleteKeys(ctx context.Context, db DBTX, namespace string) error {
-	_, err := db.Exec(ctx, deleteKeys, namespace)
+type DeleteNamespaceParams struct {
+	Channel string
+	Name    string
+}
+
+// With all that refers to it. The runtimes are told on a channel once it is gone.
+func (q *Queries) DeleteNamespace(ctx context.Context, db DBTX, arg DeleteNamespaceParams) error {
+	_, err := db.Exec(ctx, deleteNamespace, arg.Channel, arg.Name)
 	return err
 }
 
-const deleteNamespace = `-- name: DeleteNamespace :execrows
-delete from namespaces where name = $1
+const endNamespace = `-- name: EndNamespace :one
+with ended as (
+    update namespaces set ending_at = coalesce(ending_at, now()) where name = $2 returning now() - ending_at as since
+), locked_out as (delete from keys where namespace = $2)
+select extract(epoch from since)::float8 as seconds from ended, pg_notify($1::text, $2)
 `
 
-// With all that refers to it.
-func (q *Queries) DeleteNamespace(ctx context.Context, db DBTX, name string) (int64, error) {
-	result, err := db.Exec(ctx, deleteNamespace, name)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+type EndNamespaceParams struct {
+	Channel string
+	Name    string
 }
 
-const endNamespace = `-- name: EndNamespace :execrows
-update namespaces set ending_at = coalesce(ending_at, now()) where name = $1
-`
-
-// From here on nothing gets in. None where there is no such namespace.
-func (q *Queries) EndNamespace(ctx context.Context, db DBTX, name string) (int64, error) {
-	result, err := db.Exec(ctx, endNamespace, name)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+// From here on nothing gets in, and the runtimes are told on a channel. For how many
+// seconds it has been ending; none where there is no such namespace.
+func (q *Queries) EndNamespace(ctx context.Context, db DBTX, arg EndNamespaceParams) (float64, error) {
+	row := db.QueryRow(ctx, endNamespace, arg.Channel, arg.Name)
+	var seconds float64
+	err := row.Scan(&seconds)
+	return seconds, err
 }
 
 const namespace = `-- name: Namespace :one

@@ -7,13 +7,18 @@ where namespaces.ending_at is null;
 -- name: Namespace :one
 select * from namespaces where name = $1;
 
--- name: EndNamespace :execrows
--- From here on nothing gets in. None where there is no such namespace.
-update namespaces set ending_at = coalesce(ending_at, now()) where name = $1;
+-- name: EndNamespace :one
+-- From here on nothing gets in, and the runtimes are told on a channel. For how many
+-- seconds it has been ending; none where there is no such namespace.
+with ended as (
+    update namespaces set ending_at = coalesce(ending_at, now()) where name = @name returning now() - ending_at as since
+), locked_out as (delete from keys where namespace = @name)
+select extract(epoch from since)::float8 as seconds from ended, pg_notify(@channel::text, @name);
 
--- name: DeleteNamespace :execrows
--- With all that refers to it.
-delete from namespaces where name = $1;
+-- name: DeleteNamespace :exec
+-- With all that refers to it. The runtimes are told on a channel once it is gone.
+with gone as (delete from namespaces where namespaces.name = @name), uncounted as (delete from usage where namespace = @name)
+select from pg_notify(@channel::text, @name);
 
 -- name: Namespaces :many
 -- A batch of all namespaces, by name.
@@ -27,9 +32,6 @@ on conflict (binding) do update set uuid = excluded.uuid, hash = excluded.hash, 
 
 -- name: DeleteKey :exec
 delete from keys where binding = $1;
-
--- name: DeleteKeys :exec
-delete from keys where namespace = $1;
 
 -- name: Authenticate :one
 -- Who holds this key. Every request asks anew, so that a key that was revoked lets nobody in.
