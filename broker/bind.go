@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/broker/operation"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/credhub"
 )
@@ -260,15 +261,48 @@ func (b *Broker) answer(ctx context.Context, have store.Binding, exists bool) (d
 	if errors.Is(err, credhub.ErrNotFound) {
 		return domain.Binding{}, b.withoutCredentials(ctx, have, err)
 	} else if err != nil {
-		return domain.Binding{}, &Error{Kind: Unavailable, Description: "the credential store does not answer; repeat the request later", Cause: err}
+		return domain.Binding{}, noCredentialStore(err)
 	}
 	binding := domain.Binding{AlreadyExists: exists, Credentials: value}
-	if plan, ok := b.Catalog.Plan(have.ServiceID, have.PlanID); ok && plan.Endpoints {
+	plan, ok := b.Catalog.Plan(have.ServiceID, have.PlanID)
+	if !ok {
+		return binding, nil
+	}
+	if plan.Endpoints {
 		if err := json.Unmarshal(have.Endpoints, &binding.Endpoints); err != nil {
 			return domain.Binding{}, internal("read the endpoints", err)
 		}
 	}
-	return binding, nil
+	if driver, ok := b.Drivers[plan.Backend]; ok && driver.VolumeMounts() {
+		binding.VolumeMounts, err = b.volumeMounts(ctx, have)
+	}
+	return binding, err
+}
+
+// volumeMounts reads what the platform mounts.
+func (b *Broker) volumeMounts(ctx context.Context, have store.Binding) ([]domain.VolumeMount, error) {
+	value, err := b.Credentials.Get(ctx, credhub.VolumeMountsPath(have.InstanceID, have.ID))
+	if errors.Is(err, credhub.ErrNotFound) {
+		return nil, b.withoutCredentials(ctx, have, err)
+	} else if err != nil {
+		return nil, noCredentialStore(err)
+	}
+	var stored operation.VolumeMounts
+	if err := json.Unmarshal(value, &stored); err != nil {
+		return nil, internal("read the volume mounts", errors.New("what is stored is not what was put there"))
+	}
+	mounts := make([]domain.VolumeMount, 0, len(stored.VolumeMounts))
+	for _, m := range stored.VolumeMounts {
+		mounts = append(mounts, domain.VolumeMount{
+			Driver: m.Driver, ContainerDir: m.ContainerDir, Mode: m.Mode, DeviceType: m.DeviceType,
+			Device: domain.SharedDevice{VolumeId: m.Device.VolumeID, MountConfig: m.Device.MountConfig},
+		})
+	}
+	return mounts, nil
+}
+
+func noCredentialStore(cause error) error {
+	return &Error{Kind: Unavailable, Description: "the credential store does not answer; repeat the request later", Cause: cause}
 }
 
 // withoutCredentials is the answer where a binding that was ready a moment ago

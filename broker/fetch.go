@@ -66,7 +66,8 @@ func (b *Broker) GetBinding(ctx context.Context, instanceID, bindingID string, _
 	} else if err != nil {
 		return spec, err
 	}
-	spec.Credentials, spec.Endpoints, spec.Parameters = binding.Credentials, binding.Endpoints, json.RawMessage(have.Parameters)
+	spec.Credentials, spec.Endpoints, spec.VolumeMounts = binding.Credentials, binding.Endpoints, binding.VolumeMounts
+	spec.Parameters = json.RawMessage(have.Parameters)
 	return spec, nil
 }
 

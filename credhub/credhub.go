@@ -36,7 +36,7 @@ type Store interface {
 	Ready(ctx context.Context) error
 }
 
-// Path names a credential. It is built by SeedPath and CredentialsPath only.
+// Path names a credential. It is built by the functions below only.
 type Path struct{ segments string }
 
 // String returns the path below the store's root: segments of
@@ -49,6 +49,12 @@ func SeedPath(instanceID, bindingID string) Path { return bindingPath(instanceID
 // CredentialsPath is where what a binding's application reads is stored.
 func CredentialsPath(instanceID, bindingID string) Path {
 	return bindingPath(instanceID, bindingID, "credentials")
+}
+
+// VolumeMountsPath is where a binding's volume mounts are stored, which a
+// platform reads: the credentials that drivers mount with are among them.
+func VolumeMountsPath(instanceID, bindingID string) Path {
+	return bindingPath(instanceID, bindingID, "volume-mounts")
 }
 
 func bindingPath(instanceID, bindingID, leaf string) Path {

@@ -3,12 +3,8 @@ package embedded
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
-	"strconv"
-	"sync"
 	"syscall"
 )
 
@@ -40,18 +36,12 @@ type MariaDBTLS struct{ Certificate, Key []byte }
 // MariaDB is a running MariaDB server. All its methods are safe for concurrent
 // use.
 type MariaDB struct {
-	folder    *folder
+	*child
 	options   MariaDBOptions
 	server    string // its program
 	installer string // the program that fills a data folder
 	port      int
 	password  string
-	logger    *slog.Logger
-	done      chan error
-
-	mu      sync.Mutex // serialises the start, Restart, Kill and Stop
-	process *process
-	closed  bool
 }
 
 // StartMariaDB runs a MariaDB server on the folder o.Dir until Stop, or until
@@ -61,32 +51,16 @@ type MariaDB struct {
 //
 // Errors say what to install or to free.
 func StartMariaDB(ctx context.Context, o MariaDBOptions) (*MariaDB, error) {
-	logger := o.Logger
-	if logger == nil {
-		logger = slog.New(slog.DiscardHandler)
-	}
-	f, err := openFolder(o.Dir)
+	c, err := newChild("MariaDB server", o.Dir, o.Logger)
 	if err != nil {
 		return nil, err
 	}
-	m := &MariaDB{folder: f, options: o, logger: logger, done: make(chan error, 1)}
-	if err := m.open(ctx); err != nil {
-		f.close()
+	m := &MariaDB{child: c, options: o}
+	own := childParts{prepare: m.prepare, program: m.program, ready: m.ready, serving: m.tell}
+	if err := m.open(ctx, own, m.fill); err != nil {
 		return nil, err
 	}
 	return m, nil
-}
-
-func (m *MariaDB) open(ctx context.Context) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := m.initialise(ctx); err != nil {
-		return err
-	}
-	if err := m.choosePort(ctx); err != nil {
-		return err
-	}
-	return m.run(ctx)
 }
 
 // Host is the address the server listens on: loopback.
@@ -97,98 +71,18 @@ func (m *MariaDB) Port() int { return m.port }
 
 // URL is root's, for a database; empty: for none. It holds root's password.
 func (m *MariaDB) URL(database string) string {
-	u := url.URL{Scheme: "mysql", User: url.UserPassword(mariaDBRoot, m.password), Host: m.address(), Path: "/" + database}
+	u := url.URL{Scheme: "mysql", User: url.UserPassword(mariaDBRoot, m.password), Host: localAddress(m.port), Path: "/" + database}
 	return u.String()
 }
 
-func (m *MariaDB) address() string { return net.JoinHostPort(loopback, strconv.Itoa(m.port)) }
-
-// Done receives an error when the server ends without Stop, Kill or Restart,
-// and is closed by Stop.
-func (m *MariaDB) Done() <-chan error { return m.done }
-
-// Restart stops the server, whatever state it is in, and starts it again with
-// the same data on the same port. Sessions are cut.
-func (m *MariaDB) Restart(ctx context.Context) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
-		return fmt.Errorf("the MariaDB server in %s was stopped for good", m.folder.root)
-	}
-	if err := m.halt(ctx); err != nil {
-		return err
-	}
-	return m.run(ctx)
-}
-
-// Kill ends the server by kill -9, as a crash would. Restart recovers it.
-func (m *MariaDB) Kill() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if process := m.process; process != nil {
-		m.process = nil
-		process.kill()
-	}
-}
-
-// Stop ends the server and gives the folder back. When ctx ends first the
-// server is killed, which the error says; the data stays intact even so.
-// Stopping twice is no error.
-func (m *MariaDB) Stop(ctx context.Context) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
-		return nil
-	}
-	m.closed = true
-	defer m.folder.close()
-	err := m.halt(ctx)
-	close(m.done)
-	return err
-}
-
-// halt stops the server without telling Done.
-func (m *MariaDB) halt(ctx context.Context) error {
-	process := m.process
-	if process == nil { // it has ended already
-		return nil
-	}
-	m.process = nil
-	return process.stop(ctx)
-}
-
-// run starts the server and waits until it accepts connections.
-func (m *MariaDB) run(ctx context.Context) error {
-	if err := m.prepare(); err != nil {
-		return err
-	}
-	process, err := startProcess(program{
+func (m *MariaDB) program() program {
+	return program{
 		path: m.server, args: m.arguments(), folder: m.folder, log: "mariadb.log",
 		polite: syscall.SIGTERM, orphaned: syscall.SIGKILL, // it recovers
-	})
-	if err != nil {
-		return err
 	}
-	if err := m.waitReady(ctx, process); err != nil {
-		process.kill()
-		return err
-	}
-	m.process = process
-	go m.watch(process)
-	m.logger.InfoContext(ctx, "mysql server started", "folder", m.folder.root, "port", m.port)
-	return nil
 }
 
-func (m *MariaDB) watch(process *process) {
-	<-process.done
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.process != process {
-		return // it was asked to end
-	}
-	m.process = nil
-	select {
-	case m.done <- process.failure():
-	default: // the last end was not yet heard of
-	}
+func (m *MariaDB) tell(ctx context.Context) error {
+	m.logger.InfoContext(ctx, "mysql server started", "folder", m.folder.root, "port", m.port)
+	return nil
 }

@@ -24,9 +24,9 @@ const (
 	mariaDBKey          = "server.key"
 )
 
-// initialise finds the programs, and makes the data where that has not been
-// done to the end.
-func (m *MariaDB) initialise(ctx context.Context) error {
+// fill finds the programs, and makes the data where that has not been done to
+// the end.
+func (m *MariaDB) fill(ctx context.Context) (err error) {
 	m.server, m.installer = findProgram("mariadbd"), findProgram("mariadb-install-db")
 	if m.server == "" || m.installer == "" {
 		return fmt.Errorf("no MariaDB server found: %w", ErrNoMariaDB)
@@ -34,27 +34,18 @@ func (m *MariaDB) initialise(ctx context.Context) error {
 	if m.folder.hidden { // its engine Aria opens files by their whole path only
 		return fmt.Errorf("the server's user cannot pass the directories above %s, and MariaDB needs that: name a folder that everybody can reach, or run this as an ordinary user", m.folder.root)
 	}
-	if err := m.readPassword(); err != nil {
+	if m.password, err = m.folder.keptSecret(mariaDBPasswordFile); err != nil {
 		return err
 	}
-	if _, err := os.Stat(m.folder.path(dataFolder)); err == nil {
-		return nil
+	made, err := m.folder.hasData()
+	if err == nil && !made {
+		err = m.folder.makeData(func() error { return m.install(ctx) })
 	}
-	// Made under another name first: what a crash leaves half-made is not
-	// taken for data.
-	if err := os.RemoveAll(m.folder.path(freshData)); err != nil {
-		return fmt.Errorf("remove a half-made data folder: %w", err)
-	}
-	if err := m.folder.makeDir(freshData); err != nil {
+	if err != nil {
 		return err
 	}
-	if err := m.install(ctx); err != nil {
-		return err
-	}
-	if err := os.Rename(m.folder.path(freshData), m.folder.path(dataFolder)); err != nil {
-		return fmt.Errorf("put the new data folder in place: %w", err)
-	}
-	return nil
+	m.port, err = m.folder.keptPort(ctx, portFile, m.options.Port, tryTCP)
+	return err
 }
 
 func (m *MariaDB) install(ctx context.Context) error {
@@ -69,46 +60,10 @@ func (m *MariaDB) install(ctx context.Context) error {
 	})
 }
 
-func (m *MariaDB) readPassword() error {
-	password, err := m.folder.readFile(mariaDBPasswordFile)
-	if err != nil {
-		return err
-	}
-	if len(password) == 0 {
-		password = []byte(newPassword())
-		if err := m.folder.writeFile(mariaDBPasswordFile, password); err != nil {
-			return err
-		}
-	}
-	m.password = string(password)
-	return nil
-}
-
-// choosePort chooses the port to listen on, and keeps it for the next start.
-func (m *MariaDB) choosePort(ctx context.Context) error {
-	kept, err := m.folder.readFile(portFile)
-	if err != nil {
-		return err
-	}
-	m.port = m.options.Port
-	if m.port == 0 {
-		m.port = firstNumber(string(kept))
-	}
-	if m.port == 0 {
-		m.port, err = freePort(ctx)
-	} else {
-		err = waitPort(ctx, m.port) // a server whose parent was just killed may still hold it
-	}
-	if err != nil {
-		return fmt.Errorf("%w (`ss -ltnp` shows whose it is); free it, name another one, or remove %s to have one chosen", err, m.folder.path(portFile))
-	}
-	return m.folder.writeFile(portFile, []byte(strconv.Itoa(m.port)))
-}
-
 // prepare writes what the server reads at its start. What it runs first gives
 // root its password and takes the accounts away that a new data folder has
 // without one: before that, nobody is let in.
-func (m *MariaDB) prepare() error {
+func (m *MariaDB) prepare(context.Context) error {
 	root := "'" + mariaDBRoot + "'@'" + loopback + "'"
 	statements := []string{
 		"CREATE USER IF NOT EXISTS " + root + " IDENTIFIED VIA mysql_native_password USING '" + mysqlHash(m.password) + "'",
@@ -170,31 +125,15 @@ func (m *MariaDB) arguments() []string {
 	return args
 }
 
-// waitReady waits until the server greets who connects.
-func (m *MariaDB) waitReady(ctx context.Context, server *process) error {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !m.isReady(ctx, server.child.Pid) {
-		select {
-		case <-tick.C:
-		case <-server.done:
-			return server.failure()
-		case <-ctx.Done():
-			return fmt.Errorf("the MariaDB server did not become ready in time, its log is %s: %w", server.logFile, ctx.Err())
-		}
-	}
-	return nil
-}
-
-// isReady says whether this very process wrote its number, which it does last,
+// ready says whether this very process wrote its number, which it does last,
 // and greets.
-func (m *MariaDB) isReady(ctx context.Context, pid int) bool {
+func (m *MariaDB) ready(ctx context.Context, pid int) bool {
 	content, err := m.folder.readFile(dataFolder + "/" + mariaDBPidFile)
 	if err != nil || !bytes.Equal(content, []byte(strconv.Itoa(pid))) {
 		return false
 	}
 	dialer := net.Dialer{Timeout: time.Second}
-	conn, err := dialer.DialContext(ctx, "tcp", m.address())
+	conn, err := dialer.DialContext(ctx, "tcp", localAddress(m.port))
 	if err != nil {
 		return false
 	}

@@ -41,7 +41,7 @@ func stopMariaDB(t *testing.T, m *MariaDB) {
 func asMariaDBRoot(t *testing.T, m *MariaDB, user, password, query string) ([]string, error) {
 	t.Helper()
 	config := mysql.NewConfig()
-	config.User, config.Passwd, config.Net, config.Addr = user, password, "tcp", m.address()
+	config.User, config.Passwd, config.Net, config.Addr = user, password, "tcp", localAddress(m.port)
 	config.Logger = &mysql.NopLogger{}
 	connector, err := mysql.NewConnector(config)
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -103,7 +102,7 @@ func (n *NATS) open(ctx context.Context, o NATSOptions) (err error) {
 	if n.log, err = os.OpenFile(n.folder.path(natsLog), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600); err != nil {
 		return fmt.Errorf("open the log of the message servers: %w", err)
 	}
-	port, err := n.choosePort(ctx, o.Port)
+	port, err := n.folder.keptPort(ctx, portFile, o.Port, tryTCP)
 	if err != nil {
 		return err
 	}
@@ -125,7 +124,7 @@ func (n *NATS) URL() string { return strings.Join(n.URLs(), ",") }
 func (n *NATS) URLs() []string {
 	urls := make([]string, len(n.nodes))
 	for i, node := range n.nodes {
-		urls[i] = "nats://" + loopback + ":" + strconv.Itoa(node.options.Port)
+		urls[i] = "nats://" + localAddress(node.options.Port)
 	}
 	return urls
 }

@@ -1,10 +1,8 @@
 package embedded
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"strconv"
 
 	"github.com/nats-io/jwt/v2"
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -125,25 +123,4 @@ func (k natsKeys) preload(resolver *natsserver.DirAccResolver) error {
 		return fmt.Errorf("store the system account: %w", err)
 	}
 	return nil
-}
-
-// choosePort returns the first server's port, and keeps it for the next start.
-func (n *NATS) choosePort(ctx context.Context, wanted int) (int, error) {
-	kept, err := n.folder.readFile(portFile)
-	if err != nil {
-		return 0, err
-	}
-	port := wanted
-	if port == 0 {
-		port = firstNumber(string(kept))
-	}
-	if port == 0 {
-		port, err = freePort(ctx)
-	} else {
-		err = tryPort(ctx, port)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("%w (`ss -ltnp` shows whose it is); free it, name another one, or remove %s to have one chosen", err, n.folder.path(portFile))
-	}
-	return port, n.folder.writeFile(portFile, []byte(strconv.Itoa(port)))
 }

@@ -25,14 +25,14 @@ type natsNode struct {
 func (n *NATS) layOut(ctx context.Context, port, count int, maxStore int64) ([]*natsNode, error) {
 	ports, routes := []int{port}, make([]*url.URL, count)
 	for len(ports) < 2*count {
-		next, err := freePort(ctx)
+		next, err := freePort(ctx, tryTCP)
 		if err != nil {
 			return nil, err
 		}
 		ports = append(ports, next)
 	}
 	for i := range routes {
-		routes[i] = &url.URL{Scheme: "nats-route", Host: loopback + ":" + strconv.Itoa(ports[count+i])}
+		routes[i] = &url.URL{Scheme: "nats-route", Host: localAddress(ports[count+i])}
 	}
 	nodes := make([]*natsNode, count)
 	for i := range nodes {

@@ -3,23 +3,16 @@ package embedded
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
 	"strconv"
-	"sync"
 	"syscall"
-	"time"
 )
 
 const (
-	loopback  = "127.0.0.1"
 	superuser = "postgres"
 
 	passwordFile = "superuser-password"
-	portFile     = "port"
 	postgresLog  = "postgres.log"
 )
 
@@ -41,17 +34,11 @@ type PostgresOptions struct {
 // Postgres is a running PostgreSQL server. All its methods are safe for
 // concurrent use.
 type Postgres struct {
-	folder   *folder
+	*child
 	binaries binaries
 	port     int
 	password string
 	noSync   bool
-	logger   *slog.Logger
-	done     chan error
-
-	mu     sync.Mutex // serialises Restart, Kill and Stop
-	server *process
-	closed bool
 }
 
 // StartPostgres runs a PostgreSQL server on the folder o.Dir until Stop, or
@@ -61,38 +48,19 @@ type Postgres struct {
 //
 // Errors say what to install or to free.
 func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
-	logger := o.Logger
-	if logger == nil {
-		logger = slog.New(slog.DiscardHandler)
-	}
-	f, err := openFolder(o.Dir)
+	c, err := newChild("PostgreSQL server", o.Dir, o.Logger)
 	if err != nil {
 		return nil, err
 	}
-	s := &Postgres{folder: f, noSync: o.NoSync, logger: logger, done: make(chan error, 1)}
-	if err := s.open(ctx, o.Port); err != nil {
-		f.close()
+	s := &Postgres{child: c, noSync: o.NoSync}
+	own := childParts{
+		prepare: s.prepare, program: s.program, ready: s.ready, serving: s.tell,
+		farewell: []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT}, // "fast", "immediate"
+	}
+	if err := s.open(ctx, own, func(ctx context.Context) error { return s.fill(ctx, o.Port) }); err != nil {
 		return nil, err
 	}
 	return s, nil
-}
-
-func (s *Postgres) open(ctx context.Context, port int) error {
-	if err := endLeftovers(ctx, s.folder.root); err != nil {
-		return err
-	}
-	if err := s.initialise(ctx); err != nil {
-		return err
-	}
-	password, err := s.folder.readFile(passwordFile)
-	if err != nil {
-		return err
-	}
-	s.password = string(password)
-	if s.port, err = s.choosePort(ctx, port); err != nil {
-		return err
-	}
-	return s.run(ctx)
 }
 
 // Host is the address the server listens on: loopback.
@@ -107,107 +75,21 @@ func (s *Postgres) URL(database string) string {
 	u := url.URL{
 		Scheme:   "postgres",
 		User:     url.UserPassword(superuser, s.password),
-		Host:     net.JoinHostPort(loopback, strconv.Itoa(s.port)),
+		Host:     localAddress(s.port),
 		Path:     "/" + database,
 		RawQuery: "sslmode=disable",
 	}
 	return u.String()
 }
 
-// Done receives an error when the server ends without Stop or Restart, and is
-// closed by Stop.
-func (s *Postgres) Done() <-chan error { return s.done }
+// prepare removes the file with the number of an earlier run. Where that is
+// another process's by now, as is likely in a container, it would keep the
+// server from starting.
+func (s *Postgres) prepare(context.Context) error { return removeFile(s.folder.path(pidFile)) }
 
-// Restart stops the server, whatever state it is in, and starts it again with
-// the same data on the same port. Sessions are cut.
-func (s *Postgres) Restart(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return fmt.Errorf("the server in %s was stopped for good", s.folder.root)
-	}
-	if err := s.halt(ctx); err != nil {
-		return err
-	}
-	if err := endLeftovers(ctx, s.folder.root); err != nil {
-		return err
-	}
-	return s.run(ctx)
-}
-
-// Kill ends the server by kill -9, as a crash would. Restart recovers it.
-func (s *Postgres) Kill() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.server != nil {
-		s.server.kill()
-		s.ended(s.server)
-	}
-}
-
-// Stop ends the server and gives the folder back. When ctx ends first the
-// server is killed, which the error says; the data stays intact even so.
-// Stopping twice is no error.
-func (s *Postgres) Stop(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil
-	}
-	s.closed = true
-	defer s.folder.close()
-	err := s.halt(ctx)
-	close(s.done)
-	return err
-}
-
-// halt stops the server without telling Done.
-func (s *Postgres) halt(ctx context.Context) error {
-	server := s.server
-	if server == nil { // it has ended already
-		return nil
-	}
-	s.server = nil
-	return server.stop(ctx)
-}
-
-// run starts the server and waits until it accepts connections.
-func (s *Postgres) run(ctx context.Context) error {
-	// A number in this file that is another process's by now, as is likely in
-	// a container, would keep the server from starting.
-	if err := removeFile(s.folder.path(pidFile)); err != nil {
-		return err
-	}
-	server, err := startProcess(s.program())
-	if err != nil {
-		return err
-	}
-	if err := s.waitReady(ctx, server); err != nil {
-		server.kill()
-		return err
-	}
-	s.server = server
-	go s.watch(server)
+func (s *Postgres) tell(ctx context.Context) error {
 	s.logger.InfoContext(ctx, "database server started", "folder", s.folder.root, "port", s.port, "version", s.binaries.version)
 	return nil
-}
-
-func (s *Postgres) watch(server *process) {
-	<-server.done
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.server == server {
-		s.ended(server)
-	}
-}
-
-// ended tells Done of an end that was not asked for.
-func (s *Postgres) ended(server *process) {
-	s.server = nil
-	select {
-	case s.done <- server.failure():
-	default: // the last end was not yet heard of
-	}
 }
 
 func (s *Postgres) program() program {
@@ -236,28 +118,9 @@ func (s *Postgres) program() program {
 	}
 }
 
-// waitReady waits for the word that pg_ctl waits for too: the last line of
-// postmaster.pid.
-func (s *Postgres) waitReady(ctx context.Context, server *process) error {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		content, err := s.folder.readFile(pidFile)
-		if err != nil {
-			return err
-		}
-		lines := bytes.Split(content, []byte("\n"))
-		if len(lines) >= 8 && string(lines[0]) == strconv.Itoa(server.child.Pid) && string(bytes.TrimSpace(lines[7])) == "ready" {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-server.done:
-			return server.failure()
-		case <-ctx.Done():
-			return fmt.Errorf("the database server did not become ready in time, its log is %s: %w", server.logFile, ctx.Err())
-		}
-	}
+// ready says what pg_ctl waits for too: the last line of postmaster.pid.
+func (s *Postgres) ready(_ context.Context, pid int) bool {
+	content, err := s.folder.readFile(pidFile)
+	lines := bytes.Split(content, []byte("\n"))
+	return err == nil && len(lines) >= 8 && string(lines[0]) == strconv.Itoa(pid) && string(bytes.TrimSpace(lines[7])) == "ready"
 }
-
-func newPassword() string { return rand.Text() }

@@ -99,7 +99,7 @@ func TestPostgresKeepsDataAndPort(t *testing.T) {
 			if err, ok := <-first.Done(); ok {
 				t.Fatalf("Done after Stop: %v", err)
 			}
-			if left := postgresBelow(first.folder.root); len(left) > 0 {
+			if left := holders(first.folder.root); len(left) > 0 {
 				t.Fatalf("left running after Stop: %v", left)
 			}
 			second := run(t, dir)
@@ -143,7 +143,7 @@ func TestPostgresKeepsItsPassword(t *testing.T) {
 		_ = conn.Close(t.Context())
 		t.Error("any password is good")
 	}
-	argv, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", s.server.child.Pid))
+	argv, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", s.process.child.Pid))
 	if err != nil || strings.Contains(string(argv), s.password) {
 		t.Errorf("the password is in the list of processes, or %v", err)
 	}
@@ -299,7 +299,7 @@ func TestPostgresErrorsSayWhatToDo(t *testing.T) {
 
 func TestPostgresOnAGivenPort(t *testing.T) {
 	needPostgres(t)
-	port, err := freePort(t.Context())
+	port, err := freePort(t.Context(), tryTCP)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -347,13 +347,13 @@ func parent(t *testing.T, dir string, user *syscall.Credential) (url string, chi
 func TestPostgresDiesWithItsParent(t *testing.T) {
 	dir := t.TempDir()
 	_, child := parent(t, dir, nil)
-	if len(postgresBelow(dir)) == 0 {
+	if len(holders(dir)) == 0 {
 		t.Fatal("no server runs")
 	}
 	if err := child.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the server is gone", func() bool { return len(postgresBelow(dir)) == 0 })
+	eventually(t, "the server is gone", func() bool { return len(holders(dir)) == 0 })
 }
 
 func TestPostgresAfterTheParentWasKilled(t *testing.T) {
@@ -371,7 +371,7 @@ func TestPostgresAfterTheParentWasKilled(t *testing.T) {
 				t.Fatal(err)
 			}
 			if killAll {
-				signalAll(postgresBelow(dir), dir, syscall.SIGKILL)
+				signalAll(holders(dir), dir, syscall.SIGKILL)
 			}
 			s := run(t, dir)
 			if s.URL("postgres") != url {

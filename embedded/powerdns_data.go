@@ -2,9 +2,7 @@ package embedded
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -21,47 +19,44 @@ const (
 	inherited = "/proc/self/fd/3"
 )
 
-// initialise finds the programs, and makes the data where that has not been
-// done to the end.
-func (p *PowerDNS) initialise(ctx context.Context) (err error) {
+// fill finds the programs, makes the data where that has not been done to the
+// end, and writes the configuration.
+func (p *PowerDNS) fill(ctx context.Context) (err error) {
 	if p.binaries, err = findPowerDNS(ctx); err != nil {
 		return err
 	}
-	if err := p.readKey(); err != nil {
+	if p.apiKey, err = p.folder.keptSecret(apiKeyFile); err != nil {
 		return err
 	}
-	made, err := p.madeBy()
-	if err != nil || made != "" {
-		p.storage = made
+	if p.storage, err = p.madeBy(); err == nil && p.storage == "" {
+		err = p.makeData(ctx)
+	}
+	if err != nil {
 		return err
 	}
+	if err := p.choosePorts(ctx); err != nil {
+		return err
+	}
+	return p.configure()
+}
+
+func (p *PowerDNS) makeData(ctx context.Context) (err error) {
 	if p.storage, err = p.binaries.pick(p.folder.hidden); err != nil {
 		return err
 	}
-	// Made under another name first: what a crash leaves half-made is not
-	// taken for data.
-	if err := os.RemoveAll(p.folder.path(freshData)); err != nil {
-		return fmt.Errorf("remove a half-made data folder: %w", err)
-	}
-	if err := p.folder.makeDir(freshData); err != nil {
-		return err
-	}
-	if p.storage == sqlite {
-		if err := p.makeSQLite(ctx); err != nil {
-			return err
+	return p.folder.makeData(func() error {
+		if p.storage == sqlite {
+			return p.makeSQLite(ctx)
 		}
-	}
-	if err := os.Rename(p.folder.path(freshData), p.folder.path(dataFolder)); err != nil {
-		return fmt.Errorf("put the new data folder in place: %w", err)
-	}
-	return nil
+		return nil // LMDB makes its file itself, at the first start
+	})
 }
 
 // madeBy returns the storage that made the data folder; empty where there is
-// none yet. LMDB makes its file itself, at the first start.
+// none yet.
 func (p *PowerDNS) madeBy() (powerDNSStorage, error) {
-	if _, err := os.Stat(p.folder.path(dataFolder)); errors.Is(err, fs.ErrNotExist) {
-		return "", nil
+	if there, err := p.folder.hasData(); err != nil || !there {
+		return "", err
 	}
 	made := lmdb
 	if _, err := os.Stat(p.folder.path(dataFolder + "/" + powerDNSFiles[sqlite])); err == nil {
@@ -83,21 +78,6 @@ func (p *PowerDNS) makeSQLite(ctx context.Context) error {
 		folder: p.folder, log: "sqlite3.log",
 		polite: syscall.SIGTERM, orphaned: syscall.SIGKILL,
 	})
-}
-
-func (p *PowerDNS) readKey() error {
-	key, err := p.folder.readFile(apiKeyFile)
-	if err != nil {
-		return err
-	}
-	if len(key) == 0 {
-		key = []byte(newPassword())
-		if err := p.folder.writeFile(apiKeyFile, key); err != nil {
-			return err
-		}
-	}
-	p.apiKey = string(key)
-	return nil
 }
 
 // configure writes the server's configuration, which holds the API key: hence

@@ -2,64 +2,41 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/miekg/dns"
 )
 
-// choosePort returns a port to listen on, and keeps it for the next start.
-func (p *PowerDNS) choosePort(ctx context.Context, file string, wanted int) (int, error) {
-	kept, err := p.folder.readFile(file)
-	if err != nil {
-		return 0, err
+// choosePorts chooses where the server answers DNS and where its API is.
+func (p *PowerDNS) choosePorts(ctx context.Context) (err error) {
+	if p.port, err = p.folder.keptPort(ctx, portFile, p.options.Port, tryUDPAndTCP); err != nil {
+		return err
 	}
-	port := wanted
-	if port == 0 {
-		port = firstNumber(string(kept))
-	}
-	if port == 0 {
-		if port, err = freePort(ctx); port == p.port { // nobody listens there yet
-			port, err = freePort(ctx)
+	p.apiPort, err = p.folder.keptPort(ctx, apiPortFile, p.options.APIPort, func(ctx context.Context, port int) error {
+		if port == p.port { // nobody listens there yet
+			return fmt.Errorf("port %d is for DNS", port)
 		}
-	} else {
-		err = waitPort(ctx, port) // a server whose parent was just killed may still hold it
-	}
-	if err == nil {
-		err = tryUDP(ctx, port)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("%w (`ss -lntup` shows whose it is); free it, name another one, or remove %s to have one chosen", err, p.folder.path(file))
-	}
-	return port, p.folder.writeFile(file, strconv.AppendInt(nil, int64(port), 10))
+		return tryTCP(ctx, port)
+	})
+	return err
 }
 
-func tryUDP(ctx context.Context, port int) error {
+func tryUDPAndTCP(ctx context.Context, port int) error {
 	var config net.ListenConfig
-	c, err := config.ListenPacket(ctx, "udp", net.JoinHostPort(loopback, strconv.Itoa(port)))
+	c, err := config.ListenPacket(ctx, "udp", localAddress(port))
 	if err != nil {
 		return fmt.Errorf("port %d cannot be listened on: %w", port, err)
 	}
-	return c.Close()
+	return errors.Join(c.Close(), tryTCP(ctx, port))
 }
 
-// waitReady waits until the server answers at its API and over DNS.
-func (p *PowerDNS) waitReady(ctx context.Context, server *process) error {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !p.answersAPI(ctx) || !p.answersDNS(ctx) {
-		select {
-		case <-tick.C:
-		case <-server.done:
-			return server.failure()
-		case <-ctx.Done():
-			return fmt.Errorf("the DNS server did not become ready in time, its log is %s: %w", server.logFile, ctx.Err())
-		}
-	}
-	return nil
+// ready says whether the server answers at its API and over DNS.
+func (p *PowerDNS) ready(ctx context.Context, _ int) bool {
+	return p.answersAPI(ctx) && p.answersDNS(ctx)
 }
 
 func (p *PowerDNS) answersAPI(ctx context.Context) bool {
@@ -79,6 +56,6 @@ func (p *PowerDNS) answersAPI(ctx context.Context) bool {
 func (p *PowerDNS) answersDNS(ctx context.Context) bool {
 	client := dns.Client{Timeout: time.Second}
 	question := new(dns.Msg).SetQuestion("ready.invalid.", dns.TypeSOA)
-	_, _, err := client.ExchangeContext(ctx, question, net.JoinHostPort(loopback, strconv.Itoa(p.port)))
+	_, _, err := client.ExchangeContext(ctx, question, localAddress(p.port))
 	return err == nil // a refusal is an answer
 }

@@ -122,7 +122,7 @@ func TestPowerDNSSurvives(t *testing.T) {
 		{"kill", p.Kill},
 		{"kill twice", func() { p.Kill(); p.Kill() }},
 		{"a crash", func() {
-			_ = p.server.child.Kill() // as nobody here asked for
+			_ = p.process.child.Kill() // as nobody here asked for
 			if err := <-p.Done(); err == nil || !strings.Contains(err.Error(), "killed") {
 				t.Errorf("Done: %v", err)
 			}
@@ -176,7 +176,7 @@ func TestPowerDNSSettings(t *testing.T) {
 			t.Errorf("%s has mode %v", file, info.Mode())
 		}
 	}
-	arguments, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.server.child.Pid), "cmdline"))
+	arguments, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.process.child.Pid), "cmdline"))
 	if err != nil || strings.Contains(string(arguments), p.APIKey()) {
 		t.Errorf("arguments of the server: %q, %v", arguments, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"syscall"
+	"time"
 )
 
 // program is a server, or a tool of one, to be run as a child of this process.
@@ -104,6 +105,22 @@ func runProcess(ctx context.Context, p program) error {
 	}
 	if c.err != nil {
 		return c.failure()
+	}
+	return nil
+}
+
+// await waits until is says yes.
+func (c *process) await(ctx context.Context, is func(context.Context) bool) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !is(ctx) {
+		select {
+		case <-tick.C:
+		case <-c.done:
+			return c.failure()
+		case <-ctx.Done():
+			return fmt.Errorf("%s did not become ready in time, its log is %s: %w", c.name, c.logFile, ctx.Err())
+		}
 	}
 	return nil
 }

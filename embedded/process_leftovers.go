@@ -5,37 +5,37 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
 
-// endLeftovers ends every PostgreSQL process that works below root and waits
+// endLeftovers ends every process that was started on the folder root and waits
 // until it is gone: the server of a parent that was killed, still shutting down,
-// or the sessions of a server that was killed. The caller holds root's lock, so
-// none of them is anybody's. Each PostgreSQL process has its data folder as
-// working directory, which tells it from a stranger that has its number.
-func endLeftovers(ctx context.Context, root string) error {
+// or the processes of a server that was killed. The caller holds root's lock, so
+// none of them is anybody's. Each has the folder as file descriptor 3, which
+// tells it from a stranger that has its number. It is sent the signals in turn,
+// and SIGKILL in the end.
+func endLeftovers(ctx context.Context, root string, signals []syscall.Signal) error {
 	const patience = 5 * time.Second
-	signals := []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGKILL} // fast, immediate, at once
+	signals = append(slices.Clip(signals), syscall.SIGKILL)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	var last time.Time
-	for {
-		pids := postgresBelow(root)
+	for sent := -1; ; {
+		pids := holders(root)
 		if len(pids) == 0 {
 			return nil
 		}
-		if time.Since(last) >= patience {
-			last = time.Now()
-			signalAll(pids, root, signals[0])
-			signals = append(signals[1:], syscall.SIGKILL)
+		if final := len(signals) - 1; sent == final || time.Since(last) >= patience {
+			sent, last = min(sent+1, final), time.Now()
+			signalAll(pids, root, signals[sent])
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("a database server of an earlier run (process %d) still works in %s: %w", pids[0], root, ctx.Err())
+			return fmt.Errorf("a server of an earlier run (process %d) still works in %s: %w", pids[0], root, ctx.Err())
 		}
 	}
 }
@@ -46,30 +46,32 @@ func signalAll(pids []int, root string, signal syscall.Signal) {
 		if err != nil {
 			continue
 		}
-		if worksBelow(pid, root) {
+		if holds(pid, root) {
 			_ = child.Signal(signal) // fails where it has just ended
 		}
 		_ = child.Release()
 	}
 }
 
-func postgresBelow(root string) []int {
+func holders(root string) []int {
 	var pids []int
 	entries, _ := os.ReadDir("/proc") // without /proc there is nothing to be known
 	for _, e := range entries {
-		if pid, err := strconv.Atoi(e.Name()); err == nil && worksBelow(pid, root) {
+		if pid, err := strconv.Atoi(e.Name()); err == nil && pid != os.Getpid() && holds(pid, root) {
 			pids = append(pids, pid)
 		}
 	}
 	return pids
 }
 
-func worksBelow(pid int, root string) bool {
-	proc := filepath.Join("/proc", strconv.Itoa(pid))
-	folder, err := os.Readlink(filepath.Join(proc, "cwd"))
-	if err != nil || !strings.HasPrefix(folder, root+"/") {
-		return false
+// holds looks at every thread: the first one may have ended before the others,
+// which then still have the files.
+func holds(pid int, root string) bool {
+	files, _ := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task", "*", "fd", "3")) // fails for a bad pattern only
+	for _, file := range files {
+		if held, err := os.Readlink(file); err == nil && held == root {
+			return true
+		}
 	}
-	name, err := os.ReadFile(filepath.Join(proc, "comm"))
-	return err == nil && strings.TrimSpace(string(name)) == "postgres"
+	return false
 }

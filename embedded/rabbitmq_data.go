@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // ErrNoRabbitMQ is returned, wrapped, where this machine has no RabbitMQ server.
@@ -19,13 +18,11 @@ var ErrNoRabbitMQ = errors.New("install the RabbitMQ server (Debian: apt-get ins
 
 const (
 	rabbitPasswordFile   = "administrator-password"
-	rabbitPortFile       = "port"
 	rabbitManagementFile = "management-port"
 	rabbitConfigFile     = "rabbitmq.conf"
 	rabbitPluginsFile    = "enabled_plugins"
 	rabbitCookieFile     = ".erlang.cookie" // below HOME; Erlang knows no other place
-	rabbitDataFolder     = "data"
-	rabbitMadeFile       = "made" // there once the data is complete
+	rabbitMadeFile       = "made"           // there once the data is complete
 	rabbitLog            = "rabbitmq.log"
 )
 
@@ -59,20 +56,21 @@ func findRabbitMQ() (rabbitBinaries, error) {
 	return found, nil
 }
 
-// initialise fills the folder where that has not been done.
-func (s *RabbitMQ) initialise(ctx context.Context, o RabbitMQOptions) error {
-	password, err := s.keptSecret(rabbitPasswordFile)
-	if err != nil {
+// fill fills the folder where that has not been done.
+func (s *RabbitMQ) fill(ctx context.Context) (err error) {
+	if s.binaries, err = findRabbitMQ(); err != nil {
 		return err
 	}
-	s.password = password
-	if _, err := s.keptSecret(rabbitCookieFile); err != nil {
+	if s.password, err = s.folder.keptSecret(rabbitPasswordFile); err != nil {
 		return err
 	}
-	if s.port, err = s.keptPort(ctx, rabbitPortFile, o.Port); err != nil {
+	if _, err := s.folder.keptSecret(rabbitCookieFile); err != nil {
 		return err
 	}
-	if s.management, err = s.keptPort(ctx, rabbitManagementFile, o.ManagementPort); err != nil {
+	if s.port, err = s.folder.keptPort(ctx, portFile, s.options.Port, tryTCP); err != nil {
+		return err
+	}
+	if s.management, err = s.folder.keptPort(ctx, rabbitManagementFile, s.options.ManagementPort, tryTCP); err != nil {
 		return err
 	}
 	if err := s.makeData(); err != nil {
@@ -91,10 +89,10 @@ func (s *RabbitMQ) makeData() error {
 	if err != nil || made != nil {
 		return err
 	}
-	if err := os.RemoveAll(s.folder.path(rabbitDataFolder)); err != nil {
+	if err := os.RemoveAll(s.folder.path(dataFolder)); err != nil {
 		return fmt.Errorf("remove a half-made data folder: %w", err)
 	}
-	return s.folder.makeDir(rabbitDataFolder)
+	return s.folder.makeDir(dataFolder)
 }
 
 // config is the server's configuration. The user in it is made at the first
@@ -112,53 +110,4 @@ func (s *RabbitMQ) config() string {
 		"log.console.level = warning",
 		"",
 	}, "\n")
-}
-
-// keptSecret returns the secret in a file, which is made where it is missing.
-func (s *RabbitMQ) keptSecret(name string) (string, error) {
-	kept, err := s.folder.readFile(name)
-	if err != nil || len(kept) > 0 {
-		return string(kept), err
-	}
-	secret := newPassword()
-	return secret, s.folder.writeFile(name, []byte(secret))
-}
-
-// keptPort returns the port to listen on, and keeps it for the next start.
-func (s *RabbitMQ) keptPort(ctx context.Context, name string, wanted int) (int, error) {
-	kept, err := s.folder.readFile(name)
-	if err != nil {
-		return 0, err
-	}
-	port := wanted
-	if port == 0 {
-		port = firstNumber(string(kept))
-	}
-	if port == 0 {
-		port, err = freePort(ctx)
-	} else {
-		err = awaitPort(ctx, port)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("%w (`ss -ltnp` shows whose it is); free it, name another one, or remove %s to have one chosen", err, s.folder.path(name))
-	}
-	return port, s.folder.writeFile(name, []byte(strconv.Itoa(port)))
-}
-
-// awaitPort gives the kernel a moment to close the ports of a server that was
-// killed just now.
-func awaitPort(ctx context.Context, port int) error {
-	patience, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	for {
-		err := tryPort(ctx, port)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-patience.Done():
-			return err
-		}
-	}
 }

@@ -2,8 +2,6 @@ package embedded
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -13,55 +11,46 @@ import (
 	"time"
 )
 
-// rabbitNode is a running server and the port mapper that Erlang insists on. The
-// mapper is a child of ours too: the one that Erlang would start by itself
-// outlives everything.
-type rabbitNode struct{ mapper, server *process }
-
-// startNode starts the server and waits until it serves applications.
-func (s *RabbitMQ) startNode(ctx context.Context) (*rabbitNode, error) {
-	mapperPort, err := freePort(ctx)
+// prepare starts the port mapper, which the server registers with.
+func (s *RabbitMQ) prepare(ctx context.Context) (err error) {
+	if s.mapperPort, err = freePort(ctx, tryTCP); err != nil {
+		return err
+	}
+	if s.mapper, err = startProcess(s.mapperProgram()); err != nil {
+		return err
+	}
+	err = s.mapper.await(ctx, func(ctx context.Context) bool { return listens(ctx, localAddress(s.mapperPort)) })
 	if err != nil {
-		return nil, err
+		return err
 	}
-	node := &rabbitNode{}
-	if node.mapper, err = startProcess(s.mapperProgram(mapperPort)); err != nil {
-		return nil, err
-	}
-	if err := s.finishStart(ctx, node, mapperPort); err != nil {
-		node.kill()
-		return nil, err
-	}
-	return node, nil
+	s.clusterPort, err = freePort(ctx, tryTCP)
+	return err
 }
 
-func (s *RabbitMQ) finishStart(ctx context.Context, node *rabbitNode, mapperPort int) error {
-	address := net.JoinHostPort(loopback, strconv.Itoa(mapperPort))
-	err := s.await(ctx, node.mapper, func(ctx context.Context) bool { return listens(ctx, address) })
-	if err != nil {
-		return err
+func (s *RabbitMQ) endMapper() {
+	if s.mapper != nil {
+		s.mapper.kill()
+		s.mapper = nil
 	}
-	clusterPort, err := freePort(ctx)
-	if err != nil {
-		return err
-	}
-	if node.server, err = startProcess(s.serverProgram(mapperPort, clusterPort)); err != nil {
-		return err
-	}
-	return s.await(ctx, node.server, s.serves)
 }
 
-func (s *RabbitMQ) mapperProgram(port int) program {
+// serving marks the data as complete: the server has made its administrator.
+func (s *RabbitMQ) serving(ctx context.Context) error {
+	s.logger.InfoContext(ctx, "queue server started", "folder", s.folder.root, "port", s.port, "management_port", s.management)
+	return s.folder.writeFile(rabbitMadeFile, []byte("by chandler\n"))
+}
+
+func (s *RabbitMQ) mapperProgram() program {
 	return program{
-		path: s.binaries.mapper, args: []string{"-port", strconv.Itoa(port), "-address", loopback},
+		path: s.binaries.mapper, args: []string{"-port", strconv.Itoa(s.mapperPort), "-address", loopback},
 		folder: s.folder, log: "epmd.log",
 		polite: syscall.SIGTERM, orphaned: syscall.SIGKILL,
 	}
 }
 
-// serverProgram is the server's start script, told to become the server instead
+// program is the server's start script, told to become the server instead
 // of watching over it, so that the child is the server.
-func (s *RabbitMQ) serverProgram(mapperPort, clusterPort int) program {
+func (s *RabbitMQ) program() program {
 	in := s.childPath
 	return program{
 		path: s.binaries.server,
@@ -69,18 +58,18 @@ func (s *RabbitMQ) serverProgram(mapperPort, clusterPort int) program {
 		env: []string{
 			"RABBITMQ_ALLOW_INPUT=true", // makes the script exec the server
 			"RABBITMQ_NODENAME=chandler@localhost",
-			"RABBITMQ_DIST_PORT=" + strconv.Itoa(clusterPort),
-			"ERL_EPMD_PORT=" + strconv.Itoa(mapperPort),
+			"RABBITMQ_DIST_PORT=" + strconv.Itoa(s.clusterPort),
+			"ERL_EPMD_PORT=" + strconv.Itoa(s.mapperPort),
 			"ERL_EPMD_ADDRESS=" + loopback,
 			"HOME=" + in(""),
-			"RABBITMQ_MNESIA_BASE=" + in(rabbitDataFolder),
+			"RABBITMQ_MNESIA_BASE=" + in(dataFolder),
 			"RABBITMQ_LOG_BASE=" + in(""),
 			"RABBITMQ_LOGS=-",
 			"ERL_CRASH_DUMP=/dev/null", // it would hold secrets
 			"RABBITMQ_CONFIG_FILE=" + in(rabbitConfigFile),
 			"RABBITMQ_ENABLED_PLUGINS_FILE=" + in(rabbitPluginsFile),
-			"RABBITMQ_SCHEMA_DIR=" + in(rabbitDataFolder+"/schema"),
-			"RABBITMQ_GENERATED_CONFIG_DIR=" + in(rabbitDataFolder+"/config"),
+			"RABBITMQ_SCHEMA_DIR=" + in(dataFolder+"/schema"),
+			"RABBITMQ_GENERATED_CONFIG_DIR=" + in(dataFolder+"/config"),
 			// What the machine configures is meant for another server.
 			"RABBITMQ_CONF_ENV_FILE=" + in("none.env"),
 			"RABBITMQ_ADVANCED_CONFIG_FILE=" + in("none.config"),
@@ -107,24 +96,8 @@ func (s *RabbitMQ) childPath(name string) string {
 	return filepath.Join("/proc/self/fd/3", name)
 }
 
-// await waits until is says so.
-func (s *RabbitMQ) await(ctx context.Context, p *process, is func(context.Context) bool) error {
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for !is(ctx) {
-		select {
-		case <-tick.C:
-		case <-p.done:
-			return p.failure()
-		case <-ctx.Done():
-			return fmt.Errorf("%s did not become ready in time, its log is %s: %w", p.name, p.logFile, ctx.Err())
-		}
-	}
-	return nil
-}
-
 func listens(ctx context.Context, address string) bool {
-	var d net.Dialer
+	d := net.Dialer{Timeout: time.Second}
 	conn, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return false
@@ -133,11 +106,11 @@ func listens(ctx context.Context, address string) bool {
 	return true
 }
 
-// serves asks the management API, which comes up first, whether the port for
+// ready asks the management API, which comes up first, whether the port for
 // applications is open. What answers knows the administrator's password, so it
 // is this server.
-func (s *RabbitMQ) serves(ctx context.Context) bool {
-	where := "http://" + s.managementAddress() + "/api/health/checks/port-listener/" + strconv.Itoa(s.port)
+func (s *RabbitMQ) ready(ctx context.Context, _ int) bool {
+	where := "http://" + localAddress(s.management) + "/api/health/checks/port-listener/" + strconv.Itoa(s.port)
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, where, nil)
 	if err != nil {
 		return false
@@ -150,17 +123,4 @@ func (s *RabbitMQ) serves(ctx context.Context) bool {
 	}
 	defer answer.Body.Close()
 	return answer.StatusCode == http.StatusOK
-}
-
-// stop ends the server and then the mapper.
-func (n *rabbitNode) stop(ctx context.Context) error {
-	err := n.server.stop(ctx)
-	return errors.Join(err, n.mapper.stop(ctx))
-}
-
-func (n *rabbitNode) kill() {
-	if n.server != nil {
-		n.server.kill()
-	}
-	n.mapper.kill()
 }

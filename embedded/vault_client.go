@@ -17,9 +17,9 @@ import (
 // Vault.
 func (v *Vault) newClient() (*api.Client, error) {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
-	if v.tls != nil {
+	if v.options.TLS != nil {
 		transport.TLSClientConfig.RootCAs = x509.NewCertPool()
-		if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(v.tls.CA) {
+		if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(v.options.TLS.CA) {
 			return nil, errors.New("the CA for Vault's certificate is not PEM")
 		}
 	}
@@ -35,22 +35,10 @@ func (v *Vault) newClient() (*api.Client, error) {
 	return client, nil
 }
 
-// waitReady waits until the server answers, sealed or not.
-func (v *Vault) waitReady(ctx context.Context, server *process) error {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if _, err := v.client.Sys().SealStatusWithContext(ctx); err == nil {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-server.done:
-			return server.failure()
-		case <-ctx.Done():
-			return fmt.Errorf("the Vault server did not become ready in time, its log is %s: %w", server.logFile, ctx.Err())
-		}
-	}
+// ready says whether the server answers, sealed or not.
+func (v *Vault) ready(ctx context.Context, _ int) bool {
+	_, err := v.client.Sys().SealStatusWithContext(ctx)
+	return err == nil
 }
 
 // mountKV mounts the KV engine where it is not mounted yet, and waits until it

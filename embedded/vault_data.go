@@ -3,11 +3,7 @@ package embedded
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"time"
 
 	"github.com/hashicorp/vault/api"
 )
@@ -26,32 +22,37 @@ type vaultKeys struct {
 	RootToken string `json:"root_token"`
 }
 
-// initialise makes the server's data where that has not been done to the end,
-// and reads the keys.
-func (v *Vault) initialise(ctx context.Context) error {
-	_, err := os.Stat(v.folder.path(dataFolder))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if err := v.makeData(ctx); err != nil {
-			return err
-		}
-	case err != nil:
-		return fmt.Errorf("find Vault's data: %w", err)
+// fill makes the server's data where that has not been done to the end, and
+// reads the keys.
+func (v *Vault) fill(ctx context.Context) (err error) {
+	if v.binary, err = v.folder.placeProgram(v.options.Binary, vaultProgram); err != nil {
+		return err
 	}
+	if v.port, err = v.folder.keptPort(ctx, portFile, v.options.Port, tryTCP); err != nil {
+		return err
+	}
+	if err := v.placeCertificate(); err != nil {
+		return err
+	}
+	if v.client, err = v.newClient(); err != nil {
+		return err
+	}
+	made, err := v.folder.hasData()
+	if err == nil && !made {
+		err = v.folder.makeData(func() error { return v.initialise(ctx) })
+	}
+	if err != nil {
+		return err
+	}
+	v.data = dataFolder
 	return v.readKeys()
 }
 
-// makeData initialises a server on a folder of another name, which becomes the
-// data only when the keys are safe: a crash half-way leaves nothing that cannot
-// be opened.
-func (v *Vault) makeData(ctx context.Context) error {
-	if err := os.RemoveAll(v.folder.path(freshData)); err != nil {
-		return fmt.Errorf("remove a half-made data folder: %w", err)
-	}
-	if err := v.folder.makeDir(freshData); err != nil {
-		return err
-	}
-	if err := v.start(ctx, freshData); err != nil {
+// initialise has a server fill the new data folder. It becomes the data only
+// when the keys are safe: a crash half-way leaves nothing that cannot be opened.
+func (v *Vault) initialise(ctx context.Context) error {
+	v.data = freshData
+	if err := v.launch(ctx); err != nil {
 		return err
 	}
 	answer, err := v.client.Sys().InitWithContext(ctx, &api.InitRequest{SecretShares: 1, SecretThreshold: 1})
@@ -65,13 +66,7 @@ func (v *Vault) makeData(ctx context.Context) error {
 	if err := v.folder.writeFile(vaultKeysFile, keys); err != nil {
 		return err
 	}
-	if err := v.halt(ctx); err != nil {
-		return err
-	}
-	if err := os.Rename(v.folder.path(freshData), v.folder.path(dataFolder)); err != nil {
-		return fmt.Errorf("put Vault's new data in place: %w", err)
-	}
-	return nil
+	return v.halt(ctx)
 }
 
 func (v *Vault) readKeys() error {
@@ -88,49 +83,15 @@ func (v *Vault) readKeys() error {
 }
 
 func (v *Vault) placeCertificate() error {
-	if v.tls == nil {
+	if v.options.TLS == nil {
 		return nil
 	}
 	for name, content := range map[string][]byte{
-		vaultCertFile: v.tls.Certificate, vaultKeyFile: v.tls.Key, vaultCAFile: v.tls.CA,
+		vaultCertFile: v.options.TLS.Certificate, vaultKeyFile: v.options.TLS.Key, vaultCAFile: v.options.TLS.CA,
 	} {
 		if err := v.folder.writeFile(name, content); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// choosePort returns the port to listen on, and keeps it for the next start. A
-// server whose parent was killed a moment ago may still hold it.
-func (v *Vault) choosePort(ctx context.Context, wanted int) (int, error) {
-	kept, err := v.folder.readFile(portFile)
-	if err != nil {
-		return 0, err
-	}
-	port := wanted
-	if port == 0 {
-		port = firstNumber(string(kept))
-	}
-	if port == 0 {
-		port, err = freePort(ctx)
-	} else {
-		err = waitPort(ctx, port)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("%w (`ss -ltnp` shows whose it is); free it, name another one, or remove %s to have one chosen", err, v.folder.path(portFile))
-	}
-	return port, v.folder.writeFile(portFile, fmt.Append(nil, port))
-}
-
-func waitPort(ctx context.Context, port int) error {
-	const patience = 2 * time.Second
-	deadline := time.Now().Add(patience)
-	for {
-		err := tryPort(ctx, port)
-		if err == nil || time.Now().After(deadline) || ctx.Err() != nil {
-			return err
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
 }

@@ -126,7 +126,7 @@ func TestVaultSurvives(t *testing.T) {
 func TestVaultTellsOfItsDeath(t *testing.T) {
 	v := runVault(t, t.TempDir())
 	v.mu.Lock()
-	pid := v.server.child.Pid
+	pid := v.process.child.Pid
 	v.mu.Unlock()
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -246,7 +246,7 @@ func TestVaultKeepsItsSecretsToItself(t *testing.T) {
 	v := runVault(t, dir)
 	keep(t, v)
 	v.mu.Lock()
-	pid := v.server.child.Pid
+	pid := v.process.child.Pid
 	v.mu.Unlock()
 	for _, file := range []string{"cmdline", "environ"} {
 		content, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), file))

@@ -47,7 +47,7 @@ func stopVersityGW(t *testing.T, g *VersityGW) {
 
 func versityClient(t *testing.T, g *VersityGW) *minio.Client {
 	t.Helper()
-	client, err := minio.New(g.address(), &minio.Options{
+	client, err := minio.New(localAddress(g.port), &minio.Options{
 		Creds:  credentials.NewStaticV4(g.AccessKeyID(), g.SecretAccessKey(), ""),
 		Region: g.Region(),
 	})
@@ -121,7 +121,7 @@ func TestVersityGWSurvives(t *testing.T) {
 		{"kill", g.Kill},
 		{"kill twice", func() { g.Kill(); g.Kill() }},
 		{"a crash", func() {
-			_ = g.server.child.Kill() // as nobody here asked for
+			_ = g.process.child.Kill() // as nobody here asked for
 			if err := <-g.Done(); err == nil || !strings.Contains(err.Error(), "killed") {
 				t.Errorf("Done: %v", err)
 			}
@@ -151,7 +151,7 @@ func TestVersityGWKeepsSecrets(t *testing.T) {
 		t.Errorf("the secret's file has mode %v", info.Mode())
 	}
 	for _, name := range []string{"cmdline", "comm"} {
-		text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(g.server.child.Pid), name))
+		text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(g.process.child.Pid), name))
 		if err != nil || strings.Contains(string(text), g.SecretAccessKey()) {
 			t.Errorf("%s of the gateway: %q, %v", name, text, err)
 		}

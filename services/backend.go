@@ -52,6 +52,10 @@ type Instance[P, I any] struct {
 	Name   string
 	Plan   P
 	Params I
+	// Folders are the directories of the instances that Params name, by
+	// instance ID: of a Mounter, in Provision and in next of Update. One that
+	// was deleted since is not among them.
+	Folders map[string]string
 }
 
 // Binding is a service binding as a backend sees it.
@@ -78,6 +82,32 @@ type Credentials struct {
 	// Endpoints is where the application connects to (OSB, "Endpoint
 	// Object"); it holds nothing secret.
 	Endpoints []Endpoint
+	// VolumeMounts is what the platform mounts into the application's
+	// containers; only of a backend whose Client says VolumeMounts.
+	VolumeMounts []VolumeMount
+}
+
+// VolumeMount is a remote volume that a platform mounts into an application's
+// containers (OSB, "Volume Mount Object"). Its device may hold secrets.
+type VolumeMount struct {
+	// Driver is the platform's volume driver, such as "smbdriver".
+	Driver string `json:"driver"`
+	// ContainerDir is the absolute path in the container.
+	ContainerDir string `json:"container_dir"`
+	// Mode is "r" or "rw".
+	Mode string `json:"mode"`
+	// DeviceType is "shared", the only one that the specification has.
+	DeviceType string       `json:"device_type"`
+	Device     VolumeDevice `json:"device"`
+}
+
+// VolumeDevice is what a volume driver mounts (OSB, "Device Object").
+type VolumeDevice struct {
+	// VolumeID is the volume's identity: the same for bindings that share it.
+	VolumeID string `json:"volume_id"`
+	// MountConfig is what the driver reads, credentials included; values of
+	// JSON's types.
+	MountConfig map[string]any `json:"mount_config,omitempty"`
 }
 
 // Endpoint is a network address that an application connects to (OSB,
@@ -150,6 +180,23 @@ type Describer[P, I any] interface {
 	// "Service Instance Metadata Object"): values of JSON's types, nothing
 	// secret. It changes nothing.
 	Describe(ctx context.Context, inst Instance[P, I]) (map[string]any, error)
+}
+
+// Sharer is a backend whose instances are directories that programs on this
+// machine may use beside the backend's own clients.
+type Sharer[P, I any] interface {
+	// Folder returns the absolute path of the directory that holds the
+	// instance's files. It changes nothing.
+	Folder(ctx context.Context, inst Instance[P, I]) (string, error)
+}
+
+// Mounter is a backend whose instances use directories of Sharers' instances.
+// The engine finds them: they must be ready and of the same tenant, which is
+// the same platform, organisation and space.
+type Mounter[I any] interface {
+	// Mounts returns the IDs of the instances that the parameters name. It
+	// makes no outside call.
+	Mounts(params I) []string
 }
 
 // SerialBinder is a backend whose server can only be told of bindings by

@@ -32,6 +32,8 @@ type Definition struct {
 	CredentialType string
 	// Dial uses credentials as an application would.
 	Dial Dialer
+	// VolumeMounts says that bindings come with volume mounts.
+	VolumeMounts bool
 
 	// CheckConfig says what is wrong with a backend's configuration, without
 	// an outside call.
@@ -65,6 +67,10 @@ type Client struct {
 	// CredentialType is the value of "type" in the credentials.
 	CredentialType string
 	Dial           Dialer
+	// VolumeMounts says that bindings come with volume mounts. The service
+	// needs "requires: [volume_mount]" then, without which no platform takes
+	// them.
+	VolumeMounts bool
 }
 
 // Dialer opens a session with nothing but what an application is given.
@@ -94,6 +100,7 @@ func Define[C, P, I, B any](
 		Schemas:        s,
 		CredentialType: c.CredentialType,
 		Dial:           c.Dial,
+		VolumeMounts:   c.VolumeMounts,
 		CheckConfig:    func(raw json.RawMessage) error { _, err := Decode[C](raw); return err },
 		CheckPlan:      func(raw json.RawMessage) error { _, err := Decode[P](raw); return err },
 		Open: func(ctx context.Context, raw json.RawMessage) (Driver, error) {
@@ -105,7 +112,7 @@ func Define[C, P, I, B any](
 			if err != nil {
 				return nil, fmt.Errorf("open %s: %w", name, err)
 			}
-			return &driver[P, I, B]{b}, nil
+			return &driver[P, I, B]{b, c.VolumeMounts}, nil
 		},
 		instanceKeys: jsonKeys[I](),
 		bindingKeys:  jsonKeys[B](),

@@ -13,6 +13,8 @@ type RawInstance struct {
 	ID     string
 	Plan   json.RawMessage
 	Params json.RawMessage
+	// Folders are as in Instance.
+	Folders map[string]string
 }
 
 // RawBinding is a binding before its parameters are decoded. Seed is nil for
@@ -52,14 +54,25 @@ type Driver interface {
 	// Describe returns the instance's attributes, none where the backend is
 	// no Describer.
 	Describe(ctx context.Context, inst RawInstance) (map[string]any, error)
+	// Folder returns the instance's directory on this machine; ok is false
+	// where the backend is no Sharer.
+	Folder(ctx context.Context, inst RawInstance) (dir string, ok bool, err error)
+	// Mounts returns the IDs of the instances whose directories this one
+	// uses, none where the backend is no Mounter.
+	Mounts(inst RawInstance) ([]string, error)
 	SerialBinds() bool
+	// VolumeMounts says whether bindings come with volume mounts.
+	VolumeMounts() bool
 	Close() error
 }
 
-type driver[P, I, B any] struct{ backend Backend[P, I, B] }
+type driver[P, I, B any] struct {
+	backend      Backend[P, I, B]
+	volumeMounts bool
+}
 
 func (d *driver[P, I, B]) instance(raw RawInstance) (Instance[P, I], error) {
-	inst := Instance[P, I]{ID: raw.ID, Name: InstanceName(raw.ID)}
+	inst := Instance[P, I]{ID: raw.ID, Name: InstanceName(raw.ID), Folders: raw.Folders}
 	var err error
 	if inst.Plan, err = Decode[P](raw.Plan); err != nil {
 		return inst, fmt.Errorf("plan: %w", err)
@@ -222,10 +235,37 @@ func (d *driver[P, I, B]) Describe(ctx context.Context, raw RawInstance) (map[st
 	return describer.Describe(ctx, inst)
 }
 
+func (d *driver[P, I, B]) Folder(ctx context.Context, raw RawInstance) (string, bool, error) {
+	s, ok := d.backend.(Sharer[P, I])
+	if !ok {
+		return "", false, nil
+	}
+	inst, err := d.instance(raw)
+	if err != nil {
+		return "", true, err
+	}
+	dir, err := s.Folder(ctx, inst)
+	return dir, true, err
+}
+
+func (d *driver[P, I, B]) Mounts(raw RawInstance) ([]string, error) {
+	m, ok := d.backend.(Mounter[I])
+	if !ok {
+		return nil, nil
+	}
+	inst, err := d.instance(raw)
+	if err != nil {
+		return nil, err
+	}
+	return m.Mounts(inst.Params), nil
+}
+
 func (d *driver[P, I, B]) SerialBinds() bool {
 	s, ok := d.backend.(SerialBinder)
 	return ok && s.SerialBinds()
 }
+
+func (d *driver[P, I, B]) VolumeMounts() bool { return d.volumeMounts }
 
 func (d *driver[P, I, B]) Close() error {
 	if c, ok := d.backend.(Closer); ok {

@@ -23,6 +23,7 @@ type Backend struct {
 	keep      func(ids []string) (map[string]string, error)
 	instances map[string]map[string]string // instance name → binding name → password
 	params    map[string]string
+	folders   map[string]map[string]string
 	serial    bool
 	calls     []string
 
@@ -39,6 +40,8 @@ type Plan struct {
 type Params struct {
 	Colour string `json:"colour,omitempty"`
 	Weight any    `json:"weight,omitempty"`
+	// Uses are IDs of instances whose directories this one uses.
+	Uses []string `json:"uses,omitempty"`
 }
 
 // BindParams are the in-memory backend's parameters of a binding.
@@ -48,24 +51,34 @@ type BindParams struct {
 
 const (
 	instanceSchema = `{"$schema": "http://json-schema.org/draft-04/schema#", "type": "object", "additionalProperties": false,
-		"properties": {"colour": {"type": "string", "maxLength": 20}, "weight": {}}}`
+		"properties": {"colour": {"type": "string", "maxLength": 20}, "weight": {},
+			"uses": {"type": "array", "items": {"type": "string"}}}}`
 	bindingSchema = `{"$schema": "http://json-schema.org/draft-04/schema#", "type": "object", "additionalProperties": false,
 		"properties": {"role": {"enum": ["read_write", "read_only"]}}}`
 )
 
 // NewBackend makes an empty Backend.
 func NewBackend() *Backend {
-	return &Backend{instances: map[string]map[string]string{}, params: map[string]string{}}
+	return &Backend{instances: map[string]map[string]string{}, params: map[string]string{}, folders: map[string]map[string]string{}}
 }
 
 // Definition describes the backend as "database/memory".
-func (m *Backend) Definition() services.Definition {
+func (m *Backend) Definition() services.Definition { return m.define("database/memory", false) }
+
+// VolumeDefinition describes the same backend as "filesystem/memory", whose
+// bindings come with a volume mount.
+func (m *Backend) VolumeDefinition() services.Definition { return m.define("filesystem/memory", true) }
+
+func (m *Backend) define(name string, volumeMounts bool) services.Definition {
 	type config struct{}
-	return services.Define("database/memory",
+	return services.Define(name,
 		services.Schemas{InstanceCreate: []byte(instanceSchema), InstanceUpdate: []byte(instanceSchema), BindingCreate: []byte(bindingSchema)},
-		services.Client{CredentialType: "memory"},
+		services.Client{CredentialType: "memory", VolumeMounts: volumeMounts},
 		func(context.Context, config) (services.Backend[Plan, Params, BindParams], error) {
-			if m.keep != nil {
+			switch {
+			case volumeMounts:
+				return sharer{m}, nil
+			case m.keep != nil:
 				return keeper{m}, nil
 			}
 			return m, nil
@@ -85,6 +98,24 @@ func (k keeper) Keep(_ context.Context, _ []Plan, instances []services.Instance[
 		ids = append(ids, i.ID)
 	}
 	return k.keep(ids)
+}
+
+// sharer is the backend of VolumeDefinition.
+type sharer struct{ *Backend }
+
+// Folder implements services.Sharer.
+func (sharer) Folder(_ context.Context, inst services.Instance[Plan, Params]) (string, error) {
+	return "/memory/" + inst.Name, nil
+}
+
+// Mounts implements services.Mounter.
+func (m *Backend) Mounts(p Params) []string { return p.Uses }
+
+// Folders returns the directories an instance was given.
+func (m *Backend) Folders(id string) map[string]string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.folders[services.InstanceName(id)]
 }
 
 // Hook sets what is called before each verb: provision, update, deprovision,
@@ -164,7 +195,7 @@ func (m *Backend) Provision(ctx context.Context, inst services.Instance[Plan, Pa
 	if m.instances[inst.Name] == nil {
 		m.instances[inst.Name] = map[string]string{}
 	}
-	m.params[inst.Name] = inst.Params.Colour
+	m.params[inst.Name], m.folders[inst.Name] = inst.Params.Colour, inst.Folders
 	m.mu.Unlock()
 	return m.done(ctx, "provision", inst.ID, "")
 }
@@ -175,7 +206,7 @@ func (m *Backend) Update(ctx context.Context, _, next services.Instance[Plan, Pa
 		return err
 	}
 	m.mu.Lock()
-	m.params[next.Name] = next.Params.Colour
+	m.params[next.Name], m.folders[next.Name] = next.Params.Colour, next.Folders
 	m.mu.Unlock()
 	return m.done(ctx, "update", next.ID, "")
 }
@@ -215,6 +246,10 @@ func (m *Backend) Bind(ctx context.Context, inst services.Instance[Plan, Params]
 	return services.Credentials{
 		Values:    map[string]any{"type": "memory", "host": "127.0.0.1", "username": b.Name, "password": password},
 		Endpoints: []services.Endpoint{{Host: "127.0.0.1", Ports: []string{"5432"}, Protocol: "tcp"}},
+		VolumeMounts: []services.VolumeMount{{
+			Driver: "memorydriver", ContainerDir: "/var/vcap/data/" + b.Name, Mode: "rw", DeviceType: "shared",
+			Device: services.VolumeDevice{VolumeID: inst.Name, MountConfig: map[string]any{"username": b.Name, "password": password}},
+		}},
 	}, nil
 }
 

@@ -27,11 +27,14 @@ const (
 	Short        = "plan-short"   // operations have 4 s
 	OtherService = "other-service-id"
 	OtherPlan    = "other-plan-id"
+	Volume       = "volume-service-id"
+	VolumePlan   = "volume-plan-id" // its bindings come with a volume mount
 )
 
 const catalogYAML = `
 backends:
   memory: {type: database/memory, config: {}}
+  volumes: {type: filesystem/memory, config: {}}
 services:
 - id: service-id
   name: memory
@@ -56,6 +59,14 @@ services:
   bindable: true
   plans:
   - {id: other-plan-id, name: only, description: Only, backend: memory, config: {}}
+- id: volume-service-id
+  name: volume
+  description: Volumes in memory
+  bindable: true
+  bindings_retrievable: true
+  requires: [volume_mount]
+  plans:
+  - {id: volume-plan-id, name: share, description: Share, backend: volumes, config: {}}
 `
 
 // Harness is a whole broker, ready to be called.
@@ -104,16 +115,18 @@ func New(t testing.TB, o Options) *Harness {
 			t.Fatalf("%s: %v", doing, err)
 		}
 	}
-	definition := h.Backend.Definition()
-	c, err := catalog.Parse("catalog.yml", []byte(catalogYAML), []services.Definition{definition}, func(string) (string, bool) { return "", false })
+	memory, volumes := h.Backend.Definition(), h.Backend.VolumeDefinition()
+	c, err := catalog.Parse("catalog.yml", []byte(catalogYAML), []services.Definition{memory, volumes}, func(string) (string, bool) { return "", false })
 	check("catalog", err)
 	state, err := store.Open(ctx, o.DatabaseURL, 40)
 	check("open the state", err)
 	t.Cleanup(state.Close)
 	check("migrate", state.Migrate(ctx, o.Logger))
-	driver, err := definition.Open(ctx, nil)
-	check("open the backend", err)
-	drivers := map[string]services.Driver{"memory": driver}
+	drivers := map[string]services.Driver{}
+	for name, definition := range map[string]services.Definition{"memory": memory, "volumes": volumes} {
+		drivers[name], err = definition.Open(ctx, nil)
+		check("open the backend", err)
+	}
 	engine, err := operation.New(operation.Options{
 		Store: state, Catalog: c, Drivers: drivers, Credentials: h.Memory, Logger: o.Logger,
 		Workers: 16, Retention: o.Retention, KeepEvery: time.Second,

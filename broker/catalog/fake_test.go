@@ -121,9 +121,17 @@ func definitions() []services.Definition {
 	return []services.Definition{
 		define("database/fake", services.Schemas{InstanceCreate: []byte(createSchema), BindingCreate: []byte(bindSchema)}),
 		define("queue/plain", services.Schemas{}),
+		volumes(),
 		// The shipped file names this one; its own package tests its schemas.
 		define("database/postgres", services.Schemas{BindingCreate: []byte(bindSchema)}),
 	}
+}
+
+// volumes is a backend whose bindings come with volume mounts.
+func volumes() services.Definition {
+	d := define("filesystem/volumes", services.Schemas{})
+	d.VolumeMounts = true
+	return d
 }
 
 // environment are the variables that the tests' files may name.

@@ -3,6 +3,7 @@ package catalog
 import (
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,6 +81,10 @@ func (r offeringsReader) planBackend(o object, p *Plan, wire *wirePlan) {
 	p.Family, _, _ = strings.Cut(b.Definition.Name, "/")
 	_, target := b.Definition.ConfigTypes()
 	p.Config = r.config(o.node, o.node.member("config"), target, b.Definition.CheckPlan)
+	if b.Definition.VolumeMounts && p.Bindable && !slices.Contains(p.Service.Requires, "volume_mount") {
+		r.wrong(o.node.member("backend"), "its bindings come with volume mounts, which platforms take of a service with "+
+			"requires: [volume_mount] only; give such plans a service of their own")
+	}
 	schemas := r.backends.schemas[b.Definition.Name]
 	p.create, p.update, p.bind = schemas.create, schemas.update, schemas.bind
 	wire.Schemas.Instance.Create = schemas.create.wire()

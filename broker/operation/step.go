@@ -75,16 +75,12 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 		if op.Phase == store.Undoing {
 			return result{err: s.driver.Deprovision(ctx, prev)}
 		}
-		return result{err: s.driver.Provision(ctx, prev)}
-	case store.Update:
-		next, err := e.updated(op, s.instance)
-		if err != nil {
+		if prev.Folders, err = e.folders(ctx, s.driver, prev, s.instance, false); err != nil {
 			return result{err: err}
 		}
-		if op.Phase == store.Undoing {
-			return result{err: s.driver.Update(ctx, next, prev)}
-		}
-		return result{err: s.driver.Update(ctx, prev, next)}
+		return result{err: s.driver.Provision(ctx, prev)}
+	case store.Update:
+		return result{err: e.update(ctx, op, s, prev)}
 	case store.Deprovision:
 		return e.deprovision(ctx, s, prev)
 	case store.Bind:
@@ -103,6 +99,21 @@ func rawInstance(i store.Instance, p *catalog.Plan) services.RawInstance {
 	return services.RawInstance{ID: i.ID, Plan: p.Config, Params: i.Parameters}
 }
 
+func (e *Engine) update(ctx context.Context, op store.Operation, s *subject, prev services.RawInstance) error {
+	next, err := e.updated(op, s.instance)
+	if err != nil {
+		return err
+	}
+	undoing := op.Phase == store.Undoing
+	if undoing {
+		prev, next = next, prev
+	}
+	if next.Folders, err = e.folders(ctx, s.driver, next, s.instance, undoing); err != nil {
+		return err
+	}
+	return s.driver.Update(ctx, prev, next)
+}
+
 // updated is the instance as the update wants it.
 func (e *Engine) updated(op store.Operation, i store.Instance) (services.RawInstance, error) {
 	target, err := e.plan(op.ServiceID, op.PlanID)
@@ -116,6 +127,12 @@ func (e *Engine) updated(op store.Operation, i store.Instance) (services.RawInst
 // seed is what the credential store keeps under a binding's SeedPath.
 type seed struct {
 	Seed []byte `json:"seed"`
+}
+
+// VolumeMounts is what the credential store keeps under a binding's
+// VolumeMountsPath.
+type VolumeMounts struct {
+	VolumeMounts []services.VolumeMount `json:"volume_mounts"`
 }
 
 // bind stores the seed before the backend is touched, so that whatever the
@@ -143,13 +160,29 @@ func (e *Engine) bind(ctx context.Context, d services.Driver, inst services.RawI
 	if err != nil {
 		return nil, err
 	}
-	if value, err = json.Marshal(c.Values); err != nil {
-		return nil, fmt.Errorf("encode the credentials: %w", err)
+	return c.Endpoints, e.keepCredentials(ctx, d, b, c)
+}
+
+// keepCredentials stores what the application and, of a volume, the platform
+// read: both hold secrets.
+func (e *Engine) keepCredentials(ctx context.Context, d services.Driver, b store.Binding, c services.Credentials) error {
+	if d.VolumeMounts() {
+		value, err := json.Marshal(VolumeMounts{c.VolumeMounts})
+		if err != nil {
+			return fmt.Errorf("encode the volume mounts: %w", err)
+		}
+		if err := e.Credentials.Put(ctx, credhub.VolumeMountsPath(b.InstanceID, b.ID), value); err != nil {
+			return fmt.Errorf("store the volume mounts: %w", err)
+		}
+	}
+	value, err := json.Marshal(c.Values)
+	if err != nil {
+		return fmt.Errorf("encode the credentials: %w", err)
 	}
 	if err := e.Credentials.Put(ctx, credhub.CredentialsPath(b.InstanceID, b.ID), value); err != nil {
-		return nil, fmt.Errorf("store the credentials: %w", err)
+		return fmt.Errorf("store the credentials: %w", err)
 	}
-	return c.Endpoints, nil
+	return nil
 }
 
 // unbind forgets the secrets only after the backend has revoked them: until
@@ -158,12 +191,17 @@ func (e *Engine) unbind(ctx context.Context, d services.Driver, inst services.Ra
 	if err := d.Unbind(ctx, inst, services.RawBinding{ID: b.ID, Params: b.Parameters}); err != nil {
 		return err
 	}
-	return e.forget(ctx, b)
+	return e.forget(ctx, d, b)
 }
 
-func (e *Engine) forget(ctx context.Context, b store.Binding) error {
+func (e *Engine) forget(ctx context.Context, d services.Driver, b store.Binding) error {
 	if err := e.Credentials.Delete(ctx, credhub.CredentialsPath(b.InstanceID, b.ID)); err != nil {
 		return fmt.Errorf("delete the credentials: %w", err)
+	}
+	if d.VolumeMounts() {
+		if err := e.Credentials.Delete(ctx, credhub.VolumeMountsPath(b.InstanceID, b.ID)); err != nil {
+			return fmt.Errorf("delete the volume mounts: %w", err)
+		}
 	}
 	if err := e.Credentials.Delete(ctx, credhub.SeedPath(b.InstanceID, b.ID)); err != nil {
 		return fmt.Errorf("delete the seed: %w", err)

@@ -248,7 +248,7 @@ func (a *app) forgetSecrets(ctx context.Context, tx pgx.Tx, id string) error {
 		return err
 	}
 	for _, b := range bindings {
-		for _, path := range []credhub.Path{credhub.CredentialsPath(id, b.ID), credhub.SeedPath(id, b.ID)} {
+		for _, path := range []credhub.Path{credhub.CredentialsPath(id, b.ID), credhub.VolumeMountsPath(id, b.ID), credhub.SeedPath(id, b.ID)} {
 			if err := a.credentials.Delete(ctx, path); err != nil {
 				return fmt.Errorf("delete the credentials of binding %s: %w", b.ID, err)
 			}

@@ -2,6 +2,7 @@ package servicetest
 
 import (
 	"fmt"
+	"path"
 	"strings"
 	"testing"
 
@@ -23,8 +24,9 @@ func testSecrets(t *testing.T, h *harness) {
 		if diff := cmp.Diff(b.credentials.Values, delivered(t, b.credentials.Values)); diff != "" {
 			t.Errorf("the credentials are not of JSON's types (-credentials +JSON):\n%s", diff)
 		}
-		values, endpoints := fmt.Sprint(b.credentials.Values), fmt.Sprint(b.credentials.Endpoints)
-		if b.own.Seed.Scrub(values) == values {
+		h.checkVolumeMounts(t, b.credentials.VolumeMounts)
+		values, endpoints := fmt.Sprint(b.credentials.Values, b.credentials.VolumeMounts), fmt.Sprint(b.credentials.Endpoints)
+		if told := fmt.Sprint(b.credentials.Values); b.own.Seed.Scrub(told) == told {
 			t.Error("the credentials hold no secret that derives from the seed")
 		}
 		if b.other.Seed.Scrub(values) != values {
@@ -52,4 +54,22 @@ func testSecrets(t *testing.T, h *harness) {
 	}
 	h.refused(t, first)
 	h.works(t, again)
+}
+
+// checkVolumeMounts checks the shape that platforms read (OSB, "Volume Mount
+// Object"), and that the backend said of itself what it does.
+func (h *harness) checkVolumeMounts(t *testing.T, mounts []services.VolumeMount) {
+	t.Helper()
+	if got := len(mounts) > 0; got != h.Definition.VolumeMounts {
+		t.Errorf("the credentials come with %d volume mounts; the backend's Client says %v", len(mounts), h.Definition.VolumeMounts)
+	}
+	for _, m := range mounts {
+		if m.Driver == "" || !path.IsAbs(m.ContainerDir) || m.Mode != "r" && m.Mode != "rw" || m.DeviceType != "shared" || m.Device.VolumeID == "" {
+			t.Errorf("no platform takes a volume mount with driver %q, container_dir %q, mode %q, device_type %q, volume_id %q",
+				m.Driver, m.ContainerDir, m.Mode, m.DeviceType, m.Device.VolumeID)
+		}
+		if diff := cmp.Diff(m.Device.MountConfig, delivered(t, m.Device.MountConfig)); diff != "" {
+			t.Errorf("mount_config is not of JSON's types (-is +JSON):\n%s", diff)
+		}
+	}
 }

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // Keep implements services.Keeper: it holds databases to their plan's storage.
@@ -41,7 +43,7 @@ func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map
 }
 
 // inOrder says whether there is nothing to do about the database.
-func (st *state) inOrder(used Size, p Plan) bool {
+func (st *state) inOrder(used services.Size, p Plan) bool {
 	if st.full {
 		return !mayWrite(used, p.Storage) && st.settled()
 	}
@@ -49,7 +51,7 @@ func (st *state) inOrder(used Size, p Plan) bool {
 }
 
 // note is what the instance's user should know.
-func (st *state) note(used Size, p Plan) string {
+func (st *state) note(used services.Size, p Plan) string {
 	if !tooLarge(used, p.Storage) && (!st.full || mayWrite(used, p.Storage)) {
 		return ""
 	}
@@ -89,12 +91,12 @@ func (b *backend) look(ctx context.Context, instances []instance) (map[string]*s
 
 // sizes measures the instances' databases.
 func (b *backend) sizes(ctx context.Context, instances []instance, known map[string]*state) (map[string]usage, error) {
-	databases, storage := make([]string, len(instances)), map[string]Size{}
+	databases, storage := make([]string, len(instances)), map[string]services.Size{}
 	for i, inst := range instances {
 		databases[i] = b.names.database(inst.Name)
 		storage[databases[i]] = inst.Plan.Storage
 	}
-	return measure(ctx, b.pool, databases, func(database string, files Size) bool {
+	return measure(ctx, b.pool, databases, func(database string, files services.Size) bool {
 		return worries(known[database].full, files, storage[database])
 	})
 }

@@ -142,14 +142,6 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-func TestSizeString(t *testing.T) {
-	for size, want := range map[Size]string{512: "0 kB", 3 << 10: "3 kB", 16 << 20: "16 MB", 15938355: "15.1 MB", 1 << 30: "1 GB", 5 << 40: "5 TB"} {
-		if got := size.String(); got != want {
-			t.Errorf("%d: %q, want %q", int64(size), got, want)
-		}
-	}
-}
-
 // Whatever the server says, it is explained, and the cause stays with it.
 func TestExplain(t *testing.T) {
 	cause := errors.New("x")

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // Plan is what a plan of this backend says about its databases.
@@ -15,10 +17,10 @@ type Plan struct {
 	// together bound an instance's.
 	Bindings int `json:"bindings"`
 	// Storage is how large a database may become; 0: without limit.
-	Storage Size `json:"storage"`
+	Storage services.Size `json:"storage"`
 	// StatementTimeout is the default time-out of a statement, which
 	// applications may change; 0: as the server is configured.
-	StatementTimeout Duration `json:"statement_timeout"`
+	StatementTimeout services.Duration `json:"statement_timeout"`
 }
 
 // SetDefaults implements services.Defaulter.
@@ -28,7 +30,7 @@ const (
 	maxConnections = 10000
 	maxBindings    = 1000
 	minStorage     = 1 << 20 // an empty table has 64 kB
-	maxTimeout     = Duration(24 * time.Hour)
+	maxTimeout     = services.Duration(24 * time.Hour)
 )
 
 // Validate implements services.Validator.
@@ -41,7 +43,7 @@ func (p *Plan) Validate() error {
 	}
 	fault(p.ConnectionsPerBinding < 1 || p.ConnectionsPerBinding > maxConnections, "connections_per_binding: must be from 1 to %d", maxConnections)
 	fault(p.Bindings < 1 || p.Bindings > maxBindings, "bindings: must be from 1 to %d", maxBindings)
-	fault(p.Storage != 0 && p.Storage < minStorage, "storage: must be %s, and 1MB at least", sizeForm)
-	fault(p.StatementTimeout < 0 || p.StatementTimeout > maxTimeout, "statement_timeout: must be %s, and 24h at most", durationForm)
+	fault(p.Storage != 0 && p.Storage < minStorage, "storage: must be %s, and 1MB at least", services.SizeForm)
+	fault(p.StatementTimeout < 0 || p.StatementTimeout > maxTimeout, "statement_timeout: must be %s, and 24h at most", services.DurationForm)
 	return errors.Join(faults...)
 }

@@ -5,32 +5,34 @@ import (
 	"database/sql"
 	"slices"
 	"strings"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // usage is what a database takes.
 type usage struct {
 	// files are its tables' files, which never become smaller by DELETE.
-	files Size
+	files services.Size
 	// free is what of them is free for the same table to use again. It is
 	// asked for where the files alone would be too large.
-	free Size
+	free services.Size
 	// routines are the texts of its procedures and functions, which the server
 	// keeps elsewhere.
-	routines Size
+	routines services.Size
 }
 
 // used is what counts against the plan's storage: what is in use, so that
 // deleting helps, but half of the files at least, so that nobody gets disk
 // without end by filling and emptying one table after the other.
-func (u usage) used() Size { return max(u.files-u.free, u.files/2) + u.routines }
+func (u usage) used() services.Size { return max(u.files-u.free, u.files/2) + u.routines }
 
 // measure returns how large databases are. Those with as much in their files as
 // worry says are looked at closely: the server has to open all their tables.
-func measure(ctx context.Context, q querier, databases []string, worry func(database string, files Size) bool) (map[string]usage, error) {
+func measure(ctx context.Context, q querier, databases []string, worry func(database string, files services.Size) bool) (map[string]usage, error) {
 	sizes := map[string]usage{}
 	err := ask(ctx, q, answer{call("sizes"), func(rows *sql.Rows) error {
 		var database string
-		var files, routines Size
+		var files, routines services.Size
 		if err := rows.Scan(&database, &files, &routines); err != nil {
 			return err
 		}
@@ -62,7 +64,7 @@ func lookClosely(ctx context.Context, q querier, databases []string, sizes map[s
 		}
 		err := ask(ctx, q, answer{strings.Join(queries, " UNION ALL "), func(rows *sql.Rows) error {
 			var database string
-			var free Size
+			var free services.Size
 			if err := rows.Scan(&database, &free); err != nil {
 				return err
 			}

@@ -34,8 +34,8 @@ func (b *backend) Update(ctx context.Context, prev, next instance) error {
 }
 
 // used measures the one database.
-func (s *session) used(ctx context.Context, st *state, p Plan) (Size, error) {
-	sizes, err := measure(ctx, s.conn, []string{st.database}, func(_ string, files Size) bool { return worries(st.full, files, p.Storage) })
+func (s *session) used(ctx context.Context, st *state, p Plan) (services.Size, error) {
+	sizes, err := measure(ctx, s.conn, []string{st.database}, func(_ string, files services.Size) bool { return worries(st.full, files, p.Storage) })
 	return sizes[st.database].used(), err
 }
 

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // Keep implements services.Keeper: it keeps spares ready, holds databases to
@@ -52,7 +54,7 @@ type fact struct {
 	Writers  int    `json:"writers"`
 }
 
-func (f fact) size() Size { return Size(f.Bytes) }
+func (f fact) size() services.Size { return services.Size(f.Bytes) }
 
 // settled says whether there is nothing to do about the database.
 func (f fact) settled(p Plan) bool {

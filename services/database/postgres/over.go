@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"database/sql"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // An instance that uses more than its plan's storage is locked: its read_write
@@ -11,17 +13,17 @@ import (
 // writer's sessions were ended.
 
 // tooLarge says whether used is more than a plan's storage.
-func tooLarge(used, storage Size) bool { return storage != 0 && used > storage }
+func tooLarge(used, storage services.Size) bool { return storage != 0 && used > storage }
 
 // resume is where a locked instance is unlocked: below the limit by a
 // twentieth, so that one at the limit is not locked and unlocked all the time.
-func resume(storage Size) Size { return storage - storage/20 }
+func resume(storage services.Size) services.Size { return storage - storage/20 }
 
-func mayWrite(used, storage Size) bool { return storage == 0 || used < resume(storage) }
+func mayWrite(used, storage services.Size) bool { return storage == 0 || used < resume(storage) }
 
 // enforce locks or unlocks the instance where its size asks for that.
 func (b *backend) enforce(ctx context.Context, s *session, st *state, p Plan) error {
-	used := Size(st.Database.Bytes)
+	used := services.Size(st.Database.Bytes)
 	switch {
 	case st.over() && mayWrite(used, p.Storage):
 		return b.unlock(ctx, s, st)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"regexp"
 	"time"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // Plan is what a plan of this backend says about its databases.
@@ -16,13 +18,13 @@ type Plan struct {
 	// many as the instance.
 	ConnectionsPerBinding int `json:"connections_per_binding"`
 	// Storage is how large a database may become; 0: without limit.
-	Storage Size `json:"storage"`
+	Storage services.Size `json:"storage"`
 	// TempFileLimit is how much disk one session's sorts may use; 0: as the
 	// server is configured.
-	TempFileLimit Size `json:"temp_file_limit"`
+	TempFileLimit services.Size `json:"temp_file_limit"`
 	// StatementTimeout is the default time-out of a statement, which
 	// applications may change; 0: none.
-	StatementTimeout Duration `json:"statement_timeout"`
+	StatementTimeout services.Duration `json:"statement_timeout"`
 	// Extensions is what the parameter "extensions" may name.
 	Extensions []string `json:"extensions"`
 	// Spares is how many empty databases are kept ready.
@@ -37,7 +39,7 @@ const (
 	minStorage     = 16 << 20 // an empty database has half of it
 	minTempFiles   = 1 << 20
 	maxSpares      = 100
-	maxTimeout     = Duration(24 * time.Hour)
+	maxTimeout     = services.Duration(24 * time.Hour)
 )
 
 var extensionRule = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
@@ -53,9 +55,9 @@ func (p *Plan) Validate() error {
 	fault(p.Connections < 1 || p.Connections > maxConnections, "connections: must be from 1 to %d", maxConnections)
 	fault(p.ConnectionsPerBinding < 0 || p.ConnectionsPerBinding > p.Connections,
 		"connections_per_binding: must be from 1 to connections, or left out for as many")
-	fault(p.Storage != 0 && p.Storage < minStorage, "storage: must be %s, and 16MB at least", sizeForm)
-	fault(p.TempFileLimit != 0 && p.TempFileLimit < minTempFiles, "temp_file_limit: must be %s, and 1MB at least", sizeForm)
-	fault(p.StatementTimeout < 0 || p.StatementTimeout > maxTimeout, "statement_timeout: must be %s, and 24h at most", durationForm)
+	fault(p.Storage != 0 && p.Storage < minStorage, "storage: must be %s, and 16MB at least", services.SizeForm)
+	fault(p.TempFileLimit != 0 && p.TempFileLimit < minTempFiles, "temp_file_limit: must be %s, and 1MB at least", services.SizeForm)
+	fault(p.StatementTimeout < 0 || p.StatementTimeout > maxTimeout, "statement_timeout: must be %s, and 24h at most", services.DurationForm)
 	fault(p.Spares < 0 || p.Spares > maxSpares, "spares: must be from 0 to %d", maxSpares)
 	seen := map[string]bool{}
 	for _, e := range p.Extensions {

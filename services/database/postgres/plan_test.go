@@ -21,8 +21,8 @@ func TestPlan(t *testing.T) {
 		{"defaults", `{}`, Plan{Connections: 20}, ""},
 		{"all", `{"connections": 5, "connections_per_binding": 2, "storage": "1GB", "temp_file_limit": "512MB",
 			"statement_timeout": "1m30s", "extensions": ["citext", "uuid-ossp"], "spares": 3}`,
-			Plan{5, 2, gigabyte, 512 * megabyte, Duration(90 * time.Second), []string{"citext", "uuid-ossp"}, 3}, ""},
-		{"kilobytes", `{"temp_file_limit": "2048kB"}`, Plan{Connections: 20, TempFileLimit: 2 * megabyte}, ""},
+			Plan{5, 2, services.Gigabyte, 512 * services.Megabyte, services.Duration(90 * time.Second), []string{"citext", "uuid-ossp"}, 3}, ""},
+		{"kilobytes", `{"temp_file_limit": "2048kB"}`, Plan{Connections: 20, TempFileLimit: 2 * services.Megabyte}, ""},
 		{"no connections", `{"connections": 0}`, Plan{}, "connections: "},
 		{"more per binding than there are", `{"connections": 5, "connections_per_binding": 6}`, Plan{}, "connections_per_binding: "},
 		{"a size without unit", `{"storage": "1000"}`, Plan{}, "storage: "},
@@ -58,17 +58,6 @@ func TestPlan(t *testing.T) {
 				t.Errorf("%v (-want +got):\n%s", err, diff)
 			}
 		})
-	}
-}
-
-func TestSizeForPeople(t *testing.T) {
-	for size, want := range map[Size]string{
-		0: "0 kB", 512 * kilobyte: "512 kB", megabyte: "1 MB", 16 * megabyte: "16 MB", gigabyte + 200*megabyte: "1.1 GB",
-		1023 * megabyte: "1023 MB", terabyte + terabyte/2: "1.5 TB",
-	} {
-		if got := size.String(); got != want {
-			t.Errorf("%d: %s, want %s", size, got, want)
-		}
 	}
 }
 

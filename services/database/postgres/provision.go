@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // Provision implements services.Backend. With a spare at hand it takes two
@@ -130,7 +132,7 @@ func settings(st *state, p Plan) []string {
 		}
 	}
 	set("statement_timeout", time.Duration(p.StatementTimeout).Milliseconds())
-	set("temp_file_limit", int64(p.TempFileLimit/kilobyte))
+	set("temp_file_limit", int64(p.TempFileLimit/services.Kilobyte))
 	return statements
 }
 

@@ -107,7 +107,7 @@ func TestUpdateToLessStorage(t *testing.T) {
 	f := newFull(t, "less")
 	ctx := testContext(t)
 	large := f.inst
-	large.Plan.Storage = gigabyte
+	large.Plan.Storage = services.Gigabyte
 	if err := f.b.Update(ctx, f.inst, large); err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestUndoneUpgradeOfAFullDatabase(t *testing.T) {
 	f.writer.must(t, fill)
 	f.keep(t)
 	large := f.inst
-	large.Plan.Storage = gigabyte
+	large.Plan.Storage = services.Gigabyte
 	if err := f.b.Update(ctx, large, f.inst); err != nil { // the upgrade failed before it did anything
 		t.Fatal(err)
 	}

@@ -49,7 +49,7 @@ func (b *backend) change(ctx context.Context, s *session, st *state, prev, next 
 // the undoing of an update that failed.
 func fits(st *state, prev, next Plan) error {
 	lower := next.Storage != 0 && (prev.Storage == 0 || next.Storage < prev.Storage)
-	used := Size(st.Database.Bytes)
+	used := services.Size(st.Database.Bytes)
 	if !lower || used <= next.Storage || st.over() && !tooLarge(used, prev.Storage) {
 		return nil
 	}

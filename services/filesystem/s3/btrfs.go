@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // folder is the gateway's folder of buckets on this machine, on btrfs. There a
@@ -73,7 +75,7 @@ func (f folder) make(bucket string) error {
 
 // limit sets the limit of a bucket's quota group; 0 is none. hard is false
 // where the bucket has no quota group: it was made before the folder was known.
-func (f folder) limit(bucket string, size Size) (hard bool, err error) {
+func (f folder) limit(bucket string, size services.Size) (hard bool, err error) {
 	made, id, err := f.subvolume(bucket)
 	if err != nil || made == nil {
 		return false, err
@@ -90,7 +92,7 @@ func (f folder) limit(bucket string, size Size) (hard bool, err error) {
 }
 
 // used returns the bytes that a bucket's quota group counts.
-func (f folder) used(bucket string) (used Size, hard bool, err error) {
+func (f folder) used(bucket string) (used services.Size, hard bool, err error) {
 	made, id, err := f.subvolume(bucket)
 	if err != nil || made == nil {
 		return 0, false, err
@@ -101,7 +103,7 @@ func (f folder) used(bucket string) (used Size, hard bool, err error) {
 		return 0, false, fmt.Errorf("read the bucket's quota group: %w", err)
 	}
 	n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
-	return Size(n), true, err
+	return services.Size(n), true, err
 }
 
 // group is the number of a bucket's quota group, 0 where it has none.

@@ -55,9 +55,9 @@ func TestPlanFaults(t *testing.T) {
 	for _, c := range []struct{ name, plan, want string }{
 		{"nothing", `{}`, ""},
 		{"all of it", `{"storage": "10GB", "objects": 1000000, "bindings": 10, "delete_contents": true}`, ""},
-		{"little storage", `{"storage": "1kB"}`, "storage: must be " + sizeForm + ", and 1MB at least"},
-		{"storage as a number", `{"storage": 5}`, "storage: must be " + sizeForm + ", and 1MB at least"},
-		{"too much", `{"storage": "9999999TB"}`, "storage: must be " + sizeForm + ", and 1MB at least"},
+		{"little storage", `{"storage": "1kB"}`, "storage: must be " + services.SizeForm + ", and 1MB at least"},
+		{"storage as a number", `{"storage": 5}`, "storage: must be " + services.SizeForm + ", and 1MB at least"},
+		{"too much", `{"storage": "9999999TB"}`, "storage: must be " + services.SizeForm + ", and 1MB at least"},
 		{"negative objects", `{"objects": -1}`, "objects: must be from 1 to 1000000000, or left out for no limit"},
 		{"no bindings", `{"bindings": 0}`, "bindings: must be from 1 to 1000"},
 		{"text for a flag", `{"delete_contents": "yes"}`, "delete_contents: must be true or false, not a string"},

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 const (
@@ -133,7 +135,7 @@ func (b *backend) repair(ctx context.Context, name string, s state) error {
 
 // hardNote is what the user of a bucket should know that the file system holds
 // to its limit.
-func hardNote(used, limit Size) string {
+func hardNote(used, limit services.Size) string {
 	if limit == 0 || used < resume(limit) {
 		return ""
 	}

@@ -3,13 +3,15 @@ package s3
 import (
 	"errors"
 	"fmt"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // Plan is what a plan of this backend says about its buckets.
 type Plan struct {
 	// Storage is how many bytes a bucket's objects may have together, parts of
 	// uploads that are not completed included; 0: without limit.
-	Storage Size `json:"storage"`
+	Storage services.Size `json:"storage"`
 	// Objects is how many objects a bucket may hold; 0: without limit.
 	Objects int `json:"objects"`
 	// Bindings is how many bindings an instance may have.
@@ -33,7 +35,7 @@ func (p *Plan) SetDefaults() { p.Bindings = defaultBindings }
 func (p *Plan) Validate() error {
 	var faults []error
 	if p.Storage != 0 && p.Storage < minStorage {
-		faults = append(faults, fmt.Errorf("storage: must be %s, and 1MB at least", sizeForm))
+		faults = append(faults, fmt.Errorf("storage: must be %s, and 1MB at least", services.SizeForm))
 	}
 	if p.Objects < 0 || p.Objects > maxObjects {
 		faults = append(faults, fmt.Errorf("objects: must be from 1 to %d, or left out for no limit", maxObjects))

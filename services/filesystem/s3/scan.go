@@ -6,11 +6,13 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // usage is what is in a bucket.
 type usage struct {
-	bytes   Size
+	bytes   services.Size
 	objects int
 	// uncounted says that there are more unfinished uploads of one key than
 	// the gateway lists.
@@ -29,7 +31,7 @@ func (u usage) resumes(p Plan) bool {
 	return (p.Storage == 0 || (!u.uncounted && u.bytes < resume(p.Storage))) && (p.Objects == 0 || u.objects < resume(p.Objects))
 }
 
-func resume[N Size | int](limit N) N { return limit - limit/20 }
+func resume[N services.Size | int](limit N) N { return limit - limit/20 }
 
 // note is what the user of a bucket should know that may not be written to.
 func (u usage) note(p Plan) string {
@@ -99,7 +101,7 @@ func (s *scan) countObjects(ctx context.Context, c *client, bucket string) (whol
 		return false, err
 	}
 	for _, o := range page {
-		s.used.bytes += Size(o.Size)
+		s.used.bytes += services.Size(o.Size)
 		s.used.objects++
 	}
 	s.nextToken = next
@@ -130,7 +132,7 @@ func (s *scan) countUploads(ctx context.Context, c *client, bucket string, end t
 			if err != nil {
 				return err
 			}
-			s.used.bytes += Size(bytes)
+			s.used.bytes += services.Size(bytes)
 		}
 		page, s.after = page[same:], key
 		if time.Now().After(end) {

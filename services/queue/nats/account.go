@@ -127,7 +127,7 @@ func (a *account) push(ctx context.Context) error {
 		return err
 	}
 	if limit := conn.MaxPayload(); int64(len(token)) > limit {
-		return services.Rejected("the instance's bindings name more subjects than the server takes in one account (%s); unbind some, or give them fewer subjects", Size(limit))
+		return services.Rejected("the instance's bindings name more subjects than the server takes in one account (%s); unbind some, or give them fewer subjects", services.Size(limit))
 	}
 	return a.b.link.push(ctx, a.there, token)
 }

@@ -157,7 +157,7 @@ func (c *client) publishes(t *testing.T, subject string) {
 func TestCopiesCount(t *testing.T) {
 	server := newServer(t, embedded.NATSOptions{Nodes: 3})
 	b := server.backend(t)
-	inst := b.provisioned(t, newInstance("copies", func(p *Plan) { p.Storage = 3 * megabyte }))
+	inst := b.provisioned(t, newInstance("copies", func(p *Plan) { p.Storage = 3 * services.Megabyte }))
 	s := b.bound(t, inst, newBinding(t, inst, "b", nil))
 	if _, err := s.stream.CreateStream(testContext(t), jetstream.StreamConfig{Name: "COPIED", Subjects: []string{"copied"}, Replicas: 3}); err != nil {
 		t.Fatal(err)
@@ -173,7 +173,7 @@ func TestCopiesCount(t *testing.T) {
 		t.Errorf("%d bytes were taken three times", taken)
 	}
 	smaller := inst
-	smaller.Plan.Storage = megabyte
+	smaller.Plan.Storage = services.Megabyte
 	if message, rejected := services.IsRejected(b.Update(testContext(t), inst, smaller)); !rejected || !strings.Contains(message, "plan allows 1 MB") {
 		t.Errorf("an update to less than is used: %q", message)
 	}

@@ -249,7 +249,7 @@ func TestServerRestarts(t *testing.T) {
 // A server by itself sets aside what its plans promise. When that is all, the
 // operator is told, and nothing is left of the attempt.
 func TestNoRoom(t *testing.T) {
-	server := newServer(t, embedded.NATSOptions{MaxStore: int64(40 * megabyte)})
+	server := newServer(t, embedded.NATSOptions{MaxStore: int64(40 * services.Megabyte)})
 	b := server.backend(t)
 	first := b.provisioned(t, newInstance("first", nil))
 	second := b.provisioned(t, newInstance("second", nil))
@@ -259,7 +259,7 @@ func TestNoRoom(t *testing.T) {
 		t.Error("an instance that could not be made can be bound")
 	}
 	larger := second
-	larger.Plan.Storage = 32 * megabyte
+	larger.Plan.Storage = 32 * services.Megabyte
 	expect(t, b.Update(testContext(t), second, larger), "no room left for an account of 32 MB on disk")
 	if err := b.Update(testContext(t), larger, second); err != nil {
 		t.Errorf("undo: %v", err)
@@ -307,7 +307,7 @@ func TestUpdateToLessThanIsUsed(t *testing.T) {
 		words string
 	}{
 		{func(p *Plan) { p.Streams = 1 }, "the plan allows 1 streams and the instance has 2"},
-		{func(p *Plan) { p.Storage = megabyte }, "the plan allows 1 MB of streams on disk and the instance uses"},
+		{func(p *Plan) { p.Storage = services.Megabyte }, "the plan allows 1 MB of streams on disk and the instance uses"},
 	} {
 		smaller := inst
 		change.plan(&smaller.Plan)

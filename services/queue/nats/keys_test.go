@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nkeys"
 
 	"github.com/chandler-broker/chandler/embedded"
@@ -194,16 +193,5 @@ func TestPlan(t *testing.T) {
 				t.Error(err)
 			}
 		})
-	}
-}
-
-func TestSizes(t *testing.T) {
-	got := map[string]string{}
-	for _, size := range []Size{0, 500, kilobyte, 1536, 5*megabyte + 300*kilobyte, 3 * gigabyte, 2 * terabyte} {
-		got[size.String()] = ""
-	}
-	want := map[string]string{"0 bytes": "", "500 bytes": "", "1 kB": "", "1.5 kB": "", "5.2 MB": "", "3 GB": "", "2 TB": ""}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -5,16 +5,18 @@ import (
 	"fmt"
 
 	"github.com/nats-io/jwt/v2"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // Plan is what a plan of this backend says about its accounts.
 type Plan struct {
 	// Storage is what all streams on disk may hold together, each copy
 	// counted.
-	Storage Size `json:"storage"`
+	Storage services.Size `json:"storage"`
 	// Memory is what all streams in memory may hold together, each copy
 	// counted; 0: there can be none.
-	Memory Size `json:"memory"`
+	Memory services.Size `json:"memory"`
 	// Streams is how many streams there may be; a key-value bucket and an
 	// object store are a stream each.
 	Streams int64 `json:"streams"`
@@ -26,22 +28,22 @@ type Plan struct {
 	// Subscriptions is how many subscriptions one connection may hold.
 	Subscriptions int64 `json:"subscriptions"`
 	// Payload is how large a message may be.
-	Payload Size `json:"payload"`
+	Payload services.Size `json:"payload"`
 }
 
 // SetDefaults implements services.Defaulter.
 func (p *Plan) SetDefaults() {
 	*p = Plan{
-		Storage: 256 * megabyte, Streams: 10, Consumers: 20,
-		Connections: 20, Subscriptions: 1000, Payload: megabyte,
+		Storage: 256 * services.Megabyte, Streams: 10, Consumers: 20,
+		Connections: 20, Subscriptions: 1000, Payload: services.Megabyte,
 	}
 }
 
 const (
-	minStorage = megabyte
+	minStorage = services.Megabyte
 	maxCount   = 1_000_000
 	// maxPayload is the largest message that a NATS server can be set to take.
-	maxPayload = 64 * megabyte
+	maxPayload = 64 * services.Megabyte
 )
 
 // Validate implements services.Validator.
@@ -52,9 +54,9 @@ func (p *Plan) Validate() error {
 			faults = append(faults, fmt.Errorf(format, args...))
 		}
 	}
-	fault(p.Storage < minStorage, "storage: must be %s, and 1MB at least", sizeForm)
-	fault(p.Memory != 0 && p.Memory < minStorage, "memory: must be %s, and 1MB at least, or left out for none", sizeForm)
-	fault(p.Payload < kilobyte || p.Payload > maxPayload, "payload: must be %s, from 1kB to 64MB", sizeForm)
+	fault(p.Storage < minStorage, "storage: must be %s, and 1MB at least", services.SizeForm)
+	fault(p.Memory != 0 && p.Memory < minStorage, "memory: must be %s, and 1MB at least, or left out for none", services.SizeForm)
+	fault(p.Payload < services.Kilobyte || p.Payload > maxPayload, "payload: must be %s, from 1kB to 64MB", services.SizeForm)
 	for _, count := range []struct {
 		key   string
 		value int64

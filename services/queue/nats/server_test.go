@@ -124,7 +124,7 @@ func testContext(t *testing.T) context.Context {
 func newInstance(id string, change func(*Plan)) instance {
 	inst := instance{ID: id, Name: services.InstanceName(id)}
 	inst.Plan.SetDefaults()
-	inst.Plan.Storage = 16 * megabyte
+	inst.Plan.Storage = 16 * services.Megabyte
 	if change != nil {
 		change(&inst.Plan)
 	}

@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // usage is what JetStream has of one account, on all servers together.
 type usage struct {
-	storage, memory Size
+	storage, memory services.Size
 	streams         int64
 	// reserved are the limits that servers hold the account to, of those that
 	// have it in use.
@@ -90,8 +93,8 @@ func (u *usage) add(r streamReport, account string, names map[string]bool) {
 		if a.ID != account {
 			continue
 		}
-		u.storage += Size(a.StorageBytes)
-		u.memory += Size(a.MemoryBytes)
+		u.storage += services.Size(a.StorageBytes)
+		u.memory += services.Size(a.MemoryBytes)
 		u.reserved = append(u.reserved, reserved{a.ReservedStorage, a.ReservedMemory})
 		for _, s := range a.Streams {
 			names[s.Name] = true
@@ -123,7 +126,7 @@ func valuesOf(there servers) []string {
 // itself reserves what plans promise and, where its store is too small for one
 // more, logs that and leaves the account without streams: nobody else is told.
 func (u *usage) holds(p Plan) bool {
-	want := reserved{p.Storage.number(), p.Memory.number()}
+	want := reserved{number(p.Storage), number(p.Memory)}
 	for _, r := range u.reserved {
 		if r != want {
 			return false
@@ -131,6 +134,9 @@ func (u *usage) holds(p Plan) bool {
 	}
 	return len(u.reserved) >= u.enabled
 }
+
+// number is a size in bytes as JSON has it.
+func number(s services.Size) json.Number { return json.Number(strconv.FormatInt(int64(s), 10)) }
 
 // settled makes all servers take the account into use and checks that they hold
 // it to the plan. Else the first stream of an application would do that, and

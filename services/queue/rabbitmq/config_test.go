@@ -108,12 +108,3 @@ func TestPlanFaults(t *testing.T) {
 		})
 	}
 }
-
-func TestSizes(t *testing.T) {
-	for text, want := range map[string]Size{"1kB": 1 << 10, "64MB": 64 << 20, "3GB": 3 << 30, "999999TB": 999999 << 40} {
-		p, err := services.Decode[Plan](json.RawMessage(`{"queue_size": "` + text + `"}`))
-		if err != nil || p.QueueSize != want {
-			t.Errorf("%s: %d, %v", text, p.QueueSize, err)
-		}
-	}
-}

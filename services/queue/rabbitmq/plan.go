@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // Plan is what a plan of this backend says about its virtual hosts.
@@ -24,7 +26,7 @@ type Plan struct {
 	QueueMessages int `json:"queue_messages"`
 	// QueueSize is how many bytes the messages that wait in a queue may have; 0:
 	// without limit.
-	QueueSize Size `json:"queue_size"`
+	QueueSize services.Size `json:"queue_size"`
 	// Overflow is what happens to the message too many: reject-publish or
 	// drop-head, which drops the oldest instead.
 	Overflow string `json:"overflow"`
@@ -48,7 +50,6 @@ func (p *Plan) SetDefaults() {
 const (
 	most     = 1 << 30
 	minQueue = 1 << 10
-	sizeForm = `a whole number and kB, MB, GB or TB, such as "64MB"`
 	none     = -1 // how the server writes "without limit"
 )
 
@@ -66,7 +67,7 @@ func (p *Plan) Validate() error {
 	fault(p.ChannelsPerBinding < 0 || p.ChannelsPerBinding > most, "channels_per_binding: must be from 1 to %d, or left out for no limit", most)
 	fault(p.Queues < 1 || p.Queues > most, "queues: must be from 1 to %d", most)
 	fault(p.QueueMessages < 0 || p.QueueMessages > most, "queue_messages: must be from 1 to %d, or left out for no limit", most)
-	fault(p.QueueSize != 0 && p.QueueSize < minQueue, "queue_size: must be %s, and 1kB at least", sizeForm)
+	fault(p.QueueSize != 0 && p.QueueSize < minQueue, "queue_size: must be %s, and 1kB at least", services.SizeForm)
 	fault(p.Overflow != rejectPublish && p.Overflow != dropHead, "overflow: must be %s or %s", rejectPublish, dropHead)
 	types := []string{"classic", "quorum", "stream"}
 	fault(p.DefaultQueueType != "" && !slices.Contains(types, p.DefaultQueueType), "default_queue_type: must be one of %s, or left out for the server's own", strings.Join(types, ", "))

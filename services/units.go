@@ -1,4 +1,4 @@
-package mysql
+package services
 
 import (
 	"encoding/json"
@@ -8,24 +8,30 @@ import (
 	"time"
 )
 
+// How sizes and durations are written, for the faults that a Validate reports:
+// "storage: must be "+SizeForm.
 const (
-	sizeForm     = `a whole number and kB, MB, GB or TB, such as "500MB"`
-	durationForm = `a time of whole milliseconds, such as "30s" or "5m"`
-
-	// malformed marks what could not be read: the plan's Validate reports it,
-	// because only there its key is known.
-	malformed = -1
+	SizeForm     = `a whole number and kB, MB, GB or TB, such as "500MB"`
+	DurationForm = `a time of whole milliseconds, such as "30s" or "5m"`
 )
 
-// Size is a number of bytes, written as a whole number and kB, MB, GB or
+// malformed marks what could not be read.
+const malformed = -1
+
+// Size is a number of bytes, written in a configuration as PostgreSQL writes it
+// (its manual, "Parameter Names and Values"): a whole number and kB, MB, GB or
 // TB, each 1024 of the one before.
+//
+// A text that cannot be read gives a negative size, which the Validate around it
+// reports: only there its key is known. 0 can be had by leaving the key out only.
 type Size int64
 
+// The units of a Size.
 const (
-	kilobyte Size = 1 << (10 * (iota + 1))
-	megabyte
-	gigabyte
-	terabyte
+	Kilobyte Size = 1 << (10 * (iota + 1))
+	Megabyte
+	Gigabyte
+	Terabyte
 )
 
 var sizeRule = regexp.MustCompile(`^([1-9][0-9]{0,6})(kB|MB|GB|TB)$`)
@@ -45,19 +51,19 @@ func (s *Size) UnmarshalJSON(data []byte) error {
 	if err != nil {
 		return err // seven digits always fit
 	}
-	unit := map[string]Size{"kB": kilobyte, "MB": megabyte, "GB": gigabyte, "TB": terabyte}[m[2]]
+	unit := map[string]Size{"kB": Kilobyte, "MB": Megabyte, "GB": Gigabyte, "TB": Terabyte}[m[2]]
 	if size := Size(n) * unit; size/unit == Size(n) { // 9999999TB overflow
 		*s = size
 	}
 	return nil
 }
 
-// String is the size for people: "1.2 GB".
+// String is the size for people, rounded down: "1.2 GB".
 func (s Size) String() string {
 	for _, u := range []struct {
 		size Size
 		name string
-	}{{terabyte, "TB"}, {gigabyte, "GB"}, {megabyte, "MB"}} {
+	}{{Terabyte, "TB"}, {Gigabyte, "GB"}, {Megabyte, "MB"}, {Kilobyte, "kB"}} {
 		if s < u.size {
 			continue
 		}
@@ -67,10 +73,12 @@ func (s Size) String() string {
 		}
 		return fmt.Sprintf("%d.%d %s", whole, tenths, u.name)
 	}
-	return fmt.Sprintf("%d kB", s/kilobyte)
+	return fmt.Sprintf("%d bytes", int64(s))
 }
 
-// Duration is a time written as Go writes it: "30s", "5m", "1h30m".
+// Duration is a time of whole milliseconds, one at least, written in a
+// configuration as Go writes it: "30s", "5m", "1h30m". It is negative where the
+// text cannot be read, as a Size is.
 type Duration time.Duration
 
 // UnmarshalJSON reads a duration such as "30s".

@@ -1,0 +1,80 @@
+package operation
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/services"
+)
+
+// folders finds the directories of the instances that raw names. What is not
+// there, not ready, not this tenant's or no directory is refused in one and the
+// same way, so that nobody learns what others have; lenient leaves it out, for
+// going back to what was allowed once.
+func (e *Engine) folders(ctx context.Context, d services.Driver, raw services.RawInstance, owner store.Instance, lenient bool) (map[string]string, error) {
+	ids, err := d.Mounts(raw)
+	if err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	folders := make(map[string]string, len(ids))
+	for _, id := range ids {
+		dir, ok, err := e.folder(ctx, id, owner)
+		switch {
+		case err != nil:
+			return nil, err
+		case ok:
+			folders[id] = dir
+		case !lenient:
+			return nil, services.Rejected("parameters: %.100q is no file system instance that is ready in this space; "+
+				"name one by its id, as the platform shows it", id)
+		}
+	}
+	return folders, nil
+}
+
+func (e *Engine) folder(ctx context.Context, id string, owner store.Instance) (dir string, ok bool, err error) {
+	have, err := e.Store.Instance(ctx, e.Store.Pool, id)
+	if store.NotFound(err) {
+		return "", false, nil
+	} else if err != nil {
+		return "", false, fmt.Errorf("look for the instance to mount: %w", err)
+	}
+	if have.Status != store.Ready || !sameTenant(have, owner) {
+		return "", false, nil
+	}
+	plan, err := e.plan(have.ServiceID, have.PlanID)
+	if err != nil {
+		return "", false, err
+	}
+	driver, err := e.driver(plan)
+	if err != nil {
+		return "", false, err
+	}
+	dir, ok, err = driver.Folder(ctx, rawInstance(have, plan))
+	if err != nil {
+		return "", false, fmt.Errorf("find the directory of instance %q: %w", id, err)
+	}
+	return dir, ok, nil
+}
+
+// sameTenant says whether two instances belong to those who may use both: the
+// same platform, organisation and space, or cluster and namespace.
+func sameTenant(a, b store.Instance) bool {
+	return a.Platform == b.Platform && a.OrganizationID == b.OrganizationID && a.SpaceID == b.SpaceID &&
+		namespaceOf(a) == namespaceOf(b)
+}
+
+// namespace is where a Kubernetes keeps an instance (OSB, "Kubernetes Context
+// Object").
+type namespace struct {
+	Cluster   string `json:"clusterid"`
+	Namespace string `json:"namespace"`
+}
+
+func namespaceOf(i store.Instance) namespace {
+	var n namespace
+	_ = json.Unmarshal(i.Context, &n) // another platform's context has neither
+	return n
+}
