@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -8,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -48,15 +50,29 @@ type client struct {
 // answered within a minute.
 const sessionPatience = 70 * time.Second
 
-// contextTransport gives requests the context that the client has no place for.
-type contextTransport struct {
+// maxAnswer is more than any answer takes: a result of a megabyte, escaped.
+const maxAnswer = 16 << 20
+
+// sessionTransport gives requests the context that the client has no place for,
+// and closes the answers' bodies, which the client does not.
+type sessionTransport struct {
 	ctx  context.Context
 	base http.RoundTripper
 }
 
 // RoundTrip implements http.RoundTripper.
-func (t contextTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	return t.base.RoundTrip(r.WithContext(t.ctx))
+func (t sessionTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := t.base.RoundTrip(r.WithContext(t.ctx))
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != nil {
+		return nil, err
+	}
+	response.Body = io.NopCloser(bytes.NewReader(body))
+	return response, nil
 }
 
 // call hands do the official client, bound to ctx. The client changes its own
@@ -64,7 +80,7 @@ func (t contextTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 func (c *client) call(ctx context.Context, what string, do func(*whisk.Client) error) error {
 	ctx, cancel := context.WithTimeout(ctx, sessionPatience)
 	defer cancel()
-	w, err := whisk.NewClient(&http.Client{Transport: contextTransport{ctx, c.transport}}, &whisk.Config{
+	w, err := whisk.NewClient(&http.Client{Transport: sessionTransport{ctx, c.transport}}, &whisk.Config{
 		Host: c.host, AuthToken: c.auth, Namespace: c.namespace,
 	})
 	if err == nil {
