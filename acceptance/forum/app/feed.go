@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/apache/openwhisk-client-go/whisk"
+
+	"github.com/chandler-broker/chandler/acceptance/forum/app/bindings"
+)
+
+// The feed that fires a trigger for each message on a subject.
+const (
+	feedNamespace = "whisk.system"
+	feedAction    = "messaging/nats"
+)
+
+// trigger makes the trigger. Its feed is told of the queue when the rule is there:
+// a trigger without one takes messages and does nothing.
+func (d *deployment) trigger() error {
+	w, err := d.own()
+	if err != nil {
+		return err
+	}
+	_, _, err = w.Triggers.Insert(&whisk.Trigger{
+		Name: trigger, Annotations: whisk.KeyValueArr{{Key: "feed", Value: "/" + feedNamespace + "/" + feedAction}},
+	}, true)
+	if err != nil {
+		return fmt.Errorf("deploy the trigger %s: %w", trigger, err)
+	}
+	return nil
+}
+
+// feed has the trigger fired for each photograph on the queue, and the sequence's
+// answers published there.
+func (d *deployment) feed(queue bindings.Binding) error {
+	params := map[string]any{
+		"triggerName": d.full(trigger), "authKey": d.binding.Get("auth"),
+		"servers": strings.Split(queue.Get("uri"), ","), "creds": queue.Get("creds"), "ca": queue.Get("ca"),
+		"stream": stream, "subject": subjectReceived,
+		"reply_subject": subjectReady, "dead_letter_subject": subjectDead,
+	}
+	answer, err := d.tellFeed("CREATE", params)
+	if answer != nil && answer.StatusCode == http.StatusConflict {
+		_, err = d.tellFeed("UPDATE", params)
+	}
+	if err != nil {
+		return fmt.Errorf("connect the trigger %s with the queue: %w", trigger, err)
+	}
+	return nil
+}
+
+func (d *deployment) tellFeed(event string, params map[string]any) (*http.Response, error) {
+	w, err := d.client(feedNamespace)
+	if err != nil {
+		return nil, err
+	}
+	params["lifecycleEvent"] = event
+	_, answer, err := w.Actions.Invoke(feedAction, params, true, true)
+	return answer, err
+}
