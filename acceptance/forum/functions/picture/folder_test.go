@@ -149,6 +149,8 @@ func TestMain_answers(t *testing.T) {
 		want     map[string]any
 	}{
 		{"done", `{"id":"a1","photograph":"o"}`, done, map[string]any{"id": "a1", "photograph": "o", "picture": "p"}},
+		{"of an event", `{"cloudevent":{"id":"a1"},"data":{"id":"a1","photograph":"o"}}`, done,
+			map[string]any{"id": "a1", "photograph": "o", "picture": "p"}},
 		{"refused", `{"id":"a1","photograph":"o"}`, func(*Folder, *Job) error { return refuse("%d heads", 2) },
 			map[string]any{"id": "a1", "photograph": "o", "refused": "2 heads"}},
 		{"refused before", `{"id":"a1","photograph":"o","refused":"a reason"}`, done,

@@ -61,10 +61,16 @@ func Main(in io.Reader, out io.Writer, work Work) error {
 func run(in io.Reader, work Work) (*Job, error) {
 	var params struct {
 		Folder string `json:"folder"`
+		// Data is the job where it comes from the queue: the data of an event,
+		// beside its attributes. Else the job is in the parameters themselves.
+		Data *Job `json:"data"`
 		Job
 	}
 	if err := json.NewDecoder(in).Decode(&params); err != nil {
 		return nil, fmt.Errorf("the parameters are no JSON object of a job's types: %w", err)
+	}
+	if params.Data != nil {
+		params.Job = *params.Data
 	}
 	if !identifier.MatchString(params.ID) || params.Photograph == "" || params.Folder == "" {
 		return nil, errors.New("the parameters need id (letters, digits and hyphens), photograph and folder")
