@@ -144,6 +144,36 @@ func (q *Queries) Namespace(ctx context.Context, db DBTX, name string) (Namespac
 	return i, err
 }
 
+const namespaceNames = `-- name: NamespaceNames :many
+select name from namespaces where name > $1 order by name limit $2
+`
+
+type NamespaceNamesParams struct {
+	After string
+	Batch int32
+}
+
+// A batch of the names of all namespaces.
+func (q *Queries) NamespaceNames(ctx context.Context, db DBTX, arg NamespaceNamesParams) ([]string, error) {
+	rows, err := db.Query(ctx, namespaceNames, arg.After, arg.Batch)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		items = append(items, name)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const namespaces = `-- name: Namespaces :many
 select name, limits, mounts, ending_at, created_at, updated_at from namespaces where name > $1 order by name limit $2
 `

@@ -45,3 +45,7 @@ select binding, namespace, uuid from keys where binding > @after order by bindin
 
 -- name: Notify :exec
 select pg_notify(@channel::text, @payload::text);
+
+-- name: NamespaceNames :many
+-- A batch of the names of all namespaces.
+select name from namespaces where name > @after order by name limit @batch;
