@@ -88,7 +88,7 @@ func (q *Queries) DropFeed(ctx context.Context, db DBTX, id uuid.UUID) error {
 }
 
 const dueFeeds = `-- name: DueFeeds :many
-select f.id, f.owner, f.namespace, f.trigger, f.kind, f.settings, f.sealed, f.version, f.active, f.changed_at, f.reason, f.trouble, f.due_at, f.removing_at, f.remove_at from feeds f join namespaces n on n.name = f.namespace
+select f.id, f.owner, f.namespace, f.trigger, f.kind, f.settings, f.sealed, f.version, f.active, f.changed_at, f.reason, f.trouble, f.trouble_at, f.due_at, f.removing_at, f.remove_at from feeds f join namespaces n on n.name = f.namespace
 where f.active and f.owner is not null and f.removing_at is null and n.ending_at is null
     and f.due_at <= $1 and f.namespace <> all ($2::text[])
 order by f.due_at limit $3
@@ -124,6 +124,7 @@ func (q *Queries) DueFeeds(ctx context.Context, db DBTX, arg DueFeedsParams) ([]
 			&i.ChangedAt,
 			&i.Reason,
 			&i.Trouble,
+			&i.TroubleAt,
 			&i.DueAt,
 			&i.RemovingAt,
 			&i.RemoveAt,
@@ -158,7 +159,7 @@ func (q *Queries) EndFire(ctx context.Context, db DBTX, arg EndFireParams) (int6
 }
 
 const feedOf = `-- name: FeedOf :one
-select f.id, f.owner, f.namespace, f.trigger, f.kind, f.settings, f.sealed, f.version, f.active, f.changed_at, f.reason, f.trouble, f.due_at, f.removing_at, f.remove_at from feeds f join triggers t on t.id = f.owner
+select f.id, f.owner, f.namespace, f.trigger, f.kind, f.settings, f.sealed, f.version, f.active, f.changed_at, f.reason, f.trouble, f.trouble_at, f.due_at, f.removing_at, f.remove_at from feeds f join triggers t on t.id = f.owner
 where t.namespace = $1 and t.name = $2 and f.removing_at is null
 `
 
@@ -184,6 +185,7 @@ func (q *Queries) FeedOf(ctx context.Context, db DBTX, arg FeedOfParams) (Feed, 
 		&i.ChangedAt,
 		&i.Reason,
 		&i.Trouble,
+		&i.TroubleAt,
 		&i.DueAt,
 		&i.RemovingAt,
 		&i.RemoveAt,
@@ -218,7 +220,7 @@ where feeds.id = (
     where (f.removing_at is not null or f.owner is null or n.ending_at is not null)
         and coalesce(f.remove_at, '-infinity') <= now()
     limit 1 for update of f skip locked)
-returning id, owner, namespace, trigger, kind, settings, sealed, version, active, changed_at, reason, trouble, due_at, removing_at, remove_at
+returning id, owner, namespace, trigger, kind, settings, sealed, version, active, changed_at, reason, trouble, trouble_at, due_at, removing_at, remove_at
 `
 
 // Takes a feed that is to be removed, for as long as an attempt may last.
@@ -238,6 +240,7 @@ func (q *Queries) FeedToRemove(ctx context.Context, db DBTX, attempt float64) (F
 		&i.ChangedAt,
 		&i.Reason,
 		&i.Trouble,
+		&i.TroubleAt,
 		&i.DueAt,
 		&i.RemovingAt,
 		&i.RemoveAt,
@@ -246,16 +249,25 @@ func (q *Queries) FeedToRemove(ctx context.Context, db DBTX, attempt float64) (F
 }
 
 const holdFires = `-- name: HoldFires :exec
-update feed_fires set lease_until = now() + make_interval(secs => $1::float8) where holder = $2
+update feed_fires l set lease_until = now() + make_interval(secs => $1::float8)
+from (select unnest($3::uuid[]) as feed, unnest($4::timestamptz[]) as due_at) h
+where l.feed = h.feed and l.due_at = h.due_at and l.holder = $2
 `
 
 type HoldFiresParams struct {
 	Lease  float64
 	Holder uuid.UUID
+	Feeds  []uuid.UUID
+	DueAt  []time.Time
 }
 
 func (q *Queries) HoldFires(ctx context.Context, db DBTX, arg HoldFiresParams) error {
-	_, err := db.Exec(ctx, holdFires, arg.Lease, arg.Holder)
+	_, err := db.Exec(ctx, holdFires,
+		arg.Lease,
+		arg.Holder,
+		arg.Feeds,
+		arg.DueAt,
+	)
 	return err
 }
 
@@ -266,7 +278,7 @@ where f.id = l.feed and (l.feed, l.due_at) in (
     select c.feed, c.due_at from feed_fires c join feeds g on g.id = c.feed
     where c.lease_until < now() and g.namespace <> all ($3::text[])
     order by c.lease_until limit $4 for update of c skip locked)
-returning l.due_at as fire_due_at, f.id, f.owner, f.namespace, f.trigger, f.kind, f.settings, f.sealed, f.version, f.active, f.changed_at, f.reason, f.trouble, f.due_at, f.removing_at, f.remove_at
+returning l.due_at as fire_due_at, f.id, f.owner, f.namespace, f.trigger, f.kind, f.settings, f.sealed, f.version, f.active, f.changed_at, f.reason, f.trouble, f.trouble_at, f.due_at, f.removing_at, f.remove_at
 `
 
 type LapsedFiresParams struct {
@@ -310,6 +322,7 @@ func (q *Queries) LapsedFires(ctx context.Context, db DBTX, arg LapsedFiresParam
 			&i.Feed.ChangedAt,
 			&i.Feed.Reason,
 			&i.Feed.Trouble,
+			&i.Feed.TroubleAt,
 			&i.Feed.DueAt,
 			&i.Feed.RemovingAt,
 			&i.Feed.RemoveAt,
@@ -325,7 +338,7 @@ func (q *Queries) LapsedFires(ctx context.Context, db DBTX, arg LapsedFiresParam
 }
 
 const messageFeed = `-- name: MessageFeed :one
-select f.id, f.owner, f.namespace, f.trigger, f.kind, f.settings, f.sealed, f.version, f.active, f.changed_at, f.reason, f.trouble, f.due_at, f.removing_at, f.remove_at, n.limits from feeds f join namespaces n on n.name = f.namespace
+select f.id, f.owner, f.namespace, f.trigger, f.kind, f.settings, f.sealed, f.version, f.active, f.changed_at, f.reason, f.trouble, f.trouble_at, f.due_at, f.removing_at, f.remove_at, n.limits from feeds f join namespaces n on n.name = f.namespace
 where f.id = $1 and f.version = $2 and f.active and f.owner is not null and f.removing_at is null and n.ending_at is null
 `
 
@@ -356,6 +369,7 @@ func (q *Queries) MessageFeed(ctx context.Context, db DBTX, arg MessageFeedParam
 		&i.Feed.ChangedAt,
 		&i.Feed.Reason,
 		&i.Feed.Trouble,
+		&i.Feed.TroubleAt,
 		&i.Feed.DueAt,
 		&i.Feed.RemovingAt,
 		&i.Feed.RemoveAt,
@@ -428,6 +442,22 @@ func (q *Queries) NextRemoval(ctx context.Context, db DBTX) (float64, error) {
 	return seconds, err
 }
 
+const releaseFire = `-- name: ReleaseFire :exec
+update feed_fires set lease_until = now() where feed = $1 and due_at = $2 and holder = $3
+`
+
+type ReleaseFireParams struct {
+	Feed   uuid.UUID
+	DueAt  time.Time
+	Holder uuid.UUID
+}
+
+// Lets others take it over at once.
+func (q *Queries) ReleaseFire(ctx context.Context, db DBTX, arg ReleaseFireParams) error {
+	_, err := db.Exec(ctx, releaseFire, arg.Feed, arg.DueAt, arg.Holder)
+	return err
+}
+
 const removeFeed = `-- name: RemoveFeed :execrows
 update feeds set active = false, removing_at = now(), remove_at = now(), due_at = null, version = version + 1
 where id = $1 and removing_at is null
@@ -486,8 +516,7 @@ func (q *Queries) TakeFire(ctx context.Context, db DBTX, arg TakeFireParams) err
 }
 
 const troubleFeed = `-- name: TroubleFeed :exec
-update feeds set trouble = $1
-where id = $2 and version = $3 and trouble is distinct from $1
+update feeds set trouble = $1, trouble_at = now() where id = $2 and version = $3
 `
 
 type TroubleFeedParams struct {

@@ -61,6 +61,7 @@ type Feed struct {
 	ChangedAt  time.Time
 	Reason     []byte
 	Trouble    *string
+	TroubleAt  *time.Time
 	DueAt      *time.Time
 	RemovingAt *time.Time
 	RemoveAt   *time.Time

@@ -17,7 +17,9 @@ create table feeds (
     active     boolean not null default true,
     changed_at timestamptz not null default now(), -- when active became what it is
     reason     json,        -- why it is not active, where its owner did not say so
-    trouble    text,        -- what keeps it from running at the moment
+    -- What kept it from running, and when a runtime last saw that.
+    trouble    text,
+    trouble_at timestamptz,
     due_at     timestamptz, -- when it fires next; null: by no clock
     -- Since when it is being removed, and when that is tried again.
     removing_at timestamptz,

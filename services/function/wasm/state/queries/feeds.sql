@@ -33,8 +33,7 @@ delete from feeds where id = @id;
 
 -- name: TroubleFeed :exec
 -- What keeps it from running at the moment; null: nothing.
-update feeds set trouble = sqlc.narg(trouble)
-where id = @id and version = @version and trouble is distinct from sqlc.narg(trouble);
+update feeds set trouble = sqlc.narg(trouble), trouble_at = now() where id = @id and version = @version;
 
 -- name: FeedRuns :one
 -- Locks a feed that runs in this version against its owner's changes, until the transaction ends.
@@ -82,11 +81,17 @@ where f.id = l.feed and (l.feed, l.due_at) in (
 returning l.due_at as fire_due_at, sqlc.embed(f);
 
 -- name: HoldFires :exec
-update feed_fires set lease_until = now() + make_interval(secs => @lease::float8) where holder = @holder;
+update feed_fires l set lease_until = now() + make_interval(secs => @lease::float8)
+from (select unnest(@feeds::uuid[]) as feed, unnest(@due_at::timestamptz[]) as due_at) h
+where l.feed = h.feed and l.due_at = h.due_at and l.holder = @holder;
 
 -- name: EndFire :execrows
 -- None where another runtime has taken it over.
 delete from feed_fires where feed = @feed and due_at = @due_at and holder = @holder;
+
+-- name: ReleaseFire :exec
+-- Lets others take it over at once.
+update feed_fires set lease_until = now() where feed = @feed and due_at = @due_at and holder = @holder;
 
 -- name: NextFire :one
 -- When there is something to do for alarms: the next due time, in seconds since 1970, and how many seconds from now
