@@ -2,8 +2,7 @@ package main
 
 import (
 	"fmt"
-	"net/http"
-	"strings"
+	"maps"
 
 	"github.com/apache/openwhisk-client-go/whisk"
 
@@ -35,28 +34,28 @@ func (d *deployment) trigger() error {
 // feed has the trigger fired for each photograph on the queue, and the sequence's
 // answers published there.
 func (d *deployment) feed(queue bindings.Binding) error {
-	params := map[string]any{
-		"triggerName": d.full(trigger), "authKey": d.binding.Get("auth"),
-		"servers": strings.Split(queue.Get("uri"), ","), "creds": queue.Get("creds"), "ca": queue.Get("ca"),
-		"stream": stream, "subject": subjectReceived,
-		"reply_subject": subjectReady, "dead_letter_subject": subjectDead,
+	event := "UPDATE"
+	if err := d.tellFeed("READ", nil); err != nil {
+		event = "CREATE"
 	}
-	answer, err := d.tellFeed("CREATE", params)
-	if answer != nil && answer.StatusCode == http.StatusConflict {
-		_, err = d.tellFeed("UPDATE", params)
-	}
+	err := d.tellFeed(event, map[string]any{
+		"credentials": map[string]any{"uri": queue.Get("uri"), "creds": queue.Get("creds"), "ca": queue.Get("ca")},
+		"stream":      stream, "subject": subjectReceived, "reply": subjectReady, "deadLetter": subjectDead,
+	})
 	if err != nil {
 		return fmt.Errorf("connect the trigger %s with the queue: %w", trigger, err)
 	}
 	return nil
 }
 
-func (d *deployment) tellFeed(event string, params map[string]any) (*http.Response, error) {
+// tellFeed calls the feed as OpenWhisk's clients do when a trigger has one.
+func (d *deployment) tellFeed(event string, params map[string]any) error {
 	w, err := d.client(feedNamespace)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	params["lifecycleEvent"] = event
-	_, answer, err := w.Actions.Invoke(feedAction, params, true, true)
-	return answer, err
+	all := map[string]any{"lifecycleEvent": event, "triggerName": d.full(trigger), "authKey": d.binding.Get("auth")}
+	maps.Copy(all, params)
+	_, _, err = w.Actions.Invoke(feedAction, all, true, true)
+	return err
 }

@@ -33,7 +33,7 @@ func compress(folder *picture.Folder, job *picture.Job) error {
 	if job.Cropped == "" {
 		return errors.New("the parameters need cropped")
 	}
-	cropped, err := folder.Image(job.Cropped)
+	cropped, _, err := folder.Image(job.Cropped)
 	if err != nil {
 		return err
 	}

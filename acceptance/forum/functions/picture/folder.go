@@ -40,25 +40,25 @@ func OpenFolder(name string) (*Folder, error) {
 func (f *Folder) Close() error { return f.root.Close() }
 
 // Image decodes a file that nobody has looked at: its size and its dimensions are
-// checked before any of its pixels. The error is a Refusal where the file is to
-// blame.
-func (f *Folder) Image(name string) (image.Image, error) {
+// checked before any of its pixels. turned is for Upright. The error is a Refusal
+// where the file is to blame.
+func (f *Folder) Image(name string) (decoded image.Image, turned int, err error) {
 	content, err := f.read(name)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	config, _, err := image.DecodeConfig(bytes.NewReader(content))
 	if err != nil {
-		return nil, refuse("this is no photograph in JPEG, PNG or GIF: %s", err)
+		return nil, 0, refuse("this is no photograph in JPEG, PNG or GIF: %s", err)
 	}
 	if err := bounded(config.Width, config.Height); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	decoded, _, err := image.Decode(bytes.NewReader(content))
+	decoded, _, err = image.Decode(bytes.NewReader(content))
 	if err != nil {
-		return nil, refuse("the photograph is damaged: %s", err)
+		return nil, 0, refuse("the photograph is damaged: %s", err)
 	}
-	return decoded, nil
+	return decoded, orientation(content), nil
 }
 
 func (f *Folder) read(name string) ([]byte, error) {

@@ -73,7 +73,7 @@ func TestImage(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			folder := openFolder(t, map[string][]byte{"photograph": test.file})
-			_, err := folder.Image("photograph")
+			_, _, err := folder.Image("photograph")
 			refusal, refused := errors.AsType[*Refusal](err)
 			switch {
 			case test.refused == "" && err != nil:
@@ -92,7 +92,7 @@ func TestRefusalIsCheap(t *testing.T) {
 	folder := openFolder(t, map[string][]byte{"photograph": claiming(encoded(t, "png", 40, 30), 16000, 16000)})
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	_, err := folder.Image("photograph")
+	_, _, err := folder.Image("photograph")
 	runtime.ReadMemStats(&after)
 	if _, refused := errors.AsType[*Refusal](err); !refused {
 		t.Fatalf("not refused: %v", err)
