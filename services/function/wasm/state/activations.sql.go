@@ -47,14 +47,13 @@ func (q *Queries) Activation(ctx context.Context, db DBTX, arg ActivationParams)
 
 const countActivations = `-- name: CountActivations :one
 select count(*) from activations
-where namespace = $1 and runtime is null and (path = $2 or $2::text = '') and (name = $3 or $3::text = '')
-    and started_at >= $4 and started_at <= $5
+where namespace = $1 and runtime is null and (path = $2 or $2::text = '')
+    and started_at >= $3 and started_at <= $4
 `
 
 type CountActivationsParams struct {
 	Namespace string
 	Path      string
-	Name      string
 	Since     time.Time
 	Upto      time.Time
 }
@@ -63,7 +62,6 @@ func (q *Queries) CountActivations(ctx context.Context, db DBTX, arg CountActiva
 	row := db.QueryRow(ctx, countActivations,
 		arg.Namespace,
 		arg.Path,
-		arg.Name,
 		arg.Since,
 		arg.Upto,
 	)
@@ -73,23 +71,22 @@ func (q *Queries) CountActivations(ctx context.Context, db DBTX, arg CountActiva
 }
 
 const endAbandoned = `-- name: EndAbandoned :execrows
-update activations set runtime = null, ended_at = now(), duration_ms = 0, status = 3, result = $1, annotations = $2,
-    bytes = length($1::bytea)
+update activations set runtime = null, ended_at = now(), duration_ms = 0, status = 3, result = $1, bytes = length($1::bytea), logs = '[]',
+    annotations = convert_to(json_build_array(json_build_object('key', 'path', 'value', namespace || '/' || path))::text, 'UTF8')
 where (namespace, id) in (
     select a.namespace, a.id from activations a left join runtimes r on r.id = a.runtime
-    where a.runtime is not null and (r.id is null or r.seen_at < now() - make_interval(secs => $3::float8))
+    where a.runtime is not null and (r.id is null or r.seen_at < now() - make_interval(secs => $2::float8))
     limit 1000 for update of a skip locked)
 `
 
 type EndAbandonedParams struct {
-	Result      []byte
-	Annotations []byte
-	Seconds     float64
+	Result  []byte
+	Seconds float64
 }
 
 // Ends what ran in runtimes that were not seen for so many seconds.
 func (q *Queries) EndAbandoned(ctx context.Context, db DBTX, arg EndAbandonedParams) (int64, error) {
-	result, err := db.Exec(ctx, endAbandoned, arg.Result, arg.Annotations, arg.Seconds)
+	result, err := db.Exec(ctx, endAbandoned, arg.Result, arg.Seconds)
 	if err != nil {
 		return 0, err
 	}
@@ -168,86 +165,6 @@ func (q *Queries) ListActivations(ctx context.Context, db DBTX, arg ListActivati
 	var items []ListActivationsRow
 	for rows.Next() {
 		var i ListActivationsRow
-		if err := rows.Scan(
-			&i.Namespace,
-			&i.ID,
-			&i.Name,
-			&i.Path,
-			&i.Version,
-			&i.Subject,
-			&i.Cause,
-			&i.StartedAt,
-			&i.EndedAt,
-			&i.DurationMs,
-			&i.Status,
-			&i.Annotations,
-			&i.Result,
-			&i.Logs,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const listActivationsByName = `-- name: ListActivationsByName :many
-select namespace, id, name, path, version, subject, cause, started_at, ended_at, duration_ms, status, annotations,
-    (case when $1::bool then result else '' end)::bytea as result, (case when $1::bool then logs else '' end)::bytea as logs
-from activations
-where namespace = $2 and runtime is null and name = $3
-    and started_at >= $4 and started_at <= $5
-order by started_at desc, id desc limit $7 offset $6
-`
-
-type ListActivationsByNameParams struct {
-	Docs      bool
-	Namespace string
-	Name      string
-	Since     time.Time
-	Upto      time.Time
-	Skip      int32
-	Batch     int32
-}
-
-type ListActivationsByNameRow struct {
-	Namespace   string
-	ID          uuid.UUID
-	Name        string
-	Path        string
-	Version     string
-	Subject     string
-	Cause       *uuid.UUID
-	StartedAt   time.Time
-	EndedAt     *time.Time
-	DurationMs  *int64
-	Status      int16
-	Annotations []byte
-	Result      []byte
-	Logs        []byte
-}
-
-// Those of every package's entity of a name.
-func (q *Queries) ListActivationsByName(ctx context.Context, db DBTX, arg ListActivationsByNameParams) ([]ListActivationsByNameRow, error) {
-	rows, err := db.Query(ctx, listActivationsByName,
-		arg.Docs,
-		arg.Namespace,
-		arg.Name,
-		arg.Since,
-		arg.Upto,
-		arg.Skip,
-		arg.Batch,
-	)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []ListActivationsByNameRow
-	for rows.Next() {
-		var i ListActivationsByNameRow
 		if err := rows.Scan(
 			&i.Namespace,
 			&i.ID,

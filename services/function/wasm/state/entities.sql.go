@@ -327,53 +327,6 @@ func (q *Queries) DeleteTrigger(ctx context.Context, db DBTX, arg DeleteTriggerP
 	return err
 }
 
-const insertAction = `-- name: InsertAction :exec
-insert into actions (namespace, package, name, version, publish, annotations, parameters, kind, main, code, code_hash, components,
-    timeout_ms, memory_mb, logs_mb, updated_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
-`
-
-type InsertActionParams struct {
-	Namespace   string
-	Package     string
-	Name        string
-	Version     string
-	Publish     bool
-	Annotations []byte
-	Parameters  []byte
-	Kind        string
-	Main        string
-	Code        []byte
-	CodeHash    string
-	Components  []string
-	TimeoutMs   int32
-	MemoryMb    int32
-	LogsMb      int32
-	UpdatedAt   time.Time
-}
-
-func (q *Queries) InsertAction(ctx context.Context, db DBTX, arg InsertActionParams) error {
-	_, err := db.Exec(ctx, insertAction,
-		arg.Namespace,
-		arg.Package,
-		arg.Name,
-		arg.Version,
-		arg.Publish,
-		arg.Annotations,
-		arg.Parameters,
-		arg.Kind,
-		arg.Main,
-		arg.Code,
-		arg.CodeHash,
-		arg.Components,
-		arg.TimeoutMs,
-		arg.MemoryMb,
-		arg.LogsMb,
-		arg.UpdatedAt,
-	)
-	return err
-}
-
 const listActions = `-- name: ListActions :many
 select namespace, package, name, version, publish, annotations, kind, timeout_ms, memory_mb, logs_mb, updated_at from actions
 where namespace = $1 and (package = $2 or not $3::bool)
@@ -634,6 +587,57 @@ func (q *Queries) PackageNamed(ctx context.Context, db DBTX, arg PackageNamedPar
 		&i.UpdatedAt,
 	)
 	return i, err
+}
+
+const putAction = `-- name: PutAction :exec
+insert into actions (namespace, package, name, version, publish, annotations, parameters, kind, main, code, code_hash, components,
+    timeout_ms, memory_mb, logs_mb, updated_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+on conflict (namespace, package, name) do update set version = excluded.version, publish = excluded.publish,
+    annotations = excluded.annotations, parameters = excluded.parameters, kind = excluded.kind, main = excluded.main,
+    code = excluded.code, code_hash = excluded.code_hash, components = excluded.components, timeout_ms = excluded.timeout_ms,
+    memory_mb = excluded.memory_mb, logs_mb = excluded.logs_mb, updated_at = excluded.updated_at
+`
+
+type PutActionParams struct {
+	Namespace   string
+	Package     string
+	Name        string
+	Version     string
+	Publish     bool
+	Annotations []byte
+	Parameters  []byte
+	Kind        string
+	Main        string
+	Code        []byte
+	CodeHash    string
+	Components  []string
+	TimeoutMs   int32
+	MemoryMb    int32
+	LogsMb      int32
+	UpdatedAt   time.Time
+}
+
+func (q *Queries) PutAction(ctx context.Context, db DBTX, arg PutActionParams) error {
+	_, err := db.Exec(ctx, putAction,
+		arg.Namespace,
+		arg.Package,
+		arg.Name,
+		arg.Version,
+		arg.Publish,
+		arg.Annotations,
+		arg.Parameters,
+		arg.Kind,
+		arg.Main,
+		arg.Code,
+		arg.CodeHash,
+		arg.Components,
+		arg.TimeoutMs,
+		arg.MemoryMb,
+		arg.LogsMb,
+		arg.UpdatedAt,
+	)
+	return err
 }
 
 const putPackage = `-- name: PutPackage :exec

@@ -26,18 +26,9 @@ where namespace = @namespace and runtime is null and (path = @path or @path::tex
     and started_at >= @since and started_at <= @upto
 order by started_at desc, id desc limit @batch offset @skip;
 
--- name: ListActivationsByName :many
--- Those of every package's entity of a name.
-select namespace, id, name, path, version, subject, cause, started_at, ended_at, duration_ms, status, annotations,
-    (case when @docs::bool then result else '' end)::bytea as result, (case when @docs::bool then logs else '' end)::bytea as logs
-from activations
-where namespace = @namespace and runtime is null and name = @name
-    and started_at >= @since and started_at <= @upto
-order by started_at desc, id desc limit @batch offset @skip;
-
 -- name: CountActivations :one
 select count(*) from activations
-where namespace = @namespace and runtime is null and (path = @path or @path::text = '') and (name = @name or @name::text = '')
+where namespace = @namespace and runtime is null and (path = @path or @path::text = '')
     and started_at >= @since and started_at <= @upto;
 
 -- name: Seen :exec
@@ -50,8 +41,8 @@ delete from runtimes where id = $1;
 
 -- name: EndAbandoned :execrows
 -- Ends what ran in runtimes that were not seen for so many seconds.
-update activations set runtime = null, ended_at = now(), duration_ms = 0, status = 3, result = @result, annotations = @annotations,
-    bytes = length(@result::bytea)
+update activations set runtime = null, ended_at = now(), duration_ms = 0, status = 3, result = @result, bytes = length(@result::bytea), logs = '[]',
+    annotations = convert_to(json_build_array(json_build_object('key', 'path', 'value', namespace || '/' || path))::text, 'UTF8')
 where (namespace, id) in (
     select a.namespace, a.id from activations a left join runtimes r on r.id = a.runtime
     where a.runtime is not null and (r.id is null or r.seen_at < now() - make_interval(secs => @seconds::float8))

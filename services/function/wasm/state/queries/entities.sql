@@ -98,10 +98,14 @@ from actions where namespace = $1 and package = $2 and name = $3;
 -- name: ActionCode :one
 select code from actions where namespace = @namespace and package = @package and name = @name and code_hash = @code_hash;
 
--- name: InsertAction :exec
+-- name: PutAction :exec
 insert into actions (namespace, package, name, version, publish, annotations, parameters, kind, main, code, code_hash, components,
     timeout_ms, memory_mb, logs_mb, updated_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16);
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+on conflict (namespace, package, name) do update set version = excluded.version, publish = excluded.publish,
+    annotations = excluded.annotations, parameters = excluded.parameters, kind = excluded.kind, main = excluded.main,
+    code = excluded.code, code_hash = excluded.code_hash, components = excluded.components, timeout_ms = excluded.timeout_ms,
+    memory_mb = excluded.memory_mb, logs_mb = excluded.logs_mb, updated_at = excluded.updated_at;
 
 -- name: UpdateAction :exec
 -- With the code that it has.
