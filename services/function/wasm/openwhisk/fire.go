@@ -10,8 +10,33 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/chandler-broker/chandler/services/function/wasm/feed"
 	"github.com/chandler-broker/chandler/services/function/wasm/state"
+)
+
+// Event is one reason to fire a trigger.
+type Event struct {
+	Namespace, Trigger string
+	// Payload is a JSON object: the parameters of the trigger's actions.
+	Payload json.RawMessage
+	// ID is 32 hexadecimal characters: of the trigger's activation. An event that
+	// is fired again has the same.
+	ID string
+}
+
+// Fired is what came of an event.
+type Fired struct {
+	// Activation is the trigger's; empty where no rule was active.
+	Activation string
+	// Rules is how many rules were active, Failed how many of their actions did
+	// not succeed, or were not let run.
+	Rules, Failed int
+}
+
+// Why an event did not fire its trigger.
+var (
+	ErrNoTrigger = errors.New("the trigger does not exist")
+	ErrTooLarge  = errors.New("the payload is larger than the plan has it")
+	ErrThrottled = errors.New("the namespace has reached a limit of its plan")
 )
 
 // firing is a fire of a trigger: its record, and what its active rules invoke.
@@ -61,37 +86,38 @@ func (a *API) postTrigger(c *call) error {
 	return nil
 }
 
-// Fire implements feed.Firer. The activation of the trigger has the event's ID, so
-// that an event that is fired again has one record.
-func (a *API) Fire(ctx context.Context, e feed.Event) (feed.Fired, error) {
+// Fire fires the trigger and returns when the actions of all its active rules have
+// ended; an action that failed is no error. Errors wrap ErrNoTrigger, ErrTooLarge
+// and ErrThrottled; others are the runtime's.
+func (a *API) Fire(ctx context.Context, e Event) (Fired, error) {
 	who, err := a.identify(ctx, of(e.Namespace))
 	if errors.Is(err, errBadCredentials) {
-		return feed.Fired{}, fmt.Errorf("%w: its namespace is no more", feed.ErrNoTrigger)
+		return Fired{}, fmt.Errorf("%w: its namespace is no more", ErrNoTrigger)
 	}
 	if err != nil {
-		return feed.Fired{}, err
+		return Fired{}, err
 	}
 	id, payload, err := readEvent(e, who)
 	if err != nil {
-		return feed.Fired{}, err
+		return Fired{}, err
 	}
 	f, err := a.fire(ctx, who, qualified{namespace: e.Namespace, name: e.Trigger}, payload, id, e.ID)
 	if err != nil {
-		return feed.Fired{}, feedError(err)
+		return Fired{}, eventError(err)
 	}
 	if f == nil {
-		return feed.Fired{}, nil
+		return Fired{}, nil
 	}
 	results, err := a.launchAll(ctx, f)
 	if err != nil {
-		return feed.Fired{}, err
+		return Fired{}, err
 	}
 	return f.wait(ctx, results)
 }
 
-func readEvent(e feed.Event, who identity) (uuid.UUID, object, error) {
+func readEvent(e Event, who identity) (uuid.UUID, object, error) {
 	if int64(len(e.Payload)) > who.limits.PayloadBytes {
-		return uuid.UUID{}, nil, feed.ErrTooLarge
+		return uuid.UUID{}, nil, ErrTooLarge
 	}
 	var payload object
 	if err := decodeJSON(e.Payload, &payload); err != nil {
@@ -104,14 +130,14 @@ func readEvent(e feed.Event, who identity) (uuid.UUID, object, error) {
 	return id, payload, nil
 }
 
-// feedError is err in the words of package feed.
-func feedError(err error) error {
+// eventError is err as feeds tell them apart.
+func eventError(err error) error {
 	p, ok := errors.AsType[*problem](err)
 	switch {
 	case ok && (p.status == http.StatusNotFound || p.status == http.StatusConflict):
-		return fmt.Errorf("%w: %w", feed.ErrNoTrigger, err)
+		return fmt.Errorf("%w: %w", ErrNoTrigger, err)
 	case ok && p.status == http.StatusTooManyRequests:
-		return fmt.Errorf("%w: %w", feed.ErrThrottled, err)
+		return fmt.Errorf("%w: %w", ErrThrottled, err)
 	}
 	return err
 }
@@ -224,8 +250,8 @@ func (a *API) launchAll(ctx context.Context, f *firing) ([]<-chan performed, err
 }
 
 // wait waits for all actions to end.
-func (f *firing) wait(ctx context.Context, results []<-chan performed) (feed.Fired, error) {
-	out := feed.Fired{Activation: idText(f.id), Rules: len(f.rules), Failed: len(f.rules) - len(results)}
+func (f *firing) wait(ctx context.Context, results []<-chan performed) (Fired, error) {
+	out := Fired{Activation: idText(f.id), Rules: len(f.rules), Failed: len(f.rules) - len(results)}
 	for _, ended := range results {
 		select {
 		case p := <-ended:
@@ -233,7 +259,7 @@ func (f *firing) wait(ctx context.Context, results []<-chan performed) (feed.Fir
 				out.Failed++
 			}
 		case <-ctx.Done():
-			return feed.Fired{}, ctx.Err()
+			return Fired{}, ctx.Err()
 		}
 	}
 	return out, nil
