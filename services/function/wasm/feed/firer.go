@@ -23,6 +23,9 @@ type Fired struct {
 	// Rules is how many rules were active, Failed how many of their actions did
 	// not succeed.
 	Rules, Failed int
+	// Results are what the actions that succeeded answered, each a JSON object,
+	// in the order of the rules.
+	Results []json.RawMessage
 }
 
 // Firer fires triggers.

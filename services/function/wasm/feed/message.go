@@ -38,7 +38,7 @@ func (w *work) run(ctx, late context.Context) {
 	switch {
 	case ctx.Err() != nil:
 		w.again(0)
-	case w.ownLetter():
+	case w.ownLetter(), w.ownReply():
 		w.acknowledge(late)
 	case w.meta.NumDelivered > w.most():
 		w.bury(late, "it was delivered "+strconv.FormatUint(w.meta.NumDelivered, 10)+" times", "")
@@ -79,8 +79,10 @@ func (w *work) fire(ctx, late context.Context) {
 		wait := ""
 		switch {
 		case err == nil && fired.Rules > 0 && fired.Failed == 0:
-			w.tell(late, "")
-			w.acknowledge(late)
+			if w.reply(ctx, late, event, fired) {
+				w.tell(late, "")
+				w.acknowledge(late)
+			}
 			return
 		case err == nil && fired.Rules > 0:
 			w.failed(late, strconv.Itoa(fired.Failed)+" of "+strconv.Itoa(fired.Rules)+" actions failed", fired.Activation)

@@ -31,12 +31,16 @@ type listening struct {
 	// DeadLetter is the subject of dead letters; empty: one of ours; noDeadLetter:
 	// none.
 	DeadLetter string `json:"deadLetter,omitempty"`
+	// Reply is the subject that what the actions answer is published to; empty
+	// or noReply: none.
+	Reply string `json:"reply,omitempty"`
 }
 
 const (
 	deliverAll   = "all"
 	deliverNew   = "new"
 	noDeadLetter = "none"
+	noReply      = "none"
 
 	defaultInFlight = 8
 	maxInFlight     = 64
@@ -68,6 +72,7 @@ func (l *listening) set(p params) (changed bool, err error) {
 		{"durable", &l.Durable, jetstreamName, "must be the name of a consumer"},
 		{"deliver", &l.Deliver, regexp.MustCompile("^(all|new)$"), `must be "all" or "new"`},
 		{"deadLetter", &l.DeadLetter, subjectForm, `must be a subject without wildcards, or "none"`},
+		{"reply", &l.Reply, subjectForm, `must be a subject without wildcards, or "none"`},
 	} {
 		if !p.has(one.key) {
 			continue

@@ -30,6 +30,9 @@ type Fired struct {
 	// Rules is how many rules were active, Failed how many of their actions did
 	// not succeed, or were not let run.
 	Rules, Failed int
+	// Results are what the actions that succeeded answered, each a JSON object,
+	// in the order of the rules.
+	Results []json.RawMessage
 }
 
 // Why an event did not fire its trigger.
@@ -257,7 +260,9 @@ func (f *firing) wait(ctx context.Context, results []<-chan performed) (Fired, e
 		case p := <-ended:
 			if p.status != succeeded {
 				out.Failed++
+				continue
 			}
+			out.Results = append(out.Results, p.response().Result)
 		case <-ctx.Done():
 			return Fired{}, ctx.Err()
 		}
