@@ -23,8 +23,8 @@ const (
 	actionCrop     = "crop"
 	actionCompress = "compress"
 	sequence       = "picture"
-	trigger        = "photographs"
-	rule           = "photographs"
+	trigger        = "photographs" // entities of a namespace share their names
+	rule           = "make-picture"
 	// mount is where the functions see the bucket; the instance's parameter
 	// mounts has to say the same.
 	mount = "/photographs"
