@@ -2,10 +2,10 @@ package wasm
 
 import (
 	"fmt"
-
-	"golang.org/x/sys/unix"
+	"os"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/function/wasm/sandbox"
 	"github.com/chandler-broker/chandler/services/function/wasm/state"
 )
 
@@ -41,17 +41,14 @@ func mounts(inst instance) ([]state.Mount, error) {
 // identify tells what distinguishes a folder from another one that is made under
 // its name later.
 func identify(folder string) (state.Mount, error) {
-	var st unix.Statx_t
-	const flags = unix.AT_SYMLINK_NOFOLLOW | unix.AT_STATX_SYNC_AS_STAT
-	if err := unix.Statx(unix.AT_FDCWD, folder, flags, unix.STATX_INO|unix.STATX_TYPE|unix.STATX_BTIME, &st); err != nil {
+	if info, err := os.Lstat(folder); err != nil {
 		return state.Mount{}, fmt.Errorf("look at the folder: %w", err)
+	} else if !info.IsDir() {
+		return state.Mount{}, fmt.Errorf("look at the folder %s: it is none", folder)
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-		return state.Mount{}, fmt.Errorf("look at the folder: it is none")
+	is, err := sandbox.IdentityOf(folder)
+	if err != nil {
+		return state.Mount{}, err
 	}
-	m := state.Mount{Folder: folder, Device: unix.Mkdev(st.Dev_major, st.Dev_minor), Inode: st.Ino}
-	if st.Mask&unix.STATX_BTIME != 0 {
-		m.Born = st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
-	}
-	return m, nil
+	return state.Mount{Folder: folder, Device: is.Device, Inode: is.Inode, Born: is.Born}, nil
 }

@@ -51,7 +51,7 @@ type Mount struct {
 	ReadOnly bool   `json:"read_only"`
 
 	// What tells this folder from another one of the same name that was made
-	// after it was deleted (statx(2)).
+	// after it was deleted (sandbox.Identity).
 	Device uint64 `json:"device"`
 	Inode  uint64 `json:"inode"`
 	// Born is when it was made, in nanoseconds since 1970; 0 where the file
