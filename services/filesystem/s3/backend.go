@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"cmp"
 	"net/http"
 	"sync"
 )
@@ -12,6 +13,7 @@ type backend struct {
 	names   namer
 	told    told
 	folder  folder
+	shared  folder // which functions on this machine may use
 
 	round sync.Mutex       // of Keep: a scan is one's at a time
 	turn  int              // where in its batch the next round begins
@@ -48,6 +50,7 @@ func open(c Config) (*backend, error) {
 		names:  newNamer(c.Prefix),
 		told:   told{endpoint: public, region: c.Region, ca: authority},
 		folder: folder(c.Folder),
+		shared: folder(cmp.Or(c.SharedFolder, c.Folder)),
 		scans:  map[string]*scan{},
 	}, nil
 }

@@ -36,6 +36,10 @@ type Config struct {
 	// Folder is where this machine has the gateway's folder of buckets. It is
 	// said where that is on btrfs, and makes the limit of storage a hard one.
 	Folder string `json:"folder"`
+	// SharedFolder is where this machine has the gateway's folder of buckets, on
+	// whatever it is: functions on this machine may mount buckets then. Default:
+	// Folder.
+	SharedFolder string `json:"shared_folder"`
 }
 
 // SetDefaults implements services.Defaulter.
@@ -75,6 +79,7 @@ func (c *Config) Validate() error {
 	fault(c.CA != "" && !isCertificate([]byte(c.CA)), "ca: is not a certificate in PEM")
 	fault(!prefixRule.MatchString(c.Prefix), "prefix: must be 1 to 8 characters of a-z and 0-9 and begin with a letter")
 	fault(c.Folder != "" && !filepath.IsAbs(c.Folder), "folder: must be an absolute path")
+	fault(c.SharedFolder != "" && !filepath.IsAbs(c.SharedFolder), "shared_folder: must be an absolute path")
 	return errors.Join(faults...)
 }
 
