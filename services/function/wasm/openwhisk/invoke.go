@@ -170,7 +170,7 @@ func (a *API) recordBegun(ctx context.Context, invs ...invocation) error {
 	for i, inv := range invs {
 		rows[i] = state.BeginActivationsParams{
 			Namespace: inv.who.namespace, ID: inv.id, Name: inv.name, Path: inv.local(), Version: inv.version, Subject: inv.who.subject(),
-			Cause: inv.cause, Runtime: &a.runtime, StartedAt: inv.accepted,
+			Cause: inv.cause, Runtime: &a.runtime, StartedAt: inv.accepted.Truncate(time.Millisecond),
 		}
 	}
 	var failed error

@@ -138,7 +138,8 @@ func (r *record) size() int64 {
 	return n
 }
 
-// row is the record as the database has it. PostgreSQL's bytea takes any bytes.
+// row is the record as the database has it. Its start is in whole milliseconds,
+// as answers and the filters of lists have it.
 func (r *record) row() state.EndActivationsParams {
 	logs, err := json.Marshal(r.logs)
 	if err != nil || r.logs == nil {
@@ -146,7 +147,7 @@ func (r *record) row() state.EndActivationsParams {
 	}
 	p := state.EndActivationsParams{
 		Namespace: r.namespace, ID: r.id, Name: r.name, Path: r.path, Version: r.version, Subject: r.subject, Cause: r.cause,
-		StartedAt: r.start, Status: int16(r.status), Result: append([]byte{}, r.result...), Logs: logs, Annotations: r.annotations.encode(),
+		StartedAt: r.start.Truncate(time.Millisecond), Status: int16(r.status), Result: append([]byte{}, r.result...), Logs: logs, Annotations: r.annotations.encode(),
 	}
 	if !r.end.IsZero() {
 		p.EndedAt = &r.end

@@ -1,0 +1,9 @@
+package openwhisk_test
+
+import (
+	"testing"
+
+	"github.com/chandler-broker/chandler/embedded/embeddedtest"
+)
+
+func TestMain(m *testing.M) { embeddedtest.Main(m) }
