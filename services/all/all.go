@@ -7,6 +7,7 @@ import (
 	"github.com/chandler-broker/chandler/services/database/postgres"
 	"github.com/chandler-broker/chandler/services/dns/powerdns"
 	"github.com/chandler-broker/chandler/services/filesystem/s3"
+	"github.com/chandler-broker/chandler/services/function/wasm"
 	"github.com/chandler-broker/chandler/services/queue/nats"
 	"github.com/chandler-broker/chandler/services/queue/rabbitmq"
 )
@@ -20,5 +21,6 @@ func Definitions() []services.Definition {
 		s3.Definition(),
 		nats.Definition(),
 		rabbitmq.Definition(),
+		wasm.Definition(),
 	}
 }
