@@ -467,7 +467,7 @@ func TestAlarmPayloadIsSealed(t *testing.T) {
 	r := h.start(t, &firer{}, nil)
 	r.do("CREATE", "alarms/interval", "t", map[string]any{"minutes": 5, "trigger_payload": "hush-hush"})
 	var row string
-	if err := h.store.Pool.QueryRow(t.Context(), "select feeds::text || convert_from(sealed, 'latin1') from feeds").Scan(&row); err != nil {
+	if err := h.store.Pool.QueryRow(t.Context(), "select feeds::text || encode(sealed, 'escape') from feeds").Scan(&row); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(row, "hush") {

@@ -42,7 +42,8 @@ type link struct {
 	mu        sync.Mutex // held while connecting
 	conn      *nats.Conn
 	js        jetstream.JetStream
-	reconnect chan struct{} // closed at the next reconnect
+	lost      chan struct{} // closed when the connection is lost
+	reconnect chan struct{} // closed when it is there again
 
 	refusalsMu sync.Mutex
 	refusals   map[chan error]string // who waits for a refusal, and what of
@@ -100,7 +101,7 @@ func (l *link) connect(c credentials) error {
 	if l.conn != nil && !l.conn.IsClosed() {
 		return nil
 	}
-	l.reconnect = make(chan struct{})
+	l.lost, l.reconnect = make(chan struct{}), make(chan struct{})
 	conn, err := nats.Connect(strings.Join(c.Servers, ","), l.options(c)...)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
@@ -123,6 +124,7 @@ func (l *link) options(c credentials) []nats.Option {
 		nats.MaxReconnects(-1),
 		nats.CustomReconnectDelay(reconnectDelay),
 		nats.ReconnectBufSize(-1), // what cannot be sent now fails now: an answer that comes late is worth nothing
+		nats.DisconnectErrHandler(l.disconnected),
 		nats.ReconnectHandler(l.reconnected),
 		nats.ErrorHandler(l.refused),
 	}
@@ -152,18 +154,29 @@ func reconnectDelay(rounds int) time.Duration {
 	return pause/2 + rand.N(pause/2)
 }
 
+func (l *link) disconnected(*nats.Conn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.lost:
+	default:
+		close(l.lost)
+	}
+}
+
 func (l *link) reconnected(*nats.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	close(l.reconnect)
-	l.reconnect = make(chan struct{})
+	l.lost, l.reconnect = make(chan struct{}), make(chan struct{})
 }
 
-// changed is closed when the connection is there again.
-func (l *link) changed() <-chan struct{} {
+// changes are closed when the connection is lost, what is asked for on it being lost
+// with it, and when it is there again.
+func (l *link) changes() (lost, back <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.reconnect
+	return l.lost, l.reconnect
 }
 
 // refused takes what a server refuses, of which the client does not tell the call

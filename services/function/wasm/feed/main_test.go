@@ -48,7 +48,12 @@ type house struct {
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
-	h := &house{url: embeddedtest.Database(t), key: state.GenerateKey()}
+	return openHouse(t, embeddedtest.Database(t))
+}
+
+func openHouse(t *testing.T, url string) *house {
+	t.Helper()
+	h := &house{url: url, key: state.GenerateKey()}
 	var err error
 	if h.store, h.sealer, err = openState(t.Context(), h.url, h.key); err != nil {
 		t.Fatal(err)

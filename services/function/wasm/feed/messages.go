@@ -184,7 +184,7 @@ func (l *listener) listen(ctx, late context.Context, secret credentials) (change
 		return nil, err
 	}
 	defer on.release()
-	changed = on.changed()
+	lost, changed := on.changes()
 	select {
 	case l.starts <- struct{}{}:
 	case <-ctx.Done():
@@ -196,13 +196,25 @@ func (l *listener) listen(ctx, late context.Context, secret credentials) (change
 		return changed, err
 	}
 	l.tell(ctx, "")
-	return changed, l.pull(ctx, late, on, consumer)
+	connected, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	go func() {
+		select {
+		case <-lost:
+			stop(nats.ErrDisconnected)
+		case <-connected.Done():
+		}
+	}()
+	// Messages that were received outlive the connection.
+	return changed, l.pull(connected, consumer, func(message jetstream.Msg) uint64 {
+		return l.take(ctx, late, on, consumer, message)
+	})
 }
 
 // pull takes messages as there is room for them: one at a time while there are
 // none, so that a feed that has nothing to do holds nothing, and as many as there
 // are after one came.
-func (l *listener) pull(ctx, late context.Context, on *link, consumer jetstream.Consumer) error {
+func (l *listener) pull(ctx context.Context, consumer jetstream.Consumer, take func(jetstream.Msg) (waiting uint64)) error {
 	waiting := uint64(0)
 	for ctx.Err() == nil {
 		want := int(min(max(waiting, 1), maxInFlight))
@@ -222,7 +234,7 @@ func (l *listener) pull(ctx, late context.Context, on *link, consumer jetstream.
 		waiting = 0
 		for message := range batch.Messages() {
 			granted--
-			waiting = l.take(ctx, late, on, consumer, message)
+			waiting = take(message)
 		}
 		cancel()
 		l.slots.give(granted)
@@ -230,7 +242,7 @@ func (l *listener) pull(ctx, late context.Context, on *link, consumer jetstream.
 			return err
 		}
 	}
-	return ctx.Err()
+	return context.Cause(ctx)
 }
 
 // fetch asks for messages that are there, or waits for one.
