@@ -19,8 +19,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/chandler-broker/chandler/broker/osb"
-	"github.com/chandler-broker/chandler/services/function/wasm/runtime"
 	"github.com/chandler-broker/chandler/services/function/wasm/sandbox"
+	"github.com/chandler-broker/chandler/services/function/wasm/server"
 )
 
 func newFunctions() *cobra.Command {
@@ -71,7 +71,7 @@ type functions struct {
 	settings functionsSettings
 	log      *slog.Logger
 	registry *prometheus.Registry
-	runtime  *runtime.Runtime
+	runtime  *server.Runtime
 	ending   atomic.Bool
 }
 
@@ -92,10 +92,11 @@ func openFunctions(ctx context.Context, s functionsSettings, log *slog.Logger) (
 	ctx, cancel := context.WithTimeout(ctx, functionsStart)
 	defer cancel()
 	var err error
-	f.runtime, err = runtime.Open(ctx, runtime.Options{
+	f.runtime, err = server.Open(ctx, server.Options{
 		DatabaseURL: s.databaseURL, Sealer: s.sealer, APIHost: s.apiHost, CacheDir: s.cache,
 		WorkerCommand: []string{thisProgram, "functions", "worker"}, Workers: s.workers, Activations: s.activations,
-		Connections: s.connections, MessageServers: s.messageServers, Grace: functionsGrace, Registry: f.registry, Logger: log,
+		Connections:    int32(s.connections), //nolint:gosec // 1000 at most
+		MessageServers: s.messageServers, Grace: functionsGrace, Registry: f.registry, Logger: log,
 	})
 	return f, err
 }

@@ -45,7 +45,7 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer driver.Close()
+	defer func() { _ = driver.Close() }()
 	seed, err := services.NewSeed(services.RandomKey())
 	if err != nil {
 		t.Fatal(err)

@@ -23,7 +23,7 @@ import (
 
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
-	"github.com/chandler-broker/chandler/services/function/wasm/runtime"
+	"github.com/chandler-broker/chandler/services/function/wasm/server"
 	"github.com/chandler-broker/chandler/services/function/wasm/state"
 )
 
@@ -62,7 +62,7 @@ func (s *testServer) start(t *testing.T) {
 	s.url = "http://" + web.Listener.Addr().String()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	r, err := runtime.Open(ctx, runtime.Options{
+	r, err := server.Open(ctx, server.Options{
 		DatabaseURL: services.NewSecret(s.database), Sealer: sealer, APIHost: s.url, CacheDir: s.cache,
 		WorkerCommand: []string{os.Args[0], workerArgument}, Registry: s.registry, Logger: discard(),
 	})

@@ -1,7 +1,7 @@
-// Package runtime puts the functions' parts together to one runtime: the API of
+// Package server puts the functions' parts together to one runtime: the API of
 // package openwhisk, the feeds, the sandbox that runs code, the state they share
 // with other runtimes, and what keeps that state small.
-package runtime
+package server
 
 import (
 	"errors"
@@ -38,7 +38,7 @@ type Options struct {
 	// together; default: 1000.
 	Activations int
 	// Connections to the database; default: 16.
-	Connections int
+	Connections int32
 	// MessageServers are those that feeds may connect to, as host:port;
 	// default: any.
 	MessageServers []string

@@ -1,4 +1,4 @@
-package runtime
+package server
 
 import (
 	"context"
@@ -39,7 +39,7 @@ func Open(ctx context.Context, o Options) (_ *Runtime, err error) {
 			err = errors.Join(err, r.Close())
 		}
 	}()
-	if r.store, err = state.Open(ctx, o.DatabaseURL.Reveal(), int32(min(o.Connections, 1000))); err != nil {
+	if r.store, err = state.Open(ctx, o.DatabaseURL.Reveal(), o.Connections); err != nil {
 		return nil, fmt.Errorf("the functions' database: %w", err)
 	}
 	if err := r.migrate(ctx); err != nil {
