@@ -34,7 +34,7 @@ type message struct {
 	Cancel   bool            `json:"cancel,omitempty"`
 
 	// From the worker.
-	Ran     *runReply  `json:"ran,omitempty"` // body: Outcome.Output, then the logs
+	Ran     *runReply  `json:"ran,omitempty"` // body: Outcome.Result, Output, Logs
 	Checked *codeReply `json:"checked,omitempty"`
 	// Overhead is how much memory the worker holds beside its calls' own.
 	Overhead int64 `json:"overhead,omitempty"`
@@ -79,13 +79,13 @@ type compileRequest struct {
 
 // runReply is an Outcome, or says that the code has to be compiled first.
 type runReply struct {
-	Status   Status          `json:"status,omitempty"`
-	Result   json.RawMessage `json:"result,omitempty"`
-	Output   int             `json:"output,omitempty"` // bytes of the body
-	Cold     bool            `json:"cold,omitempty"`
-	Started  int64           `json:"started"` // Unix time, nanoseconds: when the worker took the call
-	Init     time.Duration   `json:"init,omitempty"`
-	Duration time.Duration   `json:"duration"`
+	Status   Status        `json:"status,omitempty"`
+	Result   int           `json:"result,omitempty"` // length, in bytes
+	Output   int           `json:"output,omitempty"` // length, in bytes
+	Cold     bool          `json:"cold,omitempty"`
+	Started  int64         `json:"started"` // Unix time, nanoseconds: when the worker took the call
+	Init     time.Duration `json:"init,omitempty"`
+	Duration time.Duration `json:"duration"`
 	absent
 }
 

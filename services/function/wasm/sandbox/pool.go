@@ -168,22 +168,28 @@ func notCompiled(err error, begin time.Time) (Outcome, error) {
 // outcome gives a worker's reply the form that callers see.
 func (m message) outcome(begin time.Time, compiling time.Duration) (Outcome, error) {
 	r := m.Ran
-	if r.Output < 0 || r.Output > len(m.body) {
+	result, rest, found := split(m.body, r.Result)
+	output, rest, also := split(rest, r.Output)
+	lines, err := readLogs(rest)
+	if err != nil || !found || !also {
 		return Outcome{}, errFrame
 	}
-	lines, err := readLogs(m.body[r.Output:])
-	if err != nil {
-		return Outcome{}, err
-	}
-	o := Outcome{
-		Status: r.Status, Result: r.Result, Logs: lines, Cold: r.Cold || compiling > 0, Duration: r.Duration,
+	return Outcome{
+		Status: r.Status, Result: result, Output: output, Logs: lines, Cold: r.Cold || compiling > 0, Duration: r.Duration,
 		Init: r.Init + compiling,
 		Wait: max(0, time.Unix(0, r.Started).Sub(begin)-compiling),
+	}, nil
+}
+
+// split cuts the first n bytes off body; nil when n is 0.
+func split(body []byte, n int) (first, rest []byte, found bool) {
+	switch {
+	case n < 0 || n > len(body):
+		return nil, nil, false
+	case n == 0:
+		return nil, body, true
 	}
-	if r.Output > 0 {
-		o.Output = m.body[:r.Output]
-	}
-	return o, nil
+	return body[:n:n], body[n:], true
 }
 
 // overdue is how much longer than its timeout a call may take to answer, with

@@ -20,11 +20,13 @@ const shown = 1024
 
 // object makes {"error": text}.
 func object(text string) json.RawMessage {
-	content, err := json.Marshal(map[string]string{"error": text})
-	if err != nil {
+	var content bytes.Buffer
+	encoder := json.NewEncoder(&content)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(map[string]string{"error": text}); err != nil {
 		panic(err) // a map of strings always has a JSON form
 	}
-	return content
+	return bytes.TrimSpace(content.Bytes())
 }
 
 // takeResult finds the answer: the JSON object that standard output ends with,

@@ -93,8 +93,9 @@ func (w *worker) begin(ctx context.Context, m message) {
 		reply.ID, reply.Overhead = m.ID, w.overhead()
 		if err := w.link.send(reply); errors.Is(err, errFrame) {
 			// Limits of many megabytes can do that.
-			failed := message{ID: m.ID, Overhead: reply.Overhead, Ran: &runReply{
-				Status: InternalError, Result: object("the result and the logs together are too long to be passed on")}}
+			failed := ran(&runReply{}, outcome{status: InternalError,
+				result: object("the result and the logs together are too long to be passed on")})
+			failed.ID, failed.Overhead = reply.ID, reply.Overhead
 			_ = w.link.send(failed)
 		} // else the pool is gone, and serve ends
 	}()
@@ -127,24 +128,28 @@ func (w *worker) run(ctx context.Context, m message, started time.Time) message 
 	g := &guest{request: m.Run, input: m.body}
 	cold, missing, err := w.load(ctx, g)
 	defer w.unload(g)
+	reply := &runReply{Cold: cold, Started: started.UnixNano(), absent: missing}
 	if err != nil {
-		return message{Ran: &runReply{absent: missing, Status: InternalError, Result: object("the code cannot be loaded")}}
+		return ran(reply, outcome{status: InternalError, result: object("the code cannot be loaded")})
 	}
-	reply := &runReply{Cold: cold, Started: started.UnixNano()}
 	if cold {
 		reply.Init = time.Since(started)
 	}
 	g.mounts, err = mount(ctx, m.Run.Mounts, w.files)
 	if err != nil {
-		reply.Status, reply.Result = InternalError, object(err.Error())
-		return message{Ran: reply}
+		return ran(reply, outcome{status: InternalError, result: object(err.Error())})
 	}
 	defer g.mounts.close()
 	begin := time.Now()
 	o := g.run(ctx, w.budget)
 	reply.Duration = time.Since(begin)
-	reply.Status, reply.Result, reply.Output = o.status, o.result, len(o.output)
-	return message{Ran: reply, body: appendLogs(o.output, o.logs)}
+	return ran(reply, o)
+}
+
+// ran is the reply that tells o.
+func ran(reply *runReply, o outcome) message {
+	reply.Status, reply.Result, reply.Output = o.status, len(o.result), len(o.output)
+	return message{Ran: reply, body: appendLogs(append(o.result[:len(o.result):len(o.result)], o.output...), o.logs)}
 }
 
 // load gives g its code. missing names the code that has to be compiled first.
