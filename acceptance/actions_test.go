@@ -2,6 +2,7 @@ package acceptance_test
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -15,7 +16,7 @@ import (
 const most = 3
 
 // work does one thing after another until stop is closed; what it began it
-// brings to an end.
+// brings to an end. The error names the backend.
 func (p *platform) work(ctx context.Context, stop <-chan struct{}) error {
 	for {
 		select {
@@ -24,7 +25,7 @@ func (p *platform) work(ctx context.Context, stop <-chan struct{}) error {
 		default:
 		}
 		if err := p.act(ctx); err != nil {
-			return err
+			return fmt.Errorf("backend %s: %w", p.offer.backend, err)
 		}
 	}
 }
@@ -36,13 +37,13 @@ func (p *platform) act(ctx context.Context) error {
 	i := p.instances[p.rand.IntN(len(p.instances))]
 	switch n := p.rand.IntN(100); {
 	case n < 30:
-		return p.addBinding(ctx, i, "")
+		return p.addBinding(ctx, i, nil)
 	case n < 50:
 		return p.dropBinding(ctx, i)
 	case n < 60:
 		return p.rotate(ctx, i)
 	case n < 70:
-		return p.update(ctx, i, otherPlan(i.plan))
+		return p.update(ctx, i, p.offer.other(i.plan))
 	case n < 80:
 		return p.visitShared(ctx)
 	case n < 86:
@@ -53,27 +54,20 @@ func (p *platform) act(ctx context.Context) error {
 	return p.dropInstance(ctx, i)
 }
 
-func otherPlan(plan string) string {
-	if plan == small {
-		return medium
-	}
-	return small
-}
-
 func (p *platform) newInstance(plan string) *heldInstance {
 	return &heldInstance{id: p.newID(), plan: plan, bindings: map[string]*heldBinding{}, failed: map[string]bool{}}
 }
 
 // addInstance makes an instance, some by several equal requests at once.
 func (p *platform) addInstance(ctx context.Context) error {
-	i := p.newInstance([]string{small, medium}[p.rand.IntN(2)])
+	i := p.newInstance(p.offer.plans[p.rand.IntN(2)].id)
 	var twins sync.WaitGroup
 	if p.chance(30) {
 		for range 2 {
 			c := p.client()
 			twins.Go(func() {
 				_, _ = c.Provision(ctx, i.id, osbclient.ProvisionRequest{
-					ServiceID: database, PlanID: i.plan, OrganizationGUID: "org", SpaceGUID: "space", AcceptsIncomplete: true,
+					ServiceID: p.offer.service, PlanID: i.plan, OrganizationGUID: "org", SpaceGUID: "space", AcceptsIncomplete: true,
 				})
 			})
 		}
@@ -86,15 +80,18 @@ func (p *platform) addInstance(ctx context.Context) error {
 	return err
 }
 
-func (p *platform) addBinding(ctx context.Context, i *heldInstance, predecessor string) error {
+// addBinding makes a binding, instead of another one where that is not nil.
+func (p *platform) addBinding(ctx context.Context, i *heldInstance, predecessor *heldBinding) error {
 	if len(i.bindings) >= most {
 		return p.dropBinding(ctx, i)
 	}
-	r := osbclient.BindRequest{PredecessorBindingID: predecessor}
-	if predecessor == "" && p.chance(30) {
-		r.Parameters = map[string]string{"role": "read_only"}
+	r, reader := osbclient.BindRequest{}, false
+	if predecessor != nil {
+		r.PredecessorBindingID, reader = predecessor.id, predecessor.reader
+	} else if p.offer.reader != nil && p.chance(30) {
+		r.Parameters, reader = p.offer.reader, true
 	}
-	b, err := p.bind(ctx, i, r)
+	b, err := p.bind(ctx, i, r, reader)
 	if b != nil {
 		i.bindings[b.id] = b
 	}
@@ -125,7 +122,7 @@ func (p *platform) rotate(ctx context.Context, i *heldInstance) error {
 	if old == nil {
 		return nil
 	}
-	if err := p.addBinding(ctx, i, old.id); err != nil {
+	if err := p.addBinding(ctx, i, old); err != nil {
 		return err
 	}
 	if _, there := i.bindings[old.id]; !there { // it made room
@@ -138,11 +135,11 @@ func (p *platform) rotate(ctx context.Context, i *heldInstance) error {
 // visitShared binds or unbinds the instance that all platforms bind side by
 // side.
 func (p *platform) visitShared(ctx context.Context) error {
-	if b := one(p.rand, p.sharedIDs); b != nil && p.chance(60) {
+	if b := one(p.rand, p.sharedIDs); b != nil && (len(p.sharedIDs) > 1 || p.chance(60)) {
 		delete(p.sharedIDs, b.id)
 		return p.unbind(ctx, p.shared, b)
 	}
-	b, err := p.bind(ctx, p.shared, osbclient.BindRequest{})
+	b, err := p.bind(ctx, p.shared, osbclient.BindRequest{}, false)
 	if b != nil {
 		p.sharedIDs[b.id] = b
 	}
@@ -152,11 +149,11 @@ func (p *platform) visitShared(ctx context.Context) error {
 // regretInstance deletes an instance while it is being made.
 func (p *platform) regretInstance(ctx context.Context) error {
 	p.done["delete during create"]++
-	i, c := p.newInstance(small), p.client()
+	i, c := p.newInstance(p.offer.plans[0].id), p.client()
 	var creating sync.WaitGroup
 	creating.Go(func() {
 		_, _ = c.Provision(ctx, i.id, osbclient.ProvisionRequest{
-			ServiceID: database, PlanID: i.plan, OrganizationGUID: "org", SpaceGUID: "space", AcceptsIncomplete: true,
+			ServiceID: p.offer.service, PlanID: i.plan, OrganizationGUID: "org", SpaceGUID: "space", AcceptsIncomplete: true,
 		})
 	})
 	time.Sleep(p.upTo(60 * time.Millisecond))
@@ -173,7 +170,7 @@ func (p *platform) regretBinding(ctx context.Context, i *heldInstance) error {
 	b, c := &heldBinding{id: p.newID()}, p.client()
 	var creating sync.WaitGroup
 	creating.Go(func() {
-		made, err := c.Bind(ctx, i.id, b.id, osbclient.BindRequest{ServiceID: database, PlanID: i.plan, AcceptsIncomplete: true})
+		made, err := c.Bind(ctx, i.id, b.id, osbclient.BindRequest{ServiceID: p.offer.service, PlanID: i.plan, AcceptsIncomplete: true})
 		if err == nil && !made.Accepted() {
 			b.credentials = made.Credentials
 		}
@@ -201,8 +198,11 @@ func (p *platform) dropInstance(ctx context.Context, i *heldInstance) error {
 	return p.deprovision(ctx, i)
 }
 
-// leave removes all that the platform holds.
+// leave removes all that the platform holds, and tries then whether the
+// credentials are gone.
 func (p *platform) leave(ctx context.Context) error {
+	p.leaving = true
+	before := len(p.revoked)
 	for _, b := range p.sharedIDs {
 		if err := p.unbind(ctx, p.shared, b); err != nil {
 			return err
@@ -219,5 +219,5 @@ func (p *platform) leave(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return p.proveRevoked(ctx, p.revoked[before:])
 }

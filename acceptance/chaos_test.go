@@ -14,8 +14,9 @@ import (
 // chaos breaks one thing after another, and mends each before it breaks the
 // next one. It is one goroutine's.
 type chaos struct {
-	d       *rig.Deployment
-	brokers []*rig.Broker
+	events []event
+	// between happens once after each event, at first; without a name: nothing.
+	between event
 	rand    *rand.Rand
 	// interrupted is told of each break that may have cut operations short,
 	// just before it happens.
@@ -26,34 +27,16 @@ type chaos struct {
 // event is one way to break something.
 type event struct {
 	name string
-	do   func(context.Context) error
+	do   func(context.Context, *chaos) error
 	// weight is how often it happens, beside the others.
 	weight int
 }
 
-func (c *chaos) events() []event {
-	return []event{
-		{"replica killed", c.killReplica, 10},
-		{"replica paused", c.pauseReplica, 2},
-		{"replica stopped", c.stopReplica, 1},
-		{"state's server killed", c.killState, 1},
-		{"state's server restarted", c.restartState, 1},
-		{"tenants' server killed", c.killTenants, 1},
-		{"tenants' server restarted", c.restartTenants, 1},
-		{"tenants' server hangs", c.freezeTenants, 2},
-		{"tenants' connections cut", c.cutTenants, 1},
-		{"Vault killed", c.killVault, 1},
-		{"Vault restarted", c.restartVault, 1},
-		{"Vault sealed", c.sealVault, 1},
-		{"Vault hangs", c.freezeVault, 1},
-	}
-}
-
-// rage lets each event happen once, in random order, with a replica killed
-// between any two, and then goes on at random until the time is over.
+// rage lets each event happen once, in random order, and then goes on at random
+// until the time is over.
 func (c *chaos) rage(ctx context.Context, duration time.Duration) error {
 	over := time.Now().Add(duration)
-	events := c.events()
+	events := append([]event{}, c.events...)
 	c.rand.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
 	var lots []event
 	for _, e := range events {
@@ -63,7 +46,10 @@ func (c *chaos) rage(ctx context.Context, duration time.Duration) error {
 		if err := c.happen(ctx, e); err != nil {
 			return err
 		}
-		if err := c.happen(ctx, event{name: "replica killed", do: c.killReplica}); err != nil {
+		if c.between.name == "" {
+			continue
+		}
+		if err := c.happen(ctx, c.between); err != nil {
 			return err
 		}
 	}
@@ -83,7 +69,7 @@ func (c *chaos) happen(ctx context.Context, e event) error {
 		return err
 	}
 	c.done[e.name]++
-	if err := e.do(ctx); err != nil {
+	if err := e.do(ctx, c); err != nil {
 		return fmt.Errorf("%s: %w", e.name, err)
 	}
 	return nil
@@ -98,26 +84,102 @@ func (c *chaos) pause(ctx context.Context, least, most time.Duration) error {
 	}
 }
 
-func (c *chaos) replica() *rig.Broker { return c.brokers[c.rand.IntN(len(c.brokers))] }
+// breakable is a server that can be made to fail.
+type breakable interface {
+	Kill()
+	Restart(ctx context.Context) error
+}
 
-func (c *chaos) killReplica(ctx context.Context) error {
-	b := c.replica()
+func killed(s breakable) func(context.Context, *chaos) error {
+	return func(ctx context.Context, c *chaos) error {
+		s.Kill()
+		return errors.Join(c.pause(ctx, time.Millisecond, 3*time.Second), s.Restart(ctx))
+	}
+}
+
+func restarted(s breakable) func(context.Context, *chaos) error {
+	return func(ctx context.Context, _ *chaos) error { return s.Restart(ctx) }
+}
+
+// hanging is what lets connections hang.
+type hanging interface {
+	Freeze()
+	Thaw()
+}
+
+func frozen(h hanging) func(context.Context, *chaos) error {
+	return func(ctx context.Context, c *chaos) error {
+		h.Freeze()
+		defer h.Thaw()
+		return c.pause(ctx, 2*time.Second, 7*time.Second)
+	}
+}
+
+// serverEvents are what can happen to the backends' servers.
+func serverEvents(offers []*offer) []event {
+	var events []event
+	for _, o := range offers {
+		for _, e := range []event{
+			{"server killed", killed(o.server), 2},
+			{"server restarted", restarted(o.server), 1},
+			{"server hangs", frozen(o.server), 2},
+			{"connections cut", func(context.Context, *chaos) error { o.server.Cut(); return nil }, 2},
+		} {
+			do := e.do
+			e.name = o.backend + ": " + e.name
+			e.do = func(ctx context.Context, c *chaos) error {
+				o.breaks.Add(1)
+				defer o.breaks.Add(1)
+				return do(ctx, c)
+			}
+			events = append(events, e)
+		}
+	}
+	return events
+}
+
+// replicas are what the broker itself stands on.
+type replicas struct {
+	d       *rig.Deployment
+	brokers []*rig.Broker
+}
+
+const replicaKilled = "replica killed"
+
+func (r *replicas) events() []event {
+	return []event{
+		{replicaKilled, r.kill, 10},
+		{"replica paused", r.pause, 2},
+		{"replica stopped", r.stop, 1},
+		{"state's server killed", killed(r.d.State), 1},
+		{"state's server restarted", restarted(r.d.State), 1},
+		{"Vault killed", killed(r.d.Vault), 1},
+		{"Vault restarted", restarted(r.d.Vault), 1},
+		{"Vault sealed", r.sealVault, 1},
+		{"Vault hangs", frozen(r.d.VaultProxy), 1},
+	}
+}
+
+func (r *replicas) one(c *chaos) *rig.Broker { return r.brokers[c.rand.IntN(len(r.brokers))] }
+
+func (r *replicas) kill(ctx context.Context, c *chaos) error {
+	b := r.one(c)
 	b.Kill()
 	return errors.Join(c.pause(ctx, time.Millisecond, 2*time.Second), b.Start(ctx))
 }
 
-// pauseReplica lets a replica sleep for so long that others take its work over,
-// and wake up late.
-func (c *chaos) pauseReplica(ctx context.Context) error {
-	p := c.replica().Process()
+// pause lets a replica sleep for so long that others take its work over, and
+// wake up late.
+func (r *replicas) pause(ctx context.Context, c *chaos) error {
+	p := r.one(c).Process()
 	p.Signal(syscall.SIGSTOP)
 	defer p.Signal(syscall.SIGCONT)
 	return c.pause(ctx, 2*time.Second, 14*time.Second)
 }
 
-func (c *chaos) stopReplica(ctx context.Context) error {
-	b := c.replica()
-	code, err := b.Process().Stop(10 * time.Second)
+func (r *replicas) stop(ctx context.Context, c *chaos) error {
+	b := r.one(c)
+	code, err := b.Process().Stop(30 * time.Second)
 	if err != nil {
 		return err
 	}
@@ -127,47 +189,9 @@ func (c *chaos) stopReplica(ctx context.Context) error {
 	return b.Start(ctx)
 }
 
-func (c *chaos) killState(ctx context.Context) error {
-	c.d.State.Kill()
-	return errors.Join(c.pause(ctx, time.Millisecond, 3*time.Second), c.d.State.Restart(ctx))
-}
-
-func (c *chaos) restartState(ctx context.Context) error { return c.d.State.Restart(ctx) }
-
-func (c *chaos) killTenants(ctx context.Context) error {
-	c.d.Tenants.Kill()
-	return errors.Join(c.pause(ctx, time.Millisecond, 3*time.Second), c.d.Tenants.Restart(ctx))
-}
-
-func (c *chaos) restartTenants(ctx context.Context) error { return c.d.Tenants.Restart(ctx) }
-
-func (c *chaos) freezeTenants(ctx context.Context) error {
-	c.d.TenantsProxy.Freeze()
-	defer c.d.TenantsProxy.Thaw()
-	return c.pause(ctx, 2*time.Second, 8*time.Second)
-}
-
-func (c *chaos) cutTenants(context.Context) error {
-	c.d.TenantsProxy.Cut()
-	return nil
-}
-
-func (c *chaos) killVault(ctx context.Context) error {
-	c.d.Vault.Kill()
-	return errors.Join(c.pause(ctx, time.Millisecond, 3*time.Second), c.d.Vault.Restart(ctx))
-}
-
-func (c *chaos) restartVault(ctx context.Context) error { return c.d.Vault.Restart(ctx) }
-
-func (c *chaos) sealVault(ctx context.Context) error {
-	if err := c.d.Vault.Seal(ctx); err != nil {
+func (r *replicas) sealVault(ctx context.Context, c *chaos) error {
+	if err := r.d.Vault.Seal(ctx); err != nil {
 		return err
 	}
-	return errors.Join(c.pause(ctx, time.Second, 5*time.Second), c.d.Vault.Unseal(ctx))
-}
-
-func (c *chaos) freezeVault(ctx context.Context) error {
-	c.d.VaultProxy.Freeze()
-	defer c.d.VaultProxy.Thaw()
-	return c.pause(ctx, 2*time.Second, 8*time.Second)
+	return errors.Join(c.pause(ctx, time.Second, 5*time.Second), r.d.Vault.Unseal(ctx))
 }

@@ -31,8 +31,25 @@ type wentOn struct {
 	after     time.Duration
 }
 
-// note remembers what is being worked on now.
+// note remembers what is being worked on now. The state may be away for a while,
+// which somebody else has broken; nothing is worked on then.
 func (w *interruptions) note(ctx context.Context, what string) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	for {
+		err := w.noteNow(ctx, what)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func (w *interruptions) noteNow(ctx context.Context, what string) error {
 	conn, err := pgx.Connect(ctx, w.stateURL)
 	if err != nil {
 		return fmt.Errorf("look for operations in progress: %w", err)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/lib/pq"
 
 	"github.com/chandler-broker/chandler/acceptance/rig"
 	"github.com/chandler-broker/chandler/broker/osb/osbclient"
@@ -19,9 +18,12 @@ import (
 // platform behaves as platforms do towards a broker that dies and comes back:
 // it asks any replica, gives up on answers that take too long, repeats requests
 // that got none, and deletes what it does not know the fate of. It is one
-// goroutine's, and knows at any moment what it must have been left with.
+// goroutine's, and knows at any moment what it must have been left with. All that
+// it has is of one backend.
 type platform struct {
 	d       *rig.Deployment
+	offer   *offer
+	number  int
 	clients []*osbclient.Client
 	rand    *rand.Rand
 	shared  *heldInstance // another platform's, to bind only
@@ -33,16 +35,19 @@ type platform struct {
 	sharedBad map[string]bool // failed binds of shared, likewise
 	done      map[string]int  // verbs that came to their end
 	stuck     time.Duration   // when an action counts as stuck
+	leaving   bool
 }
 
 type heldInstance struct {
 	id, plan string
+	cargo    string // what load wrote; empty: nothing yet
 	bindings map[string]*heldBinding
 	failed   map[string]bool // binds that failed and were left like that
 }
 
 type heldBinding struct {
 	id          string
+	reader      bool
 	credentials map[string]any
 }
 
@@ -50,8 +55,11 @@ type heldBinding struct {
 // hopes for, most of them a minute.
 var patience = []time.Duration{1500 * time.Millisecond, 10 * time.Second, time.Minute}
 
-func newPlatform(d *rig.Deployment, brokers []*rig.Broker, seed uint64) (*platform, error) {
-	p := &platform{d: d, rand: rand.New(rand.NewPCG(seed, seed)), sharedIDs: map[string]*heldBinding{}, sharedBad: map[string]bool{}, done: map[string]int{}, stuck: 2 * time.Minute}
+func newPlatform(d *rig.Deployment, brokers []*rig.Broker, o *offer, number int, seed uint64) (*platform, error) {
+	p := &platform{
+		d: d, offer: o, number: number, rand: rand.New(rand.NewPCG(seed, uint64(number))),
+		sharedIDs: map[string]*heldBinding{}, sharedBad: map[string]bool{}, done: map[string]int{}, stuck: 4 * time.Minute,
+	}
 	for _, b := range brokers {
 		for _, limit := range patience {
 			c, err := b.Client(osbclient.Options{HTTP: &http.Client{Timeout: limit, Transport: &http.Transport{}}})
@@ -152,7 +160,7 @@ func (p *platform) provision(ctx context.Context, i *heldInstance) (made bool, e
 	over := false
 	err = p.until(ctx, "provision "+i.id, func(ctx context.Context) (bool, error) {
 		c, err := p.client().Provision(ctx, i.id, osbclient.ProvisionRequest{
-			ServiceID: database, PlanID: i.plan, OrganizationGUID: "org", SpaceGUID: "space", AcceptsIncomplete: p.chance(70),
+			ServiceID: p.offer.service, PlanID: i.plan, OrganizationGUID: "org", SpaceGUID: "space", AcceptsIncomplete: p.chance(70),
 		})
 		v, err := judge(c.Status, err)
 		if v == done && c.Accepted() {
@@ -216,7 +224,7 @@ func (p *platform) leaveFailed(ctx context.Context, instance, binding string) (l
 func (p *platform) deprovision(ctx context.Context, i *heldInstance) error {
 	p.done["deprovision"]++
 	return p.until(ctx, "deprovision "+i.id, func(ctx context.Context) (bool, error) {
-		c, err := p.client().Deprovision(ctx, i.id, osbclient.DeleteRequest{ServiceID: database, PlanID: i.plan, AcceptsIncomplete: p.chance(70)})
+		c, err := p.client().Deprovision(ctx, i.id, osbclient.DeleteRequest{ServiceID: p.offer.service, PlanID: i.plan, AcceptsIncomplete: p.chance(70)})
 		v, err := judge(c.Status, err)
 		if v == done && c.Accepted() {
 			return p.poll(ctx, i.id, "", c.Operation, true)
@@ -229,7 +237,7 @@ func (p *platform) deprovision(ctx context.Context, i *heldInstance) error {
 func (p *platform) update(ctx context.Context, i *heldInstance, plan string) error {
 	p.done["update"]++
 	err := p.until(ctx, "update "+i.id, func(ctx context.Context) (bool, error) {
-		c, err := p.client().Update(ctx, i.id, osbclient.UpdateRequest{ServiceID: database, PlanID: plan, AcceptsIncomplete: p.chance(70)})
+		c, err := p.client().Update(ctx, i.id, osbclient.UpdateRequest{ServiceID: p.offer.service, PlanID: plan, AcceptsIncomplete: p.chance(70)})
 		v, err := judge(c.Status, err)
 		if v == done && c.Accepted() {
 			return p.poll(ctx, i.id, "", c.Operation, false)
@@ -243,14 +251,14 @@ func (p *platform) update(ctx context.Context, i *heldInstance, plan string) err
 }
 
 // bind makes a binding, or gives up and leaves nothing, which nil tells.
-func (p *platform) bind(ctx context.Context, i *heldInstance, r osbclient.BindRequest) (*heldBinding, error) {
-	b := &heldBinding{id: p.newID()}
+func (p *platform) bind(ctx context.Context, i *heldInstance, r osbclient.BindRequest, reader bool) (*heldBinding, error) {
+	b := &heldBinding{id: p.newID(), reader: reader}
 	r.AppGUID = "app"
 	if r.PredecessorBindingID != "" {
 		r.AppGUID = ""
 		p.done["rotate"]++
 	} else {
-		r.ServiceID, r.PlanID = database, i.plan
+		r.ServiceID, r.PlanID = p.offer.service, i.plan
 		p.done["bind"]++
 	}
 	mitigate := false
@@ -301,38 +309,12 @@ func (p *platform) pollBinding(ctx context.Context, i *heldInstance, b *heldBind
 	return made, done, err
 }
 
-// received keeps credentials and tries them at once: nothing but an outage may
-// keep them from working.
-func (p *platform) received(ctx context.Context, i *heldInstance, b *heldBinding) error {
-	if err := p.d.Secrets.AddCredentials("binding "+b.id, b.credentials); err != nil {
-		return fmt.Errorf("binding %s: %w", b.id, err)
-	}
-	_ = p.d.SeedSecret(ctx, i.id, b.id) // Vault may be out
-	err := tryOut(ctx, b)
-	var answer *pq.Error
-	if errors.As(err, &answer) && answer.Code.Class() == "28" { // invalid authorization
-		return fmt.Errorf("binding %s: new credentials are refused: %w", b.id, err)
-	}
-	return nil
-}
-
-// tryOut logs in and makes a round trip.
-func tryOut(ctx context.Context, b *heldBinding) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	conn, err := open(ctx, b.credentials)
-	if err != nil {
-		return err
-	}
-	return conn.PingContext(ctx)
-}
-
 // unbind deletes a binding until it is gone, and checks that its credentials
 // are.
 func (p *platform) unbind(ctx context.Context, i *heldInstance, b *heldBinding) error {
 	p.done["unbind"]++
 	err := p.until(ctx, "unbind "+b.id, func(ctx context.Context) (bool, error) {
-		c, err := p.client().Unbind(ctx, i.id, b.id, osbclient.DeleteRequest{ServiceID: database, PlanID: i.plan, AcceptsIncomplete: p.chance(70)})
+		c, err := p.client().Unbind(ctx, i.id, b.id, osbclient.DeleteRequest{ServiceID: p.offer.service, PlanID: i.plan, AcceptsIncomplete: p.chance(70)})
 		v, err := judge(c.Status, err)
 		if v == done && c.Accepted() {
 			return p.poll(ctx, i.id, b.id, c.Operation, true)
@@ -343,7 +325,10 @@ func (p *platform) unbind(ctx context.Context, i *heldInstance, b *heldBinding) 
 		return err
 	}
 	p.revoked = append(p.revoked, b)
-	if tryOut(ctx, b) == nil {
+	if p.leaving {
+		return nil // all are tried at the end
+	}
+	if p.offer.tryOut(ctx, b) == nil {
 		return fmt.Errorf("binding %s: its credentials work after it was unbound", b.id)
 	}
 	return nil

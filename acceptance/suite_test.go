@@ -1,9 +1,10 @@
 // Package acceptance_test proves Chandler as its users meet it: the real binary
-// in real processes, on real PostgreSQL and Vault servers, over HTTP.
+// in real processes, on real servers, over HTTP.
 //
-// The storm that two replicas go through (crash_test.go) prints its seed.
-// CHANDLER_STORM_SEED repeats one, as far as time allows, and
-// CHANDLER_STORM_DURATION (75s) makes it longer.
+// The storm that two replicas go through with every backend of the shipped
+// catalog (storm_test.go) prints its seed. CHANDLER_STORM_SEED repeats one, as
+// far as time allows, CHANDLER_STORM_DURATION (75s) makes it longer, and
+// CHANDLER_STORM_BACKENDS (all) narrows it to some, separated by commas.
 package acceptance_test
 
 import (
@@ -23,6 +24,11 @@ import (
 	"github.com/chandler-broker/chandler/broker/osb/osbclient"
 	"github.com/chandler-broker/chandler/embedded"
 )
+
+func TestMain(m *testing.M) {
+	rig.BeServer()
+	os.Exit(m.Run())
+}
 
 func TestAcceptance(t *testing.T) {
 	RegisterFailHandler(Fail)
@@ -66,7 +72,7 @@ func deploy(ctx context.Context, o rig.Options) *rig.Deployment {
 	Expect(err).NotTo(HaveOccurred())
 	o.Binary, o.Dir = program, dir
 	d, err := rig.Deploy(ctx, o)
-	if errors.Is(err, embedded.ErrNoPostgres) && os.Getenv("CI") != "true" {
+	if rig.NotInstalled(err) && os.Getenv("CI") != "true" {
 		Skip(err.Error())
 	}
 	Expect(err).NotTo(HaveOccurred())

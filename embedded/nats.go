@@ -19,7 +19,7 @@ const (
 	natsCluster    = "chandler"
 	natsSync       = 2 * time.Second
 	natsAccounts   = 100000
-	natsStartLimit = 30 * time.Second
+	natsStartLimit = 2 * time.Minute
 )
 
 // NATSOptions says how NATS servers are to be run.
@@ -166,27 +166,4 @@ func (n *NATS) Stop(context.Context) error {
 	}
 	n.folder.close()
 	return nil
-}
-
-// waitReady waits until every running server takes clients and JetStream has
-// what it needs to make streams.
-func (n *NATS) waitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, natsStartLimit)
-	defer cancel()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		ready := true
-		for _, node := range n.nodes {
-			ready = ready && node.ready(len(n.nodes) > 1)
-		}
-		if ready {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("the message server did not become ready in time; the end of %s: %s", n.log.Name(), lastLines(n.log.Name()))
-		}
-	}
 }

@@ -18,6 +18,7 @@ type natsNode struct {
 	keys    natsKeys
 	folder  string
 	server  *natsserver.Server // nil: not running
+	began   time.Time          // when it was started last
 }
 
 // layOut plans the servers: each has a name and a folder of its own, which are
@@ -75,6 +76,7 @@ func (n *natsNode) start() error {
 		return fmt.Errorf("start the message server %s: %w", options.ServerName, err)
 	}
 	server.SetLoggerV2(n.logger, false, false, false)
+	n.began = time.Now()
 	server.Start()
 	n.server = server
 	return nil
@@ -87,18 +89,6 @@ func (n *natsNode) stop() {
 	n.server.Shutdown()
 	n.server.WaitForShutdown()
 	n.server = nil
-}
-
-func (n *natsNode) ready(clustered bool) bool {
-	switch {
-	case n.server == nil: // stopped on purpose
-		return true
-	case !n.server.ReadyForConnections(time.Millisecond):
-		return false
-	case clustered:
-		return n.server.JetStreamIsCurrent()
-	}
-	return n.server.JetStreamEnabled()
 }
 
 // natsLogger writes what a server says to a file. NATS's own logger ends the

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/nats-io/jwt/v2"
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
@@ -121,7 +123,8 @@ func TestNATSSaysWhatIsWrongWithItsFolder(t *testing.T) {
 	}
 }
 
-// A cluster of three works with two, and takes the third one back.
+// A cluster of three works with two, and takes the third one back: when StartNode
+// returns the leader counts on all of them again, so that the next one may go.
 func TestNATSClusterLosesAServer(t *testing.T) {
 	n := runNATS(t, NATSOptions{Dir: t.TempDir(), Nodes: 3})
 	for lost := range n.nodes {
@@ -130,28 +133,56 @@ func TestNATSClusterLosesAServer(t *testing.T) {
 		if err := n.StartNode(t.Context(), lost); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if answer := n.waitForLeader(t); !strings.Contains(answer, `"cluster_size":3`) {
-		t.Errorf("the leader says %s", answer)
+		meta := n.waitForLeader(t)
+		if len(meta.Replicas) != 2 || meta.Size != 3 {
+			t.Errorf("after the return of %s: %s", n.nodes[lost].options.ServerName, n.views())
+		}
+		for _, peer := range meta.Replicas {
+			if peer.Offline { // "current" comes and goes with each thing that is written
+				t.Errorf("after the return of %s the leader calls %s offline: %s", n.nodes[lost].options.ServerName, peer.Name, n.views())
+			}
+		}
 	}
 }
 
+// Without a majority there is no leader to wait for.
+func TestNATSClusterStartsOneByOne(t *testing.T) {
+	n := runNATS(t, NATSOptions{Dir: t.TempDir(), Nodes: 3})
+	for i := range n.nodes {
+		n.StopNode(i)
+	}
+	for i := range n.nodes {
+		if err := n.StartNode(t.Context(), i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.waitForLeader(t)
+}
+
 // waitForLeader waits until the cluster's leader answers and returns what it
-// says.
-func (n *NATS) waitForLeader(t *testing.T) string {
+// says of the cluster. An election may need several rounds of up to nine seconds.
+func (n *NATS) waitForLeader(t *testing.T) *natsserver.MetaClusterInfo {
 	t.Helper()
 	conn, err := nats.Connect(n.URL(), nats.UserCredentials(n.SystemCredsFile()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
-		if answer, err := conn.Request("$SYS.REQ.SERVER.PING.JSZ", []byte(`{"leader_only":true}`), 200*time.Millisecond); err == nil {
-			return string(answer.Data)
-		}
+	var answer struct {
+		Data natsserver.JSInfo `json:"data"`
 	}
-	t.Fatal("the cluster has no leader")
-	return ""
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+		said, err := conn.Request("$SYS.REQ.SERVER.PING.JSZ", []byte(`{"leader_only":true}`), 2*time.Second)
+		if err != nil {
+			continue
+		}
+		if err := json.Unmarshal(said.Data, &answer); err != nil || answer.Data.Meta == nil {
+			t.Fatalf("the leader says %s, %v", said.Data, err)
+		}
+		return answer.Data.Meta
+	}
+	t.Fatal("the cluster has no leader: ", n.views())
+	return nil
 }
 
 // natsParentFolder makes TestNATSParent the parent of servers in the named

@@ -1,23 +1,67 @@
 package rig
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/chandler-broker/chandler"
 )
 
-func TestPostgresCatalog(t *testing.T) {
-	text, err := PostgresCatalog()
+func expectIn(t *testing.T, text []byte, wanted, cut []string) {
+	t.Helper()
+	for _, w := range wanted {
+		if !strings.Contains(string(text), w) {
+			t.Errorf("%q is missing", w)
+		}
+	}
+	for _, c := range cut {
+		if strings.Contains(string(text), c) {
+			t.Errorf("%q is still there", c)
+		}
+	}
+}
+
+func TestShippedCatalog(t *testing.T) {
+	text, err := ShippedCatalog("postgres")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, wanted := range []string{"postgres-small", "postgres-medium", "# "} {
-		if !strings.Contains(string(text), wanted) {
-			t.Errorf("%q is missing", wanted)
-		}
+	expectIn(t, text, []string{"postgres-small", "postgres-medium", "# "}, []string{"type: database/mysql", "nats-small", "name: dns"})
+	if text, err = ShippedCatalog("nats", "powerdns"); err != nil {
+		t.Fatal(err)
 	}
-	for _, cut := range []string{"type: database/mysql", "nats-small", "name: dns"} {
-		if strings.Contains(string(text), cut) {
-			t.Errorf("%q is still there", cut)
-		}
+	expectIn(t, text, []string{"nats-small", "name: dns", "name: zone"}, []string{"rabbitmq-small", "name: database"})
+}
+
+func TestWithPlan(t *testing.T) {
+	text, err := ShippedCatalog("nats")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err = WithPlan(text, SecondPlan{Of: "nats-small", ID: "second-id", Name: "nats-second", Config: map[string]string{"streams": "12345"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectIn(t, text, []string{"name: nats-small", "streams: 10", "name: nats-second", "id: second-id", "streams: 12345"}, nil)
+	if _, err := WithPlan(text, SecondPlan{Of: "no-such-plan"}); err == nil || !strings.Contains(err.Error(), "no-such-plan") {
+		t.Errorf("a plan of none: %v", err)
+	}
+}
+
+// Each backend of the shipped catalog has a server in families.
+func TestBackends(t *testing.T) {
+	var shipped struct {
+		Backends map[string]any `yaml:"backends"`
+	}
+	if err := yaml.Unmarshal(chandler.CatalogYAML(), &shipped); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(shipped.Backends)), slices.Sorted(slices.Values(Backends()))); diff != "" {
+		t.Errorf("backends (-shipped +here):\n%s", diff)
 	}
 }

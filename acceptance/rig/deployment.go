@@ -6,48 +6,55 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/services"
-	"github.com/chandler-broker/chandler/services/database/postgres"
 )
 
 // Options says what a Deployment is made of.
 type Options struct {
 	// Binary is what Build returned.
 	Binary string
-	// Dir is a folder for all of it, which is made.
+	// Dir is a folder for all of it, which is made where everybody can get to.
 	Dir string
 	// Vault is what embedded.BuildVault returned; empty: the sealed store keeps
 	// the credentials.
 	Vault string
-	// Catalog is the catalog.yml; nil: the shipped one, as far as it is
-	// PostgreSQL's.
+	// Backends are those of the shipped catalog that get a server; nil:
+	// PostgreSQL alone.
+	Backends []string
+	// Catalog is the catalog.yml; nil: the shipped one, as far as it is about
+	// Backends.
 	Catalog []byte
-	// Durable makes the PostgreSQL servers wait for the disk, as production's
-	// do; without, tests are faster.
+	// Durable makes the servers wait for the disk, as production's do; without,
+	// tests are faster.
 	Durable bool
 	// Environment is added to the brokers'.
 	Environment map[string]string
 }
 
 // Deployment is an installation as in production: a PostgreSQL server for the
-// state, another one for the tenants, Vault, and brokers, which reach the
-// tenants' server and Vault through proxies.
+// state, a server for each backend, Vault, and brokers, which reach the backends'
+// servers and Vault through proxies.
 type Deployment struct {
 	Options
-	State, Tenants *embedded.Postgres
-	Vault          *embedded.Vault // nil with the sealed store
-	TenantsProxy   *Proxy
-	VaultProxy     *Proxy // nil with the sealed store
+	State      *embedded.Postgres
+	Servers    []*Server       // in the order of Options.Backends
+	Vault      *embedded.Vault // nil with the sealed store
+	VaultProxy *Proxy          // nil with the sealed store
+
+	// Tenants and TenantsProxy are the server of the backend postgres; nil
+	// without.
+	Tenants      *embedded.Postgres
+	TenantsProxy *Proxy
 
 	// Username and Password are the platform's.
 	Username, Password string
@@ -74,24 +81,22 @@ func Deploy(ctx context.Context, o Options) (_ *Deployment, err error) {
 	if err := os.MkdirAll(d.path("tmp"), 0o700); err != nil {
 		return nil, err
 	}
+	if err := os.Chmod(d.Dir, 0o711); err != nil { // servers run as users of their own
+		return nil, err
+	}
 	d.Secrets.Add("the platform's password", d.Password)
 	d.Secrets.Add("the platform's Authorization", base64.StdEncoding.EncodeToString([]byte(d.Username+":"+d.Password)))
 	d.env = map[string]string{
 		"PATH": os.Getenv("PATH"), "HOME": d.path("tmp"), "TMPDIR": d.path("tmp"),
 		"CHANDLER_USERNAME": d.Username, "CHANDLER_PASSWORD": d.Password, "CHANDLER_CATALOG": d.path("catalog.yml"),
 	}
-	if d.Catalog == nil {
-		if d.Catalog, err = PostgresCatalog(); err != nil {
-			return nil, err
-		}
-	}
-	if err := os.WriteFile(d.path("catalog.yml"), d.Catalog, 0o600); err != nil {
-		return nil, err
-	}
-	for _, setUp := range []func(context.Context) error{d.setUpState, d.setUpTenants, d.setUpCredentials} {
+	for _, setUp := range []func(context.Context) error{d.setUpState, d.setUpServers, d.setUpCredentials} {
 		if err := setUp(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if err := d.writeCatalog(); err != nil {
+		return nil, err
 	}
 	for name, value := range o.Environment {
 		d.env[name] = value
@@ -102,12 +107,14 @@ func Deploy(ctx context.Context, o Options) (_ *Deployment, err error) {
 
 func (d *Deployment) path(name string) string { return filepath.Join(d.Dir, name) }
 
-func (d *Deployment) postgres(ctx context.Context, name string) (*embedded.Postgres, error) {
-	server, err := embedded.StartPostgres(ctx, embedded.PostgresOptions{Dir: d.path(name), NoSync: !d.Durable})
-	if err != nil {
-		return nil, err
+// writeCatalog writes the catalog for the brokers.
+func (d *Deployment) writeCatalog() (err error) {
+	if d.Catalog == nil {
+		if d.Catalog, err = ShippedCatalog(d.Backends...); err != nil {
+			return err
+		}
 	}
-	return server, d.Secrets.AddURL("the superuser's password of "+name, server.URL("postgres"))
+	return os.WriteFile(d.path("catalog.yml"), d.Catalog, 0o600)
 }
 
 func (d *Deployment) setUpState(ctx context.Context) (err error) {
@@ -126,20 +133,37 @@ func (d *Deployment) setUpState(ctx context.Context) (err error) {
 	return nil
 }
 
-func (d *Deployment) setUpTenants(ctx context.Context) (err error) {
-	if d.Tenants, err = d.postgres(ctx, "tenants"); err != nil {
-		return err
+// setUpServers starts the backends' servers side by side.
+func (d *Deployment) setUpServers(ctx context.Context) error {
+	if d.Backends == nil {
+		d.Backends = []string{"postgres"}
 	}
-	password := rand.Text()
-	d.Secrets.Add("the tenants' administrator's password", password)
-	if err := administer(ctx, d.Tenants, postgres.AdministratorSQL("administrator", password)); err != nil {
-		return err
+	environments := make([]map[string]string, len(d.Backends))
+	faults := make([]error, len(d.Backends))
+	var all sync.WaitGroup
+	for i, name := range d.Backends {
+		s := &Server{Backend: name}
+		d.Servers = append(d.Servers, s)
+		all.Go(func() { environments[i], faults[i] = d.start(ctx, s) })
 	}
-	if d.TenantsProxy, err = NewProxy(net.JoinHostPort(d.Tenants.Host(), strconv.Itoa(d.Tenants.Port()))); err != nil {
-		return err
+	all.Wait()
+	for _, environment := range environments {
+		maps.Copy(d.env, environment)
 	}
-	d.env["POSTGRES_ADMIN_URL"] = serverURL(d.TenantsProxy.Addr(), "administrator", password, "postgres")
-	return nil
+	return errors.Join(faults...)
+}
+
+func (d *Deployment) start(ctx context.Context, s *Server) (map[string]string, error) {
+	for _, f := range families() {
+		if f.backend == s.Backend {
+			environment, err := f.start(ctx, d, s)
+			if err != nil {
+				return nil, fmt.Errorf("backend %s: %w", s.Backend, err)
+			}
+			return environment, nil
+		}
+	}
+	return nil, fmt.Errorf("no backend is called %q", s.Backend)
 }
 
 func (d *Deployment) setUpCredentials(ctx context.Context) error {
@@ -155,20 +179,6 @@ func (d *Deployment) setUpCredentials(ctx context.Context) error {
 func serverURL(address, user, password, database string) string {
 	u := url.URL{Scheme: "postgres", User: url.UserPassword(user, password), Host: address, Path: database, RawQuery: "sslmode=disable"}
 	return u.String()
-}
-
-func administer(ctx context.Context, server *embedded.Postgres, statements ...string) error {
-	conn, err := pgx.Connect(ctx, server.URL("postgres"))
-	if err != nil {
-		return fmt.Errorf("reach the server: %w", err)
-	}
-	defer conn.Close(ctx)
-	for _, s := range statements {
-		if _, err := conn.Exec(ctx, s, pgx.QueryExecModeSimpleProtocol); err != nil {
-			return fmt.Errorf("set up the server: %w", err)
-		}
-	}
-	return nil
 }
 
 // Value is a variable of the brokers' environment.
@@ -203,15 +213,14 @@ func (d *Deployment) Close() error {
 	for _, b := range d.brokers {
 		b.Kill()
 	}
-	for _, p := range []*Proxy{d.TenantsProxy, d.VaultProxy} {
-		if p != nil {
-			errs = append(errs, p.Close())
-		}
+	for _, s := range d.Servers {
+		errs = append(errs, s.close(ctx))
 	}
-	for _, s := range []*embedded.Postgres{d.State, d.Tenants} {
-		if s != nil {
-			errs = append(errs, s.Stop(ctx))
-		}
+	if d.VaultProxy != nil {
+		errs = append(errs, d.VaultProxy.Close())
+	}
+	if d.State != nil {
+		errs = append(errs, d.State.Stop(ctx))
 	}
 	if d.Vault != nil {
 		errs = append(errs, d.Vault.Stop(ctx))

@@ -50,8 +50,10 @@ func (l *Ledger) AddURL(what, text string) error {
 
 // AddCredentials remembers what is secret in a binding's credentials.
 func (l *Ledger) AddCredentials(what string, credentials map[string]any) error {
-	if password, _ := credentials["password"].(string); password != "" {
-		l.Add("password of "+what, password)
+	for _, key := range []string{"password", "secret_access_key", "tsig_secret", "nkey_seed"} {
+		if secret, _ := credentials[key].(string); secret != "" {
+			l.Add(key+" of "+what, secret)
+		}
 	}
 	uri, _ := credentials["uri"].(string)
 	return l.AddURL("password in the uri of "+what, uri)

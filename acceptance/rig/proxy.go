@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"sync"
 )
 
@@ -34,6 +35,9 @@ func NewProxy(target string) (*Proxy, error) {
 
 // Addr is where the proxy listens.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
+
+// Port is Addr's, in decimal digits.
+func (p *Proxy) Port() string { return strconv.Itoa(p.listener.Addr().(*net.TCPAddr).Port) }
 
 // Freeze lets connections hang, new ones too: nothing is passed on, nothing is
 // closed.

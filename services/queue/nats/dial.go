@@ -119,7 +119,8 @@ func (c *client) Write(ctx context.Context, key, value string) error {
 		if err != nil {
 			return err
 		}
-		_, err = c.stream.Publish(ctx, subject(key), []byte(value))
+		// The other servers of a cluster hear of the stream a moment later.
+		_, err = c.stream.Publish(ctx, subject(key), []byte(value), jetstream.WithRetryAttempts(20))
 		return err
 	})
 }

@@ -93,8 +93,10 @@ func (u *usage) add(r streamReport, account string, names map[string]bool) {
 		if a.ID != account {
 			continue
 		}
-		u.storage += services.Size(a.StorageBytes)
-		u.memory += services.Size(a.MemoryBytes)
+		// Each server tells of all, as far as it has heard: its own and what the
+		// others told it.
+		u.storage = max(u.storage, services.Size(a.StorageBytes))
+		u.memory = max(u.memory, services.Size(a.MemoryBytes))
 		u.reserved = append(u.reserved, reserved{a.ReservedStorage, a.ReservedMemory})
 		for _, s := range a.Streams {
 			names[s.Name] = true

@@ -1,0 +1,87 @@
+package acceptance_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// tryTime is what an application waits for a server: RabbitMQ takes 3 s to
+// refuse a login.
+const tryTime = 15 * time.Second
+
+// use opens a session as an application does, and makes a round trip first.
+func (o *offer) use(ctx context.Context, b *heldBinding, then func(context.Context, services.Session) error) error {
+	ctx, cancel := context.WithTimeout(ctx, tryTime)
+	defer cancel()
+	session, err := o.dial(ctx, b.credentials)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	if err := session.Ping(ctx); err != nil || then == nil {
+		return err
+	}
+	return then(ctx, session)
+}
+
+// tryOut says whether credentials work.
+func (o *offer) tryOut(ctx context.Context, b *heldBinding) error { return o.use(ctx, b, nil) }
+
+// received keeps credentials and tries them at once: nothing but an outage may
+// keep them from working.
+func (p *platform) received(ctx context.Context, i *heldInstance, b *heldBinding) error {
+	if err := p.d.Secrets.AddCredentials("binding "+b.id, b.credentials); err != nil {
+		return fmt.Errorf("binding %s: %w", b.id, err)
+	}
+	_ = p.d.SeedSecret(ctx, i.id, b.id) // Vault may be out
+	var last error
+	err := p.until(ctx, "use "+b.id, func(ctx context.Context) (bool, error) {
+		before := p.offer.breaks.Load()
+		last = p.offer.use(ctx, b, p.load(i, b))
+		if last == nil {
+			return true, nil
+		}
+		undisturbed := before%2 == 0 && p.offer.breaks.Load() == before
+		if undisturbed && !errors.Is(last, context.DeadlineExceeded) {
+			return false, fmt.Errorf("new credentials of instance %s do not work, with nothing wrong with the server: %w", i.id, last)
+		}
+		return false, nil
+	})
+	return errors.Join(err, last)
+}
+
+// load writes something into the instance, once, that has to be there as long as
+// the instance is; nil: nothing is to be written.
+func (p *platform) load(i *heldInstance, b *heldBinding) func(context.Context, services.Session) error {
+	if b.reader || i.cargo != "" {
+		return nil
+	}
+	return func(ctx context.Context, s services.Session) error {
+		if err := s.Write(ctx, p.cargoKey(), i.id); err != nil {
+			return fmt.Errorf("write: %w", err)
+		}
+		i.cargo = i.id
+		return nil
+	}
+}
+
+// cargoKey is this platform's, in an instance that it may share with others.
+func (p *platform) cargoKey() string { return fmt.Sprintf("cargo-%d", p.number) }
+
+// unload reads what load wrote, through any binding that may write too.
+func (p *platform) unload(ctx context.Context, i *heldInstance, b *heldBinding) error {
+	return p.offer.use(ctx, b, func(ctx context.Context, s services.Session) error {
+		value, err := s.Read(ctx, p.cargoKey())
+		if err != nil {
+			return fmt.Errorf("read what was written before: %w", err)
+		}
+		if value != i.cargo {
+			return errors.New("read something else than was written")
+		}
+		return nil
+	})
+}

@@ -1,0 +1,70 @@
+package rig
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/chandler-broker/chandler/embedded"
+	"github.com/chandler-broker/chandler/services/database/postgres"
+)
+
+// postgresAdministrator is the broker's role on the tenants' server.
+const postgresAdministrator = "administrator"
+
+func (d *Deployment) postgres(ctx context.Context, name string) (*embedded.Postgres, error) {
+	server, err := embedded.StartPostgres(ctx, embedded.PostgresOptions{Dir: d.path(name), NoSync: !d.Durable})
+	if err != nil {
+		return nil, err
+	}
+	return server, d.Secrets.AddURL("the superuser's password of "+name, server.URL("postgres"))
+}
+
+func startPostgres(ctx context.Context, d *Deployment, s *Server) (map[string]string, error) {
+	server, err := d.postgres(ctx, "tenants")
+	if err != nil {
+		return nil, err
+	}
+	d.Tenants, s.process = server, server
+	s.holds = func(ctx context.Context) ([]string, error) { return postgresHolds(ctx, server) }
+	password := rand.Text()
+	d.Secrets.Add("the tenants' administrator's password", password)
+	if err := administer(ctx, server, postgres.AdministratorSQL(postgresAdministrator, password)); err != nil {
+		return nil, err
+	}
+	proxy, err := s.proxy(server.Host(), server.Port())
+	if err != nil {
+		return nil, err
+	}
+	d.TenantsProxy = proxy
+	return map[string]string{"POSTGRES_ADMIN_URL": serverURL(proxy.Addr(), postgresAdministrator, password, "postgres")}, nil
+}
+
+// postgresHolds are the databases and roles that are neither the server's own
+// nor spares.
+func postgresHolds(ctx context.Context, server *embedded.Postgres) ([]string, error) {
+	conn, err := pgx.Connect(ctx, server.URL("postgres"))
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close(ctx)
+	rows, _ := conn.Query(ctx, `select name from (select datname from pg_database union select rolname from pg_roles) there(name)
+		where name not in ('postgres', 'template0', 'template1', $1) and name !~ '^(pg_|c_spare_)'`, postgresAdministrator)
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
+func administer(ctx context.Context, server *embedded.Postgres, statements ...string) error {
+	conn, err := pgx.Connect(ctx, server.URL("postgres"))
+	if err != nil {
+		return fmt.Errorf("reach the server: %w", err)
+	}
+	defer conn.Close(ctx)
+	for _, s := range statements {
+		if _, err := conn.Exec(ctx, s, pgx.QueryExecModeSimpleProtocol); err != nil {
+			return fmt.Errorf("set up the server: %w", err)
+		}
+	}
+	return nil
+}

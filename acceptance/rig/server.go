@@ -1,0 +1,138 @@
+package rig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+
+	"github.com/chandler-broker/chandler/embedded"
+)
+
+// Server is a server that brokers make resources on: one backend of the shipped
+// catalog. Brokers reach it through proxies, which the applications' credentials
+// name as well, as far as they are about TCP. All its methods are safe for
+// concurrent use.
+type Server struct {
+	// Backend is its name in the catalog.
+	Backend string
+
+	process process
+	proxies []*Proxy
+	// holds returns the names of all that is on the server and not its own, seen
+	// past the broker's backend.
+	holds func(ctx context.Context) ([]string, error)
+}
+
+// process is how all servers of package embedded are made to fail.
+type process interface {
+	Kill()
+	Restart(ctx context.Context) error
+	Stop(ctx context.Context) error
+}
+
+// family is a backend of the shipped catalog with what starts a server for it.
+// It returns the variables by which the catalog finds the server. What it started
+// before it failed is in the Server.
+type family struct {
+	backend string
+	start   func(ctx context.Context, d *Deployment, s *Server) (map[string]string, error)
+}
+
+// families are all backends of the shipped catalog.
+func families() []family {
+	return []family{
+		{"postgres", startPostgres},
+		{"mysql", startMariaDB},
+		{"nats", startNATS},
+		{"rabbitmq", startRabbitMQ},
+		{"powerdns", startPowerDNS},
+		{"s3", startVersityGW},
+	}
+}
+
+// Backends are the names of all backends that a Deployment can have.
+func Backends() []string {
+	var names []string
+	for _, f := range families() {
+		names = append(names, f.backend)
+	}
+	return names
+}
+
+// NotInstalled says whether an error of Deploy is that this machine lacks a
+// server. The error's text says what to install.
+func NotInstalled(err error) bool {
+	for _, missing := range []error{
+		embedded.ErrNoPostgres, embedded.ErrNoMariaDB, embedded.ErrNoRabbitMQ, embedded.ErrNoPowerDNS, embedded.ErrNoVersityGW,
+	} {
+		if errors.Is(err, missing) {
+			return true
+		}
+	}
+	return false
+}
+
+// Kill ends the server by kill -9, as a crash would.
+func (s *Server) Kill() { s.process.Kill() }
+
+// Restart starts the server on its data and its ports, whatever state it is in;
+// one that runs is stopped before.
+func (s *Server) Restart(ctx context.Context) error { return s.process.Restart(ctx) }
+
+// Freeze lets all connections to the server hang.
+func (s *Server) Freeze() {
+	for _, p := range s.proxies {
+		p.Freeze()
+	}
+}
+
+// Thaw ends Freeze.
+func (s *Server) Thaw() {
+	for _, p := range s.proxies {
+		p.Thaw()
+	}
+}
+
+// Cut closes all connections to the server; new ones are passed on.
+func (s *Server) Cut() {
+	for _, p := range s.proxies {
+		p.Cut()
+	}
+}
+
+// Holds returns the names of what is on the server and not its own: databases,
+// accounts, zones, keys, what a file is called. It asks the server itself and
+// none of Chandler's code.
+func (s *Server) Holds(ctx context.Context) ([]string, error) {
+	names, err := s.holds(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ask what %s holds: %w", s.Backend, err)
+	}
+	return names, nil
+}
+
+// proxy puts a proxy before an address of the server.
+func (s *Server) proxy(host string, port int) (*Proxy, error) {
+	p, err := NewProxy(net.JoinHostPort(host, strconv.Itoa(port)))
+	if err != nil {
+		return nil, err
+	}
+	s.proxies = append(s.proxies, p)
+	return p, nil
+}
+
+// close kills the server, which is sooner than to stop it: its data is wanted by
+// nobody but those who look for secrets.
+func (s *Server) close(ctx context.Context) error {
+	var errs []error
+	for _, p := range s.proxies {
+		errs = append(errs, p.Close())
+	}
+	if s.process != nil {
+		s.process.Kill()
+		errs = append(errs, s.process.Stop(ctx))
+	}
+	return errors.Join(errs...)
+}

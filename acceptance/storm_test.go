@@ -1,0 +1,214 @@
+package acceptance_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/chandler-broker/chandler/acceptance/rig"
+)
+
+// storm is two replicas, platforms that use them, and everything breaking.
+type storm struct {
+	d             *rig.Deployment
+	brokers       []*rig.Broker
+	seed          uint64
+	duration      time.Duration
+	offers        []*offer
+	platforms     []*platform
+	shared        map[*offer]*heldInstance
+	chaos         []*chaos
+	interruptions *interruptions
+}
+
+// platformsEach is how many platforms use one backend.
+const platformsEach = 3
+
+var _ = Describe("Two replicas", Ordered, func() {
+	s := &storm{}
+	BeforeAll(s.setUp, NodeTimeout(20*time.Minute))
+	It("bring every operation to its end, whatever breaks", s.rage, NodeTimeout(20*time.Minute))
+	It("take an interrupted operation up within 60 s", s.tookUp)
+	It("know of exactly what the platforms hold", s.agree)
+	It("hold on the backends exactly what the state says", s.noOrphans)
+	It("have cleaned up after creates that failed", s.cleanedUp)
+	It("keep live credentials working and data where it was, and revoked credentials refused", s.credentials, NodeTimeout(5*time.Minute))
+	It("keep in Vault what live bindings need, and nothing else", s.vault)
+	It("leave nothing behind when the platforms leave", s.leave, NodeTimeout(10*time.Minute))
+	It("left no secret where none belongs", func(ctx SpecContext) { expectOrderlyEnd(ctx, s.d) })
+})
+
+// setting reads an environment variable of this suite.
+func setting(name string, otherwise string) string {
+	if text := os.Getenv(name); text != "" {
+		return text
+	}
+	return otherwise
+}
+
+func (s *storm) setUp(ctx SpecContext) {
+	var err error
+	s.seed, err = strconv.ParseUint(setting("CHANDLER_STORM_SEED", strconv.FormatInt(GinkgoRandomSeed(), 10)), 10, 64)
+	Expect(err).NotTo(HaveOccurred())
+	s.duration, err = time.ParseDuration(setting("CHANDLER_STORM_DURATION", "75s"))
+	Expect(err).NotTo(HaveOccurred())
+	backends := strings.Split(setting("CHANDLER_STORM_BACKENDS", strings.Join(rig.Backends(), ",")), ",")
+	catalog, err := wideCatalog(backends)
+	Expect(err).NotTo(HaveOccurred())
+	s.d = deploy(ctx, rig.Options{Vault: vaultBinary, Backends: backends, Catalog: catalog, Environment: map[string]string{
+		// Short waits and few workers: more is in progress when something breaks.
+		"CHANDLER_ASYNC_WAIT": "500ms", "CHANDLER_SYNC_WAIT": "2s", "CHANDLER_KEEP_EVERY": "2s", "CHANDLER_WORKERS": "4",
+	}})
+	for _, name := range []string{"one", "two"} {
+		s.brokers = append(s.brokers, addBroker(ctx, s.d, name, nil))
+	}
+	s.offers, err = offers(ctx, s.d)
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(s.closeDrivers)
+	s.interruptions = &interruptions{stateURL: s.d.StateURL, waiting: map[string]interruption{}}
+	s.addChaos()
+	s.addPlatforms(ctx)
+}
+
+func (s *storm) closeDrivers() {
+	for _, o := range s.offers {
+		Expect(o.driver.Close()).To(Succeed())
+	}
+}
+
+// addChaos makes two who break things at the same time: one what the broker
+// itself stands on, the other the backends' servers.
+func (s *storm) addChaos() {
+	replicas := &replicas{d: s.d, brokers: s.brokers}
+	for n, events := range [][]event{replicas.events(), serverEvents(s.offers)} {
+		c := &chaos{
+			events: events, rand: rand.New(rand.NewPCG(s.seed, uint64(1000+n))),
+			interrupted: s.interruptions.note, done: map[string]int{},
+		}
+		s.chaos = append(s.chaos, c)
+	}
+	s.chaos[0].between = event{name: replicaKilled, do: replicas.kill}
+}
+
+func (s *storm) addPlatforms(ctx context.Context) {
+	s.shared = map[*offer]*heldInstance{}
+	for _, o := range s.offers {
+		for range platformsEach {
+			n := len(s.platforms)
+			p, err := newPlatform(s.d, s.brokers, o, n, s.seed)
+			Expect(err).NotTo(HaveOccurred())
+			if s.shared[o] == nil {
+				s.shared[o] = p.newInstance(o.plans[1].id)
+				made, err := p.provision(ctx, s.shared[o])
+				Expect(made, err).To(BeTrue(), o.backend)
+			}
+			// Each one's failed binds are its own to note.
+			p.shared = &heldInstance{id: s.shared[o].id, plan: s.shared[o].plan, bindings: p.sharedIDs, failed: p.sharedBad}
+			s.platforms = append(s.platforms, p)
+		}
+	}
+}
+
+// repeat says how to have the same storm again.
+func (s *storm) repeat() string {
+	return fmt.Sprintf("CHANDLER_STORM_SEED=%d CHANDLER_STORM_DURATION=%s", s.seed, s.duration)
+}
+
+// expect holds where there is no fault; each begins with the name of a backend.
+func (s *storm) expect(faults ...error) {
+	GinkgoHelper()
+	Expect(errors.Join(faults...)).To(Succeed(), s.repeat())
+}
+
+func (s *storm) rage(ctx SpecContext) {
+	AddReportEntry("storm", s.repeat())
+	watching, stopWatching := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { s.interruptions.watch(watching) })
+
+	stop := make(chan struct{})
+	faults := make([]error, len(s.platforms))
+	var working, breaking sync.WaitGroup
+	for n, p := range s.platforms {
+		working.Go(func() { faults[n] = p.work(ctx, stop) })
+	}
+	broken := make([]error, len(s.chaos))
+	for n, c := range s.chaos {
+		breaking.Go(func() { broken[n] = c.rage(ctx, s.duration) })
+	}
+	breaking.Wait()
+	close(stop)
+	working.Wait()
+	s.expect(append(broken, faults...)...)
+	s.calm(ctx)
+	stopWatching()
+	watch.Wait()
+	s.count()
+}
+
+// calm waits until all parts answer and nothing is in progress.
+func (s *storm) calm(ctx context.Context) {
+	GinkgoHelper()
+	for _, b := range s.brokers {
+		Eventually(func() (string, error) {
+			code, body, err := b.Page(ctx, "/readyz")
+			if code == http.StatusOK {
+				body = "ready"
+			}
+			return body, err
+		}).WithTimeout(2*time.Minute).Should(Equal("ready"), s.repeat())
+	}
+	Eventually(func() string { return verb(ctx, s.d, 0, "operations", "list", "--unfinished", "--output", "json") }).
+		WithTimeout(2*time.Minute).WithPolling(time.Second).Should(MatchJSON(`[]`), s.repeat())
+}
+
+// count makes sure that the storm was one, on each backend.
+func (s *storm) count() {
+	verbs, total := map[*offer]map[string]int{}, 0
+	for _, p := range s.platforms {
+		if verbs[p.offer] == nil {
+			verbs[p.offer] = map[string]int{}
+		}
+		for verb, n := range p.done {
+			verbs[p.offer][verb] += n
+			total += n
+		}
+	}
+	for _, o := range s.offers {
+		AddReportEntry("done with "+o.backend, fmt.Sprint(verbs[o]))
+		for _, verb := range []string{"provision", "bind", "update", "unbind", "deprovision"} {
+			Expect(verbs[o]).To(HaveKey(verb), "%s: %s", o.backend, s.repeat())
+		}
+	}
+	Expect(total).To(BeNumerically(">", 300), s.repeat())
+	for _, c := range s.chaos {
+		AddReportEntry("broken", fmt.Sprint(c.done))
+		for _, e := range c.events {
+			Expect(c.done).To(HaveKey(e.name), s.repeat())
+		}
+	}
+}
+
+func (s *storm) tookUp(ctx SpecContext) {
+	Expect(s.interruptions.look(ctx)).To(Succeed())
+	Expect(s.interruptions.ids()).To(BeEmpty())
+	slowest := s.interruptions.slowest()
+	Expect(slowest).NotTo(BeEmpty())
+	text := fmt.Sprintf("%d interrupted; went on after %s at the median, %s at worst", len(slowest),
+		slowest[len(slowest)/2].after.Round(time.Millisecond), slowest[0].after.Round(time.Millisecond))
+	for _, w := range slowest[:min(5, len(slowest))] {
+		text += fmt.Sprintf("\n  %s after: %s (operation %s)", w.after.Round(time.Millisecond), w.what, w.operation)
+	}
+	AddReportEntry("interruptions", text)
+	Expect(slowest[0].after).To(BeNumerically("<", time.Minute), "%s\n%s", text, s.repeat())
+}

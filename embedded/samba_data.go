@@ -1,0 +1,179 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+)
+
+const (
+	sambaShares     = "shares"
+	sambaAccounts   = "accounts"
+	sambaPrograms   = "programs"
+	sambaConfigFile = "smb.conf"
+)
+
+// sambaFolders are what the server wants for itself, by the setting that names
+// them.
+var sambaFolders = []struct{ setting, name string }{
+	{"private dir", "private"}, {"state directory", "state"}, {"cache directory", "cache"},
+	{"lock directory", "locks"}, {"pid directory", "pid"}, {"ncalrpc dir", "ncalrpc"},
+}
+
+// sambaTools are the programs that administer a server.
+var sambaTools = []string{"net", "pdbedit", "smbcontrol", "smbpasswd", "smbstatus", "testparm"}
+
+// sambaPath is what smb.conf and a shell take for nothing but a path.
+var sambaPath = regexp.MustCompile(`^[A-Za-z0-9/._@+-]+$`)
+
+// fill makes what the server needs in its folder, as far as it is not there.
+func (s *Samba) fill(ctx context.Context) (err error) {
+	if err := s.find(); err != nil {
+		return err
+	}
+	if err := s.checkFolder(); err != nil {
+		return err
+	}
+	if s.port, err = s.folder.keptPort(ctx, portFile, s.options.Port, tryTCP); err != nil {
+		return err
+	}
+	return errors.Join(s.makeFolders(), s.makeAccounts(), s.makePrograms(), s.folder.writeFile(sambaConfigFile, []byte(s.config())))
+}
+
+// find looks for the server and for nss_wrapper.
+func (s *Samba) find() error {
+	if s.server = findProgram("smbd"); s.server == "" {
+		return fmt.Errorf("no Samba server found: %w", ErrNoSamba)
+	}
+	for _, tool := range sambaTools {
+		if findProgram(tool) == "" {
+			return fmt.Errorf("no program %s found: %w", tool, ErrNoSamba)
+		}
+	}
+	for _, pattern := range []string{"/usr/lib/*/libnss_wrapper.so", "/usr/lib64/libnss_wrapper.so", "/usr/local/lib/libnss_wrapper.so"} {
+		if found, _ := filepath.Glob(pattern); len(found) > 0 { // fails for a bad pattern only
+			s.wrapper = found[0]
+			return nil
+		}
+	}
+	return fmt.Errorf("no nss_wrapper found: %w", ErrNoSamba)
+}
+
+// checkFolder says where the folder will not do.
+func (s *Samba) checkFolder() error {
+	nobody := &syscall.Credential{Uid: 65534, Gid: 65534}
+	for _, path := range []string{s.folder.root, s.SharesFolder()} {
+		if !sambaPath.MatchString(path) {
+			return fmt.Errorf("%s is no path for Samba's configuration: name a folder of letters, digits and . _ @ + - only", path)
+		}
+		if !reaches(nobody, filepath.Dir(path)) && path != s.folder.path(sambaShares) {
+			return fmt.Errorf("the users of shares cannot pass the directories above %s: name a folder that everybody can reach: %w", path, ErrNoSamba)
+		}
+	}
+	return nil
+}
+
+func (s *Samba) makeFolders() error {
+	names := []string{sambaShares, sambaAccounts, sambaPrograms}
+	for _, f := range sambaFolders {
+		names = append(names, f.name)
+	}
+	for _, name := range names {
+		if err := s.folder.makeDir(name); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	// Sessions pass these as their users, and look accounts up.
+	return errors.Join(
+		s.folder.own(s.folder.path(sambaAccounts), 0o755),
+		s.folder.own(s.folder.path(sambaShares), 0o711),
+		os.Chown(s.folder.root, 0, 0),
+		s.folder.own(s.folder.root, 0o711),
+	)
+}
+
+// makeAccounts makes the accounts that the server itself wants.
+func (s *Samba) makeAccounts() error {
+	for name, text := range map[string]string{
+		"passwd": "root:*:0:0:root:/root:/bin/sh\nnobody:*:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+		"group":  "root:*:0:\nnogroup:*:65534:\n",
+	} {
+		path := filepath.Join(sambaAccounts, name)
+		if _, err := os.Stat(s.folder.path(path)); err == nil {
+			continue
+		}
+		if err := s.folder.writeFile(path, []byte(text)); err != nil {
+			return err
+		}
+		if err := s.folder.own(s.folder.path(path), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// environment makes a program of Samba's find the server's own accounts.
+func (s *Samba) environment() []string {
+	env := []string{
+		"LD_PRELOAD=" + s.wrapper,
+		"NSS_WRAPPER_PASSWD=" + filepath.Join(s.AccountsFolder(), "passwd"),
+		"NSS_WRAPPER_GROUP=" + filepath.Join(s.AccountsFolder(), "group"),
+	}
+	if s.options.NoSync {
+		env = append(env, "TDB_NO_FSYNC=1")
+	}
+	return env
+}
+
+// makePrograms makes scripts of the administration's programs, which run them in
+// that environment.
+func (s *Samba) makePrograms() error {
+	for _, tool := range sambaTools {
+		script := "#!/bin/sh\nexport " + strings.Join(s.environment(), " ") + "\nexec " + findProgram(tool) + " \"$@\"\n"
+		name := filepath.Join(sambaPrograms, tool)
+		if err := s.folder.writeFile(name, []byte(script)); err != nil {
+			return err
+		}
+		if err := s.folder.own(s.folder.path(name), 0o700); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// config is the server's smb.conf.
+func (s *Samba) config() string {
+	lines := []string{
+		"[global]",
+		"server role = standalone server",
+		"netbios name = CHANDLER", // the machine's own may be too long for one
+		"workgroup = CHANDLER",
+		"interfaces = " + loopback + "/8",
+		"bind interfaces only = yes",
+		fmt.Sprintf("smb ports = %d", s.port),
+		"disable netbios = yes",
+		"server min protocol = SMB3_00",
+		"server smb encrypt = required",
+		"registry shares = yes",
+		"map to guest = never",
+		"restrict anonymous = 2",
+		"usershare max shares = 0",
+		"load printers = no",
+		"printcap name = /dev/null",
+		"printing = bsd",
+		"disable spoolss = yes",
+	}
+	for _, f := range sambaFolders {
+		lines = append(lines, f.setting+" = "+s.folder.path(f.name))
+	}
+	lines = append(lines,
+		// No session needs it, and all could list shares and users through it.
+		"[IPC$]", "hosts deny = ALL", "path = "+s.folder.path("ncalrpc"))
+	return strings.Join(lines, "\n") + "\n"
+}

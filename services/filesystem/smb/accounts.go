@@ -1,0 +1,163 @@
+package smb
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// accounts are the Unix accounts that Samba wants behind its users (smb.conf(5),
+// "security"), in files of their own: passwd and group, in the form of passwd(5)
+// and group(5). What others have there stays as it is. No account has a
+// password or a shell.
+//
+// The files also are the list of what exists: an account says which instance it
+// is, or which binding of which instance, and what that may do.
+type accounts struct {
+	dir         string
+	first, last int64
+	names       namer
+}
+
+const (
+	passwdFile = "passwd"
+	groupFile  = "group"
+	// lockFile and countFile are shared by all brokers of the machine.
+	lockFile  = "chandler.lock"
+	countFile = "chandler.count" // the last number that was given away
+)
+
+// lock makes the caller the only one to change anything until unlock.
+func (a accounts) lock(ctx context.Context) (unlock func(), err error) {
+	file, err := os.OpenFile(filepath.Join(a.dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the accounts: %w", err)
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		// Without waiting, which ctx could not end.
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { _ = file.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			_ = file.Close()
+			return nil, fmt.Errorf("lock the accounts: %w", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			_ = file.Close()
+			return nil, fmt.Errorf("another broker holds the lock of the accounts in %s: %w", a.dir, ctx.Err())
+		}
+	}
+}
+
+// read returns all accounts as they are.
+func (a accounts) read() (*table, error) {
+	t := &table{names: a.names}
+	for name, lines := range map[string]*[]string{passwdFile: &t.passwd, groupFile: &t.group} {
+		content, err := os.ReadFile(filepath.Join(a.dir, name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("read the accounts: %w", err)
+		}
+		if text := strings.TrimRight(string(content), "\n"); text != "" {
+			*lines = strings.Split(text, "\n")
+		}
+	}
+	return t, nil
+}
+
+// change reads the accounts, lets with change them, and writes what it changed.
+func (a accounts) change(ctx context.Context, with func(*table) error) error {
+	unlock, err := a.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	t, err := a.read()
+	if err != nil {
+		return err
+	}
+	passwd, group := strings.Join(t.passwd, "\n"), strings.Join(t.group, "\n")
+	if err := with(t); err != nil {
+		return err
+	}
+	// The group first: an account whose group is nobody's is never seen.
+	for _, f := range []struct {
+		name, before string
+		lines        []string
+	}{{groupFile, group, t.group}, {passwdFile, passwd, t.passwd}} {
+		if text := strings.Join(f.lines, "\n"); text != f.before {
+			if err := a.write(f.name, text, 0o644); err != nil { //nolint:gosec // every process looks accounts up
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// next returns a number that never was anybody's, and never will be again. The
+// caller holds the lock.
+func (a accounts) next(t *table) (int64, error) {
+	content, err := os.ReadFile(filepath.Join(a.dir, countFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("read the last number of an account: %w", err)
+	}
+	last, err := strconv.ParseInt(cmp.Or(strings.TrimSpace(string(content)), "0"), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%s holds no number; write the highest user number into it that was ever given away", filepath.Join(a.dir, countFile))
+	}
+	id := max(last+1, a.first, t.highest(a.first, a.last)+1)
+	if id > a.last {
+		return 0, fmt.Errorf("all user numbers up to %d are used up: set first_id and last_id to a new range", a.last)
+	}
+	return id, a.write(countFile, strconv.FormatInt(id, 10), 0o600)
+}
+
+// write writes a file, all or nothing, also when the power fails.
+func (a accounts) write(name, text string, mode fs.FileMode) error {
+	next := filepath.Join(a.dir, name+".chandler-new")
+	err := func() error {
+		file, err := os.OpenFile(next, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, mode)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		if text != "" {
+			text += "\n"
+		}
+		if _, err := file.WriteString(text); err != nil {
+			return err
+		}
+		return errors.Join(file.Chmod(mode), file.Sync())
+	}()
+	if err == nil {
+		err = os.Rename(next, filepath.Join(a.dir, name))
+	}
+	if err == nil {
+		err = syncDir(a.dir)
+	}
+	if err != nil {
+		return fmt.Errorf("write the accounts: %w", errors.Join(err, os.RemoveAll(next)))
+	}
+	return nil
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}

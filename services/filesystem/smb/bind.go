@@ -1,0 +1,67 @@
+package smb
+
+import (
+	"context"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// Bind implements services.Backend.
+func (b *backend) Bind(ctx context.Context, inst instance, bd binding) (services.Credentials, error) {
+	if err := b.server.answers(ctx); err != nil {
+		return services.Credentials{}, err
+	}
+	wanted := writer
+	if bd.Params.ReadOnly {
+		wanted = reader
+	}
+	if err := b.clearName(ctx, bd.Name, wanted); err != nil {
+		return services.Credentials{}, err
+	}
+	if err := b.bindingAccount(ctx, inst, bd.Name, wanted); err != nil {
+		return services.Credentials{}, err
+	}
+	password, user := bd.Seed.Password("smb"), b.names.of(bd.Name)
+	if err := b.samba.putUser(ctx, user, password); err != nil {
+		return services.Credentials{}, err
+	}
+	if err := b.settle(ctx, inst.Name, false, func(s *share) { s.connections = inst.Plan.Connections }); err != nil {
+		return services.Credentials{}, err
+	}
+	return b.told.credentials(b.names.of(inst.Name), user, password, bd.Params), nil
+}
+
+// clearName revokes what an earlier attempt under the same identifiers left with
+// another role, or half revoked: that is somebody else's credential.
+func (b *backend) clearName(ctx context.Context, name string, wanted role) error {
+	t, err := b.accounts.read()
+	if err != nil {
+		return err
+	}
+	if a, ok := t.find(name); ok && a.role != wanted {
+		return b.revoke(ctx, a)
+	}
+	return nil
+}
+
+// bindingAccount makes the account of a binding where it is not there.
+func (b *backend) bindingAccount(ctx context.Context, inst instance, name string, wanted role) error {
+	return b.accounts.change(ctx, func(t *table) error {
+		of, ok := t.find(inst.Name)
+		if !ok {
+			return errAbsent
+		}
+		if _, ok := t.find(name); ok {
+			return nil
+		}
+		if others := len(t.bindings(inst.Name)); others >= inst.Plan.Bindings {
+			return services.Rejected("this instance has %d bindings, and its plan allows %d: remove one, or choose a larger plan", others, inst.Plan.Bindings)
+		}
+		id, err := b.accounts.next(t)
+		if err != nil {
+			return err
+		}
+		t.put(account{name: name, instance: inst.Name, role: wanted, uid: id, gid: of.gid})
+		return nil
+	})
+}

@@ -1,0 +1,90 @@
+package smb
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"regexp"
+	"strconv"
+)
+
+// Config is the backend's own configuration: one Samba server, on this machine.
+type Config struct {
+	// Address is host:port of the server, as this machine reaches it.
+	Address string `json:"address"`
+	// PublicAddress is host:port as applications are told; default: Address.
+	PublicAddress string `json:"public_address"`
+	// Folder is the directory that holds the shares' folders.
+	Folder string `json:"folder"`
+	// Accounts is the directory with the files passwd and group, in the form
+	// of /etc/passwd and /etc/group, where the machine's name service looks
+	// for accounts beside its own.
+	Accounts string `json:"accounts"`
+	// ConfigFile is the server's smb.conf.
+	ConfigFile string `json:"config_file"`
+	// Programs is the directory of Samba's programs; empty: they are found as
+	// the system's are.
+	Programs string `json:"programs"`
+	// FirstID and LastID are the range of user and group numbers that belongs
+	// to this backend alone.
+	FirstID int64 `json:"first_id"`
+	LastID  int64 `json:"last_id"`
+	// Prefix begins the name of everything made on the server.
+	Prefix string `json:"prefix"`
+}
+
+const (
+	// The default range of numbers is one that systemd's documentation ("Users,
+	// Groups, UIDs and GIDs on systemd Systems") has for nothing else.
+	defaultFirstID = 1_900_000_000
+	defaultLastID  = 2_099_999_999
+	minID          = 1000
+	maxID          = 1<<32 - 3 // the two above mean "none" to the kernel
+)
+
+// SetDefaults implements services.Defaulter.
+func (c *Config) SetDefaults() {
+	c.Address = "127.0.0.1:445"
+	c.Accounts = "/var/lib/extrausers"
+	c.ConfigFile = "/etc/samba/smb.conf"
+	c.FirstID = defaultFirstID
+	c.LastID = defaultLastID
+	c.Prefix = "c"
+}
+
+var (
+	prefixRule = regexp.MustCompile(`^[a-z][a-z0-9]{0,7}$`)
+	// pathRule leaves out what smb.conf takes for something else, such as %u.
+	pathRule = regexp.MustCompile(`^(/[A-Za-z0-9._@+-]+)+$`)
+	hostRule = regexp.MustCompile(`^[A-Za-z0-9.:_-]+$`)
+)
+
+// Validate implements services.Validator.
+func (c *Config) Validate() error {
+	var faults []error
+	fault := func(bad bool, text string) {
+		if bad {
+			faults = append(faults, errors.New(text))
+		}
+	}
+	fault(!isAddress(c.Address), `address: must be host:port, such as "127.0.0.1:445"`)
+	fault(c.PublicAddress != "" && !isAddress(c.PublicAddress), `public_address: must be host:port, such as "files.example.com:445"`)
+	fault(c.Folder == "", "folder: is missing: name the directory that holds the shares")
+	for key, path := range map[string]string{"folder": c.Folder, "accounts": c.Accounts, "config_file": c.ConfigFile, "programs": c.Programs} {
+		fault(path != "" && (!pathRule.MatchString(path) || filepath.Clean(path) != path),
+			key+": must be an absolute path of letters, digits and . _ @ + - between single slashes")
+	}
+	fault(c.Accounts == "", "accounts: must not be empty")
+	fault(c.ConfigFile == "", "config_file: must not be empty")
+	fault(c.FirstID < minID || c.LastID > maxID || c.FirstID > c.LastID,
+		fmt.Sprintf("first_id, last_id: must be a range of user numbers between %d and %d", minID, int64(maxID)))
+	fault(!prefixRule.MatchString(c.Prefix), "prefix: must be 1 to 8 characters of a-z and 0-9 and begin with a letter")
+	return errors.Join(faults...)
+}
+
+func isAddress(text string) bool {
+	host, port, err := net.SplitHostPort(text)
+	n, portErr := strconv.ParseUint(port, 10, 16)
+	return err == nil && portErr == nil && n > 0 && hostRule.MatchString(host)
+}

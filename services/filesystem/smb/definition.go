@@ -1,0 +1,31 @@
+// Package smb makes an SMB share per instance and a user per binding, on a
+// Samba server that runs on this machine. README.md in this folder is the
+// operator's page.
+package smb
+
+import (
+	"context"
+	_ "embed"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+var (
+	//go:embed schemas/instance-create.json
+	instanceCreate []byte
+	//go:embed schemas/binding-create.json
+	bindingCreate []byte
+)
+
+// credentialType is "type" in the credentials.
+const credentialType = "smb"
+
+// Definition describes the backend "filesystem/smb".
+func Definition() services.Definition {
+	return services.Define("filesystem/smb",
+		services.Schemas{InstanceCreate: instanceCreate, BindingCreate: bindingCreate},
+		services.Client{CredentialType: credentialType, Dial: dial, VolumeMounts: true},
+		func(_ context.Context, c Config) (services.Backend[Plan, InstanceParams, BindingParams], error) {
+			return open(c)
+		})
+}

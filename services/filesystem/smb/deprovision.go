@@ -1,0 +1,99 @@
+package smb
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+const (
+	// emptyFor is how long one call deletes files, emptyPause how long other
+	// work goes before it then.
+	emptyFor   = 10 * time.Second
+	emptyPause = 100 * time.Millisecond
+)
+
+// Deprovision implements services.Backend. A folder whose contents the plan
+// keeps goes first, and its refusal to go leaves everything as it was.
+func (b *backend) Deprovision(ctx context.Context, inst instance) error {
+	if err := b.server.answers(ctx); err != nil {
+		return err
+	}
+	name := b.names.of(inst.Name)
+	group, err := b.folder.volumes.Group(name)
+	if err != nil {
+		return err
+	}
+	if !inst.Plan.DeleteContents {
+		err := b.folder.closeEmpty(name)
+		if errors.Is(err, syscall.ENOTEMPTY) {
+			return services.Rejected("share %s is not empty, and this plan keeps what is in it: copy what you need, delete all files, and delete the instance again", name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := b.endAccess(ctx, inst.Name); err != nil {
+		return err
+	}
+	if err := b.folder.discard(name); err != nil {
+		return err
+	}
+	if err := b.folder.volumes.RemoveGroup(group); err != nil {
+		return err
+	}
+	b.forget(inst.Name)
+	if err := b.dropAccounts(ctx, inst.Name); err != nil {
+		return err
+	}
+	done, err := b.folder.empty(name, time.Now().Add(emptyFor))
+	if err == nil && !done {
+		return services.NotYet(emptyPause, "deleting the share's files")
+	}
+	return err
+}
+
+// endAccess removes the share and its users, and ends all sessions on it.
+func (b *backend) endAccess(ctx context.Context, instance string) error {
+	name := b.names.of(instance)
+	if err := b.samba.dropShare(ctx, name); err != nil {
+		return err
+	}
+	t, err := b.accounts.read()
+	if err != nil {
+		return err
+	}
+	for _, a := range t.bindings(instance) {
+		if err := b.samba.dropUser(ctx, b.names.of(a.name)); err != nil {
+			return err
+		}
+	}
+	if err := b.samba.reload(ctx); err != nil {
+		return err
+	}
+	if err := b.samba.closeShare(ctx, name); err != nil {
+		return err
+	}
+	uses, err := b.samba.uses(ctx)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(uses, func(u use) bool { return u.share == name }) {
+		return services.NotYet(sessionsPause, "waiting for the share's sessions to end")
+	}
+	return nil
+}
+
+func (b *backend) dropAccounts(ctx context.Context, instance string) error {
+	return b.accounts.change(ctx, func(t *table) error {
+		for _, a := range t.bindings(instance) {
+			t.drop(a.name)
+		}
+		t.drop(instance)
+		return nil
+	})
+}

@@ -1,0 +1,48 @@
+package smb
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// List implements services.Lister. Of an instance there may be an account, a
+// share and a folder; a crash may have left any of them alone.
+func (b *backend) List(ctx context.Context) ([]services.Found, error) {
+	t, err := b.accounts.read()
+	if err != nil {
+		return nil, err
+	}
+	shares, err := b.samba.shares(ctx)
+	if err != nil {
+		return nil, err
+	}
+	folders, err := b.folder.shares()
+	if err != nil {
+		return nil, err
+	}
+	instances := map[string]string{} // by Instance.Name: where it was seen
+	note := func(where string, names []string) {
+		for _, n := range names {
+			if instance, ours := b.names.parse(n); ours && instances[instance] == "" {
+				instances[instance] = where + " " + n
+			}
+		}
+	}
+	note("share", slices.Collect(maps.Keys(shares)))
+	note("folder", folders)
+	var found []services.Found
+	for _, a := range t.all() {
+		if a.role == owner {
+			note("account", []string{b.names.of(a.name)})
+		} else {
+			found = append(found, services.Found{Instance: a.instance, Binding: a.name, Resource: "account " + b.names.of(a.name)})
+		}
+	}
+	for _, instance := range slices.Sorted(maps.Keys(instances)) {
+		found = append(found, services.Found{Instance: instance, Resource: instances[instance]})
+	}
+	return found, nil
+}

@@ -1,0 +1,7 @@
+package smb
+
+import "testing"
+
+func reach(t *testing.T, server *testServer, mine, theirs map[string]any) {
+	t.Helper()
+}

@@ -1,0 +1,39 @@
+package smb
+
+import (
+	"context"
+	"fmt"
+	"os"
+)
+
+// settings are those of the server's [global] section that this backend cannot
+// do without, as testparm prints them.
+var settings = []struct{ key, value string }{
+	{"registry shares", "Yes"},
+	{"server smb encrypt", "required"},
+	{"map to guest", "Never"},
+}
+
+// Ready implements services.Readier.
+func (b *backend) Ready(ctx context.Context) error {
+	if err := b.server.answers(ctx); err != nil {
+		return err
+	}
+	if info, err := os.Stat(b.accounts.dir); err != nil || !info.IsDir() {
+		return fmt.Errorf("accounts: %s is no directory: make it, and let the machine's name service read its files passwd and group", b.accounts.dir)
+	}
+	if err := b.folder.ready(); err != nil {
+		return err
+	}
+	printed, err := b.samba.run(ctx, "testparm", "", "-s", "-v", "--section-name=global", b.samba.config)
+	if err != nil {
+		return fmt.Errorf("read the server's configuration: %w", err)
+	}
+	global := parseSections(printed)["global"]
+	for _, s := range settings {
+		if global[s.key] != s.value {
+			return fmt.Errorf("%s must say \"%s = %s\" in its section [global], not %q", b.samba.config, s.key, s.value, global[s.key])
+		}
+	}
+	return nil
+}

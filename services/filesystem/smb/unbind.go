@@ -1,0 +1,61 @@
+package smb
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// Unbind implements services.Backend.
+func (b *backend) Unbind(ctx context.Context, _ instance, bd binding) error {
+	if err := b.server.answers(ctx); err != nil {
+		return err
+	}
+	t, err := b.accounts.read()
+	if err != nil {
+		return err
+	}
+	a, ok := t.find(bd.Name)
+	if !ok {
+		return nil
+	}
+	return b.revoke(ctx, a)
+}
+
+// sessionsPause is how long sessions that were told to end are left alone.
+const sessionsPause = 100 * time.Millisecond
+
+// revoke ends a binding: nobody can log in any more, then nobody who has logged
+// in can use the share any more, then the account goes. As long as that stands
+// it tells whose the sessions are.
+func (b *backend) revoke(ctx context.Context, a account) error {
+	err := b.accounts.change(ctx, func(t *table) error {
+		a.role = gone
+		t.put(a)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := b.samba.dropUser(ctx, b.names.of(a.name)); err != nil {
+		return err
+	}
+	name := b.names.of(a.instance)
+	if err := b.settle(ctx, a.instance, false, nil); err != nil && !errors.Is(err, errAbsent) {
+		return err
+	}
+	if err := b.samba.closeDenied(ctx, name); err != nil {
+		return err
+	}
+	uses, err := b.samba.uses(ctx)
+	if err != nil {
+		return err
+	}
+	if slices.Contains(uses, use{share: name, uid: a.uid}) {
+		return services.NotYet(sessionsPause, "waiting for the binding's sessions to end")
+	}
+	return b.accounts.change(ctx, func(t *table) error { t.drop(a.name); return nil })
+}
