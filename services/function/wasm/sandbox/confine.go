@@ -56,6 +56,8 @@ func confineCompiler(s settings) error {
 	return lowerPriority()
 }
 
+const compilerNiceness = 5
+
 // lowerPriority lets calls come before compilations. Linux keeps a priority a
 // thread; new threads take that of the one that makes them.
 func lowerPriority() error {
@@ -68,7 +70,12 @@ func lowerPriority() error {
 		if err != nil {
 			continue
 		}
-		err = unix.Setpriority(unix.PRIO_PROCESS, id, 5)
+		// The system call returns 20 less the niceness (getpriority(2)). A
+		// runtime that was started at a low priority may not raise it.
+		if now, err := unix.Getpriority(unix.PRIO_PROCESS, id); err == nil && 20-now >= compilerNiceness {
+			continue
+		}
+		err = unix.Setpriority(unix.PRIO_PROCESS, id, compilerNiceness)
 		if err != nil && !errors.Is(err, unix.ESRCH) { // it may have ended by now
 			return fmt.Errorf("lower the priority: %w", err)
 		}
