@@ -80,12 +80,31 @@ func (s *devServers) stop(deadline time.Time) error {
 	defer cancel()
 	servers := s.all()
 	errs := make([]error, len(servers))
-	var stopped sync.WaitGroup
+	var stopped, users sync.WaitGroup
+	for _, server := range servers {
+		if usesPostgres(server) {
+			users.Add(1)
+		}
+	}
 	for i, server := range servers {
-		stopped.Go(func() { errs[i] = server.Stop(ctx) })
+		stopped.Go(func() {
+			if server == devServer(s.postgres) {
+				users.Wait()
+			}
+			errs[i] = server.Stop(ctx)
+			if usesPostgres(server) {
+				users.Done()
+			}
+		})
 	}
 	stopped.Wait()
 	return errors.Join(errs...)
+}
+
+// usesPostgres says whether a server has to end before its database does.
+func usesPostgres(server devServer) bool {
+	_, is := server.(*embedded.Functions)
+	return is
 }
 
 func (s *devServers) all() []devServer {

@@ -108,20 +108,16 @@ func (f *functions) serve(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	defer func() { _ = listener.Close(); _ = admin.Close() }()
-	api, err := f.server(f.apiRoutes())
-	if err != nil {
+	api, operator := f.server(f.apiRoutes()), f.server(f.adminRoutes())
+	if api.TLSConfig, err = f.tlsConfig(); err != nil {
 		return err
 	}
-	operator, err := f.server(f.adminRoutes())
-	if err != nil {
-		return err
-	}
-	operator.TLSConfig = nil // it listens on the loopback address unless it is told otherwise
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	go func() { cancel(serveOn(api, listener)) }()
-	go func() { cancel(serveOn(operator, admin)) }()
-	f.log.InfoContext(ctx, "serving functions", "address", listener.Addr().String(), "admin_address", admin.Addr().String(), "tls", api.TLSConfig != nil)
+	overTLS := f.settings.tlsCert != ""
+	go func() { cancel(serveOn(api, listener, overTLS)) }()
+	go func() { cancel(serveOn(operator, admin, false)) }()
+	f.log.InfoContext(ctx, "serving functions", "address", listener.Addr().String(), "admin_address", admin.Addr().String(), "tls", overTLS)
 	fmt.Fprintf(out, "ready: %s\n", f.settings.apiHost)
 	context.AfterFunc(ctx, func() { f.ending.Store(true) })
 	err = f.runtime.Run(ctx)
@@ -189,25 +185,28 @@ func (f *functions) ready(ctx context.Context) readiness {
 
 // server makes a server of a handler. Times fit an upload of 48 MB and a blocking
 // call of a minute.
-func (f *functions) server(h http.Handler) (*http.Server, error) {
-	s := &http.Server{
+func (f *functions) server(h http.Handler) *http.Server {
+	return &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, WriteTimeout: 5 * time.Minute,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(f.log.Handler(), slog.LevelWarn),
 	}
+}
+
+// tlsConfig is nil without TLS.
+func (f *functions) tlsConfig() (*tls.Config, error) {
 	if f.settings.tlsCert == "" {
-		return s, nil
+		return nil, nil
 	}
 	c, err := osb.NewCertificate(f.settings.tlsCert, f.settings.tlsKey, f.log)
 	if err != nil {
 		return nil, usagef("FUNCTIONS_TLS_CERT, FUNCTIONS_TLS_KEY: %w", err)
 	}
-	s.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.Get}
-	return s, nil
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.Get}, nil
 }
 
-func serveOn(s *http.Server, l net.Listener) error {
-	if s.TLSConfig != nil {
+func serveOn(s *http.Server, l net.Listener, overTLS bool) error {
+	if overTLS {
 		return s.ServeTLS(l, "", "")
 	}
 	return s.Serve(l)
