@@ -49,6 +49,7 @@ func families() []family {
 		{"rabbitmq", startRabbitMQ},
 		{"powerdns", startPowerDNS},
 		{"s3", startVersityGW},
+		{"functions", startFunctions},
 	}
 }
 
