@@ -227,9 +227,11 @@ func (f *folderFS) change(do func() error) experimentalsys.Errno {
 }
 
 // relative is path in the form that os.Root wants: "" is the folder itself, and
-// a slash at the end says no more than the name.
+// a slash at the end says no more than the name. Neither does one at the front:
+// wazero puts it there for what a call names relative to the folder after it has
+// opened that, as Go's os.OpenRoot does.
 func relative(path string) string {
-	if path = strings.TrimRight(path, "/"); path == "" {
+	if path = strings.Trim(path, "/"); path == "" {
 		return "."
 	}
 	return path
