@@ -63,7 +63,10 @@ func (b both) Kill() {
 	b.database.Kill()
 }
 
+// Restart restarts the server last, so that it does not end for want of its
+// database.
 func (b both) Restart(ctx context.Context) error {
+	b.server.Kill()
 	if err := b.database.Restart(ctx); err != nil {
 		return err
 	}
