@@ -1,8 +1,8 @@
 // Package forum_test tells the story of an application on all five families, with
 // nothing simulated; README.md has it in short.
 //
-// FORUM_NARRATE=1 tells each step and its time on standard output, and
-// FORUM_KEEP=1 keeps the page up until a line or the end comes on standard input.
+// FORUM_NARRATE=1 tells each step and its time on standard error, and FORUM_KEEP=1
+// keeps the page up until a line or the end comes on standard input.
 package forum_test
 
 import (
@@ -32,19 +32,21 @@ func TestForum(t *testing.T) {
 	RunSpecs(t, "The forum")
 }
 
-// told is when the story began to be told.
+// narrator tells the story.
 type narrator struct {
-	began time.Time
+	began time.Time // it counts from here
 	out   io.Writer
 }
 
 func newNarrator() *narrator {
 	n := &narrator{began: time.Now(), out: GinkgoWriter}
-	if os.Getenv("FORUM_NARRATE") == "1" {
-		n.out = os.Stdout
+	if narrated() {
+		n.out = os.Stderr
 	}
 	return n
 }
+
+func narrated() bool { return os.Getenv("FORUM_NARRATE") == "1" }
 
 // say tells of something, with the time since the beginning.
 func (n *narrator) say(format string, args ...any) {
