@@ -128,9 +128,6 @@ func (a *API) UseFeeds(f Feeds) { a.feeds = f }
 // Handler serves the API below /api/v1.
 func (a *API) Handler() http.Handler { return a.handler }
 
-// errEnded is the cause of what Close ends.
-var errEnded = errors.New("the runtime ended")
-
 // begin admits one more activation; done must be called when it has ended. The
 // error is errEnding.
 func (a *API) begin() (done func(), err error) {

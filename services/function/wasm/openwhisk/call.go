@@ -3,7 +3,7 @@ package openwhisk
 import (
 	"bytes"
 	"encoding/json"
-	"io"
+	"errors"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -172,7 +172,7 @@ func (c *call) body(limit int64) ([]byte, error) {
 		b.Grow(int(c.ContentLength) + bytes.MinRead)
 	}
 	_, err := b.ReadFrom(http.MaxBytesReader(c.w, c.Body, limit))
-	if _, large := err.(*http.MaxBytesError); large {
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		return nil, err
 	}
 	if err != nil {
@@ -196,7 +196,7 @@ func decodeJSON(raw []byte, v any) error {
 		raw = []byte("{}")
 	}
 	if err := json.Unmarshal(raw, v); err != nil {
-		if p, ok := err.(*problem); ok {
+		if p, ok := errors.AsType[*problem](err); ok {
 			return p
 		}
 		return malformed("%s", describeJSON(err))
@@ -207,17 +207,10 @@ func decodeJSON(raw []byte, v any) error {
 // describeJSON says what is wrong without quoting the body, which may hold
 // secrets.
 func describeJSON(err error) string {
-	switch e := err.(type) {
-	case *json.UnmarshalTypeError:
-		if e.Field == "" {
-			return "a JSON object is expected, not " + e.Value
-		}
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && e.Field == "" {
+		return "a JSON object is expected, not " + e.Value
+	} else if ok {
 		return "\"" + e.Field + "\" cannot be " + e.Value
-	case *json.SyntaxError:
-		return "the body is not JSON"
 	}
-	if err == io.ErrUnexpectedEOF {
-		return "the body is not JSON"
-	}
-	return "the body is not as expected"
+	return "the body is not JSON"
 }

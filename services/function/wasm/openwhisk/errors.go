@@ -71,6 +71,12 @@ func tooLarge(what string, is, allowed int64) error {
 	return refuse(http.StatusRequestEntityTooLarge, "%s larger than allowed: %d > %d bytes.", what, is, allowed)
 }
 
+// refusedWith says whether err is a refusal with a status.
+func refusedWith(err error, status int) bool {
+	p, ok := errors.AsType[*problem](err)
+	return ok && p.status == status
+}
+
 // verdict turns any error into what the caller is told: what the code does not
 // know is a 500 that says nothing, a database that is away a 503.
 func verdict(err error) *problem {

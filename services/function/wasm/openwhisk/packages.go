@@ -206,13 +206,12 @@ func (a *API) checkBinding(c *call, b *bound) error {
 		return errEntityName
 	}
 	p, err := a.findPackage(c.Context(), c.who.namespace, qualified{namespace: b.Namespace, name: b.Name})
-	if problem, ok := err.(*problem); ok && problem.status == http.StatusNotFound {
+	switch {
+	case refusedWith(err, http.StatusNotFound):
 		return errBindingTarget
-	}
-	if problem, ok := err.(*problem); ok && problem.status == http.StatusConflict {
+	case refusedWith(err, http.StatusConflict):
 		return refuse(http.StatusConflict, "Cannot bind to a resource that is not a package.")
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
 	if p.BoundName != "" {

@@ -147,7 +147,7 @@ func (a *API) checkRule(ctx context.Context, tx pgx.Tx, c *call, r state.Rule) e
 		return err
 	}
 	_, err = a.resolve(ctx, tx, of(c.namespace), ruleAction(r))
-	if p, ok := err.(*problem); ok && p.status == http.StatusNotFound {
+	if refusedWith(err, http.StatusNotFound) {
 		return refuse(http.StatusBadRequest, "action %s does not exist", ruleAction(r))
 	}
 	return err

@@ -33,7 +33,7 @@ func (a *API) checkComponents(ctx context.Context, db state.DBTX, who identity, 
 			return errSequenceCycle
 		}
 		t, err := a.resolve(ctx, db, of(who.namespace), q)
-		if p, ok := err.(*problem); ok && p.status == http.StatusNotFound {
+		if refusedWith(err, http.StatusNotFound) {
 			return errComponent
 		}
 		if err != nil {
@@ -100,8 +100,8 @@ func (a *API) performComponent(ctx context.Context, inv invocation, component st
 		t.who.binding, t.who.role = inv.who.binding, inv.who.role
 		err = t.invokable()
 	}
-	if problem, ok := err.(*problem); ok && problem.status == http.StatusForbidden {
-		return p, problem.message
+	if refusedWith(err, http.StatusForbidden) {
+		return p, verdict(err).message
 	}
 	if err != nil {
 		return p, errComponent.message
