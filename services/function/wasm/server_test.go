@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -34,6 +35,7 @@ type testServer struct {
 	url                  string
 	store                *state.Store
 	registry             *prometheus.Registry
+	log                  *slog.Logger // nil: none
 }
 
 func newServer(t *testing.T) *testServer {
@@ -54,6 +56,10 @@ func (s *testServer) another(t *testing.T) *testServer {
 func (s *testServer) start(t *testing.T) {
 	t.Helper()
 	s.registry, s.cache = prometheus.NewRegistry(), t.TempDir()
+	log := s.log
+	if log == nil {
+		log = discard()
+	}
 	sealer, err := state.ParseKeys([]byte(s.key))
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +70,7 @@ func (s *testServer) start(t *testing.T) {
 	defer cancel()
 	r, err := server.Open(ctx, server.Options{
 		DatabaseURL: services.NewSecret(s.database), Sealer: sealer, APIHost: s.url, CacheDir: s.cache,
-		WorkerCommand: []string{os.Args[0], workerArgument}, Registry: s.registry, Logger: discard(),
+		WorkerCommand: []string{os.Args[0], workerArgument}, Registry: s.registry, Logger: log,
 	})
 	if err != nil {
 		t.Fatal(err)
