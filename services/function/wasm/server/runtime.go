@@ -114,6 +114,7 @@ func (r *Runtime) Run(ctx context.Context) error {
 	looking.Go(func() { r.code.run(ctx) })
 	looking.Go(func() { r.forget(ctx) })
 	looking.Go(func() { r.feeds.Run(ctx) })
+	looking.Go(func() { r.prepare(ctx) })
 	<-ctx.Done()
 	grace, end := context.WithTimeout(late, r.Grace)
 	defer end()
@@ -122,6 +123,13 @@ func (r *Runtime) Run(ctx context.Context) error {
 	cancel()
 	recording.Wait()
 	return err
+}
+
+// prepare has ready what the first of all calls would wait for.
+func (r *Runtime) prepare(ctx context.Context) {
+	if err := r.pool.PrepareEngine(ctx); err != nil && ctx.Err() == nil {
+		r.Logger.WarnContext(ctx, "the engine of JavaScript is not prepared", "error", err.Error())
+	}
 }
 
 // notice takes a notification of the database.
