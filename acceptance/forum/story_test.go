@@ -65,6 +65,7 @@ var _ = Describe("An application on all five families", Ordered, func() {
 var families = []string{"postgres", "nats", "powerdns", "s3", "functions"}
 
 func (s *story) setUp(ctx context.Context) {
+	s.say("builds what it needs; the first time that takes some minutes")
 	var err error
 	s.dir, err = os.MkdirTemp("", "chandler-forum-")
 	Expect(err).NotTo(HaveOccurred())

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -89,9 +91,23 @@ func (d *deployment) deploy(folder string, queue bindings.Binding) error {
 	return nil
 }
 
-// RoundTrip implements http.RoundTripper: the client has no place for a context.
+// maxAnswer bounds what is read of an answer, in bytes.
+const maxAnswer = 16 << 20
+
+// RoundTrip implements http.RoundTripper: the client has no place for a context,
+// and closes no body.
 func (d *deployment) RoundTrip(r *http.Request) (*http.Response, error) {
-	return d.transport.RoundTrip(r.WithContext(d.ctx))
+	answer, err := d.transport.RoundTrip(r.WithContext(d.ctx))
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	if err != nil {
+		return nil, err
+	}
+	answer.Body = io.NopCloser(bytes.NewReader(body))
+	return answer, nil
 }
 
 // client makes a client for a namespace. It changes its own configuration as it

@@ -83,8 +83,7 @@ func run(in io.Reader, work Work) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer folder.Close()
-	err = work(folder, job)
+	err = errors.Join(work(folder, job), folder.Close())
 	if refusal, ok := errors.AsType[*Refusal](err); ok {
 		job.Refused, err = refusal.reason, nil
 	}
