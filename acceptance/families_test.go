@@ -23,6 +23,8 @@ type offer struct {
 	// reader are the parameters of a binding that may only read; nil: the backend
 	// has no such bindings.
 	reader map[string]any
+	// mounts says that bindings come with volume mounts.
+	mounts bool
 
 	server *rig.Server
 	driver services.Driver // of this process, beside the brokers' own
@@ -86,7 +88,7 @@ func offers(ctx context.Context, d *rig.Deployment) ([]*offer, error) {
 }
 
 func newOffer(ctx context.Context, c *catalog.Catalog, b catalog.Backend) (*offer, error) {
-	o := &offer{backend: b.Name, dial: b.Definition.Dial}
+	o := &offer{backend: b.Name, dial: b.Definition.Dial, mounts: b.Definition.VolumeMounts}
 	for _, p := range c.PlansOf(b.Name) {
 		o.service = p.Service.ID
 		o.plans = append(o.plans, plan{p.ID, p.Name})

@@ -49,6 +49,7 @@ type heldBinding struct {
 	id          string
 	reader      bool
 	credentials map[string]any
+	mounts      string // volume mounts, as JSON
 }
 
 // patience is how long platforms wait for an answer: some less than the broker
@@ -273,7 +274,7 @@ func (p *platform) bind(ctx context.Context, i *heldInstance, r osbclient.BindRe
 		}
 		switch {
 		case v == done:
-			b.credentials = made.Credentials
+			b.credentials, b.mounts = made.Credentials, string(made.VolumeMounts)
 			return true, nil
 		case made.Status == http.StatusConflict, v == failed && err == nil, v == unknown && p.chance(50):
 			mitigate = true

@@ -194,7 +194,7 @@ func (p *platform) proveBinding(ctx context.Context, i *heldInstance, b *heldBin
 	if err != nil {
 		return fmt.Errorf("fetch binding %s: %w", b.id, err)
 	}
-	if !cmp.Equal(fetched.Credentials, b.credentials) {
+	if !cmp.Equal(fetched.Credentials, b.credentials) || string(fetched.VolumeMounts) != b.mounts {
 		return fmt.Errorf("binding %s has other credentials now", b.id)
 	}
 	return nil
@@ -226,6 +226,9 @@ func (s *storm) vault(ctx SpecContext) {
 			for id := range i.bindings {
 				folder := path.Join("instances", i.id, "bindings", id)
 				paths = append(paths, folder+"/credentials", folder+"/seed")
+				if o.mounts {
+					paths = append(paths, folder+"/volume-mounts")
+				}
 			}
 		}
 	}

@@ -45,7 +45,7 @@ func (n *NATS) asks(t *testing.T, subject string) (string, error) {
 		return "", err
 	}
 	defer conn.Close()
-	answer, err := conn.Request(subject, nil, 5*time.Second)
+	answer, err := conn.Request(subject, nil, 30*time.Second)
 	if err != nil {
 		return "", err
 	}
@@ -264,7 +264,7 @@ func (n *NATS) tell(t *testing.T, account string) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	answer, err := conn.Request("$SYS.REQ.CLAIMS.UPDATE", []byte(account), 5*time.Second)
+	answer, err := conn.Request("$SYS.REQ.CLAIMS.UPDATE", []byte(account), 30*time.Second)
 	if err != nil || !bytes.Contains(answer.Data, []byte("jwt updated")) {
 		t.Fatalf("the account: %s, %v", answer.Data, err)
 	}

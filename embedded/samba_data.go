@@ -100,15 +100,15 @@ func (s *Samba) makeFolders() error {
 
 // makeAccounts makes the accounts that the server itself wants.
 func (s *Samba) makeAccounts() error {
-	for name, text := range map[string]string{
-		"passwd": "root:*:0:0:root:/root:/bin/sh\nnobody:*:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
-		"group":  "root:*:0:\nnogroup:*:65534:\n",
+	for _, f := range []struct{ name, text string }{
+		{"passwd", "root:*:0:0:root:/root:/bin/sh\nnobody:*:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"},
+		{"group", "root:*:0:\nnogroup:*:65534:\n"},
 	} {
-		path := filepath.Join(sambaAccounts, name)
+		path := filepath.Join(sambaAccounts, f.name)
 		if _, err := os.Stat(s.folder.path(path)); err == nil {
 			continue
 		}
-		if err := s.folder.writeFile(path, []byte(text)); err != nil {
+		if err := s.folder.writeFile(path, []byte(f.text)); err != nil {
 			return err
 		}
 		if err := s.folder.own(s.folder.path(path), 0o644); err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/chandler-broker/chandler/embedded"
 )
 
-const timeout = time.Minute
+const timeout = 3 * time.Minute
 
 // shared is this test process's server: what all tests of a package share must
 // be reachable from each of them, and nothing hands it to them.

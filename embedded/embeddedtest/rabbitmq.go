@@ -73,7 +73,7 @@ func (r *rabbit) start() (err error) {
 	if r.folder, err = os.MkdirTemp("", rabbitPrefix); err != nil {
 		return fmt.Errorf("make a folder for the test server: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	r.server, err = embedded.StartRabbitMQ(ctx, embedded.RabbitMQOptions{Dir: r.folder})
 	if err != nil {

@@ -277,7 +277,7 @@ func (h *harness) cancelled(t *testing.T, s step, after time.Duration, undo bool
 		t.Errorf("a cancelled call is shown to the user as his fault: %s", message)
 	}
 	if late := time.Now(); ctx.Err() != nil {
-		if deadline, _ := ctx.Deadline(); late.Sub(deadline) > 5*time.Second {
+		if deadline, _ := ctx.Deadline(); late.Sub(deadline) > callTimeout {
 			t.Errorf("returned %s after its context ended", late.Sub(deadline))
 		}
 	}

@@ -185,7 +185,7 @@ func TestStorageLimitAfterCrashes(t *testing.T) {
 // gone.
 func (f *full) keepSettled(t *testing.T) {
 	t.Helper()
-	for range 50 {
+	for range 1200 {
 		f.keep(t)
 		facts, err := f.b.look(testContext(t), []instance{f.inst})
 		if err != nil {

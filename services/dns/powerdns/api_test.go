@@ -3,6 +3,7 @@ package powerdns
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -95,12 +96,8 @@ func TestHanging(t *testing.T) {
 	b := pretender(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	start := time.Now()
-	if err := b.Provision(ctx, newInstance("i", nil)); err == nil {
-		t.Error("provision succeeded")
-	}
-	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("it took %s", took)
+	if err := b.Provision(ctx, newInstance("i", nil)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("provision: %v", err)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"net/http"
 	"sync"
+
+	"github.com/chandler-broker/chandler/services/filesystem/btrfs"
 )
 
 // backend administers one gateway. What exists is asked of the gateway each
@@ -12,8 +14,8 @@ type backend struct {
 	gateway *client
 	names   namer
 	told    told
-	folder  folder
-	shared  folder // which functions on this machine may use
+	folder  btrfs.Folder // "" where no limit is hard
+	shared  string       // where other programs find the buckets; "" nowhere
 
 	round sync.Mutex       // of Keep: a scan is one's at a time
 	turn  int              // where in its batch the next round begins
@@ -49,8 +51,8 @@ func open(c Config) (*backend, error) {
 		},
 		names:  newNamer(c.Prefix),
 		told:   told{endpoint: public, region: c.Region, ca: authority},
-		folder: folder(c.Folder),
-		shared: folder(cmp.Or(c.SharedFolder, c.Folder)),
+		folder: btrfs.Folder(c.Folder),
+		shared: cmp.Or(c.SharedFolder, c.Folder),
 		scans:  map[string]*scan{},
 	}, nil
 }

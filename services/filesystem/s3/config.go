@@ -36,9 +36,9 @@ type Config struct {
 	// Folder is where this machine has the gateway's folder of buckets. It is
 	// said where that is on btrfs, and makes the limit of storage a hard one.
 	Folder string `json:"folder"`
-	// SharedFolder is where this machine has the gateway's folder of buckets, on
-	// whatever it is: functions on this machine may mount buckets then. Default:
-	// Folder.
+	// SharedFolder is where this machine has the gateway's folder of buckets,
+	// on whatever file system, for instances of other services that use the
+	// files of buckets; default: Folder.
 	SharedFolder string `json:"shared_folder"`
 }
 

@@ -206,7 +206,7 @@ func TestManyUploadsOfOneKey(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for range 200 {
+	for range 2400 {
 		if notes, err = b.Keep(ctx, nil, []instance{inst}); err != nil || len(notes) == 0 {
 			break
 		}

@@ -12,7 +12,7 @@ import (
 // keeps is deleted first, and its refusal to go leaves everything as it was.
 func (b *backend) Deprovision(ctx context.Context, inst instance) error {
 	bucket := b.names.bucketOf(inst.Name)
-	group, err := b.folder.group(bucket)
+	group, err := b.folder.Group(bucket)
 	if err != nil {
 		return err
 	}
@@ -25,7 +25,7 @@ func (b *backend) Deprovision(ctx context.Context, inst instance) error {
 		return err
 	}
 	b.forget(inst.Name)
-	return b.folder.removeGroup(group)
+	return b.folder.RemoveGroup(group)
 }
 
 func (b *backend) deleteEmpty(ctx context.Context, instance, bucket string) error {

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -106,11 +105,10 @@ func TestHangs(t *testing.T) {
 	b := openBackend(t, faultyConfig(server.URL))
 	for verb, call := range verbs(t, b) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		began := time.Now()
 		err := call(ctx)
 		cancel()
-		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 5*time.Second {
-			t.Errorf("%s: %v after %s", verb, err, time.Since(began))
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %v", verb, err)
 		}
 		checkFault(t, verb, err)
 	}
@@ -222,33 +220,35 @@ func TestAdministrators(t *testing.T) {
 // A call that changes something is seen to its end, whoever gave it up: what
 // follows must not be overtaken by it.
 func TestChangesAreSeenToTheirEnd(t *testing.T) {
-	var ended atomic.Bool
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		time.Sleep(100 * time.Millisecond)
-		ended.Store(true)
-		w.Header().Set("X-Amz-Request-Id", "1")
-	}))
-	defer server.Close()
-	b := openBackend(t, faultyConfig(server.URL))
 	for name, c := range map[string]struct {
-		call  func(context.Context) error
+		call  func(context.Context, *client) error
 		ended bool
 	}{
-		"a change": {func(ctx context.Context) error { return b.gateway.createBucket(ctx, "bucket") }, true},
-		"a question": {func(ctx context.Context) error {
-			_, err := b.gateway.policy(ctx, "bucket")
+		"a change": {func(ctx context.Context, g *client) error { return g.createBucket(ctx, "bucket") }, true},
+		"a question": {func(ctx context.Context, g *client) error {
+			_, err := g.policy(ctx, "bucket")
 			return err
 		}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ended.Store(false)
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-			defer cancel()
-			if err := c.call(ctx); c.ended != (err == nil) {
+			ctx, giveUp := context.WithCancel(t.Context())
+			defer giveUp()
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				giveUp()
+				if c.ended {
+					select { // a moment for who would hang up
+					case <-r.Context().Done():
+					case <-time.After(100 * time.Millisecond):
+					}
+				} else {
+					<-r.Context().Done()
+				}
+				w.Header().Set("X-Amz-Request-Id", "1")
+			}))
+			defer server.Close()
+			err := c.call(ctx, openBackend(t, faultyConfig(server.URL)).gateway)
+			if c.ended && err != nil || !c.ended && !errors.Is(err, context.Canceled) {
 				t.Error(err)
-			}
-			if ended.Load() != c.ended {
-				t.Errorf("seen to its end: %t", !c.ended)
 			}
 		})
 	}

@@ -63,7 +63,7 @@ func (b *backend) keep(ctx context.Context, inst instance, accounts []account, e
 	if err != nil {
 		return "", err
 	}
-	used, hard, err := b.folder.used(bucket)
+	used, hard, err := b.folder.Used(bucket)
 	if err != nil {
 		return "", err
 	}

@@ -16,10 +16,10 @@ func (b *backend) Provision(ctx context.Context, inst instance) error {
 	if err := b.Ready(ctx); err != nil {
 		return err
 	}
-	if err := b.folder.make(bucket); err != nil {
+	if err := b.folder.Make(bucket); err != nil {
 		return fmt.Errorf("make the bucket's folder: %w", err)
 	}
-	if _, err := b.folder.limit(bucket, inst.Plan.Storage); err != nil {
+	if _, err := b.folder.Limit(bucket, inst.Plan.Storage); err != nil {
 		return err
 	}
 	return b.gateway.adopt(ctx, bucket)
@@ -33,7 +33,7 @@ func (b *backend) Update(ctx context.Context, _, next instance) error {
 	if err != nil {
 		return b.explainAbsent(bucket, err)
 	}
-	if _, err := b.folder.limit(bucket, next.Plan.Storage); err != nil {
+	if _, err := b.folder.Limit(bucket, next.Plan.Storage); err != nil {
 		return err
 	}
 	b.forget(next.Name)

@@ -7,5 +7,5 @@ func (b *backend) Ready(ctx context.Context) error {
 	if _, err := b.gateway.accessKeys(ctx); err != nil {
 		return err
 	}
-	return b.folder.ready()
+	return b.folder.Ready()
 }

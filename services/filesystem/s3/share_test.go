@@ -9,16 +9,14 @@ import (
 
 // What a program of this machine writes into the folder is an object, and what is
 // an object it can read.
-func TestFolder(t *testing.T) {
+func TestFolderFromBeside(t *testing.T) {
 	server := newServer(t)
 	b := server.backend(t, "c")
 	ctx, inst := testContext(t), newInstance("i", func(i *instance) { i.Plan.DeleteContents = true })
 	if err := b.Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	_, err := b.Folder(ctx, inst)
-	rejected(t, err, "cannot be mounted")
-	b.shared = folder(server.BucketsFolder())
+	b.shared = server.BucketsFolder()
 	dir, err := b.Folder(ctx, inst)
 	if err != nil {
 		t.Fatal(err)
@@ -37,19 +35,6 @@ func TestFolder(t *testing.T) {
 	}
 	if dir, err := b.Folder(ctx, inst); dir != "" || err == nil {
 		t.Errorf("of a bucket that is gone there is %q", dir)
-	}
-}
-
-// A link in the place of a bucket leads nowhere.
-func TestFolderIsNoLink(t *testing.T) {
-	b := newServer(t).backend(t, "c")
-	b.shared = folder(t.TempDir())
-	inst := newInstance("i", nil)
-	if err := os.Symlink("/etc", filepath.Join(string(b.shared), b.names.bucketOf(inst.Name))); err != nil {
-		t.Fatal(err)
-	}
-	if dir, err := b.Folder(testContext(t), inst); dir != "" || err == nil {
-		t.Errorf("it is %q", dir)
 	}
 }
 

@@ -57,7 +57,7 @@ func measuredLimits() []servicetest.Limit {
 func keepUntil(t *testing.T, use servicetest.Use, prefix string) {
 	t.Helper()
 	note := ""
-	for range 200 {
+	for range 3000 {
 		note = use.Keep(t)
 		if (prefix == "" && note == "") || (prefix != "" && strings.HasPrefix(note, prefix)) {
 			return

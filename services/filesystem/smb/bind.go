@@ -57,6 +57,9 @@ func (b *backend) bindingAccount(ctx context.Context, inst instance, name string
 		if others := len(t.bindings(inst.Name)); others >= inst.Plan.Bindings {
 			return services.Rejected("this instance has %d bindings, and its plan allows %d: remove one, or choose a larger plan", others, inst.Plan.Bindings)
 		}
+		if err := t.taken(name); err != nil {
+			return err
+		}
 		id, err := b.accounts.next(t)
 		if err != nil {
 			return err

@@ -71,12 +71,13 @@ func (c *Config) Validate() error {
 	fault(!isAddress(c.Address), `address: must be host:port, such as "127.0.0.1:445"`)
 	fault(c.PublicAddress != "" && !isAddress(c.PublicAddress), `public_address: must be host:port, such as "files.example.com:445"`)
 	fault(c.Folder == "", "folder: is missing: name the directory that holds the shares")
-	for key, path := range map[string]string{"folder": c.Folder, "accounts": c.Accounts, "config_file": c.ConfigFile, "programs": c.Programs} {
-		fault(path != "" && (!pathRule.MatchString(path) || filepath.Clean(path) != path),
-			key+": must be an absolute path of letters, digits and . _ @ + - between single slashes")
+	for _, p := range []struct {
+		key, path string
+		optional  bool
+	}{{"folder", c.Folder, true}, {"accounts", c.Accounts, false}, {"config_file", c.ConfigFile, false}, {"programs", c.Programs, true}} {
+		fault((p.path != "" || !p.optional) && (!pathRule.MatchString(p.path) || filepath.Clean(p.path) != p.path),
+			p.key+": must be an absolute path of letters, digits and . _ @ + - between single slashes")
 	}
-	fault(c.Accounts == "", "accounts: must not be empty")
-	fault(c.ConfigFile == "", "config_file: must not be empty")
 	fault(c.FirstID < minID || c.LastID > maxID || c.FirstID > c.LastID,
 		fmt.Sprintf("first_id, last_id: must be a range of user numbers between %d and %d", minID, int64(maxID)))
 	fault(!prefixRule.MatchString(c.Prefix), "prefix: must be 1 to 8 characters of a-z and 0-9 and begin with a letter")

@@ -24,7 +24,7 @@ func (b *backend) Deprovision(ctx context.Context, inst instance) error {
 		return err
 	}
 	name := b.names.of(inst.Name)
-	group, err := b.folder.volumes.Group(name)
+	group, err := b.folder.volumes().Group(name)
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (b *backend) Deprovision(ctx context.Context, inst instance) error {
 	if err := b.folder.discard(name); err != nil {
 		return err
 	}
-	if err := b.folder.volumes.RemoveGroup(group); err != nil {
+	if err := b.folder.volumes().RemoveGroup(group); err != nil {
 		return err
 	}
 	b.forget(inst.Name)

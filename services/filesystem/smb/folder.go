@@ -3,6 +3,7 @@ package smb
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,18 +18,19 @@ import (
 // folder is the directory that holds the shares' folders: on btrfs as subvolumes
 // with a limit each, elsewhere as plain directories.
 type folder struct {
-	dir     string
-	volumes btrfs.Folder // "" where dir is not on btrfs
-	trash   string       // the name of the directory in dir where deleted folders go
+	dir   string
+	trash string // the name of the directory in dir where deleted folders go
 }
 
-// newFolder looks at the directory only as far as it is there yet.
-func newFolder(dir, prefix string) folder {
-	f := folder{dir: dir, trash: ".deleted-" + prefix}
-	if volumes := btrfs.Folder(dir); volumes.Holds() {
-		f.volumes = volumes
+func newFolder(dir, prefix string) folder { return folder{dir: dir, trash: ".deleted-" + prefix} }
+
+// volumes makes subvolumes in the directory; none where that is not on btrfs. It
+// is looked at each time: the file system may be mounted after the broker began.
+func (f folder) volumes() btrfs.Folder {
+	if volumes := btrfs.Folder(f.dir); volumes.Holds() {
+		return volumes
 	}
-	return f
+	return ""
 }
 
 // path is where the folder of a share is.
@@ -44,17 +46,18 @@ func (f folder) ready() error {
 	if !info.IsDir() || !ok || stat.Uid != 0 || info.Mode().Perm()&0o022 != 0 {
 		return fmt.Errorf("folder: %s must be a directory that belongs to root and nobody else may write to", f.dir)
 	}
-	return f.volumes.Ready()
+	return f.volumes().Ready()
 }
 
 // make makes a share's folder, its instance's and nobody else's. What is there
 // stays.
 func (f folder) make(share string, a account, limit services.Size) error {
 	var err error
-	if f.volumes == "" {
+	volumes := f.volumes()
+	if volumes == "" {
 		err = os.Mkdir(f.path(share), 0o700)
 	} else {
-		err = f.volumes.Make(share)
+		err = volumes.Make(share)
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("make the share's folder: %w", err)
@@ -64,6 +67,9 @@ func (f folder) make(share string, a account, limit services.Size) error {
 		return fmt.Errorf("make the share's folder: %w", err)
 	}
 	defer made.Close()
+	if err := isFree(made, a); err != nil {
+		return err
+	}
 	if err := made.Chown(int(a.uid), int(a.gid)); err != nil {
 		return fmt.Errorf("give the share's folder to its instance (it takes the capability CAP_CHOWN, and first_id and last_id that the machine knows): %w", err)
 	}
@@ -71,8 +77,24 @@ func (f folder) make(share string, a account, limit services.Size) error {
 	if err := made.Chmod(0o770 | fs.ModeSetgid); err != nil {
 		return fmt.Errorf("close the share's folder to others: %w", err)
 	}
-	_, err = f.volumes.Limit(share, limit)
+	_, err = volumes.Limit(share, limit)
 	return err
+}
+
+// isFree says whether a folder is the instance's, or one that was just made.
+func isFree(dir *os.File, a account) error {
+	info, err := dir.Stat()
+	if err != nil {
+		return fmt.Errorf("make the share's folder: %w", err)
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int64(stat.Uid) == a.uid {
+		return nil
+	} else if ok && stat.Uid == 0 {
+		if _, err := dir.ReadDir(1); errors.Is(err, io.EOF) {
+			return nil
+		}
+	}
+	return fmt.Errorf("make the share's folder: %s is there already and somebody else's; move it away", dir.Name())
 }
 
 // closeEmpty puts a folder that nobody can write to into the place of one that
@@ -92,7 +114,7 @@ func (f folder) closeEmpty(share string) error {
 // discard takes a share's folder out of its place, at once, with whatever is
 // in it. What is absent is no error.
 func (f folder) discard(share string) error {
-	if removed, err := f.volumes.Remove(share); removed || err != nil {
+	if removed, err := f.volumes().Remove(share); removed || err != nil {
 		return err
 	}
 	trash := filepath.Join(f.dir, f.trash, share)

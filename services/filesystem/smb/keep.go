@@ -64,7 +64,7 @@ func (b *backend) keep(ctx context.Context, inst instance, t *table, current sec
 		return "", errAbsent
 	}
 	name, s := b.names.of(inst.Name), shareOf(current)
-	used, hard, err := b.folder.volumes.Used(name)
+	used, hard, err := b.folder.volumes().Used(name)
 	if err != nil {
 		return "", err
 	}

@@ -29,6 +29,9 @@ func (b *backend) ownAccount(ctx context.Context, name string) (a account, err e
 		if a, ok = t.find(name); ok {
 			return nil
 		}
+		if err := t.taken(name); err != nil {
+			return err
+		}
 		id, err := b.accounts.next(t)
 		if err != nil {
 			return err
@@ -46,7 +49,7 @@ func (b *backend) Update(ctx context.Context, _, next instance) error {
 	if err := b.server.answers(ctx); err != nil {
 		return err
 	}
-	if _, err := b.folder.volumes.Limit(b.names.of(next.Name), next.Plan.Storage); err != nil {
+	if _, err := b.folder.volumes().Limit(b.names.of(next.Name), next.Plan.Storage); err != nil {
 		return err
 	}
 	b.forget(next.Name)

@@ -25,14 +25,24 @@ func (b *backend) Ready(ctx context.Context) error {
 	if err := b.folder.ready(); err != nil {
 		return err
 	}
-	printed, err := b.samba.run(ctx, "testparm", "", "-s", "-v", "--section-name=global", b.samba.config)
+	if err := b.samba.configured(ctx); err != nil {
+		return err
+	}
+	// Whether the broker may administer shows in what only root can read.
+	_, err := b.samba.shares(ctx)
+	return err
+}
+
+// configured says what the server's configuration lacks.
+func (s samba) configured(ctx context.Context) error {
+	printed, err := s.run(ctx, "testparm", "", "-s", "-v", "--section-name=global", s.config)
 	if err != nil {
 		return fmt.Errorf("read the server's configuration: %w", err)
 	}
 	global := parseSections(printed)["global"]
-	for _, s := range settings {
-		if global[s.key] != s.value {
-			return fmt.Errorf("%s must say \"%s = %s\" in its section [global], not %q", b.samba.config, s.key, s.value, global[s.key])
+	for _, want := range settings {
+		if global[want.key] != want.value {
+			return fmt.Errorf("%s must say \"%s = %s\" in its section [global], not %q", s.config, want.key, want.value, global[want.key])
 		}
 	}
 	return nil

@@ -70,6 +70,9 @@ func (s samba) run(ctx context.Context, program, input string, args ...string) (
 		err = ctx.Err()
 	}
 	words := strings.Join(strings.Fields(said.String()+" "+printed.String()), " ")
+	for line := range strings.Lines(input) { // which may be a password
+		words = strings.ReplaceAll(words, strings.TrimSpace(line), "…")
+	}
 	return "", &failure{program: program, said: words[:min(len(words), maxSaid)], err: err}
 }
 

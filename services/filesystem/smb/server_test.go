@@ -181,3 +181,19 @@ func text(t testing.TB, credentials map[string]any, key string) string {
 	}
 	return s
 }
+
+// needed is the path of a client of Samba's. Where it is missing the test is
+// skipped, and fails when CI=true.
+func needed(t testing.TB, program string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err == nil {
+		return path
+	}
+	missing := program + " is missing (Debian: apt-get install --no-install-recommends smbclient)"
+	if os.Getenv("CI") == "true" {
+		t.Fatal(missing)
+	}
+	t.Skip(missing)
+	return ""
+}

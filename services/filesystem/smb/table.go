@@ -91,6 +91,14 @@ func (t *table) put(a account) {
 	}
 }
 
+// taken is an error where the name of an account is somebody else's.
+func (t *table) taken(name string) error {
+	if _, ours := t.find(name); !ours && slices.ContainsFunc(t.passwd, isOf(t.names.of(name))) {
+		return fmt.Errorf("there is an account %s that no broker has made; remove it, or set another prefix", t.names.of(name))
+	}
+	return nil
+}
+
 // drop removes an account. What is absent is no error.
 func (t *table) drop(name string) {
 	t.passwd = without(t.passwd, t.names.of(name))

@@ -29,7 +29,7 @@ func (f folder) empty(share string, end time.Time) (done bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("delete a share's files: %w", err)
 	}
-	defer top.Close()
+	defer func() { _ = top.Close() }()
 	for {
 		name, err := first(top)
 		if err == nil && name == "" {

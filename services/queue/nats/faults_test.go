@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nkeys"
 
@@ -103,13 +102,13 @@ func TestServersThatAnswerNonsense(t *testing.T) {
 				func(ctx context.Context) error { return driver.Provision(ctx, inst) },
 				func(ctx context.Context) error { return driver.Deprovision(ctx, inst) },
 			} {
-				start := time.Now()
-				err := verb(testContext(t))
+				ctx := testContext(t)
+				err := verb(ctx)
 				if _, rejected := services.IsRejected(err); err == nil || rejected {
 					t.Errorf("%v", err)
 				}
-				if took := time.Since(start); took > 10*time.Second {
-					t.Errorf("it took %s", took)
+				if ctx.Err() != nil {
+					t.Error("it waits for as long as it may")
 				}
 			}
 		})
@@ -147,12 +146,12 @@ func TestServerFallsSilent(t *testing.T) {
 		t.Fatal(err)
 	}
 	quiet.silent.Store(true)
-	start := time.Now()
-	if err := driver.Ready(testContext(t)); err == nil {
+	ctx := testContext(t)
+	if err := driver.Ready(ctx); err == nil {
 		t.Error("ready without an answer")
 	}
-	if took := time.Since(start); took > 10*time.Second {
-		t.Errorf("it took %s", took)
+	if ctx.Err() != nil {
+		t.Error("it waits for as long as it may")
 	}
 	quiet.silent.Store(false)
 	if err := driver.Ready(testContext(t)); err != nil {

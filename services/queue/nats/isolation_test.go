@@ -305,18 +305,14 @@ func subscribe(subject string) func(context.Context, *client) error {
 	}
 }
 
-// settle waits until the server has seen what was sent, and for a refusal, which
-// takes another way through the client than the answer to a ping.
+// settle waits until the server has seen what was sent, and returns what it
+// refused of it: a refusal comes before the answer to a ping. The connection has
+// served nothing else.
 func (c *client) settle(ctx context.Context) error {
 	if err := c.conn.FlushWithContext(ctx); err != nil {
 		return err
 	}
-	select {
-	case r := <-c.refusals:
-		return r.err
-	case <-time.After(50 * time.Millisecond):
-		return nil
-	}
+	return c.conn.LastError()
 }
 
 func request(ctx context.Context, c *client) error {

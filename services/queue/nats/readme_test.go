@@ -174,7 +174,7 @@ func startOutside(t *testing.T, file, text string) (port string) {
 	}
 	server.Start()
 	t.Cleanup(func() { server.Shutdown(); server.WaitForShutdown() })
-	if !server.ReadyForConnections(10 * time.Second) {
+	if !server.ReadyForConnections(time.Minute) {
 		t.Fatal("the server does not become ready")
 	}
 	return strconv.Itoa(server.Addr().(*net.TCPAddr).Port)

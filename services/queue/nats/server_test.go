@@ -83,7 +83,7 @@ func (s *testServer) leftOf(keys *keyring) func(context.Context, string, []strin
 			return nil, err
 		}
 		// The servers of a cluster remove their copies after they confirmed.
-		for deadline := time.Now().Add(5 * time.Second); ; {
+		for deadline := time.Now().Add(time.Minute); ; {
 			left, err := s.files(account)
 			if err != nil || len(left) == 0 || time.Now().After(deadline) {
 				return left, err
@@ -116,7 +116,7 @@ func (s *testServer) files(account string) ([]string, error) {
 }
 
 func testContext(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -98,12 +98,10 @@ func TestHang(t *testing.T) {
 	b := openBackend(t, json.RawMessage(`{"url": "`+strings.Replace(fake.URL, "//", "//admin:hunter2@", 1)+`"}`))
 	for name, verb := range verbs(t, b) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		start := time.Now()
 		err := verb(ctx)
 		cancel()
-		expect(t, err, "the server did not answer in time")
-		if took := time.Since(start); took > 5*time.Second {
-			t.Errorf("%s took %s", name, took)
+		if err == nil || !strings.Contains(err.Error(), "the server did not answer in time") {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

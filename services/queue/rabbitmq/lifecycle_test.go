@@ -151,7 +151,7 @@ func TestUpdate(t *testing.T) {
 	if taken := fill(t, s, "q", "m"); taken != 30 {
 		t.Errorf("the large plan, without a limit, takes %d messages", taken)
 	}
-	if in := sessions(t, 5, credentials); in != 3 { // and s is one
+	if in := server.sessions(t, 5, credentials); in != 3 { // and s is one
 		t.Errorf("the large plan lets %d more connections in", in)
 	}
 	if err := b.Update(ctx, large, small); err != nil {
@@ -214,7 +214,8 @@ func TestDefaultQueueType(t *testing.T) {
 
 // A flood of one tenant's ends at his limits; his neighbour goes on.
 func TestFlood(t *testing.T) {
-	b := newServer(t).backend(t, "flood")
+	server := newServer(t)
+	b := server.backend(t, "flood")
 	limits := func(i *instance) { i.Plan.Queues, i.Plan.QueueSize, i.Plan.Connections = 5, 64<<10, 5 }
 	hostile, quiet := provisioned(t, b, "hostile", limits), provisioned(t, b, "quiet", limits)
 	neighbour := dialled(t, bound(t, b, quiet, "b", `{}`))
@@ -227,7 +228,7 @@ func TestFlood(t *testing.T) {
 			fill(t, flood, queue, message)
 		}
 	}
-	if in := sessions(t, 10, credentials); in != 4 { // and flood is one
+	if in := server.sessions(t, 10, credentials); in != 4 { // and flood is one
 		t.Errorf("%d more connections were let in", in)
 	}
 	for _, work := range []func(context.Context) error{

@@ -12,11 +12,11 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-func limitsThatHold() []servicetest.Limit {
+func limitsThatHold(server *testServer) []servicetest.Limit {
 	raw := func(s string) json.RawMessage { return json.RawMessage(s) }
 	return []servicetest.Limit{
-		{Name: "connections", Plan: raw(`{"connections": 3}`), Holds: holdsConnections},
-		{Name: "connections per binding", Plan: raw(`{"connections": 9, "connections_per_binding": 2}`), Holds: holdsPerBinding},
+		{Name: "connections", Plan: raw(`{"connections": 3}`), Holds: server.holdsConnections},
+		{Name: "connections per binding", Plan: raw(`{"connections": 9, "connections_per_binding": 2}`), Holds: server.holdsPerBinding},
 		{Name: "channels", Plan: raw(`{"channels_per_binding": 5}`), Holds: holdsChannels},
 		{Name: "queues", Plan: raw(`{"queues": 3}`), Holds: holdsQueues},
 		{Name: "messages", Plan: raw(`{"queue_messages": 10}`), Holds: holdsMessages},
@@ -28,49 +28,86 @@ func limitsThatHold() []servicetest.Limit {
 
 // sessions opens n sessions, one after the other, and returns how many were let
 // in. The server counts a connection a moment after it let it in.
-func sessions(t *testing.T, n int, credentials ...map[string]any) int {
+func (s *testServer) sessions(t *testing.T, n int, credentials ...map[string]any) int {
 	t.Helper()
-	in := 0
+	in, before := 0, s.connections(t, credentials[0]["vhost"])
 	for i := range n {
-		s, err := dial(testContext(t), credentials[i%len(credentials)])
+		session, err := dial(testContext(t), credentials[i%len(credentials)])
 		if err != nil {
 			expect(t, err, amqp.ErrVhost.Reason) // what amqp091-go makes of every refusal to open one
 			continue
 		}
+		defer session.Close()
 		in++
-		defer s.Close()
-		time.Sleep(100 * time.Millisecond)
+		eventually(t, "the server counts the connection", func() bool {
+			return s.connections(t, credentials[0]["vhost"]) == before+in
+		})
 	}
 	return in
 }
 
-func holdsConnections(t *testing.T, use servicetest.Use) {
+// connections is how many connections to a virtual host the server counts.
+func (s *testServer) connections(t *testing.T, vhost any) int {
+	t.Helper()
+	var all []map[string]any
+	if err := s.ask(testContext(t), "/api/connections?disable_stats=true", &all); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, connection := range all {
+		if connection["vhost"] == vhost {
+			n++
+		}
+	}
+	return n
+}
+
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(2 * time.Minute); !is(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("never seen: ", what)
+		}
+	}
+}
+
+func (s *testServer) holdsConnections(t *testing.T, use servicetest.Use) {
 	one, two := use.Bind(t, nil), use.Bind(t, nil)
-	if in := sessions(t, 6, one, two); in != 3 {
+	if in := s.sessions(t, 6, one, two); in != 3 {
 		t.Errorf("%d connections were let in", in)
 	}
 }
 
-func holdsPerBinding(t *testing.T, use servicetest.Use) {
+func (s *testServer) holdsPerBinding(t *testing.T, use servicetest.Use) {
 	one, two := use.Bind(t, nil), use.Bind(t, nil)
-	if in := sessions(t, 4, one); in != 2 {
+	if in := s.sessions(t, 4, one); in != 2 {
 		t.Errorf("%d connections of one binding were let in", in)
 	}
-	if in := sessions(t, 8, one, two); in != 4 {
+	// Those are being closed, which the server hears of a moment later.
+	eventually(t, "the connections are gone", func() bool { return s.connections(t, one["vhost"]) == 0 })
+	if in := s.sessions(t, 8, one, two); in != 4 {
 		t.Errorf("%d connections of two bindings were let in", in)
 	}
 }
 
+// The server counts a channel a moment after it let it in, and tells nobody: so
+// one too many may be let in, and is closed again.
 func holdsChannels(t *testing.T, use servicetest.Use) {
 	s := dialled(t, use.Bind(t, nil))
 	for range 5 {
 		if _, err := s.conn.Channel(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(100 * time.Millisecond) // as for connections
 	}
-	_, err := s.conn.Channel()
-	expect(t, err, "limit")
+	var refusal error
+	eventually(t, "a sixth channel is refused", func() bool {
+		var sixth *amqp.Channel
+		if sixth, refusal = s.conn.Channel(); refusal == nil {
+			_ = sixth.Close() // refused as well where the limit was seen now
+		}
+		return refusal != nil
+	})
+	expect(t, refusal, "limit")
 }
 
 func holdsQueues(t *testing.T, use servicetest.Use) {

@@ -61,7 +61,7 @@ func TestSuite(t *testing.T) {
 			},
 		},
 		Reach:  reach,
-		Limits: limitsThatHold(),
+		Limits: limitsThatHold(server),
 		Left:   server.leftOf,
 	})
 }

@@ -73,6 +73,7 @@ func TestActionsRefused(t *testing.T) {
 	}{
 		"no exec":              {"actions/a", `{}`, 400, "exec undefined"},
 		"no JSON":              {"actions/a", `{`, 400, "The request content was malformed:\nthe body is not JSON"},
+		"no UTF-8":             {"actions/a", "{\"annotations\":[{\"key\":\"a\",\"value\":\"\xff\"}]}", 400, "The request content was malformed:\nthe body is not UTF-8"},
 		"no object":            {"actions/a", `[]`, 400, "The request content was malformed:\na JSON object is expected, not array"},
 		"wrong type":           {"actions/a", `{"exec":{"kind":7}}`, 400, "The request content was malformed:\n\"exec.kind\" cannot be number"},
 		"no kind":              {"actions/a", `{"exec":{"code":"echo"}}`, 400, "The request content was malformed:\nkind '' not in Set(wasm:default, wasm:wasi, nodejs:default, nodejs:20, sequence)"},

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/gorilla/mux"
@@ -194,6 +195,9 @@ func (c *call) decode(v any, limit int64) error {
 func decodeJSON(raw []byte, v any) error {
 	if len(bytes.TrimSpace(raw)) == 0 {
 		raw = []byte("{}")
+	}
+	if !utf8.Valid(raw) {
+		return malformed("the body is not UTF-8") // RFC 8259, section 8.1
 	}
 	if err := json.Unmarshal(raw, v); err != nil {
 		if p, ok := errors.AsType[*problem](err); ok {

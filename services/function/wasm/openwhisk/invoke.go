@@ -132,6 +132,7 @@ func (a *API) invoke(c *call, inv invocation, wait time.Duration, finish func(pe
 		finish(p)
 		return nil
 	case <-late.C:
+	case <-c.Context().Done(): // nobody reads an answer
 	}
 	if err := a.recordBegun(context.WithoutCancel(c.Context()), inv); err != nil {
 		a.Logger.WarnContext(c.Context(), "running activation not recorded", "namespace", inv.who.namespace, "request_id", c.id, "error", err)

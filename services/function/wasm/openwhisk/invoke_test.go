@@ -191,6 +191,35 @@ func TestParameters(t *testing.T) {
 	c.must(200, "POST", "actions/p/x?blocking=true", `{"n":2,"new":1}`) // null may be filled in
 }
 
+// Parameters are whatever JSON can be, and come through unharmed.
+func TestOddParameters(t *testing.T) {
+	r := newRunner()
+	c := newServer(t, r).tenant("ns", plan())
+	deep := strings.Repeat("[", 9900) + strings.Repeat("]", 9900)
+	for name, value := range map[string]string{
+		"NUL": `"\u0000"`, "lone surrogate": `"\ud800"`, "huge number": `1e999`, "deep": deep,
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.action("a", "echo", `"parameters":[{"key":"p","value":`+value+`},{"key":"a=b","value":"x","init":true},{"key":"init","value":`+value+`,"init":true}]`,
+				`"annotations":[{"key":"x","value":`+value+`}]`)
+			c.must(200, "GET", "actions/a", "")
+			c.must(200, "GET", "actions", "")
+			c.must(200, "POST", "actions/a?blocking=true", `{"q":`+value+`}`)
+			if want := `{"p":` + value + `,"q":` + value + `}`; string(r.last().Input) != want {
+				t.Errorf("%.100s, want %.100s", r.last().Input, want)
+			}
+			for key, value := range r.last().Env {
+				if strings.ContainsAny(key, "=\x00") || strings.Contains(value, "\x00") {
+					t.Errorf("environment %q=%.100q", key, value)
+				}
+			}
+		})
+	}
+	c.must(200, "POST", "actions/a?blocking=true", "null")
+	c.sequence("s", "/_/a")
+	c.must(200, "POST", "actions/s?blocking=true", "null")
+}
+
 // The action knows who and what it is, and gets a key only where it asks for one:
 // to its own namespace, for as long as it may run.
 func TestEnvironment(t *testing.T) {

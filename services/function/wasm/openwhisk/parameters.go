@@ -141,11 +141,12 @@ func (kvs keyValues) variables(all bool) map[string]string {
 			continue
 		}
 		var text string
-		switch {
-		case json.Unmarshal(kv.Value, &text) == nil:
+		if json.Unmarshal(kv.Value, &text) != nil {
+			text = string(kv.Value)
+		}
+		// What no environment can hold (POSIX, section 8.1) is left out.
+		if !strings.ContainsAny(kv.Key, "=\x00") && !strings.Contains(text, "\x00") {
 			out[kv.Key] = text
-		default:
-			out[kv.Key] = string(kv.Value)
 		}
 	}
 	return out
@@ -168,6 +169,9 @@ func (o object) keys() map[string]bool {
 }
 
 func (o object) encode() []byte {
+	if o == nil {
+		return []byte("{}")
+	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)

@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/url"
 	"strings"
+	"unicode/utf8"
 )
 
 // What a web action is told of its request.
@@ -81,7 +82,7 @@ func (c *webCall) structured(body []byte, sent object) (opaque json.RawMessage, 
 		}
 		return nil, nil
 	case isJSON(media):
-		if !json.Valid(body) {
+		if !json.Valid(body) || !utf8.Valid(body) {
 			return nil, malformed("the body is not JSON")
 		}
 		var o object

@@ -1,0 +1,27 @@
+package s3
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// What other programs on the machine are told of a bucket holds its objects.
+func TestFolder(t *testing.T) {
+	server, ctx := newServer(t), testContext(t)
+	b := server.backend(t, "c")
+	inst := provisioned(t, b, "i", nil)
+	_, err := b.Folder(ctx, inst)
+	expect(t, err, "set shared_folder")
+	b.shared = server.BucketsFolder()
+	dialled(t, bound(t, b, inst, newBinding(t, inst, "b", readWrite)).Values).mustPut(t, "key", "value")
+	dir, err := b.Folder(ctx, inst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if content, err := os.ReadFile(filepath.Join(dir, "key")); err != nil || string(content) != "value" {
+		t.Errorf("%q, %v", content, err)
+	}
+	_, err = b.Folder(ctx, newInstance("absent", nil))
+	expect(t, err, "no such file or directory")
+}

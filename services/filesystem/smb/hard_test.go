@@ -1,0 +1,226 @@
+package smb
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chandler-broker/chandler/embedded"
+	"github.com/chandler-broker/chandler/embedded/embeddedtest"
+	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
+)
+
+// newHardServer is a server whose shares are on a btrfs of its own.
+func newHardServer(t *testing.T, quotas bool) *testServer {
+	t.Helper()
+	mounted := mountedImage(t, "512M", "mkfs.btrfs", "btrfs-progs", "-q")
+	if quotas {
+		command(t, "btrfs", "quota", "enable", mounted)
+	}
+	return &testServer{embeddedtest.Samba(t, embedded.SambaOptions{Shares: mounted})}
+}
+
+// mountedImage is a file system of its own, in a file. It takes root to mount
+// it; without root the test is skipped.
+func mountedImage(t *testing.T, size, mkfs, debian string, args ...string) string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("mounting a file system takes root: run this test as root")
+	}
+	if _, err := exec.LookPath(mkfs); err != nil {
+		missing := mkfs + " is missing (Debian: apt-get install --no-install-recommends " + debian + ")"
+		if os.Getenv("CI") == "true" {
+			t.Fatal(missing)
+		}
+		t.Skip(missing)
+	}
+	dir, err := os.MkdirTemp("", "chandler-test-mount-") // where shares' users can reach it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	image, mounted := filepath.Join(dir, "image"), filepath.Join(dir, "mounted")
+	if err := os.Mkdir(mounted, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	command(t, "truncate", "-s", size, image)
+	command(t, mkfs, append(args, image)...)
+	command(t, "mount", "-o", "loop,nosuid,nodev", image, mounted)
+	t.Cleanup(func() { command(t, "umount", mounted) })
+	if err := os.Chmod(mounted, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	return mounted
+}
+
+func command(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput() //nolint:noctx // a cleanup's context has ended
+	if err != nil {
+		t.Fatalf("%s %s: %v: %s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+func TestHardSuite(t *testing.T) {
+	server := newHardServer(t, true)
+	runSuite(t, server, []servicetest.Limit{
+		{Name: "storage", Plan: json.RawMessage(`{"storage": "4MB", "delete_contents": true}`), Holds: holdsHardStorage},
+		{Name: "files", Plan: json.RawMessage(`{"storage": "4MB", "files": 3, "delete_contents": true}`), Holds: holdsFiles},
+	})
+	command(t, "btrfs", "subvolume", "sync", server.SharesFolder())
+	if groups := command(t, "btrfs", "qgroup", "show", "--raw", server.SharesFolder()); strings.Count(groups, "0/") != 1 {
+		t.Errorf("quota groups left, besides the file system's own:\n%s", groups)
+	}
+}
+
+// holdsHardStorage goes over the limit within one round of Keep.
+func holdsHardStorage(t *testing.T, use servicetest.Use) {
+	s := dialled(t, use.Bind(t, nil))
+	megabyte := strings.Repeat("x", 1<<20)
+	stored := 0
+	for _, key := range strings.Split("abcdefgh", "") {
+		err := s.Write(testContext(t), key, megabyte)
+		if err == nil {
+			stored++
+		} else if !strings.Contains(err.Error(), "the disk was full") {
+			t.Errorf("%d MB stored, then %v", stored, err)
+		}
+	}
+	if stored < 2 || stored > 4 {
+		t.Errorf("%d MB stored, of 4 MB allowed", stored)
+	}
+	for _, key := range []string{"a", "b"} {
+		if err := s.share.Remove(key); err != nil {
+			t.Errorf("delete from a full share: %v", err)
+		}
+	}
+}
+
+// The note of a share at its hard limit, and a larger plan.
+func TestHardNote(t *testing.T) {
+	server, ctx := newHardServer(t, true), testContext(t)
+	b := server.backend(t, "c")
+	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.Storage = 16 << 20; i.Plan.DeleteContents = true })
+	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", BindingParams{})).Values)
+	big := strings.Repeat("x", 31<<19)
+	s.mustWrite(t, "big", big)
+	command(t, "btrfs", "filesystem", "sync", server.SharesFolder()) // which is when the kernel counts
+	notes, err := b.Keep(ctx, nil, []instance{inst})
+	if err != nil || !strings.HasSuffix(notes["i"], "of 16 MB used; what needs more is refused: delete files, or choose a larger plan") {
+		t.Errorf("keep: %v, %v", notes, err)
+	}
+	if s.Write(ctx, "more", big) == nil {
+		t.Error("wrote over the limit")
+	}
+	next := inst
+	next.Plan.Storage = 0
+	if err := b.Update(ctx, inst, next); err != nil {
+		t.Fatal(err)
+	}
+	s.mustWrite(t, "more", big)
+	if notes, err := b.Keep(ctx, nil, []instance{next}); err != nil || len(notes) > 0 {
+		t.Errorf("keep, without a limit: %v, %v", notes, err)
+	}
+	if err := finished(t, func() error { return b.Deprovision(testContext(t), next) }); err != nil {
+		t.Error(err)
+	}
+	nothingLeft(t, server, inst)
+}
+
+// On btrfs without quota groups nothing is made that would have no limit.
+func TestHardWithoutQuotas(t *testing.T) {
+	server := newHardServer(t, false)
+	b := server.backend(t, "c")
+	expect(t, b.Ready(testContext(t)), "btrfs quota enable")
+	inst := newInstance("i", func(i *instance) { i.Plan.Storage = 16 << 20; i.Plan.DeleteContents = true })
+	expect(t, b.Provision(testContext(t), inst), "set the limit of a quota group")
+	if err := finished(t, func() error { return b.Deprovision(testContext(t), inst) }); err != nil {
+		t.Error(err)
+	}
+	nothingLeft(t, server, inst)
+}
+
+// The disk is full under a plan without limits: every verb says so or works, and
+// nothing is left when there is room again.
+func TestFullDisk(t *testing.T) {
+	mounted, ctx := mountedImage(t, "64M", "mkfs.ext4", "e2fsprogs", "-q", "-m", "0", "-I", "128"), testContext(t)
+	server := &testServer{embeddedtest.Samba(t, embedded.SambaOptions{Shares: mounted})}
+	b := server.backend(t, "c")
+	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true })
+	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "filler", BindingParams{})).Values)
+	size := 8 << 20
+	for i := 0; size > 0; i++ {
+		if s.Write(ctx, fmt.Sprint("fill", i), strings.Repeat("x", size)) != nil {
+			size /= 4
+		}
+	}
+	late, other := newBinding(t, inst, "late", BindingParams{}), newInstance("other", func(i *instance) { i.Plan.DeleteContents = true })
+	_, bindErr := b.Bind(ctx, inst, late)
+	provisionErr := b.Provision(ctx, other)
+	t.Logf("on a full disk: bind: %v; provision: %v", bindErr, provisionErr)
+	if provisionErr == nil {
+		t.Error("provision did not notice the full disk")
+	}
+	for name, err := range map[string]error{"bind": bindErr, "provision": provisionErr} {
+		if message, refused := services.IsRejected(err); refused {
+			t.Errorf("%s: shown to the user as his fault: %s", name, message)
+		}
+	}
+	for i := range 3 {
+		if err := s.share.Remove(fmt.Sprint("fill", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dialled(t, bound(t, b, inst, late).Values).mustWrite(t, "key", "value")
+	if err := b.Provision(ctx, other); err != nil {
+		t.Fatal(err)
+	}
+	for _, gone := range []instance{inst, other} {
+		if err := finished(t, func() error { return b.Deprovision(testContext(t), gone) }); err != nil {
+			t.Fatal(err)
+		}
+		nothingLeft(t, server, gone, late)
+	}
+}
+
+// The disk that holds the accounts is full: whoever needs a new one is told so,
+// and no file is half written.
+func TestFullAccounts(t *testing.T) {
+	dir := mountedImage(t, "8M", "mkfs.ext4", "e2fsprogs", "-q")
+	b := &backend{names: newNamer("c")}
+	b.accounts = accounts{dir: dir, first: 5000, last: 9000, names: b.names}
+	if _, err := b.ownAccount(testContext(t), services.InstanceName("before")); err != nil {
+		t.Fatal(err)
+	}
+	before := readLines(t, filepath.Join(dir, passwdFile))
+	filler, err := os.Create(filepath.Join(dir, "filler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for block := make([]byte, 1<<10); err == nil; {
+		_, err = filler.Write(block)
+	}
+	if err := filler.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.ownAccount(testContext(t), services.InstanceName("after"))
+	expect(t, err, "no space left on device")
+	if after := readLines(t, filepath.Join(dir, passwdFile)); strings.Join(after, "\n") != strings.Join(before, "\n") {
+		t.Errorf("the accounts have changed: %q, were %q", after, before)
+	}
+	if err := os.Remove(filler.Name()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.ownAccount(testContext(t), services.InstanceName("after")); err != nil {
+		t.Error(err)
+	}
+}

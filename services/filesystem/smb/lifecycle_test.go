@@ -1,0 +1,419 @@
+package smb
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+func rejected(t *testing.T, err error, words string) {
+	t.Helper()
+	message, ok := services.IsRejected(err)
+	if !ok || !strings.Contains(message, words) {
+		t.Errorf("%v, want a refusal with %q in it", err, words)
+	}
+}
+
+func nothingLeft(t *testing.T, server *testServer, inst instance, bindings ...binding) {
+	t.Helper()
+	var names []string
+	for _, bd := range bindings {
+		names = append(names, bd.Name)
+	}
+	if left, err := server.leftOf(testContext(t), inst.Name, names); len(left) > 0 || err != nil {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+// A share that holds something stays, with its bindings, unless the plan says
+// otherwise; an orphan, whose plan is not known, as well.
+func TestContentsAreKept(t *testing.T) {
+	server, ctx := newServer(t), testContext(t)
+	b := server.backend(t, "kept")
+	inst := provisioned(t, b, "i", nil)
+	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", BindingParams{})).Values)
+	s.mustWrite(t, "key", "value")
+	rejected(t, b.Deprovision(ctx, inst), "is not empty")
+	rejected(t, b.Deprovision(ctx, instance{Name: inst.Name}), "is not empty")
+	s.mustWrite(t, "another", "value")
+	if value, err := s.Read(ctx, "key"); value != "value" || err != nil {
+		t.Fatalf("after the refusal: %q, %v", value, err)
+	}
+	for _, key := range []string{"key", "another"} {
+		if err := s.share.Remove(key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := finished(t, func() error { return b.Deprovision(testContext(t), inst) }); err != nil {
+		t.Fatal(err)
+	}
+	if s.Ping(ctx) == nil {
+		t.Error("the live session outlived its share")
+	}
+	nothingLeft(t, server, inst)
+}
+
+func TestBindingsLimit(t *testing.T) {
+	b, ctx := newServer(t).backend(t, "c"), testContext(t)
+	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.Bindings = 2 })
+	one := newBinding(t, inst, "one", BindingParams{})
+	bound(t, b, inst, one)
+	two := bound(t, b, inst, newBinding(t, inst, "two", BindingParams{ReadOnly: true}))
+	three := newBinding(t, inst, "three", BindingParams{})
+	_, err := b.Bind(ctx, inst, three)
+	rejected(t, err, "has 2 bindings, and its plan allows 2")
+	bound(t, b, inst, one) // again is not one more
+	if err := b.Unbind(ctx, inst, one); err != nil {
+		t.Fatal(err)
+	}
+	bound(t, b, inst, three)
+	if err := dialled(t, two.Values).Ping(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// A binding's identifiers used again for another role: what was is gone.
+func TestRoleChanges(t *testing.T) {
+	b, ctx := newServer(t).backend(t, "c"), testContext(t)
+	inst := provisioned(t, b, "i", nil)
+	was := bound(t, b, inst, newBinding(t, inst, "b", BindingParams{}))
+	live := dialled(t, was.Values)
+	again := newBinding(t, inst, "b", BindingParams{ReadOnly: true})
+	var is services.Credentials
+	err := finished(t, func() (err error) { is, err = b.Bind(testContext(t), inst, again); return err })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dial(ctx, was.Values); err == nil {
+		t.Error("the credentials of the first role still work")
+	}
+	if live.Ping(ctx) == nil {
+		t.Error("the session of the first role goes on")
+	}
+	if dialled(t, is.Values).Write(ctx, "key", "value") == nil {
+		t.Error("wrote as a reader")
+	}
+}
+
+// ids are the user numbers of the accounts and the folder of an instance.
+func ids(t *testing.T, b *backend, inst instance) (found []int64) {
+	t.Helper()
+	accounts, err := b.accounts.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range accounts.all() {
+		if a.instance == inst.Name {
+			found = append(found, a.uid)
+		}
+	}
+	info, err := os.Stat(b.folder.path(b.names.of(inst.Name)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, _ := accounts.find(inst.Name)
+	if stat := info.Sys().(*syscall.Stat_t); int64(stat.Uid) != a.uid || int64(stat.Gid) != a.gid || info.Mode() != fs.ModeDir|fs.ModeSetgid|0o770 {
+		t.Errorf("the folder is %d:%d's and %v; the instance is %d:%d", stat.Uid, stat.Gid, info.Mode(), a.uid, a.gid)
+	}
+	return found
+}
+
+// Neither a number nor a file comes back, under the same identifiers or others,
+// by whichever broker of the machine.
+func TestNothingComesBackToLife(t *testing.T) {
+	server, ctx := newServer(t), testContext(t)
+	seen := map[int64]bool{}
+	for round := range 3 {
+		// Two brokers that share the machine's accounts.
+		for _, prefix := range []string{"one", "two"} {
+			b := server.backend(t, prefix)
+			inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true })
+			s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", BindingParams{})).Values)
+			if entries, err := s.share.ReadDir("."); err != nil || len(entries) > 0 {
+				t.Errorf("round %d: a new share holds %v, %v", round, entries, err)
+			}
+			s.mustWrite(t, "old", "secret")
+			for _, id := range ids(t, b, inst) {
+				if seen[id] {
+					t.Errorf("round %d: number %d was given away before", round, id)
+				}
+				seen[id] = true
+			}
+			if err := finished(t, func() error { return b.Deprovision(ctx, inst) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if len(seen) != 12 {
+		t.Errorf("%d numbers, want 12", len(seen))
+	}
+}
+
+// What others have in the files of accounts stays as it is.
+func TestOthersAccountsStay(t *testing.T) {
+	server, ctx := newServer(t), testContext(t)
+	path := filepath.Join(server.AccountsFolder(), passwdFile)
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	others := string(before) + "c-neighbour:x:1900000777:1900000777:chandler ..:/:/bin/sh\nd-" + services.InstanceName("i") + ":*:900:900:chandler x writer:/:/bin/sh\n"
+	if err := os.WriteFile(path, []byte(others), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b := server.backend(t, "c")
+	inst := provisioned(t, b, "i", nil)
+	bound(t, b, inst, newBinding(t, inst, "b", BindingParams{}))
+	if got := ids(t, b, inst); len(got) != 2 || got[0] <= 1900000777 {
+		t.Errorf("numbers: %v, want above others'", got)
+	}
+	if err := b.Deprovision(ctx, inst); err != nil {
+		t.Fatal(err)
+	}
+	after, err := os.ReadFile(path)
+	if diff := cmp.Diff(others, string(after)); diff != "" || err != nil {
+		t.Errorf("(-before +after): %v\n%s", err, diff)
+	}
+}
+
+// Many brokers on one machine change the accounts at the same time.
+func TestAccountsSideBySide(t *testing.T) {
+	dir, ctx := t.TempDir(), testContext(t)
+	const brokers, each = 8, 25
+	var wait sync.WaitGroup
+	for i := range brokers {
+		wait.Go(func() {
+			b := &backend{names: newNamer(fmt.Sprint("p", i))}
+			b.accounts = accounts{dir: dir, first: 5000, last: 6000, names: b.names}
+			for n := range each {
+				if _, err := b.ownAccount(ctx, services.InstanceName(fmt.Sprint(n))); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	lines, numbers := readLines(t, filepath.Join(dir, passwdFile)), map[string]bool{}
+	for _, line := range lines {
+		numbers[strings.Split(line, ":")[2]] = true
+	}
+	if len(lines) != brokers*each || len(numbers) != brokers*each {
+		t.Errorf("%d accounts with %d numbers, want %d", len(lines), len(numbers), brokers*each)
+	}
+}
+
+func readLines(t *testing.T, path string) []string {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSpace(string(content)), "\n")
+}
+
+func TestNumbersRunOut(t *testing.T) {
+	dir := t.TempDir()
+	b := &backend{names: newNamer("c")}
+	b.accounts = accounts{dir: dir, first: 5000, last: 5001, names: b.names}
+	for i := range 2 {
+		if _, err := b.ownAccount(testContext(t), services.InstanceName(fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := b.ownAccount(testContext(t), services.InstanceName("more"))
+	expect(t, err, "all user numbers up to 5001 are used up")
+	if err := os.WriteFile(filepath.Join(dir, countFile), []byte("nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.ownAccount(testContext(t), services.InstanceName("more"))
+	expect(t, err, "holds no number")
+}
+
+// A folder of many files, a file of many names, folders deeper than a path may
+// be long: all of it is counted, and all of it goes, in slices.
+func TestLargeFolders(t *testing.T) {
+	dir := t.TempDir()
+	f := newFolder(dir, "c")
+	grow(t, filepath.Join(dir, "c-share"))
+	var s scan
+	var whole bool
+	for rounds := 0; !whole; rounds++ {
+		var err error
+		if whole, err = s.advance(f.path("c-share"), time.Now()); err != nil || rounds > 10000 {
+			t.Fatalf("round %d: %v", rounds, err)
+		}
+	}
+	if want := 1200 + 2 + 1 + 1500; s.last.files != want {
+		t.Errorf("counted %d files, want %d", s.last.files, want)
+	}
+	if s.last.bytes < 1<<20 || s.last.bytes > 16<<20 {
+		t.Errorf("counted %v", s.last.bytes)
+	}
+	if err := f.discard("c-share"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(f.path("c-share")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the folder is still in its place: %v", err)
+	}
+	slices := 0
+	for done := false; !done; slices++ {
+		var err error
+		if done, err = f.empty("c-share", time.Now()); err != nil || slices > 10000 {
+			t.Fatalf("slice %d: %v", slices, err)
+		}
+	}
+	if slices < 10 {
+		t.Errorf("deleted in %d slices, though each had no time", slices)
+	}
+	if left, err := f.shares(); err != nil || len(left) != 1 { // the trash itself
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+// grow makes 1200 files, a file of 1 MB with two names and a link to it, and
+// 1500 folders in one another.
+func grow(t *testing.T, top string) {
+	t.Helper()
+	if err := os.Mkdir(top, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(top)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = root.Close() }()
+	for i := range 1200 {
+		if err := root.WriteFile(fmt.Sprint(i), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(root.WriteFile("big", make([]byte, 1<<20), 0o600), root.Link("big", "same"), root.Symlink("/etc", "away")); err != nil {
+		t.Fatal(err)
+	}
+	in := root
+	for range 1500 {
+		if err := in.Mkdir("deep", 0o700); err != nil {
+			t.Fatal(err)
+		}
+		next, err := in.OpenRoot("deep")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if in != root {
+			_ = in.Close()
+		}
+		in = next
+	}
+	_ = in.Close()
+}
+
+// A link in a share's folder, made by another program, is not followed: neither
+// by the server, nor by the counting or the deletion.
+func TestLinksAreNotFollowed(t *testing.T) {
+	server, ctx := newServer(t), testContext(t)
+	b := server.backend(t, "c")
+	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true })
+	theirs := provisioned(t, b, "theirs", func(i *instance) { i.Plan.DeleteContents = true })
+	their := dialled(t, bound(t, b, theirs, newBinding(t, theirs, "b", BindingParams{})).Values)
+	their.mustWrite(t, "secret", "theirs")
+	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", BindingParams{})).Values)
+	dir, err := b.Folder(ctx, inst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := b.folder.path(b.names.of(theirs.Name))
+	for name, to := range map[string]string{"dir": target, "file": filepath.Join(target, "secret"), "up": "../" + filepath.Base(target) + "/secret"} {
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+		if content, err := s.share.ReadFile(name); err == nil {
+			t.Errorf("read %q through %s", content, name)
+		}
+	}
+	if content, err := s.share.ReadFile(`dir\secret`); err == nil {
+		t.Errorf("read %q through a folder", content)
+	}
+	if err := finished(t, func() error { return b.Deprovision(testContext(t), inst) }); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := their.Read(ctx, "secret"); err != nil || got != "theirs" {
+		t.Errorf("the other's file: %q, %v", got, err)
+	}
+	if _, err := b.Folder(ctx, inst); !errors.Is(err, errAbsent) {
+		t.Errorf("the folder of an instance that is gone: %v", err)
+	}
+}
+
+// Keep puts a share right that somebody else has changed.
+func TestShareIsRepaired(t *testing.T) {
+	server, ctx := newServer(t), testContext(t)
+	b := server.backend(t, "c")
+	inst := provisioned(t, b, "i", nil)
+	c := bound(t, b, inst, newBinding(t, inst, "b", BindingParams{}))
+	name := b.names.of(inst.Name)
+	right, err := b.samba.share(ctx, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range map[string]string{"guest ok": "yes", "valid users": "", "read only": "yes", "max connections": "7"} {
+		if _, err := server.admin(ctx, "net", "conf", "-s", server.ConfigFile(), "setparm", name, key, value); err != nil {
+			t.Fatal(err)
+		}
+		if notes, err := b.Keep(ctx, nil, []instance{inst}); err != nil || len(notes) > 0 {
+			t.Errorf("keep: %v, %v", notes, err)
+		}
+		now, err := b.samba.share(ctx, name)
+		if diff := cmp.Diff(right, now); diff != "" || err != nil {
+			t.Errorf("%s: %v (-right +now):\n%s", key, err, diff)
+		}
+	}
+	dialled(t, c.Values).mustWrite(t, "key", "value")
+}
+
+// A share over its limit is opened again by a plan without one at once, and by
+// a larger one as soon as it is counted again.
+func TestFullShareIsOpenedAgain(t *testing.T) {
+	b, ctx := newServer(t).backend(t, "c"), testContext(t)
+	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.Storage = 1 << 20 })
+	c := bound(t, b, inst, newBinding(t, inst, "b", BindingParams{}))
+	dialled(t, c.Values).mustWrite(t, "big", strings.Repeat("x", 3<<19))
+	for _, size := range []services.Size{0, 10 << 20} {
+		notes, err := b.Keep(ctx, nil, []instance{inst})
+		if want := "storage: 1.5 MB of 1 MB used; the share can only be read: choose a larger plan, then delete files"; err != nil || notes["i"] != want {
+			t.Fatalf("note: %q, %v", notes["i"], err)
+		}
+		if dialled(t, c.Values).Write(ctx, "more", "x") == nil {
+			t.Error("wrote to a full share")
+		}
+		// A binding made now is bound to the same, and a repeated one does not
+		// open the share.
+		if dialled(t, bound(t, b, inst, newBinding(t, inst, fmt.Sprint("late", size), BindingParams{})).Values).Write(ctx, "more", "x") == nil {
+			t.Error("a new binding wrote to a full share")
+		}
+		next := inst
+		next.Plan.Storage = size
+		if err := b.Update(ctx, inst, next); err != nil {
+			t.Fatal(err)
+		}
+		if size > 0 {
+			if notes, err := b.Keep(ctx, nil, []instance{next}); err != nil || len(notes) > 0 {
+				t.Errorf("keep with a larger plan: %v, %v", notes, err)
+			}
+		}
+		dialled(t, c.Values).mustWrite(t, "more", "x")
+		if err := b.Update(ctx, next, inst); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
