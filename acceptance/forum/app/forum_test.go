@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"image/jpeg"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/chandler-broker/chandler/acceptance/forum/app/bindings"
 	"github.com/chandler-broker/chandler/acceptance/forum/functions/picture"
 )
 
@@ -210,6 +212,65 @@ func (f *traffic) visit(t *testing.T, n int) {
 			}
 		}
 		f.served.Add(1)
+	}
+}
+
+// What cannot be registered or deployed is said to be so, and what to do.
+func TestLinksRefuse(t *testing.T) {
+	w := newWorld(t)
+	set := func(name string, change map[string]string) bindings.Set {
+		values := w.read(t, name)
+		maps.Copy(values, change)
+		return bindings.Set{bindings.New(name, values)}
+	}
+	good := options{address: "192.0.2.7", host: "www"}
+	none := bindings.New("functions", map[string]string{"auth": "u:k", "api_host": "http://127.0.0.1:1", "namespace": "n"})
+	tests := []struct {
+		name string
+		open func(context.Context) error
+		says string
+	}{
+		{"no address", func(ctx context.Context) error { _, err := options{}.register(ctx, set("dns", nil)); return err }, "give the forum's -address"},
+		{"an address that is none", func(ctx context.Context) error {
+			_, err := options{address: "here", host: "www"}.register(ctx, set("dns", nil))
+			return err
+		}, "no IP address"},
+		{"another key", func(ctx context.Context) error {
+			_, err := good.register(ctx, set("dns", map[string]string{"tsig_secret": "b3RoZXIgc2VjcmV0IG90aGVyIHNlY3JldA=="}))
+			return err
+		}, "update the zone"},
+		{"another zone", func(ctx context.Context) error {
+			_, err := good.register(ctx, set("dns", map[string]string{"zone": "apps.example.com"}))
+			return err
+		}, "the server answers"},
+		{"a queue's token that is none", func(ctx context.Context) error {
+			_, err := good.deploy(ctx, append(bindings.Set{none}, set("queue", map[string]string{"jwt": "x"})...))
+			return err
+		}, "none of a NATS user"},
+		{"no functions", func(ctx context.Context) error {
+			_, err := options{functions: t.TempDir()}.deploy(ctx, append(bindings.Set{none}, set("queue", nil)...))
+			return err
+		}, "-functions names the folder"},
+		{"a database's uri that is none", func(ctx context.Context) error {
+			_, err := openDatabase(ctx, set("database", map[string]string{"uri": "postgres://u:hunter2@h:x/"}))
+			return err
+		}, "none of PostgreSQL's"},
+		{"a bucket's other key", func(ctx context.Context) error {
+			_, err := openBucket(ctx, set("bucket", map[string]string{"secret_access_key": "hunter2hunter2"}))
+			return err
+		}, "look into the bucket"},
+		{"an authority that is none", func(ctx context.Context) error {
+			_, err := openBucket(ctx, set("bucket", map[string]string{"ca": "x"}))
+			return err
+		}, "ca is no certificate"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			err := test.open(t.Context())
+			if err == nil || !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("error %v", err)
+			}
+		})
 	}
 }
 
