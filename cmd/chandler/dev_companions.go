@@ -112,6 +112,7 @@ func startVersityGW(ctx context.Context, f *devFolder, progress io.Writer) (devS
 	}
 	return g, map[string]string{
 		"S3_ENDPOINT": g.Endpoint(), "S3_ACCESS_KEY_ID": g.AccessKeyID(), "S3_SECRET_ACCESS_KEY": g.SecretAccessKey(),
+		"S3_SHARED_FOLDER": g.BucketsFolder(),
 	}, nil
 }
 
