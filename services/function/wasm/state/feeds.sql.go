@@ -379,16 +379,17 @@ func (q *Queries) MessageFeed(ctx context.Context, db DBTX, arg MessageFeedParam
 }
 
 const messageFeeds = `-- name: MessageFeeds :many
-select f.id, f.version from feeds f join namespaces n on n.name = f.namespace
+select f.id, f.version, n.updated_at::text as limits from feeds f join namespaces n on n.name = f.namespace
 where f.kind = 'nats' and f.active and f.owner is not null and f.removing_at is null and n.ending_at is null
 `
 
 type MessageFeedsRow struct {
 	ID      uuid.UUID
 	Version int64
+	Limits  string
 }
 
-// What runtimes have to listen for.
+// What runtimes have to listen for; limits differ after a change of the plan.
 func (q *Queries) MessageFeeds(ctx context.Context, db DBTX) ([]MessageFeedsRow, error) {
 	rows, err := db.Query(ctx, messageFeeds)
 	if err != nil {
@@ -398,7 +399,7 @@ func (q *Queries) MessageFeeds(ctx context.Context, db DBTX) ([]MessageFeedsRow,
 	var items []MessageFeedsRow
 	for rows.Next() {
 		var i MessageFeedsRow
-		if err := rows.Scan(&i.ID, &i.Version); err != nil {
+		if err := rows.Scan(&i.ID, &i.Version, &i.Limits); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

@@ -42,8 +42,8 @@ where f.id = @id and f.version = @version and f.active and f.owner is not null a
 for share of f;
 
 -- name: MessageFeeds :many
--- What runtimes have to listen for.
-select f.id, f.version from feeds f join namespaces n on n.name = f.namespace
+-- What runtimes have to listen for; limits differ after a change of the plan.
+select f.id, f.version, n.updated_at::text as limits from feeds f join namespaces n on n.name = f.namespace
 where f.kind = 'nats' and f.active and f.owner is not null and f.removing_at is null and n.ending_at is null;
 
 -- name: MessageFeed :one
