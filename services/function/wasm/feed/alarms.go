@@ -121,7 +121,7 @@ func seconds(n float64) time.Duration {
 }
 
 // room is how many more may be taken, and the namespaces that have enough.
-func (a *alarms) room() (room int, without []string) {
+func (a *alarms) room() (room int32, without []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	without = []string{}
@@ -130,16 +130,16 @@ func (a *alarms) room() (room int, without []string) {
 			without = append(without, namespace)
 		}
 	}
-	return min(firesAtOnce-len(a.fires), takeAtOnce), without
+	return int32(min(firesAtOnce-len(a.fires), takeAtOnce)), without //nolint:gosec // takeAtOnce at most
 }
 
 // takeDue records the fires that are due, together with when their feeds are due
 // next, and starts them once that is committed.
-func (a *alarms) takeDue(ctx, late context.Context, now time.Time, room int, without []string) (int, error) {
+func (a *alarms) takeDue(ctx, late context.Context, now time.Time, room int32, without []string) (taken int32, err error) {
 	var fires []fire
-	err := a.Store.InTx(ctx, func(tx pgx.Tx) error {
+	err = a.Store.InTx(ctx, func(tx pgx.Tx) error {
 		fires = nil
-		due, err := a.Store.DueFeeds(ctx, tx, state.DueFeedsParams{Now: &now, Without: without, Batch: int32(room)})
+		due, err := a.Store.DueFeeds(ctx, tx, state.DueFeedsParams{Now: &now, Without: without, Batch: room})
 		if err != nil {
 			return err
 		}
@@ -157,7 +157,7 @@ func (a *alarms) takeDue(ctx, late context.Context, now time.Time, room int, wit
 	for _, one := range fires {
 		a.start(ctx, late, one)
 	}
-	return len(fires), nil
+	return int32(len(fires)), nil //nolint:gosec // room at most
 }
 
 // advance takes one due time. The next one is after now and after the one taken,
@@ -193,12 +193,12 @@ func later(a, b time.Time) time.Time {
 }
 
 // takeLapsed takes over the fires of runtimes that were not heard of.
-func (a *alarms) takeLapsed(ctx, late context.Context, room int, without []string) (int, error) {
+func (a *alarms) takeLapsed(ctx, late context.Context, room int32, without []string) (taken int32, err error) {
 	if room <= 0 {
 		return 0, nil
 	}
 	lapsed, err := a.Store.LapsedFires(ctx, a.Store.Pool, state.LapsedFiresParams{
-		Holder: a.runtime, Lease: a.Pace.Lease.Seconds(), Without: without, Batch: int32(room),
+		Holder: a.runtime, Lease: a.Pace.Lease.Seconds(), Without: without, Batch: room,
 	})
 	if err != nil {
 		return 0, fmt.Errorf("take over fires: %w", err)
@@ -206,7 +206,7 @@ func (a *alarms) takeLapsed(ctx, late context.Context, room int, without []strin
 	for _, row := range lapsed {
 		a.start(ctx, late, fire{row.Feed, row.FireDueAt})
 	}
-	return len(lapsed), nil
+	return int32(len(lapsed)), nil //nolint:gosec // room at most
 }
 
 // hold keeps this runtime's fires from lapsing until ctx ends.

@@ -17,7 +17,7 @@ import (
 
 const (
 	// connectPatience bounds the connecting to one server, callPatience a request.
-	connectPatience = 5 * time.Second
+	connectPatience = 3 * time.Second
 	callPatience    = 5 * time.Second
 	// reconnectMost is the longest pause between attempts to connect again.
 	reconnectMost = 30 * time.Second
@@ -151,7 +151,7 @@ func trusting(ca string) nats.Option {
 // reconnectDelay is how long to wait after so many rounds through all servers.
 func reconnectDelay(rounds int) time.Duration {
 	pause := min(reconnectMost, 100*time.Millisecond<<min(rounds, 10))
-	return pause/2 + rand.N(pause/2)
+	return pause/2 + rand.N(pause/2) //nolint:gosec // not to come all at once is no secret
 }
 
 func (l *link) disconnected(*nats.Conn, error) {

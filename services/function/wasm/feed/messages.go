@@ -131,7 +131,7 @@ func (l *listener) run(ctx, late context.Context) {
 		l.tell(ctx, explain(err))
 		l.Logger.InfoContext(ctx, "a feed does not listen", "namespace", l.feed.Namespace, "trigger", l.feed.Trigger, "attempts", attempts, "error", explain(err))
 		wait := min(l.Pace.pause(attempts), l.Pace.Look)
-		timer := time.NewTimer(wait/2 + rand.N(wait/2+1))
+		timer := time.NewTimer(wait/2 + rand.N(wait/2+1)) //nolint:gosec // not to come all at once is no secret
 		select {
 		case <-timer.C:
 		case <-changed:

@@ -131,6 +131,28 @@ func TestDeadLetter(t *testing.T) {
 	}
 }
 
+// Another plan holds for feeds that there are.
+func TestPlanChanges(t *testing.T) {
+	q := newQueued(t)
+	f := &firer{do: func(context.Context, int, feed.Event) (feed.Fired, error) { return feed.Fired{Rules: 1, Failed: 1}, nil }}
+	r := q.start(t, f, nil)
+	r.do("CREATE", messaging, "t", listening(q.credentials, map[string]any{"deadLetter": "none"}))
+	q.app.publish("orders.new", "0", nil)
+	q.app.acknowledged(1)
+	if n := len(f.fired()); n != 3 {
+		t.Errorf("%d fires, want the plan's 3", n)
+	}
+	q.limit(t, state.Limits{MessageAttempts: 1})
+	sequence := uint64(1)
+	eventually(t, "a message is tried once", func() bool {
+		before := len(f.fired())
+		sequence++
+		q.app.publish("orders.new", fmt.Sprint(sequence), nil)
+		q.app.acknowledged(sequence)
+		return len(f.fired()) == before+1
+	})
+}
+
 // Dead letters as the feed's parameters want them.
 func TestDeadLetterElsewhere(t *testing.T) {
 	for _, test := range []struct {

@@ -45,7 +45,7 @@ const (
 	defaultInFlight = 8
 	maxInFlight     = 64
 	maxAttempts     = 100
-	maxServers      = 16
+	maxServers      = 8
 	maxName         = 256
 )
 

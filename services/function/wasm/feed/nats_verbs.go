@@ -35,7 +35,7 @@ func (f *Feeds) createMessages(ctx context.Context, r request) (json.RawMessage,
 		return nil, err
 	}
 	defer on.release()
-	plain, err := json.Marshal(secret)
+	plain, err := json.Marshal(secret) //nolint:gosec // to be sealed
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (f *Feeds) replaced(ctx context.Context, row state.Feed, secret credentials
 		return nil, err
 	}
 	on.release()
-	plain, err := json.Marshal(secret)
+	plain, err := json.Marshal(secret) //nolint:gosec // to be sealed
 	if err != nil {
 		return nil, err
 	}

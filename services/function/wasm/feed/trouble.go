@@ -17,9 +17,17 @@ var (
 	errForeign = errors.New("the consumer is not one that is pulled from with explicit acknowledgement")
 )
 
+// maxTrouble bounds what a server may say, in bytes.
+const maxTrouble = 300
+
 // explain tells the owner of a feed what keeps it from running. It quotes nothing
 // of what is behind an address of his choice, and no secret.
 func explain(err error) string {
+	words := causeOf(err)
+	return strings.ToValidUTF8(words[:min(len(words), maxTrouble)], "")
+}
+
+func causeOf(err error) string {
 	var api *jetstream.APIError
 	switch {
 	case errors.Is(err, nats.ErrPermissionViolation):
