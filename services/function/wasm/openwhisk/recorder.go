@@ -181,6 +181,10 @@ func (r *recorder) done(batch []*record) {
 	r.mu.Unlock()
 }
 
+// namespaceGone is PostgreSQL's code (manual, appendix A, foreign_key_violation) where
+// the namespace was deleted while its record was written.
+const namespaceGone = "23503"
+
 // writeAll writes a batch, however long the database is away. A record that the
 // database refuses is logged and left.
 func (r *recorder) writeAll(ctx context.Context, batch []*record) {
@@ -189,7 +193,10 @@ func (r *recorder) writeAll(ctx context.Context, batch []*record) {
 		if err == nil {
 			return
 		}
-		if _, refused := errors.AsType[*pgconn.PgError](err); refused && !state.Unavailable(err) {
+		if refusal, refused := errors.AsType[*pgconn.PgError](err); refused && !state.Unavailable(err) {
+			if len(batch) == 1 && refusal.Code == namespaceGone {
+				return
+			}
 			if len(batch) == 1 {
 				r.logger.ErrorContext(ctx, "activation not recorded", "namespace", batch[0].namespace, "error", err)
 				return
