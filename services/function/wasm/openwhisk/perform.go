@@ -54,7 +54,7 @@ func (a *API) perform(ctx context.Context, inv invocation) performed {
 	case inv.native != nil:
 		p = a.performNative(ctx, inv)
 	case inv.kind == sequenceKind:
-		p = a.performSequence(ctx, inv, new(int64))
+		p = a.performSequence(ctx, inv, new(walk), 1)
 	default:
 		p, o = a.performCode(ctx, inv)
 	}

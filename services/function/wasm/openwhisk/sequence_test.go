@@ -110,4 +110,23 @@ func TestSequenceBounds(t *testing.T) {
 	}
 }
 
+// A circle that came to be behind the API's back ends, and so does a check that
+// meets it.
+func TestSequenceInACircle(t *testing.T) {
+	s := newServer(t, newRunner())
+	c := s.tenant("ns", plan())
+	c.action("a", "echo")
+	c.sequence("x", "/_/a")
+	c.sequence("y", "/_/x", "/_/x")
+	if _, err := s.store.Pool.Exec(t.Context(), "update actions set components = '{/ns/y,/ns/y}' where name = 'x'"); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.must(502, "POST", "actions/x?blocking=true&result=true", ""); messageOnly(t, got) != "Too many actions in the sequence." {
+		t.Errorf("%s", got.body)
+	}
+	if got := c.sequence("z", "/_/x"); got.status != 400 || messageOf(t, got) != "Too many actions in the sequence." {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+}
+
 func messageOnly(t *testing.T, r reply) any { t.Helper(); return r.json(t)["error"] }
