@@ -460,6 +460,20 @@ func TestAlarmNamespacesShare(t *testing.T) {
 	}
 }
 
+// Who has nothing to do asks the database nothing for seconds on end.
+func TestAlarmsSleep(t *testing.T) {
+	h := newHouse(t)
+	h.trigger(t, "t")
+	r := h.start(t, &firer{}, func(o *feed.Options) { o.Pace = feed.Pace{} })
+	r.do("CREATE", "alarms/once", "t", map[string]any{"date": time.Now().Add(time.Hour).UnixMilli()})
+	const quiet = 3 * time.Second // a tenth of how often a runtime looks
+	eventually(t, "quiet", func() bool {
+		before := h.store.Pool.Stat().AcquireCount()
+		time.Sleep(quiet)
+		return h.store.Pool.Stat().AcquireCount() == before
+	})
+}
+
 // Payloads may hold secrets: the database does not show them.
 func TestAlarmPayloadIsSealed(t *testing.T) {
 	h := newHouse(t)
