@@ -74,10 +74,7 @@ func (s *story) setUp(ctx context.Context) {
 	binary, err := rig.Build(ctx, s.dir, false)  // with the race detector code takes a minute to compile, in the runtime
 	Expect(err).NotTo(HaveOccurred())
 	Expect(build(ctx, s.dir)).To(Succeed())
-	dir := filepath.Join(s.dir, "deployment")
-	catalog, err := catalogOf(families, filepath.Join(dir, "s3", "data")) // embedded.VersityGW.BucketsFolder
-	Expect(err).NotTo(HaveOccurred())
-	s.d, err = rig.Deploy(ctx, rig.Options{Binary: binary, Dir: dir, Backends: families, Catalog: catalog})
+	s.d, err = rig.Deploy(ctx, rig.Options{Binary: binary, Dir: filepath.Join(s.dir, "deployment"), Backends: families})
 	if rig.NotInstalled(err) && os.Getenv("CI") != "true" {
 		Skip(err.Error())
 	}
