@@ -134,7 +134,9 @@ func TestDeadLetter(t *testing.T) {
 // Another plan holds for feeds that there are.
 func TestPlanChanges(t *testing.T) {
 	q := newQueued(t)
-	f := &firer{do: func(context.Context, int, feed.Event) (feed.Fired, error) { return feed.Fired{Rules: 1, Failed: 1}, nil }}
+	f := &firer{do: func(context.Context, int, feed.Event) (feed.Fired, error) {
+		return feed.Fired{Rules: 1, Failed: 1}, nil
+	}}
 	r := q.start(t, f, nil)
 	r.do("CREATE", messaging, "t", listening(q.credentials, map[string]any{"deadLetter": "none"}))
 	q.app.publish("orders.new", "0", nil)
