@@ -81,7 +81,7 @@ run-deps:
 forum-deps:
 	@$(DEPENDENCIES) go postgres powerdns
 test-deps:
-	@$(DEPENDENCIES) go postgres powerdns mariadb rabbitmq btrfs compiler
+	@$(DEPENDENCIES) go postgres powerdns mariadb rabbitmq samba btrfs compiler
 
 # Under the version's name, so that a new version is installed by naming it.
 $(GOLANGCI_LINT):

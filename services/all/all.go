@@ -8,6 +8,7 @@ import (
 	"github.com/chandler-broker/chandler/services/dns/powerdns"
 	"github.com/chandler-broker/chandler/services/filesystem/s3"
 	"github.com/chandler-broker/chandler/services/function/wasm"
+	"github.com/chandler-broker/chandler/services/filesystem/smb"
 	"github.com/chandler-broker/chandler/services/queue/nats"
 	"github.com/chandler-broker/chandler/services/queue/rabbitmq"
 )
@@ -19,6 +20,7 @@ func Definitions() []services.Definition {
 		mysql.Definition(),
 		powerdns.Definition(),
 		s3.Definition(),
+		smb.Definition(),
 		nats.Definition(),
 		rabbitmq.Definition(),
 		wasm.Definition(),

@@ -94,8 +94,11 @@ func (s *testServer) leftOf(ctx context.Context, instance string, bindings []str
 	return left, err
 }
 
+// patience is for a machine with much else to do.
+const patience = 5 * time.Minute
+
 func testContext(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -121,7 +124,7 @@ func newBinding(t testing.TB, inst instance, id string, p BindingParams) binding
 // finished calls a verb until it is done, as the engine does.
 func finished(t testing.TB, verb func() error) error {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); ; {
+	for end := time.Now().Add(patience); ; {
 		err := verb()
 		if _, notYet := err.(*services.NotYetError); !notYet || time.Now().After(end) { //nolint:errorlint // as it is returned
 			return err

@@ -115,7 +115,7 @@ func (i *interactive) says(t *testing.T, command, words string) {
 	if _, err := io.WriteString(i.in, command+"\n"); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		i.mu.Lock()
 		said := i.out.String()
 		i.mu.Unlock()

@@ -1,0 +1,40 @@
+package smb
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+)
+
+// What an instance costs, beside the programs that it costs at least: to write
+// and remove a share, and to make and remove a user.
+func BenchmarkVerbs(b *testing.B) {
+	backend, ctx := newServer(b).backend(b, "c"), context.Background()
+	spent := map[string]time.Duration{}
+	timed := func(name string, call func() error) {
+		began := time.Now()
+		if err := finished(b, call); err != nil {
+			b.Fatalf("%s: %v", name, err)
+		}
+		spent[name] += time.Since(began)
+	}
+	n := 0
+	for ; b.Loop(); n++ {
+		inst := newInstance(fmt.Sprint(n), nil)
+		bd := newBinding(b, inst, "b", BindingParams{})
+		timed("provision", func() error { return backend.Provision(ctx, inst) })
+		timed("bind", func() error { _, err := backend.Bind(ctx, inst, bd); return err })
+		timed("raw-user", func() error {
+			return backend.samba.putUser(ctx, backend.names.of(bd.Name), bd.Seed.Password("smb"))
+		})
+		timed("raw-remove-user", func() error { return backend.samba.dropUser(ctx, backend.names.of(bd.Name)) })
+		timed("unbind", func() error { return backend.Unbind(ctx, inst, bd) })
+		timed("deprovision", func() error { return backend.Deprovision(ctx, inst) })
+		timed("raw-share", func() error { return backend.samba.putShare(ctx, "raw", section{"path": "/nowhere"}) })
+		timed("raw-remove-share", func() error { return backend.samba.dropShare(ctx, "raw") })
+	}
+	for name, all := range spent {
+		b.ReportMetric(float64(all.Microseconds())/float64(n)/1000, "ms/"+name)
+	}
+}
