@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"image/jpeg"
+	"image/png"
 	"io"
 	"net"
 	"net/http"
@@ -51,6 +53,7 @@ var _ = Describe("An application on all five families", Ordered, func() {
 	step("the forum, started with nothing but these credentials", s.start)
 	step("its name, which the zone's server answers", s.resolve)
 	step("a visitor registers, and the page shows the small picture", s.register)
+	step("the largest photograph that is taken, in the most wasteful form, does with a function's memory", s.large)
 	step("a photograph that would fill the memory is refused, and its member told why", s.hostile)
 	step("visitors come and go", s.open)
 	step("the credentials of all services, replaced one by one, and a replica of the broker killed", s.rotate)
@@ -242,6 +245,15 @@ func (s *story) register(ctx context.Context) {
 func (s *story) pictured(ctx context.Context, path string) (bool, error) {
 	page, err := s.v.get(ctx, path)
 	return strings.Contains(page, `<img src="`+path+`/picture"`), err
+}
+
+func (s *story) large(ctx context.Context) {
+	var file bytes.Buffer
+	encoder := png.Encoder{CompressionLevel: png.BestSpeed}
+	Expect(encoder.Encode(&file, image.NewNRGBA64(image.Rect(0, 0, 4096, 4096)))).To(Succeed())
+	path, err := s.v.join(ctx, "Katherine", file.Bytes())
+	Expect(err).NotTo(HaveOccurred())
+	Eventually(s.pictured).WithArguments(ctx, path).WithTimeout(3 * time.Minute).WithPolling(50 * time.Millisecond).Should(BeTrue())
 }
 
 // hostile is a photograph of a few hundred bytes that says that it has the most
