@@ -52,14 +52,17 @@ func groupMemory() (lowest int64, ok bool) {
 }
 
 // resident is how much memory this process holds, in bytes.
-func resident() (int64, error) {
-	content, err := os.ReadFile("/proc/self/statm")
+func resident() (int64, error) { return residentIn("/proc/self/statm") }
+
+// residentIn reads a file of the form of /proc/PID/statm.
+func residentIn(path string) (int64, error) {
+	content, err := os.ReadFile(path)
 	if err != nil {
 		return 0, err
 	}
 	fields := strings.Fields(string(content))
 	if len(fields) < 2 {
-		return 0, errors.New("/proc/self/statm has another form than expected")
+		return 0, errors.New(path + " has another form than expected")
 	}
 	pages, err := strconv.ParseInt(fields[1], 10, 64)
 	if err != nil {

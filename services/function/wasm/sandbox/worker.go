@@ -45,7 +45,8 @@ type worker struct {
 	mu      sync.Mutex
 	cancels map[uint64]context.CancelFunc
 
-	freed atomic.Int64 // when memory was last given back; Unix time, seconds
+	floor   atomic.Int64 // what the process held when it had last given memory back
+	freeing atomic.Bool  // it is going to
 }
 
 func newWorker(s settings, l *link, files int) *worker {
@@ -219,18 +220,36 @@ func toCodeReply(err error) *codeReply {
 	return &codeReply{Failed: err.Error()}
 }
 
-// overhead is how much memory the process holds beside its calls'. When that is
-// much, it gives back what Go's heap does not need.
+// The process gives memory back when it holds slack bytes more than after the
+// last time, and not more often than once a pause: that takes a collection of
+// all garbage.
+const (
+	slack = 64 << 20
+	pause = 5 * time.Second
+)
+
+// overhead is how much memory the process holds beside its calls'.
 func (w *worker) overhead() int64 {
-	held, err := resident()
+	held, err := w.held()
 	if err != nil {
 		return 0
 	}
-	held -= w.budget.used.Load()
-	const pause = 10 // seconds
-	last, now := w.freed.Load(), time.Now().Unix()
-	if held > w.settings.Overhead/2 && now-last >= pause && w.freed.CompareAndSwap(last, now) {
-		go debug.FreeOSMemory()
+	if held > w.floor.Load()+slack && w.freeing.CompareAndSwap(false, true) {
+		time.AfterFunc(pause, w.giveBack) // with what comes until then, and also when nothing does
 	}
 	return held
+}
+
+func (w *worker) held() (int64, error) {
+	held, err := resident()
+	return held - w.budget.used.Load(), err
+}
+
+// giveBack gives the memory that Go's heap does not need back to the machine.
+func (w *worker) giveBack() {
+	debug.FreeOSMemory()
+	if held, err := w.held(); err == nil {
+		w.floor.Store(held)
+	}
+	w.freeing.Store(false)
 }
