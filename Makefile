@@ -49,6 +49,14 @@ lint: build-deps $(GOLANGCI_LINT) ## formatting, go vet, golangci-lint with the 
 acceptance: test-deps ## only the acceptance suite
 	$(TESTENV) go test -race -count 1 -v -timeout 20m ./acceptance/...
 
+# Ginkgo's own report is of no interest but where the story fails.
+.PHONY: forum
+forum: forum-deps ## tell the story of an application on all five families, and keep its page up; ONCE=1 ends with the test's status
+	@mkdir -p bin
+	go test -c -o bin/forum.test ./acceptance/forum
+	@cd acceptance/forum && $(TESTENV) FORUM_NARRATE=1 $(if $(ONCE),,FORUM_KEEP=1) $(CURDIR)/bin/forum.test \
+		-test.timeout 0 -ginkgo.timeout 24h -ginkgo.no-color > $(CURDIR)/bin/forum.log || { cat $(CURDIR)/bin/forum.log; exit 1; }
+
 .PHONY: bench
 bench: test-deps ## ratios side by side: the broker against what it stands on
 	$(TESTENV) go test -count 1 -run '^$$' -bench . -timeout 30m \
@@ -65,11 +73,13 @@ install-deps: test-deps $(GOLANGCI_LINT) ## install what all targets need, or sa
 clean: ## remove what make built; data folders stay
 	rm -rf bin
 
-.PHONY: build-deps run-deps test-deps
+.PHONY: build-deps run-deps forum-deps test-deps
 build-deps:
 	@$(DEPENDENCIES) go
 run-deps:
 	@$(DEPENDENCIES) go postgres powerdns$(if $(ALL), mariadb rabbitmq samba)
+forum-deps:
+	@$(DEPENDENCIES) go postgres powerdns
 test-deps:
 	@$(DEPENDENCIES) go postgres powerdns mariadb rabbitmq samba node btrfs compiler
 

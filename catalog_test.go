@@ -32,6 +32,9 @@ func TestShippedCatalog(t *testing.T) {
 		"S3_ENDPOINT":             "http://127.0.0.1:7070",
 		"S3_ACCESS_KEY_ID":        "root",
 		"S3_SECRET_ACCESS_KEY":    "secret-secret",
+		"S3_SHARED_FOLDER":        "",
+		"FUNCTIONS_DATABASE_URL":  "postgres://functions:secret@127.0.0.1:5432/functions",
+		"FUNCTIONS_API_HOST":      "https://functions.example.com",
 	}
 	getenv := func(name string) (string, bool) {
 		value, ok := variables[name]

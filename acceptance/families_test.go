@@ -42,12 +42,13 @@ func secondPlans() map[string]rig.SecondPlan {
 		return rig.SecondPlan{Of: of, ID: uuid.NewSHA1(uuid.NameSpaceOID, []byte(name)).String(), Name: name, Config: config}
 	}
 	return map[string]rig.SecondPlan{
-		"mysql":    plan("mysql-small", "mysql-second", map[string]string{"connections_per_binding": "12", "storage": "2GB"}),
-		"nats":     plan("nats-small", "nats-second", map[string]string{"connections": "25", "storage": "300MB"}),
-		"rabbitmq": plan("rabbitmq-small", "rabbitmq-second", map[string]string{"connections": "25", "queue_size": "32MB"}),
-		"powerdns": plan("zone", "zone-second", map[string]string{"records": "600"}),
-		"smb":      plan("share-small", "share-second", map[string]string{"storage": "2GB", "connections": "25"}),
-		"s3":       plan("bucket-small", "bucket-second", map[string]string{"storage": "2GB"}),
+		"mysql":     plan("mysql-small", "mysql-second", map[string]string{"connections_per_binding": "12", "storage": "2GB"}),
+		"nats":      plan("nats-small", "nats-second", map[string]string{"connections": "25", "storage": "300MB"}),
+		"rabbitmq":  plan("rabbitmq-small", "rabbitmq-second", map[string]string{"connections": "25", "queue_size": "32MB"}),
+		"powerdns":  plan("zone", "zone-second", map[string]string{"records": "600"}),
+		"s3":        plan("bucket-small", "bucket-second", map[string]string{"storage": "2GB"}),
+		"smb":       plan("share-small", "share-second", map[string]string{"storage": "2GB", "connections": "25"}),
+		"functions": plan("wasm-small", "wasm-second", map[string]string{"concurrency": "60"}),
 	}
 }
 
@@ -96,7 +97,9 @@ func newOffer(ctx context.Context, c *catalog.Catalog, b catalog.Backend) (*offe
 	if len(o.plans) != 2 {
 		return nil, fmt.Errorf("it has %d plans and not two: give it one in secondPlans", len(o.plans))
 	}
-	if _, keys := b.Definition.Parameters(); slices.Contains(keys, "role") {
+	if _, keys := b.Definition.Parameters(); b.Name == "functions" {
+		o.reader = map[string]any{"role": "invoke"}
+	} else if slices.Contains(keys, "role") {
 		o.reader = map[string]any{"role": "read_only"}
 	} else if slices.Contains(keys, "readonly") {
 		o.reader = map[string]any{"readonly": true}

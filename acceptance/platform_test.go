@@ -302,12 +302,18 @@ func (p *platform) pollBinding(ctx context.Context, i *heldInstance, b *heldBind
 	if err != nil || !ok {
 		return made, failed, err
 	}
+	made, err = p.fetch(ctx, i, b)
+	return made, done, err
+}
+
+// fetch asks what a binding is until there is an answer.
+func (p *platform) fetch(ctx context.Context, i *heldInstance, b *heldBinding) (made osbclient.Binding, err error) {
 	err = p.until(ctx, "fetch "+b.id, func(ctx context.Context) (bool, error) {
 		made, err = p.client().FetchBinding(ctx, i.id, b.id, "", "")
 		v, err := judge(made.Status, err)
 		return v == done, err
 	})
-	return made, done, err
+	return made, err
 }
 
 // unbind deletes a binding until it is gone, and checks that its credentials

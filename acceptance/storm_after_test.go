@@ -190,9 +190,9 @@ func (p *platform) proveBinding(ctx context.Context, i *heldInstance, b *heldBin
 			return fmt.Errorf("binding %s of instance %s: %w", b.id, i.id, err)
 		}
 	}
-	fetched, err := p.client().FetchBinding(ctx, i.id, b.id, "", "")
+	fetched, err := p.fetch(ctx, i, b)
 	if err != nil {
-		return fmt.Errorf("fetch binding %s: %w", b.id, err)
+		return err
 	}
 	if !cmp.Equal(fetched.Credentials, b.credentials) || string(fetched.VolumeMounts) != b.mounts {
 		return fmt.Errorf("binding %s has other credentials now", b.id)

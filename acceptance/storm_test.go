@@ -86,11 +86,15 @@ func (s *storm) closeDrivers() {
 	}
 }
 
-// addChaos makes two who break things at the same time: one what the broker
-// itself stands on, the other the backends' servers.
+// addChaos makes some who break things at the same time: one what the broker
+// itself stands on, the others the backends' servers.
 func (s *storm) addChaos() {
 	replicas := &replicas{d: s.d, brokers: s.brokers}
-	for n, events := range [][]event{replicas.events(), serverEvents(s.offers)} {
+	half := len(s.offers) / 2
+	for n, events := range [][]event{replicas.events(), serverEvents(s.offers[:half]), serverEvents(s.offers[half:])} {
+		if len(events) == 0 { // there is one backend only
+			continue
+		}
 		c := &chaos{
 			events: events, rand: rand.New(rand.NewPCG(s.seed, uint64(1000+n))),
 			interrupted: s.interruptions.note, done: map[string]int{},

@@ -50,6 +50,7 @@ func families() []family {
 		{"powerdns", startPowerDNS},
 		{"s3", startVersityGW},
 		{"smb", startSamba},
+		{"functions", startFunctions},
 	}
 }
 

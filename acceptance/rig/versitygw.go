@@ -45,6 +45,7 @@ func startVersityGW(ctx context.Context, d *Deployment, s *Server) (map[string]s
 	}
 	return map[string]string{
 		"S3_ENDPOINT": "http://" + proxy.Addr(), "S3_ACCESS_KEY_ID": server.AccessKeyID(), "S3_SECRET_ACCESS_KEY": server.SecretAccessKey(),
+		"S3_SHARED_FOLDER": server.BucketsFolder(),
 	}, nil
 }
 

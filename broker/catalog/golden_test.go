@@ -49,7 +49,7 @@ func TestJSON(t *testing.T) {
 			// PostgreSQL stands for what the shipped catalog has of backends; the
 			// real ones read all of it in the test at the top.
 			c, err := catalog.Load(test.file, definitions(), environment,
-				"database/mysql", "queue/nats", "queue/rabbitmq", "dns/powerdns", "filesystem/s3", "filesystem/smb")
+				"database/mysql", "queue/nats", "queue/rabbitmq", "dns/powerdns", "filesystem/s3", "filesystem/smb", "function/wasm")
 			if err != nil {
 				t.Fatal(err)
 			}

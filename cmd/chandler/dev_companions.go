@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -44,6 +45,7 @@ func companions() []companion {
 		{"dns/powerdns", startPowerDNS},
 		{"filesystem/s3", startVersityGW},
 		{"filesystem/smb", startSamba},
+		{"function/wasm", startFunctions},
 	}
 }
 
@@ -111,6 +113,7 @@ func startVersityGW(ctx context.Context, f *devFolder, progress io.Writer) (devS
 	}
 	return g, map[string]string{
 		"S3_ENDPOINT": g.Endpoint(), "S3_ACCESS_KEY_ID": g.AccessKeyID(), "S3_SECRET_ACCESS_KEY": g.SecretAccessKey(),
+		"S3_SHARED_FOLDER": g.BucketsFolder(),
 	}, nil
 }
 
@@ -123,6 +126,21 @@ func startSamba(ctx context.Context, f *devFolder, _ io.Writer) (devServer, map[
 		"SMB_ADDRESS": s.Address(), "SMB_FOLDER": s.SharesFolder(), "SMB_ACCOUNTS": s.AccountsFolder(),
 		"SMB_CONFIG_FILE": s.ConfigFile(), "SMB_PROGRAMS": s.ProgramsFolder(),
 	}, nil
+}
+
+// startFunctions runs this program a second time, as the functions' runtime.
+func startFunctions(ctx context.Context, f *devFolder, _ io.Writer) (devServer, map[string]string, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, nil, fmt.Errorf("find this program: %w", err)
+	}
+	r, err := embedded.StartFunctions(ctx, embedded.FunctionsOptions{
+		Program: program, Dir: f.path("functions"), DatabaseURL: f.functions,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return r, map[string]string{"FUNCTIONS_API_HOST": r.URL()}, nil
 }
 
 // mysqlAdministrator is the account that the broker uses; the database of the

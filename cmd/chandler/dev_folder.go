@@ -23,6 +23,8 @@ type devFolder struct {
 	dir  string
 	lock *os.File // nil where another process holds the folder
 	kept devSettings
+	// functions is the functions' database, for the start of their runtime.
+	functions string
 }
 
 // devSettings is what a folder remembers from one start to the next.
@@ -31,6 +33,8 @@ type devSettings struct {
 	Password      string `json:"password"`
 	StatePassword string `json:"state_password"`
 	AdminPassword string `json:"admin_password"`
+	// FunctionsPassword is missing in folders of versions without functions.
+	FunctionsPassword string `json:"functions_password"`
 	// CredentialStore is where the last start kept credentials: sealedStore,
 	// privateVault, or the address of another Vault.
 	CredentialStore string `json:"credential_store"`
@@ -116,9 +120,11 @@ func (f *devFolder) close() {
 func (f *devFolder) path(name string) string { return filepath.Join(f.dir, name) }
 
 func (f *devFolder) read() error {
+	f.kept = devSettings{
+		Username: "chandler", Password: rand.Text(), StatePassword: rand.Text(), AdminPassword: rand.Text(), FunctionsPassword: rand.Text(),
+	}
 	text, err := os.ReadFile(f.path("settings.json"))
 	if errors.Is(err, fs.ErrNotExist) {
-		f.kept = devSettings{Username: "chandler", Password: rand.Text(), StatePassword: rand.Text(), AdminPassword: rand.Text()}
 		return nil
 	} else if err != nil {
 		return fmt.Errorf("--data: %w", err)

@@ -43,6 +43,7 @@ func (f *devFolder) start(ctx context.Context, o devOptions) (_ *devServers, err
 	if err != nil {
 		return s, err
 	}
+	f.functions = roleURL(s.postgres, functionsRole, f.kept.FunctionsPassword, functionsRole)
 	f.kept.DatabaseURL = roleURL(s.postgres, stateRole, f.kept.StatePassword, stateRole)
 	if f.kept.Catalog, err = f.catalogFile(o.catalog); err != nil {
 		return s, err
@@ -52,6 +53,7 @@ func (f *devFolder) start(ctx context.Context, o devOptions) (_ *devServers, err
 		"CHANDLER_CATALOG":         f.kept.Catalog,
 		"CHANDLER_SEALED_KEY_FILE": key,
 		"POSTGRES_ADMIN_URL":       roleURL(s.postgres, adminRole, f.kept.AdminPassword, "postgres"),
+		"FUNCTIONS_DATABASE_URL":   f.functions,
 		"CHANDLER_USERNAME":        f.kept.Username,
 		"CHANDLER_PASSWORD":        f.kept.Password,
 	}
@@ -78,12 +80,31 @@ func (s *devServers) stop(deadline time.Time) error {
 	defer cancel()
 	servers := s.all()
 	errs := make([]error, len(servers))
-	var stopped sync.WaitGroup
+	var stopped, users sync.WaitGroup
+	for _, server := range servers {
+		if usesPostgres(server) {
+			users.Add(1)
+		}
+	}
 	for i, server := range servers {
-		stopped.Go(func() { errs[i] = server.Stop(ctx) })
+		stopped.Go(func() {
+			if server == devServer(s.postgres) {
+				users.Wait()
+			}
+			errs[i] = server.Stop(ctx)
+			if usesPostgres(server) {
+				users.Done()
+			}
+		})
 	}
 	stopped.Wait()
 	return errors.Join(errs...)
+}
+
+// usesPostgres says whether a server has to end before its database does.
+func usesPostgres(server devServer) bool {
+	_, is := server.(*embedded.Functions)
+	return is
 }
 
 func (s *devServers) all() []devServer {
@@ -97,11 +118,13 @@ func (s *devServers) all() []devServer {
 	return servers
 }
 
-// The two roles of the one server: the state's owner, whose database no tenant
-// may enter, and the administrator of the tenants' databases.
+// The roles of the one server: the owners of the state and of the functions'
+// database, which no tenant may enter, and the administrator of the tenants'
+// databases.
 const (
-	stateRole = "chandler_state"
-	adminRole = "chandler_admin"
+	stateRole     = "chandler_state"
+	functionsRole = "chandler_functions"
+	adminRole     = "chandler_admin"
 )
 
 func roleURL(p *embedded.Postgres, role, password, database string) string {
@@ -112,35 +135,45 @@ func roleURL(p *embedded.Postgres, role, password, database string) string {
 	return u.String()
 }
 
-// prepare makes the roles and the state's database; again is harmless.
+// prepare makes the roles and their databases; again is harmless.
 func (f *devFolder) prepare(ctx context.Context, p *embedded.Postgres) error {
 	conn, err := pgx.Connect(ctx, p.URL("postgres"))
 	if err != nil {
 		return fmt.Errorf("reach the private PostgreSQL: %w", err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	for _, owner := range []struct{ role, password string }{{stateRole, f.kept.StatePassword}, {functionsRole, f.kept.FunctionsPassword}} {
+		if err := prepareOwner(ctx, conn, owner.role, owner.password); err != nil {
+			return err
+		}
+	}
+	if _, err := conn.Exec(ctx, postgres.AdministratorSQL(adminRole, f.kept.AdminPassword)); err != nil {
+		return fmt.Errorf("prepare the private PostgreSQL for tenants: %w", err)
+	}
+	return nil
+}
+
+// prepareOwner makes a role and a database of the same name that is its own.
+func prepareOwner(ctx context.Context, conn *pgx.Conn, name, password string) error {
 	var role, database bool
-	err = conn.QueryRow(ctx, `select exists (select from pg_roles where rolname = $1), exists (select from pg_database where datname = $1)`,
-		stateRole).Scan(&role, &database)
+	err := conn.QueryRow(ctx, `select exists (select from pg_roles where rolname = $1), exists (select from pg_database where datname = $1)`,
+		name).Scan(&role, &database)
 	if err != nil {
 		return fmt.Errorf("look at the private PostgreSQL: %w", err)
 	}
 	var statements []string
 	if !role {
-		statements = append(statements, "create role "+stateRole+" login")
+		statements = append(statements, "create role "+name+" login")
 	}
-	statements = append(statements, "alter role "+stateRole+" password '"+f.kept.StatePassword+"'")
+	statements = append(statements, "alter role "+name+" password '"+password+"'")
 	if !database {
-		statements = append(statements, "create database "+stateRole+" owner "+stateRole)
+		statements = append(statements, "create database "+name+" owner "+name)
 	}
-	statements = append(statements, "revoke all on database "+stateRole+" from public")
+	statements = append(statements, "revoke all on database "+name+" from public")
 	for _, s := range statements {
 		if _, err := conn.Exec(ctx, s); err != nil {
-			return fmt.Errorf("prepare the private PostgreSQL for the state: %w", err)
+			return fmt.Errorf("prepare the private PostgreSQL for %s: %w", name, err)
 		}
-	}
-	if _, err := conn.Exec(ctx, postgres.AdministratorSQL(adminRole, f.kept.AdminPassword)); err != nil {
-		return fmt.Errorf("prepare the private PostgreSQL for tenants: %w", err)
 	}
 	return nil
 }

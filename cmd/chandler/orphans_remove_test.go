@@ -19,7 +19,12 @@ import (
 	"github.com/chandler-broker/chandler/services/all"
 )
 
-func TestMain(m *testing.M) { embeddedtest.Main(m) }
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "functions" && os.Args[2] == "worker" { // of a runtime under test
+		os.Exit(run(context.Background(), os.Args[1:]))
+	}
+	embeddedtest.Main(m)
+}
 
 // removals is a backend that holds nothing and notes what it is told to remove.
 type removals struct {
@@ -107,7 +112,7 @@ func stateOnly(t *testing.T, url string, backend services.Driver) *app {
 		t.Fatal(err)
 	}
 	c, err := catalog.Load(path, all.Definitions(), lookupIn(map[string]string{"POSTGRES_ADMIN_URL": url}),
-		"database/mysql", "queue/nats", "queue/rabbitmq", "dns/powerdns", "filesystem/s3", "filesystem/smb")
+		"database/mysql", "queue/nats", "queue/rabbitmq", "dns/powerdns", "filesystem/s3", "filesystem/smb", "function/wasm")
 	if err != nil {
 		t.Fatal(err)
 	}

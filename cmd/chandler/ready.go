@@ -101,7 +101,10 @@ func answerOf(ctx context.Context, answer <-chan error) error {
 }
 
 func (a *app) serveReady(w http.ResponseWriter, req *http.Request) {
-	r := a.checkReady(req.Context())
+	writeReady(w, a.checkReady(req.Context()))
+}
+
+func writeReady(w http.ResponseWriter, r readiness) {
 	w.Header().Set("Content-Type", "application/json")
 	if !r.Ready {
 		w.WriteHeader(http.StatusServiceUnavailable)

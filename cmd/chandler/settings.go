@@ -72,13 +72,7 @@ func readSettings(lookup func(string) (string, bool)) (settings, error) {
 		AnyVersion:  r.boolean("CHANDLER_ANY_VERSION"),
 		lookup:      lookup,
 	}
-	switch level := r.text("CHANDLER_LOG_LEVEL", "info"); level {
-	case "info":
-	case "debug":
-		s.LogLevel = slog.LevelDebug
-	default:
-		r.fault("CHANDLER_LOG_LEVEL must be info or debug")
-	}
+	s.LogLevel = r.logLevel()
 	port := r.number("PORT", 8080, 1, 65535)
 	s.Listen = r.text("CHANDLER_LISTEN", ":"+strconv.Itoa(port))
 	if (s.TLSCert == "") != (s.TLSKey == "") {
@@ -110,6 +104,17 @@ func (r *reader) text(name, otherwise string) string {
 		return v
 	}
 	return otherwise
+}
+
+func (r *reader) logLevel() slog.Level {
+	switch r.text("CHANDLER_LOG_LEVEL", "info") {
+	case "info":
+	case "debug":
+		return slog.LevelDebug
+	default:
+		r.fault("CHANDLER_LOG_LEVEL must be info or debug")
+	}
+	return slog.LevelInfo
 }
 
 func (r *reader) number(name string, otherwise, least, most int) int {

@@ -2,7 +2,6 @@ package s3
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,7 +14,8 @@ var _ services.Sharer[Plan, InstanceParams] = (*backend)(nil)
 // Folder implements services.Sharer: the gateway keeps objects as plain files.
 func (b *backend) Folder(_ context.Context, inst instance) (string, error) {
 	if b.shared == "" {
-		return "", errors.New("the configuration does not say where the gateway's files are on this machine: set shared_folder")
+		return "", services.Rejected("buckets of this plan cannot be mounted: " +
+			"the operator has to say where on this machine they are (set shared_folder)")
 	}
 	dir := filepath.Join(b.shared, b.names.bucketOf(inst.Name))
 	if _, err := os.Lstat(dir); err != nil {

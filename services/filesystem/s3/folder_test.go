@@ -12,7 +12,7 @@ func TestFolder(t *testing.T) {
 	b := server.backend(t, "c")
 	inst := provisioned(t, b, "i", nil)
 	_, err := b.Folder(ctx, inst)
-	expect(t, err, "set shared_folder")
+	rejected(t, err, "set shared_folder") // not to be tried again
 	b.shared = server.BucketsFolder()
 	dialled(t, bound(t, b, inst, newBinding(t, inst, "b", readWrite)).Values).mustPut(t, "key", "value")
 	dir, err := b.Folder(ctx, inst)

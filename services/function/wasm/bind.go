@@ -1,0 +1,40 @@
+package wasm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/function/wasm/state"
+)
+
+// Bind implements services.Backend: a key is a row, with the key's SHA-256.
+func (b *backend) Bind(ctx context.Context, inst instance, bd binding) (services.Credentials, error) {
+	if err := b.prepare(ctx); err != nil {
+		return services.Credentials{}, err
+	}
+	key := deriveKey(bd.Seed)
+	n, err := b.store.PutKey(ctx, b.store.Pool, state.PutKeyParams{
+		Uuid: key.uuid, Hash: key.hash(), Namespace: inst.Name, Binding: bd.Name, Role: bd.Params.Role,
+	})
+	if err != nil {
+		return services.Credentials{}, fmt.Errorf("write the key: %w", err)
+	}
+	if n == 0 {
+		return services.Credentials{}, errors.New("the instance's namespace is not there or being removed; provision the instance again")
+	}
+	return b.credentials(inst.Name, key), nil
+}
+
+// Unbind implements services.Backend. Every request asks for its key anew, so that
+// none is let in after this.
+func (b *backend) Unbind(ctx context.Context, _ instance, bd binding) error {
+	if err := b.prepare(ctx); err != nil {
+		return err
+	}
+	if err := b.store.DeleteKey(ctx, b.store.Pool, bd.Name); err != nil {
+		return fmt.Errorf("delete the key: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,203 @@
+package feed
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nkeys"
+)
+
+// listening is what a feed of messages is set to: the column settings.
+type listening struct {
+	Stream string `json:"stream"`
+	// Subject narrows the stream down; empty: all of it.
+	Subject string `json:"subject,omitempty"`
+	// Durable is the consumer's name where it is not ours to choose.
+	Durable string `json:"durable,omitempty"`
+	// Deliver is which messages a new consumer begins with: deliverAll or
+	// deliverNew.
+	Deliver string `json:"deliver"`
+	// MaxInFlight is how many messages each runtime has under way.
+	MaxInFlight int64 `json:"maxInFlight"`
+	// MaxAttempts is how often a message is tried; 0: as often as the plan has
+	// it, which it cannot pass.
+	MaxAttempts int64 `json:"maxAttempts,omitempty"`
+	// DeadLetter is the subject of dead letters; empty: one of ours; noDeadLetter:
+	// none.
+	DeadLetter string `json:"deadLetter,omitempty"`
+	// Reply is the subject that what the actions answer is published to; empty
+	// or noReply: none.
+	Reply string `json:"reply,omitempty"`
+}
+
+const (
+	deliverAll   = "all"
+	deliverNew   = "new"
+	noDeadLetter = "none"
+	noReply      = "none"
+
+	defaultInFlight = 8
+	maxInFlight     = 64
+	maxAttempts     = 100
+	maxServers      = 8
+	maxName         = 256
+)
+
+var (
+	// Names of streams and consumers go into subjects of the API (NATS
+	// documentation, "Naming", and what that excludes).
+	jetstreamName = regexp.MustCompile(`^[^\s.*>/\\\x00-\x1f\x7f]{1,255}$`)
+	// A subject is tokens separated by dots, the last of which may be >.
+	subjectForm = regexp.MustCompile(`^[^\s.*>\x00-\x1f\x7f]+(\.[^\s.*>\x00-\x1f\x7f]+)*$`)
+	filterForm  = regexp.MustCompile(`^(>|([^\s.*>\x00-\x1f\x7f]+|\*)(\.([^\s.*>\x00-\x1f\x7f]+|\*))*(\.>)?)$`)
+)
+
+// set takes the parameters of a CREATE or an UPDATE into l. changed says whether
+// there was any.
+func (l *listening) set(p params) (changed bool, err error) {
+	for _, one := range []struct {
+		key   string
+		value *string
+		form  *regexp.Regexp
+		must  string
+	}{
+		{"stream", &l.Stream, jetstreamName, "must be the name of a stream"},
+		{"subject", &l.Subject, filterForm, "must be a subject; * stands for a token and > for the rest"},
+		{"durable", &l.Durable, jetstreamName, "must be the name of a consumer"},
+		{"deliver", &l.Deliver, regexp.MustCompile("^(all|new)$"), `must be "all" or "new"`},
+		{"deadLetter", &l.DeadLetter, subjectForm, `must be a subject without wildcards, or "none"`},
+		{"reply", &l.Reply, subjectForm, `must be a subject without wildcards, or "none"`},
+	} {
+		if !p.has(one.key) {
+			continue
+		}
+		value := p.text(one.key)
+		if len(value) > maxName || !one.form.MatchString(value) || strings.HasPrefix(value, "$") {
+			return changed, refuse("the %s parameter %s", one.key, one.must)
+		}
+		*one.value, changed = value, true
+	}
+	for _, one := range []struct {
+		key   string
+		value *int64
+		most  int64
+	}{{"maxInFlight", &l.MaxInFlight, maxInFlight}, {"maxAttempts", &l.MaxAttempts, maxAttempts}} {
+		if !p.has(one.key) {
+			continue
+		}
+		n, whole := p.whole(one.key)
+		if !whole || n < 1 || n > one.most {
+			return changed, refuse("the %s parameter must be an integer from 1 to %d", one.key, one.most)
+		}
+		*one.value, changed = n, true
+	}
+	return changed, nil
+}
+
+// credentials are what a feed connects with: the column sealed. They come from the
+// credentials of a binding of service queue, backend queue/nats.
+type credentials struct {
+	Servers []string `json:"servers"`
+	JWT     string   `json:"jwt"`
+	Seed    string   `json:"nkey_seed"`
+	CA      string   `json:"ca,omitempty"` // PEM
+}
+
+// Format keeps the credentials out of every print verb of package fmt.
+func (c credentials) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[credentials]")) }
+
+// given are the credentials among the parameters: in an object called credentials,
+// as a binding has them, or beside the other parameters. nil: there are none.
+func (p params) credentials() (*credentials, error) {
+	from := p
+	if p.has("credentials") {
+		from = nil
+		if json.Unmarshal(p["credentials"], &from) != nil {
+			return nil, refuse("the credentials parameter must be an object, the credentials of a queue's binding")
+		}
+	}
+	if !slices.ContainsFunc([]string{"servers", "uri", "jwt", "nkey_seed", "creds"}, from.has) {
+		return nil, nil
+	}
+	c := &credentials{JWT: from.text("jwt"), Seed: from.text("nkey_seed"), CA: from.text("ca")}
+	if c.JWT == "" && from.has("creds") {
+		if err := c.readCreds(from.text("creds")); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := jwt.DecodeUserClaims(c.JWT); err != nil {
+		return nil, refuse("the jwt parameter must be the JWT of a NATS user")
+	}
+	if pair, err := nkeys.FromSeed([]byte(c.Seed)); err != nil {
+		return nil, refuse("the nkey_seed parameter must be the seed of a NATS user")
+	} else {
+		pair.Wipe()
+	}
+	var err error
+	c.Servers, err = from.servers()
+	return c, err
+}
+
+// readCreds reads the text of a credentials file. Errors do not quote it.
+func (c *credentials) readCreds(content string) error {
+	token, err := jwt.ParseDecoratedJWT([]byte(content))
+	if err != nil {
+		return refuse("the creds parameter must be the text of a NATS credentials file")
+	}
+	pair, err := jwt.ParseDecoratedUserNKey([]byte(content))
+	if err != nil {
+		return refuse("the creds parameter must be the text of a NATS credentials file")
+	}
+	defer pair.Wipe()
+	seed, err := pair.Seed()
+	if err != nil {
+		return refuse("the creds parameter must be the text of a NATS credentials file")
+	}
+	c.JWT, c.Seed = token, string(bytes.Clone(seed))
+	return nil
+}
+
+// servers reads "servers", a list or text, or "uri", both as bindings have them.
+func (p params) servers() ([]string, error) {
+	var list []string
+	switch {
+	case !p.has("servers"):
+		list = strings.Split(p.text("uri"), ",")
+	case json.Unmarshal(p["servers"], &list) != nil:
+		list = strings.Split(p.text("servers"), ",")
+	}
+	if len(list) > maxServers {
+		return nil, refuse("the servers parameter must be %d servers at most", maxServers)
+	}
+	for i, server := range list {
+		u, err := url.Parse(strings.TrimSpace(server))
+		if err != nil || u.Scheme != "nats" && u.Scheme != "tls" || u.Hostname() == "" || u.User != nil || u.Path != "" {
+			return nil, refuse("the servers parameter must be URLs like nats://host:4222 or tls://host:4222, without users")
+		}
+		if u.Port() == "" {
+			u.Host += ":4222"
+		}
+		list[i] = u.Scheme + "://" + u.Host
+	}
+	return list, nil
+}
+
+// allowed refuses servers that the operator did not name.
+func (f *Feeds) allowed(c *credentials) error {
+	if len(f.Servers) == 0 {
+		return nil
+	}
+	for _, server := range c.Servers {
+		_, address, _ := strings.Cut(server, "://")
+		if !slices.Contains(f.Servers, address) {
+			return refuse("the server %s is not one that feeds may connect to; ask the operator", address)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+package feed
+
+import "sync"
+
+// budget is how many messages a runtime may have under way.
+type budget struct {
+	mu   sync.Mutex
+	left int
+}
+
+// take grants as many of n as there are left.
+func (b *budget) take(n int) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n = min(n, b.left)
+	b.left -= n
+	return n
+}
+
+func (b *budget) give(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.left += n
+}
+
+// slots is how many messages one feed has under way. The first is its own, so that
+// no feed starves; the others are the budget's.
+type slots struct {
+	most   int
+	budget *budget
+	freed  chan struct{} // has an element after give
+
+	mu  sync.Mutex
+	now int
+}
+
+// reserve grants as many of n as there are.
+func (s *slots) reserve(n int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n = min(n, s.most-s.now)
+	if n <= 0 {
+		return 0
+	}
+	own := 0
+	if s.now == 0 {
+		own = 1
+	}
+	n = own + s.budget.take(n-own)
+	s.now += n
+	return n
+}
+
+// give gives n back.
+func (s *slots) give(n int) {
+	if n == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := max(s.now-1, 0)
+	s.now -= n
+	s.budget.give(before - max(s.now-1, 0))
+	signal(s.freed)
+}

@@ -1,0 +1,94 @@
+package openwhisk
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+)
+
+// maxName is the longest name of an entity, as in OpenWhisk.
+const maxName = 256
+
+// nameRule is OpenWhisk's (EntityName.REGEX).
+var nameRule = regexp.MustCompile(`\A(\w|\w[\w@ .-]*[\w@.-]+)\z`)
+
+func validName(s string) bool { return len(s) <= maxName && nameRule.MatchString(s) }
+
+// systemNamespace has the native actions; nothing else can be called so, because
+// the namespaces of instances have no dot.
+const systemNamespace = "whisk.system"
+
+// ownNamespace is how callers name the namespace of their key.
+const ownNamespace = "_"
+
+// qualified names an entity: pkg is empty for what is in no package.
+type qualified struct{ namespace, pkg, name string }
+
+// path is "namespace" or "namespace/package".
+func (q qualified) path() string {
+	if q.pkg == "" {
+		return q.namespace
+	}
+	return q.namespace + "/" + q.pkg
+}
+
+func (q qualified) String() string { return q.path() + "/" + q.name }
+
+// local is "name" or "package/name".
+func (q qualified) local() string {
+	if q.pkg == "" {
+		return q.name
+	}
+	return q.pkg + "/" + q.name
+}
+
+// parseQualified reads "[/]namespace/[package/]name", where the namespace may be
+// "_" for own.
+func parseQualified(s, own string) (qualified, error) {
+	parts := strings.Split(strings.TrimPrefix(s, "/"), "/")
+	if len(parts) < 2 || len(parts) > 3 {
+		return qualified{}, errQualifiedName
+	}
+	q := qualified{namespace: parts[0], name: parts[len(parts)-1]}
+	if len(parts) == 3 {
+		q.pkg = parts[1]
+	}
+	if q.namespace == ownNamespace {
+		q.namespace = own
+	}
+	for _, part := range parts {
+		if !validName(part) {
+			return qualified{}, errEntityName
+		}
+	}
+	return q, nil
+}
+
+// reference is how requests name another entity: as a string, or as an object
+// {path, name}, which is also how answers have it.
+type reference struct {
+	Path string `json:"path"`
+	Name string `json:"name"`
+}
+
+func (q qualified) reference() reference { return reference{q.path(), q.name} }
+
+// parseReference reads a reference from a request's body; none where it is absent.
+func parseReference(raw json.RawMessage, own string) (*qualified, error) {
+	if len(raw) == 0 || string(raw) == "null" {
+		return nil, nil
+	}
+	var text string
+	if json.Unmarshal(raw, &text) != nil {
+		var r reference
+		if json.Unmarshal(raw, &r) != nil {
+			return nil, errQualifiedName
+		}
+		text = r.Path + "/" + r.Name
+	}
+	q, err := parseQualified(text, own)
+	if err != nil {
+		return nil, err
+	}
+	return &q, nil
+}

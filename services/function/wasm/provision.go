@@ -1,0 +1,48 @@
+package wasm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/chandler-broker/chandler/services/function/wasm/state"
+)
+
+// Provision implements services.Backend: a namespace is a row.
+func (b *backend) Provision(ctx context.Context, inst instance) error { return b.put(ctx, inst) }
+
+// Update implements services.Backend. Runtimes read the row at every request, so
+// that the new limits and mounts hold from the next one on.
+func (b *backend) Update(ctx context.Context, _, next instance) error { return b.put(ctx, next) }
+
+func (b *backend) put(ctx context.Context, inst instance) error {
+	row, err := namespaceRow(inst)
+	if err != nil {
+		return err
+	}
+	if err := b.prepare(ctx); err != nil {
+		return err
+	}
+	n, err := b.store.PutNamespace(ctx, b.store.Pool, row)
+	if err != nil {
+		return fmt.Errorf("write the namespace: %w", err)
+	}
+	if n == 0 {
+		return errors.New("the namespace is being removed; deprovision the instance to the end first")
+	}
+	return nil
+}
+
+func namespaceRow(inst instance) (state.PutNamespaceParams, error) {
+	row := state.PutNamespaceParams{Name: inst.Name}
+	mounts, err := mounts(inst)
+	if err != nil {
+		return row, err
+	}
+	if row.Limits, err = json.Marshal(inst.Plan.limits()); err != nil {
+		return row, err
+	}
+	row.Mounts, err = json.Marshal(mounts)
+	return row, err
+}

@@ -1,0 +1,101 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+)
+
+// BenchmarkDirect is the call of the other benchmarks without a pool: wazero
+// alone, as a program would use it that trusts the code.
+func BenchmarkDirect(b *testing.B) {
+	content, err := guestCode(b, "guest").Load(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	runtime := wazero.NewRuntime(b.Context())
+	b.Cleanup(func() { runtime.Close(context.Background()) })
+	wasi_snapshot_preview1.MustInstantiate(b.Context(), runtime)
+	module, err := runtime.CompileModule(b.Context(), content)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		var out bytes.Buffer
+		config := wazero.NewModuleConfig().WithName("").WithStdin(bytes.NewReader(echo)).WithStdout(&out)
+		instance, err := runtime.InstantiateModule(b.Context(), module, config)
+		if err != nil || out.String() != "{\"a\":1}\n" {
+			b.Fatalf("%q, %v", out.String(), err)
+		}
+		instance.Close(b.Context())
+	}
+}
+
+var echo = []byte(`{"do": "echo", "value": {"a": 1}}`)
+
+func BenchmarkWarm(b *testing.B) {
+	for name, code := range map[string]Code{"go": guestCode(b, "guest"), "javascript": script(`function main(p) { return p.value }`)} {
+		for _, clients := range []int{1, 16, 64} {
+			b.Run(fmt.Sprintf("%s/clients=%d", name, clients), func(b *testing.B) {
+				p := open(b)
+				warmUp(b, p, code)
+				b.ResetTimer()
+				var left atomic.Int64
+				left.Store(int64(b.N))
+				var all sync.WaitGroup
+				for range clients {
+					all.Go(func() {
+						for left.Add(-1) >= 0 {
+							once(b, p, code)
+						}
+					})
+				}
+				all.Wait()
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
+			})
+		}
+	}
+}
+
+// warmUp has every worker load code.
+func warmUp(b *testing.B, p *Pool, code Code) {
+	var all sync.WaitGroup
+	for range 8 * p.options.Workers {
+		all.Go(func() { once(b, p, code) })
+	}
+	all.Wait()
+}
+
+func once(b *testing.B, p *Pool, code Code) Outcome {
+	o, err := p.Run(b.Context(), Call{Code: code, Input: echo, Limits: defaultLimits()})
+	if err != nil || o.Status != Success || string(o.Result) != `{"a":1}` {
+		b.Errorf("%v, %s: %s", err, o.Status, o.Result)
+	}
+	return o
+}
+
+// BenchmarkCold is the first call of code that is compiled on disk.
+func BenchmarkCold(b *testing.B) {
+	for name, code := range map[string]Code{"go": guestCode(b, "guest"), "javascript": script(`function main(p) { return p.value }`)} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				p := open(b, func(o *Options) { o.Workers = 1 })
+				once(b, p, script(`function main(p) { return {a: 1} }`)) // the worker has started
+				b.StartTimer()
+				if o := once(b, p, code); !o.Cold {
+					b.Error("it was warm")
+				}
+				b.StopTimer()
+				p.Close()
+				b.StartTimer()
+			}
+		})
+	}
+}

@@ -1,0 +1,103 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+)
+
+// Kind tells how code is run.
+type Kind string
+
+// The kinds of code.
+const (
+	// WASM is a WASI preview 1 command: a module with a function _start.
+	WASM Kind = "wasm"
+	// JavaScript is a source text, UTF-8, that defines a function main, as
+	// OpenWhisk's kind nodejs:default does.
+	JavaScript Kind = "javascript"
+)
+
+// Code is what an action runs. Codes of equal Hash and Kind are the same.
+type Code struct {
+	// Hash is the SHA-256 of the code's bytes, 64 lower-case hexadecimal digits.
+	Hash string
+	Kind Kind
+	// Load returns the code's bytes. It is called only when this machine has
+	// not compiled the code, which may be within Run, too.
+	Load func(context.Context) ([]byte, error)
+}
+
+// Call is one activation.
+type Call struct {
+	Code Code
+	// CGI runs the code as a program of RFC 3875. Else it is given its
+	// parameters as JSON and answers with JSON. Code of kind JavaScript has
+	// no CGI.
+	CGI bool
+	// Input is what standard input holds: the parameters as one JSON object,
+	// or a request's body for CGI.
+	Input []byte
+	// Env is the whole environment: __OW_*, the meta-variables of CGI.
+	Env map[string]string
+	// Mounts are the folders that the code sees, each under a path of its own.
+	Mounts []Mount
+	Limits Limits
+	// Namespace is whose call this is, for logs.
+	Namespace string
+}
+
+// Limits bound one call.
+type Limits struct {
+	// Timeout is how long the code may run. Loading and compiling do not count.
+	Timeout time.Duration
+	// Memory is what the code may use, in bytes.
+	Memory int64
+	// LogBytes is how much log is kept; what is beyond is cut off, and a last
+	// line says so.
+	LogBytes int64
+	// ResultBytes is how long the result may be, or CGI's whole output.
+	ResultBytes int64
+}
+
+// Status is how a call ended, in OpenWhisk's words.
+type Status string
+
+// The statuses.
+const (
+	Success          Status = "success"
+	ApplicationError Status = "application error"      // the code answered {"error": …}
+	DeveloperError   Status = "action developer error" // the code broke a rule: a limit, a trap, an answer that is none
+	InternalError    Status = "whisk internal error"   // not the code's fault
+)
+
+// Outcome is what became of a call.
+type Outcome struct {
+	Status Status
+	// Result is a JSON object, whatever the status: what the code answered,
+	// or {"error": "…"} that says what happened. It is nil after a successful
+	// CGI call.
+	Result json.RawMessage
+	// Output is what a successful CGI call wrote to standard output; see
+	// [ParseCGI].
+	Output []byte
+	Logs   []LogLine
+	// Cold says that the code had to be compiled, or loaded from disk, first.
+	Cold bool
+	// Wait is the time until a worker took the call, Init that of compiling
+	// and loading when Cold, Duration that of the code's run, Init not
+	// included.
+	Wait, Init, Duration time.Duration
+}
+
+// LogLine is one line that the code wrote, without its line feed.
+type LogLine struct {
+	Time   time.Time `json:"time"`
+	Stream string    `json:"stream"` // stdout or stderr
+	Text   string    `json:"text"`   // valid UTF-8
+}
+
+// String is the line as activation records hold it.
+func (l LogLine) String() string {
+	return l.Time.UTC().Format("2006-01-02T15:04:05.000000000Z") + " " + l.Stream + ": " + l.Text
+}

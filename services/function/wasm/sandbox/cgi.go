@@ -1,0 +1,94 @@
+package sandbox
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/textproto"
+	"strconv"
+	"strings"
+)
+
+// Response is what a program of RFC 3875 answered.
+type Response struct {
+	// Status is 200 where the program gave none, and 302 where it only gave
+	// a place to go to.
+	Status int
+	// Header holds the fields that go to the client: without Status, and
+	// without those of one connection, like Transfer-Encoding.
+	Header http.Header
+	Body   []byte
+	// LocalRedirect is the path, and maybe the query, of another request to be
+	// made in place of this one (section 6.2.2); empty otherwise.
+	LocalRedirect string
+}
+
+// maxFields is how many header fields an answer may have.
+const maxFields = 500
+
+// ParseCGI parses what a program of RFC 3875, section 6, wrote to standard
+// output, and one whose lines end with a bare line feed. Errors are the
+// program's.
+func ParseCGI(output []byte) (Response, error) {
+	reader := bufio.NewReader(bytes.NewReader(output))
+	fields, err := textproto.NewReader(reader).ReadMIMEHeader()
+	if err != nil {
+		return Response{}, fmt.Errorf("the program's answer does not begin with header fields and an empty line (RFC 3875, section 6.2): %w", err)
+	}
+	header := http.Header(fields)
+	if len(header) > maxFields {
+		return Response{}, fmt.Errorf("the program's answer has more than %d header fields", maxFields)
+	}
+	status, err := statusOf(header)
+	if err != nil {
+		return Response{}, err
+	}
+	answer := Response{Status: status, Header: header}
+	if answer.Body, err = io.ReadAll(reader); err != nil {
+		return Response{}, fmt.Errorf("read the program's body: %w", err)
+	}
+	if place := header.Get("Location"); strings.HasPrefix(place, "/") && header.Get("Status") == "" && len(answer.Body) == 0 {
+		answer.LocalRedirect = place
+	}
+	removeConnectionFields(header)
+	return answer, nil
+}
+
+// statusOf reads the field Status (section 6.3.3).
+func statusOf(header http.Header) (int, error) {
+	text := header.Get("Status")
+	if text == "" {
+		if header.Get("Location") != "" {
+			return http.StatusFound, nil
+		}
+		if header.Get("Content-Type") == "" {
+			return 0, errors.New("the program's answer has none of the header fields Content-Type, Location and Status (RFC 3875, section 6.2)")
+		}
+		return http.StatusOK, nil
+	}
+	digits, _, _ := strings.Cut(text, " ")
+	status, err := strconv.Atoi(digits)
+	if err != nil || len(digits) != 3 || status < 200 || status > 599 {
+		return 0, errors.New("the program's header field Status must be a number from 200 to 599")
+	}
+	return status, nil
+}
+
+// removeConnectionFields removes what is between the server and its client
+// (RFC 9110, section 7.6.1), and what is between the program and the server.
+func removeConnectionFields(header http.Header) {
+	for _, list := range header.Values("Connection") {
+		for name := range strings.SplitSeq(list, ",") {
+			header.Del(strings.TrimSpace(name))
+		}
+	}
+	for _, name := range []string{
+		"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Te", "Trailer", "Transfer-Encoding",
+		"Upgrade", "Content-Length", "Status",
+	} {
+		header.Del(name)
+	}
+}

@@ -1,0 +1,103 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+)
+
+// sourceFile is the user's module in the folder that a compilation reads.
+const sourceFile = "source.wasm"
+
+// compile meters and compiles the module in request.From, and writes what can
+// be published into request.Into. Errors are *CodeError where the module is to
+// blame. It runs in a process of its own, whose memory and CPU time are limited.
+func compile(ctx context.Context, request compileRequest) error {
+	source, err := os.ReadFile(filepath.Join(request.From, sourceFile))
+	if err != nil {
+		return fmt.Errorf("read the module: %w", err)
+	}
+	metered, err := meter(source)
+	if err != nil {
+		return err
+	}
+	code := &loaded{hash: request.Hash}
+	defer code.close()
+	if err := os.Mkdir(filepath.Join(request.Into, codeFolder), 0o700); err != nil {
+		return fmt.Errorf("write the compiled module: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(request.Into, wasmFile), metered, 0o600); err != nil {
+		return fmt.Errorf("write the compiled module: %w", err)
+	}
+	if err := code.compile(ctx, request.Into); err != nil {
+		var path *os.PathError
+		if errors.As(err, &path) {
+			return fmt.Errorf("write the compiled module: %w", err)
+		}
+		return &CodeError{"the WebAssembly module is invalid: " + firstLine(err.Error())}
+	}
+	if code.hash != engineHash {
+		if err := checkModule(ctx, code.runtime, code.module); err != nil {
+			return err
+		}
+	}
+	return sign(request.Into)
+}
+
+// checkModule checks that module is a command of WASI preview 1.
+func checkModule(ctx context.Context, runtime wazero.Runtime, module wazero.CompiledModule) error {
+	start, found := module.ExportedFunctions()["_start"]
+	if !found {
+		return &CodeError{"the module exports no function _start: compile it as a command, not as a library"}
+	}
+	if len(start.ParamTypes())+len(start.ResultTypes()) > 0 {
+		return &CodeError{"the module's function _start must have no parameters and no results"}
+	}
+	if len(module.ExportedMemories()) == 0 {
+		return &CodeError{`the module must export its memory, as "memory"`}
+	}
+	host, err := wasi_snapshot_preview1.NewBuilder(runtime).Compile(ctx)
+	if err != nil {
+		return err
+	}
+	known := host.ExportedFunctions()
+	for _, function := range module.ImportedFunctions() {
+		if err := checkImport(function, known); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkImport(function api.FunctionDefinition, known map[string]api.FunctionDefinition) error {
+	from, name, _ := function.Import()
+	wasi, found := known[name]
+	switch {
+	case from == "wasi_unstable":
+		return &CodeError{"the module is for an old version of WASI (wasi_unstable); compile it for WASI preview 1"}
+	case from != wasi_snapshot_preview1.ModuleName || !found:
+		return &CodeError{"the module imports the function " + quoteName(from, name) + "; only those of WASI preview 1 (" +
+			wasi_snapshot_preview1.ModuleName + ") are there"}
+	case !reflect.DeepEqual(types(function), types(wasi)):
+		return &CodeError{"the module imports the function " + quoteName(from, name) + " with other parameters than WASI preview 1 gives it"}
+	}
+	return nil
+}
+
+// types returns the types of the parameters and the results.
+func types(function api.FunctionDefinition) [2]string {
+	return [2]string{string(function.ParamTypes()), string(function.ResultTypes())}
+}
+
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}

@@ -1,0 +1,193 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+	"github.com/tetratelabs/wazero/experimental/sysfs"
+	"github.com/tetratelabs/wazero/sys"
+)
+
+// guest is one call in a worker.
+type guest struct {
+	request *runRequest
+	input   []byte
+	module  *loaded // the user's, or the JavaScript engine
+	script  *loaded // nil but for JavaScript
+	mounts  mounted
+	memory  *guestMemory
+	logs    *logs
+}
+
+// outcome is what a guest's run gives back; the rest of the reply is the
+// worker's to know.
+type outcome struct {
+	status Status
+	result []byte // JSON
+	output []byte // of CGI
+	logs   []LogLine
+}
+
+// run runs the guest until it ends or its time is over.
+func (g *guest) run(ctx context.Context, budget *budget) outcome {
+	ctx, cancel := context.WithTimeout(ctx, g.request.Limits.Timeout)
+	defer cancel()
+	g.logs = &logs{limit: g.request.Limits.LogBytes}
+	g.memory = &guestMemory{ctx: ctx, limit: min(g.request.Limits.Memory, safepointBytes-1), budget: budget}
+	var o outcome
+	switch {
+	case g.module.least() > g.memory.limit:
+		o = outcome{status: DeveloperError, result: object(textMemory)}
+	case g.script != nil:
+		o = g.runScript(ctx)
+	case g.request.CGI:
+		o = g.runCGI(ctx)
+	default:
+		o = g.runJSON(ctx)
+	}
+	o.logs = g.logs.finished()
+	return o
+}
+
+func (g *guest) runJSON(ctx context.Context) outcome {
+	found := &answers{limit: g.request.Limits.ResultBytes, logs: g.logs}
+	out := &lineWriter{longest: max(found.limit, shown), take: found.add}
+	err := g.start(ctx, g.config(ctx).WithStdout(out))
+	out.flush()
+	if err == nil {
+		status, result := found.takeResult()
+		return outcome{status: status, result: result}
+	}
+	failure := g.failed(ctx, err)
+	if code := new(sys.ExitError); failure.status == DeveloperError && ctx.Err() == nil && errors.As(err, &code) {
+		if status, result := found.takeResult(); status == ApplicationError { // it says itself what went wrong
+			failure.result = result
+		}
+	}
+	found.logAll()
+	return failure
+}
+
+func (g *guest) runCGI(ctx context.Context) outcome {
+	out := &capped{limit: g.request.Limits.ResultBytes}
+	if err := g.start(ctx, g.config(ctx).WithStdout(out)); err != nil {
+		return g.failed(ctx, err)
+	}
+	if out.length > out.limit {
+		return outcome{status: DeveloperError, result: object(tooLong(out.length, out.limit, out.kept))}
+	}
+	return outcome{status: Success, output: out.kept}
+}
+
+// config is what the guest sees of the world, but for standard output.
+func (g *guest) config(ctx context.Context) wazero.ModuleConfig {
+	log := &lineWriter{longest: max(g.logs.limit, 0), take: func(l line) { g.logs.add(l.at, stderr, l.text) }}
+	config := wazero.NewModuleConfig().
+		WithName(""). // so that there can be several
+		WithStartFunctions().
+		WithArgs("action").
+		WithStdin(bytes.NewReader(g.input)).
+		WithStderr(log).
+		WithSysWalltime().
+		WithSysNanotime().
+		WithNanosleep(func(nanoseconds int64) { sleep(ctx, time.Duration(nanoseconds)) }).
+		WithRandSource(rand.Reader)
+	for name, value := range g.request.Env {
+		config = config.WithEnv(name, value)
+	}
+	if len(g.mounts) == 0 {
+		return config
+	}
+	files := wazero.NewFSConfig()
+	for path, folder := range g.mounts {
+		if mounting, ok := files.(sysfs.FSConfig); ok {
+			files = mounting.WithSysFSMount(folder, path)
+		}
+	}
+	return config.WithFSConfig(files)
+}
+
+// sleep ends early with ctx; the guest then meets its next safepoint.
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// start makes an instance and runs its _start to the end. It returns nil when
+// that returned, or exited with 0.
+func (g *guest) start(ctx context.Context, config wazero.ModuleConfig) error {
+	instance, err := g.instantiate(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer instance.Close(context.WithoutCancel(ctx)) //nolint:errcheck // closes files that are only read or synced
+	_, err = instance.ExportedFunction("_start").Call(ctx)
+	if code := new(sys.ExitError); errors.As(err, &code) && code.ExitCode() == 0 {
+		return nil
+	}
+	return err
+}
+
+var errNoRoom = errors.New("no memory for an instance")
+
+// instantiate makes an instance of the module. wazero panics when its first
+// memory cannot be had.
+func (g *guest) instantiate(ctx context.Context, config wazero.ModuleConfig) (instance api.Module, err error) {
+	defer func() {
+		if recover() != nil {
+			g.memory.crowded = true
+			err = errNoRoom
+		}
+	}()
+	return g.module.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, g.memory), g.module.module, config)
+}
+
+// failed says why the guest did not end as it should.
+func (g *guest) failed(ctx context.Context, err error) outcome {
+	code := new(sys.ExitError)
+	exited := errors.As(err, &code)
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return outcome{status: DeveloperError, result: object(fmt.Sprintf(textTimeout, g.request.Limits.Timeout.Milliseconds()))}
+	case ctx.Err() != nil:
+		return outcome{status: InternalError, result: object("the call was given up")}
+	case g.memory.crowded:
+		return outcome{status: InternalError, result: object("there is no memory left on this machine for the action")}
+	case g.memory.exhausted:
+		g.logTrap(err, exited)
+		return outcome{status: DeveloperError, result: object(textMemory)}
+	case exited:
+		return outcome{status: DeveloperError, result: object(fmt.Sprintf("%s Its exit code is %d.", textAbnormal, code.ExitCode()))}
+	}
+	g.logTrap(err, false)
+	return outcome{status: DeveloperError, result: object(textAbnormal + " " + trapName(err) + ".")}
+}
+
+// trapName is what wazero calls the trap; where it happened is in the log.
+func trapName(err error) string {
+	name := strings.TrimSuffix(firstLine(err.Error()), " (recovered by wazero)")
+	return strings.TrimPrefix(name, "wasm error: ")
+}
+
+// logTrap writes where in the guest's code it stopped.
+func (g *guest) logTrap(err error, exited bool) {
+	if exited {
+		return
+	}
+	for text := range slices.Values(strings.Split(strings.TrimSpace(err.Error()), "\n")) {
+		g.logs.add(time.Now(), stderr, []byte(text))
+	}
+}

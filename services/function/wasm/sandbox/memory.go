@@ -1,0 +1,97 @@
+package sandbox
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/tetratelabs/wazero/experimental"
+	"github.com/tetratelabs/wazero/sys"
+	"golang.org/x/sys/unix"
+)
+
+// small is what a call may grow to even when the others have used up the
+// worker's memory: those that use much have to stop first.
+const small = 32 << 20
+
+// budget is the memory that a worker's calls share. It is safe for concurrent
+// use.
+type budget struct {
+	limit int64
+	used  atomic.Int64
+}
+
+// take reserves more bytes for a call that then has total.
+func (b *budget) take(more, total int64) bool {
+	if b.used.Add(more) > b.limit && total > small {
+		b.used.Add(-more)
+		return false
+	}
+	return true
+}
+
+// guestMemory makes the linear memory of one call's instance, outside Go's
+// heap, so that the machine has it back as soon as the call ends. It implements
+// experimental.MemoryAllocator. It is one goroutine's, but for full.
+type guestMemory struct {
+	ctx    context.Context // the call's
+	limit  int64
+	budget *budget
+
+	exhausted bool // the call asked for more than its limit
+	crowded   bool // the calls together used up the worker's memory
+}
+
+// Allocate implements experimental.MemoryAllocator. It takes addresses, and no
+// memory yet.
+func (g *guestMemory) Allocate(_, _ uint64) experimental.LinearMemory {
+	space, err := unix.Mmap(-1, 0, int(g.limit), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	if err != nil {
+		return &linearMemory{owner: g}
+	}
+	return &linearMemory{owner: g, space: space}
+}
+
+// linearMemory implements experimental.LinearMemory.
+type linearMemory struct {
+	owner *guestMemory
+	space []byte // all that the guest might ever have
+	size  int64
+}
+
+// Reallocate implements experimental.LinearMemory. Metered code comes here now
+// and then without wanting memory, to learn whether its time is over; see
+// safepoint.
+func (m *linearMemory) Reallocate(size uint64) []byte {
+	if m.size > 0 && m.owner.ctx.Err() != nil {
+		panic(sys.NewExitError(sys.ExitCodeDeadlineExceeded)) // ends the guest; wazero recovers it
+	}
+	if size >= safepointBytes {
+		return nil
+	}
+	if size > uint64(len(m.space)) {
+		m.owner.exhausted = true
+		return nil
+	}
+	more := int64(size) - m.size                 //nolint:gosec // at most len(space)
+	if !m.owner.budget.take(more, int64(size)) { //nolint:gosec // at most len(space)
+		m.owner.crowded = true
+		return nil
+	}
+	if err := unix.Mprotect(m.space[:size], unix.PROT_READ|unix.PROT_WRITE); err != nil {
+		m.owner.budget.used.Add(-more)
+		m.owner.crowded = true
+		return nil
+	}
+	m.size += more
+	return m.space[:size:size]
+}
+
+// Free implements experimental.LinearMemory.
+func (m *linearMemory) Free() {
+	if m.space == nil {
+		return
+	}
+	_ = unix.Munmap(m.space) // fails only for what is not mapped
+	m.owner.budget.used.Add(-m.size)
+	m.space, m.size = nil, 0
+}

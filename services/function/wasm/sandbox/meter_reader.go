@@ -1,0 +1,104 @@
+package sandbox
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// wasmReader reads the binary format of modules. After the first error it
+// returns zeros.
+type wasmReader struct {
+	rest []byte
+	err  error
+}
+
+// fail notes that the module is malformed, and returns that.
+func (r *wasmReader) fail() error {
+	if r.err == nil {
+		r.err = &CodeError{"the WebAssembly module is malformed"}
+	}
+	r.rest = nil
+	return r.err
+}
+
+func (r *wasmReader) failure() error { return r.err }
+
+func (r *wasmReader) byte() byte {
+	if len(r.rest) == 0 {
+		_ = r.fail()
+		return 0
+	}
+	b := r.rest[0]
+	r.rest = r.rest[1:]
+	return b
+}
+
+// take returns the next n bytes.
+func (r *wasmReader) take(n uint32) []byte {
+	if uint64(n) > uint64(len(r.rest)) {
+		_ = r.fail()
+		return nil
+	}
+	taken := r.rest[:n]
+	r.rest = r.rest[n:]
+	return taken
+}
+
+// u32 reads an unsigned number of 32 bits, LEB128.
+func (r *wasmReader) u32() uint32 {
+	number, length := binary.Uvarint(r.rest)
+	if length <= 0 || length > 5 || number > 1<<32-1 {
+		_ = r.fail()
+		return 0
+	}
+	r.rest = r.rest[length:]
+	return uint32(number)
+}
+
+// s64 skips a signed number of up to 64 bits, LEB128. It leaves it to wazero to
+// find one that is too long.
+func (r *wasmReader) s64() {
+	for range 10 {
+		if r.byte() < 0x80 {
+			return
+		}
+	}
+	_ = r.fail()
+}
+
+// count reads how many things follow, of which each takes a byte at least.
+func (r *wasmReader) count() uint32 {
+	n := r.u32()
+	if uint64(n) > uint64(len(r.rest)) {
+		_ = r.fail()
+		return 0
+	}
+	return n
+}
+
+// numbers reads a vector of unsigned numbers.
+func (r *wasmReader) numbers() []uint32 {
+	count := r.count()
+	numbers := make([]uint32, 0, count)
+	for range count {
+		numbers = append(numbers, r.u32())
+	}
+	return numbers
+}
+
+func appendU32(out []byte, n uint32) []byte { return binary.AppendUvarint(out, uint64(n)) }
+
+// appendS32 appends a signed number, LEB128 (which is not the zigzag form of
+// package binary).
+func appendS32(out []byte, n int32) []byte {
+	for {
+		b := byte(n & 0x7f)
+		n >>= 7
+		if n == 0 && b&0x40 == 0 || n == -1 && b&0x40 != 0 {
+			return append(out, b)
+		}
+		out = append(out, b|0x80)
+	}
+}
+
+func quoteName(module, name string) string { return fmt.Sprintf("%q of %q", name, module) }

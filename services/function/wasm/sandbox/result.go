@@ -1,0 +1,107 @@
+package sandbox
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+)
+
+// The texts are OpenWhisk's (common/scala, Messages), which clients know.
+const (
+	textAbnormal = "The action did not produce a valid response and exited unexpectedly."
+	textMemory   = "The action exhausted its memory and was aborted."
+	textInvalid  = "The action did not produce a valid JSON response"
+	textTooLong  = "The action produced a response that exceeded the allowed length: %d > %d bytes."
+	textTimeout  = "The action exceeded its time limits of %d milliseconds."
+)
+
+// shown is how much of an invalid answer its error quotes, in bytes.
+const shown = 1024
+
+// object makes {"error": text}.
+func object(text string) json.RawMessage {
+	var content bytes.Buffer
+	encoder := json.NewEncoder(&content)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(map[string]string{"error": text}); err != nil {
+		panic(err) // a map of strings always has a JSON form
+	}
+	return bytes.TrimSpace(content.Bytes())
+}
+
+// takeResult finds the answer: the JSON object that standard output ends with,
+// on one line or on several of which the first begins with the brace. All lines
+// before it become log lines.
+func (a *answers) takeResult() (Status, json.RawMessage) {
+	for len(a.lines) > 0 && len(bytes.TrimSpace(a.lines[len(a.lines)-1].text)) == 0 {
+		a.lines = a.lines[:len(a.lines)-1]
+	}
+	if len(a.lines) == 0 {
+		return DeveloperError, object(textInvalid + ": standard output does not end with a JSON object")
+	}
+	last := a.lines[len(a.lines)-1]
+	if last.length > a.limit {
+		a.lines = a.lines[:len(a.lines)-1]
+		a.logAll()
+		return DeveloperError, object(tooLong(last.length, a.limit, last.text))
+	}
+	first, text := a.lastObject()
+	if text == nil {
+		a.logAll()
+		return DeveloperError, object(textInvalid + ": " + quoted(last.text))
+	}
+	a.lines = a.lines[:first]
+	a.logAll()
+	return judged(text)
+}
+
+// lastObject returns the text of the last JSON object and the line it begins
+// on.
+func (a *answers) lastObject() (first int, text []byte) {
+	end := len(a.lines) - 1
+	if last := bytes.TrimSpace(a.lines[end].text); isObject(last) {
+		return end, last
+	}
+	for first = end - 1; first >= 0; first-- {
+		if bytes.HasPrefix(a.lines[first].text, []byte{'{'}) {
+			break
+		}
+	}
+	if first < 0 {
+		return 0, nil
+	}
+	var joined []byte
+	for _, l := range a.lines[first:] {
+		joined = append(append(joined, l.text...), '\n')
+	}
+	if joined = bytes.TrimSpace(joined); isObject(joined) {
+		return first, joined
+	}
+	return 0, nil
+}
+
+func isObject(text []byte) bool {
+	return len(text) > 0 && text[0] == '{' && json.Valid(text)
+}
+
+// judged tells a success from an error that the code itself reports: an object
+// with a member error.
+func judged(text []byte) (Status, json.RawMessage) {
+	text = bytes.ToValidUTF8(text, []byte("\uFFFD"))
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(text, &members); err != nil {
+		return DeveloperError, object(textInvalid + ": " + quoted(text))
+	}
+	if _, failed := members["error"]; failed {
+		return ApplicationError, text
+	}
+	return Success, text
+}
+
+func tooLong(length, limit int64, text []byte) string {
+	return fmt.Sprintf(textTooLong, length, limit) + " The truncated response was: " + quoted(text)
+}
+
+func quoted(text []byte) string {
+	return string(bytes.ToValidUTF8(text[:min(len(text), shown)], []byte("\uFFFD")))
+}

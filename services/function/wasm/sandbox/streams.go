@@ -1,0 +1,148 @@
+package sandbox
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"time"
+)
+
+const (
+	stdout = "stdout"
+	stderr = "stderr"
+)
+
+// prefix is what a line takes in an activation's record beside its text. It
+// counts, or else empty lines would cost nothing.
+const prefix = int64(len("2006-01-02T15:04:05.000000000Z stdout: "))
+
+// logs keeps the lines of a call until they are too many. It is one
+// goroutine's.
+type logs struct {
+	limit int64
+	used  int64
+	lines []LogLine
+	cut   bool
+}
+
+func (l *logs) add(at time.Time, stream string, text []byte) {
+	if l.cut {
+		return
+	}
+	room := l.limit - l.used - prefix
+	if int64(len(text)) > room {
+		l.cut = true
+		text = text[:max(room, 0)]
+		if len(text) == 0 {
+			return
+		}
+	}
+	l.used += prefix + int64(len(text))
+	clean := strings.ToValidUTF8(string(bytes.TrimSuffix(text, []byte("\r"))), "\uFFFD")
+	l.lines = append(l.lines, LogLine{Time: at, Stream: stream, Text: clean})
+}
+
+// finished returns all lines, and the one that says that some are missing.
+func (l *logs) finished() []LogLine {
+	if l.cut {
+		// OpenWhisk's words (common/scala, Messages.truncateLogs).
+		text := fmt.Sprintf("Logs were truncated because the total bytes size exceeds the limit of %d bytes.", l.limit)
+		l.lines = append(l.lines, LogLine{Time: time.Now(), Stream: stderr, Text: text})
+	}
+	return l.lines
+}
+
+// lineWriter makes lines of what is written and gives each to take, without its
+// line feed. Of a line longer than longest only that much is kept.
+type lineWriter struct {
+	longest int64
+	take    func(line)
+	now     line
+	started bool
+}
+
+// line is one line of output.
+type line struct {
+	at     time.Time
+	text   []byte
+	length int64 // before it was cut
+}
+
+// Write implements io.Writer. It never fails.
+func (w *lineWriter) Write(p []byte) (int, error) {
+	written := len(p)
+	for len(p) > 0 {
+		part, rest, ended := bytes.Cut(p, []byte{'\n'})
+		if !w.started {
+			w.now, w.started = line{at: time.Now()}, true
+		}
+		w.now.length += int64(len(part))
+		if room := w.longest - int64(len(w.now.text)); room > 0 {
+			w.now.text = append(w.now.text, part[:min(room, int64(len(part)))]...)
+		}
+		if ended {
+			w.flush()
+		}
+		p = rest
+	}
+	return written, nil
+}
+
+// flush ends the line that has no line feed.
+func (w *lineWriter) flush() {
+	if w.started {
+		w.started = false
+		w.take(w.now)
+	}
+}
+
+// answers keeps the end of standard output, where the result is; the lines
+// before go to the logs.
+type answers struct {
+	limit int64 // of the result
+	logs  *logs
+	lines []line
+	held  int64 // what lines take
+}
+
+// lineCost is what a line takes beside its text: a flood of empty ones must not
+// be free.
+const lineCost = 8
+
+func (a *answers) add(l line) {
+	a.lines = append(a.lines, l)
+	a.held += int64(len(l.text)) + lineCost
+	for a.held > 2*a.limit && len(a.lines) > 1 {
+		a.logFirst()
+	}
+}
+
+func (a *answers) logFirst() {
+	first := a.lines[0]
+	a.lines = a.lines[1:]
+	a.held -= int64(len(first.text)) + lineCost
+	a.logs.add(first.at, stdout, first.text)
+}
+
+// logAll gives all lines that are left to the logs.
+func (a *answers) logAll() {
+	for len(a.lines) > 0 {
+		a.logFirst()
+	}
+}
+
+// capped keeps what is written up to limit, and counts the rest.
+type capped struct {
+	limit  int64
+	kept   []byte
+	length int64
+}
+
+// Write implements io.Writer. It never fails.
+func (c *capped) Write(p []byte) (int, error) {
+	c.length += int64(len(p))
+	if room := c.limit - int64(len(c.kept)); room > 0 {
+		c.kept = append(c.kept, p[:min(room, int64(len(p)))]...)
+	}
+	return len(p), nil
+}

@@ -1,0 +1,51 @@
+-- name: PutNamespace :execrows
+-- None where the namespace is ending.
+insert into namespaces (name, limits, mounts) values ($1, $2, $3)
+on conflict (name) do update set limits = excluded.limits, mounts = excluded.mounts, updated_at = now()
+where namespaces.ending_at is null;
+
+-- name: Namespace :one
+select * from namespaces where name = $1;
+
+-- name: EndNamespace :one
+-- From here on nothing gets in, and the runtimes are told on a channel. For how many
+-- seconds it has been ending; none where there is no such namespace.
+with ended as (
+    update namespaces set ending_at = coalesce(ending_at, now()) where name = @name returning now() - ending_at as since
+), locked_out as (delete from keys where namespace = @name)
+select extract(epoch from since)::float8 as seconds from ended, pg_notify(@channel::text, @name);
+
+-- name: DeleteNamespace :exec
+-- With all that refers to it. The runtimes are told on a channel once it is gone.
+with gone as (delete from namespaces where namespaces.name = @name), uncounted as (delete from usage where namespace = @name)
+select from pg_notify(@channel::text, @name);
+
+-- name: Namespaces :many
+-- A batch of all namespaces, by name.
+select * from namespaces where name > @after order by name limit @batch;
+
+-- name: PutKey :execrows
+-- A repeated bind makes the same key; none where the namespace is not there or ending.
+insert into keys (uuid, namespace, binding, hash, role)
+select @uuid, n.name, @binding, @hash, @role from namespaces n where n.name = @namespace and n.ending_at is null
+on conflict (binding) do update set uuid = excluded.uuid, hash = excluded.hash, role = excluded.role;
+
+-- name: DeleteKey :exec
+delete from keys where binding = $1;
+
+-- name: Authenticate :one
+-- Who holds this key. Every request asks anew, so that a key that was revoked lets nobody in.
+select k.namespace, k.binding, k.role, n.limits, n.mounts
+from keys k join namespaces n on n.name = k.namespace
+where k.uuid = $1 and k.hash = $2 and n.ending_at is null;
+
+-- name: Bindings :many
+-- A batch of all keys' bindings, by name.
+select binding, namespace, uuid from keys where binding > @after order by binding limit @batch;
+
+-- name: Notify :exec
+select pg_notify(@channel::text, @payload::text);
+
+-- name: NamespaceNames :many
+-- A batch of the names of all namespaces.
+select name from namespaces where name > @after order by name limit @batch;
