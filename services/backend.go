@@ -103,7 +103,8 @@ type VolumeMount struct {
 
 // VolumeDevice is what a volume driver mounts (OSB, "Device Object").
 type VolumeDevice struct {
-	// VolumeID is the volume's identity: the same for bindings that share it.
+	// VolumeID is the volume's identity to the driver, which mounts one
+	// volume once: bindings with credentials of their own need one each.
 	VolumeID string `json:"volume_id"`
 	// MountConfig is what the driver reads, credentials included; values of
 	// JSON's types.

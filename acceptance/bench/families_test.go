@@ -78,7 +78,7 @@ func (r *bare) round(ctx context.Context) error {
 		return nil
 	}
 	// 26 characters of [a-z2-7], as the procedures for MariaDB demand.
-	name := []byte(slices.Repeat([]byte("a"), 26))
+	name := slices.Repeat([]byte("a"), 26)
 	for i, n := 25, r.count; n > 0; i, n = i-1, n/26 {
 		name[i] = byte('a' + n%26)
 	}
