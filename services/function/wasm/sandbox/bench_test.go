@@ -20,7 +20,7 @@ func BenchmarkDirect(b *testing.B) {
 		b.Fatal(err)
 	}
 	runtime := wazero.NewRuntime(b.Context())
-	b.Cleanup(func() { runtime.Close(context.Background()) })
+	b.Cleanup(func() { must(b, runtime.Close(context.Background())) })
 	wasi_snapshot_preview1.MustInstantiate(b.Context(), runtime)
 	module, err := runtime.CompileModule(b.Context(), content)
 	if err != nil {
@@ -33,7 +33,7 @@ func BenchmarkDirect(b *testing.B) {
 		if err != nil || out.String() != "{\"a\":1}\n" {
 			b.Fatalf("%q, %v", out.String(), err)
 		}
-		instance.Close(b.Context())
+		must(b, instance.Close(b.Context()))
 	}
 }
 
@@ -93,7 +93,7 @@ func BenchmarkCold(b *testing.B) {
 					b.Error("it was warm")
 				}
 				b.StopTimer()
-				p.Close()
+				must(b, p.Close())
 				b.StartTimer()
 			}
 		})

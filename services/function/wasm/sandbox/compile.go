@@ -34,7 +34,7 @@ func compile(ctx context.Context, request compileRequest) error {
 	if err := os.Mkdir(filepath.Join(request.Into, codeFolder), 0o700); err != nil {
 		return fmt.Errorf("write the compiled module: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(request.Into, wasmFile), metered, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(request.Into, wasmFile), metered, 0o600); err != nil { //nolint:gosec // the pool names the folder
 		return fmt.Errorf("write the compiled module: %w", err)
 	}
 	if err := code.compile(ctx, request.Into); err != nil {

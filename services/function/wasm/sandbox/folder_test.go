@@ -17,7 +17,7 @@ func TestFolderPaths(t *testing.T) {
 		os.WriteFile(filepath.Join(folder, "shelf", "book"), nil, 0o600), os.WriteFile(filepath.Join(outside, "secret"), nil, 0o600))
 	system, err := openFolder(mountOf(t, folder, "/data", false), &openFiles{left: 100})
 	must(t, err)
-	defer system.root.Close()
+	defer func() { must(t, system.root.Close()) }()
 	for path, want := range map[string]experimentalsys.Errno{
 		"": 0, ".": 0, "/": 0, "/.": 0, "shelf": 0, "shelf/": 0, "/shelf": 0, "./shelf": 0,
 		"shelf/book": 0, "/shelf/book": 0, "./shelf/book": 0, "shelf/../shelf/book": 0,
@@ -30,7 +30,7 @@ func TestFolderPaths(t *testing.T) {
 			t.Errorf("%q: %d, want %d", path, errno, want)
 		}
 		if errno == 0 {
-			file.Close()
+			_ = file.Close()
 		}
 	}
 }

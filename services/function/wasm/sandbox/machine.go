@@ -39,7 +39,7 @@ func groupMemory() (lowest int64, ok bool) {
 	}
 	found := false
 	for ; path != "/" && path != "."; path = filepath.Dir(path) {
-		content, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", path, "memory.max"))
+		content, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", path, "memory.max")) //nolint:gosec // the kernel names the group
 		if err != nil {
 			continue
 		}

@@ -144,7 +144,7 @@ func (m *metering) write(id byte, body []byte) {
 func (m *metering) readTypes(in *wasmReader) {
 	for range in.count() {
 		if in.byte() != 0x60 {
-			in.fail()
+			_ = in.fail()
 			return
 		}
 		params := in.u32()

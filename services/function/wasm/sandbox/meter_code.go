@@ -153,7 +153,11 @@ func (f *functionMetering) immediates(op byte) error {
 		if number := in.u32(); number >= f.globals {
 			_ = in.fail() // the counter is not the module's
 		}
-	case op >= opLocalGet && op <= 0x26: // locals, tables
+	case op >= opLocalGet && op <= opLocalTee:
+		if number := in.u32(); number >= f.extra {
+			_ = in.fail() // neither is the extra local
+		}
+	case op == 0x25 || op == 0x26: // table.get, table.set
 		in.u32()
 	case op >= 0x28 && op <= 0x3e: // loads and stores
 		in.u32()

@@ -47,7 +47,7 @@ func IdentityOf(folder string) (Identity, error) {
 	if err != nil {
 		return Identity{}, fmt.Errorf("look at the folder: %w", err)
 	}
-	defer root.Close()
+	defer root.Close() //nolint:errcheck // only looked at
 	identity, _, err := inspect(root)
 	return identity, err
 }

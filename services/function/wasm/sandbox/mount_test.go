@@ -141,7 +141,7 @@ func TestMountsHoldLinksIn(t *testing.T) {
 	)
 	socket, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	must(t, err, syscall.Bind(socket, &syscall.SockaddrUnix{Name: in("socket")}))
-	defer syscall.Close(socket)
+	defer func() { must(t, syscall.Close(socket)) }()
 	if text, o := n.do(t, fields{"do": "read", "path": "/data/inside"}); text != "" || member(t, o, "content") != "inside" {
 		t.Errorf("a link that stays inside: %s", o.Result)
 	}

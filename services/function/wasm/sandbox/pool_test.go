@@ -94,7 +94,7 @@ func guestCode(t testing.TB, name string) Code {
 		if err != nil {
 			return nil, err
 		}
-		defer os.RemoveAll(folder)
+		defer func() { _ = os.RemoveAll(folder) }()
 		file := filepath.Join(folder, "guest.wasm")
 		cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", file, "./testdata/"+name)
 		cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")

@@ -165,9 +165,6 @@ func (p *process) ask(ctx context.Context, m message) (message, error) {
 // tell sends what has no reply. A worker that is gone need not know.
 func (p *process) tell(m message) { _ = p.link.send(m) }
 
-// close lets the worker end by itself, which it does at once.
-func (p *process) close() { _ = p.stdin.Close() }
-
 // kill ends the worker at once, and waits for it.
 func (p *process) kill() {
 	select {

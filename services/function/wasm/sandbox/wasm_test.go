@@ -10,7 +10,6 @@ type wasmModule struct {
 	table    []byte   // limits
 	globals  [][]byte // definitions
 	bodies   [][]byte // of functions ()→(); the first is _start; locals included
-	exports  []string // names of further exports: of the memory
 	start    string   // another name than _start
 	custom   []byte   // the content of a custom section, at the end
 }

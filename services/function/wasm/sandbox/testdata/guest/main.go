@@ -34,6 +34,9 @@ func main() {
 	if err != nil {
 		fail(err)
 	}
+	if p.Value == nil {
+		p.Value = map[string]any{}
+	}
 	act, found := acts[p.Do]
 	if !found {
 		fail(fmt.Errorf("no such act: %q", p.Do))
