@@ -46,13 +46,18 @@ func (p *platform) received(ctx context.Context, i *heldInstance, b *heldBinding
 			return true, nil
 		}
 		undisturbed := before%2 == 0 && p.offer.breaks.Load() == before
-		if undisturbed && !errors.Is(last, context.DeadlineExceeded) {
+		if undisturbed && !errors.Is(last, context.DeadlineExceeded) && !errors.Is(last, errLoad) {
 			return false, fmt.Errorf("new credentials of instance %s do not work, with nothing wrong with the server: %w", i.id, last)
 		}
 		return false, nil
 	})
 	return errors.Join(err, last)
 }
+
+// errLoad is what a server says that lets an application in and does not take what
+// it writes. A busy one may say so for a moment: PowerDNS answers SERVFAIL to one
+// of two updates that meet.
+var errLoad = errors.New("write")
 
 // load writes something into the instance, once, that has to be there as long as
 // the instance is; nil: nothing is to be written.
@@ -62,7 +67,7 @@ func (p *platform) load(i *heldInstance, b *heldBinding) func(context.Context, s
 	}
 	return func(ctx context.Context, s services.Session) error {
 		if err := s.Write(ctx, p.cargoKey(), i.id); err != nil {
-			return fmt.Errorf("write: %w", err)
+			return fmt.Errorf("%w: %w", errLoad, err)
 		}
 		i.cargo = i.id
 		return nil

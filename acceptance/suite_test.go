@@ -85,12 +85,14 @@ func deploy(ctx context.Context, o rig.Options) *rig.Deployment {
 	return d
 }
 
-// tellLogs shows the ends of the brokers' logs beside a failure.
+// tellLogs shows the ends of the brokers' and the servers' logs beside a failure.
 func tellLogs(d *rig.Deployment) {
 	logs, _ := filepath.Glob(filepath.Join(d.Dir, "*.err"))
-	for _, log := range logs {
+	servers, _ := filepath.Glob(filepath.Join(d.Dir, "*", "*.log"))
+	for _, log := range append(logs, servers...) {
 		text, _ := os.ReadFile(log)
-		fmt.Fprintf(GinkgoWriter, "--- the end of %s:\n%s\n", filepath.Base(log), text[max(0, len(text)-6000):])
+		name, _ := filepath.Rel(d.Dir, log)
+		fmt.Fprintf(GinkgoWriter, "--- the end of %s:\n%s\n", name, text[max(0, len(text)-6000):])
 	}
 }
 
