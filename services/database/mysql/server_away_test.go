@@ -136,6 +136,8 @@ func TestAdministratorGetsInPastTheLimit(t *testing.T) {
 	if err := b.Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
+	// The sessions that were cut count until the server has cleared them away.
+	eventually(t, func() bool { return server.root.PingContext(ctx) == nil })
 	server.nothingLeft(t)
 }
 
