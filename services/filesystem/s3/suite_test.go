@@ -11,20 +11,20 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-func TestSuite(t *testing.T) { runSuite(t, newServer(t), measuredLimits()) }
+func TestSuite(t *testing.T) { runSuite(t, newServer(t), measuredLimits(), false) }
 
-func runSuite(t *testing.T, server *testServer, limits []servicetest.Limit) {
+func runSuite(t *testing.T, server *testServer, limits []servicetest.Limit, withoutCrashes bool) {
 	t.Helper()
 	raw := func(s string) json.RawMessage { return json.RawMessage(s) }
 	servicetest.Run(t, servicetest.Suite{
-		Definition: Definition(),
-		Address:    server.address(),
-		Config:     func(address string) json.RawMessage { return server.config("suite", address) },
-		Secrets:    []string{server.SecretAccessKey()},
-		Plan:       raw(`{"storage": "100MB", "objects": 1000, "bindings": 10, "delete_contents": true}`),
-		OtherPlan:  raw(`{"storage": "1GB", "delete_contents": true}`),
-		Create:     []json.RawMessage{raw(`{}`)},
-		Bind:       []json.RawMessage{raw(`{}`), raw(`{"role": "read_write"}`)},
+		Definition: Definition(), WithoutCrashes: withoutCrashes,
+		Address:   server.address(),
+		Config:    func(address string) json.RawMessage { return server.config("suite", address) },
+		Secrets:   []string{server.SecretAccessKey()},
+		Plan:      raw(`{"storage": "100MB", "objects": 1000, "bindings": 10, "delete_contents": true}`),
+		OtherPlan: raw(`{"storage": "1GB", "delete_contents": true}`),
+		Create:    []json.RawMessage{raw(`{}`)},
+		Bind:      []json.RawMessage{raw(`{}`), raw(`{"role": "read_write"}`)},
 		Invalid: servicetest.Invalid{
 			Create: map[string]json.RawMessage{
 				"a binding's parameter": raw(`{"role": "read_only"}`),

@@ -75,7 +75,7 @@ func TestHardSuite(t *testing.T) {
 	runSuite(t, server, []servicetest.Limit{
 		{Name: "storage", Plan: json.RawMessage(`{"storage": "4MB", "delete_contents": true}`), Holds: holdsHardStorage},
 		{Name: "files", Plan: json.RawMessage(`{"storage": "4MB", "files": 3, "delete_contents": true}`), Holds: holdsFiles},
-	})
+	}, true)
 	command(t, "btrfs", "subvolume", "sync", server.SharesFolder())
 	if groups := command(t, "btrfs", "qgroup", "show", "--raw", server.SharesFolder()); strings.Count(groups, "0/") != 1 {
 		t.Errorf("quota groups left, besides the file system's own:\n%s", groups)

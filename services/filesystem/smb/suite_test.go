@@ -9,19 +9,19 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-func TestSuite(t *testing.T) { runSuite(t, newServer(t), measuredLimits()) }
+func TestSuite(t *testing.T) { runSuite(t, newServer(t), measuredLimits(), false) }
 
-func runSuite(t *testing.T, server *testServer, limits []servicetest.Limit) {
+func runSuite(t *testing.T, server *testServer, limits []servicetest.Limit, withoutCrashes bool) {
 	t.Helper()
 	raw := func(s string) json.RawMessage { return json.RawMessage(s) }
 	servicetest.Run(t, servicetest.Suite{
-		Definition: Definition(),
-		Address:    server.Address(),
-		Config:     func(address string) json.RawMessage { return server.config("suite", address) },
-		Plan:       raw(`{"storage": "100MB", "files": 1000, "bindings": 10, "delete_contents": true}`),
-		OtherPlan:  raw(`{"storage": "1GB", "connections": 20, "delete_contents": true}`),
-		Create:     []json.RawMessage{raw(`{}`)},
-		Bind:       []json.RawMessage{raw(`{}`), raw(`{"mount": "/data", "readonly": false}`)},
+		Definition: Definition(), WithoutCrashes: withoutCrashes,
+		Address:   server.Address(),
+		Config:    func(address string) json.RawMessage { return server.config("suite", address) },
+		Plan:      raw(`{"storage": "100MB", "files": 1000, "bindings": 10, "delete_contents": true}`),
+		OtherPlan: raw(`{"storage": "1GB", "connections": 20, "delete_contents": true}`),
+		Create:    []json.RawMessage{raw(`{}`)},
+		Bind:      []json.RawMessage{raw(`{}`), raw(`{"mount": "/data", "readonly": false}`)},
 		Invalid: servicetest.Invalid{
 			Create: map[string]json.RawMessage{
 				"a binding's parameter": raw(`{"readonly": true}`),

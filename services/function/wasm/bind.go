@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/function/wasm/state"
 )
@@ -15,8 +17,12 @@ func (b *backend) Bind(ctx context.Context, inst instance, bd binding) (services
 		return services.Credentials{}, err
 	}
 	key := deriveKey(bd.Seed)
-	n, err := b.store.PutKey(ctx, b.store.Pool, state.PutKeyParams{
-		Uuid: key.uuid, Hash: key.hash(), Namespace: inst.Name, Binding: bd.Name, Role: bd.Params.Role,
+	var n int64
+	err := b.store.Alone(ctx, bd.Name, func(tx pgx.Tx) (err error) {
+		n, err = b.store.PutKey(ctx, tx, state.PutKeyParams{
+			Uuid: key.uuid, Hash: key.hash(), Namespace: inst.Name, Binding: bd.Name, Role: bd.Params.Role,
+		})
+		return err
 	})
 	if err != nil {
 		return services.Credentials{}, fmt.Errorf("write the key: %w", err)
@@ -33,7 +39,8 @@ func (b *backend) Unbind(ctx context.Context, _ instance, bd binding) error {
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
-	if err := b.store.DeleteKey(ctx, b.store.Pool, bd.Name); err != nil {
+	err := b.store.Alone(ctx, bd.Name, func(tx pgx.Tx) error { return b.store.DeleteKey(ctx, tx, bd.Name) })
+	if err != nil {
 		return fmt.Errorf("delete the key: %w", err)
 	}
 	return nil

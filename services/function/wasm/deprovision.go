@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/function/wasm/state"
 )
@@ -16,7 +18,11 @@ func (b *backend) Deprovision(ctx context.Context, inst instance) error {
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
-	seconds, err := b.store.EndNamespace(ctx, b.store.Pool, state.EndNamespaceParams{Name: inst.Name, Channel: state.NamespaceEnded})
+	var seconds float64
+	err := b.store.Alone(ctx, inst.Name, func(tx pgx.Tx) (err error) {
+		seconds, err = b.store.EndNamespace(ctx, tx, state.EndNamespaceParams{Name: inst.Name, Channel: state.NamespaceEnded})
+		return err
+	})
 	if state.NotFound(err) {
 		return nil
 	}
@@ -29,7 +35,9 @@ func (b *backend) Deprovision(ctx context.Context, inst instance) error {
 	if err := b.activationsGone(ctx, inst.Name); err != nil {
 		return err
 	}
-	err = b.store.DeleteNamespace(ctx, b.store.Pool, state.DeleteNamespaceParams{Name: inst.Name, Channel: state.NamespaceEnded})
+	err = b.store.Alone(ctx, inst.Name, func(tx pgx.Tx) error {
+		return b.store.DeleteNamespace(ctx, tx, state.DeleteNamespaceParams{Name: inst.Name, Channel: state.NamespaceEnded})
+	})
 	if err != nil {
 		return fmt.Errorf("delete the namespace: %w", err)
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/chandler-broker/chandler/services/function/wasm/state"
 )
 
@@ -24,7 +26,11 @@ func (b *backend) put(ctx context.Context, inst instance) error {
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
-	n, err := b.store.PutNamespace(ctx, b.store.Pool, row)
+	var n int64
+	err = b.store.Alone(ctx, inst.Name, func(tx pgx.Tx) (err error) {
+		n, err = b.store.PutNamespace(ctx, tx, row)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("write the namespace: %w", err)
 	}

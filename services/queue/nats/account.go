@@ -26,6 +26,9 @@ type account struct {
 	agreed bool
 }
 
+// settling is when to look again whether servers act on what they took.
+const settling = 50 * time.Millisecond
+
 // Tags of an account that is not for use.
 const (
 	unfinished = "chandler:unfinished" // being made
@@ -57,27 +60,12 @@ func (b *backend) account(ctx context.Context, instance string) (*account, error
 	}
 	a.agreed = len(slices.Compact(tokens)) == 1
 	if a.agreed && tokens[0] != "" {
-		a.agreed, err = a.active(ctx, tokens[0])
+		// A broker that was killed may have given the order a moment ago: who
+		// finds it in the servers' files must not answer for it while they
+		// still let in whom it shuts out.
+		a.agreed, err = b.link.acts(ctx, there, a.public, tokens[0])
 	}
 	return a, err
-}
-
-// active waits until all servers act on an account's JWT, and says whether they
-// do. A broker that was killed may have given them the same a moment ago: to who
-// finds it in their files, or gives it to them again, they answer at once, while
-// they still let in whom it shuts out.
-func (a *account) active(ctx context.Context, token string) (bool, error) {
-	for end := time.Now().Add(patience); ; {
-		acts, err := a.b.link.acts(ctx, a.there, a.public, token)
-		if acts || err != nil || time.Now().After(end) {
-			return acts, err
-		}
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-ctx.Done():
-			return false, ctx.Err()
-		}
-	}
 }
 
 // usable says whether the account is there and finished.
@@ -158,9 +146,11 @@ func (a *account) push(ctx context.Context) error {
 	if err := a.b.link.push(ctx, a.there, token); err != nil {
 		return err
 	}
-	acts, err := a.active(ctx, token)
+	// Usually they do by now. But who is given the very same a second time
+	// answers at once, while he still takes the first into use.
+	acts, err := a.b.link.acts(ctx, a.there, a.public, token)
 	if err == nil && !acts {
-		err = errors.New("the servers took the account and act on another; is a second broker at work on it?")
+		err = services.NotYet(settling, "the servers are taking the account into use")
 	}
 	return err
 }

@@ -1,12 +1,14 @@
 package nats
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/chandler-broker/chandler/embedded"
+	"github.com/chandler-broker/chandler/services"
 )
 
 // A broker that was killed when its order was on the way is followed by one that
@@ -27,12 +29,17 @@ func TestOrdersOfAKilledBroker(t *testing.T) {
 			t.Fatal(err)
 		}
 		killed.orders(t, inst, func(a *account) { a.admit(bd.Name, k.signerPublic, permissions(bd.Params)) })
-		session := next.bound(t, inst, bd)
+		var credentials services.Credentials
+		bind := func(ctx context.Context) (err error) { credentials, err = next.Bind(ctx, inst, bd); return err }
+		if err := until(t, bind); err != nil {
+			t.Fatal(err)
+		}
+		session := dialled(t, credentials.Values)
 		if err := session.Ping(testContext(t)); err != nil {
 			t.Fatalf("bound: %v", err)
 		}
 		killed.orders(t, inst, func(a *account) { a.expel(bd.Name) })
-		if err := next.Unbind(testContext(t), inst, bd); err != nil {
+		if err := until(t, func(ctx context.Context) error { return next.Unbind(ctx, inst, bd) }); err != nil {
 			t.Fatal(err)
 		}
 		if err := session.Ping(testContext(t)); err == nil {

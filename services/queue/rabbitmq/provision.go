@@ -3,8 +3,11 @@ package rabbitmq
 import (
 	"context"
 	"fmt"
+	"time"
 
 	rabbithole "github.com/michaelklishin/rabbit-hole/v3"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // The server's words for limits of virtual hosts and users, and for policies.
@@ -16,6 +19,8 @@ const (
 	policy     = "chandler"
 	everyQueue = ".*"
 	onlyQueues = "queues"
+
+	stopped = "stopped" // a virtual host's state on a node
 )
 
 // Provision implements services.Backend. Nobody can get into the virtual host
@@ -29,28 +34,51 @@ func (b *backend) Provision(ctx context.Context, inst instance) error {
 	if err := b.api.putVhost(ctx, vhost, "made by chandler", inst.Plan.DefaultQueueType); err != nil {
 		return explain("make virtual host "+vhost, err)
 	}
-	if err := hasQueueType(c, vhost, inst.Plan.DefaultQueueType); err != nil {
+	if err := made(c, vhost, inst.Plan.DefaultQueueType); err != nil {
 		return err
 	}
 	return limit(c, vhost, inst.Plan)
 }
 
-// hasQueueType makes sure that the server took the default queue type: one that
-// does not know it ignores it.
-func hasQueueType(c *rabbithole.Client, vhost, wanted string) error {
-	if wanted == "" {
-		return nil
-	}
+// made makes sure that applications can use the virtual host, and that the server
+// took the default queue type: one that does not know it ignores it.
+func made(c *rabbithole.Client, vhost, queueType string) error {
 	made, err := c.GetVhost(vhost)
 	if err != nil {
 		return explain("look at virtual host "+vhost, err)
 	}
-	if made.DefaultQueueType != wanted {
+	for node, state := range made.ClusterState {
+		if state == stopped {
+			return makeAnew(c, vhost, node)
+		}
+	}
+	if queueType != "" && made.DefaultQueueType != queueType {
 		return fmt.Errorf("virtual host %s has the default queue type %q and not the plan's %q: the server is older than RabbitMQ 3.10, or the plan was changed; upgrade it, or change the plan back",
-			vhost, made.DefaultQueueType, wanted)
+			vhost, made.DefaultQueueType, queueType)
 	}
 	return nil
 }
+
+// makeAnew removes a virtual host that does not run because it was never made to
+// the end: the server gives that up where the connection is lost that asked for
+// it, and does not finish it when it is asked again. Nobody got into it, as its
+// missing limits show; one that has them holds somebody's messages.
+func makeAnew(c *rabbithole.Client, vhost, node string) error {
+	limits, err := c.GetVhostLimits(vhost)
+	if err != nil && !absent(err) {
+		return explain("look at the limits of virtual host "+vhost, err)
+	}
+	if len(limits) > 0 {
+		return fmt.Errorf("virtual host %s does not run on %s; see why in the server's log, and start it with rabbitmqctl restart_vhost", vhost, node)
+	}
+	if _, err := c.DeleteVhost(vhost); err != nil {
+		return explain("remove the half-made virtual host "+vhost, err)
+	}
+	return services.NotYet(making, "the virtual host is being made anew")
+}
+
+// making is when to ask again for a virtual host that was half made.
+const making = 100 * time.Millisecond
 
 // limit holds a virtual host to its plan.
 func limit(c *rabbithole.Client, vhost string, p Plan) error {

@@ -69,6 +69,26 @@ func (s *Store) InTx(ctx context.Context, f func(pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, s.Pool, f)
 }
 
+// aloneLock is the first half of the locks that Alone takes: any number that no
+// other lock in this database uses.
+const aloneLock = 1_724_113
+
+// Alone is InTx under a lock of that name, for changes that must be over when the
+// next one begins. A statement by itself would not be: one that was sent, and given
+// up since, may still be on its way, and take effect later. In here nothing does
+// before the commit, which is sent only once the server has answered, and holds the
+// lock until it is over. A transaction that nobody goes on with ends by itself.
+func (s *Store) Alone(ctx context.Context, name string, f func(pgx.Tx) error) error {
+	return s.InTx(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `select set_config('idle_in_transaction_session_timeout', '5s', true), pg_advisory_xact_lock($1, hashtext($2))`,
+			aloneLock, name)
+		if err != nil {
+			return fmt.Errorf("wait for what was begun before: %w", err)
+		}
+		return f(tx)
+	})
+}
+
 // NotFound says whether err is that of a query for one row that is not there.
 func NotFound(err error) bool { return errors.Is(err, pgx.ErrNoRows) }
 
