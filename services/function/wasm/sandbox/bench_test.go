@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
@@ -78,6 +79,57 @@ func once(b *testing.B, p *Pool, code Code) Outcome {
 		b.Errorf("%v, %s: %s", err, o.Status, o.Result)
 	}
 	return o
+}
+
+// BenchmarkConcurrent has 1000 calls at once, each of which waits for two
+// seconds, and tells how much memory the workers hold for one.
+func BenchmarkConcurrent(b *testing.B) {
+	for name, test := range map[string]struct {
+		code  Code
+		input string
+	}{
+		"go":         {guestCode(b, "guest"), `{"do": "sleep", "count": 2000}`},
+		"javascript": {script(`function main() { return new Promise((d) => setTimeout(() => d({}), 2000)) }`), `{}`},
+	} {
+		b.Run(name, func(b *testing.B) {
+			p := open(b)
+			warmUp(b, p, script(`function main(p) { return p.value }`))
+			before := held(b, p)
+			var most int64
+			for b.Loop() {
+				var all sync.WaitGroup
+				var ended atomic.Int64
+				const calls = 1000
+				for range calls {
+					all.Go(func() {
+						defer ended.Add(1)
+						o, err := p.Run(b.Context(), Call{Code: test.code, Input: []byte(test.input), Limits: defaultLimits()})
+						if err != nil || o.Status != Success {
+							b.Errorf("%v, %s: %s", err, o.Status, o.Result)
+						}
+					})
+				}
+				for ended.Load() < calls {
+					most = max(most, held(b, p))
+					time.Sleep(20 * time.Millisecond)
+				}
+				all.Wait()
+				b.ReportMetric(float64(most-before)/calls/1024, "kB/call")
+			}
+			b.ReportMetric(float64(held(b, p))/(1<<20), "MB-afterwards")
+		})
+	}
+}
+
+// held is how much memory all workers hold.
+func held(b *testing.B, p *Pool) int64 {
+	var total int64
+	for _, pid := range pids(p) {
+		one, err := residentIn(fmt.Sprintf("/proc/%d/statm", pid))
+		must(b, err)
+		total += one
+	}
+	return total
 }
 
 // BenchmarkCold is the first call of code that is compiled on disk.

@@ -74,7 +74,7 @@ func TestMeteringKeepsWhatItMust(t *testing.T) {
 
 // TestHardToCompile: what takes too much is the user's fault, and harms nobody.
 func TestHardToCompile(t *testing.T) {
-	if compileMemory > 1<<40 {
+	if raceDetector {
 		t.Skip("the race detector takes more memory than the limits of this test")
 	}
 	// One function that is a long chain of blocks, each with a value that lives
