@@ -38,6 +38,24 @@ func BenchmarkDirect(b *testing.B) {
 	}
 }
 
+// BenchmarkGuest is what a worker does for one call, without the way to it.
+func BenchmarkGuest(b *testing.B) {
+	code := guestCode(b, "guest")
+	p := open(b)
+	must(b, p.Prepare(b.Context(), code))
+	modules := newModules(p.store, 1<<30)
+	shared := &budget{limit: 1 << 40}
+	for b.Loop() {
+		module, _, err := modules.acquire(b.Context(), code.Hash, WASM)
+		must(b, err)
+		g := &guest{request: &runRequest{Hash: code.Hash, Kind: WASM, Limits: defaultLimits()}, input: echo, module: module}
+		if o := g.run(b.Context(), shared); o.status != Success || string(o.result) != `{"a":1}` {
+			b.Fatalf("%s: %s", o.status, o.result)
+		}
+		modules.release(module)
+	}
+}
+
 var echo = []byte(`{"do": "echo", "value": {"a": 1}}`)
 
 func BenchmarkWarm(b *testing.B) {
