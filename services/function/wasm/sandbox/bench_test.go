@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
@@ -34,6 +35,24 @@ func BenchmarkDirect(b *testing.B) {
 			b.Fatalf("%q, %v", out.String(), err)
 		}
 		must(b, instance.Close(b.Context()))
+	}
+}
+
+// BenchmarkGuest is what a worker does for one call, without the way to it.
+func BenchmarkGuest(b *testing.B) {
+	code := guestCode(b, "guest")
+	p := open(b)
+	must(b, p.Prepare(b.Context(), code))
+	modules := newModules(p.store, 1<<30)
+	shared := &budget{limit: 1 << 40}
+	for b.Loop() {
+		module, _, err := modules.acquire(b.Context(), code.Hash, WASM)
+		must(b, err)
+		g := &guest{request: &runRequest{Hash: code.Hash, Kind: WASM, Limits: defaultLimits()}, input: echo, module: module}
+		if o := g.run(b.Context(), shared); o.status != Success || string(o.result) != `{"a":1}` {
+			b.Fatalf("%s: %s", o.status, o.result)
+		}
+		modules.release(module)
 	}
 }
 
@@ -78,6 +97,57 @@ func once(b *testing.B, p *Pool, code Code) Outcome {
 		b.Errorf("%v, %s: %s", err, o.Status, o.Result)
 	}
 	return o
+}
+
+// BenchmarkConcurrent has 1000 calls at once, each of which waits for two
+// seconds, and tells how much memory the workers hold for one.
+func BenchmarkConcurrent(b *testing.B) {
+	for name, test := range map[string]struct {
+		code  Code
+		input string
+	}{
+		"go":         {guestCode(b, "guest"), `{"do": "sleep", "count": 2000}`},
+		"javascript": {script(`function main() { return new Promise((d) => setTimeout(() => d({}), 2000)) }`), `{}`},
+	} {
+		b.Run(name, func(b *testing.B) {
+			p := open(b)
+			warmUp(b, p, script(`function main(p) { return p.value }`))
+			before := held(b, p)
+			var most int64
+			for b.Loop() {
+				var all sync.WaitGroup
+				var ended atomic.Int64
+				const calls = 1000
+				for range calls {
+					all.Go(func() {
+						defer ended.Add(1)
+						o, err := p.Run(b.Context(), Call{Code: test.code, Input: []byte(test.input), Limits: defaultLimits()})
+						if err != nil || o.Status != Success {
+							b.Errorf("%v, %s: %s", err, o.Status, o.Result)
+						}
+					})
+				}
+				for ended.Load() < calls {
+					most = max(most, held(b, p))
+					time.Sleep(20 * time.Millisecond)
+				}
+				all.Wait()
+				b.ReportMetric(float64(most-before)/calls/1024, "kB/call")
+			}
+			b.ReportMetric(float64(held(b, p))/(1<<20), "MB-afterwards")
+		})
+	}
+}
+
+// held is how much memory all workers hold.
+func held(b *testing.B, p *Pool) int64 {
+	var total int64
+	for _, pid := range pids(p) {
+		one, err := residentIn(fmt.Sprintf("/proc/%d/statm", pid))
+		must(b, err)
+		total += one
+	}
+	return total
 }
 
 // BenchmarkCold is the first call of code that is compiled on disk.

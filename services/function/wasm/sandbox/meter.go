@@ -22,7 +22,7 @@ import "slices"
 
 // meterVersion is part of where compiled code is kept. Change it when what meter
 // writes changes.
-const meterVersion = "meter1"
+const meterVersion = "meter3"
 
 const (
 	// fuel is how often the counter counts down from one safepoint to the
@@ -45,6 +45,8 @@ const (
 	sectionMemory   = 5
 	sectionGlobal   = 6
 	sectionCode     = 10
+	sectionData     = 11
+	sectionCounts   = 12
 )
 
 // meter rewrites a module. The errors are *CodeError. What it lets pass may
@@ -97,6 +99,7 @@ type metering struct {
 	globals   uint32   // how many the module has; so the number of the counter
 	counted   bool     // the counter is written
 	memories  int
+	dataCount bool // instructions may name data segments by number
 }
 
 func (m *metering) section(id byte, body []byte) error {
@@ -128,6 +131,11 @@ func (m *metering) section(id byte, body []byte) error {
 		return in.err
 	case sectionCode:
 		return m.code(&in)
+	case sectionCounts:
+		m.dataCount = true
+	case sectionData:
+		m.data(body)
+		return nil
 	}
 	if in.err == nil {
 		m.write(id, body)

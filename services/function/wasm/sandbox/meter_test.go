@@ -6,6 +6,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/tetratelabs/wazero"
 )
 
 func TestRefusedModules(t *testing.T) {
@@ -74,7 +76,7 @@ func TestMeteringKeepsWhatItMust(t *testing.T) {
 
 // TestHardToCompile: what takes too much is the user's fault, and harms nobody.
 func TestHardToCompile(t *testing.T) {
-	if compileMemory > 1<<40 {
+	if raceDetector {
 		t.Skip("the race detector takes more memory than the limits of this test")
 	}
 	// One function that is a long chain of blocks, each with a value that lives
@@ -123,4 +125,66 @@ func TestCodeOfAnotherHash(t *testing.T) {
 	if err := p.Forget(code.Hash); err == nil {
 		t.Error("a path is no hash")
 	}
+}
+
+// TestJoinedSegments compares the memory of instances.
+func TestJoinedSegments(t *testing.T) {
+	data := func(at int32, content string) []byte {
+		return append(append(appendS32([]byte{0, opI32Const}, at), opEnd), text(content)...)
+	}
+	for name, test := range map[string]struct {
+		segments [][]byte
+		after    int // how many are left
+	}{
+		"near":          {[][]byte{data(8, "abc"), data(20, "def"), data(23, "g"), data(63, "h"), data(64, "i"), data(200, "j")}, 1},
+		"far":           {[][]byte{data(8, "abc"), data(8192, "def"), data(8200, "g")}, 2},
+		"descending":    {[][]byte{data(20, "abc"), data(8, "def")}, 1},
+		"overlapping":   {[][]byte{data(8, "abcdef"), data(10, "xyz"), data(9, "0")}, 3},
+		"empty":         {[][]byte{data(8, ""), data(8, "a"), data(9, "")}, 1},
+		"passive":       {[][]byte{data(8, "a"), append([]byte{1}, text("b")...)}, 2},
+		"out of bounds": {[][]byte{data(-8, "a"), data(8, "b")}, 2},
+		"above 2^31":    {[][]byte{data(-8, "a"), data(-4, "b")}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			module := wasmModule{memory: []byte{0, 2}, bodies: [][]byte{body()}, data: test.segments}.bytes()
+			metered, err := meter(module)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := segmentsOf(t, metered); got != test.after {
+				t.Errorf("%d segments, want %d", got, test.after)
+			}
+			want, wantErr := initialMemory(t, module)
+			got, gotErr := initialMemory(t, metered)
+			if !bytes.Equal(want, got) || (wantErr == nil) != (gotErr == nil) {
+				t.Errorf("the memory differs, or the errors do: %v, %v", wantErr, gotErr)
+			}
+		})
+	}
+}
+
+func segmentsOf(t *testing.T, module []byte) int {
+	t.Helper()
+	in := wasmReader{rest: module[8:]}
+	for len(in.rest) > 0 {
+		id := in.byte()
+		content := wasmReader{rest: in.take(in.u32())}
+		if id == sectionData {
+			return int(content.u32())
+		}
+	}
+	t.Fatal("no data section")
+	return 0
+}
+
+func initialMemory(t *testing.T, module []byte) ([]byte, error) {
+	t.Helper()
+	runtime := wazero.NewRuntimeWithConfig(t.Context(), wazero.NewRuntimeConfigInterpreter())
+	defer func() { must(t, runtime.Close(t.Context())) }()
+	instance, err := runtime.InstantiateWithConfig(t.Context(), module, wazero.NewModuleConfig().WithStartFunctions())
+	if err != nil {
+		return nil, err
+	}
+	content, _ := instance.Memory().Read(0, instance.Memory().Size())
+	return bytes.Clone(content), nil
 }

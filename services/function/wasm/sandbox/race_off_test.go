@@ -2,4 +2,7 @@
 
 package sandbox
 
-const compileMemory = 2 << 30
+const (
+	raceDetector  = false
+	compileMemory = 2 << 30
+)

@@ -11,6 +11,7 @@ type wasmModule struct {
 	globals  [][]byte // definitions
 	bodies   [][]byte // of functions ()→(); the first is _start; locals included
 	start    string   // another name than _start
+	data     [][]byte // segments
 	custom   []byte   // the content of a custom section, at the end
 }
 
@@ -62,6 +63,7 @@ func (m wasmModule) bytes() []byte {
 	section(6, m.globals...)
 	section(7, exports...)
 	section(10, code...)
+	section(11, m.data...)
 	if m.custom != nil {
 		out = append(appendU32(append(out, 0), uint32(len(m.custom))), m.custom...)
 	}

@@ -234,7 +234,11 @@ func (w *worker) overhead() int64 {
 	if err != nil {
 		return 0
 	}
-	if held > w.floor.Load()+slack && w.freeing.CompareAndSwap(false, true) {
+	floor := w.floor.Load()
+	if held < floor {
+		w.floor.CompareAndSwap(floor, held)
+	}
+	if held > floor+slack && w.freeing.CompareAndSwap(false, true) {
 		time.AfterFunc(pause, w.giveBack) // with what comes until then, and also when nothing does
 	}
 	return held
