@@ -56,7 +56,7 @@ func TestServerCrash(t *testing.T) {
 	}
 	must(t, again, declares("second", nil))
 	expect(t, again.channel(testContext(t), declares("third", nil)), "limit")
-	if err := b.Provision(testContext(t), half); err != nil {
+	if err := settled(t, b, half); err != nil {
 		t.Fatal(err)
 	}
 	if taken := fill(t, declared(t, bound(t, b, half, "b", `{}`), "q"), "q", "m"); taken > 11 {
