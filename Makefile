@@ -3,15 +3,26 @@
 LISTEN ?= 127.0.0.1:8080
 DATA ?= .chandler
 FUZZTIME ?= 1m
+# Packages whose tests run side by side: most of them wait for servers.
+PARALLEL ?= 2
+DIST ?= bin/dist
 
 GOLANGCI_LINT_VERSION = v2.15.0
 GOLANGCI_LINT = bin/tools/golangci-lint-$(GOLANGCI_LINT_VERSION)
 DEPENDENCIES = deploy/install/dependencies
 MODULE = github.com/chandler-broker/chandler
 
-# What make test ran on: a server that is missing fails a test instead of
-# skipping it.
-TESTENV = CI=true
+# A server that is missing fails a test instead of skipping it; folders are in
+# memory where there is room.
+TESTENV = CI=true $(shell tools/memory-folder)
+# make lint vets, and nobody debugs these programs.
+TEST = $(TESTENV) go test -vet=off -ldflags=-w -timeout 25m
+# What runs whole deployments; the brokers in it have the race detector. The
+# tests are built as a release is, which they build too: compiled once for both.
+ACCEPTANCE = $(MODULE)/acceptance $(MODULE)/acceptance/bench $(MODULE)/acceptance/forum
+TEST_ACCEPTANCE = CGO_ENABLED=0 $(TEST) -trimpath -count 1 -p 1 $(ACCEPTANCE)
+# First the one that takes long because it waits: others work beside it.
+PACKAGES = ./services/queue/rabbitmq $$(go list ./... | grep -vxF $(ACCEPTANCE:%=-e %))
 
 .DEFAULT_GOAL := help
 
@@ -19,16 +30,20 @@ TESTENV = CI=true
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 	@echo
-	@echo 'Variables: LISTEN=$(LISTEN) DATA=$(DATA) FUZZTIME=$(FUZZTIME)'
+	@echo 'Variables: LISTEN=$(LISTEN) DATA=$(DATA) FUZZTIME=$(FUZZTIME) PARALLEL=$(PARALLEL) DIST=$(DIST)'
 
 .PHONY: run
 run: run-deps build ## run the broker with servers of its own, prove it, and stay up; ONCE=1 ends after the proof, ALL=1 installs MariaDB, RabbitMQ and Samba too, VAULT=1 keeps credentials in a real Vault
 	bin/chandler dev --listen $(LISTEN) --data $(DATA) --smoke$(if $(ONCE), --once)$(if $(VAULT), --vault)
 
 .PHONY: test
-test: test-deps ## all tests, on real servers, with the race detector
-	$(TESTENV) go test -race -timeout 15m $$(go list ./... | grep -v '^$(MODULE)/acceptance')
-	$(TESTENV) go test -race -count 1 -timeout 20m ./acceptance/...
+test: test-deps test-packages test-acceptance ## all tests, on real servers, with the race detector
+
+.PHONY: test-packages test-acceptance
+test-packages:
+	$(TEST) -race -p $(PARALLEL) $(PACKAGES)
+test-acceptance:
+	$(TEST_ACCEPTANCE)
 
 .PHONY: build
 build: build-deps ## build bin/chandler
@@ -36,7 +51,7 @@ build: build-deps ## build bin/chandler
 
 .PHONY: check
 check: test-deps lint ## what a change must pass before it is proposed: lint and the tests of the packages
-	$(TESTENV) go test -race -timeout 15m $$(go list ./... | grep -v '^$(MODULE)/acceptance')
+	$(TEST) -race -p $(PARALLEL) $(PACKAGES)
 
 .PHONY: lint
 lint: build-deps $(GOLANGCI_LINT) ## formatting, go vet, golangci-lint with the import rules
@@ -47,7 +62,7 @@ lint: build-deps $(GOLANGCI_LINT) ## formatting, go vet, golangci-lint with the 
 
 .PHONY: acceptance
 acceptance: test-deps ## only the acceptance suite
-	$(TESTENV) go test -race -count 1 -v -timeout 20m ./acceptance/...
+	$(TEST_ACCEPTANCE) -v
 
 # Ginkgo's own report is of no interest but where the story fails.
 .PHONY: forum
@@ -56,6 +71,11 @@ forum: forum-deps ## tell the story of an application on all five families, and 
 	go test -c -o bin/forum.test ./acceptance/forum
 	@cd acceptance/forum && $(TESTENV) FORUM_NARRATE=1 $(if $(ONCE),,FORUM_KEEP=1) $(CURDIR)/bin/forum.test \
 		-test.timeout 0 -ginkgo.timeout 24h -ginkgo.no-color > $(CURDIR)/bin/forum.log || { cat $(CURDIR)/bin/forum.log; exit 1; }
+
+# The version is the tag of the commit, in a folder that is not there yet.
+.PHONY: release
+release: build-deps ## build the release of the checked-out commit into DIST, with checksums and lists of what it is made of
+	deploy/release/build $(DIST)
 
 .PHONY: bench
 bench: test-deps ## ratios side by side: the broker against what it stands on
@@ -81,7 +101,7 @@ run-deps:
 forum-deps:
 	@$(DEPENDENCIES) go postgres powerdns
 test-deps:
-	@$(DEPENDENCIES) go postgres powerdns mariadb rabbitmq samba node btrfs compiler
+	@$(DEPENDENCIES) go postgres powerdns mariadb rabbitmq samba node btrfs compiler systemd
 
 # Under the version's name, so that a new version is installed by naming it.
 $(GOLANGCI_LINT):

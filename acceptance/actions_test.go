@@ -116,7 +116,8 @@ func (p *platform) dropBinding(ctx context.Context, i *heldInstance) error {
 	return p.unbind(ctx, i, b)
 }
 
-// rotate replaces a binding and then removes it.
+// rotate replaces a binding, which works beside its successor, and then removes
+// it.
 func (p *platform) rotate(ctx context.Context, i *heldInstance) error {
 	old := one(p.rand, i.bindings)
 	if old == nil {
@@ -127,6 +128,9 @@ func (p *platform) rotate(ctx context.Context, i *heldInstance) error {
 	}
 	if _, there := i.bindings[old.id]; !there { // it made room
 		return nil
+	}
+	if err := p.works(ctx, i, old, nil); err != nil {
+		return fmt.Errorf("the predecessor: %w", err)
 	}
 	delete(i.bindings, old.id)
 	return p.unbind(ctx, i, old)

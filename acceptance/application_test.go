@@ -31,23 +31,27 @@ func (o *offer) use(ctx context.Context, b *heldBinding, then func(context.Conte
 // tryOut says whether credentials work.
 func (o *offer) tryOut(ctx context.Context, b *heldBinding) error { return o.use(ctx, b, nil) }
 
-// received keeps credentials and tries them at once: nothing but an outage may
-// keep them from working.
+// received keeps new credentials and tries them at once.
 func (p *platform) received(ctx context.Context, i *heldInstance, b *heldBinding) error {
 	if err := p.d.Secrets.AddCredentials("binding "+b.id, b.credentials); err != nil {
 		return fmt.Errorf("binding %s: %w", b.id, err)
 	}
 	_ = p.d.SeedSecret(ctx, i.id, b.id) // Vault may be out
+	return p.works(ctx, i, b, p.load(i, b))
+}
+
+// works uses credentials: nothing but an outage may keep them from working.
+func (p *platform) works(ctx context.Context, i *heldInstance, b *heldBinding, then func(context.Context, services.Session) error) error {
 	var last error
 	err := p.until(ctx, "use "+b.id, func(ctx context.Context) (bool, error) {
 		before := p.offer.breaks.Load()
-		last = p.offer.use(ctx, b, p.load(i, b))
+		last = p.offer.use(ctx, b, then)
 		if last == nil {
 			return true, nil
 		}
 		undisturbed := before%2 == 0 && p.offer.breaks.Load() == before
 		if undisturbed && !errors.Is(last, context.DeadlineExceeded) && !errors.Is(last, errLoad) {
-			return false, fmt.Errorf("new credentials of instance %s do not work, with nothing wrong with the server: %w", i.id, last)
+			return false, fmt.Errorf("credentials of instance %s do not work, with nothing wrong with the server: %w", i.id, last)
 		}
 		return false, nil
 	})

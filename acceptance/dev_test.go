@@ -22,7 +22,9 @@ import (
 
 // devRun is a chandler dev on one folder, and an application that uses it.
 type devRun struct {
+	program       string
 	address, data string
+	only          string // what it serves; empty: all that are installed
 	env           map[string]string
 	user          *syscall.Credential
 	process       *rig.Process
@@ -40,15 +42,29 @@ func newDevRun() *devRun {
 	Expect(err).NotTo(HaveOccurred())
 	data, err := os.MkdirTemp(folder, "dev-") // as mktemp -d: nobody else may enter
 	Expect(err).NotTo(HaveOccurred())
-	r := &devRun{address: address, data: data, env: map[string]string{"PATH": os.Getenv("PATH"), "HOME": data, "TMPDIR": data}}
+	r := &devRun{program: plain, address: address, data: data, env: map[string]string{"PATH": os.Getenv("PATH"), "HOME": data, "TMPDIR": data}}
 	DeferCleanup(r.end)
 	return r
+}
+
+// becomeNobody makes it the run of a user without rights, if the suite is root's.
+func (r *devRun) becomeNobody() {
+	GinkgoHelper()
+	if os.Geteuid() != 0 {
+		return
+	}
+	nobody, err := user.Lookup("nobody")
+	Expect(err).NotTo(HaveOccurred())
+	uid, _ := strconv.ParseUint(nobody.Uid, 10, 32)
+	gid, _ := strconv.ParseUint(nobody.Gid, 10, 32)
+	r.user = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	Expect(os.Chown(r.data, int(uid), int(gid))).To(Succeed())
 }
 
 func (r *devRun) url() string { return "http://" + r.address }
 
 func (r *devRun) command(name string, args ...string) rig.Command {
-	c := rig.Command{Name: name, Path: program, Args: args, Dir: r.data, User: r.user}
+	c := rig.Command{Name: name, Path: r.program, Args: args, Dir: r.data, User: r.user}
 	for key, value := range r.env {
 		c.Env = append(c.Env, key+"="+value)
 	}
@@ -60,7 +76,7 @@ func (r *devRun) start(ctx context.Context) {
 	GinkgoHelper()
 	Expect(os.RemoveAll(filepath.Join(r.data, "dev.out"))).To(Succeed())
 	var err error
-	r.process, err = rig.Start(r.command("dev", "dev", "--listen", r.address, "--data", filepath.Join(r.data, "data")))
+	r.process, err = rig.Start(r.command("dev", "dev", "--listen", r.address, "--data", filepath.Join(r.data, "data"), "--only", r.only))
 	Expect(err).NotTo(HaveOccurred())
 	Eventually(ctx, r.process.Stdout).WithTimeout(time.Minute).Should(SatisfyAny(
 		MatchRegexp(`(?m)^ready: `+regexp.QuoteMeta(r.url())+`$`), WithTransform(func(string) error { return r.process.Ended() }, HaveOccurred())))
@@ -139,25 +155,16 @@ func (r *devRun) verb(ctx context.Context, code int, args ...string) string {
 var _ = Describe("chandler dev", func() {
 	It("goes on with the same instances, however it ended", proveContinuation)
 	It("runs side by side on folders of their own", proveNeighbours)
-	It("ends when its server does", func(ctx SpecContext) {
-		r := newDevRun()
-		r.start(ctx)
-		for _, id := range rig.Descendants(r.process.PID()) {
-			_ = syscall.Kill(id.PID, syscall.SIGKILL)
-		}
-		Expect(r.process.Wait(ctx)).To(Equal(1))
-		Expect(r.process.Stderr()).To(ContainSubstring("ended: "))
-		r.start(ctx)
-		r.stop()
-	}, SpecTimeout(time.Minute))
 	It("lets operators look whether it runs or not", proveVerbs)
-	It("works for an ordinary user", proveOrdinaryUser)
 	It("proves itself with smoke", proveSmoke)
 	It("keeps its secrets to its user", proveDevSecrets)
 })
 
+// proveContinuation is of an ordinary user, also where the suite is root's, as
+// which the others prove it.
 func proveContinuation(ctx SpecContext) {
 	r := newDevRun()
+	r.becomeNobody()
 	r.start(ctx)
 	r.use(ctx)
 	r.stop()
@@ -170,6 +177,15 @@ func proveContinuation(ctx SpecContext) {
 	r.start(ctx) // at once: what the first one started may still be ending
 	r.goesOn(ctx)
 	Expect(rig.Alive(children)).To(BeEmpty())
+
+	By("kill -9 of its servers, with which it ends")
+	for _, id := range rig.Descendants(r.process.PID()) {
+		_ = syscall.Kill(id.PID, syscall.SIGKILL)
+	}
+	Expect(r.process.Wait(ctx)).To(Equal(1))
+	Expect(r.process.Stderr()).To(ContainSubstring("ended: "))
+	r.start(ctx)
+	r.goesOn(ctx)
 
 	By("kill -9 of everything")
 	children = rig.Descendants(r.process.PID())
@@ -205,17 +221,18 @@ func proveNeighbours(ctx SpecContext) {
 
 func proveVerbs(ctx SpecContext) {
 	r := newDevRun()
+	r.only = "database/postgres,queue/nats"
 	r.start(ctx)
 	r.use(ctx)
 	look := func() {
 		GinkgoHelper()
-		Expect(r.verb(ctx, 0, "instances", "list")).To(ContainSubstring(r.instance))
 		Expect(r.verb(ctx, 0, "instances", "show", r.instance)).To(And(ContainSubstring("provision"), ContainSubstring("binding")))
-		Expect(r.verb(ctx, 0, "bindings", "show", "binding")).To(ContainSubstring("credentials at"))
-		Expect(r.verb(ctx, 0, "operations", "list", "--unfinished", "--output", "json")).To(MatchJSON(`[]`))
 		Expect(r.verb(ctx, 0, "orphans", "--output", "json")).To(MatchJSON(`[]`))
 	}
 	look()
+	Expect(r.verb(ctx, 0, "instances", "list")).To(ContainSubstring(r.instance))
+	Expect(r.verb(ctx, 0, "bindings", "show", "binding")).To(ContainSubstring("credentials at"))
+	Expect(r.verb(ctx, 0, "operations", "list", "--unfinished", "--output", "json")).To(MatchJSON(`[]`))
 	r.stop()
 	look()
 	r.start(ctx)
@@ -229,22 +246,19 @@ func proveVerbs(ctx SpecContext) {
 	r.verb(ctx, 0, "orphans", "--remove")
 	Expect(r.verb(ctx, 0, "orphans", "--output", "json")).To(MatchJSON(`[]`))
 	r.stop()
-}
 
-// proveOrdinaryUser is for suites run as root; elsewhere all others prove it.
-func proveOrdinaryUser(ctx SpecContext) {
-	r := newDevRun()
-	if os.Geteuid() == 0 {
-		nobody, err := user.Lookup("nobody")
-		Expect(err).NotTo(HaveOccurred())
-		uid, _ := strconv.ParseUint(nobody.Uid, 10, 32)
-		gid, _ := strconv.ParseUint(nobody.Gid, 10, 32)
-		r.user = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-		Expect(os.Chown(r.data, int(uid), int(gid))).To(Succeed())
-	}
+	By("refusing to serve without a backend that has instances")
 	r.start(ctx)
 	r.use(ctx)
 	r.stop()
+	result, err := rig.Run(ctx, r.command("without", "dev", "--listen", r.address, "--data", filepath.Join(r.data, "data"), "--only", "queue/nats"))
+	Expect(err).NotTo(HaveOccurred())
+	Expect(result.Code).To(Equal(2))
+	Expect(result.Stderr).To(And(ContainSubstring("has 1 instance(s)"), ContainSubstring("--only leaves them out")))
+	result, err = rig.Run(ctx, r.command("unknown", "dev", "--data", filepath.Join(r.data, "data"), "--only", "database/oracle"))
+	Expect(err).NotTo(HaveOccurred())
+	Expect(result.Code).To(Equal(2))
+	Expect(result.Stderr).To(ContainSubstring("database/mysql, queue/nats"))
 	r.start(ctx)
 	r.goesOn(ctx)
 	r.stop()
@@ -267,6 +281,7 @@ func proveSmoke(ctx SpecContext) {
 
 func proveDevSecrets(ctx SpecContext) {
 	r := newDevRun()
+	r.program = program // nothing else runs dev with the race detector
 	r.start(ctx)
 	r.use(ctx)
 	password := field(r.process.Stderr(), "password")

@@ -105,7 +105,7 @@ func newOffer(ctx context.Context, c *catalog.Catalog, b catalog.Backend) (*offe
 		o.reader = map[string]any{"readonly": true}
 	}
 	var err error
-	o.driver, err = b.Definition.Open(ctx, b.Config)
+	o.driver, err = b.Definition.Open(ctx, b.Servers[0].Config)
 	return o, err
 }
 

@@ -51,6 +51,7 @@ var _ = Describe("An operator", Ordered, func() {
 	It("learns that the state is down, while the catalog is served", w.stateDown)
 	It("reads metrics under fixed names", w.metrics)
 	It("has catalogs checked before they are served", w.catalogs)
+	It("bounds what there may be", w.quotas)
 	It("runs two releases of the catalog side by side", w.upgrade)
 	It("finds a broken broker by smoke, which cleans up", w.smoke)
 	It("reads who changed what and when", w.audit)
@@ -242,6 +243,20 @@ func (w *watched) catalogs(ctx SpecContext) {
 	Expect(err).NotTo(HaveOccurred())
 	Expect(result.Code).To(Equal(2))
 	Expect(result.Stderr).To(ContainSubstring(small))
+}
+
+// quotas bounds what an organization may have on one replica only.
+func (w *watched) quotas(ctx SpecContext) {
+	bounded := w.catalogWith("bounded.yml", "\nservices:\n", "\nquotas:\n  - {organization: \"*\", service: database, instances: 1}\nservices:\n")
+	client := clientOf(addBroker(ctx, w.d, "bounded", map[string]string{"CHANDLER_CATALOG": bounded}))
+	refused, err := client.Provision(ctx, uuid.NewString(), provisionSmall())
+	Expect(err).To(MatchError(ContainSubstring(`organization "org" has 1 of the 1 instances of service "database" that it may have`)))
+	Expect(refused.Status).To(Equal(http.StatusUnprocessableEntity))
+	result, err := rig.Run(ctx, rig.Command{
+		Name: "quotas", Path: w.d.Binary, Args: []string{"quotas", "--output", "json"}, Env: w.d.Env(map[string]string{"CHANDLER_CATALOG": bounded}), Dir: w.d.Dir,
+	})
+	Expect(err).NotTo(HaveOccurred())
+	Expect(result.Stdout).To(MatchJSON(`[{"quota": "each organization, service database", "platform": "default", "organization": "org", "used": 1, "allowed": 1}]`))
 }
 
 // upgrade adds a plan on one replica only: what the other one cannot do waits

@@ -3,7 +3,7 @@
 //
 // The storm that two replicas go through with every backend of the shipped
 // catalog (storm_test.go) prints its seed. CHANDLER_STORM_SEED repeats one, as
-// far as time allows, CHANDLER_STORM_DURATION (75s) makes it longer, and
+// far as time allows, CHANDLER_STORM_DURATION (50s) makes it longer, and
 // CHANDLER_STORM_BACKENDS (all) narrows it to some, separated by commas.
 package acceptance_test
 
@@ -39,7 +39,8 @@ func TestAcceptance(t *testing.T) {
 // specs but variables.
 var (
 	folder      string
-	program     string
+	program     string // with the race detector
+	plain       string // without, for what compiles functions
 	vaultBinary string
 )
 
@@ -50,6 +51,8 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	DeferCleanup(func() { Expect(os.RemoveAll(folder)).To(Succeed()) })
 	Expect(os.Chmod(folder, 0o711)).To(Succeed()) // another user runs the binary in one spec
 	program, err = rig.Build(ctx, folder, true)
+	Expect(err).NotTo(HaveOccurred())
+	plain, err = rig.Build(ctx, folder, false)
 	Expect(err).NotTo(HaveOccurred())
 	vaultBinary, err = embedded.BuildVault(ctx, GinkgoWriter)
 	if errors.Is(err, embedded.ErrNoVault) && os.Getenv("CI") != "true" {
@@ -70,7 +73,7 @@ func deploy(ctx context.Context, o rig.Options) *rig.Deployment {
 	GinkgoHelper()
 	dir, err := os.MkdirTemp(folder, "deployment-")
 	Expect(err).NotTo(HaveOccurred())
-	o.Binary, o.Dir = program, dir
+	o.Binary, o.Functions, o.Dir = program, plain, dir
 	d, err := rig.Deploy(ctx, o)
 	if rig.NotInstalled(err) && os.Getenv("CI") != "true" {
 		Skip(err.Error())

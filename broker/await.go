@@ -49,7 +49,7 @@ func outcome(op store.Operation) error {
 var errPending = errors.New("the operation is in progress")
 
 func (b *Broker) giveUp(ctx context.Context, op store.Operation, joined bool) error {
-	if op.Kind == store.Deprovision || op.Kind == store.Unbind {
+	if deletes(op.Kind) {
 		return fail(TimedOut, "the deletion goes on; repeat the request to wait for it, or allow accepts_incomplete=true and poll last_operation")
 	}
 	if joined {
@@ -67,6 +67,13 @@ func (b *Broker) giveUp(ctx context.Context, op store.Operation, joined bool) er
 	return fail(TimedOut, "not done within %s; it is cancelled and undone. Allow accepts_incomplete=true for what takes longer", b.SyncWait)
 }
 
+// deletes says whether a kind of operation is a deletion that a platform asks
+// for.
+func deletes(kind string) bool { return deprovisions(kind) || kind == store.Unbind }
+
+// deprovisions says whether the instance is gone for the platform afterwards.
+func deprovisions(kind string) bool { return kind == store.Deprovision || kind == store.Retire }
+
 // failure is the answer to a request whose operation failed.
 func failure(op store.Operation) error {
 	e := &Error{Kind: Failed, Description: op.Description}
@@ -74,7 +81,7 @@ func failure(op store.Operation) error {
 	case op.Outcome == store.Rejected && op.Usable:
 		// Nothing was left behind, so that this may be the user's error.
 		e.Kind = Invalid
-		if op.Kind == store.Update || op.Kind == store.Deprovision || op.Kind == store.Unbind {
+		if op.Kind == store.Update || deletes(op.Kind) {
 			e.Kind = Unsupported
 		}
 	case op.Outcome == store.Superseded:
@@ -94,7 +101,7 @@ func consequences(op store.Operation) (usable, repeatable *bool) {
 	case store.Update:
 		again := op.Outcome != store.Rejected
 		return &op.Usable, &again
-	case store.Deprovision:
+	case store.Deprovision, store.Retire:
 		return &op.Usable, nil
 	}
 	return nil, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"time"
 
 	"code.cloudfoundry.org/brokerapi/v13/domain"
 	"github.com/jackc/pgx/v5"
@@ -75,11 +76,11 @@ func (b *Broker) bound(ctx context.Context, wanted func(context.Context, store.D
 	if err != nil && !store.NotFound(err) {
 		return want, nil, err
 	}
-	if err != nil || have.Status != store.Ready || bindingDifference(have, want) != "" {
+	if err != nil || have.Status != store.Ready || have.Past(time.Now()) || bindingDifference(have, want) != "" {
 		return want, nil, nil
 	}
 	u, err := b.unfinished(ctx, b.Store.Pool, want.InstanceID)
-	if err != nil || u.of(want.ID) != nil || u.own != nil && u.own.Kind == store.Deprovision {
+	if err != nil || u.of(want.ID) != nil || u.own != nil && deprovisions(u.own.Kind) {
 		return want, nil, err
 	}
 	return want, &have, nil
@@ -119,10 +120,17 @@ func (b *Broker) acceptBind(ctx context.Context, tx pgx.Tx, want store.Binding, 
 	if err != nil {
 		return nil, false, err
 	}
+	want.ExpiresAt, want.RenewBefore, err = b.term(instance)
+	if err != nil {
+		return nil, false, err
+	}
+	if want.Delivery, err = b.deliverable(instance, want); err != nil {
+		return nil, false, err
+	}
 	inserted, err := b.Store.InsertBinding(ctx, tx, store.InsertBindingParams{
 		ID: want.ID, InstanceID: want.InstanceID, Platform: want.Platform, ServiceID: want.ServiceID, PlanID: want.PlanID,
 		AppID: want.AppID, BindResource: want.BindResource, Context: want.Context, Parameters: want.Parameters,
-		PredecessorID: want.PredecessorID,
+		PredecessorID: want.PredecessorID, ExpiresAt: want.ExpiresAt, RenewBefore: want.RenewBefore, Delivery: want.Delivery,
 	})
 	if err != nil {
 		return nil, false, err
@@ -141,7 +149,7 @@ func (b *Broker) acceptBind(ctx context.Context, tx pgx.Tx, want store.Binding, 
 // it cannot be bound.
 func (b *Broker) bindable(ctx context.Context, tx pgx.Tx, want store.Binding, async bool) (store.Instance, error) {
 	instance, err := b.Store.InstanceForShare(ctx, tx, want.InstanceID)
-	if store.NotFound(err) || err == nil && (instance.Platform != want.Platform || instance.Status == store.CreateFailed) {
+	if store.NotFound(err) || err == nil && (!visible(ctx, instance) || instance.Status == store.CreateFailed) {
 		return instance, fail(NotFound, "there is no such instance")
 	} else if err != nil {
 		return instance, err
@@ -177,7 +185,7 @@ func (b *Broker) checkBinding(plan *catalog.Plan, want store.Binding) error {
 	if err := plan.CheckBind(want.Parameters); err != nil {
 		return fail(Invalid, "%s", err)
 	}
-	driver, err := b.driver(plan)
+	driver, err := b.anyDriver(plan)
 	if err != nil {
 		return err
 	}
@@ -215,6 +223,9 @@ func (b *Broker) existingBinding(ctx context.Context, tx pgx.Tx, want store.Bind
 	if have.Status == store.DeleteFailed {
 		return nil, false, fail(Conflict, "deleting this binding failed half-way; delete it again")
 	}
+	if op == nil && have.Past(time.Now()) || op != nil && op.Kind == store.Expire {
+		return nil, false, expired(have)
+	}
 	if difference := bindingDifference(have, want); difference != "" {
 		return nil, false, fail(Conflict, "the binding exists with another %s", difference)
 	}
@@ -232,6 +243,7 @@ func (b *Broker) renewBinding(ctx context.Context, tx pgx.Tx, want store.Binding
 	return b.Store.RenewBinding(ctx, tx, store.RenewBindingParams{
 		ID: want.ID, ServiceID: want.ServiceID, PlanID: want.PlanID, AppID: want.AppID, BindResource: want.BindResource,
 		Context: want.Context, Parameters: want.Parameters, PredecessorID: want.PredecessorID,
+		ExpiresAt: want.ExpiresAt, RenewBefore: want.RenewBefore, Delivery: want.Delivery,
 	})
 }
 
@@ -257,13 +269,11 @@ func bindingDifference(have, want store.Binding) string {
 
 // answer reads what the application gets from the one place where it is.
 func (b *Broker) answer(ctx context.Context, have store.Binding, exists bool) (domain.Binding, error) {
-	value, err := b.Credentials.Get(ctx, credhub.CredentialsPath(have.InstanceID, have.ID))
-	if errors.Is(err, credhub.ErrNotFound) {
-		return domain.Binding{}, b.withoutCredentials(ctx, have, err)
-	} else if err != nil {
-		return domain.Binding{}, noCredentialStore(err)
+	value, err := b.credentials(ctx, have)
+	if err != nil {
+		return domain.Binding{}, err
 	}
-	binding := domain.Binding{AlreadyExists: exists, Credentials: value}
+	binding := domain.Binding{AlreadyExists: exists, Credentials: value, Metadata: metadata(have)}
 	plan, ok := b.Catalog.Plan(have.ServiceID, have.PlanID)
 	if !ok {
 		return binding, nil
@@ -273,10 +283,51 @@ func (b *Broker) answer(ctx context.Context, have store.Binding, exists bool) (d
 			return domain.Binding{}, internal("read the endpoints", err)
 		}
 	}
-	if driver, ok := b.Drivers[plan.Backend]; ok && driver.VolumeMounts() {
+	driver, err := b.anyDriver(plan)
+	if err == nil && driver.VolumeMounts() {
 		binding.VolumeMounts, err = b.volumeMounts(ctx, have)
 	}
 	return binding, err
+}
+
+// credentials are what the application reads, or where it reads them.
+func (b *Broker) credentials(ctx context.Context, have store.Binding) (any, error) {
+	if have.Delivery != credhub.Inline {
+		d, ok := b.Deliveries[have.Delivery]
+		if !ok {
+			return nil, internal("deliver the credentials", errors.New("delivery "+have.Delivery+" is not set up in this catalog"))
+		}
+		r := operation.Reader(have)
+		return Reference{d.Reference(r), d.Attributes(r)}, nil
+	}
+	value, err := b.Credentials.Get(ctx, credhub.CredentialsPath(have.InstanceID, have.ID))
+	if errors.Is(err, credhub.ErrNotFound) {
+		return nil, b.withoutCredentials(ctx, have, err)
+	} else if err != nil {
+		return nil, noCredentialStore(err)
+	}
+	return value, nil
+}
+
+// deliverable says how the wanted binding's credentials will get to its
+// application, or why they cannot.
+func (b *Broker) deliverable(i store.Instance, want store.Binding) (string, error) {
+	plan, err := b.planOf(i)
+	if err != nil {
+		return "", err
+	}
+	way := b.Catalog.Delivery(want.Platform, plan)
+	if way == credhub.Inline {
+		return way, nil
+	}
+	d, ok := b.Deliveries[way]
+	if !ok {
+		return "", internal("deliver the credentials", errors.New("delivery "+way+" is not open"))
+	}
+	if err := d.Check(operation.Reader(want)); err != nil {
+		return "", fail(Invalid, "%s", err)
+	}
+	return way, nil
 }
 
 // volumeMounts reads what the platform mounts.

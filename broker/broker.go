@@ -13,18 +13,21 @@ import (
 
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/operation"
+	"github.com/chandler-broker/chandler/broker/placement"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/credhub"
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Options is what a Broker is made of; all of it is needed.
+// Options is what a Broker is made of; all but Deliveries is needed.
 type Options struct {
 	Catalog     *catalog.Catalog
 	Store       *store.Store
 	Engine      *operation.Engine
+	Placement   *placement.Placement
 	Credentials credhub.Store
-	Drivers     map[string]services.Driver
+	Deliveries  map[string]credhub.Delivery // by the catalog's name; none: inline only
+	Drivers     map[string]services.Driver  // by the servers' keys in the catalog
 	Logger      *slog.Logger
 	// AsyncWait is how long a request that allows asynchronous work waits for
 	// the operation before it answers 202.
@@ -82,6 +85,18 @@ type Poll struct {
 	// wants them left out.
 	InstanceUsable, UpdateRepeatable *bool
 }
+
+// Reference is what a binding has in place of credentials that its application
+// reads elsewhere. Its JSON is that of Values.
+type Reference struct {
+	Values map[string]any
+	// Attributes are for the answer's metadata, which brokerapi's type has no room
+	// for.
+	Attributes map[string]any
+}
+
+// MarshalJSON implements json.Marshaler.
+func (r Reference) MarshalJSON() ([]byte, error) { return json.Marshal(r.Values) }
 
 // Rotation is a bind that replaces another binding of the same instance (OSB,
 // "Binding rotation"); brokerapi's BindDetails lacks the predecessor.

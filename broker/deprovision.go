@@ -12,7 +12,8 @@ import (
 )
 
 // Deprovision removes an instance (DELETE /v2/service_instances/:instance_id).
-// It halts a create that is in progress. Which service and plan the request
+// It halts a create that is in progress. Where the plan keeps what is deleted,
+// it revokes the bindings and leaves the rest to the operator and to time. Which service and plan the request
 // names does not matter: what is recorded is deleted.
 func (b *Broker) Deprovision(ctx context.Context, instanceID string, _ domain.DeprovisionDetails, async bool) (domain.DeprovisionServiceSpec, error) {
 	var spec domain.DeprovisionServiceSpec
@@ -35,7 +36,7 @@ func (b *Broker) Deprovision(ctx context.Context, instanceID string, _ domain.De
 func (b *Broker) acceptDeprovision(ctx context.Context, tx pgx.Tx, instanceID string, async bool) (store.Operation, error) {
 	var none store.Operation
 	have, err := b.Store.InstanceForUpdate(ctx, tx, instanceID)
-	if store.NotFound(err) || err == nil && have.Platform != CallerFrom(ctx).Platform {
+	if store.NotFound(err) || err == nil && !visible(ctx, have) {
 		return none, fail(Gone, "there is no such instance")
 	} else if err != nil {
 		return none, err
@@ -51,7 +52,7 @@ func (b *Broker) acceptDeprovision(ctx context.Context, tx pgx.Tx, instanceID st
 	if err != nil {
 		return none, err
 	}
-	if u.own != nil && u.own.Kind == store.Deprovision {
+	if u.own != nil && deprovisions(u.own.Kind) {
 		return *u.own, nil
 	}
 	if u.own != nil && u.own.Kind == store.Update || len(u.bindings) > 0 {
@@ -66,6 +67,9 @@ func (b *Broker) acceptDeprovision(ctx context.Context, tx pgx.Tx, instanceID st
 		if err := b.Engine.Supersede(ctx, tx, *u.own); err != nil {
 			return none, err
 		}
+	}
+	if plan.KeepDeleted > 0 && have.Status == store.Ready {
+		return b.accept(ctx, tx, store.Retire, have, "")
 	}
 	return b.accept(ctx, tx, store.Deprovision, have, "")
 }

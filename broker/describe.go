@@ -18,13 +18,13 @@ const describeTime = 2 * time.Second
 // what its backend knows. A backend that is away leaves its part out; the rest
 // of the answer is still true.
 func (b *Broker) attributes(ctx context.Context, have store.Instance, plan *catalog.Plan) map[string]any {
-	driver, err := b.driver(plan)
+	driver, err := b.driver(plan, have.Server)
 	if err != nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, describeTime)
 	defer cancel()
-	told, err := driver.Describe(ctx, services.RawInstance{ID: have.ID, Plan: plan.Config, Params: have.Parameters})
+	told, err := driver.Describe(ctx, services.RawInstance{ID: have.Resource(), Plan: plan.Config, Params: have.Parameters})
 	if err != nil {
 		b.Logger.WarnContext(ctx, "backend could not describe an instance", "instance_id", have.ID, "backend", plan.Backend, "error", err.Error())
 	}

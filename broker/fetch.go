@@ -20,7 +20,7 @@ func (b *Broker) GetInstance(ctx context.Context, instanceID string, d domain.Fe
 func (b *Broker) FetchInstance(ctx context.Context, instanceID string, _ domain.FetchInstanceDetails) (InstanceDetails, error) {
 	var details InstanceDetails
 	have, err := b.Store.Instance(ctx, b.Store.Pool, instanceID)
-	if store.NotFound(err) || err == nil && (have.Platform != CallerFrom(ctx).Platform || have.Status == store.CreateFailed || have.Status == store.Creating) {
+	if store.NotFound(err) || err == nil && (!visible(ctx, have) || have.Status == store.CreateFailed || have.Status == store.Creating) {
 		return details, fail(NotFound, "there is no such instance, or it is not ready yet")
 	} else if err != nil {
 		return details, stateError("read the instance", err)
@@ -48,16 +48,19 @@ func (b *Broker) FetchInstance(ctx context.Context, instanceID string, _ domain.
 func (b *Broker) GetBinding(ctx context.Context, instanceID, bindingID string, _ domain.FetchBindingDetails) (domain.GetBindingSpec, error) {
 	var spec domain.GetBindingSpec
 	have, err := b.Store.Binding(ctx, b.Store.Pool, bindingID)
-	if store.NotFound(err) || err == nil && (have.InstanceID != instanceID || have.Platform != CallerFrom(ctx).Platform || have.Status != store.Ready) {
+	if store.NotFound(err) || err == nil && (have.InstanceID != instanceID || have.Platform != CallerFrom(ctx).Platform || have.Status != store.Ready && have.Status != store.Expired) {
 		return spec, fail(NotFound, "there is no such binding, or it is not ready yet")
 	} else if err != nil {
 		return spec, stateError("read the binding", err)
+	}
+	if have.Past(time.Now()) {
+		return spec, fail(NotFound, "the binding expired at %s; create another one and delete this one", rfc3339(have.ExpiresAt))
 	}
 	u, err := b.unfinished(ctx, b.Store.Pool, instanceID)
 	if err != nil {
 		return spec, stateError("read the instance's operations", err)
 	}
-	if u.of(bindingID) != nil || u.own != nil && u.own.Kind == store.Deprovision {
+	if u.of(bindingID) != nil || u.own != nil && deprovisions(u.own.Kind) {
 		return spec, fail(NotFound, "the binding is being deleted")
 	}
 	binding, err := b.answer(ctx, have, true)
@@ -67,7 +70,7 @@ func (b *Broker) GetBinding(ctx context.Context, instanceID, bindingID string, _
 		return spec, err
 	}
 	spec.Credentials, spec.Endpoints, spec.VolumeMounts = binding.Credentials, binding.Endpoints, binding.VolumeMounts
-	spec.Parameters = json.RawMessage(have.Parameters)
+	spec.Metadata, spec.Parameters = binding.Metadata, json.RawMessage(have.Parameters)
 	return spec, nil
 }
 
@@ -89,7 +92,7 @@ func (b *Broker) LastBindingOperation(ctx context.Context, instanceID, bindingID
 func (b *Broker) Poll(ctx context.Context, instanceID string, d domain.PollDetails) (Poll, error) {
 	return b.poll(ctx, instanceID, "", d.OperationData, func() (string, bool, error) {
 		i, err := b.Store.Instance(ctx, b.Store.Pool, instanceID)
-		return i.Status, err == nil && i.Platform == CallerFrom(ctx).Platform, err
+		return i.Status, err == nil && visible(ctx, i), err
 	})
 }
 
@@ -119,7 +122,7 @@ func (b *Broker) poll(ctx context.Context, instanceID, bindingID, named string, 
 	if err != nil && !store.NotFound(err) {
 		return Poll{}, stateError("read the resource", err)
 	}
-	if there && state == store.Ready {
+	if there && (state == store.Ready || state == store.Expired) {
 		return Poll{LastOperation: domain.LastOperation{State: domain.Succeeded}}, nil
 	}
 	if there {
@@ -152,7 +155,7 @@ func (b *Broker) polled(ctx context.Context, instanceID, bindingID, named string
 		}
 	}
 	op, err := b.last(ctx, b.Store.Pool, instanceID, bindingID)
-	if err != nil || op == nil || !mine(*op) {
+	if err != nil || op == nil || !mine(*op) || op.Kind == store.Expire { // which no platform began
 		return nil, err
 	}
 	return op, nil

@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) {
 	// Tests wait more than they work.
-	if err := flag.Set("test.parallel", "12"); err != nil {
+	if err := flag.Set("test.parallel", "6"); err != nil {
 		panic(err)
 	}
 	embeddedtest.Main(m)
@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 func newHarness(t *testing.T, o brokertest.Options) *brokertest.Harness {
 	t.Helper()
 	if o.DatabaseURL == "" {
-		o.DatabaseURL = embeddedtest.Database(t)
+		o.DatabaseURL = brokertest.Database(t)
 	}
 	return brokertest.New(t, o)
 }

@@ -4,12 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"time"
 
 	"code.cloudfoundry.org/brokerapi/v13/domain"
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/operation"
+	"github.com/chandler-broker/chandler/broker/placement"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/services"
 )
@@ -26,7 +29,7 @@ func (b *Broker) Provision(ctx context.Context, instanceID string, d domain.Prov
 	}
 	var op *store.Operation
 	err = b.Store.InTx(ctx, func(tx pgx.Tx) error {
-		op, spec.AlreadyExists, err = b.acceptProvision(ctx, tx, want)
+		op, spec.AlreadyExists, err = b.acceptProvision(ctx, tx, plan, want)
 		return err
 	})
 	if err != nil {
@@ -69,7 +72,7 @@ func (b *Broker) wantedInstance(ctx context.Context, instanceID string, d domain
 	return plan, store.Instance{
 		ID: instanceID, Platform: CallerFrom(ctx).Platform, ServiceID: d.ServiceID, PlanID: d.PlanID,
 		OrganizationID: d.OrganizationGUID, SpaceID: d.SpaceGUID,
-		Context: platformContext, Parameters: parameters, MaintenanceVersion: version,
+		Context: platformContext, Parameters: parameters, MaintenanceVersion: version, Namespace: namespace(platformContext),
 	}, nil
 }
 
@@ -77,7 +80,7 @@ func (b *Broker) checkInstance(plan *catalog.Plan, instanceID string, parameters
 	if err := plan.CheckCreate(parameters); err != nil {
 		return fail(Invalid, "%s", err)
 	}
-	driver, err := b.driver(plan)
+	driver, err := b.anyDriver(plan)
 	if err != nil {
 		return err
 	}
@@ -104,11 +107,15 @@ func maintenance(plan *catalog.Plan, said *domain.MaintenanceInfo, current strin
 
 // acceptProvision records the instance with its operation, or finds the one
 // that is there. No operation and exists means that there is nothing to do.
-func (b *Broker) acceptProvision(ctx context.Context, tx pgx.Tx, want store.Instance) (op *store.Operation, exists bool, err error) {
+func (b *Broker) acceptProvision(ctx context.Context, tx pgx.Tx, plan *catalog.Plan, want store.Instance) (op *store.Operation, exists bool, err error) {
+	fresh, err := uuid.NewV7()
+	if err != nil {
+		return nil, false, err
+	}
 	inserted, err := b.Store.InsertInstance(ctx, tx, store.InsertInstanceParams{
 		ID: want.ID, Platform: want.Platform, ServiceID: want.ServiceID, PlanID: want.PlanID,
 		OrganizationID: want.OrganizationID, SpaceID: want.SpaceID, Context: want.Context,
-		Parameters: want.Parameters, MaintenanceVersion: want.MaintenanceVersion,
+		Parameters: want.Parameters, MaintenanceVersion: want.MaintenanceVersion, Namespace: want.Namespace, Fresh: fresh.String(),
 	})
 	if err != nil {
 		return nil, false, err
@@ -119,8 +126,34 @@ func (b *Broker) acceptProvision(ctx context.Context, tx pgx.Tx, want store.Inst
 			return op, true, err
 		}
 	}
+	if err := b.checkQuotas(ctx, tx, want, nil); err != nil {
+		return nil, false, err
+	}
+	if want.Server, err = b.place(ctx, tx, plan, want.ID); err != nil {
+		return nil, false, err
+	}
 	accepted, err := b.accept(ctx, tx, store.Provision, want, "")
 	return &accepted, false, err
+}
+
+// place puts a new instance, whose row is there, on a server.
+func (b *Broker) place(ctx context.Context, tx pgx.Tx, plan *catalog.Plan, instanceID string) (server string, err error) {
+	if server, err = b.Placement.Choose(ctx, tx, plan, instanceID); err != nil || server == catalog.DefaultServer {
+		return server, noRoom(err)
+	}
+	return server, b.Store.SetInstanceServer(ctx, tx, store.SetInstanceServerParams{ID: instanceID, Server: server})
+}
+
+// noRoom turns a full server into an answer.
+func noRoom(err error) error {
+	full, ok := errors.AsType[*placement.FullError](err)
+	switch {
+	case !ok:
+		return err
+	case full.Away:
+		return fail(Unavailable, "%s", full)
+	}
+	return fail(Unsupported, "%s", full)
 }
 
 // existingInstance decides about a provision under an ID that is taken. again
@@ -132,14 +165,14 @@ func (b *Broker) existingInstance(ctx context.Context, tx pgx.Tx, want store.Ins
 	} else if err != nil {
 		return nil, false, err
 	}
-	if have.Platform != want.Platform {
+	if !visible(ctx, have) {
 		return nil, false, fail(Conflict, "the instance id is in use")
 	}
 	u, err := b.unfinished(ctx, tx, want.ID)
 	if err != nil {
 		return nil, false, err
 	}
-	if u.own != nil && u.own.Kind == store.Deprovision {
+	if u.own != nil && deprovisions(u.own.Kind) {
 		return nil, false, fail(Concurrency, "the instance is being deleted; wait for that to end")
 	}
 	if have.Status == store.CreateFailed && u.own == nil {
@@ -167,7 +200,7 @@ func (b *Broker) renewInstance(ctx context.Context, tx pgx.Tx, want store.Instan
 	}
 	return b.Store.RenewInstance(ctx, tx, store.RenewInstanceParams{
 		ID: want.ID, ServiceID: want.ServiceID, PlanID: want.PlanID, OrganizationID: want.OrganizationID, SpaceID: want.SpaceID,
-		Context: want.Context, Parameters: want.Parameters, MaintenanceVersion: want.MaintenanceVersion,
+		Context: want.Context, Parameters: want.Parameters, MaintenanceVersion: want.MaintenanceVersion, Namespace: want.Namespace,
 	})
 }
 
@@ -192,8 +225,16 @@ func instanceDifference(have, want store.Instance) string {
 func (b *Broker) accept(ctx context.Context, tx pgx.Tx, kind string, i store.Instance, bindingID string) (store.Operation, error) {
 	caller := CallerFrom(ctx)
 	r := operation.Request{
-		Kind: kind, Platform: caller.Platform, InstanceID: i.ID, BindingID: bindingID, ServiceID: i.ServiceID, PlanID: i.PlanID,
+		Kind: kind, Platform: caller.Platform, InstanceID: i.ID, BindingID: bindingID, ServiceID: i.ServiceID, PlanID: i.PlanID, Server: i.Server,
 		RequestID: caller.RequestID, Originating: caller.Originating,
+	}
+	if kind == store.Retire {
+		plan, err := b.planOf(i)
+		if err != nil {
+			return store.Operation{}, err
+		}
+		until := time.Now().Add(plan.KeepDeleted)
+		r.KeptUntil = &until
 	}
 	if kind == store.Update { // what the instance shall become
 		r.Parameters, r.MaintenanceVersion, r.Context = i.Parameters, i.MaintenanceVersion, i.Context

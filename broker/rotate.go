@@ -45,15 +45,15 @@ func (b *Broker) Rotate(ctx context.Context, instanceID, bindingID string, r Rot
 	})
 }
 
-// predecessor returns the live binding that a rotation replaces. Where the
+// predecessor returns the binding that a rotation replaces. Where the
 // rotation was done and its predecessor deleted since, the successor itself
 // tells what was asked for.
 func (b *Broker) predecessor(ctx context.Context, db store.DBTX, instanceID, bindingID, predecessorID string) (store.Binding, error) {
 	mine := func(old store.Binding) bool {
-		return old.InstanceID == instanceID && old.Platform == CallerFrom(ctx).Platform && old.Status == store.Ready
+		return old.InstanceID == instanceID && old.Platform == CallerFrom(ctx).Platform && (old.Status == store.Ready || old.Status == store.Expired)
 	}
 	old, err := b.Store.Binding(ctx, db, predecessorID)
-	if err == nil && mine(old) {
+	if err == nil && mine(old) { // an expired one still tells what its successor shall be
 		return old, nil
 	} else if err != nil && !store.NotFound(err) {
 		return old, err

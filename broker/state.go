@@ -27,12 +27,25 @@ func (b *Broker) plan(serviceID, planID string) (*catalog.Plan, error) {
 	return plan, nil
 }
 
-func (b *Broker) driver(plan *catalog.Plan) (services.Driver, error) {
-	d, ok := b.Drivers[plan.Backend]
+// visible says whether an instance is the caller's. One that is kept is gone for
+// its platform.
+func visible(ctx context.Context, i store.Instance) bool {
+	return i.Platform == CallerFrom(ctx).Platform && i.KeptUntil == nil
+}
+
+// driver is that of the server which an instance of the plan is on.
+func (b *Broker) driver(plan *catalog.Plan, server string) (services.Driver, error) {
+	key := catalog.ServerKey(plan.Backend, server)
+	d, ok := b.Drivers[key]
 	if !ok {
-		return nil, internal("find the backend", errors.New("backend "+plan.Backend+" is not open"))
+		return nil, internal("find the server", errors.New("server "+key+" is not open"))
 	}
 	return d, nil
+}
+
+// anyDriver is for what all servers of a backend have in common: its rules.
+func (b *Broker) anyDriver(plan *catalog.Plan) (services.Driver, error) {
+	return b.driver(plan, b.Catalog.ServersOf(plan.Backend)[0].Name)
 }
 
 // planOf is the plan an instance is on; the catalog's check at start-up makes

@@ -34,7 +34,7 @@ func (b *Broker) Unbind(ctx context.Context, instanceID, bindingID string, _ dom
 func (b *Broker) acceptUnbind(ctx context.Context, tx pgx.Tx, instanceID, bindingID string, async bool) (store.Operation, error) {
 	var none store.Operation
 	instance, err := b.Store.InstanceForShare(ctx, tx, instanceID)
-	if store.NotFound(err) || err == nil && instance.Platform != CallerFrom(ctx).Platform {
+	if store.NotFound(err) || err == nil && !visible(ctx, instance) {
 		return none, fail(Gone, "there is no such instance")
 	} else if err != nil {
 		return none, err

@@ -52,7 +52,7 @@ func (b *Broker) Update(ctx context.Context, instanceID string, d domain.UpdateD
 // updatable locks the instance and says why it cannot be updated at all.
 func (b *Broker) updatable(ctx context.Context, tx pgx.Tx, instanceID string, d domain.UpdateDetails) (store.Instance, error) {
 	have, err := b.Store.InstanceForUpdate(ctx, tx, instanceID)
-	if store.NotFound(err) || err == nil && have.Platform != CallerFrom(ctx).Platform {
+	if store.NotFound(err) || err == nil && !visible(ctx, have) {
 		return have, fail(NotFound, "there is no such instance")
 	} else if err != nil {
 		return have, err
@@ -124,12 +124,12 @@ func unsupportedUpdate(format string, args ...any) error {
 }
 
 func (b *Broker) checkUpdate(prev, next *catalog.Plan, have, want store.Instance) error {
-	driver, err := b.driver(next)
+	driver, err := b.driver(next, have.Server)
 	if err != nil {
 		return err
 	}
-	from := services.RawInstance{ID: have.ID, Plan: prev.Config, Params: have.Parameters}
-	to := services.RawInstance{ID: have.ID, Plan: next.Config, Params: want.Parameters}
+	from := services.RawInstance{ID: have.Resource(), Plan: prev.Config, Params: have.Parameters}
+	to := services.RawInstance{ID: have.Resource(), Plan: next.Config, Params: want.Parameters}
 	if err := driver.CheckInstance(to); err != nil {
 		return rejected(Invalid, err)
 	}
@@ -162,6 +162,12 @@ func (b *Broker) acceptUpdate(ctx context.Context, tx pgx.Tx, have, want store.I
 	}
 	if !broken && prev == next && sameJSON(have.Parameters, want.Parameters) && have.MaintenanceVersion == want.MaintenanceVersion {
 		return nil, false, b.setContext(ctx, tx, have, want)
+	}
+	if err := b.checkQuotas(ctx, tx, want, &have); err != nil {
+		return nil, false, err
+	}
+	if err := b.Placement.Fits(ctx, tx, have, prev, next); err != nil {
+		return nil, false, noRoom(err)
 	}
 	// The context changes with the rest: an update that fails changes nothing.
 	accepted, err := b.accept(ctx, tx, store.Update, want, "")

@@ -57,6 +57,10 @@ func VolumeMountsPath(instanceID, bindingID string) Path {
 	return bindingPath(instanceID, bindingID, "volume-mounts")
 }
 
+// AdministratorsPath is where what the operator keeps for the backends' servers is
+// stored: one object, names to texts.
+func AdministratorsPath() Path { return Path{"administrators"} }
+
 func bindingPath(instanceID, bindingID, leaf string) Path {
 	return Path{"instances/" + segment(instanceID) + "/bindings/" + segment(bindingID) + "/" + leaf}
 }
@@ -70,6 +74,10 @@ func segment(id string) string {
 	if plain.MatchString(id) {
 		return id
 	}
+	return "sha256=" + digest(id)
+}
+
+func digest(id string) string {
 	sum := sha256.Sum256([]byte(id))
-	return "sha256=" + hex.EncodeToString(sum[:])
+	return hex.EncodeToString(sum[:])
 }

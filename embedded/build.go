@@ -65,7 +65,7 @@ func (s ownServer) build(ctx context.Context, log io.Writer) (binary string, err
 func (s ownServer) source(ctx context.Context) (string, error) {
 	var stderr bytes.Buffer
 	list := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", modulePath)
-	list.Env = append(os.Environ(), "GOWORK=off")
+	list.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
 	list.Stderr = &stderr
 	out, err := list.Output()
 	if errors.Is(err, exec.ErrNotFound) {

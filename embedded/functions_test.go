@@ -14,7 +14,7 @@ import (
 func buildChandler(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "chandler")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../cmd/chandler")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", binary, "../cmd/chandler")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build chandler: %v\n%s", err, out)

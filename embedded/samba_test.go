@@ -16,11 +16,20 @@ import (
 	"github.com/cloudsoda/go-smb2"
 )
 
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("a Samba server takes root: run this test as root")
+	}
+	t.Skip("a Samba server takes root: run this test as root")
+}
+
 func runSamba(t *testing.T, o SambaOptions) *Samba {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("a Samba server takes root: run this test as root")
-	}
+	needRoot(t)
 	o.NoSync = true
 	s, err := StartSamba(t.Context(), o)
 	if errors.Is(err, ErrNoSamba) && os.Getenv("CI") != "true" {
@@ -205,9 +214,7 @@ func TestSambaSettings(t *testing.T) {
 }
 
 func TestSambaRefuses(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("a Samba server takes root")
-	}
+	needRoot(t)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -22,7 +22,8 @@ import (
 //
 // A method neither loops nor sleeps to wait: it returns NotYet and is called
 // again. An error built by Rejected is final and shown to the user. Every other
-// error is retried until the operation's deadline. ctx ends after 30 s at the
+// error is retried until the operation's deadline; one built by NoRoom tells
+// the user why. ctx ends after 30 s at the
 // latest.
 type Backend[P, I, B any] interface {
 	// Provision makes the instance's resources.
@@ -45,7 +46,8 @@ type Backend[P, I, B any] interface {
 
 // Instance is a service instance as a backend sees it.
 type Instance[P, I any] struct {
-	// ID is the platform's identifier: any non-empty string of at most 255
+	// ID is the platform's identifier when the resource was made, for a restored
+	// instance another than its own: any non-empty string of at most 255
 	// characters. Never use it raw in a name; that is what Name is for.
 	ID string
 	// Name is the safe name derived from ID: 26 characters, [a-z2-7].
@@ -174,6 +176,23 @@ type Keeper[P, I any] interface {
 	Keep(ctx context.Context, plans []P, instances []Instance[P, I]) (map[string]string, error)
 }
 
+// Space is an amount of what a server has to give away, in bytes; what is 0 is not
+// told.
+type Space struct{ Storage, Memory Size }
+
+// Sizer is a backend whose plans bound what an instance can take of its server.
+type Sizer[P any] interface {
+	// Takes returns the most that an instance of the plan can take. It makes no
+	// outside call.
+	Takes(plan P) Space
+}
+
+// Roomer is a backend that can tell how much of its server is left.
+type Roomer interface {
+	// Room returns what the server has in all, and what of it nothing is using.
+	Room(ctx context.Context) (free, total Space, err error)
+}
+
 // Describer is a backend whose instances have something to tell their users
 // beside credentials.
 type Describer[P, I any] interface {
@@ -181,6 +200,17 @@ type Describer[P, I any] interface {
 	// "Service Instance Metadata Object"): values of JSON's types, nothing
 	// secret. It changes nothing.
 	Describe(ctx context.Context, inst Instance[P, I]) (map[string]any, error)
+}
+
+// Adopter is a backend that can make an instance's what exists on its server and
+// was made by others.
+type Adopter[P, I any] interface {
+	// Adopt puts what the server calls resource in the place of the instance's
+	// own, which is unused: the instance was just made, and has no bindings. With
+	// dry it changes nothing. It returns what is done, or would be, in words for
+	// the operator; an error built by Rejected says what has to be done first,
+	// and that nothing was changed. Repeated after a crash half-way it goes on.
+	Adopt(ctx context.Context, inst Instance[P, I], resource string, dry bool) (steps []string, err error)
 }
 
 // Sharer is a backend whose instances are directories that programs on this

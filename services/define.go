@@ -35,6 +35,9 @@ type Definition struct {
 	// VolumeMounts says that bindings come with volume mounts.
 	VolumeMounts bool
 
+	// Active says that instances work by themselves.
+	Active bool
+
 	// CheckConfig says what is wrong with a backend's configuration, without
 	// an outside call.
 	CheckConfig func(config json.RawMessage) error
@@ -71,6 +74,10 @@ type Client struct {
 	// needs "requires: [volume_mount]" then, without which no platform takes
 	// them.
 	VolumeMounts bool
+	// Active says that instances work by themselves, without an application
+	// that is bound to them: one that was deleted cannot just be left there for
+	// a time.
+	Active bool
 }
 
 // Dialer opens a session with nothing but what an application is given.
@@ -101,6 +108,7 @@ func Define[C, P, I, B any](
 		CredentialType: c.CredentialType,
 		Dial:           c.Dial,
 		VolumeMounts:   c.VolumeMounts,
+		Active:         c.Active,
 		CheckConfig:    func(raw json.RawMessage) error { _, err := Decode[C](raw); return err },
 		CheckPlan:      func(raw json.RawMessage) error { _, err := Decode[P](raw); return err },
 		Open: func(ctx context.Context, raw json.RawMessage) (Driver, error) {

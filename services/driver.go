@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 )
 
@@ -54,12 +56,20 @@ type Driver interface {
 	// Describe returns the instance's attributes, none where the backend is
 	// no Describer.
 	Describe(ctx context.Context, inst RawInstance) (map[string]any, error)
+	// Adopt takes over what exists; ok is false where the backend is no Adopter.
+	Adopt(ctx context.Context, inst RawInstance, resource string, dry bool) (steps []string, ok bool, err error)
 	// Folder returns the instance's directory on this machine; ok is false
 	// where the backend is no Sharer.
 	Folder(ctx context.Context, inst RawInstance) (dir string, ok bool, err error)
 	// Mounts returns the IDs of the instances whose directories this one
 	// uses, none where the backend is no Mounter.
 	Mounts(inst RawInstance) ([]string, error)
+	// Takes returns the most that an instance of the plan can take of the server;
+	// nothing where the backend is no Sizer.
+	Takes(plan json.RawMessage) (Space, error)
+	// Room returns what is left of the server; nothing where the backend is no
+	// Roomer.
+	Room(ctx context.Context) (free, total Space, err error)
 	SerialBinds() bool
 	// VolumeMounts says whether bindings come with volume mounts.
 	VolumeMounts() bool
@@ -170,7 +180,8 @@ func (d *driver[P, I, B]) CheckBinding(params json.RawMessage) error {
 	return nil
 }
 
-func (d *driver[P, I, B]) Ready(ctx context.Context) error {
+func (d *driver[P, I, B]) Ready(ctx context.Context) (err error) {
+	defer panicked(&err)
 	if r, ok := d.backend.(Readier); ok {
 		return r.Ready(ctx)
 	}
@@ -235,6 +246,19 @@ func (d *driver[P, I, B]) Describe(ctx context.Context, raw RawInstance) (map[st
 	return describer.Describe(ctx, inst)
 }
 
+func (d *driver[P, I, B]) Adopt(ctx context.Context, raw RawInstance, resource string, dry bool) ([]string, bool, error) {
+	a, ok := d.backend.(Adopter[P, I])
+	if !ok {
+		return nil, false, nil
+	}
+	inst, err := d.instance(raw)
+	if err != nil {
+		return nil, true, err
+	}
+	steps, err := a.Adopt(ctx, inst, resource, dry)
+	return steps, true, err
+}
+
 func (d *driver[P, I, B]) Folder(ctx context.Context, raw RawInstance) (string, bool, error) {
 	s, ok := d.backend.(Sharer[P, I])
 	if !ok {
@@ -260,6 +284,27 @@ func (d *driver[P, I, B]) Mounts(raw RawInstance) ([]string, error) {
 	return m.Mounts(inst.Params), nil
 }
 
+func (d *driver[P, I, B]) Takes(raw json.RawMessage) (Space, error) {
+	s, ok := d.backend.(Sizer[P])
+	if !ok {
+		return Space{}, nil
+	}
+	plan, err := Decode[P](raw)
+	if err != nil {
+		return Space{}, fmt.Errorf("plan: %w", err)
+	}
+	return s.Takes(plan), nil
+}
+
+func (d *driver[P, I, B]) Room(ctx context.Context) (free, total Space, err error) {
+	defer panicked(&err)
+	r, ok := d.backend.(Roomer)
+	if !ok {
+		return Space{}, Space{}, nil
+	}
+	return r.Room(ctx)
+}
+
 func (d *driver[P, I, B]) SerialBinds() bool {
 	s, ok := d.backend.(SerialBinder)
 	return ok && s.SerialBinds()
@@ -272,6 +317,27 @@ func (d *driver[P, I, B]) Close() error {
 		return c.Close()
 	}
 	return nil
+}
+
+// panicked makes a panic the error of a call that the broker makes in goroutines
+// of its own, where it would end the process; the engine watches over the verbs.
+// The panic's value may hold anything: its type and place must do.
+func panicked(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("the backend panicked with a %T in %s", p, origin())
+	}
+}
+
+// origin is where a panic began: the innermost function that is not the runtime's.
+func origin() string {
+	var counters [32]uintptr
+	frames := runtime.CallersFrames(counters[:runtime.Callers(3, counters[:])]) // without Callers, origin and panicked
+	for {
+		f, more := frames.Next()
+		if !more || !strings.HasPrefix(f.Function, "runtime.") {
+			return fmt.Sprintf("%s (%s:%d)", f.Function, filepath.Base(f.File), f.Line)
+		}
+	}
 }
 
 // jsonKeys returns the JSON names of T's fields.

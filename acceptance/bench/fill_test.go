@@ -44,3 +44,22 @@ func fill(ctx context.Context, url, platform, serviceID, planID string) error {
 	}
 	return nil
 }
+
+// fillSecrets gives every filler's binding the sealed secrets of a real one,
+// which has to exist: copies that cannot be opened under another name, but are
+// there.
+func fillSecrets(ctx context.Context, url string) error {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	copied, err := conn.Exec(ctx, fmt.Sprintf(`insert into sealed_secrets
+		select (jsonb_populate_record(null::sealed_secrets, to_jsonb(s) || jsonb_build_object('path',
+			'instances/filler-' || n || '/bindings/filler-binding-' || n || '/' || regexp_replace(s.path, '.*/', '')))).*
+		from (select * from sealed_secrets where path like 'instances/%%' order by path limit 2) s, generate_series(1, %d) n`, many))
+	if err == nil && copied.RowsAffected() != 2*many {
+		err = fmt.Errorf("%d secrets copied: is there a binding?", copied.RowsAffected())
+	}
+	return err
+}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"testing"
 	"time"
 
@@ -175,9 +174,8 @@ func newDirect(b *testing.B, d *rig.Deployment, plan *catalog.Plan) *direct {
 	b.Helper()
 	parsed, err := d.Parsed()
 	check(b, err)
-	backends := parsed.Backends()
-	at := slices.IndexFunc(backends, func(c catalog.Backend) bool { return c.Name == plan.Backend })
-	driver, err := backends[at].Definition.Open(b.Context(), backends[at].Config)
+	server := parsed.ServersOf(plan.Backend)[0]
+	driver, err := server.Definition.Open(b.Context(), server.Config)
 	check(b, err)
 	b.Cleanup(func() { _ = driver.Close() })
 	return &direct{driver, plan, times{}}

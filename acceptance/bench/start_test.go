@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/chandler-broker/chandler/acceptance/rig"
+	"github.com/chandler-broker/chandler/broker/osb/osbclient"
 )
 
 // starts is how often the start is measured.
@@ -19,7 +20,14 @@ func BenchmarkStart(b *testing.B) {
 	d := deploy(b, rig.Options{Catalog: catalogOf(0), Environment: map[string]string{"CHANDLER_KEEP_EVERY": "5s"}})
 	broker, err := d.AddBroker(b.Context(), "broker", nil)
 	check(b, err)
+	client, err := broker.Client(osbclient.Options{})
+	check(b, err)
+	_, err = client.Provision(b.Context(), "real", osbclient.ProvisionRequest{ServiceID: service, PlanID: plan, OrganizationGUID: "o", SpaceGUID: "s"})
+	check(b, err)
+	_, err = client.Bind(b.Context(), "real", "real", osbclient.BindRequest{ServiceID: service, PlanID: plan, AppGUID: "a"})
+	check(b, err)
 	check(b, fill(b.Context(), d.StateURL, "default", service, plan))
+	check(b, fillSecrets(b.Context(), d.StateURL))
 	var took []time.Duration
 	var resident []float64
 	for range starts {

@@ -61,7 +61,7 @@ func newNoop(b *testing.B, server *embedded.Postgres, name string) *noop {
 	h := brokertest.New(b, brokertest.Options{DatabaseURL: server.URL(name)})
 	front := httptest.NewServer(osb.Handler(osb.Options{
 		Broker: h.Broker, Catalog: h.Catalog, Logger: slog.New(slog.DiscardHandler), RequireVersion: true,
-		Platforms: []catalog.Platform{{Name: "bench", Username: "bench", Passwords: []services.Secret{services.NewSecret("password")}}},
+		Door: brokertest.Door(b, catalog.Client{Name: "bench", Username: "bench", Passwords: []services.Secret{services.NewSecret("password")}}),
 	}))
 	b.Cleanup(front.Close)
 	client, err := osbclient.New(osbclient.Options{

@@ -75,7 +75,7 @@ func build(ctx context.Context, dir string) error {
 		return nil
 	}
 	return errors.Join(
-		compile("forum", source+"app"),
+		compile("forum", source+"app", "CGO_ENABLED=0"),
 		compile("functions/crop.wasm", source+"functions/crop", "GOOS=wasip1", "GOARCH=wasm"),
 		compile("functions/compress.wasm", source+"functions/compress", "GOOS=wasip1", "GOARCH=wasm"),
 	)

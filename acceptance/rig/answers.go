@@ -66,9 +66,16 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 // fetch gets a page that needs no authentication.
 func fetch(ctx context.Context, url string) (code int, body string, err error) {
+	return fetchAs(ctx, url, "", "")
+}
+
+func fetchAs(ctx context.Context, url, username, password string) (code int, body string, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return 0, "", err
+	}
+	if username != "" {
+		request.SetBasicAuth(username, password)
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
@@ -80,7 +87,7 @@ func fetch(ctx context.Context, url string) (code int, body string, err error) {
 }
 
 // Page gets one of the broker's pages for operators: /healthz, /readyz or
-// /metrics.
+// /metrics, as the operator.
 func (b *Broker) Page(ctx context.Context, path string) (code int, body string, err error) {
-	return fetch(ctx, b.URL()+path)
+	return fetchAs(ctx, b.URL()+path, b.deployment.Value("CHANDLER_OPERATOR_USERNAME"), b.deployment.Value("CHANDLER_OPERATOR_PASSWORD"))
 }

@@ -17,6 +17,7 @@ import (
 // at the same address. All its methods are safe for concurrent use.
 type Broker struct {
 	deployment *Deployment
+	binary     string
 	name       string
 	address    string
 	more       map[string]string
@@ -28,11 +29,16 @@ type Broker struct {
 // AddBroker starts a replica and waits until it serves; more is added to its
 // environment.
 func (d *Deployment) AddBroker(ctx context.Context, name string, more map[string]string) (*Broker, error) {
+	return d.AddBrokerOf(ctx, d.Binary, name, more)
+}
+
+// AddBrokerOf is AddBroker with another release's binary.
+func (d *Deployment) AddBrokerOf(ctx context.Context, binary, name string, more map[string]string) (*Broker, error) {
 	address, err := FreeAddress()
 	if err != nil {
 		return nil, err
 	}
-	b := &Broker{deployment: d, name: name, address: address, more: map[string]string{"CHANDLER_LISTEN": address}}
+	b := &Broker{deployment: d, binary: binary, name: name, address: address, more: map[string]string{"CHANDLER_LISTEN": address}}
 	for key, value := range more {
 		b.more[key] = value
 	}
@@ -64,7 +70,7 @@ func (b *Broker) Launch() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	p, err := Start(Command{
-		Name: b.name, Path: b.deployment.Binary, Args: []string{"serve"}, Env: b.deployment.Env(b.more), Dir: b.deployment.Dir,
+		Name: b.name, Path: b.binary, Args: []string{"serve"}, Env: b.deployment.Env(b.more), Dir: b.deployment.Dir,
 	})
 	if err == nil {
 		b.process = p

@@ -6,23 +6,77 @@ package rig
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 )
 
-// Build builds the chandler of this checkout into dir and returns its path. race
-// builds it with the race detector, whose reports are in the process's output.
+// Build builds the chandler of this checkout into dir and returns its path: as a
+// release is built, so that the compiler has the parts once for all who build it.
+// race builds it with the race detector, whose reports are in the process's
+// output, and under which code of functions takes a minute to compile.
 func Build(ctx context.Context, dir string, race bool) (string, error) {
 	binary := filepath.Join(dir, "chandler")
-	args := []string{"build", "-o", binary}
+	flag, environment := "-trimpath", "CGO_ENABLED=0"
 	if race {
-		args = append(args, "-race")
+		binary += "-race"
+		flag, environment = "-race", "CGO_ENABLED=1"
 	}
-	build := exec.CommandContext(ctx, "go", append(args, "github.com/chandler-broker/chandler/cmd/chandler")...)
+	build := exec.CommandContext(ctx, "go", "build", flag, "-o", binary, "github.com/chandler-broker/chandler/cmd/chandler")
+	build.Env = append(os.Environ(), environment)
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build chandler: %w\n%s", err, bytes.TrimSpace(out))
 	}
 	return binary, os.Chmod(binary, 0o755) //nolint:gosec // another user runs it too
+}
+
+// ErrNoHistory says that the sources come without the history that an earlier
+// release would be built from.
+var ErrNoHistory = errors.New("the sources come without their history")
+
+// BuildRelease builds the chandler of an earlier commit into dir, where it also
+// leaves that commit's sources, and returns the paths of both. Where the
+// checkout is an archive or shallow, the error wraps ErrNoHistory.
+func BuildRelease(ctx context.Context, dir, commit string) (binary, sources string, err error) {
+	top, err := output(ctx, "", "git", "rev-parse", "--show-toplevel")
+	if err != nil {
+		return "", "", fmt.Errorf("%w: %w", ErrNoHistory, err)
+	}
+	if _, err := output(ctx, top, "git", "cat-file", "-e", commit+"^{commit}"); err != nil {
+		if shallow, _ := output(ctx, top, "git", "rev-parse", "--is-shallow-repository"); shallow == "true" {
+			return "", "", fmt.Errorf("%w: the clone is shallow", ErrNoHistory)
+		}
+		return "", "", fmt.Errorf("find commit %s: %w", commit, err)
+	}
+	archive := filepath.Join(dir, "release.tar")
+	if _, err := output(ctx, top, "git", "archive", "--output", archive, commit); err != nil {
+		return "", "", err
+	}
+	sources = filepath.Join(dir, "release")
+	if err := os.Mkdir(sources, 0o700); err != nil {
+		return "", "", err
+	}
+	if _, err := output(ctx, sources, "tar", "-xf", archive); err != nil {
+		return "", "", err
+	}
+	binary = filepath.Join(dir, "chandler-release")
+	if _, err := output(ctx, sources, "env", "CGO_ENABLED=0", "go", "build", "-trimpath", "-buildvcs=false", "-o", binary, "./cmd/chandler"); err != nil {
+		return "", "", err
+	}
+	return binary, sources, nil
+}
+
+// output runs a program in a folder, and returns what it printed.
+func output(ctx context.Context, dir, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w\n%s", name, args[0], err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	return string(bytes.TrimSpace(out)), nil
 }

@@ -15,9 +15,14 @@ import (
 // ShippedCatalog returns the shipped catalog as an operator would cut it who has
 // servers for these backends and no others, comments and all.
 func ShippedCatalog(backends ...string) ([]byte, error) {
+	return CutCatalog(chandler.CatalogYAML(), backends...)
+}
+
+// CutCatalog is ShippedCatalog for any catalog.
+func CutCatalog(text []byte, backends ...string) ([]byte, error) {
 	var document yaml.Node
-	if err := yaml.Unmarshal(chandler.CatalogYAML(), &document); err != nil {
-		return nil, fmt.Errorf("read the shipped catalog: %w", err)
+	if err := yaml.Unmarshal(text, &document); err != nil {
+		return nil, fmt.Errorf("read the catalog: %w", err)
 	}
 	root := document.Content[0]
 	if there := member(root, "backends"); there != nil {

@@ -23,6 +23,8 @@ import (
 type Options struct {
 	// Binary is what Build returned.
 	Binary string
+	// Functions is the program of the functions' runtimes; empty: Binary.
+	Functions string
 	// Dir is a folder for all of it, which is made where everybody can get to.
 	Dir string
 	// Vault is what embedded.BuildVault returned; empty: the sealed store keeps
@@ -86,7 +88,10 @@ func Deploy(ctx context.Context, o Options) (_ *Deployment, err error) {
 	}
 	d.Secrets.Add("the platform's password", d.Password)
 	d.Secrets.Add("the platform's Authorization", base64.StdEncoding.EncodeToString([]byte(d.Username+":"+d.Password)))
+	operator := rand.Text()
+	d.Secrets.Add("the operator's password", operator)
 	d.env = map[string]string{
+		"CHANDLER_OPERATOR_USERNAME": "operator", "CHANDLER_OPERATOR_PASSWORD": operator,
 		"PATH": os.Getenv("PATH"), "HOME": d.path("tmp"), "TMPDIR": d.path("tmp"),
 		"CHANDLER_USERNAME": d.Username, "CHANDLER_PASSWORD": d.Password, "CHANDLER_CATALOG": d.path("catalog.yml"),
 	}

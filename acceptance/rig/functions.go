@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/url"
@@ -20,7 +21,8 @@ func startFunctions(ctx context.Context, d *Deployment, s *Server) (map[string]s
 	s.process = database
 	s.holds = func(ctx context.Context) ([]string, error) { return functionsHold(ctx, database) }
 	runtime, err := embedded.StartFunctions(ctx, embedded.FunctionsOptions{
-		Program: d.Binary, Dir: d.path("functions"), DatabaseURL: database.URL("postgres"),
+		Program: cmp.Or(d.Functions, d.Binary), Dir: d.path("functions"), DatabaseURL: database.URL("postgres"),
+		Env: []string{"FUNCTIONS_MESSAGE_SERVERS=*"},
 	})
 	if err != nil {
 		return nil, err

@@ -23,23 +23,44 @@ func (d *Deployment) postgres(ctx context.Context, name string) (*embedded.Postg
 }
 
 func startPostgres(ctx context.Context, d *Deployment, s *Server) (map[string]string, error) {
-	server, err := d.postgres(ctx, "tenants")
+	server, proxy, url, err := d.tenants(ctx, s, "tenants")
 	if err != nil {
 		return nil, err
 	}
-	d.Tenants, s.process = server, server
+	d.Tenants, d.TenantsProxy = server, proxy
+	return map[string]string{"POSTGRES_ADMIN_URL": url}, nil
+}
+
+// AddPostgres starts one more server for tenants' databases; the brokers' variable
+// of that name tells how to administer it.
+func (d *Deployment) AddPostgres(ctx context.Context, name, variable string) (*Server, *embedded.Postgres, error) {
+	s := &Server{Backend: name}
+	d.Servers = append(d.Servers, s)
+	postgres, _, url, err := d.tenants(ctx, s, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	d.env[variable] = url
+	return s, postgres, nil
+}
+
+// tenants starts a server that a broker can administer by the URL.
+func (d *Deployment) tenants(ctx context.Context, s *Server, name string) (server *embedded.Postgres, proxy *Proxy, url string, err error) {
+	if server, err = d.postgres(ctx, name); err != nil {
+		return nil, nil, "", err
+	}
+	s.process = server
 	s.holds = func(ctx context.Context) ([]string, error) { return postgresHolds(ctx, server) }
 	password := rand.Text()
-	d.Secrets.Add("the tenants' administrator's password", password)
+	d.Secrets.Add("the administrator's password of "+name, password)
 	if err := administer(ctx, server, postgres.AdministratorSQL(postgresAdministrator, password)); err != nil {
-		return nil, err
+		return nil, nil, "", err
 	}
-	proxy, err := s.proxy(server.Host(), server.Port())
+	proxy, err = s.proxy(server.Host(), server.Port())
 	if err != nil {
-		return nil, err
+		return nil, nil, "", err
 	}
-	d.TenantsProxy = proxy
-	return map[string]string{"POSTGRES_ADMIN_URL": serverURL(proxy.Addr(), postgresAdministrator, password, "postgres")}, nil
+	return server, proxy, serverURL(proxy.Addr(), postgresAdministrator, password, "postgres"), nil
 }
 
 // postgresHolds are the databases and roles that are neither the server's own

@@ -26,6 +26,8 @@ type Backend struct {
 	folders   map[string]map[string]string
 	serial    bool
 	calls     []string
+	servers   map[string]string // the server that each instance was last called on, by its ID
+	away      map[string]bool   // servers that do not answer
 
 	attributes  map[string]any
 	describeErr error
@@ -33,7 +35,7 @@ type Backend struct {
 
 // Plan is the in-memory backend's plan: nothing that it heeds.
 type Plan struct {
-	Size int `json:"size,omitempty"`
+	Size int `json:"size,omitempty"` // what an instance takes, in kB
 }
 
 // Params are the in-memory backend's parameters of an instance.
@@ -59,7 +61,10 @@ const (
 
 // NewBackend makes an empty Backend.
 func NewBackend() *Backend {
-	return &Backend{instances: map[string]map[string]string{}, params: map[string]string{}, folders: map[string]map[string]string{}}
+	return &Backend{
+		instances: map[string]map[string]string{}, params: map[string]string{}, folders: map[string]map[string]string{},
+		servers: map[string]string{}, away: map[string]bool{},
+	}
 }
 
 // Definition describes the backend as "database/memory".
@@ -70,14 +75,18 @@ func (m *Backend) Definition() services.Definition { return m.define("database/m
 func (m *Backend) VolumeDefinition() services.Definition { return m.define("filesystem/memory", true) }
 
 func (m *Backend) define(name string, volumeMounts bool) services.Definition {
-	type config struct{}
+	type config struct {
+		Server string `json:"server,omitempty"`
+	}
 	return services.Define(name,
 		services.Schemas{InstanceCreate: []byte(instanceSchema), InstanceUpdate: []byte(instanceSchema), BindingCreate: []byte(bindingSchema)},
 		services.Client{CredentialType: "memory", VolumeMounts: volumeMounts},
-		func(context.Context, config) (services.Backend[Plan, Params, BindParams], error) {
+		func(_ context.Context, c config) (services.Backend[Plan, Params, BindParams], error) {
 			switch {
 			case volumeMounts:
 				return sharer{m}, nil
+			case c.Server != "":
+				return pooled{m, c.Server}, nil
 			case m.keep != nil:
 				return keeper{m}, nil
 			}

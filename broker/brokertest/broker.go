@@ -9,22 +9,31 @@ import (
 	"time"
 
 	"github.com/chandler-broker/chandler/broker"
+	"github.com/chandler-broker/chandler/broker/auth"
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/operation"
+	"github.com/chandler-broker/chandler/broker/placement"
 	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/credhub"
+	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
 )
 
 // What the catalog holds: a service with a plan for each behaviour.
 const (
 	Service      = "service-id"
-	Small        = "plan-small"   // everything on
-	Large        = "plan-large"   // the same, for changing plans
-	Fixed        = "plan-fixed"   // no change of plan, no binding, no maintenance version
-	Slow         = "plan-slow"    // requires_async
-	AppOnly      = "plan-app"     // requires_app, no rotation
-	Cascading    = "plan-cascade" // cascade
-	Short        = "plan-short"   // operations have 4 s
+	Small        = "plan-small"     // everything on
+	Large        = "plan-large"     // the same, for changing plans
+	Fixed        = "plan-fixed"     // no change of plan, no binding, no maintenance version
+	Slow         = "plan-slow"      // requires_async
+	AppOnly      = "plan-app"       // requires_app, no rotation
+	Cascading    = "plan-cascade"   // cascade
+	Short        = "plan-short"     // operations have 4 s
+	Expiring     = "plan-expiring"  // bindings are good for 720 h, to be renewed 168 h before
+	Keeping      = "plan-keeping"   // deleted instances are kept for 168 h
+	Delivered    = "plan-delivered" // credentials are delivered by credhub-ref
+	Pooled       = "plan-pooled"    // on a pool of servers: one and two with room for 3 instances and 12 kB each, and drained
+	PooledLarge  = "plan-pooled-l"  // takes 8 kB instead of 2
 	OtherService = "other-service-id"
 	OtherPlan    = "other-plan-id"
 	Volume       = "volume-service-id"
@@ -32,9 +41,17 @@ const (
 )
 
 const catalogYAML = `
+delivery:
+  credhub-ref: {url: "https://credhub.example.com"}
 backends:
   memory: {type: database/memory, config: {}}
   volumes: {type: filesystem/memory, config: {}}
+  pool:
+    type: database/memory
+    servers:
+      one: {config: {server: one}, capacity: {instances: 3, storage: 12kB}}
+      two: {config: {server: two}, capacity: {instances: 3, storage: 12kB}}
+      drained: {config: {server: drained}, capacity: {instances: 3, storage: 12kB}, drain: true}
 services:
 - id: service-id
   name: memory
@@ -53,6 +70,13 @@ services:
   - {id: plan-app, name: app, description: For applications, backend: memory, config: {}, requires_app: true}
   - {id: plan-cascade, name: cascade, description: Cascading, backend: memory, config: {}, cascade: true}
   - {id: plan-short, name: short, description: Short-lived operations, backend: memory, config: {}, maximum_polling_duration: 4}
+  - {id: plan-expiring, name: expiring, description: Expiring bindings, backend: memory, config: {}, binding_rotatable: true,
+     binding_lifetime: 720h, binding_renew_before: 168h}
+  - {id: plan-keeping, name: keeping, description: Kept after deletion, backend: memory, config: {}, cascade: true, keep_deleted: 168h,
+     maintenance_info: {version: 1.0.0}}
+  - {id: plan-pooled, name: pooled, description: On one of several servers, backend: pool, config: {size: 2}}
+  - {id: plan-pooled-l, name: pooled-large, description: On one of several servers, backend: pool, config: {size: 8}}
+  - {id: plan-delivered, name: delivered, description: Credentials are delivered, backend: memory, config: {}, binding_rotatable: true, delivery: credhub-ref}
 - id: other-service-id
   name: other
   description: Another service
@@ -74,40 +98,61 @@ type Harness struct {
 	*broker.Broker
 	Backend     *Backend
 	Memory      *Credentials
+	Delivered   *Credentials // what is delivered by credhub-ref
 	DatabaseURL string
 	halt        sync.Once
 }
 
 // Options changes what New makes; the zero value is fine.
 type Options struct {
-	// DatabaseURL is needed: an empty database, or one that another harness
+	// DatabaseURL is needed: that of Database, or one that another harness
 	// uses, of which this one is then a replica.
 	DatabaseURL string
 	// Backend and Credentials are those of another replica, or new ones.
 	Backend     *Backend
 	Credentials *Credentials
+	Delivered   *Credentials
 	Logger      *slog.Logger
+	// Sections are added to the catalog, such as quotas.
+	Sections string
 	// Idle leaves the engine's work to other replicas, until Work.
 	Idle                bool
-	AsyncWait, SyncWait time.Duration // 3 s and 50 s
+	AsyncWait, SyncWait time.Duration // 30 s, for a busy machine, and 50 s
 	Retention           time.Duration // 72 h
+}
+
+// Database makes a database for t alone that has the state's tables already.
+func Database(t testing.TB) (url string) {
+	t.Helper()
+	return embeddedtest.DatabaseFrom(t, "chandler_state", func(url string) error {
+		s, err := store.Open(context.Background(), url, 4)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		return s.Migrate(context.Background(), slog.New(slog.DiscardHandler))
+	})
 }
 
 // New makes a Harness that ends with the test.
 func New(t testing.TB, o Options) *Harness {
 	t.Helper()
 	ctx := context.Background()
-	h := &Harness{Backend: o.Backend, Memory: o.Credentials, DatabaseURL: o.DatabaseURL}
+	h := &Harness{Backend: o.Backend, Memory: o.Credentials, Delivered: o.Delivered, DatabaseURL: o.DatabaseURL}
 	if h.Backend == nil {
 		h.Backend = NewBackend()
 	}
 	if h.Memory == nil {
 		h.Memory = NewCredentials()
 	}
+	if h.Delivered == nil {
+		h.Delivered = NewCredentials()
+	}
+	deliveries := map[string]credhub.Delivery{credhub.CredHubRef: Delivery{h.Delivered}}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	o.AsyncWait = cmp.Or(o.AsyncWait, 3*time.Second)
+	o.AsyncWait = cmp.Or(o.AsyncWait, 30*time.Second)
 	o.SyncWait = cmp.Or(o.SyncWait, 50*time.Second)
 	o.Retention = cmp.Or(o.Retention, 72*time.Hour)
 	check := func(doing string, err error) {
@@ -116,30 +161,44 @@ func New(t testing.TB, o Options) *Harness {
 		}
 	}
 	memory, volumes := h.Backend.Definition(), h.Backend.VolumeDefinition()
-	c, err := catalog.Parse("catalog.yml", []byte(catalogYAML), []services.Definition{memory, volumes}, func(string) (string, bool) { return "", false })
+	c, err := catalog.Parse("catalog.yml", []byte(catalogYAML+o.Sections), []services.Definition{memory, volumes}, func(string) (string, bool) { return "", false })
 	check("catalog", err)
 	state, err := store.Open(ctx, o.DatabaseURL, 40)
 	check("open the state", err)
 	t.Cleanup(state.Close)
 	check("migrate", state.Migrate(ctx, o.Logger))
 	drivers := map[string]services.Driver{}
-	for name, definition := range map[string]services.Definition{"memory": memory, "volumes": volumes} {
-		drivers[name], err = definition.Open(ctx, nil)
+	for _, s := range c.Servers() {
+		drivers[s.Key()], err = s.Definition.Open(ctx, s.Config)
 		check("open the backend", err)
 	}
 	engine, err := operation.New(operation.Options{
-		Store: state, Catalog: c, Drivers: drivers, Credentials: h.Memory, Logger: o.Logger,
+		Store: state, Catalog: c, Drivers: drivers, Credentials: h.Memory, Deliveries: deliveries, Logger: o.Logger,
 		Workers: 16, Retention: o.Retention, KeepEvery: time.Second,
 	})
 	check("make the engine", err)
+	servers := placement.New(placement.Options{Catalog: c, Store: state, Drivers: drivers, Logger: o.Logger, Every: 100 * time.Millisecond})
+	watching, stop := context.WithCancel(ctx)
+	t.Cleanup(stop)
+	servers.Watch(watching)
 	h.Broker = broker.New(broker.Options{
-		Catalog: c, Store: state, Engine: engine, Credentials: h.Memory, Drivers: drivers, Logger: o.Logger,
+		Catalog: c, Store: state, Engine: engine, Placement: servers, Credentials: h.Memory, Deliveries: deliveries, Drivers: drivers, Logger: o.Logger,
 		AsyncWait: o.AsyncWait, SyncWait: o.SyncWait,
 	})
 	if !o.Idle {
 		h.Work(t)
 	}
 	return h
+}
+
+// Door admits these platforms.
+func Door(t testing.TB, platforms ...catalog.Client) *auth.Door {
+	t.Helper()
+	d, err := auth.New(auth.Options{Clients: platforms, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 // Work starts the engine of an idle harness.

@@ -4,7 +4,6 @@
 package catalog
 
 import (
-	"encoding/json"
 	"time"
 
 	"code.cloudfoundry.org/brokerapi/v13/domain"
@@ -16,13 +15,17 @@ import (
 // it. It never changes, and is safe for concurrent use.
 type Catalog struct {
 	file         string
+	source       []byte
 	json         []byte
 	etag         string
 	lastModified time.Time
 
-	services  []*Service
-	backends  []Backend
-	platforms []Platform
+	services   []*Service
+	backends   []Backend
+	platforms  []Client
+	operators  []Client
+	quotas     []Quota
+	deliveries Deliveries
 
 	serviceByID map[string]*Service
 	planByID    map[string]*Plan
@@ -33,18 +36,13 @@ type Backend struct {
 	// Name is the key under "backends", which plans refer to.
 	Name       string
 	Definition services.Definition
-	// Config is what Definition.Open takes. It may hold secrets.
-	Config json.RawMessage
+	// Servers are where its instances are, one at least.
+	Servers []Server
 }
 
-// Platform is a client of the broker. It authenticates with Username and any
-// one of Passwords; there may be two, so that one can be replaced without an
-// outage.
-type Platform struct {
-	Name      string
-	Username  string
-	Passwords []services.Secret
-}
+// DefaultPlatform is the name of the platform that the environment names, where
+// the file names none.
+const DefaultPlatform = "default"
 
 // Service is a service offering (OSB 2.17, "Service Offering Object").
 type Service struct {
@@ -113,4 +111,7 @@ func (c *Catalog) PlansOf(backend string) []*Plan {
 }
 
 // Platforms returns the platforms that the file names; there may be none.
-func (c *Catalog) Platforms() []Platform { return c.platforms }
+func (c *Catalog) Platforms() []Client { return c.platforms }
+
+// Operators returns the clients that may read the metrics; there may be none.
+func (c *Catalog) Operators() []Client { return c.operators }

@@ -2,6 +2,7 @@ package catalog_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,7 +37,8 @@ func TestPlan(t *testing.T) {
 		RequiresApp: true, RequiresAsync: true, Cascade: true, Endpoints: true,
 		DashboardURL:           "https://example.com/i/{instance_id}?id={instance_id}",
 		MaximumPollingDuration: time.Minute,
-		MaintenanceVersion:     "1.2.3-rc.1+x", MaintenanceDescription: "Patch",
+		BindingLifetime:        720 * time.Hour, BindingRenewBefore: 168 * time.Hour, KeepDeleted: 48*time.Hour + 30*time.Minute,
+		MaintenanceVersion: "1.2.3-rc.1+x", MaintenanceDescription: "Patch",
 	}
 	ignore := cmp.FilterPath(func(p cmp.Path) bool {
 		name := p.Last().String()
@@ -106,14 +108,20 @@ func TestLookups(t *testing.T) {
 
 func TestBackends(t *testing.T) {
 	var got []string
-	for _, b := range good(t).Backends() {
-		got = append(got, b.Name+" "+b.Definition.Name+" "+string(b.Config))
+	for _, s := range good(t).Servers() {
+		text := s.Key() + " " + s.Definition.Name + " " + string(s.Config)
+		if s.Drain || s.Capacity.Limited() {
+			text += fmt.Sprint(" ", s.Capacity, s.Drain)
+		}
+		got = append(got, text)
 	}
 	want := []string{
 		`fake database/fake {"url":"postgres://admin:hunter2hunter2@db:5432/postgres","port":5432,"tls":true,` +
 			`"labels":{"a":1,"b":16},"nested":{"words":["one","5432","${PORT}","5432/5432"],"limits":[1,2]}}`,
 		`unused queue/plain {"url":"plain"}`,
 		`other queue/plain {"url":"plain"}`,
+		`pool/first database/fake {"url":"postgres://pool","port":5432,"labels":{"a":1}} {200 {500 GB 64 GB}} false`,
+		`pool/b database/fake {"url":"postgres://admin:hunter2hunter2@db:5432/postgres","labels":{"b":2},"port":5432} {1 {1 TB 1 kB}} true`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("backends (-want +got):\n%s", diff)
@@ -178,7 +186,7 @@ func TestLoadMissingFile(t *testing.T) {
 func TestDomain(t *testing.T) {
 	c := good(t)
 	services := c.Domain()
-	if len(services) != 2 || len(services[0].Plans) != 2 || *services[0].Plans[0].Free {
+	if len(services) != 2 || len(services[0].Plans) != 3 || *services[0].Plans[0].Free {
 		t.Fatalf("domain: %+v", services)
 	}
 	services[0].Plans[0].ID = "changed"
@@ -194,15 +202,21 @@ func TestCheckState(t *testing.T) {
 		want string
 	}{
 		{"nothing in use", nil, ""},
-		{"all there", []catalog.InUse{{"s1", "p1", 3}, {"s2", "p3", 1}}, ""},
-		{"gone without instances", []catalog.InUse{{"s1", "old", 0}}, ""},
-		{"gone", []catalog.InUse{{"s1", "old", 2}},
+		{"all there", []catalog.InUse{{"s1", "p1", "default", 3}, {"s2", "p3", "default", 1}}, ""},
+		{"gone without instances", []catalog.InUse{{"s1", "old", "default", 0}}, ""},
+		{"gone", []catalog.InUse{{"s1", "old", "default", 2}},
 			`testdata/good.yml: services: the plan with id "old" of the service with id "s1" has 2 instance(s), ` +
 				"but the file has no such plan; a plan with instances cannot vanish or change its id: " +
 				"put it back under this id, or deprovision its instances first"},
-		{"in another service", []catalog.InUse{{"s1", "p3", 1}},
+		{"in another service", []catalog.InUse{{"s1", "p3", "default", 1}},
 			`testdata/good.yml: services: the plan with id "p3" of the service with id "s1" has 1 instance(s), ` +
 				`but the file has it in the service "two"; move it back, or give the service its old id again`},
+		{"on a server that is gone", []catalog.InUse{{"s1", "p1", "b", 4}},
+			`testdata/good.yml: backends.fake: 4 instance(s) of plan "small" are on its server "b", which the file has not; ` +
+				"put it back, with drain: true to keep new instances away, until its last one is deleted"},
+		{"of before it had servers", []catalog.InUse{{"s1", "p4", "default", 1}},
+			`testdata/good.yml: backends.pool: 1 instance(s) of plan "pooled" are on its server "default", which the file has not; ` +
+				"that is the one which the backend had before it listed its servers: list it under this name"},
 	}
 	c := good(t)
 	for _, test := range tests {

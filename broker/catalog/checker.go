@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // checker reads one file and collects what is wrong with it.
@@ -14,6 +17,10 @@ type checker struct {
 	faults Faults
 	nodes  int
 	said   map[string]bool
+	// left are services, and plans as service/plan, that leave took out.
+	left map[string]bool
+	// delivered is the section "delivery", for the keys of that name.
+	delivered Deliveries
 }
 
 func (c *checker) add(line int, path, format string, args ...any) {
@@ -148,6 +155,38 @@ func (o object) whole(key string, least, most int) int {
 		}
 	}
 	o.c.wrong(n, "must be a whole number from %d to %d", least, most)
+	return 0
+}
+
+// size returns a number of bytes; absent is 0.
+func (o object) size(key string) services.Size {
+	n := o.node.member(key)
+	if n == nil {
+		return 0
+	}
+	var size services.Size
+	_ = size.UnmarshalJSON(jsonText(n.text)) // what cannot be read is negative
+	if n.kind != isText || size < 0 {
+		o.c.wrong(n, "must be %s", services.SizeForm)
+		return 0
+	}
+	return size
+}
+
+// longestDuration is a bound that no operator means to exceed.
+const longestDuration = 10 * 365 * 24 * time.Hour
+
+// duration returns a time of whole seconds; absent is 0.
+func (o object) duration(key string) time.Duration {
+	n := o.node.member(key)
+	if n == nil {
+		return 0
+	}
+	d, err := time.ParseDuration(n.text)
+	if n.kind == isText && err == nil && d >= time.Second && d%time.Second == 0 && d <= longestDuration {
+		return d
+	}
+	o.c.wrong(n, `must be a time of whole seconds, such as "30m" or "720h", of 10 years at most`)
 	return 0
 }
 

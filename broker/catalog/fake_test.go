@@ -127,10 +127,11 @@ func definitions() []services.Definition {
 	}
 }
 
-// volumes is a backend whose bindings come with volume mounts.
+// volumes is a backend whose bindings come with volume mounts, and whose
+// instances work by themselves.
 func volumes() services.Definition {
 	d := define("filesystem/volumes", services.Schemas{})
-	d.VolumeMounts = true
+	d.VolumeMounts, d.Active = true, true
 	return d
 }
 

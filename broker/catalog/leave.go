@@ -23,10 +23,14 @@ func (c *checker) leave(root *node, types []string) {
 		if plans == nil || len(plans.items) == 0 {
 			return true // at fault for another reason
 		}
+		name := memberText(service, "name")
 		c.keep(plans, func(_ string, plan *node) bool {
 			backend := plan.member("backend")
-			return backend == nil || !gone[backend.text]
+			wanted := backend == nil || !gone[backend.text]
+			c.left[name+"/"+memberText(plan, "name")] = !wanted
+			return wanted
 		})
+		c.left[name] = len(plans.items) == 0
 		return len(plans.items) > 0
 	})
 }
@@ -61,4 +65,11 @@ func (c *checker) forget(path string) {
 		rest, below := strings.CutPrefix(f.Path, path)
 		return below && (rest == "" || rest[0] == '.' || rest[0] == '[')
 	})
+}
+
+func memberText(n *node, key string) string {
+	if m := n.member(key); m != nil {
+		return m.text
+	}
+	return ""
 }

@@ -37,6 +37,10 @@ services:
   bindable: true
   plans:
   - {id: p3, name: mq, description: Three, backend: mq}
+quotas:
+- {service: database, instances: 1}
+- {service: database, plan: my, instances: 2}
+- {service: queue, instances: 3}
 `
 
 func TestParseWithout(t *testing.T) {
@@ -55,7 +59,10 @@ func TestParseWithout(t *testing.T) {
 			got = append(got, s.Name+" "+p.Name)
 		}
 	}
-	if diff := cmp.Diff([]string{"backend pg", "database pg"}, got); diff != "" {
+	for _, q := range c.Quotas() {
+		got = append(got, "quota of "+q.String())
+	}
+	if diff := cmp.Diff([]string{"backend pg", "database pg", "quota of service database"}, got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 	// What is not left out is checked as ever.

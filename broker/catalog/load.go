@@ -36,25 +36,34 @@ func Load(path string, defs []services.Definition, getenv func(string) (string, 
 func Parse(
 	name string, data []byte, defs []services.Definition, getenv func(string) (string, bool), without ...string,
 ) (*Catalog, error) {
-	check := &checker{file: name, getenv: getenv, said: make(map[string]bool)}
+	check := &checker{file: name, getenv: getenv, said: make(map[string]bool), left: make(map[string]bool)}
 	root := check.document(data)
 	if root == nil {
 		return nil, check.faults.err()
 	}
 	check.leave(root, without)
-	top := check.object(root, "backends", "platforms", "services")
+	top := check.object(root, "backends", "delivery", "platforms", "operators", "quotas", "services")
 	top.need("services")
 	backends := check.backends(top, defs)
-	platforms := check.platforms(top)
+	deliveries := check.deliveries(top)
+	platforms := check.clients(top, "platforms", "a platform")
+	operators := check.clients(top, "operators", "an operator")
 	offerings := check.offerings(top, backends)
+	quotas := check.quotas(top, platforms, offerings)
 	if err := check.faults.err(); err != nil {
 		return nil, err
 	}
-	c := &Catalog{file: name, backends: backends.list, platforms: platforms}
+	c := &Catalog{file: name, source: data, backends: backends.list, platforms: platforms, operators: operators, quotas: quotas, deliveries: deliveries}
 	if err := c.publish(offerings); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// Again parses the text that c was made of once more, with what the environment
+// says now. What became of the file meanwhile does not count.
+func (c *Catalog) Again(defs []services.Definition, getenv func(string) (string, bool), without ...string) (*Catalog, error) {
+	return Parse(c.file, c.source, defs, getenv, without...)
 }
 
 // publish fills in what the catalog is asked for.

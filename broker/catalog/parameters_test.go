@@ -144,7 +144,7 @@ func TestConcurrent(t *testing.T) {
 				_ = c.Domain()
 				_ = c.PlansOf("fake")
 				_ = p.Dashboard("x")
-				_ = c.CheckState([]catalog.InUse{{ServiceID: "s1", PlanID: "x", Instances: 1}})
+				_ = c.CheckState([]catalog.InUse{{ServiceID: "s1", PlanID: "x", Server: "default", Instances: 1}})
 			}
 		})
 	}

@@ -44,6 +44,16 @@ type Plan struct {
 	// MaximumPollingDuration is how long an operation may take. It is
 	// advertised where the file says it.
 	MaximumPollingDuration time.Duration
+	// BindingLifetime is how long a new binding's credentials are good, whole
+	// seconds; 0: until it is unbound. BindingRenewBefore is how long before
+	// its end platforms are told to replace it; 0: they are not told.
+	BindingLifetime, BindingRenewBefore time.Duration
+	// KeepDeleted is how long a deleted instance's data is kept for the
+	// operator to restore; 0: it goes at once.
+	KeepDeleted time.Duration
+	// Delivery is how a binding's credentials get to its application; empty: as
+	// the platform says. Catalog.Delivery tells.
+	Delivery string
 	// MaintenanceVersion is the semantic version that new instances are on;
 	// empty where the plan has no maintenance information.
 	MaintenanceVersion, MaintenanceDescription string

@@ -16,7 +16,7 @@ const longestPolling = 7 * 24 * 60 * 60
 func (r offeringsReader) plan(n *node, s *Service, w wireService, names map[string]*node) (*Plan, wirePlan) {
 	o := r.object(n, "id", "name", "description", "backend", "config", "free", "bindable", "binding_rotatable",
 		"plan_updateable", "maximum_polling_duration", "maintenance_info", "metadata", "requires_app",
-		"requires_async", "cascade", "endpoints", "dashboard_url")
+		"requires_async", "cascade", "endpoints", "dashboard_url", "binding_lifetime", "binding_renew_before", "keep_deleted", "delivery")
 	o.need("id", "name", "description", "backend")
 	wire := wirePlan{
 		ID:                     r.id(o),
@@ -39,6 +39,10 @@ func (r offeringsReader) plan(n *node, s *Service, w wireService, names map[stri
 		Endpoints:              o.flag("endpoints", false),
 		DashboardURL:           r.dashboardURL(o),
 		MaximumPollingDuration: DefaultMaximumPollingDuration,
+		BindingLifetime:        o.duration("binding_lifetime"),
+		BindingRenewBefore:     o.duration("binding_renew_before"),
+		KeepDeleted:            o.duration("keep_deleted"),
+		Delivery:               r.delivery(o),
 	}
 	if wire.MaximumPollingDuration > 0 {
 		p.MaximumPollingDuration = time.Duration(wire.MaximumPollingDuration) * time.Second
@@ -60,6 +64,14 @@ func (r offeringsReader) bindingRules(o object, p *Plan) {
 	if p.RequiresApp && !p.Bindable {
 		r.wrong(o.node.member("requires_app"), "the plan is not bindable, so this has no meaning; "+
 			"remove it, or set bindable: true")
+	}
+	if p.BindingLifetime > 0 && !p.Bindable {
+		r.wrong(o.node.member("binding_lifetime"), "the plan is not bindable, so nothing can expire; "+
+			"remove this, or set bindable: true")
+	}
+	if p.BindingRenewBefore > 0 && p.BindingRenewBefore >= p.BindingLifetime {
+		r.wrong(o.node.member("binding_renew_before"), "is the time before the end of binding_lifetime, "+
+			"and has to be shorter than that")
 	}
 	if p.RequiresAsync && p.Bindable && !p.Service.BindingsRetrievable {
 		r.wrong(o.node.member("requires_async"), "asynchronous bindings reach the platform only by fetching them; "+
@@ -84,6 +96,10 @@ func (r offeringsReader) planBackend(o object, p *Plan, wire *wirePlan) {
 	if b.Definition.VolumeMounts && p.Bindable && !slices.Contains(p.Service.Requires, "volume_mount") {
 		r.wrong(o.node.member("backend"), "its bindings come with volume mounts, which platforms take of a service with "+
 			"requires: [volume_mount] only; give such plans a service of their own")
+	}
+	if b.Definition.Active && p.KeepDeleted > 0 {
+		r.wrong(o.node.member("keep_deleted"), "instances of this backend work by themselves, and would go on after they were deleted; "+
+			"remove this")
 	}
 	schemas := r.backends.schemas[b.Definition.Name]
 	p.create, p.update, p.bind = schemas.create, schemas.update, schemas.bind

@@ -2,9 +2,6 @@ package catalog
 
 import (
 	"regexp"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/chandler-broker/chandler/services"
 )
@@ -48,7 +45,7 @@ func (c *checker) backends(top object, defs []services.Definition) backendSet {
 }
 
 func (c *checker) backend(n *node, name string, defs []services.Definition) (Backend, bool) {
-	o := c.object(n, "type", "config")
+	o := c.object(n, "type", "config", "servers")
 	o.need("type")
 	kind := o.text("type")
 	if kind == "" {
@@ -57,9 +54,7 @@ func (c *checker) backend(n *node, name string, defs []services.Definition) (Bac
 	known := make([]string, 0, len(defs))
 	for _, def := range defs {
 		if def.Name == kind {
-			target, _ := def.ConfigTypes()
-			config := c.config(n, n.member("config"), target, def.CheckConfig)
-			return Backend{Name: name, Definition: def, Config: config}, true
+			return Backend{Name: name, Definition: def, Servers: c.servers(n, name, def)}, true
 		}
 		known = append(known, def.Name)
 	}
@@ -67,57 +62,3 @@ func (c *checker) backend(n *node, name string, defs []services.Definition) (Bac
 	c.wrong(place, "%s is no type of backend; there are %s", show(place), list(known))
 	return Backend{}, false
 }
-
-const (
-	mostPasswords    = 2
-	shortestPassword = 8
-)
-
-var platformName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
-
-func (c *checker) platforms(top object) []Platform {
-	var platforms []Platform
-	names, usernames := make(map[string]*node), make(map[string]*node)
-	for _, n := range top.list("platforms") {
-		o := c.object(n, "name", "username", "passwords")
-		o.need("name", "username", "passwords")
-		p := Platform{Name: o.text("name"), Username: o.text("username")}
-		if p.Name != "" && !platformName.MatchString(p.Name) {
-			c.wrong(n.member("name"), "a platform's name has 1 to 63 characters of A-Z, a-z, 0-9, '.', '_' and '-'")
-		}
-		if strings.Contains(p.Username, ":") || hasControl(p.Username) {
-			c.wrong(n.member("username"), "must have neither a colon nor a control character: "+
-				"basic authentication cannot carry them (RFC 7617)")
-		}
-		c.unique(n.member("name"), p.Name, names)
-		c.unique(n.member("username"), p.Username, usernames)
-		p.Passwords = c.passwords(o)
-		platforms = append(platforms, p)
-	}
-	return platforms
-}
-
-func (c *checker) passwords(o object) []services.Secret {
-	var passwords []services.Secret
-	items := o.list("passwords")
-	if n := o.node.member("passwords"); n != nil && n.kind == isList && (len(items) == 0 || len(items) > mostPasswords) {
-		c.wrong(n, "there are %d passwords; a platform has one, or two while one replaces the other", len(items))
-	}
-	for i, item := range items {
-		text := c.text(item)
-		switch {
-		case text == "":
-			continue
-		case utf8.RuneCountInString(text) < shortestPassword:
-			c.wrong(item, "must have at least %d characters", shortestPassword)
-		case hasControl(text):
-			c.wrong(item, "must have no control character: basic authentication cannot carry it (RFC 7617)")
-		case i > 0 && text == items[0].text:
-			c.wrong(item, "is the first password again; remove it")
-		}
-		passwords = append(passwords, services.NewSecret(text))
-	}
-	return passwords
-}
-
-func hasControl(s string) bool { return strings.ContainsFunc(s, unicode.IsControl) }

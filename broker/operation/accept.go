@@ -12,11 +12,13 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/riverqueue/river"
 
+	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/broker/tracing"
 )
 
-// job is what River keeps of an operation: what identifies it and what to lock,
-// and nothing else.
+// job is what River keeps of an operation: what identifies it, what to lock, and
+// which span to go on from, and nothing else.
 type job struct {
 	OperationID string `json:"operation_id"`
 	InstanceID  string `json:"instance_id"`
@@ -24,6 +26,8 @@ type job struct {
 	// Alone is for operations that nothing else on the instance may run
 	// beside: its own verbs, and binds at a backend that wants them serial.
 	Alone bool `json:"alone,omitempty"`
+	// Traceparent is the span of who enqueued it, if any.
+	Traceparent string `json:"traceparent,omitempty"`
 }
 
 // Kind names the job in River's table.
@@ -36,9 +40,11 @@ type Request struct {
 	InstanceID         string
 	BindingID          string // empty for the instance's own verbs
 	ServiceID, PlanID  string
+	Server             string          // that the instance is on
 	Parameters         json.RawMessage // of an update
 	MaintenanceVersion string          // of an update
 	Context            json.RawMessage // of an update
+	KeptUntil          *time.Time      // of a retire
 	RequestID          string
 	Originating        json.RawMessage
 }
@@ -59,13 +65,14 @@ func (e *Engine) Accept(ctx context.Context, tx pgx.Tx, r Request) (store.Operat
 		return store.Operation{}, err
 	}
 	op := store.Operation{ID: id.String(), InstanceID: r.InstanceID, BindingID: r.BindingID, ServiceID: r.ServiceID, PlanID: r.PlanID}
-	if op.JobID, err = e.insertJob(ctx, tx, op); err != nil {
+	if op.JobID, err = e.insertJob(ctx, tx, op, r.Server); err != nil {
 		return op, err
 	}
 	op, err = e.Store.InsertOperation(ctx, tx, store.InsertOperationParams{
 		ID: op.ID, Kind: r.Kind, Platform: r.Platform, InstanceID: r.InstanceID, BindingID: r.BindingID,
 		ServiceID: r.ServiceID, PlanID: r.PlanID, Parameters: orEmpty(r.Parameters), MaintenanceVersion: r.MaintenanceVersion,
 		Context: orEmpty(r.Context), RequestID: r.RequestID, Originating: r.Originating, Deadline: time.Now().Add(plan.MaximumPollingDuration), JobID: op.JobID,
+		KeptUntil: r.KeptUntil,
 	})
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "23505" {
 		return op, ErrBusy
@@ -86,7 +93,11 @@ func orEmpty(object json.RawMessage) json.RawMessage {
 // enqueue inserts a job for the operation and makes it the operation's own: the
 // job before, if it still exists, does nothing when its time comes.
 func (e *Engine) enqueue(ctx context.Context, tx pgx.Tx, op store.Operation) error {
-	id, err := e.insertJob(ctx, tx, op)
+	i, err := e.Store.Instance(ctx, tx, op.InstanceID)
+	if err != nil {
+		return fmt.Errorf("read the operation's instance: %w", err)
+	}
+	id, err := e.insertJob(ctx, tx, op, i.Server)
 	if err != nil {
 		return err
 	}
@@ -96,19 +107,20 @@ func (e *Engine) enqueue(ctx context.Context, tx pgx.Tx, op store.Operation) err
 	return nil
 }
 
-func (e *Engine) insertJob(ctx context.Context, tx pgx.Tx, op store.Operation) (int64, error) {
+func (e *Engine) insertJob(ctx context.Context, tx pgx.Tx, op store.Operation, server string) (int64, error) {
 	plan, err := e.plan(op.ServiceID, op.PlanID)
 	if err != nil {
 		return 0, err
 	}
-	d, err := e.driver(plan)
+	d, err := e.driver(plan, server)
 	if err != nil {
 		return 0, err
 	}
 	alone := op.BindingID == "" || d.SerialBinds()
 	inserted, err := e.client.InsertTx(ctx, tx, job{
 		OperationID: op.ID, InstanceID: op.InstanceID, BindingID: op.BindingID, Alone: alone,
-	}, &river.InsertOpts{MaxAttempts: 100, Queue: queueOf(plan.Backend)})
+		Traceparent: tracing.Parent(ctx),
+	}, &river.InsertOpts{MaxAttempts: 100, Queue: queueOf(catalog.ServerKey(plan.Backend, server))})
 	if err != nil {
 		return 0, fmt.Errorf("enqueue the operation: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/chandler-broker/chandler/broker"
 	"github.com/chandler-broker/chandler/broker/brokertest"
+	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/operation"
 	"github.com/chandler-broker/chandler/broker/store"
 )
@@ -72,7 +73,7 @@ func TestAcceptIsAtomic(t *testing.T) {
 	rollback := errors.New("roll back")
 	err := h.Store.InTx(context.Background(), func(tx pgx.Tx) error {
 		_, err := h.Engine.Accept(context.Background(), tx, operation.Request{
-			Kind: store.Provision, Platform: "cf", InstanceID: "i", ServiceID: brokertest.Service, PlanID: brokertest.Small,
+			Kind: store.Provision, Platform: "cf", InstanceID: "i", ServiceID: brokertest.Service, PlanID: brokertest.Small, Server: catalog.DefaultServer,
 		})
 		if err != nil {
 			t.Error(err)

@@ -23,25 +23,30 @@ func consistent(t *testing.T, h *brokertest.Harness) {
 		t.Errorf("%d operations are in progress", n)
 	}
 	var wantFound, wantPaths []string
+	resources := map[string]string{}
 	for _, i := range all(t, h, h.Store.ListInstances, store.ListInstancesParams{Batch: 10_000}) {
-		if i.Status != store.Ready {
+		if i.Status != store.Ready && i.Status != store.Kept {
 			t.Errorf("instance %s is %s", i.ID, i.Status)
 		}
-		wantFound = append(wantFound, services.InstanceName(i.ID)+"/")
+		resources[i.ID] = i.Resource()
+		wantFound = append(wantFound, services.InstanceName(i.Resource())+"/")
 		var parameters struct{ Colour string }
 		if err := json.Unmarshal(i.Parameters, &parameters); err != nil {
 			t.Fatal(err)
 		}
-		if colour, _ := h.Backend.Colour(i.ID); colour != parameters.Colour {
+		if colour, _ := h.Backend.Colour(i.Resource()); colour != parameters.Colour {
 			t.Errorf("instance %s is %q at the backend, %q in the state", i.ID, colour, parameters.Colour)
 		}
 	}
 	for _, b := range all(t, h, h.Store.ListBindings, store.ListBindingsParams{Batch: 10_000}) {
+		if b.Status == store.Expired {
+			continue
+		}
 		if b.Status != store.Ready {
 			t.Errorf("binding %s is %s", b.ID, b.Status)
 			continue
 		}
-		wantFound = append(wantFound, services.InstanceName(b.InstanceID)+"/"+services.BindingName(b.InstanceID, b.ID))
+		wantFound = append(wantFound, services.InstanceName(resources[b.InstanceID])+"/"+services.BindingName(resources[b.InstanceID], b.ID))
 		wantPaths = append(wantPaths, credhub.CredentialsPath(b.InstanceID, b.ID).String(), credhub.SeedPath(b.InstanceID, b.ID).String())
 		if !h.Backend.Works(credentials(t, h, b.InstanceID, b.ID)) {
 			t.Errorf("the credentials of binding %s do not work", b.ID)

@@ -7,32 +7,91 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chandler-broker/chandler/broker"
 	"github.com/chandler-broker/chandler/broker/brokertest"
+	"github.com/chandler-broker/chandler/broker/operation"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 )
 
-// crashes are the operations that a crash interrupts, on an instance i with a
-// binding b.
+// crashes are the operations that a crash interrupts, on what prepared makes.
 func crashes() map[string]func(*testing.T, *brokertest.Harness) string {
 	return map[string]func(*testing.T, *brokertest.Harness) string{
 		"provision j": func(t *testing.T, h *brokertest.Harness) string { return provision(t, h, "j", brokertest.Small, "") },
 		"update i":    func(t *testing.T, h *brokertest.Harness) string { return update(t, h, "i", `{"colour": "blue"}`) },
 		"bind c":      func(t *testing.T, h *brokertest.Harness) string { return bind(t, h, "i", "c", brokertest.Cascading) },
 		"unbind b":    func(t *testing.T, h *brokertest.Harness) string { return unbind(t, h, "i", "b") },
+		"bind next to its predecessor": func(t *testing.T, h *brokertest.Harness) string {
+			made, err := h.Rotate(brokertest.Caller(), "e", "next", broker.Rotation{PredecessorID: "lasting"}, true)
+			return begun(t, h, "e", "next", made.OperationData, err)
+		},
+		"unbind short": func(t *testing.T, h *brokertest.Harness) string {
+			return due(t, h, "e", "short", "update bindings set expires_at = now() where id = 'short'")
+		},
+		"unbind kept with its instance, which is kept": func(t *testing.T, h *brokertest.Harness) string { return deprovision(t, h, "k") },
+		"deprovision deleted with its time over": func(t *testing.T, h *brokertest.Harness) string {
+			id := query[string](t, h, "select id from instances where status = 'kept'")
+			return due(t, h, id, "", "update instances set kept_until = now() where status = 'kept'")
+		},
+		// What the instance had before goes.
+		"deprovision empty with deleted in its place": func(t *testing.T, h *brokertest.Harness) string {
+			id := query[string](t, h, "select id from instances where status = 'kept'")
+			if err := h.Engine.Restore(t.Context(), operation.Restoration{KeptID: id, NewID: "empty"}); err != nil {
+				t.Fatal(err)
+			}
+			return begun(t, h, id, "", "", nil)
+		},
 		// The binding goes first.
 		"unbind b with its instance": func(t *testing.T, h *brokertest.Harness) string { return deprovision(t, h, "i") },
 	}
+}
+
+// due lets something's time be over, and waits until a replica has seen to it.
+func due(t *testing.T, h *brokertest.Harness, instance, binding, sql string) (operation string) {
+	t.Helper()
+	before := query[int64](t, h, "select max(seq) from operations")
+	if _, err := h.Store.Pool.Exec(t.Context(), sql); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "an operation on what is due", func() bool {
+		operation = query[string](t, h, "select coalesce(max(id), '') from operations where instance_id = $1 and binding_id = $2 and seq > $3",
+			instance, binding, before)
+		return operation != ""
+	})
+	return operation
 }
 
 // prepared makes a replica that does not work yet, with an instance i and a
 // binding b.
 func prepared(t *testing.T) *brokertest.Harness {
 	t.Helper()
+	return preparedWith(t, func(*brokertest.Harness) {})
+}
+
+// preparedAged adds what has a lifetime: e, whose bindings expire; k, which is kept when
+// it is deleted, with a binding; one that was deleted and is kept; and an empty
+// one.
+func preparedAged(t *testing.T) *brokertest.Harness {
+	t.Helper()
+	return preparedWith(t, func(first *brokertest.Harness) {
+		done(t, first, provision(t, first, "e", brokertest.Expiring, ""))
+		done(t, first, bind(t, first, "e", "lasting", brokertest.Expiring))
+		done(t, first, bind(t, first, "e", "short", brokertest.Expiring))
+		for _, id := range []string{"k", "deleted", "empty"} {
+			done(t, first, provision(t, first, id, brokertest.Keeping, ""))
+		}
+		done(t, first, bind(t, first, "k", "kept", brokertest.Keeping))
+		done(t, first, deprovision(t, first, "deleted"))
+	})
+}
+
+func preparedWith(t *testing.T, more func(first *brokertest.Harness)) *brokertest.Harness {
+	t.Helper()
 	first := replicas(t, 1, brokertest.Options{AsyncWait: time.Nanosecond})[0]
 	done(t, first, provision(t, first, "i", brokertest.Cascading, ""))
 	done(t, first, bind(t, first, "i", "b", brokertest.Cascading))
+	more(first)
 	first.Halt()
 	return brokertest.New(t, brokertest.Options{
 		DatabaseURL: first.DatabaseURL, Backend: first.Backend, Credentials: first.Memory, Idle: true, AsyncWait: time.Nanosecond,
@@ -44,11 +103,11 @@ func TestKilled(t *testing.T) {
 	for name, begin := range crashes() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := prepared(t)
+			h := preparedAged(t)
 			p := startReplica(t, h.DatabaseURL)
 			p.says(t, "ready")
 			id := begin(t, h)
-			call, _, _ := strings.Cut(name, " with")
+			call := strings.Join(strings.Fields(name)[:2], " ")
 			p.says(t, "calls "+call)
 			if err := p.Process.Kill(); err != nil {
 				t.Fatal(err)

@@ -6,9 +6,12 @@ package operation
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -34,11 +37,12 @@ const (
 type Options struct {
 	Store       *store.Store
 	Catalog     *catalog.Catalog
-	Drivers     map[string]services.Driver // by the backend's name in the catalog
+	Drivers     map[string]services.Driver // by the servers' keys in the catalog
 	Credentials credhub.Store
+	Deliveries  map[string]credhub.Delivery // by the name that bindings have; none: inline only
 	Logger      *slog.Logger
-	// Workers is how many operations of each backend this replica works on at
-	// once: a backend that hangs keeps its own workers only.
+	// Workers is how many operations of each server this replica works on at
+	// once: a server that hangs keeps its own workers only.
 	Workers int
 	// Retention is how long ended operations are remembered; the
 	// specification's platforms count on 72 h (OSB, "Polling Last Operation").
@@ -62,6 +66,14 @@ type Engine struct {
 
 // New makes an Engine that accepts operations; Start makes it work on them.
 func New(o Options) (*Engine, error) {
+	if o.Credentials != nil { // an engine without only accepts
+		o.Credentials = settled{o.Credentials}
+	}
+	deliveries := map[string]credhub.Delivery{}
+	for name, d := range o.Deliveries {
+		deliveries[name] = settledDelivery{d}
+	}
+	o.Deliveries = deliveries
 	e := &Engine{Options: o}
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &operationWorker{engine: e})
@@ -91,16 +103,30 @@ func New(o Options) (*Engine, error) {
 }
 
 func (e *Engine) queues() map[string]river.QueueConfig {
-	queues := map[string]river.QueueConfig{upkeepQueue: {MaxWorkers: 2}}
-	for backend := range e.Drivers {
-		queues[queueOf(backend)] = river.QueueConfig{MaxWorkers: e.Workers}
+	// There is one job of upkeep for each server at most, so none waits for
+	// another.
+	queues := map[string]river.QueueConfig{upkeepQueue: {MaxWorkers: 2 + len(e.Drivers)}}
+	for server := range e.Drivers {
+		queues[queueOf(server)] = river.QueueConfig{MaxWorkers: e.Workers}
 	}
 	return queues
 }
 
-// queueOf is the queue of a backend's operations, in the characters that River
-// allows. A replica whose catalog lacks the backend leaves them to others.
-func queueOf(backend string) string { return "backend_" + strings.ReplaceAll(backend, ".", "_") }
+// plainQueue is a name that River takes, of the length that it takes.
+var plainQueue = regexp.MustCompile(`^[a-z0-9]+([_-][a-z0-9]+)*$`)
+
+const longestQueue = 64
+
+// queueOf is the queue of a server's operations, by its key. A replica whose
+// catalog lacks the server leaves them to others.
+func queueOf(server string) string {
+	name := "backend_" + strings.ReplaceAll(server, ".", "_")
+	if plainQueue.MatchString(name) && len(name) <= longestQueue {
+		return name
+	}
+	sum := sha256.Sum256([]byte(server))
+	return "server_" + hex.EncodeToString(sum[:16])
+}
 
 // Start works on operations until Stop.
 func (e *Engine) Start(ctx context.Context) error {
@@ -129,10 +155,12 @@ func (e *Engine) Stop(ctx context.Context) error {
 	return err
 }
 
-func (e *Engine) driver(p *catalog.Plan) (services.Driver, error) {
-	d, ok := e.Drivers[p.Backend]
+// driver is that of the server which an instance of the plan is on.
+func (e *Engine) driver(p *catalog.Plan, server string) (services.Driver, error) {
+	key := catalog.ServerKey(p.Backend, server)
+	d, ok := e.Drivers[key]
 	if !ok {
-		return nil, fmt.Errorf("backend %q is not open", p.Backend)
+		return nil, fmt.Errorf("server %q is not open", key)
 	}
 	return d, nil
 }

@@ -94,12 +94,19 @@ func moments(verb string, begin func(*testing.T, *brokertest.Harness) string) ma
 func TestDeleteDuringCreate(t *testing.T) {
 	kinds := []struct {
 		verb, binding string
-		begin, delete func(*testing.T, *brokertest.Harness) string
+		begin         func(*testing.T, *brokertest.Harness) string
+		delete        func(*brokertest.Harness) (operation string, err error)
 	}{
 		{"provision", "", func(t *testing.T, h *brokertest.Harness) string { return provision(t, h, "j", brokertest.Small, "") },
-			func(t *testing.T, h *brokertest.Harness) string { return deprovision(t, h, "j") }},
+			func(h *brokertest.Harness) (string, error) {
+				spec, err := h.Deprovision(brokertest.Caller(), "j", domain.DeprovisionDetails{}, true)
+				return spec.OperationData, err
+			}},
 		{"bind", "c", func(t *testing.T, h *brokertest.Harness) string { return bind(t, h, "i", "c", brokertest.Cascading) },
-			func(t *testing.T, h *brokertest.Harness) string { return unbind(t, h, "i", "c") }},
+			func(h *brokertest.Harness) (string, error) {
+				spec, err := h.Unbind(brokertest.Caller(), "i", "c", domain.UnbindDetails{}, true)
+				return spec.OperationData, err
+			}},
 	}
 	for _, kind := range kinds {
 		for name, moment := range moments(kind.verb, kind.begin) {
@@ -107,9 +114,13 @@ func TestDeleteDuringCreate(t *testing.T) {
 				t.Parallel()
 				h, create, goOn := moment(t)
 				began := time.Now()
-				id := kind.delete(t, h)
-				if again := kind.delete(t, h); again != id {
-					t.Error("another operation for the same delete")
+				id, err := kind.delete(h)
+				if err != nil || id == "" {
+					t.Fatalf("delete: operation %q, %v", id, err)
+				}
+				again, err := kind.delete(h)
+				if ended := err != nil && broker.AsError(err).Kind == broker.Gone; again != id && !ended {
+					t.Errorf("the same delete once more: operation %q and not %q, %v", again, id, err)
 				}
 				goOn()
 				done(t, h, id)

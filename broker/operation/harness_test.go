@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) {
 	// Tests wait more than they work.
-	if err := flag.Set("test.parallel", "12"); err != nil {
+	if err := flag.Set("test.parallel", "6"); err != nil {
 		panic(err)
 	}
 	embeddedtest.Main(m)
@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 func replicas(t *testing.T, n int, o brokertest.Options) []*brokertest.Harness {
 	t.Helper()
 	if o.DatabaseURL == "" {
-		o.DatabaseURL = embeddedtest.Database(t)
+		o.DatabaseURL = brokertest.Database(t)
 	}
 	var hs []*brokertest.Harness
 	for range n {

@@ -13,19 +13,20 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
 
+	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/services"
 )
 
-// keep is the job that lets one backend look after what it made.
+// keep is the job that lets one backend look after what it made on a server.
 type keep struct {
-	Backend string `json:"backend"`
+	Server string `json:"backend"` // its key
 }
 
 // Kind names the job in River's table.
 func (keep) Kind() string { return "keep" }
 
-// InsertOpts allows one such job a backend at a time.
+// InsertOpts allows one such job a server at a time.
 func (keep) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{
 		Queue:       upkeepQueue,
@@ -55,16 +56,17 @@ func (e *Engine) periodicJobs() []*river.PeriodicJob {
 // keepSoon has the instance's backend look after its spares when a provision
 // may have used one. It is no part of the provision: the row of the job there
 // is would be a lock that all provisions wait for.
-func (e *Engine) keepSoon(ctx context.Context, op store.Operation) {
+func (e *Engine) keepSoon(ctx context.Context, op store.Operation, server string) {
 	plan, err := e.plan(op.ServiceID, op.PlanID)
 	if err != nil {
 		return // the next round will see to it
 	}
-	if d, err := e.driver(plan); err != nil || !d.Keeps() {
+	if d, err := e.driver(plan, server); err != nil || !d.Keeps() {
 		return
 	}
-	if _, err := e.client.Insert(ctx, keep{plan.Backend}, nil); err != nil {
-		e.Logger.WarnContext(ctx, "backend will look after its instances in the next round only", "backend", plan.Backend, "error", err.Error())
+	key := catalog.ServerKey(plan.Backend, server)
+	if _, err := e.client.Insert(ctx, keep{key}, nil); err != nil {
+		e.Logger.WarnContext(ctx, "backend will look after its instances in the next round only", "server", key, "error", err.Error())
 	}
 }
 
@@ -77,25 +79,27 @@ type keepWorker struct {
 // the round; the next one comes soon.
 func (w *keepWorker) Work(ctx context.Context, j *river.Job[keep]) error {
 	e := w.engine
-	d, ok := e.Drivers[j.Args.Backend]
-	if !ok {
-		return nil // another release's backend
+	d, ok := e.Drivers[j.Args.Server]
+	servers := e.Catalog.Servers()
+	i := slices.IndexFunc(servers, func(s catalog.Server) bool { return s.Key() == j.Args.Server })
+	if !ok || i < 0 {
+		return nil // another catalog's
 	}
 	var ids []string
 	var configs []json.RawMessage
-	for _, p := range e.Catalog.PlansOf(j.Args.Backend) {
+	for _, p := range e.Catalog.PlansOf(servers[i].Backend) {
 		ids = append(ids, p.ID)
 		configs = append(configs, p.Config)
 	}
 	const batch = 500
 	for after, full := "", true; full; {
-		rows, err := e.Store.ReadyInstances(ctx, e.Store.Pool, store.ReadyInstancesParams{PlanIds: ids, After: after, Batch: batch})
+		rows, err := e.Store.ReadyInstances(ctx, e.Store.Pool, store.ReadyInstancesParams{PlanIds: ids, Server: servers[i].Name, After: after, Batch: batch})
 		if err != nil {
 			return fmt.Errorf("read the instances: %w", err)
 		}
 		if err := e.keepBatch(ctx, d, configs, rows); err != nil {
 			if ctx.Err() == nil {
-				e.Logger.WarnContext(ctx, "backend could not look after its instances", "backend", j.Args.Backend, "error", err.Error())
+				e.Logger.WarnContext(ctx, "backend could not look after its instances", "server", j.Args.Server, "error", err.Error())
 			}
 			return nil
 		}
@@ -124,7 +128,7 @@ func (e *Engine) keepBatch(ctx context.Context, d services.Driver, plans []json.
 	ids, conditions := make([]string, 0, len(rows)), make([]string, 0, len(rows))
 	for _, row := range rows {
 		ids = append(ids, row.ID)
-		conditions = append(conditions, printable(notes[row.ID]))
+		conditions = append(conditions, printable(notes[row.Resource()]))
 	}
 	return e.Store.InTx(ctx, func(tx pgx.Tx) error {
 		return e.Store.SetConditions(ctx, tx, store.SetConditionsParams{Ids: ids, Conditions: conditions})

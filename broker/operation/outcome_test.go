@@ -3,6 +3,7 @@ package operation_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -67,6 +68,46 @@ func TestRetry(t *testing.T) {
 	}
 	gate.Open()
 	done(t, h, id)
+}
+
+// A server without room is tried again like any other; the user is told of the
+// room, before and after the deadline, and the operator what the server said.
+func TestNoRoom(t *testing.T) {
+	h := soon(t)
+	done(t, h, provision(t, h, "i", brokertest.Short, ""))
+	full := services.NoRoom(errors.New("disk of 10.0.0.1 is full"))
+	gate := brokertest.NewGate()
+	var calls atomic.Int32
+	h.Backend.Hook(func(ctx context.Context, verb, _ string) error {
+		if verb != "bind" {
+			return nil
+		}
+		if calls.Add(1) == 2 {
+			if err := gate.Pass(ctx); err != nil {
+				return err
+			}
+		}
+		return fmt.Errorf("wrapped: %w", full)
+	})
+	id := bind(t, h, "i", "b", brokertest.Short)
+	gate.Arrived(t)
+	told := func(op store.Operation) {
+		t.Helper()
+		if !strings.HasPrefix(op.Description, "the service has no room left: tell its operator") || op.LastError != "wrapped: disk of 10.0.0.1 is full" {
+			t.Errorf("description %q, last error %q", op.Description, op.LastError)
+		}
+	}
+	op := row(t, h, id)
+	told(op)
+	if op.Attempts != 1 {
+		t.Errorf("%d attempts", op.Attempts)
+	}
+	gate.Open()
+	op = h.Ended(t, id)
+	told(op)
+	if op.Outcome != store.TimedOut || !op.Usable || !strings.HasSuffix(op.Description, id) {
+		t.Errorf("ended: %+v", op)
+	}
 }
 
 // onTime is how long after its deadline an operation may end: the job queue's

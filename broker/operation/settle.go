@@ -29,7 +29,7 @@ func (e *Engine) settle(ctx context.Context, tx pgx.Tx, j *river.Job[job], op st
 	case r.more:
 		return again, tx.Commit(ctx)
 	case r.err == nil:
-		return e.finish(ctx, tx, j, op, r)
+		return e.finish(ctx, tx, j, op, s, r)
 	case r.interrupted:
 		return again, nil // the row tells what to do now
 	}
@@ -39,15 +39,14 @@ func (e *Engine) settle(ctx context.Context, tx pgx.Tx, j *river.Job[job], op st
 	message, rejected := services.IsRejected(r.err)
 	switch {
 	case rejected && op.Phase == store.Doing:
-		return e.turnAround(ctx, tx, j, op, store.Rejected, message, r.err)
+		return e.turnAround(ctx, tx, j, op, s, store.Rejected, message, r.err)
 	case !time.Now().Before(phaseDeadline(op)):
-		return e.turnAround(ctx, tx, j, op, store.TimedOut, expired(op), r.err)
+		return e.turnAround(ctx, tx, j, op, s, store.TimedOut, expired(op, r.err), lastCause(op, r.err))
 	}
 	op.Attempts++
 	e.Logger.WarnContext(ctx, "operation will be tried again", "operation_id", op.ID, "instance_id", op.InstanceID,
 		"binding_id", op.BindingID, "kind", op.Kind, "phase", op.Phase, "attempts", op.Attempts, "error", r.err.Error())
-	description := fmt.Sprintf("not done yet after %d attempts; trying again", op.Attempts)
-	return e.note(ctx, tx, op, description, r.err.Error(), op.Attempts, backoff(op.Attempts))
+	return e.note(ctx, tx, op, trying(op, r.err), r.err.Error(), op.Attempts, backoff(op.Attempts))
 }
 
 func (e *Engine) note(ctx context.Context, tx pgx.Tx, op store.Operation, description, lastError string, attempts int32, next time.Duration) (time.Duration, error) {
@@ -65,15 +64,43 @@ func (e *Engine) note(ctx context.Context, tx pgx.Tx, op store.Operation, descri
 	return next, tx.Commit(ctx)
 }
 
-func expired(op store.Operation) string {
+// noRoom begins what the user is told of a server that has none.
+const noRoom = "the service has no room left: tell its operator"
+
+func trying(op store.Operation, err error) string {
+	if services.IsNoRoom(err) {
+		return fmt.Sprintf("%s; trying again after %d attempts", noRoom, op.Attempts)
+	}
+	return fmt.Sprintf("not done yet after %d attempts; trying again", op.Attempts)
+}
+
+func expired(op store.Operation, err error) string {
+	if services.IsNoRoom(err) || outOfTime(err) && strings.HasPrefix(op.Description, noRoom) {
+		return fmt.Sprintf(noRoom+", who finds out more under operation %s", op.ID)
+	}
 	return fmt.Sprintf("not done within the time the plan allows; the operator finds out why under operation %s", op.ID)
+}
+
+// outOfTime says whether a turn ended because its time did: the one at the
+// deadline finds nothing out.
+func outOfTime(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || strings.HasSuffix(err.Error(), context.DeadlineExceeded.Error()) // scrubbed
+}
+
+// lastCause is what the operator is told of an operation that ran out of time:
+// what went wrong before, rather than that there was no time left at the end.
+func lastCause(op store.Operation, err error) error {
+	if op.LastError != "" && outOfTime(err) {
+		return errors.New(op.LastError)
+	}
+	return err
 }
 
 // turnAround ends the doing of an operation that failed for good: creates and
 // updates are undone, deletes and undoings that fail end here.
-func (e *Engine) turnAround(ctx context.Context, tx pgx.Tx, j *river.Job[job], op store.Operation, outcome, description string, cause error) (time.Duration, error) {
+func (e *Engine) turnAround(ctx context.Context, tx pgx.Tx, j *river.Job[job], op store.Operation, s *subject, outcome, description string, cause error) (time.Duration, error) {
 	if op.Phase == store.Undoing || !undoable(op) {
-		return e.finish(ctx, tx, j, op, result{err: cause, rejected: outcome == store.Rejected, description: description})
+		return e.finish(ctx, tx, j, op, s, result{err: cause, rejected: outcome == store.Rejected, description: description})
 	}
 	_, err := e.Store.BeginUndo(ctx, tx, store.BeginUndoParams{
 		ID: op.ID, Outcome: outcome, Description: printable(description), LastError: printable(cause.Error()),
@@ -86,7 +113,7 @@ func (e *Engine) turnAround(ctx context.Context, tx pgx.Tx, j *river.Job[job], o
 
 // finish ends the operation: its row, the rows of what it worked on, its job
 // and the audit entry change together, and whoever waits is told.
-func (e *Engine) finish(ctx context.Context, tx pgx.Tx, j *river.Job[job], op store.Operation, r result) (time.Duration, error) {
+func (e *Engine) finish(ctx context.Context, tx pgx.Tx, j *river.Job[job], op store.Operation, s *subject, r result) (time.Duration, error) {
 	end := ending(op, r)
 	end.Description, end.LastError = printable(end.Description), printable(end.LastError)
 	// The same order as in accepting: instance, binding, operation.
@@ -117,7 +144,7 @@ func (e *Engine) finish(ctx context.Context, tx pgx.Tx, j *river.Job[job], op st
 	e.waits.wake(op.ID)
 	e.report(ctx, op, end)
 	if op.Kind == store.Provision && op.State == store.Succeeded {
-		e.keepSoon(ctx, op)
+		e.keepSoon(ctx, op, s.instance.Server)
 	}
 	return ended, nil
 }
@@ -160,7 +187,9 @@ func ending(op store.Operation, r result) store.FinishOperationParams {
 		if r.rejected {
 			end.Outcome = store.Rejected
 		}
-		end.Usable = r.rejected // a backend that rejects has removed nothing
+		// A backend that rejects has removed nothing, and a retire removes
+		// bindings only.
+		end.Usable = r.rejected || op.Kind == store.Retire
 	}
 	return end
 }
@@ -212,6 +241,13 @@ func (e *Engine) applyEnd(ctx context.Context, db store.DBTX, op store.Operation
 			return nil
 		}
 		return setInstance(store.DeleteFailed)
+	case store.Retire:
+		if !ok {
+			return nil
+		}
+		return e.Store.KeepInstance(ctx, db, store.KeepInstanceParams{
+			ID: op.InstanceID, KeptID: store.KeptID(op.InstanceID, time.Now()), KeptUntil: *op.KeptUntil,
+		})
 	case store.Bind:
 		if nothing {
 			return e.Store.DeleteBinding(ctx, db, op.BindingID)
@@ -232,6 +268,10 @@ func (e *Engine) applyEnd(ctx context.Context, db store.DBTX, op store.Operation
 			return nil
 		}
 		return setBinding(store.DeleteFailed)
+	case store.Expire:
+		if ok {
+			return setBinding(store.Expired)
+		}
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ type subject struct {
 	driver   services.Driver
 	instance store.Instance
 	binding  store.Binding   // of a bind or unbind
-	bindings []store.Binding // of a deprovision: what goes with the instance
+	bindings []store.Binding // of a deprovision or retire: what goes with the instance
 }
 
 // result is what came of a step.
@@ -32,8 +32,8 @@ type result struct {
 	rejected    bool                // err is the user's to mend
 	description string              // for the user, where it ends with err
 	interrupted bool                // the operation was cancelled meanwhile
-	removed     []store.Binding     // of a deprovision: the bindings that are gone
-	more        bool                // of a deprovision: there are bindings yet
+	removed     []store.Binding     // of a deprovision or retire: the bindings that are gone
+	more        bool                // of a deprovision or retire: there are bindings yet
 	lost        error               // the lock is gone; nothing may be recorded
 }
 
@@ -45,7 +45,7 @@ func (e *Engine) subject(ctx context.Context, tx pgx.Tx, op store.Operation, i s
 			return nil, err
 		}
 	}
-	if op.Kind == store.Deprovision {
+	if op.Kind == store.Deprovision || op.Kind == store.Retire {
 		if s.bindings, err = e.Store.BindingsOfInstance(ctx, tx, op.InstanceID); err != nil {
 			return nil, err
 		}
@@ -66,7 +66,7 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 	if s.plan, err = e.plan(s.instance.ServiceID, s.instance.PlanID); err != nil {
 		return result{err: err}
 	}
-	if s.driver, err = e.driver(s.plan); err != nil {
+	if s.driver, err = e.driver(s.plan, s.instance.Server); err != nil {
 		return result{err: err}
 	}
 	prev := rawInstance(s.instance, s.plan)
@@ -82,21 +82,27 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 	case store.Update:
 		return result{err: e.update(ctx, op, s, prev)}
 	case store.Deprovision:
-		return e.deprovision(ctx, s, prev)
+		r := e.unbindAll(ctx, s, prev)
+		if r.err == nil && !r.more {
+			r.err = s.driver.Deprovision(ctx, prev)
+		}
+		return r
+	case store.Retire:
+		return e.unbindAll(ctx, s, prev)
 	case store.Bind:
 		if op.Phase == store.Undoing {
 			return result{err: e.unbind(ctx, s.driver, prev, s.binding)}
 		}
 		endpoints, err := e.bind(ctx, s.driver, prev, s.binding)
 		return result{err: err, endpoints: endpoints}
-	case store.Unbind:
+	case store.Unbind, store.Expire:
 		return result{err: e.unbind(ctx, s.driver, prev, s.binding)}
 	}
 	return result{err: fmt.Errorf("unknown kind of operation %q", op.Kind)}
 }
 
 func rawInstance(i store.Instance, p *catalog.Plan) services.RawInstance {
-	return services.RawInstance{ID: i.ID, Plan: p.Config, Params: i.Parameters}
+	return services.RawInstance{ID: i.Resource(), Plan: p.Config, Params: i.Parameters}
 }
 
 func (e *Engine) update(ctx context.Context, op store.Operation, s *subject, prev services.RawInstance) error {
@@ -160,7 +166,10 @@ func (e *Engine) bind(ctx context.Context, d services.Driver, inst services.RawI
 	if err != nil {
 		return nil, err
 	}
-	return c.Endpoints, e.keepCredentials(ctx, d, b, c)
+	if err := e.keepCredentials(ctx, d, b, c); err != nil {
+		return nil, err
+	}
+	return c.Endpoints, e.deliver(ctx, b, c)
 }
 
 // keepCredentials stores what the application and, of a volume, the platform
@@ -191,31 +200,45 @@ func (e *Engine) unbind(ctx context.Context, d services.Driver, inst services.Ra
 	if err := d.Unbind(ctx, inst, services.RawBinding{ID: b.ID, Params: b.Parameters}); err != nil {
 		return err
 	}
+	if err := e.withdraw(ctx, b); err != nil {
+		return err
+	}
 	return e.forget(ctx, d, b)
 }
 
+// forget deletes the binding's secrets side by side: each of them is a round
+// trip to the credential store, and none means anything any more.
 func (e *Engine) forget(ctx context.Context, d services.Driver, b store.Binding) error {
-	if err := e.Credentials.Delete(ctx, credhub.CredentialsPath(b.InstanceID, b.ID)); err != nil {
-		return fmt.Errorf("delete the credentials: %w", err)
+	secrets := map[string]credhub.Path{
+		"credentials": credhub.CredentialsPath(b.InstanceID, b.ID),
+		"seed":        credhub.SeedPath(b.InstanceID, b.ID),
 	}
 	if d.VolumeMounts() {
-		if err := e.Credentials.Delete(ctx, credhub.VolumeMountsPath(b.InstanceID, b.ID)); err != nil {
-			return fmt.Errorf("delete the volume mounts: %w", err)
-		}
+		secrets["volume mounts"] = credhub.VolumeMountsPath(b.InstanceID, b.ID)
 	}
-	if err := e.Credentials.Delete(ctx, credhub.SeedPath(b.InstanceID, b.ID)); err != nil {
-		return fmt.Errorf("delete the seed: %w", err)
+	deleted := make(chan error, len(secrets))
+	for what, path := range secrets {
+		go func() {
+			if err := e.Credentials.Delete(ctx, path); err != nil {
+				deleted <- fmt.Errorf("delete the %s: %w", what, err)
+				return
+			}
+			deleted <- nil
+		}()
 	}
-	return nil
+	var errs []error
+	for range secrets {
+		errs = append(errs, <-deleted)
+	}
+	return errors.Join(errs...)
 }
 
-// portion is how many bindings one step of a deprovision takes, so that any
-// number of them ends.
+// portion is how many bindings one step takes, so that any number of them ends.
 const portion = 20
 
-// deprovision takes the bindings first: those of a plan that cascades, and
-// what failed binds and unbinds left.
-func (e *Engine) deprovision(ctx context.Context, s *subject, inst services.RawInstance) result {
+// unbindAll takes the bindings before their instance goes: those of a plan that
+// cascades, and what failed binds and unbinds left.
+func (e *Engine) unbindAll(ctx context.Context, s *subject, inst services.RawInstance) result {
 	for i, b := range s.bindings {
 		if i == portion {
 			return result{removed: s.bindings[:i], more: true}
@@ -224,7 +247,7 @@ func (e *Engine) deprovision(ctx context.Context, s *subject, inst services.RawI
 			return result{removed: s.bindings[:i], err: fmt.Errorf("binding %s: %w", b.ID, err)}
 		}
 	}
-	return result{removed: s.bindings, err: s.driver.Deprovision(ctx, inst)}
+	return result{removed: s.bindings}
 }
 
 // scrub takes the binding's secrets out of an error's text and keeps its kind,
@@ -239,7 +262,11 @@ func scrub(source *services.Seed, err error) error {
 	if n, ok := errors.AsType[*services.NotYetError](err); ok {
 		return services.NotYet(n.After, source.Scrub(n.Note))
 	}
-	return errors.New(source.Scrub(err.Error()))
+	scrubbed := errors.New(source.Scrub(err.Error()))
+	if services.IsNoRoom(err) {
+		return services.NoRoom(scrubbed)
+	}
+	return scrubbed
 }
 
 // wait bounds what a backend may ask for.

@@ -15,8 +15,9 @@ import (
 // time until the database has noticed plus two rounds.
 const sweepEvery = 3 * time.Second
 
-// sweep finds operations whose worker died and gives them a new job. Every
-// replica sweeps: River's own rescue waits for an elected leader.
+// sweep finds operations whose worker died and gives them a new job, and begins
+// what nobody asks for: the end of bindings and of kept instances whose time is
+// over. Every replica sweeps: River's own rescue waits for an elected leader.
 func (e *Engine) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
@@ -26,13 +27,17 @@ func (e *Engine) sweep(ctx context.Context) {
 			return
 		case <-tick.C:
 			if err := e.sweepOnce(ctx); err != nil && ctx.Err() == nil {
-				e.Logger.WarnContext(ctx, "could not look for stuck operations", "error", err.Error())
+				e.Logger.WarnContext(ctx, "could not look for what is stuck or due", "error", err.Error())
 			}
 		}
 	}
 }
 
 func (e *Engine) sweepOnce(ctx context.Context) error {
+	return errors.Join(e.sweepStuck(ctx), e.sweepExpired(ctx), e.sweepKept(ctx))
+}
+
+func (e *Engine) sweepStuck(ctx context.Context) error {
 	stuck, err := e.Store.StuckOperations(ctx, e.Store.Pool)
 	if err != nil {
 		return err

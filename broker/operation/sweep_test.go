@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/chandler-broker/chandler/broker/brokertest"
+	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/operation"
 	"github.com/chandler-broker/chandler/broker/store"
 )
@@ -20,7 +21,7 @@ func lose(t *testing.T, h *brokertest.Harness) (id string) {
 	ctx := context.Background()
 	err := h.Store.InTx(ctx, func(tx pgx.Tx) error {
 		op, err := h.Engine.Accept(ctx, tx, operation.Request{
-			Kind: store.Unbind, Platform: "cf", InstanceID: "i", BindingID: "b", ServiceID: brokertest.Service, PlanID: brokertest.Cascading,
+			Kind: store.Unbind, Platform: "cf", InstanceID: "i", BindingID: "b", ServiceID: brokertest.Service, PlanID: brokertest.Cascading, Server: catalog.DefaultServer,
 		})
 		if err != nil {
 			return err

@@ -10,8 +10,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
+	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/broker/tracing"
 )
 
 type operationWorker struct {
@@ -21,6 +23,7 @@ type operationWorker struct {
 
 // Work takes turns at the operation until it ended or has to wait.
 func (w *operationWorker) Work(ctx context.Context, j *river.Job[job]) error {
+	ctx = tracing.Continue(ctx, j.Args.Traceparent)
 	for {
 		wait, err := w.engine.turn(ctx, j)
 		switch {
@@ -73,6 +76,8 @@ func (e *Engine) turn(ctx context.Context, j *river.Job[job]) (time.Duration, er
 	} else if err != nil {
 		return 0, fmt.Errorf("read: %w", err)
 	}
+	ctx, span := tracing.Start(ctx, "operation "+op.Kind, attributes(op)...)
+	defer span.End()
 	subject, err := e.subject(ctx, tx, op, row.Instance)
 	if err != nil {
 		return 0, fmt.Errorf("read: %w", err)
@@ -82,6 +87,18 @@ func (e *Engine) turn(ctx context.Context, j *river.Job[job]) (time.Duration, er
 		return 0, ctx.Err()
 	}
 	return e.settle(ctx, tx, j, op, subject, result)
+}
+
+// attributes are what a turn's span tells.
+func attributes(op store.Operation) []attribute.KeyValue {
+	return []attribute.KeyValue{
+		attribute.String("chandler.operation.id", op.ID),
+		attribute.String("chandler.operation.phase", op.Phase),
+		attribute.Int("chandler.operation.attempts", int(op.Attempts)),
+		attribute.String("chandler.instance.id", op.InstanceID),
+		attribute.String("chandler.binding.id", op.BindingID),
+		attribute.String("chandler.request.id", op.RequestID),
+	}
 }
 
 func (e *Engine) lock(ctx context.Context, tx pgx.Tx, j job) (bool, error) {

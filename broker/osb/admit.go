@@ -3,10 +3,15 @@ package osb
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
+
+	"github.com/chandler-broker/chandler/broker/auth"
 )
 
 // Header names as net/http stores them.
@@ -39,18 +44,36 @@ func (a *api) admitted(route string, h handler) http.Handler {
 }
 
 func (a *api) admit(x *exchange, r *http.Request) error {
-	platform, ok := a.clients.authenticate(r)
-	if !ok {
-		x.Header().Set("WWW-Authenticate", `Basic realm="service broker", charset="UTF-8"`)
-		return refuse(http.StatusUnauthorized, "send the platform's user and password as HTTP basic authentication")
+	var err error
+	if x.platform, err = a.Door.Authenticate(r); err != nil {
+		return refused(x.Header(), err)
 	}
-	x.platform = platform
 	if err := a.checkVersion(r); err != nil {
 		return err
 	}
-	var err error
 	x.originating, err = originatingIdentity(r.Header[originatingHeader])
 	return err
+}
+
+// refused turns a refusal of the door into an answer.
+func refused(h http.Header, err error) error {
+	return refuse(RefusalHeader(h, err), err.Error())
+}
+
+// RefusalHeader sets the headers of an answer to who is not let in, and returns
+// its status.
+func RefusalHeader(h http.Header, err error) (status int) {
+	r, ok := errors.AsType[*auth.Refusal](err)
+	if !ok {
+		return http.StatusUnauthorized
+	}
+	for _, challenge := range r.Challenges {
+		h.Add("WWW-Authenticate", challenge)
+	}
+	if r.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(r.RetryAfter.Seconds()))))
+	}
+	return r.Status
 }
 
 // checkVersion accepts every minor version: what they add is optional (OSB, "API

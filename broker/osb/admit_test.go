@@ -6,11 +6,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
-
-	"github.com/chandler-broker/chandler/broker/catalog"
-	"github.com/chandler-broker/chandler/services"
 )
 
 func base64Of(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
@@ -106,50 +101,4 @@ func TestRequestIdentity(t *testing.T) {
 			t.Errorf("made %q and %q, want two UUIDs", one, two)
 		}
 	})
-}
-
-func TestAuthenticate(t *testing.T) {
-	secrets := func(values ...string) (out []services.Secret) {
-		for _, v := range values {
-			out = append(out, services.NewSecret(v))
-		}
-		return out
-	}
-	clients := digest([]catalog.Platform{
-		{Name: "cf", Username: "cloud", Passwords: secrets("old-password", "new-password")},
-		{Name: "k8s", Username: "cluster", Passwords: secrets("pass:word")},
-		{Name: "locked", Username: "locked", Passwords: secrets("")},
-		{Name: "none", Username: "none"},
-	})
-	basic := func(userpass string) string { return "Basic " + base64Of(userpass) }
-	for _, c := range []struct{ name, header, want string }{
-		{"first password", basic("cloud:old-password"), "cf"},
-		{"second password", basic("cloud:new-password"), "cf"},
-		{"another platform, password with a colon", basic("cluster:pass:word"), "k8s"},
-		{"scheme in another case", "bAsIc " + base64Of("cluster:pass:word"), "k8s"},
-		{"nothing sent", "", ""},
-		{"wrong password", basic("cloud:old-passwore"), ""},
-		{"prefix of the password", basic("cloud:old"), ""},
-		{"another platform's password", basic("cloud:pass:word"), ""},
-		{"unknown user", basic("nobody:old-password"), ""},
-		{"no password", basic("cloud:"), ""},
-		{"no user", basic(":old-password"), ""},
-		{"empty password opens nothing", basic("locked:"), ""},
-		{"platform without a password", basic("none:"), ""},
-		{"both empty", basic(":"), ""},
-		{"no colon", basic("cloud"), ""},
-		{"not base64", "Basic cloud:old-password", ""},
-		{"another scheme", "Bearer " + base64Of("cloud:old-password"), ""},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			r := httptest.NewRequest("GET", "/v2/catalog", nil)
-			if c.header != "" {
-				r.Header.Set("Authorization", c.header)
-			}
-			got, ok := clients.authenticate(r)
-			if diff := cmp.Diff(c.want, got); diff != "" || ok != (c.want != "") {
-				t.Errorf("platform (-want +got), ok=%t:\n%s", ok, diff)
-			}
-		})
-	}
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"code.cloudfoundry.org/brokerapi/v13/domain"
+
+	"github.com/chandler-broker/chandler/broker"
 )
 
 // timestamp is the form of the specification's times: UTC, with a fraction.
@@ -21,9 +23,12 @@ type bindingBody struct {
 	Parameters      any              `json:"parameters,omitempty"` // of a fetch only
 }
 
+// bindingMetadata is the specification's ("Binding Metadata Object"), with what else
+// there is to tell, as for instances ("Vendor Extension Fields").
 type bindingMetadata struct {
-	ExpiresAt   string `json:"expires_at,omitempty"`
-	RenewBefore string `json:"renew_before,omitempty"`
+	ExpiresAt   string         `json:"expires_at,omitempty"`
+	RenewBefore string         `json:"renew_before,omitempty"`
+	Attributes  map[string]any `json:"attributes,omitempty"`
 }
 
 // volumeMount is brokerapi's, whose mount_config would be null where it is
@@ -53,6 +58,12 @@ func newBindingBody(b domain.GetBindingSpec) (bindingBody, error) {
 	metadata, err := newBindingMetadata(b.Metadata)
 	if err != nil {
 		return bindingBody{}, err
+	}
+	if r, ok := b.Credentials.(broker.Reference); ok && len(r.Attributes) > 0 {
+		if metadata == nil {
+			metadata = &bindingMetadata{}
+		}
+		metadata.Attributes = r.Attributes
 	}
 	body := bindingBody{
 		Metadata:        metadata,

@@ -42,6 +42,11 @@ func TestBind(t *testing.T) {
 		{name: "all of bind_resource", given: []step{provisioned()}, send: "PUT " + binding, body: with(bind, `"bind_resource":{"app_guid":"a","space_guid":"s","app_annotations":{"x":"y"},"credential_client_id":"c","backup_agent":true}`), status: 201, answer: made},
 		{name: "application on a plan that needs one", given: []step{sent("PUT "+instance, appOnly, 201)}, send: "PUT " + binding, body: with(bindApp, `"bind_resource":{"app_guid":"a"}`), status: 201, answer: `{` + credentials + `}`},
 		{name: "application in the deprecated place", given: []step{sent("PUT "+instance, appOnly, 201)}, send: "PUT " + binding, body: with(bindApp, `"app_guid":"a"`), status: 201, answer: `{` + credentials + `}`},
+		{
+			name: "credentials that are delivered elsewhere", given: []step{sent("PUT "+instance, `{"service_id":"service-id","plan_id":"plan-delivered","organization_guid":"o","space_guid":"s"}`, 201)},
+			send: "PUT " + binding, body: with(`{"service_id":"service-id","plan_id":"plan-delivered"}`, `"bind_resource":{"app_guid":"a"}`),
+			status: 201, answer: `{"metadata":{"attributes":{"reader":"a"}},"credentials":{"credhub-ref":"*"}}`,
+		},
 
 		// The same again.
 		{name: "the same again", given: []step{provisioned(), bound()}, send: "PUT " + binding, body: bind, status: 200, answer: made},

@@ -9,6 +9,9 @@ import (
 	"runtime/debug"
 	"strconv"
 	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // exchange is one request's answer, and what its log line will tell.
@@ -78,12 +81,28 @@ func (a *api) finish(x *exchange, r *http.Request) {
 		x.code = statusClientGone
 	}
 	a.log(x, r, took)
+	x.trace(r)
 	if a.Observe != nil {
 		a.Observe(x.route, boundedMethod(r.Method), x.code, took)
 	}
 	if panicked != nil && begun {
 		panic(http.ErrAbortHandler) // half an answer is out: only cutting the connection tells the client
 	}
+}
+
+// trace says in the request's span, if there is one, what it was about.
+func (x *exchange) trace(r *http.Request) {
+	span := trace.SpanFromContext(r.Context())
+	if !span.IsRecording() {
+		return
+	}
+	span.SetName(boundedMethod(r.Method) + " " + x.route)
+	span.SetAttributes(
+		attribute.String("http.route", x.route),
+		attribute.String("chandler.request.id", x.requestID),
+		attribute.String("chandler.platform", x.platform),
+		attribute.String("chandler.instance.id", x.instanceID),
+		attribute.String("chandler.binding.id", x.bindingID))
 }
 
 // logLevel keeps what only looks, catalog fetches and polls, out of the log that

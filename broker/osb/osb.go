@@ -12,6 +12,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/chandler-broker/chandler/broker"
+	"github.com/chandler-broker/chandler/broker/auth"
 	"github.com/chandler-broker/chandler/broker/catalog"
 )
 
@@ -19,10 +20,9 @@ import (
 type Options struct {
 	Broker  *broker.Broker
 	Catalog *catalog.Catalog
-	// Platforms are the clients that may call, each with the one or two
-	// passwords that are live.
-	Platforms []catalog.Platform
-	Logger    *slog.Logger
+	// Door admits the platforms.
+	Door   *auth.Door
+	Logger *slog.Logger
 	// RequireVersion refuses requests without X-Broker-API-Version with 412.
 	// A version that is sent and not supported is refused in any case.
 	RequireVersion bool
@@ -34,7 +34,6 @@ type Options struct {
 
 type api struct {
 	Options
-	clients  credentials
 	document document
 	router   *mux.Router
 }
@@ -45,7 +44,6 @@ type api struct {
 func Handler(o Options) http.Handler {
 	a := &api{
 		Options:  o,
-		clients:  digest(o.Platforms),
 		document: newDocument(o.Catalog),
 		router:   mux.NewRouter().UseEncodedPath().SkipClean(true),
 	}

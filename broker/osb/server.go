@@ -20,7 +20,8 @@ const (
 
 // Server makes the server of a handler; the caller listens and shuts it down.
 // certificate may be nil: then call Serve, otherwise ServeTLS with empty file
-// names.
+// names. Clients are asked for a certificate and need not have one; whose it is,
+// is for the door to say.
 func Server(h http.Handler, certificate *Certificate, logger *slog.Logger) *http.Server {
 	s := &http.Server{
 		Handler:           h,
@@ -32,7 +33,9 @@ func Server(h http.Handler, certificate *Certificate, logger *slog.Logger) *http
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
 	if certificate != nil {
-		s.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate.Get}
+		s.TLSConfig = &tls.Config{
+			MinVersion: tls.VersionTLS12, GetCertificate: certificate.Get, ClientAuth: tls.RequestClientCert,
+		}
 	}
 	return s
 }

@@ -68,15 +68,14 @@ func newWire(t testing.TB, change ...func(*osb.Options)) *wire {
 	w := &wire{log: &logged{}, does: map[string]error{}}
 	logger := slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.Harness = brokertest.New(t, brokertest.Options{
-		DatabaseURL: embeddedtest.Database(t), Logger: logger, AsyncWait: asyncWait, SyncWait: syncWait,
+		DatabaseURL: brokertest.Database(t), Logger: logger, AsyncWait: asyncWait, SyncWait: syncWait,
 	})
 	w.Backend.Hook(w.backend)
 	options := osb.Options{
 		Broker: w.Broker, Catalog: w.Catalog, Logger: logger, RequireVersion: true,
-		Platforms: []catalog.Platform{
-			{Name: "cf", Username: "cf", Passwords: []services.Secret{services.NewSecret("old-password"), services.NewSecret("cf-password")}},
-			{Name: "k8s", Username: "k8s", Passwords: []services.Secret{services.NewSecret("k8s-password")}},
-		},
+		Door: brokertest.Door(t,
+			catalog.Client{Name: "cf", Username: "cf", Passwords: []services.Secret{services.NewSecret("old-password"), services.NewSecret("cf-password")}},
+			catalog.Client{Name: "k8s", Username: "k8s", Passwords: []services.Secret{services.NewSecret("k8s-password")}}),
 	}
 	for _, f := range change {
 		f(&options)

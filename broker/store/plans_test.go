@@ -19,8 +19,8 @@ import (
 // fill makes a state of 100,000 instances with a binding each and the
 // operations and audit records of three days.
 const fill = `
-insert into instances (id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status)
-select 'i' || n, 'cf', 's', 'p' || n % 5, 'o', 's', '{}', '{}', '', 'ready' from generate_series(1, 100000) n;
+insert into instances (id, platform, service_id, plan_id, organization_id, space_id, namespace, context, parameters, maintenance_version, status)
+select 'i' || n, 'cf', 's', 'p' || n % 5, 'o' || n % 100, 's' || n % 1000, 'n' || n % 1000, '{}', '{}', '', 'ready' from generate_series(1, 100000) n;
 insert into bindings (id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, status)
 select 'b' || n, 'i' || n, 'cf', 's', 'p', 'a', '{}', '{}', '{}', 'ready' from generate_series(1, 100000) n;
 insert into operations (id, kind, platform, instance_id, binding_id, service_id, plan_id, state, outcome, deadline, finished_at)
@@ -144,6 +144,27 @@ func TestPlansOfHotQueries(t *testing.T) {
 		"RetryOperation": func(db store.DBTX) error {
 			_, err := s.RetryOperation(ctx, db, store.RetryOperationParams{ID: "u9", Deadline: time.Now()})
 			return none(err)
+		},
+		"BindingsToExpire": func(db store.DBTX) error {
+			_, err := s.BindingsToExpire(ctx, db, time.Now())
+			return err
+		},
+		"InstancesToDelete": func(db store.DBTX) error { _, err := s.InstancesToDelete(ctx, db); return err },
+		"InsertInstance": func(db store.DBTX) error {
+			_, err := s.InsertInstance(ctx, db, store.InsertInstanceParams{ID: "i7", Context: []byte("{}"), Parameters: []byte("{}")})
+			return err
+		},
+		"CountInstances of a space": func(db store.DBTX) error {
+			_, err := s.CountInstances(ctx, db, store.Filter{Platform: "cf", SpaceID: "s7", PlanID: "p1", Except: "i7"})
+			return err
+		},
+		"CountInstances of an organization": func(db store.DBTX) error {
+			_, err := s.CountInstances(ctx, db, store.Filter{Platform: "cf", OrganizationID: "o7", Except: "i7"})
+			return err
+		},
+		"CountInstances of a namespace": func(db store.DBTX) error {
+			_, err := s.CountInstances(ctx, db, store.Filter{Platform: "cf", Namespace: "n7", ServiceID: "s", Except: "i7"})
+			return err
 		},
 		"ReadyInstances": func(db store.DBTX) error {
 			_, err := s.ReadyInstances(ctx, db, store.ReadyInstancesParams{PlanIds: []string{"p1", "p2"}, After: "i5", Batch: 500})

@@ -1,13 +1,18 @@
 -- name: InsertInstance :execrows
-insert into instances (id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'creating')
-on conflict (id) do nothing;
+-- Where another instance has the resource that was made under this ID, this one's is made under a fresh one.
+insert into instances (id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, namespace, resource_id)
+values (@id::text, @platform, @service_id, @plan_id, @organization_id, @space_id, @context, @parameters, @maintenance_version, 'creating', @namespace,
+    case when exists (select 1 from instances i where coalesce(nullif(i.resource_id, ''), i.id) = @id::text) then @fresh::text else '' end)
+on conflict do nothing;
 
 -- name: RenewInstance :exec
 -- A create that failed and left nothing may be asked for anew.
 update instances set service_id = $2, plan_id = $3, organization_id = $4, space_id = $5, context = $6, parameters = $7,
-    maintenance_version = $8, status = 'creating', condition = '', created_at = now(), updated_at = now()
+    maintenance_version = $8, namespace = $9, server = 'default', status = 'creating', condition = '', created_at = now(), updated_at = now()
 where id = $1;
+
+-- name: SetInstanceServer :exec
+update instances set server = $2 where id = $1;
 
 -- name: Instance :one
 select * from instances where id = $1;
@@ -35,28 +40,69 @@ update instances set condition = new.condition
 from (select unnest(@ids::text[]) as id, unnest(@conditions::text[]) as condition) as new
 where instances.id = new.id and instances.condition <> new.condition;
 
+-- name: KeepInstance :exec
+-- Deleted for the platform, with its data kept.
+update instances set id = @kept_id::text, status = 'kept', kept_until = @kept_until::timestamptz, condition = '',
+    resource_id = coalesce(nullif(resource_id, ''), id), updated_at = now()
+where id = @id;
+
+-- name: KeptInstances :many
+-- Those that an instance of the platform became, of which there may be several, latest first.
+select * from instances where kept_until is not null and (id = @id::text or left(id, length(@id::text) + 1) = @id::text || '@') order by id desc;
+
+-- name: RestoreInstance :exec
+-- Gives a kept instance back to its platform.
+update instances set id = @new_id::text, status = 'ready', kept_until = null, updated_at = now() where id = @id;
+
+-- name: SetInstanceResource :exec
+-- Gives an instance the resource of another one, with what that was made with and on.
+update instances set resource_id = $2, parameters = $3, maintenance_version = $4, server = $5, condition = '', updated_at = now() where id = $1;
+
+-- name: EndKept :exec
+-- Makes a kept instance due.
+update instances set kept_until = now(), updated_at = now() where id = $1;
+
+-- name: InstancesToDelete :many
+-- Kept ones whose time is over; one whose deletion failed rests for a while.
+select i.id from instances i
+where i.kept_until < now() and not exists (select 1 from operations o where o.instance_id = i.id
+    and (o.state = 'in progress' or o.finished_at > now() - interval '10 minutes'))
+order by i.kept_until limit 100;
+
 -- name: DeleteInstance :exec
 delete from instances where id = $1;
 
 -- name: ReadyInstances :many
--- A batch of ready instances of some plans, by key.
-select * from instances where plan_id = any(@plan_ids::text[]) and id > @after and status = 'ready' order by id limit @batch;
+-- A batch of ready instances of some plans on a server, by key.
+select * from instances where plan_id = any(@plan_ids::text[]) and server = @server and id > @after and status = 'ready' order by id limit @batch;
 
 -- name: ListInstances :many
 select * from instances where id > @after order by id limit @batch;
 
 -- name: PlansInUse :many
-select service_id, plan_id, count(*) as instances from instances group by service_id, plan_id order by service_id, plan_id;
+select service_id, plan_id, server, count(*) as instances from instances group by service_id, plan_id, server order by service_id, plan_id, server;
+
+-- name: Placed :many
+-- How many instances of which plans each server has, all but one of them; target is the plan that an update is moving them to.
+select i.server, i.plan_id, coalesce(o.plan_id, i.plan_id)::text as target_id, count(*) as instances
+from instances i left join operations o on o.instance_id = i.id and o.binding_id = '' and o.state = 'in progress'
+where i.plan_id = any(@plan_ids::text[]) and i.id <> @but::text
+group by 1, 2, 3;
 
 -- name: InsertBinding :execrows
-insert into bindings (id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id, status)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'creating')
+-- It is younger than all operations on a binding that had its ID before, for which this transaction may have waited.
+insert into bindings (id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id,
+    expires_at, renew_before, delivery, status, created_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'creating', clock_timestamp())
 on conflict (id) do nothing;
 
 -- name: RenewBinding :exec
 update bindings set service_id = $2, plan_id = $3, app_id = $4, bind_resource = $5, context = $6, parameters = $7, predecessor_id = $8,
-    status = 'creating', created_at = now(), updated_at = now()
+    expires_at = $9, renew_before = $10, delivery = $11, status = 'creating', created_at = clock_timestamp(), updated_at = now()
 where id = $1;
+
+-- name: DeliveriesInUse :many
+select delivery, count(*) as bindings from bindings group by delivery order by delivery;
 
 -- name: Binding :one
 select * from bindings where id = $1;
@@ -76,13 +122,21 @@ update bindings set status = $2, updated_at = now() where id = $1;
 -- name: SetBindingReady :exec
 update bindings set status = 'ready', endpoints = $2, updated_at = now() where id = $1;
 
+-- name: BindingsToExpire :many
+-- One whose revocation failed rests for a while. An ID may have been another binding's before.
+select b.id, b.instance_id from bindings b
+where b.expires_at < @now::timestamptz and b.status in ('ready', 'delete_failed') and not exists (select 1 from operations o
+    where o.instance_id = b.instance_id and o.binding_id in ('', b.id)
+      and (o.state = 'in progress' or o.kind = 'expire' and o.created_at >= b.created_at and o.finished_at > now() - interval '10 minutes'))
+order by b.expires_at limit 100;
+
 -- name: DeleteBinding :exec
 delete from bindings where id = $1;
 
 -- name: InsertOperation :one
 insert into operations (id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context,
-    request_id, originating, deadline, job_id)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+    request_id, originating, deadline, job_id, kept_until)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 returning *;
 
 -- name: SetOperationJob :exec
@@ -177,7 +231,7 @@ select kind, count(*) as operations from operations where state = 'in progress' 
 -- name: Deleted :one
 -- Whether the platform once had the instance (binding_id empty) or binding deleted.
 select exists (select 1 from audit where instance_id = $1 and binding_id = $2 and platform = $3
-    and action in ('deprovision', 'unbind') and event = 'succeeded');
+    and action in ('deprovision', 'retire', 'unbind') and event = 'succeeded');
 
 -- name: DeleteBindingsOfInstance :exec
 delete from bindings where instance_id = $1;

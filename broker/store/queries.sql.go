@@ -11,7 +11,7 @@ import (
 )
 
 const anyReadyBinding = `-- name: AnyReadyBinding :one
-select b.id, b.instance_id, b.platform, b.service_id, b.plan_id, b.app_id, b.bind_resource, b.context, b.parameters, b.predecessor_id, b.endpoints, b.status, b.created_at, b.updated_at from bindings b
+select b.id, b.instance_id, b.platform, b.service_id, b.plan_id, b.app_id, b.bind_resource, b.context, b.parameters, b.predecessor_id, b.endpoints, b.status, b.created_at, b.updated_at, b.expires_at, b.renew_before, b.delivery from bindings b
 where b.status = 'ready' and not exists (select 1 from operations o where o.instance_id = b.instance_id and o.state = 'in progress')
 limit 1
 `
@@ -35,6 +35,9 @@ func (q *Queries) AnyReadyBinding(ctx context.Context, db DBTX) (Binding, error)
 		&i.Status,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.ExpiresAt,
+		&i.RenewBefore,
+		&i.Delivery,
 	)
 	return i, err
 }
@@ -80,7 +83,7 @@ func (q *Queries) AuditOfInstance(ctx context.Context, db DBTX, instanceID strin
 const beginUndo = `-- name: BeginUndo :one
 update operations set phase = 'undoing', outcome = $1, description = $2, last_error = $3, attempts = 0
 where id = $4 and state = 'in progress' and phase = 'doing'
-returning seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at
+returning seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at, kept_until
 `
 
 type BeginUndoParams struct {
@@ -123,12 +126,13 @@ func (q *Queries) BeginUndo(ctx context.Context, db DBTX, arg BeginUndoParams) (
 		&i.CreatedAt,
 		&i.Deadline,
 		&i.FinishedAt,
+		&i.KeptUntil,
 	)
 	return i, err
 }
 
 const binding = `-- name: Binding :one
-select id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id, endpoints, status, created_at, updated_at from bindings where id = $1
+select id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id, endpoints, status, created_at, updated_at, expires_at, renew_before, delivery from bindings where id = $1
 `
 
 func (q *Queries) Binding(ctx context.Context, db DBTX, id string) (Binding, error) {
@@ -149,12 +153,15 @@ func (q *Queries) Binding(ctx context.Context, db DBTX, id string) (Binding, err
 		&i.Status,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.ExpiresAt,
+		&i.RenewBefore,
+		&i.Delivery,
 	)
 	return i, err
 }
 
 const bindingForUpdate = `-- name: BindingForUpdate :one
-select id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id, endpoints, status, created_at, updated_at from bindings where id = $1 for update
+select id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id, endpoints, status, created_at, updated_at, expires_at, renew_before, delivery from bindings where id = $1 for update
 `
 
 func (q *Queries) BindingForUpdate(ctx context.Context, db DBTX, id string) (Binding, error) {
@@ -175,12 +182,15 @@ func (q *Queries) BindingForUpdate(ctx context.Context, db DBTX, id string) (Bin
 		&i.Status,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.ExpiresAt,
+		&i.RenewBefore,
+		&i.Delivery,
 	)
 	return i, err
 }
 
 const bindingsOfInstance = `-- name: BindingsOfInstance :many
-select id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id, endpoints, status, created_at, updated_at from bindings where instance_id = $1 order by id
+select id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id, endpoints, status, created_at, updated_at, expires_at, renew_before, delivery from bindings where instance_id = $1 order by id
 `
 
 func (q *Queries) BindingsOfInstance(ctx context.Context, db DBTX, instanceID string) ([]Binding, error) {
@@ -207,7 +217,44 @@ func (q *Queries) BindingsOfInstance(ctx context.Context, db DBTX, instanceID st
 			&i.Status,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.ExpiresAt,
+			&i.RenewBefore,
+			&i.Delivery,
 		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const bindingsToExpire = `-- name: BindingsToExpire :many
+select b.id, b.instance_id from bindings b
+where b.expires_at < $1::timestamptz and b.status in ('ready', 'delete_failed') and not exists (select 1 from operations o
+    where o.instance_id = b.instance_id and o.binding_id in ('', b.id)
+      and (o.state = 'in progress' or o.kind = 'expire' and o.created_at >= b.created_at and o.finished_at > now() - interval '10 minutes'))
+order by b.expires_at limit 100
+`
+
+type BindingsToExpireRow struct {
+	ID         string
+	InstanceID string
+}
+
+// One whose revocation failed rests for a while. An ID may have been another binding's before.
+func (q *Queries) BindingsToExpire(ctx context.Context, db DBTX, now time.Time) ([]BindingsToExpireRow, error) {
+	rows, err := db.Query(ctx, bindingsToExpire, now)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []BindingsToExpireRow
+	for rows.Next() {
+		var i BindingsToExpireRow
+		if err := rows.Scan(&i.ID, &i.InstanceID); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -276,7 +323,7 @@ func (q *Queries) DeleteInstance(ctx context.Context, db DBTX, id string) error 
 
 const deleted = `-- name: Deleted :one
 select exists (select 1 from audit where instance_id = $1 and binding_id = $2 and platform = $3
-    and action in ('deprovision', 'unbind') and event = 'succeeded')
+    and action in ('deprovision', 'retire', 'unbind') and event = 'succeeded')
 `
 
 type DeletedParams struct {
@@ -291,6 +338,45 @@ func (q *Queries) Deleted(ctx context.Context, db DBTX, arg DeletedParams) (bool
 	var exists bool
 	err := row.Scan(&exists)
 	return exists, err
+}
+
+const deliveriesInUse = `-- name: DeliveriesInUse :many
+select delivery, count(*) as bindings from bindings group by delivery order by delivery
+`
+
+type DeliveriesInUseRow struct {
+	Delivery string
+	Bindings int64
+}
+
+func (q *Queries) DeliveriesInUse(ctx context.Context, db DBTX) ([]DeliveriesInUseRow, error) {
+	rows, err := db.Query(ctx, deliveriesInUse)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []DeliveriesInUseRow
+	for rows.Next() {
+		var i DeliveriesInUseRow
+		if err := rows.Scan(&i.Delivery, &i.Bindings); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const endKept = `-- name: EndKept :exec
+update instances set kept_until = now(), updated_at = now() where id = $1
+`
+
+// Makes a kept instance due.
+func (q *Queries) EndKept(ctx context.Context, db DBTX, id string) error {
+	_, err := db.Exec(ctx, endKept, id)
+	return err
 }
 
 const finishOperation = `-- name: FinishOperation :execrows
@@ -362,8 +448,9 @@ func (q *Queries) InsertAudit(ctx context.Context, db DBTX, arg InsertAuditParam
 }
 
 const insertBinding = `-- name: InsertBinding :execrows
-insert into bindings (id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id, status)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'creating')
+insert into bindings (id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id,
+    expires_at, renew_before, delivery, status, created_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'creating', clock_timestamp())
 on conflict (id) do nothing
 `
 
@@ -378,8 +465,12 @@ type InsertBindingParams struct {
 	Context       []byte
 	Parameters    []byte
 	PredecessorID string
+	ExpiresAt     *time.Time
+	RenewBefore   *time.Time
+	Delivery      string
 }
 
+// It is younger than all operations on a binding that had its ID before, for which this transaction may have waited.
 func (q *Queries) InsertBinding(ctx context.Context, db DBTX, arg InsertBindingParams) (int64, error) {
 	result, err := db.Exec(ctx, insertBinding,
 		arg.ID,
@@ -392,6 +483,9 @@ func (q *Queries) InsertBinding(ctx context.Context, db DBTX, arg InsertBindingP
 		arg.Context,
 		arg.Parameters,
 		arg.PredecessorID,
+		arg.ExpiresAt,
+		arg.RenewBefore,
+		arg.Delivery,
 	)
 	if err != nil {
 		return 0, err
@@ -400,9 +494,10 @@ func (q *Queries) InsertBinding(ctx context.Context, db DBTX, arg InsertBindingP
 }
 
 const insertInstance = `-- name: InsertInstance :execrows
-insert into instances (id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'creating')
-on conflict (id) do nothing
+insert into instances (id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, namespace, resource_id)
+values ($1::text, $2, $3, $4, $5, $6, $7, $8, $9, 'creating', $10,
+    case when exists (select 1 from instances i where coalesce(nullif(i.resource_id, ''), i.id) = $1::text) then $11::text else '' end)
+on conflict do nothing
 `
 
 type InsertInstanceParams struct {
@@ -415,8 +510,11 @@ type InsertInstanceParams struct {
 	Context            []byte
 	Parameters         []byte
 	MaintenanceVersion string
+	Namespace          string
+	Fresh              string
 }
 
+// Where another instance has the resource that was made under this ID, this one's is made under a fresh one.
 func (q *Queries) InsertInstance(ctx context.Context, db DBTX, arg InsertInstanceParams) (int64, error) {
 	result, err := db.Exec(ctx, insertInstance,
 		arg.ID,
@@ -428,6 +526,8 @@ func (q *Queries) InsertInstance(ctx context.Context, db DBTX, arg InsertInstanc
 		arg.Context,
 		arg.Parameters,
 		arg.MaintenanceVersion,
+		arg.Namespace,
+		arg.Fresh,
 	)
 	if err != nil {
 		return 0, err
@@ -437,9 +537,9 @@ func (q *Queries) InsertInstance(ctx context.Context, db DBTX, arg InsertInstanc
 
 const insertOperation = `-- name: InsertOperation :one
 insert into operations (id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context,
-    request_id, originating, deadline, job_id)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-returning seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at
+    request_id, originating, deadline, job_id, kept_until)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+returning seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at, kept_until
 `
 
 type InsertOperationParams struct {
@@ -457,6 +557,7 @@ type InsertOperationParams struct {
 	Originating        []byte
 	Deadline           time.Time
 	JobID              int64
+	KeptUntil          *time.Time
 }
 
 func (q *Queries) InsertOperation(ctx context.Context, db DBTX, arg InsertOperationParams) (Operation, error) {
@@ -475,6 +576,7 @@ func (q *Queries) InsertOperation(ctx context.Context, db DBTX, arg InsertOperat
 		arg.Originating,
 		arg.Deadline,
 		arg.JobID,
+		arg.KeptUntil,
 	)
 	var i Operation
 	err := row.Scan(
@@ -502,12 +604,13 @@ func (q *Queries) InsertOperation(ctx context.Context, db DBTX, arg InsertOperat
 		&i.CreatedAt,
 		&i.Deadline,
 		&i.FinishedAt,
+		&i.KeptUntil,
 	)
 	return i, err
 }
 
 const instance = `-- name: Instance :one
-select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at from instances where id = $1
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server from instances where id = $1
 `
 
 func (q *Queries) Instance(ctx context.Context, db DBTX, id string) (Instance, error) {
@@ -527,12 +630,16 @@ func (q *Queries) Instance(ctx context.Context, db DBTX, id string) (Instance, e
 		&i.Condition,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.ResourceID,
+		&i.KeptUntil,
+		&i.Namespace,
+		&i.Server,
 	)
 	return i, err
 }
 
 const instanceForShare = `-- name: InstanceForShare :one
-select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at from instances where id = $1 for share
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server from instances where id = $1 for share
 `
 
 // For binds and unbinds, which may be accepted side by side.
@@ -553,12 +660,16 @@ func (q *Queries) InstanceForShare(ctx context.Context, db DBTX, id string) (Ins
 		&i.Condition,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.ResourceID,
+		&i.KeptUntil,
+		&i.Namespace,
+		&i.Server,
 	)
 	return i, err
 }
 
 const instanceForUpdate = `-- name: InstanceForUpdate :one
-select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at from instances where id = $1 for update
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server from instances where id = $1 for update
 `
 
 // For the instance's own verbs: excludes them and binds from each other while one is being accepted.
@@ -579,12 +690,105 @@ func (q *Queries) InstanceForUpdate(ctx context.Context, db DBTX, id string) (In
 		&i.Condition,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.ResourceID,
+		&i.KeptUntil,
+		&i.Namespace,
+		&i.Server,
 	)
 	return i, err
 }
 
+const instancesToDelete = `-- name: InstancesToDelete :many
+select i.id from instances i
+where i.kept_until < now() and not exists (select 1 from operations o where o.instance_id = i.id
+    and (o.state = 'in progress' or o.finished_at > now() - interval '10 minutes'))
+order by i.kept_until limit 100
+`
+
+// Kept ones whose time is over; one whose deletion failed rests for a while.
+func (q *Queries) InstancesToDelete(ctx context.Context, db DBTX) ([]string, error) {
+	rows, err := db.Query(ctx, instancesToDelete)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const keepInstance = `-- name: KeepInstance :exec
+update instances set id = $1::text, status = 'kept', kept_until = $2::timestamptz, condition = '',
+    resource_id = coalesce(nullif(resource_id, ''), id), updated_at = now()
+where id = $3
+`
+
+type KeepInstanceParams struct {
+	KeptID    string
+	KeptUntil time.Time
+	ID        string
+}
+
+// Deleted for the platform, with its data kept.
+func (q *Queries) KeepInstance(ctx context.Context, db DBTX, arg KeepInstanceParams) error {
+	_, err := db.Exec(ctx, keepInstance, arg.KeptID, arg.KeptUntil, arg.ID)
+	return err
+}
+
+const keptInstances = `-- name: KeptInstances :many
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server from instances where kept_until is not null and (id = $1::text or left(id, length($1::text) + 1) = $1::text || '@') order by id desc
+`
+
+// Those that an instance of the platform became, of which there may be several, latest first.
+func (q *Queries) KeptInstances(ctx context.Context, db DBTX, id string) ([]Instance, error) {
+	rows, err := db.Query(ctx, keptInstances, id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Instance
+	for rows.Next() {
+		var i Instance
+		if err := rows.Scan(
+			&i.ID,
+			&i.Platform,
+			&i.ServiceID,
+			&i.PlanID,
+			&i.OrganizationID,
+			&i.SpaceID,
+			&i.Context,
+			&i.Parameters,
+			&i.MaintenanceVersion,
+			&i.Status,
+			&i.Condition,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.ResourceID,
+			&i.KeptUntil,
+			&i.Namespace,
+			&i.Server,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const lastOperation = `-- name: LastOperation :one
-select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at from operations where instance_id = $1 and binding_id = $2 order by seq desc limit 1
+select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at, kept_until from operations where instance_id = $1 and binding_id = $2 order by seq desc limit 1
 `
 
 type LastOperationParams struct {
@@ -621,12 +825,13 @@ func (q *Queries) LastOperation(ctx context.Context, db DBTX, arg LastOperationP
 		&i.CreatedAt,
 		&i.Deadline,
 		&i.FinishedAt,
+		&i.KeptUntil,
 	)
 	return i, err
 }
 
 const listBindings = `-- name: ListBindings :many
-select id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id, endpoints, status, created_at, updated_at from bindings where id > $1 order by id limit $2
+select id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id, endpoints, status, created_at, updated_at, expires_at, renew_before, delivery from bindings where id > $1 order by id limit $2
 `
 
 type ListBindingsParams struct {
@@ -658,6 +863,9 @@ func (q *Queries) ListBindings(ctx context.Context, db DBTX, arg ListBindingsPar
 			&i.Status,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.ExpiresAt,
+			&i.RenewBefore,
+			&i.Delivery,
 		); err != nil {
 			return nil, err
 		}
@@ -670,7 +878,7 @@ func (q *Queries) ListBindings(ctx context.Context, db DBTX, arg ListBindingsPar
 }
 
 const listInstances = `-- name: ListInstances :many
-select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at from instances where id > $1 order by id limit $2
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server from instances where id > $1 order by id limit $2
 `
 
 type ListInstancesParams struct {
@@ -701,6 +909,10 @@ func (q *Queries) ListInstances(ctx context.Context, db DBTX, arg ListInstancesP
 			&i.Condition,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.ResourceID,
+			&i.KeptUntil,
+			&i.Namespace,
+			&i.Server,
 		); err != nil {
 			return nil, err
 		}
@@ -713,7 +925,7 @@ func (q *Queries) ListInstances(ctx context.Context, db DBTX, arg ListInstancesP
 }
 
 const listOperations = `-- name: ListOperations :many
-select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at from operations where (not $1::bool or state = 'in progress') and ($2::text = '' or instance_id = $2)
+select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at, kept_until from operations where (not $1::bool or state = 'in progress') and ($2::text = '' or instance_id = $2)
     and seq < $3 order by seq desc limit $4
 `
 
@@ -763,6 +975,7 @@ func (q *Queries) ListOperations(ctx context.Context, db DBTX, arg ListOperation
 			&i.CreatedAt,
 			&i.Deadline,
 			&i.FinishedAt,
+			&i.KeptUntil,
 		); err != nil {
 			return nil, err
 		}
@@ -845,7 +1058,7 @@ func (q *Queries) Notify(ctx context.Context, db DBTX, arg NotifyParams) error {
 }
 
 const operation = `-- name: Operation :one
-select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at from operations where id = $1
+select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at, kept_until from operations where id = $1
 `
 
 func (q *Queries) Operation(ctx context.Context, db DBTX, id string) (Operation, error) {
@@ -876,12 +1089,13 @@ func (q *Queries) Operation(ctx context.Context, db DBTX, id string) (Operation,
 		&i.CreatedAt,
 		&i.Deadline,
 		&i.FinishedAt,
+		&i.KeptUntil,
 	)
 	return i, err
 }
 
 const operationAndInstance = `-- name: OperationAndInstance :one
-select o.seq, o.id, o.kind, o.platform, o.instance_id, o.binding_id, o.service_id, o.plan_id, o.parameters, o.maintenance_version, o.context, o.state, o.phase, o.outcome, o.description, o.last_error, o.usable, o.attempts, o.job_id, o.request_id, o.originating, o.created_at, o.deadline, o.finished_at, i.id, i.platform, i.service_id, i.plan_id, i.organization_id, i.space_id, i.context, i.parameters, i.maintenance_version, i.status, i.condition, i.created_at, i.updated_at from operations o join instances i on i.id = o.instance_id where o.id = $1
+select o.seq, o.id, o.kind, o.platform, o.instance_id, o.binding_id, o.service_id, o.plan_id, o.parameters, o.maintenance_version, o.context, o.state, o.phase, o.outcome, o.description, o.last_error, o.usable, o.attempts, o.job_id, o.request_id, o.originating, o.created_at, o.deadline, o.finished_at, o.kept_until, i.id, i.platform, i.service_id, i.plan_id, i.organization_id, i.space_id, i.context, i.parameters, i.maintenance_version, i.status, i.condition, i.created_at, i.updated_at, i.resource_id, i.kept_until, i.namespace, i.server from operations o join instances i on i.id = o.instance_id where o.id = $1
 `
 
 type OperationAndInstanceRow struct {
@@ -917,6 +1131,7 @@ func (q *Queries) OperationAndInstance(ctx context.Context, db DBTX, id string) 
 		&i.Operation.CreatedAt,
 		&i.Operation.Deadline,
 		&i.Operation.FinishedAt,
+		&i.Operation.KeptUntil,
 		&i.Instance.ID,
 		&i.Instance.Platform,
 		&i.Instance.ServiceID,
@@ -930,6 +1145,10 @@ func (q *Queries) OperationAndInstance(ctx context.Context, db DBTX, id string) 
 		&i.Instance.Condition,
 		&i.Instance.CreatedAt,
 		&i.Instance.UpdatedAt,
+		&i.Instance.ResourceID,
+		&i.Instance.KeptUntil,
+		&i.Instance.Namespace,
+		&i.Instance.Server,
 	)
 	return i, err
 }
@@ -950,13 +1169,59 @@ func (q *Queries) OperationPhase(ctx context.Context, db DBTX, id string) (Opera
 	return i, err
 }
 
+const placed = `-- name: Placed :many
+select i.server, i.plan_id, coalesce(o.plan_id, i.plan_id)::text as target_id, count(*) as instances
+from instances i left join operations o on o.instance_id = i.id and o.binding_id = '' and o.state = 'in progress'
+where i.plan_id = any($1::text[]) and i.id <> $2::text
+group by 1, 2, 3
+`
+
+type PlacedParams struct {
+	PlanIds []string
+	But     string
+}
+
+type PlacedRow struct {
+	Server    string
+	PlanID    string
+	TargetID  string
+	Instances int64
+}
+
+// How many instances of which plans each server has, all but one of them; target is the plan that an update is moving them to.
+func (q *Queries) Placed(ctx context.Context, db DBTX, arg PlacedParams) ([]PlacedRow, error) {
+	rows, err := db.Query(ctx, placed, arg.PlanIds, arg.But)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PlacedRow
+	for rows.Next() {
+		var i PlacedRow
+		if err := rows.Scan(
+			&i.Server,
+			&i.PlanID,
+			&i.TargetID,
+			&i.Instances,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const plansInUse = `-- name: PlansInUse :many
-select service_id, plan_id, count(*) as instances from instances group by service_id, plan_id order by service_id, plan_id
+select service_id, plan_id, server, count(*) as instances from instances group by service_id, plan_id, server order by service_id, plan_id, server
 `
 
 type PlansInUseRow struct {
 	ServiceID string
 	PlanID    string
+	Server    string
 	Instances int64
 }
 
@@ -969,7 +1234,12 @@ func (q *Queries) PlansInUse(ctx context.Context, db DBTX) ([]PlansInUseRow, err
 	var items []PlansInUseRow
 	for rows.Next() {
 		var i PlansInUseRow
-		if err := rows.Scan(&i.ServiceID, &i.PlanID, &i.Instances); err != nil {
+		if err := rows.Scan(
+			&i.ServiceID,
+			&i.PlanID,
+			&i.Server,
+			&i.Instances,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -1002,18 +1272,24 @@ func (q *Queries) PruneOperations(ctx context.Context, db DBTX, arg PruneOperati
 }
 
 const readyInstances = `-- name: ReadyInstances :many
-select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at from instances where plan_id = any($1::text[]) and id > $2 and status = 'ready' order by id limit $3
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server from instances where plan_id = any($1::text[]) and server = $2 and id > $3 and status = 'ready' order by id limit $4
 `
 
 type ReadyInstancesParams struct {
 	PlanIds []string
+	Server  string
 	After   string
 	Batch   int32
 }
 
-// A batch of ready instances of some plans, by key.
+// A batch of ready instances of some plans on a server, by key.
 func (q *Queries) ReadyInstances(ctx context.Context, db DBTX, arg ReadyInstancesParams) ([]Instance, error) {
-	rows, err := db.Query(ctx, readyInstances, arg.PlanIds, arg.After, arg.Batch)
+	rows, err := db.Query(ctx, readyInstances,
+		arg.PlanIds,
+		arg.Server,
+		arg.After,
+		arg.Batch,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -1035,6 +1311,10 @@ func (q *Queries) ReadyInstances(ctx context.Context, db DBTX, arg ReadyInstance
 			&i.Condition,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.ResourceID,
+			&i.KeptUntil,
+			&i.Namespace,
+			&i.Server,
 		); err != nil {
 			return nil, err
 		}
@@ -1048,7 +1328,7 @@ func (q *Queries) ReadyInstances(ctx context.Context, db DBTX, arg ReadyInstance
 
 const renewBinding = `-- name: RenewBinding :exec
 update bindings set service_id = $2, plan_id = $3, app_id = $4, bind_resource = $5, context = $6, parameters = $7, predecessor_id = $8,
-    status = 'creating', created_at = now(), updated_at = now()
+    expires_at = $9, renew_before = $10, delivery = $11, status = 'creating', created_at = clock_timestamp(), updated_at = now()
 where id = $1
 `
 
@@ -1061,6 +1341,9 @@ type RenewBindingParams struct {
 	Context       []byte
 	Parameters    []byte
 	PredecessorID string
+	ExpiresAt     *time.Time
+	RenewBefore   *time.Time
+	Delivery      string
 }
 
 func (q *Queries) RenewBinding(ctx context.Context, db DBTX, arg RenewBindingParams) error {
@@ -1073,13 +1356,16 @@ func (q *Queries) RenewBinding(ctx context.Context, db DBTX, arg RenewBindingPar
 		arg.Context,
 		arg.Parameters,
 		arg.PredecessorID,
+		arg.ExpiresAt,
+		arg.RenewBefore,
+		arg.Delivery,
 	)
 	return err
 }
 
 const renewInstance = `-- name: RenewInstance :exec
 update instances set service_id = $2, plan_id = $3, organization_id = $4, space_id = $5, context = $6, parameters = $7,
-    maintenance_version = $8, status = 'creating', condition = '', created_at = now(), updated_at = now()
+    maintenance_version = $8, namespace = $9, server = 'default', status = 'creating', condition = '', created_at = now(), updated_at = now()
 where id = $1
 `
 
@@ -1092,6 +1378,7 @@ type RenewInstanceParams struct {
 	Context            []byte
 	Parameters         []byte
 	MaintenanceVersion string
+	Namespace          string
 }
 
 // A create that failed and left nothing may be asked for anew.
@@ -1105,7 +1392,23 @@ func (q *Queries) RenewInstance(ctx context.Context, db DBTX, arg RenewInstanceP
 		arg.Context,
 		arg.Parameters,
 		arg.MaintenanceVersion,
+		arg.Namespace,
 	)
+	return err
+}
+
+const restoreInstance = `-- name: RestoreInstance :exec
+update instances set id = $1::text, status = 'ready', kept_until = null, updated_at = now() where id = $2
+`
+
+type RestoreInstanceParams struct {
+	NewID string
+	ID    string
+}
+
+// Gives a kept instance back to its platform.
+func (q *Queries) RestoreInstance(ctx context.Context, db DBTX, arg RestoreInstanceParams) error {
+	_, err := db.Exec(ctx, restoreInstance, arg.NewID, arg.ID)
 	return err
 }
 
@@ -1113,7 +1416,7 @@ const retryOperation = `-- name: RetryOperation :one
 update operations set state = 'in progress', phase = 'doing', outcome = '', description = '', attempts = 0, finished_at = null,
     usable = true, created_at = now(), deadline = $2
 where id = $1 and state = 'failed'
-returning seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at
+returning seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at, kept_until
 `
 
 type RetryOperationParams struct {
@@ -1150,6 +1453,7 @@ func (q *Queries) RetryOperation(ctx context.Context, db DBTX, arg RetryOperatio
 		&i.CreatedAt,
 		&i.Deadline,
 		&i.FinishedAt,
+		&i.KeptUntil,
 	)
 	return i, err
 }
@@ -1210,6 +1514,44 @@ type SetInstanceContextParams struct {
 
 func (q *Queries) SetInstanceContext(ctx context.Context, db DBTX, arg SetInstanceContextParams) error {
 	_, err := db.Exec(ctx, setInstanceContext, arg.ID, arg.Context)
+	return err
+}
+
+const setInstanceResource = `-- name: SetInstanceResource :exec
+update instances set resource_id = $2, parameters = $3, maintenance_version = $4, server = $5, condition = '', updated_at = now() where id = $1
+`
+
+type SetInstanceResourceParams struct {
+	ID                 string
+	ResourceID         string
+	Parameters         []byte
+	MaintenanceVersion string
+	Server             string
+}
+
+// Gives an instance the resource of another one, with what that was made with and on.
+func (q *Queries) SetInstanceResource(ctx context.Context, db DBTX, arg SetInstanceResourceParams) error {
+	_, err := db.Exec(ctx, setInstanceResource,
+		arg.ID,
+		arg.ResourceID,
+		arg.Parameters,
+		arg.MaintenanceVersion,
+		arg.Server,
+	)
+	return err
+}
+
+const setInstanceServer = `-- name: SetInstanceServer :exec
+update instances set server = $2 where id = $1
+`
+
+type SetInstanceServerParams struct {
+	ID     string
+	Server string
+}
+
+func (q *Queries) SetInstanceServer(ctx context.Context, db DBTX, arg SetInstanceServerParams) error {
+	_, err := db.Exec(ctx, setInstanceServer, arg.ID, arg.Server)
 	return err
 }
 
@@ -1327,7 +1669,7 @@ func (q *Queries) SupersedeOperation(ctx context.Context, db DBTX, arg Supersede
 }
 
 const unfinishedOperations = `-- name: UnfinishedOperations :many
-select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at from operations where instance_id = $1 and state = 'in progress' order by seq
+select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at, kept_until from operations where instance_id = $1 and state = 'in progress' order by seq
 `
 
 // All unfinished operations on an instance and its bindings.
@@ -1365,6 +1707,7 @@ func (q *Queries) UnfinishedOperations(ctx context.Context, db DBTX, instanceID 
 			&i.CreatedAt,
 			&i.Deadline,
 			&i.FinishedAt,
+			&i.KeptUntil,
 		); err != nil {
 			return nil, err
 		}

@@ -39,6 +39,9 @@ type Binding struct {
 	Status        string
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
+	ExpiresAt     *time.Time
+	RenewBefore   *time.Time
+	Delivery      string
 }
 
 type Instance struct {
@@ -55,6 +58,10 @@ type Instance struct {
 	Condition          string
 	CreatedAt          time.Time
 	UpdatedAt          time.Time
+	ResourceID         string
+	KeptUntil          *time.Time
+	Namespace          string
+	Server             string
 }
 
 type Operation struct {
@@ -82,6 +89,7 @@ type Operation struct {
 	CreatedAt          time.Time
 	Deadline           time.Time
 	FinishedAt         *time.Time
+	KeptUntil          *time.Time
 }
 
 type RiverJob struct {

@@ -31,6 +31,8 @@ const (
 	Deprovision = "deprovision"
 	Bind        = "bind"
 	Unbind      = "unbind"
+	Retire      = "retire" // a deprovision that keeps the data for a time
+	Expire      = "expire" // an unbind at the end of the binding's lifetime
 
 	InProgress = "in progress"
 	Succeeded  = "succeeded"
@@ -53,6 +55,8 @@ const (
 	Ready        = "ready"
 	CreateFailed = "create_failed"
 	DeleteFailed = "delete_failed"
+	Kept         = "kept"    // an instance that the platform has deleted and that can be restored
+	Expired      = "expired" // a binding that the engine has revoked
 )
 
 // Store is the state. It is safe for concurrent use.

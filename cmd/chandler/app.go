@@ -2,16 +2,20 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/chandler-broker/chandler/broker"
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/operation"
+	"github.com/chandler-broker/chandler/broker/placement"
 	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/broker/tracing"
 	"github.com/chandler-broker/chandler/credhub"
 	"github.com/chandler-broker/chandler/credhub/sealed"
 	"github.com/chandler-broker/chandler/credhub/vault"
@@ -26,21 +30,37 @@ type app struct {
 	metrics     *metrics
 	catalog     *catalog.Catalog
 	store       *store.Store
-	drivers     map[string]services.Driver
+	drivers     map[string]services.Driver // by the servers' keys
 	credentials credhub.Store
+	deliveries  map[string]credhub.Delivery
 	engine      *operation.Engine
+	placement   *placement.Placement
 	broker      *broker.Broker
 	closers     []func()
+	// reopenings are the drivers, which are replaced when their configuration
+	// changes in the credential store, and configs what they were opened with.
+	reopenings map[string]*reopening
+	configs    map[string]json.RawMessage
 }
 
 // loadCatalog reads and checks catalog.yml.
 func loadCatalog(s settings) (*catalog.Catalog, error) {
-	c, err := catalog.Load(s.CatalogPath, all.Definitions(), s.lookup, s.Without...)
+	lookup := s.lookup
+	if s.administrators != nil {
+		lookup = s.administrators.lookup
+	}
+	c, err := catalog.Load(s.CatalogPath, all.Definitions(), lookup, s.Without...)
+	if err != nil && s.administrators != nil && s.administrators.unread() != nil {
+		err = fmt.Errorf("%w\nthe credential store, which may have what the environment has not, could not be asked: %w", err, s.administrators.unread())
+	}
 	if err != nil {
 		return nil, usageError{err}
 	}
 	return c, nil
 }
+
+// serversEvery is how soon new instances keep away from a server that went away.
+const serversEvery = 5 * time.Second
 
 // openOptions says what an app is opened for.
 type openOptions struct {
@@ -54,6 +74,9 @@ type openOptions struct {
 // open makes an app.
 func open(ctx context.Context, s settings, log *slog.Logger, o openOptions) (_ *app, err error) {
 	a := &app{settings: s, log: log, metrics: newMetrics()}
+	if s.administrators != nil {
+		a.closers = append(a.closers, func() { s.administrators.close() })
+	}
 	defer func() {
 		if err != nil {
 			a.close()
@@ -75,15 +98,20 @@ func open(ctx context.Context, s settings, log *slog.Logger, o openOptions) (_ *
 		if err = a.checkCredentials(ctx); err != nil {
 			return nil, err
 		}
+		if err = a.openDeliveries(ctx, a.credentials); err != nil {
+			return nil, err
+		}
+		a.credentials = tracing.Credentials(a.credentials)
 	}
 	if a.engine, err = operation.New(operation.Options{
-		Store: a.store, Catalog: a.catalog, Drivers: a.drivers, Credentials: a.credentials, Logger: log, Workers: s.Workers,
+		Store: a.store, Catalog: a.catalog, Drivers: a.drivers, Credentials: a.credentials, Deliveries: a.deliveries, Logger: log, Workers: s.Workers,
 		Retention: s.Retention, KeepEvery: s.KeepEvery, Finished: a.operationFinished,
 	}); err != nil {
 		return nil, err
 	}
+	a.placement = placement.New(placement.Options{Catalog: a.catalog, Store: a.store, Drivers: a.drivers, Logger: log, Every: serversEvery})
 	a.broker = broker.New(broker.Options{
-		Catalog: a.catalog, Store: a.store, Engine: a.engine, Credentials: a.credentials, Drivers: a.drivers, Logger: log,
+		Catalog: a.catalog, Store: a.store, Engine: a.engine, Placement: a.placement, Credentials: a.credentials, Deliveries: a.deliveries, Drivers: a.drivers, Logger: log,
 		AsyncWait: s.AsyncWait, SyncWait: s.SyncWait,
 	})
 	a.metrics.watch(a)
@@ -97,14 +125,14 @@ func (a *app) close() {
 }
 
 // errNoDatabase is what is wrong without a state database.
-var errNoDatabase = usagef("DATABASE_URL is not set: it names the broker's state database, postgres://user:password@host:port/database")
+var errNoDatabase = usagef("DATABASE_URL is not set: it names the broker's state database, postgres://user:password@host:port/database; on Cloud Foundry a bound PostgreSQL service does")
 
 func (a *app) openState(ctx context.Context, migrate bool) error {
 	if a.settings.DatabaseURL == "" {
 		return errNoDatabase
 	}
 	// Each turn holds one; beside them are requests, the listener, the sweeper.
-	connections := a.settings.Workers*max(1, len(a.catalog.Backends())) + 24
+	connections := a.settings.Workers*max(1, len(a.catalog.Servers())) + 24
 	limited, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	var err error
@@ -117,7 +145,12 @@ func (a *app) openState(ctx context.Context, migrate bool) error {
 			return err
 		}
 	}
-	return checkState(ctx, a.catalog, a.store)
+	err = checkState(ctx, a.catalog, a.store)
+	if err != nil && len(a.settings.Without) > 0 {
+		err = fmt.Errorf("%w\nthis start reads the file without %s: their servers are not installed, or --only leaves them out",
+			err, strings.Join(a.settings.Without, ", "))
+	}
+	return err
 }
 
 // checkState refuses a catalog that forgets plans that have instances.
@@ -128,7 +161,7 @@ func checkState(ctx context.Context, c *catalog.Catalog, s *store.Store) error {
 	}
 	used := make([]catalog.InUse, 0, len(rows))
 	for _, r := range rows {
-		used = append(used, catalog.InUse{ServiceID: r.ServiceID, PlanID: r.PlanID, Instances: int(r.Instances)})
+		used = append(used, catalog.InUse{ServiceID: r.ServiceID, PlanID: r.PlanID, Server: r.Server, Instances: int(r.Instances)})
 	}
 	if err := c.CheckState(used); err != nil {
 		return usageError{err}
@@ -137,16 +170,18 @@ func checkState(ctx context.Context, c *catalog.Catalog, s *store.Store) error {
 }
 
 func (a *app) openDrivers(ctx context.Context) error {
-	a.drivers = map[string]services.Driver{}
-	for _, b := range a.catalog.Backends() {
-		d, err := b.Definition.Open(ctx, b.Config)
+	a.drivers, a.reopenings, a.configs = map[string]services.Driver{}, map[string]*reopening{}, map[string]json.RawMessage{}
+	for _, s := range a.catalog.Servers() {
+		key := s.Key()
+		d, err := s.Definition.Open(ctx, s.Config)
 		if err != nil {
-			return fmt.Errorf("backend %s: %w", b.Name, err)
+			return fmt.Errorf("backend %s: %w", key, err)
 		}
-		a.drivers[b.Name] = d
+		r := newReopening(tracing.Driver(key, d))
+		a.drivers[key], a.reopenings[key], a.configs[key] = r, r, s.Config
 		a.closers = append(a.closers, func() {
-			if err := d.Close(); err != nil {
-				a.log.Warn("backend could not be closed", "backend", b.Name, "error", err.Error())
+			if err := r.Close(); err != nil {
+				a.log.Warn("backend could not be closed", "backend", key, "error", err.Error())
 			}
 		})
 	}
@@ -252,18 +287,4 @@ func sealedKeys(lookup func(string) (string, bool)) ([]byte, error) {
 		return nil, usagef("CHANDLER_SEALED_KEY_FILE: %w", err)
 	}
 	return text, nil
-}
-
-// platforms are the clients that may call: the catalog's, or the one of the
-// environment.
-func platforms(c *catalog.Catalog, s settings) ([]catalog.Platform, error) {
-	if p := c.Platforms(); len(p) > 0 {
-		return p, nil
-	}
-	if s.Username == "" {
-		return nil, usageError{errors.New("no platform may call: set CHANDLER_USERNAME and CHANDLER_PASSWORD, or name platforms in the catalog")}
-	}
-	return []catalog.Platform{{
-		Name: "default", Username: s.Username, Passwords: []services.Secret{services.NewSecret(s.Password)},
-	}}, nil
 }

@@ -23,12 +23,15 @@ type bindingRow struct {
 	Status        string    `json:"status"`
 	Credentials   string    `json:"credentials_path"`
 	CreatedAt     time.Time `json:"created_at"`
+	// ExpiresAt is when the engine revokes it; nil: never.
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 }
 
 func newBindingRow(b store.Binding) bindingRow {
 	return bindingRow{
 		ID: b.ID, InstanceID: b.InstanceID, Platform: b.Platform, AppID: b.AppID, PredecessorID: b.PredecessorID, Status: b.Status,
 		Credentials: credhub.CredentialsPath(b.InstanceID, b.ID).String(), CreatedAt: b.CreatedAt,
+		ExpiresAt: b.ExpiresAt,
 	}
 }
 
@@ -66,13 +69,13 @@ func newBindings() *cobra.Command {
 					return printJSON(w, r)
 				}
 				return printFields(w, "id", r.ID, "instance", r.InstanceID, "platform", r.Platform, "application", r.AppID,
-					"predecessor", r.PredecessorID, "status", r.Status, "created", timeText(r.CreatedAt), "credentials at", r.Credentials)
+					"predecessor", r.PredecessorID, "status", r.Status, "created", timeText(r.CreatedAt), "expires", optionalTime(r.ExpiresAt), "credentials at", r.Credentials)
 			}),
 	)
 }
 
 func printBindings(w io.Writer, o output, rows []bindingRow) error {
-	return printRows(w, o, rows, []string{"ID", "INSTANCE", "APPLICATION", "STATUS", "CREATED"}, func(r bindingRow) []string {
-		return []string{r.ID, r.InstanceID, r.AppID, r.Status, timeText(r.CreatedAt)}
+	return printRows(w, o, rows, []string{"ID", "INSTANCE", "APPLICATION", "STATUS", "CREATED", "EXPIRES"}, func(r bindingRow) []string {
+		return []string{r.ID, r.InstanceID, r.AppID, r.Status, timeText(r.CreatedAt), optionalTime(r.ExpiresAt)}
 	})
 }

@@ -17,6 +17,7 @@ type devOptions struct {
 	listen   string
 	data     string
 	catalog  string
+	only     []string // types of backends; empty: all that are installed
 	format   string
 	vault    bool
 	smoke    bool
@@ -31,7 +32,8 @@ func newDev() *cobra.Command {
 		Short: "Serve everything on this machine, with private servers in a folder",
 		Long: `Dev starts a private PostgreSQL for the state and the tenants' databases, a server of
 its own for each other backend, and serves the catalog. A server that does not start
-is left out with its plans, and a line says how to get it. Credentials are sealed in the state database, or kept in Vault
+is left out with its plans, and a line says how to get it; --only starts the named ones
+alone, which is quicker. Credentials are sealed in the state database, or kept in Vault
 when VAULT_ADDR is set. The platform's user is CHANDLER_USERNAME and
 CHANDLER_PASSWORD, else "chandler" and a generated password.
 
@@ -48,6 +50,7 @@ instances, whatever happened to the first.`,
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:8080", "address to serve on")
 	flags.StringVar(&o.data, "data", ".chandler", "folder of the servers' data; made if absent")
 	flags.StringVar(&o.catalog, "catalog", "", "catalog to serve (default: catalog.yml here, or else the binary's own)")
+	flags.StringSliceVar(&o.only, "only", nil, "the types of backends to serve, such as database/postgres,queue/nats (default: all that are installed)")
 	flags.StringVar(&o.format, "log-format", "text", "json, text or lager")
 	flags.BoolVar(&o.vault, "vault", false, "keep the credentials in a real Vault server, built from this checkout; later starts on the folder do so too")
 	flags.BoolVar(&o.smoke, "smoke", false, "prove every plan once it serves")
@@ -58,6 +61,9 @@ instances, whatever happened to the first.`,
 func dev(ctx context.Context, o devOptions, out io.Writer) error {
 	if o.once && !o.smoke {
 		return usagef("--once goes with --smoke")
+	}
+	if err := checkOnly(o.only); err != nil {
+		return err
 	}
 	environment, err := environmentSettings()
 	if err != nil {

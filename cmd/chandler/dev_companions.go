@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	driver "github.com/go-sql-driver/mysql"
@@ -49,13 +50,39 @@ func companions() []companion {
 	}
 }
 
-// startCompanions starts them side by side. What does not start is left out of
-// the catalog, and said in a line: mostly it is not installed.
-func (f *devFolder) startCompanions(ctx context.Context, s *devServers, progress io.Writer) error {
+// stateBackend is the backend whose server holds the state, too: it always runs.
+const stateBackend = "database/postgres"
+
+// checkOnly refuses the name of a backend for which nothing could be started.
+func checkOnly(only []string) error {
+	known := []string{stateBackend}
+	for _, c := range companions() {
+		known = append(known, c.backend)
+	}
+	for _, name := range only {
+		if !slices.Contains(known, name) {
+			return usagef("--only %q: there is no such type of backend here; it is one or more of %s", name, strings.Join(known, ", "))
+		}
+	}
+	return nil
+}
+
+// startCompanions starts those in only, or all, side by side. What does not start
+// is left out of the catalog, and said in a line: mostly it is not installed.
+func (f *devFolder) startCompanions(ctx context.Context, s *devServers, only []string, progress io.Writer) error {
+	f.kept.Only, f.kept.Without = only, nil
+	var wanted []companion
+	for _, c := range append(companions(), companion{backend: stateBackend}) {
+		switch {
+		case len(only) > 0 && !slices.Contains(only, c.backend):
+			f.kept.Without = append(f.kept.Without, c.backend)
+		case c.backend != stateBackend: // which runs already
+			wanted = append(wanted, c)
+		}
+	}
 	var all sync.WaitGroup
 	var mu sync.Mutex
-	f.kept.Without = nil
-	for _, c := range companions() {
+	for _, c := range wanted {
 		all.Go(func() {
 			server, environment, err := c.start(ctx, f, progress)
 			mu.Lock()
@@ -136,6 +163,7 @@ func startFunctions(ctx context.Context, f *devFolder, _ io.Writer) (devServer, 
 	}
 	r, err := embedded.StartFunctions(ctx, embedded.FunctionsOptions{
 		Program: program, Dir: f.path("functions"), DatabaseURL: f.functions,
+		Env: []string{"FUNCTIONS_MESSAGE_SERVERS=*"}, // tenants are who runs it
 	})
 	if err != nil {
 		return nil, nil, err

@@ -35,6 +35,8 @@ type devSettings struct {
 	AdminPassword string `json:"admin_password"`
 	// FunctionsPassword is missing in folders of versions without functions.
 	FunctionsPassword string `json:"functions_password"`
+	// OperatorPassword is missing in folders of versions without operators.
+	OperatorPassword string `json:"operator_password"`
 	// CredentialStore is where the last start kept credentials: sealedStore,
 	// privateVault, or the address of another Vault.
 	CredentialStore string `json:"credential_store"`
@@ -43,7 +45,10 @@ type devSettings struct {
 	DatabaseURL string            `json:"database_url"`
 	Catalog     string            `json:"catalog"`
 	Environment map[string]string `json:"environment"`
-	// Without are the types of backends whose servers this machine lacks.
+	// Only are the types of backends that the last start was told to serve;
+	// empty: all that are installed.
+	Only []string `json:"only,omitempty"`
+	// Without are the types of backends that it did not serve.
 	Without []string `json:"without,omitempty"`
 }
 
@@ -122,6 +127,7 @@ func (f *devFolder) path(name string) string { return filepath.Join(f.dir, name)
 func (f *devFolder) read() error {
 	f.kept = devSettings{
 		Username: "chandler", Password: rand.Text(), StatePassword: rand.Text(), AdminPassword: rand.Text(), FunctionsPassword: rand.Text(),
+		OperatorPassword: rand.Text(),
 	}
 	text, err := os.ReadFile(f.path("settings.json"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -235,7 +241,7 @@ func (f *devFolder) withServers(ctx context.Context, credentials bool, do func()
 		return do()
 	}
 	servers, err := f.start(ctx, devOptions{
-		catalog: f.kept.Catalog, vault: credentials && f.kept.CredentialStore == privateVault, progress: os.Stderr,
+		catalog: f.kept.Catalog, only: f.kept.Only, vault: credentials && f.kept.CredentialStore == privateVault, progress: os.Stderr,
 	})
 	if err != nil {
 		return err

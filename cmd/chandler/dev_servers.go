@@ -56,8 +56,11 @@ func (f *devFolder) start(ctx context.Context, o devOptions) (_ *devServers, err
 		"FUNCTIONS_DATABASE_URL":   f.functions,
 		"CHANDLER_USERNAME":        f.kept.Username,
 		"CHANDLER_PASSWORD":        f.kept.Password,
+
+		"CHANDLER_OPERATOR_USERNAME": "operator",
+		"CHANDLER_OPERATOR_PASSWORD": f.kept.OperatorPassword,
 	}
-	if err = f.startCompanions(ctx, s, o.progress); err != nil {
+	if err = f.startCompanions(ctx, s, o.only, o.progress); err != nil {
 		return s, err
 	}
 	if o.vault {

@@ -103,6 +103,14 @@ func openFunctions(ctx context.Context, s functionsSettings, log *slog.Logger) (
 
 // serve serves until ctx ends, and then drains.
 func (f *functions) serve(ctx context.Context, out io.Writer) error {
+	stopTracing, err := startTracing(ctx, f.settings.tracingEndpoint, "chandler-functions", f.log)
+	if err != nil {
+		return err
+	}
+	defer stopTracing()
+	if err := serveProfiles(ctx, f.settings.profileListen, f.log); err != nil {
+		return err
+	}
 	listener, admin, err := f.open(ctx)
 	if err != nil {
 		return err
@@ -142,7 +150,7 @@ func (f *functions) open(ctx context.Context) (listener, admin net.Listener, err
 // apiRoutes are the API, and for load balancers whether it answers: no reasons,
 // because applications can ask, too.
 func (f *functions) apiRoutes() http.Handler {
-	api := f.runtime.Handler()
+	api := tracedHandler(f.settings.tracingEndpoint, f.runtime.Handler())
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path != "/readyz" {
 			api.ServeHTTP(w, req)
@@ -175,7 +183,7 @@ var errDraining = errors.New("it is being stopped")
 func (f *functions) ready(ctx context.Context) readiness {
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
-	return askAll(ctx, []check{{"runtime", func(ctx context.Context) error {
+	return askAll(ctx, []check{{name: "runtime", ask: func(ctx context.Context) error {
 		if f.ending.Load() {
 			return errDraining
 		}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/function/wasm/feed"
 	"github.com/chandler-broker/chandler/services/function/wasm/state"
 )
 
@@ -36,10 +37,11 @@ const functionsEnvironment = `Environment:
   FUNCTIONS_CONNECTIONS   connections to the database (default 16)
   FUNCTIONS_MESSAGE_SERVERS
                           host:port of each message server that feeds may connect to,
-                          separated by commas (default: any)
+                          separated by commas; * allows any (default: none)
   FUNCTIONS_TLS_CERT, FUNCTIONS_TLS_KEY
                           files for TLS; reloaded when they change
-  CHANDLER_LOG_FORMAT, CHANDLER_LOG_LEVEL
+  CHANDLER_LOG_FORMAT, CHANDLER_LOG_LEVEL, CHANDLER_PROFILE_LISTEN,
+  OTEL_EXPORTER_OTLP_ENDPOINT
                           as for serve`
 
 // functionsSettings is what differs between deployments of the runtime.
@@ -54,6 +56,8 @@ type functionsSettings struct {
 	connections         int
 	messageServers      []string
 	tlsCert, tlsKey     string
+	tracingEndpoint     string
+	profileListen       string
 	logFormat           string
 	logLevel            slog.Level
 }
@@ -71,6 +75,7 @@ func readFunctionsSettings(lookup func(string) (string, bool)) (functionsSetting
 		logFormat:   r.text("CHANDLER_LOG_FORMAT", "json"),
 	}
 	s.logLevel = r.logLevel()
+	s.tracingEndpoint, s.profileListen = r.tracingEndpoint(), r.privateAddress("CHANDLER_PROFILE_LISTEN")
 	if s.databaseURL.IsZero() {
 		r.fault("FUNCTIONS_DATABASE_URL is missing; give the database that the broker's backend function/wasm has as database_url")
 	}
@@ -100,8 +105,8 @@ func (r *reader) functionsAddresses(s *functionsSettings) {
 		if server = strings.TrimSpace(server); server == "" {
 			continue
 		}
-		if _, _, err := net.SplitHostPort(server); err != nil {
-			r.fault("FUNCTIONS_MESSAGE_SERVERS must be host:port, or several with commas between them")
+		if _, _, err := net.SplitHostPort(server); err != nil && server != feed.AnyServer {
+			r.fault("FUNCTIONS_MESSAGE_SERVERS must be host:port, or several with commas between them, or *")
 		}
 		s.messageServers = append(s.messageServers, server)
 	}

@@ -3,10 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +20,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
+	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/function/wasm"
 	"github.com/chandler-broker/chandler/services/function/wasm/state"
 )
 
@@ -103,23 +110,23 @@ func get(t *testing.T, url string) (int, string) {
 	return response.StatusCode, string(body)
 }
 
-// A runtime serves the API on one port and what is the operator's on another, and
-// ends when it is told to.
-func TestFunctionsServe(t *testing.T) {
-	environment := map[string]string{
+// serveFunctions serves with more in the environment than it takes, until stop.
+func serveFunctions(t *testing.T, more map[string]string) (f *functions, environment map[string]string, stop func()) {
+	t.Helper()
+	environment = map[string]string{
 		"FUNCTIONS_DATABASE_URL": embeddedtest.Database(t), "FUNCTIONS_KEY": state.GenerateKey(), "FUNCTIONS_CACHE": t.TempDir(),
 		"FUNCTIONS_LISTEN": freeAddress(t), "FUNCTIONS_ADMIN_LISTEN": freeAddress(t), "FUNCTIONS_WORKERS": "1",
 	}
-	api, admin := "http://"+environment["FUNCTIONS_LISTEN"], "http://"+environment["FUNCTIONS_ADMIN_LISTEN"]
+	maps.Copy(environment, more)
+	api := "http://" + environment["FUNCTIONS_LISTEN"]
 	environment["FUNCTIONS_API_HOST"] = api
 	s, err := readFunctionsSettings(lookupIn(environment))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	f, err := openFunctions(ctx, s, slog.New(slog.DiscardHandler))
-	if err != nil {
+	t.Cleanup(cancel)
+	if f, err = openFunctions(ctx, s, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	var out lines
@@ -130,6 +137,102 @@ func TestFunctionsServe(t *testing.T) {
 			t.Fatalf("it does not serve: %s", out.String())
 		}
 	}
+	return f, environment, func() {
+		t.Helper()
+		cancel()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("it ended with %v", err)
+			}
+		case <-time.After(time.Minute):
+			t.Fatal("it does not end")
+		}
+		if err := f.runtime.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// doesNothing is a module of WebAssembly with a memory and an empty function _start.
+const doesNothing = "\x00asm\x01\x00\x00\x00" + "\x01\x04\x01\x60\x00\x00" + "\x03\x02\x01\x00" + "\x05\x03\x01\x00\x01" +
+	"\x07\x13\x02\x06_start\x00\x00\x06memory\x02\x00" + "\x0a\x04\x01\x02\x00\x0b"
+
+// A call can be followed from the client to the activation; neither its parameters
+// nor the key are told.
+func TestFunctionsTraces(t *testing.T) {
+	sink := &spans{}
+	collect := httptest.NewServer(sink)
+	defer collect.Close()
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collect.URL) // the exporter reads the process's own
+	profiles := freeAddress(t)
+	_, environment, stop := serveFunctions(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": collect.URL, "CHANDLER_PROFILE_LISTEN": profiles})
+	if status, _ := get(t, "http://"+profiles+"/debug/pprof/goroutine?debug=1"); status != http.StatusOK {
+		t.Errorf("profiles: %d", status)
+	}
+	config, err := json.Marshal(map[string]string{"database_url": environment["FUNCTIONS_DATABASE_URL"], "api_host": environment["FUNCTIONS_API_HOST"]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	backend, err := wasm.Definition().Open(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = backend.Close() }()
+	inst := services.RawInstance{ID: "traced"}
+	if err := backend.Provision(t.Context(), inst); err != nil {
+		t.Fatal(err)
+	}
+	seed, err := services.NewSeed(services.RandomKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	bound, err := backend.Bind(t.Context(), inst, services.RawBinding{ID: "b", Seed: seed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, _ := bound.Values["auth"].(string)
+	user, password, _ := strings.Cut(key, ":")
+	const trace = "0af7651916cd43dd8448eb211c80319d"
+	call := func(method, path, body string) {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), method, environment["FUNCTIONS_API_HOST"]+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SetBasicAuth(user, password)
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Traceparent", "00-"+trace+"-b7ad6b7169203331-01")
+		response, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, response.Body)
+		_ = response.Body.Close()
+	}
+	call("PUT", "/api/v1/namespaces/_/actions/nothing",
+		`{"exec": {"kind": "wasm:default", "binary": true, "code": "`+base64.StdEncoding.EncodeToString([]byte(doesNothing))+`"}}`)
+	call("POST", "/api/v1/namespaces/_/actions/nothing?blocking=true", `{"card": "a card's number"}`)
+	stop()
+	_, edges := sink.in(trace)
+	if want := "POST /api/v1/namespaces/{namespace}/actions/{name} > activation wasm:default"; !slices.Contains(edges, want) {
+		t.Errorf("%q is missing in %q", want, edges)
+	}
+	for _, secret := range []string{"a card's number", password} {
+		if strings.Contains(sink.text, secret) {
+			t.Errorf("the spans tell %q", secret)
+		}
+	}
+	if !strings.Contains(sink.text, "chandler-functions") || !strings.Contains(sink.text, "faas.invocation_id") {
+		t.Error("spans do not say what they are of")
+	}
+}
+
+// A runtime serves the API on one port and what is the operator's on another, and
+// ends when it is told to.
+func TestFunctionsServe(t *testing.T) {
+	f, environment, stop := serveFunctions(t, nil)
+	api, admin := environment["FUNCTIONS_API_HOST"], "http://"+environment["FUNCTIONS_ADMIN_LISTEN"]
 	for _, want := range []struct {
 		url    string
 		status int
@@ -146,18 +249,7 @@ func TestFunctionsServe(t *testing.T) {
 			t.Errorf("%s: %d %s", want.url, status, body)
 		}
 	}
-	cancel()
-	select {
-	case err := <-ended:
-		if err != nil {
-			t.Errorf("it ended with %v", err)
-		}
-	case <-time.After(time.Minute):
-		t.Fatal("it does not end")
-	}
-	if err := f.runtime.Close(); err != nil {
-		t.Error(err)
-	}
+	stop()
 	if r := f.ready(t.Context()); r.Ready {
 		t.Error("it is ready after its end")
 	}

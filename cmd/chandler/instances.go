@@ -11,17 +11,26 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/broker/operation"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/credhub"
 )
 
 // instanceRow is an instance as the operator sees it.
 type instanceRow struct {
-	ID             string    `json:"id"`
-	Platform       string    `json:"platform"`
-	Service        string    `json:"service"`
-	Plan           string    `json:"plan"`
-	Status         string    `json:"status"`
+	ID       string `json:"id"`
+	Platform string `json:"platform"`
+	Service  string `json:"service"`
+	Plan     string `json:"plan"`
+	// Server is the one of the plan's backend that it is on.
+	Server string `json:"server"`
+	Status string `json:"status"`
+	// KeptUntil is when a deleted instance's data goes.
+	KeptUntil *time.Time `json:"kept_until,omitempty"`
+	// ResourceID is the ID that the resource was made under, where that is
+	// another.
+	ResourceID     string    `json:"resource_id,omitempty"`
 	Condition      string    `json:"condition,omitempty"`
 	OrganizationID string    `json:"organization_id,omitempty"`
 	SpaceID        string    `json:"space_id,omitempty"`
@@ -31,11 +40,11 @@ type instanceRow struct {
 
 func (a *app) instanceRow(i store.Instance) instanceRow {
 	r := instanceRow{
-		ID: i.ID, Platform: i.Platform, Service: i.ServiceID, Plan: i.PlanID, Status: i.Status, Condition: i.Condition,
-		OrganizationID: i.OrganizationID, SpaceID: i.SpaceID, CreatedAt: i.CreatedAt, UpdatedAt: i.UpdatedAt,
+		ID: i.ID, Platform: i.Platform, Service: i.ServiceID, Plan: i.PlanID, Server: i.Server, Status: i.Status, Condition: i.Condition,
+		KeptUntil: i.KeptUntil, ResourceID: i.ResourceID, OrganizationID: i.OrganizationID, SpaceID: i.SpaceID, CreatedAt: i.CreatedAt, UpdatedAt: i.UpdatedAt,
 	}
 	if p, ok := a.catalog.Plan(i.ServiceID, i.PlanID); ok {
-		r.Service, r.Plan = p.Service.Name, p.Name
+		r.Service, r.Plan, r.Server = p.Service.Name, p.Name, catalog.ServerKey(p.Backend, i.Server)
 	}
 	return r
 }
@@ -48,7 +57,7 @@ func (a *app) instances(ctx context.Context) ([]store.Instance, error) {
 
 func newInstances() *cobra.Command {
 	var list, show operatorFlags
-	return newNoun("instances", "Look at service instances, and forget lost ones",
+	return newNoun("instances", "Look at service instances, restore deleted ones, and forget lost ones",
 		list.verb("list", "List all instances", cobra.NoArgs, openOptions{},
 			func(ctx context.Context, a *app, w io.Writer, _ []string) error {
 				return a.listInstances(ctx, w, list.output)
@@ -57,7 +66,7 @@ func newInstances() *cobra.Command {
 			func(ctx context.Context, a *app, w io.Writer, args []string) error {
 				return a.showInstance(ctx, w, show.output, args[0])
 			}),
-		newForget(),
+		newRestore(), newPurge(), newAdopt(), newForget(),
 	)
 }
 
@@ -70,8 +79,8 @@ func (a *app) listInstances(ctx context.Context, w io.Writer, o output) error {
 	for _, i := range all {
 		rows = append(rows, a.instanceRow(i))
 	}
-	return printRows(w, o, rows, []string{"ID", "PLATFORM", "SERVICE", "PLAN", "STATUS", "CREATED", "CONDITION"}, func(r instanceRow) []string {
-		return []string{r.ID, r.Platform, r.Service, r.Plan, r.Status, timeText(r.CreatedAt), r.Condition}
+	return printRows(w, o, rows, []string{"ID", "PLATFORM", "SERVICE", "PLAN", "SERVER", "STATUS", "CREATED", "KEPT UNTIL", "CONDITION"}, func(r instanceRow) []string {
+		return []string{r.ID, r.Platform, r.Service, r.Plan, r.Server, r.Status, timeText(r.CreatedAt), optionalTime(r.KeptUntil), r.Condition}
 	})
 }
 
@@ -147,8 +156,8 @@ func (a *app) instanceHistory(ctx context.Context, id string, d *instanceDetails
 }
 
 func printInstance(w io.Writer, d instanceDetails) error {
-	err := printFields(w, "id", d.ID, "platform", d.Platform, "service", d.Service, "plan", d.Plan, "status", d.Status,
-		"condition", d.Condition, "organization", d.OrganizationID, "space", d.SpaceID)
+	err := printFields(w, "id", d.ID, "platform", d.Platform, "service", d.Service, "plan", d.Plan, "server", d.Server, "status", d.Status,
+		"kept until", optionalTime(d.KeptUntil), "made under", d.ResourceID, "condition", d.Condition, "organization", d.OrganizationID, "space", d.SpaceID)
 	if err != nil {
 		return err
 	}
@@ -248,6 +257,11 @@ func (a *app) forgetSecrets(ctx context.Context, tx pgx.Tx, id string) error {
 		return err
 	}
 	for _, b := range bindings {
+		if d, ok := a.deliveries[b.Delivery]; ok {
+			if err := d.Withdraw(ctx, operation.Reader(b)); err != nil {
+				return fmt.Errorf("withdraw the credentials of binding %s: %w", b.ID, err)
+			}
+		}
 		for _, path := range []credhub.Path{credhub.CredentialsPath(id, b.ID), credhub.VolumeMountsPath(id, b.ID), credhub.SeedPath(id, b.ID)} {
 			if err := a.credentials.Delete(ctx, path); err != nil {
 				return fmt.Errorf("delete the credentials of binding %s: %w", b.ID, err)

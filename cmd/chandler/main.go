@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	_ "golang.org/x/crypto/x509roots/fallback" // for containers without certificate authorities
 )
 
 // Exit codes, as the help tells them.
@@ -57,7 +57,7 @@ hands each application credentials of its own and keeps them in Vault.
 
 Exit codes: 0 all is well; 1 it was tried and failed, or something is wrong;
 2 the command line, the environment or catalog.yml is at fault and nothing was tried.`,
-		Version:       version(),
+		Version:       readBuild().Version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          noSuchCommand,
@@ -66,7 +66,7 @@ Exit codes: 0 all is well; 1 it was tried and failed, or something is wrong;
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w; see '%s --help'", err, cmd.CommandPath())
 	})
-	root.AddCommand(newServe(), newDev(), newFunctions(), newSmoke(), newCatalog(), newInstances(), newBindings(), newOperations(), newOrphans())
+	root.AddCommand(newServe(), newMigrate(), newDev(), newFunctions(), newSmoke(), newCatalog(), newInstances(), newBindings(), newOperations(), newOrphans(), newQuotas(), newServers(), newAdministratorsVerbs(), newVersion())
 	return root
 }
 
@@ -84,21 +84,4 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 		return usagef("there is no command %q; see '%s --help'", args[0], cmd.CommandPath())
 	}
 	return nil
-}
-
-// version is what the build knows of itself.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return s.Value
-		}
-	}
-	return "development"
 }

@@ -10,7 +10,7 @@ import (
 // A script tells a wrong call from a failed one by the exit code.
 func TestExitCodes(t *testing.T) {
 	t.Chdir(t.TempDir())
-	for _, name := range []string{"DATABASE_URL", "VAULT_ADDR", "CHANDLER_USERNAME", "CHANDLER_PASSWORD", "CHANDLER_CATALOG"} {
+	for _, name := range []string{"DATABASE_URL", "VAULT_ADDR", "CHANDLER_USERNAME", "CHANDLER_PASSWORD", "CHANDLER_CATALOG", "VCAP_SERVICES"} {
 		t.Setenv(name, "")
 	}
 	if err := os.WriteFile("catalog.yml", []byte("services: []\n"), 0o600); err != nil {
@@ -22,6 +22,8 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{"", 0},
 		{"--version", 0},
+		{"version", 0},
+		{"version now", exitUsage},
 		{"help serve", 0},
 		{"catalog check", 0},
 		{"catalog check --catalog none.yml", exitUsage},

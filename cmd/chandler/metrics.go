@@ -10,7 +10,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/chandler-broker/chandler/broker/placement"
 	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/services"
 )
 
 // metrics is what /metrics tells.
@@ -20,6 +22,9 @@ type metrics struct {
 	requestTimes    *prometheus.HistogramVec
 	operations      *prometheus.CounterVec
 	operationsTimes *prometheus.HistogramVec
+	refusals        *prometheus.CounterVec
+	clientsFresh    prometheus.Gauge
+	administrators  prometheus.Gauge
 }
 
 func newMetrics() *metrics {
@@ -39,8 +44,18 @@ func newMetrics() *metrics {
 			Name: "chandler_operation_duration_seconds", Help: "From the acceptance of an operation to its end, by family, plan and kind.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 5, 30, 120, 600, 3600},
 		}, []string{"family", "plan", "kind"}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "chandler_authentication_refusals_total", Help: "Requests without good credentials, by door (platform, operator) and reason.",
+		}, []string{"door", "reason"}),
+		clientsFresh: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "chandler_clients_reloaded", Help: "0 where the catalog's clients, or files that they name, have changed and cannot be used: those of before stay.",
+		}),
 	}
-	m.registry.MustRegister(m.requests, m.requestTimes, m.operations, m.operationsTimes,
+	m.administrators = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "chandler_administrators_current", Help: "0 where what the credential store has for administering backends cannot be read or used: what was before stays.",
+	})
+	m.administrators.Set(1)
+	m.registry.MustRegister(m.administrators, m.refusals, m.clientsFresh, m.requests, m.requestTimes, m.operations, m.operationsTimes,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -48,6 +63,22 @@ func newMetrics() *metrics {
 func (m *metrics) request(route, method string, code int, took time.Duration) {
 	m.requests.WithLabelValues(route, method, strconv.Itoa(code)).Inc()
 	m.requestTimes.WithLabelValues(route, method).Observe(took.Seconds())
+}
+
+func (m *metrics) refused(door, reason string) { m.refusals.WithLabelValues(door, reason).Inc() }
+
+func (m *metrics) clientsReloaded(ok bool) {
+	m.clientsFresh.Set(0)
+	if ok {
+		m.clientsFresh.Set(1)
+	}
+}
+
+func (m *metrics) administratorsCurrent(ok bool) {
+	m.administrators.Set(0)
+	if ok {
+		m.administrators.Set(1)
+	}
 }
 
 func (m *metrics) handler() http.Handler {
@@ -85,6 +116,30 @@ func instancesDesc() *prometheus.Desc {
 	return desc("chandler_instances", "Instances in the state, by family and plan.", "family", "plan")
 }
 
+func serverInstancesDesc() *prometheus.Desc {
+	return desc("chandler_server_instances", "Instances on the server of a backend; a server is backend, or backend/server.", "server")
+}
+
+func serverMostInstancesDesc() *prometheus.Desc {
+	return desc("chandler_server_capacity_instances", "How many instances the catalog lets a server have; absent without a limit.", "server")
+}
+
+func serverPromisedDesc() *prometheus.Desc {
+	return desc("chandler_server_promised_bytes", "What the plans of its instances let them take of a server, by kind: storage, memory.", "server", "kind")
+}
+
+func serverMostPromisedDesc() *prometheus.Desc {
+	return desc("chandler_server_capacity_bytes", "What of a server the catalog lets be promised, by kind; absent without a limit.", "server", "kind")
+}
+
+func serverFreeDesc() *prometheus.Desc {
+	return desc("chandler_server_free_bytes", "What a server of several says that it has left, by kind; absent where it cannot tell.", "server", "kind")
+}
+
+func serverDrainedDesc() *prometheus.Desc {
+	return desc("chandler_server_drained", "1 where the catalog keeps new instances from a server.", "server")
+}
+
 func readyDesc() *prometheus.Desc {
 	return desc("chandler_ready", "1 where the part answers: the state database, the credential store and each backend.", "part")
 }
@@ -94,6 +149,11 @@ func (c *stateCollector) Describe(out chan<- *prometheus.Desc) {
 	out <- queueDesc()
 	out <- instancesDesc()
 	out <- readyDesc()
+	for _, d := range []*prometheus.Desc{
+		serverInstancesDesc(), serverMostInstancesDesc(), serverPromisedDesc(), serverMostPromisedDesc(), serverFreeDesc(), serverDrainedDesc(),
+	} {
+		out <- d
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -125,8 +185,52 @@ func (c *stateCollector) Collect(out chan<- prometheus.Metric) {
 	if err != nil {
 		return
 	}
+	instances := map[[2]string]float64{}
 	for _, u := range used {
 		family, name := c.app.planLabels(u.ServiceID, u.PlanID)
-		gauge(instancesDesc(), float64(u.Instances), family, name)
+		instances[[2]string{family, name}] += float64(u.Instances)
+	}
+	for plan, n := range instances {
+		gauge(instancesDesc(), n, plan[0], plan[1])
+	}
+	c.collectServers(ctx, gauge)
+}
+
+func (c *stateCollector) collectServers(ctx context.Context, gauge func(d *prometheus.Desc, value float64, labels ...string)) {
+	for _, b := range c.app.catalog.Backends() {
+		loads, err := c.app.placement.Loads(ctx, c.app.store.Pool, b.Name, "")
+		if err != nil {
+			return
+		}
+		for _, l := range loads {
+			collectServer(l, gauge)
+		}
+	}
+}
+
+func collectServer(l placement.Load, gauge func(d *prometheus.Desc, value float64, labels ...string)) {
+	server, drained := l.Server.Key(), 0.0
+	if l.Server.Drain {
+		drained = 1
+	}
+	gauge(serverDrainedDesc(), drained, server)
+	gauge(serverInstancesDesc(), float64(l.Instances), server)
+	if n := l.Server.Capacity.Instances; n > 0 {
+		gauge(serverMostInstancesDesc(), float64(n), server)
+	}
+	for _, k := range []struct {
+		kind                            string
+		promised, capacity, free, total services.Size
+	}{
+		{"storage", l.Promised.Storage, l.Server.Capacity.Storage, l.Free.Storage, l.Total.Storage},
+		{"memory", l.Promised.Memory, l.Server.Capacity.Memory, l.Free.Memory, l.Total.Memory},
+	} {
+		gauge(serverPromisedDesc(), float64(k.promised), server, k.kind)
+		if k.capacity > 0 {
+			gauge(serverMostPromisedDesc(), float64(k.capacity), server, k.kind)
+		}
+		if k.total > 0 {
+			gauge(serverFreeDesc(), float64(k.free), server, k.kind)
+		}
 	}
 }

@@ -115,12 +115,8 @@ func printOperation(w io.Writer, o output, r operationRow) error {
 	if o == "json" {
 		return printJSON(w, r)
 	}
-	ended := ""
-	if r.FinishedAt != nil {
-		ended = timeText(*r.FinishedAt)
-	}
 	return printFields(w, "id", r.ID, "kind", r.Kind, "platform", r.Platform, "instance", r.InstanceID, "binding", r.BindingID,
 		"state", r.State, "phase", r.Phase, "outcome", r.Outcome, "description", r.Description, "last error", r.LastError,
 		"attempts", strconv.Itoa(int(r.Attempts)), "request", r.RequestID, "accepted", timeText(r.CreatedAt),
-		"deadline", timeText(r.Deadline), "ended", ended)
+		"deadline", timeText(r.Deadline), "ended", optionalTime(r.FinishedAt))
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/services"
 )
@@ -34,7 +35,7 @@ func newOrphans() *cobra.Command {
 	var remove bool
 	cmd := flags.verb("orphans", "Compare what the backends hold with the state, and clean up", cobra.NoArgs, openOptions{},
 		func(ctx context.Context, a *app, w io.Writer, _ []string) error {
-			rows, err := a.orphans(ctx)
+			rows, silent, err := a.orphans(ctx)
 			if err != nil {
 				return err
 			}
@@ -42,12 +43,12 @@ func newOrphans() *cobra.Command {
 				return err
 			}
 			if remove {
-				return a.removeOrphans(ctx, rows)
+				return errors.Join(a.removeOrphans(ctx, rows), silent)
 			}
 			if len(rows) > 0 {
-				return fmt.Errorf("%d disagreement(s); --remove deletes orphans, 'chandler instances forget' drops what is missing", len(rows))
+				err = fmt.Errorf("%d disagreement(s); --remove deletes orphans, 'chandler instances forget' drops what is missing", len(rows))
 			}
-			return nil
+			return errors.Join(err, silent)
 		})
 	cmd.Long = `Orphans lists what the backends hold and the state does not (orphan), and what the
 state holds and the backends do not (missing). Without --remove nothing is changed.
@@ -63,48 +64,49 @@ func printOrphans(w io.Writer, o output, rows []orphan) error {
 }
 
 // orphans looks at backends and state twice, because a broker may work
-// meanwhile: what both looks agree on is true.
-func (a *app) orphans(ctx context.Context) ([]orphan, error) {
-	first, err := a.lookForOrphans(ctx)
+// meanwhile: what both looks agree on is true. Of servers that do not answer
+// nothing is said but that, in silent.
+func (a *app) orphans(ctx context.Context) (rows []orphan, silent, err error) {
+	first, silent, err := a.lookForOrphans(ctx)
 	if err != nil || len(first) == 0 {
-		return nil, err
+		return nil, silent, err
 	}
-	second, err := a.lookForOrphans(ctx)
+	second, later, err := a.lookForOrphans(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	if silent == nil {
+		silent = later
 	}
 	again := map[orphan]bool{}
 	for _, o := range second {
 		again[o] = true
 	}
-	var rows []orphan
 	for _, o := range first {
 		if again[o] {
 			rows = append(rows, o)
 		}
 	}
-	return rows, nil
+	return rows, silent, nil
 }
 
-func (a *app) lookForOrphans(ctx context.Context) ([]orphan, error) {
+func (a *app) lookForOrphans(ctx context.Context) (rows []orphan, silent, err error) {
 	known, err := a.known(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var rows []orphan
-	for _, b := range a.catalog.Backends() {
-		found, ok, err := a.drivers[b.Name].List(ctx)
+	for _, s := range a.catalog.Servers() {
+		found, ok, err := a.drivers[s.Key()].List(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("ask backend %s what it holds: %w", b.Name, err)
-		}
-		if ok {
-			rows = append(rows, known[b.Name].compare(b.Name, found)...)
+			silent = errors.Join(silent, fmt.Errorf("ask backend %s what it holds: %w", s.Key(), err))
+		} else if ok {
+			rows = append(rows, known[s.Key()].compare(s.Key(), found)...)
 		}
 	}
 	// What was accepted while the backends were asked is no orphan.
 	after, err := a.known(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	kept := rows[:0]
 	for _, o := range rows {
@@ -112,7 +114,7 @@ func (a *app) lookForOrphans(ctx context.Context) ([]orphan, error) {
 			kept = append(kept, o)
 		}
 	}
-	return kept, nil
+	return kept, silent, nil
 }
 
 // owned asks for all backends: two of them may be on one server, and each lists
@@ -170,11 +172,11 @@ func (k *knowledge) compare(backend string, found []services.Found) []orphan {
 	return rows
 }
 
-// known reads the state, by the backends' names in the catalog.
+// known reads the state, by the servers' keys in the catalog.
 func (a *app) known(ctx context.Context) (map[string]*knowledge, error) {
 	all := map[string]*knowledge{}
-	for _, b := range a.catalog.Backends() {
-		all[b.Name] = &knowledge{instances: map[string]string{}, bindings: map[string][2]string{}, settled: map[string]bool{}}
+	for _, s := range a.catalog.Servers() {
+		all[s.Key()] = &knowledge{instances: map[string]string{}, bindings: map[string][2]string{}, settled: map[string]bool{}}
 	}
 	busy, err := a.busy(ctx)
 	if err != nil {
@@ -184,16 +186,21 @@ func (a *app) known(ctx context.Context) (map[string]*knowledge, error) {
 	if err != nil {
 		return nil, err
 	}
-	backendOf := map[string]string{}
+	backendOf, resourceOf := map[string]string{}, map[string]string{}
 	for _, i := range instances {
 		plan, ok := a.catalog.Plan(i.ServiceID, i.PlanID)
 		if !ok {
 			continue // the check against the state at opening has refused this
 		}
-		backendOf[i.ID] = plan.Backend
-		name := services.InstanceName(i.ID)
-		all[plan.Backend].instances[name] = i.ID
-		all[plan.Backend].settled[name] = i.Status == store.Ready && !busy[i.ID]
+		key := catalog.ServerKey(plan.Backend, i.Server)
+		k, ok := all[key]
+		if !ok {
+			continue // a replica with a newer catalog has just placed it
+		}
+		backendOf[i.ID], resourceOf[i.ID] = key, i.Resource()
+		name := services.InstanceName(i.Resource())
+		k.instances[name] = i.ID
+		k.settled[name] = i.Status == store.Ready && !busy[i.ID]
 	}
 	bindings, err := a.bindings(ctx)
 	if err != nil {
@@ -204,7 +211,7 @@ func (a *app) known(ctx context.Context) (map[string]*knowledge, error) {
 		if !ok {
 			continue // its instance was deleted in between
 		}
-		name := services.BindingName(b.InstanceID, b.ID)
+		name := services.BindingName(resourceOf[b.InstanceID], b.ID)
 		k.bindings[name] = [2]string{b.InstanceID, b.ID}
 		k.settled[name] = b.Status == store.Ready && !busy[b.InstanceID] && !busy[b.ID]
 	}

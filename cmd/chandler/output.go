@@ -68,4 +68,12 @@ func printFields(w io.Writer, pairs ...string) error {
 	return t.Flush()
 }
 
+// optionalTime is empty where there is none.
+func optionalTime(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return timeText(*t)
+}
+
 func timeText(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }

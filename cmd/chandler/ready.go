@@ -4,21 +4,24 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 )
 
-// part is one thing the broker cannot work without, and how it is.
+// part is one thing that the broker works with, and how it is.
 type part struct {
 	Name   string `json:"name"`
 	Ready  bool   `json:"ready"`
 	Reason string `json:"reason,omitempty"`
 }
 
-// readiness is the answer of /readyz.
+// readiness is the answer of /readyz. A broker without one of its backends is
+// ready: a balancer that took it away would take all others with it.
 type readiness struct {
 	Ready bool   `json:"ready"`
-	Parts []part `json:"parts"`
+	Parts []part `json:"parts,omitempty"`
 }
 
 // readyTime is how long the parts may take to say how they are.
@@ -28,16 +31,21 @@ const readyTime = 3 * time.Second
 type check struct {
 	name string
 	ask  func(context.Context) error
+	// spared says that the broker is ready without it.
+	spared bool
 }
 
 // checkReady asks all parts at once and waits readyTime at most.
 func (a *app) checkReady(ctx context.Context) readiness {
 	checks := []check{
-		{"state database", a.stateReady},
-		{"credential store", a.credentials.Ready},
+		{name: "state database", ask: a.stateReady},
+		{name: "credential store", ask: a.credentials.Ready},
 	}
-	for _, b := range a.catalog.Backends() {
-		checks = append(checks, check{"backend " + b.Name, a.drivers[b.Name].Ready})
+	for _, way := range slices.Sorted(maps.Keys(a.deliveries)) {
+		checks = append(checks, check{"delivery " + way, a.deliveries[way].Ready, true})
+	}
+	for _, s := range a.catalog.Servers() {
+		checks = append(checks, check{"backend " + s.Key(), a.drivers[s.Key()].Ready, true})
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
@@ -74,7 +82,7 @@ func askAll(ctx context.Context, checks []check) readiness {
 	for i, c := range checks {
 		r.Parts[i] = part{Name: c.name, Ready: true}
 		if err := answerOf(ctx, answers[i]); err != nil {
-			r.Ready = false
+			r.Ready = r.Ready && c.spared
 			r.Parts[i].Ready, r.Parts[i].Reason = false, err.Error()
 		}
 	}
@@ -100,8 +108,14 @@ func answerOf(ctx context.Context, answer <-chan error) error {
 	}
 }
 
-func (a *app) serveReady(w http.ResponseWriter, req *http.Request) {
-	writeReady(w, a.checkReady(req.Context()))
+// serveReady tells an operator what is not ready and why, and others whether
+// something is.
+func (a *app) serveReady(w http.ResponseWriter, req *http.Request, operator bool) {
+	r := a.checkReady(req.Context())
+	if !operator {
+		r.Parts = nil
+	}
+	writeReady(w, r)
 }
 
 func writeReady(w http.ResponseWriter, r readiness) {

@@ -25,18 +25,23 @@ func TestAskAll(t *testing.T) {
 	}{
 		{
 			name:   "all is well",
-			checks: []check{{"a", well}, {"b", well}},
+			checks: []check{{name: "a", ask: well}, {name: "b", ask: well}},
 			want:   readiness{Ready: true, Parts: []part{{Name: "a", Ready: true}, {Name: "b", Ready: true}}},
 		},
 		{
 			name:   "one says why it is not",
-			checks: []check{{"a", func(context.Context) error { return errors.New("sealed") }}, {"b", well}},
+			checks: []check{{name: "a", ask: func(context.Context) error { return errors.New("sealed") }}, {name: "b", ask: well}},
 			want:   readiness{Parts: []part{{Name: "a", Reason: "sealed"}, {Name: "b", Ready: true}}},
 		},
 		{
 			name:   "one hangs, whatever its context says",
-			checks: []check{{"a", hangs}, {"b", well}},
+			checks: []check{{name: "a", ask: hangs}, {name: "b", ask: well}},
 			want:   readiness{Parts: []part{{Name: "a", Reason: errNoAnswer.Error()}, {Name: "b", Ready: true}}},
+		},
+		{
+			name:   "one that the broker can do without",
+			checks: []check{{"a", hangs, true}, {name: "b", ask: well}},
+			want:   readiness{Ready: true, Parts: []part{{Name: "a", Reason: errNoAnswer.Error()}, {Name: "b", Ready: true}}},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/chandler-broker/chandler/broker/auth"
 	"github.com/chandler-broker/chandler/broker/osb"
 )
 
@@ -52,7 +53,9 @@ func checkServe(s settings) error {
 	var faults []error
 	if c, err := loadCatalog(s); err != nil {
 		faults = append(faults, err)
-	} else if _, err := platforms(c, s); err != nil {
+	} else if _, err := newDoors(c, s, slog.New(slog.DiscardHandler), newMetrics()); err != nil {
+		faults = append(faults, err)
+	} else if _, err := credHub(c); err != nil {
 		faults = append(faults, err)
 	}
 	if s.DatabaseURL == "" {
@@ -82,15 +85,32 @@ func certificate(s settings, log *slog.Logger) (*osb.Certificate, error) {
 // serve works and answers until ctx ends, and then drains. ready is told the
 // address once connections are accepted.
 func (a *app) serve(ctx context.Context, ready func(net.Addr)) error {
-	server, err := a.server()
+	stopTracing, err := startTracing(ctx, a.settings.TracingEndpoint, "chandler", a.log)
 	if err != nil {
 		return err
+	}
+	defer stopTracing()
+	if err := serveProfiles(ctx, a.settings.ProfileListen, a.log); err != nil {
+		return err
+	}
+	doors, err := newDoors(a.catalog, a.settings, a.log, a.metrics)
+	if err != nil {
+		return err
+	}
+	server, err := a.server(doors)
+	if err != nil {
+		return err
+	}
+	go doors.follow(ctx)
+	if a.settings.administrators != nil {
+		go a.followAdministrators(ctx, administratorsEvery)
 	}
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", a.settings.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
+	a.placement.Watch(ctx)
 	if err := a.engine.Start(ctx); err != nil {
 		_ = listener.Close()
 		return err
@@ -131,25 +151,22 @@ func (a *app) drain(server *http.Server) error {
 	return nil
 }
 
-func (a *app) server() (*http.Server, error) {
-	clients, err := platforms(a.catalog, a.settings)
-	if err != nil {
-		return nil, err
-	}
+func (a *app) server(d *doors) (*http.Server, error) {
 	api := osb.Handler(osb.Options{
-		Broker: a.broker, Catalog: a.catalog, Platforms: clients, Logger: a.log,
+		Broker: a.broker, Catalog: a.catalog, Door: d.platforms, Logger: a.log,
 		RequireVersion: !a.settings.AnyVersion, Observe: a.metrics.request,
 	})
 	pair, err := certificate(a.settings, a.log)
 	if err != nil {
 		return nil, err
 	}
-	return osb.Server(a.routes(api), pair, a.log), nil
+	return osb.Server(a.routes(tracedHandler(a.settings.TracingEndpoint, api), d.operators), pair, a.log), nil
 }
 
-// routes adds what the operator reads to the API. No http.ServeMux: it would
-// redirect paths that hold an ID such as "..".
-func (a *app) routes(api http.Handler) http.Handler {
+// routes adds what the operator reads to the API. Balancers learn whether the
+// broker is ready; why it is not, and the metrics, are for operators. No
+// http.ServeMux: it would redirect paths that hold an ID such as "..".
+func (a *app) routes(api http.Handler, operators *auth.Door) http.Handler {
 	metrics := a.metrics.handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -157,11 +174,29 @@ func (a *app) routes(api http.Handler) http.Handler {
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 			_, _ = w.Write([]byte("ok\n"))
 		case "/readyz":
-			a.serveReady(w, r)
+			known := r.Header.Get("Authorization") != "" || r.TLS != nil && len(r.TLS.PeerCertificates) > 0
+			if known {
+				_, err := operators.Authenticate(r)
+				known = err == nil
+			}
+			a.serveReady(w, r, known)
 		case "/metrics":
+			if _, err := operators.Authenticate(r); err != nil {
+				a.refuseOperator(w, err)
+				return
+			}
 			metrics.ServeHTTP(w, r)
 		default:
 			api.ServeHTTP(w, r)
 		}
 	})
+}
+
+// refuseOperator answers who may not read the metrics.
+func (a *app) refuseOperator(w http.ResponseWriter, err error) {
+	text := err.Error()
+	if len(operators(a.catalog, a.settings)) == 0 {
+		text = "nobody may read the metrics: set CHANDLER_OPERATOR_USERNAME and CHANDLER_OPERATOR_PASSWORD, or name operators in the catalog"
+	}
+	http.Error(w, text, osb.RefusalHeader(w.Header(), err))
 }

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -20,26 +22,46 @@ type settings struct {
 	TLSKey      string
 	Username    string
 	Password    string
-	Workers     int
-	AsyncWait   time.Duration
-	SyncWait    time.Duration
-	Retention   time.Duration
-	KeepEvery   time.Duration
+	// OperatorUsername and OperatorPassword are for reading the metrics.
+	OperatorUsername string
+	OperatorPassword string
+	// TrustedProxies are those whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
+	// TracingEndpoint is where spans go, and ProfileListen where profiles are
+	// read; empty for neither.
+	TracingEndpoint string
+	ProfileListen   string
+	Workers         int
+	AsyncWait       time.Duration
+	SyncWait        time.Duration
+	Retention       time.Duration
+	KeepEvery       time.Duration
 	// AnyVersion serves requests without X-Broker-API-Version too.
 	AnyVersion bool
 	// Without are types of backends to leave out of the catalog; only chandler
 	// dev, which may lack their servers, sets it.
 	Without []string
 	lookup  func(string) (string, bool)
+	// administrators is behind lookup where the catalog asks; nil: nothing is.
+	administrators *administrators
 }
 
 // environment documents every variable that settings reads; the help prints it.
 const environment = `Environment:
-  DATABASE_URL            the state, postgres://user:password@host:port/database (required)
+  DATABASE_URL            the state, postgres://user:password@host:port/database (required,
+                          unless a PostgreSQL service is bound)
+  CHANDLER_STATE_SERVICE  on Cloud Foundry, the service in VCAP_SERVICES that holds the state;
+                          wins over DATABASE_URL (default: the only PostgreSQL bound)
   CHANDLER_LISTEN         address to listen on (default :8080, or :$PORT)
   CHANDLER_CATALOG        the catalog (default catalog.yml); ${NAME} in it reads the environment
   CHANDLER_USERNAME, CHANDLER_PASSWORD
                           a platform's user, where the catalog names no platforms
+  CHANDLER_OPERATOR_USERNAME, CHANDLER_OPERATOR_PASSWORD
+                          who may read /metrics and the reasons in /readyz, where the
+                          catalog names no operators (default: nobody)
+  CHANDLER_TRUSTED_PROXIES
+                          networks, separated by commas, whose X-Forwarded-For is believed
+                          when wrong passwords are counted by source (default: none)
   CHANDLER_TLS_CERT, CHANDLER_TLS_KEY
                           files for TLS; reloaded when they change
   CHANDLER_LOG_FORMAT     json, text or lager (default json)
@@ -50,6 +72,12 @@ const environment = `Environment:
   CHANDLER_RETENTION      how long ended operations are remembered (default 72h)
   CHANDLER_KEEP_EVERY     how often limits and spares are looked after (default 15s)
   CHANDLER_ANY_VERSION    true serves requests without X-Broker-API-Version too (default false)
+  CHANDLER_PROFILE_LISTEN a private address, such as 127.0.0.1:6060, where go tool pprof reads
+                          profiles (default: none)
+  OTEL_EXPORTER_OTLP_ENDPOINT
+                          where traces are sent, as http://collector:4318 (default: nowhere);
+                          OTEL_EXPORTER_OTLP_TRACES_ENDPOINT and OpenTelemetry's
+                          other variables count, too
   VAULT_ADDR              Vault keeps the credentials; see docs/operator.md for its other variables
   CHANDLER_SEALED_KEY, CHANDLER_SEALED_KEY_FILE
                           without Vault: the keys that seal credentials in the state database`
@@ -57,7 +85,7 @@ const environment = `Environment:
 func readSettings(lookup func(string) (string, bool)) (settings, error) {
 	r := reader{lookup: lookup}
 	s := settings{
-		DatabaseURL: r.text("DATABASE_URL", ""),
+		DatabaseURL: r.stateURL(),
 		CatalogPath: r.text("CHANDLER_CATALOG", "catalog.yml"),
 		LogFormat:   r.text("CHANDLER_LOG_FORMAT", "json"),
 		TLSCert:     r.text("CHANDLER_TLS_CERT", ""),
@@ -71,6 +99,12 @@ func readSettings(lookup func(string) (string, bool)) (settings, error) {
 		KeepEvery:   r.duration("CHANDLER_KEEP_EVERY", 15*time.Second, time.Second, time.Hour),
 		AnyVersion:  r.boolean("CHANDLER_ANY_VERSION"),
 		lookup:      lookup,
+
+		OperatorUsername: r.text("CHANDLER_OPERATOR_USERNAME", ""),
+		OperatorPassword: r.text("CHANDLER_OPERATOR_PASSWORD", ""),
+		TrustedProxies:   r.networks("CHANDLER_TRUSTED_PROXIES"),
+		TracingEndpoint:  r.tracingEndpoint(),
+		ProfileListen:    r.privateAddress("CHANDLER_PROFILE_LISTEN"),
 	}
 	s.LogLevel = r.logLevel()
 	port := r.number("PORT", 8080, 1, 65535)
@@ -81,13 +115,23 @@ func readSettings(lookup func(string) (string, bool)) (settings, error) {
 	if (s.Username == "") != (s.Password == "") {
 		r.fault("CHANDLER_USERNAME and CHANDLER_PASSWORD go together")
 	}
+	if (s.OperatorUsername == "") != (s.OperatorPassword == "") {
+		r.fault("CHANDLER_OPERATOR_USERNAME and CHANDLER_OPERATOR_PASSWORD go together")
+	}
+	if s.OperatorPassword != "" && s.OperatorPassword == s.Password {
+		r.fault("CHANDLER_OPERATOR_PASSWORD is the platform's; platforms are not to read the metrics")
+	}
 	if err := errors.Join(r.faults...); err != nil {
 		return s, usageError{err}
 	}
 	return s, nil
 }
 
-func environmentSettings() (settings, error) { return readSettings(os.LookupEnv) }
+func environmentSettings() (settings, error) {
+	s, err := readSettings(os.LookupEnv)
+	s.administrators = newAdministrators(s)
+	return s, err
+}
 
 // reader collects all faults, so that they can be mended in one go.
 type reader struct {
@@ -104,6 +148,25 @@ func (r *reader) text(name, otherwise string) string {
 		return v
 	}
 	return otherwise
+}
+
+func (r *reader) networks(name string) []netip.Prefix {
+	var networks []netip.Prefix
+	for _, text := range strings.Split(r.text(name, ""), ",") {
+		if text = strings.TrimSpace(text); text == "" {
+			continue
+		}
+		network, err := netip.ParsePrefix(text)
+		if address, fault := netip.ParseAddr(text); fault == nil {
+			network, err = netip.PrefixFrom(address, address.BitLen()), nil
+		}
+		if err != nil {
+			r.fault("%s must be networks such as 10.0.0.0/8, with commas between them", name)
+			return nil
+		}
+		networks = append(networks, network)
+	}
+	return networks
 }
 
 func (r *reader) logLevel() slog.Level {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/chandler-broker/chandler/broker/osb/osbclient"
+	"github.com/chandler-broker/chandler/credhub"
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/all"
 )
@@ -129,6 +130,11 @@ func (r *smokeRun) bind(ctx context.Context, b *smokeBinding) error {
 		if d.CredentialType == b.credentials["type"] {
 			b.dial = d.Dial
 			return nil
+		}
+	}
+	for _, way := range []string{credhub.CredHubRef, credhub.VaultRef} {
+		if _, ok := b.credentials[way]; ok {
+			return fmt.Errorf("the credentials are delivered by %s, and only their application can read them: prove plans with delivery inline", way)
 		}
 	}
 	return fmt.Errorf("no client for credentials of type %v", b.credentials["type"])

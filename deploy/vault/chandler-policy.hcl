@@ -15,6 +15,16 @@ path "secret/metadata/chandler/*" {
   capabilities = ["delete"]
 }
 
+# Where plans or platforms have the delivery "vault-ref": what applications read
+# themselves. Remove these two where none has.
+path "secret/data/chandler-applications/*" {
+  capabilities = ["create", "read", "update"]
+}
+
+path "secret/metadata/chandler-applications/*" {
+  capabilities = ["delete"]
+}
+
 # Look after its own token, and tell an operator which permission is missing.
 # Vault's policy "default" holds these too; a token need not have it.
 path "auth/token/lookup-self" {

@@ -14,9 +14,15 @@ import (
 // is not installed the test is skipped, and fails when CI=true.
 func MariaDB(t testing.TB, identity *embedded.MariaDBTLS) *embedded.MariaDB {
 	t.Helper()
+	return MariaDBOn(t, reachableDir(t), identity)
+}
+
+// MariaDBOn is MariaDB on a folder of the test's choice, on a Disk for instance.
+func MariaDBOn(t testing.TB, dir string, identity *embedded.MariaDBTLS) *embedded.MariaDB {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
-	server, err := embedded.StartMariaDB(ctx, embedded.MariaDBOptions{Dir: reachableDir(t), TLS: identity, NoSync: true})
+	server, err := embedded.StartMariaDB(ctx, embedded.MariaDBOptions{Dir: dir, TLS: identity, NoSync: true})
 	if errors.Is(err, embedded.ErrNoMariaDB) && os.Getenv("CI") != "true" {
 		t.Skip(err)
 	}

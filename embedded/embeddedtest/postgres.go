@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,15 +38,68 @@ func Postgres(t testing.TB) *embedded.Postgres {
 	return server
 }
 
+// PostgresOn starts a PostgreSQL server for t alone on a folder of its own, on a
+// Disk for instance. Tests may restart and kill it. Otherwise it is as Postgres.
+func PostgresOn(t testing.TB, dir string) *embedded.Postgres {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	server, err := embedded.StartPostgres(ctx, embedded.PostgresOptions{Dir: dir, NoSync: true})
+	if errors.Is(err, embedded.ErrNoPostgres) && os.Getenv("CI") != "true" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), timeout) // t's own has ended
+		defer cancel()
+		if err := server.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return server
+}
+
 // Database makes a database for t alone on this test process's server, drops
 // it when t ends, and returns the superuser's connection string for it.
 func Database(t testing.TB) (url string) {
 	t.Helper()
-	server := Postgres(t)
+	return database(t, Postgres(t), "template0")
+}
+
+func database(t testing.TB, server *embedded.Postgres, template string) (url string) {
+	t.Helper()
 	name := "test_" + strings.ToLower(rand.Text())
-	administer(t, server, "CREATE DATABASE "+name+" TEMPLATE template0")
+	administer(t, server, "CREATE DATABASE "+name+" TEMPLATE "+template)
 	t.Cleanup(func() { administer(t, server, "DROP DATABASE "+name+" WITH (FORCE)") })
 	return server.URL(name)
+}
+
+// templates are the databases that DatabaseFrom copies, by name, or why they could
+// not be prepared.
+var templates = struct {
+	mu   sync.Mutex
+	made map[string]error
+}{made: map[string]error{}}
+
+// DatabaseFrom is Database with a copy of what prepare makes of an empty one, which
+// it does once in a test process.
+func DatabaseFrom(t testing.TB, name string, prepare func(url string) error) (url string) {
+	t.Helper()
+	server := Postgres(t)
+	templates.mu.Lock()
+	err, made := templates.made[name]
+	if !made {
+		administer(t, server, "CREATE DATABASE "+name+" TEMPLATE template0")
+		err = prepare(server.URL(name))
+		templates.made[name] = err
+	}
+	templates.mu.Unlock()
+	if err != nil {
+		t.Fatalf("prepare the database %s: %v", name, err)
+	}
+	return database(t, server, name)
 }
 
 func administer(t testing.TB, server *embedded.Postgres, statement string) {
@@ -63,17 +117,19 @@ func administer(t testing.TB, server *embedded.Postgres, statement string) {
 }
 
 // Main runs a package's tests, stops the server they used and removes its
-// folder:
+// folder, and then does what else there is to do at the end:
 //
 //	func TestMain(m *testing.M) { embeddedtest.Main(m) }
 //
 // Without it the server still ends with the process, and the folder is removed
 // by the next test process that starts a server.
-func Main(m *testing.M) {
+func Main(m *testing.M, after ...func() error) {
 	code := m.Run()
-	if err := shared.stop(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = max(code, 1)
+	for _, end := range append([]func() error{shared.stop}, after...) {
+		if err := end(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
 	}
 	os.Exit(code)
 }

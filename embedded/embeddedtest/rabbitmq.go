@@ -45,6 +45,28 @@ func RabbitMQ(t testing.TB) *embedded.RabbitMQ {
 	return server
 }
 
+// RabbitMQOn starts a RabbitMQ server for t alone on a folder of its own, on a
+// Disk for instance. Tests may restart and kill it. Otherwise it is as RabbitMQ.
+func RabbitMQOn(t testing.TB, dir string) *embedded.RabbitMQ {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	server, err := embedded.StartRabbitMQ(ctx, embedded.RabbitMQOptions{Dir: dir})
+	if errors.Is(err, embedded.ErrNoRabbitMQ) && os.Getenv("CI") != "true" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		server.Kill() // nobody wants its data, and a polite end takes seconds
+		if err := server.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return server
+}
+
 // RunWithRabbitMQ runs a package's tests, ends the server that they used and
 // removes its folder:
 //

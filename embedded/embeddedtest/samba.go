@@ -10,11 +10,14 @@ import (
 )
 
 // Samba starts a Samba server for t alone, which ends with t. Tests may restart
-// and kill it. Of o, the folder may be left out. Without root the test is
-// skipped; where Samba is not installed it is skipped, and fails when CI=true.
+// and kill it. Of o, the folder may be left out. Without root, or where Samba is
+// not installed, the test is skipped, and fails when CI=true.
 func Samba(t testing.TB, o embedded.SambaOptions) *embedded.Samba {
 	t.Helper()
 	if os.Geteuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("a Samba server takes root: run this test as root")
+		}
 		t.Skip("a Samba server takes root: run this test as root")
 	}
 	if o.Dir == "" {

@@ -84,12 +84,15 @@ func run(ctx context.Context, o options) error {
 		// Connections are not kept alive: of an empty object in signed chunks
 		// the gateway leaves bytes unread, which it then takes for a request.
 		KeepAlive: false,
+		// Without its cache of accounts: that is keyed by strings in a
+		// request's memory, which the next request writes over, so an entry may
+		// come to be found under another account's key, or a removed account's
+		// stay.
+		IAMCacheDisable: true,
 		// What follows are the defaults of the gateway's own command.
 		MaxConnections:    250000,
 		MaxRequests:       100000,
 		MultipartMaxParts: 10000,
-		IAMCacheTTL:       120,
-		IAMCachePrune:     3600,
 	})
 }
 

@@ -27,6 +27,11 @@ func hostileIDs() []string {
 // all at the same time, each with data of its own.
 func testHostileIDs(t *testing.T, h *harness) {
 	ids := hostileIDs()
+	if h.Local {
+		// A verb takes a second there, and all that a program is given of an ID is
+		// the name that is made of it.
+		ids = ids[:12]
+	}
 	own := freshID(t) // the server may have others' instances under these
 	resources, credentials := make([]*resource, len(ids)), make([]services.Credentials, len(ids))
 	for i, id := range ids {

@@ -116,7 +116,7 @@ func testParameters(t *testing.T, h *harness) {
 	}{
 		{"create", schemas.InstanceCreate, create, h.Create, h.Invalid.Create},
 		{"update", schemas.InstanceUpdate, update, h.Update, h.Invalid.Update},
-		{"bind", schemas.BindingCreate, h.driver.CheckBinding, append(h.Bind[:len(h.Bind):len(h.Bind)], h.readOnly()...), h.Invalid.Bind},
+		{"bind", schemas.BindingCreate, h.driver.CheckBinding, slices.Concat(h.Bind, h.BindSame, h.readOnly()), h.Invalid.Bind},
 	} {
 		if kind.schema == nil {
 			continue

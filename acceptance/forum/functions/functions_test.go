@@ -43,7 +43,7 @@ func newSequence(t *testing.T, names ...string) *sequence {
 
 func build(t *testing.T, out, source string, environment ...string) {
 	t.Helper()
-	c := exec.CommandContext(t.Context(), "go", "build", "-o", out, source)
+	c := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", out, source)
 	c.Env = append(os.Environ(), environment...)
 	if text, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", source, err, text)

@@ -1,7 +1,9 @@
 package mysql
 
 import (
+	"context"
 	"database/sql"
+	"database/sql/driver"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -31,7 +33,7 @@ func open(c Config) (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool := sql.OpenDB(connector)
+	pool := sql.OpenDB(patient{connector})
 	pool.SetMaxOpenConns(c.MaxConnections)
 	pool.SetMaxIdleConns(c.MaxConnections)
 	pool.SetConnMaxIdleTime(time.Minute)
@@ -56,6 +58,26 @@ func (a administrator) driver(s server) *mysql.Config {
 		"wait_timeout": "120",
 	}
 	return c
+}
+
+// patient is a connector that is not turned away by a full server at once. The
+// server holds one connection back for administrators, but whoever else knocks
+// takes it for as long as the server needs to refuse them (MariaDB, "Handling
+// Too Many Connections").
+type patient struct{ driver.Connector }
+
+func (p patient) Connect(ctx context.Context) (driver.Conn, error) {
+	for deadline := time.Now().Add(connectTimeout); ; {
+		conn, err := p.Connector.Connect(ctx)
+		if !is(err, tooManyConnections) || time.Now().After(deadline) {
+			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // Close implements services.Closer.

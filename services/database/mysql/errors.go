@@ -66,7 +66,7 @@ func explain(doing string, err error) error {
 	case is(err, lockWaitTimeout, statementTimeout):
 		return fmt.Errorf("%s: another session holds a lock; it is tried again: %w", doing, err)
 	case is(err, diskFull, tableFull):
-		return fmt.Errorf("%s: the server's disk is full; make room on it: %w", doing, err)
+		return services.NoRoom(fmt.Errorf("%s: the server's disk is full; make room on it: %w", doing, err))
 	case is(err, readOnlyServer):
 		return fmt.Errorf("%s: the server is read-only; let the url name the primary: %w", doing, err)
 	}

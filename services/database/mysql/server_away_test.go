@@ -3,12 +3,11 @@ package mysql
 import (
 	"context"
 	"encoding/json"
-	"io"
-	"net"
+	"sync"
 	"testing"
-	"time"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // The server is restarted while the backend and applications are at work.
@@ -49,66 +48,34 @@ func TestServerRestarts(t *testing.T) {
 // A server that takes connections and says nothing, and one that talks
 // nonsense, end in an error in time; nobody but the operator can mend it.
 func TestStrangeServers(t *testing.T) {
-	for name, behave := range map[string]func(net.Conn){
-		"hangs":      func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }, // until the other side has enough
-		"talks HTTP": func(c net.Conn) { _, _ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) },
-		"says goodbye": func(c net.Conn) {
-			_, _ = c.Write([]byte{0x17, 0, 0, 0, 0xff, 0x10, 0x04, 'T', 'o', 'o', ' ', 'm', 'a', 'n', 'y'})
-		},
-		"closes at once": func(net.Conn) {},
-	} {
-		t.Run(name, func(t *testing.T) {
-			b := backendAt(t, listening(t, behave))
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			err := b.Provision(ctx, newInstance("i", nil))
-			if err == nil {
-				t.Error("provision succeeded")
-			}
-			if message, rejected := services.IsRejected(err); rejected {
-				t.Errorf("the user is told: %s", message)
-			}
-		})
+	server := newServer(t)
+	servicetest.RunStrangeServers(t, server.small(), map[string]servicetest.Strange{
+		"hangs":          servicetest.Hangs,
+		"talks HTTP":     servicetest.Says("HTTP/1.1 400 Bad Request\r\n\r\n"),
+		"says goodbye":   servicetest.Says("\x17\x00\x00\x00\xff\x10\x04Too many"),
+		"closes at once": servicetest.Says(""),
+	}, nil)
+}
+
+// small is what servicetest needs of the suite where servers are in trouble.
+func (s *testServer) small() servicetest.Suite {
+	raw := func(s string) json.RawMessage { return json.RawMessage(s) }
+	return servicetest.Suite{
+		Definition: Definition(),
+		Address:    s.admin.Host,
+		Config:     s.config,
+		Secrets:    []string{adminPassword},
+		Plan:       raw(`{}`),
+		OtherPlan:  raw(`{"connections_per_binding": 3}`),
+		Create:     []json.RawMessage{raw(`{}`)},
+		Bind:       []json.RawMessage{raw(`{}`)},
+		Left:       s.leftOf,
 	}
 }
 
-// listening is the address of a server that behaves so to each who connects.
-func listening(t *testing.T, behave func(net.Conn)) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() { behave(conn); _ = conn.Close() }()
-		}
-	}()
-	return listener.Addr().String()
-}
-
-func backendAt(t *testing.T, address string) *backend {
-	t.Helper()
-	config, err := services.Decode[Config](json.RawMessage(`{"url": "mysql://a:b@` + address + `/chandler"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := open(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = b.Close() })
-	return b
-}
-
-// Whoever holds every connection of the server does not keep the administrator
-// out.
-func TestAdministratorGetsInPastTheLimit(t *testing.T) {
+// Whoever holds every connection of the server, and knocks for more, does not
+// keep the administrator out.
+func TestAdministratorGetsIntoAFullServer(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)
 	inst := newInstance("i", func(i *instance) { i.Plan.ConnectionsPerBinding = 100 })
@@ -118,16 +85,13 @@ func TestAdministratorGetsInPastTheLimit(t *testing.T) {
 	bd, credentials := bound(t, b, inst, "b", readWrite)
 	fresh := server.backend(t)
 	server.exec(t, "SET GLOBAL max_connections = 12")
-	in := 0
-	for range 20 {
-		s, err := dial(ctx, credentials.Values)
-		if err != nil {
-			break
-		}
-		in++
-		t.Cleanup(func() { _ = s.Close() })
-	}
-	if in == 20 {
+	full := make(chan struct{})
+	var isFull sync.Once
+	stop := knock(ctx, credentials.Values, func() { isFull.Do(func() { close(full) }) })
+	t.Cleanup(stop)
+	select {
+	case <-full:
+	case <-ctx.Done():
 		t.Fatal("the server has no limit")
 	}
 	if err := fresh.Unbind(ctx, inst, bd); err != nil {
@@ -136,9 +100,35 @@ func TestAdministratorGetsInPastTheLimit(t *testing.T) {
 	if err := b.Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
+	stop()
 	// The sessions that were cut count until the server has cleared them away.
 	eventually(t, func() bool { return server.root.PingContext(ctx) == nil })
+	server.exec(t, "SET GLOBAL max_connections = 100")
 	server.nothingLeft(t)
+}
+
+// knock opens session after session, and goes on when the server has no more,
+// which full is told; the returned function ends that and the sessions.
+func knock(ctx context.Context, credentials map[string]any, full func()) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var knocking sync.WaitGroup
+	for range 3 {
+		knocking.Go(func() {
+			var sessions []services.Session
+			for ctx.Err() == nil {
+				s, err := dial(ctx, credentials)
+				if err == nil {
+					sessions = append(sessions, s)
+				} else if is(err, tooManyConnections) {
+					full()
+				}
+			}
+			for _, s := range sessions {
+				_ = s.Close()
+			}
+		})
+	}
+	return func() { cancel(); knocking.Wait() }
 }
 
 // A tenant who guesses at lock names does not hold the broker up.

@@ -27,7 +27,12 @@ func newServer(t *testing.T) *testServer { return newServerWith(t, nil, nil) }
 
 func newServerWith(t *testing.T, identity *embedded.MariaDBTLS, options map[string]any) *testServer {
 	t.Helper()
-	s := &testServer{mariadb: embeddedtest.MariaDB(t, identity), tls: options}
+	return administered(t, &testServer{mariadb: embeddedtest.MariaDB(t, identity), tls: options})
+}
+
+// administered gives a server its administrator.
+func administered(t *testing.T, s *testServer) *testServer {
+	t.Helper()
 	s.root = rootOf(t, s.mariadb)
 	s.exec(t, AdministratorSQL("chandler_admin", adminPassword, "chandler", "c"))
 	s.admin = parsed(t, s.mariadb.URL("chandler"))

@@ -12,11 +12,16 @@ import (
 
 func TestSuite(t *testing.T) {
 	server := newServer(t)
-	raw := func(s string) json.RawMessage { return json.RawMessage(s) }
-	servicetest.Run(t, servicetest.Suite{
+	servicetest.Run(t, server.suite())
+	server.nothingLeft(t)
+}
+
+func (s *testServer) suite() servicetest.Suite {
+	raw := func(text string) json.RawMessage { return json.RawMessage(text) }
+	return servicetest.Suite{
 		Definition: Definition(),
-		Address:    server.admin.Host,
-		Config:     server.config,
+		Address:    s.admin.Host,
+		Config:     s.config,
 		Secrets:    []string{adminPassword, hash(adminPassword)},
 		Plan:       raw(`{"connections_per_binding": 6, "bindings": 20, "storage": "100MB", "statement_timeout": "30s"}`),
 		OtherPlan:  raw(`{"connections_per_binding": 12, "bindings": 30, "storage": "1GB"}`),
@@ -25,7 +30,8 @@ func TestSuite(t *testing.T) {
 			raw(`{"character_set": "latin2", "collate": "latin2_general_ci"}`),
 			raw(`{"collate": "utf8mb4_unicode_ci"}`),
 		},
-		Bind: []json.RawMessage{raw(`{}`), raw(`{"role": "read_write"}`)},
+		Bind:     []json.RawMessage{raw(`{}`)},
+		BindSame: []json.RawMessage{raw(`{"role": "read_write"}`)},
 		Invalid: servicetest.Invalid{
 			Create: map[string]json.RawMessage{
 				"an unknown character set":        raw(`{"character_set": "klingon"}`),
@@ -51,9 +57,8 @@ func TestSuite(t *testing.T) {
 		ReadOnly: raw(`{"role": "read_only"}`),
 		Reach:    reach,
 		Limits:   limitsThatHold(),
-		Left:     server.leftOf,
-	})
-	server.nothingLeft(t)
+		Left:     s.leftOf,
+	}
 }
 
 // leftOf looks for everything that has the name of the instance or of one of

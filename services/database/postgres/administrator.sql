@@ -31,6 +31,11 @@ BEGIN
 	IF pg_catalog.current_setting('server_version_num')::int >= 150000 THEN
 		EXECUTE pg_catalog.format('GRANT SET ON PARAMETER temp_file_limit TO %I', name);
 	END IF;
+	-- It gets in when applications hold every connection that the server's
+	-- reserved_connections does not keep back.
+	IF pg_catalog.current_setting('server_version_num')::int >= 160000 THEN
+		EXECUTE pg_catalog.format('GRANT pg_use_reserved_connections TO %I', name);
+	END IF;
 END
 $administrator$;
 

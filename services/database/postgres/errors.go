@@ -13,6 +13,9 @@ import (
 // SQLSTATEs that mean something to this package (PostgreSQL documentation,
 // "Error Codes").
 const (
+	diskFull              pqerror.Code = "53100"
+	cannotConnectNow      pqerror.Code = "57P03"
+	crashShutdown         pqerror.Code = "57P02"
 	tooManyConnections    pqerror.Code = "53300"
 	insufficientPrivilege pqerror.Code = "42501"
 	objectInUse           pqerror.Code = "55006"
@@ -42,10 +45,14 @@ func explain(doing string, err error) error {
 		return fmt.Errorf("%s: the server is away or closed the connection: %w", doing, err)
 	}
 	switch {
+	case is(err, diskFull):
+		return services.NoRoom(fmt.Errorf("%s: the server's disk is full; make room on it: %w", doing, err))
+	case is(err, cannotConnectNow, crashShutdown):
+		return fmt.Errorf("%s: the server is starting, or recovers from a crash; if that does not end, its log says why, such as a full disk: %w", doing, err)
 	case is(err, lockNotAvailable):
 		return fmt.Errorf("%s: another session holds a lock; it is tried again: %w", doing, err)
 	case is(err, tooManyConnections):
-		return fmt.Errorf("%s: the server has no connection left; raise its max_connections: %w", doing, err)
+		return fmt.Errorf("%s: the server has no connection left; raise its max_connections, or let its reserved_connections keep some back for the broker (PostgreSQL 16): %w", doing, err)
 	case is(err, insufficientPrivilege):
 		return fmt.Errorf("%s: the administrator lacks a right; run administrator.sql again as a superuser: %w", doing, err)
 	}

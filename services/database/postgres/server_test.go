@@ -38,6 +38,12 @@ func newServer(t testing.TB) *testServer {
 	if rootURL == "" {
 		rootURL = embeddedtest.Postgres(t).URL("postgres")
 	}
+	return newServerAt(t, rootURL)
+}
+
+// newServerAt is the server at a superuser's URL.
+func newServerAt(t testing.TB, rootURL string) *testServer {
+	t.Helper()
 	root, err := sql.Open("postgres", rootURL)
 	if err != nil {
 		t.Fatal(err)
@@ -109,6 +115,21 @@ func (s *testServer) left(t *testing.T, prefix string) []string {
 		return nil
 	}
 	return strings.Split(list, ",")
+}
+
+// removed unbinds and deprovisions, after which nothing is left under the prefix.
+func (s *testServer) removed(t *testing.T, b *backend, prefix string, inst instance, bd binding) {
+	t.Helper()
+	ctx := testContext(t)
+	if err := b.unbindToTheEnd(ctx, inst, bd); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.deprovisionToTheEnd(ctx, inst); err != nil {
+		t.Fatal(err)
+	}
+	if left := s.left(t, prefix); left != nil {
+		t.Errorf("left behind: %v", left)
+	}
 }
 
 func testContext(t *testing.T) context.Context {

@@ -11,18 +11,19 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-func TestSuite(t *testing.T) {
-	server := newServer(t)
-	raw := func(s string) json.RawMessage {
-		if server.version < 150000 { // where it cannot be set
-			s = strings.Replace(s, `"temp_file_limit": "200MB",`, "", 1)
+func TestSuite(t *testing.T) { servicetest.Run(t, newServer(t).suite()) }
+
+func (s *testServer) suite() servicetest.Suite {
+	raw := func(text string) json.RawMessage {
+		if s.version < 150000 { // where it cannot be set
+			text = strings.Replace(text, `"temp_file_limit": "200MB",`, "", 1)
 		}
-		return json.RawMessage(s)
+		return json.RawMessage(text)
 	}
-	servicetest.Run(t, servicetest.Suite{
+	return servicetest.Suite{
 		Definition: Definition(),
-		Address:    server.admin.Host,
-		Config:     func(address string) json.RawMessage { return server.proxied(address, "suite") },
+		Address:    s.admin.Host,
+		Config:     func(address string) json.RawMessage { return s.proxied(address, "suite") },
 		Secrets:    []string{adminPassword},
 		Plan: raw(`{"connections": 12, "connections_per_binding": 6, "storage": "100MB", "temp_file_limit": "200MB",
 			"statement_timeout": "30s", "extensions": ["citext", "pgcrypto", "hstore"]}`),
@@ -31,8 +32,9 @@ func TestSuite(t *testing.T) {
 			raw(`{}`),
 			raw(`{"character_set": "latin2", "collate": "C", "extensions": ["citext"]}`),
 		},
-		Update: []json.RawMessage{raw(`{"extensions": ["citext", "pgcrypto"]}`)},
-		Bind:   []json.RawMessage{raw(`{}`), raw(`{"role": "read_write"}`)},
+		Update:   []json.RawMessage{raw(`{"extensions": ["citext", "pgcrypto"]}`)},
+		Bind:     []json.RawMessage{raw(`{}`)},
+		BindSame: []json.RawMessage{raw(`{"role": "read_write"}`)},
 		Invalid: servicetest.Invalid{
 			Create: map[string]json.RawMessage{
 				"an unknown character set":         raw(`{"character_set": "klingon"}`),
@@ -64,9 +66,9 @@ func TestSuite(t *testing.T) {
 		},
 		ReadOnly: raw(`{"role": "read_only"}`),
 		Reach:    reach,
-		Limits:   limitsThatHold(server.version),
-		Left:     server.leftOf,
-	})
+		Limits:   limitsThatHold(s.version),
+		Left:     s.leftOf,
+	}
 }
 
 // proxied is the configuration for reaching the server at address; applications

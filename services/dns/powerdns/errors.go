@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/chandler-broker/chandler/services"
@@ -41,9 +42,17 @@ func explain(doing string, err error) error {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return fmt.Errorf("%s: check api_key, and webserver-allow-from on the server: %w", doing, err)
 	case http.StatusInternalServerError:
-		return services.NotYet(retry, fmt.Sprintf("%s: the DNS server could not and is asked again; its log says why: %v", doing, err))
+		return services.NotYet(retry, fmt.Sprintf("%s: the DNS server could not and is asked again; its log says why, such as a full disk: %v", doing, withoutAddress(err)))
 	}
 	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// withoutAddress is err without the API's address, for what users read too.
+func withoutAddress(err error) error {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		return wrapped.Err
+	}
+	return err
 }
 
 // refusedRecords makes a refusal of the user's records his to mend. They were

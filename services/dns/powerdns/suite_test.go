@@ -12,13 +12,14 @@ import (
 
 func raw(s string) json.RawMessage { return json.RawMessage(s) }
 
-func TestSuite(t *testing.T) {
-	server := newServer(t)
-	servicetest.Run(t, servicetest.Suite{
+func TestSuite(t *testing.T) { servicetest.Run(t, newServer(t).suite()) }
+
+func (s *testServer) suite() servicetest.Suite {
+	return servicetest.Suite{
 		Definition: Definition(),
-		Address:    server.apiAddress(),
-		Config:     server.proxied,
-		Secrets:    []string{server.APIKey()},
+		Address:    s.apiAddress(),
+		Config:     s.proxied,
+		Secrets:    []string{s.APIKey()},
 		Plan:       raw(`{"parents": ["apps.test", "other.test"], "reserved": ["www"], "records": 100, "min_ttl": 60}`),
 		OtherPlan:  raw(`{"parents": ["apps.test"], "records": 200, "min_ttl": 30, "dnssec": true}`),
 		Create: []json.RawMessage{
@@ -37,10 +38,8 @@ func TestSuite(t *testing.T) {
 			raw(`{"records": [{"name": "www", "type": "A", "ttl": 60, "values": ["192.0.2.3"]}]}`),
 			raw(`{"records": [{"name": "www", "type": "CNAME", "values": ["example.org"]}, {"name": "gone", "type": "A", "values": []}]}`),
 		},
-		Bind: []json.RawMessage{
-			raw(`{}`),
-			raw(`{"role": "read_write"}`),
-		},
+		Bind:     []json.RawMessage{raw(`{}`)},
+		BindSame: []json.RawMessage{raw(`{"role": "read_write"}`)},
 		ReadOnly: raw(`{"role": "read_only"}`),
 		Invalid: servicetest.Invalid{
 			Create: invalidCreate(),
@@ -58,8 +57,8 @@ func TestSuite(t *testing.T) {
 		},
 		Reach:  reach,
 		Limits: limitsThatHold(),
-		Left:   server.leftOf,
-	})
+		Left:   s.leftOf,
+	}
 }
 
 // record is a parameter "records" with one record.

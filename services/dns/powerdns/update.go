@@ -19,9 +19,8 @@ func (b *backend) Update(ctx context.Context, prev, next instance) error {
 		return errors.New("the zone is not there; was it deleted by hand? deprovision the instance")
 	}
 	if prev.Plan.DNSSEC != next.Plan.DNSSEC {
-		change := &pdns.Zone{DNSsec: pdns.Bool(next.Plan.DNSSEC)}
-		if err := b.api.Zones.Change(ctx, z.name, change); err != nil {
-			return explain("change whether the zone is signed", err)
+		if err := b.sign(ctx, z.name, next.Plan.DNSSEC); err != nil {
+			return err
 		}
 	}
 	was, err := parseRecords(prev.Plan, z.name, prev.Params.Records)
@@ -37,4 +36,20 @@ func (b *backend) Update(ctx context.Context, prev, next instance) error {
 		return nil
 	}
 	return refusedRecords("change records", b.api.Records.Patch(ctx, z.name, &pdns.RRsets{Sets: sets}))
+}
+
+// sign changes whether a zone is signed, and looks whether it is then: a server
+// whose disk was full takes for done what it could not write, and has no key.
+func (b *backend) sign(ctx context.Context, zone string, signed bool) error {
+	if err := b.api.Zones.Change(ctx, zone, &pdns.Zone{DNSsec: pdns.Bool(signed)}); err != nil {
+		return explain("change whether the zone is signed", err)
+	}
+	keys, err := b.api.Cryptokeys.List(ctx, zone)
+	if err != nil {
+		return explain("read the zone's signing keys", err)
+	}
+	if len(keys) > 0 != signed {
+		return errors.New("change whether the zone is signed: the DNS server says that it did and did not; its log says why, such as a full disk: restart it if this stays so")
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,7 +78,11 @@ func fill(t *testing.T, server *testServer, s *session) usage {
 		if strings.HasSuffix(key, "/") {
 			value = "" // a folder holds no bytes
 		}
-		if err := s.put(t, key, value); err != nil {
+		err := s.put(t, key, value)
+		for more := 5; more > 0 && hungUp(err); more-- { // which leaves open whether it was stored
+			err = s.put(t, key, value)
+		}
+		if err != nil {
 			t.Logf("the gateway does not take %q: %v", key, err)
 			continue
 		}
@@ -101,6 +106,13 @@ func fill(t *testing.T, server *testServer, s *session) usage {
 	}
 	stored.objects, stored.bytes = stored.objects+more, stored.bytes+2*more
 	return stored
+}
+
+// hungUp says that the connection broke before there was an answer, as it does
+// now and then under an empty object: see dial.
+func hungUp(err error) bool {
+	_, is := errors.AsType[*url.Error](err)
+	return is
 }
 
 // counted counts with hardly any time a call, as in a bucket that takes many
@@ -146,8 +158,12 @@ func TestOverBeforeTheCountEnds(t *testing.T) {
 	if b.scanOf(inst.Name).next != (time.Time{}) {
 		t.Error("the whole bucket was counted")
 	}
-	if over, note, err := b.measure(ctx, inst.Name, inst.Plan, true, time.Now().Add(time.Minute)); !over || err != nil || !strings.Contains(note, "objects: 21") {
-		t.Errorf("the whole count: %t, %q, %v", over, note, err)
+	note := ""
+	for round := 0; !strings.Contains(note, "objects: 21"); round++ { // one bucket has so much time in each
+		var err error
+		if over, note, err = b.measure(ctx, inst.Name, inst.Plan, true, time.Now().Add(time.Minute)); !over || err != nil || round > 10 {
+			t.Fatalf("the whole count: %t, %q, %v", over, note, err)
+		}
 	}
 }
 
@@ -196,9 +212,14 @@ func TestManyUploadsOfOneKey(t *testing.T) {
 			ids[key] = append(ids[key], id)
 		}
 	}
-	notes, err := b.Keep(ctx, nil, []instance{inst})
-	if err != nil || !strings.Contains(notes["i"], "too many unfinished uploads") {
-		t.Fatalf("keep: %v, %v", notes, err)
+	var (
+		notes map[string]string
+		err   error
+	)
+	for round := 0; !strings.Contains(notes["i"], "too many unfinished uploads"); round++ { // one bucket has so much time in each
+		if notes, err = b.Keep(ctx, nil, []instance{inst}); err != nil || round > 20 {
+			t.Fatalf("keep: %v, %v", notes, err)
+		}
 	}
 	expect(t, s.put(t, "key", "value"), "Access Denied")
 	for _, id := range ids["many"] {

@@ -84,7 +84,7 @@ func TestRoomForBindings(t *testing.T) {
 	b, ctx := newServer(t).backend(t, "prefixed"), testContext(t)
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.Bindings = maxBindings })
 	var first map[string]any
-	for i := range 400 {
+	for i := range 100 { // enough on ext4; other file systems have room for more
 		bd := newBinding(t, inst, fmt.Sprint(i), readWrite)
 		c, err := b.Bind(ctx, inst, bd)
 		if first == nil {

@@ -17,14 +17,15 @@ func runSuite(t *testing.T, server *testServer, limits []servicetest.Limit, with
 	t.Helper()
 	raw := func(s string) json.RawMessage { return json.RawMessage(s) }
 	servicetest.Run(t, servicetest.Suite{
-		Definition: Definition(), WithoutCrashes: withoutCrashes,
+		Definition: Definition(), Again: withoutCrashes,
 		Address:   server.address(),
 		Config:    func(address string) json.RawMessage { return server.config("suite", address) },
 		Secrets:   []string{server.SecretAccessKey()},
 		Plan:      raw(`{"storage": "100MB", "objects": 1000, "bindings": 10, "delete_contents": true}`),
 		OtherPlan: raw(`{"storage": "1GB", "delete_contents": true}`),
 		Create:    []json.RawMessage{raw(`{}`)},
-		Bind:      []json.RawMessage{raw(`{}`), raw(`{"role": "read_write"}`)},
+		Bind:      []json.RawMessage{raw(`{}`)},
+		BindSame:  []json.RawMessage{raw(`{"role": "read_write"}`)},
 		Invalid: servicetest.Invalid{
 			Create: map[string]json.RawMessage{
 				"a binding's parameter": raw(`{"role": "read_only"}`),

@@ -109,17 +109,17 @@ func TestDiesAtAnyProgram(t *testing.T) {
 	server := newServer(t)
 	whole, victim := server.backend(t, "c"), server.mortal(t)
 	for _, verb := range []string{"provision", "bind", "unbind", "deprovision"} {
-		for _, when := range []string{"before", "after"} {
-			t.Run(verb+" "+when, func(t *testing.T) {
-				at := 1
-				for dieAt(t, server, whole, victim, verb, when, at, at%2 == 0) {
-					at++
-				}
-				if at < 4 {
-					t.Errorf("only %d programs", at-1)
-				}
-			})
-		}
+		// What is there before a program is what was there after the one before.
+		t.Run(verb, func(t *testing.T) {
+			at := 1
+			for dieAt(t, server, whole, victim, verb, "before", at, at%2 == 0) {
+				at++
+			}
+			if at < 4 {
+				t.Errorf("only %d programs", at-1)
+			}
+			dieAt(t, server, whole, victim, verb, "after", at-1, at%2 == 0)
+		})
 	}
 }
 

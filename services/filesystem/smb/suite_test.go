@@ -15,13 +15,14 @@ func runSuite(t *testing.T, server *testServer, limits []servicetest.Limit, with
 	t.Helper()
 	raw := func(s string) json.RawMessage { return json.RawMessage(s) }
 	servicetest.Run(t, servicetest.Suite{
-		Definition: Definition(), WithoutCrashes: withoutCrashes,
+		Definition: Definition(), Again: withoutCrashes, Local: true,
 		Address:   server.Address(),
 		Config:    func(address string) json.RawMessage { return server.config("suite", address) },
 		Plan:      raw(`{"storage": "100MB", "files": 1000, "bindings": 10, "delete_contents": true}`),
 		OtherPlan: raw(`{"storage": "1GB", "connections": 20, "delete_contents": true}`),
 		Create:    []json.RawMessage{raw(`{}`)},
-		Bind:      []json.RawMessage{raw(`{}`), raw(`{"mount": "/data", "readonly": false}`)},
+		Bind:      []json.RawMessage{raw(`{"mount": "/data", "readonly": false}`)},
+		BindSame:  []json.RawMessage{raw(`{}`)},
 		Invalid: servicetest.Invalid{
 			Create: map[string]json.RawMessage{
 				"a binding's parameter": raw(`{"readonly": true}`),

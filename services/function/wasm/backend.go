@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync"
 
+	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/function/wasm/state"
 )
 
@@ -58,6 +59,15 @@ func (b *backend) Ready(ctx context.Context) error {
 		return err
 	}
 	return b.store.Ready(ctx)
+}
+
+// failed says what was being done.
+func failed(doing string, err error) error {
+	err = fmt.Errorf("%s: %w", doing, err)
+	if state.NoRoom(err) {
+		return services.NoRoom(fmt.Errorf("the disk of the functions' database is full; make room on it: %w", err))
+	}
+	return err
 }
 
 // Close implements services.Closer.

@@ -33,7 +33,7 @@ func testBackend(t *testing.T) *backend {
 	return b
 }
 
-func testInstance(t *testing.T, params string) instance {
+func testInstance(t testing.TB, params string) instance {
 	t.Helper()
 	inst := instance{ID: "i", Name: services.InstanceName("i")}
 	var err error

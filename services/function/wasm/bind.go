@@ -3,7 +3,6 @@ package wasm
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
@@ -25,7 +24,7 @@ func (b *backend) Bind(ctx context.Context, inst instance, bd binding) (services
 		return err
 	})
 	if err != nil {
-		return services.Credentials{}, fmt.Errorf("write the key: %w", err)
+		return services.Credentials{}, failed("write the key", err)
 	}
 	if n == 0 {
 		return services.Credentials{}, errors.New("the instance's namespace is not there or being removed; provision the instance again")
@@ -41,7 +40,7 @@ func (b *backend) Unbind(ctx context.Context, _ instance, bd binding) error {
 	}
 	err := b.store.Alone(ctx, bd.Name, func(tx pgx.Tx) error { return b.store.DeleteKey(ctx, tx, bd.Name) })
 	if err != nil {
-		return fmt.Errorf("delete the key: %w", err)
+		return failed("delete the key", err)
 	}
 	return nil
 }

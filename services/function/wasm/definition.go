@@ -26,7 +26,7 @@ const credentialType = "openwhisk"
 func Definition() services.Definition {
 	return services.Define("function/wasm",
 		services.Schemas{InstanceCreate: instanceCreate, InstanceUpdate: instanceUpdate, BindingCreate: bindingCreate},
-		services.Client{CredentialType: credentialType, Dial: dial},
+		services.Client{CredentialType: credentialType, Dial: dial, Active: true},
 		func(ctx context.Context, c Config) (services.Backend[Plan, InstanceParams, BindingParams], error) {
 			return open(ctx, c)
 		})

@@ -2,7 +2,6 @@ package wasm
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -27,7 +26,7 @@ func (b *backend) Deprovision(ctx context.Context, inst instance) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("end the namespace: %w", err)
+		return failed("end the namespace", err)
 	}
 	if err := b.feedsGone(ctx, inst.Name, time.Duration(seconds*float64(time.Second))); err != nil {
 		return err
@@ -39,7 +38,7 @@ func (b *backend) Deprovision(ctx context.Context, inst instance) error {
 		return b.store.DeleteNamespace(ctx, tx, state.DeleteNamespaceParams{Name: inst.Name, Channel: state.NamespaceEnded})
 	})
 	if err != nil {
-		return fmt.Errorf("delete the namespace: %w", err)
+		return failed("delete the namespace", err)
 	}
 	return nil
 }
@@ -57,7 +56,7 @@ const (
 func (b *backend) feedsGone(ctx context.Context, name string, ending time.Duration) error {
 	n, err := b.store.CountFeeds(ctx, b.store.Pool, name)
 	if err != nil {
-		return fmt.Errorf("count the feeds: %w", err)
+		return failed("count the feeds", err)
 	}
 	if n > 0 && ending < feedPatience {
 		return services.NotYet(pause, "the feeds are being removed")
@@ -68,7 +67,7 @@ func (b *backend) feedsGone(ctx context.Context, name string, ending time.Durati
 func (b *backend) activationsGone(ctx context.Context, name string) error {
 	n, err := b.store.DeleteActivations(ctx, b.store.Pool, state.DeleteActivationsParams{Namespace: name, Batch: removedAtOnce})
 	if err != nil {
-		return fmt.Errorf("delete the activations: %w", err)
+		return failed("delete the activations", err)
 	}
 	if n == removedAtOnce {
 		return services.NotYet(time.Millisecond, "the activations are being deleted")

@@ -29,7 +29,7 @@ func wasip1(t *testing.T, name string) object {
 }
 
 // bound provisions inst and makes a binding of it.
-func (b *backend) bound(t *testing.T, inst instance, name string) application {
+func (b *backend) bound(t testing.TB, inst instance, name string) application {
 	t.Helper()
 	if err := b.Provision(t.Context(), inst); err != nil {
 		t.Fatal(err)

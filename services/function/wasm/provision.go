@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
@@ -32,7 +31,7 @@ func (b *backend) put(ctx context.Context, inst instance) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("write the namespace: %w", err)
+		return failed("write the namespace", err)
 	}
 	if n == 0 {
 		return errors.New("the namespace is being removed; deprovision the instance to the end first")

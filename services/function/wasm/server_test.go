@@ -24,6 +24,8 @@ import (
 
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/function/wasm/feed"
+	"github.com/chandler-broker/chandler/services/function/wasm/sandbox/sandboxtest"
 	"github.com/chandler-broker/chandler/services/function/wasm/server"
 	"github.com/chandler-broker/chandler/services/function/wasm/state"
 )
@@ -38,7 +40,7 @@ type testServer struct {
 	log                  *slog.Logger // nil: none
 }
 
-func newServer(t *testing.T) *testServer {
+func newServer(t testing.TB) *testServer {
 	t.Helper()
 	s := &testServer{database: embeddedtest.Database(t), key: state.GenerateKey()}
 	s.start(t)
@@ -53,7 +55,7 @@ func (s *testServer) another(t *testing.T) *testServer {
 	return other
 }
 
-func (s *testServer) start(t *testing.T) {
+func (s *testServer) start(t testing.TB) {
 	t.Helper()
 	s.registry, s.cache = prometheus.NewRegistry(), t.TempDir()
 	log := s.log
@@ -70,7 +72,7 @@ func (s *testServer) start(t *testing.T) {
 	defer cancel()
 	r, err := server.Open(ctx, server.Options{
 		DatabaseURL: services.NewSecret(s.database), Sealer: sealer, APIHost: s.url, CacheDir: s.cache,
-		WorkerCommand: []string{os.Args[0], workerArgument}, Registry: s.registry, Logger: log,
+		WorkerCommand: sandboxtest.Worker(t), Registry: s.registry, Logger: log, MessageServers: []string{feed.AnyServer},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +130,7 @@ func (s *testServer) counted(t *testing.T, name, plan, namespace string) (sum fl
 }
 
 // eventually waits for what happens in the background.
-func eventually(t *testing.T, what string, is func() bool) {
+func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -137,7 +139,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
-func (s *testServer) address(t *testing.T) string {
+func (s *testServer) address(t testing.TB) string {
 	t.Helper()
 	u, err := url.Parse(s.database)
 	if err != nil {
@@ -146,7 +148,7 @@ func (s *testServer) address(t *testing.T) string {
 	return u.Host
 }
 
-func (s *testServer) password(t *testing.T) string {
+func (s *testServer) password(t testing.TB) string {
 	t.Helper()
 	u, err := url.Parse(s.database)
 	if err != nil {
@@ -158,7 +160,7 @@ func (s *testServer) password(t *testing.T) string {
 
 // config is the backend's configuration for a database that is at address, which
 // may be a proxy.
-func (s *testServer) config(t *testing.T, address string) json.RawMessage {
+func (s *testServer) config(t testing.TB, address string) json.RawMessage {
 	t.Helper()
 	u, err := url.Parse(s.database)
 	if err != nil {
@@ -178,7 +180,7 @@ type application struct {
 	client                          *http.Client
 }
 
-func newApplication(t *testing.T, credentials map[string]any) application {
+func newApplication(t testing.TB, credentials map[string]any) application {
 	t.Helper()
 	auth, _ := credentials["auth"].(string)
 	user, password, ok := strings.Cut(auth, ":")
@@ -193,7 +195,7 @@ func newApplication(t *testing.T, credentials map[string]any) application {
 }
 
 // do makes a request of a path below /api/v1 and returns its status and answer.
-func (a application) do(t *testing.T, method, path string, body any) (int, any) {
+func (a application) do(t testing.TB, method, path string, body any) (int, any) {
 	t.Helper()
 	text, err := json.Marshal(body)
 	if err != nil {
@@ -222,7 +224,7 @@ func (a application) do(t *testing.T, method, path string, body any) (int, any) 
 }
 
 // expect makes a request and fails t where its status is another one.
-func (a application) expect(t *testing.T, want int, method, path string, body any) any {
+func (a application) expect(t testing.TB, want int, method, path string, body any) any {
 	t.Helper()
 	status, answer := a.do(t, method, path, body)
 	if status != want {

@@ -24,7 +24,8 @@ func TestSuite(t *testing.T) {
 		OtherPlan:  raw(`{"label": "other", "memory": "256MB", "timeout": "5s", "actions": 50, "concurrency": 7}`),
 		Create:     []json.RawMessage{raw(`{}`), raw(`{"mounts": []}`)},
 		Update:     []json.RawMessage{raw(`{"mounts": []}`)},
-		Bind:       []json.RawMessage{raw(`{}`), raw(`{"role": "read_write"}`)},
+		Bind:       []json.RawMessage{raw(`{}`)},
+		BindSame:   []json.RawMessage{raw(`{"role": "read_write"}`)},
 		ReadOnly:   raw(`{"role": "invoke"}`),
 		Invalid: servicetest.Invalid{
 			Create: map[string]json.RawMessage{

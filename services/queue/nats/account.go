@@ -2,7 +2,6 @@ package nats
 
 import (
 	"context"
-	"errors"
 	"reflect"
 	"slices"
 	"time"
@@ -21,9 +20,12 @@ type account struct {
 	name   string // the Instance.Name
 	public string
 	claims *jwt.AccountClaims // nil: no server has any
+	had    string             // the token of the claims as the servers have them
 	// agreed says that all servers have the same and act on it. Where they do
 	// not, what is pushed next makes them.
 	agreed bool
+	// damaged says that a server has a file of the account that holds none.
+	damaged bool
 }
 
 // settling is when to look again whether servers act on what they took.
@@ -49,23 +51,50 @@ func (b *backend) account(ctx context.Context, instance string) (*account, error
 	if err != nil {
 		return nil, err
 	}
-	for _, token := range tokens {
-		claims, err := jwt.DecodeAccountClaims(token)
-		if token != "" && err != nil {
-			return nil, errors.New("look the account up: a server's answer is no account")
-		}
-		if token != "" && (a.claims == nil || claims.IssuedAt > a.claims.IssuedAt) {
-			a.claims = claims
-		}
+	damaged := a.take(tokens)
+	if damaged || a.claims == nil {
+		return a, a.rescue(ctx, damaged)
 	}
 	a.agreed = len(slices.Compact(tokens)) == 1
-	if a.agreed && tokens[0] != "" {
+	if a.agreed {
 		// A broker that was killed may have given the order a moment ago: who
 		// finds it in the servers' files must not answer for it while they
 		// still let in whom it shuts out.
 		a.agreed, err = b.link.acts(ctx, there, a.public, tokens[0])
 	}
 	return a, err
+}
+
+// take makes the newest of the tokens the account's claims, and says whether
+// there are some that are no account's.
+func (a *account) take(tokens []string) (damaged bool) {
+	for _, token := range tokens {
+		claims, err := jwt.DecodeAccountClaims(token)
+		if token != "" && err != nil {
+			damaged = true
+		}
+		if err == nil && (a.claims == nil || claims.IssuedAt > a.claims.IssuedAt) {
+			a.claims, a.had = claims, token
+		}
+	}
+	return damaged
+}
+
+// rescue looks for the account in the servers' memory. One whose disk is full
+// empties or cuts off the file of the account that it is told to change, and
+// goes on with what it knew: bindings that it still lets in are not gone. An
+// account that was removed may be in memory too, as one that is ending.
+func (a *account) rescue(ctx context.Context, damaged bool) error {
+	used, err := a.b.link.inUse(ctx, a.there, a.public)
+	if err != nil {
+		return err
+	}
+	a.take(used)
+	if a.claims != nil && !damaged && a.claims.Tags.Contains(ending) {
+		a.claims = nil
+	}
+	a.damaged = damaged
+	return nil
 }
 
 // usable says whether the account is there and finished.
@@ -144,6 +173,9 @@ func (a *account) push(ctx context.Context) error {
 		return services.Rejected("the instance's bindings name more subjects than the server takes in one account (%s); unbind some, or give them fewer subjects", services.Size(limit))
 	}
 	if err := a.b.link.push(ctx, a.there, token); err != nil {
+		if services.IsNoRoom(err) {
+			a.putBack(ctx)
+		}
 		return err
 	}
 	// Usually they do by now. But who is given the very same a second time
@@ -153,4 +185,19 @@ func (a *account) push(ctx context.Context) error {
 		err = services.NotYet(settling, "the servers are taking the account into use")
 	}
 	return err
+}
+
+// putBack gives a server that has no room for an account's new JWT the old one
+// again, for which there was: it has cut off the file, and would not know the
+// account after its next start. Servers of a cluster have it from each other. If
+// this fails the server's memory is left, see rescue.
+func (a *account) putBack(ctx context.Context) {
+	old, err := jwt.DecodeAccountClaims(a.had)
+	if err != nil || len(a.there) > 1 { // a new account, or a cluster
+		return
+	}
+	token, err := sign(old, a.claims.IssuedAt+1, a.b.keys.operator)
+	if err == nil {
+		_ = a.b.link.push(ctx, a.there, token) // the error of the caller tells
+	}
 }

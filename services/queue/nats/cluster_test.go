@@ -20,7 +20,9 @@ import (
 // The same on three servers: an application may be connected to any of them.
 func TestSuiteOnCluster(t *testing.T) {
 	server := newServer(t, embedded.NATSOptions{Nodes: 3})
-	servicetest.Run(t, suite(t, server))
+	s := suite(t, server)
+	s.Again = true
+	servicetest.Run(t, s)
 }
 
 // until calls verb again as the engine does, for as long as it says NotYet.

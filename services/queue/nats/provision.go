@@ -63,8 +63,11 @@ func (b *backend) Deprovision(ctx context.Context, inst instance) error {
 	if err != nil {
 		return err
 	}
-	if a.claims == nil {
-		return nil
+	if a.claims == nil && !a.damaged { // but maybe a file with nothing in it, which a full disk leaves
+		return a.delete(ctx)
+	}
+	if a.claims == nil { // of what it was only the streams are left
+		a.create()
 	}
 	if err := a.close(ctx); err != nil {
 		return err

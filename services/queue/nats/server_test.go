@@ -24,7 +24,9 @@ type testServer struct {
 
 func newServer(t *testing.T, o embedded.NATSOptions) *testServer {
 	t.Helper()
-	o.Dir = t.TempDir()
+	if o.Dir == "" {
+		o.Dir = t.TempDir()
+	}
 	n, err := embedded.StartNATS(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)

@@ -8,7 +8,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // The requests of the system account (NATS documentation, "System Events and
@@ -93,7 +96,7 @@ func (l *link) all(ctx context.Context, there servers, subject string, request [
 			return errNonsense
 		}
 		if e.Error != nil {
-			return fmt.Errorf("server %s says: %s", e.Server.Name, e.Error.Description)
+			return said(e.Server.Name, e.Error.Description)
 		}
 		data[e.Server.ID] = e.Data
 		if delete(missing, e.Server.ID); len(missing) == 0 {
@@ -105,6 +108,15 @@ func (l *link) all(ctx context.Context, there servers, subject string, request [
 		err = fmt.Errorf("%s: %w", missing.names(), err)
 	}
 	return data, err
+}
+
+// said is the error of a server that refuses.
+func said(server, description string) error {
+	err := fmt.Errorf("server %s says: %s", server, description)
+	if strings.Contains(description, syscall.ENOSPC.Error()) {
+		return services.NoRoom(fmt.Errorf("the disk of the server's accounts is full; make room on it: %w", err))
+	}
+	return err
 }
 
 // lookup returns an account's JWT as each server has it; "": it has none.
@@ -123,10 +135,18 @@ func (l *link) lookup(ctx context.Context, there servers, account string) ([]str
 }
 
 // acts says whether all servers act on an account's JWT: one keeps it first, and
-// cuts off whom it no longer lets in before it calls it its own. A server that
-// has had no use for the account yet will read what it keeps.
+// cuts off whom it no longer lets in before it calls it its own.
 func (l *link) acts(ctx context.Context, there servers, account, token string) (bool, error) {
-	answers, acting := 0, 0
+	used, err := l.inUse(ctx, there, account)
+	return !slices.ContainsFunc(used, func(other string) bool { return other != token }), err
+}
+
+// inUse returns the JWTs of an account that the servers act on, whatever is on
+// their disks. A server that has had no use for the account yet has none, and
+// will read what it keeps.
+func (l *link) inUse(ctx context.Context, there servers, account string) ([]string, error) {
+	var used []string
+	answers := 0
 	err := l.ask(ctx, fmt.Sprintf(activeSubject, account), nil, patient, func(answer []byte) error {
 		var e envelope
 		var info struct {
@@ -135,11 +155,11 @@ func (l *link) acts(ctx context.Context, there servers, account, token string) (
 		if err := json.Unmarshal(answer, &e); err != nil || e.Server.ID == "" {
 			return errNonsense
 		}
-		if e.Error == nil && json.Unmarshal(e.Data, &info) != nil {
-			return errNonsense
-		}
-		if e.Error != nil || info.JWT == token {
-			acting++
+		if e.Error == nil {
+			if json.Unmarshal(e.Data, &info) != nil {
+				return errNonsense
+			}
+			used = append(used, info.JWT)
 		}
 		if answers++; answers >= len(there) {
 			return errEnough
@@ -147,9 +167,9 @@ func (l *link) acts(ctx context.Context, there servers, account, token string) (
 		return nil
 	})
 	if err != nil {
-		return false, fmt.Errorf("ask what the servers know of the account: %w", err)
+		return nil, fmt.Errorf("ask what the servers know of the account: %w", err)
 	}
-	return acting == answers, nil
+	return used, nil
 }
 
 // push gives an account's JWT to all servers, which act on it before they

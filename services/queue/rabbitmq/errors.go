@@ -66,8 +66,12 @@ func explain(doing string, err error) error {
 		return fmt.Errorf("%s: %w; let the url name the management plugin's port, 15672 unless it was changed", doing, err)
 	case answer.status == http.StatusUnauthorized:
 		return fmt.Errorf("%s: the server does not accept the url's user and password, or the user lacks the tag administrator: %w", doing, err)
+	case answer.status == http.StatusInternalServerError:
+		return fmt.Errorf("%s: the server failed at it; its log says why, a full disk for one: %w", doing, err)
 	case answer.status == http.StatusForbidden:
 		return fmt.Errorf("%s: the administrator lacks a right; give it the tag administrator: %w", doing, err)
+	case answer.status == http.StatusInternalServerError:
+		return fmt.Errorf("%s: the server could not; its log says why, such as a full disk: %w", doing, err)
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }

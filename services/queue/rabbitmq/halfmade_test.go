@@ -3,29 +3,12 @@ package rabbitmq
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
-
-	"github.com/chandler-broker/chandler/services"
 )
-
-// settled is Provision as the engine calls it: again while it says NotYet.
-func settled(t *testing.T, b *backend, inst instance) error {
-	t.Helper()
-	for {
-		err := b.Provision(testContext(t), inst)
-		later, ok := errors.AsType[*services.NotYetError](err)
-		if !ok {
-			return err
-		}
-		time.Sleep(later.After)
-	}
-}
 
 // A server that loses who asks for a virtual host leaves it half made, for ever.
 func TestVirtualHostLeftHalfMade(t *testing.T) {
@@ -33,7 +16,7 @@ func TestVirtualHostLeftHalfMade(t *testing.T) {
 	b := server.backend(t, "half")
 	inst := newInstance("half", nil)
 	t.Cleanup(func() {
-		if err := b.Deprovision(testContext(t), inst); err != nil {
+		if err := settled(func() error { return b.Deprovision(testContext(t), inst) }); err != nil {
 			t.Error(err)
 		}
 	})
@@ -41,11 +24,11 @@ func TestVirtualHostLeftHalfMade(t *testing.T) {
 		if attempt == 100 {
 			t.Skip("this machine makes it too quickly to be interrupted")
 		}
-		if err := b.Deprovision(testContext(t), inst); err != nil {
+		if err := settled(func() error { return b.Deprovision(testContext(t), inst) }); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := settled(t, b, inst); err != nil {
+	if err := settled(func() error { return b.Provision(testContext(t), inst) }); err != nil {
 		t.Fatal(err)
 	}
 	dialled(t, bound(t, b, inst, "b", `{}`))

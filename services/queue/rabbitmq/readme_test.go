@@ -64,7 +64,7 @@ func tryExamples(t *testing.T, examples map[string]json.RawMessage) {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := driver.Deprovision(testContext(t), inst); err != nil {
+		if err := settled(func() error { return driver.Deprovision(testContext(t), inst) }); err != nil {
 			t.Error(err)
 		}
 	}()

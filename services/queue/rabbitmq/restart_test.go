@@ -25,7 +25,7 @@ func TestServerCrash(t *testing.T) {
 	bound(t, b, inst, "another", `{}`)
 	half := newInstance("half", func(i *instance) { i.Plan.QueueMessages = 10 })
 	t.Cleanup(func() {
-		if err := b.Deprovision(testContext(t), half); err != nil {
+		if err := settled(func() error { return b.Deprovision(testContext(t), half) }); err != nil {
 			t.Error(err)
 		}
 	})
@@ -56,7 +56,7 @@ func TestServerCrash(t *testing.T) {
 	}
 	must(t, again, declares("second", nil))
 	expect(t, again.channel(testContext(t), declares("third", nil)), "limit")
-	if err := settled(t, b, half); err != nil {
+	if err := settled(func() error { return b.Provision(testContext(t), half) }); err != nil {
 		t.Fatal(err)
 	}
 	if taken := fill(t, declared(t, bound(t, b, half, "b", `{}`), "q"), "q", "m"); taken > 11 {

@@ -3,6 +3,7 @@ package rabbitmq
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
 )
@@ -27,7 +29,11 @@ type testServer struct {
 
 func newServer(t testing.TB) *testServer {
 	t.Helper()
-	s := embeddedtest.RabbitMQ(t)
+	return serverAt(t, embeddedtest.RabbitMQ(t))
+}
+
+func serverAt(t testing.TB, s *embedded.RabbitMQ) *testServer {
+	t.Helper()
 	admin, err := url.Parse(s.URL())
 	if err != nil {
 		t.Fatal(err)
@@ -153,15 +159,27 @@ func newBinding(t testing.TB, inst instance, id, params string) binding {
 	return binding{ID: id, Name: services.BindingName(inst.ID, id), Params: p, Seed: seed}
 }
 
+// settled is a verb as the engine calls it: again while it says NotYet.
+func settled(verb func() error) error {
+	for {
+		err := verb()
+		later, ok := errors.AsType[*services.NotYetError](err)
+		if !ok {
+			return err
+		}
+		time.Sleep(later.After)
+	}
+}
+
 // provisioned makes an instance that goes with the test.
 func provisioned(t *testing.T, b *backend, id string, change func(*instance)) instance {
 	t.Helper()
 	inst := newInstance(id, change)
-	if err := b.Provision(testContext(t), inst); err != nil {
+	if err := settled(func() error { return b.Provision(testContext(t), inst) }); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := b.Deprovision(testContext(t), inst); err != nil {
+		if err := settled(func() error { return b.Deprovision(testContext(t), inst) }); err != nil {
 			t.Error(err)
 		}
 	})

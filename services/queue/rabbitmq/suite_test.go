@@ -8,15 +8,16 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-func TestSuite(t *testing.T) {
-	server := newServer(t)
-	raw := func(s string) json.RawMessage { return json.RawMessage(s) }
+func TestSuite(t *testing.T) { servicetest.Run(t, newServer(t).suite()) }
+
+func (s *testServer) suite() servicetest.Suite {
+	raw := func(text string) json.RawMessage { return json.RawMessage(text) }
 	long := strings.Repeat("x", maxPattern+1)
-	servicetest.Run(t, servicetest.Suite{
+	return servicetest.Suite{
 		Definition: Definition(),
-		Address:    server.admin.Host,
-		Config:     server.proxied("suite"),
-		Secrets:    []string{server.password()},
+		Address:    s.admin.Host,
+		Config:     s.proxied("suite"),
+		Secrets:    []string{s.password()},
 		Plan: raw(`{"connections": 12, "connections_per_binding": 6, "channels_per_binding": 50, "queues": 20,
 			"queue_messages": 1000, "queue_size": "1MB", "default_queue_type": "quorum"}`),
 		OtherPlan: raw(`{"connections": 30, "queues": 40, "overflow": "drop-head", "queue_messages": 5000, "default_queue_type": "quorum"}`),
@@ -51,7 +52,7 @@ func TestSuite(t *testing.T) {
 				"a broken pattern of a topic":         raw(`{"topics": [{"exchange": "a", "read": "["}]}`),
 				"an unknown key of a topic":           raw(`{"topics": [{"exchange": "a", "configure": "b"}]}`),
 				"a topic that is no object":           raw(`{"topics": ["amq.topic"]}`),
-				"too many topics":                     tooManyTopics(t),
+				"too many topics":                     tooManyTopics(),
 				"permissions in the wrong case":       raw(`{"Write": ".*"}`),
 				"topics as an object":                 raw(`{"topics": {}}`),
 				"a topic's pattern that is too long":  raw(`{"topics": [{"exchange": "a", "write": "` + long + `"}]}`),
@@ -61,13 +62,12 @@ func TestSuite(t *testing.T) {
 			},
 		},
 		Reach:  reach,
-		Limits: limitsThatHold(server),
-		Left:   server.leftOf,
-	})
+		Limits: limitsThatHold(s),
+		Left:   s.leftOf,
+	}
 }
 
-func tooManyTopics(t *testing.T) json.RawMessage {
-	t.Helper()
+func tooManyTopics() json.RawMessage {
 	var p struct {
 		Topics []map[string]string `json:"topics"`
 	}
@@ -76,7 +76,7 @@ func tooManyTopics(t *testing.T) json.RawMessage {
 	}
 	encoded, err := json.Marshal(p)
 	if err != nil {
-		t.Fatal(err)
+		panic(err) // strings always encode
 	}
 	return encoded
 }

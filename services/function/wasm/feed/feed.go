@@ -35,9 +35,8 @@ type Options struct {
 	// Clock is what alarms go by; the zero one is the machine's.
 	Clock Clock
 	// Servers are the message servers, as host:port, that feeds may connect to;
-	// none: any. Whoever may make a trigger has this process connect to an
-	// address of his choice, so a runtime that reaches what its users should not
-	// has to name them.
+	// AnyServer: any; none: feeds of messages are refused. Whoever may make a
+	// trigger would have this process connect to an address of his choice.
 	Servers []string
 	// Pace is for tests; the zero one is what is documented.
 	Pace Pace

@@ -27,7 +27,7 @@ const (
 // links are this runtime's connections to message servers: one for all feeds that
 // have the same credentials, since plans count connections.
 type links struct {
-	clustered bool // servers may tell of others
+	servers []string // that may be connected to, as in Options
 
 	mu   sync.Mutex
 	open map[string]*link
@@ -51,6 +51,9 @@ type link struct {
 
 // use connects, or joins those who are connected. Who got a link releases it.
 func (l *links) use(c credentials) (*link, error) {
+	if err := l.allowed(c); err != nil {
+		return nil, err
+	}
 	key := identify(strings.Join(c.Servers, ","), c.JWT, c.Seed, c.CA)
 	l.mu.Lock()
 	one := l.open[key]
@@ -128,7 +131,7 @@ func (l *link) options(c credentials) []nats.Option {
 		nats.ReconnectHandler(l.reconnected),
 		nats.ErrorHandler(l.refused),
 	}
-	if !l.links.clustered {
+	if !l.links.anywhere() { // or a server would tell of others
 		options = append(options, nats.IgnoreDiscoveredServers())
 	}
 	if c.CA != "" {

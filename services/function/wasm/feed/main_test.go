@@ -115,7 +115,8 @@ func (h *house) start(t *testing.T, firer feed.Firer, change func(*feed.Options)
 	t.Helper()
 	o := feed.Options{
 		Store: h.store, Sealer: h.sealer, Firer: firer, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
-		Pace: feed.Pace{Retry: 50 * time.Millisecond, RetryMost: time.Second, Look: 2 * time.Second, Grace: 5 * time.Second},
+		Servers: []string{feed.AnyServer},
+		Pace:    feed.Pace{Retry: 50 * time.Millisecond, RetryMost: time.Second, Look: 2 * time.Second, Grace: 5 * time.Second},
 	}
 	if change != nil {
 		change(&o)
@@ -261,7 +262,7 @@ func child(raw []byte) error {
 	}
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	f, err := feed.Open(feed.Options{
-		Store: store, Sealer: sealer, Firer: hang{}, Logger: logger,
+		Store: store, Sealer: sealer, Firer: hang{}, Logger: logger, Servers: []string{feed.AnyServer},
 		Pace: feed.Pace{Lease: c.Lease, AckWait: c.AckWait, Look: time.Second},
 	})
 	if err != nil {

@@ -40,7 +40,7 @@ type messages struct {
 func newMessages(f *Feeds) *messages {
 	return &messages{
 		Feeds: f, wake: make(chan struct{}, 1), starts: make(chan struct{}, startsAtOnce),
-		links:  &links{clustered: len(f.Servers) == 0, open: map[string]*link{}},
+		links:  &links{servers: f.Servers, open: map[string]*link{}},
 		budget: &budget{left: messagesAtOnce},
 	}
 }

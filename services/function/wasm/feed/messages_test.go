@@ -3,7 +3,6 @@ package feed_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -78,59 +77,6 @@ func TestMessage(t *testing.T) {
 	}
 }
 
-// A message whose actions fail comes again, and is a dead letter after the plan's
-// limit, in a stream of ours that was not there before.
-func TestDeadLetter(t *testing.T) {
-	q := newQueued(t)
-	f := &firer{do: func(_ context.Context, _ int, e feed.Event) (feed.Fired, error) {
-		if strings.Contains(string(e.Payload), "bad") {
-			return feed.Fired{Activation: "abc", Rules: 2, Failed: 1}, nil
-		}
-		return worked, nil
-	}}
-	r := q.start(t, f, nil)
-	r.do("CREATE", messaging, "t", listening(q.credentials, nil))
-	q.app.publish("orders.new", `"good"`, nil)
-	q.app.acknowledged(1)
-	if _, err := q.app.js.Stream(soon(t), "CHANDLER_DEAD"); err == nil {
-		t.Error("there is a stream of dead letters without one")
-	}
-	q.app.publish("orders.new", `"bad"`, nats.Header{"X-Mine": {"a"}, "Nats-Msg-Id": {"own"}})
-	q.app.acknowledged(2)
-	events := f.fired()
-	var delivered []any
-	for _, e := range events[1:] {
-		delivered = append(delivered, payload(t, e)["message"].(map[string]any)["delivered"])
-		if e.ID != events[1].ID || e.ID == events[0].ID {
-			t.Errorf("identities %v", events)
-		}
-	}
-	if diff := cmp.Diff([]any{1.0, 2.0, 3.0}, delivered); diff != "" {
-		t.Errorf("deliveries (-want +got):\n%s", diff)
-	}
-	dead, err := q.app.js.Stream(soon(t), "CHANDLER_DEAD")
-	if err != nil {
-		t.Fatal(err)
-	}
-	letter, err := dead.GetLastMsgForSubject(soon(t), "chandler.dead.ORDERS.t")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := nats.Header{
-		"X-Mine": {"a"}, "Chandler-Dead-Reason": {"1 of 2 actions failed"}, "Chandler-Dead-Trigger": {"/" + space + "/t"},
-		"Chandler-Dead-Activation": {"abc"}, "Chandler-Dead-Stream": {"ORDERS"}, "Chandler-Dead-Subject": {"orders.new"},
-		"Chandler-Dead-Sequence": {"2"}, "Chandler-Dead-Attempts": {"3"},
-	}
-	letter.Header.Del("Nats-Msg-Id")
-	if diff := cmp.Diff(want, letter.Header); diff != "" || string(letter.Data) != `"bad"` {
-		t.Errorf("the dead letter %q (-want +got):\n%s", letter.Data, diff)
-	}
-	info, err := dead.Info(soon(t))
-	if err != nil || info.State.Msgs != 1 || info.Config.MaxMsgsPerSubject != 100 || info.Config.MaxBytes > 0 {
-		t.Errorf("the stream of dead letters: %+v, %v", info, err)
-	}
-}
-
 // Another plan holds for feeds that there are.
 func TestPlanChanges(t *testing.T) {
 	q := newQueued(t)
@@ -153,68 +99,6 @@ func TestPlanChanges(t *testing.T) {
 		q.app.acknowledged(sequence)
 		return len(f.fired()) == before+1
 	})
-}
-
-// Dead letters as the feed's parameters want them.
-func TestDeadLetterElsewhere(t *testing.T) {
-	for _, test := range []struct {
-		name       string
-		parameters map[string]any
-		stream     func(*jetstream.StreamConfig)
-		dead       uint64 // messages on dead.letters and chandler.dead.> in ORDERS
-		fires      int
-	}{
-		{"none", map[string]any{"deadLetter": "none"}, nil, 0, 3},
-		{"a subject of the stream itself", map[string]any{"deadLetter": "orders.dead"}, nil, 1, 3},
-		{"a stream that has every subject of ours", nil, func(c *jetstream.StreamConfig) { c.Subjects = append(c.Subjects, "chandler.>") }, 1, 3},
-		{"after fewer attempts", map[string]any{"maxAttempts": 1, "deadLetter": "orders.dead"}, nil, 1, 1},
-		{"more attempts than the plan has", map[string]any{"maxAttempts": 9, "deadLetter": "none"}, nil, 0, 3},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			h, s := newHouse(t), newServers(t, 1)
-			h.trigger(t, "t")
-			app := connect(t, s.bind(t, "app", `{}`))
-			app.stream(test.stream)
-			f := &firer{do: func(context.Context, int, feed.Event) (feed.Fired, error) {
-				return feed.Fired{Rules: 1, Failed: 1}, nil
-			}}
-			r := h.start(t, f, nil)
-			r.do("CREATE", messaging, "t", listening(s.bind(t, "trigger", `{}`), test.parameters))
-			app.publish("orders.new", "x", nil)
-			app.acknowledged(1 + test.dead) // our own dead letters are not worked on
-			if n := len(f.fired()); n != test.fires {
-				t.Errorf("%d fires, want %d", n, test.fires)
-			}
-			if _, err := app.js.Stream(soon(t), "CHANDLER_DEAD"); err == nil {
-				t.Error("there is a stream of ours")
-			}
-		})
-	}
-}
-
-// A dead letter that cannot be stored is not lost: its message stays.
-func TestDeadLetterCannotBeStored(t *testing.T) {
-	q := newQueued(t)
-	f := &firer{do: func(context.Context, int, feed.Event) (feed.Fired, error) {
-		return feed.Fired{Rules: 1, Failed: 1}, nil
-	}}
-	r := q.start(t, f, nil)
-	r.do("CREATE", messaging, "t", listening(q.credentials, map[string]any{"deadLetter": "nobody.listens", "maxAttempts": 1}))
-	q.app.publish("orders.new", "x", nil)
-	eventually(t, "READ tells", func() bool {
-		message, _ := r.status(messaging, "t")["message"].(string)
-		return strings.HasPrefix(message, "a dead letter cannot be stored and stays in the stream: nobody answers")
-	})
-	if info := q.app.only(); info.AckFloor.Stream != 0 || len(f.fired()) != 1 {
-		t.Errorf("%d fires; %+v", len(f.fired()), info)
-	}
-	if _, err := q.app.js.CreateStream(soon(t), jetstream.StreamConfig{Name: "LETTERS", Subjects: []string{"nobody.listens"}}); err != nil {
-		t.Fatal(err)
-	}
-	q.app.acknowledged(1)
-	if n := len(f.fired()); n != 1 {
-		t.Errorf("%d fires", n)
-	}
 }
 
 // What is not the message's fault costs it no attempt: it waits.
@@ -447,114 +331,6 @@ func TestOwnConsumer(t *testing.T) {
 	}
 	r.do("DELETE", messaging, "t", nil)
 	eventually(t, "ours is gone", func() bool { return slices.Equal(q.app.consumers("ORDERS"), []string{"mine"}) })
-}
-
-// A binding that may only read is enough, and leaves no consumer behind.
-func TestReadOnlyBinding(t *testing.T) {
-	q := newQueued(t)
-	f := &firer{}
-	r := q.start(t, f, nil)
-	r.do("CREATE", messaging, "t", listening(q.bind(t, "reader", `{"role": "read_only"}`), nil))
-	q.app.publish("orders.new", "1", nil)
-	q.app.acknowledged(1)
-	r.do("DELETE", messaging, "t", nil)
-	eventually(t, "no consumer", func() bool { return len(q.app.consumers("ORDERS")) == 0 && q.count(t, "feeds") == 0 })
-}
-
-// What CREATE and UPDATE do not take.
-func TestMessageRefusals(t *testing.T) {
-	q := newQueued(t)
-	q.trigger(t, "other")
-	revoked := q.bind(t, "revoked", `{}`)
-	q.unbind(t, "revoked")
-	dark := map[string]any{}
-	for key, value := range q.credentials {
-		dark[key] = value
-	}
-	dark["servers"] = "nats://127.0.0.1:1"
-	r := q.start(t, &firer{}, nil)
-	r.do("CREATE", messaging, "other", listening(q.credentials, nil))
-	for _, test := range []struct {
-		name, verb, trigger string
-		parameters          map[string]any
-		words               string
-	}{
-		{"no credentials", "CREATE", "t", map[string]any{"stream": "ORDERS"}, "nats trigger feed is missing the credentials parameter"},
-		{"credentials as text", "CREATE", "t", listening(nil, map[string]any{"credentials": "secret"}), "the credentials parameter must be an object"},
-		{"no seed", "CREATE", "t", map[string]any{"stream": "ORDERS", "jwt": q.credentials["jwt"], "uri": q.URL()}, "the nkey_seed parameter must be"},
-		{"no token", "CREATE", "t", map[string]any{"stream": "ORDERS", "jwt": "x", "uri": q.URL()}, "the jwt parameter must be"},
-		{"no stream", "CREATE", "t", map[string]any{"credentials": q.credentials}, "missing the stream or the subject parameter"},
-		{"no such stream", "CREATE", "t", listening(q.credentials, map[string]any{"stream": "NONE"}), "the stream does not exist"},
-		{"no stream of the subject", "CREATE", "t", map[string]any{"credentials": q.credentials, "subject": "bills.>"}, "the stream does not exist"},
-		{"revoked credentials", "CREATE", "t", listening(revoked, nil), "the servers refuse the credentials"},
-		{"nobody there", "CREATE", "t", listening(dark, nil), "the servers do not answer"},
-		{"a server with a user", "CREATE", "t", listening(nil, map[string]any{"credentials": nil, "jwt": q.credentials["jwt"], "nkey_seed": q.credentials["nkey_seed"], "uri": "nats://a:b@127.0.0.1"}), "the servers parameter must be URLs"},
-		{"a server of another kind", "CREATE", "t", listening(nil, map[string]any{"credentials": nil, "jwt": q.credentials["jwt"], "nkey_seed": q.credentials["nkey_seed"], "uri": "http://127.0.0.1"}), "the servers parameter must be URLs"},
-		{"a stream's name with a wildcard", "CREATE", "t", listening(q.credentials, map[string]any{"stream": "A.>"}), "the stream parameter must be"},
-		{"a system subject for letters", "CREATE", "t", listening(q.credentials, map[string]any{"deadLetter": "$JS.API.STREAM.DELETE.ORDERS"}), "the deadLetter parameter must be"},
-		{"a wildcard for letters", "CREATE", "t", listening(q.credentials, map[string]any{"deadLetter": "dead.*"}), "the deadLetter parameter must be"},
-		{"too many in flight", "CREATE", "t", listening(q.credentials, map[string]any{"maxInFlight": 65}), "the maxInFlight parameter must be an integer from 1 to 64"},
-		{"twice", "CREATE", "other", listening(q.credentials, nil), "has a feed already"},
-		{"nothing to change", "UPDATE", "other", nil, "no updatable parameters were specified"},
-		{"another stream", "UPDATE", "other", map[string]any{"stream": "BILLS"}, "stream, durable and deliver cannot be changed"},
-		{"revoked credentials instead", "UPDATE", "other", map[string]any{"credentials": revoked}, "the servers refuse the credentials"},
-		{"an alarm", "READ", "t", nil, "could not find trigger"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			_, err := r.ask(messaging, with(test.verb, test.trigger, test.parameters))
-			got := refusal(t, err)
-			if !strings.Contains(got, test.words) {
-				t.Errorf("%q, want %q", got, test.words)
-			}
-			if found := leaked(q.credentials, got); found != nil {
-				t.Errorf("%q holds %v", got, found)
-			}
-		})
-	}
-	eventually(t, "only the one feed is left", func() bool { return q.count(t, "feeds") == 1 && len(q.app.consumers("ORDERS")) == 1 })
-	_, err := r.ask("alarms/once", with("READ", "other", nil))
-	if got := refusal(t, err); !strings.Contains(got, "could not find trigger") {
-		t.Errorf("READ as an alarm: %q", got)
-	}
-}
-
-// An operator names the servers that feeds may connect to.
-func TestServersAreNamed(t *testing.T) {
-	q := newQueued(t)
-	r := q.start(t, &firer{}, func(o *feed.Options) { o.Servers = []string{"queue.example.com:4222"} })
-	_, err := r.ask(messaging, with("CREATE", "t", listening(q.credentials, nil)))
-	if got := refusal(t, err); !strings.Contains(got, "is not one that feeds may connect to") {
-		t.Errorf("%q", got)
-	}
-	named := q.start(t, &firer{}, func(o *feed.Options) { o.Servers = []string{strings.TrimPrefix(q.URLs()[0], "nats://")} })
-	named.do("CREATE", messaging, "t", listening(q.credentials, nil))
-}
-
-// Credentials are in no table in clear, in no answer and in no log.
-func TestCredentialsAreSealed(t *testing.T) {
-	q := newQueued(t)
-	var log strings.Builder
-	var mu sync.Mutex
-	r := q.start(t, &firer{}, func(o *feed.Options) { o.Logger = slog.New(slog.NewTextHandler(locked{&mu, &log}, nil)) })
-	r.do("CREATE", messaging, "t", listening(q.credentials, nil))
-	if found := leaked(q.credentials, fmt.Sprint(r.do("READ", messaging, "t", nil))); found != nil {
-		t.Errorf("READ shows %v", found)
-	}
-	var row string
-	if err := q.store.Pool.QueryRow(t.Context(), "select feeds::text || encode(sealed, 'escape') from feeds").Scan(&row); err != nil {
-		t.Fatal(err)
-	}
-	if found := leaked(q.credentials, row); found != nil {
-		t.Errorf("the database shows %v", found)
-	}
-	q.unbind(t, "trigger")
-	eventually(t, "READ tells", func() bool { return r.status(messaging, "t")["message"] != nil })
-	r.stop()
-	mu.Lock()
-	defer mu.Unlock()
-	if found := leaked(q.credentials, log.String()); found != nil || log.Len() == 0 {
-		t.Errorf("the log shows %v", found)
-	}
 }
 
 type locked struct {

@@ -140,13 +140,14 @@ func (a *application) consumers(stream string) []string {
 	return names
 }
 
-// only is the one consumer of stream ORDERS.
+// only is the one consumer of stream ORDERS, once that of a feed before is gone.
 func (a *application) only() *jetstream.ConsumerInfo {
 	a.t.Helper()
-	names := a.consumers("ORDERS")
-	if len(names) != 1 {
-		a.t.Fatalf("consumers %v, want one", names)
-	}
+	var names []string
+	eventually(a.t, "one consumer", func() bool {
+		names = a.consumers("ORDERS")
+		return len(names) == 1
+	})
 	c, err := a.js.Consumer(soon(a.t), "ORDERS", names[0])
 	if err != nil {
 		a.t.Fatal(err)

@@ -29,7 +29,10 @@ func explain(err error) string {
 
 func causeOf(err error) string {
 	var api *jetstream.APIError
+	var refusal *Refusal
 	switch {
+	case errors.As(err, &refusal):
+		return refusal.Message
 	case errors.Is(err, nats.ErrPermissionViolation):
 		return "the credentials do not allow it: " + permission(err)
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked),

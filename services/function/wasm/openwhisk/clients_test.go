@@ -14,16 +14,13 @@ import (
 	"github.com/apache/openwhisk-client-go/whisk"
 
 	"github.com/chandler-broker/chandler/services/function/wasm/sandbox"
+	"github.com/chandler-broker/chandler/services/function/wasm/sandbox/sandboxtest"
 )
 
 // pool is the real sandbox; its workers are processes of this program.
 func pool(t testing.TB) *sandbox.Pool {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := sandbox.Open(t.Context(), sandbox.Options{Command: []string{self, workerArgument}, Folder: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	p, err := sandbox.Open(t.Context(), sandbox.Options{Command: sandboxtest.Worker(t), Folder: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +36,7 @@ func pool(t testing.TB) *sandbox.Pool {
 func guest(t testing.TB, name string) []byte {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), name+".wasm")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", out, "./testdata/"+name)
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", out, "./testdata/"+name)
 	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
 	if text, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, text)

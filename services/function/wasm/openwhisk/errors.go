@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/chandler-broker/chandler/services/function/wasm/sandbox"
 	"github.com/chandler-broker/chandler/services/function/wasm/state"
 )
 
@@ -78,7 +79,8 @@ func refusedWith(err error, status int) bool {
 }
 
 // verdict turns any error into what the caller is told: what the code does not
-// know is a 500 that says nothing, a database that is away a 503.
+// know is a 500 that says nothing, a database that is away a 503, and workers that
+// are.
 func verdict(err error) *problem {
 	if p, ok := errors.AsType[*problem](err); ok {
 		return p
@@ -86,7 +88,7 @@ func verdict(err error) *problem {
 	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return &problem{http.StatusRequestEntityTooLarge, fmt.Sprintf("Request larger than allowed: more than %d bytes.", large.Limit)}
 	}
-	if state.Unavailable(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+	if state.Unavailable(err) || errors.Is(err, sandbox.ErrUnavailable) || errors.Is(err, sandbox.ErrClosed) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return &problem{http.StatusServiceUnavailable, "The server is currently unavailable (because it is overloaded or down for maintenance)."}
 	}
 	return &problem{http.StatusInternalServerError, "There was an internal server error."}

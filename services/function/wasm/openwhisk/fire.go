@@ -239,7 +239,7 @@ func (f *firing) giveUp() {
 func (a *API) launchAll(ctx context.Context, f *firing) ([]<-chan performed, error) {
 	results := make([]<-chan performed, 0, len(f.runs))
 	for i, inv := range f.runs {
-		ended, err := a.launch(inv, f.ends[i])
+		ended, err := a.launch(ctx, inv, f.ends[i])
 		if err != nil {
 			for _, end := range f.ends[i+1:] {
 				end()

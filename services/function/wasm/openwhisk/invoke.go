@@ -116,7 +116,7 @@ func (a *API) invoke(c *call, inv invocation, wait time.Duration, finish func(pe
 			return err
 		}
 	}
-	ended, err := a.launch(inv, release)
+	ended, err := a.launch(c.Context(), inv, release)
 	if err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func (a *API) invoke(c *call, inv invocation, wait time.Duration, finish func(pe
 
 // launch runs an invocation beside the request: it goes on when the client does
 // not.
-func (a *API) launch(inv invocation, release func()) (<-chan performed, error) {
+func (a *API) launch(ctx context.Context, inv invocation, release func()) (<-chan performed, error) {
 	done, err := a.begin()
 	if err != nil {
 		release()
@@ -152,7 +152,7 @@ func (a *API) launch(inv invocation, release func()) (<-chan performed, error) {
 	ended := make(chan performed, 1)
 	go func() {
 		defer done()
-		p := a.perform(a.life, inv)
+		p := a.perform(a.outliving(ctx), inv)
 		release() // before the answer, so that who asks again at once is let in
 		ended <- p
 	}()

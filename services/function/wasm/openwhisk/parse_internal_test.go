@@ -3,6 +3,7 @@ package openwhisk
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -10,7 +11,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/chandler-broker/chandler/services/function/wasm/sandbox"
 	"github.com/chandler-broker/chandler/services/function/wasm/state"
 )
 
@@ -127,6 +131,7 @@ func FuzzToken(f *testing.F) {
 
 // Every error has a status and a text, and what is not known says nothing.
 func TestVerdict(t *testing.T) {
+	const away = "The server is currently unavailable (because it is overloaded or down for maintenance)."
 	for name, test := range map[string]struct {
 		err     error
 		status  int
@@ -135,6 +140,10 @@ func TestVerdict(t *testing.T) {
 		"refused":   {refuse(http.StatusConflict, "resource %s", "x"), 409, "resource x"},
 		"too large": {&http.MaxBytesError{Limit: 5}, 413, "Request larger than allowed: more than 5 bytes."},
 		"wrapped":   {errors.Join(errors.New("secret"), errNotFound), 404, "The requested resource does not exist."},
+		"deadlock":  {fmt.Errorf("x: %w", &pgconn.PgError{Code: "40P01"}), 503, away},
+		"tx lost":   {fmt.Errorf("x: %w", pgx.ErrTxClosed), 503, away},
+		"workers":   {fmt.Errorf("x: %w", sandbox.ErrUnavailable), 503, away},
+		"ending":    {fmt.Errorf("x: %w", sandbox.ErrClosed), 503, away},
 		"unknown":   {errors.New("the password is hunter2"), 500, "There was an internal server error."},
 		"sealed":    {state.ErrSealed, 500, "There was an internal server error."},
 	} {

@@ -50,6 +50,8 @@ func (inv invocation) newRecord() *record {
 func (a *API) perform(ctx context.Context, inv invocation) performed {
 	var p performed
 	var o Observation
+	ctx, span := startSpan(ctx, inv)
+	defer func() { endSpan(span, p, o) }()
 	switch {
 	case inv.native != nil:
 		p = a.performNative(ctx, inv)

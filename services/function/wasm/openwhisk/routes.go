@@ -17,7 +17,7 @@ type methods map[string]http.HandlerFunc
 func (a *API) routes() http.Handler {
 	r := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	r.NotFoundHandler = a.open(func(*call) error { return errNotFound })
-	r.PathPrefix("/api/v1/web/{namespace}/{package}/{name}").HandlerFunc(a.web)
+	r.PathPrefix("/api/v1/web/{namespace}/{package}/{name}").HandlerFunc(named(a.web))
 	const ns = "/api/v1/namespaces/{namespace}"
 	for path, serve := range map[string]methods{
 		"/":                          {"GET": a.open(a.describe)},
@@ -49,7 +49,7 @@ func (a *API) routes() http.Handler {
 		ns + "/activations/{id}/result":  {"GET": a.entity(readOwn, a.getResult)},
 		ns + "/activations/{id}/logs":    {"GET": a.entity(readOwn, a.getLogs)},
 	} {
-		r.HandleFunc(path, a.serve(serve))
+		r.HandleFunc(path, named(a.serve(serve)))
 	}
 	return r
 }

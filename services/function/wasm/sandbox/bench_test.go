@@ -150,22 +150,31 @@ func held(b *testing.B, p *Pool) int64 {
 	return total
 }
 
-// BenchmarkCold is the first call of code that is compiled on disk.
+// BenchmarkCold is the first call of code that is compiled on disk, beside the
+// second.
 func BenchmarkCold(b *testing.B) {
 	for name, code := range map[string]Code{"go": guestCode(b, "guest"), "javascript": script(`function main(p) { return p.value }`)} {
 		b.Run(name, func(b *testing.B) {
+			var cold, warm time.Duration
 			for b.Loop() {
 				b.StopTimer()
 				p := open(b, func(o *Options) { o.Workers = 1 })
 				once(b, p, script(`function main(p) { return {a: 1} }`)) // the worker has started
 				b.StartTimer()
+				from := time.Now()
 				if o := once(b, p, code); !o.Cold {
 					b.Error("it was warm")
 				}
+				cold += time.Since(from)
 				b.StopTimer()
+				from = time.Now()
+				once(b, p, code)
+				warm += time.Since(from)
 				must(b, p.Close())
 				b.StartTimer()
 			}
+			b.ReportMetric(float64(warm.Microseconds())/1000/float64(b.N), "warm-ms")
+			b.ReportMetric(cold.Seconds()/warm.Seconds(), "cold/warm")
 		})
 	}
 }

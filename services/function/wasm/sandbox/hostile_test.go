@@ -62,15 +62,21 @@ func TestHostileGuests(t *testing.T) {
 	}
 	run(t, p, guest, fields{"do": "echo"})
 	before := residentOf(t, p)
+	const memory, allowed = 128 << 20, (128 + 150 + 50) << 20
 	stop := neighbours(t, p, guest)
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			data := mountOf(t, t.TempDir(), "/data", false)
+			from := before
+			if !raceDetector {
+				from = settledResident(t, p, before+50<<20) // without what the last one left
+			}
+			peak := watchResident(t, p)
 			o := run(t, p, test.code, test.parameters, func(c *Call) {
 				if test.text == loops { // the others end by themselves
 					c.Limits.Timeout = time.Second
 				}
-				c.Limits.Memory = 128 << 20
+				c.Limits.Memory = memory
 				c.Mounts = []Mount{data}
 			})
 			if text, _ := member(t, o, "error").(string); o.Status != test.status || !strings.Contains(text, test.text) {
@@ -78,6 +84,12 @@ func TestHostileGuests(t *testing.T) {
 			}
 			if o.Duration > 20*time.Second {
 				t.Errorf("it ran for %v", o.Duration)
+			}
+			// The memory of the call, the stack of a recursion, and the neighbour.
+			if most := peak(); most > from+allowed && !raceDetector {
+				t.Errorf("the worker held %d MB before, and %d MB meanwhile", from>>20, most>>20)
+			} else {
+				t.Logf("the worker held %d MB before, and up to %d MB meanwhile", from>>20, most>>20)
 			}
 		})
 	}
@@ -147,6 +159,28 @@ func settledResident(t testing.TB, p *Pool, most int64) int64 {
 		held = residentOf(t, p)
 	}
 	return held
+}
+
+// watchResident looks at how much memory the pool's one worker holds, until peak is
+// called, which says the most of it.
+func watchResident(t testing.TB, p *Pool) (peak func() int64) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var watching sync.WaitGroup
+	most := residentOf(t, p)
+	watching.Go(func() {
+		for ctx.Err() == nil {
+			time.Sleep(10 * time.Millisecond)
+			if held, err := residentIn(fmt.Sprintf("/proc/%d/statm", p.hands()[0].child.Pid)); err == nil {
+				most = max(most, held)
+			}
+		}
+	})
+	return func() int64 {
+		cancel()
+		watching.Wait()
+		return most
+	}
 }
 
 // TestMemoryComesBack lets calls take all they may.

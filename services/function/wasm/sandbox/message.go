@@ -45,6 +45,8 @@ type message struct {
 // settings are what a worker works with.
 type settings struct {
 	Folder string `json:"folder"`
+	// Build is the pool's buildName: what its workers compile, it finds.
+	Build string `json:"build"`
 	// Memory, Overhead and CodeMemory are the worker's part of what Options
 	// say.
 	Memory     int64 `json:"memory"`

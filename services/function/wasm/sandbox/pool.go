@@ -17,6 +17,9 @@ import (
 // ErrClosed says that the pool is closed.
 var ErrClosed = errors.New("the pool of workers is closed")
 
+// ErrUnavailable says that workers ended again and again before they were done.
+var ErrUnavailable = errors.New("no worker got to the end of it")
+
 // Pool runs calls in its workers. All its methods are safe for concurrent use.
 type Pool struct {
 	options Options

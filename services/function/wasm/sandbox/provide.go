@@ -11,7 +11,7 @@ import (
 
 // Prepare compiles code, so that its first call need not wait, and says what is
 // wrong with it: a *CodeError, whose text is for the user. Other errors are not
-// the user's.
+// the user's, and wrap ErrClosed or ErrUnavailable where it may work in a while.
 func (p *Pool) Prepare(ctx context.Context, code Code) error {
 	if !validHash(code.Hash) {
 		return fmt.Errorf("%q is no SHA-256 in hexadecimal digits", code.Hash)
@@ -41,8 +41,21 @@ func (p *Pool) provide(ctx context.Context, code Code, what absent) error {
 	}
 }
 
+// compileAttempts is how often code is compiled whose worker ends meanwhile: that
+// may be another call's fault.
+const compileAttempts = 3
+
 // compile brings code into the store.
-func (p *Pool) compile(ctx context.Context, code Code, corrupt bool) error {
+func (p *Pool) compile(ctx context.Context, code Code, corrupt bool) (err error) {
+	for range compileAttempts {
+		if err = p.compileOnce(ctx, code, corrupt); !errors.Is(err, errGone) {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+func (p *Pool) compileOnce(ctx context.Context, code Code, corrupt bool) error {
 	if corrupt {
 		p.log.Warn("compiled code is damaged and is compiled again", "hash", code.Hash)
 		if err := p.store.discard(code.Hash); err != nil {
@@ -137,7 +150,7 @@ func (p *Pool) compileModule(ctx context.Context, hash string, content []byte, f
 	o := p.options
 	seconds := int64(o.CompileTime.Round(time.Second) / time.Second)
 	worker, err := startProcess(o.Command, settings{
-		Folder: o.Folder, Compiler: true, Memory: o.CompileMemory, CompileSeconds: max(1, seconds),
+		Folder: o.Folder, Build: p.store.build, Compiler: true, Memory: o.CompileMemory, CompileSeconds: max(1, seconds),
 	})
 	if err != nil {
 		return err

@@ -28,7 +28,7 @@ type hand struct {
 func (p *Pool) hire() (*hand, error) {
 	o := p.options
 	worker, err := startProcess(o.Command, settings{
-		Folder: o.Folder, Memory: o.Memory / int64(o.Workers), Overhead: o.Overhead, CodeMemory: o.CodeMemory,
+		Folder: o.Folder, Build: p.store.build, Memory: o.Memory / int64(o.Workers), Overhead: o.Overhead, CodeMemory: o.CodeMemory,
 		Concurrency: o.Concurrency,
 	})
 	if err != nil {

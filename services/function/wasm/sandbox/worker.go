@@ -53,7 +53,7 @@ func newWorker(s settings, l *link, files int) *worker {
 	return &worker{
 		link:     l,
 		settings: s,
-		modules:  newModules(newStore(s.Folder), s.CodeMemory),
+		modules:  newModules(store{root: s.Folder, build: s.Build}, s.CodeMemory),
 		budget:   &budget{limit: s.Memory},
 		files:    max(16, min(256, files/max(1, s.Concurrency))),
 		cancels:  map[uint64]context.CancelFunc{},

@@ -69,6 +69,27 @@ func TestWorkerThatEnds(t *testing.T) {
 	}
 }
 
+// A worker that is killed while it checks one's script is another's fault: the
+// script is checked again.
+func TestWorkerEndsDuringPrepare(t *testing.T) {
+	p := open(t, func(o *Options) { o.Workers = 1 })
+	must(t, p.Prepare(t.Context(), script("function main() { return 0 }"))) // the engine is there
+	// Long enough that most kills meet the check.
+	long := strings.Repeat("function f() { return [1, 2, 3].map((n) => n + 1) }\n", 100_000)
+	for n := range 20 {
+		done := make(chan error, 1)
+		code := script(fmt.Sprintf("%s function main() { return %d }", long, n))
+		go func() { done <- p.Prepare(t.Context(), code) }()
+		time.Sleep(time.Duration(n) * 2 * time.Millisecond)
+		for _, pid := range pids(p) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestWorkerThatHoldsMuchMemoryIsReplaced(t *testing.T) {
 	p := open(t, func(o *Options) { o.Workers, o.Overhead = 1, 1 }) // any worker holds more
 	code := script(`function main() { return {} }`)

@@ -39,8 +39,8 @@ type Options struct {
 	Activations int
 	// Connections to the database; default: 16.
 	Connections int32
-	// MessageServers are those that feeds may connect to, as host:port;
-	// default: any.
+	// MessageServers are those that feeds may connect to, as host:port, or
+	// feed.AnyServer; default: none.
 	MessageServers []string
 	// Grace is how long activations that are under way may go on when the
 	// runtime ends; default: 10 s.

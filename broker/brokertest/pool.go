@@ -1,0 +1,92 @@
+package brokertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// pooled is the backend on one of several servers.
+type pooled struct {
+	*Backend
+	server string
+}
+
+// Provision implements services.Backend.
+func (p pooled) Provision(ctx context.Context, inst services.Instance[Plan, Params]) error {
+	if err := p.on(inst.ID); err != nil {
+		return err
+	}
+	return p.Backend.Provision(ctx, inst)
+}
+
+// Deprovision implements services.Backend.
+func (p pooled) Deprovision(ctx context.Context, inst services.Instance[Plan, Params]) error {
+	if err := p.on(inst.ID); err != nil {
+		return err
+	}
+	return p.Backend.Deprovision(ctx, inst)
+}
+
+// Bind implements services.Backend.
+func (p pooled) Bind(ctx context.Context, inst services.Instance[Plan, Params], b services.Binding[BindParams]) (services.Credentials, error) {
+	if err := p.on(inst.ID); err != nil {
+		return services.Credentials{}, err
+	}
+	return p.Backend.Bind(ctx, inst, b)
+}
+
+// on notes that an instance was called on this server, and refuses one that is
+// another's.
+func (p pooled) on(id string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.away[p.server] {
+		return errAway
+	}
+	if on, ok := p.servers[id]; ok && on != p.server {
+		return fmt.Errorf("instance %s is on server %s, and %s was called", id, on, p.server)
+	}
+	p.servers[id] = p.server
+	return nil
+}
+
+// Ready implements services.Readier.
+func (p pooled) Ready(context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.away[p.server] {
+		return errAway
+	}
+	return nil
+}
+
+// Takes implements services.Sizer.
+func (m *Backend) Takes(p Plan) services.Space {
+	return services.Space{Storage: services.Size(p.Size) * services.Kilobyte}
+}
+
+var errAway = errors.New("the server is away")
+
+// Away makes a server of the pool answer no more, or again.
+func (m *Backend) Away(server string, away bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.away[server] = away
+}
+
+// Forget forgets which server an instance was on, for one that is placed anew.
+func (m *Backend) Forget(id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.servers, id)
+}
+
+// Server returns the server of the pool that the instance was called on.
+func (m *Backend) Server(id string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.servers[id]
+}

@@ -1,0 +1,97 @@
+package operation
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/services"
+)
+
+// Adoption makes what exists on a backend's server an instance's.
+type Adoption struct {
+	// InstanceID is a ready instance without bindings, whose own resource is
+	// removed in favour of the adopted one.
+	InstanceID string
+	// Resource is what the server calls it.
+	Resource string
+	// Dry changes nothing.
+	Dry         bool
+	Originating json.RawMessage // who asked for it
+}
+
+// adoptTime is how long the backend may take: nobody polls for it.
+const adoptTime = 5 * time.Minute
+
+// Adopt takes a resource over while nothing else works on the instance, and
+// returns what was done, or with Dry would be. After a crash half-way it is called
+// again.
+func (e *Engine) Adopt(ctx context.Context, a Adoption) (steps []string, err error) {
+	err = e.Store.InTx(ctx, func(tx pgx.Tx) error {
+		locked, err := e.Store.LockInstance(ctx, tx, a.InstanceID)
+		if err != nil {
+			return err
+		}
+		if !locked {
+			return notRestorable("instance %q is being worked on; try again", a.InstanceID)
+		}
+		i, err := e.adopting(ctx, tx, a.InstanceID)
+		if err != nil {
+			return err
+		}
+		plan, err := e.plan(i.ServiceID, i.PlanID)
+		if err != nil {
+			return err
+		}
+		driver, err := e.driver(plan, i.Server)
+		if err != nil {
+			return err
+		}
+		limited, cancel := context.WithTimeout(ctx, adoptTime)
+		defer cancel()
+		adopts := false
+		steps, adopts, err = driver.Adopt(limited, rawInstance(i, plan), a.Resource, a.Dry)
+		if !adopts && err == nil {
+			return notRestorable("backend %s cannot adopt anything", plan.Backend)
+		}
+		if message, rejected := services.IsRejected(err); rejected {
+			if len(e.Catalog.ServersOf(plan.Backend)) > 1 {
+				message = "server " + catalog.ServerKey(plan.Backend, i.Server) + ": " + message
+			}
+			return notRestorable("%s", message)
+		}
+		if err != nil || a.Dry {
+			return err
+		}
+		return e.Store.InsertAudit(ctx, tx, store.InsertAuditParams{
+			Platform: i.Platform, Originating: a.Originating, Action: "adopt", Event: store.Succeeded,
+			InstanceID: i.ID, ServiceID: i.ServiceID, PlanID: i.PlanID, Outcome: store.Succeeded,
+		})
+	})
+	return steps, err
+}
+
+// adopting locks an instance that nobody uses yet.
+func (e *Engine) adopting(ctx context.Context, tx pgx.Tx, id string) (store.Instance, error) {
+	i, err := e.Store.InstanceForUpdate(ctx, tx, id)
+	switch {
+	case store.NotFound(err):
+		return i, notRestorable("there is no instance %q: let its owner create one, to be adopted into", id)
+	case err != nil:
+		return i, err
+	case i.Status != store.Ready || i.KeptUntil != nil:
+		return i, notRestorable("instance %q is %s, and has to be ready", id, i.Status)
+	}
+	bindings, err := e.Store.BindingsOfInstance(ctx, tx, id)
+	if err != nil {
+		return i, err
+	}
+	if len(bindings) > 0 {
+		return i, notRestorable("instance %q has %d bindings; unbind them first", id, len(bindings))
+	}
+	return i, e.idle(ctx, tx, id)
+}

@@ -1,0 +1,94 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// Filter selects instances that count for a quota; empty fields select any. An
+// instance that is being moved to a plan is on both. One that is kept after its
+// deletion does not count: its platform cannot make room by it.
+type Filter struct {
+	Platform, OrganizationID, SpaceID, Namespace string
+	ServiceID, PlanID                            string
+	// Except is the ID of an instance that is left out.
+	Except string
+}
+
+// where is the filter as a condition on instances i, with its parameters.
+func (f Filter) where() (string, []any) {
+	condition := []string{"i.kept_until is null"}
+	var args []any
+	add := func(sql, value string) {
+		if value != "" {
+			args = append(args, value)
+			condition = append(condition, fmt.Sprintf(sql, len(args)))
+		}
+	}
+	add("i.platform = $%d", f.Platform)
+	add("i.organization_id = $%d", f.OrganizationID)
+	add("i.space_id = $%d", f.SpaceID)
+	add("i.namespace = $%d", f.Namespace)
+	add("i.service_id = $%d", f.ServiceID)
+	add("(i.plan_id = $%[1]d or exists (select 1 from operations o where o.instance_id = i.id and o.binding_id = '' and "+
+		"o.state = 'in progress' and o.plan_id = $%[1]d))", f.PlanID)
+	add("i.id <> $%d", f.Except)
+	return strings.Join(condition, " and "), args
+}
+
+// LockQuota holds off others that count for the same key, until the transaction
+// ends.
+func (s *Store) LockQuota(ctx context.Context, tx DBTX, key string) error {
+	_, err := tx.Exec(ctx, "select pg_advisory_xact_lock(hashtextextended($1, 0))", "chandler quota "+key)
+	return err
+}
+
+// CountInstances counts the instances that the filter selects.
+func (s *Store) CountInstances(ctx context.Context, db DBTX, f Filter) (int, error) {
+	condition, args := f.where()
+	var n int
+	err := db.QueryRow(ctx, "select count(*) from instances i where "+condition, args...).Scan(&n)
+	return n, err
+}
+
+// Subject is one for which instances are counted by themselves.
+type Subject struct {
+	Platform, OrganizationID, SpaceID, Namespace string
+	Instances                                    int
+}
+
+// Each says which fields of a Subject tell it from others.
+type Each struct{ Platform, Organization, Space, Namespace bool }
+
+// CountSubjects counts for each subject among the instances that the filter
+// selects, those with most instances first.
+func (s *Store) CountSubjects(ctx context.Context, db DBTX, f Filter, each Each, limit int) ([]Subject, error) {
+	condition, args := f.where()
+	column := func(name string, wanted bool) string {
+		if wanted {
+			return "i." + name
+		}
+		return "''"
+	}
+	if each.Namespace {
+		condition += " and i.namespace <> ''"
+	}
+	args = append(args, limit)
+	rows, err := db.Query(ctx, fmt.Sprintf("select %s, %s, %s, %s, count(*) from instances i where %s group by 1, 2, 3, 4 order by 5 desc, 1, 2, 3, 4 limit $%d",
+		column("platform", each.Platform), column("organization_id", each.Organization), column("space_id", each.Space),
+		column("namespace", each.Namespace), condition, len(args)), args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var subjects []Subject
+	for rows.Next() {
+		var u Subject
+		if err := rows.Scan(&u.Platform, &u.OrganizationID, &u.SpaceID, &u.Namespace, &u.Instances); err != nil {
+			return nil, err
+		}
+		subjects = append(subjects, u)
+	}
+	return subjects, rows.Err()
+}

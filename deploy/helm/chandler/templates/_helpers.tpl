@@ -1,0 +1,111 @@
+{{- define "chandler.fullname" -}}
+{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 50 | trimSuffix "-" }}{{ else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" }}{{ end }}
+{{- end }}
+
+{{/* What selects a component's pods: a dict of root and component. */}}
+{{- define "chandler.selector" -}}
+app.kubernetes.io/name: {{ .root.Chart.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{- define "chandler.labels" -}}
+{{ include "chandler.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "chandler.image" -}}
+{{- with .Values.image }}
+{{- if .digest }}{{ .repository }}@{{ .digest }}{{ else }}{{ .repository }}:{{ .tag | default (printf "v%s" $.Chart.AppVersion) }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{/* Nobody in particular, with no right in particular. */}}
+{{- define "chandler.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "chandler.containerSecurity" -}}
+allowPrivilegeEscalation: false
+privileged: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{/* Pods stop being chosen before they stop listening. */}}
+{{- define "chandler.lifecycle" -}}
+preStop:
+  sleep:
+    seconds: 5
+{{- end }}
+
+{{- define "chandler.environment" -}}
+{{- range $name, $value := . }}
+- name: {{ $name }}
+  value: {{ $value | toString | quote }}
+{{- end }}
+{{- end }}
+
+{{- define "chandler.scheduling" -}}
+{{- with .root.Values }}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- with .root.Values.topologySpreadConstraints }}
+topologySpreadConstraints:
+{{- range . }}
+  - {{- toYaml . | nindent 4 }}
+    labelSelector:
+      matchLabels: {{- include "chandler.selector" $ | nindent 8 }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "chandler.vault" -}}
+{{- with .Values.vault }}
+- name: VAULT_ADDR
+  value: {{ .address | quote }}
+{{- with .namespace }}
+- name: VAULT_NAMESPACE
+  value: {{ . | quote }}
+{{- end }}
+{{- if .caConfigMap }}
+- name: VAULT_CACERT
+  value: /etc/chandler/vault/ca.crt
+{{- end }}
+- name: VAULT_KV_MOUNT
+  value: {{ .mount | quote }}
+- name: VAULT_KV_PREFIX
+  value: {{ .prefix | quote }}
+- name: VAULT_AUTH_METHOD
+  value: {{ .authMethod }}
+{{- if eq .authMethod "kubernetes" }}
+- name: VAULT_KUBERNETES_MOUNT
+  value: {{ .kubernetes.mount | quote }}
+- name: VAULT_KUBERNETES_ROLE
+  value: {{ .kubernetes.role | quote }}
+- name: VAULT_KUBERNETES_JWT_FILE
+  value: /run/secrets/vault/token
+{{- end }}
+{{- end }}
+{{- end }}

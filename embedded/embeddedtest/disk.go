@@ -1,0 +1,87 @@
+package embeddedtest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Disk is a small file system for one test, to be filled up.
+type Disk struct{ mounted string }
+
+// SmallDisk mounts a file system of some megabytes, in memory, which goes with
+// t: what runs on it has to be started after it, so that it ends before it.
+// Where this process may not mount, t is skipped, and fails when CI=true.
+func SmallDisk(t testing.TB, megabytes int) *Disk {
+	t.Helper()
+	dir := reachableDir(t)
+	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // servers run as other users
+		t.Fatal(err)
+	}
+	mounted := filepath.Join(dir, "mounted")
+	if err := os.Mkdir(mounted, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	err := syscall.Mount("tmpfs", mounted, "tmpfs", syscall.MS_NOSUID|syscall.MS_NODEV, fmt.Sprintf("size=%dm,mode=0711", megabytes))
+	if errors.Is(err, syscall.EPERM) && os.Getenv("CI") != "true" {
+		t.Skip("mounting a small disk takes root: run this test as root")
+	}
+	if err != nil {
+		t.Fatalf("mount a small disk, which takes root: %v", err)
+	}
+	t.Cleanup(func() { unmount(t, mounted) })
+	return &Disk{mounted}
+}
+
+// unmount takes a disk away also where something still uses it. Helpers of a
+// server that was killed may do so for a moment.
+func unmount(t testing.TB, mounted string) {
+	err := syscall.Unmount(mounted, 0)
+	for deadline := time.Now().Add(timeout / 6); errors.Is(err, syscall.EBUSY) && time.Now().Before(deadline); {
+		time.Sleep(50 * time.Millisecond)
+		err = syscall.Unmount(mounted, 0)
+	}
+	if err == nil {
+		return
+	}
+	t.Errorf("unmount the small disk: %v", err)
+	if out, err := exec.Command("umount", "--lazy", mounted).CombinedOutput(); err != nil { //nolint:noctx // a cleanup's context has ended
+		t.Errorf("unmount the small disk: %v: %s", err, out)
+	}
+}
+
+// Dir is the folder on the disk that a server may have. It is not there yet.
+func (d *Disk) Dir() string { return filepath.Join(d.mounted, "server") }
+
+func (d *Disk) ballast() string { return filepath.Join(d.mounted, "ballast") }
+
+// Fill takes all the room that there is on the disk now.
+func (d *Disk) Fill(t testing.TB) {
+	t.Helper()
+	file, err := os.OpenFile(d.ballast(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for block := make([]byte, 1<<20); len(block) > 0; {
+		if _, err = file.Write(block); err != nil {
+			block = block[:len(block)/2]
+		}
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("fill the small disk: %v", err)
+	}
+}
+
+// Clear gives back what Fill took.
+func (d *Disk) Clear(t testing.TB) {
+	t.Helper()
+	if err := os.Remove(d.ballast()); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,250 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/lib/pq"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// source is a database that is to become an instance's.
+type source struct {
+	owner    string
+	template bool
+	closed   bool
+	sessions int
+	users    []string // of the sessions
+	granted  []string // roles that were given rights on it
+	owners   []holder // of what is in it, the database itself included
+	supers   []string // superusers that own tables or views in it
+}
+
+// holder is a role that owns something in a source.
+type holder struct {
+	role   string
+	super  bool
+	member bool     // the administrator may act for it
+	others []string // other databases that it owns
+}
+
+const sourceQuery = `SELECT pg_catalog.pg_get_userbyid(d.datdba), d.datistemplate, NOT d.datallowconn,
+	(SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid AND a.usename <> current_user),
+	ARRAY(SELECT DISTINCT a.usename::pg_catalog.text FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid AND a.usename <> current_user),
+	ARRAY(SELECT DISTINCT r.rolname::pg_catalog.text FROM pg_catalog.aclexplode(d.datacl) x JOIN pg_catalog.pg_roles r ON r.oid = x.grantee WHERE x.grantee <> d.datdba)
+	FROM pg_catalog.pg_database d WHERE d.datname = `
+
+// ownersQuery asks for who owns what, but for what belongs to an extension.
+const ownersQuery = `SELECT r.rolname, r.rolsuper, pg_catalog.pg_has_role(current_user, r.oid, 'USAGE'),
+	ARRAY(SELECT o.datname::pg_catalog.text FROM pg_catalog.pg_database o WHERE o.datdba = r.oid AND o.datname <> pg_catalog.current_database())
+	FROM pg_catalog.pg_roles r WHERE r.oid IN (
+		SELECT d.refobjid FROM pg_catalog.pg_shdepend d JOIN pg_catalog.pg_database b ON b.oid = d.dbid
+			WHERE b.datname = pg_catalog.current_database() AND d.deptype = 'o' AND d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+			AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid = d.classid AND e.objid = d.objid AND e.deptype = 'e')
+		UNION SELECT datdba FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) ORDER BY 1`
+
+// tablesFrom are the tables, views and sequences that users made.
+const tablesFrom = ` FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+	WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+	AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND e.objid = c.oid AND e.deptype = 'e')`
+
+// Adopt implements services.Adopter: a database becomes the instance's in the place
+// of the one that was made for it, which has to be empty. Everything in it goes to
+// the instance's owner role; the roles that owned it stay on the server and no
+// longer get in. The last transaction renames the database, and notes on it what it
+// was called: before it a repetition goes on, after it there is nothing to do.
+func (b *backend) Adopt(ctx context.Context, inst instance, resource string, dry bool) ([]string, error) {
+	n := b.names.instance(inst.Name)
+	s, st, err := b.begin(ctx, exclusive, n, "", versionPart, databasePart, groupsPart)
+	if err != nil {
+		return nil, err
+	}
+	steps, err := b.adopt(ctx, s, st, inst, resource, dry)
+	s.release(ctx)
+	return steps, err
+}
+
+func (b *backend) adopt(ctx context.Context, s *session, st *state, inst instance, resource string, dry bool) ([]string, error) {
+	if _, ours := b.names.instanceOf(resource); ours || strings.HasPrefix(resource, b.names.prefix+"spare_") {
+		return nil, services.Rejected("database %q is one of this broker's", resource)
+	}
+	src, err := b.source(ctx, s, st, resource)
+	if err != nil {
+		return nil, err
+	}
+	if src == nil {
+		return []string{fmt.Sprintf("database %q was adopted before: it is %s now", resource, st.names.database)}, nil
+	}
+	if err := src.obstacles(resource); err != nil {
+		return nil, err
+	}
+	if st.Database != nil && st.Database.Open { // else a take-over that was cut short has looked, and closed it
+		if err := b.empty(ctx, s, st.names.database); err != nil {
+			return nil, err
+		}
+	}
+	var roles []string
+	for _, h := range src.owners {
+		roles = append(roles, h.role)
+	}
+	var steps []string
+	if len(roles) > 0 {
+		steps = append(steps, fmt.Sprintf("what the roles %s own in database %q goes to %s", idents(roles), resource, st.names.owner))
+	}
+	steps = append(steps,
+		fmt.Sprintf("the empty database %s is dropped, and database %q is renamed to that", st.names.database, resource),
+		fmt.Sprintf("nobody but the instance's bindings gets in any more; the plan's limits hold: %d connections", inst.Plan.Connections))
+	if len(src.granted) > 0 {
+		steps = append(steps, "the roles "+idents(src.granted)+" lose their rights on the database")
+	}
+	if dry {
+		return steps, nil
+	}
+	return steps, b.takeOver(ctx, s, st, inst, src, resource, roles)
+}
+
+// adoptedFrom is the comment on a database that was adopted.
+func adoptedFrom(resource string) string { return "adopted: " + resource }
+
+// source asks for all that speaks for or against a database; nil where the instance
+// has adopted it.
+func (b *backend) source(ctx context.Context, s *session, st *state, resource string) (*source, error) {
+	var src *source
+	adopted := false
+	err := s.query(ctx, sourceQuery+literal(resource), func(rows *sql.Rows) error {
+		src = &source{}
+		return rows.Scan(&src.owner, &src.template, &src.closed, &src.sessions, (*pq.StringArray)(&src.users), (*pq.StringArray)(&src.granted))
+	})
+	if err != nil {
+		return nil, explain("look at the database", err)
+	}
+	if src == nil && st.Database != nil {
+		err := s.query(ctx, "SELECT pg_catalog.shobj_description(d.oid, 'pg_database') IS NOT DISTINCT FROM "+literal(adoptedFrom(resource))+
+			" FROM pg_catalog.pg_database d WHERE d.datname = "+literal(st.names.database), func(rows *sql.Rows) error { return rows.Scan(&adopted) })
+		if err != nil || adopted {
+			return nil, explain("look at the instance's database", err)
+		}
+	}
+	if src == nil {
+		return nil, services.Rejected("there is no database %q", resource)
+	}
+	if src.template || src.closed || src.sessions > 0 {
+		return src, nil // no need to look inside
+	}
+	t, end, err := b.tenant(ctx, resource)
+	if err != nil {
+		return nil, explain("connect to the database (GRANT CONNECT ON DATABASE "+ident(resource)+" to the administrator)", err)
+	}
+	defer end()
+	err = t.query(ctx, ownersQuery, func(rows *sql.Rows) error {
+		var h holder
+		err := rows.Scan(&h.role, &h.super, &h.member, (*pq.StringArray)(&h.others))
+		if h.role != st.names.owner { // of a take-over that was cut short
+			src.owners = append(src.owners, h)
+		}
+		return err
+	})
+	if err == nil {
+		// PostgreSQL keeps no list of what its first superuser owns.
+		err = t.query(ctx, "SELECT DISTINCT r.rolname FROM pg_catalog.pg_roles r WHERE r.rolsuper AND r.oid IN (SELECT c.relowner"+tablesFrom+")", func(rows *sql.Rows) error {
+			var role string
+			err := rows.Scan(&role)
+			src.supers = append(src.supers, role)
+			return err
+		})
+	}
+	return src, explain("ask who owns what is in the database", err)
+}
+
+// obstacles says everything that has to be done first.
+func (src *source) obstacles(name string) error {
+	var faults []string
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+	if src.template || src.closed {
+		fault("database %q is a template, or takes no connections", name)
+	}
+	if src.sessions > 0 {
+		fault("database %q has %d sessions, of %s: stop the applications that use it", name, src.sessions, idents(src.users))
+	}
+	for _, h := range src.owners {
+		switch {
+		case h.super:
+			fault("database %q belongs to the superuser %s: ALTER DATABASE ... OWNER TO another role", name, ident(h.role))
+		case len(h.others) > 0:
+			// REASSIGN OWNED would take those, too.
+			fault("the role %s also owns the databases %s: let another role own those", ident(h.role), idents(h.others))
+		case !h.member:
+			fault("the administrator may not act for the role %s: GRANT %s TO the administrator, as a superuser", ident(h.role), ident(h.role))
+		}
+	}
+	if len(src.supers) > 0 {
+		fault("tables or views in database %q belong to the superusers %s: make another role their owner", name, idents(src.supers))
+	}
+	if len(faults) == 0 {
+		return nil
+	}
+	return services.Rejected("%s", strings.Join(faults, "\n"))
+}
+
+// empty says whether nobody made anything in the instance's own database.
+func (b *backend) empty(ctx context.Context, s *session, database string) error {
+	tables := 0
+	err := b.inside(ctx, s, database, func(t *session) error {
+		return t.query(ctx, "SELECT pg_catalog.count(*)"+tablesFrom, func(rows *sql.Rows) error { return rows.Scan(&tables) })
+	})
+	if err == nil && tables > 0 {
+		err = services.Rejected("the instance's own database %s has %d tables, which would be lost: adopt into an instance that was just created", database, tables)
+	}
+	return err
+}
+
+func (b *backend) takeOver(ctx context.Context, s *session, st *state, inst instance, src *source, resource string, roles []string) error {
+	if !st.has(st.names.owner) {
+		if err := s.exec(ctx, "CREATE ROLE "+ident(st.names.owner)+" NOLOGIN"); err != nil {
+			return explain("make the owner role", err)
+		}
+		st.Groups = append(st.Groups, st.names.owner)
+	}
+	t, end, err := b.tenant(ctx, resource)
+	if err != nil {
+		return explain("connect to the database", err)
+	}
+	owner := ident(st.names.owner)
+	statements := []string{join(st.names.owner)}
+	for _, role := range roles {
+		statements = append(statements, "REASSIGN OWNED BY "+ident(role)+" TO "+owner)
+	}
+	err = t.transaction(ctx, append(statements, leave(st.names.owner))...)
+	end()
+	if err != nil {
+		return explain("give the instance what is in the database", err)
+	}
+	if st.Database != nil {
+		if err := s.transaction(ctx, takeBack(st, nil)...); err != nil {
+			return explain("take the empty database back", err)
+		}
+		if err := s.exec(ctx, "DROP DATABASE IF EXISTS "+ident(st.names.database)+" WITH (FORCE)"); err != nil {
+			return explain("drop the empty database", err)
+		}
+		st.Database = nil
+	}
+	final := []string{join(st.names.owner)}
+	for _, role := range src.granted {
+		final = append(final, "REVOKE ALL ON DATABASE "+ident(resource)+" FROM "+ident(role)+" CASCADE")
+	}
+	final = append(final, "ALTER DATABASE "+ident(resource)+" RENAME TO "+ident(st.names.database),
+		"COMMENT ON DATABASE "+ident(st.names.database)+" IS "+literal(adoptedFrom(resource)))
+	final = append(final, handOver(st, inst.Plan)...)
+	// The session that just ended in there, or one that a crash cut off, may be
+	// there for a moment yet.
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		err := s.transaction(ctx, final...)
+		if !is(err, objectInUse) || time.Now().After(end) {
+			return limitError("rename the database", err, st.Version)
+		}
+	}
+}

@@ -1,0 +1,241 @@
+package postgres
+
+import (
+	"database/sql"
+	"fmt"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chandler-broker/chandler/embedded/embeddedtest"
+	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
+)
+
+// legacy makes a database as somebody would have used for years: owned by one role,
+// with tables of another one, a view, a function and an extension of the superuser's.
+func (s *testServer) legacy(t *testing.T, name string) {
+	t.Helper()
+	s.exec(t, fmt.Sprintf(`CREATE ROLE %[1]s_app LOGIN PASSWORD 'p'; CREATE ROLE %[1]s_owner; GRANT %[1]s_app, %[1]s_owner TO chandler_admin`, name))
+	s.exec(t, fmt.Sprintf("CREATE DATABASE %[1]s OWNER %[1]s_owner", name))
+	s.exec(t, fmt.Sprintf("GRANT CONNECT ON DATABASE %[1]s TO %[1]s_app", name))
+	t.Cleanup(func() {
+		s.exec(t, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
+		s.exec(t, fmt.Sprintf("DROP ROLE %[1]s_app; DROP ROLE %[1]s_owner", name))
+	})
+	s.inDatabase(t, name, fmt.Sprintf(`CREATE EXTENSION citext; CREATE SCHEMA shop AUTHORIZATION %[1]s_app; SET ROLE %[1]s_app;
+		CREATE TABLE shop.orders (id serial PRIMARY KEY, what citext); INSERT INTO shop.orders (what) VALUES ('a lamp');
+		CREATE VIEW shop.all_orders AS SELECT * FROM shop.orders;
+		CREATE FUNCTION shop.count() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM shop.orders'`, name))
+}
+
+// rootIn is the superuser in another database, with one connection.
+func (s *testServer) rootIn(t *testing.T, name string) *sql.DB {
+	t.Helper()
+	rootURL := os.Getenv(serverVariable)
+	if rootURL == "" {
+		rootURL = embeddedtest.Postgres(t).URL("postgres")
+	}
+	u, err := url.Parse(rootURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/" + name
+	db, err := sql.Open("postgres", u.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.SetMaxOpenConns(1)
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// inDatabase runs statements as the superuser in another database.
+func (s *testServer) inDatabase(t *testing.T, name, statements string) {
+	t.Helper()
+	db := s.rootIn(t, name)
+	defer func() {
+		_ = db.Close()
+		for tries := 0; s.ask(t, "SELECT count(*) FROM pg_stat_activity WHERE datname = '"+name+"'") != "0"; tries++ {
+			if tries > 500 {
+				t.Fatal("the session does not end")
+			}
+			time.Sleep(10 * time.Millisecond) // until the server has noticed
+		}
+	}()
+	if _, err := db.Exec(statements); err != nil {
+		t.Fatalf("%s: %v", statements, err)
+	}
+}
+
+// adopted checks that the instance has what was in the legacy database, and that
+// nobody else gets in.
+func (s *testServer) adopted(t *testing.T, b *backend, inst instance, name string) {
+	t.Helper()
+	bd := newBinding(t, inst, "after", "")
+	c, err := b.Bind(testContext(t), inst, bd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := dialled(t, c)
+	var what string
+	if err := app.conn.QueryRowContext(testContext(t), "SELECT what FROM shop.all_orders").Scan(&what); err != nil || what != "a lamp" {
+		t.Errorf("the view has %q: %v", what, err)
+	}
+	app.must(t, "INSERT INTO shop.orders (what) SELECT shop.count()::text; ALTER TABLE shop.orders ADD note text; DROP FUNCTION shop.count; CREATE TABLE shop.more (n int)")
+	old := *s.admin
+	old.User, old.Path = url.UserPassword(name+"_app", "p"), "/"+b.names.instance(inst.Name).database
+	if session, err := dial(testContext(t), map[string]any{"uri": old.String() + "?sslmode=disable"}); err == nil {
+		_ = session.Close()
+		t.Error("who used the database before still gets in")
+	}
+	if err := b.unbindToTheEnd(testContext(t), inst, bd); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.deprovisionToTheEnd(testContext(t), inst); err != nil {
+		t.Fatal(err)
+	}
+	if left := s.left(t, strings.TrimSuffix(b.names.prefix, "_")); left != nil {
+		t.Errorf("left: %v", left)
+	}
+	if members := s.ask(t, "SELECT count(*) FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid WHERE r.rolname LIKE '"+b.names.prefix+"%'"); members != "0" {
+		t.Errorf("%s memberships are left", members)
+	}
+}
+
+func TestAdopt(t *testing.T) {
+	s := newServer(t)
+	b := s.backend(t, "adopt")
+	s.legacy(t, "legacy_one")
+	inst := newInstance("i", nil)
+	if err := b.Provision(testContext(t), inst); err != nil {
+		t.Fatal(err)
+	}
+	before := s.left(t, "adopt")
+	steps, err := b.Adopt(testContext(t), inst, "legacy_one", true)
+	if err != nil || !slices.ContainsFunc(steps, func(step string) bool { return strings.Contains(step, `"legacy_one_app", "legacy_one_owner"`) }) {
+		t.Errorf("dry run: %q, %v", steps, err)
+	}
+	if after := s.left(t, "adopt"); !slices.Equal(before, after) || s.ask(t, "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'legacy_one'") != "legacy_one_owner" {
+		t.Errorf("the dry run changed something: %v, %v", before, after)
+	}
+	done, err := b.Adopt(testContext(t), inst, "legacy_one", false)
+	if err != nil || !slices.Equal(done, steps) {
+		t.Fatalf("%q, %v", done, err)
+	}
+	again, err := b.Adopt(testContext(t), inst, "legacy_one", false)
+	if err != nil || len(again) != 1 || !strings.Contains(again[0], `"legacy_one" was adopted before: it is adopt_`) {
+		t.Errorf("again: %q, %v", again, err)
+	}
+	if _, err := b.Adopt(testContext(t), inst, "legacy_two", false); err == nil || !strings.Contains(err.Error(), `there is no database "legacy_two"`) {
+		t.Errorf("another: %v", err)
+	}
+	if err := b.Provision(testContext(t), inst); err != nil { // as after a restart of the engine
+		t.Error(err)
+	}
+	s.adopted(t, b, inst, "legacy_one")
+}
+
+// What speaks against it is told all together, and changes nothing.
+func TestAdoptRefuses(t *testing.T) {
+	s := newServer(t)
+	b := s.backend(t, "adoptno")
+	s.legacy(t, "legacy_no")
+	inst := newInstance("i", nil)
+	if err := b.Provision(testContext(t), inst); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.deprovisionToTheEnd(testContext(t), inst) })
+	refused := func(resource string, want ...string) {
+		t.Helper()
+		for _, dry := range []bool{true, false} {
+			_, err := b.Adopt(testContext(t), inst, resource, dry)
+			message, rejected := services.IsRejected(err)
+			for _, w := range want {
+				if !rejected || !strings.Contains(message, w) {
+					t.Errorf("%s: %v, want %q", resource, err, w)
+				}
+			}
+		}
+	}
+	refused("legacy_none", "there is no database")
+	refused("'; DROP DATABASE legacy_no; --", "there is no database")
+	refused("template1", "template")
+	refused(b.names.instance(inst.Name).database, "one of this broker's")
+
+	s.exec(t, "REVOKE legacy_no_app FROM chandler_admin")
+	s.exec(t, "CREATE DATABASE legacy_no_other OWNER legacy_no_owner")
+	s.inDatabase(t, "legacy_no", "CREATE TABLE roots (n int)")
+	refused("legacy_no", `may not act for the role "legacy_no_app"`, `"legacy_no_owner" also owns the databases "legacy_no_other"`, "belong to the superusers")
+	s.exec(t, "GRANT legacy_no_app TO chandler_admin")
+	s.exec(t, "DROP DATABASE legacy_no_other")
+	s.inDatabase(t, "legacy_no", "DROP TABLE roots")
+
+	open := s.rootIn(t, "legacy_no")
+	if err := open.Ping(); err != nil {
+		t.Fatal(err)
+	}
+	refused("legacy_no", "has 1 sessions", "stop the applications")
+	_ = open.Close()
+
+	bd := newBinding(t, inst, "b", "")
+	c, err := b.Bind(testContext(t), inst, bd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dialled(t, c).must(t, "CREATE TABLE mine (n int)")
+	if err := b.unbindToTheEnd(testContext(t), inst, bd); err != nil {
+		t.Fatal(err)
+	}
+	refused("legacy_no", "has 1 tables, which would be lost")
+}
+
+// Cut off after each of its calls, a repetition goes on, or finds that it is done.
+func TestAdoptIsCutOff(t *testing.T) {
+	s := newServer(t)
+	for n, cut := 1, true; cut; n++ {
+		t.Run(fmt.Sprintf("call %d", n), func(t *testing.T) {
+			cut = s.cutOff(t, n)
+		})
+		if !cut && n < 10 {
+			t.Errorf("only %d calls", n)
+		}
+	}
+}
+
+func (s *testServer) cutOff(t *testing.T, n int) (cut bool) {
+	t.Helper()
+	name, prefix := fmt.Sprintf("legacy_cut_%d", n), fmt.Sprintf("cut%d", n)
+	whole := s.backend(t, prefix)
+	s.legacy(t, name)
+	inst := newInstance("i", nil)
+	if err := whole.Provision(testContext(t), inst); err != nil {
+		t.Fatal(err)
+	}
+	proxy := servicetest.NewProxy(t, s.admin.Host)
+	config, err := services.Decode[Config](s.proxied(proxy.Address(), prefix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	victim, err := open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = victim.Close() })
+	proxy.Arm(n, servicetest.After)
+	_, err = victim.Adopt(testContext(t), inst, name, false)
+	if _, rejected := services.IsRejected(err); rejected {
+		t.Errorf("a lost server is shown as an obstacle: %v", err)
+	}
+	if cut = proxy.WasCut(); cut {
+		_, err = whole.Adopt(testContext(t), inst, name, false)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.adopted(t, whole, inst, name)
+	return cut
+}

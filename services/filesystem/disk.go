@@ -1,0 +1,21 @@
+// Package filesystem holds what its backends have in common.
+package filesystem
+
+import (
+	"fmt"
+	"syscall"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// Room returns what the file system of a directory has in all, and what of it files
+// of others than root can take.
+func Room(dir string) (free, total services.Space, err error) {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(dir, &s); err != nil {
+		return free, total, fmt.Errorf("ask how much room %s has: %w", dir, err)
+	}
+	free.Storage = services.Size(s.Bavail) * services.Size(s.Bsize)  //nolint:gosec // blocks of a disk
+	total.Storage = services.Size(s.Blocks) * services.Size(s.Bsize) //nolint:gosec // blocks of a disk
+	return free, total, nil
+}

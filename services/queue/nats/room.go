@@ -1,0 +1,58 @@
+package nats
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+var (
+	_ services.Sizer[Plan] = (*backend)(nil)
+	_ services.Roomer      = (*backend)(nil)
+)
+
+// Takes implements services.Sizer.
+func (b *backend) Takes(p Plan) services.Space {
+	return services.Space{Storage: p.Storage, Memory: p.Memory}
+}
+
+// roomReport is what a server tells of JetStream's resources (NATS documentation,
+// "Monitoring", jsz).
+type roomReport struct {
+	Disabled    bool  `json:"disabled"`
+	UsedMemory  int64 `json:"memory"`
+	UsedStorage int64 `json:"storage"`
+	Config      struct {
+		Memory  int64 `json:"max_memory"`
+		Storage int64 `json:"max_storage"`
+	} `json:"config"`
+}
+
+// Room implements services.Roomer: what JetStream may use on all servers together,
+// and of that what no stream uses.
+func (b *backend) Room(ctx context.Context) (free, total services.Space, err error) {
+	there, err := b.link.present(ctx)
+	if err != nil {
+		return free, total, err
+	}
+	answers, err := b.link.all(ctx, there, streamSubject, []byte(`{}`))
+	if err != nil {
+		return free, total, fmt.Errorf("ask what the servers have: %w", err)
+	}
+	for _, data := range answers {
+		var r roomReport
+		if err := json.Unmarshal(data, &r); err != nil {
+			return free, total, fmt.Errorf("ask what the servers have: %w", errNonsense)
+		}
+		if r.Disabled {
+			continue
+		}
+		total.Storage += services.Size(r.Config.Storage)
+		total.Memory += services.Size(r.Config.Memory)
+		free.Storage += services.Size(max(0, r.Config.Storage-r.UsedStorage))
+		free.Memory += services.Size(max(0, r.Config.Memory-r.UsedMemory))
+	}
+	return free, total, nil
+}

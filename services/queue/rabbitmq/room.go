@@ -1,0 +1,32 @@
+package rabbitmq
+
+import (
+	"context"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+var _ services.Roomer = (*backend)(nil)
+
+// Room implements services.Roomer: the memory that the cluster's running nodes may
+// use before they block who publishes (RabbitMQ documentation, "Memory Alarms"). Of
+// a disk a node tells what is left, and not how large it is.
+func (b *backend) Room(ctx context.Context) (free, total services.Space, err error) {
+	c, err := b.api.client(ctx)
+	if err != nil {
+		return free, total, err
+	}
+	nodes, err := c.ListNodes()
+	if err != nil {
+		return free, total, explain("ask the nodes how much memory they have", err)
+	}
+	for _, n := range nodes {
+		if !n.IsRunning {
+			continue
+		}
+		limit, used := services.Size(n.MemLimit), services.Size(n.MemUsed)
+		total.Memory += limit
+		free.Memory += max(0, limit-used)
+	}
+	return free, total, nil
+}
