@@ -3,7 +3,6 @@ package bench_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/osb/osbclient"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 const (
@@ -192,28 +192,22 @@ func (r *direct) round(ctx context.Context) error {
 		verb string
 		do   func() error
 	}{
-		{"provision", func() error { return toTheEnd(func() error { return r.driver.Provision(ctx, inst) }) }},
-		{"bind", func() error {
-			return toTheEnd(func() error { _, err := r.driver.Bind(ctx, inst, bound); return err })
+		{"provision", func() error {
+			return servicetest.ToTheEnd(ctx, func(ctx context.Context) error { return r.driver.Provision(ctx, inst) })
 		}},
-		{"unbind", func() error { return toTheEnd(func() error { return r.driver.Unbind(ctx, inst, bound) }) }},
-		{"deprovision", func() error { return toTheEnd(func() error { return r.driver.Deprovision(ctx, inst) }) }},
+		{"bind", func() error {
+			return servicetest.ToTheEnd(ctx, func(ctx context.Context) error { _, err := r.driver.Bind(ctx, inst, bound); return err })
+		}},
+		{"unbind", func() error {
+			return servicetest.ToTheEnd(ctx, func(ctx context.Context) error { return r.driver.Unbind(ctx, inst, bound) })
+		}},
+		{"deprovision", func() error {
+			return servicetest.ToTheEnd(ctx, func(ctx context.Context) error { return r.driver.Deprovision(ctx, inst) })
+		}},
 	} {
 		if err := r.times.measure(step.verb, step.do); err != nil {
 			return fmt.Errorf("%s: %w", step.verb, err)
 		}
 	}
 	return nil
-}
-
-// toTheEnd calls a verb again when it says so, as the engine does.
-func toTheEnd(verb func() error) error {
-	for {
-		err := verb()
-		later, ok := errors.AsType[*services.NotYetError](err)
-		if !ok {
-			return err
-		}
-		time.Sleep(later.After)
-	}
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/chandler-broker/chandler/services/dns/powerdns"
 	"github.com/chandler-broker/chandler/services/filesystem/s3"
 	"github.com/chandler-broker/chandler/services/queue/nats"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 func TestMain(m *testing.M) { embeddedtest.Main(m) }
@@ -100,7 +101,7 @@ func (w *world) provide(t *testing.T, name string, d services.Definition, config
 		t.Fatalf("provision the %s: %v", name, err)
 	}
 	t.Cleanup(func() {
-		if err := p.driver.Deprovision(context.Background(), p.instance); err != nil {
+		if err := servicetest.ToTheEnd(context.Background(), func(ctx context.Context) error { return p.driver.Deprovision(ctx, p.instance) }); err != nil {
 			t.Errorf("deprovision the %s: %v", name, err)
 		}
 	})
@@ -128,7 +129,7 @@ func (w *world) rotate(t *testing.T, name string) (revoke func()) {
 	return func() {
 		t.Helper()
 		before.Seed = nil
-		if err := p.driver.Unbind(t.Context(), p.instance, before); err != nil {
+		if err := servicetest.ToTheEnd(t.Context(), func(ctx context.Context) error { return p.driver.Unbind(ctx, p.instance, before) }); err != nil {
 			t.Fatalf("unbind the %s: %v", name, err)
 		}
 	}

@@ -74,7 +74,7 @@ func TestAdministratorIsNotRoot(t *testing.T) {
 	if rights := server.rootAsk(t, "SELECT GROUP_CONCAT(PRIVILEGE_TYPE) FROM information_schema.USER_PRIVILEGES WHERE GRANTEE = '''chandler_admin''@''%'''"); rights != "CONNECTION ADMIN" {
 		t.Errorf("global rights: %s", rights)
 	}
-	if err := b.Deprovision(testContext(t), inst); err != nil {
+	if err := b.deprovisionToTheEnd(testContext(t), inst); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -103,7 +103,7 @@ func TestAdministratorSQLIsRepeatable(t *testing.T) {
 		t.Error(err)
 	}
 	session.must(t, "CREATE TABLE t (n INT)")
-	if err := b.Deprovision(testContext(t), inst); err != nil {
+	if err := b.deprovisionToTheEnd(testContext(t), inst); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(AdministratorSQL("a", "the password", "chandler", "c"), "the password") {

@@ -41,7 +41,7 @@ func TestCharacterSets(t *testing.T) {
 			if made != test.made {
 				t.Errorf("made: %q, want %q", made, test.made)
 			}
-			if err := b.Deprovision(testContext(t), inst); err != nil {
+			if err := b.deprovisionToTheEnd(testContext(t), inst); err != nil {
 				t.Fatal(err)
 			}
 		})

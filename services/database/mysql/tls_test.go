@@ -47,7 +47,7 @@ func TestTLS(t *testing.T) {
 	if err := server.backend(t).Ready(ctx); err != nil {
 		t.Error(err)
 	}
-	if err := b.Deprovision(ctx, inst); err != nil {
+	if err := b.deprovisionToTheEnd(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	server.nothingLeft(t)

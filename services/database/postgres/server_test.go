@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"net/url"
 	"os"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 func TestMain(m *testing.M) { embeddedtest.Main(m) }
@@ -184,20 +184,9 @@ func (c *client) must(t *testing.T, statements string) {
 // unbindToTheEnd and deprovisionToTheEnd call again where the backend says so,
 // as the engine does.
 func (b *backend) unbindToTheEnd(ctx context.Context, inst instance, bd binding) error {
-	return toTheEnd(ctx, func() error { return b.Unbind(ctx, inst, bd) })
+	return servicetest.ToTheEnd(ctx, func(ctx context.Context) error { return b.Unbind(ctx, inst, bd) })
 }
 
 func (b *backend) deprovisionToTheEnd(ctx context.Context, inst instance) error {
-	return toTheEnd(ctx, func() error { return b.Deprovision(ctx, inst) })
-}
-
-func toTheEnd(ctx context.Context, verb func() error) error {
-	for {
-		err := verb()
-		notYet, ok := errors.AsType[*services.NotYetError](err)
-		if !ok || ctx.Err() != nil {
-			return err
-		}
-		time.Sleep(notYet.After)
-	}
+	return servicetest.ToTheEnd(ctx, func(ctx context.Context) error { return b.Deprovision(ctx, inst) })
 }

@@ -25,19 +25,6 @@ func TestSuiteOnCluster(t *testing.T) {
 	servicetest.Run(t, s)
 }
 
-// until calls verb again as the engine does, for as long as it says NotYet.
-func until(t *testing.T, verb func(context.Context) error) error {
-	t.Helper()
-	for {
-		err := verb(testContext(t))
-		notYet, ok := errors.AsType[*services.NotYetError](err)
-		if !ok {
-			return err
-		}
-		time.Sleep(notYet.After)
-	}
-}
-
 // A cluster that lost a server goes on: streams with copies take messages, and
 // the broker makes and revokes. The server that comes back learns what it missed.
 func TestClusterLosesAServer(t *testing.T) {
@@ -102,7 +89,7 @@ func TestClusterLosesAServer(t *testing.T) {
 		t.Errorf("the stream has %v, %v", m, err)
 	}
 	for _, gone := range []instance{another, inst} {
-		if err := until(t, func(ctx context.Context) error { return b.Deprovision(ctx, gone) }); err != nil {
+		if err := servicetest.ToTheEnd(testContext(t), func(ctx context.Context) error { return b.Deprovision(ctx, gone) }); err != nil {
 			t.Fatalf("deprovision: %v", err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // A broker that was killed when its order was on the way is followed by one that
@@ -31,7 +32,7 @@ func TestOrdersOfAKilledBroker(t *testing.T) {
 		killed.orders(t, inst, func(a *account) { a.admit(bd.Name, k.signerPublic, permissions(bd.Params)) })
 		var credentials services.Credentials
 		bind := func(ctx context.Context) (err error) { credentials, err = next.Bind(ctx, inst, bd); return err }
-		if err := until(t, bind); err != nil {
+		if err := servicetest.ToTheEnd(testContext(t), bind); err != nil {
 			t.Fatal(err)
 		}
 		session := dialled(t, credentials.Values)
@@ -39,7 +40,7 @@ func TestOrdersOfAKilledBroker(t *testing.T) {
 			t.Fatalf("bound: %v", err)
 		}
 		killed.orders(t, inst, func(a *account) { a.expel(bd.Name) })
-		if err := until(t, func(ctx context.Context) error { return next.Unbind(ctx, inst, bd) }); err != nil {
+		if err := servicetest.ToTheEnd(testContext(t), func(ctx context.Context) error { return next.Unbind(ctx, inst, bd) }); err != nil {
 			t.Fatal(err)
 		}
 		if err := session.Ping(testContext(t)); err == nil {

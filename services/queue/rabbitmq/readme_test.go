@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // The README's examples are what they say, and work on the server.
@@ -64,7 +65,7 @@ func tryExamples(t *testing.T, examples map[string]json.RawMessage) {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := settled(func() error { return driver.Deprovision(testContext(t), inst) }); err != nil {
+		if err := servicetest.ToTheEnd(testContext(t), func(ctx context.Context) error { return driver.Deprovision(ctx, inst) }); err != nil {
 			t.Error(err)
 		}
 	}()

@@ -3,7 +3,6 @@ package rabbitmq
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 func TestMain(m *testing.M) { os.Exit(embeddedtest.RunWithRabbitMQ(m)) }
@@ -159,27 +159,15 @@ func newBinding(t testing.TB, inst instance, id, params string) binding {
 	return binding{ID: id, Name: services.BindingName(inst.ID, id), Params: p, Seed: seed}
 }
 
-// settled is a verb as the engine calls it: again while it says NotYet.
-func settled(verb func() error) error {
-	for {
-		err := verb()
-		later, ok := errors.AsType[*services.NotYetError](err)
-		if !ok {
-			return err
-		}
-		time.Sleep(later.After)
-	}
-}
-
 // provisioned makes an instance that goes with the test.
 func provisioned(t *testing.T, b *backend, id string, change func(*instance)) instance {
 	t.Helper()
 	inst := newInstance(id, change)
-	if err := settled(func() error { return b.Provision(testContext(t), inst) }); err != nil {
+	if err := servicetest.ToTheEnd(testContext(t), func(ctx context.Context) error { return b.Provision(ctx, inst) }); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := settled(func() error { return b.Deprovision(testContext(t), inst) }); err != nil {
+		if err := servicetest.ToTheEnd(testContext(t), func(ctx context.Context) error { return b.Deprovision(ctx, inst) }); err != nil {
 			t.Error(err)
 		}
 	})
