@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"github.com/onsi/gomega/types"
 
 	"github.com/chandler-broker/chandler/broker/osb/osbclient"
 	"github.com/chandler-broker/chandler/services"
@@ -232,7 +233,17 @@ func (s *storm) vault(ctx SpecContext) {
 			}
 		}
 	}
-	Expect(s.d.VaultTree(ctx)).To(ConsistOf(paths), s.repeat())
+	Expect(s.d.VaultTree(ctx)).To(ContainElements(paths), s.repeat())
+	s.vaultHolds(ctx, ConsistOf(paths))
+}
+
+// lateWrites is how long a write to Vault may be under way whose replica was
+// killed: nothing stands still for longer.
+const lateWrites = 15 * time.Second
+
+// vaultHolds waits for the brokers to have deleted what came late.
+func (s *storm) vaultHolds(ctx SpecContext, what types.GomegaMatcher) {
+	Eventually(s.d.VaultTree).WithContext(ctx).WithTimeout(4*lateWrites).WithPolling(time.Second).Should(what, s.repeat())
 }
 
 func (s *storm) leave(ctx SpecContext) {
@@ -244,7 +255,7 @@ func (s *storm) leave(ctx SpecContext) {
 	})
 	Expect(s.list(ctx, "instances")).To(BeEmpty(), s.repeat())
 	Expect(s.list(ctx, "bindings")).To(BeEmpty(), s.repeat())
-	Expect(s.d.VaultTree(ctx)).To(BeEmpty(), s.repeat())
+	s.vaultHolds(ctx, BeEmpty())
 	s.noOrphans(ctx)
 	for _, o := range s.offers {
 		// A server may remove its files a moment after it has answered.

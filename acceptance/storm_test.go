@@ -68,6 +68,7 @@ func (s *storm) setUp(ctx SpecContext) {
 	s.d = deploy(ctx, rig.Options{Vault: vaultBinary, Backends: backends, Catalog: catalog, Environment: map[string]string{
 		// Short waits and few workers: more is in progress when something breaks.
 		"CHANDLER_ASYNC_WAIT": "500ms", "CHANDLER_SYNC_WAIT": "2s", "CHANDLER_KEEP_EVERY": "2s", "CHANDLER_WORKERS": "4",
+		"CHANDLER_DELETE_AGAIN": lateWrites.String(),
 	}})
 	for _, name := range []string{"one", "two"} {
 		s.brokers = append(s.brokers, addBroker(ctx, s.d, name, nil))

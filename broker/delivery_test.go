@@ -37,10 +37,11 @@ func TestDelivered(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := "/i/" + id + "/a-guid"
+		reader := credhub.Reader{AppID: "a-guid", BindingID: id}
 		if id == "key" {
-			want = "/i/" + id + "/a-client"
+			reader = credhub.Reader{ClientID: "a-client", BindingID: id}
 		}
+		want := "/i/" + id + "/" + reader.AppID + reader.ClientID
 		if got, ok := made.Credentials.(broker.Reference); !ok || len(got.Values) != 1 || got.Values[credhub.CredHubRef] != want {
 			t.Errorf("%s: %v", id, made.Credentials)
 		}
@@ -48,7 +49,7 @@ func TestDelivered(t *testing.T) {
 		if got, ok := fetched.Credentials.(broker.Reference); err != nil || !ok || got.Values[credhub.CredHubRef] != want {
 			t.Errorf("%s: fetched %v, %v", id, fetched.Credentials, err)
 		}
-		held, err := c.Delivered.Get(c.ctx, credhub.CredentialsPath("i", id))
+		held, err := c.Delivered.Get(c.ctx, brokertest.DeliveredPath(reader))
 		if err != nil || !c.Backend.Works(held) {
 			t.Errorf("%s: what is delivered does not work: %v", id, err)
 		}
@@ -96,7 +97,7 @@ func TestDeliveryFails(t *testing.T) {
 				return nil
 			})
 			c.bind("i", "b", forApp("a"), false).want(t, "201")
-			if held, err := c.Delivered.Get(c.ctx, credhub.CredentialsPath("i", "b")); err != nil && calls.Load() < 3 || err == nil && !c.Backend.Works(held) {
+			if held, err := c.Delivered.Get(c.ctx, brokertest.DeliveredPath(credhub.Reader{AppID: "a", BindingID: "b"})); err != nil && calls.Load() < 3 || err == nil && !c.Backend.Works(held) {
 				t.Errorf("%v after %d calls", err, calls.Load())
 			}
 			c.unbind("i", "b", true).want(t, "200")

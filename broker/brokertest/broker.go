@@ -119,6 +119,7 @@ type Options struct {
 	Idle                bool
 	AsyncWait, SyncWait time.Duration // 30 s, for a busy machine, and 50 s
 	Retention           time.Duration // 72 h
+	DeleteAgain         time.Duration // 5 min
 }
 
 // Database makes a database for t alone that has the state's tables already.
@@ -155,6 +156,7 @@ func New(t testing.TB, o Options) *Harness {
 	o.AsyncWait = cmp.Or(o.AsyncWait, 30*time.Second)
 	o.SyncWait = cmp.Or(o.SyncWait, 50*time.Second)
 	o.Retention = cmp.Or(o.Retention, 72*time.Hour)
+	o.DeleteAgain = cmp.Or(o.DeleteAgain, 5*time.Minute)
 	check := func(doing string, err error) {
 		if err != nil {
 			t.Fatalf("%s: %v", doing, err)
@@ -174,7 +176,7 @@ func New(t testing.TB, o Options) *Harness {
 	}
 	engine, err := operation.New(operation.Options{
 		Store: state, Catalog: c, Drivers: drivers, Credentials: h.Memory, Deliveries: deliveries, Logger: o.Logger,
-		Workers: 16, Retention: o.Retention, KeepEvery: time.Second,
+		Workers: 16, Retention: o.Retention, KeepEvery: time.Second, DeleteAgain: o.DeleteAgain,
 	})
 	check("make the engine", err)
 	servers := placement.New(placement.Options{Catalog: c, Store: state, Drivers: drivers, Logger: o.Logger, Every: 100 * time.Millisecond})

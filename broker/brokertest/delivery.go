@@ -1,6 +1,7 @@
 package brokertest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,9 +23,15 @@ func (Delivery) Check(r credhub.Reader) error {
 	return nil
 }
 
+// DeliveredPath is where in Held the reader finds its credentials: as with Vault,
+// the instance has no part in it.
+func DeliveredPath(r credhub.Reader) credhub.Path {
+	return credhub.ApplicationPath(cmp.Or(r.AppID, r.ClientID), r.BindingID)
+}
+
 // Deliver implements credhub.Delivery.
 func (d Delivery) Deliver(ctx context.Context, r credhub.Reader, value json.RawMessage) error {
-	return d.Held.Put(ctx, credhub.CredentialsPath(r.InstanceID, r.BindingID), value)
+	return d.Held.Put(ctx, DeliveredPath(r), value)
 }
 
 // Reference implements credhub.Delivery.
@@ -42,7 +49,10 @@ func (Delivery) Attributes(r credhub.Reader) map[string]any {
 
 // Withdraw implements credhub.Delivery.
 func (d Delivery) Withdraw(ctx context.Context, r credhub.Reader) error {
-	return d.Held.Delete(ctx, credhub.CredentialsPath(r.InstanceID, r.BindingID))
+	if err := d.Check(r); err != nil { // whom it was delivered to
+		return err
+	}
+	return d.Held.Delete(ctx, DeliveredPath(r))
 }
 
 // Ready implements credhub.Delivery.

@@ -47,8 +47,11 @@ type Options struct {
 	// Retention is how long ended operations are remembered; the
 	// specification's platforms count on 72 h (OSB, "Polling Last Operation").
 	Retention time.Duration
-	// KeepEvery is how often backends look after what they made.
+	// KeepEvery is how often backends, and the engine, look after what they made.
 	KeepEvery time.Duration
+	// DeleteAgain is how long after a binding's end its secrets are deleted once
+	// more: longer than a write to the credential store may be under way.
+	DeleteAgain time.Duration
 	// Finished is told of every operation that this replica ended.
 	Finished func(store.Operation)
 }
@@ -134,6 +137,7 @@ func (e *Engine) Start(ctx context.Context) error {
 	e.background = cancel
 	e.done.Go(func() { e.listen(background) })
 	e.done.Go(func() { e.sweep(background) })
+	e.done.Go(func() { e.forgetAgain(background) })
 	if err := e.client.Start(background); err != nil {
 		cancel()
 		return fmt.Errorf("start the job queue: %w", err)

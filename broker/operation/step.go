@@ -203,34 +203,7 @@ func (e *Engine) unbind(ctx context.Context, d services.Driver, inst services.Ra
 	if err := e.withdraw(ctx, b); err != nil {
 		return err
 	}
-	return e.forget(ctx, d, b)
-}
-
-// forget deletes the binding's secrets side by side: each of them is a round
-// trip to the credential store, and none means anything any more.
-func (e *Engine) forget(ctx context.Context, d services.Driver, b store.Binding) error {
-	secrets := map[string]credhub.Path{
-		"credentials": credhub.CredentialsPath(b.InstanceID, b.ID),
-		"seed":        credhub.SeedPath(b.InstanceID, b.ID),
-	}
-	if d.VolumeMounts() {
-		secrets["volume mounts"] = credhub.VolumeMountsPath(b.InstanceID, b.ID)
-	}
-	deleted := make(chan error, len(secrets))
-	for what, path := range secrets {
-		go func() {
-			if err := e.Credentials.Delete(ctx, path); err != nil {
-				deleted <- fmt.Errorf("delete the %s: %w", what, err)
-				return
-			}
-			deleted <- nil
-		}()
-	}
-	var errs []error
-	for range secrets {
-		errs = append(errs, <-deleted)
-	}
-	return errors.Join(errs...)
+	return e.forget(ctx, b, d.VolumeMounts())
 }
 
 // portion is how many bindings one step takes, so that any number of them ends.

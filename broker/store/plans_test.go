@@ -30,6 +30,8 @@ insert into operations (id, kind, platform, instance_id, service_id, plan_id, de
 select 'u' || n, 'update', 'cf', 'i' || n, 's', 'p', now(), n, now() - interval '1 minute' from generate_series(1, 100) n;
 insert into river_job (state, args, kind, max_attempts, priority, queue, attempted_at)
 select 'running', '{}', 'operation', 1, 1, 'default', now() from generate_series(1, 10000) n;
+insert into forgotten (instance_id, binding_id, app_id, bind_resource, context, delivery, at)
+select 'i' || n, 'b' || n, 'a', '{}', '{}', 'inline', now() - n * interval '2 seconds' from generate_series(1, 100000) n;
 insert into audit (platform, request_id, action, event, instance_id)
 select 'cf', 'r', 'provision', e, 'i' || n from generate_series(1, 100000) n, unnest('{accepted,succeeded}'::text[]) e`
 
@@ -106,7 +108,16 @@ func TestPlansOfHotQueries(t *testing.T) {
 			_, err := s.FinishOperation(ctx, db, store.FinishOperationParams{ID: "u10", State: store.Succeeded, Phase: store.Doing})
 			return err
 		},
-		"NoteOperation":            func(db store.DBTX) error { return s.NoteOperation(ctx, db, store.NoteOperationParams{ID: "u11"}) },
+		"NoteOperation": func(db store.DBTX) error { return s.NoteOperation(ctx, db, store.NoteOperationParams{ID: "u11"}) },
+		"DeleteBinding": func(db store.DBTX) error { return s.DeleteBinding(ctx, db, "b9") },
+		"Forgotten": func(db store.DBTX) error {
+			_, err := s.Forgotten(ctx, db, store.ForgottenParams{Before: before, Batch: 100})
+			return err
+		},
+		"EndForgotten": func(db store.DBTX) error {
+			_, err := s.EndForgotten(ctx, db, store.EndForgottenParams{InstanceID: "i7", BindingID: "b7", At: before})
+			return err
+		},
 		"DeleteBindingsOfInstance": func(db store.DBTX) error { return s.DeleteBindingsOfInstance(ctx, db, "i8") },
 		"DeleteInstance":           func(db store.DBTX) error { return s.DeleteInstance(ctx, db, "i8") },
 		"Instance":                 func(db store.DBTX) error { _, err := s.Instance(ctx, db, "i7"); return err },

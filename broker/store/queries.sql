@@ -131,7 +131,25 @@ where b.expires_at < @now::timestamptz and b.status in ('ready', 'delete_failed'
 order by b.expires_at limit 100;
 
 -- name: DeleteBinding :exec
-delete from bindings where id = $1;
+-- For when its secrets are deleted.
+with gone as (
+    delete from bindings b where b.id = $1
+    returning b.instance_id, b.id as binding_id, b.app_id, b.bind_resource, b.context, b.delivery
+)
+insert into forgotten (instance_id, binding_id, app_id, bind_resource, context, delivery, at)
+select gone.*, clock_timestamp() from gone
+on conflict (instance_id, binding_id) do update set app_id = excluded.app_id, bind_resource = excluded.bind_resource,
+    context = excluded.context, delivery = excluded.delivery, at = excluded.at;
+
+-- name: Forgotten :many
+-- The bindings whose secrets were deleted before then, after the row with the given key.
+select * from forgotten
+where at < @before::timestamptz and (at, instance_id, binding_id) > (@at::timestamptz, @instance_id::text, @binding_id::text)
+order by at, instance_id, binding_id limit @batch;
+
+-- name: EndForgotten :execrows
+-- None where another replica has, or where a binding of that ID was deleted meanwhile.
+delete from forgotten where instance_id = $1 and binding_id = $2 and at = $3;
 
 -- name: InsertOperation :one
 insert into operations (id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context,
@@ -234,7 +252,15 @@ select exists (select 1 from audit where instance_id = $1 and binding_id = $2 an
     and action in ('deprovision', 'retire', 'unbind') and event = 'succeeded');
 
 -- name: DeleteBindingsOfInstance :exec
-delete from bindings where instance_id = $1;
+-- For when their secrets are deleted.
+with gone as (
+    delete from bindings b where b.instance_id = $1
+    returning b.instance_id, b.id as binding_id, b.app_id, b.bind_resource, b.context, b.delivery
+)
+insert into forgotten (instance_id, binding_id, app_id, bind_resource, context, delivery, at)
+select gone.*, clock_timestamp() from gone
+on conflict (instance_id, binding_id) do update set app_id = excluded.app_id, bind_resource = excluded.bind_resource,
+    context = excluded.context, delivery = excluded.delivery, at = excluded.at;
 
 -- name: AnyReadyBinding :one
 -- One whose credentials have to be in the credential store.

@@ -295,18 +295,34 @@ func (q *Queries) CountUnfinished(ctx context.Context, db DBTX) ([]CountUnfinish
 }
 
 const deleteBinding = `-- name: DeleteBinding :exec
-delete from bindings where id = $1
+with gone as (
+    delete from bindings b where b.id = $1
+    returning b.instance_id, b.id as binding_id, b.app_id, b.bind_resource, b.context, b.delivery
+)
+insert into forgotten (instance_id, binding_id, app_id, bind_resource, context, delivery, at)
+select gone.instance_id, gone.binding_id, gone.app_id, gone.bind_resource, gone.context, gone.delivery, clock_timestamp() from gone
+on conflict (instance_id, binding_id) do update set app_id = excluded.app_id, bind_resource = excluded.bind_resource,
+    context = excluded.context, delivery = excluded.delivery, at = excluded.at
 `
 
+// For when its secrets are deleted.
 func (q *Queries) DeleteBinding(ctx context.Context, db DBTX, id string) error {
 	_, err := db.Exec(ctx, deleteBinding, id)
 	return err
 }
 
 const deleteBindingsOfInstance = `-- name: DeleteBindingsOfInstance :exec
-delete from bindings where instance_id = $1
+with gone as (
+    delete from bindings b where b.instance_id = $1
+    returning b.instance_id, b.id as binding_id, b.app_id, b.bind_resource, b.context, b.delivery
+)
+insert into forgotten (instance_id, binding_id, app_id, bind_resource, context, delivery, at)
+select gone.instance_id, gone.binding_id, gone.app_id, gone.bind_resource, gone.context, gone.delivery, clock_timestamp() from gone
+on conflict (instance_id, binding_id) do update set app_id = excluded.app_id, bind_resource = excluded.bind_resource,
+    context = excluded.context, delivery = excluded.delivery, at = excluded.at
 `
 
+// For when their secrets are deleted.
 func (q *Queries) DeleteBindingsOfInstance(ctx context.Context, db DBTX, instanceID string) error {
 	_, err := db.Exec(ctx, deleteBindingsOfInstance, instanceID)
 	return err
@@ -369,6 +385,25 @@ func (q *Queries) DeliveriesInUse(ctx context.Context, db DBTX) ([]DeliveriesInU
 	return items, nil
 }
 
+const endForgotten = `-- name: EndForgotten :execrows
+delete from forgotten where instance_id = $1 and binding_id = $2 and at = $3
+`
+
+type EndForgottenParams struct {
+	InstanceID string
+	BindingID  string
+	At         time.Time
+}
+
+// None where another replica has, or where a binding of that ID was deleted meanwhile.
+func (q *Queries) EndForgotten(ctx context.Context, db DBTX, arg EndForgottenParams) (int64, error) {
+	result, err := db.Exec(ctx, endForgotten, arg.InstanceID, arg.BindingID, arg.At)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const endKept = `-- name: EndKept :exec
 update instances set kept_until = now(), updated_at = now() where id = $1
 `
@@ -409,6 +444,55 @@ func (q *Queries) FinishOperation(ctx context.Context, db DBTX, arg FinishOperat
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const forgotten = `-- name: Forgotten :many
+select instance_id, binding_id, app_id, bind_resource, context, delivery, at from forgotten
+where at < $1::timestamptz and (at, instance_id, binding_id) > ($2::timestamptz, $3::text, $4::text)
+order by at, instance_id, binding_id limit $5
+`
+
+type ForgottenParams struct {
+	Before     time.Time
+	At         time.Time
+	InstanceID string
+	BindingID  string
+	Batch      int32
+}
+
+// The bindings whose secrets were deleted before then, after the row with the given key.
+func (q *Queries) Forgotten(ctx context.Context, db DBTX, arg ForgottenParams) ([]Forgotten, error) {
+	rows, err := db.Query(ctx, forgotten,
+		arg.Before,
+		arg.At,
+		arg.InstanceID,
+		arg.BindingID,
+		arg.Batch,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Forgotten
+	for rows.Next() {
+		var i Forgotten
+		if err := rows.Scan(
+			&i.InstanceID,
+			&i.BindingID,
+			&i.AppID,
+			&i.BindResource,
+			&i.Context,
+			&i.Delivery,
+			&i.At,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const insertAudit = `-- name: InsertAudit :exec

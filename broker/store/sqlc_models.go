@@ -44,6 +44,16 @@ type Binding struct {
 	Delivery      string
 }
 
+type Forgotten struct {
+	InstanceID   string
+	BindingID    string
+	AppID        string
+	BindResource []byte
+	Context      []byte
+	Delivery     string
+	At           time.Time
+}
+
 type Instance struct {
 	ID                 string
 	Platform           string

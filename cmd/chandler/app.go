@@ -105,7 +105,7 @@ func open(ctx context.Context, s settings, log *slog.Logger, o openOptions) (_ *
 	}
 	if a.engine, err = operation.New(operation.Options{
 		Store: a.store, Catalog: a.catalog, Drivers: a.drivers, Credentials: a.credentials, Deliveries: a.deliveries, Logger: log, Workers: s.Workers,
-		Retention: s.Retention, KeepEvery: s.KeepEvery, Finished: a.operationFinished,
+		Retention: s.Retention, KeepEvery: s.KeepEvery, DeleteAgain: s.DeleteAgain, Finished: a.operationFinished,
 	}); err != nil {
 		return nil, err
 	}

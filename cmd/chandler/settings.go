@@ -36,6 +36,7 @@ type settings struct {
 	SyncWait        time.Duration
 	Retention       time.Duration
 	KeepEvery       time.Duration
+	DeleteAgain     time.Duration
 	// AnyVersion serves requests without X-Broker-API-Version too.
 	AnyVersion bool
 	// Without are types of backends to leave out of the catalog; only chandler
@@ -71,6 +72,8 @@ const environment = `Environment:
   CHANDLER_SYNC_WAIT      how long one waits that does not allow 202 (default 50s)
   CHANDLER_RETENTION      how long ended operations are remembered (default 72h)
   CHANDLER_KEEP_EVERY     how often limits and spares are looked after (default 15s)
+  CHANDLER_DELETE_AGAIN   how long after a binding's end its secrets are deleted once more,
+                          in case a write of a killed replica came late (default 5m)
   CHANDLER_ANY_VERSION    true serves requests without X-Broker-API-Version too (default false)
   CHANDLER_PROFILE_LISTEN a private address, such as 127.0.0.1:6060, where go tool pprof reads
                           profiles (default: none)
@@ -97,6 +100,7 @@ func readSettings(lookup func(string) (string, bool)) (settings, error) {
 		SyncWait:    r.duration("CHANDLER_SYNC_WAIT", 50*time.Second, time.Second, 55*time.Second),
 		Retention:   r.duration("CHANDLER_RETENTION", 72*time.Hour, time.Minute, 10*365*24*time.Hour),
 		KeepEvery:   r.duration("CHANDLER_KEEP_EVERY", 15*time.Second, time.Second, time.Hour),
+		DeleteAgain: r.duration("CHANDLER_DELETE_AGAIN", 5*time.Minute, time.Second, 24*time.Hour),
 		AnyVersion:  r.boolean("CHANDLER_ANY_VERSION"),
 		lookup:      lookup,
 

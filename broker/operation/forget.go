@@ -1,0 +1,115 @@
+package operation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/credhub"
+)
+
+// forget deletes the binding's secrets side by side: each of them is a round
+// trip to the credential store, and none means anything any more.
+func (e *Engine) forget(ctx context.Context, b store.Binding, mounts bool) error {
+	secrets := map[string]credhub.Path{
+		"credentials": credhub.CredentialsPath(b.InstanceID, b.ID),
+		"seed":        credhub.SeedPath(b.InstanceID, b.ID),
+	}
+	if mounts {
+		secrets["volume mounts"] = credhub.VolumeMountsPath(b.InstanceID, b.ID)
+	}
+	deleted := make(chan error, len(secrets))
+	for what, path := range secrets {
+		go func() {
+			if err := e.Credentials.Delete(ctx, path); err != nil {
+				deleted <- fmt.Errorf("delete the %s: %w", what, err)
+				return
+			}
+			deleted <- nil
+		}()
+	}
+	var errs []error
+	for range secrets {
+		errs = append(errs, <-deleted)
+	}
+	return errors.Join(errs...)
+}
+
+// forgetAgain deletes the secrets of bindings that are gone once more: what a
+// replica had sent to the credential store when it was killed may have arrived
+// after they were deleted. Every replica does it: a job of which there is one at a
+// time would be held up for minutes by a replica that is killed during it.
+func (e *Engine) forgetAgain(ctx context.Context) {
+	tick := time.NewTicker(e.KeepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		failed, err := e.forgetDue(ctx, time.Now().Add(-e.DeleteAgain))
+		if err != nil && ctx.Err() == nil {
+			e.Logger.WarnContext(ctx, "secrets of bindings that are gone could not be deleted once more; the next round tries again",
+				"bindings", failed, "error", err.Error())
+		}
+	}
+}
+
+// forgetDue goes through what was deleted before then. What fails stays for the
+// next round.
+func (e *Engine) forgetDue(ctx context.Context, before time.Time) (failed int, last error) {
+	const batch = 200
+	next := store.ForgottenParams{Before: before, Batch: batch}
+	for {
+		rows, err := e.Store.Forgotten(ctx, e.Store.Pool, next)
+		if err != nil {
+			return failed, fmt.Errorf("read which they are: %w", err)
+		}
+		for _, row := range rows {
+			if ctx.Err() != nil {
+				return failed, last
+			}
+			if err := e.Store.InTx(ctx, func(tx pgx.Tx) error { return e.forgetOnceMore(ctx, tx, row) }); err != nil {
+				failed, last = failed+1, err
+			}
+		}
+		if len(rows) < batch {
+			return failed, last
+		}
+		end := rows[len(rows)-1]
+		next.At, next.InstanceID, next.BindingID = end.At, end.InstanceID, end.BindingID
+	}
+}
+
+// forgetOnceMore leaves alone what another replica sees to, and what belongs to a
+// new binding of the same ID; the lock keeps one from beginning meanwhile.
+func (e *Engine) forgetOnceMore(ctx context.Context, tx pgx.Tx, row store.Forgotten) error {
+	if locked, err := e.lock(ctx, tx, job{InstanceID: row.InstanceID, BindingID: row.BindingID}); err != nil || !locked {
+		return err
+	}
+	ended, err := e.Store.EndForgotten(ctx, tx, store.EndForgottenParams{InstanceID: row.InstanceID, BindingID: row.BindingID, At: row.At})
+	if err != nil || ended == 0 {
+		return err
+	}
+	gone := store.Binding{
+		ID: row.BindingID, InstanceID: row.InstanceID, AppID: row.AppID,
+		BindResource: row.BindResource, Context: row.Context, Delivery: row.Delivery,
+	}
+	live, err := e.Store.Binding(ctx, tx, row.BindingID)
+	switch {
+	case store.NotFound(err):
+		_, isSetUp := e.Deliveries[gone.Delivery] // or was taken from the catalog since
+		if err = nil; isSetUp {
+			err = e.withdraw(ctx, gone)
+		}
+		err = errors.Join(err, e.forget(ctx, gone, true))
+	case err == nil && live.InstanceID != gone.InstanceID: // what was delivered may have the same place
+		err = e.forget(ctx, gone, true)
+	}
+	return err
+}

@@ -1,0 +1,215 @@
+package operation_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync/atomic"
+	"testing"
+
+	"code.cloudfoundry.org/brokerapi/v13/domain"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/chandler-broker/chandler/broker/brokertest"
+	"github.com/chandler-broker/chandler/credhub"
+)
+
+// reader is whom binding b is delivered to.
+var reader = credhub.Reader{InstanceID: "i", BindingID: "b", AppID: "app"}
+
+// bound makes binding b, for an application.
+func bound(t *testing.T, h *brokertest.Harness, instance, plan string) {
+	t.Helper()
+	made, err := h.Bind(brokertest.Caller(), instance, "b", domain.BindDetails{ServiceID: brokertest.Service, PlanID: plan, AppGUID: reader.AppID}, true)
+	done(t, h, begun(t, h, instance, "b", made.OperationData, err))
+}
+
+// arrive is what a replica had sent of binding b when it was killed.
+func arrive(t *testing.T, h *brokertest.Harness) {
+	t.Helper()
+	value := json.RawMessage(`{"password": "late"}`)
+	for _, path := range []credhub.Path{credhub.SeedPath("i", "b"), credhub.CredentialsPath("i", "b"), credhub.VolumeMountsPath("i", "b")} {
+		if err := h.Memory.Memory.Put(t.Context(), path, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := h.Delivered.Memory.Put(t.Context(), brokertest.DeliveredPath(reader), value); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rounds waits until a round of upkeep that began after the call has ended: the
+// next one has begun then.
+func rounds(t *testing.T, h *brokertest.Harness) {
+	t.Helper()
+	for range 2 {
+		_, err := h.Store.Pool.Exec(t.Context(), `insert into forgotten (instance_id, binding_id, app_id, bind_resource, context, delivery, at)
+			values ('another', 'another', '', '{}', '{}', 'inline', now() - interval '1 hour')`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "a round", func() bool {
+			return query[int](t, h, "select count(*) from forgotten where binding_id = 'another'") == 0
+		})
+	}
+}
+
+// later lets the time go by after which secrets are deleted once more.
+func later(t *testing.T, h *brokertest.Harness) {
+	t.Helper()
+	if _, err := h.Store.Pool.Exec(context.Background(), "update forgotten set at = at - interval '5 minutes'"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func forgotten(t *testing.T, h *brokertest.Harness) int {
+	t.Helper()
+	return query[int](t, h, "select count(*) from forgotten")
+}
+
+// However a binding ends, what arrives in the credential store after that is
+// deleted, and not before a write may take.
+func TestLateWritesAreDeleted(t *testing.T) {
+	byUnbind := func(t *testing.T, h *brokertest.Harness) string { return unbind(t, h, "i", "b") }
+	byDeprovision := func(t *testing.T, h *brokertest.Harness) string { return deprovision(t, h, "i") }
+	for name, c := range map[string]struct {
+		plan string
+		end  func(t *testing.T, h *brokertest.Harness) string
+	}{
+		"unbind":                       {brokertest.Small, byUnbind},
+		"unbind of what was delivered": {brokertest.Delivered, byUnbind},
+		"deprovision":                  {brokertest.Cascading, byDeprovision},
+		"retire":                       {brokertest.Keeping, byDeprovision},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := soon(t)
+			done(t, h, provision(t, h, "i", c.plan, ""))
+			bound(t, h, "i", c.plan)
+			done(t, h, c.end(t, h))
+			if left := append(h.Memory.Paths(), h.Delivered.Paths()...); len(left) > 0 {
+				t.Fatalf("left: %v", left)
+			}
+			arrive(t, h)
+			rounds(t, h)
+			if h.Memory.Len() != 3 || forgotten(t, h) != 1 {
+				t.Errorf("too soon: %v", h.Memory.Paths())
+			}
+			later(t, h)
+			eventually(t, "the broker has forgotten the binding", func() bool { return forgotten(t, h) == 0 })
+			left := h.Memory.Paths()
+			if c.plan == brokertest.Delivered { // elsewhere nothing is looked for
+				left = append(left, h.Delivered.Paths()...)
+			}
+			if len(left) > 0 {
+				t.Errorf("left: %v", left)
+			}
+		})
+	}
+}
+
+// A binding that has the ID of one that is gone keeps its secrets; that of another
+// instance has others, but may be delivered to the same place.
+func TestLateWritesOfAnIDThatIsUsedAgain(t *testing.T) {
+	for _, instance := range []string{"i", "j"} {
+		t.Run("in "+instance, func(t *testing.T) {
+			h := soon(t)
+			for _, id := range []string{"i", "j"} {
+				done(t, h, provision(t, h, id, brokertest.Delivered, ""))
+			}
+			bound(t, h, "i", brokertest.Delivered)
+			done(t, h, unbind(t, h, "i", "b"))
+			if instance != "i" {
+				arrive(t, h)
+			}
+			bound(t, h, instance, brokertest.Delivered)
+			delivered := func() string {
+				value, err := h.Delivered.Get(t.Context(), brokertest.DeliveredPath(reader))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return string(value)
+			}
+			want := delivered()
+			later(t, h)
+			eventually(t, "the broker has forgotten the binding that is gone", func() bool { return forgotten(t, h) == 0 })
+			if diff := cmp.Diff(want, delivered()); diff != "" {
+				t.Error(diff)
+			}
+			paths := []string{credhub.CredentialsPath(instance, "b").String(), credhub.SeedPath(instance, "b").String()}
+			if diff := cmp.Diff(paths, h.Memory.Paths()); diff != "" {
+				t.Error(diff)
+			}
+			done(t, h, unbind(t, h, instance, "b"))
+			if h.Memory.Len() != 0 || h.Delivered.Len() != 0 || forgotten(t, h) != 1 {
+				t.Errorf("after its end: %v, %v, %d", h.Memory.Paths(), h.Delivered.Paths(), forgotten(t, h))
+			}
+		})
+	}
+}
+
+// What the credential store refuses is tried again, also where it was done.
+func TestLateWritesWhileTheStoreIsAway(t *testing.T) {
+	type hook = func(verb string, path credhub.Path) error
+	for name, hooks := range map[string]func(*brokertest.Credentials, hook){
+		"before the deletion": func(c *brokertest.Credentials, h hook) { c.Hooks(h, nil) },
+		"after the deletion":  func(c *brokertest.Credentials, h hook) { c.Hooks(nil, h) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := soon(t)
+			done(t, h, provision(t, h, "i", brokertest.Small, ""))
+			for _, id := range []string{"a", "b"} {
+				done(t, h, bind(t, h, "i", id, brokertest.Small))
+				done(t, h, unbind(t, h, "i", id))
+			}
+			arrive(t, h)
+			var calls atomic.Int32
+			hooks(h.Memory, func(verb string, path credhub.Path) error {
+				if verb != "delete" {
+					return nil
+				}
+				if path == credhub.SeedPath("i", "b") {
+					calls.Add(1)
+				}
+				return errors.New("away")
+			})
+			later(t, h)
+			eventually(t, "it was tried in three rounds", func() bool { return calls.Load() >= 3 })
+			if n := forgotten(t, h); n != 2 {
+				t.Errorf("%d are to be forgotten", n)
+			}
+			h.Memory.Hooks(nil, nil)
+			eventually(t, "the broker has forgotten the bindings", func() bool { return forgotten(t, h) == 0 })
+			if h.Memory.Len() > 0 {
+				t.Errorf("left: %v", h.Memory.Paths())
+			}
+		})
+	}
+}
+
+// While somebody works on a binding of that ID its secrets are let alone.
+func TestLateWritesWhileTheIDIsWorkedOn(t *testing.T) {
+	h := soon(t)
+	done(t, h, provision(t, h, "i", brokertest.Small, ""))
+	done(t, h, bind(t, h, "i", "b", brokertest.Small))
+	done(t, h, unbind(t, h, "i", "b"))
+	gate := brokertest.NewGate()
+	h.Backend.Hook(func(ctx context.Context, verb, id string) error {
+		if verb == "bind" {
+			return gate.Pass(ctx)
+		}
+		return nil
+	})
+	binding := bind(t, h, "i", "b", brokertest.Small)
+	gate.Arrived(t)
+	later(t, h)
+	rounds(t, h)
+	if diff := cmp.Diff([]string{credhub.SeedPath("i", "b").String()}, h.Memory.Paths()); diff != "" {
+		t.Error(diff)
+	}
+	gate.Open()
+	done(t, h, binding)
+	eventually(t, "the broker has forgotten the binding that is gone", func() bool { return forgotten(t, h) == 0 })
+	if h.Memory.Len() != 2 {
+		t.Errorf("left: %v", h.Memory.Paths())
+	}
+}
