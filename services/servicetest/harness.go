@@ -40,23 +40,6 @@ func newHarness(t *testing.T, s Suite, address string) *harness {
 // restarted is the backend after its process was started anew.
 func (h *harness) restarted(t *testing.T) *harness { return newHarness(t, h.Suite, h.Address) }
 
-// ToTheEnd calls a verb again while the backend says NotYet, as the engine does,
-// until ctx ends.
-func ToTheEnd(ctx context.Context, verb func(context.Context) error) error {
-	for {
-		err := verb(ctx)
-		notYet, ok := errors.AsType[*services.NotYetError](err)
-		if !ok {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("still not done: %w", err)
-		case <-time.After(notYet.After):
-		}
-	}
-}
-
 // call makes one call of a verb until it says something else than NotYet, as
 // the engine does, and checks what every error has to keep to.
 func (h *harness) call(t *testing.T, verb func(context.Context) error) error {

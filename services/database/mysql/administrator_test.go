@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // administered opens a session as the administrator.
@@ -74,7 +75,7 @@ func TestAdministratorIsNotRoot(t *testing.T) {
 	if rights := server.rootAsk(t, "SELECT GROUP_CONCAT(PRIVILEGE_TYPE) FROM information_schema.USER_PRIVILEGES WHERE GRANTEE = '''chandler_admin''@''%'''"); rights != "CONNECTION ADMIN" {
 		t.Errorf("global rights: %s", rights)
 	}
-	if err := b.deprovisionToTheEnd(testContext(t), inst); err != nil {
+	if err := servicetest.Patient(b).Deprovision(testContext(t), inst); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -103,7 +104,7 @@ func TestAdministratorSQLIsRepeatable(t *testing.T) {
 		t.Error(err)
 	}
 	session.must(t, "CREATE TABLE t (n INT)")
-	if err := b.deprovisionToTheEnd(testContext(t), inst); err != nil {
+	if err := servicetest.Patient(b).Deprovision(testContext(t), inst); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(AdministratorSQL("a", "the password", "chandler", "c"), "the password") {

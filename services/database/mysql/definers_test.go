@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // define makes one of everything that works with its definer's rights.
@@ -30,7 +32,7 @@ func TestDefinersOutliveTheirBinding(t *testing.T) {
 	_, reading := bound(t, b, inst, "reads", readOnly)
 	dialled(t, first).must(t, define...)
 	for range 2 {
-		if err := b.unbindToTheEnd(ctx, inst, gone); err != nil {
+		if err := servicetest.Patient(b).Unbind(ctx, inst, gone); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -49,14 +51,14 @@ func TestDefinersOutliveTheirBinding(t *testing.T) {
 
 	// The other drops it all; the next unbind clears up.
 	s.must(t, "DROP VIEW v", "DROP PROCEDURE p", "DROP FUNCTION f", "DROP TRIGGER g")
-	if err := b.unbindToTheEnd(ctx, inst, newBinding(t, inst, "never was", readWrite)); err != nil {
+	if err := servicetest.Patient(b).Unbind(ctx, inst, newBinding(t, inst, "never was", readWrite)); err != nil {
 		t.Fatal(err)
 	}
 	accounts, err := server.column(ctx, "SELECT name FROM chandler.accounts WHERE locked")
 	if err != nil || len(accounts) > 0 {
 		t.Errorf("accounts left of bindings that are gone: %v, %v", accounts, err)
 	}
-	if err := b.deprovisionToTheEnd(ctx, inst); err != nil {
+	if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	server.nothingLeft(t)
@@ -73,17 +75,17 @@ func TestDefinerComesBackAndGoes(t *testing.T) {
 	}
 	bd, credentials := bound(t, b, inst, "b", readWrite)
 	dialled(t, credentials).must(t, define...)
-	if err := b.unbindToTheEnd(ctx, inst, bd); err != nil {
+	if err := servicetest.Patient(b).Unbind(ctx, inst, bd); err != nil {
 		t.Fatal(err)
 	}
 	listed(t, b, inst)
 	_, credentials = bound(t, b, inst, "b", readWrite)
 	dialled(t, credentials).must(t, "CALL p()")
 	listed(t, b, inst, "b")
-	if err := b.unbindToTheEnd(ctx, inst, bd); err != nil {
+	if err := servicetest.Patient(b).Unbind(ctx, inst, bd); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.deprovisionToTheEnd(ctx, inst); err != nil {
+	if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	server.nothingLeft(t)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // An instance has as many bindings as its plan says; one that is made again
@@ -28,13 +29,13 @@ func TestBindingsLimit(t *testing.T) {
 	}
 	// One that stays as a definer is no binding.
 	dialled(t, credentials).must(t, "CREATE PROCEDURE p() SELECT 1")
-	if err := b.unbindToTheEnd(ctx, inst, one); err != nil {
+	if err := servicetest.Patient(b).Unbind(ctx, inst, one); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.Bind(ctx, inst, third); err != nil {
 		t.Error(err)
 	}
-	if err := b.deprovisionToTheEnd(ctx, inst); err != nil {
+	if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	server.nothingLeft(t)
@@ -78,7 +79,7 @@ func TestUpdateChangesLimits(t *testing.T) {
 		_ = session.Close()
 		live.must(t, "SELECT 1")
 	}
-	if err := b.deprovisionToTheEnd(ctx, inst); err != nil {
+	if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	server.nothingLeft(t)
@@ -95,9 +96,9 @@ func TestPreparedTransactionIsNamed(t *testing.T) {
 	}
 	_, credentials := bound(t, b, inst, "1", readWrite)
 	dialled(t, credentials).must(t, "CREATE TABLE t (n INT)", "XA START 'x'", "INSERT INTO t VALUES (1)", "XA END 'x'", "XA PREPARE 'x'")
-	expect(t, b.deprovisionToTheEnd(ctx, inst), "XA ROLLBACK ends one")
+	expect(t, servicetest.Patient(b).Deprovision(ctx, inst), "XA ROLLBACK ends one")
 	server.exec(t, "XA ROLLBACK 'x'")
-	if err := b.deprovisionToTheEnd(ctx, inst); err != nil {
+	if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	server.nothingLeft(t)

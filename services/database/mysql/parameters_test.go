@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // What the parameters ask for is what the server made.
@@ -41,7 +42,7 @@ func TestCharacterSets(t *testing.T) {
 			if made != test.made {
 				t.Errorf("made: %q, want %q", made, test.made)
 			}
-			if err := b.deprovisionToTheEnd(testContext(t), inst); err != nil {
+			if err := servicetest.Patient(b).Deprovision(testContext(t), inst); err != nil {
 				t.Fatal(err)
 			}
 		})

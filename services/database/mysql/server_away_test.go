@@ -36,10 +36,10 @@ func TestServerRestarts(t *testing.T) {
 		}
 		dialled(t, credentials).must(t, "INSERT INTO t VALUES (1)")
 	}
-	if err := b.unbindToTheEnd(ctx, inst, bd); err != nil {
+	if err := servicetest.Patient(b).Unbind(ctx, inst, bd); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.deprovisionToTheEnd(ctx, inst); err != nil {
+	if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	server.nothingLeft(t)
@@ -94,10 +94,10 @@ func TestAdministratorGetsIntoAFullServer(t *testing.T) {
 	case <-ctx.Done():
 		t.Fatal("the server has no limit")
 	}
-	if err := fresh.unbindToTheEnd(ctx, inst, bd); err != nil {
+	if err := servicetest.Patient(fresh).Unbind(ctx, inst, bd); err != nil {
 		t.Error(err)
 	}
-	if err := b.deprovisionToTheEnd(ctx, inst); err != nil {
+	if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	stop()
@@ -150,10 +150,10 @@ func TestTenantsLocksDoNotHoldTheBroker(t *testing.T) {
 		t.Error(err)
 	}
 	bd, _ := bound(t, b, inst, "another", readOnly)
-	if err := b.unbindToTheEnd(ctx, inst, bd); err != nil {
+	if err := servicetest.Patient(b).Unbind(ctx, inst, bd); err != nil {
 		t.Error(err)
 	}
-	if err := b.deprovisionToTheEnd(ctx, inst); err != nil {
+	if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	server.nothingLeft(t)

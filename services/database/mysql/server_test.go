@@ -11,7 +11,6 @@ import (
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
-	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // testServer is a real server with an administrator.
@@ -176,16 +175,6 @@ func bound(t *testing.T, b *backend, inst instance, id, role string) (binding, s
 		t.Fatal(err)
 	}
 	return bd, c
-}
-
-// unbindToTheEnd and deprovisionToTheEnd call again where the backend says so,
-// as the engine does.
-func (b *backend) unbindToTheEnd(ctx context.Context, inst instance, bd binding) error {
-	return servicetest.ToTheEnd(ctx, func(ctx context.Context) error { return b.Unbind(ctx, inst, bd) })
-}
-
-func (b *backend) deprovisionToTheEnd(ctx context.Context, inst instance) error {
-	return servicetest.ToTheEnd(ctx, func(ctx context.Context) error { return b.Deprovision(ctx, inst) })
 }
 
 // dialled opens an application's session on what Bind returned.

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // Two statements: what is not in a table yet takes none of its storage.
@@ -75,7 +76,7 @@ func TestStorageLimit(t *testing.T) {
 
 	// One that goes and comes again does not get out of it either, nor does
 	// what it defined.
-	if err := f.b.unbindToTheEnd(testContext(t), f.inst, f.writing); err != nil {
+	if err := servicetest.Patient(f.b).Unbind(testContext(t), f.inst, f.writing); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, lateClient.run(t, "CALL grow()"), "denied")
@@ -119,7 +120,7 @@ func (f *full) refused(t *testing.T, c *client) {
 
 func (f *full) remove(t *testing.T) {
 	t.Helper()
-	if err := f.b.deprovisionToTheEnd(testContext(t), f.inst); err != nil {
+	if err := servicetest.Patient(f.b).Deprovision(testContext(t), f.inst); err != nil {
 		t.Fatal(err)
 	}
 	f.server.nothingLeft(t)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // Where the configuration says TLS, nobody gets in without it, and a server
@@ -47,7 +48,7 @@ func TestTLS(t *testing.T) {
 	if err := server.backend(t).Ready(ctx); err != nil {
 		t.Error(err)
 	}
-	if err := b.deprovisionToTheEnd(ctx, inst); err != nil {
+	if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	server.nothingLeft(t)

@@ -92,10 +92,10 @@ func (s *testServer) adopted(t *testing.T, b *backend, inst instance, name strin
 		_ = session.Close()
 		t.Error("who used the database before still gets in")
 	}
-	if err := b.unbindToTheEnd(testContext(t), inst, bd); err != nil {
+	if err := servicetest.Patient(b).Unbind(testContext(t), inst, bd); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.deprovisionToTheEnd(testContext(t), inst); err != nil {
+	if err := servicetest.Patient(b).Deprovision(testContext(t), inst); err != nil {
 		t.Fatal(err)
 	}
 	if left := s.left(t, strings.TrimSuffix(b.names.prefix, "_")); left != nil {
@@ -148,7 +148,7 @@ func TestAdoptRefuses(t *testing.T) {
 	if err := b.Provision(testContext(t), inst); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = b.deprovisionToTheEnd(testContext(t), inst) })
+	t.Cleanup(func() { _ = servicetest.Patient(b).Deprovision(testContext(t), inst) })
 	refused := func(resource string, want ...string) {
 		t.Helper()
 		for _, dry := range []bool{true, false} {
@@ -187,7 +187,7 @@ func TestAdoptRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	dialled(t, c).must(t, "CREATE TABLE mine (n int)")
-	if err := b.unbindToTheEnd(testContext(t), inst, bd); err != nil {
+	if err := servicetest.Patient(b).Unbind(testContext(t), inst, bd); err != nil {
 		t.Fatal(err)
 	}
 	refused("legacy_no", "has 1 tables, which would be lost")

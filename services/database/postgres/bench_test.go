@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"testing"
+
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // What an instance costs, beside the statement that it costs at least. The
@@ -39,7 +41,7 @@ func BenchmarkVerbs(b *testing.B) {
 				b.StartTimer()
 				check(b, backend.Provision(ctx, inst))
 				b.StopTimer()
-				check(b, backend.deprovisionToTheEnd(ctx, inst))
+				check(b, servicetest.Patient(backend).Deprovision(ctx, inst))
 				b.StartTimer()
 			}
 		})
@@ -52,7 +54,7 @@ func BenchmarkVerbs(b *testing.B) {
 			_, err := backend.Bind(ctx, inst, bd)
 			check(b, err)
 			b.StopTimer()
-			check(b, backend.unbindToTheEnd(ctx, inst, bd))
+			check(b, servicetest.Patient(backend).Unbind(ctx, inst, bd))
 			b.StartTimer()
 		}
 	})
@@ -63,17 +65,17 @@ func BenchmarkVerbs(b *testing.B) {
 			_, err := backend.Bind(ctx, inst, bd)
 			check(b, err)
 			b.StartTimer()
-			check(b, backend.unbindToTheEnd(ctx, inst, bd))
+			check(b, servicetest.Patient(backend).Unbind(ctx, inst, bd))
 		}
 	})
-	check(b, backend.deprovisionToTheEnd(ctx, inst))
+	check(b, servicetest.Patient(backend).Deprovision(ctx, inst))
 	b.Run("deprovision", func(b *testing.B) {
 		for b.Loop() {
 			b.StopTimer()
 			inst := fresh()
 			check(b, backend.Provision(ctx, inst))
 			b.StartTimer()
-			check(b, backend.deprovisionToTheEnd(ctx, inst))
+			check(b, servicetest.Patient(backend).Deprovision(ctx, inst))
 		}
 	})
 	_, err := backend.Keep(ctx, nil, nil)

@@ -3,6 +3,8 @@ package postgres
 import (
 	"strings"
 	"testing"
+
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // A tenant may name another's roles in GRANT and let them into his database.
@@ -36,17 +38,17 @@ func TestForeignGrantsDoNotHoldARole(t *testing.T) {
 		REVOKE ALL ON DATABASE `+b.names.instance(hostile.Name).database+` FROM chandler_admin;
 		ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO `+theirs+`;
 		SET ROLE NONE; GRANT SELECT ON bait TO `+theirs+`, `+n.owner)
-	if err := b.unbindToTheEnd(ctx, victim, bindings["victim"]); err != nil {
+	if err := servicetest.Patient(b).Unbind(ctx, victim, bindings["victim"]); err != nil {
 		t.Fatal(err)
 	}
 	if err := sessions["victim"].Ping(ctx); err == nil {
 		t.Error("the session goes on")
 	}
-	if err := b.deprovisionToTheEnd(ctx, victim); err != nil {
+	if err := servicetest.Patient(b).Deprovision(ctx, victim); err != nil {
 		t.Fatal(err)
 	}
 	sessions["hostile"].must(t, "SELECT * FROM bait")
-	if err := b.deprovisionToTheEnd(ctx, hostile); err != nil {
+	if err := servicetest.Patient(b).Deprovision(ctx, hostile); err != nil {
 		t.Fatal(err)
 	}
 	if left := server.left(t, "foreign"); left != nil {
@@ -95,10 +97,10 @@ func TestHostileSettings(t *testing.T) {
 	if err := again.conn.QueryRowContext(ctx, "SELECT count(*) FROM public.stolen").Scan(&stolen); err != nil || stolen != 0 {
 		t.Errorf("the tenant's functions were run %d times as somebody else, %v", stolen, err)
 	}
-	if err := b.unbindToTheEnd(ctx, inst, bd); err != nil {
+	if err := servicetest.Patient(b).Unbind(ctx, inst, bd); err != nil {
 		t.Errorf("unbind: %v", err)
 	}
-	if err := b.deprovisionToTheEnd(ctx, inst); err != nil {
+	if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	if left := server.left(t, "hostile"); left != nil {
@@ -133,13 +135,13 @@ func TestAdministratorGetsInPastTheLimit(t *testing.T) {
 	if _, err := b.Bind(ctx, inst, newBinding(t, inst, "reader", readOnly)); err != nil {
 		t.Errorf("read_only bind: %v", err)
 	}
-	if err := b.unbindToTheEnd(ctx, inst, one); err != nil {
+	if err := servicetest.Patient(b).Unbind(ctx, inst, one); err != nil {
 		t.Error(err)
 	}
 	if limit := server.ask(t, "SELECT datconnlimit FROM pg_database WHERE datname = 'crowd_"+inst.Name+"'"); limit != "2" {
 		t.Errorf("limit: %s", limit)
 	}
-	if err := b.deprovisionToTheEnd(ctx, inst); err != nil {
+	if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 }

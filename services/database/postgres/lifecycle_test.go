@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 func TestLifecycle(t *testing.T) {
@@ -37,7 +39,7 @@ func TestLifecycle(t *testing.T) {
 		t.Fatalf("the second binding reads %q, %v", v, err)
 	}
 	s2.must(t, "ALTER TABLE chandler_probe ADD COLUMN other int; DROP TABLE chandler_probe")
-	if err := b.unbindToTheEnd(ctx, inst, one); err != nil {
+	if err := servicetest.Patient(b).Unbind(ctx, inst, one); err != nil {
 		t.Fatal(err)
 	}
 	if err := s1.Ping(ctx); err == nil {
@@ -46,7 +48,7 @@ func TestLifecycle(t *testing.T) {
 	if err := s2.Ping(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.deprovisionToTheEnd(ctx, inst); err != nil {
+	if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	if left := server.left(t, "life"); left != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 func TestReadySaysWhatIsMissing(t *testing.T) {
@@ -73,7 +74,7 @@ func TestRejectedByTheServer(t *testing.T) {
 			if !rejected || !strings.HasPrefix(message, test.want) {
 				t.Errorf("%q, want %q", message, test.want)
 			}
-			if err := b.deprovisionToTheEnd(ctx, inst); err != nil {
+			if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -96,7 +97,7 @@ func TestCharacterSets(t *testing.T) {
 			if got != want {
 				t.Errorf("%s, want %s", got, want)
 			}
-			if err := b.deprovisionToTheEnd(ctx, inst); err != nil {
+			if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -182,7 +183,7 @@ func TestList(t *testing.T) {
 	if _, err := b.Keep(ctx, nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.deprovisionToTheEnd(ctx, inst); err != nil {
+	if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -214,7 +215,7 @@ func TestPasswordsAreNotSent(t *testing.T) {
 	if bd.Seed.Scrub(verified) == verified || strings.Contains(verified, c.Values["password"].(string)) {
 		t.Error("the verifier is not concealed, or holds the password")
 	}
-	if err := b.deprovisionToTheEnd(ctx, inst); err != nil {
+	if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 }

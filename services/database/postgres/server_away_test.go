@@ -120,7 +120,7 @@ func TestAdministratorGetsIntoAFullServer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := fresh.unbindToTheEnd(ctx, inst, bd); !holdsBack {
+	if err := servicetest.Patient(fresh).Unbind(ctx, inst, bd); !holdsBack {
 		expect(t, err, "let its reserved_connections keep some back")
 	} else if err != nil {
 		t.Error(err)

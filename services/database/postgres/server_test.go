@@ -121,10 +121,10 @@ func (s *testServer) left(t *testing.T, prefix string) []string {
 func (s *testServer) removed(t *testing.T, b *backend, prefix string, inst instance, bd binding) {
 	t.Helper()
 	ctx := testContext(t)
-	if err := b.unbindToTheEnd(ctx, inst, bd); err != nil {
+	if err := servicetest.Patient(b).Unbind(ctx, inst, bd); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.deprovisionToTheEnd(ctx, inst); err != nil {
+	if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	if left := s.left(t, prefix); left != nil {
@@ -179,14 +179,4 @@ func (c *client) must(t *testing.T, statements string) {
 	if err := c.run(t, statements); err != nil {
 		t.Fatalf("%s: %v", statements, err)
 	}
-}
-
-// unbindToTheEnd and deprovisionToTheEnd call again where the backend says so,
-// as the engine does.
-func (b *backend) unbindToTheEnd(ctx context.Context, inst instance, bd binding) error {
-	return servicetest.ToTheEnd(ctx, func(ctx context.Context) error { return b.Unbind(ctx, inst, bd) })
-}
-
-func (b *backend) deprovisionToTheEnd(ctx context.Context, inst instance) error {
-	return servicetest.ToTheEnd(ctx, func(ctx context.Context) error { return b.Deprovision(ctx, inst) })
 }

@@ -111,7 +111,7 @@ func TestStorageLimit(t *testing.T) {
 
 func (f *full) remove(t *testing.T) {
 	t.Helper()
-	if err := f.b.deprovisionToTheEnd(testContext(t), f.inst); err != nil {
+	if err := servicetest.Patient(f.b).Deprovision(testContext(t), f.inst); err != nil {
 		t.Fatal(err)
 	}
 	if left := f.server.left(t, strings.TrimSuffix(f.b.names.prefix, "_")); left != nil {
@@ -264,7 +264,7 @@ func TestKeepSpares(t *testing.T) {
 		t.Fatalf("spares: %s, %v", n, server.left(t, "spare"))
 	}
 	keep()
-	if err := b.deprovisionToTheEnd(ctx, first); err != nil {
+	if err := servicetest.Patient(b).Deprovision(ctx, first); err != nil {
 		t.Fatal(err)
 	}
 	if left := server.left(t, "spare"); left != nil {

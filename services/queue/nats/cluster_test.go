@@ -32,12 +32,12 @@ func TestClusterLosesAServer(t *testing.T) {
 	b := server.backend(t)
 	inst := b.provisioned(t, newInstance("replicated", nil))
 	revoked := newBinding(t, inst, "revoked", nil)
-	revokedCredentials, err := b.Bind(testContext(t), inst, revoked)
+	revokedCredentials, err := servicetest.Patient(b).Bind(testContext(t), inst, revoked)
 	if err != nil {
 		t.Fatal(err)
 	}
 	owner := newBinding(t, inst, "owner", nil)
-	ownerCredentials, err := b.Bind(testContext(t), inst, owner)
+	ownerCredentials, err := servicetest.Patient(b).Bind(testContext(t), inst, owner)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestClusterLosesAServer(t *testing.T) {
 	if err := b.Ready(testContext(t)); err != nil {
 		t.Errorf("ready: %v", err)
 	}
-	if err := b.Unbind(testContext(t), inst, revoked); err != nil {
+	if err := servicetest.Patient(b).Unbind(testContext(t), inst, revoked); err != nil {
 		t.Fatalf("unbind: %v", err)
 	}
 	if _, err := dial(testContext(t), only(server, 1, revokedCredentials.Values)); err == nil {
@@ -89,7 +89,7 @@ func TestClusterLosesAServer(t *testing.T) {
 		t.Errorf("the stream has %v, %v", m, err)
 	}
 	for _, gone := range []instance{another, inst} {
-		if err := servicetest.ToTheEnd(testContext(t), func(ctx context.Context) error { return b.Deprovision(ctx, gone) }); err != nil {
+		if err := servicetest.Patient(b).Deprovision(testContext(t), gone); err != nil {
 			t.Fatalf("deprovision: %v", err)
 		}
 	}
@@ -187,10 +187,10 @@ func TestCopiesCount(t *testing.T) {
 	}
 	fitting, smaller := inst, inst
 	fitting.Plan.Storage, smaller.Plan.Storage = taken+message, services.Megabyte
-	if err := b.Update(testContext(t), inst, fitting); err != nil {
+	if err := servicetest.Patient(b).Update(testContext(t), inst, fitting); err != nil {
 		t.Errorf("an update to more than is used: %v", err)
 	}
-	if message, rejected := services.IsRejected(b.Update(testContext(t), fitting, smaller)); !rejected || !strings.Contains(message, "plan allows 1 MB") {
+	if message, rejected := services.IsRejected(servicetest.Patient(b).Update(testContext(t), fitting, smaller)); !rejected || !strings.Contains(message, "plan allows 1 MB") {
 		t.Errorf("an update to less than is used: %q", message)
 	}
 }

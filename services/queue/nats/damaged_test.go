@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/chandler-broker/chandler/embedded"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // A server whose disk was full may have emptied or cut off the file of an
@@ -32,19 +33,19 @@ func TestDamagedAccount(t *testing.T) {
 			damage()
 			b.bound(t, inst, newBinding(t, inst, "third", nil)).works(t)
 			damage()
-			if err := b.Unbind(ctx, inst, second); err != nil {
+			if err := servicetest.Patient(b).Unbind(ctx, inst, second); err != nil {
 				t.Fatal(err)
 			}
 			if revoked.Ping(ctx) == nil {
 				t.Error("a binding that was removed is let in")
 			}
 			damage()
-			if err := b.Provision(ctx, inst); err != nil {
+			if err := servicetest.Patient(b).Provision(ctx, inst); err != nil {
 				t.Errorf("provision again: %v", err)
 			}
 			working.works(t)
 			damage()
-			if err := b.Deprovision(ctx, inst); err != nil {
+			if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {
 				t.Fatal(err)
 			}
 			if left, err := server.leftOf(b.keys)(ctx, inst.Name, nil); err != nil || len(left) > 0 {
@@ -74,9 +75,9 @@ func TestLostAccount(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := server.backend(t)
-	_, err = b.Bind(ctx, inst, bd)
+	_, err = servicetest.Patient(b).Bind(ctx, inst, bd)
 	expect(t, err, "provision the instance again")
-	if err := b.Deprovision(ctx, inst); err != nil {
+	if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	if left, err := server.leftOf(b.keys)(ctx, inst.Name, nil); err != nil || len(left) > 0 {

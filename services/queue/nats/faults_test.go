@@ -15,6 +15,7 @@ import (
 
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // opened is a backend with a changed configuration.
@@ -44,7 +45,7 @@ func TestReadySaysWhatIsWrong(t *testing.T) {
 	server := newServer(t, embedded.NATSOptions{})
 	b := server.backend(t)
 	inst := b.provisioned(t, newInstance("tenant", nil))
-	tenant, err := b.Bind(testContext(t), inst, newBinding(t, inst, "b", nil))
+	tenant, err := servicetest.Patient(b).Bind(testContext(t), inst, newBinding(t, inst, "b", nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,16 +212,16 @@ func TestServerRestarts(t *testing.T) {
 	b := server.backend(t)
 	inst := b.provisioned(t, newInstance("restart", nil))
 	kept, gone := newBinding(t, inst, "kept", nil), newBinding(t, inst, "gone", nil)
-	credentials, err := b.Bind(testContext(t), inst, kept)
+	credentials, err := servicetest.Patient(b).Bind(testContext(t), inst, kept)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.bound(t, inst, gone).works(t)
-	goneCredentials, err := b.Bind(testContext(t), inst, gone)
+	goneCredentials, err := servicetest.Patient(b).Bind(testContext(t), inst, gone)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Unbind(testContext(t), inst, gone); err != nil {
+	if err := servicetest.Patient(b).Unbind(testContext(t), inst, gone); err != nil {
 		t.Fatal(err)
 	}
 	server.StopNode(0)
@@ -240,7 +241,7 @@ func TestServerRestarts(t *testing.T) {
 		_ = s.Close()
 		t.Error("the revoked credentials work again")
 	}
-	if err := b.Deprovision(testContext(t), inst); err != nil {
+	if err := servicetest.Patient(b).Deprovision(testContext(t), inst); err != nil {
 		t.Error(err)
 	}
 }
@@ -253,26 +254,26 @@ func TestNoRoom(t *testing.T) {
 	first := b.provisioned(t, newInstance("first", nil))
 	second := b.provisioned(t, newInstance("second", nil))
 	third := newInstance("third", nil)
-	expect(t, b.Provision(testContext(t), third), "no room left for an account of 16 MB on disk")
-	if _, err := b.Bind(testContext(t), third, newBinding(t, third, "b", nil)); err == nil {
+	expect(t, servicetest.Patient(b).Provision(testContext(t), third), "no room left for an account of 16 MB on disk")
+	if _, err := servicetest.Patient(b).Bind(testContext(t), third, newBinding(t, third, "b", nil)); err == nil {
 		t.Error("an instance that could not be made can be bound")
 	}
 	larger := second
 	larger.Plan.Storage = 32 * services.Megabyte
-	expect(t, b.Update(testContext(t), second, larger), "no room left for an account of 32 MB on disk")
-	if err := b.Update(testContext(t), larger, second); err != nil {
+	expect(t, servicetest.Patient(b).Update(testContext(t), second, larger), "no room left for an account of 32 MB on disk")
+	if err := servicetest.Patient(b).Update(testContext(t), larger, second); err != nil {
 		t.Errorf("undo: %v", err)
 	}
-	if err := b.Deprovision(testContext(t), first); err != nil {
+	if err := servicetest.Patient(b).Deprovision(testContext(t), first); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Provision(testContext(t), third); err != nil {
+	if err := servicetest.Patient(b).Provision(testContext(t), third); err != nil {
 		t.Errorf("when there is room again: %v", err)
 	}
 	b.bound(t, third, newBinding(t, third, "b", nil)).works(t)
 	b.bound(t, second, newBinding(t, second, "b", nil)).works(t)
 	for _, inst := range []instance{second, third} {
-		if err := b.Deprovision(testContext(t), inst); err != nil {
+		if err := servicetest.Patient(b).Deprovision(testContext(t), inst); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -292,10 +293,10 @@ func TestUpdateToLessThanIsUsed(t *testing.T) {
 	s.works(t)
 	smaller := inst
 	smaller.Plan.Streams = 1
-	if err := b.Update(testContext(t), inst, smaller); err != nil {
+	if err := servicetest.Patient(b).Update(testContext(t), inst, smaller); err != nil {
 		t.Errorf("to what is used: %v", err)
 	}
-	if err := b.Update(testContext(t), smaller, inst); err != nil {
+	if err := servicetest.Patient(b).Update(testContext(t), smaller, inst); err != nil {
 		t.Errorf("back: %v", err)
 	}
 	if taken, _ := s.fillStream(t, fillConfig()); taken == 0 {
@@ -310,7 +311,7 @@ func TestUpdateToLessThanIsUsed(t *testing.T) {
 	} {
 		smaller := inst
 		change.plan(&smaller.Plan)
-		message, rejected := services.IsRejected(b.Update(testContext(t), inst, smaller))
+		message, rejected := services.IsRejected(servicetest.Patient(b).Update(testContext(t), inst, smaller))
 		if !rejected || !strings.Contains(message, change.words) {
 			t.Errorf("%q, want %q", message, change.words)
 		}
@@ -335,7 +336,7 @@ func TestEachChangeIsLater(t *testing.T) {
 	for i := range 5 {
 		bd := newBinding(t, inst, string(rune('a'+i)), nil)
 		for _, later := range []bool{true, false} {
-			if _, err := b.Bind(testContext(t), inst, bd); err != nil {
+			if _, err := servicetest.Patient(b).Bind(testContext(t), inst, bd); err != nil {
 				t.Fatal(err)
 			}
 			if now := issued(); (now > last) != later {

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/chandler-broker/chandler/embedded"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // reach tries to get from one account into another, and into what is the
@@ -264,7 +265,7 @@ func TestPermissions(t *testing.T) {
 			if err := bd.Params.Validate(); err != nil {
 				t.Fatal(err)
 			}
-			credentials, err := b.Bind(ctx, inst, bd)
+			credentials, err := servicetest.Patient(b).Bind(ctx, inst, bd)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -30,6 +30,7 @@ import (
 
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // examples are the README's, by what follows the fence.
@@ -68,7 +69,7 @@ func TestReadme(t *testing.T) {
 	}
 	b := server.backend(t)
 	inst := b.provisioned(t, newInstance("readme", nil))
-	made, err := b.Bind(testContext(t), inst, newBinding(t, inst, "b", nil))
+	made, err := servicetest.Patient(b).Bind(testContext(t), inst, newBinding(t, inst, "b", nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +100,7 @@ func TestReadmeApplication(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bound, err := b.Bind(testContext(t), inst, newBinding(t, inst, "worker", func(p *BindingParams) { *p = params }))
+	bound, err := servicetest.Patient(b).Bind(testContext(t), inst, newBinding(t, inst, "worker", func(p *BindingParams) { *p = params }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +255,7 @@ func TestOutsideServer(t *testing.T) {
 	}
 	inst := b.provisioned(t, newInstance("outside", nil))
 	bd := newBinding(t, inst, "b", nil)
-	c, err := b.Bind(testContext(t), inst, bd)
+	c, err := servicetest.Patient(b).Bind(testContext(t), inst, bd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,13 +269,13 @@ func TestOutsideServer(t *testing.T) {
 		_ = stranger.Close()
 		t.Error("an application that does not know the authority trusts the server")
 	}
-	if err := b.Unbind(testContext(t), inst, bd); err != nil {
+	if err := servicetest.Patient(b).Unbind(testContext(t), inst, bd); err != nil {
 		t.Fatal(err)
 	}
 	if s.Ping(testContext(t)) == nil {
 		t.Error("the session outlived its binding")
 	}
-	if err := b.Deprovision(testContext(t), inst); err != nil {
+	if err := servicetest.Patient(b).Deprovision(testContext(t), inst); err != nil {
 		t.Fatal(err)
 	}
 	if found, err := b.List(testContext(t)); err != nil || len(found) > 0 {

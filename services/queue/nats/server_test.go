@@ -12,6 +12,7 @@ import (
 
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // testServer is real servers as one test sees them.
@@ -161,7 +162,7 @@ func dialled(t *testing.T, values map[string]any) *client {
 // bound binds and returns the binding's session.
 func (b *backend) bound(t *testing.T, inst instance, bd binding) *client {
 	t.Helper()
-	c, err := b.Bind(testContext(t), inst, bd)
+	c, err := servicetest.Patient(b).Bind(testContext(t), inst, bd)
 	if err != nil {
 		t.Fatalf("bind: %v", err)
 	}
@@ -170,7 +171,7 @@ func (b *backend) bound(t *testing.T, inst instance, bd binding) *client {
 
 func (b *backend) provisioned(t *testing.T, inst instance) instance {
 	t.Helper()
-	if err := b.Provision(testContext(t), inst); err != nil {
+	if err := servicetest.Patient(b).Provision(testContext(t), inst); err != nil {
 		t.Fatalf("provision: %v", err)
 	}
 	return inst

@@ -1,14 +1,12 @@
 package nats
 
 import (
-	"context"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/chandler-broker/chandler/embedded"
-	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -30,9 +28,8 @@ func TestOrdersOfAKilledBroker(t *testing.T) {
 			t.Fatal(err)
 		}
 		killed.orders(t, inst, func(a *account) { a.admit(bd.Name, k.signerPublic, permissions(bd.Params)) })
-		var credentials services.Credentials
-		bind := func(ctx context.Context) (err error) { credentials, err = next.Bind(ctx, inst, bd); return err }
-		if err := servicetest.ToTheEnd(testContext(t), bind); err != nil {
+		credentials, err := servicetest.Patient(next).Bind(testContext(t), inst, bd)
+		if err != nil {
 			t.Fatal(err)
 		}
 		session := dialled(t, credentials.Values)
@@ -40,7 +37,7 @@ func TestOrdersOfAKilledBroker(t *testing.T) {
 			t.Fatalf("bound: %v", err)
 		}
 		killed.orders(t, inst, func(a *account) { a.expel(bd.Name) })
-		if err := servicetest.ToTheEnd(testContext(t), func(ctx context.Context) error { return next.Unbind(ctx, inst, bd) }); err != nil {
+		if err := servicetest.Patient(next).Unbind(testContext(t), inst, bd); err != nil {
 			t.Fatal(err)
 		}
 		if err := session.Ping(testContext(t)); err == nil {

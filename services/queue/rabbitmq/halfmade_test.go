@@ -18,7 +18,7 @@ func TestVirtualHostLeftHalfMade(t *testing.T) {
 	b := server.backend(t, "half")
 	inst := newInstance("half", nil)
 	t.Cleanup(func() {
-		if err := servicetest.ToTheEnd(testContext(t), func(ctx context.Context) error { return b.Deprovision(ctx, inst) }); err != nil {
+		if err := servicetest.Patient(b).Deprovision(testContext(t), inst); err != nil {
 			t.Error(err)
 		}
 	})
@@ -26,11 +26,11 @@ func TestVirtualHostLeftHalfMade(t *testing.T) {
 		if attempt == 100 {
 			t.Skip("this machine makes it too quickly to be interrupted")
 		}
-		if err := servicetest.ToTheEnd(testContext(t), func(ctx context.Context) error { return b.Deprovision(ctx, inst) }); err != nil {
+		if err := servicetest.Patient(b).Deprovision(testContext(t), inst); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := servicetest.ToTheEnd(testContext(t), func(ctx context.Context) error { return b.Provision(ctx, inst) }); err != nil {
+	if err := servicetest.Patient(b).Provision(testContext(t), inst); err != nil {
 		t.Fatal(err)
 	}
 	dialled(t, bound(t, b, inst, "b", `{}`))

@@ -109,7 +109,7 @@ func TestDeprovisionFindsUsersWithoutPermissions(t *testing.T) {
 	if err := makeUser(c, name, "AAAAAA=="); err != nil {
 		t.Fatal(err)
 	}
-	if err := servicetest.ToTheEnd(ctx, func(ctx context.Context) error { return b.Deprovision(ctx, inst) }); err != nil {
+	if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	if left := server.left(t, "lost"); left != nil {
@@ -124,7 +124,7 @@ func TestPrefixes(t *testing.T) {
 	inst := provisioned(t, one, "shared", nil)
 	bound(t, one, inst, "b", `{}`)
 	provisioned(t, two, "shared", nil)
-	if err := servicetest.ToTheEnd(ctx, func(ctx context.Context) error { return two.Deprovision(ctx, inst) }); err != nil {
+	if err := servicetest.Patient(two).Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	for b, want := range map[*backend]int{one: 2, two: 0} {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
-
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -27,7 +26,7 @@ func TestServerCrash(t *testing.T) {
 	bound(t, b, inst, "another", `{}`)
 	half := newInstance("half", func(i *instance) { i.Plan.QueueMessages = 10 })
 	t.Cleanup(func() {
-		if err := servicetest.ToTheEnd(testContext(t), func(ctx context.Context) error { return b.Deprovision(ctx, half) }); err != nil {
+		if err := servicetest.Patient(b).Deprovision(testContext(t), half); err != nil {
 			t.Error(err)
 		}
 	})
@@ -58,7 +57,7 @@ func TestServerCrash(t *testing.T) {
 	}
 	must(t, again, declares("second", nil))
 	expect(t, again.channel(testContext(t), declares("third", nil)), "limit")
-	if err := servicetest.ToTheEnd(testContext(t), func(ctx context.Context) error { return b.Provision(ctx, half) }); err != nil {
+	if err := servicetest.Patient(b).Provision(testContext(t), half); err != nil {
 		t.Fatal(err)
 	}
 	if taken := fill(t, declared(t, bound(t, b, half, "b", `{}`), "q"), "q", "m"); taken > 11 {

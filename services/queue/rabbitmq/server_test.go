@@ -163,11 +163,11 @@ func newBinding(t testing.TB, inst instance, id, params string) binding {
 func provisioned(t *testing.T, b *backend, id string, change func(*instance)) instance {
 	t.Helper()
 	inst := newInstance(id, change)
-	if err := servicetest.ToTheEnd(testContext(t), func(ctx context.Context) error { return b.Provision(ctx, inst) }); err != nil {
+	if err := servicetest.Patient(b).Provision(testContext(t), inst); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := servicetest.ToTheEnd(testContext(t), func(ctx context.Context) error { return b.Deprovision(ctx, inst) }); err != nil {
+		if err := servicetest.Patient(b).Deprovision(testContext(t), inst); err != nil {
 			t.Error(err)
 		}
 	})
