@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"regexp"
@@ -18,7 +19,10 @@ import (
 	"github.com/chandler-broker/chandler/services/function/wasm/state"
 )
 
-const monitoring = "../../deploy/monitoring/"
+const (
+	alerts    = "../../deploy/helm/chandler/alerts.yml"
+	dashboard = "../../deploy/monitoring/dashboard.json"
+)
 
 // told are the metrics that brokers and runtimes of functions tell, with their
 // labels.
@@ -117,9 +121,9 @@ func TestMonitoring(t *testing.T) {
 		t.Fatalf("not all metrics are found: %v", metrics)
 	}
 	asked := ""
-	groups, errs := rulefmt.ParseFile(monitoring+"alerts.yml", false)
-	for _, err := range errs {
-		t.Error(err)
+	groups, errs := rulefmt.ParseFile(alerts, false)
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
 	}
 	label := regexp.MustCompile(`\$labels\.([a-z_]+)`)
 	for _, group := range groups.Groups {
@@ -137,7 +141,7 @@ func TestMonitoring(t *testing.T) {
 		}
 	}
 
-	text, err := os.ReadFile(monitoring + "dashboard.json")
+	text, err := os.ReadFile(dashboard)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -293,9 +293,9 @@ func TestVault(t *testing.T) {
 	}
 }
 
-// The rules that are installed are those of deploy/monitoring.
+// The rules that are installed are those for a Prometheus without the chart.
 func TestRules(t *testing.T) {
-	text, err := os.ReadFile("../monitoring/alerts.yml")
+	text, err := os.ReadFile("chandler/alerts.yml")
 	if err != nil {
 		t.Fatal(err)
 	}
