@@ -170,10 +170,19 @@ func copyProgram(from, to string) error {
 		return err
 	}
 	defer source.Close()
-	target, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755) //nolint:gosec // another user runs it
+	return WriteProgram(to, source)
+}
+
+// WriteProgram makes a file that can be run at once. Another goroutine starts no
+// process meanwhile, which would have the file open for writing until it runs
+// its own program: what is open for writing cannot be run (execve(2), ETXTBSY).
+func WriteProgram(path string, content io.Reader) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755) //nolint:gosec // another user runs it
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(target, source)
-	return errors.Join(err, target.Close())
+	_, err = io.Copy(file, content)
+	return errors.Join(err, file.Close())
 }

@@ -319,11 +319,7 @@ func parent(t *testing.T, dir string, user *syscall.Credential) (url string, chi
 	t.Helper()
 	needPostgres(t)
 	binary := filepath.Join(reachable(t), "parent") // the go command's own folder is closed to others
-	content, err := os.ReadFile("/proc/self/exe")
-	if err == nil {
-		err = os.WriteFile(binary, content, 0o755)
-	}
-	if err != nil {
+	if err := copyProgram("/proc/self/exe", binary); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(binary)

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/services"
 )
 
@@ -51,7 +52,7 @@ func (s *testServer) interposed(t *testing.T, body string) string {
 	dir := t.TempDir()
 	for _, tool := range []string{"net", "pdbedit", "smbcontrol", "smbpasswd", "smbstatus", "testparm"} {
 		script := "#!/bin/sh\nhere=" + dir + "\nreal=" + filepath.Join(s.ProgramsFolder(), tool) + "\n" + body + "\n"
-		if err := os.WriteFile(filepath.Join(dir, tool), []byte(script), 0o700); err != nil {
+		if err := embedded.WriteProgram(filepath.Join(dir, tool), strings.NewReader(script)); err != nil {
 			t.Fatal(err)
 		}
 	}
