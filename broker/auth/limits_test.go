@@ -51,7 +51,7 @@ func TestGuessing(t *testing.T) {
 	}
 	for n := range 100 {
 		_, err := d.Authenticate(basic("10.0.0.1", "k8s", fmt.Sprint("another guess ", n)))
-		if status(err) != http.StatusTooManyRequests || err.(*Refusal).RetryAfter == 0 { //nolint:errorlint,forcetypeassert // as it is returned
+		if status(err) != http.StatusTooManyRequests || refusal(err).RetryAfter == 0 {
 			t.Fatal(n, err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -143,7 +144,15 @@ func status(err error) int {
 	if err == nil {
 		return http.StatusOK
 	}
-	return err.(*Refusal).Status //nolint:errorlint,forcetypeassert // as it is returned
+	return refusal(err).Status
+}
+
+// refusal is what an error tells the client: nothing where it is no Refusal.
+func refusal(err error) Refusal {
+	if r, ok := errors.AsType[*Refusal](err); ok {
+		return *r
+	}
+	return Refusal{}
 }
 
 func TestTokens(t *testing.T) {
@@ -208,8 +217,8 @@ func TestTokens(t *testing.T) {
 			if got != test.want || status(err) != want {
 				t.Errorf("%q, %v", got, err)
 			}
-			if err != nil && strings.Join(err.(*Refusal).Challenges, "") != `Bearer realm="service broker"` { //nolint:errorlint,forcetypeassert // as it is returned
-				t.Errorf("challenges %q", err.(*Refusal).Challenges) //nolint:errorlint,forcetypeassert // as it is returned
+			if challenges := refusal(err).Challenges; err != nil && strings.Join(challenges, "") != `Bearer realm="service broker"` {
+				t.Errorf("challenges %q", challenges)
 			}
 		})
 	}
@@ -257,7 +266,7 @@ func TestIssuerAway(t *testing.T) {
 		Issuer: at.URL, JWKSURL: at.URL + "/keys", Audience: "direct", ClockSkew: time.Minute,
 	}}, basicClient("basic"))
 	token := sign(t, key, jose.ES256, good(at, nil))
-	if _, err := send(d, token); status(err) != http.StatusServiceUnavailable || err.(*Refusal).RetryAfter == 0 { //nolint:errorlint,forcetypeassert // as it is returned
+	if _, err := send(d, token); status(err) != http.StatusServiceUnavailable || refusal(err).RetryAfter == 0 {
 		t.Fatal(err)
 	}
 	if name, err := d.Authenticate(basic("10.0.0.1", "basic", "password-of-basic")); name != "basic" {

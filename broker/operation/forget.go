@@ -103,11 +103,10 @@ func (e *Engine) forgetOnceMore(ctx context.Context, tx pgx.Tx, row store.Forgot
 	live, err := e.Store.Binding(ctx, tx, row.BindingID)
 	switch {
 	case store.NotFound(err):
-		_, isSetUp := e.Deliveries[gone.Delivery] // or was taken from the catalog since
-		if err = nil; isSetUp {
-			err = e.withdraw(ctx, gone)
+		err = e.forget(ctx, gone, true)
+		if _, isSetUp := e.Deliveries[gone.Delivery]; isSetUp { // or was taken from the catalog since
+			err = errors.Join(err, e.withdraw(ctx, gone))
 		}
-		err = errors.Join(err, e.forget(ctx, gone, true))
 	case err == nil && live.InstanceID != gone.InstanceID: // what was delivered may have the same place
 		err = e.forget(ctx, gone, true)
 	}

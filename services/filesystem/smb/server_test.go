@@ -14,6 +14,7 @@ import (
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // testServer is a real Samba.
@@ -124,13 +125,9 @@ func newBinding(t testing.TB, inst instance, id string, p BindingParams) binding
 // finished calls a verb until it is done, as the engine does.
 func finished(t testing.TB, verb func() error) error {
 	t.Helper()
-	for end := time.Now().Add(patience); ; {
-		err := verb()
-		if _, notYet := err.(*services.NotYetError); !notYet || time.Now().After(end) { //nolint:errorlint // as it is returned
-			return err
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience) // cleanups call after t's context ended
+	defer cancel()
+	return servicetest.ToTheEnd(ctx, func(context.Context) error { return verb() })
 }
 
 // provisioned is an instance whose contents go with it.
