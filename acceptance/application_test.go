@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
@@ -14,9 +15,14 @@ import (
 const tryTime = 15 * time.Second
 
 // use opens a session as an application does, and makes a round trip first.
-func (o *offer) use(ctx context.Context, b *heldBinding, then func(context.Context, services.Session) error) error {
+func (o *offer) use(ctx context.Context, b *heldBinding, then func(context.Context, services.Session) error) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, tryTime)
 	defer cancel()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, ctx.Err()) // not every client's error tells
+		}
+	}()
 	session, err := o.dial(ctx, b.credentials)
 	if err != nil {
 		return err
@@ -50,12 +56,19 @@ func (p *platform) works(ctx context.Context, i *heldInstance, b *heldBinding, t
 			return true, nil
 		}
 		undisturbed := before%2 == 0 && p.offer.breaks.Load() == before
-		if undisturbed && !errors.Is(last, context.DeadlineExceeded) && !errors.Is(last, errLoad) {
+		if undisturbed && !slow(last) && !errors.Is(last, errLoad) {
 			return false, fmt.Errorf("credentials of instance %s do not work, with nothing wrong with the server: %w", i.id, last)
 		}
 		return false, nil
 	})
 	return errors.Join(err, last)
+}
+
+// slow says that an answer did not come in time: clients have limits of their own,
+// such as the two seconds of DNS, which a busy machine exceeds.
+func slow(err error) bool {
+	network, ok := errors.AsType[net.Error](err)
+	return errors.Is(err, context.DeadlineExceeded) || ok && network.Timeout()
 }
 
 // errLoad is what a server says that lets an application in and does not take what
@@ -82,8 +95,11 @@ func (p *platform) load(i *heldInstance, b *heldBinding) func(context.Context, s
 func (p *platform) cargoKey() string { return fmt.Sprintf("cargo-%d", p.number) }
 
 // unload reads what load wrote, through any binding that may write too.
-func (p *platform) unload(ctx context.Context, i *heldInstance, b *heldBinding) error {
-	return p.offer.use(ctx, b, func(ctx context.Context, s services.Session) error {
+func (p *platform) unload(i *heldInstance, b *heldBinding) func(context.Context, services.Session) error {
+	if b.reader || i.cargo == "" {
+		return nil
+	}
+	return func(ctx context.Context, s services.Session) error {
 		value, err := s.Read(ctx, p.cargoKey())
 		if err != nil {
 			return fmt.Errorf("read what was written before: %w", err)
@@ -92,5 +108,5 @@ func (p *platform) unload(ctx context.Context, i *heldInstance, b *heldBinding) 
 			return errors.New("read something else than was written")
 		}
 		return nil
-	})
+	}
 }

@@ -36,6 +36,7 @@ type platform struct {
 	done      map[string]int  // verbs that came to their end
 	stuck     time.Duration   // when an action counts as stuck
 	leaving   bool
+	refused   error // the last answer that was none to go on with
 }
 
 type heldInstance struct {
@@ -100,7 +101,8 @@ const (
 
 // judge reads an answer; an error is one that no fault of the surroundings
 // explains.
-func judge(status int, err error) (verdict, error) {
+func (p *platform) judge(status int, err error) (verdict, error) {
+	p.refused = err
 	var refused *osbclient.Error
 	switch {
 	case err == nil:
@@ -131,7 +133,7 @@ func (p *platform) until(ctx context.Context, what string, step func(context.Con
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s: %w", what, context.Cause(ctx))
+			return fmt.Errorf("%s: %w; the last answer: %v", what, context.Cause(ctx), p.refused) //nolint:errorlint // told, and of no kind
 		case <-time.After(50*time.Millisecond + p.upTo(200*time.Millisecond)):
 		}
 	}
@@ -149,7 +151,7 @@ func (p *platform) poll(ctx context.Context, instance, binding, operation string
 		} else {
 			last, err = p.client().LastBindingOperation(ctx, instance, binding, osbclient.Poll{Operation: operation})
 		}
-		v, err := judge(last.Status, err)
+		v, err := p.judge(last.Status, err)
 		ok = v == done && last.State == osbclient.Succeeded || v == gone && deletion
 		return ok || v == done && last.State == osbclient.Failed, err
 	})
@@ -163,7 +165,7 @@ func (p *platform) provision(ctx context.Context, i *heldInstance) (made bool, e
 		c, err := p.client().Provision(ctx, i.id, osbclient.ProvisionRequest{
 			ServiceID: p.offer.service, PlanID: i.plan, OrganizationGUID: "org", SpaceGUID: "space", AcceptsIncomplete: p.chance(70),
 		})
-		v, err := judge(c.Status, err)
+		v, err := p.judge(c.Status, err)
 		if v == done && c.Accepted() {
 			ok, err := p.poll(ctx, i.id, "", c.Operation, false)
 			if err != nil {
@@ -211,7 +213,7 @@ func (p *platform) leaveFailed(ctx context.Context, instance, binding string) (l
 		if last.Status == http.StatusNotFound {
 			return true, nil // it was never accepted
 		}
-		v, err := judge(last.Status, err)
+		v, err := p.judge(last.Status, err)
 		left = v == done && last.State == osbclient.Failed
 		return v == done && last.State != osbclient.InProgress, err
 	})
@@ -226,7 +228,7 @@ func (p *platform) deprovision(ctx context.Context, i *heldInstance) error {
 	p.done["deprovision"]++
 	return p.until(ctx, "deprovision "+i.id, func(ctx context.Context) (bool, error) {
 		c, err := p.client().Deprovision(ctx, i.id, osbclient.DeleteRequest{ServiceID: p.offer.service, PlanID: i.plan, AcceptsIncomplete: p.chance(70)})
-		v, err := judge(c.Status, err)
+		v, err := p.judge(c.Status, err)
 		if v == done && c.Accepted() {
 			return p.poll(ctx, i.id, "", c.Operation, true)
 		}
@@ -239,7 +241,7 @@ func (p *platform) update(ctx context.Context, i *heldInstance, plan string) err
 	p.done["update"]++
 	err := p.until(ctx, "update "+i.id, func(ctx context.Context) (bool, error) {
 		c, err := p.client().Update(ctx, i.id, osbclient.UpdateRequest{ServiceID: p.offer.service, PlanID: plan, AcceptsIncomplete: p.chance(70)})
-		v, err := judge(c.Status, err)
+		v, err := p.judge(c.Status, err)
 		if v == done && c.Accepted() {
 			return p.poll(ctx, i.id, "", c.Operation, false)
 		}
@@ -266,7 +268,7 @@ func (p *platform) bind(ctx context.Context, i *heldInstance, r osbclient.BindRe
 	err := p.until(ctx, "bind "+b.id, func(ctx context.Context) (bool, error) {
 		r.AcceptsIncomplete = p.chance(70)
 		made, err := p.client().Bind(ctx, i.id, b.id, r)
-		v, err := judge(made.Status, err)
+		v, err := p.judge(made.Status, err)
 		if v == done && made.Accepted() {
 			if made, v, err = p.pollBinding(ctx, i, b, made.Operation); err != nil {
 				return false, err
@@ -310,7 +312,7 @@ func (p *platform) pollBinding(ctx context.Context, i *heldInstance, b *heldBind
 func (p *platform) fetch(ctx context.Context, i *heldInstance, b *heldBinding) (made osbclient.Binding, err error) {
 	err = p.until(ctx, "fetch "+b.id, func(ctx context.Context) (bool, error) {
 		made, err = p.client().FetchBinding(ctx, i.id, b.id, "", "")
-		v, err := judge(made.Status, err)
+		v, err := p.judge(made.Status, err)
 		return v == done, err
 	})
 	return made, err
@@ -322,7 +324,7 @@ func (p *platform) unbind(ctx context.Context, i *heldInstance, b *heldBinding) 
 	p.done["unbind"]++
 	err := p.until(ctx, "unbind "+b.id, func(ctx context.Context) (bool, error) {
 		c, err := p.client().Unbind(ctx, i.id, b.id, osbclient.DeleteRequest{ServiceID: p.offer.service, PlanID: i.plan, AcceptsIncomplete: p.chance(70)})
-		v, err := judge(c.Status, err)
+		v, err := p.judge(c.Status, err)
 		if v == done && c.Accepted() {
 			return p.poll(ctx, i.id, b.id, c.Operation, true)
 		}

@@ -64,7 +64,7 @@ func (s *storm) together(o *offer, do func(*platform) error) error {
 
 // each does something for all backends side by side and names the one that a
 // fault is of.
-func (s *storm) each(do func(*offer) error) {
+func (s *storm) each(ctx context.Context, do func(*offer) error) {
 	GinkgoHelper()
 	faults := make([]error, len(s.offers))
 	var all sync.WaitGroup
@@ -76,7 +76,7 @@ func (s *storm) each(do func(*offer) error) {
 		})
 	}
 	all.Wait()
-	s.expect(faults...)
+	s.expect(ctx, faults...)
 }
 
 func (s *storm) agree(ctx SpecContext) {
@@ -109,7 +109,7 @@ func (s *storm) noOrphans(ctx SpecContext) {
 // cleanedUp looks on each server for what failed creates would have left, and
 // for what platforms hold.
 func (s *storm) cleanedUp(ctx SpecContext) {
-	s.each(func(o *offer) error {
+	s.each(ctx, func(o *offer) error {
 		wantInstances, wantBindings := map[string]bool{}, map[string]bool{}
 		for _, i := range s.held(o) {
 			wantInstances[services.InstanceName(i.id)] = true
@@ -141,7 +141,7 @@ func (s *storm) cleanedUp(ctx SpecContext) {
 }
 
 func (s *storm) credentials(ctx SpecContext) {
-	s.each(func(o *offer) error {
+	s.each(ctx, func(o *offer) error {
 		var live, revoked atomic.Int64
 		err := s.together(o, func(p *platform) error {
 			n, err := p.proveLive(ctx)
@@ -183,13 +183,8 @@ func (p *platform) addWriter(ctx context.Context, i *heldInstance) error {
 }
 
 func (p *platform) proveBinding(ctx context.Context, i *heldInstance, b *heldBinding) error {
-	if err := p.offer.tryOut(ctx, b); err != nil {
-		return fmt.Errorf("binding %s of instance %s does not work: %w", b.id, i.id, err)
-	}
-	if i.cargo != "" && !b.reader {
-		if err := p.unload(ctx, i, b); err != nil {
-			return fmt.Errorf("binding %s of instance %s: %w", b.id, i.id, err)
-		}
+	if err := p.works(ctx, i, b, p.unload(i, b)); err != nil {
+		return err
 	}
 	fetched, err := p.fetch(ctx, i, b)
 	if err != nil {
@@ -248,7 +243,7 @@ func (s *storm) vaultHolds(ctx SpecContext, what types.GomegaMatcher) {
 }
 
 func (s *storm) leave(ctx SpecContext) {
-	s.each(func(o *offer) error {
+	s.each(ctx, func(o *offer) error {
 		if err := s.together(o, func(p *platform) error { return p.leave(ctx) }); err != nil {
 			return err
 		}

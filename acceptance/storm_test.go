@@ -130,9 +130,12 @@ func (s *storm) repeat() string {
 }
 
 // expect holds where there is no fault; each begins with the name of a backend.
-func (s *storm) expect(faults ...error) {
+func (s *storm) expect(ctx context.Context, faults ...error) {
 	GinkgoHelper()
-	Expect(errors.Join(faults...)).To(Succeed(), s.repeat())
+	Expect(errors.Join(faults...)).To(Succeed(), func() string {
+		r, err := s.d.Verb(ctx, "operations", "list", "--unfinished", "--output", "json")
+		return fmt.Sprintf("%s\nin progress: %s%s (error %v)", s.repeat(), r.Stdout, r.Stderr, err)
+	})
 }
 
 func (s *storm) rage(ctx SpecContext) {
@@ -154,7 +157,7 @@ func (s *storm) rage(ctx SpecContext) {
 	breaking.Wait()
 	close(stop)
 	working.Wait()
-	s.expect(append(broken, faults...)...)
+	s.expect(ctx, append(broken, faults...)...)
 	s.calm(ctx)
 	stopWatching()
 	watch.Wait()

@@ -33,7 +33,22 @@ func TestMain(m *testing.M) {
 func TestAcceptance(t *testing.T) {
 	RegisterFailHandler(Fail)
 	RunSpecs(t, "Acceptance")
+	for _, failure := range failures {
+		t.Log(failure)
+	}
 }
+
+// failures are said again below Ginkgo's report: in a log of which only the end is
+// kept, its summary tells where something failed and not what.
+var failures []string
+
+var _ = ReportAfterSuite("failures", func(r Report) {
+	for _, spec := range r.SpecReports {
+		if spec.Failed() {
+			failures = append(failures, spec.FullText()+"\n"+spec.FailureMessage())
+		}
+	}
+})
 
 // What all specs share, made once: Ginkgo hands nothing from BeforeSuite to
 // specs but variables.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strconv"
@@ -46,13 +47,20 @@ func (d *Deployment) AddBrokerOf(ctx context.Context, binary, name string, more 
 	return b, b.Start(ctx)
 }
 
-// FreeAddress returns a loopback address that nobody listens on.
+// FreeAddress returns a loopback address that nobody listens on, below the ports
+// that the system hands out, so that it is still free when a replica that was
+// killed starts again, and beside those that package embedded chooses from.
 func FreeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // nothing to wait for
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
+	var err error
+	for range 100 {
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(30000+rand.IntN(2768))) //nolint:gosec // no secret
+		listener, failed := net.Listen("tcp", address)                                //nolint:noctx // nothing to wait for
+		if failed == nil {
+			return address, listener.Close()
+		}
+		err = failed
 	}
-	return "127.0.0.1:" + strconv.Itoa(listener.Addr().(*net.TCPAddr).Port), listener.Close()
+	return "", fmt.Errorf("find a free port: %w", err)
 }
 
 // URL is where the replica serves.
