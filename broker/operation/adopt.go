@@ -54,7 +54,10 @@ func (e *Engine) Adopt(ctx context.Context, a Adoption) (steps []string, err err
 		limited, cancel := context.WithTimeout(ctx, adoptTime)
 		defer cancel()
 		adopts := false
-		steps, adopts, err = driver.Adopt(limited, rawInstance(i, plan), a.Resource, a.Dry)
+		err = store.Outside(limited, tx, func(ctx context.Context) (err error) {
+			steps, adopts, err = driver.Adopt(ctx, rawInstance(i, plan), a.Resource, a.Dry)
+			return err
+		})
 		if !adopts && err == nil {
 			return notRestorable("backend %s cannot adopt anything", plan.Backend)
 		}

@@ -101,14 +101,17 @@ func (e *Engine) forgetOnceMore(ctx context.Context, tx pgx.Tx, row store.Forgot
 		BindResource: row.BindResource, Context: row.Context, Delivery: row.Delivery,
 	}
 	live, err := e.Store.Binding(ctx, tx, row.BindingID)
-	switch {
-	case store.NotFound(err):
-		err = e.forget(ctx, gone, true)
-		if _, isSetUp := e.Deliveries[gone.Delivery]; isSetUp { // or was taken from the catalog since
-			err = errors.Join(err, e.withdraw(ctx, gone))
-		}
-	case err == nil && live.InstanceID != gone.InstanceID: // what was delivered may have the same place
-		err = e.forget(ctx, gone, true)
+	unused := store.NotFound(err)
+	if err != nil && !unused || err == nil && live.InstanceID == gone.InstanceID {
+		return err
 	}
-	return err
+	return store.Outside(ctx, tx, func(ctx context.Context) error {
+		errs := []error{e.forget(ctx, gone, true)}
+		// What was delivered may have the same place as the new binding's, or be of
+		// a way that was taken from the catalog since.
+		if _, isSetUp := e.Deliveries[gone.Delivery]; isSetUp && unused {
+			errs = append(errs, e.withdraw(ctx, gone))
+		}
+		return errors.Join(errs...)
+	})
 }

@@ -118,9 +118,18 @@ func (e *Engine) runStep(ctx context.Context, tx pgx.Tx, op store.Operation, s *
 	defer interrupt(nil)
 	defer e.turns.register(op.ID, interrupt)()
 
-	stop := e.holdLock(tx, op, interrupt)
-	r := e.step(stepCtx, op, s)
-	r.lost = stop()
+	var r result
+	r.lost = store.OutsideWatching(stepCtx, tx, func(ctx context.Context) error {
+		r = e.step(ctx, op, s)
+		return nil
+	}, func(ctx context.Context) error {
+		// The notification of the operation's end may have got lost.
+		now, err := e.Store.OperationPhase(ctx, tx, op.ID)
+		if err == nil && (now.State != store.InProgress || now.Phase != op.Phase) {
+			interrupt(errInterrupted)
+		}
+		return err
+	})
 	r.interrupted = errors.Is(context.Cause(stepCtx), errInterrupted)
 	return r
 }
@@ -154,48 +163,6 @@ func phaseDeadline(op store.Operation) time.Time {
 		return op.Deadline
 	}
 	return op.Deadline.Add(-op.Deadline.Sub(op.CreatedAt) / 4)
-}
-
-// holdLock uses the transaction's connection every few seconds until the
-// returned function is called; that one tells whether the connection, and with
-// it the lock, was lost. It also looks whether the operation is still to be
-// done, in case that the notification of its end got lost.
-func (e *Engine) holdLock(tx pgx.Tx, op store.Operation, interrupt context.CancelCauseFunc) (stop func() error) {
-	quit := make(chan struct{})
-	lost := make(chan error, 1)
-	go func() {
-		tick := time.NewTicker(2 * time.Second)
-		defer tick.Stop()
-		for {
-			select {
-			case <-quit:
-				lost <- nil
-				return
-			case <-tick.C:
-				now, err := e.touch(tx, op.ID)
-				if err != nil {
-					interrupt(err)
-					lost <- fmt.Errorf("the lock was lost: %w", err)
-					return
-				}
-				if now.State != store.InProgress || now.Phase != op.Phase {
-					interrupt(errInterrupted)
-				}
-			}
-		}
-	}()
-	return func() error {
-		close(quit)
-		return <-lost
-	}
-}
-
-func (e *Engine) touch(tx pgx.Tx, operationID string) (store.OperationPhaseRow, error) {
-	// Not the step's context: its end must not break the transaction that
-	// records what came of the step.
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-	defer cancel()
-	return e.Store.OperationPhase(ctx, tx, operationID)
 }
 
 // turns are the steps under way in this process, by operation.

@@ -1,7 +1,8 @@
 -- name: InsertInstance :execrows
--- Where another instance has the resource that was made under this ID, this one's is made under a fresh one.
+-- Holds the lock that AwaitCreate waits for. Where another instance has the resource that was made under this ID, this one's is made under a fresh one.
 insert into instances (id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, namespace, resource_id)
-values (@id::text, @platform, @service_id, @plan_id, @organization_id, @space_id, @context, @parameters, @maintenance_version, 'creating', @namespace,
+values ((select @id::text from pg_advisory_xact_lock(hashtextextended('creating/' || @id::text, 0))),
+    @platform, @service_id, @plan_id, @organization_id, @space_id, @context, @parameters, @maintenance_version, 'creating', @namespace,
     case when exists (select 1 from instances i where coalesce(nullif(i.resource_id, ''), i.id) = @id::text) then @fresh::text else '' end)
 on conflict do nothing;
 
@@ -90,11 +91,17 @@ where i.plan_id = any(@plan_ids::text[]) and i.id <> @but::text
 group by 1, 2, 3;
 
 -- name: InsertBinding :execrows
--- It is younger than all operations on a binding that had its ID before, for which this transaction may have waited.
+-- Holds the lock that AwaitCreate waits for. It is younger than all operations on a binding that had its ID before, for which this transaction may have waited.
 insert into bindings (id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id,
     expires_at, renew_before, delivery, status, created_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'creating', clock_timestamp())
+values ((select @id::text from pg_advisory_xact_lock(hashtextextended('creating/' || @id::text, 0))),
+    @instance_id, @platform, @service_id, @plan_id, @app_id, @bind_resource, @context, @parameters, @predecessor_id,
+    @expires_at, @renew_before, @delivery, 'creating', clock_timestamp())
 on conflict (id) do nothing;
+
+-- name: AwaitCreate :exec
+-- Waits until no transaction is about to create the instance or binding, so that whoever finds none then may say that there is none.
+select pg_advisory_xact_lock(hashtextextended('creating/' || @id::text, 0));
 
 -- name: RenewBinding :exec
 update bindings set service_id = $2, plan_id = $3, app_id = $4, bind_resource = $5, context = $6, parameters = $7, predecessor_id = $8,
@@ -229,16 +236,13 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
 select * from audit where instance_id = $1 order by seq;
 
 -- name: LockInstance :one
--- Held until the transaction ends, by whoever works on the instance alone. A process that is paused while it holds a lock loses
--- its connection, and with it the lock.
-select pg_try_advisory_xact_lock(hashtextextended('instance/' || @instance_id::text, 0))
-from set_config('idle_in_transaction_session_timeout', '10s', true);
+-- Held until the transaction ends, by whoever works on the instance alone.
+select pg_try_advisory_xact_lock(hashtextextended('instance/' || @instance_id::text, 0));
 
 -- name: LockBinding :one
 -- Held until the transaction ends by whoever works on the binding; others may work on the instance's other bindings.
 select pg_try_advisory_xact_lock_shared(hashtextextended('instance/' || @instance_id::text, 0))
-   and pg_try_advisory_xact_lock(hashtextextended('binding/' || @binding_id::text, 0))
-from set_config('idle_in_transaction_session_timeout', '10s', true);
+   and pg_try_advisory_xact_lock(hashtextextended('binding/' || @binding_id::text, 0));
 
 -- name: Notify :exec
 select pg_notify(@channel, @payload);

@@ -80,6 +80,16 @@ func (q *Queries) AuditOfInstance(ctx context.Context, db DBTX, instanceID strin
 	return items, nil
 }
 
+const awaitCreate = `-- name: AwaitCreate :exec
+select pg_advisory_xact_lock(hashtextextended('creating/' || $1::text, 0))
+`
+
+// Waits until no transaction is about to create the instance or binding, so that whoever finds none then may say that there is none.
+func (q *Queries) AwaitCreate(ctx context.Context, db DBTX, id string) error {
+	_, err := db.Exec(ctx, awaitCreate, id)
+	return err
+}
+
 const beginUndo = `-- name: BeginUndo :one
 update operations set phase = 'undoing', outcome = $1, description = $2, last_error = $3, attempts = 0
 where id = $4 and state = 'in progress' and phase = 'doing'
@@ -534,7 +544,9 @@ func (q *Queries) InsertAudit(ctx context.Context, db DBTX, arg InsertAuditParam
 const insertBinding = `-- name: InsertBinding :execrows
 insert into bindings (id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id,
     expires_at, renew_before, delivery, status, created_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'creating', clock_timestamp())
+values ((select $1::text from pg_advisory_xact_lock(hashtextextended('creating/' || $1::text, 0))),
+    $2, $3, $4, $5, $6, $7, $8, $9, $10,
+    $11, $12, $13, 'creating', clock_timestamp())
 on conflict (id) do nothing
 `
 
@@ -554,7 +566,7 @@ type InsertBindingParams struct {
 	Delivery      string
 }
 
-// It is younger than all operations on a binding that had its ID before, for which this transaction may have waited.
+// Holds the lock that AwaitCreate waits for. It is younger than all operations on a binding that had its ID before, for which this transaction may have waited.
 func (q *Queries) InsertBinding(ctx context.Context, db DBTX, arg InsertBindingParams) (int64, error) {
 	result, err := db.Exec(ctx, insertBinding,
 		arg.ID,
@@ -579,7 +591,8 @@ func (q *Queries) InsertBinding(ctx context.Context, db DBTX, arg InsertBindingP
 
 const insertInstance = `-- name: InsertInstance :execrows
 insert into instances (id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, namespace, resource_id)
-values ($1::text, $2, $3, $4, $5, $6, $7, $8, $9, 'creating', $10,
+values ((select $1::text from pg_advisory_xact_lock(hashtextextended('creating/' || $1::text, 0))),
+    $2, $3, $4, $5, $6, $7, $8, $9, 'creating', $10,
     case when exists (select 1 from instances i where coalesce(nullif(i.resource_id, ''), i.id) = $1::text) then $11::text else '' end)
 on conflict do nothing
 `
@@ -598,7 +611,7 @@ type InsertInstanceParams struct {
 	Fresh              string
 }
 
-// Where another instance has the resource that was made under this ID, this one's is made under a fresh one.
+// Holds the lock that AwaitCreate waits for. Where another instance has the resource that was made under this ID, this one's is made under a fresh one.
 func (q *Queries) InsertInstance(ctx context.Context, db DBTX, arg InsertInstanceParams) (int64, error) {
 	result, err := db.Exec(ctx, insertInstance,
 		arg.ID,
@@ -1074,7 +1087,6 @@ func (q *Queries) ListOperations(ctx context.Context, db DBTX, arg ListOperation
 const lockBinding = `-- name: LockBinding :one
 select pg_try_advisory_xact_lock_shared(hashtextextended('instance/' || $1::text, 0))
    and pg_try_advisory_xact_lock(hashtextextended('binding/' || $2::text, 0))
-from set_config('idle_in_transaction_session_timeout', '10s', true)
 `
 
 type LockBindingParams struct {
@@ -1092,11 +1104,9 @@ func (q *Queries) LockBinding(ctx context.Context, db DBTX, arg LockBindingParam
 
 const lockInstance = `-- name: LockInstance :one
 select pg_try_advisory_xact_lock(hashtextextended('instance/' || $1::text, 0))
-from set_config('idle_in_transaction_session_timeout', '10s', true)
 `
 
-// Held until the transaction ends, by whoever works on the instance alone. A process that is paused while it holds a lock loses
-// its connection, and with it the lock.
+// Held until the transaction ends, by whoever works on the instance alone.
 func (q *Queries) LockInstance(ctx context.Context, db DBTX, instanceID string) (bool, error) {
 	row := db.QueryRow(ctx, lockInstance, instanceID)
 	var pg_try_advisory_xact_lock bool

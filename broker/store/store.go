@@ -70,6 +70,10 @@ type Store struct {
 	Queue *pgxpool.Pool
 }
 
+// idleLimit is how long a transaction may do nothing: a replica that is paused, or
+// whose machine is gone, loses its connections after it, and with them its locks.
+const idleLimit = 10 * time.Second
+
 // queueConnections are enough for River's fetching, listening and maintenance.
 const queueConnections = 8
 
@@ -86,6 +90,7 @@ func Open(ctx context.Context, url string, connections int) (*Store, error) {
 	config.MinConns = 1
 	config.ConnConfig.ConnectTimeout = 5 * time.Second
 	config.ConnConfig.RuntimeParams["application_name"] = "chandler"
+	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = idleLimit.String()
 	s := &Store{Queries: New()}
 	if s.Pool, err = openPool(ctx, config.Copy(), connections); err != nil {
 		return nil, err
@@ -142,6 +147,56 @@ func (s *Store) Close() {
 // InTx runs f in a transaction that is committed when f returns nil.
 func (s *Store) InTx(ctx context.Context, f func(pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, s.Pool, f)
+}
+
+// Outside calls what has nothing to do with the database while tx keeps its locks:
+// a backend, or the credential store. do's context ends when they are lost, which
+// is Outside's error then. do must not use tx.
+func Outside(ctx context.Context, tx pgx.Tx, do func(context.Context) error) error {
+	return OutsideWatching(ctx, tx, do, func(ctx context.Context) error {
+		_, err := tx.Exec(ctx, "select 1")
+		return err
+	})
+}
+
+// OutsideWatching is Outside, and lets watch use tx every few seconds, which keeps
+// it from being idle. An error of watch's means that the locks are lost.
+func OutsideWatching(ctx context.Context, tx pgx.Tx, do, watch func(context.Context) error) (err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done, lost := make(chan struct{}), make(chan error, 1)
+	go func() {
+		tick := time.NewTicker(idleLimit / 5)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				lost <- nil
+				return
+			case <-tick.C:
+			}
+			if err := watchOnce(ctx, watch); err != nil {
+				cancel()
+				lost <- fmt.Errorf("the lock was lost: %w", err)
+				return
+			}
+		}
+	}()
+	defer func() { // after a panic too: nobody may use tx twice at once
+		close(done)
+		if gone := <-lost; gone != nil {
+			err = gone
+		}
+	}()
+	return do(ctx)
+}
+
+// watchOnce has a context of its own: the end of the caller's must not break the
+// transaction that is to record what came of the call.
+func watchOnce(ctx context.Context, watch func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), idleLimit/3)
+	defer cancel()
+	return watch(ctx)
 }
 
 // migrateLock is any number that no other lock in this database uses.

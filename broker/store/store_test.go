@@ -155,3 +155,70 @@ func TestHostileValues(t *testing.T) {
 		}
 	}
 }
+
+// Whoever calls a backend with a lock in hand has it still when the backend took
+// longer than a transaction may lie idle.
+func TestOutside(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	err := s.InTx(t.Context(), func(tx pgx.Tx) error {
+		if _, err := tx.Exec(t.Context(), "set local idle_in_transaction_session_timeout = '3s'"); err != nil {
+			return err
+		}
+		err := store.Outside(t.Context(), tx, func(ctx context.Context) error {
+			select {
+			case <-time.After(5 * time.Second):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(t.Context(), "select 1")
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// Who lost his locks is told, and ends what he does for them.
+func TestOutsideLosesTheLock(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	err := s.InTx(t.Context(), func(tx pgx.Tx) error {
+		return store.Outside(t.Context(), tx, func(ctx context.Context) error {
+			_, err := s.Pool.Exec(ctx, "select pg_terminate_backend($1)", tx.Conn().PgConn().PID())
+			if err != nil {
+				return err
+			}
+			<-ctx.Done()
+			return nil
+		})
+	})
+	if err == nil || !strings.Contains(err.Error(), "the lock was lost") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+// A replica that is paused, or whose machine is gone, keeps nothing locked.
+func TestIdleTransactionsEnd(t *testing.T) {
+	t.Parallel()
+	s := migrated(t)
+	idle, err := s.Pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = idle.Rollback(context.Background()) }()
+	if _, err := idle.Exec(t.Context(), "lock table instances"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.ListInstances(t.Context(), s.Pool, store.ListInstancesParams{Batch: 1}); err != nil {
+		t.Error(err)
+	}
+	if _, err := idle.Exec(t.Context(), "select 1"); err == nil {
+		t.Error("the transaction goes on")
+	}
+}

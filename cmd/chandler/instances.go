@@ -256,16 +256,27 @@ func (a *app) forgetSecrets(ctx context.Context, tx pgx.Tx, id string) error {
 	if err != nil {
 		return err
 	}
-	for _, b := range bindings {
-		if d, ok := a.deliveries[b.Delivery]; ok {
-			if err := d.Withdraw(ctx, operation.Reader(b)); err != nil {
-				return fmt.Errorf("withdraw the credentials of binding %s: %w", b.ID, err)
+	return store.Outside(ctx, tx, func(ctx context.Context) error {
+		for _, b := range bindings {
+			if err := a.forgetBinding(ctx, b); err != nil {
+				return err
 			}
 		}
-		for _, path := range []credhub.Path{credhub.CredentialsPath(id, b.ID), credhub.VolumeMountsPath(id, b.ID), credhub.SeedPath(id, b.ID)} {
-			if err := a.credentials.Delete(ctx, path); err != nil {
-				return fmt.Errorf("delete the credentials of binding %s: %w", b.ID, err)
-			}
+		return nil
+	})
+}
+
+func (a *app) forgetBinding(ctx context.Context, b store.Binding) error {
+	if d, ok := a.deliveries[b.Delivery]; ok {
+		if err := d.Withdraw(ctx, operation.Reader(b)); err != nil {
+			return fmt.Errorf("withdraw the credentials of binding %s: %w", b.ID, err)
+		}
+	}
+	for _, path := range []credhub.Path{
+		credhub.CredentialsPath(b.InstanceID, b.ID), credhub.VolumeMountsPath(b.InstanceID, b.ID), credhub.SeedPath(b.InstanceID, b.ID),
+	} {
+		if err := a.credentials.Delete(ctx, path); err != nil {
+			return fmt.Errorf("delete the credentials of binding %s: %w", b.ID, err)
 		}
 	}
 	return nil

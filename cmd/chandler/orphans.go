@@ -268,7 +268,7 @@ func (a *app) removeOrphan(ctx context.Context, o orphan) error {
 		if owned(known, o.found) {
 			return errors.New("it has an owner by now, and stays")
 		}
-		return a.drivers[o.Backend].Remove(ctx, o.found)
+		return store.Outside(ctx, tx, func(ctx context.Context) error { return a.drivers[o.Backend].Remove(ctx, o.found) })
 	})
 }
 
