@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -103,5 +104,69 @@ func (c client) assume(t *testing.T, operation, table, id string) {
 	}
 	if _, err := c.Store.Pool.Exec(ctx, "update "+table+" set status = 'ready' where id = $1", id); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A platform deletes what it has given up to create. The create may have come so
+// far that it is committed a moment later: nobody would delete it then.
+func TestDeleteWaitsForACreate(t *testing.T) {
+	c := newClient(t, brokertest.Options{Idle: true, AsyncWait: time.Millisecond})
+	c.begin(t, "bind", "i")
+	for name, verbs := range map[string][2]func() answer{
+		"instance": {
+			func() answer { return c.provision("new", on(brokertest.Cascading), true) },
+			func() answer { return c.deprovision("new", true) },
+		},
+		"binding": {
+			func() answer { return c.bind("i", "late", bound(brokertest.Cascading, ""), true) },
+			func() answer { return c.unbind("i", "late", true) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			create, remove := make(chan answer, 1), make(chan answer, 1)
+			commit := c.beforeOperations(t)
+			go func() { create <- verbs[0]() }()
+			c.waiting(t, "relation")
+			go func() { remove <- verbs[1]() }()
+			c.waiting(t, "advisory")
+			commit()
+			created := (<-create).want(t, "202")
+			(<-remove).want(t, "202")
+			halted, err := c.Store.Operation(t.Context(), c.Store.Pool, created.operation)
+			if err != nil || halted.Outcome != store.Superseded {
+				t.Errorf("the create ended with %q, %v", halted.Outcome, err)
+			}
+		})
+	}
+}
+
+// beforeOperations holds up whoever accepts an operation, just before it is
+// recorded.
+func (c client) beforeOperations(t *testing.T) (release func()) {
+	t.Helper()
+	tx, err := c.Store.Pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), "lock table operations in share mode"); err != nil {
+		t.Fatal(err)
+	}
+	release = sync.OnceFunc(func() { _ = tx.Rollback(context.Background()) })
+	t.Cleanup(release)
+	return release
+}
+
+// waiting waits until somebody waits for a lock of the kind.
+func (c client) waiting(t *testing.T, kind string) {
+	t.Helper()
+	const query = `select count(*) from pg_locks where not granted and locktype = $1
+		and pid in (select pid from pg_stat_activity where datname = current_database())`
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for n := 0; n == 0; {
+		if err := c.Store.Pool.QueryRow(ctx, query, kind).Scan(&n); err != nil {
+			t.Fatalf("wait for somebody to wait: %v", err)
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 }

@@ -35,7 +35,7 @@ func (b *Broker) Deprovision(ctx context.Context, instanceID string, _ domain.De
 
 func (b *Broker) acceptDeprovision(ctx context.Context, tx pgx.Tx, instanceID string, async bool) (store.Operation, error) {
 	var none store.Operation
-	have, err := b.Store.InstanceForUpdate(ctx, tx, instanceID)
+	have, err := afterCreate(ctx, b, tx, instanceID, b.Store.InstanceForUpdate)
 	if store.NotFound(err) || err == nil && !visible(ctx, have) {
 		return none, fail(Gone, "there is no such instance")
 	} else if err != nil {

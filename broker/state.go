@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/chandler-broker/chandler/broker/catalog"
@@ -128,6 +129,20 @@ func (u unfinished) of(bindingID string) *store.Operation {
 		}
 	}
 	return nil
+}
+
+// afterCreate reads what is to be deleted. Where there is none, a create that the
+// platform has given up may be about to be committed yet: it is waited for, because
+// nobody deletes again what was said to be gone (OSB, "Orphan Mitigation").
+func afterCreate[T any](ctx context.Context, b *Broker, tx pgx.Tx, id string, read func(context.Context, store.DBTX, string) (T, error)) (T, error) {
+	have, err := read(ctx, tx, id)
+	if !store.NotFound(err) {
+		return have, err
+	}
+	if err := b.Store.AwaitCreate(ctx, tx, id); err != nil {
+		return have, err
+	}
+	return read(ctx, tx, id)
 }
 
 func (b *Broker) last(ctx context.Context, db store.DBTX, instanceID, bindingID string) (*store.Operation, error) {

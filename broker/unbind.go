@@ -39,7 +39,7 @@ func (b *Broker) acceptUnbind(ctx context.Context, tx pgx.Tx, instanceID, bindin
 	} else if err != nil {
 		return none, err
 	}
-	binding, err := b.Store.BindingForUpdate(ctx, tx, bindingID)
+	binding, err := afterCreate(ctx, b, tx, bindingID, b.Store.BindingForUpdate)
 	if store.NotFound(err) || err == nil && binding.InstanceID != instanceID {
 		return none, fail(Gone, "there is no such binding")
 	} else if err != nil {
