@@ -45,12 +45,12 @@ func newAPI(c Config) (*api, error) {
 	}
 	client := &http.Client{
 		Timeout: callTimeout,
-		Transport: strict{&http.Transport{
+		Transport: settling{strict{&http.Transport{
 			DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 			TLSClientConfig:     &tls.Config{RootCAs: authorities, MinVersion: tls.VersionTLS12},
 			MaxIdleConnsPerHost: 8,
 			IdleConnTimeout:     time.Minute,
-		}},
+		}}},
 	}
 	return &api{
 		Client: pdns.New(u.String(), c.ServerID, pdns.WithHTTPClient(client), pdns.WithAPIKey(c.APIKey.Reveal())),
@@ -108,6 +108,21 @@ func (a *api) call(ctx context.Context, method, path string, body, answer any) e
 		return fmt.Errorf("the answer to %s %s is not what the API promises: %w", method, path, err)
 	}
 	return nil
+}
+
+// settling sees what changes something to its end. Answers of next are whole.
+type settling struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (s settling) RoundTrip(r *http.Request) (answer *http.Response, err error) {
+	if r.Method == http.MethodGet {
+		return s.next.RoundTrip(r)
+	}
+	err = services.Settle(r.Context(), func(ctx context.Context) (err error) {
+		answer, err = s.next.RoundTrip(r.WithContext(ctx))
+		return err
+	})
+	return answer, err
 }
 
 // strict makes every answer that is no success an error, and bounds what is

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -98,6 +99,28 @@ func TestHanging(t *testing.T) {
 	defer cancel()
 	if err := b.Provision(ctx, newInstance("i", nil)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("provision: %v", err)
+	}
+}
+
+// A zone that is being made when its instance is given up is there by the time that
+// somebody undoes it, and not later.
+func TestChangeOutlastsItsContext(t *testing.T) {
+	var made atomic.Bool
+	b := pretender(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.Method == http.MethodPost {
+			time.Sleep(300 * time.Millisecond)
+			made.Store(true)
+		}
+		_, _ = w.Write([]byte("[]"))
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := b.Provision(ctx, newInstance("i", nil)); err == nil {
+		t.Error("it goes on without time")
+	}
+	if !made.Load() {
+		t.Error("the server still makes the zone")
 	}
 }
 

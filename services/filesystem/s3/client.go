@@ -76,25 +76,12 @@ func (r request) reads() bool {
 	return r.method == http.MethodGet || (r.admin && strings.HasPrefix(r.bucket, "list-"))
 }
 
-// grace is how much longer than its context a call may take that changes
-// something.
-const grace = 3 * time.Second
-
-// call makes one call and reads the answer into out, which may be nil. One that
-// changes something is seen to its end also when ctx ends: given up, it might
-// take effect after what the caller does next, which is to undo it.
+// call makes one call and reads the answer into out, which may be nil.
 func (c *client) call(ctx context.Context, r request, out any) error {
-	if ctx.Err() != nil || r.reads() {
+	if r.reads() {
 		return c.send(ctx, r, out)
 	}
-	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })()
-	err := c.send(longer, r, out)
-	if err != nil && ctx.Err() != nil {
-		return errors.Join(ctx.Err(), err)
-	}
-	return err
+	return services.Settle(ctx, func(ctx context.Context) error { return c.send(ctx, r, out) })
 }
 
 func (c *client) send(ctx context.Context, r request, out any) error {

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -89,7 +90,8 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// A server that hangs holds a verb up for as long as its context allows.
+// A server that hangs holds a verb up for as long as its context allows, and a few
+// seconds longer where something is changed.
 func TestHang(t *testing.T) {
 	over := make(chan struct{})
 	fake := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-over }))
@@ -103,6 +105,29 @@ func TestHang(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "the server did not answer in time") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A virtual host that is being made when its instance is given up is there by the
+// time that somebody undoes it, and not later.
+func TestChangeOutlastsItsContext(t *testing.T) {
+	var made atomic.Bool
+	fake := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			time.Sleep(300 * time.Millisecond)
+			made.Store(true)
+			w.WriteHeader(http.StatusCreated)
+		}
+	}))
+	t.Cleanup(fake.Close)
+	b := openBackend(t, json.RawMessage(`{"url": "`+strings.Replace(fake.URL, "//", "//admin:hunter2@", 1)+`"}`))
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := verbs(t, b)["provision"](ctx); err == nil {
+		t.Error("it goes on without time")
+	}
+	if !made.Load() {
+		t.Error("the server still makes the virtual host")
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	rabbithole "github.com/michaelklishin/rabbit-hole/v3"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // api is the management API of a server.
@@ -86,9 +88,20 @@ type call struct {
 const maxAnswer = 64 << 20
 
 // RoundTrip implements http.RoundTripper.
-func (c call) RoundTrip(request *http.Request) (*http.Response, error) {
+func (c call) RoundTrip(request *http.Request) (answer *http.Response, err error) {
 	request = request.Clone(c.ctx)
 	request.Close = false // rabbit-hole asks for a connection per call
+	if request.Method == http.MethodGet {
+		return c.send(request)
+	}
+	err = services.Settle(c.ctx, func(ctx context.Context) (err error) {
+		answer, err = c.send(request.WithContext(ctx))
+		return err
+	})
+	return answer, err
+}
+
+func (c call) send(request *http.Request) (*http.Response, error) {
 	answer, err := c.next.RoundTrip(request)
 	if err != nil {
 		return nil, &outage{err}

@@ -60,6 +60,8 @@ func explain(doing string, err error) error {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s: the server did not answer in time: %w", doing, err)
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("%s: %w", doing, err)
 	case away:
 		return fmt.Errorf("%s: the server is away or closed the connection: %w", doing, err)
 	case !answered:
@@ -70,8 +72,6 @@ func explain(doing string, err error) error {
 		return fmt.Errorf("%s: the server failed at it; its log says why, a full disk for one: %w", doing, err)
 	case answer.status == http.StatusForbidden:
 		return fmt.Errorf("%s: the administrator lacks a right; give it the tag administrator: %w", doing, err)
-	case answer.status == http.StatusInternalServerError:
-		return fmt.Errorf("%s: the server could not; its log says why, such as a full disk: %w", doing, err)
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }
