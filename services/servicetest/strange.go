@@ -38,6 +38,20 @@ func Garbles(address string, after int64) Strange {
 	}
 }
 
+// Silences is the server at address until it has sent so many bytes on a
+// connection; then it says nothing more, and does not hang up.
+func Silences(address string, after int64) Strange {
+	return func(c net.Conn) {
+		server, err := net.Dial("tcp", address) //nolint:noctx // it ends with the connection
+		if err != nil {
+			return
+		}
+		defer server.Close()
+		go func() { _, _ = io.CopyN(c, server, after) }()
+		_, _ = io.Copy(server, c)
+	}
+}
+
 // RunStrangeServers calls every verb on servers that are strange: each ends in
 // time, blames nobody for it, and leaves what can be removed. Of the suite it
 // needs what RunFullDisk does. Sane are those that may answer well enough for a

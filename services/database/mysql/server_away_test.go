@@ -45,8 +45,8 @@ func TestServerRestarts(t *testing.T) {
 	server.nothingLeft(t)
 }
 
-// A server that takes connections and says nothing, and one that talks
-// nonsense, end in an error in time; nobody but the operator can mend it.
+// A server that takes connections and says nothing, or nothing more, and one that
+// talks nonsense, end in an error in time; nobody but the operator can mend it.
 func TestStrangeServers(t *testing.T) {
 	server := newServer(t)
 	servicetest.RunStrangeServers(t, server.small(), map[string]servicetest.Strange{
@@ -54,7 +54,10 @@ func TestStrangeServers(t *testing.T) {
 		"talks HTTP":     servicetest.Says("HTTP/1.1 400 Bad Request\r\n\r\n"),
 		"says goodbye":   servicetest.Says("\x17\x00\x00\x00\xff\x10\x04Too many"),
 		"closes at once": servicetest.Says(""),
-	}, nil)
+	}, map[string]servicetest.Strange{
+		"is silent from the first": servicetest.Silences(server.admin.Host, 20),
+		"is silent in the middle":  servicetest.Silences(server.admin.Host, 300),
+	})
 }
 
 // small is what servicetest needs of the suite where servers are in trouble.

@@ -27,11 +27,7 @@ func open(c Config) (*backend, error) {
 		return nil, err
 	}
 	admin = hardened(admin)
-	dialled, err := pq.NewConnectorConfig(admin)
-	if err != nil {
-		return nil, err
-	}
-	pool := sql.OpenDB(connector{dialled})
+	pool := sql.OpenDB(connector{admin})
 	pool.SetMaxOpenConns(c.MaxConnections)
 	pool.SetMaxIdleConns(c.MaxConnections)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
@@ -78,11 +74,7 @@ func (b *backend) Close() error { return b.pool.Close() }
 func (b *backend) tenant(ctx context.Context, database string) (*session, func(), error) {
 	c := b.admin.Clone()
 	c.Database = database
-	dialled, err := pq.NewConnectorConfig(c)
-	if err != nil {
-		return nil, nil, err
-	}
-	pool := sql.OpenDB(connector{dialled})
+	pool := sql.OpenDB(connector{c})
 	conn, err := pool.Conn(ctx)
 	if err != nil {
 		_ = pool.Close() // nothing is open in it

@@ -4,31 +4,90 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
+	"net"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/lib/pq"
 )
 
-// connector opens connections on which nonsense from a server is an error. lib/pq
-// believes what a message says of its own length and content, and panics where
-// that is wrong (github.com/golang/vulndb/issues/6170); database/sql calls it from
-// goroutines of its own, too, in which a panic ends the process.
-type connector struct{ pq *pq.Connector }
+// connector opens connections on which nonsense from a server is an error, and
+// silence too. lib/pq believes what a message says of its own length and content,
+// and panics where that is wrong (github.com/golang/vulndb/issues/6170);
+// database/sql calls it from goroutines of its own, too, in which a panic ends the
+// process.
+type connector struct{ config pq.Config }
 
 // Connect implements driver.Connector.
 func (c connector) Connect(ctx context.Context) (_ driver.Conn, err error) {
-	opened := &connection{}
-	defer opened.caught(&err)
-	conn, err := c.pq.Connect(ctx)
+	dialled, err := pq.NewConnectorConfig(c.config)
 	if err != nil {
 		return nil, err
 	}
-	opened.messages = conn.(messages)
+	opened, d := &connection{}, &dialer{}
+	dialled.Dialer(d)
+	defer opened.caught(&err)
+	stop := context.AfterFunc(ctx, d.hangUp) // lib/pq heeds it while it dials only
+	conn, err := dialled.Connect(ctx)
+	if ended := !stop(); ended {
+		if err == nil {
+			_ = conn.Close()
+		}
+		err = ctx.Err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	opened.messages, opened.link = conn.(messages), d.opened()
 	return opened, nil
 }
 
 // Driver implements driver.Connector.
-func (c connector) Driver() driver.Driver { return c.pq.Driver() }
+func (c connector) Driver() driver.Driver { return &pq.Driver{} }
+
+// dialer remembers what it dialled until the connection is open: later ones carry
+// cancellations only.
+type dialer struct {
+	net.Dialer
+	mu   sync.Mutex
+	link net.Conn
+	done bool
+}
+
+func (d *dialer) opened() net.Conn {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.done = true
+	return d.link
+}
+
+// hangUp ends the opening.
+func (d *dialer) hangUp() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.link != nil {
+		_ = d.link.Close()
+	}
+}
+
+// DialContext implements pq.DialerContext.
+func (d *dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	link, err := d.Dialer.DialContext(ctx, network, address)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err == nil && !d.done {
+		d.link = link
+	}
+	return link, err
+}
+
+// DialTimeout implements pq.Dialer; lib/pq prefers DialContext.
+func (d *dialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return d.DialContext(ctx, network, address)
+}
 
 // messages is what this package uses of lib/pq's connections: it prepares no
 // statements and begins transactions by hand.
@@ -42,7 +101,24 @@ type messages interface {
 
 type connection struct {
 	messages
+	link   net.Conn
 	broken atomic.Bool
+}
+
+// silence is how long a server has to say something once a call's context has
+// ended: lib/pq asks it to cancel the call.
+const silence = 3 * time.Second
+
+// bounded keeps a call from waiting for longer than that: lib/pq would without
+// end, where the server or the network between says nothing more. over is to be
+// called after the call.
+func (c *connection) bounded(ctx context.Context) (over func()) {
+	stop := context.AfterFunc(ctx, func() { _ = c.link.SetDeadline(time.Now().Add(silence)) })
+	return sync.OnceFunc(func() {
+		if !stop() {
+			c.broken.Store(true) // the deadline stays
+		}
+	})
 }
 
 // caught makes a panic of lib/pq the error of the call, without the panic's value,
@@ -63,6 +139,7 @@ func (c *connection) ExecContext(ctx context.Context, query string, args []drive
 	if c.broken.Load() {
 		return nil, driver.ErrBadConn
 	}
+	defer c.bounded(ctx)()
 	defer c.caught(&err)
 	return c.messages.ExecContext(ctx, query, args)
 }
@@ -72,17 +149,24 @@ func (c *connection) QueryContext(ctx context.Context, query string, args []driv
 	if c.broken.Load() {
 		return nil, driver.ErrBadConn
 	}
+	over := c.bounded(ctx)
+	defer func() {
+		if err != nil {
+			over()
+		}
+	}()
 	defer c.caught(&err)
 	answer, err := c.messages.QueryContext(ctx, query, args)
 	if err != nil {
 		return nil, err
 	}
-	return &rows{answer.(driver.RowsNextResultSet), c}, nil
+	return &rows{answer.(driver.RowsNextResultSet), c, over}, nil
 }
 
 type rows struct {
 	driver.RowsNextResultSet
 	conn *connection
+	over func()
 }
 
 // Next implements driver.Rows.
@@ -99,6 +183,7 @@ func (r *rows) NextResultSet() (err error) {
 
 // Close implements driver.Rows. What is left of the answer is read in it.
 func (r *rows) Close() (err error) {
+	defer r.over()
 	if r.conn.broken.Load() {
 		return nil
 	}

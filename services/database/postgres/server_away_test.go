@@ -33,10 +33,12 @@ func (s *testServer) small(prefix string) servicetest.Suite {
 // the operator can mend it.
 func TestStrangeServers(t *testing.T) {
 	server := newServer(t)
-	garbling := map[string]servicetest.Strange{}
+	halfway := map[string]servicetest.Strange{}
 	for _, after := range []int64{10, 500, 700, 1500} { // a session's greeting has about 400
-		garbling[fmt.Sprintf("talks nonsense after %d bytes", after)] = servicetest.Garbles(server.admin.Host, after)
+		halfway[fmt.Sprintf("talks nonsense after %d bytes", after)] = servicetest.Garbles(server.admin.Host, after)
 	}
+	halfway["is silent from the first"] = servicetest.Silences(server.admin.Host, 10)
+	halfway["is silent in the middle"] = servicetest.Silences(server.admin.Host, 700)
 	servicetest.RunStrangeServers(t, server.small("strange"), map[string]servicetest.Strange{
 		"hangs":         servicetest.Hangs,
 		"talks HTTP":    servicetest.Says("HTTP/1.1 400 Bad Request\r\n\r\n"),
@@ -48,7 +50,7 @@ func TestStrangeServers(t *testing.T) {
 			servicetest.Hangs(c)
 		},
 		"closes at once": servicetest.Says(""),
-	}, garbling)
+	}, halfway)
 }
 
 // letsIn is AuthenticationOk and ReadyForQuery (PostgreSQL documentation,
