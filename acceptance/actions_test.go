@@ -63,15 +63,19 @@ func (p *platform) addInstance(ctx context.Context) error {
 	i := p.newInstance(p.offer.plans[p.rand.IntN(2)].id)
 	var twins sync.WaitGroup
 	if p.chance(30) {
-		for range 2 {
+		errs := make([]error, 2)
+		for n := range errs {
 			c := p.client()
 			twins.Go(func() {
-				_, _ = c.Provision(ctx, i.id, osbclient.ProvisionRequest{
+				_, errs[n] = c.Provision(ctx, i.id, osbclient.ProvisionRequest{
 					ServiceID: p.offer.service, PlanID: i.plan, OrganizationGUID: "org", SpaceGUID: "space", AcceptsIncomplete: true,
 				})
 			})
 		}
 		twins.Wait()
+		for _, err := range errs {
+			p.sent(i.id, err)
+		}
 	}
 	made, err := p.provision(ctx, i)
 	if made {

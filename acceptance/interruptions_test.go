@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -138,4 +139,18 @@ func (w *interruptions) slowest() []wentOn {
 	sorted := slices.Clone(w.wentOn)
 	slices.SortFunc(sorted, func(a, b wentOn) int { return int(b.after - a.after) })
 	return sorted
+}
+
+// longest are the operations that took longest, interrupted or not.
+func (w *interruptions) longest(ctx context.Context) (string, error) {
+	conn, err := pgx.Connect(ctx, w.stateURL)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close(ctx)
+	rows, _ := conn.Query(ctx, `select (finished_at - created_at)::text || ': ' || kind || ' of ' || plan_id || ', ' || outcome || ' after ' ||
+		attempts || ' failed attempts (operation ' || id || ') ' || last_error
+		from operations where finished_at is not null order by finished_at - created_at desc limit 5`)
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return strings.Join(lines, "\n  "), err
 }

@@ -1,6 +1,7 @@
 package acceptance_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -34,9 +35,9 @@ type platform struct {
 	failed    []*heldInstance // creates that failed and were left like that
 	sharedBad map[string]bool // failed binds of shared, likewise
 	done      map[string]int  // verbs that came to their end
-	stuck     time.Duration   // when an action counts as stuck
 	leaving   bool
-	refused   error // the last answer that was none to go on with
+	refused   error           // the last answer that was none to go on with
+	lost      map[string]bool // IDs of which a request got no answer, and may be under way yet
 }
 
 type heldInstance struct {
@@ -60,7 +61,7 @@ var patience = []time.Duration{1500 * time.Millisecond, 10 * time.Second, time.M
 func newPlatform(d *rig.Deployment, brokers []*rig.Broker, o *offer, number int, seed uint64) (*platform, error) {
 	p := &platform{
 		d: d, offer: o, number: number, rand: rand.New(rand.NewPCG(seed, uint64(number))),
-		sharedIDs: map[string]*heldBinding{}, sharedBad: map[string]bool{}, done: map[string]int{}, stuck: 4 * time.Minute,
+		sharedIDs: map[string]*heldBinding{}, sharedBad: map[string]bool{}, done: map[string]int{}, lost: map[string]bool{},
 	}
 	for _, b := range brokers {
 		for _, limit := range patience {
@@ -119,10 +120,13 @@ func (p *platform) judge(status int, err error) (verdict, error) {
 	return failed, err
 }
 
+// stuck is how long an action may take with nothing wrong with the backend's
+// server: RabbitMQ by itself may need a minute to start on a busy machine.
+const stuck = 4 * time.Minute
+
 // until repeats a step until it is over, with a pause as platforms make it.
 func (p *platform) until(ctx context.Context, what string, step func(context.Context) (over bool, err error)) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, p.stuck, fmt.Errorf("stuck for %s", p.stuck))
-	defer cancel()
+	breaks, since := p.offer.breaks.Load(), time.Now()
 	for {
 		over, err := step(ctx)
 		if err != nil {
@@ -131,9 +135,15 @@ func (p *platform) until(ctx context.Context, what string, step func(context.Con
 		if over {
 			return nil
 		}
+		if now := p.offer.breaks.Load(); now != breaks || now%2 == 1 {
+			breaks, since = now, time.Now()
+		}
+		if time.Since(since) > stuck {
+			return fmt.Errorf("%s: stuck for %s; the last answer: %v", what, stuck, p.refused) //nolint:errorlint // told, and of no kind
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s: %w; the last answer: %v", what, context.Cause(ctx), p.refused) //nolint:errorlint // told, and of no kind
+			return fmt.Errorf("%s: %w", what, ctx.Err())
 		case <-time.After(50*time.Millisecond + p.upTo(200*time.Millisecond)):
 		}
 	}
@@ -165,6 +175,7 @@ func (p *platform) provision(ctx context.Context, i *heldInstance) (made bool, e
 		c, err := p.client().Provision(ctx, i.id, osbclient.ProvisionRequest{
 			ServiceID: p.offer.service, PlanID: i.plan, OrganizationGUID: "org", SpaceGUID: "space", AcceptsIncomplete: p.chance(70),
 		})
+		p.sent(i.id, err)
 		v, err := p.judge(c.Status, err)
 		if v == done && c.Accepted() {
 			ok, err := p.poll(ctx, i.id, "", c.Operation, false)
@@ -196,10 +207,18 @@ func (p *platform) provision(ctx context.Context, i *heldInstance) (made bool, e
 	return false, p.deprovision(ctx, i)
 }
 
+// sent notes a create that got no answer.
+func (p *platform) sent(id string, err error) {
+	if _, answered := errors.AsType[*osbclient.Error](err); err != nil && !answered {
+		p.lost[id] = true
+	}
+}
+
 // leaveFailed leaves a create that has failed as it is, some of the time: then
-// the broker has to have cleaned up by itself. It says whether it did.
+// the broker has to have cleaned up by itself. It says whether it did. Where a
+// request may be under way yet, only a delete is sure.
 func (p *platform) leaveFailed(ctx context.Context, instance, binding string) (left bool, err error) {
-	if p.chance(30) {
+	if p.lost[cmp.Or(binding, instance)] || p.chance(30) {
 		return false, nil
 	}
 	err = p.until(ctx, "learn what became of "+instance+" "+binding, func(ctx context.Context) (bool, error) {
@@ -268,6 +287,7 @@ func (p *platform) bind(ctx context.Context, i *heldInstance, r osbclient.BindRe
 	err := p.until(ctx, "bind "+b.id, func(ctx context.Context) (bool, error) {
 		r.AcceptsIncomplete = p.chance(70)
 		made, err := p.client().Bind(ctx, i.id, b.id, r)
+		p.sent(b.id, err)
 		v, err := p.judge(made.Status, err)
 		if v == done && made.Accepted() {
 			if made, v, err = p.pollBinding(ctx, i, b, made.Operation); err != nil {

@@ -208,6 +208,9 @@ func (s *storm) count() {
 }
 
 func (s *storm) tookUp(ctx SpecContext) {
+	slow, err := s.interruptions.longest(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	AddReportEntry("operations that took longest", slow)
 	Expect(s.interruptions.look(ctx)).To(Succeed())
 	Expect(s.interruptions.ids()).To(BeEmpty())
 	slowest := s.interruptions.slowest()
