@@ -23,8 +23,12 @@ import (
 // A method neither loops nor sleeps to wait: it returns NotYet and is called
 // again. An error built by Rejected is final and shown to the user. Every other
 // error is retried until the operation's deadline; one built by NoRoom tells
-// the user why. ctx ends after 30 s at the
-// latest.
+// the user why.
+//
+// ctx ends after 30 s at the latest, and sooner where the operation is halted. A
+// method returns then, within seconds and also where the server says nothing more.
+// A change that it has sent it sees to its end first (Settle): what comes next may
+// be the call that undoes it.
 type Backend[P, I, B any] interface {
 	// Provision makes the instance's resources.
 	Provision(ctx context.Context, inst Instance[P, I]) error
