@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // child is the life of a server that runs as a child of this process: started on
@@ -137,6 +138,10 @@ func (c *child) run(ctx context.Context) error {
 	return err
 }
 
+// startLimit is what a server may take to serve: RabbitMQ takes most of a minute on
+// a busy machine.
+const startLimit = 5 * time.Minute
+
 func (c *child) launch(ctx context.Context) error {
 	if c.own.prepare != nil {
 		if err := c.own.prepare(ctx); err != nil {
@@ -149,6 +154,8 @@ func (c *child) launch(ctx context.Context) error {
 	}
 	c.process = p
 	go c.watch(p)
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
 	return p.await(ctx, func(ctx context.Context) bool { return c.own.ready(ctx, p.child.Pid) })
 }
 

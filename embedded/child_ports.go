@@ -22,6 +22,7 @@ func (f *folder) keptPort(ctx context.Context, file string, wanted int, try func
 	if err != nil {
 		return 0, err
 	}
+	try = f.reserving(file, try)
 	port := wanted
 	if port == 0 {
 		port = firstNumber(string(kept))
@@ -35,6 +36,50 @@ func (f *folder) keptPort(ctx context.Context, file string, wanted int, try func
 		return 0, fmt.Errorf("%w (`ss -lntup` shows whose it is); free it, name another one, or remove %s to have one chosen", err, f.path(file))
 	}
 	return port, f.writeFile(file, []byte(strconv.Itoa(port)))
+}
+
+// reservation is a port that is some server's, for one purpose of it.
+type reservation struct {
+	purpose string
+	mark    net.Listener
+}
+
+// reserving is try, and keeps other servers that are started by this package, by
+// this process or another, from choosing the port until the folder is closed:
+// between the choice and the server's listening pass seconds.
+func (f *folder) reserving(purpose string, try func(context.Context, int) error) func(context.Context, int) error {
+	return func(ctx context.Context, port int) error {
+		have, reserved := f.ports[port]
+		if reserved && have.purpose != purpose {
+			return fmt.Errorf("port %d is for something else already", port)
+		}
+		if !reserved {
+			// A name in the abstract namespace, which ends with the process, and with
+			// the network namespace that the port is one of (unix(7)).
+			var config net.ListenConfig
+			mark, err := config.Listen(ctx, "unix", fmt.Sprintf("@chandler/port/%d", port))
+			if err != nil {
+				return fmt.Errorf("port %d is another server's that chandler runs: %w", port, err)
+			}
+			if f.ports == nil {
+				f.ports = map[int]reservation{}
+			}
+			f.ports[port] = reservation{purpose, mark}
+		}
+		err := try(ctx, port)
+		if err != nil {
+			f.release(port)
+		}
+		return err
+	}
+}
+
+// release ends a reservation, if there is one.
+func (f *folder) release(port int) {
+	if have, reserved := f.ports[port]; reserved {
+		_ = have.mark.Close()
+		delete(f.ports, port)
+	}
 }
 
 // freePort returns a port that nobody listens on, below those that the system

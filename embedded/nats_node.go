@@ -26,7 +26,7 @@ type natsNode struct {
 func (n *NATS) layOut(ctx context.Context, port, count int, maxStore int64) ([]*natsNode, error) {
 	ports, routes := []int{port}, make([]*url.URL, count)
 	for len(ports) < 2*count {
-		next, err := freePort(ctx, tryTCP)
+		next, err := freePort(ctx, n.folder.reserving("server "+strconv.Itoa(len(ports)), tryTCP))
 		if err != nil {
 			return nil, err
 		}

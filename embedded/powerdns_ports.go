@@ -16,12 +16,7 @@ func (p *PowerDNS) choosePorts(ctx context.Context) (err error) {
 	if p.port, err = p.folder.keptPort(ctx, portFile, p.options.Port, tryUDPAndTCP); err != nil {
 		return err
 	}
-	p.apiPort, err = p.folder.keptPort(ctx, apiPortFile, p.options.APIPort, func(ctx context.Context, port int) error {
-		if port == p.port { // nobody listens there yet
-			return fmt.Errorf("port %d is for DNS", port)
-		}
-		return tryTCP(ctx, port)
-	})
+	p.apiPort, err = p.folder.keptPort(ctx, apiPortFile, p.options.APIPort, tryTCP)
 	return err
 }
 

@@ -22,6 +22,7 @@ type folder struct {
 	handle *os.File
 	lock   *os.File
 	hidden bool // owner cannot get to root by its path
+	ports  map[int]reservation
 }
 
 // openFolder makes dir where it does not exist, and takes it. It is an error
@@ -70,6 +71,9 @@ func (f *folder) take() (err error) {
 
 // close gives the folder back.
 func (f *folder) close() {
+	for port := range f.ports {
+		f.release(port)
+	}
 	for _, file := range []*os.File{f.handle, f.lock} {
 		if file != nil {
 			_ = file.Close()

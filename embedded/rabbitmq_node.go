@@ -13,7 +13,9 @@ import (
 
 // prepare starts the port mapper, which the server registers with.
 func (s *RabbitMQ) prepare(ctx context.Context) (err error) {
-	if s.mapperPort, err = freePort(ctx, tryTCP); err != nil {
+	s.folder.release(s.mapperPort)
+	s.folder.release(s.clusterPort)
+	if s.mapperPort, err = freePort(ctx, s.folder.reserving("port mapper", tryTCP)); err != nil {
 		return err
 	}
 	if s.mapper, err = startProcess(s.mapperProgram()); err != nil {
@@ -23,7 +25,7 @@ func (s *RabbitMQ) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.clusterPort, err = freePort(ctx, tryTCP)
+	s.clusterPort, err = freePort(ctx, s.folder.reserving("cluster", tryTCP))
 	return err
 }
 
