@@ -51,7 +51,7 @@ func (f *folder) reserving(purpose string, try func(context.Context, int) error)
 	return func(ctx context.Context, port int) error {
 		have, reserved := f.ports[port]
 		if reserved && have.purpose != purpose {
-			return fmt.Errorf("port %d is for something else already", port)
+			return fmt.Errorf("port %d cannot be listened on: it is for something else already", port)
 		}
 		if !reserved {
 			// A name in the abstract namespace, which ends with the process, and with
@@ -59,7 +59,7 @@ func (f *folder) reserving(purpose string, try func(context.Context, int) error)
 			var config net.ListenConfig
 			mark, err := config.Listen(ctx, "unix", fmt.Sprintf("@chandler/port/%d", port))
 			if err != nil {
-				return fmt.Errorf("port %d is another server's that chandler runs: %w", port, err)
+				return fmt.Errorf("port %d cannot be listened on: it is another server's that chandler runs: %w", port, err)
 			}
 			if f.ports == nil {
 				f.ports = map[int]reservation{}
