@@ -139,7 +139,7 @@ func (p *platform) until(ctx context.Context, what string, step func(context.Con
 			breaks, since = now, time.Now()
 		}
 		if time.Since(since) > stuck {
-			return fmt.Errorf("%s: stuck for %s; the last answer: %v", what, stuck, p.refused) //nolint:errorlint // told, and of no kind
+			return fmt.Errorf("%s: stuck for %s; the last answer: %s", what, stuck, fmt.Sprint(p.refused))
 		}
 		select {
 		case <-ctx.Done():

@@ -236,8 +236,8 @@ func (s *storm) vault(ctx SpecContext) {
 // killed: nothing stands still for longer.
 const lateWrites = 15 * time.Second
 
-// vaultHolds waits for the brokers to have deleted what came late: for as long as
-// it takes until a job of upkeep is done anew whose replica was killed.
+// vaultHolds waits for the brokers to have deleted what came late: each does so in
+// rounds, of what was deleted lateWrites ago.
 func (s *storm) vaultHolds(ctx SpecContext, what types.GomegaMatcher) {
 	Eventually(s.d.VaultTree).WithContext(ctx).WithTimeout(3*time.Minute).WithPolling(time.Second).Should(what, s.repeat())
 }

@@ -26,29 +26,33 @@ func Says(text string) Strange { return func(c net.Conn) { _, _ = io.WriteString
 // Garbles is the server at address until it has sent so many bytes on a
 // connection; then it is nonsense.
 func Garbles(address string, after int64) Strange {
-	return func(c net.Conn) {
-		server, err := net.Dial("tcp", address) //nolint:noctx // it ends with the connection
-		if err != nil {
-			return
-		}
-		defer server.Close()
-		go func() { _, _ = io.Copy(server, c) }()
-		_, _ = io.CopyN(c, server, after)
+	return turning(address, after, func(c net.Conn, _ <-chan struct{}) {
 		_, _ = io.WriteString(c, "\x00\xff}{ this is no answer \xfe\x00")
-	}
+	})
 }
 
 // Silences is the server at address until it has sent so many bytes on a
 // connection; then it says nothing more, and does not hang up.
 func Silences(address string, after int64) Strange {
+	return turning(address, after, func(_ net.Conn, gone <-chan struct{}) { <-gone })
+}
+
+// turning is the server at address until it has sent so many bytes on a connection;
+// what happens then may wait until the other side has gone.
+func turning(address string, after int64, then func(c net.Conn, gone <-chan struct{})) Strange {
 	return func(c net.Conn) {
 		server, err := net.Dial("tcp", address) //nolint:noctx // it ends with the connection
 		if err != nil {
 			return
 		}
 		defer server.Close()
-		go func() { _, _ = io.CopyN(c, server, after) }()
-		_, _ = io.Copy(server, c)
+		gone := make(chan struct{})
+		go func() {
+			defer close(gone)
+			_, _ = io.Copy(server, c)
+		}()
+		_, _ = io.CopyN(c, server, after)
+		then(c, gone)
 	}
 }
 
