@@ -55,8 +55,9 @@ func startProcess(p program) (*process, error) {
 		// process: so this thread stays until the child has ended.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		defer output.Close()
-		if err := cmd.Start(); err != nil {
+		err := cmd.Start()
+		_ = output.Close() // the child has its own; ours would keep the folder's disk busy
+		if err != nil {
 			started <- err
 			return
 		}

@@ -67,6 +67,22 @@ func TestStopIsPolite(t *testing.T) {
 	}
 }
 
+// Whoever has stopped a server may take its disk away: this process keeps no
+// file of the child's.
+func TestTheLogIsTheChildsAlone(t *testing.T) {
+	p := shell(t, `while :; do sleep 0.01; done`)
+	start(t, p)
+	open, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil || len(open) == 0 {
+		t.Fatalf("the open files of this process: %v, %v", open, err)
+	}
+	for _, file := range open {
+		if target, _ := os.Readlink(file); target == filepath.Join(p.folder.root, p.log) {
+			t.Errorf("%s is still open", target)
+		}
+	}
+}
+
 func TestStopKillsTheWholeGroupInTheEnd(t *testing.T) {
 	p := shell(t, `trap '' TERM; sleep 1000 & echo child=$!; while :; do sleep 0.01; done`)
 	c := start(t, p)

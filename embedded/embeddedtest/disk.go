@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // Disk is a small file system for one test, to be filled up.
@@ -19,14 +17,7 @@ type Disk struct{ mounted string }
 // Where this process may not mount, t is skipped, and fails when CI=true.
 func SmallDisk(t testing.TB, megabytes int) *Disk {
 	t.Helper()
-	dir := reachableDir(t)
-	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // servers run as other users
-		t.Fatal(err)
-	}
-	mounted := filepath.Join(dir, "mounted")
-	if err := os.Mkdir(mounted, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	_, mounted := mountPoint(t)
 	err := syscall.Mount("tmpfs", mounted, "tmpfs", syscall.MS_NOSUID|syscall.MS_NODEV, fmt.Sprintf("size=%dm,mode=0711", megabytes))
 	if errors.Is(err, syscall.EPERM) && os.Getenv("CI") != "true" {
 		t.Skip("mounting a small disk takes root: run this test as root")
@@ -36,23 +27,6 @@ func SmallDisk(t testing.TB, megabytes int) *Disk {
 	}
 	t.Cleanup(func() { unmount(t, mounted) })
 	return &Disk{mounted}
-}
-
-// unmount takes a disk away also where something still uses it. Helpers of a
-// server that was killed may do so for a moment.
-func unmount(t testing.TB, mounted string) {
-	err := syscall.Unmount(mounted, 0)
-	for deadline := time.Now().Add(timeout / 6); errors.Is(err, syscall.EBUSY) && time.Now().Before(deadline); {
-		time.Sleep(50 * time.Millisecond)
-		err = syscall.Unmount(mounted, 0)
-	}
-	if err == nil {
-		return
-	}
-	t.Errorf("unmount the small disk: %v", err)
-	if out, err := exec.Command("umount", "--lazy", mounted).CombinedOutput(); err != nil { //nolint:noctx // a cleanup's context has ended
-		t.Errorf("unmount the small disk: %v: %s", err, out)
-	}
 }
 
 // Dir is the folder on the disk that a server may have. It is not there yet.

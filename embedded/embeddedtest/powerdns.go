@@ -36,14 +36,3 @@ func PowerDNS(t testing.TB, o embedded.PowerDNSOptions) *embedded.PowerDNS {
 	})
 	return server
 }
-
-// reachableDir is a folder that every user can get to, unlike t.TempDir's.
-func reachableDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "chandler-test-powerdns-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}

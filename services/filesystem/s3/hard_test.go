@@ -4,9 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -21,55 +18,11 @@ import (
 // newHardServer is a gateway over a btrfs of its own.
 func newHardServer(t *testing.T) *testServer {
 	t.Helper()
-	mounted := mountedImage(t, "512M", "mkfs.btrfs", "btrfs-progs", "-q")
-	command(t, "btrfs", "quota", "enable", mounted)
+	mounted := embeddedtest.Btrfs(t, "512M")
+	embeddedtest.Command(t, "btrfs", "quota", "enable", mounted)
 	s := &testServer{dir: t.TempDir(), folder: mounted}
 	s.VersityGW = embeddedtest.VersityGW(t, embedded.VersityGWOptions{Dir: s.dir, Buckets: mounted})
 	return s
-}
-
-// mountedImage is a file system of its own, in a file. It takes root to mount
-// it; without root the test is skipped, and fails when CI=true.
-func mountedImage(t *testing.T, size, mkfs, debian string, args ...string) string {
-	t.Helper()
-	if os.Geteuid() != 0 && os.Getenv("CI") == "true" {
-		t.Fatal("mounting a file system takes root: run this test as root")
-	} else if os.Geteuid() != 0 {
-		t.Skip("mounting a file system takes root: run this test as root")
-	}
-	if _, err := exec.LookPath(mkfs); err != nil {
-		missing := mkfs + " is missing (Debian: apt-get install --no-install-recommends " + debian + ")"
-		if os.Getenv("CI") == "true" {
-			t.Fatal(missing)
-		}
-		t.Skip(missing)
-	}
-	dir, err := os.MkdirTemp("", "chandler-test-mount-") // where the gateway's user can reach it
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o711); err != nil {
-		t.Fatal(err)
-	}
-	image, mounted := filepath.Join(dir, "image"), filepath.Join(dir, "mounted")
-	if err := os.Mkdir(mounted, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	command(t, "truncate", "-s", size, image)
-	command(t, mkfs, append(args, image)...)
-	command(t, "mount", "-o", "loop", image, mounted)
-	t.Cleanup(func() { command(t, "umount", mounted) })
-	return mounted
-}
-
-func command(t *testing.T, name string, args ...string) string {
-	t.Helper()
-	out, err := exec.Command(name, args...).CombinedOutput() //nolint:noctx // a cleanup's context has ended
-	if err != nil {
-		t.Fatalf("%s %s: %v: %s", name, strings.Join(args, " "), err, out)
-	}
-	return string(out)
 }
 
 func TestHardSuite(t *testing.T) {
@@ -78,8 +31,8 @@ func TestHardSuite(t *testing.T) {
 		{Name: "storage", Plan: json.RawMessage(`{"storage": "4MB", "delete_contents": true}`), Holds: holdsHardStorage},
 		{Name: "objects", Plan: json.RawMessage(`{"storage": "4MB", "objects": 3, "delete_contents": true}`), Holds: holdsObjects},
 	}, true)
-	command(t, "btrfs", "subvolume", "sync", server.folder)
-	if groups := command(t, "btrfs", "qgroup", "show", "--raw", server.folder); strings.Count(groups, "0/") != 1 {
+	embeddedtest.Command(t, "btrfs", "subvolume", "sync", server.folder)
+	if groups := embeddedtest.Command(t, "btrfs", "qgroup", "show", "--raw", server.folder); strings.Count(groups, "0/") != 1 {
 		t.Errorf("quota groups left, besides the file system's own:\n%s", groups)
 	}
 }
@@ -113,7 +66,7 @@ func TestHardNote(t *testing.T) {
 	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", readWrite)).Values)
 	big := strings.Repeat("x", 31<<19)
 	s.mustPut(t, "big", big)
-	command(t, "btrfs", "filesystem", "sync", server.folder) // which is when the kernel counts
+	embeddedtest.Command(t, "btrfs", "filesystem", "sync", server.folder) // which is when the kernel counts
 	notes, err := b.Keep(ctx, nil, []instance{inst})
 	if err != nil || !strings.HasSuffix(notes["i"], "of 16 MB used; what needs more is refused: delete objects, or choose a larger plan") {
 		t.Errorf("keep: %v, %v", notes, err)
@@ -138,7 +91,7 @@ func TestHardNote(t *testing.T) {
 // The disk is full under a plan without limits: every verb says so or works, and
 // nothing is left when there is room again.
 func TestFullDisk(t *testing.T) {
-	dir, ctx := mountedImage(t, "64M", "mkfs.ext4", "e2fsprogs", "-q"), testContext(t)
+	dir, ctx := embeddedtest.Ext4(t, "64M"), testContext(t)
 	server := &testServer{VersityGW: embeddedtest.VersityGW(t, embedded.VersityGWOptions{Dir: dir}), dir: dir}
 	b := server.backend(t, "c")
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true })

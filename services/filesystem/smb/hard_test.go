@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,58 +17,11 @@ import (
 // newHardServer is a server whose shares are on a btrfs of its own.
 func newHardServer(t *testing.T, quotas bool) *testServer {
 	t.Helper()
-	mounted := mountedImage(t, "512M", "mkfs.btrfs", "btrfs-progs", "-q")
+	mounted := embeddedtest.Btrfs(t, "512M")
 	if quotas {
-		command(t, "btrfs", "quota", "enable", mounted)
+		embeddedtest.Command(t, "btrfs", "quota", "enable", mounted)
 	}
 	return &testServer{embeddedtest.Samba(t, embedded.SambaOptions{Shares: mounted})}
-}
-
-// mountedImage is a file system of its own, in a file. It takes root to mount
-// it; without root the test is skipped, and fails when CI=true.
-func mountedImage(t *testing.T, size, mkfs, debian string, args ...string) string {
-	t.Helper()
-	if os.Geteuid() != 0 && os.Getenv("CI") == "true" {
-		t.Fatal("mounting a file system takes root: run this test as root")
-	} else if os.Geteuid() != 0 {
-		t.Skip("mounting a file system takes root: run this test as root")
-	}
-	if _, err := exec.LookPath(mkfs); err != nil {
-		missing := mkfs + " is missing (Debian: apt-get install --no-install-recommends " + debian + ")"
-		if os.Getenv("CI") == "true" {
-			t.Fatal(missing)
-		}
-		t.Skip(missing)
-	}
-	dir, err := os.MkdirTemp("", "chandler-test-mount-") // where shares' users can reach it
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o711); err != nil {
-		t.Fatal(err)
-	}
-	image, mounted := filepath.Join(dir, "image"), filepath.Join(dir, "mounted")
-	if err := os.Mkdir(mounted, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	command(t, "truncate", "-s", size, image)
-	command(t, mkfs, append(args, image)...)
-	command(t, "mount", "-o", "loop,nosuid,nodev", image, mounted)
-	t.Cleanup(func() { command(t, "umount", mounted) })
-	if err := os.Chmod(mounted, 0o711); err != nil {
-		t.Fatal(err)
-	}
-	return mounted
-}
-
-func command(t *testing.T, name string, args ...string) string {
-	t.Helper()
-	out, err := exec.Command(name, args...).CombinedOutput() //nolint:noctx // a cleanup's context has ended
-	if err != nil {
-		t.Fatalf("%s %s: %v: %s", name, strings.Join(args, " "), err, out)
-	}
-	return string(out)
 }
 
 func TestHardSuite(t *testing.T) {
@@ -78,8 +30,8 @@ func TestHardSuite(t *testing.T) {
 		{Name: "storage", Plan: json.RawMessage(`{"storage": "4MB", "delete_contents": true}`), Holds: holdsHardStorage},
 		{Name: "files", Plan: json.RawMessage(`{"storage": "4MB", "files": 3, "delete_contents": true}`), Holds: holdsFiles},
 	}, true)
-	command(t, "btrfs", "subvolume", "sync", server.SharesFolder())
-	if groups := command(t, "btrfs", "qgroup", "show", "--raw", server.SharesFolder()); strings.Count(groups, "0/") != 1 {
+	embeddedtest.Command(t, "btrfs", "subvolume", "sync", server.SharesFolder())
+	if groups := embeddedtest.Command(t, "btrfs", "qgroup", "show", "--raw", server.SharesFolder()); strings.Count(groups, "0/") != 1 {
 		t.Errorf("quota groups left, besides the file system's own:\n%s", groups)
 	}
 }
@@ -115,7 +67,7 @@ func TestHardNote(t *testing.T) {
 	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", BindingParams{})).Values)
 	big := strings.Repeat("x", 31<<19)
 	s.mustWrite(t, "big", big)
-	command(t, "btrfs", "filesystem", "sync", server.SharesFolder()) // which is when the kernel counts
+	embeddedtest.Command(t, "btrfs", "filesystem", "sync", server.SharesFolder()) // which is when the kernel counts
 	notes, err := b.Keep(ctx, nil, []instance{inst})
 	if err != nil || !strings.HasSuffix(notes["i"], "of 16 MB used; what needs more is refused: delete files, or choose a larger plan") {
 		t.Errorf("keep: %v, %v", notes, err)
@@ -154,7 +106,7 @@ func TestHardWithoutQuotas(t *testing.T) {
 // The disk is full under a plan without limits: every verb says so or works, and
 // nothing is left when there is room again.
 func TestFullDisk(t *testing.T) {
-	mounted, ctx := mountedImage(t, "64M", "mkfs.ext4", "e2fsprogs", "-q", "-m", "0", "-I", "128"), testContext(t)
+	mounted, ctx := embeddedtest.Ext4(t, "64M", "-m", "0", "-I", "128"), testContext(t)
 	server := &testServer{embeddedtest.Samba(t, embedded.SambaOptions{Shares: mounted})}
 	b := server.backend(t, "c")
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true })
@@ -197,7 +149,7 @@ func TestFullDisk(t *testing.T) {
 // The disk that holds the accounts is full: whoever needs a new one is told so,
 // and no file is half written.
 func TestFullAccounts(t *testing.T) {
-	dir := mountedImage(t, "8M", "mkfs.ext4", "e2fsprogs", "-q")
+	dir := embeddedtest.Ext4(t, "8M")
 	b := &backend{names: newNamer("c")}
 	b.accounts = accounts{dir: dir, first: 5000, last: 9000, names: b.names}
 	if _, err := b.ownAccount(testContext(t), services.InstanceName("before")); err != nil {
