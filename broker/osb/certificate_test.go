@@ -73,7 +73,12 @@ func TestCertificateIsReloaded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := serve(t, Server(http.NotFoundHandler(), certificate, slog.New(slog.DiscardHandler)))
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serveOn(t, Server(http.NotFoundHandler(), certificate, slog.New(slog.DiscardHandler)), listener)
+	address := listener.Addr().String()
 	look := func(want string) {
 		t.Helper()
 		certificate.mu.Lock()

@@ -12,17 +12,58 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
-// serve runs the server on a free port of the loopback until the test ends.
-func serve(t *testing.T, s *http.Server) (address string) {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// pipes is a network of one listener, in memory, so that time can be the
+// bubble's: a test of minutes takes none.
+type pipes struct {
+	dialled chan net.Conn
+	closed  chan struct{}
+	close   func()
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.dialled:
+		return conn, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
 	}
+}
+
+func (p *pipes) Close() error {
+	p.close()
+	return nil
+}
+
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80} }
+
+func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	select {
+	case p.dialled <- theirs:
+		return ours, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// serve runs the server until the test ends.
+func serve(t *testing.T, s *http.Server) *pipes {
+	t.Helper()
+	closed := make(chan struct{})
+	p := &pipes{dialled: make(chan net.Conn), closed: closed, close: sync.OnceFunc(func() { close(closed) })}
+	serveOn(t, s, p)
+	return p
+}
+
+// serveOn runs the server on a listener until the test ends.
+func serveOn(t *testing.T, s *http.Server, listener net.Listener) {
+	t.Helper()
 	done := make(chan error, 1)
 	go func() {
 		if s.TLSConfig != nil {
@@ -37,7 +78,24 @@ func serve(t *testing.T, s *http.Server) (address string) {
 			t.Errorf("serve: %v", err)
 		}
 	})
-	return listener.Addr().String()
+}
+
+// connected is a client's connection to the server.
+func connected(t *testing.T, s *http.Server) net.Conn {
+	t.Helper()
+	conn, err := serve(t, s).dial(t.Context(), "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+func say(t *testing.T, conn net.Conn, text string) {
+	t.Helper()
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestServerHasEveryLimit(t *testing.T) {
@@ -54,87 +112,70 @@ func TestServerHasEveryLimit(t *testing.T) {
 	}
 }
 
-// short is the server with limits that a test can wait for.
-func short(h http.Handler) *http.Server {
-	s := Server(h, nil, slog.New(slog.DiscardHandler))
-	s.ReadHeaderTimeout, s.ReadTimeout, s.WriteTimeout, s.IdleTimeout = 200*time.Millisecond, 400*time.Millisecond, 800*time.Millisecond, 300*time.Millisecond
-	return s
+func plain(h http.HandlerFunc) *http.Server {
+	return Server(h, nil, slog.New(slog.DiscardHandler))
 }
 
 func TestSlowClientsAreCutOff(t *testing.T) {
-	body := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	body := func(w http.ResponseWriter, r *http.Request) {
 		if _, err := readBody(w, r); err != nil {
 			x := newExchange(w, r)
 			x.refuse(r, err)
 		}
-	})
-	for _, c := range []struct{ name, send, want string }{
-		{"says nothing", "", ""},
-		{"stops within the headers", "PUT / HTTP/1.1\r\nHost: b\r\nX-", ""},
-		{"stops within the body", "PUT / HTTP/1.1\r\nHost: b\r\nContent-Length: 10\r\n\r\n{", "the body broke off"},
-		{"asks and then idles", "PUT / HTTP/1.1\r\nHost: b\r\nContent-Length: 2\r\n\r\n{}", "HTTP/1.1 200"},
+	}
+	for _, c := range []struct {
+		name, send, want string
+		after            time.Duration
+	}{
+		{"says nothing", "", "", readHeaderTimeout},
+		{"stops within the headers", "PUT / HTTP/1.1\r\nHost: b\r\nX-", "", readHeaderTimeout},
+		{"stops within the body", "PUT / HTTP/1.1\r\nHost: b\r\nContent-Length: 10\r\n\r\n{", "the body broke off", readTimeout},
+		{"asks and then idles", "PUT / HTTP/1.1\r\nHost: b\r\nContent-Length: 2\r\n\r\n{}", "HTTP/1.1 200", idleTimeout},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			conn, err := net.Dial("tcp", serve(t, short(body)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			if _, err := io.WriteString(conn, c.send); err != nil {
-				t.Fatal(err)
-			}
-			_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-			got, err := io.ReadAll(conn) // ends when the server closes
-			if err != nil {
-				t.Fatalf("the connection is still open: %v", err)
-			}
-			if !strings.Contains(string(got), c.want) {
-				t.Errorf("answered %q, want %q in it", got, c.want)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				conn := connected(t, plain(body))
+				begin := time.Now()
+				say(t, conn, c.send)
+				got, err := io.ReadAll(conn) // ends when the server closes
+				if err != nil || !strings.Contains(string(got), c.want) {
+					t.Errorf("answered %q, %v, want %q in it", got, err, c.want)
+				}
+				if took := time.Since(begin); took != c.after {
+					t.Errorf("cut off after %s, not %s", took, c.after)
+				}
+			})
 		})
 	}
 }
 
 func TestClientThatDoesNotReadIsCutOff(t *testing.T) {
-	ended := make(chan error, 1)
-	s := short(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		chunk := make([]byte, 1<<20)
-		for range 64 { // more than the kernel buffers
-			if _, err := w.Write(chunk); err != nil {
-				ended <- err
-				return
-			}
-		}
-		ended <- nil
-	}))
-	conn, err := net.Dial("tcp", serve(t, s))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: b\r\n\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case err := <-ended:
-		if err == nil {
+	synctest.Test(t, func(t *testing.T) {
+		ended := make(chan error)
+		conn := connected(t, plain(func(w http.ResponseWriter, _ *http.Request) {
+			_, err := w.Write(make([]byte, 1<<20))
+			ended <- err
+		}))
+		begin := time.Now()
+		say(t, conn, "GET / HTTP/1.1\r\nHost: b\r\n\r\n")
+		if err := <-ended; err == nil {
 			t.Error("all was written though nobody read")
 		}
-	case <-time.After(5 * time.Second):
-		t.Fatal("the handler still writes")
-	}
+		if took := time.Since(begin); took != writeTimeout {
+			t.Errorf("cut off after %s, not %s", took, writeTimeout)
+		}
+	})
 }
 
-// waiting reads a body and then waits for longer than the limits of short.
+// waiting reads a body and then waits for longer than the server's limits.
 func waiting(w http.ResponseWriter, hr *http.Request) {
 	x := newExchange(w, hr)
-	r := &request{http: hr, w: w, wait: 5 * time.Second}
+	r := &request{http: hr, w: w, wait: 3 * time.Minute}
 	if _, err := r.body(); err != nil {
 		x.refuse(hr, err)
 		return
 	}
-	wait, cancel := context.WithTimeout(hr.Context(), time.Second)
+	wait, cancel := context.WithTimeout(hr.Context(), time.Minute)
 	defer cancel()
 	<-wait.Done()
 	if hr.Context().Err() != nil {
@@ -147,56 +188,56 @@ func waiting(w http.ResponseWriter, hr *http.Request) {
 // A request that waits for the broker outlives the server's limits, which are
 // for slow clients, and its context does not end with them.
 func TestWaitOutlivesTheLimits(t *testing.T) {
-	conn, err := net.Dial("tcp", serve(t, short(http.HandlerFunc(waiting))))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	answers := bufio.NewReader(conn)
-	for range 2 { // the limits are back for the second request
-		if _, err := io.WriteString(conn, "PUT / HTTP/1.1\r\nHost: b\r\nContent-Length: 2\r\n\r\n{}"); err != nil {
+	synctest.Test(t, func(t *testing.T) {
+		conn := connected(t, plain(waiting))
+		answers := bufio.NewReader(conn)
+		for range 2 { // the limits are back for the second request
+			say(t, conn, "PUT / HTTP/1.1\r\nHost: b\r\nContent-Length: 2\r\n\r\n{}")
+			answer, err := http.ReadResponse(answers, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = answer.Body.Close()
+			if answer.StatusCode != http.StatusCreated {
+				t.Fatalf("answered %s", answer.Status)
+			}
+		}
+		begin := time.Now()
+		if _, err := answers.ReadByte(); !errors.Is(err, io.EOF) || time.Since(begin) != idleTimeout {
+			t.Errorf("idle connection: %v after %s, want it closed after %s", err, time.Since(begin), idleTimeout)
+		}
+	})
+}
+
+func TestWaitOutlivesTheLimitsOverHTTP2(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		certFile, keyFile := filepath.Join(t.TempDir(), "tls.crt"), filepath.Join(t.TempDir(), "tls.key")
+		cert, key := pair(t, "one")
+		write(t, certFile, cert)
+		write(t, keyFile, key)
+		certificate, err := NewCertificate(certFile, keyFile, slog.New(slog.DiscardHandler))
+		if err != nil {
 			t.Fatal(err)
 		}
-		answer, err := http.ReadResponse(answers, nil)
+		network := serve(t, Server(http.HandlerFunc(waiting), certificate, slog.New(slog.DiscardHandler)))
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(cert)
+		client := http.Client{Transport: &http.Transport{
+			DialContext:     network.dial,
+			TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true,
+		}}
+		defer client.CloseIdleConnections()
+		r, err := http.NewRequestWithContext(t.Context(), "PUT", "https://127.0.0.1/", strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := client.Do(r)
 		if err != nil {
 			t.Fatal(err)
 		}
 		_ = answer.Body.Close()
-		if answer.StatusCode != http.StatusCreated {
-			t.Fatalf("answered %s", answer.Status)
+		if answer.StatusCode != http.StatusCreated || answer.ProtoMajor != 2 {
+			t.Errorf("answered %s over %s", answer.Status, answer.Proto)
 		}
-	}
-	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-	if _, err := answers.ReadByte(); !errors.Is(err, io.EOF) {
-		t.Errorf("idle connection: %v, want it closed", err)
-	}
-}
-
-func TestWaitOutlivesTheLimitsOverHTTP2(t *testing.T) {
-	certFile, keyFile := filepath.Join(t.TempDir(), "tls.crt"), filepath.Join(t.TempDir(), "tls.key")
-	cert, key := pair(t, "one")
-	write(t, certFile, cert)
-	write(t, keyFile, key)
-	certificate, err := NewCertificate(certFile, keyFile, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := short(http.HandlerFunc(waiting))
-	s.TLSConfig = Server(nil, certificate, slog.New(slog.DiscardHandler)).TLSConfig
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(cert)
-	client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true}}
-	defer client.CloseIdleConnections()
-	r, err := http.NewRequestWithContext(t.Context(), "PUT", "https://"+serve(t, s)+"/", strings.NewReader("{}"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer, err := client.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = answer.Body.Close()
-	if answer.StatusCode != http.StatusCreated || answer.ProtoMajor != 2 {
-		t.Errorf("answered %s over %s", answer.Status, answer.Proto)
-	}
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -92,46 +93,58 @@ func unrepeated(t *testing.T) *http.Client {
 	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 }
 
+// handled answers requests without a network, so that time can be a bubble's.
+type handled struct{ http.Handler }
+
+func (h handled) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Result(), nil
+}
+
 func TestWaitEndsWithItsContext(t *testing.T) {
-	s := httptest.NewServer(answer(503, `{"description": "down for good"}`))
-	defer s.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	_, err := client(t, osbclient.Options{URL: s.URL}).WaitInstance(ctx, "i", osbclient.Poll{})
-	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("the error is %v", err)
-	}
-	if _, ok := errors.AsType[*osbclient.Error](err); !ok {
-		t.Errorf("the error does not tell what the broker said last: %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		down := handled{answer(503, `{"description": "down for good"}`)}
+		_, err := client(t, osbclient.Options{URL: "http://broker", HTTP: &http.Client{Transport: down}}).WaitInstance(ctx, "i", osbclient.Poll{})
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("the error is %v", err)
+		}
+		if _, ok := errors.AsType[*osbclient.Error](err); !ok {
+			t.Errorf("the error does not tell what the broker said last: %v", err)
+		}
+	})
 }
 
 func TestRetryAfter(t *testing.T) {
 	tests := []struct {
-		name     string
-		header   []string
-		most     time.Duration
-		from, to time.Duration
+		name   string
+		header []string
+		most   time.Duration
+		want   time.Duration
 	}{
-		{"none", nil, 0, 900 * time.Millisecond, 5 * time.Second},
-		{"seconds", []string{"Retry-After", "1"}, 0, 900 * time.Millisecond, 5 * time.Second},
-		{"capped", []string{"Retry-After", "3600"}, 20 * time.Millisecond, 20 * time.Millisecond, 3 * time.Second},
-		{"at once", []string{"Retry-After", "0"}, 0, 0, 900 * time.Millisecond},
-		{"a date that is past", []string{"Retry-After", "Fri, 31 Dec 1999 23:59:59 GMT"}, 0, 0, 900 * time.Millisecond},
-		{"nonsense", []string{"Retry-After", "-5"}, 20 * time.Millisecond, 20 * time.Millisecond, 3 * time.Second},
+		{"none", nil, 0, time.Second},
+		{"seconds", []string{"Retry-After", "3"}, 0, 3 * time.Second},
+		{"capped", []string{"Retry-After", "3600"}, 20 * time.Millisecond, 20 * time.Millisecond},
+		{"at once", []string{"Retry-After", "0"}, 0, 0},
+		{"a date", []string{"Retry-After", "Sat, 01 Jan 2000 00:00:05 GMT"}, 0, 5 * time.Second}, // a bubble begins with 2000
+		{"a date that is past", []string{"Retry-After", "Fri, 31 Dec 1999 23:59:59 GMT"}, 0, 0},
+		{"nonsense", []string{"Retry-After", "-5"}, 20 * time.Millisecond, 20 * time.Millisecond},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			o, _ := server(t, sequence(answer(200, inProgress, test.header...), answer(200, succeeded)))
-			o.MaxRetryAfter = test.most
-			start := time.Now()
-			if _, err := client(t, o).WaitInstance(t.Context(), "i", osbclient.Poll{}); err != nil {
-				t.Fatal(err)
-			}
-			if took := time.Since(start); took < test.from || took > test.to {
-				t.Errorf("waited %s, not from %s to %s", took, test.from, test.to)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				broker := handled{sequence(answer(200, inProgress, test.header...), answer(200, succeeded))}
+				o := osbclient.Options{URL: "http://broker", HTTP: &http.Client{Transport: broker}, MaxRetryAfter: test.most}
+				start := time.Now()
+				if _, err := client(t, o).WaitInstance(t.Context(), "i", osbclient.Poll{}); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(start); took != test.want {
+					t.Errorf("waited %s, not %s", took, test.want)
+				}
+			})
 		})
 	}
 }
