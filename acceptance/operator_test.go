@@ -89,12 +89,12 @@ func (w *watched) ready(ctx context.Context) (map[string]string, error) {
 
 func (w *watched) expectUnready(ctx context.Context, part string, reason OmegaMatcher) {
 	GinkgoHelper()
-	Eventually(func() (map[string]string, error) { return w.ready(ctx) }).WithTimeout(20 * time.Second).Should(HaveKeyWithValue(part, reason))
+	Eventually(func() (map[string]string, error) { return w.ready(ctx) }).WithTimeout(time.Minute).Should(HaveKeyWithValue(part, reason))
 }
 
 func (w *watched) expectReady(ctx context.Context) {
 	GinkgoHelper()
-	Eventually(func() (map[string]string, error) { return w.ready(ctx) }).WithTimeout(20 * time.Second).Should(HaveEach(BeEmpty()))
+	Eventually(func() (map[string]string, error) { return w.ready(ctx) }).WithTimeout(time.Minute).Should(HaveEach(BeEmpty()))
 }
 
 // expectServed is for what needs neither Vault nor the tenants' server.

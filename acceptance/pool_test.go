@@ -226,12 +226,12 @@ func (p *pool) dead(ctx SpecContext) {
 	p.remove(ctx, firstServer)
 	p.remove(ctx, secondServer)
 	p.second.Kill()
-	Eventually(func() (map[string]string, error) { return p.parts(ctx) }).WithTimeout(20 * time.Second).Should(And(
+	Eventually(func() (map[string]string, error) { return p.parts(ctx) }).WithTimeout(time.Minute).Should(And(
 		HaveKeyWithValue("backend "+firstServer, BeEmpty()), HaveKeyWithValue("backend "+secondServer, Not(BeEmpty()))))
 	Eventually(func() (string, error) {
 		_, page, err := p.brokers[len(p.brokers)-1].Page(ctx, "/metrics")
 		return page, err
-	}).WithTimeout(20 * time.Second).Should(And(
+	}).WithTimeout(time.Minute).Should(And(
 		ContainSubstring(`chandler_ready{part="backend postgres/b"} 0`), ContainSubstring(`chandler_ready{part="backend postgres"} 1`),
 		ContainSubstring(`chandler_server_instances{server="postgres/b"} 2`), ContainSubstring(`chandler_server_capacity_instances{server="postgres/b"} 3`)))
 
@@ -260,7 +260,7 @@ func (p *pool) dead(ctx SpecContext) {
 // expectLogged waits until the broker has said so.
 func (p *pool) expectLogged(text string) {
 	GinkgoHelper()
-	Eventually(p.brokers[len(p.brokers)-1].Process().Stderr).WithTimeout(30 * time.Second).Should(ContainSubstring(text))
+	Eventually(p.brokers[len(p.brokers)-1].Process().Stderr).WithTimeout(time.Minute).Should(ContainSubstring(text))
 }
 
 func (p *pool) back(ctx SpecContext) {
@@ -270,8 +270,8 @@ func (p *pool) back(ctx SpecContext) {
 	Expect(err).NotTo(HaveOccurred())
 	p.bindings[p.waits] = append(p.bindings[p.waits], p.pending)
 	p.use(ctx, p.waits)
-	Eventually(func() (map[string]string, error) { return p.parts(ctx) }).WithTimeout(20 * time.Second).Should(HaveEach(BeEmpty()))
-	Eventually(func() string { return verb(ctx, p.d, 0, "orphans") }).WithTimeout(20 * time.Second).ShouldNot(ContainSubstring("orphan "))
+	Eventually(func() (map[string]string, error) { return p.parts(ctx) }).WithTimeout(time.Minute).Should(HaveEach(BeEmpty()))
+	Eventually(func() string { return verb(ctx, p.d, 0, "orphans") }).WithTimeout(time.Minute).ShouldNot(ContainSubstring("orphan "))
 }
 
 func (p *pool) drain(ctx SpecContext) {

@@ -174,10 +174,10 @@ func (s *storm) calm(ctx context.Context) {
 				body = "ready"
 			}
 			return body, err
-		}).WithTimeout(2*time.Minute).Should(Equal("ready"), s.repeat())
+		}).WithTimeout(stuck).Should(Equal("ready"), s.repeat())
 	}
 	Eventually(func() string { return verb(ctx, s.d, 0, "operations", "list", "--unfinished", "--output", "json") }).
-		WithTimeout(2*time.Minute).WithPolling(time.Second).Should(MatchJSON(`[]`), s.repeat())
+		WithTimeout(stuck).WithPolling(time.Second).Should(MatchJSON(`[]`), s.repeat())
 }
 
 // count makes sure that the storm was one, on each backend.

@@ -45,7 +45,7 @@ func TestAskAll(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			if diff := cmp.Diff(c.want, askAll(ctx, c.checks)); diff != "" {
 				t.Errorf("-want +got\n%s", diff)

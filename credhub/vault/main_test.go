@@ -180,7 +180,7 @@ func mustFail(t *testing.T, s credhub.Store, words string) {
 // soon waits until f says nil.
 func soon(t *testing.T, f func(context.Context) error) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		err := f(t.Context())
 		if err == nil {

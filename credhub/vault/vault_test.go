@@ -219,7 +219,7 @@ func TestVaultThatHangs(t *testing.T) {
 	store := open(t, vault.Config{Address: "http://" + listener.Addr().String(), Token: services.NewSecret("t")})
 	begin := time.Now()
 	_, err = store.Get(t.Context(), path)
-	if took := time.Since(begin); err == nil || !strings.Contains(err.Error(), "does not answer in time") || took > 4*time.Second {
+	if took := time.Since(begin); err == nil || !strings.Contains(err.Error(), "does not answer in time") || took > 20*time.Second {
 		t.Errorf("after %v: %v", took, err)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {

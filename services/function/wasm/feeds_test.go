@@ -24,7 +24,7 @@ func TestAlarmOverTheAPI(t *testing.T) {
 	a.expect(t, 200, "PUT", a.own("/rules/r"), object{"trigger": "/_/soon", "action": "/_/note"})
 	a.expect(t, 200, "POST", "/namespaces/whisk.system/actions/alarms/once?blocking=true", object{
 		"lifecycleEvent": "CREATE", "triggerName": "/_/soon", "authKey": a.user + ":" + a.password,
-		"date": time.Now().Add(time.Second).UnixMilli(), "trigger_payload": object{"note": "it is time"},
+		"date": time.Now().Add(3 * time.Second).UnixMilli(), "trigger_payload": object{"note": "it is time"},
 	})
 	var result any
 	eventually(t, "the alarm's action ran", func() bool {

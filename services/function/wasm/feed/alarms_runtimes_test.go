@@ -82,10 +82,10 @@ func TestAlarmRuntimeKilled(t *testing.T) {
 	f := &firer{}
 	idle := h.start(t, f, func(o *feed.Options) { o.Clock = newClock(noon).clock() }) // which is in the past, so nothing is due for it
 	idle.do("CREATE", "alarms/once", "t", map[string]any{"date": time.Now().Add(time.Second).UnixMilli()})
-	lease := 3 * time.Second
+	lease := 6 * time.Second
 	id, kill := h.hangingChild(t, childConfig{Lease: lease})
 	other := h.start(t, f, func(o *feed.Options) { o.Pace.Lease = lease })
-	time.Sleep(2 * lease)
+	time.Sleep(3 * lease / 2)
 	if n := len(f.fired()); n != 0 {
 		t.Fatalf("%d fires while the first runtime is there", n)
 	}
