@@ -39,9 +39,9 @@ func (e *Engine) forget(ctx context.Context, b store.Binding, mounts bool) error
 	return errors.Join(errs...)
 }
 
-// forgetAgain deletes the secrets of bindings that are gone once more: what a
-// replica had sent to the credential store when it was killed may have arrived
-// after they were deleted. Every replica does it: a job of which there is one at a
+// forgetAgain deletes the secrets of bindings that ended once more: what a replica
+// had sent to the credential store when it was killed may have arrived after they
+// were deleted. Every replica does it: a job of which there is one at a
 // time would be held up for minutes by a replica that is killed during it.
 func (e *Engine) forgetAgain(ctx context.Context) {
 	tick := time.NewTicker(e.KeepEvery)
@@ -54,7 +54,7 @@ func (e *Engine) forgetAgain(ctx context.Context) {
 		}
 		failed, err := e.forgetDue(ctx, time.Now().Add(-e.DeleteAgain))
 		if err != nil && ctx.Err() == nil {
-			e.Logger.WarnContext(ctx, "secrets of bindings that are gone could not be deleted once more; the next round tries again",
+			e.Logger.WarnContext(ctx, "secrets of bindings that ended could not be deleted once more; the next round tries again",
 				"bindings", failed, "error", err.Error())
 		}
 	}
@@ -86,8 +86,9 @@ func (e *Engine) forgetDue(ctx context.Context, before time.Time) (failed int, l
 	}
 }
 
-// forgetOnceMore leaves alone what another replica sees to, and what belongs to a
-// new binding of the same ID; the lock keeps one from beginning meanwhile.
+// forgetOnceMore leaves alone what another replica sees to, and what a binding that
+// was made under the same ID since may need; the lock keeps one from beginning
+// meanwhile.
 func (e *Engine) forgetOnceMore(ctx context.Context, tx pgx.Tx, row store.Forgotten) error {
 	if locked, err := e.lock(ctx, tx, job{InstanceID: row.InstanceID, BindingID: row.BindingID}); err != nil || !locked {
 		return err
@@ -101,17 +102,26 @@ func (e *Engine) forgetOnceMore(ctx context.Context, tx pgx.Tx, row store.Forgot
 		BindResource: row.BindResource, Context: row.Context, Delivery: row.Delivery,
 	}
 	live, err := e.Store.Binding(ctx, tx, row.BindingID)
-	unused := store.NotFound(err)
-	if err != nil && !unused || err == nil && live.InstanceID == gone.InstanceID {
+	if err != nil && !store.NotFound(err) {
 		return err
+	}
+	there, same := err == nil, live.InstanceID == gone.InstanceID
+	if there && same && !stillRevoked(live, row) {
+		return nil
 	}
 	return store.Outside(ctx, tx, func(ctx context.Context) error {
 		errs := []error{e.forget(ctx, gone, true)}
-		// What was delivered may have the same place as the new binding's, or be of
+		// What was delivered may have the same place as another binding's, or be of
 		// a way that was taken from the catalog since.
-		if _, isSetUp := e.Deliveries[gone.Delivery]; isSetUp && unused {
+		if _, isSetUp := e.Deliveries[gone.Delivery]; isSetUp && (!there || same) {
 			errs = append(errs, e.withdraw(ctx, gone))
 		}
 		return errors.Join(errs...)
 	})
+}
+
+// stillRevoked says whether the binding is what it was when its secrets were
+// deleted: it has not been made anew since.
+func stillRevoked(b store.Binding, row store.Forgotten) bool {
+	return (b.Status == store.CreateFailed || b.Status == store.Expired) && b.CreatedAt.Before(row.At)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chandler-broker/chandler/broker/brokertest"
+	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/credhub"
 )
 
@@ -57,8 +59,10 @@ func rounds(t *testing.T, h *brokertest.Harness) {
 // later lets the time go by after which secrets are deleted once more.
 func later(t *testing.T, h *brokertest.Harness) {
 	t.Helper()
-	if _, err := h.Store.Pool.Exec(context.Background(), "update forgotten set at = at - interval '5 minutes'"); err != nil {
-		t.Fatal(err)
+	for _, past := range []string{"update bindings set created_at = created_at - interval '5 minutes'", "update forgotten set at = at - interval '5 minutes'"} {
+		if _, err := h.Store.Pool.Exec(context.Background(), past); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -70,22 +74,32 @@ func forgotten(t *testing.T, h *brokertest.Harness) int {
 // However a binding ends, what arrives in the credential store after that is
 // deleted, and not before a write may take.
 func TestLateWritesAreDeleted(t *testing.T) {
-	byUnbind := func(t *testing.T, h *brokertest.Harness) string { return unbind(t, h, "i", "b") }
-	byDeprovision := func(t *testing.T, h *brokertest.Harness) string { return deprovision(t, h, "i") }
+	byUnbind := func(t *testing.T, h *brokertest.Harness) { done(t, h, unbind(t, h, "i", "b")) }
+	byDeprovision := func(t *testing.T, h *brokertest.Harness) { done(t, h, deprovision(t, h, "i")) }
 	for name, c := range map[string]struct {
 		plan string
-		end  func(t *testing.T, h *brokertest.Harness) string
+		end  func(t *testing.T, h *brokertest.Harness)
 	}{
 		"unbind":                       {brokertest.Small, byUnbind},
 		"unbind of what was delivered": {brokertest.Delivered, byUnbind},
 		"deprovision":                  {brokertest.Cascading, byDeprovision},
 		"retire":                       {brokertest.Keeping, byDeprovision},
+		"expiry": {brokertest.Expiring, func(t *testing.T, h *brokertest.Harness) {
+			if _, err := h.Store.Pool.Exec(t.Context(), "update bindings set expires_at = now()"); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the binding has expired", func() bool { return query[string](t, h, "select status from bindings") == store.Expired })
+		}},
+		"a bind that failed": {brokertest.Short, func(t *testing.T, h *brokertest.Harness) {
+			byUnbind(t, h)
+			failedBind(t, h, "bind")
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := soon(t)
 			done(t, h, provision(t, h, "i", c.plan, ""))
 			bound(t, h, "i", c.plan)
-			done(t, h, c.end(t, h))
+			c.end(t, h)
 			if left := append(h.Memory.Paths(), h.Delivered.Paths()...); len(left) > 0 {
 				t.Fatalf("left: %v", left)
 			}
@@ -102,6 +116,58 @@ func TestLateWritesAreDeleted(t *testing.T) {
 			}
 			if len(left) > 0 {
 				t.Errorf("left: %v", left)
+			}
+		})
+	}
+}
+
+// failedBind begins binding b, of which the backend refuses the verbs that fail.
+func failedBind(t *testing.T, h *brokertest.Harness, fail ...string) {
+	t.Helper()
+	h.Backend.Hook(func(_ context.Context, verb, _ string) error {
+		if slices.Contains(fail, verb) {
+			return errors.New("away")
+		}
+		return nil
+	})
+	if op := h.Ended(t, bind(t, h, "i", "b", brokertest.Short)); op.State != store.Failed {
+		t.Fatalf("the bind %s", op.State)
+	}
+	h.Backend.Hook(nil)
+}
+
+// The secrets of a bind that failed stay for as long as its clean-up has not
+// worked, and those of a repeated bind that did work stay.
+func TestSecretsOfAFailedBindThatAreNeeded(t *testing.T) {
+	for name, c := range map[string]struct {
+		after func(t *testing.T, h *brokertest.Harness)
+		want  []credhub.Path
+	}{
+		"not cleaned up": {
+			func(t *testing.T, h *brokertest.Harness) { failedBind(t, h, "bind", "unbind") },
+			[]credhub.Path{credhub.SeedPath("i", "b")},
+		},
+		"repeated": {
+			func(t *testing.T, h *brokertest.Harness) { bound(t, h, "i", brokertest.Short) },
+			[]credhub.Path{credhub.CredentialsPath("i", "b"), credhub.SeedPath("i", "b")},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := soon(t)
+			done(t, h, provision(t, h, "i", brokertest.Short, ""))
+			failedBind(t, h, "bind")
+			if n := forgotten(t, h); n != 1 {
+				t.Errorf("%d are to be forgotten", n)
+			}
+			c.after(t, h)
+			later(t, h)
+			eventually(t, "the broker has forgotten the failed bind", func() bool { return forgotten(t, h) == 0 })
+			var want []string
+			for _, path := range c.want {
+				want = append(want, path.String())
+			}
+			if diff := cmp.Diff(want, h.Memory.Paths()); diff != "" {
+				t.Error(diff)
 			}
 		})
 	}

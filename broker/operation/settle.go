@@ -216,6 +216,10 @@ func (e *Engine) applyEnd(ctx context.Context, db store.DBTX, op store.Operation
 	setBinding := func(status string) error {
 		return e.Store.SetBindingStatus(ctx, db, store.SetBindingStatusParams{ID: op.BindingID, Status: status})
 	}
+	// revoked is for a binding that stays and whose secrets are deleted.
+	revoked := func(status string) error {
+		return errors.Join(setBinding(status), e.Store.ForgetAgain(ctx, db, op.BindingID))
+	}
 	switch op.Kind {
 	case store.Provision:
 		switch {
@@ -252,6 +256,9 @@ func (e *Engine) applyEnd(ctx context.Context, db store.DBTX, op store.Operation
 		if nothing {
 			return e.Store.DeleteBinding(ctx, db, op.BindingID)
 		}
+		if !ok && op.Usable { // undone
+			return revoked(store.CreateFailed)
+		}
 		if !ok {
 			return setBinding(store.CreateFailed)
 		}
@@ -270,7 +277,7 @@ func (e *Engine) applyEnd(ctx context.Context, db store.DBTX, op store.Operation
 		return setBinding(store.DeleteFailed)
 	case store.Expire:
 		if ok {
-			return setBinding(store.Expired)
+			return revoked(store.Expired)
 		}
 	}
 	return nil

@@ -110,6 +110,7 @@ func TestPlansOfHotQueries(t *testing.T) {
 		},
 		"NoteOperation": func(db store.DBTX) error { return s.NoteOperation(ctx, db, store.NoteOperationParams{ID: "u11"}) },
 		"DeleteBinding": func(db store.DBTX) error { return s.DeleteBinding(ctx, db, "b9") },
+		"ForgetAgain":   func(db store.DBTX) error { return s.ForgetAgain(ctx, db, "b7") },
 		"Forgotten": func(db store.DBTX) error {
 			_, err := s.Forgotten(ctx, db, store.ForgottenParams{Before: before, Batch: 100})
 			return err

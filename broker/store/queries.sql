@@ -148,8 +148,15 @@ select gone.*, clock_timestamp() from gone
 on conflict (instance_id, binding_id) do update set app_id = excluded.app_id, bind_resource = excluded.bind_resource,
     context = excluded.context, delivery = excluded.delivery, at = excluded.at;
 
+-- name: ForgetAgain :exec
+-- For when the secrets of a binding that stays are deleted.
+insert into forgotten (instance_id, binding_id, app_id, bind_resource, context, delivery, at)
+select b.instance_id, b.id, b.app_id, b.bind_resource, b.context, b.delivery, clock_timestamp() from bindings b where b.id = $1
+on conflict (instance_id, binding_id) do update set app_id = excluded.app_id, bind_resource = excluded.bind_resource,
+    context = excluded.context, delivery = excluded.delivery, at = excluded.at;
+
 -- name: Forgotten :many
--- The bindings whose secrets were deleted before then, after the row with the given key.
+-- Bindings whose secrets were deleted before then, after the row with the given key.
 select * from forgotten
 where at < @before::timestamptz and (at, instance_id, binding_id) > (@at::timestamptz, @instance_id::text, @binding_id::text)
 order by at, instance_id, binding_id limit @batch;

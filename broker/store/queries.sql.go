@@ -456,6 +456,19 @@ func (q *Queries) FinishOperation(ctx context.Context, db DBTX, arg FinishOperat
 	return result.RowsAffected(), nil
 }
 
+const forgetAgain = `-- name: ForgetAgain :exec
+insert into forgotten (instance_id, binding_id, app_id, bind_resource, context, delivery, at)
+select b.instance_id, b.id, b.app_id, b.bind_resource, b.context, b.delivery, clock_timestamp() from bindings b where b.id = $1
+on conflict (instance_id, binding_id) do update set app_id = excluded.app_id, bind_resource = excluded.bind_resource,
+    context = excluded.context, delivery = excluded.delivery, at = excluded.at
+`
+
+// For when the secrets of a binding that stays are deleted.
+func (q *Queries) ForgetAgain(ctx context.Context, db DBTX, id string) error {
+	_, err := db.Exec(ctx, forgetAgain, id)
+	return err
+}
+
 const forgotten = `-- name: Forgotten :many
 select instance_id, binding_id, app_id, bind_resource, context, delivery, at from forgotten
 where at < $1::timestamptz and (at, instance_id, binding_id) > ($2::timestamptz, $3::text, $4::text)
@@ -470,7 +483,7 @@ type ForgottenParams struct {
 	Batch      int32
 }
 
-// The bindings whose secrets were deleted before then, after the row with the given key.
+// Bindings whose secrets were deleted before then, after the row with the given key.
 func (q *Queries) Forgotten(ctx context.Context, db DBTX, arg ForgottenParams) ([]Forgotten, error) {
 	rows, err := db.Query(ctx, forgotten,
 		arg.Before,
