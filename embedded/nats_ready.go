@@ -55,7 +55,8 @@ func (n *NATS) missing() string {
 // gathered says what keeps servers from being a cluster that survives the loss
 // of one of them; empty: nothing. A server's own word is not enough: it calls
 // itself current before it has heard of a leader, and the leader counts on a
-// server, and puts streams there, when it has heard from it.
+// server, and puts streams there, when it has heard from it. What is replicated
+// survives the loss of another server once this one has caught up with it.
 func gathered(running []*natsNode) string {
 	var leader *natsNode
 	for _, node := range running {
@@ -77,6 +78,9 @@ func gathered(running []*natsNode) string {
 			return name + " does not count on " + node.options.ServerName
 		case !slices.Contains(places, node.options.ServerName):
 			return name + " would put no stream on " + node.options.ServerName
+		}
+		if health := node.server.Healthz(nil); health.Error != "" {
+			return node.options.ServerName + " says: " + health.Error
 		}
 	}
 	return ""
