@@ -45,6 +45,7 @@ type heldInstance struct {
 	cargo    string // what load wrote; empty: nothing yet
 	bindings map[string]*heldBinding
 	failed   map[string]bool // binds that failed and were left like that
+	underWay string          // the plan of an update that got no answer, and may arrive yet; empty: none
 }
 
 type heldBinding struct {
@@ -209,9 +210,14 @@ func (p *platform) provision(ctx context.Context, i *heldInstance) (made bool, e
 
 // sent notes a create that got no answer.
 func (p *platform) sent(id string, err error) {
-	if _, answered := errors.AsType[*osbclient.Error](err); err != nil && !answered {
+	if unanswered(err) {
 		p.lost[id] = true
 	}
+}
+
+func unanswered(err error) bool {
+	_, answered := errors.AsType[*osbclient.Error](err)
+	return err != nil && !answered
 }
 
 // leaveFailed leaves a create that has failed as it is, some of the time: then
@@ -255,11 +261,18 @@ func (p *platform) deprovision(ctx context.Context, i *heldInstance) error {
 	})
 }
 
-// update moves an instance to another plan until it is there.
+// update moves an instance to another plan until it is there, and lets it be where
+// a request may be under way that would move it back.
 func (p *platform) update(ctx context.Context, i *heldInstance, plan string) error {
+	if i.underWay != "" && i.underWay != plan {
+		return nil
+	}
 	p.done["update"]++
 	err := p.until(ctx, "update "+i.id, func(ctx context.Context) (bool, error) {
 		c, err := p.client().Update(ctx, i.id, osbclient.UpdateRequest{ServiceID: p.offer.service, PlanID: plan, AcceptsIncomplete: p.chance(70)})
+		if unanswered(err) {
+			i.underWay = plan
+		}
 		v, err := p.judge(c.Status, err)
 		if v == done && c.Accepted() {
 			return p.poll(ctx, i.id, "", c.Operation, false)
