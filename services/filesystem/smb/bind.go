@@ -25,7 +25,7 @@ func (b *backend) Bind(ctx context.Context, inst instance, bd binding) (services
 	if err := b.samba.putUser(ctx, user, password); err != nil {
 		return services.Credentials{}, err
 	}
-	if err := b.settle(ctx, inst.Name, false, func(s *share) { s.connections = inst.Plan.Connections }); err != nil {
+	if err := b.settle(ctx, inst.Name, nil, func(s *share) { s.connections = inst.Plan.Connections }); err != nil {
 		return services.Credentials{}, err
 	}
 	return b.told.credentials(b.names.of(inst.Name), user, password, bd.Params), nil

@@ -47,7 +47,7 @@ func (b *backend) Deprovision(ctx context.Context, inst instance) error {
 		return err
 	}
 	b.forget(inst.Name)
-	if err := b.dropAccounts(ctx, inst.Name); err != nil {
+	if err := b.dropBindings(ctx, inst.Name); err != nil {
 		return err
 	}
 	done, err := b.folder.empty(name, time.Now().Add(emptyFor))
@@ -57,10 +57,16 @@ func (b *backend) Deprovision(ctx context.Context, inst instance) error {
 	return err
 }
 
-// endAccess removes the share and its users, and ends all sessions on it.
+// endAccess removes the share and its users, and ends all sessions on it. The
+// instance's account goes with the share: without it nobody makes anything for the
+// instance any more, see settle.
 func (b *backend) endAccess(ctx context.Context, instance string) error {
 	name := b.names.of(instance)
-	if err := b.samba.dropShare(ctx, name); err != nil {
+	err := b.accounts.change(ctx, func(t *table) error {
+		t.drop(instance)
+		return b.samba.dropShare(ctx, name)
+	})
+	if err != nil {
 		return err
 	}
 	t, err := b.accounts.read()
@@ -88,12 +94,11 @@ func (b *backend) endAccess(ctx context.Context, instance string) error {
 	return nil
 }
 
-func (b *backend) dropAccounts(ctx context.Context, instance string) error {
+func (b *backend) dropBindings(ctx context.Context, instance string) error {
 	return b.accounts.change(ctx, func(t *table) error {
 		for _, a := range t.bindings(instance) {
 			t.drop(a.name)
 		}
-		t.drop(instance)
 		return nil
 	})
 }

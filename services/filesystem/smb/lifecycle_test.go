@@ -1,6 +1,7 @@
 package smb
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -32,6 +33,25 @@ func nothingLeft(t *testing.T, server *testServer, inst instance, bindings ...bi
 	if left, err := server.leftOf(testContext(t), inst.Name, names); len(left) > 0 || err != nil {
 		t.Errorf("left: %v, %v", left, err)
 	}
+}
+
+// A provision that was cut short, and does not know it yet, makes nothing after
+// whoever deleted the instance.
+func TestNothingIsMadeAfterADeletion(t *testing.T) {
+	server, ctx := newServer(t), testContext(t)
+	b := server.backend(t, "c")
+	inst := newInstance("i", nil)
+	if err := b.ownAccount(ctx, inst.Name); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Deprovision(ctx, inst); err != nil {
+		t.Fatal(err)
+	}
+	late := func(a account) error { return b.folder.make(b.names.of(inst.Name), a, 0) }
+	if err := b.settle(ctx, inst.Name, late, nil); !errors.Is(err, errAbsent) {
+		t.Errorf("what was late: %v", err)
+	}
+	nothingLeft(t, server, inst)
 }
 
 // A share that holds something stays, with its bindings, unless the plan says
@@ -195,7 +215,7 @@ func TestAccountsSideBySide(t *testing.T) {
 			b := &backend{names: newNamer(fmt.Sprint("p", i))}
 			b.accounts = accounts{dir: dir, first: 5000, last: 6000, names: b.names}
 			for n := range each {
-				if _, err := b.ownAccount(ctx, services.InstanceName(fmt.Sprint(n))); err != nil {
+				if err := b.ownAccount(ctx, services.InstanceName(fmt.Sprint(n))); err != nil {
 					t.Error(err)
 				}
 			}
@@ -225,16 +245,16 @@ func TestNumbersRunOut(t *testing.T) {
 	b := &backend{names: newNamer("c")}
 	b.accounts = accounts{dir: dir, first: 5000, last: 5001, names: b.names}
 	for i := range 2 {
-		if _, err := b.ownAccount(testContext(t), services.InstanceName(fmt.Sprint(i))); err != nil {
+		if err := b.ownAccount(testContext(t), services.InstanceName(fmt.Sprint(i))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	_, err := b.ownAccount(testContext(t), services.InstanceName("more"))
+	err := b.ownAccount(testContext(t), services.InstanceName("more"))
 	expect(t, err, "all user numbers up to 5001 are used up")
 	if err := os.WriteFile(filepath.Join(dir, countFile), []byte("nonsense"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err = b.ownAccount(testContext(t), services.InstanceName("more"))
+	err = b.ownAccount(testContext(t), services.InstanceName("more"))
 	expect(t, err, "holds no number")
 }
 

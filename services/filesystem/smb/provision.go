@@ -12,21 +12,17 @@ func (b *backend) Provision(ctx context.Context, inst instance) error {
 	if err := b.server.answers(ctx); err != nil {
 		return err
 	}
-	a, err := b.ownAccount(ctx, inst.Name)
-	if err != nil {
+	if err := b.ownAccount(ctx, inst.Name); err != nil {
 		return err
 	}
-	if err := b.folder.make(b.names.of(inst.Name), a, inst.Plan.Storage); err != nil {
-		return err
-	}
-	return b.settle(ctx, inst.Name, true, func(s *share) { s.connections = inst.Plan.Connections })
+	folder := func(a account) error { return b.folder.make(b.names.of(inst.Name), a, inst.Plan.Storage) }
+	return b.settle(ctx, inst.Name, folder, func(s *share) { s.connections = inst.Plan.Connections })
 }
 
-// ownAccount is the instance's account, made where it is not there.
-func (b *backend) ownAccount(ctx context.Context, name string) (a account, err error) {
-	err = b.accounts.change(ctx, func(t *table) error {
-		var ok bool
-		if a, ok = t.find(name); ok {
+// ownAccount makes the instance's account where it is not there.
+func (b *backend) ownAccount(ctx context.Context, name string) error {
+	return b.accounts.change(ctx, func(t *table) error {
+		if _, ok := t.find(name); ok {
 			return nil
 		}
 		if err := t.taken(name); err != nil {
@@ -36,11 +32,9 @@ func (b *backend) ownAccount(ctx context.Context, name string) (a account, err e
 		if err != nil {
 			return err
 		}
-		a = account{name: name, instance: name, role: owner, uid: id, gid: id}
-		t.put(a)
+		t.put(account{name: name, instance: name, role: owner, uid: id, gid: id})
 		return nil
 	})
-	return a, err
 }
 
 // Update implements services.Backend. Only the plan can change. A limit that is
@@ -53,7 +47,7 @@ func (b *backend) Update(ctx context.Context, _, next instance) error {
 		return err
 	}
 	b.forget(next.Name)
-	return b.settle(ctx, next.Name, false, func(s *share) {
+	return b.settle(ctx, next.Name, nil, func(s *share) {
 		s.connections = next.Plan.Connections
 		if next.Plan.Storage == 0 && next.Plan.Files == 0 {
 			s.full = false

@@ -11,8 +11,10 @@ var errAbsent = errors.New("the instance's share is not there; provision the ins
 
 // settle writes the share that follows from an instance's accounts and what
 // with says of it, and tells the server. with may be nil. Where there is no
-// share and create does not ask for one, it is errAbsent.
-func (b *backend) settle(ctx context.Context, instance string, create bool, with func(*share)) error {
+// share it is errAbsent, unless folder, which makes the share's, is given. It is
+// errAbsent too where the account has gone: it goes with the share, and a provision
+// that was cut short must not make anything after that.
+func (b *backend) settle(ctx context.Context, instance string, folder func(account) error, with func(*share)) error {
 	unlock, err := b.accounts.lock(ctx)
 	if err != nil {
 		return err
@@ -28,8 +30,13 @@ func (b *backend) settle(ctx context.Context, instance string, create bool, with
 		return err
 	}
 	a, ok := t.find(instance)
-	if !ok || (current == nil && !create) {
+	if !ok || (current == nil && folder == nil) {
 		return errAbsent
+	}
+	if folder != nil {
+		if err := folder(a); err != nil {
+			return err
+		}
 	}
 	s := shareOf(current)
 	if with != nil {

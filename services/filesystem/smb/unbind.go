@@ -44,7 +44,7 @@ func (b *backend) revoke(ctx context.Context, a account) error {
 		return err
 	}
 	name := b.names.of(a.instance)
-	if err := b.settle(ctx, a.instance, false, nil); err != nil && !errors.Is(err, errAbsent) {
+	if err := b.settle(ctx, a.instance, nil, nil); err != nil && !errors.Is(err, errAbsent) {
 		return err
 	}
 	if err := b.samba.closeDenied(ctx, name); err != nil {
