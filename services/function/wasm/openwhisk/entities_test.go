@@ -208,6 +208,7 @@ func TestFireEvent(t *testing.T) {
 	small := plan()
 	small.PayloadBytes, small.FiresPerMinute = 100, 3
 	c := s.tenant("ns", small)
+	awaitMinute(t)
 	fire := func(trigger, payload string) (openwhisk.Fired, error) {
 		return s.api.Fire(t.Context(), openwhisk.Event{Namespace: "ns", Trigger: trigger, Payload: []byte(payload), ID: "0123456789abcdef0123456789abcdef"})
 	}
