@@ -41,8 +41,8 @@ func (e *Engine) forget(ctx context.Context, b store.Binding, mounts bool) error
 
 // forgetAgain deletes the secrets of bindings that ended once more: what a replica
 // had sent to the credential store when it was killed may have arrived after they
-// were deleted. Every replica does it: a job of which there is one at a
-// time would be held up for minutes by a replica that is killed during it.
+// were deleted. Every replica does it: a job of which there is one at a time would
+// be held up for minutes by a replica that is killed during it.
 func (e *Engine) forgetAgain(ctx context.Context) {
 	tick := time.NewTicker(e.KeepEvery)
 	defer tick.Stop()

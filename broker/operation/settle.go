@@ -213,13 +213,6 @@ func (e *Engine) applyEnd(ctx context.Context, db store.DBTX, op store.Operation
 	setInstance := func(status string) error {
 		return e.Store.SetInstanceStatus(ctx, db, store.SetInstanceStatusParams{ID: op.InstanceID, Status: status})
 	}
-	setBinding := func(status string) error {
-		return e.Store.SetBindingStatus(ctx, db, store.SetBindingStatusParams{ID: op.BindingID, Status: status})
-	}
-	// revoked is for a binding that stays and whose secrets are deleted.
-	revoked := func(status string) error {
-		return errors.Join(setBinding(status), e.Store.ForgetAgain(ctx, db, op.BindingID))
-	}
 	switch op.Kind {
 	case store.Provision:
 		switch {
@@ -252,14 +245,28 @@ func (e *Engine) applyEnd(ctx context.Context, db store.DBTX, op store.Operation
 		return e.Store.KeepInstance(ctx, db, store.KeepInstanceParams{
 			ID: op.InstanceID, KeptID: store.KeptID(op.InstanceID, time.Now()), KeptUntil: *op.KeptUntil,
 		})
+	}
+	return e.applyBindingEnd(ctx, db, op, r, nothing)
+}
+
+// applyBindingEnd is applyEnd for the verbs of bindings.
+func (e *Engine) applyBindingEnd(ctx context.Context, db store.DBTX, op store.Operation, r result, nothing bool) error {
+	ok := op.State == store.Succeeded
+	setBinding := func(status string) error {
+		return e.Store.SetBindingStatus(ctx, db, store.SetBindingStatusParams{ID: op.BindingID, Status: status})
+	}
+	// revoked is for a binding that stays and whose secrets are deleted.
+	revoked := func(status string) error {
+		return errors.Join(setBinding(status), e.Store.ForgetAgain(ctx, db, op.BindingID))
+	}
+	switch op.Kind {
 	case store.Bind:
-		if nothing {
+		switch {
+		case nothing:
 			return e.Store.DeleteBinding(ctx, db, op.BindingID)
-		}
-		if !ok && op.Usable { // undone
+		case !ok && op.Usable: // undone
 			return revoked(store.CreateFailed)
-		}
-		if !ok {
+		case !ok:
 			return setBinding(store.CreateFailed)
 		}
 		endpoints, err := json.Marshal(append([]services.Endpoint{}, r.endpoints...))

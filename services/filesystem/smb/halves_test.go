@@ -77,3 +77,22 @@ func TestHalves(t *testing.T) {
 		dialled(t, bound(t, b, inst, bd).Values).mustWrite(t, "key", "value")
 	})
 }
+
+// A deletion that died when access had ended: what is left is listed, and goes.
+func TestHalfDeleted(t *testing.T) {
+	server, ctx := newServer(t), testContext(t)
+	b := server.backend(t, "c")
+	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true })
+	bd := newBinding(t, inst, "b", BindingParams{})
+	dialled(t, bound(t, b, inst, bd).Values).mustWrite(t, "key", "value")
+	if err := finished(t, func() error { return b.endAccess(ctx, inst.Name) }); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := b.List(ctx); err != nil || len(found) != 2 { // the folder, and the binding's account
+		t.Errorf("listed: %v, %v", found, err)
+	}
+	if err := finished(t, func() error { return b.Deprovision(testContext(t), inst) }); err != nil {
+		t.Fatal(err)
+	}
+	nothingLeft(t, server, inst, bd)
+}
