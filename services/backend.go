@@ -173,12 +173,30 @@ type InstanceChecker[P, I any] interface {
 type Keeper[P, I any] interface {
 	// Keep is called every few seconds, by one replica at a time, and after a
 	// provision. plans are all plans of this backend; instances is a batch of
-	// those that are ready (it may be empty). It returns what each instance's
-	// user should know of it, by Instance.ID; an instance that is not named
-	// has nothing to tell. Operations on the same instances go on at the same
-	// time.
-	Keep(ctx context.Context, plans []P, instances []Instance[P, I]) (map[string]string, error)
+	// those that are ready (it may be empty). It returns the condition of each
+	// instance that is not in order, by Instance.ID. Operations on the same
+	// instances go on at the same time.
+	Keep(ctx context.Context, plans []P, instances []Instance[P, I]) (map[string]Condition, error)
 }
+
+// Condition is what is wrong with an instance that exists.
+type Condition struct {
+	// Reason is for the operator's metrics and alerts.
+	Reason Reason
+	// Message is for the instance's user: what is wrong, and what to do.
+	Message string
+}
+
+// Reason classifies conditions.
+type Reason string
+
+const (
+	// OverQuota is an instance above one of its plan's limits.
+	OverQuota Reason = "over_quota"
+	// Inaccessible is an instance that the broker cannot enter, so that its
+	// limits are not enforced.
+	Inaccessible Reason = "inaccessible"
+)
 
 // Space is an amount of what a server has to give away, in bytes; what is 0 is not
 // told.
@@ -215,6 +233,24 @@ type Adopter[P, I any] interface {
 	// the operator; an error built by Rejected says what has to be done first,
 	// and that nothing was changed. Repeated after a crash half-way it goes on.
 	Adopt(ctx context.Context, inst Instance[P, I], resource string, dry bool) (steps []string, err error)
+}
+
+// Verifier is a backend whose bindings' holders can break their own credentials,
+// such as by changing a password.
+type Verifier[P, I, B any] interface {
+	// Verify makes the credentials that Bind returned work again where they do
+	// not. The engine calls it when a bind is repeated or fetched, and from time
+	// to time; where nothing is wrong it costs a round trip or two. A binding
+	// that does not exist is not made.
+	Verify(ctx context.Context, inst Instance[P, I], b Binding[B]) error
+}
+
+// Namer is a backend that can name an instance's resource without a call.
+type Namer[P, I any] interface {
+	// ResourceName is the name on the server, as List returns it in Found.Resource
+	// of the instance itself. It makes no outside call; empty where it cannot be
+	// told.
+	ResourceName(inst Instance[P, I]) string
 }
 
 // Sharer is a backend whose instances are directories that programs on this

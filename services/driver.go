@@ -52,7 +52,13 @@ type Driver interface {
 	Remove(ctx context.Context, found Found) error
 	// Keeps says whether Keep does anything.
 	Keeps() bool
-	Keep(ctx context.Context, plans []json.RawMessage, instances []RawInstance) (map[string]string, error)
+	Keep(ctx context.Context, plans []json.RawMessage, instances []RawInstance) (map[string]Condition, error)
+	// Verifies says whether Verify does anything.
+	Verifies() bool
+	Verify(ctx context.Context, inst RawInstance, b RawBinding) error
+	// ResourceName names the instance on the server; empty where the backend is no
+	// Namer or cannot tell.
+	ResourceName(inst RawInstance) string
 	// Describe returns the instance's attributes, none where the backend is
 	// no Describer.
 	Describe(ctx context.Context, inst RawInstance) (map[string]any, error)
@@ -210,7 +216,7 @@ func (d *driver[P, I, B]) Keeps() bool {
 	return ok
 }
 
-func (d *driver[P, I, B]) Keep(ctx context.Context, rawPlans []json.RawMessage, raws []RawInstance) (map[string]string, error) {
+func (d *driver[P, I, B]) Keep(ctx context.Context, rawPlans []json.RawMessage, raws []RawInstance) (map[string]Condition, error) {
 	k, ok := d.backend.(Keeper[P, I])
 	if !ok {
 		return nil, nil
@@ -232,6 +238,37 @@ func (d *driver[P, I, B]) Keep(ctx context.Context, rawPlans []json.RawMessage, 
 		}
 	}
 	return k.Keep(ctx, plans, instances)
+}
+
+func (d *driver[P, I, B]) Verifies() bool {
+	_, ok := d.backend.(Verifier[P, I, B])
+	return ok
+}
+
+func (d *driver[P, I, B]) Verify(ctx context.Context, rawInst RawInstance, rawBinding RawBinding) (err error) {
+	defer panicked(&err)
+	v, ok := d.backend.(Verifier[P, I, B])
+	if !ok {
+		return nil
+	}
+	inst, err := d.instance(rawInst)
+	if err != nil {
+		return err
+	}
+	b, err := d.binding(rawInst, rawBinding)
+	if err != nil {
+		return err
+	}
+	return v.Verify(ctx, inst, b)
+}
+
+func (d *driver[P, I, B]) ResourceName(raw RawInstance) string {
+	n, ok := d.backend.(Namer[P, I])
+	if !ok {
+		return ""
+	}
+	inst, _ := d.instance(raw) // what today's rules no longer allow has its name still
+	return n.ResourceName(inst)
 }
 
 func (d *driver[P, I, B]) Describe(ctx context.Context, raw RawInstance) (map[string]any, error) {

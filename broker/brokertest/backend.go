@@ -101,12 +101,17 @@ func (m *Backend) Keep(k func(ids []string) (map[string]string, error)) { m.keep
 type keeper struct{ *Backend }
 
 // Keep implements services.Keeper.
-func (k keeper) Keep(_ context.Context, _ []Plan, instances []services.Instance[Plan, Params]) (map[string]string, error) {
+func (k keeper) Keep(_ context.Context, _ []Plan, instances []services.Instance[Plan, Params]) (map[string]services.Condition, error) {
 	ids := make([]string, 0, len(instances))
 	for _, i := range instances {
 		ids = append(ids, i.ID)
 	}
-	return k.keep(ids)
+	notes, err := k.keep(ids)
+	conditions := make(map[string]services.Condition, len(notes))
+	for id, note := range notes {
+		conditions[id] = services.Condition{Reason: services.OverQuota, Message: note}
+	}
+	return conditions, err
 }
 
 // sharer is the backend of VolumeDefinition.

@@ -121,14 +121,14 @@ func (e *Engine) keepBatch(ctx context.Context, d services.Driver, plans []json.
 	}
 	limited, cancel := context.WithTimeout(ctx, stepTime)
 	defer cancel()
-	notes, err := keepSafely(limited, d, plans, instances)
+	found, err := keepSafely(limited, d, plans, instances)
 	if err != nil {
 		return err
 	}
 	ids, conditions := make([]string, 0, len(rows)), make([]string, 0, len(rows))
 	for _, row := range rows {
 		ids = append(ids, row.ID)
-		conditions = append(conditions, printable(notes[row.Resource()]))
+		conditions = append(conditions, printable(found[row.Resource()].Message))
 	}
 	return e.Store.InTx(ctx, func(tx pgx.Tx) error {
 		return e.Store.SetConditions(ctx, tx, store.SetConditionsParams{Ids: ids, Conditions: conditions})
@@ -137,7 +137,7 @@ func (e *Engine) keepBatch(ctx context.Context, d services.Driver, plans []json.
 
 // keepSafely keeps a panic's value, which may hold anything, out of the job
 // queue's table and log.
-func keepSafely(ctx context.Context, d services.Driver, plans []json.RawMessage, instances []services.RawInstance) (notes map[string]string, err error) {
+func keepSafely(ctx context.Context, d services.Driver, plans []json.RawMessage, instances []services.RawInstance) (found map[string]services.Condition, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the backend panicked with a %T at %s", p, debug.Stack())

@@ -65,6 +65,13 @@ func (d driver) Unbind(ctx context.Context, inst services.RawInstance, b service
 	return err
 }
 
+func (d driver) Verify(ctx context.Context, inst services.RawInstance, b services.RawBinding) error {
+	ctx, span := d.begin(ctx, "verify", inst.ID, b.ID)
+	err := d.Driver.Verify(ctx, inst, b)
+	End(span, err)
+	return err
+}
+
 func (d driver) Describe(ctx context.Context, inst services.RawInstance) (map[string]any, error) {
 	ctx, span := d.begin(ctx, "describe", inst.ID, "")
 	attributes, err := d.Driver.Describe(ctx, inst)
@@ -86,7 +93,7 @@ func (d driver) Folder(ctx context.Context, inst services.RawInstance) (string, 
 	return dir, ok, err
 }
 
-func (d driver) Keep(ctx context.Context, plans []json.RawMessage, instances []services.RawInstance) (map[string]string, error) {
+func (d driver) Keep(ctx context.Context, plans []json.RawMessage, instances []services.RawInstance) (map[string]services.Condition, error) {
 	ctx, span := d.begin(ctx, "keep", "", "")
 	span.SetAttributes(attribute.Int("chandler.instances", len(instances)))
 	faults, err := d.Driver.Keep(ctx, plans, instances)

@@ -118,10 +118,28 @@ func (r *reopening) Keeps() bool {
 	return d.Keeps()
 }
 
-func (r *reopening) Keep(ctx context.Context, plans []json.RawMessage, instances []services.RawInstance) (map[string]string, error) {
+func (r *reopening) Keep(ctx context.Context, plans []json.RawMessage, instances []services.RawInstance) (map[string]services.Condition, error) {
 	d, done := r.use()
 	defer done()
 	return d.Keep(ctx, plans, instances)
+}
+
+func (r *reopening) Verifies() bool {
+	d, done := r.use()
+	defer done()
+	return d.Verifies()
+}
+
+func (r *reopening) Verify(ctx context.Context, inst services.RawInstance, b services.RawBinding) error {
+	d, done := r.use()
+	defer done()
+	return d.Verify(ctx, inst, b)
+}
+
+func (r *reopening) ResourceName(inst services.RawInstance) string {
+	d, done := r.use()
+	defer done()
+	return d.ResourceName(inst)
 }
 
 func (r *reopening) Describe(ctx context.Context, inst services.RawInstance) (map[string]any, error) {

@@ -165,7 +165,7 @@ func testLimits(t *testing.T, h *harness) {
 				},
 				Keep: func(t *testing.T) string {
 					t.Helper()
-					return h.keep(t, limit.Plan, r)[r.raw.ID]
+					return h.keep(t, limit.Plan, r)[r.raw.ID].Message
 				},
 			})
 			if err := h.deprovision(t, r); err != nil {

@@ -170,13 +170,13 @@ func testKeep(t *testing.T, h *harness) {
 	h.nothingLeft(t, r)
 }
 
-func (h *harness) keep(t *testing.T, plan json.RawMessage, rs ...*resource) map[string]string {
+func (h *harness) keep(t *testing.T, plan json.RawMessage, rs ...*resource) map[string]services.Condition {
 	t.Helper()
 	var raws []services.RawInstance
 	for _, r := range rs {
 		raws = append(raws, r.raw)
 	}
-	var notes map[string]string
+	var notes map[string]services.Condition
 	h.must(t, "keep", func(ctx context.Context) (err error) {
 		notes, err = h.driver.Keep(ctx, []json.RawMessage{plan}, raws)
 		return err

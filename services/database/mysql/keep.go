@@ -10,7 +10,7 @@ import (
 )
 
 // Keep implements services.Keeper: it holds databases to their plan's storage.
-func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map[string]string, error) {
+func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map[string]services.Condition, error) {
 	if len(instances) == 0 {
 		return nil, nil
 	}
@@ -22,7 +22,7 @@ func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map
 	if err != nil {
 		return nil, err
 	}
-	notes := map[string]string{}
+	notes := map[string]services.Condition{}
 	var faults []error
 	for _, inst := range instances {
 		st, used := known[b.names.database(inst.Name)], sizes[b.names.database(inst.Name)].used()
@@ -30,7 +30,7 @@ func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map
 			continue // being made or removed
 		}
 		if note := st.note(used, inst.Plan); note != "" {
-			notes[inst.ID] = note
+			notes[inst.ID] = services.Condition{Reason: services.OverQuota, Message: note}
 		}
 		if st.inOrder(used, inst.Plan) {
 			continue

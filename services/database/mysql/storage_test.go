@@ -46,7 +46,7 @@ func (f *full) keep(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return notes[f.inst.ID]
+	return notes[f.inst.ID].Message
 }
 
 func TestStorageLimit(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 // Keep implements services.Keeper: it keeps spares ready, holds databases to
 // their plan's storage, puts back the limit of connections where a tenant
 // changed it, and ends sessions whose role is gone.
-func (b *backend) Keep(ctx context.Context, plans []Plan, instances []instance) (map[string]string, error) {
+func (b *backend) Keep(ctx context.Context, plans []Plan, instances []instance) (map[string]services.Condition, error) {
 	var faults []error
 	if err := b.keepSpares(ctx, plans); err != nil {
 		faults = append(faults, err)
@@ -22,14 +22,14 @@ func (b *backend) Keep(ctx context.Context, plans []Plan, instances []instance) 
 	if err != nil {
 		return nil, errors.Join(append(faults, err)...)
 	}
-	notes := map[string]string{}
+	notes := map[string]services.Condition{}
 	for _, inst := range instances {
 		f, found := facts[b.names.instance(inst.Name).database]
 		if !found {
 			continue // being made or removed
 		}
 		if note := f.note(inst.Plan); note != "" {
-			notes[inst.ID] = note
+			notes[inst.ID] = services.Condition{Reason: services.OverQuota, Message: note}
 		}
 		if f.settled(inst.Plan) {
 			continue

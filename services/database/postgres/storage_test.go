@@ -48,7 +48,7 @@ func (f *full) keep(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return notes[f.inst.ID]
+	return notes[f.inst.ID].Message
 }
 
 const fill = `CREATE TABLE big AS SELECT n, repeat(md5(n::text), 20) AS filler FROM generate_series(1, 25000) n`

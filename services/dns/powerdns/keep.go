@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	pdns "github.com/joeig/go-powerdns/v3"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // look is what Keep saw of a zone when it last read it.
@@ -20,7 +22,7 @@ type look struct {
 // Keep implements services.Keeper: it holds what applications change by
 // themselves to the plan. A zone with too many records takes no more updates,
 // and times to live below the plan's are raised to it.
-func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map[string]string, error) {
+func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map[string]services.Condition, error) {
 	if len(instances) == 0 {
 		return nil, nil
 	}
@@ -32,7 +34,7 @@ func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map
 	for _, z := range zones {
 		byAccount[z.account] = z
 	}
-	notes, errs := map[string]string{}, []error(nil)
+	notes, errs := map[string]services.Condition{}, []error(nil)
 	for _, inst := range instances {
 		z, ok := byAccount[b.names.account(inst.Name)]
 		if !ok {
@@ -43,7 +45,7 @@ func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map
 			errs = append(errs, fmt.Errorf("look after the zone %s: %w", strings.TrimSuffix(z.name, "."), err))
 		}
 		if note != "" {
-			notes[inst.ID] = note
+			notes[inst.ID] = services.Condition{Reason: services.OverQuota, Message: note}
 		}
 	}
 	b.forget(byAccount)

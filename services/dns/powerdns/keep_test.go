@@ -15,7 +15,7 @@ func keep(t *testing.T, b *backend, inst instance) string {
 	if err != nil {
 		t.Errorf("keep: %v", err)
 	}
-	return notes[inst.ID]
+	return notes[inst.ID].Message
 }
 
 // The ways out of a zone that is closed: fewer records, a larger plan.

@@ -213,10 +213,10 @@ func TestManyUploadsOfOneKey(t *testing.T) {
 		}
 	}
 	var (
-		notes map[string]string
+		notes map[string]services.Condition
 		err   error
 	)
-	for round := 0; !strings.Contains(notes["i"], "too many unfinished uploads"); round++ { // one bucket has so much time in each
+	for round := 0; !strings.Contains(notes["i"].Message, "too many unfinished uploads"); round++ { // one bucket has so much time in each
 		if notes, err = b.Keep(ctx, nil, []instance{inst}); err != nil || round > 20 {
 			t.Fatalf("keep: %v, %v", notes, err)
 		}

@@ -50,7 +50,7 @@ func TestHardAfterwards(t *testing.T) {
 	s := dialled(t, bound(t, hard, inst, newBinding(t, inst, "b", readWrite)).Values)
 	s.mustPut(t, "big", strings.Repeat("x", 3<<19))
 	notes, err := hard.Keep(ctx, nil, []instance{inst})
-	if err != nil || !strings.HasPrefix(notes["i"], "storage: 1.5 MB of 1 MB used; writes are refused") {
+	if err != nil || !strings.HasPrefix(notes["i"].Message, "storage: 1.5 MB of 1 MB used; writes are refused") {
 		t.Errorf("keep: %v, %v", notes, err)
 	}
 	if err := hard.Deprovision(ctx, inst); err != nil {
@@ -68,7 +68,7 @@ func TestHardNote(t *testing.T) {
 	s.mustPut(t, "big", big)
 	embeddedtest.Command(t, "btrfs", "filesystem", "sync", server.folder) // which is when the kernel counts
 	notes, err := b.Keep(ctx, nil, []instance{inst})
-	if err != nil || !strings.HasSuffix(notes["i"], "of 16 MB used; what needs more is refused: delete objects, or choose a larger plan") {
+	if err != nil || !strings.HasSuffix(notes["i"].Message, "of 16 MB used; what needs more is refused: delete objects, or choose a larger plan") {
 		t.Errorf("keep: %v, %v", notes, err)
 	}
 	if s.put(t, "more", big) == nil {

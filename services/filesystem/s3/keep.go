@@ -19,7 +19,7 @@ const (
 
 // Keep implements services.Keeper: it holds buckets to their plan's limits, and
 // puts a policy right that is not what follows from the bucket's bindings.
-func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map[string]string, error) {
+func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map[string]services.Condition, error) {
 	if len(instances) == 0 {
 		return nil, nil
 	}
@@ -33,7 +33,7 @@ func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map
 	}
 	b.round.Lock()
 	defer b.round.Unlock()
-	notes, end := map[string]string{}, time.Now().Add(keepFor)
+	notes, end := map[string]services.Condition{}, time.Now().Add(keepFor)
 	var faults []error
 	late := len(instances)
 	for i := range instances {
@@ -49,7 +49,7 @@ func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map
 		case err != nil:
 			faults = append(faults, fmt.Errorf("bucket of instance %s: %w", inst.ID, err))
 		case note != "":
-			notes[inst.ID] = note
+			notes[inst.ID] = services.Condition{Reason: services.OverQuota, Message: note}
 		}
 	}
 	b.turn = (b.turn + late) % len(instances)

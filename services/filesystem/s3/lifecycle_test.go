@@ -200,7 +200,7 @@ func TestUpdateLiftsLimits(t *testing.T) {
 	s.mustPut(t, "1", "")
 	s.mustPut(t, "2", "")
 	notes, err := b.Keep(ctx, nil, []instance{inst})
-	if err != nil || notes["i"] == "" {
+	if err != nil || notes["i"].Message == "" {
 		t.Fatalf("keep: %v, %v", notes, err)
 	}
 	expect(t, s.put(t, "3", "x"), "Access Denied")
@@ -213,7 +213,7 @@ func TestUpdateLiftsLimits(t *testing.T) {
 	if err := b.Update(ctx, next, inst); err != nil { // back: it is over again
 		t.Fatal(err)
 	}
-	if notes, err := b.Keep(ctx, nil, []instance{inst}); err != nil || !strings.HasPrefix(notes["i"], "objects: 3 of 1;") {
+	if notes, err := b.Keep(ctx, nil, []instance{inst}); err != nil || !strings.HasPrefix(notes["i"].Message, "objects: 3 of 1;") {
 		t.Fatalf("keep: %v, %v", notes, err)
 	}
 	if err := b.Update(ctx, instance{Name: "absent"}, instance{Name: "absent"}); err == nil {

@@ -20,7 +20,7 @@ const (
 
 // Keep implements services.Keeper: it holds shares to their plan's limits, and
 // puts a share right that is not what follows from the instance's bindings.
-func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map[string]string, error) {
+func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map[string]services.Condition, error) {
 	if len(instances) == 0 {
 		return nil, nil
 	}
@@ -34,7 +34,7 @@ func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map
 	}
 	b.round.Lock()
 	defer b.round.Unlock()
-	notes, end := map[string]string{}, time.Now().Add(keepFor)
+	notes, end := map[string]services.Condition{}, time.Now().Add(keepFor)
 	var faults []error
 	late := len(instances)
 	for i := range instances {
@@ -50,7 +50,7 @@ func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map
 		case err != nil:
 			faults = append(faults, fmt.Errorf("share of instance %s: %w", inst.ID, err))
 		case note != "":
-			notes[inst.ID] = note
+			notes[inst.ID] = services.Condition{Reason: services.OverQuota, Message: note}
 		}
 	}
 	b.turn = (b.turn + late) % len(instances)
