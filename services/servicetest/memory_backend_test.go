@@ -161,17 +161,37 @@ func (m *memory) Bind(ctx context.Context, inst instance, b binding) (services.C
 	if m.has(flawRandom) {
 		password = rand.Text()
 	}
-	a := account{Password: password, ReadOnly: b.Params.Role == "read_only" && !m.has(flawWrites)}
-	text, err := json.Marshal(a)
-	if err != nil {
-		return services.Credentials{}, err
-	}
-	if _, err := m.do(ctx, "put", "binding/"+n+"/"+b.Name, string(text)); err != nil {
+	if err := m.putAccount(ctx, inst, b, password); err != nil {
 		return services.Credentials{}, err
 	}
 	return services.Credentials{Values: map[string]any{
 		"type": "memory", "instance": n, "username": b.Name, "password": password, "address": m.config.Applications,
 	}}, nil
+}
+
+func (m *memory) putAccount(ctx context.Context, inst instance, b binding, password string) error {
+	a := account{Password: password, ReadOnly: b.Params.Role == "read_only" && !m.has(flawWrites)}
+	text, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	_, err = m.do(ctx, "put", "binding/"+m.name(inst)+"/"+b.Name, string(text))
+	return err
+}
+
+// Verify writes the account anew, without asking what is wrong with it.
+func (m *memory) Verify(ctx context.Context, inst instance, b binding) error {
+	key := "binding/" + m.name(inst) + "/" + b.Name
+	there, err := m.do(ctx, "list", key, "")
+	if err != nil || m.has(flawVerify) || len(there) == 0 && !m.has(flawRevive) {
+		return err
+	}
+	if m.has(flawCuts) {
+		if _, err := m.do(ctx, "kill", key, ""); err != nil {
+			return err
+		}
+	}
+	return m.putAccount(ctx, inst, b, b.Seed.Password("password").Reveal())
 }
 
 func (m *memory) Unbind(ctx context.Context, inst instance, b binding) error {

@@ -114,6 +114,8 @@ func (s *memoryServer) answer(c net.Conn, login *request, r request) response {
 			return response{Error: "read-only"}
 		}
 		s.keys[data] = r.Value
+	case "password":
+		s.changePassword(login, r.Password)
 	case "read":
 		value, ok := s.keys[data]
 		if !ok {
@@ -149,6 +151,15 @@ func (s *memoryServer) login(c net.Conn, login *request, r request) response {
 		login.Value = readOnlySession
 	}
 	return response{}
+}
+
+// changePassword is what an application does to its own account.
+func (s *memoryServer) changePassword(login *request, password string) {
+	user := "binding/" + login.Instance + "/" + login.User
+	changed, err := json.Marshal(account{Password: password, ReadOnly: login.Value == readOnlySession})
+	if err == nil {
+		s.keys[user] = string(changed)
+	}
 }
 
 func (s *memoryServer) administer(r request) response {

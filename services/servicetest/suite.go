@@ -44,6 +44,11 @@ type Suite struct {
 	Reach func(t *testing.T, mine, theirs map[string]any)
 	// Limits are the plan's limits; each is shown to hold.
 	Limits []Limit
+	// Break are the ways, each under the name of its test, in which an
+	// application can break its own credentials, such as by changing its
+	// password. Afterwards it cannot connect or cannot write. Nil where a holder
+	// cannot break them; else the backend is a Verifier.
+	Break map[string]func(ctx context.Context, credentials map[string]any) error
 	// Left lists what is still on the server of an instance and its bindings,
 	// asked of the server itself and not of the backend. Names are
 	// Instance.Name and Binding.Name.
@@ -95,6 +100,7 @@ func Run(t *testing.T, s Suite) {
 		{"two bindings", testTwoBindings},
 		{"read only", testReadOnly},
 		{"bindings side by side", testConcurrentBindings},
+		{"broken credentials", testBroken},
 		{"isolation", testIsolation},
 		{"limits", testLimits},
 		{"hostile identifiers", testHostileIDs},

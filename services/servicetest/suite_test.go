@@ -27,6 +27,9 @@ const (
 	flawLimit     = "the plan's limit is not kept"
 	flawAbsent    = "to unbind what is absent fails"
 	flawList      = "list says nothing"
+	flawVerify    = "verify repairs nothing"
+	flawRevive    = "verify makes a binding that is gone"
+	flawCuts      = "verify cuts the sessions of credentials that work"
 )
 
 // flawVariable tells the test process of TestSuiteWithFlaw which flaw its
@@ -60,6 +63,9 @@ func TestSuiteNotices(t *testing.T) {
 		flawLimit:     "limits/sessions",
 		flawAbsent:    "absent",
 		flawList:      "lifecycle",
+		flawVerify:    "broken_credentials/its_own_password",
+		flawRevive:    "broken_credentials/a_binding_that_does_not_exist",
+		flawCuts:      "broken_credentials/its_own_password",
 	} {
 		t.Run(flaw, func(t *testing.T) {
 			t.Parallel()
@@ -114,10 +120,21 @@ func runSuite(t *testing.T, flaw string) {
 				}
 			},
 		}},
+		Break: map[string]func(context.Context, map[string]any) error{"its own password": changePassword},
 		Left: func(_ context.Context, instance string, bindings []string) ([]string, error) {
 			return server.holding(append(bindings, instance)), nil
 		},
 	})
+}
+
+func changePassword(ctx context.Context, credentials map[string]any) error {
+	s, err := dialMemory(ctx, credentials)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	_, err = s.(*memorySession).do(ctx, request{Op: "password", Password: "its own"})
+	return err
 }
 
 func reachMemory(t *testing.T, mine, theirs map[string]any) {

@@ -74,6 +74,11 @@ func (b *backend) Close() error { return b.pool.Close() }
 func (b *backend) tenant(ctx context.Context, database string) (*session, func(), error) {
 	c := b.admin.Clone()
 	c.Database = database
+	return dialSession(ctx, c)
+}
+
+// dialSession opens a session that is not pooled.
+func dialSession(ctx context.Context, c pq.Config) (*session, func(), error) {
 	pool := sql.OpenDB(connector{c})
 	conn, err := pool.Conn(ctx)
 	if err != nil {

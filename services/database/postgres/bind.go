@@ -16,11 +16,7 @@ func (b *backend) Bind(ctx context.Context, inst instance, bd binding) (services
 	if err != nil {
 		return services.Credentials{}, err
 	}
-	mode := shared
-	if bd.Params.Role == readOnly {
-		mode = exclusive // it may make the reader role
-	}
-	s, st, err := b.begin(ctx, mode, n, role, versionPart, databasePart, groupsPart, membersPart, rolePart)
+	s, st, err := b.begin(ctx, bindMode(bd.Params), n, role, bindParts()...)
 	if err != nil {
 		return services.Credentials{}, err
 	}
@@ -30,6 +26,18 @@ func (b *backend) Bind(ctx context.Context, inst instance, bd binding) (services
 	}
 	s.done()
 	return b.server.credentials(n.database, role, password), nil
+}
+
+// bindMode is the lock that making a binding's role takes.
+func bindMode(p BindingParams) lockMode {
+	if p.Role == readOnly {
+		return exclusive // it may make the reader role
+	}
+	return shared
+}
+
+func bindParts() []string {
+	return []string{versionPart, databasePart, groupsPart, membersPart, rolePart}
 }
 
 func (b *backend) grant(ctx context.Context, s *session, st *state, role, verified string, plan Plan, p BindingParams) error {
@@ -59,11 +67,29 @@ func makeRole(st *state, role, group, verified string, p Plan) []string {
 	if !st.Exists {
 		statements = append(statements, "CREATE ROLE "+ident(role)+options+" IN ROLE "+ident(group)+" PASSWORD "+literal(verified))
 	} else {
-		statements = append(statements, "ALTER ROLE "+ident(role)+options+" PASSWORD "+literal(verified))
+		statements = append(statements, "ALTER ROLE "+ident(role)+options+" VALID UNTIL 'infinity' PASSWORD "+literal(verified))
+		statements = append(statements, withoutSettings(st, role)...)
 		statements = append(statements, moveTo(st, role, group)...)
 	}
 	return append(statements, actAs(st, role, group)...)
 }
+
+// withoutSettings returns the statements that reset what a binding's holder may
+// have set for its role, and the one setting of the database that keeps sessions
+// out: a library that the server does not find.
+func withoutSettings(st *state, role string) []string {
+	db := ident(st.names.database)
+	statements := []string{
+		"ALTER ROLE " + ident(role) + " RESET ALL",
+		"ALTER ROLE " + ident(role) + " IN DATABASE " + db + " RESET ALL",
+	}
+	if st.Database.sets(preloads) {
+		statements = append(statements, join(st.names.owner), "ALTER DATABASE "+db+" RESET "+preloads, leave(st.names.owner))
+	}
+	return statements
+}
+
+const preloads = "local_preload_libraries"
 
 // moveTo returns the statements that make an existing role a member of one
 // group and of no other.

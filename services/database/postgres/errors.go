@@ -16,6 +16,7 @@ const (
 	diskFull              pqerror.Code = "53100"
 	cannotConnectNow      pqerror.Code = "57P03"
 	crashShutdown         pqerror.Code = "57P02"
+	invalidAuthorization  pqerror.Code = "28000"
 	tooManyConnections    pqerror.Code = "53300"
 	insufficientPrivilege pqerror.Code = "42501"
 	objectInUse           pqerror.Code = "55006"

@@ -66,6 +66,7 @@ func (s *testServer) suite() servicetest.Suite {
 		},
 		ReadOnly: raw(`{"role": "read_only"}`),
 		Reach:    reach,
+		Break:    waysToBreak(),
 		Limits:   limitsThatHold(s.version),
 		Left:     s.leftOf,
 	}
@@ -150,6 +151,29 @@ func reach(t *testing.T, mine, theirs map[string]any) {
 		if err := s.(*client).run(t, statement); err == nil {
 			t.Errorf("%s: was let through", statement)
 		}
+	}
+}
+
+// waysToBreak are what a binding's holder may do to its own role and database.
+func waysToBreak() map[string]func(context.Context, map[string]any) error {
+	runs := func(statement string) func(context.Context, map[string]any) error {
+		return func(ctx context.Context, credentials map[string]any) error {
+			s, err := dial(ctx, credentials)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			fill := strings.NewReplacer("ROLENAME", ident(credentials["username"].(string)), "DATABASE", "DATABASE "+ident(credentials["database"].(string)))
+			_, err = s.(*client).conn.ExecContext(ctx, "SET ROLE NONE; "+fill.Replace(statement))
+			return err
+		}
+	}
+	return map[string]func(context.Context, map[string]any) error{
+		"its password":                 runs("ALTER ROLE ROLENAME PASSWORD 'my own'"),
+		"no password":                  runs("ALTER ROLE ROLENAME PASSWORD NULL"),
+		"a library for its role":       runs("ALTER ROLE ROLENAME SET local_preload_libraries = 'missing'"),
+		"a library for its role there": runs("ALTER ROLE ROLENAME IN DATABASE SET local_preload_libraries = 'missing'"),
+		"a library for the database":   runs("ALTER DATABASE SET local_preload_libraries = 'missing'"),
 	}
 }
 

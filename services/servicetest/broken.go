@@ -1,0 +1,99 @@
+package servicetest
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// testBroken breaks a binding's credentials as its own application can, and shows
+// that Verify and a repeated bind make them work again without touching what works.
+func testBroken(t *testing.T, h *harness) {
+	if len(h.Break) == 0 {
+		t.Skip("an application cannot break its own credentials, or the suite was not told how")
+	}
+	if !h.driver.Verifies() {
+		t.Fatal("the backend does not implement Verifier")
+	}
+	for name, broken := range h.Break {
+		t.Run(name, func(t *testing.T) { h.testRepair(t, broken) })
+	}
+	t.Run("a binding that does not exist", h.testVerifyAbsent)
+}
+
+func (h *harness) testRepair(t *testing.T, broken func(context.Context, map[string]any) error) {
+	r := h.provisioned(t)
+	b, credentials := h.bound(t, r, h.Bind[0])
+	other, _ := h.bound(t, r, h.Bind[0])
+	session := h.dialled(t, credentials)
+	h.must(t, "verify what works", func(ctx context.Context) error { return h.driver.Verify(ctx, r.raw, b) })
+	if err := h.alive(t, session); err != nil {
+		t.Errorf("verifying credentials that work cut a session: %v", err)
+	}
+	h.breaks(t, broken, credentials)
+	h.must(t, "verify another binding", func(ctx context.Context) error { return h.driver.Verify(ctx, r.raw, other) })
+	h.must(t, "verify", func(ctx context.Context) error { return h.driver.Verify(ctx, r.raw, b) })
+	h.works(t, credentials)
+
+	h.breaks(t, broken, credentials)
+	again, err := h.restarted(t).bind(t, r, b)
+	if err != nil {
+		t.Fatalf("bind again: %v", err)
+	}
+	if diff := cmp.Diff(credentials, again); diff != "" {
+		t.Errorf("bind again made other credentials (-first +again):\n%s", diff)
+	}
+	h.works(t, credentials)
+
+	h.breaks(t, broken, credentials)
+	if err := h.unbind(t, r, b); err != nil {
+		t.Fatalf("unbind: %v", err)
+	}
+	h.refused(t, credentials)
+	h.expectListed(t, r, other)
+}
+
+// breaks lets the application break its credentials, and fails t where they work
+// nevertheless.
+func (h *harness) breaks(t *testing.T, broken func(context.Context, map[string]any) error, c services.Credentials) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
+	defer cancel()
+	if err := broken(ctx, delivered(t, c.Values)); err != nil {
+		t.Fatalf("break the credentials: %v", err)
+	}
+	if h.usable(t, ctx, c) == nil {
+		t.Fatal("the credentials still work: Break breaks nothing")
+	}
+}
+
+// usable says whether an application gets in and may write.
+func (h *harness) usable(t *testing.T, ctx context.Context, c services.Credentials) error {
+	t.Helper()
+	session, err := h.dial(t, c)
+	if err != nil {
+		return err
+	}
+	return errors.Join(session.Write(ctx, "key", "value"), session.Close())
+}
+
+// testVerifyAbsent verifies bindings that were never made or are gone, which must
+// not bring them to life.
+func (h *harness) testVerifyAbsent(t *testing.T) {
+	r := h.provisioned(t)
+	_ = h.call(t, func(ctx context.Context) error {
+		return h.driver.Verify(ctx, r.raw, r.binding(t, freshID(t), h.Bind[0]))
+	})
+	h.expectListed(t, r)
+	b, credentials := h.bound(t, r, h.Bind[0])
+	if err := h.unbind(t, r, b); err != nil {
+		t.Fatalf("unbind: %v", err)
+	}
+	_ = h.call(t, func(ctx context.Context) error { return h.driver.Verify(ctx, r.raw, b) })
+	h.refused(t, credentials)
+	h.expectListed(t, r)
+}
