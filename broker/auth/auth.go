@@ -4,7 +4,6 @@ package auth
 
 import (
 	"crypto/sha256"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/cafile"
 )
 
 // Options is what a Door is made of; Logger is needed.
@@ -92,15 +92,11 @@ func (g *guests) add(c catalog.Client) error {
 		g.tokens = append(g.tokens, tokenGuest{c.Name, *c.Tokens})
 	}
 	if c.Certificates != nil {
-		text, err := os.ReadFile(c.Certificates.CAFile)
+		authorities, err := cafile.ReadFile("ca_file", c.Certificates.CAFile)
 		if err != nil {
-			return fmt.Errorf("client %s: ca_file: %w", c.Name, err)
+			return fmt.Errorf("client %s: %w", c.Name, err)
 		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(text) {
-			return fmt.Errorf("client %s: ca_file %s holds no certificate", c.Name, c.Certificates.CAFile)
-		}
-		g.certificates = append(g.certificates, certificateGuest{c.Name, *c.Certificates, pool})
+		g.certificates = append(g.certificates, certificateGuest{c.Name, *c.Certificates, cafile.Pool(authorities)})
 	}
 	return nil
 }

@@ -8,14 +8,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"regexp"
 	"strings"
 	"sync"
@@ -26,6 +24,7 @@ import (
 
 	"github.com/chandler-broker/chandler/credhub"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/cafile"
 )
 
 // Config says which CredHub, and who the broker is there: the certificate, or the
@@ -84,14 +83,11 @@ func New(c Config) (*Store, error) {
 	}
 	trust := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.CAFile != "" {
-		text, err := os.ReadFile(c.CAFile)
+		authorities, err := cafile.ReadFile("ca_file", c.CAFile)
 		if err != nil {
-			return nil, fmt.Errorf("credhub: ca_file: %w", err)
+			return nil, fmt.Errorf("credhub: %w", err)
 		}
-		trust.RootCAs = x509.NewCertPool()
-		if !trust.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("credhub: ca_file: %s holds no certificate", c.CAFile)
-		}
+		trust.RootCAs = cafile.Pool(authorities)
 	}
 	if c.CertificateFile != "" {
 		if _, err := tls.LoadX509KeyPair(c.CertificateFile, c.KeyFile); err != nil {

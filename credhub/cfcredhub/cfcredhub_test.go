@@ -158,7 +158,7 @@ func TestConfigFaults(t *testing.T) {
 		{func(c *cfcredhub.Config) { c.Prefix = "c/chandler" }, "prefix"},
 		{func(c *cfcredhub.Config) { c.Prefix = "/c/../*" }, "prefix"},
 		{func(c *cfcredhub.Config) { c.CAFile = "/none.pem" }, "ca_file"},
-		{func(c *cfcredhub.Config) { c.CAFile = "cfcredhub_test.go" }, "holds no certificate"},
+		{func(c *cfcredhub.Config) { c.CAFile = "cfcredhub_test.go" }, "is not a certificate in PEM"},
 		{func(c *cfcredhub.Config) { c.KeyFile = "" }, "go together"},
 		{func(c *cfcredhub.Config) { c.CertificateFile, c.KeyFile = "/none", "/none" }, "certificate_file"},
 		{func(c *cfcredhub.Config) { c.ClientID = "both" }, "client_id and client_secret go together"},

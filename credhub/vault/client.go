@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+
+	"github.com/chandler-broker/chandler/services/cafile"
 )
 
 // requestTimeout is short: whoever waits retries, and a Vault that hangs must
@@ -44,7 +46,11 @@ func newClients(c Config) (clients, error) {
 		config.Address, config.AgentAddress = c.Address, ""
 	}
 	if c.CACert != "" {
-		if err := config.ConfigureTLS(&api.TLSConfig{CACert: c.CACert}); err != nil {
+		authorities, err := cafile.ReadFile("VAULT_CACERT", c.CACert)
+		if err != nil {
+			return clients{}, fmt.Errorf("vault: %w", err)
+		}
+		if err := config.ConfigureTLS(&api.TLSConfig{CACertBytes: []byte(authorities)}); err != nil {
 			return clients{}, fmt.Errorf("vault: VAULT_CACERT: %w", err)
 		}
 	}

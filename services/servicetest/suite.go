@@ -94,6 +94,7 @@ func Run(t *testing.T, s Suite) {
 	}{
 		{"schemas", testSchemas},
 		{"parameters", testParameters},
+		{"authority", testAuthority},
 		{"lifecycle", testLifecycle},
 		{"update", testUpdate},
 		{"absent", testAbsent},

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/cafile"
 )
 
 // Config is the backend's own configuration: one MariaDB server.
@@ -73,8 +73,7 @@ func (c *Config) Validate() error {
 	}
 	fault(err == nil && strings.HasPrefix(admin.database, c.Prefix+"_"), "url: the database must not begin with the prefix and an underscore, as the tenants' do")
 	fault(!slices.Contains([]string{"", tlsDisable, tlsRequire, tlsVerify}, c.TLS), "tls: must be %q, %q or %q", tlsDisable, tlsRequire, tlsVerify)
-	fault(c.CA != "" && c.CAFile != "", "ca_file: cannot be given together with ca")
-	fault(c.CA != "" && !isCertificate([]byte(c.CA)), "ca: is not a certificate in PEM")
+	faults = append(faults, cafile.Check(c.CA, c.CAFile))
 	fault(!prefixRule.MatchString(c.Prefix), "prefix: must be 1 to 8 characters of a-z and 0-9 and begin with a letter")
 	fault(c.MaxConnections < 1 || c.MaxConnections > 1000, "max_connections: must be from 1 to 1000")
 	return errors.Join(faults...)
@@ -128,19 +127,10 @@ type server struct {
 }
 
 func (c *Config) server(admin administrator) (server, error) {
-	s := server{host: cmp.Or(c.Host, admin.host), port: cmp.Or(c.Port, admin.port), tls: cmp.Or(c.TLS, defaultTLS(admin.host)), ca: c.CA}
-	if c.CAFile == "" {
-		return s, nil
-	}
-	pem, err := os.ReadFile(c.CAFile)
-	if err != nil {
-		return s, fmt.Errorf("ca_file: %w", err)
-	}
-	if !isCertificate(pem) {
-		return s, fmt.Errorf("ca_file: %s is not a certificate in PEM", c.CAFile)
-	}
-	s.ca = string(pem)
-	return s, nil
+	s := server{host: cmp.Or(c.Host, admin.host), port: cmp.Or(c.Port, admin.port), tls: cmp.Or(c.TLS, defaultTLS(admin.host))}
+	var err error
+	s.ca, err = cafile.Read(c.CA, c.CAFile)
+	return s, err
 }
 
 func defaultTLS(host string) string {

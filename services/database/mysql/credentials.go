@@ -2,13 +2,12 @@ package mysql
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"net"
 	"net/url"
 	"strconv"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/cafile"
 )
 
 // provider is "provider" in the credentials: who runs the service, which tells
@@ -66,26 +65,7 @@ func (s server) tlsConfig(host string) *tls.Config {
 	if s.tls == tlsDisable {
 		return nil
 	}
-	c := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
-	if s.ca != "" {
-		c.RootCAs = x509.NewCertPool()
-		c.RootCAs.AppendCertsFromPEM([]byte(s.ca))
-	}
+	c := &tls.Config{ServerName: host, RootCAs: cafile.Pool(s.ca), MinVersion: tls.VersionTLS12}
 	c.InsecureSkipVerify = s.tls == tlsRequire //nolint:gosec // the operator said that encryption is enough
 	return c
-}
-
-// isCertificate says whether data is PEM and all of it certificates.
-func isCertificate(data []byte) bool {
-	found := false
-	for {
-		var block *pem.Block
-		if block, data = pem.Decode(data); block == nil {
-			return found
-		}
-		if _, err := x509.ParseCertificate(block.Bytes); err != nil || block.Type != "CERTIFICATE" {
-			return false
-		}
-		found = true
-	}
 }

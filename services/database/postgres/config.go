@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -15,6 +14,7 @@ import (
 	"github.com/lib/pq"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/cafile"
 )
 
 // Config is the backend's own configuration: one PostgreSQL server.
@@ -64,11 +64,8 @@ func (c *Config) Validate() error {
 	if c.SSLMode != "" && !slices.Contains(sslModes, c.SSLMode) {
 		fault("sslmode", "must be one of %s", strings.Join(sslModes, ", "))
 	}
-	if c.CA != "" && c.CAFile != "" {
-		fault("ca_file", "cannot be given together with ca")
-	}
-	if c.CA != "" && !isCertificate([]byte(c.CA)) {
-		fault("ca", "is not a certificate in PEM")
+	if err := cafile.Check(c.CA, c.CAFile); err != nil {
+		faults = append(faults, err)
 	}
 	if !prefixRule.MatchString(c.Prefix) {
 		fault("prefix", "must be 1 to 8 characters of a-z and 0-9 and begin with a letter")
@@ -126,7 +123,7 @@ type server struct {
 }
 
 func (c *Config) server(admin pq.Config) (server, error) {
-	s := server{host: c.Host, port: c.Port, sslmode: c.SSLMode, ca: c.CA}
+	s := server{host: c.Host, port: c.Port, sslmode: c.SSLMode}
 	if s.host == "" {
 		s.host = admin.Host
 	}
@@ -136,17 +133,9 @@ func (c *Config) server(admin pq.Config) (server, error) {
 	if s.sslmode == "" {
 		s.sslmode = string(admin.SSLMode)
 	}
-	if c.CAFile != "" {
-		pem, err := os.ReadFile(c.CAFile)
-		if err != nil {
-			return s, fmt.Errorf("ca_file: %w", err)
-		}
-		if !isCertificate(pem) {
-			return s, fmt.Errorf("ca_file: %s is not a certificate in PEM", c.CAFile)
-		}
-		s.ca = string(pem)
-	}
-	return s, nil
+	var err error
+	s.ca, err = cafile.Read(c.CA, c.CAFile)
+	return s, err
 }
 
 // connectTimeout bounds one attempt to reach the server, so that a server that

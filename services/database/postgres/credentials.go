@@ -1,8 +1,6 @@
 package postgres
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"net"
 	"net/url"
 	"strconv"
@@ -58,19 +56,4 @@ func (s server) uri(database, user, password string) string {
 func (s server) jdbc(database, user, password string) string {
 	q := url.Values{"user": {user}, "password": {password}, "sslmode": {s.sslmode}}
 	return "jdbc:postgresql://" + s.address() + "/" + url.PathEscape(database) + "?" + q.Encode()
-}
-
-// isCertificate says whether data is PEM and all of it certificates.
-func isCertificate(data []byte) bool {
-	found := false
-	for {
-		var block *pem.Block
-		if block, data = pem.Decode(data); block == nil {
-			return found
-		}
-		if _, err := x509.ParseCertificate(block.Bytes); err != nil || block.Type != "CERTIFICATE" {
-			return false
-		}
-		found = true
-	}
 }

@@ -18,6 +18,7 @@ import (
 	pdns "github.com/joeig/go-powerdns/v3"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/cafile"
 )
 
 const (
@@ -39,7 +40,7 @@ func newAPI(c Config) (*api, error) {
 	if err != nil {
 		return nil, fmt.Errorf("url: %w", err)
 	}
-	authorities, err := c.authorities()
+	authorities, err := cafile.Read(c.CA, c.CAFile)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +48,7 @@ func newAPI(c Config) (*api, error) {
 		Timeout: callTimeout,
 		Transport: settling{strict{&http.Transport{
 			DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
-			TLSClientConfig:     &tls.Config{RootCAs: authorities, MinVersion: tls.VersionTLS12},
+			TLSClientConfig:     &tls.Config{RootCAs: cafile.Pool(authorities), MinVersion: tls.VersionTLS12},
 			MaxIdleConnsPerHost: 8,
 			IdleConnTimeout:     time.Minute,
 		}}},

@@ -1,17 +1,16 @@
 package powerdns
 
 import (
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/cafile"
 )
 
 // Config is the backend's own configuration: one PowerDNS server.
@@ -78,8 +77,7 @@ func (c *Config) Validate() error {
 	_, err := c.api()
 	fault(err != nil, "url: must be http://host:port or https://host:port of the server's API, without a path or password")
 	fault(c.APIKey.IsZero(), "api_key: is missing; it is the server's setting api-key")
-	fault(c.CA != "" && c.CAFile != "", "ca_file: cannot be given together with ca")
-	fault(c.CA != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(c.CA)), "ca: is not a certificate in PEM")
+	faults = append(faults, cafile.Check(c.CA, c.CAFile))
 	fault(!serverIDRule.MatchString(c.ServerID), "server_id: must be the server's name in its API, which is localhost")
 	fault(c.Host == "" || (net.ParseIP(c.Host) == nil && !isHost(c.Host)), "host: must be the name or address where the server answers DNS")
 	fault(c.Port == 0, "port: must be from 1 to 65535")
@@ -118,24 +116,4 @@ func (c *Config) api() (*url.URL, error) {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
 	return &url.URL{Scheme: u.Scheme, Host: net.JoinHostPort(u.Hostname(), port)}, nil
-}
-
-// authorities are whom the API's certificate is trusted from; nil: the
-// system's.
-func (c *Config) authorities() (*x509.CertPool, error) {
-	text := []byte(c.CA)
-	if c.CAFile != "" {
-		var err error
-		if text, err = os.ReadFile(c.CAFile); err != nil {
-			return nil, fmt.Errorf("ca_file: %w", err)
-		}
-	}
-	if len(text) == 0 {
-		return nil, nil
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("ca_file: %s is not a certificate in PEM", c.CAFile)
-	}
-	return pool, nil
 }

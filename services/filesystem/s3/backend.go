@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"sync"
 
+	"github.com/chandler-broker/chandler/services/cafile"
 	"github.com/chandler-broker/chandler/services/filesystem/btrfs"
 )
 
@@ -24,7 +25,7 @@ type backend struct {
 }
 
 func open(c Config) (*backend, error) {
-	authority, err := c.authority()
+	authority, err := cafile.Read(c.CA, c.CAFile)
 	if err != nil {
 		return nil, err
 	}

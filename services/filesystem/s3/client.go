@@ -6,7 +6,6 @@ import (
 	"crypto/md5" //nolint:gosec // S3 wants it beside some bodies, to find damage, not fraud
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/xml"
@@ -23,6 +22,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/signer"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/cafile"
 )
 
 // client calls the gateway as its administrator. It is no S3 library's client:
@@ -46,18 +46,13 @@ const (
 
 // newTransport trusts the authority where there is one, else the machine's.
 func newTransport(authority string) *http.Transport {
-	t := &http.Transport{
+	return &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: connectTimeout, KeepAlive: 20 * time.Second}).DialContext,
 		TLSHandshakeTimeout: connectTimeout,
 		MaxIdleConnsPerHost: 8,
 		IdleConnTimeout:     time.Minute,
+		TLSClientConfig:     &tls.Config{RootCAs: cafile.Pool(authority), MinVersion: tls.VersionTLS12},
 	}
-	if authority != "" {
-		roots := x509.NewCertPool()
-		roots.AppendCertsFromPEM([]byte(authority))
-		t.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
-	}
-	return t
 }
 
 // request is one call.

@@ -1,15 +1,13 @@
 package s3
 
 import (
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"net/url"
-	"os"
 	"path/filepath"
 	"regexp"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/cafile"
 )
 
 // Config is the backend's own configuration: one gateway.
@@ -75,8 +73,7 @@ func (c *Config) Validate() error {
 	fault(!regionRule.MatchString(c.Region), "region: must be the gateway's region, such as us-east-1")
 	fault(c.AccessKeyID == "", "access_key_id: is missing: name an account of the gateway that has the role admin")
 	fault(c.SecretAccessKey.IsZero(), "secret_access_key: is missing")
-	fault(c.CA != "" && c.CAFile != "", "ca_file: cannot be given together with ca")
-	fault(c.CA != "" && !isCertificate([]byte(c.CA)), "ca: is not a certificate in PEM")
+	faults = append(faults, cafile.Check(c.CA, c.CAFile))
 	fault(!prefixRule.MatchString(c.Prefix), "prefix: must be 1 to 8 characters of a-z and 0-9 and begin with a letter")
 	fault(c.Folder != "" && !filepath.IsAbs(c.Folder), "folder: must be an absolute path")
 	fault(c.SharedFolder != "" && !filepath.IsAbs(c.SharedFolder), "shared_folder: must be an absolute path")
@@ -93,20 +90,3 @@ func parseEndpoint(text string) (*url.URL, error) {
 	u.Path = ""
 	return u, nil
 }
-
-// authority is the PEM of CA or CAFile; empty where neither is given.
-func (c *Config) authority() (string, error) {
-	if c.CAFile == "" {
-		return c.CA, nil
-	}
-	pem, err := os.ReadFile(c.CAFile)
-	if err != nil {
-		return "", fmt.Errorf("ca_file: %w", err)
-	}
-	if !isCertificate(pem) {
-		return "", fmt.Errorf("ca_file: %s is not a certificate in PEM", c.CAFile)
-	}
-	return string(pem), nil
-}
-
-func isCertificate(pem []byte) bool { return x509.NewCertPool().AppendCertsFromPEM(pem) }

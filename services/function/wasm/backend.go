@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/cafile"
 	"github.com/chandler-broker/chandler/services/function/wasm/state"
 )
 
@@ -27,7 +28,7 @@ func open(ctx context.Context, c Config) (*backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("api_host: %w", err)
 	}
-	ca, err := c.authority()
+	ca, err := cafile.Read(c.CA, c.CAFile)
 	if err != nil {
 		return nil, err
 	}

@@ -2,14 +2,13 @@ package wasm
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"strconv"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/cafile"
 	"github.com/chandler-broker/chandler/services/function/wasm/state"
 )
 
@@ -40,11 +39,8 @@ func (c *Config) Validate() error {
 	if _, err := readHost(c.APIHost); err != nil {
 		faults = append(faults, fmt.Errorf("api_host: %w", err))
 	}
-	if c.CA != "" && c.CAFile != "" {
-		faults = append(faults, errors.New("ca_file: cannot be given together with ca"))
-	}
-	if c.CA != "" && !isCertificate(c.CA) {
-		faults = append(faults, errors.New("ca: is not a certificate in PEM"))
+	if err := cafile.Check(c.CA, c.CAFile); err != nil {
+		faults = append(faults, err)
 	}
 	return errors.Join(faults...)
 }
@@ -58,22 +54,6 @@ func (c *Config) store(ctx context.Context) (*state.Store, error) {
 		return nil, fmt.Errorf("database_url: %w", err)
 	}
 	return s, nil
-}
-
-func isCertificate(pem string) bool { return x509.NewCertPool().AppendCertsFromPEM([]byte(pem)) }
-
-func (c *Config) authority() (string, error) {
-	if c.CAFile == "" {
-		return c.CA, nil
-	}
-	content, err := os.ReadFile(c.CAFile)
-	if err != nil {
-		return "", fmt.Errorf("ca_file: %w", err)
-	}
-	if !isCertificate(string(content)) {
-		return "", errors.New("ca_file: is not a certificate in PEM")
-	}
-	return string(content), nil
 }
 
 // apiHost is where applications call.

@@ -70,7 +70,7 @@ func TestAuthorityOfFile(t *testing.T) {
 	if err := os.WriteFile(file, []byte("no certificate"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := open(); err == nil || err.Error() != "ca_file: is not a certificate in PEM" {
+	if err := open(); err == nil || err.Error() != "ca_file: "+file+" is not a certificate in PEM" {
 		t.Errorf("a file that is none: %v", err)
 	}
 }

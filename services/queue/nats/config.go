@@ -1,7 +1,6 @@
 package nats
 
 import (
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -12,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/cafile"
 )
 
 // Config is the backend's own configuration: one NATS system, which is a server
@@ -67,10 +67,7 @@ func (c *Config) Validate() error {
 		oneOf("operator_seed", c.OperatorSeed, c.OperatorSeedFile, true),
 		oneOf("system_creds", c.SystemCreds, c.SystemCredsFile, true),
 		oneOf("account_root", c.AccountRoot, c.AccountRootFile, false),
-		oneOf("ca", services.NewSecret(c.CA), c.CAFile, false))
-	if c.CA != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(c.CA)) {
-		faults = append(faults, errors.New("ca: is not a certificate in PEM"))
-	}
+		cafile.Check(c.CA, c.CAFile))
 	if !c.OperatorSeed.IsZero() {
 		_, err := operatorKey(c.OperatorSeed)
 		faults = append(faults, named("operator_seed", err))

@@ -1,7 +1,6 @@
 package nats
 
 import (
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"strconv"
@@ -9,6 +8,7 @@ import (
 	"github.com/nats-io/jwt/v2"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/cafile"
 )
 
 // provider is "provider" in the credentials: who runs the service (Service
@@ -22,21 +22,15 @@ type told struct {
 }
 
 func (c *Config) told(servers []address) (told, error) {
-	t := told{servers: servers, ca: c.CA}
+	t := told{servers: servers}
+	var err error
 	if c.Servers != "" {
-		var err error
 		if t.servers, err = addresses(c.Servers); err != nil {
 			return t, fmt.Errorf("servers: %w", err)
 		}
 	}
-	ca, err := read("ca", services.NewSecret(c.CA), c.CAFile)
-	if err != nil {
-		return t, err
-	}
-	if t.ca = ca.Reveal(); (t.ca != "" || c.CAFile != "") && !x509.NewCertPool().AppendCertsFromPEM([]byte(t.ca)) {
-		return t, errors.New("ca_file: is not a certificate in PEM")
-	}
-	return t, nil
+	t.ca, err = cafile.Read(c.CA, c.CAFile)
+	return t, err
 }
 
 // credentials are what a binding's application reads.

@@ -149,7 +149,7 @@ func TestOpenReadsFiles(t *testing.T) {
 	for key, words := range map[string]string{
 		"operator_seed": "operator_seed: is not the seed",
 		"system_creds":  "system_creds: is not the text",
-		"ca":            "ca_file: is not a certificate",
+		"ca":            "ca_file: " + empty + " is not a certificate",
 	} {
 		for file, words := range map[string]string{empty: words, empty + "not": key + "_file: open"} {
 			config := map[string]any{

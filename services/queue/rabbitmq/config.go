@@ -2,14 +2,13 @@ package rabbitmq
 
 import (
 	"errors"
-	"fmt"
 	"net/url"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/cafile"
 )
 
 // Config is the backend's own configuration: one RabbitMQ server or cluster.
@@ -58,8 +57,7 @@ func (c *Config) Validate() error {
 		faults = append(faults, err)
 	}
 	fault(strings.ContainsAny(c.Host, " /@?#"), "host: must be a name or an address, without scheme and port")
-	fault(c.CA != "" && c.CAFile != "", "ca_file: cannot be given together with ca")
-	fault(c.CA != "" && !isCertificate([]byte(c.CA)), "ca: is not a certificate in PEM")
+	faults = append(faults, cafile.Check(c.CA, c.CAFile))
 	fault(!prefixRule.MatchString(c.Prefix), "prefix: must be 1 to 8 characters of a-z and 0-9 and begin with a letter")
 	fault(c.MaxConnections < 1 || c.MaxConnections > 1000, "max_connections: must be from 1 to 1000")
 	return errors.Join(faults...)
@@ -106,7 +104,7 @@ type server struct {
 }
 
 func (c *Config) server(a administrator) (server, error) {
-	s := server{host: c.Host, port: c.Port, tls: a.endpoint.Scheme == "https", ca: c.CA}
+	s := server{host: c.Host, port: c.Port, tls: a.endpoint.Scheme == "https"}
 	if s.host == "" {
 		s.host = a.endpoint.Hostname()
 	}
@@ -119,15 +117,7 @@ func (c *Config) server(a administrator) (server, error) {
 			s.port = tlsPort
 		}
 	}
-	if c.CAFile != "" {
-		pem, err := os.ReadFile(c.CAFile)
-		if err != nil {
-			return s, fmt.Errorf("ca_file: %w", err)
-		}
-		if !isCertificate(pem) {
-			return s, fmt.Errorf("ca_file: %s is not a certificate in PEM", c.CAFile)
-		}
-		s.ca = string(pem)
-	}
-	return s, nil
+	var err error
+	s.ca, err = cafile.Read(c.CA, c.CAFile)
+	return s, err
 }

@@ -1,8 +1,6 @@
 package rabbitmq
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"net"
 	"net/url"
 	"strconv"
@@ -51,19 +49,4 @@ func (s server) uri(vhost, user, password string) string {
 		u.Scheme = "amqps"
 	}
 	return u.String()
-}
-
-// isCertificate says whether data is PEM and all of it certificates.
-func isCertificate(data []byte) bool {
-	found := false
-	for {
-		var block *pem.Block
-		if block, data = pem.Decode(data); block == nil {
-			return found
-		}
-		if _, err := x509.ParseCertificate(block.Bytes); err != nil || block.Type != "CERTIFICATE" {
-			return false
-		}
-		found = true
-	}
 }
