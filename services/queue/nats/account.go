@@ -131,9 +131,11 @@ func (a *account) scope(binding string) *jwt.UserScope {
 // whether that changed anything. The time is kept with the key, because the
 // user's JWT has it and must be the same at each call.
 func (a *account) admit(binding, key string, may jwt.UserPermissionLimits) (since time.Time, changed bool) {
-	if s := a.scope(binding); s != nil && s.Key == key && reflect.DeepEqual(s.Template, may) {
+	if s := a.scope(binding); s != nil && s.Key == key {
 		if since, err := time.Parse(time.RFC3339, s.Description); err == nil {
-			return since, false
+			changed = !reflect.DeepEqual(s.Template, may)
+			s.Template = may
+			return since, changed
 		}
 	}
 	a.expel(binding)

@@ -34,6 +34,24 @@ func (b *backend) Bind(ctx context.Context, inst instance, bd binding) (services
 	return b.told.credentials(token, k.seed)
 }
 
+// Verify implements services.Verifier. A binding's holder cannot break its
+// credentials; this gives the binding the permissions that its parameters stand
+// for, of which earlier versions gave more.
+func (b *backend) Verify(ctx context.Context, inst instance, bd binding) error {
+	k, err := deriveBinding(bd.Seed)
+	if err != nil {
+		return err
+	}
+	a, err := b.account(ctx, inst.Name)
+	if err != nil || !a.usable() || a.scope(bd.Name) == nil {
+		return err
+	}
+	if _, changed := a.admit(bd.Name, k.signerPublic, permissions(bd.Params)); !changed && a.agreed {
+		return nil
+	}
+	return a.push(ctx)
+}
+
 // Unbind implements services.Backend. Without the key that signed him the user is
 // nobody, and the servers cut his connections before they say that they know.
 func (b *backend) Unbind(ctx context.Context, inst instance, bd binding) error {

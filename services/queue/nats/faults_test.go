@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 
 	"github.com/chandler-broker/chandler/embedded"
@@ -315,6 +316,50 @@ func TestUpdateToLessThanIsUsed(t *testing.T) {
 		if !rejected || !strings.Contains(message, change.words) {
 			t.Errorf("%q, want %q", message, change.words)
 		}
+	}
+}
+
+// An update that failed half-way is undone whatever the application has put into
+// the account since; to move there is refused to a user afterwards as before.
+func TestUpdateIsUndone(t *testing.T) {
+	server := newServer(t, embedded.NATSOptions{})
+	b, ctx := server.backend(t), testContext(t)
+	small := b.provisioned(t, newInstance("undone", func(p *Plan) { p.Streams = 1 }))
+	large := small
+	large.Plan.Streams = 3
+	owner := b.bound(t, small, newBinding(t, small, "b", nil))
+	a, err := b.account(ctx, small.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := servicetest.ToTheEnd(ctx, func(ctx context.Context) error { return a.move(ctx, small.Plan, large.Plan) }); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"A", "B"} {
+		if _, err := owner.stream.CreateStream(ctx, jetstream.StreamConfig{Name: name, Subjects: []string{name}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := servicetest.Patient(b).Update(ctx, large, small); err != nil {
+			t.Errorf("undo: %v", err)
+		}
+	}
+	for range 2 {
+		if err := servicetest.Patient(b).Update(ctx, small, large); err != nil {
+			t.Errorf("again: %v", err)
+		}
+	}
+	_, rejected := services.IsRejected(servicetest.Patient(b).Update(ctx, large, small))
+	if !rejected {
+		t.Error("a user moved to less than is used")
+	}
+	a, err = b.account(ctx, small.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.arrive() || a.limit(large.Plan) {
+		t.Errorf("the account is still under way: %v %+v", a.claims.Tags, a.claims.Limits)
 	}
 }
 

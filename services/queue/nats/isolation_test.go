@@ -239,12 +239,19 @@ func TestPermissions(t *testing.T) {
 			"publish orders.1", "publish other", "request", "make a stream", "delete a stream", "purge a stream", "answer",
 		}},
 		{"publish", BindingParams{Role: readWrite, Publish: []string{"orders.*", "ask.it"}}, []string{
-			"publish other", "make a stream", "delete a stream", "purge a stream",
+			"publish other", "fetch", "look", "make a stream", "delete a stream", "purge a stream", "answer",
+		}},
+		{"publish and reading", BindingParams{Role: readWrite, Publish: []string{"orders.*", "ask.it"}, ReadStreams: true}, []string{
+			"publish other", "make a stream", "delete a stream", "purge a stream", "answer",
 		}},
 		{"subscribe", BindingParams{Role: readWrite, Subscribe: []string{"orders.>", "answer"}}, []string{
 			"subscribe other", "subscribe >", "fetch", "look", "make a stream", "delete a stream", "purge a stream",
 		}},
 		{"both", BindingParams{Role: readWrite, Publish: []string{"other"}, Subscribe: []string{"answer"}}, []string{
+			"publish orders.1", "subscribe orders.1", "subscribe other", "subscribe >", "request", "fetch", "look",
+			"make a stream", "delete a stream", "purge a stream", "answer",
+		}},
+		{"both with respond", BindingParams{Role: readWrite, Publish: []string{"other"}, Subscribe: []string{"answer"}, Respond: true}, []string{
 			"publish orders.1", "subscribe orders.1", "subscribe other", "subscribe >", "request", "fetch", "look",
 			"make a stream", "delete a stream", "purge a stream",
 		}},

@@ -21,7 +21,7 @@ func (b *backend) List(ctx context.Context) ([]services.Found, error) {
 		if !ours {
 			return
 		}
-		found = append(found, services.Found{Instance: name, Resource: claims.Name + " (account " + claims.Subject + ")"})
+		found = append(found, services.Found{Instance: name, Resource: resource(claims.Name, claims.Subject)})
 		for key, scope := range claims.SigningKeys {
 			if s, ok := scope.(*jwt.UserScope); ok {
 				found = append(found, services.Found{Instance: name, Binding: s.Role, Resource: claims.Name + " (signing key " + key + ")"})
@@ -29,4 +29,16 @@ func (b *backend) List(ctx context.Context) ([]services.Found, error) {
 		}
 	})
 	return found, err
+}
+
+// resource names an account as its owner's tools show it, and by its key.
+func resource(name, public string) string { return name + " (account " + public + ")" }
+
+// ResourceName implements services.Namer.
+func (b *backend) ResourceName(inst instance) string {
+	public, err := b.keys.account(inst.Name)
+	if err != nil {
+		return ""
+	}
+	return resource(b.keys.prefix+inst.Name, public)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/chandler-broker/chandler/services"
 )
@@ -20,6 +21,11 @@ type BindingParams struct {
 	// publish and subscribe to; nil: all.
 	Publish   []string `json:"publish"`
 	Subscribe []string `json:"subscribe"`
+	// ReadStreams adds to Publish the subjects of JetStream's API that reading
+	// streams takes.
+	ReadStreams bool `json:"read_streams"`
+	// Respond allows one message to the reply subject of each request received.
+	Respond bool `json:"respond"`
 }
 
 const (
@@ -48,7 +54,44 @@ func (p *BindingParams) Validate() error {
 	if p.Role == readOnly && p.Publish != nil {
 		faults = append(faults, fmt.Errorf("publish: cannot be given with role %q, which publishes nothing", readOnly))
 	}
+	if p.ReadStreams && p.Subscribe != nil {
+		faults = append(faults, errors.New("read_streams: cannot be given with subscribe: a stream hands out messages whatever their subject is; name the subjects of JetStream's API for one stream in publish instead"))
+	}
+	if p.Respond {
+		faults = append(faults, p.checkRespond())
+	}
 	return errors.Join(append(faults, checkSubjects("publish", p.Publish), checkSubjects("subscribe", p.Subscribe))...)
+}
+
+// checkRespond refuses respond where it would break the list of subjects to
+// publish to: an application that receives what it publishes can send itself a
+// message whose reply subject is any other, and answer that.
+func (p *BindingParams) checkRespond() error {
+	if p.Publish == nil || p.Subscribe == nil {
+		return errors.New("respond: must be given with publish and subscribe; without publish it is not needed or not allowed, and without subscribe the application could publish to any subject by answering messages of its own")
+	}
+	for _, to := range p.Publish {
+		for _, from := range append([]string{inboxes}, p.Subscribe...) {
+			if overlap(to, from) {
+				return fmt.Errorf("respond: cannot be given while publish has %q and subscribe %q: the application could publish to any subject by answering messages that it sends to itself", to, from)
+			}
+		}
+	}
+	return nil
+}
+
+// overlap says whether a subject can match both a and b, with their wildcards.
+func overlap(a, b string) bool {
+	x, y := strings.Split(a, "."), strings.Split(b, ".")
+	for i := range min(len(x), len(y)) {
+		if x[i] == everything || y[i] == everything {
+			return true
+		}
+		if x[i] != y[i] && x[i] != "*" && y[i] != "*" {
+			return false
+		}
+	}
+	return len(x) == len(y)
 }
 
 func checkSubjects(key string, subjects []string) error {

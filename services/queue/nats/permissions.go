@@ -30,11 +30,11 @@ func readingAPI() []string {
 
 const (
 	everything = ">"
-	streamAPI  = "$JS.API.>"
+	streams    = "$JS.>" // the API, whatever its domain; acknowledgements, flow control, snapshots
 	inboxes    = "_INBOX.>"
 
-	// Who may publish to some subjects only may still answer a request that
-	// it was sent: with one message, for as long as requests usually wait.
+	// An application that may respond sends one message to each request, for as
+	// long as requests usually wait.
 	answers      = 1
 	answerWithin = 2 * time.Minute
 )
@@ -49,21 +49,23 @@ func permissions(p BindingParams) jwt.UserPermissionLimits {
 		subscribe.Allow.Add(p.Subscribe...)
 		subscribe.Allow.Add(inboxes)
 	}
-	switch narrow := p.Subscribe != nil; {
+	switch {
 	case p.Publish != nil:
 		publish.Allow.Add(p.Publish...)
-		limits.Resp = &jwt.ResponsePermission{MaxMsgs: answers, Expires: answerWithin}
-		if !narrow {
+		if p.ReadStreams {
 			publish.Allow.Add(readingAPI()...)
+		}
+		if p.Respond {
+			limits.Resp = &jwt.ResponsePermission{MaxMsgs: answers, Expires: answerWithin}
 		}
 	// A stream hands out messages whatever subject they have, so reading
 	// streams would go around the list of subjects.
-	case p.Role == readOnly && narrow:
+	case p.Role == readOnly && p.Subscribe != nil:
 		publish.Deny.Add(everything)
 	case p.Role == readOnly:
 		publish.Allow.Add(readingAPI()...)
-	case narrow:
-		publish.Deny.Add(streamAPI)
+	case p.Subscribe != nil:
+		publish.Deny.Add(streams)
 	}
 	return limits
 }

@@ -2,14 +2,22 @@ package nats
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
-	"reflect"
+	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Update implements services.Backend: the plan is all that can change.
-func (b *backend) Update(ctx context.Context, _, next instance) error {
+// Update implements services.Backend: the plan is all that can change. While it is
+// under way a tag of the account says what it began from, so that its undo is
+// told from a user's move to a smaller plan: that one is refused where more is in
+// use, the undo never is.
+func (b *backend) Update(ctx context.Context, prev, next instance) error {
 	a, err := b.account(ctx, next.Name)
 	if err != nil {
 		return err
@@ -17,23 +25,62 @@ func (b *backend) Update(ctx context.Context, _, next instance) error {
 	if !a.usable() {
 		return errors.New("the instance's account is not there or not finished; was it removed by hand? deprovision the instance")
 	}
-	if err := a.fits(ctx, next.Plan); err != nil {
+	if err := a.move(ctx, prev.Plan, next.Plan); err != nil {
 		return err
 	}
-	a.limit(next.Plan)
-	if err := a.push(ctx); err != nil {
+	if _, err := a.settled(ctx, next.Plan); err != nil {
 		return err
 	}
-	_, err = a.settled(ctx, next.Plan)
-	return err
-}
-
-// fits refuses less than is used. Where the account has these limits already,
-// this is the undoing of an update that failed, or a repeated one.
-func (a *account) fits(ctx context.Context, next Plan) error {
-	if reflect.DeepEqual(a.claims.Limits, next.limits()) {
+	if !a.arrive() {
 		return nil
 	}
+	return a.push(ctx)
+}
+
+// move gives the account the limits of next, which it may have already: then this
+// is a repeated update.
+func (a *account) move(ctx context.Context, prev, next Plan) error {
+	from, err := origin(prev)
+	if err != nil {
+		return err
+	}
+	to, err := origin(next)
+	if err != nil || !a.limit(next) {
+		return err
+	}
+	if undoing := a.claims.Tags.Contains(to); !undoing {
+		if err := a.fits(ctx, next); err != nil {
+			return err
+		}
+		a.claims.Tags.Add(from)
+	} else {
+		a.arrive()
+	}
+	return a.push(ctx)
+}
+
+// originTag begins the tag of an account whose update is under way.
+const originTag = "chandler:from:"
+
+// origin is the tag for an update that began at a plan's limits.
+func origin(p Plan) (string, error) {
+	limits, err := json.Marshal(p.limits())
+	if err != nil {
+		return "", fmt.Errorf("encode the plan's limits: %w", err)
+	}
+	sum := sha256.Sum256(limits)
+	return originTag + hex.EncodeToString(sum[:8]), nil
+}
+
+// arrive removes the tag of an update and says whether there was one.
+func (a *account) arrive() bool {
+	before := len(a.claims.Tags)
+	a.claims.Tags = slices.DeleteFunc(a.claims.Tags, func(tag string) bool { return strings.HasPrefix(tag, originTag) })
+	return len(a.claims.Tags) < before
+}
+
+// fits refuses less than is used.
+func (a *account) fits(ctx context.Context, next Plan) error {
 	u, err := a.b.link.usageOf(ctx, a.there, a.public)
 	if err != nil {
 		return err
