@@ -130,14 +130,16 @@ func (b *Broker) checkUpdate(prev, next *catalog.Plan, have, want store.Instance
 	}
 	from := services.RawInstance{ID: have.Resource(), Plan: prev.Config, Params: have.Parameters}
 	to := services.RawInstance{ID: have.Resource(), Plan: next.Config, Params: want.Parameters}
-	if err := driver.CheckInstance(to); err != nil {
-		return rejected(Invalid, err)
-	}
+	// First whether the instance can get there at all: what CheckInstance says of
+	// a parameter that is fixed would make the user try another value.
 	err = driver.CheckUpdate(from, to)
 	if message, ok := services.IsRejected(err); ok {
 		return unsupportedUpdate("%s", message)
 	} else if err != nil {
 		return internal("check the update", err)
+	}
+	if err := driver.CheckInstance(to); err != nil {
+		return rejected(Invalid, err)
 	}
 	return nil
 }

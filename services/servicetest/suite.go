@@ -89,6 +89,7 @@ func Run(t *testing.T, s Suite) {
 	}{
 		{"schemas", testSchemas},
 		{"parameters", testParameters},
+		{"repeated parameters", testRepeated},
 		{"lifecycle", testLifecycle},
 		{"update", testUpdate},
 		{"absent", testAbsent},
