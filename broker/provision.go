@@ -91,11 +91,11 @@ func (b *Broker) checkInstance(plan *catalog.Plan, instanceID string, parameters
 }
 
 // maintenance checks the version that the platform says (OSB, "Maintenance
-// Info"): only the plan's own will do. current is for a platform that says
-// nothing.
+// Info"): only the plan's own will do. current is for a platform that sends no
+// version; generated clients always send the object, with nothing in it.
 func maintenance(plan *catalog.Plan, said *domain.MaintenanceInfo, current string) (string, error) {
 	switch {
-	case said == nil || said.Version == "" && plan.MaintenanceVersion == "":
+	case said == nil || said.Version == "":
 		return current, nil
 	case plan.MaintenanceVersion == "":
 		return "", fail(MaintenanceInfoConflict, "maintenance_info: plan %q has none; fetch the catalog again", plan.Name)
