@@ -18,8 +18,8 @@ import (
 )
 
 // Provision makes an instance (PUT /v2/service_instances/:instance_id).
-func (b *Broker) Provision(ctx context.Context, instanceID string, d domain.ProvisionDetails, async bool) (domain.ProvisionedServiceSpec, error) {
-	var spec domain.ProvisionedServiceSpec
+func (b *Broker) Provision(ctx context.Context, instanceID string, d domain.ProvisionDetails, async bool) (spec domain.ProvisionedServiceSpec, err error) {
+	defer func() { quoting(&err, d.RawParameters) }()
 	plan, want, err := b.wantedInstance(ctx, instanceID, d)
 	if err != nil {
 		return spec, err

@@ -15,13 +15,13 @@ import (
 // Update changes an instance's plan, parameters, context or maintenance version
 // (PATCH /v2/service_instances/:instance_id). Parameters that the request does
 // not name keep their values.
-func (b *Broker) Update(ctx context.Context, instanceID string, d domain.UpdateDetails, async bool) (domain.UpdateServiceSpec, error) {
-	var spec domain.UpdateServiceSpec
+func (b *Broker) Update(ctx context.Context, instanceID string, d domain.UpdateDetails, async bool) (spec domain.UpdateServiceSpec, err error) {
+	var have store.Instance
+	defer func() { quoting(&err, d.RawParameters, have.Parameters) }()
 	var op *store.Operation
 	joined := false
-	err := b.Store.InTx(ctx, func(tx pgx.Tx) error {
-		have, err := b.updatable(ctx, tx, instanceID, d)
-		if err != nil {
+	err = b.Store.InTx(ctx, func(tx pgx.Tx) (err error) {
+		if have, err = b.updatable(ctx, tx, instanceID, d); err != nil {
 			return err
 		}
 		prev, next, want, err := b.wantedUpdate(have, d)
