@@ -25,7 +25,7 @@ type exchange struct {
 	originating json.RawMessage
 	instanceID  string
 	bindingID   string
-	code        int   // of the answer; 0 until it was begun
+	code        int    // of the answer; 0 until it was begun
 	cause       error  // of a 5xx, for the log
 	refusal     string // the description of a 4xx, fit for the log
 }
