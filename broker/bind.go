@@ -29,10 +29,11 @@ func (b *Broker) Bind(ctx context.Context, instanceID, bindingID string, d domai
 }
 
 // bind is Bind and Rotate once it is known where the wanted binding comes from.
-func (b *Broker) bind(ctx context.Context, async bool, wanted func(context.Context, store.DBTX) (store.Binding, error)) (domain.Binding, error) {
+func (b *Broker) bind(ctx context.Context, async bool, wanted func(context.Context, store.DBTX) (store.Binding, error)) (_ domain.Binding, err error) {
 	// A binding that is there already is answered without a transaction: some
 	// platforms repeat the request at every reconcile.
 	want, have, err := b.bound(ctx, wanted)
+	defer func() { quoting(&err, want.Parameters) }()
 	if err != nil {
 		return domain.Binding{}, stateError("look for the binding", err)
 	}

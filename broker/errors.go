@@ -1,8 +1,11 @@
 package broker
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/chandler-broker/chandler/broker/loggable"
 )
 
 // Kind says what went wrong in the broker's own terms; osb has the one table
@@ -53,6 +56,8 @@ type Error struct {
 	InstanceUsable, UpdateRepeatable *bool
 	// Cause is for the log.
 	Cause error
+
+	quotes []json.RawMessage // whose values Loggable masks
 }
 
 func (e *Error) Error() string { return e.Description }
@@ -67,6 +72,18 @@ func fail(kind Kind, format string, args ...any) *Error {
 func internal(doing string, cause error) *Error {
 	return &Error{Kind: Internal, Cause: fmt.Errorf("%s: %w", doing, cause)}
 }
+
+// quoting notes the parameters whose values err's description may hold: a backend
+// quotes what it refuses.
+func quoting(err *error, parameters ...json.RawMessage) {
+	if e, ok := errors.AsType[*Error](*err); ok {
+		e.quotes = append(e.quotes, parameters...)
+	}
+}
+
+// Loggable is the description without the values of the request's parameters, any
+// of which may be a secret.
+func (e *Error) Loggable() string { return loggable.Text(e.Description, e.quotes...) }
 
 // AsError returns err as an *Error; what is none is Internal.
 func AsError(err error) *Error {

@@ -18,8 +18,8 @@ import (
 )
 
 // Provision makes an instance (PUT /v2/service_instances/:instance_id).
-func (b *Broker) Provision(ctx context.Context, instanceID string, d domain.ProvisionDetails, async bool) (domain.ProvisionedServiceSpec, error) {
-	var spec domain.ProvisionedServiceSpec
+func (b *Broker) Provision(ctx context.Context, instanceID string, d domain.ProvisionDetails, async bool) (spec domain.ProvisionedServiceSpec, err error) {
+	defer func() { quoting(&err, d.RawParameters) }()
 	plan, want, err := b.wantedInstance(ctx, instanceID, d)
 	if err != nil {
 		return spec, err
@@ -91,11 +91,11 @@ func (b *Broker) checkInstance(plan *catalog.Plan, instanceID string, parameters
 }
 
 // maintenance checks the version that the platform says (OSB, "Maintenance
-// Info"): only the plan's own will do. current is for a platform that says
-// nothing.
+// Info"): only the plan's own will do. current is for a platform that sends no
+// version; generated clients always send the object, with nothing in it.
 func maintenance(plan *catalog.Plan, said *domain.MaintenanceInfo, current string) (string, error) {
 	switch {
-	case said == nil || said.Version == "" && plan.MaintenanceVersion == "":
+	case said == nil || said.Version == "":
 		return current, nil
 	case plan.MaintenanceVersion == "":
 		return "", fail(MaintenanceInfoConflict, "maintenance_info: plan %q has none; fetch the catalog again", plan.Name)

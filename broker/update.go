@@ -15,13 +15,13 @@ import (
 // Update changes an instance's plan, parameters, context or maintenance version
 // (PATCH /v2/service_instances/:instance_id). Parameters that the request does
 // not name keep their values.
-func (b *Broker) Update(ctx context.Context, instanceID string, d domain.UpdateDetails, async bool) (domain.UpdateServiceSpec, error) {
-	var spec domain.UpdateServiceSpec
+func (b *Broker) Update(ctx context.Context, instanceID string, d domain.UpdateDetails, async bool) (spec domain.UpdateServiceSpec, err error) {
+	var have store.Instance
+	defer func() { quoting(&err, d.RawParameters, have.Parameters) }()
 	var op *store.Operation
 	joined := false
-	err := b.Store.InTx(ctx, func(tx pgx.Tx) error {
-		have, err := b.updatable(ctx, tx, instanceID, d)
-		if err != nil {
+	err = b.Store.InTx(ctx, func(tx pgx.Tx) (err error) {
+		if have, err = b.updatable(ctx, tx, instanceID, d); err != nil {
 			return err
 		}
 		prev, next, want, err := b.wantedUpdate(have, d)
@@ -130,14 +130,16 @@ func (b *Broker) checkUpdate(prev, next *catalog.Plan, have, want store.Instance
 	}
 	from := services.RawInstance{ID: have.Resource(), Plan: prev.Config, Params: have.Parameters}
 	to := services.RawInstance{ID: have.Resource(), Plan: next.Config, Params: want.Parameters}
-	if err := driver.CheckInstance(to); err != nil {
-		return rejected(Invalid, err)
-	}
+	// First whether the instance can get there at all: what CheckInstance says of
+	// a parameter that is fixed would make the user try another value.
 	err = driver.CheckUpdate(from, to)
 	if message, ok := services.IsRejected(err); ok {
 		return unsupportedUpdate("%s", message)
 	} else if err != nil {
 		return internal("check the update", err)
+	}
+	if err := driver.CheckInstance(to); err != nil {
+		return rejected(Invalid, err)
 	}
 	return nil
 }

@@ -31,6 +31,13 @@ func Rejected(format string, args ...any) error {
 	return &RejectedError{Message: fmt.Sprintf(format, args...)}
 }
 
+// FixedAtCreation builds the error for an update that changes a parameter which
+// only a provision sets; instead says how to get the other value nevertheless.
+func FixedAtCreation(parameter, instead string) error {
+	return Rejected("parameters.%s: fixed at creation: leave it out or repeat the value given then; to have another, %s",
+		parameter, instead)
+}
+
 // IsRejected says whether err was built by Rejected, and returns its message.
 func IsRejected(err error) (string, bool) {
 	if r, ok := errors.AsType[*RejectedError](err); ok {

@@ -13,6 +13,7 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivertype"
 
+	"github.com/chandler-broker/chandler/broker/loggable"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/services"
 )
@@ -45,7 +46,7 @@ func (e *Engine) settle(ctx context.Context, tx pgx.Tx, j *river.Job[job], op st
 	}
 	op.Attempts++
 	e.Logger.WarnContext(ctx, "operation will be tried again", "operation_id", op.ID, "instance_id", op.InstanceID,
-		"binding_id", op.BindingID, "kind", op.Kind, "phase", op.Phase, "attempts", op.Attempts, "error", r.err.Error())
+		"binding_id", op.BindingID, "kind", op.Kind, "phase", op.Phase, "attempts", op.Attempts, "error", s.loggable(op, r.err.Error()))
 	return e.note(ctx, tx, op, trying(op, r.err), r.err.Error(), op.Attempts, backoff(op.Attempts))
 }
 
@@ -142,14 +143,14 @@ func (e *Engine) finish(ctx context.Context, tx pgx.Tx, j *river.Job[job], op st
 		return 0, fmt.Errorf("finish: %w", err)
 	}
 	e.waits.wake(op.ID)
-	e.report(ctx, op, end)
+	e.report(ctx, op, s, end)
 	if op.Kind == store.Provision && op.State == store.Succeeded {
 		e.keepSoon(ctx, op, s.instance.Server)
 	}
 	return ended, nil
 }
 
-func (e *Engine) report(ctx context.Context, op store.Operation, end store.FinishOperationParams) {
+func (e *Engine) report(ctx context.Context, op store.Operation, s *subject, end store.FinishOperationParams) {
 	log := e.Logger.InfoContext
 	if end.State == store.Failed {
 		log = e.Logger.WarnContext
@@ -162,12 +163,17 @@ func (e *Engine) report(ctx context.Context, op store.Operation, end store.Finis
 		attrs = append(attrs, "binding_id", op.BindingID)
 	}
 	if end.LastError != "" {
-		attrs = append(attrs, "error", end.LastError)
+		attrs = append(attrs, "error", s.loggable(op, end.LastError))
 	}
 	log(ctx, "operation ended", attrs...)
 	if e.Finished != nil {
 		e.Finished(op)
 	}
+}
+
+// loggable is an error's text for the log: a backend may quote what it refuses.
+func (s *subject) loggable(op store.Operation, text string) string {
+	return loggable.Text(text, s.instance.Parameters, s.binding.Parameters, op.Parameters)
 }
 
 // ending is how the operation's row ends.

@@ -34,6 +34,9 @@ func TestClientGoesAway(t *testing.T) {
 		t.Fatalf("the request ended with %v", err)
 	}
 	eventually(t, "the request is logged", func() bool { return strings.Contains(w.log.String(), `"code":499`) })
+	if log := w.log.String(); strings.Contains(log, `"level":"ERROR"`) {
+		t.Errorf("a client that went away is an error in the log:\n%s", log)
+	}
 	if got := w.do(t, "GET /v2/service_instances/i1/last_operation", nil, ""); !strings.Contains(got.body, "in progress") {
 		t.Errorf("after the client went away: %d %s", got.status, got.body)
 	}

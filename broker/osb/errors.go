@@ -55,18 +55,23 @@ func refuse(status int, description string) error {
 
 func invalid(description string) error { return refuse(http.StatusBadRequest, description) }
 
-// refuse answers with an error.
+// refuse answers with an error, and notes what the log may tell of it.
 func (x *exchange) refuse(r *http.Request, err error) {
 	p, ok := errors.AsType[*problem](err)
-	if !ok {
+	loggable := ""
+	if ok {
+		loggable = p.Description // these quote nothing that was sent
+	} else {
 		e := broker.AsError(err)
-		p = problemOf(e, r.Method, x)
+		p, loggable = problemOf(e, r.Method, x), e.Loggable()
 		if p.status >= http.StatusInternalServerError {
-			x.cause = e
-			if e.Cause != nil {
-				x.cause = e.Cause
+			if x.cause = e.Cause; x.cause == nil {
+				x.cause = errors.New(loggable)
 			}
 		}
+	}
+	if p.status < http.StatusInternalServerError {
+		x.refusal = loggable
 	}
 	_ = x.json(p.status, p) // strings and booleans always encode
 }

@@ -25,8 +25,9 @@ type exchange struct {
 	originating json.RawMessage
 	instanceID  string
 	bindingID   string
-	code        int   // of the answer; 0 until it was begun
-	cause       error // of a 5xx, for the log
+	code        int    // of the answer; 0 until it was begun
+	cause       error  // of a 5xx, for the log
+	refusal     string // the description of a 4xx, fit for the log
 }
 
 func newExchange(w http.ResponseWriter, r *http.Request) *exchange {
@@ -77,7 +78,7 @@ func (a *api) finish(x *exchange, r *http.Request) {
 		}
 	}
 	took := time.Since(x.started)
-	if x.code >= http.StatusInternalServerError && r.Context().Err() != nil {
+	if x.code >= http.StatusInternalServerError && r.Context().Err() != nil && panicked == nil {
 		x.code = statusClientGone
 	}
 	a.log(x, r, took)
@@ -109,6 +110,8 @@ func (x *exchange) trace(r *http.Request) {
 // tells what was changed: there is much of it, and the metrics count it.
 func logLevel(x *exchange, r *http.Request) slog.Level {
 	switch {
+	case x.code == statusClientGone:
+		return slog.LevelInfo
 	case x.code >= http.StatusInternalServerError || x.cause != nil:
 		return slog.LevelError
 	case x.code < http.StatusBadRequest && (r.Method == http.MethodGet || r.Method == http.MethodHead):
@@ -134,6 +137,9 @@ func (a *api) log(x *exchange, r *http.Request, took time.Duration) {
 	}
 	if x.bindingID != "" {
 		attrs = append(attrs, slog.String("binding_id", x.bindingID))
+	}
+	if x.refusal != "" {
+		attrs = append(attrs, slog.String("description", x.refusal))
 	}
 	if x.cause != nil {
 		attrs = append(attrs, slog.String("error", x.cause.Error()))

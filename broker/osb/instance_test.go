@@ -23,6 +23,8 @@ func TestProvision(t *testing.T) {
 		{name: "a new instance", send: "PUT " + instance, body: small, status: 201, answer: `{` + dashboard + `}`, says: []string{"Cache-Control: no-store"}},
 		{name: "quick where asynchronous is allowed", send: "PUT " + instance + async, body: small, status: 201, answer: `{` + dashboard + `}`, says: []string{"Retry-After: "}},
 		{name: "with parameters", send: "PUT " + instance, body: with(small, `"parameters":{"colour":"red"}`), status: 201, answer: `{` + dashboard + `}`},
+		{name: "maintenance_info without a version", send: "PUT " + instance, body: with(small, `"maintenance_info":{}`), status: 201, answer: `{` + dashboard + `}`},
+		{name: "a null maintenance_info.version", send: "PUT " + instance, body: with(small, `"maintenance_info":{"version":null}`), status: 201, answer: `{` + dashboard + `}`},
 		{name: "with the plan's maintenance_info", send: "PUT " + instance, body: with(small, `"maintenance_info":{"version":"1.2.3"}`), status: 201, answer: `{` + dashboard + `}`},
 		{name: "plan without a dashboard", send: "PUT " + instance, body: fixed, status: 201, answer: `{}`},
 		{
@@ -163,6 +165,7 @@ func TestUpdate(t *testing.T) {
 		{name: "no effect", given: []step{provisioned()}, send: "PATCH " + instance, body: `{"service_id":"service-id"}`, status: 200, answer: `{` + dashboard + `}`},
 		{name: "the same plan", given: []step{sent("PUT "+instance, fixed, 201)}, send: "PATCH " + instance, body: `{"service_id":"service-id","plan_id":"plan-fixed"}`, status: 200, answer: `{}`},
 		{name: "context alone", given: []step{provisioned()}, send: "PATCH " + instance, body: `{"service_id":"service-id","context":{"platform":"cloudfoundry","instance_name":"new"}}`, status: 200, answer: `{` + dashboard + `}`},
+		{name: "maintenance_info without a version", given: []step{provisioned()}, send: "PATCH " + instance, body: `{"service_id":"service-id","maintenance_info":{}}`, status: 200, answer: `{` + dashboard + `}`},
 		{name: "maintenance_info of the plan", given: []step{provisioned()}, send: "PATCH " + instance, body: `{"service_id":"service-id","maintenance_info":{"version":"1.2.3"}}`, status: 200, answer: `{` + dashboard + `}`},
 		{
 			name: "previous_values is a hint", given: []step{provisioned()}, send: "PATCH " + instance,

@@ -80,6 +80,7 @@ func (a *api) route(methods, path string, h handler) {
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := newExchange(w, r)
 	defer a.finish(x, r)
+	r = cleaned(r)
 	// The router's own ServeHTTP would copy the request twice to hand on what
 	// the exchange holds.
 	var match mux.RouteMatch

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/chandler-broker/chandler/broker/osb"
+	"github.com/chandler-broker/chandler/services"
 )
 
 // Bodies of the tests. org and space are the deprecated members that Cloud
@@ -96,7 +97,12 @@ func TestEveryRequest(t *testing.T) {
 
 		// Paths and methods.
 		{name: "no such path", send: "GET /", status: 404, answer: `{"description":"~/v2/catalog"}`},
-		{name: "trailing slash", send: "GET /v2/catalog/", status: 404, answer: `{"description":"~/v2/catalog"}`},
+		{name: "an empty instance id that is no other resource's", given: []step{sent("PUT /v2/service_instances/last_operation", small, 201)}, send: "GET /v2/service_instances//last_operation", status: 404, answer: `{"description":"~/v2/catalog"}`},
+		{name: "an empty binding id that is no other resource's", send: "GET " + instance + "/service_bindings//last_operation", status: 404, answer: `{"description":"~/v2/catalog"}`},
+		{name: "a deletion of an empty binding id", given: []step{provisioned()}, send: "DELETE " + instance + "/service_bindings/" + query, status: 404, answer: `{"description":"~/v2/catalog"}`},
+		{name: "superfluous slashes", send: "PUT ///v2//service_instances/$i/", body: small, status: 201, answer: `{"dashboard_url":"*"}`},
+		{name: "superfluous slashes about an id with slashes", given: []step{sent("PUT /v2/service_instances/%2F$i%2F%2F", small, 201)}, send: "GET //v2/service_instances/%2F$i%2F%2F//last_operation", status: 200, answer: `{"state":"succeeded"}`},
+		{name: "superfluous slashes and a wrong method", send: "POST //v2/catalog/", body: `{}`, status: 405, answer: `{"description":"~GET, HEAD"}`, says: []string{"Allow: GET, HEAD"}},
 		{name: "empty instance id", send: "PUT /v2/service_instances/", body: small, status: 404, answer: `{"description":"~/v2/catalog"}`},
 		{name: "empty binding id", send: "PUT " + instance + "/service_bindings/", body: bind, status: 404, answer: `{"description":"~/v2/catalog"}`},
 		{name: "POST an instance", send: "POST " + instance, body: small, status: 405, answer: `{"description":"~GET, PUT, PATCH, DELETE"}`, says: []string{"Allow: GET, PUT, PATCH, DELETE"}},
@@ -283,11 +289,16 @@ func TestLog(t *testing.T) {
 		with(small, `"parameters":{"colour":"sent-secret"}`))
 	got := w.do(t, "PUT /v2/service_instances/i%2F1/service_bindings/b1?x=query-secret", nil, bind)
 	w.do(t, "GET /v2/service_instances/i%2F1", []string{"Authorization: Basic " + encoded("cf:tried-secret")}, "")
+	w.do(t, "PUT /v2/service_instances/i2", nil, with(small, `"parameters":{"colour":["refused-secret"]}`))
+	w.make("provision", "i3", services.Rejected(`parameters.colour: there is no "quoted-secret" paint`))
+	w.do(t, "PUT /v2/service_instances/i3", nil, with(small, `"parameters":{"colour":"quoted-secret"}`))
 	log := w.log.String()
 	for _, want := range []string{
 		`"msg":"request answered","route":"/v2/service_instances/{instance_id}","method":"PUT","code":201,"duration_ms":`,
 		`"request_id":"request-1","platform":"cf","instance_id":"i/1","binding_id":"b1"`,
 		`"code":401`,
+		`"description":"parameters.colour: must be a string, not an array"`,
+		`"description":"parameters.colour: there is no \"[...]\" paint"`,
 	} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the log lacks %s:\n%s", want, log)
@@ -298,7 +309,7 @@ func TestLog(t *testing.T) {
 	}
 	decode(t, got.body, &answer)
 	for _, secret := range []string{
-		"sent-secret", "query-secret", "tried-secret", "cf-password", encoded("cf:cf-password"), answer.Credentials.Password, "the-user",
+		"sent-secret", "query-secret", "tried-secret", "refused-secret", "quoted-secret", "cf-password", encoded("cf:cf-password"), answer.Credentials.Password, "the-user",
 	} {
 		if secret == "" || strings.Contains(log, secret) {
 			t.Errorf("the log holds %q:\n%s", secret, log)

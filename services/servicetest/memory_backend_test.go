@@ -26,6 +26,7 @@ type (
 	}
 	params struct {
 		Colour string `json:"colour"`
+		Shape  string `json:"shape"` // fixed at creation
 	}
 	bindParams struct {
 		Role string `json:"role"`
@@ -53,18 +54,22 @@ func (m *memory) has(flaw string) bool { return m.flaw == flaw }
 
 const (
 	paramsSchema = `{"$schema": "http://json-schema.org/draft-04/schema#", "type": "object", "additionalProperties": false,
-		"properties": {"colour": {"description": "A colour.", "type": "string", "maxLength": 20}}}`
+		"properties": {"colour": {"description": "A colour.", "type": "string", "maxLength": 20},
+			"shape": {"description": "A shape.", "type": "string"}}}`
 	bindSchema = `{"$schema": "http://json-schema.org/draft-04/schema#", "type": "object", "additionalProperties": false,
 		"properties": {"role": {"description": "What it may do.", "enum": ["read_only"]}}}`
 )
 
 func definition(flaw string) services.Definition {
-	create := paramsSchema
-	if flaw == flawSchema {
+	create, update := paramsSchema, paramsSchema
+	switch flaw {
+	case flawSchema:
 		create = strings.Replace(create, "colour", "color", 1)
+	case flawUpdateSchema:
+		update = strings.Replace(update, "shape", "colour2", 1)
 	}
 	return services.Define("database/memory",
-		services.Schemas{InstanceCreate: []byte(create), InstanceUpdate: []byte(create), BindingCreate: []byte(bindSchema)},
+		services.Schemas{InstanceCreate: []byte(create), InstanceUpdate: []byte(update), BindingCreate: []byte(bindSchema)},
 		services.Client{CredentialType: "memory", Dial: dialMemory},
 		func(_ context.Context, c config) (services.Backend[plan, params, bindParams], error) {
 			return &memory{c, flaw}, nil
@@ -129,6 +134,13 @@ func (m *memory) limit(ctx context.Context, inst instance) error {
 	}
 	_, err := m.do(ctx, "put", "quota/"+m.name(inst), strings.Repeat("x", sessions))
 	return err
+}
+
+func (m *memory) CheckUpdate(prev, next instance) error {
+	if next.Params.Shape != "" && (next.Params.Shape != prev.Params.Shape || m.has(flawRepeated)) {
+		return services.FixedAtCreation("shape", "create a new instance")
+	}
+	return nil
 }
 
 func (m *memory) Update(ctx context.Context, _, next instance) error { return m.limit(ctx, next) }

@@ -3,6 +3,7 @@ package servicetest
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -20,21 +21,20 @@ func testSchemas(t *testing.T, h *harness) {
 	instance, binding := h.Definition.Parameters()
 	schemas := h.Definition.Schemas
 	for _, test := range []struct {
-		name    string
-		text    []byte
-		keys    []string
-		partial bool
+		name string
+		text []byte
+		keys []string
 	}{
-		{"instance create", schemas.InstanceCreate, instance, false},
-		{"instance update", schemas.InstanceUpdate, instance, true},
-		{"binding create", schemas.BindingCreate, binding, false},
+		{"instance create", schemas.InstanceCreate, instance},
+		{"instance update", schemas.InstanceUpdate, instance},
+		{"binding create", schemas.BindingCreate, binding},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if test.text == nil && test.partial {
-				t.Skip("nothing can be updated")
+			if test.text == nil && len(test.keys) == 0 && test.name == "instance update" {
+				t.Skip("the backend has no parameters")
 			}
 			compiled(t, test.text)
-			checkSchema(t, test.text, test.keys, test.partial)
+			checkSchema(t, test.text, test.keys)
 		})
 	}
 }
@@ -59,7 +59,7 @@ func compiled(t *testing.T, text []byte) *jsonschema.Schema {
 }
 
 // checkSchema holds a schema to what the broker and the struct need of it.
-func checkSchema(t *testing.T, text []byte, keys []string, partial bool) {
+func checkSchema(t *testing.T, text []byte, keys []string) {
 	t.Helper()
 	var schema struct {
 		Schema     string `json:"$schema"`
@@ -83,14 +83,6 @@ func checkSchema(t *testing.T, text []byte, keys []string, partial bool) {
 			t.Errorf("property %s has no description", name)
 		}
 	}
-	if partial {
-		for _, p := range properties {
-			if !slices.Contains(keys, p) {
-				t.Errorf("property %s is none of the struct's: %v", p, keys)
-			}
-		}
-		return
-	}
 	slices.Sort(properties)
 	keys = slices.Sorted(slices.Values(keys))
 	if diff := cmp.Diff(keys, properties); diff != "" {
@@ -106,7 +98,9 @@ func testParameters(t *testing.T, h *harness) {
 		return services.RawInstance{ID: "id", Plan: h.Plan, Params: params}
 	}
 	create := func(p json.RawMessage) error { return h.driver.CheckInstance(raw(p)) }
-	update := func(p json.RawMessage) error { return h.driver.CheckUpdate(raw(h.Create[0]), raw(p)) }
+	update := func(p json.RawMessage) error {
+		return errors.Join(h.driver.CheckUpdate(raw(h.Create[0]), raw(p)), h.driver.CheckInstance(raw(p)))
+	}
 	for _, kind := range []struct {
 		name    string
 		schema  []byte
@@ -142,6 +136,39 @@ func testParameters(t *testing.T, h *harness) {
 			})
 		}
 	}
+}
+
+// testRepeated updates instances with the parameters that they were created with.
+// Declarative clients always send all of them, also to change the plan.
+func testRepeated(t *testing.T, h *harness) {
+	plans := map[string]json.RawMessage{"the same plan": h.Plan}
+	if h.OtherPlan != nil {
+		plans["the other plan"] = h.OtherPlan
+	}
+	for i, params := range h.Create {
+		for name, plan := range plans {
+			t.Run(fmt.Sprintf("create %d with %s", i, name), func(t *testing.T) {
+				prev := services.RawInstance{ID: "id", Plan: h.Plan, Params: params}
+				next := services.RawInstance{ID: "id", Plan: plan, Params: params}
+				check := func(json.RawMessage) error {
+					return errors.Join(h.driver.CheckUpdate(prev, next), h.driver.CheckInstance(next))
+				}
+				if err := accept(t, h.updateSchema(t), check, params); err != nil {
+					t.Errorf("%s: %v", params, err)
+				}
+			})
+		}
+	}
+}
+
+// updateSchema is the backend's schema for updates, or what the broker takes where
+// there is none.
+func (h *harness) updateSchema(t *testing.T) *jsonschema.Schema {
+	t.Helper()
+	if text := h.Definition.Schemas.InstanceUpdate; text != nil {
+		return compiled(t, text)
+	}
+	return compiled(t, []byte(`{"type": "object", "additionalProperties": false}`))
 }
 
 func (h *harness) readOnly() []json.RawMessage {

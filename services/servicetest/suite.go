@@ -95,6 +95,7 @@ func Run(t *testing.T, s Suite) {
 		{"schemas", testSchemas},
 		{"parameters", testParameters},
 		{"authority", testAuthority},
+		{"repeated parameters", testRepeated},
 		{"lifecycle", testLifecycle},
 		{"update", testUpdate},
 		{"absent", testAbsent},

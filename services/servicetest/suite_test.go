@@ -13,23 +13,25 @@ import (
 
 // What a backend can do wrong, and the suite has to notice.
 const (
-	flawSchema    = "its schema has another key than its parameters"
-	flawLeftovers = "deprovision leaves the bindings"
-	flawRandom    = "a repeated bind makes another password"
-	flawSession   = "a live session outlives its binding"
-	flawAgain     = "a repeated provision fails"
-	flawHalf      = "a repeated provision does not finish the first"
-	flawOrder     = "a repeated unbind does not finish the first"
-	flawLeak      = "errors hold the administrator's token"
-	flawBlame     = "the user is blamed for a lost server"
-	flawNames     = "different identifiers make the same name"
-	flawWrites    = "a read-only binding writes"
-	flawLimit     = "the plan's limit is not kept"
-	flawAbsent    = "to unbind what is absent fails"
-	flawList      = "list says nothing"
-	flawVerify    = "verify repairs nothing"
-	flawRevive    = "verify makes a binding that is gone"
-	flawCuts      = "verify cuts the sessions of credentials that work"
+	flawSchema       = "its schema has another key than its parameters"
+	flawLeftovers    = "deprovision leaves the bindings"
+	flawRandom       = "a repeated bind makes another password"
+	flawSession      = "a live session outlives its binding"
+	flawAgain        = "a repeated provision fails"
+	flawHalf         = "a repeated provision does not finish the first"
+	flawOrder        = "a repeated unbind does not finish the first"
+	flawLeak         = "errors hold the administrator's token"
+	flawBlame        = "the user is blamed for a lost server"
+	flawNames        = "different identifiers make the same name"
+	flawWrites       = "a read-only binding writes"
+	flawLimit        = "the plan's limit is not kept"
+	flawAbsent       = "to unbind what is absent fails"
+	flawList         = "list says nothing"
+	flawVerify       = "verify repairs nothing"
+	flawRevive       = "verify makes a binding that is gone"
+	flawCuts         = "verify cuts the sessions of credentials that work"
+	flawUpdateSchema = "its schema for updates lacks a parameter"
+	flawRepeated     = "an update refuses what the instance was created with"
 )
 
 // flawVariable tells the test process of TestSuiteWithFlaw which flaw its
@@ -49,23 +51,25 @@ func TestSuiteWithFlaw(t *testing.T) {
 
 func TestSuiteNotices(t *testing.T) {
 	for flaw, where := range map[string]string{
-		flawSchema:    "schemas/instance_create",
-		flawLeftovers: "lifecycle",
-		flawRandom:    "lifecycle",
-		flawSession:   "two_bindings",
-		flawAgain:     "lifecycle",
-		flawHalf:      "crash/provision_0",
-		flawOrder:     "crash/unbind_0",
-		flawLeak:      "server_away",
-		flawBlame:     "server_away",
-		flawNames:     "hostile_identifiers",
-		flawWrites:    "read_only",
-		flawLimit:     "limits/sessions",
-		flawAbsent:    "absent",
-		flawList:      "lifecycle",
-		flawVerify:    "broken_credentials/its_own_password",
-		flawRevive:    "broken_credentials/a_binding_that_does_not_exist",
-		flawCuts:      "broken_credentials/its_own_password",
+		flawSchema:       "schemas/instance_create",
+		flawLeftovers:    "lifecycle",
+		flawRandom:       "lifecycle",
+		flawSession:      "two_bindings",
+		flawAgain:        "lifecycle",
+		flawHalf:         "crash/provision_0",
+		flawOrder:        "crash/unbind_0",
+		flawLeak:         "server_away",
+		flawBlame:        "server_away",
+		flawNames:        "hostile_identifiers",
+		flawWrites:       "read_only",
+		flawLimit:        "limits/sessions",
+		flawAbsent:       "absent",
+		flawList:         "lifecycle",
+		flawVerify:       "broken_credentials/its_own_password",
+		flawRevive:       "broken_credentials/a_binding_that_does_not_exist",
+		flawCuts:         "broken_credentials/its_own_password",
+		flawUpdateSchema: "schemas/instance_update",
+		flawRepeated:     "repeated_parameters/create_0_with_the_other_plan",
 	} {
 		t.Run(flaw, func(t *testing.T) {
 			t.Parallel()
@@ -96,12 +100,13 @@ func runSuite(t *testing.T, flaw string) {
 		Secrets:   []string{adminToken},
 		Plan:      raw(`{"sessions": 50}`),
 		OtherPlan: raw(`{"sessions": 100}`),
-		Create:    []json.RawMessage{raw(`{"colour": "blue"}`)},
+		Create:    []json.RawMessage{raw(`{"colour": "blue", "shape": "round"}`)},
 		Update:    []json.RawMessage{raw(`{"colour": "red"}`)},
 		Bind:      []json.RawMessage{raw(`{}`)},
 		ReadOnly:  raw(`{"role": "read_only"}`),
 		Invalid: servicetest.Invalid{
 			Create: map[string]json.RawMessage{"a long colour": raw(`{"colour": "` + strings.Repeat("x", 21) + `"}`)},
+			Update: map[string]json.RawMessage{"another shape": raw(`{"shape": "square"}`)},
 			Bind:   map[string]json.RawMessage{"an unknown role": raw(`{"role": "admin"}`)},
 		},
 		Reach: reachMemory,

@@ -13,6 +13,8 @@ import (
 var (
 	//go:embed schemas/instance-create.json
 	instanceCreate []byte
+	//go:embed schemas/instance-update.json
+	instanceUpdate []byte
 	//go:embed schemas/binding-create.json
 	bindingCreate []byte
 )
@@ -24,7 +26,7 @@ const credentialType = "mysql"
 // Definition describes the backend "database/mysql".
 func Definition() services.Definition {
 	return services.Define("database/mysql",
-		services.Schemas{InstanceCreate: instanceCreate, BindingCreate: bindingCreate},
+		services.Schemas{InstanceCreate: instanceCreate, InstanceUpdate: instanceUpdate, BindingCreate: bindingCreate},
 		services.Client{CredentialType: credentialType, Dial: dial},
 		func(_ context.Context, c Config) (services.Backend[Plan, InstanceParams, BindingParams], error) {
 			return open(c)

@@ -76,8 +76,9 @@ func TestCheckUpdate(t *testing.T) {
 	}{
 		"the same":              {InstanceParams{CharacterSet: "latin2"}, ""},
 		"nothing":               {InstanceParams{}, ""},
-		"another character set": {InstanceParams{CharacterSet: "latin1"}, "parameters.character_set: "},
-		"another collation":     {InstanceParams{CharacterSet: "latin2", Collate: "latin2_bin"}, "parameters.collate: "},
+		"no longer the default": {InstanceParams{CharacterSet: "utf8mb4"}, "parameters.character_set: fixed at creation"},
+		"another character set": {InstanceParams{CharacterSet: "latin1"}, "parameters.character_set: fixed at creation"},
+		"another collation":     {InstanceParams{CharacterSet: "latin2", Collate: "latin2_bin"}, "parameters.collate: fixed at creation"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			next := was

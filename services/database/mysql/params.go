@@ -65,10 +65,25 @@ type (
 // is only a default for its tables, which its applications may change
 // themselves.
 func (b *backend) CheckUpdate(prev, next instance) error {
-	if was, is := prev.Params, next.Params; is.CharacterSet != "" && is.CharacterSet != was.CharacterSet {
-		return services.Rejected("parameters.character_set: cannot be changed once the database exists; an application can, with ALTER DATABASE and ALTER TABLE")
-	} else if is.Collate != "" && is.Collate != was.Collate {
-		return services.Rejected("parameters.collate: cannot be changed once the database exists; an application can, with ALTER DATABASE and ALTER TABLE")
+	const instead = "change it in an application with ALTER DATABASE and ALTER TABLE"
+	was, is := prev.Params, next.Params
+	switch {
+	case is.CharacterSet != "" && is.characterSet() != was.characterSet():
+		return services.FixedAtCreation("character_set", instead)
+	case is.Collate != "" && is.Collate != was.Collate:
+		return services.FixedAtCreation("collate", instead)
 	}
 	return nil
+}
+
+// characterSet is the one that the database is made with, by the name that the
+// server gives it; empty where the collation decides.
+func (p InstanceParams) characterSet() string {
+	switch {
+	case p.CharacterSet == "utf8":
+		return "utf8mb3"
+	case p.CharacterSet == "" && p.Collate == "":
+		return defaultCharacterSet
+	}
+	return p.CharacterSet
 }

@@ -29,12 +29,8 @@ func (b *backend) Provision(ctx context.Context, inst instance) error {
 // defaults are the options of CREATE DATABASE. The names have passed Validate,
 // which lets nothing through that would need quotes.
 func defaults(p InstanceParams) string {
-	set := p.CharacterSet
-	if set == "" && p.Collate == "" {
-		set = defaultCharacterSet
-	}
 	options := ""
-	if set != "" {
+	if set := p.characterSet(); set != "" {
 		options += " CHARACTER SET " + set
 	}
 	if p.Collate != "" {
@@ -52,12 +48,9 @@ func (b *backend) refusal(ctx context.Context, s *session, p InstanceParams, cau
 	if !is(cause, unknownCollation, collationMismatch) {
 		return explain("create the database", cause)
 	}
-	set := p.CharacterSet
-	switch set {
-	case "":
+	set := p.characterSet()
+	if set == "" {
 		return services.Rejected("parameters.collate: this server has no collation %q; give the character_set as well, to be told which there are", p.Collate)
-	case "utf8":
-		set = "utf8mb3"
 	}
 	var possible []string
 	err := s.ask(ctx, answer{"SELECT FULL_COLLATION_NAME FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY WHERE CHARACTER_SET_NAME = " +

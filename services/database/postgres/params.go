@@ -91,17 +91,15 @@ func (b *backend) CheckInstance(inst instance) error {
 
 // CheckUpdate implements services.UpdateChecker.
 func (b *backend) CheckUpdate(prev, next instance) error {
-	if err := b.CheckInstance(next); err != nil {
-		return err
-	}
+	const instead = "create a new instance with it and copy the data"
 	was, is := prev.Params, next.Params
-	if prevEncoding, _ := encoding(was.CharacterSet); is.CharacterSet != "" {
-		if nextEncoding, _ := encoding(is.CharacterSet); nextEncoding != prevEncoding {
-			return services.Rejected("parameters.character_set: cannot be changed once the database exists; make a new instance with it and copy the data")
-		}
-	}
-	if is.Collate != "" && is.Collate != was.Collate {
-		return services.Rejected("parameters.collate: cannot be changed once the database exists; make a new instance with it and copy the data")
+	prevEncoding, _ := encoding(was.CharacterSet)
+	nextEncoding, _ := encoding(is.CharacterSet)
+	switch {
+	case is.CharacterSet != "" && nextEncoding != prevEncoding:
+		return services.FixedAtCreation("character_set", instead)
+	case is.Collate != "" && is.Collate != was.Collate:
+		return services.FixedAtCreation("collate", instead)
 	}
 	return nil
 }

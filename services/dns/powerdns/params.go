@@ -134,7 +134,7 @@ func checkZone(inst instance, zone string) error {
 func (b *backend) CheckUpdate(prev, next instance) error {
 	was := zoneName(prev)
 	if next.Params.Zone != "" && zoneName(next) != was {
-		return services.Rejected("parameters.zone: cannot be changed; make a new instance with it")
+		return services.FixedAtCreation("zone", "create a new instance with it")
 	}
 	if _, ok := next.Plan.parentOf(was); !ok {
 		return services.Rejected("plan_id: the plan has no zones below the domain of %s, only below %s; make a new instance of it",
