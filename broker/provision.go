@@ -116,12 +116,13 @@ func (b *Broker) acceptProvision(ctx context.Context, tx pgx.Tx, plan *catalog.P
 		ID: want.ID, Platform: want.Platform, ServiceID: want.ServiceID, PlanID: want.PlanID,
 		OrganizationID: want.OrganizationID, SpaceID: want.SpaceID, Context: want.Context,
 		Parameters: want.Parameters, MaintenanceVersion: want.MaintenanceVersion, Namespace: want.Namespace, Fresh: fresh.String(),
+		Backend: plan.Backend, BackendType: plan.BackendType,
 	})
 	if err != nil {
 		return nil, false, err
 	}
 	if inserted == 0 {
-		op, again, err := b.existingInstance(ctx, tx, want)
+		op, again, err := b.existingInstance(ctx, tx, plan, want)
 		if err != nil || !again {
 			return op, true, err
 		}
@@ -158,7 +159,7 @@ func noRoom(err error) error {
 
 // existingInstance decides about a provision under an ID that is taken. again
 // means that the instance's row was renewed for a new attempt.
-func (b *Broker) existingInstance(ctx context.Context, tx pgx.Tx, want store.Instance) (op *store.Operation, again bool, err error) {
+func (b *Broker) existingInstance(ctx context.Context, tx pgx.Tx, plan *catalog.Plan, want store.Instance) (op *store.Operation, again bool, err error) {
 	have, err := b.Store.InstanceForUpdate(ctx, tx, want.ID)
 	if store.NotFound(err) {
 		return nil, false, fail(Concurrency, "an instance with this id was being deleted; repeat the request")
@@ -176,7 +177,7 @@ func (b *Broker) existingInstance(ctx context.Context, tx pgx.Tx, want store.Ins
 		return nil, false, fail(Concurrency, "the instance is being deleted; wait for that to end")
 	}
 	if have.Status == store.CreateFailed && u.own == nil {
-		return nil, true, b.renewInstance(ctx, tx, want)
+		return nil, true, b.renewInstance(ctx, tx, plan, want)
 	}
 	if have.Status == store.DeleteFailed {
 		return nil, false, fail(Conflict, "deleting this instance failed half-way; delete it again")
@@ -190,7 +191,7 @@ func (b *Broker) existingInstance(ctx context.Context, tx pgx.Tx, want store.Ins
 	return nil, false, nil
 }
 
-func (b *Broker) renewInstance(ctx context.Context, tx pgx.Tx, want store.Instance) error {
+func (b *Broker) renewInstance(ctx context.Context, tx pgx.Tx, plan *catalog.Plan, want store.Instance) error {
 	left, err := b.leftovers(ctx, tx, want.ID, "")
 	if err != nil {
 		return err
@@ -201,6 +202,7 @@ func (b *Broker) renewInstance(ctx context.Context, tx pgx.Tx, want store.Instan
 	return b.Store.RenewInstance(ctx, tx, store.RenewInstanceParams{
 		ID: want.ID, ServiceID: want.ServiceID, PlanID: want.PlanID, OrganizationID: want.OrganizationID, SpaceID: want.SpaceID,
 		Context: want.Context, Parameters: want.Parameters, MaintenanceVersion: want.MaintenanceVersion, Namespace: want.Namespace,
+		Backend: plan.Backend, BackendType: plan.BackendType,
 	})
 }
 

@@ -31,7 +31,7 @@ func TestPlan(t *testing.T) {
 	}
 	got := *p
 	want := catalog.Plan{
-		ID: "p1", Name: "small", Service: p.Service, Backend: "fake", Family: "database",
+		ID: "p1", Name: "small", Service: p.Service, Backend: "fake", BackendType: "database/fake", Family: "database",
 		Config:   json.RawMessage(`{"connections":3,"extensions":[]}`),
 		Bindable: true, Rotatable: true, Updateable: true,
 		RequiresApp: true, RequiresAsync: true, Cascade: true, Endpoints: true,
@@ -202,21 +202,31 @@ func TestCheckState(t *testing.T) {
 		want string
 	}{
 		{"nothing in use", nil, ""},
-		{"all there", []catalog.InUse{{"s1", "p1", "default", 3}, {"s2", "p3", "default", 1}}, ""},
-		{"gone without instances", []catalog.InUse{{"s1", "old", "default", 0}}, ""},
-		{"gone", []catalog.InUse{{"s1", "old", "default", 2}},
+		{"all there", []catalog.InUse{{ServiceID: "s1", PlanID: "p1", Server: "default", Instances: 3}, {ServiceID: "s2", PlanID: "p3", Server: "default", Instances: 1}}, ""},
+		{"gone without instances", []catalog.InUse{{ServiceID: "s1", PlanID: "old", Server: "default", Instances: 0}}, ""},
+		{"gone", []catalog.InUse{{ServiceID: "s1", PlanID: "old", Server: "default", Instances: 2}},
 			`testdata/good.yml: services: the plan with id "old" of the service with id "s1" has 2 instance(s), ` +
 				"but the file has no such plan; a plan with instances cannot vanish or change its id: " +
 				"put it back under this id, or deprovision its instances first"},
-		{"in another service", []catalog.InUse{{"s1", "p3", "default", 1}},
+		{"in another service", []catalog.InUse{{ServiceID: "s1", PlanID: "p3", Server: "default", Instances: 1}},
 			`testdata/good.yml: services: the plan with id "p3" of the service with id "s1" has 1 instance(s), ` +
 				`but the file has it in the service "two"; move it back, or give the service its old id again`},
-		{"on a server that is gone", []catalog.InUse{{"s1", "p1", "b", 4}},
-			`testdata/good.yml: backends.fake: 4 instance(s) of plan "small" are on its server "b", which the file has not; ` +
+		{"on a server that is gone", []catalog.InUse{{ServiceID: "s1", PlanID: "p1", Server: "b", Instances: 4}},
+			`testdata/good.yml: backends.fake: 4 instance(s) of plan "small" are on its server "b", which the catalog does not list; ` +
 				"put it back, with drain: true to keep new instances away, until its last one is deleted"},
-		{"of before it had servers", []catalog.InUse{{"s1", "p4", "default", 1}},
-			`testdata/good.yml: backends.pool: 1 instance(s) of plan "pooled" are on its server "default", which the file has not; ` +
+		{"of before it had servers", []catalog.InUse{{ServiceID: "s1", PlanID: "p4", Server: "default", Instances: 1}},
+			`testdata/good.yml: backends.pool: 1 instance(s) of plan "pooled" are on its server "default", which the catalog does not list; ` +
 				"that is the one which the backend had before it listed its servers: list it under this name"},
+		{"on its backend", []catalog.InUse{{ServiceID: "s1", PlanID: "p1", Backend: "fake", BackendType: "database/fake", Server: "default", Instances: 1}}, ""},
+		{"moved to another backend of the same type",
+			[]catalog.InUse{{ServiceID: "s1", PlanID: "p1", Backend: "former", BackendType: "database/fake", Server: "default", Instances: 4}},
+			`testdata/good.yml: backends.fake: 4 instance(s): made by backend "former" (database/fake), but the catalog has their plan "small" on ` +
+				`backend "fake" (database/fake), which cannot revoke or delete them; set the plan's backend to "former" again, ` +
+				"and offer the other one under a plan with a new id"},
+		{"on a backend that changed its type",
+			[]catalog.InUse{{ServiceID: "s1", PlanID: "p1", Backend: "fake", BackendType: "database/other", Server: "default", Instances: 4}},
+			`testdata/good.yml: backends.fake: 4 instance(s): made by backend "fake" when its type was database/other, but the catalog gives it type ` +
+				"database/fake, which cannot revoke or delete them; give the backend its old type again, and add the new one under another name"},
 	}
 	c := good(t)
 	for _, test := range tests {

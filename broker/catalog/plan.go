@@ -18,10 +18,11 @@ const instancePlaceholder = "{instance_id}"
 type Plan struct {
 	ID, Name string
 	Service  *Service
-	// Backend is the name of the backend that makes the plan's instances.
-	Backend string
-	// Family is the first part of the name of the backend's definition:
-	// database, queue, dns, filesystem, function.
+	// Backend is the name of the backend that makes the plan's instances, and
+	// BackendType the name of its definition, such as database/postgres.
+	Backend, BackendType string
+	// Family is the first part of BackendType: database, queue, dns, filesystem,
+	// function.
 	Family string
 	// Config is the plan's configuration in its backend's own keys.
 	Config json.RawMessage

@@ -90,7 +90,8 @@ func (r offeringsReader) planBackend(o object, p *Plan, wire *wirePlan) {
 		r.unknownBackend(o.node.member("backend"))
 		return
 	}
-	p.Family, _, _ = strings.Cut(b.Definition.Name, "/")
+	p.BackendType = b.Definition.Name
+	p.Family, _, _ = strings.Cut(p.BackendType, "/")
 	_, target := b.Definition.ConfigTypes()
 	p.Config = r.config(o.node, o.node.member("config"), target, b.Definition.CheckPlan)
 	if b.Definition.VolumeMounts && p.Bindable && !slices.Contains(p.Service.Requires, "volume_mount") {

@@ -5,16 +5,21 @@ import (
 	"slices"
 )
 
-// InUse is a plan with a server as the state knows them.
+// InUse is a plan with a backend and a server as the state knows them.
 type InUse struct {
-	ServiceID, PlanID, Server string
+	ServiceID, PlanID string
+	// Backend and BackendType are those that made the instances; empty where
+	// nobody has recorded them.
+	Backend, BackendType string
+	Server               string
 	// Instances is how many there are, failed ones included.
 	Instances int
 }
 
 // CheckState compares the catalog with the state: a plan that has instances can
-// neither vanish nor change its ID or its service, and a server that has some
-// cannot vanish. The error is Faults.
+// neither vanish nor change its ID, its service or its backend; their backend
+// cannot change its type; and a server that has some cannot vanish. The error is
+// Faults.
 func (c *Catalog) CheckState(used []InUse) error {
 	var faults Faults
 	for _, u := range used {
@@ -26,15 +31,39 @@ func (c *Catalog) CheckState(used []InUse) error {
 			faults = append(faults, Fault{File: c.file, Path: "services", Message: c.missing(u)})
 			continue
 		}
+		path := under("backends", p.Backend)
+		if err := p.CheckBackend(u.Backend, u.BackendType); err != nil {
+			faults = append(faults, Fault{File: c.file, Path: path, Message: fmt.Sprintf("%d instance(s): %s", u.Instances, err)})
+			continue
+		}
 		if !slices.ContainsFunc(c.ServersOf(p.Backend), func(s Server) bool { return s.Name == u.Server }) {
-			faults = append(faults, Fault{File: c.file, Path: under("backends", p.Backend), Message: missingServer(u, p)})
+			faults = append(faults, Fault{File: c.file, Path: path, Message: missingServer(u, p)})
 		}
 	}
 	return faults.err()
 }
 
+// CheckBackend says why instances of the plan that another backend made, or one of
+// another type, are not this catalog's to manage: its backend would find nothing
+// to revoke or to delete, and report success. An empty backend is not known, and
+// passes.
+func (p *Plan) CheckBackend(backend, backendType string) error {
+	switch {
+	case backend == "":
+		return nil
+	case backend != p.Backend:
+		return fmt.Errorf("made by backend %s (%s), but the catalog has their plan %s on backend %s (%s), which cannot revoke or delete them; "+
+			"set the plan's backend to %s again, and offer the other one under a plan with a new id",
+			quote(backend), backendType, quote(p.Name), quote(p.Backend), p.BackendType, quote(backend))
+	case backendType != p.BackendType:
+		return fmt.Errorf("made by backend %s when its type was %s, but the catalog gives it type %s, which cannot revoke or delete them; "+
+			"give the backend its old type again, and add the new one under another name", quote(backend), backendType, p.BackendType)
+	}
+	return nil
+}
+
 func missingServer(u InUse, p *Plan) string {
-	has := fmt.Sprintf("%d instance(s) of plan %s are on its server %s, which the file has not; ", u.Instances, quote(p.Name), quote(u.Server))
+	has := fmt.Sprintf("%d instance(s) of plan %s are on its server %s, which the catalog does not list; ", u.Instances, quote(p.Name), quote(u.Server))
 	if u.Server == DefaultServer {
 		return has + "that is the one which the backend had before it listed its servers: list it under this name"
 	}

@@ -47,7 +47,7 @@ func (e *Engine) Adopt(ctx context.Context, a Adoption) (steps []string, err err
 		if err != nil {
 			return err
 		}
-		driver, err := e.driver(plan, i.Server)
+		driver, err := e.driverOf(i, plan)
 		if err != nil {
 			return err
 		}

@@ -135,6 +135,10 @@ func queueOf(server string) string {
 func (e *Engine) Start(ctx context.Context) error {
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	e.background = cancel
+	if err := e.recordBackends(ctx); err != nil {
+		cancel()
+		return err
+	}
 	e.done.Go(func() { e.listen(background) })
 	e.done.Go(func() { e.sweep(background) })
 	e.done.Go(func() { e.forgetAgain(background) })
@@ -167,6 +171,15 @@ func (e *Engine) driver(p *catalog.Plan, server string) (services.Driver, error)
 		return nil, fmt.Errorf("server %q is not open", key)
 	}
 	return d, nil
+}
+
+// driverOf is that of an instance. One that another backend made than the catalog
+// says is left alone: this backend has nothing of it, and would report success.
+func (e *Engine) driverOf(i store.Instance, p *catalog.Plan) (services.Driver, error) {
+	if err := p.CheckBackend(i.Backend, i.BackendType); err != nil {
+		return nil, fmt.Errorf("instance %s: %w", i.ID, err)
+	}
+	return e.driver(p, i.Server)
 }
 
 func (e *Engine) plan(serviceID, planID string) (*catalog.Plan, error) {

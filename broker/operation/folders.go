@@ -48,7 +48,7 @@ func (e *Engine) folder(ctx context.Context, id string, owner store.Instance) (d
 	if err != nil {
 		return "", false, err
 	}
-	driver, err := e.driver(plan, have.Server)
+	driver, err := e.driverOf(have, plan)
 	if err != nil {
 		return "", false, err
 	}

@@ -93,7 +93,9 @@ func (w *keepWorker) Work(ctx context.Context, j *river.Job[keep]) error {
 	}
 	const batch = 500
 	for after, full := "", true; full; {
-		rows, err := e.Store.ReadyInstances(ctx, e.Store.Pool, store.ReadyInstancesParams{PlanIds: ids, Server: servers[i].Name, After: after, Batch: batch})
+		rows, err := e.Store.ReadyInstances(ctx, e.Store.Pool, store.ReadyInstancesParams{
+			PlanIds: ids, Backend: servers[i].Backend, Server: servers[i].Name, After: after, Batch: batch,
+		})
 		if err != nil {
 			return fmt.Errorf("read the instances: %w", err)
 		}

@@ -91,12 +91,12 @@ func (e *Engine) replace(ctx context.Context, tx pgx.Tx, target, kept store.Inst
 	if err := e.replaceable(ctx, tx, target, kept); err != nil {
 		return err
 	}
-	// Of two instances none may have the other's resource for a moment, so the
-	// kept one is given its own ID in between.
+	// Two instances must not have the same resource for a moment, so the kept one is
+	// given its own ID in between.
+	between := resourceOf(kept, kept.ID, kept.ID)
+	between.ResourceName = ""
 	for _, p := range []store.SetInstanceResourceParams{
-		{ID: kept.ID, ResourceID: kept.ID, Parameters: kept.Parameters, MaintenanceVersion: kept.MaintenanceVersion, Server: kept.Server},
-		{ID: target.ID, ResourceID: kept.Resource(), Parameters: kept.Parameters, MaintenanceVersion: kept.MaintenanceVersion, Server: kept.Server},
-		{ID: kept.ID, ResourceID: target.Resource(), Parameters: target.Parameters, MaintenanceVersion: target.MaintenanceVersion, Server: target.Server},
+		between, resourceOf(kept, target.ID, kept.Resource()), resourceOf(target, kept.ID, target.Resource()),
 	} {
 		if err := e.Store.SetInstanceResource(ctx, tx, p); err != nil {
 			return err
@@ -117,6 +117,15 @@ func (e *Engine) replace(ctx context.Context, tx pgx.Tx, target, kept store.Inst
 		Parameters: kept.Parameters, MaintenanceVersion: target.MaintenanceVersion, Context: target.Context,
 	})
 	return err
+}
+
+// resourceOf gives what instance of has to the instance with the ID, under the name
+// resource.
+func resourceOf(of store.Instance, id, resource string) store.SetInstanceResourceParams {
+	return store.SetInstanceResourceParams{
+		ID: id, ResourceID: resource, Parameters: of.Parameters, MaintenanceVersion: of.MaintenanceVersion,
+		Server: of.Server, Backend: of.Backend, BackendType: of.BackendType, ResourceName: of.ResourceName,
+	}
 }
 
 func (e *Engine) replaceable(ctx context.Context, tx pgx.Tx, target, kept store.Instance) error {

@@ -66,7 +66,7 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 	if s.plan, err = e.plan(s.instance.ServiceID, s.instance.PlanID); err != nil {
 		return result{err: err}
 	}
-	if s.driver, err = e.driver(s.plan, s.instance.Server); err != nil {
+	if s.driver, err = e.driverOf(s.instance, s.plan); err != nil {
 		return result{err: err}
 	}
 	prev := rawInstance(s.instance, s.plan)

@@ -3,6 +3,7 @@ package operation
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -34,7 +35,7 @@ func (e *Engine) sweep(ctx context.Context) {
 }
 
 func (e *Engine) sweepOnce(ctx context.Context) error {
-	return errors.Join(e.sweepStuck(ctx), e.sweepExpired(ctx), e.sweepKept(ctx))
+	return errors.Join(e.sweepStuck(ctx), e.sweepExpired(ctx), e.sweepKept(ctx), e.recordBackends(ctx))
 }
 
 func (e *Engine) sweepStuck(ctx context.Context) error {
@@ -69,6 +70,29 @@ func (e *Engine) revive(ctx context.Context, tx pgx.Tx, row store.StuckOperation
 	e.Logger.InfoContext(ctx, "operation goes on after an interruption", "operation_id", op.ID, "kind", op.Kind,
 		"instance_id", op.InstanceID, "binding_id", op.BindingID)
 	return nil
+}
+
+// recordBackends records for each instance which backend made it, where nobody has:
+// for those from before the state held that, and for those that an older replica
+// beside this one creates. The check at the start has compared the rest with the
+// catalog.
+func (e *Engine) recordBackends(ctx context.Context) error {
+	const batch = 1000
+	p := store.RecordBackendsParams{Batch: batch}
+	for _, b := range e.Catalog.Backends() {
+		for _, plan := range e.Catalog.PlansOf(b.Name) {
+			p.PlanIds, p.Backends, p.BackendTypes = append(p.PlanIds, plan.ID), append(p.Backends, plan.Backend), append(p.BackendTypes, plan.BackendType)
+		}
+	}
+	for {
+		n, err := e.Store.RecordBackends(ctx, e.Store.Pool, p)
+		if err != nil {
+			return fmt.Errorf("record the instances' backends: %w", err)
+		}
+		if n < batch {
+			return nil
+		}
+	}
 }
 
 // prune is the job that forgets operations after the retention time.

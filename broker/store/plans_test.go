@@ -19,8 +19,9 @@ import (
 // fill makes a state of 100,000 instances with a binding each and the
 // operations and audit records of three days.
 const fill = `
-insert into instances (id, platform, service_id, plan_id, organization_id, space_id, namespace, context, parameters, maintenance_version, status)
-select 'i' || n, 'cf', 's', 'p' || n % 5, 'o' || n % 100, 's' || n % 1000, 'n' || n % 1000, '{}', '{}', '', 'ready' from generate_series(1, 100000) n;
+insert into instances (id, platform, service_id, plan_id, organization_id, space_id, namespace, context, parameters, maintenance_version, status, backend)
+select 'i' || n, 'cf', 's', 'p' || n % 5, 'o' || n % 100, 's' || n % 1000, 'n' || n % 1000, '{}', '{}', '', 'ready',
+    case n when 7 then '' else 'b' end from generate_series(1, 100000) n;
 insert into bindings (id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, status)
 select 'b' || n, 'i' || n, 'cf', 's', 'p', 'a', '{}', '{}', '{}', 'ready' from generate_series(1, 100000) n;
 insert into operations (id, kind, platform, instance_id, binding_id, service_id, plan_id, state, outcome, deadline, finished_at)
@@ -159,6 +160,12 @@ func TestPlansOfHotQueries(t *testing.T) {
 		},
 		"BindingsToExpire": func(db store.DBTX) error {
 			_, err := s.BindingsToExpire(ctx, db, time.Now())
+			return err
+		},
+		"RecordBackends": func(db store.DBTX) error {
+			_, err := s.RecordBackends(ctx, db, store.RecordBackendsParams{
+				PlanIds: []string{"p1", "p2"}, Backends: []string{"b", "c"}, BackendTypes: []string{"t", "t"}, Batch: 1000,
+			})
 			return err
 		},
 		"InstancesToDelete": func(db store.DBTX) error { _, err := s.InstancesToDelete(ctx, db); return err },

@@ -1,15 +1,17 @@
 -- name: InsertInstance :execrows
 -- Holds the lock that AwaitCreate waits for. Where another instance has the resource that was made under this ID, this one's is made under a fresh one.
-insert into instances (id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, namespace, resource_id)
+insert into instances (id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, namespace, resource_id,
+    backend, backend_type)
 values ((select @id::text from pg_advisory_xact_lock(hashtextextended('creating/' || @id::text, 0))),
     @platform, @service_id, @plan_id, @organization_id, @space_id, @context, @parameters, @maintenance_version, 'creating', @namespace,
-    case when exists (select 1 from instances i where coalesce(nullif(i.resource_id, ''), i.id) = @id::text) then @fresh::text else '' end)
+    case when exists (select 1 from instances i where coalesce(nullif(i.resource_id, ''), i.id) = @id::text) then @fresh::text else '' end,
+    @backend, @backend_type)
 on conflict do nothing;
 
 -- name: RenewInstance :exec
 -- A create that failed and left nothing may be asked for anew.
 update instances set service_id = $2, plan_id = $3, organization_id = $4, space_id = $5, context = $6, parameters = $7,
-    maintenance_version = $8, namespace = $9, server = 'default', status = 'creating', condition = '', created_at = now(), updated_at = now()
+    maintenance_version = $8, namespace = $9, backend = $10, backend_type = $11, server = 'default', status = 'creating', condition = '', created_at = now(), updated_at = now()
 where id = $1;
 
 -- name: SetInstanceServer :exec
@@ -57,7 +59,9 @@ update instances set id = @new_id::text, status = 'ready', kept_until = null, up
 
 -- name: SetInstanceResource :exec
 -- Gives an instance the resource of another one, with what that was made with and on.
-update instances set resource_id = $2, parameters = $3, maintenance_version = $4, server = $5, condition = '', updated_at = now() where id = $1;
+update instances set resource_id = $2, parameters = $3, maintenance_version = $4, server = $5, backend = $6, backend_type = $7,
+    resource_name = $8, condition = '', updated_at = now()
+where id = $1;
 
 -- name: EndKept :exec
 -- Makes a kept instance due.
@@ -75,13 +79,22 @@ delete from instances where id = $1;
 
 -- name: ReadyInstances :many
 -- A batch of ready instances of some plans on a server, by key.
-select * from instances where plan_id = any(@plan_ids::text[]) and server = @server and id > @after and status = 'ready' order by id limit @batch;
+select * from instances where plan_id = any(@plan_ids::text[]) and backend in ('', @backend::text) and server = @server
+    and id > @after and status = 'ready' order by id limit @batch;
 
 -- name: ListInstances :many
 select * from instances where id > @after order by id limit @batch;
 
 -- name: PlansInUse :many
-select service_id, plan_id, server, count(*) as instances from instances group by service_id, plan_id, server order by service_id, plan_id, server;
+select service_id, plan_id, backend, backend_type, server, count(*) as instances from instances
+group by service_id, plan_id, backend, backend_type, server order by service_id, plan_id, backend, backend_type, server;
+
+-- name: RecordBackends :execrows
+-- A batch of instances whose backend nobody has recorded: that of their plan. What is being worked on is left for the next time.
+update instances i set backend = p.backend, backend_type = p.backend_type
+from (select unnest(@plan_ids::text[]) as plan_id, unnest(@backends::text[]) as backend, unnest(@backend_types::text[]) as backend_type) p
+where i.plan_id = p.plan_id and i.id = any(array(
+    select id from instances where backend = '' and plan_id = any(@plan_ids::text[]) limit @batch for update skip locked));
 
 -- name: Placed :many
 -- How many instances of which plans each server has, all but one of them; target is the plan that an update is moving them to.

@@ -603,10 +603,12 @@ func (q *Queries) InsertBinding(ctx context.Context, db DBTX, arg InsertBindingP
 }
 
 const insertInstance = `-- name: InsertInstance :execrows
-insert into instances (id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, namespace, resource_id)
+insert into instances (id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, namespace, resource_id,
+    backend, backend_type)
 values ((select $1::text from pg_advisory_xact_lock(hashtextextended('creating/' || $1::text, 0))),
     $2, $3, $4, $5, $6, $7, $8, $9, 'creating', $10,
-    case when exists (select 1 from instances i where coalesce(nullif(i.resource_id, ''), i.id) = $1::text) then $11::text else '' end)
+    case when exists (select 1 from instances i where coalesce(nullif(i.resource_id, ''), i.id) = $1::text) then $11::text else '' end,
+    $12, $13)
 on conflict do nothing
 `
 
@@ -622,6 +624,8 @@ type InsertInstanceParams struct {
 	MaintenanceVersion string
 	Namespace          string
 	Fresh              string
+	Backend            string
+	BackendType        string
 }
 
 // Holds the lock that AwaitCreate waits for. Where another instance has the resource that was made under this ID, this one's is made under a fresh one.
@@ -638,6 +642,8 @@ func (q *Queries) InsertInstance(ctx context.Context, db DBTX, arg InsertInstanc
 		arg.MaintenanceVersion,
 		arg.Namespace,
 		arg.Fresh,
+		arg.Backend,
+		arg.BackendType,
 	)
 	if err != nil {
 		return 0, err
@@ -720,7 +726,7 @@ func (q *Queries) InsertOperation(ctx context.Context, db DBTX, arg InsertOperat
 }
 
 const instance = `-- name: Instance :one
-select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server from instances where id = $1
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, backend, backend_type, resource_name from instances where id = $1
 `
 
 func (q *Queries) Instance(ctx context.Context, db DBTX, id string) (Instance, error) {
@@ -744,12 +750,15 @@ func (q *Queries) Instance(ctx context.Context, db DBTX, id string) (Instance, e
 		&i.KeptUntil,
 		&i.Namespace,
 		&i.Server,
+		&i.Backend,
+		&i.BackendType,
+		&i.ResourceName,
 	)
 	return i, err
 }
 
 const instanceForShare = `-- name: InstanceForShare :one
-select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server from instances where id = $1 for share
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, backend, backend_type, resource_name from instances where id = $1 for share
 `
 
 // For binds and unbinds, which may be accepted side by side.
@@ -774,12 +783,15 @@ func (q *Queries) InstanceForShare(ctx context.Context, db DBTX, id string) (Ins
 		&i.KeptUntil,
 		&i.Namespace,
 		&i.Server,
+		&i.Backend,
+		&i.BackendType,
+		&i.ResourceName,
 	)
 	return i, err
 }
 
 const instanceForUpdate = `-- name: InstanceForUpdate :one
-select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server from instances where id = $1 for update
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, backend, backend_type, resource_name from instances where id = $1 for update
 `
 
 // For the instance's own verbs: excludes them and binds from each other while one is being accepted.
@@ -804,6 +816,9 @@ func (q *Queries) InstanceForUpdate(ctx context.Context, db DBTX, id string) (In
 		&i.KeptUntil,
 		&i.Namespace,
 		&i.Server,
+		&i.Backend,
+		&i.BackendType,
+		&i.ResourceName,
 	)
 	return i, err
 }
@@ -855,7 +870,7 @@ func (q *Queries) KeepInstance(ctx context.Context, db DBTX, arg KeepInstancePar
 }
 
 const keptInstances = `-- name: KeptInstances :many
-select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server from instances where kept_until is not null and (id = $1::text or left(id, length($1::text) + 1) = $1::text || '@') order by id desc
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, backend, backend_type, resource_name from instances where kept_until is not null and (id = $1::text or left(id, length($1::text) + 1) = $1::text || '@') order by id desc
 `
 
 // Those that an instance of the platform became, of which there may be several, latest first.
@@ -886,6 +901,9 @@ func (q *Queries) KeptInstances(ctx context.Context, db DBTX, id string) ([]Inst
 			&i.KeptUntil,
 			&i.Namespace,
 			&i.Server,
+			&i.Backend,
+			&i.BackendType,
+			&i.ResourceName,
 		); err != nil {
 			return nil, err
 		}
@@ -988,7 +1006,7 @@ func (q *Queries) ListBindings(ctx context.Context, db DBTX, arg ListBindingsPar
 }
 
 const listInstances = `-- name: ListInstances :many
-select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server from instances where id > $1 order by id limit $2
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, backend, backend_type, resource_name from instances where id > $1 order by id limit $2
 `
 
 type ListInstancesParams struct {
@@ -1023,6 +1041,9 @@ func (q *Queries) ListInstances(ctx context.Context, db DBTX, arg ListInstancesP
 			&i.KeptUntil,
 			&i.Namespace,
 			&i.Server,
+			&i.Backend,
+			&i.BackendType,
+			&i.ResourceName,
 		); err != nil {
 			return nil, err
 		}
@@ -1202,7 +1223,7 @@ func (q *Queries) Operation(ctx context.Context, db DBTX, id string) (Operation,
 }
 
 const operationAndInstance = `-- name: OperationAndInstance :one
-select o.seq, o.id, o.kind, o.platform, o.instance_id, o.binding_id, o.service_id, o.plan_id, o.parameters, o.maintenance_version, o.context, o.state, o.phase, o.outcome, o.description, o.last_error, o.usable, o.attempts, o.job_id, o.request_id, o.originating, o.created_at, o.deadline, o.finished_at, o.kept_until, i.id, i.platform, i.service_id, i.plan_id, i.organization_id, i.space_id, i.context, i.parameters, i.maintenance_version, i.status, i.condition, i.created_at, i.updated_at, i.resource_id, i.kept_until, i.namespace, i.server from operations o join instances i on i.id = o.instance_id where o.id = $1
+select o.seq, o.id, o.kind, o.platform, o.instance_id, o.binding_id, o.service_id, o.plan_id, o.parameters, o.maintenance_version, o.context, o.state, o.phase, o.outcome, o.description, o.last_error, o.usable, o.attempts, o.job_id, o.request_id, o.originating, o.created_at, o.deadline, o.finished_at, o.kept_until, i.id, i.platform, i.service_id, i.plan_id, i.organization_id, i.space_id, i.context, i.parameters, i.maintenance_version, i.status, i.condition, i.created_at, i.updated_at, i.resource_id, i.kept_until, i.namespace, i.server, i.backend, i.backend_type, i.resource_name from operations o join instances i on i.id = o.instance_id where o.id = $1
 `
 
 type OperationAndInstanceRow struct {
@@ -1256,6 +1277,9 @@ func (q *Queries) OperationAndInstance(ctx context.Context, db DBTX, id string) 
 		&i.Instance.KeptUntil,
 		&i.Instance.Namespace,
 		&i.Instance.Server,
+		&i.Instance.Backend,
+		&i.Instance.BackendType,
+		&i.Instance.ResourceName,
 	)
 	return i, err
 }
@@ -1322,14 +1346,17 @@ func (q *Queries) Placed(ctx context.Context, db DBTX, arg PlacedParams) ([]Plac
 }
 
 const plansInUse = `-- name: PlansInUse :many
-select service_id, plan_id, server, count(*) as instances from instances group by service_id, plan_id, server order by service_id, plan_id, server
+select service_id, plan_id, backend, backend_type, server, count(*) as instances from instances
+group by service_id, plan_id, backend, backend_type, server order by service_id, plan_id, backend, backend_type, server
 `
 
 type PlansInUseRow struct {
-	ServiceID string
-	PlanID    string
-	Server    string
-	Instances int64
+	ServiceID   string
+	PlanID      string
+	Backend     string
+	BackendType string
+	Server      string
+	Instances   int64
 }
 
 func (q *Queries) PlansInUse(ctx context.Context, db DBTX) ([]PlansInUseRow, error) {
@@ -1344,6 +1371,8 @@ func (q *Queries) PlansInUse(ctx context.Context, db DBTX) ([]PlansInUseRow, err
 		if err := rows.Scan(
 			&i.ServiceID,
 			&i.PlanID,
+			&i.Backend,
+			&i.BackendType,
 			&i.Server,
 			&i.Instances,
 		); err != nil {
@@ -1379,11 +1408,13 @@ func (q *Queries) PruneOperations(ctx context.Context, db DBTX, arg PruneOperati
 }
 
 const readyInstances = `-- name: ReadyInstances :many
-select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server from instances where plan_id = any($1::text[]) and server = $2 and id > $3 and status = 'ready' order by id limit $4
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, backend, backend_type, resource_name from instances where plan_id = any($1::text[]) and backend in ('', $2::text) and server = $3
+    and id > $4 and status = 'ready' order by id limit $5
 `
 
 type ReadyInstancesParams struct {
 	PlanIds []string
+	Backend string
 	Server  string
 	After   string
 	Batch   int32
@@ -1393,6 +1424,7 @@ type ReadyInstancesParams struct {
 func (q *Queries) ReadyInstances(ctx context.Context, db DBTX, arg ReadyInstancesParams) ([]Instance, error) {
 	rows, err := db.Query(ctx, readyInstances,
 		arg.PlanIds,
+		arg.Backend,
 		arg.Server,
 		arg.After,
 		arg.Batch,
@@ -1422,6 +1454,9 @@ func (q *Queries) ReadyInstances(ctx context.Context, db DBTX, arg ReadyInstance
 			&i.KeptUntil,
 			&i.Namespace,
 			&i.Server,
+			&i.Backend,
+			&i.BackendType,
+			&i.ResourceName,
 		); err != nil {
 			return nil, err
 		}
@@ -1431,6 +1466,34 @@ func (q *Queries) ReadyInstances(ctx context.Context, db DBTX, arg ReadyInstance
 		return nil, err
 	}
 	return items, nil
+}
+
+const recordBackends = `-- name: RecordBackends :execrows
+update instances i set backend = p.backend, backend_type = p.backend_type
+from (select unnest($1::text[]) as plan_id, unnest($3::text[]) as backend, unnest($4::text[]) as backend_type) p
+where i.plan_id = p.plan_id and i.id = any(array(
+    select id from instances where backend = '' and plan_id = any($1::text[]) limit $2 for update skip locked))
+`
+
+type RecordBackendsParams struct {
+	PlanIds      []string
+	Batch        int32
+	Backends     []string
+	BackendTypes []string
+}
+
+// A batch of instances whose backend nobody has recorded: that of their plan. What is being worked on is left for the next time.
+func (q *Queries) RecordBackends(ctx context.Context, db DBTX, arg RecordBackendsParams) (int64, error) {
+	result, err := db.Exec(ctx, recordBackends,
+		arg.PlanIds,
+		arg.Batch,
+		arg.Backends,
+		arg.BackendTypes,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const renewBinding = `-- name: RenewBinding :exec
@@ -1472,7 +1535,7 @@ func (q *Queries) RenewBinding(ctx context.Context, db DBTX, arg RenewBindingPar
 
 const renewInstance = `-- name: RenewInstance :exec
 update instances set service_id = $2, plan_id = $3, organization_id = $4, space_id = $5, context = $6, parameters = $7,
-    maintenance_version = $8, namespace = $9, server = 'default', status = 'creating', condition = '', created_at = now(), updated_at = now()
+    maintenance_version = $8, namespace = $9, backend = $10, backend_type = $11, server = 'default', status = 'creating', condition = '', created_at = now(), updated_at = now()
 where id = $1
 `
 
@@ -1486,6 +1549,8 @@ type RenewInstanceParams struct {
 	Parameters         []byte
 	MaintenanceVersion string
 	Namespace          string
+	Backend            string
+	BackendType        string
 }
 
 // A create that failed and left nothing may be asked for anew.
@@ -1500,6 +1565,8 @@ func (q *Queries) RenewInstance(ctx context.Context, db DBTX, arg RenewInstanceP
 		arg.Parameters,
 		arg.MaintenanceVersion,
 		arg.Namespace,
+		arg.Backend,
+		arg.BackendType,
 	)
 	return err
 }
@@ -1625,7 +1692,9 @@ func (q *Queries) SetInstanceContext(ctx context.Context, db DBTX, arg SetInstan
 }
 
 const setInstanceResource = `-- name: SetInstanceResource :exec
-update instances set resource_id = $2, parameters = $3, maintenance_version = $4, server = $5, condition = '', updated_at = now() where id = $1
+update instances set resource_id = $2, parameters = $3, maintenance_version = $4, server = $5, backend = $6, backend_type = $7,
+    resource_name = $8, condition = '', updated_at = now()
+where id = $1
 `
 
 type SetInstanceResourceParams struct {
@@ -1634,6 +1703,9 @@ type SetInstanceResourceParams struct {
 	Parameters         []byte
 	MaintenanceVersion string
 	Server             string
+	Backend            string
+	BackendType        string
+	ResourceName       string
 }
 
 // Gives an instance the resource of another one, with what that was made with and on.
@@ -1644,6 +1716,9 @@ func (q *Queries) SetInstanceResource(ctx context.Context, db DBTX, arg SetInsta
 		arg.Parameters,
 		arg.MaintenanceVersion,
 		arg.Server,
+		arg.Backend,
+		arg.BackendType,
+		arg.ResourceName,
 	)
 	return err
 }

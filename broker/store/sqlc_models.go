@@ -72,6 +72,9 @@ type Instance struct {
 	KeptUntil          *time.Time
 	Namespace          string
 	Server             string
+	Backend            string
+	BackendType        string
+	ResourceName       string
 }
 
 type Operation struct {

@@ -161,7 +161,9 @@ func checkState(ctx context.Context, c *catalog.Catalog, s *store.Store) error {
 	}
 	used := make([]catalog.InUse, 0, len(rows))
 	for _, r := range rows {
-		used = append(used, catalog.InUse{ServiceID: r.ServiceID, PlanID: r.PlanID, Server: r.Server, Instances: int(r.Instances)})
+		used = append(used, catalog.InUse{
+			ServiceID: r.ServiceID, PlanID: r.PlanID, Backend: r.Backend, BackendType: r.BackendType, Server: r.Server, Instances: int(r.Instances),
+		})
 	}
 	if err := c.CheckState(used); err != nil {
 		return usageError{err}

@@ -21,8 +21,9 @@ func newCatalogCheck() *cobra.Command {
 		Use:   "check",
 		Short: "Check catalog.yml as serve does, and against the state where DATABASE_URL is set",
 		Long: `Check reports everything that is wrong with the catalog together, each fault with file,
-line and path, and ends with 2 if there is any. With DATABASE_URL it also finds plans
-that have instances and are no longer in the catalog.`,
+line and path, and ends with 2 if there is any. With DATABASE_URL it also compares the
+catalog with the state: a plan that has instances cannot vanish, change its id or move
+to another backend, and a server that has some cannot vanish.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := environmentSettings()
