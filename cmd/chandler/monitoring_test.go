@@ -189,7 +189,7 @@ func TestMonitoring(t *testing.T) {
 // born at 1 Prometheus sees no increase.
 func TestSeriesBeginAtZero(t *testing.T) {
 	c, err := catalog.Load(filepath.Join("..", "..", "catalog.yml"), all.Definitions(), lookupIn(map[string]string{"POSTGRES_ADMIN_URL": "postgres://broker:secret@127.0.0.1:5432/postgres"}),
-		"mysql", "nats", "rabbitmq", "powerdns", "s3", "smb", "functions")
+		"database/mysql", "queue/nats", "queue/rabbitmq", "dns/powerdns", "filesystem/s3", "filesystem/smb", "function/wasm")
 	if err != nil {
 		t.Fatal(err)
 	}
