@@ -101,7 +101,7 @@ run-deps:
 forum-deps:
 	@$(DEPENDENCIES) go postgres powerdns
 test-deps:
-	@$(DEPENDENCIES) go postgres powerdns mariadb rabbitmq samba node btrfs compiler systemd
+	@$(DEPENDENCIES) go postgres powerdns mariadb rabbitmq samba node btrfs compiler systemd prometheus
 
 # Under the version's name, so that a new version is installed by naming it.
 $(GOLANGCI_LINT):

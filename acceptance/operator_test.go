@@ -3,6 +3,7 @@ package acceptance_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -22,10 +23,11 @@ import (
 
 // watched is a broker as its operator sees it.
 type watched struct {
-	d        *rig.Deployment
-	broker   *rig.Broker
-	client   *osbclient.Client
-	instance string
+	d          *rig.Deployment
+	broker     *rig.Broker
+	client     *osbclient.Client
+	prometheus *rig.Prometheus
+	instance   string
 }
 
 var _ = Describe("An operator", Ordered, func() {
@@ -34,6 +36,7 @@ var _ = Describe("An operator", Ordered, func() {
 		w.d = deploy(ctx, rig.Options{Vault: vaultBinary, Environment: map[string]string{"CHANDLER_ASYNC_WAIT": "1s", "CHANDLER_SYNC_WAIT": "3s"}})
 		w.broker = addBroker(ctx, w.d, "broker", nil)
 		w.client = clientOf(w.broker)
+		w.watch(ctx)
 		w.instance = uuid.NewString()
 		made, err := w.client.Provision(ctx, w.instance, provisionSmall())
 		Expect(err).NotTo(HaveOccurred())
@@ -44,6 +47,7 @@ var _ = Describe("An operator", Ordered, func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect([]any{code, body}).To(Equal([]any{http.StatusOK, "ok\n"}))
 		Expect(w.ready(ctx)).To(Equal(map[string]string{"state database": "", "credential store": "", "backend postgres": ""}))
+		Consistently(func() ([]rig.Alert, error) { return w.prometheus.Firing(ctx) }).WithTimeout(4 * time.Second).Should(BeEmpty())
 	})
 	It("learns that Vault is sealed, while the rest goes on", w.sealed)
 	It("learns that the tenants' server is down, while the rest goes on", w.tenantsDown)
@@ -60,6 +64,32 @@ var _ = Describe("An operator", Ordered, func() {
 
 func provisionSmall() osbclient.ProvisionRequest {
 	return osbclient.ProvisionRequest{ServiceID: database, PlanID: small, OrganizationGUID: "org", SpaceGUID: "space", AcceptsIncomplete: true}
+}
+
+// watch starts a Prometheus with the shipped alert rules. It has scraped the broker
+// before anything goes wrong, as in production.
+func (w *watched) watch(ctx context.Context) {
+	GinkgoHelper()
+	dir, err := os.MkdirTemp(folder, "prometheus-")
+	Expect(err).NotTo(HaveOccurred())
+	w.prometheus, err = rig.StartPrometheus(ctx, dir, filepath.Join("..", "deploy", "helm", "chandler", "alerts.yml"), w.broker)
+	if errors.Is(err, rig.ErrNoPrometheus) && os.Getenv("CI") != "true" {
+		Skip(err.Error())
+	}
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(w.prometheus.Close)
+	By("the end of the alert that there is no broker")
+	Eventually(func() ([]rig.Alert, error) { return w.prometheus.Firing(ctx) }).WithTimeout(time.Minute).Should(BeEmpty())
+}
+
+// expectAlert waits until an alert fires that has these labels.
+func (w *watched) expectAlert(ctx context.Context, name string, labels rig.Alert) {
+	GinkgoHelper()
+	fires := HaveKeyWithValue("alertname", name)
+	for label, value := range labels {
+		fires = And(fires, HaveKeyWithValue(label, value))
+	}
+	Eventually(func() ([]rig.Alert, error) { return w.prometheus.Firing(ctx) }).WithTimeout(time.Minute).Should(ContainElement(fires), name)
 }
 
 // ready returns why each part is not ready; empty where it is.
@@ -130,6 +160,7 @@ func (w *watched) expectLate(ctx context.Context, mend func()) {
 func (w *watched) sealed(ctx SpecContext) {
 	Expect(w.d.Vault.Seal(ctx)).To(Succeed())
 	w.expectUnready(ctx, "credential store", ContainSubstring("sealed"))
+	w.expectAlert(ctx, "ChandlerCredentialStoreAway", nil)
 	w.expectServed(ctx)
 	w.expectLate(ctx, func() { Expect(w.d.Vault.Unseal(ctx)).To(Succeed()) })
 	w.expectReady(ctx)
@@ -138,6 +169,7 @@ func (w *watched) sealed(ctx SpecContext) {
 func (w *watched) tenantsDown(ctx SpecContext) {
 	w.d.Tenants.Kill()
 	w.expectUnready(ctx, "backend postgres", Not(BeEmpty()))
+	w.expectAlert(ctx, "ChandlerBackendAway", rig.Alert{"part": "backend postgres"})
 	w.expectServed(ctx)
 	w.expectLate(ctx, func() { Expect(w.d.Tenants.Restart(ctx)).To(Succeed()) })
 	w.expectReady(ctx)
@@ -157,6 +189,7 @@ func (w *watched) undone(ctx SpecContext) {
 	w.d.TenantsProxy.Thaw()
 	_, err = w.client.WaitBinding(ctx, w.instance, id, osbclient.Poll{})
 	Expect(err).To(MatchError(ContainSubstring("cancelled")))
+	w.expectAlert(ctx, "ChandlerOperationsFail", rig.Alert{"family": "database", "plan": "postgres-small", "kind": "bind"})
 	Expect(w.d.VaultTree(ctx)).NotTo(ContainElement(ContainSubstring(id)))
 
 	By("the same request, now that the server answers")
@@ -172,6 +205,7 @@ func (w *watched) undone(ctx SpecContext) {
 func (w *watched) stateDown(ctx SpecContext) {
 	w.d.State.Kill()
 	w.expectUnready(ctx, "state database", Not(BeEmpty()))
+	w.expectAlert(ctx, "ChandlerStateAway", nil)
 	_, err := w.client.Catalog(ctx)
 	Expect(err).NotTo(HaveOccurred())
 	began := time.Now()

@@ -147,6 +147,11 @@ const (
 	tooMany       = "too_many"
 )
 
+// Reasons are all that Options.Refused is told.
+func Reasons() []string {
+	return []string{noCredentials, badPassword, badToken, badCert, issuerAway, tooMany}
+}
+
 // failure is why credentials were not good, for the log.
 type failure struct {
 	reason string

@@ -56,24 +56,53 @@ const (
 	binding  = instance + "/service_bindings/{binding_id}"
 )
 
-func (a *api) routes() {
-	a.route("GET HEAD", "/v2/catalog", a.fetchCatalog)
-	a.route("PUT", instance, a.verb(a.provision))
-	a.route("GET", instance, a.verb(a.fetchInstance))
-	a.route("PATCH", instance, a.verb(a.update))
-	a.route("DELETE", instance, a.verb(a.deprovision))
-	a.route("GET", instance+"/last_operation", a.verb(a.pollInstance))
-	a.route("PUT", binding, a.verb(a.bind))
-	a.route("GET", binding, a.verb(a.fetchBinding))
-	a.route("DELETE", binding, a.verb(a.unbind))
-	a.route("GET", binding+"/last_operation", a.verb(a.pollBinding))
+// route is one of the API: its methods, its path's pattern, what serves it.
+type route struct {
+	methods []string
+	path    string
+	serve   handler
+}
 
+func (a *api) table() []route {
+	return []route{
+		{[]string{http.MethodGet, http.MethodHead}, "/v2/catalog", a.fetchCatalog},
+		{[]string{http.MethodPut}, instance, a.verb(a.provision)},
+		{[]string{http.MethodGet}, instance, a.verb(a.fetchInstance)},
+		{[]string{http.MethodPatch}, instance, a.verb(a.update)},
+		{[]string{http.MethodDelete}, instance, a.verb(a.deprovision)},
+		{[]string{http.MethodGet}, instance + "/last_operation", a.verb(a.pollInstance)},
+		{[]string{http.MethodPut}, binding, a.verb(a.bind)},
+		{[]string{http.MethodGet}, binding, a.verb(a.fetchBinding)},
+		{[]string{http.MethodDelete}, binding, a.verb(a.unbind)},
+		{[]string{http.MethodGet}, binding + "/last_operation", a.verb(a.pollBinding)},
+	}
+}
+
+func (a *api) routes() {
+	for _, r := range a.table() {
+		a.router.Handle(r.path, a.admitted(r.path, r.serve)).Methods(r.methods...)
+	}
 	a.router.NotFoundHandler = a.admitted("unknown", notFound)
 	a.router.MethodNotAllowedHandler = a.admitted("unknown", a.methodNotAllowed)
 }
 
-func (a *api) route(methods, path string, h handler) {
-	a.router.Handle(path, a.admitted(path, h)).Methods(strings.Fields(methods)...)
+// Expected calls each with every route, method and status code that
+// Options.Observe will usually be told of, so that counters of them can begin at 0.
+func Expected(each func(route, method string, code int)) {
+	codes := map[int]bool{
+		http.StatusOK: true, http.StatusCreated: true, http.StatusAccepted: true,
+		http.StatusUnauthorized: true, http.StatusPreconditionFailed: true, http.StatusRequestEntityTooLarge: true, http.StatusTooManyRequests: true,
+	}
+	for _, row := range statuses {
+		codes[row.status] = true
+	}
+	for _, r := range (&api{}).table() {
+		for _, method := range r.methods {
+			for code := range codes {
+				each(r.path, method, code)
+			}
+		}
+	}
 }
 
 // ServeHTTP answers one request, whatever happens, and logs it in one line.

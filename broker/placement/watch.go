@@ -12,19 +12,11 @@ import (
 // askTime is how long a server may take to say how it is.
 const askTime = 3 * time.Second
 
-// Watch asks the servers of pools how they are, once before it returns and then
-// until ctx ends. A backend's only server need not be known: there is no other.
+// Watch asks all servers how they are, once before it returns and then until ctx
+// ends.
 func (p *Placement) Watch(ctx context.Context) {
-	var pools []catalog.Server
-	for _, b := range p.Catalog.Backends() {
-		if len(b.Servers) > 1 {
-			pools = append(pools, b.Servers...)
-		}
-	}
-	if len(pools) == 0 {
-		return
-	}
-	p.Ask(ctx, pools)
+	servers := p.Catalog.Servers()
+	p.Ask(ctx, servers)
 	go func() {
 		tick := time.NewTicker(p.Every)
 		defer tick.Stop()
@@ -33,7 +25,7 @@ func (p *Placement) Watch(ctx context.Context) {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				p.Ask(ctx, pools)
+				p.Ask(ctx, servers)
 			}
 		}
 	}()
@@ -83,7 +75,7 @@ func (p *Placement) learn(ctx context.Context, key string, h health) {
 	p.mu.Unlock()
 	switch {
 	case h.Away != "" && before.Away == "":
-		p.Logger.WarnContext(ctx, "server does not answer, and gets no new instances", "server", key, "error", h.Away)
+		p.Logger.WarnContext(ctx, "server does not answer", "server", key, "error", h.Away)
 	case h.Away == "" && before.Away != "":
 		p.Logger.InfoContext(ctx, "server answers again", "server", key)
 	}

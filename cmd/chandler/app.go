@@ -114,6 +114,7 @@ func open(ctx context.Context, s settings, log *slog.Logger, o openOptions) (_ *
 		Catalog: a.catalog, Store: a.store, Engine: a.engine, Placement: a.placement, Credentials: a.credentials, Deliveries: a.deliveries, Drivers: a.drivers, Logger: log,
 		AsyncWait: s.AsyncWait, SyncWait: s.SyncWait,
 	})
+	a.metrics.begin(a.catalog)
 	a.metrics.watch(a)
 	return a, nil
 }

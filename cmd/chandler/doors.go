@@ -41,6 +41,12 @@ func passwordClient(name, username, password string) catalog.Client {
 	return catalog.Client{Name: name, Username: username, Passwords: []services.Secret{services.NewSecret(password)}}
 }
 
+// The doors' names in metrics.
+const (
+	platformDoor = "platform"
+	operatorDoor = "operator"
+)
+
 // doors are the ways in, of which each has its own clients. They follow the
 // catalog's sections platforms and operators, and the files that these name,
 // while the broker runs.
@@ -74,8 +80,8 @@ func newDoors(c *catalog.Catalog, s settings, logger *slog.Logger, m *metrics) (
 		return opened, nil
 	}
 	var faults [2]error
-	d.platforms, faults[0] = open("platform", clients)
-	d.operators, faults[1] = open("operator", operators(c, s))
+	d.platforms, faults[0] = open(platformDoor, clients)
+	d.operators, faults[1] = open(operatorDoor, operators(c, s))
 	if err := errors.Join(faults[:]...); err != nil {
 		return nil, err
 	}

@@ -10,6 +10,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/chandler-broker/chandler/broker/auth"
+	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/broker/osb"
 	"github.com/chandler-broker/chandler/broker/placement"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/services"
@@ -58,6 +61,50 @@ func newMetrics() *metrics {
 	m.registry.MustRegister(m.administrators, m.refusals, m.clientsFresh, m.requests, m.requestTimes, m.operations, m.operationsTimes,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// begin makes the series of everything that can happen at 0. Prometheus sees an
+// increase between two values of a series: one that is born at 1 hides the first
+// event from every alert, and for a plan that is rarely used that is all of them.
+func (m *metrics) begin(c *catalog.Catalog) {
+	for _, s := range c.Services() {
+		for _, p := range s.Plans {
+			m.beginPlan(p)
+		}
+	}
+	osb.Expected(func(route, method string, code int) {
+		m.requests.WithLabelValues(route, method, strconv.Itoa(code))
+		m.requestTimes.WithLabelValues(route, method)
+	})
+	for _, door := range []string{platformDoor, operatorDoor} {
+		for _, reason := range auth.Reasons() {
+			m.refusals.WithLabelValues(door, reason)
+		}
+	}
+}
+
+func (m *metrics) beginPlan(p *catalog.Plan) {
+	for _, kind := range kindsOf(p) {
+		m.operationsTimes.WithLabelValues(p.Family, p.Name, kind)
+		for _, outcome := range []string{store.Succeeded, store.Rejected, store.TimedOut, store.Cancelled, store.Superseded} {
+			m.operations.WithLabelValues(p.Family, p.Name, kind, outcome)
+		}
+	}
+}
+
+// kindsOf are the kinds of operations that a plan's instances can have.
+func kindsOf(p *catalog.Plan) []string {
+	kinds := []string{store.Provision, store.Update, store.Deprovision}
+	if p.KeepDeleted > 0 {
+		kinds = append(kinds, store.Retire)
+	}
+	if p.Bindable {
+		kinds = append(kinds, store.Bind, store.Unbind)
+	}
+	if p.BindingLifetime > 0 {
+		kinds = append(kinds, store.Expire)
+	}
+	return kinds
 }
 
 func (m *metrics) request(route, method string, code int, took time.Duration) {
@@ -133,7 +180,7 @@ func serverMostPromisedDesc() *prometheus.Desc {
 }
 
 func serverFreeDesc() *prometheus.Desc {
-	return desc("chandler_server_free_bytes", "What a server of several says that it has left, by kind; absent where it cannot tell.", "server", "kind")
+	return desc("chandler_server_free_bytes", "What a server says that it has left, by kind; absent where it cannot tell.", "server", "kind")
 }
 
 func serverDrainedDesc() *prometheus.Desc {

@@ -4,18 +4,24 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql/parser"
 
+	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
+	"github.com/chandler-broker/chandler/services/all"
 	"github.com/chandler-broker/chandler/services/function/wasm/state"
 )
 
@@ -177,4 +183,44 @@ func TestMonitoring(t *testing.T) {
 			t.Errorf("%s is told, and neither alert nor dashboard asks for it", name)
 		}
 	}
+}
+
+// Everything that alerts count is there at 0 before it happens: of a series that is
+// born at 1 Prometheus sees no increase.
+func TestSeriesBeginAtZero(t *testing.T) {
+	c, err := catalog.Load(filepath.Join("..", "..", "catalog.yml"), all.Definitions(), lookupIn(map[string]string{"POSTGRES_ADMIN_URL": "postgres://broker:secret@127.0.0.1:5432/postgres"}),
+		"database/mysql", "queue/nats", "queue/rabbitmq", "dns/powerdns", "filesystem/s3", "filesystem/smb", "function/wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMetrics()
+	m.begin(c)
+	before := seriesOf(t, m)
+	for _, series := range []prometheus.Metric{
+		m.operations.WithLabelValues("database", "postgres-small", store.Bind, store.TimedOut),
+		m.operations.WithLabelValues("database", "postgres-medium", store.Deprovision, store.Cancelled),
+		m.requests.WithLabelValues("/v2/service_instances/{instance_id}", http.MethodPut, "500"),
+		m.refusals.WithLabelValues(platformDoor, "password"),
+	} {
+		var value dto.Metric
+		if err := series.Write(&value); err != nil || value.GetCounter().GetValue() != 0 {
+			t.Errorf("%s: %v, %v", series.Desc(), &value, err)
+		}
+	}
+	if after := seriesOf(t, m); after != before {
+		t.Errorf("%d series were born late", after-before)
+	}
+}
+
+// seriesOf counts the series that there are.
+func seriesOf(t *testing.T, m *metrics) (n int) {
+	t.Helper()
+	families, err := m.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		n += len(f.GetMetric())
+	}
+	return n
 }

@@ -45,6 +45,11 @@ const everything = minimal + `
 imagePullSecrets: [{name: registry}]
 existingSecretFiles: chandler-files
 environment: {CHANDLER_LOG_LEVEL: debug, CHANDLER_WORKERS: 8}
+extraEnv: [{name: POSTGRES_ADMIN_URL, valueFrom: {secretKeyRef: {name: tenants, key: url}}}]
+extraVolumes: [{name: state-ca, configMap: {name: state-ca}}]
+extraVolumeMounts: [{name: state-ca, mountPath: /etc/chandler/state, readOnly: true}]
+ingress: {enabled: true, className: nginx, annotations: {team: data}, host: broker.example.com, tlsSecret: broker-tls}
+smoke: {plan: postgres-small}
 tls: {existingSecret: chandler-tls}
 vault: {address: "https://vault.example.com", namespace: team, caConfigMap: vault-ca}
 serviceMonitor: {enabled: true, labels: {release: prometheus}}
@@ -60,6 +65,11 @@ functions:
   apiHost: https://functions.example.com
   messageServers: ["nats.example.com:4222"]
   environment: {FUNCTIONS_WORKERS: 4}
+  existingSecretFiles: functions-files
+  extraEnv: [{name: CHANDLER_LOG_LEVEL, valueFrom: {configMapKeyRef: {name: logging, key: level}}}]
+  extraVolumes: [{name: database-ca, configMap: {name: database-ca}}]
+  extraVolumeMounts: [{name: database-ca, mountPath: /etc/chandler/database, readOnly: true}]
+  ingress: {enabled: true, host: functions.example.com}
   tls: {existingSecret: functions-tls}
   networkPolicy:
     clients: [{podSelector: {}}]
@@ -160,8 +170,8 @@ func TestManifests(t *testing.T) {
 					deployment(t, found, decode[apps.Deployment](t, found, manifest))
 				case "Job":
 					job := decode[batch.Job](t, found, manifest)
-					if job.Annotations["helm.sh/hook"] != "pre-install,pre-upgrade" {
-						t.Error("the state is not migrated first")
+					if hook := job.Annotations["helm.sh/hook"]; hook != map[string]string{"chandler-migrate": "pre-install,pre-upgrade", "chandler-smoke": "test"}[job.Name] {
+						t.Errorf("%s runs at %s", job.Name, hook)
 					}
 					pod(t, job.Spec.Template)
 				case "Service":
@@ -178,6 +188,8 @@ func TestManifests(t *testing.T) {
 					if p := decode[networking.NetworkPolicy](t, found, manifest).Spec; len(p.PolicyTypes) != 2 || len(p.Egress) < 2 || len(p.PodSelector.MatchLabels) != 3 {
 						t.Errorf("%s: %+v", manifest, p)
 					}
+				case "Ingress":
+					ingress(t, found, decode[networking.Ingress](t, found, manifest))
 				case "PodDisruptionBudget":
 					decode[policy.PodDisruptionBudget](t, found, manifest)
 				case "ServiceMonitor", "PodMonitor", "PrometheusRule": // of the Prometheus Operator
@@ -217,6 +229,70 @@ func deployment(t *testing.T, found map[string]string, d apps.Deployment) {
 	}
 	if container.LivenessProbe == nil || container.ReadinessProbe == nil || container.Lifecycle.PreStop == nil {
 		t.Errorf("%s: a probe or the pause before the end is missing", d.Name)
+	}
+}
+
+// ingress checks that an Ingress leads to the port of a service that exists.
+func ingress(t *testing.T, found map[string]string, i networking.Ingress) {
+	t.Helper()
+	to := i.Spec.Rules[0].HTTP.Paths[0].Backend.Service
+	service := decode[core.Service](t, found, "Service "+to.Name)
+	if i.Spec.Rules[0].Host == "" || service.Spec.Ports[0].Name != to.Port.Name {
+		t.Errorf("%s: %+v", i.Name, i.Spec)
+	}
+	for _, tls := range i.Spec.TLS {
+		if tls.SecretName == "" || !slices.Equal(tls.Hosts, []string{i.Spec.Rules[0].Host}) {
+			t.Errorf("%s: %+v", i.Name, tls)
+		}
+	}
+}
+
+// Whoever connects to the state database finds the authority of its server: the
+// Job that migrates it, too. Runtimes of functions have files of their own.
+func TestFiles(t *testing.T) {
+	found := manifests(t, everything)
+	broker := decode[apps.Deployment](t, found, "Deployment chandler").Spec.Template.Spec.Containers[0]
+	migrate := decode[batch.Job](t, found, "Job chandler-migrate").Spec.Template.Spec.Containers[0]
+	functions := decode[apps.Deployment](t, found, "Deployment chandler-functions").Spec.Template.Spec.Containers[0]
+	for _, c := range []struct {
+		container core.Container
+		paths     []string
+		variable  string
+	}{
+		{broker, []string{"/run/secrets/chandler", "/etc/chandler/state"}, "POSTGRES_ADMIN_URL"},
+		{migrate, []string{"/run/secrets/chandler", "/etc/chandler/state"}, "POSTGRES_ADMIN_URL"},
+		{functions, []string{"/run/secrets/chandler", "/etc/chandler/database"}, "CHANDLER_LOG_LEVEL"},
+	} {
+		for _, path := range c.paths {
+			if !slices.ContainsFunc(c.container.VolumeMounts, func(m core.VolumeMount) bool { return m.MountPath == path }) {
+				t.Errorf("%s has no %s", c.container.Name, path)
+			}
+		}
+		if !slices.ContainsFunc(c.container.Env, func(v core.EnvVar) bool { return v.Name == c.variable && v.ValueFrom != nil }) {
+			t.Errorf("%s has no %s", c.container.Name, c.variable)
+		}
+	}
+}
+
+// helm test runs smoke, which gets through to the broker and shows its password to
+// nobody.
+func TestSmoke(t *testing.T) {
+	found := manifests(t, everything)
+	template := decode[batch.Job](t, found, "Job chandler-smoke").Spec.Template
+	container := template.Spec.Containers[0]
+	if want := []string{"smoke", "--url=https://chandler.services.svc:8080", "--plan=postgres-small"}; !slices.Equal(container.Args, want) {
+		t.Errorf("%q, want %q", container.Args, want)
+	}
+	peers := decode[networking.NetworkPolicy](t, found, "NetworkPolicy chandler").Spec.Ingress[0].From
+	if !slices.ContainsFunc(peers, func(p networking.NetworkPolicyPeer) bool {
+		return p.PodSelector != nil && p.PodSelector.MatchLabels["app.kubernetes.io/component"] == template.Labels["app.kubernetes.io/component"]
+	}) {
+		t.Errorf("the broker does not let it in: %+v", peers)
+	}
+	for _, v := range container.Env {
+		if strings.HasSuffix(v.Name, "PASSWORD") && v.ValueFrom == nil {
+			t.Errorf("%s is in the manifest", v.Name)
+		}
 	}
 }
 
@@ -324,6 +400,9 @@ func TestBadValues(t *testing.T) {
 		{minimal + "environment: {CHANDLER_PASSWORD: secret}\n", "CHANDLER_PASSWORD"},
 		{minimal + "environment: {DATABASE_URL: \"postgres://\"}\n", "DATABASE_URL"},
 		{minimal + "functions: {enabled: true}\n", "existingSecret"},
+		{minimal + "extraEnv: [{name: CHANDLER_PASSWORD, value: secret}]\n", "extraEnv"},
+		{minimal + "extraVolumes: [{configMap: {name: x}}]\n", "extraVolumes"},
+		{minimal + "ingress: {enabled: true}\n", "host"},
 		{minimal + "functions: {messageServers: [nats]}\n", "messageServers"},
 		{minimal + "image: {repository: x, digest: latest}\n", "digest"},
 	} {

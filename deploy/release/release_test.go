@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -75,12 +76,13 @@ func TestRelease(t *testing.T) {
 		t.Error(said)
 	}
 	for _, file := range []string{
-		"LICENSE", "catalog.yml", "manifest.yml", "deploy/systemd/chandler.service", "deploy/container/Containerfile", "deploy/helm/chandler/alerts.yml", "docs/operator.md", "services/database/postgres/administrator.sql",
+		"LICENSE", "catalog.yml", "manifest.yml", "deploy/systemd/chandler.service", "deploy/systemd/chandler.sysusers.conf", "deploy/container/Containerfile", "deploy/helm/chandler/alerts.yml", "docs/operator.md", "services/database/postgres/administrator.sql",
 	} {
 		if _, err := os.Stat(filepath.Join(dir, name, file)); err != nil {
 			t.Error(err)
 		}
 	}
+	links(t, filepath.Join(dir, name))
 	complete(t, filepath.Join(out, name+".cdx.json"), binary)
 	chart, err := loader.Load(filepath.Join(out, "chandler-chart-"+version+".tgz"))
 	if err != nil {
@@ -162,6 +164,30 @@ func static(t *testing.T, binary string) {
 		if part.Type == elf.PT_INTERP || part.Type == elf.PT_DYNAMIC {
 			t.Errorf("the binary is linked dynamically: %s", part.Type)
 		}
+	}
+}
+
+// links fails where a page of the archive links to a file that the archive lacks.
+func links(t *testing.T, root string) {
+	t.Helper()
+	target := regexp.MustCompile(`\]\(([^)#\s]+)(?:#[^)]*)?\)`)
+	pages := 0
+	err := filepath.WalkDir(root, func(page string, _ os.DirEntry, err error) error {
+		if err != nil || filepath.Ext(page) != ".md" {
+			return err
+		}
+		pages++
+		for _, match := range target.FindAllSubmatch(read(t, page), -1) {
+			if link := string(match[1]); !strings.Contains(link, "://") {
+				if _, err := os.Stat(filepath.Join(filepath.Dir(page), link)); err != nil {
+					t.Errorf("%s links to %s: %v", page, link, err)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil || pages < 10 {
+		t.Errorf("%d pages: %v", pages, err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -43,6 +44,25 @@ func installed(t *testing.T, name string) string {
 	return path
 }
 
+// verify returns what systemd says against the unit itself, warnings included: it
+// ignores what it warns of. The units that ours refers to are loaded as well, and
+// those of other packages may have faults of their own.
+func verify(t *testing.T, path, unitPath string) (complaints []string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), tool(t), "verify", "--recursive-errors=no", path)
+	cmd.Env = append(os.Environ(), "SYSTEMD_UNIT_PATH="+unitPath+":")
+	out, err := cmd.CombinedOutput()
+	for line := range strings.Lines(string(out)) {
+		if strings.Contains(line, filepath.Base(path)) {
+			complaints = append(complaints, line)
+		}
+	}
+	if err != nil && complaints == nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return complaints
+}
+
 func TestUnits(t *testing.T) {
 	units, err := filepath.Glob("*.service")
 	if err != nil || len(units) != 2 {
@@ -52,16 +72,53 @@ func TestUnits(t *testing.T) {
 	for _, name := range units {
 		t.Run(name, func(t *testing.T) {
 			path := installed(t, name)
-			out, err := exec.CommandContext(t.Context(), analyze, "verify", path).CombinedOutput()
-			if err != nil || len(out) > 0 { // what it only warns of is ignored by systemd
-				t.Errorf("verify: %v\n%s", err, out)
+			if complaints := verify(t, path, ""); complaints != nil {
+				t.Errorf("verify: %q", complaints)
 			}
-			out, err = exec.CommandContext(t.Context(), analyze, "security", "--offline=true", "--threshold="+exposure, path).CombinedOutput()
+			out, err := exec.CommandContext(t.Context(), analyze, "security", "--offline=true", "--threshold="+exposure, path).CombinedOutput()
 			if err != nil {
 				t.Errorf("security: %v\n%s", err, out)
 			}
 		})
 	}
+}
+
+// The broker reads its files again when they change, so it must see the files and
+// not copies of them, which LoadCredential makes once, at the start.
+func TestFilesAreCurrent(t *testing.T) {
+	for unit, wanted := range map[string][]string{
+		"chandler.service":           {"SupplementaryGroups=chandler", "Environment=CHANDLER_CATALOG=/etc/chandler/catalog.yml", "ExecReload=/bin/kill -HUP $MAINPID"},
+		"chandler-functions.service": {"SupplementaryGroups=chandler"},
+	} {
+		text, err := os.ReadFile(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(string(text), "\n")
+		for _, line := range wanted {
+			if !slices.Contains(lines, line) {
+				t.Errorf("%s lacks %s", unit, line)
+			}
+		}
+		if strings.Contains(string(text), "LoadCredential=") {
+			t.Errorf("%s copies files", unit)
+		}
+	}
+	dry := exec.CommandContext(t.Context(), "systemd-sysusers", "--dry-run", "--root="+t.TempDir(), "--inline", sysusers(t))
+	if out, err := dry.CombinedOutput(); err != nil || !strings.Contains(string(out), "chandler") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// sysusers is the one line that says what group there has to be.
+func sysusers(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("chandler.sysusers.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, line, _ := strings.Cut(string(text), "\n")
+	return strings.TrimSpace(line)
 }
 
 // A misspelt directive has to be found, or the test above finds nothing.
@@ -70,12 +127,22 @@ func TestFaultyUnit(t *testing.T) {
 	if err := os.WriteFile(path, []byte("[Service]\nExecStart="+os.Args[0]+"\nNoNewPriviliges=yes\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(t.Context(), tool(t), "verify", path).CombinedOutput()
-	if err == nil && len(out) == 0 {
+	if verify(t, path, "") == nil {
 		t.Error("not found")
 	}
 	if err := exec.CommandContext(t.Context(), tool(t), "security", "--offline=true", "--threshold="+exposure, path).Run(); err == nil {
 		t.Error("an open unit passed")
+	}
+}
+
+// A fault in another package's unit is not ours.
+func TestForeignUnit(t *testing.T) {
+	foreign := t.TempDir()
+	if err := os.WriteFile(filepath.Join(foreign, "network-online.target"), []byte("[Unit]\nDescripton=foreign\nRequires=missing.service\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if complaints := verify(t, installed(t, "chandler.service"), foreign); complaints != nil {
+		t.Errorf("%q", complaints)
 	}
 }
 

@@ -109,3 +109,65 @@ topologySpreadConstraints:
 {{- end }}
 {{- end }}
 {{- end }}
+
+{{/* Files and variables beside the chart's own, of the values given: those of the
+broker or of the functions. */}}
+{{- define "chandler.extraEnvironment" -}}
+{{- with .extraEnv }}
+{{- toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "chandler.extraMounts" -}}
+{{- if .existingSecretFiles }}
+- {name: files, mountPath: /run/secrets/chandler, readOnly: true}
+{{- end }}
+{{- with .extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "chandler.extraVolumes" -}}
+{{- with .existingSecretFiles }}
+- name: files
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0440
+{{- end }}
+{{- with .extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* An Ingress: a dict of root, component, name (its own and the service's), values
+and tls (whether the service speaks it). */}}
+{{- define "chandler.ingress" -}}
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: {{ .name }}
+  namespace: {{ .root.Release.Namespace }}
+  labels: {{- include "chandler.labels" . | nindent 4 }}
+  {{- with .values.annotations }}
+  annotations: {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  {{- with .values.className }}
+  ingressClassName: {{ . }}
+  {{- end }}
+  {{- with .values.tlsSecret }}
+  tls:
+    - secretName: {{ . }}
+      hosts: [{{ $.values.host | quote }}]
+  {{- end }}
+  rules:
+    - host: {{ .values.host | quote }}
+      http:
+        paths:
+          - path: /
+            pathType: Prefix
+            backend:
+              service:
+                name: {{ .name }}
+                port: {name: http}
+{{- end }}

@@ -22,6 +22,9 @@ const (
 
 var statusNames = [...]string{"success", "application error", "action developer error", "whisk internal error"}
 
+// Statuses are all that Observation.Status can be.
+func Statuses() []string { return statusNames[:] }
+
 func (s status) String() string { return statusNames[s] }
 
 // record is an activation.

@@ -14,6 +14,7 @@ import (
 // more are dropped: 10,000 idle namespaces take no memory. To Prometheus that is a
 // counter which began anew.
 type metrics struct {
+	results     *prometheus.CounterVec
 	activations *prometheus.CounterVec
 	errors      *prometheus.CounterVec
 	starts      *prometheus.CounterVec
@@ -37,6 +38,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 		}, labels)
 	}
 	m := &metrics{
+		results:     counter("results_total", "Activations of all namespaces that ended, by status as OpenWhisk has it.", "status"),
 		activations: counter("activations_total", "Activations that ended, by plan, namespace and status as OpenWhisk has it.", "plan", "namespace", "status"),
 		errors:      counter("errors_total", "Activations that ended other than in success, by plan and namespace.", namespaced...),
 		starts:      counter("starts_total", "Runs of code, by plan, namespace and start: cold (it was compiled or loaded first) or warm.", "plan", "namespace", "start"),
@@ -45,10 +47,13 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 		inits:       histogram("init_seconds", "How long cold starts compiled or loaded code, by plan.", "plan"),
 		seen:        map[string]time.Time{},
 	}
-	for _, c := range []prometheus.Collector{m.activations, m.errors, m.starts, m.durations, m.waits, m.inits} {
+	for _, c := range []prometheus.Collector{m.results, m.activations, m.errors, m.starts, m.durations, m.waits, m.inits} {
 		if err := registry.Register(c); err != nil {
 			return nil, err
 		}
+	}
+	for _, status := range openwhisk.Statuses() {
+		m.results.WithLabelValues(status) // alerts see increases alone, and none in what is born at 1
 	}
 	return m, nil
 }
@@ -58,6 +63,7 @@ func (m *metrics) observe(o openwhisk.Observation) {
 	m.mu.Lock()
 	defer m.mu.Unlock() // so that nothing is counted between a look at seen and its end
 	m.seen[o.Namespace] = time.Now()
+	m.results.WithLabelValues(o.Status).Inc()
 	m.activations.WithLabelValues(o.Plan, o.Namespace, o.Status).Inc()
 	if o.Status != "success" {
 		m.errors.WithLabelValues(o.Plan, o.Namespace).Inc()
