@@ -36,12 +36,24 @@ func (b *backend) Keep(ctx context.Context, plans []Plan, instances []instance) 
 		}
 		if err := b.settle(ctx, inst); err != nil {
 			faults = append(faults, fmt.Errorf("database of instance %s: %w", inst.ID, err))
+			if !disconnected(err) && ctx.Err() == nil {
+				notes[inst.ID] = inaccessible(notes[inst.ID].Message)
+			}
 		}
 	}
 	if err := b.sweep(ctx); err != nil {
 		faults = append(faults, err)
 	}
 	return notes, errors.Join(faults...)
+}
+
+// inaccessible is the condition of a database whose limits could not be enforced.
+func inaccessible(also string) services.Condition {
+	message := "the limits of the plan cannot be enforced, because the broker cannot do so in the database; ask your operator, whose log says why"
+	if also != "" {
+		message += "; " + also
+	}
+	return services.Condition{Reason: services.Inaccessible, Message: message}
 }
 
 // fact is what Keep has to know of one database.
@@ -52,6 +64,11 @@ type fact struct {
 	Over     bool   `json:"over"`
 	Moved    bool   `json:"moved"`
 	Writers  int    `json:"writers"`
+	// Owners are the bindings that may not write, and own something that they can
+	// write to.
+	Owners int `json:"owners"`
+	// Closed says that a tenant closed the database to everybody.
+	Closed bool `json:"closed"`
 }
 
 func (f fact) size() services.Size { return services.Size(f.Bytes) }
@@ -59,12 +76,12 @@ func (f fact) size() services.Size { return services.Size(f.Bytes) }
 // settled says whether there is nothing to do about the database.
 func (f fact) settled(p Plan) bool {
 	switch {
-	case f.Limit != p.Connections:
+	case f.Limit != p.Connections || f.Closed:
 		return false
 	case f.Over && mayWrite(f.size(), p.Storage):
 		return false
 	case f.Over || tooLarge(f.size(), p.Storage):
-		return f.Over && f.Moved && f.Writers == 0
+		return f.Over && f.Moved && f.Writers+f.Owners == 0
 	}
 	return true
 }
@@ -93,9 +110,12 @@ func (b *backend) look(ctx context.Context, instances []instance) (map[string]fa
 		'moved', pg_catalog.shobj_description(o.oid, 'pg_authid') IS NOT NULL,
 		'writers', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_auth_members am
 			JOIN pg_catalog.pg_roles w ON w.oid = am.roleid AND w.rolname = d.datname || '_owner'
-			JOIN pg_catalog.pg_roles m ON m.oid = am.member AND m.rolname ~ `+literal(b.names.single.String())+`))
+			JOIN pg_catalog.pg_roles m ON m.oid = am.member AND m.rolname ~ `+literal(b.names.single.String())+`),
+		'owners', CASE WHEN o.oid IS NOT NULL THEN (SELECT pg_catalog.count(DISTINCT m.oid) `+ownersIn+` AND m.rolname ~ `+literal(b.names.single.String())+`) END,
+		'closed', NOT d.datallowconn)
 		FROM pg_catalog.pg_database d LEFT JOIN pg_catalog.pg_roles o ON o.rolname = d.datname || '_over'
-		WHERE d.datname IN (`+literals(databases)+`) AND d.datallowconn AND d.datconnlimit <> -2`)
+		WHERE d.datname IN (`+literals(databases)+`) AND d.datconnlimit <> -2
+		AND (d.datallowconn OR pg_catalog.pg_get_userbyid(d.datdba) = d.datname || '_owner')`)
 	if err != nil {
 		return nil, explain("ask how large the databases are", err)
 	}
@@ -125,13 +145,18 @@ func scanFact(rows *sql.Rows, facts map[string]fact) error {
 // settle does for one instance what its facts ask for. Where somebody else is
 // at work on the instance, the next round will see.
 func (b *backend) settle(ctx context.Context, inst instance) error {
-	s, st, err := b.begin(ctx, attempt, b.names.instance(inst.Name), "", lockedPart, versionPart, sizePart, groupsPart, membersPart)
+	s, st, err := b.begin(ctx, attempt, b.names.instance(inst.Name), "", lockedPart, versionPart, sizePart, groupsPart, movedPart, membersPart)
 	if err != nil {
 		return err
 	}
 	defer s.release(ctx)
-	if !st.Locked || st.Database == nil || !st.Database.Open || !st.has(st.names.owner) {
-		return nil
+	if !st.Locked || st.Database == nil || st.Database.Owner != st.names.owner {
+		return nil // being made, changed or removed
+	}
+	if !st.Database.Open {
+		if err := s.transaction(ctx, reopen(st)...); err != nil {
+			return explain("reopen a database that was closed", err)
+		}
 	}
 	if st.Database.Limit != inst.Plan.Connections {
 		if err := s.transaction(ctx, limits(st, inst.Plan)...); err != nil {
@@ -141,14 +166,26 @@ func (b *backend) settle(ctx context.Context, inst instance) error {
 	return b.enforce(ctx, s, st, inst.Plan)
 }
 
-// sweep ends the sessions that slipped through when their role was dropped, or
-// when it lost the right to write: those were set up in that very moment.
+// reopen returns the statements that let everybody into a database again whom its
+// owner shut out. A tenant can do so from another database.
+func reopen(st *state) []string {
+	return []string{
+		join(st.names.owner),
+		"ALTER DATABASE " + ident(st.names.database) + " WITH ALLOW_CONNECTIONS true IS_TEMPLATE false",
+		leave(st.names.owner),
+	}
+}
+
+// sweep ends the sessions that slipped through: those whose role is gone or lost
+// the right to be there, and those that began before their full database had become
+// read-only.
 func (b *backend) sweep(ctx context.Context) error {
 	_, err := b.pool.ExecContext(ctx, `SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a
-		WHERE a.usesysid IS NOT NULL AND a.datname ~ `+literal(b.names.single.String())+` AND (
-			NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = a.usesysid)
-			OR EXISTS (SELECT FROM pg_catalog.pg_roles o JOIN pg_catalog.pg_auth_members am ON am.roleid = o.oid
-				WHERE o.rolname = a.datname || '_over' AND am.member = a.usesysid
-				AND a.backend_start < pg_catalog.shobj_description(o.oid, 'pg_authid')::pg_catalog.timestamptz))`)
+		LEFT JOIN pg_catalog.pg_roles u ON u.oid = a.usesysid
+		LEFT JOIN pg_catalog.pg_roles o ON o.rolname = a.datname || '_over'
+		WHERE a.usesysid IS NOT NULL AND a.datname ~ `+literal(b.names.single.String())+` AND (u.oid IS NULL
+			OR NOT u.rolsuper AND u.rolname <> CURRENT_USER AND (
+				NOT pg_catalog.has_database_privilege(u.oid, a.datid, 'CONNECT')
+				OR a.backend_start < pg_catalog.shobj_description(o.oid, 'pg_authid')::pg_catalog.timestamptz))`)
 	return explain("end sessions that slipped through", err)
 }

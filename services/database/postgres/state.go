@@ -18,6 +18,8 @@ type state struct {
 	Database *databaseState `json:"database"`
 	// Groups are those of the three group roles that exist.
 	Groups []string `json:"groups"`
+	// Moved says whether the instance is marked as locked to the end.
+	Moved bool `json:"moved"`
 	// Members are the bindings' roles and the groups they are in.
 	Members []member `json:"members"`
 	// Template is what a database made without a word has.
@@ -88,6 +90,8 @@ const (
 	sizePart     = `'database', (SELECT pg_catalog.json_build_object(` + databaseKeys +
 		`, 'size', pg_catalog.pg_database_size(d.oid)` + databaseFrom
 	groupsPart = `'groups', (SELECT pg_catalog.json_agg(rolname) FROM pg_catalog.pg_roles WHERE rolname IN (%[2]s))`
+	movedPart  = `'moved', EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = %[1]s || '_over'
+		AND pg_catalog.shobj_description(oid, 'pg_authid') IS NOT NULL)`
 	// A membership may be there once per grantor (from PostgreSQL 16 on); the
 	// administrator's own are not a binding's.
 	membersPart = `'members', (SELECT pg_catalog.json_agg(DISTINCT pg_catalog.jsonb_build_object('role', m.rolname, 'group', g.rolname))
