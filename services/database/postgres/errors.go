@@ -13,6 +13,7 @@ import (
 // SQLSTATEs that mean something to this package (PostgreSQL documentation,
 // "Error Codes").
 const (
+	outOfMemory           pqerror.Code = "53200"
 	diskFull              pqerror.Code = "53100"
 	cannotConnectNow      pqerror.Code = "57P03"
 	crashShutdown         pqerror.Code = "57P02"

@@ -10,41 +10,53 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Keep implements services.Keeper: it keeps spares ready, holds databases to
-// their plan's storage, puts back the limit of connections where a tenant
-// changed it, and ends sessions whose role is gone.
+// Keep implements services.Keeper: it keeps spares ready, holds databases and
+// sessions to their plan's limits, puts back what a tenant changed about those, and
+// ends sessions whose role is gone.
 func (b *backend) Keep(ctx context.Context, plans []Plan, instances []instance) (map[string]services.Condition, error) {
-	var faults []error
-	if err := b.keepSpares(ctx, plans); err != nil {
-		faults = append(faults, err)
+	ended := map[string]string{}
+	faults := []error{
+		b.endLockHolders(ctx, plans, instances, ended), // first: a full table of locks would keep the rest from working
+		b.keepSpares(ctx, plans),
 	}
 	facts, err := b.look(ctx, instances)
 	if err != nil {
 		return nil, errors.Join(append(faults, err)...)
 	}
-	notes := map[string]services.Condition{}
+	conditions, measured := map[string]services.Condition{}, []instance(nil)
 	for _, inst := range instances {
 		f, found := facts[b.names.instance(inst.Name).database]
 		if !found {
 			continue // being made or removed
 		}
-		if note := f.note(inst.Plan); note != "" {
-			notes[inst.ID] = services.Condition{Reason: services.OverQuota, Message: note}
+		if f.Version < settableTempFiles {
+			measured = append(measured, inst)
 		}
-		if f.settled(inst.Plan) {
-			continue
+		condition, err := b.hold(ctx, inst, f)
+		if condition.Message != "" {
+			conditions[inst.ID] = condition
 		}
-		if err := b.settle(ctx, inst); err != nil {
-			faults = append(faults, fmt.Errorf("database of instance %s: %w", inst.ID, err))
-			if !disconnected(err) && ctx.Err() == nil {
-				notes[inst.ID] = inaccessible(notes[inst.ID].Message)
-			}
-		}
-	}
-	if err := b.sweep(ctx); err != nil {
 		faults = append(faults, err)
 	}
-	return notes, errors.Join(faults...)
+	faults = append(faults, b.endSpillers(ctx, measured, ended), b.endQueueHolder(ctx, ended), b.sweep(ctx))
+	b.report(conditions, instances, ended)
+	return conditions, errors.Join(faults...)
+}
+
+// hold holds one database to its plan, and returns what is wrong with it.
+func (b *backend) hold(ctx context.Context, inst instance, f fact) (services.Condition, error) {
+	condition := services.Condition{Reason: services.OverQuota, Message: f.note(inst.Plan)}
+	if f.settled(inst.Plan) {
+		return condition, nil
+	}
+	err := b.settle(ctx, inst)
+	if err == nil {
+		return condition, nil
+	}
+	if !disconnected(err) && ctx.Err() == nil {
+		condition = inaccessible(condition.Message)
+	}
+	return condition, fmt.Errorf("database of instance %s: %w", inst.ID, err)
 }
 
 // inaccessible is the condition of a database whose limits could not be enforced.
@@ -69,6 +81,9 @@ type fact struct {
 	Owners int `json:"owners"`
 	// Closed says that a tenant closed the database to everybody.
 	Closed bool `json:"closed"`
+	// Settings are as in databaseState.
+	Settings []string `json:"settings"`
+	Version  int      `json:"version"`
 }
 
 func (f fact) size() services.Size { return services.Size(f.Bytes) }
@@ -76,7 +91,7 @@ func (f fact) size() services.Size { return services.Size(f.Bytes) }
 // settled says whether there is nothing to do about the database.
 func (f fact) settled(p Plan) bool {
 	switch {
-	case f.Limit != p.Connections || f.Closed:
+	case f.Limit != p.Connections || f.Closed || !hasTempLimit(f.Version, f.Settings, p):
 		return false
 	case f.Over && mayWrite(f.size(), p.Storage):
 		return false
@@ -112,7 +127,7 @@ func (b *backend) look(ctx context.Context, instances []instance) (map[string]fa
 			JOIN pg_catalog.pg_roles w ON w.oid = am.roleid AND w.rolname = d.datname || '_owner'
 			JOIN pg_catalog.pg_roles m ON m.oid = am.member AND m.rolname ~ `+literal(b.names.single.String())+`),
 		'owners', CASE WHEN o.oid IS NOT NULL THEN (SELECT pg_catalog.count(DISTINCT m.oid) `+ownersIn+` AND m.rolname ~ `+literal(b.names.single.String())+`) END,
-		'closed', NOT d.datallowconn)
+		'closed', NOT d.datallowconn, 'settings', `+databaseSettings+`, `+versionPart+`)
 		FROM pg_catalog.pg_database d LEFT JOIN pg_catalog.pg_roles o ON o.rolname = d.datname || '_over'
 		WHERE d.datname IN (`+literals(databases)+`) AND d.datconnlimit <> -2
 		AND (d.datallowconn OR pg_catalog.pg_get_userbyid(d.datdba) = d.datname || '_owner')`)
@@ -156,6 +171,12 @@ func (b *backend) settle(ctx context.Context, inst instance) error {
 	if !st.Database.Open {
 		if err := s.transaction(ctx, reopen(st)...); err != nil {
 			return explain("reopen a database that was closed", err)
+		}
+	}
+	if !hasTempLimit(st.Version, st.Database.Settings, inst.Plan) {
+		statements := append(append([]string{join(st.names.owner)}, tempLimit(st, inst.Plan)...), leave(st.names.owner))
+		if err := s.transaction(ctx, statements...); err != nil {
+			return limitError("set the limit of temporary files", err)
 		}
 	}
 	if st.Database.Limit != inst.Plan.Connections {

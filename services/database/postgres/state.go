@@ -83,7 +83,8 @@ func (s *state) in(groups ...string) []string {
 const (
 	versionPart  = `'version', pg_catalog.current_setting('server_version_num')::pg_catalog.int4`
 	databaseKeys = `'owner', pg_catalog.pg_get_userbyid(d.datdba), 'limit', d.datconnlimit, 'open', d.datallowconn,
-		'settings', (SELECT pg_catalog.to_json(c.setconfig) FROM pg_catalog.pg_db_role_setting c
+		'settings', ` + databaseSettings
+	databaseSettings = `(SELECT pg_catalog.to_json(c.setconfig) FROM pg_catalog.pg_db_role_setting c
 			WHERE c.setdatabase = d.oid AND c.setrole = 0)`
 	databaseFrom = `) FROM pg_catalog.pg_database d WHERE d.datname = %[1]s)`
 	databasePart = `'database', (SELECT pg_catalog.json_build_object(` + databaseKeys + databaseFrom

@@ -36,7 +36,7 @@ func (b *backend) change(ctx context.Context, s *session, st *state, prev, next 
 		return err
 	}
 	if err := s.transaction(ctx, limits(st, next.Plan)...); err != nil {
-		return limitError("change the limits", err, st.Version)
+		return limitError("change the limits", err)
 	}
 	if err := b.enforce(ctx, s, st, next.Plan); err != nil {
 		return err
