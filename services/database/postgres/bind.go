@@ -41,6 +41,9 @@ func bindParts() []string {
 }
 
 func (b *backend) grant(ctx context.Context, s *session, st *state, role, verified string, plan Plan, p BindingParams) error {
+	if err := dropped(st); err != nil {
+		return err
+	}
 	if st.Database == nil || !st.Database.Open || !st.has(st.names.owner) {
 		return fmt.Errorf("database %s is not there or not finished; provision the instance again", st.names.database)
 	}

@@ -27,7 +27,10 @@ func (b *backend) Keep(ctx context.Context, plans []Plan, instances []instance) 
 	for _, inst := range instances {
 		f, found := facts[b.names.instance(inst.Name).database]
 		if !found {
-			continue // being made or removed
+			if b.isDropped(ctx, inst) {
+				conditions[inst.ID] = services.Condition{Reason: services.Inaccessible, Message: droppedMessage}
+			}
+			continue // else it is being made or removed
 		}
 		if f.Version < settableTempFiles {
 			measured = append(measured, inst)
@@ -57,6 +60,17 @@ func (b *backend) hold(ctx context.Context, inst instance, f fact) (services.Con
 		condition = inaccessible(condition.Message)
 	}
 	return condition, fmt.Errorf("database of instance %s: %w", inst.ID, err)
+}
+
+// isDropped says whether somebody dropped an instance's database. Nobody is at work
+// on the instance then.
+func (b *backend) isDropped(ctx context.Context, inst instance) bool {
+	s, st, err := b.begin(ctx, attempt, b.names.instance(inst.Name), "", lockedPart, databasePart, groupsPart)
+	if err != nil {
+		return false // the next round asks again
+	}
+	defer s.release(ctx)
+	return st.Locked && dropped(st) != nil
 }
 
 // inaccessible is the condition of a database whose limits could not be enforced.

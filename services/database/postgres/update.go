@@ -26,6 +26,9 @@ func (b *backend) Update(ctx context.Context, prev, next instance) error {
 }
 
 func (b *backend) change(ctx context.Context, s *session, st *state, prev, next instance) error {
+	if err := dropped(st); err != nil {
+		return err
+	}
 	if st.Database == nil {
 		return fmt.Errorf("database %s is not there; was it dropped by hand? deprovision the instance", st.names.database)
 	}
