@@ -74,6 +74,9 @@ func makeRole(st *state, role, group, verified string, p Plan) []string {
 		statements = append(statements, withoutSettings(st, role)...)
 		statements = append(statements, moveTo(st, role, group)...)
 	}
+	if st.has(st.names.sessions) {
+		statements = append(statements, reaches(st.names, role))
+	}
 	return append(statements, actAs(st, role, group)...)
 }
 

@@ -38,15 +38,16 @@ const definers = `SELECT p.proowner, CASE WHEN p.proowner <> i.owner
 			ELSE 'GRANT CREATE ON SCHEMA %2$I TO %3$I; %1$s; REVOKE CREATE ON SCHEMA %2$I FROM %3$I' END,
 			pg_catalog.format('ALTER ROUTINE %s OWNER TO %I', p.oid::pg_catalog.regprocedure, pg_catalog.pg_get_userbyid(i.over)),
 			n.nspname, pg_catalog.pg_get_userbyid(i.over)) END
-	FROM instance i, pg_catalog.pg_proc p JOIN schemas n ON n.oid = p.pronamespace WHERE p.prosecdef AND p.proowner <> i.over`
+	FROM instance i, pg_catalog.pg_proc p JOIN schemas n ON n.oid = p.pronamespace WHERE p.prosecdef AND p.proowner NOT IN (i.over, i.sessions)`
 
 // freeze takes from everybody what would let a session of a full database write.
 // What superusers own, such as the objects of most extensions, is not a tenant's
 // to write with. From PostgreSQL 15 on schema public belongs to
 // pg_database_owner, which is the owner role here.
 func (s *session) freeze(ctx context.Context, n names) error {
-	query := `WITH instance AS (SELECT o.oid AS owner, v.oid AS over FROM pg_catalog.pg_roles o, pg_catalog.pg_roles v
-			WHERE o.rolname = ` + literal(n.owner) + ` AND v.rolname = ` + literal(n.over) + `),
+	query := `WITH instance AS (SELECT o.oid AS owner, v.oid AS over, coalesce(s.oid, 0) AS sessions
+			FROM pg_catalog.pg_roles o JOIN pg_catalog.pg_roles v ON v.rolname = ` + literal(n.over) + `
+			LEFT JOIN pg_catalog.pg_roles s ON s.rolname = ` + literal(n.sessions) + ` WHERE o.rolname = ` + literal(n.owner) + `),
 		schemas AS (SELECT n.*, CASE pg_catalog.pg_get_userbyid(n.nspowner) WHEN 'pg_database_owner' THEN i.owner ELSE n.nspowner END AS owner
 			FROM instance i, pg_catalog.pg_namespace n WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'),
 		relations AS (SELECT c.oid, c.relname, c.relowner, c.relacl, c.relkind, n.nspname FROM pg_catalog.pg_class c JOIN schemas n ON n.oid = c.relnamespace)

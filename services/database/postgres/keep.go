@@ -50,6 +50,9 @@ func (b *backend) Keep(ctx context.Context, plans []Plan, instances []instance) 
 func (b *backend) hold(ctx context.Context, inst instance, f fact) (services.Condition, error) {
 	condition := services.Condition{Reason: services.OverQuota, Message: f.note(inst.Plan)}
 	if f.settled(inst.Plan) {
+		if !f.Shows {
+			return condition, b.showSessions(ctx, inst)
+		}
 		return condition, nil
 	}
 	err := b.settle(ctx, inst)
@@ -95,6 +98,8 @@ type fact struct {
 	Owners int `json:"owners"`
 	// Closed says that a tenant closed the database to everybody.
 	Closed bool `json:"closed"`
+	// Shows says whether the database has the functions that show sessions.
+	Shows bool `json:"shows"`
 	// Settings are as in databaseState.
 	Settings []string `json:"settings"`
 	Version  int      `json:"version"`
@@ -141,7 +146,10 @@ func (b *backend) look(ctx context.Context, instances []instance) (map[string]fa
 			JOIN pg_catalog.pg_roles w ON w.oid = am.roleid AND w.rolname = d.datname || '_owner'
 			JOIN pg_catalog.pg_roles m ON m.oid = am.member AND m.rolname ~ `+literal(b.names.single.String())+`),
 		'owners', CASE WHEN o.oid IS NOT NULL THEN (SELECT pg_catalog.count(DISTINCT m.oid) `+ownersIn+` AND m.rolname ~ `+literal(b.names.single.String())+`) END,
-		'closed', NOT d.datallowconn, 'settings', `+databaseSettings+`, `+versionPart+`)
+		'closed', NOT d.datallowconn,
+		'shows', EXISTS (SELECT FROM pg_catalog.pg_roles v WHERE v.rolname = d.datname || '_sessions'
+			AND pg_catalog.shobj_description(v.oid, 'pg_authid') = d.oid::pg_catalog.text),
+		'settings', `+databaseSettings+`, `+versionPart+`)
 		FROM pg_catalog.pg_database d LEFT JOIN pg_catalog.pg_roles o ON o.rolname = d.datname || '_over'
 		WHERE d.datname IN (`+literals(databases)+`) AND d.datconnlimit <> -2
 		AND (d.datallowconn OR pg_catalog.pg_get_userbyid(d.datdba) = d.datname || '_owner')`)

@@ -16,7 +16,7 @@ type state struct {
 	Version int `json:"version"`
 	// Database is nil where there is none.
 	Database *databaseState `json:"database"`
-	// Groups are those of the three group roles that exist.
+	// Groups are those of the group roles that exist.
 	Groups []string `json:"groups"`
 	// Moved says whether the instance is marked as locked to the end.
 	Moved bool `json:"moved"`
