@@ -1,6 +1,7 @@
 package chandler_test
 
 import (
+	"bytes"
 	"testing"
 
 	chandler "github.com/chandler-broker/chandler"
@@ -58,6 +59,9 @@ func TestShippedCatalog(t *testing.T) {
 				if err != nil {
 					t.Errorf("the plan %s cannot %s without parameters: %s", p.Name, verb, err)
 				}
+			}
+			if p.BackendType == "database/postgres" && !bytes.Contains(p.Config, []byte(`"temp_file_limit"`)) {
+				t.Errorf("the plan %s does not limit temporary files", p.Name)
 			}
 			if p.CheckBind([]byte(`{"no-such-parameter": 1}`)) == nil {
 				t.Errorf("the plan %s takes any parameter of a binding", p.Name)

@@ -98,6 +98,7 @@ func (s *Postgres) program() program {
 		"port=" + strconv.Itoa(s.port),
 		"unix_socket_directories=",
 		"max_connections=200",
+		"max_locks_per_transaction=256", // what administrator.sql asks for
 		"shared_buffers=128MB",
 		"timezone=UTC",
 		// A statement that fails is not logged, nor are the values it met:

@@ -27,9 +27,16 @@ BEGIN
 	EXECUTE pg_catalog.format('REVOKE CONNECT, TEMPORARY ON DATABASE %I FROM PUBLIC', pg_catalog.current_database());
 	EXECUTE 'REVOKE CONNECT, TEMPORARY ON DATABASE template1 FROM PUBLIC';
 	EXECUTE pg_catalog.format('GRANT CONNECT ON DATABASE %I TO %I', pg_catalog.current_database(), name);
-	-- Plans with temp_file_limit.
+	-- Plans with temp_file_limit. Older servers let it measure the files instead.
+	EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION pg_catalog.pg_ls_tmpdir() TO %I', name);
 	IF pg_catalog.current_setting('server_version_num')::int >= 150000 THEN
 		EXECUTE pg_catalog.format('GRANT SET ON PARAMETER temp_file_limit TO %I', name);
+	END IF;
+	-- All sessions of the server share one table of locks. It has to take what a few
+	-- sessions may hold that go to their plan's limit ("locks").
+	IF pg_catalog.current_setting('max_locks_per_transaction')::int < 256 THEN
+		RAISE WARNING 'max_locks_per_transaction is %; set it to 256 or more and restart the server',
+			pg_catalog.current_setting('max_locks_per_transaction');
 	END IF;
 	-- It gets in when applications hold every connection that the server's
 	-- reserved_connections does not keep back.

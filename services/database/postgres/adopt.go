@@ -244,7 +244,7 @@ func (b *backend) takeOver(ctx context.Context, s *session, st *state, inst inst
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		err := s.transaction(ctx, final...)
 		if !is(err, objectInUse) || time.Now().After(end) {
-			return limitError("rename the database", err, st.Version)
+			return limitError("rename the database", err)
 		}
 	}
 }

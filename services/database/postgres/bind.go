@@ -41,6 +41,9 @@ func bindParts() []string {
 }
 
 func (b *backend) grant(ctx context.Context, s *session, st *state, role, verified string, plan Plan, p BindingParams) error {
+	if err := dropped(st); err != nil {
+		return err
+	}
 	if st.Database == nil || !st.Database.Open || !st.has(st.names.owner) {
 		return fmt.Errorf("database %s is not there or not finished; provision the instance again", st.names.database)
 	}
@@ -70,6 +73,9 @@ func makeRole(st *state, role, group, verified string, p Plan) []string {
 		statements = append(statements, "ALTER ROLE "+ident(role)+options+" VALID UNTIL 'infinity' PASSWORD "+literal(verified))
 		statements = append(statements, withoutSettings(st, role)...)
 		statements = append(statements, moveTo(st, role, group)...)
+	}
+	if st.has(st.names.sessions) {
+		statements = append(statements, reaches(st.names, role))
 	}
 	return append(statements, actAs(st, role, group)...)
 }

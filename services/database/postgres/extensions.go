@@ -38,11 +38,18 @@ func (s *session) asOwner(ctx context.Context, owner, statement string) error {
 }
 
 func createRejected(extension string, err error) error {
+	rejected := func(why string) error { return services.Rejected("parameters.extensions: %q %s", extension, why) }
 	switch {
 	case is(err, featureNotSupported, undefinedFile, undefinedObject):
-		return services.Rejected("parameters.extensions: %q is not installed on this server; leave it out, or ask the operator to install it", extension)
+		return rejected("is not installed on this server; leave it out, or ask the operator to install it")
 	case is(err, insufficientPrivilege):
-		return services.Rejected("parameters.extensions: %q can only be made by a superuser of this server; leave it out, or ask the operator for it", extension)
+		return rejected("can only be made by a superuser of this server; leave it out, or ask the operator for it")
+	case is(err, invalidSchemaName):
+		return rejected("needs schema public, which this database no longer has, or hides from its owner: CREATE SCHEMA public, or leave the extension out")
+	case is(err, duplicateObject, duplicateTable, duplicateFunction, duplicateSchema, uniqueViolation):
+		return rejected("makes an object that schema public has already: drop or rename that, or leave the extension out; the server says: " + answer(err))
+	case is(err, untranslatableCharacter, characterNotInRepertoire):
+		return rejected("does not work with the database's character_set; leave it out, or use another instance with utf8")
 	}
 	return explain("make extension "+extension, err)
 }

@@ -10,38 +10,79 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Keep implements services.Keeper: it keeps spares ready, holds databases to
-// their plan's storage, puts back the limit of connections where a tenant
-// changed it, and ends sessions whose role is gone.
+// Keep implements services.Keeper: it keeps spares ready, holds databases and
+// sessions to their plan's limits, puts back what a tenant changed about those, and
+// ends sessions whose role is gone.
 func (b *backend) Keep(ctx context.Context, plans []Plan, instances []instance) (map[string]services.Condition, error) {
-	var faults []error
-	if err := b.keepSpares(ctx, plans); err != nil {
-		faults = append(faults, err)
+	ended := map[string]string{}
+	faults := []error{
+		b.endLockHolders(ctx, plans, instances, ended), // first: a full table of locks would keep the rest from working
+		b.keepSpares(ctx, plans),
 	}
 	facts, err := b.look(ctx, instances)
 	if err != nil {
 		return nil, errors.Join(append(faults, err)...)
 	}
-	notes := map[string]services.Condition{}
+	conditions, measured := map[string]services.Condition{}, []instance(nil)
 	for _, inst := range instances {
 		f, found := facts[b.names.instance(inst.Name).database]
 		if !found {
-			continue // being made or removed
+			if b.isDropped(ctx, inst) {
+				conditions[inst.ID] = services.Condition{Reason: services.Inaccessible, Message: droppedMessage}
+			}
+			continue // else it is being made or removed
 		}
-		if note := f.note(inst.Plan); note != "" {
-			notes[inst.ID] = services.Condition{Reason: services.OverQuota, Message: note}
+		if f.Version < settableTempFiles {
+			measured = append(measured, inst)
 		}
-		if f.settled(inst.Plan) {
-			continue
+		condition, err := b.hold(ctx, inst, f)
+		if condition.Message != "" {
+			conditions[inst.ID] = condition
 		}
-		if err := b.settle(ctx, inst); err != nil {
-			faults = append(faults, fmt.Errorf("database of instance %s: %w", inst.ID, err))
-		}
-	}
-	if err := b.sweep(ctx); err != nil {
 		faults = append(faults, err)
 	}
-	return notes, errors.Join(faults...)
+	faults = append(faults, b.endSpillers(ctx, measured, ended), b.endQueueHolder(ctx, ended), b.sweep(ctx))
+	b.report(conditions, instances, ended)
+	return conditions, errors.Join(faults...)
+}
+
+// hold holds one database to its plan, and returns what is wrong with it.
+func (b *backend) hold(ctx context.Context, inst instance, f fact) (services.Condition, error) {
+	condition := services.Condition{Reason: services.OverQuota, Message: f.note(inst.Plan)}
+	if f.settled(inst.Plan) {
+		if !f.Shows {
+			return condition, b.showSessions(ctx, inst)
+		}
+		return condition, nil
+	}
+	err := b.settle(ctx, inst)
+	if err == nil {
+		return condition, nil
+	}
+	if !disconnected(err) && ctx.Err() == nil {
+		condition = inaccessible(condition.Message)
+	}
+	return condition, fmt.Errorf("database of instance %s: %w", inst.ID, err)
+}
+
+// isDropped says whether somebody dropped an instance's database. Nobody is at work
+// on the instance then.
+func (b *backend) isDropped(ctx context.Context, inst instance) bool {
+	s, st, err := b.begin(ctx, attempt, b.names.instance(inst.Name), "", lockedPart, databasePart, groupsPart)
+	if err != nil {
+		return false // the next round asks again
+	}
+	defer s.release(ctx)
+	return st.Locked && dropped(st) != nil
+}
+
+// inaccessible is the condition of a database whose limits could not be enforced.
+func inaccessible(also string) services.Condition {
+	message := "the limits of the plan cannot be enforced, because the broker cannot do so in the database; ask your operator, whose log says why"
+	if also != "" {
+		message += "; " + also
+	}
+	return services.Condition{Reason: services.Inaccessible, Message: message}
 }
 
 // fact is what Keep has to know of one database.
@@ -52,6 +93,16 @@ type fact struct {
 	Over     bool   `json:"over"`
 	Moved    bool   `json:"moved"`
 	Writers  int    `json:"writers"`
+	// Owners are the bindings that may not write, and own something that they can
+	// write to.
+	Owners int `json:"owners"`
+	// Closed says that a tenant closed the database to everybody.
+	Closed bool `json:"closed"`
+	// Shows says whether the database has the functions that show sessions.
+	Shows bool `json:"shows"`
+	// Settings are as in databaseState.
+	Settings []string `json:"settings"`
+	Version  int      `json:"version"`
 }
 
 func (f fact) size() services.Size { return services.Size(f.Bytes) }
@@ -59,12 +110,12 @@ func (f fact) size() services.Size { return services.Size(f.Bytes) }
 // settled says whether there is nothing to do about the database.
 func (f fact) settled(p Plan) bool {
 	switch {
-	case f.Limit != p.Connections:
+	case f.Limit != p.Connections || f.Closed || !hasTempLimit(f.Version, f.Settings, p):
 		return false
 	case f.Over && mayWrite(f.size(), p.Storage):
 		return false
 	case f.Over || tooLarge(f.size(), p.Storage):
-		return f.Over && f.Moved && f.Writers == 0
+		return f.Over && f.Moved && f.Writers+f.Owners == 0
 	}
 	return true
 }
@@ -93,9 +144,15 @@ func (b *backend) look(ctx context.Context, instances []instance) (map[string]fa
 		'moved', pg_catalog.shobj_description(o.oid, 'pg_authid') IS NOT NULL,
 		'writers', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_auth_members am
 			JOIN pg_catalog.pg_roles w ON w.oid = am.roleid AND w.rolname = d.datname || '_owner'
-			JOIN pg_catalog.pg_roles m ON m.oid = am.member AND m.rolname ~ `+literal(b.names.single.String())+`))
+			JOIN pg_catalog.pg_roles m ON m.oid = am.member AND m.rolname ~ `+literal(b.names.single.String())+`),
+		'owners', CASE WHEN o.oid IS NOT NULL THEN (SELECT pg_catalog.count(DISTINCT m.oid) `+ownersIn+` AND m.rolname ~ `+literal(b.names.single.String())+`) END,
+		'closed', NOT d.datallowconn,
+		'shows', EXISTS (SELECT FROM pg_catalog.pg_roles v WHERE v.rolname = d.datname || '_sessions'
+			AND pg_catalog.shobj_description(v.oid, 'pg_authid') = d.oid::pg_catalog.text),
+		'settings', `+databaseSettings+`, `+versionPart+`)
 		FROM pg_catalog.pg_database d LEFT JOIN pg_catalog.pg_roles o ON o.rolname = d.datname || '_over'
-		WHERE d.datname IN (`+literals(databases)+`) AND d.datallowconn AND d.datconnlimit <> -2`)
+		WHERE d.datname IN (`+literals(databases)+`) AND d.datconnlimit <> -2
+		AND (d.datallowconn OR pg_catalog.pg_get_userbyid(d.datdba) = d.datname || '_owner')`)
 	if err != nil {
 		return nil, explain("ask how large the databases are", err)
 	}
@@ -125,13 +182,24 @@ func scanFact(rows *sql.Rows, facts map[string]fact) error {
 // settle does for one instance what its facts ask for. Where somebody else is
 // at work on the instance, the next round will see.
 func (b *backend) settle(ctx context.Context, inst instance) error {
-	s, st, err := b.begin(ctx, attempt, b.names.instance(inst.Name), "", lockedPart, versionPart, sizePart, groupsPart, membersPart)
+	s, st, err := b.begin(ctx, attempt, b.names.instance(inst.Name), "", lockedPart, versionPart, sizePart, groupsPart, movedPart, membersPart)
 	if err != nil {
 		return err
 	}
 	defer s.release(ctx)
-	if !st.Locked || st.Database == nil || !st.Database.Open || !st.has(st.names.owner) {
-		return nil
+	if !st.Locked || st.Database == nil || st.Database.Owner != st.names.owner {
+		return nil // being made, changed or removed
+	}
+	if !st.Database.Open {
+		if err := s.transaction(ctx, reopen(st)...); err != nil {
+			return explain("reopen a database that was closed", err)
+		}
+	}
+	if !hasTempLimit(st.Version, st.Database.Settings, inst.Plan) {
+		statements := append(append([]string{join(st.names.owner)}, tempLimit(st, inst.Plan)...), leave(st.names.owner))
+		if err := s.transaction(ctx, statements...); err != nil {
+			return limitError("set the limit of temporary files", err)
+		}
 	}
 	if st.Database.Limit != inst.Plan.Connections {
 		if err := s.transaction(ctx, limits(st, inst.Plan)...); err != nil {
@@ -141,14 +209,26 @@ func (b *backend) settle(ctx context.Context, inst instance) error {
 	return b.enforce(ctx, s, st, inst.Plan)
 }
 
-// sweep ends the sessions that slipped through when their role was dropped, or
-// when it lost the right to write: those were set up in that very moment.
+// reopen returns the statements that let everybody into a database again whom its
+// owner shut out. A tenant can do so from another database.
+func reopen(st *state) []string {
+	return []string{
+		join(st.names.owner),
+		"ALTER DATABASE " + ident(st.names.database) + " WITH ALLOW_CONNECTIONS true IS_TEMPLATE false",
+		leave(st.names.owner),
+	}
+}
+
+// sweep ends the sessions that slipped through: those whose role is gone or lost
+// the right to be there, and those that began before their full database had become
+// read-only.
 func (b *backend) sweep(ctx context.Context) error {
 	_, err := b.pool.ExecContext(ctx, `SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a
-		WHERE a.usesysid IS NOT NULL AND a.datname ~ `+literal(b.names.single.String())+` AND (
-			NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = a.usesysid)
-			OR EXISTS (SELECT FROM pg_catalog.pg_roles o JOIN pg_catalog.pg_auth_members am ON am.roleid = o.oid
-				WHERE o.rolname = a.datname || '_over' AND am.member = a.usesysid
-				AND a.backend_start < pg_catalog.shobj_description(o.oid, 'pg_authid')::pg_catalog.timestamptz))`)
+		LEFT JOIN pg_catalog.pg_roles u ON u.oid = a.usesysid
+		LEFT JOIN pg_catalog.pg_roles o ON o.rolname = a.datname || '_over'
+		WHERE a.usesysid IS NOT NULL AND a.datname ~ `+literal(b.names.single.String())+` AND (u.oid IS NULL
+			OR NOT u.rolsuper AND u.rolname <> CURRENT_USER AND (
+				NOT pg_catalog.has_database_privilege(u.oid, a.datid, 'CONNECT')
+				OR a.backend_start < pg_catalog.shobj_description(o.oid, 'pg_authid')::pg_catalog.timestamptz))`)
 	return explain("end sessions that slipped through", err)
 }

@@ -23,7 +23,7 @@ func newNamer(prefix string) namer {
 	return namer{
 		prefix:  p,
 		single:  regexp.MustCompile(`^` + p + safeName + `$`),
-		grouped: regexp.MustCompile(`^` + p + safeName + `_(owner|reader|over)$`),
+		grouped: regexp.MustCompile(`^` + p + safeName + `_(owner|reader|over|sessions)$`),
 	}
 }
 
@@ -37,14 +37,17 @@ type names struct {
 	// over may read and delete, not write; that it exists marks an instance
 	// whose storage is used up, and the read_write bindings belong to it.
 	over string
+	// sessions is a member of the bindings' roles, and owns the functions that
+	// show and end their sessions.
+	sessions string
 }
 
 func (n namer) instance(name string) names {
 	base := n.prefix + name
-	return names{database: base, owner: base + "_owner", reader: base + "_reader", over: base + "_over"}
+	return names{database: base, owner: base + "_owner", reader: base + "_reader", over: base + "_over", sessions: base + "_sessions"}
 }
 
-func (n names) groups() []string { return []string{n.owner, n.reader, n.over} }
+func (n names) groups() []string { return []string{n.owner, n.reader, n.over, n.sessions} }
 
 // role is a binding's role, the user name of the application.
 func (n namer) role(bindingName string) string { return n.prefix + bindingName }

@@ -9,8 +9,8 @@ import (
 
 // An instance that uses more than its plan's storage is locked: its read_write
 // bindings leave the owner role for the role "over", which may read, delete and
-// truncate. That the role exists is the mark; its comment is when the last
-// writer's sessions were ended.
+// truncate. That the role exists is the mark; its comment is when everything in the
+// database had become read-only.
 
 // tooLarge says whether used is more than a plan's storage.
 func tooLarge(used, storage services.Size) bool { return storage != 0 && used > storage }
@@ -26,84 +26,131 @@ func (b *backend) enforce(ctx context.Context, s *session, st *state, p Plan) er
 	used := services.Size(st.Database.Bytes)
 	switch {
 	case st.over() && mayWrite(used, p.Storage):
-		return b.unlock(ctx, s, st)
+		return b.unlock(ctx, s, st, p)
 	case st.over() || tooLarge(used, p.Storage):
 		return b.lock(ctx, s, st)
 	}
 	return nil
 }
 
-// lock takes the right to write from the bindings. Reading goes on.
+// lock takes the right to write from every role that has it. Reading goes on, in
+// new sessions: whoever has one keeps the rights that it began with, or objects
+// that are taken away.
 func (b *backend) lock(ctx context.Context, s *session, st *state) error {
-	n, writers := st.names, st.writers()
-	if err := s.transaction(ctx, markOver(st)...); err != nil {
+	n := st.names
+	writers := st.writers()
+	if err := b.closeOwners(ctx, s, st); err != nil {
+		return explain("close the bindings that own objects in a full database", err)
+	}
+	if err := b.markOver(ctx, s, st); err != nil {
 		return explain("mark the database as full", err)
 	}
-	var first []string
-	if len(writers) > 0 { // what they own or were granted by themselves would stay theirs
-		first = append(append([]string{join(writers...)}, stripped(writers, n.owner)...), leave(writers...))
-	}
-	// Nobody may be in a transaction that holds what is taken away.
-	if err := s.cutAll(ctx, writers); err != nil {
-		return explain("end the sessions of a full database", err)
+	if err := b.moveWriters(ctx, s, st, n.over); err != nil {
+		return explain("move the bindings of a full database", err)
 	}
 	err := b.inside(ctx, s, n.database, func(t *session) error {
+		var first []string
+		if len(writers) > 0 { // what they own or were granted by themselves would stay theirs
+			first = append(append([]string{join(writers...)}, stripped(writers, n.owner)...), leave(writers...))
+		}
 		if err := t.grantAll(ctx, n.owner, n.over, overRightsOn(st.Version), first); err != nil {
 			return err
 		}
-		return t.revokeWriting(ctx, n.owner)
+		return t.freeze(ctx, n)
 	})
 	if err != nil {
 		return explain("make a full database read-only", err)
 	}
-	return explain("move the bindings of a full database", b.moveWriters(ctx, s, st, n.over))
+	return explain("mark the database as read-only", s.markLocked(ctx, n.over))
 }
 
-func markOver(st *state) []string {
+// markOver makes the role "over" and takes from everybody else what they may do
+// with the database, but for the instance's own groups. All sessions end.
+func (b *backend) markOver(ctx context.Context, s *session, st *state) error {
 	n, db := st.names, ident(st.names.database)
 	var statements []string
 	if !st.over() {
 		statements = append(statements, "CREATE ROLE "+ident(n.over)+" NOLOGIN")
 	}
-	return append(statements, join(n.owner),
+	statements = append(statements, join(n.owner),
 		"GRANT CONNECT ON DATABASE "+db+" TO "+ident(n.over),
-		"REVOKE ALL ON DATABASE "+db+" FROM PUBLIC",
-		leave(n.owner))
-}
-
-// revokeWriting takes back what the tenant granted to others than the owner
-// role, PUBLIC above all, and what would let a locked binding write.
-func (s *session) revokeWriting(ctx context.Context, owner string) error {
-	const grantee = `CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END`
-	relation := `pg_catalog.format('REVOKE INSERT, UPDATE, TRIGGER ON TABLE %I.%I FROM %s CASCADE', n.nspname, c.relname, ` + grantee + `)`
-	writes := ` a.privilege_type IN ('INSERT', 'UPDATE', 'TRIGGER') AND a.grantee <> c.relowner AND c.relkind <> 'S'
-		AND pg_catalog.pg_get_userbyid(c.relowner) = ` + literal(owner)
-	query := `SELECT ` + relation + ` FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace,
-			LATERAL pg_catalog.aclexplode(c.relacl) a WHERE` + writes + `
-		UNION SELECT ` + relation + ` FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-			JOIN pg_catalog.pg_attribute t ON t.attrelid = c.oid,
-			LATERAL pg_catalog.aclexplode(t.attacl) a WHERE` + writes + `
-		UNION SELECT pg_catalog.format('REVOKE CREATE ON SCHEMA %I FROM %s CASCADE', n.nspname, ` + grantee + `)
-			FROM pg_catalog.pg_namespace n, LATERAL pg_catalog.aclexplode(n.nspacl) a
-			WHERE a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner
-			AND pg_catalog.pg_get_userbyid(n.nspowner) IN (` + literal(owner) + `, 'pg_database_owner')`
-	statements := []string{join(owner)}
-	err := s.query(ctx, query, func(rows *sql.Rows) error {
+		"REVOKE ALL ON DATABASE "+db+" FROM PUBLIC")
+	err := s.query(ctx, `SELECT DISTINCT 'REVOKE ALL ON DATABASE `+db+` FROM ' || pg_catalog.quote_ident(r.rolname) || ' CASCADE'
+		FROM pg_catalog.pg_database d, pg_catalog.aclexplode(d.datacl) a JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
+		WHERE d.datname = `+literal(n.database)+` AND r.rolname NOT IN (`+literals(n.groups())+`, CURRENT_USER)
+		UNION SELECT 'REVOKE CREATE, TEMPORARY ON DATABASE `+db+` FROM ' || pg_catalog.quote_ident(rolname)
+		FROM pg_catalog.pg_roles WHERE rolname = `+literal(n.reader), func(rows *sql.Rows) error {
 		var statement string
 		err := rows.Scan(&statement)
 		statements = append(statements, statement)
 		return err
 	})
-	if err != nil || len(statements) == 1 {
+	if err != nil {
 		return err
 	}
-	return s.transaction(ctx, append(statements, leave(owner))...)
+	return s.commit(ctx, append(statements, leave(n.owner)), []string{cutAllIn(n.database)})
+}
+
+// markLocked notes on the role when the database became read-only: sweep ends the
+// sessions that are older.
+func (s *session) markLocked(ctx context.Context, over string) error {
+	var now string
+	err := s.query(ctx, "SELECT pg_catalog.clock_timestamp()::pg_catalog.text", func(rows *sql.Rows) error { return rows.Scan(&now) })
+	if err != nil {
+		return err
+	}
+	return s.exec(ctx, "COMMENT ON ROLE "+ident(over)+" IS "+literal(now))
+}
+
+// cutAllIn returns the query that ends all of a database's sessions but the
+// administrator's and those of superusers, which it may not end.
+func cutAllIn(database string) string {
+	return `SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a
+		JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid AND NOT r.rolsuper AND r.rolname <> CURRENT_USER
+		WHERE a.datname = ` + literal(database)
+}
+
+// ownersIn selects the bindings' roles m of a database d that can still connect,
+// may not write any more, and own something in it by themselves or by their
+// group: whoever owns a table or a large object can write to it. The group "over"
+// owns routines (freeze).
+const ownersIn = `FROM pg_catalog.pg_roles g
+	JOIN pg_catalog.pg_auth_members am ON am.roleid = g.oid
+	JOIN pg_catalog.pg_roles m ON m.oid = am.member AND m.rolconnlimit <> 0
+	WHERE g.rolname IN (d.datname || '_reader', d.datname || '_over')
+	AND EXISTS (SELECT FROM pg_catalog.pg_shdepend s WHERE s.dbid = d.oid AND s.deptype = 'o'
+		AND s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+		AND (s.refobjid = m.oid OR s.refobjid = g.oid AND s.classid <> 'pg_catalog.pg_proc'::pg_catalog.regclass))`
+
+// closeOwners lets bindings that own something no longer connect. In a database
+// that is being locked, what read_write bindings own is taken from them instead.
+func (b *backend) closeOwners(ctx context.Context, s *session, st *state) error {
+	group := " AND g.rolname = " + literal(st.names.reader)
+	if st.Moved {
+		group = ""
+	}
+	var statements []string
+	err := s.query(ctx, `SELECT 'ALTER ROLE ' || pg_catalog.quote_ident(o.rolname) || ' CONNECTION LIMIT 0'
+		FROM pg_catalog.pg_database d, LATERAL (SELECT DISTINCT m.rolname `+ownersIn+group+` AND m.rolname ~ `+literal(b.names.single.String())+`) o
+		WHERE d.datname = `+literal(st.names.database), func(rows *sql.Rows) error {
+		var statement string
+		err := rows.Scan(&statement)
+		statements = append(statements, statement)
+		return err
+	})
+	if err != nil || len(statements) == 0 {
+		return err
+	}
+	return s.transaction(ctx, statements...)
 }
 
 // unlock gives the right to write back.
-func (b *backend) unlock(ctx context.Context, s *session, st *state) error {
+func (b *backend) unlock(ctx context.Context, s *session, st *state, p Plan) error {
 	if err := b.moveWriters(ctx, s, st, st.names.owner); err != nil {
 		return explain("move the bindings back", err)
+	}
+	if err := s.transaction(ctx, bindingLimits(st, p)...); err != nil {
+		return explain("let the bindings connect again", err)
 	}
 	return b.dispose(ctx, s, []string{st.names.over})
 }
@@ -118,15 +165,7 @@ func (b *backend) moveWriters(ctx context.Context, s *session, st *state, group 
 	if err := s.transaction(ctx, statements...); err != nil {
 		return err
 	}
-	if err := s.cutAll(ctx, st.writers()); err != nil || group != st.names.over {
-		return err
-	}
-	var now string
-	err := s.query(ctx, "SELECT pg_catalog.clock_timestamp()::pg_catalog.text", func(rows *sql.Rows) error { return rows.Scan(&now) })
-	if err != nil {
-		return err
-	}
-	return s.exec(ctx, "COMMENT ON ROLE "+ident(group)+" IS "+literal(now))
+	return s.cutAll(ctx, st.writers())
 }
 
 func (s *session) cutAll(ctx context.Context, roles []string) error {

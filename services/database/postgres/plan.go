@@ -22,6 +22,8 @@ type Plan struct {
 	// TempFileLimit is how much disk one session's sorts may use; 0: as the
 	// server is configured.
 	TempFileLimit services.Size `json:"temp_file_limit"`
+	// Locks is how many locks one session may hold.
+	Locks int `json:"locks"`
 	// StatementTimeout is the default time-out of a statement, which
 	// applications may change; 0: none.
 	StatementTimeout services.Duration `json:"statement_timeout"`
@@ -32,12 +34,17 @@ type Plan struct {
 }
 
 // SetDefaults implements services.Defaulter.
-func (p *Plan) SetDefaults() { p.Connections = 20 }
+func (p *Plan) SetDefaults() {
+	p.Connections = 20
+	p.Locks = 5000
+}
 
 const (
 	maxConnections = 10000
 	minStorage     = 16 << 20 // an empty database has half of it
 	minTempFiles   = 1 << 20
+	minLocks       = 100
+	maxLocks       = 1000000
 	maxSpares      = 100
 	maxTimeout     = services.Duration(24 * time.Hour)
 )
@@ -57,6 +64,7 @@ func (p *Plan) Validate() error {
 		"connections_per_binding: must be from 1 to connections, or left out for as many")
 	fault(p.Storage != 0 && p.Storage < minStorage, "storage: must be %s, and 16MB at least", services.SizeForm)
 	fault(p.TempFileLimit != 0 && p.TempFileLimit < minTempFiles, "temp_file_limit: must be %s, and 1MB at least", services.SizeForm)
+	fault(p.Locks < minLocks || p.Locks > maxLocks, "locks: must be from %d to %d", minLocks, maxLocks)
 	fault(p.StatementTimeout < 0 || p.StatementTimeout > maxTimeout, "statement_timeout: must be %s, and 24h at most", services.DurationForm)
 	fault(p.Spares < 0 || p.Spares > maxSpares, "spares: must be from 0 to %d", maxSpares)
 	seen := map[string]bool{}

@@ -18,11 +18,11 @@ func TestPlan(t *testing.T) {
 		want       Plan
 		fault      string
 	}{
-		{"defaults", `{}`, Plan{Connections: 20}, ""},
-		{"all", `{"connections": 5, "connections_per_binding": 2, "storage": "1GB", "temp_file_limit": "512MB",
+		{"defaults", `{}`, Plan{Connections: 20, Locks: 5000}, ""},
+		{"all", `{"connections": 5, "connections_per_binding": 2, "storage": "1GB", "temp_file_limit": "512MB", "locks": 900,
 			"statement_timeout": "1m30s", "extensions": ["citext", "uuid-ossp"], "spares": 3}`,
-			Plan{5, 2, services.Gigabyte, 512 * services.Megabyte, services.Duration(90 * time.Second), []string{"citext", "uuid-ossp"}, 3}, ""},
-		{"kilobytes", `{"temp_file_limit": "2048kB"}`, Plan{Connections: 20, TempFileLimit: 2 * services.Megabyte}, ""},
+			Plan{5, 2, services.Gigabyte, 512 * services.Megabyte, 900, services.Duration(90 * time.Second), []string{"citext", "uuid-ossp"}, 3}, ""},
+		{"kilobytes", `{"temp_file_limit": "2048kB"}`, Plan{Connections: 20, Locks: 5000, TempFileLimit: 2 * services.Megabyte}, ""},
 		{"no connections", `{"connections": 0}`, Plan{}, "connections: "},
 		{"more per binding than there are", `{"connections": 5, "connections_per_binding": 6}`, Plan{}, "connections_per_binding: "},
 		{"a size without unit", `{"storage": "1000"}`, Plan{}, "storage: "},
@@ -36,6 +36,8 @@ func TestPlan(t *testing.T) {
 		{"a size beyond numbers", `{"storage": "9999999TB"}`, Plan{}, "storage: "},
 		{"too little storage", `{"storage": "8MB"}`, Plan{}, "storage: "},
 		{"too little for temporary files", `{"temp_file_limit": "1kB"}`, Plan{}, "temp_file_limit: "},
+		{"too few locks", `{"locks": 99}`, Plan{}, "locks: "},
+		{"too many locks", `{"locks": 1000001}`, Plan{}, "locks: "},
 		{"a time without unit", `{"statement_timeout": "30"}`, Plan{}, "statement_timeout: "},
 		{"a time as number", `{"statement_timeout": 30}`, Plan{}, "statement_timeout: "},
 		{"microseconds", `{"statement_timeout": "10us"}`, Plan{}, "statement_timeout: "},

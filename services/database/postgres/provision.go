@@ -51,7 +51,7 @@ func (b *backend) make(ctx context.Context, s *session, st *state, inst instance
 			err = b.create(ctx, s, st, inst.Params)
 		}
 		if err == nil {
-			err = limitError("hand the database over", commit(ctx, handOver(st, inst.Plan)...), st.Version)
+			err = limitError("hand the database over", commit(ctx, handOver(st, inst.Plan)...))
 		}
 		if err != nil {
 			return err
@@ -78,7 +78,7 @@ func (b *backend) claim(ctx context.Context, commit func(context.Context, ...str
 		if is(err, noSuchDatabase, objectInUse) {
 			continue
 		}
-		return err == nil, limitError("claim a spare database", err, st.Version)
+		return err == nil, limitError("claim a spare database", err)
 	}
 	return false, nil
 }
@@ -122,18 +122,51 @@ func handOver(st *state, p Plan) []string {
 
 // settings returns the statements for the plan's settings of the database.
 func settings(st *state, p Plan) []string {
-	var statements []string
+	return append(set(st, "statement_timeout", time.Duration(p.StatementTimeout).Milliseconds()), tempLimit(st, p)...)
+}
+
+// set returns the statement that gives the database a setting; 0 resets it.
+func set(st *state, name string, value int64) []string {
 	alter := "ALTER DATABASE " + ident(st.names.database)
-	set := func(name string, value int64) {
-		if value != 0 {
-			statements = append(statements, alter+" SET "+name+" = "+fmt.Sprint(value))
-		} else if st.Database.sets(name) {
-			statements = append(statements, alter+" RESET "+name)
+	switch {
+	case value != 0:
+		return []string{alter + " SET " + name + " = " + fmt.Sprint(value)}
+	case st.Database.sets(name):
+		return []string{alter + " RESET " + name}
+	}
+	return nil
+}
+
+const (
+	tempFileLimit = "temp_file_limit"
+	// settableTempFiles is the version from which on the administrator can be
+	// allowed to set it; on an older server, endSpillers measures.
+	settableTempFiles = 150000
+)
+
+func tempLimit(st *state, p Plan) []string {
+	if st.Version < settableTempFiles {
+		return nil
+	}
+	return set(st, tempFileLimit, int64(p.TempFileLimit/services.Kilobyte))
+}
+
+// hasTempLimit says whether a database's settings hold the plan's limit of
+// temporary files, where it can be set.
+func hasTempLimit(version int, settings []string, p Plan) bool {
+	if version < settableTempFiles {
+		return true
+	}
+	current := ""
+	for _, s := range settings {
+		if value, found := strings.CutPrefix(s, tempFileLimit+"="); found {
+			current = value
 		}
 	}
-	set("statement_timeout", time.Duration(p.StatementTimeout).Milliseconds())
-	set("temp_file_limit", int64(p.TempFileLimit/services.Kilobyte))
-	return statements
+	if p.TempFileLimit == 0 {
+		return current == ""
+	}
+	return current == fmt.Sprint(int64(p.TempFileLimit/services.Kilobyte))
 }
 
 // join and leave make the administrator a member of roles and undo it.
@@ -143,12 +176,9 @@ func leave(roles ...string) string { return "REVOKE " + idents(roles) + " FROM C
 
 // limitError is explain, and says what to do where the administrator may not set
 // temp_file_limit, the one setting that is not its own to set.
-func limitError(doing string, err error, version int) error {
-	switch {
-	case !is(err, insufficientPrivilege) || !strings.Contains(err.Error(), "temp_file_limit"):
+func limitError(doing string, err error) error {
+	if !is(err, insufficientPrivilege) || !strings.Contains(err.Error(), tempFileLimit) {
 		return explain(doing, err)
-	case version < 150000:
-		return fmt.Errorf("%s: temp_file_limit can be set from PostgreSQL 15 on; leave it out of the plan: %w", doing, err)
 	}
 	return fmt.Errorf("%s: the administrator may not set temp_file_limit; run administrator.sql again as a superuser, or leave it out of the plan: %w", doing, err)
 }

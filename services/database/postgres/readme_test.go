@@ -33,7 +33,7 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatalf("plan: %v", err)
 	}
-	if plan.Spares == 0 || plan.Storage == 0 || plan.TempFileLimit == 0 || plan.StatementTimeout == 0 || plan.ConnectionsPerBinding == 0 {
+	if plan.Spares == 0 || plan.Storage == 0 || plan.TempFileLimit == 0 || plan.Locks == 5000 || plan.StatementTimeout == 0 || plan.ConnectionsPerBinding == 0 {
 		t.Errorf("plan: not every key is in the example: %+v", plan)
 	}
 	if err := driver.CheckInstance(services.RawInstance{ID: "i", Plan: examples["plan"], Params: examples["create"]}); err != nil {

@@ -84,6 +84,62 @@ func TestRejectedByTheServer(t *testing.T) {
 	}
 }
 
+// What a tenant did to his own database is said to him at once.
+func TestRejectedForWhatTheTenantDid(t *testing.T) {
+	for _, test := range []struct{ name, did, want string }{
+		{"no schema public", "DROP SCHEMA public CASCADE", `parameters.extensions: "citext" needs schema public, which this database no longer has`},
+		{"a type of that name", "CREATE DOMAIN citext AS text", `parameters.extensions: "citext" makes an object that schema public has already`},
+		{"no right to schema public", "DROP SCHEMA public CASCADE; SET ROLE NONE; CREATE SCHEMA public", `parameters.extensions: "citext" needs schema public, which this database no longer has, or hides`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := newFull(t, "did")
+			f.inst.Plan.Extensions = []string{"citext"}
+			f.writer.must(t, test.did)
+			next := f.inst
+			next.Params.Extensions = []string{"citext"}
+			message, rejected := services.IsRejected(f.b.Update(testContext(t), f.inst, next))
+			if !rejected || !strings.HasPrefix(message, test.want) {
+				t.Errorf("%q, want %q", message, test.want)
+			}
+			f.remove(t)
+		})
+	}
+}
+
+// A database that was dropped from another instance is the user's to know: nothing
+// can be done to it but to delete the instance.
+func TestDroppedDatabase(t *testing.T) {
+	f := newFull(t, "dropped")
+	other, _, creds := f.neighbour(t)
+	mine, theirs := f.b.names.instance(f.inst.Name), f.b.names.instance(other.Name)
+	dialled(t, creds).must(t, "GRANT CONNECT ON DATABASE "+theirs.database+" TO "+f.b.names.role(f.writing.Name))
+	s, err := dial(testContext(t), in(theirs.database, f.writerCreds))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, c := range []*client{f.writer, f.reader} {
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.(*client).must(t, "DROP DATABASE "+mine.database)
+	ctx := testContext(t)
+	_, bindErr := f.b.Bind(ctx, f.inst, newBinding(t, f.inst, "late", readWrite))
+	for verb, err := range map[string]error{
+		"bind": bindErr, "update": f.b.Update(ctx, f.inst, f.inst), "verify": f.b.Verify(ctx, f.inst, f.writing),
+	} {
+		if message, _ := services.IsRejected(err); message != droppedMessage {
+			t.Errorf("%s: %v", verb, err)
+		}
+	}
+	conditions, err := f.b.Keep(ctx, []Plan{f.inst.Plan}, []instance{f.inst})
+	if got := conditions[f.inst.ID]; err != nil || got.Reason != services.Inaccessible || got.Message != droppedMessage {
+		t.Errorf("condition: %+v, %v", got, err)
+	}
+	f.remove2(t, other)
+}
+
 func TestCharacterSets(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "charset")

@@ -16,8 +16,10 @@ type state struct {
 	Version int `json:"version"`
 	// Database is nil where there is none.
 	Database *databaseState `json:"database"`
-	// Groups are those of the three group roles that exist.
+	// Groups are those of the group roles that exist.
 	Groups []string `json:"groups"`
+	// Moved says whether the instance is marked as locked to the end.
+	Moved bool `json:"moved"`
 	// Members are the bindings' roles and the groups they are in.
 	Members []member `json:"members"`
 	// Template is what a database made without a word has.
@@ -81,13 +83,16 @@ func (s *state) in(groups ...string) []string {
 const (
 	versionPart  = `'version', pg_catalog.current_setting('server_version_num')::pg_catalog.int4`
 	databaseKeys = `'owner', pg_catalog.pg_get_userbyid(d.datdba), 'limit', d.datconnlimit, 'open', d.datallowconn,
-		'settings', (SELECT pg_catalog.to_json(c.setconfig) FROM pg_catalog.pg_db_role_setting c
+		'settings', ` + databaseSettings
+	databaseSettings = `(SELECT pg_catalog.to_json(c.setconfig) FROM pg_catalog.pg_db_role_setting c
 			WHERE c.setdatabase = d.oid AND c.setrole = 0)`
 	databaseFrom = `) FROM pg_catalog.pg_database d WHERE d.datname = %[1]s)`
 	databasePart = `'database', (SELECT pg_catalog.json_build_object(` + databaseKeys + databaseFrom
 	sizePart     = `'database', (SELECT pg_catalog.json_build_object(` + databaseKeys +
 		`, 'size', pg_catalog.pg_database_size(d.oid)` + databaseFrom
 	groupsPart = `'groups', (SELECT pg_catalog.json_agg(rolname) FROM pg_catalog.pg_roles WHERE rolname IN (%[2]s))`
+	movedPart  = `'moved', EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = %[1]s || '_over'
+		AND pg_catalog.shobj_description(oid, 'pg_authid') IS NOT NULL)`
 	// A membership may be there once per grantor (from PostgreSQL 16 on); the
 	// administrator's own are not a binding's.
 	membersPart = `'members', (SELECT pg_catalog.json_agg(DISTINCT pg_catalog.jsonb_build_object('role', m.rolname, 'group', g.rolname))

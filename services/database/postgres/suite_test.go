@@ -14,12 +14,7 @@ import (
 func TestSuite(t *testing.T) { servicetest.Run(t, newServer(t).suite()) }
 
 func (s *testServer) suite() servicetest.Suite {
-	raw := func(text string) json.RawMessage {
-		if s.version < 150000 { // where it cannot be set
-			text = strings.Replace(text, `"temp_file_limit": "200MB",`, "", 1)
-		}
-		return json.RawMessage(text)
-	}
+	raw := func(text string) json.RawMessage { return json.RawMessage(text) }
 	return servicetest.Suite{
 		Definition: Definition(),
 		Address:    s.admin.Host,

@@ -13,7 +13,7 @@ func (b *backend) Update(ctx context.Context, prev, next instance) error {
 		return err
 	}
 	n := b.names.instance(next.Name)
-	s, st, err := b.begin(ctx, exclusive, n, "", versionPart, sizePart, groupsPart, membersPart)
+	s, st, err := b.begin(ctx, exclusive, n, "", versionPart, sizePart, groupsPart, movedPart, membersPart)
 	if err != nil {
 		return err
 	}
@@ -26,6 +26,9 @@ func (b *backend) Update(ctx context.Context, prev, next instance) error {
 }
 
 func (b *backend) change(ctx context.Context, s *session, st *state, prev, next instance) error {
+	if err := dropped(st); err != nil {
+		return err
+	}
 	if st.Database == nil {
 		return fmt.Errorf("database %s is not there; was it dropped by hand? deprovision the instance", st.names.database)
 	}
@@ -36,7 +39,7 @@ func (b *backend) change(ctx context.Context, s *session, st *state, prev, next 
 		return err
 	}
 	if err := s.transaction(ctx, limits(st, next.Plan)...); err != nil {
-		return limitError("change the limits", err, st.Version)
+		return limitError("change the limits", err)
 	}
 	if err := b.enforce(ctx, s, st, next.Plan); err != nil {
 		return err
@@ -62,7 +65,13 @@ func limits(st *state, p Plan) []string {
 	statements := []string{join(st.names.owner)}
 	statements = append(statements, fmt.Sprintf("ALTER DATABASE %s WITH CONNECTION LIMIT %d", ident(st.names.database), p.Connections))
 	statements = append(statements, settings(st, p)...)
-	statements = append(statements, leave(st.names.owner))
+	return append(append(statements, leave(st.names.owner)), bindingLimits(st, p)...)
+}
+
+// bindingLimits returns the statements for the limits of connections of all
+// bindings.
+func bindingLimits(st *state, p Plan) []string {
+	var statements []string
 	for _, role := range st.in(st.names.groups()...) {
 		statements = append(statements, fmt.Sprintf("ALTER ROLE %s WITH CONNECTION LIMIT %d", ident(role), p.perBinding()))
 	}

@@ -59,7 +59,7 @@ func (b *backend) connectAs(ctx context.Context, database, role string, password
 // session.
 func refused(err error) bool {
 	answer := (*pq.Error)(nil)
-	return errors.As(err, &answer) && !is(err, cannotConnectNow, crashShutdown, noSuchDatabase)
+	return errors.As(err, &answer) && !is(err, cannotConnectNow, crashShutdown)
 }
 
 // repair makes an existing binding's role what Bind made it; false where there is

@@ -1,0 +1,103 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// Limits on single sessions that the server does not know, or not this version of
+// it: the sessions that exceed them are ended.
+
+// endLockHolders ends the sessions that hold more locks than their plan allows.
+// Where the server's table of locks is full, it cannot be asked whose sessions
+// those are: then the one that holds most of all is ended.
+func (b *backend) endLockHolders(ctx context.Context, plans []Plan, instances []instance, ended map[string]string) error {
+	if len(instances) == 0 {
+		return nil
+	}
+	const held = `(SELECT l.pid, pg_catalog.count(*) AS n FROM pg_catalog.pg_locks l WHERE NOT l.fastpath GROUP BY l.pid) h`
+	err := b.end(ctx, ended, "locks: a session that held more than the plan's %s locks was ended", `SELECT a.pid, a.datname, p.most
+		FROM `+held+` JOIN pg_catalog.pg_stat_activity a ON a.pid = h.pid
+		JOIN `+b.perDatabase(instances, func(p Plan) int64 { return int64(p.Locks) })+` ON p.datname = a.datname WHERE h.n > p.most`)
+	if !is(err, outOfMemory) {
+		return explain("end sessions that hold too many locks", err)
+	}
+	most := 0
+	for _, p := range plans {
+		most = max(most, p.Locks)
+	}
+	_, err = b.pool.ExecContext(ctx, `SELECT pg_catalog.pg_terminate_backend(h.pid) FROM (SELECT h.pid FROM `+held+`
+		WHERE h.n > `+fmt.Sprint(most)+` AND h.pid <> pg_catalog.pg_backend_pid() ORDER BY h.n DESC LIMIT 1) h`)
+	return explain("end the session that fills the server's table of locks", err)
+}
+
+// endSpillers ends the sessions whose temporary files, and those of their parallel
+// workers, are larger than their plan allows.
+func (b *backend) endSpillers(ctx context.Context, instances []instance, ended map[string]string) error {
+	if len(instances) == 0 {
+		return nil
+	}
+	err := b.end(ctx, ended, "temporary files: a session that held more than the plan's %s was ended", `SELECT a.pid, a.datname, pg_catalog.pg_size_pretty(p.most::pg_catalog.int8)
+		FROM (SELECT coalesce(w.leader_pid, w.pid) AS pid, pg_catalog.sum(f.size) AS bytes
+			FROM pg_catalog.pg_ls_tmpdir() f JOIN pg_catalog.pg_stat_activity w ON f.name LIKE 'pgsql\_tmp' || w.pid || '.%' GROUP BY 1) t
+		JOIN pg_catalog.pg_stat_activity a ON a.pid = t.pid
+		JOIN `+b.perDatabase(instances, func(p Plan) int64 { return int64(p.TempFileLimit) })+` ON p.datname = a.datname WHERE p.most > 0 AND t.bytes > p.most`)
+	return explain("end sessions with too large temporary files", err)
+}
+
+// endQueueHolder ends a session that keeps the server's queue of notifications from
+// being emptied: one that listens and stays in a transaction. PostgreSQL does not
+// tell who listens. Above 1 % of the queue it is the session that has been idle in
+// a transaction for longest, above 10 % the one with the oldest transaction of all.
+func (b *backend) endQueueHolder(ctx context.Context, ended map[string]string) error {
+	const usage = "(SELECT pg_catalog.pg_notification_queue_usage())"
+	err := b.end(ctx, ended, "notifications: a session was ended that was in a transaction for longer than %s, while the server's queue could not be emptied",
+		`SELECT a.pid, a.datname, '5 seconds' FROM pg_catalog.pg_stat_activity a
+		WHERE a.datname ~ `+literal(b.names.single.String())+` AND a.xact_start < pg_catalog.clock_timestamp() - interval '5 seconds'
+		AND (`+usage+` > 0.1 OR `+usage+` > 0.01 AND a.state LIKE 'idle in transaction%')
+		AND a.usename <> CURRENT_USER ORDER BY a.xact_start LIMIT 1`)
+	return explain("end a session that fills the server's queue of notifications", err)
+}
+
+// end ends the sessions that a query returns, each with its database and its
+// limit. The administrator's stay, and those of superusers, which it may not end.
+func (b *backend) end(ctx context.Context, ended map[string]string, why, query string) error {
+	rows, err := b.pool.QueryContext(ctx, `SELECT e.datname, e.most, pg_catalog.pg_terminate_backend(e.pid) FROM (`+query+`) e (pid, datname, most)
+		JOIN pg_catalog.pg_stat_activity a ON a.pid = e.pid
+		JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid AND NOT r.rolsuper AND r.rolname <> CURRENT_USER`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var database, most string
+		var sent bool
+		if err := rows.Scan(&database, &most, &sent); err != nil {
+			return err
+		}
+		ended[database] = fmt.Sprintf(why, most)
+	}
+	return rows.Err()
+}
+
+// perDatabase is a table p of the instances' databases and a limit of their plans.
+func (b *backend) perDatabase(instances []instance, limit func(Plan) int64) string {
+	list := make([]string, len(instances))
+	for i, inst := range instances {
+		list[i] = fmt.Sprintf("(%s, %d)", literal(b.names.instance(inst.Name).database), limit(inst.Plan))
+	}
+	return "(VALUES " + strings.Join(list, ", ") + ") p (datname, most)"
+}
+
+// report adds the ended sessions to what the instances' users should know.
+func (b *backend) report(conditions map[string]services.Condition, instances []instance, ended map[string]string) {
+	for _, inst := range instances {
+		why, found := ended[b.names.instance(inst.Name).database]
+		if _, worse := conditions[inst.ID]; found && !worse {
+			conditions[inst.ID] = services.Condition{Reason: services.OverQuota, Message: why}
+		}
+	}
+}

@@ -1,0 +1,72 @@
+package postgres
+
+import "context"
+
+// An application's session acts as the owner role, and a role sees and cancels only
+// the sessions of roles that it is a member of. The owner role cannot be made a
+// member of the bindings' roles, which are its own members. Functions in the
+// database do it instead: they run as the role "sessions", which is a member of the
+// bindings' roles, so that PostgreSQL's own checks let them reach the instance's
+// sessions and no others. Only the owner role may call them.
+//
+// The comment on the role is the OID of the database that has the functions.
+
+// sessionFunctions returns the statements that make the functions. They are made as
+// the role that owns them, in a schema of its own.
+func sessionFunctions(n names) []string {
+	const define = " LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS "
+	const all = "chandler.sessions(), chandler.cancel(pg_catalog.int4), chandler.terminate(pg_catalog.int4)"
+	return []string{
+		join(n.owner, n.sessions),
+		"CREATE SCHEMA chandler AUTHORIZATION " + ident(n.sessions),
+		"SET LOCAL ROLE " + ident(n.sessions),
+		"CREATE FUNCTION chandler.sessions() RETURNS SETOF pg_catalog.pg_stat_activity STABLE" + define +
+			"'SELECT * FROM pg_catalog.pg_stat_activity WHERE datname = pg_catalog.current_database()'",
+		"CREATE FUNCTION chandler.cancel(pid pg_catalog.int4) RETURNS pg_catalog.bool" + define + "'SELECT pg_catalog.pg_cancel_backend(pid)'",
+		"CREATE FUNCTION chandler.terminate(pid pg_catalog.int4) RETURNS pg_catalog.bool" + define + "'SELECT pg_catalog.pg_terminate_backend(pid)'",
+		"REVOKE ALL ON FUNCTION " + all + " FROM PUBLIC",
+		"GRANT EXECUTE ON FUNCTION " + all + " TO " + ident(n.owner),
+		"GRANT USAGE ON SCHEMA chandler TO " + ident(n.owner),
+		"SET LOCAL ROLE NONE",
+		leave(n.owner, n.sessions),
+	}
+}
+
+// showSessions makes the functions, unless somebody is at work on the instance.
+func (b *backend) showSessions(ctx context.Context, inst instance) error {
+	s, st, err := b.begin(ctx, attempt, b.names.instance(inst.Name), "", lockedPart, databasePart, groupsPart, membersPart)
+	if err != nil {
+		return err
+	}
+	defer s.release(ctx)
+	n := st.names
+	if !st.Locked || st.Database == nil || st.Database.Owner != n.owner {
+		return nil
+	}
+	var statements []string
+	if !st.has(n.sessions) {
+		statements = append(statements, "CREATE ROLE "+ident(n.sessions)+" NOLOGIN")
+	}
+	for _, role := range st.in(n.groups()...) {
+		statements = append(statements, reaches(n, role))
+	}
+	if err := s.transaction(ctx, statements...); err != nil {
+		return explain("make the role that sees sessions", err)
+	}
+	err = b.inside(ctx, s, n.database, func(t *session) error {
+		err := t.transaction(ctx, sessionFunctions(n)...)
+		if is(err, duplicateSchema) {
+			return nil // of an attempt that was cut short, or the tenant's own, which stays
+		}
+		return err
+	})
+	if err != nil {
+		return explain("make the functions that show sessions", err)
+	}
+	return explain("note that the database has them", s.exec(ctx, `DO $$ BEGIN EXECUTE (
+		SELECT 'COMMENT ON ROLE `+ident(n.sessions)+` IS ' || pg_catalog.quote_literal(oid::pg_catalog.text)
+		FROM pg_catalog.pg_database WHERE datname = `+literal(n.database)+`); END $$`))
+}
+
+// reaches lets the functions reach a binding's sessions.
+func reaches(n names, role string) string { return "GRANT " + ident(role) + " TO " + ident(n.sessions) }

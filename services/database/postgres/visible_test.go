@@ -1,0 +1,96 @@
+package postgres
+
+import (
+	"fmt"
+	"testing"
+)
+
+func (c *client) pid(t *testing.T) string {
+	t.Helper()
+	return c.asks(t, "SELECT pg_backend_pid()")
+}
+
+// asks returns the one value of a query.
+func (c *client) asks(t *testing.T, query string) string {
+	t.Helper()
+	var answer string
+	if err := c.conn.QueryRowContext(testContext(t), query).Scan(&answer); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return answer
+}
+
+// An application sees and ends the sessions of its own instance, of bindings made
+// before and after, and no others.
+func TestSessionsOfTheOwnInstance(t *testing.T) {
+	f := newFull(t, "visible")
+	other, _, foreign := f.neighbour(t)
+	f.keep(t)
+	lateCreds, err := f.b.Bind(testContext(t), f.inst, newBinding(t, f.inst, "late", readWrite))
+	if err != nil {
+		t.Fatal(err)
+	}
+	late, stranger := dialled(t, lateCreds), dialled(t, foreign)
+	for who, c := range map[string]*client{"the reader": f.reader, "a later binding": late} {
+		if query := f.writer.asks(t, "SELECT query FROM chandler.sessions() WHERE pid = "+c.pid(t)); query != "SELECT pg_backend_pid()" {
+			t.Errorf("the last query of %s: %q", who, query)
+		}
+		if ended := f.writer.asks(t, "SELECT chandler.terminate("+c.pid(t)+")"); ended != "true" {
+			t.Errorf("the session of %s was not ended", who)
+		}
+		if c.Ping(testContext(t)) == nil {
+			t.Errorf("the session of %s goes on", who)
+		}
+	}
+	if n := f.writer.asks(t, "SELECT count(*) FROM chandler.sessions() WHERE pid = "+stranger.pid(t)); n != "0" {
+		t.Error("another instance's session is shown")
+	}
+	for _, pid := range []string{stranger.pid(t), f.server.ask(t, "SELECT pg_backend_pid()")} {
+		for _, function := range []string{"cancel", "terminate"} {
+			if err := f.writer.run(t, fmt.Sprintf("SELECT chandler.%s(%s)", function, pid)); err == nil {
+				t.Errorf("%s of another's session was let through", function)
+			}
+		}
+	}
+	again := dialled(t, f.readerCreds)
+	for _, refused := range []string{"SELECT chandler.sessions()", "SELECT chandler.terminate(" + f.writer.pid(t) + ")"} {
+		expect(t, again.run(t, refused), "permission denied")
+	}
+	for _, refused := range []string{"DROP SCHEMA chandler CASCADE", "CREATE OR REPLACE FUNCTION chandler.cancel(pid int) RETURNS bool LANGUAGE sql AS 'SELECT true'",
+		"ALTER FUNCTION chandler.cancel(int) SET search_path = public", "CREATE TABLE chandler.t (n int)", "SET ROLE " + f.b.names.instance(f.inst.Name).sessions} {
+		if err := f.writer.run(t, refused); err == nil {
+			t.Errorf("%s: was let through", refused)
+		}
+	}
+	// A session in its binding's own role sees those of that binding without them.
+	f.writer.must(t, "SET ROLE NONE")
+	mine := dialled(t, f.writerCreds)
+	if ended := f.writer.asks(t, "SELECT pg_terminate_backend("+mine.pid(t)+")"); ended != "true" {
+		t.Error("the binding's other session was not ended")
+	}
+	f.remove2(t, other)
+}
+
+// Once locked and unlocked, the functions are what they were.
+func TestSessionsOfAFullDatabase(t *testing.T) {
+	f := newFull(t, "shown")
+	f.keep(t)
+	writer, _ := f.locked(t)
+	writer.must(t, "TRUNCATE big")
+	f.keepSettled(t)
+	reader := dialled(t, f.readerCreds)
+	if ended := dialled(t, f.writerCreds).asks(t, "SELECT chandler.terminate("+reader.pid(t)+")"); ended != "true" {
+		t.Error("the session was not ended")
+	}
+	f.remove(t)
+}
+
+// A schema of that name that is the tenant's own stays, and does no harm.
+func TestSessionsBesideATenantsSchema(t *testing.T) {
+	f := newFull(t, "owned")
+	f.writer.must(t, "CREATE SCHEMA chandler; CREATE TABLE chandler.sessions (n int)")
+	f.keep(t)
+	f.keep(t)
+	f.writer.must(t, "SELECT * FROM chandler.sessions; DROP SCHEMA chandler CASCADE")
+	f.remove(t)
+}
