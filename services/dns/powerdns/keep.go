@@ -19,7 +19,7 @@ type look struct {
 	records int
 	minTTL  int
 	note    string
-	changes string // the server's count of changes by update before it
+	changes int64 // the server's count of changes by update before it
 	at      time.Time
 }
 
@@ -38,7 +38,7 @@ func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map
 	if len(instances) == 0 {
 		return nil, nil
 	}
-	changes, err := b.changesByUpdate(ctx)
+	counts, err := b.counts(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,11 @@ func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map
 	}
 	b.forget(byAccount)
 	notes, errs := map[string]services.Condition{}, []error(nil)
-	for _, d := range b.due(instances, byAccount, changes) {
+	all := b.due(instances, byAccount, counts.changes)
+	if len(all) > 0 {
+		errs = append(errs, b.watch(ctx, counts, all[0].inst, all[0].zone.name))
+	}
+	for _, d := range all {
 		note := d.last.note
 		if d.read {
 			if note, err = b.keep(ctx, d); err != nil {
@@ -78,7 +82,7 @@ type due struct {
 // and in turn those of which nothing but the serial number says that they did not.
 // An application can set that number, and so send it full circle. It cannot set
 // the server's count of changes.
-func (b *backend) due(instances []instance, zones map[string]zone, changes string) []due {
+func (b *backend) due(instances []instance, zones map[string]zone, changes int64) []due {
 	var all []due
 	var doubtful []int
 	b.mu.Lock()
@@ -101,21 +105,6 @@ func (b *backend) due(instances []instance, zones map[string]zone, changes strin
 		all[i].read = true
 	}
 	return all
-}
-
-// changesByUpdate is how many records applications have changed on the server, a
-// number that only grows while it runs.
-func (b *backend) changesByUpdate(ctx context.Context) (string, error) {
-	list, err := b.api.Statistics.Get(ctx, "dnsupdate-changes")
-	if err != nil {
-		return "", explain("ask the server how many records were changed", err)
-	}
-	for _, s := range list {
-		if count, ok := s.Value.(string); ok {
-			return count, nil
-		}
-	}
-	return "", errors.New("ask the server how many records were changed: it does not say")
 }
 
 // keep looks after one zone.
