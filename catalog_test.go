@@ -2,6 +2,7 @@ package chandler_test
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	chandler "github.com/chandler-broker/chandler"
@@ -66,6 +67,28 @@ func TestShippedCatalog(t *testing.T) {
 			if p.CheckBind([]byte(`{"no-such-parameter": 1}`)) == nil {
 				t.Errorf("the plan %s takes any parameter of a binding", p.Name)
 			}
+			checkWords(t, s.Name, p)
+		}
+	}
+}
+
+// checkWords checks that a user whose zone or subject has the wrong form is told
+// in words which one it has to have.
+func checkWords(t *testing.T, service string, p *catalog.Plan) {
+	t.Helper()
+	for _, test := range []struct {
+		service string
+		err     error
+		want    string
+	}{
+		{"dns", p.CheckCreate([]byte(`{"zone": "my shop"}`)), "parameters.zone: has the wrong form; expected: Complete domain name of the zone, such as shop.apps.example.com"},
+		{"queue", p.CheckBind([]byte(`{"publish": ["a b"]}`)), "parameters.publish[0]: has the wrong form; expected: A subject"},
+	} {
+		if p.Name == "rabbitmq-small" || service != test.service {
+			continue
+		}
+		if test.err == nil || !strings.Contains(test.err.Error(), test.want) || strings.Contains(test.err.Error(), "[A-Za-z") {
+			t.Errorf("the plan %s: %v, want %q", p.Name, test.err, test.want)
 		}
 	}
 }

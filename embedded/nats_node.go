@@ -21,6 +21,17 @@ type natsNode struct {
 	began   time.Time          // when it was started last
 }
 
+// natsLimits bound what accounts cannot be charged for: the ids of messages, which
+// are in memory for as long as duplicates are looked for, and batches that are not
+// committed. Those of more than one message are switched off that way.
+var natsLimits = natsserver.JSLimitOpts{
+	Duplicates:   2 * time.Minute, // what clients ask for when they make key-value buckets
+	MaxBatchSize: 1, MaxBatchInflightPerStream: 1, MaxBatchTimeout: time.Second,
+}
+
+// natsMaxPending bounds what is in memory for a client that does not read.
+const natsMaxPending = 16 << 20
+
 // layOut plans the servers: each has a name and a folder of its own, which are
 // what the cluster knows it by.
 func (n *NATS) layOut(ctx context.Context, port, count int, maxStore int64) ([]*natsNode, error) {
@@ -45,6 +56,7 @@ func (n *NATS) layOut(ctx context.Context, port, count int, maxStore int64) ([]*
 				ServerName: name, Host: loopback, Port: ports[i],
 				NoSigs: true, DisableShortFirstPing: true,
 				JetStream: true, StoreDir: n.folder.path(name), JetStreamMaxStore: maxStore,
+				JetStreamLimits: natsLimits, MaxPending: natsMaxPending,
 				TrustedOperators: n.keys.operatorClaims(),
 				SystemAccount:    n.keys.systemAccount(),
 			},

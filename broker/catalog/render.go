@@ -38,6 +38,10 @@ func (r renderer) render(e *jsonschema.ValidationError) []string {
 			complaints = append(complaints, under(path, name)+": is missing, and must be there")
 		}
 		return complaints
+	case *kind.Pattern:
+		if words, ok := child(r.schemaAt(e.SchemaURL), "description").(string); ok {
+			return []string{path + ": has the wrong form; expected: " + words + readable(k.Want)}
+		}
 	}
 	if len(e.Causes) > 0 {
 		var complaints []string
@@ -47,6 +51,16 @@ func (r renderer) render(e *jsonschema.ValidationError) []string {
 		return complaints
 	}
 	return []string{path + ": " + rule(e.ErrorKind)}
+}
+
+// readable quotes a regular expression that says at a glance which characters are
+// allowed; a longer one explains nothing.
+func readable(pattern string) string {
+	const glance = 40
+	if len(pattern) > glance {
+		return ""
+	}
+	return " (" + pattern + ")"
 }
 
 // alternatives words a choice between schemas none of which fits.
@@ -73,9 +87,15 @@ func (r renderer) unknownParameters(e *jsonschema.ValidationError, path string, 
 	return complaints
 }
 
-// known returns the names of the properties of the schema at an address, whose
-// fragment is a JSON pointer (RFC 6901).
+// known returns the names of the properties of the schema at an address.
 func (r renderer) known(address string) []string {
+	properties, _ := child(r.schemaAt(address), "properties").(map[string]any)
+	return slices.Sorted(maps.Keys(properties))
+}
+
+// schemaAt returns the schema at an address, whose fragment is a JSON pointer
+// (RFC 6901).
+func (r renderer) schemaAt(address string) any {
 	_, fragment, _ := strings.Cut(address, "#")
 	at := r.schema
 	for _, token := range strings.Split(fragment, "/")[1:] {
@@ -85,8 +105,7 @@ func (r renderer) known(address string) []string {
 		token = strings.ReplaceAll(strings.ReplaceAll(token, "~1", "/"), "~0", "~")
 		at = child(at, token)
 	}
-	properties, _ := child(at, "properties").(map[string]any)
-	return slices.Sorted(maps.Keys(properties))
+	return at
 }
 
 func child(value any, token string) any {

@@ -20,6 +20,10 @@ type backend struct {
 	// time only.
 	mu   sync.Mutex
 	seen map[string]look
+	// failed is the count of failed updates at the last look, and stuck is why
+	// the server takes none.
+	failed int64
+	stuck  error
 }
 
 func newBackend(c Config) (*backend, error) {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	pdns "github.com/joeig/go-powerdns/v3"
 
@@ -17,7 +19,17 @@ type look struct {
 	records int
 	minTTL  int
 	note    string
+	changes int64 // the server's count of changes by update before it
+	at      time.Time
 }
+
+const (
+	// lookAge is how old a look may become while nothing seems to change: the
+	// count is one server's, and others may write to the same database.
+	lookAge = 30 * time.Minute
+	// maxReread is how many zones that seem unchanged are read in one call.
+	maxReread = 100
+)
 
 // Keep implements services.Keeper: it holds what applications change by
 // themselves to the plan. A zone with too many records takes no more updates,
@@ -25,6 +37,10 @@ type look struct {
 func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map[string]services.Condition, error) {
 	if len(instances) == 0 {
 		return nil, nil
+	}
+	counts, err := b.counts(ctx)
+	if err != nil {
+		return nil, err
 	}
 	zones, err := b.zones(ctx, "")
 	if err != nil {
@@ -34,58 +50,93 @@ func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map
 	for _, z := range zones {
 		byAccount[z.account] = z
 	}
+	b.forget(byAccount)
 	notes, errs := map[string]services.Condition{}, []error(nil)
-	for _, inst := range instances {
-		z, ok := byAccount[b.names.account(inst.Name)]
-		if !ok {
-			continue
-		}
-		note, err := b.keep(ctx, inst, z)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("look after the zone %s: %w", strings.TrimSuffix(z.name, "."), err))
+	all := b.due(instances, byAccount, counts.changes)
+	if len(all) > 0 {
+		errs = append(errs, b.watch(ctx, counts, all[0].inst, all[0].zone.name))
+	}
+	for _, d := range all {
+		note := d.last.note
+		if d.read {
+			if note, err = b.keep(ctx, d); err != nil {
+				errs = append(errs, fmt.Errorf("look after the zone %s: %w", strings.TrimSuffix(d.zone.name, "."), err))
+			}
 		}
 		if note != "" {
-			notes[inst.ID] = services.Condition{Reason: services.OverQuota, Message: note}
+			notes[d.inst.ID] = services.Condition{Reason: services.OverQuota, Message: note}
 		}
 	}
-	b.forget(byAccount)
 	return notes, errors.Join(errs...)
 }
 
-// keep looks after one zone, and reads it only where it or its plan changed:
-// every change, the applications' too, raises a zone's serial number.
-func (b *backend) keep(ctx context.Context, inst instance, z zone) (string, error) {
-	now := look{serial: z.serial, records: inst.Plan.Records, minTTL: inst.Plan.MinTTL}
+// due is an instance's zone, what was seen of it last, and whether to read it.
+type due struct {
+	inst instance
+	zone zone
+	last look
+	read bool
+}
+
+// due says which zones have to be read: those whose serial number or plan changed,
+// and in turn those of which nothing but the serial number says that they did not.
+// An application can set that number, and so send it full circle. It cannot set
+// the server's count of changes.
+func (b *backend) due(instances []instance, zones map[string]zone, changes int64) []due {
+	var all []due
+	var doubtful []int
 	b.mu.Lock()
-	last := b.seen[z.account]
-	b.mu.Unlock()
-	if now.note = last.note; now == last {
-		return now.note, nil
+	defer b.mu.Unlock()
+	for _, inst := range instances {
+		z, ok := zones[b.names.account(inst.Name)]
+		if !ok {
+			continue
+		}
+		last := b.seen[z.account]
+		changed := last.serial != z.serial || last.records != inst.Plan.Records || last.minTTL != inst.Plan.MinTTL
+		if !changed && (last.changes != changes || time.Since(last.at) > lookAge) {
+			doubtful = append(doubtful, len(all))
+		}
+		last.changes = changes
+		all = append(all, due{inst, z, last, changed})
 	}
+	slices.SortStableFunc(doubtful, func(i, j int) int { return all[i].last.at.Compare(all[j].last.at) })
+	for _, i := range doubtful[:min(len(doubtful), maxReread)] {
+		all[i].read = true
+	}
+	return all
+}
+
+// keep looks after one zone.
+func (b *backend) keep(ctx context.Context, d due) (string, error) {
+	inst, z := d.inst, d.zone
 	content, err := b.api.Zones.Get(ctx, z.name)
 	if absent(err) {
 		return "", nil
 	}
 	if err != nil {
-		return last.note, explain("read the zone", err)
+		return d.last.note, explain("read the zone", err)
 	}
-	count, low := inspect(z.name, content.RRsets, inst.Plan.MinTTL)
+	count, low := inspect(z.name, content.RRsets, inst.Plan.MinTTL, len(b.nameserver))
 	over := count > inst.Plan.Records
-	now.note = ""
+	note := ""
 	if over {
-		now.note = fmt.Sprintf("records: %d of %d are in use, so dynamic updates are refused; remove some by an update of the instance that names them without values, or move to a larger plan",
+		note = fmt.Sprintf("records: %d of %d are in use, so dynamic updates are refused; remove some by an update of the instance that names them without values, or move to a larger plan",
 			count, inst.Plan.Records)
 	}
 	if err := b.open(ctx, z.name, !over); err != nil {
-		return now.note, err
+		return note, err
 	}
 	if !over && len(low) > 0 {
-		return now.note, b.raise(ctx, inst, z.name, low)
+		return note, b.raise(ctx, inst, z.name, low)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.seen[z.account] = now
-	return now.note, nil
+	b.seen[z.account] = look{
+		serial: z.serial, records: inst.Plan.Records, minTTL: inst.Plan.MinTTL,
+		note: note, changes: d.last.changes, at: time.Now(),
+	}
+	return note, nil
 }
 
 func (b *backend) forget(there map[string]zone) {
@@ -98,17 +149,26 @@ func (b *backend) forget(there map[string]zone) {
 	}
 }
 
+// largeRecord is how long a record may be that counts as one, in characters of a
+// zone file: as long as the longest value that parameters can have.
+const largeRecord = 16 << 10
+
 // inspect counts a zone's records, without the server's own, and returns the
-// sets whose time to live is below the plan's.
-func inspect(zone string, sets []pdns.RRset, minTTL int) (count int, low []pdns.RRset) {
+// sets whose time to live is below the plan's. A large record counts as several.
+func inspect(zone string, sets []pdns.RRset, minTTL, nameservers int) (count int, low []pdns.RRset) {
 	for _, set := range sets {
 		apex := strings.EqualFold(pdns.StringValue(set.Name), zone)
 		if apex && kindOf(set) == "SOA" {
 			continue
 		}
-		if !apex || kindOf(set) != "NS" {
-			count += len(set.Records)
+		size := 0
+		for _, r := range set.Records {
+			size += 1 + len(pdns.StringValue(r.Content))/largeRecord
 		}
+		if apex && kindOf(set) == "NS" {
+			size = max(0, size-nameservers)
+		}
+		count += size
 		if int64(pdns.Uint32Value(set.TTL)) < int64(minTTL) {
 			low = append(low, set)
 		}

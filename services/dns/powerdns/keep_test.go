@@ -95,7 +95,7 @@ func TestRaiseLosesNoChange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, low := inspect(c.zone, read.RRsets, inst.Plan.MinTTL)
+	_, low := inspect(c.zone, read.RRsets, inst.Plan.MinTTL, 2)
 	if len(low) != 1 {
 		t.Fatalf("below: %v", low)
 	}

@@ -38,3 +38,8 @@ func (b *backend) List(ctx context.Context) ([]services.Found, error) {
 	}
 	return found, nil
 }
+
+// ResourceName implements services.Namer.
+func (b *backend) ResourceName(inst instance) string {
+	return strings.TrimSuffix(zoneName(inst), ".")
+}

@@ -24,13 +24,30 @@ func (b *backend) raise(ctx context.Context, inst instance, zone string, sets []
 	}
 	s := newSigner(b.address(), name, b.config.TSIGAlgorithm, secret)
 	var errs []error
-	for _, set := range sets[:min(len(sets), maxRaised)] {
-		if err := raiseSet(ctx, s, zone, set, inst.Plan.MinTTL); err != nil {
-			errs = append(errs, err)
-			break
+	for raised := 0; len(sets) > 0 && raised < maxRaised && ctx.Err() == nil; sets = sets[1:] {
+		err := raiseSet(ctx, s, zone, sets[0], inst.Plan.MinTTL)
+		if err != nil && ctx.Err() == nil {
+			err = b.overwrite(ctx, zone, sets[0], inst.Plan.MinTTL)
 		}
+		if err == nil {
+			raised++
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(append(errs, b.deleteKey(ctx, name))...)
+}
+
+// overwrite raises the time to live of a set for which a dynamic update does not
+// do, such as one that is larger than a message can be. A change that an
+// application makes to the set in that moment is lost.
+func (b *backend) overwrite(ctx context.Context, zone string, set pdns.RRset, ttl int) error {
+	key := setKey{pdns.StringValue(set.Name), kindOf(set)}
+	raised := recordSet{ttl: uint32(ttl)} //nolint:gosec // maxTTL fits
+	for _, r := range set.Records {
+		raised.values = append(raised.values, pdns.StringValue(r.Content))
+	}
+	err := b.api.Records.Patch(ctx, zone, &pdns.RRsets{Sets: []pdns.RRset{replacement(key, raised)}})
+	return explain(fmt.Sprintf("raise the time to live of the %s records of %s", key.kind, key.name), err)
 }
 
 func raiseSet(ctx context.Context, s signer, zone string, set pdns.RRset, ttl int) error {

@@ -10,8 +10,9 @@ import (
 	pdns "github.com/joeig/go-powerdns/v3"
 )
 
-// Ready implements services.Readier: the server's API answers, and the server
-// is set up so that bindings work and tenants stay among themselves.
+// Ready implements services.Readier: the server's API answers, the server is set
+// up so that bindings work and tenants stay among themselves, and it takes
+// updates as far as Keep knows.
 func (b *backend) Ready(ctx context.Context) error {
 	settings, err := b.settings(ctx)
 	if err != nil {
@@ -37,7 +38,9 @@ func (b *backend) Ready(ctx context.Context) error {
 	if len(faults) > 0 {
 		return fmt.Errorf("the DNS server is not set up: %w", errors.Join(faults...))
 	}
-	return nil
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.stuck
 }
 
 // settings returns the server's settings by name.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	pdns "github.com/joeig/go-powerdns/v3"
+	"github.com/miekg/dns"
 
 	"github.com/chandler-broker/chandler/services"
 )
@@ -170,25 +171,69 @@ func (s recordSets) keys() []setKey {
 	})
 }
 
-// changes are what turns prev into next: removals first, so that a name may
-// become a CNAME. What is in neither is the applications' own.
-func changes(prev, next recordSets) []pdns.RRset {
-	var removed, written []pdns.RRset
-	for _, key := range prev.keys() {
-		if _, stays := next[key]; !stays && len(prev[key].values) > 0 {
-			removed = append(removed, removal(key))
+// differ returns the keys of what changes from prev to next, and of what shall not
+// be there.
+func differ(prev, next recordSets) []setKey {
+	sets := recordSets{}
+	for key, was := range prev {
+		if _, stays := next[key]; !stays && len(was.values) > 0 {
+			sets[key] = was
 		}
 	}
-	for _, key := range next.keys() {
-		was, is := prev[key], next[key]
-		switch {
-		case len(is.values) == 0:
+	for key, is := range next {
+		if was := prev[key]; len(is.values) == 0 || was.ttl != is.ttl || !slices.Equal(was.values, is.values) {
+			sets[key] = is
+		}
+	}
+	return sets.keys()
+}
+
+// changes are what turns prev into next on a server that has these sets: removals
+// first, so that a name may become a CNAME. Of a set, only the values that prev
+// has are removed; the others are the applications' own. A set without values in
+// next goes as a whole, and of a CNAME there can be only one.
+func changes(prev, next, there recordSets) []pdns.RRset {
+	var removed, written []pdns.RRset
+	for _, key := range differ(prev, next) {
+		is, named := next[key]
+		set := recordSet{ttl: there[key].ttl}
+		if named {
+			set.ttl = is.ttl
+		}
+		if !named || len(is.values) > 0 && key.kind != "CNAME" {
+			set.values = except(key.kind, there[key].values, slices.Concat(prev[key].values, is.values))
+		}
+		set.values = append(set.values, is.values...)
+		if len(set.values) > 0 {
+			written = append(written, replacement(key, set))
+		} else {
 			removed = append(removed, removal(key))
-		case was.ttl != is.ttl || !slices.Equal(was.values, is.values):
-			written = append(written, replacement(key, is))
 		}
 	}
 	return append(removed, written...)
+}
+
+// except returns the values that are not among gone, in whichever of the forms
+// that a zone file allows.
+func except(kind string, values, gone []string) []string {
+	listed := map[string]bool{}
+	for _, value := range gone {
+		listed[normal(kind, value)] = true
+	}
+	return slices.DeleteFunc(slices.Clone(values), func(value string) bool { return listed[normal(kind, value)] })
+}
+
+// normal is the same text for values that are the same to DNS.
+func normal(kind, value string) string {
+	record, err := dns.NewRR(". 0 IN " + kind + " " + value)
+	if err != nil || record == nil {
+		return value
+	}
+	text := strings.TrimPrefix(record.String(), record.Header().String())
+	if kind == "TXT" || kind == "CAA" {
+		return text
+	}
+	return strings.ToLower(text)
 }
 
 func removal(key setKey) pdns.RRset {

@@ -16,11 +16,11 @@ const (
 
 // signer speaks DNS to a server with a TSIG key.
 type signer struct {
-	address, name, algorithm, secret string
+	network, address, name, algorithm, secret string
 }
 
 func newSigner(address, name, algorithm, secret string) signer {
-	return signer{address, dns.Fqdn(name), dns.Fqdn(algorithm), secret}
+	return signer{"tcp", address, dns.Fqdn(name), dns.Fqdn(algorithm), secret}
 }
 
 func (s signer) secrets() map[string]string { return map[string]string{s.name: s.secret} }
@@ -29,7 +29,7 @@ func (s signer) secrets() map[string]string { return map[string]string{s.name: s
 // A refusal is a refusal whether signed or not.
 func (s signer) exchange(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 	m.SetTsig(s.name, s.algorithm, fudge, time.Now().Unix())
-	client := dns.Client{Net: "tcp", TsigSecret: s.secrets(), DialTimeout: dialTimeout}
+	client := dns.Client{Net: s.network, TsigSecret: s.secrets(), DialTimeout: dialTimeout}
 	answer, _, err := client.ExchangeContext(ctx, m, s.address)
 	if answer != nil && answer.Rcode != dns.RcodeSuccess {
 		return nil, &rcodeError{answer.Rcode}

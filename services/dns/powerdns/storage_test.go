@@ -24,6 +24,9 @@ func TestServerInHiddenFolder(t *testing.T) {
 	bd := newBinding(t, inst, "b", BindingParams{})
 	zone := services.Found{Instance: inst.Name, Resource: inst.Name + "." + parent}
 	key := services.Found{Instance: inst.Name, Binding: bd.Name, Resource: bd.Name + "." + inst.Name + ".suite"}
+	if name := b.ResourceName(inst); name != zone.Resource {
+		t.Errorf("the zone is called %q, and listed as %q", name, zone.Resource)
+	}
 	for range 2 { // under the same name again
 		c, err := b.Bind(ctx, inst, bd)
 		if err != nil {

@@ -3,13 +3,15 @@ package powerdns
 import (
 	"context"
 	"errors"
+	"strings"
 
 	pdns "github.com/joeig/go-powerdns/v3"
 )
 
-// Update implements services.Backend. Only the records that differ between prev
-// and next are written, all in one call, so that what applications changed
-// themselves stays.
+// Update implements services.Backend. Only the sets that differ between prev and
+// next are written, all in one call, with the values that applications added to
+// them. A change that an application makes to one of these sets in that moment is
+// lost: this server's API can only write whole sets.
 func (b *backend) Update(ctx context.Context, prev, next instance) error {
 	z, ok, err := b.find(ctx, next.Name, zoneName(prev), zoneName(next))
 	if err != nil {
@@ -31,11 +33,40 @@ func (b *backend) Update(ctx context.Context, prev, next instance) error {
 	if err != nil {
 		return err
 	}
-	sets := changes(was, is)
-	if len(sets) == 0 {
+	changed := differ(was, is)
+	if len(changed) == 0 {
 		return nil
 	}
+	there, err := b.read(ctx, z.name, changed)
+	if err != nil {
+		return err
+	}
+	sets := changes(was, is, there)
 	return refusedRecords("change records", b.api.Records.Patch(ctx, z.name, &pdns.RRsets{Sets: sets}))
+}
+
+// read returns those of the zone's sets whose keys are wanted.
+func (b *backend) read(ctx context.Context, zone string, wanted []setKey) (recordSets, error) {
+	content, err := b.api.Zones.Get(ctx, zone)
+	if err != nil {
+		return nil, explain("read the zone", err)
+	}
+	sets, want := recordSets{}, map[setKey]bool{}
+	for _, key := range wanted {
+		want[key] = true
+	}
+	for _, set := range content.RRsets {
+		key := setKey{strings.ToLower(pdns.StringValue(set.Name)), kindOf(set)}
+		if !want[key] {
+			continue
+		}
+		have := recordSet{ttl: pdns.Uint32Value(set.TTL)}
+		for _, r := range set.Records {
+			have.values = append(have.values, pdns.StringValue(r.Content))
+		}
+		sets[key] = have
+	}
+	return sets, nil
 }
 
 // sign changes whether a zone is signed, and looks whether it is then: a server

@@ -43,10 +43,14 @@ func TestUpdateLeavesApplicationsRecords(t *testing.T) {
 		*i = withRecords(*i, Record{Name: "kept", Type: "A", Values: []string{"192.0.2.1"}},
 			Record{Name: "goes", Type: "A", Values: []string{"192.0.2.2"}},
 			Record{Name: "changes", Type: "A", Values: []string{"192.0.2.3"}},
-			Record{Name: "becomes", Type: "A", Values: []string{"192.0.2.4"}})
+			Record{Name: "becomes", Type: "A", Values: []string{"192.0.2.4"}},
+			Record{Name: "shared", Type: "A", Values: []string{"192.0.2.5"}},
+			Record{Name: "left", Type: "MX", TTL: 300, Values: []string{"10 Mail.example.com"}},
+			Record{Name: "text", Type: "TXT", Values: []string{`a "quoted" \ text`, "other"}})
 	})
 	c := bound(t, b, first, "b", BindingParams{})
-	for _, r := range []string{"kept.@ 60 IN A 198.51.100.1", "own.@ 60 IN A 198.51.100.2", "junk.@ 60 IN TXT junk"} {
+	for _, r := range []string{"kept.@ 60 IN A 198.51.100.1", "own.@ 60 IN A 198.51.100.2", "junk.@ 60 IN TXT junk",
+		"shared.@ 60 IN A 198.51.100.3", "left.@ 60 IN MX 20 mx.example.org.", "text.@ 60 IN TXT own", "new.@ 60 IN A 198.51.100.4"} {
 		if err := update(t, c.signer, c.zone, strings.Replace(r, "@", c.zone, 1)); err != nil {
 			t.Fatal(err)
 		}
@@ -54,6 +58,9 @@ func TestUpdateLeavesApplicationsRecords(t *testing.T) {
 	second := withRecords(first, Record{Name: "kept", Type: "A", Values: []string{"192.0.2.1"}},
 		Record{Name: "changes", Type: "A", Values: []string{"192.0.2.30"}},
 		Record{Name: "becomes", Type: "CNAME", Values: []string{"example.org"}},
+		Record{Name: "shared", Type: "A", Values: []string{"192.0.2.50"}},
+		Record{Name: "new", Type: "A", Values: []string{"192.0.2.6", "198.51.100.4"}},
+		Record{Name: "text", Type: "TXT", Values: []string{"other"}},
 		Record{Name: "junk", Type: "TXT", Values: []string{}})
 	for range 2 {
 		if err := b.Update(ctx, first, second); err != nil {
@@ -65,6 +72,10 @@ func TestUpdateLeavesApplicationsRecords(t *testing.T) {
 		expectValues(t, b, "becomes."+c.zone, dns.TypeCNAME, "example.org.")
 		expectValues(t, b, "own."+c.zone, dns.TypeA, "198.51.100.2")
 		expectValues(t, b, "junk."+c.zone, dns.TypeTXT)
+		expectValues(t, b, "shared."+c.zone, dns.TypeA, "192.0.2.50", "198.51.100.3")
+		expectValues(t, b, "left."+c.zone, dns.TypeMX, "20 mx.example.org.")
+		expectValues(t, b, "text."+c.zone, dns.TypeTXT, `"other"`, `"own"`)
+		expectValues(t, b, "new."+c.zone, dns.TypeA, "192.0.2.6", "198.51.100.4")
 	}
 	for range 2 { // as the engine undoes it
 		if err := b.Update(ctx, second, first); err != nil {
@@ -74,6 +85,9 @@ func TestUpdateLeavesApplicationsRecords(t *testing.T) {
 		expectValues(t, b, "changes."+c.zone, dns.TypeA, "192.0.2.3")
 		expectValues(t, b, "becomes."+c.zone, dns.TypeA, "192.0.2.4")
 		expectValues(t, b, "own."+c.zone, dns.TypeA, "198.51.100.2")
+		expectValues(t, b, "shared."+c.zone, dns.TypeA, "192.0.2.5", "198.51.100.3")
+		expectValues(t, b, "left."+c.zone, dns.TypeMX, "10 mail.example.com.", "20 mx.example.org.")
+		expectValues(t, b, "text."+c.zone, dns.TypeTXT, `"a \"quoted\" \\ text"`, `"other"`, `"own"`)
 	}
 }
 

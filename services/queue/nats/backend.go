@@ -1,13 +1,20 @@
 package nats
 
-import "fmt"
+import (
+	"fmt"
+	"sync"
+)
 
-// backend administers one NATS system. It keeps no state: what exists is asked
-// of the servers each time.
+// backend administers one NATS system. What exists is asked of the servers each
+// time.
 type backend struct {
 	keys *keyring
 	link *link
 	told told
+
+	// seen is what Keep saw of instances, by ID; losing it costs time only.
+	mu   sync.Mutex
+	seen map[string]sighting
 }
 
 func open(c Config) (*backend, error) {
@@ -35,7 +42,7 @@ func open(c Config) (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &backend{keys, l, told}, nil
+	return &backend{keys: keys, link: l, told: told, seen: map[string]sighting{}}, nil
 }
 
 // Close implements services.Closer.

@@ -131,8 +131,9 @@ func TestReadmeApplication(t *testing.T) {
 }
 
 // newOutside is the configuration for a system that Chandler did not set up: its
-// operator has no signing keys, and its server speaks TLS.
-func newOutside(t *testing.T) map[string]any {
+// operator has no signing keys, and its server speaks TLS. Edit replaces parts of the
+// README's configuration.
+func newOutside(t *testing.T, edit ...string) map[string]any {
 	t.Helper()
 	dir := t.TempDir()
 	operator, operatorPublic := pairOf(t, nkeys.PrefixByteOperator)
@@ -151,7 +152,7 @@ func newOutside(t *testing.T) map[string]any {
 		}
 	}
 	text := strings.NewReplacer("/etc/nats/", dir+"/", "/var/lib/nats", dir, "ADSYSTEMACCOUNT", accountPublic,
-		"systemAccountJWT", accountJWT, "100GB", "1GB").Replace(examples(t)["nats"])
+		"systemAccountJWT", accountJWT, "100GB", "1GB").Replace(strings.NewReplacer(edit...).Replace(examples(t)["nats"]))
 	port := startOutside(t, filepath.Join(dir, "nats.conf"), text)
 	return map[string]any{
 		"url": "tls://127.0.0.1:" + port, "operator_seed": string(seedBytes(t, operator)),
@@ -234,9 +235,8 @@ func certificateFor(t *testing.T, host string) (certificate, key []byte) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw})
 }
 
-// A server as the README sets it up does what the suite's do.
-func TestOutsideServer(t *testing.T) {
-	system := newOutside(t)
+func backendOf(t *testing.T, system map[string]any) *backend {
+	t.Helper()
 	raw, err := json.Marshal(system)
 	if err != nil {
 		t.Fatal(err)
@@ -249,7 +249,14 @@ func TestOutsideServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = b.Close() }()
+	t.Cleanup(func() { _ = b.Close() })
+	return b
+}
+
+// A server as the README sets it up does what the suite's do.
+func TestOutsideServer(t *testing.T) {
+	system := newOutside(t)
+	b := backendOf(t, system)
 	if err := b.Ready(testContext(t)); err != nil {
 		t.Fatalf("ready: %v", err)
 	}

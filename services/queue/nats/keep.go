@@ -1,0 +1,156 @@
+package nats
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+const (
+	// maxLooks is how many instances are looked at in one call: each costs a
+	// request to all servers.
+	maxLooks = 50
+	// lookAge is how old a look may become before the next one.
+	lookAge = 10 * time.Second
+	// maxWindow is the longest window for duplicates, and maxUnacknowledged how
+	// many messages may wait for an acknowledgement, before an instance is said
+	// to be over its limits: the server keeps both in memory that it counts for
+	// nobody.
+	maxWindow         = 2 * time.Minute
+	maxUnacknowledged = 1_000_000
+)
+
+// sighting is what Keep saw of an instance.
+type sighting struct {
+	message string
+	at      time.Time
+}
+
+// Keep implements services.Keeper: it names what an instance takes from the
+// servers that no limit of an account bounds, some instances in each call.
+func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map[string]services.Condition, error) {
+	if len(instances) == 0 {
+		return nil, nil
+	}
+	there, err := b.link.present(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	maps.DeleteFunc(b.seen, func(_ string, s sighting) bool { return time.Since(s.at) > time.Hour }) // of instances that are gone
+	var errs []error
+	for _, inst := range b.due(instances) {
+		message, err := b.unbounded(ctx, there, inst)
+		if err != nil {
+			errs = append(errs, err)
+			break // the others would fail likewise
+		}
+		b.seen[inst.ID] = sighting{message, time.Now()}
+	}
+	conditions := map[string]services.Condition{}
+	for _, inst := range instances {
+		if message := b.seen[inst.ID].message; message != "" {
+			conditions[inst.ID] = services.Condition{Reason: services.OverQuota, Message: message}
+		}
+	}
+	return conditions, errors.Join(errs...)
+}
+
+// due are the instances to look at now, those first that were not looked at for
+// longest.
+func (b *backend) due(instances []instance) []instance {
+	old := slices.DeleteFunc(slices.Clone(instances), func(inst instance) bool { return time.Since(b.seen[inst.ID].at) < lookAge })
+	slices.SortStableFunc(old, func(x, y instance) int { return b.seen[x.ID].at.Compare(b.seen[y.ID].at) })
+	return old[:min(len(old), maxLooks)]
+}
+
+// unbounded says what an instance takes that nothing bounds; empty: nothing.
+func (b *backend) unbounded(ctx context.Context, there servers, inst instance) (string, error) {
+	public, err := b.keys.account(inst.Name)
+	if err != nil {
+		return "", err
+	}
+	request, err := json.Marshal(map[string]any{"account": public, "streams": true, "config": true, "consumer": true})
+	if err != nil {
+		return "", err
+	}
+	answers, err := b.link.all(ctx, there, streamSubject, request)
+	if err != nil {
+		return "", fmt.Errorf("ask for the account's streams: %w", err)
+	}
+	long, unacknowledged := map[string]bool{}, map[string]int64{}
+	for _, data := range answers {
+		var r detailReport
+		if err := json.Unmarshal(data, &r); err != nil {
+			return "", fmt.Errorf("ask for the account's streams: %w", errNonsense)
+		}
+		r.collect(public, long, unacknowledged)
+	}
+	return complaint(long, unacknowledged), nil
+}
+
+// detailReport is what a server tells of streams and consumers (NATS
+// documentation, "Monitoring", jsz).
+type detailReport struct {
+	Accounts []struct {
+		ID      string `json:"id"`
+		Streams []struct {
+			Name   string `json:"name"`
+			Config struct {
+				Window time.Duration `json:"duplicate_window"`
+			} `json:"config"`
+			Consumers []struct {
+				Name    string `json:"name"`
+				Pending int64  `json:"num_ack_pending"`
+			} `json:"consumer_detail"`
+		} `json:"stream_detail"`
+	} `json:"account_details"`
+}
+
+// collect adds the streams with long windows, and what waits for acknowledgements
+// by stream and consumer: each server that has a copy tells of it.
+func (r detailReport) collect(account string, long map[string]bool, unacknowledged map[string]int64) {
+	for _, a := range r.Accounts {
+		if a.ID != account {
+			continue
+		}
+		for _, s := range a.Streams {
+			if s.Config.Window > maxWindow {
+				long[s.Name] = true
+			}
+			for _, c := range s.Consumers {
+				key := s.Name + " " + c.Name
+				unacknowledged[key] = max(unacknowledged[key], c.Pending)
+			}
+		}
+	}
+}
+
+// complaint is for the instance's user.
+func complaint(long map[string]bool, unacknowledged map[string]int64) string {
+	var faults []string
+	for name := range long {
+		faults = append(faults, fmt.Sprintf("stream %s: duplicate_window is longer than %s, and the server keeps the ids of all messages in it in memory; set it to %s at most", name, maxWindow, maxWindow))
+	}
+	slices.Sort(faults)
+	total := int64(0)
+	for _, n := range unacknowledged {
+		total += n
+	}
+	if total > maxUnacknowledged {
+		faults = append(faults, fmt.Sprintf("consumers: %d messages wait for an acknowledgement, of %d at most, and the server keeps track of each in memory; acknowledge them, or set max_ack_pending", total, maxUnacknowledged))
+	}
+	const most = 5
+	if len(faults) > most {
+		faults = append(faults[:most], "and more")
+	}
+	return strings.Join(faults, "; ")
+}

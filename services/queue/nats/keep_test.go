@@ -1,0 +1,155 @@
+package nats
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/chandler-broker/chandler/embedded"
+	"github.com/chandler-broker/chandler/services"
+)
+
+// What an account cannot be charged for is bounded by the server: ids of messages
+// and batches that are not committed.
+func TestWhatIsNotCounted(t *testing.T) {
+	server := newServer(t, embedded.NATSOptions{})
+	b, ctx := server.backend(t), testContext(t)
+	inst := b.provisioned(t, newInstance("uncounted", nil))
+	c := b.bound(t, inst, newBinding(t, inst, "b", nil))
+	_, err := c.stream.CreateStream(ctx, jetstream.StreamConfig{Name: "IDS", Subjects: []string{"ids"}, MaxMsgs: 1, Duplicates: 365 * 24 * time.Hour})
+	expect(t, err, "duplicates window can not be larger then server limit")
+	if _, err := c.stream.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "B"}); err != nil {
+		t.Errorf("a key-value bucket: %v", err)
+	}
+	if err := c.conn.PublishRequest("$JS.API.STREAM.CREATE.BATCHED", "_INBOX.made", []byte(`{"name":"BATCHED","subjects":["batched"],"storage":"file","allow_atomic":true}`)); err != nil {
+		t.Fatal(err)
+	}
+	const pieces, piece = 40, 100 << 10
+	for i := range pieces {
+		m := &nats.Msg{Subject: "batched", Data: make([]byte, piece), Header: nats.Header{
+			"Nats-Batch-Id": {"never-committed"}, "Nats-Batch-Sequence": {fmt.Sprint(i + 1)},
+		}}
+		if err := c.conn.PublishMsg(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.stream.Stream(ctx, "BATCHED"); err != nil {
+		t.Fatal(err)
+	}
+	if stored := server.stored(t); stored > pieces*piece/4 {
+		t.Errorf("%d bytes of a batch that is not committed are on disk", stored)
+	}
+	if err := b.Ready(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// stored is how large the files of all streams are together.
+func (s *testServer) stored(t *testing.T) (size int64) {
+	t.Helper()
+	err := filepath.WalkDir(s.dir, func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || filepath.Ext(entry.Name()) != ".blk" {
+			return nil // it may have gone while we looked
+		}
+		if info, err := entry.Info(); err == nil {
+			size += info.Size()
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return size
+}
+
+// On servers without these limits readiness says so, and the instances that use
+// that have a condition until they do not.
+func TestServersWithoutLimits(t *testing.T) {
+	system := newOutside(t, `duplicate_window: "2m"`, "", "batch: { max_inflight_per_stream: 1, max_msgs: 1, timeout: \"1s\" }", "")
+	b, ctx := backendOf(t, system), testContext(t)
+	expect(t, b.Ready(ctx), "set duplicate_window, batch.max_inflight_per_stream and batch.max_msgs")
+	inst := b.provisioned(t, newInstance("unlimited", nil))
+	other := b.provisioned(t, newInstance("other", nil))
+	c := b.bound(t, inst, newBinding(t, inst, "b", nil))
+	config := jetstream.StreamConfig{Name: "IDS", Subjects: []string{"ids"}, MaxMsgs: 1, Duplicates: 365 * 24 * time.Hour}
+	if _, err := c.stream.CreateStream(ctx, config); err != nil {
+		t.Fatal(err)
+	}
+	look := func() map[string]services.Condition {
+		t.Helper()
+		b.seen = map[string]sighting{} // as after lookAge
+		conditions, err := b.Keep(ctx, nil, []instance{other, inst})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conditions
+	}
+	found := look()
+	if len(found) != 1 || found[inst.ID].Reason != services.OverQuota || !strings.Contains(found[inst.ID].Message, "stream IDS: duplicate_window is longer than 2m0s") {
+		t.Errorf("conditions: %v", found)
+	}
+	config.Duplicates = time.Minute
+	if _, err := c.stream.UpdateStream(ctx, config); err != nil {
+		t.Fatal(err)
+	}
+	if found := look(); len(found) > 0 {
+		t.Errorf("conditions afterwards: %v", found)
+	}
+}
+
+// Each message that waits for an acknowledgement counts once, whichever servers
+// have a copy of its consumer.
+func TestUnacknowledged(t *testing.T) {
+	report := func(pending int) detailReport {
+		var r detailReport
+		text := fmt.Sprintf(`{"account_details":[{"id":"A","stream_detail":[{"name":"S","consumer_detail":[{"name":"c","num_ack_pending":%d},{"name":"d","num_ack_pending":1}]}]},
+			{"id":"OTHER","stream_detail":[{"name":"S","consumer_detail":[{"name":"e","num_ack_pending":9000000}]}]}]}`, pending)
+		if err := json.Unmarshal([]byte(text), &r); err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	for pending, want := range map[int]string{
+		maxUnacknowledged - 1: "",
+		maxUnacknowledged:     fmt.Sprintf("consumers: %d messages wait for an acknowledgement", maxUnacknowledged+1),
+	} {
+		long, unacknowledged := map[string]bool{}, map[string]int64{}
+		for range 3 {
+			report(pending).collect("A", long, unacknowledged)
+		}
+		if got := complaint(long, unacknowledged); (want == "") != (got == "") || !strings.HasPrefix(got, want) {
+			t.Errorf("%d: %q, want %q", pending, got, want)
+		}
+	}
+}
+
+// No more than a bounded number of instances is looked at in one call, and each in
+// its turn.
+func TestLooksTakeTurns(t *testing.T) {
+	b := &backend{seen: map[string]sighting{}}
+	var all []instance
+	for i := range 3*maxLooks + 1 {
+		all = append(all, newInstance(fmt.Sprint(i), nil))
+	}
+	looked := map[string]int{}
+	for range 4 {
+		due := b.due(all)
+		if len(due) > maxLooks {
+			t.Errorf("%d instances in one call", len(due))
+		}
+		for _, inst := range due {
+			looked[inst.ID]++
+			b.seen[inst.ID] = sighting{at: time.Now()}
+		}
+	}
+	if len(looked) != len(all) || len(b.due(all)) > 0 {
+		t.Errorf("%d of %d instances were looked at", len(looked), len(all))
+	}
+}
