@@ -146,7 +146,7 @@ func (a *API) checkRule(ctx context.Context, tx pgx.Tx, c *call, r state.Rule) e
 	if err != nil {
 		return err
 	}
-	_, err = a.resolve(ctx, tx, of(c.namespace), ruleAction(r))
+	_, err = a.find(ctx, tx, of(c.namespace), ruleAction(r), true)
 	if refusedWith(err, http.StatusNotFound) {
 		return refuse(http.StatusBadRequest, "action %s does not exist", ruleAction(r))
 	}

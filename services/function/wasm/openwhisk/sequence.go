@@ -22,6 +22,23 @@ const (
 type walk struct {
 	atomic int64 // actions that are no sequences
 	steps  int   // actions
+	found  map[qualified]target
+}
+
+// find looks an action up once, however often the sequence has it.
+func (w *walk) find(q qualified, look func() (target, error)) (target, error) {
+	if t, there := w.found[q]; there {
+		return t, nil
+	}
+	t, err := look()
+	if err != nil {
+		return t, err
+	}
+	if w.found == nil {
+		w.found = map[qualified]target{}
+	}
+	w.found[q] = t
+	return t, nil
 }
 
 // step takes one more component; deeper is how many sequences it is within.
@@ -61,7 +78,7 @@ func (a *API) checkComponents(ctx context.Context, db state.DBTX, who identity, 
 		if q == self {
 			return errSequenceCycle
 		}
-		t, err := a.resolve(ctx, db, of(who.namespace), q)
+		t, err := w.find(q, func() (target, error) { return a.find(ctx, db, of(who.namespace), q, true) })
 		if refusedWith(err, http.StatusNotFound) {
 			return errComponent
 		}

@@ -767,34 +767,36 @@ func (q *Queries) PutTrigger(ctx context.Context, db DBTX, arg PutTriggerParams)
 
 const resolve = `-- name: Resolve :one
 with caller as (
-    select k.namespace, k.binding, k.role from keys k where k.uuid = $4 and k.hash = $5
+    select k.namespace, k.binding, k.role from keys k where k.uuid = $5 and k.hash = $6
     union all
-    select k.namespace, k.binding, k.role from keys k where k.binding = $6 and k.namespace = $7
+    select k.namespace, k.binding, k.role from keys k where k.binding = $7 and k.namespace = $8
     union all
-    select $7, '', 'read_write' where $6::text = ''
+    select $8, '', 'read_write' where $7::text = ''
 )
 select c.namespace::text as caller, c.binding::text as binding, c.role::text as role, n.limits, n.mounts,
     coalesce(p.namespace, '')::text as package_namespace, coalesce(p.publish, false)::bool as package_publish,
     coalesce(p.bound_namespace, '')::text as bound_namespace, coalesce(p.bound_name, '')::text as bound_name,
-    p.parameters as package_parameters, coalesce(b.publish, false)::bool as provider_publish, b.parameters as provider_parameters,
+    (case when not $1::bool then p.parameters end)::bytea as package_parameters, coalesce(b.publish, false)::bool as provider_publish,
+    (case when not $1::bool then b.parameters end)::bytea as provider_parameters,
     (a.name is not null)::bool as found,
     coalesce(a.namespace, '')::text as namespace, coalesce(a.package, '')::text as package, coalesce(a.name, '')::text as name,
-    coalesce(a.version, '')::text as version, a.annotations, a.parameters,
+    coalesce(a.version, '')::text as version, a.annotations, (case when not $1::bool then a.parameters end)::bytea as parameters,
     coalesce(a.kind, '')::text as kind, coalesce(a.main, '')::text as main, coalesce(a.code_hash, '')::text as code_hash, a.components,
     coalesce(a.timeout_ms, 0)::int as timeout_ms, coalesce(a.memory_mb, 0)::int as memory_mb, coalesce(a.logs_mb, 0)::int as logs_mb
 from caller c join namespaces n on n.name = c.namespace
-left join packages p on p.namespace = coalesce(nullif($1::text, ''), c.namespace) and p.name = $2::text
+left join packages p on p.namespace = coalesce(nullif($2::text, ''), c.namespace) and p.name = $3::text
 left join packages b on b.namespace = p.bound_namespace and b.name = p.bound_name and b.bound_name = ''
-left join actions a on a.name = $3::text
-    and a.namespace = coalesce(nullif(p.bound_namespace, ''), nullif($1::text, ''), c.namespace)
+left join actions a on a.name = $4::text
+    and a.namespace = coalesce(nullif(p.bound_namespace, ''), nullif($2::text, ''), c.namespace)
     and a.package = coalesce(nullif(p.bound_name, ''), p.name, '')
-    and ($2::text = '' or p.name is not null)
+    and ($3::text = '' or p.name is not null)
     and (p.bound_name is null or p.bound_name = '' or b.name is not null)
 where n.ending_at is null
 limit 1
 `
 
 type ResolveParams struct {
+	Bare      bool
 	Target    string
 	Package   string
 	Name      string
@@ -838,8 +840,10 @@ type ResolveRow struct {
 // found is false where any of them is missing. Target is the namespace of the package or
 // action, empty for the caller's own. The code that the API gives out of a package of
 // another namespace is for the caller to decide upon: package_publish, provider_publish.
+// Without the parameters where bare.
 func (q *Queries) Resolve(ctx context.Context, db DBTX, arg ResolveParams) (ResolveRow, error) {
 	row := db.QueryRow(ctx, resolve,
+		arg.Bare,
 		arg.Target,
 		arg.Package,
 		arg.Name,

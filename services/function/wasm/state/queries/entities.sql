@@ -20,6 +20,7 @@ limit 1;
 -- found is false where any of them is missing. Target is the namespace of the package or
 -- action, empty for the caller's own. The code that the API gives out of a package of
 -- another namespace is for the caller to decide upon: package_publish, provider_publish.
+-- Without the parameters where bare.
 with caller as (
     select k.namespace, k.binding, k.role from keys k where k.uuid = @uuid and k.hash = @hash
     union all
@@ -30,10 +31,11 @@ with caller as (
 select c.namespace::text as caller, c.binding::text as binding, c.role::text as role, n.limits, n.mounts,
     coalesce(p.namespace, '')::text as package_namespace, coalesce(p.publish, false)::bool as package_publish,
     coalesce(p.bound_namespace, '')::text as bound_namespace, coalesce(p.bound_name, '')::text as bound_name,
-    p.parameters as package_parameters, coalesce(b.publish, false)::bool as provider_publish, b.parameters as provider_parameters,
+    (case when not @bare::bool then p.parameters end)::bytea as package_parameters, coalesce(b.publish, false)::bool as provider_publish,
+    (case when not @bare::bool then b.parameters end)::bytea as provider_parameters,
     (a.name is not null)::bool as found,
     coalesce(a.namespace, '')::text as namespace, coalesce(a.package, '')::text as package, coalesce(a.name, '')::text as name,
-    coalesce(a.version, '')::text as version, a.annotations, a.parameters,
+    coalesce(a.version, '')::text as version, a.annotations, (case when not @bare::bool then a.parameters end)::bytea as parameters,
     coalesce(a.kind, '')::text as kind, coalesce(a.main, '')::text as main, coalesce(a.code_hash, '')::text as code_hash, a.components,
     coalesce(a.timeout_ms, 0)::int as timeout_ms, coalesce(a.memory_mb, 0)::int as memory_mb, coalesce(a.logs_mb, 0)::int as logs_mb
 from caller c join namespaces n on n.name = c.namespace
