@@ -15,11 +15,17 @@ func TestJSONIsLinear(t *testing.T) {
 		n    int
 		make func(n int) string
 	}{
-		"members":       {300, func(n int) string { return `{` + repeated(n, func(i int) string { return fmt.Sprintf(`"k%d":%d`, i, i) }) + `}` }},
+		"members": {300, func(n int) string {
+			return `{` + repeated(n, func(i int) string { return fmt.Sprintf(`"k%d":%d`, i, i) }) + `}`
+		}},
 		"elements":      {1000, func(n int) string { return `{"a":[` + repeated(n, func(i int) string { return "1.0" }) + `]}` }},
 		"a long number": {9000, func(n int) string { return `{"a":0.` + strings.Repeat("7", n) + `}` }},
-		"long numbers":  {100, func(n int) string { return `{"a":[` + repeated(n, func(int) string { return strings.Repeat("7", 80) + "e99" }) + `]}` }},
-		"a long name":   {9000, func(n int) string { return `{"` + strings.Repeat("n", n) + `":[` + repeated(n/2, func(int) string { return "1" }) + `]}` }},
+		"long numbers": {100, func(n int) string {
+			return `{"a":[` + repeated(n, func(int) string { return strings.Repeat("7", 80) + "e99" }) + `]}`
+		}},
+		"a long name": {9000, func(n int) string {
+			return `{"` + strings.Repeat("n", n) + `":[` + repeated(n/2, func(int) string { return "1" }) + `]}`
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			linear.Check(t, test.n, func(n int) func() {
