@@ -51,8 +51,11 @@ func TestShippedCatalog(t *testing.T) {
 			t.Errorf("the service %s: instances and bindings must be retrievable, and context updates allowed", s.Name)
 		}
 		for _, p := range s.Plans {
-			if !p.Bindable || !p.Rotatable || !p.Updateable || p.MaintenanceVersion == "" {
-				t.Errorf("the plan %s must be bindable, rotatable and updateable, and have a maintenance version", p.Name)
+			if !p.Bindable || !p.Rotatable || p.MaintenanceVersion == "" {
+				t.Errorf("the plan %s must be bindable and rotatable, and have a maintenance version", p.Name)
+			}
+			if want := strings.HasPrefix(p.Name, "postgres-"); p.Updateable != want {
+				t.Errorf("the plan %s: instances can change to another plan: %t, want %t", p.Name, p.Updateable, want)
 			}
 			for verb, err := range map[string]error{
 				"provision": p.CheckCreate(nil), "update": p.CheckUpdate(nil), "bind": p.CheckBind(nil),

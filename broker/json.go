@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
-	"math/big"
+	"strconv"
 	"strings"
 )
 
@@ -66,27 +66,44 @@ func sameValue(a, b any) bool {
 	}
 }
 
-// sameNumber compares decimal numbers exactly, unless an exponent would make
-// that expensive: then it compares how they are written.
 func sameNumber(a, b string) bool {
 	if a == b {
 		return true
 	}
-	if exponent(a) > 3 || exponent(b) > 3 {
-		return strings.EqualFold(a, b)
-	}
-	x, okX := new(big.Rat).SetString(a)
-	y, okY := new(big.Rat).SetString(b)
-	return okX && okY && x.Cmp(y) == 0
+	x, okX := readDecimal(a)
+	y, okY := readDecimal(b)
+	return okX && okY && x == y
 }
 
-// exponent is the number of digits of the number's exponent.
-func exponent(n string) int {
-	_, e, found := strings.Cut(strings.ToLower(n), "e")
-	if !found {
-		return 0
+// decimal is a number in the one form of its value: 0.DIGITS times 10 to the
+// exponent, where the first and the last digit are not 0. Comparing two costs no
+// more than reading them, whatever their length and exponents.
+type decimal struct {
+	negative bool
+	digits   string
+	exponent int64
+}
+
+// readDecimal reads a number of JSON. ok is false where its exponent is beyond
+// reason.
+func readDecimal(literal string) (d decimal, ok bool) {
+	mantissa, exponent, _ := strings.Cut(strings.ToLower(literal), "e")
+	if exponent != "" {
+		e, err := strconv.ParseInt(exponent, 10, 32)
+		if err != nil {
+			return d, false
+		}
+		d.exponent = e
 	}
-	return len(strings.TrimLeft(e, "+-"))
+	mantissa, d.negative = strings.CutPrefix(mantissa, "-")
+	whole, fraction, _ := strings.Cut(mantissa, ".")
+	digits := whole + fraction
+	d.digits = strings.TrimLeft(digits, "0")
+	d.exponent += int64(len(whole) - (len(digits) - len(d.digits)))
+	if d.digits = strings.TrimRight(d.digits, "0"); d.digits == "" {
+		return decimal{}, true
+	}
+	return d, true
 }
 
 // merge lays patch over base, key by key at the top level.

@@ -59,6 +59,8 @@ func TestPlanOverridesService(t *testing.T) {
 	}{
 		{"s1", "p1", true, true},
 		{"s1", "p2", false, false},
+		{"s1", "p4", true, false}, // no other plan is on its backend
+		{"s1", "p5", true, true},
 		{"s2", "p3", true, false},
 	}
 	c := good(t)
@@ -183,10 +185,47 @@ func TestLoadMissingFile(t *testing.T) {
 	}
 }
 
+// A service of which no plan can change is not advertised as updateable, and a plan
+// alone on its backend is not, whatever the file says.
+func TestUpdateableIsDerived(t *testing.T) {
+	const head = "backends:\n  fake: {type: queue/plain, config: {url: plain}}\n  other: {type: queue/plain, config: {url: plain}}\nservices:\n" +
+		"  - {id: s, name: s, description: S, bindable: true, plan_updateable: %s, plans: [\n"
+	plan := func(id, backend, more string) string {
+		return "      {id: " + id + ", name: " + id + ", description: P, backend: " + backend + more + "},\n"
+	}
+	for name, test := range map[string]struct {
+		service string
+		plans   string
+		want    []bool // the service, then its plans
+	}{
+		"alone":                     {"true", plan("a", "fake", ""), []bool{false, false}},
+		"alone, and says otherwise": {"true", plan("a", "fake", ", plan_updateable: true"), []bool{false, false}},
+		"on two backends":           {"true", plan("a", "fake", "") + plan("b", "other", ""), []bool{false, false, false}},
+		"two of three":              {"true", plan("a", "fake", "") + plan("b", "other", "") + plan("c", "fake", ""), []bool{true, true, false, true}},
+		"one says no":               {"true", plan("a", "fake", ", plan_updateable: false") + plan("b", "fake", ""), []bool{true, false, true}},
+		"the service says no":       {"false", plan("a", "fake", "") + plan("b", "fake", ", plan_updateable: true"), []bool{false, false, true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := catalog.Parse("catalog.yml", fmt.Appendf(nil, head+"%s    ]}\n", test.service, test.plans), definitions(), environment)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := c.Domain()[0]
+			got := []bool{s.PlanUpdatable}
+			for _, p := range s.Plans {
+				got = append(got, *p.PlanUpdatable)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestDomain(t *testing.T) {
 	c := good(t)
 	services := c.Domain()
-	if len(services) != 2 || len(services[0].Plans) != 3 || *services[0].Plans[0].Free {
+	if len(services) != 2 || len(services[0].Plans) != 4 || *services[0].Plans[0].Free {
 		t.Fatalf("domain: %+v", services)
 	}
 	services[0].Plans[0].ID = "changed"

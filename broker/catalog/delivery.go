@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"regexp"
 	"strings"
 
 	"github.com/chandler-broker/chandler/credhub"
@@ -27,8 +28,13 @@ type VaultDelivery struct {
 	CloudFoundry, Kubernetes   *VaultLogin
 }
 
-// VaultLogin is how applications of a platform log in at Vault.
-type VaultLogin struct{ Mount, Role string }
+// VaultLogin is how applications of a platform log in at Vault. VaultAuth is the
+// Vault Secrets Operator's object for that on Kubernetes; empty: the broker hands one
+// out.
+type VaultLogin struct{ Mount, Role, VaultAuth string }
+
+// vaultAuthName is an object's name (RFC 1123, a subdomain), its namespace in front.
+var vaultAuthName = regexp.MustCompile(`^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/)?[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
 
 // Deliveries returns the ways of delivery that the file sets up.
 func (c *Catalog) Deliveries() Deliveries { return c.deliveries }
@@ -62,7 +68,7 @@ func (c *checker) deliveries(top object) Deliveries {
 		o := c.object(n, "address", "namespace", "prefix", "cloudfoundry", "kubernetes")
 		d.Vault = &VaultDelivery{
 			Address: o.text("address"), Namespace: o.text("namespace"), Prefix: strings.Trim(o.text("prefix"), "/"),
-			CloudFoundry: c.vaultLogin(o, "cloudfoundry"), Kubernetes: c.vaultLogin(o, "kubernetes"),
+			CloudFoundry: c.vaultLogin(o, "cloudfoundry"), Kubernetes: c.vaultLogin(o, "kubernetes", "vault_auth"),
 		}
 		if d.Vault.Prefix == "" {
 			d.Vault.Prefix = "chandler-applications"
@@ -75,14 +81,18 @@ func (c *checker) deliveries(top object) Deliveries {
 	return d
 }
 
-func (c *checker) vaultLogin(o object, key string) *VaultLogin {
+func (c *checker) vaultLogin(o object, key string, more ...string) *VaultLogin {
 	n := o.node.member(key)
 	if n == nil {
 		return nil
 	}
-	l := c.object(n, "mount", "role")
+	l := c.object(n, append([]string{"mount", "role"}, more...)...)
 	l.need("mount", "role")
-	return &VaultLogin{Mount: strings.Trim(l.text("mount"), "/"), Role: l.text("role")}
+	login := &VaultLogin{Mount: strings.Trim(l.text("mount"), "/"), Role: l.text("role"), VaultAuth: l.text("vault_auth")}
+	if login.VaultAuth != "" && !vaultAuthName.MatchString(login.VaultAuth) {
+		c.wrong(n.member("vault_auth"), "must be the name of a VaultAuth, with its namespace in front where that is another: operators/default")
+	}
+	return login
 }
 
 // delivery reads the key "delivery" of a platform or a plan. The section has been

@@ -76,7 +76,21 @@ func (r offeringsReader) offering(n *node) offering {
 		s.Plans = append(s.Plans, plan)
 		w.Plans = append(w.Plans, wire)
 	}
+	w.limitUpdates(s)
 	return offering{service: s, wire: w}
+}
+
+// limitUpdates takes plan_updateable back where no other plan can be reached: a
+// platform would offer a change that the broker always refuses, and some retry it
+// for days.
+func (w *wireService) limitUpdates(s *Service) {
+	reached := false
+	for i, p := range s.Plans {
+		p.Updateable = p.Updateable && p.hasSibling()
+		w.Plans[i].PlanUpdateable = p.Updateable
+		reached = reached || p.Updateable
+	}
+	w.PlanUpdateable = w.PlanUpdateable && reached
 }
 
 // id reads an ID, which is unique among those of all services and plans.

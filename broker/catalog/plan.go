@@ -3,6 +3,7 @@ package catalog
 import (
 	"encoding/json"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -27,8 +28,10 @@ type Plan struct {
 	// Config is the plan's configuration in its backend's own keys.
 	Config json.RawMessage
 
-	Bindable   bool
-	Rotatable  bool
+	Bindable  bool
+	Rotatable bool
+	// Updateable says that instances may change to another plan, and that there is
+	// one: of the same service, on the same backend.
 	Updateable bool
 	// RequiresApp refuses bindings without an application, with RequiresApp.
 	RequiresApp bool
@@ -60,6 +63,11 @@ type Plan struct {
 	MaintenanceVersion, MaintenanceDescription string
 
 	create, update, bind *parameterSchema
+}
+
+// hasSibling says whether the service has another plan on the plan's backend.
+func (p *Plan) hasSibling() bool {
+	return slices.ContainsFunc(p.Service.Plans, func(q *Plan) bool { return q != p && q.Backend == p.Backend })
 }
 
 // Dashboard returns the URL of the instance's dashboard; empty where the plan

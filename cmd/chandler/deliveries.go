@@ -48,7 +48,7 @@ func (a *app) openDeliveries(ctx context.Context, store credhub.Store) error {
 			if l == nil {
 				return nil
 			}
-			return &vault.Login{Mount: l.Mount, Role: l.Role}
+			return &vault.Login{Mount: l.Mount, Role: l.Role, VaultAuth: l.VaultAuth}
 		}
 		delivery, err := vault.NewDelivery(v, vault.DeliveryConfig{
 			Address: d.Address, Namespace: d.Namespace, Prefix: d.Prefix,

@@ -15,6 +15,10 @@ import (
 type Login struct {
 	// Mount is where the authentication method is mounted, Role the role there.
 	Mount, Role string
+	// VaultAuth is the object of the Vault Secrets Operator, "name" or
+	// "namespace/name", that logs in on Kubernetes; empty: one comes with the other
+	// manifests.
+	VaultAuth string
 }
 
 // DeliveryConfig says where applications read their credentials in Vault.
@@ -125,48 +129,18 @@ func (d *Delivery) Attributes(r credhub.Reader) map[string]any {
 	if r.Platform != "kubernetes" || login == nil {
 		return nil
 	}
-	path, mount := d.config.Prefix+"/"+place(r).String(), d.store.config.Mount
-	metadata := map[string]any{"name": "binding-" + nameOf(r.BindingID), "namespace": r.Namespace}
-	provider := map[string]any{
-		"server": d.config.Address, "path": mount, "version": "v2",
-		"auth": map[string]any{"kubernetes": map[string]any{
-			"mountPath": login.Mount, "role": login.Role, "serviceAccountRef": map[string]any{"name": "default"},
-		}},
+	m := manifests{
+		DeliveryConfig: d.config, login: *login, mount: d.store.config.Mount, path: d.config.Prefix + "/" + place(r).String(),
+		name: "binding-" + nameOf(r.BindingID), owner: r.Namespace,
 	}
-	if d.config.Namespace != "" {
-		provider["namespace"] = d.config.Namespace
+	all := map[string]any{
+		"external_secret": m.externalSecret(), "secret_store": m.secretStore(),
+		"vault_static_secret": m.staticSecret(), "agent_annotations": m.agent(),
 	}
-	return map[string]any{
-		"external_secret": map[string]any{
-			"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "metadata": metadata,
-			"spec": map[string]any{
-				"refreshInterval": "1m",
-				"secretStoreRef":  map[string]any{"kind": "SecretStore", "name": "chandler"},
-				"target":          map[string]any{"name": metadata["name"]},
-				"dataFrom":        []any{map[string]any{"extract": map[string]any{"key": path}}},
-			},
-		},
-		"secret_store": map[string]any{
-			"apiVersion": "external-secrets.io/v1", "kind": "SecretStore",
-			"metadata": map[string]any{"name": "chandler", "namespace": r.Namespace},
-			"spec":     map[string]any{"provider": map[string]any{"vault": provider}},
-		},
-		"vault_static_secret": map[string]any{
-			"apiVersion": "secrets.hashicorp.com/v1beta1", "kind": "VaultStaticSecret", "metadata": metadata,
-			"spec": map[string]any{
-				"type": "kv-v2", "mount": mount, "path": path, "refreshAfter": "1m",
-				"destination": map[string]any{"name": metadata["name"], "create": true},
-			},
-		},
-		"agent_annotations": map[string]any{
-			"vault.hashicorp.com/agent-inject":                         "true",
-			"vault.hashicorp.com/auth-path":                            "auth/" + login.Mount,
-			"vault.hashicorp.com/role":                                 login.Role,
-			"vault.hashicorp.com/agent-inject-secret-credentials.json": mount + "/data/" + path,
-			"vault.hashicorp.com/agent-inject-template-credentials.json": "{{ with secret \"" + mount + "/data/" + path +
-				"\" }}{{ .Data.data | toJSON }}{{ end }}",
-		},
+	if login.VaultAuth == "" {
+		all["vault_auth"], all["vault_connection"] = m.vaultAuth(), m.vaultConnection()
 	}
+	return all
 }
 
 var objectName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?$`)

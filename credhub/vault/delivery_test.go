@@ -180,7 +180,8 @@ func expectDocumented(t *testing.T, s server) {
 				t.Fatalf("%v in\n%s", err, text)
 			}
 			key, known := map[any]string{
-				"ExternalSecret": "external_secret", "SecretStore": "secret_store", "VaultStaticSecret": "vault_static_secret", nil: "agent_annotations",
+				"ExternalSecret": "external_secret", "SecretStore": "secret_store", "VaultStaticSecret": "vault_static_secret",
+				"VaultAuth": "vault_auth", "VaultConnection": "vault_connection", nil: "agent_annotations",
 			}[manifest["kind"]]
 			if !known {
 				t.Errorf("what is a %v?", manifest["kind"])
@@ -191,6 +192,46 @@ func expectDocumented(t *testing.T, s server) {
 	told := d.Attributes(credhub.Reader{BindingID: "b1d6", Platform: "kubernetes", Namespace: "shop"})
 	if diff := cmp.Diff(told, documented); diff != "" {
 		t.Errorf("docs/kubernetes.md (-told +documented):\n%s", diff)
+	}
+}
+
+// expectNamespaces looks for Vault's namespace where each operator reads it.
+func expectNamespaces(t *testing.T, told map[string]any) {
+	t.Helper()
+	at := func(path ...string) any {
+		var v any = told
+		for _, key := range path {
+			object, _ := v.(map[string]any)
+			v = object[key]
+		}
+		return v
+	}
+	for name, namespace := range map[string]any{
+		"secret_store": at("secret_store", "spec", "provider", "vault", "namespace"), "vault_static_secret": at("vault_static_secret", "spec", "namespace"),
+		"vault_auth": at("vault_auth", "spec", "namespace"), "agent_annotations": at("agent_annotations", "vault.hashicorp.com/namespace"),
+	} {
+		if namespace != "team" {
+			t.Errorf("%s names the namespace %v", name, namespace)
+		}
+	}
+	if at("vault_static_secret", "spec", "vaultAuthRef") != at("vault_auth", "metadata", "name") {
+		t.Errorf("the secret's login is none that is handed out: %v", told)
+	}
+}
+
+// expectOwnAuth names the cluster's own VaultAuth, and hands none out.
+func expectOwnAuth(t *testing.T, s server) {
+	t.Helper()
+	d, err := vault.NewDelivery(open(t, s.withToken(t)), vault.DeliveryConfig{
+		Prefix: "apps", Kubernetes: &vault.Login{Mount: "k8s", Role: "reader", VaultAuth: "operators/default"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := d.Attributes(credhub.Reader{BindingID: "b", Platform: "kubernetes", Namespace: "shop"})
+	spec := told["vault_static_secret"].(map[string]any)["spec"].(map[string]any)
+	if spec["vaultAuthRef"] != "operators/default" || told["vault_auth"] != nil || told["vault_connection"] != nil || spec["namespace"] != nil {
+		t.Errorf("%v", told)
 	}
 }
 
@@ -218,6 +259,8 @@ func TestManifests(t *testing.T) {
 		}
 	}
 	expectDocumented(t, s)
+	expectNamespaces(t, d.Attributes(reader))
+	expectOwnAuth(t, s)
 	if told := d.Attributes(credhub.Reader{BindingID: "b", Platform: "cloudfoundry", AppID: "a"}); told != nil {
 		t.Errorf("elsewhere: %v", told)
 	}

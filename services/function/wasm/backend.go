@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/cafile"
@@ -65,6 +66,9 @@ func (b *backend) Ready(ctx context.Context) error {
 // failed says what was being done.
 func failed(doing string, err error) error {
 	err = fmt.Errorf("%s: %w", doing, err)
+	if state.Locked(err) {
+		return services.NotYet(time.Second, "another change of the namespace has not ended in the functions' database; this one follows")
+	}
 	if state.NoRoom(err) {
 		return services.NoRoom(fmt.Errorf("the disk of the functions' database is full; make room on it: %w", err))
 	}

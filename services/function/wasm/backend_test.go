@@ -122,7 +122,7 @@ func TestDeprovision(t *testing.T) {
 			t.Fatalf("%+v, want %q", got, note)
 		}
 	}
-	notYet("the feeds are being removed")
+	notYet("waiting up to 15s for a runtime to remove 1 feed(s) from their message servers")
 	notices(state.Notice{Channel: state.NamespaceEnded, Payload: inst.Name})
 	if left := b.rows(t, inst.Name); left["keys"] > 0 {
 		t.Error("the key is still there")

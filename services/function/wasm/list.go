@@ -35,7 +35,7 @@ func (b *backend) namespaces(ctx context.Context) (found []services.Found, err e
 			return found, err
 		}
 		for _, r := range rows {
-			found = append(found, services.Found{Instance: r.Name, Resource: "namespace " + r.Name})
+			found = append(found, services.Found{Instance: r.Name, Resource: namespaceResource(r.Name)})
 			after = r.Name
 		}
 	}
@@ -54,3 +54,8 @@ func (b *backend) keys(ctx context.Context) (found []services.Found, err error) 
 		}
 	}
 }
+
+// ResourceName implements services.Namer.
+func (b *backend) ResourceName(inst instance) string { return namespaceResource(inst.Name) }
+
+func namespaceResource(name string) string { return "namespace " + name }

@@ -2,6 +2,7 @@ package openwhisk
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -13,11 +14,11 @@ import (
 // (WhiskActionPut).
 type actionPut struct {
 	Exec           *execPut   `json:"exec"`
-	Parameters     *keyValues `json:"parameters"`
+	Parameters     sent       `json:"parameters"`
 	Limits         *limitsPut `json:"limits"`
 	Version        *string    `json:"version"`
 	Publish        *bool      `json:"publish"`
-	Annotations    keyValues  `json:"annotations"`
+	Annotations    sent       `json:"annotations"`
 	DelAnnotations []string   `json:"delAnnotations"`
 }
 
@@ -70,7 +71,7 @@ func (a *API) readActionPut(c *call) (put actionPut, release func(), err error) 
 		release()
 		return put, nil, err
 	}
-	if err := checkSizes(c.who.limits, put.Parameters, &put.Annotations); err != nil {
+	if err := errors.Join(put.Parameters.readParameters(c.who.limits), put.Annotations.readAnnotations(c.who.limits)); err != nil {
 		release()
 		return put, nil, err
 	}
@@ -137,7 +138,7 @@ func (a *API) mergeAction(ctx context.Context, db state.DBTX, c *call, put actio
 	if err != nil {
 		return mergedAction{}, err
 	}
-	if err := checkCGI(out); err != nil {
+	if err := errors.Join(checkUnlocked(previous, put), checkCGI(out), checkConductor(out)); err != nil {
 		return mergedAction{}, err
 	}
 	if out.kind == sequenceKind {
@@ -243,19 +244,22 @@ func (put actionPut) apply(c *call, previous *action, e *exec) (action, error) {
 		}
 		out.exec = *e
 	}
-	if put.Parameters != nil {
-		out.parameters = *put.Parameters
+	if put.Parameters.values != nil {
+		out.parameters = *put.Parameters.values
 	}
 	if put.Publish != nil {
 		out.publish = *put.Publish
 	}
-	out.annotations = out.annotations.without(put.DelAnnotations...).merged(put.Annotations)
+	out.annotations = out.annotations.without(put.DelAnnotations...)
+	if put.Annotations.values != nil {
+		out.annotations = out.annotations.merged(*put.Annotations.values)
+	}
 	if previous == nil && out.annotations.get(provideKeyAnnotation) == nil {
 		out.annotations = out.annotations.set(provideKeyAnnotation, false)
 	}
 	out.annotations = out.annotations.set("exec", out.kind)
 	out.updated = time.Now().Truncate(time.Millisecond)
-	return out, checkSizes(c.who.limits, nil, &out.annotations)
+	return out, checkValues("Annotations", out.annotations, annotationLimit(c.who.limits))
 }
 
 func (a *API) writeAction(ctx context.Context, tx pgx.Tx, x action, withCode bool) error {
@@ -355,6 +359,9 @@ func (a *API) deleteAction(c *call) error {
 		}
 		if gone, err = a.newAction(row); err != nil {
 			return err
+		}
+		if gone.annotations.is(lockAnnotation) {
+			return locked("deleted")
 		}
 		return a.Store.DeleteAction(ctx, tx, state.DeleteActionParams{Namespace: c.namespace, Package: c.pkg, Name: c.name})
 	})

@@ -143,7 +143,16 @@ func TestTriggersAndRules(t *testing.T) {
 		t.Errorf("%s", got.body)
 	}
 	c.must(200, "PUT", "triggers/t", "{}")
-	same(t, "a trigger that was made again", rules(), `{"ns/r":{"action":{"path":"ns","name":"b"},"status":"inactive"}}`)
+	same(t, "a trigger that was made again", rules(), `{}`)
+	same(t, "a rule of the one before it", c.must(200, "GET", "rules/r", "").json(t)["status"], `"inactive"`)
+	c.must(204, "POST", "triggers/t", "")
+	c.must(200, "POST", "rules/r", `{"status":"active"}`)
+	same(t, "activated", rules(), `{"ns/r":{"action":{"path":"ns","name":"b"},"status":"active"}}`)
+	c.must(202, "POST", "triggers/t", "")
+	c.must(200, "DELETE", "triggers/t", "")
+	c.must(200, "PUT", "triggers/t", "{}")
+	same(t, "updated", c.must(200, "PUT", "rules/r?overwrite=true", `{"action":"/_/b"}`).json(t)["status"], `"inactive"`)
+	same(t, "the trigger knows it", rules(), `{"ns/r":{"action":{"path":"ns","name":"b"},"status":"inactive"}}`)
 	same(t, "rule deleted", c.must(200, "DELETE", "rules/r", "").json(t)["status"], `"inactive"`)
 	same(t, "the trigger's rules", rules(), `{}`)
 }

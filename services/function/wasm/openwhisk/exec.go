@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/chandler-broker/chandler/services/function/wasm/sandbox"
@@ -34,6 +35,7 @@ type exec struct {
 const sequenceKind = "sequence"
 
 var (
+	// nodeRule matches what earlier versions stored, too; resolve takes nodejs:default.
 	nodeRule = regexp.MustCompile(`\Anodejs(:[\w.-]{1,32})?\z`)
 	mainRule = regexp.MustCompile(`\A[A-Za-z_$][\w$]{0,127}\z`)
 )
@@ -58,6 +60,9 @@ func (p execPut) resolve(own string) (exec, error) {
 	if p.Kind == sequenceKind {
 		return p.sequence(own)
 	}
+	if !slices.Contains(kinds[:], p.Kind) {
+		return exec{}, malformed("kind '%s' not in Set(%s)", p.Kind, strings.Join(kinds[:], ", "))
+	}
 	if p.Code == nil || *p.Code == "" {
 		return exec{}, malformed("'code' must be a string, and not an empty one, for kind '%s'", p.Kind)
 	}
@@ -77,8 +82,6 @@ func (p execPut) resolve(own string) (exec, error) {
 			return exec{}, malformed("'main' is the name of a function")
 		}
 		e.code = []byte(*p.Code)
-	default:
-		return exec{}, malformed("kind '%s' not in Set(wasm:default, wasm:wasi, nodejs:default, nodejs:20, sequence)", p.Kind)
 	}
 	sum := sha256.Sum256(e.runnable())
 	e.hash = hex.EncodeToString(sum[:])

@@ -1,7 +1,10 @@
 package openwhisk
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/chandler-broker/chandler/services/function/wasm/state"
@@ -80,13 +83,61 @@ func (l actionLimits) lowered(plan state.Limits) actionLimits {
 	return l
 }
 
-// checkSizes holds parameters and annotations to the plan's size.
-func checkSizes(plan state.Limits, parameters, annotations *keyValues) error {
-	if parameters != nil && parameters.size() > plan.PayloadBytes {
-		return tooLarge("Parameters", parameters.size(), plan.PayloadBytes)
+// maxAnnotations is how many bytes of annotations an entity may have: a page of a
+// list holds those of 200.
+const maxAnnotations = 64 << 10
+
+func annotationLimit(plan state.Limits) int64 { return min(plan.PayloadBytes, maxAnnotations) }
+
+// sent are parameters or annotations as a request has them. They are decoded once
+// their size is known to be within the limits.
+type sent struct {
+	raw    json.RawMessage
+	values *keyValues // set by read; nil where the request has none
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (s *sent) UnmarshalJSON(raw []byte) error {
+	if string(raw) != "null" {
+		s.raw = slices.Clone(raw)
 	}
-	if annotations != nil && annotations.size() > plan.PayloadBytes {
-		return tooLarge("Annotations", annotations.size(), plan.PayloadBytes)
+	return nil
+}
+
+func (s *sent) readParameters(plan state.Limits) error {
+	return s.read("Parameters", plan.PayloadBytes)
+}
+
+func (s *sent) readAnnotations(plan state.Limits) error {
+	return s.read("Annotations", annotationLimit(plan))
+}
+
+func (s *sent) read(what string, limit int64) error {
+	if s.raw == nil {
+		return nil
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, s.raw); err != nil {
+		return err
+	}
+	if n := int64(compact.Len()); n > limit {
+		return tooLarge(what, n, limit)
+	}
+	var values keyValues
+	if err := decodeJSON(compact.Bytes(), &values); err != nil {
+		return err
+	}
+	s.raw, s.values = nil, &values
+	return checkValues(what, values, limit)
+}
+
+// checkValues holds parameters or annotations to a size and to mostKeys.
+func checkValues(what string, values keyValues, limit int64) error {
+	if n := len(values); n > mostKeys {
+		return refuse(http.StatusRequestEntityTooLarge, "%s larger than allowed: %d > %d keys.", what, n, mostKeys)
+	}
+	if n := values.size(); n > limit {
+		return tooLarge(what, n, limit)
 	}
 	return nil
 }
@@ -115,8 +166,9 @@ func (a *API) getLimits(c *call) error {
 	})
 }
 
-// kinds are those that the documentation names; nodejs has more aliases.
-var kinds = [...]string{"wasm:default", "wasm:wasi", "nodejs:default", "nodejs:20", sequenceKind}
+// kinds are what an action can be made of. A version of Node.js is none: the
+// JavaScript engine does not have its API.
+var kinds = [...]string{"wasm:default", "wasm:wasi", "nodejs:default", sequenceKind}
 
 // byteSize writes a size as OpenWhisk does (ByteSize.toString).
 func byteSize(n int64) string {

@@ -2,6 +2,7 @@ package openwhisk
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -143,11 +144,11 @@ func (a *API) getPackage(c *call) error {
 
 // packagePut is the body of PUT /packages/{name} (WhiskPackagePut).
 type packagePut struct {
-	Binding     *bound     `json:"binding"`
-	Parameters  *keyValues `json:"parameters"`
-	Version     *string    `json:"version"`
-	Publish     *bool      `json:"publish"`
-	Annotations *keyValues `json:"annotations"`
+	Binding     *bound  `json:"binding"`
+	Parameters  sent    `json:"parameters"`
+	Version     *string `json:"version"`
+	Publish     *bool   `json:"publish"`
+	Annotations sent    `json:"annotations"`
 }
 
 // putPackage serves PUT /packages/{name}.
@@ -163,7 +164,7 @@ func (a *API) putPackage(c *call) error {
 	if err := c.decode(&put, entityLimit(c.who.limits)); err != nil {
 		return err
 	}
-	if err := checkSizes(c.who.limits, put.Parameters, put.Annotations); err != nil {
+	if err := errors.Join(put.Parameters.readParameters(c.who.limits), put.Annotations.readAnnotations(c.who.limits)); err != nil {
 		return err
 	}
 	if put.Binding != nil && put.Binding.Name == "" {
@@ -235,11 +236,11 @@ func (a *API) mergePackage(ctx context.Context, tx pgx.Tx, c *call, put packageP
 		return row, nil, err
 	}
 	annotations := stored(row.Annotations)
-	if put.Annotations != nil {
-		annotations = *put.Annotations
+	if put.Annotations.values != nil {
+		annotations = *put.Annotations.values
 	}
-	if put.Parameters != nil {
-		parameters = *put.Parameters
+	if put.Parameters.values != nil {
+		parameters = *put.Parameters.values
 	}
 	if put.Publish != nil {
 		row.Publish = *put.Publish
@@ -278,11 +279,17 @@ func (a *API) previousPackage(ctx context.Context, tx pgx.Tx, c *call, overwrite
 	return state.Package{}, checkCount("packages", counts.Packages, c.who.limits.Packages)
 }
 
-// deletePackage serves DELETE /packages/{name}: of one that is empty.
+// deletePackage serves DELETE /packages/{name}?force=: of one that is empty, or with
+// the actions in it.
 func (a *API) deletePackage(c *call) error {
+	force, err := c.flag("force", false)
+	if err != nil {
+		return err
+	}
 	ctx := c.Context()
+	var unused []string
 	var gone packageDocument
-	err := a.Store.InTx(ctx, func(tx pgx.Tx) error {
+	err = a.Store.InTx(ctx, func(tx pgx.Tx) error {
 		if _, err := a.lock(ctx, tx, c.namespace); err != nil {
 			return err
 		}
@@ -293,12 +300,8 @@ func (a *API) deletePackage(c *call) error {
 		if err != nil {
 			return err
 		}
-		n, err := a.Store.CountActions(ctx, tx, state.CountActionsParams{Namespace: c.namespace, Package: c.name, Packaged: true})
-		if err != nil {
+		if unused, err = a.emptyPackage(ctx, tx, c.qualified, force); err != nil {
 			return err
-		}
-		if n > 0 {
-			return refuse(http.StatusConflict, "Package not empty (contains %d %s)", n, plural(n, "entity", "entities"))
 		}
 		parameters, err := a.unseal("packages", c.qualified, row.Parameters)
 		if err != nil {
@@ -310,7 +313,32 @@ func (a *API) deletePackage(c *call) error {
 	if err != nil {
 		return err
 	}
+	a.forgetUnused(context.WithoutCancel(ctx), unused)
 	return c.ok(gone)
+}
+
+// emptyPackage refuses a package that has actions; with force it deletes them, and
+// returns the hashes of their code. A locked action is not deleted.
+func (a *API) emptyPackage(ctx context.Context, tx pgx.Tx, pkg qualified, force bool) ([]string, error) {
+	if !force {
+		n, err := a.Store.CountActions(ctx, tx, state.CountActionsParams{Namespace: pkg.namespace, Package: pkg.name, Packaged: true})
+		if err == nil && n > 0 {
+			err = refuse(http.StatusConflict, "Package not empty (contains %d %s)", n, plural(n, "entity", "entities"))
+		}
+		return nil, err
+	}
+	rows, err := a.Store.DeleteActionsOfPackage(ctx, tx, state.DeleteActionsOfPackageParams{Namespace: pkg.namespace, Package: pkg.name})
+	if err != nil {
+		return nil, err
+	}
+	hashes := make([]string, 0, len(rows))
+	for _, row := range rows {
+		if stored(row.Annotations).is(lockAnnotation) {
+			return nil, locked("deleted")
+		}
+		hashes = append(hashes, row.CodeHash)
+	}
+	return hashes, nil
 }
 
 func plural(n int64, one, many string) string {

@@ -19,23 +19,25 @@ type keyValue struct {
 // keyValues are parameters or annotations: no key is there twice.
 type keyValues []keyValue
 
-// UnmarshalJSON reads an array of {key, value}; of a key that is there twice the
-// last is taken.
+// mostKeys is how many parameters, and how many annotations, an entity has at most.
+const mostKeys = 1000
+
+// UnmarshalJSON reads an array of {key, value}. Where a key is there twice, the
+// last one counts.
 func (kvs *keyValues) UnmarshalJSON(data []byte) error {
 	var read []keyValue
 	if err := json.Unmarshal(data, &read); err != nil {
 		return err
 	}
-	*kvs = make(keyValues, 0, len(read))
-	for _, kv := range read {
+	for i, kv := range read {
 		if strings.TrimSpace(kv.Key) == "" {
 			return malformed("parameters and annotations need a key that is not empty")
 		}
 		if len(kv.Value) == 0 {
-			kv.Value = json.RawMessage("null")
+			read[i].Value = json.RawMessage("null")
 		}
-		*kvs = kvs.with(kv)
 	}
+	*kvs = keyValues{}.merged(read)
 	return nil
 }
 
@@ -92,18 +94,27 @@ func (kvs keyValues) set(key string, value any) keyValues {
 }
 
 func (kvs keyValues) without(keys ...string) keyValues {
-	return slices.DeleteFunc(slices.Clone(kvs), func(kv keyValue) bool { return slices.Contains(keys, kv.Key) })
+	gone := make(map[string]bool, len(keys))
+	for _, key := range keys {
+		gone[key] = true
+	}
+	return slices.DeleteFunc(slices.Clone(kvs), func(kv keyValue) bool { return gone[kv.Key] })
 }
 
 // merged returns kvs with all of over, which wins.
 func (kvs keyValues) merged(over keyValues) keyValues {
-	if len(kvs) == 0 {
-		return over
+	out := make(keyValues, 0, len(kvs)+len(over))
+	at := make(map[string]int, cap(out))
+	for _, kv := range slices.Concat(kvs, over) {
+		i, there := at[kv.Key]
+		if there {
+			out[i] = kv
+			continue
+		}
+		at[kv.Key] = len(out)
+		out = append(out, kv)
 	}
-	for _, kv := range over {
-		kvs = kvs.with(kv)
-	}
-	return kvs
+	return out
 }
 
 func (kvs keyValues) encode() []byte {

@@ -18,9 +18,10 @@ type invocation struct {
 	target
 	id       uuid.UUID
 	payload  object
-	cgi      *cgiRequest // a web request that a CGI program answers
-	cause    *uuid.UUID  // the sequence this is a component of
-	request  string      // the transaction id
+	array    json.RawMessage // in place of payload and parameters: what a sequence's component before it returned
+	cgi      *cgiRequest     // a web request that a CGI program answers
+	cause    *uuid.UUID      // the sequence this is a component of
+	request  string          // the transaction id
 	accepted time.Time
 }
 
@@ -155,6 +156,14 @@ func (a *API) sandboxCall(inv invocation) sandbox.Call {
 // good: it may wait before it runs.
 const queued = time.Minute
 
+// input is a JSON object, or the array that stands in its place.
+func (inv invocation) input() []byte {
+	if inv.array != nil {
+		return inv.array
+	}
+	return inv.parameters.input(inv.payload).encode()
+}
+
 // environment is what the action reads: standard input and variables
 // (ContainerProxy, "environment").
 func (a *API) environment(inv invocation) ([]byte, map[string]string) {
@@ -165,10 +174,10 @@ func (a *API) environment(inv invocation) ([]byte, map[string]string) {
 		input = inv.cgi.body
 		inv.cgi.variables(env)
 	case isCGI(inv.action):
-		input = inv.parameters.input(inv.payload).encode()
+		input = inv.input()
 		postRequest(input).variables(env)
 	default:
-		input = inv.parameters.input(inv.payload).encode()
+		input = inv.input()
 	}
 	timeout := time.Duration(inv.limits.Timeout) * time.Millisecond
 	deadline := time.Now().Add(timeout)
@@ -207,7 +216,7 @@ func (a *API) performNative(ctx context.Context, inv invocation) performed {
 	if a.feeds == nil {
 		err = errors.New("this runtime has no feeds")
 	} else {
-		r.result, err = a.feeds.Invoke(ctx, inv.who.namespace, feedAction(inv.qualified), inv.parameters.input(inv.payload).encode())
+		r.result, err = a.feeds.Invoke(ctx, inv.who.namespace, feedAction(inv.qualified), inv.input())
 	}
 	if result, refused := refusal(err); refused {
 		r.status, r.result = applicationError, result

@@ -39,7 +39,7 @@ type record struct {
 	end         time.Time      // zero in a trigger's
 	duration    *time.Duration // none in a trigger's
 	status      status
-	result      json.RawMessage // a JSON object
+	result      json.RawMessage // a JSON object or array
 	logs        []string
 	annotations keyValues
 }

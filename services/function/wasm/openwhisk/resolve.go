@@ -35,12 +35,17 @@ func (t target) allows(keys map[string]bool) error {
 // that is empty or "_" is the caller's own. Errors are errBadCredentials where
 // nobody is known by these credentials, and what the caller may not invoke.
 func (a *API) resolve(ctx context.Context, db state.DBTX, by credentials, q qualified) (target, error) {
+	return a.find(ctx, db, by, q, false)
+}
+
+// find is resolve; where bare the target has no parameters, which may be large.
+func (a *API) find(ctx context.Context, db state.DBTX, by credentials, q qualified, bare bool) (target, error) {
 	if q.namespace == ownNamespace {
 		q.namespace = ""
 	}
 	row, err := a.Store.Resolve(ctx, db, state.ResolveParams{
 		Uuid: by.id, Hash: by.hash, Namespace: by.namespace, Binding: by.binding,
-		Target: q.namespace, Package: q.pkg, Name: q.name,
+		Target: q.namespace, Package: q.pkg, Name: q.name, Bare: bare,
 	})
 	if state.NotFound(err) {
 		return target{}, errBadCredentials

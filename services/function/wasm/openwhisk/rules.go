@@ -17,7 +17,7 @@ type rulePut struct {
 	Action      json.RawMessage `json:"action"`
 	Version     *string         `json:"version"`
 	Publish     *bool           `json:"publish"`
-	Annotations *keyValues      `json:"annotations"`
+	Annotations sent            `json:"annotations"`
 }
 
 type ruleDocument struct {
@@ -45,7 +45,7 @@ func (a *API) putRule(c *call) error {
 	if err := c.decode(&put, entityLimit(c.who.limits)); err != nil {
 		return err
 	}
-	if err := checkSizes(c.who.limits, nil, put.Annotations); err != nil {
+	if err := put.Annotations.readAnnotations(c.who.limits); err != nil {
 		return err
 	}
 	trigger, action, err := put.references(c.who.namespace)
@@ -106,8 +106,8 @@ func (a *API) mergeRule(ctx context.Context, tx pgx.Tx, c *call, put rulePut, tr
 	if put.Publish != nil {
 		row.Publish = *put.Publish
 	}
-	if put.Annotations != nil {
-		row.Annotations = put.Annotations.encode()
+	if put.Annotations.values != nil {
+		row.Annotations = put.Annotations.values.encode()
 	}
 	row.UpdatedAt = time.Now().Truncate(time.Millisecond)
 	return row, nil
@@ -120,7 +120,7 @@ func (a *API) previousRule(ctx context.Context, tx pgx.Tx, c *call, overwrite bo
 		return row.Rule, errExists
 	}
 	if err == nil {
-		row.Rule.Active = row.InForce
+		row.Rule.Active, row.Rule.Linked = row.InForce, true
 		return row.Rule, nil
 	}
 	if !state.NotFound(err) {
@@ -133,7 +133,7 @@ func (a *API) previousRule(ctx context.Context, tx pgx.Tx, c *call, overwrite bo
 	if err != nil {
 		return state.Rule{}, err
 	}
-	return state.Rule{Namespace: c.namespace, Name: c.name, Active: true, Annotations: []byte("[]")}, checkCount("rules", counts.Rules, c.who.limits.Rules)
+	return state.Rule{Namespace: c.namespace, Name: c.name, Active: true, Linked: true, Annotations: []byte("[]")}, checkCount("rules", counts.Rules, c.who.limits.Rules)
 }
 
 // checkRule refuses a rule whose trigger or action is not there, or not for this
@@ -146,7 +146,7 @@ func (a *API) checkRule(ctx context.Context, tx pgx.Tx, c *call, r state.Rule) e
 	if err != nil {
 		return err
 	}
-	_, err = a.resolve(ctx, tx, of(c.namespace), ruleAction(r))
+	_, err = a.find(ctx, tx, of(c.namespace), ruleAction(r), true)
 	if refusedWith(err, http.StatusNotFound) {
 		return refuse(http.StatusBadRequest, "action %s does not exist", ruleAction(r))
 	}

@@ -33,7 +33,7 @@ func TestLimits(t *testing.T) {
 	same(t, "limits", c.must(200, "GET", "limits", "").json(t), `{"invocationsPerMinute":6,"concurrentInvocations":2,"firesPerMinute":2,
 		"minActionTimeout":100,"maxActionTimeout":300000,"minActionMemory":128,"maxActionMemory":512,"minActionLogs":0,"maxActionLogs":10,
 		"minActionConcurrency":1,"maxActionConcurrency":1,"maxParameterSize":"100 B","storeActivations":true,
-		"allowedKinds":["wasm:default","wasm:wasi","nodejs:default","nodejs:20","sequence"]}`)
+		"allowedKinds":["wasm:default","wasm:wasi","nodejs:default","sequence"]}`)
 	for _, x := range []*client{c, other} {
 		x.action("a", "wait")
 		x.action("e", "echo")

@@ -1,7 +1,9 @@
 package openwhisk
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"net/http"
 	"time"
 
@@ -20,6 +22,23 @@ const (
 type walk struct {
 	atomic int64 // actions that are no sequences
 	steps  int   // actions
+	found  map[qualified]target
+}
+
+// find looks an action up once, however often the sequence has it.
+func (w *walk) find(q qualified, look func() (target, error)) (target, error) {
+	if t, there := w.found[q]; there {
+		return t, nil
+	}
+	t, err := look()
+	if err != nil {
+		return t, err
+	}
+	if w.found == nil {
+		w.found = map[qualified]target{}
+	}
+	w.found[q] = t
+	return t, nil
 }
 
 // step takes one more component; deeper is how many sequences it is within.
@@ -59,7 +78,7 @@ func (a *API) checkComponents(ctx context.Context, db state.DBTX, who identity, 
 		if q == self {
 			return errSequenceCycle
 		}
-		t, err := a.resolve(ctx, db, of(who.namespace), q)
+		t, err := w.find(q, func() (target, error) { return a.find(ctx, db, of(who.namespace), q, true) })
 		if refusedWith(err, http.StatusNotFound) {
 			return errComponent
 		}
@@ -88,10 +107,10 @@ func (a *API) performSequence(ctx context.Context, inv invocation, w *walk, dept
 	r := inv.newRecord()
 	r.annotations = r.annotations.without("limits").set("topmost", inv.cause == nil)
 	memory, duration := int64(0), time.Duration(0)
-	payload := inv.payload
-	r.result = payload.encode()
+	r.result = inv.payload.encode()
+	given := inv
 	for _, component := range inv.components {
-		next, failed := a.performComponent(ctx, inv, component, payload, w, depth)
+		next, failed := a.performComponent(ctx, given, component, w, depth)
 		if failed != "" {
 			r.failed(applicationError, failed)
 			break
@@ -102,8 +121,7 @@ func (a *API) performSequence(ctx context.Context, inv invocation, w *walk, dept
 		if next.duration != nil {
 			duration += *next.duration
 		}
-		payload = object{}
-		if decodeJSON(next.result, &payload) != nil || payload["error"] != nil || r.status != succeeded {
+		if r.status != succeeded || !given.take(next.result) {
 			break
 		}
 	}
@@ -114,8 +132,19 @@ func (a *API) performSequence(ctx context.Context, inv invocation, w *walk, dept
 	return performed{record: r}
 }
 
-// performComponent runs one component; failed says why it was not run.
-func (a *API) performComponent(ctx context.Context, inv invocation, component string, payload object, w *walk, depth int) (p performed, failed string) {
+// take gives a component's result to the next one; false where that is an error.
+func (inv *invocation) take(result json.RawMessage) bool {
+	inv.payload, inv.array = nil, nil
+	if bytes.HasPrefix(result, []byte{'['}) {
+		inv.array = result
+		return true
+	}
+	return decodeJSON(result, &inv.payload) == nil && inv.payload["error"] == nil
+}
+
+// performComponent runs one component on what the sequence is given; failed says
+// why it was not run.
+func (a *API) performComponent(ctx context.Context, inv invocation, component string, w *walk, depth int) (p performed, failed string) {
 	if err := w.step(depth); err != nil {
 		return p, verdict(err).message
 	}
@@ -134,7 +163,7 @@ func (a *API) performComponent(ctx context.Context, inv invocation, component st
 	if err != nil {
 		return p, errComponent.message
 	}
-	next := invocation{target: t, id: newID(), payload: payload, cause: &inv.id, request: inv.request, accepted: time.Now()}
+	next := invocation{target: t, id: newID(), payload: inv.payload, array: inv.array, cause: &inv.id, request: inv.request, accepted: time.Now()}
 	if t.kind == sequenceKind {
 		p = a.performSequence(ctx, next, w, depth+1)
 		a.keep(ctx, p.record, t.who.limits.Plan, t.kind, Observation{})

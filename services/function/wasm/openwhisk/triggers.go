@@ -3,6 +3,7 @@ package openwhisk
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -12,10 +13,10 @@ import (
 
 // triggerPut is the body of PUT /triggers/{name} (WhiskTriggerPut).
 type triggerPut struct {
-	Parameters  *keyValues `json:"parameters"`
-	Version     *string    `json:"version"`
-	Publish     *bool      `json:"publish"`
-	Annotations *keyValues `json:"annotations"`
+	Parameters  sent    `json:"parameters"`
+	Version     *string `json:"version"`
+	Publish     *bool   `json:"publish"`
+	Annotations sent    `json:"annotations"`
 }
 
 type triggerDocument struct {
@@ -74,7 +75,7 @@ func (a *API) putTrigger(c *call) error {
 	if err := c.decode(&put, entityLimit(c.who.limits)); err != nil {
 		return err
 	}
-	if err := checkSizes(c.who.limits, put.Parameters, put.Annotations); err != nil {
+	if err := errors.Join(put.Parameters.readParameters(c.who.limits), put.Annotations.readAnnotations(c.who.limits)); err != nil {
 		return err
 	}
 	ctx := c.Context()
@@ -118,11 +119,11 @@ func (a *API) mergeTrigger(ctx context.Context, tx pgx.Tx, c *call, put triggerP
 		return row, err
 	}
 	annotations := stored(row.Annotations)
-	if put.Annotations != nil {
-		annotations = *put.Annotations
+	if put.Annotations.values != nil {
+		annotations = *put.Annotations.values
 	}
-	if put.Parameters != nil {
-		parameters = *put.Parameters
+	if put.Parameters.values != nil {
+		parameters = *put.Parameters.values
 	}
 	if put.Publish != nil {
 		row.Publish = *put.Publish
@@ -137,8 +138,8 @@ func (a *API) mergeTrigger(ctx context.Context, tx pgx.Tx, c *call, put triggerP
 	return row, nil
 }
 
-// previousTrigger is what is there; zero where one may be made. Rules that are
-// left of a trigger of this name that was deleted stay inactive.
+// previousTrigger is what is there; zero where one may be made. That one does not
+// know the rules that are left of a deleted trigger of its name.
 func (a *API) previousTrigger(ctx context.Context, tx pgx.Tx, c *call, overwrite bool) (state.Trigger, error) {
 	row, err := a.Store.Trigger(ctx, tx, state.TriggerParams{Namespace: c.namespace, Name: c.name})
 	if err == nil && !overwrite {
@@ -157,7 +158,7 @@ func (a *API) previousTrigger(ctx context.Context, tx pgx.Tx, c *call, overwrite
 	if err := checkCount("triggers", counts.Triggers, c.who.limits.Triggers); err != nil {
 		return state.Trigger{}, err
 	}
-	return state.Trigger{}, a.Store.DeactivateRules(ctx, tx, state.DeactivateRulesParams{Namespace: c.namespace, Trigger: c.name})
+	return state.Trigger{}, a.Store.UnlinkRules(ctx, tx, state.UnlinkRulesParams{Namespace: c.namespace, Trigger: c.name})
 }
 
 // getTrigger serves GET /triggers/{name}.

@@ -3,11 +3,14 @@ package sandbox
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/chandler-broker/chandler/services/servicetest/linear"
 )
 
 func TestActions(t *testing.T) {
@@ -28,7 +31,9 @@ func TestActions(t *testing.T) {
 		"an error of its own":         {fields{"do": "error", "text": "mine"}, ApplicationError, `{"error":"mine"}`, nil},
 		"nothing":                     {fields{"do": "print", "text": ""}, DeveloperError, textInvalid, nil},
 		"no JSON":                     {fields{"do": "print", "text": "hello\n"}, DeveloperError, textInvalid + ": hello", []string{"stdout: hello"}},
-		"JSON but no object":          {fields{"do": "print", "text": "[1]\n"}, DeveloperError, textInvalid + ": [1]", []string{"stdout: [1]"}},
+		"JSON but no object":          {fields{"do": "print", "text": "5\n"}, DeveloperError, textInvalid + ": 5", []string{"stdout: 5"}},
+		"an array":                    {fields{"do": "print", "text": "before\n[1, {}]\n"}, Success, "[1, {}]", []string{"stdout: before"}},
+		"an array on several lines":   {fields{"do": "print", "text": "{}\n[\n  {\n    \"a\": 1\n  }\n]\n"}, Success, "[\n  {\n    \"a\": 1\n  }\n]", []string{"stdout: {}"}},
 		"half an object":              {fields{"do": "print", "text": "{\"a\":\n"}, DeveloperError, textInvalid, []string{`stdout: {"a":`}},
 		"exit":                        {fields{"do": "exit", "count": 3, "text": "bye\n"}, DeveloperError, "Its exit code is 3.", []string{"stdout: bye"}},
 		"exit with an error":          {fields{"do": "exit", "count": 3, "text": "{\"error\":\"mine\"}\n"}, DeveloperError, "mine", nil},
@@ -44,8 +49,8 @@ func TestActions(t *testing.T) {
 			if o.Status != test.status {
 				t.Errorf("status %q, want %q", o.Status, test.status)
 			}
-			if text, failed := member(t, o, "error").(string); failed && !strings.HasPrefix(test.result, "{") {
-				if !strings.Contains(text, test.result) {
+			if test.status != Success && !strings.HasPrefix(test.result, "{") {
+				if text, _ := member(t, o, "error").(string); !strings.Contains(text, test.result) {
 					t.Errorf("error %q, want %q in it", text, test.result)
 				}
 			} else if diff := cmp.Diff(test.result, string(o.Result)); diff != "" {
@@ -143,5 +148,33 @@ func TestLogLineString(t *testing.T) {
 	line := LogLine{Time: time.Date(2026, 1, 2, 3, 4, 5, 60_000_000, time.FixedZone("", 3600)), Stream: stdout, Text: "hello"}
 	if got, want := line.String(), "2026-01-02T02:04:05.060000000Z stdout: hello"; got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// An environment costs no more than its size, and the guest reads all of it.
+func TestEnvironmentIsLinear(t *testing.T) {
+	p := open(t)
+	code := guestCode(t, "guest")
+	linear.Check(t, 100, func(n int) func() {
+		env := map[string]string{}
+		for i := range n {
+			env[fmt.Sprintf("NAME_%d", i)] = "value"
+		}
+		return func() {
+			ctx := withEnviron(t.Context(), env)
+			if e := environOf(ctx); len(e.starts) != n {
+				t.Fatalf("%d variables, want %d", len(e.starts), n)
+			}
+			(&guest{request: &runRequest{Env: env}, logs: &logs{}}).config(ctx)
+		}
+	})
+	env := map[string]string{"": "x", "A=B": "x", "NUL": "\x00"}
+	for i := range 10_000 {
+		env[fmt.Sprintf("NAME_%d", i)] = "value"
+	}
+	var got struct{ Env []string }
+	o := run(t, p, code, fields{"do": "env"}, func(c *Call) { c.Env = env })
+	if err := json.Unmarshal(o.Result, &got); err != nil || len(got.Env) != 10_000 || !slices.Contains(got.Env, "NAME_9999=value") {
+		t.Errorf("%d variables, want 10000: %v %.200s", len(got.Env), err, o.Result)
 	}
 }

@@ -42,6 +42,7 @@ func (g *guest) run(ctx context.Context, budget *budget) outcome {
 	ctx, cancel := context.WithTimeout(ctx, g.request.Limits.Timeout)
 	defer cancel()
 	g.logs = &logs{limit: g.request.Limits.LogBytes}
+	ctx = withEnviron(ctx, g.request.Env)
 	g.memory = &guestMemory{ctx: ctx, limit: min(g.request.Limits.Memory, safepointBytes-1), budget: budget}
 	var o outcome
 	switch {
@@ -101,9 +102,6 @@ func (g *guest) config(ctx context.Context) wazero.ModuleConfig {
 		WithSysNanotime().
 		WithNanosleep(func(nanoseconds int64) { sleep(ctx, time.Duration(nanoseconds)) }).
 		WithRandSource(rand.Reader)
-	for name, value := range g.request.Env {
-		config = config.WithEnv(name, value)
-	}
 	if len(g.mounts) == 0 {
 		return config
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
-	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 )
 
 // loaded is code that a worker holds ready: a module or a script. Each has a
@@ -193,7 +192,7 @@ func (l *loaded) compile(ctx context.Context, folder string) error {
 	// A call is ended by its metering, see meter.go.
 	l.runtime = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigCompiler().
 		WithCoreFeatures(api.CoreFeaturesV2).WithCompilationCache(l.cache))
-	if _, err := wasi_snapshot_preview1.Instantiate(ctx, l.runtime); err != nil {
+	if err := instantiateWASI(ctx, l.runtime); err != nil {
 		return err
 	}
 	if l.hash == engineHash {

@@ -29,15 +29,15 @@ func object(text string) json.RawMessage {
 	return bytes.TrimSpace(content.Bytes())
 }
 
-// takeResult finds the answer: the JSON object that standard output ends with,
-// on one line or on several of which the first begins with the brace. All lines
-// before it become log lines.
+// takeResult finds the answer: the JSON object or array that standard output ends
+// with, on one line or on several of which the first begins with the brace or
+// bracket. All lines before it become log lines.
 func (a *answers) takeResult() (Status, json.RawMessage) {
 	for len(a.lines) > 0 && len(bytes.TrimSpace(a.lines[len(a.lines)-1].text)) == 0 {
 		a.lines = a.lines[:len(a.lines)-1]
 	}
 	if len(a.lines) == 0 {
-		return DeveloperError, object(textInvalid + ": standard output does not end with a JSON object")
+		return DeveloperError, object(textInvalid + ": standard output does not end with a JSON object or array")
 	}
 	last := a.lines[len(a.lines)-1]
 	if last.length > a.limit {
@@ -45,7 +45,7 @@ func (a *answers) takeResult() (Status, json.RawMessage) {
 		a.logAll()
 		return DeveloperError, object(tooLong(last.length, a.limit, last.text))
 	}
-	first, text := a.lastObject()
+	first, text := a.lastAnswer()
 	if text == nil {
 		a.logAll()
 		return DeveloperError, object(textInvalid + ": " + quoted(last.text))
@@ -55,15 +55,15 @@ func (a *answers) takeResult() (Status, json.RawMessage) {
 	return judged(text)
 }
 
-// lastObject returns the text of the last JSON object and the line it begins
-// on.
-func (a *answers) lastObject() (first int, text []byte) {
+// lastAnswer returns the text of the last JSON object or array and the line it
+// begins on.
+func (a *answers) lastAnswer() (first int, text []byte) {
 	end := len(a.lines) - 1
-	if last := bytes.TrimSpace(a.lines[end].text); isObject(last) {
+	if last := bytes.TrimSpace(a.lines[end].text); isAnswer(last) {
 		return end, last
 	}
 	for first = end - 1; first >= 0; first-- {
-		if bytes.HasPrefix(a.lines[first].text, []byte{'{'}) {
+		if text := a.lines[first].text; len(text) > 0 && (text[0] == '{' || text[0] == '[') {
 			break
 		}
 	}
@@ -74,20 +74,23 @@ func (a *answers) lastObject() (first int, text []byte) {
 	for _, l := range a.lines[first:] {
 		joined = append(append(joined, l.text...), '\n')
 	}
-	if joined = bytes.TrimSpace(joined); isObject(joined) {
+	if joined = bytes.TrimSpace(joined); isAnswer(joined) {
 		return first, joined
 	}
 	return 0, nil
 }
 
-func isObject(text []byte) bool {
-	return len(text) > 0 && text[0] == '{' && json.Valid(text)
+func isAnswer(text []byte) bool {
+	return len(text) > 0 && (text[0] == '{' || text[0] == '[') && json.Valid(text)
 }
 
 // judged tells a success from an error that the code itself reports: an object
-// with a member error.
+// with a member error. An array is always a success.
 func judged(text []byte) (Status, json.RawMessage) {
 	text = bytes.ToValidUTF8(text, []byte("\uFFFD"))
+	if text = bytes.TrimSpace(text); isAnswer(text) && text[0] == '[' {
+		return Success, text
+	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(text, &members); err != nil {
 		return DeveloperError, object(textInvalid + ": " + quoted(text))

@@ -255,21 +255,6 @@ func (q *Queries) CountTriggers(ctx context.Context, db DBTX, namespace string) 
 	return count, err
 }
 
-const deactivateRules = `-- name: DeactivateRules :exec
-update rules set active = false where namespace = $1 and trigger = $2
-`
-
-type DeactivateRulesParams struct {
-	Namespace string
-	Trigger   string
-}
-
-// A trigger that is made again starts without rules.
-func (q *Queries) DeactivateRules(ctx context.Context, db DBTX, arg DeactivateRulesParams) error {
-	_, err := db.Exec(ctx, deactivateRules, arg.Namespace, arg.Trigger)
-	return err
-}
-
 const deleteAction = `-- name: DeleteAction :exec
 delete from actions where namespace = $1 and package = $2 and name = $3
 `
@@ -283,6 +268,40 @@ type DeleteActionParams struct {
 func (q *Queries) DeleteAction(ctx context.Context, db DBTX, arg DeleteActionParams) error {
 	_, err := db.Exec(ctx, deleteAction, arg.Namespace, arg.Package, arg.Name)
 	return err
+}
+
+const deleteActionsOfPackage = `-- name: DeleteActionsOfPackage :many
+delete from actions where namespace = $1 and package = $2 returning annotations, code_hash
+`
+
+type DeleteActionsOfPackageParams struct {
+	Namespace string
+	Package   string
+}
+
+type DeleteActionsOfPackageRow struct {
+	Annotations []byte
+	CodeHash    string
+}
+
+func (q *Queries) DeleteActionsOfPackage(ctx context.Context, db DBTX, arg DeleteActionsOfPackageParams) ([]DeleteActionsOfPackageRow, error) {
+	rows, err := db.Query(ctx, deleteActionsOfPackage, arg.Namespace, arg.Package)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []DeleteActionsOfPackageRow
+	for rows.Next() {
+		var i DeleteActionsOfPackageRow
+		if err := rows.Scan(&i.Annotations, &i.CodeHash); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const deletePackage = `-- name: DeletePackage :exec
@@ -454,7 +473,7 @@ func (q *Queries) ListPackages(ctx context.Context, db DBTX, arg ListPackagesPar
 }
 
 const listRules = `-- name: ListRules :many
-select r.namespace, r.name, r.version, r.publish, r.annotations, r.trigger, r.action_namespace, r.action_package, r.action_name, r.active, r.updated_at, (r.active and t.name is not null)::bool as in_force
+select r.namespace, r.name, r.version, r.publish, r.annotations, r.trigger, r.action_namespace, r.action_package, r.action_name, r.active, r.updated_at, r.linked, (r.active and t.name is not null)::bool as in_force
 from rules r left join triggers t on t.namespace = r.namespace and t.name = r.trigger
 where r.namespace = $1 order by r.updated_at desc, r.name limit $3 offset $2
 `
@@ -491,6 +510,7 @@ func (q *Queries) ListRules(ctx context.Context, db DBTX, arg ListRulesParams) (
 			&i.Rule.ActionName,
 			&i.Rule.Active,
 			&i.Rule.UpdatedAt,
+			&i.Rule.Linked,
 			&i.InForce,
 		); err != nil {
 			return nil, err
@@ -675,11 +695,11 @@ func (q *Queries) PutPackage(ctx context.Context, db DBTX, arg PutPackageParams)
 }
 
 const putRule = `-- name: PutRule :exec
-insert into rules (namespace, name, version, publish, annotations, trigger, action_namespace, action_package, action_name, active, updated_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+insert into rules (namespace, name, version, publish, annotations, trigger, action_namespace, action_package, action_name, active, updated_at, linked)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 on conflict (namespace, name) do update set version = excluded.version, publish = excluded.publish, annotations = excluded.annotations,
     trigger = excluded.trigger, action_namespace = excluded.action_namespace, action_package = excluded.action_package,
-    action_name = excluded.action_name, active = excluded.active, updated_at = excluded.updated_at
+    action_name = excluded.action_name, active = excluded.active, updated_at = excluded.updated_at, linked = excluded.linked
 `
 
 type PutRuleParams struct {
@@ -694,6 +714,7 @@ type PutRuleParams struct {
 	ActionName      string
 	Active          bool
 	UpdatedAt       time.Time
+	Linked          bool
 }
 
 func (q *Queries) PutRule(ctx context.Context, db DBTX, arg PutRuleParams) error {
@@ -709,6 +730,7 @@ func (q *Queries) PutRule(ctx context.Context, db DBTX, arg PutRuleParams) error
 		arg.ActionName,
 		arg.Active,
 		arg.UpdatedAt,
+		arg.Linked,
 	)
 	return err
 }
@@ -745,34 +767,36 @@ func (q *Queries) PutTrigger(ctx context.Context, db DBTX, arg PutTriggerParams)
 
 const resolve = `-- name: Resolve :one
 with caller as (
-    select k.namespace, k.binding, k.role from keys k where k.uuid = $4 and k.hash = $5
+    select k.namespace, k.binding, k.role from keys k where k.uuid = $5 and k.hash = $6
     union all
-    select k.namespace, k.binding, k.role from keys k where k.binding = $6 and k.namespace = $7
+    select k.namespace, k.binding, k.role from keys k where k.binding = $7 and k.namespace = $8
     union all
-    select $7, '', 'read_write' where $6::text = ''
+    select $8, '', 'read_write' where $7::text = ''
 )
 select c.namespace::text as caller, c.binding::text as binding, c.role::text as role, n.limits, n.mounts,
     coalesce(p.namespace, '')::text as package_namespace, coalesce(p.publish, false)::bool as package_publish,
     coalesce(p.bound_namespace, '')::text as bound_namespace, coalesce(p.bound_name, '')::text as bound_name,
-    p.parameters as package_parameters, coalesce(b.publish, false)::bool as provider_publish, b.parameters as provider_parameters,
+    (case when not $1::bool then p.parameters end)::bytea as package_parameters, coalesce(b.publish, false)::bool as provider_publish,
+    (case when not $1::bool then b.parameters end)::bytea as provider_parameters,
     (a.name is not null)::bool as found,
     coalesce(a.namespace, '')::text as namespace, coalesce(a.package, '')::text as package, coalesce(a.name, '')::text as name,
-    coalesce(a.version, '')::text as version, a.annotations, a.parameters,
+    coalesce(a.version, '')::text as version, a.annotations, (case when not $1::bool then a.parameters end)::bytea as parameters,
     coalesce(a.kind, '')::text as kind, coalesce(a.main, '')::text as main, coalesce(a.code_hash, '')::text as code_hash, a.components,
     coalesce(a.timeout_ms, 0)::int as timeout_ms, coalesce(a.memory_mb, 0)::int as memory_mb, coalesce(a.logs_mb, 0)::int as logs_mb
 from caller c join namespaces n on n.name = c.namespace
-left join packages p on p.namespace = coalesce(nullif($1::text, ''), c.namespace) and p.name = $2::text
+left join packages p on p.namespace = coalesce(nullif($2::text, ''), c.namespace) and p.name = $3::text
 left join packages b on b.namespace = p.bound_namespace and b.name = p.bound_name and b.bound_name = ''
-left join actions a on a.name = $3::text
-    and a.namespace = coalesce(nullif(p.bound_namespace, ''), nullif($1::text, ''), c.namespace)
+left join actions a on a.name = $4::text
+    and a.namespace = coalesce(nullif(p.bound_namespace, ''), nullif($2::text, ''), c.namespace)
     and a.package = coalesce(nullif(p.bound_name, ''), p.name, '')
-    and ($2::text = '' or p.name is not null)
+    and ($3::text = '' or p.name is not null)
     and (p.bound_name is null or p.bound_name = '' or b.name is not null)
 where n.ending_at is null
 limit 1
 `
 
 type ResolveParams struct {
+	Bare      bool
 	Target    string
 	Package   string
 	Name      string
@@ -816,8 +840,10 @@ type ResolveRow struct {
 // found is false where any of them is missing. Target is the namespace of the package or
 // action, empty for the caller's own. The code that the API gives out of a package of
 // another namespace is for the caller to decide upon: package_publish, provider_publish.
+// Without the parameters where bare.
 func (q *Queries) Resolve(ctx context.Context, db DBTX, arg ResolveParams) (ResolveRow, error) {
 	row := db.QueryRow(ctx, resolve,
+		arg.Bare,
 		arg.Target,
 		arg.Package,
 		arg.Name,
@@ -859,7 +885,7 @@ func (q *Queries) Resolve(ctx context.Context, db DBTX, arg ResolveParams) (Reso
 }
 
 const rule = `-- name: Rule :one
-select r.namespace, r.name, r.version, r.publish, r.annotations, r.trigger, r.action_namespace, r.action_package, r.action_name, r.active, r.updated_at, (r.active and t.name is not null)::bool as in_force, (t.name is not null)::bool as has_trigger
+select r.namespace, r.name, r.version, r.publish, r.annotations, r.trigger, r.action_namespace, r.action_package, r.action_name, r.active, r.updated_at, r.linked, (r.active and t.name is not null)::bool as in_force, (t.name is not null)::bool as has_trigger
 from rules r left join triggers t on t.namespace = r.namespace and t.name = r.trigger
 where r.namespace = $1 and r.name = $2
 `
@@ -891,6 +917,7 @@ func (q *Queries) Rule(ctx context.Context, db DBTX, arg RuleParams) (RuleRow, e
 		&i.Rule.ActionName,
 		&i.Rule.Active,
 		&i.Rule.UpdatedAt,
+		&i.Rule.Linked,
 		&i.InForce,
 		&i.HasTrigger,
 	)
@@ -898,7 +925,7 @@ func (q *Queries) Rule(ctx context.Context, db DBTX, arg RuleParams) (RuleRow, e
 }
 
 const rulesOfTrigger = `-- name: RulesOfTrigger :many
-select namespace, name, version, publish, annotations, trigger, action_namespace, action_package, action_name, active, updated_at from rules where namespace = $1 and trigger = $2 order by name
+select namespace, name, version, publish, annotations, trigger, action_namespace, action_package, action_name, active, updated_at, linked from rules where namespace = $1 and trigger = $2 and linked order by name
 `
 
 type RulesOfTriggerParams struct {
@@ -927,6 +954,7 @@ func (q *Queries) RulesOfTrigger(ctx context.Context, db DBTX, arg RulesOfTrigge
 			&i.ActionName,
 			&i.Active,
 			&i.UpdatedAt,
+			&i.Linked,
 		); err != nil {
 			return nil, err
 		}
@@ -939,7 +967,7 @@ func (q *Queries) RulesOfTrigger(ctx context.Context, db DBTX, arg RulesOfTrigge
 }
 
 const setRuleActive = `-- name: SetRuleActive :exec
-update rules set active = $3 where namespace = $1 and name = $2
+update rules set active = $3, linked = true where namespace = $1 and name = $2
 `
 
 type SetRuleActiveParams struct {
@@ -976,6 +1004,22 @@ func (q *Queries) Trigger(ctx context.Context, db DBTX, arg TriggerParams) (Trig
 		&i.UpdatedAt,
 	)
 	return i, err
+}
+
+const unlinkRules = `-- name: UnlinkRules :exec
+update rules set active = false, linked = false where namespace = $1 and trigger = $2
+`
+
+type UnlinkRulesParams struct {
+	Namespace string
+	Trigger   string
+}
+
+// A trigger that is made again starts without rules: one of its name is tied to it when it
+// is activated or updated.
+func (q *Queries) UnlinkRules(ctx context.Context, db DBTX, arg UnlinkRulesParams) error {
+	_, err := db.Exec(ctx, unlinkRules, arg.Namespace, arg.Trigger)
+	return err
 }
 
 const unusedCode = `-- name: UnusedCode :many

@@ -46,23 +46,121 @@ func (q *Queries) ActiveNamespaces(ctx context.Context, db DBTX, arg ActiveNames
 	return items, nil
 }
 
-const deleteActivations = `-- name: DeleteActivations :execrows
-delete from activations where activations.namespace = $1 and activations.id in (
-    select a.id from activations a where a.namespace = $1 limit $2)
+const deleteActivations = `-- name: DeleteActivations :one
+with part as (select a.id, a.bytes from activations a where a.namespace = $2 limit $1),
+ranked as (select id, sum(bytes) over (order by id) - bytes as before from part),
+gone as (
+    delete from activations using ranked
+    where activations.namespace = $2 and activations.id = ranked.id and ranked.before < $3::bigint returning 1
+)
+select (count(*) < (select count(*) from part) or (select count(*) from part) = $1)::bool as more from gone
 `
 
 type DeleteActivationsParams struct {
+	Batch     interface{}
 	Namespace string
-	Batch     int32
+	Bytes     int64
 }
 
-// A batch of a namespace's activations.
-func (q *Queries) DeleteActivations(ctx context.Context, db DBTX, arg DeleteActivationsParams) (int64, error) {
-	result, err := db.Exec(ctx, deleteActivations, arg.Namespace, arg.Batch)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+// A batch of a namespace's activations: so many, and about so many bytes, at most. Whether
+// there are more. The four below are alike; rows that hold much are deleted one by one.
+func (q *Queries) DeleteActivations(ctx context.Context, db DBTX, arg DeleteActivationsParams) (bool, error) {
+	row := db.QueryRow(ctx, deleteActivations, arg.Batch, arg.Namespace, arg.Bytes)
+	var more bool
+	err := row.Scan(&more)
+	return more, err
+}
+
+const emptyActions = `-- name: EmptyActions :one
+with part as (select a.package, a.name, octet_length(a.code) + octet_length(a.parameters) as bytes from actions a where a.namespace = $2 limit $1),
+ranked as (select package, name, sum(bytes) over (order by package, name) - bytes as before from part),
+gone as (
+    delete from actions using ranked
+    where actions.namespace = $2 and actions.package = ranked.package and actions.name = ranked.name and ranked.before < $3::bigint returning 1
+)
+select (count(*) < (select count(*) from part) or (select count(*) from part) = $1)::bool as more from gone
+`
+
+type EmptyActionsParams struct {
+	Batch     interface{}
+	Namespace string
+	Bytes     int64
+}
+
+func (q *Queries) EmptyActions(ctx context.Context, db DBTX, arg EmptyActionsParams) (bool, error) {
+	row := db.QueryRow(ctx, emptyActions, arg.Batch, arg.Namespace, arg.Bytes)
+	var more bool
+	err := row.Scan(&more)
+	return more, err
+}
+
+const emptyPackages = `-- name: EmptyPackages :one
+with part as (select a.name, octet_length(a.parameters) as bytes from packages a where a.namespace = $2 limit $1),
+ranked as (select name, sum(bytes) over (order by name) - bytes as before from part),
+gone as (
+    delete from packages using ranked
+    where packages.namespace = $2 and packages.name = ranked.name and ranked.before < $3::bigint returning 1
+)
+select (count(*) < (select count(*) from part) or (select count(*) from part) = $1)::bool as more from gone
+`
+
+type EmptyPackagesParams struct {
+	Batch     interface{}
+	Namespace string
+	Bytes     int64
+}
+
+func (q *Queries) EmptyPackages(ctx context.Context, db DBTX, arg EmptyPackagesParams) (bool, error) {
+	row := db.QueryRow(ctx, emptyPackages, arg.Batch, arg.Namespace, arg.Bytes)
+	var more bool
+	err := row.Scan(&more)
+	return more, err
+}
+
+const emptyRules = `-- name: EmptyRules :one
+with part as (select a.name, octet_length(a.annotations::text) as bytes from rules a where a.namespace = $2 limit $1),
+ranked as (select name, sum(bytes) over (order by name) - bytes as before from part),
+gone as (
+    delete from rules using ranked
+    where rules.namespace = $2 and rules.name = ranked.name and ranked.before < $3::bigint returning 1
+)
+select (count(*) < (select count(*) from part) or (select count(*) from part) = $1)::bool as more from gone
+`
+
+type EmptyRulesParams struct {
+	Batch     interface{}
+	Namespace string
+	Bytes     int64
+}
+
+func (q *Queries) EmptyRules(ctx context.Context, db DBTX, arg EmptyRulesParams) (bool, error) {
+	row := db.QueryRow(ctx, emptyRules, arg.Batch, arg.Namespace, arg.Bytes)
+	var more bool
+	err := row.Scan(&more)
+	return more, err
+}
+
+const emptyTriggers = `-- name: EmptyTriggers :one
+with part as (select a.name, octet_length(a.parameters) as bytes from triggers a where a.namespace = $2 limit $1),
+ranked as (select name, sum(bytes) over (order by name) - bytes as before from part),
+gone as (
+    delete from triggers using ranked
+    where triggers.namespace = $2 and triggers.name = ranked.name and ranked.before < $3::bigint returning 1
+)
+select (count(*) < (select count(*) from part) or (select count(*) from part) = $1)::bool as more from gone
+`
+
+type EmptyTriggersParams struct {
+	Batch     interface{}
+	Namespace string
+	Bytes     int64
+}
+
+func (q *Queries) EmptyTriggers(ctx context.Context, db DBTX, arg EmptyTriggersParams) (bool, error) {
+	row := db.QueryRow(ctx, emptyTriggers, arg.Batch, arg.Namespace, arg.Bytes)
+	var more bool
+	err := row.Scan(&more)
+	return more, err
 }
 
 const expireActivations = `-- name: ExpireActivations :execrows

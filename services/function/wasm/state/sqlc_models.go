@@ -116,6 +116,7 @@ type Rule struct {
 	ActionName      string
 	Active          bool
 	UpdatedAt       time.Time
+	Linked          bool
 }
 
 type Runtime struct {

@@ -46,6 +46,8 @@ func Open(ctx context.Context, url string, connections int32) (*Store, error) {
 	config.ConnConfig.ConnectTimeout = 5 * time.Second
 	config.ConnConfig.RuntimeParams["application_name"] = "chandler functions"
 	config.ConnConfig.RuntimeParams["search_path"] = schema
+	// A runtime that hangs, or whose machine is gone, holds no lock for long.
+	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "30s"
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open the functions' database: %w", err)
@@ -77,16 +79,27 @@ const aloneLock = 1_724_113
 // next one begins. A statement by itself would not be: one that was sent, and given
 // up since, may still be on its way, and take effect later. In here nothing does
 // before the commit, which is sent only once the server has answered, and holds the
-// lock until it is over. A transaction that nobody goes on with ends by itself.
+// lock until it is over. A transaction that nobody goes on with ends by itself. The
+// error is Locked where other changes last too long.
 func (s *Store) Alone(ctx context.Context, name string, f func(pgx.Tx) error) error {
 	return s.InTx(ctx, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `select set_config('idle_in_transaction_session_timeout', '5s', true), pg_advisory_xact_lock($1, hashtext($2))`,
-			aloneLock, name)
+		_, err := tx.Exec(ctx, `select set_config('idle_in_transaction_session_timeout', '5s', true), set_config('lock_timeout', '10s', true),
+			pg_advisory_xact_lock($1, hashtext($2))`, aloneLock, name)
 		if err != nil {
 			return fmt.Errorf("wait for what was begun before: %w", err)
 		}
 		return f(tx)
 	})
+}
+
+// lockNotAvailable is PostgreSQL's code where lock_timeout has passed (manual,
+// appendix A).
+const lockNotAvailable = "55P03"
+
+// Locked says whether err is that of a change that waited too long for another one.
+func Locked(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == lockNotAvailable
 }
 
 // NotFound says whether err is that of a query for one row that is not there.

@@ -137,15 +137,15 @@
   // kind: 0 a result, 1 an error of the action's own making.
   function settle(value) {
     if (value === undefined) value = {};
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      answer(1, stringify({ error: 'The action did not return a dictionary.' }));
+    if (typeof value !== 'object' || value === null) {
+      answer(1, stringify({ error: 'The action did not return a dictionary or array.' }));
       return;
     }
     let text;
     try {
       text = stringify(value);
     } catch (error) {
-      answer(1, stringify({ error: `The action did not return a dictionary: ${error}` }));
+      answer(1, stringify({ error: `The action did not return a dictionary or array: ${error}` }));
       return;
     }
     answer(0, text ?? '{}');

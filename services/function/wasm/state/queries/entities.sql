@@ -20,6 +20,7 @@ limit 1;
 -- found is false where any of them is missing. Target is the namespace of the package or
 -- action, empty for the caller's own. The code that the API gives out of a package of
 -- another namespace is for the caller to decide upon: package_publish, provider_publish.
+-- Without the parameters where bare.
 with caller as (
     select k.namespace, k.binding, k.role from keys k where k.uuid = @uuid and k.hash = @hash
     union all
@@ -30,10 +31,11 @@ with caller as (
 select c.namespace::text as caller, c.binding::text as binding, c.role::text as role, n.limits, n.mounts,
     coalesce(p.namespace, '')::text as package_namespace, coalesce(p.publish, false)::bool as package_publish,
     coalesce(p.bound_namespace, '')::text as bound_namespace, coalesce(p.bound_name, '')::text as bound_name,
-    p.parameters as package_parameters, coalesce(b.publish, false)::bool as provider_publish, b.parameters as provider_parameters,
+    (case when not @bare::bool then p.parameters end)::bytea as package_parameters, coalesce(b.publish, false)::bool as provider_publish,
+    (case when not @bare::bool then b.parameters end)::bytea as provider_parameters,
     (a.name is not null)::bool as found,
     coalesce(a.namespace, '')::text as namespace, coalesce(a.package, '')::text as package, coalesce(a.name, '')::text as name,
-    coalesce(a.version, '')::text as version, a.annotations, a.parameters,
+    coalesce(a.version, '')::text as version, a.annotations, (case when not @bare::bool then a.parameters end)::bytea as parameters,
     coalesce(a.kind, '')::text as kind, coalesce(a.main, '')::text as main, coalesce(a.code_hash, '')::text as code_hash, a.components,
     coalesce(a.timeout_ms, 0)::int as timeout_ms, coalesce(a.memory_mb, 0)::int as memory_mb, coalesce(a.logs_mb, 0)::int as logs_mb
 from caller c join namespaces n on n.name = c.namespace
@@ -116,6 +118,9 @@ where namespace = $1 and package = $2 and name = $3;
 -- name: DeleteAction :exec
 delete from actions where namespace = $1 and package = $2 and name = $3;
 
+-- name: DeleteActionsOfPackage :many
+delete from actions where namespace = $1 and package = $2 returning annotations, code_hash;
+
 -- name: ListActions :many
 -- Newest first: of all packages, or of one, where packaged.
 select namespace, package, name, version, publish, annotations, kind, timeout_ms, memory_mb, logs_mb, updated_at from actions
@@ -154,11 +159,12 @@ where namespace = @namespace order by updated_at desc, name limit @batch offset 
 select count(*) from triggers where namespace = $1;
 
 -- name: RulesOfTrigger :many
-select * from rules where namespace = $1 and trigger = $2 order by name;
+select * from rules where namespace = $1 and trigger = $2 and linked order by name;
 
--- name: DeactivateRules :exec
--- A trigger that is made again starts without rules.
-update rules set active = false where namespace = $1 and trigger = $2;
+-- name: UnlinkRules :exec
+-- A trigger that is made again starts without rules: one of its name is tied to it when it
+-- is activated or updated.
+update rules set active = false, linked = false where namespace = $1 and trigger = $2;
 
 -- name: Rule :one
 -- A rule, active only where its trigger is there.
@@ -167,14 +173,14 @@ from rules r left join triggers t on t.namespace = r.namespace and t.name = r.tr
 where r.namespace = $1 and r.name = $2;
 
 -- name: PutRule :exec
-insert into rules (namespace, name, version, publish, annotations, trigger, action_namespace, action_package, action_name, active, updated_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+insert into rules (namespace, name, version, publish, annotations, trigger, action_namespace, action_package, action_name, active, updated_at, linked)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 on conflict (namespace, name) do update set version = excluded.version, publish = excluded.publish, annotations = excluded.annotations,
     trigger = excluded.trigger, action_namespace = excluded.action_namespace, action_package = excluded.action_package,
-    action_name = excluded.action_name, active = excluded.active, updated_at = excluded.updated_at;
+    action_name = excluded.action_name, active = excluded.active, updated_at = excluded.updated_at, linked = excluded.linked;
 
 -- name: SetRuleActive :exec
-update rules set active = $3 where namespace = $1 and name = $2;
+update rules set active = $3, linked = true where namespace = $1 and name = $2;
 
 -- name: DeleteRule :exec
 delete from rules where namespace = $1 and name = $2;

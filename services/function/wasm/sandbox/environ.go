@@ -1,0 +1,90 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/binary"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+)
+
+// environ is a guest's environment as WASI hands it over: NAME=value, each with a
+// NUL behind it. It travels in the context of the guest's calls, because wazero's
+// WithEnv copies all variables for each one that is added.
+type environ struct {
+	block  []byte
+	starts []uint32 // of the variables, within block
+}
+
+type environKey struct{}
+
+// withEnviron gives the guest that is called with the returned context its
+// environment. Variables that no environment can hold (POSIX, section 8.1) are
+// left out.
+func withEnviron(ctx context.Context, variables map[string]string) context.Context {
+	e := &environ{}
+	for _, name := range slices.Sorted(maps.Keys(variables)) {
+		value := variables[name]
+		if name == "" || strings.ContainsAny(name, "=\x00") || strings.Contains(value, "\x00") {
+			continue
+		}
+		e.starts = append(e.starts, uint32(len(e.block))) //nolint:gosec // a message's header is at most maxHeader
+		e.block = append(append(append(e.block, name...), '='), value...)
+		e.block = append(e.block, 0)
+	}
+	return context.WithValue(ctx, environKey{}, e)
+}
+
+func environOf(ctx context.Context) *environ {
+	e, _ := ctx.Value(environKey{}).(*environ)
+	if e == nil {
+		return &environ{}
+	}
+	return e
+}
+
+// instantiateWASI gives modules the functions of WASI preview 1.
+func instantiateWASI(ctx context.Context, runtime wazero.Runtime) error {
+	builder := runtime.NewHostModuleBuilder(wasi_snapshot_preview1.ModuleName)
+	wasi_snapshot_preview1.NewFunctionExporter().ExportFunctions(builder)
+	two, one := []api.ValueType{api.ValueTypeI32, api.ValueTypeI32}, []api.ValueType{api.ValueTypeI32}
+	for name, function := range map[string]api.GoModuleFunc{"environ_sizes_get": environSizes, "environ_get": environGet} {
+		builder.NewFunctionBuilder().WithGoModuleFunction(function, two, one).Export(name)
+	}
+	_, err := builder.Instantiate(ctx)
+	return err
+}
+
+// environSizes is environ_sizes_get(count, length).
+func environSizes(ctx context.Context, guest api.Module, stack []uint64) {
+	e, memory := environOf(ctx), guest.Memory()
+	ok := memory.WriteUint32Le(api.DecodeU32(stack[0]), uint32(len(e.starts))) && //nolint:gosec // see withEnviron
+		memory.WriteUint32Le(api.DecodeU32(stack[1]), uint32(len(e.block))) //nolint:gosec // see withEnviron
+	stack[0] = wrote(ok)
+}
+
+// environGet is environ_get(pointers, block).
+func environGet(ctx context.Context, guest api.Module, stack []uint64) {
+	e, memory := environOf(ctx), guest.Memory()
+	pointers, at := api.DecodeU32(stack[0]), api.DecodeU32(stack[1])
+	list := make([]byte, 0, 4*len(e.starts))
+	for _, start := range e.starts {
+		list = binary.LittleEndian.AppendUint32(list, at+start)
+	}
+	stack[0] = wrote(memory.Write(pointers, list) && memory.Write(at, e.block))
+}
+
+// badAddress is WASI's errno "fault".
+const badAddress = 21
+
+// wrote is what the functions return.
+func wrote(ok bool) uint64 {
+	if ok {
+		return 0
+	}
+	return badAddress
+}
