@@ -303,6 +303,16 @@ func (m *Backend) Describe(context.Context, services.Instance[Plan, Params]) (ma
 	return m.attributes, m.describeErr
 }
 
+// Ready implements services.Readier: Away with an empty name makes it fail.
+func (m *Backend) Ready(context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.away[""] {
+		return errAway
+	}
+	return nil
+}
+
 // List implements services.Lister.
 func (m *Backend) List(context.Context) ([]services.Found, error) {
 	m.mu.Lock()

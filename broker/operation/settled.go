@@ -27,7 +27,8 @@ func settling(ctx context.Context) (context.Context, context.CancelFunc) {
 	return change, func() { stop(); cancel() }
 }
 
-// settled is a credential store whose changes are not cut off.
+// settled is a credential store whose changes are not cut off, and whose errors are
+// known as its own.
 type settled struct{ credhub.Store }
 
 // Ensure implements credhub.Store.
@@ -37,7 +38,8 @@ func (s settled) Ensure(ctx context.Context, path credhub.Path, value json.RawMe
 	}
 	ctx, cancel := settling(ctx)
 	defer cancel()
-	return s.Store.Ensure(ctx, path, value)
+	value, err := s.Store.Ensure(ctx, path, value)
+	return value, credentialsFailed(err)
 }
 
 // Put implements credhub.Store.
@@ -47,7 +49,7 @@ func (s settled) Put(ctx context.Context, path credhub.Path, value json.RawMessa
 	}
 	ctx, cancel := settling(ctx)
 	defer cancel()
-	return s.Store.Put(ctx, path, value)
+	return credentialsFailed(s.Store.Put(ctx, path, value))
 }
 
 // Delete implements credhub.Store.
@@ -57,7 +59,7 @@ func (s settled) Delete(ctx context.Context, path credhub.Path) error {
 	}
 	ctx, cancel := settling(ctx)
 	defer cancel()
-	return s.Store.Delete(ctx, path)
+	return credentialsFailed(s.Store.Delete(ctx, path))
 }
 
 // settledDelivery is a delivery whose changes are not cut off.

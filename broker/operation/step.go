@@ -29,6 +29,7 @@ type subject struct {
 type result struct {
 	err         error
 	endpoints   []services.Endpoint // of a bind
+	away        string              // the part that does not answer, where that is err's cause
 	rejected    bool                // err is the user's to mend
 	description string              // for the user, where it ends with err
 	interrupted bool                // the operation was cancelled meanwhile
@@ -61,6 +62,7 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 				"panic_type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 			r.err = errors.New("the backend panicked; the log has the stack")
 		}
+		r.away = e.away(ctx, s, r.err)
 	}()
 	var err error
 	if s.plan, err = e.plan(s.instance.ServiceID, s.instance.PlanID); err != nil {
@@ -69,6 +71,7 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 	if s.driver, err = e.driverOf(s.instance, s.plan); err != nil {
 		return result{err: err}
 	}
+	defer e.tellHanging(ctx, op, s)()
 	prev := rawInstance(s.instance, s.plan)
 	switch op.Kind {
 	case store.Provision:
@@ -236,8 +239,11 @@ func scrub(source *services.Seed, err error) error {
 		return services.NotYet(n.After, source.Scrub(n.Note))
 	}
 	scrubbed := errors.New(source.Scrub(err.Error()))
-	if services.IsNoRoom(err) {
+	switch {
+	case services.IsNoRoom(err):
 		return services.NoRoom(scrubbed)
+	case isCredentialsError(err):
+		return credentialsFailed(scrubbed)
 	}
 	return scrubbed
 }

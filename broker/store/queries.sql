@@ -218,6 +218,10 @@ select state, phase from operations where id = $1;
 -- name: NoteOperation :exec
 update operations set description = $2, last_error = $3, attempts = $4 where id = $1 and state = 'in progress' and phase = $5;
 
+-- name: DescribeOperation :exec
+-- Says what an operation waits for. What is being undone goes on to say why.
+update operations set description = @description where id = @id and state = 'in progress' and phase = 'doing' and description <> @description;
+
 -- name: BeginUndo :one
 update operations set phase = 'undoing', outcome = @outcome, description = @description, last_error = @last_error, attempts = 0
 where id = @id and state = 'in progress' and phase = 'doing'

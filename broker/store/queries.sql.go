@@ -395,6 +395,21 @@ func (q *Queries) DeliveriesInUse(ctx context.Context, db DBTX) ([]DeliveriesInU
 	return items, nil
 }
 
+const describeOperation = `-- name: DescribeOperation :exec
+update operations set description = $1 where id = $2 and state = 'in progress' and phase = 'doing' and description <> $1
+`
+
+type DescribeOperationParams struct {
+	Description string
+	ID          string
+}
+
+// Says what an operation waits for. What is being undone goes on to say why.
+func (q *Queries) DescribeOperation(ctx context.Context, db DBTX, arg DescribeOperationParams) error {
+	_, err := db.Exec(ctx, describeOperation, arg.Description, arg.ID)
+	return err
+}
+
 const endForgotten = `-- name: EndForgotten :execrows
 delete from forgotten where instance_id = $1 and binding_id = $2 and at = $3
 `
