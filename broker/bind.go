@@ -13,6 +13,7 @@ import (
 	"github.com/chandler-broker/chandler/broker/operation"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/credhub"
+	"github.com/chandler-broker/chandler/services"
 )
 
 // Bind makes a credential
@@ -129,7 +130,8 @@ func (b *Broker) acceptBind(ctx context.Context, tx pgx.Tx, want store.Binding, 
 		return nil, false, err
 	}
 	inserted, err := b.Store.InsertBinding(ctx, tx, store.InsertBindingParams{
-		ID: want.ID, InstanceID: want.InstanceID, Platform: want.Platform, ServiceID: want.ServiceID, PlanID: want.PlanID,
+		ID: want.ID, SafeName: services.BindingName(instance.Resource(), want.ID),
+		InstanceID: want.InstanceID, Platform: want.Platform, ServiceID: want.ServiceID, PlanID: want.PlanID,
 		AppID: want.AppID, BindResource: want.BindResource, Context: want.Context, Parameters: want.Parameters,
 		PredecessorID: want.PredecessorID, ExpiresAt: want.ExpiresAt, RenewBefore: want.RenewBefore, Delivery: want.Delivery,
 	})

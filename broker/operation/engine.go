@@ -70,11 +70,11 @@ type Engine struct {
 // New makes an Engine that accepts operations; Start makes it work on them.
 func New(o Options) (*Engine, error) {
 	if o.Credentials != nil { // an engine without only accepts
-		o.Credentials = settled{o.Credentials}
+		o.Credentials = settled{o.Credentials, o.Logger}
 	}
 	deliveries := map[string]credhub.Delivery{}
 	for name, d := range o.Deliveries {
-		deliveries[name] = settledDelivery{d}
+		deliveries[name] = settledDelivery{d, o.Logger}
 	}
 	o.Deliveries = deliveries
 	e := &Engine{Options: o}

@@ -1,8 +1,9 @@
 -- name: InsertInstance :execrows
--- Holds the lock that AwaitCreate waits for. Where another instance has the resource that was made under this ID, this one's is made under a fresh one.
+-- Holds the locks that AwaitCreate and LockOrphan wait for. Where another instance has the resource that was made under this ID, this one's is made under a fresh one.
 insert into instances (id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, namespace, resource_id,
     backend, backend_type)
-values ((select @id::text from pg_advisory_xact_lock(hashtextextended('creating/' || @id::text, 0))),
+values ((select @id::text from pg_advisory_xact_lock(hashtextextended('creating/' || @id::text, 0)),
+        pg_advisory_xact_lock_shared(hashtextextended('name/' || @safe_name::text, 0))),
     @platform, @service_id, @plan_id, @organization_id, @space_id, @context, @parameters, @maintenance_version, 'creating', @namespace,
     case when exists (select 1 from instances i where coalesce(nullif(i.resource_id, ''), i.id) = @id::text) then @fresh::text else '' end,
     @backend, @backend_type)
@@ -104,10 +105,11 @@ where i.plan_id = any(@plan_ids::text[]) and i.id <> @but::text
 group by 1, 2, 3;
 
 -- name: InsertBinding :execrows
--- Holds the lock that AwaitCreate waits for. It is younger than all operations on a binding that had its ID before, for which this transaction may have waited.
+-- Holds the locks that AwaitCreate and LockOrphan wait for. It is younger than all operations on a binding that had its ID before, for which this transaction may have waited.
 insert into bindings (id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id,
     expires_at, renew_before, delivery, status, created_at)
-values ((select @id::text from pg_advisory_xact_lock(hashtextextended('creating/' || @id::text, 0))),
+values ((select @id::text from pg_advisory_xact_lock(hashtextextended('creating/' || @id::text, 0)),
+        pg_advisory_xact_lock_shared(hashtextextended('name/' || @safe_name::text, 0))),
     @instance_id, @platform, @service_id, @plan_id, @app_id, @bind_resource, @context, @parameters, @predecessor_id,
     @expires_at, @renew_before, @delivery, 'creating', clock_timestamp())
 on conflict (id) do nothing;
@@ -115,6 +117,10 @@ on conflict (id) do nothing;
 -- name: AwaitCreate :exec
 -- Waits until no transaction is about to create the instance or binding, so that whoever finds none then may say that there is none.
 select pg_advisory_xact_lock(hashtextextended('creating/' || @id::text, 0));
+
+-- name: LockOrphan :exec
+-- Keeps every transaction from creating an instance or binding of that safe name until this one ends, and waits for those that do.
+select pg_advisory_xact_lock(hashtextextended('name/' || @safe_name::text, 0));
 
 -- name: RenewBinding :exec
 update bindings set service_id = $2, plan_id = $3, app_id = $4, bind_resource = $5, context = $6, parameters = $7, predecessor_id = $8,

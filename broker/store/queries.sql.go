@@ -572,14 +572,16 @@ func (q *Queries) InsertAudit(ctx context.Context, db DBTX, arg InsertAuditParam
 const insertBinding = `-- name: InsertBinding :execrows
 insert into bindings (id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id,
     expires_at, renew_before, delivery, status, created_at)
-values ((select $1::text from pg_advisory_xact_lock(hashtextextended('creating/' || $1::text, 0))),
-    $2, $3, $4, $5, $6, $7, $8, $9, $10,
-    $11, $12, $13, 'creating', clock_timestamp())
+values ((select $1::text from pg_advisory_xact_lock(hashtextextended('creating/' || $1::text, 0)),
+        pg_advisory_xact_lock_shared(hashtextextended('name/' || $2::text, 0))),
+    $3, $4, $5, $6, $7, $8, $9, $10, $11,
+    $12, $13, $14, 'creating', clock_timestamp())
 on conflict (id) do nothing
 `
 
 type InsertBindingParams struct {
 	ID            string
+	SafeName      string
 	InstanceID    string
 	Platform      string
 	ServiceID     string
@@ -594,10 +596,11 @@ type InsertBindingParams struct {
 	Delivery      string
 }
 
-// Holds the lock that AwaitCreate waits for. It is younger than all operations on a binding that had its ID before, for which this transaction may have waited.
+// Holds the locks that AwaitCreate and LockOrphan wait for. It is younger than all operations on a binding that had its ID before, for which this transaction may have waited.
 func (q *Queries) InsertBinding(ctx context.Context, db DBTX, arg InsertBindingParams) (int64, error) {
 	result, err := db.Exec(ctx, insertBinding,
 		arg.ID,
+		arg.SafeName,
 		arg.InstanceID,
 		arg.Platform,
 		arg.ServiceID,
@@ -620,15 +623,17 @@ func (q *Queries) InsertBinding(ctx context.Context, db DBTX, arg InsertBindingP
 const insertInstance = `-- name: InsertInstance :execrows
 insert into instances (id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, namespace, resource_id,
     backend, backend_type)
-values ((select $1::text from pg_advisory_xact_lock(hashtextextended('creating/' || $1::text, 0))),
-    $2, $3, $4, $5, $6, $7, $8, $9, 'creating', $10,
-    case when exists (select 1 from instances i where coalesce(nullif(i.resource_id, ''), i.id) = $1::text) then $11::text else '' end,
-    $12, $13)
+values ((select $1::text from pg_advisory_xact_lock(hashtextextended('creating/' || $1::text, 0)),
+        pg_advisory_xact_lock_shared(hashtextextended('name/' || $2::text, 0))),
+    $3, $4, $5, $6, $7, $8, $9, $10, 'creating', $11,
+    case when exists (select 1 from instances i where coalesce(nullif(i.resource_id, ''), i.id) = $1::text) then $12::text else '' end,
+    $13, $14)
 on conflict do nothing
 `
 
 type InsertInstanceParams struct {
 	ID                 string
+	SafeName           string
 	Platform           string
 	ServiceID          string
 	PlanID             string
@@ -643,10 +648,11 @@ type InsertInstanceParams struct {
 	BackendType        string
 }
 
-// Holds the lock that AwaitCreate waits for. Where another instance has the resource that was made under this ID, this one's is made under a fresh one.
+// Holds the locks that AwaitCreate and LockOrphan wait for. Where another instance has the resource that was made under this ID, this one's is made under a fresh one.
 func (q *Queries) InsertInstance(ctx context.Context, db DBTX, arg InsertInstanceParams) (int64, error) {
 	result, err := db.Exec(ctx, insertInstance,
 		arg.ID,
+		arg.SafeName,
 		arg.Platform,
 		arg.ServiceID,
 		arg.PlanID,
@@ -1161,6 +1167,16 @@ func (q *Queries) LockInstance(ctx context.Context, db DBTX, instanceID string) 
 	var pg_try_advisory_xact_lock bool
 	err := row.Scan(&pg_try_advisory_xact_lock)
 	return pg_try_advisory_xact_lock, err
+}
+
+const lockOrphan = `-- name: LockOrphan :exec
+select pg_advisory_xact_lock(hashtextextended('name/' || $1::text, 0))
+`
+
+// Keeps every transaction from creating an instance or binding of that safe name until this one ends, and waits for those that do.
+func (q *Queries) LockOrphan(ctx context.Context, db DBTX, safeName string) error {
+	_, err := db.Exec(ctx, lockOrphan, safeName)
+	return err
 }
 
 const noteOperation = `-- name: NoteOperation :exec
