@@ -36,6 +36,7 @@ type app struct {
 	engine      *operation.Engine
 	placement   *placement.Placement
 	broker      *broker.Broker
+	ready       prober
 	closers     []func()
 	// reopenings are the drivers, which are replaced when their configuration
 	// changes in the credential store, and configs what they were opened with.
