@@ -129,18 +129,20 @@ func (a *app) readyChecks() []check {
 // standby, or one whose administrator shut it for maintenance.
 var errReadOnly = errors.New("takes no writes: it is a standby, or default_transaction_read_only is on; point DATABASE_URL to the primary")
 
-// stateReady asks for what a broker needs: a database that only answers reads
-// accepts no operation.
+// stateReady asks for what a broker needs: a database that only answers reads, or
+// has no room in its lock table, accepts no operation. That its disk is full shows in
+// what the broker wrote last.
 func (a *app) stateReady(ctx context.Context) error {
 	var readOnly bool
-	err := a.store.Pool.QueryRow(ctx, "SELECT current_setting('transaction_read_only')::boolean").Scan(&readOnly)
-	if err != nil {
+	err := a.store.Pool.QueryRow(ctx, `SELECT current_setting('transaction_read_only')::boolean
+		FROM pg_advisory_xact_lock_shared(hashtextextended('ready', 0))`).Scan(&readOnly)
+	switch {
+	case err != nil:
 		return err
-	}
-	if readOnly {
+	case readOnly:
 		return errReadOnly
 	}
-	return nil
+	return a.store.Exhausted()
 }
 
 // errNoAnswer is what is wrong with a part that hangs.

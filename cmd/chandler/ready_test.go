@@ -103,7 +103,11 @@ func TestStateReady(t *testing.T) {
 	if err := a.stateReady(t.Context()); err != nil {
 		t.Errorf("all is well: %v", err)
 	}
-	_, err := a.store.Pool.Exec(t.Context(), "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$")
+	_, err := a.store.Pool.Exec(t.Context(), "DO $$ BEGIN RAISE EXCEPTION 'no space left' USING ERRCODE = 'disk_full'; END $$")
+	if ready := a.stateReady(t.Context()); err == nil || ready == nil || !strings.Contains(ready.Error(), "no space left") {
+		t.Errorf("got %v, want to be told that the disk is full", ready)
+	}
+	_, err = a.store.Pool.Exec(t.Context(), "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$")
 	if err != nil {
 		t.Fatal(err)
 	}
