@@ -39,6 +39,7 @@ func (b *Broker) bind(ctx context.Context, async bool, wanted func(context.Conte
 		return domain.Binding{}, stateError("look for the binding", err)
 	}
 	if have != nil {
+		b.verify(ctx, *have)
 		return b.answer(ctx, *have, true)
 	}
 	var op *store.Operation
@@ -64,7 +65,36 @@ func (b *Broker) bind(ctx context.Context, async bool, wanted func(context.Conte
 	} else if err != nil {
 		return domain.Binding{}, stateError("read the binding", err)
 	}
+	if op == nil {
+		b.verify(ctx, made)
+	}
 	return b.answer(ctx, made, exists)
+}
+
+// verifyTime is how long an answer waits for credentials to be verified.
+const verifyTime = 2 * time.Second
+
+// verify makes the credentials work again that are about to be handed out once
+// more, where the application broke them. A server that is away fails no answer:
+// the credentials are the right ones, and the next round over all bindings verifies
+// them.
+func (b *Broker) verify(ctx context.Context, have store.Binding) {
+	plan, ok := b.Catalog.Plan(have.ServiceID, have.PlanID)
+	if !ok {
+		return
+	}
+	if d, err := b.anyDriver(plan); err != nil || !d.Verifies() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, verifyTime)
+	defer cancel()
+	instance, err := b.Store.Instance(ctx, b.Store.Pool, have.InstanceID)
+	if err == nil {
+		err = b.Engine.Verify(ctx, instance, have)
+	}
+	if err != nil {
+		b.Logger.WarnContext(ctx, "credentials could not be verified", "instance_id", have.InstanceID, "binding_id", have.ID, "error", err.Error())
+	}
 }
 
 // bound returns the wanted binding, and the one that is there where it is ready

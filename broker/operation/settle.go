@@ -128,7 +128,7 @@ func (e *Engine) finish(ctx context.Context, tx pgx.Tx, j *river.Job[job], op st
 	e.waits.wake(op.ID)
 	e.report(ctx, op, s, end)
 	if op.Kind == store.Provision && op.State == store.Succeeded {
-		e.keepSoon(ctx, op, s.instance.Server)
+		e.keepSoon(op, s.instance.Server)
 	}
 	return ended, nil
 }

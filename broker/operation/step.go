@@ -156,11 +156,7 @@ func (e *Engine) bind(ctx context.Context, d services.Driver, inst services.RawI
 	if err != nil {
 		return nil, fmt.Errorf("store the seed: %w", err)
 	}
-	var sd seed
-	if err := json.Unmarshal(stored, &sd); err != nil {
-		return nil, errors.New("the stored seed is not what was put there")
-	}
-	source, err := services.NewSeed(sd.Seed)
+	source, err := seedOf(stored)
 	if err != nil {
 		return nil, err
 	}

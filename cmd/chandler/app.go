@@ -134,7 +134,7 @@ func (a *app) openState(ctx context.Context, migrate bool) error {
 		return errNoDatabase
 	}
 	// Each turn holds one; beside them are requests, the listener, the sweeper.
-	connections := a.settings.Workers*max(1, len(a.catalog.Servers())) + 24
+	connections := (a.settings.Workers+3)*max(1, len(a.catalog.Servers())) + 24 // 3: rounds over instances and bindings
 	limited, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	var err error
