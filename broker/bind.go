@@ -13,6 +13,7 @@ import (
 	"github.com/chandler-broker/chandler/broker/operation"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/credhub"
+	"github.com/chandler-broker/chandler/services"
 )
 
 // Bind makes a credential
@@ -38,6 +39,7 @@ func (b *Broker) bind(ctx context.Context, async bool, wanted func(context.Conte
 		return domain.Binding{}, stateError("look for the binding", err)
 	}
 	if have != nil {
+		b.verify(ctx, *have)
 		return b.answer(ctx, *have, true)
 	}
 	var op *store.Operation
@@ -63,7 +65,36 @@ func (b *Broker) bind(ctx context.Context, async bool, wanted func(context.Conte
 	} else if err != nil {
 		return domain.Binding{}, stateError("read the binding", err)
 	}
+	if op == nil {
+		b.verify(ctx, made)
+	}
 	return b.answer(ctx, made, exists)
+}
+
+// verifyTime is how long an answer waits for credentials to be verified.
+const verifyTime = 2 * time.Second
+
+// verify makes the credentials work again that are about to be handed out once
+// more, where the application broke them. A server that is away fails no answer:
+// the credentials are the right ones, and the next round over all bindings verifies
+// them.
+func (b *Broker) verify(ctx context.Context, have store.Binding) {
+	plan, ok := b.Catalog.Plan(have.ServiceID, have.PlanID)
+	if !ok {
+		return
+	}
+	if d, err := b.anyDriver(plan); err != nil || !d.Verifies() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, verifyTime)
+	defer cancel()
+	instance, err := b.Store.Instance(ctx, b.Store.Pool, have.InstanceID)
+	if err == nil {
+		err = b.Engine.Verify(ctx, instance, have)
+	}
+	if err != nil {
+		b.Logger.WarnContext(ctx, "credentials could not be verified", "instance_id", have.InstanceID, "binding_id", have.ID, "error", err.Error())
+	}
 }
 
 // bound returns the wanted binding, and the one that is there where it is ready
@@ -129,7 +160,8 @@ func (b *Broker) acceptBind(ctx context.Context, tx pgx.Tx, want store.Binding, 
 		return nil, false, err
 	}
 	inserted, err := b.Store.InsertBinding(ctx, tx, store.InsertBindingParams{
-		ID: want.ID, InstanceID: want.InstanceID, Platform: want.Platform, ServiceID: want.ServiceID, PlanID: want.PlanID,
+		ID: want.ID, SafeName: services.BindingName(instance.Resource(), want.ID),
+		InstanceID: want.InstanceID, Platform: want.Platform, ServiceID: want.ServiceID, PlanID: want.PlanID,
 		AppID: want.AppID, BindResource: want.BindResource, Context: want.Context, Parameters: want.Parameters,
 		PredecessorID: want.PredecessorID, ExpiresAt: want.ExpiresAt, RenewBefore: want.RenewBefore, Delivery: want.Delivery,
 	})

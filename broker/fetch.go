@@ -63,6 +63,7 @@ func (b *Broker) GetBinding(ctx context.Context, instanceID, bindingID string, _
 	if u.of(bindingID) != nil || u.own != nil && deprovisions(u.own.Kind) {
 		return spec, fail(NotFound, "the binding is being deleted")
 	}
+	b.verify(ctx, have)
 	binding, err := b.answer(ctx, have, true)
 	if err != nil && AsError(err).Kind == Concurrency {
 		return spec, fail(NotFound, "the binding is being deleted")

@@ -113,7 +113,7 @@ func (b *Broker) acceptProvision(ctx context.Context, tx pgx.Tx, plan *catalog.P
 		return nil, false, err
 	}
 	inserted, err := b.Store.InsertInstance(ctx, tx, store.InsertInstanceParams{
-		ID: want.ID, Platform: want.Platform, ServiceID: want.ServiceID, PlanID: want.PlanID,
+		ID: want.ID, SafeName: services.InstanceName(want.ID), Platform: want.Platform, ServiceID: want.ServiceID, PlanID: want.PlanID,
 		OrganizationID: want.OrganizationID, SpaceID: want.SpaceID, Context: want.Context,
 		Parameters: want.Parameters, MaintenanceVersion: want.MaintenanceVersion, Namespace: want.Namespace, Fresh: fresh.String(),
 		Backend: plan.Backend, BackendType: plan.BackendType,

@@ -76,6 +76,9 @@ func stateError(doing string, err error) error {
 	if errors.Is(err, operation.ErrBusy) {
 		return fail(Concurrency, "another operation is in progress; repeat the request when it has ended")
 	}
+	if store.IsExhausted(err) {
+		return &Error{Kind: Unavailable, Description: "the broker's state database has no memory, connections or disk left; repeat the request later", Cause: err}
+	}
 	if errors.Is(err, context.Canceled) || unreachable(err) {
 		return &Error{Kind: Unavailable, Description: "the broker's state database does not answer; repeat the request later", Cause: err}
 	}
@@ -84,9 +87,7 @@ func stateError(doing string, err error) error {
 
 func unreachable(err error) bool {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		// Connection exceptions, too many connections, and the server's own
-		// shutting down or starting up (PostgreSQL manual, appendix A).
-		return strings.HasPrefix(pg.Code, "08") || strings.HasPrefix(pg.Code, "57P") || pg.Code == "53300"
+		return unable(pg.Code)
 	}
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return true
@@ -96,6 +97,14 @@ func unreachable(err error) bool {
 	}
 	return pgconn.SafeToRetry(err) || errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "unexpected EOF") ||
 		strings.Contains(err.Error(), "conn closed")
+}
+
+// unable says whether a server that answers so cannot do now what it will do later
+// (PostgreSQL manual, appendix A): connection exceptions, its own shutting down or
+// starting up, a standby's refusal to write, a deadlock or a conflict.
+func unable(code string) bool {
+	const readOnly = "25006"
+	return strings.HasPrefix(code, "08") || strings.HasPrefix(code, "57P") || strings.HasPrefix(code, "40") || code == readOnly
 }
 
 // unfinished is what is in progress on an instance: its own operation, and

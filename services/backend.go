@@ -198,6 +198,9 @@ const (
 	Inaccessible Reason = "inaccessible"
 )
 
+// Reasons are all reasons of a condition.
+func Reasons() []Reason { return []Reason{OverQuota, Inaccessible} }
+
 // Space is an amount of what a server has to give away, in bytes; what is 0 is not
 // told.
 type Space struct{ Storage, Memory Size }

@@ -58,7 +58,7 @@ func awaitKept(b *testing.B, d *rig.Deployment) error {
 	began := time.Now()
 	for {
 		var kept int
-		err := conn.QueryRow(b.Context(), `select count(*) from river_job where kind = 'keep' and state = 'completed' and attempted_at > $1`, began).Scan(&kept)
+		err := conn.QueryRow(b.Context(), `select count(*) from rounds where name like 'keep/%' and began_at > $1`, began).Scan(&kept)
 		if err != nil || kept > 0 {
 			return err
 		}

@@ -21,6 +21,7 @@ type Backend struct {
 	hook      func(ctx context.Context, verb, id string) error
 	after     func(ctx context.Context, verb, id, secret string) error
 	keep      func(ids []string) (map[string]string, error)
+	verify    func(ctx context.Context, id string) error
 	instances map[string]map[string]string // instance name → binding name → password
 	params    map[string]string
 	folders   map[string]map[string]string
@@ -89,6 +90,8 @@ func (m *Backend) define(name string, volumeMounts bool) services.Definition {
 				return pooled{m, c.Server}, nil
 			case m.keep != nil:
 				return keeper{m}, nil
+			case m.verify != nil:
+				return verifier{m}, nil
 			}
 			return m, nil
 		})
@@ -112,6 +115,36 @@ func (k keeper) Keep(_ context.Context, _ []Plan, instances []services.Instance[
 		conditions[id] = services.Condition{Reason: services.OverQuota, Message: note}
 	}
 	return conditions, err
+}
+
+// Verify makes the backend one whose applications can break their credentials: v is
+// called, with the binding's ID, before they are mended; its error is Verify's.
+func (m *Backend) Verify(v func(ctx context.Context, id string) error) { m.verify = v }
+
+type verifier struct{ *Backend }
+
+// Verify implements services.Verifier.
+func (v verifier) Verify(ctx context.Context, inst services.Instance[Plan, Params], b services.Binding[BindParams]) error {
+	if err := v.verify(ctx, b.ID); err != nil {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if _, ok := v.instances[inst.Name][b.Name]; ok {
+		v.instances[inst.Name][b.Name] = b.Seed.Password("password").Reveal()
+	}
+	return nil
+}
+
+// Break changes the passwords of all bindings, as applications may.
+func (m *Backend) Break() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, bindings := range m.instances {
+		for name := range bindings {
+			bindings[name] = "changed by its application"
+		}
+	}
 }
 
 // sharer is the backend of VolumeDefinition.
@@ -301,6 +334,16 @@ func (m *Backend) Describe(context.Context, services.Instance[Plan, Params]) (ma
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.attributes, m.describeErr
+}
+
+// Ready implements services.Readier: Away with an empty name makes it fail.
+func (m *Backend) Ready(context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.away[""] {
+		return errAway
+	}
+	return nil
 }
 
 // List implements services.Lister.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,10 +33,7 @@ func (s *parameterSchema) check(params json.RawMessage) error {
 		return err
 	}
 	if s == nil {
-		if len(value) > 0 {
-			return errors.New("parameters: this plan takes none here; leave them out")
-		}
-		return nil
+		return complain(unknown("parameters", slices.Collect(maps.Keys(value)), nil))
 	}
 	err = s.compiled.Validate(value)
 	if err == nil {
@@ -46,7 +44,14 @@ func (s *parameterSchema) check(params json.RawMessage) error {
 		return errors.New("parameters: do not fit the plan's schema")
 	}
 	r := renderer{schema: s.document, value: value}
-	complaints := r.render(invalid)
+	return complain(r.render(invalid))
+}
+
+// complain makes one error of all complaints; nil of none.
+func complain(complaints []string) error {
+	if len(complaints) == 0 {
+		return nil
+	}
 	slices.Sort(complaints)
 	return errors.New(shorten(slices.Compact(complaints)))
 }

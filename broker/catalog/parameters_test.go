@@ -30,7 +30,7 @@ func TestCheckCreate(t *testing.T) {
 		{"unknown below", `{"name": "abc", "network": {"hots": "x"}}`,
 			"parameters.network.hots: no such parameter; this plan knows host, port and tls"},
 		{"unknown where there is nothing", `{"name": "abc", "empty": {"x": 1}}`,
-			"parameters.empty.x: no such parameter; this plan knows none here"},
+			"parameters.empty.x: no such parameter; this plan takes none here"},
 		{"a hostile key", `{"name": "abc", "network": {"a.b\n\"c": 1}}`,
 			`parameters.network["a.b\n\"c"]: no such parameter; this plan knows host, port and tls`},
 		{"too short", `{"name": "a"}`, "parameters.name: must have at least 2 character(s)"},
@@ -87,7 +87,7 @@ func TestCheckOtherVerbs(t *testing.T) {
 	c := good(t)
 	p, _ := c.Plan("s1", "p1")
 	plain, _ := c.Plan("s1", "p2")
-	const none = "parameters: this plan takes none here; leave them out"
+	const none = "parameters.size: no such parameter; this plan takes none here"
 	tests := []struct {
 		name   string
 		check  func(json.RawMessage) error
@@ -101,7 +101,7 @@ func TestCheckOtherVerbs(t *testing.T) {
 		{"update without a schema", p.CheckUpdate, `{"size": 2}`, none},
 		{"update without parameters", p.CheckUpdate, `{}`, ""},
 		{"update with nonsense", p.CheckUpdate, `7`, "parameters: must be an object, not a number"},
-		{"create without a schema", plain.CheckCreate, `{"a": 1}`, none},
+		{"create without a schema", plain.CheckCreate, `{"size": 1}`, none},
 		{"create without parameters", plain.CheckCreate, `null`, ""},
 	}
 	for _, test := range tests {

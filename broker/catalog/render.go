@@ -31,7 +31,7 @@ func (r renderer) render(e *jsonschema.ValidationError) []string {
 	case *kind.AnyOf, *kind.OneOf:
 		return []string{path + ": " + r.alternatives(e)}
 	case *kind.AdditionalProperties:
-		return r.unknownParameters(e, path, k.Properties)
+		return unknown(path, k.Properties, r.known(e.SchemaURL))
 	case *kind.Required:
 		complaints := make([]string, 0, len(k.Missing))
 		for _, name := range k.Missing {
@@ -75,14 +75,15 @@ func (r renderer) alternatives(e *jsonschema.ValidationError) string {
 	return "fits none of the allowed forms: " + strings.Join(forms, " or ")
 }
 
-func (r renderer) unknownParameters(e *jsonschema.ValidationError, path string, names []string) []string {
-	known := "this plan knows none here"
-	if names := r.known(e.SchemaURL); len(names) > 0 {
-		known = "this plan knows " + list(names)
+// unknown words parameters that the plan does not have; it has those in known.
+func unknown(path string, names, known []string) []string {
+	have := "this plan takes none here"
+	if len(known) > 0 {
+		have = "this plan knows " + list(known)
 	}
 	complaints := make([]string, 0, len(names))
 	for _, name := range names {
-		complaints = append(complaints, under(path, name)+": no such parameter; "+known)
+		complaints = append(complaints, under(path, name)+": no such parameter; "+have)
 	}
 	return complaints
 }

@@ -5,6 +5,7 @@
 package operation
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -49,6 +50,9 @@ type Options struct {
 	Retention time.Duration
 	// KeepEvery is how often backends, and the engine, look after what they made.
 	KeepEvery time.Duration
+	// VerifyEvery is how often the credentials of all bindings are verified, where
+	// there are few: ten minutes where it is 0.
+	VerifyEvery time.Duration
 	// DeleteAgain is how long after a binding's end its secrets are deleted once
 	// more: longer than a write to the credential store may be under way.
 	DeleteAgain time.Duration
@@ -62,6 +66,8 @@ type Engine struct {
 	client *river.Client[pgx.Tx]
 	waits  waits
 	turns  turns
+	// keeping are the rounds over instances, by the server's key.
+	keeping map[string]*round
 
 	background context.CancelFunc
 	done       sync.WaitGroup
@@ -70,17 +76,19 @@ type Engine struct {
 // New makes an Engine that accepts operations; Start makes it work on them.
 func New(o Options) (*Engine, error) {
 	if o.Credentials != nil { // an engine without only accepts
-		o.Credentials = settled{o.Credentials}
+		o.Credentials = settled{o.Credentials, o.Logger}
 	}
 	deliveries := map[string]credhub.Delivery{}
 	for name, d := range o.Deliveries {
-		deliveries[name] = settledDelivery{d}
+		deliveries[name] = settledDelivery{d, o.Logger}
 	}
 	o.Deliveries = deliveries
+	o.VerifyEvery = cmp.Or(o.VerifyEvery, verifyEvery)
 	e := &Engine{Options: o}
+	e.keeping = e.keepRounds()
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &operationWorker{engine: e})
-	river.AddWorker(workers, &keepWorker{engine: e})
+	river.AddWorker(workers, keepWorker{})
 	river.AddWorker(workers, &pruneWorker{engine: e})
 	client, err := river.NewClient(riverpgxv5.New(o.Store.Queue), &river.Config{
 		Queues:       e.queues(),
@@ -106,9 +114,7 @@ func New(o Options) (*Engine, error) {
 }
 
 func (e *Engine) queues() map[string]river.QueueConfig {
-	// There is one job of upkeep for each server at most, so none waits for
-	// another.
-	queues := map[string]river.QueueConfig{upkeepQueue: {MaxWorkers: 2 + len(e.Drivers)}}
+	queues := map[string]river.QueueConfig{upkeepQueue: {MaxWorkers: 2}}
 	for server := range e.Drivers {
 		queues[queueOf(server)] = river.QueueConfig{MaxWorkers: e.Workers}
 	}
@@ -142,6 +148,12 @@ func (e *Engine) Start(ctx context.Context) error {
 	e.done.Go(func() { e.listen(background) })
 	e.done.Go(func() { e.sweep(background) })
 	e.done.Go(func() { e.forgetAgain(background) })
+	for _, r := range e.keeping {
+		e.done.Go(func() { e.follow(background, r) })
+	}
+	for _, r := range e.verifyRounds() {
+		e.done.Go(func() { e.follow(background, r) })
+	}
 	if err := e.client.Start(background); err != nil {
 		cancel()
 		return fmt.Errorf("start the job queue: %w", err)

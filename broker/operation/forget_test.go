@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -278,4 +279,25 @@ func TestLateWritesWhileTheIDIsWorkedOn(t *testing.T) {
 	if h.Memory.Len() != 2 {
 		t.Errorf("left: %v", h.Memory.Paths())
 	}
+}
+
+// A credential store that panics fails the attempt, not the process: an unbind
+// deletes secrets side by side.
+func TestForgetPanics(t *testing.T) {
+	h := soon(t)
+	done(t, h, provision(t, h, "i", brokertest.Small, ""))
+	done(t, h, bind(t, h, "i", "b", brokertest.Small))
+	h.Memory.Hooks(func(verb string, _ credhub.Path) error {
+		if verb == "delete" {
+			panic("hunter2")
+		}
+		return nil
+	}, nil)
+	id := unbind(t, h, "i", "b")
+	eventually(t, "an attempt fails", func() bool { return row(t, h, id).Attempts > 0 })
+	if op := row(t, h, id); !strings.Contains(op.LastError, "the credential store panicked") || strings.Contains(op.LastError, "hunter2") {
+		t.Errorf("last error %q", op.LastError)
+	}
+	h.Memory.Hooks(nil, nil)
+	done(t, h, id)
 }

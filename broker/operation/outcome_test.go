@@ -93,7 +93,7 @@ func TestNoRoom(t *testing.T) {
 	gate.Arrived(t)
 	told := func(op store.Operation) {
 		t.Helper()
-		if !strings.HasPrefix(op.Description, "the service has no room left: tell its operator") || op.LastError != "wrapped: disk of 10.0.0.1 is full" {
+		if !strings.Contains(op.Description, "the service has no room left: tell its operator") || op.LastError != "wrapped: disk of 10.0.0.1 is full" {
 			t.Errorf("description %q, last error %q", op.Description, op.LastError)
 		}
 	}

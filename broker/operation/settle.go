@@ -42,12 +42,12 @@ func (e *Engine) settle(ctx context.Context, tx pgx.Tx, j *river.Job[job], op st
 	case rejected && op.Phase == store.Doing:
 		return e.turnAround(ctx, tx, j, op, s, store.Rejected, message, r.err)
 	case !time.Now().Before(phaseDeadline(op)):
-		return e.turnAround(ctx, tx, j, op, s, store.TimedOut, expired(op, r.err), lastCause(op, r.err))
+		return e.turnAround(ctx, tx, j, op, s, store.TimedOut, expired(op, r), lastCause(op, r.err))
 	}
 	op.Attempts++
 	e.Logger.WarnContext(ctx, "operation will be tried again", "operation_id", op.ID, "instance_id", op.InstanceID,
 		"binding_id", op.BindingID, "kind", op.Kind, "phase", op.Phase, "attempts", op.Attempts, "error", s.loggable(op, r.err.Error()))
-	return e.note(ctx, tx, op, trying(op, r.err), r.err.Error(), op.Attempts, backoff(op.Attempts))
+	return e.note(ctx, tx, op, trying(op, r), r.err.Error(), op.Attempts, backoff(op.Attempts))
 }
 
 func (e *Engine) note(ctx context.Context, tx pgx.Tx, op store.Operation, description, lastError string, attempts int32, next time.Duration) (time.Duration, error) {
@@ -63,23 +63,6 @@ func (e *Engine) note(ctx context.Context, tx pgx.Tx, op store.Operation, descri
 	// A turn at the phase's end decides: nothing is in progress for longer.
 	next = max(again, min(next, time.Until(phaseDeadline(op))))
 	return next, tx.Commit(ctx)
-}
-
-// noRoom begins what the user is told of a server that has none.
-const noRoom = "the service has no room left: tell its operator"
-
-func trying(op store.Operation, err error) string {
-	if services.IsNoRoom(err) {
-		return fmt.Sprintf("%s; trying again after %d attempts", noRoom, op.Attempts)
-	}
-	return fmt.Sprintf("not done yet after %d attempts; trying again", op.Attempts)
-}
-
-func expired(op store.Operation, err error) string {
-	if services.IsNoRoom(err) || outOfTime(err) && strings.HasPrefix(op.Description, noRoom) {
-		return fmt.Sprintf(noRoom+", who finds out more under operation %s", op.ID)
-	}
-	return fmt.Sprintf("not done within the time the plan allows; the operator finds out why under operation %s", op.ID)
 }
 
 // outOfTime says whether a turn ended because its time did: the one at the
@@ -145,7 +128,7 @@ func (e *Engine) finish(ctx context.Context, tx pgx.Tx, j *river.Job[job], op st
 	e.waits.wake(op.ID)
 	e.report(ctx, op, s, end)
 	if op.Kind == store.Provision && op.State == store.Succeeded {
-		e.keepSoon(ctx, op, s.instance.Server)
+		e.keepSoon(op, s.instance.Server)
 	}
 	return ended, nil
 }

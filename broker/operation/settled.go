@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/chandler-broker/chandler/credhub"
@@ -27,44 +30,65 @@ func settling(ctx context.Context) (context.Context, context.CancelFunc) {
 	return change, func() { stop(); cancel() }
 }
 
-// settled is a credential store whose changes are not cut off.
-type settled struct{ credhub.Store }
+// recovered makes a panic the error of a call that the engine makes in goroutines of
+// its own, where it would end the process.
+func recovered(ctx context.Context, logger *slog.Logger, what string, err *error) {
+	if p := recover(); p != nil {
+		logger.ErrorContext(ctx, "a change of secrets panicked", "part", what, "panic_type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+		*err = fmt.Errorf("the %s panicked; the log has the stack", what)
+	}
+}
+
+// settled is a credential store whose changes are not cut off, and whose errors are
+// known as its own.
+type settled struct {
+	credhub.Store
+	logger *slog.Logger
+}
 
 // Ensure implements credhub.Store.
-func (s settled) Ensure(ctx context.Context, path credhub.Path, value json.RawMessage) (json.RawMessage, error) {
+func (s settled) Ensure(ctx context.Context, path credhub.Path, value json.RawMessage) (_ json.RawMessage, err error) {
+	defer recovered(ctx, s.logger, "credential store", &err)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	ctx, cancel := settling(ctx)
 	defer cancel()
-	return s.Store.Ensure(ctx, path, value)
+	value, err = s.Store.Ensure(ctx, path, value)
+	return value, credentialsFailed(err)
 }
 
 // Put implements credhub.Store.
-func (s settled) Put(ctx context.Context, path credhub.Path, value json.RawMessage) error {
+func (s settled) Put(ctx context.Context, path credhub.Path, value json.RawMessage) (err error) {
+	defer recovered(ctx, s.logger, "credential store", &err)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	ctx, cancel := settling(ctx)
 	defer cancel()
-	return s.Store.Put(ctx, path, value)
+	return credentialsFailed(s.Store.Put(ctx, path, value))
 }
 
 // Delete implements credhub.Store.
-func (s settled) Delete(ctx context.Context, path credhub.Path) error {
+func (s settled) Delete(ctx context.Context, path credhub.Path) (err error) {
+	defer recovered(ctx, s.logger, "credential store", &err)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	ctx, cancel := settling(ctx)
 	defer cancel()
-	return s.Store.Delete(ctx, path)
+	return credentialsFailed(s.Store.Delete(ctx, path))
 }
 
 // settledDelivery is a delivery whose changes are not cut off.
-type settledDelivery struct{ credhub.Delivery }
+type settledDelivery struct {
+	credhub.Delivery
+	logger *slog.Logger
+}
 
 // Deliver implements credhub.Delivery.
-func (d settledDelivery) Deliver(ctx context.Context, r credhub.Reader, value json.RawMessage) error {
+func (d settledDelivery) Deliver(ctx context.Context, r credhub.Reader, value json.RawMessage) (err error) {
+	defer recovered(ctx, d.logger, "delivery", &err)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -74,7 +98,8 @@ func (d settledDelivery) Deliver(ctx context.Context, r credhub.Reader, value js
 }
 
 // Withdraw implements credhub.Delivery.
-func (d settledDelivery) Withdraw(ctx context.Context, r credhub.Reader) error {
+func (d settledDelivery) Withdraw(ctx context.Context, r credhub.Reader) (err error) {
+	defer recovered(ctx, d.logger, "delivery", &err)
 	if err := ctx.Err(); err != nil {
 		return err
 	}

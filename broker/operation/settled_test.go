@@ -55,16 +55,16 @@ func TestChangesAreSettled(t *testing.T) {
 	path := credhub.SeedPath("i", "b")
 	for name, change := range map[string]func(context.Context, *interrupted) error{
 		"ensure": func(ctx context.Context, i *interrupted) error {
-			_, err := settled{i}.Ensure(ctx, path, nil)
+			_, err := settled{i, nil}.Ensure(ctx, path, nil)
 			return err
 		},
-		"put":    func(ctx context.Context, i *interrupted) error { return settled{i}.Put(ctx, path, nil) },
-		"delete": func(ctx context.Context, i *interrupted) error { return settled{i}.Delete(ctx, path) },
+		"put":    func(ctx context.Context, i *interrupted) error { return settled{i, nil}.Put(ctx, path, nil) },
+		"delete": func(ctx context.Context, i *interrupted) error { return settled{i, nil}.Delete(ctx, path) },
 		"deliver": func(ctx context.Context, i *interrupted) error {
-			return settledDelivery{i}.Deliver(ctx, credhub.Reader{}, nil)
+			return settledDelivery{i, nil}.Deliver(ctx, credhub.Reader{}, nil)
 		},
 		"withdraw": func(ctx context.Context, i *interrupted) error {
-			return settledDelivery{i}.Withdraw(ctx, credhub.Reader{})
+			return settledDelivery{i, nil}.Withdraw(ctx, credhub.Reader{})
 		},
 	} {
 		for _, c := range []struct{ cause, want error }{{errInterrupted, nil}, {context.DeadlineExceeded, nil}, {errors.New("the lock was lost"), context.Canceled}} {

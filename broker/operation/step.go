@@ -29,6 +29,7 @@ type subject struct {
 type result struct {
 	err         error
 	endpoints   []services.Endpoint // of a bind
+	away        string              // the part that does not answer, where that is err's cause
 	rejected    bool                // err is the user's to mend
 	description string              // for the user, where it ends with err
 	interrupted bool                // the operation was cancelled meanwhile
@@ -61,6 +62,7 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 				"panic_type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 			r.err = errors.New("the backend panicked; the log has the stack")
 		}
+		r.away = e.away(ctx, s, r.err)
 	}()
 	var err error
 	if s.plan, err = e.plan(s.instance.ServiceID, s.instance.PlanID); err != nil {
@@ -69,6 +71,7 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 	if s.driver, err = e.driverOf(s.instance, s.plan); err != nil {
 		return result{err: err}
 	}
+	defer e.tellHanging(ctx, op, s)()
 	prev := rawInstance(s.instance, s.plan)
 	switch op.Kind {
 	case store.Provision:
@@ -153,11 +156,7 @@ func (e *Engine) bind(ctx context.Context, d services.Driver, inst services.RawI
 	if err != nil {
 		return nil, fmt.Errorf("store the seed: %w", err)
 	}
-	var sd seed
-	if err := json.Unmarshal(stored, &sd); err != nil {
-		return nil, errors.New("the stored seed is not what was put there")
-	}
-	source, err := services.NewSeed(sd.Seed)
+	source, err := seedOf(stored)
 	if err != nil {
 		return nil, err
 	}
@@ -236,8 +235,11 @@ func scrub(source *services.Seed, err error) error {
 		return services.NotYet(n.After, source.Scrub(n.Note))
 	}
 	scrubbed := errors.New(source.Scrub(err.Error()))
-	if services.IsNoRoom(err) {
+	switch {
+	case services.IsNoRoom(err):
 		return services.NoRoom(scrubbed)
+	case isCredentialsError(err):
+		return credentialsFailed(scrubbed)
 	}
 	return scrubbed
 }

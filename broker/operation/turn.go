@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -67,6 +68,9 @@ func (e *Engine) turn(ctx context.Context, j *river.Job[job]) (time.Duration, er
 	if locked, err := e.lock(ctx, tx, j.Args); err != nil {
 		return 0, fmt.Errorf("lock: %w", err)
 	} else if !locked {
+		if err := e.tellWaiting(ctx, tx, j); err != nil {
+			return 0, fmt.Errorf("say what it waits for: %w", err)
+		}
 		return 100*time.Millisecond + rand.N(100*time.Millisecond), nil
 	}
 	row, err := e.Store.OperationAndInstance(ctx, tx, j.Args.OperationID)
@@ -81,6 +85,9 @@ func (e *Engine) turn(ctx context.Context, j *river.Job[job]) (time.Duration, er
 	subject, err := e.subject(ctx, tx, op, row.Instance)
 	if err != nil {
 		return 0, fmt.Errorf("read: %w", err)
+	}
+	if strings.HasPrefix(op.Description, waitsForOperation) {
+		e.describe(ctx, op.ID, "")
 	}
 	result := e.runStep(ctx, tx, op, subject)
 	if ctx.Err() != nil {

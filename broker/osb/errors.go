@@ -3,6 +3,8 @@ package osb
 import (
 	"errors"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/chandler-broker/chandler/broker"
 )
@@ -37,6 +39,10 @@ var statuses = [...]struct {
 	broker.Failed:                  {http.StatusInternalServerError, ""},
 }
 
+// retryUnavailable is what a platform is told to wait where a part that the broker
+// cannot do without does not work.
+const retryUnavailable = 10 * time.Second
+
 // problem is an answer that is an error (OSB, "Service Broker Errors").
 type problem struct {
 	status           int
@@ -64,6 +70,9 @@ func (x *exchange) refuse(r *http.Request, err error) {
 	} else {
 		e := broker.AsError(err)
 		p, loggable = problemOf(e, r.Method, x), e.Loggable()
+		if e.Kind == broker.Unavailable {
+			x.Header().Set("Retry-After", strconv.Itoa(int(retryUnavailable.Seconds())))
+		}
 		if p.status >= http.StatusInternalServerError {
 			if x.cause = e.Cause; x.cause == nil {
 				x.cause = errors.New(loggable)

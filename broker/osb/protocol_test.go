@@ -2,6 +2,7 @@ package osb_test
 
 import (
 	"encoding/base64"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -344,6 +345,34 @@ func TestStateDatabaseAway(t *testing.T) {
 	}
 	if got := w.do(t, "GET /v2/catalog", nil, ""); got.status != http.StatusOK {
 		t.Errorf("catalog: %d", got.status)
+	}
+}
+
+// A state database that ran out of something, or takes no writes, is asked again
+// later; the request is not at fault.
+func TestStateDatabaseExhausted(t *testing.T) {
+	t.Parallel()
+	w := newWire(t)
+	exec := func(sql string) {
+		t.Helper()
+		if _, err := w.Store.Pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, code := range []string{"53100", "53200", "53300", "53400", "57P03", "25006", "40P01"} {
+		exec(`create or replace function refuse() returns trigger language plpgsql as $$ begin raise exception 'no' using errcode = '` + code + `'; end $$`)
+		exec(`create or replace trigger refuse before insert on operations for each row execute function refuse()`)
+		send := fmt.Sprintf("PUT /v2/service_instances/exhausted-%d", i)
+		if got := w.do(t, send, nil, small); got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" {
+			t.Errorf("%s: %d %s, Retry-After %q", code, got.status, got.body, got.header.Get("Retry-After"))
+		}
+		exec("drop trigger refuse on operations")
+		if got := w.do(t, send, nil, small); got.status != http.StatusCreated {
+			t.Errorf("afterwards: %d %s", got.status, got.body)
+		}
+	}
+	if w.Store.Exhausted() == nil {
+		t.Error("the state does not know that it was exhausted")
 	}
 }
 

@@ -100,7 +100,7 @@ func TestPlansOfHotQueries(t *testing.T) {
 			return err
 		},
 		"SetConditions": func(db store.DBTX) error {
-			return s.SetConditions(ctx, db, store.SetConditionsParams{Ids: names("i", 500), Conditions: names("c", 500)})
+			return s.SetConditions(ctx, db, store.SetConditionsParams{Ids: names("i", 500), Conditions: names("c", 500), Reasons: names("r", 500)})
 		},
 		"SetInstanceStatus": func(db store.DBTX) error {
 			return s.SetInstanceStatus(ctx, db, store.SetInstanceStatusParams{ID: "i7", Status: store.Ready})

@@ -1,8 +1,9 @@
 -- name: InsertInstance :execrows
--- Holds the lock that AwaitCreate waits for. Where another instance has the resource that was made under this ID, this one's is made under a fresh one.
+-- Holds the locks that AwaitCreate and LockOrphan wait for. Where another instance has the resource that was made under this ID, this one's is made under a fresh one.
 insert into instances (id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, namespace, resource_id,
     backend, backend_type)
-values ((select @id::text from pg_advisory_xact_lock(hashtextextended('creating/' || @id::text, 0))),
+values ((select @id::text from pg_advisory_xact_lock(hashtextextended('creating/' || @id::text, 0)),
+        pg_advisory_xact_lock_shared(hashtextextended('name/' || @safe_name::text, 0))),
     @platform, @service_id, @plan_id, @organization_id, @space_id, @context, @parameters, @maintenance_version, 'creating', @namespace,
     case when exists (select 1 from instances i where coalesce(nullif(i.resource_id, ''), i.id) = @id::text) then @fresh::text else '' end,
     @backend, @backend_type)
@@ -11,7 +12,7 @@ on conflict do nothing;
 -- name: RenewInstance :exec
 -- A create that failed and left nothing may be asked for anew.
 update instances set service_id = $2, plan_id = $3, organization_id = $4, space_id = $5, context = $6, parameters = $7,
-    maintenance_version = $8, namespace = $9, backend = $10, backend_type = $11, server = 'default', status = 'creating', condition = '', created_at = now(), updated_at = now()
+    maintenance_version = $8, namespace = $9, backend = $10, backend_type = $11, server = 'default', status = 'creating', condition = '', condition_reason = '', created_at = now(), updated_at = now()
 where id = $1;
 
 -- name: SetInstanceServer :exec
@@ -39,13 +40,18 @@ update instances set context = $2, updated_at = now() where id = $1;
 
 -- name: SetConditions :exec
 -- Writes what changed only.
-update instances set condition = new.condition
-from (select unnest(@ids::text[]) as id, unnest(@conditions::text[]) as condition) as new
-where instances.id = new.id and instances.condition <> new.condition;
+update instances set condition = new.condition, condition_reason = new.reason
+from (select unnest(@ids::text[]) as id, unnest(@conditions::text[]) as condition, unnest(@reasons::text[]) as reason) as new
+where instances.id = new.id and (instances.condition <> new.condition or instances.condition_reason <> new.reason);
+
+-- name: CountConditions :many
+-- Of instances that have one, by what the catalog calls their server. backend is empty where an older release created the instance.
+select plan_id, backend, server, condition_reason, count(*) as instances from instances where condition_reason <> '' and condition <> ''
+group by plan_id, backend, server, condition_reason order by plan_id, backend, server, condition_reason;
 
 -- name: KeepInstance :exec
 -- Deleted for the platform, with its data kept.
-update instances set id = @kept_id::text, status = 'kept', kept_until = @kept_until::timestamptz, condition = '',
+update instances set id = @kept_id::text, status = 'kept', kept_until = @kept_until::timestamptz, condition = '', condition_reason = '',
     resource_id = coalesce(nullif(resource_id, ''), id), updated_at = now()
 where id = @id;
 
@@ -60,7 +66,7 @@ update instances set id = @new_id::text, status = 'ready', kept_until = null, up
 -- name: SetInstanceResource :exec
 -- Gives an instance the resource of another one, with what that was made with and on.
 update instances set resource_id = $2, parameters = $3, maintenance_version = $4, server = $5, backend = $6, backend_type = $7,
-    resource_name = $8, condition = '', updated_at = now()
+    resource_name = $8, condition = '', condition_reason = '', updated_at = now()
 where id = $1;
 
 -- name: EndKept :exec
@@ -81,6 +87,24 @@ delete from instances where id = $1;
 -- A batch of ready instances of some plans on a server, by key.
 select * from instances where plan_id = any(@plan_ids::text[]) and backend in ('', @backend::text) and server = @server
     and id > @after and status = 'ready' order by id limit @batch;
+
+-- name: ReadyBindings :many
+-- A batch of ready bindings of some plans' instances on a server, by key.
+select sqlc.embed(b), sqlc.embed(i) from bindings b join instances i on i.id = b.instance_id
+where i.plan_id = any(@plan_ids::text[]) and i.backend in ('', @backend::text) and i.server = @server and i.status = 'ready' and b.status = 'ready' and b.id > @after
+order by b.id limit @batch;
+
+-- name: AddRound :exec
+insert into rounds (name) values ($1) on conflict do nothing;
+
+-- name: LockRound :one
+-- How far the round has got; none where another replica works on it, or where the next one is not due: so many seconds after the last began.
+select after from rounds
+where name = @name and (@now::bool or after <> '' or began_at < now() - make_interval(secs => @every::float8))
+for update skip locked;
+
+-- name: AdvanceRound :exec
+update rounds set after = @after, began_at = case when after = '' then now() else began_at end where name = @name;
 
 -- name: ListInstances :many
 select * from instances where id > @after order by id limit @batch;
@@ -104,10 +128,11 @@ where i.plan_id = any(@plan_ids::text[]) and i.id <> @but::text
 group by 1, 2, 3;
 
 -- name: InsertBinding :execrows
--- Holds the lock that AwaitCreate waits for. It is younger than all operations on a binding that had its ID before, for which this transaction may have waited.
+-- Holds the locks that AwaitCreate and LockOrphan wait for. It is younger than all operations on a binding that had its ID before, for which this transaction may have waited.
 insert into bindings (id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id,
     expires_at, renew_before, delivery, status, created_at)
-values ((select @id::text from pg_advisory_xact_lock(hashtextextended('creating/' || @id::text, 0))),
+values ((select @id::text from pg_advisory_xact_lock(hashtextextended('creating/' || @id::text, 0)),
+        pg_advisory_xact_lock_shared(hashtextextended('name/' || @safe_name::text, 0))),
     @instance_id, @platform, @service_id, @plan_id, @app_id, @bind_resource, @context, @parameters, @predecessor_id,
     @expires_at, @renew_before, @delivery, 'creating', clock_timestamp())
 on conflict (id) do nothing;
@@ -115,6 +140,10 @@ on conflict (id) do nothing;
 -- name: AwaitCreate :exec
 -- Waits until no transaction is about to create the instance or binding, so that whoever finds none then may say that there is none.
 select pg_advisory_xact_lock(hashtextextended('creating/' || @id::text, 0));
+
+-- name: LockOrphan :exec
+-- Keeps every transaction from creating an instance or binding of that safe name until this one ends, and waits for those that do.
+select pg_advisory_xact_lock(hashtextextended('name/' || @safe_name::text, 0));
 
 -- name: RenewBinding :exec
 update bindings set service_id = $2, plan_id = $3, app_id = $4, bind_resource = $5, context = $6, parameters = $7, predecessor_id = $8,
@@ -217,6 +246,10 @@ select state, phase from operations where id = $1;
 
 -- name: NoteOperation :exec
 update operations set description = $2, last_error = $3, attempts = $4 where id = $1 and state = 'in progress' and phase = $5;
+
+-- name: DescribeOperation :exec
+-- Says what an operation waits for. What is being undone goes on to say why.
+update operations set description = @description where id = @id and state = 'in progress' and phase = 'doing' and description <> @description;
 
 -- name: BeginUndo :one
 update operations set phase = 'undoing', outcome = @outcome, description = @description, last_error = @last_error, attempts = 0

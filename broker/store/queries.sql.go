@@ -10,6 +10,29 @@ import (
 	"time"
 )
 
+const addRound = `-- name: AddRound :exec
+insert into rounds (name) values ($1) on conflict do nothing
+`
+
+func (q *Queries) AddRound(ctx context.Context, db DBTX, name string) error {
+	_, err := db.Exec(ctx, addRound, name)
+	return err
+}
+
+const advanceRound = `-- name: AdvanceRound :exec
+update rounds set after = $1, began_at = case when after = '' then now() else began_at end where name = $2
+`
+
+type AdvanceRoundParams struct {
+	After string
+	Name  string
+}
+
+func (q *Queries) AdvanceRound(ctx context.Context, db DBTX, arg AdvanceRoundParams) error {
+	_, err := db.Exec(ctx, advanceRound, arg.After, arg.Name)
+	return err
+}
+
 const anyReadyBinding = `-- name: AnyReadyBinding :one
 select b.id, b.instance_id, b.platform, b.service_id, b.plan_id, b.app_id, b.bind_resource, b.context, b.parameters, b.predecessor_id, b.endpoints, b.status, b.created_at, b.updated_at, b.expires_at, b.renew_before, b.delivery from bindings b
 where b.status = 'ready' and not exists (select 1 from operations o where o.instance_id = b.instance_id and o.state = 'in progress')
@@ -275,6 +298,46 @@ func (q *Queries) BindingsToExpire(ctx context.Context, db DBTX, now time.Time) 
 	return items, nil
 }
 
+const countConditions = `-- name: CountConditions :many
+select plan_id, backend, server, condition_reason, count(*) as instances from instances where condition_reason <> '' and condition <> ''
+group by plan_id, backend, server, condition_reason order by plan_id, backend, server, condition_reason
+`
+
+type CountConditionsRow struct {
+	PlanID          string
+	Backend         string
+	Server          string
+	ConditionReason string
+	Instances       int64
+}
+
+// Of instances that have one, by what the catalog calls their server. backend is empty where an older release created the instance.
+func (q *Queries) CountConditions(ctx context.Context, db DBTX) ([]CountConditionsRow, error) {
+	rows, err := db.Query(ctx, countConditions)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CountConditionsRow
+	for rows.Next() {
+		var i CountConditionsRow
+		if err := rows.Scan(
+			&i.PlanID,
+			&i.Backend,
+			&i.Server,
+			&i.ConditionReason,
+			&i.Instances,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const countUnfinished = `-- name: CountUnfinished :many
 select kind, count(*) as operations from operations where state = 'in progress' group by kind order by kind
 `
@@ -393,6 +456,21 @@ func (q *Queries) DeliveriesInUse(ctx context.Context, db DBTX) ([]DeliveriesInU
 		return nil, err
 	}
 	return items, nil
+}
+
+const describeOperation = `-- name: DescribeOperation :exec
+update operations set description = $1 where id = $2 and state = 'in progress' and phase = 'doing' and description <> $1
+`
+
+type DescribeOperationParams struct {
+	Description string
+	ID          string
+}
+
+// Says what an operation waits for. What is being undone goes on to say why.
+func (q *Queries) DescribeOperation(ctx context.Context, db DBTX, arg DescribeOperationParams) error {
+	_, err := db.Exec(ctx, describeOperation, arg.Description, arg.ID)
+	return err
 }
 
 const endForgotten = `-- name: EndForgotten :execrows
@@ -557,14 +635,16 @@ func (q *Queries) InsertAudit(ctx context.Context, db DBTX, arg InsertAuditParam
 const insertBinding = `-- name: InsertBinding :execrows
 insert into bindings (id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id,
     expires_at, renew_before, delivery, status, created_at)
-values ((select $1::text from pg_advisory_xact_lock(hashtextextended('creating/' || $1::text, 0))),
-    $2, $3, $4, $5, $6, $7, $8, $9, $10,
-    $11, $12, $13, 'creating', clock_timestamp())
+values ((select $1::text from pg_advisory_xact_lock(hashtextextended('creating/' || $1::text, 0)),
+        pg_advisory_xact_lock_shared(hashtextextended('name/' || $2::text, 0))),
+    $3, $4, $5, $6, $7, $8, $9, $10, $11,
+    $12, $13, $14, 'creating', clock_timestamp())
 on conflict (id) do nothing
 `
 
 type InsertBindingParams struct {
 	ID            string
+	SafeName      string
 	InstanceID    string
 	Platform      string
 	ServiceID     string
@@ -579,10 +659,11 @@ type InsertBindingParams struct {
 	Delivery      string
 }
 
-// Holds the lock that AwaitCreate waits for. It is younger than all operations on a binding that had its ID before, for which this transaction may have waited.
+// Holds the locks that AwaitCreate and LockOrphan wait for. It is younger than all operations on a binding that had its ID before, for which this transaction may have waited.
 func (q *Queries) InsertBinding(ctx context.Context, db DBTX, arg InsertBindingParams) (int64, error) {
 	result, err := db.Exec(ctx, insertBinding,
 		arg.ID,
+		arg.SafeName,
 		arg.InstanceID,
 		arg.Platform,
 		arg.ServiceID,
@@ -605,15 +686,17 @@ func (q *Queries) InsertBinding(ctx context.Context, db DBTX, arg InsertBindingP
 const insertInstance = `-- name: InsertInstance :execrows
 insert into instances (id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, namespace, resource_id,
     backend, backend_type)
-values ((select $1::text from pg_advisory_xact_lock(hashtextextended('creating/' || $1::text, 0))),
-    $2, $3, $4, $5, $6, $7, $8, $9, 'creating', $10,
-    case when exists (select 1 from instances i where coalesce(nullif(i.resource_id, ''), i.id) = $1::text) then $11::text else '' end,
-    $12, $13)
+values ((select $1::text from pg_advisory_xact_lock(hashtextextended('creating/' || $1::text, 0)),
+        pg_advisory_xact_lock_shared(hashtextextended('name/' || $2::text, 0))),
+    $3, $4, $5, $6, $7, $8, $9, $10, 'creating', $11,
+    case when exists (select 1 from instances i where coalesce(nullif(i.resource_id, ''), i.id) = $1::text) then $12::text else '' end,
+    $13, $14)
 on conflict do nothing
 `
 
 type InsertInstanceParams struct {
 	ID                 string
+	SafeName           string
 	Platform           string
 	ServiceID          string
 	PlanID             string
@@ -628,10 +711,11 @@ type InsertInstanceParams struct {
 	BackendType        string
 }
 
-// Holds the lock that AwaitCreate waits for. Where another instance has the resource that was made under this ID, this one's is made under a fresh one.
+// Holds the locks that AwaitCreate and LockOrphan wait for. Where another instance has the resource that was made under this ID, this one's is made under a fresh one.
 func (q *Queries) InsertInstance(ctx context.Context, db DBTX, arg InsertInstanceParams) (int64, error) {
 	result, err := db.Exec(ctx, insertInstance,
 		arg.ID,
+		arg.SafeName,
 		arg.Platform,
 		arg.ServiceID,
 		arg.PlanID,
@@ -726,7 +810,7 @@ func (q *Queries) InsertOperation(ctx context.Context, db DBTX, arg InsertOperat
 }
 
 const instance = `-- name: Instance :one
-select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, backend, backend_type, resource_name from instances where id = $1
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, condition_reason, backend, backend_type, resource_name from instances where id = $1
 `
 
 func (q *Queries) Instance(ctx context.Context, db DBTX, id string) (Instance, error) {
@@ -750,6 +834,7 @@ func (q *Queries) Instance(ctx context.Context, db DBTX, id string) (Instance, e
 		&i.KeptUntil,
 		&i.Namespace,
 		&i.Server,
+		&i.ConditionReason,
 		&i.Backend,
 		&i.BackendType,
 		&i.ResourceName,
@@ -758,7 +843,7 @@ func (q *Queries) Instance(ctx context.Context, db DBTX, id string) (Instance, e
 }
 
 const instanceForShare = `-- name: InstanceForShare :one
-select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, backend, backend_type, resource_name from instances where id = $1 for share
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, condition_reason, backend, backend_type, resource_name from instances where id = $1 for share
 `
 
 // For binds and unbinds, which may be accepted side by side.
@@ -783,6 +868,7 @@ func (q *Queries) InstanceForShare(ctx context.Context, db DBTX, id string) (Ins
 		&i.KeptUntil,
 		&i.Namespace,
 		&i.Server,
+		&i.ConditionReason,
 		&i.Backend,
 		&i.BackendType,
 		&i.ResourceName,
@@ -791,7 +877,7 @@ func (q *Queries) InstanceForShare(ctx context.Context, db DBTX, id string) (Ins
 }
 
 const instanceForUpdate = `-- name: InstanceForUpdate :one
-select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, backend, backend_type, resource_name from instances where id = $1 for update
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, condition_reason, backend, backend_type, resource_name from instances where id = $1 for update
 `
 
 // For the instance's own verbs: excludes them and binds from each other while one is being accepted.
@@ -816,6 +902,7 @@ func (q *Queries) InstanceForUpdate(ctx context.Context, db DBTX, id string) (In
 		&i.KeptUntil,
 		&i.Namespace,
 		&i.Server,
+		&i.ConditionReason,
 		&i.Backend,
 		&i.BackendType,
 		&i.ResourceName,
@@ -852,7 +939,7 @@ func (q *Queries) InstancesToDelete(ctx context.Context, db DBTX) ([]string, err
 }
 
 const keepInstance = `-- name: KeepInstance :exec
-update instances set id = $1::text, status = 'kept', kept_until = $2::timestamptz, condition = '',
+update instances set id = $1::text, status = 'kept', kept_until = $2::timestamptz, condition = '', condition_reason = '',
     resource_id = coalesce(nullif(resource_id, ''), id), updated_at = now()
 where id = $3
 `
@@ -870,7 +957,7 @@ func (q *Queries) KeepInstance(ctx context.Context, db DBTX, arg KeepInstancePar
 }
 
 const keptInstances = `-- name: KeptInstances :many
-select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, backend, backend_type, resource_name from instances where kept_until is not null and (id = $1::text or left(id, length($1::text) + 1) = $1::text || '@') order by id desc
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, condition_reason, backend, backend_type, resource_name from instances where kept_until is not null and (id = $1::text or left(id, length($1::text) + 1) = $1::text || '@') order by id desc
 `
 
 // Those that an instance of the platform became, of which there may be several, latest first.
@@ -901,6 +988,7 @@ func (q *Queries) KeptInstances(ctx context.Context, db DBTX, id string) ([]Inst
 			&i.KeptUntil,
 			&i.Namespace,
 			&i.Server,
+			&i.ConditionReason,
 			&i.Backend,
 			&i.BackendType,
 			&i.ResourceName,
@@ -1006,7 +1094,7 @@ func (q *Queries) ListBindings(ctx context.Context, db DBTX, arg ListBindingsPar
 }
 
 const listInstances = `-- name: ListInstances :many
-select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, backend, backend_type, resource_name from instances where id > $1 order by id limit $2
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, condition_reason, backend, backend_type, resource_name from instances where id > $1 order by id limit $2
 `
 
 type ListInstancesParams struct {
@@ -1041,6 +1129,7 @@ func (q *Queries) ListInstances(ctx context.Context, db DBTX, arg ListInstancesP
 			&i.KeptUntil,
 			&i.Namespace,
 			&i.Server,
+			&i.ConditionReason,
 			&i.Backend,
 			&i.BackendType,
 			&i.ResourceName,
@@ -1148,6 +1237,36 @@ func (q *Queries) LockInstance(ctx context.Context, db DBTX, instanceID string) 
 	return pg_try_advisory_xact_lock, err
 }
 
+const lockOrphan = `-- name: LockOrphan :exec
+select pg_advisory_xact_lock(hashtextextended('name/' || $1::text, 0))
+`
+
+// Keeps every transaction from creating an instance or binding of that safe name until this one ends, and waits for those that do.
+func (q *Queries) LockOrphan(ctx context.Context, db DBTX, safeName string) error {
+	_, err := db.Exec(ctx, lockOrphan, safeName)
+	return err
+}
+
+const lockRound = `-- name: LockRound :one
+select after from rounds
+where name = $1 and ($2::bool or after <> '' or began_at < now() - make_interval(secs => $3::float8))
+for update skip locked
+`
+
+type LockRoundParams struct {
+	Name  string
+	Now   bool
+	Every float64
+}
+
+// How far the round has got; none where another replica works on it, or where the next one is not due: so many seconds after the last began.
+func (q *Queries) LockRound(ctx context.Context, db DBTX, arg LockRoundParams) (string, error) {
+	row := db.QueryRow(ctx, lockRound, arg.Name, arg.Now, arg.Every)
+	var after string
+	err := row.Scan(&after)
+	return after, err
+}
+
 const noteOperation = `-- name: NoteOperation :exec
 update operations set description = $2, last_error = $3, attempts = $4 where id = $1 and state = 'in progress' and phase = $5
 `
@@ -1223,7 +1342,7 @@ func (q *Queries) Operation(ctx context.Context, db DBTX, id string) (Operation,
 }
 
 const operationAndInstance = `-- name: OperationAndInstance :one
-select o.seq, o.id, o.kind, o.platform, o.instance_id, o.binding_id, o.service_id, o.plan_id, o.parameters, o.maintenance_version, o.context, o.state, o.phase, o.outcome, o.description, o.last_error, o.usable, o.attempts, o.job_id, o.request_id, o.originating, o.created_at, o.deadline, o.finished_at, o.kept_until, i.id, i.platform, i.service_id, i.plan_id, i.organization_id, i.space_id, i.context, i.parameters, i.maintenance_version, i.status, i.condition, i.created_at, i.updated_at, i.resource_id, i.kept_until, i.namespace, i.server, i.backend, i.backend_type, i.resource_name from operations o join instances i on i.id = o.instance_id where o.id = $1
+select o.seq, o.id, o.kind, o.platform, o.instance_id, o.binding_id, o.service_id, o.plan_id, o.parameters, o.maintenance_version, o.context, o.state, o.phase, o.outcome, o.description, o.last_error, o.usable, o.attempts, o.job_id, o.request_id, o.originating, o.created_at, o.deadline, o.finished_at, o.kept_until, i.id, i.platform, i.service_id, i.plan_id, i.organization_id, i.space_id, i.context, i.parameters, i.maintenance_version, i.status, i.condition, i.created_at, i.updated_at, i.resource_id, i.kept_until, i.namespace, i.server, i.condition_reason, i.backend, i.backend_type, i.resource_name from operations o join instances i on i.id = o.instance_id where o.id = $1
 `
 
 type OperationAndInstanceRow struct {
@@ -1277,6 +1396,7 @@ func (q *Queries) OperationAndInstance(ctx context.Context, db DBTX, id string) 
 		&i.Instance.KeptUntil,
 		&i.Instance.Namespace,
 		&i.Instance.Server,
+		&i.Instance.ConditionReason,
 		&i.Instance.Backend,
 		&i.Instance.BackendType,
 		&i.Instance.ResourceName,
@@ -1407,8 +1527,93 @@ func (q *Queries) PruneOperations(ctx context.Context, db DBTX, arg PruneOperati
 	return result.RowsAffected(), nil
 }
 
+const readyBindings = `-- name: ReadyBindings :many
+select b.id, b.instance_id, b.platform, b.service_id, b.plan_id, b.app_id, b.bind_resource, b.context, b.parameters, b.predecessor_id, b.endpoints, b.status, b.created_at, b.updated_at, b.expires_at, b.renew_before, b.delivery, i.id, i.platform, i.service_id, i.plan_id, i.organization_id, i.space_id, i.context, i.parameters, i.maintenance_version, i.status, i.condition, i.created_at, i.updated_at, i.resource_id, i.kept_until, i.namespace, i.server, i.condition_reason, i.backend, i.backend_type, i.resource_name from bindings b join instances i on i.id = b.instance_id
+where i.plan_id = any($1::text[]) and i.backend in ('', $2::text) and i.server = $3 and i.status = 'ready' and b.status = 'ready' and b.id > $4
+order by b.id limit $5
+`
+
+type ReadyBindingsParams struct {
+	PlanIds []string
+	Backend string
+	Server  string
+	After   string
+	Batch   int32
+}
+
+type ReadyBindingsRow struct {
+	Binding  Binding
+	Instance Instance
+}
+
+// A batch of ready bindings of some plans' instances on a server, by key.
+func (q *Queries) ReadyBindings(ctx context.Context, db DBTX, arg ReadyBindingsParams) ([]ReadyBindingsRow, error) {
+	rows, err := db.Query(ctx, readyBindings,
+		arg.PlanIds,
+		arg.Backend,
+		arg.Server,
+		arg.After,
+		arg.Batch,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ReadyBindingsRow
+	for rows.Next() {
+		var i ReadyBindingsRow
+		if err := rows.Scan(
+			&i.Binding.ID,
+			&i.Binding.InstanceID,
+			&i.Binding.Platform,
+			&i.Binding.ServiceID,
+			&i.Binding.PlanID,
+			&i.Binding.AppID,
+			&i.Binding.BindResource,
+			&i.Binding.Context,
+			&i.Binding.Parameters,
+			&i.Binding.PredecessorID,
+			&i.Binding.Endpoints,
+			&i.Binding.Status,
+			&i.Binding.CreatedAt,
+			&i.Binding.UpdatedAt,
+			&i.Binding.ExpiresAt,
+			&i.Binding.RenewBefore,
+			&i.Binding.Delivery,
+			&i.Instance.ID,
+			&i.Instance.Platform,
+			&i.Instance.ServiceID,
+			&i.Instance.PlanID,
+			&i.Instance.OrganizationID,
+			&i.Instance.SpaceID,
+			&i.Instance.Context,
+			&i.Instance.Parameters,
+			&i.Instance.MaintenanceVersion,
+			&i.Instance.Status,
+			&i.Instance.Condition,
+			&i.Instance.CreatedAt,
+			&i.Instance.UpdatedAt,
+			&i.Instance.ResourceID,
+			&i.Instance.KeptUntil,
+			&i.Instance.Namespace,
+			&i.Instance.Server,
+			&i.Instance.ConditionReason,
+			&i.Instance.Backend,
+			&i.Instance.BackendType,
+			&i.Instance.ResourceName,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const readyInstances = `-- name: ReadyInstances :many
-select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, backend, backend_type, resource_name from instances where plan_id = any($1::text[]) and backend in ('', $2::text) and server = $3
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, condition_reason, backend, backend_type, resource_name from instances where plan_id = any($1::text[]) and backend in ('', $2::text) and server = $3
     and id > $4 and status = 'ready' order by id limit $5
 `
 
@@ -1454,6 +1659,7 @@ func (q *Queries) ReadyInstances(ctx context.Context, db DBTX, arg ReadyInstance
 			&i.KeptUntil,
 			&i.Namespace,
 			&i.Server,
+			&i.ConditionReason,
 			&i.Backend,
 			&i.BackendType,
 			&i.ResourceName,
@@ -1535,7 +1741,7 @@ func (q *Queries) RenewBinding(ctx context.Context, db DBTX, arg RenewBindingPar
 
 const renewInstance = `-- name: RenewInstance :exec
 update instances set service_id = $2, plan_id = $3, organization_id = $4, space_id = $5, context = $6, parameters = $7,
-    maintenance_version = $8, namespace = $9, backend = $10, backend_type = $11, server = 'default', status = 'creating', condition = '', created_at = now(), updated_at = now()
+    maintenance_version = $8, namespace = $9, backend = $10, backend_type = $11, server = 'default', status = 'creating', condition = '', condition_reason = '', created_at = now(), updated_at = now()
 where id = $1
 `
 
@@ -1661,19 +1867,20 @@ func (q *Queries) SetBindingStatus(ctx context.Context, db DBTX, arg SetBindingS
 }
 
 const setConditions = `-- name: SetConditions :exec
-update instances set condition = new.condition
-from (select unnest($1::text[]) as id, unnest($2::text[]) as condition) as new
-where instances.id = new.id and instances.condition <> new.condition
+update instances set condition = new.condition, condition_reason = new.reason
+from (select unnest($1::text[]) as id, unnest($2::text[]) as condition, unnest($3::text[]) as reason) as new
+where instances.id = new.id and (instances.condition <> new.condition or instances.condition_reason <> new.reason)
 `
 
 type SetConditionsParams struct {
 	Ids        []string
 	Conditions []string
+	Reasons    []string
 }
 
 // Writes what changed only.
 func (q *Queries) SetConditions(ctx context.Context, db DBTX, arg SetConditionsParams) error {
-	_, err := db.Exec(ctx, setConditions, arg.Ids, arg.Conditions)
+	_, err := db.Exec(ctx, setConditions, arg.Ids, arg.Conditions, arg.Reasons)
 	return err
 }
 
@@ -1693,7 +1900,7 @@ func (q *Queries) SetInstanceContext(ctx context.Context, db DBTX, arg SetInstan
 
 const setInstanceResource = `-- name: SetInstanceResource :exec
 update instances set resource_id = $2, parameters = $3, maintenance_version = $4, server = $5, backend = $6, backend_type = $7,
-    resource_name = $8, condition = '', updated_at = now()
+    resource_name = $8, condition = '', condition_reason = '', updated_at = now()
 where id = $1
 `
 

@@ -72,6 +72,7 @@ type Instance struct {
 	KeptUntil          *time.Time
 	Namespace          string
 	Server             string
+	ConditionReason    string
 	Backend            string
 	BackendType        string
 	ResourceName       string
@@ -110,4 +111,10 @@ type RiverJob struct {
 	State       string
 	AttemptedAt *time.Time
 	FinalizedAt *time.Time
+}
+
+type Round struct {
+	Name    string
+	After   string
+	BeganAt time.Time
 }

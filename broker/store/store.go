@@ -68,6 +68,8 @@ type Store struct {
 	// the server crashes before they got there, a job is worked on once more,
 	// which operations are made for. Accepting and ending are in Pool.
 	Queue *pgxpool.Pool
+
+	exhaustion exhaustion
 }
 
 // idleLimit is how long a transaction may do nothing: a replica that is paused, or
@@ -92,6 +94,7 @@ func Open(ctx context.Context, url string, connections int) (*Store, error) {
 	config.ConnConfig.RuntimeParams["application_name"] = "chandler"
 	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = idleLimit.String()
 	s := &Store{Queries: New()}
+	config.ConnConfig.Tracer = &s.exhaustion
 	if s.Pool, err = openPool(ctx, config.Copy(), connections); err != nil {
 		return nil, err
 	}

@@ -36,6 +36,7 @@ type app struct {
 	engine      *operation.Engine
 	placement   *placement.Placement
 	broker      *broker.Broker
+	ready       prober
 	closers     []func()
 	// reopenings are the drivers, which are replaced when their configuration
 	// changes in the credential store, and configs what they were opened with.
@@ -133,7 +134,7 @@ func (a *app) openState(ctx context.Context, migrate bool) error {
 		return errNoDatabase
 	}
 	// Each turn holds one; beside them are requests, the listener, the sweeper.
-	connections := a.settings.Workers*max(1, len(a.catalog.Servers())) + 24
+	connections := (a.settings.Workers+3)*max(1, len(a.catalog.Servers())) + 24 // 3: rounds over instances and bindings
 	limited, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	var err error

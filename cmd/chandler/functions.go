@@ -72,8 +72,12 @@ type functions struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
 	runtime  *server.Runtime
+	probe    prober
 	ending   atomic.Bool
 }
+
+// runtimePart is what /readyz calls the runtime.
+const runtimePart = "runtime"
 
 // functionsGrace is how long activations under way may go on after SIGTERM. With
 // what follows it stays below the 10 s that a supervisor gives.
@@ -122,6 +126,7 @@ func (f *functions) serve(ctx context.Context, out io.Writer) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	f.probe.watch(ctx, []check{{name: runtimePart, ask: f.runtime.Ready}})
 	overTLS := f.settings.tlsCert != ""
 	go func() { cancel(serveOn(api, listener, overTLS)) }()
 	go func() { cancel(serveOn(operator, admin, false)) }()
@@ -156,7 +161,7 @@ func (f *functions) apiRoutes() http.Handler {
 			api.ServeHTTP(w, req)
 			return
 		}
-		if !f.ready(req.Context()).Ready {
+		if !f.ready().Ready {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})
@@ -170,7 +175,7 @@ func (f *functions) adminRoutes() http.Handler {
 		case "/metrics":
 			metrics.ServeHTTP(w, req)
 		case "/readyz":
-			writeReady(w, f.ready(req.Context()))
+			writeReady(w, f.ready())
 		default:
 			http.NotFound(w, req)
 		}
@@ -180,15 +185,11 @@ func (f *functions) adminRoutes() http.Handler {
 // errDraining is why a runtime that ends is not ready.
 var errDraining = errors.New("it is being stopped")
 
-func (f *functions) ready(ctx context.Context) readiness {
-	ctx, cancel := context.WithTimeout(ctx, readyTime)
-	defer cancel()
-	return askAll(ctx, []check{{name: "runtime", ask: func(ctx context.Context) error {
-		if f.ending.Load() {
-			return errDraining
-		}
-		return f.runtime.Ready(ctx)
-	}}})
+func (f *functions) ready() readiness {
+	if f.ending.Load() {
+		return readiness{Parts: []part{{Name: runtimePart, Reason: errDraining.Error()}}}
+	}
+	return f.probe.readiness()
 }
 
 // server makes a server of a handler. Times fit an upload of 48 MB and a blocking

@@ -250,7 +250,7 @@ func TestFunctionsServe(t *testing.T) {
 		}
 	}
 	stop()
-	if r := f.ready(t.Context()); r.Ready {
+	if r := f.ready(); r.Ready {
 		t.Error("it is ready after its end")
 	}
 }

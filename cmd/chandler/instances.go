@@ -169,6 +169,11 @@ func printInstance(w io.Writer, d instanceDetails) error {
 	if err := printOperations(w, "table", d.Operations); err != nil {
 		return err
 	}
+	for _, op := range d.Operations {
+		if op.State == store.InProgress && op.LastError != "" {
+			fmt.Fprintf(w, "last error of %s: %s\n", op.ID, op.LastError)
+		}
+	}
 	fmt.Fprintln(w, "\naudit")
 	return printRows(w, "table", d.Audit, []string{"AT", "ACTION", "EVENT", "OUTCOME", "PLATFORM", "WHO", "REQUEST", "BINDING"}, func(r auditRow) []string {
 		return []string{timeText(r.At), r.Action, r.Event, r.Outcome, r.Platform, string(r.Originating), r.RequestID, r.BindingID}

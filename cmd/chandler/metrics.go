@@ -148,7 +148,7 @@ func (a *app) planLabels(serviceID, planID string) (family, name string) {
 // watch adds what is asked for when the metrics are read.
 func (m *metrics) watch(a *app) { m.registry.MustRegister(&stateCollector{app: a}) }
 
-// stateCollector reads the state and the parts' health at each scrape.
+// stateCollector reads the state, and the parts' latest health, at each scrape.
 type stateCollector struct{ app *app }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -210,7 +210,7 @@ func (c *stateCollector) Collect(out chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
-	for _, p := range c.app.checkReady(ctx).Parts {
+	for _, p := range c.app.ready.readiness().Parts {
 		value := 0.0
 		if p.Ready {
 			value = 1

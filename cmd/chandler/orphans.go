@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -251,15 +252,15 @@ func (a *app) removeOrphans(ctx context.Context, rows []orphan) error {
 	return errors.Join(errs...)
 }
 
-// removeOrphan looks once more, and keeps the state as it is until the orphan is
-// gone: a platform may use a forgotten ID again at this moment, and must not lose
-// what it has just been given. Whoever changes the state meanwhile waits.
+// removeOrphan looks once more, and lets nobody create anything of the orphan's
+// name until it is gone: a platform may use a forgotten ID again at this moment, and
+// must not lose what it has just been given. Everything else goes on.
 func (a *app) removeOrphan(ctx context.Context, o orphan) error {
 	ctx, cancel := context.WithTimeout(ctx, removeTime)
 	defer cancel()
 	return a.store.InTx(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "LOCK TABLE instances, bindings IN SHARE MODE"); err != nil {
-			return fmt.Errorf("keep the state as it is: %w", err)
+		if err := a.store.LockOrphan(ctx, tx, cmp.Or(o.found.Binding, o.found.Instance)); err != nil {
+			return fmt.Errorf("lock its name: %w", err)
 		}
 		known, err := a.known(ctx)
 		if err != nil {
@@ -272,6 +273,6 @@ func (a *app) removeOrphan(ctx context.Context, o orphan) error {
 	})
 }
 
-// removeTime is how long one orphan may take to remove, and with it how long
-// whoever changes the state may have to wait.
+// removeTime is how long one orphan may take to remove, and with it how long a
+// platform that uses its ID again may have to wait.
 const removeTime = 30 * time.Second

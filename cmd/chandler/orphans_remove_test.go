@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
@@ -47,15 +49,16 @@ func TestRemoveOrphans(t *testing.T) {
 	insert := func(ctx context.Context, db store.DBTX, id string) error {
 		plan := a.catalog.Services()[0].Plans[0]
 		_, err := a.store.InsertInstance(ctx, db, store.InsertInstanceParams{
-			ID: id, Platform: "cf", ServiceID: a.catalog.Services()[0].ID, PlanID: plan.ID, Context: []byte("{}"), Parameters: []byte("{}"),
+			ID: id, SafeName: services.InstanceName(id), Platform: "cf", ServiceID: a.catalog.Services()[0].ID, PlanID: plan.ID, Context: []byte("{}"), Parameters: []byte("{}"),
 		})
 		return err
 	}
 	if err := insert(t.Context(), a.store.Pool, "used-again"); err != nil {
 		t.Fatal(err)
 	}
-	var meanwhile error
+	var meanwhile, other error
 	backend.during = func() {
+		other = insert(t.Context(), a.store.Pool, "another")
 		meanwhile = a.store.InTx(t.Context(), func(tx pgx.Tx) error {
 			if _, err := tx.Exec(t.Context(), "SET LOCAL lock_timeout = '100ms'"); err != nil {
 				return err
@@ -74,8 +77,38 @@ func TestRemoveOrphans(t *testing.T) {
 	if diff := cmp.Diff([]string{"lost"}, backend.removed); diff != "" {
 		t.Errorf("removed: -want +got\n%s", diff)
 	}
+	if other != nil {
+		t.Errorf("another instance could not be created meanwhile: %v", other)
+	}
 	if meanwhile == nil || !strings.Contains(meanwhile.Error(), "lock timeout") {
 		t.Errorf("an instance could be made of what is being removed: %v", meanwhile)
+	}
+}
+
+// A cascade deprovision deletes bindings before their instance; an operator who
+// removes an orphan meanwhile must not wait for it, nor it for the operator.
+func TestRemoveOrphanBesideDeprovision(t *testing.T) {
+	backend := &removals{during: func() {}}
+	a := stateOnly(t, embeddedtest.Database(t), backend)
+	err := a.store.InTx(t.Context(), func(tx pgx.Tx) error {
+		if err := a.store.DeleteBindingsOfInstance(t.Context(), tx, "i"); err != nil {
+			return err
+		}
+		removed := make(chan error, 1)
+		go func() {
+			removed <- a.removeOrphans(t.Context(), []orphan{
+				{Backend: "postgres", Kind: "orphan", Resource: "lost", found: services.Found{Instance: services.InstanceName("lost"), Resource: "lost"}},
+			})
+		}()
+		select {
+		case err := <-removed:
+			return errors.Join(err, a.store.DeleteInstance(t.Context(), tx, "i"))
+		case <-time.After(10 * time.Second):
+			return errors.New("the removal waits for the deprovision")
+		}
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 

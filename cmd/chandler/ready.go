@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -35,8 +36,82 @@ type check struct {
 	spared bool
 }
 
-// checkReady asks all parts at once and waits readyTime at most.
-func (a *app) checkReady(ctx context.Context) readiness {
+// probeEvery is how old an answer of /readyz may be, beside the time that the parts
+// take to answer.
+const probeEvery = 2 * time.Second
+
+// prober asks the parts how they are in the background: whoever asks /readyz, which
+// anyone may, gets the latest answer and causes no work. It says that nothing is
+// ready until it has asked once.
+type prober struct {
+	checks  []check
+	pending []chan error // of parts that have not answered yet, by check
+
+	mu     sync.Mutex
+	latest readiness
+}
+
+// watch asks once before it returns, and then until ctx ends.
+func (p *prober) watch(ctx context.Context, checks []check) {
+	p.checks, p.pending = checks, make([]chan error, len(checks))
+	p.ask(ctx)
+	go func() {
+		tick := time.NewTicker(probeEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				p.ask(ctx)
+			}
+		}
+	}()
+}
+
+// readiness is the latest answer.
+func (p *prober) readiness() readiness {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.latest
+}
+
+// ask asks all parts at once and waits readyTime at most: a client library may wait
+// for a server that hangs without looking at ctx. Such a part is asked again when
+// it has answered.
+func (p *prober) ask(ctx context.Context) {
+	limited, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	for i, c := range p.checks {
+		if p.pending[i] != nil {
+			continue
+		}
+		answer := make(chan error, 1)
+		p.pending[i] = answer
+		go func() { answer <- c.ask(limited) }()
+	}
+	r := readiness{Ready: true, Parts: make([]part, len(p.checks))}
+	for i, c := range p.checks {
+		err, answered := answerOf(limited, p.pending[i])
+		if answered {
+			p.pending[i] = nil
+		}
+		r.Parts[i] = part{Name: c.name, Ready: err == nil}
+		if err != nil {
+			r.Ready = r.Ready && c.spared
+			r.Parts[i].Reason = err.Error()
+		}
+	}
+	if ctx.Err() != nil {
+		return // the broker ends; the parts are not to blame
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.latest = r
+}
+
+// readyChecks are the parts of the broker.
+func (a *app) readyChecks() []check {
 	checks := []check{
 		{name: "state database", ask: a.stateReady},
 		{name: "credential store", ask: a.credentials.Ready},
@@ -47,46 +122,27 @@ func (a *app) checkReady(ctx context.Context) readiness {
 	for _, s := range a.catalog.Servers() {
 		checks = append(checks, check{"backend " + s.Key(), a.drivers[s.Key()].Ready, true})
 	}
-	ctx, cancel := context.WithTimeout(ctx, readyTime)
-	defer cancel()
-	return askAll(ctx, checks)
+	return checks
 }
 
 // errReadOnly is what is wrong with a state database after a fail-over to a
 // standby, or one whose administrator shut it for maintenance.
 var errReadOnly = errors.New("takes no writes: it is a standby, or default_transaction_read_only is on; point DATABASE_URL to the primary")
 
-// stateReady asks for what a broker needs: a database that only answers reads
-// accepts no operation.
+// stateReady asks for what a broker needs: a database that only answers reads, or
+// has no room in its lock table, accepts no operation. That its disk is full shows in
+// what the broker wrote last.
 func (a *app) stateReady(ctx context.Context) error {
 	var readOnly bool
-	err := a.store.Pool.QueryRow(ctx, "SELECT current_setting('transaction_read_only')::boolean").Scan(&readOnly)
-	if err != nil {
+	err := a.store.Pool.QueryRow(ctx, `SELECT current_setting('transaction_read_only')::boolean
+		FROM pg_advisory_xact_lock_shared(hashtextextended('ready', 0))`).Scan(&readOnly)
+	switch {
+	case err != nil:
 		return err
-	}
-	if readOnly {
+	case readOnly:
 		return errReadOnly
 	}
-	return nil
-}
-
-// askAll returns when ctx ends, whether the parts have answered or not: a
-// client library may wait for a server that hangs without looking at ctx.
-func askAll(ctx context.Context, checks []check) readiness {
-	answers := make([]chan error, len(checks))
-	for i, c := range checks {
-		answers[i] = make(chan error, 1)
-		go func() { answers[i] <- c.ask(ctx) }()
-	}
-	r := readiness{Ready: true, Parts: make([]part, len(checks))}
-	for i, c := range checks {
-		r.Parts[i] = part{Name: c.name, Ready: true}
-		if err := answerOf(ctx, answers[i]); err != nil {
-			r.Ready = r.Ready && c.spared
-			r.Parts[i].Ready, r.Parts[i].Reason = false, err.Error()
-		}
-	}
-	return r
+	return a.store.Exhausted()
 }
 
 // errNoAnswer is what is wrong with a part that hangs.
@@ -94,24 +150,24 @@ var errNoAnswer = errors.New("does not answer in time")
 
 // answerOf prefers an answer that is there to the end of ctx, which may have
 // come while another part was waited for.
-func answerOf(ctx context.Context, answer <-chan error) error {
+func answerOf(ctx context.Context, answer <-chan error) (err error, answered bool) { //nolint:revive // the part's error, not the call's
 	select {
 	case err := <-answer:
-		return err
+		return err, true
 	case <-ctx.Done():
 	}
 	select {
 	case err := <-answer:
-		return err
+		return err, true
 	default:
-		return errNoAnswer
+		return errNoAnswer, false
 	}
 }
 
 // serveReady tells an operator what is not ready and why, and others whether
 // something is.
-func (a *app) serveReady(w http.ResponseWriter, req *http.Request, operator bool) {
-	r := a.checkReady(req.Context())
+func (a *app) serveReady(w http.ResponseWriter, operator bool) {
+	r := a.ready.readiness()
 	if !operator {
 		r.Parts = nil
 	}

@@ -110,6 +110,7 @@ func (a *app) serve(ctx context.Context, ready func(net.Addr)) error {
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
+	a.ready.watch(ctx, a.readyChecks())
 	a.placement.Watch(ctx)
 	if err := a.engine.Start(ctx); err != nil {
 		_ = listener.Close()
@@ -179,7 +180,7 @@ func (a *app) routes(api http.Handler, operators *auth.Door) http.Handler {
 				_, err := operators.Authenticate(r)
 				known = err == nil
 			}
-			a.serveReady(w, r, known)
+			a.serveReady(w, known)
 		case "/metrics":
 			if _, err := operators.Authenticate(r); err != nil {
 				a.refuseOperator(w, err)

@@ -1,0 +1,134 @@
+package operation
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/credhub"
+	"github.com/chandler-broker/chandler/services"
+)
+
+const (
+	// verifyTime is how long the credentials of one binding may take to verify.
+	verifyTime = 5 * time.Second
+	// verifyEvery is how often all bindings are verified, where there are few.
+	verifyEvery = 10 * time.Minute
+	// Ten bindings a second of each server are verified, and as many seeds are
+	// read: 36,000 an hour.
+	verifySize, verifyPause = 50, 5 * time.Second
+)
+
+// Verify makes the credentials of a ready binding work again where their holder
+// broke them. It does nothing while an operation works on the binding.
+func (e *Engine) Verify(ctx context.Context, i store.Instance, b store.Binding) error {
+	plan, err := e.plan(i.ServiceID, i.PlanID)
+	if err != nil {
+		return err
+	}
+	d, err := e.driver(plan, i.Server)
+	if err != nil || !d.Verifies() {
+		return err
+	}
+	return e.Store.InTx(ctx, func(tx pgx.Tx) error {
+		locked, err := e.lock(ctx, tx, job{InstanceID: i.ID, BindingID: b.ID, Alone: d.SerialBinds()})
+		if err != nil || !locked {
+			return err
+		}
+		// An unbind may have ended since the binding was read.
+		now, err := e.Store.Binding(ctx, tx, b.ID)
+		if store.NotFound(err) || err == nil && (now.Status != store.Ready || now.Past(time.Now()) || !now.CreatedAt.Equal(b.CreatedAt)) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		return store.Outside(ctx, tx, func(ctx context.Context) error { return e.verify(ctx, d, rawInstance(i, plan), now) })
+	})
+}
+
+func (e *Engine) verify(ctx context.Context, d services.Driver, inst services.RawInstance, b store.Binding) (err error) {
+	stored, err := e.Credentials.Get(ctx, credhub.SeedPath(b.InstanceID, b.ID))
+	if errors.Is(err, credhub.ErrNotFound) {
+		return errors.New("the credential store does not have the binding's seed")
+	} else if err != nil {
+		return fmt.Errorf("read the seed: %w", err)
+	}
+	source, err := seedOf(stored)
+	if err != nil {
+		return err
+	}
+	defer func() { err = scrub(source, err) }()
+	return d.Verify(ctx, inst, services.RawBinding{ID: b.ID, Params: b.Parameters, Seed: source})
+}
+
+// seedOf reads what the credential store keeps under a binding's SeedPath.
+func seedOf(stored json.RawMessage) (*services.Seed, error) {
+	var sd seed
+	if err := json.Unmarshal(stored, &sd); err != nil {
+		return nil, errors.New("the stored seed is not what was put there")
+	}
+	return services.NewSeed(sd.Seed)
+}
+
+// verifyRounds are the rounds over the bindings of each server whose backend can
+// verify them.
+func (e *Engine) verifyRounds() []*round {
+	var rounds []*round
+	for _, s := range e.Catalog.Servers() {
+		d, ok := e.Drivers[s.Key()]
+		if !ok || !d.Verifies() {
+			continue
+		}
+		r := newRound("verify/"+s.Key(), e.VerifyEvery)
+		r.pause = min(verifyPause, e.VerifyEvery)
+		plans := e.Catalog.PlansOf(s.Backend)
+		r.batch = func(ctx context.Context, tx pgx.Tx, after string) (string, error, error) {
+			return e.verifyBatch(ctx, tx, s, plans, after)
+		}
+		rounds = append(rounds, r)
+	}
+	return rounds
+}
+
+// verifyBatch goes on after a binding that cannot be verified. Where the server does
+// not answer, the batch ends with its time, and the next one begins where it ended.
+func (e *Engine) verifyBatch(ctx context.Context, tx pgx.Tx, s catalog.Server, plans []*catalog.Plan, after string) (last string, failed, err error) {
+	ids := make([]string, 0, len(plans))
+	for _, p := range plans {
+		ids = append(ids, p.ID)
+	}
+	rows, err := e.Store.ReadyBindings(ctx, tx, store.ReadyBindingsParams{PlanIds: ids, Backend: s.Backend, Server: s.Name, After: after, Batch: verifySize})
+	if err != nil {
+		return "", nil, err
+	}
+	limited, cancel := context.WithTimeout(ctx, stepTime)
+	defer cancel()
+	verified := 0
+	err = store.Outside(limited, tx, func(ctx context.Context) error {
+		for ; verified < len(rows) && ctx.Err() == nil; verified++ {
+			e.verifyOne(ctx, rows[verified].Instance, rows[verified].Binding)
+		}
+		return nil
+	})
+	if verified < len(rows) {
+		failed = fmt.Errorf("%d of %d bindings took all the time of a batch", verified, len(rows))
+	}
+	if verified > 0 && (verified < len(rows) || len(rows) == verifySize) {
+		last = rows[verified-1].Binding.ID
+	}
+	return last, failed, err
+}
+
+func (e *Engine) verifyOne(ctx context.Context, i store.Instance, b store.Binding) {
+	limited, cancel := context.WithTimeout(ctx, verifyTime)
+	defer cancel()
+	if err := e.Verify(limited, i, b); err != nil && ctx.Err() == nil {
+		e.Logger.WarnContext(ctx, "credentials could not be verified", "instance_id", i.ID, "binding_id", b.ID, "error", err.Error())
+	}
+}

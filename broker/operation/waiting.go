@@ -1,0 +1,157 @@
+package operation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+
+	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/services"
+)
+
+const (
+	// noRoom is what the user is told of a server that has none.
+	noRoom = "the service has no room left: tell its operator"
+	// waitsForOperation begins what is told of an operation whose turn is blocked.
+	waitsForOperation = "waits for operation "
+	// tellAfter is how long an operation may wait for another one, or for a server
+	// that says nothing, before its user is told: most end sooner.
+	tellAfter = time.Second
+	// readyTime is how long a server may take to say that it answers.
+	readyTime = 2 * time.Second
+	// describeTime bounds a description that only informs.
+	describeTime = time.Second
+)
+
+// credentialsError is an error of the credential store.
+type credentialsError struct{ error }
+
+func (e *credentialsError) Unwrap() error { return e.error }
+
+func credentialsFailed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &credentialsError{err}
+}
+
+func isCredentialsError(err error) bool {
+	_, ok := errors.AsType[*credentialsError](err)
+	return ok
+}
+
+// trying says why the last attempt failed, as far as its user may know.
+func trying(op store.Operation, r result) string {
+	why := fmt.Sprintf("the last attempt failed; ask your operator and quote operation %s", op.ID)
+	switch {
+	case services.IsNoRoom(r.err):
+		why = noRoom
+	case r.away != "":
+		why = r.away
+	}
+	return fmt.Sprintf("still in progress (attempt %d): %s", op.Attempts, why)
+}
+
+// expired says why an operation ran out of time. The last turn at its deadline
+// finds nothing out, so that the one before counts then.
+func expired(op store.Operation, r result) string {
+	const late = "not done within the time that the plan allows"
+	switch {
+	case services.IsNoRoom(r.err) || outOfTime(r.err) && strings.HasSuffix(op.Description, noRoom):
+		return fmt.Sprintf("%s, and quote operation %s", noRoom, op.ID)
+	case r.away != "":
+		return fmt.Sprintf("%s: %s; ask your operator and quote operation %s", late, r.away, op.ID)
+	}
+	return fmt.Sprintf("%s; ask your operator and quote operation %s", late, op.ID)
+}
+
+// away says which part does not answer, where that is why the step failed. It asks
+// the server rather than reading the error: each backend's library words a lost
+// connection in its own way.
+func (e *Engine) away(ctx context.Context, s *subject, err error) string {
+	var pending *services.NotYetError
+	_, rejected := services.IsRejected(err)
+	switch {
+	case err == nil || rejected || errors.As(err, &pending) || services.IsNoRoom(err) || errors.Is(context.Cause(ctx), errInterrupted):
+		return ""
+	case isCredentialsError(err):
+		return "waits for the credential store"
+	}
+	return serverAway(context.WithoutCancel(ctx), s)
+}
+
+// serverAway says that the server does not answer; it is empty where it does.
+func serverAway(ctx context.Context, s *subject) string {
+	if s.driver == nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	answer := make(chan error, 1) // a client library may wait longer than ctx
+	go func() { answer <- s.driver.Ready(ctx) }()
+	select {
+	case err := <-answer:
+		if err == nil {
+			return ""
+		}
+	case <-ctx.Done():
+		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return ""
+		}
+	}
+	return fmt.Sprintf("server %q does not answer", catalog.ServerKey(s.plan.Backend, s.instance.Server))
+}
+
+// tellHanging tells of a server that says nothing, while the step still waits for
+// it. stop returns when nothing is told any more.
+func (e *Engine) tellHanging(ctx context.Context, op store.Operation, s *subject) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(tellAfter):
+		}
+		if away := serverAway(ctx, s); away != "" {
+			e.describe(ctx, op.ID, away)
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+// describe tells users what an operation waits for. That it could not be told is
+// no reason to fail.
+func (e *Engine) describe(ctx context.Context, operationID, description string) {
+	ctx, cancel := context.WithTimeout(ctx, describeTime)
+	defer cancel()
+	_ = e.Store.DescribeOperation(ctx, e.Store.Pool, store.DescribeOperationParams{ID: operationID, Description: description})
+}
+
+// tellWaiting tells which operation holds the lock that this one's turn needs.
+func (e *Engine) tellWaiting(ctx context.Context, tx pgx.Tx, j *river.Job[job]) error {
+	if time.Since(j.CreatedAt) < tellAfter {
+		return nil
+	}
+	unfinished, err := e.Store.UnfinishedOperations(ctx, tx, j.Args.InstanceID)
+	if err != nil {
+		return err
+	}
+	for _, other := range unfinished {
+		if other.ID == j.Args.OperationID || !j.Args.Alone && other.BindingID != "" {
+			continue
+		}
+		err := e.Store.DescribeOperation(ctx, tx, store.DescribeOperationParams{
+			ID: j.Args.OperationID, Description: waitsForOperation + other.ID + " on the same instance",
+		})
+		return errors.Join(err, tx.Commit(ctx))
+	}
+	return nil
+}
