@@ -18,6 +18,7 @@ import (
 	"github.com/versity/versitygw/backend/meta"
 	"github.com/versity/versitygw/backend/posix"
 	"github.com/versity/versitygw/embedgw"
+	"github.com/versity/versitygw/s3api"
 )
 
 // options is what the flags say. Nothing in it is secret: arguments are there
@@ -93,6 +94,7 @@ func run(ctx context.Context, o options) error {
 		MaxConnections:    250000,
 		MaxRequests:       100000,
 		MultipartMaxParts: 10000,
+		S3Options:         []s3api.Option{s3api.WithMiddleware("/", ownBucket(storage))},
 	})
 }
 
@@ -110,5 +112,5 @@ func openStorage(folder string) (backend.Backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("-data: %w", err)
 	}
-	return storage, nil
+	return distinct{storage}, nil
 }

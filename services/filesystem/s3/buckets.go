@@ -147,10 +147,21 @@ type object struct {
 // objects returns a page of a bucket's objects, and where the next one begins;
 // "" where there is none.
 func (c *client) objects(ctx context.Context, bucket, from string) (page []object, next string, err error) {
-	query := url.Values{"list-type": {"2"}, "max-keys": {"1000"}}
+	query := url.Values{"max-keys": {"1000"}}
 	if from != "" {
 		query.Set("continuation-token", from)
 	}
+	return c.list(ctx, bucket, query)
+}
+
+// first returns the first object whose key has a prefix; none where there is none.
+func (c *client) first(ctx context.Context, bucket, prefix string) ([]object, error) {
+	page, _, err := c.list(ctx, bucket, url.Values{"max-keys": {"1"}, "prefix": {prefix}})
+	return page, err
+}
+
+func (c *client) list(ctx context.Context, bucket string, query url.Values) (page []object, next string, err error) {
+	query.Set("list-type", "2")
 	var answer struct {
 		XMLName               xml.Name `xml:"ListBucketResult"`
 		Contents              []object
@@ -212,6 +223,11 @@ func (c *client) uploaded(ctx context.Context, bucket string, u upload) (bytes i
 		}
 		marker = answer.NextPartNumberMarker
 	}
+}
+
+// deleteObject removes one object, whose key XML need not be able to carry.
+func (c *client) deleteObject(ctx context.Context, bucket, key string) error {
+	return explain("delete an object", c.call(ctx, request{method: http.MethodDelete, bucket: bucket, key: key}, nil))
 }
 
 // deleteObjects removes a page of objects in one call. It returns those that

@@ -44,7 +44,7 @@ func TestContents(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		want.bytes += 8
+		want.objects, want.bytes = want.objects+1, want.bytes+8
 		if i == 0 {
 			s.mustPut(t, key, "done")
 			want.objects, want.bytes = want.objects+1, want.bytes+4
@@ -119,13 +119,13 @@ func hungUp(err error) bool {
 // rounds.
 func counted(t *testing.T, b *backend, inst instance) usage {
 	t.Helper()
-	sc, rounds := &scan{}, 0
+	sc, rounds, bucket := &scan{}, 0, b.names.bucketOf(inst.Name)
 	for whole := false; !whole; rounds++ {
 		if rounds > 1000 {
 			t.Fatal("the count never ends")
 		}
 		var err error
-		if whole, err = sc.advance(testContext(t), b.gateway, b.names.bucketOf(inst.Name), time.Now()); err != nil {
+		if whole, err = sc.advance(testContext(t), b.gateway, bucket, b.local(bucket), time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}

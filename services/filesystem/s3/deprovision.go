@@ -2,10 +2,14 @@ package s3
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/filesystem"
 )
 
 // Deprovision implements services.Backend. A bucket whose contents the plan
@@ -53,7 +57,7 @@ func (b *backend) deleteAll(ctx context.Context, instance, bucket string) error 
 	}
 	err = b.gateway.deleteBucket(ctx, bucket)
 	if is(err, bucketNotEmpty) {
-		return fmt.Errorf("in the folder of bucket %s is something that is no object, which the gateway does not delete; remove it there: %w", bucket, err)
+		return fmt.Errorf("in the folder of bucket %s is something that is no object, which the gateway does not delete; remove it there, or configure shared_folder: %w", bucket, err)
 	}
 	return err
 }
@@ -78,9 +82,28 @@ const (
 	emptyPause = 100 * time.Millisecond
 )
 
-// empty deletes all objects, or as many as there is time for.
+// errDeleting says that a call's time was not enough.
+var errDeleting = services.NotYet(emptyPause, "deleting the bucket's objects")
+
+// empty deletes all objects, or as many as there is time for: in the bucket's
+// folder where the broker can, which also removes what the gateway does not
+// list.
 func (b *backend) empty(ctx context.Context, bucket string) error {
-	for end := time.Now().Add(emptyFor); ; {
+	end := time.Now().Add(emptyFor)
+	if dir := b.local(bucket); dir != "" {
+		done, err := filesystem.Empty(dir, end)
+		if err == nil && !done {
+			return errDeleting
+		}
+		if !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+	}
+	return b.emptyRemotely(ctx, bucket, end)
+}
+
+func (b *backend) emptyRemotely(ctx context.Context, bucket string, end time.Time) error {
+	for {
 		page, _, err := b.gateway.objects(ctx, bucket, "")
 		if is(err, noSuchBucket) || (err == nil && len(page) == 0) {
 			return nil
@@ -89,9 +112,9 @@ func (b *backend) empty(ctx context.Context, bucket string) error {
 			return err
 		}
 		if time.Now().After(end) {
-			return services.NotYet(emptyPause, "deleting the bucket's objects")
+			return errDeleting
 		}
-		if err := b.deletePage(ctx, bucket, page); err != nil {
+		if err := b.deletePage(ctx, bucket, page, end); err != nil {
 			return err
 		}
 	}
@@ -99,10 +122,44 @@ func (b *backend) empty(ctx context.Context, bucket string) error {
 
 // deletePage deletes the objects of a page. That some are left is no error: a
 // folder goes when what is in it has gone.
-func (b *backend) deletePage(ctx context.Context, bucket string, page []object) error {
-	failed, err := b.gateway.deleteObjects(ctx, bucket, page)
-	if err == nil && failed == len(page) {
-		return fmt.Errorf("the gateway does not delete the objects of bucket %s; its log says why", bucket)
+func (b *backend) deletePage(ctx context.Context, bucket string, page []object, end time.Time) error {
+	var odd []object
+	plain := slices.DeleteFunc(slices.Clone(page), func(o object) bool {
+		if misspelled(o.Key) {
+			odd = append(odd, o)
+		}
+		return misspelled(o.Key)
+	})
+	deleted, err := b.deleteOdd(ctx, bucket, odd, end)
+	if err == nil && len(plain) > 0 {
+		var failed int
+		failed, err = b.gateway.deleteObjects(ctx, bucket, plain)
+		deleted += len(plain) - failed
+	}
+	if err == nil && deleted == 0 {
+		return fmt.Errorf("the gateway does not delete the objects of bucket %s; its log says why. "+
+			"Keys of other characters than UTF-8's are deleted where shared_folder is configured", bucket)
 	}
 	return err
+}
+
+// deleteOdd deletes objects whose keys XML cannot carry, as many as there is time
+// for.
+func (b *backend) deleteOdd(ctx context.Context, bucket string, odd []object, end time.Time) (deleted int, err error) {
+	for _, o := range odd {
+		key, err := b.gateway.spelled(ctx, bucket, o.Key)
+		if err != nil {
+			return deleted, err
+		}
+		if key != "" {
+			if err := b.gateway.deleteObject(ctx, bucket, key); err != nil {
+				return deleted, err
+			}
+			deleted++
+		}
+		if time.Now().After(end) {
+			return deleted, nil
+		}
+	}
+	return deleted, nil
 }

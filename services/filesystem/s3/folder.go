@@ -23,3 +23,15 @@ func (b *backend) Folder(_ context.Context, inst instance) (string, error) {
 	}
 	return dir, nil
 }
+
+// local is a bucket's folder; "" where it is not known.
+func (b *backend) local(bucket string) string {
+	if b.shared == "" {
+		return ""
+	}
+	dir := filepath.Join(b.shared, bucket)
+	if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
+		return ""
+	}
+	return dir
+}

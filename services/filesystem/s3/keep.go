@@ -86,7 +86,7 @@ func (b *backend) keep(ctx context.Context, inst instance, accounts []account, e
 // measure says whether the bucket has more than limits allow, and what its user
 // should know of that.
 func (b *backend) measure(ctx context.Context, name string, limits Plan, over bool, end time.Time) (bool, string, error) {
-	if limits.Storage == 0 && limits.Objects == 0 {
+	if !limits.limited() {
 		return false, "", nil
 	}
 	s := b.scanOf(name)
@@ -95,7 +95,9 @@ func (b *backend) measure(ctx context.Context, name string, limits Plan, over bo
 		if one := now.Add(keepOneFor); one.Before(end) {
 			end = one
 		}
-		whole, err := s.advance(ctx, b.gateway, b.names.bucketOf(name), end)
+		bucket := b.names.bucketOf(name)
+		s.sized = s.sized || limits.Storage == 0
+		whole, err := s.advance(ctx, b.gateway, bucket, b.local(bucket), end)
 		if err != nil {
 			return over, "", err
 		}

@@ -6,6 +6,9 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
+// ResourceName implements services.Namer.
+func (b *backend) ResourceName(inst instance) string { return resource(b.names.bucketOf(inst.Name)) }
+
 // List implements services.Lister.
 func (b *backend) List(ctx context.Context) ([]services.Found, error) {
 	buckets, err := b.gateway.buckets(ctx)
@@ -19,7 +22,7 @@ func (b *backend) List(ctx context.Context) ([]services.Found, error) {
 	var found []services.Found
 	for _, bucket := range buckets {
 		if instance, ours := b.names.instanceOf(bucket); ours {
-			found = append(found, services.Found{Instance: instance, Resource: "bucket " + bucket})
+			found = append(found, services.Found{Instance: instance, Resource: resource(bucket)})
 		}
 	}
 	for _, a := range b.names.ours(keys) {

@@ -27,6 +27,9 @@ func newNamer(prefix string) namer {
 // bucketOf is the name of an instance's bucket.
 func (n namer) bucketOf(instance string) string { return n.prefix + instance }
 
+// resource is a bucket as operators are told of it.
+func resource(bucket string) string { return "bucket " + bucket }
+
 // account is a binding's account on the gateway. Its name is the application's
 // access key, and tells all that the bucket's policy has to know: so the policy
 // can be made anew at any time of nothing but the list of accounts.

@@ -12,7 +12,8 @@ type Plan struct {
 	// Storage is how many bytes a bucket's objects may have together, parts of
 	// uploads that are not completed included; 0: without limit.
 	Storage services.Size `json:"storage"`
-	// Objects is how many objects a bucket may hold; 0: without limit.
+	// Objects is how many objects and uploads that are not completed a bucket
+	// may hold; 0: without limit.
 	Objects int `json:"objects"`
 	// Bindings is how many bindings an instance may have.
 	Bindings int `json:"bindings"`
@@ -20,6 +21,9 @@ type Plan struct {
 	// objects. Without it a deletion is refused until the bucket is empty.
 	DeleteContents bool `json:"delete_contents"`
 }
+
+// limited says whether the contents of buckets have a limit.
+func (p Plan) limited() bool { return p.Storage != 0 || p.Objects != 0 }
 
 const (
 	defaultBindings = 40

@@ -41,10 +41,17 @@ func (s state) sorted() []account {
 
 type statement struct {
 	Effect    string
-	Principal struct{ AWS []string }
+	Principal principal
 	Action    []string
 	Resource  []string
 }
+
+type principal struct{ AWS []string }
+
+// unlisted is how the gateway calls its own folder, for parts of uploads. It lists
+// no object below a folder of that name, anywhere in a bucket, but would store and
+// read them.
+const unlisted = ".sgwtmp"
 
 // policy is the text of the bucket's policy, the same one for the same state;
 // nil where there is nobody to allow anything. It names each account once: a
@@ -69,6 +76,10 @@ func (n namer) policy(instance string, s state) ([]byte, error) {
 	if statements == nil {
 		return nil, nil
 	}
+	statements = append(statements, statement{
+		Effect: "Deny", Principal: principal{AWS: []string{"*"}}, Action: []string{"s3:*"},
+		Resource: []string{bucket + "/" + unlisted + "*", bucket + "/*/" + unlisted + "*"},
+	})
 	return json.Marshal(struct {
 		Version   string
 		Statement []statement

@@ -37,7 +37,7 @@ func (b *backend) Update(ctx context.Context, _, next instance) error {
 		return err
 	}
 	b.forget(next.Name)
-	if !s.over || next.Plan.Storage != 0 || next.Plan.Objects != 0 {
+	if !s.over || next.Plan.limited() {
 		return nil
 	}
 	s.over = false

@@ -2,33 +2,36 @@ package s3
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/filesystem"
 )
 
 // usage is what is in a bucket.
 type usage struct {
 	bytes   services.Size
 	objects int
-	// uncounted says that there are more unfinished uploads of one key than
-	// the gateway lists.
+	// uncounted says that the gateway does not list all: there are more
+	// unfinished uploads of one key than it does, or keys that XML cannot carry.
 	uncounted bool
 }
 
 // exceeds says whether a bucket has more than its plan allows.
 func (u usage) exceeds(p Plan) bool {
-	return (p.Storage != 0 && (u.uncounted || u.bytes > p.Storage)) || (p.Objects != 0 && u.objects > p.Objects)
+	return (u.uncounted && p.limited()) || (p.Storage != 0 && u.bytes > p.Storage) || (p.Objects != 0 && u.objects > p.Objects)
 }
 
 // resumes says whether one that had more may be written to again: below the
 // limit by a twentieth, so that one at the limit is not locked and unlocked all
 // the time.
 func (u usage) resumes(p Plan) bool {
-	return (p.Storage == 0 || (!u.uncounted && u.bytes < resume(p.Storage))) && (p.Objects == 0 || u.objects < resume(p.Objects))
+	return !(u.uncounted && p.limited()) && (p.Storage == 0 || u.bytes < resume(p.Storage)) && (p.Objects == 0 || u.objects < resume(p.Objects))
 }
 
 func resume[N services.Size | int](limit N) N { return limit - limit/20 }
@@ -36,8 +39,8 @@ func resume[N services.Size | int](limit N) N { return limit - limit/20 }
 // note is what the user of a bucket should know that may not be written to.
 func (u usage) note(p Plan) string {
 	var parts []string
-	if p.Storage != 0 && u.uncounted {
-		parts = append(parts, "storage: there are too many unfinished uploads of one key to be counted; writes are refused until some are aborted")
+	if u.uncounted {
+		parts = append(parts, "not everything can be counted: there are too many unfinished uploads of one key, or keys with control characters; writes are refused until these are aborted or deleted")
 	}
 	if p.Storage != 0 && u.bytes >= resume(p.Storage) {
 		parts = append(parts, fmt.Sprintf("storage: %s of %s used; writes are refused until less than %s is used", u.bytes, p.Storage, resume(p.Storage)))
@@ -61,6 +64,8 @@ type scan struct {
 	// What follows is the count under way.
 	used      usage
 	spent     time.Duration
+	disk      filesystem.Count
+	sized     bool   // the bytes need no counting any more
 	counting  bool   // objects; uploads come first
 	after     string // the last key whose uploads are counted
 	nextToken string
@@ -71,11 +76,17 @@ type scan struct {
 const scanShare = 20
 
 // advance counts a page, and further ones until the time is over. whole says
-// that the count is done.
-func (s *scan) advance(ctx context.Context, c *client, bucket string, end time.Time) (whole bool, err error) {
+// that the count is done. dir is the bucket's folder, "" where it is not known:
+// then bytes are those that the gateway tells.
+func (s *scan) advance(ctx context.Context, c *client, bucket, dir string, end time.Time) (whole bool, err error) {
 	began := time.Now()
 	for {
-		if s.counting {
+		if dir != "" && !s.sized {
+			err = s.countFolder(dir, end)
+			if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
+				dir, s.used.bytes, err = "", 0, nil
+			}
+		} else if s.counting {
 			whole, err = s.countObjects(ctx, c, bucket)
 		} else {
 			err = s.countUploads(ctx, c, bucket, end)
@@ -94,6 +105,14 @@ func (s *scan) advance(ctx context.Context, c *client, bucket string, end time.T
 	return whole, err
 }
 
+// countFolder counts what the bucket's folder takes on the disk: objects, parts of
+// uploads, directories, and what the gateway does not list.
+func (s *scan) countFolder(dir string, end time.Time) (err error) {
+	s.sized, err = s.disk.Advance(dir, end)
+	s.used.bytes = s.disk.Bytes
+	return err
+}
+
 // countObjects counts a page of objects. whole says that it was the last one.
 func (s *scan) countObjects(ctx context.Context, c *client, bucket string) (whole bool, err error) {
 	page, next, err := c.objects(ctx, bucket, s.nextToken)
@@ -101,11 +120,21 @@ func (s *scan) countObjects(ctx context.Context, c *client, bucket string) (whol
 		return false, err
 	}
 	for _, o := range page {
-		s.used.bytes += services.Size(o.Size)
+		if !s.sized {
+			s.used.bytes += services.Size(o.Size)
+		}
 		s.used.objects++
 	}
 	s.nextToken = next
-	return next == "", nil
+	if !misspelled(next) {
+		return next == "", nil
+	}
+	// The place where the next page begins is a key.
+	found, err := c.first(ctx, bucket, next)
+	if err == nil && (len(found) == 0 || found[0].Key != next) {
+		s.used.uncounted, whole = true, true
+	}
+	return whole, err
 }
 
 // countUploads counts the parts of uploads that are not completed, key by key,
@@ -127,12 +156,11 @@ func (s *scan) countUploads(ctx context.Context, c *client, bucket string, end t
 			}
 			return nil
 		}
+		s.used.objects += same
 		for _, u := range page[:same] {
-			bytes, err := c.uploaded(ctx, bucket, u)
-			if err != nil {
+			if err := s.countUpload(ctx, c, bucket, u); err != nil {
 				return err
 			}
-			s.used.bytes += services.Size(bytes)
 		}
 		page, s.after = page[same:], key
 		if time.Now().After(end) {
@@ -141,4 +169,16 @@ func (s *scan) countUploads(ctx context.Context, c *client, bucket string, end t
 	}
 	s.counting = !more
 	return nil
+}
+
+func (s *scan) countUpload(ctx context.Context, c *client, bucket string, u upload) error {
+	if misspelled(u.Key) {
+		s.used.uncounted = true
+	}
+	if s.sized {
+		return nil
+	}
+	bytes, err := c.uploaded(ctx, bucket, u)
+	s.used.bytes += services.Size(bytes)
+	return err
 }

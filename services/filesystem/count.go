@@ -1,0 +1,123 @@
+package filesystem
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"syscall"
+	"time"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// page is how many names of a directory are read at a time.
+const page = 500
+
+// blockSize is that of Stat_t.Blocks (stat(2)).
+const blockSize = 512
+
+// Count counts what a directory holds, page by page: a large one takes many
+// calls of Advance. The zero value begins a count.
+type Count struct {
+	// Bytes is what was counted so far, in bytes on the disk; Files in files and
+	// directories.
+	Bytes services.Size
+	Files int
+
+	pending []string // directories to be counted, by their path
+	dir     *os.File // the directory being counted
+	in      string   // its path
+}
+
+// Advance counts a page, and further ones until the time is over. whole says that
+// the count is done. What goes away meanwhile is not counted. After an error the
+// count is over.
+func (c *Count) Advance(dir string, end time.Time) (whole bool, err error) {
+	if c.dir == nil && c.pending == nil {
+		c.pending = []string{"."}
+	}
+	top, err := os.OpenRoot(dir)
+	if err != nil {
+		c.Close()
+		return false, err
+	}
+	defer func() { _ = top.Close() }()
+	for {
+		whole, err = c.step(top)
+		if whole || err != nil || time.Now().After(end) {
+			break
+		}
+	}
+	if err != nil {
+		c.Close()
+	}
+	return whole, err
+}
+
+// Close gives up a count under way.
+func (c *Count) Close() {
+	if c.dir != nil {
+		_ = c.dir.Close()
+		c.dir = nil
+	}
+}
+
+// step counts a page of the directory being counted, or opens the next one.
+func (c *Count) step(top *os.Root) (whole bool, err error) {
+	if c.dir == nil {
+		if len(c.pending) == 0 {
+			return true, nil
+		}
+		last := len(c.pending) - 1
+		c.in, c.pending = c.pending[last], c.pending[:last]
+		if c.dir, err = top.Open(c.in); err != nil {
+			c.dir = nil
+			return false, vanished(err)
+		}
+	}
+	entries, err := c.dir.ReadDir(page)
+	for _, e := range entries {
+		if err := c.count(top, path.Join(c.in, e.Name())); err != nil {
+			return false, err
+		}
+	}
+	if err == nil {
+		return false, nil
+	}
+	c.Close()
+	if errors.Is(err, io.EOF) {
+		return false, nil
+	}
+	return false, vanished(err)
+}
+
+// count counts one file or directory. A file of many names counts in parts.
+func (c *Count) count(top *os.Root, name string) error {
+	info, err := top.Lstat(name)
+	if err != nil {
+		return vanished(err)
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return errors.New("the file system does not tell what files take")
+	}
+	c.Files++
+	if info.IsDir() {
+		c.pending = append(c.pending, name)
+		c.Bytes += services.Size(stat.Blocks) * blockSize
+		return nil
+	}
+	c.Bytes += services.Size(stat.Blocks) * blockSize / services.Size(max(stat.Nlink, 1)) //nolint:gosec // names of a file are counted in thousands
+	return nil
+}
+
+// vanished is nil for the error of what went away meanwhile, or became another
+// kind of file.
+func vanished(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP) {
+		return nil
+	}
+	return err
+}
