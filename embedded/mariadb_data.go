@@ -115,6 +115,11 @@ func (m *MariaDB) arguments() []string {
 		"--innodb-file-per-table=ON",
 		"--symbolic-links=0",
 		"--innodb-temp-data-file-path=ibtmp1:12M:autoextend:max:2G",
+		"--tmp-disk-table-size=256M", "--maximum-tmp-disk-table-size=256M",
+		"--tmp-memory-table-size=16M", "--maximum-tmp-memory-table-size=64M",
+		"--maximum-max-sort-length=1024", // of a key that is sorted on disk
+		// MariaDB 11.5 and newer.
+		"--loose-max-tmp-session-space-usage=256M", "--loose-max-tmp-total-space-usage=2G",
 	}
 	if m.options.NoSync {
 		args = append(args, "--innodb-flush-method=nosync", "--innodb-flush-log-at-trx-commit=2")

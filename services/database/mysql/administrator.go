@@ -12,7 +12,7 @@ var administratorSQL string
 
 // administratorVersion is the version that administrator.sql notes in the
 // server; raise both when a server has to be told anew.
-const administratorVersion = 1
+const administratorVersion = 2
 
 // AdministratorSQL returns the statements of administrator.sql, which make the
 // administrator that Config.URL names, in the database that the URL names and

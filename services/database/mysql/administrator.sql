@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS settings (
 	version INT NOT NULL,
 	prefix VARCHAR(8) CHARACTER SET ascii COLLATE ascii_bin NOT NULL
 );
-REPLACE INTO settings VALUES (1, 1, @prefix);
+REPLACE INTO settings VALUES (1, 2, @prefix);
 
 -- The databases that have used up their storage, and whether the sessions that
 -- might still write were ended.
@@ -81,6 +81,16 @@ BEGIN
 	RETURN name;
 END$$
 
+-- What PASSWORD() returns.
+CREATE OR REPLACE DEFINER = chandler_definer@localhost FUNCTION checked_hash(hash VARCHAR(41)) RETURNS VARCHAR(41)
+NO SQL
+BEGIN
+	IF hash IS NULL OR LENGTH(hash) <> 41 OR NOT BINARY hash REGEXP '^[*][0-9A-F]{40}$' THEN
+		SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'this is not the hash of a password';
+	END IF;
+	RETURN hash;
+END$$
+
 -- Gives an account its rights on a database, and no others: full, over (the
 -- storage is used up) or read. What it is to have comes first, so that no
 -- moment is without.
@@ -120,10 +130,7 @@ MODIFIES SQL DATA
 BEGIN
 	DECLARE who VARCHAR(100) DEFAULT CONCAT('`', checked(account), '`@`%`');
 	DECLARE what TEXT;
-	IF LENGTH(hash) <> 41 OR NOT BINARY hash REGEXP '^[*][0-9A-F]{40}$' THEN
-		SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'this is not the hash of a password';
-	END IF;
-	SET what = CONCAT(who, ' IDENTIFIED VIA mysql_native_password USING ''', hash, ''' REQUIRE ', IF(encrypted, 'SSL', 'NONE'),
+	SET what = CONCAT(who, ' IDENTIFIED VIA mysql_native_password USING ''', checked_hash(hash), ''' REQUIRE ', IF(encrypted, 'SSL', 'NONE'),
 		' WITH MAX_USER_CONNECTIONS ', connections, ' MAX_STATEMENT_TIME ', seconds, ' PASSWORD EXPIRE NEVER ACCOUNT UNLOCK');
 	EXECUTE IMMEDIATE CONCAT('CREATE USER IF NOT EXISTS ', what);
 	CALL set_rights(account, database_name, level);
@@ -131,7 +138,8 @@ BEGIN
 END$$
 
 -- Ends an account's sessions, waits a second for them to be gone, and returns
--- how many are left.
+-- how many are left. Sessions that only roll back do not count: their client is
+-- disconnected, and a large transaction takes minutes.
 CREATE OR REPLACE DEFINER = chandler_definer@localhost PROCEDURE end_sessions(account VARCHAR(80))
 READS SQL DATA
 BEGIN
@@ -145,7 +153,7 @@ BEGIN
 		SELECT COUNT(*) INTO sessions FROM information_schema.PROCESSLIST WHERE USER = account;
 		SET waited = waited + 1;
 	UNTIL sessions = 0 OR waited > 200 END REPEAT;
-	SELECT sessions;
+	SELECT COUNT(*) AS sessions FROM information_schema.PROCESSLIST WHERE USER = account AND COMMAND <> 'Killed';
 END$$
 
 -- Lets nobody in as an account any more, and ends its sessions.
@@ -155,6 +163,24 @@ BEGIN
 	DECLARE who VARCHAR(100) DEFAULT CONCAT('`', checked(account), '`@`%`');
 	EXECUTE IMMEDIATE CONCAT('ALTER USER IF EXISTS ', who, ' IDENTIFIED VIA mysql_native_password USING ''*', REPEAT('0', 40), ''' ACCOUNT LOCK');
 	CALL end_sessions(account);
+END$$
+
+-- Returns whether the hash is the one of an account that is open. What the server
+-- has stored does not leave it.
+CREATE OR REPLACE DEFINER = chandler_definer@localhost PROCEDURE check_password(account VARCHAR(80), hash VARCHAR(41))
+READS SQL DATA
+BEGIN
+	DECLARE who VARCHAR(80) CHARACTER SET utf8mb4 DEFAULT checked(account);
+	SELECT JSON_VALUE(Priv, '$.plugin') = 'mysql_native_password' AND JSON_VALUE(Priv, '$.authentication_string') = hash AS correct
+		FROM mysql.global_priv WHERE Host = '%' AND User = who AND COALESCE(JSON_VALUE(Priv, '$.account_locked'), '0') IN ('0', 'false');
+END$$
+
+-- Gives an account its hash back.
+CREATE OR REPLACE DEFINER = chandler_definer@localhost PROCEDURE restore_password(account VARCHAR(80), hash VARCHAR(41))
+MODIFIES SQL DATA
+BEGIN
+	DECLARE what TEXT DEFAULT CONCAT('`', checked(account), '`@`%` IDENTIFIED VIA mysql_native_password USING ''', checked_hash(hash), '''');
+	EXECUTE IMMEDIATE CONCAT('ALTER USER IF EXISTS ', what);
 END$$
 
 CREATE OR REPLACE DEFINER = chandler_definer@localhost PROCEDURE drop_account(account VARCHAR(80))
@@ -185,6 +211,20 @@ BEGIN
 		FROM information_schema.INNODB_SYS_TABLESPACES WHERE LEFT(NAME, LENGTH(beginning)) = beginning GROUP BY 1
 	UNION ALL SELECT db, 0, CAST(SUM(LENGTH(body) + LENGTH(param_list) + LENGTH(comment)) AS SIGNED)
 		FROM mysql.proc WHERE LEFT(db, LENGTH(beginning)) = beginning GROUP BY db;
+END$$
+
+-- Returns what is free in the files of a database, and how large the texts of its
+-- views (which their files hold three times) and triggers are. The server opens
+-- every table for that. A table that a session is changing is left out: because
+-- the statement reads settings too, the server does not wait for that session.
+CREATE OR REPLACE DEFINER = chandler_definer@localhost PROCEDURE inside(database_name VARCHAR(80))
+READS SQL DATA
+BEGIN
+	DECLARE place VARCHAR(80) DEFAULT checked(database_name);
+	SELECT (SELECT CAST(COALESCE(SUM(DATA_FREE), 0) AS SIGNED) FROM information_schema.TABLES WHERE TABLE_SCHEMA = place) AS free,
+		(SELECT CAST(COALESCE(SUM(LENGTH(VIEW_DEFINITION)), 0) AS SIGNED) * 3 FROM information_schema.VIEWS WHERE TABLE_SCHEMA = place)
+		+ (SELECT CAST(COALESCE(SUM(LENGTH(ACTION_STATEMENT)), 0) AS SIGNED) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = place) AS texts
+		FROM settings;
 END$$
 
 DELIMITER ;

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -18,6 +19,7 @@ type backend struct {
 	names    namer
 	password services.Secret // the administrator's
 	pool     *sql.DB
+	rounds   atomic.Uint32 // of Keep, see sizes
 }
 
 func open(c Config) (*backend, error) {
@@ -54,6 +56,7 @@ func (a administrator) driver(s server) *mysql.Config {
 		"lock_wait_timeout":        "5",
 		"innodb_lock_wait_timeout": "5",
 		"max_statement_time":       "30",
+		"foreign_key_checks":       "0", // of use in Deprovision only, which drops tables in any order
 		// A broker that vanished must not hold its locks for hours.
 		"wait_timeout": "120",
 	}

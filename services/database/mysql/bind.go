@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -20,7 +19,7 @@ func (b *backend) Bind(ctx context.Context, inst instance, bd binding) (services
 	if err != nil {
 		return services.Credentials{}, err
 	}
-	if err := b.grant(ctx, s, st, name, hashed, inst.Plan, bd.Params); err != nil {
+	if err := b.grant(ctx, s, st, name, hashed, inst, bd.Params); err != nil {
 		s.release(ctx)
 		return services.Credentials{}, err
 	}
@@ -30,10 +29,11 @@ func (b *backend) Bind(ctx context.Context, inst instance, bd binding) (services
 
 // grant makes the account, or makes it what it should be, and gives the lock
 // back.
-func (b *backend) grant(ctx context.Context, s *session, st *state, name, hashed string, plan Plan, p BindingParams) error {
-	if !st.exists {
-		return fmt.Errorf("database %s is not there; was it dropped by hand? CREATE DATABASE makes it again", st.database)
+func (b *backend) grant(ctx context.Context, s *session, st *state, name, hashed string, inst instance, p BindingParams) error {
+	if err := b.restore(ctx, s, st, inst.Params); err != nil {
+		return err
 	}
+	plan := inst.Plan
 	others := st.named(func(a account) bool { return a.live() && a.name != name })
 	if len(others) >= plan.Bindings {
 		return services.Rejected("the plan allows %d bindings of an instance; remove one first, or choose a larger plan", plan.Bindings)

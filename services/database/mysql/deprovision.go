@@ -2,7 +2,12 @@ package mysql
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
+	"strings"
+	"time"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // Deprovision implements services.Backend. The accounts stay, closed, until the
@@ -21,16 +26,50 @@ func (b *backend) Deprovision(ctx context.Context, inst instance) error {
 	if left > 0 {
 		return sessionsLeft()
 	}
-	err = s.exec(ctx, "DROP DATABASE IF EXISTS "+ident(n))
+	more, err := s.dropTables(ctx, n)
+	if err == nil && !more {
+		err = s.exec(ctx, "DROP DATABASE IF EXISTS "+ident(n))
+	}
 	if is(err, lockWaitTimeout) {
 		return fmt.Errorf("drop the database: something holds its tables, maybe a distributed transaction that its application prepared and left; XA RECOVER lists these, XA ROLLBACK ends one: %w", err)
 	}
 	if err != nil {
 		return explain("drop the database", err)
 	}
+	if more {
+		return services.NotYet(10*time.Millisecond, "the database's tables are being dropped")
+	}
 	statements := []string{"DELETE FROM full_databases WHERE name = " + literal(n)}
 	for _, name := range st.named(anybody) {
 		statements = append(statements, call("drop_account", name))
 	}
 	return explain("drop the bindings' accounts", s.exec(ctx, statements...))
+}
+
+// dropBatch is how many tables or views go at a time. DROP DATABASE locks all of
+// them before it drops the first, and shows nothing for its pains when it is cut
+// off before that.
+const dropBatch = 500
+
+// dropTables drops a batch of tables and views where there are more than one
+// batch, and says whether it did.
+func (s *session) dropTables(ctx context.Context, database string) (bool, error) {
+	names := map[string][]string{}
+	found := 0
+	err := s.ask(ctx, answer{fmt.Sprintf("SELECT TABLE_NAME, IF(TABLE_TYPE = 'VIEW', 'VIEW', 'TABLE') FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s LIMIT %d",
+		literal(database), dropBatch), func(rows *sql.Rows) error {
+		var name, kind string
+		err := rows.Scan(&name, &kind)
+		names[kind] = append(names[kind], ident(database)+"."+ident(name))
+		found++
+		return err
+	}})
+	if err != nil || found < dropBatch {
+		return false, err
+	}
+	var drops []string
+	for kind, list := range names {
+		drops = append(drops, "DROP "+kind+" IF EXISTS "+strings.Join(list, ", "))
+	}
+	return true, s.exec(ctx, drops...)
 }

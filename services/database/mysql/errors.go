@@ -27,6 +27,7 @@ const (
 	noSuchTable        = 1146
 	lockWaitTimeout    = 1205
 	deniedRight        = 1227
+	valueRefused       = 1231
 	collationMismatch  = 1253
 	unknownCollation   = 1273
 	readOnlyServer     = 1290

@@ -27,6 +27,9 @@ func (n namer) database(instance string) string { return n.prefix + instance }
 
 func (n namer) account(binding string) string { return n.prefix + binding }
 
+// ResourceName implements services.Namer.
+func (b *backend) ResourceName(inst instance) string { return b.names.database(inst.Name) }
+
 // plain returns the Instance.Name or Binding.Name behind a name.
 func (n namer) plain(name string) (string, bool) {
 	m := n.rule.FindStringSubmatch(name)

@@ -16,13 +16,36 @@ func (b *backend) Provision(ctx context.Context, inst instance) error {
 	if err != nil {
 		return explain("lock the database", err)
 	}
-	err = s.exec(ctx, "CREATE DATABASE IF NOT EXISTS "+ident(n)+defaults(inst.Params), unlock)
-	if err != nil {
-		err = b.refusal(ctx, s, inst.Params, err)
+	if err := b.create(ctx, s, n, inst.Params, unlock); err != nil {
 		s.release(ctx)
 		return err
 	}
 	s.done()
+	return nil
+}
+
+// create makes the database, and runs what comes after it in the same round trip.
+func (b *backend) create(ctx context.Context, s *session, database string, p InstanceParams, after ...string) error {
+	err := s.exec(ctx, append([]string{"CREATE DATABASE IF NOT EXISTS " + ident(database) + defaults(p)}, after...)...)
+	if err != nil {
+		return b.refusal(ctx, s, p, err)
+	}
+	return nil
+}
+
+// restore makes a database again that an application has dropped. An instance of
+// which nothing is left may be one that never was, and is not made.
+func (b *backend) restore(ctx context.Context, s *session, st *state, p InstanceParams) error {
+	if st.exists {
+		return nil
+	}
+	if len(st.accounts) == 0 {
+		return services.Rejected("the database of this instance no longer exists: an application or the operator dropped it; delete the instance and create a new one")
+	}
+	if err := b.create(ctx, s, st.database, p); err != nil {
+		return err
+	}
+	st.exists = true
 	return nil
 }
 

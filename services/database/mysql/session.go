@@ -123,6 +123,11 @@ func call(procedure string, args ...string) string {
 	return "CALL " + procedure + "(" + literals(args) + ")"
 }
 
+// within is a statement that the server gives up after some seconds.
+func within(seconds, statement string) string {
+	return "SET STATEMENT max_statement_time = " + seconds + " FOR " + statement
+}
+
 // release gives the lock and the connection back, also after ctx has ended.
 func (s *session) release(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)

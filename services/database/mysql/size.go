@@ -3,8 +3,7 @@ package mysql
 import (
 	"context"
 	"database/sql"
-	"slices"
-	"strings"
+	"time"
 
 	"github.com/chandler-broker/chandler/services"
 )
@@ -13,22 +12,25 @@ import (
 type usage struct {
 	// files are its tables' files, which never become smaller by DELETE.
 	files services.Size
-	// free is what of them is free for the same table to use again. It is
-	// asked for where the files alone would be too large.
+	// free is what of them is free for the same table to use again.
 	free services.Size
-	// routines are the texts of its procedures and functions, which the server
-	// keeps elsewhere.
-	routines services.Size
+	// texts are those of its procedures and functions, which the server keeps
+	// elsewhere, and of its views and triggers.
+	texts services.Size
+	// unseen says that there was no time to look closely.
+	unseen bool
 }
 
 // used is what counts against the plan's storage: what is in use, so that
 // deleting helps, but half of the files at least, so that nobody gets disk
 // without end by filling and emptying one table after the other.
-func (u usage) used() services.Size { return max(u.files-u.free, u.files/2) + u.routines }
+func (u usage) used() services.Size { return max(u.files-u.free, u.files/2) + u.texts }
 
-// measure returns how large databases are. Those with as much in their files as
-// worry says are looked at closely: the server has to open all their tables.
-func measure(ctx context.Context, q querier, databases []string, worry func(database string, files services.Size) bool) (map[string]usage, error) {
+// measure returns how large databases are. The files and the routines of all are
+// one query. Those that closely names are looked into as well: the server has to
+// open all their tables for that. When that has taken too long in all, the rest is
+// left for another time.
+func measure(ctx context.Context, q querier, databases []string, closely func(database string, files services.Size) bool) (map[string]usage, error) {
 	sizes := map[string]usage{}
 	err := ask(ctx, q, answer{call("sizes"), func(rows *sql.Rows) error {
 		var database string
@@ -38,44 +40,50 @@ func measure(ctx context.Context, q querier, databases []string, worry func(data
 		}
 		u := sizes[database]
 		u.files += files
-		u.routines += routines
+		u.texts += routines
 		sizes[database] = u
 		return nil
 	}})
 	if err != nil {
 		return nil, explain("ask how large the databases are", err)
 	}
-	var close []string
+	end := time.Now().Add(lookBudget)
 	for _, database := range databases {
-		if worry(database, sizes[database].files) {
-			close = append(close, database)
+		if !closely(database, sizes[database].files) {
+			continue
 		}
+		if u := sizes[database]; time.Now().After(end) {
+			u.unseen = true
+			sizes[database] = u
+			continue
+		}
+		u, err := lookInside(ctx, q, database, sizes[database])
+		if err != nil {
+			return nil, explain("look into database "+database, err)
+		}
+		sizes[database] = u
 	}
-	return sizes, explain("ask what is free in the databases", lookClosely(ctx, q, close, sizes))
+	return sizes, nil
 }
 
-// lookClosely notes what is free in the databases' files. One database a query
-// lets the server look into that one only.
-func lookClosely(ctx context.Context, q querier, databases []string, sizes map[string]usage) error {
-	for batch := range slices.Chunk(databases, 20) {
-		queries := make([]string, len(batch))
-		for i, database := range batch {
-			queries[i] = "SELECT " + literal(database) + ", COALESCE(CAST(SUM(DATA_FREE) AS SIGNED), 0) FROM information_schema.TABLES WHERE TABLE_SCHEMA = " + literal(database)
-		}
-		err := ask(ctx, q, answer{strings.Join(queries, " UNION ALL "), func(rows *sql.Rows) error {
-			var database string
-			var free services.Size
-			if err := rows.Scan(&database, &free); err != nil {
-				return err
-			}
-			u := sizes[database]
-			u.free = free
-			sizes[database] = u
-			return nil
-		}})
-		if err != nil {
-			return err
-		}
+// lookTime bounds the look into one database, in seconds, and lookBudget that into
+// all: nobody keeps the broker from the others by having very many tables.
+const (
+	lookTime   = "5"
+	lookBudget = 15 * time.Second
+)
+
+// lookInside adds what only shows inside of a database. Where looking takes too
+// long, nothing of its files counts as free.
+func lookInside(ctx context.Context, q querier, database string, u usage) (usage, error) {
+	err := ask(ctx, q, answer{within(lookTime, call("inside", database)), func(rows *sql.Rows) error {
+		var texts services.Size
+		err := rows.Scan(&u.free, &texts)
+		u.texts += texts
+		return err
+	}})
+	if is(err, statementTimeout) {
+		return u, nil
 	}
-	return nil
+	return u, err
 }

@@ -43,7 +43,7 @@ func (a account) writes() bool { return a.rights == fullRights || a.rights == ov
 func (b *backend) begin(ctx context.Context, wait time.Duration, database string) (*session, *state, error) {
 	st := &state{database: database}
 	s, err := b.locked(ctx, wait, database,
-		answer{"SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = " + literal(database), func(rows *sql.Rows) error {
+		answer{existence(database), func(rows *sql.Rows) error {
 			return rows.Scan(&st.exists)
 		}},
 		answer{"SELECT name, locked, rights FROM accounts WHERE pattern = " + literal(pattern(database)), func(rows *sql.Rows) error {
@@ -60,6 +60,11 @@ func (b *backend) begin(ctx context.Context, wait time.Duration, database string
 		return nil, nil, explain("ask the server what exists", err)
 	}
 	return s, st, nil
+}
+
+// existence asks whether a database exists.
+func existence(database string) string {
+	return "SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = " + literal(database)
 }
 
 // named returns the names of the accounts that are as wanted.

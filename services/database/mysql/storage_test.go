@@ -176,6 +176,34 @@ func TestRoutinesCount(t *testing.T) {
 	f.remove(t)
 }
 
+// So do those of views and triggers, which the server keeps in files that it does
+// not measure.
+func TestTextsCount(t *testing.T) {
+	f := newFull(t)
+	f.writer.must(t, "CREATE TABLE filled (n INT)")
+	long := "'" + strings.Repeat("x", 2<<20) + "'"
+	for name, hoard := range map[string][2]string{
+		"view": {"CREATE VIEW hoard AS SELECT " + long + " AS x", "DROP VIEW hoard"},
+		// The right to drop a trigger is the one to make it: it goes with its table.
+		"trigger": {"CREATE TRIGGER hoard BEFORE INSERT ON filled FOR EACH ROW SET @x = " + long + ", @y = " + long, "DROP TABLE filled"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			writer := dialled(t, f.writerCreds)
+			writer.must(t, hoard[0])
+			if f.keep(t) == "" {
+				t.Fatal("no note")
+			}
+			expect(t, dialled(t, f.writerCreds).run(t, "INSERT INTO big VALUES (0, '')"), "denied")
+			dialled(t, f.writerCreds).must(t, hoard[1])
+			if note := f.keep(t); note != "" {
+				t.Fatalf("note: %q", note)
+			}
+			dialled(t, f.writerCreds).must(t, "REPLACE INTO big VALUES (0, '')")
+		})
+	}
+	f.remove(t)
+}
+
 // An application that drops its own full database can make it again.
 func TestFullDatabaseDropped(t *testing.T) {
 	f := newFull(t)

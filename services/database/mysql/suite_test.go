@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
@@ -57,7 +58,23 @@ func (s *testServer) suite() servicetest.Suite {
 		ReadOnly: raw(`{"role": "read_only"}`),
 		Reach:    reach,
 		Limits:   limitsThatHold(),
-		Left:     s.leftOf,
+		Break: map[string]func(context.Context, map[string]any) error{
+			"SET PASSWORD":      breaks("SET PASSWORD = PASSWORD('mine')"),
+			"an empty password": breaks("SET PASSWORD = ''"),
+		},
+		Left: s.leftOf,
+	}
+}
+
+// breaks runs a statement as the application.
+func breaks(statement string) func(context.Context, map[string]any) error {
+	return func(ctx context.Context, credentials map[string]any) error {
+		s, err := dial(ctx, credentials)
+		if err != nil {
+			return err
+		}
+		_, err = s.(*client).conn.ExecContext(ctx, statement)
+		return errors.Join(err, s.Close())
 	}
 }
 

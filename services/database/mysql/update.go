@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/chandler-broker/chandler/services"
 )
@@ -17,8 +16,8 @@ func (b *backend) Update(ctx context.Context, prev, next instance) error {
 		return err
 	}
 	defer s.release(ctx)
-	if !st.exists {
-		return fmt.Errorf("database %s is not there; was it dropped by hand? deprovision the instance", st.database)
+	if err := b.restore(ctx, s, st, next.Params); err != nil {
+		return err
 	}
 	used, err := s.used(ctx, st, next.Plan)
 	if err != nil {
@@ -35,7 +34,7 @@ func (b *backend) Update(ctx context.Context, prev, next instance) error {
 
 // used measures the one database.
 func (s *session) used(ctx context.Context, st *state, p Plan) (services.Size, error) {
-	sizes, err := measure(ctx, s.conn, []string{st.database}, func(_ string, files services.Size) bool { return worries(st.full, files, p.Storage) })
+	sizes, err := measure(ctx, s.conn, []string{st.database}, func(string, services.Size) bool { return p.Storage != 0 || st.full })
 	return sizes[st.database].used(), err
 }
 

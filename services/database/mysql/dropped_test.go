@@ -1,0 +1,90 @@
+package mysql
+
+import (
+	"context"
+	"testing"
+
+	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
+)
+
+// A database that an application dropped is missing, and is made again, as it was,
+// by whatever needs it: by Verify, by the next bind, by an update.
+func TestDroppedDatabaseComesBack(t *testing.T) {
+	server, ctx := newServer(t), testContext(t)
+	b := server.backend(t)
+	inst := newInstance("i", func(i *instance) { i.Params.CharacterSet = "latin2" })
+	if err := b.Provision(ctx, inst); err != nil {
+		t.Fatal(err)
+	}
+	bd, credentials := bound(t, b, inst, "b", readWrite)
+	for name, makes := range map[string]func(context.Context) error{
+		"verify": func(ctx context.Context) error { return b.Verify(ctx, inst, bd) },
+		"bind": func(ctx context.Context) error {
+			_, err := b.Bind(ctx, inst, newBinding(t, inst, "another", readOnly))
+			return err
+		},
+		"update": func(ctx context.Context) error { return b.Update(ctx, inst, inst) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dialled(t, credentials).must(t, "DROP DATABASE "+b.names.database(inst.Name))
+			found, err := b.List(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range found {
+				if f.Binding == "" {
+					t.Errorf("listed though it was dropped: %+v", f)
+				}
+			}
+			if err := makes(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if set := dialled(t, credentials).ask(t, "SELECT @@character_set_database"); set != "latin2" {
+				t.Errorf("character set: %s", set)
+			}
+		})
+	}
+	if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {
+		t.Fatal(err)
+	}
+	server.nothingLeft(t)
+}
+
+// Where nothing is left of an instance, the user is told at once what to do.
+func TestDatabaseWithoutTrace(t *testing.T) {
+	server, ctx := newServer(t), testContext(t)
+	b := server.backend(t)
+	inst := newInstance("i", nil)
+	for name, call := range map[string]func() error{
+		"bind":   func() error { _, err := b.Bind(ctx, inst, newBinding(t, inst, "b", readWrite)); return err },
+		"update": func() error { return b.Update(ctx, inst, inst) },
+	} {
+		_, rejected := services.IsRejected(call())
+		if !rejected {
+			t.Errorf("%s: the user is told nothing at once", name)
+		}
+	}
+	server.nothingLeft(t)
+}
+
+// What a deprovision has left half-way is listed, so that an operator can remove
+// it: the closed account of a binding whose database is gone.
+func TestAccountWithoutDatabaseIsListed(t *testing.T) {
+	server, ctx := newServer(t), testContext(t)
+	b := server.backend(t)
+	inst := newInstance("i", nil)
+	if err := b.Provision(ctx, inst); err != nil {
+		t.Fatal(err)
+	}
+	bd, _ := bound(t, b, inst, "b", readWrite)
+	server.exec(t, "CALL chandler.close_account('"+b.names.account(bd.Name)+"'); DROP DATABASE "+b.names.database(inst.Name))
+	found, err := b.List(ctx)
+	if err != nil || len(found) != 1 || found[0].Instance != inst.Name || found[0].Binding != bd.Name {
+		t.Errorf("listed: %v, %v", found, err)
+	}
+	if err := servicetest.Patient(b).Unbind(ctx, inst, bd); err != nil {
+		t.Fatal(err)
+	}
+	server.nothingLeft(t)
+}

@@ -1,0 +1,46 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+var _ services.Verifier[Plan, InstanceParams, BindingParams] = (*backend)(nil)
+
+// Verify implements services.Verifier. An application can change the password of
+// its own account and drop its database; MariaDB has nothing that forbids either.
+func (b *backend) Verify(ctx context.Context, inst instance, bd binding) error {
+	n, name := b.names.database(inst.Name), b.names.account(bd.Name)
+	hashed := hash(bd.Seed.Password("password").Reveal())
+	bd.Seed.Conceal(hashed)
+	var open, correct, exists bool
+	err := ask(ctx, b.pool,
+		answer{call("check_password", name, hashed), func(rows *sql.Rows) error {
+			open = true
+			return rows.Scan(&correct)
+		}},
+		answer{existence(n), func(rows *sql.Rows) error { return rows.Scan(&exists) }})
+	if err != nil || !open || correct && exists {
+		return explain("check the account's password", err)
+	}
+	return b.repair(ctx, inst, name, hashed)
+}
+
+// repair makes an account that is open work again. The instance's lock keeps
+// operations out, which may just have closed it.
+func (b *backend) repair(ctx context.Context, inst instance, name, hashed string) error {
+	s, st, err := b.begin(ctx, patience, b.names.database(inst.Name))
+	if err != nil {
+		return err
+	}
+	defer s.release(ctx)
+	if len(st.named(func(a account) bool { return a.live() && a.name == name })) == 0 {
+		return nil
+	}
+	if err := b.restore(ctx, s, st, inst.Params); err != nil {
+		return err
+	}
+	return explain("restore the account's password", s.exec(ctx, call("restore_password", name, hashed)))
+}
