@@ -68,6 +68,9 @@ func TestPlanFaults(t *testing.T) {
 // What is wrong with a mount is said in words for the user.
 func TestMountFaults(t *testing.T) {
 	const form = "mount: must be an absolute path of letters, digits and . _ @ + - between single slashes, such as /data"
+	hide := func(dir string) string {
+		return "mount: the share would hide " + dir + " of the application's container; choose another directory, such as /data"
+	}
 	for _, c := range []struct{ name, mount, want string }{
 		{"none", "", ""},
 		{"a folder", "/data", ""},
@@ -82,7 +85,31 @@ func TestMountFaults(t *testing.T) {
 		{"another line", "/data\n/etc", form},
 		{"upwards", "/data/..", "mount: must name the directory itself, without . and .. in its path"},
 		{"in place", "/./data", "mount: must name the directory itself, without . and .. in its path"},
-		{"devices", "/dev/shm", "mount: must not be in /dev, /proc or /sys, which are the container's own"},
+		{"devices", "/dev/shm", hide("/dev")},
+		{"settings", "/etc", hide("/etc/cf-assets")},
+		{"an application's settings", "/etc/shop", ""},
+		{"an application's pages", "/usr/share/nginx/html", ""},
+		{"programs", "/usr/bin", hide("/usr/bin")},
+		{"among programs", "/usr/lib/x", hide("/usr/lib")},
+		{"all of /usr", "/usr", hide("/usr/bin")},
+		{"all of /usr/local", "/usr/local", hide("/usr/local")},
+		{"the application's home", "/home/vcap", hide("/home/vcap/deps")},
+		{"above that", "/home", hide("/home/vcap/deps")},
+		{"the application", "/home/vcap/app", hide("/home/vcap/app")},
+		{"beside the application", "/home/vcap/data", ""},
+		{"in the application", "/home/vcap/app/uploads", ""},
+		{"a buildpack's application", "/workspace", hide("/workspace")},
+		{"the lifecycle", "/tmp/lifecycle", hide("/tmp/lifecycle")},
+		{"all of /tmp", "/tmp", hide("/tmp/lifecycle")},
+		{"in /tmp", "/tmp/shared", ""},
+		{"the cell's", "/var/vcap", hide("/var/vcap")},
+		{"the cell's packages", "/var/vcap/packages/x", hide("/var/vcap")},
+		{"all volumes", "/var/vcap/data", hide("/var/vcap")},
+		{"a volume", "/var/vcap/data/shop", ""},
+		{"tokens of Kubernetes", "/var/run/secrets/kubernetes.io", hide("/var/run")},
+		{"all of /var", "/var", hide("/var/run")},
+		{"another volume", "/var/volume1", ""},
+		{"a name like another", "/devices", ""},
 		{"long", "/" + strings.Repeat("x", 255), "mount: must have 255 characters at most"},
 	} {
 		t.Run(c.name, func(t *testing.T) { faults(t, (&BindingParams{Mount: c.mount}).Validate(), c.want) })

@@ -74,7 +74,13 @@ func (b *backend) endAccess(ctx context.Context, instance string) error {
 		return err
 	}
 	for _, a := range t.bindings(instance) {
+		if a.role == closed { // by an earlier call, which had no time for all
+			continue
+		}
 		if err := b.samba.dropUser(ctx, b.names.of(a.name)); err != nil {
+			return err
+		}
+		if err := b.mark(ctx, &a, closed); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,9 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
+// ResourceName implements services.Namer.
+func (b *backend) ResourceName(inst instance) string { return b.names.resource(inst.Name) }
+
 // List implements services.Lister. Of an instance there may be an account, a
 // share and a folder; a crash may have left any of them alone.
 func (b *backend) List(ctx context.Context) ([]services.Found, error) {

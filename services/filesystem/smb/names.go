@@ -18,6 +18,9 @@ func newNamer(prefix string) namer {
 // of is the name on the server of an instance or a binding.
 func (n namer) of(name string) string { return n.prefix + name }
 
+// resource is an instance's share as operators are told of it.
+func (n namer) resource(instance string) string { return "share " + n.of(instance) }
+
 // parse returns the Instance.Name or Binding.Name behind a name on the server.
 func (n namer) parse(name string) (string, bool) {
 	m := n.rule.FindStringSubmatch(name)

@@ -40,6 +40,7 @@ func (p *BindingParams) Validate() error {
 		return nil
 	}
 	parts := strings.Split(p.Mount, "/")
+	hidden := hides(p.Mount)
 	switch {
 	case len(p.Mount) > maxMount:
 		return fmt.Errorf("mount: must have %d characters at most", maxMount)
@@ -47,8 +48,8 @@ func (p *BindingParams) Validate() error {
 		return errors.New("mount: must be an absolute path of letters, digits and . _ @ + - between single slashes, such as /data")
 	case slices.Contains(parts, ".") || slices.Contains(parts, ".."):
 		return errors.New("mount: must name the directory itself, without . and .. in its path")
-	case slices.Contains([]string{"dev", "proc", "sys"}, parts[1]):
-		return errors.New("mount: must not be in /dev, /proc or /sys, which are the container's own")
+	case hidden != "":
+		return fmt.Errorf("mount: the share would hide %s of the application's container; choose another directory, such as /data", hidden)
 	}
 	return nil
 }

@@ -13,25 +13,17 @@ import (
 // server is host:port of an SMB server.
 type server string
 
-// answerWithin is how long the server may take to answer.
-const answerWithin = 5 * time.Second
-
 // answers asks the server which dialect it speaks, which needs no session
-// ([MS-SMB2] 2.2.3). An error says that it is not there, or is no SMB server.
+// ([MS-SMB2] 2.2.3). An error says that it is not there, or is no SMB server. A slow
+// one has as long as ctx.
 func (s server) answers(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
-	defer cancel()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", string(s))
 	if err != nil {
 		return fmt.Errorf("samba does not answer: %w", err)
 	}
 	defer conn.Close()
-	deadline, _ := ctx.Deadline()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if err := conn.SetDeadline(deadline); err != nil {
-		return err
-	}
 	if _, err := conn.Write(negotiate()); err != nil {
 		return fmt.Errorf("samba at %s does not answer: %w", s, err)
 	}

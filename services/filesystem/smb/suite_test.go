@@ -1,6 +1,7 @@
 package smb
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -48,6 +49,7 @@ func runSuite(t *testing.T, server *testServer, limits []servicetest.Limit, with
 		},
 		ReadOnly: raw(`{"readonly": true}`),
 		Reach:    func(t *testing.T, mine, theirs map[string]any) { reach(t, server, mine, theirs) },
+		Break:    map[string]func(context.Context, map[string]any) error{"its own password": server.chooses(needed(t, "rpcclient"))},
 		Limits: append(limits,
 			servicetest.Limit{Name: "bindings", Plan: raw(`{"bindings": 2}`), Holds: holdsBindings},
 			servicetest.Limit{Name: "connections", Plan: raw(`{"connections": 2, "delete_contents": true}`), Holds: holdsConnections}),

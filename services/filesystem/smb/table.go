@@ -14,7 +14,8 @@ const (
 	owner  role = "instance" // what an instance's files belong to; nobody's to log in
 	reader role = "reader"   // a binding that only reads
 	writer role = "writer"
-	gone   role = "gone" // a binding that is being revoked
+	gone   role = "gone"   // a binding that is being revoked
+	closed role = "closed" // one that nobody can log in as any more, and that may still have sessions
 )
 
 // account is an instance's or a binding's.

@@ -30,23 +30,15 @@ const sessionsPause = 100 * time.Millisecond
 
 // revoke ends a binding: nobody can log in any more, then nobody who has logged
 // in can use the share any more, then the account goes. As long as that stands
-// it tells whose the sessions are.
+// it tells whose the sessions are, and how far the revocation has come: on a slow
+// machine Samba's programs take longer together than one call has.
 func (b *backend) revoke(ctx context.Context, a account) error {
-	err := b.accounts.change(ctx, func(t *table) error {
-		a.role = gone
-		t.put(a)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if err := b.samba.dropUser(ctx, b.names.of(a.name)); err != nil {
-		return err
+	if a.role != closed {
+		if err := b.closeBinding(ctx, &a); err != nil {
+			return err
+		}
 	}
 	name := b.names.of(a.instance)
-	if err := b.settle(ctx, a.instance, nil, nil); err != nil && !errors.Is(err, errAbsent) {
-		return err
-	}
 	if err := b.samba.closeDenied(ctx, name); err != nil {
 		return err
 	}
@@ -58,4 +50,30 @@ func (b *backend) revoke(ctx context.Context, a account) error {
 		return services.NotYet(sessionsPause, "waiting for the binding's sessions to end")
 	}
 	return b.accounts.change(ctx, func(t *table) error { t.drop(a.name); return nil })
+}
+
+// closeBinding keeps everybody from logging in as a binding, and takes it off its
+// share.
+func (b *backend) closeBinding(ctx context.Context, a *account) error {
+	if err := b.mark(ctx, a, gone); err != nil {
+		return err
+	}
+	if err := b.samba.dropUser(ctx, b.names.of(a.name)); err != nil {
+		return err
+	}
+	if err := b.settle(ctx, a.instance, nil, nil); err != nil && !errors.Is(err, errAbsent) {
+		return err
+	}
+	return b.mark(ctx, a, closed)
+}
+
+// mark gives an account that is there another role.
+func (b *backend) mark(ctx context.Context, a *account, r role) error {
+	a.role = r
+	return b.accounts.change(ctx, func(t *table) error {
+		if _, ok := t.find(a.name); ok {
+			t.put(*a)
+		}
+		return nil
+	})
 }

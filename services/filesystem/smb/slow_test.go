@@ -1,0 +1,74 @@
+package smb
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// On a machine on which Samba's programs take longer together than a call has,
+// calls go on where the last one ended.
+func TestSlowMachine(t *testing.T) {
+	server := newServer(t)
+	whole := server.backend(t, "c")
+	slow := server.withPrograms(t, server.interposed(t, `sleep 1; exec "$real" "$@"`))
+	for verb, limit := range map[string]time.Duration{"unbind": 4800 * time.Millisecond, "deprovision": 5800 * time.Millisecond} {
+		t.Run(verb, func(t *testing.T) {
+			t.Parallel()
+			inst := provisioned(t, whole, verb, func(i *instance) { i.Plan.DeleteContents = true })
+			var bindings []binding
+			var last services.Credentials
+			for i := range 4 {
+				bindings = append(bindings, newBinding(t, inst, fmt.Sprint(i), BindingParams{}))
+				last = bound(t, whole, inst, bindings[i])
+			}
+			live := dialled(t, last.Values)
+			call := verbs(slow, inst, bindings[3])[verb]
+			var err error
+			for range 8 {
+				ctx, cancel := context.WithTimeout(t.Context(), limit)
+				err = call(ctx)
+				cancel()
+				if err == nil {
+					break
+				}
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			if live.Ping(testContext(t)) == nil {
+				t.Error("the session goes on")
+			}
+			if err := finished(t, func() error { return whole.Deprovision(testContext(t), inst) }); err != nil {
+				t.Fatal(err)
+			}
+			nothingLeft(t, server, inst, bindings...)
+		})
+	}
+}
+
+// A server that answers late answers: how long is waited is the call's to say.
+func TestSlowAnswer(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		time.Sleep(6 * time.Second)
+		_, _ = conn.Write(append(make([]byte, 4), protocolID...)) // the test sees what comes
+	}()
+	if err := server(listener.Addr().String()).answers(testContext(t)); err != nil {
+		t.Error(err)
+	}
+}
