@@ -55,13 +55,18 @@ func (a *API) putAction(c *call) error {
 	return c.ok(stored.document(e != nil))
 }
 
-// readActionPut reads the body within the memory that all uploads have together.
+// readActionPut reads the body within the memory that all uploads have together. A
+// small one, no longer than other requests may be, waits for no other: uploads that
+// come in slowly delay none but large ones.
 func (a *API) readActionPut(c *call) (put actionPut, release func(), err error) {
 	limit := putLimit(c.who.limits)
 	// Body, decoded string, decoded base64.
 	weight := min(3*limit, a.Upload)
 	if c.ContentLength >= 0 {
 		weight = min(weight, 3*c.ContentLength)
+	}
+	if c.ContentLength >= 0 && c.ContentLength <= entityLimit(c.who.limits) {
+		weight = 0
 	}
 	if err := a.uploads.Acquire(c.Context(), weight); err != nil {
 		return put, nil, err

@@ -1,6 +1,7 @@
 package openwhisk
 
 import (
+	"context"
 	"encoding/hex"
 	"net/http"
 	"strconv"
@@ -146,17 +147,55 @@ func (a *API) listActivations(c *call) error {
 		}
 		return c.counted("activations", n, f.page)
 	}
-	rows, err := a.Store.ListActivations(c.Context(), a.Store.Pool, state.ListActivationsParams{
-		Namespace: c.namespace, Docs: f.docs, Path: f.path, Since: f.since, Upto: f.until, Batch: f.limit, Skip: f.skip,
+	if f.docs {
+		return a.listRecords(c, f)
+	}
+	rows, err := a.Store.ListActivations(c.Context(), a.Store.Pool, f.params(c.namespace))
+	if err != nil {
+		return err
+	}
+	return listed(c, rows, func(row state.ListActivationsRow) activationSummary { return listedRecord(row).summary() })
+}
+
+func (f filter) params(namespace string) state.ListActivationsParams {
+	return state.ListActivationsParams{
+		Namespace: namespace, Docs: f.docs, Path: f.path, Since: f.since, Upto: f.until, Batch: f.limit, Skip: f.skip,
+	}
+}
+
+// recordCopies is how often a record is in memory while a list of it is made: as the
+// database has it, decoded, and as the answer has it.
+const recordCopies = 3
+
+// listRecords answers with results and logs, which may be hundreds of megabytes:
+// all such lists together take Options.Lists.
+func (a *API) listRecords(c *call, f filter) error {
+	p := f.params(c.namespace)
+	bytes, err := a.Store.ActivationBytes(c.Context(), a.Store.Pool, state.ActivationBytesParams{
+		Namespace: p.Namespace, Path: p.Path, Since: p.Since, Upto: p.Upto, Batch: p.Batch, Skip: p.Skip,
 	})
 	if err != nil {
 		return err
 	}
-	if f.docs {
-		return listed(c, rows, func(row state.ListActivationsRow) activationDocument { return listedRecord(row).document() })
+	weight := min(recordCopies*bytes, a.Lists)
+	ctx, cancel := context.WithTimeout(c.Context(), listPatience)
+	defer cancel()
+	if err := a.lists.Acquire(ctx, weight); err != nil {
+		return errOverload
 	}
-	return listed(c, rows, func(row state.ListActivationsRow) activationSummary { return listedRecord(row).summary() })
+	defer a.lists.Release(weight)
+	rows, err := a.Store.ListActivations(c.Context(), a.Store.Pool, p)
+	if err != nil {
+		return err
+	}
+	// Whoever reads slowly keeps others from the memory for no longer than this.
+	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(listPatience)) // a server that cannot has no deadlines
+	return listed(c, rows, func(row state.ListActivationsRow) activationDocument { return listedRecord(row).document() })
 }
+
+// listPatience is how long a list with results and logs waits for memory, and may
+// then take to be sent.
+const listPatience = 30 * time.Second
 
 func listedRecord(row state.ListActivationsRow) *record {
 	return storedRecord(state.Activation{

@@ -74,6 +74,9 @@ type Options struct {
 	// Upload is how many bytes of requests that carry code are held at a time
 	// (256 MB).
 	Upload int64
+	// Lists is how many bytes of results and logs are held at a time for lists that
+	// have them (128 MB).
+	Lists int64
 	// Unwritten is how many bytes of records wait for the database at a time
 	// (64 MB).
 	Unwritten int64
@@ -86,6 +89,7 @@ type API struct {
 	feeds    Feeds
 	handler  http.Handler
 	uploads  *semaphore.Weighted
+	lists    *semaphore.Weighted
 	recorder *recorder
 	throttle *throttle
 	known    atomic.Bool // the database knows this runtime
@@ -105,7 +109,7 @@ func New(o Options) (*API, error) {
 	for _, field := range []struct {
 		value   *int64
 		initial int64
-	}{{&o.Running, 1000}, {&o.Upload, 256 << 20}, {&o.Unwritten, 64 << 20}} {
+	}{{&o.Running, 1000}, {&o.Upload, 256 << 20}, {&o.Lists, 128 << 20}, {&o.Unwritten, 64 << 20}} {
 		if *field.value <= 0 {
 			*field.value = field.initial
 		}
@@ -113,7 +117,7 @@ func New(o Options) (*API, error) {
 	if o.Observe == nil {
 		o.Observe = func(Observation) {}
 	}
-	a := &API{Options: o, runtime: uuid.New(), uploads: semaphore.NewWeighted(o.Upload)}
+	a := &API{Options: o, runtime: uuid.New(), uploads: semaphore.NewWeighted(o.Upload), lists: semaphore.NewWeighted(o.Lists)}
 	a.recorder = newRecorder(o.Store, o.Logger, o.Unwritten)
 	a.throttle = newThrottle(o.Running)
 	a.life, a.end = context.WithCancel(context.Background())

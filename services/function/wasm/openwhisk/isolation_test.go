@@ -1,8 +1,14 @@
 package openwhisk_test
 
 import (
+	"io"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/gorilla/mux"
 
 	"github.com/chandler-broker/chandler/services/function/wasm/state"
 )
@@ -177,5 +183,83 @@ func TestNothingIsLeft(t *testing.T) {
 	unused, err := s.store.UnusedCode(t.Context(), s.store.Pool, r.prepared)
 	if err != nil || len(unused) != 1 {
 		t.Errorf("code that nobody has: %v, %v", unused, err)
+	}
+}
+
+// Whoever has a key can break neither it nor another binding's: whatever the API
+// serves leaves the keys as they are.
+func TestKeysCannotBeBroken(t *testing.T) {
+	s := newServer(t, newRunner())
+	c := s.tenant("ns", plan())
+	second := s.bind("ns", "second", state.Invoke)
+	keys := func() (rows []string) {
+		t.Helper()
+		found, err := s.store.Pool.Query(t.Context(), "select row_to_json(k)::text from keys k order by binding")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for found.Next() {
+			var row string
+			if err := found.Scan(&row); err != nil {
+				t.Fatal(err)
+			}
+			rows = append(rows, row)
+		}
+		return rows
+	}
+	before := keys()
+	var paths []string
+	err := s.api.Handler().(*mux.Router).Walk(func(route *mux.Route, _ *mux.Router, _ []*mux.Route) error {
+		path, err := route.GetPathTemplate()
+		paths = append(paths, strings.NewReplacer("{end:/?}", "", "{namespace}", "_", "{package}", "p", "{name}", "second", "{id}", strings.Repeat("0", 32)).Replace(path))
+		return err
+	})
+	if err != nil || len(paths) < 15 {
+		t.Fatal(paths, err)
+	}
+	for _, path := range append(paths, "/api/v1/namespaces/_", "/api/v1/namespaces/_/keys/second", "/api/v1/keys/"+c.user) {
+		for _, method := range []string{"GET", "PUT", "POST", "PATCH", "DELETE"} {
+			c.call(method, path+"?overwrite=true&force=true", `{"exec":{"kind":"nodejs:default","code":"echo"},"key":"mine","role":"read_write","status":"active"}`)
+		}
+	}
+	if diff := cmp.Diff(before, keys()); diff != "" {
+		t.Errorf("keys (-before +after):\n%s", diff)
+	}
+	for _, key := range []*client{c, second} {
+		key.must(200, "GET", "actions", "")
+	}
+}
+
+// A large deployment that comes in slowly delays no small one.
+func TestSlowUpload(t *testing.T) {
+	s := newServer(t, newRunner())
+	slow, other := s.tenant("slow", plan()), s.tenant("other", plan())
+	body, end := io.Pipe()
+	request := s.request("PUT", "/api/v1/namespaces/_/actions/a", "")
+	request.SetBasicAuth(slow.user, slow.key)
+	request.Body, request.ContentLength = body, 90<<20
+	begun := make(chan struct{})
+	go func() {
+		_, _ = end.Write([]byte("{")) // somebody reads it
+		close(begun)
+	}()
+	answered := make(chan error, 1)
+	go func() {
+		response, err := http.DefaultTransport.RoundTrip(request)
+		if err == nil {
+			err = response.Body.Close()
+		}
+		answered <- err
+	}()
+	<-begun
+	begin := time.Now()
+	defer time.AfterFunc(generous/5, func() { _ = end.CloseWithError(io.ErrUnexpectedEOF) }).Stop()
+	other.action("a", "echo")
+	if took := time.Since(begin); took > generous/10 {
+		t.Errorf("a deployment waited %s for another one", took)
+	}
+	_ = end.CloseWithError(io.ErrUnexpectedEOF)
+	if err := <-answered; err == nil {
+		t.Log("the server answered the one that broke off")
 	}
 }

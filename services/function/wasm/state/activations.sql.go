@@ -45,6 +45,39 @@ func (q *Queries) Activation(ctx context.Context, db DBTX, arg ActivationParams)
 	return i, err
 }
 
+const activationBytes = `-- name: ActivationBytes :one
+select coalesce(sum(page.bytes), 0)::bigint from (
+    select a.bytes from activations a
+    where a.namespace = $1 and a.runtime is null and (a.path = $2 or $2::text = '')
+        and a.started_at >= $3 and a.started_at <= $4
+    order by a.started_at desc, a.id desc limit $6 offset $5
+) page
+`
+
+type ActivationBytesParams struct {
+	Namespace string
+	Path      string
+	Since     time.Time
+	Upto      time.Time
+	Skip      int32
+	Batch     int32
+}
+
+// How much the results and logs of a page take.
+func (q *Queries) ActivationBytes(ctx context.Context, db DBTX, arg ActivationBytesParams) (int64, error) {
+	row := db.QueryRow(ctx, activationBytes,
+		arg.Namespace,
+		arg.Path,
+		arg.Since,
+		arg.Upto,
+		arg.Skip,
+		arg.Batch,
+	)
+	var column_1 int64
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
 const countActivations = `-- name: CountActivations :one
 select count(*) from activations
 where namespace = $1 and runtime is null and (path = $2 or $2::text = '')

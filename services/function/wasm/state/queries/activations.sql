@@ -26,6 +26,15 @@ where namespace = @namespace and runtime is null and (path = @path or @path::tex
     and started_at >= @since and started_at <= @upto
 order by started_at desc, id desc limit @batch offset @skip;
 
+-- name: ActivationBytes :one
+-- How much the results and logs of a page take.
+select coalesce(sum(page.bytes), 0)::bigint from (
+    select a.bytes from activations a
+    where a.namespace = @namespace and a.runtime is null and (a.path = @path or @path::text = '')
+        and a.started_at >= @since and a.started_at <= @upto
+    order by a.started_at desc, a.id desc limit @batch offset @skip
+) page;
+
 -- name: CountActivations :one
 select count(*) from activations
 where namespace = @namespace and runtime is null and (path = @path or @path::text = '')
