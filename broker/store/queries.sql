@@ -45,9 +45,9 @@ from (select unnest(@ids::text[]) as id, unnest(@conditions::text[]) as conditio
 where instances.id = new.id and (instances.condition <> new.condition or instances.condition_reason <> new.reason);
 
 -- name: CountConditions :many
--- Of instances that have one, by what the catalog calls their server. backend is empty where an older release created the instance.
-select plan_id, backend, server, condition_reason, count(*) as instances from instances where condition_reason <> '' and condition <> ''
-group by plan_id, backend, server, condition_reason order by plan_id, backend, server, condition_reason;
+-- backend is empty where an older release created the instance.
+select service_id, plan_id, backend, server, condition_reason, count(*) as instances from instances where condition_reason <> '' and condition <> ''
+group by service_id, plan_id, backend, server, condition_reason order by service_id, plan_id, backend, server, condition_reason;
 
 -- name: KeepInstance :exec
 -- Deleted for the platform, with its data kept.

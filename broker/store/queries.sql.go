@@ -299,11 +299,12 @@ func (q *Queries) BindingsToExpire(ctx context.Context, db DBTX, now time.Time) 
 }
 
 const countConditions = `-- name: CountConditions :many
-select plan_id, backend, server, condition_reason, count(*) as instances from instances where condition_reason <> '' and condition <> ''
-group by plan_id, backend, server, condition_reason order by plan_id, backend, server, condition_reason
+select service_id, plan_id, backend, server, condition_reason, count(*) as instances from instances where condition_reason <> '' and condition <> ''
+group by service_id, plan_id, backend, server, condition_reason order by service_id, plan_id, backend, server, condition_reason
 `
 
 type CountConditionsRow struct {
+	ServiceID       string
 	PlanID          string
 	Backend         string
 	Server          string
@@ -311,7 +312,7 @@ type CountConditionsRow struct {
 	Instances       int64
 }
 
-// Of instances that have one, by what the catalog calls their server. backend is empty where an older release created the instance.
+// backend is empty where an older release created the instance.
 func (q *Queries) CountConditions(ctx context.Context, db DBTX) ([]CountConditionsRow, error) {
 	rows, err := db.Query(ctx, countConditions)
 	if err != nil {
@@ -322,6 +323,7 @@ func (q *Queries) CountConditions(ctx context.Context, db DBTX) ([]CountConditio
 	for rows.Next() {
 		var i CountConditionsRow
 		if err := rows.Scan(
+			&i.ServiceID,
 			&i.PlanID,
 			&i.Backend,
 			&i.Server,

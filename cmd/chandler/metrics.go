@@ -187,6 +187,10 @@ func serverDrainedDesc() *prometheus.Desc {
 	return desc("chandler_server_drained", "1 where the catalog keeps new instances from a server.", "server")
 }
 
+func conditionsDesc() *prometheus.Desc {
+	return desc("chandler_instance_conditions", "Instances that have a condition, by server and reason: over_quota, inaccessible.", "server", "reason")
+}
+
 func readyDesc() *prometheus.Desc {
 	return desc("chandler_ready", "1 where the part answers: the state database, the credential store and each backend.", "part")
 }
@@ -197,7 +201,7 @@ func (c *stateCollector) Describe(out chan<- *prometheus.Desc) {
 	out <- instancesDesc()
 	out <- readyDesc()
 	for _, d := range []*prometheus.Desc{
-		serverInstancesDesc(), serverMostInstancesDesc(), serverPromisedDesc(), serverMostPromisedDesc(), serverFreeDesc(), serverDrainedDesc(),
+		serverInstancesDesc(), serverMostInstancesDesc(), serverPromisedDesc(), serverMostPromisedDesc(), serverFreeDesc(), serverDrainedDesc(), conditionsDesc(),
 	} {
 		out <- d
 	}
@@ -241,6 +245,30 @@ func (c *stateCollector) Collect(out chan<- prometheus.Metric) {
 		gauge(instancesDesc(), n, plan[0], plan[1])
 	}
 	c.collectServers(ctx, gauge)
+	c.collectConditions(ctx, gauge)
+}
+
+func (c *stateCollector) collectConditions(ctx context.Context, gauge func(d *prometheus.Desc, value float64, labels ...string)) {
+	rows, err := c.app.store.CountConditions(ctx, c.app.store.Pool)
+	if err != nil {
+		return
+	}
+	counts := map[[2]string]float64{}
+	for _, s := range c.app.catalog.Servers() {
+		for _, reason := range services.Reasons() {
+			counts[[2]string{s.Key(), string(reason)}] = 0
+		}
+	}
+	for _, row := range rows {
+		backend := row.Backend
+		if p, ok := c.app.catalog.Plan(row.ServiceID, row.PlanID); ok && backend == "" {
+			backend = p.Backend
+		}
+		counts[[2]string{catalog.ServerKey(backend, row.Server), row.ConditionReason}] += float64(row.Instances)
+	}
+	for series, n := range counts {
+		gauge(conditionsDesc(), n, series[0], series[1])
+	}
 }
 
 func (c *stateCollector) collectServers(ctx context.Context, gauge func(d *prometheus.Desc, value float64, labels ...string)) {

@@ -3,8 +3,10 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -19,8 +21,10 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/broker/placement"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
+	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/all"
 	"github.com/chandler-broker/chandler/services/function/wasm/state"
 )
@@ -209,6 +213,35 @@ func TestSeriesBeginAtZero(t *testing.T) {
 	}
 	if after := seriesOf(t, m); after != before {
 		t.Errorf("%d series were born late", after-before)
+	}
+}
+
+// Conditions are counted by server and reason, and are there at 0.
+func TestConditionsAreTold(t *testing.T) {
+	a := stateOnly(t, embeddedtest.Database(t), &removals{})
+	a.metrics = newMetrics()
+	a.placement = placement.New(placement.Options{Catalog: a.catalog, Store: a.store, Drivers: a.drivers, Logger: slog.New(slog.DiscardHandler)})
+	a.metrics.watch(a)
+	service := a.catalog.Services()[0]
+	for i, reason := range []services.Reason{services.Inaccessible, services.Inaccessible, ""} {
+		id := fmt.Sprint("i", i)
+		_, err := a.store.InsertInstance(t.Context(), a.store.Pool, store.InsertInstanceParams{
+			ID: id, Platform: "cf", ServiceID: service.ID, PlanID: service.Plans[0].ID, Context: []byte("{}"), Parameters: []byte("{}"),
+		})
+		set := store.SetConditionsParams{Ids: []string{id}, Conditions: []string{"a condition"}, Reasons: []string{string(reason)}}
+		if err := errors.Join(err, a.store.SetConditions(t.Context(), a.store.Pool, set)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := httptest.NewRecorder()
+	a.metrics.handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	for _, want := range []string{
+		`chandler_instance_conditions{reason="inaccessible",server="postgres"} 2`,
+		`chandler_instance_conditions{reason="over_quota",server="postgres"} 0`,
+	} {
+		if !strings.Contains(w.Body.String(), want+"\n") {
+			t.Errorf("not told: %s\n%s", want, w.Body)
+		}
 	}
 }
 

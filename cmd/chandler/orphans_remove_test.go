@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"os"
@@ -40,6 +41,8 @@ func (r *removals) Remove(_ context.Context, f services.Found) error {
 	r.removed = append(r.removed, f.Resource)
 	return nil
 }
+
+func (r *removals) Takes(json.RawMessage) (services.Space, error) { return services.Space{}, nil }
 
 // What was an orphan when it was listed may have an owner when it is removed.
 func TestRemoveOrphans(t *testing.T) {
