@@ -90,7 +90,7 @@ func deploy(ctx context.Context, o rig.Options) *rig.Deployment {
 	Expect(err).NotTo(HaveOccurred())
 	o.Binary, o.Functions, o.Dir = program, plain, dir
 	d, err := rig.Deploy(ctx, o)
-	if rig.NotInstalled(err) && os.Getenv("CI") != "true" {
+	if embedded.NotInstalled(err) && os.Getenv("CI") != "true" {
 		Skip(err.Error())
 	}
 	Expect(err).NotTo(HaveOccurred())

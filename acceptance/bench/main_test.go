@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/chandler-broker/chandler/acceptance/rig"
+	"github.com/chandler-broker/chandler/embedded"
 )
 
 func TestMain(m *testing.M) {
@@ -107,7 +108,7 @@ func deploy(b *testing.B, o rig.Options) *rig.Deployment {
 	}
 	o.Durable = true
 	d, err := rig.Deploy(b.Context(), o)
-	if rig.NotInstalled(err) && os.Getenv("CI") != "true" {
+	if embedded.NotInstalled(err) && os.Getenv("CI") != "true" {
 		b.Skip(err)
 	}
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/chandler-broker/chandler/acceptance/rig"
+	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/services/all"
 )
 
@@ -78,7 +79,7 @@ func (s *story) setUp(ctx context.Context) {
 	Expect(err).NotTo(HaveOccurred())
 	Expect(build(ctx, s.dir)).To(Succeed())
 	s.d, err = rig.Deploy(ctx, rig.Options{Binary: binary, Dir: filepath.Join(s.dir, "deployment"), Backends: families})
-	if rig.NotInstalled(err) && os.Getenv("CI") != "true" {
+	if embedded.NotInstalled(err) && os.Getenv("CI") != "true" {
 		Skip(err.Error())
 	}
 	Expect(err).NotTo(HaveOccurred())

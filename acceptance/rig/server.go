@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net"
 	"strconv"
-
-	"github.com/chandler-broker/chandler/embedded"
 )
 
 // Server is a server that brokers make resources on: one backend of the shipped
@@ -61,20 +59,6 @@ func Backends() []string {
 		names = append(names, f.backend)
 	}
 	return names
-}
-
-// NotInstalled says whether an error of Deploy is that this machine lacks a
-// server. The error's text says what to install.
-func NotInstalled(err error) bool {
-	for _, missing := range []error{
-		embedded.ErrNoPostgres, embedded.ErrNoMariaDB, embedded.ErrNoRabbitMQ, embedded.ErrNoPowerDNS, embedded.ErrNoVersityGW,
-		embedded.ErrNoSamba,
-	} {
-		if errors.Is(err, missing) {
-			return true
-		}
-	}
-	return false
 }
 
 // Kill ends the server by kill -9, as a crash would.

@@ -77,6 +77,12 @@ func (c *Certificate) load() error {
 	if err != nil {
 		return fmt.Errorf("certificate %s with key %s: %w", c.certFile, c.keyFile, err)
 	}
+	now := time.Now()
+	if expired := now.After(pair.Leaf.NotAfter); expired && c.current != nil && now.Before(c.current.Leaf.NotAfter) {
+		return fmt.Errorf("certificate %s: has expired, at %s; the one before has not", c.certFile, pair.Leaf.NotAfter.UTC().Format(time.RFC3339))
+	} else if expired {
+		c.logger.Error("certificate has expired", "file", c.certFile, "not_after", pair.Leaf.NotAfter.UTC())
+	}
 	c.current = &pair
 	return nil
 }

@@ -23,6 +23,11 @@ import (
 // pair makes a certificate for 127.0.0.1 under the name, and its key.
 func pair(t *testing.T, name string) (cert, key []byte) {
 	t.Helper()
+	return pairUntil(t, name, time.Now().Add(time.Hour))
+}
+
+func pairUntil(t *testing.T, name string, end time.Time) (cert, key []byte) {
+	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -30,7 +35,7 @@ func pair(t *testing.T, name string) (cert, key []byte) {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
 		Subject:      pkix.Name{CommonName: name},
-		NotAfter:     time.Now().Add(time.Hour),
+		NotAfter:     end,
 		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
@@ -112,6 +117,48 @@ func TestCertificateIsReloaded(t *testing.T) {
 	look("three")
 	if strings.Contains(log.String(), "PRIVATE") {
 		t.Error("the log holds a key")
+	}
+}
+
+// A certificate that has expired is of no use while the one before is good, and
+// loud where there is no other.
+func TestExpiredCertificate(t *testing.T) {
+	certFile, keyFile := filepath.Join(t.TempDir(), "tls.crt"), filepath.Join(t.TempDir(), "tls.key")
+	place := func(name string, end time.Time) {
+		cert, key := pairUntil(t, name, end)
+		write(t, certFile, cert)
+		write(t, keyFile, key)
+	}
+	var log bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	name := func(c *Certificate) string {
+		t.Helper()
+		c.checked = time.Time{} // a second has passed
+		shown, err := c.Get(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return shown.Leaf.Subject.CommonName
+	}
+
+	place("good", time.Now().Add(time.Hour))
+	good, err := NewCertificate(certFile, keyFile, logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	place("expired", time.Now().Add(-time.Minute))
+	if got := name(good); got != "good" || !strings.Contains(log.String(), "certificate not reloaded") {
+		t.Errorf("%s is shown; log:\n%s", got, log.String())
+	}
+
+	log.Reset()
+	expired, err := NewCertificate(certFile, keyFile, logger)
+	if err != nil || !strings.Contains(log.String(), "level=ERROR msg=\"certificate has expired\"") {
+		t.Errorf("%v; log:\n%s", err, log.String())
+	}
+	place("also expired", time.Now().Add(-time.Second))
+	if got := name(expired); got != "also expired" {
+		t.Errorf("%s is shown", got)
 	}
 }
 

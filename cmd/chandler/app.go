@@ -168,10 +168,14 @@ func checkState(ctx context.Context, c *catalog.Catalog, s *store.Store) error {
 		})
 	}
 	if err := c.CheckState(used); err != nil {
-		return usageError{err}
+		return usageError{forgottenError{err}}
 	}
 	return nil
 }
+
+// forgottenError is what is wrong with a catalog that forgets what there are
+// instances of.
+type forgottenError struct{ error }
 
 func (a *app) openDrivers(ctx context.Context) error {
 	a.drivers, a.reopenings, a.configs = map[string]services.Driver{}, map[string]*reopening{}, map[string]json.RawMessage{}

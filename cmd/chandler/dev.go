@@ -1,13 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,16 +28,21 @@ type devOptions struct {
 	smoke    bool
 	once     bool
 	progress io.Writer
+	// companions are the servers that there may be, and patience is how long to wait
+	// for them; 0: until each is up or has failed.
+	companions []companion
+	patience   time.Duration
 }
 
 func newDev() *cobra.Command {
-	o := devOptions{}
+	o := devOptions{companions: companions()}
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Serve everything on this machine, with private servers in a folder",
 		Long: `Dev starts a private PostgreSQL for the state and the tenants' databases, a server of
-its own for each other backend, and serves the catalog. A server that does not start
-is left out with its plans, and a line says how to get it; --only starts the named ones
+its own for each other backend, and serves the catalog. A server that is not installed
+is left out with its plans, and a line says how to get it. The plans of one that is slow
+are served once it is up; with --smoke all are waited for. --only starts the named ones
 alone, which is quicker. Credentials are sealed in the state database, or kept in Vault
 when VAULT_ADDR is set. The platform's user is CHANDLER_USERNAME and
 CHANDLER_PASSWORD, else "chandler" and a generated password.
@@ -43,6 +53,9 @@ instances, whatever happened to the first.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.progress = cmd.ErrOrStderr()
+			if !o.smoke {
+				o.patience = companionPatience
+			}
 			return dev(cmd.Context(), o, cmd.OutOrStdout())
 		},
 	}
@@ -91,17 +104,67 @@ func dev(ctx context.Context, o devOptions, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	s, err := folder.settings()
-	if err != nil {
-		return errors.Join(err, servers.stop(time.Now().Add(stopTime)))
-	}
-	s.Listen = o.listen
-	run := devRun{folder, servers, generated, s.TLSCert != "", log, out}
-	deadline, err := run.serve(ctx, o, s)
+	run := devRun{folder: folder, servers: servers, generated: generated, log: log, out: out}
+	deadline, err := run.serveAll(ctx, o)
 	if stopErr := servers.stop(deadline); stopErr != nil {
 		log.WarnContext(context.WithoutCancel(ctx), "not all servers ended by themselves", "error", stopErr.Error())
 	}
 	return err
+}
+
+// errArrived ends serving without the plans of a server that is up now.
+var errArrived = errors.New("another server is up")
+
+// serveAll serves until ctx ends, with the plans of all servers that are up: anew
+// whenever one that was slow arrives. It returns by when the servers have to end.
+func (r *devRun) serveAll(ctx context.Context, o devOptions) (deadline time.Time, err error) {
+	for {
+		s, err := r.folder.settings()
+		if err != nil {
+			return time.Now().Add(stopTime), err
+		}
+		s.Listen, r.tls = o.listen, s.TLSCert != ""
+		deadline, err := r.serve(ctx, o, s)
+		var forgotten forgottenError
+		switch {
+		case errors.Is(err, errArrived):
+			r.takeIn(ctx, r.arrived, o)
+		case errors.As(err, &forgotten) && len(r.servers.late) > 0 && ctx.Err() == nil:
+			// There are instances on a server that is slow to start.
+			_, _ = fmt.Fprintf(o.progress, "waiting for the servers of %s, which have instances: they are still starting\n", strings.Join(slices.Sorted(maps.Keys(r.servers.late)), ", "))
+			if a, ok := r.next(ctx, o); ok {
+				r.takeIn(ctx, a, o)
+			}
+		default:
+			return deadline, err
+		}
+		o.listen = cmp.Or(r.address, o.listen)
+	}
+}
+
+// next waits for a server that was slow; false where ctx ends, or none is left.
+func (r *devRun) next(ctx context.Context, o devOptions) (arrival, bool) {
+	for len(r.servers.late) > 0 {
+		select {
+		case a := <-r.servers.arrivals:
+			if a.err == nil {
+				return a, true
+			}
+			r.folder.arrived(r.servers, a, o.progress)
+		case <-ctx.Done():
+			return arrival{}, false
+		}
+	}
+	return arrival{}, false
+}
+
+// takeIn serves the plans of a server that arrived from the next start on.
+func (r *devRun) takeIn(ctx context.Context, a arrival, o devOptions) {
+	r.folder.arrived(r.servers, a, o.progress)
+	if err := r.folder.write(); err != nil {
+		r.log.ErrorContext(ctx, "settings not written", "error", err.Error())
+	}
+	_, _ = fmt.Fprintf(o.progress, "up: %s: its plans are served now\n", a.backend)
 }
 
 // adoptUser takes the environment's user, and says whether there is none, so
@@ -120,7 +183,7 @@ var errUnproved = errors.New("not everything works; see above")
 
 // serve serves until ctx ends or a server does, and returns by when the servers
 // have to end: what draining took counts.
-func (r devRun) serve(ctx context.Context, o devOptions, s settings) (deadline time.Time, err error) {
+func (r *devRun) serve(ctx context.Context, o devOptions, s settings) (deadline time.Time, err error) {
 	a, err := open(ctx, s, r.log, openOptions{migrate: true, credentials: true})
 	if err != nil {
 		return time.Now().Add(stopTime), err
@@ -134,6 +197,14 @@ func (r devRun) serve(ctx context.Context, o devOptions, s settings) (deadline t
 	began := make(chan time.Time, 1)
 	context.AfterFunc(ctx, func() { began <- time.Now() })
 	r.watch(ctx, cancel)
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
+	waiting.Go(func() {
+		var ok bool
+		if r.arrived, ok = r.next(ctx, o); ok {
+			cancel(errArrived)
+		}
+	})
 	err = a.serve(ctx, func(address net.Addr) { r.ready(ctx, o, address, cancel) })
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)
@@ -168,10 +239,19 @@ type devRun struct {
 	tls       bool
 	log       *slog.Logger
 	out       io.Writer
+	// address is where it serves, once it does.
+	address string
+	// arrived is the server whose arrival ended the last serving.
+	arrived arrival
 }
 
 // ready tells that it serves, and begins the smoke test.
-func (r devRun) ready(ctx context.Context, o devOptions, address net.Addr, cancel context.CancelCauseFunc) {
+func (r *devRun) ready(ctx context.Context, o devOptions, address net.Addr, cancel context.CancelCauseFunc) {
+	again := r.address != ""
+	r.address = address.String()
+	if again {
+		return // its user knows all this
+	}
 	url := "http://" + address.String()
 	if r.tls {
 		url = "https://" + address.String()
@@ -201,7 +281,7 @@ func (r devRun) ready(ctx context.Context, o devOptions, address net.Addr, cance
 }
 
 // watch ends the broker when one of its servers ended.
-func (r devRun) watch(ctx context.Context, cancel context.CancelCauseFunc) {
+func (r *devRun) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 	for _, server := range r.servers.all() {
 		process, ok := server.(interface{ Done() <-chan error })
 		if !ok {
@@ -217,7 +297,7 @@ func (r devRun) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 	}
 }
 
-func (r devRun) tellHow(url string) {
+func (r *devRun) tellHow(url string) {
 	fmt.Fprintf(r.out, `
 Everything works. Chandler serves until interrupted (Ctrl-C). In another terminal:
   curl -u %s:%s -H 'X-Broker-API-Version: 2.17' %s/v2/catalog
@@ -226,7 +306,7 @@ Everything works. Chandler serves until interrupted (Ctrl-C). In another termina
 }
 
 // tellVault says how to read in Vault what the broker keeps there.
-func (r devRun) tellVault(w io.Writer) {
+func (r *devRun) tellVault(w io.Writer) {
 	fmt.Fprintf(w, `credentials: in Vault at %[1]s, below secret/chandler; list and read them with its root token:
   curl -s -H @%[2]s '%[1]s/v1/secret/metadata/chandler/instances?list=true'
   curl -s -H @%[2]s '%[1]s/v1/secret/data/chandler/instances/INSTANCE/bindings/BINDING/credentials'

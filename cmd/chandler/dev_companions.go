@@ -13,7 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
+	"time"
 
 	driver "github.com/go-sql-driver/mysql"
 
@@ -67,38 +67,91 @@ func checkOnly(only []string) error {
 	return nil
 }
 
-// startCompanions starts those in only, or all, side by side. What does not start
-// is left out of the catalog, and said in a line: mostly it is not installed.
-func (f *devFolder) startCompanions(ctx context.Context, s *devServers, only []string, progress io.Writer) error {
-	f.kept.Only, f.kept.Without = only, nil
+// arrival is what became of the start of a companion.
+type arrival struct {
+	backend     string
+	server      devServer
+	environment map[string]string
+	err         error
+}
+
+const (
+	// companionPatience is how long chandler dev waits for its servers before it
+	// serves without those that are slow.
+	companionPatience = 30 * time.Second
+	// companionPause is between two tries to start one.
+	companionPause = 5 * time.Second
+)
+
+// startCompanions starts those in o.only, or all, side by side, and waits for them.
+// What is not installed is left out of the catalog, and said in a line. With
+// o.patience, what is not up by then goes on starting, and arrives later.
+func (f *devFolder) startCompanions(ctx context.Context, s *devServers, o devOptions) error {
+	f.kept.Only, f.kept.Without = o.only, nil
 	var wanted []companion
-	for _, c := range append(companions(), companion{backend: stateBackend}) {
+	for _, c := range append(slices.Clone(o.companions), companion{backend: stateBackend}) {
 		switch {
-		case len(only) > 0 && !slices.Contains(only, c.backend):
+		case len(o.only) > 0 && !slices.Contains(o.only, c.backend):
 			f.kept.Without = append(f.kept.Without, c.backend)
 		case c.backend != stateBackend: // which runs already
 			wanted = append(wanted, c)
 		}
 	}
-	var all sync.WaitGroup
-	var mu sync.Mutex
+	s.arrivals, s.late = make(chan arrival, len(wanted)), map[string]bool{}
+	starting, giveUp := context.WithCancel(ctx)
+	s.giveUp = giveUp
 	for _, c := range wanted {
-		all.Go(func() {
-			server, environment, err := c.start(ctx, f, progress)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				f.kept.Without = append(f.kept.Without, c.backend)
-				_, _ = fmt.Fprintf(progress, "left out: %s: %s\n", c.backend, err)
-				return
-			}
-			s.companions = append(s.companions, server)
-			maps.Copy(f.kept.Environment, environment)
-		})
+		s.late[c.backend] = true
+		f.kept.Without = append(f.kept.Without, c.backend)
+		s.starting.Go(func() { s.arrivals <- c.try(starting, f, o) })
 	}
-	all.Wait()
-	slices.Sort(f.kept.Without)
-	return ctx.Err()
+	var patience <-chan time.Time
+	if o.patience > 0 {
+		patience = time.After(o.patience)
+	}
+	for len(s.late) > 0 {
+		select {
+		case a := <-s.arrivals:
+			f.arrived(s, a, o.progress)
+		case <-patience:
+			for _, backend := range slices.Sorted(maps.Keys(s.late)) {
+				_, _ = fmt.Fprintf(o.progress, "later: %s: its server is still starting; its plans are served once it is up\n", backend)
+			}
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// try starts a companion. With o.patience it tries again until it is up or ctx ends.
+func (c companion) try(ctx context.Context, f *devFolder, o devOptions) arrival {
+	for first := true; ; first = false {
+		server, environment, err := c.start(ctx, f, o.progress)
+		if err == nil || o.patience == 0 || embedded.NotInstalled(err) || ctx.Err() != nil {
+			return arrival{c.backend, server, environment, err}
+		}
+		if first {
+			_, _ = fmt.Fprintf(o.progress, "not up: %s: %s; trying again\n", c.backend, err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(companionPause):
+		}
+	}
+}
+
+// arrived takes a companion in, or says why it is left out.
+func (f *devFolder) arrived(s *devServers, a arrival, progress io.Writer) {
+	delete(s.late, a.backend)
+	if a.err != nil {
+		_, _ = fmt.Fprintf(progress, "left out: %s: %s\n", a.backend, a.err)
+		return
+	}
+	s.companions = append(s.companions, a.server)
+	maps.Copy(f.kept.Environment, a.environment)
+	f.kept.Without = slices.DeleteFunc(f.kept.Without, func(backend string) bool { return backend == a.backend })
 }
 
 func startNATS(ctx context.Context, f *devFolder, _ io.Writer) (devServer, map[string]string, error) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -187,12 +188,16 @@ func (f *devFolder) catalogFile(named string) (string, error) {
 	return path, f.writeFile("catalog.yml", chandler.CatalogYAML())
 }
 
-// lookup is the environment with what the folder's servers add to it.
-func (f *devFolder) lookup(name string) (string, bool) {
-	if v, ok := f.kept.Environment[name]; ok {
-		return v, true
+// lookup returns the environment with what the folder's servers add to it, as they
+// are now.
+func (f *devFolder) lookup() func(name string) (string, bool) {
+	environment := maps.Clone(f.kept.Environment)
+	return func(name string) (string, bool) {
+		if v, ok := environment[name]; ok {
+			return v, true
+		}
+		return os.LookupEnv(name)
 	}
-	return os.LookupEnv(name)
 }
 
 // settings makes the settings of what the folder's servers serve.
@@ -200,7 +205,7 @@ func (f *devFolder) settings() (settings, error) {
 	if f.kept.DatabaseURL == "" {
 		return settings{}, usagef("--data %s: nothing was ever started on this folder", f.dir)
 	}
-	s, err := readSettings(f.lookup)
+	s, err := readSettings(f.lookup())
 	s.Without = f.kept.Without
 	return s, err
 }
@@ -242,6 +247,7 @@ func (f *devFolder) withServers(ctx context.Context, credentials bool, do func()
 	}
 	servers, err := f.start(ctx, devOptions{
 		catalog: f.kept.Catalog, only: f.kept.Only, vault: credentials && f.kept.CredentialStore == privateVault, progress: os.Stderr,
+		companions: companions(),
 	})
 	if err != nil {
 		return err

@@ -22,6 +22,13 @@ type devServers struct {
 	postgres   *embedded.Postgres
 	vault      *embedded.Vault // nil without --vault
 	companions []devServer
+
+	// Companions that were slow: late are their backends, arrivals what became of
+	// them, starting their starts, which giveUp ends.
+	late     map[string]bool
+	arrivals chan arrival
+	starting sync.WaitGroup
+	giveUp   context.CancelFunc
 }
 
 // start starts the servers on the folder's data and remembers how to reach
@@ -60,7 +67,7 @@ func (f *devFolder) start(ctx context.Context, o devOptions) (_ *devServers, err
 		"CHANDLER_OPERATOR_USERNAME": "operator",
 		"CHANDLER_OPERATOR_PASSWORD": f.kept.OperatorPassword,
 	}
-	if err = f.startCompanions(ctx, s, o.only, o.progress); err != nil {
+	if err = f.startCompanions(ctx, s, o); err != nil {
 		return s, err
 	}
 	if o.vault {
@@ -81,6 +88,7 @@ const stopTime = 8 * time.Second
 func (s *devServers) stop(deadline time.Time) error {
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
+	s.endStarts()
 	servers := s.all()
 	errs := make([]error, len(servers))
 	var stopped, users sync.WaitGroup
@@ -102,6 +110,23 @@ func (s *devServers) stop(deadline time.Time) error {
 	}
 	stopped.Wait()
 	return errors.Join(errs...)
+}
+
+// endStarts ends the starts that go on, and takes in what was just started, to be
+// stopped with the rest.
+func (s *devServers) endStarts() {
+	if s.giveUp == nil {
+		return
+	}
+	s.giveUp()
+	s.starting.Wait()
+	close(s.arrivals)
+	for a := range s.arrivals {
+		if a.err == nil {
+			s.companions = append(s.companions, a.server)
+		}
+	}
+	s.giveUp = nil
 }
 
 // usesPostgres says whether a server has to end before its database does.

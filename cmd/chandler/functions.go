@@ -92,7 +92,8 @@ const thisProgram = "/proc/self/exe"
 
 func openFunctions(ctx context.Context, s functionsSettings, log *slog.Logger) (*functions, error) {
 	f := &functions{settings: s, log: log, registry: prometheus.NewRegistry()}
-	f.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	f.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		certificateCollector{"chandler_functions_certificate_not_after_seconds", f.certificates})
 	ctx, cancel := context.WithTimeout(ctx, functionsStart)
 	defer cancel()
 	var err error
@@ -127,6 +128,7 @@ func (f *functions) serve(ctx context.Context, out io.Writer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	f.probe.watch(ctx, []check{{name: runtimePart, ask: f.runtime.Ready}})
+	go watchCertificates(ctx, f.certificates, f.log)
 	overTLS := f.settings.tlsCert != ""
 	go func() { cancel(serveOn(api, listener, overTLS)) }()
 	go func() { cancel(serveOn(operator, admin, false)) }()
@@ -203,6 +205,11 @@ func (f *functions) server(h http.Handler) *http.Server {
 }
 
 // tlsConfig is nil without TLS.
+// certificates are those that the runtime shows.
+func (f *functions) certificates() []usedCertificates {
+	return []usedCertificates{{use: "server", file: f.settings.tlsCert}}
+}
+
 func (f *functions) tlsConfig() (*tls.Config, error) {
 	if f.settings.tlsCert == "" {
 		return nil, nil

@@ -146,7 +146,9 @@ func (a *app) planLabels(serviceID, planID string) (family, name string) {
 }
 
 // watch adds what is asked for when the metrics are read.
-func (m *metrics) watch(a *app) { m.registry.MustRegister(&stateCollector{app: a}) }
+func (m *metrics) watch(a *app) {
+	m.registry.MustRegister(&stateCollector{app: a}, certificateCollector{"chandler_certificate_not_after_seconds", a.certificates})
+}
 
 // stateCollector reads the state, and the parts' latest health, at each scrape.
 type stateCollector struct{ app *app }

@@ -102,6 +102,7 @@ func (a *app) serve(ctx context.Context, ready func(net.Addr)) error {
 		return err
 	}
 	go doors.follow(ctx)
+	go watchCertificates(ctx, a.certificates, a.log)
 	if a.settings.administrators != nil {
 		go a.followAdministrators(ctx, administratorsEvery)
 	}

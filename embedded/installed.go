@@ -1,0 +1,14 @@
+package embedded
+
+import (
+	"errors"
+	"slices"
+)
+
+// NotInstalled says whether an error of a server's start is that this machine lacks
+// the server. The error's text says what to install.
+func NotInstalled(err error) bool {
+	return slices.ContainsFunc([]error{
+		ErrNoPostgres, ErrNoMariaDB, ErrNoRabbitMQ, ErrNoPowerDNS, ErrNoVersityGW, ErrNoSamba, ErrNoVault,
+	}, func(missing error) bool { return errors.Is(err, missing) })
+}
