@@ -66,6 +66,13 @@ func (a *administrators) lookup(name string) (string, bool) {
 	return value, ok
 }
 
+// again has the credential store asked once more where it did not answer.
+func (a *administrators) again() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.fault = nil
+}
+
 // unread is why the credential store could not be asked.
 func (a *administrators) unread() error {
 	a.mu.Lock()

@@ -32,6 +32,12 @@ func newServe() *cobra.Command {
 				s.LogFormat = format
 			}
 			log, err := newLogger(s.LogFormat, s.LogLevel, os.Stderr)
+			if fault == nil && err == nil {
+				err = awaitCatalog(cmd.Context(), s, log, awaitEvery, func(net.Addr) {})
+			}
+			if err == nil && cmd.Context().Err() != nil {
+				return nil // told to stop while it waited
+			}
 			if err := errors.Join(fault, err, checkServe(s)); err != nil {
 				return err
 			}
@@ -58,6 +64,12 @@ func checkServe(s settings) error {
 	} else if _, err := credHub(c); err != nil {
 		faults = append(faults, err)
 	}
+	return errors.Join(append(faults, checkEnvironment(s))...)
+}
+
+// checkEnvironment is the part of checkServe that needs no catalog.
+func checkEnvironment(s settings) error {
+	var faults []error
 	if s.DatabaseURL == "" {
 		faults = append(faults, errNoDatabase)
 	}
