@@ -113,6 +113,7 @@ func (a *app) serve(ctx context.Context, ready func(net.Addr)) error {
 	if err != nil {
 		return err
 	}
+	doors.drain = a.placement.SetDrained
 	go doors.follow(ctx)
 	if a.settings.administrators != nil {
 		go a.followAdministrators(ctx, administratorsEvery)
