@@ -12,7 +12,7 @@ import (
 )
 
 func newCatalog() *cobra.Command {
-	return newNoun("catalog", "Work on catalog.yml", newCatalogCheck())
+	return newNoun("catalog", "Work on catalog.yml", newCatalogCheck(), newCatalogInit())
 }
 
 func newCatalogCheck() *cobra.Command {
