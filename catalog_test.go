@@ -2,6 +2,7 @@ package chandler_test
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,36 +14,7 @@ import (
 // TestShippedCatalog reads the shipped file with the real backends: their
 // configurations, plans and schemas have to fit it.
 func TestShippedCatalog(t *testing.T) {
-	variables := map[string]string{
-		"POSTGRES_ADMIN_URL":      "postgres://broker:secret@127.0.0.1:5432/postgres",
-		"MYSQL_ADMIN_URL":         "mysql://chandler:secret@127.0.0.1:3306/chandler",
-		"NATS_URL":                "nats://127.0.0.1:4222",
-		"NATS_OPERATOR_SEED_FILE": "/etc/chandler/operator.nk",
-		"NATS_SYSTEM_CREDS_FILE":  "/etc/chandler/system.creds",
-		"RABBITMQ_ADMIN_URL":      "http://chandler:secret@127.0.0.1:15672",
-		"RABBITMQ_HOST":           "127.0.0.1",
-		"RABBITMQ_PORT":           "5672",
-		"POWERDNS_API_URL":        "http://127.0.0.1:8081",
-		"POWERDNS_API_KEY":        "secret-secret",
-		"POWERDNS_HOST":           "127.0.0.1",
-		"POWERDNS_PORT":           "53",
-		"SMB_ADDRESS":             "127.0.0.1:445",
-		"SMB_FOLDER":              "/srv/shares",
-		"SMB_ACCOUNTS":            "/var/lib/extrausers",
-		"SMB_CONFIG_FILE":         "/etc/samba/smb.conf",
-		"SMB_PROGRAMS":            "/usr/bin",
-		"S3_ENDPOINT":             "http://127.0.0.1:7070",
-		"S3_ACCESS_KEY_ID":        "root",
-		"S3_SECRET_ACCESS_KEY":    "secret-secret",
-		"S3_SHARED_FOLDER":        "",
-		"FUNCTIONS_DATABASE_URL":  "postgres://functions:secret@127.0.0.1:5432/functions",
-		"FUNCTIONS_API_HOST":      "https://functions.example.com",
-	}
-	getenv := func(name string) (string, bool) {
-		value, ok := variables[name]
-		return value, ok
-	}
-	c, err := catalog.Parse("catalog.yml", chandler.CatalogYAML(), all.Definitions(), getenv)
+	c, err := catalog.Parse("catalog.yml", chandler.CatalogYAML(), all.Definitions(), variable)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,5 +65,93 @@ func checkWords(t *testing.T, service string, p *catalog.Plan) {
 		if test.err == nil || !strings.Contains(test.err.Error(), test.want) || strings.Contains(test.err.Error(), "[A-Za-z") {
 			t.Errorf("the plan %s: %v, want %q", p.Name, test.err, test.want)
 		}
+	}
+}
+
+// variable is every variable that the shipped catalog reads.
+func variable(name string) (string, bool) {
+	variables := map[string]string{
+		"POSTGRES_ADMIN_URL":      "postgres://broker:secret@127.0.0.1:5432/postgres",
+		"MYSQL_ADMIN_URL":         "mysql://chandler:secret@127.0.0.1:3306/chandler",
+		"NATS_URL":                "nats://127.0.0.1:4222",
+		"NATS_OPERATOR_SEED_FILE": "/etc/chandler/operator.nk",
+		"NATS_SYSTEM_CREDS_FILE":  "/etc/chandler/system.creds",
+		"RABBITMQ_ADMIN_URL":      "http://chandler:secret@127.0.0.1:15672",
+		"RABBITMQ_HOST":           "127.0.0.1",
+		"RABBITMQ_PORT":           "5672",
+		"POWERDNS_API_URL":        "http://127.0.0.1:8081",
+		"POWERDNS_API_KEY":        "secret-secret",
+		"POWERDNS_HOST":           "127.0.0.1",
+		"POWERDNS_PORT":           "53",
+		"SMB_ADDRESS":             "127.0.0.1:445",
+		"SMB_FOLDER":              "/srv/shares",
+		"SMB_ACCOUNTS":            "/var/lib/extrausers",
+		"SMB_CONFIG_FILE":         "/etc/samba/smb.conf",
+		"SMB_PROGRAMS":            "/usr/bin",
+		"S3_ENDPOINT":             "http://127.0.0.1:7070",
+		"S3_ACCESS_KEY_ID":        "root",
+		"S3_SECRET_ACCESS_KEY":    "secret-secret",
+		"S3_SHARED_FOLDER":        "",
+		"FUNCTIONS_DATABASE_URL":  "postgres://functions:secret@127.0.0.1:5432/functions",
+		"FUNCTIONS_API_HOST":      "https://functions.example.com",
+	}
+	value, ok := variables[name]
+	return value, ok
+}
+
+// What "chandler catalog init --only" writes is valid, and has what was asked for and
+// nothing else.
+func TestSelectedCatalogs(t *testing.T) {
+	full, err := catalog.Parse("catalog.yml", chandler.CatalogYAML(), all.Definitions(), variable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var selections [][]string
+	for _, d := range all.Definitions() {
+		selections = append(selections, []string{d.Name})
+		for _, other := range all.Definitions() {
+			if d.Name < other.Name {
+				selections = append(selections, []string{d.Name, other.Name})
+			}
+		}
+	}
+	for _, types := range selections {
+		t.Run(strings.Join(types, ","), func(t *testing.T) {
+			text, err := catalog.Select(chandler.CatalogYAML(), types)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := catalog.Parse("catalog.yml", text, all.Definitions(), variable)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, text)
+			}
+			var want []string
+			for _, b := range full.Backends() {
+				if slices.Contains(types, b.Definition.Name) {
+					for _, p := range full.PlansOf(b.Name) {
+						want = append(want, b.Name+"/"+p.Name)
+					}
+				}
+			}
+			var got []string
+			for _, b := range c.Backends() {
+				for _, p := range c.PlansOf(b.Name) {
+					got = append(got, b.Name+"/"+p.Name)
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("it has %v, want %v", got, want)
+			}
+			if !strings.Contains(string(text), "# Who may use this broker") || strings.Contains(string(text), "\n\n\n") {
+				t.Errorf("comments or blank lines:\n%s", text)
+			}
+		})
+	}
+	text, err := catalog.Select(chandler.CatalogYAML(), []string{"dns/powerdns"})
+	if err != nil || strings.Contains(string(text), "MariaDB") || strings.Contains(string(text), "POSTGRES_ADMIN_URL}\n") || !strings.Contains(string(text), "# The NS records of every zone") {
+		t.Errorf("%v\n%s", err, text)
+	}
+	if _, err := catalog.Select(chandler.CatalogYAML(), []string{"dns/bind"}); err == nil || !strings.Contains(err.Error(), "dns/powerdns") {
+		t.Errorf("a type that is none: %v", err)
 	}
 }

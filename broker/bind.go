@@ -400,5 +400,7 @@ func (b *Broker) withoutCredentials(ctx context.Context, have store.Binding, cau
 	if store.NotFound(err) || u.of(have.ID) != nil || u.own != nil {
 		return fail(Concurrency, "the binding is being deleted")
 	}
-	return internal("read the credentials", cause)
+	b.Logger.ErrorContext(ctx, "the credential store has no credentials of a binding that is ready; 'chandler orphans' says whether its login is there",
+		"instance_id", have.InstanceID, "binding_id", have.ID, "error", cause.Error())
+	return fail(Conflict, "the credentials of this binding are lost; delete the binding and create another one")
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/chandler-broker/chandler/broker"
 	"github.com/chandler-broker/chandler/broker/brokertest"
+	"github.com/chandler-broker/chandler/credhub"
 	"github.com/chandler-broker/chandler/services"
 )
 
@@ -264,4 +265,19 @@ func TestRepeatedBindIsCheap(t *testing.T) {
 	if n := idle.Store.Pool.Stat().AcquireCount() - before; n > 2 {
 		t.Errorf("%d queries", n)
 	}
+}
+
+// A binding whose credentials the store does not have, as after the state was
+// restored from a backup, is one to delete and to make anew, not a fault to retry.
+func TestLostCredentials(t *testing.T) {
+	c := newClient(t, brokertest.Options{})
+	c.provision("i", on(brokertest.Small), true).want(t, "201")
+	c.bind("i", "b", bound(brokertest.Small, ""), true).want(t, "201")
+	if err := c.Memory.Delete(c.ctx, credhub.CredentialsPath("i", "b")); err != nil {
+		t.Fatal(err)
+	}
+	c.fetchBinding("i", "b").want(t, "NotFound")
+	c.bind("i", "b", bound(brokertest.Small, ""), true).want(t, "Conflict")
+	c.unbind("i", "b", true).want(t, "200")
+	c.bind("i", "b", bound(brokertest.Small, ""), true).want(t, "201")
 }

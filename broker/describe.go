@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/broker/operation"
 	"github.com/chandler-broker/chandler/broker/store"
-	"github.com/chandler-broker/chandler/services"
 )
 
 // describeTime is how long an answer waits for what a backend has to tell of an
@@ -24,7 +24,7 @@ func (b *Broker) attributes(ctx context.Context, have store.Instance, plan *cata
 	}
 	ctx, cancel := context.WithTimeout(ctx, describeTime)
 	defer cancel()
-	told, err := driver.Describe(ctx, services.RawInstance{ID: have.Resource(), Plan: plan.Config, Params: have.Parameters})
+	told, err := driver.Describe(ctx, operation.RawInstance(have, plan))
 	if err != nil {
 		b.Logger.WarnContext(ctx, "backend could not describe an instance", "instance_id", have.ID, "backend", plan.Backend, "error", err.Error())
 	}

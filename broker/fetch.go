@@ -67,6 +67,8 @@ func (b *Broker) GetBinding(ctx context.Context, instanceID, bindingID string, _
 	binding, err := b.answer(ctx, have, true)
 	if err != nil && AsError(err).Kind == Concurrency {
 		return spec, fail(NotFound, "the binding is being deleted")
+	} else if err != nil && AsError(err).Kind == Conflict {
+		return spec, fail(NotFound, "%s", AsError(err).Description)
 	} else if err != nil {
 		return spec, err
 	}

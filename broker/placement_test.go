@@ -176,3 +176,22 @@ func TestPlacedAnew(t *testing.T) {
 		t.Errorf("a is on %s", got)
 	}
 }
+
+// A server is drained, and taken back, while the broker runs.
+func TestDrainWithoutRestart(t *testing.T) {
+	c := newClient(t, brokertest.Options{})
+	c.Placement.SetDrained("pool/one", true)
+	for _, id := range []string{"a", "b", "c"} {
+		c.provision(id, on(brokertest.Pooled), true).want(t, "201")
+	}
+	c.provision("d", on(brokertest.Pooled), true).want(t, "Unsupported")
+	c.Placement.SetDrained("pool/one", false)
+	c.Placement.SetDrained("pool/two", true)
+	c.provision("e", on(brokertest.Pooled), true).want(t, "201")
+	if got := servers(c, "a", "b", "c", "e"); got["two"] != 3 || got["one"] != 1 {
+		t.Errorf("on %v", got)
+	}
+	c.bind("a", "b", bound(brokertest.Pooled, "{}"), true).want(t, "201") // a drained server serves what it has
+	c.unbind("a", "b", true).want(t, "200")
+	c.deprovision("a", true).want(t, "200")
+}

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/broker/operation"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/services"
 )
@@ -128,8 +129,8 @@ func (b *Broker) checkUpdate(prev, next *catalog.Plan, have, want store.Instance
 	if err != nil {
 		return err
 	}
-	from := services.RawInstance{ID: have.Resource(), Plan: prev.Config, Params: have.Parameters}
-	to := services.RawInstance{ID: have.Resource(), Plan: next.Config, Params: want.Parameters}
+	from, to := operation.RawInstance(have, prev), operation.RawInstance(have, next)
+	to.Params = want.Parameters
 	// First whether the instance can get there at all: what CheckInstance says of
 	// a parameter that is fixed would make the user try another value.
 	err = driver.CheckUpdate(from, to)

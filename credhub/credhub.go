@@ -26,6 +26,11 @@ type Store interface {
 	Ensure(ctx context.Context, path Path, value json.RawMessage) (json.RawMessage, error)
 	// Put stores value at path and replaces what was there.
 	Put(ctx context.Context, path Path, value json.RawMessage) error
+	// Change replaces what is stored at path by what change makes of it, nil where
+	// nothing is stored, and loses no change of others: where somebody else wrote
+	// meanwhile, change is called again with that. An error of change is returned,
+	// and nothing is stored. The value is durable when Change returns.
+	Change(ctx context.Context, path Path, change func(stored json.RawMessage) (json.RawMessage, error)) error
 	// Get returns what is stored at path; ErrNotFound where there is nothing.
 	Get(ctx context.Context, path Path) (json.RawMessage, error)
 	// Delete removes every version of what is stored at path, so that nothing

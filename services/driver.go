@@ -1,6 +1,7 @@
 package services
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -12,7 +13,10 @@ import (
 
 // RawInstance is an instance before its plan and parameters are decoded.
 type RawInstance struct {
-	ID     string
+	ID string
+	// Name is the safe name of a resource that was made under an ID that nobody
+	// knows any more; empty: it derives from ID.
+	Name   string
 	Plan   json.RawMessage
 	Params json.RawMessage
 	// Folders are as in Instance.
@@ -88,7 +92,7 @@ type driver[P, I, B any] struct {
 }
 
 func (d *driver[P, I, B]) instance(raw RawInstance) (Instance[P, I], error) {
-	inst := Instance[P, I]{ID: raw.ID, Name: InstanceName(raw.ID), Folders: raw.Folders}
+	inst := Instance[P, I]{ID: raw.ID, Name: cmp.Or(raw.Name, InstanceName(raw.ID)), Folders: raw.Folders}
 	var err error
 	if inst.Plan, err = Decode[P](raw.Plan); err != nil {
 		return inst, fmt.Errorf("plan: %w", err)

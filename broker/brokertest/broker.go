@@ -119,6 +119,7 @@ type Options struct {
 	Idle                bool
 	AsyncWait, SyncWait time.Duration // 30 s, for a busy machine, and 50 s
 	Retention           time.Duration // 72 h
+	AuditRetention      time.Duration // for ever
 	DeleteAgain         time.Duration // 5 min
 	VerifyEvery         time.Duration // 10 min
 }
@@ -177,7 +178,7 @@ func New(t testing.TB, o Options) *Harness {
 	}
 	engine, err := operation.New(operation.Options{
 		Store: state, Catalog: c, Drivers: drivers, Credentials: h.Memory, Deliveries: deliveries, Logger: o.Logger,
-		Workers: 16, Retention: o.Retention, KeepEvery: time.Second, DeleteAgain: o.DeleteAgain, VerifyEvery: o.VerifyEvery,
+		Workers: 16, Retention: o.Retention, AuditRetention: o.AuditRetention, KeepEvery: time.Second, DeleteAgain: o.DeleteAgain, VerifyEvery: o.VerifyEvery,
 	})
 	check("make the engine", err)
 	servers := placement.New(placement.Options{Catalog: c, Store: state, Drivers: drivers, Logger: o.Logger, Every: 100 * time.Millisecond})

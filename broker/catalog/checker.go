@@ -17,6 +17,8 @@ type checker struct {
 	faults Faults
 	nodes  int
 	said   map[string]bool
+	// spared are variables that may be missing: nothing is opened with the values.
+	spared bool
 	// left are services, and plans as service/plan, that leave took out.
 	left map[string]bool
 	// delivered is the section "delivery", for the keys of that name.

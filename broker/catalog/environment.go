@@ -46,6 +46,8 @@ func (c *checker) variable(n *node, name string, closed bool) string {
 	n.variables = append(n.variables, name)
 	value, ok := c.getenv(name)
 	switch {
+	case !ok && c.spared:
+		n.unknown = true
 	case !ok:
 		n.unknown = true
 		c.add(n.line, n.path, "the environment variable %s is not set; set it, "+

@@ -36,28 +36,58 @@ func Load(path string, defs []services.Definition, getenv func(string) (string, 
 func Parse(
 	name string, data []byte, defs []services.Definition, getenv func(string) (string, bool), without ...string,
 ) (*Catalog, error) {
-	check := &checker{file: name, getenv: getenv, said: make(map[string]bool), left: make(map[string]bool)}
-	root := check.document(data)
-	if root == nil {
-		return nil, check.faults.err()
-	}
-	check.leave(root, without)
-	top := check.object(root, "backends", "delivery", "platforms", "operators", "quotas", "services")
-	top.need("services")
-	backends := check.backends(top, defs)
-	deliveries := check.deliveries(top)
-	platforms := check.clients(top, "platforms", "a platform")
-	operators := check.clients(top, "operators", "an operator")
-	offerings := check.offerings(top, backends)
-	quotas := check.quotas(top, platforms, offerings)
+	check := newChecker(name, getenv)
+	c, offerings := check.catalog(data, defs, without)
 	if err := check.faults.err(); err != nil {
 		return nil, err
 	}
-	c := &Catalog{file: name, source: data, backends: backends.list, platforms: platforms, operators: operators, quotas: quotas, deliveries: deliveries}
+	c.index(offerings)
 	if err := c.publish(offerings); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+func newChecker(name string, getenv func(string) (string, bool)) *checker {
+	return &checker{file: name, getenv: getenv, said: make(map[string]bool), left: make(map[string]bool)}
+}
+
+// catalog reads all sections. What it returns is of use where there are no faults.
+func (c *checker) catalog(data []byte, defs []services.Definition, without []string) (*Catalog, []offering) {
+	read := &Catalog{file: c.file, source: data}
+	root := c.document(data)
+	if root == nil {
+		return read, nil
+	}
+	c.leave(root, without)
+	top := c.object(root, "backends", "delivery", "platforms", "operators", "quotas", "services")
+	top.need("services")
+	backends := c.backends(top, defs)
+	read.backends = backends.list
+	read.deliveries = c.deliveries(top)
+	read.platforms = c.clients(top, "platforms", "a platform")
+	read.operators = c.clients(top, "operators", "an operator")
+	offerings := c.offerings(top, backends)
+	read.quotas = c.quotas(top, read.platforms, offerings)
+	return read, offerings
+}
+
+// LoadNames reads as much of the catalog as can be read without its variables: the
+// names of services, plans, backends and servers, and the rules of plans and
+// quotas. Nothing can be opened with it. It is for looking at the state, and returns
+// a catalog in any case; the error says what else is wrong with the file.
+func LoadNames(path string, defs []services.Definition, getenv func(string) (string, bool)) (*Catalog, error) {
+	c := newChecker(path, getenv)
+	c.spared = true
+	data, err := os.ReadFile(path)
+	if err != nil {
+		empty := &Catalog{file: path}
+		empty.index(nil)
+		return empty, fmt.Errorf("read the catalog: %w", err)
+	}
+	names, offerings := c.catalog(data, defs, nil)
+	names.index(offerings)
+	return names, c.faults.err()
 }
 
 // Again parses the text that c was made of once more, with what the environment
@@ -66,7 +96,7 @@ func (c *Catalog) Again(defs []services.Definition, getenv func(string) (string,
 	return Parse(c.file, c.source, defs, getenv, without...)
 }
 
-// publish fills in what the catalog is asked for.
+// publish fills in what platforms are answered.
 func (c *Catalog) publish(offerings []offering) error {
 	var err error
 	if c.json, err = encode(offerings); err != nil {
@@ -77,6 +107,11 @@ func (c *Catalog) publish(offerings []offering) error {
 	}
 	sum := sha256.Sum256(c.json)
 	c.etag = `"` + hex.EncodeToString(sum[:16]) + `"`
+	return nil
+}
+
+// index fills in what is looked up by ID.
+func (c *Catalog) index(offerings []offering) {
 	c.serviceByID = make(map[string]*Service)
 	c.planByID = make(map[string]*Plan)
 	for _, o := range offerings {
@@ -86,5 +121,4 @@ func (c *Catalog) publish(offerings []offering) error {
 			c.planByID[p.ID] = p
 		}
 	}
-	return nil
 }

@@ -112,11 +112,10 @@ func (e *Engine) insertJob(ctx context.Context, tx pgx.Tx, op store.Operation, s
 	if err != nil {
 		return 0, err
 	}
-	d, err := e.driver(plan, server)
+	alone, err := e.alone(plan, op, server)
 	if err != nil {
 		return 0, err
 	}
-	alone := op.BindingID == "" || d.SerialBinds()
 	inserted, err := e.client.InsertTx(ctx, tx, job{
 		OperationID: op.ID, InstanceID: op.InstanceID, BindingID: op.BindingID, Alone: alone,
 		Traceparent: tracing.Parent(ctx),
@@ -125,6 +124,19 @@ func (e *Engine) insertJob(ctx context.Context, tx pgx.Tx, op store.Operation, s
 		return 0, fmt.Errorf("enqueue the operation: %w", err)
 	}
 	return inserted.Job.ID, nil
+}
+
+// alone says whether nothing else on the instance may run beside the operation. An
+// engine that has no backends open does not know, and is careful.
+func (e *Engine) alone(plan *catalog.Plan, op store.Operation, server string) (bool, error) {
+	if op.BindingID == "" || e.Drivers == nil {
+		return true, nil
+	}
+	d, err := e.driver(plan, server)
+	if err != nil {
+		return false, err
+	}
+	return d.SerialBinds(), nil
 }
 
 // Supersede ends an unfinished create in tx, in favour of a delete that is
@@ -172,8 +184,9 @@ func (e *Engine) Cancel(ctx context.Context, operationID, description string) er
 var ErrNotRetryable = errors.New("cannot be retried")
 
 // Retry puts a failed operation back to work, with a new deadline. It has to be
-// the latest on its instance or binding, which has to exist still.
-func (e *Engine) Retry(ctx context.Context, operationID string) (store.Operation, error) {
+// the latest on its instance or binding, which has to exist still. The audit record
+// says who asked for it.
+func (e *Engine) Retry(ctx context.Context, operationID string, originating json.RawMessage) (store.Operation, error) {
 	var op store.Operation
 	err := e.Store.InTx(ctx, func(tx pgx.Tx) error {
 		old, err := e.Store.Operation(ctx, tx, operationID)
@@ -198,9 +211,22 @@ func (e *Engine) Retry(ctx context.Context, operationID string) (store.Operation
 		if err := e.enqueue(ctx, tx, op); err != nil {
 			return err
 		}
-		return e.audit(ctx, tx, op, store.Accepted)
+		by := op
+		by.Originating, by.RequestID = originating, ""
+		return e.auditAs(ctx, tx, by, "retry", store.Accepted)
 	})
 	return op, err
+}
+
+// Retryable says why an operation cannot be retried, and changes nothing.
+func (e *Engine) Retryable(ctx context.Context, operationID string) error {
+	return e.Store.InTx(ctx, func(tx pgx.Tx) error {
+		op, err := e.Store.Operation(ctx, tx, operationID)
+		if err != nil {
+			return err
+		}
+		return e.retryable(ctx, tx, op)
+	})
 }
 
 func (e *Engine) retryable(ctx context.Context, tx pgx.Tx, op store.Operation) error {
@@ -239,8 +265,12 @@ func (e *Engine) retryable(ctx context.Context, tx pgx.Tx, op store.Operation) e
 }
 
 func (e *Engine) audit(ctx context.Context, db store.DBTX, op store.Operation, event string) error {
+	return e.auditAs(ctx, db, op, op.Kind, event)
+}
+
+func (e *Engine) auditAs(ctx context.Context, db store.DBTX, op store.Operation, action, event string) error {
 	err := e.Store.InsertAudit(ctx, db, store.InsertAuditParams{
-		Platform: op.Platform, Originating: op.Originating, RequestID: op.RequestID, Action: op.Kind, Event: event,
+		Platform: op.Platform, Originating: op.Originating, RequestID: op.RequestID, Action: action, Event: event,
 		InstanceID: op.InstanceID, BindingID: op.BindingID, OperationID: op.ID,
 		ServiceID: op.ServiceID, PlanID: op.PlanID, Outcome: op.Outcome,
 	})

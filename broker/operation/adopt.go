@@ -53,9 +53,17 @@ func (e *Engine) Adopt(ctx context.Context, a Adoption) (steps []string, err err
 		}
 		limited, cancel := context.WithTimeout(ctx, adoptTime)
 		defer cancel()
+		name, err := e.orphanName(limited, tx, driver, i, a.Resource)
+		if err != nil {
+			return err
+		}
+		if name != "" {
+			steps, err = e.adoptOrphan(limited, tx, driver, i, plan, name, a)
+			return err
+		}
 		adopts := false
 		err = store.Outside(limited, tx, func(ctx context.Context) (err error) {
-			steps, adopts, err = driver.Adopt(ctx, rawInstance(i, plan), a.Resource, a.Dry)
+			steps, adopts, err = driver.Adopt(ctx, RawInstance(i, plan), a.Resource, a.Dry)
 			return err
 		})
 		if !adopts && err == nil {
@@ -70,12 +78,16 @@ func (e *Engine) Adopt(ctx context.Context, a Adoption) (steps []string, err err
 		if err != nil || a.Dry {
 			return err
 		}
-		return e.Store.InsertAudit(ctx, tx, store.InsertAuditParams{
-			Platform: i.Platform, Originating: a.Originating, Action: "adopt", Event: store.Succeeded,
-			InstanceID: i.ID, ServiceID: i.ServiceID, PlanID: i.PlanID, Outcome: store.Succeeded,
-		})
+		return e.auditAdoption(ctx, tx, a, i)
 	})
 	return steps, err
+}
+
+func (e *Engine) auditAdoption(ctx context.Context, tx pgx.Tx, a Adoption, i store.Instance) error {
+	return e.Store.InsertAudit(ctx, tx, store.InsertAuditParams{
+		Platform: i.Platform, Originating: a.Originating, Action: "adopt", Event: store.Succeeded,
+		InstanceID: i.ID, ServiceID: i.ServiceID, PlanID: i.PlanID, Outcome: store.Succeeded, Resource: a.Resource,
+	})
 }
 
 // adopting locks an instance that nobody uses yet.

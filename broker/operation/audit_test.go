@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"code.cloudfoundry.org/brokerapi/v13/domain"
 	"github.com/google/go-cmp/cmp"
@@ -85,5 +86,24 @@ func TestAcceptIsAtomic(t *testing.T) {
 	}
 	if n := query[int](t, h, "select (select count(*) from operations) + (select count(*) from audit) + (select count(*) from river_job where kind = 'operation')"); n != 0 {
 		t.Errorf("%d rows of what was not accepted", n)
+	}
+}
+
+// The record ends after its retention time, however much of it there is, and no
+// sooner.
+func TestAuditIsPruned(t *testing.T) {
+	t.Parallel()
+	o := brokertest.Options{DatabaseURL: brokertest.Database(t), Idle: true, AuditRetention: 400 * 24 * time.Hour}
+	h := brokertest.New(t, o)
+	if _, err := h.Store.Pool.Exec(t.Context(), `insert into audit (at, platform, request_id, action, event, instance_id)
+		select now() - n * interval '1 day', 'cf', '', 'bind', 'accepted', 'i' from generate_series(390, 2500) n`); err != nil {
+		t.Fatal(err)
+	}
+	h.Work(t)
+	eventually(t, "what is older than 400 days is deleted", func() bool {
+		return query[int](t, h, "select count(*) from audit where at < now() - interval '400 days'") == 0
+	})
+	if n := query[int](t, h, "select count(*) from audit"); n != 10 {
+		t.Errorf("%d entries are left of the last 400 days, want 10", n)
 	}
 }

@@ -38,7 +38,7 @@ const (
 type Options struct {
 	Store       *store.Store
 	Catalog     *catalog.Catalog
-	Drivers     map[string]services.Driver // by the servers' keys in the catalog
+	Drivers     map[string]services.Driver // by the servers' keys in the catalog; nil: the engine only accepts
 	Credentials credhub.Store
 	Deliveries  map[string]credhub.Delivery // by the name that bindings have; none: inline only
 	Logger      *slog.Logger
@@ -48,6 +48,8 @@ type Options struct {
 	// Retention is how long ended operations are remembered; the
 	// specification's platforms count on 72 h (OSB, "Polling Last Operation").
 	Retention time.Duration
+	// AuditRetention is how long the audit record is kept; 0: for ever.
+	AuditRetention time.Duration
 	// KeepEvery is how often backends, and the engine, look after what they made.
 	KeepEvery time.Duration
 	// VerifyEvery is how often the credentials of all bindings are verified, where

@@ -52,7 +52,7 @@ func (e *Engine) folder(ctx context.Context, id string, owner store.Instance) (d
 	if err != nil {
 		return "", false, err
 	}
-	dir, ok, err = driver.Folder(ctx, rawInstance(have, plan))
+	dir, ok, err = driver.Folder(ctx, RawInstance(have, plan))
 	if err != nil {
 		return "", false, fmt.Errorf("find the directory of instance %q: %w", id, err)
 	}

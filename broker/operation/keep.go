@@ -83,7 +83,7 @@ func (e *Engine) keepBatch(ctx context.Context, tx pgx.Tx, d services.Driver, s 
 	}
 	instances := make([]services.RawInstance, 0, len(rows))
 	for _, row := range rows {
-		instances = append(instances, rawInstance(row, byID[row.PlanID]))
+		instances = append(instances, RawInstance(row, byID[row.PlanID]))
 	}
 	limited, cancel := context.WithTimeout(ctx, stepTime)
 	defer cancel()

@@ -1,6 +1,7 @@
 package operation
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -72,7 +73,7 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 		return result{err: err}
 	}
 	defer e.tellHanging(ctx, op, s)()
-	prev := rawInstance(s.instance, s.plan)
+	prev := RawInstance(s.instance, s.plan)
 	switch op.Kind {
 	case store.Provision:
 		if op.Phase == store.Undoing {
@@ -104,8 +105,14 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 	return result{err: fmt.Errorf("unknown kind of operation %q", op.Kind)}
 }
 
-func rawInstance(i store.Instance, p *catalog.Plan) services.RawInstance {
-	return services.RawInstance{ID: i.Resource(), Plan: p.Config, Params: i.Parameters}
+// SafeName is what the names of the instance's resources derive from.
+func SafeName(i store.Instance) string {
+	return cmp.Or(i.ResourceName, services.InstanceName(i.Resource()))
+}
+
+// RawInstance is the instance as backends are told of it.
+func RawInstance(i store.Instance, p *catalog.Plan) services.RawInstance {
+	return services.RawInstance{ID: i.Resource(), Name: i.ResourceName, Plan: p.Config, Params: i.Parameters}
 }
 
 func (e *Engine) update(ctx context.Context, op store.Operation, s *subject, prev services.RawInstance) error {
@@ -130,7 +137,7 @@ func (e *Engine) updated(op store.Operation, i store.Instance) (services.RawInst
 		return services.RawInstance{}, err
 	}
 	i.Parameters = op.Parameters
-	return rawInstance(i, target), nil
+	return RawInstance(i, target), nil
 }
 
 // seed is what the credential store keeps under a binding's SeedPath.

@@ -77,25 +77,24 @@ func (e *Engine) revive(ctx context.Context, tx pgx.Tx, row store.StuckOperation
 // beside this one creates. The check at the start has compared the rest with the
 // catalog.
 func (e *Engine) recordBackends(ctx context.Context) error {
-	const batch = 1000
-	p := store.RecordBackendsParams{Batch: batch}
+	var p store.RecordBackendsParams
 	for _, b := range e.Catalog.Backends() {
 		for _, plan := range e.Catalog.PlansOf(b.Name) {
 			p.PlanIds, p.Backends, p.BackendTypes = append(p.PlanIds, plan.ID), append(p.Backends, plan.Backend), append(p.BackendTypes, plan.BackendType)
 		}
 	}
-	for {
-		n, err := e.Store.RecordBackends(ctx, e.Store.Pool, p)
-		if err != nil {
-			return fmt.Errorf("record the instances' backends: %w", err)
-		}
-		if n < batch {
-			return nil
-		}
+	err := inBatches(func(batch int32) (int64, error) {
+		p.Batch = batch
+		return e.Store.RecordBackends(ctx, e.Store.Pool, p)
+	})
+	if err != nil {
+		return fmt.Errorf("record the instances' backends: %w", err)
 	}
+	return nil
 }
 
-// prune is the job that forgets operations after the retention time.
+// prune is the job that deletes operations and the audit record after their retention
+// time.
 type prune struct{}
 
 // Kind names the job in River's table.
@@ -108,12 +107,25 @@ type pruneWorker struct {
 
 // Work deletes in small batches, so that it never holds much.
 func (w *pruneWorker) Work(ctx context.Context, _ *river.Job[prune]) error {
+	e := w.engine
+	before := time.Now().Add(-e.Retention)
+	err := inBatches(func(batch int32) (int64, error) {
+		return e.Store.PruneOperations(ctx, e.Store.Pool, store.PruneOperationsParams{Before: &before, Batch: batch})
+	})
+	if err != nil || e.AuditRetention == 0 {
+		return err
+	}
+	before = time.Now().Add(-e.AuditRetention)
+	return inBatches(func(batch int32) (int64, error) {
+		return e.Store.PruneAudit(ctx, e.Store.Pool, store.PruneAuditParams{Before: before, Batch: batch})
+	})
+}
+
+// inBatches calls do until it has less to do than it may.
+func inBatches(do func(batch int32) (int64, error)) error {
 	const batch = 1000
-	before := time.Now().Add(-w.engine.Retention)
 	for {
-		n, err := w.engine.Store.PruneOperations(ctx, w.engine.Store.Pool, store.PruneOperationsParams{
-			Before: &before, Batch: batch,
-		})
+		n, err := do(batch)
 		if err != nil || n < batch {
 			return err
 		}

@@ -157,14 +157,15 @@ func TestRetryOfFailed(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.Backend.Hook(func(ctx context.Context, _, _ string) error { return ctx.Err() }) // it has time
-	op, err := h.Engine.Retry(context.Background(), id)
+	op, err := h.Engine.Retry(context.Background(), id, []byte(`{"platform":"operator"}`))
 	if err != nil || op.State != store.InProgress {
 		t.Fatalf("retry: %s, %v", op.State, err)
 	}
 	done(t, h, id)
 	consistent(t, h)
-	if n := query[int](t, h, "select count(*) from audit where operation_id = $1 and event = 'accepted'", id); n != 2 {
-		t.Errorf("%d records of acceptance", n)
+	record := query[string](t, h, "select string_agg(action || ' ' || coalesce(originating::text, ''), ', ' order by seq) from audit where operation_id = $1 and event = 'accepted'", id)
+	if want := `provision , retry {"platform":"operator"}`; record != want { // the operator's, not the platform's
+		t.Errorf("recorded as accepted: %s, want %s", record, want)
 	}
 }
 
@@ -204,7 +205,7 @@ func TestRetryRefused(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := h.Engine.Retry(context.Background(), test.id)
+			_, err := h.Engine.Retry(context.Background(), test.id, nil)
 			if !errors.Is(err, operation.ErrNotRetryable) || !strings.Contains(err.Error(), test.says) {
 				t.Errorf("retry: %v", err)
 			}

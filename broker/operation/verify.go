@@ -32,7 +32,7 @@ func (e *Engine) Verify(ctx context.Context, i store.Instance, b store.Binding) 
 	if err != nil {
 		return err
 	}
-	d, err := e.driver(plan, i.Server)
+	d, err := e.driverOf(i, plan)
 	if err != nil || !d.Verifies() {
 		return err
 	}
@@ -48,7 +48,7 @@ func (e *Engine) Verify(ctx context.Context, i store.Instance, b store.Binding) 
 		} else if err != nil {
 			return err
 		}
-		return store.Outside(ctx, tx, func(ctx context.Context) error { return e.verify(ctx, d, rawInstance(i, plan), now) })
+		return store.Outside(ctx, tx, func(ctx context.Context) error { return e.verify(ctx, d, RawInstance(i, plan), now) })
 	})
 }
 

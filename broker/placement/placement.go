@@ -32,12 +32,35 @@ type Options struct {
 // Placement knows the servers of all backends. It is safe for concurrent use.
 type Placement struct {
 	Options
-	mu    sync.Mutex
-	known map[string]health // by the servers' keys; of pools only
+	mu      sync.Mutex
+	known   map[string]health // by the servers' keys; of pools only
+	drained map[string]bool   // by the servers' keys; the catalog's word where there is none
 }
 
 // New makes a Placement. Until Watch has asked them, servers count as well.
-func New(o Options) *Placement { return &Placement{Options: o, known: map[string]health{}} }
+func New(o Options) *Placement {
+	return &Placement{Options: o, known: map[string]health{}, drained: map[string]bool{}}
+}
+
+// SetDrained keeps new instances away from a server, or lets them come again.
+func (p *Placement) SetDrained(server string, drained bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.drained[server] = drained
+}
+
+// servers are those of the backend, drained as they are now.
+func (p *Placement) servers(backend string) []catalog.Server {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	servers := slices.Clone(p.Catalog.ServersOf(backend))
+	for i, s := range servers {
+		if drained, said := p.drained[s.Key()]; said {
+			servers[i].Drain = drained
+		}
+	}
+	return servers
+}
 
 // FullError says that no server has room for what was asked.
 type FullError struct {
@@ -52,7 +75,7 @@ func (e *FullError) Error() string { return e.reason }
 // is in tx already. Others that choose of the same backend wait until tx ends. The
 // error may be a *FullError.
 func (p *Placement) Choose(ctx context.Context, tx pgx.Tx, plan *catalog.Plan, instanceID string) (string, error) {
-	servers := p.Catalog.ServersOf(plan.Backend)
+	servers := p.servers(plan.Backend)
 	if len(servers) == 1 && !servers[0].Drain && !servers[0].Capacity.Limited() {
 		return servers[0].Name, nil
 	}
@@ -153,7 +176,7 @@ func (p *Placement) Loads(ctx context.Context, db store.DBTX, backend, but strin
 		return nil, fmt.Errorf("read what is on the servers: %w", err)
 	}
 	var loads []Load
-	for _, s := range p.Catalog.ServersOf(backend) {
+	for _, s := range p.servers(backend) {
 		l := Load{Server: s, health: p.healthOf(s.Key())}
 		for _, row := range rows {
 			if row.Server == s.Name {

@@ -5,7 +5,8 @@ insert into instances (id, platform, service_id, plan_id, organization_id, space
 values ((select @id::text from pg_advisory_xact_lock(hashtextextended('creating/' || @id::text, 0)),
         pg_advisory_xact_lock_shared(hashtextextended('name/' || @safe_name::text, 0))),
     @platform, @service_id, @plan_id, @organization_id, @space_id, @context, @parameters, @maintenance_version, 'creating', @namespace,
-    case when exists (select 1 from instances i where coalesce(nullif(i.resource_id, ''), i.id) = @id::text) then @fresh::text else '' end,
+    case when exists (select 1 from instances i where coalesce(nullif(i.resource_id, ''), i.id) = @id::text)
+        or exists (select 1 from instances i where i.resource_name <> '' and i.resource_name = @safe_name::text) then @fresh::text else '' end,
     @backend, @backend_type)
 on conflict do nothing;
 
@@ -107,7 +108,14 @@ for update skip locked;
 update rounds set after = @after, began_at = case when after = '' then now() else began_at end where name = @name;
 
 -- name: ListInstances :many
-select * from instances where id > @after order by id limit @batch;
+-- By key. An empty filter, or null of a list, selects all.
+select * from instances where id > @after
+    and (@platform::text = '' or platform = @platform) and (@organization_id::text = '' or organization_id = @organization_id)
+    and (@space_id::text = '' or space_id = @space_id)
+    and (@service_ids::text[] is null or service_id = any(@service_ids)) and (@plan_ids::text[] is null or plan_id = any(@plan_ids))
+    and (@backend::text = '' or backend = @backend and server = @server::text)
+    and (@status::text = '' or status = @status) and (not @with_condition::bool or condition <> '')
+order by id limit @batch;
 
 -- name: PlansInUse :many
 select service_id, plan_id, backend, backend_type, server, count(*) as instances from instances
@@ -163,7 +171,15 @@ select * from bindings where id = $1 for update;
 select * from bindings where instance_id = $1 order by id;
 
 -- name: ListBindings :many
-select * from bindings where id > @after order by id limit @batch;
+-- By key. An empty filter, or null of a list, selects all; of_instance says that one of the instance's is not empty.
+select * from bindings b where b.id > @after
+    and (@platform::text = '' or b.platform = @platform) and (@instance_id::text = '' or b.instance_id = @instance_id)
+    and (@service_ids::text[] is null or b.service_id = any(@service_ids)) and (@plan_ids::text[] is null or b.plan_id = any(@plan_ids))
+    and (@status::text = '' or b.status = @status)
+    and (not @of_instance::bool or exists (select 1 from instances i where i.id = b.instance_id
+        and (@organization_id::text = '' or i.organization_id = @organization_id) and (@space_id::text = '' or i.space_id = @space_id)
+        and (@backend::text = '' or i.backend = @backend and i.server = @server::text)))
+order by b.id limit @batch;
 
 -- name: SetBindingStatus :exec
 update bindings set status = $2, updated_at = now() where id = $1;
@@ -228,8 +244,15 @@ select * from operations where instance_id = $1 and binding_id = $2 order by seq
 select * from operations where instance_id = $1 and state = 'in progress' order by seq;
 
 -- name: ListOperations :many
-select * from operations where (not @unfinished::bool or state = 'in progress') and (@instance_id::text = '' or instance_id = @instance_id)
-    and seq < @before order by seq desc limit @batch;
+-- Latest first. An empty filter, or null of a list, selects all; of_instance says that one of the instance's is not empty.
+select * from operations o where o.seq < @before
+    and (@state::text = '' or o.state = @state) and (@instance_id::text = '' or o.instance_id = @instance_id)
+    and (@platform::text = '' or o.platform = @platform)
+    and (@service_ids::text[] is null or o.service_id = any(@service_ids)) and (@plan_ids::text[] is null or o.plan_id = any(@plan_ids))
+    and (not @of_instance::bool or exists (select 1 from instances i where i.id = o.instance_id
+        and (@organization_id::text = '' or i.organization_id = @organization_id) and (@space_id::text = '' or i.space_id = @space_id)
+        and (@backend::text = '' or i.backend = @backend and i.server = @server::text)))
+order by o.seq desc limit @batch;
 
 -- name: RetryOperation :one
 -- A failed operation back to work. Its time counts from now: how long its phases may take follows from created_at and deadline.
@@ -282,8 +305,19 @@ delete from operations where id = any(array(
     limit @batch));
 
 -- name: InsertAudit :exec
-insert into audit (platform, originating, request_id, action, event, instance_id, binding_id, operation_id, service_id, plan_id, outcome)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
+insert into audit (platform, originating, request_id, action, event, instance_id, binding_id, operation_id, service_id, plan_id, outcome, resource)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12);
+
+-- name: ListAudit :many
+-- Latest first. An empty filter selects all; an actor is a platform, or part of the identity that it or an operator gave.
+select * from audit where seq < @before and at >= @since::timestamptz and at < @until::timestamptz
+    and (@instance_id::text = '' or instance_id = @instance_id) and (@binding_id::text = '' or binding_id = @binding_id)
+    and (@action::text = '' or action = @action)
+    and (@actor::text = '' or platform = @actor or position(lower(@actor) in lower(originating::text)) > 0)
+order by seq desc limit @batch;
+
+-- name: PruneAudit :execrows
+delete from audit where seq = any(array(select a.seq from audit a where a.at < @before limit @batch));
 
 -- name: AuditOfInstance :many
 select * from audit where instance_id = $1 order by seq;

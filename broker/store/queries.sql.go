@@ -66,7 +66,7 @@ func (q *Queries) AnyReadyBinding(ctx context.Context, db DBTX) (Binding, error)
 }
 
 const auditOfInstance = `-- name: AuditOfInstance :many
-select seq, at, platform, originating, request_id, action, event, instance_id, binding_id, operation_id, service_id, plan_id, outcome from audit where instance_id = $1 order by seq
+select seq, at, platform, originating, request_id, action, event, instance_id, binding_id, operation_id, service_id, plan_id, outcome, resource from audit where instance_id = $1 order by seq
 `
 
 func (q *Queries) AuditOfInstance(ctx context.Context, db DBTX, instanceID string) ([]Audit, error) {
@@ -92,6 +92,7 @@ func (q *Queries) AuditOfInstance(ctx context.Context, db DBTX, instanceID strin
 			&i.ServiceID,
 			&i.PlanID,
 			&i.Outcome,
+			&i.Resource,
 		); err != nil {
 			return nil, err
 		}
@@ -599,8 +600,8 @@ func (q *Queries) Forgotten(ctx context.Context, db DBTX, arg ForgottenParams) (
 }
 
 const insertAudit = `-- name: InsertAudit :exec
-insert into audit (platform, originating, request_id, action, event, instance_id, binding_id, operation_id, service_id, plan_id, outcome)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+insert into audit (platform, originating, request_id, action, event, instance_id, binding_id, operation_id, service_id, plan_id, outcome, resource)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 `
 
 type InsertAuditParams struct {
@@ -615,6 +616,7 @@ type InsertAuditParams struct {
 	ServiceID   string
 	PlanID      string
 	Outcome     string
+	Resource    string
 }
 
 func (q *Queries) InsertAudit(ctx context.Context, db DBTX, arg InsertAuditParams) error {
@@ -630,6 +632,7 @@ func (q *Queries) InsertAudit(ctx context.Context, db DBTX, arg InsertAuditParam
 		arg.ServiceID,
 		arg.PlanID,
 		arg.Outcome,
+		arg.Resource,
 	)
 	return err
 }
@@ -691,7 +694,8 @@ insert into instances (id, platform, service_id, plan_id, organization_id, space
 values ((select $1::text from pg_advisory_xact_lock(hashtextextended('creating/' || $1::text, 0)),
         pg_advisory_xact_lock_shared(hashtextextended('name/' || $2::text, 0))),
     $3, $4, $5, $6, $7, $8, $9, $10, 'creating', $11,
-    case when exists (select 1 from instances i where coalesce(nullif(i.resource_id, ''), i.id) = $1::text) then $12::text else '' end,
+    case when exists (select 1 from instances i where coalesce(nullif(i.resource_id, ''), i.id) = $1::text)
+        or exists (select 1 from instances i where i.resource_name <> '' and i.resource_name = $2::text) then $12::text else '' end,
     $13, $14)
 on conflict do nothing
 `
@@ -1048,17 +1052,112 @@ func (q *Queries) LastOperation(ctx context.Context, db DBTX, arg LastOperationP
 	return i, err
 }
 
+const listAudit = `-- name: ListAudit :many
+select seq, at, platform, originating, request_id, action, event, instance_id, binding_id, operation_id, service_id, plan_id, outcome, resource from audit where seq < $1 and at >= $2::timestamptz and at < $3::timestamptz
+    and ($4::text = '' or instance_id = $4) and ($5::text = '' or binding_id = $5)
+    and ($6::text = '' or action = $6)
+    and ($7::text = '' or platform = $7 or position(lower($7) in lower(originating::text)) > 0)
+order by seq desc limit $8
+`
+
+type ListAuditParams struct {
+	Before     int64
+	Since      time.Time
+	Until      time.Time
+	InstanceID string
+	BindingID  string
+	Action     string
+	Actor      string
+	Batch      int32
+}
+
+// Latest first. An empty filter selects all; an actor is a platform, or part of the identity that it or an operator gave.
+func (q *Queries) ListAudit(ctx context.Context, db DBTX, arg ListAuditParams) ([]Audit, error) {
+	rows, err := db.Query(ctx, listAudit,
+		arg.Before,
+		arg.Since,
+		arg.Until,
+		arg.InstanceID,
+		arg.BindingID,
+		arg.Action,
+		arg.Actor,
+		arg.Batch,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Audit
+	for rows.Next() {
+		var i Audit
+		if err := rows.Scan(
+			&i.Seq,
+			&i.At,
+			&i.Platform,
+			&i.Originating,
+			&i.RequestID,
+			&i.Action,
+			&i.Event,
+			&i.InstanceID,
+			&i.BindingID,
+			&i.OperationID,
+			&i.ServiceID,
+			&i.PlanID,
+			&i.Outcome,
+			&i.Resource,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listBindings = `-- name: ListBindings :many
-select id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id, endpoints, status, created_at, updated_at, expires_at, renew_before, delivery from bindings where id > $1 order by id limit $2
+select id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id, endpoints, status, created_at, updated_at, expires_at, renew_before, delivery from bindings b where b.id > $1
+    and ($2::text = '' or b.platform = $2) and ($3::text = '' or b.instance_id = $3)
+    and ($4::text[] is null or b.service_id = any($4)) and ($5::text[] is null or b.plan_id = any($5))
+    and ($6::text = '' or b.status = $6)
+    and (not $7::bool or exists (select 1 from instances i where i.id = b.instance_id
+        and ($8::text = '' or i.organization_id = $8) and ($9::text = '' or i.space_id = $9)
+        and ($10::text = '' or i.backend = $10 and i.server = $11::text)))
+order by b.id limit $12
 `
 
 type ListBindingsParams struct {
-	After string
-	Batch int32
+	After          string
+	Platform       string
+	InstanceID     string
+	ServiceIds     []string
+	PlanIds        []string
+	Status         string
+	OfInstance     bool
+	OrganizationID string
+	SpaceID        string
+	Backend        string
+	Server         string
+	Batch          int32
 }
 
+// By key. An empty filter, or null of a list, selects all; of_instance says that one of the instance's is not empty.
 func (q *Queries) ListBindings(ctx context.Context, db DBTX, arg ListBindingsParams) ([]Binding, error) {
-	rows, err := db.Query(ctx, listBindings, arg.After, arg.Batch)
+	rows, err := db.Query(ctx, listBindings,
+		arg.After,
+		arg.Platform,
+		arg.InstanceID,
+		arg.ServiceIds,
+		arg.PlanIds,
+		arg.Status,
+		arg.OfInstance,
+		arg.OrganizationID,
+		arg.SpaceID,
+		arg.Backend,
+		arg.Server,
+		arg.Batch,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -1096,16 +1195,44 @@ func (q *Queries) ListBindings(ctx context.Context, db DBTX, arg ListBindingsPar
 }
 
 const listInstances = `-- name: ListInstances :many
-select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, condition_reason, backend, backend_type, resource_name from instances where id > $1 order by id limit $2
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, condition_reason, backend, backend_type, resource_name from instances where id > $1
+    and ($2::text = '' or platform = $2) and ($3::text = '' or organization_id = $3)
+    and ($4::text = '' or space_id = $4)
+    and ($5::text[] is null or service_id = any($5)) and ($6::text[] is null or plan_id = any($6))
+    and ($7::text = '' or backend = $7 and server = $8::text)
+    and ($9::text = '' or status = $9) and (not $10::bool or condition <> '')
+order by id limit $11
 `
 
 type ListInstancesParams struct {
-	After string
-	Batch int32
+	After          string
+	Platform       string
+	OrganizationID string
+	SpaceID        string
+	ServiceIds     []string
+	PlanIds        []string
+	Backend        string
+	Server         string
+	Status         string
+	WithCondition  bool
+	Batch          int32
 }
 
+// By key. An empty filter, or null of a list, selects all.
 func (q *Queries) ListInstances(ctx context.Context, db DBTX, arg ListInstancesParams) ([]Instance, error) {
-	rows, err := db.Query(ctx, listInstances, arg.After, arg.Batch)
+	rows, err := db.Query(ctx, listInstances,
+		arg.After,
+		arg.Platform,
+		arg.OrganizationID,
+		arg.SpaceID,
+		arg.ServiceIds,
+		arg.PlanIds,
+		arg.Backend,
+		arg.Server,
+		arg.Status,
+		arg.WithCondition,
+		arg.Batch,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -1147,22 +1274,45 @@ func (q *Queries) ListInstances(ctx context.Context, db DBTX, arg ListInstancesP
 }
 
 const listOperations = `-- name: ListOperations :many
-select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at, kept_until from operations where (not $1::bool or state = 'in progress') and ($2::text = '' or instance_id = $2)
-    and seq < $3 order by seq desc limit $4
+select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at, kept_until from operations o where o.seq < $1
+    and ($2::text = '' or o.state = $2) and ($3::text = '' or o.instance_id = $3)
+    and ($4::text = '' or o.platform = $4)
+    and ($5::text[] is null or o.service_id = any($5)) and ($6::text[] is null or o.plan_id = any($6))
+    and (not $7::bool or exists (select 1 from instances i where i.id = o.instance_id
+        and ($8::text = '' or i.organization_id = $8) and ($9::text = '' or i.space_id = $9)
+        and ($10::text = '' or i.backend = $10 and i.server = $11::text)))
+order by o.seq desc limit $12
 `
 
 type ListOperationsParams struct {
-	Unfinished bool
-	InstanceID string
-	Before     int64
-	Batch      int32
+	Before         int64
+	State          string
+	InstanceID     string
+	Platform       string
+	ServiceIds     []string
+	PlanIds        []string
+	OfInstance     bool
+	OrganizationID string
+	SpaceID        string
+	Backend        string
+	Server         string
+	Batch          int32
 }
 
+// Latest first. An empty filter, or null of a list, selects all; of_instance says that one of the instance's is not empty.
 func (q *Queries) ListOperations(ctx context.Context, db DBTX, arg ListOperationsParams) ([]Operation, error) {
 	rows, err := db.Query(ctx, listOperations,
-		arg.Unfinished,
-		arg.InstanceID,
 		arg.Before,
+		arg.State,
+		arg.InstanceID,
+		arg.Platform,
+		arg.ServiceIds,
+		arg.PlanIds,
+		arg.OfInstance,
+		arg.OrganizationID,
+		arg.SpaceID,
+		arg.Backend,
+		arg.Server,
 		arg.Batch,
 	)
 	if err != nil {
@@ -1506,6 +1656,23 @@ func (q *Queries) PlansInUse(ctx context.Context, db DBTX) ([]PlansInUseRow, err
 		return nil, err
 	}
 	return items, nil
+}
+
+const pruneAudit = `-- name: PruneAudit :execrows
+delete from audit where seq = any(array(select a.seq from audit a where a.at < $1 limit $2))
+`
+
+type PruneAuditParams struct {
+	Before time.Time
+	Batch  int32
+}
+
+func (q *Queries) PruneAudit(ctx context.Context, db DBTX, arg PruneAuditParams) (int64, error) {
+	result, err := db.Exec(ctx, pruneAudit, arg.Before, arg.Batch)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const pruneOperations = `-- name: PruneOperations :execrows

@@ -22,6 +22,7 @@ type Audit struct {
 	ServiceID   string
 	PlanID      string
 	Outcome     string
+	Resource    string
 }
 
 type Binding struct {

@@ -225,6 +225,28 @@ func (s *Store) Migrate(ctx context.Context, logger *slog.Logger) error {
 	return s.migrateRiver(ctx, logger)
 }
 
+// Version returns the version that the database is at, 0 where it has no tables of
+// the broker, and the one that this release needs.
+func (s *Store) Version(ctx context.Context) (has, needs int64, err error) {
+	names, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, name := range names {
+		version, err := goose.NumericComponent(name)
+		if err != nil {
+			return 0, 0, err
+		}
+		needs = max(needs, version)
+	}
+	var there bool
+	if err := s.Pool.QueryRow(ctx, "select to_regclass('goose_db_version') is not null").Scan(&there); err != nil || !there {
+		return 0, needs, err
+	}
+	err = s.Pool.QueryRow(ctx, "select coalesce(max(version_id), 0) from goose_db_version where is_applied").Scan(&has)
+	return has, needs, err
+}
+
 func (s *Store) migrateOwn(ctx context.Context, logger *slog.Logger) error {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {

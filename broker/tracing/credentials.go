@@ -54,6 +54,13 @@ func (s credentials) Ensure(ctx context.Context, path credhub.Path, value json.R
 	return stored, err
 }
 
+func (s credentials) Change(ctx context.Context, path credhub.Path, change func(json.RawMessage) (json.RawMessage, error)) error {
+	ctx, span := begin(ctx, "change", path)
+	err := s.Store.Change(ctx, path, change)
+	End(span, err)
+	return err
+}
+
 func (s credentials) Put(ctx context.Context, path credhub.Path, value json.RawMessage) error {
 	ctx, span := begin(ctx, "put", path)
 	err := s.Store.Put(ctx, path, value)

@@ -66,6 +66,13 @@ func (a *administrators) lookup(name string) (string, bool) {
 	return value, ok
 }
 
+// again has the credential store asked once more where it did not answer.
+func (a *administrators) again() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.fault = nil
+}
+
 // unread is why the credential store could not be asked.
 func (a *administrators) unread() error {
 	a.mu.Lock()
@@ -84,11 +91,37 @@ func (a *administrators) read(ctx context.Context) (map[string]string, error) {
 	} else if err != nil {
 		return nil, err
 	}
+	return administratorsOf(stored)
+}
+
+func administratorsOf(stored json.RawMessage) (map[string]string, error) {
 	var values map[string]string
 	if json.Unmarshal(stored, &values) != nil { // the decoder's error could quote a value
 		return nil, fmt.Errorf("what the credential store has at %s is no object of texts", credhub.AdministratorsPath())
 	}
 	return values, nil
+}
+
+// change stores what do makes of the values. Somebody else may change others at the
+// same time; do is then called again with the result.
+func (a *administrators) change(ctx context.Context, do func(values map[string]string) error) error {
+	return a.store.Change(ctx, credhub.AdministratorsPath(), func(stored json.RawMessage) (json.RawMessage, error) {
+		values := map[string]string{}
+		if stored != nil {
+			var err error
+			if values, err = administratorsOf(stored); err != nil {
+				return nil, err
+			}
+		}
+		if err := do(values); err != nil {
+			return nil, err
+		}
+		text, err := json.Marshal(values)
+		if err != nil {
+			return nil, errors.New("the values cannot be encoded")
+		}
+		return text, nil
+	})
 }
 
 // open opens the credential store by itself: the catalog, which the broker is made
@@ -217,23 +250,18 @@ func ready(ctx context.Context, d services.Driver) error {
 var variableName = regexp.MustCompile(`^[A-Z_][A-Z0-9_]*$`)
 
 func newAdministratorsVerbs() *cobra.Command {
-	change := func(use, short string, do func(values map[string]string, name string, in io.Reader) error) *cobra.Command {
+	change := func(use, short string, prepare func(name string, in io.Reader) (func(values map[string]string) error, error)) *cobra.Command {
 		return &cobra.Command{
 			Use: use, Short: short, Args: usageArgs(cobra.ExactArgs(1)),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				if !variableName.MatchString(args[0]) {
 					return usagef("%q is no name of a variable: capital letters, digits and _", args[0])
 				}
-				return withAdministrators(cmd.Context(), func(a *administrators, values map[string]string) error {
-					if err := do(values, args[0], cmd.InOrStdin()); err != nil {
-						return err
-					}
-					text, err := json.Marshal(values)
-					if err != nil {
-						return errors.New("the values cannot be encoded")
-					}
-					return a.store.Put(cmd.Context(), credhub.AdministratorsPath(), text)
-				})
+				do, err := prepare(args[0], cmd.InOrStdin())
+				if err != nil {
+					return err
+				}
+				return withAdministrators(cmd.Context(), func(a *administrators) error { return a.change(cmd.Context(), do) })
 			},
 		}
 	}
@@ -241,7 +269,11 @@ func newAdministratorsVerbs() *cobra.Command {
 		&cobra.Command{
 			Use: "list", Short: "List the names that the credential store has", Args: usageArgs(cobra.NoArgs),
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				return withAdministrators(cmd.Context(), func(_ *administrators, values map[string]string) error {
+				return withAdministrators(cmd.Context(), func(a *administrators) error {
+					values, err := a.read(cmd.Context())
+					if err != nil {
+						return err
+					}
 					for _, name := range slices.Sorted(maps.Keys(values)) {
 						fmt.Fprintln(cmd.OutOrStdout(), name)
 					}
@@ -249,22 +281,25 @@ func newAdministratorsVerbs() *cobra.Command {
 				})
 			},
 		},
-		change("set NAME", "Store a value, read from standard input", func(values map[string]string, name string, in io.Reader) error {
+		change("set NAME", "Store a value, read from standard input", func(name string, in io.Reader) (func(map[string]string) error, error) {
 			text, err := io.ReadAll(io.LimitReader(bufio.NewReader(in), 1<<20))
 			if err != nil {
-				return fmt.Errorf("read standard input: %w", err)
+				return nil, fmt.Errorf("read standard input: %w", err)
 			}
-			if values[name] = strings.TrimRight(string(text), "\r\n"); values[name] == "" {
-				return usagef("nothing came on standard input")
+			value := strings.TrimRight(string(text), "\r\n")
+			if value == "" {
+				return nil, usagef("nothing came on standard input")
 			}
-			return nil
+			return func(values map[string]string) error { values[name] = value; return nil }, nil
 		}),
-		change("unset NAME", "Remove a value", func(values map[string]string, name string, _ io.Reader) error {
-			if _, ok := values[name]; !ok {
-				return usagef("the credential store has no %s", name)
-			}
-			delete(values, name)
-			return nil
+		change("unset NAME", "Remove a value", func(name string, _ io.Reader) (func(map[string]string) error, error) {
+			return func(values map[string]string) error {
+				if _, ok := values[name]; !ok {
+					return usagef("the credential store has no %s", name)
+				}
+				delete(values, name)
+				return nil
+			}, nil
 		}))
 	cmd.Long = `The catalog's ${NAME} is the environment's variable of that name or, where there is none,
 what the credential store has under it. Running brokers notice within seconds that a
@@ -277,8 +312,8 @@ In Vault these are the keys of the secret "administrators" below VAULT_KV_PREFIX
 	return cmd
 }
 
-// withAdministrators reads what the credential store has, without a catalog.
-func withAdministrators(ctx context.Context, do func(*administrators, map[string]string) error) error {
+// withAdministrators opens the credential store, without a catalog.
+func withAdministrators(ctx context.Context, do func(*administrators) error) error {
 	s, err := environmentSettings()
 	if err != nil {
 		return err
@@ -288,12 +323,11 @@ func withAdministrators(ctx context.Context, do func(*administrators, map[string
 	}
 	a := newAdministrators(s)
 	defer func() { a.close() }()
-	values, err := a.read(ctx)
-	if err == nil && a.store == nil {
-		err = errNoDatabase
-	}
-	if err != nil {
+	if err := a.open(ctx); err != nil {
 		return err
 	}
-	return do(a, values)
+	if a.store == nil {
+		return errNoDatabase
+	}
+	return do(a)
 }

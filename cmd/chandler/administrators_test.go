@@ -197,3 +197,25 @@ func errorsOf(log string) string {
 	}
 	return strings.Join(found[max(0, len(found)-6):], "")
 }
+
+// Two operators who set different variables at the same time both succeed.
+func TestAdministratorsSetTogether(t *testing.T) {
+	t.Setenv("DATABASE_URL", embeddedtest.Database(t))
+	t.Setenv("VAULT_ADDR", "")
+	t.Setenv("CHANDLER_SEALED_KEY", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
+	var want strings.Builder
+	var group sync.WaitGroup
+	for n := range 8 {
+		name := fmt.Sprintf("URL_%d", n)
+		want.WriteString(name + "\n")
+		group.Go(func() {
+			if out, err := administratorsVerb(t, "a value\n", "set", name); err != nil {
+				t.Errorf("set %s: %s, %v", name, out, err)
+			}
+		})
+	}
+	group.Wait()
+	if out, err := administratorsVerb(t, "", "list"); err != nil || out != want.String() {
+		t.Errorf("list: %q, %v; want %q", out, err, want.String())
+	}
+}

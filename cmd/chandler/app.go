@@ -60,6 +60,21 @@ func loadCatalog(s settings) (*catalog.Catalog, error) {
 	return c, nil
 }
 
+// tryBackends opens the backends of an app that has the state only, for the names
+// of resources. Where that fails, such as for a variable that is not set, the names
+// are left out.
+func (a *app) tryBackends(ctx context.Context) {
+	c, err := loadCatalog(a.settings)
+	if err == nil {
+		a.catalog = c
+		err = a.openDrivers(ctx)
+	}
+	if err != nil {
+		a.drivers = nil
+		a.log.WarnContext(ctx, "the names of resources cannot be told", "error", err.Error())
+	}
+}
+
 // serversEvery is how soon new instances keep away from a server that went away.
 const serversEvery = 5 * time.Second
 
@@ -70,6 +85,9 @@ type openOptions struct {
 	migrate bool
 	// credentials opens the credential store; an app without cannot serve.
 	credentials bool
+	// stateOnly opens no backend, and reads the catalog for its names only: none of
+	// its variables has to be set, and the credential store is not asked for any.
+	stateOnly bool
 }
 
 // open makes an app.
@@ -83,14 +101,16 @@ func open(ctx context.Context, s settings, log *slog.Logger, o openOptions) (_ *
 			a.close()
 		}
 	}()
-	if a.catalog, err = loadCatalog(s); err != nil {
+	if err = a.openCatalog(ctx, o); err != nil {
 		return nil, err
 	}
-	if err = a.openState(ctx, o.migrate); err != nil {
+	if err = a.openState(ctx, o); err != nil {
 		return nil, err
 	}
-	if err = a.openDrivers(ctx); err != nil {
-		return nil, err
+	if !o.stateOnly {
+		if err = a.openDrivers(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if o.credentials {
 		if err = a.openCredentials(ctx); err != nil {
@@ -99,16 +119,21 @@ func open(ctx context.Context, s settings, log *slog.Logger, o openOptions) (_ *
 		if err = a.checkCredentials(ctx); err != nil {
 			return nil, err
 		}
-		if err = a.openDeliveries(ctx, a.credentials); err != nil {
-			return nil, err
+		if !o.stateOnly {
+			if err = a.openDeliveries(ctx, a.credentials); err != nil {
+				return nil, err
+			}
+			a.credentials = tracing.Credentials(a.credentials)
 		}
-		a.credentials = tracing.Credentials(a.credentials)
 	}
 	if a.engine, err = operation.New(operation.Options{
 		Store: a.store, Catalog: a.catalog, Drivers: a.drivers, Credentials: a.credentials, Deliveries: a.deliveries, Logger: log, Workers: s.Workers,
-		Retention: s.Retention, KeepEvery: s.KeepEvery, DeleteAgain: s.DeleteAgain, Finished: a.operationFinished,
+		Retention: s.Retention, AuditRetention: s.AuditRetention, KeepEvery: s.KeepEvery, DeleteAgain: s.DeleteAgain, Finished: a.operationFinished,
 	}); err != nil {
 		return nil, err
+	}
+	if o.stateOnly {
+		return a, nil
 	}
 	a.placement = placement.New(placement.Options{Catalog: a.catalog, Store: a.store, Drivers: a.drivers, Logger: log, Every: serversEvery})
 	a.broker = broker.New(broker.Options{
@@ -129,12 +154,27 @@ func (a *app) close() {
 // errNoDatabase is what is wrong without a state database.
 var errNoDatabase = usagef("DATABASE_URL is not set: it names the broker's state database, postgres://user:password@host:port/database; on Cloud Foundry a bound PostgreSQL service does")
 
-func (a *app) openState(ctx context.Context, migrate bool) error {
+func (a *app) openCatalog(ctx context.Context, o openOptions) (err error) {
+	if !o.stateOnly {
+		a.catalog, err = loadCatalog(a.settings)
+		return err
+	}
+	a.catalog, err = catalog.LoadNames(a.settings.CatalogPath, all.Definitions(), a.settings.lookup)
+	if err != nil { // the state is there to be looked at all the same
+		a.log.WarnContext(ctx, "the catalog cannot be read in full: IDs may stand for names", "error", err.Error())
+	}
+	return nil
+}
+
+func (a *app) openState(ctx context.Context, o openOptions) error {
 	if a.settings.DatabaseURL == "" {
 		return errNoDatabase
 	}
 	// Each turn holds one; beside them are requests, the listener, the sweeper.
 	connections := (a.settings.Workers+3)*max(1, len(a.catalog.Servers())) + 24 // 3: rounds over instances and bindings
+	if o.stateOnly {
+		connections = 4
+	}
 	limited, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	var err error
@@ -142,10 +182,13 @@ func (a *app) openState(ctx context.Context, migrate bool) error {
 		return err
 	}
 	a.closers = append(a.closers, a.store.Close)
-	if migrate {
-		if err := a.store.Migrate(ctx, a.log); err != nil {
-			return err
-		}
+	if o.migrate {
+		err = a.store.Migrate(ctx, a.log)
+	} else {
+		err = checkVersion(ctx, a.store)
+	}
+	if err != nil || o.stateOnly {
+		return err
 	}
 	err = checkState(ctx, a.catalog, a.store)
 	if err != nil && len(a.settings.Without) > 0 {
@@ -153,6 +196,20 @@ func (a *app) openState(ctx context.Context, migrate bool) error {
 			err, strings.Join(a.settings.Without, ", "))
 	}
 	return err
+}
+
+// checkVersion refuses a state that nobody has brought to this version.
+func checkVersion(ctx context.Context, s *store.Store) error {
+	has, needs, err := s.Version(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("read the version of the state database: %w", err)
+	case has == 0:
+		return usagef("the state database that DATABASE_URL names has no tables of a broker: is it the right one? 'chandler serve' makes them at its start, and 'chandler migrate' ahead of it")
+	case has < needs:
+		return usagef("the state database is at version %d, and this release needs version %d: run 'chandler migrate', which the release before can work with, or use the binary of that release", has, needs)
+	}
+	return nil
 }
 
 // checkState refuses a catalog that forgets plans that have instances.

@@ -12,7 +12,7 @@ import (
 )
 
 func newCatalog() *cobra.Command {
-	return newNoun("catalog", "Work on catalog.yml", newCatalogCheck())
+	return newNoun("catalog", "Work on catalog.yml", newCatalogCheck(), newCatalogInit())
 }
 
 func newCatalogCheck() *cobra.Command {
@@ -56,10 +56,20 @@ func checkCatalog(ctx context.Context, s settings, c *catalog.Catalog, w io.Writ
 			return err
 		}
 		defer db.Close()
-		if err := checkState(ctx, c, db); err != nil {
-			return err
+		switch has, _, err := db.Version(ctx); {
+		case err != nil:
+			return fmt.Errorf("read the version of the state database: %w", err)
+		case has == 0:
+			state = "the state database is empty: no broker has used it yet"
+		default:
+			if err := checkVersion(ctx, db); err != nil {
+				return err
+			}
+			if err := checkState(ctx, c, db); err != nil {
+				return err
+			}
+			state = "agrees with the state"
 		}
-		state = "agrees with the state"
 	}
 	fmt.Fprintf(w, "%s: ok: %d backend(s), %d service(s), %d plan(s); %s\n", s.CatalogPath, len(c.Backends()), len(c.Services()), plans, state)
 	return nil

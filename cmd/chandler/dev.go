@@ -215,7 +215,7 @@ func (r *devRun) serve(ctx context.Context, o devOptions, s settings) (deadline 
 
 // checkBindings is checkCredentialStore with the bindings of the state.
 func (f *devFolder) checkBindings(ctx context.Context, a *app) error {
-	bindings, err := a.bindings(ctx)
+	bindings, err := a.bindings(ctx, filter{})
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
 	"reflect"
@@ -49,15 +50,18 @@ const (
 
 // doors are the ways in, of which each has its own clients. They follow the
 // catalog's sections platforms and operators, and the files that these name,
-// while the broker runs.
+// while the broker runs, and tell which servers the catalog has drained.
 type doors struct {
 	settings  settings
 	logger    *slog.Logger
-	catalog   *catalog.Catalog // as it was at the start
+	started   *catalog.Catalog // as it was at the start
+	catalog   *catalog.Catalog // as it was read last
 	platforms *auth.Door
 	operators *auth.Door
 	// reloaded is told whether the files are of use as they are now.
 	reloaded func(ok bool)
+	// drain is told where the catalog begins or ceases to drain a server.
+	drain func(server string, drained bool)
 	// seen is each file's digest when it was read last.
 	seen map[string][sha256.Size]byte
 }
@@ -65,7 +69,7 @@ type doors struct {
 // newDoors opens the doors. It finds what is wrong with the files, and makes no
 // outside call.
 func newDoors(c *catalog.Catalog, s settings, logger *slog.Logger, m *metrics) (*doors, error) {
-	d := &doors{settings: s, logger: logger, catalog: c, reloaded: m.clientsReloaded}
+	d := &doors{settings: s, logger: logger, started: c, catalog: c, reloaded: m.clientsReloaded, drain: func(string, bool) {}}
 	clients, err := platforms(c, s)
 	if err != nil {
 		return nil, err
@@ -123,19 +127,44 @@ func (d *doors) current() (clients, operating []catalog.Client) {
 	return clients, operators(d.catalog, d.settings)
 }
 
-// reload lets the clients in that the files name now. A file that is of no use
-// changes nothing.
+// reload lets the clients in that the files name now, and tells which servers are
+// drained now. A file that is of no use changes nothing.
 func (d *doors) reload(ctx context.Context) {
-	seen := d.contents(d.current())
+	seen, before := d.contents(d.current()), d.catalog
 	err := d.replace()
 	if err == nil {
 		seen = d.contents(d.current()) // the catalog may name other files now
-		d.logger.InfoContext(ctx, "clients reloaded")
+		d.tell(ctx, before, seen)
 	} else {
 		d.logger.ErrorContext(ctx, "clients not reloaded, those of before stay", "error", err.Error())
 	}
 	d.reloaded(err == nil)
 	d.seen = seen
+}
+
+// tell logs what a reload has changed, and what waits for the next start.
+func (d *doors) tell(ctx context.Context, before *catalog.Catalog, seen map[string][sha256.Size]byte) {
+	if !reflect.DeepEqual(before.Platforms(), d.catalog.Platforms()) || !reflect.DeepEqual(before.Operators(), d.catalog.Operators()) ||
+		!reflect.DeepEqual(d.clientFiles(d.seen), d.clientFiles(seen)) {
+		d.logger.InfoContext(ctx, "clients reloaded")
+	}
+	was := before.Drained()
+	for server, drained := range d.catalog.Drained() {
+		if old, known := was[server]; known && old != drained {
+			d.drain(server, drained)
+			d.logger.InfoContext(ctx, "server drained, or no longer", "server", server, "drained", drained)
+		}
+	}
+	if pending := d.started.Pending(d.catalog); len(pending) > 0 {
+		d.logger.WarnContext(ctx, "the catalog has changes that take effect when the broker is started again", "sections", pending)
+	}
+}
+
+// clientFiles are the digests of all files but the catalog.
+func (d *doors) clientFiles(seen map[string][sha256.Size]byte) map[string][sha256.Size]byte {
+	files := maps.Clone(seen)
+	delete(files, d.settings.CatalogPath)
+	return files
 }
 
 func (d *doors) replace() error {

@@ -66,7 +66,7 @@ Exit codes: 0 all is well; 1 it was tried and failed, or something is wrong;
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w; see '%s --help'", err, cmd.CommandPath())
 	})
-	root.AddCommand(newServe(), newMigrate(), newDev(), newFunctions(), newSmoke(), newCatalog(), newInstances(), newBindings(), newOperations(), newOrphans(), newQuotas(), newServers(), newAdministratorsVerbs(), newVersion())
+	root.AddCommand(newServe(), newMigrate(), newDev(), newFunctions(), newSmoke(), newCatalog(), newInstances(), newBindings(), newOperations(), newOrphans(), newAudit(), newQuotas(), newServers(), newAdministratorsVerbs(), newVersion())
 	return root
 }
 

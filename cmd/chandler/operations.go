@@ -40,32 +40,36 @@ func newOperationRow(op store.Operation) operationRow {
 	}
 }
 
-type operationFilter struct {
-	instanceID string
-	unfinished bool
-}
-
-func (a *app) operations(ctx context.Context, f operationFilter) ([]operationRow, error) {
+// operations reads what the filter selects, latest first.
+func (a *app) operations(ctx context.Context, f filter) ([]operationRow, error) {
 	rows := []operationRow{}
 	for before := int64(math.MaxInt64); ; {
+		batch := pageSize
+		if f.limit > 0 {
+			batch = min(batch, f.limit-len(rows))
+		}
 		page, err := a.store.ListOperations(ctx, a.store.Pool, store.ListOperationsParams{
-			Unfinished: f.unfinished, InstanceID: f.instanceID, Before: before, Batch: pageSize,
+			Before: before, State: f.status, InstanceID: f.instance, Platform: f.platform, ServiceIds: f.serviceIDs, PlanIds: f.planIDs,
+			OfInstance: f.ofInstance(), OrganizationID: f.organization, SpaceID: f.space, Backend: f.backend, Server: f.onServer, Batch: int32(batch),
 		})
-		if err != nil || len(page) == 0 {
-			return rows, err
+		if err != nil {
+			return nil, err
 		}
 		for _, op := range page {
 			rows = append(rows, newOperationRow(op))
+		}
+		if len(page) < batch || len(rows) == f.limit {
+			return rows, nil
 		}
 		before = page[len(page)-1].Seq
 	}
 }
 
 func newOperations() *cobra.Command {
-	var show, retry operatorFlags
+	var show operatorFlags
 	return newNoun("operations", "Look at operations, and retry failed ones",
 		newOperationsList(),
-		show.verb("show ID", "Show an operation with its last error", cobra.ExactArgs(1), openOptions{},
+		show.verb("show ID", "Show an operation with its last error", cobra.ExactArgs(1), openOptions{stateOnly: true},
 			func(ctx context.Context, a *app, w io.Writer, args []string) error {
 				op, err := a.store.Operation(ctx, a.store.Pool, args[0])
 				if store.NotFound(err) {
@@ -75,30 +79,32 @@ func newOperations() *cobra.Command {
 				}
 				return printOperation(w, show.output, newOperationRow(op))
 			}),
-		retry.verb("retry ID", "Put a failed operation back to work; a running broker takes it up", cobra.ExactArgs(1), openOptions{},
-			func(ctx context.Context, a *app, w io.Writer, args []string) error {
-				op, err := a.engine.Retry(ctx, args[0])
-				if err != nil {
-					return err
-				}
-				return printOperation(w, retry.output, newOperationRow(op))
-			}),
+		newRetry(),
 	)
 }
 
 func newOperationsList() *cobra.Command {
 	var flags operatorFlags
-	var filter operationFilter
-	cmd := flags.verb("list", "List operations, latest first", cobra.NoArgs, openOptions{},
+	var f filter
+	unfinished := false
+	cmd := flags.verb("list", "List operations, latest first", cobra.NoArgs, openOptions{stateOnly: true},
 		func(ctx context.Context, a *app, w io.Writer, _ []string) error {
-			rows, err := a.operations(ctx, filter)
+			if unfinished {
+				f.status = store.InProgress
+			}
+			f, err := f.resolved(a.catalog, store.InProgress, store.Succeeded, store.Failed)
+			if err != nil {
+				return err
+			}
+			rows, err := a.operations(ctx, f)
 			if err != nil {
 				return err
 			}
 			return printOperations(w, flags.output, rows)
 		})
-	cmd.Flags().BoolVar(&filter.unfinished, "unfinished", false, "only those in progress")
-	cmd.Flags().StringVar(&filter.instanceID, "instance", "", "only those on this instance and its bindings")
+	f.flags(cmd, `"in progress", succeeded or failed`)
+	cmd.Flags().BoolVar(&unfinished, "unfinished", false, `only those in progress, as --status "in progress"`)
+	cmd.Flags().StringVar(&f.instance, "instance", "", "only those on this instance and its bindings")
 	return cmd
 }
 

@@ -13,11 +13,13 @@ import (
 type operatorFlags struct {
 	data   string
 	output output
+	// wide says that the verb has more columns for -o wide.
+	wide bool
 }
 
 func (f *operatorFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.data, "data", "", "folder of a chandler dev, instead of DATABASE_URL and the other variables")
-	f.output.flag(cmd)
+	f.output.flag(cmd, f.wide)
 }
 
 // run opens the state and the backends directly, without a broker, and closes
@@ -85,18 +87,23 @@ func usageArgs(args cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// pages calls fetch with the last key of the page before until one is empty.
-func pages[T any](fetch func(after string) ([]T, error), key func(T) string) ([]T, error) {
+// pages calls fetch with the last key of the page before, until there are no more or
+// the limit is reached; 0 is none.
+func pages[T any](limit int, fetch func(after string, batch int32) ([]T, error), key func(T) string) ([]T, error) {
 	var all []T
 	for after := ""; ; {
-		page, err := fetch(after)
+		batch := pageSize
+		if limit > 0 {
+			batch = min(batch, limit-len(all))
+		}
+		page, err := fetch(after, int32(batch))
 		if err != nil {
 			return nil, err
 		}
-		if len(page) == 0 {
+		all = append(all, page...)
+		if len(page) < batch || len(all) == limit {
 			return all, nil
 		}
-		all = append(all, page...)
 		after = key(page[len(page)-1])
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/broker/operation"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/services"
 )
@@ -19,14 +20,17 @@ import (
 // orphan is a disagreement between a backend and the state.
 type orphan struct {
 	Backend string `json:"backend"`
-	// Kind is "orphan" for what a backend holds and the state does not, and
-	// "missing" for the reverse.
+	// Kind is "orphan" for what a backend holds and the state does not, "missing"
+	// for the reverse, and "incomplete" for an instance of which only a part is left.
 	Kind string `json:"kind"`
-	// Resource is the name on the backend's server; of an orphan only.
+	// Resource is the name on the backend's server: of an orphan, of what is left
+	// of an incomplete instance, or where it can be told of what is missing.
 	Resource string `json:"resource,omitempty"`
-	// InstanceID and BindingID are the platform's; of what is missing only.
+	// InstanceID and BindingID are the platform's; of an orphan they are not known.
 	InstanceID string `json:"instance_id,omitempty"`
 	BindingID  string `json:"binding_id,omitempty"`
+	// Advice is what the operator can do.
+	Advice string `json:"advice"`
 
 	found services.Found
 }
@@ -47,20 +51,24 @@ func newOrphans() *cobra.Command {
 				return errors.Join(a.removeOrphans(ctx, rows), silent)
 			}
 			if len(rows) > 0 {
-				err = fmt.Errorf("%d disagreement(s); --remove deletes orphans, 'chandler instances forget' drops what is missing", len(rows))
+				err = fmt.Errorf("%d disagreement(s); the last column says what can be done about each", len(rows))
 			}
 			return errors.Join(err, silent)
 		})
-	cmd.Long = `Orphans lists what the backends hold and the state does not (orphan), and what the
-state holds and the backends do not (missing). Without --remove nothing is changed.
-It ends with 1 when there is any disagreement. It may run beside a working broker.`
-	cmd.Flags().BoolVar(&remove, "remove", false, "delete the orphans, data included")
+	cmd.Long = `Orphans lists what the backends hold and the state does not (orphan), what the state
+holds and the backends do not (missing), and instances of which the backend has only a
+part (incomplete), with what can be done about each. Without --remove nothing is changed.
+It ends with 1 when there is any disagreement. It may run beside a working broker.
+
+After the state was restored from a backup, instances that were made since are orphans:
+adopt those whose data is needed before --remove deletes the rest.`
+	cmd.Flags().BoolVar(&remove, "remove", false, "delete the orphans, data included, and record it in the audit record")
 	return cmd
 }
 
 func printOrphans(w io.Writer, o output, rows []orphan) error {
-	return printRows(w, o, rows, []string{"BACKEND", "KIND", "RESOURCE", "INSTANCE", "BINDING"}, func(r orphan) []string {
-		return []string{r.Backend, r.Kind, r.Resource, r.InstanceID, r.BindingID}
+	return printRows(w, o, rows, []string{"BACKEND", "KIND", "RESOURCE", "INSTANCE", "BINDING", "WHAT TO DO"}, func(r orphan) []string {
+		return []string{r.Backend, r.Kind, r.Resource, r.InstanceID, r.BindingID, r.Advice}
 	})
 }
 
@@ -111,7 +119,7 @@ func (a *app) lookForOrphans(ctx context.Context) (rows []orphan, silent, err er
 	}
 	kept := rows[:0]
 	for _, o := range rows {
-		if o.Kind == "missing" || !owned(after, o.found) {
+		if o.Kind != "orphan" || !owned(after, o.found) {
 			kept = append(kept, o)
 		}
 	}
@@ -136,6 +144,8 @@ type knowledge struct {
 	// settled are the names of what has to be there: ready, nothing in
 	// progress.
 	settled map[string]bool
+	// resources are what the server calls the instances, where that can be told.
+	resources map[string]string
 }
 
 func (k *knowledge) owns(f services.Found) bool {
@@ -147,27 +157,40 @@ func (k *knowledge) owns(f services.Found) bool {
 	return ok
 }
 
+func adviceOnOrphan(f services.Found) string {
+	if f.Binding != "" {
+		return "a login that no binding knows: --remove revokes it"
+	}
+	return fmt.Sprintf("keep its data: chandler instances adopt NEW-ID --resource %s; or --remove deletes it", f.Resource)
+}
+
+// compare says how what a server holds differs from what the state knows.
 func (k *knowledge) compare(backend string, found []services.Found) []orphan {
 	var rows []orphan
-	seen := map[string]bool{}
+	seen := map[string]services.Found{}
 	for _, f := range found {
-		if f.Binding != "" {
-			seen[f.Binding] = true
-		} else {
-			seen[f.Instance] = true
-		}
+		seen[cmp.Or(f.Binding, f.Instance)] = f
 		if !k.owns(f) {
-			rows = append(rows, orphan{Backend: backend, Kind: "orphan", Resource: f.Resource, found: f})
+			rows = append(rows, orphan{Backend: backend, Kind: "orphan", Resource: f.Resource, Advice: adviceOnOrphan(f), found: f})
 		}
 	}
 	for name, id := range k.instances {
-		if k.settled[name] && !seen[name] {
-			rows = append(rows, orphan{Backend: backend, Kind: "missing", InstanceID: id})
+		f, there := seen[name]
+		whole := k.resources[name]
+		switch {
+		case !k.settled[name] || there && (whole == "" || f.Resource == whole):
+		case there:
+			rows = append(rows, orphan{Backend: backend, Kind: "incomplete", Resource: f.Resource, InstanceID: id, Advice: fmt.Sprintf(
+				"%s is gone, and only this is left: restore it on the server from a backup, or have the platform delete the instance", whole)})
+		default:
+			rows = append(rows, orphan{Backend: backend, Kind: "missing", Resource: whole, InstanceID: id, Advice: fmt.Sprintf(
+				"restore it on the server from a backup; if it is gone for good, have the platform delete it or: chandler instances forget %s --force", id)})
 		}
 	}
 	for name, ids := range k.bindings {
-		if k.settled[name] && !seen[name] {
-			rows = append(rows, orphan{Backend: backend, Kind: "missing", InstanceID: ids[0], BindingID: ids[1]})
+		if _, there := seen[name]; k.settled[name] && !there {
+			rows = append(rows, orphan{Backend: backend, Kind: "missing", InstanceID: ids[0], BindingID: ids[1], Advice: fmt.Sprintf(
+				"the instance is not concerned; have the platform unbind it, or: chandler bindings forget %s --force", ids[1])})
 		}
 	}
 	return rows
@@ -177,13 +200,13 @@ func (k *knowledge) compare(backend string, found []services.Found) []orphan {
 func (a *app) known(ctx context.Context) (map[string]*knowledge, error) {
 	all := map[string]*knowledge{}
 	for _, s := range a.catalog.Servers() {
-		all[s.Key()] = &knowledge{instances: map[string]string{}, bindings: map[string][2]string{}, settled: map[string]bool{}}
+		all[s.Key()] = &knowledge{instances: map[string]string{}, bindings: map[string][2]string{}, settled: map[string]bool{}, resources: map[string]string{}}
 	}
 	busy, err := a.busy(ctx)
 	if err != nil {
 		return nil, err
 	}
-	instances, err := a.instances(ctx)
+	instances, err := a.instances(ctx, filter{})
 	if err != nil {
 		return nil, err
 	}
@@ -199,11 +222,12 @@ func (a *app) known(ctx context.Context) (map[string]*knowledge, error) {
 			continue // a replica with a newer catalog has just placed it
 		}
 		backendOf[i.ID], resourceOf[i.ID] = key, i.Resource()
-		name := services.InstanceName(i.Resource())
+		name := operation.SafeName(i)
 		k.instances[name] = i.ID
+		k.resources[name] = a.resourceName(i, plan)
 		k.settled[name] = i.Status == store.Ready && !busy[i.ID]
 	}
-	bindings, err := a.bindings(ctx)
+	bindings, err := a.bindings(ctx, filter{})
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +245,7 @@ func (a *app) known(ctx context.Context) (map[string]*knowledge, error) {
 
 // busy are the IDs of instances and bindings that something is in progress on.
 func (a *app) busy(ctx context.Context) (map[string]bool, error) {
-	operations, err := a.operations(ctx, operationFilter{unfinished: true})
+	operations, err := a.operations(ctx, filter{status: store.InProgress})
 	if err != nil {
 		return nil, err
 	}
@@ -244,9 +268,15 @@ func (a *app) removeOrphans(ctx context.Context, rows []orphan) error {
 			if o.Kind != "orphan" || (o.found.Binding != "") != bindings {
 				continue
 			}
+			if err := a.auditRemoval(ctx, o, store.Accepted); err != nil {
+				return errors.Join(append(errs, err)...)
+			}
+			event := store.Succeeded
 			if err := a.removeOrphan(ctx, o); err != nil {
+				event = store.Failed
 				errs = append(errs, fmt.Errorf("remove %s from backend %s: %w", o.Resource, o.Backend, err))
 			}
+			errs = append(errs, a.auditRemoval(ctx, o, event))
 		}
 	}
 	return errors.Join(errs...)
@@ -271,6 +301,17 @@ func (a *app) removeOrphan(ctx context.Context, o orphan) error {
 		}
 		return store.Outside(ctx, tx, func(ctx context.Context) error { return a.drivers[o.Backend].Remove(ctx, o.found) })
 	})
+}
+
+// auditRemoval records that an operator has an orphan removed, and what came of it.
+func (a *app) auditRemoval(ctx context.Context, o orphan, event string) error {
+	err := a.store.InsertAudit(ctx, a.store.Pool, store.InsertAuditParams{
+		Originating: operatorIdentity(), Action: "remove", Event: event, Resource: o.Resource + " on " + o.Backend,
+	})
+	if err != nil {
+		return fmt.Errorf("record the removal of %s from backend %s in the audit record: %w", o.Resource, o.Backend, err)
+	}
+	return nil
 }
 
 // removeTime is how long one orphan may take to remove, and with it how long a

@@ -36,6 +36,8 @@ type removals struct {
 	during  func()
 }
 
+func (r *removals) ResourceName(services.RawInstance) string { return "" }
+
 func (r *removals) Remove(_ context.Context, f services.Found) error {
 	r.during()
 	r.removed = append(r.removed, f.Resource)

@@ -9,14 +9,37 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // output is the format that a verb prints in.
 type output string
 
-func (o *output) flag(cmd *cobra.Command) {
+func (o *output) flag(cmd *cobra.Command, wide bool) {
 	*o = "table"
-	cmd.Flags().VarP(o, "output", "o", "table or json")
+	usage, value := "table or json", pflag.Value(o)
+	if wide {
+		usage, value = "table, wide (a table with more columns) or json", (*wideOutput)(o)
+	}
+	cmd.Flags().VarP(value, "output", "o", usage)
+}
+
+// wideOutput is an output with one more format.
+type wideOutput output
+
+// String implements pflag.Value.
+func (o *wideOutput) String() string { return string(*o) }
+
+// Type implements pflag.Value.
+func (o *wideOutput) Type() string { return "format" }
+
+// Set implements pflag.Value.
+func (o *wideOutput) Set(v string) error {
+	if v != "wide" && (*output)(o).Set(v) != nil {
+		return fmt.Errorf("must be table, wide or json")
+	}
+	*o = wideOutput(v)
+	return nil
 }
 
 // String implements pflag.Value.

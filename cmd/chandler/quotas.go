@@ -27,7 +27,7 @@ const subjects = 20
 
 func newQuotas() *cobra.Command {
 	var flags operatorFlags
-	cmd := flags.verb("quotas", "How much of the catalog's quotas is used", cobra.NoArgs, openOptions{},
+	cmd := flags.verb("quotas", "How much of the catalog's quotas is used", cobra.NoArgs, openOptions{stateOnly: true},
 		func(ctx context.Context, a *app, w io.Writer, _ []string) error {
 			var rows []quotaUse
 			for _, q := range a.catalog.Quotas() {

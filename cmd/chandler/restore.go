@@ -14,7 +14,7 @@ import (
 func newRestore() *cobra.Command {
 	var flags operatorFlags
 	var newID string
-	cmd := flags.verb("restore ID", "Bring a deleted instance that is kept back under a new ID", cobra.ExactArgs(1), openOptions{},
+	cmd := flags.verb("restore ID", "Bring a deleted instance that is kept back under a new ID", cobra.ExactArgs(1), openOptions{stateOnly: true},
 		func(ctx context.Context, a *app, w io.Writer, args []string) error {
 			if newID == "" {
 				return usagef("--as is missing: the ID that the platform shall know the instance by")
@@ -79,7 +79,7 @@ With --dry-run nothing is changed in any case. A command that was cut short is r
 func newPurge() *cobra.Command {
 	var flags operatorFlags
 	var force bool
-	cmd := flags.verb("purge ID", "Remove the data of a deleted instance that is kept, now", cobra.ExactArgs(1), openOptions{},
+	cmd := flags.verb("purge ID", "Remove the data of a deleted instance that is kept, now", cobra.ExactArgs(1), openOptions{stateOnly: true},
 		func(ctx context.Context, a *app, w io.Writer, args []string) error {
 			if !force {
 				return usagef("what is purged cannot be restored; say --force if that is meant")

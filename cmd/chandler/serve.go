@@ -32,6 +32,12 @@ func newServe() *cobra.Command {
 				s.LogFormat = format
 			}
 			log, err := newLogger(s.LogFormat, s.LogLevel, os.Stderr)
+			if fault == nil && err == nil {
+				err = awaitCatalog(cmd.Context(), s, log, awaitEvery, func(net.Addr) {})
+			}
+			if err == nil && cmd.Context().Err() != nil {
+				return nil // told to stop while it waited
+			}
 			if err := errors.Join(fault, err, checkServe(s)); err != nil {
 				return err
 			}
@@ -58,6 +64,12 @@ func checkServe(s settings) error {
 	} else if _, err := credHub(c); err != nil {
 		faults = append(faults, err)
 	}
+	return errors.Join(append(faults, checkEnvironment(s))...)
+}
+
+// checkEnvironment is the part of checkServe that needs no catalog.
+func checkEnvironment(s settings) error {
+	var faults []error
 	if s.DatabaseURL == "" {
 		faults = append(faults, errNoDatabase)
 	}
@@ -101,6 +113,7 @@ func (a *app) serve(ctx context.Context, ready func(net.Addr)) error {
 	if err != nil {
 		return err
 	}
+	doors.drain = a.placement.SetDrained
 	go doors.follow(ctx)
 	go watchCertificates(ctx, a.certificates, a.log)
 	if a.settings.administrators != nil {

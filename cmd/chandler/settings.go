@@ -35,6 +35,7 @@ type settings struct {
 	AsyncWait       time.Duration
 	SyncWait        time.Duration
 	Retention       time.Duration
+	AuditRetention  time.Duration
 	KeepEvery       time.Duration
 	DeleteAgain     time.Duration
 	// AnyVersion serves requests without X-Broker-API-Version too.
@@ -71,6 +72,8 @@ const environment = `Environment:
   CHANDLER_ASYNC_WAIT     how long a request waits before it answers 202 (default 3s)
   CHANDLER_SYNC_WAIT      how long one waits that does not allow 202 (default 50s)
   CHANDLER_RETENTION      how long ended operations are remembered (default 72h)
+  CHANDLER_AUDIT_RETENTION
+                          how long the audit record is kept (default 9600h, 400 days)
   CHANDLER_KEEP_EVERY     how often limits and spares are looked after (default 15s)
   CHANDLER_DELETE_AGAIN   how long after a binding's end its secrets are deleted once more,
                           in case a write of a killed replica came late (default 5m)
@@ -88,21 +91,22 @@ const environment = `Environment:
 func readSettings(lookup func(string) (string, bool)) (settings, error) {
 	r := reader{lookup: lookup}
 	s := settings{
-		DatabaseURL: r.stateURL(),
-		CatalogPath: r.text("CHANDLER_CATALOG", "catalog.yml"),
-		LogFormat:   r.text("CHANDLER_LOG_FORMAT", "json"),
-		TLSCert:     r.text("CHANDLER_TLS_CERT", ""),
-		TLSKey:      r.text("CHANDLER_TLS_KEY", ""),
-		Username:    r.text("CHANDLER_USERNAME", ""),
-		Password:    r.text("CHANDLER_PASSWORD", ""),
-		Workers:     r.number("CHANDLER_WORKERS", 16, 1, 1000),
-		AsyncWait:   r.duration("CHANDLER_ASYNC_WAIT", 3*time.Second, 0, 55*time.Second),
-		SyncWait:    r.duration("CHANDLER_SYNC_WAIT", 50*time.Second, time.Second, 55*time.Second),
-		Retention:   r.duration("CHANDLER_RETENTION", 72*time.Hour, time.Minute, 10*365*24*time.Hour),
-		KeepEvery:   r.duration("CHANDLER_KEEP_EVERY", 15*time.Second, time.Second, time.Hour),
-		DeleteAgain: r.duration("CHANDLER_DELETE_AGAIN", 5*time.Minute, time.Second, 24*time.Hour),
-		AnyVersion:  r.boolean("CHANDLER_ANY_VERSION"),
-		lookup:      lookup,
+		DatabaseURL:    r.stateURL(),
+		CatalogPath:    r.text("CHANDLER_CATALOG", "catalog.yml"),
+		LogFormat:      r.text("CHANDLER_LOG_FORMAT", "json"),
+		TLSCert:        r.text("CHANDLER_TLS_CERT", ""),
+		TLSKey:         r.text("CHANDLER_TLS_KEY", ""),
+		Username:       r.text("CHANDLER_USERNAME", ""),
+		Password:       r.text("CHANDLER_PASSWORD", ""),
+		Workers:        r.number("CHANDLER_WORKERS", 16, 1, 1000),
+		AsyncWait:      r.duration("CHANDLER_ASYNC_WAIT", 3*time.Second, 0, 55*time.Second),
+		SyncWait:       r.duration("CHANDLER_SYNC_WAIT", 50*time.Second, time.Second, 55*time.Second),
+		Retention:      r.duration("CHANDLER_RETENTION", 72*time.Hour, time.Minute, 10*365*24*time.Hour),
+		AuditRetention: r.duration("CHANDLER_AUDIT_RETENTION", 400*24*time.Hour, 24*time.Hour, 100*365*24*time.Hour),
+		KeepEvery:      r.duration("CHANDLER_KEEP_EVERY", 15*time.Second, time.Second, time.Hour),
+		DeleteAgain:    r.duration("CHANDLER_DELETE_AGAIN", 5*time.Minute, time.Second, 24*time.Hour),
+		AnyVersion:     r.boolean("CHANDLER_ANY_VERSION"),
+		lookup:         lookup,
 
 		OperatorUsername: r.text("CHANDLER_OPERATOR_USERNAME", ""),
 		OperatorPassword: r.text("CHANDLER_OPERATOR_PASSWORD", ""),

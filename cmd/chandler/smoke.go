@@ -45,7 +45,7 @@ in a flag shows in the list of processes.`,
 	flags.StringVar(&o.password, "password", "", "its password")
 	flags.StringVar(&o.service, "service", "", "only this service")
 	flags.StringVar(&o.plan, "plan", "", "only this plan")
-	o.output.flag(cmd)
+	o.output.flag(cmd, false)
 	cmd.PreRun = func(*cobra.Command, []string) {
 		if o.password == "" { // not the flag's default: the help would print it
 			o.password = os.Getenv("CHANDLER_PASSWORD")

@@ -79,6 +79,89 @@ func contains(values []json.RawMessage, v json.RawMessage) bool {
 	return false
 }
 
+// changes shows that a change is given what is stored, and that its refusal changes
+// nothing.
+func changes(ctx context.Context, s credhub.Store) error {
+	path, first, second, refusal := fresh(), value(), value(), errors.New("refused")
+	to := func(want, next json.RawMessage, err error) func(json.RawMessage) (json.RawMessage, error) {
+		return func(stored json.RawMessage) (json.RawMessage, error) {
+			if want == nil && stored != nil {
+				return nil, errors.New("change is given a value where nothing is stored")
+			}
+			if want != nil {
+				if err := equal("change", want, stored); err != nil {
+					return nil, err
+				}
+			}
+			return next, err
+		}
+	}
+	if err := s.Change(ctx, path, to(nil, nil, refusal)); !errors.Is(err, refusal) {
+		return fmt.Errorf("Change: got %w; want the refusal", err)
+	}
+	if err := holdsNothing(ctx, s, path); err != nil {
+		return err
+	}
+	if err := s.Change(ctx, path, to(nil, first, nil)); err != nil {
+		return fmt.Errorf("Change of nothing: %w", err)
+	}
+	if err := s.Change(ctx, path, to(first, second, refusal)); !errors.Is(err, refusal) {
+		return fmt.Errorf("Change: got %w; want the refusal", err)
+	}
+	if err := holds(ctx, s, path, first); err != nil {
+		return err
+	}
+	if err := s.Change(ctx, path, to(first, second, nil)); err != nil {
+		return fmt.Errorf("Change: %w", err)
+	}
+	if err := s.Change(ctx, path, to(second, json.RawMessage(`[1]`), nil)); err == nil {
+		return errors.New("Change stores what is no object")
+	}
+	if err := s.Delete(ctx, path); err != nil {
+		return fmt.Errorf("Delete: %w", err)
+	}
+	if err := s.Change(ctx, path, to(nil, first, nil)); err != nil {
+		return fmt.Errorf("Change of what was deleted: %w", err)
+	}
+	return holds(ctx, s, path, first)
+}
+
+// noChangeIsLost lets several writers add a key of their own to one object at once.
+func noChangeIsLost(ctx context.Context, stores []credhub.Store) error {
+	const writers, rounds = 8, 3
+	path := fresh()
+	err := together(writers, func(i int) error {
+		for round := range rounds {
+			err := stores[i%len(stores)].Change(ctx, path, func(stored json.RawMessage) (json.RawMessage, error) {
+				keys := map[string]bool{}
+				if stored != nil {
+					if err := json.Unmarshal(stored, &keys); err != nil {
+						return nil, err
+					}
+				}
+				keys[fmt.Sprintf("%d/%d", i, round)] = true
+				return json.Marshal(keys)
+			})
+			if err != nil {
+				return fmt.Errorf("Change: %w", err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	stored, err := stores[0].Get(ctx, path)
+	if err != nil {
+		return fmt.Errorf("Get: %w", err)
+	}
+	var keys map[string]bool
+	if err := json.Unmarshal(stored, &keys); err != nil || len(keys) != writers*rounds {
+		return fmt.Errorf("of %d changes %d are there (%v)", writers*rounds, len(keys), err) //nolint:errorlint // there may be none
+	}
+	return nil
+}
+
 // ensureAgainstDelete lets a path come and go while others ask for it: each of
 // them gets a value that somebody offered.
 func ensureAgainstDelete(ctx context.Context, stores []credhub.Store) error {
@@ -130,7 +213,7 @@ func contextsEnd(parent context.Context, s credhub.Store) error {
 		_, gotten := s.Get(ctx, path)
 		for method, err := range map[string]error{
 			"Ensure": ensured, "Get": gotten,
-			"Put": s.Put(ctx, path, offered), "Delete": s.Delete(ctx, path), "Ready": s.Ready(ctx),
+			"Put": s.Put(ctx, path, offered), "Change": s.Change(ctx, path, func(json.RawMessage) (json.RawMessage, error) { return offered, nil }), "Delete": s.Delete(ctx, path), "Ready": s.Ready(ctx),
 		} {
 			if !errors.Is(err, want) {
 				return fmt.Errorf("%s: got %w; want %w", method, err, want)

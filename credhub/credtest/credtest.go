@@ -62,6 +62,8 @@ func checks() []check {
 		{"one store sees what another did", 2, storesShare},
 		{"16 racers, one winner", 4, oneWinner},
 		{"ensure against delete", 2, ensureAgainstDelete},
+		{"a change sees what is stored", 1, one(changes)},
+		{"no change is lost", 4, noChangeIsLost},
 		{"ended contexts", 1, one(contextsEnd)},
 	}
 }

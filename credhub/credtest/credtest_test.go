@@ -61,6 +61,10 @@ func TestBrokenStoresFail(t *testing.T) {
 			func() credhub.Store { return races{&Memory{}} },
 			[]string{"16 racers, one winner"},
 		},
+		"a change is get and put": {
+			func() credhub.Store { return forgetful{&Memory{}} },
+			[]string{"no change is lost"},
+		},
 		"put is ensure": {
 			func() credhub.Store { return keeps{&Memory{}} },
 			[]string{"put replaces"},
@@ -130,6 +134,21 @@ func (s races) Ensure(ctx context.Context, p credhub.Path, v json.RawMessage) (j
 	}
 	time.Sleep(time.Millisecond)
 	return v, s.Put(ctx, p, v)
+}
+
+type forgetful struct{ *Memory }
+
+func (s forgetful) Change(ctx context.Context, p credhub.Path, change func(json.RawMessage) (json.RawMessage, error)) error {
+	got, err := s.Get(ctx, p)
+	if err != nil && !errors.Is(err, credhub.ErrNotFound) {
+		return err
+	}
+	time.Sleep(time.Millisecond)
+	v, err := change(got)
+	if err != nil {
+		return err
+	}
+	return s.Put(ctx, p, v)
 }
 
 type keeps struct{ *Memory }

@@ -60,6 +60,17 @@ func (m *Memory) Put(ctx context.Context, path credhub.Path, value json.RawMessa
 	return m.locked(ctx, func() error { return m.set(path, value) })
 }
 
+// Change implements credhub.Store.
+func (m *Memory) Change(ctx context.Context, path credhub.Path, change func(json.RawMessage) (json.RawMessage, error)) error {
+	return m.locked(ctx, func() error {
+		value, err := change(bytes.Clone(m.values[path]))
+		if err != nil {
+			return err
+		}
+		return m.set(path, value)
+	})
+}
+
 // Get implements credhub.Store.
 func (m *Memory) Get(ctx context.Context, path credhub.Path) (stored json.RawMessage, err error) {
 	err = m.locked(ctx, func() error {

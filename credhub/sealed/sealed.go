@@ -109,11 +109,60 @@ func (s *Store) Put(ctx context.Context, path credhub.Path, value json.RawMessag
 	return failed("store", path, err)
 }
 
+// Change implements credhub.Store. Its transaction waits for the disk, unlike that of
+// Put: nothing else is committed after it that would.
+func (s *Store) Change(ctx context.Context, path credhub.Path, change func(json.RawMessage) (json.RawMessage, error)) error {
+	for done := false; !done; { // again where another transaction stored the first value
+		err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
+			done, err = s.changeOnce(ctx, tx, path, change)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) changeOnce(ctx context.Context, tx pgx.Tx, path credhub.Path, change func(json.RawMessage) (json.RawMessage, error)) (bool, error) {
+	if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
+		return false, failed("store", path, err)
+	}
+	stored, err := s.read(ctx, tx, path, " FOR UPDATE")
+	absent := errors.Is(err, credhub.ErrNotFound)
+	if err != nil && !absent {
+		return false, err
+	}
+	value, err := change(stored)
+	if err != nil {
+		return false, err
+	}
+	e, err := s.seal(path, value)
+	if err != nil {
+		return false, failed("store", path, err)
+	}
+	statement := "UPDATE sealed_secrets SET key_id = $2, wrapped_key = $3, sealed = $4, updated_at = now() WHERE path = $1"
+	if absent {
+		statement = "INSERT INTO sealed_secrets (path, key_id, wrapped_key, sealed) VALUES ($1, $2, $3, $4) ON CONFLICT (path) DO NOTHING"
+	}
+	changed, err := tx.Exec(ctx, statement, path.String(), e.keyID, e.wrapped, e.sealed)
+	return changed.RowsAffected() == 1, failed("store", path, err)
+}
+
 // Get implements credhub.Store. What is there and cannot be opened is an error
 // of its own kind, never ErrNotFound.
 func (s *Store) Get(ctx context.Context, path credhub.Path) (json.RawMessage, error) {
+	return s.read(ctx, s.pool, path, "")
+}
+
+// querier is a pool or a transaction.
+type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+func (s *Store) read(ctx context.Context, db querier, path credhub.Path, lock string) (json.RawMessage, error) {
 	var e envelope
-	err := s.pool.QueryRow(ctx, "SELECT key_id, wrapped_key, sealed FROM sealed_secrets WHERE path = $1", path.String()).
+	err := db.QueryRow(ctx, "SELECT key_id, wrapped_key, sealed FROM sealed_secrets WHERE path = $1"+lock, path.String()).
 		Scan(&e.keyID, &e.wrapped, &e.sealed)
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = credhub.ErrNotFound

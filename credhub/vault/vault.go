@@ -101,6 +101,27 @@ func (s *Store) replace(ctx context.Context, path credhub.Path, value json.RawMe
 	return errContention
 }
 
+// Change implements credhub.Store.
+func (s *Store) Change(ctx context.Context, path credhub.Path, change func(json.RawMessage) (json.RawMessage, error)) error {
+	for range 10 * contention { // each failure is somebody else's success
+		found, err := s.read(ctx, path)
+		if err != nil {
+			return s.failed("read", path, err)
+		}
+		value, err := change(found.value)
+		if err != nil {
+			return err
+		}
+		if err = credhub.CheckValue(value); err == nil {
+			err = s.write(ctx, path, value, &found.version)
+		}
+		if !isConflict(err) {
+			return s.failed("store", path, err)
+		}
+	}
+	return s.failed("store", path, errContention)
+}
+
 // Get implements credhub.Store.
 func (s *Store) Get(ctx context.Context, path credhub.Path) (json.RawMessage, error) {
 	found, err := s.read(ctx, path)

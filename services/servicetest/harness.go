@@ -213,6 +213,9 @@ func (h *harness) listed(t *testing.T, r *resource) []string {
 		switch {
 		case f.Binding == "" && f.Instance == services.InstanceName(r.raw.ID):
 			mine = append(mine, "instance")
+			if name := h.driver.ResourceName(r.raw); name != "" && name != f.Resource {
+				t.Errorf("the instance's resource is listed as %q, and its name is said to be %q", f.Resource, name)
+			}
 		case f.Binding != "" && slices.Contains(r.bindingNames(), f.Binding):
 			mine = append(mine, f.Binding)
 		}

@@ -225,6 +225,14 @@ func (m *memory) Unbind(ctx context.Context, inst instance, b binding) error {
 	return err
 }
 
+// ResourceName implements services.Namer.
+func (m *memory) ResourceName(inst instance) string {
+	if m.has(flawResource) {
+		return inst.Name
+	}
+	return "instance/" + inst.Name
+}
+
 func (m *memory) List(ctx context.Context) ([]services.Found, error) {
 	if m.has(flawList) {
 		return nil, nil

@@ -27,6 +27,7 @@ const (
 	flawLimit        = "the plan's limit is not kept"
 	flawAbsent       = "to unbind what is absent fails"
 	flawList         = "list says nothing"
+	flawResource     = "the instance's resource has another name than list says"
 	flawVerify       = "verify repairs nothing"
 	flawRevive       = "verify makes a binding that is gone"
 	flawCuts         = "verify cuts the sessions of credentials that work"
@@ -65,6 +66,7 @@ func TestSuiteNotices(t *testing.T) {
 		flawLimit:        "limits/sessions",
 		flawAbsent:       "absent",
 		flawList:         "lifecycle",
+		flawResource:     "lifecycle",
 		flawVerify:       "broken_credentials/its_own_password",
 		flawRevive:       "broken_credentials/a_binding_that_does_not_exist",
 		flawCuts:         "broken_credentials/its_own_password",

@@ -1,0 +1,119 @@
+package operation
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/services"
+)
+
+// orphanName is the safe name of the resource where this broker made it; empty where
+// it was made by others, or the backend cannot tell.
+func (e *Engine) orphanName(ctx context.Context, tx pgx.Tx, d services.Driver, i store.Instance, resource string) (name string, err error) {
+	err = store.Outside(ctx, tx, func(ctx context.Context) error {
+		found, _, err := d.List(ctx)
+		if err != nil {
+			return fmt.Errorf("ask the backend what it holds: %w", err)
+		}
+		for _, f := range found {
+			if f.Binding == "" && f.Resource == resource {
+				name = f.Instance
+			}
+		}
+		return nil
+	})
+	if err == nil && name == SafeName(i) {
+		return "", notRestorable("%s is the resource of instance %q already", resource, i.ID)
+	}
+	return name, err
+}
+
+// adoptOrphan gives an instance a resource that this broker made and whose owner the
+// state has lost. Its name stays, and with it everything that is in it. The backend
+// brings it to the instance's plan and parameters. The instance's own resource, which
+// nobody has used, is removed before the state changes: after a crash in between the
+// instance has none, and a repetition goes on.
+func (e *Engine) adoptOrphan(
+	ctx context.Context, tx pgx.Tx, d services.Driver, i store.Instance, plan *catalog.Plan, name string, a Adoption,
+) (steps []string, err error) {
+	own := RawInstance(i, plan)
+	adopted := own
+	adopted.Name = name
+	if err := e.orphanFits(ctx, tx, d, i, adopted, a.Resource); err != nil {
+		return nil, err
+	}
+	steps = []string{
+		fmt.Sprintf("%s, which no instance has, becomes the resource of this one, under the name that it has", a.Resource),
+		"it is brought to the limits of plan " + plan.Name,
+		"the instance's own resource, which nobody has used, is removed",
+	}
+	if a.Dry {
+		return steps, nil
+	}
+	err = store.Outside(ctx, tx, func(ctx context.Context) error {
+		if err := d.Provision(ctx, adopted); err != nil {
+			return fmt.Errorf("bring %s to the plan and parameters of the instance: %w", a.Resource, err)
+		}
+		if err := d.Deprovision(ctx, own); err != nil {
+			return fmt.Errorf("remove the instance's own resource (repeat the command to go on): %w", err)
+		}
+		return nil
+	})
+	if message, rejected := services.IsRejected(err); rejected {
+		return nil, notRestorable("%s", message)
+	} else if err != nil {
+		return nil, err
+	}
+	p := resourceOf(i, i.ID, i.Resource())
+	p.ResourceName = name
+	if err := e.Store.SetInstanceResource(ctx, tx, p); err != nil {
+		return nil, err
+	}
+	return steps, e.auditAdoption(ctx, tx, a, i)
+}
+
+// orphanFits refuses what would lose data or give one resource to two instances.
+func (e *Engine) orphanFits(ctx context.Context, tx pgx.Tx, d services.Driver, i store.Instance, adopted services.RawInstance, resource string) error {
+	if is := d.ResourceName(adopted); is != "" && is != resource {
+		return notRestorable("with the parameters of instance %q the resource would be called %s instead of %s; have an instance created with the parameters of %s",
+			i.ID, is, resource, resource)
+	}
+	audit, err := e.Store.AuditOfInstance(ctx, tx, i.ID)
+	if err != nil {
+		return err
+	}
+	for _, entry := range audit {
+		if entry.Action == store.Bind && entry.At.After(i.CreatedAt) {
+			return notRestorable("instance %q was bound before, and what was written to it would be lost; have another one created", i.ID)
+		}
+	}
+	return e.nobodys(ctx, tx, adopted.Name, resource)
+}
+
+// nobodys refuses what an instance has. Until tx ends, no other instance is made of the
+// name.
+func (e *Engine) nobodys(ctx context.Context, tx pgx.Tx, name, resource string) error {
+	if err := e.Store.LockOrphan(ctx, tx, name); err != nil {
+		return fmt.Errorf("lock the name of %s: %w", resource, err)
+	}
+	const batch = 1000
+	for after := ""; ; {
+		rows, err := e.Store.ListInstances(ctx, tx, store.ListInstancesParams{After: after, Batch: batch})
+		if err != nil {
+			return fmt.Errorf("read the instances: %w", err)
+		}
+		for _, row := range rows {
+			if SafeName(row) == name {
+				return notRestorable("%s belongs to instance %q", resource, row.ID)
+			}
+		}
+		if len(rows) < batch {
+			return nil
+		}
+		after = rows[len(rows)-1].ID
+	}
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/chandler-broker/chandler/broker/catalog"
+)
+
+// filter selects instances, bindings or operations: all that is set has to fit.
+type filter struct {
+	platform, organization, space, service, plan, server, status string
+	instance                                                     string // of bindings and operations
+	condition                                                    bool   // of instances
+	limit                                                        int    // 0: none
+
+	// What resolved makes of service, plan and server.
+	serviceIDs, planIDs []string
+	backend, onServer   string
+}
+
+// flags adds those that instances, bindings and operations have in common; statuses
+// are for the help, empty where the verb knows which.
+func (f *filter) flags(cmd *cobra.Command, statuses string) {
+	cmd.Flags().StringVar(&f.platform, "platform", "", "only of this platform, by its name in the catalog")
+	cmd.Flags().StringVar(&f.organization, "organization", "", "only of this organization, by its GUID")
+	cmd.Flags().StringVar(&f.space, "space", "", "only of this space, by its GUID")
+	cmd.Flags().StringVar(&f.service, "service", "", "only of this service, by name or ID")
+	cmd.Flags().StringVar(&f.plan, "plan", "", "only of this plan, by name or ID")
+	cmd.Flags().StringVar(&f.server, "server", "", "only on this server, as 'chandler servers' names it: a backend, or backend/server")
+	if statuses != "" {
+		cmd.Flags().StringVar(&f.status, "status", "", "only those that are "+statuses)
+	}
+	cmd.Flags().IntVar(&f.limit, "limit", 0, "this many at most (default: all)")
+}
+
+// resolved looks names up in the catalog. A service or plan that the catalog does
+// not have may be an ID from before.
+func (f filter) resolved(c *catalog.Catalog, statuses ...string) (filter, error) {
+	if f.status != "" && !slices.Contains(statuses, f.status) {
+		return f, usagef("--status: there is no %q; there are %s", f.status, strings.Join(statuses, ", "))
+	}
+	if f.limit < 0 {
+		return f, usagef("--limit must be a number above 0")
+	}
+	if f.service != "" {
+		f.serviceIDs = []string{f.service}
+	}
+	if f.plan != "" {
+		f.planIDs = []string{f.plan}
+	}
+	for _, s := range c.Services() {
+		if s.Name == f.service {
+			f.serviceIDs = append(f.serviceIDs, s.ID)
+		}
+		for _, p := range s.Plans {
+			if p.Name == f.plan {
+				f.planIDs = append(f.planIDs, p.ID)
+			}
+		}
+	}
+	if f.server != "" {
+		var named bool
+		if f.backend, f.onServer, named = strings.Cut(f.server, "/"); !named {
+			f.onServer = catalog.DefaultServer
+		}
+	}
+	return f, nil
+}
+
+// ofInstance says whether the filter asks for what only instances have.
+func (f filter) ofInstance() bool { return f.organization != "" || f.space != "" || f.backend != "" }
