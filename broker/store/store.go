@@ -1,6 +1,7 @@
 // Package store keeps the broker's state in PostgreSQL: instances, bindings,
-// operations and the audit record. Its queries are in queries.sql; sqlc turns
-// them into methods (make generate). It holds no secret.
+// operations and the audit record. Its queries are in queries.sql; "sqlc generate"
+// in this folder turns them into methods. The state holds no secret but, without
+// Vault, credentials that package sealed has encrypted.
 package store
 
 import (
