@@ -1,0 +1,91 @@
+package smb
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chandler-broker/chandler/embedded"
+	"github.com/chandler-broker/chandler/embedded/embeddedtest"
+	"github.com/chandler-broker/chandler/services"
+)
+
+// Whatever a client can make goes with the share: names that are reserved
+// elsewhere, long, deep and misleading ones, files with attributes, and files that
+// are open and locked.
+func TestWhatClientsMakeIsDeleted(t *testing.T) {
+	server, ctx := newServer(t), testContext(t)
+	b := server.backend(t, "c")
+	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true })
+	bd := newBinding(t, inst, "b", BindingParams{})
+	c := bound(t, b, inst, bd).Values
+	s := dialled(t, c)
+	made := 0
+	for _, name := range []string{
+		"CON", "nul.txt", "trail.", " lead", "~$lock", ".hidden", "a\x01b", "ä\u0301", "🚢", "%41", strings.Repeat("x", 255), strings.Repeat("ä", 127),
+		".deleted-c", "..a", "a\tb", "#snap", ".snapshot", "lost+found",
+	} {
+		if err := s.share.WriteFile(name, []byte("x"), 0o400); err != nil {
+			t.Logf("%q: %v", name, err)
+			continue
+		}
+		made++
+	}
+	if made < 10 {
+		t.Errorf("only %d of the names were taken", made)
+	}
+	deep := ""
+	for i := 0; ; i++ {
+		deep = filepath.Join(deep, fmt.Sprint("d", i))
+		if err := s.share.Mkdir(strings.ReplaceAll(deep, "/", `\`), 0o500); err != nil {
+			t.Logf("%d folders deep", i)
+			break
+		}
+	}
+	for _, command := range []string{"put /etc/hostname flags; setmode flags +rhsa", "setea flags user.large " + strings.Repeat("e", 3000)} {
+		if out, err := client(t, c, "smbclient", "//127.0.0.1/"+text(t, c, "share"), "--command="+command); err != nil {
+			t.Errorf("%s: %v: %s", command[:10], err, out)
+		}
+	}
+	if file, err := s.share.OpenFile("open", os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		t.Error(err)
+	} else if _, err := file.Write([]byte("x")); err != nil {
+		t.Error(err)
+	}
+	if err := finished(t, func() error { return b.Deprovision(ctx, inst) }); err != nil {
+		t.Fatal(err)
+	}
+	nothingLeft(t, server, inst, bd)
+}
+
+// A client has no place that is not counted: attributes take blocks of the disk (on
+// ext4 and XFS), and there are no streams beside a file's content.
+func TestAttributesAreCounted(t *testing.T) {
+	server := &testServer{embeddedtest.Samba(t, embedded.SambaOptions{Shares: embeddedtest.Ext4(t, "64M", "-b", "4096")})}
+	b := server.backend(t, "c")
+	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true; i.Plan.Storage = services.Megabyte })
+	c := bound(t, b, inst, newBinding(t, inst, "b", BindingParams{})).Values
+	s := dialled(t, c)
+	if err := s.share.WriteFile("file:stream", []byte("x"), 0o600); err == nil {
+		t.Error("a stream beside a file's content was made")
+	}
+	measured := func() services.Size {
+		var sc scan
+		if whole, err := sc.advance(b.folder.path(b.names.of(inst.Name)), time.Now().Add(time.Minute)); !whole || err != nil {
+			t.Fatal(err)
+		}
+		return sc.last.bytes
+	}
+	s.mustWrite(t, "file", "")
+	before := measured()
+	out, err := client(t, c, "smbclient", "//127.0.0.1/"+text(t, c, "share"), "--command=setea file user.large "+strings.Repeat("e", 3000))
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if after := measured(); after < before+3000 {
+		t.Errorf("3000 bytes of attributes took %d bytes", after-before)
+	}
+}
