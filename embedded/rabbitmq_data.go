@@ -95,6 +95,9 @@ func (s *RabbitMQ) makeData() error {
 	return s.folder.makeDir(dataFolder)
 }
 
+// RabbitMQFrameMax is the size of the largest frame, in bytes: that of catalog.yml.
+const RabbitMQFrameMax = 16384
+
 // config is the server's configuration. The user in it is made at the first
 // start only.
 func (s *RabbitMQ) config() string {
@@ -102,6 +105,10 @@ func (s *RabbitMQ) config() string {
 		"listeners.tcp.1 = " + loopback + ":" + strconv.Itoa(s.port),
 		"management.tcp.ip = " + loopback,
 		"management.tcp.port = " + strconv.Itoa(s.management),
+		// What the backend asks of a server that tenants share: headers of a
+		// message are as large as a frame, and queues do not count them.
+		"frame_max = " + strconv.Itoa(RabbitMQFrameMax),
+		"max_message_size = 16777216",
 		"default_user = " + rabbitAdministrator,
 		"default_pass = " + s.password,
 		"default_user_tags.administrator = true",

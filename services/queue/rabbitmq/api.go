@@ -76,6 +76,20 @@ func (a *api) putVhost(ctx context.Context, name, description, queueType string)
 	return err
 }
 
+// get reads what rabbit-hole cannot ask for in parts.
+func (a *api) get(ctx context.Context, path string, into any) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.administrator.endpoint.String()+path, nil)
+	if err != nil {
+		return err
+	}
+	request.SetBasicAuth(a.administrator.name, a.administrator.password.Reveal())
+	answer, err := call{ctx, a.transport}.RoundTrip(request)
+	if err != nil {
+		return err
+	}
+	return json.NewDecoder(answer.Body).Decode(into)
+}
+
 // call is a transport for the length of ctx, which rabbit-hole knows nothing
 // of. It keeps connections, reads answers to their end and turns all that are
 // not the API's into errors.

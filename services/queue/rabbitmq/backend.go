@@ -8,6 +8,7 @@ type backend struct {
 	api    *api
 	server server
 	names  namer
+	frame  services.Size // what the headers of a message may have
 }
 
 var (
@@ -30,7 +31,7 @@ func open(c Config) (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &backend{api: api, server: server, names: newNamer(c.Prefix)}, nil
+	return &backend{api: api, server: server, names: newNamer(c.Prefix), frame: services.Size(c.FrameMax)}, nil
 }
 
 // Close implements services.Closer.

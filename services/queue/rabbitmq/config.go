@@ -30,17 +30,24 @@ type Config struct {
 	Prefix string `json:"prefix"`
 	// MaxConnections bounds the connections to the management API.
 	MaxConnections int `json:"max_connections"`
+	// FrameMax is the server's own frame_max in bytes, which bounds the headers
+	// of a message.
+	FrameMax int `json:"frame_max"`
 }
 
 // SetDefaults implements services.Defaulter.
 func (c *Config) SetDefaults() {
 	c.Prefix = "c"
 	c.MaxConnections = 8
+	c.FrameMax = 131072 // the server's own default
 }
 
 const (
 	plainPort = 5672 // IANA: amqp
 	tlsPort   = 5671 // IANA: amqps
+
+	minFrame = 4096 // AMQP 0-9-1: frame-min-size
+	maxFrame = 1 << 20
 )
 
 var prefixRule = regexp.MustCompile(`^[a-z][a-z0-9]{0,7}$`)
@@ -60,6 +67,7 @@ func (c *Config) Validate() error {
 	faults = append(faults, cafile.Check(c.CA, c.CAFile))
 	fault(!prefixRule.MatchString(c.Prefix), "prefix: must be 1 to 8 characters of a-z and 0-9 and begin with a letter")
 	fault(c.MaxConnections < 1 || c.MaxConnections > 1000, "max_connections: must be from 1 to 1000")
+	fault(c.FrameMax < minFrame || c.FrameMax > maxFrame, "frame_max: must be from 4096 to 1048576, as the server's frame_max")
 	return errors.Join(faults...)
 }
 

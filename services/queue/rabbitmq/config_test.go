@@ -27,6 +27,7 @@ func TestConfigFaults(t *testing.T) {
 		{"both authorities", `{"url": "http://a:hunter2@b", "ca": "x", "ca_file": "y"}`, "ca_file: cannot be given together with ca"},
 		{"no certificate", `{"url": "http://a:hunter2@b", "ca": "x"}`, "ca: is not a certificate"},
 		{"prefix", `{"url": "http://a:hunter2@b", "prefix": "a_b"}`, "prefix: must be"},
+		{"frames", `{"url": "http://a:hunter2@b", "frame_max": 1000}`, "frame_max: must be"},
 		{"connections", `{"url": "http://a:hunter2@b", "max_connections": 0}`, "max_connections: must be"},
 	}
 	for _, test := range tests {

@@ -9,6 +9,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -20,8 +21,13 @@ func limitsThatHold(server *testServer) []servicetest.Limit {
 		{Name: "channels", Plan: raw(`{"channels_per_binding": 5}`), Holds: holdsChannels},
 		{Name: "queues", Plan: raw(`{"queues": 3}`), Holds: holdsQueues},
 		{Name: "messages", Plan: raw(`{"queue_messages": 10}`), Holds: holdsMessages},
-		{Name: "size", Plan: raw(`{"queue_size": "64kB"}`), Holds: holdsSize},
-		{Name: "size of a quorum queue", Plan: raw(`{"queue_size": "64kB", "default_queue_type": "quorum"}`), Holds: holdsSize},
+		{Name: "size", Plan: raw(`{"queue_size": "64kB", "queue_messages": 100}`), Holds: holdsSize},
+		{Name: "size of a quorum queue", Plan: raw(`{"queue_size": "64kB", "queue_messages": 100, "default_queue_type": "quorum"}`), Holds: holdsSize},
+		{Name: "headers", Plan: raw(`{"queue_size": "256kB"}`), Holds: holdsHeaders},
+		{Name: "headers in a quorum queue", Plan: raw(`{"queue_size": "256kB", "default_queue_type": "quorum"}`), Holds: holdsHeaders},
+		{Name: "size of a stream", Plan: raw(`{"queue_size": "2MB", "queue_messages": 1000}`), Holds: server.holdsStream},
+		{Name: "unacknowledged messages", Plan: raw(`{"queues": 1, "queue_size": "64kB"}`), Holds: holdsUnacknowledged},
+		{Name: "uncommitted messages", Plan: raw(`{"queues": 1, "queue_size": "64kB"}`), Holds: holdsUncommitted},
 		{Name: "drop the oldest", Plan: raw(`{"queue_messages": 10, "overflow": "drop-head"}`), Holds: dropsTheOldest},
 	}
 }
@@ -142,6 +148,137 @@ func holdsSize(t *testing.T, use servicetest.Use) {
 	}
 	must(t, s, func(ch *amqp.Channel) error { _, err := ch.QueuePurge("q", false); return err })
 	must(t, s, func(ch *amqp.Channel) error { return publish(testContext(t), ch, "q", "room again") })
+}
+
+// What the headers of messages take is bounded by the size of a queue too, though
+// the server counts bodies only: no header is larger than a frame.
+func holdsHeaders(t *testing.T, use servicetest.Use) {
+	s := dialled(t, use.Bind(t, nil))
+	must(t, s, declares("q", nil))
+	header := amqp.Table{"h": strings.Repeat("h", embedded.RabbitMQFrameMax-1000)}
+	taken := 0
+	must(t, s, func(ch *amqp.Channel) error {
+		if err := ch.Confirm(false); err != nil {
+			return err
+		}
+		for range 40 {
+			confirmation, err := ch.PublishWithDeferredConfirmWithContext(testContext(t), "", "q", true, false, amqp.Publishing{Headers: header})
+			if err != nil {
+				return err
+			}
+			if ok, err := confirmation.WaitContext(testContext(t)); err == nil && ok {
+				taken++
+			}
+		}
+		return nil
+	})
+	if taken < 16 || taken > 17 {
+		t.Errorf("%d messages with headers of 15 kB were taken into 256 kB", taken)
+	}
+	larger := amqp.Table{"h": strings.Repeat("h", embedded.RabbitMQFrameMax)}
+	err := s.channel(testContext(t), func(ch *amqp.Channel) error {
+		if err := ch.PublishWithContext(testContext(t), "", "q", false, false, amqp.Publishing{Headers: larger}); err != nil {
+			return err
+		}
+		_, err := ch.QueueDeclarePassive("q", true, false, false, false, nil)
+		return err
+	})
+	if err == nil {
+		t.Error("a header larger than a frame was taken")
+	}
+}
+
+// A stream keeps its size and one file of it, whatever the application declares.
+func (s *testServer) holdsStream(t *testing.T, use servicetest.Use) {
+	credentials := use.Bind(t, nil)
+	session := dialled(t, credentials)
+	must(t, session, declares("s", amqp.Table{"x-queue-type": "stream", "x-max-length-bytes": 1 << 40, "x-stream-max-segment-size-bytes": 1 << 30}))
+	must(t, session, func(ch *amqp.Channel) error {
+		for range 40 {
+			if err := publish(testContext(t), ch, "s", strings.Repeat("m", 256<<10)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	messages := -1
+	eventually(t, "the stream keeps 3 MB of the 10 MB", func() bool {
+		var stream map[string]any
+		if err := s.ask(testContext(t), "/api/queues/"+credentials["vhost"].(string)+"/s", &stream); err != nil {
+			t.Fatal(err)
+		}
+		n, ok := stream["messages"].(float64)
+		messages = int(n)
+		return ok && messages > 0 && messages <= 13
+	})
+}
+
+// What is delivered and never acknowledged is a condition, and ends the connection
+// where it is more than the queues may hold.
+func holdsUnacknowledged(t *testing.T, use servicetest.Use) {
+	credentials := use.Bind(t, nil)
+	publisher, hoarder := dialled(t, credentials), dialled(t, credentials)
+	must(t, publisher, declares("q", nil))
+	ch, err := hoarder.conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ch.Consume("q", "", false, false, false, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	published := 0
+	must(t, publisher, func(ch *amqp.Channel) error {
+		for range 24 {
+			if publish(testContext(t), ch, "q", strings.Repeat("m", 8<<10)) == nil {
+				published++
+			}
+		}
+		return nil
+	})
+	if published < 16 {
+		t.Fatalf("%d messages were taken", published)
+	}
+	var note string
+	eventually(t, "the connection is closed", func() bool {
+		if now := use.Keep(t); now != "" {
+			note = now
+		}
+		return hoarder.conn.IsClosed()
+	})
+	if !strings.Contains(note, "of 64 kB, of which") {
+		t.Errorf("note: %q", note)
+	}
+	if publisher.conn.IsClosed() {
+		t.Error("the publisher's connection was closed too")
+	}
+}
+
+// So is what is published in a transaction that goes on.
+func holdsUncommitted(t *testing.T, use servicetest.Use) {
+	s := dialled(t, use.Bind(t, nil))
+	must(t, s, declares("q", nil))
+	ch, err := s.conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ch.Tx(); err != nil {
+		t.Fatal(err)
+	}
+	for range 40 {
+		if err := ch.PublishWithContext(testContext(t), "", "q", false, false, amqp.Publishing{Body: []byte("m")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var note string
+	eventually(t, "the connection is closed", func() bool {
+		if now := use.Keep(t); now != "" {
+			note = now
+		}
+		return s.conn.IsClosed()
+	})
+	if !strings.Contains(note, "commit sooner") {
+		t.Errorf("note: %q", note)
+	}
 }
 
 func dropsTheOldest(t *testing.T, use servicetest.Use) {

@@ -24,6 +24,9 @@ func newNamer(prefix string) namer {
 // vhost is the virtual host of an instance.
 func (n namer) vhost(instance string) string { return n.prefix + instance }
 
+// ResourceName implements services.Namer.
+func (b *backend) ResourceName(inst instance) string { return b.names.vhost(inst.Name) }
+
 // user is the user of a binding. The instance is part of the name, so that a
 // user without permissions, which a crash in a bind leaves, is still found when
 // the instance goes.

@@ -22,7 +22,9 @@ type Plan struct {
 	ChannelsPerBinding int `json:"channels_per_binding"`
 	// Queues is how many queues there may be.
 	Queues int `json:"queues"`
-	// QueueMessages is how many messages may wait in a queue; 0: without limit.
+	// QueueMessages is how many messages may wait in a queue; 0: so many that
+	// their headers have as much room as QueueSize gives to their bodies, or
+	// without limit where that has none.
 	QueueMessages int `json:"queue_messages"`
 	// QueueSize is how many bytes the messages that wait in a queue may have; 0:
 	// without limit.
@@ -50,7 +52,11 @@ func (p *Plan) SetDefaults() {
 const (
 	most     = 1 << 30
 	minQueue = 1 << 10
-	none     = -1 // how the server writes "without limit"
+	// A stream's file of less holds few messages; the server's own default is the
+	// most.
+	minSegment = 1 << 20
+	maxSegment = 500_000_000
+	none       = -1 // how the server writes "without limit"
 )
 
 // Validate implements services.Validator.
@@ -66,7 +72,7 @@ func (p *Plan) Validate() error {
 		"connections_per_binding: must be from 1 to connections, or left out for as many")
 	fault(p.ChannelsPerBinding < 0 || p.ChannelsPerBinding > most, "channels_per_binding: must be from 1 to %d, or left out for no limit", most)
 	fault(p.Queues < 1 || p.Queues > most, "queues: must be from 1 to %d", most)
-	fault(p.QueueMessages < 0 || p.QueueMessages > most, "queue_messages: must be from 1 to %d, or left out for no limit", most)
+	fault(p.QueueMessages < 0 || p.QueueMessages > most, "queue_messages: must be from 1 to %d, or left out", most)
 	fault(p.QueueSize != 0 && p.QueueSize < minQueue, "queue_size: must be %s, and 1kB at least", services.SizeForm)
 	fault(p.Overflow != rejectPublish && p.Overflow != dropHead, "overflow: must be %s or %s", rejectPublish, dropHead)
 	types := []string{"classic", "quorum", "stream"}
@@ -90,14 +96,36 @@ func (p Plan) channels() int {
 	return p.ChannelsPerBinding
 }
 
+// messages is how many messages may wait in a queue whose messages have headers
+// of so many bytes at most; 0: without limit. The server counts bodies only
+// against a queue's size.
+func (p Plan) messages(headers services.Size) int {
+	if p.QueueMessages == 0 && p.QueueSize != 0 {
+		return int(min(max(p.QueueSize/headers, 1), most))
+	}
+	return p.QueueMessages
+}
+
 // lengths are the limits of every queue, for the operator policy.
-func (p Plan) lengths() map[string]any {
+func (p Plan) lengths(headers services.Size) map[string]any {
 	lengths := map[string]any{}
-	if p.QueueMessages != 0 {
-		lengths["max-length"] = p.QueueMessages
+	if n := p.messages(headers); n != 0 {
+		lengths["max-length"] = n
 	}
 	if p.QueueSize != 0 {
 		lengths["max-length-bytes"] = int64(p.QueueSize)
 	}
 	return lengths
 }
+
+// streamLengths are the limits of streams, which know no number of messages.
+func (p Plan) streamLengths() map[string]any {
+	if p.QueueSize == 0 {
+		return nil
+	}
+	return map[string]any{"max-length-bytes": int64(p.QueueSize)}
+}
+
+// segment is how large the files of a stream become: a stream exceeds its size by
+// one of them.
+func (p Plan) segment() int64 { return int64(min(max(p.QueueSize/8, minSegment), maxSegment)) }

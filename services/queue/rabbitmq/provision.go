@@ -16,12 +16,16 @@ const (
 	maxChannels    = "max-channels"
 	maxQueues      = "max-queues"
 
-	policy     = "chandler"
-	everyQueue = ".*"
-	onlyQueues = "queues"
+	policy       = "chandler"
+	streamPolicy = "chandler-streams"
+	everyQueue   = ".*"
+	onlyQueues   = "queues"
 
 	stopped = "stopped" // a virtual host's state on a node
 )
+
+// priorities of policies: the higher goes first.
+var priorities = map[string]int{policy: 1, streamPolicy: 0}
 
 // Provision implements services.Backend. Nobody can get into the virtual host
 // before there is a binding, so its limits may come one after the other.
@@ -37,7 +41,7 @@ func (b *backend) Provision(ctx context.Context, inst instance) error {
 	if err := made(c, vhost, inst.Plan.DefaultQueueType); err != nil {
 		return err
 	}
-	return limit(c, vhost, inst.Plan)
+	return b.limit(c, vhost, inst.Plan)
 }
 
 // made makes sure that applications can use the virtual host, and that the server
@@ -81,36 +85,47 @@ func makeAnew(c *rabbithole.Client, vhost, node string) error {
 const making = 100 * time.Millisecond
 
 // limit holds a virtual host to its plan.
-func limit(c *rabbithole.Client, vhost string, p Plan) error {
+func (b *backend) limit(c *rabbithole.Client, vhost string, p Plan) error {
 	_, err := c.PutVhostLimits(vhost, rabbithole.VhostLimitsValues{maxConnections: p.Connections, maxQueues: p.Queues})
 	if err != nil {
 		return explain("limit connections and queues of virtual host "+vhost, err)
 	}
-	return explain("limit the length of queues in virtual host "+vhost, limitLength(c, vhost, p))
+	return explain("limit the length of queues in virtual host "+vhost, b.limitLength(c, vhost, p))
 }
 
-// limitLength makes two policies: an operator policy, which holds whatever a
-// queue is declared with, for the lengths; and one for what happens at the
-// limit, which operator policies cannot say. Tenants cannot change either:
-// policies are the management API's, which lets nobody in without a tag.
-func limitLength(c *rabbithole.Client, vhost string, p Plan) error {
-	lengths := p.lengths()
-	if len(lengths) == 0 {
-		if _, err := c.DeleteOperatorPolicy(vhost, policy); err != nil {
-			return err
-		}
-		_, err := c.DeletePolicy(vhost, policy)
+// limitLength makes policies: operator policies, which hold whatever a queue is
+// declared with, for the lengths; and others for what happens at the limit, which
+// operator policies cannot say. Tenants cannot change them: policies are the
+// management API's, which lets nobody in without a tag.
+//
+// A policy that has a key which streams do not know does not hold for a stream,
+// which then has no limit at all. So streams have a pair of their own, with a
+// lower priority: each queue obeys the first that holds for it.
+func (b *backend) limitLength(c *rabbithole.Client, vhost string, p Plan) error {
+	if err := setPolicy(c, vhost, policy, rabbithole.PolicyDefinition{"overflow": p.Overflow}, p.lengths(b.frame)); err != nil {
 		return err
 	}
-	_, err := c.PutPolicy(vhost, policy, rabbithole.Policy{
-		Pattern: everyQueue, ApplyTo: onlyQueues,
-		Definition: rabbithole.PolicyDefinition{"overflow": p.Overflow},
+	return setPolicy(c, vhost, streamPolicy, rabbithole.PolicyDefinition{"stream-max-segment-size-bytes": p.segment()}, p.streamLengths())
+}
+
+// setPolicy makes the policy and the operator policy of a name; where there are no
+// lengths it removes them.
+func setPolicy(c *rabbithole.Client, vhost, name string, definition rabbithole.PolicyDefinition, lengths map[string]any) error {
+	if len(lengths) == 0 {
+		if _, err := c.DeleteOperatorPolicy(vhost, name); err != nil {
+			return err
+		}
+		_, err := c.DeletePolicy(vhost, name)
+		return err
+	}
+	_, err := c.PutPolicy(vhost, name, rabbithole.Policy{
+		Pattern: everyQueue, ApplyTo: onlyQueues, Priority: priorities[name], Definition: definition,
 	})
 	if err != nil {
 		return err
 	}
-	_, err = c.PutOperatorPolicy(vhost, policy, rabbithole.OperatorPolicy{
-		Pattern: everyQueue, ApplyTo: onlyQueues, Definition: lengths,
+	_, err = c.PutOperatorPolicy(vhost, name, rabbithole.OperatorPolicy{
+		Pattern: everyQueue, ApplyTo: onlyQueues, Priority: priorities[name], Definition: lengths,
 	})
 	return err
 }

@@ -3,7 +3,9 @@ package rabbitmq
 import (
 	"errors"
 	"maps"
+	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -52,6 +54,21 @@ func withoutManagement(t *testing.T, mine map[string]any) {
 		if err := askAs(testContext(t), base.String(), path, &answer); err == nil {
 			t.Errorf("%s: %v", path, answer)
 		}
+	}
+	// Nor can an application change its own password: AMQP has no method for it.
+	request, err := http.NewRequestWithContext(testContext(t), http.MethodPut, base.String()+"/api/users/"+mine["username"].(string),
+		strings.NewReader(`{"password": "mine", "tags": "administrator"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if response.StatusCode != http.StatusUnauthorized {
+		t.Errorf("an application changes its own password: %s", response.Status)
 	}
 }
 

@@ -22,6 +22,23 @@ func (b *backend) Ready(ctx context.Context) error {
 	if !slices.Contains(me.Tags, "administrator") {
 		return fmt.Errorf("user %s lacks the tag administrator; give it: rabbitmqctl set_user_tags %s administrator", me.Name, me.Name)
 	}
+	return b.frames(ctx)
+}
+
+// frames says where the server lets connections have larger frames than the
+// configuration says: headers would take more room than there is reckoned with.
+func (b *backend) frames(ctx context.Context) error {
+	var connections []struct {
+		FrameMax int64 `json:"frame_max"`
+	}
+	if err := b.api.get(ctx, "/api/connections?columns=frame_max", &connections); err != nil {
+		return explain("ask for the frames of connections", err)
+	}
+	for _, c := range connections {
+		if c.FrameMax > int64(b.frame) {
+			return fmt.Errorf("the server lets connections have frames of %d bytes, and frame_max is configured as %d; set frame_max = %d in its rabbitmq.conf and restart it, or configure its value here", c.FrameMax, b.frame, b.frame)
+		}
+	}
 	return nil
 }
 

@@ -51,7 +51,7 @@ func (s *testServer) proxied(prefix string) func(address string) json.RawMessage
 	return func(address string) json.RawMessage {
 		u := *s.admin
 		u.Host = address
-		raw, err := json.Marshal(map[string]any{"url": u.String(), "host": s.admin.Hostname(), "port": s.port, "prefix": prefix})
+		raw, err := json.Marshal(map[string]any{"url": u.String(), "host": s.admin.Hostname(), "port": s.port, "prefix": prefix, "frame_max": embedded.RabbitMQFrameMax})
 		if err != nil {
 			panic(err) // strings and numbers always encode
 		}

@@ -16,7 +16,7 @@ func (b *backend) Update(ctx context.Context, prev, next instance) error {
 	if err != nil {
 		return err
 	}
-	if err := limit(c, b.names.vhost(next.Name), next.Plan); err != nil {
+	if err := b.limit(c, b.names.vhost(next.Name), next.Plan); err != nil {
 		return err
 	}
 	users, err := b.usersOf(c, next.Name)

@@ -1,0 +1,206 @@
+package rabbitmq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+
+	rabbithole "github.com/michaelklishin/rabbit-hole/v3"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+var _ services.Keeper[Plan, InstanceParams] = (*backend)(nil)
+
+// holding is what a virtual host holds, as the server counted it a few seconds ago.
+// Streams are left out: their size is held by the server, which does not tell it.
+type holding struct {
+	messages, unacknowledged            int
+	bytes, unacknowledgedBytes          services.Size
+	uncommitted                         int
+	acknowledgesNothing, commitsNothing map[string]bool // names of connections
+}
+
+// Keep implements services.Keeper. The length of a queue counts what waits in it,
+// and neither what was delivered and is not acknowledged, nor what was published in
+// a transaction that goes on. So that is watched, and connections that hold more of
+// it than the plan's queues may hold are closed.
+func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map[string]services.Condition, error) {
+	if len(instances) == 0 {
+		return nil, nil
+	}
+	c, err := b.api.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	lengths, err := lengthsOf(c)
+	if err != nil {
+		return nil, err
+	}
+	held, err := b.held(ctx)
+	if err != nil {
+		return nil, err
+	}
+	conditions := map[string]services.Condition{}
+	var faults []error
+	for _, inst := range instances {
+		vhost := b.names.vhost(inst.Name)
+		if there, ok := lengths[vhost]; ok && !there.are(inst.Plan, b.frame) {
+			faults = append(faults, ifThere(b.limit(c, vhost, inst.Plan)))
+		}
+		h, ok := held[vhost]
+		if !ok {
+			continue
+		}
+		if over := h.over(inst.Plan, b.frame); over != "" {
+			conditions[inst.ID] = services.Condition{Reason: services.OverQuota, Message: over}
+		}
+		faults = append(faults, closeConnections(c, h.hoarders(inst.Plan, b.frame)))
+	}
+	return conditions, errors.Join(faults...)
+}
+
+// ifThere takes no offence at a virtual host that was removed in the meantime.
+func ifThere(err error) error {
+	if absent(err) {
+		return nil
+	}
+	return err
+}
+
+// closeConnections closes connections; one that has ended is no error.
+func closeConnections(c *rabbithole.Client, names map[string]bool) error {
+	var faults []error
+	for name := range names {
+		if _, err := c.CloseConnection(name); err != nil && !stumbled(err) {
+			faults = append(faults, explain("close connection "+name, err))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// mostOf returns what all queues of an instance may hold together; 0: without limit.
+func mostOf(p Plan, headers services.Size) (bytes services.Size, messages int) {
+	return p.QueueSize * services.Size(p.Queues), p.messages(headers) * p.Queues
+}
+
+// over says, for the user, what of the plan is exceeded.
+func (h *holding) over(p Plan, headers services.Size) string {
+	bytes, messages := mostOf(p, headers)
+	switch {
+	case bytes != 0 && h.bytes > bytes:
+		return fmt.Sprintf("queues: hold %s of %s, of which %s were delivered and are not acknowledged; acknowledge or purge messages, or choose a larger plan",
+			h.bytes, bytes, h.unacknowledgedBytes)
+	case messages != 0 && h.messages > messages:
+		return fmt.Sprintf("queues: hold %d of %d messages, of which %d were delivered and are not acknowledged; acknowledge or purge messages, or choose a larger plan",
+			h.messages, messages, h.unacknowledged)
+	case messages != 0 && h.uncommitted > p.messages(headers):
+		return fmt.Sprintf("transactions: hold %d messages of %d; commit sooner", h.uncommitted, p.messages(headers))
+	}
+	return ""
+}
+
+// hoarders are the connections that hold more than all queues may.
+func (h *holding) hoarders(p Plan, headers services.Size) map[string]bool {
+	bytes, messages := mostOf(p, headers)
+	found := map[string]bool{}
+	if bytes != 0 && h.unacknowledgedBytes > bytes || messages != 0 && h.unacknowledged > messages {
+		maps.Copy(found, h.acknowledgesNothing)
+	}
+	if messages != 0 && h.uncommitted > p.messages(headers) {
+		maps.Copy(found, h.commitsNothing)
+	}
+	return found
+}
+
+// limits are the operator policies of a virtual host, by their names.
+type limits map[string]map[string]any
+
+// lengthsOf returns the operator policies of all virtual hosts that there are.
+func lengthsOf(c *rabbithole.Client) (map[string]limits, error) {
+	vhosts, err := c.ListVhosts()
+	if err != nil {
+		return nil, explain("list virtual hosts", err)
+	}
+	policies, err := c.ListOperatorPolicies()
+	if err != nil {
+		return nil, explain("list operator policies", err)
+	}
+	found := map[string]limits{}
+	for _, v := range vhosts {
+		found[v.Name] = limits{}
+	}
+	for _, p := range policies {
+		if there, ok := found[p.Vhost]; ok {
+			there[p.Name] = p.Definition
+		}
+	}
+	return found, nil
+}
+
+// are says whether the policies are those of the plan: those of an instance from
+// before an upgrade may not be.
+func (l limits) are(p Plan, headers services.Size) bool {
+	return same(l[policy], p.lengths(headers)) && same(l[streamPolicy], p.streamLengths())
+}
+
+// same compares what was read from JSON, where numbers have a fraction.
+func same(there, wanted map[string]any) bool {
+	return maps.EqualFunc(there, wanted, func(a, b any) bool { return fmt.Sprintf("%.0f", a) == fmt.Sprintf("%d", b) })
+}
+
+// held asks what the virtual hosts of this broker hold. Two calls for all of them
+// cost the server less than two for each.
+func (b *backend) held(ctx context.Context) (map[string]*holding, error) {
+	var queues []struct {
+		Vhost               string `json:"vhost"`
+		Type                string `json:"type"`
+		Messages            int    `json:"messages"`
+		Unacknowledged      int    `json:"messages_unacknowledged"`
+		Bytes               int64  `json:"message_bytes"`
+		UnacknowledgedBytes int64  `json:"message_bytes_unacknowledged"`
+	}
+	var channels []struct {
+		Vhost          string `json:"vhost"`
+		Unacknowledged int    `json:"messages_unacknowledged"`
+		Uncommitted    int    `json:"messages_uncommitted"`
+		Connection     struct {
+			Name string `json:"name"`
+		} `json:"connection_details"`
+	}
+	if err := b.api.get(ctx, "/api/queues?columns=vhost,type,messages,messages_unacknowledged,message_bytes,message_bytes_unacknowledged", &queues); err != nil {
+		return nil, explain("ask what the queues hold", err)
+	}
+	if err := b.api.get(ctx, "/api/channels?columns=vhost,messages_unacknowledged,messages_uncommitted,connection_details.name", &channels); err != nil {
+		return nil, explain("ask what the channels hold", err)
+	}
+	held := map[string]*holding{}
+	of := func(vhost string) *holding {
+		if held[vhost] == nil {
+			held[vhost] = &holding{acknowledgesNothing: map[string]bool{}, commitsNothing: map[string]bool{}}
+		}
+		return held[vhost]
+	}
+	for _, q := range queues {
+		if q.Type == "stream" {
+			continue
+		}
+		h := of(q.Vhost)
+		h.messages += q.Messages
+		h.unacknowledged += q.Unacknowledged
+		h.bytes += services.Size(q.Bytes)
+		h.unacknowledgedBytes += services.Size(q.UnacknowledgedBytes)
+	}
+	for _, ch := range channels {
+		h := of(ch.Vhost)
+		h.uncommitted += ch.Uncommitted
+		if ch.Unacknowledged > 0 {
+			h.acknowledgesNothing[ch.Connection.Name] = true
+		}
+		if ch.Uncommitted > 0 {
+			h.commitsNothing[ch.Connection.Name] = true
+		}
+	}
+	return held, nil
+}
