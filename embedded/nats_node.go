@@ -29,8 +29,15 @@ var natsLimits = natsserver.JSLimitOpts{
 	MaxBatchSize: 1, MaxBatchInflightPerStream: 1, MaxBatchTimeout: time.Second,
 }
 
-// natsMaxPending bounds what is in memory for a client that does not read.
-const natsMaxPending = 16 << 20
+const (
+	// natsMaxPending bounds what is in memory for a client that does not read.
+	natsMaxPending = 16 << 20
+	// natsRequests and natsQuestions are how many requests to JetStream's API may
+	// wait before they are dropped. With the server's own 10,000, one account
+	// that floods it delays the answers to all, administrators included, by
+	// minutes.
+	natsRequests, natsQuestions = 500, 100
+)
 
 // layOut plans the servers: each has a name and a folder of its own, which are
 // what the cluster knows it by.
@@ -57,6 +64,7 @@ func (n *NATS) layOut(ctx context.Context, port, count int, maxStore int64) ([]*
 				NoSigs: true, DisableShortFirstPing: true,
 				JetStream: true, StoreDir: n.folder.path(name), JetStreamMaxStore: maxStore,
 				JetStreamLimits: natsLimits, MaxPending: natsMaxPending,
+				JetStreamRequestQueueLimit: natsRequests, JetStreamInfoQueueLimit: natsQuestions,
 				TrustedOperators: n.keys.operatorClaims(),
 				SystemAccount:    n.keys.systemAccount(),
 			},
