@@ -17,6 +17,12 @@ type methods map[string]http.HandlerFunc
 func (a *API) routes() http.Handler {
 	r := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	r.NotFoundHandler = a.open(func(*call) error { return errNotFound })
+	// Clients put the API's host and the path together, and the host may end in a slash.
+	r.PathPrefix("//").HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		short := req.Clone(req.Context())
+		short.URL.Path, short.URL.RawPath = oneSlash(req.URL.Path), oneSlash(req.URL.RawPath)
+		r.ServeHTTP(w, short)
+	})
 	r.PathPrefix("/api/v1/web/{namespace}/{package}/{name}").HandlerFunc(named(a.web))
 	const ns = "/api/v1/namespaces/{namespace}"
 	for path, serve := range map[string]methods{
@@ -52,6 +58,14 @@ func (a *API) routes() http.Handler {
 		r.HandleFunc(path, named(a.serve(serve)))
 	}
 	return r
+}
+
+// oneSlash is a path that begins with one slash in place of several.
+func oneSlash(path string) string {
+	if path == "" {
+		return ""
+	}
+	return "/" + strings.TrimLeft(path, "/")
 }
 
 func (a *API) actionMethods() methods {
