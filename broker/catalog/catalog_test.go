@@ -97,7 +97,7 @@ func TestLookups(t *testing.T) {
 	for _, p := range c.PlansOf("fake") {
 		plans = append(plans, p.ID)
 	}
-	if diff := cmp.Diff([]string{"p1", "p3"}, plans); diff != "" {
+	if diff := cmp.Diff([]string{"p1", "p5", "p3"}, plans); diff != "" {
 		t.Errorf("plans of the backend (-want +got):\n%s", diff)
 	}
 	if got := c.PlansOf("unused"); len(got) != 0 {

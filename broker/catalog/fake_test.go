@@ -27,6 +27,7 @@ type (
 		ConnectionsPerBinding int      `json:"connections_per_binding"`
 		Storage               string   `json:"storage"`
 		StatementTimeout      string   `json:"statement_timeout"`
+		TempFileLimit         string   `json:"temp_file_limit"`
 		Extensions            []string `json:"extensions"`
 		Spares                int      `json:"spares"`
 	}
