@@ -113,3 +113,55 @@ func listed(t *testing.T, b *backend, inst instance, bindings ...string) {
 		t.Errorf("listed (-want +got):\n%s", diff)
 	}
 }
+
+// A read_only binding defines nothing, so nothing of it can have another's rights
+// later; and what it defined when it was read_write before writes no more.
+func TestReadOnlyDefinesNothing(t *testing.T) {
+	server, ctx := newServer(t), testContext(t)
+	b := server.backend(t)
+	inst := newInstance("i", nil)
+	if err := b.Provision(ctx, inst); err != nil {
+		t.Fatal(err)
+	}
+	once, credentials := bound(t, b, inst, "once", readWrite)
+	dialled(t, credentials).must(t, append(define[:len(define):len(define)], "CREATE FUNCTION w() RETURNS INT MODIFIES SQL DATA BEGIN INSERT INTO t VALUES (9, 'nine'); RETURN 1; END",
+		"CREATE VIEW writes AS SELECT w()")...)
+	if err := servicetest.Patient(b).Unbind(ctx, inst, once); err != nil {
+		t.Fatal(err)
+	}
+	once.Params.Role, once.Seed = readOnly, newBinding(t, inst, "once", readOnly).Seed
+	again, err := b.Bind(ctx, inst, once)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := dialled(t, again)
+	for _, refused := range []string{
+		"CREATE VIEW mine AS SELECT * FROM t",
+		"CREATE OR REPLACE VIEW v AS SELECT 1",
+		"ALTER VIEW v AS SELECT 1",
+		"CREATE PROCEDURE mine() INSERT INTO t VALUES (5, '')",
+		"CREATE OR REPLACE FUNCTION f() RETURNS INT RETURN 1",
+		"ALTER PROCEDURE p SQL SECURITY INVOKER",
+		"CREATE TRIGGER mine BEFORE INSERT ON t FOR EACH ROW SET @x = 1",
+		"CREATE EVENT mine ON SCHEDULE EVERY 1 SECOND DO INSERT INTO t VALUES (6, '')",
+		"CREATE SEQUENCE mine", "CREATE TEMPORARY TABLE mine (n INT)", "CREATE TABLE mine (n INT)",
+		"CREATE PACKAGE mine AS PROCEDURE p(); END",
+		"CALL p()", "SELECT w()", "SELECT * FROM writes",
+		"GRANT SELECT ON v TO PUBLIC", "LOCK TABLES t WRITE",
+	} {
+		if err := s.run(t, refused); err == nil {
+			t.Errorf("%s: was let through", refused)
+		}
+	}
+	_, writer := bound(t, b, inst, "writer", readWrite)
+	if err := dialled(t, writer).run(t, "CALL p()"); err == nil {
+		t.Error("what a binding defined before it became read_only still writes")
+	}
+	if got := s.ask(t, "SELECT COUNT(*) FROM t"); got != "1" {
+		t.Errorf("%s rows", got)
+	}
+	if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {
+		t.Fatal(err)
+	}
+	server.nothingLeft(t)
+}

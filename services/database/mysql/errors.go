@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 
 	"github.com/go-sql-driver/mysql"
 
@@ -16,6 +17,7 @@ import (
 // Errors of the server that mean something to this package (MariaDB
 // documentation, "MariaDB Error Codes").
 const (
+	writeFailed        = 3
 	diskFull           = 1021
 	tooManyConnections = 1040
 	deniedDatabase     = 1044
@@ -42,6 +44,12 @@ func is(err error, numbers ...uint16) bool {
 	return ok && slices.Contains(numbers, answer.Number)
 }
 
+// noRoom says whether the server's disk is full. For its own tables' log it has no
+// number of its own, and quotes the operating system's: 28, ENOSPC.
+func noRoom(err error) bool {
+	return is(err, diskFull, tableFull) || is(err, writeFailed) && strings.Contains(err.Error(), "Errcode: 28 ")
+}
+
 // disconnected says whether err is the connection's end, not an answer.
 func disconnected(err error) bool {
 	_, network := errors.AsType[*net.OpError](err)
@@ -66,7 +74,7 @@ func explain(doing string, err error) error {
 		return fmt.Errorf("%s: the administrator lacks a right or a procedure; run administrator.sql again as root: %w", doing, err)
 	case is(err, lockWaitTimeout, statementTimeout):
 		return fmt.Errorf("%s: another session holds a lock; it is tried again: %w", doing, err)
-	case is(err, diskFull, tableFull):
+	case noRoom(err):
 		return services.NoRoom(fmt.Errorf("%s: the server's disk is full; make room on it: %w", doing, err))
 	case is(err, readOnlyServer):
 		return fmt.Errorf("%s: the server is read-only; let the url name the primary: %w", doing, err)

@@ -1,7 +1,9 @@
 package rabbitmq
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -20,6 +22,23 @@ type holding struct {
 	bytes, unacknowledgedBytes          services.Size
 	uncommitted                         int
 	acknowledgesNothing, commitsNothing map[string]bool // names of connections
+}
+
+// connection is a channel's, as the server tells of it.
+type connection struct{ name string }
+
+// UnmarshalJSON reads an object with a name. Of a channel that was just opened the
+// server knows no connection yet, and writes an empty list.
+func (c *connection) UnmarshalJSON(data []byte) error {
+	var details struct {
+		Name string `json:"name"`
+	}
+	if bytes.HasPrefix(data, []byte("[")) {
+		return nil
+	}
+	err := json.Unmarshal(data, &details)
+	c.name = details.Name
+	return err
 }
 
 // Keep implements services.Keeper. The length of a queue counts what waits in it,
@@ -162,12 +181,10 @@ func (b *backend) held(ctx context.Context) (map[string]*holding, error) {
 		UnacknowledgedBytes int64  `json:"message_bytes_unacknowledged"`
 	}
 	var channels []struct {
-		Vhost          string `json:"vhost"`
-		Unacknowledged int    `json:"messages_unacknowledged"`
-		Uncommitted    int    `json:"messages_uncommitted"`
-		Connection     struct {
-			Name string `json:"name"`
-		} `json:"connection_details"`
+		Vhost          string     `json:"vhost"`
+		Unacknowledged int        `json:"messages_unacknowledged"`
+		Uncommitted    int        `json:"messages_uncommitted"`
+		Connection     connection `json:"connection_details"`
 	}
 	if err := b.api.get(ctx, "/api/queues?columns=vhost,type,messages,messages_unacknowledged,message_bytes,message_bytes_unacknowledged", &queues); err != nil {
 		return nil, explain("ask what the queues hold", err)
@@ -193,13 +210,16 @@ func (b *backend) held(ctx context.Context) (map[string]*holding, error) {
 		h.unacknowledgedBytes += services.Size(q.UnacknowledgedBytes)
 	}
 	for _, ch := range channels {
+		if ch.Connection.name == "" {
+			continue
+		}
 		h := of(ch.Vhost)
 		h.uncommitted += ch.Uncommitted
 		if ch.Unacknowledged > 0 {
-			h.acknowledgesNothing[ch.Connection.Name] = true
+			h.acknowledgesNothing[ch.Connection.name] = true
 		}
 		if ch.Uncommitted > 0 {
-			h.commitsNothing[ch.Connection.Name] = true
+			h.commitsNothing[ch.Connection.name] = true
 		}
 	}
 	return held, nil
