@@ -40,7 +40,7 @@ func (b *backend) counts(ctx context.Context) (c counts, err error) {
 var errStuck = errors.New("the DNS server answers SERVFAIL to the dynamic updates of all zones; restart it. PowerDNS on an SQL database can get stuck when an application updates NSEC3PARAM records; its log names the zone of the first failure")
 
 // watch finds out whether the server still takes updates where some failed since
-// the last look: one application can make those of all others fail.
+// the last look: one application can make those of all others fail. Ready tells.
 func (b *backend) watch(ctx context.Context, c counts, inst instance, zone string) error {
 	b.mu.Lock()
 	suspect := c.failed != b.failed || b.stuck != nil
@@ -61,7 +61,7 @@ func (b *backend) watch(ctx context.Context, c counts, inst instance, zone strin
 	if stuck {
 		b.stuck = errStuck
 	}
-	return b.stuck
+	return nil
 }
 
 // refusesAll sends updates without changes, several of them: the server's threads
