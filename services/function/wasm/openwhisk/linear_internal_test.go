@@ -171,3 +171,21 @@ func TestWorkIsLinear(t *testing.T) {
 		})
 	}
 }
+
+// BenchmarkParameters shows that a key costs the same among 10, 100 and 1,000.
+func BenchmarkParameters(b *testing.B) {
+	for _, n := range []int{10, 100, 1000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			raw, payload := manyKeys(n), []byte(manyMembers(n))
+			for b.Loop() {
+				kvs := decodedKeys(b, raw)
+				var o object
+				if err := decodeJSON(payload, &o); err != nil {
+					b.Fatal(err)
+				}
+				kvs.merged(kvs).input(o).encode()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/key")
+		})
+	}
+}
