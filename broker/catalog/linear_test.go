@@ -35,37 +35,37 @@ func TestCheckIsLinear(t *testing.T) {
 		n    int
 		make func(n int) string
 	}{
-		"items that differ": {200, func(n int) string {
+		"items that differ": {40, func(n int) string {
 			return `{"names":[` + many(n, func(i int) string { return fmt.Sprintf("%q", fmt.Sprint("n", i)) }) + `]}`
 		}},
-		"items that are equal":       {200, func(n int) string { return `{"names":[` + many(n, func(int) string { return `"n"` }) + `]}` }},
-		"numbers instead of strings": {200, func(n int) string { return `{"names":[` + many(n, func(i int) string { return fmt.Sprint(i) }) + `]}` }},
-		"numbers of the same value": {200, func(n int) string {
+		"items that are equal":       {40, func(n int) string { return `{"names":[` + many(n, func(int) string { return `"n"` }) + `]}` }},
+		"numbers instead of strings": {40, func(n int) string { return `{"names":[` + many(n, func(i int) string { return fmt.Sprint(i) }) + `]}` }},
+		"numbers of the same value": {40, func(n int) string {
 			return `{"names":[` + many(n, func(i int) string { return "1." + strings.Repeat("0", 1+i%90) }) + `]}`
 		}},
-		"large numbers": {100, func(n int) string {
+		"large numbers": {20, func(n int) string {
 			return `{"names":[` + many(n, func(i int) string { return fmt.Sprint(i, "e308") }) + `]}`
 		}},
-		"objects instead of strings": {100, func(n int) string {
+		"objects instead of strings": {20, func(n int) string {
 			return `{"names":[` + many(n, func(i int) string { return fmt.Sprintf(`{"a":{"b":%d}}`, i) }) + `]}`
 		}},
-		"a long string": {5000, func(n int) string { return `{"names":["` + strings.Repeat("a.", n) + `*"]}` }},
-		"unknown parameters": {100, func(n int) string {
+		"a long string": {1000, func(n int) string { return `{"names":["` + strings.Repeat("a.", n) + `*"]}` }},
+		"unknown parameters": {20, func(n int) string {
 			return `{` + many(n, func(i int) string { return fmt.Sprintf(`"u%d":1`, i) }) + `}`
 		}},
-		"wrong records": {100, func(n int) string {
+		"wrong records": {20, func(n int) string {
 			return `{"records":[` + many(n, func(int) string { return `{"type":"B","ttl":0,"x":1}` }) + `]}`
 		}},
-		"a long name of much": {3000, func(n int) string {
+		"a long name of much": {300, func(n int) string {
 			return `{"labels":{"` + strings.Repeat("n", n) + `":[` + many(n, func(int) string { return "1" }) + `]}}`
 		}},
-		"a long unknown name of much": {3000, func(n int) string {
+		"a long unknown name of much": {300, func(n int) string {
 			return `{"` + strings.Repeat("n", n) + `":[` + many(n, func(int) string { return "1" }) + `]}`
 		}},
-		"a long unknown name of objects": {1000, func(n int) string {
+		"a long unknown name of objects": {100, func(n int) string {
 			return `{"` + strings.Repeat("é", n) + `":{` + many(n, func(i int) string { return fmt.Sprintf(`"%d":[1]`, i) }) + `}}`
 		}},
-		"a choice": {200, func(n int) string { return `{"either":[` + many(n, func(int) string { return "1" }) + `]}` }},
+		"a choice": {40, func(n int) string { return `{"either":[` + many(n, func(int) string { return "1" }) + `]}` }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			linear.Check(t, test.n, func(n int) func() {

@@ -22,18 +22,18 @@ func TestReadingIsLinear(t *testing.T) {
 		n    int
 		make func(n int) string
 	}{
-		"members": {400, func(n int) string {
+		"members": {50, func(n int) string {
 			return elements(n, func(i int) string { return fmt.Sprintf(`"k%d":{"a":%d}`, i, i) })
 		}},
-		"numbers":       {400, func(n int) string { return `"a":[` + elements(n, func(int) string { return "1e300" }) + `]` }},
+		"numbers":       {50, func(n int) string { return `"a":[` + elements(n, func(int) string { return "1e300" }) + `]` }},
 		"a long number": {9000, func(n int) string { return `"a":0.1` + strings.Repeat("7", n) }},
 		"a long text":   {9000, func(n int) string { return `"a":"` + strings.Repeat(`\u00e9`, n) + `"` }},
-		"a long name": {3000, func(n int) string {
+		"a long name": {300, func(n int) string {
 			return `"` + strings.Repeat("n", n) + `":[` + elements(n, func(int) string { return "{}" }) + `]`
 		}},
 		"too deep": {9000, func(n int) string { return `"a":` + strings.Repeat("[", n) }},
 		"blanks":   {9000, func(n int) string { return `"a":` + strings.Repeat(" ", n) + `1` }},
-		"fields that lie": {400, func(n int) string {
+		"fields that lie": {50, func(n int) string {
 			return `"bind_resource":{` + elements(n, func(i int) string { return fmt.Sprintf(`"k%d":1`, i) }) + `,"app_guid":1,"route":2},"service_id":{}`
 		}},
 	} {

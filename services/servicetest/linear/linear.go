@@ -42,7 +42,7 @@ func cost(work func()) time.Duration {
 		if spent := cpu() - before; i == 0 || spent < least {
 			least = spent
 		}
-		if least > time.Second {
+		if least > time.Second/5 {
 			break
 		}
 	}

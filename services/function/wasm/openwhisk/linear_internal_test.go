@@ -45,24 +45,24 @@ func TestWorkIsLinear(t *testing.T) {
 		n       int
 		prepare func(t testing.TB, n int) func()
 	}{
-		"parameters": {400, func(t testing.TB, n int) func() {
+		"parameters": {50, func(t testing.TB, n int) func() {
 			raw := manyKeys(n)
 			return func() { decodedKeys(t, raw) }
 		}},
-		"a key many times": {400, func(t testing.TB, n int) func() {
+		"a key many times": {50, func(t testing.TB, n int) func() {
 			raw := "[" + joined(n, func(int) string { return `{"key":"k","value":1}` }) + "]"
 			return func() { decodedKeys(t, raw) }
 		}},
-		"parameters merged": {400, func(t testing.TB, n int) func() {
+		"parameters merged": {50, func(t testing.TB, n int) func() {
 			kvs := decodedKeys(t, manyKeys(n))
 			return func() { kvs.merged(kvs) }
 		}},
-		"annotations deleted": {400, func(t testing.TB, n int) func() {
+		"annotations deleted": {50, func(t testing.TB, n int) func() {
 			kvs := decodedKeys(t, manyKeys(n))
 			keys := strings.Split(joined(n, func(i int) string { return fmt.Sprintf("x%d", i) }), ",")
 			return func() { kvs.without(keys...) }
 		}},
-		"payload": {400, func(t testing.TB, n int) func() {
+		"payload": {50, func(t testing.TB, n int) func() {
 			raw, kvs := manyMembers(n), decodedKeys(t, manyKeys(n))
 			limited := target{action: action{annotations: keyValues(nil).set(finalAnnotation, true), parameters: kvs}}
 			return func() {
@@ -79,11 +79,11 @@ func TestWorkIsLinear(t *testing.T) {
 			raw := `[{"key":"k","value":` + strings.Repeat("[", n) + strings.Repeat("]", n) + `}]`
 			return func() { decodedKeys(t, raw).encode() }
 		}},
-		"a long number": {4000, func(t testing.TB, n int) func() {
+		"a long number": {500, func(t testing.TB, n int) func() {
 			raw := `{"limits":{"timeout":` + strings.Repeat("9", n) + `},"parameters":[{"key":"k","value":` + strings.Repeat("9", n) + `}]}`
 			return func() { _ = decodeJSON([]byte(raw), &actionPut{}) }
 		}},
-		"names": {4000, func(t testing.TB, n int) func() {
+		"names": {500, func(t testing.TB, n int) func() {
 			path := "/_/" + strings.Repeat("a@ .-", n) + "*"
 			many := strings.Repeat("/a", n)
 			return func() {
@@ -92,15 +92,15 @@ func TestWorkIsLinear(t *testing.T) {
 				_, _ = parseReference(json.RawMessage(`{"path":"`+many+`","name":"`+path+`"}`), "ns")
 			}
 		}},
-		"components": {400, func(t testing.TB, n int) func() {
+		"components": {50, func(t testing.TB, n int) func() {
 			put := execPut{Kind: sequenceKind, Components: strings.Split(joined(n, func(i int) string { return fmt.Sprintf("/_/a%d", i) }), ",")}
 			return func() { _, _ = put.resolve("ns") }
 		}},
-		"a version": {4000, func(t testing.TB, n int) func() {
+		"a version": {500, func(t testing.TB, n int) func() {
 			version := strings.Repeat("0.", n)
 			return func() { _, _ = parseVersion(version) }
 		}},
-		"a token": {400, func(t testing.TB, n int) func() {
+		"a token": {50, func(t testing.TB, n int) func() {
 			keys, err := state.ParseKeys([]byte(state.GenerateKey()))
 			if err != nil {
 				t.Fatal(err)
@@ -129,14 +129,14 @@ func TestWorkIsLinear(t *testing.T) {
 				c.cgiRequest(body).variables(map[string]string{})
 			}
 		}},
-		"a form": {400, func(t testing.TB, n int) func() {
+		"a form": {50, func(t testing.TB, n int) func() {
 			request := httptest.NewRequest(http.MethodPost, "/", http.NoBody)
 			request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			body := []byte(strings.ReplaceAll(joined(n, func(i int) string { return fmt.Sprintf("k%d=v", i) }), ",", "&"))
 			c := &webCall{call: &call{Request: request}}
 			return func() { _, _ = c.arguments(target{}, body) }
 		}},
-		"types of content": {400, func(t testing.TB, n int) func() {
+		"types of content": {50, func(t testing.TB, n int) func() {
 			types := []string{
 				"text/plain; " + strings.Repeat("a=b; ", n), "text/plain" + strings.Repeat("; ", n), "text/plain; a=\"" + strings.Repeat(`\"`, n) + `"`,
 				"text/plain; " + joined(n, func(i int) string { return fmt.Sprintf("a*%d=b;", i) }),
@@ -149,7 +149,7 @@ func TestWorkIsLinear(t *testing.T) {
 				}
 			}
 		}},
-		"an answer to the web": {400, func(t testing.TB, n int) func() {
+		"an answer to the web": {50, func(t testing.TB, n int) func() {
 			headers := "{" + joined(n, func(i int) string { return fmt.Sprintf(`"X-%d":["a",1,true]`, i) }) + "}"
 			many := `{"X":[` + joined(n, func(int) string { return `"a"` }) + "]}"
 			return func() {
@@ -161,13 +161,31 @@ func TestWorkIsLinear(t *testing.T) {
 				}
 			}
 		}},
-		"the query of a list": {400, func(t testing.TB, n int) func() {
+		"the query of a list": {50, func(t testing.TB, n int) func() {
 			c := &call{Request: httptest.NewRequest(http.MethodGet, "/?limit=5&name="+strings.Repeat("a/", n)+"&"+strings.Repeat("a=b&", n), http.NoBody)}
 			return func() { _, _ = c.readFilter() }
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			linear.Check(t, test.n, func(n int) func() { return test.prepare(t, n) })
+		})
+	}
+}
+
+// BenchmarkParameters shows that a key costs the same among 10, 100 and 1,000.
+func BenchmarkParameters(b *testing.B) {
+	for _, n := range []int{10, 100, 1000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			raw, payload := manyKeys(n), []byte(manyMembers(n))
+			for b.Loop() {
+				kvs := decodedKeys(b, raw)
+				var o object
+				if err := decodeJSON(payload, &o); err != nil {
+					b.Fatal(err)
+				}
+				kvs.merged(kvs).input(o).encode()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/key")
 		})
 	}
 }

@@ -39,21 +39,21 @@ func TestRequestsAreLinear(t *testing.T) {
 		method, path string
 		body         func(n int) string
 	}{
-		"parameters of an action": {100, "PUT", "actions/a?overwrite=true", entity},
-		"too many of them":        {300, "PUT", "actions/a?overwrite=true", entity},
-		"parameters of a package": {100, "PUT", "packages/p?overwrite=true", entity},
-		"parameters of a trigger": {100, "PUT", "triggers/t?overwrite=true", entity},
-		"annotations of a rule":   {100, "PUT", "rules/r?overwrite=true", entity},
-		"annotations to delete":   {300, "PUT", "actions/a?overwrite=true", func(n int) string { return `{"delAnnotations":[` + list(n, func(i int) string { return `"x"` }) + "]}" }},
-		"a sequence": {100, "PUT", "actions/s?overwrite=true", func(n int) string {
+		"parameters of an action": {30, "PUT", "actions/a?overwrite=true", entity},
+		"too many of them":        {60, "PUT", "actions/a?overwrite=true", entity},
+		"parameters of a package": {30, "PUT", "packages/p?overwrite=true", entity},
+		"parameters of a trigger": {30, "PUT", "triggers/t?overwrite=true", entity},
+		"annotations of a rule":   {30, "PUT", "rules/r?overwrite=true", entity},
+		"annotations to delete":   {60, "PUT", "actions/a?overwrite=true", func(n int) string { return `{"delAnnotations":[` + list(n, func(i int) string { return `"x"` }) + "]}" }},
+		"a sequence": {30, "PUT", "actions/s?overwrite=true", func(n int) string {
 			return `{"exec":{"kind":"sequence","components":[` + list(n, func(int) string { return `"/_/a"` }) + `]}}`
 		}},
-		"an invocation":              {300, "POST", "actions/a?blocking=true", members},
-		"a fire":                     {300, "POST", "triggers/t", members},
-		"a rule's status":            {300, "POST", "rules/r", members},
-		"a web action":               {300, "POST", "web", members},
-		"the query of an invocation": {300, "POST", "actions/a?", nil},
-		"the query of a list":        {300, "GET", "activations?limit=1&", nil},
+		"an invocation":              {60, "POST", "actions/a?blocking=true", members},
+		"a fire":                     {60, "POST", "triggers/t", members},
+		"a rule's status":            {60, "POST", "rules/r", members},
+		"a web action":               {60, "POST", "web", members},
+		"the query of an invocation": {60, "POST", "actions/a?", nil},
+		"the query of a list":        {60, "GET", "activations?limit=1&", nil},
 		"a far page":                 {1, "GET", "actions?skip=1", func(n int) string { return strings.Repeat("0", 4*n) }},
 	} {
 		t.Run(name, func(t *testing.T) {
