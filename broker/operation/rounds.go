@@ -57,13 +57,10 @@ func (e *Engine) follow(ctx context.Context, r *round) {
 		if err != nil && ctx.Err() == nil {
 			e.Logger.WarnContext(ctx, "a part of a round over the instances failed", "round", r.name, "error", err.Error())
 		}
-		switch {
-		case more && err == nil:
+		// Whether the round is due, and whether another replica has it, the state says.
+		wait.Reset(e.KeepEvery)
+		if more && err == nil {
 			wait.Reset(r.pause)
-		case more:
-			wait.Reset(min(r.every, e.KeepEvery)) // the server may be away
-		default:
-			wait.Reset(r.every)
 		}
 	}
 }
