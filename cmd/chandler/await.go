@@ -33,7 +33,7 @@ func awaitCatalog(ctx context.Context, s settings, log *slog.Logger, every time.
 	if err != nil {
 		return err
 	}
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for told := ""; ; {
