@@ -29,27 +29,30 @@ func awaitCatalog(ctx context.Context, s settings, log *slog.Logger, every time.
 	if fault := checkEnvironment(s); fault != nil {
 		return errors.Join(fault, err)
 	}
-	server, err := waitingServer(ctx, s, log, listening)
-	if err != nil {
-		return err
+	tell := func() {
+		log.WarnContext(ctx, "waiting for the credential store, which holds variables that the catalog reads", "error", err.Error())
 	}
-	defer server.Close()
+	tell()
+	server, fault := waitingServer(ctx, s, log, listening)
+	if fault != nil {
+		return fault
+	}
+	defer func() { _ = server.Close() }()
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	for told := ""; ; {
-		err := vaultAway(s)
-		if err == nil {
-			log.InfoContext(ctx, "the credential store answers; the start goes on")
-			return nil
-		}
-		if err.Error() != told {
-			told = err.Error()
-			log.WarnContext(ctx, "waiting for the credential store, which holds variables that the catalog reads", "error", told)
-		}
+	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		}
+		told := err.Error()
+		if err = vaultAway(s); err == nil {
+			log.InfoContext(ctx, "the credential store answers; the start goes on")
+			return nil
+		}
+		if err.Error() != told {
+			tell()
 		}
 	}
 }

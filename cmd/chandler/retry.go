@@ -53,7 +53,6 @@ client gave up (cancelled) and what a deletion replaced (superseded) is left alo
 
 // selects says whether anything but the limit is set.
 func (f filter) selects() bool {
-	f.limit = 0
 	return f.platform+f.organization+f.space+f.service+f.plan+f.server+f.instance != ""
 }
 
