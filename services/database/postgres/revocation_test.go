@@ -258,6 +258,8 @@ func TestUnbindOfManyObjects(t *testing.T) {
 	if err := owner.conn.QueryRowContext(testContext(t), "SELECT count(*) FROM pg_class WHERE relname ~ '^[rv][0-9]'").Scan(&left); err != nil || left != 0 {
 		t.Errorf("%d of the reader's objects are left, %v", left, err)
 	}
+	_, late := u.bind(t, "late", readOnly) // many grants are missing
+	late.must(t, "SELECT * FROM open.t1")
 	_, last := u.bind(t, "last", readWrite)
 	make(last, table("l", "i int"))
 	u.gone(t) // in spite of what the last one owns
