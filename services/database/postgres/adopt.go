@@ -213,7 +213,7 @@ func (b *backend) takeOver(ctx context.Context, s *session, st *state, inst inst
 		return explain("connect to the database", err)
 	}
 	for _, role := range roles {
-		if err = t.give(ctx, role, st.names.owner); err != nil {
+		if err = t.give(ctx, []string{st.names.owner}, role, st.names.owner); err != nil {
 			break
 		}
 	}

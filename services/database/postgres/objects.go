@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,7 +26,13 @@ const (
 )
 
 // owned is an object as ALTER and DROP name it.
-type owned struct{ kind, name string }
+type owned struct {
+	kind, name string
+	// closed is its schema where the role that is to own the object may not create
+	// anything in that, and holder the schema's owner where the administrator does
+	// not belong to it.
+	closed, holder string
+}
 
 func (o owned) giveTo(role string) string {
 	return "ALTER " + o.kind + " " + o.name + " OWNER TO " + ident(role)
@@ -50,26 +57,53 @@ func (s *session) strip(ctx context.Context, role string, writes bool) error {
 	if err != nil {
 		return err
 	}
-	rest := []string{"DROP OWNED BY " + ident(role)}
-	change := owned.drop
-	if writes {
-		rest = append([]string{"REASSIGN OWNED BY " + ident(role) + " TO " + ident(owner)}, rest...)
-		change = func(o owned) string { return o.giveTo(owner) }
-	}
 	as := []string{role, owner}
-	if err := s.inBatches(ctx, role, as, change); err != nil {
+	if writes {
+		err = s.give(ctx, as, role, owner)
+	} else {
+		err = s.inBatches(ctx, as, role, role, dropAll)
+	}
+	if err != nil {
 		return err
 	}
-	return s.acting(ctx, as, rest...)
+	return s.acting(ctx, as, "DROP OWNED BY "+ident(role))
 }
 
-// give makes another role the owner of all that a role owns in this database.
-func (s *session) give(ctx context.Context, role, to string) error {
-	as := []string{role, to}
-	if err := s.inBatches(ctx, role, as, func(o owned) string { return o.giveTo(to) }); err != nil {
+// give makes another role the owner of all that a role owns in this database. The
+// administrator acts as the roles that it does not belong to yet.
+func (s *session) give(ctx context.Context, as []string, role, to string) error {
+	err := s.inBatches(ctx, as, role, to, func(batch []owned) (as, statements []string) { return giveAll(batch, to) })
+	if err != nil {
 		return err
 	}
 	return s.acting(ctx, as, "REASSIGN OWNED BY "+ident(role)+" TO "+ident(to))
+}
+
+// giveAll returns the statements that make a role the owner of objects, and those
+// whom the administrator has to act for. An owner has to have the right to create
+// in the object's schema, and is given it for that moment.
+func giveAll(objects []owned, to string) (as, statements []string) {
+	var before, after []string
+	seen := map[string]bool{}
+	for _, o := range objects {
+		if o.closed != "" && !seen[o.closed] {
+			seen[o.closed] = true
+			if o.holder != "" {
+				as = append(as, o.holder)
+			}
+			before = append(before, "GRANT CREATE ON SCHEMA "+ident(o.closed)+" TO "+ident(to))
+			after = append(after, "REVOKE CREATE ON SCHEMA "+ident(o.closed)+" FROM "+ident(to))
+		}
+		statements = append(statements, o.giveTo(to))
+	}
+	return as, slices.Concat(before, statements, after)
+}
+
+func dropAll(objects []owned) (as, statements []string) {
+	for _, o := range objects {
+		statements = append(statements, o.drop())
+	}
+	return nil, statements
 }
 
 // acting runs statements as one transaction in which the administrator belongs to
@@ -79,11 +113,11 @@ func (s *session) acting(ctx context.Context, roles []string, statements ...stri
 }
 
 // inBatches changes what a role owns until no more than a batch is left, which is
-// little enough for REASSIGN OWNED and DROP OWNED.
-func (s *session) inBatches(ctx context.Context, role string, as []string, change func(owned) string) error {
+// little enough for REASSIGN OWNED and DROP OWNED. The role to is the next owner.
+func (s *session) inBatches(ctx context.Context, as []string, role, to string, change func([]owned) (also, statements []string)) error {
 	began := time.Now()
 	for {
-		objects, err := s.ownedBy(ctx, role)
+		objects, err := s.ownedBy(ctx, role, to)
 		if err != nil || len(objects) <= batch {
 			return err
 		}
@@ -92,11 +126,8 @@ func (s *session) inBatches(ctx context.Context, role string, as []string, chang
 				return services.NotYet(100*time.Millisecond, fmt.Sprintf("%d or more objects of role %s are left to change hands or to drop", len(objects), role))
 			}
 			n := min(batch, len(objects))
-			statements := make([]string, n)
-			for i, o := range objects[:n] {
-				statements[i] = change(o)
-			}
-			if err := s.acting(ctx, as, statements...); err != nil {
+			also, statements := change(objects[:n])
+			if err := s.acting(ctx, distinct(append(also, as...)), statements...); err != nil {
 				return err
 			}
 			objects = objects[n:]
@@ -107,9 +138,9 @@ func (s *session) inBatches(ctx context.Context, role string, as []string, chang
 // ownedBy lists what a role owns in this database, the newest first, because what
 // depends on something is newer. Left out is what belongs to another object, such
 // as the sequence of a serial column, and what there is never much of.
-func (s *session) ownedBy(ctx context.Context, role string) ([]owned, error) {
+func (s *session) ownedBy(ctx context.Context, role, to string) ([]owned, error) {
 	var objects []owned
-	err := s.query(ctx, `SELECT i.type, i.identity FROM (
+	err := s.query(ctx, `SELECT i.type, i.identity, coalesce(n.nspname, ''), CASE WHEN n.oid IS NULL OR pg_catalog.pg_has_role(n.nspowner, 'USAGE') THEN '' ELSE pg_catalog.pg_get_userbyid(n.nspowner) END FROM (
 		SELECT s.classid, s.objid FROM pg_catalog.pg_shdepend s
 		JOIN pg_catalog.pg_database d ON d.oid = s.dbid AND d.datname = pg_catalog.current_database()
 		JOIN pg_catalog.pg_roles r ON r.oid = s.refobjid AND r.rolname = `+literal(role)+`
@@ -120,10 +151,13 @@ func (s *session) ownedBy(ctx context.Context, role string) ([]owned, error) {
 			WHERE e.classid = s.classid AND e.objid = s.objid AND e.objsubid = 0
 			AND (e.deptype IN ('i', 'e') OR e.deptype = 'a' AND c.relkind = 'S'))
 		ORDER BY s.objid::pg_catalog.int8 DESC LIMIT `+fmt.Sprint(most)+`) o,
-		LATERAL pg_catalog.pg_identify_object(o.classid, o.objid, 0) i WHERE i.identity IS NOT NULL`,
+		LATERAL pg_catalog.pg_identify_object(o.classid, o.objid, 0) i
+		LEFT JOIN pg_catalog.pg_namespace n ON pg_catalog.quote_ident(n.nspname) = i.schema
+			AND NOT pg_catalog.has_schema_privilege(`+literal(to)+`, n.oid, 'CREATE')
+		WHERE i.identity IS NOT NULL AND i.schema IS DISTINCT FROM 'pg_temp'`,
 		func(rows *sql.Rows) error {
 			var o owned
-			err := rows.Scan(&o.kind, &o.name)
+			err := rows.Scan(&o.kind, &o.name, &o.closed, &o.holder)
 			o.kind = strings.ToUpper(o.kind)
 			if o.kind == "STATISTICS OBJECT" {
 				o.kind = "STATISTICS"
@@ -132,6 +166,11 @@ func (s *session) ownedBy(ctx context.Context, role string) ([]owned, error) {
 			return err
 		})
 	return objects, err
+}
+
+func distinct(list []string) []string {
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // movable are the catalogs of what anybody can make many of.

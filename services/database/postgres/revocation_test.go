@@ -246,14 +246,19 @@ func TestUnbindOfManyObjects(t *testing.T) {
 		return "EXECUTE 'CREATE TABLE open." + name + "' || i || ' (" + columns + ")';"
 	}
 	one, writer := u.bind(t, "writer", readWrite)
+	zero, third := u.bind(t, "third", readWrite) // its schemas are not the owner role's to create in
+	third.must(t, `SET ROLE NONE; CREATE SCHEMA "Mine"; CREATE SCHEMA alien; GRANT ALL ON SCHEMA alien TO `+u.b.names.role(one.Name))
+	make(third, `EXECUTE 'CREATE TABLE "Mine".t' || i || ' ()';`)
+	make(writer, "EXECUTE 'CREATE TABLE alien.t' || i || ' ()';")
 	make(writer, table("t", "i serial, b text UNIQUE"))
 	writer.must(t, `CREATE TYPE open.range AS RANGE (SUBTYPE = int); CREATE DOMAIN open.domain AS int; CREATE TYPE open.composite AS (i int);
 		CREATE STATISTICS open.s ON i, b FROM open.t1; CREATE TEXT SEARCH DICTIONARY open.dict (TEMPLATE = simple); SELECT lo_create(0)`)
 	two, reader := u.bind(t, "reader", readOnly)
 	make(reader, table("r", "i int")+"EXECUTE 'CREATE VIEW open.v' || i || ' AS SELECT * FROM open.r' || i; PERFORM lo_create(0);")
-	u.unbind(t, one)
-	u.unbind(t, two)
-	owner.must(t, "DROP TABLE open.t1500; DROP TYPE open.range, open.domain; INSERT INTO open.t1 VALUES (1)")
+	for _, bd := range []binding{one, two, zero} {
+		u.unbind(t, bd)
+	}
+	owner.must(t, `DROP TABLE open.t1500, alien.t1, "Mine".t1; DROP TYPE open.range, open.domain; INSERT INTO open.t1 VALUES (1)`)
 	var left int
 	if err := owner.conn.QueryRowContext(testContext(t), "SELECT count(*) FROM pg_class WHERE relname ~ '^[rv][0-9]'").Scan(&left); err != nil || left != 0 {
 		t.Errorf("%d of the reader's objects are left, %v", left, err)
