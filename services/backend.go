@@ -151,6 +151,9 @@ type Found struct {
 	Binding string
 	// Resource is the name on the server, for the operator to look up.
 	Resource string
+	// Leftover says that the instance or binding itself is gone, and that this is
+	// what is left of it.
+	Leftover bool
 }
 
 // UpdateChecker is a backend that can refuse an update before it is accepted.

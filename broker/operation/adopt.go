@@ -3,6 +3,8 @@ package operation
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -62,9 +64,15 @@ func (e *Engine) Adopt(ctx context.Context, a Adoption) (steps []string, err err
 			return err
 		}
 		adopts := false
-		err = store.Outside(limited, tx, func(ctx context.Context) (err error) {
-			steps, adopts, err = driver.Adopt(ctx, RawInstance(i, plan), a.Resource, a.Dry)
-			return err
+		err = store.Outside(limited, tx, func(ctx context.Context) error {
+			return whileNotYet(ctx, func() error {
+				taken, ok, err := driver.Adopt(ctx, RawInstance(i, plan), a.Resource, a.Dry)
+				if steps == nil { // a repetition finds less to do
+					steps = taken
+				}
+				adopts = ok
+				return err
+			})
 		})
 		if !adopts && err == nil {
 			return notRestorable("backend %s cannot adopt anything", plan.Backend)
@@ -88,6 +96,22 @@ func (e *Engine) auditAdoption(ctx context.Context, tx pgx.Tx, a Adoption, i sto
 		Platform: i.Platform, Originating: a.Originating, Action: "adopt", Event: store.Succeeded,
 		InstanceID: i.ID, ServiceID: i.ServiceID, PlanID: i.PlanID, Outcome: store.Succeeded, Resource: a.Resource,
 	})
+}
+
+// whileNotYet makes a call again while the backend says NotYet.
+func whileNotYet(ctx context.Context, call func() error) error {
+	for {
+		err := call()
+		pending, ok := errors.AsType[*services.NotYetError](err)
+		if !ok {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("not done in time: %w", err)
+		case <-time.After(pending.After):
+		}
+	}
 }
 
 // adopting locks an instance that nobody uses yet.

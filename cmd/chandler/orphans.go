@@ -158,6 +158,9 @@ func (k *knowledge) owns(f services.Found) bool {
 }
 
 func adviceOnOrphan(f services.Found) string {
+	if f.Leftover {
+		return "what is left of something deleted, without access to anything: --remove deletes it, or says what it waits for"
+	}
 	if f.Binding != "" {
 		return "a login that no binding knows: --remove revokes it"
 	}

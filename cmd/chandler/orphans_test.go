@@ -56,6 +56,17 @@ func TestCompare(t *testing.T) {
 			found: []services.Found{{Instance: "ia"}, {Instance: "ib", Resource: "db_ib_owner"}, {Binding: "ba"}, {Binding: "gone"}},
 			want:  []orphan{{Backend: "pg", Kind: "incomplete", Resource: "db_ib_owner", InstanceID: "instance-b", Advice: "db_ib is gone"}},
 		},
+		{
+			name: "what is left of something deleted",
+			found: []services.Found{
+				{Instance: "ia"}, {Instance: "ib", Resource: "db_ib"}, {Binding: "ba"}, {Binding: "gone"},
+				{Binding: "set-aside", Resource: "revoked_1", Leftover: true}, {Instance: "ix", Resource: "db_ix_owner", Leftover: true},
+			},
+			want: []orphan{
+				{Backend: "pg", Kind: "orphan", Resource: "revoked_1", Advice: "without access to anything: --remove deletes it"},
+				{Backend: "pg", Kind: "orphan", Resource: "db_ix_owner", Advice: "without access to anything: --remove deletes it"},
+			},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := state.compare("pg", c.found)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/chandler-broker/chandler/services"
@@ -206,6 +207,10 @@ func (m *memory) Verify(ctx context.Context, inst instance, b binding) error {
 	return m.putAccount(ctx, inst, b, b.Seed.Password("password").Reveal())
 }
 
+// memoryKey is how much of a user's name is in the key that blocks its unbinding
+// where the backend has that flaw.
+const memoryKey = 13
+
 func (m *memory) Unbind(ctx context.Context, inst instance, b binding) error {
 	key := "binding/" + m.name(inst) + "/" + b.Name
 	there, err := m.do(ctx, "list", key, "")
@@ -214,6 +219,12 @@ func (m *memory) Unbind(ctx context.Context, inst instance, b binding) error {
 	}
 	if len(there) == 0 && m.has(flawAbsent) {
 		return errors.New("there is no such binding")
+	}
+	if m.has(flawBlocked) {
+		data, err := m.do(ctx, "list", "data/", "")
+		if err != nil || slices.ContainsFunc(data, func(k string) bool { return strings.HasSuffix(k, "/"+b.Name[:memoryKey]) }) {
+			return errors.Join(err, errors.New("it is in use"))
+		}
 	}
 	if m.has(flawOrder) && len(there) == 0 {
 		return nil // a crash between the two calls below leaves the session

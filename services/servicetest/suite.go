@@ -42,6 +42,11 @@ type Suite struct {
 	// what the second belong to, in every way it can think of, and fails t for
 	// each that is not refused.
 	Reach func(t *testing.T, mine, theirs map[string]any)
+	// Block are the ways, each under the name of its test, in which an application
+	// with the first credentials could keep the broker from revoking the others or
+	// from removing the instance that those belong to. What a function opens, such
+	// as a transaction, stays open until t ends or the broker ends it.
+	Block map[string]func(t *testing.T, mine map[string]any, theirs ...map[string]any)
 	// Limits are the plan's limits; each is shown to hold.
 	Limits []Limit
 	// Break are the ways, each under the name of its test, in which an
@@ -104,6 +109,7 @@ func Run(t *testing.T, s Suite) {
 		{"bindings side by side", testConcurrentBindings},
 		{"broken credentials", testBroken},
 		{"isolation", testIsolation},
+		{"blocking", testBlocking},
 		{"limits", testLimits},
 		{"hostile identifiers", testHostileIDs},
 		{"hostile parameters", testHostileParameters},

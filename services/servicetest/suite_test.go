@@ -33,6 +33,7 @@ const (
 	flawCuts         = "verify cuts the sessions of credentials that work"
 	flawUpdateSchema = "its schema for updates lacks a parameter"
 	flawRepeated     = "an update refuses what the instance was created with"
+	flawBlocked      = "a tenant blocks another's unbind"
 )
 
 // flawVariable tells the test process of TestSuiteWithFlaw which flaw its
@@ -72,6 +73,7 @@ func TestSuiteNotices(t *testing.T) {
 		flawCuts:         "broken_credentials/its_own_password",
 		flawUpdateSchema: "schemas/instance_update",
 		flawRepeated:     "repeated_parameters/create_0_with_the_other_plan",
+		flawBlocked:      "blocking/a_key_of_that_name",
 	} {
 		t.Run(flaw, func(t *testing.T) {
 			t.Parallel()
@@ -128,6 +130,7 @@ func runSuite(t *testing.T, flaw string) {
 			},
 		}},
 		Break: map[string]func(context.Context, map[string]any) error{"its own password": changePassword},
+		Block: map[string]func(*testing.T, map[string]any, ...map[string]any){"a key of that name": blockMemory},
 		Left: func(_ context.Context, instance string, bindings []string) ([]string, error) {
 			return server.holding(append(bindings, instance)), nil
 		},
@@ -142,6 +145,18 @@ func changePassword(ctx context.Context, credentials map[string]any) error {
 	defer s.Close()
 	_, err = s.(*memorySession).do(ctx, request{Op: "password", Password: "its own"})
 	return err
+}
+
+// blockMemory writes a key that begins as the other tenant's user.
+func blockMemory(t *testing.T, mine map[string]any, theirs ...map[string]any) {
+	s, err := dialMemory(t.Context(), mine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Write(t.Context(), theirs[0]["username"].(string)[:memoryKey], "is mine"); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func reachMemory(t *testing.T, mine, theirs map[string]any) {

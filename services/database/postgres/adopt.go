@@ -63,9 +63,8 @@ func (b *backend) Adopt(ctx context.Context, inst instance, resource string, dry
 	if err != nil {
 		return nil, err
 	}
-	steps, err := b.adopt(ctx, s, st, inst, resource, dry)
-	s.release(ctx)
-	return steps, err
+	defer s.release(ctx)
+	return b.adopt(ctx, s, st, inst, resource, dry)
 }
 
 func (b *backend) adopt(ctx context.Context, s *session, st *state, inst instance, resource string, dry bool) ([]string, error) {
@@ -135,7 +134,7 @@ func (b *backend) source(ctx context.Context, s *session, st *state, resource st
 	if src.template || src.closed || src.sessions > 0 {
 		return src, nil // no need to look inside
 	}
-	t, end, err := b.tenant(ctx, resource)
+	t, end, err := b.tenant(ctx, s, resource)
 	if err != nil {
 		return nil, explain("connect to the database (GRANT CONNECT ON DATABASE "+ident(resource)+" to the administrator)", err)
 	}
@@ -209,22 +208,21 @@ func (b *backend) takeOver(ctx context.Context, s *session, st *state, inst inst
 		}
 		st.Groups = append(st.Groups, st.names.owner)
 	}
-	t, end, err := b.tenant(ctx, resource)
+	t, end, err := b.tenant(ctx, s, resource)
 	if err != nil {
 		return explain("connect to the database", err)
 	}
-	owner := ident(st.names.owner)
-	statements := []string{join(st.names.owner)}
 	for _, role := range roles {
-		statements = append(statements, "REASSIGN OWNED BY "+ident(role)+" TO "+owner)
+		if err = t.give(ctx, []string{st.names.owner}, role, st.names.owner); err != nil {
+			break
+		}
 	}
-	err = t.transaction(ctx, append(statements, leave(st.names.owner))...)
 	end()
 	if err != nil {
 		return explain("give the instance what is in the database", err)
 	}
 	if st.Database != nil {
-		if err := s.transaction(ctx, takeBack(st, nil)...); err != nil {
+		if err := s.transaction(ctx, takeBack(st)...); err != nil {
 			return explain("take the empty database back", err)
 		}
 		if err := s.exec(ctx, "DROP DATABASE IF EXISTS "+ident(st.names.database)+" WITH (FORCE)"); err != nil {
@@ -239,12 +237,11 @@ func (b *backend) takeOver(ctx context.Context, s *session, st *state, inst inst
 	final = append(final, "ALTER DATABASE "+ident(resource)+" RENAME TO "+ident(st.names.database),
 		"COMMENT ON DATABASE "+ident(st.names.database)+" IS "+literal(adoptedFrom(resource)))
 	final = append(final, handOver(st, inst.Plan)...)
-	// The session that just ended in there, or one that a crash cut off, may be
-	// there for a moment yet.
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		err := s.transaction(ctx, final...)
-		if !is(err, objectInUse) || time.Now().After(end) {
-			return limitError("rename the database", err)
-		}
+	err = s.transaction(ctx, final...)
+	if is(err, objectInUse) {
+		// The session that just ended in there, or one that a crash cut off, may
+		// be there for a moment yet.
+		return services.NotYet(100*time.Millisecond, "sessions in the database are ending")
 	}
+	return limitError("rename the database", err)
 }

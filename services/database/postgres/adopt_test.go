@@ -1,7 +1,9 @@
 package postgres
 
 import (
+	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -106,6 +108,20 @@ func (s *testServer) adopted(t *testing.T, b *backend, inst instance, name strin
 	}
 }
 
+// adopt adopts as the engine does: it calls again while the backend says NotYet,
+// and tells the steps of the first call.
+func adopt(t *testing.T, b *backend, inst instance, resource string) (steps []string, err error) {
+	t.Helper()
+	err = servicetest.ToTheEnd(testContext(t), func(ctx context.Context) error {
+		taken, err := b.Adopt(ctx, inst, resource, false)
+		if steps == nil {
+			steps = taken
+		}
+		return err
+	})
+	return steps, err
+}
+
 func TestAdopt(t *testing.T) {
 	s := newServer(t)
 	b := s.backend(t, "adopt")
@@ -122,11 +138,11 @@ func TestAdopt(t *testing.T) {
 	if after := s.left(t, "adopt"); !slices.Equal(before, after) || s.ask(t, "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'legacy_one'") != "legacy_one_owner" {
 		t.Errorf("the dry run changed something: %v, %v", before, after)
 	}
-	done, err := b.Adopt(testContext(t), inst, "legacy_one", false)
+	done, err := adopt(t, b, inst, "legacy_one")
 	if err != nil || !slices.Equal(done, steps) {
 		t.Fatalf("%q, %v", done, err)
 	}
-	again, err := b.Adopt(testContext(t), inst, "legacy_one", false)
+	again, err := adopt(t, b, inst, "legacy_one")
 	if err != nil || len(again) != 1 || !strings.Contains(again[0], `"legacy_one" was adopted before: it is adopt_`) {
 		t.Errorf("again: %q, %v", again, err)
 	}
@@ -137,6 +153,44 @@ func TestAdopt(t *testing.T) {
 		t.Error(err)
 	}
 	s.adopted(t, b, inst, "legacy_one")
+}
+
+// A session that is still in the database makes the engine call again, and is not
+// waited for.
+func TestAdoptDoesNotWait(t *testing.T) {
+	s, ctx := newServer(t), testContext(t)
+	b := s.backend(t, "adoptin")
+	s.legacy(t, "legacy_in")
+	inst := newInstance("i", nil)
+	if err := b.Provision(ctx, inst); err != nil {
+		t.Fatal(err)
+	}
+	in := s.rootIn(t, "legacy_in")
+	late := func() error {
+		admin, st, err := b.begin(ctx, exclusive, b.names.instance(inst.Name), "", versionPart, databasePart, groupsPart)
+		if err != nil {
+			return err
+		}
+		defer admin.release(ctx)
+		src, err := b.source(ctx, admin, st, "legacy_in")
+		if err != nil {
+			return err
+		}
+		if err := in.Ping(); err != nil { // comes in after the look
+			return err
+		}
+		return b.takeOver(ctx, admin, st, inst, src, "legacy_in", []string{"legacy_in_app", "legacy_in_owner"})
+	}
+	began := time.Now()
+	err := late()
+	if _, ok := errors.AsType[*services.NotYetError](err); !ok || time.Since(began) > 8*time.Second {
+		t.Errorf("after %s: %v", time.Since(began), err)
+	}
+	_ = in.Close()
+	if _, err := adopt(t, b, inst, "legacy_in"); err != nil {
+		t.Fatal(err)
+	}
+	s.adopted(t, b, inst, "legacy_in")
 }
 
 // What speaks against it is told all together, and changes nothing.
@@ -200,6 +254,9 @@ func TestAdoptIsCutOff(t *testing.T) {
 		t.Run(fmt.Sprintf("call %d", n), func(t *testing.T) {
 			cut = s.cutOff(t, n)
 		})
+		if t.Failed() {
+			return
+		}
 		if !cut && n < 10 {
 			t.Errorf("only %d calls", n)
 		}
@@ -226,12 +283,12 @@ func (s *testServer) cutOff(t *testing.T, n int) (cut bool) {
 	}
 	t.Cleanup(func() { _ = victim.Close() })
 	proxy.Arm(n, servicetest.After)
-	_, err = victim.Adopt(testContext(t), inst, name, false)
+	_, err = adopt(t, victim, inst, name)
 	if _, rejected := services.IsRejected(err); rejected {
 		t.Errorf("a lost server is shown as an obstacle: %v", err)
 	}
 	if cut = proxy.WasCut(); cut {
-		_, err = whole.Adopt(testContext(t), inst, name, false)
+		_, err = adopt(t, whole, inst, name)
 	}
 	if err != nil {
 		t.Fatal(err)

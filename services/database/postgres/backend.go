@@ -34,9 +34,8 @@ func open(c Config) (*backend, error) {
 	return &backend{admin: admin, server: server, names: newNamer(c.Prefix), pool: pool}, nil
 }
 
-// hardened pins what a tenant could otherwise set for the administrator's
-// sessions by ALTER DATABASE ... SET in a database of its own: settings that a
-// client sends at the start win over those.
+// hardened sets what the administrator's sessions rely on. Sessions in tenants'
+// databases pin all other settings, too (tenant).
 func hardened(c pq.Config) pq.Config {
 	c = c.Clone()
 	c.ApplicationName = "chandler"
@@ -68,14 +67,6 @@ func hardened(c pq.Config) pq.Config {
 
 // Close implements services.Closer.
 func (b *backend) Close() error { return b.pool.Close() }
-
-// tenant opens a session of the administrator in another database. It is not
-// pooled: it lives for one piece of work.
-func (b *backend) tenant(ctx context.Context, database string) (*session, func(), error) {
-	c := b.admin.Clone()
-	c.Database = database
-	return dialSession(ctx, c)
-}
 
 // dialSession opens a session that is not pooled.
 func dialSession(ctx context.Context, c pq.Config) (*session, func(), error) {

@@ -20,11 +20,10 @@ func (b *backend) Bind(ctx context.Context, inst instance, bd binding) (services
 	if err != nil {
 		return services.Credentials{}, err
 	}
+	defer s.release(ctx)
 	if err := b.grant(ctx, s, st, role, verified, inst.Plan, bd.Params); err != nil {
-		s.release(ctx)
 		return services.Credentials{}, err
 	}
-	s.done()
 	return b.server.credentials(n.database, role, password), nil
 }
 

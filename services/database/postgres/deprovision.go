@@ -12,18 +12,17 @@ func (b *backend) Deprovision(ctx context.Context, inst instance) error {
 	if err != nil {
 		return err
 	}
-	if err := b.remove(ctx, s, st); err != nil {
-		s.release(ctx)
-		return err
-	}
-	s.done()
-	return nil
+	defer s.release(ctx)
+	return b.remove(ctx, s, st)
 }
 
 func (b *backend) remove(ctx context.Context, s *session, st *state) error {
 	bindings := st.in(st.names.groups()...)
+	if err := s.closeRoles(ctx, bindings); err != nil {
+		return err
+	}
 	if st.Database != nil {
-		if err := s.commit(ctx, takeBack(st, bindings), sessionsEnd(bindings)); err != nil {
+		if err := s.transaction(ctx, takeBack(st)...); err != nil {
 			return explain("take the database from its owner", err)
 		}
 		if err := s.exec(ctx, "DROP DATABASE IF EXISTS "+ident(st.names.database)+" WITH (FORCE)"); err != nil {
@@ -31,24 +30,21 @@ func (b *backend) remove(ctx context.Context, s *session, st *state) error {
 		}
 	}
 	if roles := append(bindings, st.Groups...); len(roles) > 0 {
-		if err := b.dispose(ctx, s, roles); err != nil {
+		if err := b.drop(ctx, s, st, roles...); err != nil {
 			return err
 		}
 	}
 	return b.finish(ctx, s, st)
 }
 
-// takeBack returns the statements that close the bindings' roles and make the
-// database the administrator's and closed. One whose removal was cut short
-// cannot be altered any more, and needs not.
-func takeBack(st *state, bindings []string) []string {
-	var statements []string
-	for _, role := range bindings {
-		statements = append(statements, "ALTER ROLE "+ident(role)+" WITH NOLOGIN")
-	}
+// takeBack returns the statements that make the database the administrator's and
+// closed. One whose removal was cut short cannot be altered any more, and needs
+// not.
+func takeBack(st *state) []string {
 	if st.Database.Limit == interrupted {
-		return statements
+		return nil
 	}
+	var statements []string
 	db, owned := ident(st.names.database), st.Database.Owner == st.names.owner
 	if owned {
 		statements = append(statements, join(st.names.owner), "ALTER DATABASE "+db+" OWNER TO CURRENT_USER")
@@ -58,11 +54,4 @@ func takeBack(st *state, bindings []string) []string {
 		statements = append(statements, leave(st.names.owner))
 	}
 	return statements
-}
-
-func sessionsEnd(roles []string) []string {
-	if len(roles) == 0 {
-		return nil
-	}
-	return []string{cut(roles)}
 }

@@ -14,53 +14,22 @@ func cut(roles []string) string {
 	return "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE usename IN (" + literals(roles) + ")"
 }
 
-// dispose removes roles with all that depends on them. Where one of them holds
-// something in a database, the database's own owner gets what it owned there
-// and what it was granted there is revoked; the database may be another
-// tenant's, who named a role that is not his in a GRANT.
-func (b *backend) dispose(ctx context.Context, s *session, roles []string) error {
-	strip := func(ctx context.Context, t *session, holders []string) error { return t.strip(ctx, holders) }
-	if err := b.eachHeld(ctx, s, roles, strip); err != nil {
-		return err
+// closeRoles makes sure that nobody can log in as the roles and ends their
+// sessions. The sessions end first as well: one that has changed its own role in
+// an open transaction would hold up the change of that role.
+func (s *session) closeRoles(ctx context.Context, roles []string) error {
+	if len(roles) == 0 {
+		return nil
 	}
-	drop := "DROP ROLE IF EXISTS " + idents(roles)
-	err := s.transaction(ctx, drop)
-	if is(err, dependentObjects) {
-		if err := b.eachHeld(ctx, s, roles, b.stripDelegates); err != nil {
-			return err
-		}
-		err = s.transaction(ctx, drop)
+	statements := make([]string, len(roles))
+	for i, role := range roles {
+		statements[i] = "ALTER ROLE " + ident(role) + " WITH NOLOGIN PASSWORD NULL"
 	}
-	return explain("drop the roles", err)
-}
-
-// eachHeld does work in each database that one of the roles holds something in.
-func (b *backend) eachHeld(ctx context.Context, s *session, roles []string, work func(context.Context, *session, []string) error) error {
-	held, err := s.holding(ctx, roles)
-	if err != nil {
-		return explain("look for what the roles hold", err)
+	err := s.commit(ctx, append([]string{cut(roles)}, statements...), []string{cut(roles)})
+	if is(err, lockNotAvailable) {
+		return services.NotYet(200*time.Millisecond, "sessions are being ended")
 	}
-	for database, holders := range held {
-		err := b.inside(ctx, s, database, func(t *session) error { return work(ctx, t, holders) })
-		if err != nil {
-			return explain("free what the roles hold in "+database, err)
-		}
-	}
-	return nil
-}
-
-// holding returns which of the roles hold something in which database.
-func (s *session) holding(ctx context.Context, roles []string) (map[string][]string, error) {
-	query := `SELECT r.rolname, d.datname FROM pg_catalog.pg_roles r, LATERAL (SELECT DISTINCT d.datname ` + dependents + `) d
-		WHERE r.rolname IN (` + literals(roles) + `)`
-	held := map[string][]string{}
-	err := s.query(ctx, query, func(rows *sql.Rows) error {
-		var role, database string
-		err := rows.Scan(&role, &database)
-		held[database] = append(held[database], role)
-		return err
-	})
-	return held, err
+	return explain("close the roles of bindings", err)
 }
 
 // dependents selects the databases d that hold something of role r's.
@@ -71,93 +40,97 @@ const dependents = `FROM pg_catalog.pg_shdepend s
 		OR (s.dbid = 0 AND s.classid = 'pg_catalog.pg_database'::pg_catalog.regclass AND d.oid = s.objid)
 	WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.refobjid = r.oid`
 
-// strip takes from roles all they own and were granted in this database.
-func (s *session) strip(ctx context.Context, roles []string) error {
-	var owner string
-	err := s.query(ctx, `SELECT pg_catalog.pg_get_userbyid(datdba) FROM pg_catalog.pg_database
-		WHERE datname = pg_catalog.current_database()`, func(rows *sql.Rows) error { return rows.Scan(&owner) })
-	if err != nil {
+// holding returns the databases in which a role owns anything or has any right.
+func (s *session) holding(ctx context.Context, role string) ([]string, error) {
+	var databases []string
+	err := s.query(ctx, `SELECT DISTINCT d.datname FROM pg_catalog.pg_roles r, LATERAL (SELECT d.datname `+dependents+`) d
+		WHERE r.rolname = `+literal(role), func(rows *sql.Rows) error {
+		var database string
+		err := rows.Scan(&database)
+		databases = append(databases, database)
+		return err
+	})
+	return databases, explain("ask what the role holds", err)
+}
+
+// stripAtHome takes from a closed role all that it owns and was granted in its
+// own instance's database. What a lock or a dependent object keeps it from is
+// left to drop.
+func (b *backend) stripAtHome(ctx context.Context, s *session, st *state, role string) error {
+	if st.Database == nil || st.Database.Owner != st.names.owner {
+		return nil // it is removed with all that is in it
+	}
+	databases, err := s.holding(ctx, role)
+	if err != nil || !slices.Contains(databases, st.names.database) {
 		return err
 	}
-	return s.transaction(ctx, append(append([]string{join(append(roles, owner)...)},
-		stripped(roles, owner)...), leave(append(roles, owner)...))...)
-}
-
-func stripped(roles []string, owner string) []string {
-	return []string{
-		"REASSIGN OWNED BY " + idents(roles) + " TO " + ident(owner),
-		"DROP OWNED BY " + idents(roles),
+	err = b.inside(ctx, s, st.names.database, func(t *session) error { return t.strip(ctx, role, st.writes(role)) })
+	if is(err, lockNotAvailable, dependentObjects) {
+		return nil
 	}
+	return err
 }
 
-// stripDelegates takes all they were granted in this database from those who
-// may have passed it on to the roles. DROP OWNED BY a role leaves what others
-// than the database's owner granted to it; taken from those others, it goes
-// with that. Only a tenant who gave somebody the grant option gets here.
-func (b *backend) stripDelegates(ctx context.Context, s *session, roles []string) error {
-	var delegates, members []string
-	var owner string
-	err := s.query(ctx, `SELECT DISTINCT r.rolname, pg_catalog.pg_get_userbyid(d.datdba),
-			EXISTS (SELECT FROM pg_catalog.pg_auth_members am WHERE am.roleid = d.datdba AND am.member = r.oid)
-		FROM pg_catalog.pg_database d, pg_catalog.pg_shdepend s
-		JOIN pg_catalog.pg_roles r ON r.oid = s.refobjid
-		WHERE d.datname = pg_catalog.current_database() AND s.deptype = 'a'
-		AND s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
-		AND (s.dbid = d.oid OR s.dbid = 0 AND s.classid = 'pg_catalog.pg_database'::pg_catalog.regclass AND s.objid = d.oid)
-		AND (r.rolname ~ `+literal(b.names.single.String())+` OR r.rolname ~ `+literal(b.names.grouped.String())+`)
-		AND r.rolname NOT IN (`+literals(roles)+`) AND r.oid <> d.datdba`,
-		func(rows *sql.Rows) error {
-			var name string
-			var member bool
-			err := rows.Scan(&name, &owner, &member)
-			delegates = append(delegates, name)
-			if member {
-				members = append(members, name)
-			}
+// drop removes closed roles. One that another session holds a lock on, or that
+// something still refers to, such as a GRANT in another tenant's database, is set
+// aside: without a login, without memberships and under another name. It can do
+// nothing any more, and Keep drops it as soon as that is possible.
+func (b *backend) drop(ctx context.Context, s *session, st *state, roles ...string) error {
+	err := s.transaction(ctx, briefly, "DROP ROLE IF EXISTS "+idents(roles))
+	switch {
+	case !is(err, dependentObjects, lockNotAvailable):
+		return explain("drop the roles", err)
+	case len(roles) == 1:
+		return b.setAside(ctx, s, st, roles[0])
+	}
+	for _, role := range roles {
+		if err := b.drop(ctx, s, st, role); err != nil {
 			return err
-		})
-	if err != nil || len(delegates) == 0 {
-		return err
+		}
 	}
-	return s.transaction(ctx, b.withoutGrantOptions(owner, delegates, members)...)
+	return nil
 }
 
-// withoutGrantOptions returns the statements that take from delegates what they
-// were granted. A member of the owner role counts as having the grant option
-// whatever is revoked, so the members leave it for the transaction. A group
-// role that is among the delegates owns another tenant's database, which must
-// not be reassigned: only bindings' roles are.
-func (b *backend) withoutGrantOptions(owner string, delegates, members []string) []string {
-	all := append(slices.Clone(delegates), owner)
-	statements := []string{join(all...)}
-	if len(members) > 0 {
-		statements = append(statements, "REVOKE "+ident(owner)+" FROM "+idents(members))
+// briefly bounds the wait for a lock that anybody may hold.
+const briefly = "SET LOCAL lock_timeout = '500ms'"
+
+func (b *backend) setAside(ctx context.Context, s *session, st *state, role string) error {
+	name := b.names.setAside()
+	statements := []string{briefly}
+	err := s.query(ctx, `SELECT g.rolname, m.rolname FROM pg_catalog.pg_auth_members am
+		JOIN pg_catalog.pg_roles g ON g.oid = am.roleid JOIN pg_catalog.pg_roles m ON m.oid = am.member
+		WHERE `+literal(role)+` IN (g.rolname, m.rolname) AND m.rolname <> CURRENT_USER`, func(rows *sql.Rows) error {
+		var group, member string
+		err := rows.Scan(&group, &member)
+		statements = append(statements, "REVOKE "+ident(group)+" FROM "+ident(member))
+		return err
+	})
+	if err != nil {
+		return explain("ask for the role's memberships", err)
 	}
-	bindings := slices.DeleteFunc(slices.Clone(delegates), func(role string) bool { _, is := b.names.instanceOf(role); return !is })
-	if len(bindings) > 0 {
-		statements = append(statements, "REASSIGN OWNED BY "+idents(bindings)+" TO "+ident(owner))
+	home := ""
+	if st.writes(role) {
+		home = st.names.database
 	}
-	statements = append(statements, "DROP OWNED BY "+idents(delegates))
-	if len(members) > 0 {
-		statements = append(statements, "GRANT "+ident(owner)+" TO "+idents(members))
-	}
-	return append(statements, leave(all...))
+	statements = append(statements, "COMMENT ON ROLE "+ident(role)+" IS "+literal(revokedFrom(home)),
+		"ALTER ROLE "+ident(role)+" RENAME TO "+ident(name))
+	return explain("set the role aside", s.transaction(ctx, statements...))
 }
 
 // finish makes sure that no session outlives its role: one that was being set
-// up while the others were cut is found here by its role being gone, or, where
-// it is not to be seen yet, by its lock on the database. It gives the
+// up while the others were cut is found here by its role being gone or revoked,
+// or, where it is not to be seen yet, by its lock on the database. It gives the
 // instance's lock back.
 func (b *backend) finish(ctx context.Context, s *session, st *state) error {
 	end := "pg_catalog.pg_terminate_backend(a.pid)"
 	if st.Version >= 140000 {
 		end = "pg_catalog.pg_terminate_backend(a.pid, 1000)" // waits for it to end
 	}
-	if err := s.exec(ctx, "SELECT "+end+" FROM "+orphaned(st.names.database)); err != nil {
+	if err := s.exec(ctx, "SELECT "+end+" FROM "+b.orphaned(st.names.database)); err != nil {
 		return explain("end the sessions", err)
 	}
 	var left int
-	err := s.query(ctx, `SELECT (SELECT pg_catalog.count(*) FROM `+orphaned(st.names.database)+`) +
+	err := s.query(ctx, `SELECT (SELECT pg_catalog.count(*) FROM `+b.orphaned(st.names.database)+`) +
 		(SELECT pg_catalog.count(*) FROM pg_catalog.pg_locks l
 			JOIN pg_catalog.pg_database d ON d.oid = l.objid AND d.datname = `+literal(st.names.database)+`
 			WHERE l.locktype = 'object' AND l.classid = 'pg_catalog.pg_database'::pg_catalog.regclass
@@ -166,14 +139,15 @@ func (b *backend) finish(ctx context.Context, s *session, st *state) error {
 	if err != nil {
 		return explain("look for sessions that are left", err)
 	}
+	s.locks = false
 	if left > 0 {
 		return services.NotYet(200*time.Millisecond, "sessions are being ended")
 	}
 	return nil
 }
 
-// orphaned selects the sessions in a database whose role is gone.
-func orphaned(database string) string {
+// orphaned selects the sessions in a database whose role is gone or revoked.
+func (b *backend) orphaned(database string) string {
 	return `pg_catalog.pg_stat_activity a WHERE a.datname = ` + literal(database) + ` AND a.usesysid IS NOT NULL
-		AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = a.usesysid)`
+		AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = a.usesysid AND r.rolname !~ ` + literal(b.names.revoked.String()) + `)`
 }

@@ -3,7 +3,9 @@ package postgres
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
 )
 
 // rights are what a group role gets on everything that the owner role owns and
@@ -25,81 +27,88 @@ func overRightsOn(version int) rights {
 	return r
 }
 
-// makeReader makes the reader role and gives it its rights. It repeats all of
-// it at every read_only bind, which mends what a crash or a tenant broke.
+// makeReader makes the reader role and gives it what it lacks of its rights: the
+// first time all, later what a crash or a tenant broke.
 func (b *backend) makeReader(ctx context.Context, s *session, st *state) error {
 	n := st.names
 	var statements []string
 	if !st.has(n.reader) {
 		statements = append(statements, "CREATE ROLE "+ident(n.reader)+" NOLOGIN")
 	}
-	statements = append(statements, join(n.owner),
-		"GRANT CONNECT ON DATABASE "+ident(n.database)+" TO "+ident(n.reader), leave(n.owner))
-	if err := s.transaction(ctx, statements...); err != nil {
-		return explain("make the reader role", err)
+	if !slices.Contains(st.Database.Guests, n.reader) {
+		statements = append(statements, join(n.owner),
+			"GRANT CONNECT ON DATABASE "+ident(n.database)+" TO "+ident(n.reader), leave(n.owner))
+	}
+	if len(statements) > 0 {
+		if err := s.transaction(ctx, statements...); err != nil {
+			return explain("make the reader role", err)
+		}
 	}
 	return b.inside(ctx, s, n.database, func(t *session) error {
-		return explain("give the reader role its rights", t.grantAll(ctx, n.owner, n.reader, readerRights, nil))
+		return b.orNotYet(ctx, n.database, "give read_only bindings their rights", func() error {
+			return explain("give the reader role its rights", t.grantAll(ctx, n.owner, n.reader, readerRights))
+		})
 	})
 }
 
-// grantAll gives a group role its rights on what the owner role owns in this
-// database, and by default privileges on what it will own. first runs before,
-// in the first of its transactions. The default privileges come first, so that
-// nothing is made between the two that neither covers.
-func (s *session) grantAll(ctx context.Context, owner, group string, r rights, first []string) error {
-	to, byDefault := " TO "+ident(group), "ALTER DEFAULT PRIVILEGES FOR ROLE "+ident(owner)+" GRANT "
-	statements := append([]string{join(owner)}, first...)
-	statements = append(statements,
-		byDefault+r.tables+" ON TABLES"+to,
-		byDefault+r.sequences+" ON SEQUENCES"+to,
-		byDefault+"USAGE ON SCHEMAS"+to,
-		leave(owner))
-	if err := s.transaction(ctx, statements...); err != nil {
-		return err
-	}
-	owned, err := s.owned(ctx, owner)
-	if err != nil {
-		return err
-	}
-	statements = []string{join(owner)}
-	grant := func(what, objects string) {
-		if objects != "" {
-			statements = append(statements, "GRANT "+what+objects+to)
+// grantAll gives a group role what it lacks of its rights on what the owner role
+// owns in this database, and by default privileges on what it will own. A grant
+// changes the object, and waits for every transaction that has done so: where
+// nothing is missing, nothing is granted. The default privileges come first, so
+// that nothing is made between the two that neither covers.
+func (s *session) grantAll(ctx context.Context, owner, group string, r rights) error {
+	for _, query := range []string{missingDefaults(owner, group, r), missingGrants(owner, group, r)} {
+		var statements []string
+		err := s.query(ctx, query, func(rows *sql.Rows) error {
+			var statement string
+			err := rows.Scan(&statement)
+			statements = append(statements, statement+" TO "+ident(group))
+			return err
+		})
+		if err == nil && len(statements) > 0 {
+			err = s.acting(ctx, []string{owner}, statements...)
 		}
-	}
-	grant("USAGE ON SCHEMA ", owned.Schemas)
-	grant(r.tables+" ON TABLE ", owned.Tables)
-	grant(r.views+" ON TABLE ", owned.Views)
-	grant(r.sequences+" ON SEQUENCE ", owned.Sequences)
-	return s.transaction(ctx, append(statements, leave(owner))...)
-}
-
-// objects are lists of quoted names, as GRANT takes them.
-type objects struct{ Schemas, Tables, Views, Sequences string }
-
-// owned lists what the owner role owns in this database. Schema public belongs
-// to pg_database_owner from PostgreSQL 15 on, which is the owner role here.
-func (s *session) owned(ctx context.Context, owner string) (objects, error) {
-	relations := func(kinds string) string {
-		return `(SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.relname), ', ')
-			FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-			WHERE c.relkind IN (` + kinds + `) AND n.nspname !~ '^pg_'
-			AND pg_catalog.pg_get_userbyid(c.relowner) = ` + literal(owner) + `)`
-	}
-	query := `SELECT pg_catalog.json_build_object(
-		'Schemas', (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(nspname), ', ') FROM pg_catalog.pg_namespace
-			WHERE nspname !~ '^pg_' AND pg_catalog.pg_get_userbyid(nspowner) IN (` + literal(owner) + `, 'pg_database_owner')),
-		'Tables', ` + relations("'r', 'p', 'f'") + `,
-		'Views', ` + relations("'v', 'm'") + `,
-		'Sequences', ` + relations("'S'") + `)`
-	var o objects
-	err := s.query(ctx, query, func(rows *sql.Rows) error {
-		var answer []byte
-		if err := rows.Scan(&answer); err != nil {
+		if err != nil {
 			return err
 		}
-		return json.Unmarshal(answer, &o)
-	})
-	return o, err
+	}
+	return nil
+}
+
+// lacks is the condition that an access list does not give a group role all of
+// some rights.
+func lacks(acl, group, rights string) string {
+	wanted := strings.Split(rights, ", ")
+	return fmt.Sprintf(`(SELECT pg_catalog.count(DISTINCT a.privilege_type) FROM pg_catalog.aclexplode(%s) a
+		JOIN pg_catalog.pg_roles g ON g.oid = a.grantee AND g.rolname = %s WHERE a.privilege_type IN (%s)) < %d`,
+		acl, literal(group), literals(wanted), len(wanted))
+}
+
+// missingDefaults selects the statements, without their ends, for the default
+// privileges that a group role lacks.
+func missingDefaults(owner, group string, r rights) string {
+	missing := func(kind, rights, objects string) string {
+		return `SELECT ` + literal("ALTER DEFAULT PRIVILEGES FOR ROLE "+ident(owner)+" GRANT "+rights+" ON "+objects) + ` WHERE ` +
+			lacks(`(SELECT d.defaclacl FROM pg_catalog.pg_default_acl d JOIN pg_catalog.pg_roles o ON o.oid = d.defaclrole
+				WHERE o.rolname = `+literal(owner)+` AND d.defaclnamespace = 0 AND d.defaclobjtype = '`+kind+`')`, group, rights)
+	}
+	return missing("r", r.tables, "TABLES") + " UNION ALL " + missing("S", r.sequences, "SEQUENCES") + " UNION ALL " + missing("n", "USAGE", "SCHEMAS")
+}
+
+// missingGrants selects the statements, without their ends, for the rights that a
+// group role lacks on what the owner role owns. Schema public belongs to
+// pg_database_owner from PostgreSQL 15 on, which is the owner role here.
+func missingGrants(owner, group string, r rights) string {
+	relations := func(kinds, rights, what string) string {
+		return `SELECT ` + literal("GRANT "+rights+" ON "+what+" ") + ` || pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.relname), ', ')
+			FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+			WHERE c.relkind IN (` + kinds + `) AND n.nspname !~ '^pg_' AND pg_catalog.pg_get_userbyid(c.relowner) = ` + literal(owner) + `
+			AND ` + lacks("c.relacl", group, rights) + ` HAVING pg_catalog.count(*) > 0`
+	}
+	return `SELECT 'GRANT USAGE ON SCHEMA ' || pg_catalog.string_agg(pg_catalog.quote_ident(n.nspname), ', ') FROM pg_catalog.pg_namespace n
+			WHERE n.nspname !~ '^pg_' AND pg_catalog.pg_get_userbyid(n.nspowner) IN (` + literal(owner) + `, 'pg_database_owner')
+			AND ` + lacks("n.nspacl", group, "USAGE") + ` HAVING pg_catalog.count(*) > 0
+		UNION ALL ` + relations("'r', 'p', 'f'", r.tables, "TABLE") + `
+		UNION ALL ` + relations("'v', 'm'", r.views, "TABLE") + `
+		UNION ALL ` + relations("'S'", r.sequences, "SEQUENCE")
 }

@@ -41,7 +41,7 @@ func (b *backend) Keep(ctx context.Context, plans []Plan, instances []instance) 
 		}
 		faults = append(faults, err)
 	}
-	faults = append(faults, b.endSpillers(ctx, measured, ended), b.endQueueHolder(ctx, ended), b.sweep(ctx))
+	faults = append(faults, b.endSpillers(ctx, measured, ended), b.endQueueHolder(ctx, ended), b.sweep(ctx), b.clearRevoked(ctx))
 	b.report(conditions, instances, ended)
 	return conditions, errors.Join(faults...)
 }
@@ -226,7 +226,7 @@ func (b *backend) sweep(ctx context.Context) error {
 	_, err := b.pool.ExecContext(ctx, `SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a
 		LEFT JOIN pg_catalog.pg_roles u ON u.oid = a.usesysid
 		LEFT JOIN pg_catalog.pg_roles o ON o.rolname = a.datname || '_over'
-		WHERE a.usesysid IS NOT NULL AND a.datname ~ `+literal(b.names.single.String())+` AND (u.oid IS NULL
+		WHERE a.usesysid IS NOT NULL AND a.datname ~ `+literal(b.names.single.String())+` AND (u.oid IS NULL OR u.rolname ~ `+literal(b.names.revoked.String())+`
 			OR NOT u.rolsuper AND u.rolname <> CURRENT_USER AND (
 				NOT pg_catalog.has_database_privilege(u.oid, a.datid, 'CONNECT')
 				OR a.backend_start < pg_catalog.shobj_description(o.oid, 'pg_authid')::pg_catalog.timestamptz))`)

@@ -6,11 +6,15 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// List implements services.Lister. An instance is there while its database or
-// one of its group roles is; spares are nobody's and not listed.
+var _ services.Namer[Plan, InstanceParams] = (*backend)(nil)
+
+// List implements services.Lister. Group roles without their database are what is
+// left of an instance, and so are roles that were set aside of a binding; spares
+// are nobody's and not listed.
 func (b *backend) List(ctx context.Context) ([]services.Found, error) {
 	rows, err := b.pool.QueryContext(ctx, `SELECT datname, '' FROM pg_catalog.pg_database WHERE datname ~ `+literal(b.names.single.String())+`
 		UNION SELECT rolname, '' FROM pg_catalog.pg_roles WHERE rolname ~ `+literal(b.names.grouped.String())+`
+		UNION SELECT '', rolname FROM pg_catalog.pg_roles WHERE rolname ~ `+literal(b.names.revoked.String())+`
 		UNION SELECT coalesce(min(g.rolname), ''), m.rolname FROM pg_catalog.pg_roles m
 			LEFT JOIN (pg_catalog.pg_auth_members am JOIN pg_catalog.pg_roles g ON g.oid = am.roleid AND g.rolname ~ `+literal(b.names.grouped.String())+`)
 			ON am.member = m.oid
@@ -37,15 +41,21 @@ func (b *backend) List(ctx context.Context) ([]services.Found, error) {
 	return found, explain("list databases and roles", rows.Err())
 }
 
+// ResourceName implements services.Namer.
+func (b *backend) ResourceName(inst instance) string { return b.names.instance(inst.Name).database }
+
 // found reads names back: holder is a database or a group role, role a
 // binding's or empty.
 func (b *backend) found(holder, role string) services.Found {
-	inst, ok := b.names.instanceOf(holder)
-	if !ok {
+	inst, whole := b.names.instanceOf(holder)
+	if !whole {
 		inst, _ = b.names.instanceOfGroup(holder)
 	}
 	if role == "" {
-		return services.Found{Instance: inst, Resource: holder}
+		return services.Found{Instance: inst, Resource: holder, Leftover: !whole}
+	}
+	if id, revoked := submatch(b.names.revoked, role); revoked {
+		return services.Found{Binding: id, Resource: role, Leftover: true}
 	}
 	bound, _ := b.names.instanceOf(role)
 	return services.Found{Instance: inst, Binding: bound, Resource: role}

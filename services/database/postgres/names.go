@@ -14,6 +14,7 @@ type namer struct {
 	prefix  string // with its underscore
 	single  *regexp.Regexp
 	grouped *regexp.Regexp
+	revoked *regexp.Regexp
 }
 
 const safeName = `([a-z2-7]{26})`
@@ -24,6 +25,7 @@ func newNamer(prefix string) namer {
 		prefix:  p,
 		single:  regexp.MustCompile(`^` + p + safeName + `$`),
 		grouped: regexp.MustCompile(`^` + p + safeName + `_(owner|reader|over|sessions)$`),
+		revoked: regexp.MustCompile(`^` + p + `revoked_` + safeName + `$`),
 	}
 }
 
@@ -67,6 +69,12 @@ func submatch(rule *regexp.Regexp, s string) (string, bool) {
 	}
 	return m[1], true
 }
+
+// setAside is a fresh name for a role that is revoked and cannot be dropped yet;
+// revokedRole is that of the one with this identifier.
+func (n namer) setAside() string { return n.revokedRole(strings.ToLower(rand.Text())) }
+
+func (n namer) revokedRole(id string) string { return n.prefix + "revoked_" + id }
 
 // ident and literal quote for SQL text. Statements are sent as text, not with
 // parameters: that is one round trip for several statements instead of two for

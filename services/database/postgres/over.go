@@ -49,11 +49,12 @@ func (b *backend) lock(ctx context.Context, s *session, st *state) error {
 		return explain("move the bindings of a full database", err)
 	}
 	err := b.inside(ctx, s, n.database, func(t *session) error {
-		var first []string
-		if len(writers) > 0 { // what they own or were granted by themselves would stay theirs
-			first = append(append([]string{join(writers...)}, stripped(writers, n.owner)...), leave(writers...))
+		for _, role := range writers { // what they own or were granted by themselves would stay theirs
+			if err := t.strip(ctx, role, true); err != nil {
+				return err
+			}
 		}
-		if err := t.grantAll(ctx, n.owner, n.over, overRightsOn(st.Version), first); err != nil {
+		if err := t.grantAll(ctx, n.owner, n.over, overRightsOn(st.Version)); err != nil {
 			return err
 		}
 		return t.freeze(ctx, n)
@@ -152,7 +153,10 @@ func (b *backend) unlock(ctx context.Context, s *session, st *state, p Plan) err
 	if err := s.transaction(ctx, bindingLimits(st, p)...); err != nil {
 		return explain("let the bindings connect again", err)
 	}
-	return b.dispose(ctx, s, []string{st.names.over})
+	if err := b.stripAtHome(ctx, s, st, st.names.over); err != nil {
+		return err
+	}
+	return b.drop(ctx, s, st, st.names.over)
 }
 
 // moveWriters makes the read_write bindings members of group alone and ends

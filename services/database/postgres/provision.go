@@ -20,19 +20,14 @@ func (b *backend) Provision(ctx context.Context, inst instance) error {
 	if err != nil {
 		return err
 	}
+	defer s.release(ctx)
 	if d := st.Database; d != nil && d.Limit == interrupted {
 		if err = s.exec(ctx, "DROP DATABASE IF EXISTS "+ident(n.database)); err != nil {
-			s.release(ctx)
 			return explain("remove what an interrupted removal left", err)
 		}
 		st.Database = nil
 	}
-	if err := b.make(ctx, s, st, inst); err != nil {
-		s.release(ctx)
-		return err
-	}
-	s.done()
-	return nil
+	return b.make(ctx, s, st, inst)
 }
 
 // make turns whatever exists into the finished instance and gives the lock

@@ -223,14 +223,16 @@ func TestList(t *testing.T) {
 	// What a crash could leave: a role without its group, a group without its
 	// database.
 	alone, group := services.BindingName("gone", "b"), services.InstanceName("gone")
-	server.exec(t, "CREATE ROLE list_"+alone+"; CREATE ROLE list_"+group+"_owner; CREATE ROLE list_other; CREATE ROLE listed_"+group)
-	defer server.exec(t, "DROP ROLE list_"+alone+", list_"+group+"_owner, list_other, listed_"+group)
+	revoked := services.InstanceName("revoked")
+	server.exec(t, "CREATE ROLE list_"+alone+"; CREATE ROLE list_"+group+"_owner; CREATE ROLE list_other; CREATE ROLE listed_"+group+"; CREATE ROLE list_revoked_"+revoked)
+	defer server.exec(t, "DROP ROLE list_"+alone+", list_"+group+"_owner, list_other, listed_"+group+"; DROP ROLE IF EXISTS list_revoked_"+revoked)
 	got, err := b.List(ctx)
 	want := []services.Found{
 		{Instance: inst.Name, Resource: "list_" + inst.Name},
 		{Instance: inst.Name, Binding: bd.Name, Resource: "list_" + bd.Name},
 		{Binding: alone, Resource: "list_" + alone},
-		{Instance: group, Resource: "list_" + group + "_owner"},
+		{Instance: group, Resource: "list_" + group + "_owner", Leftover: true},
+		{Binding: revoked, Resource: "list_revoked_" + revoked, Leftover: true},
 	}
 	less := func(a, b services.Found) bool { return a.Resource < b.Resource }
 	if diff := cmp.Diff(want, got, cmpopts.SortSlices(less)); err != nil || diff != "" {

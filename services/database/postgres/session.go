@@ -13,7 +13,11 @@ import (
 
 // session is one connection of the administrator, pinned, for work on one
 // instance under that instance's advisory lock.
-type session struct{ conn *sql.Conn }
+type session struct {
+	conn *sql.Conn
+	// locks says whether the session may hold an advisory lock.
+	locks bool
+}
 
 type lockMode string
 
@@ -42,22 +46,30 @@ func lockCall(mode lockMode, database string) string {
 func (b *backend) locked(ctx context.Context, mode lockMode, database, query string, scan func(*sql.Rows) error) (*session, error) {
 	text := "SELECT " + lockCall(mode, database) + "; " + query
 	for idle := b.pool.Stats().Idle; ; idle-- {
-		conn, err := b.pool.Conn(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("connect to the server: %w", err)
-		}
-		s := &session{conn}
-		err = s.second(ctx, text, scan)
-		if err == nil {
-			return s, nil
-		}
-		s.release(ctx)
+		s, err := b.lockOnce(ctx, text, scan)
 		// A pooled connection that died while idle is no failed call; this
 		// query changed nothing, so the next connection may take it.
-		if idle <= 0 || !disconnected(err) {
-			return nil, err
+		if err == nil || idle <= 0 || !disconnected(err) {
+			return s, err
 		}
 	}
+}
+
+func (b *backend) lockOnce(ctx context.Context, text string, scan func(*sql.Rows) error) (locked *session, err error) {
+	conn, err := b.pool.Conn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the server: %w", err)
+	}
+	s := &session{conn: conn, locks: true}
+	defer func() {
+		if locked == nil { // after a panic, too
+			s.release(ctx)
+		}
+	}()
+	if err := s.second(ctx, text, scan); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // disconnected says whether err is the connection's end, not an answer.
@@ -113,7 +125,9 @@ func (s *session) transaction(ctx context.Context, statements ...string) error {
 
 // last is transaction, and gives the lock back in the same round trip.
 func (s *session) last(ctx context.Context, statements ...string) error {
-	return s.commit(ctx, statements, []string{unlock})
+	err := s.commit(ctx, statements, []string{unlock})
+	s.locks = err != nil
+	return err
 }
 
 const unlock = "SELECT pg_catalog.pg_advisory_unlock_all()"
@@ -129,20 +143,20 @@ func (s *session) commit(ctx context.Context, statements, then []string) error {
 	return err
 }
 
-// release gives the lock and the connection back, also after ctx has ended.
+// release returns the connection to the pool, without the lock if it is still
+// held, also after ctx has ended.
 func (s *session) release(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-	defer cancel()
-	if err := s.exec(ctx, "ROLLBACK; "+unlock); err != nil {
-		s.discard()
+	if s.locks {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		if err := s.exec(ctx, "ROLLBACK; "+unlock); err != nil {
+			s.discard()
+		}
 	}
-	s.done()
+	_ = s.conn.Close()
 }
 
-// done gives the connection back whose lock was given back by last.
-func (s *session) done() { _ = s.conn.Close() }
-
-// discard closes the connection instead of giving it back to the pool.
+// discard closes the connection instead of returning it to the pool.
 func (s *session) discard() {
 	_ = s.conn.Raw(func(any) error { return driver.ErrBadConn })
 }

@@ -38,6 +38,8 @@ type databaseState struct {
 	// was cut short.
 	Limit int  `json:"limit"`
 	Open  bool `json:"open"`
+	// Guests are the roles that were granted CONNECT.
+	Guests []string `json:"guests"`
 	// Settings are those of ALTER DATABASE ... SET, each "name=value".
 	Settings []string `json:"settings"`
 	// Bytes is how large it is; asked for by sizePart only.
@@ -83,6 +85,8 @@ func (s *state) in(groups ...string) []string {
 const (
 	versionPart  = `'version', pg_catalog.current_setting('server_version_num')::pg_catalog.int4`
 	databaseKeys = `'owner', pg_catalog.pg_get_userbyid(d.datdba), 'limit', d.datconnlimit, 'open', d.datallowconn,
+		'guests', (SELECT pg_catalog.json_agg(g.rolname) FROM pg_catalog.aclexplode(d.datacl) a
+			JOIN pg_catalog.pg_roles g ON g.oid = a.grantee WHERE a.privilege_type = 'CONNECT'),
 		'settings', ` + databaseSettings
 	databaseSettings = `(SELECT pg_catalog.to_json(c.setconfig) FROM pg_catalog.pg_db_role_setting c
 			WHERE c.setdatabase = d.oid AND c.setrole = 0)`

@@ -62,6 +62,7 @@ func (s *testServer) suite() servicetest.Suite {
 		ReadOnly: raw(`{"role": "read_only"}`),
 		Reach:    reach,
 		Break:    waysToBreak(),
+		Block:    s.blocks(),
 		Limits:   limitsThatHold(s.version),
 		Left:     s.leftOf,
 	}

@@ -1,32 +1,54 @@
 package postgres
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // Unbind implements services.Backend. First nobody can log in as the role any
-// more, then its sessions end, then it goes with all it holds.
+// more, then its sessions end, then it goes with all it holds in its instance's
+// database. No other database is entered: its tenant could keep the
+// administrator out.
 func (b *backend) Unbind(ctx context.Context, inst instance, bd binding) error {
 	n, role := b.names.instance(inst.Name), b.names.role(bd.Name)
-	s, st, err := b.begin(ctx, shared, n, role, versionPart, rolePart)
+	s, st, err := b.begin(ctx, shared, n, role, versionPart, databasePart, membersPart, rolePart)
 	if err != nil {
 		return err
 	}
-	if err := b.revoke(ctx, s, st, role); err != nil {
-		s.release(ctx)
+	defer s.release(ctx)
+	if st.Exists {
+		err = b.revoke(ctx, s, st, role)
+	} else {
+		err = b.removeRevoked(ctx, s, b.names.revokedRole(bd.Name))
+	}
+	if err != nil {
 		return err
 	}
-	s.done()
-	return nil
+	return b.finish(ctx, s, st)
 }
 
 func (b *backend) revoke(ctx context.Context, s *session, st *state, role string) error {
-	if st.Exists {
-		err := s.commit(ctx, []string{"ALTER ROLE " + ident(role) + " WITH NOLOGIN"}, []string{cut([]string{role})})
-		if err != nil {
-			return explain("close the binding's role", err)
-		}
-		if err := b.dispose(ctx, s, []string{role}); err != nil {
-			return err
-		}
+	if err := s.closeRoles(ctx, []string{role}); err != nil {
+		return err
 	}
-	return b.finish(ctx, s, st)
+	if err := b.stripAtHome(ctx, s, st, role); err != nil {
+		return err
+	}
+	return b.drop(ctx, s, st, role)
+}
+
+// removeRevoked drops one role that was set aside, which List returns under an
+// identifier of its own.
+func (b *backend) removeRevoked(ctx context.Context, s *session, role string) error {
+	list, err := b.revokedRoles(ctx, s, "AND rolname = "+literal(role))
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	return b.clear(ctx, s, list[0])
+}
+
+// writes says whether a role can write in the instance's database: those of
+// read_write bindings and of the groups that they are in.
+func (s *state) writes(role string) bool {
+	return slices.Contains(append(s.writers(), s.names.owner, s.names.over), role)
 }

@@ -17,12 +17,8 @@ func (b *backend) Update(ctx context.Context, prev, next instance) error {
 	if err != nil {
 		return err
 	}
-	if err := b.change(ctx, s, st, prev, next); err != nil {
-		s.release(ctx)
-		return err
-	}
-	s.done()
-	return nil
+	defer s.release(ctx)
+	return b.change(ctx, s, st, prev, next)
 }
 
 func (b *backend) change(ctx context.Context, s *session, st *state, prev, next instance) error {

@@ -71,14 +71,10 @@ func (b *backend) repair(ctx context.Context, inst instance, bd binding, connect
 	if err != nil {
 		return false, err
 	}
+	defer s.release(ctx)
 	if !st.Exists || connects && st.over() {
-		s.release(ctx)
 		return false, nil
 	}
-	if err := b.grant(ctx, s, st, role, verified, inst.Plan, bd.Params); err != nil {
-		s.release(ctx)
-		return false, err
-	}
-	s.done()
-	return true, nil
+	err = b.grant(ctx, s, st, role, verified, inst.Plan, bd.Params)
+	return err == nil, err
 }

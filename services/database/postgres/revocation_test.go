@@ -1,0 +1,347 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chandler-broker/chandler/embedded/embeddedtest"
+	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
+)
+
+// used is an instance with applications.
+type used struct {
+	server *testServer
+	b      *backend
+	inst   instance
+}
+
+func newUsed(t *testing.T, server *testServer, prefix, id string) *used {
+	t.Helper()
+	u := &used{server, server.backend(t, prefix), newInstance(id, nil)}
+	if err := u.b.Provision(testContext(t), u.inst); err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+func (u *used) bind(t *testing.T, id, role string) (binding, *client) {
+	t.Helper()
+	bd := newBinding(t, u.inst, id, role)
+	c, err := u.b.Bind(testContext(t), u.inst, bd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bd, dialled(t, c)
+}
+
+func (u *used) unbind(t *testing.T, bd binding) {
+	t.Helper()
+	if err := servicetest.Patient(u.b).Unbind(testContext(t), u.inst, bd); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// gone removes the instance, after which nothing is left under the prefix but what
+// Keep removes.
+func (u *used) gone(t *testing.T) {
+	t.Helper()
+	if err := servicetest.Patient(u.b).Deprovision(testContext(t), u.inst); err != nil {
+		t.Fatal(err)
+	}
+	u.keep(t)
+	if left := u.server.left(t, strings.TrimSuffix(u.b.names.prefix, "_")); left != nil {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func (u *used) keep(t *testing.T) {
+	t.Helper()
+	if _, err := u.b.Keep(testContext(t), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// traps make everything that acts with its owner's rights and could write to table
+// t, or run while somebody else maintains a table.
+const traps = `
+	CREATE FUNCTION open.definer() RETURNS void LANGUAGE sql SECURITY DEFINER AS 'INSERT INTO public.t VALUES (1)';
+	CREATE PROCEDURE open.calls() LANGUAGE sql SECURITY DEFINER AS 'INSERT INTO public.t VALUES (2)';
+	CREATE VIEW open.door AS SELECT * FROM public.t;
+	CREATE MATERIALIZED VIEW open.copy AS SELECT * FROM public.t;
+	CREATE TABLE open.own (i int PRIMARY KEY); INSERT INTO open.own VALUES (7);
+	CREATE RULE r AS ON INSERT TO open.own DO ALSO INSERT INTO public.t VALUES (3);
+	CREATE TABLE open.ref (i int REFERENCES open.own ON DELETE CASCADE); INSERT INTO open.ref VALUES (7);
+	CREATE FUNCTION open.triggered() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.t VALUES (4); RETURN OLD; END';
+	CREATE TRIGGER g BEFORE DELETE ON open.ref FOR EACH ROW EXECUTE FUNCTION open.triggered();
+	CREATE FUNCTION open.writes() RETURNS void LANGUAGE sql AS 'INSERT INTO public.t VALUES (5)';
+	CREATE FUNCTION open.sly(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
+		'BEGIN IF current_user LIKE ''%owner'' THEN PERFORM open.writes(); END IF; RETURN $1; END';
+	CREATE INDEX ON open.ref (open.sly(i));
+	CREATE OPERATOR open.@@@ (FUNCTION = open.sly, RIGHTARG = int);
+	CREATE DOMAIN open.d AS int CHECK (open.sly(VALUE) > 0);
+	CREATE TYPE open.e AS ENUM ('a');
+	GRANT ALL ON ALL TABLES IN SCHEMA open TO PUBLIC`
+
+// spring does with the traps what another read_only binding can do, and what the
+// server does by itself from time to time.
+func spring(t *testing.T, owner, reader *client) {
+	t.Helper()
+	for _, statement := range []string{
+		"SELECT open.definer()", "CALL open.calls()", "INSERT INTO open.door VALUES (1)",
+		"INSERT INTO open.own VALUES (8)", "DELETE FROM open.own",
+	} {
+		_ = reader.run(t, statement)
+	}
+	_ = owner.run(t, "ANALYZE open.ref")
+	var written string
+	if err := owner.conn.QueryRowContext(testContext(t), "SELECT coalesce(string_agg(i::text, ', '), '') FROM t").Scan(&written); err != nil || written != "" {
+		t.Errorf("a read_only binding wrote %s; %v", written, err)
+	}
+}
+
+// What a read_only binding makes, where its database's owner lets it, must not get
+// the owner's rights when the binding goes.
+func TestReadOnlyBindingIsNotPromoted(t *testing.T) {
+	u := newUsed(t, newServer(t), "promoted", "i")
+	_, owner := u.bind(t, "owner", readWrite)
+	owner.must(t, "CREATE TABLE t (i int); CREATE SCHEMA open; GRANT ALL ON SCHEMA open TO PUBLIC")
+	bd, reader := u.bind(t, "reader", readOnly)
+	reader.must(t, traps)
+	u.unbind(t, bd)
+	_, next := u.bind(t, "next", readOnly)
+	spring(t, owner, next)
+	if n := u.server.ask(t, "SELECT count(*) FROM pg_roles WHERE rolname ~ '^promoted_revoked'"); n != "0" {
+		t.Errorf("%s revoked roles are left", n)
+	}
+	u.gone(t)
+}
+
+// Where others have come to depend on what a read_only binding made, it stays, and
+// belongs to a role that can do nothing.
+func TestReadOnlyBindingThatOthersDependOn(t *testing.T) {
+	u := newUsed(t, newServer(t), "depend", "i")
+	_, owner := u.bind(t, "owner", readWrite)
+	owner.must(t, "CREATE TABLE t (i int); CREATE SCHEMA open; GRANT ALL ON SCHEMA open TO PUBLIC")
+	bd, reader := u.bind(t, "reader", readOnly)
+	reader.must(t, traps)
+	owner.must(t, "CREATE TABLE uses (i open.e); INSERT INTO uses VALUES ('a'); CREATE VIEW looks AS SELECT * FROM open.door")
+	u.unbind(t, bd)
+	owner.must(t, "SELECT * FROM uses")
+	_, next := u.bind(t, "next", readOnly)
+	spring(t, owner, next)
+	again, _ := u.bind(t, "reader", readOnly) // the identifier is free again
+	u.unbind(t, again)
+	found, err := u.b.List(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := 0
+	for _, f := range found {
+		if f.Leftover {
+			left++
+			err := u.b.Unbind(testContext(t), instance{}, binding{Name: f.Binding}) // as "orphans --remove" does
+			expect(t, err, "depend")
+		}
+	}
+	if left != 1 {
+		t.Errorf("%d leftovers are listed: %v", left, found)
+	}
+	owner.must(t, "DROP TABLE uses; DROP VIEW looks")
+	u.keep(t)
+	if n := u.server.ask(t, "SELECT count(*) FROM pg_roles WHERE rolname ~ '^depend_revoked'"); n != "0" {
+		t.Errorf("%s revoked roles are left", n)
+	}
+	u.gone(t)
+}
+
+// A tenant lets another tenant's application make things in his database. Those do
+// not get his owner role's rights when that application goes.
+func TestGuestIsNotPromoted(t *testing.T) {
+	server := newServer(t)
+	host, guest := newUsed(t, server, "guest", "host"), newUsed(t, server, "guest", "guest")
+	_, owner := host.bind(t, "owner", readWrite)
+	bd, _ := guest.bind(t, "b", readWrite)
+	c, err := guest.b.Bind(testContext(t), guest.inst, bd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	role, database := ident(guest.b.names.role(bd.Name)), host.b.names.instance(host.inst.Name).database
+	owner.must(t, `CREATE TABLE t (i int); CREATE SCHEMA open; GRANT ALL ON SCHEMA open TO PUBLIC; GRANT SELECT ON t TO `+role+`;
+		GRANT CONNECT ON DATABASE `+ident(database)+` TO `+role)
+	uri := strings.Replace(c.Values["uri"].(string), c.Values["database"].(string), database, 1)
+	visitor := application(t, map[string]any{"uri": uri})
+	visitor.must(t, traps)
+	guest.unbind(t, bd)
+	if visitor.Ping(testContext(t)) == nil {
+		t.Error("the session in the other database goes on")
+	}
+	guest.keep(t)
+	if n := server.ask(t, "SELECT count(*) FROM pg_roles WHERE rolname ~ '^guest_revoked'"); n != "0" {
+		t.Errorf("%s revoked roles are left", n)
+	}
+	var n int
+	if err := owner.conn.QueryRowContext(testContext(t), "SELECT count(*) FROM pg_proc WHERE pronamespace = 'open'::regnamespace").Scan(&n); err != nil || n != 0 {
+		t.Errorf("%d of the guest's functions are left, %v", n, err)
+	}
+	if err := servicetest.Patient(guest.b).Deprovision(testContext(t), guest.inst); err != nil {
+		t.Fatal(err)
+	}
+	host.gone(t)
+}
+
+// A transaction of an application's own does not hold up its unbinding, and what
+// it owned is handed over once the lock that was held is gone.
+func TestUnbindBehindLocks(t *testing.T) {
+	u := newUsed(t, newServer(t), "locks", "i")
+	_, other := u.bind(t, "other", readWrite)
+	bd, own := u.bind(t, "own", readWrite)
+	own.must(t, "SET ROLE NONE; CREATE SCHEMA own; GRANT USAGE ON SCHEMA own TO PUBLIC; CREATE TABLE own.own (i int); GRANT ALL ON own.own TO PUBLIC")
+	own.must(t, "BEGIN; ALTER ROLE CURRENT_USER PASSWORD 'x'")
+	other.must(t, "BEGIN; LOCK TABLE own.own")
+	began := time.Now()
+	u.unbind(t, bd)
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("took %s", took)
+	}
+	if own.Ping(testContext(t)) == nil {
+		t.Error("the session goes on")
+	}
+	other.must(t, "COMMIT")
+	u.keep(t)
+	other.must(t, "DROP TABLE own.own")
+	u.gone(t)
+}
+
+// newSmallServer is a server with room for few locks.
+func newSmallServer(t *testing.T) *testServer {
+	t.Helper()
+	postgres := embeddedtest.PostgresOn(t, t.TempDir())
+	server := newServerAt(t, postgres.URL("postgres"))
+	server.exec(t, "ALTER SYSTEM SET max_locks_per_transaction = 10")
+	server.exec(t, "ALTER SYSTEM SET max_connections = 30")
+	if err := postgres.Restart(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	return server
+}
+
+// Roles that own more than the server has locks for go, too, and what read_write
+// bindings owned belongs to the instance.
+func TestUnbindOfManyObjects(t *testing.T) {
+	u := newUsed(t, newSmallServer(t), "many", "i")
+	_, owner := u.bind(t, "owner", readWrite)
+	owner.must(t, "CREATE SCHEMA open; GRANT ALL ON SCHEMA open TO PUBLIC")
+	make := func(c *client, statements string) {
+		t.Helper()
+		c.must(t, "SET ROLE NONE")
+		c.must(t, "DO $$ BEGIN FOR i IN 1..1500 LOOP "+statements+" COMMIT; END LOOP; END $$")
+	}
+	table := func(name, columns string) string {
+		return "EXECUTE 'CREATE TABLE open." + name + "' || i || ' (" + columns + ")';"
+	}
+	one, writer := u.bind(t, "writer", readWrite)
+	zero, third := u.bind(t, "third", readWrite) // its schemas are not the owner role's to create in
+	third.must(t, `SET ROLE NONE; CREATE SCHEMA "Mine"; CREATE SCHEMA alien; GRANT ALL ON SCHEMA alien TO `+u.b.names.role(one.Name))
+	make(third, `EXECUTE 'CREATE TABLE "Mine".t' || i || ' ()';`)
+	make(writer, "EXECUTE 'CREATE TABLE alien.t' || i || ' ()';")
+	make(writer, table("t", "i serial, b text UNIQUE"))
+	writer.must(t, `CREATE TYPE open.range AS RANGE (SUBTYPE = int); CREATE DOMAIN open.domain AS int; CREATE TYPE open.composite AS (i int);
+		CREATE STATISTICS open.s ON i, b FROM open.t1; CREATE TEXT SEARCH DICTIONARY open.dict (TEMPLATE = simple); SELECT lo_create(0)`)
+	two, reader := u.bind(t, "reader", readOnly)
+	make(reader, table("r", "i int")+"EXECUTE 'CREATE VIEW open.v' || i || ' AS SELECT * FROM open.r' || i; PERFORM lo_create(0);")
+	for _, bd := range []binding{one, two, zero} {
+		u.unbind(t, bd)
+	}
+	owner.must(t, `DROP TABLE open.t1500, alien.t1, "Mine".t1; DROP TYPE open.range, open.domain; INSERT INTO open.t1 VALUES (1)`)
+	var left int
+	if err := owner.conn.QueryRowContext(testContext(t), "SELECT count(*) FROM pg_class WHERE relname ~ '^[rv][0-9]'").Scan(&left); err != nil || left != 0 {
+		t.Errorf("%d of the reader's objects are left, %v", left, err)
+	}
+	_, late := u.bind(t, "late", readOnly) // many grants are missing
+	late.must(t, "SELECT * FROM open.t1")
+	_, last := u.bind(t, "last", readWrite)
+	make(last, table("l", "i int"))
+	u.gone(t) // in spite of what the last one owns
+}
+
+// A read_only bind grants what is missing: the second one nothing, so that it waits
+// for nobody, and the first one says at once whom it waits for.
+func TestReadOnlyBindBehindATransaction(t *testing.T) {
+	server := newServer(t)
+	for _, held := range []string{"ALTER TABLE s.t ADD j int", "LOCK TABLE s.t", "CREATE INDEX ON s.t (i)", "CREATE SCHEMA made; CREATE TABLE made.t (i int)", "GRANT CREATE ON SCHEMA s TO PUBLIC"} {
+		t.Run(held, func(t *testing.T) {
+			u := newUsed(t, server, "behind", held)
+			_, owner := u.bind(t, "owner", readWrite)
+			owner.must(t, "CREATE SCHEMA s; CREATE TABLE s.t (i int); CREATE TABLE other (i serial); CREATE VIEW v AS SELECT * FROM other")
+			owner.must(t, "BEGIN; "+held)
+			first := newBinding(t, u.inst, held, readOnly)
+			began := time.Now()
+			_, err := u.b.Bind(testContext(t), u.inst, first)
+			if took := time.Since(began); took > 10*time.Second {
+				t.Errorf("took %s", took)
+			}
+			var pid int
+			if err := owner.conn.QueryRowContext(testContext(t), "SELECT pg_backend_pid()").Scan(&pid); err != nil {
+				t.Fatal(err)
+			}
+			if pending, ok := errors.AsType[*services.NotYetError](err); ok {
+				want := fmt.Sprintf("session %d of user behind_[a-z2-7]{26}, in a transaction since 20..-..-.. ..:..:.. UTC", pid)
+				if !regexp.MustCompile(want).MatchString(pending.Note) {
+					t.Errorf("note: %q", pending.Note)
+				}
+			} else if err != nil {
+				t.Errorf("the first bind: %v", err)
+			}
+			owner.must(t, "ROLLBACK")
+			if _, err := servicetest.Patient(u.b).Bind(testContext(t), u.inst, first); err != nil {
+				t.Fatal(err)
+			}
+			owner.must(t, "BEGIN; "+held)
+			_, reader := u.bind(t, "second "+held, readOnly)
+			owner.must(t, "ROLLBACK")
+			reader.must(t, "SELECT * FROM s.t, other, v, other_i_seq")
+			u.gone(t)
+		})
+	}
+}
+
+// A panic in the midst of the work leaves neither the instance's lock nor a
+// connection behind.
+func TestPanicGivesLockAndConnectionBack(t *testing.T) {
+	u := newUsed(t, newServer(t), "panic", "i")
+	bd, _ := u.bind(t, "b", readWrite)
+	broken := *u.b
+	broken.names.revoked = nil // what Unbind and Deprovision need at the end
+	for name, call := range map[string]func(context.Context) error{
+		"unbind": func(ctx context.Context) error { return broken.Unbind(ctx, u.inst, bd) },
+		"the first query": func(ctx context.Context) error {
+			_, err := u.b.locked(ctx, exclusive, u.b.names.instance(u.inst.Name).database, "SELECT 1", nil)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Error("no panic")
+					}
+				}()
+				_ = call(testContext(t))
+			}()
+			if n := u.b.pool.Stats().InUse; n != 0 {
+				t.Errorf("%d connections are still in use", n)
+			}
+			if n := u.server.ask(t, fmt.Sprintf("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = %d AND objid = hashtext('%s')::bigint & 4294967295",
+				lockSpace, u.b.names.instance(u.inst.Name).database)); n != "0" {
+				t.Errorf("%s locks are still held", n)
+			}
+		})
+	}
+	u.gone(t)
+}

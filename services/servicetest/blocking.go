@@ -1,0 +1,86 @@
+package servicetest
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// testBlocking lets one tenant do what could keep the broker from revoking another
+// tenant's credentials. They are revoked nevertheless, can be made again under the
+// same identifier, and the other tenant's instance is removed. When the first
+// tenant is gone too, nothing is left.
+func testBlocking(t *testing.T, h *harness) {
+	if len(h.Block) == 0 {
+		t.Skip("the suite was not told how a tenant could block another")
+	}
+	for name, block := range h.Block {
+		t.Run(name, func(t *testing.T) { h.testBlocked(t, block) })
+	}
+}
+
+func (h *harness) testBlocked(t *testing.T, block func(t *testing.T, mine map[string]any, theirs ...map[string]any)) {
+	mine, theirs := h.provisioned(t), h.provisioned(t)
+	_, my := h.bound(t, mine, h.Bind[0])
+	kinds := append([]json.RawMessage{h.Bind[0]}, h.readOnly()...)
+	bindings := make([]services.RawBinding, len(kinds))
+	credentials, their := make([]services.Credentials, len(kinds)), make([]map[string]any, len(kinds))
+	for i, params := range kinds {
+		bindings[i], credentials[i] = h.bound(t, theirs, params)
+		their[i] = delivered(t, credentials[i].Values)
+	}
+	session := h.dialled(t, credentials[0])
+	block(t, delivered(t, my.Values), their...)
+	for i, b := range bindings {
+		if err := h.unbind(t, theirs, b); err != nil {
+			t.Fatalf("unbind: %v", err)
+		}
+		h.refused(t, credentials[i])
+	}
+	if h.alive(t, session) == nil {
+		t.Error("the live session outlived its binding")
+	}
+	h.expectListed(t, theirs)
+	again, err := h.bind(t, theirs, bindings[0])
+	if err != nil {
+		t.Fatalf("bind again: %v", err)
+	}
+	h.works(t, again)
+	if err := h.deprovision(t, theirs); err != nil {
+		t.Fatalf("deprovision: %v", err)
+	}
+	h.refused(t, again)
+	h.nothingLeft(t, theirs)
+	if err := h.deprovision(t, mine); err != nil {
+		t.Fatalf("deprovision the first tenant's instance: %v", err)
+	}
+	h.nothingLeft(t, mine)
+	h.noLeftovers(t)
+}
+
+// noLeftovers fails t where List has leftovers that Keep does not remove.
+func (h *harness) noLeftovers(t *testing.T) {
+	t.Helper()
+	var left []string
+	for end := time.Now().Add(2 * callTimeout); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		if h.driver.Keeps() {
+			h.keep(t, h.Plan)
+		}
+		found, _, err := h.driver.List(t.Context())
+		if err != nil {
+			t.Fatalf("list: %v", err)
+		}
+		left = nil
+		for _, f := range found {
+			if f.Leftover {
+				left = append(left, f.Resource)
+			}
+		}
+		if left == nil {
+			return
+		}
+	}
+	t.Errorf("left over for good: %v", left)
+}
