@@ -93,6 +93,9 @@ func TestRejectedForWhatTheTenantDid(t *testing.T) {
 		{"no right to schema public", "DROP SCHEMA public CASCADE; SET ROLE NONE; CREATE SCHEMA public", `parameters.extensions: "citext" needs schema public, which this database no longer has, or hides`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			if newServer(t).version < 150000 && strings.Contains(test.did, "SCHEMA public") {
+				t.Skip("schema public is the superuser's before PostgreSQL 15")
+			}
 			f := newFull(t, "did")
 			f.inst.Plan.Extensions = []string{"citext"}
 			f.writer.must(t, test.did)
