@@ -16,12 +16,18 @@ func (b *backend) extend(ctx context.Context, s *session, n names, had, wanted [
 	}
 	return b.inside(ctx, s, n.database, func(t *session) error {
 		for _, e := range unwanted {
-			if err := t.asOwner(ctx, n.owner, "DROP EXTENSION IF EXISTS "+ident(e)); err != nil {
+			err := b.orNotYet(ctx, n.database, "drop extension "+e, func() error {
+				return t.asOwner(ctx, n.owner, "DROP EXTENSION IF EXISTS "+ident(e))
+			})
+			if err != nil {
 				return dropRejected(e, err)
 			}
 		}
 		for _, e := range wanted {
-			if err := t.asOwner(ctx, n.owner, "CREATE EXTENSION IF NOT EXISTS "+ident(e)+" CASCADE"); err != nil {
+			err := b.orNotYet(ctx, n.database, "make extension "+e, func() error {
+				return t.asOwner(ctx, n.owner, "CREATE EXTENSION IF NOT EXISTS "+ident(e)+" CASCADE")
+			})
+			if err != nil {
 				return createRejected(e, err)
 			}
 		}

@@ -63,8 +63,13 @@ func (s *session) freeze(ctx context.Context, n names) error {
 		statements = append(statements, statement)
 		return err
 	})
-	if err != nil || len(statements) == 0 {
+	if err != nil {
 		return err
 	}
-	return s.transaction(ctx, append(append([]string{join(runners...)}, statements...), leave(runners...))...)
+	for some := range slices.Chunk(statements, batch) {
+		if err := s.acting(ctx, runners, some...); err != nil {
+			return err
+		}
+	}
+	return nil
 }

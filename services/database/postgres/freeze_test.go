@@ -176,6 +176,22 @@ func TestFullDatabaseThatIsClosed(t *testing.T) {
 	f.remove2(t, other)
 }
 
+// Settings of the database do not keep the broker out of it.
+func TestFullDatabaseAgainstSettings(t *testing.T) {
+	f := newFull(t, "settings")
+	f.writer.must(t, fill)
+	f.writer.must(t, "ALTER DATABASE "+f.b.names.instance(f.inst.Name).database+" SET local_preload_libraries = 'missing'")
+	if note := f.keep(t); !strings.HasPrefix(note, "storage: ") {
+		t.Errorf("note: %q", note)
+	}
+	if f.writer.Ping(testContext(t)) == nil {
+		t.Error("the writer's session goes on")
+	}
+	f.verify(t, f.writing)
+	expect(t, dialled(t, f.writerCreds).run(t, "INSERT INTO big VALUES (1)"), "permission denied")
+	f.remove(t)
+}
+
 // A full database that the broker cannot enter is a condition of its own.
 func TestFullDatabaseThatCannotBeEntered(t *testing.T) {
 	f := newFull(t, "shut")
@@ -195,6 +211,9 @@ func TestFullDatabaseThatCannotBeEntered(t *testing.T) {
 func (f *full) remove2(t *testing.T, other instance) {
 	t.Helper()
 	if err := servicetest.Patient(f.b).Deprovision(testContext(t), other); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.b.Keep(testContext(t), nil, nil); err != nil { // drops a role that was set aside
 		t.Fatal(err)
 	}
 	f.remove(t)

@@ -17,7 +17,6 @@ func sessionFunctions(n names) []string {
 	const define = " LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS "
 	const all = "chandler.sessions(), chandler.cancel(pg_catalog.int4), chandler.terminate(pg_catalog.int4)"
 	return []string{
-		join(n.owner, n.sessions),
 		"CREATE SCHEMA chandler AUTHORIZATION " + ident(n.sessions),
 		"SET LOCAL ROLE " + ident(n.sessions),
 		"CREATE FUNCTION chandler.sessions() RETURNS SETOF pg_catalog.pg_stat_activity STABLE" + define +
@@ -28,7 +27,6 @@ func sessionFunctions(n names) []string {
 		"GRANT EXECUTE ON FUNCTION " + all + " TO " + ident(n.owner),
 		"GRANT USAGE ON SCHEMA chandler TO " + ident(n.owner),
 		"SET LOCAL ROLE NONE",
-		leave(n.owner, n.sessions),
 	}
 }
 
@@ -54,7 +52,7 @@ func (b *backend) showSessions(ctx context.Context, inst instance) error {
 		return explain("make the role that sees sessions", err)
 	}
 	err = b.inside(ctx, s, n.database, func(t *session) error {
-		err := t.transaction(ctx, sessionFunctions(n)...)
+		err := t.acting(ctx, []string{n.owner, n.sessions}, sessionFunctions(n)...)
 		if is(err, duplicateSchema) {
 			return nil // of an attempt that was cut short, or the tenant's own, which stays
 		}
