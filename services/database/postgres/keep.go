@@ -41,7 +41,7 @@ func (b *backend) Keep(ctx context.Context, plans []Plan, instances []instance) 
 		}
 		faults = append(faults, err)
 	}
-	faults = append(faults, b.endSpillers(ctx, measured, ended), b.endQueueHolder(ctx, ended), b.sweep(ctx), b.clearRevoked(ctx))
+	faults = append(faults, b.endSpillers(ctx, measured, ended), b.endQueueHolder(ctx, ended), b.sweep(ctx), b.clearRevoked(ctx), b.dropStrays(ctx))
 	b.report(conditions, instances, ended)
 	return conditions, errors.Join(faults...)
 }

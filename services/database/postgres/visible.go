@@ -68,3 +68,29 @@ func (b *backend) showSessions(ctx context.Context, inst instance) error {
 
 // reaches lets the functions reach a binding's sessions.
 func reaches(n names, role string) string { return "GRANT " + ident(role) + " TO " + ident(n.sessions) }
+
+// dropStrays drops the roles "sessions" of instances that are gone: a release that
+// does not know this role leaves it behind when it removes the instance.
+func (b *backend) dropStrays(ctx context.Context) error {
+	rows, err := b.pool.QueryContext(ctx, `SELECT r.rolname FROM pg_catalog.pg_roles r, pg_catalog.regexp_replace(r.rolname, '_sessions$', '') base
+		WHERE r.rolname ~ `+literal(b.names.grouped.String())+` AND base <> r.rolname
+		AND NOT EXISTS (SELECT FROM pg_catalog.pg_database d WHERE d.datname = base)
+		AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles o WHERE o.rolname = base || '_owner')`)
+	if err != nil {
+		return explain("look for roles of instances that are gone", err)
+	}
+	defer rows.Close()
+	var strays []string
+	for rows.Next() {
+		var role string
+		if err := rows.Scan(&role); err != nil {
+			return explain("look for roles of instances that are gone", err)
+		}
+		strays = append(strays, role)
+	}
+	if err := rows.Err(); err != nil || len(strays) == 0 {
+		return explain("look for roles of instances that are gone", err)
+	}
+	_, err = b.pool.ExecContext(ctx, "DROP ROLE IF EXISTS "+idents(strays))
+	return explain("drop roles of instances that are gone", err)
+}

@@ -3,6 +3,8 @@ package postgres
 import (
 	"fmt"
 	"testing"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 func (c *client) pid(t *testing.T) string {
@@ -93,4 +95,22 @@ func TestSessionsBesideATenantsSchema(t *testing.T) {
 	f.keep(t)
 	f.writer.must(t, "SELECT * FROM chandler.sessions; DROP SCHEMA chandler CASCADE")
 	f.remove(t)
+}
+
+// A release that does not know the role leaves it behind with an instance that it
+// removes.
+func TestSessionsRoleOfAnInstanceThatIsGone(t *testing.T) {
+	f := newFull(t, "stray")
+	f.keep(t)
+	stays := f.b.names.instance(f.inst.Name).sessions
+	stray := f.b.names.instance(services.InstanceName("removed by an older release")).sessions
+	if _, err := f.b.pool.ExecContext(testContext(t), "CREATE ROLE "+ident(stray)+" NOLOGIN"); err != nil {
+		t.Fatal(err)
+	}
+	f.keep(t)
+	for role, want := range map[string]string{stays: "1", stray: "0"} {
+		if n := f.server.ask(t, "SELECT count(*) FROM pg_roles WHERE rolname = "+literal(role)); n != want {
+			t.Errorf("%s: %s roles, want %s", role, n, want)
+		}
+	}
 }
