@@ -32,6 +32,8 @@ type instanceRow struct {
 	// Resource is what the server calls it, where that could be told.
 	Resource  string `json:"resource,omitempty"`
 	Condition string `json:"condition,omitempty"`
+	// ConditionReason classifies the condition, as the metrics do.
+	ConditionReason string `json:"condition_reason,omitempty"`
 	// MaintenanceVersion is what it is on, and PlanVersion what its plan is on,
 	// where that is another: the platform may upgrade it.
 	MaintenanceVersion string    `json:"maintenance_version,omitempty"`
@@ -44,7 +46,7 @@ type instanceRow struct {
 
 func (a *app) instanceRow(i store.Instance) instanceRow {
 	r := instanceRow{
-		ID: i.ID, Platform: i.Platform, Service: i.ServiceID, Plan: i.PlanID, Server: i.Server, Status: i.Status, Condition: i.Condition, MaintenanceVersion: i.MaintenanceVersion,
+		ID: i.ID, Platform: i.Platform, Service: i.ServiceID, Plan: i.PlanID, Server: i.Server, Status: i.Status, Condition: i.Condition, ConditionReason: i.ConditionReason, MaintenanceVersion: i.MaintenanceVersion,
 		KeptUntil: i.KeptUntil, ResourceID: i.ResourceID, OrganizationID: i.OrganizationID, SpaceID: i.SpaceID, CreatedAt: i.CreatedAt, UpdatedAt: i.UpdatedAt,
 	}
 	if p, ok := a.catalog.Plan(i.ServiceID, i.PlanID); ok {
@@ -235,7 +237,7 @@ func (a *app) instanceHistory(ctx context.Context, id string, d *instanceDetails
 
 func printInstance(w io.Writer, d instanceDetails) error {
 	err := printFields(w, "id", d.ID, "platform", d.Platform, "service", d.Service, "plan", d.Plan, "server", d.Server, "status", d.Status,
-		"resource", d.Resource, "maintenance version", d.maintenance(), "kept until", optionalTime(d.KeptUntil), "made under", d.ResourceID, "condition", d.Condition, "organization", d.OrganizationID, "space", d.SpaceID)
+		"resource", d.Resource, "maintenance version", d.maintenance(), "kept until", optionalTime(d.KeptUntil), "made under", d.ResourceID, "condition", d.Condition, "condition reason", d.ConditionReason, "organization", d.OrganizationID, "space", d.SpaceID)
 	if err != nil {
 		return err
 	}
