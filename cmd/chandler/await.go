@@ -48,7 +48,7 @@ func awaitCatalog(ctx context.Context, s settings, log *slog.Logger, every time.
 		}
 		told := err.Error()
 		if err = vaultAway(s); err == nil {
-			log.InfoContext(ctx, "the credential store answers; the start goes on")
+			log.InfoContext(ctx, "the credential store answers; continuing the start")
 			return nil
 		}
 		if err.Error() != told {

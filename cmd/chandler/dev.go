@@ -41,15 +41,15 @@ func newDev() *cobra.Command {
 		Short: "Serve everything on this machine, with private servers in a folder",
 		Long: `Dev starts a private PostgreSQL for the state and the tenants' databases, a server of
 its own for each other backend, and serves the catalog. A server that is not installed
-is left out with its plans, and a line says how to get it. The plans of one that is slow
-are served once it is up; with --smoke all are waited for. --only starts the named ones
-alone, which is quicker. Credentials are sealed in the state database, or kept in Vault
-when VAULT_ADDR is set. The platform's user is CHANDLER_USERNAME and
-CHANDLER_PASSWORD, else "chandler" and a generated password.
+is left out with its plans, and a line says how to install it. The plans of a server that
+is slow to start are served once it is up; with --smoke Dev waits for all servers. --only
+starts just the named ones, which is faster. Credentials are sealed in the state
+database, or kept in Vault when VAULT_ADDR is set. The platform's user is
+CHANDLER_USERNAME and CHANDLER_PASSWORD, else "chandler" and a generated password.
 
-It prints "ready: http://ADDRESS" when it serves, logs to chandler.log in the folder,
-and ends within 10 s of SIGTERM with all it started. A second start on the same folder goes on with the same
-instances, whatever happened to the first.`,
+It prints "ready: http://ADDRESS" when it serves, logs to chandler.log in the folder, and
+ends within 10 s of SIGTERM with all it started. A second start on the same folder
+continues with the same instances, whatever happened to the first.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.progress = cmd.ErrOrStderr()

@@ -61,7 +61,7 @@ func checkOnly(only []string) error {
 	}
 	for _, name := range only {
 		if !slices.Contains(known, name) {
-			return usagef("--only %q: there is no such type of backend here; it is one or more of %s", name, strings.Join(known, ", "))
+			return usagef("--only %q: unknown type of backend; choose one or more of %s", name, strings.Join(known, ", "))
 		}
 	}
 	return nil
