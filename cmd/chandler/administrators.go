@@ -66,7 +66,7 @@ func (a *administrators) lookup(name string) (string, bool) {
 	return value, ok
 }
 
-// again has the credential store asked once more where it did not answer.
+// again makes the next lookup ask the credential store again if it did not answer.
 func (a *administrators) again() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -102,8 +102,8 @@ func administratorsOf(stored json.RawMessage) (map[string]string, error) {
 	return values, nil
 }
 
-// change stores what do makes of the values. Somebody else may change others at the
-// same time; do is then called again with the result.
+// change applies do to the values and stores them. If another writer changes them at
+// the same time, do is called again with the new values.
 func (a *administrators) change(ctx context.Context, do func(values map[string]string) error) error {
 	return a.store.Change(ctx, credhub.AdministratorsPath(), func(stored json.RawMessage) (json.RawMessage, error) {
 		values := map[string]string{}

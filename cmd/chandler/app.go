@@ -60,9 +60,8 @@ func loadCatalog(s settings) (*catalog.Catalog, error) {
 	return c, nil
 }
 
-// tryBackends opens the backends of an app that has the state only, for the names
-// of resources. Where that fails, such as for a variable that is not set, the names
-// are left out.
+// tryBackends opens the backends of an app that has only the state, for the names of
+// resources. If that fails, such as for a missing variable, the names are left out.
 func (a *app) tryBackends(ctx context.Context) {
 	c, err := loadCatalog(a.settings)
 	if err == nil {
@@ -198,7 +197,7 @@ func (a *app) openState(ctx context.Context, o openOptions) error {
 	return err
 }
 
-// checkVersion refuses a state that nobody has brought to this version.
+// checkVersion refuses a state that was not migrated to this version.
 func checkVersion(ctx context.Context, s *store.Store) error {
 	has, needs, err := s.Version(ctx)
 	switch {
@@ -230,8 +229,8 @@ func checkState(ctx context.Context, c *catalog.Catalog, s *store.Store) error {
 	return nil
 }
 
-// forgottenError is what is wrong with a catalog that forgets what there are
-// instances of.
+// forgottenError reports plans and servers that have instances and are missing from
+// the catalog.
 type forgottenError struct{ error }
 
 func (a *app) openDrivers(ctx context.Context) error {

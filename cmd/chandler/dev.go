@@ -115,8 +115,8 @@ func dev(ctx context.Context, o devOptions, out io.Writer) error {
 // errArrived ends serving without the plans of a server that is up now.
 var errArrived = errors.New("another server is up")
 
-// serveAll serves until ctx ends, with the plans of all servers that are up: anew
-// whenever one that was slow arrives. It returns by when the servers have to end.
+// serveAll serves the plans of all servers that are up until ctx ends, and restarts
+// whenever a slow server comes up. It returns the deadline for stopping the servers.
 func (r *devRun) serveAll(ctx context.Context, o devOptions) (deadline time.Time, err error) {
 	for {
 		s, err := r.folder.settings()
@@ -158,7 +158,7 @@ func (r *devRun) next(ctx context.Context, o devOptions) (arrival, bool) {
 	return arrival{}, false
 }
 
-// takeIn serves the plans of a server that arrived from the next start on.
+// takeIn adds the plans of a server that came up to the next start.
 func (r *devRun) takeIn(ctx context.Context, a arrival, o devOptions) {
 	r.folder.arrived(r.servers, a, o.progress)
 	if err := r.folder.write(); err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/chandler-broker/chandler/broker/catalog"
 )
 
-// filter selects instances, bindings or operations: all that is set has to fit.
+// filter selects instances, bindings or operations that match all fields that are set.
 type filter struct {
 	platform, organization, space, service, plan, server, status string
 	instance                                                     string // of bindings and operations
@@ -21,8 +21,8 @@ type filter struct {
 	backend, onServer   string
 }
 
-// flags adds those that instances, bindings and operations have in common; statuses
-// are for the help, empty where the verb knows which.
+// flags adds the flags that instances, bindings and operations have in common. statuses
+// is for the help; if it is empty there is no flag --status.
 func (f *filter) flags(cmd *cobra.Command, statuses string) {
 	cmd.Flags().StringVar(&f.platform, "platform", "", "only those of this platform, by its name in the catalog")
 	cmd.Flags().StringVar(&f.organization, "organization", "", "only those of this organization, by its GUID")
@@ -36,8 +36,8 @@ func (f *filter) flags(cmd *cobra.Command, statuses string) {
 	cmd.Flags().IntVar(&f.limit, "limit", 0, "at most this many (default: all)")
 }
 
-// resolved looks names up in the catalog. A service or plan that the catalog does
-// not have may be an ID from before.
+// resolved looks names up in the catalog. A service or plan that is not in the catalog
+// may be the ID of an earlier one.
 func (f filter) resolved(c *catalog.Catalog, statuses ...string) (filter, error) {
 	if f.status != "" && !slices.Contains(statuses, f.status) {
 		return f, usagef("--status: must be one of %[2]s, not %[1]q", f.status, strings.Join(statuses, ", "))
@@ -70,5 +70,5 @@ func (f filter) resolved(c *catalog.Catalog, statuses ...string) (filter, error)
 	return f, nil
 }
 
-// ofInstance says whether the filter asks for what only instances have.
+// ofInstance says whether the filter selects by fields that only instances have.
 func (f filter) ofInstance() bool { return f.organization != "" || f.space != "" || f.backend != "" }

@@ -176,8 +176,8 @@ func (a *app) forgetBinding(ctx context.Context, b store.Binding) error {
 	return nil
 }
 
-// withdraw takes back what was delivered. The catalog says where it is, so that its
-// variables have to be set for this.
+// withdraw revokes the delivery of credentials. Its location is in the catalog, so the
+// catalog's variables have to be set.
 func (a *app) withdraw(ctx context.Context, b store.Binding) (err error) {
 	if a.deliveries == nil {
 		if a.catalog, err = loadCatalog(a.settings); err != nil {
@@ -206,7 +206,7 @@ func (a *app) forgetRows(ctx context.Context, tx pgx.Tx, f forgotten, i store.In
 	})
 }
 
-// operatorIdentity is who an operator's change is recorded as.
+// operatorIdentity is the identity that the audit record has for an operator's change.
 func operatorIdentity() json.RawMessage {
 	name := "unknown"
 	if u, err := user.Current(); err == nil {

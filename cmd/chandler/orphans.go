@@ -167,7 +167,7 @@ func adviceOnOrphan(f services.Found) string {
 	return fmt.Sprintf("keep its data: chandler instances adopt NEW-ID --resource %s; or --remove deletes it", f.Resource)
 }
 
-// compare says how what a server holds differs from what the state knows.
+// compare returns the differences between a server and the state.
 func (k *knowledge) compare(backend string, found []services.Found) []orphan {
 	var rows []orphan
 	seen := map[string]services.Found{}
@@ -306,7 +306,7 @@ func (a *app) removeOrphan(ctx context.Context, o orphan) error {
 	})
 }
 
-// auditRemoval records that an operator has an orphan removed, and what came of it.
+// auditRemoval records that an operator removes an orphan, and the result.
 func (a *app) auditRemoval(ctx context.Context, o orphan, event string) error {
 	err := a.store.InsertAudit(ctx, a.store.Pool, store.InsertAuditParams{
 		Originating: operatorIdentity(), Action: "remove", Event: event, Resource: o.Resource + " on " + o.Backend,
