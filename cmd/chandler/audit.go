@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -71,6 +73,12 @@ func (m *moment) Set(text string) (err error) {
 	return fmt.Errorf("must be a time such as 2006-01-02 or 2006-01-02T15:04:05Z, or how long ago, such as 36h")
 }
 
+// auditActions are all actions of the audit record.
+var auditActions = []string{
+	store.Provision, store.Update, store.Deprovision, store.Bind, store.Unbind, store.Retire, store.Expire,
+	"retry", "forget", "restore", "adopt", "remove",
+}
+
 func newAudit() *cobra.Command {
 	var flags operatorFlags
 	var f auditFilter
@@ -92,13 +100,16 @@ CHANDLER_AUDIT_RETENTION, 400 days by default.`
 	cmd.Flags().StringVar(&f.instance, "instance", "", "only entries on this instance and its bindings")
 	cmd.Flags().StringVar(&f.binding, "binding", "", "only entries on this binding")
 	cmd.Flags().StringVar(&f.actor, "actor", "", "only entries by this platform, or with this text in the user identity that the platform sent or in the operator's name")
-	cmd.Flags().StringVar(&f.action, "action", "", "only this action: provision, update, deprovision, bind, unbind, retire, expire, retry, forget, restore, adopt or remove")
+	cmd.Flags().StringVar(&f.action, "action", "", "only this action: "+strings.Join(auditActions, ", "))
 	cmd.Flags().IntVar(&f.limit, "limit", 100, "at most this many; 0: all")
 	return cmd
 }
 
 // audit reads what the filter selects, latest first.
 func (a *app) audit(ctx context.Context, f auditFilter) ([]auditRow, error) {
+	if f.action != "" && !slices.Contains(auditActions, f.action) {
+		return nil, usagef("--action: must be one of %s, not %q", strings.Join(auditActions, ", "), f.action)
+	}
 	until := f.until.Time
 	if until.IsZero() {
 		until = time.Now().Add(24 * time.Hour) // the database's clock may be ahead
