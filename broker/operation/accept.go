@@ -218,7 +218,7 @@ func (e *Engine) Retry(ctx context.Context, operationID string, originating json
 	return op, err
 }
 
-// Retryable says why an operation cannot be retried, and changes nothing.
+// Retryable returns the reason why an operation cannot be retried. It changes nothing.
 func (e *Engine) Retryable(ctx context.Context, operationID string) error {
 	return e.Store.InTx(ctx, func(tx pgx.Tx) error {
 		op, err := e.Store.Operation(ctx, tx, operationID)

@@ -54,7 +54,7 @@ func (b *backend) endSpillers(ctx context.Context, instances []instance, ended m
 // a transaction for longest, above 10 % the one with the oldest transaction of all.
 func (b *backend) endQueueHolder(ctx context.Context, ended map[string]string) error {
 	const usage = "(SELECT pg_catalog.pg_notification_queue_usage())"
-	err := b.end(ctx, ended, "notifications: a session was ended that was in a transaction for longer than %s, while the server's queue could not be emptied",
+	err := b.end(ctx, ended, "notifications: the broker ended a session that had been in a transaction for longer than %s, because the server could not empty its queue",
 		`SELECT a.pid, a.datname, '5 seconds' FROM pg_catalog.pg_stat_activity a
 		WHERE a.datname ~ `+literal(b.names.single.String())+` AND a.xact_start < pg_catalog.clock_timestamp() - interval '5 seconds'
 		AND (`+usage+` > 0.1 OR `+usage+` > 0.01 AND a.state LIKE 'idle in transaction%')
@@ -92,7 +92,7 @@ func (b *backend) perDatabase(instances []instance, limit func(Plan) int64) stri
 	return "(VALUES " + strings.Join(list, ", ") + ") p (datname, most)"
 }
 
-// report adds the ended sessions to what the instances' users should know.
+// report adds the ended sessions to the instances' conditions.
 func (b *backend) report(conditions map[string]services.Condition, instances []instance, ended map[string]string) {
 	for _, inst := range instances {
 		why, found := ended[b.names.instance(inst.Name).database]

@@ -46,7 +46,7 @@ func (b *backend) Keep(ctx context.Context, plans []Plan, instances []instance) 
 	return conditions, errors.Join(faults...)
 }
 
-// hold holds one database to its plan, and returns what is wrong with it.
+// hold enforces the plan on one database, and returns its condition.
 func (b *backend) hold(ctx context.Context, inst instance, f fact) (services.Condition, error) {
 	condition := services.Condition{Reason: services.OverQuota, Message: f.note(inst.Plan)}
 	if f.settled(inst.Plan) {
@@ -78,7 +78,7 @@ func (b *backend) isDropped(ctx context.Context, inst instance) bool {
 
 // inaccessible is the condition of a database whose limits could not be enforced.
 func inaccessible(also string) services.Condition {
-	message := "the limits of the plan cannot be enforced, because the broker cannot do so in the database; ask your operator, whose log says why"
+	message := "the broker cannot enter the database, so the limits of the plan are not enforced; ask your operator: the broker's log says why"
 	if also != "" {
 		message += "; " + also
 	}

@@ -291,7 +291,7 @@ func TestReadOnlyBindBehindATransaction(t *testing.T) {
 				t.Fatal(err)
 			}
 			if pending, ok := errors.AsType[*services.NotYetError](err); ok {
-				want := fmt.Sprintf("session %d of user behind_[a-z2-7]{26}, in a transaction since 20..-..-.. ..:..:.. UTC", pid)
+				want := fmt.Sprintf("session %d of user behind_[a-z2-7]{26} [(]in a transaction since 20..-..-.. ..:..:.. UTC[)]", pid)
 				if !regexp.MustCompile(want).MatchString(pending.Note) {
 					t.Errorf("note: %q", pending.Note)
 				}

@@ -134,11 +134,11 @@ func (r detailReport) collect(account string, long map[string]bool, unacknowledg
 	}
 }
 
-// complaint is for the instance's user.
+// complaint is the message for the instance's user.
 func complaint(long map[string]bool, unacknowledged map[string]int64) string {
 	var faults []string
 	for name := range long {
-		faults = append(faults, fmt.Sprintf("stream %s: duplicate_window is longer than %s, and the server keeps the ids of all messages in it in memory; set it to %s at most", name, maxWindow, maxWindow))
+		faults = append(faults, fmt.Sprintf("stream %s: duplicate_window is longer than %s, and the server keeps the IDs of all messages in that time in memory; set it to at most %s", name, maxWindow, maxWindow))
 	}
 	slices.Sort(faults)
 	total := int64(0)
@@ -146,7 +146,7 @@ func complaint(long map[string]bool, unacknowledged map[string]int64) string {
 		total += n
 	}
 	if total > maxUnacknowledged {
-		faults = append(faults, fmt.Sprintf("consumers: %d messages wait for an acknowledgement, of %d at most, and the server keeps track of each in memory; acknowledge them, or set max_ack_pending", total, maxUnacknowledged))
+		faults = append(faults, fmt.Sprintf("consumers: %d messages wait for an acknowledgement, of at most %d, and the server keeps each in memory; acknowledge them, or set max_ack_pending", total, maxUnacknowledged))
 	}
 	const most = 5
 	if len(faults) > most {
