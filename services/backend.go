@@ -177,7 +177,9 @@ type Keeper[P, I any] interface {
 	// Keep is called every few seconds, by one replica at a time, and after a
 	// provision. plans are all plans of this backend; instances is a batch of
 	// those that are ready (it may be empty). It returns the condition of each
-	// instance that is not in order, by Instance.ID. Operations on the same
+	// instance that is not in order, by Instance.ID; with an error, nil where it
+	// could not look at them, and else what it knows: one instance's fault does
+	// not keep the others' conditions from being recorded. Operations on the same
 	// instances go on at the same time.
 	Keep(ctx context.Context, plans []P, instances []Instance[P, I]) (map[string]Condition, error)
 }
