@@ -270,6 +270,21 @@ func TestUnbindOfManyObjects(t *testing.T) {
 	u.gone(t) // in spite of what the last one owns
 }
 
+// Many objects of a binding, with an aggregate without arguments among them.
+func TestUnbindOfAnAggregate(t *testing.T) {
+	u := newUsed(t, newServer(t), "count", "i")
+	for _, role := range []string{readWrite, readOnly} {
+		_, owner := u.bind(t, "owner", readWrite)
+		owner.must(t, "DROP SCHEMA IF EXISTS open CASCADE; CREATE SCHEMA open; GRANT ALL ON SCHEMA open TO PUBLIC")
+		bd, own := u.bind(t, role, role)
+		own.must(t, "SET ROLE NONE; DO $$ BEGIN FOR i IN 1..150 LOOP EXECUTE 'CREATE TABLE open.t' || i || ' ()'; END LOOP; END $$")
+		own.must(t, "CREATE AGGREGATE open.n(*) (SFUNC = pg_catalog.int8inc, STYPE = int8, INITCOND = '0')")
+		own.must(t, "CREATE OPERATOR open.### (FUNCTION = pg_catalog.int4pl, LEFTARG = int, RIGHTARG = int, COMMUTATOR = OPERATOR(open.@@##))")
+		u.unbind(t, bd)
+	}
+	u.gone(t)
+}
+
 // A read_only bind grants what is missing: the second one nothing, so that it waits
 // for nobody, and the first one says at once whom it waits for.
 func TestReadOnlyBindBehindATransaction(t *testing.T) {
