@@ -32,7 +32,7 @@ func (b *backend) Keep(ctx context.Context, plans []Plan, instances []instance) 
 	conditions, measured := map[string]services.Condition{}, []instance(nil)
 	limited, cancel := context.WithTimeout(ctx, holdTime)
 	defer cancel()
-	for _, i := range rand.Perm(len(instances)) { // the slow are not always before the same ones
+	for _, i := range rand.Perm(len(instances)) { //nolint:gosec // chance: the slow are not always before the same ones
 		inst := instances[i]
 		f, found := facts[b.names.instance(inst.Name).database]
 		if !found {
