@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -18,18 +19,19 @@ func (b *backend) endLockHolders(ctx context.Context, plans []Plan, instances []
 	if len(instances) == 0 {
 		return nil
 	}
+	guarded := explain("open the session that can empty the server's table of locks", b.watchGuard(ctx))
 	const held = `(SELECT l.pid, pg_catalog.count(*) AS n FROM pg_catalog.pg_locks l WHERE NOT l.fastpath GROUP BY l.pid) h`
 	err := b.end(ctx, ended, "locks: a session that held more than the plan's %s locks was ended", `SELECT a.pid, a.datname, p.most
 		FROM `+held+` JOIN pg_catalog.pg_stat_activity a ON a.pid = h.pid
 		JOIN `+b.perDatabase(instances, func(p Plan) int64 { return int64(p.Locks) })+` ON p.datname = a.datname WHERE h.n > p.most`)
 	if !is(err, outOfMemory) {
-		return explain("end sessions that hold too many locks", err)
+		return errors.Join(guarded, explain("end sessions that hold too many locks", err))
 	}
 	most := 0
 	for _, p := range plans {
 		most = max(most, p.Locks)
 	}
-	_, err = b.pool.ExecContext(ctx, `SELECT pg_catalog.pg_terminate_backend(h.pid) FROM (SELECT h.pid FROM `+held+`
+	err = b.guarded(ctx, `SELECT pg_catalog.pg_terminate_backend(h.pid) FROM (SELECT h.pid FROM `+held+`
 		WHERE h.n > `+fmt.Sprint(most)+` AND h.pid <> pg_catalog.pg_backend_pid() ORDER BY h.n DESC LIMIT 1) h`)
 	return explain("end the session that fills the server's table of locks", err)
 }

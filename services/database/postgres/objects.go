@@ -159,8 +159,11 @@ func (s *session) ownedBy(ctx context.Context, role, to string) ([]owned, error)
 			var o owned
 			err := rows.Scan(&o.kind, &o.name, &o.closed, &o.holder)
 			o.kind = strings.ToUpper(o.kind)
-			if o.kind == "STATISTICS OBJECT" {
+			switch o.kind {
+			case "STATISTICS OBJECT":
 				o.kind = "STATISTICS"
+			case "AGGREGATE": // one without arguments is written differently in ALTER AGGREGATE
+				o.kind = "ROUTINE"
 			}
 			objects = append(objects, o)
 			return err

@@ -3,7 +3,6 @@ package nats
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -46,22 +45,30 @@ func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	maps.DeleteFunc(b.seen, func(_ string, s sighting) bool { return time.Since(s.at) > time.Hour }) // of instances that are gone
-	var errs []error
-	for _, inst := range b.due(instances) {
-		message, err := b.unbounded(ctx, there, inst)
-		if err != nil {
-			errs = append(errs, err)
-			break // the others would fail likewise
-		}
-		b.seen[inst.ID] = sighting{message, time.Now()}
-	}
+	err = b.look(b.due(instances), func(inst instance) (string, error) { return b.unbounded(ctx, there, inst) })
 	conditions := map[string]services.Condition{}
 	for _, inst := range instances {
 		if message := b.seen[inst.ID].message; message != "" {
 			conditions[inst.ID] = services.Condition{Reason: services.OverQuota, Message: message}
 		}
 	}
-	return conditions, errors.Join(errs...)
+	return conditions, err
+}
+
+// look looks at instances until one fails: the others would likely fail likewise.
+// That one waits for its next turn as any other, so that an instance about which the
+// servers have too much to tell does not keep the rest from being looked at.
+func (b *backend) look(due []instance, unbounded func(instance) (string, error)) error {
+	for _, inst := range due {
+		message, err := unbounded(inst)
+		if err != nil {
+			message = b.seen[inst.ID].message
+		}
+		if b.seen[inst.ID] = (sighting{message, time.Now()}); err != nil {
+			return fmt.Errorf("instance %s: %w", inst.ID, err)
+		}
+	}
+	return nil
 }
 
 // due are the instances to look at now, those first that were not looked at for
