@@ -74,10 +74,9 @@ func (b *Broker) bind(ctx context.Context, async bool, wanted func(context.Conte
 // verifyTime is how long an answer waits for credentials to be verified.
 const verifyTime = 2 * time.Second
 
-// verify makes the credentials work again that are about to be handed out once
-// more, where the application broke them. A server that is away fails no answer:
-// the credentials are the right ones, and the next round over all bindings verifies
-// them.
+// verify repairs credentials that the application broke, before they are returned
+// again. A server that does not answer is no reason to fail the request: the
+// credentials are right, and the next round over all bindings verifies them.
 func (b *Broker) verify(ctx context.Context, have store.Binding) {
 	plan, ok := b.Catalog.Plan(have.ServiceID, have.PlanID)
 	if !ok {

@@ -99,7 +99,7 @@ func unreachable(err error) bool {
 		strings.Contains(err.Error(), "conn closed")
 }
 
-// unable says whether a server that answers so cannot do now what it will do later
+// unable says whether the server's error is temporary
 // (PostgreSQL manual, appendix A): connection exceptions, its own shutting down or
 // starting up, a standby's refusal to write, a deadlock or a conflict.
 func unable(code string) bool {

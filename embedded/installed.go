@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// NotInstalled says whether an error of a server's start is that this machine lacks
-// the server. The error's text says what to install.
+// NotInstalled says whether a server did not start because it is not installed. The
+// error's text says what to install.
 func NotInstalled(err error) bool {
 	return slices.ContainsFunc([]error{
 		ErrNoPostgres, ErrNoMariaDB, ErrNoRabbitMQ, ErrNoPowerDNS, ErrNoVersityGW, ErrNoSamba, ErrNoVault,

@@ -177,7 +177,9 @@ type Keeper[P, I any] interface {
 	// Keep is called every few seconds, by one replica at a time, and after a
 	// provision. plans are all plans of this backend; instances is a batch of
 	// those that are ready (it may be empty). It returns the condition of each
-	// instance that is not in order, by Instance.ID. Operations on the same
+	// instance that is not in order, by Instance.ID; with an error, nil where it
+	// could not look at them, and else what it knows: one instance's fault does
+	// not keep the others' conditions from being recorded. Operations on the same
 	// instances go on at the same time.
 	Keep(ctx context.Context, plans []P, instances []Instance[P, I]) (map[string]Condition, error)
 }
@@ -203,6 +205,12 @@ const (
 
 // Reasons are all reasons of a condition.
 func Reasons() []Reason { return []Reason{OverQuota, Inaccessible} }
+
+// NotEnforced is the condition of an instance whose limits could not be enforced;
+// Keep's error says why.
+func NotEnforced() Condition {
+	return Condition{Reason: Inaccessible, Message: "the plan's limits cannot be enforced at the moment; if this stays so, ask your operator, whose log says why"}
+}
 
 // Space is an amount of what a server has to give away, in bytes; what is 0 is not
 // told.

@@ -147,7 +147,7 @@ const (
 	tooMany       = "too_many"
 )
 
-// Reasons are all that Options.Refused is told.
+// Reasons are all values with which Options.Refused is called.
 func Reasons() []string {
 	return []string{noCredentials, badPassword, badToken, badCert, issuerAway, tooMany}
 }

@@ -110,6 +110,9 @@ func (k keeper) Keep(_ context.Context, _ []Plan, instances []services.Instance[
 		ids = append(ids, i.ID)
 	}
 	notes, err := k.keep(ids)
+	if notes == nil && err != nil {
+		return nil, err
+	}
 	conditions := make(map[string]services.Condition, len(notes))
 	for id, note := range notes {
 		conditions[id] = services.Condition{Reason: services.OverQuota, Message: note}

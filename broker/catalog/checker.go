@@ -17,7 +17,7 @@ type checker struct {
 	faults Faults
 	nodes  int
 	said   map[string]bool
-	// spared are variables that may be missing: nothing is opened with the values.
+	// spared are variables that may be missing, because their values are not used.
 	spared bool
 	// left are services, and plans as service/plan, that leave took out.
 	left map[string]bool

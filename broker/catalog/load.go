@@ -96,7 +96,7 @@ func (c *Catalog) Again(defs []services.Definition, getenv func(string) (string,
 	return Parse(c.file, c.source, defs, getenv, without...)
 }
 
-// publish fills in what platforms are answered.
+// publish builds the answers to platforms.
 func (c *Catalog) publish(offerings []offering) error {
 	var err error
 	if c.json, err = encode(offerings); err != nil {
@@ -110,7 +110,7 @@ func (c *Catalog) publish(offerings []offering) error {
 	return nil
 }
 
-// index fills in what is looked up by ID.
+// index builds the maps by ID.
 func (c *Catalog) index(offerings []offering) {
 	c.serviceByID = make(map[string]*Service)
 	c.planByID = make(map[string]*Plan)

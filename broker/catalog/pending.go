@@ -5,9 +5,9 @@ import (
 	"reflect"
 )
 
-// Pending returns the sections in which next differs from what a broker has begun
-// with, and which take effect at the next start only. Platforms, operators, and
-// whether a server is drained are taken over at once, and are not among them.
+// Pending returns the sections that differ in next and take effect only at the next
+// start. Platforms, operators, and whether a server is drained take effect at once and
+// are not included.
 func (c *Catalog) Pending(next *Catalog) []string {
 	var sections []string
 	if !reflect.DeepEqual(c.backendKeys(), next.backendKeys()) {
@@ -62,7 +62,7 @@ func (c *Catalog) planValues() map[string]Plan {
 	return all
 }
 
-// Drained says of each server, by its key, whether the file has it drained.
+// Drained says for each server, by its key, whether the catalog drains it.
 func (c *Catalog) Drained() map[string]bool {
 	all := map[string]bool{}
 	for _, s := range c.Servers() {

@@ -10,9 +10,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Select cuts from the text of a catalog the backends whose type is not among types,
-// the plans on them, and the services that have no plan then. Everything else stays
-// as it is written, comments included; a comment goes with what it stands above.
+// Select removes from the text of a catalog the backends whose type is not in types,
+// their plans, and services that then have no plan. Everything else stays as it is,
+// comments included; a comment belongs to the entry below it.
 func Select(source []byte, types []string) ([]byte, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(source, &doc); err != nil || len(doc.Content) == 0 {
@@ -95,7 +95,7 @@ func (s *selection) cutEntry(line int) {
 	}
 }
 
-// text is what is left. A blank line divides two entries, and nothing else.
+// text is the remaining text, with one blank line between entries.
 func (s *selection) text() string {
 	var b bytes.Buffer
 	divide, last := false, ""

@@ -116,7 +116,9 @@ func (e *Engine) insertJob(ctx context.Context, tx pgx.Tx, op store.Operation, s
 	if err != nil {
 		return 0, err
 	}
-	inserted, err := e.client.InsertTx(ctx, tx, job{
+	// River logs an error where its context ends. A client that hangs up here ends the
+	// transaction at its next statement.
+	inserted, err := e.client.InsertTx(context.WithoutCancel(ctx), tx, job{
 		OperationID: op.ID, InstanceID: op.InstanceID, BindingID: op.BindingID, Alone: alone,
 		Traceparent: tracing.Parent(ctx),
 	}, &river.InsertOpts{MaxAttempts: 100, Queue: queueOf(catalog.ServerKey(plan.Backend, server))})
@@ -218,7 +220,7 @@ func (e *Engine) Retry(ctx context.Context, operationID string, originating json
 	return op, err
 }
 
-// Retryable says why an operation cannot be retried, and changes nothing.
+// Retryable returns the reason why an operation cannot be retried. It changes nothing.
 func (e *Engine) Retryable(ctx context.Context, operationID string) error {
 	return e.Store.InTx(ctx, func(tx pgx.Tx) error {
 		op, err := e.Store.Operation(ctx, tx, operationID)

@@ -94,8 +94,8 @@ func (e *Engine) orphanFits(ctx context.Context, tx pgx.Tx, d services.Driver, i
 	return e.nobodys(ctx, tx, adopted.Name, resource)
 }
 
-// nobodys refuses what an instance has. Until tx ends, no other instance is made of the
-// name.
+// nobodys refuses a resource that an instance owns. Until tx ends, no other instance can
+// be created under the name.
 func (e *Engine) nobodys(ctx context.Context, tx pgx.Tx, name, resource string) error {
 	if err := e.Store.LockOrphan(ctx, tx, name); err != nil {
 		return fmt.Errorf("lock the name of %s: %w", resource, err)

@@ -88,20 +88,31 @@ func (e *Engine) keepBatch(ctx context.Context, tx pgx.Tx, d services.Driver, s 
 	limited, cancel := context.WithTimeout(ctx, stepTime)
 	defer cancel()
 	var found map[string]services.Condition
+	whole := true
 	lost := store.Outside(limited, tx, func(ctx context.Context) error {
 		found, failed = keepSafely(ctx, d, configs, instances)
+		whole = found != nil && ctx.Err() == nil || failed == nil
 		return nil
 	})
-	if lost != nil || failed != nil {
+	if lost != nil {
 		return last, failed, lost
 	}
+	return last, failed, e.Store.SetConditions(ctx, tx, conditions(rows, found, whole))
+}
+
+// conditions are those of a batch's instances. Of a batch that was not looked at to
+// its end, only what was found is recorded.
+func conditions(rows []store.Instance, found map[string]services.Condition, whole bool) store.SetConditionsParams {
 	set := store.SetConditionsParams{}
 	for _, row := range rows {
-		c := found[row.Resource()]
+		c, told := found[row.Resource()]
+		if !whole && !told {
+			continue
+		}
 		set.Ids = append(set.Ids, row.ID)
 		set.Conditions, set.Reasons = append(set.Conditions, printable(c.Message)), append(set.Reasons, string(c.Reason))
 	}
-	return last, nil, e.Store.SetConditions(ctx, tx, set)
+	return set
 }
 
 // keepSafely keeps a panic's value, which may hold anything, out of the job

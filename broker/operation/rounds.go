@@ -32,7 +32,7 @@ func newRound(name string, every time.Duration) *round {
 	return &round{name: name, every: every, soon: make(chan struct{}, 1)}
 }
 
-// hurry begins the round soon, at this replica.
+// hurry starts the round early, on this replica.
 func (r *round) hurry() {
 	select {
 	case r.soon <- struct{}{}:

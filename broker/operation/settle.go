@@ -154,7 +154,8 @@ func (e *Engine) report(ctx context.Context, op store.Operation, s *subject, end
 	}
 }
 
-// loggable is an error's text for the log: a backend may quote what it refuses.
+// loggable is an error's text for the log, with parameters masked: a backend may quote
+// what it refuses.
 func (s *subject) loggable(op store.Operation, text string) string {
 	return loggable.Text(text, s.instance.Parameters, s.binding.Parameters, op.Parameters)
 }

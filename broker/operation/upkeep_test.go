@@ -99,6 +99,8 @@ func TestKeep(t *testing.T) {
 		{"nothing to tell", nil, nil, false, nil},
 		{"something to tell", map[string]string{"full": "over its storage"}, nil, false, "over its storage"},
 		{"an error changes nothing", nil, errors.New("away"), false, "over its storage"},
+		{"an instance at fault is no longer full", map[string]string{}, errors.New("another one is at fault"), false, nil},
+		{"an instance is at fault", map[string]string{"full": "over its storage"}, errors.New("it is closed"), false, "over its storage"},
 		{"a panic changes nothing", nil, nil, true, "over its storage"},
 		{"something else", map[string]string{"full": "hostile \x00 \xff", "unknown": "x"}, nil, false, "hostile \uFFFD \uFFFD"},
 		{"nothing any more", nil, nil, false, nil},

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// noRoom is what the user is told of a server that has none.
+	// noRoom is the user's message for a server without free space.
 	noRoom = "the service has no room left: tell its operator"
 	// waitsForOperation begins what is told of an operation whose turn is blocked.
 	waitsForOperation = "waits for operation "
@@ -71,9 +71,9 @@ func expired(op store.Operation, r result) string {
 	return fmt.Sprintf("%s; ask your operator and quote operation %s", late, op.ID)
 }
 
-// away says which part does not answer, where that is why the step failed. It asks
-// the server rather than reading the error: each backend's library words a lost
-// connection in its own way.
+// away returns the part that does not answer, if that is why the step failed. It asks
+// the server instead of parsing the error, because each backend's library reports a
+// lost connection differently.
 func (e *Engine) away(ctx context.Context, s *subject, err error) string {
 	var pending *services.NotYetError
 	_, rejected := services.IsRejected(err)
@@ -86,7 +86,7 @@ func (e *Engine) away(ctx context.Context, s *subject, err error) string {
 	return serverAway(context.WithoutCancel(ctx), s)
 }
 
-// serverAway says that the server does not answer; it is empty where it does.
+// serverAway returns a message if the server does not answer, and "" if it does.
 func serverAway(ctx context.Context, s *subject) string {
 	if s.driver == nil {
 		return ""
@@ -108,8 +108,8 @@ func serverAway(ctx context.Context, s *subject) string {
 	return fmt.Sprintf("server %q does not answer", catalog.ServerKey(s.plan.Backend, s.instance.Server))
 }
 
-// tellHanging tells of a server that says nothing, while the step still waits for
-// it. stop returns when nothing is told any more.
+// tellHanging reports a server that does not answer while the step still waits for it.
+// stop returns when no more reports follow.
 func (e *Engine) tellHanging(ctx context.Context, op store.Operation, s *subject) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -127,15 +127,15 @@ func (e *Engine) tellHanging(ctx context.Context, op store.Operation, s *subject
 	return func() { cancel(); <-done }
 }
 
-// describe tells users what an operation waits for. That it could not be told is
-// no reason to fail.
+// describe tells users what an operation waits for. The operation does not fail if this
+// fails.
 func (e *Engine) describe(ctx context.Context, operationID, description string) {
 	ctx, cancel := context.WithTimeout(ctx, describeTime)
 	defer cancel()
 	_ = e.Store.DescribeOperation(ctx, e.Store.Pool, store.DescribeOperationParams{ID: operationID, Description: description})
 }
 
-// tellWaiting tells which operation holds the lock that this one's turn needs.
+// tellWaiting reports which operation holds the lock that this attempt needs.
 func (e *Engine) tellWaiting(ctx context.Context, tx pgx.Tx, j *river.Job[job]) error {
 	if time.Since(j.CreatedAt) < tellAfter {
 		return nil

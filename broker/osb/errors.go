@@ -39,8 +39,8 @@ var statuses = [...]struct {
 	broker.Failed:                  {http.StatusInternalServerError, ""},
 }
 
-// retryUnavailable is what a platform is told to wait where a part that the broker
-// cannot do without does not work.
+// retryUnavailable is the Retry-After for platforms while the broker lacks a part that
+// it needs.
 const retryUnavailable = 10 * time.Second
 
 // problem is an answer that is an error (OSB, "Service Broker Errors").

@@ -42,7 +42,7 @@ func New(o Options) *Placement {
 	return &Placement{Options: o, known: map[string]health{}, drained: map[string]bool{}}
 }
 
-// SetDrained keeps new instances away from a server, or lets them come again.
+// SetDrained keeps new instances off a server, or admits them again.
 func (p *Placement) SetDrained(server string, drained bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -12,8 +12,7 @@ import (
 // askTime is how long a server may take to say how it is.
 const askTime = 3 * time.Second
 
-// Watch asks all servers how they are, once before it returns and then until ctx
-// ends.
+// Watch checks all servers, once before it returns and then until ctx ends.
 func (p *Placement) Watch(ctx context.Context) {
 	servers := p.Catalog.Servers()
 	p.Ask(ctx, servers)

@@ -66,7 +66,7 @@ func (a *administrators) lookup(name string) (string, bool) {
 	return value, ok
 }
 
-// again has the credential store asked once more where it did not answer.
+// again makes the next lookup ask the credential store again if it did not answer.
 func (a *administrators) again() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -97,13 +97,13 @@ func (a *administrators) read(ctx context.Context) (map[string]string, error) {
 func administratorsOf(stored json.RawMessage) (map[string]string, error) {
 	var values map[string]string
 	if json.Unmarshal(stored, &values) != nil { // the decoder's error could quote a value
-		return nil, fmt.Errorf("what the credential store has at %s is no object of texts", credhub.AdministratorsPath())
+		return nil, fmt.Errorf("%s in the credential store must be an object whose values are text", credhub.AdministratorsPath())
 	}
 	return values, nil
 }
 
-// change stores what do makes of the values. Somebody else may change others at the
-// same time; do is then called again with the result.
+// change applies do to the values and stores them. If another writer changes them at
+// the same time, do is called again with the new values.
 func (a *administrators) change(ctx context.Context, do func(values map[string]string) error) error {
 	return a.store.Change(ctx, credhub.AdministratorsPath(), func(stored json.RawMessage) (json.RawMessage, error) {
 		values := map[string]string{}
@@ -255,7 +255,7 @@ func newAdministratorsVerbs() *cobra.Command {
 			Use: use, Short: short, Args: usageArgs(cobra.ExactArgs(1)),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				if !variableName.MatchString(args[0]) {
-					return usagef("%q is no name of a variable: capital letters, digits and _", args[0])
+					return usagef("%q: a variable's name must consist of capital letters, digits and _", args[0])
 				}
 				do, err := prepare(args[0], cmd.InOrStdin())
 				if err != nil {
@@ -288,14 +288,14 @@ func newAdministratorsVerbs() *cobra.Command {
 			}
 			value := strings.TrimRight(string(text), "\r\n")
 			if value == "" {
-				return nil, usagef("nothing came on standard input")
+				return nil, usagef("standard input is empty: the value is read from there, such as with < file")
 			}
 			return func(values map[string]string) error { values[name] = value; return nil }, nil
 		}),
 		change("unset NAME", "Remove a value", func(name string, _ io.Reader) (func(map[string]string) error, error) {
 			return func(values map[string]string) error {
 				if _, ok := values[name]; !ok {
-					return usagef("the credential store has no %s", name)
+					return usagef("the credential store has no variable %s", name)
 				}
 				delete(values, name)
 				return nil

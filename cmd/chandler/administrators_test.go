@@ -168,7 +168,7 @@ func TestAdministratorsFaults(t *testing.T) {
 	}{
 		"no store":      {map[string]string{}, []string{"ADMIN_URL is not set"}},
 		"an empty one":  {map[string]string{"DATABASE_URL": embeddedtest.Database(t), "CHANDLER_SEALED_KEY": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="}, []string{"ADMIN_URL is not set"}},
-		"one that away": {map[string]string{"VAULT_ADDR": "http://127.0.0.1:1", "VAULT_TOKEN": "t"}, []string{"ADMIN_URL is not set", "could not be asked", "127.0.0.1:1"}},
+		"one that away": {map[string]string{"VAULT_ADDR": "http://127.0.0.1:1", "VAULT_TOKEN": "t"}, []string{"ADMIN_URL is not set", "cannot be read: vault", "127.0.0.1:1"}},
 	} {
 		err := load(c.environment)
 		for _, want := range c.want {

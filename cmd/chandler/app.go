@@ -52,7 +52,7 @@ func loadCatalog(s settings) (*catalog.Catalog, error) {
 	}
 	c, err := catalog.Load(s.CatalogPath, all.Definitions(), lookup, s.Without...)
 	if err != nil && s.administrators != nil && s.administrators.unread() != nil {
-		err = fmt.Errorf("%w\nthe credential store, which may have what the environment has not, could not be asked: %w", err, s.administrators.unread())
+		err = fmt.Errorf("%w\nthe credential store, which may have variables that the environment lacks, cannot be read: %w", err, s.administrators.unread())
 	}
 	if err != nil {
 		return nil, usageError{err}
@@ -60,9 +60,8 @@ func loadCatalog(s settings) (*catalog.Catalog, error) {
 	return c, nil
 }
 
-// tryBackends opens the backends of an app that has the state only, for the names
-// of resources. Where that fails, such as for a variable that is not set, the names
-// are left out.
+// tryBackends opens the backends of an app that has only the state, for the names of
+// resources. If that fails, such as for a missing variable, the names are left out.
 func (a *app) tryBackends(ctx context.Context) {
 	c, err := loadCatalog(a.settings)
 	if err == nil {
@@ -71,7 +70,7 @@ func (a *app) tryBackends(ctx context.Context) {
 	}
 	if err != nil {
 		a.drivers = nil
-		a.log.WarnContext(ctx, "the names of resources cannot be told", "error", err.Error())
+		a.log.WarnContext(ctx, "the backends cannot be opened: the names of resources are not shown", "error", err.Error())
 	}
 }
 
@@ -161,7 +160,7 @@ func (a *app) openCatalog(ctx context.Context, o openOptions) (err error) {
 	}
 	a.catalog, err = catalog.LoadNames(a.settings.CatalogPath, all.Definitions(), a.settings.lookup)
 	if err != nil { // the state is there to be looked at all the same
-		a.log.WarnContext(ctx, "the catalog cannot be read in full: IDs may stand for names", "error", err.Error())
+		a.log.WarnContext(ctx, "the catalog cannot be read completely: IDs may be shown instead of names", "error", err.Error())
 	}
 	return nil
 }
@@ -198,16 +197,16 @@ func (a *app) openState(ctx context.Context, o openOptions) error {
 	return err
 }
 
-// checkVersion refuses a state that nobody has brought to this version.
+// checkVersion refuses a state that was not migrated to this version.
 func checkVersion(ctx context.Context, s *store.Store) error {
 	has, needs, err := s.Version(ctx)
 	switch {
 	case err != nil:
 		return fmt.Errorf("read the version of the state database: %w", err)
 	case has == 0:
-		return usagef("the state database that DATABASE_URL names has no tables of a broker: is it the right one? 'chandler serve' makes them at its start, and 'chandler migrate' ahead of it")
+		return usagef("the state database that DATABASE_URL names has no tables of a broker: check that it is the right one; 'chandler serve' creates the tables at its start, and so does 'chandler migrate'")
 	case has < needs:
-		return usagef("the state database is at version %d, and this release needs version %d: run 'chandler migrate', which the release before can work with, or use the binary of that release", has, needs)
+		return usagef("the state database is at version %d, and this release needs version %d: run 'chandler migrate', after which the previous release still works, or use the binary of the release that matches the database", has, needs)
 	}
 	return nil
 }
@@ -230,8 +229,8 @@ func checkState(ctx context.Context, c *catalog.Catalog, s *store.Store) error {
 	return nil
 }
 
-// forgottenError is what is wrong with a catalog that forgets what there are
-// instances of.
+// forgottenError reports plans and servers that have instances and are missing from
+// the catalog.
 type forgottenError struct{ error }
 
 func (a *app) openDrivers(ctx context.Context) error {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -71,6 +73,12 @@ func (m *moment) Set(text string) (err error) {
 	return fmt.Errorf("must be a time such as 2006-01-02 or 2006-01-02T15:04:05Z, or how long ago, such as 36h")
 }
 
+// auditActions are all actions of the audit record.
+var auditActions = []string{
+	store.Provision, store.Update, store.Deprovision, store.Bind, store.Unbind, store.Retire, store.Expire,
+	"retry", "forget", "restore", "adopt", "remove",
+}
+
 func newAudit() *cobra.Command {
 	var flags operatorFlags
 	var f auditFilter
@@ -82,22 +90,26 @@ func newAudit() *cobra.Command {
 			}
 			return printAudit(w, flags.output, rows)
 		})
-	cmd.Long = `Audit prints the audit record: every change that a platform asked for (accepted) and how
-it ended (succeeded, failed, cancelled), and what operators did: retry, forget, restore,
-purge, adopt, and remove for an orphan. It never holds parameters or credentials. All
-filters have to fit. Entries are kept for CHANDLER_AUDIT_RETENTION, 400 days unless set.`
+	cmd.Long = `Audit prints the audit record: every change that a platform requested (accepted) and its
+result (succeeded, failed, cancelled), and what operators did: retry, forget, restore,
+adopt, remove (of an orphan), and deprovision for "instances purge". It never holds
+parameters or credentials. An entry must match all filters. Entries are kept for
+CHANDLER_AUDIT_RETENTION, 400 days by default.`
 	cmd.Flags().Var(&f.since, "since", "only from this time on: 2006-01-02, 2006-01-02T15:04:05Z (UTC), or how long ago, such as 36h")
 	cmd.Flags().Var(&f.until, "until", "only before this time")
-	cmd.Flags().StringVar(&f.instance, "instance", "", "only what happened to this instance and its bindings")
-	cmd.Flags().StringVar(&f.binding, "binding", "", "only what happened to this binding")
-	cmd.Flags().StringVar(&f.actor, "actor", "", "only by this platform, or where the identity that the platform sent or the operator's name contains this")
-	cmd.Flags().StringVar(&f.action, "action", "", "only this: provision, update, deprovision, bind, unbind, retire, expire, retry, forget, restore, adopt or remove")
-	cmd.Flags().IntVar(&f.limit, "limit", 100, "this many at most; 0 for all")
+	cmd.Flags().StringVar(&f.instance, "instance", "", "only entries on this instance and its bindings")
+	cmd.Flags().StringVar(&f.binding, "binding", "", "only entries on this binding")
+	cmd.Flags().StringVar(&f.actor, "actor", "", "only entries by this platform, or with this text in the user identity that the platform sent or in the operator's name")
+	cmd.Flags().StringVar(&f.action, "action", "", "only this action: "+strings.Join(auditActions, ", "))
+	cmd.Flags().IntVar(&f.limit, "limit", 100, "at most this many; 0: all")
 	return cmd
 }
 
 // audit reads what the filter selects, latest first.
 func (a *app) audit(ctx context.Context, f auditFilter) ([]auditRow, error) {
+	if f.action != "" && !slices.Contains(auditActions, f.action) {
+		return nil, usagef("--action: must be one of %s, not %q", strings.Join(auditActions, ", "), f.action)
+	}
 	until := f.until.Time
 	if until.IsZero() {
 		until = time.Now().Add(24 * time.Hour) // the database's clock may be ahead

@@ -48,7 +48,7 @@ func awaitCatalog(ctx context.Context, s settings, log *slog.Logger, every time.
 		}
 		told := err.Error()
 		if err = vaultAway(s); err == nil {
-			log.InfoContext(ctx, "the credential store answers; the start goes on")
+			log.InfoContext(ctx, "the credential store answers; continuing the start")
 			return nil
 		}
 		if err.Error() != told {
@@ -57,7 +57,7 @@ func awaitCatalog(ctx context.Context, s settings, log *slog.Logger, every time.
 	}
 }
 
-// vaultAway says why the catalog cannot be read where that is for Vault.
+// vaultAway returns the error if Vault is the reason why the catalog cannot be read.
 func vaultAway(s settings) error {
 	if address, _ := s.lookup("VAULT_ADDR"); address == "" || s.administrators == nil {
 		return nil
@@ -69,7 +69,7 @@ func vaultAway(s settings) error {
 	return s.administrators.unread()
 }
 
-// waitingServer answers while the broker waits: it lives, and is not ready.
+// waitingServer answers while the broker waits: alive, but not ready.
 func waitingServer(ctx context.Context, s settings, log *slog.Logger, listening func(net.Addr)) (*http.Server, error) {
 	pair, err := certificate(s, log)
 	if err != nil {

@@ -86,7 +86,7 @@ func newBindingsList() *cobra.Command {
 
 func newBindingsShow() *cobra.Command {
 	var flags operatorFlags
-	return flags.verb("show ID", "Show a binding, where its credentials are, and what its login's name holds", cobra.ExactArgs(1), openOptions{stateOnly: true},
+	return flags.verb("show ID", "Show a binding, the path of its credentials, and its name in the backend", cobra.ExactArgs(1), openOptions{stateOnly: true},
 		func(ctx context.Context, a *app, w io.Writer, args []string) error {
 			b, err := a.binding(ctx, args[0])
 			if err != nil {

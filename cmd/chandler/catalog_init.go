@@ -22,14 +22,14 @@ func newCatalogInit() *cobra.Command {
 	var path string
 	cmd := &cobra.Command{
 		Use:   "init",
-		Short: "Write a catalog to begin with: the shipped one, or the part of it that is wanted",
-		Long: `Init writes the shipped catalog, with its comments. With --only it has just the backends
-of these types, with their plans, and the services that still have a plan:
+		Short: "Write an initial catalog: the shipped one, or only some of its backends",
+		Long: `Init writes the shipped catalog, with its comments. With --only it writes just the backends
+of these types, their plans, and the services of these plans:
 
   chandler catalog init --only database/postgres,dns/powerdns
 
 The types are ` + strings.Join(backendTypes(), ", ") + `.
-It then lists the variables that the catalog reads. A file that is there is not replaced.`,
+It then lists the variables that the catalog reads. It does not replace an existing file.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			text, err := initialCatalog(only)
@@ -43,7 +43,7 @@ It then lists the variables that the catalog reads. A file that is there is not 
 			return writeCatalog(path, text, cmd.OutOrStdout())
 		},
 	}
-	cmd.Flags().StringSliceVar(&only, "only", nil, "types of backends, with commas between them (default: all)")
+	cmd.Flags().StringSliceVar(&only, "only", nil, "types of backends, separated by commas (default: all)")
 	cmd.Flags().StringVar(&path, "file", "catalog.yml", "the file to write; - for standard output")
 	return cmd
 }
@@ -73,7 +73,7 @@ func initialCatalog(only []string) ([]byte, error) {
 func writeCatalog(path string, text []byte, w io.Writer) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return usagef("--file %s: the file is there already; name another one, or move it away", path)
+		return usagef("--file %s: the file exists already; name another one, or move it away", path)
 	} else if err != nil {
 		return usagef("--file: %w", err)
 	}

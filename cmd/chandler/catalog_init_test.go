@@ -52,7 +52,7 @@ func TestCatalogInit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := verb(t, "catalog", "init", "--file", path); !isUsage(err) || !strings.Contains(err.Error(), "is there already") {
+	if _, err := verb(t, "catalog", "init", "--file", path); !isUsage(err) || !strings.Contains(err.Error(), "exists already") {
 		t.Errorf("a file that is there: %v", err)
 	}
 	if after, err := os.ReadFile(path); err != nil || string(after) != string(before) {

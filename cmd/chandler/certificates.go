@@ -15,15 +15,15 @@ import (
 	"github.com/chandler-broker/chandler/broker/catalog"
 )
 
-// expiresSoon is how long before a certificate's end the log warns of it, which it
-// does at the start and then every certificatesEvery.
+// expiresSoon is how long before a certificate expires the log begins to warn, at the
+// start and then every certificatesEvery.
 const (
 	expiresSoon       = 30 * 24 * time.Hour
 	certificatesEvery = 24 * time.Hour
 )
 
-// usedCertificates are certificates that this program works with: what for, and
-// where they are. They are read anew each time, since files are replaced.
+// usedCertificates are certificates that this program uses, with their purpose and
+// location. They are read again each time, because files are replaced.
 type usedCertificates struct {
 	use  string
 	file string
@@ -32,8 +32,8 @@ type usedCertificates struct {
 
 // ends returns when the certificates end, by their subjects. Of several with one
 // subject, such as an authority and its successor, the last counts: they are
-// there side by side so that the first may end. What cannot be read is told by
-// whoever needs it.
+// kept side by side so that the first may expire. What cannot be read is left out:
+// its user reports that.
 func (u usedCertificates) ends() map[string]time.Time {
 	text := []byte(u.text)
 	if u.file != "" {
@@ -55,8 +55,8 @@ func (u usedCertificates) ends() map[string]time.Time {
 	return ends
 }
 
-// certificates are all that the broker uses: its own, and those by which it trusts
-// clients and servers.
+// certificates are all that the broker uses: its own, and the CAs of clients and
+// servers.
 func (a *app) certificates() []usedCertificates {
 	var used []usedCertificates
 	add := func(use, file, text string) {
@@ -101,7 +101,7 @@ func (a *app) stateAuthority() string {
 	return file
 }
 
-// certificateCollector tells at each scrape when certificates end.
+// certificateCollector reports at each scrape when certificates expire.
 type certificateCollector struct {
 	name string // of the metric
 	used func() []usedCertificates
@@ -129,7 +129,7 @@ func (c certificateCollector) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// watchCertificates warns of certificates that end soon, or have ended, until ctx
+// watchCertificates logs certificates that expire soon or have expired, until ctx
 // ends.
 func watchCertificates(ctx context.Context, used func() []usedCertificates, log *slog.Logger) {
 	tick := time.NewTicker(certificatesEvery)

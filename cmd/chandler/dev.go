@@ -41,15 +41,15 @@ func newDev() *cobra.Command {
 		Short: "Serve everything on this machine, with private servers in a folder",
 		Long: `Dev starts a private PostgreSQL for the state and the tenants' databases, a server of
 its own for each other backend, and serves the catalog. A server that is not installed
-is left out with its plans, and a line says how to get it. The plans of one that is slow
-are served once it is up; with --smoke all are waited for. --only starts the named ones
-alone, which is quicker. Credentials are sealed in the state database, or kept in Vault
-when VAULT_ADDR is set. The platform's user is CHANDLER_USERNAME and
-CHANDLER_PASSWORD, else "chandler" and a generated password.
+is left out with its plans, and a line says how to install it. The plans of a server that
+is slow to start are served once it is up; with --smoke Dev waits for all servers. --only
+starts just the named ones, which is faster. Credentials are sealed in the state
+database, or kept in Vault when VAULT_ADDR is set. The platform's user is
+CHANDLER_USERNAME and CHANDLER_PASSWORD, else "chandler" and a generated password.
 
-It prints "ready: http://ADDRESS" when it serves, logs to chandler.log in the folder,
-and ends within 10 s of SIGTERM with all it started. A second start on the same folder goes on with the same
-instances, whatever happened to the first.`,
+It prints "ready: http://ADDRESS" when it serves, logs to chandler.log in the folder, and
+ends within 10 s of SIGTERM with all it started. A second start on the same folder
+continues with the same instances, whatever happened to the first.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.progress = cmd.ErrOrStderr()
@@ -115,8 +115,8 @@ func dev(ctx context.Context, o devOptions, out io.Writer) error {
 // errArrived ends serving without the plans of a server that is up now.
 var errArrived = errors.New("another server is up")
 
-// serveAll serves until ctx ends, with the plans of all servers that are up: anew
-// whenever one that was slow arrives. It returns by when the servers have to end.
+// serveAll serves the plans of all servers that are up until ctx ends, and restarts
+// whenever a slow server comes up. It returns the deadline for stopping the servers.
 func (r *devRun) serveAll(ctx context.Context, o devOptions) (deadline time.Time, err error) {
 	for {
 		s, err := r.folder.settings()
@@ -158,7 +158,7 @@ func (r *devRun) next(ctx context.Context, o devOptions) (arrival, bool) {
 	return arrival{}, false
 }
 
-// takeIn serves the plans of a server that arrived from the next start on.
+// takeIn adds the plans of a server that came up to the next start.
 func (r *devRun) takeIn(ctx context.Context, a arrival, o devOptions) {
 	r.folder.arrived(r.servers, a, o.progress)
 	if err := r.folder.write(); err != nil {

@@ -61,13 +61,13 @@ func checkOnly(only []string) error {
 	}
 	for _, name := range only {
 		if !slices.Contains(known, name) {
-			return usagef("--only %q: there is no such type of backend here; it is one or more of %s", name, strings.Join(known, ", "))
+			return usagef("--only %q: unknown type of backend; choose one or more of %s", name, strings.Join(known, ", "))
 		}
 	}
 	return nil
 }
 
-// arrival is what became of the start of a companion.
+// arrival is the result of starting a companion.
 type arrival struct {
 	backend     string
 	server      devServer
@@ -79,13 +79,13 @@ const (
 	// companionPatience is how long chandler dev waits for its servers before it
 	// serves without those that are slow.
 	companionPatience = 30 * time.Second
-	// companionPause is between two tries to start one.
+	// companionPause is the time between two attempts to start one.
 	companionPause = 5 * time.Second
 )
 
-// startCompanions starts those in o.only, or all, side by side, and waits for them.
-// What is not installed is left out of the catalog, and said in a line. With
-// o.patience, what is not up by then goes on starting, and arrives later.
+// startCompanions starts those in o.only, or all, in parallel, and waits for them.
+// What is not installed is left out of the catalog and reported in a line. With
+// o.patience, servers that are not up by then continue to start and arrive later.
 func (f *devFolder) startCompanions(ctx context.Context, s *devServers, o devOptions) error {
 	f.kept.Only, f.kept.Without = o.only, nil
 	var wanted []companion
@@ -142,7 +142,7 @@ func (c companion) try(ctx context.Context, f *devFolder, o devOptions) arrival 
 	}
 }
 
-// arrived takes a companion in, or says why it is left out.
+// arrived adds a companion's backend, or reports why it is left out.
 func (f *devFolder) arrived(s *devServers, a arrival, progress io.Writer) {
 	delete(s.late, a.backend)
 	if a.err != nil {

@@ -112,8 +112,8 @@ func (s *devServers) stop(deadline time.Time) error {
 	return errors.Join(errs...)
 }
 
-// endStarts ends the starts that go on, and takes in what was just started, to be
-// stopped with the rest.
+// endStarts cancels the starts in progress and collects what was just started, so that
+// it is stopped with the rest.
 func (s *devServers) endStarts() {
 	if s.giveUp == nil {
 		return

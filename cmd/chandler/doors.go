@@ -127,8 +127,8 @@ func (d *doors) current() (clients, operating []catalog.Client) {
 	return clients, operators(d.catalog, d.settings)
 }
 
-// reload lets the clients in that the files name now, and tells which servers are
-// drained now. A file that is of no use changes nothing.
+// reload accepts the clients that the files name now, and applies which servers are
+// drained. An invalid file changes nothing.
 func (d *doors) reload(ctx context.Context) {
 	seen, before := d.contents(d.current()), d.catalog
 	err := d.replace()
@@ -142,7 +142,7 @@ func (d *doors) reload(ctx context.Context) {
 	d.seen = seen
 }
 
-// tell logs what a reload has changed, and what waits for the next start.
+// tell logs what a reload changed, and what takes effect at the next start.
 func (d *doors) tell(ctx context.Context, before *catalog.Catalog, seen map[string][sha256.Size]byte) {
 	if !reflect.DeepEqual(before.Platforms(), d.catalog.Platforms()) || !reflect.DeepEqual(before.Operators(), d.catalog.Operators()) ||
 		!reflect.DeepEqual(d.clientFiles(d.seen), d.clientFiles(seen)) {

@@ -9,7 +9,7 @@ import (
 	"github.com/chandler-broker/chandler/broker/catalog"
 )
 
-// filter selects instances, bindings or operations: all that is set has to fit.
+// filter selects instances, bindings or operations that match all fields that are set.
 type filter struct {
 	platform, organization, space, service, plan, server, status string
 	instance                                                     string // of bindings and operations
@@ -21,29 +21,29 @@ type filter struct {
 	backend, onServer   string
 }
 
-// flags adds those that instances, bindings and operations have in common; statuses
-// are for the help, empty where the verb knows which.
+// flags adds the flags that instances, bindings and operations have in common. statuses
+// is for the help; if it is empty there is no flag --status.
 func (f *filter) flags(cmd *cobra.Command, statuses string) {
-	cmd.Flags().StringVar(&f.platform, "platform", "", "only of this platform, by its name in the catalog")
-	cmd.Flags().StringVar(&f.organization, "organization", "", "only of this organization, by its GUID")
-	cmd.Flags().StringVar(&f.space, "space", "", "only of this space, by its GUID")
-	cmd.Flags().StringVar(&f.service, "service", "", "only of this service, by name or ID")
-	cmd.Flags().StringVar(&f.plan, "plan", "", "only of this plan, by name or ID")
-	cmd.Flags().StringVar(&f.server, "server", "", "only on this server, as 'chandler servers' names it: a backend, or backend/server")
+	cmd.Flags().StringVar(&f.platform, "platform", "", "only those of this platform, by its name in the catalog")
+	cmd.Flags().StringVar(&f.organization, "organization", "", "only those of this organization, by its GUID")
+	cmd.Flags().StringVar(&f.space, "space", "", "only those of this space, by its GUID")
+	cmd.Flags().StringVar(&f.service, "service", "", "only those of this service, by name or ID")
+	cmd.Flags().StringVar(&f.plan, "plan", "", "only those of this plan, by name or ID")
+	cmd.Flags().StringVar(&f.server, "server", "", "only those on this server, as 'chandler servers' names it: a backend, or backend/server")
 	if statuses != "" {
-		cmd.Flags().StringVar(&f.status, "status", "", "only those that are "+statuses)
+		cmd.Flags().StringVar(&f.status, "status", "", "only those in this status: "+statuses)
 	}
-	cmd.Flags().IntVar(&f.limit, "limit", 0, "this many at most (default: all)")
+	cmd.Flags().IntVar(&f.limit, "limit", 0, "at most this many (default: all)")
 }
 
-// resolved looks names up in the catalog. A service or plan that the catalog does
-// not have may be an ID from before.
+// resolved looks names up in the catalog. A service or plan that is not in the catalog
+// may be the ID of an earlier one.
 func (f filter) resolved(c *catalog.Catalog, statuses ...string) (filter, error) {
 	if f.status != "" && !slices.Contains(statuses, f.status) {
-		return f, usagef("--status: there is no %q; there are %s", f.status, strings.Join(statuses, ", "))
+		return f, usagef("--status: must be one of %[2]s, not %[1]q", f.status, strings.Join(statuses, ", "))
 	}
 	if f.limit < 0 {
-		return f, usagef("--limit must be a number above 0")
+		return f, usagef("--limit: must be a number above 0, or 0 for all")
 	}
 	if f.service != "" {
 		f.serviceIDs = []string{f.service}
@@ -70,5 +70,5 @@ func (f filter) resolved(c *catalog.Catalog, statuses ...string) (filter, error)
 	return f, nil
 }
 
-// ofInstance says whether the filter asks for what only instances have.
+// ofInstance says whether the filter selects by fields that only instances have.
 func (f filter) ofInstance() bool { return f.organization != "" || f.space != "" || f.backend != "" }

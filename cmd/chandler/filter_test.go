@@ -109,6 +109,7 @@ func TestFilters(t *testing.T) {
 	}
 	for _, args := range []string{
 		"instances list --status broken", "operations retry", "operations retry o1 --platform cf", "operations retry --all --platform cf", "instances list --limit -1",
+		"audit --action broken",
 	} {
 		if _, err := verb(t, strings.Fields(args)...); !isUsage(err) {
 			t.Errorf("chandler %s: %v", args, err)

@@ -17,16 +17,16 @@ import (
 )
 
 func newForget() *cobra.Command {
-	cmd := forgetVerb("forget ID", "Remove an instance and its credentials from the broker, and leave the backend alone",
+	cmd := forgetVerb("forget ID", "Remove an instance and its credentials from the broker, without touching the backend",
 		func(ctx context.Context, a *app, id string) error { return a.forget(ctx, forgotten{instanceID: id}) })
-	cmd.Long = `Forget drops an instance whose resource is gone for good, with its bindings and their
-credentials. What the backend may still hold of it is an orphan then. Of an instance
-that is there, and lacks a binding only, forget the binding: 'chandler bindings forget'.`
+	cmd.Long = `Forget removes an instance whose resource is gone for good, with its bindings and their
+credentials. Whatever the backend still holds of it becomes an orphan. If only a login is
+gone and the instance exists, forget the binding instead: 'chandler bindings forget'.`
 	return cmd
 }
 
 func newForgetBinding() *cobra.Command {
-	cmd := forgetVerb("forget ID", "Remove a binding and its credentials from the broker, and leave the backend alone",
+	cmd := forgetVerb("forget ID", "Remove a binding and its credentials from the broker, without touching the backend",
 		func(ctx context.Context, a *app, id string) error {
 			b, err := a.binding(ctx, id)
 			if err != nil {
@@ -34,9 +34,9 @@ func newForgetBinding() *cobra.Command {
 			}
 			return a.forget(ctx, forgotten{instanceID: b.InstanceID, bindingID: id})
 		})
-	cmd.Long = `Forget drops a binding whose login is gone from the backend, such as one that was unbound
-after the backup was made that the state was restored from. Its instance stays as it is,
-and so do the instance's other bindings. A login that is there still is an orphan then.`
+	cmd.Long = `Forget removes a binding whose login is gone from the backend, for example because it was
+unbound after the backup from which the state was restored. Its instance and the
+instance's other bindings stay. If the login still exists, it becomes an orphan.`
 	return cmd
 }
 
@@ -46,7 +46,7 @@ func forgetVerb(use, short string, do func(ctx context.Context, a *app, id strin
 	cmd := flags.verb(use, short, cobra.ExactArgs(1), openOptions{stateOnly: true, credentials: true},
 		func(ctx context.Context, a *app, w io.Writer, args []string) error {
 			if !force {
-				return usagef("what is forgotten leaves what its backend holds without an owner; say --force if that is meant")
+				return usagef("--force is missing: whatever the backend still holds of it would become an orphan; add --force if you want that")
 			}
 			if err := do(ctx, a, args[0]); err != nil {
 				return err
@@ -54,12 +54,12 @@ func forgetVerb(use, short string, do func(ctx context.Context, a *app, id strin
 			fmt.Fprintf(w, "forgotten: %s; 'chandler orphans' shows what the backend still holds\n", args[0])
 			return nil
 		})
-	cmd.Flags().BoolVar(&force, "force", false, "really do it: this cannot be undone")
+	cmd.Flags().BoolVar(&force, "force", false, "confirm; this cannot be undone")
 	return cmd
 }
 
-// forgotten is what to forget: an instance with its bindings or, with its ID, one of
-// the bindings.
+// forgotten is what to forget: an instance with its bindings or, if bindingID is set,
+// only that binding.
 type forgotten struct{ instanceID, bindingID string }
 
 func (f forgotten) String() string {
@@ -85,7 +85,7 @@ func (a *app) forget(ctx context.Context, f forgotten) error {
 		}
 		select {
 		case <-limited.Done():
-			return fmt.Errorf("a replica still works on %s; try again", f)
+			return fmt.Errorf("a replica is still working on %s; repeat the command", f)
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
@@ -109,7 +109,7 @@ func (a *app) halt(ctx context.Context, f forgotten) error {
 					return err
 				}
 			case op.BindingID == "":
-				return fmt.Errorf("operation %s (%s) is in progress on the binding's instance; try again when it has ended", op.ID, op.Kind)
+				return fmt.Errorf("operation %s (%s) is in progress on the binding's instance; repeat the command when it has ended", op.ID, op.Kind)
 			}
 		}
 		return nil
@@ -176,8 +176,8 @@ func (a *app) forgetBinding(ctx context.Context, b store.Binding) error {
 	return nil
 }
 
-// withdraw takes back what was delivered. The catalog says where it is, so that its
-// variables have to be set for this.
+// withdraw revokes the delivery of credentials. Its location is in the catalog, so the
+// catalog's variables have to be set.
 func (a *app) withdraw(ctx context.Context, b store.Binding) (err error) {
 	if a.deliveries == nil {
 		if a.catalog, err = loadCatalog(a.settings); err != nil {
@@ -206,7 +206,7 @@ func (a *app) forgetRows(ctx context.Context, tx pgx.Tx, f forgotten, i store.In
 	})
 }
 
-// operatorIdentity is who an operator's change is recorded as.
+// operatorIdentity is the identity that the audit record has for an operator's change.
 func operatorIdentity() json.RawMessage {
 	name := "unknown"
 	if u, err := user.Current(); err == nil {

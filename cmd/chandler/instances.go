@@ -32,6 +32,8 @@ type instanceRow struct {
 	// Resource is what the server calls it, where that could be told.
 	Resource  string `json:"resource,omitempty"`
 	Condition string `json:"condition,omitempty"`
+	// ConditionReason classifies the condition, as the metrics do.
+	ConditionReason string `json:"condition_reason,omitempty"`
 	// MaintenanceVersion is what it is on, and PlanVersion what its plan is on,
 	// where that is another: the platform may upgrade it.
 	MaintenanceVersion string    `json:"maintenance_version,omitempty"`
@@ -44,7 +46,7 @@ type instanceRow struct {
 
 func (a *app) instanceRow(i store.Instance) instanceRow {
 	r := instanceRow{
-		ID: i.ID, Platform: i.Platform, Service: i.ServiceID, Plan: i.PlanID, Server: i.Server, Status: i.Status, Condition: i.Condition, MaintenanceVersion: i.MaintenanceVersion,
+		ID: i.ID, Platform: i.Platform, Service: i.ServiceID, Plan: i.PlanID, Server: i.Server, Status: i.Status, Condition: i.Condition, ConditionReason: i.ConditionReason, MaintenanceVersion: i.MaintenanceVersion,
 		KeptUntil: i.KeptUntil, ResourceID: i.ResourceID, OrganizationID: i.OrganizationID, SpaceID: i.SpaceID, CreatedAt: i.CreatedAt, UpdatedAt: i.UpdatedAt,
 	}
 	if p, ok := a.catalog.Plan(i.ServiceID, i.PlanID); ok {
@@ -106,13 +108,13 @@ func newInstancesList() *cobra.Command {
 			}
 			return printInstances(w, flags.output, rows)
 		})
-	cmd.Long = `List shows the instances that the filters select; all filters have to fit. It reads the
-state only. With -o wide it also shows what the backend's server calls each instance, and
-where it belongs. For that it opens the backends, as serve does, and asks none of them.`
+	cmd.Long = `List shows the instances that match all filters. It reads only the state. With -o wide it
+also shows each instance's resource (its name on the backend's server), organization and
+space. For the names it opens the backends, as serve does, but makes no calls to them.`
 	l.filter.flags(cmd, "creating, ready, create_failed, delete_failed or kept")
-	cmd.Flags().BoolVar(&l.filter.condition, "condition", false, "only those with a condition, such as those over their quota")
-	cmd.Flags().BoolVar(&l.behind, "behind", false, "only those whose maintenance version is not their plan's")
-	cmd.Flags().StringVar(&l.resource, "resource", "", "only the one that the backend's server calls so, such as a database's name")
+	cmd.Flags().BoolVar(&l.filter.condition, "condition", false, "only those with a condition, such as over quota")
+	cmd.Flags().BoolVar(&l.behind, "behind", false, "only those whose maintenance version differs from their plan's")
+	cmd.Flags().StringVar(&l.resource, "resource", "", "only the instance with this name on the backend's server, such as a database's name")
 	return cmd
 }
 
@@ -172,8 +174,8 @@ func newInstancesShow() *cobra.Command {
 			a.tryBackends(ctx)
 			return a.showInstance(ctx, w, flags.output, args[0])
 		})
-	cmd.Long = `Show prints what the state holds of an instance. What the backend's server calls it is
-shown where the catalog's variables are set.`
+	cmd.Long = `Show prints what the state records about an instance. It includes the name on the
+backend's server if the catalog's variables are set.`
 	return cmd
 }
 
@@ -235,7 +237,7 @@ func (a *app) instanceHistory(ctx context.Context, id string, d *instanceDetails
 
 func printInstance(w io.Writer, d instanceDetails) error {
 	err := printFields(w, "id", d.ID, "platform", d.Platform, "service", d.Service, "plan", d.Plan, "server", d.Server, "status", d.Status,
-		"resource", d.Resource, "maintenance version", d.maintenance(), "kept until", optionalTime(d.KeptUntil), "made under", d.ResourceID, "condition", d.Condition, "organization", d.OrganizationID, "space", d.SpaceID)
+		"resource", d.Resource, "maintenance version", d.maintenance(), "kept until", optionalTime(d.KeptUntil), "made under", d.ResourceID, "condition", d.Condition, "condition reason", d.ConditionReason, "organization", d.OrganizationID, "space", d.SpaceID)
 	if err != nil {
 		return err
 	}

@@ -105,6 +105,7 @@ func newOperationsList() *cobra.Command {
 	f.flags(cmd, `"in progress", succeeded or failed`)
 	cmd.Flags().BoolVar(&unfinished, "unfinished", false, `only those in progress, as --status "in progress"`)
 	cmd.Flags().StringVar(&f.instance, "instance", "", "only those on this instance and its bindings")
+	cmd.MarkFlagsMutuallyExclusive("unfinished", "status")
 	return cmd
 }
 

@@ -51,18 +51,18 @@ func newOrphans() *cobra.Command {
 				return errors.Join(a.removeOrphans(ctx, rows), silent)
 			}
 			if len(rows) > 0 {
-				err = fmt.Errorf("%d disagreement(s); the last column says what can be done about each", len(rows))
+				err = fmt.Errorf("%d difference(s); the last column says what to do about each", len(rows))
 			}
 			return errors.Join(err, silent)
 		})
 	cmd.Long = `Orphans lists what the backends hold and the state does not (orphan), what the state
 holds and the backends do not (missing), and instances of which the backend has only a
-part (incomplete), with what can be done about each. Without --remove nothing is changed.
-It ends with 1 when there is any disagreement. It may run beside a working broker.
+part (incomplete), and what to do about each. Without --remove it changes nothing. It
+exits with 1 when there is any difference. It may run beside a working broker.
 
-After the state was restored from a backup, instances that were made since are orphans:
-adopt those whose data is needed before --remove deletes the rest.`
-	cmd.Flags().BoolVar(&remove, "remove", false, "delete the orphans, data included, and record it in the audit record")
+After the state was restored from a backup, instances that were created since are orphans:
+adopt those whose data is needed before you run --remove, which deletes the others.`
+	cmd.Flags().BoolVar(&remove, "remove", false, "delete the orphans, data included; the audit record notes each")
 	return cmd
 }
 
@@ -167,7 +167,7 @@ func adviceOnOrphan(f services.Found) string {
 	return fmt.Sprintf("keep its data: chandler instances adopt NEW-ID --resource %s; or --remove deletes it", f.Resource)
 }
 
-// compare says how what a server holds differs from what the state knows.
+// compare returns the differences between a server and the state.
 func (k *knowledge) compare(backend string, found []services.Found) []orphan {
 	var rows []orphan
 	seen := map[string]services.Found{}
@@ -193,7 +193,7 @@ func (k *knowledge) compare(backend string, found []services.Found) []orphan {
 	for name, ids := range k.bindings {
 		if _, there := seen[name]; k.settled[name] && !there {
 			rows = append(rows, orphan{Backend: backend, Kind: "missing", InstanceID: ids[0], BindingID: ids[1], Advice: fmt.Sprintf(
-				"the instance is not concerned; have the platform unbind it, or: chandler bindings forget %s --force", ids[1])})
+				"its instance is not affected; have the platform unbind it, or: chandler bindings forget %s --force", ids[1])})
 		}
 	}
 	return rows
@@ -300,13 +300,13 @@ func (a *app) removeOrphan(ctx context.Context, o orphan) error {
 			return err
 		}
 		if owned(known, o.found) {
-			return errors.New("it has an owner by now, and stays")
+			return errors.New("not removed: it has an owner by now")
 		}
 		return store.Outside(ctx, tx, func(ctx context.Context) error { return a.drivers[o.Backend].Remove(ctx, o.found) })
 	})
 }
 
-// auditRemoval records that an operator has an orphan removed, and what came of it.
+// auditRemoval records that an operator removes an orphan, and the result.
 func (a *app) auditRemoval(ctx context.Context, o orphan, event string) error {
 	err := a.store.InsertAudit(ctx, a.store.Pool, store.InsertAuditParams{
 		Originating: operatorIdentity(), Action: "remove", Event: event, Resource: o.Resource + " on " + o.Backend,

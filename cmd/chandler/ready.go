@@ -40,9 +40,9 @@ type check struct {
 // take to answer.
 const probeEvery = 2 * time.Second
 
-// prober asks the parts how they are in the background: whoever asks /readyz, which
-// anyone may, gets the latest answer and causes no work. It says that nothing is
-// ready until it has asked once.
+// prober checks the parts in the background: a request to /readyz, which anybody may
+// send, gets the latest result and causes no work. Nothing is ready before the first
+// check.
 type prober struct {
 	checks  []check
 	pending []chan error // of parts that have not answered yet, by check
@@ -69,7 +69,7 @@ func (p *prober) watch(ctx context.Context, checks []check) {
 	}()
 }
 
-// readiness is the latest answer.
+// readiness is the latest result.
 func (p *prober) readiness() readiness {
 	p.mu.Lock()
 	defer p.mu.Unlock()

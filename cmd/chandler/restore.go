@@ -17,7 +17,7 @@ func newRestore() *cobra.Command {
 	cmd := flags.verb("restore ID", "Bring a deleted instance that is kept back under a new ID", cobra.ExactArgs(1), openOptions{stateOnly: true},
 		func(ctx context.Context, a *app, w io.Writer, args []string) error {
 			if newID == "" {
-				return usagef("--as is missing: the ID that the platform shall know the instance by")
+				return usagef("--as is missing: the ID under which the platform will know the instance")
 			}
 			kept, err := a.keptID(ctx, args[0])
 			if err != nil {
@@ -48,7 +48,7 @@ func newAdopt() *cobra.Command {
 	cmd := flags.verb("adopt ID", "Make what exists on a backend's server an instance's", cobra.ExactArgs(1), openOptions{},
 		func(ctx context.Context, a *app, w io.Writer, args []string) error {
 			if resource == "" {
-				return usagef("--resource is missing: the name that the server knows it by")
+				return usagef("--resource is missing: the name of the resource on the server")
 			}
 			steps, err := a.engine.Adopt(ctx, operation.Adoption{InstanceID: args[0], Resource: resource, Dry: dry, Originating: operatorIdentity()})
 			if err != nil {
@@ -82,7 +82,7 @@ func newPurge() *cobra.Command {
 	cmd := flags.verb("purge ID", "Remove the data of a deleted instance that is kept, now", cobra.ExactArgs(1), openOptions{stateOnly: true},
 		func(ctx context.Context, a *app, w io.Writer, args []string) error {
 			if !force {
-				return usagef("what is purged cannot be restored; say --force if that is meant")
+				return usagef("--force is missing: purged data cannot be restored; add --force if you want that")
 			}
 			kept, err := a.keptID(ctx, args[0])
 			if err != nil {
@@ -118,5 +118,5 @@ func (a *app) keptID(ctx context.Context, id string) (string, error) {
 	case 1:
 		return ids[0], nil
 	}
-	return "", fmt.Errorf("%q was deleted several times; say which one is meant: %s", id, strings.Join(ids, ", "))
+	return "", fmt.Errorf("%q was deleted several times; name one of these: %s", id, strings.Join(ids, ", "))
 }

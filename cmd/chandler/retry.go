@@ -16,12 +16,12 @@ func newRetry() *cobra.Command {
 	var flags operatorFlags
 	var f filter
 	var all, dry bool
-	cmd := flags.verb("retry [ID]", "Put failed operations back to work; a running broker takes them up", cobra.MaximumNArgs(1), openOptions{stateOnly: true},
+	cmd := flags.verb("retry [ID]", "Retry failed operations; a running broker works on them", cobra.MaximumNArgs(1), openOptions{stateOnly: true},
 		func(ctx context.Context, a *app, w io.Writer, args []string) error {
 			selects := f.selects()
 			switch {
 			case len(args) == 1 && (selects || all || dry):
-				return usagef("an ID names one operation; leave out --all, --dry-run and the filters, or the ID")
+				return usagef("an ID selects one operation: leave out either the ID or --all, --dry-run and the filters")
 			case len(args) == 1:
 				op, err := a.engine.Retry(ctx, args[0], operatorIdentity())
 				if err != nil {
@@ -29,7 +29,7 @@ func newRetry() *cobra.Command {
 				}
 				return printOperation(w, flags.output, newOperationRow(op))
 			case selects == all:
-				return usagef("name an operation by its ID, select several with filters, or say --all")
+				return usagef("name an operation by its ID, select several with filters, or give --all (not both)")
 			}
 			f, err := f.resolved(a.catalog)
 			if err != nil {
@@ -38,15 +38,15 @@ func newRetry() *cobra.Command {
 			rows, skipped, err := a.retryAll(ctx, f, dry)
 			return errors.Join(printOperations(w, flags.output, rows), printSkipped(w, flags.output, skipped), err)
 		})
-	cmd.Long = `Retry gives a failed operation a new deadline; a running broker works on it again. It has
-to be the latest on its instance or binding. With filters, or --all, that is done to each
-operation that timed out or failed for the broker's or a server's reasons and that is the
-latest: after an outage, once its cause is removed. What the user caused (rejected), what a
-client gave up (cancelled) and what a deletion replaced (superseded) is left alone.
---dry-run prints what would be retried, and changes nothing.`
+	cmd.Long = `Retry gives a failed operation a new deadline; a running broker works on it again. It must
+be the latest operation on its instance or binding. With filters or --all it retries every
+such operation that timed out or failed because of the broker or a server; use it after an
+outage, once the cause is removed. It skips failures that the user caused (rejected), that
+a client gave up (cancelled) and that a deletion replaced (superseded). --dry-run only
+prints what would be retried.`
 	f.flags(cmd, "")
 	cmd.Flags().StringVar(&f.instance, "instance", "", "only those on this instance and its bindings")
-	cmd.Flags().BoolVar(&all, "all", false, "all failed operations, whoever they belong to")
+	cmd.Flags().BoolVar(&all, "all", false, "all failed operations of all platforms")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "only print what would be retried")
 	return cmd
 }

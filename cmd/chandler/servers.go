@@ -65,9 +65,9 @@ func newServers() *cobra.Command {
 			}
 			return printServers(w, flags.output, rows)
 		})
-	cmd.Long = `Servers lists the servers of all backends, with the instances on each, what their plans
-promise of its storage and memory, and what it says itself that it has. A drained one
-gets no new instances, nor does one that does not answer.`
+	cmd.Long = `Servers lists the servers of all backends: the number of instances on each, the storage
+and memory that their plans promise, and what the server itself reports as free. A server
+that is drained or does not answer gets no new instances.`
 	return cmd
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -107,7 +108,7 @@ services:
 // ends it.
 func serving(t *testing.T, environment map[string]string) (address string, log *lines, stop func()) {
 	t.Helper()
-	s, err := readSettings(lookupIn(environment))
+	s, err := readSettings(lookupIn(maps.Clone(environment)))
 	if err != nil {
 		t.Fatal(err)
 	}

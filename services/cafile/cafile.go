@@ -81,10 +81,10 @@ func certificates(text []byte) (string, error) {
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		blocks++
 		if strings.HasSuffix(block.Type, "PRIVATE KEY") {
-			return "", errors.New("holds a private key: leave it out, since applications are given what is here")
+			return "", errors.New("holds a private key: remove it, because applications get this text")
 		}
 		if block.Type != "CERTIFICATE" {
-			return "", fmt.Errorf("holds something else than certificates (PEM block %d): leave it out", blocks)
+			return "", fmt.Errorf("holds something other than certificates (PEM block %d): leave it out", blocks)
 		}
 		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
 			return "", fmt.Errorf("holds a damaged certificate (PEM block %d): replace it", blocks)

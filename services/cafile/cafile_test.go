@@ -58,7 +58,7 @@ func TestRead(t *testing.T) {
 		{"a key alone", key, "", "holds a private key"},
 		{"an older kind of key", one + blockOf(key, "EC PRIVATE KEY"), "", "holds a private key"},
 		{"an encrypted key", one + blockOf(key, "ENCRYPTED PRIVATE KEY"), "", "holds a private key"},
-		{"another block", one + blockOf(key, "DH PARAMETERS"), "", "holds something else than certificates (PEM block 2)"},
+		{"another block", one + blockOf(key, "DH PARAMETERS"), "", "holds something other than certificates (PEM block 2)"},
 		{"a key called a certificate", one + blockOf(key, "CERTIFICATE"), "", "holds a damaged certificate (PEM block 2)"},
 		{"a key without its end", one + strings.Split(key, "-----END")[0], "", "holds a damaged PEM block"},
 		{"a key that is no base64", one + strings.Replace(key, "\n", "\n!!SESAME!!", 1), "", "holds a damaged PEM block"},

@@ -93,7 +93,8 @@ func (c *Count) step(top *os.Root) (whole bool, err error) {
 	return false, vanished(err)
 }
 
-// count counts one file or directory. A file of many names counts in parts.
+// count counts one file or directory. Each name of a file with several counts for a part
+// of its size.
 func (c *Count) count(top *os.Root, name string) error {
 	info, err := top.Lstat(name)
 	if err != nil {
@@ -101,7 +102,7 @@ func (c *Count) count(top *os.Root, name string) error {
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
-		return errors.New("the file system does not tell what files take")
+		return errors.New("the file system does not report the disk space of files")
 	}
 	c.Files++
 	if info.IsDir() {

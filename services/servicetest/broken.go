@@ -81,8 +81,8 @@ func (h *harness) usable(t *testing.T, ctx context.Context, c services.Credentia
 	return errors.Join(session.Write(ctx, "key", "value"), session.Close())
 }
 
-// testVerifyAbsent verifies bindings that were never made or are gone, which must
-// not bring them to life.
+// testVerifyAbsent verifies bindings that were never made or are gone; Verify must not
+// create them.
 func (h *harness) testVerifyAbsent(t *testing.T) {
 	r := h.provisioned(t)
 	_ = h.call(t, func(ctx context.Context) error {

@@ -46,9 +46,8 @@ func (b *backend) Deprovision(ctx context.Context, inst instance) error {
 	return explain("drop the bindings' accounts", s.exec(ctx, statements...))
 }
 
-// dropBatch is how many tables or views go at a time. DROP DATABASE locks all of
-// them before it drops the first, and shows nothing for its pains when it is cut
-// off before that.
+// dropBatch is how many tables or views are dropped at a time. DROP DATABASE locks all
+// of them before it drops the first, and has no effect if it is interrupted before.
 const dropBatch = 500
 
 // dropTables drops a batch of tables and views where there are more than one

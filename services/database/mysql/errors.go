@@ -44,8 +44,8 @@ func is(err error, numbers ...uint16) bool {
 	return ok && slices.Contains(numbers, answer.Number)
 }
 
-// noRoom says whether the server's disk is full. For its own tables' log it has no
-// number of its own, and quotes the operating system's: 28, ENOSPC.
+// noRoom says whether the server's disk is full. For the log of its own tables the
+// server has no error number and quotes the operating system's: 28, ENOSPC.
 func noRoom(err error) bool {
 	return is(err, diskFull, tableFull) || is(err, writeFailed) && strings.Contains(err.Error(), "Errcode: 28 ")
 }
@@ -73,7 +73,7 @@ func explain(doing string, err error) error {
 	case is(err, deniedDatabase, deniedTable, deniedRight, deniedRoutine, noSuchTable, noSuchProcedure):
 		return fmt.Errorf("%s: the administrator lacks a right or a procedure; run administrator.sql again as root: %w", doing, err)
 	case is(err, lockWaitTimeout, statementTimeout):
-		return fmt.Errorf("%s: another session holds a lock; it is tried again: %w", doing, err)
+		return fmt.Errorf("%s: another session holds a lock; the broker retries: %w", doing, err)
 	case noRoom(err):
 		return services.NoRoom(fmt.Errorf("%s: the server's disk is full; make room on it: %w", doing, err))
 	case is(err, readOnlyServer):

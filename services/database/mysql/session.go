@@ -123,7 +123,7 @@ func call(procedure string, args ...string) string {
 	return "CALL " + procedure + "(" + literals(args) + ")"
 }
 
-// within is a statement that the server gives up after some seconds.
+// within is a statement with a time limit in seconds.
 func within(seconds, statement string) string {
 	return "SET STATEMENT max_statement_time = " + seconds + " FOR " + statement
 }

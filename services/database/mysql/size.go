@@ -66,8 +66,8 @@ func measure(ctx context.Context, q querier, databases []string, closely func(da
 	return sizes, nil
 }
 
-// lookTime bounds the look into one database, in seconds, and lookBudget that into
-// all: nobody keeps the broker from the others by having very many tables.
+// lookTime bounds the inspection of one database, in seconds, and lookBudget that of
+// all: a tenant with very many tables must not delay the others.
 const (
 	lookTime   = "5"
 	lookBudget = 15 * time.Second

@@ -15,6 +15,7 @@ type backend struct {
 	server server
 	names  namer
 	pool   *sql.DB
+	guard  *guard
 }
 
 func open(c Config) (*backend, error) {
@@ -31,7 +32,7 @@ func open(c Config) (*backend, error) {
 	pool.SetMaxOpenConns(c.MaxConnections)
 	pool.SetMaxIdleConns(c.MaxConnections)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
-	return &backend{admin: admin, server: server, names: newNamer(c.Prefix), pool: pool}, nil
+	return &backend{admin: admin, server: server, names: newNamer(c.Prefix), pool: pool, guard: &guard{}}, nil
 }
 
 // hardened sets what the administrator's sessions rely on. Sessions in tenants'
@@ -66,7 +67,12 @@ func hardened(c pq.Config) pq.Config {
 }
 
 // Close implements services.Closer.
-func (b *backend) Close() error { return b.pool.Close() }
+func (b *backend) Close() error {
+	b.guard.mu.Lock()
+	defer b.guard.mu.Unlock()
+	b.closeGuard()
+	return b.pool.Close()
+}
 
 // dialSession opens a session that is not pooled.
 func dialSession(ctx context.Context, c pq.Config) (*session, func(), error) {

@@ -18,11 +18,11 @@ func (b *backend) Deprovision(ctx context.Context, inst instance) error {
 
 func (b *backend) remove(ctx context.Context, s *session, st *state) error {
 	bindings := st.in(st.names.groups()...)
-	if err := s.closeRoles(ctx, bindings); err != nil {
+	if err := b.closeRoles(ctx, s, bindings); err != nil {
 		return err
 	}
 	if st.Database != nil {
-		if err := s.transaction(ctx, takeBack(st)...); err != nil {
+		if err := b.insist(ctx, s, takeBack(st), nil); err != nil {
 			return explain("take the database from its owner", err)
 		}
 		if err := s.exec(ctx, "DROP DATABASE IF EXISTS "+ident(st.names.database)+" WITH (FORCE)"); err != nil {

@@ -14,18 +14,21 @@ func cut(roles []string) string {
 	return "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE usename IN (" + literals(roles) + ")"
 }
 
+// closed returns the statement that lets nobody log in as a role.
+func closed(role string) string { return "ALTER ROLE " + ident(role) + " WITH NOLOGIN PASSWORD NULL" }
+
 // closeRoles makes sure that nobody can log in as the roles and ends their
 // sessions. The sessions end first as well: one that has changed its own role in
 // an open transaction would hold up the change of that role.
-func (s *session) closeRoles(ctx context.Context, roles []string) error {
+func (b *backend) closeRoles(ctx context.Context, s *session, roles []string) error {
 	if len(roles) == 0 {
 		return nil
 	}
-	statements := make([]string, len(roles))
-	for i, role := range roles {
-		statements[i] = "ALTER ROLE " + ident(role) + " WITH NOLOGIN PASSWORD NULL"
+	statements := []string{cut(roles)}
+	for _, role := range roles {
+		statements = append(statements, closed(role))
 	}
-	err := s.commit(ctx, append([]string{cut(roles)}, statements...), []string{cut(roles)})
+	err := b.insist(ctx, s, statements, []string{cut(roles)})
 	if is(err, lockNotAvailable) {
 		return services.NotYet(200*time.Millisecond, "sessions are being ended")
 	}
@@ -54,8 +57,9 @@ func (s *session) holding(ctx context.Context, role string) ([]string, error) {
 }
 
 // stripAtHome takes from a closed role all that it owns and was granted in its
-// own instance's database. What a lock or a dependent object keeps it from is
-// left to drop.
+// own instance's database. What it cannot take, such as for a lock, a dependent
+// object or a schema of a superuser's, is left to drop: a role that is set aside can do
+// nothing, and Keep tries again.
 func (b *backend) stripAtHome(ctx context.Context, s *session, st *state, role string) error {
 	if st.Database == nil || st.Database.Owner != st.names.owner {
 		return nil // it is removed with all that is in it
@@ -65,7 +69,7 @@ func (b *backend) stripAtHome(ctx context.Context, s *session, st *state, role s
 		return err
 	}
 	err = b.inside(ctx, s, st.names.database, func(t *session) error { return t.strip(ctx, role, st.writes(role)) })
-	if is(err, lockNotAvailable, dependentObjects) {
+	if ctx.Err() == nil && refused(err) {
 		return nil
 	}
 	return err
@@ -96,7 +100,7 @@ const briefly = "SET LOCAL lock_timeout = '500ms'"
 
 func (b *backend) setAside(ctx context.Context, s *session, st *state, role string) error {
 	name := b.names.setAside()
-	statements := []string{briefly}
+	var statements []string
 	err := s.query(ctx, `SELECT g.rolname, m.rolname FROM pg_catalog.pg_auth_members am
 		JOIN pg_catalog.pg_roles g ON g.oid = am.roleid JOIN pg_catalog.pg_roles m ON m.oid = am.member
 		WHERE `+literal(role)+` IN (g.rolname, m.rolname) AND m.rolname <> CURRENT_USER`, func(rows *sql.Rows) error {
@@ -112,9 +116,9 @@ func (b *backend) setAside(ctx context.Context, s *session, st *state, role stri
 	if st.writes(role) {
 		home = st.names.database
 	}
-	statements = append(statements, "COMMENT ON ROLE "+ident(role)+" IS "+literal(revokedFrom(home)),
+	statements = append(statements, closed(role), "COMMENT ON ROLE "+ident(role)+" IS "+literal(revokedFrom(home)),
 		"ALTER ROLE "+ident(role)+" RENAME TO "+ident(name))
-	return explain("set the role aside", s.transaction(ctx, statements...))
+	return explain("set the role aside", b.insist(ctx, s, statements, nil))
 }
 
 // finish makes sure that no session outlives its role: one that was being set

@@ -83,17 +83,17 @@ func explain(doing string, err error) error {
 	case is(err, cannotConnectNow, crashShutdown):
 		return fmt.Errorf("%s: the server is starting, or recovers from a crash; if that does not end, its log says why, such as a full disk: %w", doing, err)
 	case is(err, lockNotAvailable):
-		return fmt.Errorf("%s: another session holds a lock; it is tried again: %w", doing, err)
+		return fmt.Errorf("%s: another session holds a lock; the broker retries: %w", doing, err)
 	case is(err, tooManyConnections):
 		return fmt.Errorf("%s: the server has no connection left; raise its max_connections, or let its reserved_connections keep some back for the broker (PostgreSQL 16): %w", doing, err)
 	case is(err, outOfMemory):
-		return fmt.Errorf("%s: the server's memory or its table of locks is full; raise max_locks_per_transaction, or give the server more memory: %w", doing, err)
+		return fmt.Errorf("%s: the server is out of memory or its lock table is full; raise max_locks_per_transaction, or give the server more memory: %w", doing, err)
 	case is(err, queryCanceled):
-		return fmt.Errorf("%s: the server did not finish in time; it is tried again: %w", doing, err)
+		return fmt.Errorf("%s: the server did not finish in time; the broker retries: %w", doing, err)
 	case is(err, readOnlyTransaction):
-		return fmt.Errorf("%s: the server takes no changes; let the url name the primary: %w", doing, err)
+		return fmt.Errorf("%s: the server is read-only; let the url name the primary: %w", doing, err)
 	case is(err, invalidPassword, invalidAuthorization):
-		return fmt.Errorf("%s: the server refuses the administrator; check the url's password and pg_hba.conf, or run administrator.sql again: %w", doing, err)
+		return fmt.Errorf("%s: the server refuses the administrator; check the password in url and pg_hba.conf, or run administrator.sql again: %w", doing, err)
 	case is(err, insufficientPrivilege):
 		return fmt.Errorf("%s: the administrator lacks a right; run administrator.sql again as a superuser: %w", doing, err)
 	}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -18,18 +19,19 @@ func (b *backend) endLockHolders(ctx context.Context, plans []Plan, instances []
 	if len(instances) == 0 {
 		return nil
 	}
+	guarded := explain("open the session that can empty the server's table of locks", b.watchGuard(ctx))
 	const held = `(SELECT l.pid, pg_catalog.count(*) AS n FROM pg_catalog.pg_locks l WHERE NOT l.fastpath GROUP BY l.pid) h`
 	err := b.end(ctx, ended, "locks: a session that held more than the plan's %s locks was ended", `SELECT a.pid, a.datname, p.most
 		FROM `+held+` JOIN pg_catalog.pg_stat_activity a ON a.pid = h.pid
 		JOIN `+b.perDatabase(instances, func(p Plan) int64 { return int64(p.Locks) })+` ON p.datname = a.datname WHERE h.n > p.most`)
 	if !is(err, outOfMemory) {
-		return explain("end sessions that hold too many locks", err)
+		return errors.Join(guarded, explain("end sessions that hold too many locks", err))
 	}
 	most := 0
 	for _, p := range plans {
 		most = max(most, p.Locks)
 	}
-	_, err = b.pool.ExecContext(ctx, `SELECT pg_catalog.pg_terminate_backend(h.pid) FROM (SELECT h.pid FROM `+held+`
+	err = b.guarded(ctx, `SELECT pg_catalog.pg_terminate_backend(h.pid) FROM (SELECT h.pid FROM `+held+`
 		WHERE h.n > `+fmt.Sprint(most)+` AND h.pid <> pg_catalog.pg_backend_pid() ORDER BY h.n DESC LIMIT 1) h`)
 	return explain("end the session that fills the server's table of locks", err)
 }
@@ -54,7 +56,7 @@ func (b *backend) endSpillers(ctx context.Context, instances []instance, ended m
 // a transaction for longest, above 10 % the one with the oldest transaction of all.
 func (b *backend) endQueueHolder(ctx context.Context, ended map[string]string) error {
 	const usage = "(SELECT pg_catalog.pg_notification_queue_usage())"
-	err := b.end(ctx, ended, "notifications: a session was ended that was in a transaction for longer than %s, while the server's queue could not be emptied",
+	err := b.end(ctx, ended, "notifications: the broker ended a session that had been in a transaction for longer than %s, because the server could not empty its queue",
 		`SELECT a.pid, a.datname, '5 seconds' FROM pg_catalog.pg_stat_activity a
 		WHERE a.datname ~ `+literal(b.names.single.String())+` AND a.xact_start < pg_catalog.clock_timestamp() - interval '5 seconds'
 		AND (`+usage+` > 0.1 OR `+usage+` > 0.01 AND a.state LIKE 'idle in transaction%')
@@ -92,7 +94,7 @@ func (b *backend) perDatabase(instances []instance, limit func(Plan) int64) stri
 	return "(VALUES " + strings.Join(list, ", ") + ") p (datname, most)"
 }
 
-// report adds the ended sessions to what the instances' users should know.
+// report adds the ended sessions to the instances' conditions.
 func (b *backend) report(conditions map[string]services.Condition, instances []instance, ended map[string]string) {
 	for _, inst := range instances {
 		why, found := ended[b.names.instance(inst.Name).database]

@@ -24,7 +24,7 @@ func (b *backend) extend(ctx context.Context, s *session, n names, had, wanted [
 			}
 		}
 		for _, e := range wanted {
-			err := b.orNotYet(ctx, n.database, "make extension "+e, func() error {
+			err := b.orNotYet(ctx, n.database, "create extension "+e, func() error {
 				return t.asOwner(ctx, n.owner, "CREATE EXTENSION IF NOT EXISTS "+ident(e)+" CASCADE")
 			})
 			if err != nil {
@@ -57,7 +57,7 @@ func createRejected(extension string, err error) error {
 	case is(err, untranslatableCharacter, characterNotInRepertoire):
 		return rejected("does not work with the database's character_set; leave it out, or use another instance with utf8")
 	}
-	return explain("make extension "+extension, err)
+	return explain("create extension "+extension, err)
 }
 
 func dropRejected(extension string, err error) error {

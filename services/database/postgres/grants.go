@@ -45,7 +45,7 @@ func (b *backend) makeReader(ctx context.Context, s *session, st *state) error {
 		}
 	}
 	return b.inside(ctx, s, n.database, func(t *session) error {
-		return b.orNotYet(ctx, n.database, "give read_only bindings their rights", func() error {
+		return b.orNotYet(ctx, n.database, "grant read_only bindings their rights", func() error {
 			return explain("give the reader role its rights", t.grantAll(ctx, n.owner, n.reader, readerRights))
 		})
 	})

@@ -6,9 +6,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"time"
 
 	"github.com/chandler-broker/chandler/services"
 )
+
+// holdTime is how long one call works on single databases: what is done for all
+// comes behind that.
+const holdTime = 20 * time.Second
 
 // Keep implements services.Keeper: it keeps spares ready, holds databases and
 // sessions to their plan's limits, puts back what a tenant changed about those, and
@@ -24,10 +30,13 @@ func (b *backend) Keep(ctx context.Context, plans []Plan, instances []instance) 
 		return nil, errors.Join(append(faults, err)...)
 	}
 	conditions, measured := map[string]services.Condition{}, []instance(nil)
-	for _, inst := range instances {
+	limited, cancel := context.WithTimeout(ctx, holdTime)
+	defer cancel()
+	for _, i := range rand.Perm(len(instances)) { //nolint:gosec // chance: the slow are not always before the same ones
+		inst := instances[i]
 		f, found := facts[b.names.instance(inst.Name).database]
 		if !found {
-			if b.isDropped(ctx, inst) {
+			if b.isDropped(limited, inst) {
 				conditions[inst.ID] = services.Condition{Reason: services.Inaccessible, Message: droppedMessage}
 			}
 			continue // else it is being made or removed
@@ -35,7 +44,7 @@ func (b *backend) Keep(ctx context.Context, plans []Plan, instances []instance) 
 		if f.Version < settableTempFiles {
 			measured = append(measured, inst)
 		}
-		condition, err := b.hold(ctx, inst, f)
+		condition, err := b.hold(limited, inst, f)
 		if condition.Message != "" {
 			conditions[inst.ID] = condition
 		}
@@ -46,7 +55,7 @@ func (b *backend) Keep(ctx context.Context, plans []Plan, instances []instance) 
 	return conditions, errors.Join(faults...)
 }
 
-// hold holds one database to its plan, and returns what is wrong with it.
+// hold enforces the plan on one database, and returns its condition.
 func (b *backend) hold(ctx context.Context, inst instance, f fact) (services.Condition, error) {
 	condition := services.Condition{Reason: services.OverQuota, Message: f.note(inst.Plan)}
 	if f.settled(inst.Plan) {
@@ -78,7 +87,7 @@ func (b *backend) isDropped(ctx context.Context, inst instance) bool {
 
 // inaccessible is the condition of a database whose limits could not be enforced.
 func inaccessible(also string) services.Condition {
-	message := "the limits of the plan cannot be enforced, because the broker cannot do so in the database; ask your operator, whose log says why"
+	message := "the broker cannot enter the database, so the limits of the plan are not enforced; ask your operator: the broker's log says why"
 	if also != "" {
 		message += "; " + also
 	}
@@ -107,10 +116,12 @@ type fact struct {
 
 func (f fact) size() services.Size { return services.Size(f.Bytes) }
 
+func (f fact) oversized() bool { return (&databaseState{Settings: f.Settings}).sets(oversized) }
+
 // settled says whether there is nothing to do about the database.
 func (f fact) settled(p Plan) bool {
 	switch {
-	case f.Limit != p.Connections || f.Closed || !hasTempLimit(f.Version, f.Settings, p):
+	case f.Limit != p.Connections || f.Closed || f.oversized() || !hasTempLimit(f.Version, f.Settings, p):
 		return false
 	case f.Over && mayWrite(f.size(), p.Storage):
 		return false
@@ -191,18 +202,23 @@ func (b *backend) settle(ctx context.Context, inst instance) error {
 		return nil // being made, changed or removed
 	}
 	if !st.Database.Open {
-		if err := s.transaction(ctx, reopen(st)...); err != nil {
+		if err := b.insist(ctx, s, reopen(st), nil); err != nil {
 			return explain("reopen a database that was closed", err)
 		}
 	}
-	if !hasTempLimit(st.Version, st.Database.Settings, inst.Plan) {
+	if st.Database.sets(oversized) {
+		reset := []string{join(st.names.owner), "ALTER DATABASE " + ident(st.names.database) + " RESET ALL"}
+		if err := b.insist(ctx, s, append(append(reset, settings(st, inst.Plan)...), leave(st.names.owner)), nil); err != nil {
+			return explain("reset settings that are too large", err)
+		}
+	} else if !hasTempLimit(st.Version, st.Database.Settings, inst.Plan) {
 		statements := append(append([]string{join(st.names.owner)}, tempLimit(st, inst.Plan)...), leave(st.names.owner))
-		if err := s.transaction(ctx, statements...); err != nil {
+		if err := b.insist(ctx, s, statements, nil); err != nil {
 			return limitError("set the limit of temporary files", err)
 		}
 	}
 	if st.Database.Limit != inst.Plan.Connections {
-		if err := s.transaction(ctx, limits(st, inst.Plan)...); err != nil {
+		if err := b.insist(ctx, s, limits(st, inst.Plan), nil); err != nil {
 			return explain("put the limit of connections back", err)
 		}
 	}

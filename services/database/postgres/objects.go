@@ -123,7 +123,7 @@ func (s *session) inBatches(ctx context.Context, as []string, role, to string, c
 		}
 		for len(objects) > 0 {
 			if time.Since(began) > stripTime {
-				return services.NotYet(100*time.Millisecond, fmt.Sprintf("%d or more objects of role %s are left to change hands or to drop", len(objects), role))
+				return services.NotYet(100*time.Millisecond, fmt.Sprintf("%d or more objects of role %s still have to be reassigned or dropped", len(objects), role))
 			}
 			n := min(batch, len(objects))
 			also, statements := change(objects[:n])
@@ -159,8 +159,11 @@ func (s *session) ownedBy(ctx context.Context, role, to string) ([]owned, error)
 			var o owned
 			err := rows.Scan(&o.kind, &o.name, &o.closed, &o.holder)
 			o.kind = strings.ToUpper(o.kind)
-			if o.kind == "STATISTICS OBJECT" {
+			switch o.kind {
+			case "STATISTICS OBJECT":
 				o.kind = "STATISTICS"
+			case "AGGREGATE": // one without arguments is written differently in ALTER AGGREGATE
+				o.kind = "ROUTINE"
 			}
 			objects = append(objects, o)
 			return err

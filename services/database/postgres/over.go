@@ -89,7 +89,7 @@ func (b *backend) markOver(ctx context.Context, s *session, st *state) error {
 	if err != nil {
 		return err
 	}
-	return s.commit(ctx, append(statements, leave(n.owner)), []string{cutAllIn(n.database)})
+	return b.insist(ctx, s, append(statements, leave(n.owner)), []string{cutAllIn(n.database)})
 }
 
 // markLocked notes on the role when the database became read-only: sweep ends the
@@ -142,7 +142,7 @@ func (b *backend) closeOwners(ctx context.Context, s *session, st *state) error 
 	if err != nil || len(statements) == 0 {
 		return err
 	}
-	return s.transaction(ctx, statements...)
+	return b.insist(ctx, s, statements, nil)
 }
 
 // unlock gives the right to write back.
@@ -166,7 +166,7 @@ func (b *backend) moveWriters(ctx context.Context, s *session, st *state, group 
 	for _, role := range st.writers() {
 		statements = append(append(statements, moveTo(st, role, group)...), actAs(st, role, group)...)
 	}
-	if err := s.transaction(ctx, statements...); err != nil {
+	if err := b.insist(ctx, s, statements, nil); err != nil {
 		return err
 	}
 	return s.cutAll(ctx, st.writers())

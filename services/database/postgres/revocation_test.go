@@ -270,6 +270,43 @@ func TestUnbindOfManyObjects(t *testing.T) {
 	u.gone(t) // in spite of what the last one owns
 }
 
+// Many objects of a binding, with an aggregate without arguments among them.
+func TestUnbindOfAnAggregate(t *testing.T) {
+	u := newUsed(t, newServer(t), "count", "i")
+	for _, role := range []string{readWrite, readOnly} {
+		_, owner := u.bind(t, "owner", readWrite)
+		owner.must(t, "DROP SCHEMA IF EXISTS open CASCADE; CREATE SCHEMA open; GRANT ALL ON SCHEMA open TO PUBLIC")
+		bd, own := u.bind(t, role, role)
+		own.must(t, "SET ROLE NONE; DO $$ BEGIN FOR i IN 1..150 LOOP EXECUTE 'CREATE TABLE open.t' || i || ' ()'; END LOOP; END $$")
+		own.must(t, "CREATE AGGREGATE open.n(*) (SFUNC = pg_catalog.int8inc, STYPE = int8, INITCOND = '0')")
+		own.must(t, "CREATE OPERATOR open.### (FUNCTION = pg_catalog.int4pl, LEFTARG = int, RIGHTARG = int, COMMUTATOR = OPERATOR(open.@@##))")
+		u.unbind(t, bd)
+	}
+	u.gone(t)
+}
+
+// What the administrator may not change, such as many tables in a schema that is a
+// superuser's, does not keep the binding: it can do nothing any more, and is listed.
+func TestUnbindOfWhatCannotBeTaken(t *testing.T) {
+	u := newUsed(t, newServer(t), "operator", "i")
+	bd, own := u.bind(t, "own", readWrite)
+	n, role := u.b.names.instance(u.inst.Name), u.b.names.role(bd.Name)
+	root := u.server.rootIn(t, n.database)
+	if _, err := root.Exec("CREATE SCHEMA ops; GRANT ALL ON SCHEMA ops TO " + role); err != nil {
+		t.Fatal(err)
+	}
+	_ = root.Close()
+	own.must(t, "SET ROLE NONE; DO $$ BEGIN FOR i IN 1..150 LOOP EXECUTE 'CREATE TABLE ops.t' || i || ' ()'; END LOOP; END $$")
+	u.unbind(t, bd)
+	if own.Ping(testContext(t)) == nil {
+		t.Error("the session goes on")
+	}
+	if n := u.server.ask(t, "SELECT count(*) FROM pg_roles WHERE rolname ~ '^operator_revoked' AND NOT rolcanlogin"); n != "1" {
+		t.Errorf("%s roles were set aside", n)
+	}
+	u.gone(t)
+}
+
 // A read_only bind grants what is missing: the second one nothing, so that it waits
 // for nobody, and the first one says at once whom it waits for.
 func TestReadOnlyBindBehindATransaction(t *testing.T) {
@@ -291,7 +328,7 @@ func TestReadOnlyBindBehindATransaction(t *testing.T) {
 				t.Fatal(err)
 			}
 			if pending, ok := errors.AsType[*services.NotYetError](err); ok {
-				want := fmt.Sprintf("session %d of user behind_[a-z2-7]{26}, in a transaction since 20..-..-.. ..:..:.. UTC", pid)
+				want := fmt.Sprintf("session %d of user behind_[a-z2-7]{26} [(]in a transaction since 20..-..-.. ..:..:.. UTC[)]", pid)
 				if !regexp.MustCompile(want).MatchString(pending.Note) {
 					t.Errorf("note: %q", pending.Note)
 				}

@@ -59,7 +59,7 @@ func (b *backend) revokedRoles(ctx context.Context, s *session, which string) ([
 	return list, explain("list the revoked roles", err)
 }
 
-// clear drops a role that was set aside, with all that it holds in any database.
+// clear drops a role that was set aside, with everything that it owns in any database.
 func (b *backend) clear(ctx context.Context, s *session, r revoked) error {
 	databases, err := s.holding(ctx, r.role)
 	if err != nil {

@@ -61,6 +61,9 @@ type template struct {
 	Ctype    string `json:"ctype"`
 }
 
+// oversized stands for a database's settings that are larger than any use of them.
+const oversized = "oversized"
+
 // interrupted is datconnlimit of a database whose DROP was cut short
 // (PostgreSQL's DATCONNLIMIT_INVALID_DB).
 const interrupted = -2
@@ -88,8 +91,11 @@ const (
 		'guests', (SELECT pg_catalog.json_agg(g.rolname) FROM pg_catalog.aclexplode(d.datacl) a
 			JOIN pg_catalog.pg_roles g ON g.oid = a.grantee WHERE a.privilege_type = 'CONNECT'),
 		'settings', ` + databaseSettings
-	databaseSettings = `(SELECT pg_catalog.to_json(c.setconfig) FROM pg_catalog.pg_db_role_setting c
-			WHERE c.setdatabase = d.oid AND c.setrole = 0)`
+	// A tenant may set any string to 200 MB that take two on the disk: no more is
+	// read of them than what tells that.
+	databaseSettings = `(SELECT CASE WHEN pg_catalog.pg_column_size(c.setconfig) > 8192 THEN '["` + oversized + `="]'
+			ELSE (SELECT pg_catalog.json_agg(pg_catalog."left"(v, 100)) FROM pg_catalog.unnest(c.setconfig) v) END
+			FROM pg_catalog.pg_db_role_setting c WHERE c.setdatabase = d.oid AND c.setrole = 0)`
 	databaseFrom = `) FROM pg_catalog.pg_database d WHERE d.datname = %[1]s)`
 	databasePart = `'database', (SELECT pg_catalog.json_build_object(` + databaseKeys + databaseFrom
 	sizePart     = `'database', (SELECT pg_catalog.json_build_object(` + databaseKeys +

@@ -28,7 +28,7 @@ func (b *backend) Unbind(ctx context.Context, inst instance, bd binding) error {
 }
 
 func (b *backend) revoke(ctx context.Context, s *session, st *state, role string) error {
-	if err := s.closeRoles(ctx, []string{role}); err != nil {
+	if err := b.closeRoles(ctx, s, []string{role}); err != nil {
 		return err
 	}
 	if err := b.stripAtHome(ctx, s, st, role); err != nil {

@@ -35,7 +35,7 @@ func (b *backend) orNotYet(ctx context.Context, database, doing string, work fun
 	if holder == "" {
 		holder = "another session of the database"
 	}
-	return services.NotYet(time.Second, fmt.Sprintf("%s: waiting for a lock that %s holds; it goes on when that transaction ends", doing, holder))
+	return services.NotYet(time.Second, fmt.Sprintf("%s: waiting for a lock held by %s; continues when that transaction ends", doing, holder))
 }
 
 // holder describes the session that the administrator waits for in a database;
@@ -50,5 +50,5 @@ func (b *backend) holder(ctx context.Context, database string) string {
 	if err != nil { // sql.ErrNoRows, or what the work itself will meet
 		return ""
 	}
-	return fmt.Sprintf("session %d of user %s, in a transaction since %s UTC,", pid, user, since)
+	return fmt.Sprintf("session %d of user %s (in a transaction since %s UTC)", pid, user, since)
 }

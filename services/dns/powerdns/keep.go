@@ -107,7 +107,7 @@ func (b *backend) due(instances []instance, zones map[string]zone, changes int64
 	return all
 }
 
-// keep looks after one zone.
+// keep enforces the limits of one zone.
 func (b *backend) keep(ctx context.Context, d due) (string, error) {
 	inst, z := d.inst, d.zone
 	content, err := b.api.Zones.Get(ctx, z.name)

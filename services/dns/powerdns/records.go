@@ -171,8 +171,8 @@ func (s recordSets) keys() []setKey {
 	})
 }
 
-// differ returns the keys of what changes from prev to next, and of what shall not
-// be there.
+// differ returns the keys of the sets that change from prev to next, and of those that
+// must not exist.
 func differ(prev, next recordSets) []setKey {
 	sets := recordSets{}
 	for key, was := range prev {

@@ -39,8 +39,8 @@ func (b *backend) counts(ctx context.Context) (c counts, err error) {
 // errStuck is for the operator: nothing but a restart helps.
 var errStuck = errors.New("the DNS server answers SERVFAIL to the dynamic updates of all zones; restart it. PowerDNS on an SQL database can get stuck when an application updates NSEC3PARAM records; its log names the zone of the first failure")
 
-// watch finds out whether the server still takes updates where some failed since
-// the last look: one application can make those of all others fail. Ready tells.
+// watch checks whether the server still accepts updates if some failed since the last
+// check: one application can make those of all others fail. Ready reports it.
 func (b *backend) watch(ctx context.Context, c counts, inst instance, zone string) error {
 	b.mu.Lock()
 	suspect := c.failed != b.failed || b.stuck != nil

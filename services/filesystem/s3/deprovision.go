@@ -57,7 +57,7 @@ func (b *backend) deleteAll(ctx context.Context, instance, bucket string) error 
 	}
 	err = b.gateway.deleteBucket(ctx, bucket)
 	if is(err, bucketNotEmpty) {
-		return fmt.Errorf("in the folder of bucket %s is something that is no object, which the gateway does not delete; remove it there, or configure shared_folder: %w", bucket, err)
+		return fmt.Errorf("the folder of bucket %s holds a file that is not an object, which the gateway does not delete; remove it there, or configure shared_folder: %w", bucket, err)
 	}
 	return err
 }
@@ -82,7 +82,7 @@ const (
 	emptyPause = 100 * time.Millisecond
 )
 
-// errDeleting says that a call's time was not enough.
+// errDeleting says that one call did not have enough time.
 var errDeleting = services.NotYet(emptyPause, "deleting the bucket's objects")
 
 // empty deletes all objects, or as many as there is time for: in the bucket's

@@ -24,7 +24,7 @@ func (b *backend) Folder(_ context.Context, inst instance) (string, error) {
 	return dir, nil
 }
 
-// local is a bucket's folder; "" where it is not known.
+// local is a bucket's folder; "" if it is unknown.
 func (b *backend) local(bucket string) string {
 	if b.shared == "" {
 		return ""

@@ -48,6 +48,7 @@ func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map
 			b.forget(inst.Name)
 		case err != nil:
 			faults = append(faults, fmt.Errorf("bucket of instance %s: %w", inst.ID, err))
+			notes[inst.ID] = services.NotEnforced()
 		case note != "":
 			notes[inst.ID] = services.Condition{Reason: services.OverQuota, Message: note}
 		}

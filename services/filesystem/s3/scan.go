@@ -40,7 +40,7 @@ func resume[N services.Size | int](limit N) N { return limit - limit/20 }
 func (u usage) note(p Plan) string {
 	var parts []string
 	if u.uncounted {
-		parts = append(parts, "not everything can be counted: there are too many unfinished uploads of one key, or keys with control characters; writes are refused until these are aborted or deleted")
+		parts = append(parts, "the bucket cannot be counted completely, because of too many unfinished uploads of one key or keys with control characters; writes are refused until you abort or delete these")
 	}
 	if p.Storage != 0 && u.bytes >= resume(p.Storage) {
 		parts = append(parts, fmt.Sprintf("storage: %s of %s used; writes are refused until less than %s is used", u.bytes, p.Storage, resume(p.Storage)))

@@ -69,7 +69,7 @@ func TestPlanFaults(t *testing.T) {
 func TestMountFaults(t *testing.T) {
 	const form = "mount: must be an absolute path of letters, digits and . _ @ + - between single slashes, such as /data"
 	hide := func(dir string) string {
-		return "mount: the share would hide " + dir + " of the application's container; choose another directory, such as /data"
+		return "mount: the share would hide " + dir + " in the application's container; choose another directory, such as /data"
 	}
 	for _, c := range []struct{ name, mount, want string }{
 		{"none", "", ""},

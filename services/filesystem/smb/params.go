@@ -49,7 +49,7 @@ func (p *BindingParams) Validate() error {
 	case slices.Contains(parts, ".") || slices.Contains(parts, ".."):
 		return errors.New("mount: must name the directory itself, without . and .. in its path")
 	case hidden != "":
-		return fmt.Errorf("mount: the share would hide %s of the application's container; choose another directory, such as /data", hidden)
+		return fmt.Errorf("mount: the share would hide %s in the application's container; choose another directory, such as /data", hidden)
 	}
 	return nil
 }

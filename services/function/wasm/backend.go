@@ -67,7 +67,7 @@ func (b *backend) Ready(ctx context.Context) error {
 func failed(doing string, err error) error {
 	err = fmt.Errorf("%s: %w", doing, err)
 	if state.Locked(err) {
-		return services.NotYet(time.Second, "another change of the namespace has not ended in the functions' database; this one follows")
+		return services.NotYet(time.Second, "waiting for another change of the namespace in the functions' database")
 	}
 	if state.NoRoom(err) {
 		return services.NoRoom(fmt.Errorf("the disk of the functions' database is full; make room on it: %w", err))

@@ -3,7 +3,6 @@ package nats
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -46,22 +45,30 @@ func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	maps.DeleteFunc(b.seen, func(_ string, s sighting) bool { return time.Since(s.at) > time.Hour }) // of instances that are gone
-	var errs []error
-	for _, inst := range b.due(instances) {
-		message, err := b.unbounded(ctx, there, inst)
-		if err != nil {
-			errs = append(errs, err)
-			break // the others would fail likewise
-		}
-		b.seen[inst.ID] = sighting{message, time.Now()}
-	}
+	err = b.look(b.due(instances), func(inst instance) (string, error) { return b.unbounded(ctx, there, inst) })
 	conditions := map[string]services.Condition{}
 	for _, inst := range instances {
 		if message := b.seen[inst.ID].message; message != "" {
 			conditions[inst.ID] = services.Condition{Reason: services.OverQuota, Message: message}
 		}
 	}
-	return conditions, errors.Join(errs...)
+	return conditions, err
+}
+
+// look looks at instances until one fails: the others would likely fail likewise.
+// That one waits for its next turn as any other, so that an instance about which the
+// servers have too much to tell does not keep the rest from being looked at.
+func (b *backend) look(due []instance, unbounded func(instance) (string, error)) error {
+	for _, inst := range due {
+		message, err := unbounded(inst)
+		if err != nil {
+			message = b.seen[inst.ID].message
+		}
+		if b.seen[inst.ID] = (sighting{message, time.Now()}); err != nil {
+			return fmt.Errorf("instance %s: %w", inst.ID, err)
+		}
+	}
+	return nil
 }
 
 // due are the instances to look at now, those first that were not looked at for
@@ -134,11 +141,11 @@ func (r detailReport) collect(account string, long map[string]bool, unacknowledg
 	}
 }
 
-// complaint is for the instance's user.
+// complaint is the message for the instance's user.
 func complaint(long map[string]bool, unacknowledged map[string]int64) string {
 	var faults []string
 	for name := range long {
-		faults = append(faults, fmt.Sprintf("stream %s: duplicate_window is longer than %s, and the server keeps the ids of all messages in it in memory; set it to %s at most", name, maxWindow, maxWindow))
+		faults = append(faults, fmt.Sprintf("stream %s: duplicate_window is longer than %s, and the server keeps the IDs of all messages in that time in memory; set it to at most %s", name, maxWindow, maxWindow))
 	}
 	slices.Sort(faults)
 	total := int64(0)
@@ -146,7 +153,7 @@ func complaint(long map[string]bool, unacknowledged map[string]int64) string {
 		total += n
 	}
 	if total > maxUnacknowledged {
-		faults = append(faults, fmt.Sprintf("consumers: %d messages wait for an acknowledgement, of %d at most, and the server keeps track of each in memory; acknowledge them, or set max_ack_pending", total, maxUnacknowledged))
+		faults = append(faults, fmt.Sprintf("consumers: %d messages wait for an acknowledgement, of at most %d, and the server keeps each in memory; acknowledge them, or set max_ack_pending", total, maxUnacknowledged))
 	}
 	const most = 5
 	if len(faults) > most {

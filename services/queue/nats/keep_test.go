@@ -132,3 +132,22 @@ func TestLooksTakeTurns(t *testing.T) {
 		t.Errorf("%d of %d instances were looked at", len(looked), len(all))
 	}
 }
+
+// One that cannot be looked at does not keep the others from it.
+func TestLooksGoOnAfterAFault(t *testing.T) {
+	b := &backend{seen: map[string]sighting{}}
+	all := []instance{newInstance("at fault", nil), newInstance("first", nil), newInstance("second", nil)}
+	looked := map[string]bool{}
+	for range 2 {
+		_ = b.look(b.due(all), func(inst instance) (string, error) {
+			if inst.ID == "at fault" {
+				return "", errNonsense
+			}
+			looked[inst.ID] = true
+			return "", nil
+		})
+	}
+	if len(looked) != 2 {
+		t.Errorf("only these were looked at: %v", looked)
+	}
+}

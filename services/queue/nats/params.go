@@ -55,7 +55,7 @@ func (p *BindingParams) Validate() error {
 		faults = append(faults, fmt.Errorf("publish: cannot be given with role %q, which publishes nothing", readOnly))
 	}
 	if p.ReadStreams && p.Subscribe != nil {
-		faults = append(faults, errors.New("read_streams: cannot be given with subscribe: a stream hands out messages whatever their subject is; name the subjects of JetStream's API for one stream in publish instead"))
+		faults = append(faults, errors.New("read_streams: cannot be combined with subscribe: a stream delivers messages of any subject; list the subjects of JetStream's API for one stream in publish instead"))
 	}
 	if p.Respond {
 		faults = append(faults, p.checkRespond())
@@ -68,12 +68,12 @@ func (p *BindingParams) Validate() error {
 // message whose reply subject is any other, and answer that.
 func (p *BindingParams) checkRespond() error {
 	if p.Publish == nil || p.Subscribe == nil {
-		return errors.New("respond: must be given with publish and subscribe; without publish it is not needed or not allowed, and without subscribe the application could publish to any subject by answering messages of its own")
+		return errors.New("respond: needs publish and subscribe; without publish it is unnecessary or not allowed, and without subscribe the application could publish to any subject by answering its own messages")
 	}
 	for _, to := range p.Publish {
 		for _, from := range append([]string{inboxes}, p.Subscribe...) {
 			if overlap(to, from) {
-				return fmt.Errorf("respond: cannot be given while publish has %q and subscribe %q: the application could publish to any subject by answering messages that it sends to itself", to, from)
+				return fmt.Errorf("respond: cannot be combined with %q in publish, because the application also receives %q: it could publish to any subject by answering its own messages", to, from)
 			}
 		}
 	}

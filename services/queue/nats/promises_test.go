@@ -162,10 +162,13 @@ func newVictim(t *testing.T, owner *client) *victim {
 	for _, name := range []string{"VICTIM", "NEW"} {
 		_ = owner.stream.DeleteStream(ctx, name) // of the last round
 	}
-	stream, err := owner.stream.CreateStream(ctx, jetstream.StreamConfig{Name: "VICTIM", Subjects: []string{"victim.>"}, AllowDirect: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	// The server removes the folder of the stream that was deleted in the background.
+	var stream jetstream.Stream
+	var err error
+	eventually(t, "the stream can be made again", func() bool {
+		stream, err = owner.stream.CreateStream(ctx, jetstream.StreamConfig{Name: "VICTIM", Subjects: []string{"victim.>"}, AllowDirect: true})
+		return err == nil
+	})
 	for range 2 {
 		if _, err := owner.stream.Publish(ctx, "victim.1", []byte(secret)); err != nil {
 			t.Fatal(err)

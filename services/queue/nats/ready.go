@@ -86,5 +86,5 @@ func (b *backend) limited(ctx context.Context, there servers) error {
 		return nil
 	}
 	slices.Sort(faults)
-	return errors.New(strings.Join(faults, "; ") + ": without them an application can take memory and disk space that no plan counts; the README of queue/nats says what to look at first")
+	return errors.New(strings.Join(faults, "; ") + ": without them an application can use memory and disk space that no plan counts; see the README of queue/nats before you set them")
 }

@@ -76,7 +76,7 @@ func (a *api) putVhost(ctx context.Context, name, description, queueType string)
 	return err
 }
 
-// get reads what rabbit-hole cannot ask for in parts.
+// get reads parts of resources, which rabbit-hole cannot request.
 func (a *api) get(ctx context.Context, path string, into any) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.administrator.endpoint.String()+path, nil)
 	if err != nil {

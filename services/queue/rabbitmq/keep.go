@@ -80,7 +80,7 @@ func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map
 	return conditions, errors.Join(faults...)
 }
 
-// ifThere takes no offence at a virtual host that was removed in the meantime.
+// ifThere ignores the error of a virtual host that was removed in the meantime.
 func ifThere(err error) error {
 	if absent(err) {
 		return nil

@@ -49,7 +49,7 @@ func TestFramesAreAsConfigured(t *testing.T) {
 	eventually(t, "the server is ready", func() bool { return b.Ready(testContext(t)) == nil })
 	b.frame = minFrame
 	eventually(t, "the server's frames are too large", func() bool { return b.Ready(testContext(t)) != nil })
-	expect(t, b.Ready(testContext(t)), "set frame_max = 4096 in its rabbitmq.conf")
+	expect(t, b.Ready(testContext(t)), "set frame_max = 4096 in the server's rabbitmq.conf")
 }
 
 // Whatever a binding holds open does not hold up its unbind, nor the other's.

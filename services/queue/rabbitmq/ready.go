@@ -25,8 +25,8 @@ func (b *backend) Ready(ctx context.Context) error {
 	return b.frames(ctx)
 }
 
-// frames says where the server lets connections have larger frames than the
-// configuration says: headers would take more room than there is reckoned with.
+// frames reports connections with larger frames than configured: their headers would
+// take more space than the plan's limits assume.
 func (b *backend) frames(ctx context.Context) error {
 	var connections []struct {
 		FrameMax int64 `json:"frame_max"`
@@ -36,7 +36,7 @@ func (b *backend) frames(ctx context.Context) error {
 	}
 	for _, c := range connections {
 		if c.FrameMax > int64(b.frame) {
-			return fmt.Errorf("the server lets connections have frames of %d bytes, and frame_max is configured as %d; set frame_max = %d in its rabbitmq.conf and restart it, or configure its value here", c.FrameMax, b.frame, b.frame)
+			return fmt.Errorf("a connection has frames of %d bytes, but frame_max is configured as %d; set frame_max = %d in the server's rabbitmq.conf and restart it, or configure the server's value here", c.FrameMax, b.frame, b.frame)
 		}
 	}
 	return nil

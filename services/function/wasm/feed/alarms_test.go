@@ -246,7 +246,7 @@ func TestOnce(t *testing.T) {
 			for _, of := range []string{"t", "other"} {
 				err := h.store.PutRule(t.Context(), h.store.Pool, state.PutRuleParams{
 					Namespace: space, Name: "rule of " + of, Version: "0.0.1", Annotations: []byte("[]"), Trigger: of,
-					ActionNamespace: space, ActionName: "a", Active: true, UpdatedAt: time.Now(),
+					ActionNamespace: space, ActionName: "a", Active: true, Linked: true, UpdatedAt: time.Now(),
 				})
 				if err != nil {
 					t.Fatal(err)
