@@ -284,6 +284,26 @@ func TestShareIsRepaired(t *testing.T) {
 	dialled(t, c.Values).mustWrite(t, "key", "value")
 }
 
+// A share that cannot be counted is no share in order, and keeps no other from
+// being looked at.
+func TestShareThatCannotBeCounted(t *testing.T) {
+	b, ctx := newServer(t).backend(t, "c"), testContext(t)
+	limited := func(i *instance) { i.Plan.Storage = 1 << 20 }
+	broken, full := provisioned(t, b, "broken", limited), provisioned(t, b, "full", limited)
+	dialled(t, bound(t, b, full, newBinding(t, full, "b", BindingParams{})).Values).mustWrite(t, "big", strings.Repeat("x", 3<<19))
+	folder := b.folder.path(b.names.of(broken.Name))
+	if err := os.Rename(folder, folder+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(folder, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	conditions, err := b.Keep(ctx, nil, []instance{broken, full})
+	if err == nil || conditions["broken"] != services.NotEnforced() || conditions["full"].Reason != services.OverQuota {
+		t.Errorf("%v, %v", conditions, err)
+	}
+}
+
 // A share over its limit is opened again by a plan without one at once, and by
 // a larger one as soon as it is counted again.
 func TestFullShareIsOpenedAgain(t *testing.T) {
