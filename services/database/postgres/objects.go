@@ -19,8 +19,9 @@ const (
 	// batch is how many objects one transaction moves or drops. A table has a few
 	// locks: its own, and those of its indexes and of its TOAST table.
 	batch = 100
-	// most is how many objects are asked for at a time.
-	most = 20000
+	// most is how many objects are asked for at a time. A tenant chooses their names,
+	// which can be long.
+	most = 5000
 	// stripTime is how long one call works on that.
 	stripTime = 10 * time.Second
 )
