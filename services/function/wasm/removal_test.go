@@ -100,7 +100,7 @@ func TestHeldNamespace(t *testing.T) {
 	}
 	bounded, cancel := context.WithTimeout(ctx, 25*time.Second)
 	defer cancel()
-	if later, ok := errors.AsType[*services.NotYetError](b.Deprovision(bounded, inst)); !ok || !strings.HasPrefix(later.Note, "another change of the namespace") {
+	if later, ok := errors.AsType[*services.NotYetError](b.Deprovision(bounded, inst)); !ok || !strings.HasPrefix(later.Note, "waiting for another change of the namespace") {
 		t.Errorf("deprovision of a held namespace: %+v", later)
 	}
 	close(end)
