@@ -372,12 +372,12 @@ func (p *pool) crash(ctx SpecContext) {
 
 func (p *pool) forget(ctx SpecContext) {
 	p.servers(secondOf)
-	Expect(verb(ctx, p.d, 2, "catalog", "check")).To(MatchRegexp(`backends.postgres: \d+ instance\(s\) of plan "postgres-small" are on its server "default", which the file has not`))
+	Expect(verb(ctx, p.d, 2, "catalog", "check")).To(MatchRegexp(`backends.postgres: \d+ instance\(s\) of plan "postgres-small" are on its server "default", which the catalog does not list`))
 	p.servers(firstOf)
 	result, err := rig.Run(ctx, rig.Command{Name: "forgetful", Path: p.d.Binary, Args: []string{"serve"}, Env: p.d.Env(nil), Dir: p.d.Dir})
 	Expect(err).NotTo(HaveOccurred())
 	Expect(result.Code).To(Equal(2))
-	Expect(result.Stderr).To(ContainSubstring(`are on its server "b", which the file has not; put it back`))
+	Expect(result.Stderr).To(ContainSubstring(`are on its server "b", which the catalog does not list; put it back`))
 	p.servers(firstOf, secondOf)
 }
 
