@@ -78,7 +78,7 @@ func (w *watched) watch(ctx context.Context) {
 	}
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(w.prometheus.Close)
-	By("the end of the alert that there is no broker")
+	By("waiting until ChandlerAbsent no longer fires")
 	Eventually(func() ([]rig.Alert, error) { return w.prometheus.Firing(ctx) }).WithTimeout(time.Minute).Should(BeEmpty())
 }
 

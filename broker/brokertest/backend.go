@@ -120,8 +120,8 @@ func (k keeper) Keep(_ context.Context, _ []Plan, instances []services.Instance[
 	return conditions, err
 }
 
-// Verify makes the backend one whose applications can break their credentials: v is
-// called, with the binding's ID, before they are mended; its error is Verify's.
+// Verify makes the backend implement Verifier. v is called with the binding's ID
+// before the credentials are repaired; Verify returns its error.
 func (m *Backend) Verify(v func(ctx context.Context, id string) error) { m.verify = v }
 
 type verifier struct{ *Backend }

@@ -121,7 +121,7 @@ func blank(line string) bool { return strings.TrimSpace(line) == "" }
 
 func indentOf(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
 
-// memberOf returns the value under the key, nil where there is none.
+// memberOf returns the value of a key, or nil if the mapping lacks the key.
 func memberOf(n *yaml.Node, key string) *yaml.Node {
 	for i := 0; n != nil && n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
 		if n.Content[i].Value == key {

@@ -66,7 +66,7 @@ func (e *Engine) keepRounds() map[string]*round {
 	return rounds
 }
 
-// keepSize is how many instances a backend looks after in one call.
+// keepSize is the number of instances in one call of Keep.
 const keepSize = 500
 
 func (e *Engine) keepBatch(ctx context.Context, tx pgx.Tx, d services.Driver, s catalog.Server, plans []*catalog.Plan, after string) (last string, failed, err error) {

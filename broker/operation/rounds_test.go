@@ -11,7 +11,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// looked are the batches of instances that a backend looked after.
+// looked records the batches of instances that Keep was called with.
 type looked struct {
 	mu      sync.Mutex
 	batches [][]string

@@ -63,8 +63,8 @@ func TestAnswersDoNotNeedTheServer(t *testing.T) {
 	}
 }
 
-// An unbind waits for a verification that is under way, which mends nothing
-// afterwards.
+// An unbind waits for a verification in progress, so that no revoked credential is
+// repaired.
 func TestVerifyExcludesUnbind(t *testing.T) {
 	gate := brokertest.NewGate()
 	h := breakable(t, time.Hour, func(ctx context.Context, _ string) error { return gate.Pass(ctx) })

@@ -79,7 +79,7 @@ func (c *Certificate) load() error {
 	}
 	now := time.Now()
 	if expired := now.After(pair.Leaf.NotAfter); expired && c.current != nil && now.Before(c.current.Leaf.NotAfter) {
-		return fmt.Errorf("certificate %s: has expired, at %s; the one before has not", c.certFile, pair.Leaf.NotAfter.UTC().Format(time.RFC3339))
+		return fmt.Errorf("certificate %s: expired at %s; the current certificate stays in use because it is still valid", c.certFile, pair.Leaf.NotAfter.UTC().Format(time.RFC3339))
 	} else if expired {
 		c.logger.Error("certificate has expired", "file", c.certFile, "not_after", pair.Leaf.NotAfter.UTC())
 	}

@@ -120,8 +120,8 @@ func TestCertificateIsReloaded(t *testing.T) {
 	}
 }
 
-// A certificate that has expired is of no use while the one before is good, and
-// loud where there is no other.
+// An expired certificate does not replace a valid one. If there is no valid one, it
+// is used and logged as an error.
 func TestExpiredCertificate(t *testing.T) {
 	certFile, keyFile := filepath.Join(t.TempDir(), "tls.crt"), filepath.Join(t.TempDir(), "tls.key")
 	place := func(name string, end time.Time) {

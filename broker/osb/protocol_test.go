@@ -98,8 +98,8 @@ func TestEveryRequest(t *testing.T) {
 
 		// Paths and methods.
 		{name: "no such path", send: "GET /", status: 404, answer: `{"description":"~/v2/catalog"}`},
-		{name: "an empty instance id that is no other resource's", given: []step{sent("PUT /v2/service_instances/last_operation", small, 201)}, send: "GET /v2/service_instances//last_operation", status: 404, answer: `{"description":"~/v2/catalog"}`},
-		{name: "an empty binding id that is no other resource's", send: "GET " + instance + "/service_bindings//last_operation", status: 404, answer: `{"description":"~/v2/catalog"}`},
+		{name: "an empty instance id does not name the resource last_operation", given: []step{sent("PUT /v2/service_instances/last_operation", small, 201)}, send: "GET /v2/service_instances//last_operation", status: 404, answer: `{"description":"~/v2/catalog"}`},
+		{name: "an empty binding id does not name the binding last_operation", send: "GET " + instance + "/service_bindings//last_operation", status: 404, answer: `{"description":"~/v2/catalog"}`},
 		{name: "a deletion of an empty binding id", given: []step{provisioned()}, send: "DELETE " + instance + "/service_bindings/" + query, status: 404, answer: `{"description":"~/v2/catalog"}`},
 		{name: "superfluous slashes", send: "PUT ///v2//service_instances/$i/", body: small, status: 201, answer: `{"dashboard_url":"*"}`},
 		{name: "superfluous slashes about an id with slashes", given: []step{sent("PUT /v2/service_instances/%2F$i%2F%2F", small, 201)}, send: "GET //v2/service_instances/%2F$i%2F%2F//last_operation", status: 200, answer: `{"state":"succeeded"}`},

@@ -129,9 +129,6 @@ func (d *slowNATS) queue(t *testing.T, c *osbclient.Client) osbclient.ProvisionR
 // A server that is slow to start holds up nobody: its plans appear when it is up. It
 // is waited for where there are instances on it.
 func TestSlowServer(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts servers")
-	}
 	folder := filepath.Join(t.TempDir(), "data")
 	d := startSlowNATS(t, folder)
 	c := d.client(t)

@@ -1,0 +1,97 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"code.cloudfoundry.org/brokerapi/v13/domain"
+
+	"github.com/chandler-broker/chandler/broker/operation"
+	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/credhub"
+)
+
+// answer reads what the application gets from the one place where it is.
+func (b *Broker) answer(ctx context.Context, have store.Binding, exists bool) (domain.Binding, error) {
+	value, err := b.credentials(ctx, have)
+	if err != nil {
+		return domain.Binding{}, err
+	}
+	binding := domain.Binding{AlreadyExists: exists, Credentials: value, Metadata: metadata(have)}
+	plan, ok := b.Catalog.Plan(have.ServiceID, have.PlanID)
+	if !ok {
+		return binding, nil
+	}
+	if plan.Endpoints {
+		if err := json.Unmarshal(have.Endpoints, &binding.Endpoints); err != nil {
+			return domain.Binding{}, internal("read the endpoints", err)
+		}
+	}
+	driver, err := b.anyDriver(plan)
+	if err == nil && driver.VolumeMounts() {
+		binding.VolumeMounts, err = b.volumeMounts(ctx, have)
+	}
+	return binding, err
+}
+
+// credentials are what the application reads, or where it reads them.
+func (b *Broker) credentials(ctx context.Context, have store.Binding) (any, error) {
+	if have.Delivery != credhub.Inline {
+		d, ok := b.Deliveries[have.Delivery]
+		if !ok {
+			return nil, internal("deliver the credentials", errors.New("delivery "+have.Delivery+" is not set up in this catalog"))
+		}
+		r := operation.Reader(have)
+		return Reference{d.Reference(r), d.Attributes(r)}, nil
+	}
+	value, err := b.Credentials.Get(ctx, credhub.CredentialsPath(have.InstanceID, have.ID))
+	if errors.Is(err, credhub.ErrNotFound) {
+		return nil, b.withoutCredentials(ctx, have, err)
+	} else if err != nil {
+		return nil, noCredentialStore(err)
+	}
+	return value, nil
+}
+
+// volumeMounts reads what the platform mounts.
+func (b *Broker) volumeMounts(ctx context.Context, have store.Binding) ([]domain.VolumeMount, error) {
+	value, err := b.Credentials.Get(ctx, credhub.VolumeMountsPath(have.InstanceID, have.ID))
+	if errors.Is(err, credhub.ErrNotFound) {
+		return nil, b.withoutCredentials(ctx, have, err)
+	} else if err != nil {
+		return nil, noCredentialStore(err)
+	}
+	var stored operation.VolumeMounts
+	if err := json.Unmarshal(value, &stored); err != nil {
+		return nil, internal("read the volume mounts", errors.New("what is stored is not what was put there"))
+	}
+	mounts := make([]domain.VolumeMount, 0, len(stored.VolumeMounts))
+	for _, m := range stored.VolumeMounts {
+		mounts = append(mounts, domain.VolumeMount{
+			Driver: m.Driver, ContainerDir: m.ContainerDir, Mode: m.Mode, DeviceType: m.DeviceType,
+			Device: domain.SharedDevice{VolumeId: m.Device.VolumeID, MountConfig: m.Device.MountConfig},
+		})
+	}
+	return mounts, nil
+}
+
+func noCredentialStore(cause error) error {
+	return &Error{Kind: Unavailable, Description: "the credential store does not answer; repeat the request later", Cause: cause}
+}
+
+// withoutCredentials is the answer where a binding that was ready a moment ago
+// has no credentials: it is being deleted, or the store has lost them.
+func (b *Broker) withoutCredentials(ctx context.Context, have store.Binding, cause error) error {
+	u, err := b.unfinished(ctx, b.Store.Pool, have.InstanceID)
+	if err != nil {
+		return stateError("read the instance's operations", err)
+	}
+	_, err = b.Store.Binding(ctx, b.Store.Pool, have.ID)
+	if store.NotFound(err) || u.of(have.ID) != nil || u.own != nil {
+		return fail(Concurrency, "the binding is being deleted")
+	}
+	b.Logger.ErrorContext(ctx, "the credential store has no credentials of a binding that is ready; 'chandler orphans' says whether its login is there",
+		"instance_id", have.InstanceID, "binding_id", have.ID, "error", cause.Error())
+	return fail(Conflict, "the credentials of this binding are lost; delete the binding and create another one")
+}
