@@ -19,8 +19,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/chandler-broker/chandler/broker/osb"
-	"github.com/chandler-broker/chandler/services/function/wasm/sandbox"
-	"github.com/chandler-broker/chandler/services/function/wasm/server"
+	"github.com/chandler-broker/chandler/functions/sandbox"
+	"github.com/chandler-broker/chandler/functions/server"
 )
 
 func newFunctions() *cobra.Command {

@@ -11,9 +11,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/chandler-broker/chandler/functions/feed"
+	"github.com/chandler-broker/chandler/functions/state"
 	"github.com/chandler-broker/chandler/services"
-	"github.com/chandler-broker/chandler/services/function/wasm/feed"
-	"github.com/chandler-broker/chandler/services/function/wasm/state"
 )
 
 // functionsEnvironment documents every variable that functionsSettings reads; the

@@ -20,9 +20,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
+	"github.com/chandler-broker/chandler/functions/state"
 	"github.com/chandler-broker/chandler/services"
-	"github.com/chandler-broker/chandler/services/function/wasm"
-	"github.com/chandler-broker/chandler/services/function/wasm/state"
+	"github.com/chandler-broker/chandler/services/function/openwhisk"
 )
 
 func TestFunctionsSettings(t *testing.T) {
@@ -174,7 +174,7 @@ func TestFunctionsTraces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	backend, err := wasm.Definition().Open(t.Context(), config)
+	backend, err := openwhisk.Definition().Open(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,9 +24,9 @@ import (
 	"github.com/chandler-broker/chandler/broker/placement"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
+	"github.com/chandler-broker/chandler/functions/state"
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/all"
-	"github.com/chandler-broker/chandler/services/function/wasm/state"
 )
 
 const (

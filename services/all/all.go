@@ -8,7 +8,7 @@ import (
 	"github.com/chandler-broker/chandler/services/dns/powerdns"
 	"github.com/chandler-broker/chandler/services/filesystem/s3"
 	"github.com/chandler-broker/chandler/services/filesystem/smb"
-	"github.com/chandler-broker/chandler/services/function/wasm"
+	"github.com/chandler-broker/chandler/services/function/openwhisk"
 	"github.com/chandler-broker/chandler/services/queue/nats"
 	"github.com/chandler-broker/chandler/services/queue/rabbitmq"
 )
@@ -23,6 +23,6 @@ func Definitions() []services.Definition {
 		smb.Definition(),
 		nats.Definition(),
 		rabbitmq.Definition(),
-		wasm.Definition(),
+		openwhisk.Definition(),
 	}
 }

@@ -1,0 +1,303 @@
+package feed
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/chandler-broker/chandler/functions/state"
+)
+
+const (
+	// messagesAtOnce is how many messages a runtime has under way besides the
+	// first of each feed.
+	messagesAtOnce = 256
+	// startsAtOnce is how many feeds make their consumers at a time, each of which
+	// takes a connection to the database.
+	startsAtOnce = 2
+	// pullWait is how long one request for the next message waits.
+	pullWait = 30 * time.Second
+)
+
+// messages fires triggers for messages of queues: a listener for each feed.
+type messages struct {
+	*Feeds
+	wake   chan struct{}
+	links  *links
+	starts chan struct{}
+	budget *budget
+	wg     sync.WaitGroup
+}
+
+func newMessages(f *Feeds) *messages {
+	return &messages{
+		Feeds: f, wake: make(chan struct{}, 1), starts: make(chan struct{}, startsAtOnce),
+		links:  &links{servers: f.Servers, open: map[string]*link{}},
+		budget: &budget{left: messagesAtOnce},
+	}
+}
+
+// run keeps a listener for each feed that there is to listen for in the version
+// that there is.
+func (m *messages) run(ctx context.Context) {
+	late, cancel := m.graceful(ctx)
+	defer cancel()
+	running := map[state.MessageFeedsRow]context.CancelFunc{}
+	for ctx.Err() == nil {
+		wanted, err := m.Store.MessageFeeds(ctx, m.Store.Pool)
+		if err == nil {
+			m.adjust(ctx, late, running, wanted)
+		} else if ctx.Err() == nil {
+			m.Logger.WarnContext(ctx, "feeds of messages cannot be read", "error", err)
+		}
+		timer := time.NewTimer(m.Pace.Look)
+		select {
+		case <-m.wake:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+	for _, stop := range running {
+		stop()
+	}
+	m.wg.Wait()
+}
+
+func (m *messages) adjust(ctx, late context.Context, running map[state.MessageFeedsRow]context.CancelFunc, wanted []state.MessageFeedsRow) {
+	keep := map[state.MessageFeedsRow]bool{}
+	for _, key := range wanted {
+		keep[key] = true
+	}
+	for key, stop := range running {
+		if !keep[key] {
+			stop()
+			delete(running, key)
+		}
+	}
+	for key := range keep {
+		if running[key] != nil {
+			continue
+		}
+		own, stop := context.WithCancel(ctx)
+		running[key] = stop
+		l := &listener{messages: m, id: key.ID, version: key.Version}
+		m.wg.Go(func() { l.run(own, late) })
+	}
+}
+
+// listener is one feed of messages in this runtime.
+type listener struct {
+	*messages
+	id      uuid.UUID
+	version int64
+
+	feed     state.Feed
+	settings listening
+	limits   state.Limits
+	slots    *slots
+
+	troubleMu sync.Mutex
+	troubled  bool
+}
+
+// run listens until ctx ends, with pauses where it cannot.
+func (l *listener) run(ctx, late context.Context) {
+	secret, err := l.load(ctx)
+	if err != nil {
+		if ctx.Err() == nil && !errors.Is(err, errStopped) {
+			l.Logger.ErrorContext(ctx, "a feed cannot be read", "feed", l.id, "error", err)
+		}
+		return
+	}
+	l.slots = &slots{most: int(l.settings.MaxInFlight), budget: l.budget, freed: make(chan struct{}, 1)}
+	for attempts := 1; ; attempts++ {
+		began := time.Now()
+		changed, err := l.listen(ctx, late, secret)
+		if ctx.Err() != nil || errors.Is(err, errStopped) {
+			return
+		}
+		if time.Since(began) > l.Pace.Look {
+			attempts = 1
+		}
+		l.tell(ctx, explain(err))
+		l.Logger.InfoContext(ctx, "a feed does not listen", "namespace", l.feed.Namespace, "trigger", l.feed.Trigger, "attempts", attempts, "error", explain(err))
+		wait := min(l.Pace.pause(attempts), l.Pace.Look)
+		timer := time.NewTimer(wait/2 + rand.N(wait/2+1)) //nolint:gosec // not to come all at once is no secret
+		select {
+		case <-timer.C:
+		case <-changed:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// load reads the feed, again while the database is away.
+func (l *listener) load(ctx context.Context) (secret credentials, err error) {
+	for attempts := 1; ; attempts++ {
+		row, err := l.Store.MessageFeed(ctx, l.Store.Pool, state.MessageFeedParams{ID: l.id, Version: l.version})
+		if err == nil {
+			return l.decode(row)
+		}
+		if state.NotFound(err) || ctx.Err() != nil {
+			return secret, errStopped
+		}
+		l.Logger.WarnContext(ctx, "a feed cannot be read yet", "feed", l.id, "error", err)
+		if !pause(ctx, l.Pace.pause(attempts)) {
+			return secret, errStopped
+		}
+	}
+}
+
+func (l *listener) decode(row state.MessageFeedRow) (secret credentials, err error) {
+	l.feed = row.Feed
+	if err := json.Unmarshal(row.Feed.Settings, &l.settings); err != nil {
+		return secret, fmt.Errorf("settings: %w", err)
+	}
+	if err := json.Unmarshal(row.Limits, &l.limits); err != nil {
+		return secret, fmt.Errorf("limits: %w", err)
+	}
+	plain, err := l.Sealer.Open(place(l.id), l.feed.Sealed)
+	if err != nil {
+		return secret, err
+	}
+	if json.Unmarshal(plain, &secret) != nil {
+		return secret, errors.New("the credentials cannot be read")
+	}
+	return secret, nil
+}
+
+// listen takes messages until it cannot. changed is closed when it is worth to try
+// again; nil: there is no telling.
+func (l *listener) listen(ctx, late context.Context, secret credentials) (changed <-chan struct{}, err error) {
+	on, err := l.links.use(secret)
+	if err != nil {
+		return nil, err
+	}
+	defer on.release()
+	lost, changed := on.changes()
+	select {
+	case l.starts <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	consumer, err := l.ensure(ctx, on, l.id, l.version, l.settings)
+	<-l.starts
+	if err != nil {
+		return changed, err
+	}
+	l.tell(ctx, "")
+	connected, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	go func() {
+		select {
+		case <-lost:
+			stop(nats.ErrDisconnected)
+		case <-connected.Done():
+		}
+	}()
+	// Messages that were received outlive the connection.
+	return changed, l.pull(connected, consumer, func(message jetstream.Msg) uint64 {
+		return l.take(ctx, late, on, consumer, message)
+	})
+}
+
+// pull takes messages as there is room for them: one at a time while there are
+// none, so that a feed that has nothing to do holds nothing, and as many as there
+// are after one came.
+func (l *listener) pull(ctx context.Context, consumer jetstream.Consumer, take func(jetstream.Msg) (waiting uint64)) error {
+	waiting := uint64(0)
+	for ctx.Err() == nil {
+		want := int(min(max(waiting, 1), maxInFlight))
+		granted := l.slots.reserve(want)
+		if granted == 0 {
+			select {
+			case <-l.slots.freed:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		batch, cancel, err := fetch(ctx, consumer, granted, waiting > 0)
+		if err != nil {
+			l.slots.give(granted)
+			return err
+		}
+		waiting = 0
+		for message := range batch.Messages() {
+			granted--
+			waiting = take(message)
+		}
+		cancel()
+		l.slots.give(granted)
+		if err := batch.Error(); err != nil && !quiet(err) {
+			return err
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// fetch asks for messages that are there, or waits for one.
+func fetch(ctx context.Context, consumer jetstream.Consumer, n int, there bool) (jetstream.MessageBatch, context.CancelFunc, error) {
+	if there {
+		batch, err := consumer.FetchNoWait(n)
+		return batch, func() {}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, pullWait)
+	batch, err := consumer.Fetch(n, jetstream.FetchContext(ctx))
+	if err != nil {
+		cancel()
+	}
+	return batch, cancel, err
+}
+
+// quiet says that an error means that there were no messages.
+func quiet(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
+		errors.Is(err, jetstream.ErrNoMessages) || errors.Is(err, nats.ErrTimeout)
+}
+
+// take begins to work on a message, and says how many there are behind it.
+func (l *listener) take(ctx, late context.Context, on *link, consumer jetstream.Consumer, message jetstream.Msg) (waiting uint64) {
+	meta, err := message.Metadata()
+	if err != nil {
+		l.slots.give(1)
+		return 0 // it is no message of a stream, and nothing can be said to it
+	}
+	on.retain()
+	w := &work{listener: l, on: on, message: message, meta: meta, ackWait: consumer.CachedInfo().Config.AckWait}
+	l.wg.Go(func() {
+		defer on.release()
+		defer l.slots.give(1)
+		w.run(ctx, late)
+	})
+	return meta.NumPending
+}
+
+// tell notes for READ what keeps the feed from running, each time anew; empty:
+// nothing any more.
+func (l *listener) tell(ctx context.Context, trouble string) {
+	l.troubleMu.Lock()
+	defer l.troubleMu.Unlock()
+	arg := state.TroubleFeedParams{ID: l.id, Version: l.version}
+	if trouble != "" {
+		arg.Trouble = &trouble
+	} else if !l.troubled {
+		return
+	}
+	if err := l.Store.TroubleFeed(ctx, l.Store.Pool, arg); err != nil {
+		if ctx.Err() == nil {
+			l.Logger.WarnContext(ctx, "a feed's trouble cannot be noted", "error", err)
+		}
+		return
+	}
+	l.troubled = trouble != ""
+}

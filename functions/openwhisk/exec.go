@@ -1,0 +1,155 @@
+package openwhisk
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/chandler-broker/chandler/functions/sandbox"
+)
+
+// execPut is "exec" of a request.
+type execPut struct {
+	Kind       string   `json:"kind"`
+	Code       *string  `json:"code"`
+	Image      string   `json:"image"`
+	Main       string   `json:"main"`
+	Components []string `json:"components"`
+	Binary     bool     `json:"binary"`
+}
+
+// exec is what an action does.
+type exec struct {
+	kind, main string
+	code       []byte // as it was sent; what was base64 is decoded
+	hash       string // of what runs; empty in a sequence
+	components []string
+}
+
+const sequenceKind = "sequence"
+
+var (
+	// nodeRule matches what earlier versions stored, too; resolve takes nodejs:default.
+	nodeRule = regexp.MustCompile(`\Anodejs(:[\w.-]{1,32})?\z`)
+	mainRule = regexp.MustCompile(`\A[A-Za-z_$][\w$]{0,127}\z`)
+)
+
+// sandboxKind is how the sandbox runs a kind; empty: it does not.
+func sandboxKind(kind string) sandbox.Kind {
+	switch {
+	case kind == "wasm:default", kind == "wasm:wasi":
+		return sandbox.WASM
+	case nodeRule.MatchString(kind):
+		return sandbox.JavaScript
+	}
+	return ""
+}
+
+// zipStart is base64 of the signature that ZIP archives start with.
+const zipStart = "UEsDB"
+
+// resolve checks what a request says an action is to do. Components are checked
+// by whoever stores them.
+func (p execPut) resolve(own string) (exec, error) {
+	if p.Kind == sequenceKind {
+		return p.sequence(own)
+	}
+	if !slices.Contains(kinds[:], p.Kind) {
+		return exec{}, malformed("kind '%s' not in Set(%s)", p.Kind, strings.Join(kinds[:], ", "))
+	}
+	if p.Code == nil || *p.Code == "" {
+		return exec{}, malformed("'code' must be a string, and not an empty one, for kind '%s'", p.Kind)
+	}
+	e := exec{kind: p.Kind, main: p.Main}
+	switch sandboxKind(p.Kind) {
+	case sandbox.WASM:
+		code, err := base64.StdEncoding.DecodeString(*p.Code)
+		if err != nil {
+			return exec{}, malformed("the code of kind '%s' is a WebAssembly module in base64", p.Kind)
+		}
+		e.code = code
+	case sandbox.JavaScript:
+		if p.Binary || strings.HasPrefix(*p.Code, zipStart) {
+			return exec{}, malformed("code of kind '%s' is the text of one JavaScript file: bundle what it needs into that file, archives are not run here", p.Kind)
+		}
+		if p.Main != "" && !mainRule.MatchString(p.Main) {
+			return exec{}, malformed("'main' is the name of a function")
+		}
+		e.code = []byte(*p.Code)
+	}
+	sum := sha256.Sum256(e.runnable())
+	e.hash = hex.EncodeToString(sum[:])
+	return e, nil
+}
+
+func (p execPut) sequence(own string) (exec, error) {
+	e := exec{kind: sequenceKind}
+	if len(p.Components) == 0 {
+		return exec{}, errSequenceEmpty
+	}
+	for _, c := range p.Components {
+		q, err := parseQualified(c, own)
+		if err != nil {
+			return exec{}, err
+		}
+		e.components = append(e.components, "/"+q.String())
+	}
+	return e, nil
+}
+
+// runnable is the code as the sandbox runs it: the function that is called is
+// always main.
+func (e exec) runnable() []byte {
+	if e.main == "" || e.main == "main" || sandboxKind(e.kind) != sandbox.JavaScript {
+		return e.code
+	}
+	return append([]byte(nil), string(e.code)+"\n;globalThis.main = "+e.main+";\n"...)
+}
+
+// prepare has the sandbox check the code, so that what cannot run is refused when
+// it is uploaded.
+func (a *API) prepare(ctx context.Context, e exec) error {
+	if e.kind == sequenceKind {
+		return nil
+	}
+	err := a.Runner.Prepare(ctx, sandbox.Code{
+		Hash: e.hash, Kind: sandboxKind(e.kind),
+		Load: func(context.Context) ([]byte, error) { return e.runnable(), nil },
+	})
+	if wrong, ok := errors.AsType[*sandbox.CodeError](err); ok {
+		return refuse(http.StatusBadRequest, "The code cannot be run: %s", wrong.Reason)
+	}
+	return err
+}
+
+// execDocument is "exec" of an answer.
+type execDocument struct {
+	Kind       string   `json:"kind"`
+	Code       *string  `json:"code,omitempty"`
+	Main       string   `json:"main,omitempty"`
+	Components []string `json:"components,omitempty"`
+	Binary     *bool    `json:"binary,omitempty"`
+}
+
+func (e exec) document(withCode bool) execDocument {
+	d := execDocument{Kind: e.kind, Main: e.main, Components: e.components}
+	if e.kind == sequenceKind {
+		return d
+	}
+	binary := sandboxKind(e.kind) == sandbox.WASM
+	d.Binary = &binary
+	if withCode {
+		code := string(e.code)
+		if binary {
+			code = base64.StdEncoding.EncodeToString(e.code)
+		}
+		d.Code = &code
+	}
+	return d
+}

@@ -1,0 +1,231 @@
+package openwhisk
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/chandler-broker/chandler/functions/sandbox"
+)
+
+// invocation is an activation that was admitted.
+type invocation struct {
+	target
+	id       uuid.UUID
+	payload  object
+	array    json.RawMessage // in place of payload and parameters: what a sequence's component before it returned
+	cgi      *cgiRequest     // a web request that a CGI program answers
+	cause    *uuid.UUID      // the sequence this is a component of
+	request  string          // the transaction id
+	accepted time.Time
+}
+
+// performed is an activation that ended.
+type performed struct {
+	*record
+	answer *sandbox.Response // of a CGI program that succeeded
+}
+
+// newRecord is the record of an invocation that has not begun.
+func (inv invocation) newRecord() *record {
+	r := &record{
+		namespace: inv.who.namespace, id: inv.id, name: inv.name, path: inv.local(), version: inv.version, subject: inv.who.subject(),
+		cause: inv.cause, start: inv.accepted,
+		annotations: keyValues(nil).set("path", inv.qualified.String()).set("kind", inv.kind).set("limits", inv.limits),
+	}
+	if inv.binding != "" {
+		r.annotations = r.annotations.set("binding", inv.binding)
+	}
+	if inv.cause != nil {
+		r.annotations = r.annotations.set("causedBy", sequenceKind)
+	}
+	return r
+}
+
+// perform runs an invocation to its end and has it recorded.
+func (a *API) perform(ctx context.Context, inv invocation) performed {
+	var p performed
+	var o Observation
+	ctx, span := startSpan(ctx, inv)
+	defer func() { endSpan(span, p, o) }()
+	switch {
+	case inv.native != nil:
+		p = a.performNative(ctx, inv)
+	case inv.kind == sequenceKind:
+		p = a.performSequence(ctx, inv, new(walk), 1)
+	default:
+		p, o = a.performCode(ctx, inv)
+	}
+	a.keep(ctx, p.record, inv.who.limits.Plan, inv.kind, o)
+	return p
+}
+
+// keep has a record written, and observed.
+func (a *API) keep(ctx context.Context, r *record, plan, kind string, o Observation) {
+	a.recorder.add(ctx, r)
+	o.Namespace, o.Plan, o.Kind, o.Status = r.namespace, plan, kind, r.status.String()
+	if r.duration != nil {
+		o.Duration = *r.duration
+	}
+	a.Observe(o)
+}
+
+// performCode runs an action in the sandbox.
+func (a *API) performCode(ctx context.Context, inv invocation) (performed, Observation) {
+	r := inv.newRecord()
+	outcome, err := a.Runner.Run(ctx, a.sandboxCall(inv))
+	if err != nil {
+		a.Logger.ErrorContext(ctx, "activation failed", "namespace", inv.who.namespace, "request_id", inv.request, "error", err)
+		r.failed(internalError, describeFailure(ctx, err))
+		outcome.Wait = time.Since(inv.accepted)
+	} else {
+		r.take(outcome)
+	}
+	p := performed{record: r}
+	if isCGI(inv.action) && err == nil && r.status == succeeded {
+		p.takeCGI(outcome.Output)
+	}
+	duration := outcome.Init + outcome.Duration
+	r.start = inv.accepted.Add(outcome.Wait)
+	r.end, r.duration = r.start.Add(duration), &duration
+	r.annotations = r.annotations.set("waitTime", outcome.Wait.Milliseconds())
+	if outcome.Cold {
+		r.annotations = r.annotations.set("initTime", outcome.Init.Milliseconds())
+	}
+	return p, Observation{Ran: err == nil, Cold: outcome.Cold, Wait: outcome.Wait, Init: outcome.Init}
+}
+
+func describeFailure(ctx context.Context, err error) string {
+	switch {
+	case ctx.Err() != nil:
+		return "The runtime ended before the action did."
+	case errors.Is(err, errNotFound):
+		return "Action could not be found or may have been deleted."
+	}
+	return "The action could not be run."
+}
+
+var statusOfOutcome = map[sandbox.Status]status{
+	sandbox.Success: succeeded, sandbox.ApplicationError: applicationError,
+	sandbox.DeveloperError: developerError, sandbox.InternalError: internalError,
+}
+
+// take fills the record with what the sandbox says.
+func (r *record) take(o sandbox.Outcome) {
+	s, known := statusOfOutcome[o.Status]
+	if !known {
+		s = internalError
+	}
+	// PostgreSQL and JSON (RFC 8259, section 8.1) want UTF-8.
+	r.status, r.result = s, bytes.ToValidUTF8(o.Result, []byte("\uFFFD"))
+	for _, line := range o.Logs {
+		r.logs = append(r.logs, line.String())
+	}
+}
+
+func (a *API) sandboxCall(inv invocation) sandbox.Call {
+	l := inv.limits
+	call := sandbox.Call{
+		Code: sandbox.Code{Hash: inv.hash, Kind: sandboxKind(inv.kind), Load: func(ctx context.Context) ([]byte, error) {
+			code, err := a.loadCode(ctx, inv.qualified, inv.hash)
+			return exec{kind: inv.kind, main: inv.main, code: code}.runnable(), err
+		}},
+		Limits: sandbox.Limits{
+			Timeout: time.Duration(l.Timeout) * time.Millisecond, Memory: l.Memory * megabyte,
+			LogBytes: l.Logs * megabyte, ResultBytes: inv.who.limits.PayloadBytes,
+		},
+		Namespace: inv.who.namespace,
+	}
+	for _, m := range inv.who.mounts {
+		call.Mounts = append(call.Mounts, sandbox.Mount{
+			Path: m.Path, Folder: m.Folder, ReadOnly: m.ReadOnly,
+			Identity: sandbox.Identity{Device: m.Device, Inode: m.Inode, Born: m.Born},
+		})
+	}
+	call.CGI = isCGI(inv.action)
+	call.Input, call.Env = a.environment(inv)
+	return call
+}
+
+// queued is for how much longer than its time limit an activation's token is
+// good: it may wait before it runs.
+const queued = time.Minute
+
+// input is a JSON object, or the array that stands in its place.
+func (inv invocation) input() []byte {
+	if inv.array != nil {
+		return inv.array
+	}
+	return inv.parameters.input(inv.payload).encode()
+}
+
+// environment is what the action reads: standard input and variables
+// (ContainerProxy, "environment").
+func (a *API) environment(inv invocation) ([]byte, map[string]string) {
+	var input []byte
+	env := inv.parameters.variables(isCGI(inv.action))
+	switch {
+	case inv.cgi != nil:
+		input = inv.cgi.body
+		inv.cgi.variables(env)
+	case isCGI(inv.action):
+		input = inv.input()
+		postRequest(input).variables(env)
+	default:
+		input = inv.input()
+	}
+	timeout := time.Duration(inv.limits.Timeout) * time.Millisecond
+	deadline := time.Now().Add(timeout)
+	env["__OW_API_HOST"] = a.APIHost
+	env["__OW_NAMESPACE"] = inv.who.namespace
+	env["__OW_ACTION_NAME"] = "/" + inv.qualified.String()
+	env["__OW_ACTION_VERSION"] = inv.version
+	env["__OW_ACTIVATION_ID"] = idText(inv.id)
+	env["__OW_TRANSACTION_ID"] = inv.request
+	env["__OW_DEADLINE"] = strconv.FormatInt(deadline.UnixMilli(), 10)
+	delete(env, "__OW_API_KEY")
+	if inv.annotations.is(provideKeyAnnotation) {
+		env["__OW_API_KEY"] = a.token(idText(inv.id), inv.who, deadline.Add(queued))
+	}
+	return input, env
+}
+
+// refusal is what a feed answers where it does not do what it was asked.
+func refusal(err error) (json.RawMessage, bool) {
+	var r interface {
+		error
+		Result() json.RawMessage
+	}
+	if errors.As(err, &r) {
+		return r.Result(), true
+	}
+	return nil, false
+}
+
+// performNative asks a feed.
+func (a *API) performNative(ctx context.Context, inv invocation) performed {
+	r := inv.newRecord()
+	ctx, cancel := context.WithTimeout(ctx, nativeTimeout)
+	defer cancel()
+	var err error
+	if a.feeds == nil {
+		err = errors.New("this runtime has no feeds")
+	} else {
+		r.result, err = a.feeds.Invoke(ctx, inv.who.namespace, feedAction(inv.qualified), inv.input())
+	}
+	if result, refused := refusal(err); refused {
+		r.status, r.result = applicationError, result
+	} else if err != nil {
+		a.Logger.ErrorContext(ctx, "feed failed", "namespace", inv.who.namespace, "action", inv.name, "request_id", inv.request, "error", err)
+		r.failed(internalError, "The feed could not be changed, try again.")
+	}
+	r.end = time.Now()
+	duration := r.end.Sub(r.start)
+	r.duration = &duration
+	return performed{record: r}
+}

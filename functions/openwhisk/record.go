@@ -1,0 +1,183 @@
+package openwhisk
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/chandler-broker/chandler/functions/state"
+)
+
+// status is how an activation ended, as the database has it.
+type status int16
+
+const (
+	succeeded status = iota
+	applicationError
+	developerError
+	internalError
+)
+
+var statusNames = [...]string{"success", "application error", "action developer error", "whisk internal error"}
+
+// Statuses are all that Observation.Status can be.
+func Statuses() []string { return statusNames[:] }
+
+func (s status) String() string { return statusNames[s] }
+
+// record is an activation.
+type record struct {
+	namespace   string
+	id          uuid.UUID
+	name, path  string // path has the package in front
+	version     string
+	subject     string
+	cause       *uuid.UUID
+	start       time.Time
+	end         time.Time      // zero in a trigger's
+	duration    *time.Duration // none in a trigger's
+	status      status
+	result      json.RawMessage // a JSON object or array
+	logs        []string
+	annotations keyValues
+}
+
+// newID makes an activation's identifier; later ones sort behind earlier ones.
+func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
+
+// idText is an identifier as OpenWhisk writes it: 32 hexadecimal digits.
+func idText(id uuid.UUID) string { return strings.ReplaceAll(id.String(), "-", "") }
+
+// failed sets status and a result that says why.
+func (r *record) failed(s status, message string) {
+	r.status = s
+	r.result = object{"error": text(message)}.encode()
+}
+
+func text(s string) json.RawMessage {
+	raw, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // a string always encodes
+	}
+	return raw
+}
+
+// activationSummary is an activation in a list.
+type activationSummary struct {
+	Namespace    string    `json:"namespace"`
+	Name         string    `json:"name"`
+	Version      string    `json:"version"`
+	Publish      bool      `json:"publish"`
+	Subject      string    `json:"subject"`
+	ActivationID string    `json:"activationId"`
+	Cause        string    `json:"cause,omitempty"`
+	Start        int64     `json:"start"`
+	End          *int64    `json:"end,omitempty"`
+	Duration     *int64    `json:"duration,omitempty"`
+	StatusCode   *status   `json:"statusCode,omitempty"`
+	Annotations  keyValues `json:"annotations"`
+}
+
+// response is how an activation ended: "response" of a record, and what
+// /activations/{id}/result answers.
+type response struct {
+	Result  json.RawMessage `json:"result"`
+	Status  string          `json:"status"`
+	Success bool            `json:"success"`
+	Size    int             `json:"size"`
+}
+
+// activationDocument is an activation's record.
+type activationDocument struct {
+	activationSummary
+	Response response `json:"response"`
+	Logs     []string `json:"logs"`
+}
+
+func (r *record) response() response {
+	result := r.result
+	if len(result) == 0 {
+		result = json.RawMessage("{}")
+	}
+	return response{result, r.status.String(), r.status == succeeded, len(result)}
+}
+
+func (r *record) summary() activationSummary {
+	s := activationSummary{
+		Namespace: r.namespace, Name: r.name, Version: r.version, Subject: r.subject, ActivationID: idText(r.id),
+		Start: r.start.UnixMilli(), Annotations: r.annotations,
+	}
+	if r.cause != nil {
+		s.Cause = idText(*r.cause)
+	}
+	if !r.end.IsZero() {
+		end := r.end.UnixMilli()
+		s.End, s.StatusCode = &end, &r.status
+	}
+	if r.duration != nil {
+		ms := r.duration.Milliseconds()
+		s.Duration = &ms
+	}
+	return s
+}
+
+func (r *record) document() activationDocument {
+	d := activationDocument{r.summary(), r.response(), r.logs}
+	d.StatusCode = nil // is in lists only
+	if d.Logs == nil {
+		d.Logs = []string{}
+	}
+	return d
+}
+
+// size is what the record takes in memory and in the database, about.
+func (r *record) size() int64 {
+	n := int64(len(r.result)) + 512
+	for _, line := range r.logs {
+		n += int64(len(line)) + 16
+	}
+	return n
+}
+
+// row is the record as the database has it. Its start is in whole milliseconds,
+// as answers and the filters of lists have it.
+func (r *record) row() state.EndActivationsParams {
+	logs, err := json.Marshal(r.logs)
+	if err != nil || r.logs == nil {
+		logs = []byte("[]")
+	}
+	p := state.EndActivationsParams{
+		Namespace: r.namespace, ID: r.id, Name: r.name, Path: r.path, Version: r.version, Subject: r.subject, Cause: r.cause,
+		StartedAt: r.start.Truncate(time.Millisecond), Status: int16(r.status), Result: append([]byte{}, r.result...), Logs: logs, Annotations: r.annotations.encode(),
+	}
+	if !r.end.IsZero() {
+		p.EndedAt = &r.end
+	}
+	if r.duration != nil {
+		ms := r.duration.Milliseconds()
+		p.DurationMs = &ms
+	}
+	p.Bytes = clamp(int64(len(p.Result) + len(p.Logs) + len(p.Annotations)))
+	return p
+}
+
+// stored reads a record back.
+func storedRecord(row state.Activation) *record {
+	r := &record{
+		namespace: row.Namespace, id: row.ID, name: row.Name, path: row.Path, version: row.Version, subject: row.Subject, cause: row.Cause,
+		start: row.StartedAt, status: status(row.Status), result: row.Result, annotations: stored(row.Annotations),
+	}
+	if json.Unmarshal(row.Logs, &r.logs) != nil {
+		r.logs = nil
+	}
+	if row.EndedAt != nil {
+		r.end = *row.EndedAt
+	}
+	if row.DurationMs != nil {
+		d := time.Duration(*row.DurationMs) * time.Millisecond
+		r.duration = &d
+	}
+	return r
+}

@@ -1,0 +1,233 @@
+package openwhisk
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/chandler-broker/chandler/functions/state"
+)
+
+const (
+	// linger is how long the first record of a batch waits for others.
+	linger = 20 * time.Millisecond
+	// batchSize is how many records are written at once.
+	batchSize = 200
+	// rewrite is the pause after a write failed.
+	rewrite = time.Second
+	// patience is how long an activation waits to be recorded.
+	patience = 10 * time.Second
+)
+
+// recorder writes activations' records, some at a time, after the callers have
+// their answers. Until a record is written it is read from here.
+type recorder struct {
+	store  *state.Store
+	logger *slog.Logger
+	space  *semaphore.Weighted // bytes that may wait
+	most   int64
+	wake   chan struct{}
+
+	mu        sync.Mutex
+	queue     []*record
+	unwritten map[uuid.UUID]*record
+	written   chan struct{} // closed, and made anew, after every batch
+	hurry     bool          // somebody waits: write at once
+}
+
+func newRecorder(store *state.Store, logger *slog.Logger, most int64) *recorder {
+	return &recorder{
+		store: store, logger: logger, space: semaphore.NewWeighted(most), most: most, wake: make(chan struct{}, 1),
+		unwritten: map[uuid.UUID]*record{}, written: make(chan struct{}),
+	}
+}
+
+func (r *recorder) weight(rec *record) int64 { return min(rec.size(), r.most) }
+
+// add takes a record. Where too much is unwritten already, because the database is
+// away or slow, it waits, and gives the record up in the end.
+func (r *recorder) add(ctx context.Context, rec *record) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	if err := r.space.Acquire(ctx, r.weight(rec)); err != nil {
+		r.logger.ErrorContext(ctx, "activation not recorded: too many wait for the database", "namespace", rec.namespace)
+		return
+	}
+	r.mu.Lock()
+	r.queue = append(r.queue, rec)
+	r.unwritten[rec.id] = rec
+	r.mu.Unlock()
+	signal(r.wake)
+}
+
+func signal(wake chan struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default: // it is awake
+	}
+}
+
+// find returns a record of the namespace that is not written yet.
+func (r *recorder) find(namespace string, id uuid.UUID) *record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if rec := r.unwritten[id]; rec != nil && rec.namespace == namespace {
+		return rec
+	}
+	return nil
+}
+
+// settle waits until all records of the namespace are written that there are now;
+// of all namespaces where it is empty.
+func (r *recorder) settle(ctx context.Context, namespace string) error {
+	waiting := r.waiting(namespace)
+	for {
+		r.mu.Lock()
+		written := r.written
+		left := false
+		for id, rec := range waiting {
+			left = left || r.unwritten[id] == rec
+		}
+		r.hurry = r.hurry || left
+		r.mu.Unlock()
+		if !left {
+			return nil
+		}
+		signal(r.wake)
+		select {
+		case <-written:
+		case <-ctx.Done():
+			return errors.New("records of activations are not written: the database is away or slow")
+		}
+	}
+}
+
+func (r *recorder) waiting(namespace string) map[uuid.UUID]*record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := map[uuid.UUID]*record{}
+	for id, rec := range r.unwritten {
+		if namespace == "" || rec.namespace == namespace {
+			out[id] = rec
+		}
+	}
+	return out
+}
+
+// run writes until ctx ends.
+func (r *recorder) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.wake:
+		}
+		r.pause(ctx)
+		for batch := r.take(); len(batch) > 0; batch = r.take() {
+			r.writeAll(ctx, batch)
+			r.done(batch)
+		}
+	}
+}
+
+// pause lets more records come, unless somebody waits for them.
+func (r *recorder) pause(ctx context.Context) {
+	t := time.NewTimer(linger)
+	defer t.Stop()
+	for {
+		r.mu.Lock()
+		now := r.hurry || len(r.queue) >= batchSize
+		r.hurry = false
+		r.mu.Unlock()
+		if now {
+			return
+		}
+		select {
+		case <-t.C:
+			return
+		case <-r.wake:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (r *recorder) take() []*record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := min(len(r.queue), batchSize)
+	batch := r.queue[:n:n]
+	r.queue = r.queue[n:]
+	return batch
+}
+
+func (r *recorder) done(batch []*record) {
+	r.mu.Lock()
+	for _, rec := range batch {
+		if r.unwritten[rec.id] == rec { // and not a later one of the same activation
+			delete(r.unwritten, rec.id)
+		}
+		r.space.Release(r.weight(rec))
+	}
+	close(r.written)
+	r.written = make(chan struct{})
+	r.mu.Unlock()
+}
+
+// namespaceGone is PostgreSQL's code (manual, appendix A, foreign_key_violation) where
+// the namespace was deleted while its record was written.
+const namespaceGone = "23503"
+
+// writeAll writes a batch, however long the database is away. A record that the
+// database refuses is logged and left.
+func (r *recorder) writeAll(ctx context.Context, batch []*record) {
+	for {
+		err := r.write(ctx, batch)
+		if err == nil {
+			return
+		}
+		if refusal, refused := errors.AsType[*pgconn.PgError](err); refused && !state.Unavailable(err) {
+			if len(batch) == 1 && refusal.Code == namespaceGone {
+				return
+			}
+			if len(batch) == 1 {
+				r.logger.ErrorContext(ctx, "activation not recorded", "namespace", batch[0].namespace, "error", err)
+				return
+			}
+			for i := range batch {
+				r.writeAll(ctx, batch[i:i+1])
+			}
+			return
+		}
+		r.logger.WarnContext(ctx, "activations cannot be recorded yet", "activations", len(batch), "error", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(rewrite):
+		}
+	}
+}
+
+func (r *recorder) write(ctx context.Context, batch []*record) error {
+	rows := make([]state.EndActivationsParams, len(batch))
+	for i, rec := range batch {
+		rows[i] = rec.row()
+	}
+	// A transaction of its own: only its commit says that the batch is written.
+	return r.store.InTx(ctx, func(tx pgx.Tx) error {
+		var failed error
+		r.store.EndActivations(ctx, tx, rows).Exec(func(_ int, err error) {
+			if failed == nil {
+				failed = err
+			}
+		})
+		return failed
+	})
+}

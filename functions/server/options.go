@@ -1,0 +1,67 @@
+// Package server puts the functions' parts together to one runtime: the API of
+// package openwhisk, the feeds, the sandbox that runs code, the state they share
+// with other runtimes, and what keeps that state small.
+package server
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/chandler-broker/chandler/functions/state"
+	"github.com/chandler-broker/chandler/services"
+)
+
+// Options is what a runtime needs. Fields that are said to have a default may be
+// zero; all others are required.
+type Options struct {
+	// DatabaseURL is the PostgreSQL database that runtimes and brokers share.
+	DatabaseURL services.Secret
+	// Sealer holds the keys that all runtimes of the database share.
+	Sealer *state.Sealer
+	// APIHost is the URL by which applications and functions reach the
+	// runtimes, without a path.
+	APIHost string
+	// CacheDir is the folder of compiled code. It is made where it does not
+	// exist; runtimes of one machine may share it, and nobody else may write
+	// there.
+	CacheDir string
+	// WorkerCommand is the program, with its arguments, whose main function is
+	// sandbox.Worker.
+	WorkerCommand []string
+	// Workers is how many of them run code; default: one for each
+	// processor, two at least.
+	Workers int
+	// Activations is how many there may be at a time, of all namespaces
+	// together; default: 1000.
+	Activations int
+	// Connections to the database; default: 16.
+	Connections int32
+	// MessageServers are those that feeds may connect to, as host:port, or
+	// feed.AnyServer; default: none.
+	MessageServers []string
+	// Grace is how long activations that are under way may go on when the
+	// runtime ends; default: 10 s.
+	Grace time.Duration
+	// Registry takes the runtime's metrics.
+	Registry prometheus.Registerer
+	Logger   *slog.Logger
+}
+
+func (o *Options) complete() error {
+	if o.DatabaseURL.IsZero() || o.Sealer == nil || o.APIHost == "" || o.CacheDir == "" || len(o.WorkerCommand) == 0 || o.Registry == nil || o.Logger == nil {
+		return errors.New("a functions' runtime needs a database, keys, the URL it is reached at, a folder, a worker's command, a registry and a logger")
+	}
+	if o.Activations <= 0 {
+		o.Activations = 1000
+	}
+	if o.Connections <= 0 {
+		o.Connections = 16
+	}
+	if o.Grace <= 0 {
+		o.Grace = 10 * time.Second
+	}
+	return nil
+}

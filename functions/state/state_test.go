@@ -1,0 +1,191 @@
+package state_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/chandler-broker/chandler/embedded/embeddedtest"
+	"github.com/chandler-broker/chandler/functions/state"
+)
+
+func TestMain(m *testing.M) { embeddedtest.Main(m) }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+func open(t *testing.T, url string) *state.Store {
+	t.Helper()
+	s, err := state.Open(t.Context(), url, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+func migrated(t *testing.T) *state.Store {
+	t.Helper()
+	s := open(t, embeddedtest.Database(t))
+	if err := s.Migrate(t.Context(), discard()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Any number of runtimes may start at once on an empty database.
+func TestMigrateTogether(t *testing.T) {
+	url := embeddedtest.Database(t)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			s, err := state.Open(t.Context(), url, 4)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer s.Close()
+			for range 2 {
+				if err := s.Migrate(t.Context(), discard()); err != nil {
+					t.Error(err)
+				}
+			}
+			if _, err := s.Namespaces(t.Context(), s.Pool, state.NamespacesParams{Batch: 1}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	s := open(t, url)
+	var elsewhere int
+	err := s.Pool.QueryRow(t.Context(), "select count(*) from pg_class c join pg_namespace n on n.oid = relnamespace where nspname = 'public'").Scan(&elsewhere)
+	if err != nil || elsewhere > 0 {
+		t.Errorf("outside of its schema: %d, %v", elsewhere, err)
+	}
+}
+
+// What is wrong with the database is said without its password.
+func TestOpenFails(t *testing.T) {
+	for name, url := range map[string]string{
+		"no URL":      "postgres://u:hunter2@[/x",
+		"bad setting": "postgres://u:hunter2@127.0.0.1:1/x?sslmode=hunter2",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := state.Open(t.Context(), url, 2); err == nil || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	s := open(t, "postgres://u:hunter2@127.0.0.1:1/x?sslmode=disable")
+	if err := s.Ready(t.Context()); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("nobody there: %v", err)
+	}
+}
+
+func hash(b byte) []byte { return bytes.Repeat([]byte{b}, 32) }
+
+// A key lets in from its making to its end, and no longer than its namespace.
+func TestAuthenticate(t *testing.T) {
+	s := migrated(t)
+	ctx := t.Context()
+	id := uuid.New()
+	lets := func(h []byte) bool {
+		t.Helper()
+		_, err := s.Authenticate(ctx, s.Pool, state.AuthenticateParams{Uuid: id, Hash: h})
+		if err != nil && !state.NotFound(err) {
+			t.Fatal(err)
+		}
+		return err == nil
+	}
+	put := func() int64 {
+		t.Helper()
+		n, err := s.PutKey(ctx, s.Pool, state.PutKeyParams{Uuid: id, Namespace: "n", Binding: "b", Hash: hash(1), Role: state.Invoke})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if put() != 0 || lets(hash(1)) {
+		t.Error("a key of a namespace that is not there")
+	}
+	for range 2 {
+		if n, err := s.PutNamespace(ctx, s.Pool, state.PutNamespaceParams{Name: "n", Limits: []byte(`{"timeout_ms": 5}`), Mounts: []byte(`[]`)}); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		if put() != 1 || !lets(hash(1)) || lets(hash(2)) {
+			t.Error("the key does not let in, or another one does")
+		}
+	}
+	got, err := s.Authenticate(ctx, s.Pool, state.AuthenticateParams{Uuid: id, Hash: hash(1)})
+	want := state.AuthenticateRow{Namespace: "n", Binding: "b", Role: state.Invoke, Limits: []byte(`{"timeout_ms": 5}`), Mounts: []byte(`[]`)}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	if err := s.DeleteKey(ctx, s.Pool, "b"); err != nil || lets(hash(1)) {
+		t.Errorf("after its end: %v", err)
+	}
+	put()
+	ending := state.EndNamespaceParams{Name: "n", Channel: state.NamespaceEnded}
+	for range 2 {
+		if since, err := s.EndNamespace(ctx, s.Pool, ending); since < 0 || err != nil || lets(hash(1)) || put() != 0 {
+			t.Errorf("a namespace that is ending: since %f, %v", since, err)
+		}
+	}
+	if n, err := s.PutNamespace(ctx, s.Pool, state.PutNamespaceParams{Name: "n", Limits: []byte(`{}`), Mounts: []byte(`[]`)}); n != 0 || err != nil {
+		t.Errorf("a namespace that is ending was made again: %d, %v", n, err)
+	}
+	if err := s.DeleteNamespace(ctx, s.Pool, state.DeleteNamespaceParams{Name: "n", Channel: state.NamespaceEnded}); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.EndNamespace(ctx, s.Pool, ending); !state.NotFound(err) {
+		t.Errorf("end a namespace that is gone: %v", err)
+	}
+	if keys, err := s.Bindings(ctx, s.Pool, state.BindingsParams{Batch: 10}); err != nil || len(keys) > 0 {
+		t.Errorf("keys of no namespace: %v, %v", keys, err)
+	}
+}
+
+// Notices arrive in their order, after one that says that some may be missing, and
+// again so after the connection was lost.
+func TestListen(t *testing.T) {
+	s := migrated(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	notices := make(chan state.Notice)
+	go s.Listen(ctx, discard(), func(n state.Notice) { notices <- n })
+	next := func(want state.Notice) {
+		t.Helper()
+		select {
+		case got := <-notices:
+			if got != want {
+				t.Errorf("%+v, want %+v", got, want)
+			}
+		case <-ctx.Done():
+			t.Fatalf("no %+v", want)
+		}
+	}
+	notify := func(channel, payload string) {
+		t.Helper()
+		if err := s.Notify(ctx, s.Pool, state.NotifyParams{Channel: channel, Payload: payload}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next(state.Notice{})
+	notify(state.NamespaceEnded, "a")
+	notify(state.FeedsChanged, "b")
+	next(state.Notice{Channel: state.NamespaceEnded, Payload: "a"})
+	next(state.Notice{Channel: state.FeedsChanged, Payload: "b"})
+	_, err := s.Pool.Exec(ctx, "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and datname = current_database() and query like 'listen %'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	next(state.Notice{})
+	notify(state.NamespaceEnded, "c")
+	next(state.Notice{Channel: state.NamespaceEnded, Payload: "c"})
+}

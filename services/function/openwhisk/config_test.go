@@ -1,0 +1,127 @@
+package openwhisk
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/chandler-broker/chandler/functions/state"
+	"github.com/chandler-broker/chandler/services"
+)
+
+func TestConfig(t *testing.T) {
+	const url = `"database_url": "postgres://u:hunter2@127.0.0.1:1/x"`
+	tests := []struct{ name, config, fault string }{
+		{"all is well", `{` + url + `, "api_host": "https://functions.example.com"}`, ""},
+		{"a port", `{` + url + `, "api_host": "http://127.0.0.1:3233"}`, ""},
+		{"nothing", `{}`, "database_url: is missing; give the database of the functions' runtimes\napi_host: must be https://host or https://host:port, or the same with http, without a path"},
+		{"no database", `{"database_url": "postgres://u:hunter2@[/x", "api_host": "http://h"}`, "database_url: is not a PostgreSQL URL (postgres://user:password@host:port/database)"},
+		{"a path", `{` + url + `, "api_host": "http://h/api/v1"}`, "api_host: must be https://host or https://host:port, or the same with http, without a path"},
+		{"a user", `{` + url + `, "api_host": "http://u:hunter2@h"}`, "api_host: must be https://host or https://host:port, or the same with http, without a path"},
+		{"no scheme", `{` + url + `, "api_host": "functions.example.com"}`, "api_host: must be https://host or https://host:port, or the same with http, without a path"},
+		{"a bad port", `{` + url + `, "api_host": "http://h:70000"}`, "api_host: has a port that is none"},
+		{"no certificate", `{` + url + `, "api_host": "https://h", "ca": "x"}`, "ca: is not a certificate in PEM"},
+		{"two authorities", `{` + url + `, "api_host": "https://h", "ca": "x", "ca_file": "y"}`, "ca_file: cannot be given together with ca\nca: is not a certificate in PEM"},
+		{"an unknown key", `{"databse_url": "hunter2"}`, "databse_url: no such key"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := ""
+			if err := Definition().CheckConfig([]byte(test.config)); err != nil {
+				got = err.Error()
+			}
+			if diff := cmp.Diff(test.fault, got); diff != "" || strings.Contains(got, "hunter2") {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestHostOfAPI(t *testing.T) {
+	for text, want := range map[string]apiHost{
+		"https://functions.example.com": {"https", "functions.example.com", "functions.example.com", 443},
+		"http://functions.example.com/": {"http", "functions.example.com", "functions.example.com", 80},
+		"http://[::1]:3233":             {"http", "[::1]:3233", "::1", 3233},
+	} {
+		got, err := readHost(text)
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(apiHost{})); diff != "" || err != nil {
+			t.Errorf("%s: %v (-want +got):\n%s", text, err, diff)
+		}
+	}
+}
+
+// A file that is no authority's certificate is found at the start.
+func TestAuthorityOfFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	open := func() error {
+		c := Config{DatabaseURL: services.NewSecret("postgres://u@127.0.0.1:1/x"), APIHost: "https://h", CAFile: file}
+		b, err := open(t.Context(), c)
+		if err == nil {
+			_ = b.Close() // nothing is open
+		}
+		return err
+	}
+	if err := open(); err == nil || !strings.Contains(err.Error(), "ca_file") {
+		t.Errorf("a file that is not there: %v", err)
+	}
+	if err := os.WriteFile(file, []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(); err == nil || err.Error() != "ca_file: "+file+" is not a certificate in PEM" {
+		t.Errorf("a file that is none: %v", err)
+	}
+}
+
+func TestPlan(t *testing.T) {
+	tests := []struct{ name, plan, fault string }{
+		{"nothing", `{}`, ""},
+		{"the least", `{"label": "l", "memory": "16MB", "timeout": "100ms", "logs": "1MB", "code": "1kB", "payload": "1kB", "concurrency": 1, "triggers": 0, "retention": "1m", "activation_storage": "1MB", "dead_letters": 0}`, ""},
+		{"a label with a blank", `{"label": "a b"}`, "label: must be 1 to 64 of A-Z, a-z, 0-9 and ._- and begin with a letter or digit"},
+		{"memory in kB", `{"memory": "262145kB"}`, "memory: must be a whole number and kB, MB, GB or TB, such as \"500MB\", whole megabytes from 16MB to 512MB"},
+		{"memory above OpenWhisk's", `{"memory": "1GB"}`, "memory: must be a whole number and kB, MB, GB or TB, such as \"500MB\", whole megabytes from 16MB to 512MB"},
+		{"a time that is none", `{"timeout": "soon"}`, "timeout: must be a time of whole milliseconds, such as \"30s\" or \"5m\", from 100ms to 5m"},
+		{"logs", `{"logs": "11MB"}`, "logs: must be a whole number and kB, MB, GB or TB, such as \"500MB\", whole megabytes from 1MB to 10MB"},
+		{"code", `{"code": "49MB"}`, "code: must be a whole number and kB, MB, GB or TB, such as \"500MB\", from 1kB to 48MB"},
+		{"payload", `{"payload": 5}`, "payload: must be a whole number and kB, MB, GB or TB, such as \"500MB\", from 1kB to 1MB"},
+		{"retention", `{"retention": "1s"}`, "retention: must be a time of whole milliseconds, such as \"30s\" or \"5m\", from 1m to 8760h"},
+		{"storage", `{"activation_storage": "1kB"}`, "activation_storage: must be a whole number and kB, MB, GB or TB, such as \"500MB\", from 1MB to 100GB"},
+		{"counts", `{"concurrency": 0, "actions": -1, "message_attempts": 101}`, "concurrency: must be from 1 to 1000\nactions: must be from 1 to 10000\nmessage_attempts: must be from 1 to 100"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := ""
+			if err := Definition().CheckPlan([]byte(test.plan)); err != nil {
+				got = err.Error()
+			}
+			if diff := cmp.Diff(test.fault, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Every key of a plan arrives in the state.
+func TestPlanBecomesLimits(t *testing.T) {
+	p, err := services.Decode[Plan]([]byte(`{
+		"label": "l", "memory": "32MB", "timeout": "2s", "logs": "3MB", "code": "4MB", "payload": "5kB",
+		"concurrency": 6, "invocations_per_minute": 7, "fires_per_minute": 8, "sequence_length": 9,
+		"actions": 10, "triggers": 11, "rules": 12, "packages": 13, "retention": "14m", "activation_storage": "15MB",
+		"message_attempts": 16, "dead_letters": 17
+	}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const mb = 1 << 20
+	want := state.Limits{
+		Plan: "l", MemoryBytes: 32 * mb, TimeoutMillis: 2000, LogBytes: 3 * mb, CodeBytes: 4 * mb, PayloadBytes: 5 << 10,
+		Concurrency: 6, InvocationsPerMinute: 7, FiresPerMinute: 8, SequenceLength: 9,
+		Actions: 10, Triggers: 11, Rules: 12, Packages: 13, RetentionSeconds: 14 * 60, ActivationBytes: 15 * mb,
+		MessageAttempts: 16, DeadLetters: 17,
+	}
+	if diff := cmp.Diff(want, p.limits()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

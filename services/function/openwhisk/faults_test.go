@@ -1,0 +1,76 @@
+package openwhisk
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chandler-broker/chandler/embedded"
+	"github.com/chandler-broker/chandler/embedded/embeddedtest"
+	"github.com/chandler-broker/chandler/functions/state"
+	"github.com/chandler-broker/chandler/services"
+)
+
+// A database that dies and comes back is not the caller's fault, nor the runtime's:
+// what cannot be answered is answered 503, and everything goes on by itself.
+func TestDatabaseComesAndGoes(t *testing.T) {
+	embeddedtest.Postgres(t) // skips where there is none
+	database, err := embedded.StartPostgres(t.Context(), embedded.PostgresOptions{Dir: t.TempDir(), NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := database.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	server := &testServer{database: database.URL("postgres"), key: state.GenerateKey()}
+	server.start(t)
+	b, err := open(t.Context(), Config{DatabaseURL: services.NewSecret(server.database), APIHost: server.url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = b.Close() }()
+	inst := testInstance(t, `{}`)
+	inst.Plan.InvocationsPerMinute = maxMinutes
+	a := b.bound(t, inst, "b")
+	a.expect(t, 200, "PUT", a.own("/actions/hello"), javascript(hello))
+	done := make(chan struct{})
+	var all sync.WaitGroup
+	for i := range 4 {
+		all.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				path := fmt.Sprintf("/actions/a%d-%d", i, n%20)
+				if status, answer := a.do(t, "PUT", a.own(path+"?overwrite=true"), javascript(hello)); status != 200 && status != 503 {
+					t.Errorf("deploy: %d %v", status, answer)
+				}
+				if status, answer := a.do(t, "POST", a.own("/actions/hello?blocking=true"), object{}); status != 200 && status != 503 {
+					t.Errorf("call: %d %v", status, answer)
+				}
+			}
+		})
+	}
+	for i := range 5 {
+		time.Sleep(200 * time.Millisecond) // for so long all is well
+		if i%2 == 0 {
+			database.Kill()
+		}
+		if err := database.Restart(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	close(done)
+	all.Wait()
+	eventually(t, "everything works again", func() bool {
+		status, _ := a.do(t, "POST", a.own("/actions/hello?blocking=true"), object{})
+		return status == 200
+	})
+	a.expect(t, 200, "PUT", a.own("/actions/hello?overwrite=true"), javascript(hello))
+}

@@ -1,0 +1,129 @@
+package openwhisk
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/chandler-broker/chandler/functions/state"
+	"github.com/chandler-broker/chandler/services"
+)
+
+// Plan is what a plan of this backend allows one namespace. Nothing is above what
+// Apache OpenWhisk allows by default, so that what fits here fits there.
+type Plan struct {
+	// Label is what the runtimes' metrics call the plan.
+	Label string `json:"label"`
+
+	// Memory, Timeout and Logs are the most that an action may ask for.
+	Memory  services.Size     `json:"memory"`
+	Timeout services.Duration `json:"timeout"`
+	Logs    services.Size     `json:"logs"`
+	// Code is how large an action's code may be.
+	Code services.Size `json:"code"`
+	// Payload is how large the parameters of an activation may be, and its
+	// result.
+	Payload services.Size `json:"payload"`
+
+	// Concurrency is how many activations of a namespace run at a time.
+	Concurrency          int64 `json:"concurrency"`
+	InvocationsPerMinute int64 `json:"invocations_per_minute"`
+	FiresPerMinute       int64 `json:"fires_per_minute"`
+
+	// SequenceLength is how many actions one invocation of a sequence runs.
+	SequenceLength int64 `json:"sequence_length"`
+	// Actions, Triggers, Rules and Packages are how many there may be.
+	Actions  int64 `json:"actions"`
+	Triggers int64 `json:"triggers"`
+	Rules    int64 `json:"rules"`
+	Packages int64 `json:"packages"`
+
+	// Retention is how long activations are kept, ActivationStorage how much all
+	// of them may take; the oldest go first.
+	Retention         services.Duration `json:"retention"`
+	ActivationStorage services.Size     `json:"activation_storage"`
+
+	// MessageAttempts is how often a message of a feed is delivered before it
+	// is a dead letter, DeadLetters how many of those a trigger keeps.
+	MessageAttempts int64 `json:"message_attempts"`
+	DeadLetters     int64 `json:"dead_letters"`
+}
+
+// SetDefaults implements services.Defaulter: OpenWhisk's own, where it has some.
+func (p *Plan) SetDefaults() {
+	*p = Plan{
+		Label:  "default",
+		Memory: 256 * services.Megabyte, Timeout: services.Duration(time.Minute), Logs: services.Megabyte,
+		Code: 48 * services.Megabyte, Payload: services.Megabyte,
+		Concurrency: 100, InvocationsPerMinute: 120, FiresPerMinute: 60,
+		SequenceLength: 50, Actions: 100, Triggers: 50, Rules: 100, Packages: 50,
+		Retention: services.Duration(7 * 24 * time.Hour), ActivationStorage: 100 * services.Megabyte,
+		MessageAttempts: 5, DeadLetters: 1000,
+	}
+}
+
+const (
+	day        = 24 * time.Hour
+	maxMinutes = 100_000
+	maxThings  = 10_000
+)
+
+var labelRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+// Validate implements services.Validator.
+func (p *Plan) Validate() error {
+	var faults []error
+	fault := func(bad bool, format string, args ...any) {
+		if bad {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	fault(!labelRule.MatchString(p.Label), "label: must be 1 to 64 of A-Z, a-z, 0-9 and ._- and begin with a letter or digit")
+	fault(p.Memory < 16*services.Megabyte || p.Memory > 512*services.Megabyte || p.Memory%services.Megabyte != 0, "memory: must be %s, whole megabytes from 16MB to 512MB", services.SizeForm)
+	fault(p.Timeout < services.Duration(100*time.Millisecond) || p.Timeout > services.Duration(5*time.Minute), "timeout: must be %s, from 100ms to 5m", services.DurationForm)
+	fault(p.Logs < services.Megabyte || p.Logs > 10*services.Megabyte || p.Logs%services.Megabyte != 0, "logs: must be %s, whole megabytes from 1MB to 10MB", services.SizeForm)
+	fault(p.Code < services.Kilobyte || p.Code > 48*services.Megabyte, "code: must be %s, from 1kB to 48MB", services.SizeForm)
+	fault(p.Payload < services.Kilobyte || p.Payload > services.Megabyte, "payload: must be %s, from 1kB to 1MB", services.SizeForm)
+	fault(p.Retention < services.Duration(time.Minute) || p.Retention > services.Duration(365*day), "retention: must be %s, from 1m to 8760h", services.DurationForm)
+	fault(p.ActivationStorage < services.Megabyte || p.ActivationStorage > 100*services.Gigabyte, "activation_storage: must be %s, from 1MB to 100GB", services.SizeForm)
+	return errors.Join(append(faults, p.checkCounts()...)...)
+}
+
+func (p *Plan) checkCounts() []error {
+	var faults []error
+	for _, count := range []struct {
+		key          string
+		value, least int64
+		most         int64
+	}{
+		{"concurrency", p.Concurrency, 1, 1000},
+		{"invocations_per_minute", p.InvocationsPerMinute, 1, maxMinutes},
+		{"fires_per_minute", p.FiresPerMinute, 1, maxMinutes},
+		{"sequence_length", p.SequenceLength, 1, 50},
+		{"actions", p.Actions, 1, maxThings},
+		{"triggers", p.Triggers, 0, maxThings},
+		{"rules", p.Rules, 0, maxThings},
+		{"packages", p.Packages, 0, maxThings},
+		{"message_attempts", p.MessageAttempts, 1, 100},
+		{"dead_letters", p.DeadLetters, 0, 1_000_000},
+	} {
+		if count.value < count.least || count.value > count.most {
+			faults = append(faults, fmt.Errorf("%s: must be from %d to %d", count.key, count.least, count.most))
+		}
+	}
+	return faults
+}
+
+// limits is the plan in the words of the state.
+func (p Plan) limits() state.Limits {
+	return state.Limits{
+		Plan:        p.Label,
+		MemoryBytes: int64(p.Memory), TimeoutMillis: time.Duration(p.Timeout).Milliseconds(), LogBytes: int64(p.Logs),
+		CodeBytes: int64(p.Code), PayloadBytes: int64(p.Payload),
+		Concurrency: p.Concurrency, InvocationsPerMinute: p.InvocationsPerMinute, FiresPerMinute: p.FiresPerMinute,
+		SequenceLength: p.SequenceLength, Actions: p.Actions, Triggers: p.Triggers, Rules: p.Rules, Packages: p.Packages,
+		RetentionSeconds: int64(time.Duration(p.Retention).Seconds()), ActivationBytes: int64(p.ActivationStorage),
+		MessageAttempts: p.MessageAttempts, DeadLetters: p.DeadLetters,
+	}
+}
