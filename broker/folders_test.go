@@ -42,18 +42,18 @@ func TestFoldersOfTheSameTenant(t *testing.T) {
 
 	want := map[string]string{"mine": "/memory/" + services.InstanceName("mine")}
 	c.provision("user", with(on(brokertest.Small), `{"uses": ["mine"]}`), true).want(t, "201")
-	if diff := cmp.Diff(want, c.Backend.Folders("user")); diff != "" {
+	if diff := cmp.Diff(want, c.Backend.Directories("user")); diff != "" {
 		t.Errorf("provision: -want +got\n%s", diff)
 	}
 	c.update("user", domain.UpdateDetails{RawParameters: json.RawMessage(`{"uses": []}`)}, true).want(t, "200")
-	if got := c.Backend.Folders("user"); len(got) != 0 {
+	if got := c.Backend.Directories("user"); len(got) != 0 {
 		t.Errorf("after an update that names none: %v", got)
 	}
 	a := c.update("user", domain.UpdateDetails{RawParameters: json.RawMessage(`{"uses": ["next-door"]}`)}, true).want(t, "Unsupported")
 	if !strings.Contains(a.text(), "next-door") {
 		t.Errorf("an update that names another's: %q", a.text())
 	}
-	if got := c.Backend.Folders("user"); len(got) != 0 {
+	if got := c.Backend.Directories("user"); len(got) != 0 {
 		t.Errorf("after the refused update: %v", got)
 	}
 }

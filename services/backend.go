@@ -22,12 +22,12 @@ import (
 //
 // A method neither loops nor sleeps to wait: it returns NotYet and is called
 // again. An error built by Rejected is final and shown to the user. Every other
-// error is retried until the operation's deadline; one built by NoRoom tells
+// error is retried until the operation's deadline; one built by OutOfCapacity tells
 // the user why.
 //
 // ctx ends after 30 s at the latest, and sooner where the operation is halted. A
 // method returns then, within seconds and also where the server says nothing more.
-// A change that it has sent it sees to its end first (Settle): what comes next may
+// A change that it has sent it sees to its end first (RunToCompletion): what comes next may
 // be the call that undoes it.
 type Backend[P, I, B any] interface {
 	// Provision makes the instance's resources.
@@ -58,10 +58,10 @@ type Instance[P, I any] struct {
 	Name   string
 	Plan   P
 	Params I
-	// Folders are the directories of the instances that Params name, by
+	// Directories are the directories of the instances that Params name, by
 	// instance ID: of a Mounter, in Provision and in next of Update. One that
 	// was deleted since is not among them.
-	Folders map[string]string
+	Directories map[string]string
 }
 
 // Binding is a service binding as a backend sees it.
@@ -139,18 +139,18 @@ type Readier interface {
 type Lister interface {
 	// List returns every instance and every binding that this backend made
 	// and that is still there, complete or not.
-	List(ctx context.Context) ([]Found, error)
+	List(ctx context.Context) ([]Resource, error)
 }
 
-// Found is a resource that exists on a backend's server.
-type Found struct {
+// Resource is a resource that exists on a backend's server.
+type Resource struct {
 	// Instance is the Instance.Name that the resource belongs to; empty when
 	// only the binding's name can be told.
 	Instance string
 	// Binding is the Binding.Name; empty for the instance itself.
 	Binding string
-	// Resource is the name on the server, for the operator to look up.
-	Resource string
+	// Name is the name on the server, for the operator to look up.
+	Name string
 	// Leftover says that the instance or binding itself is gone, and that this is
 	// what is left of it.
 	Leftover bool
@@ -171,17 +171,17 @@ type InstanceChecker[P, I any] interface {
 	CheckInstance(inst Instance[P, I]) error
 }
 
-// Keeper is a backend that has to look after what it made: to enforce limits
+// Reconciler is a backend that has to look after what it made: to enforce limits
 // that its server does not know, or to keep spare resources ready.
-type Keeper[P, I any] interface {
-	// Keep is called every few seconds, by one replica at a time, and after a
+type Reconciler[P, I any] interface {
+	// Reconcile is called every few seconds, by one replica at a time, and after a
 	// provision. plans are all plans of this backend; instances is a batch of
 	// those that are ready (it may be empty). It returns the condition of each
 	// instance that is not in order, by Instance.ID; with an error, nil where it
 	// could not look at them, and else what it knows: one instance's fault does
 	// not keep the others' conditions from being recorded. Operations on the same
 	// instances go on at the same time.
-	Keep(ctx context.Context, plans []P, instances []Instance[P, I]) (map[string]Condition, error)
+	Reconcile(ctx context.Context, plans []P, instances []Instance[P, I]) (map[string]Condition, error)
 }
 
 // Condition is what is wrong with an instance that exists.
@@ -206,9 +206,9 @@ const (
 // Reasons are all reasons of a condition.
 func Reasons() []Reason { return []Reason{OverQuota, Inaccessible} }
 
-// NotEnforced is the condition of an instance whose limits could not be enforced;
-// Keep's error says why.
-func NotEnforced() Condition {
+// LimitsNotEnforced is the condition of an instance whose limits could not be enforced;
+// Reconcile's error says why.
+func LimitsNotEnforced() Condition {
 	return Condition{Reason: Inaccessible, Message: "the plan's limits cannot be enforced at the moment; if this stays so, ask your operator, whose log says why"}
 }
 
@@ -216,17 +216,17 @@ func NotEnforced() Condition {
 // told.
 type Space struct{ Storage, Memory Size }
 
-// Sizer is a backend whose plans bound what an instance can take of its server.
-type Sizer[P any] interface {
-	// Takes returns the most that an instance of the plan can take. It makes no
+// FootprintReporter is a backend whose plans bound what an instance can take of its server.
+type FootprintReporter[P any] interface {
+	// Footprint returns the most that an instance of the plan can take. It makes no
 	// outside call.
-	Takes(plan P) Space
+	Footprint(plan P) Space
 }
 
-// Roomer is a backend that can tell how much of its server is left.
-type Roomer interface {
-	// Room returns what the server has in all, and what of it nothing is using.
-	Room(ctx context.Context) (free, total Space, err error)
+// CapacityReporter is a backend that can tell how much of its server is left.
+type CapacityReporter interface {
+	// Capacity returns what the server has in all, and what of it nothing is using.
+	Capacity(ctx context.Context) (free, total Space, err error)
 }
 
 // Describer is a backend whose instances have something to tell their users
@@ -261,27 +261,27 @@ type Verifier[P, I, B any] interface {
 
 // Namer is a backend that can name an instance's resource without a call.
 type Namer[P, I any] interface {
-	// ResourceName is the name on the server, as List returns it in Found.Resource
+	// ResourceName is the name on the server, as List returns it in Resource.Name
 	// of the instance itself. It makes no outside call; empty where it cannot be
 	// told.
 	ResourceName(inst Instance[P, I]) string
 }
 
-// Sharer is a backend whose instances are directories that programs on this
+// DirectoryProvider is a backend whose instances are directories that programs on this
 // machine may use beside the backend's own clients.
-type Sharer[P, I any] interface {
-	// Folder returns the absolute path of the directory that holds the
+type DirectoryProvider[P, I any] interface {
+	// Directory returns the absolute path of the directory that holds the
 	// instance's files. It changes nothing.
-	Folder(ctx context.Context, inst Instance[P, I]) (string, error)
+	Directory(ctx context.Context, inst Instance[P, I]) (string, error)
 }
 
-// Mounter is a backend whose instances use directories of Sharers' instances.
+// Mounter is a backend whose instances use directories of DirectoryProviders' instances.
 // The engine finds them: they must be ready and of the same tenant, which is
 // the same platform, organisation and space.
 type Mounter[I any] interface {
-	// Mounts returns the IDs of the instances that the parameters name. It
+	// MountedInstances returns the IDs of the instances that the parameters name. It
 	// makes no outside call.
-	Mounts(params I) []string
+	MountedInstances(params I) []string
 }
 
 // SerialBinder is a backend whose server can only be told of bindings by

@@ -19,8 +19,8 @@ type RawInstance struct {
 	Name   string
 	Plan   json.RawMessage
 	Params json.RawMessage
-	// Folders are as in Instance.
-	Folders map[string]string
+	// Directories are as in Instance.
+	Directories map[string]string
 }
 
 // RawBinding is a binding before its parameters are decoded. Seed is nil for
@@ -50,13 +50,13 @@ type Driver interface {
 
 	Ready(ctx context.Context) error
 	// List returns what exists; ok is false where the backend cannot tell.
-	List(ctx context.Context) (found []Found, ok bool, err error)
+	List(ctx context.Context) (found []Resource, ok bool, err error)
 	// Remove deprovisions or unbinds what List found and nobody owns, by its
 	// names alone.
-	Remove(ctx context.Context, found Found) error
-	// Keeps says whether Keep does anything.
-	Keeps() bool
-	Keep(ctx context.Context, plans []json.RawMessage, instances []RawInstance) (map[string]Condition, error)
+	Remove(ctx context.Context, found Resource) error
+	// Reconciles says whether Reconcile does anything.
+	Reconciles() bool
+	Reconcile(ctx context.Context, plans []json.RawMessage, instances []RawInstance) (map[string]Condition, error)
 	// Verifies says whether Verify does anything.
 	Verifies() bool
 	Verify(ctx context.Context, inst RawInstance, b RawBinding) error
@@ -68,18 +68,18 @@ type Driver interface {
 	Describe(ctx context.Context, inst RawInstance) (map[string]any, error)
 	// Adopt takes over what exists; ok is false where the backend is no Adopter.
 	Adopt(ctx context.Context, inst RawInstance, resource string, dry bool) (steps []string, ok bool, err error)
-	// Folder returns the instance's directory on this machine; ok is false
-	// where the backend is no Sharer.
-	Folder(ctx context.Context, inst RawInstance) (dir string, ok bool, err error)
-	// Mounts returns the IDs of the instances whose directories this one
+	// Directory returns the instance's directory on this machine; ok is false
+	// where the backend is no DirectoryProvider.
+	Directory(ctx context.Context, inst RawInstance) (dir string, ok bool, err error)
+	// MountedInstances returns the IDs of the instances whose directories this one
 	// uses, none where the backend is no Mounter.
-	Mounts(inst RawInstance) ([]string, error)
-	// Takes returns the most that an instance of the plan can take of the server;
-	// nothing where the backend is no Sizer.
-	Takes(plan json.RawMessage) (Space, error)
-	// Room returns what is left of the server; nothing where the backend is no
-	// Roomer.
-	Room(ctx context.Context) (free, total Space, err error)
+	MountedInstances(inst RawInstance) ([]string, error)
+	// Footprint returns the most that an instance of the plan can take of the server;
+	// nothing where the backend is no FootprintReporter.
+	Footprint(plan json.RawMessage) (Space, error)
+	// Capacity returns what is left of the server; nothing where the backend is no
+	// CapacityReporter.
+	Capacity(ctx context.Context) (free, total Space, err error)
 	SerialBinds() bool
 	// VolumeMounts says whether bindings come with volume mounts.
 	VolumeMounts() bool
@@ -92,7 +92,7 @@ type driver[P, I, B any] struct {
 }
 
 func (d *driver[P, I, B]) instance(raw RawInstance) (Instance[P, I], error) {
-	inst := Instance[P, I]{ID: raw.ID, Name: cmp.Or(raw.Name, InstanceName(raw.ID)), Folders: raw.Folders}
+	inst := Instance[P, I]{ID: raw.ID, Name: cmp.Or(raw.Name, InstanceName(raw.ID)), Directories: raw.Directories}
 	var err error
 	if inst.Plan, err = Decode[P](raw.Plan); err != nil {
 		return inst, fmt.Errorf("plan: %w", err)
@@ -198,7 +198,7 @@ func (d *driver[P, I, B]) Ready(ctx context.Context) (err error) {
 	return nil
 }
 
-func (d *driver[P, I, B]) List(ctx context.Context) ([]Found, bool, error) {
+func (d *driver[P, I, B]) List(ctx context.Context) ([]Resource, bool, error) {
 	l, ok := d.backend.(Lister)
 	if !ok {
 		return nil, false, nil
@@ -207,7 +207,7 @@ func (d *driver[P, I, B]) List(ctx context.Context) ([]Found, bool, error) {
 	return found, true, err
 }
 
-func (d *driver[P, I, B]) Remove(ctx context.Context, found Found) error {
+func (d *driver[P, I, B]) Remove(ctx context.Context, found Resource) error {
 	inst := Instance[P, I]{Name: found.Instance}
 	if found.Binding == "" {
 		return d.backend.Deprovision(ctx, inst)
@@ -215,13 +215,13 @@ func (d *driver[P, I, B]) Remove(ctx context.Context, found Found) error {
 	return d.backend.Unbind(ctx, inst, Binding[B]{Name: found.Binding})
 }
 
-func (d *driver[P, I, B]) Keeps() bool {
-	_, ok := d.backend.(Keeper[P, I])
+func (d *driver[P, I, B]) Reconciles() bool {
+	_, ok := d.backend.(Reconciler[P, I])
 	return ok
 }
 
-func (d *driver[P, I, B]) Keep(ctx context.Context, rawPlans []json.RawMessage, raws []RawInstance) (map[string]Condition, error) {
-	k, ok := d.backend.(Keeper[P, I])
+func (d *driver[P, I, B]) Reconcile(ctx context.Context, rawPlans []json.RawMessage, raws []RawInstance) (map[string]Condition, error) {
+	k, ok := d.backend.(Reconciler[P, I])
 	if !ok {
 		return nil, nil
 	}
@@ -241,7 +241,7 @@ func (d *driver[P, I, B]) Keep(ctx context.Context, rawPlans []json.RawMessage, 
 			instances = append(instances, inst)
 		}
 	}
-	return k.Keep(ctx, plans, instances)
+	return k.Reconcile(ctx, plans, instances)
 }
 
 func (d *driver[P, I, B]) Verifies() bool {
@@ -300,8 +300,8 @@ func (d *driver[P, I, B]) Adopt(ctx context.Context, raw RawInstance, resource s
 	return steps, true, err
 }
 
-func (d *driver[P, I, B]) Folder(ctx context.Context, raw RawInstance) (string, bool, error) {
-	s, ok := d.backend.(Sharer[P, I])
+func (d *driver[P, I, B]) Directory(ctx context.Context, raw RawInstance) (string, bool, error) {
+	s, ok := d.backend.(DirectoryProvider[P, I])
 	if !ok {
 		return "", false, nil
 	}
@@ -309,11 +309,11 @@ func (d *driver[P, I, B]) Folder(ctx context.Context, raw RawInstance) (string, 
 	if err != nil {
 		return "", true, err
 	}
-	dir, err := s.Folder(ctx, inst)
+	dir, err := s.Directory(ctx, inst)
 	return dir, true, err
 }
 
-func (d *driver[P, I, B]) Mounts(raw RawInstance) ([]string, error) {
+func (d *driver[P, I, B]) MountedInstances(raw RawInstance) ([]string, error) {
 	m, ok := d.backend.(Mounter[I])
 	if !ok {
 		return nil, nil
@@ -322,11 +322,11 @@ func (d *driver[P, I, B]) Mounts(raw RawInstance) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.Mounts(inst.Params), nil
+	return m.MountedInstances(inst.Params), nil
 }
 
-func (d *driver[P, I, B]) Takes(raw json.RawMessage) (Space, error) {
-	s, ok := d.backend.(Sizer[P])
+func (d *driver[P, I, B]) Footprint(raw json.RawMessage) (Space, error) {
+	s, ok := d.backend.(FootprintReporter[P])
 	if !ok {
 		return Space{}, nil
 	}
@@ -334,16 +334,16 @@ func (d *driver[P, I, B]) Takes(raw json.RawMessage) (Space, error) {
 	if err != nil {
 		return Space{}, fmt.Errorf("plan: %w", err)
 	}
-	return s.Takes(plan), nil
+	return s.Footprint(plan), nil
 }
 
-func (d *driver[P, I, B]) Room(ctx context.Context) (free, total Space, err error) {
+func (d *driver[P, I, B]) Capacity(ctx context.Context) (free, total Space, err error) {
 	defer panicked(&err)
-	r, ok := d.backend.(Roomer)
+	r, ok := d.backend.(CapacityReporter)
 	if !ok {
 		return Space{}, Space{}, nil
 	}
-	return r.Room(ctx)
+	return r.Capacity(ctx)
 }
 
 func (d *driver[P, I, B]) SerialBinds() bool {

@@ -46,21 +46,21 @@ func IsRejected(err error) (string, bool) {
 	return "", false
 }
 
-// NoRoomError says that a server has no room for what it was asked to do.
-type NoRoomError struct{ err error }
+// OutOfCapacityError says that a server has no room for what it was asked to do.
+type OutOfCapacityError struct{ err error }
 
-func (e *NoRoomError) Error() string { return e.err.Error() }
+func (e *OutOfCapacityError) Error() string { return e.err.Error() }
 
-// Unwrap returns what NoRoom was given.
-func (e *NoRoomError) Unwrap() error { return e.err }
+// Unwrap returns what OutOfCapacity was given.
+func (e *OutOfCapacityError) Unwrap() error { return e.err }
 
-// NoRoom builds the error for a server whose disk is full. It is retried as
+// OutOfCapacity builds the error for a server whose disk is full. It is retried as
 // any other, since there may be room again; the user is told that the service
 // has none, the operator what err says.
-func NoRoom(err error) error { return &NoRoomError{err} }
+func OutOfCapacity(err error) error { return &OutOfCapacityError{err} }
 
-// IsNoRoom says whether err was built by NoRoom.
-func IsNoRoom(err error) bool {
-	_, ok := errors.AsType[*NoRoomError](err)
+// IsOutOfCapacity says whether err was built by OutOfCapacity.
+func IsOutOfCapacity(err error) bool {
+	_, ok := errors.AsType[*OutOfCapacityError](err)
 	return ok
 }

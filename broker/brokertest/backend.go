@@ -97,14 +97,14 @@ func (m *Backend) define(name string, volumeMounts bool) services.Definition {
 		})
 }
 
-// Keep makes the backend one that looks after its instances: k is told the
+// OnReconcile makes the backend implement Reconciler: k is told the
 // instances' IDs and returns what their users should know.
-func (m *Backend) Keep(k func(ids []string) (map[string]string, error)) { m.keep = k }
+func (m *Backend) OnReconcile(k func(ids []string) (map[string]string, error)) { m.keep = k }
 
 type keeper struct{ *Backend }
 
-// Keep implements services.Keeper.
-func (k keeper) Keep(_ context.Context, _ []Plan, instances []services.Instance[Plan, Params]) (map[string]services.Condition, error) {
+// Reconcile implements services.Reconciler.
+func (k keeper) Reconcile(_ context.Context, _ []Plan, instances []services.Instance[Plan, Params]) (map[string]services.Condition, error) {
 	ids := make([]string, 0, len(instances))
 	for _, i := range instances {
 		ids = append(ids, i.ID)
@@ -120,9 +120,9 @@ func (k keeper) Keep(_ context.Context, _ []Plan, instances []services.Instance[
 	return conditions, err
 }
 
-// Verify makes the backend implement Verifier. v is called with the binding's ID
+// OnVerify makes the backend implement Verifier. v is called with the binding's ID
 // before the credentials are repaired; Verify returns its error.
-func (m *Backend) Verify(v func(ctx context.Context, id string) error) { m.verify = v }
+func (m *Backend) OnVerify(v func(ctx context.Context, id string) error) { m.verify = v }
 
 type verifier struct{ *Backend }
 
@@ -153,16 +153,16 @@ func (m *Backend) Break() {
 // sharer is the backend of VolumeDefinition.
 type sharer struct{ *Backend }
 
-// Folder implements services.Sharer.
-func (sharer) Folder(_ context.Context, inst services.Instance[Plan, Params]) (string, error) {
+// Directory implements services.DirectoryProvider.
+func (sharer) Directory(_ context.Context, inst services.Instance[Plan, Params]) (string, error) {
 	return "/memory/" + inst.Name, nil
 }
 
-// Mounts implements services.Mounter.
-func (m *Backend) Mounts(p Params) []string { return p.Uses }
+// MountedInstances implements services.Mounter.
+func (m *Backend) MountedInstances(p Params) []string { return p.Uses }
 
-// Folders returns the directories an instance was given.
-func (m *Backend) Folders(id string) map[string]string {
+// Directories returns the directories an instance was given.
+func (m *Backend) Directories(id string) map[string]string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.folders[services.InstanceName(id)]
@@ -245,7 +245,7 @@ func (m *Backend) Provision(ctx context.Context, inst services.Instance[Plan, Pa
 	if m.instances[inst.Name] == nil {
 		m.instances[inst.Name] = map[string]string{}
 	}
-	m.params[inst.Name], m.folders[inst.Name] = inst.Params.Colour, inst.Folders
+	m.params[inst.Name], m.folders[inst.Name] = inst.Params.Colour, inst.Directories
 	m.mu.Unlock()
 	return m.done(ctx, "provision", inst.ID, "")
 }
@@ -256,7 +256,7 @@ func (m *Backend) Update(ctx context.Context, _, next services.Instance[Plan, Pa
 		return err
 	}
 	m.mu.Lock()
-	m.params[next.Name], m.folders[next.Name] = next.Params.Colour, next.Folders
+	m.params[next.Name], m.folders[next.Name] = next.Params.Colour, next.Directories
 	m.mu.Unlock()
 	return m.done(ctx, "update", next.ID, "")
 }
@@ -350,14 +350,14 @@ func (m *Backend) Ready(context.Context) error {
 }
 
 // List implements services.Lister.
-func (m *Backend) List(context.Context) ([]services.Found, error) {
+func (m *Backend) List(context.Context) ([]services.Resource, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var found []services.Found
+	var found []services.Resource
 	for name, bindings := range m.instances {
-		found = append(found, services.Found{Instance: name, Resource: name})
+		found = append(found, services.Resource{Instance: name, Name: name})
 		for b := range bindings {
-			found = append(found, services.Found{Instance: name, Binding: b, Resource: b})
+			found = append(found, services.Resource{Instance: name, Binding: b, Name: b})
 		}
 	}
 	return found, nil

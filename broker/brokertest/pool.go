@@ -63,8 +63,8 @@ func (p pooled) Ready(context.Context) error {
 	return nil
 }
 
-// Takes implements services.Sizer.
-func (m *Backend) Takes(p Plan) services.Space {
+// Footprint implements services.FootprintReporter.
+func (m *Backend) Footprint(p Plan) services.Space {
 	return services.Space{Storage: services.Size(p.Size) * services.Kilobyte}
 }
 

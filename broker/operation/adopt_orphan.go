@@ -20,7 +20,7 @@ func (e *Engine) orphanName(ctx context.Context, tx pgx.Tx, d services.Driver, i
 			return fmt.Errorf("ask the backend what it holds: %w", err)
 		}
 		for _, f := range found {
-			if f.Binding == "" && f.Resource == resource {
+			if f.Binding == "" && f.Name == resource {
 				name = f.Instance
 			}
 		}

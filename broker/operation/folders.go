@@ -14,7 +14,7 @@ import (
 // same way, so that nobody learns what others have; lenient leaves it out, for
 // going back to what was allowed once.
 func (e *Engine) folders(ctx context.Context, d services.Driver, raw services.RawInstance, owner store.Instance, lenient bool) (map[string]string, error) {
-	ids, err := d.Mounts(raw)
+	ids, err := d.MountedInstances(raw)
 	if err != nil || len(ids) == 0 {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func (e *Engine) folder(ctx context.Context, id string, owner store.Instance) (d
 	if err != nil {
 		return "", false, err
 	}
-	dir, ok, err = driver.Folder(ctx, RawInstance(have, plan))
+	dir, ok, err = driver.Directory(ctx, RawInstance(have, plan))
 	if err != nil {
 		return "", false, fmt.Errorf("find the directory of instance %q: %w", id, err)
 	}

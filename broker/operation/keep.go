@@ -53,7 +53,7 @@ func (e *Engine) keepRounds() map[string]*round {
 	rounds := map[string]*round{}
 	for _, s := range e.Catalog.Servers() {
 		d, ok := e.Drivers[s.Key()]
-		if !ok || !d.Keeps() {
+		if !ok || !d.Reconciles() {
 			continue
 		}
 		r := newRound("keep/"+s.Key(), e.KeepEvery)
@@ -66,7 +66,7 @@ func (e *Engine) keepRounds() map[string]*round {
 	return rounds
 }
 
-// keepSize is the number of instances in one call of Keep.
+// keepSize is the number of instances in one call of Reconcile.
 const keepSize = 500
 
 func (e *Engine) keepBatch(ctx context.Context, tx pgx.Tx, d services.Driver, s catalog.Server, plans []*catalog.Plan, after string) (last string, failed, err error) {
@@ -123,5 +123,5 @@ func keepSafely(ctx context.Context, d services.Driver, plans []json.RawMessage,
 			err = fmt.Errorf("the backend panicked with a %T at %s", p, debug.Stack())
 		}
 	}()
-	return d.Keep(ctx, plans, instances)
+	return d.Reconcile(ctx, plans, instances)
 }

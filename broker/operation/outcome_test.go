@@ -75,7 +75,7 @@ func TestRetry(t *testing.T) {
 func TestNoRoom(t *testing.T) {
 	h := soon(t)
 	done(t, h, provision(t, h, "i", brokertest.Short, ""))
-	full := services.NoRoom(errors.New("disk of 10.0.0.1 is full"))
+	full := services.OutOfCapacity(errors.New("disk of 10.0.0.1 is full"))
 	gate := brokertest.NewGate()
 	var calls atomic.Int32
 	h.Backend.Hook(func(ctx context.Context, verb, _ string) error {

@@ -11,7 +11,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// looked records the batches of instances that Keep was called with.
+// looked records the batches of instances that Reconcile was called with.
 type looked struct {
 	mu      sync.Mutex
 	batches [][]string
@@ -46,7 +46,7 @@ func TestRoundReachesAll(t *testing.T) {
 	var l looked
 	b := brokertest.NewBackend()
 	tenth := make(chan struct{})
-	b.Keep(func(ids []string) (map[string]string, error) {
+	b.OnReconcile(func(ids []string) (map[string]string, error) {
 		switch n := l.add(ids); n {
 		case 5:
 			return nil, errors.New("one of these is at fault")
@@ -81,7 +81,7 @@ func TestRoundOutlivesItsReplica(t *testing.T) {
 	calls, hang := make(chan struct{}, 100), make(chan struct{})
 	var first sync.Once
 	b := brokertest.NewBackend()
-	b.Keep(func([]string) (map[string]string, error) {
+	b.OnReconcile(func([]string) (map[string]string, error) {
 		calls <- struct{}{}
 		first.Do(func() { <-hang })
 		return nil, nil

@@ -79,7 +79,7 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 		if op.Phase == store.Undoing {
 			return result{err: s.driver.Deprovision(ctx, prev)}
 		}
-		if prev.Folders, err = e.folders(ctx, s.driver, prev, s.instance, false); err != nil {
+		if prev.Directories, err = e.folders(ctx, s.driver, prev, s.instance, false); err != nil {
 			return result{err: err}
 		}
 		return result{err: s.driver.Provision(ctx, prev)}
@@ -124,7 +124,7 @@ func (e *Engine) update(ctx context.Context, op store.Operation, s *subject, pre
 	if undoing {
 		prev, next = next, prev
 	}
-	if next.Folders, err = e.folders(ctx, s.driver, next, s.instance, undoing); err != nil {
+	if next.Directories, err = e.folders(ctx, s.driver, next, s.instance, undoing); err != nil {
 		return err
 	}
 	return s.driver.Update(ctx, prev, next)
@@ -243,8 +243,8 @@ func scrub(source *services.Seed, err error) error {
 	}
 	scrubbed := errors.New(source.Scrub(err.Error()))
 	switch {
-	case services.IsNoRoom(err):
-		return services.NoRoom(scrubbed)
+	case services.IsOutOfCapacity(err):
+		return services.OutOfCapacity(scrubbed)
 	case isCredentialsError(err):
 		return credentialsFailed(scrubbed)
 	}

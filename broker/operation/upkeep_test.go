@@ -30,7 +30,7 @@ type keeping struct {
 func newKeeping() (*keeping, *brokertest.Backend) {
 	k := &keeping{rounds: make(chan []string, 1000)}
 	b := brokertest.NewBackend()
-	b.Keep(k.keep)
+	b.OnReconcile(k.keep)
 	return k, b
 }
 

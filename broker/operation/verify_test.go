@@ -17,7 +17,7 @@ func breakable(t *testing.T, every time.Duration, verify func(ctx context.Contex
 	t.Helper()
 	t.Parallel()
 	b := brokertest.NewBackend()
-	b.Verify(verify)
+	b.OnVerify(verify)
 	h := replicas(t, 1, brokertest.Options{Backend: b, VerifyEvery: every, AsyncWait: time.Nanosecond})[0]
 	done(t, h, provision(t, h, "i", brokertest.Small, ""))
 	done(t, h, bind(t, h, "i", "b", brokertest.Small))

@@ -50,7 +50,7 @@ func isCredentialsError(err error) bool {
 func trying(op store.Operation, r result) string {
 	why := fmt.Sprintf("the last attempt failed; ask your operator and quote operation %s", op.ID)
 	switch {
-	case services.IsNoRoom(r.err):
+	case services.IsOutOfCapacity(r.err):
 		why = noRoom
 	case r.away != "":
 		why = r.away
@@ -63,7 +63,7 @@ func trying(op store.Operation, r result) string {
 func expired(op store.Operation, r result) string {
 	const late = "not done within the time that the plan allows"
 	switch {
-	case services.IsNoRoom(r.err) || outOfTime(r.err) && strings.HasSuffix(op.Description, noRoom):
+	case services.IsOutOfCapacity(r.err) || outOfTime(r.err) && strings.HasSuffix(op.Description, noRoom):
 		return fmt.Sprintf("%s, and quote operation %s", noRoom, op.ID)
 	case r.away != "":
 		return fmt.Sprintf("%s: %s; ask your operator and quote operation %s", late, r.away, op.ID)
@@ -78,7 +78,7 @@ func (e *Engine) away(ctx context.Context, s *subject, err error) string {
 	var pending *services.NotYetError
 	_, rejected := services.IsRejected(err)
 	switch {
-	case err == nil || rejected || errors.As(err, &pending) || services.IsNoRoom(err) || errors.Is(context.Cause(ctx), errInterrupted):
+	case err == nil || rejected || errors.As(err, &pending) || services.IsOutOfCapacity(err) || errors.Is(context.Cause(ctx), errInterrupted):
 		return ""
 	case isCredentialsError(err):
 		return "waits for the credential store"

@@ -102,7 +102,7 @@ func (p *Placement) Fits(ctx context.Context, tx pgx.Tx, have store.Instance, pr
 		return nil
 	}
 	driver := p.Drivers[catalog.ServerKey(next.Backend, have.Server)]
-	before, err := driver.Takes(prev.Config)
+	before, err := driver.Footprint(prev.Config)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (p *Placement) Fits(ctx context.Context, tx pgx.Tx, have store.Instance, pr
 // the instance, and what an instance of the plan takes.
 func (p *Placement) loads(ctx context.Context, tx pgx.Tx, plan *catalog.Plan, but string) (services.Space, []Load, error) {
 	servers := p.Catalog.ServersOf(plan.Backend)
-	takes, err := p.Drivers[servers[0].Key()].Takes(plan.Config)
+	takes, err := p.Drivers[servers[0].Key()].Footprint(plan.Config)
 	if err != nil {
 		return takes, nil, err
 	}
@@ -164,7 +164,7 @@ func (p *Placement) Loads(ctx context.Context, db store.DBTX, backend, but strin
 	plans := map[string]services.Space{}
 	var ids []string
 	for _, plan := range p.Catalog.PlansOf(backend) {
-		takes, err := p.Drivers[p.Catalog.ServersOf(backend)[0].Key()].Takes(plan.Config)
+		takes, err := p.Drivers[p.Catalog.ServersOf(backend)[0].Key()].Footprint(plan.Config)
 		if err != nil {
 			return nil, fmt.Errorf("plan %s: %w", plan.Name, err)
 		}

@@ -86,17 +86,17 @@ func (d driver) Adopt(ctx context.Context, inst services.RawInstance, resource s
 	return steps, ok, err
 }
 
-func (d driver) Folder(ctx context.Context, inst services.RawInstance) (string, bool, error) {
-	ctx, span := d.begin(ctx, "folder", inst.ID, "")
-	dir, ok, err := d.Driver.Folder(ctx, inst)
+func (d driver) Directory(ctx context.Context, inst services.RawInstance) (string, bool, error) {
+	ctx, span := d.begin(ctx, "directory", inst.ID, "")
+	dir, ok, err := d.Driver.Directory(ctx, inst)
 	End(span, err)
 	return dir, ok, err
 }
 
-func (d driver) Keep(ctx context.Context, plans []json.RawMessage, instances []services.RawInstance) (map[string]services.Condition, error) {
-	ctx, span := d.begin(ctx, "keep", "", "")
+func (d driver) Reconcile(ctx context.Context, plans []json.RawMessage, instances []services.RawInstance) (map[string]services.Condition, error) {
+	ctx, span := d.begin(ctx, "reconcile", "", "")
 	span.SetAttributes(attribute.Int("chandler.instances", len(instances)))
-	faults, err := d.Driver.Keep(ctx, plans, instances)
+	faults, err := d.Driver.Reconcile(ctx, plans, instances)
 	End(span, err)
 	return faults, err
 }

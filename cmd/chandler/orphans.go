@@ -32,7 +32,7 @@ type orphan struct {
 	// Advice is what the operator can do.
 	Advice string `json:"advice"`
 
-	found services.Found
+	found services.Resource
 }
 
 func newOrphans() *cobra.Command {
@@ -128,7 +128,7 @@ func (a *app) lookForOrphans(ctx context.Context) (rows []orphan, silent, err er
 
 // owned asks for all backends: two of them may be on one server, and each lists
 // what is the other's too.
-func owned(known map[string]*knowledge, f services.Found) bool {
+func owned(known map[string]*knowledge, f services.Resource) bool {
 	for _, k := range known {
 		if k.owns(f) {
 			return true
@@ -148,7 +148,7 @@ type knowledge struct {
 	resources map[string]string
 }
 
-func (k *knowledge) owns(f services.Found) bool {
+func (k *knowledge) owns(f services.Resource) bool {
 	if f.Binding != "" {
 		_, ok := k.bindings[f.Binding]
 		return ok
@@ -157,33 +157,33 @@ func (k *knowledge) owns(f services.Found) bool {
 	return ok
 }
 
-func adviceOnOrphan(f services.Found) string {
+func adviceOnOrphan(f services.Resource) string {
 	if f.Leftover {
 		return "what is left of something deleted, without access to anything: --remove deletes it, or says what it waits for"
 	}
 	if f.Binding != "" {
 		return "a login that no binding knows: --remove revokes it"
 	}
-	return fmt.Sprintf("keep its data: chandler instances adopt NEW-ID --resource %s; or --remove deletes it", f.Resource)
+	return fmt.Sprintf("keep its data: chandler instances adopt NEW-ID --resource %s; or --remove deletes it", f.Name)
 }
 
 // compare returns the differences between a server and the state.
-func (k *knowledge) compare(backend string, found []services.Found) []orphan {
+func (k *knowledge) compare(backend string, found []services.Resource) []orphan {
 	var rows []orphan
-	seen := map[string]services.Found{}
+	seen := map[string]services.Resource{}
 	for _, f := range found {
 		seen[cmp.Or(f.Binding, f.Instance)] = f
 		if !k.owns(f) {
-			rows = append(rows, orphan{Backend: backend, Kind: "orphan", Resource: f.Resource, Advice: adviceOnOrphan(f), found: f})
+			rows = append(rows, orphan{Backend: backend, Kind: "orphan", Resource: f.Name, Advice: adviceOnOrphan(f), found: f})
 		}
 	}
 	for name, id := range k.instances {
 		f, there := seen[name]
 		whole := k.resources[name]
 		switch {
-		case !k.settled[name] || there && (whole == "" || f.Resource == whole):
+		case !k.settled[name] || there && (whole == "" || f.Name == whole):
 		case there:
-			rows = append(rows, orphan{Backend: backend, Kind: "incomplete", Resource: f.Resource, InstanceID: id, Advice: fmt.Sprintf(
+			rows = append(rows, orphan{Backend: backend, Kind: "incomplete", Resource: f.Name, InstanceID: id, Advice: fmt.Sprintf(
 				"%s is gone, and only this is left: restore it on the server from a backup, or have the platform delete the instance", whole)})
 		default:
 			rows = append(rows, orphan{Backend: backend, Kind: "missing", Resource: whole, InstanceID: id, Advice: fmt.Sprintf(

@@ -38,13 +38,13 @@ type removals struct {
 
 func (r *removals) ResourceName(services.RawInstance) string { return "" }
 
-func (r *removals) Remove(_ context.Context, f services.Found) error {
+func (r *removals) Remove(_ context.Context, f services.Resource) error {
 	r.during()
-	r.removed = append(r.removed, f.Resource)
+	r.removed = append(r.removed, f.Name)
 	return nil
 }
 
-func (r *removals) Takes(json.RawMessage) (services.Space, error) { return services.Space{}, nil }
+func (r *removals) Footprint(json.RawMessage) (services.Space, error) { return services.Space{}, nil }
 
 // What was an orphan when it was listed may have an owner when it is removed.
 func TestRemoveOrphans(t *testing.T) {
@@ -72,8 +72,8 @@ func TestRemoveOrphans(t *testing.T) {
 		})
 	}
 	err := a.removeOrphans(t.Context(), []orphan{
-		{Backend: "postgres", Kind: "orphan", Resource: "owned", found: services.Found{Instance: services.InstanceName("used-again"), Resource: "owned"}},
-		{Backend: "postgres", Kind: "orphan", Resource: "lost", found: services.Found{Instance: services.InstanceName("lost"), Resource: "lost"}},
+		{Backend: "postgres", Kind: "orphan", Resource: "owned", found: services.Resource{Instance: services.InstanceName("used-again"), Name: "owned"}},
+		{Backend: "postgres", Kind: "orphan", Resource: "lost", found: services.Resource{Instance: services.InstanceName("lost"), Name: "lost"}},
 		{Backend: "postgres", Kind: "missing", InstanceID: "used-again"},
 	})
 	if err == nil || !strings.Contains(err.Error(), "owned") || !strings.Contains(err.Error(), "has an owner by now") {
@@ -102,7 +102,7 @@ func TestRemoveOrphanBesideDeprovision(t *testing.T) {
 		removed := make(chan error, 1)
 		go func() {
 			removed <- a.removeOrphans(t.Context(), []orphan{
-				{Backend: "postgres", Kind: "orphan", Resource: "lost", found: services.Found{Instance: services.InstanceName("lost"), Resource: "lost"}},
+				{Backend: "postgres", Kind: "orphan", Resource: "lost", found: services.Resource{Instance: services.InstanceName("lost"), Name: "lost"}},
 			})
 		}()
 		select {
@@ -125,13 +125,13 @@ func TestOwnedByAnotherBackend(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name  string
-		found services.Found
+		found services.Resource
 		want  bool
 	}{
-		{"instance", services.Found{Instance: "ia"}, true},
-		{"binding", services.Found{Instance: "ia", Binding: "ba"}, true},
-		{"nobody's instance", services.Found{Instance: "ix"}, false},
-		{"nobody's binding of an instance", services.Found{Instance: "ia", Binding: "bx"}, false},
+		{"instance", services.Resource{Instance: "ia"}, true},
+		{"binding", services.Resource{Instance: "ia", Binding: "ba"}, true},
+		{"nobody's instance", services.Resource{Instance: "ix"}, false},
+		{"nobody's binding of an instance", services.Resource{Instance: "ia", Binding: "bx"}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := owned(known, c.found); got != c.want {

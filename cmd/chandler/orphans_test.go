@@ -19,24 +19,24 @@ func TestCompare(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name  string
-		found []services.Found
+		found []services.Resource
 		want  []orphan
 	}{
 		{
 			name: "all is well",
-			found: []services.Found{
-				{Instance: "ia"}, {Instance: "ib", Resource: "db_ib"}, {Instance: "busy"}, {Instance: "ia", Binding: "ba"}, {Binding: "gone"},
+			found: []services.Resource{
+				{Instance: "ia"}, {Instance: "ib", Name: "db_ib"}, {Instance: "busy"}, {Instance: "ia", Binding: "ba"}, {Binding: "gone"},
 			},
 		},
 		{
 			name:  "what is being made need not be there",
-			found: []services.Found{{Instance: "ia"}, {Instance: "ib", Resource: "db_ib"}, {Binding: "ba"}, {Binding: "gone"}},
+			found: []services.Resource{{Instance: "ia"}, {Instance: "ib", Name: "db_ib"}, {Binding: "ba"}, {Binding: "gone"}},
 		},
 		{
 			name: "an instance and a binding nobody knows",
-			found: []services.Found{
-				{Instance: "ia"}, {Instance: "ib", Resource: "db_ib"}, {Binding: "ba"}, {Binding: "gone"},
-				{Instance: "ix", Resource: "db_ix"}, {Instance: "ia", Binding: "bx", Resource: "role_bx"},
+			found: []services.Resource{
+				{Instance: "ia"}, {Instance: "ib", Name: "db_ib"}, {Binding: "ba"}, {Binding: "gone"},
+				{Instance: "ix", Name: "db_ix"}, {Instance: "ia", Binding: "bx", Name: "role_bx"},
 			},
 			want: []orphan{
 				{Backend: "pg", Kind: "orphan", Resource: "db_ix", Advice: "chandler instances adopt NEW-ID --resource db_ix"},
@@ -45,7 +45,7 @@ func TestCompare(t *testing.T) {
 		},
 		{
 			name:  "an instance and a binding are missing",
-			found: []services.Found{{Instance: "ia"}, {Binding: "ba"}},
+			found: []services.Resource{{Instance: "ia"}, {Binding: "ba"}},
 			want: []orphan{
 				{Backend: "pg", Kind: "missing", Resource: "db_ib", InstanceID: "instance-b", Advice: "chandler instances forget instance-b --force"},
 				{Backend: "pg", Kind: "missing", InstanceID: "instance-a", BindingID: "binding-b", Advice: "chandler bindings forget binding-b --force"},
@@ -53,14 +53,14 @@ func TestCompare(t *testing.T) {
 		},
 		{
 			name:  "of an instance only the owner's role is left",
-			found: []services.Found{{Instance: "ia"}, {Instance: "ib", Resource: "db_ib_owner"}, {Binding: "ba"}, {Binding: "gone"}},
+			found: []services.Resource{{Instance: "ia"}, {Instance: "ib", Name: "db_ib_owner"}, {Binding: "ba"}, {Binding: "gone"}},
 			want:  []orphan{{Backend: "pg", Kind: "incomplete", Resource: "db_ib_owner", InstanceID: "instance-b", Advice: "db_ib is gone"}},
 		},
 		{
 			name: "what is left of something deleted",
-			found: []services.Found{
-				{Instance: "ia"}, {Instance: "ib", Resource: "db_ib"}, {Binding: "ba"}, {Binding: "gone"},
-				{Binding: "set-aside", Resource: "revoked_1", Leftover: true}, {Instance: "ix", Resource: "db_ix_owner", Leftover: true},
+			found: []services.Resource{
+				{Instance: "ia"}, {Instance: "ib", Name: "db_ib"}, {Binding: "ba"}, {Binding: "gone"},
+				{Binding: "set-aside", Name: "revoked_1", Leftover: true}, {Instance: "ix", Name: "db_ix_owner", Leftover: true},
 			},
 			want: []orphan{
 				{Backend: "pg", Kind: "orphan", Resource: "revoked_1", Advice: "without access to anything: --remove deletes it"},

@@ -100,28 +100,28 @@ func (r *reopening) Ready(ctx context.Context) error {
 	return d.Ready(ctx)
 }
 
-func (r *reopening) List(ctx context.Context) ([]services.Found, bool, error) {
+func (r *reopening) List(ctx context.Context) ([]services.Resource, bool, error) {
 	d, done := r.use()
 	defer done()
 	return d.List(ctx)
 }
 
-func (r *reopening) Remove(ctx context.Context, found services.Found) error {
+func (r *reopening) Remove(ctx context.Context, found services.Resource) error {
 	d, done := r.use()
 	defer done()
 	return d.Remove(ctx, found)
 }
 
-func (r *reopening) Keeps() bool {
+func (r *reopening) Reconciles() bool {
 	d, done := r.use()
 	defer done()
-	return d.Keeps()
+	return d.Reconciles()
 }
 
-func (r *reopening) Keep(ctx context.Context, plans []json.RawMessage, instances []services.RawInstance) (map[string]services.Condition, error) {
+func (r *reopening) Reconcile(ctx context.Context, plans []json.RawMessage, instances []services.RawInstance) (map[string]services.Condition, error) {
 	d, done := r.use()
 	defer done()
-	return d.Keep(ctx, plans, instances)
+	return d.Reconcile(ctx, plans, instances)
 }
 
 func (r *reopening) Verifies() bool {
@@ -154,28 +154,28 @@ func (r *reopening) Adopt(ctx context.Context, inst services.RawInstance, resour
 	return d.Adopt(ctx, inst, resource, dry)
 }
 
-func (r *reopening) Folder(ctx context.Context, inst services.RawInstance) (string, bool, error) {
+func (r *reopening) Directory(ctx context.Context, inst services.RawInstance) (string, bool, error) {
 	d, done := r.use()
 	defer done()
-	return d.Folder(ctx, inst)
+	return d.Directory(ctx, inst)
 }
 
-func (r *reopening) Mounts(inst services.RawInstance) ([]string, error) {
+func (r *reopening) MountedInstances(inst services.RawInstance) ([]string, error) {
 	d, done := r.use()
 	defer done()
-	return d.Mounts(inst)
+	return d.MountedInstances(inst)
 }
 
-func (r *reopening) Takes(plan json.RawMessage) (services.Space, error) {
+func (r *reopening) Footprint(plan json.RawMessage) (services.Space, error) {
 	d, done := r.use()
 	defer done()
-	return d.Takes(plan)
+	return d.Footprint(plan)
 }
 
-func (r *reopening) Room(ctx context.Context) (free, total services.Space, err error) {
+func (r *reopening) Capacity(ctx context.Context) (free, total services.Space, err error) {
 	d, done := r.use()
 	defer done()
-	return d.Room(ctx)
+	return d.Capacity(ctx)
 }
 
 func (r *reopening) SerialBinds() bool {

@@ -8,9 +8,9 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Room returns what the file system of a directory has in all, and what of it files
+// Capacity returns what the file system of a directory has in all, and what of it files
 // of others than root can take.
-func Room(dir string) (free, total services.Space, err error) {
+func Capacity(dir string) (free, total services.Space, err error) {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(dir, &s); err != nil {
 		return free, total, fmt.Errorf("ask how much room %s has: %w", dir, err)

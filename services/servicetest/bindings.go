@@ -163,7 +163,7 @@ func testLimits(t *testing.T, h *harness) {
 					_, c := h.bound(t, r, params)
 					return delivered(t, c.Values)
 				},
-				Keep: func(t *testing.T) string {
+				Reconcile: func(t *testing.T) string {
 					t.Helper()
 					return h.keep(t, limit.Plan, r)[r.raw.ID].Message
 				},

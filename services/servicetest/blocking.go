@@ -60,12 +60,12 @@ func (h *harness) testBlocked(t *testing.T, block func(t *testing.T, mine map[st
 	h.noLeftovers(t)
 }
 
-// noLeftovers fails t where List has leftovers that Keep does not remove.
+// noLeftovers fails t where List has leftovers that Reconcile does not remove.
 func (h *harness) noLeftovers(t *testing.T) {
 	t.Helper()
 	var left []string
 	for end := time.Now().Add(2 * callTimeout); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		if h.driver.Keeps() {
+		if h.driver.Reconciles() {
 			h.keep(t, h.Plan)
 		}
 		found, _, err := h.driver.List(t.Context())
@@ -75,7 +75,7 @@ func (h *harness) noLeftovers(t *testing.T) {
 		left = nil
 		for _, f := range found {
 			if f.Leftover {
-				left = append(left, f.Resource)
+				left = append(left, f.Name)
 			}
 		}
 		if left == nil {

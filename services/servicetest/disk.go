@@ -19,7 +19,7 @@ type Disk struct {
 	// Updated fails t where the instance of that name is not of OtherPlan; nil:
 	// nobody looks.
 	Updated func(t *testing.T, instance string)
-	// Tells are the verbs whose error the server makes one of services.NoRoom
+	// Tells are the verbs whose error the server makes one of services.OutOfCapacity
 	// as soon as the disk is full: "provision", "bind", "update", "unbind",
 	// "deprovision". What the others say depends on the room that the ones
 	// before left, and on whether the server is still there.
@@ -103,7 +103,7 @@ func (h *harness) onFullDisk(t *testing.T, v *verb, bd services.RawBinding, tell
 	if message, rejected := services.IsRejected(err); rejected {
 		t.Errorf("%s: shown to the user as his fault: %s", v.name, message)
 	}
-	if tells && !services.IsNoRoom(err) {
+	if tells && !services.IsOutOfCapacity(err) {
 		t.Errorf("%s does not say that there is no room: %v", v.name, err)
 	}
 	if bd.Seed.Scrub(err.Error()) != err.Error() {

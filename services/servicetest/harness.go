@@ -199,7 +199,7 @@ func (r *resource) bindingNames() []string {
 // listed returns what List has of r: "instance" and the names of bindings.
 func (h *harness) listed(t *testing.T, r *resource) []string {
 	t.Helper()
-	var found []services.Found
+	var found []services.Resource
 	var lists bool
 	h.must(t, "list", func(ctx context.Context) (err error) {
 		found, lists, err = h.driver.List(ctx)
@@ -207,14 +207,14 @@ func (h *harness) listed(t *testing.T, r *resource) []string {
 	})
 	var mine []string
 	for _, f := range found {
-		if f.Resource == "" {
+		if f.Name == "" {
 			t.Errorf("listed without the name of the resource: %+v", f)
 		}
 		switch {
 		case f.Binding == "" && f.Instance == services.InstanceName(r.raw.ID):
 			mine = append(mine, "instance")
-			if name := h.driver.ResourceName(r.raw); name != "" && name != f.Resource {
-				t.Errorf("the instance's resource is listed as %q, and its name is said to be %q", f.Resource, name)
+			if name := h.driver.ResourceName(r.raw); name != "" && name != f.Name {
+				t.Errorf("the instance's resource is listed as %q, and its name is said to be %q", f.Name, name)
 			}
 		case f.Binding != "" && slices.Contains(r.bindingNames(), f.Binding):
 			mine = append(mine, f.Binding)

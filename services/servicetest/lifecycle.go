@@ -146,7 +146,7 @@ func testAbsent(t *testing.T, h *harness) {
 
 // testKeep looks after an instance, and one that is gone already.
 func testKeep(t *testing.T, h *harness) {
-	if !h.driver.Keeps() {
+	if !h.driver.Reconciles() {
 		t.Skip("the backend is no keeper")
 	}
 	r := h.provisioned(t)
@@ -178,7 +178,7 @@ func (h *harness) keep(t *testing.T, plan json.RawMessage, rs ...*resource) map[
 	}
 	var notes map[string]services.Condition
 	h.must(t, "keep", func(ctx context.Context) (err error) {
-		notes, err = h.driver.Keep(ctx, []json.RawMessage{plan}, raws)
+		notes, err = h.driver.Reconcile(ctx, []json.RawMessage{plan}, raws)
 		return err
 	})
 	return notes

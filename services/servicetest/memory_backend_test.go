@@ -244,7 +244,7 @@ func (m *memory) ResourceName(inst instance) string {
 	return "instance/" + inst.Name
 }
 
-func (m *memory) List(ctx context.Context) ([]services.Found, error) {
+func (m *memory) List(ctx context.Context) ([]services.Resource, error) {
 	if m.has(flawList) {
 		return nil, nil
 	}
@@ -256,10 +256,10 @@ func (m *memory) List(ctx context.Context) ([]services.Found, error) {
 	if err != nil {
 		return nil, err
 	}
-	var found []services.Found
+	var found []services.Resource
 	for _, key := range append(instances, bindings...) {
 		parts := append(strings.Split(key, "/"), "")
-		found = append(found, services.Found{Instance: parts[1], Binding: parts[2], Resource: key})
+		found = append(found, services.Resource{Instance: parts[1], Binding: parts[2], Name: key})
 	}
 	return found, nil
 }

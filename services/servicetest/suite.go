@@ -84,9 +84,9 @@ type Use struct {
 	// Bind makes a binding with these parameters and returns what its
 	// application reads.
 	Bind func(t *testing.T, params json.RawMessage) map[string]any
-	// Keep looks after the instance as the engine does and returns what its
+	// Reconcile looks after the instance as the engine does and returns what its
 	// user should know.
-	Keep func(t *testing.T) string
+	Reconcile func(t *testing.T) string
 }
 
 // Run runs the suite. Its subtests are named for what they show.

@@ -19,7 +19,7 @@ type backend struct {
 	names    namer
 	password services.Secret // the administrator's
 	pool     *sql.DB
-	rounds   atomic.Uint32 // of Keep, see sizes
+	rounds   atomic.Uint32 // of Reconcile, see sizes
 }
 
 func open(c Config) (*backend, error) {

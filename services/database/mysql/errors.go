@@ -75,7 +75,7 @@ func explain(doing string, err error) error {
 	case is(err, lockWaitTimeout, statementTimeout):
 		return fmt.Errorf("%s: another session holds a lock; the broker retries: %w", doing, err)
 	case noRoom(err):
-		return services.NoRoom(fmt.Errorf("%s: the server's disk is full; make room on it: %w", doing, err))
+		return services.OutOfCapacity(fmt.Errorf("%s: the server's disk is full; make room on it: %w", doing, err))
 	case is(err, readOnlyServer):
 		return fmt.Errorf("%s: the server is read-only; let the url name the primary: %w", doing, err)
 	}

@@ -75,7 +75,7 @@ func TestSessionsHoldNothingUp(t *testing.T) {
 	}
 	var notes map[string]services.Condition
 	keep := func() (err error) {
-		notes, err = b.Keep(ctx, []Plan{inst.Plan}, []instance{inst, other})
+		notes, err = b.Reconcile(ctx, []Plan{inst.Plan}, []instance{inst, other})
 		return err
 	}
 	within("keep", keep)

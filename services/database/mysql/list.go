@@ -10,8 +10,8 @@ import (
 // List implements services.Lister. An instance is its database, or the mark of one.
 // The locked accounts of bindings that are gone belong to it, and are listed only
 // where the database is gone too.
-func (b *backend) List(ctx context.Context) ([]services.Found, error) {
-	var found []services.Found
+func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
+	var found []services.Resource
 	instances := map[string]bool{}
 	err := ask(ctx, b.pool,
 		answer{"SELECT SCHEMA_NAME FROM information_schema.SCHEMATA UNION SELECT name FROM full_databases ORDER BY 1",
@@ -22,7 +22,7 @@ func (b *backend) List(ctx context.Context) ([]services.Found, error) {
 				}
 				if instance, ours := b.names.plain(database); ours {
 					instances[instance] = true
-					found = append(found, services.Found{Instance: instance, Resource: database})
+					found = append(found, services.Resource{Instance: instance, Name: database})
 				}
 				return nil
 			}},
@@ -35,7 +35,7 @@ func (b *backend) List(ctx context.Context) ([]services.Found, error) {
 			binding, _ := b.names.plain(name)
 			instance, _ := b.names.plain(database)
 			if !locked || !instances[instance] {
-				found = append(found, services.Found{Instance: instance, Binding: binding, Resource: name})
+				found = append(found, services.Resource{Instance: instance, Binding: binding, Name: name})
 			}
 			return nil
 		}})

@@ -149,7 +149,7 @@ func TestTenantsLocksDoNotHoldTheBroker(t *testing.T) {
 		"DO GET_LOCK('"+name+"', 0), GET_LOCK('chandler', 0), GET_LOCK('"+lockName(services.NewSecret(""), name)+"', 0)")
 	other := dialled(t, credentials)
 	other.must(t, "BEGIN")
-	if _, err := b.Keep(ctx, []Plan{inst.Plan}, []instance{inst}); err != nil {
+	if _, err := b.Reconcile(ctx, []Plan{inst.Plan}, []instance{inst}); err != nil {
 		t.Error(err)
 	}
 	bd, _ := bound(t, b, inst, "another", readOnly)

@@ -42,7 +42,7 @@ func newFull(t *testing.T) *full {
 
 func (f *full) keep(t *testing.T) string {
 	t.Helper()
-	notes, err := f.b.Keep(testContext(t), []Plan{f.inst.Plan}, []instance{f.inst})
+	notes, err := f.b.Reconcile(testContext(t), []Plan{f.inst.Plan}, []instance{f.inst})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func BenchmarkVerbs(b *testing.B) {
 		b.Run(fmt.Sprintf("provision with %d spares", spares), func(b *testing.B) {
 			for b.Loop() {
 				b.StopTimer()
-				_, err := backend.Keep(ctx, []Plan{{Spares: spares}}, nil)
+				_, err := backend.Reconcile(ctx, []Plan{{Spares: spares}}, nil)
 				check(b, err)
 				inst := fresh()
 				b.StartTimer()
@@ -78,6 +78,6 @@ func BenchmarkVerbs(b *testing.B) {
 			check(b, servicetest.Patient(backend).Deprovision(ctx, inst))
 		}
 	})
-	_, err := backend.Keep(ctx, nil, nil)
+	_, err := backend.Reconcile(ctx, nil, nil)
 	check(b, err)
 }

@@ -59,7 +59,7 @@ func (s *session) holding(ctx context.Context, role string) ([]string, error) {
 // stripAtHome takes from a closed role all that it owns and was granted in its
 // own instance's database. What it cannot take, such as for a lock, a dependent
 // object or a schema of a superuser's, is left to drop: a role that is set aside can do
-// nothing, and Keep tries again.
+// nothing, and Reconcile tries again.
 func (b *backend) stripAtHome(ctx context.Context, s *session, st *state, role string) error {
 	if st.Database == nil || st.Database.Owner != st.names.owner {
 		return nil // it is removed with all that is in it
@@ -78,7 +78,7 @@ func (b *backend) stripAtHome(ctx context.Context, s *session, st *state, role s
 // drop removes closed roles. One that another session holds a lock on, or that
 // something still refers to, such as a GRANT in another tenant's database, is set
 // aside: without a login, without memberships and under another name. It can do
-// nothing any more, and Keep drops it as soon as that is possible.
+// nothing any more, and Reconcile drops it as soon as that is possible.
 func (b *backend) drop(ctx context.Context, s *session, st *state, roles ...string) error {
 	err := s.transaction(ctx, briefly, "DROP ROLE IF EXISTS "+idents(roles))
 	switch {

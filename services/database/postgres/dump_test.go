@@ -25,7 +25,7 @@ func TestDumpAndRestore(t *testing.T) {
 	}
 	f := newFull(t, "dumped")
 	other, _, creds := f.neighbour(t)
-	if _, err := f.b.Keep(testContext(t), nil, []instance{f.inst, other}); err != nil { // both have the functions
+	if _, err := f.b.Reconcile(testContext(t), nil, []instance{f.inst, other}); err != nil { // both have the functions
 		t.Fatal(err)
 	}
 	f.writer.must(t, `CREATE EXTENSION citext; CREATE SCHEMA s;

@@ -79,7 +79,7 @@ func explain(doing string, err error) error {
 	}
 	switch {
 	case is(err, diskFull):
-		return services.NoRoom(fmt.Errorf("%s: the server's disk is full; make room on it: %w", doing, err))
+		return services.OutOfCapacity(fmt.Errorf("%s: the server's disk is full; make room on it: %w", doing, err))
 	case is(err, cannotConnectNow, crashShutdown):
 		return fmt.Errorf("%s: the server is starting, or recovers from a crash; if that does not end, its log says why, such as a full disk: %w", doing, err)
 	case is(err, lockNotAvailable):

@@ -198,7 +198,7 @@ func TestFullDatabaseThatCannotBeEntered(t *testing.T) {
 	database := f.b.names.instance(f.inst.Name).database
 	f.writer.must(t, fill)
 	f.server.exec(t, "ALTER DATABASE "+database+" SET session_preload_libraries = 'missing'")
-	conditions, err := f.b.Keep(testContext(t), []Plan{f.inst.Plan}, []instance{f.inst})
+	conditions, err := f.b.Reconcile(testContext(t), []Plan{f.inst.Plan}, []instance{f.inst})
 	if got := conditions[f.inst.ID]; err == nil || got.Reason != services.Inaccessible || !strings.Contains(got.Message, "storage: ") {
 		t.Errorf("condition: %+v, %v", got, err)
 	}
@@ -213,7 +213,7 @@ func (f *full) remove2(t *testing.T, other instance) {
 	if err := servicetest.Patient(f.b).Deprovision(testContext(t), other); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.b.Keep(testContext(t), nil, nil); err != nil { // drops a role that was set aside
+	if _, err := f.b.Reconcile(testContext(t), nil, nil); err != nil { // drops a role that was set aside
 		t.Fatal(err)
 	}
 	f.remove(t)

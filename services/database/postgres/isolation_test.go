@@ -51,7 +51,7 @@ func TestForeignGrantsDoNotHoldARole(t *testing.T) {
 	if err := servicetest.Patient(b).Deprovision(ctx, hostile); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Keep(ctx, nil, nil); err != nil {
+	if _, err := b.Reconcile(ctx, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	if left := server.left(t, "foreign"); left != nil {

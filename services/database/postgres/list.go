@@ -11,7 +11,7 @@ var _ services.Namer[Plan, InstanceParams] = (*backend)(nil)
 // List implements services.Lister. Group roles without their database are what is
 // left of an instance, and so are roles that were set aside of a binding; spares
 // are nobody's and not listed.
-func (b *backend) List(ctx context.Context) ([]services.Found, error) {
+func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
 	rows, err := b.pool.QueryContext(ctx, `SELECT datname, '' FROM pg_catalog.pg_database WHERE datname ~ `+literal(b.names.single.String())+`
 		UNION SELECT rolname, '' FROM pg_catalog.pg_roles WHERE rolname ~ `+literal(b.names.grouped.String())+`
 		UNION SELECT '', rolname FROM pg_catalog.pg_roles WHERE rolname ~ `+literal(b.names.revoked.String())+`
@@ -24,7 +24,7 @@ func (b *backend) List(ctx context.Context) ([]services.Found, error) {
 		return nil, explain("list databases and roles", err)
 	}
 	defer rows.Close()
-	var found []services.Found
+	var found []services.Resource
 	seen := map[string]bool{}
 	for rows.Next() {
 		var holder, role string
@@ -46,17 +46,17 @@ func (b *backend) ResourceName(inst instance) string { return b.names.instance(i
 
 // found reads names back: holder is a database or a group role, role a
 // binding's or empty.
-func (b *backend) found(holder, role string) services.Found {
+func (b *backend) found(holder, role string) services.Resource {
 	inst, whole := b.names.instanceOf(holder)
 	if !whole {
 		inst, _ = b.names.instanceOfGroup(holder)
 	}
 	if role == "" {
-		return services.Found{Instance: inst, Resource: holder, Leftover: !whole}
+		return services.Resource{Instance: inst, Name: holder, Leftover: !whole}
 	}
 	if id, revoked := submatch(b.names.revoked, role); revoked {
-		return services.Found{Binding: id, Resource: role, Leftover: true}
+		return services.Resource{Binding: id, Name: role, Leftover: true}
 	}
 	bound, _ := b.names.instanceOf(role)
-	return services.Found{Instance: inst, Binding: bound, Resource: role}
+	return services.Resource{Instance: inst, Binding: bound, Name: role}
 }

@@ -48,7 +48,7 @@ func (u *used) unbind(t *testing.T, bd binding) {
 }
 
 // gone removes the instance, after which nothing is left under the prefix but what
-// Keep removes.
+// Reconcile removes.
 func (u *used) gone(t *testing.T) {
 	t.Helper()
 	if err := servicetest.Patient(u.b).Deprovision(testContext(t), u.inst); err != nil {
@@ -62,7 +62,7 @@ func (u *used) gone(t *testing.T) {
 
 func (u *used) keep(t *testing.T) {
 	t.Helper()
-	if _, err := u.b.Keep(testContext(t), nil, nil); err != nil {
+	if _, err := u.b.Reconcile(testContext(t), nil, nil); err != nil {
 		t.Fatal(err)
 	}
 }

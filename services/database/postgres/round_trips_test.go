@@ -21,7 +21,7 @@ func TestRoundTrips(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = b.Close() }()
-	if _, err := b.Keep(ctx, []Plan{{Spares: 1}}, nil); err != nil {
+	if _, err := b.Reconcile(ctx, []Plan{{Spares: 1}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	inst := newInstance("i", nil)

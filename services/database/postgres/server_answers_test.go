@@ -156,7 +156,7 @@ func TestDroppedDatabase(t *testing.T) {
 			t.Errorf("%s: %v", verb, err)
 		}
 	}
-	conditions, err := f.b.Keep(ctx, []Plan{f.inst.Plan}, []instance{f.inst})
+	conditions, err := f.b.Reconcile(ctx, []Plan{f.inst.Plan}, []instance{f.inst})
 	if got := conditions[f.inst.ID]; err != nil || got.Reason != services.Inaccessible || got.Message != droppedMessage {
 		t.Errorf("condition: %+v, %v", got, err)
 	}
@@ -240,7 +240,7 @@ func TestList(t *testing.T) {
 	if _, err := b.Bind(ctx, inst, bd); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Keep(ctx, []Plan{{Spares: 1}}, nil); err != nil {
+	if _, err := b.Reconcile(ctx, []Plan{{Spares: 1}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	// What a crash could leave: a role without its group, a group without its
@@ -250,18 +250,18 @@ func TestList(t *testing.T) {
 	server.exec(t, "CREATE ROLE list_"+alone+"; CREATE ROLE list_"+group+"_owner; CREATE ROLE list_other; CREATE ROLE listed_"+group+"; CREATE ROLE list_revoked_"+revoked)
 	defer server.exec(t, "DROP ROLE list_"+alone+", list_"+group+"_owner, list_other, listed_"+group+"; DROP ROLE IF EXISTS list_revoked_"+revoked)
 	got, err := b.List(ctx)
-	want := []services.Found{
-		{Instance: inst.Name, Resource: "list_" + inst.Name},
-		{Instance: inst.Name, Binding: bd.Name, Resource: "list_" + bd.Name},
-		{Binding: alone, Resource: "list_" + alone},
-		{Instance: group, Resource: "list_" + group + "_owner", Leftover: true},
-		{Binding: revoked, Resource: "list_revoked_" + revoked, Leftover: true},
+	want := []services.Resource{
+		{Instance: inst.Name, Name: "list_" + inst.Name},
+		{Instance: inst.Name, Binding: bd.Name, Name: "list_" + bd.Name},
+		{Binding: alone, Name: "list_" + alone},
+		{Instance: group, Name: "list_" + group + "_owner", Leftover: true},
+		{Binding: revoked, Name: "list_revoked_" + revoked, Leftover: true},
 	}
-	less := func(a, b services.Found) bool { return a.Resource < b.Resource }
+	less := func(a, b services.Resource) bool { return a.Name < b.Name }
 	if diff := cmp.Diff(want, got, cmpopts.SortSlices(less)); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	if _, err := b.Keep(ctx, nil, nil); err != nil {
+	if _, err := b.Reconcile(ctx, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {

@@ -45,7 +45,7 @@ func newFull(t *testing.T, prefix string) *full {
 
 func (f *full) keep(t *testing.T) string {
 	t.Helper()
-	notes, err := f.b.Keep(testContext(t), []Plan{f.inst.Plan}, []instance{f.inst})
+	notes, err := f.b.Reconcile(testContext(t), []Plan{f.inst.Plan}, []instance{f.inst})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +218,7 @@ func (f *full) keepCutOff(t *testing.T, n int, when servicetest.Moment) bool {
 		t.Fatal(err)
 	}
 	proxy.Arm(n, when)
-	if _, err := b.Keep(testContext(t), []Plan{f.inst.Plan}, []instance{f.inst}); err == nil && proxy.WasCut() && n < 3 {
+	if _, err := b.Reconcile(testContext(t), []Plan{f.inst.Plan}, []instance{f.inst}); err == nil && proxy.WasCut() && n < 3 {
 		t.Error("a round without its server went well")
 	}
 	return proxy.WasCut()
@@ -241,7 +241,7 @@ func TestKeepSpares(t *testing.T) {
 	b := server.backend(t, "spare")
 	keep := func(plans ...Plan) {
 		t.Helper()
-		if _, err := b.Keep(ctx, plans, nil); err != nil {
+		if _, err := b.Reconcile(ctx, plans, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -279,12 +279,12 @@ func holdsStatementTimeout(t *testing.T, use servicetest.Use) {
 func holdsStorage(t *testing.T, use servicetest.Use) {
 	credentials := use.Bind(t, nil)
 	application(t, credentials).must(t, fill)
-	if note := use.Keep(t); !strings.HasPrefix(note, "storage: ") {
+	if note := use.Reconcile(t); !strings.HasPrefix(note, "storage: ") {
 		t.Errorf("note: %q", note)
 	}
 	expect(t, application(t, credentials).run(t, "INSERT INTO big VALUES (1)"), "permission denied")
 	application(t, credentials).must(t, "SELECT count(*) FROM big; TRUNCATE big")
-	if note := use.Keep(t); note != "" {
+	if note := use.Reconcile(t); note != "" {
 		t.Errorf("note: %q", note)
 	}
 	application(t, credentials).must(t, "INSERT INTO big VALUES (1)")

@@ -119,7 +119,7 @@ func (s settling) RoundTrip(r *http.Request) (answer *http.Response, err error) 
 	if r.Method == http.MethodGet {
 		return s.next.RoundTrip(r)
 	}
-	err = services.Settle(r.Context(), func(ctx context.Context) (err error) {
+	err = services.RunToCompletion(r.Context(), func(ctx context.Context) (err error) {
 		answer, err = s.next.RoundTrip(r.WithContext(ctx)) //nolint:bodyclose // the caller's
 		return err
 	})

@@ -76,7 +76,7 @@ func TestNonsense(t *testing.T) {
 				"unbind":      func(ctx context.Context) error { return b.Unbind(ctx, inst, newBinding(t, inst, "b", BindingParams{})) },
 				"deprovision": func(ctx context.Context) error { return b.Deprovision(ctx, inst) },
 				"list":        func(ctx context.Context) error { _, err := b.List(ctx); return err },
-				"keep":        func(ctx context.Context) error { _, err := b.Keep(ctx, nil, []instance{inst}); return err },
+				"keep":        func(ctx context.Context) error { _, err := b.Reconcile(ctx, nil, []instance{inst}); return err },
 				"describe":    func(ctx context.Context) error { _, err := b.Describe(ctx, inst); return err },
 			} {
 				err := call(testContext(t))

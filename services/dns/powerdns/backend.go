@@ -16,7 +16,7 @@ type backend struct {
 	names      namer
 	nameserver []string // of the zones, with final dots
 
-	// seen spares Keep reading zones that have not changed; losing it costs
+	// seen spares Reconcile reading zones that have not changed; losing it costs
 	// time only.
 	mu   sync.Mutex
 	seen map[string]look

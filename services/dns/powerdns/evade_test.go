@@ -199,7 +199,7 @@ func TestServerThatIsStuck(t *testing.T) {
 		t.Fatal(err)
 	}
 	look := func() error {
-		_, err := b.Keep(ctx, nil, []instance{other, inst})
+		_, err := b.Reconcile(ctx, nil, []instance{other, inst})
 		return err
 	}
 	bad := strings.ReplaceAll("@ 60 IN NSEC3PARAM 5 1 1 aabb", "@", c.zone)

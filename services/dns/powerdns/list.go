@@ -9,7 +9,7 @@ import (
 
 // List implements services.Lister. An instance is there while its zone is, or a
 // keeper's key that a crash left.
-func (b *backend) List(ctx context.Context) ([]services.Found, error) {
+func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
 	zones, err := b.zones(ctx, "")
 	if err != nil {
 		return nil, err
@@ -18,12 +18,12 @@ func (b *backend) List(ctx context.Context) ([]services.Found, error) {
 	if err != nil {
 		return nil, err
 	}
-	var found []services.Found
-	listed := map[services.Found]bool{}
+	var found []services.Resource
+	listed := map[services.Resource]bool{}
 	add := func(instance, binding, resource string) {
-		if who := (services.Found{Instance: instance, Binding: binding}); !listed[who] {
+		if who := (services.Resource{Instance: instance, Binding: binding}); !listed[who] {
 			listed[who] = true
-			found = append(found, services.Found{Instance: instance, Binding: binding, Resource: resource})
+			found = append(found, services.Resource{Instance: instance, Binding: binding, Name: resource})
 		}
 	}
 	for _, z := range zones {

@@ -12,7 +12,7 @@ import (
 
 // Ready implements services.Readier: the server's API answers, the server is set
 // up so that bindings work and tenants stay among themselves, and it takes
-// updates as far as Keep knows.
+// updates as far as Reconcile knows.
 func (b *backend) Ready(ctx context.Context) error {
 	settings, err := b.settings(ctx)
 	if err != nil {

@@ -22,10 +22,10 @@ func TestServerInHiddenFolder(t *testing.T) {
 	t.Logf("launch=%s", settings["launch"])
 	inst := provisioned(t, b, "i", nil)
 	bd := newBinding(t, inst, "b", BindingParams{})
-	zone := services.Found{Instance: inst.Name, Resource: inst.Name + "." + parent}
-	key := services.Found{Instance: inst.Name, Binding: bd.Name, Resource: bd.Name + "." + inst.Name + ".suite"}
-	if name := b.ResourceName(inst); name != zone.Resource {
-		t.Errorf("the zone is called %q, and listed as %q", name, zone.Resource)
+	zone := services.Resource{Instance: inst.Name, Name: inst.Name + "." + parent}
+	key := services.Resource{Instance: inst.Name, Binding: bd.Name, Name: bd.Name + "." + inst.Name + ".suite"}
+	if name := b.ResourceName(inst); name != zone.Name {
+		t.Errorf("the zone is called %q, and listed as %q", name, zone.Name)
 	}
 	for range 2 { // under the same name again
 		c, err := b.Bind(ctx, inst, bd)
@@ -48,7 +48,7 @@ func TestServerInHiddenFolder(t *testing.T) {
 	expectFound(t, b)
 }
 
-func expectFound(t *testing.T, b *backend, want ...services.Found) {
+func expectFound(t *testing.T, b *backend, want ...services.Resource) {
 	t.Helper()
 	got, err := b.List(testContext(t))
 	if err != nil {

@@ -221,14 +221,14 @@ func holdsRecords(t *testing.T, use servicetest.Use) {
 			t.Fatal(err)
 		}
 	}
-	if note := use.Keep(t); note != "" {
+	if note := use.Reconcile(t); note != "" {
 		t.Errorf("note: %q", note)
 	}
 	if err := c.Write(testContext(t), "4", "too much"); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // the second time without a change
-		if note := use.Keep(t); !strings.HasPrefix(note, "records: 4 of 3 ") {
+		if note := use.Reconcile(t); !strings.HasPrefix(note, "records: 4 of 3 ") {
 			t.Errorf("note: %q", note)
 		}
 	}
@@ -248,7 +248,7 @@ func holdsTTL(t *testing.T, use servicetest.Use) {
 			t.Fatal(err)
 		}
 	}
-	if note := use.Keep(t); note != "" {
+	if note := use.Reconcile(t); note != "" {
 		t.Errorf("note: %q", note)
 	}
 	for _, want := range []struct {

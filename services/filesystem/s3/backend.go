@@ -18,7 +18,7 @@ type backend struct {
 	folder  btrfs.Folder // "" where no limit is hard
 	shared  string       // where other programs find the buckets; "" nowhere
 
-	round sync.Mutex       // of Keep: a scan is one's at a time
+	round sync.Mutex       // of Reconcile: a scan is one's at a time
 	turn  int              // where in its batch the next round begins
 	mu    sync.Mutex       // of scans
 	scans map[string]*scan // by Instance.Name

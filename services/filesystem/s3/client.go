@@ -76,7 +76,7 @@ func (c *client) call(ctx context.Context, r request, out any) error {
 	if r.reads() {
 		return c.send(ctx, r, out)
 	}
-	return services.Settle(ctx, func(ctx context.Context) error { return c.send(ctx, r, out) })
+	return services.RunToCompletion(ctx, func(ctx context.Context) error { return c.send(ctx, r, out) })
 }
 
 func (c *client) send(ctx context.Context, r request, out any) error {

@@ -217,7 +217,7 @@ func TestManyUploadsOfOneKey(t *testing.T) {
 		err   error
 	)
 	for round := 0; !strings.Contains(notes["i"].Message, "too many unfinished uploads"); round++ { // one bucket has so much time in each
-		if notes, err = b.Keep(ctx, nil, []instance{inst}); err != nil || round > 20 {
+		if notes, err = b.Reconcile(ctx, nil, []instance{inst}); err != nil || round > 20 {
 			t.Fatalf("keep: %v, %v", notes, err)
 		}
 	}
@@ -228,7 +228,7 @@ func TestManyUploadsOfOneKey(t *testing.T) {
 		}
 	}
 	for range 2400 {
-		if notes, err = b.Keep(ctx, nil, []instance{inst}); err != nil || len(notes) == 0 {
+		if notes, err = b.Reconcile(ctx, nil, []instance{inst}); err != nil || len(notes) == 0 {
 			break
 		}
 		time.Sleep(50 * time.Millisecond)

@@ -27,7 +27,7 @@ func verbs(t *testing.T, b *backend) map[string]func(context.Context) error {
 		"unbind":      func(ctx context.Context) error { return b.Unbind(ctx, inst, bd) },
 		"deprovision": func(ctx context.Context) error { return b.Deprovision(ctx, inst) },
 		"list":        func(ctx context.Context) error { _, err := b.List(ctx); return err },
-		"keep":        func(ctx context.Context) error { _, err := b.Keep(ctx, nil, []instance{inst}); return err },
+		"keep":        func(ctx context.Context) error { _, err := b.Reconcile(ctx, nil, []instance{inst}); return err },
 	}
 }
 

@@ -49,7 +49,7 @@ func TestHardAfterwards(t *testing.T) {
 	}
 	s := dialled(t, bound(t, hard, inst, newBinding(t, inst, "b", readWrite)).Values)
 	s.mustPut(t, "big", strings.Repeat("x", 3<<19))
-	notes, err := hard.Keep(ctx, nil, []instance{inst})
+	notes, err := hard.Reconcile(ctx, nil, []instance{inst})
 	if err != nil || !strings.HasPrefix(notes["i"].Message, "storage: 1.5 MB of 1 MB used; writes are refused") {
 		t.Errorf("keep: %v, %v", notes, err)
 	}
@@ -67,7 +67,7 @@ func TestHardNote(t *testing.T) {
 	big := strings.Repeat("x", 31<<19)
 	s.mustPut(t, "big", big)
 	embeddedtest.Command(t, "btrfs", "filesystem", "sync", server.folder) // which is when the kernel counts
-	notes, err := b.Keep(ctx, nil, []instance{inst})
+	notes, err := b.Reconcile(ctx, nil, []instance{inst})
 	if err != nil || !strings.HasSuffix(notes["i"].Message, "of 16 MB used; what needs more is refused: delete objects, or choose a larger plan") {
 		t.Errorf("keep: %v, %v", notes, err)
 	}
@@ -80,7 +80,7 @@ func TestHardNote(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.mustPut(t, "more", big)
-	if notes, err := b.Keep(ctx, nil, []instance{next}); err != nil || len(notes) > 0 {
+	if notes, err := b.Reconcile(ctx, nil, []instance{next}); err != nil || len(notes) > 0 {
 		t.Errorf("keep, without a limit: %v, %v", notes, err)
 	}
 	if err := b.Deprovision(ctx, next); err != nil {
@@ -141,7 +141,7 @@ func TestFolderFaults(t *testing.T) {
 	}
 }
 
-// holdsHardStorage goes over the limit within one round of Keep.
+// holdsHardStorage goes over the limit within one round of Reconcile.
 func holdsHardStorage(t *testing.T, use servicetest.Use) {
 	s := dialled(t, use.Bind(t, nil))
 	megabyte := strings.Repeat("x", 1<<20)

@@ -120,7 +120,7 @@ func TestFolderIsCounted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inst := provisioned(t, b, name, func(i *instance) { i.Plan.DeleteContents = true; i.Plan.Storage = 1 << 20 })
 			place(t, b.names.bucketOf(inst.Name))
-			notes, err := b.Keep(testContext(t), nil, []instance{inst})
+			notes, err := b.Reconcile(testContext(t), nil, []instance{inst})
 			if err != nil || !strings.Contains(notes[inst.ID].Message, "storage: ") {
 				t.Errorf("%v, %v", notes, err)
 			}
@@ -139,7 +139,7 @@ func TestUploadsCountAsObjects(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	notes, err := b.Keep(testContext(t), nil, []instance{inst})
+	notes, err := b.Reconcile(testContext(t), nil, []instance{inst})
 	if err != nil || !strings.Contains(notes[inst.ID].Message, "objects: 4 of 3") {
 		t.Errorf("%v, %v", notes, err)
 	}

@@ -120,7 +120,7 @@ func TestNothingIsLost(t *testing.T) {
 	}
 	sideBySide(t, n, func(i int) (err error) {
 		credentials[i], err = replicas[i%2].Bind(ctx, inst, bindings[i])
-		_, keepErr := replicas[(i+1)%2].Keep(ctx, nil, []instance{inst})
+		_, keepErr := replicas[(i+1)%2].Reconcile(ctx, nil, []instance{inst})
 		return errors.Join(err, keepErr)
 	})
 	for i := range n {
@@ -129,7 +129,7 @@ func TestNothingIsLost(t *testing.T) {
 		}
 	}
 	sideBySide(t, n, func(i int) error {
-		_, keepErr := replicas[i%2].Keep(ctx, nil, []instance{inst})
+		_, keepErr := replicas[i%2].Reconcile(ctx, nil, []instance{inst})
 		if i%3 == 0 {
 			return errors.Join(keepErr, replicas[i%2].Unbind(ctx, inst, bindings[i]))
 		}
@@ -166,7 +166,7 @@ func TestKeepRepairs(t *testing.T) {
 	bucket := b.names.bucketOf(inst.Name)
 	keep := func() {
 		t.Helper()
-		if notes, err := b.Keep(ctx, nil, []instance{inst}); err != nil || len(notes) > 0 {
+		if notes, err := b.Reconcile(ctx, nil, []instance{inst}); err != nil || len(notes) > 0 {
 			t.Fatalf("keep: %v, %v", notes, err)
 		}
 	}
@@ -199,7 +199,7 @@ func TestUpdateLiftsLimits(t *testing.T) {
 	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", readWrite)).Values)
 	s.mustPut(t, "1", "")
 	s.mustPut(t, "2", "")
-	notes, err := b.Keep(ctx, nil, []instance{inst})
+	notes, err := b.Reconcile(ctx, nil, []instance{inst})
 	if err != nil || notes["i"].Message == "" {
 		t.Fatalf("keep: %v, %v", notes, err)
 	}
@@ -213,7 +213,7 @@ func TestUpdateLiftsLimits(t *testing.T) {
 	if err := b.Update(ctx, next, inst); err != nil { // back: it is over again
 		t.Fatal(err)
 	}
-	if notes, err := b.Keep(ctx, nil, []instance{inst}); err != nil || !strings.HasPrefix(notes["i"].Message, "objects: 3 of 1;") {
+	if notes, err := b.Reconcile(ctx, nil, []instance{inst}); err != nil || !strings.HasPrefix(notes["i"].Message, "objects: 3 of 1;") {
 		t.Fatalf("keep: %v, %v", notes, err)
 	}
 	if err := b.Update(ctx, instance{Name: "absent"}, instance{Name: "absent"}); err == nil {

@@ -10,7 +10,7 @@ import (
 func (b *backend) ResourceName(inst instance) string { return resource(b.names.bucketOf(inst.Name)) }
 
 // List implements services.Lister.
-func (b *backend) List(ctx context.Context) ([]services.Found, error) {
+func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
 	buckets, err := b.gateway.buckets(ctx)
 	if err != nil {
 		return nil, err
@@ -19,14 +19,14 @@ func (b *backend) List(ctx context.Context) ([]services.Found, error) {
 	if err != nil {
 		return nil, err
 	}
-	var found []services.Found
+	var found []services.Resource
 	for _, bucket := range buckets {
 		if instance, ours := b.names.instanceOf(bucket); ours {
-			found = append(found, services.Found{Instance: instance, Resource: resource(bucket)})
+			found = append(found, services.Resource{Instance: instance, Name: resource(bucket)})
 		}
 	}
 	for _, a := range b.names.ours(keys) {
-		found = append(found, services.Found{Instance: a.instance, Binding: a.binding, Resource: "account " + b.names.accessKey(a)})
+		found = append(found, services.Resource{Instance: a.instance, Binding: a.binding, Name: "account " + b.names.accessKey(a)})
 	}
 	return found, nil
 }

@@ -26,7 +26,7 @@ func (b *backend) Provision(ctx context.Context, inst instance) error {
 }
 
 // Update implements services.Backend. Only the plan can change. A limit that is
-// measured is enforced by Keep, which is told to look at once.
+// measured is enforced by Reconcile, which is told to look at once.
 func (b *backend) Update(ctx context.Context, _, next instance) error {
 	bucket := b.names.bucketOf(next.Name)
 	s, err := b.state(ctx, next.Name, "")

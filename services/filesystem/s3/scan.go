@@ -55,7 +55,7 @@ func (u usage) note(p Plan) string {
 }
 
 // scan is the counting of one bucket's contents, page by page: a large bucket
-// takes many rounds of Keep.
+// takes many rounds of Reconcile.
 type scan struct {
 	// last is the outcome of the last whole count, next when to count again.
 	last usage

@@ -17,7 +17,7 @@ func TestFolderFromBeside(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.shared = server.BucketsFolder()
-	dir, err := b.Folder(ctx, inst)
+	dir, err := b.Directory(ctx, inst)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func TestFolderFromBeside(t *testing.T) {
 	if err := b.Deprovision(ctx, inst); err != nil {
 		t.Errorf("a bucket with what was written beside the gateway: %v", err)
 	}
-	if dir, err := b.Folder(ctx, inst); dir != "" || err == nil {
+	if dir, err := b.Directory(ctx, inst); dir != "" || err == nil {
 		t.Errorf("of a bucket that is gone there is %q", dir)
 	}
 }

@@ -59,7 +59,7 @@ func keepUntil(t *testing.T, use servicetest.Use, prefix string) {
 	t.Helper()
 	note := ""
 	for range 3000 {
-		note = use.Keep(t)
+		note = use.Reconcile(t)
 		if (prefix == "" && note == "") || (prefix != "" && strings.HasPrefix(note, prefix)) {
 			return
 		}

@@ -98,7 +98,7 @@ func TestLinksAreNotFollowed(t *testing.T) {
 	their := dialled(t, bound(t, b, theirs, newBinding(t, theirs, "b", BindingParams{})).Values)
 	their.mustWrite(t, "secret", "theirs")
 	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", BindingParams{})).Values)
-	dir, err := b.Folder(ctx, inst)
+	dir, err := b.Directory(ctx, inst)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestLinksAreNotFollowed(t *testing.T) {
 	if got, err := their.Read(ctx, "secret"); err != nil || got != "theirs" {
 		t.Errorf("the other's file: %q, %v", got, err)
 	}
-	if _, err := b.Folder(ctx, inst); !errors.Is(err, errAbsent) {
+	if _, err := b.Directory(ctx, inst); !errors.Is(err, errAbsent) {
 		t.Errorf("the folder of an instance that is gone: %v", err)
 	}
 }

@@ -36,7 +36,7 @@ func TestHardSuite(t *testing.T) {
 	}
 }
 
-// holdsHardStorage goes over the limit within one round of Keep.
+// holdsHardStorage goes over the limit within one round of Reconcile.
 func holdsHardStorage(t *testing.T, use servicetest.Use) {
 	s := dialled(t, use.Bind(t, nil))
 	megabyte := strings.Repeat("x", 1<<20)
@@ -68,7 +68,7 @@ func TestHardNote(t *testing.T) {
 	big := strings.Repeat("x", 31<<19)
 	s.mustWrite(t, "big", big)
 	embeddedtest.Command(t, "btrfs", "filesystem", "sync", server.SharesFolder()) // which is when the kernel counts
-	notes, err := b.Keep(ctx, nil, []instance{inst})
+	notes, err := b.Reconcile(ctx, nil, []instance{inst})
 	if err != nil || !strings.HasSuffix(notes["i"].Message, "of 16 MB used; what needs more is refused: delete files, or choose a larger plan") {
 		t.Errorf("keep: %v, %v", notes, err)
 	}
@@ -81,7 +81,7 @@ func TestHardNote(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.mustWrite(t, "more", big)
-	if notes, err := b.Keep(ctx, nil, []instance{next}); err != nil || len(notes) > 0 {
+	if notes, err := b.Reconcile(ctx, nil, []instance{next}); err != nil || len(notes) > 0 {
 		t.Errorf("keep, without a limit: %v, %v", notes, err)
 	}
 	if err := finished(t, func() error { return b.Deprovision(testContext(t), next) }); err != nil {

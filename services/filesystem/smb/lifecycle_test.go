@@ -258,7 +258,7 @@ func TestNumbersRunOut(t *testing.T) {
 	expect(t, err, "holds no number")
 }
 
-// Keep puts a share right that somebody else has changed.
+// Reconcile puts a share right that somebody else has changed.
 func TestShareIsRepaired(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "c")
@@ -273,7 +273,7 @@ func TestShareIsRepaired(t *testing.T) {
 		if _, err := server.admin(ctx, "net", "conf", "-s", server.ConfigFile(), "setparm", name, key, value); err != nil {
 			t.Fatal(err)
 		}
-		if notes, err := b.Keep(ctx, nil, []instance{inst}); err != nil || len(notes) > 0 {
+		if notes, err := b.Reconcile(ctx, nil, []instance{inst}); err != nil || len(notes) > 0 {
 			t.Errorf("keep: %v, %v", notes, err)
 		}
 		now, err := b.samba.share(ctx, name)
@@ -298,8 +298,8 @@ func TestShareThatCannotBeCounted(t *testing.T) {
 	if err := os.WriteFile(folder, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	conditions, err := b.Keep(ctx, nil, []instance{broken, full})
-	if err == nil || conditions["broken"] != services.NotEnforced() || conditions["full"].Reason != services.OverQuota {
+	conditions, err := b.Reconcile(ctx, nil, []instance{broken, full})
+	if err == nil || conditions["broken"] != services.LimitsNotEnforced() || conditions["full"].Reason != services.OverQuota {
 		t.Errorf("%v, %v", conditions, err)
 	}
 }
@@ -312,7 +312,7 @@ func TestFullShareIsOpenedAgain(t *testing.T) {
 	c := bound(t, b, inst, newBinding(t, inst, "b", BindingParams{}))
 	dialled(t, c.Values).mustWrite(t, "big", strings.Repeat("x", 3<<19))
 	for _, size := range []services.Size{0, 10 << 20} {
-		notes, err := b.Keep(ctx, nil, []instance{inst})
+		notes, err := b.Reconcile(ctx, nil, []instance{inst})
 		if want := "storage: 1.5 MB of 1 MB used; the share can only be read: choose a larger plan, then delete files"; err != nil || notes["i"].Message != want {
 			t.Fatalf("note: %q, %v", notes["i"].Message, err)
 		}
@@ -330,7 +330,7 @@ func TestFullShareIsOpenedAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		if size > 0 {
-			if notes, err := b.Keep(ctx, nil, []instance{next}); err != nil || len(notes) > 0 {
+			if notes, err := b.Reconcile(ctx, nil, []instance{next}); err != nil || len(notes) > 0 {
 				t.Errorf("keep with a larger plan: %v, %v", notes, err)
 			}
 		}

@@ -13,7 +13,7 @@ func (b *backend) ResourceName(inst instance) string { return b.names.resource(i
 
 // List implements services.Lister. Of an instance there may be an account, a
 // share and a folder; a crash may have left any of them alone.
-func (b *backend) List(ctx context.Context) ([]services.Found, error) {
+func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
 	t, err := b.accounts.read()
 	if err != nil {
 		return nil, err
@@ -36,16 +36,16 @@ func (b *backend) List(ctx context.Context) ([]services.Found, error) {
 	}
 	note("share", slices.Collect(maps.Keys(shares)))
 	note("folder", folders)
-	var found []services.Found
+	var found []services.Resource
 	for _, a := range t.all() {
 		if a.role == owner {
 			note("account", []string{b.names.of(a.name)})
 		} else {
-			found = append(found, services.Found{Instance: a.instance, Binding: a.name, Resource: "account " + b.names.of(a.name)})
+			found = append(found, services.Resource{Instance: a.instance, Binding: a.name, Name: "account " + b.names.of(a.name)})
 		}
 	}
 	for _, instance := range slices.Sorted(maps.Keys(instances)) {
-		found = append(found, services.Found{Instance: instance, Resource: instances[instance]})
+		found = append(found, services.Resource{Instance: instance, Name: instances[instance]})
 	}
 	return found, nil
 }

@@ -38,7 +38,7 @@ func (b *backend) ownAccount(ctx context.Context, name string) error {
 }
 
 // Update implements services.Backend. Only the plan can change. A limit that is
-// measured is enforced by Keep, which is told to look at once.
+// measured is enforced by Reconcile, which is told to look at once.
 func (b *backend) Update(ctx context.Context, _, next instance) error {
 	if err := b.server.answers(ctx); err != nil {
 		return err
@@ -55,8 +55,8 @@ func (b *backend) Update(ctx context.Context, _, next instance) error {
 	})
 }
 
-// Folder implements services.Sharer.
-func (b *backend) Folder(_ context.Context, inst instance) (string, error) {
+// Directory implements services.DirectoryProvider.
+func (b *backend) Directory(_ context.Context, inst instance) (string, error) {
 	t, err := b.accounts.read()
 	if err != nil {
 		return "", err
@@ -67,4 +67,4 @@ func (b *backend) Folder(_ context.Context, inst instance) (string, error) {
 	return b.folder.path(b.names.of(inst.Name)), nil
 }
 
-var _ services.Sharer[Plan, InstanceParams] = (*backend)(nil)
+var _ services.DirectoryProvider[Plan, InstanceParams] = (*backend)(nil)

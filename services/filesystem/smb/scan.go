@@ -45,7 +45,7 @@ func (u usage) note(p Plan) string {
 }
 
 // scan is the counting of one share's contents: a large share takes many rounds of
-// Keep.
+// Reconcile.
 type scan struct {
 	// last is the outcome of the last whole count, next when to count again.
 	last usage

@@ -70,7 +70,7 @@ func failed(doing string, err error) error {
 		return services.NotYet(time.Second, "waiting for another change of the namespace in the functions' database")
 	}
 	if state.NoRoom(err) {
-		return services.NoRoom(fmt.Errorf("the disk of the functions' database is full; make room on it: %w", err))
+		return services.OutOfCapacity(fmt.Errorf("the disk of the functions' database is full; make room on it: %w", err))
 	}
 	return err
 }

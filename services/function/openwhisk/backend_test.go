@@ -175,13 +175,13 @@ func TestMounts(t *testing.T) {
 	ctx, root := t.Context(), t.TempDir()
 	folder := filepath.Join(root, "folder")
 	inst := testInstance(t, `{"mounts": [{"instance": "fs", "path": "/photos", "read_only": true}]}`)
-	if diff := cmp.Diff([]string{"fs"}, b.Mounts(inst.Params)); diff != "" {
+	if diff := cmp.Diff([]string{"fs"}, b.MountedInstances(inst.Params)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if message, rejected := services.IsRejected(b.Provision(ctx, inst)); !rejected || !strings.HasPrefix(message, "mounts[0].instance: ") {
 		t.Errorf("a file system that is not there: %q", message)
 	}
-	inst.Folders = map[string]string{"fs": folder}
+	inst.Directories = map[string]string{"fs": folder}
 	if err := b.Provision(ctx, inst); err == nil {
 		t.Error("a folder that is not there was mounted")
 	} else if _, rejected := services.IsRejected(err); rejected {

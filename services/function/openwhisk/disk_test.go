@@ -32,7 +32,7 @@ func TestFullDisk(t *testing.T) {
 		err = b.Provision(ctx, inst)
 	}
 	t.Logf("namespace %d: %v", len(made), err)
-	if !services.IsNoRoom(err) {
+	if !services.IsOutOfCapacity(err) {
 		t.Errorf("on a full disk: %v", err)
 	}
 	if err := b.Deprovision(ctx, made[0]); err != nil {

@@ -12,7 +12,7 @@ import (
 const batch = 1000
 
 // List implements services.Lister.
-func (b *backend) List(ctx context.Context) ([]services.Found, error) {
+func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
 	if err := b.prepare(ctx); err != nil {
 		return nil, err
 	}
@@ -27,7 +27,7 @@ func (b *backend) List(ctx context.Context) ([]services.Found, error) {
 	return append(found, keys...), nil
 }
 
-func (b *backend) namespaces(ctx context.Context) (found []services.Found, err error) {
+func (b *backend) namespaces(ctx context.Context) (found []services.Resource, err error) {
 	after := ""
 	for {
 		rows, err := b.store.Namespaces(ctx, b.store.Pool, state.NamespacesParams{After: after, Batch: batch})
@@ -35,13 +35,13 @@ func (b *backend) namespaces(ctx context.Context) (found []services.Found, err e
 			return found, err
 		}
 		for _, r := range rows {
-			found = append(found, services.Found{Instance: r.Name, Resource: namespaceResource(r.Name)})
+			found = append(found, services.Resource{Instance: r.Name, Name: namespaceResource(r.Name)})
 			after = r.Name
 		}
 	}
 }
 
-func (b *backend) keys(ctx context.Context) (found []services.Found, err error) {
+func (b *backend) keys(ctx context.Context) (found []services.Resource, err error) {
 	after := ""
 	for {
 		rows, err := b.store.Bindings(ctx, b.store.Pool, state.BindingsParams{After: after, Batch: batch})
@@ -49,7 +49,7 @@ func (b *backend) keys(ctx context.Context) (found []services.Found, err error) 
 			return found, err
 		}
 		for _, r := range rows {
-			found = append(found, services.Found{Instance: r.Namespace, Binding: r.Binding, Resource: "key " + r.Uuid.String()})
+			found = append(found, services.Resource{Instance: r.Namespace, Binding: r.Binding, Name: "key " + r.Uuid.String()})
 			after = r.Binding
 		}
 	}

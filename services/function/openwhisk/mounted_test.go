@@ -67,7 +67,7 @@ func TestMountedFolders(t *testing.T) {
 		}
 	}
 	inst := testInstance(t, `{"mounts": [{"instance": "p", "path": "/photos", "read_only": true}, {"instance": "s", "path": "/var/scratch"}]}`)
-	inst.Folders = map[string]string{"p": photos, "s": scratch}
+	inst.Directories = map[string]string{"p": photos, "s": scratch}
 	a := b.bound(t, inst, "b")
 	other := testInstance(t, `{}`)
 	other.ID, other.Name = "other", services.InstanceName("other")

@@ -9,9 +9,9 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Mounts implements services.Mounter: the instances whose folders the parameters
+// MountedInstances implements services.Mounter: the instances whose folders the parameters
 // ask for.
-func (b *backend) Mounts(params InstanceParams) []string {
+func (b *backend) MountedInstances(params InstanceParams) []string {
 	ids := make([]string, len(params.Mounts))
 	for i, m := range params.Mounts {
 		ids[i] = m.Instance
@@ -24,7 +24,7 @@ func (b *backend) Mounts(params InstanceParams) []string {
 func mounts(inst instance) ([]state.Mount, error) {
 	all := []state.Mount{}
 	for i, m := range inst.Params.Mounts {
-		folder, ok := inst.Folders[m.Instance]
+		folder, ok := inst.Directories[m.Instance]
 		if !ok {
 			return nil, services.Rejected("mounts[%d].instance: there is no file system of this identifier that can be mounted here", i)
 		}

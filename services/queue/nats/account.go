@@ -175,7 +175,7 @@ func (a *account) push(ctx context.Context) error {
 		return services.Rejected("the instance's bindings name more subjects than the server takes in one account (%s); unbind some, or give them fewer subjects", services.Size(limit))
 	}
 	if err := a.b.link.push(ctx, a.there, token); err != nil {
-		if services.IsNoRoom(err) {
+		if services.IsOutOfCapacity(err) {
 			a.putBack(ctx)
 		}
 		return err

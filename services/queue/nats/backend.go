@@ -12,7 +12,7 @@ type backend struct {
 	link *link
 	told told
 
-	// seen is what Keep saw of instances, by ID; losing it costs time only.
+	// seen is what Reconcile saw of instances, by ID; losing it costs time only.
 	mu   sync.Mutex
 	seen map[string]sighting
 }

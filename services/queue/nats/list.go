@@ -10,8 +10,8 @@ import (
 
 // List implements services.Lister. An instance is there while its account is,
 // and a binding while its signing key is in the account.
-func (b *backend) List(ctx context.Context) ([]services.Found, error) {
-	var found []services.Found
+func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
+	var found []services.Resource
 	err := b.link.each(ctx, func(token string) {
 		claims, err := jwt.DecodeAccountClaims(token)
 		if err != nil {
@@ -21,10 +21,10 @@ func (b *backend) List(ctx context.Context) ([]services.Found, error) {
 		if !ours {
 			return
 		}
-		found = append(found, services.Found{Instance: name, Resource: resource(claims.Name, claims.Subject)})
+		found = append(found, services.Resource{Instance: name, Name: resource(claims.Name, claims.Subject)})
 		for key, scope := range claims.SigningKeys {
 			if s, ok := scope.(*jwt.UserScope); ok {
-				found = append(found, services.Found{Instance: name, Binding: s.Role, Resource: claims.Name + " (signing key " + key + ")"})
+				found = append(found, services.Resource{Instance: name, Binding: s.Role, Name: claims.Name + " (signing key " + key + ")"})
 			}
 		}
 	})

@@ -152,7 +152,7 @@ func (a *account) settled(ctx context.Context, p Plan) (*usage, error) {
 		return nil, err
 	}
 	if !u.holds(p) {
-		return nil, services.NoRoom(fmt.Errorf("the server's JetStream has no room left for an account of %s on disk and %s in memory; raise its max_file_store and max_memory_store, or remove instances", p.Storage, p.Memory))
+		return nil, services.OutOfCapacity(fmt.Errorf("the server's JetStream has no room left for an account of %s on disk and %s in memory; raise its max_file_store and max_memory_store, or remove instances", p.Storage, p.Memory))
 	}
 	return u, nil
 }

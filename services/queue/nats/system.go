@@ -114,7 +114,7 @@ func (l *link) all(ctx context.Context, there servers, subject string, request [
 func said(server, description string) error {
 	err := fmt.Errorf("server %s says: %s", server, description)
 	if strings.Contains(description, syscall.ENOSPC.Error()) {
-		return services.NoRoom(fmt.Errorf("the disk of the server's accounts is full; make room on it: %w", err))
+		return services.OutOfCapacity(fmt.Errorf("the disk of the server's accounts is full; make room on it: %w", err))
 	}
 	return err
 }

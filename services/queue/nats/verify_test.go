@@ -76,10 +76,10 @@ func TestVerify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if slices.ContainsFunc(found, func(f services.Found) bool { return f.Binding == gone.Name }) {
+	if slices.ContainsFunc(found, func(f services.Resource) bool { return f.Binding == gone.Name }) {
 		t.Error("a binding that does not exist was made")
 	}
-	if !slices.ContainsFunc(found, func(f services.Found) bool { return f.Binding == "" && f.Resource == b.ResourceName(inst) }) {
+	if !slices.ContainsFunc(found, func(f services.Resource) bool { return f.Binding == "" && f.Name == b.ResourceName(inst) }) {
 		t.Errorf("the instance is not listed as %q: %v", b.ResourceName(inst), found)
 	}
 }

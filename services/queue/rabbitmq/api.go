@@ -108,7 +108,7 @@ func (c call) RoundTrip(request *http.Request) (answer *http.Response, err error
 	if request.Method == http.MethodGet {
 		return c.send(request)
 	}
-	err = services.Settle(c.ctx, func(ctx context.Context) (err error) {
+	err = services.RunToCompletion(c.ctx, func(ctx context.Context) (err error) {
 		answer, err = c.send(request.WithContext(ctx))
 		return err
 	})

@@ -240,7 +240,7 @@ func holdsUnacknowledged(t *testing.T, use servicetest.Use) {
 	}
 	var note string
 	eventually(t, "the connection is closed", func() bool {
-		if now := use.Keep(t); now != "" {
+		if now := use.Reconcile(t); now != "" {
 			note = now
 		}
 		return hoarder.conn.IsClosed()
@@ -271,7 +271,7 @@ func holdsUncommitted(t *testing.T, use servicetest.Use) {
 	}
 	var note string
 	eventually(t, "the connection is closed", func() bool {
-		if now := use.Keep(t); now != "" {
+		if now := use.Reconcile(t); now != "" {
 			note = now
 		}
 		return s.conn.IsClosed()

@@ -43,7 +43,7 @@ func (b *backend) frames(ctx context.Context) error {
 }
 
 // List implements services.Lister.
-func (b *backend) List(ctx context.Context) ([]services.Found, error) {
+func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
 	c, err := b.api.client(ctx)
 	if err != nil {
 		return nil, err
@@ -56,15 +56,15 @@ func (b *backend) List(ctx context.Context) ([]services.Found, error) {
 	if err != nil {
 		return nil, explain("list users", err)
 	}
-	var found []services.Found
+	var found []services.Resource
 	for _, v := range vhosts {
 		if inst, ok := b.names.instanceOf(v.Name); ok {
-			found = append(found, services.Found{Instance: inst, Resource: v.Name})
+			found = append(found, services.Resource{Instance: inst, Name: v.Name})
 		}
 	}
 	for _, u := range users {
 		if inst, bound, ok := b.names.bindingOf(u.Name); ok {
-			found = append(found, services.Found{Instance: inst, Binding: bound, Resource: u.Name})
+			found = append(found, services.Resource{Instance: inst, Binding: bound, Name: u.Name})
 		}
 	}
 	return found, nil

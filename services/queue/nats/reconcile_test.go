@@ -64,7 +64,7 @@ func TestServersWithoutLimits(t *testing.T) {
 	look := func() map[string]services.Condition {
 		t.Helper()
 		b.seen = map[string]sighting{} // as after lookAge
-		conditions, err := b.Keep(ctx, nil, []instance{other, inst})
+		conditions, err := b.Reconcile(ctx, nil, []instance{other, inst})
 		if err != nil {
 			t.Fatal(err)
 		}

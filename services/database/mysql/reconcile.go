@@ -9,8 +9,8 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Keep implements services.Keeper: it holds databases to their plan's storage.
-func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map[string]services.Condition, error) {
+// Reconcile implements services.Reconciler: it holds databases to their plan's storage.
+func (b *backend) Reconcile(ctx context.Context, _ []Plan, instances []instance) (map[string]services.Condition, error) {
 	if len(instances) == 0 {
 		return nil, nil
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// look is what Keep saw of a zone when it last read it.
+// look is what Reconcile saw of a zone when it last read it.
 type look struct {
 	serial  uint32
 	records int
@@ -31,10 +31,10 @@ const (
 	maxReread = 100
 )
 
-// Keep implements services.Keeper: it holds what applications change by
+// Reconcile implements services.Reconciler: it holds what applications change by
 // themselves to the plan. A zone with too many records takes no more updates,
 // and times to live below the plan's are raised to it.
-func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map[string]services.Condition, error) {
+func (b *backend) Reconcile(ctx context.Context, _ []Plan, instances []instance) (map[string]services.Condition, error) {
 	if len(instances) == 0 {
 		return nil, nil
 	}

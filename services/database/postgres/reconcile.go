@@ -16,10 +16,10 @@ import (
 // comes behind that.
 const holdTime = 20 * time.Second
 
-// Keep implements services.Keeper: it keeps spares ready, holds databases and
+// Reconcile implements services.Reconciler: it keeps spares ready, holds databases and
 // sessions to their plan's limits, puts back what a tenant changed about those, and
 // ends sessions whose role is gone.
-func (b *backend) Keep(ctx context.Context, plans []Plan, instances []instance) (map[string]services.Condition, error) {
+func (b *backend) Reconcile(ctx context.Context, plans []Plan, instances []instance) (map[string]services.Condition, error) {
 	ended := map[string]string{}
 	faults := []error{
 		b.endLockHolders(ctx, plans, instances, ended), // first: a full table of locks would keep the rest from working
@@ -94,7 +94,7 @@ func inaccessible(also string) services.Condition {
 	return services.Condition{Reason: services.Inaccessible, Message: message}
 }
 
-// fact is what Keep has to know of one database.
+// fact is what Reconcile has to know of one database.
 type fact struct {
 	Database string `json:"database"`
 	Bytes    int64  `json:"bytes"`

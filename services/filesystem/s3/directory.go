@@ -9,10 +9,10 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-var _ services.Sharer[Plan, InstanceParams] = (*backend)(nil)
+var _ services.DirectoryProvider[Plan, InstanceParams] = (*backend)(nil)
 
-// Folder implements services.Sharer: the gateway keeps objects as plain files.
-func (b *backend) Folder(_ context.Context, inst instance) (string, error) {
+// Directory implements services.DirectoryProvider: the gateway keeps objects as plain files.
+func (b *backend) Directory(_ context.Context, inst instance) (string, error) {
 	if b.shared == "" {
 		return "", services.Rejected("buckets of this plan cannot be mounted: " +
 			"the operator has to say where on this machine they are (set shared_folder)")

@@ -9,7 +9,7 @@ import (
 func TestRoom(t *testing.T) {
 	b := newServer(t).backend(t, "room")
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Second) {
-		free, total, err := b.Room(t.Context())
+		free, total, err := b.Capacity(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

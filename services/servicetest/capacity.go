@@ -9,11 +9,11 @@ import (
 // testRoom asks for what placement goes by: of what is told, neither is negative,
 // and there is not more left than there is.
 func testRoom(t *testing.T, h *harness) {
-	free, total, err := h.driver.Room(t.Context())
+	free, total, err := h.driver.Capacity(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	takes, err := h.driver.Takes(h.Plan)
+	takes, err := h.driver.Footprint(h.Plan)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,9 +18,9 @@ const (
 	keepOneFor = time.Second
 )
 
-// Keep implements services.Keeper: it holds shares to their plan's limits, and
+// Reconcile implements services.Reconciler: it holds shares to their plan's limits, and
 // puts a share right that is not what follows from the instance's bindings.
-func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map[string]services.Condition, error) {
+func (b *backend) Reconcile(ctx context.Context, _ []Plan, instances []instance) (map[string]services.Condition, error) {
 	if len(instances) == 0 {
 		return nil, nil
 	}
@@ -49,7 +49,7 @@ func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map
 			b.forget(inst.Name)
 		case err != nil:
 			faults = append(faults, fmt.Errorf("share of instance %s: %w", inst.ID, err))
-			notes[inst.ID] = services.NotEnforced()
+			notes[inst.ID] = services.LimitsNotEnforced()
 		case note != "":
 			notes[inst.ID] = services.Condition{Reason: services.OverQuota, Message: note}
 		}
@@ -135,7 +135,7 @@ func join(one, other string) string {
 	return one + other
 }
 
-// scanOf is the instance's scan, for the round of Keep that asks.
+// scanOf is the instance's scan, for the round of Reconcile that asks.
 func (b *backend) scanOf(name string) *scan {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -145,7 +145,7 @@ func (b *backend) scanOf(name string) *scan {
 	return b.scans[name]
 }
 
-// forget makes the next round of Keep count anew.
+// forget makes the next round of Reconcile count anew.
 func (b *backend) forget(name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

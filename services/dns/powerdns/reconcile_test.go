@@ -11,7 +11,7 @@ import (
 
 func keep(t *testing.T, b *backend, inst instance) string {
 	t.Helper()
-	notes, err := b.Keep(testContext(t), nil, []instance{inst})
+	notes, err := b.Reconcile(testContext(t), nil, []instance{inst})
 	if err != nil {
 		t.Errorf("keep: %v", err)
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-var _ services.Keeper[Plan, InstanceParams] = (*backend)(nil)
+var _ services.Reconciler[Plan, InstanceParams] = (*backend)(nil)
 
 // holding is what a virtual host holds, as the server counted it a few seconds ago.
 // Streams are left out: their size is held by the server, which does not tell it.
@@ -41,11 +41,11 @@ func (c *connection) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-// Keep implements services.Keeper. The length of a queue counts what waits in it,
+// Reconcile implements services.Reconciler. The length of a queue counts what waits in it,
 // and neither what was delivered and is not acknowledged, nor what was published in
 // a transaction that goes on. So that is watched, and connections that hold more of
 // it than the plan's queues may hold are closed.
-func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map[string]services.Condition, error) {
+func (b *backend) Reconcile(ctx context.Context, _ []Plan, instances []instance) (map[string]services.Condition, error) {
 	if len(instances) == 0 {
 		return nil, nil
 	}

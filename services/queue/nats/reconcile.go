@@ -26,15 +26,15 @@ const (
 	maxUnacknowledged = 1_000_000
 )
 
-// sighting is what Keep saw of an instance.
+// sighting is what Reconcile saw of an instance.
 type sighting struct {
 	message string
 	at      time.Time
 }
 
-// Keep implements services.Keeper: it names what an instance takes from the
+// Reconcile implements services.Reconciler: it names what an instance takes from the
 // servers that no limit of an account bounds, some instances in each call.
-func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map[string]services.Condition, error) {
+func (b *backend) Reconcile(ctx context.Context, _ []Plan, instances []instance) (map[string]services.Condition, error) {
 	if len(instances) == 0 {
 		return nil, nil
 	}

@@ -11,17 +11,17 @@ func TestFolder(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "c")
 	inst := provisioned(t, b, "i", nil)
-	_, err := b.Folder(ctx, inst)
+	_, err := b.Directory(ctx, inst)
 	rejected(t, err, "set shared_folder") // not to be tried again
 	b.shared = server.BucketsFolder()
 	dialled(t, bound(t, b, inst, newBinding(t, inst, "b", readWrite)).Values).mustPut(t, "key", "value")
-	dir, err := b.Folder(ctx, inst)
+	dir, err := b.Directory(ctx, inst)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if content, err := os.ReadFile(filepath.Join(dir, "key")); err != nil || string(content) != "value" {
 		t.Errorf("%q, %v", content, err)
 	}
-	_, err = b.Folder(ctx, newInstance("absent", nil))
+	_, err = b.Directory(ctx, newInstance("absent", nil))
 	expect(t, err, "no such file or directory")
 }

@@ -17,9 +17,9 @@ const (
 	keepOneFor = time.Second
 )
 
-// Keep implements services.Keeper: it holds buckets to their plan's limits, and
+// Reconcile implements services.Reconciler: it holds buckets to their plan's limits, and
 // puts a policy right that is not what follows from the bucket's bindings.
-func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map[string]services.Condition, error) {
+func (b *backend) Reconcile(ctx context.Context, _ []Plan, instances []instance) (map[string]services.Condition, error) {
 	if len(instances) == 0 {
 		return nil, nil
 	}
@@ -48,7 +48,7 @@ func (b *backend) Keep(ctx context.Context, _ []Plan, instances []instance) (map
 			b.forget(inst.Name)
 		case err != nil:
 			faults = append(faults, fmt.Errorf("bucket of instance %s: %w", inst.ID, err))
-			notes[inst.ID] = services.NotEnforced()
+			notes[inst.ID] = services.LimitsNotEnforced()
 		case note != "":
 			notes[inst.ID] = services.Condition{Reason: services.OverQuota, Message: note}
 		}
@@ -152,7 +152,7 @@ func join(one, other string) string {
 	return one + other
 }
 
-// scanOf is the instance's scan, for the round of Keep that asks.
+// scanOf is the instance's scan, for the round of Reconcile that asks.
 func (b *backend) scanOf(name string) *scan {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -162,7 +162,7 @@ func (b *backend) scanOf(name string) *scan {
 	return b.scans[name]
 }
 
-// forget makes the next round of Keep count anew.
+// forget makes the next round of Reconcile count anew.
 func (b *backend) forget(name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -9,12 +9,12 @@ import (
 )
 
 var (
-	_ services.Sizer[Plan] = (*backend)(nil)
-	_ services.Roomer      = (*backend)(nil)
+	_ services.FootprintReporter[Plan] = (*backend)(nil)
+	_ services.CapacityReporter        = (*backend)(nil)
 )
 
-// Takes implements services.Sizer.
-func (b *backend) Takes(p Plan) services.Space {
+// Footprint implements services.FootprintReporter.
+func (b *backend) Footprint(p Plan) services.Space {
 	return services.Space{Storage: p.Storage, Memory: p.Memory}
 }
 
@@ -30,9 +30,9 @@ type roomReport struct {
 	} `json:"config"`
 }
 
-// Room implements services.Roomer: what JetStream may use on all servers together,
+// Capacity implements services.CapacityReporter: what JetStream may use on all servers together,
 // and of that what no stream uses.
-func (b *backend) Room(ctx context.Context) (free, total services.Space, err error) {
+func (b *backend) Capacity(ctx context.Context) (free, total services.Space, err error) {
 	there, err := b.link.present(ctx)
 	if err != nil {
 		return free, total, err

@@ -6,12 +6,12 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-var _ services.Roomer = (*backend)(nil)
+var _ services.CapacityReporter = (*backend)(nil)
 
-// Room implements services.Roomer: the memory that the cluster's running nodes may
+// Capacity implements services.CapacityReporter: the memory that the cluster's running nodes may
 // use before they block who publishes (RabbitMQ documentation, "Memory Alarms"). Of
 // a disk a node tells what is left, and not how large it is.
-func (b *backend) Room(ctx context.Context) (free, total services.Space, err error) {
+func (b *backend) Capacity(ctx context.Context) (free, total services.Space, err error) {
 	c, err := b.api.client(ctx)
 	if err != nil {
 		return free, total, err

@@ -26,7 +26,7 @@ func TestSettle(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), test.given)
 				defer cancel()
 				start := time.Now()
-				err := services.Settle(ctx, func(ctx context.Context) error {
+				err := services.RunToCompletion(ctx, func(ctx context.Context) error {
 					select {
 					case <-time.After(test.takes):
 						return nil

@@ -28,7 +28,7 @@ func TestKeepPutsPoliciesRight(t *testing.T) {
 	if _, err := c.DeleteOperatorPolicy(vhost, policy); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Keep(testContext(t), []Plan{inst.Plan}, []instance{inst}); err != nil {
+	if _, err := b.Reconcile(testContext(t), []Plan{inst.Plan}, []instance{inst}); err != nil {
 		t.Fatal(err)
 	}
 	lengths, err := lengthsOf(c)
