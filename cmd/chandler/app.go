@@ -13,6 +13,7 @@ import (
 	"github.com/chandler-broker/chandler/broker"
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/operation"
+	"github.com/chandler-broker/chandler/broker/operator"
 	"github.com/chandler-broker/chandler/broker/placement"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/broker/tracing"
@@ -72,6 +73,28 @@ func (a *app) tryBackends(ctx context.Context) {
 		a.drivers = nil
 		a.log.WarnContext(ctx, "the backends cannot be opened: the names of resources are not shown", "error", err.Error())
 	}
+}
+
+// operator works on what is opened.
+func (a *app) operator() *operator.Operator {
+	return &operator.Operator{
+		Catalog: a.catalog, Store: a.store, Engine: a.engine, Drivers: a.drivers, Placement: a.placement,
+		Credentials: a.credentials, Deliveries: a.lateDeliveries,
+	}
+}
+
+// lateDeliveries opens the deliveries of an app that has only the state. Their
+// configuration is in the catalog, so the catalog's variables have to be set.
+func (a *app) lateDeliveries(ctx context.Context) (_ map[string]credhub.Delivery, err error) {
+	if a.deliveries == nil {
+		if a.catalog, err = loadCatalog(a.settings); err != nil {
+			return nil, err
+		}
+		if err := a.openDeliveries(ctx, a.credentials); err != nil {
+			return nil, err
+		}
+	}
+	return a.deliveries, nil
 }
 
 // serversEvery is how soon new instances keep away from a server that went away.

@@ -44,7 +44,7 @@ func TestCatalogInit(t *testing.T) {
 	if _, err := db.Pool.Exec(t.Context(), "update goose_db_version set is_applied = false where version_id > 8"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := verb(t, "catalog", "check", "--catalog", path); !isUsage(err) || !strings.Contains(err.Error(), "is at version 8, and this release needs") {
+	if _, err := runVerb(t, "catalog", "check", "--catalog", path); !isUsage(err) || !strings.Contains(err.Error(), "is at version 8, and this release needs") {
 		t.Errorf("a state database of an older release: %v", err)
 	}
 
@@ -52,13 +52,13 @@ func TestCatalogInit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := verb(t, "catalog", "init", "--file", path); !isUsage(err) || !strings.Contains(err.Error(), "exists already") {
+	if _, err := runVerb(t, "catalog", "init", "--file", path); !isUsage(err) || !strings.Contains(err.Error(), "exists already") {
 		t.Errorf("a file that is there: %v", err)
 	}
 	if after, err := os.ReadFile(path); err != nil || string(after) != string(before) {
 		t.Errorf("it was replaced: %v", err)
 	}
-	if _, err := verb(t, "catalog", "init", "--only", "database/oracle", "--file", "-"); !isUsage(err) || !strings.Contains(err.Error(), "there are ") {
+	if _, err := runVerb(t, "catalog", "init", "--only", "database/oracle", "--file", "-"); !isUsage(err) || !strings.Contains(err.Error(), "there are ") {
 		t.Errorf("a type that is none: %v", err)
 	}
 	if out := mustVerb(t, "catalog", "init", "--file", "-"); !strings.Contains(out, "type: filesystem/smb") {

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/chandler-broker/chandler/broker/operator"
 )
 
 type devOptions struct {
@@ -215,7 +217,7 @@ func (r *devRun) serve(ctx context.Context, o devOptions, s settings) (deadline 
 
 // checkBindings is checkCredentialStore with the bindings of the state.
 func (f *devFolder) checkBindings(ctx context.Context, a *app) error {
-	bindings, err := a.bindings(ctx, filter{})
+	bindings, err := a.operator().Bindings(ctx, operator.Filter{})
 	if err != nil {
 		return err
 	}

@@ -51,7 +51,7 @@ func TestFilters(t *testing.T) {
 	for name, value := range map[string]string{"DATABASE_URL": state, "CHANDLER_CATALOG": path, "VAULT_ADDR": "", "CHANDLER_SEALED_KEY": ""} {
 		t.Setenv(name, value)
 	}
-	if _, err := verb(t, "instances", "list"); !isUsage(err) || !strings.Contains(err.Error(), "chandler migrate") {
+	if _, err := runVerb(t, "instances", "list"); !isUsage(err) || !strings.Contains(err.Error(), "chandler migrate") {
 		t.Errorf("an empty state database: %v", err)
 	}
 	db, err := store.Open(t.Context(), state, 2)
@@ -111,15 +111,15 @@ func TestFilters(t *testing.T) {
 		"instances list --status broken", "operations retry", "operations retry o1 --platform cf", "operations retry --all --platform cf", "instances list --limit -1",
 		"audit --action broken",
 	} {
-		if _, err := verb(t, strings.Fields(args)...); !isUsage(err) {
+		if _, err := runVerb(t, strings.Fields(args)...); !isUsage(err) {
 			t.Errorf("chandler %s: %v", args, err)
 		}
 	}
-	out, err := verb(t, "instances", "list", "--behind")
+	out, err := runVerb(t, "instances", "list", "--behind")
 	if err != nil || !strings.Contains(out, "1.0.0, behind 2.0.0") {
 		t.Errorf("%v:\n%s", err, out)
 	}
-	if out, err := verb(t, "instances", "list", "-o", "wide"); err != nil || !strings.Contains(out, "ORGANIZATION") || !strings.Contains(out, "o1") {
+	if out, err := runVerb(t, "instances", "list", "-o", "wide"); err != nil || !strings.Contains(out, "ORGANIZATION") || !strings.Contains(out, "o1") {
 		t.Errorf("%v:\n%s", err, out)
 	}
 }

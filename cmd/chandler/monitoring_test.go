@@ -218,7 +218,7 @@ func TestSeriesBeginAtZero(t *testing.T) {
 
 // Conditions are counted by server and reason, and are there at 0.
 func TestConditionsAreTold(t *testing.T) {
-	a := stateOnly(t, embeddedtest.Database(t), &removals{})
+	a := openState(t, embeddedtest.Database(t), silent{})
 	a.settings.lookup = os.LookupEnv
 	a.metrics = newMetrics()
 	a.placement = placement.New(placement.Options{Catalog: a.catalog, Store: a.store, Drivers: a.drivers, Logger: slog.New(slog.DiscardHandler)})

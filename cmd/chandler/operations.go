@@ -2,128 +2,105 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io"
-	"math"
+	"errors"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/chandler-broker/chandler/broker/operator"
 	"github.com/chandler-broker/chandler/broker/store"
 )
 
-// operationRow is an operation as the operator sees it.
-type operationRow struct {
-	ID          string     `json:"id"`
-	Kind        string     `json:"kind"`
-	Platform    string     `json:"platform"`
-	InstanceID  string     `json:"instance_id"`
-	BindingID   string     `json:"binding_id,omitempty"`
-	State       string     `json:"state"`
-	Phase       string     `json:"phase"`
-	Outcome     string     `json:"outcome,omitempty"`
-	Description string     `json:"description,omitempty"`
-	LastError   string     `json:"last_error,omitempty"`
-	Attempts    int32      `json:"attempts"`
-	RequestID   string     `json:"request_id,omitempty"`
-	CreatedAt   time.Time  `json:"created_at"`
-	Deadline    time.Time  `json:"deadline"`
-	FinishedAt  *time.Time `json:"finished_at,omitempty"`
-}
-
-func newOperationRow(op store.Operation) operationRow {
-	return operationRow{
-		ID: op.ID, Kind: op.Kind, Platform: op.Platform, InstanceID: op.InstanceID, BindingID: op.BindingID, State: op.State,
-		Phase: op.Phase, Outcome: op.Outcome, Description: op.Description, LastError: op.LastError, Attempts: op.Attempts,
-		RequestID: op.RequestID, CreatedAt: op.CreatedAt, Deadline: op.Deadline, FinishedAt: op.FinishedAt,
-	}
-}
-
-// operations reads what the filter selects, latest first.
-func (a *app) operations(ctx context.Context, f filter) ([]operationRow, error) {
-	rows := []operationRow{}
-	for before := int64(math.MaxInt64); ; {
-		batch := pageSize
-		if f.limit > 0 {
-			batch = min(batch, f.limit-len(rows))
-		}
-		page, err := a.store.ListOperations(ctx, a.store.Pool, store.ListOperationsParams{
-			Before: before, State: f.status, InstanceID: f.instance, Platform: f.platform, ServiceIds: f.serviceIDs, PlanIds: f.planIDs,
-			OfInstance: f.ofInstance(), OrganizationID: f.organization, SpaceID: f.space, Backend: f.backend, Server: f.onServer, Batch: int32(batch),
-		})
-		if err != nil {
-			return nil, err
-		}
-		for _, op := range page {
-			rows = append(rows, newOperationRow(op))
-		}
-		if len(page) < batch || len(rows) == f.limit {
-			return rows, nil
-		}
-		before = page[len(page)-1].Seq
-	}
-}
-
 func newOperations() *cobra.Command {
-	var show operatorFlags
-	return newNoun("operations", "Look at operations, and retry failed ones",
-		newOperationsList(),
-		show.verb("show ID", "Show an operation with its last error", cobra.ExactArgs(1), openOptions{stateOnly: true},
-			func(ctx context.Context, a *app, w io.Writer, args []string) error {
-				op, err := a.store.Operation(ctx, a.store.Pool, args[0])
-				if store.NotFound(err) {
-					return fmt.Errorf("there is no operation %q", args[0])
-				} else if err != nil {
-					return err
-				}
-				return printOperation(w, show.output, newOperationRow(op))
-			}),
-		newRetry(),
-	)
+	return newNoun("operations", "List operations, and retry failed ones", newOperationsList(), newOperationsShow(), newRetry())
 }
 
 func newOperationsList() *cobra.Command {
-	var flags operatorFlags
-	var f filter
+	var f operator.Filter
 	unfinished := false
-	cmd := flags.verb("list", "List operations, latest first", cobra.NoArgs, openOptions{stateOnly: true},
-		func(ctx context.Context, a *app, w io.Writer, _ []string) error {
+	cmd := list(verb{use: "list", short: "List operations, latest first", needs: stateOnly()}, operationTable(),
+		func(ctx context.Context, s *session) ([]operator.Operation, error) {
 			if unfinished {
-				f.status = store.InProgress
+				f.Status = store.InProgress
 			}
-			f, err := f.resolved(a.catalog, store.InProgress, store.Succeeded, store.Failed)
-			if err != nil {
-				return err
-			}
-			rows, err := a.operations(ctx, f)
-			if err != nil {
-				return err
-			}
-			return printOperations(w, flags.output, rows)
+			return s.Operations(ctx, f)
 		})
-	f.flags(cmd, `"in progress", succeeded or failed`)
+	filterFlags(cmd, &f, operator.OperationStates())
 	cmd.Flags().BoolVar(&unfinished, "unfinished", false, `only those in progress, as --status "in progress"`)
-	cmd.Flags().StringVar(&f.instance, "instance", "", "only those on this instance and its bindings")
+	cmd.Flags().StringVar(&f.Instance, "instance", "", "only on this instance and its bindings")
 	cmd.MarkFlagsMutuallyExclusive("unfinished", "status")
 	return cmd
 }
 
-func printOperations(w io.Writer, o output, rows []operationRow) error {
-	header := []string{"ID", "KIND", "INSTANCE", "BINDING", "STATE", "OUTCOME", "ATTEMPTS", "CREATED", "DESCRIPTION"}
-	return printRows(w, o, rows, header, func(r operationRow) []string {
-		return []string{
-			r.ID, r.Kind, r.InstanceID, r.BindingID, r.State, r.Outcome, strconv.Itoa(int(r.Attempts)), timeText(r.CreatedAt), r.Description,
-		}
-	})
+func operationTable() table[operator.Operation] {
+	return table[operator.Operation]{
+		header: []string{"ID", "KIND", "INSTANCE", "BINDING", "STATE", "OUTCOME", "ATTEMPTS", "CREATED", "DESCRIPTION"},
+		cells: func(op operator.Operation) []string {
+			return []string{
+				op.ID, op.Kind, op.InstanceID, op.BindingID, op.State, op.Outcome, strconv.Itoa(int(op.Attempts)), timeText(op.CreatedAt), op.Description,
+			}
+		},
+	}
 }
 
-func printOperation(w io.Writer, o output, r operationRow) error {
-	if o == "json" {
-		return printJSON(w, r)
-	}
-	return printFields(w, "id", r.ID, "kind", r.Kind, "platform", r.Platform, "instance", r.InstanceID, "binding", r.BindingID,
-		"state", r.State, "phase", r.Phase, "outcome", r.Outcome, "description", r.Description, "last error", r.LastError,
-		"attempts", strconv.Itoa(int(r.Attempts)), "request", r.RequestID, "accepted", timeText(r.CreatedAt),
-		"deadline", timeText(r.Deadline), "ended", optionalTime(r.FinishedAt))
+func newOperationsShow() *cobra.Command {
+	return verb{
+		use: "show ID", short: "Show an operation with its last error", args: cobra.ExactArgs(1), needs: stateOnly(),
+		do: func(ctx context.Context, s *session) error {
+			op, err := s.Operation(ctx, s.args[0])
+			if err != nil {
+				return err
+			}
+			return s.showOperation(op)
+		},
+	}.command()
+}
+
+func (s *session) showOperation(op operator.Operation) error {
+	return s.show(op, "id", op.ID, "kind", op.Kind, "platform", op.Platform, "instance", op.InstanceID, "binding", op.BindingID,
+		"state", op.State, "phase", op.Phase, "outcome", op.Outcome, "description", op.Description, "last error", op.LastError,
+		"attempts", strconv.Itoa(int(op.Attempts)), "request", op.RequestID, "accepted", timeText(op.CreatedAt),
+		"deadline", timeText(op.Deadline), "ended", optionalTime(op.FinishedAt))
+}
+
+func newRetry() *cobra.Command {
+	var f operator.Filter
+	var all, dry bool
+	cmd := verb{
+		use: "retry [ID]", short: "Retry failed operations; a running broker works on them", args: cobra.MaximumNArgs(1), needs: stateOnly(),
+		long: `Retry gives a failed operation a new deadline; a running broker works on it again. It must
+be the latest operation on its instance or binding. With filters or --all it retries every
+such operation that timed out or failed because of the broker or a server; use it after an
+outage, once the cause is removed. It skips failures that the user caused (rejected), that
+a client gave up (cancelled) and that a deletion replaced (superseded). --dry-run only
+prints what would be retried.`,
+		do: func(ctx context.Context, s *session) error {
+			switch {
+			case len(s.args) == 1 && (f.Selects() || all || dry):
+				return usagef("an ID selects one operation: leave out either the ID or --all, --dry-run and the filters")
+			case len(s.args) == 1:
+				op, err := s.Retry(ctx, s.by, s.args[0])
+				if err != nil {
+					return err
+				}
+				return s.showOperation(op)
+			case f.Selects() == all:
+				return usagef("name an operation by its ID, select several with filters, or give --all (not both)")
+			}
+			retried, skipped, err := s.RetryAll(ctx, s.by, f, dry)
+			err = errors.Join(operationTable().print(s.out, s.format, retried), err)
+			if s.format == "json" {
+				return err
+			}
+			for _, reason := range skipped {
+				s.printf("skipped: %s\n", reason)
+			}
+			return err
+		},
+	}.command()
+	filterFlags(cmd, &f, nil)
+	cmd.Flags().StringVar(&f.Instance, "instance", "", "only on this instance and its bindings")
+	cmd.Flags().BoolVar(&all, "all", false, "all failed operations of all platforms")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only print what would be retried")
+	return cmd
 }

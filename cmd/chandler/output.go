@@ -4,73 +4,77 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
 
-// output is the format that a verb prints in.
+// output is the format in which a verb prints.
 type output string
 
 func (o *output) flag(cmd *cobra.Command, wide bool) {
 	*o = "table"
-	usage, value := "table or json", pflag.Value(o)
+	f := formatFlag{o, []string{"table", "json"}}
+	usage := "table or json"
 	if wide {
-		usage, value = "table, wide (a table with more columns) or json", (*wideOutput)(o)
+		f.formats, usage = []string{"table", "wide", "json"}, "table, wide (a table with more columns) or json"
 	}
-	cmd.Flags().VarP(value, "output", "o", usage)
+	cmd.Flags().VarP(f, "output", "o", usage)
 }
 
-// wideOutput is an output with one more format.
-type wideOutput output
+// formatFlag is the flag of an output; it implements pflag.Value.
+type formatFlag struct {
+	*output
+	formats []string
+}
 
-// String implements pflag.Value.
-func (o *wideOutput) String() string { return string(*o) }
+func (f formatFlag) String() string {
+	if f.output == nil { // pflag asks the zero value
+		return ""
+	}
+	return string(*f.output)
+}
 
 // Type implements pflag.Value.
-func (o *wideOutput) Type() string { return "format" }
+func (f formatFlag) Type() string { return "format" }
 
 // Set implements pflag.Value.
-func (o *wideOutput) Set(v string) error {
-	if v != "wide" && (*output)(o).Set(v) != nil {
-		return fmt.Errorf("must be table, wide or json")
+func (f formatFlag) Set(v string) error {
+	if !slices.Contains(f.formats, v) {
+		return fmt.Errorf("must be one of %s", strings.Join(f.formats, ", "))
 	}
-	*o = wideOutput(v)
+	*f.output = output(v)
 	return nil
 }
 
-// String implements pflag.Value.
-func (o *output) String() string { return string(*o) }
-
-// Type implements pflag.Value.
-func (o *output) Type() string { return "format" }
-
-// Set implements pflag.Value.
-func (o *output) Set(v string) error {
-	if v != "table" && v != "json" {
-		return fmt.Errorf("must be table or json")
-	}
-	*o = output(v)
-	return nil
+// table says how rows are printed; wide are the columns that only -o wide shows.
+type table[T any] struct {
+	header []string
+	cells  func(T) []string
+	wide   int
 }
 
-// print writes rows as JSON, or as a table of the given columns.
-func printRows[T any](w io.Writer, o output, rows []T, header []string, cells func(T) []string) error {
+// print writes rows as JSON or as a table.
+func (t table[T]) print(w io.Writer, o output, rows []T) error {
 	if o == "json" {
 		if rows == nil {
 			rows = []T{}
 		}
 		return printJSON(w, rows)
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, strings.Join(header, "\t"))
-	for _, r := range rows {
-		fmt.Fprintln(t, strings.Join(cells(r), "\t"))
+	columns := len(t.header)
+	if o != "wide" {
+		columns -= t.wide
 	}
-	return t.Flush()
+	tabs := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tabs, strings.Join(t.header[:columns], "\t"))
+	for _, r := range rows {
+		fmt.Fprintln(tabs, strings.Join(t.cells(r)[:columns], "\t"))
+	}
+	return tabs.Flush()
 }
 
 func printJSON(w io.Writer, v any) error {
@@ -80,18 +84,18 @@ func printJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// printFields writes a list of names and values, one a line.
+// printFields writes pairs of names and values, one pair a line, without empty values.
 func printFields(w io.Writer, pairs ...string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for i := 0; i+1 < len(pairs); i += 2 {
-		if pairs[i+1] != "" {
-			fmt.Fprintf(t, "%s:\t%s\n", pairs[i], pairs[i+1])
+	for pair := range slices.Chunk(pairs, 2) {
+		if pair[1] != "" {
+			fmt.Fprintf(t, "%s:\t%s\n", pair[0], pair[1])
 		}
 	}
 	return t.Flush()
 }
 
-// optionalTime is empty where there is none.
+// optionalTime is empty for nil.
 func optionalTime(t *time.Time) string {
 	if t == nil {
 		return ""

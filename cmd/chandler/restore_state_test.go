@@ -13,12 +13,13 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/chandler-broker/chandler/broker/operator"
 	"github.com/chandler-broker/chandler/broker/osb/osbclient"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 )
 
-// verb runs the command line and returns what it prints.
-func verb(t *testing.T, args ...string) (string, error) {
+// runVerb runs the command line and returns what it prints.
+func runVerb(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	root, out := newRoot(), bytes.Buffer{}
 	root.SetArgs(args)
@@ -31,7 +32,7 @@ func verb(t *testing.T, args ...string) (string, error) {
 // test where there is an answer: orphans fails where it finds any.
 func verbJSON[T any](t *testing.T, args ...string) (rows T) {
 	t.Helper()
-	out, err := verb(t, append(args, "-o", "json")...)
+	out, err := runVerb(t, append(args, "-o", "json")...)
 	if fault := json.Unmarshal([]byte(out), &rows); fault != nil {
 		t.Fatalf("%v: %v, %v, %s", args, fault, err, out)
 	}
@@ -40,7 +41,7 @@ func verbJSON[T any](t *testing.T, args ...string) (rows T) {
 
 func mustVerb(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := verb(t, args...)
+	out, err := runVerb(t, args...)
 	if err != nil {
 		t.Fatalf("chandler %s: %v", strings.Join(args, " "), err)
 	}
@@ -178,8 +179,8 @@ func TestRestoreState(t *testing.T) {
 	found := verbJSON[[]orphan](t, "orphans")
 	kinds := map[string]string{}
 	for _, o := range found {
-		kinds[o.Kind+" "+o.InstanceID+"/"+o.BindingID] += o.Advice
-		if o.Kind == "missing" && o.InstanceID == "stays" && (o.BindingID != "unbound-since" || strings.Contains(o.Advice, "instances forget")) {
+		kinds[string(o.Kind)+" "+o.InstanceID+"/"+o.BindingID] += o.Advice
+		if o.Kind == operator.Missing && o.InstanceID == "stays" && (o.BindingID != "unbound-since" || strings.Contains(o.Advice, "instances forget")) {
 			t.Errorf("a healthy instance is to be forgotten: %+v", o)
 		}
 	}
@@ -192,11 +193,11 @@ func TestRestoreState(t *testing.T) {
 			t.Errorf("%s: advice %q, want %q; all: %+v", kind, kinds[kind], advice, found)
 		}
 	}
-	if orphans := slices.DeleteFunc(found, func(o orphan) bool { return o.Kind != "orphan" }); len(orphans) != 3 {
+	if orphans := slices.DeleteFunc(found, func(o orphan) bool { return o.Kind != operator.Orphan }); len(orphans) != 3 {
 		t.Errorf("the database and the logins of two bindings are orphans; got %+v", orphans)
 	}
 
-	if _, err := verb(t, "bindings", "forget", "unbound-since"); !isUsage(err) {
+	if _, err := runVerb(t, "bindings", "forget", "unbound-since"); !isUsage(err) {
 		t.Errorf("forgotten without --force: %v", err)
 	}
 	mustVerb(t, "bindings", "forget", "unbound-since", "--force")
@@ -219,12 +220,12 @@ func TestRestoreState(t *testing.T) {
 	if err := r.run(r.bind("new", "new-b"), "select 1/(id-4710) from orders"); err != nil {
 		t.Errorf("the data of the adopted resource: %v", err)
 	}
-	rows := verbJSON[[]instanceRow](t, "instances", "list", "--resource", resource)
+	rows := verbJSON[[]operator.Instance](t, "instances", "list", "--resource", resource)
 	if len(rows) != 1 || rows[0].ID != "new" {
 		t.Errorf("the instance of %s: %+v", resource, rows)
 	}
 	var actions []string
-	for _, entry := range verbJSON[[]auditRow](t, "audit", "--actor", `"platform":"operator"`, "--since", "1h") {
+	for _, entry := range verbJSON[[]operator.AuditEntry](t, "audit", "--actor", `"platform":"operator"`, "--since", "1h") {
 		actions = append(actions, strings.Join([]string{entry.Action, entry.Event, entry.InstanceID, entry.BindingID}, " "))
 	}
 	slices.Sort(actions)

@@ -71,7 +71,7 @@ func TestSealedVault(t *testing.T) {
 		{[]string{"audit", "--action", "retry"}, `"platform":"operator"`},
 		{[]string{"quotas"}, "QUOTA"},
 	} {
-		if out, err := verb(t, c.args...); err != nil || !strings.Contains(out, c.want) {
+		if out, err := runVerb(t, c.args...); err != nil || !strings.Contains(out, c.want) {
 			t.Errorf("chandler %s: %v, want %q in:\n%s", strings.Join(c.args, " "), err, c.want, out)
 		}
 	}

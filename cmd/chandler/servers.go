@@ -3,44 +3,45 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
-	"github.com/chandler-broker/chandler/broker/placement"
-	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/broker/operator"
 )
 
-// serverRow is a server of a backend as the operator sees it; sizes in bytes.
-type serverRow struct {
-	Server  string `json:"server"`
-	Ready   bool   `json:"ready"`
-	Reason  string `json:"reason,omitempty"` // why it is not
-	Drained bool   `json:"drained"`
-	// Instances are there, of those that the catalog allows; 0: any number.
-	Instances     int `json:"instances"`
-	MostInstances int `json:"capacity_instances,omitempty"`
-	// Storage and Memory are what the plans of its instances let them take.
-	Storage amount `json:"storage"`
-	Memory  amount `json:"memory"`
+func newServers() *cobra.Command {
+	return list(verb{
+		use: "servers", short: "Show what the backends' servers hold, and how much capacity they have",
+		long: `Servers lists the servers of all backends: the number of instances on each, the storage
+and memory that their plans promise, and what the server itself reports as free. A server
+that is drained or does not answer gets no new instances.`,
+	}, table[operator.Server]{header: []string{"SERVER", "STATE", "INSTANCES", "STORAGE", "MEMORY"}, cells: serverCells},
+		func(ctx context.Context, s *session) ([]operator.Server, error) { return s.Servers(ctx) })
 }
 
-// amount is what is promised of a server, of what the catalog allows, and what the
-// server itself says that it has; 0: not told.
-type amount struct {
-	Promised services.Size `json:"promised"`
-	Capacity services.Size `json:"capacity,omitempty"`
-	Free     services.Size `json:"free,omitempty"`
-	Total    services.Size `json:"total,omitempty"`
-}
-
-func (a amount) String() string {
-	text := "-"
-	if a.Promised > 0 || a.Capacity > 0 {
-		text = a.Promised.String() + " promised"
+func serverCells(s operator.Server) []string {
+	state := "ready"
+	switch {
+	case !s.Ready:
+		state = "away: " + s.Reason
+	case s.Drained:
+		state = "drained"
 	}
-	if a.Capacity > 0 {
+	instances := strconv.Itoa(s.Instances)
+	if s.MostInstances > 0 {
+		instances = fmt.Sprintf("%d of %d", s.Instances, s.MostInstances)
+	}
+	return []string{s.Server, state, instances, amountsText(s.Storage), amountsText(s.Memory)}
+}
+
+func amountsText(a operator.Amounts) string {
+	text := "-"
+	switch {
+	case a.Capacity > 0:
 		text = a.Promised.String() + " of " + a.Capacity.String() + " promised"
+	case a.Promised > 0:
+		text = a.Promised.String() + " promised"
 	}
 	if a.Total > 0 {
 		text += ", " + a.Free.String() + " of " + a.Total.String() + " free"
@@ -48,52 +49,12 @@ func (a amount) String() string {
 	return text
 }
 
-func newServers() *cobra.Command {
-	var flags operatorFlags
-	cmd := flags.verb("servers", "What the backends' servers hold, and how much room they have", cobra.NoArgs, openOptions{},
-		func(ctx context.Context, a *app, w io.Writer, _ []string) error {
-			a.placement.Ask(ctx, a.catalog.Servers())
-			var rows []serverRow
-			for _, b := range a.catalog.Backends() {
-				loads, err := a.placement.Loads(ctx, a.store.Pool, b.Name, "")
-				if err != nil {
-					return err
-				}
-				for _, l := range loads {
-					rows = append(rows, newServerRow(l))
-				}
-			}
-			return printServers(w, flags.output, rows)
-		})
-	cmd.Long = `Servers lists the servers of all backends: the number of instances on each, the storage
-and memory that their plans promise, and what the server itself reports as free. A server
-that is drained or does not answer gets no new instances.`
-	return cmd
-}
-
-func newServerRow(l placement.Load) serverRow {
-	c := l.Server.Capacity
-	return serverRow{
-		Server: l.Server.Key(), Ready: l.Away == "", Reason: l.Away, Drained: l.Server.Drain,
-		Instances: l.Instances, MostInstances: c.Instances,
-		Storage: amount{l.Promised.Storage, c.Storage, l.Free.Storage, l.Total.Storage},
-		Memory:  amount{l.Promised.Memory, c.Memory, l.Free.Memory, l.Total.Memory},
-	}
-}
-
-func printServers(w io.Writer, o output, rows []serverRow) error {
-	return printRows(w, o, rows, []string{"SERVER", "STATE", "INSTANCES", "STORAGE", "MEMORY"}, func(r serverRow) []string {
-		state := "ready"
-		if r.Drained {
-			state = "drained"
-		}
-		if !r.Ready {
-			state = "away: " + r.Reason
-		}
-		instances := fmt.Sprint(r.Instances)
-		if r.MostInstances > 0 {
-			instances = fmt.Sprintf("%d of %d", r.Instances, r.MostInstances)
-		}
-		return []string{r.Server, state, instances, r.Storage.String(), r.Memory.String()}
-	})
+func newQuotas() *cobra.Command {
+	return list(verb{
+		use: "quotas", short: "Show how much of the catalog's quotas is used", needs: stateOnly(),
+		long: fmt.Sprintf(`Quotas lists the quotas of the catalog with the number of instances that exist and the
+number that is allowed. Of a quota for each of something it lists the %d that use most of it.`, operator.MostSubjects),
+	}, table[operator.QuotaUse]{header: []string{"QUOTA", "PLATFORM", "ORGANIZATION", "SPACE", "NAMESPACE", "USED", "ALLOWED"}, cells: func(u operator.QuotaUse) []string {
+		return []string{u.Quota, u.Platform, u.Organization, u.Space, u.Namespace, strconv.Itoa(u.Used), strconv.Itoa(u.Allowed)}
+	}}, func(ctx context.Context, s *session) ([]operator.QuotaUse, error) { return s.Quotas(ctx) })
 }

@@ -1,8 +1,7 @@
-package main
+package operator
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"os"
@@ -22,12 +21,7 @@ import (
 	"github.com/chandler-broker/chandler/services/all"
 )
 
-func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == "functions" && os.Args[2] == "worker" { // of a runtime under test
-		os.Exit(run(context.Background(), os.Args[1:]))
-	}
-	embeddedtest.Main(m)
-}
+func TestMain(m *testing.M) { embeddedtest.Main(m) }
 
 // removals is a backend that holds nothing and notes what it is told to remove.
 type removals struct {
@@ -44,37 +38,35 @@ func (r *removals) Remove(_ context.Context, f services.Resource) error {
 	return nil
 }
 
-func (r *removals) Footprint(json.RawMessage) (services.Space, error) { return services.Space{}, nil }
-
 // What was an orphan when it was listed may have an owner when it is removed.
 func TestRemoveOrphans(t *testing.T) {
 	url := embeddedtest.Database(t)
 	backend := &removals{}
-	a := stateOnly(t, url, backend)
+	a := newOperator(t, url, backend)
 	insert := func(ctx context.Context, db store.DBTX, id string) error {
-		plan := a.catalog.Services()[0].Plans[0]
-		_, err := a.store.InsertInstance(ctx, db, store.InsertInstanceParams{
-			ID: id, SafeName: services.InstanceName(id), Platform: "cf", ServiceID: a.catalog.Services()[0].ID, PlanID: plan.ID, Context: []byte("{}"), Parameters: []byte("{}"),
+		plan := a.Catalog.Services()[0].Plans[0]
+		_, err := a.Store.InsertInstance(ctx, db, store.InsertInstanceParams{
+			ID: id, SafeName: services.InstanceName(id), Platform: "cf", ServiceID: a.Catalog.Services()[0].ID, PlanID: plan.ID, Context: []byte("{}"), Parameters: []byte("{}"),
 		})
 		return err
 	}
-	if err := insert(t.Context(), a.store.Pool, "used-again"); err != nil {
+	if err := insert(t.Context(), a.Store.Pool, "used-again"); err != nil {
 		t.Fatal(err)
 	}
 	var meanwhile, other error
 	backend.during = func() {
-		other = insert(t.Context(), a.store.Pool, "another")
-		meanwhile = a.store.InTx(t.Context(), func(tx pgx.Tx) error {
+		other = insert(t.Context(), a.Store.Pool, "another")
+		meanwhile = a.Store.InTx(t.Context(), func(tx pgx.Tx) error {
 			if _, err := tx.Exec(t.Context(), "SET LOCAL lock_timeout = '100ms'"); err != nil {
 				return err
 			}
 			return insert(t.Context(), tx, "lost")
 		})
 	}
-	err := a.removeOrphans(t.Context(), []orphan{
-		{Backend: "postgres", Kind: "orphan", Resource: "owned", found: services.Resource{Instance: services.InstanceName("used-again"), Name: "owned"}},
-		{Backend: "postgres", Kind: "orphan", Resource: "lost", found: services.Resource{Instance: services.InstanceName("lost"), Name: "lost"}},
-		{Backend: "postgres", Kind: "missing", InstanceID: "used-again"},
+	err := a.RemoveOrphans(t.Context(), User("admin"), []Difference{
+		{Backend: "postgres", Kind: Orphan, Resource: "owned", Listing: services.Resource{Instance: services.InstanceName("used-again"), Name: "owned"}},
+		{Backend: "postgres", Kind: Orphan, Resource: "lost", Listing: services.Resource{Instance: services.InstanceName("lost"), Name: "lost"}},
+		{Backend: "postgres", Kind: Missing, InstanceID: "used-again"},
 	})
 	if err == nil || !strings.Contains(err.Error(), "owned") || !strings.Contains(err.Error(), "has an owner by now") {
 		t.Errorf("got %v, want to be told that what is owned stays", err)
@@ -94,20 +86,20 @@ func TestRemoveOrphans(t *testing.T) {
 // removes an orphan meanwhile must not wait for it, nor it for the operator.
 func TestRemoveOrphanBesideDeprovision(t *testing.T) {
 	backend := &removals{during: func() {}}
-	a := stateOnly(t, embeddedtest.Database(t), backend)
-	err := a.store.InTx(t.Context(), func(tx pgx.Tx) error {
-		if err := a.store.DeleteBindingsOfInstance(t.Context(), tx, "i"); err != nil {
+	a := newOperator(t, embeddedtest.Database(t), backend)
+	err := a.Store.InTx(t.Context(), func(tx pgx.Tx) error {
+		if err := a.Store.DeleteBindingsOfInstance(t.Context(), tx, "i"); err != nil {
 			return err
 		}
 		removed := make(chan error, 1)
 		go func() {
-			removed <- a.removeOrphans(t.Context(), []orphan{
-				{Backend: "postgres", Kind: "orphan", Resource: "lost", found: services.Resource{Instance: services.InstanceName("lost"), Name: "lost"}},
+			removed <- a.RemoveOrphans(t.Context(), User("admin"), []Difference{
+				{Backend: "postgres", Kind: Orphan, Resource: "lost", Listing: services.Resource{Instance: services.InstanceName("lost"), Name: "lost"}},
 			})
 		}()
 		select {
 		case err := <-removed:
-			return errors.Join(err, a.store.DeleteInstance(t.Context(), tx, "i"))
+			return errors.Join(err, a.Store.DeleteInstance(t.Context(), tx, "i"))
 		case <-time.After(10 * time.Second):
 			return errors.New("the removal waits for the deprovision")
 		}
@@ -119,7 +111,7 @@ func TestRemoveOrphanBesideDeprovision(t *testing.T) {
 
 // Two backends of the catalog on one server list each other's resources.
 func TestOwnedByAnotherBackend(t *testing.T) {
-	known := map[string]*knowledge{
+	known := map[string]*inventory{
 		"small": {},
 		"large": {instances: map[string]string{"ia": "instance-a"}, bindings: map[string][2]string{"ba": {"instance-a", "binding-a"}}},
 	}
@@ -141,15 +133,15 @@ func TestOwnedByAnotherBackend(t *testing.T) {
 	}
 }
 
-// stateOnly is an app with what the shipped catalog has of PostgreSQL, a state
+// newOperator works on what the shipped catalog has of PostgreSQL, a state
 // and one backend.
-func stateOnly(t *testing.T, url string, backend services.Driver) *app {
+func newOperator(t *testing.T, url string, backend services.Driver) *Operator {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "catalog.yml")
 	if err := os.WriteFile(path, chandler.CatalogYAML(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, err := catalog.Load(path, all.Definitions(), lookupIn(map[string]string{"POSTGRES_ADMIN_URL": url}),
+	c, err := catalog.Load(path, all.Definitions(), func(string) (string, bool) { return url, true },
 		"database/mysql", "queue/nats", "queue/rabbitmq", "dns/powerdns", "filesystem/s3", "filesystem/smb", "function/wasm")
 	if err != nil {
 		t.Fatal(err)
@@ -162,5 +154,5 @@ func stateOnly(t *testing.T, url string, backend services.Driver) *app {
 	if err := s.Migrate(t.Context(), slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
-	return &app{catalog: c, store: s, drivers: map[string]services.Driver{"postgres": backend}}
+	return &Operator{Catalog: c, Store: s, Drivers: map[string]services.Driver{"postgres": backend}}
 }

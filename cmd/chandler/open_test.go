@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/chandler-broker/chandler"
+	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/embedded/embeddedtest"
+	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/all"
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "functions" && os.Args[2] == "worker" { // of a runtime under test
+		os.Exit(run(context.Background(), os.Args[1:]))
+	}
+	embeddedtest.Main(m)
+}
+
+// silent is a backend whose plans have no footprint.
+type silent struct{ services.Driver }
+
+func (silent) Footprint(json.RawMessage) (services.Space, error) { return services.Space{}, nil }
+
+// openState is an app with what the shipped catalog has of PostgreSQL, a state
+// and one backend.
+func openState(t *testing.T, url string, backend services.Driver) *app {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "catalog.yml")
+	if err := os.WriteFile(path, chandler.CatalogYAML(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := catalog.Load(path, all.Definitions(), lookupIn(map[string]string{"POSTGRES_ADMIN_URL": url}),
+		"database/mysql", "queue/nats", "queue/rabbitmq", "dns/powerdns", "filesystem/s3", "filesystem/smb", "function/wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(t.Context(), url, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	if err := s.Migrate(t.Context(), slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	return &app{catalog: c, store: s, drivers: map[string]services.Driver{"postgres": backend}}
+}
