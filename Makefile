@@ -10,19 +10,21 @@ DIST ?= bin/dist
 GOLANGCI_LINT_VERSION = v2.15.0
 GOLANGCI_LINT = bin/tools/golangci-lint-$(GOLANGCI_LINT_VERSION)
 DEPENDENCIES = deploy/install/dependencies
-MODULE = github.com/chandler-broker/chandler
+# The Go modules, the product's first. Those in embedded are the sources of servers.
+MODULES = $(patsubst %/,%,$(dir $(filter-out embedded/%,$(wildcard go.mod */go.mod */*/go.mod))))
+# What runs whole deployments; the brokers in it have the race detector.
+DEPLOYMENTS = acceptance acceptance/bench examples/forum
+# Runs a command in each of some folders.
+each = @set -e; for folder in $(1); do (cd $$folder; set -x; $(2)); done
 
 # A server that is missing fails a test instead of skipping it; folders are in
 # memory where there is room.
 TESTENV = CI=true $(shell tools/memory-folder)
 # make lint vets, and nobody debugs these programs.
 TEST = $(TESTENV) go test -vet=off -ldflags=-w -timeout 25m
-# What runs whole deployments; the brokers in it have the race detector. The
-# tests are built as a release is, which they build too: compiled once for both.
-ACCEPTANCE = $(MODULE)/acceptance $(MODULE)/acceptance/bench $(MODULE)/acceptance/forum
-TEST_ACCEPTANCE = CGO_ENABLED=0 $(TEST) -trimpath -count 1 -p 1 $(ACCEPTANCE)
-# First the one that takes long because it waits: others work beside it.
-PACKAGES = ./services/queue/rabbitmq $$(go list ./... | grep -vxF $(ACCEPTANCE:%=-e %))
+# The tests are built as a release is, which they build too: compiled once for both.
+TEST_DEPLOYMENTS = CGO_ENABLED=0 $(TEST) -trimpath -count 1
+PACKAGES = $$(go list ./... | grep -vxF $(DEPLOYMENTS:%=-e github.com/chandler-broker/chandler/%))
 
 .DEFAULT_GOAL := help
 
@@ -40,36 +42,36 @@ run: run-deps build ## run the broker with servers of its own, prove it, and sta
 test: test-deps test-packages test-acceptance ## all tests, on real servers, with the race detector
 
 .PHONY: test-packages test-acceptance
+# First the one that takes long because it waits: others work beside it.
 test-packages:
-	$(TEST) -race -p $(PARALLEL) $(PACKAGES)
+	$(TEST) -race -p $(PARALLEL) ./services/queue/rabbitmq $(PACKAGES)
+	$(call each,$(filter-out .,$(MODULES)),$(TEST) -race -p $(PARALLEL) $(PACKAGES))
 test-acceptance:
-	$(TEST_ACCEPTANCE)
+	$(call each,$(DEPLOYMENTS),$(TEST_DEPLOYMENTS) .)
 
 .PHONY: build
 build: build-deps ## build bin/chandler
 	CGO_ENABLED=0 go build -trimpath -o bin/chandler ./cmd/chandler
 
 .PHONY: check
-check: test-deps lint ## what a change must pass before it is proposed: lint and the tests of the packages
-	$(TEST) -race -p $(PARALLEL) $(PACKAGES)
+check: lint test-deps test-packages ## what a change must pass before it is proposed: lint and the tests of the packages
 
 .PHONY: lint
 lint: build-deps $(GOLANGCI_LINT) ## formatting, go vet, golangci-lint with the import rules
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
-	go vet ./...
-	$(GOLANGCI_LINT) run ./...
+	$(call each,$(MODULES),go vet ./... && $(CURDIR)/$(GOLANGCI_LINT) run ./...)
 
 .PHONY: acceptance
 acceptance: test-deps ## only the acceptance suite
-	$(TEST_ACCEPTANCE) -v
+	$(call each,$(DEPLOYMENTS),$(TEST_DEPLOYMENTS) -v .)
 
 # Ginkgo's own report is of no interest but where the story fails.
 .PHONY: forum
 forum: forum-deps ## tell the story of an application on all five families, and keep its page up; ONCE=1 ends with the test's status
 	@mkdir -p bin
-	go test -c -o bin/forum.test ./acceptance/forum
-	@cd acceptance/forum && $(TESTENV) FORUM_NARRATE=1 $(if $(ONCE),,FORUM_KEEP=1) $(CURDIR)/bin/forum.test \
+	@cd examples/forum && go test -c -o $(CURDIR)/bin/forum.test . && \
+		$(TESTENV) FORUM_NARRATE=1 $(if $(ONCE),,FORUM_KEEP=1) $(CURDIR)/bin/forum.test \
 		-test.timeout 0 -ginkgo.timeout 24h -ginkgo.no-color > $(CURDIR)/bin/forum.log || { cat $(CURDIR)/bin/forum.log; exit 1; }
 
 # The version is the tag of the commit, in a folder that is not there yet.
@@ -79,8 +81,7 @@ release: build-deps ## build the release of the checked-out commit into DIST, wi
 
 .PHONY: bench
 bench: test-deps ## ratios side by side: the broker against what it stands on
-	$(TESTENV) go test -count 1 -run '^$$' -bench . -timeout 30m \
-		$$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n 1 dirname | sort -u)
+	$(call each,$$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n 1 dirname | sort -u),$(TESTENV) go test -count 1 -run '^$$' -bench . -timeout 30m .)
 
 .PHONY: fuzz
 fuzz: test-deps ## every fuzz target for FUZZTIME

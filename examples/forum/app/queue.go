@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/chandler-broker/chandler/examples/forum/app/bindings"
+	"github.com/chandler-broker/chandler/examples/forum/functions/picture"
+)
+
+// The stream and what is on it. Messages stay until who they are for has
+// acknowledged them.
+const (
+	stream          = "FORUM"
+	subjectReceived = "photographs.received" // a photograph arrived: to the functions
+	subjectReady    = "photographs.ready"    // the functions' report: to the forum
+	subjectDead     = "photographs.dead"     // what the functions failed at: to the forum
+	reports         = "forum-reports"        // the forum's consumer
+)
+
+// CloudEvents 1.0 attributes of the event (CloudEvents, "NATS Protocol Binding").
+const (
+	eventSource = "/forum"
+	eventType   = "forum.photograph.received"
+)
+
+// queue carries photographs to the functions and their reports back.
+type queue struct {
+	conn    *nats.Conn
+	js      jetstream.JetStream
+	user    string
+	consume jetstream.ConsumeContext
+}
+
+// openQueue connects, sees that stream and consumer are there, and hands reports
+// to told; a report for which told returns an error comes again.
+func openQueue(ctx context.Context, set bindings.Set, log *slog.Logger, told func(context.Context, report) error) (_ *queue, err error) {
+	b := set[0]
+	q := &queue{}
+	if q.user, err = natsUser(b.Get("jwt")); err != nil {
+		return nil, err
+	}
+	options := []nats.Option{nats.Name("forum"), nats.UserCredentialBytes([]byte(b.Get("creds"))), nats.MaxReconnects(-1)}
+	if q.conn, err = nats.Connect(b.Get("uri"), options...); err != nil {
+		return nil, fmt.Errorf("connect to the queue: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			q.conn.Close()
+		}
+	}()
+	if q.js, err = jetstream.New(q.conn); err != nil {
+		return nil, fmt.Errorf("use the queue: %w", err)
+	}
+	return q, q.prepare(ctx, log, told)
+}
+
+// natsUser is the public key of the user that a token is for.
+func natsUser(token string) (string, error) {
+	claims, err := jwt.DecodeUserClaims(token)
+	if err != nil {
+		return "", errors.New("the queue's jwt is none of a NATS user")
+	}
+	return claims.Subject, nil
+}
+
+func (q *queue) prepare(ctx context.Context, log *slog.Logger, told func(context.Context, report) error) error {
+	_, err := q.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name: stream, Subjects: []string{subjectReceived, subjectReady, subjectDead},
+		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, MaxBytes: 32 << 20,
+	})
+	if err != nil {
+		return fmt.Errorf("make the stream: %w", err)
+	}
+	consumer, err := q.js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{
+		Durable: reports, FilterSubjects: []string{subjectReady, subjectDead}, AckPolicy: jetstream.AckExplicitPolicy,
+		AckWait: 30 * time.Second,
+	})
+	if err != nil {
+		return fmt.Errorf("make the consumer of reports: %w", err)
+	}
+	q.consume, err = consumer.Consume(func(m jetstream.Msg) { receive(m, log, told) })
+	if err != nil {
+		return fmt.Errorf("consume reports: %w", err)
+	}
+	return nil
+}
+
+func (q *queue) identity() string { return q.user }
+
+// Close implements io.Closer: what was received is still worked on.
+func (q *queue) Close() error {
+	q.consume.Drain()
+	<-q.consume.Closed()
+	return q.conn.Drain()
+}
+
+// announce puts the event of a photograph on the queue. It may be called again:
+// the stream drops what it has got already.
+func (q *queue) announce(ctx context.Context, m member) error {
+	data, err := json.Marshal(picture.Job{ID: m.ID, Photograph: m.Photograph})
+	if err != nil {
+		return err
+	}
+	_, err = q.js.PublishMsg(ctx, &nats.Msg{Subject: subjectReceived, Data: data, Header: nats.Header{
+		"ce-specversion": {"1.0"}, "ce-id": {m.ID}, "ce-source": {eventSource}, "ce-type": {eventType},
+		"ce-subject": {m.Photograph}, "Content-Type": {"application/json"},
+	}}, jetstream.WithMsgID(m.ID))
+	return err
+}
