@@ -1,7 +1,7 @@
--- What Chandler's backend database/mysql needs on a server (MariaDB 10.6 and
--- newer). Run it as root, in a database of its own, the one that the
--- administrator's URL names; run it again after an upgrade of Chandler or of
--- the server. In the client mariadb:
+-- Sets up a server (MariaDB 10.6 and newer) for Chandler's backend
+-- database/mysql. Run it as root in a separate database, the one in the
+-- administrator's URL. Run it again after an upgrade of Chandler or of the
+-- server. In the client mariadb:
 --
 --   CREATE DATABASE IF NOT EXISTS chandler; USE chandler;
 --   SET @administrator = 'chandler', @password = '...', @prefix = 'c';
@@ -10,14 +10,14 @@
 -- @password may be the hash that PASSWORD('...') returns, which is safe in a
 -- log. The prefix is the backend's configuration key of that name.
 --
--- Whoever has CREATE USER can make himself root. So the administrator has it
--- not: it calls the procedures below, which know no accounts but the broker's.
--- They run as chandler_definer, an account that nobody can log in as.
+-- An account with CREATE USER can make itself root. The administrator therefore
+-- does not have that right. It calls the procedures below, which only work on
+-- the broker's accounts. They run as chandler_definer, which nobody can log in as.
 
 SET @hash = IF(@password REGEXP '^[*][0-9A-F]{40}$', @password, CONCAT('*', UPPER(SHA1(UNHEX(SHA1(@password))))));
 SET @password = NULL;
 
--- Nobody gets in without a name, and nobody shares a database with everybody.
+-- Remove anonymous accounts, and databases that everybody can use.
 DELETE FROM mysql.global_priv WHERE User = '';
 DELETE FROM mysql.db WHERE User = '';
 FLUSH PRIVILEGES;
@@ -34,14 +34,14 @@ EXECUTE IMMEDIATE CONCAT('GRANT SELECT, EXECUTE ON `', REPLACE(DATABASE(), '_', 
 
 CREATE TABLE IF NOT EXISTS settings (
 	one TINYINT PRIMARY KEY CHECK (one = 1),
-	-- the version of this file: the backend asks for the one it was built with
+	-- the version of this file; the backend requires the one it was built with
 	version INT NOT NULL,
 	prefix VARCHAR(8) CHARACTER SET ascii COLLATE ascii_bin NOT NULL
 );
 REPLACE INTO settings VALUES (1, 2, @prefix);
 
--- The databases that have used up their storage, and whether the sessions that
--- might still write were ended.
+-- Databases that are over quota, and whether the sessions that could still write
+-- have been ended.
 CREATE TABLE IF NOT EXISTS full_databases (
 	name VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin PRIMARY KEY,
 	sessions_ended BOOLEAN NOT NULL DEFAULT FALSE
@@ -51,14 +51,14 @@ CREATE TABLE IF NOT EXISTS full_databases (
 CREATE OR REPLACE DEFINER = chandler_definer@localhost SQL SECURITY DEFINER VIEW accounts AS
 SELECT u.User AS name,
 	COALESCE(JSON_VALUE(u.Priv, '$.account_locked'), '0') IN ('1', 'true') AS locked,
-	d.Db AS pattern, -- as GRANT took it; there is an index for it
+	d.Db AS pattern, -- as GRANT stored it; indexed
 	COALESCE(REPLACE(d.Db, CHAR(92), ''), '') AS database_name,
 	CASE WHEN d.Insert_priv = 'Y' THEN 'full' WHEN d.Delete_priv = 'Y' THEN 'over' WHEN d.Select_priv = 'Y' THEN 'read' ELSE '' END AS rights
 FROM settings s
 JOIN mysql.global_priv u ON u.Host = '%' AND u.User REGEXP CONCAT('^', s.prefix, '_[a-z2-7]{26}$')
 LEFT JOIN mysql.db d ON d.Host = u.Host AND d.User = u.User;
 
--- What would let somebody in without a name, or everybody into a database.
+-- Anonymous accounts, and databases that everybody can use.
 CREATE OR REPLACE DEFINER = chandler_definer@localhost SQL SECURITY DEFINER VIEW openings AS
 SELECT CONCAT('anonymous account at host ', Host) AS opening FROM mysql.global_priv WHERE User = ''
 UNION ALL SELECT CONCAT('everybody may use database ', Db) FROM mysql.db WHERE User IN ('', 'PUBLIC')
@@ -67,8 +67,8 @@ UNION ALL SELECT 'everybody has what PUBLIC was granted' FROM mysql.global_priv
 
 DELIMITER $$
 
--- The account of a name, quoted; it must be the broker's. Databases are named
--- by the same rule.
+-- Returns a name if it is one of the broker's accounts or databases, which follow
+-- the same rule. Otherwise it fails.
 CREATE OR REPLACE DEFINER = chandler_definer@localhost FUNCTION checked(name VARCHAR(80) CHARACTER SET utf8mb4) RETURNS VARCHAR(80) CHARACTER SET utf8mb4
 READS SQL DATA
 BEGIN
@@ -81,7 +81,7 @@ BEGIN
 	RETURN name;
 END$$
 
--- What PASSWORD() returns.
+-- Returns a hash if it has the form of PASSWORD()'s result. Otherwise it fails.
 CREATE OR REPLACE DEFINER = chandler_definer@localhost FUNCTION checked_hash(hash VARCHAR(41)) RETURNS VARCHAR(41)
 NO SQL
 BEGIN
@@ -91,9 +91,8 @@ BEGIN
 	RETURN hash;
 END$$
 
--- Gives an account its rights on a database, and no others: full, over (the
--- storage is used up) or read. What it is to have comes first, so that no
--- moment is without.
+-- Sets an account's rights on a database to a level: full, over (over quota) or
+-- read. It grants before it revokes, so that the account always has its rights.
 CREATE OR REPLACE DEFINER = chandler_definer@localhost PROCEDURE set_rights(account VARCHAR(80), database_name VARCHAR(80), level VARCHAR(8))
 MODIFIES SQL DATA
 BEGIN
@@ -116,7 +115,7 @@ BEGIN
 	END IF;
 END$$
 
--- Limits an account's sessions and statements; 0 seconds: as the server does.
+-- Limits an account's sessions and statements; 0 seconds means the server's limit.
 CREATE OR REPLACE DEFINER = chandler_definer@localhost PROCEDURE limit_account(account VARCHAR(80), connections INT UNSIGNED, seconds DECIMAL(9,3) UNSIGNED)
 MODIFIES SQL DATA
 BEGIN
@@ -124,7 +123,7 @@ BEGIN
 	EXECUTE IMMEDIATE CONCAT('ALTER USER IF EXISTS ', who, ' WITH MAX_USER_CONNECTIONS ', connections, ' MAX_STATEMENT_TIME ', seconds);
 END$$
 
--- Makes an account, or makes one that is there what it should be.
+-- Creates an account, or resets an existing one to what it should be.
 CREATE OR REPLACE DEFINER = chandler_definer@localhost PROCEDURE make_account(account VARCHAR(80), database_name VARCHAR(80), level VARCHAR(8), hash VARCHAR(41), encrypted BOOLEAN, connections INT UNSIGNED, seconds DECIMAL(9,3) UNSIGNED)
 MODIFIES SQL DATA
 BEGIN
@@ -137,9 +136,9 @@ BEGIN
 	EXECUTE IMMEDIATE CONCAT('ALTER USER ', what);
 END$$
 
--- Ends an account's sessions, waits a second for them to be gone, and returns
--- how many are left. Sessions that only roll back do not count: their client is
--- disconnected, and a large transaction takes minutes.
+-- Ends an account's sessions, waits up to a second, and returns how many are left.
+-- Sessions that are rolling back do not count: their client is disconnected, and
+-- rolling back a large transaction takes minutes.
 CREATE OR REPLACE DEFINER = chandler_definer@localhost PROCEDURE end_sessions(account VARCHAR(80))
 READS SQL DATA
 BEGIN
@@ -156,7 +155,7 @@ BEGIN
 	SELECT COUNT(*) AS sessions FROM information_schema.PROCESSLIST WHERE USER = account AND COMMAND <> 'Killed';
 END$$
 
--- Lets nobody in as an account any more, and ends its sessions.
+-- Disables an account's login, and ends its sessions.
 CREATE OR REPLACE DEFINER = chandler_definer@localhost PROCEDURE close_account(account VARCHAR(80))
 MODIFIES SQL DATA
 BEGIN
@@ -165,8 +164,8 @@ BEGIN
 	CALL end_sessions(account);
 END$$
 
--- Returns whether the hash is the one of an account that is open. What the server
--- has stored does not leave it.
+-- Returns whether an account that is not locked has this hash. The stored hash
+-- does not leave the server.
 CREATE OR REPLACE DEFINER = chandler_definer@localhost PROCEDURE check_password(account VARCHAR(80), hash VARCHAR(41))
 READS SQL DATA
 BEGIN
@@ -175,7 +174,7 @@ BEGIN
 		FROM mysql.global_priv WHERE Host = '%' AND User = who AND COALESCE(JSON_VALUE(Priv, '$.account_locked'), '0') IN ('0', 'false');
 END$$
 
--- Gives an account its hash back.
+-- Sets an account's hash again.
 CREATE OR REPLACE DEFINER = chandler_definer@localhost PROCEDURE restore_password(account VARCHAR(80), hash VARCHAR(41))
 MODIFIES SQL DATA
 BEGIN
@@ -190,7 +189,7 @@ BEGIN
 	EXECUTE IMMEDIATE CONCAT('DROP USER IF EXISTS ', who);
 END$$
 
--- Returns who defined the views, routines and triggers of a database.
+-- Returns the accounts that defined the views, routines and triggers of a database.
 CREATE OR REPLACE DEFINER = chandler_definer@localhost PROCEDURE definers(database_name VARCHAR(80))
 READS SQL DATA
 BEGIN
@@ -200,8 +199,7 @@ BEGIN
 	UNION SELECT SUBSTRING_INDEX(definer, '@', 1) FROM mysql.proc WHERE db = place;
 END$$
 
--- Returns how large the files and the routines of all the broker's databases
--- are.
+-- Returns the sizes of the files and of the routines of all the broker's databases.
 CREATE OR REPLACE DEFINER = chandler_definer@localhost PROCEDURE sizes()
 READS SQL DATA
 BEGIN
@@ -213,10 +211,10 @@ BEGIN
 		FROM mysql.proc WHERE LEFT(db, LENGTH(beginning)) = beginning GROUP BY db;
 END$$
 
--- Returns what is free in the files of a database, and how large the texts of its
--- views (which their files hold three times) and triggers are. The server opens
--- every table for that. A table that a session is changing is left out: because
--- the statement reads settings too, the server does not wait for that session.
+-- Returns the free space in the files of a database, and the size of the texts of
+-- its views (which their files hold three times) and triggers. The server opens
+-- every table for this. It skips a table that a session is changing instead of
+-- waiting for that session, because the statement also reads settings.
 CREATE OR REPLACE DEFINER = chandler_definer@localhost PROCEDURE inside(database_name VARCHAR(80))
 READS SQL DATA
 BEGIN
@@ -229,9 +227,9 @@ END$$
 
 DELIMITER ;
 
--- The administrator itself: it makes and drops the databases that begin with
--- the prefix, and for the rest calls what is above. CONNECTION ADMIN lets it in
--- when applications hold all connections of the server.
+-- The administrator: it creates and drops databases that begin with the prefix,
+-- and otherwise calls the procedures above. With CONNECTION ADMIN it can connect
+-- while applications hold all connections of the server.
 EXECUTE IMMEDIATE CONCAT('CREATE USER IF NOT EXISTS ', QUOTE(@administrator), '@''%''');
 EXECUTE IMMEDIATE CONCAT('ALTER USER ', QUOTE(@administrator), '@''%'' IDENTIFIED VIA mysql_native_password USING ', QUOTE(@hash));
 EXECUTE IMMEDIATE CONCAT('GRANT CONNECTION ADMIN ON *.* TO ', QUOTE(@administrator), '@''%''');

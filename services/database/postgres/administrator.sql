@@ -1,7 +1,7 @@
--- What Chandler's backend database/postgres needs on a server (PostgreSQL 13
--- and newer). Run it as a superuser, in the database that the administrator's
--- URL names; run it again after an upgrade of Chandler or of the server. In
--- psql:
+-- Sets up a server (PostgreSQL 13 and newer) for Chandler's backend
+-- database/postgres. Run it as a superuser in the database in the
+-- administrator's URL. Run it again after an upgrade of Chandler or of the
+-- server. In psql:
 --
 --   \set administrator chandler
 --   \prompt 'password of the administrator: ' password
@@ -17,29 +17,30 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = name) THEN
 		EXECUTE pg_catalog.format('CREATE ROLE %I', name);
 	END IF;
-	-- It makes databases and roles. It is no superuser: whoever got hold of it
-	-- would have the tenants' data, and not the machine.
+	-- The administrator creates databases and roles. It is not a superuser: an
+	-- attacker with its password would get the tenants' data, but not the machine.
 	EXECUTE pg_catalog.format('ALTER ROLE %I WITH LOGIN INHERIT CREATEDB CREATEROLE NOSUPERUSER NOREPLICATION NOBYPASSRLS PASSWORD %L',
 		name, pg_catalog.current_setting('chandler.password'));
-	-- It ends sessions, and measures databases that their owners shut it out of.
+	-- It ends sessions, and measures databases whose owners have locked it out.
 	EXECUTE pg_catalog.format('GRANT pg_signal_backend, pg_read_all_stats TO %I', name);
 	-- Tenants connect to their own database only.
 	EXECUTE pg_catalog.format('REVOKE CONNECT, TEMPORARY ON DATABASE %I FROM PUBLIC', pg_catalog.current_database());
 	EXECUTE 'REVOKE CONNECT, TEMPORARY ON DATABASE template1 FROM PUBLIC';
 	EXECUTE pg_catalog.format('GRANT CONNECT ON DATABASE %I TO %I', pg_catalog.current_database(), name);
-	-- Plans with temp_file_limit. Older servers let it measure the files instead.
+	-- For plans with temp_file_limit: it sets the limit, or measures the files on
+	-- older servers.
 	EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION pg_catalog.pg_ls_tmpdir() TO %I', name);
 	IF pg_catalog.current_setting('server_version_num')::int >= 150000 THEN
 		EXECUTE pg_catalog.format('GRANT SET ON PARAMETER temp_file_limit TO %I', name);
 	END IF;
-	-- All sessions of the server share one table of locks. It has to take what a few
-	-- sessions may hold that go to their plan's limit ("locks").
+	-- All sessions of the server share one lock table. It must be large enough for a
+	-- few sessions at their plan's limit ("locks").
 	IF pg_catalog.current_setting('max_locks_per_transaction')::int < 256 THEN
 		RAISE WARNING 'max_locks_per_transaction is %; set it to 256 or more and restart the server',
 			pg_catalog.current_setting('max_locks_per_transaction');
 	END IF;
-	-- It gets in when applications hold every connection that the server's
-	-- reserved_connections does not keep back.
+	-- It can use the connections that reserved_connections reserves while
+	-- applications hold all others.
 	IF pg_catalog.current_setting('server_version_num')::int >= 160000 THEN
 		EXECUTE pg_catalog.format('GRANT pg_use_reserved_connections TO %I', name);
 	END IF;
