@@ -139,28 +139,35 @@ func newRemote(b *testing.B, d *rig.Deployment, service, plan string) *remote {
 }
 
 func (r *remote) round(ctx context.Context) error {
-	id := uuid.NewString()
-	deletion := osbclient.DeleteRequest{ServiceID: r.service, PlanID: r.plan}
-	for _, step := range []struct {
-		verb string
-		do   func() error
-	}{
-		{"provision", func() error {
-			_, err := r.client.Provision(ctx, id, osbclient.ProvisionRequest{ServiceID: r.service, PlanID: r.plan, OrganizationGUID: "o", SpaceGUID: "s"})
-			return err
-		}},
-		{"bind", func() error {
-			_, err := r.client.Bind(ctx, id, id, osbclient.BindRequest{ServiceID: r.service, PlanID: r.plan, AppGUID: "a"})
-			return err
-		}},
-		{"unbind", func() error { _, err := r.client.Unbind(ctx, id, id, deletion); return err }},
-		{"deprovision", func() error { _, err := r.client.Deprovision(ctx, id, deletion); return err }},
-	} {
-		if err := r.times.measure(step.verb, step.do); err != nil {
+	for _, step := range lifecycle(r.client, r.service, r.plan) {
+		if err := r.times.measure(step.verb, func() error { return step.do(ctx) }); err != nil {
 			return fmt.Errorf("%s: %w", step.verb, err)
 		}
 	}
 	return nil
+}
+
+// step is a verb's request.
+type step struct {
+	verb string
+	do   func(context.Context) error
+}
+
+// lifecycle is that of a new instance with one binding.
+func lifecycle(client *osbclient.Client, service, plan string) []step {
+	id, deletion := uuid.NewString(), osbclient.DeleteRequest{ServiceID: service, PlanID: plan}
+	return []step{
+		{"provision", func(ctx context.Context) error {
+			_, err := client.Provision(ctx, id, osbclient.ProvisionRequest{ServiceID: service, PlanID: plan, OrganizationGUID: "o", SpaceGUID: "s"})
+			return err
+		}},
+		{"bind", func(ctx context.Context) error {
+			_, err := client.Bind(ctx, id, id, osbclient.BindRequest{ServiceID: service, PlanID: plan, AppGUID: "a"})
+			return err
+		}},
+		{"unbind", func(ctx context.Context) error { _, err := client.Unbind(ctx, id, id, deletion); return err }},
+		{"deprovision", func(ctx context.Context) error { _, err := client.Deprovision(ctx, id, deletion); return err }},
+	}
 }
 
 // direct is the lifecycle by the backend alone.

@@ -122,7 +122,7 @@ func deploy(b *testing.B, o rig.Options) *rig.Deployment {
 	return d
 }
 
-func check(b *testing.B, err error) {
+func check(b testing.TB, err error) {
 	b.Helper()
 	if err != nil {
 		b.Fatal(err)

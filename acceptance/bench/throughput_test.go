@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/chandler-broker/chandler/broker/brokertest"
@@ -33,8 +32,9 @@ func BenchmarkThroughput(b *testing.B) {
 	server, err := embedded.StartPostgres(b.Context(), embedded.PostgresOptions{Dir: b.TempDir()})
 	check(b, err)
 	b.Cleanup(func() { _ = server.Stop(context.Background()) })
-	empty, full := newNoop(b, server, "state_empty"), newNoop(b, server, "state_full")
-	check(b, fill(b.Context(), server.URL("state_full"), "bench", brokertest.Service, brokertest.Small))
+	url := newDatabase(b, server, "state_full")
+	empty, full := newNoop(b, brokertest.Options{DatabaseURL: newDatabase(b, server, "state_empty")}), newNoop(b, brokertest.Options{DatabaseURL: url})
+	check(b, fill(b.Context(), url, "bench", brokertest.Service, brokertest.Small))
 	for _, clients := range []int{1, 16, 64} {
 		var without, with float64
 		for range throughputRounds {
@@ -51,14 +51,9 @@ func BenchmarkThroughput(b *testing.B) {
 // noop is a whole broker in this process over HTTP, with a backend in memory.
 type noop struct{ client *osbclient.Client }
 
-func newNoop(b *testing.B, server *embedded.Postgres, name string) *noop {
+func newNoop(b testing.TB, o brokertest.Options) *noop {
 	b.Helper()
-	conn, err := pgx.Connect(b.Context(), server.URL("postgres"))
-	check(b, err)
-	defer conn.Close(b.Context())
-	_, err = conn.Exec(b.Context(), "create database "+name)
-	check(b, err)
-	h := brokertest.New(b, brokertest.Options{DatabaseURL: server.URL(name)})
+	h := brokertest.New(b, o)
 	front := httptest.NewServer(osb.Handler(osb.Options{
 		Broker: h.Broker, Catalog: h.Catalog, Logger: slog.New(slog.DiscardHandler), RequireVersion: true,
 		Door: brokertest.Door(b, catalog.Client{Name: "bench", Username: "bench", Passwords: []services.Secret{services.NewSecret("password")}}),
@@ -72,6 +67,17 @@ func newNoop(b *testing.B, server *embedded.Postgres, name string) *noop {
 	return &noop{client}
 }
 
+// newDatabase creates a database and returns its URL.
+func newDatabase(b testing.TB, server *embedded.Postgres, name string) string {
+	b.Helper()
+	conn, err := pgx.Connect(b.Context(), server.URL("postgres"))
+	check(b, err)
+	defer conn.Close(b.Context())
+	_, err = conn.Exec(b.Context(), "create database "+name)
+	check(b, err)
+	return server.URL(name)
+}
+
 // perSecond has clients do one lifecycle after another.
 func (n *noop) perSecond(b *testing.B, clients int) float64 {
 	b.Helper()
@@ -82,7 +88,12 @@ func (n *noop) perSecond(b *testing.B, clients int) float64 {
 	for c := range clients {
 		all.Go(func() {
 			for time.Since(began) < throughputTime && faults[c] == nil {
-				faults[c] = n.lifecycle(b.Context(), &ended)
+				for _, step := range lifecycle(n.client, brokertest.Service, brokertest.Small) {
+					if faults[c] = step.do(b.Context()); faults[c] != nil {
+						return
+					}
+					ended.Add(1)
+				}
 			}
 		})
 	}
@@ -91,29 +102,4 @@ func (n *noop) perSecond(b *testing.B, clients int) float64 {
 		check(b, err)
 	}
 	return float64(ended.Load()) / time.Since(began).Seconds()
-}
-
-func (n *noop) lifecycle(ctx context.Context, ended *atomic.Int64) error {
-	id := uuid.NewString()
-	deletion := osbclient.DeleteRequest{ServiceID: brokertest.Service, PlanID: brokertest.Small}
-	for _, do := range []func() error{
-		func() error {
-			_, err := n.client.Provision(ctx, id, osbclient.ProvisionRequest{
-				ServiceID: brokertest.Service, PlanID: brokertest.Small, OrganizationGUID: "o", SpaceGUID: "s",
-			})
-			return err
-		},
-		func() error {
-			_, err := n.client.Bind(ctx, id, id, osbclient.BindRequest{ServiceID: brokertest.Service, PlanID: brokertest.Small, AppGUID: "a"})
-			return err
-		},
-		func() error { _, err := n.client.Unbind(ctx, id, id, deletion); return err },
-		func() error { _, err := n.client.Deprovision(ctx, id, deletion); return err },
-	} {
-		if err := do(); err != nil {
-			return err
-		}
-		ended.Add(1)
-	}
-	return nil
 }

@@ -112,7 +112,9 @@ type Options struct {
 	Backend     *Backend
 	Credentials *Credentials
 	Delivered   *Credentials
-	Logger      *slog.Logger
+	// Store keeps the credentials instead of memory.
+	Store  credhub.Store
+	Logger *slog.Logger
 	// Sections are added to the catalog, such as quotas.
 	Sections string
 	// Idle leaves the engine's work to other replicas, until Work.
@@ -148,6 +150,9 @@ func New(t testing.TB, o Options) *Harness {
 	if h.Memory == nil {
 		h.Memory = NewCredentials()
 	}
+	if o.Store == nil {
+		o.Store = h.Memory
+	}
 	if h.Delivered == nil {
 		h.Delivered = NewCredentials()
 	}
@@ -177,7 +182,7 @@ func New(t testing.TB, o Options) *Harness {
 		check("open the backend", err)
 	}
 	engine, err := operation.New(operation.Options{
-		Store: state, Catalog: c, Drivers: drivers, Credentials: h.Memory, Deliveries: deliveries, Logger: o.Logger,
+		Store: state, Catalog: c, Drivers: drivers, Credentials: o.Store, Deliveries: deliveries, Logger: o.Logger,
 		Workers: 16, Retention: o.Retention, AuditRetention: o.AuditRetention, KeepEvery: time.Second, DeleteAgain: o.DeleteAgain, VerifyEvery: o.VerifyEvery,
 	})
 	check("make the engine", err)
@@ -186,7 +191,7 @@ func New(t testing.TB, o Options) *Harness {
 	t.Cleanup(stop)
 	servers.Watch(watching)
 	h.Broker = broker.New(broker.Options{
-		Catalog: c, Store: state, Engine: engine, Placement: servers, Credentials: h.Memory, Deliveries: deliveries, Drivers: drivers, Logger: o.Logger,
+		Catalog: c, Store: state, Engine: engine, Placement: servers, Credentials: o.Store, Deliveries: deliveries, Drivers: drivers, Logger: o.Logger,
 		AsyncWait: o.AsyncWait, SyncWait: o.SyncWait,
 	})
 	if !o.Idle {
