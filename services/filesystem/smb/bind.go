@@ -22,10 +22,17 @@ func (b *backend) Bind(ctx context.Context, inst instance, bd binding) (services
 		return services.Credentials{}, err
 	}
 	password, user := bd.Seed.Password("smb"), b.names.of(bd.Name)
-	if err := b.samba.putUser(ctx, user, password); err != nil {
+	err := together(
+		func() error { return b.samba.putUser(ctx, user, password) },
+		func() error {
+			return b.converge(ctx, inst.Name, func(s *share) { s.connections = inst.Plan.Connections })
+		},
+	)
+	if err != nil {
 		return services.Credentials{}, err
 	}
-	if err := b.settle(ctx, inst.Name, nil, func(s *share) { s.connections = inst.Plan.Connections }); err != nil {
+	// The client may already have a connection, on which it opens a session as this user.
+	if err := b.samba.reload(ctx); err != nil {
 		return services.Credentials{}, err
 	}
 	return b.told.credentials(b.names.of(inst.Name), user, password, bd.Params), nil

@@ -59,7 +59,7 @@ func (b *backend) Deprovision(ctx context.Context, inst instance) error {
 
 // endAccess removes the share and its users, and ends all sessions on it. The
 // instance's account goes with the share: without it nobody makes anything for the
-// instance any more, see settle.
+// instance any more, see withAccount.
 func (b *backend) endAccess(ctx context.Context, instance string) error {
 	name := b.names.of(instance)
 	err := b.accounts.change(ctx, func(t *table) error {
@@ -73,7 +73,8 @@ func (b *backend) endAccess(ctx context.Context, instance string) error {
 	if err != nil {
 		return err
 	}
-	for _, a := range t.bindings(instance) {
+	bindings := t.bindings(instance)
+	for _, a := range bindings {
 		if a.role == closed { // by an earlier call, which had no time for all
 			continue
 		}
@@ -84,20 +85,33 @@ func (b *backend) endAccess(ctx context.Context, instance string) error {
 			return err
 		}
 	}
-	if err := b.samba.reload(ctx); err != nil {
+	return b.endSessions(ctx, name, len(bindings) > 0)
+}
+
+// endSessions closes a share that is removed to the sessions that still use it. The
+// sessions of bindings have ended with them: without a binding this only makes sure.
+func (b *backend) endSessions(ctx context.Context, share string, bound bool) error {
+	var used bool
+	list := func() error {
+		uses, err := b.samba.uses(ctx)
+		used = slices.ContainsFunc(uses, func(u use) bool { return u.share == share })
 		return err
 	}
-	if err := b.samba.closeShare(ctx, name); err != nil {
+	reload := func() error { return b.samba.reload(ctx) }
+	if !bound {
+		if err := together(reload, list); err != nil || !used {
+			return err
+		}
+	} else if err := reload(); err != nil {
 		return err
 	}
-	uses, err := b.samba.uses(ctx)
-	if err != nil {
+	if err := b.samba.closeShare(ctx, share); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(uses, func(u use) bool { return u.share == name }) {
-		return services.NotYet(sessionsPause, "waiting for the share's sessions to end")
+	if err := list(); err != nil || !used {
+		return err
 	}
-	return nil
+	return services.NotYet(sessionsPause, "waiting for the share's sessions to end")
 }
 
 func (b *backend) dropBindings(ctx context.Context, instance string) error {

@@ -152,7 +152,7 @@ func TestFullAccounts(t *testing.T) {
 	dir := embeddedtest.Ext4(t, "8M")
 	b := &backend{names: newNamer("c")}
 	b.accounts = accounts{dir: dir, first: 5000, last: 9000, names: b.names}
-	if err := b.ownAccount(testContext(t), services.InstanceName("before")); err != nil {
+	if _, err := b.ownAccount(testContext(t), services.InstanceName("before")); err != nil {
 		t.Fatal(err)
 	}
 	before := readLines(t, filepath.Join(dir, passwdFile))
@@ -166,7 +166,7 @@ func TestFullAccounts(t *testing.T) {
 	if err := filler.Close(); err != nil {
 		t.Fatal(err)
 	}
-	err = b.ownAccount(testContext(t), services.InstanceName("after"))
+	_, err = b.ownAccount(testContext(t), services.InstanceName("after"))
 	expect(t, err, "no space left on device")
 	if after := readLines(t, filepath.Join(dir, passwdFile)); strings.Join(after, "\n") != strings.Join(before, "\n") {
 		t.Errorf("the accounts have changed: %q, were %q", after, before)
@@ -174,7 +174,7 @@ func TestFullAccounts(t *testing.T) {
 	if err := os.Remove(filler.Name()); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.ownAccount(testContext(t), services.InstanceName("after")); err != nil {
+	if _, err := b.ownAccount(testContext(t), services.InstanceName("after")); err != nil {
 		t.Error(err)
 	}
 }

@@ -41,15 +41,16 @@ func TestNothingIsMadeAfterADeletion(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "c")
 	inst := newInstance("i", nil)
-	if err := b.ownAccount(ctx, inst.Name); err != nil {
+	if _, err := b.ownAccount(ctx, inst.Name); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	late := func(a account) error { return b.folder.make(b.names.of(inst.Name), a, 0) }
-	if err := b.settle(ctx, inst.Name, late, nil); !errors.Is(err, errAbsent) {
-		t.Errorf("what was late: %v", err)
+	for _, created := range []bool{true, false} {
+		if err := b.ownShare(ctx, inst, created); !errors.Is(err, errAbsent) {
+			t.Errorf("what was late: %v", err)
+		}
 	}
 	nothingLeft(t, server, inst)
 }
@@ -215,7 +216,7 @@ func TestAccountsSideBySide(t *testing.T) {
 			b := &backend{names: newNamer(fmt.Sprint("p", i))}
 			b.accounts = accounts{dir: dir, first: 5000, last: 6000, names: b.names}
 			for n := range each {
-				if err := b.ownAccount(ctx, services.InstanceName(fmt.Sprint(n))); err != nil {
+				if _, err := b.ownAccount(ctx, services.InstanceName(fmt.Sprint(n))); err != nil {
 					t.Error(err)
 				}
 			}
@@ -245,16 +246,16 @@ func TestNumbersRunOut(t *testing.T) {
 	b := &backend{names: newNamer("c")}
 	b.accounts = accounts{dir: dir, first: 5000, last: 5001, names: b.names}
 	for i := range 2 {
-		if err := b.ownAccount(testContext(t), services.InstanceName(fmt.Sprint(i))); err != nil {
+		if _, err := b.ownAccount(testContext(t), services.InstanceName(fmt.Sprint(i))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	err := b.ownAccount(testContext(t), services.InstanceName("more"))
+	_, err := b.ownAccount(testContext(t), services.InstanceName("more"))
 	expect(t, err, "all user numbers up to 5001 are used up")
 	if err := os.WriteFile(filepath.Join(dir, countFile), []byte("nonsense"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	err = b.ownAccount(testContext(t), services.InstanceName("more"))
+	_, err = b.ownAccount(testContext(t), services.InstanceName("more"))
 	expect(t, err, "holds no number")
 }
 

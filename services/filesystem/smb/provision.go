@@ -12,19 +12,42 @@ func (b *backend) Provision(ctx context.Context, inst instance) error {
 	if err := b.server.answers(ctx); err != nil {
 		return err
 	}
-	if err := b.ownAccount(ctx, inst.Name); err != nil {
+	created, err := b.ownAccount(ctx, inst.Name)
+	if err != nil {
 		return err
 	}
-	folder := func(a account) error { return b.folder.make(b.names.of(inst.Name), a, inst.Plan.Storage) }
-	return b.settle(ctx, inst.Name, folder, func(s *share) { s.connections = inst.Plan.Connections })
+	err = b.ownShare(ctx, inst, created)
+	if created || err != nil { // sessions read a share that is new to them from the registry
+		return err
+	}
+	return b.samba.reload(ctx)
 }
 
-// ownAccount makes the instance's account where it is not there.
-func (b *backend) ownAccount(ctx context.Context, name string) error {
-	return b.accounts.change(ctx, func(t *table) error {
+// ownShare creates the instance's folder and share, or completes them where the
+// account was there before.
+func (b *backend) ownShare(ctx context.Context, inst instance, created bool) error {
+	return b.withAccount(ctx, inst.Name, func(t *table, a account) error {
+		if err := b.folder.make(b.names.of(inst.Name), a, inst.Plan.Storage); err != nil {
+			return err
+		}
+		var current section
+		if !created { // the account goes with the share
+			var err error
+			if current, err = b.samba.share(ctx, b.names.of(inst.Name)); err != nil {
+				return err
+			}
+		}
+		return b.putShare(ctx, t, a, current, func(s *share) { s.connections = inst.Plan.Connections })
+	})
+}
+
+// ownAccount creates the instance's account unless it exists.
+func (b *backend) ownAccount(ctx context.Context, name string) (created bool, err error) {
+	err = b.accounts.change(ctx, func(t *table) error {
 		if _, ok := t.find(name); ok {
 			return nil
 		}
+		created = true
 		if err := t.taken(name); err != nil {
 			return err
 		}
@@ -35,6 +58,7 @@ func (b *backend) ownAccount(ctx context.Context, name string) error {
 		t.put(account{name: name, instance: name, role: owner, uid: id, gid: id})
 		return nil
 	})
+	return created, err
 }
 
 // Update implements services.Backend. Only the plan can change. A limit that is
@@ -47,12 +71,16 @@ func (b *backend) Update(ctx context.Context, _, next instance) error {
 		return err
 	}
 	b.forget(next.Name)
-	return b.settle(ctx, next.Name, nil, func(s *share) {
+	err := b.converge(ctx, next.Name, func(s *share) {
 		s.connections = next.Plan.Connections
 		if next.Plan.Storage == 0 && next.Plan.Files == 0 {
 			s.full = false
 		}
 	})
+	if err != nil {
+		return err
+	}
+	return b.samba.reload(ctx)
 }
 
 // Directory implements services.DirectoryProvider.

@@ -81,7 +81,10 @@ func (b *backend) keep(ctx context.Context, inst instance, t *table, current sec
 	if maps.Equal(current, wanted.section(b.folder.path(name), b.names, a, t.bindings(inst.Name))) {
 		return join(atLimit, note), nil
 	}
-	if err := b.settle(ctx, inst.Name, nil, func(s *share) { *s = wanted }); err != nil {
+	if err := b.converge(ctx, inst.Name, func(s *share) { *s = wanted }); err != nil {
+		return "", err
+	}
+	if err := b.samba.reload(ctx); err != nil {
 		return "", err
 	}
 	if full != s.full { // sessions know only how it was when they began

@@ -115,9 +115,12 @@ func (s samba) shares(ctx context.Context) (map[string]section, error) {
 	return parseSections(printed), nil
 }
 
-// putShare makes a share, or makes the one that is there this one.
+// putShare creates a share, or replaces the one of that name.
 func (s samba) putShare(ctx context.Context, name string, share section) error {
-	_, err := s.run(ctx, "net", share.text(name), "conf", "-s", s.config, "import", "/dev/stdin", name)
+	printed, err := s.run(ctx, "net", share.text(name), "conf", "-s", s.config, "import", "/dev/stdin", name)
+	if err == nil && printed != "" {
+		err = errors.New("net conf import prints something, and does not where it imports")
+	}
 	if err != nil {
 		return fmt.Errorf("write a share: %w", err)
 	}
@@ -158,7 +161,8 @@ func (s samba) dropUser(ctx context.Context, name string) error {
 // reload makes the server and all its sessions look at their shares again.
 func (s samba) reload(ctx context.Context) error { return s.control(ctx, "reload-config") }
 
-// closeDenied ends the use of a share by those who may use it no more.
+// closeDenied makes all sessions look at their shares again, and ends the use of a
+// share by those who may use it no more.
 func (s samba) closeDenied(ctx context.Context, share string) error {
 	return s.control(ctx, "close-denied-share", share)
 }

@@ -58,10 +58,16 @@ func (b *backend) closeBinding(ctx context.Context, a *account) error {
 	if err := b.mark(ctx, a, gone); err != nil {
 		return err
 	}
-	if err := b.samba.dropUser(ctx, b.names.of(a.name)); err != nil {
-		return err
-	}
-	if err := b.settle(ctx, a.instance, nil, nil); err != nil && !errors.Is(err, errAbsent) {
+	err := together(
+		func() error { return b.samba.dropUser(ctx, b.names.of(a.name)) },
+		func() error {
+			if err := b.converge(ctx, a.instance, nil); !errors.Is(err, errAbsent) {
+				return err
+			}
+			return nil
+		},
+	)
+	if err != nil {
 		return err
 	}
 	return b.mark(ctx, a, closed)
