@@ -1,0 +1,115 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/chandler-broker/chandler/broker/store"
+)
+
+func insertInstance(s *store.Store, id string) func(store.DBTX) (int64, error) {
+	return func(db store.DBTX) (int64, error) {
+		return s.InsertInstance(context.Background(), db, store.InsertInstanceParams{ID: id, Context: []byte(`{}`), Parameters: []byte(`{}`)})
+	}
+}
+
+func setStatus(s *store.Store, id, status string) func(store.DBTX) error {
+	return func(db store.DBTX) error {
+		return s.SetInstanceStatus(context.Background(), db, store.SetInstanceStatusParams{ID: id, Status: status})
+	}
+}
+
+func read(s *store.Store, id string) func(store.DBTX) (store.Instance, error) {
+	return func(db store.DBTX) (store.Instance, error) { return s.Instance(context.Background(), db, id) }
+}
+
+// A batch runs its queries in order, each of which sees what those before it did.
+func TestBatch(t *testing.T) {
+	s := migrated(t)
+	var b store.Batch
+	absent := store.Read(&b, read(s, "i"))
+	inserted := store.Read(&b, insertInstance(s, "i"))
+	again := store.Read(&b, insertInstance(s, "i"))
+	b.Do(setStatus(s, "i", store.Ready))
+	present := store.Read(&b, read(s, "i"))
+	many := store.Read(&b, func(db store.DBTX) ([]store.Operation, error) { return s.UnfinishedOperations(t.Context(), db, "i") })
+	if err := b.Send(t.Context(), s.Pool); err != nil {
+		t.Fatal(err)
+	}
+	if !store.NotFound(absent.Err) || inserted.Value != 1 || again.Value != 0 {
+		t.Errorf("%v, %d inserted, then %d", absent.Err, inserted.Value, again.Value)
+	}
+	if present.Err != nil || present.Value.Status != store.Ready || len(many.Value) != 0 || many.Err != nil {
+		t.Errorf("%+v, %+v", present, many)
+	}
+}
+
+// A transaction whose begin and commit travel with its statements is one: a statement
+// that the database refuses undoes all.
+func TestTransactionInBatches(t *testing.T) {
+	tests := map[string]struct {
+		last   string
+		commit bool
+		status string
+	}{
+		"committed":   {store.Ready, true, store.Ready},
+		"refused":     {"no such status", true, store.Creating},
+		"rolled back": {store.Ready, false, store.Creating},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := migrated(t)
+			if _, err := insertInstance(s, "i")(s.Pool); err != nil {
+				t.Fatal(err)
+			}
+			var first, last store.Batch
+			first.Do(setStatus(s, "i", store.DeleteFailed))
+			seen := store.Read(&first, read(s, "i"))
+			tx, err := s.BeginWith(t.Context(), &first)
+			if err != nil || seen.Value.Status != store.DeleteFailed {
+				t.Fatalf("%+v, %v", seen, err)
+			}
+			if i, err := s.Instance(t.Context(), s.Pool, "i"); err != nil || i.Status != store.Creating {
+				t.Errorf("others see %s, %v", i.Status, err)
+			}
+			last.Do(setStatus(s, "i", test.last), setStatus(s, "j", store.Ready))
+			if test.commit {
+				err = tx.CommitWith(t.Context(), &last)
+			}
+			if (err != nil) != (test.last == "no such status") {
+				t.Errorf("commit: %v", err)
+			}
+			for range 2 { // after the end it does nothing
+				if err := tx.Rollback(t.Context()); err != nil {
+					t.Errorf("roll back: %v", err)
+				}
+			}
+			if i, err := s.Instance(t.Context(), s.Pool, "i"); err != nil || i.Status != test.status {
+				t.Errorf("the instance is %s, not %s (%v)", i.Status, test.status, err)
+			}
+			if busy := s.Pool.Stat().AcquiredConns(); busy != 0 {
+				t.Errorf("%d connections are not given back", busy)
+			}
+		})
+	}
+}
+
+// A transaction that cannot begin leaves no connection behind.
+func TestBeginFails(t *testing.T) {
+	s := migrated(t)
+	var b store.Batch
+	b.Do(setStatus(s, "i", store.Ready), func(db store.DBTX) error {
+		_, err := db.Exec(t.Context(), "no statement")
+		return err
+	})
+	_, err := s.BeginWith(t.Context(), &b)
+	if _, refused := errors.AsType[*pgconn.PgError](err); !refused {
+		t.Errorf("%v", err)
+	}
+	if busy := s.Pool.Stat().AcquiredConns(); busy != 0 {
+		t.Errorf("%d connections are not given back", busy)
+	}
+}

@@ -1,0 +1,75 @@
+package store
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Tx is a transaction that begins and commits with other statements in one round trip.
+type Tx struct{ *connection }
+
+type connection = pgxpool.Conn
+
+var _ pgx.Tx = (*Tx)(nil)
+
+// BeginWith begins a transaction with the batch. If that fails there is none.
+func (s *Store) BeginWith(ctx context.Context, b *Batch) (*Tx, error) {
+	conn, err := s.Pool.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tx := &Tx{conn}
+	if err := b.send(ctx, conn, "begin", ""); err != nil {
+		return nil, errors.Join(err, tx.Rollback(context.WithoutCancel(ctx)))
+	}
+	return tx, nil
+}
+
+// CommitWith commits with the batch before it. If a statement of the batch fails,
+// nothing is committed, and the caller rolls back.
+func (t *Tx) CommitWith(ctx context.Context, b *Batch) error {
+	if err := b.send(ctx, t.connection, "", "commit"); err != nil {
+		return err
+	}
+	t.release()
+	return nil
+}
+
+// Commit implements pgx.Tx.
+func (t *Tx) Commit(ctx context.Context) error { return t.CommitWith(ctx, &Batch{}) }
+
+// Rollback implements pgx.Tx. After a commit it does nothing.
+func (t *Tx) Rollback(ctx context.Context) error {
+	if t.connection == nil {
+		return nil
+	}
+	defer t.release()
+	if t.connection.Conn().IsClosed() {
+		return nil
+	}
+	_, err := t.connection.Exec(ctx, "rollback")
+	return err
+}
+
+// release gives the connection back to the pool, which closes it unless it is idle.
+func (t *Tx) release() {
+	t.connection.Release()
+	t.connection = nil
+}
+
+// Begin implements pgx.Tx.
+func (t *Tx) Begin(context.Context) (pgx.Tx, error) {
+	return nil, errors.New("a transaction within a transaction is not implemented")
+}
+
+// Prepare implements pgx.Tx.
+func (t *Tx) Prepare(ctx context.Context, name, sql string) (*pgconn.StatementDescription, error) {
+	return t.Conn().Prepare(ctx, name, sql)
+}
+
+// LargeObjects implements pgx.Tx.
+func (t *Tx) LargeObjects() pgx.LargeObjects { return pgx.LargeObjects{} }
