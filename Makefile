@@ -83,6 +83,10 @@ release: build-deps ## build the release of the checked-out commit into DIST, wi
 bench: test-deps ## ratios side by side: the broker against what it stands on
 	$(call each,$$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n 1 dirname | sort -u),$(TESTENV) go test -count 1 -run '^$$' -bench . -timeout 30m .)
 
+.PHONY: bench-scale
+bench-scale: test-deps ## throughput, start and memory of a broker with a million instances
+	CHANDLER_BENCH_INSTANCES=1000000 $(TESTENV) go test -count 1 -run '^$$' -bench 'Throughput|Start' -timeout 60m ./acceptance/bench
+
 .PHONY: fuzz
 fuzz: test-deps ## every fuzz target for FUZZTIME
 	tools/fuzz $(FUZZTIME)
