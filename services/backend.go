@@ -31,22 +31,55 @@ import (
 // be the call that undoes it.
 type Backend[P, I, B any] interface {
 	// Provision makes the instance's resources.
-	Provision(ctx context.Context, inst Instance[P, I]) error
-	// Update turns prev into next. It is called with the two exchanged to
-	// undo an update that failed half-way.
-	Update(ctx context.Context, prev, next Instance[P, I]) error
+	Provision(ctx context.Context, r ProvisionRequest[P, I]) (ProvisionResult, error)
+	// Update turns r.Previous into r.Instance. The engine undoes an update that
+	// failed half-way by a call with the two exchanged.
+	Update(ctx context.Context, r UpdateRequest[P, I]) (UpdateResult, error)
 	// Deprovision removes everything Provision and Bind made, data
 	// included. What is absent already is no error.
-	Deprovision(ctx context.Context, inst Instance[P, I]) error
+	Deprovision(ctx context.Context, r DeprovisionRequest[P, I]) (DeprovisionResult, error)
 	// Bind makes a credential work that is this binding's alone, its
 	// secrets derived from the binding's seed, so that a repeated call makes
 	// the same credential.
-	Bind(ctx context.Context, inst Instance[P, I], b Binding[B]) (Credentials, error)
+	Bind(ctx context.Context, r BindRequest[P, I, B]) (BindResult, error)
 	// Unbind makes the credential stop working, live sessions included, and
 	// leaves the instance's data and its other bindings alone. What is
 	// absent already is no error.
-	Unbind(ctx context.Context, inst Instance[P, I], b Binding[B]) error
+	Unbind(ctx context.Context, r UnbindRequest[P, I, B]) (UnbindResult, error)
 }
+
+// The requests and results of the verbs. They are structs so that an argument or a
+// result can be added without a change to every backend.
+type (
+	// ProvisionRequest is the argument of Provision.
+	ProvisionRequest[P, I any] struct{ Instance Instance[P, I] }
+	// UpdateRequest is the argument of Update and CheckUpdate: the instance as it
+	// is, and as it is to be.
+	UpdateRequest[P, I any] struct{ Previous, Instance Instance[P, I] }
+	// DeprovisionRequest is the argument of Deprovision.
+	DeprovisionRequest[P, I any] struct{ Instance Instance[P, I] }
+	// BindRequest is the argument of Bind.
+	BindRequest[P, I, B any] struct {
+		Instance Instance[P, I]
+		Binding  Binding[B]
+	}
+	// UnbindRequest is the argument of Unbind.
+	UnbindRequest[P, I, B any] struct {
+		Instance Instance[P, I]
+		Binding  Binding[B]
+	}
+
+	// ProvisionResult is the result of Provision.
+	ProvisionResult struct{}
+	// UpdateResult is the result of Update.
+	UpdateResult struct{}
+	// DeprovisionResult is the result of Deprovision.
+	DeprovisionResult struct{}
+	// BindResult is the result of Bind.
+	BindResult struct{ Credentials Credentials }
+	// UnbindResult is the result of Unbind.
+	UnbindResult struct{}
+)
 
 // Instance is a service instance as a backend sees it.
 type Instance[P, I any] struct {
@@ -158,9 +191,9 @@ type Resource struct {
 
 // UpdateChecker is a backend that can refuse an update before it is accepted.
 type UpdateChecker[P, I any] interface {
-	// CheckUpdate returns an error built by Rejected where next cannot be
-	// reached from prev. It makes no outside call.
-	CheckUpdate(prev, next Instance[P, I]) error
+	// CheckUpdate returns an error built by Rejected where the instance cannot
+	// become what is asked. It makes no outside call.
+	CheckUpdate(r UpdateRequest[P, I]) error
 }
 
 // InstanceChecker is a backend whose plans narrow what parameters may say
@@ -171,17 +204,49 @@ type InstanceChecker[P, I any] interface {
 	CheckInstance(inst Instance[P, I]) error
 }
 
-// Reconciler is a backend that has to look after what it made: to enforce limits
-// that its server does not know, or to keep spare resources ready.
+// Reconciler is a backend that enforces in the background what its server does not
+// enforce, or keeps spare resources ready.
 type Reconciler[P, I any] interface {
 	// Reconcile is called every few seconds, by one replica at a time, and after a
-	// provision. plans are all plans of this backend; instances is a batch of
-	// those that are ready (it may be empty). It returns the condition of each
-	// instance that is not in order, by Instance.ID; with an error, nil where it
-	// could not look at them, and else what it knows: one instance's fault does
-	// not keep the others' conditions from being recorded. Operations on the same
-	// instances go on at the same time.
-	Reconcile(ctx context.Context, plans []P, instances []Instance[P, I]) (map[string]Condition, error)
+	// provision. Operations on the same instances go on at the same time. An error
+	// concerns the server as a whole; that of one instance is in the result, so that
+	// the broker records the others' conditions nevertheless.
+	Reconcile(ctx context.Context, r ReconcileRequest[P, I]) (ReconcileResult, error)
+}
+
+// ReconcileRequest is the argument of Reconcile.
+type ReconcileRequest[P, I any] struct {
+	// Plans are all plans of the backend.
+	Plans []P
+	// Instances is a batch of the instances that are ready. It may be empty.
+	Instances []Instance[P, I]
+}
+
+// ReconcileResult is the result of Reconcile.
+type ReconcileResult struct {
+	// Instances are the instances that Reconcile examined, by Instance.ID. The
+	// condition of any other instance stays what it was.
+	Instances map[string]InstanceResult
+}
+
+// InstanceResult is what Reconcile found out about one instance. The zero value
+// says that it is in order.
+type InstanceResult struct {
+	// Condition is shown to the instance's user.
+	Condition Condition
+	// Err is what went wrong, for the operator's log.
+	Err error
+}
+
+// Record adds an instance's result. A condition without a message is none.
+func (r *ReconcileResult) Record(instanceID string, c Condition, err error) {
+	if c.Message == "" {
+		c = Condition{}
+	}
+	if r.Instances == nil {
+		r.Instances = map[string]InstanceResult{}
+	}
+	r.Instances[instanceID] = InstanceResult{c, err}
 }
 
 // Condition is what is wrong with an instance that exists.
@@ -225,9 +290,12 @@ type FootprintReporter[P any] interface {
 
 // CapacityReporter is a backend that can tell how much of its server is left.
 type CapacityReporter interface {
-	// Capacity returns what the server has in all, and what of it nothing is using.
-	Capacity(ctx context.Context) (free, total Space, err error)
+	// Capacity returns how much the server has.
+	Capacity(ctx context.Context) (Capacity, error)
 }
+
+// Capacity is what a server has in all, and how much of that nothing is using.
+type Capacity struct{ Free, Total Space }
 
 // Describer is a backend whose instances have something to tell their users
 // beside credentials.
@@ -241,12 +309,26 @@ type Describer[P, I any] interface {
 // Adopter is a backend that can make an instance's what exists on its server and
 // was made by others.
 type Adopter[P, I any] interface {
-	// Adopt puts what the server calls resource in the place of the instance's
-	// own, which is unused: the instance was just made, and has no bindings. With
-	// dry it changes nothing. It returns what is done, or would be, in words for
-	// the operator; an error built by Rejected says what has to be done first,
-	// and that nothing was changed. Repeated after a crash half-way it goes on.
-	Adopt(ctx context.Context, inst Instance[P, I], resource string, dry bool) (steps []string, err error)
+	// Adopt replaces the instance's own resource, which is unused (the instance was
+	// just made and has no bindings), by r.Resource. An error built by Rejected says
+	// what the operator has to do first, and that nothing was changed. Repeated
+	// after a crash half-way it goes on.
+	Adopt(ctx context.Context, r AdoptRequest[P, I]) (AdoptResult, error)
+}
+
+// AdoptRequest is the argument of Adopt.
+type AdoptRequest[P, I any] struct {
+	Instance Instance[P, I]
+	// Resource is the name on the server of what to adopt.
+	Resource string
+	// DryRun asks for the steps only.
+	DryRun bool
+}
+
+// AdoptResult is the result of Adopt.
+type AdoptResult struct {
+	// Steps are what was done, or would be, in words for the operator.
+	Steps []string
 }
 
 // Verifier is a backend whose bindings' holders can break their own credentials,
@@ -256,8 +338,17 @@ type Verifier[P, I, B any] interface {
 	// not. The engine calls it when a bind is repeated or fetched, and from time
 	// to time; where nothing is wrong it costs a round trip or two. A binding
 	// that does not exist is not made.
-	Verify(ctx context.Context, inst Instance[P, I], b Binding[B]) error
+	Verify(ctx context.Context, r VerifyRequest[P, I, B]) (VerifyResult, error)
 }
+
+// VerifyRequest is the argument of Verify.
+type VerifyRequest[P, I, B any] struct {
+	Instance Instance[P, I]
+	Binding  Binding[B]
+}
+
+// VerifyResult is the result of Verify.
+type VerifyResult struct{}
 
 // Namer is a backend that can name an instance's resource without a call.
 type Namer[P, I any] interface {

@@ -56,7 +56,7 @@ type Driver interface {
 	Remove(ctx context.Context, found Resource) error
 	// Reconciles says whether Reconcile does anything.
 	Reconciles() bool
-	Reconcile(ctx context.Context, plans []json.RawMessage, instances []RawInstance) (map[string]Condition, error)
+	Reconcile(ctx context.Context, plans []json.RawMessage, instances []RawInstance) (ReconcileResult, error)
 	// Verifies says whether Verify does anything.
 	Verifies() bool
 	Verify(ctx context.Context, inst RawInstance, b RawBinding) error
@@ -79,7 +79,7 @@ type Driver interface {
 	Footprint(plan json.RawMessage) (Space, error)
 	// Capacity returns what is left of the server; nothing where the backend is no
 	// CapacityReporter.
-	Capacity(ctx context.Context) (free, total Space, err error)
+	Capacity(ctx context.Context) (Capacity, error)
 	SerialBinds() bool
 	// VolumeMounts says whether bindings come with volume mounts.
 	VolumeMounts() bool
@@ -117,7 +117,8 @@ func (d *driver[P, I, B]) Provision(ctx context.Context, raw RawInstance) error 
 	if err != nil {
 		return err
 	}
-	return d.backend.Provision(ctx, inst)
+	_, err = d.backend.Provision(ctx, ProvisionRequest[P, I]{inst})
+	return err
 }
 
 func (d *driver[P, I, B]) Update(ctx context.Context, rawPrev, rawNext RawInstance) error {
@@ -129,14 +130,16 @@ func (d *driver[P, I, B]) Update(ctx context.Context, rawPrev, rawNext RawInstan
 	if err != nil {
 		return err
 	}
-	return d.backend.Update(ctx, prev, next)
+	_, err = d.backend.Update(ctx, UpdateRequest[P, I]{prev, next})
+	return err
 }
 
 // What the rules of today no longer allow must still be removable: a plan or
 // parameters that do not decode are passed on as far as they do.
 func (d *driver[P, I, B]) Deprovision(ctx context.Context, raw RawInstance) error {
 	inst, _ := d.instance(raw)
-	return d.backend.Deprovision(ctx, inst)
+	_, err := d.backend.Deprovision(ctx, DeprovisionRequest[P, I]{inst})
+	return err
 }
 
 func (d *driver[P, I, B]) Bind(ctx context.Context, rawInst RawInstance, rawBinding RawBinding) (Credentials, error) {
@@ -148,13 +151,15 @@ func (d *driver[P, I, B]) Bind(ctx context.Context, rawInst RawInstance, rawBind
 	if err != nil {
 		return Credentials{}, err
 	}
-	return d.backend.Bind(ctx, inst, b)
+	result, err := d.backend.Bind(ctx, BindRequest[P, I, B]{inst, b})
+	return result.Credentials, err
 }
 
 func (d *driver[P, I, B]) Unbind(ctx context.Context, rawInst RawInstance, rawBinding RawBinding) error {
 	inst, _ := d.instance(rawInst)
 	b, _ := d.binding(rawInst, rawBinding)
-	return d.backend.Unbind(ctx, inst, b)
+	_, err := d.backend.Unbind(ctx, UnbindRequest[P, I, B]{inst, b})
+	return err
 }
 
 func (d *driver[P, I, B]) CheckInstance(raw RawInstance) error {
@@ -178,7 +183,7 @@ func (d *driver[P, I, B]) CheckUpdate(rawPrev, rawNext RawInstance) error {
 		return err
 	}
 	if c, ok := d.backend.(UpdateChecker[P, I]); ok {
-		return c.CheckUpdate(prev, next)
+		return c.CheckUpdate(UpdateRequest[P, I]{prev, next})
 	}
 	return nil
 }
@@ -210,9 +215,11 @@ func (d *driver[P, I, B]) List(ctx context.Context) ([]Resource, bool, error) {
 func (d *driver[P, I, B]) Remove(ctx context.Context, found Resource) error {
 	inst := Instance[P, I]{Name: found.Instance}
 	if found.Binding == "" {
-		return d.backend.Deprovision(ctx, inst)
+		_, err := d.backend.Deprovision(ctx, DeprovisionRequest[P, I]{inst})
+		return err
 	}
-	return d.backend.Unbind(ctx, inst, Binding[B]{Name: found.Binding})
+	_, err := d.backend.Unbind(ctx, UnbindRequest[P, I, B]{inst, Binding[B]{Name: found.Binding}})
+	return err
 }
 
 func (d *driver[P, I, B]) Reconciles() bool {
@@ -220,16 +227,16 @@ func (d *driver[P, I, B]) Reconciles() bool {
 	return ok
 }
 
-func (d *driver[P, I, B]) Reconcile(ctx context.Context, rawPlans []json.RawMessage, raws []RawInstance) (map[string]Condition, error) {
+func (d *driver[P, I, B]) Reconcile(ctx context.Context, rawPlans []json.RawMessage, raws []RawInstance) (ReconcileResult, error) {
 	k, ok := d.backend.(Reconciler[P, I])
 	if !ok {
-		return nil, nil
+		return ReconcileResult{}, nil
 	}
 	plans := make([]P, 0, len(rawPlans))
 	for _, raw := range rawPlans {
 		p, err := Decode[P](raw)
 		if err != nil {
-			return nil, fmt.Errorf("plan: %w", err)
+			return ReconcileResult{}, fmt.Errorf("plan: %w", err)
 		}
 		plans = append(plans, p)
 	}
@@ -241,7 +248,7 @@ func (d *driver[P, I, B]) Reconcile(ctx context.Context, rawPlans []json.RawMess
 			instances = append(instances, inst)
 		}
 	}
-	return k.Reconcile(ctx, plans, instances)
+	return k.Reconcile(ctx, ReconcileRequest[P, I]{plans, instances})
 }
 
 func (d *driver[P, I, B]) Verifies() bool {
@@ -263,7 +270,8 @@ func (d *driver[P, I, B]) Verify(ctx context.Context, rawInst RawInstance, rawBi
 	if err != nil {
 		return err
 	}
-	return v.Verify(ctx, inst, b)
+	_, err = v.Verify(ctx, VerifyRequest[P, I, B]{inst, b})
+	return err
 }
 
 func (d *driver[P, I, B]) ResourceName(raw RawInstance) string {
@@ -296,8 +304,8 @@ func (d *driver[P, I, B]) Adopt(ctx context.Context, raw RawInstance, resource s
 	if err != nil {
 		return nil, true, err
 	}
-	steps, err := a.Adopt(ctx, inst, resource, dry)
-	return steps, true, err
+	result, err := a.Adopt(ctx, AdoptRequest[P, I]{inst, resource, dry})
+	return result.Steps, true, err
 }
 
 func (d *driver[P, I, B]) Directory(ctx context.Context, raw RawInstance) (string, bool, error) {
@@ -337,11 +345,11 @@ func (d *driver[P, I, B]) Footprint(raw json.RawMessage) (Space, error) {
 	return s.Footprint(plan), nil
 }
 
-func (d *driver[P, I, B]) Capacity(ctx context.Context) (free, total Space, err error) {
+func (d *driver[P, I, B]) Capacity(ctx context.Context) (c Capacity, err error) {
 	defer panicked(&err)
 	r, ok := d.backend.(CapacityReporter)
 	if !ok {
-		return Space{}, Space{}, nil
+		return c, nil
 	}
 	return r.Capacity(ctx)
 }

@@ -16,7 +16,7 @@ type panicking struct {
 
 func (p panicking) Ready(context.Context) error { return p.answer[0] }
 
-func (panicking) Capacity(context.Context) (free, total services.Space, err error) { panic("hunter2") }
+func (panicking) Capacity(context.Context) (services.Capacity, error) { panic("hunter2") }
 
 func TestPanicOutsideOfOperations(t *testing.T) {
 	d, err := services.Define("queue/panicking", services.Schemas{}, services.Client{},
@@ -27,8 +27,8 @@ func TestPanicOutsideOfOperations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, roomErr := d.Capacity(t.Context())
-	for call, err := range map[string]error{"Ready": d.Ready(t.Context()), "Capacity": roomErr} {
+	_, capacityErr := d.Capacity(t.Context())
+	for call, err := range map[string]error{"Ready": d.Ready(t.Context()), "Capacity": capacityErr} {
 		if err == nil || !strings.Contains(err.Error(), "the backend panicked with a ") || strings.Contains(err.Error(), "hunter2") ||
 			!strings.Contains(err.Error(), "panicking."+call+" (driver_test.go:") {
 			t.Errorf("%s: %v", call, err)

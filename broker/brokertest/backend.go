@@ -104,20 +104,19 @@ func (m *Backend) OnReconcile(k func(ids []string) (map[string]string, error)) {
 type keeper struct{ *Backend }
 
 // Reconcile implements services.Reconciler.
-func (k keeper) Reconcile(_ context.Context, _ []Plan, instances []services.Instance[Plan, Params]) (map[string]services.Condition, error) {
-	ids := make([]string, 0, len(instances))
-	for _, i := range instances {
+func (k keeper) Reconcile(_ context.Context, r services.ReconcileRequest[Plan, Params]) (result services.ReconcileResult, err error) {
+	ids := make([]string, 0, len(r.Instances))
+	for _, i := range r.Instances {
 		ids = append(ids, i.ID)
 	}
 	notes, err := k.keep(ids)
 	if notes == nil && err != nil {
-		return nil, err
+		return result, err
 	}
-	conditions := make(map[string]services.Condition, len(notes))
-	for id, note := range notes {
-		conditions[id] = services.Condition{Reason: services.OverQuota, Message: note}
+	for _, id := range ids {
+		result.Record(id, services.Condition{Reason: services.OverQuota, Message: notes[id]}, nil)
 	}
-	return conditions, err
+	return result, err
 }
 
 // OnVerify makes the backend implement Verifier. v is called with the binding's ID
@@ -127,16 +126,16 @@ func (m *Backend) OnVerify(v func(ctx context.Context, id string) error) { m.ver
 type verifier struct{ *Backend }
 
 // Verify implements services.Verifier.
-func (v verifier) Verify(ctx context.Context, inst services.Instance[Plan, Params], b services.Binding[BindParams]) error {
-	if err := v.verify(ctx, b.ID); err != nil {
-		return err
+func (v verifier) Verify(ctx context.Context, r services.VerifyRequest[Plan, Params, BindParams]) (services.VerifyResult, error) {
+	if err := v.verify(ctx, r.Binding.ID); err != nil {
+		return services.VerifyResult{}, err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if _, ok := v.instances[inst.Name][b.Name]; ok {
-		v.instances[inst.Name][b.Name] = b.Seed.Password("password").Reveal()
+	if _, ok := v.instances[r.Instance.Name][r.Binding.Name]; ok {
+		v.instances[r.Instance.Name][r.Binding.Name] = r.Binding.Seed.Password("password").Reveal()
 	}
-	return nil
+	return services.VerifyResult{}, nil
 }
 
 // Break changes the passwords of all bindings, as applications may.
@@ -237,70 +236,70 @@ func (m *Backend) called(ctx context.Context, verb, id string) error {
 }
 
 // Provision implements services.Backend.
-func (m *Backend) Provision(ctx context.Context, inst services.Instance[Plan, Params]) error {
-	if err := m.called(ctx, "provision", inst.ID); err != nil {
-		return err
+func (m *Backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, Params]) (services.ProvisionResult, error) {
+	if err := m.called(ctx, "provision", r.Instance.ID); err != nil {
+		return services.ProvisionResult{}, err
 	}
 	m.mu.Lock()
-	if m.instances[inst.Name] == nil {
-		m.instances[inst.Name] = map[string]string{}
+	if m.instances[r.Instance.Name] == nil {
+		m.instances[r.Instance.Name] = map[string]string{}
 	}
-	m.params[inst.Name], m.folders[inst.Name] = inst.Params.Colour, inst.Directories
+	m.params[r.Instance.Name], m.folders[r.Instance.Name] = r.Instance.Params.Colour, r.Instance.Directories
 	m.mu.Unlock()
-	return m.done(ctx, "provision", inst.ID, "")
+	return services.ProvisionResult{}, m.done(ctx, "provision", r.Instance.ID, "")
 }
 
 // Update implements services.Backend.
-func (m *Backend) Update(ctx context.Context, _, next services.Instance[Plan, Params]) error {
-	if err := m.called(ctx, "update", next.ID); err != nil {
-		return err
+func (m *Backend) Update(ctx context.Context, r services.UpdateRequest[Plan, Params]) (services.UpdateResult, error) {
+	if err := m.called(ctx, "update", r.Instance.ID); err != nil {
+		return services.UpdateResult{}, err
 	}
 	m.mu.Lock()
-	m.params[next.Name], m.folders[next.Name] = next.Params.Colour, next.Directories
+	m.params[r.Instance.Name], m.folders[r.Instance.Name] = r.Instance.Params.Colour, r.Instance.Directories
 	m.mu.Unlock()
-	return m.done(ctx, "update", next.ID, "")
+	return services.UpdateResult{}, m.done(ctx, "update", r.Instance.ID, "")
 }
 
 // CheckUpdate implements services.UpdateChecker: nothing turns into black.
-func (m *Backend) CheckUpdate(prev, next services.Instance[Plan, Params]) error {
-	if prev.Params.Colour != "black" && next.Params.Colour == "black" {
+func (m *Backend) CheckUpdate(r services.UpdateRequest[Plan, Params]) error {
+	if r.Previous.Params.Colour != "black" && r.Instance.Params.Colour == "black" {
 		return services.Rejected("parameters.colour: cannot be changed to black")
 	}
 	return nil
 }
 
 // Deprovision implements services.Backend.
-func (m *Backend) Deprovision(ctx context.Context, inst services.Instance[Plan, Params]) error {
-	if err := m.called(ctx, "deprovision", inst.ID); err != nil {
-		return err
+func (m *Backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, Params]) (services.DeprovisionResult, error) {
+	if err := m.called(ctx, "deprovision", r.Instance.ID); err != nil {
+		return services.DeprovisionResult{}, err
 	}
 	m.mu.Lock()
-	delete(m.instances, inst.Name)
-	delete(m.params, inst.Name)
+	delete(m.instances, r.Instance.Name)
+	delete(m.params, r.Instance.Name)
 	m.mu.Unlock()
-	return m.done(ctx, "deprovision", inst.ID, "")
+	return services.DeprovisionResult{}, m.done(ctx, "deprovision", r.Instance.ID, "")
 }
 
 // Bind implements services.Backend.
-func (m *Backend) Bind(ctx context.Context, inst services.Instance[Plan, Params], b services.Binding[BindParams]) (services.Credentials, error) {
-	if err := m.called(ctx, "bind", b.ID); err != nil {
-		return services.Credentials{}, err
+func (m *Backend) Bind(ctx context.Context, r services.BindRequest[Plan, Params, BindParams]) (services.BindResult, error) {
+	if err := m.called(ctx, "bind", r.Binding.ID); err != nil {
+		return services.BindResult{}, err
 	}
-	password := b.Seed.Password("password").Reveal()
-	if err := m.admit(inst.Name, b.Name, password); err != nil {
-		return services.Credentials{}, err
+	password := r.Binding.Seed.Password("password").Reveal()
+	if err := m.admit(r.Instance.Name, r.Binding.Name, password); err != nil {
+		return services.BindResult{}, err
 	}
-	if err := m.done(ctx, "bind", b.ID, password); err != nil {
-		return services.Credentials{}, err
+	if err := m.done(ctx, "bind", r.Binding.ID, password); err != nil {
+		return services.BindResult{}, err
 	}
-	return services.Credentials{
-		Values:    map[string]any{"type": "memory", "host": "127.0.0.1", "username": b.Name, "password": password},
+	return services.BindResult{Credentials: services.Credentials{
+		Values:    map[string]any{"type": "memory", "host": "127.0.0.1", "username": r.Binding.Name, "password": password},
 		Endpoints: []services.Endpoint{{Host: "127.0.0.1", Ports: []string{"5432"}, Protocol: "tcp"}},
 		VolumeMounts: []services.VolumeMount{{
-			Driver: "memorydriver", ContainerDir: "/var/vcap/data/" + b.Name, Mode: "rw", DeviceType: "shared",
-			Device: services.VolumeDevice{VolumeID: inst.Name, MountConfig: map[string]any{"username": b.Name, "password": password}},
+			Driver: "memorydriver", ContainerDir: "/var/vcap/data/" + r.Binding.Name, Mode: "rw", DeviceType: "shared",
+			Device: services.VolumeDevice{VolumeID: r.Instance.Name, MountConfig: map[string]any{"username": r.Binding.Name, "password": password}},
 		}},
-	}, nil
+	}}, nil
 }
 
 func (m *Backend) admit(instance, binding, password string) error {
@@ -314,14 +313,14 @@ func (m *Backend) admit(instance, binding, password string) error {
 }
 
 // Unbind implements services.Backend.
-func (m *Backend) Unbind(ctx context.Context, inst services.Instance[Plan, Params], b services.Binding[BindParams]) error {
-	if err := m.called(ctx, "unbind", b.ID); err != nil {
-		return err
+func (m *Backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, Params, BindParams]) (services.UnbindResult, error) {
+	if err := m.called(ctx, "unbind", r.Binding.ID); err != nil {
+		return services.UnbindResult{}, err
 	}
 	m.mu.Lock()
-	delete(m.instances[inst.Name], b.Name)
+	delete(m.instances[r.Instance.Name], r.Binding.Name)
 	m.mu.Unlock()
-	return m.done(ctx, "unbind", b.ID, "")
+	return services.UnbindResult{}, m.done(ctx, "unbind", r.Binding.ID, "")
 }
 
 // Attributes sets what Describe returns of every instance; an error, what it

@@ -15,27 +15,27 @@ type pooled struct {
 }
 
 // Provision implements services.Backend.
-func (p pooled) Provision(ctx context.Context, inst services.Instance[Plan, Params]) error {
-	if err := p.on(inst.ID); err != nil {
-		return err
+func (p pooled) Provision(ctx context.Context, r services.ProvisionRequest[Plan, Params]) (services.ProvisionResult, error) {
+	if err := p.on(r.Instance.ID); err != nil {
+		return services.ProvisionResult{}, err
 	}
-	return p.Backend.Provision(ctx, inst)
+	return p.Backend.Provision(ctx, r)
 }
 
 // Deprovision implements services.Backend.
-func (p pooled) Deprovision(ctx context.Context, inst services.Instance[Plan, Params]) error {
-	if err := p.on(inst.ID); err != nil {
-		return err
+func (p pooled) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, Params]) (services.DeprovisionResult, error) {
+	if err := p.on(r.Instance.ID); err != nil {
+		return services.DeprovisionResult{}, err
 	}
-	return p.Backend.Deprovision(ctx, inst)
+	return p.Backend.Deprovision(ctx, r)
 }
 
 // Bind implements services.Backend.
-func (p pooled) Bind(ctx context.Context, inst services.Instance[Plan, Params], b services.Binding[BindParams]) (services.Credentials, error) {
-	if err := p.on(inst.ID); err != nil {
-		return services.Credentials{}, err
+func (p pooled) Bind(ctx context.Context, r services.BindRequest[Plan, Params, BindParams]) (services.BindResult, error) {
+	if err := p.on(r.Instance.ID); err != nil {
+		return services.BindResult{}, err
 	}
-	return p.Backend.Bind(ctx, inst, b)
+	return p.Backend.Bind(ctx, r)
 }
 
 // on notes that an instance was called on this server, and refuses one that is

@@ -32,7 +32,9 @@ type (
 		Spares                int      `json:"spares"`
 	}
 	fakeParams  struct{}
-	fakeBackend struct{}
+	fakeBackend struct {
+		services.Backend[fakePlan, fakeParams, fakeParams]
+	}
 )
 
 func (c *fakeConfig) Validate() error {
@@ -62,18 +64,6 @@ func (p *fakePlan) Validate() error {
 		faults = append(faults, errors.New("spares: must be at most 100"))
 	}
 	return errors.Join(faults...)
-}
-
-type fakeInstance = services.Instance[fakePlan, fakeParams]
-
-func (fakeBackend) Provision(context.Context, fakeInstance) error            { return nil }
-func (fakeBackend) Update(context.Context, fakeInstance, fakeInstance) error { return nil }
-func (fakeBackend) Deprovision(context.Context, fakeInstance) error          { return nil }
-func (fakeBackend) Unbind(context.Context, fakeInstance, services.Binding[fakeParams]) error {
-	return nil
-}
-func (fakeBackend) Bind(context.Context, fakeInstance, services.Binding[fakeParams]) (services.Credentials, error) {
-	return services.Credentials{}, nil
 }
 
 const (

@@ -3,6 +3,7 @@ package operation
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -87,37 +88,39 @@ func (e *Engine) keepBatch(ctx context.Context, tx pgx.Tx, d services.Driver, s 
 	}
 	limited, cancel := context.WithTimeout(ctx, stepTime)
 	defer cancel()
-	var found map[string]services.Condition
-	whole := true
+	var result services.ReconcileResult
+	cut := false
 	lost := store.Outside(limited, tx, func(ctx context.Context) error {
-		found, failed = keepSafely(ctx, d, configs, instances)
-		whole = found != nil && ctx.Err() == nil || failed == nil
+		result, failed = reconcileSafely(ctx, d, configs, instances)
+		cut = ctx.Err() != nil
 		return nil
 	})
+	set, faults := conditions(rows, result, cut)
+	failed = errors.Join(append(faults, failed)...)
 	if lost != nil {
 		return last, failed, lost
 	}
-	return last, failed, e.Store.SetConditions(ctx, tx, conditions(rows, found, whole))
+	return last, failed, e.Store.SetConditions(ctx, tx, set)
 }
 
-// conditions are those of a batch's instances. Of a batch that was not looked at to
-// its end, only what was found is recorded.
-func conditions(rows []store.Instance, found map[string]services.Condition, whole bool) store.SetConditionsParams {
-	set := store.SetConditionsParams{}
+// conditions are those of a batch's instances, and what went wrong with them. If the
+// call was cut off, an error without a condition says nothing about the instance.
+func conditions(rows []store.Instance, found services.ReconcileResult, cut bool) (set store.SetConditionsParams, faults []error) {
 	for _, row := range rows {
-		c, told := found[row.Resource()]
-		if !whole && !told {
+		r, ok := found.Instances[row.Resource()]
+		faults = append(faults, r.Err)
+		if !ok || cut && r.Err != nil && r.Condition.Message == "" {
 			continue
 		}
 		set.Ids = append(set.Ids, row.ID)
-		set.Conditions, set.Reasons = append(set.Conditions, printable(c.Message)), append(set.Reasons, string(c.Reason))
+		set.Conditions, set.Reasons = append(set.Conditions, printable(r.Condition.Message)), append(set.Reasons, string(r.Condition.Reason))
 	}
-	return set
+	return set, faults
 }
 
-// keepSafely keeps a panic's value, which may hold anything, out of the job
+// reconcileSafely keeps a panic's value, which may hold anything, out of the job
 // queue's table and log.
-func keepSafely(ctx context.Context, d services.Driver, plans []json.RawMessage, instances []services.RawInstance) (found map[string]services.Condition, err error) {
+func reconcileSafely(ctx context.Context, d services.Driver, plans []json.RawMessage, instances []services.RawInstance) (result services.ReconcileResult, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the backend panicked with a %T at %s", p, debug.Stack())

@@ -152,10 +152,9 @@ type Load struct {
 type health struct {
 	// Away is why it does not answer; empty where it does.
 	Away string
-	// Free and Total are what it has left and in all, as far as it can tell;
-	// unmeasured is why it could not.
-	Free, Total services.Space
-	unmeasured  string
+	// Capacity is as far as it can tell; unmeasured is why it could not.
+	services.Capacity
+	unmeasured string
 }
 
 // Loads returns the servers of a backend in the catalog's order, as they are

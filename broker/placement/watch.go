@@ -49,7 +49,7 @@ func (p *Placement) ask(ctx context.Context, key string) {
 		err := p.Drivers[key].Ready(ctx)
 		if err != nil {
 			h.Away = err.Error()
-		} else if h.Free, h.Total, err = p.Drivers[key].Capacity(ctx); err != nil {
+		} else if h.Capacity, err = p.Drivers[key].Capacity(ctx); err != nil {
 			h.unmeasured = err.Error()
 		}
 		answer <- h

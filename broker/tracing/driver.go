@@ -93,7 +93,7 @@ func (d driver) Directory(ctx context.Context, inst services.RawInstance) (strin
 	return dir, ok, err
 }
 
-func (d driver) Reconcile(ctx context.Context, plans []json.RawMessage, instances []services.RawInstance) (map[string]services.Condition, error) {
+func (d driver) Reconcile(ctx context.Context, plans []json.RawMessage, instances []services.RawInstance) (services.ReconcileResult, error) {
 	ctx, span := d.begin(ctx, "reconcile", "", "")
 	span.SetAttributes(attribute.Int("chandler.instances", len(instances)))
 	faults, err := d.Driver.Reconcile(ctx, plans, instances)

@@ -118,7 +118,7 @@ func (r *reopening) Reconciles() bool {
 	return d.Reconciles()
 }
 
-func (r *reopening) Reconcile(ctx context.Context, plans []json.RawMessage, instances []services.RawInstance) (map[string]services.Condition, error) {
+func (r *reopening) Reconcile(ctx context.Context, plans []json.RawMessage, instances []services.RawInstance) (services.ReconcileResult, error) {
 	d, done := r.use()
 	defer done()
 	return d.Reconcile(ctx, plans, instances)
@@ -172,7 +172,7 @@ func (r *reopening) Footprint(plan json.RawMessage) (services.Space, error) {
 	return d.Footprint(plan)
 }
 
-func (r *reopening) Capacity(ctx context.Context) (free, total services.Space, err error) {
+func (r *reopening) Capacity(ctx context.Context) (services.Capacity, error) {
 	d, done := r.use()
 	defer done()
 	return d.Capacity(ctx)

@@ -10,12 +10,12 @@ import (
 
 // Capacity returns what the file system of a directory has in all, and what of it files
 // of others than root can take.
-func Capacity(dir string) (free, total services.Space, err error) {
+func Capacity(dir string) (c services.Capacity, err error) {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(dir, &s); err != nil {
-		return free, total, fmt.Errorf("ask how much room %s has: %w", dir, err)
+		return c, fmt.Errorf("ask how much room %s has: %w", dir, err)
 	}
-	free.Storage = services.Size(s.Bavail) * services.Size(s.Bsize)  //nolint:gosec // blocks of a disk
-	total.Storage = services.Size(s.Blocks) * services.Size(s.Bsize) //nolint:gosec // blocks of a disk
-	return free, total, nil
+	c.Free.Storage = services.Size(s.Bavail) * services.Size(s.Bsize)  //nolint:gosec // blocks of a disk
+	c.Total.Storage = services.Size(s.Blocks) * services.Size(s.Bsize) //nolint:gosec // blocks of a disk
+	return c, nil
 }

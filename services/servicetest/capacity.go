@@ -9,7 +9,7 @@ import (
 // testRoom asks for what placement goes by: of what is told, neither is negative,
 // and there is not more left than there is.
 func testRoom(t *testing.T, h *harness) {
-	free, total, err := h.driver.Capacity(t.Context())
+	c, err := h.driver.Capacity(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,8 +21,8 @@ func testRoom(t *testing.T, h *harness) {
 		name               string
 		free, total, takes services.Size
 	}{
-		{"storage", free.Storage, total.Storage, takes.Storage},
-		{"memory", free.Memory, total.Memory, takes.Memory},
+		{"storage", c.Free.Storage, c.Total.Storage, takes.Storage},
+		{"memory", c.Free.Memory, c.Total.Memory, takes.Memory},
 	} {
 		if unit.free < 0 || unit.free > unit.total {
 			t.Errorf("%s: %d of %d bytes are free", unit.name, unit.free, unit.total)
@@ -31,5 +31,5 @@ func testRoom(t *testing.T, h *harness) {
 			t.Errorf("%s: an instance takes %d bytes", unit.name, unit.takes)
 		}
 	}
-	t.Logf("an instance takes %v; %v of %v are free", takes, free, total)
+	t.Logf("an instance takes %v; %v of %v are free", takes, c.Free, c.Total)
 }

@@ -176,10 +176,14 @@ func (h *harness) keep(t *testing.T, plan json.RawMessage, rs ...*resource) map[
 	for _, r := range rs {
 		raws = append(raws, r.raw)
 	}
-	var notes map[string]services.Condition
-	h.must(t, "keep", func(ctx context.Context) (err error) {
-		notes, err = h.driver.Reconcile(ctx, []json.RawMessage{plan}, raws)
+	var found map[string]services.Condition
+	h.must(t, "reconcile", func(ctx context.Context) error {
+		result, err := h.driver.Reconcile(ctx, []json.RawMessage{plan}, raws)
+		if err != nil {
+			return err
+		}
+		found, err = conditions(result)
 		return err
 	})
-	return notes
+	return found
 }

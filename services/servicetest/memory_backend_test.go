@@ -110,22 +110,22 @@ func (m *memory) Ready(ctx context.Context) error {
 	return err
 }
 
-func (m *memory) Provision(ctx context.Context, inst instance) error {
-	n := m.name(inst)
+func (m *memory) Provision(ctx context.Context, r services.ProvisionRequest[plan, params]) (services.ProvisionResult, error) {
+	n := m.name(r.Instance)
 	there, err := m.do(ctx, "list", "instance/"+n, "")
 	if err != nil {
-		return err
+		return services.ProvisionResult{}, err
 	}
 	if len(there) > 0 && m.has(flawAgain) {
-		return errors.New("exists already")
+		return services.ProvisionResult{}, errors.New("exists already")
 	}
 	if len(there) > 0 && m.has(flawHalf) {
-		return nil
+		return services.ProvisionResult{}, nil
 	}
-	if _, err := m.do(ctx, "put", "instance/"+n, inst.Params.Colour); err != nil {
-		return err
+	if _, err := m.do(ctx, "put", "instance/"+n, r.Instance.Params.Colour); err != nil {
+		return services.ProvisionResult{}, err
 	}
-	return m.limit(ctx, inst)
+	return services.ProvisionResult{}, m.limit(ctx, r.Instance)
 }
 
 func (m *memory) limit(ctx context.Context, inst instance) error {
@@ -137,49 +137,51 @@ func (m *memory) limit(ctx context.Context, inst instance) error {
 	return err
 }
 
-func (m *memory) CheckUpdate(prev, next instance) error {
-	if next.Params.Shape != "" && (next.Params.Shape != prev.Params.Shape || m.has(flawRepeated)) {
+func (m *memory) CheckUpdate(r services.UpdateRequest[plan, params]) error {
+	if r.Instance.Params.Shape != "" && (r.Instance.Params.Shape != r.Previous.Params.Shape || m.has(flawRepeated)) {
 		return services.FixedAtCreation("shape", "create a new instance")
 	}
 	return nil
 }
 
-func (m *memory) Update(ctx context.Context, _, next instance) error { return m.limit(ctx, next) }
+func (m *memory) Update(ctx context.Context, r services.UpdateRequest[plan, params]) (services.UpdateResult, error) {
+	return services.UpdateResult{}, m.limit(ctx, r.Instance)
+}
 
-func (m *memory) Deprovision(ctx context.Context, inst instance) error {
-	n := m.name(inst)
+func (m *memory) Deprovision(ctx context.Context, r services.DeprovisionRequest[plan, params]) (services.DeprovisionResult, error) {
+	n := m.name(r.Instance)
 	prefixes := []string{"binding/" + n + "/", "data/" + n + "/", "quota/" + n, "instance/" + n}
 	if m.has(flawLeftovers) {
 		prefixes = prefixes[1:]
 	}
 	for _, key := range prefixes {
 		if _, err := m.do(ctx, "delete", key, ""); err != nil {
-			return err
+			return services.DeprovisionResult{}, err
 		}
 	}
 	_, err := m.do(ctx, "kill", "binding/"+n+"/", "")
-	return err
+	return services.DeprovisionResult{}, err
 }
 
-func (m *memory) Bind(ctx context.Context, inst instance, b binding) (services.Credentials, error) {
-	n := m.name(inst)
+func (m *memory) Bind(ctx context.Context, r services.BindRequest[plan, params, bindParams]) (services.BindResult, error) {
+	n := m.name(r.Instance)
 	there, err := m.do(ctx, "list", "instance/"+n, "")
 	if err != nil {
-		return services.Credentials{}, err
+		return services.BindResult{}, err
 	}
 	if len(there) == 0 {
-		return services.Credentials{}, errors.New("there is no such instance")
+		return services.BindResult{}, errors.New("there is no such instance")
 	}
-	password := b.Seed.Password("password").Reveal()
+	password := r.Binding.Seed.Password("password").Reveal()
 	if m.has(flawRandom) {
 		password = rand.Text()
 	}
-	if err := m.putAccount(ctx, inst, b, password); err != nil {
-		return services.Credentials{}, err
+	if err := m.putAccount(ctx, r.Instance, r.Binding, password); err != nil {
+		return services.BindResult{}, err
 	}
-	return services.Credentials{Values: map[string]any{
-		"type": "memory", "instance": n, "username": b.Name, "password": password, "address": m.config.Applications,
-	}}, nil
+	return services.BindResult{Credentials: services.Credentials{Values: map[string]any{
+		"type": "memory", "instance": n, "username": r.Binding.Name, "password": password, "address": m.config.Applications,
+	}}}, nil
 }
 
 func (m *memory) putAccount(ctx context.Context, inst instance, b binding, password string) error {
@@ -193,47 +195,47 @@ func (m *memory) putAccount(ctx context.Context, inst instance, b binding, passw
 }
 
 // Verify writes the account anew, without asking what is wrong with it.
-func (m *memory) Verify(ctx context.Context, inst instance, b binding) error {
-	key := "binding/" + m.name(inst) + "/" + b.Name
+func (m *memory) Verify(ctx context.Context, r services.VerifyRequest[plan, params, bindParams]) (services.VerifyResult, error) {
+	key := "binding/" + m.name(r.Instance) + "/" + r.Binding.Name
 	there, err := m.do(ctx, "list", key, "")
 	if err != nil || m.has(flawVerify) || len(there) == 0 && !m.has(flawRevive) {
-		return err
+		return services.VerifyResult{}, err
 	}
 	if m.has(flawCuts) {
 		if _, err := m.do(ctx, "kill", key, ""); err != nil {
-			return err
+			return services.VerifyResult{}, err
 		}
 	}
-	return m.putAccount(ctx, inst, b, b.Seed.Password("password").Reveal())
+	return services.VerifyResult{}, m.putAccount(ctx, r.Instance, r.Binding, r.Binding.Seed.Password("password").Reveal())
 }
 
 // memoryKey is how much of a user's name is in the key that blocks its unbinding
 // where the backend has that flaw.
 const memoryKey = 13
 
-func (m *memory) Unbind(ctx context.Context, inst instance, b binding) error {
-	key := "binding/" + m.name(inst) + "/" + b.Name
+func (m *memory) Unbind(ctx context.Context, r services.UnbindRequest[plan, params, bindParams]) (services.UnbindResult, error) {
+	key := "binding/" + m.name(r.Instance) + "/" + r.Binding.Name
 	there, err := m.do(ctx, "list", key, "")
 	if err != nil {
-		return err
+		return services.UnbindResult{}, err
 	}
 	if len(there) == 0 && m.has(flawAbsent) {
-		return errors.New("there is no such binding")
+		return services.UnbindResult{}, errors.New("there is no such binding")
 	}
 	if m.has(flawBlocked) {
 		data, err := m.do(ctx, "list", "data/", "")
-		if err != nil || slices.ContainsFunc(data, func(k string) bool { return strings.HasSuffix(k, "/"+b.Name[:memoryKey]) }) {
-			return errors.Join(err, errors.New("it is in use"))
+		if err != nil || slices.ContainsFunc(data, func(k string) bool { return strings.HasSuffix(k, "/"+r.Binding.Name[:memoryKey]) }) {
+			return services.UnbindResult{}, errors.Join(err, errors.New("it is in use"))
 		}
 	}
 	if m.has(flawOrder) && len(there) == 0 {
-		return nil // a crash between the two calls below leaves the session
+		return services.UnbindResult{}, nil // a crash between the two calls below leaves the session
 	}
 	if _, err := m.do(ctx, "delete", key, ""); err != nil || m.has(flawSession) {
-		return err
+		return services.UnbindResult{}, err
 	}
 	_, err = m.do(ctx, "kill", key, "")
-	return err
+	return services.UnbindResult{}, err
 }
 
 // ResourceName implements services.Namer.

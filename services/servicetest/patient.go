@@ -26,35 +26,86 @@ func ToTheEnd(ctx context.Context, verb func(context.Context) error) error {
 	}
 }
 
-// Patient is the backend as the engine calls it: each verb ToTheEnd.
-func Patient[P, I, B any](b services.Backend[P, I, B]) services.Backend[P, I, B] {
-	return patient[P, I, B]{b}
+// Verbs calls a backend's verbs with what they need, for a backend's own tests.
+type Verbs[P, I, B any] struct {
+	backend services.Backend[P, I, B]
+	call    func(context.Context, func(context.Context) error) error
 }
 
-type patient[P, I, B any] struct{ backend services.Backend[P, I, B] }
-
-// Provision implements services.Backend.
-func (p patient[P, I, B]) Provision(ctx context.Context, inst services.Instance[P, I]) error {
-	return ToTheEnd(ctx, func(ctx context.Context) error { return p.backend.Provision(ctx, inst) })
+// Once calls each verb once.
+func Once[P, I, B any](b services.Backend[P, I, B]) Verbs[P, I, B] {
+	return Verbs[P, I, B]{b, func(ctx context.Context, verb func(context.Context) error) error { return verb(ctx) }}
 }
 
-// Update implements services.Backend.
-func (p patient[P, I, B]) Update(ctx context.Context, prev, next services.Instance[P, I]) error {
-	return ToTheEnd(ctx, func(ctx context.Context) error { return p.backend.Update(ctx, prev, next) })
+// Patient calls each verb as the engine does: ToTheEnd.
+func Patient[P, I, B any](b services.Backend[P, I, B]) Verbs[P, I, B] {
+	return Verbs[P, I, B]{b, ToTheEnd}
 }
 
-// Deprovision implements services.Backend.
-func (p patient[P, I, B]) Deprovision(ctx context.Context, inst services.Instance[P, I]) error {
-	return ToTheEnd(ctx, func(ctx context.Context) error { return p.backend.Deprovision(ctx, inst) })
+// Provision calls Provision.
+func (v Verbs[P, I, B]) Provision(ctx context.Context, inst services.Instance[P, I]) error {
+	return v.call(ctx, func(ctx context.Context) error {
+		_, err := v.backend.Provision(ctx, services.ProvisionRequest[P, I]{Instance: inst})
+		return err
+	})
 }
 
-// Bind implements services.Backend.
-func (p patient[P, I, B]) Bind(ctx context.Context, inst services.Instance[P, I], b services.Binding[B]) (c services.Credentials, err error) {
-	err = ToTheEnd(ctx, func(ctx context.Context) error { c, err = p.backend.Bind(ctx, inst, b); return err })
+// Update calls Update.
+func (v Verbs[P, I, B]) Update(ctx context.Context, prev, next services.Instance[P, I]) error {
+	return v.call(ctx, func(ctx context.Context) error {
+		_, err := v.backend.Update(ctx, services.UpdateRequest[P, I]{Previous: prev, Instance: next})
+		return err
+	})
+}
+
+// Deprovision calls Deprovision.
+func (v Verbs[P, I, B]) Deprovision(ctx context.Context, inst services.Instance[P, I]) error {
+	return v.call(ctx, func(ctx context.Context) error {
+		_, err := v.backend.Deprovision(ctx, services.DeprovisionRequest[P, I]{Instance: inst})
+		return err
+	})
+}
+
+// Bind calls Bind.
+func (v Verbs[P, I, B]) Bind(ctx context.Context, inst services.Instance[P, I], b services.Binding[B]) (c services.Credentials, err error) {
+	err = v.call(ctx, func(ctx context.Context) error {
+		result, err := v.backend.Bind(ctx, services.BindRequest[P, I, B]{Instance: inst, Binding: b})
+		c = result.Credentials
+		return err
+	})
 	return c, err
 }
 
-// Unbind implements services.Backend.
-func (p patient[P, I, B]) Unbind(ctx context.Context, inst services.Instance[P, I], b services.Binding[B]) error {
-	return ToTheEnd(ctx, func(ctx context.Context) error { return p.backend.Unbind(ctx, inst, b) })
+// Unbind calls Unbind.
+func (v Verbs[P, I, B]) Unbind(ctx context.Context, inst services.Instance[P, I], b services.Binding[B]) error {
+	return v.call(ctx, func(ctx context.Context) error {
+		_, err := v.backend.Unbind(ctx, services.UnbindRequest[P, I, B]{Instance: inst, Binding: b})
+		return err
+	})
+}
+
+// Verify calls Verify of a services.Verifier.
+func (v Verbs[P, I, B]) Verify(ctx context.Context, inst services.Instance[P, I], b services.Binding[B]) error {
+	_, err := v.backend.(services.Verifier[P, I, B]).Verify(ctx, services.VerifyRequest[P, I, B]{Instance: inst, Binding: b})
+	return err
+}
+
+// Reconcile calls Reconcile of a services.Reconciler and returns the conditions by
+// Instance.ID, with what went wrong anywhere.
+func (v Verbs[P, I, B]) Reconcile(ctx context.Context, plans []P, instances []services.Instance[P, I]) (map[string]services.Condition, error) {
+	result, err := v.backend.(services.Reconciler[P, I]).Reconcile(ctx, services.ReconcileRequest[P, I]{Plans: plans, Instances: instances})
+	conditions, faults := conditions(result)
+	return conditions, errors.Join(err, faults)
+}
+
+// conditions are those of a result by Instance.ID, and what went wrong.
+func conditions(result services.ReconcileResult) (map[string]services.Condition, error) {
+	found, faults := map[string]services.Condition{}, []error(nil)
+	for id, r := range result.Instances {
+		faults = append(faults, r.Err)
+		if r.Condition.Message != "" {
+			found[id] = r.Condition
+		}
+	}
+	return found, errors.Join(faults...)
 }

@@ -21,7 +21,7 @@ func TestAdministratorIsNotRoot(t *testing.T) {
 	server := newServer(t)
 	b := server.backend(t)
 	inst := newInstance("i", nil)
-	if err := b.Provision(testContext(t), inst); err != nil {
+	if err := servicetest.Once(b).Provision(testContext(t), inst); err != nil {
 		t.Fatal(err)
 	}
 	_, credentials := bound(t, b, inst, "b", readWrite)
@@ -98,7 +98,7 @@ func TestAdministratorSQLIsRepeatable(t *testing.T) {
 	server := newServer(t)
 	b := server.backend(t)
 	inst := newInstance("i", nil)
-	if err := b.Provision(testContext(t), inst); err != nil {
+	if err := servicetest.Once(b).Provision(testContext(t), inst); err != nil {
 		t.Fatal(err)
 	}
 	_, credentials := bound(t, b, inst, "b", readWrite)

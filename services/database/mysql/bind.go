@@ -10,21 +10,21 @@ import (
 
 // Bind implements services.Backend. It takes two round trips: one asks, one
 // makes the account.
-func (b *backend) Bind(ctx context.Context, inst instance, bd binding) (services.Credentials, error) {
-	n, name := b.names.database(inst.Name), b.names.account(bd.Name)
-	password := bd.Seed.Password("password")
+func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, InstanceParams, BindingParams]) (services.BindResult, error) {
+	n, name := b.names.database(r.Instance.Name), b.names.account(r.Binding.Name)
+	password := r.Binding.Seed.Password("password")
 	hashed := hash(password.Reveal())
-	bd.Seed.Conceal(hashed)
+	r.Binding.Seed.Conceal(hashed)
 	s, st, err := b.begin(ctx, patience, n)
 	if err != nil {
-		return services.Credentials{}, err
+		return services.BindResult{}, err
 	}
-	if err := b.grant(ctx, s, st, name, hashed, inst, bd.Params); err != nil {
+	if err := b.grant(ctx, s, st, name, hashed, r.Instance, r.Binding.Params); err != nil {
 		s.release(ctx)
-		return services.Credentials{}, err
+		return services.BindResult{}, err
 	}
 	s.done()
-	return b.server.credentials(n, name, password), nil
+	return services.BindResult{Credentials: b.server.credentials(n, name, password)}, nil
 }
 
 // grant makes the account, or makes it what it should be, and gives the lock

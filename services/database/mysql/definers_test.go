@@ -24,7 +24,7 @@ func TestDefinersOutliveTheirBinding(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)
 	inst := newInstance("defined", nil)
-	if err := b.Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	gone, first := bound(t, b, inst, "gone", readWrite)
@@ -70,7 +70,7 @@ func TestDefinerComesBackAndGoes(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)
 	inst := newInstance("again", nil)
-	if err := b.Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	bd, credentials := bound(t, b, inst, "b", readWrite)
@@ -120,7 +120,7 @@ func TestReadOnlyDefinesNothing(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)
 	inst := newInstance("i", nil)
-	if err := b.Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	once, credentials := bound(t, b, inst, "once", readWrite)
@@ -130,7 +130,7 @@ func TestReadOnlyDefinesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	once.Params.Role, once.Seed = readOnly, newBinding(t, inst, "once", readOnly).Seed
-	again, err := b.Bind(ctx, inst, once)
+	again, err := servicetest.Once(b).Bind(ctx, inst, once)
 	if err != nil {
 		t.Fatal(err)
 	}

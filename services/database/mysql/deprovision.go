@@ -12,38 +12,38 @@ import (
 
 // Deprovision implements services.Backend. The accounts stay, closed, until the
 // database is gone: they say whose it is.
-func (b *backend) Deprovision(ctx context.Context, inst instance) error {
-	n := b.names.database(inst.Name)
+func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, InstanceParams]) (services.DeprovisionResult, error) {
+	n := b.names.database(r.Instance.Name)
 	s, st, err := b.begin(ctx, patience, n)
 	if err != nil {
-		return err
+		return services.DeprovisionResult{}, err
 	}
 	defer s.release(ctx)
 	left, err := s.endSessions(ctx, "close_account", st.named(anybody))
 	if err != nil {
-		return explain("close the bindings' accounts", err)
+		return services.DeprovisionResult{}, explain("close the bindings' accounts", err)
 	}
 	if left > 0 {
-		return sessionsLeft()
+		return services.DeprovisionResult{}, sessionsLeft()
 	}
 	more, err := s.dropTables(ctx, n)
 	if err == nil && !more {
 		err = s.exec(ctx, "DROP DATABASE IF EXISTS "+ident(n))
 	}
 	if is(err, lockWaitTimeout) {
-		return fmt.Errorf("drop the database: something holds its tables, maybe a distributed transaction that its application prepared and left; XA RECOVER lists these, XA ROLLBACK ends one: %w", err)
+		return services.DeprovisionResult{}, fmt.Errorf("drop the database: something holds its tables, maybe a distributed transaction that its application prepared and left; XA RECOVER lists these, XA ROLLBACK ends one: %w", err)
 	}
 	if err != nil {
-		return explain("drop the database", err)
+		return services.DeprovisionResult{}, explain("drop the database", err)
 	}
 	if more {
-		return services.NotYet(10*time.Millisecond, "the database's tables are being dropped")
+		return services.DeprovisionResult{}, services.NotYet(10*time.Millisecond, "the database's tables are being dropped")
 	}
 	statements := []string{"DELETE FROM full_databases WHERE name = " + literal(n)}
 	for _, name := range st.named(anybody) {
 		statements = append(statements, call("drop_account", name))
 	}
-	return explain("drop the bindings' accounts", s.exec(ctx, statements...))
+	return services.DeprovisionResult{}, explain("drop the bindings' accounts", s.exec(ctx, statements...))
 }
 
 // dropBatch is how many tables or views are dropped at a time. DROP DATABASE locks all

@@ -14,17 +14,17 @@ func TestDroppedDatabaseComesBack(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)
 	inst := newInstance("i", func(i *instance) { i.Params.CharacterSet = "latin2" })
-	if err := b.Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	bd, credentials := bound(t, b, inst, "b", readWrite)
 	for name, makes := range map[string]func(context.Context) error{
-		"verify": func(ctx context.Context) error { return b.Verify(ctx, inst, bd) },
+		"verify": func(ctx context.Context) error { return servicetest.Once(b).Verify(ctx, inst, bd) },
 		"bind": func(ctx context.Context) error {
-			_, err := b.Bind(ctx, inst, newBinding(t, inst, "another", readOnly))
+			_, err := servicetest.Once(b).Bind(ctx, inst, newBinding(t, inst, "another", readOnly))
 			return err
 		},
-		"update": func(ctx context.Context) error { return b.Update(ctx, inst, inst) },
+		"update": func(ctx context.Context) error { return servicetest.Once(b).Update(ctx, inst, inst) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			dialled(t, credentials).must(t, "DROP DATABASE "+b.names.database(inst.Name))
@@ -57,8 +57,11 @@ func TestDatabaseWithoutTrace(t *testing.T) {
 	b := server.backend(t)
 	inst := newInstance("i", nil)
 	for name, call := range map[string]func() error{
-		"bind":   func() error { _, err := b.Bind(ctx, inst, newBinding(t, inst, "b", readWrite)); return err },
-		"update": func() error { return b.Update(ctx, inst, inst) },
+		"bind": func() error {
+			_, err := servicetest.Once(b).Bind(ctx, inst, newBinding(t, inst, "b", readWrite))
+			return err
+		},
+		"update": func() error { return servicetest.Once(b).Update(ctx, inst, inst) },
 	} {
 		_, rejected := services.IsRejected(call())
 		if !rejected {
@@ -74,7 +77,7 @@ func TestAccountWithoutDatabaseIsListed(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)
 	inst := newInstance("i", nil)
-	if err := b.Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	bd, _ := bound(t, b, inst, "b", readWrite)

@@ -52,7 +52,7 @@ func TestSessionsHoldNothingUp(t *testing.T) {
 	inst := newInstance("held", func(i *instance) { i.Plan.Storage, i.Plan.ConnectionsPerBinding = 1<<20, 20 })
 	other := newInstance("other", func(i *instance) { i.Plan.Storage = 1 << 20 })
 	for _, i := range []instance{inst, other} {
-		if err := b.Provision(ctx, i); err != nil {
+		if err := servicetest.Once(b).Provision(ctx, i); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -75,7 +75,7 @@ func TestSessionsHoldNothingUp(t *testing.T) {
 	}
 	var notes map[string]services.Condition
 	keep := func() (err error) {
-		notes, err = b.Reconcile(ctx, []Plan{inst.Plan}, []instance{inst, other})
+		notes, err = servicetest.Once(b).Reconcile(ctx, []Plan{inst.Plan}, []instance{inst, other})
 		return err
 	}
 	within("keep", keep)
@@ -83,9 +83,13 @@ func TestSessionsHoldNothingUp(t *testing.T) {
 		t.Errorf("conditions: %v", notes)
 	}
 	reading := newBinding(t, inst, "reading", readOnly)
-	within("bind", func() error { _, err := b.Bind(ctx, inst, reading); return err })
-	within("verify", func() error { return b.Verify(ctx, inst, reading) })
-	within("update", func() error { next := inst; next.Plan.Storage = 1 << 30; return b.Update(ctx, inst, next) })
+	within("bind", func() error { _, err := servicetest.Once(b).Bind(ctx, inst, reading); return err })
+	within("verify", func() error { return servicetest.Once(b).Verify(ctx, inst, reading) })
+	within("update", func() error {
+		next := inst
+		next.Plan.Storage = 1 << 30
+		return servicetest.Once(b).Update(ctx, inst, next)
+	})
 	within("unbind", func() error { return servicetest.Patient(b).Unbind(ctx, inst, leaving) })
 	within("unbind the holder", func() error { return servicetest.Patient(b).Unbind(ctx, inst, holder) })
 	for _, i := range []instance{inst, other} {
@@ -102,14 +106,14 @@ func TestUnbindDoesNotWaitForRollback(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)
 	inst := newInstance("i", nil)
-	if err := b.Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	bd, credentials := bound(t, b, inst, "b", readWrite)
 	s := dialled(t, credentials)
 	s.must(t, "CREATE TABLE t (n INT, k INT, INDEX (k))", "SET innodb_lock_wait_timeout = 1", "START TRANSACTION",
 		"INSERT INTO t SELECT seq, MOD(seq * 7919, 1000003) FROM seq_1_to_400000")
-	if err := b.Unbind(ctx, inst, bd); err != nil {
+	if err := servicetest.Once(b).Unbind(ctx, inst, bd); err != nil {
 		if _, waits := errors.AsType[*services.NotYetError](err); !waits {
 			t.Fatal(err)
 		}
@@ -129,7 +133,7 @@ func TestDeprovisionInBatches(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)
 	inst := newInstance("many", nil)
-	if err := b.Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	_, credentials := bound(t, b, inst, "b", readWrite)
@@ -141,7 +145,7 @@ func TestDeprovisionInBatches(t *testing.T) {
 	}
 	calls := 1
 	err := servicetest.ToTheEnd(ctx, func(ctx context.Context) error {
-		err := b.Deprovision(ctx, inst)
+		err := servicetest.Once(b).Deprovision(ctx, inst)
 		if err != nil {
 			calls++
 		}

@@ -14,16 +14,16 @@ func TestBindingsLimit(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)
 	inst := newInstance("i", func(i *instance) { i.Plan.Bindings = 2 })
-	if err := b.Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	one, credentials := bound(t, b, inst, "1", readWrite)
 	bound(t, b, inst, "2", readOnly)
-	if _, err := b.Bind(ctx, inst, one); err != nil {
+	if _, err := servicetest.Once(b).Bind(ctx, inst, one); err != nil {
 		t.Errorf("a repeated bind: %v", err)
 	}
 	third := newBinding(t, inst, "3", readWrite)
-	_, err := b.Bind(ctx, inst, third)
+	_, err := servicetest.Once(b).Bind(ctx, inst, third)
 	if message, rejected := services.IsRejected(err); !rejected || !strings.Contains(message, "allows 2 bindings") {
 		t.Errorf("a third: %v", err)
 	}
@@ -32,7 +32,7 @@ func TestBindingsLimit(t *testing.T) {
 	if err := servicetest.Patient(b).Unbind(ctx, inst, one); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Bind(ctx, inst, third); err != nil {
+	if _, err := servicetest.Once(b).Bind(ctx, inst, third); err != nil {
 		t.Error(err)
 	}
 	if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {
@@ -46,7 +46,7 @@ func TestUpdateChangesLimits(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)
 	inst := newInstance("i", func(i *instance) { i.Plan.ConnectionsPerBinding = 2 })
-	if err := b.Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	_, credentials := bound(t, b, inst, "1", readWrite)
@@ -58,7 +58,7 @@ func TestUpdateChangesLimits(t *testing.T) {
 		sessions   int
 		timeout    string
 	}{{inst, next, 3, "1.5"}, {next, inst, 1, "0"}} {
-		if err := b.Update(ctx, step.prev, step.next); err != nil {
+		if err := servicetest.Once(b).Update(ctx, step.prev, step.next); err != nil {
 			t.Fatal(err)
 		}
 		if in := openSessions(t, 6, credentials.Values); in != step.sessions {
@@ -91,7 +91,7 @@ func TestPreparedTransactionIsNamed(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)
 	inst := newInstance("i", nil)
-	if err := b.Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	_, credentials := bound(t, b, inst, "1", readWrite)

@@ -34,7 +34,7 @@ func TestCharacterSets(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inst := newInstance(test.name, func(i *instance) { i.Params = test.params })
-			err := b.Provision(testContext(t), inst)
+			err := servicetest.Once(b).Provision(testContext(t), inst)
 			if message, rejected := services.IsRejected(err); rejected != (test.refused != "") || !strings.Contains(message, test.refused) {
 				t.Fatalf("%v, want %q", err, test.refused)
 			}
@@ -83,7 +83,7 @@ func TestCheckUpdate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			next := was
 			next.Params = test.next
-			message, _ := services.IsRejected(b.CheckUpdate(was, next))
+			message, _ := services.IsRejected(b.CheckUpdate(services.UpdateRequest[Plan, InstanceParams]{Previous: was, Instance: next}))
 			if (message == "") != (test.want == "") || !strings.HasPrefix(message, test.want) {
 				t.Errorf("%q, want %q", message, test.want)
 			}

@@ -64,9 +64,9 @@ type (
 // CheckUpdate implements services.UpdateChecker. What a database is made with
 // is only a default for its tables, which its applications may change
 // themselves.
-func (b *backend) CheckUpdate(prev, next instance) error {
+func (b *backend) CheckUpdate(r services.UpdateRequest[Plan, InstanceParams]) error {
 	const instead = "change it in an application with ALTER DATABASE and ALTER TABLE"
-	was, is := prev.Params, next.Params
+	was, is := r.Previous.Params, r.Instance.Params
 	switch {
 	case is.CharacterSet != "" && is.characterSet() != was.characterSet():
 		return services.FixedAtCreation("character_set", instead)

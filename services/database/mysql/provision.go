@@ -10,18 +10,18 @@ import (
 
 // Provision implements services.Backend. A database is nobody's until a
 // binding has rights on it, so one statement is all there is to do.
-func (b *backend) Provision(ctx context.Context, inst instance) error {
-	n := b.names.database(inst.Name)
+func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, InstanceParams]) (services.ProvisionResult, error) {
+	n := b.names.database(r.Instance.Name)
 	s, err := b.locked(ctx, patience, n)
 	if err != nil {
-		return explain("lock the database", err)
+		return services.ProvisionResult{}, explain("lock the database", err)
 	}
-	if err := b.create(ctx, s, n, inst.Params, unlock); err != nil {
+	if err := b.create(ctx, s, n, r.Instance.Params, unlock); err != nil {
 		s.release(ctx)
-		return err
+		return services.ProvisionResult{}, err
 	}
 	s.done()
-	return nil
+	return services.ProvisionResult{}, nil
 }
 
 // create makes the database, and runs what comes after it in the same round trip.

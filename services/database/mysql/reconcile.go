@@ -10,38 +10,41 @@ import (
 )
 
 // Reconcile implements services.Reconciler: it holds databases to their plan's storage.
-func (b *backend) Reconcile(ctx context.Context, _ []Plan, instances []instance) (map[string]services.Condition, error) {
-	if len(instances) == 0 {
-		return nil, nil
+func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Plan, InstanceParams]) (result services.ReconcileResult, err error) {
+	if len(r.Instances) == 0 {
+		return result, nil
 	}
-	known, err := b.look(ctx, instances)
+	known, err := b.look(ctx, r.Instances)
 	if err != nil {
-		return nil, err
+		return result, err
 	}
-	sizes, err := b.sizes(ctx, instances, known)
+	sizes, err := b.sizes(ctx, r.Instances, known)
 	if err != nil {
-		return nil, err
+		return result, err
 	}
-	notes := map[string]services.Condition{}
-	var faults []error
-	for _, inst := range instances {
-		st, size := known[b.names.database(inst.Name)], sizes[b.names.database(inst.Name)]
-		used := size.used()
-		if !st.full && (!st.exists || size.unseen) {
-			continue // being made or removed, or the next round's
-		}
-		if note := st.note(used, inst.Plan); note != "" {
-			notes[inst.ID] = services.Condition{Reason: services.OverQuota, Message: note}
-		}
-		if size.unseen || st.inOrder(used, inst.Plan) {
-			continue
-		}
-		err := b.settle(ctx, inst)
-		if _, goesOn := errors.AsType[*services.NotYetError](err); err != nil && !goesOn {
-			faults = append(faults, fmt.Errorf("database of instance %s: %w", inst.ID, err))
-		}
+	for _, inst := range r.Instances {
+		database := b.names.database(inst.Name)
+		note, err := b.hold(ctx, inst, known[database], sizes[database])
+		result.Record(inst.ID, services.Condition{Reason: services.OverQuota, Message: note}, err)
 	}
-	return notes, errors.Join(faults...)
+	return result, nil
+}
+
+// hold enforces the plan on one database, and returns what its user should know.
+func (b *backend) hold(ctx context.Context, inst instance, st *state, size usage) (note string, err error) {
+	used := size.used()
+	if !st.full && (!st.exists || size.unseen) {
+		return "", nil // being made or removed, or the next round's
+	}
+	note = st.note(used, inst.Plan)
+	if size.unseen || st.inOrder(used, inst.Plan) {
+		return note, nil
+	}
+	err = b.settle(ctx, inst)
+	if _, goesOn := errors.AsType[*services.NotYetError](err); err != nil && !goesOn {
+		return note, fmt.Errorf("database of instance %s: %w", inst.ID, err)
+	}
+	return note, nil
 }
 
 // inOrder says whether there is nothing to do about the database.

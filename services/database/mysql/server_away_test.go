@@ -15,7 +15,7 @@ func TestServerRestarts(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)
 	inst := newInstance("i", nil)
-	if err := b.Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	bd, credentials := bound(t, b, inst, "b", readWrite)
@@ -31,7 +31,7 @@ func TestServerRestarts(t *testing.T) {
 		if err := b.Ready(ctx); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if again, err := b.Bind(ctx, inst, bd); err != nil || again.Values["password"] != credentials.Values["password"] {
+		if again, err := servicetest.Once(b).Bind(ctx, inst, bd); err != nil || again.Values["password"] != credentials.Values["password"] {
 			t.Errorf("%s: bind: %v", name, err)
 		}
 		dialled(t, credentials).must(t, "INSERT INTO t VALUES (1)")
@@ -82,7 +82,7 @@ func TestAdministratorGetsIntoAFullServer(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)
 	inst := newInstance("i", func(i *instance) { i.Plan.ConnectionsPerBinding = 100 })
-	if err := b.Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	bd, credentials := bound(t, b, inst, "b", readWrite)
@@ -139,7 +139,7 @@ func TestTenantsLocksDoNotHoldTheBroker(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)
 	inst := newInstance("i", nil)
-	if err := b.Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	_, credentials := bound(t, b, inst, "b", readWrite)
@@ -149,7 +149,7 @@ func TestTenantsLocksDoNotHoldTheBroker(t *testing.T) {
 		"DO GET_LOCK('"+name+"', 0), GET_LOCK('chandler', 0), GET_LOCK('"+lockName(services.NewSecret(""), name)+"', 0)")
 	other := dialled(t, credentials)
 	other.must(t, "BEGIN")
-	if _, err := b.Reconcile(ctx, []Plan{inst.Plan}, []instance{inst}); err != nil {
+	if _, err := servicetest.Once(b).Reconcile(ctx, []Plan{inst.Plan}, []instance{inst}); err != nil {
 		t.Error(err)
 	}
 	bd, _ := bound(t, b, inst, "another", readOnly)

@@ -11,6 +11,7 @@ import (
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // testServer is a real server with an administrator.
@@ -170,7 +171,7 @@ func newBinding(t *testing.T, inst instance, id, role string) binding {
 func bound(t *testing.T, b *backend, inst instance, id, role string) (binding, services.Credentials) {
 	t.Helper()
 	bd := newBinding(t, inst, id, role)
-	c, err := b.Bind(testContext(t), inst, bd)
+	c, err := servicetest.Once(b).Bind(testContext(t), inst, bd)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ func newFull(t *testing.T) *full {
 	f := &full{server: newServer(t)}
 	f.b = f.server.backend(t)
 	f.inst = newInstance("full", func(i *instance) { i.Plan.Storage = 4 << 20 })
-	if err := f.b.Provision(testContext(t), f.inst); err != nil {
+	if err := servicetest.Once(f.b).Provision(testContext(t), f.inst); err != nil {
 		t.Fatal(err)
 	}
 	var readerCreds services.Credentials
@@ -42,7 +42,7 @@ func newFull(t *testing.T) *full {
 
 func (f *full) keep(t *testing.T) string {
 	t.Helper()
-	notes, err := f.b.Reconcile(testContext(t), []Plan{f.inst.Plan}, []instance{f.inst})
+	notes, err := servicetest.Once(f.b).Reconcile(testContext(t), []Plan{f.inst.Plan}, []instance{f.inst})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestStorageLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, lateClient.run(t, "CALL grow()"), "denied")
-	if _, err := f.b.Bind(testContext(t), f.inst, f.writing); err != nil {
+	if _, err := servicetest.Once(f.b).Bind(testContext(t), f.inst, f.writing); err != nil {
 		t.Fatal(err)
 	}
 	f.refused(t, dialled(t, f.writerCreds))
@@ -232,7 +232,7 @@ func TestUpdateToLess(t *testing.T) {
 	} {
 		next := f.inst
 		change(&next.Plan)
-		err := f.b.Update(testContext(t), f.inst, next)
+		err := servicetest.Once(f.b).Update(testContext(t), f.inst, next)
 		if message, rejected := services.IsRejected(err); !rejected || !strings.Contains(message, name) {
 			t.Errorf("%v, want a refusal with %q", err, name)
 		}

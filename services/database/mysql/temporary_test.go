@@ -3,6 +3,8 @@ package mysql
 import (
 	"strings"
 	"testing"
+
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // Temporary tables have a limit that an application cannot raise.
@@ -10,7 +12,7 @@ func TestTemporaryTablesAreLimited(t *testing.T) {
 	server := newServer(t)
 	b := server.backend(t)
 	inst := newInstance("i", nil)
-	if err := b.Provision(testContext(t), inst); err != nil {
+	if err := servicetest.Once(b).Provision(testContext(t), inst); err != nil {
 		t.Fatal(err)
 	}
 	server.exec(t, "SET GLOBAL tmp_disk_table_size = 16777216")

@@ -28,7 +28,7 @@ func TestTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	inst := newInstance("i", nil)
-	if err := b.Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	_, credentials := bound(t, b, inst, "1", readWrite)

@@ -7,29 +7,29 @@ import (
 )
 
 // Update implements services.Backend: it holds the instance to another plan.
-func (b *backend) Update(ctx context.Context, prev, next instance) error {
-	if err := b.CheckUpdate(prev, next); err != nil {
-		return err
+func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, InstanceParams]) (services.UpdateResult, error) {
+	if err := b.CheckUpdate(r); err != nil {
+		return services.UpdateResult{}, err
 	}
-	s, st, err := b.begin(ctx, patience, b.names.database(next.Name))
+	s, st, err := b.begin(ctx, patience, b.names.database(r.Instance.Name))
 	if err != nil {
-		return err
+		return services.UpdateResult{}, err
 	}
 	defer s.release(ctx)
-	if err := b.restore(ctx, s, st, next.Params); err != nil {
-		return err
+	if err := b.restore(ctx, s, st, r.Instance.Params); err != nil {
+		return services.UpdateResult{}, err
 	}
-	used, err := s.used(ctx, st, next.Plan)
+	used, err := s.used(ctx, st, r.Instance.Plan)
 	if err != nil {
-		return err
+		return services.UpdateResult{}, err
 	}
-	if err := fits(st, used, prev.Plan, next.Plan); err != nil {
-		return err
+	if err := fits(st, used, r.Previous.Plan, r.Instance.Plan); err != nil {
+		return services.UpdateResult{}, err
 	}
-	if err := s.limit(ctx, st, prev.Plan, next.Plan); err != nil {
-		return err
+	if err := s.limit(ctx, st, r.Previous.Plan, r.Instance.Plan); err != nil {
+		return services.UpdateResult{}, err
 	}
-	return s.enforce(ctx, st, used, next.Plan)
+	return services.UpdateResult{}, s.enforce(ctx, st, used, r.Instance.Plan)
 }
 
 // used measures the one database.

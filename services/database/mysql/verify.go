@@ -11,10 +11,10 @@ var _ services.Verifier[Plan, InstanceParams, BindingParams] = (*backend)(nil)
 
 // Verify implements services.Verifier. An application can change the password of
 // its own account and drop its database; MariaDB has nothing that forbids either.
-func (b *backend) Verify(ctx context.Context, inst instance, bd binding) error {
-	n, name := b.names.database(inst.Name), b.names.account(bd.Name)
-	hashed := hash(bd.Seed.Password("password").Reveal())
-	bd.Seed.Conceal(hashed)
+func (b *backend) Verify(ctx context.Context, r services.VerifyRequest[Plan, InstanceParams, BindingParams]) (services.VerifyResult, error) {
+	n, name := b.names.database(r.Instance.Name), b.names.account(r.Binding.Name)
+	hashed := hash(r.Binding.Seed.Password("password").Reveal())
+	r.Binding.Seed.Conceal(hashed)
 	var open, correct, exists bool
 	err := ask(ctx, b.pool,
 		answer{call("check_password", name, hashed), func(rows *sql.Rows) error {
@@ -23,9 +23,9 @@ func (b *backend) Verify(ctx context.Context, inst instance, bd binding) error {
 		}},
 		answer{existence(n), func(rows *sql.Rows) error { return rows.Scan(&exists) }})
 	if err != nil || !open || correct && exists {
-		return explain("check the account's password", err)
+		return services.VerifyResult{}, explain("check the account's password", err)
 	}
-	return b.repair(ctx, inst, name, hashed)
+	return services.VerifyResult{}, b.repair(ctx, r.Instance, name, hashed)
 }
 
 // repair makes an account that is open work again. The instance's lock keeps

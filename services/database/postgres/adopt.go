@@ -57,14 +57,15 @@ const tablesFrom = ` FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n O
 // the instance's owner role; the roles that owned it stay on the server and no
 // longer get in. The last transaction renames the database, and notes on it what it
 // was called: before it a repetition goes on, after it there is nothing to do.
-func (b *backend) Adopt(ctx context.Context, inst instance, resource string, dry bool) ([]string, error) {
-	n := b.names.instance(inst.Name)
+func (b *backend) Adopt(ctx context.Context, r services.AdoptRequest[Plan, InstanceParams]) (services.AdoptResult, error) {
+	n := b.names.instance(r.Instance.Name)
 	s, st, err := b.begin(ctx, exclusive, n, "", versionPart, databasePart, groupsPart)
 	if err != nil {
-		return nil, err
+		return services.AdoptResult{}, err
 	}
 	defer s.release(ctx)
-	return b.adopt(ctx, s, st, inst, resource, dry)
+	steps, err := b.adopt(ctx, s, st, r.Instance, r.Resource, r.DryRun)
+	return services.AdoptResult{Steps: steps}, err
 }
 
 func (b *backend) adopt(ctx context.Context, s *session, st *state, inst instance, resource string, dry bool) ([]string, error) {

@@ -78,7 +78,7 @@ func (s *testServer) inDatabase(t *testing.T, name, statements string) {
 func (s *testServer) adopted(t *testing.T, b *backend, inst instance, name string) {
 	t.Helper()
 	bd := newBinding(t, inst, "after", "")
-	c, err := b.Bind(testContext(t), inst, bd)
+	c, err := servicetest.Once(b).Bind(testContext(t), inst, bd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,9 +113,9 @@ func (s *testServer) adopted(t *testing.T, b *backend, inst instance, name strin
 func adopt(t *testing.T, b *backend, inst instance, resource string) (steps []string, err error) {
 	t.Helper()
 	err = servicetest.ToTheEnd(testContext(t), func(ctx context.Context) error {
-		taken, err := b.Adopt(ctx, inst, resource, false)
+		taken, err := b.Adopt(ctx, services.AdoptRequest[Plan, InstanceParams]{Instance: inst, Resource: resource})
 		if steps == nil {
-			steps = taken
+			steps = taken.Steps
 		}
 		return err
 	})
@@ -127,29 +127,29 @@ func TestAdopt(t *testing.T) {
 	b := s.backend(t, "adopt")
 	s.legacy(t, "legacy_one")
 	inst := newInstance("i", nil)
-	if err := b.Provision(testContext(t), inst); err != nil {
+	if err := servicetest.Once(b).Provision(testContext(t), inst); err != nil {
 		t.Fatal(err)
 	}
 	before := s.left(t, "adopt")
-	steps, err := b.Adopt(testContext(t), inst, "legacy_one", true)
-	if err != nil || !slices.ContainsFunc(steps, func(step string) bool { return strings.Contains(step, `"legacy_one_app", "legacy_one_owner"`) }) {
-		t.Errorf("dry run: %q, %v", steps, err)
+	dry, err := b.Adopt(testContext(t), services.AdoptRequest[Plan, InstanceParams]{Instance: inst, Resource: "legacy_one", DryRun: true})
+	if err != nil || !slices.ContainsFunc(dry.Steps, func(step string) bool { return strings.Contains(step, `"legacy_one_app", "legacy_one_owner"`) }) {
+		t.Errorf("dry run: %q, %v", dry.Steps, err)
 	}
 	if after := s.left(t, "adopt"); !slices.Equal(before, after) || s.ask(t, "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'legacy_one'") != "legacy_one_owner" {
 		t.Errorf("the dry run changed something: %v, %v", before, after)
 	}
 	done, err := adopt(t, b, inst, "legacy_one")
-	if err != nil || !slices.Equal(done, steps) {
+	if err != nil || !slices.Equal(done, dry.Steps) {
 		t.Fatalf("%q, %v", done, err)
 	}
 	again, err := adopt(t, b, inst, "legacy_one")
 	if err != nil || len(again) != 1 || !strings.Contains(again[0], `"legacy_one" was adopted before: it is adopt_`) {
 		t.Errorf("again: %q, %v", again, err)
 	}
-	if _, err := b.Adopt(testContext(t), inst, "legacy_two", false); err == nil || !strings.Contains(err.Error(), `there is no database "legacy_two"`) {
+	if _, err := b.Adopt(testContext(t), services.AdoptRequest[Plan, InstanceParams]{Instance: inst, Resource: "legacy_two"}); err == nil || !strings.Contains(err.Error(), `there is no database "legacy_two"`) {
 		t.Errorf("another: %v", err)
 	}
-	if err := b.Provision(testContext(t), inst); err != nil { // as after a restart of the engine
+	if err := servicetest.Once(b).Provision(testContext(t), inst); err != nil { // as after a restart of the engine
 		t.Error(err)
 	}
 	s.adopted(t, b, inst, "legacy_one")
@@ -162,7 +162,7 @@ func TestAdoptDoesNotWait(t *testing.T) {
 	b := s.backend(t, "adoptin")
 	s.legacy(t, "legacy_in")
 	inst := newInstance("i", nil)
-	if err := b.Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	in := s.rootIn(t, "legacy_in")
@@ -199,14 +199,14 @@ func TestAdoptRefuses(t *testing.T) {
 	b := s.backend(t, "adoptno")
 	s.legacy(t, "legacy_no")
 	inst := newInstance("i", nil)
-	if err := b.Provision(testContext(t), inst); err != nil {
+	if err := servicetest.Once(b).Provision(testContext(t), inst); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = servicetest.Patient(b).Deprovision(testContext(t), inst) })
 	refused := func(resource string, want ...string) {
 		t.Helper()
 		for _, dry := range []bool{true, false} {
-			_, err := b.Adopt(testContext(t), inst, resource, dry)
+			_, err := b.Adopt(testContext(t), services.AdoptRequest[Plan, InstanceParams]{Instance: inst, Resource: resource, DryRun: dry})
 			message, rejected := services.IsRejected(err)
 			for _, w := range want {
 				if !rejected || !strings.Contains(message, w) {
@@ -236,7 +236,7 @@ func TestAdoptRefuses(t *testing.T) {
 	_ = open.Close()
 
 	bd := newBinding(t, inst, "b", "")
-	c, err := b.Bind(testContext(t), inst, bd)
+	c, err := servicetest.Once(b).Bind(testContext(t), inst, bd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +269,7 @@ func (s *testServer) cutOff(t *testing.T, n int) (cut bool) {
 	whole := s.backend(t, prefix)
 	s.legacy(t, name)
 	inst := newInstance("i", nil)
-	if err := whole.Provision(testContext(t), inst); err != nil {
+	if err := servicetest.Once(whole).Provision(testContext(t), inst); err != nil {
 		t.Fatal(err)
 	}
 	proxy := servicetest.NewProxy(t, s.admin.Host)

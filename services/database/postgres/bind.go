@@ -10,21 +10,21 @@ import (
 
 // Bind implements services.Backend. It takes two round trips: one asks, one
 // makes the role.
-func (b *backend) Bind(ctx context.Context, inst instance, bd binding) (services.Credentials, error) {
-	n, role := b.names.instance(inst.Name), b.names.role(bd.Name)
-	password, verified, err := bindingVerifier(bd.Seed)
+func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, InstanceParams, BindingParams]) (services.BindResult, error) {
+	n, role := b.names.instance(r.Instance.Name), b.names.role(r.Binding.Name)
+	password, verified, err := bindingVerifier(r.Binding.Seed)
 	if err != nil {
-		return services.Credentials{}, err
+		return services.BindResult{}, err
 	}
-	s, st, err := b.begin(ctx, bindMode(bd.Params), n, role, bindParts()...)
+	s, st, err := b.begin(ctx, bindMode(r.Binding.Params), n, role, bindParts()...)
 	if err != nil {
-		return services.Credentials{}, err
+		return services.BindResult{}, err
 	}
 	defer s.release(ctx)
-	if err := b.grant(ctx, s, st, role, verified, inst.Plan, bd.Params); err != nil {
-		return services.Credentials{}, err
+	if err := b.grant(ctx, s, st, role, verified, r.Instance.Plan, r.Binding.Params); err != nil {
+		return services.BindResult{}, err
 	}
-	return b.server.credentials(n.database, role, password), nil
+	return services.BindResult{Credentials: b.server.credentials(n.database, role, password)}, nil
 }
 
 // bindMode is the lock that making a binding's role takes.

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // blocks are what a tenant can do to keep the administrator out of his database, or
@@ -69,11 +71,11 @@ func TestNoSettingKeepsTheAdministratorOut(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "settings")
 	inst := newInstance("i", nil)
-	if err := b.Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	bd := newBinding(t, inst, "b", readWrite)
-	c, err := b.Bind(ctx, inst, bd)
+	c, err := servicetest.Once(b).Bind(ctx, inst, bd)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,18 +2,20 @@ package postgres
 
 import (
 	"context"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // Deprovision implements services.Backend. The database is taken from the
 // tenant first, so that nothing of his can get in the way of dropping it.
-func (b *backend) Deprovision(ctx context.Context, inst instance) error {
-	n := b.names.instance(inst.Name)
+func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, InstanceParams]) (services.DeprovisionResult, error) {
+	n := b.names.instance(r.Instance.Name)
 	s, st, err := b.begin(ctx, exclusive, n, "", versionPart, databasePart, groupsPart, membersPart)
 	if err != nil {
-		return err
+		return services.DeprovisionResult{}, err
 	}
 	defer s.release(ctx)
-	return b.remove(ctx, s, st)
+	return services.DeprovisionResult{}, b.remove(ctx, s, st)
 }
 
 func (b *backend) remove(ctx context.Context, s *session, st *state) error {

@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"regexp"
 	"testing"
+
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // The README's commands move an instance's data to another instance.
@@ -25,7 +27,7 @@ func TestDumpAndRestore(t *testing.T) {
 	}
 	f := newFull(t, "dumped")
 	other, _, creds := f.neighbour(t)
-	if _, err := f.b.Reconcile(testContext(t), nil, []instance{f.inst, other}); err != nil { // both have the functions
+	if _, err := servicetest.Once(f.b).Reconcile(testContext(t), nil, []instance{f.inst, other}); err != nil { // both have the functions
 		t.Fatal(err)
 	}
 	f.writer.must(t, `CREATE EXTENSION citext; CREATE SCHEMA s;

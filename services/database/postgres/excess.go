@@ -95,11 +95,11 @@ func (b *backend) perDatabase(instances []instance, limit func(Plan) int64) stri
 }
 
 // report adds the ended sessions to the instances' conditions.
-func (b *backend) report(conditions map[string]services.Condition, instances []instance, ended map[string]string) {
+func (b *backend) report(result *services.ReconcileResult, instances []instance, ended map[string]string) {
 	for _, inst := range instances {
 		why, found := ended[b.names.instance(inst.Name).database]
-		if _, worse := conditions[inst.ID]; found && !worse {
-			conditions[inst.ID] = services.Condition{Reason: services.OverQuota, Message: why}
+		if found && result.Instances[inst.ID].Condition.Message == "" {
+			result.Record(inst.ID, services.Condition{Reason: services.OverQuota, Message: why}, result.Instances[inst.ID].Err)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // until makes rounds until the session has been ended.
@@ -47,7 +48,7 @@ func TestFullTableOfLocks(t *testing.T) {
 	f.reader.must(t, "ALTER ROLE CURRENT_USER PASSWORD 'x'")
 	expect(t, f.reader.run(t, "SELECT count(pg_advisory_lock(n)) FROM generate_series(1, 1000000) n"), "out of shared memory")
 	for began := time.Now(); ; {
-		_, err := f.b.Reconcile(testContext(t), []Plan{f.inst.Plan}, []instance{f.inst})
+		_, err := servicetest.Once(f.b).Reconcile(testContext(t), []Plan{f.inst.Plan}, []instance{f.inst})
 		if f.reader.Ping(testContext(t)) != nil {
 			break
 		}

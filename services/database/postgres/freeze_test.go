@@ -95,7 +95,7 @@ func TestFullDatabaseAgainstLargeObjects(t *testing.T) {
 	}
 	large := f.inst
 	large.Plan.Storage = services.Gigabyte
-	if err := f.b.Update(testContext(t), f.inst, large); err != nil {
+	if err := servicetest.Once(f.b).Update(testContext(t), f.inst, large); err != nil {
 		t.Fatal(err)
 	}
 	dialled(t, f.writerCreds).must(t, "INSERT INTO big VALUES (1)")
@@ -108,11 +108,11 @@ func TestFullDatabaseAgainstLargeObjects(t *testing.T) {
 func (f *full) neighbour(t *testing.T) (instance, string, services.Credentials) {
 	t.Helper()
 	other := newInstance(f.inst.ID+" 2", nil)
-	if err := f.b.Provision(testContext(t), other); err != nil {
+	if err := servicetest.Once(f.b).Provision(testContext(t), other); err != nil {
 		t.Fatal(err)
 	}
 	bd := newBinding(t, other, "b", readWrite)
-	creds, err := f.b.Bind(testContext(t), other, bd)
+	creds, err := servicetest.Once(f.b).Bind(testContext(t), other, bd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func TestFullDatabaseThatCannotBeEntered(t *testing.T) {
 	database := f.b.names.instance(f.inst.Name).database
 	f.writer.must(t, fill)
 	f.server.exec(t, "ALTER DATABASE "+database+" SET session_preload_libraries = 'missing'")
-	conditions, err := f.b.Reconcile(testContext(t), []Plan{f.inst.Plan}, []instance{f.inst})
+	conditions, err := servicetest.Once(f.b).Reconcile(testContext(t), []Plan{f.inst.Plan}, []instance{f.inst})
 	if got := conditions[f.inst.ID]; err == nil || got.Reason != services.Inaccessible || !strings.Contains(got.Message, "storage: ") {
 		t.Errorf("condition: %+v, %v", got, err)
 	}
@@ -213,7 +213,7 @@ func (f *full) remove2(t *testing.T, other instance) {
 	if err := servicetest.Patient(f.b).Deprovision(testContext(t), other); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.b.Reconcile(testContext(t), nil, nil); err != nil { // drops a role that was set aside
+	if _, err := servicetest.Once(f.b).Reconcile(testContext(t), nil, nil); err != nil { // drops a role that was set aside
 		t.Fatal(err)
 	}
 	f.remove(t)

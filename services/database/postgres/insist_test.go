@@ -75,7 +75,7 @@ func TestLargeSettings(t *testing.T) {
 	db := u.b.names.instance(u.inst.Name).database
 	own.must(t, "DO $$ BEGIN EXECUTE 'ALTER DATABASE "+db+" SET search_path = ' || quote_literal('\"' || repeat(chr(1), 100000000) || '\"'); END $$")
 	u.unbind(t, bd)
-	if _, err := u.b.Reconcile(testContext(t), nil, []instance{u.inst, v.inst}); err != nil {
+	if _, err := servicetest.Once(u.b).Reconcile(testContext(t), nil, []instance{u.inst, v.inst}); err != nil {
 		t.Error(err)
 	}
 	if n := server.ask(t, "SELECT coalesce(max(pg_column_size(setconfig)), 0) FROM pg_db_role_setting WHERE setrole = 0"); len(n) > 4 {

@@ -16,17 +16,17 @@ func TestForeignGrantsDoNotHoldARole(t *testing.T) {
 	bindings := map[string]binding{}
 	sessions := map[string]*client{}
 	for _, inst := range []instance{hostile, victim} {
-		if err := b.Provision(ctx, inst); err != nil {
+		if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 			t.Fatal(err)
 		}
 		bindings[inst.ID] = newBinding(t, inst, "b", readWrite)
-		c, err := b.Bind(ctx, inst, bindings[inst.ID])
+		c, err := servicetest.Once(b).Bind(ctx, inst, bindings[inst.ID])
 		if err != nil {
 			t.Fatal(err)
 		}
 		sessions[inst.ID] = dialled(t, c)
 	}
-	if _, err := b.Bind(ctx, victim, newBinding(t, victim, "reader", readOnly)); err != nil {
+	if _, err := servicetest.Once(b).Bind(ctx, victim, newBinding(t, victim, "reader", readOnly)); err != nil {
 		t.Fatal(err)
 	}
 	mine, theirs := b.names.role(bindings["hostile"].Name), b.names.role(bindings["victim"].Name)
@@ -51,7 +51,7 @@ func TestForeignGrantsDoNotHoldARole(t *testing.T) {
 	if err := servicetest.Patient(b).Deprovision(ctx, hostile); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Reconcile(ctx, nil, nil); err != nil {
+	if _, err := servicetest.Once(b).Reconcile(ctx, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	if left := server.left(t, "foreign"); left != nil {
@@ -65,11 +65,11 @@ func TestHostileSettings(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "hostile")
 	inst := newInstance("i", func(i *instance) { i.Plan.Extensions = []string{"citext"} })
-	if err := b.Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	bd := newBinding(t, inst, "b", readWrite)
-	creds, err := b.Bind(ctx, inst, bd)
+	creds, err := servicetest.Once(b).Bind(ctx, inst, bd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,12 +87,12 @@ func TestHostileSettings(t *testing.T) {
 		ALTER DATABASE `+db+` IS_TEMPLATE true;
 		REVOKE ALL ON DATABASE `+db+` FROM chandler_admin;
 		SET default_transaction_read_only = off; SET statement_timeout = 0; SET ROLE NONE; CREATE SCHEMA own; CREATE TABLE own.own (n int)`)
-	if _, err := b.Bind(ctx, inst, newBinding(t, inst, "reader", readOnly)); err != nil {
+	if _, err := servicetest.Once(b).Bind(ctx, inst, newBinding(t, inst, "reader", readOnly)); err != nil {
 		t.Errorf("read_only bind: %v", err)
 	}
 	next := inst
 	next.Params.Extensions = []string{"citext"}
-	if err := b.Update(ctx, inst, next); err != nil {
+	if err := servicetest.Once(b).Update(ctx, inst, next); err != nil {
 		t.Errorf("update: %v", err)
 	}
 	again := dialled(t, creds)
@@ -117,15 +117,15 @@ func TestAdministratorGetsInPastTheLimit(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "crowd")
 	inst := newInstance("i", func(i *instance) { i.Plan.Connections = 2 })
-	if err := b.Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	one, two := newBinding(t, inst, "1", readWrite), newBinding(t, inst, "2", readWrite)
-	c1, err := b.Bind(ctx, inst, one)
+	c1, err := servicetest.Once(b).Bind(ctx, inst, one)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c2, err := b.Bind(ctx, inst, two)
+	c2, err := servicetest.Once(b).Bind(ctx, inst, two)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestAdministratorGetsInPastTheLimit(t *testing.T) {
 	if _, err := dial(ctx, c2.Values); err == nil || !strings.Contains(err.Error(), "too many connections") {
 		t.Fatalf("a third connection: %v", err)
 	}
-	if _, err := b.Bind(ctx, inst, newBinding(t, inst, "reader", readOnly)); err != nil {
+	if _, err := servicetest.Once(b).Bind(ctx, inst, newBinding(t, inst, "reader", readOnly)); err != nil {
 		t.Errorf("read_only bind: %v", err)
 	}
 	if err := servicetest.Patient(b).Unbind(ctx, inst, one); err != nil {

@@ -15,19 +15,19 @@ func TestLifecycle(t *testing.T) {
 	if err := b.Ready(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	one, two := newBinding(t, inst, "1", readWrite), newBinding(t, inst, "2", readWrite)
-	c1, err := b.Bind(ctx, inst, one)
+	c1, err := servicetest.Once(b).Bind(ctx, inst, one)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := b.Bind(ctx, inst, one)
+	again, err := servicetest.Once(b).Bind(ctx, inst, one)
 	if diff := cmp.Diff(c1, again); err != nil || diff != "" {
 		t.Fatalf("a repeated bind: %v\n%s", err, diff)
 	}
-	c2, err := b.Bind(ctx, inst, two)
+	c2, err := servicetest.Once(b).Bind(ctx, inst, two)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -90,9 +90,9 @@ func (b *backend) CheckInstance(inst instance) error {
 }
 
 // CheckUpdate implements services.UpdateChecker.
-func (b *backend) CheckUpdate(prev, next instance) error {
+func (b *backend) CheckUpdate(r services.UpdateRequest[Plan, InstanceParams]) error {
 	const instead = "create a new instance with it and copy the data"
-	was, is := prev.Params, next.Params
+	was, is := r.Previous.Params, r.Instance.Params
 	prevEncoding, _ := encoding(was.CharacterSet)
 	nextEncoding, _ := encoding(is.CharacterSet)
 	switch {

@@ -11,23 +11,23 @@ import (
 
 // Provision implements services.Backend. With a spare at hand it takes two
 // round trips: one asks, one renames the spare and hands it over.
-func (b *backend) Provision(ctx context.Context, inst instance) error {
-	if err := b.CheckInstance(inst); err != nil {
-		return err
+func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, InstanceParams]) (services.ProvisionResult, error) {
+	if err := b.CheckInstance(r.Instance); err != nil {
+		return services.ProvisionResult{}, err
 	}
-	n := b.names.instance(inst.Name)
+	n := b.names.instance(r.Instance.Name)
 	s, st, err := b.begin(ctx, exclusive, n, "", versionPart, databasePart, groupsPart, templatePart, sparesPart)
 	if err != nil {
-		return err
+		return services.ProvisionResult{}, err
 	}
 	defer s.release(ctx)
 	if d := st.Database; d != nil && d.Limit == interrupted {
 		if err = s.exec(ctx, "DROP DATABASE IF EXISTS "+ident(n.database)); err != nil {
-			return explain("remove what an interrupted removal left", err)
+			return services.ProvisionResult{}, explain("remove what an interrupted removal left", err)
 		}
 		st.Database = nil
 	}
-	return b.make(ctx, s, st, inst)
+	return services.ProvisionResult{}, b.make(ctx, s, st, r.Instance)
 }
 
 // make turns whatever exists into the finished instance and gives the lock

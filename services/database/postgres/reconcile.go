@@ -19,40 +19,39 @@ const holdTime = 20 * time.Second
 // Reconcile implements services.Reconciler: it keeps spares ready, holds databases and
 // sessions to their plan's limits, puts back what a tenant changed about those, and
 // ends sessions whose role is gone.
-func (b *backend) Reconcile(ctx context.Context, plans []Plan, instances []instance) (map[string]services.Condition, error) {
+func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Plan, InstanceParams]) (result services.ReconcileResult, err error) {
 	ended := map[string]string{}
 	faults := []error{
-		b.endLockHolders(ctx, plans, instances, ended), // first: a full table of locks would keep the rest from working
-		b.keepSpares(ctx, plans),
+		b.endLockHolders(ctx, r.Plans, r.Instances, ended), // first: a full table of locks would keep the rest from working
+		b.keepSpares(ctx, r.Plans),
 	}
-	facts, err := b.look(ctx, instances)
+	facts, err := b.look(ctx, r.Instances)
 	if err != nil {
-		return nil, errors.Join(append(faults, err)...)
+		return result, errors.Join(append(faults, err)...)
 	}
-	conditions, measured := map[string]services.Condition{}, []instance(nil)
+	var measured []instance
 	limited, cancel := context.WithTimeout(ctx, holdTime)
 	defer cancel()
-	for _, i := range rand.Perm(len(instances)) { //nolint:gosec // chance: the slow are not always before the same ones
-		inst := instances[i]
+	for _, i := range rand.Perm(len(r.Instances)) { //nolint:gosec // chance: the slow are not always before the same ones
+		inst := r.Instances[i]
 		f, found := facts[b.names.instance(inst.Name).database]
 		if !found {
+			var condition services.Condition // else it is being made or removed
 			if b.isDropped(limited, inst) {
-				conditions[inst.ID] = services.Condition{Reason: services.Inaccessible, Message: droppedMessage}
+				condition = services.Condition{Reason: services.Inaccessible, Message: droppedMessage}
 			}
-			continue // else it is being made or removed
+			result.Record(inst.ID, condition, nil)
+			continue
 		}
 		if f.Version < settableTempFiles {
 			measured = append(measured, inst)
 		}
 		condition, err := b.hold(limited, inst, f)
-		if condition.Message != "" {
-			conditions[inst.ID] = condition
-		}
-		faults = append(faults, err)
+		result.Record(inst.ID, condition, err)
 	}
 	faults = append(faults, b.endSpillers(ctx, measured, ended), b.endQueueHolder(ctx, ended), b.sweep(ctx), b.clearRevoked(ctx), b.dropStrays(ctx))
-	b.report(conditions, instances, ended)
-	return conditions, errors.Join(faults...)
+	b.report(&result, r.Instances, ended)
+	return result, errors.Join(faults...)
 }
 
 // hold enforces the plan on one database, and returns its condition.

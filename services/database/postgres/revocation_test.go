@@ -24,7 +24,7 @@ type used struct {
 func newUsed(t *testing.T, server *testServer, prefix, id string) *used {
 	t.Helper()
 	u := &used{server, server.backend(t, prefix), newInstance(id, nil)}
-	if err := u.b.Provision(testContext(t), u.inst); err != nil {
+	if err := servicetest.Once(u.b).Provision(testContext(t), u.inst); err != nil {
 		t.Fatal(err)
 	}
 	return u
@@ -33,7 +33,7 @@ func newUsed(t *testing.T, server *testServer, prefix, id string) *used {
 func (u *used) bind(t *testing.T, id, role string) (binding, *client) {
 	t.Helper()
 	bd := newBinding(t, u.inst, id, role)
-	c, err := u.b.Bind(testContext(t), u.inst, bd)
+	c, err := servicetest.Once(u.b).Bind(testContext(t), u.inst, bd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func (u *used) gone(t *testing.T) {
 
 func (u *used) keep(t *testing.T) {
 	t.Helper()
-	if _, err := u.b.Reconcile(testContext(t), nil, nil); err != nil {
+	if _, err := servicetest.Once(u.b).Reconcile(testContext(t), nil, nil); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -145,7 +145,7 @@ func TestReadOnlyBindingThatOthersDependOn(t *testing.T) {
 	for _, f := range found {
 		if f.Leftover {
 			left++
-			err := u.b.Unbind(testContext(t), instance{}, binding{Name: f.Binding}) // as "orphans --remove" does
+			err := servicetest.Once(u.b).Unbind(testContext(t), instance{}, binding{Name: f.Binding}) // as "orphans --remove" does
 			expect(t, err, "depend")
 		}
 	}
@@ -167,7 +167,7 @@ func TestGuestIsNotPromoted(t *testing.T) {
 	host, guest := newUsed(t, server, "guest", "host"), newUsed(t, server, "guest", "guest")
 	_, owner := host.bind(t, "owner", readWrite)
 	bd, _ := guest.bind(t, "b", readWrite)
-	c, err := guest.b.Bind(testContext(t), guest.inst, bd)
+	c, err := servicetest.Once(guest.b).Bind(testContext(t), guest.inst, bd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -319,7 +319,7 @@ func TestReadOnlyBindBehindATransaction(t *testing.T) {
 			owner.must(t, "BEGIN; "+held)
 			first := newBinding(t, u.inst, held, readOnly)
 			began := time.Now()
-			_, err := u.b.Bind(testContext(t), u.inst, first)
+			_, err := servicetest.Once(u.b).Bind(testContext(t), u.inst, first)
 			if took := time.Since(began); took > 10*time.Second {
 				t.Errorf("took %s", took)
 			}
@@ -356,7 +356,7 @@ func TestPanicGivesLockAndConnectionBack(t *testing.T) {
 	broken := *u.b
 	broken.names.revoked = nil // what Unbind and Deprovision need at the end
 	for name, call := range map[string]func(context.Context) error{
-		"unbind": func(ctx context.Context) error { return broken.Unbind(ctx, u.inst, bd) },
+		"unbind": func(ctx context.Context) error { return servicetest.Once(&broken).Unbind(ctx, u.inst, bd) },
 		"the first query": func(ctx context.Context) error {
 			_, err := u.b.locked(ctx, exclusive, u.b.names.instance(u.inst.Name).database, "SELECT 1", nil)
 			return err

@@ -21,7 +21,7 @@ func TestRoundTrips(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = b.Close() }()
-	if _, err := b.Reconcile(ctx, []Plan{{Spares: 1}}, nil); err != nil {
+	if _, err := servicetest.Once(b).Reconcile(ctx, []Plan{{Spares: 1}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	inst := newInstance("i", nil)
@@ -31,12 +31,12 @@ func TestRoundTrips(t *testing.T) {
 		most int
 		call func() error
 	}{
-		{"provision with a spare", 2, func() error { return b.Provision(ctx, inst) }},
-		{"bind", 2, func() error { _, err := b.Bind(ctx, inst, bd); return err }},
-		{"unbind", 6, func() error { return b.Unbind(ctx, inst, bd) }},
-		{"deprovision", 7, func() error { return b.Deprovision(ctx, inst) }},
-		{"provision", 3, func() error { return b.Provision(ctx, inst) }},
-		{"deprovision again", 7, func() error { return b.Deprovision(ctx, inst) }},
+		{"provision with a spare", 2, func() error { return servicetest.Once(b).Provision(ctx, inst) }},
+		{"bind", 2, func() error { _, err := servicetest.Once(b).Bind(ctx, inst, bd); return err }},
+		{"unbind", 6, func() error { return servicetest.Once(b).Unbind(ctx, inst, bd) }},
+		{"deprovision", 7, func() error { return servicetest.Once(b).Deprovision(ctx, inst) }},
+		{"provision", 3, func() error { return servicetest.Once(b).Provision(ctx, inst) }},
+		{"deprovision again", 7, func() error { return servicetest.Once(b).Deprovision(ctx, inst) }},
 	} {
 		proxy.Arm(0, servicetest.Before) // counts, and cuts nowhere
 		if err := verb.call(); err != nil {

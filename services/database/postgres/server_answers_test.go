@@ -71,7 +71,7 @@ func TestRejectedByTheServer(t *testing.T) {
 				i.Plan.Extensions = []string{"nosuch", "pageinspect"}
 				i.Params = test.params
 			})
-			message, rejected := services.IsRejected(b.Provision(ctx, inst))
+			message, rejected := services.IsRejected(servicetest.Once(b).Provision(ctx, inst))
 			if !rejected || !strings.HasPrefix(message, test.want) {
 				t.Errorf("%q, want %q", message, test.want)
 			}
@@ -101,7 +101,7 @@ func TestRejectedForWhatTheTenantDid(t *testing.T) {
 			f.writer.must(t, test.did)
 			next := f.inst
 			next.Params.Extensions = []string{"citext"}
-			message, rejected := services.IsRejected(f.b.Update(testContext(t), f.inst, next))
+			message, rejected := services.IsRejected(servicetest.Once(f.b).Update(testContext(t), f.inst, next))
 			if !rejected || !strings.HasPrefix(message, test.want) {
 				t.Errorf("%q, want %q", message, test.want)
 			}
@@ -118,12 +118,12 @@ func TestExtensionBehindATransaction(t *testing.T) {
 	f.writer.must(t, "CREATE DOMAIN citext AS text")
 	next := f.inst
 	next.Params.Extensions = []string{"citext"}
-	pending, ok := errors.AsType[*services.NotYetError](f.b.Update(testContext(t), f.inst, next))
+	pending, ok := errors.AsType[*services.NotYetError](servicetest.Once(f.b).Update(testContext(t), f.inst, next))
 	if !ok || !strings.Contains(pending.Note, "session "+f.writer.pid(t)) {
 		t.Errorf("not yet: %+v", pending)
 	}
 	f.writer.must(t, "ROLLBACK")
-	if err := f.b.Update(testContext(t), f.inst, next); err != nil {
+	if err := servicetest.Once(f.b).Update(testContext(t), f.inst, next); err != nil {
 		t.Error(err)
 	}
 	f.remove(t)
@@ -148,15 +148,15 @@ func TestDroppedDatabase(t *testing.T) {
 	}
 	s.(*client).must(t, "DROP DATABASE "+mine.database)
 	ctx := testContext(t)
-	_, bindErr := f.b.Bind(ctx, f.inst, newBinding(t, f.inst, "late", readWrite))
+	_, bindErr := servicetest.Once(f.b).Bind(ctx, f.inst, newBinding(t, f.inst, "late", readWrite))
 	for verb, err := range map[string]error{
-		"bind": bindErr, "update": f.b.Update(ctx, f.inst, f.inst), "verify": f.b.Verify(ctx, f.inst, f.writing),
+		"bind": bindErr, "update": servicetest.Once(f.b).Update(ctx, f.inst, f.inst), "verify": servicetest.Once(f.b).Verify(ctx, f.inst, f.writing),
 	} {
 		if message, _ := services.IsRejected(err); message != droppedMessage {
 			t.Errorf("%s: %v", verb, err)
 		}
 	}
-	conditions, err := f.b.Reconcile(ctx, []Plan{f.inst.Plan}, []instance{f.inst})
+	conditions, err := servicetest.Once(f.b).Reconcile(ctx, []Plan{f.inst.Plan}, []instance{f.inst})
 	if got := conditions[f.inst.ID]; err != nil || got.Reason != services.Inaccessible || got.Message != droppedMessage {
 		t.Errorf("condition: %+v, %v", got, err)
 	}
@@ -169,7 +169,7 @@ func TestCharacterSets(t *testing.T) {
 	for set, want := range encodings() {
 		t.Run(set, func(t *testing.T) {
 			inst := newInstance(set, func(i *instance) { i.Params.CharacterSet = set })
-			if err := b.Provision(ctx, inst); err != nil {
+			if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 				t.Fatal(err)
 			}
 			got := server.ask(t, "SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = 'charset_"+inst.Name+"'")
@@ -188,11 +188,11 @@ func TestUpdateToLessStorage(t *testing.T) {
 	ctx := testContext(t)
 	large := f.inst
 	large.Plan.Storage = services.Gigabyte
-	if err := f.b.Update(ctx, f.inst, large); err != nil {
+	if err := servicetest.Once(f.b).Update(ctx, f.inst, large); err != nil {
 		t.Fatal(err)
 	}
 	f.writer.must(t, fill)
-	message, rejected := services.IsRejected(f.b.Update(ctx, large, f.inst))
+	message, rejected := services.IsRejected(servicetest.Once(f.b).Update(ctx, large, f.inst))
 	if !rejected || !strings.HasPrefix(message, "the plan allows 16 MB and the database uses ") {
 		t.Errorf("%q", message)
 	}
@@ -200,14 +200,14 @@ func TestUpdateToLessStorage(t *testing.T) {
 		t.Errorf("the refused update changed something: %v", err)
 	}
 	f.writer.must(t, "TRUNCATE big")
-	if err := f.b.Update(ctx, large, f.inst); err != nil {
+	if err := servicetest.Once(f.b).Update(ctx, large, f.inst); err != nil {
 		t.Fatal(err)
 	}
 	// Over the small plan's limit, an upgrade lets it write at once; and where
 	// that upgrade has to be undone, it is.
 	f.writer.must(t, "INSERT INTO big SELECT n, repeat(md5(n::text), 20) FROM generate_series(1, 25000) n")
 	f.keep(t)
-	if err := f.b.Update(ctx, f.inst, large); err != nil {
+	if err := servicetest.Once(f.b).Update(ctx, f.inst, large); err != nil {
 		t.Fatal(err)
 	}
 	dialled(t, f.writerCreds).must(t, "INSERT INTO big VALUES (1)")
@@ -222,7 +222,7 @@ func TestUndoneUpgradeOfAFullDatabase(t *testing.T) {
 	f.keep(t)
 	large := f.inst
 	large.Plan.Storage = services.Gigabyte
-	if err := f.b.Update(ctx, large, f.inst); err != nil { // the upgrade failed before it did anything
+	if err := servicetest.Once(f.b).Update(ctx, large, f.inst); err != nil { // the upgrade failed before it did anything
 		t.Fatal(err)
 	}
 	expect(t, dialled(t, f.writerCreds).run(t, "INSERT INTO big VALUES (1)"), "permission denied")
@@ -233,14 +233,14 @@ func TestList(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "list")
 	inst := newInstance("i", nil)
-	if err := b.Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	bd := newBinding(t, inst, "b", readWrite)
-	if _, err := b.Bind(ctx, inst, bd); err != nil {
+	if _, err := servicetest.Once(b).Bind(ctx, inst, bd); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Reconcile(ctx, []Plan{{Spares: 1}}, nil); err != nil {
+	if _, err := servicetest.Once(b).Reconcile(ctx, []Plan{{Spares: 1}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	// What a crash could leave: a role without its group, a group without its
@@ -261,7 +261,7 @@ func TestList(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmpopts.SortSlices(less)); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	if _, err := b.Reconcile(ctx, nil, nil); err != nil {
+	if _, err := servicetest.Once(b).Reconcile(ctx, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {
@@ -275,11 +275,11 @@ func TestPasswordsAreNotSent(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "logged")
 	inst := newInstance("i", nil)
-	if err := b.Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	bd := newBinding(t, inst, "b", readWrite)
-	c, err := b.Bind(ctx, inst, bd)
+	c, err := servicetest.Once(b).Bind(ctx, inst, bd)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,11 +63,11 @@ func TestServerRestarts(t *testing.T) {
 	server := newServerAt(t, postgres.URL("postgres"))
 	b := server.backend(t, "restarts")
 	inst := newInstance("i", nil)
-	if err := b.Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	bd := newBinding(t, inst, "b", readWrite)
-	credentials, err := b.Bind(ctx, inst, bd)
+	credentials, err := servicetest.Once(b).Bind(ctx, inst, bd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestServerRestarts(t *testing.T) {
 		if err := postgres.Restart(ctx); err != nil {
 			t.Fatal(err)
 		}
-		again, err := b.Bind(ctx, inst, bd)
+		again, err := servicetest.Once(b).Bind(ctx, inst, bd)
 		if err != nil || again.Values["password"] != credentials.Values["password"] {
 			t.Errorf("%s: bind: %v", name, err)
 		}
@@ -104,11 +104,11 @@ func TestAdministratorGetsIntoAFullServer(t *testing.T) {
 	}
 	b := server.backend(t, "full")
 	inst := newInstance("i", func(i *instance) { i.Plan.Connections = 100 })
-	if err := b.Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	bd := newBinding(t, inst, "b", readWrite)
-	credentials, err := b.Bind(ctx, inst, bd)
+	credentials, err := servicetest.Once(b).Bind(ctx, inst, bd)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,15 +27,15 @@ func newFull(t *testing.T, prefix string) *full {
 	ctx := testContext(t)
 	f.b = f.server.backend(t, prefix)
 	f.inst = newInstance(prefix, func(i *instance) { i.Plan.Storage = 16 << 20 })
-	if err := f.b.Provision(ctx, f.inst); err != nil {
+	if err := servicetest.Once(f.b).Provision(ctx, f.inst); err != nil {
 		t.Fatal(err)
 	}
 	f.writing = newBinding(t, f.inst, "writer", readWrite)
 	var err error
-	if f.writerCreds, err = f.b.Bind(ctx, f.inst, f.writing); err != nil {
+	if f.writerCreds, err = servicetest.Once(f.b).Bind(ctx, f.inst, f.writing); err != nil {
 		t.Fatal(err)
 	}
-	f.readerCreds, err = f.b.Bind(ctx, f.inst, newBinding(t, f.inst, "reader", readOnly))
+	f.readerCreds, err = servicetest.Once(f.b).Bind(ctx, f.inst, newBinding(t, f.inst, "reader", readOnly))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func newFull(t *testing.T, prefix string) *full {
 
 func (f *full) keep(t *testing.T) string {
 	t.Helper()
-	notes, err := f.b.Reconcile(testContext(t), []Plan{f.inst.Plan}, []instance{f.inst})
+	notes, err := servicetest.Once(f.b).Reconcile(testContext(t), []Plan{f.inst.Plan}, []instance{f.inst})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestStorageLimit(t *testing.T) {
 
 	// A binding made now is held to it as well, and a round that has nothing
 	// to do leaves its session alone.
-	late, err := f.b.Bind(testContext(t), f.inst, newBinding(t, f.inst, "late", readWrite))
+	late, err := servicetest.Once(f.b).Bind(testContext(t), f.inst, newBinding(t, f.inst, "late", readWrite))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +218,7 @@ func (f *full) keepCutOff(t *testing.T, n int, when servicetest.Moment) bool {
 		t.Fatal(err)
 	}
 	proxy.Arm(n, when)
-	if _, err := b.Reconcile(testContext(t), []Plan{f.inst.Plan}, []instance{f.inst}); err == nil && proxy.WasCut() && n < 3 {
+	if _, err := servicetest.Once(b).Reconcile(testContext(t), []Plan{f.inst.Plan}, []instance{f.inst}); err == nil && proxy.WasCut() && n < 3 {
 		t.Error("a round without its server went well")
 	}
 	return proxy.WasCut()
@@ -241,7 +241,7 @@ func TestKeepSpares(t *testing.T) {
 	b := server.backend(t, "spare")
 	keep := func(plans ...Plan) {
 		t.Helper()
-		if _, err := b.Reconcile(ctx, plans, nil); err != nil {
+		if _, err := servicetest.Once(b).Reconcile(ctx, plans, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -253,7 +253,7 @@ func TestKeepSpares(t *testing.T) {
 	server.exec(t, "CREATE DATABASE spare_spare_half OWNER chandler_admin TEMPLATE template0 ALLOW_CONNECTIONS false")
 	first := newInstance("first", nil)
 	for range 3 { // again, once claimed, takes no other
-		if err := b.Provision(ctx, first); err != nil {
+		if err := servicetest.Once(b).Provision(ctx, first); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -3,28 +3,30 @@ package postgres
 import (
 	"context"
 	"slices"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // Unbind implements services.Backend. First nobody can log in as the role any
 // more, then its sessions end, then it goes with all it holds in its instance's
 // database. No other database is entered: its tenant could keep the
 // administrator out.
-func (b *backend) Unbind(ctx context.Context, inst instance, bd binding) error {
-	n, role := b.names.instance(inst.Name), b.names.role(bd.Name)
+func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, InstanceParams, BindingParams]) (services.UnbindResult, error) {
+	n, role := b.names.instance(r.Instance.Name), b.names.role(r.Binding.Name)
 	s, st, err := b.begin(ctx, shared, n, role, versionPart, databasePart, membersPart, rolePart)
 	if err != nil {
-		return err
+		return services.UnbindResult{}, err
 	}
 	defer s.release(ctx)
 	if st.Exists {
 		err = b.revoke(ctx, s, st, role)
 	} else {
-		err = b.removeRevoked(ctx, s, b.names.revokedRole(bd.Name))
+		err = b.removeRevoked(ctx, s, b.names.revokedRole(r.Binding.Name))
 	}
 	if err != nil {
-		return err
+		return services.UnbindResult{}, err
 	}
-	return b.finish(ctx, s, st)
+	return services.UnbindResult{}, b.finish(ctx, s, st)
 }
 
 func (b *backend) revoke(ctx context.Context, s *session, st *state, role string) error {

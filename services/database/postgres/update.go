@@ -8,17 +8,17 @@ import (
 )
 
 // Update implements services.Backend.
-func (b *backend) Update(ctx context.Context, prev, next instance) error {
-	if err := b.CheckUpdate(prev, next); err != nil {
-		return err
+func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, InstanceParams]) (services.UpdateResult, error) {
+	if err := b.CheckUpdate(r); err != nil {
+		return services.UpdateResult{}, err
 	}
-	n := b.names.instance(next.Name)
+	n := b.names.instance(r.Instance.Name)
 	s, st, err := b.begin(ctx, exclusive, n, "", versionPart, sizePart, groupsPart, movedPart, membersPart)
 	if err != nil {
-		return err
+		return services.UpdateResult{}, err
 	}
 	defer s.release(ctx)
-	return b.change(ctx, s, st, prev, next)
+	return services.UpdateResult{}, b.change(ctx, s, st, r.Previous, r.Instance)
 }
 
 func (b *backend) change(ctx context.Context, s *session, st *state, prev, next instance) error {

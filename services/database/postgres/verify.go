@@ -14,30 +14,30 @@ var _ services.Verifier[Plan, InstanceParams, BindingParams] = (*backend)(nil)
 // Verify implements services.Verifier. It connects with the binding's credentials,
 // which shows everything that could be wrong with them, and makes the role anew
 // where that fails.
-func (b *backend) Verify(ctx context.Context, inst instance, bd binding) error {
-	n, role := b.names.instance(inst.Name), b.names.role(bd.Name)
-	password, verified, err := bindingVerifier(bd.Seed)
+func (b *backend) Verify(ctx context.Context, r services.VerifyRequest[Plan, InstanceParams, BindingParams]) (services.VerifyResult, error) {
+	n, role := b.names.instance(r.Instance.Name), b.names.role(r.Binding.Name)
+	password, verified, err := bindingVerifier(r.Binding.Seed)
 	if err != nil {
-		return err
+		return services.VerifyResult{}, err
 	}
 	as, err := b.connectAs(ctx, n.database, role, password)
 	switch {
-	case err == nil && (as == n.owner || bd.Params.Role == readOnly && as == role):
-		return nil
+	case err == nil && (as == n.owner || r.Binding.Params.Role == readOnly && as == role):
+		return services.VerifyResult{}, nil
 	case is(err, tooManyConnections):
-		return nil // limits are looked at after the password
+		return services.VerifyResult{}, nil // limits are looked at after the password
 	case err != nil && !refused(err):
-		return explain("connect with the binding's credentials", err)
+		return services.VerifyResult{}, explain("connect with the binding's credentials", err)
 	}
-	repaired, err := b.repair(ctx, inst, bd, err == nil, verified)
+	repaired, err := b.repair(ctx, r.Instance, r.Binding, err == nil, verified)
 	if err != nil || !repaired {
-		return err
+		return services.VerifyResult{}, err
 	}
 	_, err = b.connectAs(ctx, n.database, role, password)
 	if is(err, invalidAuthorization) {
-		return nil // the role is in order: pg_hba.conf lets tenants in from elsewhere only
+		return services.VerifyResult{}, nil // the role is in order: pg_hba.conf lets tenants in from elsewhere only
 	}
-	return explain("connect with the binding's repaired credentials", err)
+	return services.VerifyResult{}, explain("connect with the binding's repaired credentials", err)
 }
 
 // connectAs connects as an application does and returns the role that the session

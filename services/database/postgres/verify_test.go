@@ -1,6 +1,10 @@
 package postgres
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/chandler-broker/chandler/services/servicetest"
+)
 
 // actsAs is the role that the application's statements run as.
 func (c *client) actsAs(t *testing.T) string {
@@ -14,7 +18,7 @@ func (c *client) actsAs(t *testing.T) string {
 
 func (f *full) verify(t *testing.T, bd binding) {
 	t.Helper()
-	if err := f.b.Verify(testContext(t), f.inst, bd); err != nil {
+	if err := servicetest.Once(f.b).Verify(testContext(t), f.inst, bd); err != nil {
 		t.Fatalf("verify: %v", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 func (c *client) pid(t *testing.T) string {
@@ -28,7 +29,7 @@ func TestSessionsOfTheOwnInstance(t *testing.T) {
 	f := newFull(t, "visible")
 	other, _, foreign := f.neighbour(t)
 	f.keep(t)
-	lateCreds, err := f.b.Bind(testContext(t), f.inst, newBinding(t, f.inst, "late", readWrite))
+	lateCreds, err := servicetest.Once(f.b).Bind(testContext(t), f.inst, newBinding(t, f.inst, "late", readWrite))
 	if err != nil {
 		t.Fatal(err)
 	}

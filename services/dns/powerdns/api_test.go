@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 const testKey = "very-secret-api-key"
@@ -67,17 +68,22 @@ func TestNonsense(t *testing.T) {
 			b := pretender(t, handler)
 			for verb, call := range map[string]func(context.Context) error{
 				"ready":     b.Ready,
-				"provision": func(ctx context.Context) error { return b.Provision(ctx, inst) },
-				"update":    func(ctx context.Context) error { return b.Update(ctx, inst, inst) },
+				"provision": func(ctx context.Context) error { return servicetest.Once(b).Provision(ctx, inst) },
+				"update":    func(ctx context.Context) error { return servicetest.Once(b).Update(ctx, inst, inst) },
 				"bind": func(ctx context.Context) error {
-					_, err := b.Bind(ctx, inst, newBinding(t, inst, "b", BindingParams{}))
+					_, err := servicetest.Once(b).Bind(ctx, inst, newBinding(t, inst, "b", BindingParams{}))
 					return err
 				},
-				"unbind":      func(ctx context.Context) error { return b.Unbind(ctx, inst, newBinding(t, inst, "b", BindingParams{})) },
-				"deprovision": func(ctx context.Context) error { return b.Deprovision(ctx, inst) },
+				"unbind": func(ctx context.Context) error {
+					return servicetest.Once(b).Unbind(ctx, inst, newBinding(t, inst, "b", BindingParams{}))
+				},
+				"deprovision": func(ctx context.Context) error { return servicetest.Once(b).Deprovision(ctx, inst) },
 				"list":        func(ctx context.Context) error { _, err := b.List(ctx); return err },
-				"keep":        func(ctx context.Context) error { _, err := b.Reconcile(ctx, nil, []instance{inst}); return err },
-				"describe":    func(ctx context.Context) error { _, err := b.Describe(ctx, inst); return err },
+				"keep": func(ctx context.Context) error {
+					_, err := servicetest.Once(b).Reconcile(ctx, nil, []instance{inst})
+					return err
+				},
+				"describe": func(ctx context.Context) error { _, err := b.Describe(ctx, inst); return err },
 			} {
 				err := call(testContext(t))
 				if err == nil {
@@ -97,7 +103,7 @@ func TestHanging(t *testing.T) {
 	b := pretender(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if err := b.Provision(ctx, newInstance("i", nil)); !errors.Is(err, context.DeadlineExceeded) {
+	if err := servicetest.Once(b).Provision(ctx, newInstance("i", nil)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("provision: %v", err)
 	}
 }
@@ -116,7 +122,7 @@ func TestChangeOutlastsItsContext(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if err := b.Provision(ctx, newInstance("i", nil)); err == nil {
+	if err := servicetest.Once(b).Provision(ctx, newInstance("i", nil)); err == nil {
 		t.Error("it goes on without time")
 	}
 	if !made.Load() {
@@ -171,7 +177,7 @@ func TestRestarts(t *testing.T) {
 	b, ctx := server.backend(t), testContext(t)
 	inst := provisioned(t, b, "i", nil)
 	bd := newBinding(t, inst, "b", BindingParams{})
-	made, err := b.Bind(ctx, inst, bd)
+	made, err := servicetest.Once(b).Bind(ctx, inst, bd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +188,7 @@ func TestRestarts(t *testing.T) {
 	for name, harm := range map[string]func(){"kill": server.Kill, "restart": func() {}} {
 		harm()
 		if name == "kill" {
-			if err := b.Unbind(ctx, inst, bd); err == nil {
+			if err := servicetest.Once(b).Unbind(ctx, inst, bd); err == nil {
 				t.Error("unbind succeeded without the server")
 			}
 		}
@@ -196,7 +202,7 @@ func TestRestarts(t *testing.T) {
 			t.Errorf("after %s: %v", name, err)
 		}
 	}
-	if err := b.Unbind(ctx, inst, bd); err != nil || c.Ping(ctx) == nil {
+	if err := servicetest.Once(b).Unbind(ctx, inst, bd); err != nil || c.Ping(ctx) == nil {
 		t.Errorf("unbind: %v", err)
 	}
 }
@@ -207,7 +213,7 @@ func TestKeysDeletedByHand(t *testing.T) {
 	b, ctx := server.backend(t), testContext(t)
 	inst := provisioned(t, b, "i", nil)
 	lost := newBinding(t, inst, "lost", BindingParams{Role: readOnly})
-	if _, err := b.Bind(ctx, inst, lost); err != nil {
+	if _, err := servicetest.Once(b).Bind(ctx, inst, lost); err != nil {
 		t.Fatal(err)
 	}
 	if err := server.admin().TSIGKeys.Delete(ctx, b.names.key(inst.Name, lost.Name)); err != nil {
@@ -217,10 +223,10 @@ func TestKeysDeletedByHand(t *testing.T) {
 	if _, err := reader.transfer(ctx); err != nil {
 		t.Error(err)
 	}
-	if _, err := b.Bind(ctx, inst, lost); err != nil { // it heals
+	if _, err := servicetest.Once(b).Bind(ctx, inst, lost); err != nil { // it heals
 		t.Error(err)
 	}
-	if err := b.Unbind(ctx, inst, lost); err != nil {
+	if err := servicetest.Once(b).Unbind(ctx, inst, lost); err != nil {
 		t.Error(err)
 	}
 	lists, err := b.lists(ctx, zoneName(inst))

@@ -10,24 +10,24 @@ import (
 
 // Bind implements services.Backend. The key is made first: a zone can be told
 // only of keys that exist, and a key that no zone lists may do nothing.
-func (b *backend) Bind(ctx context.Context, inst instance, bd binding) (services.Credentials, error) {
-	z, ok, err := b.find(ctx, inst.Name, zoneName(inst))
+func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, InstanceParams, BindingParams]) (services.BindResult, error) {
+	z, ok, err := b.find(ctx, r.Instance.Name, zoneName(r.Instance))
 	if err != nil {
-		return services.Credentials{}, err
+		return services.BindResult{}, err
 	}
 	if !ok {
-		return services.Credentials{}, errors.New("the instance's zone is not there or not finished; provision the instance again")
+		return services.BindResult{}, errors.New("the instance's zone is not there or not finished; provision the instance again")
 	}
-	name := b.names.key(inst.Name, bd.Name)
-	secret := base64.StdEncoding.EncodeToString(bd.Seed.Bytes("tsig", keySizes[b.config.TSIGAlgorithm]))
-	bd.Seed.Conceal(secret)
+	name := b.names.key(r.Instance.Name, r.Binding.Name)
+	secret := base64.StdEncoding.EncodeToString(r.Binding.Seed.Bytes("tsig", keySizes[b.config.TSIGAlgorithm]))
+	r.Binding.Seed.Conceal(secret)
 	if err := b.makeKey(ctx, name, secret); err != nil {
-		return services.Credentials{}, err
+		return services.BindResult{}, err
 	}
-	if err := b.grant(ctx, z.name, name, bd.Params.Role); err != nil {
-		return services.Credentials{}, err
+	if err := b.grant(ctx, z.name, name, r.Binding.Params.Role); err != nil {
+		return services.BindResult{}, err
 	}
-	return b.credentials(z.name, name, secret, bd.Params.Role), nil
+	return services.BindResult{Credentials: b.credentials(z.name, name, secret, r.Binding.Params.Role)}, nil
 }
 
 // grant puts a key into the list that fits its role, and takes it out of the

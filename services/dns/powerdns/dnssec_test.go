@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
+
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // A zone of a signing plan is signed, what applications change too, by the key
@@ -23,7 +25,7 @@ func TestDNSSEC(t *testing.T) {
 	signed := plain
 	signed.Plan.DNSSEC = true
 	for range 2 {
-		if err := b.Update(ctx, plain, signed); err != nil {
+		if err := servicetest.Once(b).Update(ctx, plain, signed); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -31,7 +33,7 @@ func TestDNSSEC(t *testing.T) {
 
 	born := provisioned(t, b, "born signed", func(i *instance) { i.Plan.DNSSEC = true })
 	checkSigned(t, b, born)
-	if err := b.Update(ctx, signed, plain); err != nil { // as the engine undoes it
+	if err := servicetest.Once(b).Update(ctx, signed, plain); err != nil { // as the engine undoes it
 		t.Fatal(err)
 	}
 	if attributes, err := b.Describe(ctx, plain); err != nil || attributes["ds"] != nil {

@@ -173,7 +173,7 @@ func TestHolderKeepsItsCredentials(t *testing.T) {
 			t.Errorf("%s credentials: %v", name, err)
 		}
 	}
-	if err := b.Unbind(testContext(t), inst, newBinding(t, inst, "b", BindingParams{})); err != nil {
+	if err := servicetest.Once(b).Unbind(testContext(t), inst, newBinding(t, inst, "b", BindingParams{})); err != nil {
 		t.Error(err)
 	}
 	if c.Ping(testContext(t)) == nil {
@@ -191,7 +191,7 @@ func TestServerThatIsStuck(t *testing.T) {
 	c := bound(t, b, inst, "b", BindingParams{})
 	other := provisioned(t, b, "other", nil)
 	bd := newBinding(t, other, "b", BindingParams{})
-	made, err := b.Bind(ctx, other, bd)
+	made, err := servicetest.Once(b).Bind(ctx, other, bd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +199,7 @@ func TestServerThatIsStuck(t *testing.T) {
 		t.Fatal(err)
 	}
 	look := func() error {
-		_, err := b.Reconcile(ctx, nil, []instance{other, inst})
+		_, err := servicetest.Once(b).Reconcile(ctx, nil, []instance{other, inst})
 		return err
 	}
 	bad := strings.ReplaceAll("@ 60 IN NSEC3PARAM 5 1 1 aabb", "@", c.zone)
@@ -220,7 +220,7 @@ func TestServerThatIsStuck(t *testing.T) {
 	if got := ask(t, b, "low."+c.zone, dns.TypeA).Answer[0].Header().Ttl; got != 60 {
 		t.Errorf("time to live: %d", got)
 	}
-	if err := b.Unbind(ctx, other, bd); err != nil {
+	if err := servicetest.Once(b).Unbind(ctx, other, bd); err != nil {
 		t.Error(err)
 	}
 	if _, err := b.api.TSIGKeys.Get(ctx, b.names.key(other.Name, bd.Name)); !absent(err) {
@@ -246,7 +246,7 @@ func TestFloodHoldsUpNobody(t *testing.T) {
 	flooder := bound(t, b, provisioned(t, b, "flooder", nil), "b", BindingParams{})
 	inst := provisioned(t, b, "other", nil)
 	bd := newBinding(t, inst, "b", BindingParams{})
-	if _, err := b.Bind(ctx, inst, bd); err != nil {
+	if _, err := servicetest.Once(b).Bind(ctx, inst, bd); err != nil {
 		t.Fatal(err)
 	}
 	flooding, stop := context.WithCancel(ctx)
@@ -262,8 +262,8 @@ func TestFloodHoldsUpNobody(t *testing.T) {
 	defer stop()
 	began := time.Now()
 	for _, verb := range []func(context.Context) error{
-		func(ctx context.Context) error { return b.Unbind(ctx, inst, bd) },
-		func(ctx context.Context) error { return b.Deprovision(ctx, inst) },
+		func(ctx context.Context) error { return servicetest.Once(b).Unbind(ctx, inst, bd) },
+		func(ctx context.Context) error { return servicetest.Once(b).Deprovision(ctx, inst) },
 	} {
 		if err := servicetest.ToTheEnd(ctx, verb); err != nil {
 			t.Error(err)

@@ -131,17 +131,17 @@ func checkZone(inst instance, zone string) error {
 }
 
 // CheckUpdate implements services.UpdateChecker.
-func (b *backend) CheckUpdate(prev, next instance) error {
-	was := zoneName(prev)
-	if next.Params.Zone != "" && zoneName(next) != was {
+func (b *backend) CheckUpdate(r services.UpdateRequest[Plan, InstanceParams]) error {
+	was := zoneName(r.Previous)
+	if r.Instance.Params.Zone != "" && zoneName(r.Instance) != was {
 		return services.FixedAtCreation("zone", "create a new instance with it")
 	}
-	if _, ok := next.Plan.parentOf(was); !ok {
+	if _, ok := r.Instance.Plan.parentOf(was); !ok {
 		return services.Rejected("plan_id: the plan has no zones below the domain of %s, only below %s; make a new instance of it",
-			strings.TrimSuffix(was, "."), strings.Join(next.Plan.Parents, " and "))
+			strings.TrimSuffix(was, "."), strings.Join(r.Instance.Plan.Parents, " and "))
 	}
-	if prev.Plan.DNSSEC && !next.Plan.DNSSEC {
+	if r.Previous.Plan.DNSSEC && !r.Instance.Plan.DNSSEC {
 		return services.Rejected("plan_id: the plan does not sign zones, and an unsigned zone fails for everybody who holds its DS record; make a new instance of it")
 	}
-	return checkZone(next, was)
+	return checkZone(r.Instance, was)
 }

@@ -28,36 +28,36 @@ const (
 // makes it nobody's, and finished once no other zone is in its way. Of users who
 // ask for nested names at once, who looks later sees the other's mark; where
 // both do, the one whose instance's name comes later gives way.
-func (b *backend) Provision(ctx context.Context, inst instance) error {
-	if err := b.CheckInstance(inst); err != nil {
-		return err
+func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, InstanceParams]) (services.ProvisionResult, error) {
+	if err := b.CheckInstance(r.Instance); err != nil {
+		return services.ProvisionResult{}, err
 	}
 	zones, err := b.zones(ctx, "")
 	if err != nil {
-		return err
+		return services.ProvisionResult{}, err
 	}
 	for _, z := range zones {
 		switch z.account {
-		case b.names.account(inst.Name):
-			return nil
-		case b.names.unfinished(inst.Name):
+		case b.names.account(r.Instance.Name):
+			return services.ProvisionResult{}, nil
+		case b.names.unfinished(r.Instance.Name):
 			if err := b.deleteZone(ctx, z.name); err != nil { // a crash left it half-made
-				return err
+				return services.ProvisionResult{}, err
 			}
 		}
 	}
-	name := zoneName(inst)
-	parent, _ := inst.Plan.parentOf(name)
-	if _, err := b.conflict(ctx, zones, inst.Name, name, parent); err != nil {
-		return err
+	name := zoneName(r.Instance)
+	parent, _ := r.Instance.Plan.parentOf(name)
+	if _, err := b.conflict(ctx, zones, r.Instance.Name, name, parent); err != nil {
+		return services.ProvisionResult{}, err
 	}
-	if err := b.create(ctx, inst, name); err != nil {
-		return err
+	if err := b.create(ctx, r.Instance, name); err != nil {
+		return services.ProvisionResult{}, err
 	}
-	if err := b.stillAlone(ctx, inst.Name, name, parent); err != nil {
-		return err
+	if err := b.stillAlone(ctx, r.Instance.Name, name, parent); err != nil {
+		return services.ProvisionResult{}, err
 	}
-	return b.finish(ctx, inst.Name, name)
+	return services.ProvisionResult{}, b.finish(ctx, r.Instance.Name, name)
 }
 
 func (b *backend) create(ctx context.Context, inst instance, name string) error {

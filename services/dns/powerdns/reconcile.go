@@ -2,7 +2,6 @@ package powerdns
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,40 +33,40 @@ const (
 // Reconcile implements services.Reconciler: it holds what applications change by
 // themselves to the plan. A zone with too many records takes no more updates,
 // and times to live below the plan's are raised to it.
-func (b *backend) Reconcile(ctx context.Context, _ []Plan, instances []instance) (map[string]services.Condition, error) {
-	if len(instances) == 0 {
-		return nil, nil
+func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Plan, InstanceParams]) (result services.ReconcileResult, err error) {
+	if len(r.Instances) == 0 {
+		return result, nil
 	}
 	counts, err := b.counts(ctx)
 	if err != nil {
-		return nil, err
+		return result, err
 	}
 	zones, err := b.zones(ctx, "")
 	if err != nil {
-		return nil, err
+		return result, err
 	}
 	byAccount := make(map[string]zone, len(zones))
 	for _, z := range zones {
 		byAccount[z.account] = z
 	}
 	b.forget(byAccount)
-	notes, errs := map[string]services.Condition{}, []error(nil)
-	all := b.due(instances, byAccount, counts.changes)
+	all := b.due(r.Instances, byAccount, counts.changes)
 	if len(all) > 0 {
-		errs = append(errs, b.watch(ctx, counts, all[0].inst, all[0].zone.name))
+		err = b.watch(ctx, counts, all[0].inst, all[0].zone.name)
+	}
+	for _, inst := range r.Instances {
+		result.Record(inst.ID, services.Condition{}, nil) // unless it has a zone: one without is being made or removed
 	}
 	for _, d := range all {
-		note := d.last.note
+		note, fault := d.last.note, error(nil)
 		if d.read {
-			if note, err = b.keep(ctx, d); err != nil {
-				errs = append(errs, fmt.Errorf("look after the zone %s: %w", strings.TrimSuffix(d.zone.name, "."), err))
+			if note, fault = b.keep(ctx, d); fault != nil {
+				fault = fmt.Errorf("reconcile the zone %s: %w", strings.TrimSuffix(d.zone.name, "."), fault)
 			}
 		}
-		if note != "" {
-			notes[d.inst.ID] = services.Condition{Reason: services.OverQuota, Message: note}
-		}
+		result.Record(d.inst.ID, services.Condition{Reason: services.OverQuota, Message: note}, fault)
 	}
-	return notes, errors.Join(errs...)
+	return result, err
 }
 
 // due is an instance's zone, what was seen of it last, and whether to read it.

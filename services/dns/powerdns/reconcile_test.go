@@ -7,11 +7,13 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 func keep(t *testing.T, b *backend, inst instance) string {
 	t.Helper()
-	notes, err := b.Reconcile(testContext(t), nil, []instance{inst})
+	notes, err := servicetest.Once(b).Reconcile(testContext(t), nil, []instance{inst})
 	if err != nil {
 		t.Errorf("keep: %v", err)
 	}
@@ -50,7 +52,7 @@ func TestOverAndBack(t *testing.T) {
 	refused("over")
 	second := bindings(t, b, small, "made while over")
 	refused("after a bind")
-	if err := b.Provision(ctx, small); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, small); err != nil {
 		t.Fatal(err)
 	}
 	refused("after a provision once more")
@@ -66,7 +68,7 @@ func TestOverAndBack(t *testing.T) {
 		t.Error("another replica does not see it")
 	}
 	fewer := withRecords(small, Record{Name: "r0", Type: "A", Values: []string{}}, Record{Name: "r1", Type: "A", Values: []string{}})
-	if err := b.Update(ctx, small, fewer); err != nil {
+	if err := servicetest.Once(b).Update(ctx, small, fewer); err != nil {
 		t.Fatal(err)
 	}
 	letIn("fewer records", fewer)
@@ -75,7 +77,7 @@ func TestOverAndBack(t *testing.T) {
 // bindings makes a binding without using it.
 func bindings(t *testing.T, b *backend, inst instance, id string) map[string]any {
 	t.Helper()
-	c, err := b.Bind(testContext(t), inst, newBinding(t, inst, id, BindingParams{}))
+	c, err := servicetest.Once(b).Bind(testContext(t), inst, newBinding(t, inst, id, BindingParams{}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // testServer is a real server of a test's own.
@@ -138,7 +139,7 @@ func newBinding(t *testing.T, inst instance, id string, params BindingParams) bi
 func provisioned(t *testing.T, b *backend, id string, change func(*instance)) instance {
 	t.Helper()
 	inst := newInstance(id, change)
-	if err := b.Provision(testContext(t), inst); err != nil {
+	if err := servicetest.Once(b).Provision(testContext(t), inst); err != nil {
 		t.Fatalf("provision: %v", err)
 	}
 	return inst
@@ -147,7 +148,7 @@ func provisioned(t *testing.T, b *backend, id string, change func(*instance)) in
 // bound makes a binding and a session with its credentials.
 func bound(t *testing.T, b *backend, inst instance, id string, params BindingParams) *client {
 	t.Helper()
-	c, err := b.Bind(testContext(t), inst, newBinding(t, inst, id, params))
+	c, err := servicetest.Once(b).Bind(testContext(t), inst, newBinding(t, inst, id, params))
 	if err != nil {
 		t.Fatalf("bind: %v", err)
 	}

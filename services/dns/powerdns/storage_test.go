@@ -8,6 +8,7 @@ import (
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // The server keeps its data in LMDB where its user cannot pass to the folder,
@@ -28,13 +29,13 @@ func TestServerInHiddenFolder(t *testing.T) {
 		t.Errorf("the zone is called %q, and listed as %q", name, zone.Name)
 	}
 	for range 2 { // under the same name again
-		c, err := b.Bind(ctx, inst, bd)
+		c, err := servicetest.Once(b).Bind(ctx, inst, bd)
 		if err != nil {
 			t.Fatal(err)
 		}
 		session := dialled(t, c.Values)
 		expectFound(t, b, zone, key)
-		if err := b.Unbind(ctx, inst, bd); err != nil {
+		if err := servicetest.Once(b).Unbind(ctx, inst, bd); err != nil {
 			t.Fatal(err)
 		}
 		if session.Ping(ctx) == nil {
@@ -42,7 +43,7 @@ func TestServerInHiddenFolder(t *testing.T) {
 		}
 		expectFound(t, b, zone)
 	}
-	if err := b.Deprovision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	expectFound(t, b)

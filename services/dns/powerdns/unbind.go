@@ -3,23 +3,25 @@ package powerdns
 import (
 	"context"
 	"slices"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // Unbind implements services.Backend. The key goes out of the zone's lists
 // before it goes itself: later nothing would tell that this is still to be
 // done.
-func (b *backend) Unbind(ctx context.Context, inst instance, bd binding) error {
-	key := b.names.key(inst.Name, bd.Name)
-	z, ok, err := b.find(ctx, inst.Name, zoneName(inst))
+func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, InstanceParams, BindingParams]) (services.UnbindResult, error) {
+	key := b.names.key(r.Instance.Name, r.Binding.Name)
+	z, ok, err := b.find(ctx, r.Instance.Name, zoneName(r.Instance))
 	if err != nil {
-		return err
+		return services.UnbindResult{}, err
 	}
 	if ok {
-		if err := b.revoke(ctx, z.name, inst.Name, key); err != nil {
-			return err
+		if err := b.revoke(ctx, z.name, r.Instance.Name, key); err != nil {
+			return services.UnbindResult{}, err
 		}
 	}
-	return b.deleteKey(ctx, key)
+	return services.UnbindResult{}, b.deleteKey(ctx, key)
 }
 
 // revoke takes a key out of a zone's lists.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/chandler-broker/chandler/services"
+
 	pdns "github.com/joeig/go-powerdns/v3"
 )
 
@@ -12,37 +14,37 @@ import (
 // next are written, all in one call, with the values that applications added to
 // them. A change that an application makes to one of these sets in that moment is
 // lost: this server's API can only write whole sets.
-func (b *backend) Update(ctx context.Context, prev, next instance) error {
-	z, ok, err := b.find(ctx, next.Name, zoneName(prev), zoneName(next))
+func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, InstanceParams]) (services.UpdateResult, error) {
+	z, ok, err := b.find(ctx, r.Instance.Name, zoneName(r.Previous), zoneName(r.Instance))
 	if err != nil {
-		return err
+		return services.UpdateResult{}, err
 	}
 	if !ok {
-		return errors.New("the zone is not there; was it deleted by hand? deprovision the instance")
+		return services.UpdateResult{}, errors.New("the zone is not there; was it deleted by hand? deprovision the instance")
 	}
-	if prev.Plan.DNSSEC != next.Plan.DNSSEC {
-		if err := b.sign(ctx, z.name, next.Plan.DNSSEC); err != nil {
-			return err
+	if r.Previous.Plan.DNSSEC != r.Instance.Plan.DNSSEC {
+		if err := b.sign(ctx, z.name, r.Instance.Plan.DNSSEC); err != nil {
+			return services.UpdateResult{}, err
 		}
 	}
-	was, err := parseRecords(prev.Plan, z.name, prev.Params.Records)
+	was, err := parseRecords(r.Previous.Plan, z.name, r.Previous.Params.Records)
 	if err != nil {
-		return err
+		return services.UpdateResult{}, err
 	}
-	is, err := parseRecords(next.Plan, z.name, next.Params.Records)
+	is, err := parseRecords(r.Instance.Plan, z.name, r.Instance.Params.Records)
 	if err != nil {
-		return err
+		return services.UpdateResult{}, err
 	}
 	changed := differ(was, is)
 	if len(changed) == 0 {
-		return nil
+		return services.UpdateResult{}, nil
 	}
 	there, err := b.read(ctx, z.name, changed)
 	if err != nil {
-		return err
+		return services.UpdateResult{}, err
 	}
 	sets := changes(was, is, there)
-	return refusedRecords("change records", b.api.Records.Patch(ctx, z.name, &pdns.RRsets{Sets: sets}))
+	return services.UpdateResult{}, refusedRecords("change records", b.api.Records.Patch(ctx, z.name, &pdns.RRsets{Sets: sets}))
 }
 
 // read returns those of the zone's sets whose keys are wanted.

@@ -9,6 +9,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // values are the values of a record's set as the server answers them.
@@ -63,7 +64,7 @@ func TestUpdateLeavesApplicationsRecords(t *testing.T) {
 		Record{Name: "text", Type: "TXT", Values: []string{"other"}},
 		Record{Name: "junk", Type: "TXT", Values: []string{}})
 	for range 2 {
-		if err := b.Update(ctx, first, second); err != nil {
+		if err := servicetest.Once(b).Update(ctx, first, second); err != nil {
 			t.Fatal(err)
 		}
 		expectValues(t, b, "kept."+c.zone, dns.TypeA, "192.0.2.1", "198.51.100.1")
@@ -78,7 +79,7 @@ func TestUpdateLeavesApplicationsRecords(t *testing.T) {
 		expectValues(t, b, "new."+c.zone, dns.TypeA, "192.0.2.6", "198.51.100.4")
 	}
 	for range 2 { // as the engine undoes it
-		if err := b.Update(ctx, second, first); err != nil {
+		if err := servicetest.Once(b).Update(ctx, second, first); err != nil {
 			t.Fatal(err)
 		}
 		expectValues(t, b, "goes."+c.zone, dns.TypeA, "192.0.2.2")
@@ -102,7 +103,7 @@ func TestUpdateAgainstApplicationsRecords(t *testing.T) {
 	}
 	next := withRecords(inst, Record{Name: "other", Type: "A", Values: []string{"192.0.2.1"}},
 		Record{Name: "www", Type: "CNAME", Values: []string{"example.org"}})
-	err := b.Update(testContext(t), inst, next)
+	err := servicetest.Once(b).Update(testContext(t), inst, next)
 	if message, rejected := services.IsRejected(err); !rejected || !strings.Contains(message, "www."+c.zone[:len(c.zone)-1]) {
 		t.Errorf("error: %v", err)
 	}
@@ -131,7 +132,7 @@ func TestCheckUpdate(t *testing.T) {
 		{"a record out of the zone", zone, withRecords(plain, Record{Name: "x.y.apps.test.", Type: "A", Values: []string{"192.0.2.1"}}), "does not lie in the zone"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			err := b.CheckUpdate(test.prev, test.next)
+			err := b.CheckUpdate(services.UpdateRequest[Plan, InstanceParams]{Previous: test.prev, Instance: test.next})
 			message, rejected := services.IsRejected(err)
 			if (err == nil) != (test.want == "") || rejected != (test.want != "") || !strings.Contains(message, test.want) {
 				t.Errorf("error: %v, want %q", err, test.want)

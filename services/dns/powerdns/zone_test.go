@@ -14,6 +14,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 func named(zone string) func(*instance) { return func(i *instance) { i.Params.Zone = zone } }
@@ -21,7 +22,7 @@ func named(zone string) func(*instance) { return func(i *instance) { i.Params.Zo
 // settled is Provision as the engine calls it: again while it says NotYet.
 func settled(ctx context.Context, b *backend, inst instance) error {
 	for {
-		err := b.Provision(ctx, inst)
+		err := servicetest.Once(b).Provision(ctx, inst)
 		later, ok := errors.AsType[*services.NotYetError](err)
 		if !ok {
 			return err
@@ -63,7 +64,7 @@ func TestZoneNames(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inst := newInstance(t.Name(), named(test.zone))
-			err := b.Provision(testContext(t), inst)
+			err := servicetest.Once(b).Provision(testContext(t), inst)
 			message, rejected := services.IsRejected(err)
 			switch {
 			case test.want == "" && err != nil:
@@ -75,7 +76,7 @@ func TestZoneNames(t *testing.T) {
 			if left, err := server.leftOf(testContext(t), inst.Name, nil); test.want != "" && (err != nil || len(left) > 0) {
 				t.Errorf("left: %v, %v", left, err)
 			}
-			if err := b.Deprovision(testContext(t), inst); err != nil {
+			if err := servicetest.Once(b).Deprovision(testContext(t), inst); err != nil {
 				t.Error(err)
 			}
 		})
@@ -155,14 +156,14 @@ func TestPlanWithOtherParents(t *testing.T) {
 	inst := provisioned(t, b, "i", nil)
 	moved := inst
 	moved.Plan.Parents = []string{"new.test"}
-	if err := b.Provision(ctx, moved); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, moved); err != nil {
 		t.Error(err)
 	}
 	c := bound(t, b, moved, "b", BindingParams{})
 	if want := inst.Name + ".apps.test."; c.zone != want {
 		t.Errorf("zone: %s, want %s", c.zone, want)
 	}
-	if err := b.Deprovision(ctx, moved); err != nil {
+	if err := servicetest.Once(b).Deprovision(ctx, moved); err != nil {
 		t.Fatal(err)
 	}
 	if left, err := server.leftOf(ctx, inst.Name, nil); err != nil || len(left) > 0 {

@@ -16,9 +16,9 @@ var (
 func (b *backend) Footprint(p Plan) services.Space { return services.Space{Storage: p.Storage} }
 
 // Capacity implements services.CapacityReporter, where this machine has the gateway's folder.
-func (b *backend) Capacity(context.Context) (free, total services.Space, err error) {
+func (b *backend) Capacity(context.Context) (c services.Capacity, err error) {
 	if b.shared == "" {
-		return free, total, nil
+		return c, nil
 	}
 	return filesystem.Capacity(b.shared)
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
+
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 func TestMinioGo(t *testing.T) {
@@ -71,7 +73,7 @@ func linksEnd(t *testing.T, b *backend, inst instance, bd binding, s *session) {
 	if status := fetched(t, link.String()); status != http.StatusOK {
 		t.Fatalf("a signed link: %d", status)
 	}
-	if err := b.Unbind(testContext(t), inst, bd); err != nil {
+	if err := servicetest.Once(b).Unbind(testContext(t), inst, bd); err != nil {
 		t.Fatal(err)
 	}
 	if status := fetched(t, link.String()); status != http.StatusForbidden {

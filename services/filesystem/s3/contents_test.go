@@ -14,6 +14,7 @@ import (
 	"github.com/minio/minio-go/v7"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // oddKeys are keys that something could stumble over.
@@ -55,7 +56,7 @@ func TestContents(t *testing.T) {
 		t.Errorf("counted %+v, want %+v", got, want)
 	}
 	for range 100 {
-		err := b.Deprovision(ctx, inst)
+		err := servicetest.Once(b).Deprovision(ctx, inst)
 		if _, notYet := errors.AsType[*services.NotYetError](err); notYet {
 			continue
 		}
@@ -176,7 +177,7 @@ func TestEmptyingIsCutIntoCalls(t *testing.T) {
 	fill(t, server, s)
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Millisecond)
 	defer cancel()
-	err := b.Deprovision(ctx, inst)
+	err := servicetest.Once(b).Deprovision(ctx, inst)
 	if _, refused := services.IsRejected(err); refused {
 		t.Errorf("a deletion cut short is shown to the user as his fault: %v", err)
 	}
@@ -184,7 +185,7 @@ func TestEmptyingIsCutIntoCalls(t *testing.T) {
 		t.Error("connected with nothing")
 	}
 	for range 100 {
-		if err = b.Deprovision(testContext(t), inst); err == nil {
+		if err = servicetest.Once(b).Deprovision(testContext(t), inst); err == nil {
 			return
 		}
 	}
@@ -217,7 +218,7 @@ func TestManyUploadsOfOneKey(t *testing.T) {
 		err   error
 	)
 	for round := 0; !strings.Contains(notes["i"].Message, "too many unfinished uploads"); round++ { // one bucket has so much time in each
-		if notes, err = b.Reconcile(ctx, nil, []instance{inst}); err != nil || round > 20 {
+		if notes, err = servicetest.Once(b).Reconcile(ctx, nil, []instance{inst}); err != nil || round > 20 {
 			t.Fatalf("keep: %v, %v", notes, err)
 		}
 	}
@@ -228,7 +229,7 @@ func TestManyUploadsOfOneKey(t *testing.T) {
 		}
 	}
 	for range 2400 {
-		if notes, err = b.Reconcile(ctx, nil, []instance{inst}); err != nil || len(notes) == 0 {
+		if notes, err = servicetest.Once(b).Reconcile(ctx, nil, []instance{inst}); err != nil || len(notes) == 0 {
 			break
 		}
 		time.Sleep(50 * time.Millisecond)
@@ -248,7 +249,7 @@ func TestWhatIsNoObject(t *testing.T) {
 	if err := os.Symlink("/nowhere", stray); err != nil {
 		t.Fatal(err)
 	}
-	err := b.Deprovision(testContext(t), inst)
+	err := servicetest.Once(b).Deprovision(testContext(t), inst)
 	if err == nil {
 		t.Fatal("deleted")
 	}
@@ -256,7 +257,7 @@ func TestWhatIsNoObject(t *testing.T) {
 	if err := os.Remove(stray); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Deprovision(testContext(t), inst); err != nil {
+	if err := servicetest.Once(b).Deprovision(testContext(t), inst); err != nil {
 		t.Fatal(err)
 	}
 }

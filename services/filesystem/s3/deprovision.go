@@ -14,22 +14,22 @@ import (
 
 // Deprovision implements services.Backend. A bucket whose contents the plan
 // keeps is deleted first, and its refusal to go leaves everything as it was.
-func (b *backend) Deprovision(ctx context.Context, inst instance) error {
-	bucket := b.names.bucketOf(inst.Name)
+func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, InstanceParams]) (services.DeprovisionResult, error) {
+	bucket := b.names.bucketOf(r.Instance.Name)
 	group, err := b.folder.Group(bucket)
 	if err != nil {
-		return err
+		return services.DeprovisionResult{}, err
 	}
-	if inst.Plan.DeleteContents {
-		err = b.deleteAll(ctx, inst.Name, bucket)
+	if r.Instance.Plan.DeleteContents {
+		err = b.deleteAll(ctx, r.Instance.Name, bucket)
 	} else {
-		err = b.deleteEmpty(ctx, inst.Name, bucket)
+		err = b.deleteEmpty(ctx, r.Instance.Name, bucket)
 	}
 	if err != nil {
-		return err
+		return services.DeprovisionResult{}, err
 	}
-	b.forget(inst.Name)
-	return b.folder.RemoveGroup(group)
+	b.forget(r.Instance.Name)
+	return services.DeprovisionResult{}, b.folder.RemoveGroup(group)
 }
 
 func (b *backend) deleteEmpty(ctx context.Context, instance, bucket string) error {

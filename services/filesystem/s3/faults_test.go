@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // verbs are all calls of a backend that go to the gateway.
@@ -21,13 +22,16 @@ func verbs(t *testing.T, b *backend) map[string]func(context.Context) error {
 	bd := newBinding(t, inst, "b", readWrite)
 	return map[string]func(context.Context) error{
 		"ready":       b.Ready,
-		"provision":   func(ctx context.Context) error { return b.Provision(ctx, inst) },
-		"update":      func(ctx context.Context) error { return b.Update(ctx, inst, inst) },
-		"bind":        func(ctx context.Context) error { _, err := b.Bind(ctx, inst, bd); return err },
-		"unbind":      func(ctx context.Context) error { return b.Unbind(ctx, inst, bd) },
-		"deprovision": func(ctx context.Context) error { return b.Deprovision(ctx, inst) },
+		"provision":   func(ctx context.Context) error { return servicetest.Once(b).Provision(ctx, inst) },
+		"update":      func(ctx context.Context) error { return servicetest.Once(b).Update(ctx, inst, inst) },
+		"bind":        func(ctx context.Context) error { _, err := servicetest.Once(b).Bind(ctx, inst, bd); return err },
+		"unbind":      func(ctx context.Context) error { return servicetest.Once(b).Unbind(ctx, inst, bd) },
+		"deprovision": func(ctx context.Context) error { return servicetest.Once(b).Deprovision(ctx, inst) },
 		"list":        func(ctx context.Context) error { _, err := b.List(ctx); return err },
-		"keep":        func(ctx context.Context) error { _, err := b.Reconcile(ctx, nil, []instance{inst}); return err },
+		"keep": func(ctx context.Context) error {
+			_, err := servicetest.Once(b).Reconcile(ctx, nil, []instance{inst})
+			return err
+		},
 	}
 }
 
@@ -204,12 +208,12 @@ func TestAdministrators(t *testing.T) {
 	if err := root.gateway.deleteAccount(ctx, "one"); err != nil {
 		t.Fatal(err)
 	}
-	if err := replicas[1].Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(replicas[1]).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	bound(t, replicas[1], inst, newBinding(t, inst, "another", readOnly))
 	dialled(t, first.Values).mustPut(t, "key", "value")
-	if err := replicas[1].Deprovision(ctx, inst); err != nil {
+	if err := servicetest.Once(replicas[1]).Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	if left, err := server.leftOf(ctx, inst.Name, nil); len(left) > 0 || err != nil {

@@ -44,16 +44,16 @@ func TestHardAfterwards(t *testing.T) {
 	server.folder = ""
 	soft := server.backend(t, "c")
 	inst := provisioned(t, soft, "i", func(i *instance) { i.Plan.Storage = 1 << 20; i.Plan.DeleteContents = true })
-	if err := hard.Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(hard).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	s := dialled(t, bound(t, hard, inst, newBinding(t, inst, "b", readWrite)).Values)
 	s.mustPut(t, "big", strings.Repeat("x", 3<<19))
-	notes, err := hard.Reconcile(ctx, nil, []instance{inst})
+	notes, err := servicetest.Once(hard).Reconcile(ctx, nil, []instance{inst})
 	if err != nil || !strings.HasPrefix(notes["i"].Message, "storage: 1.5 MB of 1 MB used; writes are refused") {
 		t.Errorf("keep: %v, %v", notes, err)
 	}
-	if err := hard.Deprovision(ctx, inst); err != nil {
+	if err := servicetest.Once(hard).Deprovision(ctx, inst); err != nil {
 		t.Error(err)
 	}
 }
@@ -67,7 +67,7 @@ func TestHardNote(t *testing.T) {
 	big := strings.Repeat("x", 31<<19)
 	s.mustPut(t, "big", big)
 	embeddedtest.Command(t, "btrfs", "filesystem", "sync", server.folder) // which is when the kernel counts
-	notes, err := b.Reconcile(ctx, nil, []instance{inst})
+	notes, err := servicetest.Once(b).Reconcile(ctx, nil, []instance{inst})
 	if err != nil || !strings.HasSuffix(notes["i"].Message, "of 16 MB used; what needs more is refused: delete objects, or choose a larger plan") {
 		t.Errorf("keep: %v, %v", notes, err)
 	}
@@ -76,14 +76,14 @@ func TestHardNote(t *testing.T) {
 	}
 	next := inst
 	next.Plan.Storage = 0
-	if err := b.Update(ctx, inst, next); err != nil {
+	if err := servicetest.Once(b).Update(ctx, inst, next); err != nil {
 		t.Fatal(err)
 	}
 	s.mustPut(t, "more", big)
-	if notes, err := b.Reconcile(ctx, nil, []instance{next}); err != nil || len(notes) > 0 {
+	if notes, err := servicetest.Once(b).Reconcile(ctx, nil, []instance{next}); err != nil || len(notes) > 0 {
 		t.Errorf("keep, without a limit: %v, %v", notes, err)
 	}
-	if err := b.Deprovision(ctx, next); err != nil {
+	if err := servicetest.Once(b).Deprovision(ctx, next); err != nil {
 		t.Error(err)
 	}
 }
@@ -103,8 +103,8 @@ func TestFullDisk(t *testing.T) {
 		}
 	}
 	late, other := newBinding(t, inst, "late", readWrite), newInstance("other", nil)
-	_, bindErr := b.Bind(ctx, inst, late)
-	provisionErr := b.Provision(ctx, other)
+	_, bindErr := servicetest.Once(b).Bind(ctx, inst, late)
+	provisionErr := servicetest.Once(b).Provision(ctx, other)
 	t.Logf("on a full disk: bind: %v; provision: %v", bindErr, provisionErr)
 	if bindErr == nil && provisionErr == nil {
 		t.Error("nothing noticed the full disk")
@@ -120,7 +120,7 @@ func TestFullDisk(t *testing.T) {
 		}
 	}
 	dialled(t, bound(t, b, inst, late).Values).mustPut(t, "key", "value")
-	if err := errors.Join(b.Provision(ctx, other), b.Deprovision(ctx, other), b.Deprovision(ctx, inst)); err != nil {
+	if err := errors.Join(servicetest.Once(b).Provision(ctx, other), servicetest.Once(b).Deprovision(ctx, other), servicetest.Once(b).Deprovision(ctx, inst)); err != nil {
 		t.Fatal(err)
 	}
 	for _, gone := range []instance{inst, other} {
@@ -137,7 +137,7 @@ func TestFolderFaults(t *testing.T) {
 		server.folder = dir
 		b := server.backend(t, "c")
 		expect(t, b.Ready(testContext(t)), want)
-		expect(t, b.Provision(testContext(t), newInstance("i", nil)), want)
+		expect(t, servicetest.Once(b).Provision(testContext(t), newInstance("i", nil)), want)
 	}
 }
 

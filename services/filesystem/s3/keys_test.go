@@ -18,6 +18,7 @@ import (
 	"github.com/minio/minio-go/v7"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // foreignKeys are keys that a gateway stores which does not refuse them, and that
@@ -56,7 +57,7 @@ func (s *testServer) placed(t *testing.T, bucket string, size int, names ...stri
 func deprovisioned(t *testing.T, b *backend, inst instance) {
 	t.Helper()
 	for range 100 {
-		err := b.Deprovision(testContext(t), inst)
+		err := servicetest.Once(b).Deprovision(testContext(t), inst)
 		if _, notYet := errors.AsType[*services.NotYetError](err); notYet {
 			continue
 		}
@@ -120,7 +121,7 @@ func TestFolderIsCounted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inst := provisioned(t, b, name, func(i *instance) { i.Plan.DeleteContents = true; i.Plan.Storage = 1 << 20 })
 			place(t, b.names.bucketOf(inst.Name))
-			notes, err := b.Reconcile(testContext(t), nil, []instance{inst})
+			notes, err := servicetest.Once(b).Reconcile(testContext(t), nil, []instance{inst})
 			if err != nil || !strings.Contains(notes[inst.ID].Message, "storage: ") {
 				t.Errorf("%v, %v", notes, err)
 			}
@@ -139,7 +140,7 @@ func TestUploadsCountAsObjects(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	notes, err := b.Reconcile(testContext(t), nil, []instance{inst})
+	notes, err := servicetest.Once(b).Reconcile(testContext(t), nil, []instance{inst})
 	if err != nil || !strings.Contains(notes[inst.ID].Message, "objects: 4 of 3") {
 		t.Errorf("%v, %v", notes, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/minio/minio-go/v7"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 func rejected(t *testing.T, err error, words string) {
@@ -28,8 +29,8 @@ func TestContentsAreKept(t *testing.T) {
 	inst := provisioned(t, b, "i", nil)
 	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", readWrite)).Values)
 	s.mustPut(t, "folder/key", "value")
-	rejected(t, b.Deprovision(ctx, inst), "is not empty")
-	rejected(t, b.Deprovision(ctx, instance{Name: inst.Name}), "is not empty")
+	rejected(t, servicetest.Once(b).Deprovision(ctx, inst), "is not empty")
+	rejected(t, servicetest.Once(b).Deprovision(ctx, instance{Name: inst.Name}), "is not empty")
 	s.mustPut(t, "another", "value")
 	if value, err := s.Read(ctx, "folder/key"); value != "value" || err != nil {
 		t.Fatalf("after the refusal: %q, %v", value, err)
@@ -39,7 +40,7 @@ func TestContentsAreKept(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := b.Deprovision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	if left, err := server.leftOf(ctx, inst.Name, nil); len(left) > 0 || err != nil {
@@ -54,10 +55,10 @@ func TestBindingsLimit(t *testing.T) {
 	bound(t, b, inst, one)
 	two := bound(t, b, inst, newBinding(t, inst, "two", readOnly))
 	three := newBinding(t, inst, "three", readWrite)
-	_, err := b.Bind(ctx, inst, three)
+	_, err := servicetest.Once(b).Bind(ctx, inst, three)
 	rejected(t, err, "has 2 bindings, and its plan allows 2")
 	bound(t, b, inst, one) // again is not one more
-	if err := b.Unbind(ctx, inst, one); err != nil {
+	if err := servicetest.Once(b).Unbind(ctx, inst, one); err != nil {
 		t.Fatal(err)
 	}
 	bound(t, b, inst, three)
@@ -86,7 +87,7 @@ func TestRoomForBindings(t *testing.T) {
 	var first map[string]any
 	for i := range 100 { // enough on ext4; other file systems have room for more
 		bd := newBinding(t, inst, fmt.Sprint(i), readWrite)
-		c, err := b.Bind(ctx, inst, bd)
+		c, err := servicetest.Once(b).Bind(ctx, inst, bd)
 		if first == nil {
 			first = c.Values
 		}
@@ -97,7 +98,7 @@ func TestRoomForBindings(t *testing.T) {
 			t.Errorf("%d bindings fit, fewer than %d", i, defaultBindings)
 		}
 		expect(t, err, "allow fewer bindings in the plan")
-		if err := b.Unbind(ctx, inst, bd); err != nil {
+		if err := servicetest.Once(b).Unbind(ctx, inst, bd); err != nil {
 			t.Error(err)
 		}
 		t.Logf("%d bindings fit", i)
@@ -119,8 +120,8 @@ func TestNothingIsLost(t *testing.T) {
 		bindings[i] = newBinding(t, inst, fmt.Sprint(i), []string{readWrite, readOnly}[i%2])
 	}
 	sideBySide(t, n, func(i int) (err error) {
-		credentials[i], err = replicas[i%2].Bind(ctx, inst, bindings[i])
-		_, keepErr := replicas[(i+1)%2].Reconcile(ctx, nil, []instance{inst})
+		credentials[i], err = servicetest.Once(replicas[i%2]).Bind(ctx, inst, bindings[i])
+		_, keepErr := servicetest.Once(replicas[(i+1)%2]).Reconcile(ctx, nil, []instance{inst})
 		return errors.Join(err, keepErr)
 	})
 	for i := range n {
@@ -129,11 +130,11 @@ func TestNothingIsLost(t *testing.T) {
 		}
 	}
 	sideBySide(t, n, func(i int) error {
-		_, keepErr := replicas[i%2].Reconcile(ctx, nil, []instance{inst})
+		_, keepErr := servicetest.Once(replicas[i%2]).Reconcile(ctx, nil, []instance{inst})
 		if i%3 == 0 {
-			return errors.Join(keepErr, replicas[i%2].Unbind(ctx, inst, bindings[i]))
+			return errors.Join(keepErr, servicetest.Once(replicas[i%2]).Unbind(ctx, inst, bindings[i]))
 		}
-		_, err := replicas[i%2].Bind(ctx, inst, bindings[i])
+		_, err := servicetest.Once(replicas[i%2]).Bind(ctx, inst, bindings[i])
 		return errors.Join(keepErr, err)
 	})
 	for i := range n {
@@ -166,7 +167,7 @@ func TestKeepRepairs(t *testing.T) {
 	bucket := b.names.bucketOf(inst.Name)
 	keep := func() {
 		t.Helper()
-		if notes, err := b.Reconcile(ctx, nil, []instance{inst}); err != nil || len(notes) > 0 {
+		if notes, err := servicetest.Once(b).Reconcile(ctx, nil, []instance{inst}); err != nil || len(notes) > 0 {
 			t.Fatalf("keep: %v, %v", notes, err)
 		}
 	}
@@ -199,24 +200,24 @@ func TestUpdateLiftsLimits(t *testing.T) {
 	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", readWrite)).Values)
 	s.mustPut(t, "1", "")
 	s.mustPut(t, "2", "")
-	notes, err := b.Reconcile(ctx, nil, []instance{inst})
+	notes, err := servicetest.Once(b).Reconcile(ctx, nil, []instance{inst})
 	if err != nil || notes["i"].Message == "" {
 		t.Fatalf("keep: %v, %v", notes, err)
 	}
 	expect(t, s.put(t, "3", "x"), "Access Denied")
 	next := inst
 	next.Plan.Objects = 0
-	if err := b.Update(ctx, inst, next); err != nil {
+	if err := servicetest.Once(b).Update(ctx, inst, next); err != nil {
 		t.Fatal(err)
 	}
 	s.mustPut(t, "3", "x")
-	if err := b.Update(ctx, next, inst); err != nil { // back: it is over again
+	if err := servicetest.Once(b).Update(ctx, next, inst); err != nil { // back: it is over again
 		t.Fatal(err)
 	}
-	if notes, err := b.Reconcile(ctx, nil, []instance{inst}); err != nil || !strings.HasPrefix(notes["i"].Message, "objects: 3 of 1;") {
+	if notes, err := servicetest.Once(b).Reconcile(ctx, nil, []instance{inst}); err != nil || !strings.HasPrefix(notes["i"].Message, "objects: 3 of 1;") {
 		t.Fatalf("keep: %v, %v", notes, err)
 	}
-	if err := b.Update(ctx, instance{Name: "absent"}, instance{Name: "absent"}); err == nil {
+	if err := servicetest.Once(b).Update(ctx, instance{Name: "absent"}, instance{Name: "absent"}); err == nil {
 		t.Error("an absent bucket was updated")
 	}
 }

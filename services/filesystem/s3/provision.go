@@ -3,48 +3,50 @@ package s3
 import (
 	"context"
 	"fmt"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // Provision implements services.Backend. Where the limit of storage is to be
 // hard, the bucket's folder is made first, and then becomes a bucket.
-func (b *backend) Provision(ctx context.Context, inst instance) error {
-	bucket := b.names.bucketOf(inst.Name)
+func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, InstanceParams]) (services.ProvisionResult, error) {
+	bucket := b.names.bucketOf(r.Instance.Name)
 	if b.folder == "" {
-		return b.gateway.createBucket(ctx, bucket)
+		return services.ProvisionResult{}, b.gateway.createBucket(ctx, bucket)
 	}
 	// A folder that is there tells nothing of whether the gateway is.
 	if err := b.Ready(ctx); err != nil {
-		return err
+		return services.ProvisionResult{}, err
 	}
 	if err := b.folder.Make(bucket); err != nil {
-		return fmt.Errorf("make the bucket's folder: %w", err)
+		return services.ProvisionResult{}, fmt.Errorf("make the bucket's folder: %w", err)
 	}
-	if _, err := b.folder.Limit(bucket, inst.Plan.Storage); err != nil {
-		return err
+	if _, err := b.folder.Limit(bucket, r.Instance.Plan.Storage); err != nil {
+		return services.ProvisionResult{}, err
 	}
-	return b.gateway.adopt(ctx, bucket)
+	return services.ProvisionResult{}, b.gateway.adopt(ctx, bucket)
 }
 
 // Update implements services.Backend. Only the plan can change. A limit that is
 // measured is enforced by Reconcile, which is told to look at once.
-func (b *backend) Update(ctx context.Context, _, next instance) error {
-	bucket := b.names.bucketOf(next.Name)
-	s, err := b.state(ctx, next.Name, "")
+func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, InstanceParams]) (services.UpdateResult, error) {
+	bucket := b.names.bucketOf(r.Instance.Name)
+	s, err := b.state(ctx, r.Instance.Name, "")
 	if err != nil {
-		return b.explainAbsent(bucket, err)
+		return services.UpdateResult{}, b.explainAbsent(bucket, err)
 	}
-	if _, err := b.folder.Limit(bucket, next.Plan.Storage); err != nil {
-		return err
+	if _, err := b.folder.Limit(bucket, r.Instance.Plan.Storage); err != nil {
+		return services.UpdateResult{}, err
 	}
-	b.forget(next.Name)
-	if !s.over || next.Plan.limited() {
-		return nil
+	b.forget(r.Instance.Name)
+	if !s.over || r.Instance.Plan.limited() {
+		return services.UpdateResult{}, nil
 	}
 	s.over = false
 	if err := b.gateway.mark(ctx, bucket, false); err != nil {
-		return err
+		return services.UpdateResult{}, err
 	}
-	return b.settle(ctx, next.Name, s, "")
+	return services.UpdateResult{}, b.settle(ctx, r.Instance.Name, s, "")
 }
 
 // explainAbsent says what an absent bucket means to a verb that needs one.

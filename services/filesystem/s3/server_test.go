@@ -13,6 +13,7 @@ import (
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // testServer is a real gateway.
@@ -116,7 +117,7 @@ func newBinding(t testing.TB, inst instance, id, role string) binding {
 func provisioned(t *testing.T, b *backend, id string, change func(*instance)) instance {
 	t.Helper()
 	inst := newInstance(id, change)
-	if err := b.Provision(testContext(t), inst); err != nil {
+	if err := servicetest.Once(b).Provision(testContext(t), inst); err != nil {
 		t.Fatal(err)
 	}
 	return inst
@@ -124,7 +125,7 @@ func provisioned(t *testing.T, b *backend, id string, change func(*instance)) in
 
 func bound(t *testing.T, b *backend, inst instance, bd binding) services.Credentials {
 	t.Helper()
-	c, err := b.Bind(testContext(t), inst, bd)
+	c, err := servicetest.Once(b).Bind(testContext(t), inst, bd)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // What a program of this machine writes into the folder is an object, and what is
@@ -13,7 +15,7 @@ func TestFolderFromBeside(t *testing.T) {
 	server := newServer(t)
 	b := server.backend(t, "c")
 	ctx, inst := testContext(t), newInstance("i", func(i *instance) { i.Plan.DeleteContents = true })
-	if err := b.Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	b.shared = server.BucketsFolder()
@@ -30,7 +32,7 @@ func TestFolderFromBeside(t *testing.T) {
 	if value, err := s.Read(ctx, "pictures/a"); value != "from beside" || err != nil {
 		t.Errorf("the bucket has %q, %v", value, err)
 	}
-	if err := b.Deprovision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Deprovision(ctx, inst); err != nil {
 		t.Errorf("a bucket with what was written beside the gateway: %v", err)
 	}
 	if dir, err := b.Directory(ctx, inst); dir != "" || err == nil {

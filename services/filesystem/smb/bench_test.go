@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // What an instance costs, beside the programs that it costs at least: to write
@@ -23,14 +25,14 @@ func BenchmarkVerbs(b *testing.B) {
 	for ; b.Loop(); n++ {
 		inst := newInstance(fmt.Sprint(n), nil)
 		bd := newBinding(b, inst, "b", BindingParams{})
-		timed("provision", func() error { return backend.Provision(ctx, inst) })
-		timed("bind", func() error { _, err := backend.Bind(ctx, inst, bd); return err })
+		timed("provision", func() error { return servicetest.Once(backend).Provision(ctx, inst) })
+		timed("bind", func() error { _, err := servicetest.Once(backend).Bind(ctx, inst, bd); return err })
 		timed("raw-user", func() error {
 			return backend.samba.putUser(ctx, backend.names.of(bd.Name), bd.Seed.Password("smb"))
 		})
 		timed("raw-remove-user", func() error { return backend.samba.dropUser(ctx, backend.names.of(bd.Name)) })
-		timed("unbind", func() error { return backend.Unbind(ctx, inst, bd) })
-		timed("deprovision", func() error { return backend.Deprovision(ctx, inst) })
+		timed("unbind", func() error { return servicetest.Once(backend).Unbind(ctx, inst, bd) })
+		timed("deprovision", func() error { return servicetest.Once(backend).Deprovision(ctx, inst) })
 		timed("raw-share", func() error { return backend.samba.putShare(ctx, "raw", section{"path": "/nowhere"}) })
 		timed("raw-remove-share", func() error { return backend.samba.dropShare(ctx, "raw") })
 	}

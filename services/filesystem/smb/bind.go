@@ -7,35 +7,35 @@ import (
 )
 
 // Bind implements services.Backend.
-func (b *backend) Bind(ctx context.Context, inst instance, bd binding) (services.Credentials, error) {
+func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, InstanceParams, BindingParams]) (services.BindResult, error) {
 	if err := b.server.answers(ctx); err != nil {
-		return services.Credentials{}, err
+		return services.BindResult{}, err
 	}
 	wanted := writer
-	if bd.Params.ReadOnly {
+	if r.Binding.Params.ReadOnly {
 		wanted = reader
 	}
-	if err := b.clearName(ctx, bd.Name, wanted); err != nil {
-		return services.Credentials{}, err
+	if err := b.clearName(ctx, r.Binding.Name, wanted); err != nil {
+		return services.BindResult{}, err
 	}
-	if err := b.bindingAccount(ctx, inst, bd.Name, wanted); err != nil {
-		return services.Credentials{}, err
+	if err := b.bindingAccount(ctx, r.Instance, r.Binding.Name, wanted); err != nil {
+		return services.BindResult{}, err
 	}
-	password, user := bd.Seed.Password("smb"), b.names.of(bd.Name)
+	password, user := r.Binding.Seed.Password("smb"), b.names.of(r.Binding.Name)
 	err := together(
 		func() error { return b.samba.putUser(ctx, user, password) },
 		func() error {
-			return b.converge(ctx, inst.Name, func(s *share) { s.connections = inst.Plan.Connections })
+			return b.converge(ctx, r.Instance.Name, func(s *share) { s.connections = r.Instance.Plan.Connections })
 		},
 	)
 	if err != nil {
-		return services.Credentials{}, err
+		return services.BindResult{}, err
 	}
 	// The client may already have a connection, on which it opens a session as this user.
 	if err := b.samba.reload(ctx); err != nil {
-		return services.Credentials{}, err
+		return services.BindResult{}, err
 	}
-	return b.told.credentials(b.names.of(inst.Name), user, password, bd.Params), nil
+	return services.BindResult{Credentials: b.told.credentials(b.names.of(r.Instance.Name), user, password, r.Binding.Params)}, nil
 }
 
 // clearName revokes what an earlier attempt under the same identifiers left with

@@ -16,6 +16,6 @@ var (
 func (b *backend) Footprint(p Plan) services.Space { return services.Space{Storage: p.Storage} }
 
 // Capacity implements services.CapacityReporter.
-func (b *backend) Capacity(context.Context) (free, total services.Space, err error) {
+func (b *backend) Capacity(context.Context) (c services.Capacity, err error) {
 	return filesystem.Capacity(b.folder.dir)
 }

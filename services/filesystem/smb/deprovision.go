@@ -19,42 +19,42 @@ const (
 
 // Deprovision implements services.Backend. A folder whose contents the plan
 // keeps goes first, and its refusal to go leaves everything as it was.
-func (b *backend) Deprovision(ctx context.Context, inst instance) error {
+func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, InstanceParams]) (services.DeprovisionResult, error) {
 	if err := b.server.answers(ctx); err != nil {
-		return err
+		return services.DeprovisionResult{}, err
 	}
-	name := b.names.of(inst.Name)
+	name := b.names.of(r.Instance.Name)
 	group, err := b.folder.volumes().Group(name)
 	if err != nil {
-		return err
+		return services.DeprovisionResult{}, err
 	}
-	if !inst.Plan.DeleteContents {
+	if !r.Instance.Plan.DeleteContents {
 		err := b.folder.closeEmpty(name)
 		if errors.Is(err, syscall.ENOTEMPTY) {
-			return services.Rejected("share %s is not empty, and this plan keeps what is in it: copy what you need, delete all files, and delete the instance again", name)
+			return services.DeprovisionResult{}, services.Rejected("share %s is not empty, and this plan keeps what is in it: copy what you need, delete all files, and delete the instance again", name)
 		}
 		if err != nil {
-			return err
+			return services.DeprovisionResult{}, err
 		}
 	}
-	if err := b.endAccess(ctx, inst.Name); err != nil {
-		return err
+	if err := b.endAccess(ctx, r.Instance.Name); err != nil {
+		return services.DeprovisionResult{}, err
 	}
 	if err := b.folder.discard(name); err != nil {
-		return err
+		return services.DeprovisionResult{}, err
 	}
 	if err := b.folder.volumes().RemoveGroup(group); err != nil {
-		return err
+		return services.DeprovisionResult{}, err
 	}
-	b.forget(inst.Name)
-	if err := b.dropBindings(ctx, inst.Name); err != nil {
-		return err
+	b.forget(r.Instance.Name)
+	if err := b.dropBindings(ctx, r.Instance.Name); err != nil {
+		return services.DeprovisionResult{}, err
 	}
 	done, err := b.folder.empty(name, time.Now().Add(emptyFor))
 	if err == nil && !done {
-		return services.NotYet(emptyPause, "deleting the share's files")
+		return services.DeprovisionResult{}, services.NotYet(emptyPause, "deleting the share's files")
 	}
-	return err
+	return services.DeprovisionResult{}, err
 }
 
 // endAccess removes the share and its users, and ends all sessions on it. The

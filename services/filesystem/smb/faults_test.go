@@ -14,17 +14,18 @@ import (
 
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // verbs are all calls of a backend that go to the server.
 func verbs(b *backend, inst instance, bd binding) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"ready":       b.Ready,
-		"provision":   func(ctx context.Context) error { return b.Provision(ctx, inst) },
-		"update":      func(ctx context.Context) error { return b.Update(ctx, inst, inst) },
-		"bind":        func(ctx context.Context) error { _, err := b.Bind(ctx, inst, bd); return err },
-		"unbind":      func(ctx context.Context) error { return b.Unbind(ctx, inst, bd) },
-		"deprovision": func(ctx context.Context) error { return b.Deprovision(ctx, inst) },
+		"provision":   func(ctx context.Context) error { return servicetest.Once(b).Provision(ctx, inst) },
+		"update":      func(ctx context.Context) error { return servicetest.Once(b).Update(ctx, inst, inst) },
+		"bind":        func(ctx context.Context) error { _, err := servicetest.Once(b).Bind(ctx, inst, bd); return err },
+		"unbind":      func(ctx context.Context) error { return servicetest.Once(b).Unbind(ctx, inst, bd) },
+		"deprovision": func(ctx context.Context) error { return servicetest.Once(b).Deprovision(ctx, inst) },
 	}
 }
 
@@ -218,12 +219,12 @@ func TestProgramsFail(t *testing.T) {
 				}
 			}
 			// The half-done unbind ends with the bind, which is repeated.
-			err := finished(t, func() (err error) { c, err = whole.Bind(testContext(t), inst, bd); return err })
+			err := finished(t, func() (err error) { c, err = servicetest.Once(whole).Bind(testContext(t), inst, bd); return err })
 			if err != nil {
 				t.Fatal(err)
 			}
 			dialled(t, c.Values).mustWrite(t, "key", "value")
-			if err := finished(t, func() error { return whole.Deprovision(testContext(t), inst) }); err != nil {
+			if err := finished(t, func() error { return servicetest.Once(whole).Deprovision(testContext(t), inst) }); err != nil {
 				t.Fatal(err)
 			}
 			nothingLeft(t, server, inst, bd)
@@ -238,11 +239,11 @@ func TestNonsense(t *testing.T) {
 	inst := newInstance("i", nil)
 	bd := newBinding(t, inst, "b", BindingParams{})
 	checkFault(t, "ready", bd, b.Ready(testContext(t)))
-	checkFault(t, "provision", bd, b.Provision(testContext(t), inst))
+	checkFault(t, "provision", bd, servicetest.Once(b).Provision(testContext(t), inst))
 	checkFault(t, "bind", bd, verbs(b, inst, bd)["bind"](testContext(t)))
-	checkFault(t, "unbind", bd, b.Unbind(testContext(t), inst, bd))
-	checkFault(t, "deprovision", bd, b.Deprovision(testContext(t), inst))
-	if err := finished(t, func() error { return server.backend(t, "c").Deprovision(testContext(t), inst) }); err != nil {
+	checkFault(t, "unbind", bd, servicetest.Once(b).Unbind(testContext(t), inst, bd))
+	checkFault(t, "deprovision", bd, servicetest.Once(b).Deprovision(testContext(t), inst))
+	if err := finished(t, func() error { return servicetest.Once(server.backend(t, "c")).Deprovision(testContext(t), inst) }); err != nil {
 		t.Fatal(err)
 	}
 	nothingLeft(t, server, inst, bd)
@@ -301,7 +302,7 @@ func TestRestart(t *testing.T) {
 	if err := server.Restart(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := finished(t, func() error { return b.Unbind(testContext(t), inst, going) }); err != nil {
+	if err := finished(t, func() error { return servicetest.Once(b).Unbind(testContext(t), inst, going) }); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := dial(ctx, gone.Values); err == nil {
@@ -358,9 +359,9 @@ func TestWrongSetup(t *testing.T) {
 	t.Run("accounts that Samba does not see", func(t *testing.T) {
 		b := server.backend(t, "c", map[string]any{"accounts": t.TempDir()})
 		inst := provisioned(t, b, "i", nil)
-		_, err := b.Bind(testContext(t), inst, newBinding(t, inst, "b", BindingParams{}))
+		_, err := servicetest.Once(b).Bind(testContext(t), inst, newBinding(t, inst, "b", BindingParams{}))
 		expect(t, err, "samba does not find the account of a new user")
-		if err := finished(t, func() error { return b.Deprovision(testContext(t), inst) }); err != nil {
+		if err := finished(t, func() error { return servicetest.Once(b).Deprovision(testContext(t), inst) }); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -388,13 +389,13 @@ func TestTaken(t *testing.T) {
 			if err := make(); err != nil {
 				t.Fatal(err)
 			}
-			expect(t, b.Provision(ctx, inst), "make the share's folder")
+			expect(t, servicetest.Once(b).Provision(ctx, inst), "make the share's folder")
 			if err := os.RemoveAll(dir); err != nil {
 				t.Fatal(err)
 			}
 		})
 	}
-	if err := finished(t, func() error { return b.Deprovision(testContext(t), inst) }); err != nil {
+	if err := finished(t, func() error { return servicetest.Once(b).Deprovision(testContext(t), inst) }); err != nil {
 		t.Fatal(err)
 	}
 	nothingLeft(t, server, inst)
@@ -406,5 +407,5 @@ func TestTaken(t *testing.T) {
 	if err := os.WriteFile(path, append(before, []byte(b.names.of(inst.Name)+":x:700:700:somebody:/:/bin/sh\n")...), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, b.Provision(ctx, inst), "that no broker has made")
+	expect(t, servicetest.Once(b).Provision(ctx, inst), "that no broker has made")
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // A folder of many files, a file of many names, folders deeper than a path may
@@ -114,7 +116,7 @@ func TestLinksAreNotFollowed(t *testing.T) {
 	if content, err := s.share.ReadFile(`dir\secret`); err == nil {
 		t.Errorf("read %q through a folder", content)
 	}
-	if err := finished(t, func() error { return b.Deprovision(testContext(t), inst) }); err != nil {
+	if err := finished(t, func() error { return servicetest.Once(b).Deprovision(testContext(t), inst) }); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := their.Read(ctx, "secret"); err != nil || got != "theirs" {

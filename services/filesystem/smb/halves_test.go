@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // What a crash leaves between two writes: each state is listed, can be gone on
@@ -53,12 +55,12 @@ func TestHalves(t *testing.T) {
 					t.Errorf("listed: %v, %v", found, err)
 				}
 				if on {
-					if err := b.Provision(ctx, inst); err != nil {
+					if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 						t.Fatal(err)
 					}
 					dialled(t, bound(t, b, inst, bd).Values).mustWrite(t, "key", "value")
 				}
-				if err := finished(t, func() error { return b.Deprovision(testContext(t), inst) }); err != nil {
+				if err := finished(t, func() error { return servicetest.Once(b).Deprovision(testContext(t), inst) }); err != nil {
 					t.Fatal(err)
 				}
 				nothingLeft(t, server, inst, bd)
@@ -71,7 +73,7 @@ func TestHalves(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := b.Provision(ctx, inst); err != nil {
+		if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 			t.Fatal(err)
 		}
 		dialled(t, bound(t, b, inst, bd).Values).mustWrite(t, "key", "value")
@@ -91,7 +93,7 @@ func TestHalfDeleted(t *testing.T) {
 	if found, err := b.List(ctx); err != nil || len(found) != 2 { // the folder, and the binding's account
 		t.Errorf("listed: %v, %v", found, err)
 	}
-	if err := finished(t, func() error { return b.Deprovision(testContext(t), inst) }); err != nil {
+	if err := finished(t, func() error { return servicetest.Once(b).Deprovision(testContext(t), inst) }); err != nil {
 		t.Fatal(err)
 	}
 	nothingLeft(t, server, inst, bd)

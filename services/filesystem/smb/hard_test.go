@@ -68,7 +68,7 @@ func TestHardNote(t *testing.T) {
 	big := strings.Repeat("x", 31<<19)
 	s.mustWrite(t, "big", big)
 	embeddedtest.Command(t, "btrfs", "filesystem", "sync", server.SharesFolder()) // which is when the kernel counts
-	notes, err := b.Reconcile(ctx, nil, []instance{inst})
+	notes, err := servicetest.Once(b).Reconcile(ctx, nil, []instance{inst})
 	if err != nil || !strings.HasSuffix(notes["i"].Message, "of 16 MB used; what needs more is refused: delete files, or choose a larger plan") {
 		t.Errorf("keep: %v, %v", notes, err)
 	}
@@ -77,14 +77,14 @@ func TestHardNote(t *testing.T) {
 	}
 	next := inst
 	next.Plan.Storage = 0
-	if err := b.Update(ctx, inst, next); err != nil {
+	if err := servicetest.Once(b).Update(ctx, inst, next); err != nil {
 		t.Fatal(err)
 	}
 	s.mustWrite(t, "more", big)
-	if notes, err := b.Reconcile(ctx, nil, []instance{next}); err != nil || len(notes) > 0 {
+	if notes, err := servicetest.Once(b).Reconcile(ctx, nil, []instance{next}); err != nil || len(notes) > 0 {
 		t.Errorf("keep, without a limit: %v, %v", notes, err)
 	}
-	if err := finished(t, func() error { return b.Deprovision(testContext(t), next) }); err != nil {
+	if err := finished(t, func() error { return servicetest.Once(b).Deprovision(testContext(t), next) }); err != nil {
 		t.Error(err)
 	}
 	nothingLeft(t, server, inst)
@@ -96,8 +96,8 @@ func TestHardWithoutQuotas(t *testing.T) {
 	b := server.backend(t, "c")
 	expect(t, b.Ready(testContext(t)), "btrfs quota enable")
 	inst := newInstance("i", func(i *instance) { i.Plan.Storage = 16 << 20; i.Plan.DeleteContents = true })
-	expect(t, b.Provision(testContext(t), inst), "set the limit of a quota group")
-	if err := finished(t, func() error { return b.Deprovision(testContext(t), inst) }); err != nil {
+	expect(t, servicetest.Once(b).Provision(testContext(t), inst), "set the limit of a quota group")
+	if err := finished(t, func() error { return servicetest.Once(b).Deprovision(testContext(t), inst) }); err != nil {
 		t.Error(err)
 	}
 	nothingLeft(t, server, inst)
@@ -118,8 +118,8 @@ func TestFullDisk(t *testing.T) {
 		}
 	}
 	late, other := newBinding(t, inst, "late", BindingParams{}), newInstance("other", func(i *instance) { i.Plan.DeleteContents = true })
-	_, bindErr := b.Bind(ctx, inst, late)
-	provisionErr := b.Provision(ctx, other)
+	_, bindErr := servicetest.Once(b).Bind(ctx, inst, late)
+	provisionErr := servicetest.Once(b).Provision(ctx, other)
 	t.Logf("on a full disk: bind: %v; provision: %v", bindErr, provisionErr)
 	if provisionErr == nil {
 		t.Error("provision did not notice the full disk")
@@ -135,11 +135,11 @@ func TestFullDisk(t *testing.T) {
 		}
 	}
 	dialled(t, bound(t, b, inst, late).Values).mustWrite(t, "key", "value")
-	if err := b.Provision(ctx, other); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, other); err != nil {
 		t.Fatal(err)
 	}
 	for _, gone := range []instance{inst, other} {
-		if err := finished(t, func() error { return b.Deprovision(testContext(t), gone) }); err != nil {
+		if err := finished(t, func() error { return servicetest.Once(b).Deprovision(testContext(t), gone) }); err != nil {
 			t.Fatal(err)
 		}
 		nothingLeft(t, server, gone, late)

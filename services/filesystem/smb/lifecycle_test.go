@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 func rejected(t *testing.T, err error, words string) {
@@ -44,7 +45,7 @@ func TestNothingIsMadeAfterADeletion(t *testing.T) {
 	if _, err := b.ownAccount(ctx, inst.Name); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Deprovision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	for _, created := range []bool{true, false} {
@@ -63,8 +64,8 @@ func TestContentsAreKept(t *testing.T) {
 	inst := provisioned(t, b, "i", nil)
 	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", BindingParams{})).Values)
 	s.mustWrite(t, "key", "value")
-	rejected(t, b.Deprovision(ctx, inst), "is not empty")
-	rejected(t, b.Deprovision(ctx, instance{Name: inst.Name}), "is not empty")
+	rejected(t, servicetest.Once(b).Deprovision(ctx, inst), "is not empty")
+	rejected(t, servicetest.Once(b).Deprovision(ctx, instance{Name: inst.Name}), "is not empty")
 	s.mustWrite(t, "another", "value")
 	if value, err := s.Read(ctx, "key"); value != "value" || err != nil {
 		t.Fatalf("after the refusal: %q, %v", value, err)
@@ -74,7 +75,7 @@ func TestContentsAreKept(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := finished(t, func() error { return b.Deprovision(testContext(t), inst) }); err != nil {
+	if err := finished(t, func() error { return servicetest.Once(b).Deprovision(testContext(t), inst) }); err != nil {
 		t.Fatal(err)
 	}
 	if s.Ping(ctx) == nil {
@@ -90,10 +91,10 @@ func TestBindingsLimit(t *testing.T) {
 	bound(t, b, inst, one)
 	two := bound(t, b, inst, newBinding(t, inst, "two", BindingParams{ReadOnly: true}))
 	three := newBinding(t, inst, "three", BindingParams{})
-	_, err := b.Bind(ctx, inst, three)
+	_, err := servicetest.Once(b).Bind(ctx, inst, three)
 	rejected(t, err, "has 2 bindings, and its plan allows 2")
 	bound(t, b, inst, one) // again is not one more
-	if err := b.Unbind(ctx, inst, one); err != nil {
+	if err := servicetest.Once(b).Unbind(ctx, inst, one); err != nil {
 		t.Fatal(err)
 	}
 	bound(t, b, inst, three)
@@ -110,7 +111,7 @@ func TestRoleChanges(t *testing.T) {
 	live := dialled(t, was.Values)
 	again := newBinding(t, inst, "b", BindingParams{ReadOnly: true})
 	var is services.Credentials
-	err := finished(t, func() (err error) { is, err = b.Bind(testContext(t), inst, again); return err })
+	err := finished(t, func() (err error) { is, err = servicetest.Once(b).Bind(testContext(t), inst, again); return err })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +170,7 @@ func TestNothingComesBackToLife(t *testing.T) {
 				}
 				seen[id] = true
 			}
-			if err := finished(t, func() error { return b.Deprovision(ctx, inst) }); err != nil {
+			if err := finished(t, func() error { return servicetest.Once(b).Deprovision(ctx, inst) }); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -197,7 +198,7 @@ func TestOthersAccountsStay(t *testing.T) {
 	if got := ids(t, b, inst); len(got) != 2 || got[0] <= 1900000777 {
 		t.Errorf("numbers: %v, want above others'", got)
 	}
-	if err := b.Deprovision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	after, err := os.ReadFile(path)
@@ -274,7 +275,7 @@ func TestShareIsRepaired(t *testing.T) {
 		if _, err := server.admin(ctx, "net", "conf", "-s", server.ConfigFile(), "setparm", name, key, value); err != nil {
 			t.Fatal(err)
 		}
-		if notes, err := b.Reconcile(ctx, nil, []instance{inst}); err != nil || len(notes) > 0 {
+		if notes, err := servicetest.Once(b).Reconcile(ctx, nil, []instance{inst}); err != nil || len(notes) > 0 {
 			t.Errorf("keep: %v, %v", notes, err)
 		}
 		now, err := b.samba.share(ctx, name)
@@ -299,7 +300,7 @@ func TestShareThatCannotBeCounted(t *testing.T) {
 	if err := os.WriteFile(folder, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	conditions, err := b.Reconcile(ctx, nil, []instance{broken, full})
+	conditions, err := servicetest.Once(b).Reconcile(ctx, nil, []instance{broken, full})
 	if err == nil || conditions["broken"] != services.LimitsNotEnforced() || conditions["full"].Reason != services.OverQuota {
 		t.Errorf("%v, %v", conditions, err)
 	}
@@ -313,7 +314,7 @@ func TestFullShareIsOpenedAgain(t *testing.T) {
 	c := bound(t, b, inst, newBinding(t, inst, "b", BindingParams{}))
 	dialled(t, c.Values).mustWrite(t, "big", strings.Repeat("x", 3<<19))
 	for _, size := range []services.Size{0, 10 << 20} {
-		notes, err := b.Reconcile(ctx, nil, []instance{inst})
+		notes, err := servicetest.Once(b).Reconcile(ctx, nil, []instance{inst})
 		if want := "storage: 1.5 MB of 1 MB used; the share can only be read: choose a larger plan, then delete files"; err != nil || notes["i"].Message != want {
 			t.Fatalf("note: %q, %v", notes["i"].Message, err)
 		}
@@ -327,16 +328,16 @@ func TestFullShareIsOpenedAgain(t *testing.T) {
 		}
 		next := inst
 		next.Plan.Storage = size
-		if err := b.Update(ctx, inst, next); err != nil {
+		if err := servicetest.Once(b).Update(ctx, inst, next); err != nil {
 			t.Fatal(err)
 		}
 		if size > 0 {
-			if notes, err := b.Reconcile(ctx, nil, []instance{next}); err != nil || len(notes) > 0 {
+			if notes, err := servicetest.Once(b).Reconcile(ctx, nil, []instance{next}); err != nil || len(notes) > 0 {
 				t.Errorf("keep with a larger plan: %v, %v", notes, err)
 			}
 		}
 		dialled(t, c.Values).mustWrite(t, "more", "x")
-		if err := b.Update(ctx, next, inst); err != nil {
+		if err := servicetest.Once(b).Update(ctx, next, inst); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // Whatever a client can make goes with the share: names that are reserved
@@ -55,7 +56,7 @@ func TestWhatClientsMakeIsDeleted(t *testing.T) {
 	} else if _, err := file.Write([]byte("x")); err != nil {
 		t.Error(err)
 	}
-	if err := finished(t, func() error { return b.Deprovision(ctx, inst) }); err != nil {
+	if err := finished(t, func() error { return servicetest.Once(b).Deprovision(ctx, inst) }); err != nil {
 		t.Fatal(err)
 	}
 	nothingLeft(t, server, inst, bd)

@@ -7,20 +7,20 @@ import (
 )
 
 // Provision implements services.Backend.
-func (b *backend) Provision(ctx context.Context, inst instance) error {
+func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, InstanceParams]) (services.ProvisionResult, error) {
 	// A folder that is there tells nothing of whether the server is.
 	if err := b.server.answers(ctx); err != nil {
-		return err
+		return services.ProvisionResult{}, err
 	}
-	created, err := b.ownAccount(ctx, inst.Name)
+	created, err := b.ownAccount(ctx, r.Instance.Name)
 	if err != nil {
-		return err
+		return services.ProvisionResult{}, err
 	}
-	err = b.ownShare(ctx, inst, created)
+	err = b.ownShare(ctx, r.Instance, created)
 	if created || err != nil { // sessions read a share that is new to them from the registry
-		return err
+		return services.ProvisionResult{}, err
 	}
-	return b.samba.reload(ctx)
+	return services.ProvisionResult{}, b.samba.reload(ctx)
 }
 
 // ownShare creates the instance's folder and share, or completes them where the
@@ -63,24 +63,24 @@ func (b *backend) ownAccount(ctx context.Context, name string) (created bool, er
 
 // Update implements services.Backend. Only the plan can change. A limit that is
 // measured is enforced by Reconcile, which is told to look at once.
-func (b *backend) Update(ctx context.Context, _, next instance) error {
+func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, InstanceParams]) (services.UpdateResult, error) {
 	if err := b.server.answers(ctx); err != nil {
-		return err
+		return services.UpdateResult{}, err
 	}
-	if _, err := b.folder.volumes().Limit(b.names.of(next.Name), next.Plan.Storage); err != nil {
-		return err
+	if _, err := b.folder.volumes().Limit(b.names.of(r.Instance.Name), r.Instance.Plan.Storage); err != nil {
+		return services.UpdateResult{}, err
 	}
-	b.forget(next.Name)
-	err := b.converge(ctx, next.Name, func(s *share) {
-		s.connections = next.Plan.Connections
-		if next.Plan.Storage == 0 && next.Plan.Files == 0 {
+	b.forget(r.Instance.Name)
+	err := b.converge(ctx, r.Instance.Name, func(s *share) {
+		s.connections = r.Instance.Plan.Connections
+		if r.Instance.Plan.Storage == 0 && r.Instance.Plan.Files == 0 {
 			s.full = false
 		}
 	})
 	if err != nil {
-		return err
+		return services.UpdateResult{}, err
 	}
-	return b.samba.reload(ctx)
+	return services.UpdateResult{}, b.samba.reload(ctx)
 }
 
 // Directory implements services.DirectoryProvider.

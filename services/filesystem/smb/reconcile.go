@@ -20,42 +20,40 @@ const (
 
 // Reconcile implements services.Reconciler: it holds shares to their plan's limits, and
 // puts a share right that is not what follows from the instance's bindings.
-func (b *backend) Reconcile(ctx context.Context, _ []Plan, instances []instance) (map[string]services.Condition, error) {
-	if len(instances) == 0 {
-		return nil, nil
+func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Plan, InstanceParams]) (result services.ReconcileResult, err error) {
+	if len(r.Instances) == 0 {
+		return result, nil
 	}
 	t, err := b.accounts.read()
 	if err != nil {
-		return nil, err
+		return result, err
 	}
 	shares, err := b.samba.shares(ctx)
 	if err != nil {
-		return nil, err
+		return result, err
 	}
 	b.round.Lock()
 	defer b.round.Unlock()
-	notes, end := map[string]services.Condition{}, time.Now().Add(keepFor)
-	var faults []error
-	late := len(instances)
-	for i := range instances {
+	end, late := time.Now().Add(keepFor), len(r.Instances)
+	for i := range r.Instances {
 		// Those that the last round had no time for come first.
-		inst := instances[(b.turn+i)%len(instances)]
+		inst := r.Instances[(b.turn+i)%len(r.Instances)]
 		if late > i && time.Now().After(end) {
 			late = i
 		}
 		note, err := b.keep(ctx, inst, t, shares[b.names.of(inst.Name)], end)
+		condition := services.Condition{Reason: services.OverQuota, Message: note}
 		switch {
 		case errors.Is(err, errAbsent) || errors.Is(err, fs.ErrNotExist): // being made or removed
 			b.forget(inst.Name)
+			condition, err = services.Condition{}, nil
 		case err != nil:
-			faults = append(faults, fmt.Errorf("share of instance %s: %w", inst.ID, err))
-			notes[inst.ID] = services.LimitsNotEnforced()
-		case note != "":
-			notes[inst.ID] = services.Condition{Reason: services.OverQuota, Message: note}
+			condition, err = services.LimitsNotEnforced(), fmt.Errorf("share of instance %s: %w", inst.ID, err)
 		}
+		result.Record(inst.ID, condition, err)
 	}
-	b.turn = (b.turn + late) % len(instances)
-	return notes, errors.Join(faults...)
+	b.turn = (b.turn + late) % len(r.Instances)
+	return result, nil
 }
 
 // keep looks after one instance, whose share is current.

@@ -134,7 +134,7 @@ func finished(t testing.TB, verb func() error) error {
 func provisioned(t testing.TB, b *backend, id string, change func(*instance)) instance {
 	t.Helper()
 	inst := newInstance(id, change)
-	if err := b.Provision(testContext(t), inst); err != nil {
+	if err := servicetest.Once(b).Provision(testContext(t), inst); err != nil {
 		t.Fatal(err)
 	}
 	return inst
@@ -142,7 +142,7 @@ func provisioned(t testing.TB, b *backend, id string, change func(*instance)) in
 
 func bound(t testing.TB, b *backend, inst instance, bd binding) services.Credentials {
 	t.Helper()
-	c, err := b.Bind(testContext(t), inst, bd)
+	c, err := servicetest.Once(b).Bind(testContext(t), inst, bd)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // On a machine on which Samba's programs take longer together than a call has,
@@ -43,7 +44,7 @@ func TestSlowMachine(t *testing.T) {
 			if live.Ping(testContext(t)) == nil {
 				t.Error("the session goes on")
 			}
-			if err := finished(t, func() error { return whole.Deprovision(testContext(t), inst) }); err != nil {
+			if err := finished(t, func() error { return servicetest.Once(whole).Deprovision(testContext(t), inst) }); err != nil {
 				t.Fatal(err)
 			}
 			nothingLeft(t, server, inst, bindings...)

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // commands runs commands of smbclient on the share of credentials.
@@ -65,7 +67,7 @@ func TestSmbclient(t *testing.T) {
 	if read, err := os.ReadFile(here + ".read"); err != nil || string(read) != "content" {
 		t.Errorf("read: %q, %v", read, err)
 	}
-	if err := b.Deprovision(testContext(t), inst); err != nil {
+	if err := servicetest.Once(b).Deprovision(testContext(t), inst); err != nil {
 		t.Errorf("deprovision of what was emptied: %v", err)
 	}
 }
@@ -139,7 +141,7 @@ func TestSmbclientIsCut(t *testing.T) {
 	other := converse(t, bound(t, b, inst, newBinding(t, inst, "other", BindingParams{})).Values)
 	cut.says(t, "ls", "blocks available")
 	other.says(t, "ls", "blocks available")
-	if err := finished(t, func() error { return b.Unbind(testContext(t), inst, going) }); err != nil {
+	if err := finished(t, func() error { return servicetest.Once(b).Unbind(testContext(t), inst, going) }); err != nil {
 		t.Fatal(err)
 	}
 	cut.says(t, "ls", "NT_STATUS_NETWORK_NAME_DELETED")
@@ -160,7 +162,7 @@ func TestCutOnSharedConnection(t *testing.T) {
 	both.says(t, "logon "+text(t, other, "username")+" "+text(t, other, "password"), "Current VUID is")
 	both.says(t, "tcon "+text(t, other, "share"), "successful")
 	both.says(t, "ls", "blocks available")
-	if err := finished(t, func() error { return b.Unbind(testContext(t), inst, going) }); err != nil {
+	if err := finished(t, func() error { return servicetest.Once(b).Unbind(testContext(t), inst, going) }); err != nil {
 		t.Fatal(err)
 	}
 	both.says(t, "ls", "blocks available")

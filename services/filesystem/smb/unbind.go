@@ -10,19 +10,19 @@ import (
 )
 
 // Unbind implements services.Backend.
-func (b *backend) Unbind(ctx context.Context, _ instance, bd binding) error {
+func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, InstanceParams, BindingParams]) (services.UnbindResult, error) {
 	if err := b.server.answers(ctx); err != nil {
-		return err
+		return services.UnbindResult{}, err
 	}
 	t, err := b.accounts.read()
 	if err != nil {
-		return err
+		return services.UnbindResult{}, err
 	}
-	a, ok := t.find(bd.Name)
+	a, ok := t.find(r.Binding.Name)
 	if !ok {
-		return nil
+		return services.UnbindResult{}, nil
 	}
-	return b.revoke(ctx, a)
+	return services.UnbindResult{}, b.revoke(ctx, a)
 }
 
 // sessionsPause is how long sessions that were told to end are left alone.

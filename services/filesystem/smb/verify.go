@@ -15,21 +15,21 @@ var _ services.Verifier[Plan, InstanceParams, BindingParams] = (*backend)(nil)
 
 // Verify implements services.Verifier. Where a server's IPC$ is open, users can
 // change their own passwords through it.
-func (b *backend) Verify(ctx context.Context, _ instance, bd binding) error {
+func (b *backend) Verify(ctx context.Context, r services.VerifyRequest[Plan, InstanceParams, BindingParams]) (services.VerifyResult, error) {
 	t, err := b.accounts.read()
 	if err != nil {
-		return err
+		return services.VerifyResult{}, err
 	}
-	a, ok := t.find(bd.Name)
+	a, ok := t.find(r.Binding.Name)
 	if !ok || a.role != reader && a.role != writer {
-		return nil
+		return services.VerifyResult{}, nil
 	}
-	user, password := b.names.of(bd.Name), bd.Seed.Password("smb")
+	user, password := b.names.of(r.Binding.Name), r.Binding.Seed.Password("smb")
 	err = b.server.admits(ctx, user, password)
 	if _, refused := errors.AsType[*smb2.ResponseError](err); refused {
-		return b.samba.putUser(ctx, user, password)
+		return services.VerifyResult{}, b.samba.putUser(ctx, user, password)
 	}
-	return err
+	return services.VerifyResult{}, err
 }
 
 // admits logs in, and connects to nothing. A *smb2.ResponseError says that the

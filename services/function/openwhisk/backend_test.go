@@ -17,6 +17,7 @@ import (
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/functions/state"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 func testBackend(t *testing.T) *backend {
@@ -101,11 +102,11 @@ func leftOf(ctx context.Context, s *state.Store, name string) (map[string]int, e
 func TestDeprovision(t *testing.T) {
 	b := testBackend(t)
 	ctx, inst := t.Context(), testInstance(t, `{}`)
-	if err := b.Provision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
 	seed := seed(t, 1)
-	if _, err := b.Bind(ctx, inst, binding{ID: "b", Name: "b", Seed: seed, Params: BindingParams{Role: state.ReadWrite}}); err != nil {
+	if _, err := servicetest.Once(b).Bind(ctx, inst, binding{ID: "b", Name: "b", Seed: seed, Params: BindingParams{Role: state.ReadWrite}}); err != nil {
 		t.Fatal(err)
 	}
 	b.exec(t, `insert into feeds (id, namespace, trigger, kind, settings, sealed) values ($1, $2, 't', 'alarm', '{}', '')`, uuid.New(), inst.Name)
@@ -117,7 +118,7 @@ func TestDeprovision(t *testing.T) {
 	}
 	notYet := func(note string) {
 		t.Helper()
-		got, ok := errors.AsType[*services.NotYetError](b.Deprovision(ctx, inst))
+		got, ok := errors.AsType[*services.NotYetError](servicetest.Once(b).Deprovision(ctx, inst))
 		if !ok || got.Note != note || got.After <= 0 {
 			t.Fatalf("%+v, want %q", got, note)
 		}
@@ -127,13 +128,13 @@ func TestDeprovision(t *testing.T) {
 	if left := b.rows(t, inst.Name); left["keys"] > 0 {
 		t.Error("the key is still there")
 	}
-	if err := b.Provision(ctx, inst); err == nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err == nil {
 		t.Error("provisioned while it was being removed")
 	}
 	b.exec(t, "update namespaces set ending_at = now() - make_interval(secs => $1)", feedPatience.Seconds())
 	notYet("the activations are being deleted")
 	for range 2 {
-		if err := b.Deprovision(ctx, inst); err != nil {
+		if err := servicetest.Once(b).Deprovision(ctx, inst); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -178,11 +179,11 @@ func TestMounts(t *testing.T) {
 	if diff := cmp.Diff([]string{"fs"}, b.MountedInstances(inst.Params)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if message, rejected := services.IsRejected(b.Provision(ctx, inst)); !rejected || !strings.HasPrefix(message, "mounts[0].instance: ") {
+	if message, rejected := services.IsRejected(servicetest.Once(b).Provision(ctx, inst)); !rejected || !strings.HasPrefix(message, "mounts[0].instance: ") {
 		t.Errorf("a file system that is not there: %q", message)
 	}
 	inst.Directories = map[string]string{"fs": folder}
-	if err := b.Provision(ctx, inst); err == nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err == nil {
 		t.Error("a folder that is not there was mounted")
 	} else if _, rejected := services.IsRejected(err); rejected {
 		t.Errorf("a folder that is not there is blamed on the user: %v", err)
@@ -192,7 +193,7 @@ func TestMounts(t *testing.T) {
 		if err := os.Mkdir(folder, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := b.Provision(ctx, inst); err != nil {
+		if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 			t.Fatal(err)
 		}
 		row, err := b.store.Namespace(ctx, b.store.Pool, inst.Name)
@@ -225,7 +226,7 @@ func TestMounts(t *testing.T) {
 	if err := os.Symlink(root, folder); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Provision(ctx, inst); err == nil {
+	if err := servicetest.Once(b).Provision(ctx, inst); err == nil {
 		t.Error("a link was mounted")
 	}
 }

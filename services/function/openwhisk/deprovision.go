@@ -14,34 +14,34 @@ import (
 // Deprovision implements services.Backend. First nobody gets in any more and the
 // runtimes remove what the namespace's feeds have elsewhere, then all goes. The
 // runtimes are told both times.
-func (b *backend) Deprovision(ctx context.Context, inst instance) error {
+func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, InstanceParams]) (services.DeprovisionResult, error) {
 	if err := b.prepare(ctx); err != nil {
-		return err
+		return services.DeprovisionResult{}, err
 	}
 	var seconds float64
-	err := b.store.Alone(ctx, inst.Name, func(tx pgx.Tx) (err error) {
-		seconds, err = b.store.EndNamespace(ctx, tx, state.EndNamespaceParams{Name: inst.Name, Channel: state.NamespaceEnded})
+	err := b.store.Alone(ctx, r.Instance.Name, func(tx pgx.Tx) (err error) {
+		seconds, err = b.store.EndNamespace(ctx, tx, state.EndNamespaceParams{Name: r.Instance.Name, Channel: state.NamespaceEnded})
 		return err
 	})
 	if state.NotFound(err) {
-		return nil
+		return services.DeprovisionResult{}, nil
 	}
 	if err != nil {
-		return failed("end the namespace", err)
+		return services.DeprovisionResult{}, failed("end the namespace", err)
 	}
-	if err := b.feedsGone(ctx, inst.Name, time.Duration(seconds*float64(time.Second))); err != nil {
-		return err
+	if err := b.feedsGone(ctx, r.Instance.Name, time.Duration(seconds*float64(time.Second))); err != nil {
+		return services.DeprovisionResult{}, err
 	}
-	if err := b.emptied(ctx, inst.Name); err != nil {
-		return err
+	if err := b.emptied(ctx, r.Instance.Name); err != nil {
+		return services.DeprovisionResult{}, err
 	}
-	err = b.store.Alone(ctx, inst.Name, func(tx pgx.Tx) error {
-		return b.store.DeleteNamespace(ctx, tx, state.DeleteNamespaceParams{Name: inst.Name, Channel: state.NamespaceEnded})
+	err = b.store.Alone(ctx, r.Instance.Name, func(tx pgx.Tx) error {
+		return b.store.DeleteNamespace(ctx, tx, state.DeleteNamespaceParams{Name: r.Instance.Name, Channel: state.NamespaceEnded})
 	})
 	if err != nil {
-		return failed("delete the namespace", err)
+		return services.DeprovisionResult{}, failed("delete the namespace", err)
 	}
-	return nil
+	return services.DeprovisionResult{}, nil
 }
 
 const (

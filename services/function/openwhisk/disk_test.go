@@ -6,6 +6,7 @@ import (
 
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // The disk of the database is full: what needs more of it says so, and works once
@@ -29,21 +30,21 @@ func TestFullDisk(t *testing.T) {
 		inst.ID = fmt.Sprint("full ", i)
 		inst.Name = services.InstanceName(inst.ID)
 		made = append(made, inst)
-		err = b.Provision(ctx, inst)
+		err = servicetest.Once(b).Provision(ctx, inst)
 	}
 	t.Logf("namespace %d: %v", len(made), err)
 	if !services.IsOutOfCapacity(err) {
 		t.Errorf("on a full disk: %v", err)
 	}
-	if err := b.Deprovision(ctx, made[0]); err != nil {
+	if err := servicetest.Once(b).Deprovision(ctx, made[0]); err != nil {
 		t.Errorf("deprovision on a full disk: %v", err)
 	}
 	disk.Clear(t)
-	if err := b.Provision(ctx, made[len(made)-1]); err != nil {
+	if err := servicetest.Once(b).Provision(ctx, made[len(made)-1]); err != nil {
 		t.Fatal(err)
 	}
 	for _, inst := range made {
-		if err := b.Deprovision(ctx, inst); err != nil {
+		if err := servicetest.Once(b).Deprovision(ctx, inst); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // An alarm that is made over the API, as OpenWhisk's clients make one, fires its
@@ -47,7 +48,7 @@ func TestAlarmOverTheAPI(t *testing.T) {
 		t.Errorf("there is no feed: %v", left)
 	}
 	eventually(t, "the namespace and its feeds are gone", func() bool {
-		err := b.Deprovision(t.Context(), inst)
+		err := servicetest.Once(b).Deprovision(t.Context(), inst)
 		left := b.rows(t, inst.Name)
 		delete(left, "usage")
 		return err == nil && len(left) == 0

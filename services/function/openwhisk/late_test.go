@@ -14,6 +14,7 @@ import (
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/functions/state"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // slowLink passes connections on to a server, late while it holds back what the
@@ -88,12 +89,15 @@ func TestLateRequests(t *testing.T) {
 		count, left string
 	}{
 		{"provision",
-			func(ctx context.Context, b *backend) error { return b.Provision(ctx, other) },
-			func(ctx context.Context, b *backend) error { return b.Deprovision(ctx, other) },
+			func(ctx context.Context, b *backend) error { return servicetest.Once(b).Provision(ctx, other) },
+			func(ctx context.Context, b *backend) error { return servicetest.Once(b).Deprovision(ctx, other) },
 			"select count(*) from functions.namespaces where name = $1", other.Name},
 		{"bind",
-			func(ctx context.Context, b *backend) error { _, err := b.Bind(ctx, inst, bd); return err },
-			func(ctx context.Context, b *backend) error { return b.Unbind(ctx, inst, bd) },
+			func(ctx context.Context, b *backend) error {
+				_, err := servicetest.Once(b).Bind(ctx, inst, bd)
+				return err
+			},
+			func(ctx context.Context, b *backend) error { return servicetest.Once(b).Unbind(ctx, inst, bd) },
 			"select count(*) from functions.keys where binding = $1", bd.Name},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -147,10 +151,10 @@ func lateBackend(t *testing.T, database string, inst instance) (*slowLink, *back
 	link := newSlowLink(t, u.Host)
 	u.Host = link.listener.Addr().String()
 	b := openBackend(t, u.String())
-	if err := b.Provision(t.Context(), inst); err != nil {
+	if err := servicetest.Once(b).Provision(t.Context(), inst); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Bind(t.Context(), inst, testBinding(t, "first")); err != nil {
+	if _, err := servicetest.Once(b).Bind(t.Context(), inst, testBinding(t, "first")); err != nil {
 		t.Fatal(err)
 	}
 	return link, b

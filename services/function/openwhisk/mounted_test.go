@@ -10,6 +10,7 @@ import (
 
 	"github.com/chandler-broker/chandler/functions/state"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // wasip1 builds an action of testdata.
@@ -31,14 +32,14 @@ func wasip1(t *testing.T, name string) object {
 // bound provisions inst and makes a binding of it.
 func (b *backend) bound(t testing.TB, inst instance, name string) application {
 	t.Helper()
-	if err := b.Provision(t.Context(), inst); err != nil {
+	if err := servicetest.Once(b).Provision(t.Context(), inst); err != nil {
 		t.Fatal(err)
 	}
 	seed, err := services.NewSeed(services.RandomKey())
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := b.Bind(t.Context(), inst, binding{ID: name, Name: services.BindingName(inst.ID, name), Seed: seed, Params: BindingParams{Role: state.ReadWrite}})
+	c, err := servicetest.Once(b).Bind(t.Context(), inst, binding{ID: name, Name: services.BindingName(inst.ID, name), Seed: seed, Params: BindingParams{Role: state.ReadWrite}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +119,7 @@ func TestMountedFolders(t *testing.T) {
 	}
 	next := inst
 	next.Params.Mounts = inst.Params.Mounts[1:]
-	if err := b.Update(t.Context(), inst, next); err != nil {
+	if err := servicetest.Once(b).Update(t.Context(), inst, next); err != nil {
 		t.Fatal(err)
 	}
 	if got := call(a, object{"read": "/photos/a"}); got["fault"] == nil {

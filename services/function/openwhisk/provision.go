@@ -8,14 +8,19 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/chandler-broker/chandler/functions/state"
+	"github.com/chandler-broker/chandler/services"
 )
 
 // Provision implements services.Backend: a namespace is a row.
-func (b *backend) Provision(ctx context.Context, inst instance) error { return b.put(ctx, inst) }
+func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, InstanceParams]) (services.ProvisionResult, error) {
+	return services.ProvisionResult{}, b.put(ctx, r.Instance)
+}
 
 // Update implements services.Backend. Runtimes read the row at every request, so
 // that the new limits and mounts hold from the next one on.
-func (b *backend) Update(ctx context.Context, _, next instance) error { return b.put(ctx, next) }
+func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, InstanceParams]) (services.UpdateResult, error) {
+	return services.UpdateResult{}, b.put(ctx, r.Instance)
+}
 
 func (b *backend) put(ctx context.Context, inst instance) error {
 	row, err := namespaceRow(inst)

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // However much a namespace holds, each call of its deprovision stays short, and
@@ -20,7 +21,7 @@ func TestDeprovisionOfMuch(t *testing.T) {
 	inst := testInstance(t, `{}`)
 	other := instance{ID: "other", Name: services.InstanceName("other"), Plan: inst.Plan}
 	for _, i := range []instance{inst, other} {
-		if err := b.Provision(ctx, i); err != nil {
+		if err := servicetest.Once(b).Provision(ctx, i); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -36,7 +37,7 @@ func TestDeprovisionOfMuch(t *testing.T) {
 	notes := map[string]int{}
 	for calls := 0; ; calls++ {
 		begun := time.Now()
-		err := b.Deprovision(ctx, inst)
+		err := servicetest.Once(b).Deprovision(ctx, inst)
 		if took := time.Since(begun); took > 20*time.Second {
 			t.Errorf("a call took %s", took)
 		}
@@ -48,7 +49,7 @@ func TestDeprovisionOfMuch(t *testing.T) {
 			t.Fatal(err)
 		}
 		if notes[later.Note]++; calls == 0 {
-			if err := b.Deprovision(ctx, other); err != nil {
+			if err := servicetest.Once(b).Deprovision(ctx, other); err != nil {
 				t.Errorf("another tenant: %v", err)
 			}
 		}
@@ -69,12 +70,12 @@ func TestHeldNamespace(t *testing.T) {
 	inst := testInstance(t, `{}`)
 	other := instance{ID: "other", Name: services.InstanceName("other"), Plan: inst.Plan}
 	for _, i := range []instance{inst, other} {
-		if err := b.Provision(ctx, i); err != nil {
+		if err := servicetest.Once(b).Provision(ctx, i); err != nil {
 			t.Fatal(err)
 		}
 	}
 	bd := testBinding(t, "b")
-	if _, err := b.Bind(ctx, inst, bd); err != nil {
+	if _, err := servicetest.Once(b).Bind(ctx, inst, bd); err != nil {
 		t.Fatal(err)
 	}
 	held := make(chan struct{})
@@ -92,22 +93,22 @@ func TestHeldNamespace(t *testing.T) {
 		})
 	}()
 	<-held
-	if err := b.Unbind(ctx, inst, bd); err != nil {
+	if err := servicetest.Once(b).Unbind(ctx, inst, bd); err != nil {
 		t.Errorf("unbind: %v", err)
 	}
-	if err := b.Deprovision(ctx, other); err != nil {
+	if err := servicetest.Once(b).Deprovision(ctx, other); err != nil {
 		t.Errorf("another tenant: %v", err)
 	}
 	bounded, cancel := context.WithTimeout(ctx, 25*time.Second)
 	defer cancel()
-	if later, ok := errors.AsType[*services.NotYetError](b.Deprovision(bounded, inst)); !ok || !strings.HasPrefix(later.Note, "waiting for another change of the namespace") {
+	if later, ok := errors.AsType[*services.NotYetError](servicetest.Once(b).Deprovision(bounded, inst)); !ok || !strings.HasPrefix(later.Note, "waiting for another change of the namespace") {
 		t.Errorf("deprovision of a held namespace: %+v", later)
 	}
 	close(end)
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	if err := b.Deprovision(ctx, inst); err != nil {
+	if err := servicetest.Once(b).Deprovision(ctx, inst); err != nil {
 		t.Error(err)
 	}
 	var limit string

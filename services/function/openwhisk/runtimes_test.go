@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // Runtimes of one database are one to their users, and count what each of them did.
@@ -47,7 +48,7 @@ func TestTwoRuntimes(t *testing.T) {
 	if !one.compiled(t, code) || !two.compiled(t, code) {
 		t.Error("not compiled") // or else its end shows nothing
 	}
-	if err := b.Deprovision(t.Context(), inst); err != nil {
+	if err := servicetest.Once(b).Deprovision(t.Context(), inst); err != nil {
 		t.Fatal(err)
 	}
 	for _, a := range []application{first, second} {

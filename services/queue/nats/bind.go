@@ -9,58 +9,59 @@ import (
 
 // Bind implements services.Backend. The binding is a signing key of the account,
 // with the binding's rights; its one user is signed by that key.
-func (b *backend) Bind(ctx context.Context, inst instance, bd binding) (services.Credentials, error) {
-	k, err := deriveBinding(bd.Seed)
+func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, InstanceParams, BindingParams]) (services.BindResult, error) {
+	k, err := deriveBinding(r.Binding.Seed)
 	if err != nil {
-		return services.Credentials{}, err
+		return services.BindResult{}, err
 	}
-	a, err := b.account(ctx, inst.Name)
+	a, err := b.account(ctx, r.Instance.Name)
 	if err != nil {
-		return services.Credentials{}, err
+		return services.BindResult{}, err
 	}
 	if !a.usable() {
-		return services.Credentials{}, errors.New("the instance's account is not there or not finished; provision the instance again")
+		return services.BindResult{}, errors.New("the instance's account is not there or not finished; provision the instance again")
 	}
-	since, changed := a.admit(bd.Name, k.signerPublic, permissions(bd.Params))
+	since, changed := a.admit(r.Binding.Name, k.signerPublic, permissions(r.Binding.Params))
 	if changed || !a.agreed {
 		if err := a.push(ctx); err != nil {
-			return services.Credentials{}, err
+			return services.BindResult{}, err
 		}
 	}
-	token, err := userToken(a.public, bd.Name, since, k)
+	token, err := userToken(a.public, r.Binding.Name, since, k)
 	if err != nil {
-		return services.Credentials{}, err
+		return services.BindResult{}, err
 	}
-	return b.told.credentials(token, k.seed)
+	credentials, err := b.told.credentials(token, k.seed)
+	return services.BindResult{Credentials: credentials}, err
 }
 
 // Verify implements services.Verifier. A binding's holder cannot break its
 // credentials; this gives the binding the permissions that its parameters stand
 // for, of which earlier versions gave more.
-func (b *backend) Verify(ctx context.Context, inst instance, bd binding) error {
-	k, err := deriveBinding(bd.Seed)
+func (b *backend) Verify(ctx context.Context, r services.VerifyRequest[Plan, InstanceParams, BindingParams]) (services.VerifyResult, error) {
+	k, err := deriveBinding(r.Binding.Seed)
 	if err != nil {
-		return err
+		return services.VerifyResult{}, err
 	}
-	a, err := b.account(ctx, inst.Name)
-	if err != nil || !a.usable() || a.scope(bd.Name) == nil {
-		return err
+	a, err := b.account(ctx, r.Instance.Name)
+	if err != nil || !a.usable() || a.scope(r.Binding.Name) == nil {
+		return services.VerifyResult{}, err
 	}
-	if _, changed := a.admit(bd.Name, k.signerPublic, permissions(bd.Params)); !changed && a.agreed {
-		return nil
+	if _, changed := a.admit(r.Binding.Name, k.signerPublic, permissions(r.Binding.Params)); !changed && a.agreed {
+		return services.VerifyResult{}, nil
 	}
-	return a.push(ctx)
+	return services.VerifyResult{}, a.push(ctx)
 }
 
 // Unbind implements services.Backend. Without the key that signed him the user is
 // nobody, and the servers cut his connections before they say that they know.
-func (b *backend) Unbind(ctx context.Context, inst instance, bd binding) error {
-	a, err := b.account(ctx, inst.Name)
+func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, InstanceParams, BindingParams]) (services.UnbindResult, error) {
+	a, err := b.account(ctx, r.Instance.Name)
 	if err != nil || a.claims == nil {
-		return err
+		return services.UnbindResult{}, err
 	}
-	if !a.expel(bd.Name) && a.agreed {
-		return nil
+	if !a.expel(r.Binding.Name) && a.agreed {
+		return services.UnbindResult{}, nil
 	}
-	return a.push(ctx)
+	return services.UnbindResult{}, a.push(ctx)
 }

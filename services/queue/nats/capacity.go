@@ -18,9 +18,9 @@ func (b *backend) Footprint(p Plan) services.Space {
 	return services.Space{Storage: p.Storage, Memory: p.Memory}
 }
 
-// roomReport is what a server tells of JetStream's resources (NATS documentation,
+// capacityReport is what a server tells of JetStream's resources (NATS documentation,
 // "Monitoring", jsz).
-type roomReport struct {
+type capacityReport struct {
 	Disabled    bool  `json:"disabled"`
 	UsedMemory  int64 `json:"memory"`
 	UsedStorage int64 `json:"storage"`
@@ -32,27 +32,27 @@ type roomReport struct {
 
 // Capacity implements services.CapacityReporter: what JetStream may use on all servers together,
 // and of that what no stream uses.
-func (b *backend) Capacity(ctx context.Context) (free, total services.Space, err error) {
+func (b *backend) Capacity(ctx context.Context) (c services.Capacity, err error) {
 	there, err := b.link.present(ctx)
 	if err != nil {
-		return free, total, err
+		return c, err
 	}
 	answers, err := b.link.all(ctx, there, streamSubject, []byte(`{}`))
 	if err != nil {
-		return free, total, fmt.Errorf("ask what the servers have: %w", err)
+		return c, fmt.Errorf("ask what the servers have: %w", err)
 	}
 	for _, data := range answers {
-		var r roomReport
+		var r capacityReport
 		if err := json.Unmarshal(data, &r); err != nil {
-			return free, total, fmt.Errorf("ask what the servers have: %w", errNonsense)
+			return c, fmt.Errorf("ask what the servers have: %w", errNonsense)
 		}
 		if r.Disabled {
 			continue
 		}
-		total.Storage += services.Size(r.Config.Storage)
-		total.Memory += services.Size(r.Config.Memory)
-		free.Storage += services.Size(max(0, r.Config.Storage-r.UsedStorage))
-		free.Memory += services.Size(max(0, r.Config.Memory-r.UsedMemory))
+		c.Total.Storage += services.Size(r.Config.Storage)
+		c.Total.Memory += services.Size(r.Config.Memory)
+		c.Free.Storage += services.Size(max(0, r.Config.Storage-r.UsedStorage))
+		c.Free.Memory += services.Size(max(0, r.Config.Memory-r.UsedMemory))
 	}
-	return free, total, nil
+	return c, nil
 }

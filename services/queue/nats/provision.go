@@ -12,32 +12,32 @@ import (
 
 // Provision implements services.Backend. A new account is no one's until it was
 // seen to be empty and to have room.
-func (b *backend) Provision(ctx context.Context, inst instance) error {
-	a, err := b.account(ctx, inst.Name)
+func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, InstanceParams]) (services.ProvisionResult, error) {
+	a, err := b.account(ctx, r.Instance.Name)
 	if err != nil {
-		return err
+		return services.ProvisionResult{}, err
 	}
 	if a.usable() {
-		if !a.limit(inst.Plan) && a.agreed {
-			return nil
+		if !a.limit(r.Instance.Plan) && a.agreed {
+			return services.ProvisionResult{}, nil
 		}
-		return a.push(ctx)
+		return services.ProvisionResult{}, a.push(ctx)
 	}
 	if a.claims != nil && !a.claims.Tags.Contains(unfinished) {
-		return errors.New("the account is being removed; deprovision the instance to the end first")
+		return services.ProvisionResult{}, errors.New("the account is being removed; deprovision the instance to the end first")
 	}
 	if a.claims == nil {
 		a.create()
 	}
-	a.limit(inst.Plan)
+	a.limit(r.Instance.Plan)
 	if err := a.push(ctx); err != nil {
-		return err
+		return services.ProvisionResult{}, err
 	}
-	if err := a.prepare(ctx, inst.Plan); err != nil {
-		return err
+	if err := a.prepare(ctx, r.Instance.Plan); err != nil {
+		return services.ProvisionResult{}, err
 	}
 	a.claims.Tags.Remove(unfinished)
-	return a.push(ctx)
+	return services.ProvisionResult{}, a.push(ctx)
 }
 
 // prepare empties the account's store, where an earlier account of the same name
@@ -58,36 +58,36 @@ const pause = 200 * time.Millisecond
 
 // Deprovision implements services.Backend. First nobody gets in any more, then
 // the streams go, then the account.
-func (b *backend) Deprovision(ctx context.Context, inst instance) error {
-	a, err := b.account(ctx, inst.Name)
+func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, InstanceParams]) (services.DeprovisionResult, error) {
+	a, err := b.account(ctx, r.Instance.Name)
 	if err != nil {
-		return err
+		return services.DeprovisionResult{}, err
 	}
 	if a.claims == nil && !a.damaged { // but maybe a file with nothing in it, which a full disk leaves
-		return a.delete(ctx)
+		return services.DeprovisionResult{}, a.delete(ctx)
 	}
 	if a.claims == nil { // of what it was only the streams are left
 		a.create()
 	}
 	if err := a.close(ctx); err != nil {
-		return err
+		return services.DeprovisionResult{}, err
 	}
 	if err := b.link.purge(ctx, a.public); err != nil {
-		return err
+		return services.DeprovisionResult{}, err
 	}
 	u, err := b.link.usageOf(ctx, a.there, a.public)
 	if err != nil {
-		return err
+		return services.DeprovisionResult{}, err
 	}
 	if u.streams > 0 {
-		return services.NotYet(pause, "the streams are being deleted")
+		return services.DeprovisionResult{}, services.NotYet(pause, "the streams are being deleted")
 	}
 	// A server that is away would bring its copy of the account, and of the
 	// streams, back to the others.
 	if away := u.away(a.there); len(away) > 0 {
-		return services.NotYet(5*time.Second, fmt.Sprintf("the last step waits for server %s, which is away", joinedNames(away)))
+		return services.DeprovisionResult{}, services.NotYet(5*time.Second, fmt.Sprintf("the last step waits for server %s, which is away", joinedNames(away)))
 	}
-	return a.delete(ctx)
+	return services.DeprovisionResult{}, a.delete(ctx)
 }
 
 // close marks the account as ending and throws everybody out.

@@ -34,25 +34,22 @@ type sighting struct {
 
 // Reconcile implements services.Reconciler: it names what an instance takes from the
 // servers that no limit of an account bounds, some instances in each call.
-func (b *backend) Reconcile(ctx context.Context, _ []Plan, instances []instance) (map[string]services.Condition, error) {
-	if len(instances) == 0 {
-		return nil, nil
+func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Plan, InstanceParams]) (result services.ReconcileResult, err error) {
+	if len(r.Instances) == 0 {
+		return result, nil
 	}
 	there, err := b.link.present(ctx)
 	if err != nil {
-		return nil, err
+		return result, err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	maps.DeleteFunc(b.seen, func(_ string, s sighting) bool { return time.Since(s.at) > time.Hour }) // of instances that are gone
-	err = b.look(b.due(instances), func(inst instance) (string, error) { return b.unbounded(ctx, there, inst) })
-	conditions := map[string]services.Condition{}
-	for _, inst := range instances {
-		if message := b.seen[inst.ID].message; message != "" {
-			conditions[inst.ID] = services.Condition{Reason: services.OverQuota, Message: message}
-		}
+	err = b.look(b.due(r.Instances), func(inst instance) (string, error) { return b.unbounded(ctx, there, inst) })
+	for _, inst := range r.Instances {
+		result.Record(inst.ID, services.Condition{Reason: services.OverQuota, Message: b.seen[inst.ID].message}, nil)
 	}
-	return conditions, err
+	return result, err
 }
 
 // look looks at instances until one fails: the others would likely fail likewise.

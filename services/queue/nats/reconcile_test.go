@@ -13,6 +13,7 @@ import (
 
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // What an account cannot be charged for is bounded by the server: ids of messages
@@ -64,7 +65,7 @@ func TestServersWithoutLimits(t *testing.T) {
 	look := func() map[string]services.Condition {
 		t.Helper()
 		b.seen = map[string]sighting{} // as after lookAge
-		conditions, err := b.Reconcile(ctx, nil, []instance{other, inst})
+		conditions, err := servicetest.Once(b).Reconcile(ctx, nil, []instance{other, inst})
 		if err != nil {
 			t.Fatal(err)
 		}

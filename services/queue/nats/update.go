@@ -17,24 +17,24 @@ import (
 // under way a tag of the account says what it began from, so that its undo is
 // told from a user's move to a smaller plan: that one is refused where more is in
 // use, the undo never is.
-func (b *backend) Update(ctx context.Context, prev, next instance) error {
-	a, err := b.account(ctx, next.Name)
+func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, InstanceParams]) (services.UpdateResult, error) {
+	a, err := b.account(ctx, r.Instance.Name)
 	if err != nil {
-		return err
+		return services.UpdateResult{}, err
 	}
 	if !a.usable() {
-		return errors.New("the instance's account is not there or not finished; was it removed by hand? deprovision the instance")
+		return services.UpdateResult{}, errors.New("the instance's account is not there or not finished; was it removed by hand? deprovision the instance")
 	}
-	if err := a.move(ctx, prev.Plan, next.Plan); err != nil {
-		return err
+	if err := a.move(ctx, r.Previous.Plan, r.Instance.Plan); err != nil {
+		return services.UpdateResult{}, err
 	}
-	if _, err := a.settled(ctx, next.Plan); err != nil {
-		return err
+	if _, err := a.settled(ctx, r.Instance.Plan); err != nil {
+		return services.UpdateResult{}, err
 	}
 	if !a.arrive() {
-		return nil
+		return services.UpdateResult{}, nil
 	}
-	return a.push(ctx)
+	return services.UpdateResult{}, a.push(ctx)
 }
 
 // move gives the account the limits of next, which it may have already: then this

@@ -35,7 +35,7 @@ func TestVerify(t *testing.T) {
 	}
 	verify := func(bd binding) {
 		t.Helper()
-		if err := servicetest.ToTheEnd(ctx, func(ctx context.Context) error { return b.Verify(ctx, inst, bd) }); err != nil {
+		if err := servicetest.ToTheEnd(ctx, func(ctx context.Context) error { return servicetest.Once(b).Verify(ctx, inst, bd) }); err != nil {
 			t.Fatal(err)
 		}
 	}

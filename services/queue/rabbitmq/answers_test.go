@@ -14,6 +14,7 @@ import (
 	rabbithole "github.com/michaelklishin/rabbit-hole/v3"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // verbs are all that ask the server something.
@@ -24,11 +25,11 @@ func verbs(t *testing.T, b *backend) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"ready":       b.Ready,
 		"list":        func(ctx context.Context) error { _, err := b.List(ctx); return err },
-		"provision":   func(ctx context.Context) error { return b.Provision(ctx, inst) },
-		"update":      func(ctx context.Context) error { return b.Update(ctx, inst, inst) },
-		"deprovision": func(ctx context.Context) error { return b.Deprovision(ctx, inst) },
-		"bind":        func(ctx context.Context) error { _, err := b.Bind(ctx, inst, bd); return err },
-		"unbind":      func(ctx context.Context) error { return b.Unbind(ctx, inst, bd) },
+		"provision":   func(ctx context.Context) error { return servicetest.Once(b).Provision(ctx, inst) },
+		"update":      func(ctx context.Context) error { return servicetest.Once(b).Update(ctx, inst, inst) },
+		"deprovision": func(ctx context.Context) error { return servicetest.Once(b).Deprovision(ctx, inst) },
+		"bind":        func(ctx context.Context) error { _, err := servicetest.Once(b).Bind(ctx, inst, bd); return err },
+		"unbind":      func(ctx context.Context) error { return servicetest.Once(b).Unbind(ctx, inst, bd) },
 	}
 }
 
@@ -159,7 +160,7 @@ func TestAdministrators(t *testing.T) {
 			u.User = url.UserPassword(test.user, test.password)
 			b := openBackend(t, json.RawMessage(`{"url": "`+u.String()+`"}`))
 			expect(t, b.Ready(testContext(t)), test.want)
-			err := b.Provision(testContext(t), newInstance("admins", nil))
+			err := servicetest.Once(b).Provision(testContext(t), newInstance("admins", nil))
 			if err == nil || strings.Contains(err.Error(), "hunter") {
 				t.Errorf("provision: %v", err)
 			}
@@ -182,11 +183,11 @@ func TestPatternsTheServerRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bd := newBinding(t, inst, name, params)
-			_, err := b.Bind(ctx, inst, bd)
+			_, err := servicetest.Once(b).Bind(ctx, inst, bd)
 			if message, rejected := services.IsRejected(err); !rejected || !strings.Contains(message, "use PCRE's syntax") {
 				t.Errorf("%v", err)
 			}
-			if err := b.Unbind(ctx, inst, bd); err != nil {
+			if err := servicetest.Once(b).Unbind(ctx, inst, bd); err != nil {
 				t.Error(err)
 			}
 		})

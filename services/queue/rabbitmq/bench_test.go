@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"testing"
+
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // What an instance costs, beside the one call that it costs at least.
@@ -33,39 +35,39 @@ func BenchmarkVerbs(b *testing.B) {
 		for b.Loop() {
 			inst := fresh()
 			check(b, backend.api.putVhost(ctx, backend.names.vhost(inst.Name), "", ""))
-			aside(b, func() error { return backend.Deprovision(ctx, inst) })
+			aside(b, func() error { return servicetest.Once(backend).Deprovision(ctx, inst) })
 		}
 	})
 	b.Run("provision", func(b *testing.B) {
 		for b.Loop() {
 			inst := fresh()
-			check(b, backend.Provision(ctx, inst))
-			aside(b, func() error { return backend.Deprovision(ctx, inst) })
+			check(b, servicetest.Once(backend).Provision(ctx, inst))
+			aside(b, func() error { return servicetest.Once(backend).Deprovision(ctx, inst) })
 		}
 	})
 	inst := fresh()
-	check(b, backend.Provision(ctx, inst))
+	check(b, servicetest.Once(backend).Provision(ctx, inst))
 	b.Run("bind", func(b *testing.B) {
 		for b.Loop() {
 			bd := newBinding(b, inst, "b", `{}`)
-			_, err := backend.Bind(ctx, inst, bd)
+			_, err := servicetest.Once(backend).Bind(ctx, inst, bd)
 			check(b, err)
-			aside(b, func() error { return backend.Unbind(ctx, inst, bd) })
+			aside(b, func() error { return servicetest.Once(backend).Unbind(ctx, inst, bd) })
 		}
 	})
 	b.Run("unbind", func(b *testing.B) {
 		for b.Loop() {
 			bd := newBinding(b, inst, "b", `{}`)
-			aside(b, func() error { _, err := backend.Bind(ctx, inst, bd); return err })
-			check(b, backend.Unbind(ctx, inst, bd))
+			aside(b, func() error { _, err := servicetest.Once(backend).Bind(ctx, inst, bd); return err })
+			check(b, servicetest.Once(backend).Unbind(ctx, inst, bd))
 		}
 	})
-	check(b, backend.Deprovision(ctx, inst))
+	check(b, servicetest.Once(backend).Deprovision(ctx, inst))
 	b.Run("deprovision", func(b *testing.B) {
 		for b.Loop() {
 			inst := fresh()
-			aside(b, func() error { return backend.Provision(ctx, inst) })
-			check(b, backend.Deprovision(ctx, inst))
+			aside(b, func() error { return servicetest.Once(backend).Provision(ctx, inst) })
+			check(b, servicetest.Once(backend).Deprovision(ctx, inst))
 		}
 	})
 }

@@ -13,28 +13,28 @@ import (
 
 // Bind implements services.Backend. The permissions come last: without them the
 // user can connect to nothing.
-func (b *backend) Bind(ctx context.Context, inst instance, bd binding) (services.Credentials, error) {
+func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, InstanceParams, BindingParams]) (services.BindResult, error) {
 	c, err := b.api.client(ctx)
 	if err != nil {
-		return services.Credentials{}, err
+		return services.BindResult{}, err
 	}
-	vhost, user := b.names.vhost(inst.Name), b.names.user(inst.Name, bd.Name)
+	vhost, user := b.names.vhost(r.Instance.Name), b.names.user(r.Instance.Name, r.Binding.Name)
 	if _, err := c.GetVhost(vhost); absent(err) {
-		return services.Credentials{}, fmt.Errorf("virtual host %s is not there; provision the instance again", vhost)
+		return services.BindResult{}, fmt.Errorf("virtual host %s is not there; provision the instance again", vhost)
 	} else if err != nil {
-		return services.Credentials{}, explain("look at virtual host "+vhost, err)
+		return services.BindResult{}, explain("look at virtual host "+vhost, err)
 	}
-	password := bd.Seed.Password("password")
-	if err := makeUser(c, user, hash(bd.Seed, password)); err != nil {
-		return services.Credentials{}, err
+	password := r.Binding.Seed.Password("password")
+	if err := makeUser(c, user, hash(r.Binding.Seed, password)); err != nil {
+		return services.BindResult{}, err
 	}
-	if err := limitUser(c, user, inst.Plan); err != nil {
-		return services.Credentials{}, err
+	if err := limitUser(c, user, r.Instance.Plan); err != nil {
+		return services.BindResult{}, err
 	}
-	if err := permit(c, vhost, user, bd.Params); err != nil {
-		return services.Credentials{}, err
+	if err := permit(c, vhost, user, r.Binding.Params); err != nil {
+		return services.BindResult{}, err
 	}
-	return b.server.credentials(vhost, user, password), nil
+	return services.BindResult{Credentials: b.server.credentials(vhost, user, password)}, nil
 }
 
 // makeUser makes a user without tags, of which any would open the management

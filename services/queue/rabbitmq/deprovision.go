@@ -12,32 +12,32 @@ import (
 // Deprovision implements services.Backend. The users go first, so that nobody
 // makes anything in a virtual host that is being removed; the server would leave
 // them behind.
-func (b *backend) Deprovision(ctx context.Context, inst instance) error {
+func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, InstanceParams]) (services.DeprovisionResult, error) {
 	c, err := b.api.client(ctx)
 	if err != nil {
-		return err
+		return services.DeprovisionResult{}, err
 	}
-	users, err := b.usersOf(c, inst.Name)
+	users, err := b.usersOf(c, r.Instance.Name)
 	if err != nil {
-		return err
+		return services.DeprovisionResult{}, err
 	}
-	vhost := b.names.vhost(inst.Name)
+	vhost := b.names.vhost(r.Instance.Name)
 	for _, user := range users {
 		if err := remove(c, vhost, user); err != nil {
-			return err
+			return services.DeprovisionResult{}, err
 		}
 	}
 	_, err = c.DeleteVhost(vhost)
-	return explain("remove virtual host "+vhost, err)
+	return services.DeprovisionResult{}, explain("remove virtual host "+vhost, err)
 }
 
 // Unbind implements services.Backend.
-func (b *backend) Unbind(ctx context.Context, inst instance, bd binding) error {
+func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, InstanceParams, BindingParams]) (services.UnbindResult, error) {
 	c, err := b.api.client(ctx)
 	if err != nil {
-		return err
+		return services.UnbindResult{}, err
 	}
-	return remove(c, b.names.vhost(inst.Name), b.names.user(inst.Name, bd.Name))
+	return services.UnbindResult{}, remove(c, b.names.vhost(r.Instance.Name), b.names.user(r.Instance.Name, r.Binding.Name))
 }
 
 // remove removes a user and ends its connections. First it loses its

@@ -90,7 +90,7 @@ func TestStoppedVirtualHost(t *testing.T) {
 			}))
 			t.Cleanup(fake.Close)
 			b := openBackend(t, json.RawMessage(`{"url": "`+strings.Replace(fake.URL, "//", "//admin:hunter2@", 1)+`"}`))
-			expect(t, b.Provision(testContext(t), newInstance("i", nil)), c.want)
+			expect(t, servicetest.Once(b).Provision(testContext(t), newInstance("i", nil)), c.want)
 			if removed.Load() != c.removed {
 				t.Errorf("removed: %t", removed.Load())
 			}

@@ -61,7 +61,7 @@ func TestRepeatedBind(t *testing.T) {
 	b := server.backend(t, "again")
 	inst := provisioned(t, b, "again", nil)
 	bd := newBinding(t, inst, "b", `{}`)
-	first, err := b.Bind(testContext(t), inst, bd)
+	first, err := servicetest.Once(b).Bind(testContext(t), inst, bd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestRepeatedBind(t *testing.T) {
 	if _, err := c.PutUser(before.Name, rabbithole.UserSettings{Tags: rabbithole.UserTags{"administrator"}, Password: "hunter2"}); err != nil {
 		t.Fatal(err)
 	}
-	again, err := b.Bind(testContext(t), inst, bd)
+	again, err := servicetest.Once(b).Bind(testContext(t), inst, bd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestUpdate(t *testing.T) {
 		t.Errorf("the small plan takes %d messages", taken)
 	}
 	large := newInstance("update", func(i *instance) { i.Plan.Connections, i.Plan.Queues = 4, 4 })
-	if err := b.Update(ctx, small, large); err != nil {
+	if err := servicetest.Once(b).Update(ctx, small, large); err != nil {
 		t.Fatal(err)
 	}
 	if taken := fill(t, s, "q", "m"); taken != 30 {
@@ -155,7 +155,7 @@ func TestUpdate(t *testing.T) {
 	if in := server.sessions(t, 5, credentials); in != 3 { // and s is one
 		t.Errorf("the large plan lets %d more connections in", in)
 	}
-	if err := b.Update(ctx, large, small); err != nil {
+	if err := servicetest.Once(b).Update(ctx, large, small); err != nil {
 		t.Fatal(err)
 	}
 	if messages := count(t, s, "q"); messages < 35 {
@@ -166,15 +166,17 @@ func TestUpdate(t *testing.T) {
 	}
 	other := newInstance("update", func(i *instance) { i.Plan.DefaultQueueType = "quorum" })
 	for name, verb := range map[string]func() error{
-		"check":  func() error { return b.CheckUpdate(small, other) },
-		"update": func() error { return b.Update(ctx, small, other) },
+		"check": func() error {
+			return b.CheckUpdate(services.UpdateRequest[Plan, InstanceParams]{Previous: small, Instance: other})
+		},
+		"update": func() error { return servicetest.Once(b).Update(ctx, small, other) },
 	} {
 		if message, rejected := services.IsRejected(verb()); !rejected || !strings.Contains(message, "make a new instance") {
 			t.Errorf("%s, to another default queue type: %q", name, message)
 		}
 	}
 	gone := newInstance("never there", nil)
-	if err := b.Update(ctx, gone, gone); err == nil {
+	if err := servicetest.Once(b).Update(ctx, gone, gone); err == nil {
 		t.Error("an absent instance was updated")
 	}
 }
@@ -206,7 +208,7 @@ func TestDefaultQueueType(t *testing.T) {
 	t.Run("changed behind the broker's back", func(t *testing.T) {
 		inst := provisioned(t, b, "changed", func(i *instance) { i.Plan.DefaultQueueType = "classic" })
 		inst.Plan.DefaultQueueType = "quorum"
-		err := b.Provision(testContext(t), inst)
+		err := servicetest.Once(b).Provision(testContext(t), inst)
 		if err == nil || !strings.Contains(err.Error(), "default queue type") {
 			t.Errorf("%v", err)
 		}

@@ -128,8 +128,8 @@ type (
 )
 
 // CheckUpdate implements services.UpdateChecker.
-func (b *backend) CheckUpdate(prev, next instance) error {
-	if prev.Plan.DefaultQueueType != next.Plan.DefaultQueueType {
+func (b *backend) CheckUpdate(r services.UpdateRequest[Plan, InstanceParams]) error {
+	if r.Previous.Plan.DefaultQueueType != r.Instance.Plan.DefaultQueueType {
 		return services.Rejected("plan_id: the other plan has another default queue type, which cannot be changed once the instance exists; make a new instance of that plan and move to it")
 	}
 	return nil

@@ -29,19 +29,19 @@ var priorities = map[string]int{policy: 1, streamPolicy: 0}
 
 // Provision implements services.Backend. Nobody can get into the virtual host
 // before there is a binding, so its limits may come one after the other.
-func (b *backend) Provision(ctx context.Context, inst instance) error {
+func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, InstanceParams]) (services.ProvisionResult, error) {
 	c, err := b.api.client(ctx)
 	if err != nil {
-		return err
+		return services.ProvisionResult{}, err
 	}
-	vhost := b.names.vhost(inst.Name)
-	if err := b.api.putVhost(ctx, vhost, "made by chandler", inst.Plan.DefaultQueueType); err != nil {
-		return explain("make virtual host "+vhost, err)
+	vhost := b.names.vhost(r.Instance.Name)
+	if err := b.api.putVhost(ctx, vhost, "made by chandler", r.Instance.Plan.DefaultQueueType); err != nil {
+		return services.ProvisionResult{}, explain("make virtual host "+vhost, err)
 	}
-	if err := made(c, vhost, inst.Plan.DefaultQueueType); err != nil {
-		return err
+	if err := made(c, vhost, r.Instance.Plan.DefaultQueueType); err != nil {
+		return services.ProvisionResult{}, err
 	}
-	return b.limit(c, vhost, inst.Plan)
+	return services.ProvisionResult{}, b.limit(c, vhost, r.Instance.Plan)
 }
 
 // made makes sure that applications can use the virtual host, and that the server

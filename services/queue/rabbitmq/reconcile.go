@@ -45,39 +45,36 @@ func (c *connection) UnmarshalJSON(data []byte) error {
 // and neither what was delivered and is not acknowledged, nor what was published in
 // a transaction that goes on. So that is watched, and connections that hold more of
 // it than the plan's queues may hold are closed.
-func (b *backend) Reconcile(ctx context.Context, _ []Plan, instances []instance) (map[string]services.Condition, error) {
-	if len(instances) == 0 {
-		return nil, nil
+func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Plan, InstanceParams]) (result services.ReconcileResult, err error) {
+	if len(r.Instances) == 0 {
+		return result, nil
 	}
 	c, err := b.api.client(ctx)
 	if err != nil {
-		return nil, err
+		return result, err
 	}
 	lengths, err := lengthsOf(c)
 	if err != nil {
-		return nil, err
+		return result, err
 	}
 	held, err := b.held(ctx)
 	if err != nil {
-		return nil, err
+		return result, err
 	}
-	conditions := map[string]services.Condition{}
-	var faults []error
-	for _, inst := range instances {
+	for _, inst := range r.Instances {
+		var condition services.Condition
+		var limited, closed error
 		vhost := b.names.vhost(inst.Name)
 		if there, ok := lengths[vhost]; ok && !there.are(inst.Plan, b.frame) {
-			faults = append(faults, ifThere(b.limit(c, vhost, inst.Plan)))
+			limited = ifThere(b.limit(c, vhost, inst.Plan))
 		}
-		h, ok := held[vhost]
-		if !ok {
-			continue
+		if h, ok := held[vhost]; ok {
+			condition = services.Condition{Reason: services.OverQuota, Message: h.over(inst.Plan, b.frame)}
+			closed = closeConnections(c, h.hoarders(inst.Plan, b.frame))
 		}
-		if over := h.over(inst.Plan, b.frame); over != "" {
-			conditions[inst.ID] = services.Condition{Reason: services.OverQuota, Message: over}
-		}
-		faults = append(faults, closeConnections(c, h.hoarders(inst.Plan, b.frame)))
+		result.Record(inst.ID, condition, errors.Join(limited, closed))
 	}
-	return conditions, errors.Join(faults...)
+	return result, nil
 }
 
 // ifThere ignores the error of a virtual host that was removed in the meantime.

@@ -28,7 +28,7 @@ func TestKeepPutsPoliciesRight(t *testing.T) {
 	if _, err := c.DeleteOperatorPolicy(vhost, policy); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Reconcile(testContext(t), []Plan{inst.Plan}, []instance{inst}); err != nil {
+	if _, err := servicetest.Once(b).Reconcile(testContext(t), []Plan{inst.Plan}, []instance{inst}); err != nil {
 		t.Fatal(err)
 	}
 	lengths, err := lengthsOf(c)
@@ -57,11 +57,11 @@ func TestUnbindWithMuchOpen(t *testing.T) {
 	b := newServer(t).backend(t, "much")
 	inst := provisioned(t, b, "much", func(i *instance) { i.Plan.Connections, i.Plan.Queues = 30, 400 })
 	mine, theirs := newBinding(t, inst, "mine", `{}`), newBinding(t, inst, "theirs", `{}`)
-	credentials, err := b.Bind(testContext(t), inst, mine)
+	credentials, err := servicetest.Once(b).Bind(testContext(t), inst, mine)
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := b.Bind(testContext(t), inst, theirs)
+	other, err := servicetest.Once(b).Bind(testContext(t), inst, theirs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestDeprovisionWithManyBindings(t *testing.T) {
 	})
 	short, cancel := context.WithTimeout(testContext(t), 2*time.Second)
 	defer cancel()
-	if err := b.Deprovision(short, inst); err != nil {
+	if err := servicetest.Once(b).Deprovision(short, inst); err != nil {
 		var left []any
 		if err := server.ask(testContext(t), "/api/exchanges/"+b.names.vhost(inst.Name), &left); err == nil && len(left) > 1000 {
 			t.Errorf("%d exchanges are left after an attempt", len(left))

@@ -31,7 +31,7 @@ func TestServerCrash(t *testing.T) {
 		}
 	})
 	began := make(chan error, 1)
-	go func() { began <- b.Provision(testContext(t), half) }()
+	go func() { began <- servicetest.Once(b).Provision(testContext(t), half) }()
 	process := embeddedtest.RabbitMQ(t)
 	process.Kill()
 	if err := <-process.Done(); err == nil {

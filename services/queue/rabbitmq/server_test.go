@@ -177,7 +177,7 @@ func provisioned(t *testing.T, b *backend, id string, change func(*instance)) in
 // bound makes a binding and returns what its application reads.
 func bound(t *testing.T, b *backend, inst instance, id, params string) map[string]any {
 	t.Helper()
-	c, err := b.Bind(testContext(t), inst, newBinding(t, inst, id, params))
+	c, err := servicetest.Once(b).Bind(testContext(t), inst, newBinding(t, inst, id, params))
 	if err != nil {
 		t.Fatal(err)
 	}

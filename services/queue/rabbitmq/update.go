@@ -3,32 +3,34 @@ package rabbitmq
 import (
 	"context"
 
+	"github.com/chandler-broker/chandler/services"
+
 	rabbithole "github.com/michaelklishin/rabbit-hole/v3"
 )
 
 // Update implements services.Backend. What is there beyond a smaller plan's
 // limits stays; no more is let in.
-func (b *backend) Update(ctx context.Context, prev, next instance) error {
-	if err := b.CheckUpdate(prev, next); err != nil {
-		return err
+func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, InstanceParams]) (services.UpdateResult, error) {
+	if err := b.CheckUpdate(r); err != nil {
+		return services.UpdateResult{}, err
 	}
 	c, err := b.api.client(ctx)
 	if err != nil {
-		return err
+		return services.UpdateResult{}, err
 	}
-	if err := b.limit(c, b.names.vhost(next.Name), next.Plan); err != nil {
-		return err
+	if err := b.limit(c, b.names.vhost(r.Instance.Name), r.Instance.Plan); err != nil {
+		return services.UpdateResult{}, err
 	}
-	users, err := b.usersOf(c, next.Name)
+	users, err := b.usersOf(c, r.Instance.Name)
 	if err != nil {
-		return err
+		return services.UpdateResult{}, err
 	}
 	for _, user := range users {
-		if err := limitUser(c, user, next.Plan); err != nil {
-			return err
+		if err := limitUser(c, user, r.Instance.Plan); err != nil {
+			return services.UpdateResult{}, err
 		}
 	}
-	return nil
+	return services.UpdateResult{}, nil
 }
 
 func limitUser(c *rabbithole.Client, user string, p Plan) error {
