@@ -71,7 +71,7 @@ func newNoop(b testing.TB, o brokertest.Options) *noop {
 	h := brokertest.New(b, o)
 	front := httptest.NewServer(osb.Handler(osb.Options{
 		Broker: h.Broker, Catalog: h.Catalog, Logger: slog.New(slog.DiscardHandler), RequireVersion: true,
-		Door: brokertest.Door(b, catalog.Client{Name: "bench", Username: "bench", Passwords: []services.Secret{services.NewSecret("password")}}),
+		Authenticator: brokertest.Authenticator(b, catalog.Client{Name: "bench", Username: "bench", Passwords: []services.Secret{services.NewSecret("password")}}),
 	}))
 	b.Cleanup(front.Close)
 	client, err := osbclient.New(osbclient.Options{

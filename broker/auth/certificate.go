@@ -9,19 +9,18 @@ import (
 	"github.com/chandler-broker/chandler/broker/catalog"
 )
 
-// certificateGuest comes with a certificate of its CA (RFC 5280) that has one of
-// its names.
-type certificateGuest struct {
+// certificatePrincipal sends a certificate (RFC 5280) of its CA with one of its names.
+type certificatePrincipal struct {
 	name  string
 	rules catalog.Certificates
 	roots *x509.CertPool
 }
 
-// byCertificate verifies the certificate here and not in the handshake: there
-// the files that were read at the start would decide, and one client's CA would
-// speak for another's names.
-func (g *guests) byCertificate(r *http.Request) (string, *failure) {
-	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 || len(g.certificates) == 0 {
+// byCertificate verifies the certificate here and not in the handshake, which would use
+// the files as they were at the start, and would let one client's CA issue another's
+// names.
+func (p *principals) byCertificate(r *http.Request) (string, *failure) {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 || len(p.certificates) == 0 {
 		return "", &failure{reason: noCredentials}
 	}
 	leaf := r.TLS.PeerCertificates[0]
@@ -29,31 +28,31 @@ func (g *guests) byCertificate(r *http.Request) (string, *failure) {
 	for _, c := range r.TLS.PeerCertificates[1:] {
 		between.AddCert(c)
 	}
-	err := errors.New("no client has such a name")
-	for _, guest := range g.certificates {
-		if !guest.named(leaf) {
+	err := errors.New("no client has one of its names")
+	for _, principal := range p.certificates {
+		if !principal.named(leaf) {
 			continue
 		}
 		if _, err = leaf.Verify(x509.VerifyOptions{
-			Roots: guest.roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+			Roots: principal.roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 		}); err == nil {
-			return guest.name, nil
+			return principal.name, nil
 		}
 	}
 	return "", &failure{badCert, err}
 }
 
-func (g certificateGuest) named(c *x509.Certificate) bool {
-	if slices.Contains(g.rules.Subjects, c.Subject.String()) {
+func (p certificatePrincipal) named(c *x509.Certificate) bool {
+	if slices.Contains(p.rules.Subjects, c.Subject.String()) {
 		return true
 	}
 	for _, name := range c.DNSNames {
-		if slices.Contains(g.rules.DNSNames, name) {
+		if slices.Contains(p.rules.DNSNames, name) {
 			return true
 		}
 	}
 	for _, uri := range c.URIs {
-		if slices.Contains(g.rules.URIs, uri.String()) {
+		if slices.Contains(p.rules.URIs, uri.String()) {
 			return true
 		}
 	}

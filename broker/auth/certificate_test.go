@@ -67,7 +67,7 @@ func (a *authority) issue(t *testing.T, change func(*x509.Certificate)) *tls.Cer
 }
 
 // overTLS answers who a client with the certificate is, by a real handshake.
-func overTLS(t *testing.T, d *Door, certificate *tls.Certificate) string {
+func overTLS(t *testing.T, d *Authenticator, certificate *tls.Certificate) string {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name, err := d.Authenticate(r)
@@ -98,10 +98,10 @@ func overTLS(t *testing.T, d *Door, certificate *tls.Certificate) string {
 func TestCertificates(t *testing.T) {
 	ca, other := newAuthority(t, "ca"), newAuthority(t, "ca")
 	uri := &url.URL{Scheme: "spiffe", Host: "cluster", Path: "/ns/osb"}
-	d := newDoor(t,
+	d := newAuthenticator(t,
 		catalog.Client{Name: "cf", Certificates: &catalog.Certificates{CAFile: ca.file, Subjects: []string{"CN=cloud_controller,O=CF"}}},
 		catalog.Client{Name: "k8s", Certificates: &catalog.Certificates{CAFile: other.file, DNSNames: []string{"osb.cluster"}, URIs: []string{uri.String()}}})
-	const unknown, nothing = "the credentials are not known here: a client certificate", "send credentials: a client certificate"
+	const unknown, nothing = "the credentials are unknown; send a client certificate", "the request has no credentials; send a client certificate"
 	named := func(c *x509.Certificate) { c.Subject, c.DNSNames = pkix.Name{}, []string{"x", "osb.cluster"} }
 	for _, test := range []struct {
 		name        string
@@ -137,7 +137,7 @@ func TestFilesMustBeGood(t *testing.T) {
 		return path
 	}
 	good := file("good", "a good password\n")
-	d := newDoor(t, catalog.Client{Name: "cf", Username: "cf", PasswordFiles: []string{good}})
+	d := newAuthenticator(t, catalog.Client{Name: "cf", Username: "cf", PasswordFiles: []string{good}})
 	for name, client := range map[string]catalog.Client{
 		"no such file":     {Name: "cf", Username: "cf", PasswordFiles: []string{filepath.Join(folder, "none")}},
 		"a short password": {Name: "cf", Username: "cf", PasswordFiles: []string{file("short", "short")}},

@@ -18,36 +18,34 @@ import (
 )
 
 const (
-	// askIssuer is how long an issuer may take to answer.
+	// askIssuer limits a request to an issuer.
 	askIssuer = 5 * time.Second
-	// retryIssuer is how long an answer of an issuer stands, good or not: tokens
-	// with keys that nobody knows must not make us ask it for each of them. A new
-	// key is known so much later, at most.
+	// retryIssuer is how long an issuer's answer is reused, so that tokens with unknown
+	// keys cause no request each. A new key is accepted after this time at the latest.
 	retryIssuer = 2 * time.Second
-	// mostBytes is far above what an issuer answers.
+	// mostBytes is far above the length of an issuer's answer.
 	mostBytes = 1 << 20
 )
 
-// issuers keeps what is known of issuers of tokens. It is safe for concurrent
-// use.
+// issuers caches the keys of token issuers. It is safe for concurrent use.
 type issuers struct {
 	client *http.Client
 	mu     sync.Mutex
 	known  map[source]*oidc.RemoteKeySet
 }
 
-// source is where an issuer's keys are: at its JWKS URL, or where its metadata
-// says (OpenID Connect Discovery 1.0).
+// source locates an issuer's keys: at its JWKS URL or, if that is empty, where its
+// metadata says (OpenID Connect Discovery 1.0).
 type source struct{ issuer, jwksURL string }
 
 func newIssuers() *issuers {
 	return &issuers{
-		client: &http.Client{Timeout: askIssuer, Transport: &seldom{next: http.DefaultTransport, answers: map[string]*told{}}},
+		client: &http.Client{Timeout: askIssuer, Transport: &cache{next: http.DefaultTransport, answers: map[string]*answer{}}},
 		known:  map[source]*oidc.RemoteKeySet{},
 	}
 }
 
-// awayError says that an issuer could not be asked.
+// awayError says that an issuer did not answer.
 type awayError struct{ err error }
 
 func (e *awayError) Error() string { return e.err.Error() }
@@ -77,8 +75,8 @@ func (i *issuers) keys(ctx context.Context, rules catalog.Tokens) (oidc.KeySet, 
 	return keySet{set}, nil
 }
 
-// discover asks the issuer where its keys are. oidc.NewProvider would do, and
-// would not tell an issuer that is away from one that is another.
+// discover asks the issuer where its keys are. oidc.NewProvider would not distinguish
+// an issuer that is away from a wrong one.
 func (i *issuers) discover(ctx context.Context, issuer string) (string, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(issuer, "/")+"/.well-known/openid-configuration", nil)
 	if err != nil {
@@ -94,18 +92,18 @@ func (i *issuers) discover(ctx context.Context, issuer string) (string, error) {
 		JWKSURI string `json:"jwks_uri"`
 	}
 	if response.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("%s answers %s", request.URL, response.Status)
+		return "", fmt.Errorf("%s answered %s", request.URL, response.Status)
 	}
 	if err := json.NewDecoder(io.LimitReader(response.Body, mostBytes)).Decode(&metadata); err != nil {
 		return "", fmt.Errorf("%s: %w", request.URL, err)
 	}
 	if metadata.Issuer != issuer || metadata.JWKSURI == "" {
-		return "", fmt.Errorf("%s is of the issuer %q, not of %q, or has no jwks_uri", request.URL, metadata.Issuer, issuer)
+		return "", fmt.Errorf("%s names the issuer %q instead of %q, or has no jwks_uri", request.URL, metadata.Issuer, issuer)
 	}
 	return metadata.JWKSURI, nil
 }
 
-// keySet tells keys that cannot be fetched from signatures that are not good.
+// keySet distinguishes keys that cannot be fetched from invalid signatures.
 type keySet struct{ *oidc.RemoteKeySet }
 
 // VerifySignature implements oidc.KeySet.
@@ -117,16 +115,14 @@ func (k keySet) VerifySignature(ctx context.Context, jwt string) ([]byte, error)
 	return payload, err
 }
 
-// seldom asks for one address no more often than every retryIssuer, and repeats
-// the answer meanwhile.
-type seldom struct {
+// cache reuses the answer of an address for retryIssuer.
+type cache struct {
 	next    http.RoundTripper
 	mu      sync.Mutex
-	answers map[string]*told
+	answers map[string]*answer // by URL; the operator configures few
 }
 
-// told is an answer that stands for a while.
-type told struct {
+type answer struct {
 	mu     sync.Mutex
 	at     time.Time
 	status int
@@ -137,41 +133,41 @@ type told struct {
 
 var errTooLong = errors.New("the answer is too long")
 
-// RoundTrip implements http.RoundTripper. The addresses are the operator's few.
-func (s *seldom) RoundTrip(r *http.Request) (*http.Response, error) {
-	s.mu.Lock()
-	t := s.answers[r.URL.String()]
-	if t == nil {
-		t = &told{}
-		s.answers[r.URL.String()] = t
+// RoundTrip implements http.RoundTripper.
+func (c *cache) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.mu.Lock()
+	a := c.answers[r.URL.String()]
+	if a == nil {
+		a = &answer{}
+		c.answers[r.URL.String()] = a
 	}
-	s.mu.Unlock()
-	t.mu.Lock() // who comes meanwhile waits for the same answer
-	defer t.mu.Unlock()
-	if time.Since(t.at) >= retryIssuer {
-		t.ask(r, s.next)
+	c.mu.Unlock()
+	a.mu.Lock() // concurrent requests wait for the same answer
+	defer a.mu.Unlock()
+	if time.Since(a.at) >= retryIssuer {
+		a.fetch(r, c.next)
 	}
-	if t.err != nil {
-		return nil, t.err
+	if a.err != nil {
+		return nil, a.err
 	}
 	return &http.Response{
-		StatusCode: t.status, Status: http.StatusText(t.status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: t.header.Clone(), Body: io.NopCloser(bytes.NewReader(t.body)), ContentLength: int64(len(t.body)), Request: r,
+		StatusCode: a.status, Status: http.StatusText(a.status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: a.header.Clone(), Body: io.NopCloser(bytes.NewReader(a.body)), ContentLength: int64(len(a.body)), Request: r,
 	}, nil
 }
 
-// ask goes on when the request that began it was given up: others wait for it.
-func (t *told) ask(r *http.Request, next http.RoundTripper) {
+// fetch continues after its request is cancelled, because others wait for its answer.
+func (a *answer) fetch(r *http.Request, next http.RoundTripper) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), askIssuer)
 	defer cancel()
 	response, err := next.RoundTrip(r.Clone(ctx))
-	t.at = time.Now()
-	if t.err = err; err != nil {
+	a.at = time.Now()
+	if a.err = err; err != nil {
 		return
 	}
 	defer response.Body.Close()
-	t.status, t.header = response.StatusCode, response.Header
-	if t.body, t.err = io.ReadAll(io.LimitReader(response.Body, mostBytes+1)); len(t.body) > mostBytes {
-		t.err = errTooLong
+	a.status, a.header = response.StatusCode, response.Header
+	if a.body, a.err = io.ReadAll(io.LimitReader(response.Body, mostBytes+1)); len(a.body) > mostBytes {
+		a.err = errTooLong
 	}
 }

@@ -16,22 +16,21 @@ import (
 )
 
 const (
-	// burst is how many wrong credentials a source may send at once, and refill
-	// how long it takes until it may send one more.
+	// burst is how many wrong credentials a source may send at once; refill is the time
+	// after which it may send one more.
 	burst  = 10
 	refill = 5 * time.Second
-	// mostSources and mostProven bound the memory; who was not heard of for
-	// longest is forgotten.
+	// mostSources and mostProven bound the memory.
 	mostSources = 10_000
 	mostProven  = 10_000
 )
 
-// limits slows down those who guess. It is safe for concurrent use.
+// limits slows down guessing. It is safe for concurrent use.
 type limits struct {
 	mu      sync.Mutex
 	sources *lru.Cache[netip.Addr, *rate.Limiter]
 	good    *lru.Cache[[sha256.Size]byte, struct{}]
-	salt    [32]byte // what is kept of good credentials is of no use elsewhere
+	salt    [32]byte // the digests of good credentials are useless elsewhere
 }
 
 func newLimits() *limits {
@@ -42,8 +41,8 @@ func newLimits() *limits {
 	return l
 }
 
-// fail counts wrong credentials. It is false where the source sends too many to
-// log them all.
+// fail counts wrong credentials. It returns false if the source sent too many to log
+// them all.
 func (l *limits) fail(source netip.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -55,7 +54,7 @@ func (l *limits) fail(source netip.Addr) bool {
 	return limiter.Allow()
 }
 
-// exhausted says whether the source has sent so many that it has to wait.
+// exhausted says whether the source has to wait.
 func (l *limits) exhausted(source netip.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -67,7 +66,7 @@ func (l *limits) salted(credentials [sha256.Size]byte) [sha256.Size]byte {
 	return sha256.Sum256(append(slices.Clone(l.salt[:]), credentials[:]...))
 }
 
-// prove remembers credentials that were good, and proven tells.
+// prove remembers that credentials were right.
 func (l *limits) prove(credentials [sha256.Size]byte) {
 	l.good.Add(l.salted(credentials), struct{}{})
 }
@@ -77,9 +76,9 @@ func (l *limits) proven(credentials [sha256.Size]byte) bool {
 	return ok
 }
 
-// source is the address that a request comes from: the nearest one that is no
-// trusted proxy. IPv6 gives everybody a network, which counts as one.
-func (d *Door) source(r *http.Request) netip.Addr {
+// source is the address that a request comes from: the nearest one that is no trusted
+// proxy. An IPv6 network of 64 bits, which one site has, counts as one address.
+func (a *Authenticator) source(r *http.Request) netip.Addr {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		host = r.RemoteAddr
@@ -89,7 +88,7 @@ func (d *Door) source(r *http.Request) netip.Addr {
 		return netip.Addr{}
 	}
 	forwarded := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(forwarded) - 1; i >= 0 && d.trusted(at); i-- {
+	for i := len(forwarded) - 1; i >= 0 && a.trusted(at); i-- {
 		next, err := netip.ParseAddr(strings.TrimSpace(forwarded[i]))
 		if err != nil {
 			break
@@ -105,6 +104,6 @@ func (d *Door) source(r *http.Request) netip.Addr {
 	return at
 }
 
-func (d *Door) trusted(a netip.Addr) bool {
-	return slices.ContainsFunc(d.proxies, func(p netip.Prefix) bool { return p.Contains(a.Unmap()) })
+func (a *Authenticator) trusted(address netip.Addr) bool {
+	return slices.ContainsFunc(a.proxies, func(p netip.Prefix) bool { return p.Contains(address.Unmap()) })
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-func newDoor(t *testing.T, clients ...catalog.Client) *Door {
+func newAuthenticator(t *testing.T, clients ...catalog.Client) *Authenticator {
 	t.Helper()
 	d, err := New(Options{Clients: clients, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -26,7 +26,7 @@ func TestAuthenticate(t *testing.T) {
 		}
 		return out
 	}
-	door := newDoor(t, []catalog.Client{
+	authenticator := newAuthenticator(t, []catalog.Client{
 		{Name: "cf", Username: "cloud", Passwords: secrets("old-password", "new-password")},
 		{Name: "k8s", Username: "cluster", Passwords: secrets("pass:word")},
 		{Name: "locked", Username: "locked", Passwords: secrets("")},
@@ -53,12 +53,12 @@ func TestAuthenticate(t *testing.T) {
 		{"another scheme", "Bearer " + base64.StdEncoding.EncodeToString([]byte("cloud:old-password")), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			door.limits = newLimits() // each for itself
+			authenticator.limits = newLimits() // each for itself
 			r := httptest.NewRequest("GET", "/v2/catalog", nil)
 			if c.header != "" {
 				r.Header.Set("Authorization", c.header)
 			}
-			got, err := door.Authenticate(r)
+			got, err := authenticator.Authenticate(r)
 			if got != c.want || (err == nil) != (c.want != "") {
 				t.Errorf("platform %q, %v; want %q", got, err, c.want)
 			}

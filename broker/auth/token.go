@@ -15,17 +15,17 @@ import (
 	"github.com/chandler-broker/chandler/broker/catalog"
 )
 
-// tokenGuest comes with a bearer token (RFC 6750), a JWT of its issuer.
-type tokenGuest struct {
+// tokenPrincipal sends a bearer token (RFC 6750), a JWT of its issuer.
+type tokenPrincipal struct {
 	name  string
 	rules catalog.Tokens
 }
 
-// longestToken is far above what issuers make.
+// longestToken is far above the length of issuers' tokens.
 const longestToken = 16 << 10
 
-// claims are what is looked at in a JWT (RFC 7519, RFC 9068). Scopes are in
-// scope, one text, or in scope or scp, a list.
+// claims are the checked claims of a JWT (RFC 7519, RFC 9068). Scopes are a text in
+// scope, or a list in scope or scp.
 type claims struct {
 	Issuer    string  `json:"iss"`
 	Subject   string  `json:"sub"`
@@ -36,7 +36,7 @@ type claims struct {
 	Scp       words   `json:"scp"`
 }
 
-// numeric is a NumericDate; nil where it is absent.
+// numeric is a NumericDate; nil if the claim is absent.
 type numeric struct{ *time.Time }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -46,7 +46,7 @@ func (n *numeric) UnmarshalJSON(text []byte) error {
 		return err
 	}
 	if seconds < 0 || seconds > 1e11 {
-		return errors.New("no such time")
+		return errors.New("the time is out of range")
 	}
 	t := time.Unix(int64(seconds), 0)
 	n.Time = &t
@@ -66,20 +66,20 @@ func (w *words) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*[]string)(w))
 }
 
-// byToken finds the first client whose rules the token follows.
-func (d *Door) byToken(ctx context.Context, g *guests, token string) (string, *failure) {
+// byToken finds the first client whose rules the token satisfies.
+func (a *Authenticator) byToken(ctx context.Context, p *principals, token string) (string, *failure) {
 	issuer, err := issuerOf(token)
 	if err != nil {
 		return "", &failure{badToken, err}
 	}
 	err = errors.New("no client has this issuer")
-	for _, guest := range g.tokens {
-		if guest.rules.Issuer != issuer {
+	for _, principal := range p.tokens {
+		if principal.rules.Issuer != issuer {
 			continue
 		}
 		var away *awayError
-		if err = d.verify(ctx, guest.rules, token); err == nil {
-			return guest.name, nil
+		if err = a.verify(ctx, principal.rules, token); err == nil {
+			return principal.name, nil
 		} else if errors.As(err, &away) {
 			return "", &failure{issuerAway, err}
 		}
@@ -87,7 +87,7 @@ func (d *Door) byToken(ctx context.Context, g *guests, token string) (string, *f
 	return "", &failure{badToken, err}
 }
 
-// issuerOf reads who issued a token, if it is to be believed.
+// issuerOf reads the issuer of a token that is not verified yet.
 func issuerOf(token string) (string, error) {
 	if len(token) > longestToken {
 		return "", errors.New("the token is too long")
@@ -104,18 +104,18 @@ func issuerOf(token string) (string, error) {
 		Issuer string `json:"iss"`
 	}
 	if json.Unmarshal(payload, &c) != nil || c.Issuer == "" {
-		return "", errors.New("a JWT without an issuer")
+		return "", errors.New("the token has no issuer (iss)")
 	}
 	return c.Issuer, nil
 }
 
 // verify checks a token by one client's rules.
-func (d *Door) verify(ctx context.Context, rules catalog.Tokens, token string) error {
-	keys, err := d.issuers.keys(ctx, rules)
+func (a *Authenticator) verify(ctx context.Context, rules catalog.Tokens, token string) error {
+	keys, err := a.issuers.keys(ctx, rules)
 	if err != nil {
 		return err
 	}
-	// Times are checked below: the library's leeway is one of its own.
+	// timely checks the times, because the library's leeway is fixed.
 	verified, err := oidc.NewVerifier(rules.Issuer, keys, &oidc.Config{
 		ClientID: rules.Audience, SupportedSigningAlgs: algorithms(), SkipExpiryCheck: true,
 	}).Verify(ctx, token)
@@ -132,17 +132,17 @@ func (d *Door) verify(ctx context.Context, rules catalog.Tokens, token string) e
 	scopes := append(slices.Clone(c.Scope), c.Scp...)
 	for _, scope := range rules.Scopes {
 		if !slices.Contains(scopes, scope) {
-			return fmt.Errorf("the scope %q is missing", scope)
+			return fmt.Errorf("the token lacks the scope %q", scope)
 		}
 	}
 	if len(rules.Subjects) > 0 && !slices.Contains(rules.Subjects, c.Subject) {
-		return errors.New("the subject is none of the client's")
+		return errors.New("the subject (sub) is not among the client's subjects")
 	}
 	return nil
 }
 
-// algorithms are those with a public key: with the others, whoever knows that
-// key could sign.
+// algorithms are those with a public key: with symmetric ones, everybody who can verify
+// a token could sign one.
 func algorithms() []string {
 	return []string{oidc.RS256, oidc.RS384, oidc.RS512, oidc.ES256, oidc.ES384, oidc.ES512, oidc.PS256, oidc.PS384, oidc.PS512, oidc.EdDSA}
 }
@@ -150,13 +150,13 @@ func algorithms() []string {
 func (c claims) timely(now time.Time, skew time.Duration) error {
 	switch {
 	case c.Expiry.Time == nil:
-		return errors.New("the token has no end (exp)")
+		return errors.New("the token has no expiry (exp)")
 	case !now.Before(c.Expiry.Add(skew)):
 		return fmt.Errorf("the token expired at %s", c.Expiry.UTC().Format(time.RFC3339))
 	case c.NotBefore.Time != nil && now.Add(skew).Before(*c.NotBefore.Time):
-		return fmt.Errorf("the token is not good before %s; compare the clocks", c.NotBefore.UTC().Format(time.RFC3339))
+		return fmt.Errorf("the token is not valid before %s; compare the clocks", c.NotBefore.UTC().Format(time.RFC3339))
 	case c.IssuedAt.Time != nil && now.Add(skew).Before(*c.IssuedAt.Time):
-		return fmt.Errorf("the token was issued at %s, which is to come; compare the clocks", c.IssuedAt.UTC().Format(time.RFC3339))
+		return fmt.Errorf("the token was issued at %s, which is in the future; compare the clocks", c.IssuedAt.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

@@ -133,7 +133,7 @@ func tokens(i *issuer) *catalog.Tokens {
 	return &catalog.Tokens{Issuer: i.URL, Audience: "chandler", Scopes: []string{"broker.use"}, ClockSkew: time.Minute}
 }
 
-func send(d *Door, token string) (string, error) {
+func send(d *Authenticator, token string) (string, error) {
 	r := httptest.NewRequest("GET", "/v2/catalog", nil)
 	r.Header.Set("Authorization", "Bearer "+token)
 	return d.Authenticate(r)
@@ -206,7 +206,7 @@ func TestTokens(t *testing.T) {
 		{"endless", strings.Repeat("a", 1<<20) + ".b.c", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			d := newDoor(t,
+			d := newAuthenticator(t,
 				catalog.Client{Name: "cf", Tokens: tokens(at)},
 				catalog.Client{Name: "k8s", Tokens: &catalog.Tokens{Issuer: at.URL, JWKSURL: at.URL + "/keys", Audience: "k8s", Subjects: []string{"cluster"}, ClockSkew: time.Minute}})
 			got, err := send(d, test.token)
@@ -228,7 +228,7 @@ func TestTokens(t *testing.T) {
 func TestIssuerRotates(t *testing.T) {
 	at := newIssuer(t)
 	old := at.rotate(t, ecKey(t), "old", jose.ES256)
-	d := newDoor(t, catalog.Client{Name: "cf", Tokens: tokens(at)})
+	d := newAuthenticator(t, catalog.Client{Name: "cf", Tokens: tokens(at)})
 	if _, err := send(d, sign(t, old, jose.ES256, good(at, nil))); err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +262,7 @@ func TestIssuerAway(t *testing.T) {
 	at := newIssuer(t)
 	key := at.rotate(t, ecKey(t), "k", jose.ES256)
 	at.setDown(true)
-	d := newDoor(t, catalog.Client{Name: "cf", Tokens: tokens(at)}, catalog.Client{Name: "direct", Tokens: &catalog.Tokens{
+	d := newAuthenticator(t, catalog.Client{Name: "cf", Tokens: tokens(at)}, catalog.Client{Name: "direct", Tokens: &catalog.Tokens{
 		Issuer: at.URL, JWKSURL: at.URL + "/keys", Audience: "direct", ClockSkew: time.Minute,
 	}}, basicClient("basic"))
 	token := sign(t, key, jose.ES256, good(at, nil))
@@ -289,7 +289,7 @@ func FuzzToken(f *testing.F) {
 	f.Add("Basic Og==")
 	f.Add("bearer " + base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"ES256"}`)) + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"iss":"https://127.0.0.1:1"}`)) + ".x")
 	f.Fuzz(func(t *testing.T, header string) {
-		d := newDoor(t, catalog.Client{Name: "cf", Tokens: &catalog.Tokens{Issuer: "http://127.0.0.1:1", Audience: "a"}}, basicClient("basic"))
+		d := newAuthenticator(t, catalog.Client{Name: "cf", Tokens: &catalog.Tokens{Issuer: "http://127.0.0.1:1", Audience: "a"}}, basicClient("basic"))
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header["Authorization"] = []string{header}
 		if name, err := d.Authenticate(r); err == nil && name != "basic" {

@@ -200,8 +200,8 @@ func New(t testing.TB, o Options) *Harness {
 	return h
 }
 
-// Door admits these platforms.
-func Door(t testing.TB, platforms ...catalog.Client) *auth.Door {
+// Authenticator knows these platforms.
+func Authenticator(t testing.TB, platforms ...catalog.Client) *auth.Authenticator {
 	t.Helper()
 	d, err := auth.New(auth.Options{Clients: platforms, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {

@@ -45,7 +45,7 @@ func (a *api) admitted(route string, h handler) http.Handler {
 
 func (a *api) admit(x *exchange, r *http.Request) error {
 	var err error
-	if x.platform, err = a.Door.Authenticate(r); err != nil {
+	if x.platform, err = a.Authenticator.Authenticate(r); err != nil {
 		return refused(x.Header(), err)
 	}
 	if err := a.checkVersion(r); err != nil {
@@ -55,7 +55,7 @@ func (a *api) admit(x *exchange, r *http.Request) error {
 	return err
 }
 
-// refused turns a refusal of the door into an answer.
+// refused turns a refusal of the authenticator into an answer.
 func refused(h http.Header, err error) error {
 	return refuse(RefusalHeader(h, err), err.Error())
 }

@@ -51,9 +51,9 @@ func loaded(t testing.TB, plans int) *catalog.Catalog {
 func catalogHandler(t testing.TB, c *catalog.Catalog) http.Handler {
 	return osb.Handler(osb.Options{
 		Broker: broker.New(broker.Options{Catalog: c}), Catalog: c, RequireVersion: true,
-		Logger:  slog.New(slog.NewJSONHandler(io.Discard, nil)), //nolint:sloglint // the benchmark pays for the log's encoding
-		Door:    brokertest.Door(t, catalog.Client{Name: "cf", Username: "cf", Passwords: []services.Secret{services.NewSecret("cf-password")}}),
-		Observe: func(string, string, int, time.Duration) {},
+		Logger:        slog.New(slog.NewJSONHandler(io.Discard, nil)), //nolint:sloglint // the benchmark pays for the log's encoding
+		Authenticator: brokertest.Authenticator(t, catalog.Client{Name: "cf", Username: "cf", Passwords: []services.Secret{services.NewSecret("cf-password")}}),
+		Observe:       func(string, string, int, time.Duration) {},
 	})
 }
 

@@ -20,9 +20,9 @@ import (
 type Options struct {
 	Broker  *broker.Broker
 	Catalog *catalog.Catalog
-	// Door admits the platforms.
-	Door   *auth.Door
-	Logger *slog.Logger
+	// Authenticator knows the platforms.
+	Authenticator *auth.Authenticator
+	Logger        *slog.Logger
 	// RequireVersion refuses requests without X-Broker-API-Version with 412.
 	// A version that is sent and not supported is refused in any case.
 	RequireVersion bool

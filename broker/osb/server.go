@@ -21,7 +21,7 @@ const (
 // Server makes the server of a handler; the caller listens and shuts it down.
 // certificate may be nil: then call Serve, otherwise ServeTLS with empty file
 // names. Clients are asked for a certificate and need not have one; whose it is,
-// is for the door to say.
+// is for the authenticator to decide.
 func Server(h http.Handler, certificate *Certificate, logger *slog.Logger) *http.Server {
 	s := &http.Server{
 		Handler:           h,

@@ -73,7 +73,7 @@ func newWire(t testing.TB, change ...func(*osb.Options)) *wire {
 	w.Backend.Hook(w.backend)
 	options := osb.Options{
 		Broker: w.Broker, Catalog: w.Catalog, Logger: logger, RequireVersion: true,
-		Door: brokertest.Door(t,
+		Authenticator: brokertest.Authenticator(t,
 			catalog.Client{Name: "cf", Username: "cf", Passwords: []services.Secret{services.NewSecret("old-password"), services.NewSecret("cf-password")}},
 			catalog.Client{Name: "k8s", Username: "k8s", Passwords: []services.Secret{services.NewSecret("k8s-password")}}),
 	}

@@ -56,8 +56,8 @@ type doors struct {
 	logger    *slog.Logger
 	started   *catalog.Catalog // as it was at the start
 	catalog   *catalog.Catalog // as it was read last
-	platforms *auth.Door
-	operators *auth.Door
+	platforms *auth.Authenticator
+	operators *auth.Authenticator
 	// reloaded is told whether the files are of use as they are now.
 	reloaded func(ok bool)
 	// drain is told where the catalog begins or ceases to drain a server.
@@ -74,7 +74,7 @@ func newDoors(c *catalog.Catalog, s settings, logger *slog.Logger, m *metrics) (
 	if err != nil {
 		return nil, err
 	}
-	open := func(door string, clients []catalog.Client) (*auth.Door, error) {
+	open := func(door string, clients []catalog.Client) (*auth.Authenticator, error) {
 		opened, err := auth.New(auth.Options{
 			Clients: clients, TrustedProxies: s.TrustedProxies, Logger: logger, Refused: func(reason string) { m.refused(door, reason) },
 		})

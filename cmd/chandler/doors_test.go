@@ -68,7 +68,7 @@ func (f *clientFiles) open() {
 
 // comes says who gets through a door with a password. Each comes from an address
 // of its own: guesses are counted by address.
-func comes(d *auth.Door, username, password string) string {
+func comes(d *auth.Authenticator, username, password string) string {
 	r := httptest.NewRequest("GET", "/", nil)
 	r.RemoteAddr = fmt.Sprintf("10.%d.%d.%d:1", mathrand.IntN(256), mathrand.IntN(256), mathrand.IntN(256))
 	r.SetBasicAuth(username, password)

@@ -168,7 +168,7 @@ func (a *app) drain(server *http.Server) error {
 
 func (a *app) server(d *doors) (*http.Server, error) {
 	api := osb.Handler(osb.Options{
-		Broker: a.broker, Catalog: a.catalog, Door: d.platforms, Logger: a.log,
+		Broker: a.broker, Catalog: a.catalog, Authenticator: d.platforms, Logger: a.log,
 		RequireVersion: !a.settings.AnyVersion, Observe: a.metrics.request,
 	})
 	pair, err := certificate(a.settings, a.log)
@@ -181,7 +181,7 @@ func (a *app) server(d *doors) (*http.Server, error) {
 // routes adds what the operator reads to the API. Balancers learn whether the
 // broker is ready; why it is not, and the metrics, are for operators. No
 // http.ServeMux: it would redirect paths that hold an ID such as "..".
-func (a *app) routes(api http.Handler, operators *auth.Door) http.Handler {
+func (a *app) routes(api http.Handler, operators *auth.Authenticator) http.Handler {
 	metrics := a.metrics.handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
