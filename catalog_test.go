@@ -142,7 +142,7 @@ func TestSelectedCatalogs(t *testing.T) {
 			if !slices.Equal(got, want) {
 				t.Errorf("it has %v, want %v", got, want)
 			}
-			if !strings.Contains(string(text), "# Who may use this broker") || strings.Contains(string(text), "\n\n\n") {
+			if !strings.Contains(string(text), "# The platforms that may use this broker") || strings.Contains(string(text), "\n\n\n") {
 				t.Errorf("comments or blank lines:\n%s", text)
 			}
 		})
