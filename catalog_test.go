@@ -2,19 +2,35 @@ package chandler_test
 
 import (
 	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	chandler "github.com/chandler-broker/chandler"
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
+
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/services/all"
 )
 
+var update = flag.Bool("update", false, "write what the tests find to the files that they compare it with, for review")
+
+func shipped(t *testing.T) []byte {
+	t.Helper()
+	text, err := all.Catalog()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
 // TestShippedCatalog reads the shipped file with the real backends: their
 // configurations, plans and schemas have to fit it.
 func TestShippedCatalog(t *testing.T) {
-	c, err := catalog.Parse("catalog.yml", chandler.CatalogYAML(), all.Definitions(), variable)
+	c, err := catalog.Parse("catalog.yml", shipped(t), all.Definitions(), environment(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,24 +58,24 @@ func TestShippedCatalog(t *testing.T) {
 			if p.CheckBind([]byte(`{"no-such-parameter": 1}`)) == nil {
 				t.Errorf("the plan %s takes any parameter of a binding", p.Name)
 			}
-			checkWords(t, s.Name, p)
+			checkWords(t, p)
 		}
 	}
 }
 
 // checkWords checks that a user whose zone or subject has the wrong form is told
 // in words which one it has to have.
-func checkWords(t *testing.T, service string, p *catalog.Plan) {
+func checkWords(t *testing.T, p *catalog.Plan) {
 	t.Helper()
 	for _, test := range []struct {
-		service string
-		err     error
-		want    string
+		plan string
+		err  error
+		want string
 	}{
-		{"dns", p.CheckCreate([]byte(`{"zone": "my shop"}`)), "parameters.zone: has the wrong form; expected: Complete domain name of the zone, such as shop.apps.example.com"},
-		{"queue", p.CheckBind([]byte(`{"publish": ["a b"]}`)), "parameters.publish[0]: has the wrong form; expected: A subject"},
+		{"zone", p.CheckCreate([]byte(`{"zone": "my shop"}`)), "parameters.zone: has the wrong form; expected: Complete domain name of the zone, below one of the plan's domains, such as shop.apps.example.com. Write international names in their xn-- form"},
+		{"nats-small", p.CheckBind([]byte(`{"publish": ["a b"]}`)), "parameters.publish[0]: has the wrong form; expected: A subject"},
 	} {
-		if p.Name == "rabbitmq-small" || service != test.service {
+		if p.Name != test.plan {
 			continue
 		}
 		if test.err == nil || !strings.Contains(test.err.Error(), test.want) || strings.Contains(test.err.Error(), "[A-Za-z") {
@@ -68,41 +84,75 @@ func checkWords(t *testing.T, service string, p *catalog.Plan) {
 	}
 }
 
-// variable is every variable that the shipped catalog reads.
-func variable(name string) (string, bool) {
-	variables := map[string]string{
-		"POSTGRES_ADMIN_URL":      "postgres://broker:secret@127.0.0.1:5432/postgres",
-		"MYSQL_ADMIN_URL":         "mysql://chandler:secret@127.0.0.1:3306/chandler",
-		"NATS_URL":                "nats://127.0.0.1:4222",
-		"NATS_OPERATOR_SEED_FILE": "/etc/chandler/operator.nk",
-		"NATS_SYSTEM_CREDS_FILE":  "/etc/chandler/system.creds",
-		"RABBITMQ_ADMIN_URL":      "http://chandler:secret@127.0.0.1:15672",
-		"RABBITMQ_HOST":           "127.0.0.1",
-		"RABBITMQ_PORT":           "5672",
-		"POWERDNS_API_URL":        "http://127.0.0.1:8081",
-		"POWERDNS_API_KEY":        "secret-secret",
-		"POWERDNS_HOST":           "127.0.0.1",
-		"POWERDNS_PORT":           "53",
-		"SMB_ADDRESS":             "127.0.0.1:445",
-		"SMB_FOLDER":              "/srv/shares",
-		"SMB_ACCOUNTS":            "/var/lib/extrausers",
-		"SMB_CONFIG_FILE":         "/etc/samba/smb.conf",
-		"SMB_PROGRAMS":            "/usr/bin",
-		"S3_ENDPOINT":             "http://127.0.0.1:7070",
-		"S3_ACCESS_KEY_ID":        "root",
-		"S3_SECRET_ACCESS_KEY":    "secret-secret",
-		"S3_SHARED_FOLDER":        "",
-		"FUNCTIONS_DATABASE_URL":  "postgres://functions:secret@127.0.0.1:5432/functions",
-		"FUNCTIONS_API_HOST":      "https://functions.example.com",
+// environment returns the variables that the backends' catalogs read, from examples
+// in their folders.
+func environment(t *testing.T) func(name string) (string, bool) {
+	t.Helper()
+	files, err := filepath.Glob("services/*/*/testdata/environment")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%v: %v", files, err)
 	}
-	value, ok := variables[name]
-	return value, ok
+	variables := map[string]string{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+			variables[name] = value
+		}
+	}
+	return func(name string) (string, bool) {
+		value, ok := variables[name]
+		return value, ok
+	}
+}
+
+// The file at the top is what "chandler catalog init" writes.
+func TestCatalogFile(t *testing.T) {
+	got := shipped(t)
+	if *update {
+		if err := os.WriteFile("catalog.yml", got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile("catalog.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("change the backends' catalogs and services/all/catalog.yml, and write this one with: go test . -update (-want +got):\n%s", diff)
+	}
+}
+
+// Backends agree on the services that they share.
+func TestSharedServices(t *testing.T) {
+	services := map[any]map[string]any{}
+	for _, d := range all.Definitions() {
+		var document struct {
+			Backends map[string]any
+			Services []map[string]any
+		}
+		if err := yaml.Unmarshal(d.Catalog, &document); err != nil || len(document.Backends) == 0 || len(document.Services) == 0 {
+			t.Fatalf("%s: %+v: %v", d.Name, document, err)
+		}
+		for _, s := range document.Services {
+			delete(s, "plans")
+			if services[s["id"]] == nil {
+				services[s["id"]] = s
+			}
+			if diff := cmp.Diff(services[s["id"]], s); diff != "" {
+				t.Errorf("%s: another backend's catalog describes the service otherwise:\n%s", d.Name, diff)
+			}
+		}
+	}
 }
 
 // What "chandler catalog init --only" writes is valid, and has what was asked for and
 // nothing else.
 func TestSelectedCatalogs(t *testing.T) {
-	full, err := catalog.Parse("catalog.yml", chandler.CatalogYAML(), all.Definitions(), variable)
+	full, err := catalog.Parse("catalog.yml", shipped(t), all.Definitions(), environment(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,11 +167,11 @@ func TestSelectedCatalogs(t *testing.T) {
 	}
 	for _, types := range selections {
 		t.Run(strings.Join(types, ","), func(t *testing.T) {
-			text, err := catalog.Select(chandler.CatalogYAML(), types)
+			text, err := all.Catalog(types...)
 			if err != nil {
 				t.Fatal(err)
 			}
-			c, err := catalog.Parse("catalog.yml", text, all.Definitions(), variable)
+			c, err := catalog.Parse("catalog.yml", text, all.Definitions(), environment(t))
 			if err != nil {
 				t.Fatalf("%v\n%s", err, text)
 			}
@@ -147,11 +197,11 @@ func TestSelectedCatalogs(t *testing.T) {
 			}
 		})
 	}
-	text, err := catalog.Select(chandler.CatalogYAML(), []string{"dns/powerdns"})
+	text, err := all.Catalog("dns/powerdns")
 	if err != nil || strings.Contains(string(text), "MariaDB") || strings.Contains(string(text), "POSTGRES_ADMIN_URL}\n") || !strings.Contains(string(text), "# The NS records of every zone") {
 		t.Errorf("%v\n%s", err, text)
 	}
-	if _, err := catalog.Select(chandler.CatalogYAML(), []string{"dns/bind"}); err == nil || !strings.Contains(err.Error(), "dns/powerdns") {
+	if _, err := all.Catalog("dns/bind"); err == nil || !strings.Contains(err.Error(), "dns/powerdns") {
 		t.Errorf("a type that is none: %v", err)
 	}
 }

@@ -3,15 +3,8 @@ package chandler
 
 import _ "embed"
 
-var (
-	//go:embed catalog.yml
-	catalogYAML []byte
-	//go:embed deploy/vault/chandler-policy.hcl
-	vaultPolicy string
-)
-
-// CatalogYAML returns the shipped catalog.yml.
-func CatalogYAML() []byte { return append([]byte{}, catalogYAML...) }
+//go:embed deploy/vault/chandler-policy.hcl
+var vaultPolicy string
 
 // VaultPolicy returns the policy that the broker's token needs in Vault, for
 // the mount and the prefix that are the defaults.

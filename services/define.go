@@ -27,6 +27,10 @@ type Definition struct {
 	Name string
 	// Schemas are as Define was given them.
 	Schemas Schemas
+	// Catalog is a catalog.yml with this backend and its plans, and no other's:
+	// "chandler catalog init" joins those of all backends. Services of one id are
+	// the same in all of them, but for their plans.
+	Catalog []byte
 	// CredentialType is the value of "type" in the credentials, such as
 	// "postgresql".
 	CredentialType string
@@ -65,8 +69,10 @@ func (d Definition) Parameters() (instance, binding []string) {
 	return d.instanceKeys, d.bindingKeys
 }
 
-// Client is what a Definition needs for using credentials.
+// Client is what a Definition offers: plans, and the use of credentials.
 type Client struct {
+	// Catalog is a catalog.yml with this backend and its plans.
+	Catalog []byte
 	// CredentialType is the value of "type" in the credentials.
 	CredentialType string
 	Dial           Dialer
@@ -105,6 +111,7 @@ func Define[C, P, I, B any](
 	return Definition{
 		Name:           name,
 		Schemas:        s,
+		Catalog:        c.Catalog,
 		CredentialType: c.CredentialType,
 		Dial:           c.Dial,
 		VolumeMounts:   c.VolumeMounts,

@@ -7,7 +7,6 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/chandler-broker/chandler"
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/services/all"
 )
@@ -15,7 +14,11 @@ import (
 // ShippedCatalog returns the shipped catalog as an operator would cut it who has
 // servers for these backends and no others, comments and all.
 func ShippedCatalog(backends ...string) ([]byte, error) {
-	return CutCatalog(chandler.CatalogYAML(), backends...)
+	text, err := all.Catalog()
+	if err != nil {
+		return nil, err
+	}
+	return CutCatalog(text, backends...)
 }
 
 // CutCatalog is ShippedCatalog for any catalog.

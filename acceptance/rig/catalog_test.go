@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -9,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/chandler-broker/chandler"
+	"github.com/chandler-broker/chandler/services/all"
 )
 
 func expectIn(t *testing.T, text []byte, wanted, cut []string) {
@@ -58,7 +59,8 @@ func TestBackends(t *testing.T) {
 	var shipped struct {
 		Backends map[string]any `yaml:"backends"`
 	}
-	if err := yaml.Unmarshal(chandler.CatalogYAML(), &shipped); err != nil {
+	text, err := all.Catalog()
+	if err := errors.Join(err, yaml.Unmarshal(text, &shipped)); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(shipped.Backends)), slices.Sorted(slices.Values(Backends()))); diff != "" {

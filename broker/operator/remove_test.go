@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/chandler-broker/chandler"
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
@@ -137,12 +134,11 @@ func TestOwnedByAnotherBackend(t *testing.T) {
 // and one backend.
 func newOperator(t *testing.T, url string, backend services.Driver) *Operator {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "catalog.yml")
-	if err := os.WriteFile(path, chandler.CatalogYAML(), 0o600); err != nil {
+	text, err := all.Catalog("database/postgres")
+	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := catalog.Load(path, all.Definitions(), func(string) (string, bool) { return url, true },
-		"database/mysql", "queue/nats", "queue/rabbitmq", "dns/powerdns", "filesystem/s3", "filesystem/smb", "function/wasm")
+	c, err := catalog.Parse("catalog.yml", text, all.Definitions(), func(string) (string, bool) { return url, true })
 	if err != nil {
 		t.Fatal(err)
 	}

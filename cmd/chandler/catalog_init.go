@@ -12,8 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/chandler-broker/chandler"
-	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/services/all"
 )
 
@@ -32,9 +30,9 @@ The types are ` + strings.Join(backendTypes(), ", ") + `.
 It then lists the variables that the catalog reads. It does not replace an existing file.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			text, err := initialCatalog(only)
+			text, err := all.Catalog(only...)
 			if err != nil {
-				return usageError{err}
+				return usagef("--only: %w", err)
 			}
 			if path == "-" {
 				_, err := cmd.OutOrStdout().Write(text)
@@ -55,19 +53,6 @@ func backendTypes() []string {
 	}
 	slices.Sort(types)
 	return types
-}
-
-// initialCatalog is the shipped catalog with the backends of these types, all where
-// there are none.
-func initialCatalog(only []string) ([]byte, error) {
-	if len(only) == 0 {
-		return chandler.CatalogYAML(), nil
-	}
-	text, err := catalog.Select(chandler.CatalogYAML(), only)
-	if err != nil {
-		err = fmt.Errorf("--only: %w", err)
-	}
-	return text, err
 }
 
 func writeCatalog(path string, text []byte, w io.Writer) error {

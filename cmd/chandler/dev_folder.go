@@ -14,8 +14,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/chandler-broker/chandler"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/all"
 )
 
 // devFolder is the folder of a chandler dev: the private servers' data, and
@@ -180,12 +180,15 @@ func (f *devFolder) catalogFile(named string) (string, error) {
 	if _, err := os.Stat("catalog.yml"); err == nil {
 		return filepath.Abs("catalog.yml")
 	}
+	shipped, err := all.Catalog()
+	if err != nil {
+		return "", err
+	}
 	path := f.path("catalog.yml")
-	have, err := os.ReadFile(path)
-	if err == nil && string(have) == string(chandler.CatalogYAML()) {
+	if have, err := os.ReadFile(path); err == nil && string(have) == string(shipped) {
 		return path, nil // its time stays, and with it Last-Modified
 	}
-	return path, f.writeFile("catalog.yml", chandler.CatalogYAML())
+	return path, f.writeFile("catalog.yml", shipped)
 }
 
 // lookup returns the environment with what the folder's servers add to it, as they

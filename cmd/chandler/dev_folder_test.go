@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/chandler-broker/chandler"
+	"github.com/chandler-broker/chandler/services/all"
 )
 
 func TestDevFolderIsOneProcess(t *testing.T) {
@@ -141,7 +141,11 @@ func TestDevCatalog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text, _ := os.ReadFile(path); string(text) != string(chandler.CatalogYAML()) {
+	shipped, err := all.Catalog()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, _ := os.ReadFile(path); string(text) != string(shipped) {
 		t.Error("without a catalog.yml it is not the binary's own that is served")
 	}
 	before, _ := os.Stat(path)

@@ -12,7 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/chandler-broker/chandler"
+	"github.com/chandler-broker/chandler/services/all"
 )
 
 // cfManifest has the attributes of an application that manifest.yml uses:
@@ -58,8 +58,12 @@ func TestManifest(t *testing.T) {
 	if !slices.Contains(app.Services, app.Env["CHANDLER_STATE_SERVICE"]) {
 		t.Errorf("CHANDLER_STATE_SERVICE names %q, and bound are %q", app.Env["CHANDLER_STATE_SERVICE"], app.Services)
 	}
+	shipped, err := all.Catalog()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name := range app.Env {
-		if !strings.Contains(environment, name) && !bytes.Contains(chandler.CatalogYAML(), []byte("${"+name+"}")) {
+		if !strings.Contains(environment, name) && !bytes.Contains(shipped, []byte("${"+name+"}")) {
 			t.Errorf("neither chandler serve nor the shipped catalog reads %s", name)
 		}
 	}

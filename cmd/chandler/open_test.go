@@ -5,10 +5,8 @@ import (
 	"encoding/json"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"testing"
 
-	"github.com/chandler-broker/chandler"
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
@@ -32,12 +30,11 @@ func (silent) Footprint(json.RawMessage) (services.Space, error) { return servic
 // and one backend.
 func openState(t *testing.T, url string, backend services.Driver) *app {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "catalog.yml")
-	if err := os.WriteFile(path, chandler.CatalogYAML(), 0o600); err != nil {
+	text, err := all.Catalog("database/postgres")
+	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := catalog.Load(path, all.Definitions(), lookupIn(map[string]string{"POSTGRES_ADMIN_URL": url}),
-		"database/mysql", "queue/nats", "queue/rabbitmq", "dns/powerdns", "filesystem/s3", "filesystem/smb", "function/wasm")
+	c, err := catalog.Parse("catalog.yml", text, all.Definitions(), lookupIn(map[string]string{"POSTGRES_ADMIN_URL": url}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,16 +13,17 @@ import (
 	"github.com/chandler-broker/chandler/services/queue/rabbitmq"
 )
 
-// Definitions returns every backend that a catalog can name.
+// Definitions returns every backend that a catalog can name, in the order of the
+// shipped one.
 func Definitions() []services.Definition {
 	return []services.Definition{
 		postgres.Definition(),
 		mysql.Definition(),
+		nats.Definition(),
+		rabbitmq.Definition(),
 		powerdns.Definition(),
 		s3.Definition(),
 		smb.Definition(),
-		nats.Definition(),
-		rabbitmq.Definition(),
 		openwhisk.Definition(),
 	}
 }

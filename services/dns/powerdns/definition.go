@@ -11,6 +11,8 @@ import (
 )
 
 var (
+	//go:embed catalog.yml
+	catalogYAML []byte
 	//go:embed schemas/instance-create.json
 	instanceCreate []byte
 	//go:embed schemas/instance-update.json
@@ -30,7 +32,7 @@ func Definition() services.Definition {
 			InstanceUpdate: instanceUpdate,
 			BindingCreate:  bindingCreate,
 		},
-		services.Client{CredentialType: credentialType, Dial: dial},
+		services.Client{Catalog: catalogYAML, CredentialType: credentialType, Dial: dial},
 		func(_ context.Context, c Config) (services.Backend[Plan, InstanceParams, BindingParams], error) {
 			return newBackend(c)
 		})

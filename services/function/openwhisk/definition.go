@@ -11,6 +11,8 @@ import (
 )
 
 var (
+	//go:embed catalog.yml
+	catalogYAML []byte
 	//go:embed schemas/instance-create.json
 	instanceCreate []byte
 	//go:embed schemas/instance-update.json
@@ -26,7 +28,7 @@ const credentialType = "openwhisk"
 func Definition() services.Definition {
 	return services.Define("function/wasm",
 		services.Schemas{InstanceCreate: instanceCreate, InstanceUpdate: instanceUpdate, BindingCreate: bindingCreate},
-		services.Client{CredentialType: credentialType, Dial: dial, Active: true},
+		services.Client{Catalog: catalogYAML, CredentialType: credentialType, Dial: dial, Active: true},
 		func(ctx context.Context, c Config) (services.Backend[Plan, InstanceParams, BindingParams], error) {
 			return open(ctx, c)
 		})

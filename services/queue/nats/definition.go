@@ -11,6 +11,8 @@ import (
 )
 
 var (
+	//go:embed catalog.yml
+	catalogYAML []byte
 	//go:embed schemas/instance-create.json
 	instanceCreate []byte
 	//go:embed schemas/binding-create.json
@@ -24,7 +26,7 @@ const credentialType = "nats"
 func Definition() services.Definition {
 	return services.Define("queue/nats",
 		services.Schemas{InstanceCreate: instanceCreate, BindingCreate: bindingCreate},
-		services.Client{CredentialType: credentialType, Dial: dial},
+		services.Client{Catalog: catalogYAML, CredentialType: credentialType, Dial: dial},
 		func(_ context.Context, c Config) (services.Backend[Plan, InstanceParams, BindingParams], error) {
 			return open(c)
 		})
