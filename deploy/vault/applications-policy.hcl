@@ -1,9 +1,9 @@
-# What applications may read in Vault where plans or platforms have the delivery
-# "vault-ref": each what is below its own name, by one policy for all. Vault puts
-# the name in that the authentication method vouches for.
+# Lets applications read their credentials in Vault, for plans or platforms with the
+# delivery "vault-ref". One policy serves all applications: Vault inserts the name
+# that the authentication method verified, so each can read only below its own name.
 #
-# CF_ACCESSOR and KUBERNETES_ACCESSOR stand for the accessors of the two methods
-# ("vault auth list"); remove the path of one that you do not have.
+# Replace CF_ACCESSOR and KUBERNETES_ACCESSOR with the accessors of the two methods
+# ("vault auth list"), and remove the path of a method that you do not have.
 #
 #   sed "s/KUBERNETES_ACCESSOR/$(vault auth list -format=json | jq -r '."kubernetes/".accessor')/" \
 #     applications-policy.hcl | vault policy write chandler-applications -
@@ -13,7 +13,8 @@ path "secret/data/chandler-applications/cloudfoundry/{{identity.entity.aliases.C
   capabilities = ["read"]
 }
 
-# A pod on Kubernetes: whatever is bound in its service account's namespace.
+# A pod on Kubernetes reads everything that is bound in its service account's
+# namespace.
 path "secret/data/chandler-applications/kubernetes/{{identity.entity.aliases.KUBERNETES_ACCESSOR.metadata.service_account_namespace}}/*" {
   capabilities = ["read"]
 }

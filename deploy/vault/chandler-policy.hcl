@@ -1,22 +1,21 @@
-# What the broker may do in Vault, and nothing else: it keeps its credentials
-# below "chandler" in the KV version 2 engine at "secret". With another mount
-# (VAULT_KV_MOUNT) or prefix (VAULT_KV_PREFIX) change the two paths.
+# Grants the broker everything that it needs in Vault, and nothing more. It stores
+# credentials below "chandler" in the KV version 2 engine at "secret". If you use
+# another mount (VAULT_KV_MOUNT) or prefix (VAULT_KV_PREFIX), change the paths.
 #
 #   vault policy write chandler chandler-policy.hcl
 
-# Store and read. "update" is for a value that is replaced.
+# Store and read credentials. "update" replaces a value.
 path "secret/data/chandler/*" {
   capabilities = ["create", "read", "update"]
 }
 
-# Remove every version of a credential: a delete below data/ would leave it
-# recoverable.
+# Delete all versions of a credential. A delete below data/ could be undone.
 path "secret/metadata/chandler/*" {
   capabilities = ["delete"]
 }
 
-# Where plans or platforms have the delivery "vault-ref": what applications read
-# themselves. Remove these two where none has.
+# For plans or platforms with the delivery "vault-ref": the copies that applications
+# read. Otherwise remove these two.
 path "secret/data/chandler-applications/*" {
   capabilities = ["create", "read", "update"]
 }
@@ -25,8 +24,8 @@ path "secret/metadata/chandler-applications/*" {
   capabilities = ["delete"]
 }
 
-# Look after its own token, and tell an operator which permission is missing.
-# Vault's policy "default" holds these too; a token need not have it.
+# Renew and revoke the broker's own token, and report missing permissions. Vault's
+# policy "default" grants these too, but a token may lack that policy.
 path "auth/token/lookup-self" {
   capabilities = ["read"]
 }

@@ -2,7 +2,7 @@
 {{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 50 | trimSuffix "-" }}{{ else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" }}{{ end }}
 {{- end }}
 
-{{/* What selects a component's pods: a dict of root and component. */}}
+{{/* The labels that select a component's pods: takes a dict of root and component. */}}
 {{- define "chandler.selector" -}}
 app.kubernetes.io/name: {{ .root.Chart.Name }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
@@ -22,7 +22,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end }}
 {{- end }}
 
-{{/* Nobody in particular, with no right in particular. */}}
+{{/* An unprivileged user without capabilities. */}}
 {{- define "chandler.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 65532
@@ -42,7 +42,7 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
-{{/* Pods stop being chosen before they stop listening. */}}
+{{/* Services stop routing to a pod before it stops listening. */}}
 {{- define "chandler.lifecycle" -}}
 preStop:
   sleep:
@@ -110,8 +110,8 @@ topologySpreadConstraints:
 {{- end }}
 {{- end }}
 
-{{/* Files and variables beside the chart's own, of the values given: those of the
-broker or of the functions. */}}
+{{/* The user's further variables and files: takes the values of the broker or of the
+functions. */}}
 {{- define "chandler.extraEnvironment" -}}
 {{- with .extraEnv }}
 {{- toYaml . }}
@@ -139,8 +139,8 @@ broker or of the functions. */}}
 {{- end }}
 {{- end }}
 
-{{/* An Ingress: a dict of root, component, name (its own and the service's), values
-and tls (whether the service speaks it). */}}
+{{/* An Ingress: takes a dict of root, component, name (of the Ingress and the service),
+values and tls (whether the service uses TLS). */}}
 {{- define "chandler.ingress" -}}
 apiVersion: networking.k8s.io/v1
 kind: Ingress
