@@ -29,7 +29,7 @@ func (b *Broker) await(ctx context.Context, op store.Operation, async, joined bo
 		return stateError("wait for the operation", err)
 	}
 	if op.State != store.InProgress {
-		return outcome(op)
+		return resultError(op)
 	}
 	if async {
 		return errPending
@@ -37,19 +37,19 @@ func (b *Broker) await(ctx context.Context, op store.Operation, async, joined bo
 	return b.giveUp(ctx, op, joined)
 }
 
-// outcome is what an operation that ended means to its client.
-func outcome(op store.Operation) error {
+// resultError is what an operation that ended means to its client.
+func resultError(op store.Operation) error {
 	if op.State == store.Succeeded {
 		return nil
 	}
-	return failure(op)
+	return failureError(op)
 }
 
 // errPending says that the operation goes on.
 var errPending = errors.New("the operation is in progress")
 
 func (b *Broker) giveUp(ctx context.Context, op store.Operation, joined bool) error {
-	if deletes(op.Kind) {
+	if isDelete(op.Kind) {
 		return fail(TimedOut, "the deletion goes on; repeat the request to wait for it, or allow accepts_incomplete=true and poll last_operation")
 	}
 	if joined {
@@ -62,29 +62,29 @@ func (b *Broker) giveUp(ctx context.Context, op store.Operation, joined bool) er
 	// It may have ended before it could be cancelled, or be undone already.
 	now, err := b.Store.Operation(ctx, b.Store.Pool, op.ID)
 	if err == nil && now.State != store.InProgress && now.Outcome != store.Cancelled {
-		return outcome(now)
+		return resultError(now)
 	}
 	return fail(TimedOut, "not done within %s; it is cancelled and undone. Allow accepts_incomplete=true for what takes longer", b.SyncWait)
 }
 
-// deletes says whether a kind of operation is a deletion that a platform asks
+// isDelete says whether a kind of operation is a deletion that a platform asks
 // for.
-func deletes(kind string) bool { return deprovisions(kind) || kind == store.Unbind }
+func isDelete(kind string) bool { return isDeprovision(kind) || kind == store.Unbind }
 
-// deprovisions says whether the instance is gone for the platform afterwards.
-func deprovisions(kind string) bool { return kind == store.Deprovision || kind == store.Retire }
+// isDeprovision says whether the instance is gone for the platform afterwards.
+func isDeprovision(kind string) bool { return kind == store.Deprovision || kind == store.SoftDelete }
 
-// failure is the answer to a request whose operation failed.
-func failure(op store.Operation) error {
+// failureError is the answer to a request whose operation failed.
+func failureError(op store.Operation) error {
 	e := &Error{Kind: Failed, Description: op.Description}
 	switch {
 	case op.Outcome == store.Rejected && op.Usable:
 		// Nothing was left behind, so that this may be the user's error.
 		e.Kind = Invalid
-		if op.Kind == store.Update || deletes(op.Kind) {
+		if op.Kind == store.Update || isDelete(op.Kind) {
 			e.Kind = Unsupported
 		}
-	case op.Outcome == store.Superseded:
+	case op.Outcome == store.Preempted:
 		e.Kind = Concurrency
 	}
 	e.InstanceUsable, e.UpdateRepeatable = consequences(op)
@@ -101,7 +101,7 @@ func consequences(op store.Operation) (usable, repeatable *bool) {
 	case store.Update:
 		again := op.Outcome != store.Rejected
 		return &op.Usable, &again
-	case store.Deprovision, store.Retire:
+	case store.Deprovision, store.SoftDelete:
 		return &op.Usable, nil
 	}
 	return nil, nil

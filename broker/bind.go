@@ -33,8 +33,8 @@ func (b *Broker) Bind(ctx context.Context, instanceID, bindingID string, d domai
 func (b *Broker) bind(ctx context.Context, async bool, wanted func(context.Context, store.DBTX) (store.Binding, error)) (_ domain.Binding, err error) {
 	// A binding that is there already is answered without a transaction: some
 	// platforms repeat the request at every reconcile.
-	want, have, err := b.bound(ctx, wanted)
-	defer func() { quoting(&err, want.Parameters) }()
+	want, have, err := b.readyBinding(ctx, wanted)
+	defer func() { addQuotes(&err, want.Parameters) }()
 	if err != nil {
 		return domain.Binding{}, stateError("look for the binding", err)
 	}
@@ -96,9 +96,9 @@ func (b *Broker) verify(ctx context.Context, have store.Binding) {
 	}
 }
 
-// bound returns the wanted binding, and the one that is there where it is ready
+// readyBinding returns the wanted binding, and the one that is there where it is ready
 // and the same.
-func (b *Broker) bound(ctx context.Context, wanted func(context.Context, store.DBTX) (store.Binding, error)) (store.Binding, *store.Binding, error) {
+func (b *Broker) readyBinding(ctx context.Context, wanted func(context.Context, store.DBTX) (store.Binding, error)) (store.Binding, *store.Binding, error) {
 	want, err := wanted(ctx, b.Store.Pool)
 	if err != nil {
 		return want, nil, err
@@ -107,11 +107,11 @@ func (b *Broker) bound(ctx context.Context, wanted func(context.Context, store.D
 	if err != nil && !store.NotFound(err) {
 		return want, nil, err
 	}
-	if err != nil || have.Status != store.Ready || have.Past(time.Now()) || bindingDifference(have, want) != "" {
+	if err != nil || have.Status != store.Ready || have.IsExpired(time.Now()) || bindingDifference(have, want) != "" {
 		return want, nil, nil
 	}
-	u, err := b.unfinished(ctx, b.Store.Pool, want.InstanceID)
-	if err != nil || u.of(want.ID) != nil || u.own != nil && deprovisions(u.own.Kind) {
+	u, err := b.activeOperations(ctx, b.Store.Pool, want.InstanceID)
+	if err != nil || u.ofBinding(want.ID) != nil || u.instance != nil && isDeprovision(u.instance.Kind) {
 		return want, nil, err
 	}
 	return want, &have, nil
@@ -151,7 +151,7 @@ func (b *Broker) acceptBind(ctx context.Context, tx pgx.Tx, want store.Binding, 
 	if err != nil {
 		return nil, false, err
 	}
-	want.ExpiresAt, want.RenewBefore, err = b.term(instance)
+	want.ExpiresAt, want.RenewBefore, err = b.bindingTerm(instance)
 	if err != nil {
 		return nil, false, err
 	}
@@ -159,7 +159,7 @@ func (b *Broker) acceptBind(ctx context.Context, tx pgx.Tx, want store.Binding, 
 		return nil, false, err
 	}
 	inserted, err := b.Store.InsertBinding(ctx, tx, store.InsertBindingParams{
-		ID: want.ID, SafeName: services.BindingName(instance.Resource(), want.ID),
+		ID: want.ID, SafeName: services.BindingName(instance.ResourceKey(), want.ID),
 		InstanceID: want.InstanceID, Platform: want.Platform, ServiceID: want.ServiceID, PlanID: want.PlanID,
 		AppID: want.AppID, BindResource: want.BindResource, Context: want.Context, Parameters: want.Parameters,
 		PredecessorID: want.PredecessorID, ExpiresAt: want.ExpiresAt, RenewBefore: want.RenewBefore, Delivery: want.Delivery,
@@ -186,7 +186,7 @@ func (b *Broker) bindable(ctx context.Context, tx pgx.Tx, want store.Binding, as
 	} else if err != nil {
 		return instance, err
 	}
-	u, err := b.unfinished(ctx, tx, instance.ID)
+	u, err := b.activeOperations(ctx, tx, instance.ID)
 	if err != nil {
 		return instance, err
 	}
@@ -197,7 +197,7 @@ func (b *Broker) bindable(ctx context.Context, tx pgx.Tx, want store.Binding, as
 	switch {
 	case instance.ServiceID != want.ServiceID:
 		return instance, fail(Invalid, "service_id: the instance is of another service")
-	case u.own != nil:
+	case u.instance != nil:
 		return instance, fail(Concurrency, "an operation on the instance is in progress; repeat the request when it has ended")
 	case instance.Status != store.Ready:
 		return instance, fail(Unsupported, "the instance is not usable: deleting it failed half-way; delete it again")
@@ -222,7 +222,7 @@ func (b *Broker) checkBinding(plan *catalog.Plan, want store.Binding) error {
 		return err
 	}
 	if err := driver.CheckBinding(want.Parameters); err != nil {
-		return rejected(Invalid, err)
+		return rejection(Invalid, err)
 	}
 	return nil
 }
@@ -241,11 +241,11 @@ func (b *Broker) existingBinding(ctx context.Context, tx pgx.Tx, want store.Bind
 	}
 	// Read under the row's lock: another bind of the same ID may just have been
 	// accepted.
-	u, err := b.unfinished(ctx, tx, want.InstanceID)
+	u, err := b.activeOperations(ctx, tx, want.InstanceID)
 	if err != nil {
 		return nil, false, err
 	}
-	op = u.of(want.ID)
+	op = u.ofBinding(want.ID)
 	if op != nil && op.Kind == store.Unbind {
 		return nil, false, fail(Concurrency, "the binding is being deleted; wait for that to end")
 	}
@@ -255,8 +255,8 @@ func (b *Broker) existingBinding(ctx context.Context, tx pgx.Tx, want store.Bind
 	if have.Status == store.DeleteFailed {
 		return nil, false, fail(Conflict, "deleting this binding failed half-way; delete it again")
 	}
-	if op == nil && have.Past(time.Now()) || op != nil && op.Kind == store.Expire {
-		return nil, false, expired(have)
+	if op == nil && have.IsExpired(time.Now()) || op != nil && op.Kind == store.Expire {
+		return nil, false, expiredError(have)
 	}
 	if difference := bindingDifference(have, want); difference != "" {
 		return nil, false, fail(Conflict, "the binding exists with another %s", difference)

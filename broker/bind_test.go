@@ -116,7 +116,7 @@ func TestBindRefused(t *testing.T) {
 func TestBindRejected(t *testing.T) {
 	c := newClient(t, brokertest.Options{})
 	c.provision("i", on(brokertest.Small), true).want(t, "201")
-	c.Backend.After(func(_ context.Context, verb, _, password string) error {
+	c.Backend.AfterCall(func(_ context.Context, verb, _, password string) error {
 		if verb == "bind" {
 			return services.Rejected("parameters.role: not with %s", password)
 		}
@@ -127,19 +127,19 @@ func TestBindRejected(t *testing.T) {
 	}
 	c.unbind("i", "b", true).want(t, "Gone")
 	c.deprovision("i", true).want(t, "200")
-	c.Idle(t)
+	c.CheckEmpty(t)
 }
 
 func TestBindInProgress(t *testing.T) {
 	c := newClient(t, brokertest.Options{AsyncWait: time.Millisecond})
 	gate := brokertest.NewGate()
 	c.provision("i", on(brokertest.Small), false).want(t, "201")
-	c.Backend.Hook(func(ctx context.Context, _, _ string) error { return gate.Pass(ctx) })
+	c.Backend.BeforeCall(func(ctx context.Context, _, _ string) error { return gate.Pass(ctx) })
 	first := c.bind("i", "b", bound(brokertest.Small, ""), true).want(t, "202")
 	if first.credentials != "" {
 		t.Error("credentials in a 202")
 	}
-	gate.Arrived(t)
+	gate.AwaitCall(t)
 	if again := c.bind("i", "b", bound(brokertest.Small, ""), true).want(t, "202"); again.operation != first.operation {
 		t.Error("another operation for the same bind")
 	}
@@ -152,7 +152,7 @@ func TestBindInProgress(t *testing.T) {
 		t.Errorf("poll of another instance's binding: %s", state)
 	}
 	gate.Open()
-	c.Ended(t, first.operation)
+	c.AwaitOperation(t, first.operation)
 	a := c.bind("i", "b", bound(brokertest.Small, ""), true).want(t, "200")
 	if !c.Backend.Works([]byte(a.credentials)) {
 		t.Error("the credentials of the repeated PUT do not work")
@@ -254,7 +254,7 @@ func TestRotationAfterUpdate(t *testing.T) {
 func TestRepeatedBindIsCheap(t *testing.T) {
 	worker := newClient(t, brokertest.Options{})
 	idle := client{brokertest.New(t, brokertest.Options{
-		DatabaseURL: worker.DatabaseURL, Backend: worker.Backend, Credentials: worker.Memory, Idle: true,
+		DatabaseURL: worker.DatabaseURL, Backend: worker.Backend, Credentials: worker.Memory, NoWork: true,
 	}), worker.ctx}
 	worker.provision("i", on(brokertest.Small), true).want(t, "201")
 	first := worker.bind("i", "b", bound(brokertest.Small, ""), true).want(t, "201")

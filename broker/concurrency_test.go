@@ -52,7 +52,7 @@ func TestConcurrencyMatrix(t *testing.T) {
 			"fetch": "200", "get binding": "NotFound",
 		},
 	}
-	c := newClient(t, brokertest.Options{Idle: true, AsyncWait: time.Millisecond})
+	c := newClient(t, brokertest.Options{NoWork: true, AsyncWait: time.Millisecond})
 	for running, row := range tests {
 		for verb, want := range row {
 			name := running + " in progress, then " + verb
@@ -110,7 +110,7 @@ func (c client) assume(t *testing.T, operation, table, id string) {
 // A platform deletes what it has given up to create. The create may have come so
 // far that it is committed a moment later: nobody would delete it then.
 func TestDeleteWaitsForACreate(t *testing.T) {
-	c := newClient(t, brokertest.Options{Idle: true, AsyncWait: time.Millisecond})
+	c := newClient(t, brokertest.Options{NoWork: true, AsyncWait: time.Millisecond})
 	c.begin(t, "bind", "i")
 	for id, verbs := range map[string][2]func() answer{
 		"instance": {
@@ -136,7 +136,7 @@ func TestDeleteWaitsForACreate(t *testing.T) {
 			(<-remove).want(t, "202")
 			var outcome string
 			const query = `select outcome from operations where kind in ('provision', 'bind') and $1 in (instance_id, binding_id)`
-			if err := c.Store.Pool.QueryRow(t.Context(), query, id).Scan(&outcome); err != nil || outcome != store.Superseded {
+			if err := c.Store.Pool.QueryRow(t.Context(), query, id).Scan(&outcome); err != nil || outcome != store.Preempted {
 				t.Errorf("the create ended with %q, %v", outcome, err)
 			}
 		})

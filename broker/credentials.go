@@ -47,9 +47,9 @@ func (b *Broker) credentials(ctx context.Context, have store.Binding) (any, erro
 	}
 	value, err := b.Credentials.Get(ctx, credhub.CredentialsPath(have.InstanceID, have.ID))
 	if errors.Is(err, credhub.ErrNotFound) {
-		return nil, b.withoutCredentials(ctx, have, err)
+		return nil, b.missingCredentials(ctx, have, err)
 	} else if err != nil {
-		return nil, noCredentialStore(err)
+		return nil, credentialStoreError(err)
 	}
 	return value, nil
 }
@@ -58,9 +58,9 @@ func (b *Broker) credentials(ctx context.Context, have store.Binding) (any, erro
 func (b *Broker) volumeMounts(ctx context.Context, have store.Binding) ([]domain.VolumeMount, error) {
 	value, err := b.Credentials.Get(ctx, credhub.VolumeMountsPath(have.InstanceID, have.ID))
 	if errors.Is(err, credhub.ErrNotFound) {
-		return nil, b.withoutCredentials(ctx, have, err)
+		return nil, b.missingCredentials(ctx, have, err)
 	} else if err != nil {
-		return nil, noCredentialStore(err)
+		return nil, credentialStoreError(err)
 	}
 	var stored operation.VolumeMounts
 	if err := json.Unmarshal(value, &stored); err != nil {
@@ -76,19 +76,19 @@ func (b *Broker) volumeMounts(ctx context.Context, have store.Binding) ([]domain
 	return mounts, nil
 }
 
-func noCredentialStore(cause error) error {
+func credentialStoreError(cause error) error {
 	return &Error{Kind: Unavailable, Description: "the credential store does not answer; repeat the request later", Cause: cause}
 }
 
-// withoutCredentials is the answer where a binding that was ready a moment ago
+// missingCredentials is the answer where a binding that was ready a moment ago
 // has no credentials: it is being deleted, or the store has lost them.
-func (b *Broker) withoutCredentials(ctx context.Context, have store.Binding, cause error) error {
-	u, err := b.unfinished(ctx, b.Store.Pool, have.InstanceID)
+func (b *Broker) missingCredentials(ctx context.Context, have store.Binding, cause error) error {
+	u, err := b.activeOperations(ctx, b.Store.Pool, have.InstanceID)
 	if err != nil {
 		return stateError("read the instance's operations", err)
 	}
 	_, err = b.Store.Binding(ctx, b.Store.Pool, have.ID)
-	if store.NotFound(err) || u.of(have.ID) != nil || u.own != nil {
+	if store.NotFound(err) || u.ofBinding(have.ID) != nil || u.instance != nil {
 		return fail(Concurrency, "the binding is being deleted")
 	}
 	b.Logger.ErrorContext(ctx, "the credential store has no credentials of a binding that is ready; 'chandler orphans' says whether its login is there",

@@ -35,7 +35,7 @@ func (b *Broker) Deprovision(ctx context.Context, instanceID string, _ domain.De
 
 func (b *Broker) acceptDeprovision(ctx context.Context, tx pgx.Tx, instanceID string, async bool) (store.Operation, error) {
 	var none store.Operation
-	have, err := afterCreate(ctx, b, tx, instanceID, b.Store.InstanceForUpdate)
+	have, err := readAfterCreate(ctx, b, tx, instanceID, b.Store.InstanceForUpdate)
 	if store.NotFound(err) || err == nil && !visible(ctx, have) {
 		return none, fail(Gone, "there is no such instance")
 	} else if err != nil {
@@ -48,14 +48,14 @@ func (b *Broker) acceptDeprovision(ctx context.Context, tx pgx.Tx, instanceID st
 	if plan.RequiresAsync && !async {
 		return none, fail(AsyncRequired, "plan %q takes long; repeat the request with accepts_incomplete=true", plan.Name)
 	}
-	u, err := b.unfinished(ctx, tx, instanceID)
+	u, err := b.activeOperations(ctx, tx, instanceID)
 	if err != nil {
 		return none, err
 	}
-	if u.own != nil && deprovisions(u.own.Kind) {
-		return *u.own, nil
+	if u.instance != nil && isDeprovision(u.instance.Kind) {
+		return *u.instance, nil
 	}
-	if u.own != nil && u.own.Kind == store.Update || len(u.bindings) > 0 {
+	if u.instance != nil && u.instance.Kind == store.Update || len(u.bindings) > 0 {
 		return none, fail(Concurrency, "another operation on this instance is in progress; repeat the request when it has ended")
 	}
 	if !plan.Cascade {
@@ -63,13 +63,13 @@ func (b *Broker) acceptDeprovision(ctx context.Context, tx pgx.Tx, instanceID st
 			return none, err
 		}
 	}
-	if u.own != nil {
-		if err := b.Engine.Supersede(ctx, tx, *u.own); err != nil {
+	if u.instance != nil {
+		if err := b.Engine.Preempt(ctx, tx, *u.instance); err != nil {
 			return none, err
 		}
 	}
 	if plan.KeepDeleted > 0 && have.Status == store.Ready {
-		return b.accept(ctx, tx, store.Retire, have, "")
+		return b.accept(ctx, tx, store.SoftDelete, have, "")
 	}
 	return b.accept(ctx, tx, store.Deprovision, have, "")
 }

@@ -29,7 +29,7 @@ func TestDeprovision(t *testing.T) {
 	c.unbind("i", "b2", true).want(t, "Gone")
 	c.deprovision("i", true).want(t, "200")
 	c.deprovision("i", true).want(t, "Gone")
-	c.Idle(t)
+	c.CheckEmpty(t)
 	for _, binding := range []string{"", "b1"} {
 		if state, _ := c.poll("i", binding, ""); state != "succeeded" {
 			t.Errorf("poll after the delete: %s", state)
@@ -61,7 +61,7 @@ func TestDeprovisionCascades(t *testing.T) {
 		c.bind("i", fmt.Sprintf("b%02d", i), bound(brokertest.Cascading, ""), true).want(t, "201")
 	}
 	gate := brokertest.NewGate()
-	c.Backend.Hook(func(ctx context.Context, _, id string) error {
+	c.Backend.BeforeCall(func(ctx context.Context, _, id string) error {
 		if id == "b44" {
 			return gate.Pass(ctx)
 		}
@@ -69,14 +69,14 @@ func TestDeprovisionCascades(t *testing.T) {
 	})
 	got := make(chan answer)
 	go func() { got <- c.deprovision("i", false) }()
-	gate.Arrived(t)
+	gate.AwaitCall(t)
 	var left int
 	if err := c.Store.Pool.QueryRow(c.ctx, "select count(*) from bindings").Scan(&left); err != nil || left != 5 {
 		t.Errorf("%d bindings left before the last portion (%v)", left, err)
 	}
 	gate.Open()
 	(<-got).want(t, "200")
-	c.Idle(t)
+	c.CheckEmpty(t)
 	var audited int
 	err := c.Store.Pool.QueryRow(context.Background(), "select count(*) from audit where action = 'unbind' and event = 'succeeded'").Scan(&audited)
 	if err != nil || audited != most {
@@ -106,9 +106,9 @@ func TestDeprovisionCascadesHalfway(t *testing.T) {
 			t.Errorf("binding %s does not work any more", id)
 		}
 	}
-	c.Backend.Hook(nil)
+	c.Backend.BeforeCall(nil)
 	c.deprovision("i", true).want(t, "200")
-	c.Idle(t)
+	c.CheckEmpty(t)
 }
 
 func TestDeleteNeedsAsync(t *testing.T) {
@@ -129,14 +129,14 @@ func TestDeleteInProgress(t *testing.T) {
 	open := brokertest.NewGate()
 	open.Open()
 	hold := func(g *brokertest.Gate) {
-		c.Backend.Hook(func(ctx context.Context, _, _ string) error { return g.Pass(ctx) })
+		c.Backend.BeforeCall(func(ctx context.Context, _, _ string) error { return g.Pass(ctx) })
 	}
 	hold(open)
 	c.settled(t, c.provision("i", on(brokertest.Small), true))
 	c.settled(t, c.bind("i", "b", bound(brokertest.Small, ""), true))
 	hold(gate)
 	first := c.unbind("i", "b", true).want(t, "202")
-	gate.Arrived(t)
+	gate.AwaitCall(t)
 	if again := c.unbind("i", "b", true).want(t, "202"); again.operation != first.operation {
 		t.Error("another operation for the same unbind")
 	}
@@ -144,31 +144,31 @@ func TestDeleteInProgress(t *testing.T) {
 	c.bind("i", "b", bound(brokertest.Small, ""), true).want(t, "Concurrency")
 	c.fetchBinding("i", "b").want(t, "NotFound")
 	gate.Open()
-	c.Ended(t, first.operation)
+	c.AwaitOperation(t, first.operation)
 	c.unbind("i", "b", true).want(t, "Gone")
 
 	gate = brokertest.NewGate()
 	hold(gate)
 	first = c.deprovision("i", true).want(t, "202")
-	gate.Arrived(t)
+	gate.AwaitCall(t)
 	if again := c.deprovision("i", true).want(t, "202"); again.operation != first.operation {
 		t.Error("another operation for the same deprovision")
 	}
 	c.deprovision("i", false).want(t, "TimedOut")
 	c.provision("i", on(brokertest.Small), true).want(t, "Concurrency")
 	gate.Open()
-	if op := c.Ended(t, first.operation); op.State != "succeeded" {
+	if op := c.AwaitOperation(t, first.operation); op.State != "succeeded" {
 		t.Errorf("the delete %s: %s", op.State, op.Description)
 	}
 	c.deprovision("i", true).want(t, "Gone")
-	c.Idle(t)
+	c.CheckEmpty(t)
 }
 
 // settled waits for an operation that may have been answered with 202.
 func (c client) settled(t *testing.T, a answer) {
 	t.Helper()
 	if a.word == "202" {
-		c.Ended(t, a.operation)
+		c.AwaitOperation(t, a.operation)
 	} else if a.word != "200" && a.word != "201" {
 		t.Fatalf("the answer is %s %q", a.word, a.text())
 	}
@@ -192,9 +192,9 @@ func TestDeleteRejected(t *testing.T) {
 	}
 	got, _ := c.fetch("i")
 	got.want(t, "200")
-	c.Backend.Hook(nil)
+	c.Backend.BeforeCall(nil)
 	c.deprovision("i", true).want(t, "200")
-	c.Idle(t)
+	c.CheckEmpty(t)
 }
 
 // Credentials that the store does not give now are not made up.

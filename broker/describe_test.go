@@ -14,7 +14,7 @@ import (
 // tell, the rest of the answer is still true.
 func TestFetchTellsAttributes(t *testing.T) {
 	h := newHarness(t, brokertest.Options{})
-	ctx := brokertest.Caller()
+	ctx := brokertest.CallerContext()
 	_, err := h.Provision(ctx, "i1", domain.ProvisionDetails{ServiceID: brokertest.Service, PlanID: brokertest.Small}, true)
 	if err != nil {
 		t.Fatal(err)

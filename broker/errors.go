@@ -73,9 +73,9 @@ func internal(doing string, cause error) *Error {
 	return &Error{Kind: Internal, Cause: fmt.Errorf("%s: %w", doing, cause)}
 }
 
-// quoting notes the parameters whose values err's description may hold: a backend
+// addQuotes notes the parameters whose values err's description may hold: a backend
 // quotes what it refuses.
-func quoting(err *error, parameters ...json.RawMessage) {
+func addQuotes(err *error, parameters ...json.RawMessage) {
 	if e, ok := errors.AsType[*Error](*err); ok {
 		e.quotes = append(e.quotes, parameters...)
 	}

@@ -8,9 +8,9 @@ import (
 	"github.com/chandler-broker/chandler/broker/store"
 )
 
-// term is how long a binding that is made now will be good for, nil for good,
+// bindingTerm is how long a binding that is made now will be good for, nil for good,
 // and by when it should be replaced (OSB, "Binding Metadata Object").
-func (b *Broker) term(i store.Instance) (expiresAt, renewBefore *time.Time, err error) {
+func (b *Broker) bindingTerm(i store.Instance) (expiresAt, renewBefore *time.Time, err error) {
 	plan, err := b.planOf(i)
 	if err != nil || plan.BindingLifetime == 0 {
 		return nil, nil, err
@@ -35,9 +35,9 @@ func rfc3339(t *time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// expired is the answer to a bind under the ID of a binding whose lifetime is
+// expiredError is the answer to a bind under the ID of a binding whose lifetime is
 // over: its credentials are not handed out any more.
-func expired(have store.Binding) error {
+func expiredError(have store.Binding) error {
 	return fail(Conflict, "the binding expired at %s and its credentials are revoked; "+
 		"create another one, which may name this one as its predecessor, and delete this one", rfc3339(have.ExpiresAt))
 }

@@ -126,7 +126,7 @@ func TestExpired(t *testing.T) {
 	c.unbind("i", "other", true).want(t, "200")
 	c.unbind("i", "next", true).want(t, "200")
 	c.deprovision("i", true).want(t, "200")
-	c.Idle(t)
+	c.CheckEmpty(t)
 }
 
 // A platform's delete goes before the engine's own revocation.
@@ -137,7 +137,7 @@ func TestDeletedWhileItExpires(t *testing.T) {
 	gate := brokertest.NewGate()
 	first := make(chan struct{}, 1)
 	first <- struct{}{}
-	c.Backend.Hook(func(ctx context.Context, verb, _ string) error {
+	c.Backend.BeforeCall(func(ctx context.Context, verb, _ string) error {
 		select {
 		case <-first:
 			return gate.Pass(ctx)
@@ -146,12 +146,12 @@ func TestDeletedWhileItExpires(t *testing.T) {
 		}
 	})
 	c.elapse(t, "b")
-	gate.Arrived(t)
+	gate.AwaitCall(t)
 	c.bind("i", "b", bound(brokertest.Expiring, ""), true).want(t, "Conflict")
 	c.unbind("i", "b", false).want(t, "200")
 	gate.Open()
 	c.deprovision("i", true).want(t, "200")
-	c.Idle(t)
+	c.CheckEmpty(t)
 }
 
 // A backend that does not revoke is asked again, after a rest, and the

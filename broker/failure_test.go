@@ -12,7 +12,7 @@ import (
 
 // failing makes the backend fail some verbs on some IDs with err.
 func failing(c client, err error, verbs ...string) {
-	c.Backend.Hook(func(_ context.Context, verb, id string) error {
+	c.Backend.BeforeCall(func(_ context.Context, verb, id string) error {
 		for _, v := range verbs {
 			if v == verb || v == verb+" "+id {
 				return err
@@ -28,7 +28,7 @@ func TestProvisionFailed(t *testing.T) {
 	for _, next := range []string{"put again", "delete", "put something else"} {
 		t.Run(next, func(t *testing.T) {
 			c := newClient(t, brokertest.Options{})
-			c.Backend.After(func(_ context.Context, verb, _, _ string) error {
+			c.Backend.AfterCall(func(_ context.Context, verb, _, _ string) error {
 				if verb == "provision" {
 					return errors.New("disk full")
 				}
@@ -47,7 +47,7 @@ func TestProvisionFailed(t *testing.T) {
 			got, _ := c.fetch("i")
 			got.want(t, "NotFound")
 			c.bind("i", "b", bound(brokertest.Short, ""), true).want(t, "NotFound")
-			c.Backend.After(nil)
+			c.Backend.AfterCall(nil)
 			switch next {
 			case "put again":
 				c.provision("i", on(brokertest.Short), false).want(t, "201")
@@ -55,7 +55,7 @@ func TestProvisionFailed(t *testing.T) {
 				c.provision("i", on(brokertest.Large), true).want(t, "201")
 			}
 			c.deprovision("i", true).want(t, "200")
-			c.Idle(t)
+			c.CheckEmpty(t)
 		})
 	}
 }
@@ -77,15 +77,15 @@ func TestProvisionNotCleanedUp(t *testing.T) {
 	c.provision("i", on(brokertest.Short), true).want(t, "Conflict")
 	c.update("i", updateTo("", `{"colour": "red"}`), true).want(t, "Unsupported")
 	c.bind("i", "b", bound(brokertest.Short, ""), true).want(t, "Unsupported")
-	c.Backend.Hook(nil)
+	c.Backend.BeforeCall(nil)
 	c.deprovision("i", true).want(t, "200")
-	c.Idle(t)
+	c.CheckEmpty(t)
 }
 
 func TestBindFailed(t *testing.T) {
 	c := newClient(t, brokertest.Options{})
 	c.provision("i", on(brokertest.Short), true).want(t, "201")
-	c.Backend.After(func(_ context.Context, verb, _, _ string) error {
+	c.Backend.AfterCall(func(_ context.Context, verb, _, _ string) error {
 		if verb == "bind" {
 			return errors.New("away")
 		}
@@ -99,11 +99,11 @@ func TestBindFailed(t *testing.T) {
 		t.Errorf("poll: %s", state)
 	}
 	c.fetchBinding("i", "b").want(t, "NotFound")
-	c.Backend.After(nil)
+	c.Backend.AfterCall(nil)
 	c.bind("i", "b", bound(brokertest.Short, `{"role": "read_only"}`), true).want(t, "201")
 	c.unbind("i", "b", true).want(t, "200")
 	c.deprovision("i", true).want(t, "200")
-	c.Idle(t)
+	c.CheckEmpty(t)
 }
 
 // An unbind that fails leaves a binding that nobody is given any more and that
@@ -118,7 +118,7 @@ func TestUnbindFailed(t *testing.T) {
 			c.unbind("i", "b", false).want(t, "Failed")
 			c.fetchBinding("i", "b").want(t, "NotFound")
 			c.bind("i", "b", bound(brokertest.Short, ""), true).want(t, "Conflict")
-			c.Backend.Hook(nil)
+			c.Backend.BeforeCall(nil)
 			if again == "unbind" {
 				c.unbind("i", "b", true).want(t, "200")
 				c.unbind("i", "b", true).want(t, "Gone")
@@ -127,7 +127,7 @@ func TestUnbindFailed(t *testing.T) {
 				c.unbind("i", "b", true).want(t, "200")
 			}
 			c.deprovision("i", true).want(t, "200")
-			c.Idle(t)
+			c.CheckEmpty(t)
 		})
 	}
 }
@@ -136,7 +136,7 @@ func TestUnbindFailed(t *testing.T) {
 func TestUpdateFailed(t *testing.T) {
 	c := newClient(t, brokertest.Options{})
 	c.provision("i", with(on(brokertest.Short), `{"colour": "red"}`), true).want(t, "201")
-	c.Backend.After(func(_ context.Context, verb, id, _ string) error {
+	c.Backend.AfterCall(func(_ context.Context, verb, id, _ string) error {
 		if colour, _ := c.Backend.Colour(id); verb == "update" && colour == "blue" {
 			return errors.New("away")
 		}
@@ -170,7 +170,7 @@ func TestUpdateFailed(t *testing.T) {
 func TestUpdateNotUndone(t *testing.T) {
 	c := newClient(t, brokertest.Options{})
 	c.provision("i", with(on(brokertest.Short), `{"colour": "red"}`), true).want(t, "201")
-	c.Backend.After(func(_ context.Context, verb, _, _ string) error {
+	c.Backend.AfterCall(func(_ context.Context, verb, _, _ string) error {
 		if verb == "update" {
 			return errors.New("away")
 		}
@@ -180,7 +180,7 @@ func TestUpdateNotUndone(t *testing.T) {
 	if a.err.InstanceUsable == nil || *a.err.InstanceUsable {
 		t.Errorf("usable %v", a.err.InstanceUsable)
 	}
-	c.Backend.After(nil)
+	c.Backend.AfterCall(nil)
 	before := len(c.Backend.Calls())
 	c.update("i", updateTo("", `{"colour": "red"}`), true).want(t, "200")
 	if len(c.Backend.Calls()) == before {

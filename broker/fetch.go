@@ -25,11 +25,11 @@ func (b *Broker) FetchInstance(ctx context.Context, instanceID string, _ domain.
 	} else if err != nil {
 		return details, stateError("read the instance", err)
 	}
-	u, err := b.unfinished(ctx, b.Store.Pool, instanceID)
+	u, err := b.activeOperations(ctx, b.Store.Pool, instanceID)
 	if err != nil {
 		return details, stateError("read the instance's operations", err)
 	}
-	if u.own != nil {
+	if u.instance != nil {
 		return details, fail(Concurrency, "the instance is being changed; repeat the request when that has ended")
 	}
 	plan, err := b.planOf(have)
@@ -53,14 +53,14 @@ func (b *Broker) GetBinding(ctx context.Context, instanceID, bindingID string, _
 	} else if err != nil {
 		return spec, stateError("read the binding", err)
 	}
-	if have.Past(time.Now()) {
+	if have.IsExpired(time.Now()) {
 		return spec, fail(NotFound, "the binding expired at %s; create another one and delete this one", rfc3339(have.ExpiresAt))
 	}
-	u, err := b.unfinished(ctx, b.Store.Pool, instanceID)
+	u, err := b.activeOperations(ctx, b.Store.Pool, instanceID)
 	if err != nil {
 		return spec, stateError("read the instance's operations", err)
 	}
-	if u.of(bindingID) != nil || u.own != nil && deprovisions(u.own.Kind) {
+	if u.ofBinding(bindingID) != nil || u.instance != nil && isDeprovision(u.instance.Kind) {
 		return spec, fail(NotFound, "the binding is being deleted")
 	}
 	b.verify(ctx, have)
@@ -113,25 +113,25 @@ const retryAfter = 5 * time.Second
 
 // poll answers for the operation that the platform names, or for the latest.
 // status is asked when operations are forgotten already.
-func (b *Broker) poll(ctx context.Context, instanceID, bindingID, named string, status func() (string, bool, error)) (Poll, error) {
-	op, err := b.polled(ctx, instanceID, bindingID, named)
+func (b *Broker) poll(ctx context.Context, instanceID, bindingID, operationID string, status func() (string, bool, error)) (Poll, error) {
+	op, err := b.polledOperation(ctx, instanceID, bindingID, operationID)
 	if err != nil {
 		return Poll{}, stateError("read the operation", err)
 	}
 	if op != nil {
-		return pollOf(*op), nil
+		return newPoll(*op), nil
 	}
-	state, there, err := status()
+	state, exists, err := status()
 	if err != nil && !store.NotFound(err) {
 		return Poll{}, stateError("read the resource", err)
 	}
-	if there && (state == store.Ready || state == store.Expired) {
+	if exists && (state == store.Ready || state == store.Expired) {
 		return Poll{LastOperation: domain.LastOperation{State: domain.Succeeded}}, nil
 	}
-	if there {
+	if exists {
 		return Poll{LastOperation: domain.LastOperation{State: domain.Failed}}, nil
 	}
-	deleted, err := b.Store.Deleted(ctx, b.Store.Pool, store.DeletedParams{
+	deleted, err := b.Store.WasDeleted(ctx, b.Store.Pool, store.WasDeletedParams{
 		InstanceID: instanceID, BindingID: bindingID, Platform: CallerFrom(ctx).Platform,
 	})
 	if err != nil {
@@ -143,28 +143,28 @@ func (b *Broker) poll(ctx context.Context, instanceID, bindingID, named string, 
 	return Poll{}, fail(NotFound, "there is no such resource")
 }
 
-func (b *Broker) polled(ctx context.Context, instanceID, bindingID, named string) (*store.Operation, error) {
+func (b *Broker) polledOperation(ctx context.Context, instanceID, bindingID, operationID string) (*store.Operation, error) {
 	mine := func(op store.Operation) bool {
 		return op.InstanceID == instanceID && op.BindingID == bindingID && op.Platform == CallerFrom(ctx).Platform
 	}
-	if named != "" {
-		op, err := b.Store.Operation(ctx, b.Store.Pool, named)
+	if operationID != "" {
+		op, err := b.Store.Operation(ctx, b.Store.Pool, operationID)
 		if err != nil && !store.NotFound(err) {
 			return nil, err
 		}
 		// A create that a delete halted is of no interest any more.
-		if err == nil && mine(op) && op.Outcome != store.Superseded {
+		if err == nil && mine(op) && op.Outcome != store.Preempted {
 			return &op, nil
 		}
 	}
-	op, err := b.last(ctx, b.Store.Pool, instanceID, bindingID)
+	op, err := b.lastOperation(ctx, b.Store.Pool, instanceID, bindingID)
 	if err != nil || op == nil || !mine(*op) || op.Kind == store.Expire { // which no platform began
 		return nil, err
 	}
 	return op, nil
 }
 
-func pollOf(op store.Operation) Poll {
+func newPoll(op store.Operation) Poll {
 	p := Poll{LastOperation: domain.LastOperation{State: domain.LastOperationState(op.State), Description: op.Description}}
 	if op.State == store.InProgress {
 		p.RetryAfter = retryAfter

@@ -39,10 +39,10 @@ type client struct {
 func newClient(t *testing.T, o brokertest.Options) client {
 	t.Helper()
 	t.Parallel()
-	return client{newHarness(t, o), brokertest.Caller()}
+	return client{newHarness(t, o), brokertest.CallerContext()}
 }
 
-func (c client) as(platform string) client { return client{c.Harness, brokertest.As(platform)} }
+func (c client) as(platform string) client { return client{c.Harness, brokertest.ContextOf(platform)} }
 
 // answer is what a request came to.
 type answer struct {

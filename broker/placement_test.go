@@ -114,7 +114,7 @@ func TestServerAway(t *testing.T) {
 	if dead == alive {
 		t.Fatalf("both are on %s", dead)
 	}
-	c.Backend.Away(dead, true)
+	c.Backend.SetUnreachable(dead, true)
 	c.await(t, dead, true)
 	for _, id := range []string{"c", "d"} {
 		c.provision(id, on(brokertest.Pooled), true).want(t, "201")
@@ -128,8 +128,8 @@ func TestServerAway(t *testing.T) {
 	}
 	c.bind("b", "of-b", bound(brokertest.Pooled, "{}"), true).want(t, "201")
 	waiting := c.bind("a", "of-a", bound(brokertest.Pooled, "{}"), true).want(t, "202")
-	c.Backend.Away(dead, false)
-	if op := c.Ended(t, waiting.operation); op.State != store.Succeeded {
+	c.Backend.SetUnreachable(dead, false)
+	if op := c.AwaitOperation(t, waiting.operation); op.State != store.Succeeded {
 		t.Errorf("the bind that waited: %s %s", op.State, op.LastError)
 	}
 	c.await(t, dead, false)
@@ -148,7 +148,7 @@ func (c client) await(t *testing.T, server string, away bool) {
 			t.Fatal(err)
 		}
 		for _, l := range loads {
-			if l.Server.Name == server && (l.Away != "") == away {
+			if l.Server.Name == server && (l.Unreachable != "") == away {
 				return
 			}
 		}
@@ -160,7 +160,7 @@ func (c client) await(t *testing.T, server string, away bool) {
 func TestPlacedAnew(t *testing.T) {
 	c := newClient(t, brokertest.Options{})
 	fails := true
-	c.Backend.Hook(func(_ context.Context, verb, _ string) error {
+	c.Backend.BeforeCall(func(_ context.Context, verb, _ string) error {
 		if verb == "provision" && fails {
 			return services.Rejected("not today")
 		}
@@ -168,9 +168,9 @@ func TestPlacedAnew(t *testing.T) {
 	})
 	c.provision("a", on(brokertest.Pooled), true).want(t, "Invalid")
 	fails = false
-	c.Backend.Away("one", true)
+	c.Backend.SetUnreachable("one", true)
 	c.await(t, "one", true)
-	c.Backend.Forget("a")
+	c.Backend.ForgetServer("a")
 	c.provision("a", on(brokertest.Pooled), true).want(t, "201")
 	if got := c.Backend.Server("a"); got != "two" {
 		t.Errorf("a is on %s", got)

@@ -52,14 +52,14 @@ func TestPollOfPruned(t *testing.T) {
 		})
 	}
 	c.provision("left", on(brokertest.Short), true).want(t, "Conflict") // still to be cleaned up
-	c.Backend.Hook(nil)
+	c.Backend.BeforeCall(nil)
 	c.provision("failed", on(brokertest.Small), true).want(t, "201")
 	c.deprovision("left", true).want(t, "200")
 }
 
 // A process that ends answers those who can poll at once.
 func TestDrain(t *testing.T) {
-	c := newClient(t, brokertest.Options{Idle: true, AsyncWait: time.Hour})
+	c := newClient(t, brokertest.Options{NoWork: true, AsyncWait: time.Hour})
 	got := make(chan answer)
 	go func() { got <- c.provision("i", on(brokertest.Small), true) }()
 	c.Drain()
@@ -72,25 +72,25 @@ func TestDrain(t *testing.T) {
 func TestGiveUp(t *testing.T) {
 	c := newClient(t, brokertest.Options{AsyncWait: time.Millisecond, SyncWait: 200 * time.Millisecond})
 	gate := brokertest.NewGate()
-	c.Backend.Hook(func(ctx context.Context, verb, _ string) error {
+	c.Backend.BeforeCall(func(ctx context.Context, verb, _ string) error {
 		if verb == "provision" {
 			return gate.Pass(ctx)
 		}
 		return nil
 	})
 	theirs := c.provision("theirs", on(brokertest.Small), true).want(t, "202")
-	gate.Arrived(t)
+	gate.AwaitCall(t)
 	c.provision("theirs", on(brokertest.Small), false).want(t, "TimedOut")
 	c.provision("mine", on(brokertest.Small), false).want(t, "TimedOut")
 	row, err := c.Store.LastOperation(c.ctx, c.Store.Pool, store.LastOperationParams{InstanceID: "mine"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if op := c.Ended(t, row.ID); op.Outcome != store.Cancelled || op.Description == "" || !op.Usable {
+	if op := c.AwaitOperation(t, row.ID); op.Outcome != store.Cancelled || op.Description == "" || !op.Usable {
 		t.Errorf("ended as %+v", op)
 	}
 	gate.Open()
-	if op := c.Ended(t, theirs.operation); op.State != store.Succeeded {
+	if op := c.AwaitOperation(t, theirs.operation); op.State != store.Succeeded {
 		t.Errorf("another client's operation %s: %s", op.State, op.Description)
 	}
 	c.settled(t, c.provision("mine", on(brokertest.Small), true))

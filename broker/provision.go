@@ -19,7 +19,7 @@ import (
 
 // Provision makes an instance (PUT /v2/service_instances/:instance_id).
 func (b *Broker) Provision(ctx context.Context, instanceID string, d domain.ProvisionDetails, async bool) (spec domain.ProvisionedServiceSpec, err error) {
-	defer func() { quoting(&err, d.RawParameters) }()
+	defer func() { addQuotes(&err, d.RawParameters) }()
 	plan, want, err := b.wantedInstance(ctx, instanceID, d)
 	if err != nil {
 		return spec, err
@@ -85,7 +85,7 @@ func (b *Broker) checkInstance(plan *catalog.Plan, instanceID string, parameters
 		return err
 	}
 	if err := driver.CheckInstance(services.RawInstance{ID: instanceID, Plan: plan.Config, Params: parameters}); err != nil {
-		return rejected(Invalid, err)
+		return rejection(Invalid, err)
 	}
 	return nil
 }
@@ -93,13 +93,13 @@ func (b *Broker) checkInstance(plan *catalog.Plan, instanceID string, parameters
 // maintenance checks the version that the platform says (OSB, "Maintenance
 // Info"): only the plan's own will do. current is for a platform that sends no
 // version; generated clients always send the object, with nothing in it.
-func maintenance(plan *catalog.Plan, said *domain.MaintenanceInfo, current string) (string, error) {
+func maintenance(plan *catalog.Plan, sent *domain.MaintenanceInfo, current string) (string, error) {
 	switch {
-	case said == nil || said.Version == "":
+	case sent == nil || sent.Version == "":
 		return current, nil
 	case plan.MaintenanceVersion == "":
 		return "", fail(MaintenanceInfoConflict, "maintenance_info: plan %q has none; fetch the catalog again", plan.Name)
-	case said.Version != plan.MaintenanceVersion:
+	case sent.Version != plan.MaintenanceVersion:
 		return "", fail(MaintenanceInfoConflict, "maintenance_info.version: plan %q is on %s; fetch the catalog again", plan.Name, plan.MaintenanceVersion)
 	}
 	return plan.MaintenanceVersion, nil
@@ -140,18 +140,18 @@ func (b *Broker) acceptProvision(ctx context.Context, tx pgx.Tx, plan *catalog.P
 // place puts a new instance, whose row is there, on a server.
 func (b *Broker) place(ctx context.Context, tx pgx.Tx, plan *catalog.Plan, instanceID string) (server string, err error) {
 	if server, err = b.Placement.Choose(ctx, tx, plan, instanceID); err != nil || server == catalog.DefaultServer {
-		return server, noRoom(err)
+		return server, capacityError(err)
 	}
 	return server, b.Store.SetInstanceServer(ctx, tx, store.SetInstanceServerParams{ID: instanceID, Server: server})
 }
 
-// noRoom turns a full server into an answer.
-func noRoom(err error) error {
+// capacityError turns a full server into an answer.
+func capacityError(err error) error {
 	full, ok := errors.AsType[*placement.FullError](err)
 	switch {
 	case !ok:
 		return err
-	case full.Away:
+	case full.Unreachable:
 		return fail(Unavailable, "%s", full)
 	}
 	return fail(Unsupported, "%s", full)
@@ -169,14 +169,14 @@ func (b *Broker) existingInstance(ctx context.Context, tx pgx.Tx, plan *catalog.
 	if !visible(ctx, have) {
 		return nil, false, fail(Conflict, "the instance id is in use")
 	}
-	u, err := b.unfinished(ctx, tx, want.ID)
+	u, err := b.activeOperations(ctx, tx, want.ID)
 	if err != nil {
 		return nil, false, err
 	}
-	if u.own != nil && deprovisions(u.own.Kind) {
+	if u.instance != nil && isDeprovision(u.instance.Kind) {
 		return nil, false, fail(Concurrency, "the instance is being deleted; wait for that to end")
 	}
-	if have.Status == store.CreateFailed && u.own == nil {
+	if have.Status == store.CreateFailed && u.instance == nil {
 		return nil, true, b.renewInstance(ctx, tx, plan, want)
 	}
 	if have.Status == store.DeleteFailed {
@@ -185,8 +185,8 @@ func (b *Broker) existingInstance(ctx context.Context, tx pgx.Tx, plan *catalog.
 	if difference := instanceDifference(have, want); difference != "" {
 		return nil, false, fail(Conflict, "the instance exists with another %s", difference)
 	}
-	if u.own != nil && u.own.Kind == store.Provision {
-		return u.own, false, nil
+	if u.instance != nil && u.instance.Kind == store.Provision {
+		return u.instance, false, nil
 	}
 	return nil, false, nil
 }
@@ -230,13 +230,13 @@ func (b *Broker) accept(ctx context.Context, tx pgx.Tx, kind string, i store.Ins
 		Kind: kind, Platform: caller.Platform, InstanceID: i.ID, BindingID: bindingID, ServiceID: i.ServiceID, PlanID: i.PlanID, Server: i.Server,
 		RequestID: caller.RequestID, Originating: caller.Originating,
 	}
-	if kind == store.Retire {
+	if kind == store.SoftDelete {
 		plan, err := b.planOf(i)
 		if err != nil {
 			return store.Operation{}, err
 		}
 		until := time.Now().Add(plan.KeepDeleted)
-		r.KeptUntil = &until
+		r.RetainedUntil = &until
 	}
 	if kind == store.Update { // what the instance shall become
 		r.Parameters, r.MaintenanceVersion, r.Context = i.Parameters, i.MaintenanceVersion, i.Context

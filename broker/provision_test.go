@@ -31,7 +31,7 @@ func TestLifecycle(t *testing.T) {
 			t.Error("the revoked credentials work")
 		}
 		c.deprovision("i", async).want(t, "200")
-		c.Idle(t)
+		c.CheckEmpty(t)
 	}
 }
 
@@ -122,7 +122,7 @@ func TestProvisionRefused(t *testing.T) {
 	if calls := c.Backend.Calls(); len(calls) != 0 {
 		t.Errorf("the backend was called: %v", calls)
 	}
-	c.Idle(t)
+	c.CheckEmpty(t)
 	if state, _ := c.poll("i", "", ""); state != "NotFound" {
 		t.Errorf("poll of what never was: %s", state)
 	}
@@ -131,12 +131,12 @@ func TestProvisionRefused(t *testing.T) {
 func TestProvisionInProgress(t *testing.T) {
 	c := newClient(t, brokertest.Options{AsyncWait: time.Millisecond})
 	gate := brokertest.NewGate()
-	c.Backend.Hook(func(ctx context.Context, _, _ string) error { return gate.Pass(ctx) })
+	c.Backend.BeforeCall(func(ctx context.Context, _, _ string) error { return gate.Pass(ctx) })
 	first := c.provision("i", on(brokertest.Small), true).want(t, "202")
 	if first.dashboard == "" {
 		t.Error("the first answer has no dashboard_url")
 	}
-	gate.Arrived(t)
+	gate.AwaitCall(t)
 	if again := c.provision("i", on(brokertest.Small), true).want(t, "202"); again.operation != first.operation {
 		t.Errorf("operation %s, then %s", first.operation, again.operation)
 	}
@@ -148,7 +148,7 @@ func TestProvisionInProgress(t *testing.T) {
 		t.Errorf("poll: %+v", poll)
 	}
 	gate.Open()
-	c.Ended(t, first.operation)
+	c.AwaitOperation(t, first.operation)
 	c.provision("i", on(brokertest.Small), true).want(t, "200")
 	got, details := c.fetch("i")
 	got.want(t, "200")
@@ -168,7 +168,7 @@ func TestProvisionRejected(t *testing.T) {
 	for _, async := range []bool{true, false} {
 		t.Run(map[bool]string{true: "asynchronous", false: "synchronous"}[async], func(t *testing.T) {
 			c := newClient(t, brokertest.Options{})
-			c.Backend.After(func(_ context.Context, verb, _, _ string) error {
+			c.Backend.AfterCall(func(_ context.Context, verb, _, _ string) error {
 				if verb == "provision" {
 					return services.Rejected("parameters.colour: no such colour")
 				}
@@ -177,12 +177,12 @@ func TestProvisionRejected(t *testing.T) {
 			if a := c.provision("i", on(brokertest.Small), async).want(t, "Invalid"); a.text() != "parameters.colour: no such colour" {
 				t.Errorf("description %q", a.text())
 			}
-			c.Idle(t)
+			c.CheckEmpty(t)
 			if state, poll := c.poll("i", "", ""); state != "failed" || poll.InstanceUsable != nil || poll.UpdateRepeatable != nil {
 				t.Errorf("poll: %s %+v", state, poll)
 			}
 			c.deprovision("i", async).want(t, "Gone")
-			c.Backend.After(nil)
+			c.Backend.AfterCall(nil)
 			c.provision("i", with(on(brokertest.Large), `{"colour": "red"}`), async).want(t, "201")
 		})
 	}

@@ -23,9 +23,9 @@ func applies(q catalog.Quota, i store.Instance) bool {
 		matches(q.Namespace, i.Namespace) && (q.Service == nil || q.Service.ID == i.ServiceID) && (q.Plan == nil || q.Plan.ID == i.PlanID)
 }
 
-// counted selects the instances that the quota counts together with this one,
+// quotaFilter selects the instances that the quota counts together with this one,
 // and leaves it out.
-func counted(q catalog.Quota, i store.Instance) store.Filter {
+func quotaFilter(q catalog.Quota, i store.Instance) store.Filter {
 	f := store.Filter{Except: i.ID}
 	local := q.Organization != "" || q.Space != "" || q.Namespace != ""
 	if q.Platform != "" || local {
@@ -61,7 +61,7 @@ func (b *Broker) checkQuotas(ctx context.Context, tx pgx.Tx, want store.Instance
 	var checks []check
 	for _, q := range b.Catalog.Quotas() {
 		if applies(q, want) && (have == nil || !applies(q, *have)) {
-			f := counted(q, want)
+			f := quotaFilter(q, want)
 			key := fmt.Sprintf("%s of %q %q %q %q", q.Key(), f.Platform, f.OrganizationID, f.SpaceID, f.Namespace)
 			checks = append(checks, check{key, q, f})
 		}

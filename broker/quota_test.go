@@ -134,7 +134,7 @@ func TestQuotaAtTheLimit(t *testing.T) {
 	c.deprovision("j", true).want(t, "200")
 	c.update("i", domain.UpdateDetails{PlanID: brokertest.Small}, true).want(t, "200")
 	c.deprovision("i", true).want(t, "200")
-	c.Idle(t)
+	c.CheckEmpty(t)
 }
 
 // A create that was rejected left nothing that counts.
@@ -149,7 +149,7 @@ func TestQuotaOfRejected(t *testing.T) {
 // What is kept after its deletion is nobody's to make room by.
 func TestQuotaOfKept(t *testing.T) {
 	c := newClient(t, brokertest.Options{Sections: "quotas: [{organization: '*', instances: 1}]\n"})
-	c.provision("i", on(brokertest.Keeping), true).want(t, "201")
+	c.provision("i", on(brokertest.Retaining), true).want(t, "201")
 	c.provision("j", on(brokertest.Small), true).want(t, "Unsupported")
 	c.deprovision("i", true).want(t, "200")
 	c.provision("j", on(brokertest.Small), true).want(t, "201")
@@ -162,7 +162,7 @@ func TestQuotaInParallel(t *testing.T) {
 	first := newClient(t, brokertest.Options{Sections: quotas})
 	second := client{newHarness(t, brokertest.Options{
 		Sections: quotas, DatabaseURL: first.DatabaseURL, Backend: first.Backend, Credentials: first.Memory,
-	}), brokertest.Caller()}
+	}), brokertest.CallerContext()}
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	words := map[string]int{}

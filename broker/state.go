@@ -31,7 +31,7 @@ func (b *Broker) plan(serviceID, planID string) (*catalog.Plan, error) {
 // visible says whether an instance is the caller's. One that is kept is gone for
 // its platform.
 func visible(ctx context.Context, i store.Instance) bool {
-	return i.Platform == CallerFrom(ctx).Platform && i.KeptUntil == nil
+	return i.Platform == CallerFrom(ctx).Platform && i.RetainedUntil == nil
 }
 
 // driver is that of the server which an instance of the plan is on.
@@ -59,9 +59,9 @@ func (b *Broker) planOf(i store.Instance) (*catalog.Plan, error) {
 	return plan, nil
 }
 
-// rejected turns what a backend refuses into an error of the given kind; other
+// rejection turns what a backend refuses into an error of the given kind; other
 // errors are faults of ours.
-func rejected(kind Kind, err error) error {
+func rejection(kind Kind, err error) error {
 	if message, ok := services.IsRejected(err); ok {
 		return fail(kind, "%s", message)
 	}
@@ -79,15 +79,15 @@ func stateError(doing string, err error) error {
 	if store.IsExhausted(err) {
 		return &Error{Kind: Unavailable, Description: "the broker's state database has no memory, connections or disk left; repeat the request later", Cause: err}
 	}
-	if errors.Is(err, context.Canceled) || unreachable(err) {
+	if errors.Is(err, context.Canceled) || isUnreachable(err) {
 		return &Error{Kind: Unavailable, Description: "the broker's state database does not answer; repeat the request later", Cause: err}
 	}
 	return internal(doing, err)
 }
 
-func unreachable(err error) bool {
+func isUnreachable(err error) bool {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return unable(pg.Code)
+		return isTemporary(pg.Code)
 	}
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return true
@@ -99,30 +99,30 @@ func unreachable(err error) bool {
 		strings.Contains(err.Error(), "conn closed")
 }
 
-// unable says whether the server's error is temporary
+// isTemporary says whether the server's error is temporary
 // (PostgreSQL manual, appendix A): connection exceptions, its own shutting down or
 // starting up, a standby's refusal to write, a deadlock or a conflict.
-func unable(code string) bool {
+func isTemporary(code string) bool {
 	const readOnly = "25006"
 	return strings.HasPrefix(code, "08") || strings.HasPrefix(code, "57P") || strings.HasPrefix(code, "40") || code == readOnly
 }
 
-// unfinished is what is in progress on an instance: its own operation, and
+// activeOperations is what is in progress on an instance: its own operation, and
 // those of its bindings.
-type unfinished struct {
-	own      *store.Operation
+type activeOperations struct {
+	instance *store.Operation
 	bindings []store.Operation
 }
 
-func (b *Broker) unfinished(ctx context.Context, db store.DBTX, instanceID string) (unfinished, error) {
+func (b *Broker) activeOperations(ctx context.Context, db store.DBTX, instanceID string) (activeOperations, error) {
 	ops, err := b.Store.UnfinishedOperations(ctx, db, instanceID)
 	if err != nil {
-		return unfinished{}, err
+		return activeOperations{}, err
 	}
-	var u unfinished
+	var u activeOperations
 	for i, op := range ops {
 		if op.BindingID == "" {
-			u.own = &ops[i]
+			u.instance = &ops[i]
 		} else {
 			u.bindings = append(u.bindings, op)
 		}
@@ -130,8 +130,8 @@ func (b *Broker) unfinished(ctx context.Context, db store.DBTX, instanceID strin
 	return u, nil
 }
 
-// of returns the unfinished operation on a binding.
-func (u unfinished) of(bindingID string) *store.Operation {
+// ofBinding returns the unfinished operation on a binding.
+func (u activeOperations) ofBinding(bindingID string) *store.Operation {
 	for i := range u.bindings {
 		if u.bindings[i].BindingID == bindingID {
 			return &u.bindings[i]
@@ -140,10 +140,10 @@ func (u unfinished) of(bindingID string) *store.Operation {
 	return nil
 }
 
-// afterCreate reads what is to be deleted. Where there is none, a create that the
+// readAfterCreate reads what is to be deleted. Where there is none, a create that the
 // platform has given up may be about to be committed yet: it is waited for, because
 // nobody deletes again what was said to be gone (OSB, "Orphan Mitigation").
-func afterCreate[T any](ctx context.Context, b *Broker, tx pgx.Tx, id string, read func(context.Context, store.DBTX, string) (T, error)) (T, error) {
+func readAfterCreate[T any](ctx context.Context, b *Broker, tx pgx.Tx, id string, read func(context.Context, store.DBTX, string) (T, error)) (T, error) {
 	have, err := read(ctx, tx, id)
 	if !store.NotFound(err) {
 		return have, err
@@ -154,7 +154,7 @@ func afterCreate[T any](ctx context.Context, b *Broker, tx pgx.Tx, id string, re
 	return read(ctx, tx, id)
 }
 
-func (b *Broker) last(ctx context.Context, db store.DBTX, instanceID, bindingID string) (*store.Operation, error) {
+func (b *Broker) lastOperation(ctx context.Context, db store.DBTX, instanceID, bindingID string) (*store.Operation, error) {
 	op, err := b.Store.LastOperation(ctx, db, store.LastOperationParams{InstanceID: instanceID, BindingID: bindingID})
 	if store.NotFound(err) {
 		return nil, nil
@@ -165,7 +165,7 @@ func (b *Broker) last(ctx context.Context, db store.DBTX, instanceID, bindingID 
 // leftovers says whether the resource's last operation failed and left what
 // only a delete cleans up.
 func (b *Broker) leftovers(ctx context.Context, db store.DBTX, instanceID, bindingID string) (bool, error) {
-	op, err := b.last(ctx, db, instanceID, bindingID)
+	op, err := b.lastOperation(ctx, db, instanceID, bindingID)
 	if err != nil || op == nil {
 		return false, err
 	}

@@ -39,7 +39,7 @@ func (b *Broker) acceptUnbind(ctx context.Context, tx pgx.Tx, instanceID, bindin
 	} else if err != nil {
 		return none, err
 	}
-	binding, err := afterCreate(ctx, b, tx, bindingID, b.Store.BindingForUpdate)
+	binding, err := readAfterCreate(ctx, b, tx, bindingID, b.Store.BindingForUpdate)
 	if store.NotFound(err) || err == nil && binding.InstanceID != instanceID {
 		return none, fail(Gone, "there is no such binding")
 	} else if err != nil {
@@ -52,18 +52,18 @@ func (b *Broker) acceptUnbind(ctx context.Context, tx pgx.Tx, instanceID, bindin
 	if plan.RequiresAsync && !async {
 		return none, fail(AsyncRequired, "plan %q takes long; repeat the request with accepts_incomplete=true", plan.Name)
 	}
-	u, err := b.unfinished(ctx, tx, instanceID)
+	u, err := b.activeOperations(ctx, tx, instanceID)
 	if err != nil {
 		return none, err
 	}
-	op := u.of(bindingID)
+	op := u.ofBinding(bindingID)
 	switch {
 	case op != nil && op.Kind == store.Unbind:
 		return *op, nil
-	case u.own != nil:
+	case u.instance != nil:
 		return none, fail(Concurrency, "an operation on the instance is in progress; repeat the request when it has ended")
 	case op != nil:
-		if err := b.Engine.Supersede(ctx, tx, *op); err != nil {
+		if err := b.Engine.Preempt(ctx, tx, *op); err != nil {
 			return none, err
 		}
 	}

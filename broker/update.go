@@ -18,7 +18,7 @@ import (
 // not name keep their values.
 func (b *Broker) Update(ctx context.Context, instanceID string, d domain.UpdateDetails, async bool) (spec domain.UpdateServiceSpec, err error) {
 	var have store.Instance
-	defer func() { quoting(&err, d.RawParameters, have.Parameters) }()
+	defer func() { addQuotes(&err, d.RawParameters, have.Parameters) }()
 	var op *store.Operation
 	joined := false
 	err = b.Store.InTx(ctx, func(tx pgx.Tx) (err error) {
@@ -140,7 +140,7 @@ func (b *Broker) checkUpdate(prev, next *catalog.Plan, have, want store.Instance
 		return internal("check the update", err)
 	}
 	if err := driver.CheckInstance(to); err != nil {
-		return rejected(Invalid, err)
+		return rejection(Invalid, err)
 	}
 	return nil
 }
@@ -149,14 +149,14 @@ func (b *Broker) checkUpdate(prev, next *catalog.Plan, have, want store.Instance
 // joined says; none is returned where nothing changes that a backend would have
 // to do.
 func (b *Broker) acceptUpdate(ctx context.Context, tx pgx.Tx, have, want store.Instance, prev, next *catalog.Plan) (op *store.Operation, joined bool, err error) {
-	u, err := b.unfinished(ctx, tx, have.ID)
+	u, err := b.activeOperations(ctx, tx, have.ID)
 	if err != nil {
 		return nil, false, err
 	}
-	if u.own != nil && sameUpdate(*u.own, want) {
-		return u.own, true, nil
+	if u.instance != nil && sameUpdate(*u.instance, want) {
+		return u.instance, true, nil
 	}
-	if u.own != nil || len(u.bindings) > 0 {
+	if u.instance != nil || len(u.bindings) > 0 {
 		return nil, false, fail(Concurrency, "another operation on this instance is in progress; repeat the request when it has ended")
 	}
 	broken, err := b.leftovers(ctx, tx, have.ID, "")
@@ -170,7 +170,7 @@ func (b *Broker) acceptUpdate(ctx context.Context, tx pgx.Tx, have, want store.I
 		return nil, false, err
 	}
 	if err := b.Placement.Fits(ctx, tx, have, prev, next); err != nil {
-		return nil, false, noRoom(err)
+		return nil, false, capacityError(err)
 	}
 	// The context changes with the rest: an update that fails changes nothing.
 	accepted, err := b.accept(ctx, tx, store.Update, want, "")

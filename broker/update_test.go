@@ -149,11 +149,11 @@ func TestUpdateInProgress(t *testing.T) {
 	gate := brokertest.NewGate()
 	made := c.provision("i", on(brokertest.Small), true)
 	if made.word == "202" {
-		c.Ended(t, made.operation)
+		c.AwaitOperation(t, made.operation)
 	}
-	c.Backend.Hook(func(ctx context.Context, _, _ string) error { return gate.Pass(ctx) })
+	c.Backend.BeforeCall(func(ctx context.Context, _, _ string) error { return gate.Pass(ctx) })
 	first := c.update("i", updateTo(brokertest.Large, ""), true).want(t, "202")
-	gate.Arrived(t)
+	gate.AwaitCall(t)
 	if again := c.update("i", updateTo(brokertest.Large, ""), true).want(t, "202"); again.operation != first.operation {
 		t.Error("another operation for the same update")
 	}
@@ -162,7 +162,7 @@ func TestUpdateInProgress(t *testing.T) {
 	got.want(t, "Concurrency")
 	c.provision("i", on(brokertest.Small), true).want(t, "200") // it exists as it was made
 	gate.Open()
-	c.Ended(t, first.operation)
+	c.AwaitOperation(t, first.operation)
 	if _, details := c.fetch("i"); details.PlanID != brokertest.Large || details.MaintenanceVersion != "2.0.0" {
 		t.Errorf("now %+v", details)
 	}
@@ -172,7 +172,7 @@ func TestUpdateInProgress(t *testing.T) {
 func TestUpdateRejected(t *testing.T) {
 	c := newClient(t, brokertest.Options{})
 	c.provision("i", with(on(brokertest.Small), `{"colour": "red"}`), true).want(t, "201")
-	c.Backend.After(func(_ context.Context, verb, id, _ string) error {
+	c.Backend.AfterCall(func(_ context.Context, verb, id, _ string) error {
 		if colour, _ := c.Backend.Colour(id); verb == "update" && colour == "blue" {
 			return services.Rejected("parameters.colour: blue is sold out")
 		}

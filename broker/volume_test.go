@@ -16,7 +16,7 @@ import (
 func TestVolumeMounts(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t, brokertest.Options{})
-	ctx := brokertest.Caller()
+	ctx := brokertest.CallerContext()
 	plan := domain.ProvisionDetails{ServiceID: brokertest.Volume, PlanID: brokertest.VolumePlan}
 	if _, err := h.Provision(ctx, "i1", plan, true); err != nil {
 		t.Fatal(err)

@@ -17,18 +17,18 @@ import (
 // verb; what a hook returns is what the verb returns. It is safe for concurrent
 // use.
 type Backend struct {
-	mu        sync.Mutex
-	hook      func(ctx context.Context, verb, id string) error
-	after     func(ctx context.Context, verb, id, secret string) error
-	keep      func(ids []string) (map[string]string, error)
-	verify    func(ctx context.Context, id string) error
-	instances map[string]map[string]string // instance name → binding name → password
-	params    map[string]string
-	folders   map[string]map[string]string
-	serial    bool
-	calls     []string
-	servers   map[string]string // the server that each instance was last called on, by its ID
-	away      map[string]bool   // servers that do not answer
+	mu          sync.Mutex
+	hook        func(ctx context.Context, verb, id string) error
+	after       func(ctx context.Context, verb, id, secret string) error
+	onReconcile func(ids []string) (map[string]string, error)
+	onVerify    func(ctx context.Context, id string) error
+	instances   map[string]map[string]string // instance name → binding name → password
+	params      map[string]string
+	folders     map[string]map[string]string
+	serial      bool
+	calls       []string
+	servers     map[string]string // the server that each instance was last called on, by its ID
+	unreachable map[string]bool   // servers that do not answer
 
 	attributes  map[string]any
 	describeErr error
@@ -64,7 +64,7 @@ const (
 func NewBackend() *Backend {
 	return &Backend{
 		instances: map[string]map[string]string{}, params: map[string]string{}, folders: map[string]map[string]string{},
-		servers: map[string]string{}, away: map[string]bool{},
+		servers: map[string]string{}, unreachable: map[string]bool{},
 	}
 }
 
@@ -87,10 +87,10 @@ func (m *Backend) define(name string, volumeMounts bool) services.Definition {
 			case volumeMounts:
 				return sharer{m}, nil
 			case c.Server != "":
-				return pooled{m, c.Server}, nil
-			case m.keep != nil:
-				return keeper{m}, nil
-			case m.verify != nil:
+				return poolBackend{m, c.Server}, nil
+			case m.onReconcile != nil:
+				return reconciler{m}, nil
+			case m.onVerify != nil:
 				return verifier{m}, nil
 			}
 			return m, nil
@@ -99,17 +99,17 @@ func (m *Backend) define(name string, volumeMounts bool) services.Definition {
 
 // OnReconcile makes the backend implement Reconciler: k is told the
 // instances' IDs and returns what their users should know.
-func (m *Backend) OnReconcile(k func(ids []string) (map[string]string, error)) { m.keep = k }
+func (m *Backend) OnReconcile(k func(ids []string) (map[string]string, error)) { m.onReconcile = k }
 
-type keeper struct{ *Backend }
+type reconciler struct{ *Backend }
 
 // Reconcile implements services.Reconciler.
-func (k keeper) Reconcile(_ context.Context, r services.ReconcileRequest[Plan, Params]) (result services.ReconcileResult, err error) {
+func (k reconciler) Reconcile(_ context.Context, r services.ReconcileRequest[Plan, Params]) (result services.ReconcileResult, err error) {
 	ids := make([]string, 0, len(r.Instances))
 	for _, i := range r.Instances {
 		ids = append(ids, i.ID)
 	}
-	notes, err := k.keep(ids)
+	notes, err := k.onReconcile(ids)
 	if notes == nil && err != nil {
 		return result, err
 	}
@@ -121,13 +121,13 @@ func (k keeper) Reconcile(_ context.Context, r services.ReconcileRequest[Plan, P
 
 // OnVerify makes the backend implement Verifier. v is called with the binding's ID
 // before the credentials are repaired; Verify returns its error.
-func (m *Backend) OnVerify(v func(ctx context.Context, id string) error) { m.verify = v }
+func (m *Backend) OnVerify(v func(ctx context.Context, id string) error) { m.onVerify = v }
 
 type verifier struct{ *Backend }
 
 // Verify implements services.Verifier.
 func (v verifier) Verify(ctx context.Context, r services.VerifyRequest[Plan, Params, BindParams]) (services.VerifyResult, error) {
-	if err := v.verify(ctx, r.Binding.ID); err != nil {
+	if err := v.onVerify(ctx, r.Binding.ID); err != nil {
 		return services.VerifyResult{}, err
 	}
 	v.mu.Lock()
@@ -167,23 +167,23 @@ func (m *Backend) Directories(id string) map[string]string {
 	return m.folders[services.InstanceName(id)]
 }
 
-// Hook sets what is called before each verb: provision, update, deprovision,
+// BeforeCall sets what is called before each verb: provision, update, deprovision,
 // bind, unbind, with the instance's or binding's ID.
-func (m *Backend) Hook(h func(ctx context.Context, verb, id string) error) {
+func (m *Backend) BeforeCall(h func(ctx context.Context, verb, id string) error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.hook = h
 }
 
-// After sets what is called when a verb has taken effect: what it returns is
+// AfterCall sets what is called when a verb has taken effect: what it returns is
 // told although it did. secret is the password that bind made.
-func (m *Backend) After(h func(ctx context.Context, verb, id, secret string) error) {
+func (m *Backend) AfterCall(h func(ctx context.Context, verb, id, secret string) error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.after = h
 }
 
-func (m *Backend) done(ctx context.Context, verb, id, secret string) error {
+func (m *Backend) runAfter(ctx context.Context, verb, id, secret string) error {
 	m.mu.Lock()
 	after := m.after
 	m.mu.Unlock()
@@ -224,7 +224,7 @@ func (m *Backend) Size() (instances, bindings int) {
 	return len(m.instances), bindings
 }
 
-func (m *Backend) called(ctx context.Context, verb, id string) error {
+func (m *Backend) runBefore(ctx context.Context, verb, id string) error {
 	m.mu.Lock()
 	m.calls = append(m.calls, verb+" "+id)
 	hook := m.hook
@@ -237,7 +237,7 @@ func (m *Backend) called(ctx context.Context, verb, id string) error {
 
 // Provision implements services.Backend.
 func (m *Backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, Params]) (services.ProvisionResult, error) {
-	if err := m.called(ctx, "provision", r.Instance.ID); err != nil {
+	if err := m.runBefore(ctx, "provision", r.Instance.ID); err != nil {
 		return services.ProvisionResult{}, err
 	}
 	m.mu.Lock()
@@ -246,18 +246,18 @@ func (m *Backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 	}
 	m.params[r.Instance.Name], m.folders[r.Instance.Name] = r.Instance.Params.Colour, r.Instance.Directories
 	m.mu.Unlock()
-	return services.ProvisionResult{}, m.done(ctx, "provision", r.Instance.ID, "")
+	return services.ProvisionResult{}, m.runAfter(ctx, "provision", r.Instance.ID, "")
 }
 
 // Update implements services.Backend.
 func (m *Backend) Update(ctx context.Context, r services.UpdateRequest[Plan, Params]) (services.UpdateResult, error) {
-	if err := m.called(ctx, "update", r.Instance.ID); err != nil {
+	if err := m.runBefore(ctx, "update", r.Instance.ID); err != nil {
 		return services.UpdateResult{}, err
 	}
 	m.mu.Lock()
 	m.params[r.Instance.Name], m.folders[r.Instance.Name] = r.Instance.Params.Colour, r.Instance.Directories
 	m.mu.Unlock()
-	return services.UpdateResult{}, m.done(ctx, "update", r.Instance.ID, "")
+	return services.UpdateResult{}, m.runAfter(ctx, "update", r.Instance.ID, "")
 }
 
 // CheckUpdate implements services.UpdateChecker: nothing turns into black.
@@ -270,26 +270,26 @@ func (m *Backend) CheckUpdate(r services.UpdateRequest[Plan, Params]) error {
 
 // Deprovision implements services.Backend.
 func (m *Backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, Params]) (services.DeprovisionResult, error) {
-	if err := m.called(ctx, "deprovision", r.Instance.ID); err != nil {
+	if err := m.runBefore(ctx, "deprovision", r.Instance.ID); err != nil {
 		return services.DeprovisionResult{}, err
 	}
 	m.mu.Lock()
 	delete(m.instances, r.Instance.Name)
 	delete(m.params, r.Instance.Name)
 	m.mu.Unlock()
-	return services.DeprovisionResult{}, m.done(ctx, "deprovision", r.Instance.ID, "")
+	return services.DeprovisionResult{}, m.runAfter(ctx, "deprovision", r.Instance.ID, "")
 }
 
 // Bind implements services.Backend.
 func (m *Backend) Bind(ctx context.Context, r services.BindRequest[Plan, Params, BindParams]) (services.BindResult, error) {
-	if err := m.called(ctx, "bind", r.Binding.ID); err != nil {
+	if err := m.runBefore(ctx, "bind", r.Binding.ID); err != nil {
 		return services.BindResult{}, err
 	}
 	password := r.Binding.Seed.Password("password").Reveal()
 	if err := m.admit(r.Instance.Name, r.Binding.Name, password); err != nil {
 		return services.BindResult{}, err
 	}
-	if err := m.done(ctx, "bind", r.Binding.ID, password); err != nil {
+	if err := m.runAfter(ctx, "bind", r.Binding.ID, password); err != nil {
 		return services.BindResult{}, err
 	}
 	return services.BindResult{Credentials: services.Credentials{
@@ -314,13 +314,13 @@ func (m *Backend) admit(instance, binding, password string) error {
 
 // Unbind implements services.Backend.
 func (m *Backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, Params, BindParams]) (services.UnbindResult, error) {
-	if err := m.called(ctx, "unbind", r.Binding.ID); err != nil {
+	if err := m.runBefore(ctx, "unbind", r.Binding.ID); err != nil {
 		return services.UnbindResult{}, err
 	}
 	m.mu.Lock()
 	delete(m.instances[r.Instance.Name], r.Binding.Name)
 	m.mu.Unlock()
-	return services.UnbindResult{}, m.done(ctx, "unbind", r.Binding.ID, "")
+	return services.UnbindResult{}, m.runAfter(ctx, "unbind", r.Binding.ID, "")
 }
 
 // Attributes sets what Describe returns of every instance; an error, what it
@@ -342,8 +342,8 @@ func (m *Backend) Describe(context.Context, services.Instance[Plan, Params]) (ma
 func (m *Backend) Ready(context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.away[""] {
-		return errAway
+	if m.unreachable[""] {
+		return errUnreachable
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ const (
 	Cascading    = "plan-cascade"   // cascade
 	Short        = "plan-short"     // operations have 4 s
 	Expiring     = "plan-expiring"  // bindings are good for 720 h, to be renewed 168 h before
-	Keeping      = "plan-keeping"   // deleted instances are kept for 168 h
+	Retaining    = "plan-keeping"   // deleted instances are kept for 168 h
 	Delivered    = "plan-delivered" // credentials are delivered by credhub-ref
 	Pooled       = "plan-pooled"    // on a pool of servers: one and two with room for 3 instances and 12 kB each, and drained
 	PooledLarge  = "plan-pooled-l"  // takes 8 kB instead of 2
@@ -100,7 +100,7 @@ type Harness struct {
 	Memory      *Credentials
 	Delivered   *Credentials // what is delivered by credhub-ref
 	DatabaseURL string
-	halt        sync.Once
+	stop        sync.Once
 }
 
 // Options changes what New makes; the zero value is fine.
@@ -117,12 +117,12 @@ type Options struct {
 	Logger *slog.Logger
 	// Sections are added to the catalog, such as quotas.
 	Sections string
-	// Idle leaves the engine's work to other replicas, until Work.
-	Idle                bool
+	// NoWork leaves the engine's work to other replicas, until Work.
+	NoWork              bool
 	AsyncWait, SyncWait time.Duration // 30 s, for a busy machine, and 50 s
 	Retention           time.Duration // 72 h
 	AuditRetention      time.Duration // for ever
-	DeleteAgain         time.Duration // 5 min
+	RedeleteAfter       time.Duration // 5 min
 	VerifyEvery         time.Duration // 10 min
 }
 
@@ -163,7 +163,7 @@ func New(t testing.TB, o Options) *Harness {
 	o.AsyncWait = cmp.Or(o.AsyncWait, 30*time.Second)
 	o.SyncWait = cmp.Or(o.SyncWait, 50*time.Second)
 	o.Retention = cmp.Or(o.Retention, 72*time.Hour)
-	o.DeleteAgain = cmp.Or(o.DeleteAgain, 5*time.Minute)
+	o.RedeleteAfter = cmp.Or(o.RedeleteAfter, 5*time.Minute)
 	check := func(doing string, err error) {
 		if err != nil {
 			t.Fatalf("%s: %v", doing, err)
@@ -183,10 +183,10 @@ func New(t testing.TB, o Options) *Harness {
 	}
 	engine, err := operation.New(operation.Options{
 		Store: state, Catalog: c, Drivers: drivers, Credentials: o.Store, Deliveries: deliveries, Logger: o.Logger,
-		Workers: 16, Retention: o.Retention, AuditRetention: o.AuditRetention, KeepEvery: time.Second, DeleteAgain: o.DeleteAgain, VerifyEvery: o.VerifyEvery,
+		Workers: 16, Retention: o.Retention, AuditRetention: o.AuditRetention, ReconcileEvery: time.Second, RedeleteAfter: o.RedeleteAfter, VerifyEvery: o.VerifyEvery,
 	})
 	check("make the engine", err)
-	servers := placement.New(placement.Options{Catalog: c, Store: state, Drivers: drivers, Logger: o.Logger, Every: 100 * time.Millisecond})
+	servers := placement.New(placement.Options{Catalog: c, Store: state, Drivers: drivers, Logger: o.Logger, CheckEvery: 100 * time.Millisecond})
 	watching, stop := context.WithCancel(ctx)
 	t.Cleanup(stop)
 	servers.Watch(watching)
@@ -194,7 +194,7 @@ func New(t testing.TB, o Options) *Harness {
 		Catalog: c, Store: state, Engine: engine, Placement: servers, Credentials: o.Store, Deliveries: deliveries, Drivers: drivers, Logger: o.Logger,
 		AsyncWait: o.AsyncWait, SyncWait: o.SyncWait,
 	})
-	if !o.Idle {
+	if !o.NoWork {
 		h.Work(t)
 	}
 	return h
@@ -216,18 +216,18 @@ func (h *Harness) Work(t testing.TB) {
 	if err := h.Engine.Start(context.Background()); err != nil {
 		t.Fatalf("start the engine: %v", err)
 	}
-	t.Cleanup(func() { h.Halt() })
+	t.Cleanup(func() { h.Stop() })
 }
 
-// Halt stops the engine's work: turns under way have 3 s to end. It may be
+// Stop stops the engine's work: turns under way have 3 s to end. It may be
 // called again.
-func (h *Harness) Halt() {
-	h.halt.Do(func() {
+func (h *Harness) Stop() {
+	h.stop.Do(func() {
 		limited, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
 		_ = h.Engine.Stop(limited) // fails for turns that had to be interrupted
 	})
 }
 
-// Caller returns a context of a request from the platform "cf".
-func Caller() context.Context { return As("cf") }
+// CallerContext returns a context of a request from the platform "cf".
+func CallerContext() context.Context { return ContextOf("cf") }

@@ -14,13 +14,13 @@ import (
 // patience is how long tests wait for what has to happen.
 const patience = 40 * time.Second
 
-// As returns a context of a request from the platform.
-func As(platform string) context.Context {
+// ContextOf returns a context of a request from the platform.
+func ContextOf(platform string) context.Context {
 	return broker.WithCaller(context.Background(), broker.Caller{Platform: platform, RequestID: "request-" + platform})
 }
 
-// Ended waits until the operation ended and returns it.
-func (h *Harness) Ended(t testing.TB, operationID string) store.Operation {
+// AwaitOperation waits until the operation ended and returns it.
+func (h *Harness) AwaitOperation(t testing.TB, operationID string) store.Operation {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -34,9 +34,9 @@ func (h *Harness) Ended(t testing.TB, operationID string) store.Operation {
 	return op
 }
 
-// Idle fails the test where anything is left: instances and bindings in the
+// CheckEmpty fails the test where anything is left: instances and bindings in the
 // backend or in the state, secrets, unfinished operations.
-func (h *Harness) Idle(t testing.TB) {
+func (h *Harness) CheckEmpty(t testing.TB) {
 	t.Helper()
 	instances, bindings := h.Backend.Size()
 	var rows, unfinished int
@@ -74,9 +74,9 @@ func (g *Gate) Pass(ctx context.Context) error {
 	}
 }
 
-// Arrived waits until somebody stands before the gate and returns the context
+// AwaitCall waits until somebody stands before the gate and returns the context
 // of the call.
-func (g *Gate) Arrived(t testing.TB) context.Context {
+func (g *Gate) AwaitCall(t testing.TB) context.Context {
 	t.Helper()
 	select {
 	case ctx := <-g.arrived:

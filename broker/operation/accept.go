@@ -23,9 +23,9 @@ type job struct {
 	OperationID string `json:"operation_id"`
 	InstanceID  string `json:"instance_id"`
 	BindingID   string `json:"binding_id,omitempty"`
-	// Alone is for operations that nothing else on the instance may run
+	// Exclusive is for operations that nothing else on the instance may run
 	// beside: its own verbs, and binds at a backend that wants them serial.
-	Alone bool `json:"alone,omitempty"`
+	Exclusive bool `json:"alone,omitempty"`
 	// Traceparent is the span of who enqueued it, if any.
 	Traceparent string `json:"traceparent,omitempty"`
 }
@@ -44,7 +44,7 @@ type Request struct {
 	Parameters         json.RawMessage // of an update
 	MaintenanceVersion string          // of an update
 	Context            json.RawMessage // of an update
-	KeptUntil          *time.Time      // of a retire
+	RetainedUntil      *time.Time      // of a retire
 	RequestID          string
 	Originating        json.RawMessage
 }
@@ -72,7 +72,7 @@ func (e *Engine) Accept(ctx context.Context, tx pgx.Tx, r Request) (store.Operat
 		ID: op.ID, Kind: r.Kind, Platform: r.Platform, InstanceID: r.InstanceID, BindingID: r.BindingID,
 		ServiceID: r.ServiceID, PlanID: r.PlanID, Parameters: orEmpty(r.Parameters), MaintenanceVersion: r.MaintenanceVersion,
 		Context: orEmpty(r.Context), RequestID: r.RequestID, Originating: r.Originating, Deadline: time.Now().Add(plan.MaximumPollingDuration), JobID: op.JobID,
-		KeptUntil: r.KeptUntil,
+		RetainedUntil: r.RetainedUntil,
 	})
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "23505" {
 		return op, ErrBusy
@@ -112,14 +112,14 @@ func (e *Engine) insertJob(ctx context.Context, tx pgx.Tx, op store.Operation, s
 	if err != nil {
 		return 0, err
 	}
-	alone, err := e.alone(plan, op, server)
+	exclusive, err := e.exclusive(plan, op, server)
 	if err != nil {
 		return 0, err
 	}
 	// River logs an error where its context ends. A client that hangs up here ends the
 	// transaction at its next statement.
 	inserted, err := e.client.InsertTx(context.WithoutCancel(ctx), tx, job{
-		OperationID: op.ID, InstanceID: op.InstanceID, BindingID: op.BindingID, Alone: alone,
+		OperationID: op.ID, InstanceID: op.InstanceID, BindingID: op.BindingID, Exclusive: exclusive,
 		Traceparent: tracing.Parent(ctx),
 	}, &river.InsertOpts{MaxAttempts: 100, Queue: queueOf(catalog.ServerKey(plan.Backend, server))})
 	if err != nil {
@@ -128,9 +128,9 @@ func (e *Engine) insertJob(ctx context.Context, tx pgx.Tx, op store.Operation, s
 	return inserted.Job.ID, nil
 }
 
-// alone says whether nothing else on the instance may run beside the operation. An
+// exclusive says whether nothing else on the instance may run beside the operation. An
 // engine that has no backends open does not know, and is careful.
-func (e *Engine) alone(plan *catalog.Plan, op store.Operation, server string) (bool, error) {
+func (e *Engine) exclusive(plan *catalog.Plan, op store.Operation, server string) (bool, error) {
 	if op.BindingID == "" || e.Drivers == nil {
 		return true, nil
 	}
@@ -141,11 +141,11 @@ func (e *Engine) alone(plan *catalog.Plan, op store.Operation, server string) (b
 	return d.SerialBinds(), nil
 }
 
-// Supersede ends an unfinished create in tx, in favour of a delete that is
+// Preempt ends an unfinished create in tx, in favour of a delete that is
 // accepted in the same transaction. The delete's turns begin when the create's
 // turn under way, if any, has noticed.
-func (e *Engine) Supersede(ctx context.Context, tx pgx.Tx, op store.Operation) error {
-	n, err := e.Store.SupersedeOperation(ctx, tx, store.SupersedeOperationParams{
+func (e *Engine) Preempt(ctx context.Context, tx pgx.Tx, op store.Operation) error {
+	n, err := e.Store.PreemptOperation(ctx, tx, store.PreemptOperationParams{
 		ID: op.ID, Description: "halted: the platform asked to delete it",
 	})
 	if err != nil {
@@ -154,7 +154,7 @@ func (e *Engine) Supersede(ctx context.Context, tx pgx.Tx, op store.Operation) e
 	if n == 0 {
 		return nil
 	}
-	op.Outcome = store.Superseded
+	op.Outcome = store.Preempted
 	if err := e.audit(ctx, tx, op, store.Cancelled); err != nil {
 		return err
 	}

@@ -21,8 +21,8 @@ type Adoption struct {
 	InstanceID string
 	// Resource is what the server calls it.
 	Resource string
-	// Dry changes nothing.
-	Dry         bool
+	// DryRun changes nothing.
+	DryRun      bool
 	Originating json.RawMessage // who asked for it
 }
 
@@ -41,7 +41,7 @@ func (e *Engine) Adopt(ctx context.Context, a Adoption) (steps []string, err err
 		if !locked {
 			return notRestorable("instance %q is being worked on; try again", a.InstanceID)
 		}
-		i, err := e.adopting(ctx, tx, a.InstanceID)
+		i, err := e.adoptable(ctx, tx, a.InstanceID)
 		if err != nil {
 			return err
 		}
@@ -64,9 +64,9 @@ func (e *Engine) Adopt(ctx context.Context, a Adoption) (steps []string, err err
 			return err
 		}
 		adopts := false
-		err = store.Outside(limited, tx, func(ctx context.Context) error {
+		err = store.HoldLocks(limited, tx, func(ctx context.Context) error {
 			return whileNotYet(ctx, func() error {
-				taken, ok, err := driver.Adopt(ctx, RawInstance(i, plan), a.Resource, a.Dry)
+				taken, ok, err := driver.Adopt(ctx, RawInstance(i, plan), a.Resource, a.DryRun)
 				if steps == nil { // a repetition finds less to do
 					steps = taken
 				}
@@ -83,7 +83,7 @@ func (e *Engine) Adopt(ctx context.Context, a Adoption) (steps []string, err err
 			}
 			return notRestorable("%s", message)
 		}
-		if err != nil || a.Dry {
+		if err != nil || a.DryRun {
 			return err
 		}
 		return e.auditAdoption(ctx, tx, a, i)
@@ -114,15 +114,15 @@ func whileNotYet(ctx context.Context, call func() error) error {
 	}
 }
 
-// adopting locks an instance that nobody uses yet.
-func (e *Engine) adopting(ctx context.Context, tx pgx.Tx, id string) (store.Instance, error) {
+// adoptable locks an instance that nobody uses yet.
+func (e *Engine) adoptable(ctx context.Context, tx pgx.Tx, id string) (store.Instance, error) {
 	i, err := e.Store.InstanceForUpdate(ctx, tx, id)
 	switch {
 	case store.NotFound(err):
 		return i, notRestorable("there is no instance %q: let its owner create one, to be adopted into", id)
 	case err != nil:
 		return i, err
-	case i.Status != store.Ready || i.KeptUntil != nil:
+	case i.Status != store.Ready || i.RetainedUntil != nil:
 		return i, notRestorable("instance %q is %s, and has to be ready", id, i.Status)
 	}
 	bindings, err := e.Store.BindingsOfInstance(ctx, tx, id)
@@ -132,5 +132,5 @@ func (e *Engine) adopting(ctx context.Context, tx pgx.Tx, id string) (store.Inst
 	if len(bindings) > 0 {
 		return i, notRestorable("instance %q has %d bindings; unbind them first", id, len(bindings))
 	}
-	return i, e.idle(ctx, tx, id)
+	return i, e.checkIdle(ctx, tx, id)
 }

@@ -14,7 +14,7 @@ import (
 // orphanName is the safe name of the resource where this broker made it; empty where
 // it was made by others, or the backend cannot tell.
 func (e *Engine) orphanName(ctx context.Context, tx pgx.Tx, d services.Driver, i store.Instance, resource string) (name string, err error) {
-	err = store.Outside(ctx, tx, func(ctx context.Context) error {
+	err = store.HoldLocks(ctx, tx, func(ctx context.Context) error {
 		found, _, err := d.List(ctx)
 		if err != nil {
 			return fmt.Errorf("ask the backend what it holds: %w", err)
@@ -40,10 +40,10 @@ func (e *Engine) orphanName(ctx context.Context, tx pgx.Tx, d services.Driver, i
 func (e *Engine) adoptOrphan(
 	ctx context.Context, tx pgx.Tx, d services.Driver, i store.Instance, plan *catalog.Plan, name string, a Adoption,
 ) (steps []string, err error) {
-	own := RawInstance(i, plan)
-	adopted := own
+	current := RawInstance(i, plan)
+	adopted := current
 	adopted.Name = name
-	if err := e.orphanFits(ctx, tx, d, i, adopted, a.Resource); err != nil {
+	if err := e.checkOrphan(ctx, tx, d, i, adopted, a.Resource); err != nil {
 		return nil, err
 	}
 	steps = []string{
@@ -51,14 +51,14 @@ func (e *Engine) adoptOrphan(
 		"it is brought to the limits of plan " + plan.Name,
 		"the instance's own resource, which nobody has used, is removed",
 	}
-	if a.Dry {
+	if a.DryRun {
 		return steps, nil
 	}
-	err = store.Outside(ctx, tx, func(ctx context.Context) error {
+	err = store.HoldLocks(ctx, tx, func(ctx context.Context) error {
 		if err := d.Provision(ctx, adopted); err != nil {
 			return fmt.Errorf("bring %s to the plan and parameters of the instance: %w", a.Resource, err)
 		}
-		if err := d.Deprovision(ctx, own); err != nil {
+		if err := d.Deprovision(ctx, current); err != nil {
 			return fmt.Errorf("remove the instance's own resource (repeat the command to go on): %w", err)
 		}
 		return nil
@@ -68,7 +68,7 @@ func (e *Engine) adoptOrphan(
 	} else if err != nil {
 		return nil, err
 	}
-	p := resourceOf(i, i.ID, i.Resource())
+	p := resourceOf(i, i.ID, i.ResourceKey())
 	p.ResourceName = name
 	if err := e.Store.SetInstanceResource(ctx, tx, p); err != nil {
 		return nil, err
@@ -76,8 +76,8 @@ func (e *Engine) adoptOrphan(
 	return steps, e.auditAdoption(ctx, tx, a, i)
 }
 
-// orphanFits refuses what would lose data or give one resource to two instances.
-func (e *Engine) orphanFits(ctx context.Context, tx pgx.Tx, d services.Driver, i store.Instance, adopted services.RawInstance, resource string) error {
+// checkOrphan refuses what would lose data or give one resource to two instances.
+func (e *Engine) checkOrphan(ctx context.Context, tx pgx.Tx, d services.Driver, i store.Instance, adopted services.RawInstance, resource string) error {
 	if is := d.ResourceName(adopted); is != "" && is != resource {
 		return notRestorable("with the parameters of instance %q the resource would be called %s instead of %s; have an instance created with the parameters of %s",
 			i.ID, is, resource, resource)
@@ -91,12 +91,12 @@ func (e *Engine) orphanFits(ctx context.Context, tx pgx.Tx, d services.Driver, i
 			return notRestorable("instance %q was bound before, and what was written to it would be lost; have another one created", i.ID)
 		}
 	}
-	return e.nobodys(ctx, tx, adopted.Name, resource)
+	return e.checkUnowned(ctx, tx, adopted.Name, resource)
 }
 
-// nobodys refuses a resource that an instance owns. Until tx ends, no other instance can
+// checkUnowned refuses a resource that an instance owns. Until tx ends, no other instance can
 // be created under the name.
-func (e *Engine) nobodys(ctx context.Context, tx pgx.Tx, name, resource string) error {
+func (e *Engine) checkUnowned(ctx context.Context, tx pgx.Tx, name, resource string) error {
 	if err := e.Store.LockOrphan(ctx, tx, name); err != nil {
 		return fmt.Errorf("lock the name of %s: %w", resource, err)
 	}

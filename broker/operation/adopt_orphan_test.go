@@ -29,7 +29,7 @@ func TestAdoptOrphan(t *testing.T) {
 	forgetRow("lost")
 	orphan := services.InstanceName("lost")
 	adopt := func(id string, dry bool) error {
-		_, err := h.Engine.Adopt(ctx, operation.Adoption{InstanceID: id, Resource: orphan, Dry: dry, Originating: json.RawMessage(`{"platform":"operator"}`)})
+		_, err := h.Engine.Adopt(ctx, operation.Adoption{InstanceID: id, Resource: orphan, DryRun: dry, Originating: json.RawMessage(`{"platform":"operator"}`)})
 		return err
 	}
 	refused := func(err error, words string) {

@@ -29,14 +29,14 @@ func TestAudit(t *testing.T) {
 	done(t, h, begun(t, h, "i", "", spec.OperationData, err))
 	updated, err := h.Update(ctx, "i", domain.UpdateDetails{ServiceID: brokertest.Service, PlanID: brokertest.Short, RawParameters: parameters}, true)
 	done(t, h, begun(t, h, "i", "", updated.OperationData, err))
-	h.Backend.Hook(func(_ context.Context, verb, _ string) error {
+	h.Backend.BeforeCall(func(_ context.Context, verb, _ string) error {
 		if verb == "bind" {
 			return errors.New("away")
 		}
 		return nil
 	})
 	failed := bind(t, h, "i", "b", brokertest.Short)
-	h.Ended(t, failed)
+	h.AwaitOperation(t, failed)
 	gone, err := h.Unbind(ctx, "i", "b", domain.UnbindDetails{}, true)
 	done(t, h, begun(t, h, "i", "b", gone.OperationData, err))
 	removed, err := h.Deprovision(ctx, "i", domain.DeprovisionDetails{}, true)
@@ -93,7 +93,7 @@ func TestAcceptIsAtomic(t *testing.T) {
 // sooner.
 func TestAuditIsPruned(t *testing.T) {
 	t.Parallel()
-	o := brokertest.Options{DatabaseURL: brokertest.Database(t), Idle: true, AuditRetention: 400 * 24 * time.Hour}
+	o := brokertest.Options{DatabaseURL: brokertest.Database(t), NoWork: true, AuditRetention: 400 * 24 * time.Hour}
 	h := brokertest.New(t, o)
 	if _, err := h.Store.Pool.Exec(t.Context(), `insert into audit (at, platform, request_id, action, event, instance_id)
 		select now() - n * interval '1 day', 'cf', '', 'bind', 'accepted', 'i' from generate_series(390, 2500) n`); err != nil {

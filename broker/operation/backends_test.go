@@ -52,7 +52,7 @@ func TestAnotherBackendsInstanceIsLeftAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		calls := len(h.Backend.Calls())
-		op := h.Ended(t, unbind(t, h, "i", "b"))
+		op := h.AwaitOperation(t, unbind(t, h, "i", "b"))
 		if op.State != store.Failed || !strings.Contains(op.LastError, "instance i: made by backend") {
 			t.Errorf("unbind of an instance that %v made: %s, last error %q", made, op.State, op.LastError)
 		}

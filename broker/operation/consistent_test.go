@@ -25,16 +25,16 @@ func consistent(t *testing.T, h *brokertest.Harness) {
 	var wantFound, wantPaths []string
 	resources := map[string]string{}
 	for _, i := range all(t, h, h.Store.ListInstances, store.ListInstancesParams{Batch: 10_000}) {
-		if i.Status != store.Ready && i.Status != store.Kept {
+		if i.Status != store.Ready && i.Status != store.Retained {
 			t.Errorf("instance %s is %s", i.ID, i.Status)
 		}
-		resources[i.ID] = i.Resource()
-		wantFound = append(wantFound, services.InstanceName(i.Resource())+"/")
+		resources[i.ID] = i.ResourceKey()
+		wantFound = append(wantFound, services.InstanceName(i.ResourceKey())+"/")
 		var parameters struct{ Colour string }
 		if err := json.Unmarshal(i.Parameters, &parameters); err != nil {
 			t.Fatal(err)
 		}
-		if colour, _ := h.Backend.Colour(i.Resource()); colour != parameters.Colour {
+		if colour, _ := h.Backend.Colour(i.ResourceKey()); colour != parameters.Colour {
 			t.Errorf("instance %s is %q at the backend, %q in the state", i.ID, colour, parameters.Colour)
 		}
 	}

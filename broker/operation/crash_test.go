@@ -23,7 +23,7 @@ func crashes() map[string]func(*testing.T, *brokertest.Harness) string {
 		"bind c":      func(t *testing.T, h *brokertest.Harness) string { return bind(t, h, "i", "c", brokertest.Cascading) },
 		"unbind b":    func(t *testing.T, h *brokertest.Harness) string { return unbind(t, h, "i", "b") },
 		"bind next to its predecessor": func(t *testing.T, h *brokertest.Harness) string {
-			made, err := h.Rotate(brokertest.Caller(), "e", "next", broker.Rotation{PredecessorID: "lasting"}, true)
+			made, err := h.Rotate(brokertest.CallerContext(), "e", "next", broker.Rotation{PredecessorID: "lasting"}, true)
 			return begun(t, h, "e", "next", made.OperationData, err)
 		},
 		"unbind short": func(t *testing.T, h *brokertest.Harness) string {
@@ -37,7 +37,7 @@ func crashes() map[string]func(*testing.T, *brokertest.Harness) string {
 		// What the instance had before goes.
 		"deprovision empty with deleted in its place": func(t *testing.T, h *brokertest.Harness) string {
 			id := query[string](t, h, "select id from instances where status = 'kept'")
-			if err := h.Engine.Restore(t.Context(), operation.Restoration{KeptID: id, NewID: "empty"}); err != nil {
+			if err := h.Engine.Restore(t.Context(), operation.Restoration{RetainedID: id, NewID: "empty"}); err != nil {
 				t.Fatal(err)
 			}
 			return begun(t, h, id, "", "", nil)
@@ -79,9 +79,9 @@ func preparedAged(t *testing.T) *brokertest.Harness {
 		done(t, first, bind(t, first, "e", "lasting", brokertest.Expiring))
 		done(t, first, bind(t, first, "e", "short", brokertest.Expiring))
 		for _, id := range []string{"k", "deleted", "empty"} {
-			done(t, first, provision(t, first, id, brokertest.Keeping, ""))
+			done(t, first, provision(t, first, id, brokertest.Retaining, ""))
 		}
-		done(t, first, bind(t, first, "k", "kept", brokertest.Keeping))
+		done(t, first, bind(t, first, "k", "kept", brokertest.Retaining))
 		done(t, first, deprovision(t, first, "deleted"))
 	})
 }
@@ -92,9 +92,9 @@ func preparedWith(t *testing.T, more func(first *brokertest.Harness)) *brokertes
 	done(t, first, provision(t, first, "i", brokertest.Cascading, ""))
 	done(t, first, bind(t, first, "i", "b", brokertest.Cascading))
 	more(first)
-	first.Halt()
+	first.Stop()
 	return brokertest.New(t, brokertest.Options{
-		DatabaseURL: first.DatabaseURL, Backend: first.Backend, Credentials: first.Memory, Idle: true, AsyncWait: time.Nanosecond,
+		DatabaseURL: first.DatabaseURL, Backend: first.Backend, Credentials: first.Memory, NoWork: true, AsyncWait: time.Nanosecond,
 	})
 }
 
@@ -145,7 +145,7 @@ func TestPaused(t *testing.T) {
 		t.Fatal(err)
 	}
 	// It is awake and well when it takes up the next one.
-	h.Halt()
+	h.Stop()
 	next := provision(t, h, "k", brokertest.Small, "")
 	p.says(t, "calls provision k")
 	if _, err := p.input.WriteString("go on\n"); err != nil {
@@ -174,7 +174,7 @@ func TestLockLost(t *testing.T) {
 			first, second := brokertest.NewGate(), brokertest.NewGate()
 			calls := make(chan struct{}, 1)
 			calls <- struct{}{}
-			h.Backend.Hook(func(ctx context.Context, _, _ string) error {
+			h.Backend.BeforeCall(func(ctx context.Context, _, _ string) error {
 				select {
 				case <-calls:
 					return first.Pass(ctx)
@@ -183,7 +183,7 @@ func TestLockLost(t *testing.T) {
 				}
 			})
 			id := provision(t, h, "i", brokertest.Small, "")
-			ctx := first.Arrived(t)
+			ctx := first.AwaitCall(t)
 			if n := query[int](t, h, "select count(pg_terminate_backend(pid)) "+lockHolder, "i"); n != 1 {
 				t.Fatalf("%d connections hold the lock", n)
 			}
@@ -192,7 +192,7 @@ func TestLockLost(t *testing.T) {
 			} else {
 				<-ctx.Done()
 			}
-			second.Arrived(t)
+			second.AwaitCall(t)
 			if op := row(t, h, id); op.State != store.InProgress || op.Attempts != 0 {
 				t.Errorf("the loser recorded %s after %d attempts", op.State, op.Attempts)
 			}
@@ -210,9 +210,9 @@ func TestListenersLost(t *testing.T) {
 	t.Parallel()
 	hs := replicas(t, 2, brokertest.Options{AsyncWait: time.Nanosecond})
 	gate := brokertest.NewGate()
-	hs[0].Backend.Hook(func(ctx context.Context, _, _ string) error { return gate.Pass(ctx) })
+	hs[0].Backend.BeforeCall(func(ctx context.Context, _, _ string) error { return gate.Pass(ctx) })
 	id := provision(t, hs[0], "i", brokertest.Small, "")
-	gate.Arrived(t)
+	gate.AwaitCall(t)
 	results := make(chan string, 2)
 	for _, h := range hs {
 		go func() {
@@ -262,7 +262,7 @@ func TestDatabaseRestarts(t *testing.T) {
 	server := ownServer(t)
 	h := replicas(t, 1, brokertest.Options{DatabaseURL: server.URL("postgres"), AsyncWait: time.Nanosecond})[0]
 	gate := brokertest.NewGate()
-	h.Backend.Hook(func(ctx context.Context, verb, _ string) error {
+	h.Backend.BeforeCall(func(ctx context.Context, verb, _ string) error {
 		if verb == "bind" {
 			return gate.Pass(ctx)
 		}
@@ -270,7 +270,7 @@ func TestDatabaseRestarts(t *testing.T) {
 	})
 	done(t, h, provision(t, h, "i", brokertest.Cascading, ""))
 	id := bind(t, h, "i", "b", brokertest.Cascading)
-	gate.Arrived(t)
+	gate.AwaitCall(t)
 	if err := server.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -280,5 +280,5 @@ func TestDatabaseRestarts(t *testing.T) {
 		t.Error("the credentials do not work")
 	}
 	done(t, h, deprovision(t, h, "i"))
-	h.Idle(t)
+	h.CheckEmpty(t)
 }

@@ -73,7 +73,7 @@ func TestCredentialStoreDown(t *testing.T) {
 	if calls := strings.Join(h.Backend.Calls(), " "); strings.Contains(calls, "bind") {
 		t.Errorf("calls: %s", calls)
 	}
-	poll, err := h.PollBinding(brokertest.Caller(), "i", "b", domain.PollDetails{})
+	poll, err := h.PollBinding(brokertest.CallerContext(), "i", "b", domain.PollDetails{})
 	if err != nil || poll.State != domain.InProgress || poll.Description == "" {
 		t.Errorf("poll: %+v, %v", poll, err)
 	}
@@ -95,7 +95,7 @@ func TestCredentialStoreGone(t *testing.T) {
 		}
 		return errors.New("sealed")
 	}, nil)
-	op := h.Ended(t, bind(t, h, "i", "b", brokertest.Short))
+	op := h.AwaitOperation(t, bind(t, h, "i", "b", brokertest.Short))
 	if op.State != "failed" || op.Usable {
 		t.Errorf("ended as %s, %s, usable %v", op.State, op.Outcome, op.Usable)
 	}
@@ -105,7 +105,7 @@ func TestCredentialStoreGone(t *testing.T) {
 	h.Memory.Hooks(nil, nil)
 	done(t, h, unbind(t, h, "i", "b"))
 	done(t, h, deprovision(t, h, "i"))
-	h.Idle(t)
+	h.CheckEmpty(t)
 }
 
 // A bind that is repeated after a crash at any point makes the same credential.
@@ -113,7 +113,7 @@ func TestBindRepeatsItself(t *testing.T) {
 	h := soon(t)
 	done(t, h, provision(t, h, "i", brokertest.Small, ""))
 	var passwords []string
-	h.Backend.After(func(_ context.Context, verb, _, password string) error {
+	h.Backend.AfterCall(func(_ context.Context, verb, _, password string) error {
 		if verb != "bind" {
 			return nil
 		}

@@ -30,8 +30,8 @@ import (
 const (
 	// stepTime is how long one call of a backend may take.
 	stepTime = 30 * time.Second
-	// upkeepQueue keeps the engine's own jobs from waiting behind operations.
-	upkeepQueue = "upkeep"
+	// maintenanceQueue keeps the engine's own jobs from waiting behind operations.
+	maintenanceQueue = "upkeep"
 )
 
 // Options is what an Engine is made of.
@@ -50,53 +50,53 @@ type Options struct {
 	Retention time.Duration
 	// AuditRetention is how long the audit record is kept; 0: for ever.
 	AuditRetention time.Duration
-	// KeepEvery is how often backends, and the engine, look after what they made.
-	KeepEvery time.Duration
+	// ReconcileEvery is how often backends, and the engine, look after what they made.
+	ReconcileEvery time.Duration
 	// VerifyEvery is how often the credentials of all bindings are verified, where
 	// there are few: ten minutes where it is 0.
 	VerifyEvery time.Duration
-	// DeleteAgain is how long after a binding's end its secrets are deleted once
+	// RedeleteAfter is how long after a binding's end its secrets are deleted once
 	// more: longer than a write to the credential store may be under way.
-	DeleteAgain time.Duration
-	// Finished is told of every operation that this replica ended.
-	Finished func(store.Operation)
+	RedeleteAfter time.Duration
+	// OnFinished is told of every operation that this replica ended.
+	OnFinished func(store.Operation)
 }
 
 // Engine accepts operations and works them off. It is safe for concurrent use.
 type Engine struct {
 	Options
-	client *river.Client[pgx.Tx]
-	waits  waits
-	turns  turns
-	// keeping are the rounds over instances, by the server's key.
-	keeping map[string]*round
+	client  *river.Client[pgx.Tx]
+	waiters waiters
+	running runningSteps
+	// reconcileRounds are the rounds over instances, by the server's key.
+	reconcileRounds map[string]*round
 
 	background context.CancelFunc
-	done       sync.WaitGroup
+	goroutines sync.WaitGroup
 }
 
 // New makes an Engine that accepts operations; Start makes it work on them.
 func New(o Options) (*Engine, error) {
 	if o.Credentials != nil { // an engine without only accepts
-		o.Credentials = settled{o.Credentials, o.Logger}
+		o.Credentials = completingStore{o.Credentials, o.Logger}
 	}
 	deliveries := map[string]credhub.Delivery{}
 	for name, d := range o.Deliveries {
-		deliveries[name] = settledDelivery{d, o.Logger}
+		deliveries[name] = completingDelivery{d, o.Logger}
 	}
 	o.Deliveries = deliveries
 	o.VerifyEvery = cmp.Or(o.VerifyEvery, verifyEvery)
 	e := &Engine{Options: o}
-	e.keeping = e.keepRounds()
+	e.reconcileRounds = e.newReconcileRounds()
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &operationWorker{engine: e})
-	river.AddWorker(workers, keepWorker{})
+	river.AddWorker(workers, legacyReconcileWorker{})
 	river.AddWorker(workers, &pruneWorker{engine: e})
 	client, err := river.NewClient(riverpgxv5.New(o.Store.Queue), &river.Config{
 		Queues:       e.queues(),
 		Workers:      workers,
 		PeriodicJobs: e.periodicJobs(),
-		Logger:       quiet(o.Logger),
+		Logger:       warningsOnly(o.Logger),
 		// A commit wakes a worker at once; the default cool-down would make
 		// every operation of an idle broker take 100 ms.
 		FetchCooldown:     time.Millisecond,
@@ -116,23 +116,23 @@ func New(o Options) (*Engine, error) {
 }
 
 func (e *Engine) queues() map[string]river.QueueConfig {
-	queues := map[string]river.QueueConfig{upkeepQueue: {MaxWorkers: 2}}
+	queues := map[string]river.QueueConfig{maintenanceQueue: {MaxWorkers: 2}}
 	for server := range e.Drivers {
 		queues[queueOf(server)] = river.QueueConfig{MaxWorkers: e.Workers}
 	}
 	return queues
 }
 
-// plainQueue is a name that River takes, of the length that it takes.
-var plainQueue = regexp.MustCompile(`^[a-z0-9]+([_-][a-z0-9]+)*$`)
+// queueName is a name that River takes, of the length that it takes.
+var queueName = regexp.MustCompile(`^[a-z0-9]+([_-][a-z0-9]+)*$`)
 
-const longestQueue = 64
+const maxQueueName = 64
 
 // queueOf is the queue of a server's operations, by its key. A replica whose
 // catalog lacks the server leaves them to others.
 func queueOf(server string) string {
 	name := "backend_" + strings.ReplaceAll(server, ".", "_")
-	if plainQueue.MatchString(name) && len(name) <= longestQueue {
+	if queueName.MatchString(name) && len(name) <= maxQueueName {
 		return name
 	}
 	sum := sha256.Sum256([]byte(server))
@@ -147,14 +147,14 @@ func (e *Engine) Start(ctx context.Context) error {
 		cancel()
 		return err
 	}
-	e.done.Go(func() { e.listen(background) })
-	e.done.Go(func() { e.sweep(background) })
-	e.done.Go(func() { e.forgetAgain(background) })
-	for _, r := range e.keeping {
-		e.done.Go(func() { e.follow(background, r) })
+	e.goroutines.Go(func() { e.listen(background) })
+	e.goroutines.Go(func() { e.sweep(background) })
+	e.goroutines.Go(func() { e.redeleteSecrets(background) })
+	for _, r := range e.reconcileRounds {
+		e.goroutines.Go(func() { e.runRound(background, r) })
 	}
-	for _, r := range e.verifyRounds() {
-		e.done.Go(func() { e.follow(background, r) })
+	for _, r := range e.newVerifyRounds() {
+		e.goroutines.Go(func() { e.runRound(background, r) })
 	}
 	if err := e.client.Start(background); err != nil {
 		cancel()
@@ -173,7 +173,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 		err = e.client.StopAndCancel(hard)
 	}
 	e.background()
-	e.done.Wait()
+	e.goroutines.Wait()
 	return err
 }
 
@@ -204,15 +204,19 @@ func (e *Engine) plan(serviceID, planID string) (*catalog.Plan, error) {
 	return p, nil
 }
 
-// quiet passes on River's warnings and errors only: it tells of every start and
+// warningsOnly passes on River's warnings and errors only: it tells of every start and
 // stop of its parts otherwise.
-func quiet(l *slog.Logger) *slog.Logger { return slog.New(warnings{l.Handler()}) }
+func warningsOnly(l *slog.Logger) *slog.Logger { return slog.New(warningHandler{l.Handler()}) }
 
-type warnings struct{ slog.Handler }
+type warningHandler struct{ slog.Handler }
 
-func (w warnings) Enabled(ctx context.Context, level slog.Level) bool {
+func (w warningHandler) Enabled(ctx context.Context, level slog.Level) bool {
 	return level >= slog.LevelWarn && w.Handler.Enabled(ctx, level)
 }
 
-func (w warnings) WithAttrs(a []slog.Attr) slog.Handler { return warnings{w.Handler.WithAttrs(a)} }
-func (w warnings) WithGroup(n string) slog.Handler      { return warnings{w.Handler.WithGroup(n)} }
+func (w warningHandler) WithAttrs(a []slog.Attr) slog.Handler {
+	return warningHandler{w.Handler.WithAttrs(a)}
+}
+func (w warningHandler) WithGroup(n string) slog.Handler {
+	return warningHandler{w.Handler.WithGroup(n)}
+}

@@ -16,13 +16,13 @@ func TestBindsSideBySide(t *testing.T) {
 	h := soon(t)
 	done(t, h, provision(t, h, "i", brokertest.Cascading, ""))
 	gate := brokertest.NewGate()
-	h.Backend.Hook(func(ctx context.Context, _, _ string) error { return gate.Pass(ctx) })
+	h.Backend.BeforeCall(func(ctx context.Context, _, _ string) error { return gate.Pass(ctx) })
 	var ids []string
 	for n := range 4 {
 		ids = append(ids, bind(t, h, "i", fmt.Sprint(n), brokertest.Cascading))
 	}
 	for range ids {
-		gate.Arrived(t) // all of them, before any has passed
+		gate.AwaitCall(t) // all of them, before any has passed
 	}
 	gate.Open()
 	for _, id := range ids {
@@ -44,7 +44,7 @@ func TestSerialBinds(t *testing.T) {
 	done(t, hs[0], first)
 	gate := brokertest.NewGate()
 	var running, most atomic.Int32
-	b.Hook(func(ctx context.Context, verb, id string) error {
+	b.BeforeCall(func(ctx context.Context, verb, id string) error {
 		if id == "elsewhere" {
 			return nil
 		}
@@ -58,7 +58,7 @@ func TestSerialBinds(t *testing.T) {
 	for n := range 8 {
 		ids = append(ids, bind(t, hs[n%2], "i", fmt.Sprint(n), brokertest.Cascading))
 	}
-	gate.Arrived(t)
+	gate.AwaitCall(t)
 	done(t, hs[1], bind(t, hs[1], "other", "elsewhere", brokertest.Cascading))
 	gate.Open()
 	for _, id := range ids {

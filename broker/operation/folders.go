@@ -35,24 +35,24 @@ func (e *Engine) folders(ctx context.Context, d services.Driver, raw services.Ra
 }
 
 func (e *Engine) folder(ctx context.Context, id string, owner store.Instance) (dir string, ok bool, err error) {
-	have, err := e.Store.Instance(ctx, e.Store.Pool, id)
+	instance, err := e.Store.Instance(ctx, e.Store.Pool, id)
 	if store.NotFound(err) {
 		return "", false, nil
 	} else if err != nil {
 		return "", false, fmt.Errorf("look for the instance to mount: %w", err)
 	}
-	if have.Status != store.Ready || !sameTenant(have, owner) {
+	if instance.Status != store.Ready || !sameTenant(instance, owner) {
 		return "", false, nil
 	}
-	plan, err := e.plan(have.ServiceID, have.PlanID)
+	plan, err := e.plan(instance.ServiceID, instance.PlanID)
 	if err != nil {
 		return "", false, err
 	}
-	driver, err := e.driverOf(have, plan)
+	driver, err := e.driverOf(instance, plan)
 	if err != nil {
 		return "", false, err
 	}
-	dir, ok, err = driver.Directory(ctx, RawInstance(have, plan))
+	dir, ok, err = driver.Directory(ctx, RawInstance(instance, plan))
 	if err != nil {
 		return "", false, fmt.Errorf("find the directory of instance %q: %w", id, err)
 	}

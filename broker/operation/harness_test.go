@@ -50,7 +50,7 @@ func soon(t *testing.T) *brokertest.Harness {
 
 func provision(t *testing.T, h *brokertest.Harness, id, plan, parameters string) string {
 	t.Helper()
-	spec, err := h.Provision(brokertest.Caller(), id, domain.ProvisionDetails{
+	spec, err := h.Provision(brokertest.CallerContext(), id, domain.ProvisionDetails{
 		ServiceID: brokertest.Service, PlanID: plan, RawParameters: json.RawMessage(parameters),
 	}, true)
 	return begun(t, h, id, "", spec.OperationData, err)
@@ -58,7 +58,7 @@ func provision(t *testing.T, h *brokertest.Harness, id, plan, parameters string)
 
 func update(t *testing.T, h *brokertest.Harness, id, parameters string) string {
 	t.Helper()
-	spec, err := h.Update(brokertest.Caller(), id, domain.UpdateDetails{
+	spec, err := h.Update(brokertest.CallerContext(), id, domain.UpdateDetails{
 		ServiceID: brokertest.Service, RawParameters: json.RawMessage(parameters),
 	}, true)
 	return begun(t, h, id, "", spec.OperationData, err)
@@ -66,19 +66,19 @@ func update(t *testing.T, h *brokertest.Harness, id, parameters string) string {
 
 func deprovision(t *testing.T, h *brokertest.Harness, id string) string {
 	t.Helper()
-	spec, err := h.Deprovision(brokertest.Caller(), id, domain.DeprovisionDetails{}, true)
+	spec, err := h.Deprovision(brokertest.CallerContext(), id, domain.DeprovisionDetails{}, true)
 	return begun(t, h, id, "", spec.OperationData, err)
 }
 
 func bind(t *testing.T, h *brokertest.Harness, instance, id, plan string) string {
 	t.Helper()
-	binding, err := h.Bind(brokertest.Caller(), instance, id, domain.BindDetails{ServiceID: brokertest.Service, PlanID: plan}, true)
+	binding, err := h.Bind(brokertest.CallerContext(), instance, id, domain.BindDetails{ServiceID: brokertest.Service, PlanID: plan}, true)
 	return begun(t, h, instance, id, binding.OperationData, err)
 }
 
 func unbind(t *testing.T, h *brokertest.Harness, instance, id string) string {
 	t.Helper()
-	spec, err := h.Unbind(brokertest.Caller(), instance, id, domain.UnbindDetails{}, true)
+	spec, err := h.Unbind(brokertest.CallerContext(), instance, id, domain.UnbindDetails{}, true)
 	return begun(t, h, instance, id, spec.OperationData, err)
 }
 
@@ -100,7 +100,7 @@ func begun(t *testing.T, h *brokertest.Harness, instance, binding, operation str
 // done waits for an operation that has to succeed.
 func done(t *testing.T, h *brokertest.Harness, operation string) {
 	t.Helper()
-	if op := h.Ended(t, operation); op.State != store.Succeeded {
+	if op := h.AwaitOperation(t, operation); op.State != store.Succeeded {
 		t.Fatalf("%s ended as %s: %q, last error %q", op.Kind, op.Outcome, op.Description, op.LastError)
 	}
 }
@@ -108,7 +108,7 @@ func done(t *testing.T, h *brokertest.Harness, operation string) {
 // credentials returns a binding's credentials.
 func credentials(t *testing.T, h *brokertest.Harness, instance, id string) json.RawMessage {
 	t.Helper()
-	binding, err := h.GetBinding(brokertest.Caller(), instance, id, domain.FetchBindingDetails{})
+	binding, err := h.GetBinding(brokertest.CallerContext(), instance, id, domain.FetchBindingDetails{})
 	if err != nil {
 		t.Fatalf("fetch binding %s: %v", id, err)
 	}

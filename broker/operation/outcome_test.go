@@ -22,7 +22,7 @@ func TestNotYet(t *testing.T) {
 	h := soon(t)
 	gate := brokertest.NewGate()
 	var calls atomic.Int32
-	h.Backend.Hook(func(ctx context.Context, _, _ string) error {
+	h.Backend.BeforeCall(func(ctx context.Context, _, _ string) error {
 		switch calls.Add(1) {
 		case 1:
 			return services.NotYet(time.Millisecond, "building: 50 %")
@@ -32,7 +32,7 @@ func TestNotYet(t *testing.T) {
 		return nil
 	})
 	id := provision(t, h, "i", brokertest.Small, "")
-	gate.Arrived(t)
+	gate.AwaitCall(t)
 	if op := row(t, h, id); op.Description != "building: 50 %" || op.Attempts != 0 || op.LastError != "" {
 		t.Errorf("in progress: %q, %d attempts, last error %q", op.Description, op.Attempts, op.LastError)
 	}
@@ -49,7 +49,7 @@ func TestRetry(t *testing.T) {
 	gate := brokertest.NewGate()
 	var calls atomic.Int32
 	var times [3]time.Time
-	h.Backend.Hook(func(ctx context.Context, _, _ string) error {
+	h.Backend.BeforeCall(func(ctx context.Context, _, _ string) error {
 		n := calls.Add(1)
 		times[n-1] = time.Now()
 		if n < 3 {
@@ -58,7 +58,7 @@ func TestRetry(t *testing.T) {
 		return gate.Pass(ctx)
 	})
 	id := provision(t, h, "i", brokertest.Small, "")
-	gate.Arrived(t)
+	gate.AwaitCall(t)
 	op := row(t, h, id)
 	if op.Attempts != 2 || op.LastError != "server at 10.0.0.1 is away" || strings.Contains(op.Description, "10.0.0.1") {
 		t.Errorf("in progress: %+v", op)
@@ -78,7 +78,7 @@ func TestNoRoom(t *testing.T) {
 	full := services.OutOfCapacity(errors.New("disk of 10.0.0.1 is full"))
 	gate := brokertest.NewGate()
 	var calls atomic.Int32
-	h.Backend.Hook(func(ctx context.Context, verb, _ string) error {
+	h.Backend.BeforeCall(func(ctx context.Context, verb, _ string) error {
 		if verb != "bind" {
 			return nil
 		}
@@ -90,7 +90,7 @@ func TestNoRoom(t *testing.T) {
 		return fmt.Errorf("wrapped: %w", full)
 	})
 	id := bind(t, h, "i", "b", brokertest.Short)
-	gate.Arrived(t)
+	gate.AwaitCall(t)
 	told := func(op store.Operation) {
 		t.Helper()
 		if !strings.Contains(op.Description, "the service has no room left: tell its operator") || op.LastError != "wrapped: disk of 10.0.0.1 is full" {
@@ -103,7 +103,7 @@ func TestNoRoom(t *testing.T) {
 		t.Errorf("%d attempts", op.Attempts)
 	}
 	gate.Open()
-	op = h.Ended(t, id)
+	op = h.AwaitOperation(t, id)
 	told(op)
 	if op.Outcome != store.TimedOut || !op.Usable || !strings.HasSuffix(op.Description, id) {
 		t.Errorf("ended: %+v", op)
@@ -167,8 +167,8 @@ func TestEnds(t *testing.T) {
 			h := soon(t)
 			prepare(t, h)
 			before := len(h.Backend.Calls())
-			h.Backend.Hook(func(_ context.Context, verb, id string) error { return test.fails[verb+" "+id] })
-			op := h.Ended(t, test.do(t, h))
+			h.Backend.BeforeCall(func(_ context.Context, verb, id string) error { return test.fails[verb+" "+id] })
+			op := h.AwaitOperation(t, test.do(t, h))
 			if op.State != store.Failed || op.Outcome != test.outcome || op.Usable != test.usable || op.FinishedAt == nil {
 				t.Errorf("%s, %s, usable %v: %q", op.State, op.Outcome, op.Usable, op.Description)
 			}
@@ -194,11 +194,11 @@ func TestEnds(t *testing.T) {
 // deadline even where that hangs too.
 func TestHangs(t *testing.T) {
 	h := soon(t)
-	h.Backend.Hook(func(ctx context.Context, _, _ string) error {
+	h.Backend.BeforeCall(func(ctx context.Context, _, _ string) error {
 		<-ctx.Done()
 		return ctx.Err()
 	})
-	op := h.Ended(t, provision(t, h, "i", brokertest.Short, ""))
+	op := h.AwaitOperation(t, provision(t, h, "i", brokertest.Short, ""))
 	if op.Outcome != store.TimedOut || op.Usable {
 		t.Errorf("ended as %s, usable %v", op.Outcome, op.Usable)
 	}
@@ -219,7 +219,7 @@ func TestHostileMessages(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := soon(t)
 			var calls atomic.Int32
-			h.Backend.Hook(func(_ context.Context, verb, _ string) error {
+			h.Backend.BeforeCall(func(_ context.Context, verb, _ string) error {
 				switch calls.Add(1) {
 				case 1:
 					return services.NotYet(time.Millisecond, text)
@@ -230,10 +230,10 @@ func TestHostileMessages(t *testing.T) {
 				}
 				return nil
 			})
-			if op := h.Ended(t, provision(t, h, "i", brokertest.Small, "")); op.Outcome != store.Rejected {
+			if op := h.AwaitOperation(t, provision(t, h, "i", brokertest.Small, "")); op.Outcome != store.Rejected {
 				t.Errorf("ended as %s", op.Outcome)
 			}
-			h.Idle(t)
+			h.CheckEmpty(t)
 		})
 	}
 }
@@ -242,7 +242,7 @@ func TestHostileMessages(t *testing.T) {
 func TestPanic(t *testing.T) {
 	h := soon(t)
 	var calls atomic.Int32
-	h.Backend.Hook(func(context.Context, string, string) error {
+	h.Backend.BeforeCall(func(context.Context, string, string) error {
 		if calls.Add(1) == 1 {
 			panic("hunter2")
 		}

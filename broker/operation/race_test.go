@@ -48,7 +48,7 @@ func (s *storm) fails(oneIn int) error {
 
 func (s *storm) begin() {
 	b, c := s.replicas[0].Backend, s.replicas[0].Memory
-	b.Hook(func(_ context.Context, verb, id string) error {
+	b.BeforeCall(func(_ context.Context, verb, id string) error {
 		leave := s.watch.enter(verb, id)
 		defer leave()
 		time.Sleep(time.Duration(s.roll(3)) * time.Millisecond) // the work
@@ -60,7 +60,7 @@ func (s *storm) begin() {
 		}
 		return s.fails(20)
 	})
-	b.After(func(_ context.Context, _, _, _ string) error { return s.fails(20) })
+	b.AfterCall(func(_ context.Context, _, _, _ string) error { return s.fails(20) })
 	c.Hooks(func(verb string, _ credhub.Path) error {
 		if verb == "get" {
 			return nil
@@ -75,8 +75,8 @@ func (s *storm) begin() {
 }
 
 func (s *storm) end() {
-	s.replicas[0].Backend.Hook(nil)
-	s.replicas[0].Backend.After(nil)
+	s.replicas[0].Backend.BeforeCall(nil)
+	s.replicas[0].Backend.AfterCall(nil)
 	s.replicas[0].Memory.Hooks(nil, nil)
 }
 
@@ -86,7 +86,7 @@ func (s *storm) request() (string, error) {
 	instance := fmt.Sprintf("i%d", s.roll(6))
 	binding := fmt.Sprintf("%s/b%d", instance, s.roll(3))
 	async := s.roll(4) > 0
-	ctx := brokertest.Caller()
+	ctx := brokertest.CallerContext()
 	colour := json.RawMessage(fmt.Sprintf(`{"colour": "c%d"}`, s.roll(3)))
 	var err error
 	switch s.roll(11) {
@@ -155,7 +155,7 @@ func TestStorm(t *testing.T) {
 			s.end()
 			h := s.replicas[0]
 			for _, id := range unfinished(t, h) {
-				h.Ended(t, id) // a bind may end now whose time is over
+				h.AwaitOperation(t, id) // a bind may end now whose time is over
 			}
 			// One whose revocation was rejected rests for minutes; tidy deletes it.
 			eventually(t, "what is due is begun", func() bool {
@@ -164,7 +164,7 @@ func TestStorm(t *testing.T) {
 						and (o.state = 'in progress' or o.kind = 'expire' and o.created_at >= b.created_at))`) == 0
 			})
 			for _, id := range unfinished(t, h) {
-				h.Ended(t, id)
+				h.AwaitOperation(t, id)
 			}
 			if len(s.watch.broken) > 0 {
 				t.Errorf("ran side by side:\n%s", strings.Join(s.watch.broken, "\n"))

@@ -26,7 +26,7 @@ func TestReplicaProcess(t *testing.T) {
 	}
 	in := bufio.NewScanner(os.Stdin)
 	b := brokertest.NewBackend()
-	b.Hook(func(_ context.Context, verb, id string) error {
+	b.BeforeCall(func(_ context.Context, verb, id string) error {
 		fmt.Println("calls", verb, id)
 		if !in.Scan() {
 			os.Exit(1) // its parent is gone

@@ -23,8 +23,8 @@ func notRestorable(format string, args ...any) error {
 
 // Restoration brings a kept instance back.
 type Restoration struct {
-	// KeptID is the kept instance's own ID, with its suffix.
-	KeptID string
+	// RetainedID is the kept instance's own ID, with its suffix.
+	RetainedID string
 	// NewID is the ID that the platform knows it by from now on: one that is
 	// unknown so far, or that of a ready instance without bindings, whose own
 	// resource is removed in favour of the kept one.
@@ -36,21 +36,21 @@ type Restoration struct {
 // restored or nothing has changed.
 func (e *Engine) Restore(ctx context.Context, r Restoration) error {
 	err := e.Store.InTx(ctx, func(tx pgx.Tx) error {
-		kept, err := e.kept(ctx, tx, r.KeptID)
+		retained, err := e.retainedInstance(ctx, tx, r.RetainedID)
 		if err != nil {
 			return err
 		}
 		target, err := e.Store.InstanceForUpdate(ctx, tx, r.NewID)
 		switch {
 		case store.NotFound(err):
-			err = e.Store.RestoreInstance(ctx, tx, store.RestoreInstanceParams{ID: kept.ID, NewID: r.NewID})
+			err = e.Store.RestoreInstance(ctx, tx, store.RestoreInstanceParams{ID: retained.ID, NewID: r.NewID})
 		case err == nil:
-			err = e.replace(ctx, tx, target, kept)
+			err = e.replace(ctx, tx, target, retained)
 		}
 		if err != nil {
 			return err
 		}
-		return errors.Join(e.auditRestore(ctx, tx, r, r.KeptID, kept), e.auditRestore(ctx, tx, r, r.NewID, kept))
+		return errors.Join(e.auditRestore(ctx, tx, r, r.RetainedID, retained), e.auditRestore(ctx, tx, r, r.NewID, retained))
 	})
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "23505" {
 		return notRestorable("instance %q was created at this moment; try again", r.NewID)
@@ -58,23 +58,23 @@ func (e *Engine) Restore(ctx context.Context, r Restoration) error {
 	return err
 }
 
-// kept locks a kept instance that nothing has begun to remove.
-func (e *Engine) kept(ctx context.Context, tx pgx.Tx, id string) (store.Instance, error) {
+// retainedInstance locks a kept instance that nothing has begun to remove.
+func (e *Engine) retainedInstance(ctx context.Context, tx pgx.Tx, id string) (store.Instance, error) {
 	i, err := e.Store.InstanceForUpdate(ctx, tx, id)
 	switch {
 	case store.NotFound(err):
 		return i, notRestorable("there is no kept instance %q", id)
 	case err != nil:
 		return i, err
-	case i.KeptUntil == nil:
+	case i.RetainedUntil == nil:
 		return i, notRestorable("instance %q is not deleted", id)
-	case i.Status != store.Kept || !time.Now().Before(*i.KeptUntil):
-		return i, notRestorable("instance %q was kept until %s, and its data is being removed", id, i.KeptUntil.UTC().Format(time.RFC3339))
+	case i.Status != store.Retained || !time.Now().Before(*i.RetainedUntil):
+		return i, notRestorable("instance %q was kept until %s, and its data is being removed", id, i.RetainedUntil.UTC().Format(time.RFC3339))
 	}
-	return i, e.idle(ctx, tx, id)
+	return i, e.checkIdle(ctx, tx, id)
 }
 
-func (e *Engine) idle(ctx context.Context, tx pgx.Tx, id string) error {
+func (e *Engine) checkIdle(ctx context.Context, tx pgx.Tx, id string) error {
 	unfinished, err := e.Store.UnfinishedOperations(ctx, tx, id)
 	if err != nil {
 		return err
@@ -87,34 +87,34 @@ func (e *Engine) idle(ctx context.Context, tx pgx.Tx, id string) error {
 
 // replace exchanges the resources of both instances, and has the one that the
 // target had so far removed.
-func (e *Engine) replace(ctx context.Context, tx pgx.Tx, target, kept store.Instance) error {
-	if err := e.replaceable(ctx, tx, target, kept); err != nil {
+func (e *Engine) replace(ctx context.Context, tx pgx.Tx, target, retained store.Instance) error {
+	if err := e.replaceable(ctx, tx, target, retained); err != nil {
 		return err
 	}
 	// Two instances must not have the same resource for a moment, so the kept one is
 	// given its own ID in between.
-	between := resourceOf(kept, kept.ID, kept.ID)
-	between.ResourceName = ""
+	interim := resourceOf(retained, retained.ID, retained.ID)
+	interim.ResourceName = ""
 	for _, p := range []store.SetInstanceResourceParams{
-		between, resourceOf(kept, target.ID, kept.Resource()), resourceOf(target, kept.ID, target.Resource()),
+		interim, resourceOf(retained, target.ID, retained.ResourceKey()), resourceOf(target, retained.ID, target.ResourceKey()),
 	} {
 		if err := e.Store.SetInstanceResource(ctx, tx, p); err != nil {
 			return err
 		}
 	}
-	if err := e.Store.EndKept(ctx, tx, kept.ID); err != nil {
+	if err := e.Store.ExpireRetained(ctx, tx, retained.ID); err != nil {
 		return err
 	}
 	_, err := e.Accept(ctx, tx, Request{
-		Kind: store.Deprovision, Platform: kept.Platform, InstanceID: kept.ID, ServiceID: kept.ServiceID, PlanID: kept.PlanID, Server: target.Server,
+		Kind: store.Deprovision, Platform: retained.Platform, InstanceID: retained.ID, ServiceID: retained.ServiceID, PlanID: retained.PlanID, Server: target.Server,
 	})
-	if err != nil || kept.MaintenanceVersion == target.MaintenanceVersion {
+	if err != nil || retained.MaintenanceVersion == target.MaintenanceVersion {
 		return err
 	}
 	// The platform believes it to be on the target's version.
 	_, err = e.Accept(ctx, tx, Request{
-		Kind: store.Update, Platform: target.Platform, InstanceID: target.ID, ServiceID: target.ServiceID, PlanID: target.PlanID, Server: kept.Server,
-		Parameters: kept.Parameters, MaintenanceVersion: target.MaintenanceVersion, Context: target.Context,
+		Kind: store.Update, Platform: target.Platform, InstanceID: target.ID, ServiceID: target.ServiceID, PlanID: target.PlanID, Server: retained.Server,
+		Parameters: retained.Parameters, MaintenanceVersion: target.MaintenanceVersion, Context: target.Context,
 	})
 	return err
 }
@@ -128,17 +128,17 @@ func resourceOf(of store.Instance, id, resource string) store.SetInstanceResourc
 	}
 }
 
-func (e *Engine) replaceable(ctx context.Context, tx pgx.Tx, target, kept store.Instance) error {
+func (e *Engine) replaceable(ctx context.Context, tx pgx.Tx, target, retained store.Instance) error {
 	for _, difference := range []struct{ what, target, kept string }{
-		{"platform", target.Platform, kept.Platform}, {"service", target.ServiceID, kept.ServiceID},
-		{"plan", target.PlanID, kept.PlanID}, {"organization", target.OrganizationID, kept.OrganizationID},
+		{"platform", target.Platform, retained.Platform}, {"service", target.ServiceID, retained.ServiceID},
+		{"plan", target.PlanID, retained.PlanID}, {"organization", target.OrganizationID, retained.OrganizationID},
 	} {
 		if difference.target != difference.kept {
 			return notRestorable("instance %q is of %s %q and the kept one of %q; have one created that is of the same",
 				target.ID, difference.what, difference.target, difference.kept)
 		}
 	}
-	if target.KeptUntil != nil || target.Status != store.Ready {
+	if target.RetainedUntil != nil || target.Status != store.Ready {
 		return notRestorable("instance %q is not ready", target.ID)
 	}
 	bindings, err := e.Store.BindingsOfInstance(ctx, tx, target.ID)
@@ -148,30 +148,30 @@ func (e *Engine) replaceable(ctx context.Context, tx pgx.Tx, target, kept store.
 	if len(bindings) > 0 {
 		return notRestorable("instance %q has %d binding(s), and what they wrote would be lost; have them deleted first", target.ID, len(bindings))
 	}
-	return e.idle(ctx, tx, target.ID)
+	return e.checkIdle(ctx, tx, target.ID)
 }
 
 // auditRestore records it for the instance as it was and as it is.
-func (e *Engine) auditRestore(ctx context.Context, tx pgx.Tx, r Restoration, id string, kept store.Instance) error {
+func (e *Engine) auditRestore(ctx context.Context, tx pgx.Tx, r Restoration, id string, retained store.Instance) error {
 	return e.Store.InsertAudit(ctx, tx, store.InsertAuditParams{
-		Platform: kept.Platform, Originating: r.Originating, Action: "restore", Event: store.Succeeded,
-		InstanceID: id, ServiceID: kept.ServiceID, PlanID: kept.PlanID, Outcome: "restored",
+		Platform: retained.Platform, Originating: r.Originating, Action: "restore", Event: store.Succeeded,
+		InstanceID: id, ServiceID: retained.ServiceID, PlanID: retained.PlanID, Outcome: "restored",
 	})
 }
 
 // Purge has a kept instance's data removed now instead of at the end of its
 // time.
-func (e *Engine) Purge(ctx context.Context, keptID string, originating json.RawMessage) error {
+func (e *Engine) Purge(ctx context.Context, retainedID string, originating json.RawMessage) error {
 	return e.Store.InTx(ctx, func(tx pgx.Tx) error {
-		kept, err := e.kept(ctx, tx, keptID)
+		retained, err := e.retainedInstance(ctx, tx, retainedID)
 		if err != nil {
 			return err
 		}
-		if err := e.Store.EndKept(ctx, tx, keptID); err != nil {
+		if err := e.Store.ExpireRetained(ctx, tx, retainedID); err != nil {
 			return err
 		}
 		_, err = e.Accept(ctx, tx, Request{
-			Kind: store.Deprovision, Platform: kept.Platform, InstanceID: keptID, ServiceID: kept.ServiceID, PlanID: kept.PlanID, Server: kept.Server,
+			Kind: store.Deprovision, Platform: retained.Platform, InstanceID: retainedID, ServiceID: retained.ServiceID, PlanID: retained.PlanID, Server: retained.Server,
 			Originating: originating,
 		})
 		return err

@@ -15,12 +15,12 @@ import (
 // killed during a batch leaves it to another one as soon as its connection is gone.
 type round struct {
 	name string
-	// every is the time from the beginning of a round to that of the next one.
-	every time.Duration
+	// interval is the time from the beginning of a round to that of the next one.
+	interval time.Duration
 	// pause is the time between two batches of a round.
 	pause time.Duration
-	// soon begins a round ahead of its time.
-	soon chan struct{}
+	// early begins a round ahead of its time.
+	early chan struct{}
 	// batch does what lies behind the ID and returns the last one; empty at the
 	// end. failed is the backend's error: the batch is left to the next round, so
 	// that it does not keep the others from being reached.
@@ -29,36 +29,36 @@ type round struct {
 
 // newRound makes a round that is due every so often.
 func newRound(name string, every time.Duration) *round {
-	return &round{name: name, every: every, soon: make(chan struct{}, 1)}
+	return &round{name: name, interval: every, early: make(chan struct{}, 1)}
 }
 
-// hurry starts the round early, on this replica.
-func (r *round) hurry() {
+// startEarly starts the round early, on this replica.
+func (r *round) startEarly() {
 	select {
-	case r.soon <- struct{}{}:
+	case r.early <- struct{}{}:
 	default: // it is going to begin
 	}
 }
 
-// follow works on a round until ctx ends.
-func (e *Engine) follow(ctx context.Context, r *round) {
+// runRound works on a round until ctx ends.
+func (e *Engine) runRound(ctx context.Context, r *round) {
 	wait := time.NewTimer(0)
 	defer wait.Stop()
 	for {
-		now := false
+		early := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-wait.C:
-		case <-r.soon:
-			now = true
+		case <-r.early:
+			early = true
 		}
-		more, err := e.advance(ctx, r, now)
+		more, err := e.advance(ctx, r, early)
 		if err != nil && ctx.Err() == nil {
 			e.Logger.WarnContext(ctx, "a part of a round over the instances failed", "round", r.name, "error", err.Error())
 		}
 		// Whether the round is due, and whether another replica has it, the state says.
-		wait.Reset(e.KeepEvery)
+		wait.Reset(e.ReconcileEvery)
 		if more && err == nil {
 			wait.Reset(r.pause)
 		}
@@ -74,7 +74,7 @@ func (e *Engine) advance(ctx context.Context, r *round, now bool) (more bool, er
 	var failed error
 	err = e.Store.InTx(ctx, func(tx pgx.Tx) error {
 		// The replica that takes the round next may count from a little earlier.
-		due := r.every * 3 / 4
+		due := r.interval * 3 / 4
 		after, err := e.Store.LockRound(ctx, tx, store.LockRoundParams{Name: r.name, Now: now, Every: due.Seconds()})
 		if store.NotFound(err) {
 			return nil

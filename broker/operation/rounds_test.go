@@ -57,7 +57,7 @@ func TestRoundReachesAll(t *testing.T) {
 		}
 		return nil, nil
 	})
-	hs := replicas(t, 2, brokertest.Options{Backend: b, Idle: true})
+	hs := replicas(t, 2, brokertest.Options{Backend: b, NoWork: true})
 	_, err := hs[0].Store.Pool.Exec(t.Context(), `insert into instances (id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status)
 		select 'i' || n, 'cf', $1, $2, 'org', 'space', '{}', '{}', '', 'ready' from generate_series(1, $3::int) n`, brokertest.Service, brokertest.Small, instances)
 	if err != nil {
@@ -65,7 +65,7 @@ func TestRoundReachesAll(t *testing.T) {
 	}
 	hs[0].Work(t)
 	<-tenth
-	hs[0].Halt()
+	hs[0].Stop()
 	hs[1].Work(t)
 	eventually(t, "all are reached", func() bool { n, _ := l.reached(); return n == instances })
 	// The batch that the halt interrupted may be taken once more, and the last one is empty.

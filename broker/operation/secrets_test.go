@@ -75,7 +75,7 @@ func TestSecretsStayOut(t *testing.T) {
 	var mu sync.Mutex
 	passwords := map[string]bool{}
 	n := 0
-	h.Backend.After(func(_ context.Context, verb, _, password string) error {
+	h.Backend.AfterCall(func(_ context.Context, verb, _, password string) error {
 		if verb != "bind" {
 			return nil
 		}
@@ -89,13 +89,13 @@ func TestSecretsStayOut(t *testing.T) {
 	done(t, h, provision(t, h, "i", brokertest.Cascading, `{"colour": "unmistakable"}`))
 	var texts []string
 	for _, id := range []string{bind(t, h, "i", "b1", brokertest.Cascading), bind(t, h, "i", "b2", brokertest.Cascading)} {
-		op := h.Ended(t, id)
+		op := h.AwaitOperation(t, id)
 		if op.Outcome != "rejected" {
 			t.Errorf("ended as %s", op.Outcome)
 		}
 		texts = append(texts, op.Description, op.LastError)
 	}
-	h.Backend.After(nil)
+	h.Backend.AfterCall(nil)
 	done(t, h, bind(t, h, "i", "b3", brokertest.Cascading))
 	var made struct{ Password string }
 	if err := json.Unmarshal(credentials(t, h, "i", "b3"), &made); err != nil || made.Password == "" {

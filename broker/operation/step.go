@@ -28,15 +28,15 @@ type subject struct {
 
 // result is what came of a step.
 type result struct {
-	err         error
-	endpoints   []services.Endpoint // of a bind
-	away        string              // the part that does not answer, where that is err's cause
-	rejected    bool                // err is the user's to mend
-	description string              // for the user, where it ends with err
-	interrupted bool                // the operation was cancelled meanwhile
-	removed     []store.Binding     // of a deprovision or retire: the bindings that are gone
-	more        bool                // of a deprovision or retire: there are bindings yet
-	lost        error               // the lock is gone; nothing may be recorded
+	err          error
+	endpoints    []services.Endpoint // of a bind
+	unreachable  string              // the part that does not answer, where that is err's cause
+	rejected     bool                // err is the user's to mend
+	description  string              // for the user, where it ends with err
+	interrupted  bool                // the operation was cancelled meanwhile
+	removed      []store.Binding     // of a deprovision or retire: the bindings that are gone
+	moreBindings bool                // of a deprovision or retire: there are bindings yet
+	lockErr      error               // the lock is gone; nothing may be recorded
 }
 
 func (e *Engine) subject(ctx context.Context, tx pgx.Tx, op store.Operation, i store.Instance) (*subject, error) {
@@ -47,7 +47,7 @@ func (e *Engine) subject(ctx context.Context, tx pgx.Tx, op store.Operation, i s
 			return nil, err
 		}
 	}
-	if op.Kind == store.Deprovision || op.Kind == store.Retire {
+	if op.Kind == store.Deprovision || op.Kind == store.SoftDelete {
 		if s.bindings, err = e.Store.BindingsOfInstance(ctx, tx, op.InstanceID); err != nil {
 			return nil, err
 		}
@@ -63,7 +63,7 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 				"panic_type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 			r.err = errors.New("the backend panicked; the log has the stack")
 		}
-		r.away = e.away(ctx, s, r.err)
+		r.unreachable = e.unreachablePart(ctx, s, r.err)
 	}()
 	var err error
 	if s.plan, err = e.plan(s.instance.ServiceID, s.instance.PlanID); err != nil {
@@ -72,7 +72,7 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 	if s.driver, err = e.driverOf(s.instance, s.plan); err != nil {
 		return result{err: err}
 	}
-	defer e.tellHanging(ctx, op, s)()
+	defer e.reportHanging(ctx, op, s)()
 	prev := RawInstance(s.instance, s.plan)
 	switch op.Kind {
 	case store.Provision:
@@ -87,11 +87,11 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 		return result{err: e.update(ctx, op, s, prev)}
 	case store.Deprovision:
 		r := e.unbindAll(ctx, s, prev)
-		if r.err == nil && !r.more {
+		if r.err == nil && !r.moreBindings {
 			r.err = s.driver.Deprovision(ctx, prev)
 		}
 		return r
-	case store.Retire:
+	case store.SoftDelete:
 		return e.unbindAll(ctx, s, prev)
 	case store.Bind:
 		if op.Phase == store.Undoing {
@@ -107,16 +107,16 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 
 // SafeName is what the names of the instance's resources derive from.
 func SafeName(i store.Instance) string {
-	return cmp.Or(i.ResourceName, services.InstanceName(i.Resource()))
+	return cmp.Or(i.ResourceName, services.InstanceName(i.ResourceKey()))
 }
 
 // RawInstance is the instance as backends are told of it.
 func RawInstance(i store.Instance, p *catalog.Plan) services.RawInstance {
-	return services.RawInstance{ID: i.Resource(), Name: i.ResourceName, Plan: p.Config, Params: i.Parameters}
+	return services.RawInstance{ID: i.ResourceKey(), Name: i.ResourceName, Plan: p.Config, Params: i.Parameters}
 }
 
 func (e *Engine) update(ctx context.Context, op store.Operation, s *subject, prev services.RawInstance) error {
-	next, err := e.updated(op, s.instance)
+	next, err := e.updatedInstance(op, s.instance)
 	if err != nil {
 		return err
 	}
@@ -130,8 +130,8 @@ func (e *Engine) update(ctx context.Context, op store.Operation, s *subject, pre
 	return s.driver.Update(ctx, prev, next)
 }
 
-// updated is the instance as the update wants it.
-func (e *Engine) updated(op store.Operation, i store.Instance) (services.RawInstance, error) {
+// updatedInstance is the instance as the update wants it.
+func (e *Engine) updatedInstance(op store.Operation, i store.Instance) (services.RawInstance, error) {
 	target, err := e.plan(op.ServiceID, op.PlanID)
 	if err != nil {
 		return services.RawInstance{}, err
@@ -172,15 +172,15 @@ func (e *Engine) bind(ctx context.Context, d services.Driver, inst services.RawI
 	if err != nil {
 		return nil, err
 	}
-	if err := e.keepCredentials(ctx, d, b, c); err != nil {
+	if err := e.storeCredentials(ctx, d, b, c); err != nil {
 		return nil, err
 	}
 	return c.Endpoints, e.deliver(ctx, b, c)
 }
 
-// keepCredentials stores what the application and, of a volume, the platform
+// storeCredentials stores what the application and, of a volume, the platform
 // read: both hold secrets.
-func (e *Engine) keepCredentials(ctx context.Context, d services.Driver, b store.Binding, c services.Credentials) error {
+func (e *Engine) storeCredentials(ctx context.Context, d services.Driver, b store.Binding, c services.Credentials) error {
 	if d.VolumeMounts() {
 		value, err := json.Marshal(VolumeMounts{c.VolumeMounts})
 		if err != nil {
@@ -209,18 +209,18 @@ func (e *Engine) unbind(ctx context.Context, d services.Driver, inst services.Ra
 	if err := e.withdraw(ctx, b); err != nil {
 		return err
 	}
-	return e.forget(ctx, b, d.VolumeMounts())
+	return e.deleteSecrets(ctx, b, d.VolumeMounts())
 }
 
-// portion is how many bindings one step takes, so that any number of them ends.
-const portion = 20
+// bindingsPerStep is how many bindings one step takes, so that any number of them ends.
+const bindingsPerStep = 20
 
 // unbindAll takes the bindings before their instance goes: those of a plan that
 // cascades, and what failed binds and unbinds left.
 func (e *Engine) unbindAll(ctx context.Context, s *subject, inst services.RawInstance) result {
 	for i, b := range s.bindings {
-		if i == portion {
-			return result{removed: s.bindings[:i], more: true}
+		if i == bindingsPerStep {
+			return result{removed: s.bindings[:i], moreBindings: true}
 		}
 		if err := e.unbind(ctx, s.driver, inst, b); err != nil {
 			return result{removed: s.bindings[:i], err: fmt.Errorf("binding %s: %w", b.ID, err)}
@@ -251,7 +251,7 @@ func scrub(source *services.Seed, err error) error {
 	return scrubbed
 }
 
-// wait bounds what a backend may ask for.
-func wait(after time.Duration) time.Duration {
+// boundDelay bounds what a backend may ask for.
+func boundDelay(after time.Duration) time.Duration {
 	return max(50*time.Millisecond, min(after, time.Minute))
 }

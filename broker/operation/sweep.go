@@ -35,7 +35,7 @@ func (e *Engine) sweep(ctx context.Context) {
 }
 
 func (e *Engine) sweepOnce(ctx context.Context) error {
-	return errors.Join(e.sweepStuck(ctx), e.sweepExpired(ctx), e.sweepKept(ctx), e.recordBackends(ctx))
+	return errors.Join(e.sweepStuck(ctx), e.sweepExpired(ctx), e.sweepRetained(ctx), e.recordBackends(ctx))
 }
 
 func (e *Engine) sweepStuck(ctx context.Context) error {
@@ -53,7 +53,7 @@ func (e *Engine) sweepStuck(ctx context.Context) error {
 // revive enqueues the operation anew if nobody works on it: a worker that lives
 // holds the lock.
 func (e *Engine) revive(ctx context.Context, tx pgx.Tx, row store.StuckOperationsRow) error {
-	locked, err := e.lock(ctx, tx, job{InstanceID: row.InstanceID, BindingID: row.BindingID, Alone: row.BindingID == ""})
+	locked, err := e.lock(ctx, tx, job{InstanceID: row.InstanceID, BindingID: row.BindingID, Exclusive: row.BindingID == ""})
 	if err != nil || !locked {
 		return err
 	}

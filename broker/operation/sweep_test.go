@@ -73,14 +73,14 @@ func TestSweepLetsWorkersWork(t *testing.T) {
 	h := prepared(t)
 	h.Work(t)
 	gate := brokertest.NewGate()
-	h.Backend.Hook(func(ctx context.Context, _, id string) error {
+	h.Backend.BeforeCall(func(ctx context.Context, _, id string) error {
 		if id == "long" {
 			return gate.Pass(ctx)
 		}
 		return nil
 	})
 	long := provision(t, h, "long", brokertest.Small, "")
-	gate.Arrived(t)
+	gate.AwaitCall(t)
 	before := row(t, h, long).JobID
 	for _, change := range []string{aged, "update river_job set attempted_at = now() - interval '6 seconds' where id = (select job_id from operations where id = $1)"} {
 		if tag, err := h.Store.Pool.Exec(context.Background(), change, long); err != nil || tag.RowsAffected() != 1 {

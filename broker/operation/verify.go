@@ -37,18 +37,18 @@ func (e *Engine) Verify(ctx context.Context, i store.Instance, b store.Binding) 
 		return err
 	}
 	return e.Store.InTx(ctx, func(tx pgx.Tx) error {
-		locked, err := e.lock(ctx, tx, job{InstanceID: i.ID, BindingID: b.ID, Alone: d.SerialBinds()})
+		locked, err := e.lock(ctx, tx, job{InstanceID: i.ID, BindingID: b.ID, Exclusive: d.SerialBinds()})
 		if err != nil || !locked {
 			return err
 		}
 		// An unbind may have ended since the binding was read.
 		now, err := e.Store.Binding(ctx, tx, b.ID)
-		if store.NotFound(err) || err == nil && (now.Status != store.Ready || now.Past(time.Now()) || !now.CreatedAt.Equal(b.CreatedAt)) {
+		if store.NotFound(err) || err == nil && (now.Status != store.Ready || now.IsExpired(time.Now()) || !now.CreatedAt.Equal(b.CreatedAt)) {
 			return nil
 		} else if err != nil {
 			return err
 		}
-		return store.Outside(ctx, tx, func(ctx context.Context) error { return e.verify(ctx, d, RawInstance(i, plan), now) })
+		return store.HoldLocks(ctx, tx, func(ctx context.Context) error { return e.verify(ctx, d, RawInstance(i, plan), now) })
 	})
 }
 
@@ -76,9 +76,9 @@ func seedOf(stored json.RawMessage) (*services.Seed, error) {
 	return services.NewSeed(sd.Seed)
 }
 
-// verifyRounds are the rounds over the bindings of each server whose backend can
+// newVerifyRounds are the rounds over the bindings of each server whose backend can
 // verify them.
-func (e *Engine) verifyRounds() []*round {
+func (e *Engine) newVerifyRounds() []*round {
 	var rounds []*round
 	for _, s := range e.Catalog.Servers() {
 		d, ok := e.Drivers[s.Key()]
@@ -110,7 +110,7 @@ func (e *Engine) verifyBatch(ctx context.Context, tx pgx.Tx, s catalog.Server, p
 	limited, cancel := context.WithTimeout(ctx, stepTime)
 	defer cancel()
 	verified := 0
-	err = store.Outside(limited, tx, func(ctx context.Context) error {
+	err = store.HoldLocks(limited, tx, func(ctx context.Context) error {
 		for ; verified < len(rows) && ctx.Err() == nil; verified++ {
 			e.verifyOne(ctx, rows[verified].Instance, rows[verified].Binding)
 		}

@@ -71,9 +71,9 @@ func TestVerifyExcludesUnbind(t *testing.T) {
 	fetched := make(chan struct{})
 	go func() {
 		defer close(fetched)
-		_, _ = h.GetBinding(brokertest.Caller(), "i", "b", domain.FetchBindingDetails{}) // is told of the unbind, or not yet
+		_, _ = h.GetBinding(brokertest.CallerContext(), "i", "b", domain.FetchBindingDetails{}) // is told of the unbind, or not yet
 	}()
-	gate.Arrived(t)
+	gate.AwaitCall(t)
 	id := unbind(t, h, "i", "b")
 	time.Sleep(300 * time.Millisecond)
 	if _, bindings := h.Backend.Size(); bindings != 1 {

@@ -24,13 +24,13 @@ func (e *Engine) notify(ctx context.Context, db store.DBTX, verb, operationID st
 	return e.Store.Notify(ctx, db, store.NotifyParams{Channel: channel, Payload: verb + " " + operationID})
 }
 
-// waits are the callers of Wait in this process, by operation.
-type waits struct {
+// waiters are the callers of Wait in this process, by operation.
+type waiters struct {
 	mu   sync.Mutex
 	byOp map[string][]chan struct{}
 }
 
-func (w *waits) add(id string) chan struct{} {
+func (w *waiters) add(id string) chan struct{} {
 	c := make(chan struct{}, 1)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -41,7 +41,7 @@ func (w *waits) add(id string) chan struct{} {
 	return c
 }
 
-func (w *waits) remove(id string, c chan struct{}) {
+func (w *waiters) remove(id string, c chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	rest := w.byOp[id][:0]
@@ -58,7 +58,7 @@ func (w *waits) remove(id string, c chan struct{}) {
 }
 
 // wake makes those who wait for the operation look; for all where id is empty.
-func (w *waits) wake(id string) {
+func (w *waiters) wake(id string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for op, channels := range w.byOp {
@@ -81,10 +81,10 @@ const rereadAfter = 250 * time.Millisecond
 // over. It learns of the end by notification and does not poll. A database that
 // is away for less than the limit is no error.
 func (e *Engine) Wait(ctx context.Context, operationID string, limit time.Duration) (store.Operation, error) {
-	woken := e.waits.add(operationID)
-	defer e.waits.remove(operationID, woken)
-	over := time.NewTimer(limit)
-	defer over.Stop()
+	woken := e.waiters.add(operationID)
+	defer e.waiters.remove(operationID, woken)
+	timeout := time.NewTimer(limit)
+	defer timeout.Stop()
 	for {
 		op, err := e.Store.Operation(ctx, e.Store.Pool, operationID)
 		if err == nil && op.State != store.InProgress || store.NotFound(err) {
@@ -97,7 +97,7 @@ func (e *Engine) Wait(ctx context.Context, operationID string, limit time.Durati
 		select {
 		case <-woken:
 		case <-reread:
-		case <-over.C:
+		case <-timeout.C:
 			// Its end may just have been missed, while nobody listened.
 			return e.Store.Operation(ctx, e.Store.Pool, operationID)
 		case <-ctx.Done():
@@ -130,7 +130,7 @@ func (e *Engine) listenOnce(ctx context.Context) error {
 	if _, err := raw.Exec(ctx, "listen "+channel); err != nil {
 		return err
 	}
-	e.waits.wake("") // what ended while nobody listened
+	e.waiters.wake("") // what ended while nobody listened
 	for {
 		n, err := e.notification(ctx, raw)
 		if err != nil {
@@ -139,10 +139,10 @@ func (e *Engine) listenOnce(ctx context.Context) error {
 		verb, id, _ := strings.Cut(n.Payload, " ")
 		switch verb {
 		case finished:
-			e.waits.wake(id)
+			e.waiters.wake(id)
 		case cancelled:
-			e.turns.interrupt(id)
-			e.waits.wake(id) // a superseded create has ended
+			e.running.interrupt(id)
+			e.waiters.wake(id) // a superseded create has ended
 		}
 	}
 }

@@ -50,7 +50,7 @@ type AuditFilter struct {
 // AuditActions are the actions of the audit record.
 func AuditActions() []string {
 	return []string{
-		store.Provision, store.Update, store.Deprovision, store.Bind, store.Unbind, store.Retire, store.Expire,
+		store.Provision, store.Update, store.Deprovision, store.Bind, store.Unbind, store.SoftDelete, store.Expire,
 		"retry", "forget", "restore", "adopt", "remove",
 	}
 }

@@ -64,6 +64,6 @@ func (o *Operator) Binding(ctx context.Context, id string) (Binding, error) {
 		return Binding{}, err
 	}
 	r := newBinding(b)
-	r.Name = services.BindingName(i.Resource(), b.ID)
+	r.Name = services.BindingName(i.ResourceKey(), b.ID)
 	return r, nil
 }

@@ -183,7 +183,7 @@ func (o *Operator) inventories(ctx context.Context) (map[string]*inventory, erro
 		if !ok {
 			continue // a replica with a newer catalog has just placed it
 		}
-		inventoryOf[i.ID], resourceOf[i.ID] = v, i.Resource()
+		inventoryOf[i.ID], resourceOf[i.ID] = v, i.ResourceKey()
 		name := operation.SafeName(i)
 		v.instances[name] = i.ID
 		v.resources[name] = o.resourceName(i, plan)

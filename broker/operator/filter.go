@@ -36,7 +36,7 @@ func (f Filter) Selects() bool {
 
 // InstanceStatuses are the statuses of instances.
 func InstanceStatuses() []string {
-	return []string{store.Creating, store.Ready, store.CreateFailed, store.DeleteFailed, store.Kept}
+	return []string{store.Creating, store.Ready, store.CreateFailed, store.DeleteFailed, store.Retained}
 }
 
 // BindingStatuses are the statuses of bindings.

@@ -79,7 +79,7 @@ func (o *Operator) preempt(ctx context.Context, f forgotten) error {
 		for _, op := range unfinished {
 			switch {
 			case f.has(op.BindingID):
-				if err := o.Engine.Supersede(ctx, tx, op); err != nil {
+				if err := o.Engine.Preempt(ctx, tx, op); err != nil {
 					return err
 				}
 			case op.BindingID == "":
@@ -104,7 +104,7 @@ func (o *Operator) forgetIdle(ctx context.Context, by Actor, f forgotten) (done 
 		if err != nil {
 			return err
 		}
-		if err := store.Outside(ctx, tx, func(ctx context.Context) error { return o.forgetSecrets(ctx, f, bindings) }); err != nil {
+		if err := store.HoldLocks(ctx, tx, func(ctx context.Context) error { return o.forgetSecrets(ctx, f, bindings) }); err != nil {
 			return err
 		}
 		return o.forgetRows(ctx, tx, by, f, i)

@@ -41,7 +41,7 @@ type Instance struct {
 func (o *Operator) newInstance(i store.Instance) Instance {
 	r := Instance{
 		ID: i.ID, Platform: i.Platform, Service: i.ServiceID, Plan: i.PlanID, Server: i.Server, Status: i.Status,
-		RetainedUntil: i.KeptUntil, ResourceID: i.ResourceID, Condition: i.Condition, ConditionReason: i.ConditionReason,
+		RetainedUntil: i.RetainedUntil, ResourceID: i.ResourceID, Condition: i.Condition, ConditionReason: i.ConditionReason,
 		MaintenanceVersion: i.MaintenanceVersion, OrganizationID: i.OrganizationID, SpaceID: i.SpaceID,
 		CreatedAt: i.CreatedAt, UpdatedAt: i.UpdatedAt,
 	}

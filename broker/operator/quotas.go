@@ -49,7 +49,7 @@ func (o *Operator) quotaUse(ctx context.Context, q catalog.Quota) ([]QuotaUse, e
 		f.PlanID = q.Plan.ID
 	}
 	local := q.Organization != "" || q.Space != "" || q.Namespace != ""
-	each := store.Each{
+	each := store.GroupBy{
 		Platform: q.Platform != "" || local, Organization: q.Organization != "", Space: q.Space != "", Namespace: q.Namespace != "",
 	}
 	subjects, err := o.Store.CountSubjects(ctx, o.Store.Pool, f, each, MostSubjects)

@@ -58,7 +58,7 @@ func (o *Operator) removeOrphan(ctx context.Context, d Difference) error {
 		if owned(all, d.Listing) {
 			return errors.New("not removed: it has an owner by now")
 		}
-		return store.Outside(ctx, tx, func(ctx context.Context) error { return o.Drivers[d.Backend].Remove(ctx, d.Listing) })
+		return store.HoldLocks(ctx, tx, func(ctx context.Context) error { return o.Drivers[d.Backend].Remove(ctx, d.Listing) })
 	})
 }
 

@@ -16,7 +16,7 @@ func (o *Operator) Restore(ctx context.Context, by Actor, id, newID string) (ret
 	if retained, err = o.retained(ctx, id); err != nil {
 		return "", err
 	}
-	return retained, o.Engine.Restore(ctx, operation.Restoration{KeptID: retained, NewID: newID, Originating: json.RawMessage(by)})
+	return retained, o.Engine.Restore(ctx, operation.Restoration{RetainedID: retained, NewID: newID, Originating: json.RawMessage(by)})
 }
 
 // Purge has a running broker remove the data of a retained instance now. id is the one
@@ -31,12 +31,12 @@ func (o *Operator) Purge(ctx context.Context, by Actor, id string) (retained str
 // Adopt gives an existing resource of a server to an unused instance, and returns the
 // steps that were taken. With dry it changes nothing and returns those that would be.
 func (o *Operator) Adopt(ctx context.Context, by Actor, instanceID, resource string, dry bool) (steps []string, err error) {
-	return o.Engine.Adopt(ctx, operation.Adoption{InstanceID: instanceID, Resource: resource, Dry: dry, Originating: json.RawMessage(by)})
+	return o.Engine.Adopt(ctx, operation.Adoption{InstanceID: instanceID, Resource: resource, DryRun: dry, Originating: json.RawMessage(by)})
 }
 
 // retained finds a retained instance by its own ID or by the one that its platform knew.
 func (o *Operator) retained(ctx context.Context, id string) (string, error) {
-	instances, err := o.Store.KeptInstances(ctx, o.Store.Pool, id)
+	instances, err := o.Store.RetainedInstances(ctx, o.Store.Pool, id)
 	if err != nil {
 		return "", err
 	}

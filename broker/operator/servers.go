@@ -33,7 +33,7 @@ type Amounts struct {
 func newServer(l placement.Load) Server {
 	c := l.Server.Capacity
 	return Server{
-		Server: l.Server.Key(), Ready: l.Away == "", Reason: l.Away, Drained: l.Server.Drain,
+		Server: l.Server.Key(), Ready: l.Unreachable == "", Reason: l.Unreachable, Drained: l.Server.Drain,
 		Instances: l.Instances, MostInstances: c.Instances,
 		Storage: Amounts{l.Promised.Storage, c.Storage, l.Free.Storage, l.Total.Storage},
 		Memory:  Amounts{l.Promised.Memory, c.Memory, l.Free.Memory, l.Total.Memory},
@@ -42,7 +42,7 @@ func newServer(l placement.Load) Server {
 
 // Servers asks the servers of all backends how they are and lists them.
 func (o *Operator) Servers(ctx context.Context) ([]Server, error) {
-	o.Placement.Ask(ctx, o.Catalog.Servers())
+	o.Placement.Check(ctx, o.Catalog.Servers())
 	rows := []Server{}
 	for _, b := range o.Catalog.Backends() {
 		loads, err := o.Placement.Loads(ctx, o.Store.Pool, b.Name, "")

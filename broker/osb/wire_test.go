@@ -70,7 +70,7 @@ func newWire(t testing.TB, change ...func(*osb.Options)) *wire {
 	w.Harness = brokertest.New(t, brokertest.Options{
 		DatabaseURL: brokertest.Database(t), Logger: logger, AsyncWait: asyncWait, SyncWait: syncWait,
 	})
-	w.Backend.Hook(w.backend)
+	w.Backend.BeforeCall(w.backend)
 	options := osb.Options{
 		Broker: w.Broker, Catalog: w.Catalog, Logger: logger, RequireVersion: true,
 		Authenticator: brokertest.Authenticator(t,

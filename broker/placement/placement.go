@@ -24,22 +24,22 @@ type Options struct {
 	Store   *store.Store
 	Drivers map[string]services.Driver // by the servers' keys
 	Logger  *slog.Logger
-	// Every is how often servers are asked whether they answer and how much of
+	// CheckEvery is how often servers are asked whether they answer and how much of
 	// them is left.
-	Every time.Duration
+	CheckEvery time.Duration
 }
 
 // Placement knows the servers of all backends. It is safe for concurrent use.
 type Placement struct {
 	Options
 	mu      sync.Mutex
-	known   map[string]health // by the servers' keys; of pools only
+	health  map[string]health // by the servers' keys; of pools only
 	drained map[string]bool   // by the servers' keys; the catalog's word where there is none
 }
 
 // New makes a Placement. Until Watch has asked them, servers count as well.
 func New(o Options) *Placement {
-	return &Placement{Options: o, known: map[string]health{}, drained: map[string]bool{}}
+	return &Placement{Options: o, health: map[string]health{}, drained: map[string]bool{}}
 }
 
 // SetDrained keeps new instances off a server, or admits them again.
@@ -55,7 +55,7 @@ func (p *Placement) servers(backend string) []catalog.Server {
 	defer p.mu.Unlock()
 	servers := slices.Clone(p.Catalog.ServersOf(backend))
 	for i, s := range servers {
-		if drained, said := p.drained[s.Key()]; said {
+		if drained, isSet := p.drained[s.Key()]; isSet {
 			servers[i].Drain = drained
 		}
 	}
@@ -64,9 +64,9 @@ func (p *Placement) servers(backend string) []catalog.Server {
 
 // FullError says that no server has room for what was asked.
 type FullError struct {
-	// Away says that a server that does not answer at the moment has.
-	Away   bool
-	reason string
+	// Unreachable says that a server that does not answer at the moment has.
+	Unreachable bool
+	reason      string
 }
 
 func (e *FullError) Error() string { return e.reason }
@@ -79,11 +79,11 @@ func (p *Placement) Choose(ctx context.Context, tx pgx.Tx, plan *catalog.Plan, i
 	if len(servers) == 1 && !servers[0].Drain && !servers[0].Capacity.Limited() {
 		return servers[0].Name, nil
 	}
-	takes, loads, err := p.loads(ctx, tx, plan, instanceID)
+	footprint, loads, err := p.loads(ctx, tx, plan, instanceID)
 	if err != nil {
 		return "", err
 	}
-	best, full := choose(loads, takes)
+	best, full := choose(loads, footprint)
 	if full != nil {
 		p.Logger.WarnContext(ctx, "no server has room", "backend", plan.Backend, "plan", plan.Name, "instance_id", instanceID, "servers", describe(loads))
 		return "", full
@@ -106,15 +106,15 @@ func (p *Placement) Fits(ctx context.Context, tx pgx.Tx, have store.Instance, pr
 	if err != nil {
 		return err
 	}
-	takes, loads, err := p.loads(ctx, tx, next, have.ID)
+	footprint, loads, err := p.loads(ctx, tx, next, have.ID)
 	if err != nil {
 		return err
 	}
-	if takes.Storage <= before.Storage && takes.Memory <= before.Memory {
+	if footprint.Storage <= before.Storage && footprint.Memory <= before.Memory {
 		return nil // a server that has been made smaller gets relief, not a refusal
 	}
 	for _, l := range loads {
-		if l.Server.Name == have.Server && !l.holds(takes) {
+		if l.Server.Name == have.Server && !l.fits(footprint) {
 			p.Logger.WarnContext(ctx, "server has no room", "backend", next.Backend, "plan", next.Name, "instance_id", have.ID, "servers", describe([]Load{l}))
 			return &FullError{reason: fmt.Sprintf("the server that the instance is on has no room for it on plan %q; "+
 				"create another instance on that plan, or ask the operator of this broker", next.Name)}
@@ -125,17 +125,17 @@ func (p *Placement) Fits(ctx context.Context, tx pgx.Tx, have store.Instance, pr
 
 // loads holds others off and returns how the plan's servers are loaded without
 // the instance, and what an instance of the plan takes.
-func (p *Placement) loads(ctx context.Context, tx pgx.Tx, plan *catalog.Plan, but string) (services.Space, []Load, error) {
+func (p *Placement) loads(ctx context.Context, tx pgx.Tx, plan *catalog.Plan, except string) (services.Space, []Load, error) {
 	servers := p.Catalog.ServersOf(plan.Backend)
-	takes, err := p.Drivers[servers[0].Key()].Footprint(plan.Config)
+	footprint, err := p.Drivers[servers[0].Key()].Footprint(plan.Config)
 	if err != nil {
-		return takes, nil, err
+		return footprint, nil, err
 	}
 	if err := p.Store.LockQuota(ctx, tx, "servers of "+plan.Backend); err != nil {
-		return takes, nil, err
+		return footprint, nil, err
 	}
-	loads, err := p.Loads(ctx, tx, plan.Backend, but)
-	return takes, loads, err
+	loads, err := p.Loads(ctx, tx, plan.Backend, except)
+	return footprint, loads, err
 }
 
 // Load is a server with what is on it.
@@ -150,27 +150,27 @@ type Load struct {
 
 // health is what a server last said of itself.
 type health struct {
-	// Away is why it does not answer; empty where it does.
-	Away string
-	// Capacity is as far as it can tell; unmeasured is why it could not.
+	// Unreachable is why it does not answer; empty where it does.
+	Unreachable string
+	// Capacity is as far as it can tell; measureError is why it could not.
 	services.Capacity
-	unmeasured string
+	measureError string
 }
 
 // Loads returns the servers of a backend in the catalog's order, as they are
 // without one of the instances.
-func (p *Placement) Loads(ctx context.Context, db store.DBTX, backend, but string) ([]Load, error) {
+func (p *Placement) Loads(ctx context.Context, db store.DBTX, backend, except string) ([]Load, error) {
 	plans := map[string]services.Space{}
 	var ids []string
 	for _, plan := range p.Catalog.PlansOf(backend) {
-		takes, err := p.Drivers[p.Catalog.ServersOf(backend)[0].Key()].Footprint(plan.Config)
+		footprint, err := p.Drivers[p.Catalog.ServersOf(backend)[0].Key()].Footprint(plan.Config)
 		if err != nil {
 			return nil, fmt.Errorf("plan %s: %w", plan.Name, err)
 		}
-		plans[plan.ID] = takes
+		plans[plan.ID] = footprint
 		ids = append(ids, plan.ID)
 	}
-	rows, err := p.Store.Placed(ctx, db, store.PlacedParams{PlanIds: ids, But: but})
+	rows, err := p.Store.CountPlacements(ctx, db, store.CountPlacementsParams{PlanIds: ids, ExcludedID: except})
 	if err != nil {
 		return nil, fmt.Errorf("read what is on the servers: %w", err)
 	}
@@ -192,42 +192,42 @@ func (p *Placement) Loads(ctx context.Context, db store.DBTX, backend, but strin
 }
 
 // choose returns the name of the server with most room.
-func choose(loads []Load, takes services.Space) (string, *FullError) {
-	allAway := !slices.ContainsFunc(loads, func(l Load) bool { return l.Away == "" })
+func choose(loads []Load, footprint services.Space) (string, *FullError) {
+	allUnreachable := !slices.ContainsFunc(loads, func(l Load) bool { return l.Unreachable == "" })
 	var best *Load
-	roomAway := false
+	unreachableFits := false
 	for i := range loads {
 		l := &loads[i]
 		switch {
-		case l.Server.Drain || !l.holds(takes):
-		case l.Away != "" && !allAway:
-			roomAway = true
-		case best == nil || roomier(*l, *best, takes):
+		case l.Server.Drain || !l.fits(footprint):
+		case l.Unreachable != "" && !allUnreachable:
+			unreachableFits = true
+		case best == nil || preferable(*l, *best, footprint):
 			best = l
 		}
 	}
 	switch {
 	case best != nil:
 		return best.Server.Name, nil
-	case roomAway:
-		return "", &FullError{Away: true, reason: "the servers that have room do not answer at the moment; repeat the request later"}
+	case unreachableFits:
+		return "", &FullError{Unreachable: true, reason: "the servers that have room do not answer at the moment; repeat the request later"}
 	}
 	return "", &FullError{reason: "no server has room for another instance of this plan; ask the operator of this broker for more"}
 }
 
-// holds says whether the server has room for what an instance takes.
-func (l Load) holds(takes services.Space) bool { return l.left(takes) >= 0 }
+// fits says whether the server has room for what an instance takes.
+func (l Load) fits(footprint services.Space) bool { return l.remaining(footprint) >= 0 }
 
-// left is how much of the scarcest thing that is limited would be left with
+// remaining is how much of the scarcest thing that is limited would be left with
 // another instance, as a fraction; negative where there is too little.
-func (l Load) left(takes services.Space) float64 {
+func (l Load) remaining(footprint services.Space) float64 {
 	c := l.Server.Capacity
 	return min(
 		fraction(int64(l.Instances)+1, int64(c.Instances)),
-		fraction(int64(l.Promised.Storage+takes.Storage), int64(c.Storage)),
-		fraction(int64(l.Promised.Memory+takes.Memory), int64(c.Memory)),
-		fraction(int64(l.Total.Storage-l.Free.Storage+takes.Storage), int64(l.Total.Storage)),
-		fraction(int64(l.Total.Memory-l.Free.Memory+takes.Memory), int64(l.Total.Memory)),
+		fraction(int64(l.Promised.Storage+footprint.Storage), int64(c.Storage)),
+		fraction(int64(l.Promised.Memory+footprint.Memory), int64(c.Memory)),
+		fraction(int64(l.Total.Storage-l.Free.Storage+footprint.Storage), int64(l.Total.Storage)),
+		fraction(int64(l.Total.Memory-l.Free.Memory+footprint.Memory), int64(l.Total.Memory)),
 	)
 }
 
@@ -238,15 +238,15 @@ func fraction(used, limit int64) float64 {
 	return float64(limit-used) / float64(limit)
 }
 
-// roomier says whether a is to be preferred. What is promised and not used yet
+// preferable says whether a is to be preferred. What is promised and not used yet
 // counts here too, although a server may promise more than it has; between equals
 // the number of instances decides, so that servers of which nothing is known fill
 // evenly.
-func roomier(a, b Load, takes services.Space) bool {
-	room := func(l Load) float64 {
-		return min(l.left(takes), fraction(int64(l.Promised.Storage), int64(l.Total.Storage)), fraction(int64(l.Promised.Memory), int64(l.Total.Memory)))
+func preferable(a, b Load, footprint services.Space) bool {
+	remaining := func(l Load) float64 {
+		return min(l.remaining(footprint), fraction(int64(l.Promised.Storage), int64(l.Total.Storage)), fraction(int64(l.Promised.Memory), int64(l.Total.Memory)))
 	}
-	if left, other := room(a), room(b); left != other {
+	if left, other := remaining(a), remaining(b); left != other {
 		return left > other
 	}
 	return a.Instances < b.Instances
@@ -277,8 +277,8 @@ func describe(loads []Load) string {
 		if l.Server.Drain {
 			text += ", drained"
 		}
-		if l.Away != "" {
-			text += ", does not answer: " + l.Away
+		if l.Unreachable != "" {
+			text += ", does not answer: " + l.Unreachable
 		}
 		all = append(all, text)
 	}

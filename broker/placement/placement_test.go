@@ -18,7 +18,7 @@ func on(name string, instances int, with ...func(*Load)) Load {
 
 func mostInstances(n int) func(*Load) { return func(l *Load) { l.Server.Capacity.Instances = n } }
 func drained(l *Load)                 { l.Server.Drain = true }
-func away(l *Load)                    { l.Away = "no route" }
+func away(l *Load)                    { l.Unreachable = "no route" }
 
 func storage(promised, capacity services.Size) func(*Load) {
 	return func(l *Load) { l.Promised.Storage, l.Server.Capacity.Storage = promised, capacity }
@@ -68,7 +68,7 @@ func TestChoose(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got, err := choose(c.loads, c.takes)
 			switch {
-			case err != nil && err.Away:
+			case err != nil && err.Unreachable:
 				got = isAway
 			case err != nil:
 				got = full

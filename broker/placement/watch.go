@@ -9,48 +9,48 @@ import (
 	"github.com/chandler-broker/chandler/broker/catalog"
 )
 
-// askTime is how long a server may take to say how it is.
-const askTime = 3 * time.Second
+// checkTime is how long a server may take to say how it is.
+const checkTime = 3 * time.Second
 
 // Watch checks all servers, once before it returns and then until ctx ends.
 func (p *Placement) Watch(ctx context.Context) {
 	servers := p.Catalog.Servers()
-	p.Ask(ctx, servers)
+	p.Check(ctx, servers)
 	go func() {
-		tick := time.NewTicker(p.Every)
+		tick := time.NewTicker(p.CheckEvery)
 		defer tick.Stop()
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				p.Ask(ctx, servers)
+				p.Check(ctx, servers)
 			}
 		}
 	}()
 }
 
-// Ask asks the servers now.
-func (p *Placement) Ask(ctx context.Context, servers []catalog.Server) {
-	var asked sync.WaitGroup
+// Check asks the servers now.
+func (p *Placement) Check(ctx context.Context, servers []catalog.Server) {
+	var done sync.WaitGroup
 	for _, s := range servers {
-		asked.Go(func() { p.ask(ctx, s.Key()) })
+		done.Go(func() { p.check(ctx, s.Key()) })
 	}
-	asked.Wait()
+	done.Wait()
 }
 
-// ask returns in time although a client library may wait for a server that hangs.
-func (p *Placement) ask(ctx context.Context, key string) {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+// check returns in time although a client library may wait for a server that hangs.
+func (p *Placement) check(ctx context.Context, key string) {
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
 	answer := make(chan health, 1)
 	go func() {
 		var h health
 		err := p.Drivers[key].Ready(ctx)
 		if err != nil {
-			h.Away = err.Error()
+			h.Unreachable = err.Error()
 		} else if h.Capacity, err = p.Drivers[key].Capacity(ctx); err != nil {
-			h.unmeasured = err.Error()
+			h.measureError = err.Error()
 		}
 		answer <- h
 	}()
@@ -59,32 +59,32 @@ func (p *Placement) ask(ctx context.Context, key string) {
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return // the broker ends
 		}
-		p.learn(ctx, key, h)
+		p.setHealth(ctx, key, h)
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			p.learn(ctx, key, health{Away: "does not answer in time"})
+			p.setHealth(ctx, key, health{Unreachable: "does not answer in time"})
 		}
 	}
 }
 
-func (p *Placement) learn(ctx context.Context, key string, h health) {
+func (p *Placement) setHealth(ctx context.Context, key string, h health) {
 	p.mu.Lock()
-	before := p.known[key]
-	p.known[key] = h
+	before := p.health[key]
+	p.health[key] = h
 	p.mu.Unlock()
 	switch {
-	case h.Away != "" && before.Away == "":
-		p.Logger.WarnContext(ctx, "server does not answer", "server", key, "error", h.Away)
-	case h.Away == "" && before.Away != "":
+	case h.Unreachable != "" && before.Unreachable == "":
+		p.Logger.WarnContext(ctx, "server does not answer", "server", key, "error", h.Unreachable)
+	case h.Unreachable == "" && before.Unreachable != "":
 		p.Logger.InfoContext(ctx, "server answers again", "server", key)
 	}
-	if h.unmeasured != "" && before.unmeasured == "" {
-		p.Logger.WarnContext(ctx, "server does not tell how much room it has", "server", key, "error", h.unmeasured)
+	if h.measureError != "" && before.measureError == "" {
+		p.Logger.WarnContext(ctx, "server does not tell how much room it has", "server", key, "error", h.measureError)
 	}
 }
 
 func (p *Placement) healthOf(key string) health {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.known[key]
+	return p.health[key]
 }

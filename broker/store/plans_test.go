@@ -109,15 +109,15 @@ func TestPlansOfHotQueries(t *testing.T) {
 			_, err := s.FinishOperation(ctx, db, store.FinishOperationParams{ID: "u10", State: store.Succeeded, Phase: store.Doing})
 			return err
 		},
-		"NoteOperation": func(db store.DBTX) error { return s.NoteOperation(ctx, db, store.NoteOperationParams{ID: "u11"}) },
+		"NoteOperation": func(db store.DBTX) error { return s.RecordAttempt(ctx, db, store.RecordAttemptParams{ID: "u11"}) },
 		"DeleteBinding": func(db store.DBTX) error { return s.DeleteBinding(ctx, db, "b9") },
-		"ForgetAgain":   func(db store.DBTX) error { return s.ForgetAgain(ctx, db, "b7") },
+		"ForgetAgain":   func(db store.DBTX) error { return s.AddSecretDeletion(ctx, db, "b7") },
 		"Forgotten": func(db store.DBTX) error {
-			_, err := s.Forgotten(ctx, db, store.ForgottenParams{Before: before, Batch: 100})
+			_, err := s.SecretDeletions(ctx, db, store.SecretDeletionsParams{Before: before, Batch: 100})
 			return err
 		},
 		"EndForgotten": func(db store.DBTX) error {
-			_, err := s.EndForgotten(ctx, db, store.EndForgottenParams{InstanceID: "i7", BindingID: "b7", At: before})
+			_, err := s.ClaimSecretDeletion(ctx, db, store.ClaimSecretDeletionParams{InstanceID: "i7", BindingID: "b7", At: before})
 			return err
 		},
 		"DeleteBindingsOfInstance": func(db store.DBTX) error { return s.DeleteBindingsOfInstance(ctx, db, "i8") },
@@ -147,7 +147,7 @@ func TestPlansOfHotQueries(t *testing.T) {
 		"StuckOperations":      func(db store.DBTX) error { _, err := s.StuckOperations(ctx, db); return err },
 		"AuditOfInstance":      func(db store.DBTX) error { _, err := s.AuditOfInstance(ctx, db, "i7"); return err },
 		"Deleted": func(db store.DBTX) error {
-			_, err := s.Deleted(ctx, db, store.DeletedParams{InstanceID: "i7", Platform: "cf"})
+			_, err := s.WasDeleted(ctx, db, store.WasDeletedParams{InstanceID: "i7", Platform: "cf"})
 			return err
 		},
 		"BeginUndo": func(db store.DBTX) error {
@@ -159,7 +159,7 @@ func TestPlansOfHotQueries(t *testing.T) {
 			return none(err)
 		},
 		"BindingsToExpire": func(db store.DBTX) error {
-			_, err := s.BindingsToExpire(ctx, db, time.Now())
+			_, err := s.ExpiredBindings(ctx, db, time.Now())
 			return err
 		},
 		"RecordBackends": func(db store.DBTX) error {
@@ -168,7 +168,7 @@ func TestPlansOfHotQueries(t *testing.T) {
 			})
 			return err
 		},
-		"InstancesToDelete": func(db store.DBTX) error { _, err := s.InstancesToDelete(ctx, db); return err },
+		"InstancesToDelete": func(db store.DBTX) error { _, err := s.RetainedInstancesDue(ctx, db); return err },
 		"InsertInstance": func(db store.DBTX) error {
 			_, err := s.InsertInstance(ctx, db, store.InsertInstanceParams{ID: "i7", Context: []byte("{}"), Parameters: []byte("{}")})
 			return err

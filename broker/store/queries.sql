@@ -50,13 +50,13 @@ where instances.id = new.id and (instances.condition <> new.condition or instanc
 select service_id, plan_id, backend, server, condition_reason, count(*) as instances from instances where condition_reason <> '' and condition <> ''
 group by service_id, plan_id, backend, server, condition_reason order by service_id, plan_id, backend, server, condition_reason;
 
--- name: KeepInstance :exec
+-- name: SoftDeleteInstance :exec
 -- Deleted for the platform, with its data kept.
-update instances set id = @kept_id::text, status = 'kept', kept_until = @kept_until::timestamptz, condition = '', condition_reason = '',
+update instances set id = @retained_id::text, status = 'kept', kept_until = @retained_until::timestamptz, condition = '', condition_reason = '',
     resource_id = coalesce(nullif(resource_id, ''), id), updated_at = now()
 where id = @id;
 
--- name: KeptInstances :many
+-- name: RetainedInstances :many
 -- Those that an instance of the platform became, of which there may be several, latest first.
 select * from instances where kept_until is not null and (id = @id::text or left(id, length(@id::text) + 1) = @id::text || '@') order by id desc;
 
@@ -70,11 +70,11 @@ update instances set resource_id = $2, parameters = $3, maintenance_version = $4
     resource_name = $8, condition = '', condition_reason = '', updated_at = now()
 where id = $1;
 
--- name: EndKept :exec
+-- name: ExpireRetained :exec
 -- Makes a kept instance due.
 update instances set kept_until = now(), updated_at = now() where id = $1;
 
--- name: InstancesToDelete :many
+-- name: RetainedInstancesDue :many
 -- Kept ones whose time is over; one whose deletion failed rests for a while.
 select i.id from instances i
 where i.kept_until < now() and not exists (select 1 from operations o where o.instance_id = i.id
@@ -128,11 +128,11 @@ from (select unnest(@plan_ids::text[]) as plan_id, unnest(@backends::text[]) as 
 where i.plan_id = p.plan_id and i.id = any(array(
     select id from instances where backend = '' and plan_id = any(@plan_ids::text[]) limit @batch for update skip locked));
 
--- name: Placed :many
+-- name: CountPlacements :many
 -- How many instances of which plans each server has, all but one of them; target is the plan that an update is moving them to.
 select i.server, i.plan_id, coalesce(o.plan_id, i.plan_id)::text as target_id, count(*) as instances
 from instances i left join operations o on o.instance_id = i.id and o.binding_id = '' and o.state = 'in progress'
-where i.plan_id = any(@plan_ids::text[]) and i.id <> @but::text
+where i.plan_id = any(@plan_ids::text[]) and i.id <> @excluded_id::text
 group by 1, 2, 3;
 
 -- name: InsertBinding :execrows
@@ -187,7 +187,7 @@ update bindings set status = $2, updated_at = now() where id = $1;
 -- name: SetBindingReady :exec
 update bindings set status = 'ready', endpoints = $2, updated_at = now() where id = $1;
 
--- name: BindingsToExpire :many
+-- name: ExpiredBindings :many
 -- One whose revocation failed rests for a while. An ID may have been another binding's before.
 select b.id, b.instance_id from bindings b
 where b.expires_at < @now::timestamptz and b.status in ('ready', 'delete_failed') and not exists (select 1 from operations o
@@ -206,20 +206,20 @@ select gone.*, clock_timestamp() from gone
 on conflict (instance_id, binding_id) do update set app_id = excluded.app_id, bind_resource = excluded.bind_resource,
     context = excluded.context, delivery = excluded.delivery, at = excluded.at;
 
--- name: ForgetAgain :exec
+-- name: AddSecretDeletion :exec
 -- For when the secrets of a binding that stays are deleted.
 insert into forgotten (instance_id, binding_id, app_id, bind_resource, context, delivery, at)
 select b.instance_id, b.id, b.app_id, b.bind_resource, b.context, b.delivery, clock_timestamp() from bindings b where b.id = $1
 on conflict (instance_id, binding_id) do update set app_id = excluded.app_id, bind_resource = excluded.bind_resource,
     context = excluded.context, delivery = excluded.delivery, at = excluded.at;
 
--- name: Forgotten :many
+-- name: SecretDeletions :many
 -- Bindings whose secrets were deleted before then, after the row with the given key.
 select * from forgotten
 where at < @before::timestamptz and (at, instance_id, binding_id) > (@at::timestamptz, @instance_id::text, @binding_id::text)
 order by at, instance_id, binding_id limit @batch;
 
--- name: EndForgotten :execrows
+-- name: ClaimSecretDeletion :execrows
 -- None where another replica has, or where a binding of that ID was deleted meanwhile.
 delete from forgotten where instance_id = $1 and binding_id = $2 and at = $3;
 
@@ -267,7 +267,7 @@ select sqlc.embed(o), sqlc.embed(i) from operations o join instances i on i.id =
 -- name: OperationPhase :one
 select state, phase from operations where id = $1;
 
--- name: NoteOperation :exec
+-- name: RecordAttempt :exec
 update operations set description = $2, last_error = $3, attempts = $4 where id = $1 and state = 'in progress' and phase = $5;
 
 -- name: DescribeOperation :exec
@@ -279,7 +279,7 @@ update operations set phase = 'undoing', outcome = @outcome, description = @desc
 where id = @id and state = 'in progress' and phase = 'doing'
 returning *;
 
--- name: SupersedeOperation :execrows
+-- name: PreemptOperation :execrows
 -- Ends an unfinished create in favour of a delete.
 update operations set state = 'failed', outcome = 'superseded', description = $2, finished_at = now()
 where id = $1 and state = 'in progress';
@@ -337,7 +337,7 @@ select pg_notify(@channel, @payload);
 -- name: CountUnfinished :many
 select kind, count(*) as operations from operations where state = 'in progress' group by kind order by kind;
 
--- name: Deleted :one
+-- name: WasDeleted :one
 -- Whether the platform once had the instance (binding_id empty) or binding deleted.
 select exists (select 1 from audit where instance_id = $1 and binding_id = $2 and platform = $3
     and action in ('deprovision', 'retire', 'unbind') and event = 'succeeded');

@@ -19,6 +19,19 @@ func (q *Queries) AddRound(ctx context.Context, db DBTX, name string) error {
 	return err
 }
 
+const addSecretDeletion = `-- name: AddSecretDeletion :exec
+insert into forgotten (instance_id, binding_id, app_id, bind_resource, context, delivery, at)
+select b.instance_id, b.id, b.app_id, b.bind_resource, b.context, b.delivery, clock_timestamp() from bindings b where b.id = $1
+on conflict (instance_id, binding_id) do update set app_id = excluded.app_id, bind_resource = excluded.bind_resource,
+    context = excluded.context, delivery = excluded.delivery, at = excluded.at
+`
+
+// For when the secrets of a binding that stays are deleted.
+func (q *Queries) AddSecretDeletion(ctx context.Context, db DBTX, id string) error {
+	_, err := db.Exec(ctx, addSecretDeletion, id)
+	return err
+}
+
 const advanceRound = `-- name: AdvanceRound :exec
 update rounds set after = $1, began_at = case when after = '' then now() else began_at end where name = $2
 `
@@ -160,7 +173,7 @@ func (q *Queries) BeginUndo(ctx context.Context, db DBTX, arg BeginUndoParams) (
 		&i.CreatedAt,
 		&i.Deadline,
 		&i.FinishedAt,
-		&i.KeptUntil,
+		&i.RetainedUntil,
 	)
 	return i, err
 }
@@ -265,38 +278,23 @@ func (q *Queries) BindingsOfInstance(ctx context.Context, db DBTX, instanceID st
 	return items, nil
 }
 
-const bindingsToExpire = `-- name: BindingsToExpire :many
-select b.id, b.instance_id from bindings b
-where b.expires_at < $1::timestamptz and b.status in ('ready', 'delete_failed') and not exists (select 1 from operations o
-    where o.instance_id = b.instance_id and o.binding_id in ('', b.id)
-      and (o.state = 'in progress' or o.kind = 'expire' and o.created_at >= b.created_at and o.finished_at > now() - interval '10 minutes'))
-order by b.expires_at limit 100
+const claimSecretDeletion = `-- name: ClaimSecretDeletion :execrows
+delete from forgotten where instance_id = $1 and binding_id = $2 and at = $3
 `
 
-type BindingsToExpireRow struct {
-	ID         string
+type ClaimSecretDeletionParams struct {
 	InstanceID string
+	BindingID  string
+	At         time.Time
 }
 
-// One whose revocation failed rests for a while. An ID may have been another binding's before.
-func (q *Queries) BindingsToExpire(ctx context.Context, db DBTX, now time.Time) ([]BindingsToExpireRow, error) {
-	rows, err := db.Query(ctx, bindingsToExpire, now)
+// None where another replica has, or where a binding of that ID was deleted meanwhile.
+func (q *Queries) ClaimSecretDeletion(ctx context.Context, db DBTX, arg ClaimSecretDeletionParams) (int64, error) {
+	result, err := db.Exec(ctx, claimSecretDeletion, arg.InstanceID, arg.BindingID, arg.At)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	defer rows.Close()
-	var items []BindingsToExpireRow
-	for rows.Next() {
-		var i BindingsToExpireRow
-		if err := rows.Scan(&i.ID, &i.InstanceID); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
+	return result.RowsAffected(), nil
 }
 
 const countConditions = `-- name: CountConditions :many
@@ -329,6 +327,51 @@ func (q *Queries) CountConditions(ctx context.Context, db DBTX) ([]CountConditio
 			&i.Backend,
 			&i.Server,
 			&i.ConditionReason,
+			&i.Instances,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const countPlacements = `-- name: CountPlacements :many
+select i.server, i.plan_id, coalesce(o.plan_id, i.plan_id)::text as target_id, count(*) as instances
+from instances i left join operations o on o.instance_id = i.id and o.binding_id = '' and o.state = 'in progress'
+where i.plan_id = any($1::text[]) and i.id <> $2::text
+group by 1, 2, 3
+`
+
+type CountPlacementsParams struct {
+	PlanIds    []string
+	ExcludedID string
+}
+
+type CountPlacementsRow struct {
+	Server    string
+	PlanID    string
+	TargetID  string
+	Instances int64
+}
+
+// How many instances of which plans each server has, all but one of them; target is the plan that an update is moving them to.
+func (q *Queries) CountPlacements(ctx context.Context, db DBTX, arg CountPlacementsParams) ([]CountPlacementsRow, error) {
+	rows, err := db.Query(ctx, countPlacements, arg.PlanIds, arg.ExcludedID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CountPlacementsRow
+	for rows.Next() {
+		var i CountPlacementsRow
+		if err := rows.Scan(
+			&i.Server,
+			&i.PlanID,
+			&i.TargetID,
 			&i.Instances,
 		); err != nil {
 			return nil, err
@@ -413,25 +456,6 @@ func (q *Queries) DeleteInstance(ctx context.Context, db DBTX, id string) error 
 	return err
 }
 
-const deleted = `-- name: Deleted :one
-select exists (select 1 from audit where instance_id = $1 and binding_id = $2 and platform = $3
-    and action in ('deprovision', 'retire', 'unbind') and event = 'succeeded')
-`
-
-type DeletedParams struct {
-	InstanceID string
-	BindingID  string
-	Platform   string
-}
-
-// Whether the platform once had the instance (binding_id empty) or binding deleted.
-func (q *Queries) Deleted(ctx context.Context, db DBTX, arg DeletedParams) (bool, error) {
-	row := db.QueryRow(ctx, deleted, arg.InstanceID, arg.BindingID, arg.Platform)
-	var exists bool
-	err := row.Scan(&exists)
-	return exists, err
-}
-
 const deliveriesInUse = `-- name: DeliveriesInUse :many
 select delivery, count(*) as bindings from bindings group by delivery order by delivery
 `
@@ -476,33 +500,48 @@ func (q *Queries) DescribeOperation(ctx context.Context, db DBTX, arg DescribeOp
 	return err
 }
 
-const endForgotten = `-- name: EndForgotten :execrows
-delete from forgotten where instance_id = $1 and binding_id = $2 and at = $3
-`
-
-type EndForgottenParams struct {
-	InstanceID string
-	BindingID  string
-	At         time.Time
-}
-
-// None where another replica has, or where a binding of that ID was deleted meanwhile.
-func (q *Queries) EndForgotten(ctx context.Context, db DBTX, arg EndForgottenParams) (int64, error) {
-	result, err := db.Exec(ctx, endForgotten, arg.InstanceID, arg.BindingID, arg.At)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
-}
-
-const endKept = `-- name: EndKept :exec
+const expireRetained = `-- name: ExpireRetained :exec
 update instances set kept_until = now(), updated_at = now() where id = $1
 `
 
 // Makes a kept instance due.
-func (q *Queries) EndKept(ctx context.Context, db DBTX, id string) error {
-	_, err := db.Exec(ctx, endKept, id)
+func (q *Queries) ExpireRetained(ctx context.Context, db DBTX, id string) error {
+	_, err := db.Exec(ctx, expireRetained, id)
 	return err
+}
+
+const expiredBindings = `-- name: ExpiredBindings :many
+select b.id, b.instance_id from bindings b
+where b.expires_at < $1::timestamptz and b.status in ('ready', 'delete_failed') and not exists (select 1 from operations o
+    where o.instance_id = b.instance_id and o.binding_id in ('', b.id)
+      and (o.state = 'in progress' or o.kind = 'expire' and o.created_at >= b.created_at and o.finished_at > now() - interval '10 minutes'))
+order by b.expires_at limit 100
+`
+
+type ExpiredBindingsRow struct {
+	ID         string
+	InstanceID string
+}
+
+// One whose revocation failed rests for a while. An ID may have been another binding's before.
+func (q *Queries) ExpiredBindings(ctx context.Context, db DBTX, now time.Time) ([]ExpiredBindingsRow, error) {
+	rows, err := db.Query(ctx, expiredBindings, now)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ExpiredBindingsRow
+	for rows.Next() {
+		var i ExpiredBindingsRow
+		if err := rows.Scan(&i.ID, &i.InstanceID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const finishOperation = `-- name: FinishOperation :execrows
@@ -535,68 +574,6 @@ func (q *Queries) FinishOperation(ctx context.Context, db DBTX, arg FinishOperat
 		return 0, err
 	}
 	return result.RowsAffected(), nil
-}
-
-const forgetAgain = `-- name: ForgetAgain :exec
-insert into forgotten (instance_id, binding_id, app_id, bind_resource, context, delivery, at)
-select b.instance_id, b.id, b.app_id, b.bind_resource, b.context, b.delivery, clock_timestamp() from bindings b where b.id = $1
-on conflict (instance_id, binding_id) do update set app_id = excluded.app_id, bind_resource = excluded.bind_resource,
-    context = excluded.context, delivery = excluded.delivery, at = excluded.at
-`
-
-// For when the secrets of a binding that stays are deleted.
-func (q *Queries) ForgetAgain(ctx context.Context, db DBTX, id string) error {
-	_, err := db.Exec(ctx, forgetAgain, id)
-	return err
-}
-
-const forgotten = `-- name: Forgotten :many
-select instance_id, binding_id, app_id, bind_resource, context, delivery, at from forgotten
-where at < $1::timestamptz and (at, instance_id, binding_id) > ($2::timestamptz, $3::text, $4::text)
-order by at, instance_id, binding_id limit $5
-`
-
-type ForgottenParams struct {
-	Before     time.Time
-	At         time.Time
-	InstanceID string
-	BindingID  string
-	Batch      int32
-}
-
-// Bindings whose secrets were deleted before then, after the row with the given key.
-func (q *Queries) Forgotten(ctx context.Context, db DBTX, arg ForgottenParams) ([]Forgotten, error) {
-	rows, err := db.Query(ctx, forgotten,
-		arg.Before,
-		arg.At,
-		arg.InstanceID,
-		arg.BindingID,
-		arg.Batch,
-	)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []Forgotten
-	for rows.Next() {
-		var i Forgotten
-		if err := rows.Scan(
-			&i.InstanceID,
-			&i.BindingID,
-			&i.AppID,
-			&i.BindResource,
-			&i.Context,
-			&i.Delivery,
-			&i.At,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const insertAudit = `-- name: InsertAudit :exec
@@ -763,7 +740,7 @@ type InsertOperationParams struct {
 	Originating        []byte
 	Deadline           time.Time
 	JobID              int64
-	KeptUntil          *time.Time
+	RetainedUntil      *time.Time
 }
 
 func (q *Queries) InsertOperation(ctx context.Context, db DBTX, arg InsertOperationParams) (Operation, error) {
@@ -782,7 +759,7 @@ func (q *Queries) InsertOperation(ctx context.Context, db DBTX, arg InsertOperat
 		arg.Originating,
 		arg.Deadline,
 		arg.JobID,
-		arg.KeptUntil,
+		arg.RetainedUntil,
 	)
 	var i Operation
 	err := row.Scan(
@@ -810,7 +787,7 @@ func (q *Queries) InsertOperation(ctx context.Context, db DBTX, arg InsertOperat
 		&i.CreatedAt,
 		&i.Deadline,
 		&i.FinishedAt,
-		&i.KeptUntil,
+		&i.RetainedUntil,
 	)
 	return i, err
 }
@@ -837,7 +814,7 @@ func (q *Queries) Instance(ctx context.Context, db DBTX, id string) (Instance, e
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.ResourceID,
-		&i.KeptUntil,
+		&i.RetainedUntil,
 		&i.Namespace,
 		&i.Server,
 		&i.ConditionReason,
@@ -871,7 +848,7 @@ func (q *Queries) InstanceForShare(ctx context.Context, db DBTX, id string) (Ins
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.ResourceID,
-		&i.KeptUntil,
+		&i.RetainedUntil,
 		&i.Namespace,
 		&i.Server,
 		&i.ConditionReason,
@@ -905,7 +882,7 @@ func (q *Queries) InstanceForUpdate(ctx context.Context, db DBTX, id string) (In
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.ResourceID,
-		&i.KeptUntil,
+		&i.RetainedUntil,
 		&i.Namespace,
 		&i.Server,
 		&i.ConditionReason,
@@ -914,99 +891,6 @@ func (q *Queries) InstanceForUpdate(ctx context.Context, db DBTX, id string) (In
 		&i.ResourceName,
 	)
 	return i, err
-}
-
-const instancesToDelete = `-- name: InstancesToDelete :many
-select i.id from instances i
-where i.kept_until < now() and not exists (select 1 from operations o where o.instance_id = i.id
-    and (o.state = 'in progress' or o.finished_at > now() - interval '10 minutes'))
-order by i.kept_until limit 100
-`
-
-// Kept ones whose time is over; one whose deletion failed rests for a while.
-func (q *Queries) InstancesToDelete(ctx context.Context, db DBTX) ([]string, error) {
-	rows, err := db.Query(ctx, instancesToDelete)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []string
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		items = append(items, id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const keepInstance = `-- name: KeepInstance :exec
-update instances set id = $1::text, status = 'kept', kept_until = $2::timestamptz, condition = '', condition_reason = '',
-    resource_id = coalesce(nullif(resource_id, ''), id), updated_at = now()
-where id = $3
-`
-
-type KeepInstanceParams struct {
-	KeptID    string
-	KeptUntil time.Time
-	ID        string
-}
-
-// Deleted for the platform, with its data kept.
-func (q *Queries) KeepInstance(ctx context.Context, db DBTX, arg KeepInstanceParams) error {
-	_, err := db.Exec(ctx, keepInstance, arg.KeptID, arg.KeptUntil, arg.ID)
-	return err
-}
-
-const keptInstances = `-- name: KeptInstances :many
-select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, condition_reason, backend, backend_type, resource_name from instances where kept_until is not null and (id = $1::text or left(id, length($1::text) + 1) = $1::text || '@') order by id desc
-`
-
-// Those that an instance of the platform became, of which there may be several, latest first.
-func (q *Queries) KeptInstances(ctx context.Context, db DBTX, id string) ([]Instance, error) {
-	rows, err := db.Query(ctx, keptInstances, id)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []Instance
-	for rows.Next() {
-		var i Instance
-		if err := rows.Scan(
-			&i.ID,
-			&i.Platform,
-			&i.ServiceID,
-			&i.PlanID,
-			&i.OrganizationID,
-			&i.SpaceID,
-			&i.Context,
-			&i.Parameters,
-			&i.MaintenanceVersion,
-			&i.Status,
-			&i.Condition,
-			&i.CreatedAt,
-			&i.UpdatedAt,
-			&i.ResourceID,
-			&i.KeptUntil,
-			&i.Namespace,
-			&i.Server,
-			&i.ConditionReason,
-			&i.Backend,
-			&i.BackendType,
-			&i.ResourceName,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const lastOperation = `-- name: LastOperation :one
@@ -1047,7 +931,7 @@ func (q *Queries) LastOperation(ctx context.Context, db DBTX, arg LastOperationP
 		&i.CreatedAt,
 		&i.Deadline,
 		&i.FinishedAt,
-		&i.KeptUntil,
+		&i.RetainedUntil,
 	)
 	return i, err
 }
@@ -1255,7 +1139,7 @@ func (q *Queries) ListInstances(ctx context.Context, db DBTX, arg ListInstancesP
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.ResourceID,
-			&i.KeptUntil,
+			&i.RetainedUntil,
 			&i.Namespace,
 			&i.Server,
 			&i.ConditionReason,
@@ -1347,7 +1231,7 @@ func (q *Queries) ListOperations(ctx context.Context, db DBTX, arg ListOperation
 			&i.CreatedAt,
 			&i.Deadline,
 			&i.FinishedAt,
-			&i.KeptUntil,
+			&i.RetainedUntil,
 		); err != nil {
 			return nil, err
 		}
@@ -1419,29 +1303,6 @@ func (q *Queries) LockRound(ctx context.Context, db DBTX, arg LockRoundParams) (
 	return after, err
 }
 
-const noteOperation = `-- name: NoteOperation :exec
-update operations set description = $2, last_error = $3, attempts = $4 where id = $1 and state = 'in progress' and phase = $5
-`
-
-type NoteOperationParams struct {
-	ID          string
-	Description string
-	LastError   string
-	Attempts    int32
-	Phase       string
-}
-
-func (q *Queries) NoteOperation(ctx context.Context, db DBTX, arg NoteOperationParams) error {
-	_, err := db.Exec(ctx, noteOperation,
-		arg.ID,
-		arg.Description,
-		arg.LastError,
-		arg.Attempts,
-		arg.Phase,
-	)
-	return err
-}
-
 const notify = `-- name: Notify :exec
 select pg_notify($1, $2)
 `
@@ -1488,7 +1349,7 @@ func (q *Queries) Operation(ctx context.Context, db DBTX, id string) (Operation,
 		&i.CreatedAt,
 		&i.Deadline,
 		&i.FinishedAt,
-		&i.KeptUntil,
+		&i.RetainedUntil,
 	)
 	return i, err
 }
@@ -1530,7 +1391,7 @@ func (q *Queries) OperationAndInstance(ctx context.Context, db DBTX, id string) 
 		&i.Operation.CreatedAt,
 		&i.Operation.Deadline,
 		&i.Operation.FinishedAt,
-		&i.Operation.KeptUntil,
+		&i.Operation.RetainedUntil,
 		&i.Instance.ID,
 		&i.Instance.Platform,
 		&i.Instance.ServiceID,
@@ -1545,7 +1406,7 @@ func (q *Queries) OperationAndInstance(ctx context.Context, db DBTX, id string) 
 		&i.Instance.CreatedAt,
 		&i.Instance.UpdatedAt,
 		&i.Instance.ResourceID,
-		&i.Instance.KeptUntil,
+		&i.Instance.RetainedUntil,
 		&i.Instance.Namespace,
 		&i.Instance.Server,
 		&i.Instance.ConditionReason,
@@ -1570,51 +1431,6 @@ func (q *Queries) OperationPhase(ctx context.Context, db DBTX, id string) (Opera
 	var i OperationPhaseRow
 	err := row.Scan(&i.State, &i.Phase)
 	return i, err
-}
-
-const placed = `-- name: Placed :many
-select i.server, i.plan_id, coalesce(o.plan_id, i.plan_id)::text as target_id, count(*) as instances
-from instances i left join operations o on o.instance_id = i.id and o.binding_id = '' and o.state = 'in progress'
-where i.plan_id = any($1::text[]) and i.id <> $2::text
-group by 1, 2, 3
-`
-
-type PlacedParams struct {
-	PlanIds []string
-	But     string
-}
-
-type PlacedRow struct {
-	Server    string
-	PlanID    string
-	TargetID  string
-	Instances int64
-}
-
-// How many instances of which plans each server has, all but one of them; target is the plan that an update is moving them to.
-func (q *Queries) Placed(ctx context.Context, db DBTX, arg PlacedParams) ([]PlacedRow, error) {
-	rows, err := db.Query(ctx, placed, arg.PlanIds, arg.But)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []PlacedRow
-	for rows.Next() {
-		var i PlacedRow
-		if err := rows.Scan(
-			&i.Server,
-			&i.PlanID,
-			&i.TargetID,
-			&i.Instances,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const plansInUse = `-- name: PlansInUse :many
@@ -1656,6 +1472,25 @@ func (q *Queries) PlansInUse(ctx context.Context, db DBTX) ([]PlansInUseRow, err
 		return nil, err
 	}
 	return items, nil
+}
+
+const preemptOperation = `-- name: PreemptOperation :execrows
+update operations set state = 'failed', outcome = 'superseded', description = $2, finished_at = now()
+where id = $1 and state = 'in progress'
+`
+
+type PreemptOperationParams struct {
+	ID          string
+	Description string
+}
+
+// Ends an unfinished create in favour of a delete.
+func (q *Queries) PreemptOperation(ctx context.Context, db DBTX, arg PreemptOperationParams) (int64, error) {
+	result, err := db.Exec(ctx, preemptOperation, arg.ID, arg.Description)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const pruneAudit = `-- name: PruneAudit :execrows
@@ -1763,7 +1598,7 @@ func (q *Queries) ReadyBindings(ctx context.Context, db DBTX, arg ReadyBindingsP
 			&i.Instance.CreatedAt,
 			&i.Instance.UpdatedAt,
 			&i.Instance.ResourceID,
-			&i.Instance.KeptUntil,
+			&i.Instance.RetainedUntil,
 			&i.Instance.Namespace,
 			&i.Instance.Server,
 			&i.Instance.ConditionReason,
@@ -1825,7 +1660,7 @@ func (q *Queries) ReadyInstances(ctx context.Context, db DBTX, arg ReadyInstance
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.ResourceID,
-			&i.KeptUntil,
+			&i.RetainedUntil,
 			&i.Namespace,
 			&i.Server,
 			&i.ConditionReason,
@@ -1841,6 +1676,29 @@ func (q *Queries) ReadyInstances(ctx context.Context, db DBTX, arg ReadyInstance
 		return nil, err
 	}
 	return items, nil
+}
+
+const recordAttempt = `-- name: RecordAttempt :exec
+update operations set description = $2, last_error = $3, attempts = $4 where id = $1 and state = 'in progress' and phase = $5
+`
+
+type RecordAttemptParams struct {
+	ID          string
+	Description string
+	LastError   string
+	Attempts    int32
+	Phase       string
+}
+
+func (q *Queries) RecordAttempt(ctx context.Context, db DBTX, arg RecordAttemptParams) error {
+	_, err := db.Exec(ctx, recordAttempt,
+		arg.ID,
+		arg.Description,
+		arg.LastError,
+		arg.Attempts,
+		arg.Phase,
+	)
+	return err
 }
 
 const recordBackends = `-- name: RecordBackends :execrows
@@ -1961,6 +1819,81 @@ func (q *Queries) RestoreInstance(ctx context.Context, db DBTX, arg RestoreInsta
 	return err
 }
 
+const retainedInstances = `-- name: RetainedInstances :many
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, condition_reason, backend, backend_type, resource_name from instances where kept_until is not null and (id = $1::text or left(id, length($1::text) + 1) = $1::text || '@') order by id desc
+`
+
+// Those that an instance of the platform became, of which there may be several, latest first.
+func (q *Queries) RetainedInstances(ctx context.Context, db DBTX, id string) ([]Instance, error) {
+	rows, err := db.Query(ctx, retainedInstances, id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Instance
+	for rows.Next() {
+		var i Instance
+		if err := rows.Scan(
+			&i.ID,
+			&i.Platform,
+			&i.ServiceID,
+			&i.PlanID,
+			&i.OrganizationID,
+			&i.SpaceID,
+			&i.Context,
+			&i.Parameters,
+			&i.MaintenanceVersion,
+			&i.Status,
+			&i.Condition,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.ResourceID,
+			&i.RetainedUntil,
+			&i.Namespace,
+			&i.Server,
+			&i.ConditionReason,
+			&i.Backend,
+			&i.BackendType,
+			&i.ResourceName,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const retainedInstancesDue = `-- name: RetainedInstancesDue :many
+select i.id from instances i
+where i.kept_until < now() and not exists (select 1 from operations o where o.instance_id = i.id
+    and (o.state = 'in progress' or o.finished_at > now() - interval '10 minutes'))
+order by i.kept_until limit 100
+`
+
+// Kept ones whose time is over; one whose deletion failed rests for a while.
+func (q *Queries) RetainedInstancesDue(ctx context.Context, db DBTX) ([]string, error) {
+	rows, err := db.Query(ctx, retainedInstancesDue)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const retryOperation = `-- name: RetryOperation :one
 update operations set state = 'in progress', phase = 'doing', outcome = '', description = '', attempts = 0, finished_at = null,
     usable = true, created_at = now(), deadline = $2
@@ -2002,9 +1935,58 @@ func (q *Queries) RetryOperation(ctx context.Context, db DBTX, arg RetryOperatio
 		&i.CreatedAt,
 		&i.Deadline,
 		&i.FinishedAt,
-		&i.KeptUntil,
+		&i.RetainedUntil,
 	)
 	return i, err
+}
+
+const secretDeletions = `-- name: SecretDeletions :many
+select instance_id, binding_id, app_id, bind_resource, context, delivery, at from forgotten
+where at < $1::timestamptz and (at, instance_id, binding_id) > ($2::timestamptz, $3::text, $4::text)
+order by at, instance_id, binding_id limit $5
+`
+
+type SecretDeletionsParams struct {
+	Before     time.Time
+	At         time.Time
+	InstanceID string
+	BindingID  string
+	Batch      int32
+}
+
+// Bindings whose secrets were deleted before then, after the row with the given key.
+func (q *Queries) SecretDeletions(ctx context.Context, db DBTX, arg SecretDeletionsParams) ([]SecretDeletion, error) {
+	rows, err := db.Query(ctx, secretDeletions,
+		arg.Before,
+		arg.At,
+		arg.InstanceID,
+		arg.BindingID,
+		arg.Batch,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []SecretDeletion
+	for rows.Next() {
+		var i SecretDeletion
+		if err := rows.Scan(
+			&i.InstanceID,
+			&i.BindingID,
+			&i.AppID,
+			&i.BindResource,
+			&i.Context,
+			&i.Delivery,
+			&i.At,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const setBindingReady = `-- name: SetBindingReady :exec
@@ -2164,6 +2146,24 @@ func (q *Queries) SetOperationJob(ctx context.Context, db DBTX, arg SetOperation
 	return err
 }
 
+const softDeleteInstance = `-- name: SoftDeleteInstance :exec
+update instances set id = $1::text, status = 'kept', kept_until = $2::timestamptz, condition = '', condition_reason = '',
+    resource_id = coalesce(nullif(resource_id, ''), id), updated_at = now()
+where id = $3
+`
+
+type SoftDeleteInstanceParams struct {
+	RetainedID    string
+	RetainedUntil time.Time
+	ID            string
+}
+
+// Deleted for the platform, with its data kept.
+func (q *Queries) SoftDeleteInstance(ctx context.Context, db DBTX, arg SoftDeleteInstanceParams) error {
+	_, err := db.Exec(ctx, softDeleteInstance, arg.RetainedID, arg.RetainedUntil, arg.ID)
+	return err
+}
+
 const stuckOperations = `-- name: StuckOperations :many
 select o.id, o.kind, o.instance_id, o.binding_id, o.job_id from operations o
 left join river_job j on j.id = o.job_id
@@ -2207,25 +2207,6 @@ func (q *Queries) StuckOperations(ctx context.Context, db DBTX) ([]StuckOperatio
 	return items, nil
 }
 
-const supersedeOperation = `-- name: SupersedeOperation :execrows
-update operations set state = 'failed', outcome = 'superseded', description = $2, finished_at = now()
-where id = $1 and state = 'in progress'
-`
-
-type SupersedeOperationParams struct {
-	ID          string
-	Description string
-}
-
-// Ends an unfinished create in favour of a delete.
-func (q *Queries) SupersedeOperation(ctx context.Context, db DBTX, arg SupersedeOperationParams) (int64, error) {
-	result, err := db.Exec(ctx, supersedeOperation, arg.ID, arg.Description)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
-}
-
 const unfinishedOperations = `-- name: UnfinishedOperations :many
 select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at, kept_until from operations where instance_id = $1 and state = 'in progress' order by seq
 `
@@ -2265,7 +2246,7 @@ func (q *Queries) UnfinishedOperations(ctx context.Context, db DBTX, instanceID 
 			&i.CreatedAt,
 			&i.Deadline,
 			&i.FinishedAt,
-			&i.KeptUntil,
+			&i.RetainedUntil,
 		); err != nil {
 			return nil, err
 		}
@@ -2275,4 +2256,23 @@ func (q *Queries) UnfinishedOperations(ctx context.Context, db DBTX, instanceID 
 		return nil, err
 	}
 	return items, nil
+}
+
+const wasDeleted = `-- name: WasDeleted :one
+select exists (select 1 from audit where instance_id = $1 and binding_id = $2 and platform = $3
+    and action in ('deprovision', 'retire', 'unbind') and event = 'succeeded')
+`
+
+type WasDeletedParams struct {
+	InstanceID string
+	BindingID  string
+	Platform   string
+}
+
+// Whether the platform once had the instance (binding_id empty) or binding deleted.
+func (q *Queries) WasDeleted(ctx context.Context, db DBTX, arg WasDeletedParams) (bool, error) {
+	row := db.QueryRow(ctx, wasDeleted, arg.InstanceID, arg.BindingID, arg.Platform)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
 }

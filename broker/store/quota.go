@@ -16,8 +16,8 @@ type Filter struct {
 	Except string
 }
 
-// where is the filter as a condition on instances i, with its parameters.
-func (f Filter) where() (string, []any) {
+// condition is the filter as a condition on instances i, with its parameters.
+func (f Filter) condition() (string, []any) {
 	condition := []string{"i.kept_until is null"}
 	var args []any
 	add := func(sql, value string) {
@@ -46,7 +46,7 @@ func (s *Store) LockQuota(ctx context.Context, tx DBTX, key string) error {
 
 // CountInstances counts the instances that the filter selects.
 func (s *Store) CountInstances(ctx context.Context, db DBTX, f Filter) (int, error) {
-	condition, args := f.where()
+	condition, args := f.condition()
 	var n int
 	err := db.QueryRow(ctx, "select count(*) from instances i where "+condition, args...).Scan(&n)
 	return n, err
@@ -58,37 +58,37 @@ type Subject struct {
 	Instances                                    int
 }
 
-// Each says which fields of a Subject tell it from others.
-type Each struct{ Platform, Organization, Space, Namespace bool }
+// GroupBy says which fields of a Subject tell it from others.
+type GroupBy struct{ Platform, Organization, Space, Namespace bool }
 
 // CountSubjects counts for each subject among the instances that the filter
 // selects, those with most instances first.
-func (s *Store) CountSubjects(ctx context.Context, db DBTX, f Filter, each Each, limit int) ([]Subject, error) {
-	condition, args := f.where()
+func (s *Store) CountSubjects(ctx context.Context, db DBTX, f Filter, by GroupBy, limit int) ([]Subject, error) {
+	condition, args := f.condition()
 	column := func(name string, wanted bool) string {
 		if wanted {
 			return "i." + name
 		}
 		return "''"
 	}
-	if each.Namespace {
+	if by.Namespace {
 		condition += " and i.namespace <> ''"
 	}
 	args = append(args, limit)
 	rows, err := db.Query(ctx, fmt.Sprintf("select %s, %s, %s, %s, count(*) from instances i where %s group by 1, 2, 3, 4 order by 5 desc, 1, 2, 3, 4 limit $%d",
-		column("platform", each.Platform), column("organization_id", each.Organization), column("space_id", each.Space),
-		column("namespace", each.Namespace), condition, len(args)), args...)
+		column("platform", by.Platform), column("organization_id", by.Organization), column("space_id", by.Space),
+		column("namespace", by.Namespace), condition, len(args)), args...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	var subjects []Subject
 	for rows.Next() {
-		var u Subject
-		if err := rows.Scan(&u.Platform, &u.OrganizationID, &u.SpaceID, &u.Namespace, &u.Instances); err != nil {
+		var subject Subject
+		if err := rows.Scan(&subject.Platform, &subject.OrganizationID, &subject.SpaceID, &subject.Namespace, &subject.Instances); err != nil {
 			return nil, err
 		}
-		subjects = append(subjects, u)
+		subjects = append(subjects, subject)
 	}
 	return subjects, rows.Err()
 }

@@ -45,16 +45,6 @@ type Binding struct {
 	Delivery      string
 }
 
-type Forgotten struct {
-	InstanceID   string
-	BindingID    string
-	AppID        string
-	BindResource []byte
-	Context      []byte
-	Delivery     string
-	At           time.Time
-}
-
 type Instance struct {
 	ID                 string
 	Platform           string
@@ -70,7 +60,7 @@ type Instance struct {
 	CreatedAt          time.Time
 	UpdatedAt          time.Time
 	ResourceID         string
-	KeptUntil          *time.Time
+	RetainedUntil      *time.Time
 	Namespace          string
 	Server             string
 	ConditionReason    string
@@ -104,7 +94,7 @@ type Operation struct {
 	CreatedAt          time.Time
 	Deadline           time.Time
 	FinishedAt         *time.Time
-	KeptUntil          *time.Time
+	RetainedUntil      *time.Time
 }
 
 type RiverJob struct {
@@ -118,4 +108,14 @@ type Round struct {
 	Name    string
 	After   string
 	BeganAt time.Time
+}
+
+type SecretDeletion struct {
+	InstanceID   string
+	BindingID    string
+	AppID        string
+	BindResource []byte
+	Context      []byte
+	Delivery     string
+	At           time.Time
 }

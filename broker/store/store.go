@@ -32,7 +32,7 @@ const (
 	Deprovision = "deprovision"
 	Bind        = "bind"
 	Unbind      = "unbind"
-	Retire      = "retire" // a deprovision that keeps the data for a time
+	SoftDelete  = "retire" // a deprovision that keeps the data for a time
 	Expire      = "expire" // an unbind at the end of the binding's lifetime
 
 	InProgress = "in progress"
@@ -42,10 +42,10 @@ const (
 	Doing   = "doing"
 	Undoing = "undoing"
 
-	Rejected   = "rejected"
-	TimedOut   = "timed_out"
-	Cancelled  = "cancelled"
-	Superseded = "superseded"
+	Rejected  = "rejected"
+	TimedOut  = "timed_out"
+	Cancelled = "cancelled"
+	Preempted = "superseded"
 
 	Accepted = "accepted"
 )
@@ -56,7 +56,7 @@ const (
 	Ready        = "ready"
 	CreateFailed = "create_failed"
 	DeleteFailed = "delete_failed"
-	Kept         = "kept"    // an instance that the platform has deleted and that can be restored
+	Retained     = "kept"    // an instance that the platform has deleted and that can be restored
 	Expired      = "expired" // a binding that the engine has revoked
 )
 
@@ -113,19 +113,19 @@ func openPool(ctx context.Context, config *pgxpool.Config, connections int) (*pg
 	if err != nil {
 		return nil, fmt.Errorf("open the state database: %w", err)
 	}
-	if err := reach(ctx, pool); err != nil {
+	if err := awaitServer(ctx, pool); err != nil {
 		pool.Close()
 		return nil, fmt.Errorf("reach the state database: %w", err)
 	}
 	return pool, nil
 }
 
-// reach waits until the server takes connections. A server that refuses them,
+// awaitServer waits until the server takes connections. A server that refuses them,
 // for a wrong password or database, will go on to do so.
-func reach(ctx context.Context, pool *pgxpool.Pool) error {
+func awaitServer(ctx context.Context, pool *pgxpool.Pool) error {
 	for {
 		err := pool.Ping(ctx)
-		if _, bounded := ctx.Deadline(); err == nil || !bounded || refused(err) {
+		if _, bounded := ctx.Deadline(); err == nil || !bounded || isRefusal(err) {
 			return err
 		}
 		select {
@@ -136,7 +136,7 @@ func reach(ctx context.Context, pool *pgxpool.Pool) error {
 	}
 }
 
-func refused(err error) bool {
+func isRefusal(err error) bool {
 	const startingUp = "57P03" // cannot_connect_now (PostgreSQL manual, appendix A)
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && pg.Code != startingUp
@@ -153,19 +153,19 @@ func (s *Store) InTx(ctx context.Context, f func(pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, s.Pool, f)
 }
 
-// Outside calls what has nothing to do with the database while tx keeps its locks:
+// HoldLocks calls what has nothing to do with the database while tx keeps its locks:
 // a backend, or the credential store. do's context ends when they are lost, which
 // is Outside's error then. do must not use tx.
-func Outside(ctx context.Context, tx pgx.Tx, do func(context.Context) error) error {
-	return OutsideWatching(ctx, tx, do, func(ctx context.Context) error {
+func HoldLocks(ctx context.Context, tx pgx.Tx, do func(context.Context) error) error {
+	return HoldLocksAndWatch(ctx, tx, do, func(ctx context.Context) error {
 		_, err := tx.Exec(ctx, "select 1")
 		return err
 	})
 }
 
-// OutsideWatching is Outside, and lets watch use tx every few seconds, which keeps
+// HoldLocksAndWatch is Outside, and lets watch use tx every few seconds, which keeps
 // it from being idle. An error of watch's means that the locks are lost.
-func OutsideWatching(ctx context.Context, tx pgx.Tx, do, watch func(context.Context) error) (err error) {
+func HoldLocksAndWatch(ctx context.Context, tx pgx.Tx, do, watch func(context.Context) error) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done, lost := make(chan struct{}), make(chan error, 1)
@@ -240,8 +240,8 @@ func (s *Store) Version(ctx context.Context) (has, needs int64, err error) {
 		}
 		needs = max(needs, version)
 	}
-	var there bool
-	if err := s.Pool.QueryRow(ctx, "select to_regclass('goose_db_version') is not null").Scan(&there); err != nil || !there {
+	var exists bool
+	if err := s.Pool.QueryRow(ctx, "select to_regclass('goose_db_version') is not null").Scan(&exists); err != nil || !exists {
 		return 0, needs, err
 	}
 	err = s.Pool.QueryRow(ctx, "select coalesce(max(version_id), 0) from goose_db_version where is_applied").Scan(&has)

@@ -165,7 +165,7 @@ func TestOutside(t *testing.T) {
 		if _, err := tx.Exec(t.Context(), "set local idle_in_transaction_session_timeout = '3s'"); err != nil {
 			return err
 		}
-		err := store.Outside(t.Context(), tx, func(ctx context.Context) error {
+		err := store.HoldLocks(t.Context(), tx, func(ctx context.Context) error {
 			select {
 			case <-time.After(5 * time.Second):
 				return nil
@@ -189,7 +189,7 @@ func TestOutsideLosesTheLock(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	err := s.InTx(t.Context(), func(tx pgx.Tx) error {
-		return store.Outside(t.Context(), tx, func(ctx context.Context) error {
+		return store.HoldLocks(t.Context(), tx, func(ctx context.Context) error {
 			_, err := s.Pool.Exec(ctx, "select pg_terminate_backend($1)", tx.Conn().PgConn().PID())
 			if err != nil {
 				return err

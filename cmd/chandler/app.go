@@ -150,14 +150,14 @@ func open(ctx context.Context, s settings, log *slog.Logger, o openOptions) (_ *
 	}
 	if a.engine, err = operation.New(operation.Options{
 		Store: a.store, Catalog: a.catalog, Drivers: a.drivers, Credentials: a.credentials, Deliveries: a.deliveries, Logger: log, Workers: s.Workers,
-		Retention: s.Retention, AuditRetention: s.AuditRetention, KeepEvery: s.KeepEvery, DeleteAgain: s.DeleteAgain, Finished: a.operationFinished,
+		Retention: s.Retention, AuditRetention: s.AuditRetention, ReconcileEvery: s.KeepEvery, RedeleteAfter: s.DeleteAgain, OnFinished: a.operationFinished,
 	}); err != nil {
 		return nil, err
 	}
 	if o.stateOnly {
 		return a, nil
 	}
-	a.placement = placement.New(placement.Options{Catalog: a.catalog, Store: a.store, Drivers: a.drivers, Logger: log, Every: serversEvery})
+	a.placement = placement.New(placement.Options{Catalog: a.catalog, Store: a.store, Drivers: a.drivers, Logger: log, CheckEvery: serversEvery})
 	a.broker = broker.New(broker.Options{
 		Catalog: a.catalog, Store: a.store, Engine: a.engine, Placement: a.placement, Credentials: a.credentials, Deliveries: a.deliveries, Drivers: a.drivers, Logger: log,
 		AsyncWait: s.AsyncWait, SyncWait: s.SyncWait,

@@ -86,7 +86,7 @@ func (m *metrics) begin(c *catalog.Catalog) {
 func (m *metrics) beginPlan(p *catalog.Plan) {
 	for _, kind := range kindsOf(p) {
 		m.operationsTimes.WithLabelValues(p.Family, p.Name, kind)
-		for _, outcome := range []string{store.Succeeded, store.Rejected, store.TimedOut, store.Cancelled, store.Superseded} {
+		for _, outcome := range []string{store.Succeeded, store.Rejected, store.TimedOut, store.Cancelled, store.Preempted} {
 			m.operations.WithLabelValues(p.Family, p.Name, kind, outcome)
 		}
 	}
@@ -96,7 +96,7 @@ func (m *metrics) beginPlan(p *catalog.Plan) {
 func kindsOf(p *catalog.Plan) []string {
 	kinds := []string{store.Provision, store.Update, store.Deprovision}
 	if p.KeepDeleted > 0 {
-		kinds = append(kinds, store.Retire)
+		kinds = append(kinds, store.SoftDelete)
 	}
 	if p.Bindable {
 		kinds = append(kinds, store.Bind, store.Unbind)

@@ -12,9 +12,9 @@ import (
 	"github.com/chandler-broker/chandler/credhub"
 )
 
-// forget deletes the binding's secrets side by side: each of them is a round
+// deleteSecrets deletes the binding's secrets side by side: each of them is a round
 // trip to the credential store, and none means anything any more.
-func (e *Engine) forget(ctx context.Context, b store.Binding, mounts bool) error {
+func (e *Engine) deleteSecrets(ctx context.Context, b store.Binding, mounts bool) error {
 	secrets := map[string]credhub.Path{
 		"credentials": credhub.CredentialsPath(b.InstanceID, b.ID),
 		"seed":        credhub.SeedPath(b.InstanceID, b.ID),
@@ -39,12 +39,12 @@ func (e *Engine) forget(ctx context.Context, b store.Binding, mounts bool) error
 	return errors.Join(errs...)
 }
 
-// forgetAgain deletes the secrets of bindings that ended once more: what a replica
+// redeleteSecrets deletes the secrets of bindings that ended once more: what a replica
 // had sent to the credential store when it was killed may have arrived after they
 // were deleted. Every replica does it: a job of which there is one at a time would
 // be held up for minutes by a replica that is killed during it.
-func (e *Engine) forgetAgain(ctx context.Context) {
-	tick := time.NewTicker(e.KeepEvery)
+func (e *Engine) redeleteSecrets(ctx context.Context) {
+	tick := time.NewTicker(e.ReconcileEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -52,7 +52,7 @@ func (e *Engine) forgetAgain(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		failed, err := e.forgetDue(ctx, time.Now().Add(-e.DeleteAgain))
+		failed, err := e.redeleteDue(ctx, time.Now().Add(-e.RedeleteAfter))
 		if err != nil && ctx.Err() == nil {
 			e.Logger.WarnContext(ctx, "secrets of bindings that ended could not be deleted once more; the next round tries again",
 				"bindings", failed, "error", err.Error())
@@ -60,13 +60,13 @@ func (e *Engine) forgetAgain(ctx context.Context) {
 	}
 }
 
-// forgetDue goes through what was deleted before then. What fails stays for the
+// redeleteDue goes through what was deleted before then. What fails stays for the
 // next round.
-func (e *Engine) forgetDue(ctx context.Context, before time.Time) (failed int, last error) {
+func (e *Engine) redeleteDue(ctx context.Context, before time.Time) (failed int, last error) {
 	const batch = 200
-	next := store.ForgottenParams{Before: before, Batch: batch}
+	next := store.SecretDeletionsParams{Before: before, Batch: batch}
 	for {
-		rows, err := e.Store.Forgotten(ctx, e.Store.Pool, next)
+		rows, err := e.Store.SecretDeletions(ctx, e.Store.Pool, next)
 		if err != nil {
 			return failed, fmt.Errorf("read which they are: %w", err)
 		}
@@ -74,7 +74,7 @@ func (e *Engine) forgetDue(ctx context.Context, before time.Time) (failed int, l
 			if ctx.Err() != nil {
 				return failed, last
 			}
-			if err := e.Store.InTx(ctx, func(tx pgx.Tx) error { return e.forgetOnceMore(ctx, tx, row) }); err != nil {
+			if err := e.Store.InTx(ctx, func(tx pgx.Tx) error { return e.redelete(ctx, tx, row) }); err != nil {
 				failed, last = failed+1, err
 			}
 		}
@@ -86,18 +86,18 @@ func (e *Engine) forgetDue(ctx context.Context, before time.Time) (failed int, l
 	}
 }
 
-// forgetOnceMore leaves alone what another replica sees to, and what a binding that
+// redelete leaves alone what another replica sees to, and what a binding that
 // was made under the same ID since may need; the lock keeps one from beginning
 // meanwhile.
-func (e *Engine) forgetOnceMore(ctx context.Context, tx pgx.Tx, row store.Forgotten) error {
+func (e *Engine) redelete(ctx context.Context, tx pgx.Tx, row store.SecretDeletion) error {
 	if locked, err := e.lock(ctx, tx, job{InstanceID: row.InstanceID, BindingID: row.BindingID}); err != nil || !locked {
 		return err
 	}
-	ended, err := e.Store.EndForgotten(ctx, tx, store.EndForgottenParams{InstanceID: row.InstanceID, BindingID: row.BindingID, At: row.At})
-	if err != nil || ended == 0 {
+	claimed, err := e.Store.ClaimSecretDeletion(ctx, tx, store.ClaimSecretDeletionParams{InstanceID: row.InstanceID, BindingID: row.BindingID, At: row.At})
+	if err != nil || claimed == 0 {
 		return err
 	}
-	gone := store.Binding{
+	ended := store.Binding{
 		ID: row.BindingID, InstanceID: row.InstanceID, AppID: row.AppID,
 		BindResource: row.BindResource, Context: row.Context, Delivery: row.Delivery,
 	}
@@ -105,23 +105,23 @@ func (e *Engine) forgetOnceMore(ctx context.Context, tx pgx.Tx, row store.Forgot
 	if err != nil && !store.NotFound(err) {
 		return err
 	}
-	there, same := err == nil, live.InstanceID == gone.InstanceID
-	if there && same && !stillRevoked(live, row) {
+	exists, sameInstance := err == nil, live.InstanceID == ended.InstanceID
+	if exists && sameInstance && !unchangedSince(live, row) {
 		return nil
 	}
-	return store.Outside(ctx, tx, func(ctx context.Context) error {
-		errs := []error{e.forget(ctx, gone, true)}
+	return store.HoldLocks(ctx, tx, func(ctx context.Context) error {
+		errs := []error{e.deleteSecrets(ctx, ended, true)}
 		// What was delivered may have the same place as another binding's, or be of
 		// a way that was taken from the catalog since.
-		if _, isSetUp := e.Deliveries[gone.Delivery]; isSetUp && (!there || same) {
-			errs = append(errs, e.withdraw(ctx, gone))
+		if _, isSetUp := e.Deliveries[ended.Delivery]; isSetUp && (!exists || sameInstance) {
+			errs = append(errs, e.withdraw(ctx, ended))
 		}
 		return errors.Join(errs...)
 	})
 }
 
-// stillRevoked says whether the binding is what it was when its secrets were
+// unchangedSince says whether the binding is what it was when its secrets were
 // deleted: it has not been made anew since.
-func stillRevoked(b store.Binding, row store.Forgotten) bool {
+func unchangedSince(b store.Binding, row store.SecretDeletion) bool {
 	return (b.Status == store.CreateFailed || b.Status == store.Expired) && b.CreatedAt.Before(row.At)
 }

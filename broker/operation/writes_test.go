@@ -55,16 +55,16 @@ func TestChangesAreSettled(t *testing.T) {
 	path := credhub.SeedPath("i", "b")
 	for name, change := range map[string]func(context.Context, *interrupted) error{
 		"ensure": func(ctx context.Context, i *interrupted) error {
-			_, err := settled{i, nil}.Ensure(ctx, path, nil)
+			_, err := completingStore{i, nil}.Ensure(ctx, path, nil)
 			return err
 		},
-		"put":    func(ctx context.Context, i *interrupted) error { return settled{i, nil}.Put(ctx, path, nil) },
-		"delete": func(ctx context.Context, i *interrupted) error { return settled{i, nil}.Delete(ctx, path) },
+		"put":    func(ctx context.Context, i *interrupted) error { return completingStore{i, nil}.Put(ctx, path, nil) },
+		"delete": func(ctx context.Context, i *interrupted) error { return completingStore{i, nil}.Delete(ctx, path) },
 		"deliver": func(ctx context.Context, i *interrupted) error {
-			return settledDelivery{i, nil}.Deliver(ctx, credhub.Reader{}, nil)
+			return completingDelivery{i, nil}.Deliver(ctx, credhub.Reader{}, nil)
 		},
 		"withdraw": func(ctx context.Context, i *interrupted) error {
-			return settledDelivery{i, nil}.Withdraw(ctx, credhub.Reader{})
+			return completingDelivery{i, nil}.Withdraw(ctx, credhub.Reader{})
 		},
 	} {
 		for _, c := range []struct{ cause, want error }{{errInterrupted, nil}, {context.DeadlineExceeded, nil}, {errors.New("the lock was lost"), context.Canceled}} {

@@ -44,7 +44,7 @@ func TestTogether(t *testing.T) {
 	for _, name := range []string{"none", "in order", "one that the database refuses", "one whose result is needed", "several whose result is needed"} {
 		t.Run(name, func(t *testing.T) {
 			test := tests[name]
-			err := s.InTx(ctx, func(tx pgx.Tx) error { return store.Together(ctx, tx, test.statements) })
+			err := s.InTx(ctx, func(tx pgx.Tx) error { return store.SendBatch(ctx, tx, test.statements) })
 			if (err != nil) != test.fails {
 				t.Errorf("%v", err)
 			}

@@ -16,7 +16,7 @@ import (
 // kept returns the instances that the platform's instance became, latest first.
 func (c client) kept(t *testing.T, id string) []store.Instance {
 	t.Helper()
-	found, err := c.Store.KeptInstances(context.Background(), c.Store.Pool, id)
+	found, err := c.Store.RetainedInstances(context.Background(), c.Store.Pool, id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,8 +26,8 @@ func (c client) kept(t *testing.T, id string) []store.Instance {
 // deleted makes an instance i, blue and with a binding, and deletes it.
 func deleted(t *testing.T, c client) store.Instance {
 	t.Helper()
-	c.provision("i", with(on(brokertest.Keeping), `{"colour": "blue"}`), true).want(t, "201")
-	made := c.bind("i", "b", bound(brokertest.Keeping, ""), true).want(t, "201")
+	c.provision("i", with(on(brokertest.Retaining), `{"colour": "blue"}`), true).want(t, "201")
+	made := c.bind("i", "b", bound(brokertest.Retaining, ""), true).want(t, "201")
 	a := c.deprovision("i", true).want(t, "200")
 	if c.Backend.Works([]byte(made.credentials)) || c.Memory.Len() != 0 {
 		t.Error("the binding is not revoked")
@@ -49,25 +49,25 @@ func deleted(t *testing.T, c client) store.Instance {
 func TestKept(t *testing.T) {
 	c := newClient(t, brokertest.Options{})
 	kept := deleted(t, c)
-	if left := time.Until(*kept.KeptUntil); left < 167*time.Hour || left > 168*time.Hour {
+	if left := time.Until(*kept.RetainedUntil); left < 167*time.Hour || left > 168*time.Hour {
 		t.Errorf("it is kept for %s", left)
 	}
 	for _, id := range []string{"i", kept.ID} {
 		answer, _ := c.fetch(id)
 		answer.want(t, "NotFound")
-		c.bind(id, "c", bound(brokertest.Keeping, ""), true).want(t, "NotFound")
+		c.bind(id, "c", bound(brokertest.Retaining, ""), true).want(t, "NotFound")
 		c.update(id, domain.UpdateDetails{RawParameters: []byte(`{"colour": "red"}`)}, true).want(t, "NotFound")
 		c.deprovision(id, true).want(t, "Gone")
 		c.unbind(id, "b", true).want(t, "Gone")
 	}
-	c.provision(kept.ID, on(brokertest.Keeping), true).want(t, "Conflict")
+	c.provision(kept.ID, on(brokertest.Retaining), true).want(t, "Conflict")
 
 	// The same ID again is another instance, which has nothing of the first.
-	c.provision("i", on(brokertest.Keeping), true).want(t, "201")
+	c.provision("i", on(brokertest.Retaining), true).want(t, "201")
 	if instances, _ := c.Backend.Size(); instances != 2 {
 		t.Errorf("the backend has %d instances", instances)
 	}
-	made := c.bind("i", "b", bound(brokertest.Keeping, ""), true).want(t, "201")
+	made := c.bind("i", "b", bound(brokertest.Retaining, ""), true).want(t, "201")
 	if !c.Backend.Works([]byte(made.credentials)) {
 		t.Error("the new instance's binding does not work")
 	}
@@ -99,7 +99,7 @@ func TestKeptEnds(t *testing.T) {
 			if err := end(c, kept.ID); err != nil {
 				t.Fatal(err)
 			}
-			err := c.Engine.Restore(c.ctx, operation.Restoration{KeptID: kept.ID, NewID: "new"})
+			err := c.Engine.Restore(c.ctx, operation.Restoration{RetainedID: kept.ID, NewID: "new"})
 			if !errors.Is(err, operation.ErrNotRestorable) {
 				t.Errorf("it was restored: %v", err)
 			}
@@ -108,7 +108,7 @@ func TestKeptEnds(t *testing.T) {
 					t.Fatal("it is kept still")
 				}
 			}
-			c.Idle(t)
+			c.CheckEmpty(t)
 		})
 	}
 }
@@ -120,9 +120,9 @@ func TestRestore(t *testing.T) {
 			c := newClient(t, brokertest.Options{})
 			kept := deleted(t, c)
 			if existing {
-				c.provision("new", with(on(brokertest.Keeping), `{"colour": "red"}`), true).want(t, "201")
+				c.provision("new", with(on(brokertest.Retaining), `{"colour": "red"}`), true).want(t, "201")
 			}
-			if err := c.Engine.Restore(c.ctx, operation.Restoration{KeptID: kept.ID, NewID: "new"}); err != nil {
+			if err := c.Engine.Restore(c.ctx, operation.Restoration{RetainedID: kept.ID, NewID: "new"}); err != nil {
 				t.Fatal(err)
 			}
 			answer, details := c.fetch("new")
@@ -137,7 +137,7 @@ func TestRestore(t *testing.T) {
 					t.Fatalf("the backend has %d instances", n)
 				}
 			}
-			made := c.bind("new", "b", bound(brokertest.Keeping, ""), true).want(t, "201")
+			made := c.bind("new", "b", bound(brokertest.Retaining, ""), true).want(t, "201")
 			if !c.Backend.Works([]byte(made.credentials)) {
 				t.Error("its credentials do not work")
 			}
@@ -149,12 +149,12 @@ func TestRestore(t *testing.T) {
 				t.Error("the empty resource is there still")
 			}
 			// The first ID is free, and does not lead to what is restored.
-			c.provision("i", on(brokertest.Keeping), true).want(t, "201")
+			c.provision("i", on(brokertest.Retaining), true).want(t, "201")
 			if n, _ := c.Backend.Size(); n != 2 {
 				t.Errorf("the backend has %d instances", n)
 			}
 			c.deprovision("new", true).want(t, "200")
-			if again := c.kept(t, "new"); len(again) != 1 || again[0].Resource() != "i" {
+			if again := c.kept(t, "new"); len(again) != 1 || again[0].ResourceKey() != "i" {
 				t.Errorf("kept again: %+v", again)
 			}
 		})
@@ -169,15 +169,15 @@ func TestRestoreUpgrades(t *testing.T) {
 	if _, err := c.Store.Pool.Exec(c.ctx, "update instances set maintenance_version = '0.9.0' where id = $1", kept.ID); err != nil {
 		t.Fatal(err)
 	}
-	c.provision("new", on(brokertest.Keeping), true).want(t, "201")
-	if err := c.Engine.Restore(c.ctx, operation.Restoration{KeptID: kept.ID, NewID: "new"}); err != nil {
+	c.provision("new", on(brokertest.Retaining), true).want(t, "201")
+	if err := c.Engine.Restore(c.ctx, operation.Restoration{RetainedID: kept.ID, NewID: "new"}); err != nil {
 		t.Fatal(err)
 	}
 	op, err := c.Store.LastOperation(c.ctx, c.Store.Pool, store.LastOperationParams{InstanceID: "new"})
 	if err != nil || op.Kind != store.Update {
 		t.Fatalf("the last operation is %s: %v", op.Kind, err)
 	}
-	if op = c.Ended(t, op.ID); op.State != store.Succeeded {
+	if op = c.AwaitOperation(t, op.ID); op.State != store.Succeeded {
 		t.Fatalf("it is %s: %s", op.State, op.LastError)
 	}
 	if _, details := c.fetch("new"); details.MaintenanceVersion != "1.0.0" {
@@ -188,22 +188,22 @@ func TestRestoreUpgrades(t *testing.T) {
 func TestRestoreRefused(t *testing.T) {
 	c := newClient(t, brokertest.Options{})
 	kept := deleted(t, c)
-	c.provision("bound", on(brokertest.Keeping), true).want(t, "201")
-	c.bind("bound", "x", bound(brokertest.Keeping, ""), true).want(t, "201")
+	c.provision("bound", on(brokertest.Retaining), true).want(t, "201")
+	c.bind("bound", "x", bound(brokertest.Retaining, ""), true).want(t, "201")
 	c.provision("other plan", on(brokertest.Small), true).want(t, "201")
-	elsewhere := on(brokertest.Keeping)
+	elsewhere := on(brokertest.Retaining)
 	elsewhere.OrganizationGUID = "another"
 	c.provision("elsewhere", elsewhere, true).want(t, "201")
-	c.as("k8s").provision("other platform", on(brokertest.Keeping), true).want(t, "201")
+	c.as("k8s").provision("other platform", on(brokertest.Retaining), true).want(t, "201")
 	for _, r := range []operation.Restoration{
-		{KeptID: kept.ID, NewID: "bound"}, {KeptID: kept.ID, NewID: "other plan"}, {KeptID: kept.ID, NewID: "elsewhere"},
-		{KeptID: kept.ID, NewID: "other platform"}, {KeptID: kept.ID, NewID: kept.ID}, {KeptID: "bound", NewID: "n"}, {KeptID: "absent", NewID: "n"},
+		{RetainedID: kept.ID, NewID: "bound"}, {RetainedID: kept.ID, NewID: "other plan"}, {RetainedID: kept.ID, NewID: "elsewhere"},
+		{RetainedID: kept.ID, NewID: "other platform"}, {RetainedID: kept.ID, NewID: kept.ID}, {RetainedID: "bound", NewID: "n"}, {RetainedID: "absent", NewID: "n"},
 	} {
 		if err := c.Engine.Restore(c.ctx, r); !errors.Is(err, operation.ErrNotRestorable) {
-			t.Errorf("%s as %s: %v", r.KeptID, r.NewID, err)
+			t.Errorf("%s as %s: %v", r.RetainedID, r.NewID, err)
 		}
 	}
-	if found := c.kept(t, "i"); len(found) != 1 || found[0].Status != store.Kept {
+	if found := c.kept(t, "i"); len(found) != 1 || found[0].Status != store.Retained {
 		t.Errorf("kept: %+v", found)
 	}
 }
@@ -212,18 +212,18 @@ func TestRestoreRefused(t *testing.T) {
 func TestNothingToKeep(t *testing.T) {
 	c := newClient(t, brokertest.Options{AsyncWait: time.Nanosecond})
 	gate := brokertest.NewGate()
-	c.Backend.Hook(func(ctx context.Context, verb, _ string) error {
+	c.Backend.BeforeCall(func(ctx context.Context, verb, _ string) error {
 		if verb == "provision" {
 			return gate.Pass(ctx)
 		}
 		return nil
 	})
-	c.provision("i", on(brokertest.Keeping), true).want(t, "202")
-	gate.Arrived(t)
-	c.Ended(t, c.deprovision("i", true).want(t, "202").operation)
+	c.provision("i", on(brokertest.Retaining), true).want(t, "202")
+	gate.AwaitCall(t)
+	c.AwaitOperation(t, c.deprovision("i", true).want(t, "202").operation)
 	gate.Open()
 	if found := c.kept(t, "i"); len(found) != 0 {
 		t.Errorf("kept: %+v", found)
 	}
-	c.Idle(t)
+	c.CheckEmpty(t)
 }

@@ -25,14 +25,14 @@ func moments(verb string, begin func(*testing.T, *brokertest.Harness) string) ma
 			h := prepared(t)
 			h.Work(t)
 			gate := brokertest.NewGate()
-			h.Backend.Hook(func(ctx context.Context, v, _ string) error {
+			h.Backend.BeforeCall(func(ctx context.Context, v, _ string) error {
 				if v == verb {
 					return gate.Pass(ctx)
 				}
 				return nil
 			})
 			id := begin(t, h)
-			gate.Arrived(t)
+			gate.AwaitCall(t)
 			return h, id, func() {}
 		},
 		"in a call that does not notice": func(t *testing.T) (*brokertest.Harness, string, func()) {
@@ -40,14 +40,14 @@ func moments(verb string, begin func(*testing.T, *brokertest.Harness) string) ma
 			h.Work(t)
 			gate := brokertest.NewGate()
 			t.Cleanup(gate.Open)
-			h.Backend.Hook(func(_ context.Context, v, _ string) error {
+			h.Backend.BeforeCall(func(_ context.Context, v, _ string) error {
 				if v == verb {
 					return gate.Pass(context.Background())
 				}
 				return nil
 			})
 			id := begin(t, h)
-			gate.Arrived(t)
+			gate.AwaitCall(t)
 			return h, id, func() {
 				// Whoever goes on waits for the end of the call.
 				eventually(t, "the next job was turned away", func() bool {
@@ -61,21 +61,21 @@ func moments(verb string, begin func(*testing.T, *brokertest.Harness) string) ma
 			h.Work(t)
 			gate := brokertest.NewGate()
 			t.Cleanup(gate.Open)
-			h.Backend.After(func(_ context.Context, v, _, _ string) error {
+			h.Backend.AfterCall(func(_ context.Context, v, _, _ string) error {
 				if v == verb {
 					return gate.Pass(context.Background()) // it does not notice that it was cancelled
 				}
 				return nil
 			})
 			id := begin(t, h)
-			gate.Arrived(t)
+			gate.AwaitCall(t)
 			return h, id, gate.Open
 		},
 		"between two calls": func(t *testing.T) (*brokertest.Harness, string, func()) {
 			h := prepared(t)
 			h.Work(t)
 			called := make(chan struct{}, 10)
-			h.Backend.Hook(func(_ context.Context, v, _ string) error {
+			h.Backend.BeforeCall(func(_ context.Context, v, _ string) error {
 				if v != verb {
 					return nil
 				}
@@ -99,12 +99,12 @@ func TestDeleteDuringCreate(t *testing.T) {
 	}{
 		{"provision", "", func(t *testing.T, h *brokertest.Harness) string { return provision(t, h, "j", brokertest.Small, "") },
 			func(h *brokertest.Harness) (string, error) {
-				spec, err := h.Deprovision(brokertest.Caller(), "j", domain.DeprovisionDetails{}, true)
+				spec, err := h.Deprovision(brokertest.CallerContext(), "j", domain.DeprovisionDetails{}, true)
 				return spec.OperationData, err
 			}},
 		{"bind", "c", func(t *testing.T, h *brokertest.Harness) string { return bind(t, h, "i", "c", brokertest.Cascading) },
 			func(h *brokertest.Harness) (string, error) {
-				spec, err := h.Unbind(brokertest.Caller(), "i", "c", domain.UnbindDetails{}, true)
+				spec, err := h.Unbind(brokertest.CallerContext(), "i", "c", domain.UnbindDetails{}, true)
 				return spec.OperationData, err
 			}},
 	}
@@ -131,10 +131,10 @@ func TestDeleteDuringCreate(t *testing.T) {
 				if took := time.Since(began); took > 25*time.Second {
 					t.Errorf("the delete took %s", took)
 				}
-				if op := row(t, h, create); op.State != store.Failed || op.Outcome != store.Superseded {
+				if op := row(t, h, create); op.State != store.Failed || op.Outcome != store.Preempted {
 					t.Errorf("the create ended as %s, %s", op.State, op.Outcome)
 				}
-				if poll, err := h.PollBinding(brokertest.Caller(), instance, kind.binding, domain.PollDetails{OperationData: create}); err != nil || poll.State != domain.Succeeded {
+				if poll, err := h.PollBinding(brokertest.CallerContext(), instance, kind.binding, domain.PollDetails{OperationData: create}); err != nil || poll.State != domain.Succeeded {
 					t.Errorf("a poll of the create tells %+v, %v; not the delete's success", poll, err)
 				}
 				consistent(t, h)
@@ -158,7 +158,7 @@ func TestCancel(t *testing.T) {
 				t.Fatal(err)
 			}
 			goOn()
-			op := h.Ended(t, id)
+			op := h.AwaitOperation(t, id)
 			if op.State != store.Failed || op.Outcome != store.Cancelled || op.Description != "nobody waits" || !op.Usable {
 				t.Errorf("ended as %s, %s: %q", op.State, op.Outcome, op.Description)
 			}
@@ -183,14 +183,14 @@ func TestCancel(t *testing.T) {
 func TestNotificationLost(t *testing.T) {
 	h := soon(t)
 	gate := brokertest.NewGate()
-	h.Backend.Hook(func(ctx context.Context, verb, _ string) error {
+	h.Backend.BeforeCall(func(ctx context.Context, verb, _ string) error {
 		if verb == "provision" {
 			return gate.Pass(ctx)
 		}
 		return nil
 	})
 	id := provision(t, h, "i", brokertest.Small, "")
-	ctx := gate.Arrived(t)
+	ctx := gate.AwaitCall(t)
 	if _, err := h.Store.BeginUndo(context.Background(), h.Store.Pool, store.BeginUndoParams{ID: id, Outcome: store.Cancelled}); err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +199,7 @@ func TestNotificationLost(t *testing.T) {
 	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("the call went on for %s", took)
 	}
-	if op := h.Ended(t, id); op.Outcome != store.Cancelled {
+	if op := h.AwaitOperation(t, id); op.Outcome != store.Cancelled {
 		t.Errorf("ended as %s", op.Outcome)
 	}
 }
@@ -210,7 +210,7 @@ func TestAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	h := prepared(t)
 	gate := brokertest.NewGate()
-	h.Backend.Hook(func(ctx context.Context, verb, _ string) error {
+	h.Backend.BeforeCall(func(ctx context.Context, verb, _ string) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -226,7 +226,7 @@ func TestAfterAnOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.Work(t)
-	if op := h.Ended(t, id); op.Outcome != store.TimedOut || !op.Usable {
+	if op := h.AwaitOperation(t, id); op.Outcome != store.TimedOut || !op.Usable {
 		t.Errorf("ended as %s, usable %v: %q", op.Outcome, op.Usable, op.LastError)
 	}
 	done(t, h, unbound)
@@ -237,7 +237,7 @@ func TestWaiterOfHaltedCreate(t *testing.T) {
 	t.Parallel()
 	h := replicas(t, 1, brokertest.Options{})[0]
 	gate := brokertest.NewGate()
-	h.Backend.Hook(func(ctx context.Context, verb, _ string) error {
+	h.Backend.BeforeCall(func(ctx context.Context, verb, _ string) error {
 		if verb == "provision" {
 			return gate.Pass(ctx)
 		}
@@ -245,10 +245,10 @@ func TestWaiterOfHaltedCreate(t *testing.T) {
 	})
 	answer := make(chan error, 1)
 	go func() {
-		_, err := h.Provision(brokertest.Caller(), "i", domain.ProvisionDetails{ServiceID: brokertest.Service, PlanID: brokertest.Small}, false)
+		_, err := h.Provision(brokertest.CallerContext(), "i", domain.ProvisionDetails{ServiceID: brokertest.Service, PlanID: brokertest.Small}, false)
 		answer <- err
 	}()
-	gate.Arrived(t)
+	gate.AwaitCall(t)
 	done(t, h, deprovision(t, h, "i"))
 	began := time.Now()
 	err := <-answer
@@ -258,5 +258,5 @@ func TestWaiterOfHaltedCreate(t *testing.T) {
 	if err == nil || broker.AsError(err).Kind != broker.Concurrency {
 		t.Errorf("the client of the create was told: %v", err)
 	}
-	h.Idle(t)
+	h.CheckEmpty(t)
 }

@@ -11,15 +11,17 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// rememberExhausted is how long a server that ran out of something counts as
+// exhaustionTime is how long a server that ran out of something counts as
 // exhausted: a probe cannot tell that a disk is full, only a write that needs it.
-const rememberExhausted = 30 * time.Second
+const exhaustionTime = 30 * time.Second
 
 // exhaustion is the latest error of a server that has no memory, locks, connections
 // or disk left. It listens to all statements (pgx.QueryTracer, pgx.BatchTracer).
-type exhaustion struct{ latest atomic.Pointer[exhausted] }
+type exhaustion struct {
+	latest atomic.Pointer[exhaustedError]
+}
 
-type exhausted struct {
+type exhaustedError struct {
 	at  time.Time
 	err error
 }
@@ -28,7 +30,7 @@ type exhausted struct {
 // where it did not.
 func (s *Store) Exhausted() error {
 	e := s.exhaustion.latest.Load()
-	if e == nil || time.Since(e.at) > rememberExhausted {
+	if e == nil || time.Since(e.at) > exhaustionTime {
 		return nil
 	}
 	return e.err
@@ -41,9 +43,9 @@ func IsExhausted(err error) bool {
 	return ok && strings.HasPrefix(pg.Code, "53")
 }
 
-func (e *exhaustion) note(err error) {
+func (e *exhaustion) record(err error) {
 	if IsExhausted(err) {
-		e.latest.Store(&exhausted{time.Now(), err})
+		e.latest.Store(&exhaustedError{time.Now(), err})
 	}
 }
 
@@ -54,7 +56,7 @@ func (e *exhaustion) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.Tra
 
 // TraceQueryEnd implements pgx.QueryTracer.
 func (e *exhaustion) TraceQueryEnd(_ context.Context, _ *pgx.Conn, d pgx.TraceQueryEndData) {
-	e.note(d.Err)
+	e.record(d.Err)
 }
 
 // TraceBatchStart implements pgx.BatchTracer.
@@ -64,12 +66,12 @@ func (e *exhaustion) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.Tra
 
 // TraceBatchQuery implements pgx.BatchTracer.
 func (e *exhaustion) TraceBatchQuery(_ context.Context, _ *pgx.Conn, d pgx.TraceBatchQueryData) {
-	e.note(d.Err)
+	e.record(d.Err)
 }
 
 // TraceBatchEnd implements pgx.BatchTracer.
 func (e *exhaustion) TraceBatchEnd(_ context.Context, _ *pgx.Conn, d pgx.TraceBatchEndData) {
-	e.note(d.Err)
+	e.record(d.Err)
 }
 
 // TraceConnectStart implements pgx.ConnectTracer.
@@ -78,4 +80,4 @@ func (e *exhaustion) TraceConnectStart(ctx context.Context, _ pgx.TraceConnectSt
 }
 
 // TraceConnectEnd implements pgx.ConnectTracer.
-func (e *exhaustion) TraceConnectEnd(_ context.Context, d pgx.TraceConnectEndData) { e.note(d.Err) }
+func (e *exhaustion) TraceConnectEnd(_ context.Context, d pgx.TraceConnectEndData) { e.record(d.Err) }

@@ -26,7 +26,7 @@ type operationWorker struct {
 func (w *operationWorker) Work(ctx context.Context, j *river.Job[job]) error {
 	ctx = tracing.Continue(ctx, j.Args.Traceparent)
 	for {
-		wait, err := w.engine.turn(ctx, j)
+		wait, err := w.engine.attempt(ctx, j)
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return river.JobSnooze(0) // interrupted by a shutdown
@@ -36,7 +36,7 @@ func (w *operationWorker) Work(ctx context.Context, j *river.Job[job]) error {
 			w.engine.Logger.ErrorContext(ctx, "operation could not take its turn",
 				"operation_id", j.Args.OperationID, "instance_id", j.Args.InstanceID, "binding_id", j.Args.BindingID, "error", err.Error())
 			return river.JobSnooze(time.Second)
-		case wait == ended:
+		case wait == noAttempt:
 			return nil
 		case wait > 0:
 			return river.JobSnooze(wait)
@@ -47,18 +47,18 @@ func (w *operationWorker) Work(ctx context.Context, j *river.Job[job]) error {
 // What a turn returns beside a time to wait: the operation ended, or go on at
 // once.
 const (
-	ended time.Duration = -1
-	again time.Duration = 0
+	noAttempt time.Duration = -1
+	nextNow   time.Duration = 0
 )
 
 // errInterrupted is the cause of a step's end when its operation was cancelled
 // or superseded.
 var errInterrupted = errors.New("the operation was cancelled")
 
-// turn runs one step of the operation under the operation's lock and records
+// attempt runs one step of the operation under the operation's lock and records
 // what came of it, all in one transaction: whoever holds the lock is the only
 // one who works on it, and loses the lock with its connection.
-func (e *Engine) turn(ctx context.Context, j *river.Job[job]) (time.Duration, error) {
+func (e *Engine) attempt(ctx context.Context, j *river.Job[job]) (time.Duration, error) {
 	tx, err := e.Store.Pool.Begin(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("begin: %w", err)
@@ -68,7 +68,7 @@ func (e *Engine) turn(ctx context.Context, j *river.Job[job]) (time.Duration, er
 	if locked, err := e.lock(ctx, tx, j.Args); err != nil {
 		return 0, fmt.Errorf("lock: %w", err)
 	} else if !locked {
-		if err := e.tellWaiting(ctx, tx, j); err != nil {
+		if err := e.reportBlocked(ctx, tx, j); err != nil {
 			return 0, fmt.Errorf("say what it waits for: %w", err)
 		}
 		return 100*time.Millisecond + rand.N(100*time.Millisecond), nil
@@ -76,7 +76,7 @@ func (e *Engine) turn(ctx context.Context, j *river.Job[job]) (time.Duration, er
 	row, err := e.Store.OperationAndInstance(ctx, tx, j.Args.OperationID)
 	op := row.Operation
 	if store.NotFound(err) || err == nil && (op.State != store.InProgress || op.JobID != j.ID) {
-		return ended, nil // or another job goes on with it
+		return noAttempt, nil // or another job goes on with it
 	} else if err != nil {
 		return 0, fmt.Errorf("read: %w", err)
 	}
@@ -86,14 +86,14 @@ func (e *Engine) turn(ctx context.Context, j *river.Job[job]) (time.Duration, er
 	if err != nil {
 		return 0, fmt.Errorf("read: %w", err)
 	}
-	if strings.HasPrefix(op.Description, waitsForOperation) {
+	if strings.HasPrefix(op.Description, blockedPrefix) {
 		e.describe(ctx, op.ID, "")
 	}
 	result := e.runStep(ctx, tx, op, subject)
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
-	return e.settle(ctx, tx, j, op, subject, result)
+	return e.record(ctx, tx, j, op, subject, result)
 }
 
 // attributes are what a turn's span tells.
@@ -109,7 +109,7 @@ func attributes(op store.Operation) []attribute.KeyValue {
 }
 
 func (e *Engine) lock(ctx context.Context, tx pgx.Tx, j job) (bool, error) {
-	if j.Alone {
+	if j.Exclusive {
 		return e.Store.LockInstance(ctx, tx, j.InstanceID)
 	}
 	locked, err := e.Store.LockBinding(ctx, tx, store.LockBindingParams{InstanceID: j.InstanceID, BindingID: j.BindingID})
@@ -123,10 +123,10 @@ func (e *Engine) runStep(ctx context.Context, tx pgx.Tx, op store.Operation, s *
 	defer cancel()
 	stepCtx, interrupt := context.WithCancelCause(limited)
 	defer interrupt(nil)
-	defer e.turns.register(op.ID, interrupt)()
+	defer e.running.register(op.ID, interrupt)()
 
 	var r result
-	r.lost = store.OutsideWatching(stepCtx, tx, func(ctx context.Context) error {
+	r.lockErr = store.HoldLocksAndWatch(stepCtx, tx, func(ctx context.Context) error {
 		r = e.step(ctx, op, s)
 		return nil
 	}, func(ctx context.Context) error {
@@ -141,15 +141,15 @@ func (e *Engine) runStep(ctx context.Context, tx pgx.Tx, op store.Operation, s *
 	return r
 }
 
-// lastTry is what a clean-up gets whose time ran out before it could begin: when
+// lastAttempt is what a clean-up gets whose time ran out before it could begin: when
 // the whole broker was down.
-const lastTry = 5 * time.Second
+const lastAttempt = 5 * time.Second
 
 func stepDeadline(op store.Operation) time.Time {
 	now := time.Now()
 	limit := phaseDeadline(op)
 	if removing := op.Phase == store.Undoing || !undoable(op); removing && op.Attempts == 0 && limit.Before(now) {
-		return now.Add(lastTry)
+		return now.Add(lastAttempt)
 	}
 	if most := now.Add(stepTime); limit.After(most) {
 		return most
@@ -172,13 +172,13 @@ func phaseDeadline(op store.Operation) time.Time {
 	return op.Deadline.Add(-op.Deadline.Sub(op.CreatedAt) / 4)
 }
 
-// turns are the steps under way in this process, by operation.
-type turns struct {
+// runningSteps are the steps under way in this process, by operation.
+type runningSteps struct {
 	mu   sync.Mutex
 	byOp map[string]context.CancelCauseFunc
 }
 
-func (t *turns) register(id string, cancel context.CancelCauseFunc) (unregister func()) {
+func (t *runningSteps) register(id string, cancel context.CancelCauseFunc) (unregister func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.byOp == nil {
@@ -192,7 +192,7 @@ func (t *turns) register(id string, cancel context.CancelCauseFunc) (unregister 
 	}
 }
 
-func (t *turns) interrupt(id string) {
+func (t *runningSteps) interrupt(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if cancel, ok := t.byOp[id]; ok {

@@ -16,13 +16,13 @@ import (
 )
 
 const (
-	// noRoom is the user's message for a server without free space.
-	noRoom = "the service has no room left: tell its operator"
-	// waitsForOperation begins what is told of an operation whose turn is blocked.
-	waitsForOperation = "waits for operation "
-	// tellAfter is how long an operation may wait for another one, or for a server
+	// noCapacity is the user's message for a server without free space.
+	noCapacity = "the service has no room left: tell its operator"
+	// blockedPrefix begins what is told of an operation whose turn is blocked.
+	blockedPrefix = "waits for operation "
+	// reportAfter is how long an operation may wait for another one, or for a server
 	// that says nothing, before its user is told: most end sooner.
-	tellAfter = time.Second
+	reportAfter = time.Second
 	// readyTime is how long a server may take to say that it answers.
 	readyTime = 2 * time.Second
 	// describeTime bounds a description that only informs.
@@ -46,35 +46,35 @@ func isCredentialsError(err error) bool {
 	return ok
 }
 
-// trying says why the last attempt failed, as far as its user may know.
-func trying(op store.Operation, r result) string {
+// retryDescription says why the last attempt failed, as far as its user may know.
+func retryDescription(op store.Operation, r result) string {
 	why := fmt.Sprintf("the last attempt failed; ask your operator and quote operation %s", op.ID)
 	switch {
 	case services.IsOutOfCapacity(r.err):
-		why = noRoom
-	case r.away != "":
-		why = r.away
+		why = noCapacity
+	case r.unreachable != "":
+		why = r.unreachable
 	}
 	return fmt.Sprintf("still in progress (attempt %d): %s", op.Attempts, why)
 }
 
-// expired says why an operation ran out of time. The last turn at its deadline
+// timeoutDescription says why an operation ran out of time. The last turn at its deadline
 // finds nothing out, so that the one before counts then.
-func expired(op store.Operation, r result) string {
+func timeoutDescription(op store.Operation, r result) string {
 	const late = "not done within the time that the plan allows"
 	switch {
-	case services.IsOutOfCapacity(r.err) || outOfTime(r.err) && strings.HasSuffix(op.Description, noRoom):
-		return fmt.Sprintf("%s, and quote operation %s", noRoom, op.ID)
-	case r.away != "":
-		return fmt.Sprintf("%s: %s; ask your operator and quote operation %s", late, r.away, op.ID)
+	case services.IsOutOfCapacity(r.err) || isTimeout(r.err) && strings.HasSuffix(op.Description, noCapacity):
+		return fmt.Sprintf("%s, and quote operation %s", noCapacity, op.ID)
+	case r.unreachable != "":
+		return fmt.Sprintf("%s: %s; ask your operator and quote operation %s", late, r.unreachable, op.ID)
 	}
 	return fmt.Sprintf("%s; ask your operator and quote operation %s", late, op.ID)
 }
 
-// away returns the part that does not answer, if that is why the step failed. It asks
+// unreachablePart returns the part that does not answer, if that is why the step failed. It asks
 // the server instead of parsing the error, because each backend's library reports a
 // lost connection differently.
-func (e *Engine) away(ctx context.Context, s *subject, err error) string {
+func (e *Engine) unreachablePart(ctx context.Context, s *subject, err error) string {
 	var pending *services.NotYetError
 	_, rejected := services.IsRejected(err)
 	switch {
@@ -83,11 +83,11 @@ func (e *Engine) away(ctx context.Context, s *subject, err error) string {
 	case isCredentialsError(err):
 		return "waits for the credential store"
 	}
-	return serverAway(context.WithoutCancel(ctx), s)
+	return unreachableServer(context.WithoutCancel(ctx), s)
 }
 
-// serverAway returns a message if the server does not answer, and "" if it does.
-func serverAway(ctx context.Context, s *subject) string {
+// unreachableServer returns a message if the server does not answer, and "" if it does.
+func unreachableServer(ctx context.Context, s *subject) string {
 	if s.driver == nil {
 		return ""
 	}
@@ -108,9 +108,9 @@ func serverAway(ctx context.Context, s *subject) string {
 	return fmt.Sprintf("server %q does not answer", catalog.ServerKey(s.plan.Backend, s.instance.Server))
 }
 
-// tellHanging reports a server that does not answer while the step still waits for it.
+// reportHanging reports a server that does not answer while the step still waits for it.
 // stop returns when no more reports follow.
-func (e *Engine) tellHanging(ctx context.Context, op store.Operation, s *subject) (stop func()) {
+func (e *Engine) reportHanging(ctx context.Context, op store.Operation, s *subject) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -118,9 +118,9 @@ func (e *Engine) tellHanging(ctx context.Context, op store.Operation, s *subject
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(tellAfter):
+		case <-time.After(reportAfter):
 		}
-		if away := serverAway(ctx, s); away != "" {
+		if away := unreachableServer(ctx, s); away != "" {
 			e.describe(ctx, op.ID, away)
 		}
 	}()
@@ -135,9 +135,9 @@ func (e *Engine) describe(ctx context.Context, operationID, description string) 
 	_ = e.Store.DescribeOperation(ctx, e.Store.Pool, store.DescribeOperationParams{ID: operationID, Description: description})
 }
 
-// tellWaiting reports which operation holds the lock that this attempt needs.
-func (e *Engine) tellWaiting(ctx context.Context, tx pgx.Tx, j *river.Job[job]) error {
-	if time.Since(j.CreatedAt) < tellAfter {
+// reportBlocked reports which operation holds the lock that this attempt needs.
+func (e *Engine) reportBlocked(ctx context.Context, tx pgx.Tx, j *river.Job[job]) error {
+	if time.Since(j.CreatedAt) < reportAfter {
 		return nil
 	}
 	unfinished, err := e.Store.UnfinishedOperations(ctx, tx, j.Args.InstanceID)
@@ -145,11 +145,11 @@ func (e *Engine) tellWaiting(ctx context.Context, tx pgx.Tx, j *river.Job[job]) 
 		return err
 	}
 	for _, other := range unfinished {
-		if other.ID == j.Args.OperationID || !j.Args.Alone && other.BindingID != "" {
+		if other.ID == j.Args.OperationID || !j.Args.Exclusive && other.BindingID != "" {
 			continue
 		}
 		err := e.Store.DescribeOperation(ctx, tx, store.DescribeOperationParams{
-			ID: j.Args.OperationID, Description: waitsForOperation + other.ID + " on the same instance",
+			ID: j.Args.OperationID, Description: blockedPrefix + other.ID + " on the same instance",
 		})
 		return errors.Join(err, tx.Commit(ctx))
 	}

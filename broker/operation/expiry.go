@@ -12,7 +12,7 @@ import (
 
 // sweepExpired begins to revoke the bindings whose lifetime is over.
 func (e *Engine) sweepExpired(ctx context.Context) error {
-	due, err := e.Store.BindingsToExpire(ctx, e.Store.Pool, time.Now())
+	due, err := e.Store.ExpiredBindings(ctx, e.Store.Pool, time.Now())
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (e *Engine) expire(ctx context.Context, tx pgx.Tx, instanceID, bindingID st
 	if err != nil {
 		return err
 	}
-	if b.InstanceID != instanceID || !b.Past(time.Now()) || b.Status != store.Ready && b.Status != store.DeleteFailed {
+	if b.InstanceID != instanceID || !b.IsExpired(time.Now()) || b.Status != store.Ready && b.Status != store.DeleteFailed {
 		return nil
 	}
 	unfinished, err := e.Store.UnfinishedOperations(ctx, tx, instanceID)
@@ -61,25 +61,25 @@ func (e *Engine) expire(ctx context.Context, tx pgx.Tx, instanceID, bindingID st
 	return err
 }
 
-// sweepKept begins to delete the instances that were kept for long enough.
-func (e *Engine) sweepKept(ctx context.Context) error {
-	due, err := e.Store.InstancesToDelete(ctx, e.Store.Pool)
+// sweepRetained begins to delete the instances that were kept for long enough.
+func (e *Engine) sweepRetained(ctx context.Context) error {
+	due, err := e.Store.RetainedInstancesDue(ctx, e.Store.Pool)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, id := range due {
-		errs = append(errs, e.begin(ctx, func(tx pgx.Tx) error { return e.deleteKept(ctx, tx, id) }))
+		errs = append(errs, e.begin(ctx, func(tx pgx.Tx) error { return e.deleteRetained(ctx, tx, id) }))
 	}
 	return errors.Join(errs...)
 }
 
-func (e *Engine) deleteKept(ctx context.Context, tx pgx.Tx, id string) error {
+func (e *Engine) deleteRetained(ctx context.Context, tx pgx.Tx, id string) error {
 	i, err := e.Store.InstanceForUpdate(ctx, tx, id)
 	if err != nil {
 		return err
 	}
-	if i.KeptUntil == nil || i.KeptUntil.After(time.Now()) {
+	if i.RetainedUntil == nil || i.RetainedUntil.After(time.Now()) {
 		return nil // restored meanwhile
 	}
 	_, err = e.Accept(ctx, tx, Request{

@@ -19,11 +19,11 @@ func TestFailedAttemptIsTold(t *testing.T) {
 		want string
 	}{
 		{"a server that refuses", func(h *brokertest.Harness) {
-			h.Backend.Hook(func(context.Context, string, string) error { return errors.New("dial 10.0.0.1: refused") })
-			h.Backend.Away("", true)
+			h.Backend.BeforeCall(func(context.Context, string, string) error { return errors.New("dial 10.0.0.1: refused") })
+			h.Backend.SetUnreachable("", true)
 		}, `: server "memory" does not answer`},
 		{"a server that answers", func(h *brokertest.Harness) {
-			h.Backend.Hook(func(context.Context, string, string) error { return errors.New("10.0.0.1: syntax error") })
+			h.Backend.BeforeCall(func(context.Context, string, string) error { return errors.New("10.0.0.1: syntax error") })
 		}, ": the last attempt failed; ask your operator and quote operation "},
 		{"a credential store that is away", func(h *brokertest.Harness) {
 			h.Memory.Hooks(func(string, credhub.Path) error { return errors.New("vault at 10.0.0.1 is sealed") }, nil)
@@ -43,7 +43,7 @@ func TestFailedAttemptIsTold(t *testing.T) {
 				t.Errorf("the user reads %q, the operator %q", op.Description, op.LastError)
 			}
 			h.Memory.Hooks(nil, nil)
-			h.Backend.Hook(nil)
+			h.Backend.BeforeCall(nil)
 			done(t, h, id)
 		})
 	}
@@ -53,12 +53,12 @@ func TestFailedAttemptIsTold(t *testing.T) {
 func TestHangingServerIsTold(t *testing.T) {
 	h := soon(t)
 	gate := brokertest.NewGate()
-	h.Backend.Hook(func(ctx context.Context, _, _ string) error { return gate.Pass(ctx) })
-	h.Backend.Away("", true)
+	h.Backend.BeforeCall(func(ctx context.Context, _, _ string) error { return gate.Pass(ctx) })
+	h.Backend.SetUnreachable("", true)
 	id := provision(t, h, "i", brokertest.Small, "")
-	gate.Arrived(t)
+	gate.AwaitCall(t)
 	eventually(t, "the server is named", func() bool { return row(t, h, id).Description == `server "memory" does not answer` })
-	h.Backend.Away("", false)
+	h.Backend.SetUnreachable("", false)
 	gate.Open()
 	done(t, h, id)
 	if text := row(t, h, id).Description; text != "" {
@@ -73,19 +73,19 @@ func TestWaitForAnotherOperationIsTold(t *testing.T) {
 	done(t, h, provision(t, h, "i", brokertest.Small, ""))
 	first, second := brokertest.NewGate(), brokertest.NewGate()
 	var calls atomic.Int32
-	h.Backend.Hook(func(ctx context.Context, _, _ string) error {
+	h.Backend.BeforeCall(func(ctx context.Context, _, _ string) error {
 		if calls.Add(1) == 1 {
 			return first.Pass(ctx)
 		}
 		return second.Pass(ctx)
 	})
 	a := bind(t, h, "i", "a", brokertest.Small)
-	first.Arrived(t)
+	first.AwaitCall(t)
 	b := bind(t, h, "i", "b", brokertest.Small)
 	want := "waits for operation " + a + " on the same instance"
 	eventually(t, "the other operation is named", func() bool { return row(t, h, b).Description == want })
 	first.Open()
-	second.Arrived(t)
+	second.AwaitCall(t)
 	if text := row(t, h, b).Description; text != "" {
 		t.Errorf("while it runs: %q", text)
 	}

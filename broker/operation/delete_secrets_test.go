@@ -23,7 +23,7 @@ var reader = credhub.Reader{InstanceID: "i", BindingID: "b", AppID: "app"}
 // bound makes binding b, for an application.
 func bound(t *testing.T, h *brokertest.Harness, instance, plan string) {
 	t.Helper()
-	made, err := h.Bind(brokertest.Caller(), instance, "b", domain.BindDetails{ServiceID: brokertest.Service, PlanID: plan, AppGUID: reader.AppID}, true)
+	made, err := h.Bind(brokertest.CallerContext(), instance, "b", domain.BindDetails{ServiceID: brokertest.Service, PlanID: plan, AppGUID: reader.AppID}, true)
 	done(t, h, begun(t, h, instance, "b", made.OperationData, err))
 }
 
@@ -84,7 +84,7 @@ func TestLateWritesAreDeleted(t *testing.T) {
 		"unbind":                       {brokertest.Small, byUnbind},
 		"unbind of what was delivered": {brokertest.Delivered, byUnbind},
 		"deprovision":                  {brokertest.Cascading, byDeprovision},
-		"retire":                       {brokertest.Keeping, byDeprovision},
+		"retire":                       {brokertest.Retaining, byDeprovision},
 		"expiry": {brokertest.Expiring, func(t *testing.T, h *brokertest.Harness) {
 			if _, err := h.Store.Pool.Exec(t.Context(), "update bindings set expires_at = now()"); err != nil {
 				t.Fatal(err)
@@ -125,16 +125,16 @@ func TestLateWritesAreDeleted(t *testing.T) {
 // failedBind begins binding b, of which the backend refuses the verbs that fail.
 func failedBind(t *testing.T, h *brokertest.Harness, fail ...string) {
 	t.Helper()
-	h.Backend.Hook(func(_ context.Context, verb, _ string) error {
+	h.Backend.BeforeCall(func(_ context.Context, verb, _ string) error {
 		if slices.Contains(fail, verb) {
 			return errors.New("away")
 		}
 		return nil
 	})
-	if op := h.Ended(t, bind(t, h, "i", "b", brokertest.Short)); op.State != store.Failed {
+	if op := h.AwaitOperation(t, bind(t, h, "i", "b", brokertest.Short)); op.State != store.Failed {
 		t.Fatalf("the bind %s", op.State)
 	}
-	h.Backend.Hook(nil)
+	h.Backend.BeforeCall(nil)
 }
 
 // The secrets of a bind that failed stay for as long as its clean-up has not
@@ -260,14 +260,14 @@ func TestLateWritesWhileTheIDIsWorkedOn(t *testing.T) {
 	done(t, h, bind(t, h, "i", "b", brokertest.Small))
 	done(t, h, unbind(t, h, "i", "b"))
 	gate := brokertest.NewGate()
-	h.Backend.Hook(func(ctx context.Context, verb, id string) error {
+	h.Backend.BeforeCall(func(ctx context.Context, verb, id string) error {
 		if verb == "bind" {
 			return gate.Pass(ctx)
 		}
 		return nil
 	})
 	binding := bind(t, h, "i", "b", brokertest.Small)
-	gate.Arrived(t)
+	gate.AwaitCall(t)
 	later(t, h)
 	rounds(t, h)
 	if diff := cmp.Diff([]string{credhub.SeedPath("i", "b").String()}, h.Memory.Paths()); diff != "" {

@@ -18,71 +18,71 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// settle records what came of a step and says when the next turn is.
-func (e *Engine) settle(ctx context.Context, tx pgx.Tx, j *river.Job[job], op store.Operation, s *subject, r result) (time.Duration, error) {
-	if r.lost != nil {
-		return 0, r.lost
+// record records what came of a step and says when the next turn is.
+func (e *Engine) record(ctx context.Context, tx pgx.Tx, j *river.Job[job], op store.Operation, s *subject, r result) (time.Duration, error) {
+	if r.lockErr != nil {
+		return 0, r.lockErr
 	}
 	if err := e.removeBindings(ctx, tx, op, r.removed); err != nil {
 		return 0, fmt.Errorf("remove the bindings: %w", err)
 	}
 	switch {
-	case r.more:
-		return again, tx.Commit(ctx)
+	case r.moreBindings:
+		return nextNow, tx.Commit(ctx)
 	case r.err == nil:
 		return e.finish(ctx, tx, j, op, s, r)
 	case r.interrupted:
-		return again, nil // the row tells what to do now
+		return nextNow, nil // the row tells what to do now
 	}
 	if pending, ok := errors.AsType[*services.NotYetError](r.err); ok && time.Now().Before(phaseDeadline(op)) {
-		return e.note(ctx, tx, op, pending.Note, op.LastError, op.Attempts, wait(pending.After))
+		return e.recordAttempt(ctx, tx, op, pending.Note, op.LastError, op.Attempts, boundDelay(pending.After))
 	}
 	message, rejected := services.IsRejected(r.err)
 	switch {
 	case rejected && op.Phase == store.Doing:
-		return e.turnAround(ctx, tx, j, op, s, store.Rejected, message, r.err)
+		return e.undoOrFail(ctx, tx, j, op, s, store.Rejected, message, r.err)
 	case !time.Now().Before(phaseDeadline(op)):
-		return e.turnAround(ctx, tx, j, op, s, store.TimedOut, expired(op, r), lastCause(op, r.err))
+		return e.undoOrFail(ctx, tx, j, op, s, store.TimedOut, timeoutDescription(op, r), lastCause(op, r.err))
 	}
 	op.Attempts++
 	e.Logger.WarnContext(ctx, "operation will be tried again", "operation_id", op.ID, "instance_id", op.InstanceID,
 		"binding_id", op.BindingID, "kind", op.Kind, "phase", op.Phase, "attempts", op.Attempts, "error", s.loggable(op, r.err.Error()))
-	return e.note(ctx, tx, op, trying(op, r), r.err.Error(), op.Attempts, backoff(op.Attempts))
+	return e.recordAttempt(ctx, tx, op, retryDescription(op, r), r.err.Error(), op.Attempts, backoff(op.Attempts))
 }
 
-func (e *Engine) note(ctx context.Context, tx pgx.Tx, op store.Operation, description, lastError string, attempts int32, next time.Duration) (time.Duration, error) {
+func (e *Engine) recordAttempt(ctx context.Context, tx pgx.Tx, op store.Operation, description, lastError string, attempts int32, next time.Duration) (time.Duration, error) {
 	if op.Phase == store.Undoing {
 		description = op.Description // the user is told why, not how the cleaning goes
 	}
-	err := e.Store.NoteOperation(ctx, tx, store.NoteOperationParams{
+	err := e.Store.RecordAttempt(ctx, tx, store.RecordAttemptParams{
 		ID: op.ID, Description: printable(description), LastError: printable(lastError), Attempts: attempts, Phase: op.Phase,
 	})
 	if err != nil {
 		return 0, fmt.Errorf("note: %w", err)
 	}
 	// A turn at the phase's end decides: nothing is in progress for longer.
-	next = max(again, min(next, time.Until(phaseDeadline(op))))
+	next = max(nextNow, min(next, time.Until(phaseDeadline(op))))
 	return next, tx.Commit(ctx)
 }
 
-// outOfTime says whether a turn ended because its time did: the one at the
+// isTimeout says whether a turn ended because its time did: the one at the
 // deadline finds nothing out.
-func outOfTime(err error) bool {
+func isTimeout(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || strings.HasSuffix(err.Error(), context.DeadlineExceeded.Error()) // scrubbed
 }
 
 // lastCause is what the operator is told of an operation that ran out of time:
 // what went wrong before, rather than that there was no time left at the end.
 func lastCause(op store.Operation, err error) error {
-	if op.LastError != "" && outOfTime(err) {
+	if op.LastError != "" && isTimeout(err) {
 		return errors.New(op.LastError)
 	}
 	return err
 }
 
-// turnAround ends the doing of an operation that failed for good: creates and
+// undoOrFail ends the doing of an operation that failed for good: creates and
 // updates are undone, deletes and undoings that fail end here.
-func (e *Engine) turnAround(ctx context.Context, tx pgx.Tx, j *river.Job[job], op store.Operation, s *subject, outcome, description string, cause error) (time.Duration, error) {
+func (e *Engine) undoOrFail(ctx context.Context, tx pgx.Tx, j *river.Job[job], op store.Operation, s *subject, outcome, description string, cause error) (time.Duration, error) {
 	if op.Phase == store.Undoing || !undoable(op) {
 		return e.finish(ctx, tx, j, op, s, result{err: cause, rejected: outcome == store.Rejected, description: description})
 	}
@@ -92,13 +92,13 @@ func (e *Engine) turnAround(ctx context.Context, tx pgx.Tx, j *river.Job[job], o
 	if err != nil && !store.NotFound(err) { // not found: cancelled or superseded in this very moment
 		return 0, fmt.Errorf("begin to undo: %w", err)
 	}
-	return again, tx.Commit(ctx)
+	return nextNow, tx.Commit(ctx)
 }
 
 // finish ends the operation: its row, the rows of what it worked on, its job
 // and the audit entry change together, and whoever waits is told.
 func (e *Engine) finish(ctx context.Context, tx pgx.Tx, j *river.Job[job], op store.Operation, s *subject, r result) (time.Duration, error) {
-	end := ending(op, r)
+	end := finalState(op, r)
 	end.Description, end.LastError = printable(end.Description), printable(end.LastError)
 	// The same order as in accepting: instance, binding, operation.
 	if err := e.lockRows(ctx, tx, op); err != nil {
@@ -109,11 +109,11 @@ func (e *Engine) finish(ctx context.Context, tx pgx.Tx, j *river.Job[job], op st
 		return 0, fmt.Errorf("finish: %w", err)
 	}
 	if n == 0 {
-		return again, nil // cancelled or superseded in this very moment
+		return nextNow, nil // cancelled or superseded in this very moment
 	}
 	op.State, op.Outcome, op.Usable = end.State, end.Outcome, end.Usable
-	err = store.Together(ctx, tx, func(db store.DBTX) error {
-		return errors.Join(e.applyEnd(ctx, db, op, r), e.audit(ctx, db, op, end.State), e.notify(ctx, db, finished, op.ID))
+	err = store.SendBatch(ctx, tx, func(db store.DBTX) error {
+		return errors.Join(e.applyOutcome(ctx, db, op, r), e.audit(ctx, db, op, end.State), e.notify(ctx, db, finished, op.ID))
 	})
 	if err != nil {
 		return 0, fmt.Errorf("finish: %w", err)
@@ -125,12 +125,12 @@ func (e *Engine) finish(ctx context.Context, tx pgx.Tx, j *river.Job[job], op st
 	if err := tx.Commit(ctx); err != nil {
 		return 0, fmt.Errorf("finish: %w", err)
 	}
-	e.waits.wake(op.ID)
+	e.waiters.wake(op.ID)
 	e.report(ctx, op, s, end)
 	if op.Kind == store.Provision && op.State == store.Succeeded {
-		e.keepSoon(op, s.instance.Server)
+		e.reconcileSoon(op, s.instance.Server)
 	}
-	return ended, nil
+	return noAttempt, nil
 }
 
 func (e *Engine) report(ctx context.Context, op store.Operation, s *subject, end store.FinishOperationParams) {
@@ -149,8 +149,8 @@ func (e *Engine) report(ctx context.Context, op store.Operation, s *subject, end
 		attrs = append(attrs, "error", s.loggable(op, end.LastError))
 	}
 	log(ctx, "operation ended", attrs...)
-	if e.Finished != nil {
-		e.Finished(op)
+	if e.OnFinished != nil {
+		e.OnFinished(op)
 	}
 }
 
@@ -160,8 +160,8 @@ func (s *subject) loggable(op store.Operation, text string) string {
 	return loggable.Text(text, s.instance.Parameters, s.binding.Parameters, op.Parameters)
 }
 
-// ending is how the operation's row ends.
-func ending(op store.Operation, r result) store.FinishOperationParams {
+// finalState is how the operation's row ends.
+func finalState(op store.Operation, r result) store.FinishOperationParams {
 	end := store.FinishOperationParams{ID: op.ID, Phase: op.Phase, Usable: true, LastError: op.LastError}
 	switch {
 	case r.err == nil && op.Phase == store.Doing:
@@ -179,7 +179,7 @@ func ending(op store.Operation, r result) store.FinishOperationParams {
 		}
 		// A backend that rejects has removed nothing, and a retire removes
 		// bindings only.
-		end.Usable = r.rejected || op.Kind == store.Retire
+		end.Usable = r.rejected || op.Kind == store.SoftDelete
 	}
 	return end
 }
@@ -193,9 +193,9 @@ func (e *Engine) lockRows(ctx context.Context, tx pgx.Tx, op store.Operation) er
 	return err
 }
 
-// applyEnd changes the instance's or binding's row as the operation's end
+// applyOutcome changes the instance's or binding's row as the operation's end
 // demands.
-func (e *Engine) applyEnd(ctx context.Context, db store.DBTX, op store.Operation, r result) error {
+func (e *Engine) applyOutcome(ctx context.Context, db store.DBTX, op store.Operation, r result) error {
 	ok := op.State == store.Succeeded
 	// A create that was refused answers 4xx, after which no platform deletes
 	// anything: nothing of it may stay (OSB, "Orphan Mitigation").
@@ -228,26 +228,26 @@ func (e *Engine) applyEnd(ctx context.Context, db store.DBTX, op store.Operation
 			return nil
 		}
 		return setInstance(store.DeleteFailed)
-	case store.Retire:
+	case store.SoftDelete:
 		if !ok {
 			return nil
 		}
-		return e.Store.KeepInstance(ctx, db, store.KeepInstanceParams{
-			ID: op.InstanceID, KeptID: store.KeptID(op.InstanceID, time.Now()), KeptUntil: *op.KeptUntil,
+		return e.Store.SoftDeleteInstance(ctx, db, store.SoftDeleteInstanceParams{
+			ID: op.InstanceID, RetainedID: store.RetainedID(op.InstanceID, time.Now()), RetainedUntil: *op.RetainedUntil,
 		})
 	}
-	return e.applyBindingEnd(ctx, db, op, r, nothing)
+	return e.applyBindingOutcome(ctx, db, op, r, nothing)
 }
 
-// applyBindingEnd is applyEnd for the verbs of bindings.
-func (e *Engine) applyBindingEnd(ctx context.Context, db store.DBTX, op store.Operation, r result, nothing bool) error {
+// applyBindingOutcome is applyEnd for the verbs of bindings.
+func (e *Engine) applyBindingOutcome(ctx context.Context, db store.DBTX, op store.Operation, r result, nothing bool) error {
 	ok := op.State == store.Succeeded
 	setBinding := func(status string) error {
 		return e.Store.SetBindingStatus(ctx, db, store.SetBindingStatusParams{ID: op.BindingID, Status: status})
 	}
 	// revoked is for a binding that stays and whose secrets are deleted.
 	revoked := func(status string) error {
-		return errors.Join(setBinding(status), e.Store.ForgetAgain(ctx, db, op.BindingID))
+		return errors.Join(setBinding(status), e.Store.AddSecretDeletion(ctx, db, op.BindingID))
 	}
 	switch op.Kind {
 	case store.Bind:
@@ -290,7 +290,7 @@ func (e *Engine) removeBindings(ctx context.Context, tx pgx.Tx, op store.Operati
 		return err
 	}
 	op.Kind, op.Outcome = store.Unbind, store.Succeeded
-	return store.Together(ctx, tx, func(db store.DBTX) error {
+	return store.SendBatch(ctx, tx, func(db store.DBTX) error {
 		var errs []error
 		for _, b := range removed {
 			op.BindingID = b.ID
@@ -300,15 +300,15 @@ func (e *Engine) removeBindings(ctx context.Context, tx pgx.Tx, op store.Operati
 	})
 }
 
-// mostText is how much of a backend's message is kept.
-const mostText = 4096
+// maxText is how much of a backend's message is kept.
+const maxText = 4096
 
 // printable makes a backend's message one that PostgreSQL takes: it refuses
 // NUL and what is not UTF-8, and an operation whose error cannot be recorded
 // would never end.
 func printable(text string) string {
-	if len(text) > mostText {
-		text = text[:mostText]
+	if len(text) > maxText {
+		text = text[:maxText]
 	}
 	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
 }

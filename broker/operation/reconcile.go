@@ -16,70 +16,72 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// keep is the job that releases before this one have for what rounds do now. One that
+// legacyReconcile is the job that releases before this one have for what rounds do now. One that
 // such a replica leaves behind ends without effect.
-type keep struct {
+type legacyReconcile struct {
 	Server string `json:"backend"` // its key
 }
 
 // Kind names the job in River's table.
-func (keep) Kind() string { return "keep" }
+func (legacyReconcile) Kind() string { return "keep" }
 
-type keepWorker struct{ river.WorkerDefaults[keep] }
+type legacyReconcileWorker struct {
+	river.WorkerDefaults[legacyReconcile]
+}
 
 // Work does nothing.
-func (keepWorker) Work(context.Context, *river.Job[keep]) error { return nil }
+func (legacyReconcileWorker) Work(context.Context, *river.Job[legacyReconcile]) error { return nil }
 
 func (e *Engine) periodicJobs() []*river.PeriodicJob {
 	return []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(time.Hour),
-		func() (river.JobArgs, *river.InsertOpts) { return prune{}, &river.InsertOpts{Queue: upkeepQueue} },
+		func() (river.JobArgs, *river.InsertOpts) { return prune{}, &river.InsertOpts{Queue: maintenanceQueue} },
 		&river.PeriodicJobOpts{RunOnStart: true})}
 }
 
-// keepSoon has the instance's backend look after its spares when a provision
+// reconcileSoon has the instance's backend look after its spares when a provision
 // may have used one. It is no part of the provision.
-func (e *Engine) keepSoon(op store.Operation, server string) {
+func (e *Engine) reconcileSoon(op store.Operation, server string) {
 	plan, err := e.plan(op.ServiceID, op.PlanID)
 	if err != nil {
 		return // the next round will see to it
 	}
-	if r, ok := e.keeping[catalog.ServerKey(plan.Backend, server)]; ok {
-		r.hurry()
+	if r, ok := e.reconcileRounds[catalog.ServerKey(plan.Backend, server)]; ok {
+		r.startEarly()
 	}
 }
 
-// keepRounds are the rounds over the instances of each server whose backend looks
+// newReconcileRounds are the rounds over the instances of each server whose backend looks
 // after them, by the server's key.
-func (e *Engine) keepRounds() map[string]*round {
+func (e *Engine) newReconcileRounds() map[string]*round {
 	rounds := map[string]*round{}
 	for _, s := range e.Catalog.Servers() {
 		d, ok := e.Drivers[s.Key()]
 		if !ok || !d.Reconciles() {
 			continue
 		}
-		r := newRound("keep/"+s.Key(), e.KeepEvery)
+		r := newRound("keep/"+s.Key(), e.ReconcileEvery)
 		plans := e.Catalog.PlansOf(s.Backend)
 		r.batch = func(ctx context.Context, tx pgx.Tx, after string) (string, error, error) {
-			return e.keepBatch(ctx, tx, d, s, plans, after)
+			return e.reconcileBatch(ctx, tx, d, s, plans, after)
 		}
 		rounds[s.Key()] = r
 	}
 	return rounds
 }
 
-// keepSize is the number of instances in one call of Reconcile.
-const keepSize = 500
+// reconcileBatchSize is the number of instances in one call of Reconcile.
+const reconcileBatchSize = 500
 
-func (e *Engine) keepBatch(ctx context.Context, tx pgx.Tx, d services.Driver, s catalog.Server, plans []*catalog.Plan, after string) (last string, failed, err error) {
+func (e *Engine) reconcileBatch(ctx context.Context, tx pgx.Tx, d services.Driver, s catalog.Server, plans []*catalog.Plan, after string) (last string, failed, err error) {
 	ids, configs, byID := make([]string, 0, len(plans)), make([]json.RawMessage, 0, len(plans)), map[string]*catalog.Plan{}
 	for _, p := range plans {
 		ids, configs, byID[p.ID] = append(ids, p.ID), append(configs, p.Config), p
 	}
-	rows, err := e.Store.ReadyInstances(ctx, tx, store.ReadyInstancesParams{PlanIds: ids, Backend: s.Backend, Server: s.Name, After: after, Batch: keepSize})
+	rows, err := e.Store.ReadyInstances(ctx, tx, store.ReadyInstancesParams{PlanIds: ids, Backend: s.Backend, Server: s.Name, After: after, Batch: reconcileBatchSize})
 	if err != nil {
 		return "", nil, err
 	}
-	if len(rows) == keepSize {
+	if len(rows) == reconcileBatchSize {
 		last = rows[len(rows)-1].ID
 	}
 	instances := make([]services.RawInstance, 0, len(rows))
@@ -90,12 +92,12 @@ func (e *Engine) keepBatch(ctx context.Context, tx pgx.Tx, d services.Driver, s 
 	defer cancel()
 	var result services.ReconcileResult
 	cut := false
-	lost := store.Outside(limited, tx, func(ctx context.Context) error {
+	lost := store.HoldLocks(limited, tx, func(ctx context.Context) error {
 		result, failed = reconcileSafely(ctx, d, configs, instances)
 		cut = ctx.Err() != nil
 		return nil
 	})
-	set, faults := conditions(rows, result, cut)
+	set, faults := conditionParams(rows, result, cut)
 	failed = errors.Join(append(faults, failed)...)
 	if lost != nil {
 		return last, failed, lost
@@ -103,11 +105,11 @@ func (e *Engine) keepBatch(ctx context.Context, tx pgx.Tx, d services.Driver, s 
 	return last, failed, e.Store.SetConditions(ctx, tx, set)
 }
 
-// conditions are those of a batch's instances, and what went wrong with them. If the
+// conditionParams are those of a batch's instances, and what went wrong with them. If the
 // call was cut off, an error without a condition says nothing about the instance.
-func conditions(rows []store.Instance, found services.ReconcileResult, cut bool) (set store.SetConditionsParams, faults []error) {
+func conditionParams(rows []store.Instance, found services.ReconcileResult, cut bool) (set store.SetConditionsParams, faults []error) {
 	for _, row := range rows {
-		r, ok := found.Instances[row.Resource()]
+		r, ok := found.Instances[row.ResourceKey()]
 		faults = append(faults, r.Err)
 		if !ok || cut && r.Err != nil && r.Condition.Message == "" {
 			continue

@@ -70,7 +70,7 @@ func (k *keeping) wholeRounds(t *testing.T) []string {
 
 func condition(t *testing.T, h *brokertest.Harness, id string) any {
 	t.Helper()
-	details, err := h.FetchInstance(brokertest.Caller(), id, domain.FetchInstanceDetails{})
+	details, err := h.FetchInstance(brokertest.CallerContext(), id, domain.FetchInstanceDetails{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func TestPrune(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	h.Backend.Hook(func(context.Context, string, string) error { return errors.New("away") })
+	h.Backend.BeforeCall(func(context.Context, string, string) error { return errors.New("away") })
 	old := provision(t, h, "old", brokertest.Small, "")
 	if _, err := h.Store.Pool.Exec(context.Background(), "update operations set created_at = now() - interval '100 days', deadline = now() + interval '1 hour' where id = $1", old); err != nil {
 		t.Fatal(err)
@@ -148,9 +148,9 @@ func TestPrune(t *testing.T) {
 // A failed operation can be put back to work, however long ago it failed.
 func TestRetryOfFailed(t *testing.T) {
 	h := soon(t)
-	h.Backend.Hook(func(_ context.Context, verb, _ string) error { return errors.New("away") })
+	h.Backend.BeforeCall(func(_ context.Context, verb, _ string) error { return errors.New("away") })
 	id := provision(t, h, "i", brokertest.Short, "")
-	if op := h.Ended(t, id); op.Outcome != store.TimedOut {
+	if op := h.AwaitOperation(t, id); op.Outcome != store.TimedOut {
 		t.Fatalf("ended as %s", op.Outcome)
 	}
 	_, err := h.Store.Pool.Exec(context.Background(), `update operations set created_at = now() - interval '50 hours',
@@ -158,7 +158,7 @@ func TestRetryOfFailed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.Backend.Hook(func(ctx context.Context, _, _ string) error { return ctx.Err() }) // it has time
+	h.Backend.BeforeCall(func(ctx context.Context, _, _ string) error { return ctx.Err() }) // it has time
 	op, err := h.Engine.Retry(context.Background(), id, []byte(`{"platform":"operator"}`))
 	if err != nil || op.State != store.InProgress {
 		t.Fatalf("retry: %s, %v", op.State, err)
@@ -176,7 +176,7 @@ func TestRetryRefused(t *testing.T) {
 	h := prepared(t)
 	h.Work(t)
 	fails := func(verbs ...string) {
-		h.Backend.Hook(func(_ context.Context, verb, id string) error {
+		h.Backend.BeforeCall(func(_ context.Context, verb, id string) error {
 			if slices.Contains(verbs, verb+" "+id) {
 				return errors.New("away")
 			}
@@ -188,7 +188,7 @@ func TestRetryRefused(t *testing.T) {
 	gone, later := bind(t, h, "s", "gone", brokertest.Short), bind(t, h, "s", "later", brokertest.Short)
 	deleted := provision(t, h, "deleted", brokertest.Short, "")
 	for _, id := range []string{gone, later, deleted} {
-		if op := h.Ended(t, id); op.State != store.Failed {
+		if op := h.AwaitOperation(t, id); op.State != store.Failed {
 			t.Fatalf("%s %s", op.Kind, op.State)
 		}
 	}
