@@ -6,6 +6,7 @@ package cafile
 
 import (
 	"bytes"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -62,6 +63,12 @@ func Pool(certificates string) *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM([]byte(certificates))
 	return pool
+}
+
+// TLS is for connecting to a server whose certificate the certificates that Read or
+// ReadFile returned have signed; for none, the system's authorities.
+func TLS(certificates string) *tls.Config {
+	return &tls.Config{RootCAs: Pool(certificates), MinVersion: tls.VersionTLS12}
 }
 
 func named(subject string, err error) error {

@@ -1,0 +1,76 @@
+// Package httpapi calls the HTTP APIs with which backends administer servers.
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/cafile"
+)
+
+const (
+	// ConnectTimeout bounds one attempt to reach a server, which tells one that is
+	// away from one that is slow.
+	ConnectTimeout = 5 * time.Second
+	// MaxAnswer is how large an answer may be: more than a list of a hundred
+	// thousand users or records takes.
+	MaxAnswer = 64 << 20
+)
+
+// NewTransport makes a transport that keeps some connections open. ca is what
+// package cafile read.
+func NewTransport(ca string, connections int) *http.Transport {
+	return &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: ConnectTimeout, KeepAlive: 15 * time.Second}).DialContext,
+		TLSHandshakeTimeout: ConnectTimeout,
+		TLSClientConfig:     cafile.TLS(ca),
+		MaxIdleConnsPerHost: connections,
+		IdleConnTimeout:     30 * time.Second, // less than the servers', the shortest of which is 60 s
+	}
+}
+
+// Exchange sends a request and reads the whole answer. A request that changes
+// something runs to completion (services.RunToCompletion). An *Outage is the error of a
+// server that did not answer.
+func Exchange(next http.RoundTripper, r *http.Request, changes bool) (response *http.Response, body []byte, err error) {
+	if !changes {
+		return exchange(next, r)
+	}
+	err = services.RunToCompletion(r.Context(), func(ctx context.Context) (err error) {
+		response, body, err = exchange(next, r.WithContext(ctx)) //nolint:bodyclose // it is in memory
+		return err
+	})
+	return response, body, err
+}
+
+func exchange(next http.RoundTripper, r *http.Request) (*http.Response, []byte, error) {
+	response, err := next.RoundTrip(r)
+	if err != nil {
+		return nil, nil, &Outage{err}
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, MaxAnswer+1))
+	if err != nil {
+		return nil, nil, &Outage{fmt.Errorf("read the answer: %w", err)}
+	}
+	if len(body) > MaxAnswer {
+		return nil, nil, errors.New("the answer is larger than any of the API's")
+	}
+	response.Body = io.NopCloser(bytes.NewReader(body))
+	return response, body, nil
+}
+
+// Outage is the error of a server that did not answer, or not to the end.
+type Outage struct{ err error }
+
+func (o *Outage) Error() string { return o.err.Error() }
+
+// Unwrap returns the error of the connection.
+func (o *Outage) Unwrap() error { return o.err }
