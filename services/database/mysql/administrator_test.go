@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -24,7 +25,7 @@ func TestAdministratorIsNotRoot(t *testing.T) {
 	if err := servicetest.Once(b).Provision(testContext(t), inst); err != nil {
 		t.Fatal(err)
 	}
-	_, credentials := bound(t, b, inst, "b", readWrite)
+	_, credentials := bound(t, b, inst, "b", access.ReadWrite)
 	dialled(t, credentials).must(t, "CREATE TABLE t (n INT)", "INSERT INTO t VALUES (1)")
 	server.exec(t, "CREATE DATABASE others; CREATE TABLE others.t (n INT); CREATE USER another IDENTIFIED BY 'another'")
 
@@ -101,7 +102,7 @@ func TestAdministratorSQLIsRepeatable(t *testing.T) {
 	if err := servicetest.Once(b).Provision(testContext(t), inst); err != nil {
 		t.Fatal(err)
 	}
-	_, credentials := bound(t, b, inst, "b", readWrite)
+	_, credentials := bound(t, b, inst, "b", access.ReadWrite)
 	session := dialled(t, credentials)
 	server.exec(t, AdministratorSQL("chandler_admin", adminPassword, "chandler", "c"))
 	if err := b.Ready(testContext(t)); err != nil {

@@ -46,8 +46,8 @@ func open(c Config) (*backend, error) {
 func (a administrator) driver(s server) *mysql.Config {
 	c := mysql.NewConfig()
 	c.User, c.Passwd, c.DBName = a.user, a.password, a.database
-	c.Net, c.Addr = "tcp", a.address()
-	c.TLS = s.tlsConfig(a.host)
+	c.Net, c.Addr = "tcp", a.Address()
+	c.TLS = s.tlsConfig(a.Host)
 	c.Timeout = connectTimeout
 	c.MultiStatements = true
 	c.Logger = &mysql.NopLogger{} // errors are returned, too

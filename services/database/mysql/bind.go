@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 )
 
 // Bind implements services.Backend. It takes two round trips: one asks, one
@@ -40,7 +41,7 @@ func (b *backend) grant(ctx context.Context, s *session, st *state, name, hashed
 	}
 	level := fullRights
 	switch {
-	case p.Role == readOnly:
+	case p.Role == access.ReadOnly:
 		level = readRights
 	case st.full:
 		level = overRights

@@ -3,17 +3,17 @@ package mysql
 import (
 	"cmp"
 	"errors"
-	"fmt"
-	"net"
 	"net/url"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/cafile"
+	"github.com/chandler-broker/chandler/services/check"
+	"github.com/chandler-broker/chandler/services/endpoint"
+	"github.com/chandler-broker/chandler/services/naming"
 )
 
 // Config is the backend's own configuration: one MariaDB server.
@@ -54,39 +54,30 @@ const (
 	defaultPort     = 3306
 )
 
-var (
-	prefixRule   = regexp.MustCompile(`^[a-z][a-z0-9]{0,7}$`)
-	databaseRule = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-)
+var databaseRule = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // Validate implements services.Validator.
 func (c *Config) Validate() error {
-	var faults []error
-	fault := func(bad bool, format string, args ...any) {
-		if bad {
-			faults = append(faults, fmt.Errorf(format, args...))
-		}
-	}
+	var f check.Faults
 	admin, err := c.administrator()
-	if err != nil {
-		faults = append(faults, err)
+	f.Add(err)
+	f.If(err == nil && strings.HasPrefix(admin.database, c.Prefix+"_"), "url: the database must not begin with the prefix and an underscore, as the tenants' do")
+	if c.TLS != "" {
+		f.OneOf("tls", c.TLS, tlsDisable, tlsRequire, tlsVerify)
 	}
-	fault(err == nil && strings.HasPrefix(admin.database, c.Prefix+"_"), "url: the database must not begin with the prefix and an underscore, as the tenants' do")
-	fault(!slices.Contains([]string{"", tlsDisable, tlsRequire, tlsVerify}, c.TLS), "tls: must be %q, %q or %q", tlsDisable, tlsRequire, tlsVerify)
-	faults = append(faults, cafile.Check(c.CA, c.CAFile))
-	fault(!prefixRule.MatchString(c.Prefix), "prefix: must be 1 to 8 characters of a-z and 0-9 and begin with a letter")
-	fault(c.MaxConnections < 1 || c.MaxConnections > 1000, "max_connections: must be from 1 to 1000")
-	return errors.Join(faults...)
+	f.Add(cafile.Check(c.CA, c.CAFile), naming.CheckPrefix(c.Prefix, naming.MaxPrefix))
+	check.Range(&f, "max_connections", c.MaxConnections, 1, 1000)
+	return f.Err()
 }
 
 // administrator is what the URL says.
 type administrator struct {
-	user, password, host, database string
-	port                           uint16
+	endpoint.Server
+	user, password, database string
 }
 
-// administrator reads the URL. What its parser says is left out of the error:
-// it quotes the URL, password and all.
+// administrator reads the URL. Its errors leave out the parser's, which quotes the URL
+// and its password.
 func (c *Config) administrator() (administrator, error) {
 	u, err := url.Parse(c.URL.Reveal())
 	if err != nil || u.Scheme != "mysql" && u.Scheme != "mariadb" || u.User == nil || u.User.Username() == "" || u.Hostname() == "" {
@@ -99,13 +90,13 @@ func (c *Config) administrator() (administrator, error) {
 	if u.RawQuery != "" || u.Fragment != "" {
 		return administrator{}, errors.New("url: takes no options behind the database; tls, ca and the others are keys of their own")
 	}
-	a := administrator{user: u.User.Username(), password: password, host: u.Hostname(), port: defaultPort}
+	a := administrator{Server: endpoint.Server{Host: u.Hostname(), Port: defaultPort}, user: u.User.Username(), password: password}
 	if port := u.Port(); port != "" {
 		n, err := strconv.ParseUint(port, 10, 16)
 		if err != nil || n == 0 {
 			return administrator{}, errors.New("url: the port must be from 1 to 65535")
 		}
-		a.port = uint16(n)
+		a.Port = uint16(n)
 	}
 	a.database = cmp.Or(strings.Trim(u.Path, "/"), defaultDatabase)
 	if !databaseRule.MatchString(a.database) {
@@ -114,32 +105,25 @@ func (c *Config) administrator() (administrator, error) {
 	return a, nil
 }
 
-func (a administrator) address() string {
-	return net.JoinHostPort(a.host, strconv.Itoa(int(a.port)))
-}
-
-// server is what applications are told.
+// server is where applications connect, and how.
 type server struct {
-	host string
-	port uint16
-	tls  string
-	ca   string
+	endpoint.Server
+	tls string
 }
 
 func (c *Config) server(admin administrator) (server, error) {
-	s := server{host: cmp.Or(c.Host, admin.host), port: cmp.Or(c.Port, admin.port), tls: cmp.Or(c.TLS, defaultTLS(admin.host))}
-	var err error
-	s.ca, err = cafile.Read(c.CA, c.CAFile)
-	return s, err
+	ca, err := cafile.Read(c.CA, c.CAFile)
+	at := endpoint.Server{Host: cmp.Or(c.Host, admin.Host), Port: cmp.Or(c.Port, admin.Port), CA: ca}
+	return server{at, cmp.Or(c.TLS, defaultTLS(admin.Host))}, err
 }
 
 func defaultTLS(host string) string {
-	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+	if endpoint.IsLoopback(host) {
 		return tlsDisable
 	}
 	return tlsRequire
 }
 
-// connectTimeout bounds one attempt to reach the server, so that a server that
-// is away is told from one that is slow.
+// connectTimeout bounds one attempt to reach the server, which tells a server that is
+// away from one that is slow.
 const connectTimeout = 5 * time.Second

@@ -2,8 +2,9 @@ package mysql
 
 import (
 	"context"
-	"database/sql"
 	"slices"
+
+	"github.com/chandler-broker/chandler/services/database"
 )
 
 // A view, a routine or a trigger works with the rights of who defined it, and
@@ -21,12 +22,7 @@ const searchTime = "5"
 func (s *session) dropUnused(ctx context.Context, st *state, going string) error {
 	candidates := append(st.named(func(a account) bool { return a.locked && a.name != going }), going)
 	var definers []string
-	err := s.ask(ctx, answer{within(searchTime, call("definers", st.database)), func(rows *sql.Rows) error {
-		var name string
-		err := rows.Scan(&name)
-		definers = append(definers, name)
-		return err
-	}})
+	err := database.Query(ctx, s.conn, within(searchTime, call("definers", st.database)), database.Into(&definers))
 	if is(err, statementTimeout) {
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -27,9 +28,9 @@ func TestDefinersOutliveTheirBinding(t *testing.T) {
 	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	gone, first := bound(t, b, inst, "gone", readWrite)
-	_, second := bound(t, b, inst, "stays", readWrite)
-	_, reading := bound(t, b, inst, "reads", readOnly)
+	gone, first := bound(t, b, inst, "gone", access.ReadWrite)
+	_, second := bound(t, b, inst, "stays", access.ReadWrite)
+	_, reading := bound(t, b, inst, "reads", access.ReadOnly)
 	dialled(t, first).must(t, define...)
 	for range 2 {
 		if err := servicetest.Patient(b).Unbind(ctx, inst, gone); err != nil {
@@ -51,7 +52,7 @@ func TestDefinersOutliveTheirBinding(t *testing.T) {
 
 	// The other drops it all; the next unbind clears up.
 	s.must(t, "DROP VIEW v", "DROP PROCEDURE p", "DROP FUNCTION f", "DROP TRIGGER g")
-	if err := servicetest.Patient(b).Unbind(ctx, inst, newBinding(t, inst, "never was", readWrite)); err != nil {
+	if err := servicetest.Patient(b).Unbind(ctx, inst, newBinding(t, inst, "never was", access.ReadWrite)); err != nil {
 		t.Fatal(err)
 	}
 	accounts, err := server.column(ctx, "SELECT name FROM chandler.accounts WHERE locked")
@@ -73,13 +74,13 @@ func TestDefinerComesBackAndGoes(t *testing.T) {
 	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	bd, credentials := bound(t, b, inst, "b", readWrite)
+	bd, credentials := bound(t, b, inst, "b", access.ReadWrite)
 	dialled(t, credentials).must(t, define...)
 	if err := servicetest.Patient(b).Unbind(ctx, inst, bd); err != nil {
 		t.Fatal(err)
 	}
 	listed(t, b, inst)
-	_, credentials = bound(t, b, inst, "b", readWrite)
+	_, credentials = bound(t, b, inst, "b", access.ReadWrite)
 	dialled(t, credentials).must(t, "CALL p()")
 	listed(t, b, inst, "b")
 	if err := servicetest.Patient(b).Unbind(ctx, inst, bd); err != nil {
@@ -100,7 +101,7 @@ func listed(t *testing.T, b *backend, inst instance, bindings ...string) {
 	}
 	want := map[string]bool{"": true}
 	for _, id := range bindings {
-		want[newBinding(t, inst, id, readWrite).Name] = true
+		want[newBinding(t, inst, id, access.ReadWrite).Name] = true
 	}
 	got := map[string]bool{}
 	for _, f := range found {
@@ -123,13 +124,13 @@ func TestReadOnlyDefinesNothing(t *testing.T) {
 	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	once, credentials := bound(t, b, inst, "once", readWrite)
+	once, credentials := bound(t, b, inst, "once", access.ReadWrite)
 	dialled(t, credentials).must(t, append(define[:len(define):len(define)], "CREATE FUNCTION w() RETURNS INT MODIFIES SQL DATA BEGIN INSERT INTO t VALUES (9, 'nine'); RETURN 1; END",
 		"CREATE VIEW writes AS SELECT w()")...)
 	if err := servicetest.Patient(b).Unbind(ctx, inst, once); err != nil {
 		t.Fatal(err)
 	}
-	once.Params.Role, once.Seed = readOnly, newBinding(t, inst, "once", readOnly).Seed
+	once.Params.Role, once.Seed = access.ReadOnly, newBinding(t, inst, "once", access.ReadOnly).Seed
 	again, err := servicetest.Once(b).Bind(ctx, inst, once)
 	if err != nil {
 		t.Fatal(err)
@@ -153,7 +154,7 @@ func TestReadOnlyDefinesNothing(t *testing.T) {
 			t.Errorf("%s: was let through", refused)
 		}
 	}
-	_, writer := bound(t, b, inst, "writer", readWrite)
+	_, writer := bound(t, b, inst, "writer", access.ReadWrite)
 	if err := dialled(t, writer).run(t, "CALL p()"); err == nil {
 		t.Error("what a binding defined before it became read_only still writes")
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/database"
 )
 
 // Deprovision implements services.Backend. The accounts stay, closed, until the
@@ -52,22 +53,22 @@ const dropBatch = 500
 
 // dropTables drops a batch of tables and views where there are more than one
 // batch, and says whether it did.
-func (s *session) dropTables(ctx context.Context, database string) (bool, error) {
-	names := map[string][]string{}
+func (s *session) dropTables(ctx context.Context, name string) (bool, error) {
+	tables := map[string][]string{}
 	found := 0
-	err := s.ask(ctx, answer{fmt.Sprintf("SELECT TABLE_NAME, IF(TABLE_TYPE = 'VIEW', 'VIEW', 'TABLE') FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s LIMIT %d",
-		literal(database), dropBatch), func(rows *sql.Rows) error {
-		var name, kind string
-		err := rows.Scan(&name, &kind)
-		names[kind] = append(names[kind], ident(database)+"."+ident(name))
+	err := database.Query(ctx, s.conn, fmt.Sprintf("SELECT TABLE_NAME, IF(TABLE_TYPE = 'VIEW', 'VIEW', 'TABLE') FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s LIMIT %d",
+		literal(name), dropBatch), func(rows *sql.Rows) error {
+		var table, kind string
+		err := rows.Scan(&table, &kind)
+		tables[kind] = append(tables[kind], ident(name)+"."+ident(table))
 		found++
 		return err
-	}})
+	})
 	if err != nil || found < dropBatch {
 		return false, err
 	}
 	var drops []string
-	for kind, list := range names {
+	for kind, list := range tables {
 		drops = append(drops, "DROP "+kind+" IF EXISTS "+strings.Join(list, ", "))
 	}
 	return true, s.exec(ctx, drops...)

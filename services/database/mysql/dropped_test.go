@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -17,11 +18,11 @@ func TestDroppedDatabaseComesBack(t *testing.T) {
 	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	bd, credentials := bound(t, b, inst, "b", readWrite)
+	bd, credentials := bound(t, b, inst, "b", access.ReadWrite)
 	for name, makes := range map[string]func(context.Context) error{
 		"verify": func(ctx context.Context) error { return servicetest.Once(b).Verify(ctx, inst, bd) },
 		"bind": func(ctx context.Context) error {
-			_, err := servicetest.Once(b).Bind(ctx, inst, newBinding(t, inst, "another", readOnly))
+			_, err := servicetest.Once(b).Bind(ctx, inst, newBinding(t, inst, "another", access.ReadOnly))
 			return err
 		},
 		"update": func(ctx context.Context) error { return servicetest.Once(b).Update(ctx, inst, inst) },
@@ -58,7 +59,7 @@ func TestDatabaseWithoutTrace(t *testing.T) {
 	inst := newInstance("i", nil)
 	for name, call := range map[string]func() error{
 		"bind": func() error {
-			_, err := servicetest.Once(b).Bind(ctx, inst, newBinding(t, inst, "b", readWrite))
+			_, err := servicetest.Once(b).Bind(ctx, inst, newBinding(t, inst, "b", access.ReadWrite))
 			return err
 		},
 		"update": func() error { return servicetest.Once(b).Update(ctx, inst, inst) },
@@ -80,7 +81,7 @@ func TestAccountWithoutDatabaseIsListed(t *testing.T) {
 	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	bd, _ := bound(t, b, inst, "b", readWrite)
+	bd, _ := bound(t, b, inst, "b", access.ReadWrite)
 	server.exec(t, "CALL chandler.close_account('"+b.names.account(bd.Name)+"'); DROP DATABASE "+b.names.database(inst.Name))
 	found, err := b.List(ctx)
 	if err != nil || len(found) != 1 || found[0].Instance != inst.Name || found[0].Binding != bd.Name {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -31,7 +32,7 @@ func holders(t *testing.T, credentials services.Credentials) {
 		}
 		last := make(chan error, 1)
 		go func() {
-			_, err := s.conn.ExecContext(context.WithoutCancel(t.Context()), list[len(list)-1])
+			_, err := s.Conn.ExecContext(context.WithoutCancel(t.Context()), list[len(list)-1])
 			last <- err
 		}()
 		select {
@@ -56,9 +57,9 @@ func TestSessionsHoldNothingUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	holder, credentials := bound(t, b, inst, "holder", readWrite)
-	leaving, leaves := bound(t, b, inst, "leaving", readWrite)
-	_, others := bound(t, b, other, "b", readWrite)
+	holder, credentials := bound(t, b, inst, "holder", access.ReadWrite)
+	leaving, leaves := bound(t, b, inst, "leaving", access.ReadWrite)
+	_, others := bound(t, b, other, "b", access.ReadWrite)
 	dialled(t, leaves).must(t, "CREATE TABLE kept (n INT)", "CREATE TABLE locked (n INT)", "CREATE VIEW v AS SELECT * FROM kept")
 	dialled(t, others).must(t, makeBig, fill)
 	holders(t, credentials)
@@ -82,7 +83,7 @@ func TestSessionsHoldNothingUp(t *testing.T) {
 	if notes[other.ID].Reason != services.OverQuota {
 		t.Errorf("conditions: %v", notes)
 	}
-	reading := newBinding(t, inst, "reading", readOnly)
+	reading := newBinding(t, inst, "reading", access.ReadOnly)
 	within("bind", func() error { _, err := servicetest.Once(b).Bind(ctx, inst, reading); return err })
 	within("verify", func() error { return servicetest.Once(b).Verify(ctx, inst, reading) })
 	within("update", func() error {
@@ -109,7 +110,7 @@ func TestUnbindDoesNotWaitForRollback(t *testing.T) {
 	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	bd, credentials := bound(t, b, inst, "b", readWrite)
+	bd, credentials := bound(t, b, inst, "b", access.ReadWrite)
 	s := dialled(t, credentials)
 	s.must(t, "CREATE TABLE t (n INT, k INT, INDEX (k))", "SET innodb_lock_wait_timeout = 1", "START TRANSACTION",
 		"INSERT INTO t SELECT seq, MOD(seq * 7919, 1000003) FROM seq_1_to_400000")
@@ -136,7 +137,7 @@ func TestDeprovisionInBatches(t *testing.T) {
 	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	_, credentials := bound(t, b, inst, "b", readWrite)
+	_, credentials := bound(t, b, inst, "b", access.ReadWrite)
 	s := dialled(t, credentials)
 	s.must(t, "CREATE TABLE a_parent (n INT PRIMARY KEY)", "CREATE TABLE z_child (n INT, FOREIGN KEY (n) REFERENCES a_parent (n))",
 		"CREATE SEQUENCE `a strange ``name`", "CREATE TRIGGER g BEFORE INSERT ON a_parent FOR EACH ROW SET @x = 1")

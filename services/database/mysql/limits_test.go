@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -17,12 +18,12 @@ func TestBindingsLimit(t *testing.T) {
 	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	one, credentials := bound(t, b, inst, "1", readWrite)
-	bound(t, b, inst, "2", readOnly)
+	one, credentials := bound(t, b, inst, "1", access.ReadWrite)
+	bound(t, b, inst, "2", access.ReadOnly)
 	if _, err := servicetest.Once(b).Bind(ctx, inst, one); err != nil {
 		t.Errorf("a repeated bind: %v", err)
 	}
-	third := newBinding(t, inst, "3", readWrite)
+	third := newBinding(t, inst, "3", access.ReadWrite)
 	_, err := servicetest.Once(b).Bind(ctx, inst, third)
 	if message, rejected := services.IsRejected(err); !rejected || !strings.Contains(message, "allows 2 bindings") {
 		t.Errorf("a third: %v", err)
@@ -49,7 +50,7 @@ func TestUpdateChangesLimits(t *testing.T) {
 	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	_, credentials := bound(t, b, inst, "1", readWrite)
+	_, credentials := bound(t, b, inst, "1", access.ReadWrite)
 	live := dialled(t, credentials)
 	next := inst
 	next.Plan.ConnectionsPerBinding, next.Plan.StatementTimeout = 4, services.Duration(1.5e9)
@@ -94,7 +95,7 @@ func TestPreparedTransactionIsNamed(t *testing.T) {
 	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	_, credentials := bound(t, b, inst, "1", readWrite)
+	_, credentials := bound(t, b, inst, "1", access.ReadWrite)
 	dialled(t, credentials).must(t, "CREATE TABLE t (n INT)", "XA START 'x'", "INSERT INTO t VALUES (1)", "XA END 'x'", "XA PREPARE 'x'")
 	expect(t, servicetest.Patient(b).Deprovision(ctx, inst), "XA ROLLBACK ends one")
 	server.exec(t, "XA ROLLBACK 'x'")

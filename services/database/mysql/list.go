@@ -5,6 +5,7 @@ import (
 	"database/sql"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/database"
 )
 
 // List implements services.Lister. An instance is its database, or the mark of one.
@@ -13,31 +14,26 @@ import (
 func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
 	var found []services.Resource
 	instances := map[string]bool{}
-	err := ask(ctx, b.pool,
-		answer{"SELECT SCHEMA_NAME FROM information_schema.SCHEMATA UNION SELECT name FROM full_databases ORDER BY 1",
-			func(rows *sql.Rows) error {
-				var database string
-				if err := rows.Scan(&database); err != nil {
-					return err
-				}
-				if instance, ours := b.names.plain(database); ours {
-					instances[instance] = true
-					found = append(found, services.Resource{Instance: instance, Name: database})
-				}
-				return nil
-			}},
-		answer{"SELECT name, locked, database_name FROM accounts ORDER BY 1", func(rows *sql.Rows) error {
-			var name, database string
-			var locked bool
-			if err := rows.Scan(&name, &locked, &database); err != nil {
-				return err
+	err := database.Ask(ctx, b.pool,
+		database.Answer{Query: "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA UNION SELECT name FROM full_databases ORDER BY 1", Scan: func(rows *sql.Rows) error {
+			var name string
+			err := rows.Scan(&name)
+			if instance, ours := b.names.rule.Instance(name); ours {
+				instances[instance] = true
+				found = append(found, services.Resource{Instance: instance, Name: name})
 			}
-			binding, _ := b.names.plain(name)
-			instance, _ := b.names.plain(database)
+			return err
+		}},
+		database.Answer{Query: "SELECT name, locked, database_name FROM accounts ORDER BY 1", Scan: func(rows *sql.Rows) error {
+			var name, owner string
+			var locked bool
+			err := rows.Scan(&name, &locked, &owner)
+			binding, _ := b.names.rule.Instance(name)
+			instance, _ := b.names.rule.Instance(owner)
 			if !locked || !instances[instance] {
 				found = append(found, services.Resource{Instance: instance, Binding: binding, Name: name})
 			}
-			return nil
+			return err
 		}})
 	return found, explain("list databases and accounts", err)
 }

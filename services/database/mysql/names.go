@@ -4,22 +4,22 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
-	"regexp"
 	"strings"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/naming"
 )
 
 // namer names what is made on the server. All names begin with the prefix, so
 // that brokers can share a server; administrator.sql knows the same rule.
 type namer struct {
 	prefix string // with its underscore
-	rule   *regexp.Regexp
+	rule   naming.Rule
 }
 
 func newNamer(prefix string) namer {
 	p := prefix + "_"
-	return namer{prefix: p, rule: regexp.MustCompile(`^` + p + `([a-z2-7]{26})$`)}
+	return namer{prefix: p, rule: naming.NewRule(p + naming.Safe)}
 }
 
 // database is an instance's database, account a binding's user name.
@@ -29,15 +29,6 @@ func (n namer) account(binding string) string { return n.prefix + binding }
 
 // ResourceName implements services.Namer.
 func (b *backend) ResourceName(inst instance) string { return b.names.database(inst.Name) }
-
-// plain returns the Instance.Name or Binding.Name behind a name.
-func (n namer) plain(name string) (string, bool) {
-	m := n.rule.FindStringSubmatch(name)
-	if m == nil {
-		return "", false
-	}
-	return m[1], true
-}
 
 // pattern is a database's name as GRANT and its tables have it, where an
 // underscore alone stands for any character.

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/usage"
 )
 
 // An instance that uses more than its plan's storage is locked: the accounts
@@ -11,25 +12,12 @@ import (
 // in full_databases comes first and goes last, so that a binding made meanwhile
 // is held to it, and that what a crash cut short is gone on with.
 
-// tooLarge says whether used is more than a plan's storage.
-func tooLarge(used, storage services.Size) bool { return storage != 0 && used > storage }
-
-// resume is where a locked instance is unlocked: below the limit by a
-// twentieth, so that one at the limit is not locked and unlocked all the time.
-func resume(storage services.Size) services.Size { return storage - storage/20 }
-
-func mayWrite(used, storage services.Size) bool { return storage == 0 || used < resume(storage) }
-
-// worries says which databases to measure closely: those that are marked, and
-// those whose files are larger than the storage.
-func worries(full bool, files, storage services.Size) bool { return full || tooLarge(files, storage) }
-
 // enforce locks or unlocks the instance where its size asks for that.
 func (s *session) enforce(ctx context.Context, st *state, used services.Size, p Plan) error {
 	switch {
-	case st.full && mayWrite(used, p.Storage):
+	case st.full && usage.MayResume(used, p.Storage):
 		return explain("let a database be written to again", s.unlock(ctx, st))
-	case st.full || tooLarge(used, p.Storage):
+	case st.full || usage.Exceeds(used, p.Storage):
 		return explain("make a full database read-only", s.lock(ctx, st))
 	}
 	return nil
@@ -85,15 +73,4 @@ func (s *session) endWriters(ctx context.Context, st *state) error {
 		return sessionsLeft()
 	}
 	return err
-}
-
-// fits refuses less storage than is used. An instance that was over the smaller
-// plan's limit already, and under the larger one's, may go back to it: that is
-// the undoing of an update that failed.
-func fits(st *state, used services.Size, prev, next Plan) error {
-	lower := next.Storage != 0 && (prev.Storage == 0 || next.Storage < prev.Storage)
-	if !lower || used <= next.Storage || st.full && !tooLarge(used, prev.Storage) {
-		return nil
-	}
-	return services.Rejected("the plan allows %s and the database uses %s; free space first, or choose a larger plan", next.Storage, used)
 }

@@ -55,7 +55,7 @@ func TestCharacterSets(t *testing.T) {
 	var schema struct {
 		Properties map[string]struct{ Enum []string }
 	}
-	if err := json.Unmarshal(instanceCreate, &schema); err != nil {
+	if err := json.Unmarshal(services.ReadSchemas(schemas).InstanceCreate, &schema); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(known, characterSets()); diff != "" {

@@ -1,13 +1,11 @@
 package mysql
 
 import (
-	"errors"
-	"fmt"
 	"regexp"
-	"slices"
-	"strings"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
+	"github.com/chandler-broker/chandler/services/check"
 )
 
 // InstanceParams are the user's parameters of an instance, in the vocabulary
@@ -24,37 +22,16 @@ var collateRule = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
 
 // Validate implements services.Validator.
 func (p *InstanceParams) Validate() error {
-	var faults []error
-	if p.CharacterSet != "" && !slices.Contains(characterSets(), p.CharacterSet) {
-		faults = append(faults, fmt.Errorf("character_set: is not known; possible are %s", strings.Join(characterSets(), ", ")))
+	var f check.Faults
+	if p.CharacterSet != "" {
+		f.OneOf("character_set", p.CharacterSet, characterSets()...)
 	}
-	if p.Collate != "" && !collateRule.MatchString(p.Collate) {
-		faults = append(faults, errors.New(`collate: must be the name of a collation in lower case, such as "latin2_general_ci"`))
-	}
-	return errors.Join(faults...)
+	f.If(p.Collate != "" && !collateRule.MatchString(p.Collate), `collate: must be the name of a collation in lower case, such as "latin2_general_ci"`)
+	return f.Err()
 }
 
 // BindingParams are the user's parameters of a binding.
-type BindingParams struct {
-	// Role is what the binding may do: read_write or read_only.
-	Role string `json:"role"`
-}
-
-const (
-	readWrite = "read_write"
-	readOnly  = "read_only"
-)
-
-// SetDefaults implements services.Defaulter.
-func (p *BindingParams) SetDefaults() { p.Role = readWrite }
-
-// Validate implements services.Validator.
-func (p *BindingParams) Validate() error {
-	if p.Role != readWrite && p.Role != readOnly {
-		return fmt.Errorf("role: must be %q or %q", readWrite, readOnly)
-	}
-	return nil
-}
+type BindingParams = access.Params
 
 type (
 	instance = services.Instance[Plan, InstanceParams]

@@ -1,11 +1,10 @@
 package mysql
 
 import (
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/check"
 )
 
 // Plan is what a plan of this backend says about its databases.
@@ -27,23 +26,16 @@ type Plan struct {
 func (p *Plan) SetDefaults() { p.ConnectionsPerBinding, p.Bindings = 10, 10 }
 
 const (
-	maxConnections = 10000
-	maxBindings    = 1000
-	minStorage     = 1 << 20 // an empty table has 64 kB
-	maxTimeout     = services.Duration(24 * time.Hour)
+	minStorage = services.Megabyte // an empty table has 64 kB
+	maxTimeout = services.Duration(24 * time.Hour)
 )
 
 // Validate implements services.Validator.
 func (p *Plan) Validate() error {
-	var faults []error
-	fault := func(bad bool, format string, args ...any) {
-		if bad {
-			faults = append(faults, fmt.Errorf(format, args...))
-		}
-	}
-	fault(p.ConnectionsPerBinding < 1 || p.ConnectionsPerBinding > maxConnections, "connections_per_binding: must be from 1 to %d", maxConnections)
-	fault(p.Bindings < 1 || p.Bindings > maxBindings, "bindings: must be from 1 to %d", maxBindings)
-	fault(p.Storage != 0 && p.Storage < minStorage, "storage: must be %s, and 1MB at least", services.SizeForm)
-	fault(p.StatementTimeout < 0 || p.StatementTimeout > maxTimeout, "statement_timeout: must be %s, and 24h at most", services.DurationForm)
-	return errors.Join(faults...)
+	var f check.Faults
+	check.Range(&f, "connections_per_binding", p.ConnectionsPerBinding, 1, 10000)
+	check.Range(&f, "bindings", p.Bindings, 1, 1000)
+	f.Size("storage", p.Storage, minStorage)
+	f.If(p.StatementTimeout < 0 || p.StatementTimeout > maxTimeout, "statement_timeout: must be %s, and 24h at most", services.DurationForm)
+	return f.Err()
 }

@@ -2,10 +2,10 @@ package mysql
 
 import (
 	"context"
-	"database/sql"
 	"strings"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/database"
 )
 
 // Provision implements services.Backend. A database is nobody's until a
@@ -25,8 +25,8 @@ func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 }
 
 // create makes the database, and runs what comes after it in the same round trip.
-func (b *backend) create(ctx context.Context, s *session, database string, p InstanceParams, after ...string) error {
-	err := s.exec(ctx, append([]string{"CREATE DATABASE IF NOT EXISTS " + ident(database) + defaults(p)}, after...)...)
+func (b *backend) create(ctx context.Context, s *session, name string, p InstanceParams, after ...string) error {
+	err := s.exec(ctx, append([]string{"CREATE DATABASE IF NOT EXISTS " + ident(name) + defaults(p)}, after...)...)
 	if err != nil {
 		return b.refusal(ctx, s, p, err)
 	}
@@ -76,13 +76,8 @@ func (b *backend) refusal(ctx context.Context, s *session, p InstanceParams, cau
 		return services.Rejected("parameters.collate: this server has no collation %q; give the character_set as well, to be told which there are", p.Collate)
 	}
 	var possible []string
-	err := s.ask(ctx, answer{"SELECT FULL_COLLATION_NAME FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY WHERE CHARACTER_SET_NAME = " +
-		literal(set) + " ORDER BY 1", func(rows *sql.Rows) error {
-		var name string
-		err := rows.Scan(&name)
-		possible = append(possible, name)
-		return err
-	}})
+	err := database.Query(ctx, s.conn, "SELECT FULL_COLLATION_NAME FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY WHERE CHARACTER_SET_NAME = "+
+		literal(set)+" ORDER BY 1", database.Into(&possible))
 	if err != nil {
 		return explain("ask for the server's collations", err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/endpoint"
 )
 
 func readme(t *testing.T) string {
@@ -56,7 +57,7 @@ func TestReadme(t *testing.T) {
 	if err := json.Unmarshal(examples["credentials"], &shown); err != nil {
 		t.Fatalf("credentials: %v", err)
 	}
-	made := server{host: "db.example.com", port: 3306, tls: tlsRequire}.credentials("d", "u", services.NewSecret("p")).Values
+	made := server{endpoint.Server{Host: "db.example.com", Port: 3306}, tlsRequire}.credentials("d", "u", services.NewSecret("p")).Values
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(made)), slices.Sorted(maps.Keys(shown))); diff != "" {
 		t.Errorf("credentials (-made +shown):\n%s", diff)
 	}

@@ -2,10 +2,11 @@ package mysql
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/chandler-broker/chandler/services/check"
+	"github.com/chandler-broker/chandler/services/database"
 )
 
 const oldestVersion = 1006 // major * 100 + minor
@@ -33,32 +34,24 @@ type facts struct {
 // administrator.sql made it.
 func (b *backend) Ready(ctx context.Context) error {
 	var f facts
-	text := func(list *[]string) func(*sql.Rows) error {
-		return func(rows *sql.Rows) error {
-			var s string
-			err := rows.Scan(&s)
-			*list = append(*list, s)
-			return err
-		}
-	}
-	err := ask(ctx, b.pool,
-		answer{"SELECT VERSION(), COALESCE(@@global.enforce_storage_engine, ''), @@have_symlink, @@global.read_only, @@global.innodb_file_per_table", func(rows *sql.Rows) error {
-			return rows.Scan(&f.version, &f.engine, &f.symlinks, &f.readOnly, &f.filePerTable)
-		}},
-		answer{"SELECT GLOBAL_VALUE FROM information_schema.SYSTEM_VARIABLES WHERE VARIABLE_NAME = 'MAX_TMP_TOTAL_SPACE_USAGE'", func(rows *sql.Rows) error {
-			return rows.Scan(&f.totalTemporary)
-		}},
-		answer{"SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES WHERE GRANTEE = CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')", text(&f.rights)},
-		answer{"SELECT version, prefix FROM settings", func(rows *sql.Rows) error { return rows.Scan(&f.script, &f.prefix) }},
-		answer{"SELECT opening FROM openings", text(&f.openings)})
+	err := database.Ask(ctx, b.pool,
+		database.Answer{Query: "SELECT VERSION(), COALESCE(@@global.enforce_storage_engine, ''), @@have_symlink, @@global.read_only, @@global.innodb_file_per_table",
+			Scan: database.One(&f.version, &f.engine, &f.symlinks, &f.readOnly, &f.filePerTable)},
+		database.Answer{Query: "SELECT GLOBAL_VALUE FROM information_schema.SYSTEM_VARIABLES WHERE VARIABLE_NAME = 'MAX_TMP_TOTAL_SPACE_USAGE'", Scan: database.One(&f.totalTemporary)},
+		database.Answer{Query: "SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES WHERE GRANTEE = CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')", Scan: database.Into(&f.rights)},
+		database.Answer{Query: "SELECT version, prefix FROM settings", Scan: database.One(&f.script, &f.prefix)},
+		database.Answer{Query: "SELECT opening FROM openings", Scan: database.Into(&f.openings)})
 	if err == nil {
 		f.unlimitedTables, err = b.unlimitedTables(ctx)
 	}
 	if err != nil {
 		return explain("ask the server for its settings and the administrator's rights", err)
 	}
-	if faults := errors.Join(f.ofServer(), f.ofAdministrator(b.names)); faults != nil {
-		return fmt.Errorf("server %s is not set up: %w", b.server.address(), faults)
+	var faults check.Faults
+	f.ofServer(&faults)
+	f.ofAdministrator(&faults, b.names)
+	if err := faults.Err(); err != nil {
+		return fmt.Errorf("server %s is not set up: %w", b.server.Address(), err)
 	}
 	return nil
 }
@@ -67,29 +60,21 @@ func (b *backend) Ready(ctx context.Context) error {
 // tables: what the administrator's can, a tenant's can. A value above the server's
 // maximum is an error, because the administrator's sessions are strict.
 func (b *backend) unlimitedTables(ctx context.Context) (bool, error) {
-	err := ask(ctx, b.pool, answer{"SET STATEMENT tmp_disk_table_size = " + unlimited + " FOR SELECT 1", func(*sql.Rows) error { return nil }})
+	err := database.Query(ctx, b.pool, "SET STATEMENT tmp_disk_table_size = "+unlimited+" FOR SELECT 1", nil)
 	if is(err, valueRefused) {
 		return false, nil
 	}
 	return err == nil, err
 }
 
-func (f facts) ofServer() error {
-	var faults []error
-	for what, bad := range map[string]bool{
-		"it is " + f.version + " and has to be MariaDB 10.6 or newer":                                                                            f.old(),
-		"it is read-only; let the url name the primary":                                                                                          f.readOnly,
-		"tenants could keep data where it is not counted; start it with enforce_storage_engine=InnoDB":                                           !strings.EqualFold(f.engine, "InnoDB"),
-		"tables would share one file; start it with innodb_file_per_table=ON":                                                                    !f.filePerTable,
-		"tenants could put tables into any folder of the machine; start it with symbolic-links=0":                                                f.symlinks != "DISABLED",
-		"temporary tables have no limit that applications cannot raise; start it with tmp_disk_table_size=1G and maximum-tmp-disk-table-size=1G": f.unlimitedTables,
-		"all temporary files together have no limit; start it with max_tmp_total_space_usage, such as 20G":                                       f.totalTemporary == "0" || f.totalTemporary == defaultTemporary,
-	} {
-		if bad {
-			faults = append(faults, errors.New(what))
-		}
-	}
-	return errors.Join(faults...)
+func (f facts) ofServer(faults *check.Faults) {
+	faults.If(f.old(), "it is %s and has to be MariaDB 10.6 or newer", f.version)
+	faults.If(f.readOnly, "it is read-only; let the url name the primary")
+	faults.If(!strings.EqualFold(f.engine, "InnoDB"), "tenants could keep data where it is not counted; start it with enforce_storage_engine=InnoDB")
+	faults.If(!f.filePerTable, "tables would share one file; start it with innodb_file_per_table=ON")
+	faults.If(f.symlinks != "DISABLED", "tenants could put tables into any folder of the machine; start it with symbolic-links=0")
+	faults.If(f.unlimitedTables, "temporary tables have no limit that applications cannot raise; start it with tmp_disk_table_size=1G and maximum-tmp-disk-table-size=1G")
+	faults.If(f.totalTemporary == "0" || f.totalTemporary == defaultTemporary, "all temporary files together have no limit; start it with max_tmp_total_space_usage, such as 20G")
 }
 
 func (f facts) old() bool {
@@ -98,18 +83,13 @@ func (f facts) old() bool {
 	return err != nil || major*100+minor < oldestVersion || !strings.Contains(f.version, "MariaDB")
 }
 
-func (f facts) ofAdministrator(n namer) error {
-	var faults []error
-	if f.script != administratorVersion || f.prefix+"_" != n.prefix {
-		faults = append(faults, fmt.Errorf("administrator.sql of this version was not run for prefix %q; run it again as root", strings.TrimSuffix(n.prefix, "_")))
-	}
+func (f facts) ofAdministrator(faults *check.Faults, n namer) {
+	faults.If(f.script != administratorVersion || f.prefix+"_" != n.prefix,
+		"administrator.sql of this version was not run for prefix %q; run it again as root", strings.TrimSuffix(n.prefix, "_"))
 	for _, right := range f.rights {
-		if right == "SUPER" || right == "CREATE USER" {
-			faults = append(faults, fmt.Errorf("the administrator has %s, which makes it as good as root; make one with administrator.sql", right))
-		}
+		faults.If(right == "SUPER" || right == "CREATE USER", "the administrator has %s, which makes it as good as root; make one with administrator.sql", right)
 	}
 	for _, opening := range f.openings {
-		faults = append(faults, fmt.Errorf("%s; administrator.sql closes that, or REVOKE it from PUBLIC", opening))
+		faults.If(true, "%s; administrator.sql closes that, or REVOKE it from PUBLIC", opening)
 	}
-	return errors.Join(faults...)
 }

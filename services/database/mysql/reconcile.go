@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/database"
+	"github.com/chandler-broker/chandler/services/usage"
 )
 
 // Reconcile implements services.Reconciler: it holds databases to their plan's storage.
@@ -31,7 +33,7 @@ func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Pla
 }
 
 // hold enforces the plan on one database, and returns what its user should know.
-func (b *backend) hold(ctx context.Context, inst instance, st *state, size usage) (note string, err error) {
+func (b *backend) hold(ctx context.Context, inst instance, st *state, size footprint) (note string, err error) {
 	used := size.used()
 	if !st.full && (!st.exists || size.unseen) {
 		return "", nil // being made or removed, or the next round's
@@ -50,18 +52,17 @@ func (b *backend) hold(ctx context.Context, inst instance, st *state, size usage
 // inOrder says whether there is nothing to do about the database.
 func (st *state) inOrder(used services.Size, p Plan) bool {
 	if st.full {
-		return !mayWrite(used, p.Storage) && st.settled()
+		return !usage.MayResume(used, p.Storage) && st.settled()
 	}
-	return !tooLarge(used, p.Storage)
+	return !usage.Exceeds(used, p.Storage)
 }
 
 // note is what the instance's user should know.
 func (st *state) note(used services.Size, p Plan) string {
-	if !tooLarge(used, p.Storage) && (!st.full || mayWrite(used, p.Storage)) {
+	if !usage.Exceeds(used, p.Storage) && (!st.full || usage.MayResume(used, p.Storage)) {
 		return ""
 	}
-	return fmt.Sprintf("storage: %s of %s used; writes are refused until less than %s is used: delete, truncate or drop, or choose a larger plan",
-		used, p.Storage, resume(p.Storage))
+	return usage.WritesRefused(used, p.Storage) + ": delete, truncate or drop, or choose a larger plan"
 }
 
 // look learns what exists of the instances in one round trip.
@@ -73,19 +74,19 @@ func (b *backend) look(ctx context.Context, instances []instance) (map[string]*s
 		known[databases[i]] = &state{database: databases[i]}
 	}
 	var name string
-	err := ask(ctx, b.pool,
-		answer{"SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME IN (" + literals(databases) + ")", func(rows *sql.Rows) error {
+	err := database.Ask(ctx, b.pool,
+		database.Answer{Query: "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME IN (" + literals(databases) + ")", Scan: func(rows *sql.Rows) error {
 			err := rows.Scan(&name)
 			known[name].exists = true
 			return err
 		}},
-		answer{"SELECT name, locked, rights, database_name FROM accounts WHERE pattern IN (" + literals(patterns) + ")", func(rows *sql.Rows) error {
+		database.Answer{Query: "SELECT name, locked, rights, database_name FROM accounts WHERE pattern IN (" + literals(patterns) + ")", Scan: func(rows *sql.Rows) error {
 			var a account
 			err := rows.Scan(&a.name, &a.locked, &a.rights, &name)
 			known[name].accounts = append(known[name].accounts, a)
 			return err
 		}},
-		answer{"SELECT name, sessions_ended FROM full_databases WHERE name IN (" + literals(databases) + ")", func(rows *sql.Rows) error {
+		database.Answer{Query: "SELECT name, sessions_ended FROM full_databases WHERE name IN (" + literals(databases) + ")", Scan: func(rows *sql.Rows) error {
 			var ended bool
 			err := rows.Scan(&name, &ended)
 			known[name].full, known[name].ended = true, ended
@@ -97,16 +98,16 @@ func (b *backend) look(ctx context.Context, instances []instance) (map[string]*s
 // sizes measures the instances' databases. Each round looks closely into one more
 // than those whose files are suspect: texts of views and triggers do not show in
 // these. It begins with another instance each time, so that each is reached.
-func (b *backend) sizes(ctx context.Context, instances []instance, known map[string]*state) (map[string]usage, error) {
+func (b *backend) sizes(ctx context.Context, instances []instance, known map[string]*state) (map[string]footprint, error) {
 	first := int(b.rounds.Add(1)) % len(instances)
 	databases, storage := make([]string, len(instances)), map[string]services.Size{}
 	for i, inst := range instances {
 		databases[i] = b.names.database(inst.Name)
 		storage[databases[i]] = inst.Plan.Storage
 	}
-	turn := databases[first]
-	return measure(ctx, b.pool, append(databases[first:], databases[:first]...), func(database string, files services.Size) bool {
-		return worries(known[database].full, files, storage[database]) || database == turn && storage[database] != 0
+	next := databases[first]
+	return measure(ctx, b.pool, append(databases[first:], databases[:first]...), func(name string, files services.Size) bool {
+		return known[name].full || usage.Exceeds(files, storage[name]) || name == next && storage[name] != 0
 	})
 }
 

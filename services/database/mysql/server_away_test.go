@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -18,7 +19,7 @@ func TestServerRestarts(t *testing.T) {
 	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	bd, credentials := bound(t, b, inst, "b", readWrite)
+	bd, credentials := bound(t, b, inst, "b", access.ReadWrite)
 	dialled(t, credentials).must(t, "CREATE TABLE t (n INT)")
 	for name, end := range map[string]func(){
 		"restart": func() {},
@@ -85,7 +86,7 @@ func TestAdministratorGetsIntoAFullServer(t *testing.T) {
 	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	bd, credentials := bound(t, b, inst, "b", readWrite)
+	bd, credentials := bound(t, b, inst, "b", access.ReadWrite)
 	fresh := server.backend(t)
 	server.exec(t, "SET GLOBAL max_connections = 12")
 	full := make(chan struct{})
@@ -142,7 +143,7 @@ func TestTenantsLocksDoNotHoldTheBroker(t *testing.T) {
 	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	_, credentials := bound(t, b, inst, "b", readWrite)
+	_, credentials := bound(t, b, inst, "b", access.ReadWrite)
 	s := dialled(t, credentials)
 	name := b.names.database(inst.Name)
 	s.must(t, "CREATE TABLE t (n INT PRIMARY KEY)", "LOCK TABLES t WRITE",
@@ -152,7 +153,7 @@ func TestTenantsLocksDoNotHoldTheBroker(t *testing.T) {
 	if _, err := servicetest.Once(b).Reconcile(ctx, []Plan{inst.Plan}, []instance{inst}); err != nil {
 		t.Error(err)
 	}
-	bd, _ := bound(t, b, inst, "another", readOnly)
+	bd, _ := bound(t, b, inst, "another", access.ReadOnly)
 	if err := servicetest.Patient(b).Unbind(ctx, inst, bd); err != nil {
 		t.Error(err)
 	}

@@ -11,6 +11,8 @@ import (
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
+	"github.com/chandler-broker/chandler/services/database"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -106,12 +108,7 @@ func (s *testServer) exec(t *testing.T, statements string) {
 // column returns the one column of a query as root.
 func (s *testServer) column(ctx context.Context, query string) ([]string, error) {
 	var found []string
-	err := ask(ctx, s.root, answer{query, func(rows *sql.Rows) error {
-		var text string
-		err := rows.Scan(&text)
-		found = append(found, text)
-		return err
-	}})
+	err := database.Query(ctx, s.root, query, database.Into(&found))
 	return found, err
 }
 
@@ -158,7 +155,7 @@ func newInstance(id string, change func(*instance)) instance {
 	return inst
 }
 
-func newBinding(t *testing.T, inst instance, id, role string) binding {
+func newBinding(t *testing.T, inst instance, id string, role access.Role) binding {
 	t.Helper()
 	seed, err := services.NewSeed(services.RandomKey())
 	if err != nil {
@@ -168,7 +165,7 @@ func newBinding(t *testing.T, inst instance, id, role string) binding {
 }
 
 // bound makes a binding and returns it with what its application reads.
-func bound(t *testing.T, b *backend, inst instance, id, role string) (binding, services.Credentials) {
+func bound(t *testing.T, b *backend, inst instance, id string, role access.Role) (binding, services.Credentials) {
 	t.Helper()
 	bd := newBinding(t, inst, id, role)
 	c, err := servicetest.Once(b).Bind(testContext(t), inst, bd)
@@ -193,7 +190,7 @@ func dialled(t *testing.T, c services.Credentials) *client {
 func (c *client) run(t *testing.T, statements ...string) error {
 	t.Helper()
 	for _, statement := range statements {
-		if _, err := c.conn.ExecContext(testContext(t), statement); err != nil {
+		if _, err := c.Conn.ExecContext(testContext(t), statement); err != nil {
 			return err
 		}
 	}
@@ -213,7 +210,7 @@ func (c *client) must(t *testing.T, statements ...string) {
 func (c *client) ask(t *testing.T, query string) string {
 	t.Helper()
 	var text string
-	if err := c.conn.QueryRowContext(testContext(t), query).Scan(&text); err != nil {
+	if err := c.Conn.QueryRowContext(testContext(t), query).Scan(&text); err != nil {
 		t.Fatalf("%s: %v", query, err)
 	}
 	return text

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/chandler-broker/chandler/services/database"
 )
 
 // session is one connection of the administrator, pinned, for work on one
@@ -31,17 +33,17 @@ const unlock = "DO RELEASE_ALL_LOCKS()"
 // Of two replicas' keepers, operations and bindings of one instance, one works
 // at a time. The lock ends with release or with the connection, whichever
 // comes first.
-func (b *backend) locked(ctx context.Context, wait time.Duration, database string, answers ...answer) (*session, error) {
+func (b *backend) locked(ctx context.Context, wait time.Duration, name string, answers ...database.Answer) (*session, error) {
 	var got sql.NullInt64
-	lock := fmt.Sprintf("SELECT GET_LOCK(%s, %d)", literal(lockName(b.password, database)), int(wait.Seconds()))
-	answers = append([]answer{{lock, func(rows *sql.Rows) error { return rows.Scan(&got) }}}, answers...)
+	lock := fmt.Sprintf("SELECT GET_LOCK(%s, %d)", literal(lockName(b.password, name)), int(wait.Seconds()))
+	answers = append([]database.Answer{{Query: lock, Scan: database.One(&got)}}, answers...)
 	for idle := b.pool.Stats().Idle; ; idle-- {
 		conn, err := b.pool.Conn(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("connect to the server: %w", err)
 		}
 		s := &session{conn}
-		if err = s.ask(ctx, answers...); err == nil && got.Int64 != 1 {
+		if err = database.Ask(ctx, conn, answers...); err == nil && got.Int64 != 1 {
 			err = errBusy
 		}
 		if err == nil {
@@ -56,44 +58,6 @@ func (b *backend) locked(ctx context.Context, wait time.Duration, database strin
 	}
 }
 
-// answer is a query, and what to do with each row of its result.
-type answer struct {
-	query string
-	scan  func(*sql.Rows) error
-}
-
-// ask asks queries in one round trip. Each returns one result.
-func (s *session) ask(ctx context.Context, answers ...answer) error {
-	return ask(ctx, s.conn, answers...)
-}
-
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}
-
-func ask(ctx context.Context, q querier, answers ...answer) error {
-	queries := make([]string, len(answers))
-	for i, a := range answers {
-		queries[i] = a.query
-	}
-	rows, err := q.QueryContext(ctx, strings.Join(queries, "; "))
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for i, a := range answers {
-		if i > 0 && !rows.NextResultSet() {
-			break
-		}
-		for rows.Next() {
-			if err := a.scan(rows); err != nil {
-				return err
-			}
-		}
-	}
-	return rows.Err()
-}
-
 // exec runs statements in one round trip; the first that fails is the last.
 func (s *session) exec(ctx context.Context, statements ...string) error {
 	_, err := s.conn.ExecContext(ctx, strings.Join(statements, "; "))
@@ -103,19 +67,19 @@ func (s *session) exec(ctx context.Context, statements ...string) error {
 // endSessions ends the sessions of accounts by one of the procedures
 // end_sessions and close_account, and returns how many are left.
 func (s *session) endSessions(ctx context.Context, procedure string, accounts []string) (left int, err error) {
-	answers := make([]answer, len(accounts))
-	for i, account := range accounts {
-		answers[i] = answer{call(procedure, account), func(rows *sql.Rows) error {
-			var n int
-			err := rows.Scan(&n)
-			left += n
-			return err
-		}}
-	}
-	if len(answers) == 0 {
+	if len(accounts) == 0 {
 		return 0, nil
 	}
-	return left, s.ask(ctx, answers...)
+	var counts []int
+	answers := make([]database.Answer, len(accounts))
+	for i, account := range accounts {
+		answers[i] = database.Answer{Query: call(procedure, account), Scan: database.Into(&counts)}
+	}
+	err = database.Ask(ctx, s.conn, answers...)
+	for _, n := range counts {
+		left += n
+	}
+	return left, err
 }
 
 // call is the text of a call of one of administrator.sql's procedures.

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"slices"
 	"time"
+
+	"github.com/chandler-broker/chandler/services/database"
 )
 
 // state is what exists of an instance on the server.
@@ -40,19 +42,17 @@ const (
 func (a account) writes() bool { return a.rights == fullRights || a.rights == overRights }
 
 // begin takes the instance's lock and learns its state, in one round trip.
-func (b *backend) begin(ctx context.Context, wait time.Duration, database string) (*session, *state, error) {
-	st := &state{database: database}
-	s, err := b.locked(ctx, wait, database,
-		answer{existence(database), func(rows *sql.Rows) error {
-			return rows.Scan(&st.exists)
-		}},
-		answer{"SELECT name, locked, rights FROM accounts WHERE pattern = " + literal(pattern(database)), func(rows *sql.Rows) error {
+func (b *backend) begin(ctx context.Context, wait time.Duration, name string) (*session, *state, error) {
+	st := &state{database: name}
+	s, err := b.locked(ctx, wait, name,
+		database.Answer{Query: existence(name), Scan: database.One(&st.exists)},
+		database.Answer{Query: "SELECT name, locked, rights FROM accounts WHERE pattern = " + literal(pattern(name)), Scan: func(rows *sql.Rows) error {
 			var a account
 			err := rows.Scan(&a.name, &a.locked, &a.rights)
 			st.accounts = append(st.accounts, a)
 			return err
 		}},
-		answer{"SELECT sessions_ended FROM full_databases WHERE name = " + literal(database), func(rows *sql.Rows) error {
+		database.Answer{Query: "SELECT sessions_ended FROM full_databases WHERE name = " + literal(name), Scan: func(rows *sql.Rows) error {
 			st.full = true
 			return rows.Scan(&st.ended)
 		}})
@@ -63,8 +63,8 @@ func (b *backend) begin(ctx context.Context, wait time.Duration, database string
 }
 
 // existence asks whether a database exists.
-func existence(database string) string {
-	return "SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = " + literal(database)
+func existence(name string) string {
+	return "SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = " + literal(name)
 }
 
 // named returns the names of the accounts that are as wanted.

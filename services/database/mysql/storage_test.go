@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -33,8 +34,8 @@ func newFull(t *testing.T) *full {
 		t.Fatal(err)
 	}
 	var readerCreds services.Credentials
-	f.writing, f.writerCreds = bound(t, f.b, f.inst, "writer", readWrite)
-	_, readerCreds = bound(t, f.b, f.inst, "reader", readOnly)
+	f.writing, f.writerCreds = bound(t, f.b, f.inst, "writer", access.ReadWrite)
+	_, readerCreds = bound(t, f.b, f.inst, "reader", access.ReadOnly)
 	f.writer, f.reader = dialled(t, f.writerCreds), dialled(t, readerCreds)
 	f.writer.must(t, makeBig)
 	return f
@@ -68,7 +69,7 @@ func TestStorageLimit(t *testing.T) {
 
 	// A binding made now is held to it as well, and a round that has nothing
 	// to do leaves its session alone.
-	_, late := bound(t, f.b, f.inst, "late", readWrite)
+	_, late := bound(t, f.b, f.inst, "late", access.ReadWrite)
 	lateClient := dialled(t, late)
 	f.refused(t, lateClient)
 	f.keep(t)

@@ -73,7 +73,7 @@ func breaks(statement string) func(context.Context, map[string]any) error {
 		if err != nil {
 			return err
 		}
-		_, err = s.(*client).conn.ExecContext(ctx, statement)
+		_, err = s.(*client).Conn.ExecContext(ctx, statement)
 		return errors.Join(err, s.Close())
 	}
 }

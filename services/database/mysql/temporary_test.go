@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -16,7 +17,7 @@ func TestTemporaryTablesAreLimited(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.exec(t, "SET GLOBAL tmp_disk_table_size = 16777216")
-	_, credentials := bound(t, b, inst, "b", readOnly)
+	_, credentials := bound(t, b, inst, "b", access.ReadOnly)
 	s := dialled(t, credentials)
 	s.must(t, "SET tmp_memory_table_size = 1024")
 	const large = "SELECT COUNT(*) FROM (SELECT DISTINCT seq, REPEAT('x', 2000) FROM seq_1_to_60000) d"

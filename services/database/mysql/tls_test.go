@@ -14,6 +14,8 @@ import (
 
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
+	"github.com/chandler-broker/chandler/services/endpoint"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -31,7 +33,7 @@ func TestTLS(t *testing.T) {
 	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	_, credentials := bound(t, b, inst, "1", readWrite)
+	_, credentials := bound(t, b, inst, "1", access.ReadWrite)
 	if credentials.Values["tls"] != true || credentials.Values["ca"] != string(identity.Certificate) {
 		t.Errorf("credentials: %v, %v", credentials.Values["tls"], credentials.Values["ca"])
 	}
@@ -86,7 +88,7 @@ func TestTLSByDefault(t *testing.T) {
 			t.Errorf("%s: %s, want %s", host, got, want)
 		}
 	}
-	verified := server{tls: tlsVerify, host: "h", port: 1}
+	verified := server{endpoint.Server{Host: "h", Port: 1}, tlsVerify}
 	if c := verified.tlsConfig("h"); c.InsecureSkipVerify || c.ServerName != "h" {
 		t.Error("the certificate is not checked")
 	}

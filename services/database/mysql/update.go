@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/usage"
 )
 
 // Update implements services.Backend: it holds the instance to another plan.
@@ -23,7 +24,7 @@ func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, Ins
 	if err != nil {
 		return services.UpdateResult{}, err
 	}
-	if err := fits(st, used, r.Previous.Plan, r.Instance.Plan); err != nil {
+	if err := usage.CheckChange(used, r.Previous.Plan.Storage, r.Instance.Plan.Storage, st.full); err != nil {
 		return services.UpdateResult{}, err
 	}
 	if err := s.limit(ctx, st, r.Previous.Plan, r.Instance.Plan); err != nil {

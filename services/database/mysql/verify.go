@@ -5,6 +5,7 @@ import (
 	"database/sql"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/database"
 )
 
 var _ services.Verifier[Plan, InstanceParams, BindingParams] = (*backend)(nil)
@@ -16,12 +17,12 @@ func (b *backend) Verify(ctx context.Context, r services.VerifyRequest[Plan, Ins
 	hashed := hash(r.Binding.Seed.Password("password").Reveal())
 	r.Binding.Seed.Conceal(hashed)
 	var open, correct, exists bool
-	err := ask(ctx, b.pool,
-		answer{call("check_password", name, hashed), func(rows *sql.Rows) error {
+	err := database.Ask(ctx, b.pool,
+		database.Answer{Query: call("check_password", name, hashed), Scan: func(rows *sql.Rows) error {
 			open = true
 			return rows.Scan(&correct)
 		}},
-		answer{existence(n), func(rows *sql.Rows) error { return rows.Scan(&exists) }})
+		database.Answer{Query: existence(n), Scan: database.One(&exists)})
 	if err != nil || !open || correct && exists {
 		return services.VerifyResult{}, explain("check the account's password", err)
 	}

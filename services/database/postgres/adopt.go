@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/database"
 )
 
 // source is a database that is to become an instance's.
@@ -52,11 +54,11 @@ const tablesFrom = ` FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n O
 	WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 	AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND e.objid = c.oid AND e.deptype = 'e')`
 
-// Adopt implements services.Adopter: a database becomes the instance's in the place
-// of the one that was made for it, which has to be empty. Everything in it goes to
-// the instance's owner role; the roles that owned it stay on the server and no
-// longer get in. The last transaction renames the database, and notes on it what it
-// was called: before it a repetition goes on, after it there is nothing to do.
+// Adopt implements services.Adopter: a database replaces the instance's own, which has
+// to be empty. Everything in it goes to the instance's owner role; the roles that owned
+// it stay on the server and lose access. The last transaction renames the database and
+// notes its old name: before it a repeated call continues, after it there is nothing to
+// do.
 func (b *backend) Adopt(ctx context.Context, r services.AdoptRequest[Plan, InstanceParams]) (services.AdoptResult, error) {
 	n := b.names.instance(r.Instance.Name)
 	s, st, err := b.begin(ctx, exclusive, n, "", versionPart, databasePart, groupsPart)
@@ -69,7 +71,7 @@ func (b *backend) Adopt(ctx context.Context, r services.AdoptRequest[Plan, Insta
 }
 
 func (b *backend) adopt(ctx context.Context, s *session, st *state, inst instance, resource string, dry bool) ([]string, error) {
-	if _, ours := b.names.instanceOf(resource); ours || strings.HasPrefix(resource, b.names.prefix+"spare_") {
+	if _, ours := b.names.single.Instance(resource); ours || strings.HasPrefix(resource, b.names.prefix+"spare_") {
 		return nil, services.Rejected("database %q is one of this broker's", resource)
 	}
 	src, err := b.source(ctx, s, st, resource)
@@ -82,7 +84,7 @@ func (b *backend) adopt(ctx context.Context, s *session, st *state, inst instanc
 	if err := src.obstacles(resource); err != nil {
 		return nil, err
 	}
-	if st.Database != nil && st.Database.Open { // else a take-over that was cut short has looked, and closed it
+	if st.Database != nil && st.Database.Open { // else an interrupted adoption has looked, and closed it
 		if err := b.empty(ctx, s, st.names.database); err != nil {
 			return nil, err
 		}
@@ -97,7 +99,7 @@ func (b *backend) adopt(ctx context.Context, s *session, st *state, inst instanc
 	}
 	steps = append(steps,
 		fmt.Sprintf("the empty database %s is dropped, and database %q is renamed to that", st.names.database, resource),
-		fmt.Sprintf("nobody but the instance's bindings gets in any more; the plan's limits hold: %d connections", inst.Plan.Connections))
+		fmt.Sprintf("only the instance's bindings can connect; the plan's limits apply: %d connections", inst.Plan.Connections))
 	if len(src.granted) > 0 {
 		steps = append(steps, "the roles "+idents(src.granted)+" lose their rights on the database")
 	}
@@ -110,8 +112,7 @@ func (b *backend) adopt(ctx context.Context, s *session, st *state, inst instanc
 // adoptedFrom is the comment on a database that was adopted.
 func adoptedFrom(resource string) string { return "adopted: " + resource }
 
-// source asks for all that speaks for or against a database; nil where the instance
-// has adopted it.
+// source looks for obstacles to adopting a database; nil if the instance has adopted it.
 func (b *backend) source(ctx context.Context, s *session, st *state, resource string) (*source, error) {
 	var src *source
 	adopted := false
@@ -124,7 +125,7 @@ func (b *backend) source(ctx context.Context, s *session, st *state, resource st
 	}
 	if src == nil && st.Database != nil {
 		err := s.query(ctx, "SELECT pg_catalog.shobj_description(d.oid, 'pg_database') IS NOT DISTINCT FROM "+literal(adoptedFrom(resource))+
-			" FROM pg_catalog.pg_database d WHERE d.datname = "+literal(st.names.database), func(rows *sql.Rows) error { return rows.Scan(&adopted) })
+			" FROM pg_catalog.pg_database d WHERE d.datname = "+literal(st.names.database), database.One(&adopted))
 		if err != nil || adopted {
 			return nil, explain("look at the instance's database", err)
 		}
@@ -143,29 +144,24 @@ func (b *backend) source(ctx context.Context, s *session, st *state, resource st
 	err = t.query(ctx, ownersQuery, func(rows *sql.Rows) error {
 		var h holder
 		err := rows.Scan(&h.role, &h.super, &h.member, (*pq.StringArray)(&h.others))
-		if h.role != st.names.owner { // of a take-over that was cut short
+		if h.role != st.names.owner { // of an interrupted adoption
 			src.owners = append(src.owners, h)
 		}
 		return err
 	})
 	if err == nil {
 		// PostgreSQL keeps no list of what its first superuser owns.
-		err = t.query(ctx, "SELECT DISTINCT r.rolname FROM pg_catalog.pg_roles r WHERE r.rolsuper AND r.oid IN (SELECT c.relowner"+tablesFrom+")", func(rows *sql.Rows) error {
-			var role string
-			err := rows.Scan(&role)
-			src.supers = append(src.supers, role)
-			return err
-		})
+		err = t.query(ctx, "SELECT DISTINCT r.rolname FROM pg_catalog.pg_roles r WHERE r.rolsuper AND r.oid IN (SELECT c.relowner"+tablesFrom+")", database.Into(&src.supers))
 	}
 	return src, explain("ask who owns what is in the database", err)
 }
 
-// obstacles says everything that has to be done first.
+// obstacles names everything that has to be done first.
 func (src *source) obstacles(name string) error {
 	var faults []string
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	if src.template || src.closed {
-		fault("database %q is a template, or takes no connections", name)
+		fault("database %q is a template or does not allow connections", name)
 	}
 	if src.sessions > 0 {
 		fault("database %q has %d sessions, of %s: stop the applications that use it", name, src.sessions, idents(src.users))
@@ -178,7 +174,7 @@ func (src *source) obstacles(name string) error {
 			// REASSIGN OWNED would take those, too.
 			fault("the role %s also owns the databases %s: let another role own those", ident(h.role), idents(h.others))
 		case !h.member:
-			fault("the administrator may not act for the role %s: GRANT %s TO the administrator, as a superuser", ident(h.role), ident(h.role))
+			fault("the administrator is not a member of role %s: GRANT %s TO the administrator, as a superuser", ident(h.role), ident(h.role))
 		}
 	}
 	if len(src.supers) > 0 {
@@ -190,14 +186,14 @@ func (src *source) obstacles(name string) error {
 	return services.Rejected("%s", strings.Join(faults, "\n"))
 }
 
-// empty says whether nobody made anything in the instance's own database.
-func (b *backend) empty(ctx context.Context, s *session, database string) error {
+// empty refuses an instance whose own database holds tables.
+func (b *backend) empty(ctx context.Context, s *session, name string) error {
 	tables := 0
-	err := b.inside(ctx, s, database, func(t *session) error {
-		return t.query(ctx, "SELECT pg_catalog.count(*)"+tablesFrom, func(rows *sql.Rows) error { return rows.Scan(&tables) })
+	err := b.inside(ctx, s, name, func(t *session) error {
+		return t.query(ctx, "SELECT pg_catalog.count(*)"+tablesFrom, database.One(&tables))
 	})
 	if err == nil && tables > 0 {
-		err = services.Rejected("the instance's own database %s has %d tables, which would be lost: adopt into an instance that was just created", database, tables)
+		err = services.Rejected("the instance's own database %s has %d tables, which would be lost: adopt into an instance that was just created", name, tables)
 	}
 	return err
 }
@@ -231,17 +227,15 @@ func (b *backend) takeOver(ctx context.Context, s *session, st *state, inst inst
 		}
 		st.Database = nil
 	}
-	final := []string{join(st.names.owner)}
+	var final []string
 	for _, role := range src.granted {
 		final = append(final, "REVOKE ALL ON DATABASE "+ident(resource)+" FROM "+ident(role)+" CASCADE")
 	}
-	final = append(final, "ALTER DATABASE "+ident(resource)+" RENAME TO "+ident(st.names.database),
-		"COMMENT ON DATABASE "+ident(st.names.database)+" IS "+literal(adoptedFrom(resource)))
-	final = append(final, handOver(st, inst.Plan)...)
+	final = append(st.asOwner(append(final, "ALTER DATABASE "+ident(resource)+" RENAME TO "+ident(st.names.database),
+		"COMMENT ON DATABASE "+ident(st.names.database)+" IS "+literal(adoptedFrom(resource)))...), handOver(st, inst.Plan)...)
 	err = s.transaction(ctx, final...)
-	if is(err, objectInUse) {
-		// The session that just ended in there, or one that a crash cut off, may
-		// be there for a moment yet.
+	if is(err, pqerror.ObjectInUse) {
+		// The session that just ended, or one that a crash cut off, may still be open.
 		return services.NotYet(100*time.Millisecond, "sessions in the database are ending")
 	}
 	return limitError("rename the database", err)

@@ -84,7 +84,7 @@ func (s *testServer) adopted(t *testing.T, b *backend, inst instance, name strin
 	}
 	app := dialled(t, c)
 	var what string
-	if err := app.conn.QueryRowContext(testContext(t), "SELECT what FROM shop.all_orders").Scan(&what); err != nil || what != "a lamp" {
+	if err := app.Conn.QueryRowContext(testContext(t), "SELECT what FROM shop.all_orders").Scan(&what); err != nil || what != "a lamp" {
 		t.Errorf("the view has %q: %v", what, err)
 	}
 	app.must(t, "INSERT INTO shop.orders (what) SELECT shop.count()::text; ALTER TABLE shop.orders ADD note text; DROP FUNCTION shop.count; CREATE TABLE shop.more (n int)")
@@ -223,7 +223,7 @@ func TestAdoptRefuses(t *testing.T) {
 	s.exec(t, "REVOKE legacy_no_app FROM chandler_admin")
 	s.exec(t, "CREATE DATABASE legacy_no_other OWNER legacy_no_owner")
 	s.inDatabase(t, "legacy_no", "CREATE TABLE roots (n int)")
-	refused("legacy_no", `may not act for the role "legacy_no_app"`, `"legacy_no_owner" also owns the databases "legacy_no_other"`, "belong to the superusers")
+	refused("legacy_no", `is not a member of role "legacy_no_app"`, `"legacy_no_owner" also owns the databases "legacy_no_other"`, "belong to the superusers")
 	s.exec(t, "GRANT legacy_no_app TO chandler_admin")
 	s.exec(t, "DROP DATABASE legacy_no_other")
 	s.inDatabase(t, "legacy_no", "DROP TABLE roots")

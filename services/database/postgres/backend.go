@@ -8,8 +8,7 @@ import (
 	"github.com/lib/pq"
 )
 
-// backend administers one server. It keeps no state: what exists is asked of
-// the server each time.
+// backend administers one server. It keeps no state, and asks the server what exists.
 type backend struct {
 	admin  pq.Config
 	server server
@@ -35,8 +34,8 @@ func open(c Config) (*backend, error) {
 	return &backend{admin: admin, server: server, names: newNamer(c.Prefix), pool: pool, guard: &guard{}}, nil
 }
 
-// hardened sets what the administrator's sessions rely on. Sessions in tenants'
-// databases pin all other settings, too (tenant).
+// hardened pins the settings on which the administrator's sessions rely. Sessions in
+// tenants' databases pin all others, too (tenant).
 func hardened(c pq.Config) pq.Config {
 	c = c.Clone()
 	c.ApplicationName = "chandler"

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -50,7 +51,7 @@ func BenchmarkVerbs(b *testing.B) {
 	check(b, servicetest.Once(backend).Provision(ctx, inst))
 	b.Run("bind", func(b *testing.B) {
 		for b.Loop() {
-			bd := newBinding(b, inst, "b", readWrite)
+			bd := newBinding(b, inst, "b", access.ReadWrite)
 			_, err := servicetest.Once(backend).Bind(ctx, inst, bd)
 			check(b, err)
 			b.StopTimer()
@@ -61,7 +62,7 @@ func BenchmarkVerbs(b *testing.B) {
 	b.Run("unbind", func(b *testing.B) {
 		for b.Loop() {
 			b.StopTimer()
-			bd := newBinding(b, inst, "b", readWrite)
+			bd := newBinding(b, inst, "b", access.ReadWrite)
 			_, err := servicetest.Once(backend).Bind(ctx, inst, bd)
 			check(b, err)
 			b.StartTimer()

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 )
 
 // Bind implements services.Backend. It takes two round trips: one asks, one
@@ -29,7 +30,7 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 
 // bindMode is the lock that making a binding's role takes.
 func bindMode(p BindingParams) lockMode {
-	if p.Role == readOnly {
+	if p.Role == access.ReadOnly {
 		return exclusive // it may make the reader role
 	}
 	return shared
@@ -48,7 +49,7 @@ func (b *backend) grant(ctx context.Context, s *session, st *state, role, verifi
 	}
 	group := st.names.owner
 	switch {
-	case p.Role == readOnly:
+	case p.Role == access.ReadOnly:
 		group = st.names.reader
 		if err := b.makeReader(ctx, s, st); err != nil {
 			return err
@@ -59,10 +60,9 @@ func (b *backend) grant(ctx context.Context, s *session, st *state, role, verifi
 	return explain("make the binding's role", s.last(ctx, makeRole(st, role, group, verified, plan)...))
 }
 
-// makeRole returns the statements that make a binding's role, or make an
-// existing one what it should be: of one group only, with the password and
-// limit of this call. The password's verifier is last in its statement, so that
-// an error that quotes the beginning of it quotes no verifier.
+// makeRole returns the statements that make a binding's role, or give an existing one
+// the group, password and limit of this call. The password's verifier ends its
+// statement, so that an error that quotes the beginning does not quote it.
 func makeRole(st *state, role, group, verified string, p Plan) []string {
 	options := fmt.Sprintf(" WITH LOGIN CONNECTION LIMIT %d", p.perBinding())
 	var statements []string
@@ -79,25 +79,23 @@ func makeRole(st *state, role, group, verified string, p Plan) []string {
 	return append(statements, actAs(st, role, group)...)
 }
 
-// withoutSettings returns the statements that reset what a binding's holder may
-// have set for its role, and the one setting of the database that keeps sessions
-// out: a library that the server does not find.
+// withoutSettings returns the statements that reset what a binding's holder may have
+// set for its role, and the database's setting that keeps sessions out: a library that
+// the server does not find.
 func withoutSettings(st *state, role string) []string {
-	db := ident(st.names.database)
 	statements := []string{
 		"ALTER ROLE " + ident(role) + " RESET ALL",
-		"ALTER ROLE " + ident(role) + " IN DATABASE " + db + " RESET ALL",
+		"ALTER ROLE " + ident(role) + " IN DATABASE " + ident(st.names.database) + " RESET ALL",
 	}
 	if st.Database.sets(preloads) {
-		statements = append(statements, join(st.names.owner), "ALTER DATABASE "+db+" RESET "+preloads, leave(st.names.owner))
+		statements = append(statements, st.asOwner(st.alter()+" RESET "+preloads)...)
 	}
 	return statements
 }
 
 const preloads = "local_preload_libraries"
 
-// moveTo returns the statements that make an existing role a member of one
-// group and of no other.
+// moveTo returns the statements that make an existing role a member of one group only.
 func moveTo(st *state, role, group string) []string {
 	statements := []string{"GRANT " + ident(group) + " TO " + ident(role)}
 	for _, m := range st.Members {
@@ -108,23 +106,18 @@ func moveTo(st *state, role, group string) []string {
 	return statements
 }
 
-// actAs returns the statements that make whatever a read_write binding creates
-// belong to the owner role at once, so that the instance's other bindings can
-// use, alter and drop it.
+// actAs returns the statements that make a read_write binding's sessions act as the
+// owner role, so that the instance's other bindings can use, alter and drop what it
+// creates.
 func actAs(st *state, role, group string) []string {
 	alter := "ALTER ROLE " + ident(role) + " IN DATABASE " + ident(st.names.database)
 	if group != st.names.owner {
 		return []string{alter + " RESET role"}
 	}
-	return []string{
-		join(group), // who sets a role must be allowed to become it
-		alter + " SET role = " + literal(group),
-		leave(group),
-	}
+	return st.asOwner(alter + " SET role = " + literal(group)) // setting a role takes membership in it
 }
 
-// writers returns the read_write bindings' roles, whichever group they are
-// in now.
+// writers returns the read_write bindings' roles, in whichever group they are now.
 func (s *state) writers() []string {
 	writers := s.in(s.names.owner, s.names.over)
 	slices.Sort(writers)

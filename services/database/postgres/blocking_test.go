@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -74,7 +75,7 @@ func TestNoSettingKeepsTheAdministratorOut(t *testing.T) {
 	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	bd := newBinding(t, inst, "b", readWrite)
+	bd := newBinding(t, inst, "b", access.ReadWrite)
 	c, err := servicetest.Once(b).Bind(ctx, inst, bd)
 	if err != nil {
 		t.Fatal(err)

@@ -1,13 +1,10 @@
 package postgres
 
 import (
+	"cmp"
 	"errors"
-	"fmt"
-	"net"
 	"net/url"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +12,9 @@ import (
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/cafile"
+	"github.com/chandler-broker/chandler/services/check"
+	"github.com/chandler-broker/chandler/services/endpoint"
+	"github.com/chandler-broker/chandler/services/naming"
 )
 
 // Config is the backend's own configuration: one PostgreSQL server.
@@ -44,40 +44,23 @@ func (c *Config) SetDefaults() {
 	c.MaxConnections = 8
 }
 
-var (
-	prefixRule = regexp.MustCompile(`^[a-z][a-z0-9]{0,7}$`)
-	sslModes   = []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
-)
-
 // Validate implements services.Validator.
 func (c *Config) Validate() error {
-	var faults []error
-	fault := func(key, format string, args ...any) {
-		faults = append(faults, fmt.Errorf(key+": "+format, args...))
-	}
+	var f check.Faults
 	admin, err := c.administrator()
-	if err != nil {
-		faults = append(faults, err)
-	} else if c.Host == "" && isSocket(admin.Host) {
-		fault("host", "is missing: the url names a socket, which applications elsewhere cannot use; say which host they connect to")
+	f.Add(err)
+	f.If(err == nil && c.Host == "" && isSocket(admin.Host),
+		"host: is missing: the url names a socket, which applications elsewhere cannot use; name the host that they connect to")
+	if c.SSLMode != "" {
+		f.OneOf("sslmode", c.SSLMode, "disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 	}
-	if c.SSLMode != "" && !slices.Contains(sslModes, c.SSLMode) {
-		fault("sslmode", "must be one of %s", strings.Join(sslModes, ", "))
-	}
-	if err := cafile.Check(c.CA, c.CAFile); err != nil {
-		faults = append(faults, err)
-	}
-	if !prefixRule.MatchString(c.Prefix) {
-		fault("prefix", "must be 1 to 8 characters of a-z and 0-9 and begin with a letter")
-	}
-	if c.MaxConnections < 1 || c.MaxConnections > 1000 {
-		fault("max_connections", "must be from 1 to 1000")
-	}
-	return errors.Join(faults...)
+	f.Add(cafile.Check(c.CA, c.CAFile), naming.CheckPrefix(c.Prefix, naming.MaxPrefix))
+	check.Range(&f, "max_connections", c.MaxConnections, 1, 1000)
+	return f.Err()
 }
 
-// administrator reads the URL. What its parsers say is left out of the error:
-// they quote the URL, password and all.
+// administrator reads the URL. Its errors leave out the parsers', which quote the URL
+// and its password.
 func (c *Config) administrator() (pq.Config, error) {
 	u, err := url.Parse(c.URL.Reveal())
 	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") || u.User == nil || u.User.Username() == "" {
@@ -85,7 +68,7 @@ func (c *Config) administrator() (pq.Config, error) {
 	}
 	q := u.Query()
 	if !q.Has("sslmode") {
-		q.Set("sslmode", defaultSSLMode(u.Hostname(), q.Get("host")))
+		q.Set("sslmode", defaultSSLMode(cmp.Or(q.Get("host"), u.Hostname())))
 	}
 	if strings.Trim(u.Path, "/") == "" && !q.Has("dbname") {
 		u.Path = "/postgres"
@@ -101,12 +84,8 @@ func (c *Config) administrator() (pq.Config, error) {
 	return config, nil
 }
 
-func defaultSSLMode(host, socket string) string {
-	if socket != "" {
-		host = socket
-	}
-	ip := net.ParseIP(host)
-	if host == "" || host == "localhost" || isSocket(host) || (ip != nil && ip.IsLoopback()) {
+func defaultSSLMode(host string) string {
+	if host == "" || isSocket(host) || endpoint.IsLoopback(host) {
 		return "disable"
 	}
 	return "require"
@@ -114,30 +93,18 @@ func defaultSSLMode(host, socket string) string {
 
 func isSocket(host string) bool { return filepath.IsAbs(host) || strings.HasPrefix(host, "@") }
 
-// server is what applications are told.
+// server is where applications connect, and how.
 type server struct {
-	host    string
-	port    uint16
+	endpoint.Server
 	sslmode string
-	ca      string
 }
 
 func (c *Config) server(admin pq.Config) (server, error) {
-	s := server{host: c.Host, port: c.Port, sslmode: c.SSLMode}
-	if s.host == "" {
-		s.host = admin.Host
-	}
-	if s.port == 0 {
-		s.port = admin.Port
-	}
-	if s.sslmode == "" {
-		s.sslmode = string(admin.SSLMode)
-	}
-	var err error
-	s.ca, err = cafile.Read(c.CA, c.CAFile)
-	return s, err
+	ca, err := cafile.Read(c.CA, c.CAFile)
+	at := endpoint.Server{Host: cmp.Or(c.Host, admin.Host), Port: cmp.Or(c.Port, admin.Port), CA: ca}
+	return server{at, cmp.Or(c.SSLMode, string(admin.SSLMode))}, err
 }
 
-// connectTimeout bounds one attempt to reach the server, so that a server that
-// is away is told from one that is slow.
+// connectTimeout bounds one attempt to reach the server, which tells a server that is
+// away from one that is slow.
 const connectTimeout = 5 * time.Second

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/endpoint"
 )
 
 func TestConfig(t *testing.T) {
@@ -25,14 +26,14 @@ func TestConfig(t *testing.T) {
 		want         server // what applications are told
 		fault        string // or what is wrong
 	}{
-		{"defaults from the url", `{` + url + `}`, server{host: "db.example", port: 5433, sslmode: "require"}, ""},
+		{"defaults from the url", `{` + url + `}`, server{endpoint.Server{Host: "db.example", Port: 5433}, "require"}, ""},
 		{"told otherwise", `{` + url + `, "host": "public.example", "port": 6432, "sslmode": "verify-full"}`,
-			server{host: "public.example", port: 6432, sslmode: "verify-full"}, ""},
-		{"no port", `{"url": "postgresql://admin@db.example/postgres"}`, server{host: "db.example", port: 5432, sslmode: "require"}, ""},
-		{"on loopback", `{"url": "postgres://admin@127.0.0.1"}`, server{host: "127.0.0.1", port: 5432, sslmode: "disable"}, ""},
-		{"on IPv6 loopback", `{"url": "postgres://admin@[::1]:5433"}`, server{host: "::1", port: 5433, sslmode: "disable"}, ""},
+			server{endpoint.Server{Host: "public.example", Port: 6432}, "verify-full"}, ""},
+		{"no port", `{"url": "postgresql://admin@db.example/postgres"}`, server{endpoint.Server{Host: "db.example", Port: 5432}, "require"}, ""},
+		{"on loopback", `{"url": "postgres://admin@127.0.0.1"}`, server{endpoint.Server{Host: "127.0.0.1", Port: 5432}, "disable"}, ""},
+		{"on IPv6 loopback", `{"url": "postgres://admin@[::1]:5433"}`, server{endpoint.Server{Host: "::1", Port: 5433}, "disable"}, ""},
 		{"on a socket", `{"url": "postgres://admin@/postgres?host=/run/postgresql", "host": "db.example"}`,
-			server{host: "db.example", port: 5432, sslmode: "disable"}, ""},
+			server{endpoint.Server{Host: "db.example", Port: 5432}, "disable"}, ""},
 		{"on a socket, without a host", `{"url": "postgres://admin@/postgres?host=/run/postgresql"}`, server{}, "host: "},
 		{"no url", `{}`, server{}, "url: "},
 		{"a url without a user", `{"url": "postgres://db.example"}`, server{}, "url: "},
@@ -117,7 +118,7 @@ func TestCAIsHandedOut(t *testing.T) {
 
 // The uri and the JDBC URL hold any password so that it can be read back.
 func TestURIsHoldAnyPassword(t *testing.T) {
-	s := server{host: "::1", port: 5432, sslmode: "require"}
+	s := server{endpoint.Server{Host: "::1", Port: 5432}, "require"}
 	for _, password := range []string{"plain", "p@ss:w/o?r#d%&= +", `"'\`, "päss", "%41"} {
 		c := s.credentials("data/base", "us:er", services.NewSecret(password)).Values
 		config, err := (&Config{URL: services.NewSecret(c["uri"].(string))}).administrator()

@@ -12,11 +12,10 @@ import (
 	"github.com/lib/pq"
 )
 
-// connector opens connections on which nonsense from a server is an error, and
-// silence too. lib/pq believes what a message says of its own length and content,
-// and panics where that is wrong (github.com/golang/vulndb/issues/6170);
-// database/sql calls it from goroutines of its own, too, in which a panic ends the
-// process.
+// connector opens connections on which a server's nonsense and silence are errors. lib/pq
+// trusts what a message says of its own length and content, and panics if that is wrong
+// (github.com/golang/vulndb/issues/6170); in database/sql's own goroutines, a panic ends
+// the process.
 type connector struct{ config pq.Config }
 
 // Connect implements driver.Connector.
@@ -28,7 +27,7 @@ func (c connector) Connect(ctx context.Context) (_ driver.Conn, err error) {
 	opened, d := &connection{}, &dialer{}
 	dialled.Dialer(d)
 	defer opened.caught(&err)
-	stop := context.AfterFunc(ctx, d.hangUp) // lib/pq heeds it while it dials only
+	stop := context.AfterFunc(ctx, d.hangUp) // lib/pq heeds ctx only while it dials
 	conn, err := dialled.Connect(ctx)
 	if ended := !stop(); ended {
 		if err == nil {
@@ -46,8 +45,7 @@ func (c connector) Connect(ctx context.Context) (_ driver.Conn, err error) {
 // Driver implements driver.Connector.
 func (c connector) Driver() driver.Driver { return &pq.Driver{} }
 
-// dialer remembers what it dialled until the connection is open: later ones carry
-// cancellations only.
+// dialer remembers its connection until that is open: later ones carry cancellations.
 type dialer struct {
 	net.Dialer
 	mu   sync.Mutex
@@ -89,8 +87,7 @@ func (d *dialer) DialTimeout(network, address string, timeout time.Duration) (ne
 	return d.DialContext(ctx, network, address)
 }
 
-// messages is what this package uses of lib/pq's connections: it prepares no
-// statements and begins transactions by hand.
+// messages is what this package uses of lib/pq's connections.
 type messages interface {
 	driver.Conn
 	driver.QueryerContext
@@ -105,14 +102,13 @@ type connection struct {
 	broken atomic.Bool
 }
 
-// silence is how long a server has to say something once a call's context has
-// ended: lib/pq asks it to cancel the call.
+// silence is how long a server may take to answer once a call's context has ended and
+// lib/pq has asked it to cancel the call.
 const silence = 3 * time.Second
 
-// bounded keeps a call from waiting for longer than that: lib/pq would without
-// end, where the server or the network between says nothing more. over is to be
-// called after the call.
-func (c *connection) bounded(ctx context.Context) (over func()) {
+// bounded keeps a call from waiting longer: if the server or the network is silent,
+// lib/pq would wait without end. done is to be called after the call.
+func (c *connection) bounded(ctx context.Context) (done func()) {
 	stop := context.AfterFunc(ctx, func() { _ = c.link.SetDeadline(time.Now().Add(silence)) })
 	return sync.OnceFunc(func() {
 		if !stop() {
@@ -121,13 +117,12 @@ func (c *connection) bounded(ctx context.Context) (over func()) {
 	})
 }
 
-// caught makes a panic of lib/pq the error of the call, without the panic's value,
-// which may hold anything. Nobody knows what was read by then, so the connection
-// is not used again: lib/pq would wait for answers on it.
+// caught makes a panic of lib/pq the error of the call, without the panic's value, which
+// may hold anything. How much was read is unknown, so the connection is not used again.
 func (c *connection) caught(err *error) {
 	if fault := recover(); fault != nil {
 		c.broken.Store(true)
-		*err = fmt.Errorf("what answers does not speak PostgreSQL's protocol, or something between garbles it (%T)", fault)
+		*err = fmt.Errorf("the reply is not PostgreSQL's protocol, or was garbled on the way (%T)", fault)
 	}
 }
 
@@ -149,10 +144,10 @@ func (c *connection) QueryContext(ctx context.Context, query string, args []driv
 	if c.broken.Load() {
 		return nil, driver.ErrBadConn
 	}
-	over := c.bounded(ctx)
+	done := c.bounded(ctx)
 	defer func() {
 		if err != nil {
-			over()
+			done()
 		}
 	}()
 	defer c.caught(&err)
@@ -160,13 +155,13 @@ func (c *connection) QueryContext(ctx context.Context, query string, args []driv
 	if err != nil {
 		return nil, err
 	}
-	return &rows{answer.(driver.RowsNextResultSet), c, over}, nil
+	return &rows{answer.(driver.RowsNextResultSet), c, done}, nil
 }
 
 type rows struct {
 	driver.RowsNextResultSet
 	conn *connection
-	over func()
+	done func()
 }
 
 // Next implements driver.Rows.
@@ -181,9 +176,9 @@ func (r *rows) NextResultSet() (err error) {
 	return r.RowsNextResultSet.NextResultSet()
 }
 
-// Close implements driver.Rows. What is left of the answer is read in it.
+// Close implements driver.Rows. It reads the rest of the answer.
 func (r *rows) Close() (err error) {
-	defer r.over()
+	defer r.done()
 	if r.conn.broken.Load() {
 		return nil
 	}

@@ -5,21 +5,16 @@ package postgres
 
 import (
 	"context"
-	_ "embed"
+	"embed"
 
 	"github.com/chandler-broker/chandler/services"
 )
 
-var (
-	//go:embed catalog.yml
-	catalogYAML []byte
-	//go:embed schemas/instance-create.json
-	instanceCreate []byte
-	//go:embed schemas/instance-update.json
-	instanceUpdate []byte
-	//go:embed schemas/binding-create.json
-	bindingCreate []byte
-)
+//go:embed schemas
+var schemas embed.FS
+
+//go:embed catalog.yml
+var catalogYAML []byte
 
 // credentialType is "type" in the credentials, as the Service Binding
 // Specification and its libraries know it.
@@ -28,11 +23,7 @@ const credentialType = "postgresql"
 // Definition describes the backend "database/postgres".
 func Definition() services.Definition {
 	return services.Define("database/postgres",
-		services.Schemas{
-			InstanceCreate: instanceCreate,
-			InstanceUpdate: instanceUpdate,
-			BindingCreate:  bindingCreate,
-		},
+		services.ReadSchemas(schemas),
 		services.Client{Catalog: catalogYAML, CredentialType: credentialType, Dial: dial},
 		func(_ context.Context, c Config) (services.Backend[Plan, InstanceParams, BindingParams], error) {
 			return open(c)

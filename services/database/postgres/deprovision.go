@@ -6,8 +6,8 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Deprovision implements services.Backend. The database is taken from the
-// tenant first, so that nothing of his can get in the way of dropping it.
+// Deprovision implements services.Backend. It takes the database from the tenant first,
+// so that nothing of the tenant's can prevent dropping it.
 func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, InstanceParams]) (services.DeprovisionResult, error) {
 	n := b.names.instance(r.Instance.Name)
 	s, st, err := b.begin(ctx, exclusive, n, "", versionPart, databasePart, groupsPart, membersPart)
@@ -39,21 +39,15 @@ func (b *backend) remove(ctx context.Context, s *session, st *state) error {
 	return b.finish(ctx, s, st)
 }
 
-// takeBack returns the statements that make the database the administrator's and
-// closed. One whose removal was cut short cannot be altered any more, and needs
-// not.
+// takeBack returns the statements that make the database the administrator's and closed.
+// A database whose removal was interrupted cannot be altered, and need not be.
 func takeBack(st *state) []string {
 	if st.Database.Limit == interrupted {
 		return nil
 	}
-	var statements []string
-	db, owned := ident(st.names.database), st.Database.Owner == st.names.owner
-	if owned {
-		statements = append(statements, join(st.names.owner), "ALTER DATABASE "+db+" OWNER TO CURRENT_USER")
+	closing := st.alter() + " WITH ALLOW_CONNECTIONS false IS_TEMPLATE false"
+	if st.Database.Owner != st.names.owner {
+		return []string{closing}
 	}
-	statements = append(statements, "ALTER DATABASE "+db+" WITH ALLOW_CONNECTIONS false IS_TEMPLATE false")
-	if owned {
-		statements = append(statements, leave(st.names.owner))
-	}
-	return statements
+	return st.asOwner(st.alter()+" OWNER TO CURRENT_USER", closing)
 }

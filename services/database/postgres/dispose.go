@@ -2,11 +2,13 @@ package postgres
 
 import (
 	"context"
-	"database/sql"
 	"slices"
 	"time"
 
+	"github.com/lib/pq/pqerror"
+
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/database"
 )
 
 // cut returns the query that ends the sessions of roles.
@@ -17,9 +19,9 @@ func cut(roles []string) string {
 // closed returns the statement that lets nobody log in as a role.
 func closed(role string) string { return "ALTER ROLE " + ident(role) + " WITH NOLOGIN PASSWORD NULL" }
 
-// closeRoles makes sure that nobody can log in as the roles and ends their
-// sessions. The sessions end first as well: one that has changed its own role in
-// an open transaction would hold up the change of that role.
+// closeRoles disables logins as the roles and ends their sessions. It ends them first as
+// well: a session that changed its own role in an open transaction would block the
+// change of that role.
 func (b *backend) closeRoles(ctx context.Context, s *session, roles []string) error {
 	if len(roles) == 0 {
 		return nil
@@ -29,15 +31,14 @@ func (b *backend) closeRoles(ctx context.Context, s *session, roles []string) er
 		statements = append(statements, closed(role))
 	}
 	err := b.insist(ctx, s, statements, []string{cut(roles)})
-	if is(err, lockNotAvailable) {
+	if is(err, pqerror.LockNotAvailable) {
 		return services.NotYet(200*time.Millisecond, "sessions are being ended")
 	}
 	return explain("close the roles of bindings", err)
 }
 
-// dependents selects the databases d that hold something of role r's.
-// pg_shdepend has things in a database under that database, and databases
-// themselves under none.
+// dependents selects the databases d that hold something of role r's. pg_shdepend lists
+// objects under their database, and databases themselves under none.
 const dependents = `FROM pg_catalog.pg_shdepend s
 	JOIN pg_catalog.pg_database d ON d.oid = s.dbid
 		OR (s.dbid = 0 AND s.classid = 'pg_catalog.pg_database'::pg_catalog.regclass AND d.oid = s.objid)
@@ -47,19 +48,14 @@ const dependents = `FROM pg_catalog.pg_shdepend s
 func (s *session) holding(ctx context.Context, role string) ([]string, error) {
 	var databases []string
 	err := s.query(ctx, `SELECT DISTINCT d.datname FROM pg_catalog.pg_roles r, LATERAL (SELECT d.datname `+dependents+`) d
-		WHERE r.rolname = `+literal(role), func(rows *sql.Rows) error {
-		var database string
-		err := rows.Scan(&database)
-		databases = append(databases, database)
-		return err
-	})
+		WHERE r.rolname = `+literal(role), database.Into(&databases))
 	return databases, explain("ask what the role holds", err)
 }
 
-// stripAtHome takes from a closed role all that it owns and was granted in its
-// own instance's database. What it cannot take, such as for a lock, a dependent
-// object or a schema of a superuser's, is left to drop: a role that is set aside can do
-// nothing, and Reconcile tries again.
+// stripAtHome takes from a closed role all that it owns and was granted in its own
+// instance's database. What it cannot take, because of a lock, a dependent object or a
+// superuser's schema, is left to drop: a role that is set aside can do nothing, and
+// Reconcile tries again.
 func (b *backend) stripAtHome(ctx context.Context, s *session, st *state, role string) error {
 	if st.Database == nil || st.Database.Owner != st.names.owner {
 		return nil // it is removed with all that is in it
@@ -75,14 +71,14 @@ func (b *backend) stripAtHome(ctx context.Context, s *session, st *state, role s
 	return err
 }
 
-// drop removes closed roles. One that another session holds a lock on, or that
-// something still refers to, such as a GRANT in another tenant's database, is set
-// aside: without a login, without memberships and under another name. It can do
-// nothing any more, and Reconcile drops it as soon as that is possible.
+// drop removes closed roles. A role that another session has locked, or to which
+// something refers, such as a GRANT in another tenant's database, is set aside: without
+// a login, without memberships and under another name. It can do nothing, and Reconcile
+// drops it as soon as possible.
 func (b *backend) drop(ctx context.Context, s *session, st *state, roles ...string) error {
 	err := s.transaction(ctx, briefly, "DROP ROLE IF EXISTS "+idents(roles))
 	switch {
-	case !is(err, dependentObjects, lockNotAvailable):
+	case !is(err, pqerror.DependentObjectsStillExist, pqerror.LockNotAvailable):
 		return explain("drop the roles", err)
 	case len(roles) == 1:
 		return b.setAside(ctx, s, st, roles[0])
@@ -101,14 +97,9 @@ const briefly = "SET LOCAL lock_timeout = '500ms'"
 func (b *backend) setAside(ctx context.Context, s *session, st *state, role string) error {
 	name := b.names.setAside()
 	var statements []string
-	err := s.query(ctx, `SELECT g.rolname, m.rolname FROM pg_catalog.pg_auth_members am
+	err := s.query(ctx, `SELECT pg_catalog.format('REVOKE %I FROM %I', g.rolname, m.rolname) FROM pg_catalog.pg_auth_members am
 		JOIN pg_catalog.pg_roles g ON g.oid = am.roleid JOIN pg_catalog.pg_roles m ON m.oid = am.member
-		WHERE `+literal(role)+` IN (g.rolname, m.rolname) AND m.rolname <> CURRENT_USER`, func(rows *sql.Rows) error {
-		var group, member string
-		err := rows.Scan(&group, &member)
-		statements = append(statements, "REVOKE "+ident(group)+" FROM "+ident(member))
-		return err
-	})
+		WHERE `+literal(role)+` IN (g.rolname, m.rolname) AND m.rolname <> CURRENT_USER`, database.Into(&statements))
 	if err != nil {
 		return explain("ask for the role's memberships", err)
 	}
@@ -121,10 +112,9 @@ func (b *backend) setAside(ctx context.Context, s *session, st *state, role stri
 	return explain("set the role aside", b.insist(ctx, s, statements, nil))
 }
 
-// finish makes sure that no session outlives its role: one that was being set
-// up while the others were cut is found here by its role being gone or revoked,
-// or, where it is not to be seen yet, by its lock on the database. It gives the
-// instance's lock back.
+// finish makes sure that no session outlives its role. A session that was starting while
+// the others were ended shows here, because its role is gone or revoked, or, if it is
+// not visible yet, by its lock on the database. finish releases the instance's lock.
 func (b *backend) finish(ctx context.Context, s *session, st *state) error {
 	end := "pg_catalog.pg_terminate_backend(a.pid)"
 	if st.Version >= 140000 {
@@ -139,7 +129,7 @@ func (b *backend) finish(ctx context.Context, s *session, st *state) error {
 			JOIN pg_catalog.pg_database d ON d.oid = l.objid AND d.datname = `+literal(st.names.database)+`
 			WHERE l.locktype = 'object' AND l.classid = 'pg_catalog.pg_database'::pg_catalog.regclass
 			AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.pid = l.pid)); `+unlock,
-		func(rows *sql.Rows) error { return rows.Scan(&left) })
+		database.One(&left))
 	if err != nil {
 		return explain("look for sessions that are left", err)
 	}

@@ -10,41 +10,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// SQLSTATEs that mean something to this package (PostgreSQL documentation,
-// "Error Codes").
-const (
-	outOfMemory           pqerror.Code = "53200"
-	diskFull              pqerror.Code = "53100"
-	cannotConnectNow      pqerror.Code = "57P03"
-	crashShutdown         pqerror.Code = "57P02"
-	invalidAuthorization  pqerror.Code = "28000"
-	tooManyConnections    pqerror.Code = "53300"
-	insufficientPrivilege pqerror.Code = "42501"
-	objectInUse           pqerror.Code = "55006"
-	lockNotAvailable      pqerror.Code = "55P03"
-	noSuchDatabase        pqerror.Code = "3D000"
-	dependentObjects      pqerror.Code = "2BP01"
-	wrongObjectType       pqerror.Code = "42809"
-	invalidParameter      pqerror.Code = "22023"
-	undefinedObject       pqerror.Code = "42704"
-	undefinedTable        pqerror.Code = "42P01"
-	undefinedFile         pqerror.Code = "58P01"
-	featureNotSupported   pqerror.Code = "0A000"
-	uniqueViolation       pqerror.Code = "23505"
-	duplicateTable        pqerror.Code = "42P07"
-	duplicateObject       pqerror.Code = "42710"
-	duplicateFunction     pqerror.Code = "42723"
-	duplicateSchema       pqerror.Code = "42P06"
-	invalidSchemaName     pqerror.Code = "3F000"
-	queryCanceled         pqerror.Code = "57014"
-	readOnlyTransaction   pqerror.Code = "25006"
-	invalidPassword       pqerror.Code = "28P01"
-
-	untranslatableCharacter  pqerror.Code = "22P05"
-	characterNotInRepertoire pqerror.Code = "22021"
-)
-
-// is says whether err is the server's answer with one of the codes.
+// is says whether the server answered with one of the codes.
 func is(err error, codes ...pqerror.Code) bool { return pq.As(err, codes...) != nil }
 
 // answer is the server's own message.
@@ -55,10 +21,9 @@ func answer(err error) string {
 	return err.Error()
 }
 
-// dropped is the error where an instance's database is gone that was finished: its
-// owner role is still there. The broker does not make it again: an application that
-// finds it empty may take itself for newly installed, and a backup be replaced by
-// nothing.
+// dropped is the error of an instance whose owner role exists without its database. The
+// broker does not make that again: an application that finds it empty may install itself
+// anew, and an empty backup may replace the last good one.
 func dropped(st *state) error {
 	if st.Database == nil && st.has(st.names.owner) {
 		return services.Rejected("%s", droppedMessage)
@@ -68,8 +33,8 @@ func dropped(st *state) error {
 
 const droppedMessage = "the database was dropped, with all its data; delete this service instance and create a new one, or ask your operator to restore it"
 
-// explain says what was being done, and what to do where the server's own
-// words would not.
+// explain adds what the broker was doing and, where the server does not say it, what the
+// operator can do.
 func explain(doing string, err error) error {
 	if _, rejected := services.IsRejected(err); err == nil || rejected {
 		return err
@@ -78,23 +43,23 @@ func explain(doing string, err error) error {
 		return fmt.Errorf("%s: the server is away or closed the connection: %w", doing, err)
 	}
 	switch {
-	case is(err, diskFull):
+	case is(err, pqerror.DiskFull):
 		return services.OutOfCapacity(fmt.Errorf("%s: the server's disk is full; make room on it: %w", doing, err))
-	case is(err, cannotConnectNow, crashShutdown):
+	case is(err, pqerror.CannotConnectNow, pqerror.CrashShutdown):
 		return fmt.Errorf("%s: the server is starting, or recovers from a crash; if that does not end, its log says why, such as a full disk: %w", doing, err)
-	case is(err, lockNotAvailable):
+	case is(err, pqerror.LockNotAvailable):
 		return fmt.Errorf("%s: another session holds a lock; the broker retries: %w", doing, err)
-	case is(err, tooManyConnections):
+	case is(err, pqerror.TooManyConnections):
 		return fmt.Errorf("%s: the server has no connection left; raise its max_connections, or let its reserved_connections keep some back for the broker (PostgreSQL 16): %w", doing, err)
-	case is(err, outOfMemory):
+	case is(err, pqerror.OutOfMemory):
 		return fmt.Errorf("%s: the server is out of memory or its lock table is full; raise max_locks_per_transaction, or give the server more memory: %w", doing, err)
-	case is(err, queryCanceled):
+	case is(err, pqerror.QueryCanceled):
 		return fmt.Errorf("%s: the server did not finish in time; the broker retries: %w", doing, err)
-	case is(err, readOnlyTransaction):
+	case is(err, pqerror.ReadOnlySQLTransaction):
 		return fmt.Errorf("%s: the server is read-only; let the url name the primary: %w", doing, err)
-	case is(err, invalidPassword, invalidAuthorization):
+	case is(err, pqerror.InvalidPassword, pqerror.InvalidAuthorizationSpecification):
 		return fmt.Errorf("%s: the server refuses the administrator; check the password in url and pg_hba.conf, or run administrator.sql again: %w", doing, err)
-	case is(err, insufficientPrivilege):
+	case is(err, pqerror.InsufficientPrivilege):
 		return fmt.Errorf("%s: the administrator lacks a right; run administrator.sql again as a superuser: %w", doing, err)
 	}
 	return fmt.Errorf("%s: %w", doing, err)

@@ -2,19 +2,20 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/lib/pq/pqerror"
+
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/database"
 )
 
-// Limits on single sessions that the server does not know, or not this version of
-// it: the sessions that exceed them are ended.
-
-// endLockHolders ends the sessions that hold more locks than their plan allows.
-// Where the server's table of locks is full, it cannot be asked whose sessions
-// those are: then the one that holds most of all is ended.
+// endLockHolders ends the sessions that hold more locks than their plan allows. If the
+// server's lock table is full, the server cannot tell whose sessions those are; then it
+// ends the session that holds most.
 func (b *backend) endLockHolders(ctx context.Context, plans []Plan, instances []instance, ended map[string]string) error {
 	if len(instances) == 0 {
 		return nil
@@ -24,7 +25,7 @@ func (b *backend) endLockHolders(ctx context.Context, plans []Plan, instances []
 	err := b.end(ctx, ended, "locks: a session that held more than the plan's %s locks was ended", `SELECT a.pid, a.datname, p.most
 		FROM `+held+` JOIN pg_catalog.pg_stat_activity a ON a.pid = h.pid
 		JOIN `+b.perDatabase(instances, func(p Plan) int64 { return int64(p.Locks) })+` ON p.datname = a.datname WHERE h.n > p.most`)
-	if !is(err, outOfMemory) {
+	if !is(err, pqerror.OutOfMemory) {
 		return errors.Join(guarded, explain("end sessions that hold too many locks", err))
 	}
 	most := 0
@@ -50,10 +51,10 @@ func (b *backend) endSpillers(ctx context.Context, instances []instance, ended m
 	return explain("end sessions with too large temporary files", err)
 }
 
-// endQueueHolder ends a session that keeps the server's queue of notifications from
-// being emptied: one that listens and stays in a transaction. PostgreSQL does not
-// tell who listens. Above 1 % of the queue it is the session that has been idle in
-// a transaction for longest, above 10 % the one with the oldest transaction of all.
+// endQueueHolder ends a session that keeps the server from emptying its queue of
+// notifications, because it listens and stays in a transaction. PostgreSQL does not tell
+// which sessions listen. Above 1 % of the queue it ends the session that has been idle
+// in a transaction for longest, above 10 % the one with the oldest transaction.
 func (b *backend) endQueueHolder(ctx context.Context, ended map[string]string) error {
 	const usage = "(SELECT pg_catalog.pg_notification_queue_usage())"
 	err := b.end(ctx, ended, "notifications: the broker ended a session that had been in a transaction for longer than %s, because the server could not empty its queue",
@@ -64,25 +65,18 @@ func (b *backend) endQueueHolder(ctx context.Context, ended map[string]string) e
 	return explain("end a session that fills the server's queue of notifications", err)
 }
 
-// end ends the sessions that a query returns, each with its database and its
-// limit. The administrator's stay, and those of superusers, which it may not end.
+// end ends the sessions that a query returns, each with its database and its limit,
+// except the administrator's, and those of superusers, which it may not end.
 func (b *backend) end(ctx context.Context, ended map[string]string, why, query string) error {
-	rows, err := b.pool.QueryContext(ctx, `SELECT e.datname, e.most, pg_catalog.pg_terminate_backend(e.pid) FROM (`+query+`) e (pid, datname, most)
+	return database.Query(ctx, b.pool, `SELECT e.datname, e.most, pg_catalog.pg_terminate_backend(e.pid) FROM (`+query+`) e (pid, datname, most)
 		JOIN pg_catalog.pg_stat_activity a ON a.pid = e.pid
-		JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid AND NOT r.rolsuper AND r.rolname <> CURRENT_USER`)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var database, most string
+		JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid AND NOT r.rolsuper AND r.rolname <> CURRENT_USER`, func(rows *sql.Rows) error {
+		var name, most string
 		var sent bool
-		if err := rows.Scan(&database, &most, &sent); err != nil {
-			return err
-		}
-		ended[database] = fmt.Sprintf(why, most)
-	}
-	return rows.Err()
+		err := rows.Scan(&name, &most, &sent)
+		ended[name] = fmt.Sprintf(why, most)
+		return err
+	})
 }
 
 // perDatabase is a table p of the instances' databases and a limit of their plans.

@@ -95,7 +95,7 @@ func TestKeepSetsTheLimitOfTemporaryFiles(t *testing.T) {
 			want = "1MB"
 		}
 		var got string
-		if err := dialled(t, f.writerCreds).conn.QueryRowContext(testContext(t), "SHOW temp_file_limit").Scan(&got); err != nil || got != want {
+		if err := dialled(t, f.writerCreds).Conn.QueryRowContext(testContext(t), "SHOW temp_file_limit").Scan(&got); err != nil || got != want {
 			t.Errorf("%s, %v, want %s", got, err, want)
 		}
 	}

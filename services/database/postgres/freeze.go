@@ -9,10 +9,9 @@ import (
 // grantee is the grantee of an access list's entry a, as REVOKE names it.
 const grantee = `CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END`
 
-// writingGrants are the statements that revoke what anybody was granted and could
-// use to write: on relations, on columns and on schemas. DELETE is among it where
-// a rule does something else in its place, with the rights of the table's owner.
-// Each comes with the role that has to run it.
+// writingGrants are the statements that revoke the rights to write on relations, columns
+// and schemas, each with the role that has to run it. DELETE is among the rights if a
+// rule does something else in its place, with the rights of the table's owner.
 const writingGrants = `SELECT c.relowner AS runner, ` + revokeOnRelation + ` AS statement
 		FROM relations c, LATERAL pg_catalog.aclexplode(c.relacl) a WHERE ` + writes + `
 	UNION SELECT c.relowner, ` + revokeOnRelation + `
@@ -28,10 +27,10 @@ const (
 	writes           = `a.privilege_type IN ('INSERT', 'UPDATE', 'TRIGGER') AND a.grantee <> c.relowner AND c.relkind <> 'S'`
 )
 
-// definers are the statements that keep SECURITY DEFINER routines from writing,
-// whoever calls them, triggers included. Those of the owner role become the role
-// "over"'s, and run with its rights until unlock gives them back. What others own
-// must never become the owner role's: it becomes SECURITY INVOKER.
+// definers are the statements that keep SECURITY DEFINER routines from writing, triggers
+// included. The role "over" becomes the owner of the owner role's routines, which run
+// with its rights until unlock gives them back. Other roles' routines must never become
+// the owner role's: they become SECURITY INVOKER.
 const definers = `SELECT p.proowner, CASE WHEN p.proowner <> i.owner
 		THEN pg_catalog.format('ALTER ROUTINE %s SECURITY INVOKER', p.oid::pg_catalog.regprocedure)
 		ELSE pg_catalog.format(CASE WHEN pg_catalog.has_schema_privilege(i.over, n.oid, 'CREATE') THEN '%1$s'
@@ -40,10 +39,10 @@ const definers = `SELECT p.proowner, CASE WHEN p.proowner <> i.owner
 			n.nspname, pg_catalog.pg_get_userbyid(i.over)) END
 	FROM instance i, pg_catalog.pg_proc p JOIN schemas n ON n.oid = p.pronamespace WHERE p.prosecdef AND p.proowner NOT IN (i.over, i.sessions)`
 
-// freeze takes from everybody what would let a session of a full database write.
-// What superusers own, such as the objects of most extensions, is not a tenant's
-// to write with. From PostgreSQL 15 on schema public belongs to
-// pg_database_owner, which is the owner role here.
+// freeze takes from everybody whatever would let a session write in a full database.
+// Tenants cannot write with what superusers own, such as the objects of most extensions.
+// From PostgreSQL 15 on, pg_database_owner owns schema public, which is the owner role
+// here.
 func (s *session) freeze(ctx context.Context, n names) error {
 	query := `WITH instance AS (SELECT o.oid AS owner, v.oid AS over, coalesce(s.oid, 0) AS sessions
 			FROM pg_catalog.pg_roles o JOIN pg_catalog.pg_roles v ON v.rolname = ` + literal(n.over) + `

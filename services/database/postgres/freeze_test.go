@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -41,7 +42,7 @@ func TestFullDatabaseAgainstBorrowedRights(t *testing.T) {
 	dialled(t, f.writerCreds).must(t, `SELECT "S 1"."F"(1); CALL p(2); DELETE FROM source; DELETE FROM ruled; DROP FUNCTION "S 1"."F"`)
 	again := dialled(t, f.writerCreds)
 	var definers string
-	err := again.conn.QueryRowContext(testContext(t), `SELECT string_agg(DISTINCT proowner::regrole || ' ' || prosecdef, ', ')
+	err := again.Conn.QueryRowContext(testContext(t), `SELECT string_agg(DISTINCT proowner::regrole || ' ' || prosecdef, ', ')
 		FROM pg_proc WHERE proname IN ('p', 'counted', 'fired')`).Scan(&definers)
 	if err != nil || definers != owner+" true" {
 		t.Errorf("routines afterwards: %s, %v", definers, err)
@@ -111,7 +112,7 @@ func (f *full) neighbour(t *testing.T) (instance, string, services.Credentials) 
 	if err := servicetest.Once(f.b).Provision(testContext(t), other); err != nil {
 		t.Fatal(err)
 	}
-	bd := newBinding(t, other, "b", readWrite)
+	bd := newBinding(t, other, "b", access.ReadWrite)
 	creds, err := servicetest.Once(f.b).Bind(testContext(t), other, bd)
 	if err != nil {
 		t.Fatal(err)

@@ -2,10 +2,11 @@ package postgres
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/chandler-broker/chandler/services/database"
 )
 
 // rights are what a group role gets on everything that the owner role owns and
@@ -17,8 +18,8 @@ var (
 	overRights   = rights{tables: "SELECT, DELETE, TRUNCATE", views: "SELECT", sequences: "SELECT"}
 )
 
-// overRightsOn returns what may be done about a full database: from PostgreSQL
-// 17 on that includes VACUUM FULL.
+// overRightsOn returns the rights in a full database: from PostgreSQL 17 on, VACUUM FULL
+// is among them.
 func overRightsOn(version int) rights {
 	r := overRights
 	if version >= 170000 {
@@ -27,8 +28,8 @@ func overRightsOn(version int) rights {
 	return r
 }
 
-// makeReader makes the reader role and gives it what it lacks of its rights: the
-// first time all, later what a crash or a tenant broke.
+// makeReader makes the reader role and grants the rights that it lacks: all of them the
+// first time, later those that a crash or a tenant took away.
 func (b *backend) makeReader(ctx context.Context, s *session, st *state) error {
 	n := st.names
 	var statements []string
@@ -36,8 +37,7 @@ func (b *backend) makeReader(ctx context.Context, s *session, st *state) error {
 		statements = append(statements, "CREATE ROLE "+ident(n.reader)+" NOLOGIN")
 	}
 	if !slices.Contains(st.Database.Guests, n.reader) {
-		statements = append(statements, join(n.owner),
-			"GRANT CONNECT ON DATABASE "+ident(n.database)+" TO "+ident(n.reader), leave(n.owner))
+		statements = append(statements, st.asOwner("GRANT CONNECT ON DATABASE "+ident(n.database)+" TO "+ident(n.reader))...)
 	}
 	if len(statements) > 0 {
 		if err := s.transaction(ctx, statements...); err != nil {
@@ -51,20 +51,18 @@ func (b *backend) makeReader(ctx context.Context, s *session, st *state) error {
 	})
 }
 
-// grantAll gives a group role what it lacks of its rights on what the owner role
-// owns in this database, and by default privileges on what it will own. A grant
-// changes the object, and waits for every transaction that has done so: where
-// nothing is missing, nothing is granted. The default privileges come first, so
-// that nothing is made between the two that neither covers.
+// grantAll grants a group role the rights that it lacks on what the owner role owns in
+// this database, and by default privileges on what it will own. A grant changes the
+// object and waits for other transactions that changed it, so that only missing rights
+// are granted. The default privileges come first: an object that is made between the
+// two is covered.
 func (s *session) grantAll(ctx context.Context, owner, group string, r rights) error {
 	for _, query := range []string{missingDefaults(owner, group, r), missingGrants(owner, group, r)} {
 		var statements []string
-		err := s.query(ctx, query, func(rows *sql.Rows) error {
-			var statement string
-			err := rows.Scan(&statement)
-			statements = append(statements, statement+" TO "+ident(group))
-			return err
-		})
+		err := s.query(ctx, query, database.Into(&statements))
+		for i := range statements {
+			statements[i] += " TO " + ident(group)
+		}
 		if err == nil && len(statements) > 0 {
 			err = s.acting(ctx, []string{owner}, statements...)
 		}
@@ -75,8 +73,7 @@ func (s *session) grantAll(ctx context.Context, owner, group string, r rights) e
 	return nil
 }
 
-// lacks is the condition that an access list does not give a group role all of
-// some rights.
+// lacks is the condition that an access list does not grant a group role all rights.
 func lacks(acl, group, rights string) string {
 	wanted := strings.Split(rights, ", ")
 	return fmt.Sprintf(`(SELECT pg_catalog.count(DISTINCT a.privilege_type) FROM pg_catalog.aclexplode(%s) a

@@ -5,20 +5,18 @@ import (
 	"sync"
 )
 
-// guard is a session of the administrator that can end another one although the
-// server's table of locks is full. Whether it may do so is written in catalogs that
-// all databases share; reading them takes places in that table, unless what was read
-// is still in the session's memory, and a change of the other one's role removes it
-// from there. So the guard stays in a transaction, which keeps the locks that it
-// needs. It has no snapshot in it, and keeps nothing from being vacuumed.
+// guard is a session of the administrator that can end another session even if the
+// server's lock table is full. The right to do so is in catalogs that all databases
+// share. Reading them takes places in the lock table, unless the session has them
+// cached, and a change of the other session's role evicts them. So the guard stays in a
+// transaction, which keeps its locks. It has no snapshot, and does not prevent VACUUM.
 type guard struct {
 	mu  sync.Mutex
 	s   *session
 	end func()
 }
 
-// watchGuard makes sure that the guard is there, and opens another one where it was
-// cut off.
+// watchGuard opens the guard if there is none, or if it was disconnected.
 func (b *backend) watchGuard(ctx context.Context) error {
 	err := b.guarded(ctx, "")
 	if disconnected(err) {

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -21,8 +22,8 @@ func within(t *testing.T, limit time.Duration, what string, do func()) {
 // one's role in a transaction that stays open.
 func TestUnbindBehindAnothersTransaction(t *testing.T) {
 	u := newUsed(t, newServer(t), "behalf", "i")
-	_, other := u.bind(t, "other", readWrite)
-	bd, own := u.bind(t, "own", readWrite)
+	_, other := u.bind(t, "other", access.ReadWrite)
+	bd, own := u.bind(t, "own", access.ReadWrite)
 	own.must(t, `SET ROLE NONE; CREATE SCHEMA own; GRANT USAGE ON SCHEMA own TO PUBLIC;
 		CREATE FUNCTION own.f() RETURNS void LANGUAGE sql SECURITY DEFINER AS 'ALTER ROLE CURRENT_USER PASSWORD ''x'''`)
 	other.must(t, "BEGIN; SELECT own.f()")
@@ -38,8 +39,8 @@ func TestUnbindBehindAnothersTransaction(t *testing.T) {
 func TestDeprovisionBehindAnothersTransaction(t *testing.T) {
 	server := newServer(t)
 	u, v := newUsed(t, server, "granted", "i"), newUsed(t, server, "granted", "j")
-	bd, other := v.bind(t, "other", readWrite)
-	_, own := u.bind(t, "own", readWrite)
+	bd, other := v.bind(t, "other", access.ReadWrite)
+	_, own := u.bind(t, "own", access.ReadWrite)
 	grant := "GRANT CONNECT ON DATABASE " + u.b.names.instance(u.inst.Name).database + " TO "
 	own.must(t, grant+v.b.names.role(bd.Name)+" WITH GRANT OPTION")
 	other.must(t, "SET ROLE NONE; BEGIN; "+grant+v.b.names.instance(v.inst.Name).owner)
@@ -68,8 +69,8 @@ func TestStorageLimitBehindATransaction(t *testing.T) {
 func TestLargeSettings(t *testing.T) {
 	server := newServer(t)
 	u, v := newUsed(t, server, "large", "i"), newUsed(t, server, "large", "j")
-	bd, own := u.bind(t, "own", readWrite)
-	_, later := u.bind(t, "later", readWrite)
+	bd, own := u.bind(t, "own", access.ReadWrite)
+	_, later := u.bind(t, "later", access.ReadWrite)
 	later.must(t, "SELECT 1")
 	own.must(t, "CREATE TABLE t (i int); SET ROLE NONE; CREATE SCHEMA own")
 	db := u.b.names.instance(u.inst.Name).database

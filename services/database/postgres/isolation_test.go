@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -19,14 +20,14 @@ func TestForeignGrantsDoNotHoldARole(t *testing.T) {
 		if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 			t.Fatal(err)
 		}
-		bindings[inst.ID] = newBinding(t, inst, "b", readWrite)
+		bindings[inst.ID] = newBinding(t, inst, "b", access.ReadWrite)
 		c, err := servicetest.Once(b).Bind(ctx, inst, bindings[inst.ID])
 		if err != nil {
 			t.Fatal(err)
 		}
 		sessions[inst.ID] = dialled(t, c)
 	}
-	if _, err := servicetest.Once(b).Bind(ctx, victim, newBinding(t, victim, "reader", readOnly)); err != nil {
+	if _, err := servicetest.Once(b).Bind(ctx, victim, newBinding(t, victim, "reader", access.ReadOnly)); err != nil {
 		t.Fatal(err)
 	}
 	mine, theirs := b.names.role(bindings["hostile"].Name), b.names.role(bindings["victim"].Name)
@@ -68,7 +69,7 @@ func TestHostileSettings(t *testing.T) {
 	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	bd := newBinding(t, inst, "b", readWrite)
+	bd := newBinding(t, inst, "b", access.ReadWrite)
 	creds, err := servicetest.Once(b).Bind(ctx, inst, bd)
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +88,7 @@ func TestHostileSettings(t *testing.T) {
 		ALTER DATABASE `+db+` IS_TEMPLATE true;
 		REVOKE ALL ON DATABASE `+db+` FROM chandler_admin;
 		SET default_transaction_read_only = off; SET statement_timeout = 0; SET ROLE NONE; CREATE SCHEMA own; CREATE TABLE own.own (n int)`)
-	if _, err := servicetest.Once(b).Bind(ctx, inst, newBinding(t, inst, "reader", readOnly)); err != nil {
+	if _, err := servicetest.Once(b).Bind(ctx, inst, newBinding(t, inst, "reader", access.ReadOnly)); err != nil {
 		t.Errorf("read_only bind: %v", err)
 	}
 	next := inst
@@ -97,7 +98,7 @@ func TestHostileSettings(t *testing.T) {
 	}
 	again := dialled(t, creds)
 	var stolen int
-	if err := again.conn.QueryRowContext(ctx, "SELECT count(*) FROM public.stolen").Scan(&stolen); err != nil || stolen != 0 {
+	if err := again.Conn.QueryRowContext(ctx, "SELECT count(*) FROM public.stolen").Scan(&stolen); err != nil || stolen != 0 {
 		t.Errorf("the tenant's functions were run %d times as somebody else, %v", stolen, err)
 	}
 	if err := servicetest.Patient(b).Unbind(ctx, inst, bd); err != nil {
@@ -120,7 +121,7 @@ func TestAdministratorGetsInPastTheLimit(t *testing.T) {
 	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	one, two := newBinding(t, inst, "1", readWrite), newBinding(t, inst, "2", readWrite)
+	one, two := newBinding(t, inst, "1", access.ReadWrite), newBinding(t, inst, "2", access.ReadWrite)
 	c1, err := servicetest.Once(b).Bind(ctx, inst, one)
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +136,7 @@ func TestAdministratorGetsInPastTheLimit(t *testing.T) {
 	if _, err := dial(ctx, c2.Values); err == nil || !strings.Contains(err.Error(), "too many connections") {
 		t.Fatalf("a third connection: %v", err)
 	}
-	if _, err := servicetest.Once(b).Bind(ctx, inst, newBinding(t, inst, "reader", readOnly)); err != nil {
+	if _, err := servicetest.Once(b).Bind(ctx, inst, newBinding(t, inst, "reader", access.ReadOnly)); err != nil {
 		t.Errorf("read_only bind: %v", err)
 	}
 	if err := servicetest.Patient(b).Unbind(ctx, inst, one); err != nil {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -18,7 +19,7 @@ func TestLifecycle(t *testing.T) {
 	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	one, two := newBinding(t, inst, "1", readWrite), newBinding(t, inst, "2", readWrite)
+	one, two := newBinding(t, inst, "1", access.ReadWrite), newBinding(t, inst, "2", access.ReadWrite)
 	c1, err := servicetest.Once(b).Bind(ctx, inst, one)
 	if err != nil {
 		t.Fatal(err)

@@ -2,8 +2,10 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/database"
 )
 
 var _ services.Namer[Plan, InstanceParams] = (*backend)(nil)
@@ -12,33 +14,26 @@ var _ services.Namer[Plan, InstanceParams] = (*backend)(nil)
 // left of an instance, and so are roles that were set aside of a binding; spares
 // are nobody's and not listed.
 func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
-	rows, err := b.pool.QueryContext(ctx, `SELECT datname, '' FROM pg_catalog.pg_database WHERE datname ~ `+literal(b.names.single.String())+`
+	var found []services.Resource
+	seen := map[string]bool{}
+	err := database.Query(ctx, b.pool, `SELECT datname, '' FROM pg_catalog.pg_database WHERE datname ~ `+literal(b.names.single.String())+`
 		UNION SELECT rolname, '' FROM pg_catalog.pg_roles WHERE rolname ~ `+literal(b.names.grouped.String())+`
 		UNION SELECT '', rolname FROM pg_catalog.pg_roles WHERE rolname ~ `+literal(b.names.revoked.String())+`
 		UNION SELECT coalesce(min(g.rolname), ''), m.rolname FROM pg_catalog.pg_roles m
 			LEFT JOIN (pg_catalog.pg_auth_members am JOIN pg_catalog.pg_roles g ON g.oid = am.roleid AND g.rolname ~ `+literal(b.names.grouped.String())+`)
 			ON am.member = m.oid
 			WHERE m.rolname ~ `+literal(b.names.single.String())+` GROUP BY m.rolname
-		ORDER BY 1, 2`)
-	if err != nil {
-		return nil, explain("list databases and roles", err)
-	}
-	defer rows.Close()
-	var found []services.Resource
-	seen := map[string]bool{}
-	for rows.Next() {
+		ORDER BY 1, 2`, func(rows *sql.Rows) error {
 		var holder, role string
-		if err := rows.Scan(&holder, &role); err != nil {
-			return nil, explain("list databases and roles", err)
+		err := rows.Scan(&holder, &role)
+		r := b.found(holder, role)
+		if r.Binding != "" || !seen[r.Instance] {
+			found = append(found, r)
 		}
-		f := b.found(holder, role)
-		if f.Binding == "" && seen[f.Instance] {
-			continue
-		}
-		seen[f.Instance] = seen[f.Instance] || f.Binding == ""
-		found = append(found, f)
-	}
-	return found, explain("list databases and roles", rows.Err())
+		seen[r.Instance] = seen[r.Instance] || r.Binding == ""
+		return err
+	})
+	return found, explain("list databases and roles", err)
 }
 
 // ResourceName implements services.Namer.
@@ -47,16 +42,16 @@ func (b *backend) ResourceName(inst instance) string { return b.names.instance(i
 // found reads names back: holder is a database or a group role, role a
 // binding's or empty.
 func (b *backend) found(holder, role string) services.Resource {
-	inst, whole := b.names.instanceOf(holder)
+	inst, whole := b.names.single.Instance(holder)
 	if !whole {
-		inst, _ = b.names.instanceOfGroup(holder)
+		inst, _ = b.names.grouped.Instance(holder)
 	}
 	if role == "" {
 		return services.Resource{Instance: inst, Name: holder, Leftover: !whole}
 	}
-	if id, revoked := submatch(b.names.revoked, role); revoked {
+	if id, revoked := b.names.revoked.Instance(role); revoked {
 		return services.Resource{Binding: id, Name: role, Leftover: true}
 	}
-	bound, _ := b.names.instanceOf(role)
+	bound, _ := b.names.single.Instance(role)
 	return services.Resource{Instance: inst, Binding: bound, Name: role}
 }

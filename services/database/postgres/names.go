@@ -2,30 +2,27 @@ package postgres
 
 import (
 	"crypto/rand"
-	"regexp"
 	"strings"
 
 	"github.com/lib/pq"
+
+	"github.com/chandler-broker/chandler/services/naming"
 )
 
 // namer names what is made on the server. All names begin with the prefix, so
 // that brokers can share a server.
 type namer struct {
-	prefix  string // with its underscore
-	single  *regexp.Regexp
-	grouped *regexp.Regexp
-	revoked *regexp.Regexp
+	prefix                   string // with its underscore
+	single, grouped, revoked naming.Rule
 }
-
-const safeName = `([a-z2-7]{26})`
 
 func newNamer(prefix string) namer {
 	p := prefix + "_"
 	return namer{
 		prefix:  p,
-		single:  regexp.MustCompile(`^` + p + safeName + `$`),
-		grouped: regexp.MustCompile(`^` + p + safeName + `_(owner|reader|over|sessions)$`),
-		revoked: regexp.MustCompile(`^` + p + `revoked_` + safeName + `$`),
+		single:  naming.NewRule(p + naming.Safe),
+		grouped: naming.NewRule(p + naming.Safe + `_(owner|reader|over|sessions)`),
+		revoked: naming.NewRule(p + `revoked_` + naming.Safe),
 	}
 }
 
@@ -36,8 +33,8 @@ type names struct {
 	owner string
 	// reader may read all that owner makes; read_only bindings belong to it.
 	reader string
-	// over may read and delete, not write; that it exists marks an instance
-	// whose storage is used up, and the read_write bindings belong to it.
+	// over may read and delete, not write; it exists while an instance is over its
+	// quota, and the read_write bindings belong to it then.
 	over string
 	// sessions is a member of the bindings' roles, and owns the functions that
 	// show and end their sessions.
@@ -57,28 +54,13 @@ func (n namer) role(bindingName string) string { return n.prefix + bindingName }
 // spare is a fresh name for a spare database.
 func (n namer) spare() string { return n.prefix + "spare_" + strings.ToLower(rand.Text()) }
 
-// instanceOf returns the Instance.Name behind a database's or group's name.
-func (n namer) instanceOf(database string) (string, bool) { return submatch(n.single, database) }
-
-func (n namer) instanceOfGroup(role string) (string, bool) { return submatch(n.grouped, role) }
-
-func submatch(rule *regexp.Regexp, s string) (string, bool) {
-	m := rule.FindStringSubmatch(s)
-	if m == nil {
-		return "", false
-	}
-	return m[1], true
-}
-
-// setAside is a fresh name for a role that is revoked and cannot be dropped yet;
-// revokedRole is that of the one with this identifier.
+// setAside is a fresh name for a role that is revoked and cannot be dropped yet.
 func (n namer) setAside() string { return n.revokedRole(strings.ToLower(rand.Text())) }
 
 func (n namer) revokedRole(id string) string { return n.prefix + "revoked_" + id }
 
 // ident and literal quote for SQL text. Statements are sent as text, not with
-// parameters: that is one round trip for several statements instead of two for
-// each.
+// parameters: several take one round trip then, instead of two each.
 func ident(name string) string { return pq.QuoteIdentifier(name) }
 
 func literal(s string) string { return strings.TrimSpace(pq.QuoteLiteral(s)) }

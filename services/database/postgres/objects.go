@@ -9,29 +9,28 @@ import (
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/database"
 )
 
-// A transaction holds a lock on each object that it touches, and all databases of
-// a server share one table of locks: REASSIGN OWNED of a role that owns tens of
-// thousands of tables exhausts it, for everybody. Roles that own much are
-// therefore stripped a batch at a time.
+// A transaction locks each object that it touches, and all databases of a server share
+// one table of locks: REASSIGN OWNED of a role that owns tens of thousands of tables
+// exhausts it for everybody. Roles that own much are therefore stripped in batches.
 const (
 	// batch is how many objects one transaction moves or drops. A table has a few
 	// locks: its own, and those of its indexes and of its TOAST table.
 	batch = 100
-	// most is how many objects are asked for at a time. A tenant chooses their names,
-	// which can be long.
+	// most is how many objects one query lists. Tenants choose their names, which can
+	// be long.
 	most = 5000
-	// stripTime is how long one call works on that.
+	// stripTime is how long one call strips a role.
 	stripTime = 10 * time.Second
 )
 
 // owned is an object as ALTER and DROP name it.
 type owned struct {
 	kind, name string
-	// closed is its schema where the role that is to own the object may not create
-	// anything in that, and holder the schema's owner where the administrator does
-	// not belong to it.
+	// closed is the object's schema if its next owner may not create objects there, and
+	// holder the schema's owner if the administrator is not a member of it.
 	closed, holder string
 }
 
@@ -46,76 +45,74 @@ func (o owned) drop() string {
 	return "DROP " + o.kind + " IF EXISTS " + o.name
 }
 
-// strip takes from a role all that it owns and was granted in this database. What
-// it owned goes to the database's owner role if the role may write there anyway,
-// and is dropped otherwise: a view, a SECURITY DEFINER function or a trigger acts
-// with the rights of its owner, so that whoever made it would get the rights of
-// the owner role.
+// strip takes from a role all that it owns and was granted in this database. If the
+// role may write there, its objects go to the database's owner role. Else they are
+// dropped: views, SECURITY DEFINER functions and triggers run with the rights of their
+// owner, so that their author would get the owner role's rights.
 func (s *session) strip(ctx context.Context, role string, writes bool) error {
 	var owner string
 	err := s.query(ctx, `SELECT pg_catalog.pg_get_userbyid(datdba) FROM pg_catalog.pg_database
-		WHERE datname = pg_catalog.current_database()`, func(rows *sql.Rows) error { return rows.Scan(&owner) })
+		WHERE datname = pg_catalog.current_database()`, database.One(&owner))
 	if err != nil {
 		return err
 	}
-	as := []string{role, owner}
+	roles := []string{role, owner}
 	if writes {
-		err = s.give(ctx, as, role, owner)
+		err = s.give(ctx, roles, role, owner)
 	} else {
-		err = s.inBatches(ctx, as, role, role, dropAll)
+		err = s.inBatches(ctx, roles, role, role, dropAll)
 	}
 	if err != nil {
 		return err
 	}
-	return s.acting(ctx, as, "DROP OWNED BY "+ident(role))
+	return s.acting(ctx, roles, "DROP OWNED BY "+ident(role))
 }
 
-// give makes another role the owner of all that a role owns in this database. The
-// administrator acts as the roles that it does not belong to yet.
-func (s *session) give(ctx context.Context, as []string, role, to string) error {
-	err := s.inBatches(ctx, as, role, to, func(batch []owned) (as, statements []string) { return giveAll(batch, to) })
+// give makes another role the owner of all that a role owns in this database. roles are
+// those of which the administrator has to become a member.
+func (s *session) give(ctx context.Context, roles []string, role, to string) error {
+	err := s.inBatches(ctx, roles, role, to, func(batch []owned) (also, statements []string) { return giveAll(batch, to) })
 	if err != nil {
 		return err
 	}
-	return s.acting(ctx, as, "REASSIGN OWNED BY "+ident(role)+" TO "+ident(to))
+	return s.acting(ctx, roles, "REASSIGN OWNED BY "+ident(role)+" TO "+ident(to))
 }
 
-// giveAll returns the statements that make a role the owner of objects, and those
-// whom the administrator has to act for. An owner has to have the right to create
-// in the object's schema, and is given it for that moment.
-func giveAll(objects []owned, to string) (as, statements []string) {
+// giveAll returns the statements that make a role the owner of objects, and the roles
+// of which the administrator has to become a member. An owner needs the right to create
+// objects in the schema, and gets it for that moment.
+func giveAll(objects []owned, to string) (also, statements []string) {
 	var before, after []string
 	seen := map[string]bool{}
 	for _, o := range objects {
 		if o.closed != "" && !seen[o.closed] {
 			seen[o.closed] = true
 			if o.holder != "" {
-				as = append(as, o.holder)
+				also = append(also, o.holder)
 			}
 			before = append(before, "GRANT CREATE ON SCHEMA "+ident(o.closed)+" TO "+ident(to))
 			after = append(after, "REVOKE CREATE ON SCHEMA "+ident(o.closed)+" FROM "+ident(to))
 		}
 		statements = append(statements, o.giveTo(to))
 	}
-	return as, slices.Concat(before, statements, after)
+	return also, slices.Concat(before, statements, after)
 }
 
-func dropAll(objects []owned) (as, statements []string) {
+func dropAll(objects []owned) (also, statements []string) {
 	for _, o := range objects {
 		statements = append(statements, o.drop())
 	}
 	return nil, statements
 }
 
-// acting runs statements as one transaction in which the administrator belongs to
-// roles.
+// acting runs statements in one transaction, as a member of roles.
 func (s *session) acting(ctx context.Context, roles []string, statements ...string) error {
-	return s.transaction(ctx, append(append([]string{join(roles...)}, statements...), leave(roles...))...)
+	return s.transaction(ctx, as(roles, statements...)...)
 }
 
 // inBatches changes what a role owns until no more than a batch is left, which is
-// little enough for REASSIGN OWNED and DROP OWNED. The role to is the next owner.
-func (s *session) inBatches(ctx context.Context, as []string, role, to string, change func([]owned) (also, statements []string)) error {
+// little enough for REASSIGN OWNED and DROP OWNED. to is the next owner.
+func (s *session) inBatches(ctx context.Context, roles []string, role, to string, change func([]owned) (also, statements []string)) error {
 	began := time.Now()
 	for {
 		objects, err := s.ownedBy(ctx, role, to)
@@ -128,7 +125,7 @@ func (s *session) inBatches(ctx context.Context, as []string, role, to string, c
 			}
 			n := min(batch, len(objects))
 			also, statements := change(objects[:n])
-			if err := s.acting(ctx, distinct(append(also, as...)), statements...); err != nil {
+			if err := s.acting(ctx, distinct(append(also, roles...)), statements...); err != nil {
 				return err
 			}
 			objects = objects[n:]
@@ -136,9 +133,9 @@ func (s *session) inBatches(ctx context.Context, as []string, role, to string, c
 	}
 }
 
-// ownedBy lists what a role owns in this database, the newest first, because what
-// depends on something is newer. Left out is what belongs to another object, such
-// as the sequence of a serial column, and what there is never much of.
+// ownedBy lists what a role owns in this database, the newest first, because dependent
+// objects are newer. It leaves out objects that belong to another one, such as the
+// sequence of a serial column, and kinds of which there are never many.
 func (s *session) ownedBy(ctx context.Context, role, to string) ([]owned, error) {
 	var objects []owned
 	err := s.query(ctx, `SELECT i.type, i.identity, coalesce(n.nspname, ''), CASE WHEN n.oid IS NULL OR pg_catalog.pg_has_role(n.nspowner, 'USAGE') THEN '' ELSE pg_catalog.pg_get_userbyid(n.nspowner) END FROM (
@@ -177,7 +174,7 @@ func distinct(list []string) []string {
 	return slices.Compact(list)
 }
 
-// movable are the catalogs of what anybody can make many of.
+// movable are the catalogs of objects of which anybody can make many.
 var movable = []string{
 	"pg_class", "pg_proc", "pg_type", "pg_namespace", "pg_operator", "pg_opclass", "pg_opfamily", "pg_collation", "pg_conversion",
 	"pg_ts_dict", "pg_ts_config", "pg_statistic_ext", "pg_largeobject",

@@ -1,13 +1,13 @@
 package postgres
 
 import (
-	"errors"
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
+	"github.com/chandler-broker/chandler/services/check"
 )
 
 // InstanceParams are the user's parameters of an instance, in the vocabulary
@@ -29,46 +29,21 @@ var collateRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}$`)
 
 // Validate implements services.Validator.
 func (p *InstanceParams) Validate() error {
-	var faults []error
+	var f check.Faults
 	if p.CharacterSet != "" {
-		if _, ok := encoding(p.CharacterSet); !ok {
-			faults = append(faults, fmt.Errorf("character_set: is not known; possible are %s", strings.Join(characterSets(), ", ")))
-		}
+		_, known := encoding(p.CharacterSet)
+		f.If(!known, "character_set: must be one of %s", strings.Join(characterSets(), ", "))
 	}
-	if p.Collate != "" && !collateRule.MatchString(p.Collate) {
-		faults = append(faults, errors.New(`collate: must be the name of a locale, such as "C" or "de_DE.utf8"`))
-	}
+	f.If(p.Collate != "" && !collateRule.MatchString(p.Collate), `collate: must be the name of a locale, such as "C" or "de_DE.utf8"`)
 	for i, e := range p.Extensions {
-		if !extensionRule.MatchString(e) {
-			faults = append(faults, fmt.Errorf("extensions: the name at position %d must begin with a lower-case letter and have 63 characters of a-z, 0-9, _ and - at most", i+1))
-		} else if slices.Contains(p.Extensions[:i], e) {
-			faults = append(faults, fmt.Errorf("extensions: %q is there twice", e))
-		}
+		f.If(!extensionRule.MatchString(e), "extensions: the name at position %d must begin with a lower-case letter and have at most 63 characters of a-z, 0-9, _ and -", i+1)
 	}
-	return errors.Join(faults...)
+	f.Unique("extensions", p.Extensions)
+	return f.Err()
 }
 
 // BindingParams are the user's parameters of a binding.
-type BindingParams struct {
-	// Role is what the binding may do: read_write or read_only.
-	Role string `json:"role"`
-}
-
-const (
-	readWrite = "read_write"
-	readOnly  = "read_only"
-)
-
-// SetDefaults implements services.Defaulter.
-func (p *BindingParams) SetDefaults() { p.Role = readWrite }
-
-// Validate implements services.Validator.
-func (p *BindingParams) Validate() error {
-	if p.Role != readWrite && p.Role != readOnly {
-		return fmt.Errorf("role: must be %q or %q", readWrite, readOnly)
-	}
-	return nil
-}
+type BindingParams = access.Params
 
 type (
 	instance = services.Instance[Plan, InstanceParams]

@@ -1,12 +1,12 @@
 package postgres
 
 import (
-	"errors"
-	"fmt"
+	"cmp"
 	"regexp"
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/check"
 )
 
 // Plan is what a plan of this backend says about its databases.
@@ -40,46 +40,35 @@ func (p *Plan) SetDefaults() {
 }
 
 const (
-	maxConnections = 10000
-	minStorage     = 16 << 20 // an empty database has half of it
-	minTempFiles   = 1 << 20
-	minLocks       = 100
-	maxLocks       = 1000000
-	maxSpares      = 100
-	maxTimeout     = services.Duration(24 * time.Hour)
+	minStorage   = 16 * services.Megabyte // an empty database has half of it
+	minTempFiles = services.Megabyte
+	maxTimeout   = services.Duration(24 * time.Hour)
 )
 
 var extensionRule = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
 
 // Validate implements services.Validator.
 func (p *Plan) Validate() error {
-	var faults []error
-	fault := func(bad bool, format string, args ...any) {
-		if bad {
-			faults = append(faults, fmt.Errorf(format, args...))
-		}
-	}
-	fault(p.Connections < 1 || p.Connections > maxConnections, "connections: must be from 1 to %d", maxConnections)
-	fault(p.ConnectionsPerBinding < 0 || p.ConnectionsPerBinding > p.Connections,
+	var f check.Faults
+	check.Range(&f, "connections", p.Connections, 1, 10000)
+	f.If(p.ConnectionsPerBinding < 0 || p.ConnectionsPerBinding > p.Connections,
 		"connections_per_binding: must be from 1 to connections, or left out for as many")
-	fault(p.Storage != 0 && p.Storage < minStorage, "storage: must be %s, and 16MB at least", services.SizeForm)
-	fault(p.TempFileLimit != 0 && p.TempFileLimit < minTempFiles, "temp_file_limit: must be %s, and 1MB at least", services.SizeForm)
-	fault(p.Locks < minLocks || p.Locks > maxLocks, "locks: must be from %d to %d", minLocks, maxLocks)
-	fault(p.StatementTimeout < 0 || p.StatementTimeout > maxTimeout, "statement_timeout: must be %s, and 24h at most", services.DurationForm)
-	fault(p.Spares < 0 || p.Spares > maxSpares, "spares: must be from 0 to %d", maxSpares)
-	seen := map[string]bool{}
+	f.Size("storage", p.Storage, minStorage)
+	f.Size("temp_file_limit", p.TempFileLimit, minTempFiles)
+	check.Range(&f, "locks", p.Locks, 100, 1000000)
+	f.If(p.StatementTimeout < 0 || p.StatementTimeout > maxTimeout, "statement_timeout: must be %s, and 24h at most", services.DurationForm)
+	check.Range(&f, "spares", p.Spares, 0, 100)
 	for _, e := range p.Extensions {
-		fault(!extensionRule.MatchString(e), "extensions: %q is not the name of an extension", e)
-		fault(seen[e], "extensions: %q is there twice", e)
-		seen[e] = true
+		f.If(!extensionRule.MatchString(e), "extensions: %q is not the name of an extension", e)
 	}
-	return errors.Join(faults...)
+	f.Unique("extensions", p.Extensions)
+	return f.Err()
 }
 
 // perBinding is the number of sessions that one binding may hold.
-func (p Plan) perBinding() int {
-	if p.ConnectionsPerBinding == 0 {
-		return p.Connections
-	}
-	return p.ConnectionsPerBinding
-}
+func (p Plan) perBinding() int { return cmp.Or(p.ConnectionsPerBinding, p.Connections) }
+
+var _ services.FootprintReporter[Plan] = (*backend)(nil)
+
+// Footprint implements services.FootprintReporter.
+func (b *backend) Footprint(p Plan) services.Space { return services.Space{Storage: p.Storage} }

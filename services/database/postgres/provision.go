@@ -3,8 +3,11 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/lib/pq/pqerror"
 
 	"github.com/chandler-broker/chandler/services"
 )
@@ -30,8 +33,7 @@ func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 	return services.ProvisionResult{}, b.make(ctx, s, st, r.Instance)
 }
 
-// make turns whatever exists into the finished instance and gives the lock
-// back.
+// make turns whatever exists into the finished instance and releases the lock.
 func (b *backend) make(ctx context.Context, s *session, st *state, inst instance) error {
 	commit := s.last
 	if len(inst.Params.Extensions) > 0 {
@@ -41,15 +43,14 @@ func (b *backend) make(ctx context.Context, s *session, st *state, inst instance
 	if err != nil {
 		return err
 	}
-	if !claimed {
-		if st.Database == nil {
-			err = b.create(ctx, s, st, inst.Params)
-		}
-		if err == nil {
-			err = limitError("hand the database over", commit(ctx, handOver(st, inst.Plan)...))
-		}
-		if err != nil {
+	if !claimed && st.Database == nil {
+		if err := b.create(ctx, s, st, inst.Params); err != nil {
 			return err
+		}
+	}
+	if !claimed {
+		if err := commit(ctx, handOver(st, inst.Plan)...); err != nil {
+			return limitError("hand the database over", err)
 		}
 	}
 	if len(inst.Params.Extensions) == 0 {
@@ -61,8 +62,8 @@ func (b *backend) make(ctx context.Context, s *session, st *state, inst instance
 	return s.last(ctx)
 }
 
-// claim makes a spare the instance's database, unless the database exists or
-// has to be unlike a spare. Losing the race for one spare tries the next.
+// claim makes a spare the instance's database, unless the database exists or has to
+// differ from a spare. If another operation took one spare, it tries the next.
 func (b *backend) claim(ctx context.Context, commit func(context.Context, ...string) error, st *state, inst instance) (bool, error) {
 	if locale, err := st.locale(inst.Params); st.Database != nil || locale != "" || err != nil {
 		return false, err
@@ -70,7 +71,7 @@ func (b *backend) claim(ctx context.Context, commit func(context.Context, ...str
 	for _, spare := range st.Spares {
 		rename := "ALTER DATABASE " + ident(spare) + " RENAME TO " + ident(st.names.database)
 		err := commit(ctx, append([]string{rename}, handOver(st, inst.Plan)...)...)
-		if is(err, noSuchDatabase, objectInUse) {
+		if is(err, pqerror.InvalidCatalogName, pqerror.ObjectInUse) {
 			continue
 		}
 		return err == nil, limitError("claim a spare database", err)
@@ -78,15 +79,15 @@ func (b *backend) claim(ctx context.Context, commit func(context.Context, ...str
 	return false, nil
 }
 
-// create makes the database, owned by the administrator and closed to
-// everybody: what a crash leaves here is nobody's, and handOver finishes it.
+// create makes the database, owned by the administrator and closed to everybody. If a
+// crash leaves it so, the next call hands it over.
 func (b *backend) create(ctx context.Context, s *session, st *state, p InstanceParams) error {
 	locale, err := st.locale(p)
 	if err != nil {
 		return err
 	}
 	err = s.exec(ctx, createDatabase(st.names.database)+locale)
-	if is(err, wrongObjectType, invalidParameter, undefinedObject) {
+	if is(err, pqerror.WrongObjectType, pqerror.InvalidParameterValue, pqerror.UndefinedObject) {
 		return b.localeRejected(ctx, s, st, p, err)
 	}
 	return explain("create the database", err)
@@ -96,23 +97,18 @@ func createDatabase(name string) string {
 	return "CREATE DATABASE " + ident(name) + " TEMPLATE template0 ALLOW_CONNECTIONS false"
 }
 
-// handOver returns the statements that make a database of the administrator's
-// the instance's: owned by its owner role, closed to PUBLIC, limited, open. The
-// administrator belongs to tenants' roles only while it needs them: memberships
-// that stayed would make every check of its rights dearer with each instance.
+// handOver returns the statements that make a database of the administrator's the
+// instance's: owned by its owner role, closed to PUBLIC, limited, open.
 func handOver(st *state, p Plan) []string {
 	var statements []string
 	if !st.has(st.names.owner) {
 		statements = append(statements, "CREATE ROLE "+ident(st.names.owner)+" NOLOGIN")
 	}
-	db := ident(st.names.database)
-	statements = append(statements,
-		join(st.names.owner),
-		"ALTER DATABASE "+db+" OWNER TO "+ident(st.names.owner),
-		"REVOKE ALL ON DATABASE "+db+" FROM PUBLIC",
-		"ALTER DATABASE "+db+" WITH ALLOW_CONNECTIONS true IS_TEMPLATE false CONNECTION LIMIT "+fmt.Sprint(p.Connections))
-	statements = append(statements, settings(st, p)...)
-	return append(statements, leave(st.names.owner))
+	return append(statements, st.asOwner(append([]string{
+		st.alter() + " OWNER TO " + ident(st.names.owner),
+		"REVOKE ALL ON DATABASE " + ident(st.names.database) + " FROM PUBLIC",
+		st.alter() + " WITH ALLOW_CONNECTIONS true IS_TEMPLATE false CONNECTION LIMIT " + fmt.Sprint(p.Connections),
+	}, settings(st, p)...)...)...)
 }
 
 // settings returns the statements for the plan's settings of the database.
@@ -122,20 +118,19 @@ func settings(st *state, p Plan) []string {
 
 // set returns the statement that gives the database a setting; 0 resets it.
 func set(st *state, name string, value int64) []string {
-	alter := "ALTER DATABASE " + ident(st.names.database)
 	switch {
 	case value != 0:
-		return []string{alter + " SET " + name + " = " + fmt.Sprint(value)}
+		return []string{st.alter() + " SET " + name + " = " + fmt.Sprint(value)}
 	case st.Database.sets(name):
-		return []string{alter + " RESET " + name}
+		return []string{st.alter() + " RESET " + name}
 	}
 	return nil
 }
 
 const (
 	tempFileLimit = "temp_file_limit"
-	// settableTempFiles is the version from which on the administrator can be
-	// allowed to set it; on an older server, endSpillers measures.
+	// settableTempFiles is the first version that can allow the administrator to set
+	// it; on an older server, endSpillers measures.
 	settableTempFiles = 150000
 )
 
@@ -146,33 +141,43 @@ func tempLimit(st *state, p Plan) []string {
 	return set(st, tempFileLimit, int64(p.TempFileLimit/services.Kilobyte))
 }
 
-// hasTempLimit says whether a database's settings hold the plan's limit of
-// temporary files, where it can be set.
+// hasTempLimit says whether a database's settings hold the plan's limit of temporary
+// files, if the server allows it to be set.
 func hasTempLimit(version int, settings []string, p Plan) bool {
 	if version < settableTempFiles {
 		return true
 	}
-	current := ""
-	for _, s := range settings {
-		if value, found := strings.CutPrefix(s, tempFileLimit+"="); found {
-			current = value
-		}
+	limit := ""
+	if p.TempFileLimit != 0 {
+		limit = fmt.Sprint(int64(p.TempFileLimit / services.Kilobyte))
 	}
-	if p.TempFileLimit == 0 {
-		return current == ""
+	current := slices.IndexFunc(settings, func(s string) bool { return strings.HasPrefix(s, tempFileLimit+"=") })
+	if current < 0 {
+		return limit == ""
 	}
-	return current == fmt.Sprint(int64(p.TempFileLimit/services.Kilobyte))
+	return settings[current] == tempFileLimit+"="+limit
 }
 
-// join and leave make the administrator a member of roles and undo it.
-func join(roles ...string) string { return "GRANT " + idents(roles) + " TO CURRENT_USER" }
+// as returns statements that run as a member of roles. The administrator is a member of
+// tenants' roles only for that moment: memberships that stayed would make every check
+// of its rights slower with each instance.
+func as(roles []string, statements ...string) []string {
+	list := idents(roles)
+	return slices.Concat([]string{"GRANT " + list + " TO CURRENT_USER"}, statements, []string{"REVOKE " + list + " FROM CURRENT_USER"})
+}
 
-func leave(roles ...string) string { return "REVOKE " + idents(roles) + " FROM CURRENT_USER" }
+// asOwner returns statements that run as a member of the instance's owner role.
+func (st *state) asOwner(statements ...string) []string {
+	return as([]string{st.names.owner}, statements...)
+}
 
-// limitError is explain, and says what to do where the administrator may not set
-// temp_file_limit, the one setting that is not its own to set.
+// alter is the beginning of a statement that changes the instance's database.
+func (st *state) alter() string { return "ALTER DATABASE " + ident(st.names.database) }
+
+// limitError is explain, and says what to do if the administrator may not set
+// temp_file_limit, which takes a right of its own.
 func limitError(doing string, err error) error {
-	if !is(err, insufficientPrivilege) || !strings.Contains(err.Error(), tempFileLimit) {
+	if !is(err, pqerror.InsufficientPrivilege) || !strings.Contains(err.Error(), tempFileLimit) {
 		return explain(doing, err)
 	}
 	return fmt.Errorf("%s: the administrator may not set temp_file_limit; run administrator.sql again as a superuser, or leave it out of the plan: %w", doing, err)

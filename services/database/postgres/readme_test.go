@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/endpoint"
 )
 
 // The README's examples are what they say.
@@ -46,7 +47,7 @@ func TestReadme(t *testing.T) {
 	if err := json.Unmarshal(examples["credentials"], &shown); err != nil {
 		t.Fatalf("credentials: %v", err)
 	}
-	made := server{host: "db.example.com", port: 5432, sslmode: "require"}.credentials("d", "u", services.NewSecret("p")).Values
+	made := server{endpoint.Server{Host: "db.example.com", Port: 5432}, "require"}.credentials("d", "u", services.NewSecret("p")).Values
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(made)), slices.Sorted(maps.Keys(shown))); diff != "" {
 		t.Errorf("credentials (-made +shown):\n%s", diff)
 	}

@@ -2,8 +2,9 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
+
+	"github.com/chandler-broker/chandler/services/check"
 )
 
 const oldestVersion = 130000
@@ -28,28 +29,19 @@ func (b *backend) Ready(ctx context.Context) error {
 	if err != nil {
 		return explain("ask the server for the administrator's rights", err)
 	}
-	var faults []error
-	for _, check := range []struct {
-		bad  bool
-		what string
-	}{
-		{version < oldestVersion, "the server is older than PostgreSQL 13; upgrade it"},
-		{standby, "the server is a standby; let the url name the primary"},
-		{super, "the administrator is a superuser, who tenants could turn against the server; make one with administrator.sql"},
-		{!createDB, "the administrator lacks CREATEDB"},
-		{!createRole, "the administrator lacks CREATEROLE"},
-		{!signals, "the administrator lacks membership in pg_signal_backend"},
-		{!stats, "the administrator lacks membership in pg_read_all_stats"},
-		{publicHere, "every role may connect to the administrator's database; REVOKE CONNECT ON DATABASE from PUBLIC there"},
-		{publicTemplate, "every role may connect to database template1; REVOKE CONNECT ON DATABASE template1 FROM PUBLIC"},
-		{!canSeed, "database template0 is missing; restore it"},
-	} {
-		if check.bad {
-			faults = append(faults, errors.New(check.what))
-		}
-	}
-	if len(faults) > 0 {
-		return fmt.Errorf("server %s is not set up (administrator.sql does it): %w", b.server.address(), errors.Join(faults...))
+	var f check.Faults
+	f.If(version < oldestVersion, "the server is older than PostgreSQL 13; upgrade it")
+	f.If(standby, "the server is a standby; let the url name the primary")
+	f.If(super, "the administrator is a superuser, who tenants could turn against the server; make one with administrator.sql")
+	f.If(!createDB, "the administrator lacks CREATEDB")
+	f.If(!createRole, "the administrator lacks CREATEROLE")
+	f.If(!signals, "the administrator lacks membership in pg_signal_backend")
+	f.If(!stats, "the administrator lacks membership in pg_read_all_stats")
+	f.If(publicHere, "every role may connect to the administrator's database; REVOKE CONNECT ON DATABASE from PUBLIC there")
+	f.If(publicTemplate, "every role may connect to database template1; REVOKE CONNECT ON DATABASE template1 FROM PUBLIC")
+	f.If(!canSeed, "database template0 is missing; restore it")
+	if err := f.Err(); err != nil {
+		return fmt.Errorf("server %s is not set up (administrator.sql does it): %w", b.server.Address(), err)
 	}
 	return nil
 }

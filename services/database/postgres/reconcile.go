@@ -3,26 +3,27 @@ package postgres
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/database"
+	"github.com/chandler-broker/chandler/services/usage"
 )
 
-// holdTime is how long one call works on single databases: what is done for all
-// comes behind that.
+// holdTime is how long one call works on single databases before it does what concerns
+// all of them.
 const holdTime = 20 * time.Second
 
-// Reconcile implements services.Reconciler: it keeps spares ready, holds databases and
-// sessions to their plan's limits, puts back what a tenant changed about those, and
-// ends sessions whose role is gone.
+// Reconcile implements services.Reconciler: it keeps spares ready, enforces the plans'
+// limits on databases and sessions, reverts tenants' changes of those, and ends sessions
+// whose role is gone.
 func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Plan, InstanceParams]) (result services.ReconcileResult, err error) {
 	ended := map[string]string{}
 	faults := []error{
-		b.endLockHolders(ctx, r.Plans, r.Instances, ended), // first: a full table of locks would keep the rest from working
+		b.endLockHolders(ctx, r.Plans, r.Instances, ended), // first: the rest needs room in the lock table
 		b.keepSpares(ctx, r.Plans),
 	}
 	facts, err := b.look(ctx, r.Instances)
@@ -32,7 +33,7 @@ func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Pla
 	var measured []instance
 	limited, cancel := context.WithTimeout(ctx, holdTime)
 	defer cancel()
-	for _, i := range rand.Perm(len(r.Instances)) { //nolint:gosec // chance: the slow are not always before the same ones
+	for _, i := range rand.Perm(len(r.Instances)) { //nolint:gosec // so that slow ones do not always precede the same ones
 		inst := r.Instances[i]
 		f, found := facts[b.names.instance(inst.Name).database]
 		if !found {
@@ -57,13 +58,13 @@ func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Pla
 // hold enforces the plan on one database, and returns its condition.
 func (b *backend) hold(ctx context.Context, inst instance, f fact) (services.Condition, error) {
 	condition := services.Condition{Reason: services.OverQuota, Message: f.note(inst.Plan)}
-	if f.settled(inst.Plan) {
+	if f.inSync(inst.Plan) {
 		if !f.Shows {
 			return condition, b.showSessions(ctx, inst)
 		}
 		return condition, nil
 	}
-	err := b.settle(ctx, inst)
+	err := b.reconcileDatabase(ctx, inst)
 	if err == nil {
 		return condition, nil
 	}
@@ -73,12 +74,12 @@ func (b *backend) hold(ctx context.Context, inst instance, f fact) (services.Con
 	return condition, fmt.Errorf("database of instance %s: %w", inst.ID, err)
 }
 
-// isDropped says whether somebody dropped an instance's database. Nobody is at work
-// on the instance then.
+// isDropped says whether an instance's database was dropped, and no session works on the
+// instance.
 func (b *backend) isDropped(ctx context.Context, inst instance) bool {
 	s, st, err := b.begin(ctx, attempt, b.names.instance(inst.Name), "", lockedPart, databasePart, groupsPart)
 	if err != nil {
-		return false // the next round asks again
+		return false // until the next round
 	}
 	defer s.release(ctx)
 	return st.Locked && dropped(st) != nil
@@ -86,7 +87,7 @@ func (b *backend) isDropped(ctx context.Context, inst instance) bool {
 
 // inaccessible is the condition of a database whose limits could not be enforced.
 func inaccessible(also string) services.Condition {
-	message := "the broker cannot enter the database, so the limits of the plan are not enforced; ask your operator: the broker's log says why"
+	message := "the broker cannot enter the database, so the plan's limits are not enforced; ask your operator, whose log says why"
 	if also != "" {
 		message += "; " + also
 	}
@@ -101,10 +102,9 @@ type fact struct {
 	Over     bool   `json:"over"`
 	Moved    bool   `json:"moved"`
 	Writers  int    `json:"writers"`
-	// Owners are the bindings that may not write, and own something that they can
-	// write to.
+	// Owners is how many bindings may not write, and own something to which they can.
 	Owners int `json:"owners"`
-	// Closed says that a tenant closed the database to everybody.
+	// Closed says that a tenant closed the database.
 	Closed bool `json:"closed"`
 	// Shows says whether the database has the functions that show sessions.
 	Shows bool `json:"shows"`
@@ -117,29 +117,28 @@ func (f fact) size() services.Size { return services.Size(f.Bytes) }
 
 func (f fact) oversized() bool { return (&databaseState{Settings: f.Settings}).sets(oversized) }
 
-// settled says whether there is nothing to do about the database.
-func (f fact) settled(p Plan) bool {
+// inSync says whether the database is as its plan demands.
+func (f fact) inSync(p Plan) bool {
 	switch {
 	case f.Limit != p.Connections || f.Closed || f.oversized() || !hasTempLimit(f.Version, f.Settings, p):
 		return false
-	case f.Over && mayWrite(f.size(), p.Storage):
+	case f.Over && usage.MayResume(f.size(), p.Storage):
 		return false
-	case f.Over || tooLarge(f.size(), p.Storage):
+	case f.Over || usage.Exceeds(f.size(), p.Storage):
 		return f.Over && f.Moved && f.Writers+f.Owners == 0
 	}
 	return true
 }
 
-// note is what the instance's user should know.
+// note tells the instance's user that writes are refused; empty if they are not.
 func (f fact) note(p Plan) string {
-	if !tooLarge(f.size(), p.Storage) && (!f.Over || mayWrite(f.size(), p.Storage)) {
+	if !usage.Exceeds(f.size(), p.Storage) && (!f.Over || usage.MayResume(f.size(), p.Storage)) {
 		return ""
 	}
-	return fmt.Sprintf("storage: %s of %s used; writes are refused until less than %s is used: delete or truncate, or choose a larger plan",
-		f.size(), p.Storage, resume(p.Storage))
+	return usage.WritesRefused(f.size(), p.Storage) + ": delete or truncate, or choose a larger plan"
 }
 
-// look learns all facts in one query.
+// look reads all facts in one query.
 func (b *backend) look(ctx context.Context, instances []instance) (map[string]fact, error) {
 	if len(instances) == 0 {
 		return nil, nil
@@ -148,7 +147,8 @@ func (b *backend) look(ctx context.Context, instances []instance) (map[string]fa
 	for i, inst := range instances {
 		databases[i] = b.names.instance(inst.Name).database
 	}
-	rows, err := b.pool.QueryContext(ctx, `SELECT pg_catalog.json_build_object(
+	facts := map[string]fact{}
+	err := database.Query(ctx, b.pool, `SELECT pg_catalog.json_build_object(
 		'database', d.datname, 'bytes', pg_catalog.pg_database_size(d.oid), 'limit', d.datconnlimit,
 		'over', o.oid IS NOT NULL,
 		'moved', pg_catalog.shobj_description(o.oid, 'pg_authid') IS NOT NULL,
@@ -162,36 +162,18 @@ func (b *backend) look(ctx context.Context, instances []instance) (map[string]fa
 		'settings', `+databaseSettings+`, `+versionPart+`)
 		FROM pg_catalog.pg_database d LEFT JOIN pg_catalog.pg_roles o ON o.rolname = d.datname || '_over'
 		WHERE d.datname IN (`+literals(databases)+`) AND d.datconnlimit <> -2
-		AND (d.datallowconn OR pg_catalog.pg_get_userbyid(d.datdba) = d.datname || '_owner')`)
-	if err != nil {
-		return nil, explain("ask how large the databases are", err)
-	}
-	defer rows.Close()
-	facts := map[string]fact{}
-	for rows.Next() {
-		if err := scanFact(rows, facts); err != nil {
-			return nil, err
-		}
-	}
-	return facts, explain("ask how large the databases are", rows.Err())
-}
-
-func scanFact(rows *sql.Rows, facts map[string]fact) error {
-	var answer []byte
-	if err := rows.Scan(&answer); err != nil {
+		AND (d.datallowconn OR pg_catalog.pg_get_userbyid(d.datdba) = d.datname || '_owner')`, func(rows *sql.Rows) error {
+		var f fact
+		err := scanJSON(rows, &f)
+		facts[f.Database] = f
 		return err
-	}
-	var f fact
-	if err := json.Unmarshal(answer, &f); err != nil {
-		return fmt.Errorf("read the server's answer: %w", err)
-	}
-	facts[f.Database] = f
-	return nil
+	})
+	return facts, explain("ask how large the databases are", err)
 }
 
-// settle does for one instance what its facts ask for. Where somebody else is
-// at work on the instance, the next round will see.
-func (b *backend) settle(ctx context.Context, inst instance) error {
+// reconcileDatabase enforces the plan on one instance, unless another session works on
+// it: then the next round does.
+func (b *backend) reconcileDatabase(ctx context.Context, inst instance) error {
 	s, st, err := b.begin(ctx, attempt, b.names.instance(inst.Name), "", lockedPart, versionPart, sizePart, groupsPart, movedPart, membersPart)
 	if err != nil {
 		return err
@@ -201,18 +183,18 @@ func (b *backend) settle(ctx context.Context, inst instance) error {
 		return nil // being made, changed or removed
 	}
 	if !st.Database.Open {
-		if err := b.insist(ctx, s, reopen(st), nil); err != nil {
-			return explain("reopen a database that was closed", err)
+		// Its owner can have shut everybody out, from another database.
+		if err := b.insist(ctx, s, st.asOwner(st.alter()+" WITH ALLOW_CONNECTIONS true IS_TEMPLATE false"), nil); err != nil {
+			return explain("reopen a closed database", err)
 		}
 	}
 	if st.Database.sets(oversized) {
-		reset := []string{join(st.names.owner), "ALTER DATABASE " + ident(st.names.database) + " RESET ALL"}
-		if err := b.insist(ctx, s, append(append(reset, settings(st, inst.Plan)...), leave(st.names.owner)), nil); err != nil {
+		reset := st.asOwner(append([]string{st.alter() + " RESET ALL"}, settings(st, inst.Plan)...)...)
+		if err := b.insist(ctx, s, reset, nil); err != nil {
 			return explain("reset settings that are too large", err)
 		}
 	} else if !hasTempLimit(st.Version, st.Database.Settings, inst.Plan) {
-		statements := append(append([]string{join(st.names.owner)}, tempLimit(st, inst.Plan)...), leave(st.names.owner))
-		if err := b.insist(ctx, s, statements, nil); err != nil {
+		if err := b.insist(ctx, s, st.asOwner(tempLimit(st, inst.Plan)...), nil); err != nil {
 			return limitError("set the limit of temporary files", err)
 		}
 	}
@@ -224,19 +206,8 @@ func (b *backend) settle(ctx context.Context, inst instance) error {
 	return b.enforce(ctx, s, st, inst.Plan)
 }
 
-// reopen returns the statements that let everybody into a database again whom its
-// owner shut out. A tenant can do so from another database.
-func reopen(st *state) []string {
-	return []string{
-		join(st.names.owner),
-		"ALTER DATABASE " + ident(st.names.database) + " WITH ALLOW_CONNECTIONS true IS_TEMPLATE false",
-		leave(st.names.owner),
-	}
-}
-
-// sweep ends the sessions that slipped through: those whose role is gone or lost
-// the right to be there, and those that began before their full database had become
-// read-only.
+// sweep ends the sessions whose role is gone or lost the right to connect, and those
+// that began before their full database became read-only.
 func (b *backend) sweep(ctx context.Context) error {
 	_, err := b.pool.ExecContext(ctx, `SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a
 		LEFT JOIN pg_catalog.pg_roles u ON u.oid = a.usesysid

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"regexp"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
+	"github.com/chandler-broker/chandler/services/naming"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -30,7 +33,7 @@ func newUsed(t *testing.T, server *testServer, prefix, id string) *used {
 	return u
 }
 
-func (u *used) bind(t *testing.T, id, role string) (binding, *client) {
+func (u *used) bind(t *testing.T, id string, role access.Role) (binding, *client) {
 	t.Helper()
 	bd := newBinding(t, u.inst, id, role)
 	c, err := servicetest.Once(u.b).Bind(testContext(t), u.inst, bd)
@@ -100,7 +103,7 @@ func spring(t *testing.T, owner, reader *client) {
 	}
 	_ = owner.run(t, "ANALYZE open.ref")
 	var written string
-	if err := owner.conn.QueryRowContext(testContext(t), "SELECT coalesce(string_agg(i::text, ', '), '') FROM t").Scan(&written); err != nil || written != "" {
+	if err := owner.Conn.QueryRowContext(testContext(t), "SELECT coalesce(string_agg(i::text, ', '), '') FROM t").Scan(&written); err != nil || written != "" {
 		t.Errorf("a read_only binding wrote %s; %v", written, err)
 	}
 }
@@ -109,12 +112,12 @@ func spring(t *testing.T, owner, reader *client) {
 // the owner's rights when the binding goes.
 func TestReadOnlyBindingIsNotPromoted(t *testing.T) {
 	u := newUsed(t, newServer(t), "promoted", "i")
-	_, owner := u.bind(t, "owner", readWrite)
+	_, owner := u.bind(t, "owner", access.ReadWrite)
 	owner.must(t, "CREATE TABLE t (i int); CREATE SCHEMA open; GRANT ALL ON SCHEMA open TO PUBLIC")
-	bd, reader := u.bind(t, "reader", readOnly)
+	bd, reader := u.bind(t, "reader", access.ReadOnly)
 	reader.must(t, traps)
 	u.unbind(t, bd)
-	_, next := u.bind(t, "next", readOnly)
+	_, next := u.bind(t, "next", access.ReadOnly)
 	spring(t, owner, next)
 	if n := u.server.ask(t, "SELECT count(*) FROM pg_roles WHERE rolname ~ '^promoted_revoked'"); n != "0" {
 		t.Errorf("%s revoked roles are left", n)
@@ -126,16 +129,16 @@ func TestReadOnlyBindingIsNotPromoted(t *testing.T) {
 // belongs to a role that can do nothing.
 func TestReadOnlyBindingThatOthersDependOn(t *testing.T) {
 	u := newUsed(t, newServer(t), "depend", "i")
-	_, owner := u.bind(t, "owner", readWrite)
+	_, owner := u.bind(t, "owner", access.ReadWrite)
 	owner.must(t, "CREATE TABLE t (i int); CREATE SCHEMA open; GRANT ALL ON SCHEMA open TO PUBLIC")
-	bd, reader := u.bind(t, "reader", readOnly)
+	bd, reader := u.bind(t, "reader", access.ReadOnly)
 	reader.must(t, traps)
 	owner.must(t, "CREATE TABLE uses (i open.e); INSERT INTO uses VALUES ('a'); CREATE VIEW looks AS SELECT * FROM open.door")
 	u.unbind(t, bd)
 	owner.must(t, "SELECT * FROM uses")
-	_, next := u.bind(t, "next", readOnly)
+	_, next := u.bind(t, "next", access.ReadOnly)
 	spring(t, owner, next)
-	again, _ := u.bind(t, "reader", readOnly) // the identifier is free again
+	again, _ := u.bind(t, "reader", access.ReadOnly) // the identifier is free again
 	u.unbind(t, again)
 	found, err := u.b.List(testContext(t))
 	if err != nil {
@@ -165,8 +168,8 @@ func TestReadOnlyBindingThatOthersDependOn(t *testing.T) {
 func TestGuestIsNotPromoted(t *testing.T) {
 	server := newServer(t)
 	host, guest := newUsed(t, server, "guest", "host"), newUsed(t, server, "guest", "guest")
-	_, owner := host.bind(t, "owner", readWrite)
-	bd, _ := guest.bind(t, "b", readWrite)
+	_, owner := host.bind(t, "owner", access.ReadWrite)
+	bd, _ := guest.bind(t, "b", access.ReadWrite)
 	c, err := servicetest.Once(guest.b).Bind(testContext(t), guest.inst, bd)
 	if err != nil {
 		t.Fatal(err)
@@ -186,7 +189,7 @@ func TestGuestIsNotPromoted(t *testing.T) {
 		t.Errorf("%s revoked roles are left", n)
 	}
 	var n int
-	if err := owner.conn.QueryRowContext(testContext(t), "SELECT count(*) FROM pg_proc WHERE pronamespace = 'open'::regnamespace").Scan(&n); err != nil || n != 0 {
+	if err := owner.Conn.QueryRowContext(testContext(t), "SELECT count(*) FROM pg_proc WHERE pronamespace = 'open'::regnamespace").Scan(&n); err != nil || n != 0 {
 		t.Errorf("%d of the guest's functions are left, %v", n, err)
 	}
 	if err := servicetest.Patient(guest.b).Deprovision(testContext(t), guest.inst); err != nil {
@@ -199,8 +202,8 @@ func TestGuestIsNotPromoted(t *testing.T) {
 // it owned is handed over once the lock that was held is gone.
 func TestUnbindBehindLocks(t *testing.T) {
 	u := newUsed(t, newServer(t), "locks", "i")
-	_, other := u.bind(t, "other", readWrite)
-	bd, own := u.bind(t, "own", readWrite)
+	_, other := u.bind(t, "other", access.ReadWrite)
+	bd, own := u.bind(t, "own", access.ReadWrite)
 	own.must(t, "SET ROLE NONE; CREATE SCHEMA own; GRANT USAGE ON SCHEMA own TO PUBLIC; CREATE TABLE own.own (i int); GRANT ALL ON own.own TO PUBLIC")
 	own.must(t, "BEGIN; ALTER ROLE CURRENT_USER PASSWORD 'x'")
 	other.must(t, "BEGIN; LOCK TABLE own.own")
@@ -235,7 +238,7 @@ func newSmallServer(t *testing.T) *testServer {
 // bindings owned belongs to the instance.
 func TestUnbindOfManyObjects(t *testing.T) {
 	u := newUsed(t, newSmallServer(t), "many", "i")
-	_, owner := u.bind(t, "owner", readWrite)
+	_, owner := u.bind(t, "owner", access.ReadWrite)
 	owner.must(t, "CREATE SCHEMA open; GRANT ALL ON SCHEMA open TO PUBLIC")
 	make := func(c *client, statements string) {
 		t.Helper()
@@ -245,27 +248,27 @@ func TestUnbindOfManyObjects(t *testing.T) {
 	table := func(name, columns string) string {
 		return "EXECUTE 'CREATE TABLE open." + name + "' || i || ' (" + columns + ")';"
 	}
-	one, writer := u.bind(t, "writer", readWrite)
-	zero, third := u.bind(t, "third", readWrite) // its schemas are not the owner role's to create in
+	one, writer := u.bind(t, "writer", access.ReadWrite)
+	zero, third := u.bind(t, "third", access.ReadWrite) // its schemas are not the owner role's to create in
 	third.must(t, `SET ROLE NONE; CREATE SCHEMA "Mine"; CREATE SCHEMA alien; GRANT ALL ON SCHEMA alien TO `+u.b.names.role(one.Name))
 	make(third, `EXECUTE 'CREATE TABLE "Mine".t' || i || ' ()';`)
 	make(writer, "EXECUTE 'CREATE TABLE alien.t' || i || ' ()';")
 	make(writer, table("t", "i serial, b text UNIQUE"))
 	writer.must(t, `CREATE TYPE open.range AS RANGE (SUBTYPE = int); CREATE DOMAIN open.domain AS int; CREATE TYPE open.composite AS (i int);
 		CREATE STATISTICS open.s ON i, b FROM open.t1; CREATE TEXT SEARCH DICTIONARY open.dict (TEMPLATE = simple); SELECT lo_create(0)`)
-	two, reader := u.bind(t, "reader", readOnly)
+	two, reader := u.bind(t, "reader", access.ReadOnly)
 	make(reader, table("r", "i int")+"EXECUTE 'CREATE VIEW open.v' || i || ' AS SELECT * FROM open.r' || i; PERFORM lo_create(0);")
 	for _, bd := range []binding{one, two, zero} {
 		u.unbind(t, bd)
 	}
 	owner.must(t, `DROP TABLE open.t1500, alien.t1, "Mine".t1; DROP TYPE open.range, open.domain; INSERT INTO open.t1 VALUES (1)`)
 	var left int
-	if err := owner.conn.QueryRowContext(testContext(t), "SELECT count(*) FROM pg_class WHERE relname ~ '^[rv][0-9]'").Scan(&left); err != nil || left != 0 {
+	if err := owner.Conn.QueryRowContext(testContext(t), "SELECT count(*) FROM pg_class WHERE relname ~ '^[rv][0-9]'").Scan(&left); err != nil || left != 0 {
 		t.Errorf("%d of the reader's objects are left, %v", left, err)
 	}
-	_, late := u.bind(t, "late", readOnly) // many grants are missing
+	_, late := u.bind(t, "late", access.ReadOnly) // many grants are missing
 	late.must(t, "SELECT * FROM open.t1")
-	_, last := u.bind(t, "last", readWrite)
+	_, last := u.bind(t, "last", access.ReadWrite)
 	make(last, table("l", "i int"))
 	u.gone(t) // in spite of what the last one owns
 }
@@ -273,10 +276,10 @@ func TestUnbindOfManyObjects(t *testing.T) {
 // Many objects of a binding, with an aggregate without arguments among them.
 func TestUnbindOfAnAggregate(t *testing.T) {
 	u := newUsed(t, newServer(t), "count", "i")
-	for _, role := range []string{readWrite, readOnly} {
-		_, owner := u.bind(t, "owner", readWrite)
+	for _, role := range []access.Role{access.ReadWrite, access.ReadOnly} {
+		_, owner := u.bind(t, "owner", access.ReadWrite)
 		owner.must(t, "DROP SCHEMA IF EXISTS open CASCADE; CREATE SCHEMA open; GRANT ALL ON SCHEMA open TO PUBLIC")
-		bd, own := u.bind(t, role, role)
+		bd, own := u.bind(t, string(role), role)
 		own.must(t, "SET ROLE NONE; DO $$ BEGIN FOR i IN 1..150 LOOP EXECUTE 'CREATE TABLE open.t' || i || ' ()'; END LOOP; END $$")
 		own.must(t, "CREATE AGGREGATE open.n(*) (SFUNC = pg_catalog.int8inc, STYPE = int8, INITCOND = '0')")
 		own.must(t, "CREATE OPERATOR open.### (FUNCTION = pg_catalog.int4pl, LEFTARG = int, RIGHTARG = int, COMMUTATOR = OPERATOR(open.@@##))")
@@ -289,7 +292,7 @@ func TestUnbindOfAnAggregate(t *testing.T) {
 // superuser's, does not keep the binding: it can do nothing any more, and is listed.
 func TestUnbindOfWhatCannotBeTaken(t *testing.T) {
 	u := newUsed(t, newServer(t), "operator", "i")
-	bd, own := u.bind(t, "own", readWrite)
+	bd, own := u.bind(t, "own", access.ReadWrite)
 	n, role := u.b.names.instance(u.inst.Name), u.b.names.role(bd.Name)
 	root := u.server.rootIn(t, n.database)
 	if _, err := root.Exec("CREATE SCHEMA ops; GRANT ALL ON SCHEMA ops TO " + role); err != nil {
@@ -314,17 +317,17 @@ func TestReadOnlyBindBehindATransaction(t *testing.T) {
 	for _, held := range []string{"ALTER TABLE s.t ADD j int", "LOCK TABLE s.t", "CREATE INDEX ON s.t (i)", "CREATE SCHEMA made; CREATE TABLE made.t (i int)", "GRANT CREATE ON SCHEMA s TO PUBLIC"} {
 		t.Run(held, func(t *testing.T) {
 			u := newUsed(t, server, "behind", held)
-			_, owner := u.bind(t, "owner", readWrite)
+			_, owner := u.bind(t, "owner", access.ReadWrite)
 			owner.must(t, "CREATE SCHEMA s; CREATE TABLE s.t (i int); CREATE TABLE other (i serial); CREATE VIEW v AS SELECT * FROM other")
 			owner.must(t, "BEGIN; "+held)
-			first := newBinding(t, u.inst, held, readOnly)
+			first := newBinding(t, u.inst, held, access.ReadOnly)
 			began := time.Now()
 			_, err := servicetest.Once(u.b).Bind(testContext(t), u.inst, first)
 			if took := time.Since(began); took > 10*time.Second {
 				t.Errorf("took %s", took)
 			}
 			var pid int
-			if err := owner.conn.QueryRowContext(testContext(t), "SELECT pg_backend_pid()").Scan(&pid); err != nil {
+			if err := owner.Conn.QueryRowContext(testContext(t), "SELECT pg_backend_pid()").Scan(&pid); err != nil {
 				t.Fatal(err)
 			}
 			if pending, ok := errors.AsType[*services.NotYetError](err); ok {
@@ -340,7 +343,7 @@ func TestReadOnlyBindBehindATransaction(t *testing.T) {
 				t.Fatal(err)
 			}
 			owner.must(t, "BEGIN; "+held)
-			_, reader := u.bind(t, "second "+held, readOnly)
+			_, reader := u.bind(t, "second "+held, access.ReadOnly)
 			owner.must(t, "ROLLBACK")
 			reader.must(t, "SELECT * FROM s.t, other, v, other_i_seq")
 			u.gone(t)
@@ -352,13 +355,13 @@ func TestReadOnlyBindBehindATransaction(t *testing.T) {
 // connection behind.
 func TestPanicGivesLockAndConnectionBack(t *testing.T) {
 	u := newUsed(t, newServer(t), "panic", "i")
-	bd, _ := u.bind(t, "b", readWrite)
+	bd, _ := u.bind(t, "b", access.ReadWrite)
 	broken := *u.b
-	broken.names.revoked = nil // what Unbind and Deprovision need at the end
+	broken.names.revoked = naming.Rule{} // what Unbind and Deprovision need at the end
 	for name, call := range map[string]func(context.Context) error{
 		"unbind": func(ctx context.Context) error { return servicetest.Once(&broken).Unbind(ctx, u.inst, bd) },
 		"the first query": func(ctx context.Context) error {
-			_, err := u.b.locked(ctx, exclusive, u.b.names.instance(u.inst.Name).database, "SELECT 1", nil)
+			_, err := u.b.locked(ctx, exclusive, u.b.names.instance(u.inst.Name).database, "SELECT 1", func(*sql.Rows) error { panic("broken") })
 			return err
 		},
 	} {

@@ -9,25 +9,23 @@ import (
 	"time"
 )
 
-// revokedFrom is the comment on a role that was set aside. Where the role could
-// write in its instance's database, home, it names that: what the role owns there
-// belongs to the instance.
+// revokedFrom is the comment on a role that was set aside. It names the instance's
+// database, home, if the role could write there: what it owns there is the instance's.
 func revokedFrom(home string) string { return strings.TrimSpace("revoked " + home) }
 
 // revoked is a role that was set aside.
 type revoked struct{ role, home string }
 
 const (
-	// revokedAtOnce is how many of the roles that were set aside one round tries to
-	// drop, and revokedTime how long it begins with another one.
+	// revokedAtOnce is how many roles one round tries to drop, revokedTime how long it
+	// starts with another one, and clearTime how long it works on one.
 	revokedAtOnce = 20
 	revokedTime   = 2 * time.Second
-	// clearTime is how long it works on one.
-	clearTime = 10 * time.Second
+	clearTime     = 10 * time.Second
 )
 
-// clearRevoked drops roles that were set aside, a few at a time and in random
-// order, so that those that cannot be dropped do not keep it from the others.
+// clearRevoked drops roles that were set aside, a few at a time and in random order, so
+// that roles that cannot be dropped do not block the others. It returns why roles stay.
 func (b *backend) clearRevoked(ctx context.Context) error {
 	conn, err := b.pool.Conn(ctx)
 	if err != nil {
@@ -39,12 +37,15 @@ func (b *backend) clearRevoked(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var faults []error
 	for began := time.Now(); len(list) > 0 && time.Since(began) < revokedTime; list = list[1:] {
 		limited, cancel := context.WithTimeout(ctx, clearTime)
-		_ = b.clear(limited, s, list[0]) // what stays is listed, and tried again
+		if err := b.clear(limited, s, list[0]); err != nil {
+			faults = append(faults, fmt.Errorf("revoked role %s stays: %w", list[0].role, err))
+		}
 		cancel()
 	}
-	return nil
+	return errors.Join(faults...)
 }
 
 func (b *backend) revokedRoles(ctx context.Context, s *session, which string) ([]revoked, error) {

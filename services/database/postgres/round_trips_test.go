@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -25,7 +26,7 @@ func TestRoundTrips(t *testing.T) {
 		t.Fatal(err)
 	}
 	inst := newInstance("i", nil)
-	bd := newBinding(t, inst, "b", readWrite)
+	bd := newBinding(t, inst, "b", access.ReadWrite)
 	for _, verb := range []struct {
 		name string
 		most int

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -148,7 +149,7 @@ func TestDroppedDatabase(t *testing.T) {
 	}
 	s.(*client).must(t, "DROP DATABASE "+mine.database)
 	ctx := testContext(t)
-	_, bindErr := servicetest.Once(f.b).Bind(ctx, f.inst, newBinding(t, f.inst, "late", readWrite))
+	_, bindErr := servicetest.Once(f.b).Bind(ctx, f.inst, newBinding(t, f.inst, "late", access.ReadWrite))
 	for verb, err := range map[string]error{
 		"bind": bindErr, "update": servicetest.Once(f.b).Update(ctx, f.inst, f.inst), "verify": servicetest.Once(f.b).Verify(ctx, f.inst, f.writing),
 	} {
@@ -236,7 +237,7 @@ func TestList(t *testing.T) {
 	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	bd := newBinding(t, inst, "b", readWrite)
+	bd := newBinding(t, inst, "b", access.ReadWrite)
 	if _, err := servicetest.Once(b).Bind(ctx, inst, bd); err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +279,7 @@ func TestPasswordsAreNotSent(t *testing.T) {
 	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	bd := newBinding(t, inst, "b", readWrite)
+	bd := newBinding(t, inst, "b", access.ReadWrite)
 	c, err := servicetest.Once(b).Bind(ctx, inst, bd)
 	if err != nil {
 		t.Fatal(err)

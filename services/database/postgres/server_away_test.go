@@ -7,8 +7,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lib/pq/pqerror"
+
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -66,7 +69,7 @@ func TestServerRestarts(t *testing.T) {
 	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	bd := newBinding(t, inst, "b", readWrite)
+	bd := newBinding(t, inst, "b", access.ReadWrite)
 	credentials, err := servicetest.Once(b).Bind(ctx, inst, bd)
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +110,7 @@ func TestAdministratorGetsIntoAFullServer(t *testing.T) {
 	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	bd := newBinding(t, inst, "b", readWrite)
+	bd := newBinding(t, inst, "b", access.ReadWrite)
 	credentials, err := servicetest.Once(b).Bind(ctx, inst, bd)
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +119,7 @@ func TestAdministratorGetsIntoAFullServer(t *testing.T) {
 	var sessions []services.Session
 	for full := false; !full; {
 		s, err := dial(ctx, credentials.Values)
-		if full = is(err, tooManyConnections); err == nil {
+		if full = is(err, pqerror.TooManyConnections); err == nil {
 			sessions = append(sessions, s)
 		} else if !full || len(sessions) == 0 {
 			t.Fatal(err)

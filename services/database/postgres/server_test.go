@@ -13,6 +13,7 @@ import (
 
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -147,7 +148,7 @@ func newInstance(id string, change func(*instance)) instance {
 	return inst
 }
 
-func newBinding(t testing.TB, inst instance, id, role string) binding {
+func newBinding(t testing.TB, inst instance, id string, role access.Role) binding {
 	t.Helper()
 	seed, err := services.NewSeed(services.RandomKey())
 	if err != nil {
@@ -170,7 +171,7 @@ func dialled(t *testing.T, c services.Credentials) *client {
 // run runs statements as the application.
 func (c *client) run(t *testing.T, statements string) error {
 	t.Helper()
-	_, err := c.conn.ExecContext(testContext(t), statements)
+	_, err := c.Conn.ExecContext(testContext(t), statements)
 	return err
 }
 

@@ -9,10 +9,12 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	"github.com/chandler-broker/chandler/services/database"
 )
 
-// session is one connection of the administrator, pinned, for work on one
-// instance under that instance's advisory lock.
+// session is one pinned connection of the administrator, for work on one instance under
+// that instance's advisory lock.
 type session struct {
 	conn *sql.Conn
 	// locks says whether the session may hold an advisory lock.
@@ -26,36 +28,34 @@ const (
 	shared lockMode = "pg_catalog.pg_advisory_lock_shared"
 	// exclusive is for what changes the instance or its group roles.
 	exclusive lockMode = "pg_catalog.pg_advisory_lock"
-	// attempt is exclusive where the lock is free, and else nothing: ask
-	// lockedPart which.
+	// attempt takes the exclusive lock only if it is free; lockedPart tells.
 	attempt lockMode = "pg_catalog.pg_try_advisory_lock"
 )
 
-// lockSpace sets the advisory locks of this package apart from others in the
-// administrator's database.
+// lockSpace separates this package's advisory locks from others in the administrator's
+// database.
 const lockSpace = 1128812612 // "CHND"
 
 func lockCall(mode lockMode, database string) string {
 	return fmt.Sprintf("%s(%d, pg_catalog.hashtext(%s))", mode, lockSpace, literal(database))
 }
 
-// locked takes the lock of the instance whose database is named and asks query
-// in the same round trip. Of two replicas' keepers, operations and bindings
-// that touch one instance's roles, one works at a time. The lock ends with
-// release or with the connection, whichever comes first.
-func (b *backend) locked(ctx context.Context, mode lockMode, database, query string, scan func(*sql.Rows) error) (*session, error) {
-	text := "SELECT " + lockCall(mode, database) + "; " + query
+// locked takes the lock of the instance whose database is named and runs query in
+// the same round trip. Of the replicas' reconcilers, operations and bindings that
+// touch one instance's roles, one works at a time. The lock ends with release or with
+// the connection.
+func (b *backend) locked(ctx context.Context, mode lockMode, name, query string, scan func(*sql.Rows) error) (*session, error) {
 	for idle := b.pool.Stats().Idle; ; idle-- {
-		s, err := b.lockOnce(ctx, text, scan)
-		// A pooled connection that died while idle is no failed call; this
-		// query changed nothing, so the next connection may take it.
+		s, err := b.lockOnce(ctx, lockCall(mode, name), query, scan)
+		// The query changes nothing, so that another connection may run it if a pooled
+		// one died while it was idle.
 		if err == nil || idle <= 0 || !disconnected(err) {
 			return s, err
 		}
 	}
 }
 
-func (b *backend) lockOnce(ctx context.Context, text string, scan func(*sql.Rows) error) (locked *session, err error) {
+func (b *backend) lockOnce(ctx context.Context, lock, query string, scan func(*sql.Rows) error) (locked *session, err error) {
 	conn, err := b.pool.Conn(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the server: %w", err)
@@ -66,7 +66,7 @@ func (b *backend) lockOnce(ctx context.Context, text string, scan func(*sql.Rows
 			s.release(ctx)
 		}
 	}()
-	if err := s.second(ctx, text, scan); err != nil {
+	if err := database.Ask(ctx, conn, database.Answer{Query: "SELECT " + lock}, database.Answer{Query: query, Scan: scan}); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -78,38 +78,9 @@ func disconnected(err error) bool {
 	return network || errors.Is(err, driver.ErrBadConn)
 }
 
-// second runs two queries and scans what the second one returns.
-func (s *session) second(ctx context.Context, text string, scan func(*sql.Rows) error) error {
-	rows, err := s.conn.QueryContext(ctx, text)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() { // the lock's own row, to the end
-	}
-	if rows.Err() == nil && rows.NextResultSet() {
-		for rows.Next() {
-			if err := scan(rows); err != nil {
-				return err
-			}
-		}
-	}
-	return rows.Err()
-}
-
 // query runs one query and scans each of its rows.
 func (s *session) query(ctx context.Context, text string, scan func(*sql.Rows) error) error {
-	rows, err := s.conn.QueryContext(ctx, text)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := scan(rows); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+	return database.Query(ctx, s.conn, text, scan)
 }
 
 // exec runs one statement that cannot be part of a transaction.
@@ -123,7 +94,7 @@ func (s *session) transaction(ctx context.Context, statements ...string) error {
 	return s.commit(ctx, statements, nil)
 }
 
-// last is transaction, and gives the lock back in the same round trip.
+// last is transaction, and releases the lock in the same round trip.
 func (s *session) last(ctx context.Context, statements ...string) error {
 	err := s.commit(ctx, statements, []string{unlock})
 	s.locks = err != nil
@@ -143,8 +114,7 @@ func (s *session) commit(ctx context.Context, statements, then []string) error {
 	return err
 }
 
-// release returns the connection to the pool, without the lock if it is still
-// held, also after ctx has ended.
+// release returns the connection to the pool without the lock, even after ctx ended.
 func (s *session) release(ctx context.Context) {
 	if s.locks {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)

@@ -5,11 +5,12 @@ import (
 	"fmt"
 
 	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
 )
 
-// keepSpares makes as many spare databases as all plans together ask for, and
-// removes those that are too many. A spare that was cut short between its two
-// statements has no access list yet; it is finished first.
+// keepSpares makes as many spare databases as all plans together ask for, and removes
+// the rest. It first finishes spares without an access list, which were interrupted
+// between their two statements.
 func (b *backend) keepSpares(ctx context.Context, plans []Plan) error {
 	wanted := 0
 	for _, p := range plans {
@@ -25,12 +26,10 @@ func (b *backend) keepSpares(ctx context.Context, plans []Plan) error {
 		}
 	}
 	ready = append(ready, unfinished...)
-	for len(ready) > wanted {
-		last := ready[len(ready)-1]
-		if err := b.execute(ctx, "DROP DATABASE IF EXISTS "+ident(last)); err != nil {
+	for _, name := range ready[min(wanted, len(ready)):] {
+		if err := b.execute(ctx, "DROP DATABASE IF EXISTS "+ident(name)); err != nil {
 			return explain("remove a spare database too many", err)
 		}
-		ready = ready[:len(ready)-1]
 	}
 	for range wanted - len(ready) {
 		if err := b.makeSpare(ctx); err != nil {
@@ -50,8 +49,8 @@ func (b *backend) makeSpare(ctx context.Context) error {
 
 func (b *backend) closeSpare(ctx context.Context, name string) error {
 	err := b.execute(ctx, "REVOKE ALL ON DATABASE "+ident(name)+" FROM PUBLIC")
-	if is(err, noSuchDatabase) {
-		return nil // somebody needed it already
+	if is(err, pqerror.InvalidCatalogName) {
+		return nil // an instance has taken it
 	}
 	return explain("close a spare database", err)
 }
@@ -61,8 +60,8 @@ func (b *backend) execute(ctx context.Context, statement string) error {
 	return err
 }
 
-// spares returns the spare databases, finished and not. One whose removal was
-// cut short counts as a spare too many would: it is removed by its name.
+// spares returns the spare databases, finished and unfinished, and removes those whose
+// removal was interrupted.
 func (b *backend) spares(ctx context.Context) (ready, unfinished []string, err error) {
 	var answer struct{ ready, unfinished, broken pq.StringArray }
 	list := func(which string) string {
@@ -77,7 +76,7 @@ func (b *backend) spares(ctx context.Context) (ready, unfinished []string, err e
 	}
 	for _, name := range answer.broken {
 		if err := b.execute(ctx, "DROP DATABASE IF EXISTS "+ident(name)); err != nil {
-			return nil, nil, fmt.Errorf("remove %s, whose removal was cut short: %w", name, err)
+			return nil, nil, fmt.Errorf("remove %s, whose removal was interrupted: %w", name, err)
 		}
 	}
 	return answer.ready, answer.unfinished, nil

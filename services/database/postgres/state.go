@@ -18,7 +18,7 @@ type state struct {
 	Database *databaseState `json:"database"`
 	// Groups are those of the group roles that exist.
 	Groups []string `json:"groups"`
-	// Moved says whether the instance is marked as locked to the end.
+	// Moved says whether the instance is marked as completely locked.
 	Moved bool `json:"moved"`
 	// Members are the bindings' roles and the groups they are in.
 	Members []member `json:"members"`
@@ -34,8 +34,7 @@ type state struct {
 
 type databaseState struct {
 	Owner string `json:"owner"`
-	// Limit is the limit of connections; -2 marks a database whose removal
-	// was cut short.
+	// Limit is the limit of connections, or interrupted.
 	Limit int  `json:"limit"`
 	Open  bool `json:"open"`
 	// Guests are the roles that were granted CONNECT.
@@ -64,8 +63,8 @@ type template struct {
 // oversized stands for a database's settings that are larger than any use of them.
 const oversized = "oversized"
 
-// interrupted is datconnlimit of a database whose DROP was cut short
-// (PostgreSQL's DATCONNLIMIT_INVALID_DB).
+// interrupted is datconnlimit of a database whose DROP was interrupted (PostgreSQL's
+// DATCONNLIMIT_INVALID_DB).
 const interrupted = -2
 
 func (s *state) has(group string) bool { return slices.Contains(s.Groups, group) }
@@ -91,8 +90,8 @@ const (
 		'guests', (SELECT pg_catalog.json_agg(g.rolname) FROM pg_catalog.aclexplode(d.datacl) a
 			JOIN pg_catalog.pg_roles g ON g.oid = a.grantee WHERE a.privilege_type = 'CONNECT'),
 		'settings', ` + databaseSettings
-	// A tenant may set any string to 200 MB that take two on the disk: no more is
-	// read of them than what tells that.
+	// A tenant may set strings of 200 MB that take 2 MB on the disk: such settings are
+	// not read.
 	databaseSettings = `(SELECT CASE WHEN pg_catalog.pg_column_size(c.setconfig) > 8192 THEN '["` + oversized + `="]'
 			ELSE (SELECT pg_catalog.json_agg(pg_catalog."left"(v, 100)) FROM pg_catalog.unnest(c.setconfig) v) END
 			FROM pg_catalog.pg_db_role_setting c WHERE c.setdatabase = d.oid AND c.setrole = 0)`
@@ -112,7 +111,7 @@ const (
 		WHERE g.rolname IN (%[2]s) AND m.rolname ~ %[3]s)`
 	templatePart = `'template', (SELECT pg_catalog.json_build_object('encoding', pg_catalog.pg_encoding_to_char(encoding),
 		'collate', datcollate, 'ctype', datctype) FROM pg_catalog.pg_database WHERE datname = 'template0')`
-	// A spare without an access list was cut short before its REVOKE.
+	// A spare without an access list was interrupted before its REVOKE.
 	sparesPart = `'spares', (SELECT pg_catalog.json_agg(s.datname) FROM (
 		SELECT d.datname FROM pg_catalog.pg_database d
 		WHERE d.datname ~ %[4]s AND NOT d.datallowconn AND d.datacl IS NOT NULL AND d.datconnlimit <> -2
@@ -122,8 +121,8 @@ const (
 		WHERE pid = pg_catalog.pg_backend_pid() AND locktype = 'advisory' AND granted)`
 )
 
-// ask returns the query for parts of the state of an instance and, where it is
-// not empty, of a binding's role.
+// ask returns the query for parts of the state of an instance and, unless it is empty,
+// of a binding's role.
 func (b *backend) ask(n names, role string, parts ...string) string {
 	text := "SELECT pg_catalog.json_build_object(" + strings.Join(parts, ", ") + ")"
 	return strings.NewReplacer(
@@ -135,8 +134,7 @@ func (b *backend) ask(n names, role string, parts ...string) string {
 	).Replace(text)
 }
 
-// begin takes the instance's lock and learns the named parts of its state, in
-// one round trip.
+// begin takes the instance's lock and reads parts of its state, in one round trip.
 func (b *backend) begin(ctx context.Context, mode lockMode, n names, role string, parts ...string) (*session, *state, error) {
 	st := &state{names: n}
 	s, err := b.locked(ctx, mode, n.database, b.ask(n, role, parts...), st.scan)
@@ -146,7 +144,7 @@ func (b *backend) begin(ctx context.Context, mode lockMode, n names, role string
 	return s, st, nil
 }
 
-// again learns parts of the state once more.
+// again reads parts of the state once more.
 func (b *backend) again(ctx context.Context, s *session, n names, role string, parts ...string) (*state, error) {
 	st := &state{names: n}
 	if err := s.query(ctx, b.ask(n, role, parts...), st.scan); err != nil {
@@ -155,12 +153,15 @@ func (b *backend) again(ctx context.Context, s *session, n names, role string, p
 	return st, nil
 }
 
-func (st *state) scan(rows *sql.Rows) error {
+func (st *state) scan(rows *sql.Rows) error { return scanJSON(rows, st) }
+
+// scanJSON reads a row's one column.
+func scanJSON(rows *sql.Rows, into any) error {
 	var answer []byte
 	if err := rows.Scan(&answer); err != nil {
 		return err
 	}
-	if err := json.Unmarshal(answer, st); err != nil {
+	if err := json.Unmarshal(answer, into); err != nil {
 		return fmt.Errorf("read the server's answer: %w", err)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -30,12 +31,12 @@ func newFull(t *testing.T, prefix string) *full {
 	if err := servicetest.Once(f.b).Provision(ctx, f.inst); err != nil {
 		t.Fatal(err)
 	}
-	f.writing = newBinding(t, f.inst, "writer", readWrite)
+	f.writing = newBinding(t, f.inst, "writer", access.ReadWrite)
 	var err error
 	if f.writerCreds, err = servicetest.Once(f.b).Bind(ctx, f.inst, f.writing); err != nil {
 		t.Fatal(err)
 	}
-	f.readerCreds, err = servicetest.Once(f.b).Bind(ctx, f.inst, newBinding(t, f.inst, "reader", readOnly))
+	f.readerCreds, err = servicetest.Once(f.b).Bind(ctx, f.inst, newBinding(t, f.inst, "reader", access.ReadOnly))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +87,7 @@ func TestStorageLimit(t *testing.T) {
 
 	// A binding made now is held to it as well, and a round that has nothing
 	// to do leaves its session alone.
-	late, err := servicetest.Once(f.b).Bind(testContext(t), f.inst, newBinding(t, f.inst, "late", readWrite))
+	late, err := servicetest.Once(f.b).Bind(testContext(t), f.inst, newBinding(t, f.inst, "late", access.ReadWrite))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +193,7 @@ func (f *full) keepSettled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if facts[f.b.names.instance(f.inst.Name).database].settled(f.inst.Plan) {
+		if facts[f.b.names.instance(f.inst.Name).database].inSync(f.inst.Plan) {
 			return
 		}
 		time.Sleep(100 * time.Millisecond)

@@ -160,7 +160,7 @@ func waysToBreak() map[string]func(context.Context, map[string]any) error {
 			}
 			defer s.Close()
 			fill := strings.NewReplacer("ROLENAME", ident(credentials["username"].(string)), "DATABASE", "DATABASE "+ident(credentials["database"].(string)))
-			_, err = s.(*client).conn.ExecContext(ctx, "SET ROLE NONE; "+fill.Replace(statement))
+			_, err = s.(*client).Conn.ExecContext(ctx, "SET ROLE NONE; "+fill.Replace(statement))
 			return err
 		}
 	}

@@ -7,10 +7,9 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Unbind implements services.Backend. First nobody can log in as the role any
-// more, then its sessions end, then it goes with all it holds in its instance's
-// database. No other database is entered: its tenant could keep the
-// administrator out.
+// Unbind implements services.Backend. It disables logins as the role, ends its sessions,
+// and drops it with all that it holds in its instance's database. It enters no other
+// database, whose tenant could keep the administrator out.
 func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, InstanceParams, BindingParams]) (services.UnbindResult, error) {
 	n, role := b.names.instance(r.Instance.Name), b.names.role(r.Binding.Name)
 	s, st, err := b.begin(ctx, shared, n, role, versionPart, databasePart, membersPart, rolePart)
@@ -39,8 +38,8 @@ func (b *backend) revoke(ctx context.Context, s *session, st *state, role string
 	return b.drop(ctx, s, st, role)
 }
 
-// removeRevoked drops one role that was set aside, which List returns under an
-// identifier of its own.
+// removeRevoked drops a role that was set aside, which List returns under an identifier
+// of its own.
 func (b *backend) removeRevoked(ctx context.Context, s *session, role string) error {
 	list, err := b.revokedRoles(ctx, s, "AND rolname = "+literal(role))
 	if err != nil || len(list) == 0 {
@@ -49,8 +48,8 @@ func (b *backend) removeRevoked(ctx context.Context, s *session, role string) er
 	return b.clear(ctx, s, list[0])
 }
 
-// writes says whether a role can write in the instance's database: those of
-// read_write bindings and of the groups that they are in.
+// writes says whether a role can write in the instance's database: a read_write
+// binding's, or one of the groups that these are in.
 func (s *state) writes(role string) bool {
 	return slices.Contains(append(s.writers(), s.names.owner, s.names.over), role)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/usage"
 )
 
 // Update implements services.Backend.
@@ -28,7 +29,7 @@ func (b *backend) change(ctx context.Context, s *session, st *state, prev, next 
 	if st.Database == nil {
 		return fmt.Errorf("database %s is not there; was it dropped by hand? deprovision the instance", st.names.database)
 	}
-	if err := fits(st, prev.Plan, next.Plan); err != nil {
+	if err := usage.CheckChange(services.Size(st.Database.Bytes), prev.Plan.Storage, next.Plan.Storage, st.over()); err != nil {
 		return err
 	}
 	if err := b.extend(ctx, s, st.names, prev.Params.Extensions, next.Params.Extensions); err != nil {
@@ -43,29 +44,14 @@ func (b *backend) change(ctx context.Context, s *session, st *state, prev, next 
 	return s.last(ctx)
 }
 
-// fits refuses less storage than is used. An instance that was over the smaller
-// plan's limit already, and under the larger one's, may go back to it: that is
-// the undoing of an update that failed.
-func fits(st *state, prev, next Plan) error {
-	lower := next.Storage != 0 && (prev.Storage == 0 || next.Storage < prev.Storage)
-	used := services.Size(st.Database.Bytes)
-	if !lower || used <= next.Storage || st.over() && !tooLarge(used, prev.Storage) {
-		return nil
-	}
-	return services.Rejected("the plan allows %s and the database uses %s; free space first, or choose a larger plan", next.Storage, used)
-}
-
 // limits returns the statements that hold the database and all bindings' roles
 // to the plan.
 func limits(st *state, p Plan) []string {
-	statements := []string{join(st.names.owner)}
-	statements = append(statements, fmt.Sprintf("ALTER DATABASE %s WITH CONNECTION LIMIT %d", ident(st.names.database), p.Connections))
-	statements = append(statements, settings(st, p)...)
-	return append(append(statements, leave(st.names.owner)), bindingLimits(st, p)...)
+	limit := fmt.Sprintf("%s WITH CONNECTION LIMIT %d", st.alter(), p.Connections)
+	return append(st.asOwner(append([]string{limit}, settings(st, p)...)...), bindingLimits(st, p)...)
 }
 
-// bindingLimits returns the statements for the limits of connections of all
-// bindings.
+// bindingLimits returns the statements for all bindings' limits of connections.
 func bindingLimits(st *state, p Plan) []string {
 	var statements []string
 	for _, role := range st.in(st.names.groups()...) {

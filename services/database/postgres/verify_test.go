@@ -10,7 +10,7 @@ import (
 func (c *client) actsAs(t *testing.T) string {
 	t.Helper()
 	var as string
-	if err := c.conn.QueryRowContext(testContext(t), "SELECT current_user").Scan(&as); err != nil {
+	if err := c.Conn.QueryRowContext(testContext(t), "SELECT current_user").Scan(&as); err != nil {
 		t.Fatal(err)
 	}
 	return as

@@ -1,18 +1,22 @@
 package postgres
 
-import "context"
+import (
+	"context"
 
-// An application's session acts as the owner role, and a role sees and cancels only
-// the sessions of roles that it is a member of. The owner role cannot be made a
-// member of the bindings' roles, which are its own members. Functions in the
-// database do it instead: they run as the role "sessions", which is a member of the
-// bindings' roles, so that PostgreSQL's own checks let them reach the instance's
-// sessions and no others. Only the owner role may call them.
-//
-// The comment on the role is the OID of the database that has the functions.
+	"github.com/lib/pq/pqerror"
 
-// sessionFunctions returns the statements that make the functions. They are made as
-// the role that owns them, in a schema of its own.
+	"github.com/chandler-broker/chandler/services/database"
+)
+
+// An application's session acts as the owner role, and a role sees and cancels only the
+// sessions of roles of which it is a member. The owner role cannot be a member of the
+// bindings' roles, which are its members. Functions in the database help instead: they
+// run as the role "sessions", a member of the bindings' roles, so that PostgreSQL's own
+// checks let them reach the instance's sessions and no others. Only the owner role may
+// call them. The comment on the role is the OID of the database that has the functions.
+
+// sessionFunctions returns the statements that make the functions, as the role that owns
+// them, in a schema of its own.
 func sessionFunctions(n names) []string {
 	const define = " LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS "
 	const all = "chandler.sessions(), chandler.cancel(pg_catalog.int4), chandler.terminate(pg_catalog.int4)"
@@ -30,7 +34,7 @@ func sessionFunctions(n names) []string {
 	}
 }
 
-// showSessions makes the functions, unless somebody is at work on the instance.
+// showSessions makes the functions, unless another session works on the instance.
 func (b *backend) showSessions(ctx context.Context, inst instance) error {
 	s, st, err := b.begin(ctx, attempt, b.names.instance(inst.Name), "", lockedPart, databasePart, groupsPart, membersPart)
 	if err != nil {
@@ -53,8 +57,8 @@ func (b *backend) showSessions(ctx context.Context, inst instance) error {
 	}
 	err = b.inside(ctx, s, n.database, func(t *session) error {
 		err := t.acting(ctx, []string{n.owner, n.sessions}, sessionFunctions(n)...)
-		if is(err, duplicateSchema) {
-			return nil // of an attempt that was cut short, or the tenant's own, which stays
+		if is(err, pqerror.DuplicateSchema) {
+			return nil // of an interrupted attempt, or the tenant's own, which stays
 		}
 		return err
 	})
@@ -69,26 +73,15 @@ func (b *backend) showSessions(ctx context.Context, inst instance) error {
 // reaches lets the functions reach a binding's sessions.
 func reaches(n names, role string) string { return "GRANT " + ident(role) + " TO " + ident(n.sessions) }
 
-// dropStrays drops the roles "sessions" of instances that are gone: a release that
-// does not know this role leaves it behind when it removes the instance.
+// dropStrays drops the roles "sessions" of removed instances: earlier releases do not
+// know this role and leave it behind.
 func (b *backend) dropStrays(ctx context.Context) error {
-	rows, err := b.pool.QueryContext(ctx, `SELECT r.rolname FROM pg_catalog.pg_roles r, pg_catalog.regexp_replace(r.rolname, '_sessions$', '') base
+	var strays []string
+	err := database.Query(ctx, b.pool, `SELECT r.rolname FROM pg_catalog.pg_roles r, pg_catalog.regexp_replace(r.rolname, '_sessions$', '') base
 		WHERE r.rolname ~ `+literal(b.names.grouped.String())+` AND base <> r.rolname
 		AND NOT EXISTS (SELECT FROM pg_catalog.pg_database d WHERE d.datname = base)
-		AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles o WHERE o.rolname = base || '_owner')`)
-	if err != nil {
-		return explain("look for roles of instances that are gone", err)
-	}
-	defer rows.Close()
-	var strays []string
-	for rows.Next() {
-		var role string
-		if err := rows.Scan(&role); err != nil {
-			return explain("look for roles of instances that are gone", err)
-		}
-		strays = append(strays, role)
-	}
-	if err := rows.Err(); err != nil || len(strays) == 0 {
+		AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles o WHERE o.rolname = base || '_owner')`, database.Into(&strays))
+	if err != nil || len(strays) == 0 {
 		return explain("look for roles of instances that are gone", err)
 	}
 	_, err = b.pool.ExecContext(ctx, "DROP ROLE IF EXISTS "+idents(strays))

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -17,7 +18,7 @@ func (c *client) pid(t *testing.T) string {
 func (c *client) asks(t *testing.T, query string) string {
 	t.Helper()
 	var answer string
-	if err := c.conn.QueryRowContext(testContext(t), query).Scan(&answer); err != nil {
+	if err := c.Conn.QueryRowContext(testContext(t), query).Scan(&answer); err != nil {
 		t.Fatalf("%s: %v", query, err)
 	}
 	return answer
@@ -29,7 +30,7 @@ func TestSessionsOfTheOwnInstance(t *testing.T) {
 	f := newFull(t, "visible")
 	other, _, foreign := f.neighbour(t)
 	f.keep(t)
-	lateCreds, err := servicetest.Once(f.b).Bind(testContext(t), f.inst, newBinding(t, f.inst, "late", readWrite))
+	lateCreds, err := servicetest.Once(f.b).Bind(testContext(t), f.inst, newBinding(t, f.inst, "late", access.ReadWrite))
 	if err != nil {
 		t.Fatal(err)
 	}

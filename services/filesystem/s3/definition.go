@@ -5,19 +5,16 @@ package s3
 
 import (
 	"context"
-	_ "embed"
+	"embed"
 
 	"github.com/chandler-broker/chandler/services"
 )
 
-var (
-	//go:embed catalog.yml
-	catalogYAML []byte
-	//go:embed schemas/instance-create.json
-	instanceCreate []byte
-	//go:embed schemas/binding-create.json
-	bindingCreate []byte
-)
+//go:embed schemas
+var schemas embed.FS
+
+//go:embed catalog.yml
+var catalogYAML []byte
 
 // credentialType is "type" in the credentials.
 const credentialType = "s3"
@@ -25,7 +22,7 @@ const credentialType = "s3"
 // Definition describes the backend "filesystem/s3".
 func Definition() services.Definition {
 	return services.Define("filesystem/s3",
-		services.Schemas{InstanceCreate: instanceCreate, BindingCreate: bindingCreate},
+		services.ReadSchemas(schemas),
 		services.Client{Catalog: catalogYAML, CredentialType: credentialType, Dial: dial},
 		func(_ context.Context, c Config) (services.Backend[Plan, InstanceParams, BindingParams], error) {
 			return open(c)

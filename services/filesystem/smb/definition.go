@@ -5,19 +5,16 @@ package smb
 
 import (
 	"context"
-	_ "embed"
+	"embed"
 
 	"github.com/chandler-broker/chandler/services"
 )
 
-var (
-	//go:embed catalog.yml
-	catalogYAML []byte
-	//go:embed schemas/instance-create.json
-	instanceCreate []byte
-	//go:embed schemas/binding-create.json
-	bindingCreate []byte
-)
+//go:embed schemas
+var schemas embed.FS
+
+//go:embed catalog.yml
+var catalogYAML []byte
 
 // credentialType is "type" in the credentials.
 const credentialType = "smb"
@@ -25,7 +22,7 @@ const credentialType = "smb"
 // Definition describes the backend "filesystem/smb".
 func Definition() services.Definition {
 	return services.Define("filesystem/smb",
-		services.Schemas{InstanceCreate: instanceCreate, BindingCreate: bindingCreate},
+		services.ReadSchemas(schemas),
 		services.Client{Catalog: catalogYAML, CredentialType: credentialType, Dial: dial, VolumeMounts: true},
 		func(_ context.Context, c Config) (services.Backend[Plan, InstanceParams, BindingParams], error) {
 			return open(c)

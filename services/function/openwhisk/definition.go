@@ -5,21 +5,16 @@ package openwhisk
 
 import (
 	"context"
-	_ "embed"
+	"embed"
 
 	"github.com/chandler-broker/chandler/services"
 )
 
-var (
-	//go:embed catalog.yml
-	catalogYAML []byte
-	//go:embed schemas/instance-create.json
-	instanceCreate []byte
-	//go:embed schemas/instance-update.json
-	instanceUpdate []byte
-	//go:embed schemas/binding-create.json
-	bindingCreate []byte
-)
+//go:embed schemas
+var schemas embed.FS
+
+//go:embed catalog.yml
+var catalogYAML []byte
 
 // credentialType is "type" in the credentials.
 const credentialType = "openwhisk"
@@ -27,7 +22,7 @@ const credentialType = "openwhisk"
 // Definition describes the backend "function/wasm".
 func Definition() services.Definition {
 	return services.Define("function/wasm",
-		services.Schemas{InstanceCreate: instanceCreate, InstanceUpdate: instanceUpdate, BindingCreate: bindingCreate},
+		services.ReadSchemas(schemas),
 		services.Client{Catalog: catalogYAML, CredentialType: credentialType, Dial: dial, Active: true},
 		func(ctx context.Context, c Config) (services.Backend[Plan, InstanceParams, BindingParams], error) {
 			return open(ctx, c)

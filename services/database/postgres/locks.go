@@ -1,0 +1,101 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/lib/pq/pqerror"
+
+	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/database"
+)
+
+const (
+	// patience is how long a tenant's session may block a change of roles or databases.
+	patience = "SET LOCAL lock_timeout = '300ms'"
+	// insistEvery is how often sessions that block it are ended after that.
+	insistEvery = 50 * time.Millisecond
+)
+
+// insist is commit, and ends the sessions that block the statements. A tenant can change
+// a role or grant rights on a database in a transaction that stays open, and not only in
+// sessions of that role or in that database: a SECURITY DEFINER function acts as the
+// role, and a right may come with its grant option.
+func (b *backend) insist(ctx context.Context, s *session, statements, then []string) error {
+	err := s.commit(ctx, append([]string{patience}, statements...), then)
+	if !is(err, pqerror.LockNotAvailable) {
+		return err
+	}
+	var pid int
+	if err := s.query(ctx, "SELECT pg_catalog.pg_backend_pid()", database.One(&pid)); err != nil {
+		return err
+	}
+	watch, stop := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		b.endBlockers(watch, pid)
+	}()
+	defer func() { stop(); <-ended }()
+	return s.commit(ctx, statements, then)
+}
+
+// endBlockers ends the sessions for which a process of the server waits, until ctx ends,
+// except the administrator's, and those of superusers, which it may not end.
+func (b *backend) endBlockers(ctx context.Context, pid int) {
+	for ctx.Err() == nil {
+		_, _ = b.pool.ExecContext(ctx, fmt.Sprintf(`SELECT pg_catalog.pg_terminate_backend(a.pid)
+			FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(%d)) h (pid)
+			JOIN pg_catalog.pg_stat_activity a ON a.pid = h.pid
+			JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid AND NOT r.rolsuper AND r.rolname <> CURRENT_USER`, pid)) // the statements meet what keeps it from that
+		select {
+		case <-ctx.Done():
+		case <-time.After(insistEvery):
+		}
+	}
+}
+
+// lockTime is how long the administrator waits for a lock in a tenant's database.
+const lockTime = time.Second
+
+// orNotYet does work in a database. If another session holds a lock that it needs, it
+// returns NotYet, which names that session.
+func (b *backend) orNotYet(ctx context.Context, database, doing string, work func() error) error {
+	watch, stop := context.WithCancel(ctx)
+	defer stop()
+	found := make(chan string, 1)
+	go func() {
+		select {
+		case <-watch.Done():
+			found <- ""
+		case <-time.After(lockTime / 2):
+			found <- b.holder(watch, database)
+		}
+	}()
+	err := work()
+	if !is(err, pqerror.LockNotAvailable) {
+		return err
+	}
+	stop()
+	holder := <-found
+	if holder == "" {
+		holder = "another session of the database"
+	}
+	return services.NotYet(time.Second, fmt.Sprintf("%s: waiting for a lock held by %s; continues when that transaction ends", doing, holder))
+}
+
+// holder describes the session for which the administrator waits in a database; empty if
+// there is none.
+func (b *backend) holder(ctx context.Context, database string) string {
+	var pid int
+	var user, since string
+	err := b.pool.QueryRowContext(ctx, `SELECT h.pid, h.usename, pg_catalog.to_char(h.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
+		FROM pg_catalog.pg_stat_activity w, LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) b, pg_catalog.pg_stat_activity h
+		WHERE w.datname = `+literal(database)+` AND w.usename = CURRENT_USER AND w.wait_event_type = 'Lock' AND h.pid = b
+		AND h.usename IS NOT NULL AND h.xact_start IS NOT NULL ORDER BY h.xact_start LIMIT 1`).Scan(&pid, &user, &since)
+	if err != nil { // sql.ErrNoRows, or what the work itself will meet
+		return ""
+	}
+	return fmt.Sprintf("session %d of user %s (in a transaction since %s UTC)", pid, user, since)
+}
