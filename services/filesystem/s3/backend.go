@@ -2,26 +2,25 @@ package s3
 
 import (
 	"cmp"
-	"net/http"
-	"sync"
+	"fmt"
+	"net/url"
 
 	"github.com/chandler-broker/chandler/services/cafile"
+	"github.com/chandler-broker/chandler/services/endpoint"
 	"github.com/chandler-broker/chandler/services/filesystem/btrfs"
+	"github.com/chandler-broker/chandler/services/httpapi"
+	"github.com/chandler-broker/chandler/services/usage"
 )
 
-// backend administers one gateway. What exists is asked of the gateway each
-// time; only the scans are kept, which a new process begins again.
+// backend administers one gateway. It asks the gateway each time what exists; only the
+// scans are kept, which a new process begins again.
 type backend struct {
 	gateway *client
 	names   namer
-	told    told
+	public  clientEndpoint
 	folder  btrfs.Folder // "" where no limit is hard
 	shared  string       // where other programs find the buckets; "" nowhere
-
-	round sync.Mutex       // of Reconcile: a scan is one's at a time
-	turn  int              // where in its batch the next round begins
-	mu    sync.Mutex       // of scans
-	scans map[string]*scan // by Instance.Name
+	scans   usage.Scans
 }
 
 func open(c Config) (*backend, error) {
@@ -29,42 +28,29 @@ func open(c Config) (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	endpoint, err := parseEndpoint(c.Endpoint)
-	if err != nil {
-		return nil, err
-	}
-	admin, public := endpoint, endpoint
-	if c.AdminEndpoint != "" {
-		if admin, err = parseEndpoint(c.AdminEndpoint); err != nil {
-			return nil, err
-		}
-	}
-	if c.PublicEndpoint != "" {
-		if public, err = parseEndpoint(c.PublicEndpoint); err != nil {
-			return nil, err
+	endpoints := map[string]*url.URL{}
+	for key, text := range map[string]string{
+		"endpoint": c.Endpoint, "admin_endpoint": cmp.Or(c.AdminEndpoint, c.Endpoint), "public_endpoint": cmp.Or(c.PublicEndpoint, c.Endpoint),
+	} {
+		if endpoints[key], _, err = endpoint.Parse(text, ports); err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
 		}
 	}
 	return &backend{
 		gateway: &client{
-			endpoint: endpoint, admin: admin, region: c.Region,
-			accessKey: c.AccessKeyID, secretKey: c.SecretAccessKey,
-			http: &http.Client{Transport: newTransport(authority), CheckRedirect: refuseRedirect},
+			endpoint: endpoints["endpoint"], admin: endpoints["admin_endpoint"], region: c.Region,
+			accessKey: c.AccessKeyID, secretKey: c.SecretAccessKey, transport: httpapi.NewTransport(authority, 8),
 		},
 		names:  newNamer(c.Prefix),
-		told:   told{endpoint: public, region: c.Region, ca: authority},
+		public: newClientEndpoint(endpoints["public_endpoint"], c.Region, authority),
 		folder: btrfs.Folder(c.Folder),
 		shared: cmp.Or(c.SharedFolder, c.Folder),
-		scans:  map[string]*scan{},
 	}, nil
 }
 
-// refuseRedirect keeps signed requests, which hold secrets, from going
-// elsewhere.
-func refuseRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-
 // Close implements services.Closer.
 func (b *backend) Close() error {
-	b.gateway.http.CloseIdleConnections()
+	b.gateway.transport.CloseIdleConnections()
 	return nil
 }
 

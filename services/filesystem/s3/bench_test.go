@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -24,7 +25,7 @@ func BenchmarkVerbs(b *testing.B) {
 	n := 0
 	for ; b.Loop(); n++ {
 		inst := newInstance(fmt.Sprint(n), nil)
-		bd := newBinding(b, inst, "b", readWrite)
+		bd := newBinding(b, inst, "b", access.ReadWrite)
 		timed("provision", func() error { return servicetest.Once(backend).Provision(ctx, inst) })
 		timed("bind", func() error { _, err := servicetest.Once(backend).Bind(ctx, inst, bd); return err })
 		timed("unbind", func() error { return servicetest.Once(backend).Unbind(ctx, inst, bd) })

@@ -36,5 +36,5 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 	if err := b.settle(ctx, r.Instance.Name, s, ""); err != nil {
 		return services.BindResult{}, b.explainAbsent(bucket, err)
 	}
-	return services.BindResult{Credentials: b.told.credentials(bucket, b.names.accessKey(mine), secret)}, nil
+	return services.BindResult{Credentials: b.public.credentials(bucket, b.names.accessKey(mine), secret)}, nil
 }

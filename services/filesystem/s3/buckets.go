@@ -116,9 +116,9 @@ func mark(over bool) tagging {
 	return tagging{Tags: []tag{{Key: overTag, Value: strconv.FormatBool(over)}}}
 }
 
-// over says whether a bucket is marked as one that has more than its plan
+// overQuota says whether a bucket is marked as one that has more than its plan
 // allows.
-func (c *client) over(ctx context.Context, bucket string) (bool, error) {
+func (c *client) overQuota(ctx context.Context, bucket string) (bool, error) {
 	var answer tagging
 	err := c.call(ctx, request{method: http.MethodGet, bucket: bucket, query: url.Values{"tagging": {""}}}, &answer)
 	if is(err, noSuchTags) {

@@ -5,54 +5,32 @@ import (
 	"context"
 	"crypto/md5" //nolint:gosec // S3 wants it beside some bodies, to find damage, not fraud
 	"crypto/sha256"
-	"crypto/tls"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"io"
-	"net"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/minio/minio-go/v7/pkg/s3utils"
 	"github.com/minio/minio-go/v7/pkg/signer"
 
 	"github.com/chandler-broker/chandler/services"
-	"github.com/chandler-broker/chandler/services/cafile"
+	"github.com/chandler-broker/chandler/services/httpapi"
 )
 
-// client calls the gateway as its administrator. It is no S3 library's client:
-// those repeat calls on their own account, which is the engine's to do, and
-// none knows the gateway's administration.
+// client calls the gateway as its administrator. S3 libraries do not know the
+// gateway's administration, and retry, which only the engine does here.
 type client struct {
 	endpoint, admin *url.URL
 	region          string
 	accessKey       string
 	secretKey       services.Secret
-	http            *http.Client
-}
-
-const (
-	// connectTimeout bounds one attempt to reach the gateway, so that one that
-	// is away is told from one that is slow.
-	connectTimeout = 5 * time.Second
-	// maxAnswer bounds what is read of an answer.
-	maxAnswer = 64 << 20
-)
-
-// newTransport trusts the authority where there is one, else the machine's.
-func newTransport(authority string) *http.Transport {
-	return &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: connectTimeout, KeepAlive: 20 * time.Second}).DialContext,
-		TLSHandshakeTimeout: connectTimeout,
-		MaxIdleConnsPerHost: 8,
-		IdleConnTimeout:     time.Minute,
-		TLSClientConfig:     &tls.Config{RootCAs: cafile.Pool(authority), MinVersion: tls.VersionTLS12},
-	}
+	transport       *http.Transport
 }
 
 // request is one call.
@@ -73,31 +51,19 @@ func (r request) reads() bool {
 
 // call makes one call and reads the answer into out, which may be nil.
 func (c *client) call(ctx context.Context, r request, out any) error {
-	if r.reads() {
-		return c.send(ctx, r, out)
-	}
-	return services.RunToCompletion(ctx, func(ctx context.Context) error { return c.send(ctx, r, out) })
-}
-
-func (c *client) send(ctx context.Context, r request, out any) error {
 	req, err := c.signed(ctx, r)
 	if err != nil {
 		return err
 	}
-	resp, err := c.http.Do(req)
+	resp, answer, err := httpapi.Exchange(c.transport, req, !r.reads()) //nolint:bodyclose // Exchange closed it
 	if err != nil {
 		return err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return fmt.Errorf("read the gateway's answer: %w", err)
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return readError(resp.StatusCode, answer)
 	}
-	if resp.Header.Get("X-Amz-Request-Id") == "" { // which each of its answers has
-		return errors.New("what answers is not the gateway; check the endpoint")
+	if resp.Header.Get("X-Amz-Request-Id") == "" { // which each of the gateway's answers has
+		return errors.New("the reply did not come from a gateway; check the endpoint")
 	}
 	switch out := out.(type) {
 	case nil:
@@ -127,9 +93,7 @@ func (c *client) signed(ctx context.Context, r request) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	for name, values := range r.header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, r.header)
 	if len(r.body) > 0 {
 		sum := md5.Sum(r.body) //nolint:gosec // as above
 		req.Header.Set("Content-Md5", base64.StdEncoding.EncodeToString(sum[:]))
@@ -190,15 +154,7 @@ var refusals = []string{"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDe
 
 func is(err error, codes ...string) bool {
 	e, ok := errors.AsType[*apiError](err)
-	if !ok {
-		return false
-	}
-	for _, code := range codes {
-		if e.Code == code {
-			return true
-		}
-	}
-	return false
+	return ok && slices.Contains(codes, e.Code)
 }
 
 // explain says what was being done, and what the operator can do about it.

@@ -10,15 +10,16 @@ import (
 
 	"github.com/minio/minio-go/v7"
 
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 func TestMinioGo(t *testing.T) {
 	b, ctx := newServer(t).backend(t, "c"), testContext(t)
 	inst := provisioned(t, b, "i", nil)
-	rw := newBinding(t, inst, "rw", readWrite)
+	rw := newBinding(t, inst, "rw", access.ReadWrite)
 	writer := dialled(t, bound(t, b, inst, rw).Values)
-	reader := dialled(t, bound(t, b, inst, newBinding(t, inst, "ro", readOnly)).Values)
+	reader := dialled(t, bound(t, b, inst, newBinding(t, inst, "ro", access.ReadOnly)).Values)
 	bucket := writer.bucket
 	big := bytes.Repeat([]byte("x"), 17<<20) // in parts
 	for _, c := range []struct {

@@ -1,13 +1,14 @@
 package s3
 
 import (
-	"errors"
-	"net/url"
 	"path/filepath"
 	"regexp"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/cafile"
+	"github.com/chandler-broker/chandler/services/check"
+	"github.com/chandler-broker/chandler/services/endpoint"
+	"github.com/chandler-broker/chandler/services/naming"
 )
 
 // Config is the backend's own configuration: one gateway.
@@ -47,46 +48,25 @@ func (c *Config) SetDefaults() {
 }
 
 var (
-	prefixRule = regexp.MustCompile(`^[a-z][a-z0-9]{0,7}$`)
 	regionRule = regexp.MustCompile(`^[a-z0-9-]{1,63}$`)
+	// ports are the schemes of endpoints with their default ports.
+	ports = map[string]uint16{"http": 80, "https": 443}
 )
 
 // Validate implements services.Validator.
 func (c *Config) Validate() error {
-	var faults []error
-	fault := func(bad bool, text string) {
-		if bad {
-			faults = append(faults, errors.New(text))
+	var f check.Faults
+	for _, e := range []struct{ key, text string }{{"endpoint", c.Endpoint}, {"admin_endpoint", c.AdminEndpoint}, {"public_endpoint", c.PublicEndpoint}} {
+		if e.text != "" || e.key == "endpoint" {
+			_, _, err := endpoint.Parse(e.text, ports)
+			f.Key(e.key, err)
 		}
 	}
-	endpoint := func(key, value string) {
-		_, err := parseEndpoint(value)
-		fault(err != nil, key+": must be http://host:port or https://host:port")
-	}
-	endpoint("endpoint", c.Endpoint)
-	if c.AdminEndpoint != "" {
-		endpoint("admin_endpoint", c.AdminEndpoint)
-	}
-	if c.PublicEndpoint != "" {
-		endpoint("public_endpoint", c.PublicEndpoint)
-	}
-	fault(!regionRule.MatchString(c.Region), "region: must be the gateway's region, such as us-east-1")
-	fault(c.AccessKeyID == "", "access_key_id: is missing: name an account of the gateway that has the role admin")
-	fault(c.SecretAccessKey.IsZero(), "secret_access_key: is missing")
-	faults = append(faults, cafile.Check(c.CA, c.CAFile))
-	fault(!prefixRule.MatchString(c.Prefix), "prefix: must be 1 to 8 characters of a-z and 0-9 and begin with a letter")
-	fault(c.Folder != "" && !filepath.IsAbs(c.Folder), "folder: must be an absolute path")
-	fault(c.SharedFolder != "" && !filepath.IsAbs(c.SharedFolder), "shared_folder: must be an absolute path")
-	return errors.Join(faults...)
-}
-
-// parseEndpoint reads an endpoint. It has no path: buckets are paths.
-func parseEndpoint(text string) (*url.URL, error) {
-	u, err := url.Parse(text)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" ||
-		u.User != nil || (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" {
-		return nil, errors.New("is no endpoint")
-	}
-	u.Path = ""
-	return u, nil
+	f.If(!regionRule.MatchString(c.Region), "region: must be the gateway's region, such as us-east-1")
+	f.If(c.AccessKeyID == "", "access_key_id: is missing: name an account of the gateway that has the role admin")
+	f.If(c.SecretAccessKey.IsZero(), "secret_access_key: is missing")
+	f.Add(cafile.Check(c.CA, c.CAFile), naming.CheckPrefix(c.Prefix, naming.MaxPrefix))
+	f.If(c.Folder != "" && !filepath.IsAbs(c.Folder), "folder: must be an absolute path")
+	f.If(c.SharedFolder != "" && !filepath.IsAbs(c.SharedFolder), "shared_folder: must be an absolute path")
+	return f.Err()
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 )
 
 const goodConfig = `"endpoint": "http://127.0.0.1:7070", "access_key_id": "admin", "secret_access_key": "s"`
@@ -28,10 +29,10 @@ func TestConfigFaults(t *testing.T) {
 	for _, c := range []struct{ name, config, want string }{
 		{"good", `{` + goodConfig + `}`, ""},
 		{"all of it", `{` + goodConfig + `, "admin_endpoint": "https://a:1", "public_endpoint": "https://s3.example.org", "region": "eu-1", "prefix": "cf1", "folder": "/srv/s3"}`, ""},
-		{"nothing", `{}`, "endpoint: must be http://host:port or https://host:port\naccess_key_id: is missing: name an account of the gateway that has the role admin\nsecret_access_key: is missing"},
-		{"no scheme", `{` + strings.Replace(goodConfig, "http://", "", 1) + `}`, "endpoint: must be http://host:port or https://host:port"},
-		{"a path", `{` + goodConfig + `, "public_endpoint": "http://h/path"}`, "public_endpoint: must be http://host:port or https://host:port"},
-		{"a password", `{` + goodConfig + `, "admin_endpoint": "http://u:p@h"}`, "admin_endpoint: must be http://host:port or https://host:port"},
+		{"nothing", `{}`, "endpoint: must be http://host:port or https://host:port, without a user, a path or options\naccess_key_id: is missing: name an account of the gateway that has the role admin\nsecret_access_key: is missing"},
+		{"no scheme", `{` + strings.Replace(goodConfig, "http://", "", 1) + `}`, "endpoint: must be http://host:port or https://host:port, without a user, a path or options"},
+		{"a path", `{` + goodConfig + `, "public_endpoint": "http://h/path"}`, "public_endpoint: must be http://host:port or https://host:port, without a user, a path or options"},
+		{"a password", `{` + goodConfig + `, "admin_endpoint": "http://u:p@h"}`, "admin_endpoint: must be http://host:port or https://host:port, without a user, a path or options"},
 		{"a region in capitals", `{` + goodConfig + `, "region": "EU"}`, "region: must be the gateway's region, such as us-east-1"},
 		{"two authorities", `{` + goodConfig + `, "ca": "x", "ca_file": "/x"}`, "ca_file: cannot be given together with ca\nca: is not a certificate in PEM"},
 		{"a long prefix", `{` + goodConfig + `, "prefix": "abcdefghi"}`, "prefix: must be 1 to 8 characters of a-z and 0-9 and begin with a letter"},
@@ -88,7 +89,7 @@ func TestFilesOfConfig(t *testing.T) {
 func TestNames(t *testing.T) {
 	n := newNamer("abcdefgh")
 	instance, other := services.InstanceName("i"), services.BindingName("i", "b")
-	for _, role := range []string{readWrite, readOnly} {
+	for _, role := range []access.Role{access.ReadWrite, access.ReadOnly} {
 		want := account{instance: instance, binding: other, role: role}
 		key := n.accessKey(want)
 		if got, ok := n.parse(key); !ok || got != want {
@@ -104,7 +105,7 @@ func TestNames(t *testing.T) {
 	if bucket := n.bucketOf(instance); len(bucket) > 63 {
 		t.Errorf("%s: %d characters", bucket, len(bucket))
 	}
-	for _, foreign := range []string{"root", "abcdefgh-", "abcdefgh-" + instance, "abcdefgh-" + instance + "-" + other + "-admin", "x" + n.accessKey(account{instance, other, readOnly})} {
+	for _, foreign := range []string{"root", "abcdefgh-", "abcdefgh-" + instance, "abcdefgh-" + instance + "-" + other + "-admin", "x" + n.accessKey(account{instance, other, access.ReadOnly})} {
 		if _, ours := n.parse(foreign); ours {
 			t.Errorf("%s is taken for ours", foreign)
 		}
@@ -128,7 +129,7 @@ func TestTLSAndRegion(t *testing.T) {
 		t.Fatal(err)
 	}
 	inst := provisioned(t, b, "i", nil)
-	c := bound(t, b, inst, newBinding(t, inst, "b", readWrite))
+	c := bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite))
 	s := dialled(t, c.Values)
 	s.mustPut(t, "key", "value")
 	location, err := s.client.GetBucketLocation(ctx, s.bucket)
@@ -176,8 +177,7 @@ func TestCredentials(t *testing.T) {
 		{"https://gateway", "443", "gateway:443", true},
 		{"https://[::1]:9000", "9000", "[::1]:9000", true},
 	} {
-		told := told{endpoint: parsed(t, c.endpoint), region: "us-east-1"}
-		got := told.credentials("bucket", "key", services.NewSecret("secret"))
+		got := newClientEndpoint(parsed(t, c.endpoint), "us-east-1", "").credentials("bucket", "key", services.NewSecret("secret"))
 		if want := "s3://key:secret@" + c.address + "/bucket?region=us-east-1&tls="; !strings.HasPrefix(text(t, got.Values, "uri"), want) {
 			t.Errorf("uri: %v", got.Values["uri"])
 		}

@@ -14,7 +14,9 @@ import (
 	"github.com/minio/minio-go/v7"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
+	"github.com/chandler-broker/chandler/services/usage"
 )
 
 // oddKeys are keys that something could stumble over.
@@ -31,7 +33,7 @@ func TestContents(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "c")
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true; i.Plan.Objects = 1; i.Plan.Storage = 1 << 20 })
-	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", readWrite)).Values)
+	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values)
 	want := fill(t, server, s)
 	core := minio.Core{Client: s.client}
 	for i := range 4 {
@@ -45,10 +47,10 @@ func TestContents(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		want.objects, want.bytes = want.objects+1, want.bytes+8
+		want.Items, want.Bytes = want.Items+1, want.Bytes+8
 		if i == 0 {
 			s.mustPut(t, key, "done")
-			want.objects, want.bytes = want.objects+1, want.bytes+4
+			want.Items, want.Bytes = want.Items+1, want.Bytes+4
 		}
 	}
 	got := counted(t, b, inst)
@@ -71,9 +73,9 @@ func TestContents(t *testing.T) {
 }
 
 // fill puts what is odd over S3, and what is many into the gateway's folder.
-func fill(t *testing.T, server *testServer, s *session) usage {
+func fill(t *testing.T, server *testServer, s *session) usage.Amount {
 	t.Helper()
-	var stored usage
+	var stored usage.Amount
 	for _, key := range oddKeys() {
 		value := "x"
 		if strings.HasSuffix(key, "/") {
@@ -87,10 +89,10 @@ func fill(t *testing.T, server *testServer, s *session) usage {
 			t.Logf("the gateway does not take %q: %v", key, err)
 			continue
 		}
-		stored.objects, stored.bytes = stored.objects+1, stored.bytes+services.Size(len(value))
+		stored.Items, stored.Bytes = stored.Items+1, stored.Bytes+services.Size(len(value))
 	}
-	if stored.objects < len(oddKeys())-5 {
-		t.Fatalf("only %d of %d odd keys were taken", stored.objects, len(oddKeys()))
+	if stored.Items < len(oddKeys())-5 {
+		t.Fatalf("only %d of %d odd keys were taken", stored.Items, len(oddKeys()))
 	}
 	many := filepath.Join(server.BucketsFolder(), s.bucket, "many")
 	if err := os.Mkdir(many, 0o777); err != nil {
@@ -105,7 +107,7 @@ func fill(t *testing.T, server *testServer, s *session) usage {
 			t.Fatal(err)
 		}
 	}
-	stored.objects, stored.bytes = stored.objects+more, stored.bytes+2*more
+	stored.Items, stored.Bytes = stored.Items+more, stored.Bytes+2*more
 	return stored
 }
 
@@ -118,25 +120,22 @@ func hungUp(err error) bool {
 
 // counted counts with hardly any time a call, as in a bucket that takes many
 // rounds.
-func counted(t *testing.T, b *backend, inst instance) usage {
+func counted(t *testing.T, b *backend, inst instance) usage.Amount {
 	t.Helper()
-	sc, rounds, bucket := &scan{}, 0, b.names.bucketOf(inst.Name)
-	for whole := false; !whole; rounds++ {
+	c, rounds := &counter{b: b, bucket: b.names.bucketOf(inst.Name)}, 0
+	for done := false; !done; rounds++ {
 		if rounds > 1000 {
 			t.Fatal("the count never ends")
 		}
 		var err error
-		if whole, err = sc.advance(testContext(t), b.gateway, bucket, b.local(bucket), time.Now()); err != nil {
+		if done, err = c.Advance(testContext(t), time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if rounds < 4 {
 		t.Errorf("%d rounds", rounds)
 	}
-	if !sc.next.After(time.Now()) {
-		t.Error("counts again at once")
-	}
-	return sc.last
+	return c.used
 }
 
 // A bucket is known to be over as soon as that much was counted.
@@ -144,20 +143,20 @@ func TestOverBeforeTheCountEnds(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "c")
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true; i.Plan.Objects = 10 })
-	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", readWrite)).Values)
+	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values)
 	fill(t, server, s)
-	over := false
+	over, early := false, ""
 	for round := 0; !over; round++ {
 		var err error
-		if over, _, err = b.measure(ctx, inst.Name, inst.Plan, false, time.Now().Add(time.Millisecond)); err != nil {
+		if over, early, err = b.measure(ctx, inst.Name, inst.Plan, false, time.Now().Add(time.Millisecond)); err != nil {
 			t.Fatal(err)
 		}
 		if round > 10 {
 			t.Fatal("not over")
 		}
 	}
-	if b.scanOf(inst.Name).next != (time.Time{}) {
-		t.Error("the whole bucket was counted")
+	if strings.Contains(early, "objects: 21") {
+		t.Errorf("the whole bucket was counted: %s", early)
 	}
 	note := ""
 	for round := 0; !strings.Contains(note, "objects: 21"); round++ { // one bucket has so much time in each
@@ -173,7 +172,7 @@ func TestEmptyingIsCutIntoCalls(t *testing.T) {
 	server := newServer(t)
 	b := server.backend(t, "c")
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true })
-	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", readWrite)).Values)
+	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values)
 	fill(t, server, s)
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Millisecond)
 	defer cancel()
@@ -198,7 +197,7 @@ func TestManyUploadsOfOneKey(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "c")
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true; i.Plan.Storage = 1 << 30 })
-	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", readWrite)).Values)
+	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values)
 	core, ids := minio.Core{Client: s.client}, map[string][]string{}
 	for _, key := range []string{"a", "many", "z"} {
 		n := 1
@@ -262,31 +261,8 @@ func TestWhatIsNoObject(t *testing.T) {
 	}
 }
 
-func TestUsage(t *testing.T) {
-	plan := Plan{Storage: 100 * services.Megabyte, Objects: 100}
-	for _, c := range []struct {
-		name             string
-		used             usage
-		exceeds, resumes bool
-	}{
-		{"empty", usage{}, false, true},
-		{"at the limit", usage{bytes: 100 * services.Megabyte, objects: 100}, false, false},
-		{"over by a byte", usage{bytes: 100*services.Megabyte + 1}, true, false},
-		{"over by an object", usage{objects: 101}, true, false},
-		{"below by little", usage{bytes: 96 * services.Megabyte, objects: 96}, false, false},
-		{"not to be counted", usage{uncounted: true}, true, false},
-		{"below by a twentieth", usage{bytes: 95*services.Megabyte - 1, objects: 94}, false, true},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			if c.used.exceeds(plan) != c.exceeds || c.used.resumes(plan) != c.resumes {
-				t.Errorf("exceeds %t, resumes %t", c.used.exceeds(plan), c.used.resumes(plan))
-			}
-			if c.used.exceeds(Plan{}) || !c.used.resumes(Plan{}) {
-				t.Error("a plan without limits limits")
-			}
-		})
-	}
-	both := usage{bytes: 101 * services.Megabyte, objects: 101}.note(plan)
+func TestNote(t *testing.T) {
+	both := note(usage.Amount{Bytes: 101 * services.Megabyte, Items: 101}, Plan{Storage: 100 * services.Megabyte, Objects: 100})
 	if want := "storage: 101 MB of 100 MB used; writes are refused until less than 95 MB is used; objects: 101 of 100; writes are refused until there are fewer than 95: delete objects, or choose a larger plan"; both != want {
 		t.Errorf("note: %s", both)
 	}

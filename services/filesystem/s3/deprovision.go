@@ -28,7 +28,7 @@ func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest
 	if err != nil {
 		return services.DeprovisionResult{}, err
 	}
-	b.forget(r.Instance.Name)
+	b.scans.Forget(r.Instance.Name)
 	return services.DeprovisionResult{}, b.folder.RemoveGroup(group)
 }
 

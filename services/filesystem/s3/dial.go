@@ -12,6 +12,8 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/endpoint"
+	"github.com/chandler-broker/chandler/services/httpapi"
 )
 
 // session is an application's use of a bucket.
@@ -24,14 +26,14 @@ type session struct {
 // dial connects as an application would, with nothing but its credentials.
 func dial(ctx context.Context, values map[string]any) (services.Session, error) {
 	text := func(key string) string { s, _ := values[key].(string); return s }
-	endpoint, err := parseEndpoint(text("endpoint"))
+	at, _, err := endpoint.Parse(text("endpoint"), ports)
 	if err != nil {
 		return nil, errors.New("the credentials have no endpoint")
 	}
-	s := &session{transport: newTransport(text("ca")), bucket: text("bucket")}
-	s.client, err = minio.New(endpoint.Host, &minio.Options{
+	s := &session{transport: httpapi.NewTransport(text("ca"), 8), bucket: text("bucket")}
+	s.client, err = minio.New(at.Host, &minio.Options{
 		Creds:     credentials.NewStaticV4(text("access_key_id"), text("secret_access_key"), ""),
-		Secure:    endpoint.Scheme == "https",
+		Secure:    at.Scheme == "https",
 		Region:    text("region"),
 		Transport: s.transport,
 		// Whoever uses this wants to know how the server is. One more try is for

@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/chandler-broker/chandler/services/access"
 )
 
 // What other programs on the machine are told of a bucket holds its objects.
@@ -14,7 +16,7 @@ func TestFolder(t *testing.T) {
 	_, err := b.Directory(ctx, inst)
 	rejected(t, err, "set shared_folder") // not to be tried again
 	b.shared = server.BucketsFolder()
-	dialled(t, bound(t, b, inst, newBinding(t, inst, "b", readWrite)).Values).mustPut(t, "key", "value")
+	dialled(t, bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values).mustPut(t, "key", "value")
 	dir, err := b.Directory(ctx, inst)
 	if err != nil {
 		t.Fatal(err)

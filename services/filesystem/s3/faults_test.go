@@ -13,13 +13,14 @@ import (
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // verbs are all calls of a backend that go to the gateway.
 func verbs(t *testing.T, b *backend) map[string]func(context.Context) error {
 	inst := newInstance("i", func(i *instance) { i.Plan.DeleteContents = true; i.Plan.Storage = 1 << 20 })
-	bd := newBinding(t, inst, "b", readWrite)
+	bd := newBinding(t, inst, "b", access.ReadWrite)
 	return map[string]func(context.Context) error{
 		"ready":       b.Ready,
 		"provision":   func(ctx context.Context) error { return servicetest.Once(b).Provision(ctx, inst) },
@@ -163,7 +164,7 @@ func TestGatewayRestarts(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "c")
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true })
-	bd := newBinding(t, inst, "b", readWrite)
+	bd := newBinding(t, inst, "b", access.ReadWrite)
 	first := bound(t, b, inst, bd)
 	dialled(t, first.Values).mustPut(t, "key", "value")
 	server.Kill()
@@ -204,14 +205,14 @@ func TestAdministrators(t *testing.T) {
 			`{"endpoint": %q, "access_key_id": %q, "secret_access_key": %q}`, server.Endpoint(), name, faultySecret))))
 	}
 	inst := provisioned(t, replicas[0], "i", func(i *instance) { i.Plan.DeleteContents = true })
-	first := bound(t, replicas[0], inst, newBinding(t, inst, "b", readWrite))
+	first := bound(t, replicas[0], inst, newBinding(t, inst, "b", access.ReadWrite))
 	if err := root.gateway.deleteAccount(ctx, "one"); err != nil {
 		t.Fatal(err)
 	}
 	if err := servicetest.Once(replicas[1]).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	bound(t, replicas[1], inst, newBinding(t, inst, "another", readOnly))
+	bound(t, replicas[1], inst, newBinding(t, inst, "another", access.ReadOnly))
 	dialled(t, first.Values).mustPut(t, "key", "value")
 	if err := servicetest.Once(replicas[1]).Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)

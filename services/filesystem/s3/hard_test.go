@@ -12,6 +12,7 @@ import (
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -47,7 +48,7 @@ func TestHardAfterwards(t *testing.T) {
 	if err := servicetest.Once(hard).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	s := dialled(t, bound(t, hard, inst, newBinding(t, inst, "b", readWrite)).Values)
+	s := dialled(t, bound(t, hard, inst, newBinding(t, inst, "b", access.ReadWrite)).Values)
 	s.mustPut(t, "big", strings.Repeat("x", 3<<19))
 	notes, err := servicetest.Once(hard).Reconcile(ctx, nil, []instance{inst})
 	if err != nil || !strings.HasPrefix(notes["i"].Message, "storage: 1.5 MB of 1 MB used; writes are refused") {
@@ -63,7 +64,7 @@ func TestHardNote(t *testing.T) {
 	server, ctx := newHardServer(t), testContext(t)
 	b := server.backend(t, "c")
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.Storage = 16 << 20; i.Plan.DeleteContents = true })
-	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", readWrite)).Values)
+	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values)
 	big := strings.Repeat("x", 31<<19)
 	s.mustPut(t, "big", big)
 	embeddedtest.Command(t, "btrfs", "filesystem", "sync", server.folder) // which is when the kernel counts
@@ -95,14 +96,14 @@ func TestFullDisk(t *testing.T) {
 	server := &testServer{VersityGW: embeddedtest.VersityGW(t, embedded.VersityGWOptions{Dir: dir}), dir: dir}
 	b := server.backend(t, "c")
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true })
-	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "filler", readWrite)).Values)
+	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "filler", access.ReadWrite)).Values)
 	size := 8 << 20
 	for i := 0; size > 0; i++ {
 		if s.put(t, fmt.Sprint("fill/", i), strings.Repeat("x", size)) != nil {
 			size /= 4
 		}
 	}
-	late, other := newBinding(t, inst, "late", readWrite), newInstance("other", nil)
+	late, other := newBinding(t, inst, "late", access.ReadWrite), newInstance("other", nil)
 	_, bindErr := servicetest.Once(b).Bind(ctx, inst, late)
 	provisionErr := servicetest.Once(b).Provision(ctx, other)
 	t.Logf("on a full disk: bind: %v; provision: %v", bindErr, provisionErr)

@@ -18,6 +18,7 @@ import (
 	"github.com/minio/minio-go/v7"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -134,7 +135,7 @@ func TestFolderIsCounted(t *testing.T) {
 func TestUploadsCountAsObjects(t *testing.T) {
 	b := newServer(t).backend(t, "c")
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.Objects = 3 })
-	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", readWrite)).Values)
+	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values)
 	for range 4 {
 		if _, err := (&minio.Core{Client: s.client}).NewMultipartUpload(testContext(t), s.bucket, "u", minio.PutObjectOptions{}); err != nil {
 			t.Fatal(err)
@@ -152,7 +153,7 @@ func TestAnyKey(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "c")
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true })
-	values := bound(t, b, inst, newBinding(t, inst, "b", readWrite)).Values
+	values := bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values
 	me, bucket := raw(t, values), text(t, values, "bucket")
 	put := func(key string, body []byte) error {
 		return me.call(ctx, request{method: http.MethodPut, bucket: bucket, key: key, body: body}, nil)
@@ -232,7 +233,7 @@ func randomKeys(t *testing.T, count int) []string {
 func TestKeysOfOneFile(t *testing.T) {
 	b, ctx := newServer(t).backend(t, "c"), testContext(t)
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true })
-	values := bound(t, b, inst, newBinding(t, inst, "b", readWrite)).Values
+	values := bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values
 	s, me, bucket := dialled(t, values), raw(t, values), text(t, values, "bucket")
 	s.mustPut(t, "x/y", "value")
 	for _, key := range []string{"x//y", "/x/y", "x/./y", "x/q/../y", "./x/y"} {
@@ -270,8 +271,8 @@ func TestKeysOfOneFile(t *testing.T) {
 func TestOwnBucketIsMade(t *testing.T) {
 	b, ctx := newServer(t).backend(t, "c"), testContext(t)
 	mine, theirs := provisioned(t, b, "i", nil), provisioned(t, b, "j", nil)
-	for _, role := range []string{readWrite, readOnly} {
-		me := raw(t, bound(t, b, mine, newBinding(t, mine, role, role)).Values)
+	for _, role := range []access.Role{access.ReadWrite, access.ReadOnly} {
+		me := raw(t, bound(t, b, mine, newBinding(t, mine, string(role), role)).Values)
 		for bucket, want := range map[string]string{
 			b.names.bucketOf(mine.Name): bucketOwned, b.names.bucketOf(theirs.Name): "AccessDenied", "another": "AccessDenied",
 		} {
@@ -291,7 +292,7 @@ func TestGatewaysFolder(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "c")
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true })
-	values := bound(t, b, inst, newBinding(t, inst, "b", readWrite)).Values
+	values := bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values
 	me, bucket := raw(t, values), text(t, values, "bucket")
 	server.placed(t, bucket, 1, ".sgwtmp/there")
 	for _, key := range []string{".sgwtmp/there", ".sgwtmp/new", ".sgwtmp", "./.sgwtmp/there", "a/../.sgwtmp/there", ".sgwtmp//there", "a/.sgwtmp", "a/.sgwtmp/b"} {

@@ -21,7 +21,7 @@ func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
 	}
 	var found []services.Resource
 	for _, bucket := range buckets {
-		if instance, ours := b.names.instanceOf(bucket); ours {
+		if instance, ours := b.names.bucket.Instance(bucket); ours {
 			found = append(found, services.Resource{Instance: instance, Name: resource(bucket)})
 		}
 	}

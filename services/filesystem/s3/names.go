@@ -1,26 +1,26 @@
 package s3
 
 import (
-	"regexp"
 	"slices"
+	"strings"
+
+	"github.com/chandler-broker/chandler/services/access"
+	"github.com/chandler-broker/chandler/services/naming"
 )
 
 // namer names what is made on the gateway. All names begin with the prefix, so
 // that brokers can share a gateway.
 type namer struct {
-	prefix  string // with its hyphen
-	bucket  *regexp.Regexp
-	account *regexp.Regexp
+	prefix          string // with its hyphen
+	bucket, account naming.Rule
 }
-
-const safeName = `([a-z2-7]{26})`
 
 func newNamer(prefix string) namer {
 	p := prefix + "-"
 	return namer{
 		prefix:  p,
-		bucket:  regexp.MustCompile(`^` + p + safeName + `$`),
-		account: regexp.MustCompile(`^` + p + safeName + `-` + safeName + `-(rw|ro)$`),
+		bucket:  naming.NewRule(p + naming.Safe),
+		account: naming.NewRule(p + naming.Safe + `-` + naming.Safe + `-(rw|ro)`),
 	}
 }
 
@@ -33,35 +33,27 @@ func resource(bucket string) string { return "bucket " + bucket }
 // account is a binding's account on the gateway. Its name is the application's
 // access key, and tells all that the bucket's policy has to know: so the policy
 // can be made anew at any time of nothing but the list of accounts.
-type account struct{ instance, binding, role string }
+type account struct {
+	instance, binding string
+	role              access.Role
+}
 
-var roleSuffixes = map[string]string{readWrite: "rw", readOnly: "ro"}
+var roleSuffixes = map[access.Role]string{access.ReadWrite: "rw", access.ReadOnly: "ro"}
 
 // accessKey is the name of the account.
 func (n namer) accessKey(a account) string {
 	return n.prefix + a.instance + "-" + a.binding + "-" + roleSuffixes[a.role]
 }
 
-// instanceOf returns the Instance.Name behind a bucket's name.
-func (n namer) instanceOf(bucket string) (string, bool) {
-	m := n.bucket.FindStringSubmatch(bucket)
-	if m == nil {
-		return "", false
-	}
-	return m[1], true
-}
-
 // parse reads an access key that accessKey made.
 func (n namer) parse(accessKey string) (account, bool) {
-	m := n.account.FindStringSubmatch(accessKey)
-	if m == nil {
-		return account{}, false
+	a := account{role: access.ReadWrite}
+	var ok bool
+	if strings.HasSuffix(accessKey, roleSuffixes[access.ReadOnly]) {
+		a.role = access.ReadOnly
 	}
-	role := readWrite
-	if m[3] == roleSuffixes[readOnly] {
-		role = readOnly
-	}
-	return account{instance: m[1], binding: m[2], role: role}, true
+	a.instance, a.binding, ok = n.account.Binding(accessKey)
+	return a, ok
 }
 
 // ours are the accounts among all access keys that this broker made.

@@ -1,10 +1,9 @@
 package s3
 
 import (
-	"errors"
-	"fmt"
-
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/check"
+	"github.com/chandler-broker/chandler/services/usage"
 )
 
 // Plan is what a plan of this backend says about its buckets.
@@ -22,30 +21,17 @@ type Plan struct {
 	DeleteContents bool `json:"delete_contents"`
 }
 
-// limited says whether the contents of buckets have a limit.
-func (p Plan) limited() bool { return p.Storage != 0 || p.Objects != 0 }
-
-const (
-	defaultBindings = 40
-	maxBindings     = 1000
-	minStorage      = 1 << 20
-	maxObjects      = 1_000_000_000
-)
+// limits are those of a bucket's contents.
+func (p Plan) limits() usage.Limits { return usage.Limits{Storage: p.Storage, Items: p.Objects} }
 
 // SetDefaults implements services.Defaulter.
-func (p *Plan) SetDefaults() { p.Bindings = defaultBindings }
+func (p *Plan) SetDefaults() { p.Bindings = 40 }
 
 // Validate implements services.Validator.
 func (p *Plan) Validate() error {
-	var faults []error
-	if p.Storage != 0 && p.Storage < minStorage {
-		faults = append(faults, fmt.Errorf("storage: must be %s, and 1MB at least", services.SizeForm))
-	}
-	if p.Objects < 0 || p.Objects > maxObjects {
-		faults = append(faults, fmt.Errorf("objects: must be from 1 to %d, or left out for no limit", maxObjects))
-	}
-	if p.Bindings < 1 || p.Bindings > maxBindings {
-		faults = append(faults, fmt.Errorf("bindings: must be from 1 to %d", maxBindings))
-	}
-	return errors.Join(faults...)
+	var f check.Faults
+	f.Size("storage", p.Storage, services.Megabyte)
+	check.Optional(&f, "objects", p.Objects, 1_000_000_000)
+	check.Range(&f, "bindings", p.Bindings, 1, 1000)
+	return f.Err()
 }

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"encoding/json"
 	"slices"
+
+	"github.com/chandler-broker/chandler/services/access"
 )
 
 // What bindings may do (Amazon S3 User Guide, "Actions, resources, and
@@ -25,12 +27,12 @@ var (
 type state struct {
 	// accounts are those of the instance's bindings.
 	accounts []account
-	// over says that the limits of the plan are exceeded: nobody may write.
-	over bool
+	// overQuota says that the plan's limits are exceeded: nobody may write.
+	overQuota bool
 }
 
 func (s state) equal(other state) bool {
-	return s.over == other.over && slices.Equal(s.sorted(), other.sorted())
+	return s.overQuota == other.overQuota && slices.Equal(s.sorted(), other.sorted())
 }
 
 func (s state) sorted() []account {
@@ -60,9 +62,9 @@ func (n namer) policy(instance string, s state) ([]byte, error) {
 	bucket := "arn:aws:s3:::" + n.bucketOf(instance)
 	var statements []statement
 	for _, kind := range []struct {
-		role    string
+		role    access.Role
 		actions []string
-	}{{readWrite, s.writersActions()}, {readOnly, reading}} {
+	}{{access.ReadWrite, s.writersActions()}, {access.ReadOnly, reading}} {
 		st := statement{Effect: "Allow", Action: kind.actions, Resource: []string{bucket, bucket + "/*"}}
 		for _, a := range s.sorted() {
 			if a.role == kind.role {
@@ -88,7 +90,7 @@ func (n namer) policy(instance string, s state) ([]byte, error) {
 
 func (s state) writersActions() []string {
 	actions := slices.Concat(reading, deleting)
-	if !s.over {
+	if !s.overQuota {
 		actions = append(actions, writing...)
 	}
 	return actions

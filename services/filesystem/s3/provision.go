@@ -38,11 +38,11 @@ func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, Ins
 	if _, err := b.folder.Limit(bucket, r.Instance.Plan.Storage); err != nil {
 		return services.UpdateResult{}, err
 	}
-	b.forget(r.Instance.Name)
-	if !s.over || r.Instance.Plan.limited() {
+	b.scans.Forget(r.Instance.Name)
+	if !s.overQuota || r.Instance.Plan.limits().Any() {
 		return services.UpdateResult{}, nil
 	}
-	s.over = false
+	s.overQuota = false
 	if err := b.gateway.mark(ctx, bucket, false); err != nil {
 		return services.UpdateResult{}, err
 	}

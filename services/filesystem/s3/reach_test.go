@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/httpapi"
 )
 
 // reach tries to get from one bucket into another, and into what is the
@@ -120,7 +121,7 @@ func raw(t *testing.T, values map[string]any) *client {
 	return &client{
 		endpoint: endpoint, admin: endpoint, region: text(t, values, "region"),
 		accessKey: text(t, values, "access_key_id"), secretKey: services.NewSecret(text(t, values, "secret_access_key")),
-		http: &http.Client{Transport: newTransport("")},
+		transport: httpapi.NewTransport("", 8),
 	}
 }
 

@@ -3,21 +3,14 @@ package s3
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/usage"
 )
 
-const (
-	// keepFor is how long one round looks after its instances, keepOneFor how
-	// long after a single one.
-	keepFor    = 10 * time.Second
-	keepOneFor = time.Second
-)
-
-// Reconcile implements services.Reconciler: it holds buckets to their plan's limits, and
-// puts a policy right that is not what follows from the bucket's bindings.
+// Reconcile implements services.Reconciler: it enforces the plans' limits, and repairs
+// policies that do not follow from their bucket's bindings.
 func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Plan, InstanceParams]) (result services.ReconcileResult, err error) {
 	if len(r.Instances) == 0 {
 		return result, nil
@@ -30,34 +23,18 @@ func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Pla
 	for _, a := range b.names.ours(keys) {
 		accounts[a.instance] = append(accounts[a.instance], a)
 	}
-	b.round.Lock()
-	defer b.round.Unlock()
-	end, late := time.Now().Add(keepFor), len(r.Instances)
-	for i := range r.Instances {
-		// Those that the last round had no time for come first.
-		inst := r.Instances[(b.turn+i)%len(r.Instances)]
-		if late > i && time.Now().After(end) {
-			late = i
+	return usage.Reconcile(&b.scans, "bucket", r.Instances, func(inst instance, end time.Time) (string, error) {
+		note, err := b.reconcileBucket(ctx, inst, accounts[inst.Name], end)
+		if is(err, noSuchBucket) {
+			err = usage.ErrAbsent
 		}
-		note, err := b.keep(ctx, inst, accounts[inst.Name], end)
-		condition := services.Condition{Reason: services.OverQuota, Message: note}
-		switch {
-		case is(err, noSuchBucket): // being made or removed
-			b.forget(inst.Name)
-			condition, err = services.Condition{}, nil
-		case err != nil:
-			condition, err = services.LimitsNotEnforced(), fmt.Errorf("bucket of instance %s: %w", inst.ID, err)
-		}
-		result.Record(inst.ID, condition, err)
-	}
-	b.turn = (b.turn + late) % len(r.Instances)
-	return result, nil
+		return note, err
+	}), nil
 }
 
-// keep looks after one instance.
-func (b *backend) keep(ctx context.Context, inst instance, accounts []account, end time.Time) (note string, err error) {
+func (b *backend) reconcileBucket(ctx context.Context, inst instance, accounts []account, end time.Time) (note string, err error) {
 	bucket := b.names.bucketOf(inst.Name)
-	over, err := b.gateway.over(ctx, bucket)
+	overQuota, err := b.gateway.overQuota(ctx, bucket)
 	if err != nil {
 		return "", err
 	}
@@ -66,54 +43,34 @@ func (b *backend) keep(ctx context.Context, inst instance, accounts []account, e
 		return "", err
 	}
 	limits, atLimit := inst.Plan, ""
-	if hard { // storage is the file system's to hold
-		limits.Storage, atLimit = 0, hardNote(used, inst.Plan.Storage)
+	if hard { // the file system enforces the limit of storage
+		limits.Storage, atLimit = 0, usage.NearLimit(used, inst.Plan.Storage, "objects")
 	}
-	want, note, err := b.measure(ctx, inst.Name, limits, over, end)
+	lock, note, err := b.measure(ctx, inst.Name, limits, overQuota, end)
 	if err != nil {
 		return "", err
 	}
-	if want != over {
-		if err := b.gateway.mark(ctx, bucket, want); err != nil {
+	if lock != overQuota {
+		if err := b.gateway.mark(ctx, bucket, lock); err != nil {
 			return "", err
 		}
 	}
-	return join(atLimit, note), b.repair(ctx, inst.Name, state{accounts: accounts, over: want})
+	return usage.Join(atLimit, note), b.repair(ctx, inst.Name, state{accounts: accounts, overQuota: lock})
 }
 
-// measure says whether the bucket has more than limits allow, and what its user
-// should know of that.
-func (b *backend) measure(ctx context.Context, name string, limits Plan, over bool, end time.Time) (bool, string, error) {
-	if !limits.limited() {
-		return false, "", nil
+// measure says whether the bucket is to be locked, and what its user should know then.
+func (b *backend) measure(ctx context.Context, name string, p Plan, locked bool, end time.Time) (lock bool, why string, err error) {
+	used, lock, err := b.scans.Measure(ctx, name, p.limits(), locked, end, func() usage.Counter {
+		return &counter{b: b, bucket: b.names.bucketOf(name), sized: p.Storage == 0}
+	})
+	if lock && err == nil {
+		why = note(used, p)
 	}
-	s := b.scanOf(name)
-	used, now := s.last, time.Now()
-	if now.After(s.next) && now.Before(end) {
-		if one := now.Add(keepOneFor); one.Before(end) {
-			end = one
-		}
-		bucket := b.names.bucketOf(name)
-		s.sized = s.sized || limits.Storage == 0
-		whole, err := s.advance(ctx, b.gateway, bucket, b.local(bucket), end)
-		if err != nil {
-			return over, "", err
-		}
-		if used = s.last; !whole && s.used.exceeds(limits) { // there is more to come
-			used = s.used
-		}
-		if whole || used.exceeds(limits) {
-			over = used.exceeds(limits) || (over && !used.resumes(limits))
-		}
-	}
-	if !over {
-		return false, "", nil
-	}
-	return true, used.note(limits), nil
+	return lock, why, err
 }
 
-// repair writes the policy where it is not what follows from the state. The
-// caller's state may be old: before anything is written it is read anew.
+// repair writes the policy if it does not follow from the state. The caller's state may
+// be old: before anything is written it is read again.
 func (b *backend) repair(ctx context.Context, name string, s state) error {
 	written, err := b.gateway.policy(ctx, b.names.bucketOf(name))
 	if err != nil {
@@ -131,37 +88,4 @@ func (b *backend) repair(ctx context.Context, name string, s state) error {
 		}
 	}
 	return b.settle(ctx, name, s, "")
-}
-
-// hardNote is what the user of a bucket should know that the file system holds
-// to its limit.
-func hardNote(used, limit services.Size) string {
-	if limit == 0 || used < resume(limit) {
-		return ""
-	}
-	return fmt.Sprintf("storage: %s of %s used; what needs more is refused: delete objects, or choose a larger plan", used, limit)
-}
-
-func join(one, other string) string {
-	if one != "" && other != "" {
-		return one + "; " + other
-	}
-	return one + other
-}
-
-// scanOf is the instance's scan, for the round of Reconcile that asks.
-func (b *backend) scanOf(name string) *scan {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.scans[name] == nil {
-		b.scans[name] = &scan{}
-	}
-	return b.scans[name]
-}
-
-// forget makes the next round of Reconcile count anew.
-func (b *backend) forget(name string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.scans, name)
 }

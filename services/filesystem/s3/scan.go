@@ -11,136 +11,102 @@ import (
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/filesystem"
+	"github.com/chandler-broker/chandler/services/usage"
 )
 
-// usage is what is in a bucket.
-type usage struct {
-	bytes   services.Size
-	objects int
-	// uncounted says that the gateway does not list all: there are more
-	// unfinished uploads of one key than it does, or keys that XML cannot carry.
-	uncounted bool
-}
-
-// exceeds says whether a bucket has more than its plan allows.
-func (u usage) exceeds(p Plan) bool {
-	return (u.uncounted && p.limited()) || (p.Storage != 0 && u.bytes > p.Storage) || (p.Objects != 0 && u.objects > p.Objects)
-}
-
-// resumes says whether one that had more may be written to again: below the
-// limit by a twentieth, so that one at the limit is not locked and unlocked all
-// the time.
-func (u usage) resumes(p Plan) bool {
-	return !(u.uncounted && p.limited()) && (p.Storage == 0 || u.bytes < resume(p.Storage)) && (p.Objects == 0 || u.objects < resume(p.Objects))
-}
-
-func resume[N services.Size | int](limit N) N { return limit - limit/20 }
-
-// note is what the user of a bucket should know that may not be written to.
-func (u usage) note(p Plan) string {
+// note tells the user of a locked bucket why it is locked.
+func note(used usage.Amount, p Plan) string {
 	var parts []string
-	if u.uncounted {
+	if used.Uncountable {
 		parts = append(parts, "the bucket cannot be counted completely, because of too many unfinished uploads of one key or keys with control characters; writes are refused until you abort or delete these")
 	}
-	if p.Storage != 0 && u.bytes >= resume(p.Storage) {
-		parts = append(parts, fmt.Sprintf("storage: %s of %s used; writes are refused until less than %s is used", u.bytes, p.Storage, resume(p.Storage)))
+	if !usage.MayResume(used.Bytes, p.Storage) {
+		parts = append(parts, usage.WritesRefused(used.Bytes, p.Storage))
 	}
-	if p.Objects != 0 && u.objects >= resume(p.Objects) {
-		parts = append(parts, fmt.Sprintf("objects: %d of %d; writes are refused until there are fewer than %d", u.objects, p.Objects, resume(p.Objects)))
+	if !usage.MayResume(used.Items, p.Objects) {
+		parts = append(parts, fmt.Sprintf("objects: %d of %d; writes are refused until there are fewer than %d", used.Items, p.Objects, usage.ResumeBelow(p.Objects)))
 	}
-	if parts == nil { // by the count of another process; this one's has not ended
+	if parts == nil { // another process counted, and this one's count has not ended
 		parts = []string{"writes are refused until the bucket's contents have been counted again"}
 	}
 	return strings.Join(parts, "; ") + ": delete objects, or choose a larger plan"
 }
 
-// scan is the counting of one bucket's contents, page by page: a large bucket
-// takes many rounds of Reconcile.
-type scan struct {
-	// last is the outcome of the last whole count, next when to count again.
-	last usage
-	next time.Time
+// counter counts one bucket's contents, page by page.
+type counter struct {
+	b      *backend
+	bucket string
 
-	// What follows is the count under way.
-	used      usage
-	spent     time.Duration
+	used      usage.Amount
 	disk      filesystem.Count
 	sized     bool   // the bytes need no counting any more
-	counting  bool   // objects; uploads come first
+	objects   bool   // are being counted; uploads come first
 	after     string // the last key whose uploads are counted
 	nextToken string
 }
 
-// scanShare is how much longer a bucket is left alone than its count took: the
-// counting costs the gateway no more than a twentieth of its time.
-const scanShare = 20
+// Amount implements usage.Counter.
+func (c *counter) Amount() usage.Amount { return c.used }
 
-// advance counts a page, and further ones until the time is over. whole says
-// that the count is done. dir is the bucket's folder, "" where it is not known:
-// then bytes are those that the gateway tells.
-func (s *scan) advance(ctx context.Context, c *client, bucket, dir string, end time.Time) (whole bool, err error) {
-	began := time.Now()
-	for {
-		if dir != "" && !s.sized {
-			err = s.countFolder(dir, end)
+// Advance implements usage.Counter. If the bucket's folder is unknown, bytes are those
+// that the gateway reports.
+func (c *counter) Advance(ctx context.Context, end time.Time) (done bool, err error) {
+	dir := c.b.local(c.bucket)
+	for !done && err == nil {
+		switch {
+		case dir != "" && !c.sized:
+			err = c.countFolder(dir, end)
 			if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
-				dir, s.used.bytes, err = "", 0, nil
+				dir, c.used.Bytes, err = "", 0, nil
 			}
-		} else if s.counting {
-			whole, err = s.countObjects(ctx, c, bucket)
-		} else {
-			err = s.countUploads(ctx, c, bucket, end)
+		case c.objects:
+			done, err = c.countObjects(ctx)
+		default:
+			err = c.countUploads(ctx, end)
 		}
-		if whole || err != nil || time.Now().After(end) {
+		if time.Now().After(end) {
 			break
 		}
 	}
-	s.spent += time.Since(began)
-	switch {
-	case err != nil:
-		*s = scan{last: s.last} // from the beginning
-	case whole:
-		*s = scan{last: s.used, next: time.Now().Add(scanShare * s.spent)}
-	}
-	return whole, err
+	return done, err
 }
 
 // countFolder counts what the bucket's folder takes on the disk: objects, parts of
 // uploads, directories, and what the gateway does not list.
-func (s *scan) countFolder(dir string, end time.Time) (err error) {
-	s.sized, err = s.disk.Advance(dir, end)
-	s.used.bytes = s.disk.Bytes
+func (c *counter) countFolder(dir string, end time.Time) (err error) {
+	c.sized, err = c.disk.Advance(dir, end)
+	c.used.Bytes = c.disk.Bytes
 	return err
 }
 
-// countObjects counts a page of objects. whole says that it was the last one.
-func (s *scan) countObjects(ctx context.Context, c *client, bucket string) (whole bool, err error) {
-	page, next, err := c.objects(ctx, bucket, s.nextToken)
+// countObjects counts a page of objects. done says that it was the last one.
+func (c *counter) countObjects(ctx context.Context) (done bool, err error) {
+	page, next, err := c.b.gateway.objects(ctx, c.bucket, c.nextToken)
 	if err != nil {
 		return false, err
 	}
 	for _, o := range page {
-		if !s.sized {
-			s.used.bytes += services.Size(o.Size)
+		if !c.sized {
+			c.used.Bytes += services.Size(o.Size)
 		}
-		s.used.objects++
+		c.used.Items++
 	}
-	s.nextToken = next
+	c.nextToken = next
 	if !misspelled(next) {
 		return next == "", nil
 	}
 	// The place where the next page begins is a key.
-	found, err := c.first(ctx, bucket, next)
+	found, err := c.b.gateway.first(ctx, c.bucket, next)
 	if err == nil && (len(found) == 0 || found[0].Key != next) {
-		s.used.uncounted, whole = true, true
+		c.used.Uncountable, done = true, true
 	}
-	return whole, err
+	return done, err
 }
 
-// countUploads counts the parts of uploads that are not completed, key by key,
-// as far as there is time on one page.
-func (s *scan) countUploads(ctx context.Context, c *client, bucket string, end time.Time) error {
-	page, more, err := c.uploads(ctx, bucket, s.after)
+// countUploads counts the parts of incomplete uploads, key by key, as far as there is
+// time on one page.
+func (c *counter) countUploads(ctx context.Context, end time.Time) error {
+	page, more, err := c.b.gateway.uploads(ctx, c.bucket, c.after)
 	if err != nil {
 		return err
 	}
@@ -152,33 +118,31 @@ func (s *scan) countUploads(ctx context.Context, c *client, bucket string, end t
 		}
 		if same == len(page) && more { // and perhaps not all of this key's
 			if first {
-				s.used.uncounted, s.after = true, key
+				c.used.Uncountable, c.after = true, key
 			}
 			return nil
 		}
-		s.used.objects += same
+		c.used.Items += same
 		for _, u := range page[:same] {
-			if err := s.countUpload(ctx, c, bucket, u); err != nil {
+			if err := c.countUpload(ctx, u); err != nil {
 				return err
 			}
 		}
-		page, s.after = page[same:], key
+		page, c.after = page[same:], key
 		if time.Now().After(end) {
 			return nil
 		}
 	}
-	s.counting = !more
+	c.objects = !more
 	return nil
 }
 
-func (s *scan) countUpload(ctx context.Context, c *client, bucket string, u upload) error {
-	if misspelled(u.Key) {
-		s.used.uncounted = true
-	}
-	if s.sized {
+func (c *counter) countUpload(ctx context.Context, u upload) error {
+	c.used.Uncountable = c.used.Uncountable || misspelled(u.Key)
+	if c.sized {
 		return nil
 	}
-	bytes, err := c.uploaded(ctx, bucket, u)
-	s.used.bytes += services.Size(bytes)
+	bytes, err := c.b.gateway.uploaded(ctx, c.bucket, u)
+	c.used.Bytes += services.Size(bytes)
 	return err
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -104,7 +105,7 @@ func newInstance(id string, change func(*instance)) instance {
 	return inst
 }
 
-func newBinding(t testing.TB, inst instance, id, role string) binding {
+func newBinding(t testing.TB, inst instance, id string, role access.Role) binding {
 	t.Helper()
 	seed, err := services.NewSeed(services.RandomKey())
 	if err != nil {

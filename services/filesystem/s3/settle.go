@@ -27,7 +27,7 @@ func (b *backend) state(ctx context.Context, instance, without string) (state, e
 			return state{}, err
 		}
 	}
-	s.over, err = b.gateway.over(ctx, b.names.bucketOf(instance))
+	s.overQuota, err = b.gateway.overQuota(ctx, b.names.bucketOf(instance))
 	return s, err
 }
 

@@ -1,31 +1,29 @@
 package smb
 
-import "sync"
+import (
+	"cmp"
+	"fmt"
 
-// backend administers one server. What exists is asked of the server and of its
-// accounts each time; only the scans are kept, which a new process begins again.
+	"github.com/chandler-broker/chandler/services/endpoint"
+	"github.com/chandler-broker/chandler/services/usage"
+)
+
+// backend administers one server. It asks the server and its accounts each time what
+// exists; only the scans are kept, which a new process begins again.
 type backend struct {
 	server   server
 	samba    samba
 	accounts accounts
 	folder   folder
 	names    namer
-	told     told
-
-	round sync.Mutex       // of Reconcile: a scan is one's at a time
-	turn  int              // where in its batch the next round begins
-	mu    sync.Mutex       // of scans
-	scans map[string]*scan // by Instance.Name
+	public   clientEndpoint
+	scans    usage.Scans
 }
 
 func open(c Config) (*backend, error) {
-	public := c.Address
-	if c.PublicAddress != "" {
-		public = c.PublicAddress
-	}
-	told, err := newTold(public)
+	_, public, err := endpoint.Parse("smb://"+cmp.Or(c.PublicAddress, c.Address), ports)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("address: %w", err)
 	}
 	names := newNamer(c.Prefix)
 	return &backend{
@@ -34,7 +32,6 @@ func open(c Config) (*backend, error) {
 		accounts: accounts{dir: c.Accounts, first: c.FirstID, last: c.LastID, names: names},
 		folder:   newFolder(c.Folder, c.Prefix),
 		names:    names,
-		told:     told,
-		scans:    map[string]*scan{},
+		public:   clientEndpoint{public},
 	}, nil
 }

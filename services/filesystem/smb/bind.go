@@ -35,7 +35,7 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 	if err := b.samba.reload(ctx); err != nil {
 		return services.BindResult{}, err
 	}
-	return services.BindResult{Credentials: b.told.credentials(b.names.of(r.Instance.Name), user, password, r.Binding.Params)}, nil
+	return services.BindResult{Credentials: b.public.credentials(b.names.of(r.Instance.Name), user, password, r.Binding.Params)}, nil
 }
 
 // clearName revokes what an earlier attempt under the same identifiers left with

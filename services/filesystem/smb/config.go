@@ -1,12 +1,13 @@
 package smb
 
 import (
-	"errors"
-	"fmt"
 	"net"
 	"path/filepath"
 	"regexp"
 	"strconv"
+
+	"github.com/chandler-broker/chandler/services/check"
+	"github.com/chandler-broker/chandler/services/naming"
 )
 
 // Config is the backend's own configuration: one Samba server, on this machine.
@@ -54,34 +55,28 @@ func (c *Config) SetDefaults() {
 }
 
 var (
-	prefixRule = regexp.MustCompile(`^[a-z][a-z0-9]{0,7}$`)
-	// pathRule leaves out what smb.conf takes for something else, such as %u.
+	// pathRule excludes what smb.conf expands, such as %u.
 	pathRule = regexp.MustCompile(`^(/[A-Za-z0-9._@+-]+)+$`)
 	hostRule = regexp.MustCompile(`^[A-Za-z0-9.:_-]+$`)
 )
 
 // Validate implements services.Validator.
 func (c *Config) Validate() error {
-	var faults []error
-	fault := func(bad bool, text string) {
-		if bad {
-			faults = append(faults, errors.New(text))
-		}
-	}
-	fault(!isAddress(c.Address), `address: must be host:port, such as "127.0.0.1:445"`)
-	fault(c.PublicAddress != "" && !isAddress(c.PublicAddress), `public_address: must be host:port, such as "files.example.com:445"`)
-	fault(c.Folder == "", "folder: is missing: name the directory that holds the shares")
+	var f check.Faults
+	f.If(!isAddress(c.Address), `address: must be host:port, such as "127.0.0.1:445"`)
+	f.If(c.PublicAddress != "" && !isAddress(c.PublicAddress), `public_address: must be host:port, such as "files.example.com:445"`)
+	f.If(c.Folder == "", "folder: is missing: name the directory that holds the shares")
 	for _, p := range []struct {
 		key, path string
 		optional  bool
 	}{{"folder", c.Folder, true}, {"accounts", c.Accounts, false}, {"config_file", c.ConfigFile, false}, {"programs", c.Programs, true}} {
-		fault((p.path != "" || !p.optional) && (!pathRule.MatchString(p.path) || filepath.Clean(p.path) != p.path),
-			p.key+": must be an absolute path of letters, digits and . _ @ + - between single slashes")
+		f.If((p.path != "" || !p.optional) && (!pathRule.MatchString(p.path) || filepath.Clean(p.path) != p.path),
+			"%s: must be an absolute path of letters, digits and . _ @ + - between single slashes", p.key)
 	}
-	fault(c.FirstID < minID || c.LastID > maxID || c.FirstID > c.LastID,
-		fmt.Sprintf("first_id, last_id: must be a range of user numbers between %d and %d", minID, int64(maxID)))
-	fault(!prefixRule.MatchString(c.Prefix), "prefix: must be 1 to 8 characters of a-z and 0-9 and begin with a letter")
-	return errors.Join(faults...)
+	f.If(c.FirstID < minID || c.LastID > maxID || c.FirstID > c.LastID,
+		"first_id, last_id: must be a range of user numbers between %d and %d", minID, int64(maxID))
+	f.Add(naming.CheckPrefix(c.Prefix, naming.MaxPrefix))
+	return f.Err()
 }
 
 func isAddress(text string) bool {

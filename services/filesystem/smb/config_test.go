@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/endpoint"
 )
 
 func TestConfigFaults(t *testing.T) {
@@ -140,11 +141,11 @@ func TestCredentials(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			told, err := newTold(c.address)
+			_, at, err := endpoint.Parse("smb://"+c.address, ports)
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := told.credentials("c-i", "c-b", secret, c.params)
+			got := clientEndpoint{at}.credentials("c-i", "c-b", secret, c.params)
 			if diff := cmp.Diff([]services.VolumeMount{c.mount}, got.VolumeMounts); diff != "" {
 				t.Errorf("volume mounts (-want +got):\n%s", diff)
 			}

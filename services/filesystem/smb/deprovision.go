@@ -46,7 +46,7 @@ func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest
 	if err := b.folder.volumes().RemoveGroup(group); err != nil {
 		return services.DeprovisionResult{}, err
 	}
-	b.forget(r.Instance.Name)
+	b.scans.Forget(r.Instance.Name)
 	if err := b.dropBindings(ctx, r.Instance.Name); err != nil {
 		return services.DeprovisionResult{}, err
 	}

@@ -18,19 +18,20 @@ func TestLargeFolders(t *testing.T) {
 	dir := t.TempDir()
 	f := newFolder(dir, "c")
 	grow(t, filepath.Join(dir, "c-share"))
-	var s scan
+	c := &counter{dir: f.path("c-share")}
 	var whole bool
 	for rounds := 0; !whole; rounds++ {
 		var err error
-		if whole, err = s.advance(f.path("c-share"), time.Now()); err != nil || rounds > 10000 {
+		if whole, err = c.Advance(t.Context(), time.Now()); err != nil || rounds > 10000 {
 			t.Fatalf("round %d: %v", rounds, err)
 		}
 	}
-	if want := 1200 + 2 + 1 + 1500; s.last.files != want {
-		t.Errorf("counted %d files, want %d", s.last.files, want)
+	used := c.Amount()
+	if want := 1200 + 2 + 1 + 1500; used.Items != want {
+		t.Errorf("counted %d files, want %d", used.Items, want)
 	}
-	if s.last.bytes < 1<<20 || s.last.bytes > 16<<20 {
-		t.Errorf("counted %v", s.last.bytes)
+	if used.Bytes < 1<<20 || used.Bytes > 16<<20 {
+		t.Errorf("counted %v", used.Bytes)
 	}
 	if err := f.discard("c-share"); err != nil {
 		t.Fatal(err)

@@ -29,7 +29,7 @@ func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
 	instances := map[string]string{} // by Instance.Name: where it was seen
 	note := func(where string, names []string) {
 		for _, n := range names {
-			if instance, ours := b.names.parse(n); ours && instances[instance] == "" {
+			if instance, ours := b.names.rule.Instance(n); ours && instances[instance] == "" {
 				instances[instance] = where + " " + n
 			}
 		}

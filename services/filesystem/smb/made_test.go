@@ -74,11 +74,11 @@ func TestAttributesAreCounted(t *testing.T) {
 		t.Error("a stream beside a file's content was made")
 	}
 	measured := func() services.Size {
-		var sc scan
-		if whole, err := sc.advance(b.folder.path(b.names.of(inst.Name)), time.Now().Add(time.Minute)); !whole || err != nil {
+		c := counter{dir: b.folder.path(b.names.of(inst.Name))}
+		if done, err := c.Advance(t.Context(), time.Now().Add(time.Minute)); !done || err != nil {
 			t.Fatal(err)
 		}
-		return sc.last.bytes
+		return c.Amount().Bytes
 	}
 	s.mustWrite(t, "file", "")
 	before := measured()

@@ -1,10 +1,9 @@
 package smb
 
 import (
-	"errors"
-	"fmt"
-
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/check"
+	"github.com/chandler-broker/chandler/services/usage"
 )
 
 // Plan is what a plan of this backend says about its shares.
@@ -24,31 +23,18 @@ type Plan struct {
 	DeleteContents bool `json:"delete_contents"`
 }
 
-const (
-	defaultBindings = 40
-	maxBindings     = 1000
-	minStorage      = 1 << 20
-	maxFiles        = 1_000_000_000
-	maxConnections  = 100_000
-)
+// limits are those of a share's contents.
+func (p Plan) limits() usage.Limits { return usage.Limits{Storage: p.Storage, Items: p.Files} }
 
 // SetDefaults implements services.Defaulter.
-func (p *Plan) SetDefaults() { p.Bindings = defaultBindings }
+func (p *Plan) SetDefaults() { p.Bindings = 40 }
 
 // Validate implements services.Validator.
 func (p *Plan) Validate() error {
-	var faults []error
-	if p.Storage != 0 && p.Storage < minStorage {
-		faults = append(faults, errors.New("storage: must be "+services.SizeForm+", and 1MB at least"))
-	}
-	if p.Files < 0 || p.Files > maxFiles {
-		faults = append(faults, fmt.Errorf("files: must be from 1 to %d, or left out for no limit", maxFiles))
-	}
-	if p.Connections < 0 || p.Connections > maxConnections {
-		faults = append(faults, fmt.Errorf("connections: must be from 1 to %d, or left out for no limit", maxConnections))
-	}
-	if p.Bindings < 1 || p.Bindings > maxBindings {
-		faults = append(faults, fmt.Errorf("bindings: must be from 1 to %d", maxBindings))
-	}
-	return errors.Join(faults...)
+	var f check.Faults
+	f.Size("storage", p.Storage, services.Megabyte)
+	check.Optional(&f, "files", p.Files, 1_000_000_000)
+	check.Optional(&f, "connections", p.Connections, 100_000)
+	check.Range(&f, "bindings", p.Bindings, 1, 1000)
+	return f.Err()
 }

@@ -70,10 +70,10 @@ func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, Ins
 	if _, err := b.folder.volumes().Limit(b.names.of(r.Instance.Name), r.Instance.Plan.Storage); err != nil {
 		return services.UpdateResult{}, err
 	}
-	b.forget(r.Instance.Name)
+	b.scans.Forget(r.Instance.Name)
 	err := b.converge(ctx, r.Instance.Name, func(s *share) {
 		s.connections = r.Instance.Plan.Connections
-		if r.Instance.Plan.Storage == 0 && r.Instance.Plan.Files == 0 {
+		if !r.Instance.Plan.limits().Any() {
 			s.full = false
 		}
 	})

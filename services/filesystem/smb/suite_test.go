@@ -112,7 +112,7 @@ func holdsFiles(t *testing.T, use servicetest.Use) {
 			t.Fatal(err)
 		}
 	}
-	keepUntil(t, use, "files: 4 of 3; the share can only be read")
+	keepUntil(t, use, "files: 4 of 3; the share is read-only")
 	if dialled(t, credentials).Write(testContext(t), "5", "x") == nil {
 		t.Error("wrote to a full share")
 	}

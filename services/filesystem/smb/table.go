@@ -42,7 +42,7 @@ func (t *table) parse(line string) (a account, ok bool) {
 		return a, false
 	}
 	said := strings.Fields(f[4])
-	if a.name, ok = t.names.parse(f[0]); !ok || len(said) != 3 || said[0] != mark {
+	if a.name, ok = t.names.rule.Instance(f[0]); !ok || len(said) != 3 || said[0] != mark {
 		return a, false
 	}
 	a.instance, a.role = said[1], role(said[2])
