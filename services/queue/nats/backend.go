@@ -8,9 +8,9 @@ import (
 // backend administers one NATS system. What exists is asked of the servers each
 // time.
 type backend struct {
-	keys *keyring
-	link *link
-	told told
+	keys   *keyring
+	link   *link
+	public clientEndpoints
 
 	// seen is what Reconcile saw of instances, by ID; losing it costs time only.
 	mu   sync.Mutex
@@ -34,15 +34,15 @@ func open(c Config) (*backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("url: %w", err)
 	}
-	told, err := c.told(servers)
+	public, err := c.clientEndpoints()
 	if err != nil {
 		return nil, err
 	}
-	l, err := newLink(servers, admin, told.ca)
+	l, err := newLink(servers, admin, public.ca)
 	if err != nil {
 		return nil, err
 	}
-	return &backend{keys: keys, link: l, told: told, seen: map[string]sighting{}}, nil
+	return &backend{keys: keys, link: l, public: public, seen: map[string]sighting{}}, nil
 }
 
 // Close implements services.Closer.

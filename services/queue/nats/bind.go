@@ -31,7 +31,7 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 	if err != nil {
 		return services.BindResult{}, err
 	}
-	credentials, err := b.told.credentials(token, k.seed)
+	credentials, err := b.public.credentials(token, k.seed)
 	return services.BindResult{Credentials: credentials}, err
 }
 

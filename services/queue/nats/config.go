@@ -1,17 +1,15 @@
 package nats
 
 import (
-	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"os"
-	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/cafile"
+	"github.com/chandler-broker/chandler/services/check"
+	"github.com/chandler-broker/chandler/services/endpoint"
+	"github.com/chandler-broker/chandler/services/naming"
 )
 
 // Config is the backend's own configuration: one NATS system, which is a server
@@ -46,50 +44,35 @@ type Config struct {
 // SetDefaults implements services.Defaulter.
 func (c *Config) SetDefaults() { c.Prefix = "chandler" }
 
-var prefixRule = regexp.MustCompile(`^[a-z][a-z0-9]{0,15}$`)
-
 // minRoot is how many characters a root of accounts' keys has at least: those of
 // 128 bits in hexadecimal digits.
 const minRoot = 32
 
 // Validate implements services.Validator.
 func (c *Config) Validate() error {
-	var faults []error
-	if _, err := addresses(c.URL); err != nil {
-		faults = append(faults, fmt.Errorf("url: %w", err))
-	}
+	var f check.Faults
+	_, err := addresses(c.URL)
+	f.Key("url", err)
 	if c.Servers != "" {
-		if _, err := addresses(c.Servers); err != nil {
-			faults = append(faults, fmt.Errorf("servers: %w", err))
-		}
+		_, err := addresses(c.Servers)
+		f.Key("servers", err)
 	}
-	faults = append(faults,
+	f.Add(
 		oneOf("operator_seed", c.OperatorSeed, c.OperatorSeedFile, true),
 		oneOf("system_creds", c.SystemCreds, c.SystemCredsFile, true),
 		oneOf("account_root", c.AccountRoot, c.AccountRootFile, false),
 		cafile.Check(c.CA, c.CAFile))
 	if !c.OperatorSeed.IsZero() {
 		_, err := operatorKey(c.OperatorSeed)
-		faults = append(faults, named("operator_seed", err))
+		f.Key("operator_seed", err)
 	}
 	if !c.SystemCreds.IsZero() {
 		_, err := systemUser(c.SystemCreds)
-		faults = append(faults, named("system_creds", err))
+		f.Key("system_creds", err)
 	}
-	if !c.AccountRoot.IsZero() && len(c.AccountRoot.Reveal()) < minRoot {
-		faults = append(faults, fmt.Errorf("account_root: must have %d characters at least", minRoot))
-	}
-	if !prefixRule.MatchString(c.Prefix) {
-		faults = append(faults, errors.New("prefix: must be 1 to 16 characters of a-z and 0-9 and begin with a letter"))
-	}
-	return errors.Join(faults...)
-}
-
-func named(key string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", key, err)
+	f.If(!c.AccountRoot.IsZero() && len(c.AccountRoot.Reveal()) < minRoot, "account_root: must have %d characters at least", minRoot)
+	f.Add(naming.CheckPrefix(c.Prefix, 16))
+	return f.Err()
 }
 
 // oneOf checks that a value is given directly or as a file and not as both.
@@ -115,42 +98,33 @@ func read(key string, value services.Secret, file string) (services.Secret, erro
 	return services.NewSecret(strings.TrimSpace(string(content))), nil
 }
 
-// address is one server.
+// address is where a server is.
 type address struct {
-	scheme, host string
-	port         uint16
+	endpoint.Server
+	url string
+	tls bool
 }
 
-func (a address) String() string {
-	return a.scheme + "://" + net.JoinHostPort(a.host, strconv.Itoa(int(a.port)))
-}
-
-const defaultPort = "4222"
+// ports are the schemes of servers with their default ports.
+var ports = map[string]uint16{"nats": 4222, "tls": 4222}
 
 // addresses reads a list of servers.
 func addresses(list string) ([]address, error) {
 	var all []address
-	for _, text := range strings.Split(list, ",") {
-		u, err := url.Parse(strings.TrimSpace(text))
-		if err != nil || (u.Scheme != "nats" && u.Scheme != "tls") || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
-			return nil, errors.New("must be nats://host:port, or tls://host:port, or several of them with commas between them, without a user") // err would quote one
+	for text := range strings.SplitSeq(list, ",") {
+		u, s, err := endpoint.Parse(text, ports)
+		if err != nil {
+			return nil, fmt.Errorf("%w; separate several servers by commas", err)
 		}
-		if u.Port() == "" {
-			u.Host = net.JoinHostPort(u.Hostname(), defaultPort)
-		}
-		port, err := strconv.ParseUint(u.Port(), 10, 16)
-		if err != nil || port == 0 {
-			return nil, errors.New("has a port that is none")
-		}
-		all = append(all, address{u.Scheme, u.Hostname(), uint16(port)})
+		all = append(all, address{s, u.Scheme + "://" + s.Address(), u.Scheme == "tls"})
 	}
 	return all, nil
 }
 
-func joined(all []address) string {
+func urls(all []address) []string {
 	texts := make([]string, len(all))
 	for i, a := range all {
-		texts[i] = a.String()
+		texts[i] = a.url
 	}
-	return strings.Join(texts, ",")
+	return texts
 }

@@ -1,9 +1,10 @@
 package nats
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"strconv"
+	"strings"
 
 	"github.com/nats-io/jwt/v2"
 
@@ -11,54 +12,41 @@ import (
 	"github.com/chandler-broker/chandler/services/cafile"
 )
 
-// provider is "provider" in the credentials: who runs the service (Service
-// Binding Specification, "Well-known Secret Entries").
-const provider = "chandler"
-
-// told is what applications are told of the servers.
-type told struct {
+// clientEndpoints are where applications find the servers.
+type clientEndpoints struct {
 	servers []address
 	ca      string
 }
 
-func (c *Config) told(servers []address) (told, error) {
-	t := told{servers: servers}
-	var err error
-	if c.Servers != "" {
-		if t.servers, err = addresses(c.Servers); err != nil {
-			return t, fmt.Errorf("servers: %w", err)
-		}
+func (c *Config) clientEndpoints() (e clientEndpoints, err error) {
+	if e.servers, err = addresses(cmp.Or(c.Servers, c.URL)); err != nil {
+		return e, fmt.Errorf("servers: %w", err)
 	}
-	t.ca, err = cafile.Read(c.CA, c.CAFile)
-	return t, err
+	e.ca, err = cafile.Read(c.CA, c.CAFile)
+	return e, err
 }
 
 // credentials are what a binding's application reads.
-func (t told) credentials(token, seed string) (services.Credentials, error) {
+func (e clientEndpoints) credentials(token, seed string) (services.Credentials, error) {
 	creds, err := jwt.FormatUserConfig(token, []byte(seed))
 	if err != nil {
 		return services.Credentials{}, errors.New("the user's token cannot be put into a credentials file") // err might quote it
 	}
-	first := t.servers[0]
-	servers, endpoints := []any{}, []services.Endpoint{}
-	for _, s := range t.servers {
-		servers = append(servers, s.String())
-		endpoints = append(endpoints, services.Endpoint{Host: s.host, Ports: []string{strconv.Itoa(int(s.port))}, Protocol: "tcp"})
+	first, servers := e.servers[0], []any{}
+	var endpoints []services.Endpoint
+	for _, s := range e.servers {
+		servers = append(servers, s.url)
+		endpoints = append(endpoints, s.Credentials(credentialType, "tcp", map[string]any{}).Endpoints...)
 	}
-	values := map[string]any{
-		"type":      credentialType,
-		"provider":  provider,
-		"host":      first.host,
-		"port":      float64(first.port),
-		"uri":       joined(t.servers),
+	first.CA = e.ca
+	credentials := first.Credentials(credentialType, "tcp", map[string]any{
+		"uri":       strings.Join(urls(e.servers), ","),
 		"servers":   servers,
 		"jwt":       token,
 		"nkey_seed": seed,
 		"creds":     string(creds),
-		"tls":       first.scheme == "tls" || t.ca != "",
-	}
-	if t.ca != "" {
-		values["ca"] = t.ca
-	}
-	return services.Credentials{Values: values, Endpoints: endpoints}, nil
+		"tls":       first.tls || e.ca != "",
+	})
+	credentials.Endpoints = endpoints
+	return credentials, nil
 }

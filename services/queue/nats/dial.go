@@ -2,8 +2,6 @@ package nats
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -13,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/cafile"
 )
 
 // dial opens a session as an application does: with nats.go and the text of the
@@ -40,17 +39,13 @@ func dial(ctx context.Context, credentials map[string]any) (services.Session, er
 	return c, nil
 }
 
-// trusting makes a connection trust an authority; "": none but the system's.
+// trusting makes a connection trust an authority; "": the system's.
 func trusting(ca string) nats.Option {
 	return func(o *nats.Options) error {
 		if ca == "" {
 			return nil
 		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM([]byte(ca)) {
-			return errors.New("ca: is not a certificate in PEM")
-		}
-		return nats.Secure(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12})(o)
+		return nats.Secure(cafile.TLS(ca))(o)
 	}
 }
 

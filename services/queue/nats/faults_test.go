@@ -16,6 +16,7 @@ import (
 
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -406,7 +407,7 @@ func TestTooManySubjects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	params := BindingParams{Role: readWrite}
+	params := BindingParams{Role: access.ReadWrite}
 	for i := range maxSubjects {
 		params.Publish = append(params.Publish, strings.Repeat("x", maxSubjectLength-2)+strconv.Itoa(10+i))
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/chandler-broker/chandler/embedded"
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -234,35 +235,35 @@ func TestPermissions(t *testing.T) {
 		params  BindingParams
 		refused []string
 	}{
-		{"read_write", BindingParams{Role: readWrite}, nil},
-		{"read_only", BindingParams{Role: readOnly}, []string{
+		{"read_write", BindingParams{Role: access.ReadWrite}, nil},
+		{"read_only", BindingParams{Role: access.ReadOnly}, []string{
 			"publish orders.1", "publish other", "request", "make a stream", "delete a stream", "purge a stream", "answer",
 		}},
-		{"publish", BindingParams{Role: readWrite, Publish: []string{"orders.*", "ask.it"}}, []string{
+		{"publish", BindingParams{Role: access.ReadWrite, Publish: []string{"orders.*", "ask.it"}}, []string{
 			"publish other", "fetch", "look", "make a stream", "delete a stream", "purge a stream", "answer",
 		}},
-		{"publish and reading", BindingParams{Role: readWrite, Publish: []string{"orders.*", "ask.it"}, ReadStreams: true}, []string{
+		{"publish and reading", BindingParams{Role: access.ReadWrite, Publish: []string{"orders.*", "ask.it"}, ReadStreams: true}, []string{
 			"publish other", "make a stream", "delete a stream", "purge a stream", "answer",
 		}},
-		{"subscribe", BindingParams{Role: readWrite, Subscribe: []string{"orders.>", "answer"}}, []string{
+		{"subscribe", BindingParams{Role: access.ReadWrite, Subscribe: []string{"orders.>", "answer"}}, []string{
 			"subscribe other", "subscribe >", "fetch", "look", "make a stream", "delete a stream", "purge a stream",
 		}},
-		{"both", BindingParams{Role: readWrite, Publish: []string{"other"}, Subscribe: []string{"answer"}}, []string{
+		{"both", BindingParams{Role: access.ReadWrite, Publish: []string{"other"}, Subscribe: []string{"answer"}}, []string{
 			"publish orders.1", "subscribe orders.1", "subscribe other", "subscribe >", "request", "fetch", "look",
 			"make a stream", "delete a stream", "purge a stream", "answer",
 		}},
-		{"both with respond", BindingParams{Role: readWrite, Publish: []string{"other"}, Subscribe: []string{"answer"}, Respond: true}, []string{
+		{"both with respond", BindingParams{Role: access.ReadWrite, Publish: []string{"other"}, Subscribe: []string{"answer"}, Respond: true}, []string{
 			"publish orders.1", "subscribe orders.1", "subscribe other", "subscribe >", "request", "fetch", "look",
 			"make a stream", "delete a stream", "purge a stream",
 		}},
 		{"both with a consumer", BindingParams{
-			Role: readWrite, Subscribe: []string{"nothing"},
+			Role: access.ReadWrite, Subscribe: []string{"nothing"},
 			Publish: []string{"$JS.API.STREAM.INFO.ORDERS", "$JS.API.CONSUMER.CREATE.ORDERS.>", "$JS.API.CONSUMER.MSG.NEXT.ORDERS.*", "$JS.ACK.ORDERS.>"},
 		}, []string{
 			"publish orders.1", "publish other", "subscribe orders.1", "subscribe other", "subscribe >", "request",
 			"make a stream", "delete a stream", "purge a stream", "answer",
 		}},
-		{"read_only with subjects", BindingParams{Role: readOnly, Subscribe: []string{"orders.>", "answer"}}, []string{
+		{"read_only with subjects", BindingParams{Role: access.ReadOnly, Subscribe: []string{"orders.>", "answer"}}, []string{
 			"publish orders.1", "publish other", "subscribe other", "subscribe >", "request", "fetch", "look",
 			"make a stream", "delete a stream", "purge a stream", "answer",
 		}},

@@ -5,12 +5,13 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"regexp"
+	"strings"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/naming"
 )
 
 // keyring knows the operator's key and every account's. An account's key derives
@@ -104,16 +105,16 @@ func (k *keyring) account(instance string) (string, error) {
 	return pair.PublicKey()
 }
 
-var safeName = regexp.MustCompile(`^[a-z2-7]{26}$`)
+var safeName = naming.NewRule(naming.Safe)
 
 // instanceOf returns the Instance.Name behind an account that this backend made.
 func (k *keyring) instanceOf(account *jwt.AccountClaims) (string, bool) {
-	if len(account.Name) <= len(k.prefix) || account.Name[:len(k.prefix)] != k.prefix {
+	name, prefixed := strings.CutPrefix(account.Name, k.prefix)
+	if _, safe := safeName.Instance(name); !prefixed || !safe {
 		return "", false
 	}
-	name := account.Name[len(k.prefix):]
 	public, err := k.account(name)
-	return name, err == nil && safeName.MatchString(name) && public == account.Subject
+	return name, err == nil && public == account.Subject
 }
 
 // bindingKeys are a binding's two keys: one that the account accepts users of,

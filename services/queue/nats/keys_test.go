@@ -92,7 +92,7 @@ func TestConfig(t *testing.T) {
 		{"a user in the url", map[string]any{"url": "nats://u:secret@a"}, []string{"url: must be"}},
 		{"another scheme", map[string]any{"url": "http://a"}, []string{"url: must be"}},
 		{"a path", map[string]any{"url": "nats://a/b"}, []string{"url: must be"}},
-		{"a port that is none", map[string]any{"servers": "nats://a:99999"}, []string{"servers: has a port"}},
+		{"an invalid port", map[string]any{"servers": "nats://a:99999"}, []string{"servers: has an invalid port"}},
 		{"an account's seed", map[string]any{"operator_seed": seedOf(t, nkeys.PrefixByteAccount)}, []string{"operator_seed: is the seed of another kind"}},
 		{"a public key", map[string]any{"operator_seed": "OABC"}, []string{"operator_seed: is not the seed"}},
 		{"a seed for credentials", map[string]any{"system_creds": server.operator}, []string{"system_creds: is not the text of a credentials file"}},

@@ -47,9 +47,7 @@ func newLink(servers []address, u user, ca string) (*link, error) {
 			return nil, err
 		}
 	}
-	for _, s := range servers {
-		options.Servers = append(options.Servers, s.String())
-	}
+	options.Servers = urls(servers)
 	return &link{options: options, turn: make(chan struct{}, 1)}, nil
 }
 

@@ -4,10 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
+	"github.com/chandler-broker/chandler/services/check"
 )
 
 // InstanceParams are the user's parameters of an instance: none.
@@ -16,7 +17,7 @@ type InstanceParams struct{}
 // BindingParams are the user's parameters of a binding.
 type BindingParams struct {
 	// Role is what the binding may do: read_write or read_only.
-	Role string `json:"role"`
+	Role access.Role `json:"role"`
 	// Publish and Subscribe are the only subjects that the binding may
 	// publish and subscribe to; nil: all.
 	Publish   []string `json:"publish"`
@@ -28,13 +29,8 @@ type BindingParams struct {
 	Respond bool `json:"respond"`
 }
 
-const (
-	readWrite = "read_write"
-	readOnly  = "read_only"
-)
-
 // SetDefaults implements services.Defaulter.
-func (p *BindingParams) SetDefaults() { p.Role = readWrite }
+func (p *BindingParams) SetDefaults() { p.Role = access.ReadWrite }
 
 const (
 	maxSubjects      = 32
@@ -47,20 +43,16 @@ var subjectRule = regexp.MustCompile(`^(([A-Za-z0-9_$/=:@~+-]+|\*)\.)*([A-Za-z0-
 
 // Validate implements services.Validator.
 func (p *BindingParams) Validate() error {
-	var faults []error
-	if p.Role != readWrite && p.Role != readOnly {
-		faults = append(faults, fmt.Errorf("role: must be %q or %q", readWrite, readOnly))
-	}
-	if p.Role == readOnly && p.Publish != nil {
-		faults = append(faults, fmt.Errorf("publish: cannot be given with role %q, which publishes nothing", readOnly))
-	}
-	if p.ReadStreams && p.Subscribe != nil {
-		faults = append(faults, errors.New("read_streams: cannot be combined with subscribe: a stream delivers messages of any subject; list the subjects of JetStream's API for one stream in publish instead"))
-	}
+	var f check.Faults
+	f.Add(p.Role.Check())
+	f.If(p.Role == access.ReadOnly && p.Publish != nil, "publish: cannot be given with role %q, which publishes nothing", p.Role)
+	f.If(p.ReadStreams && p.Subscribe != nil, "read_streams: cannot be combined with subscribe: a stream delivers messages of any subject; list the subjects of JetStream's API for one stream in publish instead")
 	if p.Respond {
-		faults = append(faults, p.checkRespond())
+		f.Add(p.checkRespond())
 	}
-	return errors.Join(append(faults, checkSubjects("publish", p.Publish), checkSubjects("subscribe", p.Subscribe))...)
+	checkSubjects(&f, "publish", p.Publish)
+	checkSubjects(&f, "subscribe", p.Subscribe)
+	return f.Err()
 }
 
 // checkRespond refuses respond where it would break the list of subjects to
@@ -94,21 +86,17 @@ func overlap(a, b string) bool {
 	return len(x) == len(y)
 }
 
-func checkSubjects(key string, subjects []string) error {
+func checkSubjects(f *check.Faults, key string, subjects []string) {
 	if subjects != nil && len(subjects) == 0 || len(subjects) > maxSubjects {
-		return fmt.Errorf("%s: must have 1 to %d subjects; leave it out to allow all", key, maxSubjects)
+		f.If(true, "%s: must have 1 to %d subjects; leave it out to allow all", key, maxSubjects)
+		return
 	}
-	var faults []error
 	for i, s := range subjects {
-		if len(s) > maxSubjectLength || !subjectRule.MatchString(s) {
-			faults = append(faults, fmt.Errorf(
-				"%s: the subject at position %d must be tokens of A-Z, a-z, 0-9 and _$/=:@~+- with dots between them, wildcards * and > (at the end only), %d characters at most",
-				key, i+1, maxSubjectLength))
-		} else if slices.Contains(subjects[:i], s) {
-			faults = append(faults, fmt.Errorf("%s: %q is there twice", key, s))
-		}
+		f.If(len(s) > maxSubjectLength || !subjectRule.MatchString(s),
+			"%s: the subject at position %d must be tokens of A-Z, a-z, 0-9 and _$/=:@~+- with dots between them, wildcards * and > (at the end only), %d characters at most",
+			key, i+1, maxSubjectLength)
 	}
-	return errors.Join(faults...)
+	f.Unique(key, subjects)
 }
 
 type (

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/nats-io/jwt/v2"
+
+	"github.com/chandler-broker/chandler/services/access"
 )
 
 // readingAPI are the subjects that reading streams takes (NATS documentation,
@@ -60,9 +62,9 @@ func permissions(p BindingParams) jwt.UserPermissionLimits {
 		}
 	// A stream hands out messages whatever subject they have, so reading
 	// streams would go around the list of subjects.
-	case p.Role == readOnly && p.Subscribe != nil:
+	case p.Role == access.ReadOnly && p.Subscribe != nil:
 		publish.Deny.Add(everything)
-	case p.Role == readOnly:
+	case p.Role == access.ReadOnly:
 		publish.Allow.Add(readingAPI()...)
 	case p.Subscribe != nil:
 		publish.Deny.Add(streams)

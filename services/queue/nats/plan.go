@@ -1,12 +1,10 @@
 package nats
 
 import (
-	"errors"
-	"fmt"
-
 	"github.com/nats-io/jwt/v2"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/check"
 )
 
 // Plan is what a plan of this backend says about its accounts.
@@ -40,33 +38,21 @@ func (p *Plan) SetDefaults() {
 }
 
 const (
-	minStorage = services.Megabyte
 	maxCount   = 1_000_000
-	// maxPayload is the largest message that a NATS server can be set to take.
-	maxPayload = 64 * services.Megabyte
+	maxPayload = 64 * services.Megabyte // the largest message that a NATS server can be set to take
 )
 
 // Validate implements services.Validator.
 func (p *Plan) Validate() error {
-	var faults []error
-	fault := func(bad bool, format string, args ...any) {
-		if bad {
-			faults = append(faults, fmt.Errorf(format, args...))
-		}
-	}
-	fault(p.Storage < minStorage, "storage: must be %s, and 1MB at least", services.SizeForm)
-	fault(p.Memory != 0 && p.Memory < minStorage, "memory: must be %s, and 1MB at least, or left out for none", services.SizeForm)
-	fault(p.Payload < services.Kilobyte || p.Payload > maxPayload, "payload: must be %s, from 1kB to 64MB", services.SizeForm)
-	for _, count := range []struct {
-		key   string
-		value int64
-	}{
-		{"streams", p.Streams}, {"consumers", p.Consumers},
-		{"connections", p.Connections}, {"subscriptions", p.Subscriptions},
-	} {
-		fault(count.value < 1 || count.value > maxCount, "%s: must be from 1 to %d", count.key, maxCount)
-	}
-	return errors.Join(faults...)
+	var f check.Faults
+	f.If(p.Storage < services.Megabyte, "storage: must be %s, and 1MB at least", services.SizeForm)
+	f.Size("memory", p.Memory, services.Megabyte)
+	f.If(p.Payload < services.Kilobyte || p.Payload > maxPayload, "payload: must be %s, from 1kB to 64MB", services.SizeForm)
+	check.Range(&f, "streams", p.Streams, 1, maxCount)
+	check.Range(&f, "consumers", p.Consumers, 1, maxCount)
+	check.Range(&f, "connections", p.Connections, 1, maxCount)
+	check.Range(&f, "subscriptions", p.Subscriptions, 1, maxCount)
+	return f.Err()
 }
 
 // limits is the plan in the words of an account's claims. The storage is given

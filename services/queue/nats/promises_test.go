@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/chandler-broker/chandler/embedded"
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -61,7 +62,7 @@ func randomParams(r *rand.Rand) BindingParams {
 		return list
 	}
 	return BindingParams{
-		Role: []string{readWrite, readWrite, readOnly}[r.IntN(3)], Publish: some(), Subscribe: some(),
+		Role: []access.Role{access.ReadWrite, access.ReadWrite, access.ReadOnly}[r.IntN(3)], Publish: some(), Subscribe: some(),
 		ReadStreams: r.IntN(4) == 0, Respond: r.IntN(3) == 0,
 	}
 }
@@ -89,7 +90,7 @@ func promised(p BindingParams, subject string) bool {
 	switch {
 	case p.Publish != nil:
 		return covers(p.Publish, subject) || p.ReadStreams && reads
-	case p.Role == readOnly:
+	case p.Role == access.ReadOnly:
 		return p.Subscribe == nil && reads
 	case p.Subscribe != nil:
 		return !strings.HasPrefix(subject, "$JS.")
@@ -108,10 +109,10 @@ func TestPromises(t *testing.T) {
 	random := rand.New(rand.NewPCG(4711, 42))
 	kinds := map[string]int{}
 	all := []BindingParams{
-		{Role: readWrite},
-		{Role: readWrite, Publish: []string{"orders.*"}, ReadStreams: true},
-		{Role: readWrite, Publish: []string{"orders.*"}, Subscribe: []string{"ask.it"}, Respond: true},
-		{Role: readWrite, Publish: []string{"ask.it"}, Subscribe: []string{"ask.it"}},
+		{Role: access.ReadWrite},
+		{Role: access.ReadWrite, Publish: []string{"orders.*"}, ReadStreams: true},
+		{Role: access.ReadWrite, Publish: []string{"orders.*"}, Subscribe: []string{"ask.it"}, Respond: true},
+		{Role: access.ReadWrite, Publish: []string{"ask.it"}, Subscribe: []string{"ask.it"}},
 	}
 	for len(all) < 50 {
 		if p := randomParams(random); p.Validate() == nil {

@@ -48,14 +48,14 @@ func TestAnswers(t *testing.T) {
 		handler http.HandlerFunc
 		want    string
 	}{
-		{"a web page", answer(200, "text/html", "<html>"), "not RabbitMQ's management API: 200 OK; let the url name"},
+		{"a web page", answer(200, "text/html", "<html>"), "not come from RabbitMQ's management API: 200 OK; let the url name"},
 		{"another API", answer(200, "application/json", `{"hello": "world"}`), ""},
-		{"JSON cut off", answer(200, "application/json", `[{"name": "x`), "not RabbitMQ's management API"},
+		{"JSON cut off", answer(200, "application/json", `[{"name": "x`), "not come from RabbitMQ's management API"},
 		{"nothing", answer(204, "", ""), ""},
-		{"not found", answer(404, "text/plain", "404 page not found"), "not RabbitMQ's management API: 404"},
+		{"not found", answer(404, "text/plain", "404 page not found"), "not come from RabbitMQ's management API: 404"},
 		{"a redirect", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
-		}, "not RabbitMQ's management API: 302"},
+		}, "not come from RabbitMQ's management API: 302"},
 		{"wrong password", answer(401, "application/json", `{"error":"not_authorized","reason":"Login failed"}`), "does not accept the url's user and password"},
 		{"no right", answer(403, "application/json", `{"error":"forbidden","reason":"no"}`), "lacks a right; give it the tag administrator"},
 		{"failure", answer(503, "text/html", "<html>"), "the server answers 503"},

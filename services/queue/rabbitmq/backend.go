@@ -27,11 +27,7 @@ func open(c Config) (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	api, err := newAPI(c, admin, server)
-	if err != nil {
-		return nil, err
-	}
-	return &backend{api: api, server: server, names: newNamer(c.Prefix), frame: services.Size(c.FrameMax)}, nil
+	return &backend{api: newAPI(c, admin, server.CA), server: server, names: newNamer(c.Prefix), frame: services.Size(c.FrameMax)}, nil
 }
 
 // Close implements services.Closer.

@@ -9,6 +9,7 @@ import (
 	rabbithole "github.com/michaelklishin/rabbit-hole/v3"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 )
 
 // Bind implements services.Backend. The permissions come last: without them the
@@ -76,7 +77,7 @@ func permit(c *rabbithole.Client, vhost, user string, p BindingParams) error {
 
 func (p BindingParams) permissions() rabbithole.Permissions {
 	otherwise := everything
-	if p.Role == readOnly {
+	if p.Role == access.ReadOnly {
 		otherwise = nothing
 	}
 	return rabbithole.Permissions{

@@ -1,14 +1,17 @@
 package rabbitmq
 
 import (
+	"cmp"
 	"errors"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/cafile"
+	"github.com/chandler-broker/chandler/services/check"
+	"github.com/chandler-broker/chandler/services/endpoint"
+	"github.com/chandler-broker/chandler/services/naming"
 )
 
 // Config is the backend's own configuration: one RabbitMQ server or cluster.
@@ -50,36 +53,27 @@ const (
 	maxFrame = 1 << 20
 )
 
-var prefixRule = regexp.MustCompile(`^[a-z][a-z0-9]{0,7}$`)
-
 // Validate implements services.Validator.
 func (c *Config) Validate() error {
-	var faults []error
-	fault := func(bad bool, text string) {
-		if bad {
-			faults = append(faults, errors.New(text))
-		}
-	}
-	if _, err := c.administrator(); err != nil {
-		faults = append(faults, err)
-	}
-	fault(strings.ContainsAny(c.Host, " /@?#"), "host: must be a name or an address, without scheme and port")
-	faults = append(faults, cafile.Check(c.CA, c.CAFile))
-	fault(!prefixRule.MatchString(c.Prefix), "prefix: must be 1 to 8 characters of a-z and 0-9 and begin with a letter")
-	fault(c.MaxConnections < 1 || c.MaxConnections > 1000, "max_connections: must be from 1 to 1000")
-	fault(c.FrameMax < minFrame || c.FrameMax > maxFrame, "frame_max: must be from 4096 to 1048576, as the server's frame_max")
-	return errors.Join(faults...)
+	var f check.Faults
+	_, err := c.administrator()
+	f.Add(err)
+	f.If(strings.ContainsAny(c.Host, " /@?#"), "host: must be a name or an address, without scheme and port")
+	f.Add(cafile.Check(c.CA, c.CAFile), naming.CheckPrefix(c.Prefix, naming.MaxPrefix))
+	check.Range(&f, "max_connections", c.MaxConnections, 1, 1000)
+	f.If(c.FrameMax < minFrame || c.FrameMax > maxFrame, "frame_max: must be from %d to %d, as the server's frame_max", minFrame, maxFrame)
+	return f.Err()
 }
 
-// administrator is who administers the server, and where.
+// administrator is the account that administers the server, and the server's API.
 type administrator struct {
 	endpoint *url.URL // without user and password
 	name     string
 	password services.Secret
 }
 
-// administrator reads the URL. What its parser says is left out of the error: it
-// quotes the URL, password and all.
+// administrator reads the URL. Its errors leave out the parser's, which quotes the URL
+// and its password.
 func (c *Config) administrator() (administrator, error) {
 	u, err := url.Parse(c.URL.Reveal())
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User.Username() == "" || !goodPort(u) {
@@ -103,29 +97,22 @@ func goodPort(u *url.URL) bool {
 	return err == nil && port != 0
 }
 
-// server is what applications are told.
+// server is where applications connect, and how.
 type server struct {
-	host string
-	port uint16
-	tls  bool
-	ca   string
+	endpoint.Server
+	tls bool
 }
 
 func (c *Config) server(a administrator) (server, error) {
-	s := server{host: c.Host, port: c.Port, tls: a.endpoint.Scheme == "https"}
-	if s.host == "" {
-		s.host = a.endpoint.Hostname()
-	}
+	s := server{tls: a.endpoint.Scheme == "https"}
 	if c.TLS != nil {
 		s.tls = *c.TLS
 	}
-	if s.port == 0 {
-		s.port = plainPort
-		if s.tls {
-			s.port = tlsPort
-		}
+	port := uint16(plainPort)
+	if s.tls {
+		port = tlsPort
 	}
-	var err error
-	s.ca, err = cafile.Read(c.CA, c.CAFile)
+	ca, err := cafile.Read(c.CA, c.CAFile)
+	s.Server = endpoint.Server{Host: cmp.Or(c.Host, a.endpoint.Hostname()), Port: cmp.Or(c.Port, port), CA: ca}
 	return s, err
 }

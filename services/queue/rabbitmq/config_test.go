@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/endpoint"
 )
 
 func TestConfigFaults(t *testing.T) {
@@ -48,11 +49,11 @@ func TestWhatApplicationsAreTold(t *testing.T) {
 		name, config string
 		want         server
 	}{
-		{"plain", `{"url": "http://a:b@rabbit:15672"}`, server{host: "rabbit", port: 5672}},
-		{"TLS", `{"url": "https://a:b@rabbit:15671"}`, server{host: "rabbit", port: 5671, tls: true}},
-		{"TLS for the API only", `{"url": "https://a:b@rabbit", "tls": false}`, server{host: "rabbit", port: 5672}},
-		{"TLS for applications only", `{"url": "http://a:b@127.0.0.1:15672", "host": "mq.example.com", "tls": true}`, server{host: "mq.example.com", port: 5671, tls: true}},
-		{"a port of its own", `{"url": "http://a:b@[::1]:15672", "port": 25672}`, server{host: "::1", port: 25672}},
+		{"plain", `{"url": "http://a:b@rabbit:15672"}`, server{endpoint.Server{Host: "rabbit", Port: 5672}, false}},
+		{"TLS", `{"url": "https://a:b@rabbit:15671"}`, server{endpoint.Server{Host: "rabbit", Port: 5671}, true}},
+		{"TLS for the API only", `{"url": "https://a:b@rabbit", "tls": false}`, server{endpoint.Server{Host: "rabbit", Port: 5672}, false}},
+		{"TLS for applications only", `{"url": "http://a:b@127.0.0.1:15672", "host": "mq.example.com", "tls": true}`, server{endpoint.Server{Host: "mq.example.com", Port: 5671}, true}},
+		{"a port of its own", `{"url": "http://a:b@[::1]:15672", "port": 25672}`, server{endpoint.Server{Host: "::1", Port: 25672}, false}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -95,7 +96,7 @@ func TestPlanFaults(t *testing.T) {
 		{"size without a unit", `{"queue_size": "100"}`, "queue_size: must be a whole number and kB"},
 		{"size as a number", `{"queue_size": 100}`, "queue_size: must be a whole number and kB"},
 		{"size in small letters", `{"queue_size": "1mb"}`, "queue_size: must be a whole number and kB"},
-		{"overflow", `{"overflow": "reject"}`, "overflow: must be reject-publish or drop-head"},
+		{"overflow", `{"overflow": "reject"}`, "overflow: must be one of reject-publish, drop-head"},
 		{"queue type", `{"default_queue_type": "lazy"}`, "default_queue_type: must be one of classic, quorum, stream"},
 		{"all faults at once", `{"queues": 0, "overflow": ""}`, "overflow: must be"},
 		{"unknown key", `{"storage": "1GB"}`, "storage: no such key"},

@@ -48,7 +48,7 @@ func remove(c *rabbithole.Client, vhost, user string) error {
 	if _, err := c.ClearPermissionsIn(vhost, user); err != nil {
 		return explain("take the permissions of user "+user, err)
 	}
-	if _, err := c.CloseAllConnectionsOfUser(user); stumbled(err) {
+	if _, err := c.CloseAllConnectionsOfUser(user); failed(err) {
 		return services.NotYet(closing, "the server is closing the application's connections")
 	} else if err != nil {
 		return explain("close the connections of user "+user, err)

@@ -2,8 +2,6 @@ package rabbitmq
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -12,6 +10,8 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/cafile"
+	"github.com/chandler-broker/chandler/services/httpapi"
 )
 
 // dial opens a session as an application does: with amqp091-go and the uri.
@@ -22,13 +22,11 @@ func dial(ctx context.Context, credentials map[string]any) (services.Session, er
 	}
 	config := amqp.Config{Locale: "en_US"}
 	if ca, ok := credentials["ca"].(string); ok {
-		roots := x509.NewCertPool()
-		roots.AppendCertsFromPEM([]byte(ca))
-		config.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+		config.TLSClientConfig = cafile.TLS(ca)
 	}
 	var link net.Conn
 	config.Dial = func(network, address string) (_ net.Conn, err error) {
-		link, err = (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, network, address)
+		link, err = (&net.Dialer{Timeout: httpapi.ConnectTimeout}).DialContext(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
@@ -46,7 +44,7 @@ func until(ctx context.Context) time.Time {
 	if deadline, ok := ctx.Deadline(); ok {
 		return deadline
 	}
-	return time.Now().Add(2 * connectTimeout)
+	return time.Now().Add(2 * httpapi.ConnectTimeout)
 }
 
 // client is an application's session: one connection, never replaced by

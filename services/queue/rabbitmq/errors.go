@@ -8,16 +8,12 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/chandler-broker/chandler/services/httpapi"
 )
 
 // errForeign says that the other side speaks HTTP, and no more.
-var errForeign = errors.New("what answers is not RabbitMQ's management API")
-
-// outage is an error of the connection.
-type outage struct{ err error }
-
-func (o *outage) Error() string { return o.err.Error() }
-func (o *outage) Unwrap() error { return o.err }
+var errForeign = errors.New("the reply did not come from RabbitMQ's management API")
 
 // refusal is an error that the API answered with.
 type refusal struct {
@@ -56,7 +52,7 @@ func explain(doing string, err error) error {
 		err = wrapped.Err // the operator knows the address
 	}
 	answer, answered := errors.AsType[*refusal](err)
-	_, away := errors.AsType[*outage](err)
+	_, away := errors.AsType[*httpapi.Outage](err)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s: the server did not answer in time: %w", doing, err)
@@ -76,21 +72,22 @@ func explain(doing string, err error) error {
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
-// absent says whether the server knows no such thing.
-func absent(err error) bool {
-	answer, ok := errors.AsType[*refusal](err)
-	return ok && answer.status == http.StatusNotFound
-}
+// absent says whether the server has no such thing.
+func absent(err error) bool { return statusOf(err) == http.StatusNotFound }
 
 // badPattern says whether the server could not read a regular expression.
 func badPattern(err error) bool {
-	answer, ok := errors.AsType[*refusal](err)
-	return ok && answer.status == http.StatusBadRequest && strings.Contains(answer.reason, "invalid_regexp")
+	return statusOf(err) == http.StatusBadRequest && strings.Contains(err.Error(), "invalid_regexp")
 }
 
-// stumbled says whether the server failed at something: at closing a connection,
-// say, that ended in the same moment.
-func stumbled(err error) bool {
-	answer, ok := errors.AsType[*refusal](err)
-	return ok && answer.status == http.StatusInternalServerError
+// failed says whether the server failed at something, for example at closing a
+// connection that ended at the same moment.
+func failed(err error) bool { return statusOf(err) == http.StatusInternalServerError }
+
+// statusOf is the status of a refusal; 0: err is none.
+func statusOf(err error) int {
+	if r, ok := errors.AsType[*refusal](err); ok {
+		return r.status
+	}
+	return 0
 }

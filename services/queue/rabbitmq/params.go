@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
+	"github.com/chandler-broker/chandler/services/check"
 )
 
 // InstanceParams are the user's parameters of an instance. There are none: what
@@ -19,7 +21,7 @@ type InstanceParams struct{}
 type BindingParams struct {
 	// Role is read_write, or read_only for patterns that allow nothing but
 	// consuming.
-	Role string `json:"role"`
+	Role access.Role `json:"role"`
 	// Configure, Write and Read narrow what a read_write binding may do; nil:
 	// everything.
 	Configure *string `json:"configure"`
@@ -39,9 +41,6 @@ type Topic struct {
 }
 
 const (
-	readWrite = "read_write"
-	readOnly  = "read_only"
-
 	everything = ".*"
 	nothing    = ""
 
@@ -50,42 +49,26 @@ const (
 )
 
 // SetDefaults implements services.Defaulter.
-func (p *BindingParams) SetDefaults() { p.Role = readWrite }
+func (p *BindingParams) SetDefaults() { p.Role = access.ReadWrite }
 
 // Validate implements services.Validator.
 func (p *BindingParams) Validate() error {
-	var faults []error
-	check := func(key string, pattern *string) {
-		if err := checkPattern(pattern); err != nil {
-			faults = append(faults, fmt.Errorf("%s: %w", key, err))
-		}
-	}
-	check("configure", p.Configure)
-	check("write", p.Write)
-	check("read", p.Read)
-	switch p.Role {
-	case readWrite:
-	case readOnly:
-		if p.Configure != nil || p.Write != nil {
-			faults = append(faults, fmt.Errorf("role: %q allows neither configure nor write; leave those out, or the role", readOnly))
-		}
-	default:
-		faults = append(faults, fmt.Errorf("role: must be %q or %q", readWrite, readOnly))
-	}
-	if len(p.Topics) > maxTopics {
-		faults = append(faults, fmt.Errorf("topics: may have %d entries at most", maxTopics))
-	}
+	var f check.Faults
+	f.Add(p.Role.Check())
+	f.Key("configure", checkPattern(p.Configure))
+	f.Key("write", checkPattern(p.Write))
+	f.Key("read", checkPattern(p.Read))
+	f.If(p.Role == access.ReadOnly && (p.Configure != nil || p.Write != nil), "role: %q allows neither configure nor write; leave those out, or the role", p.Role)
+	f.If(len(p.Topics) > maxTopics, "topics: may have %d entries at most", maxTopics)
 	for i, t := range p.Topics {
 		at := fmt.Sprintf("topics, entry %d, ", i+1)
-		if !exchangeRule.MatchString(t.Exchange) {
-			faults = append(faults, errors.New(at+"exchange: must be the name of an exchange, 1 to 127 printable ASCII characters"))
-		} else if slices.ContainsFunc(p.Topics[:i], func(other Topic) bool { return other.Exchange == t.Exchange }) {
-			faults = append(faults, errors.New(at+"exchange: is there twice; put it into one entry"))
-		}
-		check(at+"write", t.Write)
-		check(at+"read", t.Read)
+		f.If(!exchangeRule.MatchString(t.Exchange), "%sexchange: must be the name of an exchange, 1 to 127 printable ASCII characters", at)
+		f.If(slices.ContainsFunc(p.Topics[:i], func(other Topic) bool { return other.Exchange == t.Exchange }),
+			"%sexchange: is listed twice; put it into one entry", at)
+		f.Key(at+"write", checkPattern(t.Write))
+		f.Key(at+"read", checkPattern(t.Read))
 	}
-	return errors.Join(faults...)
+	return f.Err()
 }
 
 var (

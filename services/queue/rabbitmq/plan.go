@@ -1,12 +1,10 @@
 package rabbitmq
 
 import (
-	"errors"
-	"fmt"
-	"slices"
-	"strings"
+	"cmp"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/check"
 )
 
 // Plan is what a plan of this backend says about its virtual hosts.
@@ -50,8 +48,7 @@ func (p *Plan) SetDefaults() {
 }
 
 const (
-	most     = 1 << 30
-	minQueue = 1 << 10
+	most = 1 << 30
 	// A stream's file of less holds few messages; the server's own default is the
 	// most.
 	minSegment = 1 << 20
@@ -61,40 +58,26 @@ const (
 
 // Validate implements services.Validator.
 func (p *Plan) Validate() error {
-	var faults []error
-	fault := func(bad bool, format string, args ...any) {
-		if bad {
-			faults = append(faults, fmt.Errorf(format, args...))
-		}
-	}
-	fault(p.Connections < 1 || p.Connections > most, "connections: must be from 1 to %d", most)
-	fault(p.ConnectionsPerBinding < 0 || p.ConnectionsPerBinding > p.Connections,
+	var f check.Faults
+	check.Range(&f, "connections", p.Connections, 1, most)
+	f.If(p.ConnectionsPerBinding < 0 || p.ConnectionsPerBinding > p.Connections,
 		"connections_per_binding: must be from 1 to connections, or left out for as many")
-	fault(p.ChannelsPerBinding < 0 || p.ChannelsPerBinding > most, "channels_per_binding: must be from 1 to %d, or left out for no limit", most)
-	fault(p.Queues < 1 || p.Queues > most, "queues: must be from 1 to %d", most)
-	fault(p.QueueMessages < 0 || p.QueueMessages > most, "queue_messages: must be from 1 to %d, or left out", most)
-	fault(p.QueueSize != 0 && p.QueueSize < minQueue, "queue_size: must be %s, and 1kB at least", services.SizeForm)
-	fault(p.Overflow != rejectPublish && p.Overflow != dropHead, "overflow: must be %s or %s", rejectPublish, dropHead)
-	types := []string{"classic", "quorum", "stream"}
-	fault(p.DefaultQueueType != "" && !slices.Contains(types, p.DefaultQueueType), "default_queue_type: must be one of %s, or left out for the server's own", strings.Join(types, ", "))
-	return errors.Join(faults...)
+	check.Optional(&f, "channels_per_binding", p.ChannelsPerBinding, most)
+	check.Range(&f, "queues", p.Queues, 1, most)
+	f.If(p.QueueMessages < 0 || p.QueueMessages > most, "queue_messages: must be from 1 to %d, or left out", most)
+	f.Size("queue_size", p.QueueSize, services.Kilobyte)
+	f.OneOf("overflow", p.Overflow, rejectPublish, dropHead)
+	if p.DefaultQueueType != "" {
+		f.OneOf("default_queue_type", p.DefaultQueueType, "classic", "quorum", "stream")
+	}
+	return f.Err()
 }
 
 // perBinding is one user's limit of connections.
-func (p Plan) perBinding() int {
-	if p.ConnectionsPerBinding == 0 {
-		return p.Connections
-	}
-	return p.ConnectionsPerBinding
-}
+func (p Plan) perBinding() int { return cmp.Or(p.ConnectionsPerBinding, p.Connections) }
 
 // channels is one user's limit of channels.
-func (p Plan) channels() int {
-	if p.ChannelsPerBinding == 0 {
-		return none
-	}
-	return p.ChannelsPerBinding
-}
+func (p Plan) channels() int { return cmp.Or(p.ChannelsPerBinding, none) }
 
 // messages is how many messages may wait in a queue whose messages have headers
 // of so many bytes at most; 0: without limit. The server counts bodies only

@@ -58,12 +58,12 @@ func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
 	}
 	var found []services.Resource
 	for _, v := range vhosts {
-		if inst, ok := b.names.instanceOf(v.Name); ok {
+		if inst, ok := b.names.vhosts.Instance(v.Name); ok {
 			found = append(found, services.Resource{Instance: inst, Name: v.Name})
 		}
 	}
 	for _, u := range users {
-		if inst, bound, ok := b.names.bindingOf(u.Name); ok {
+		if inst, bound, ok := b.names.users.Binding(u.Name); ok {
 			found = append(found, services.Resource{Instance: inst, Binding: bound, Name: u.Name})
 		}
 	}

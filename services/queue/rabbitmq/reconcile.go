@@ -89,7 +89,7 @@ func ifThere(err error) error {
 func closeConnections(c *rabbithole.Client, names map[string]bool) error {
 	var faults []error
 	for name := range names {
-		if _, err := c.CloseConnection(name); err != nil && !stumbled(err) {
+		if _, err := c.CloseConnection(name); err != nil && !failed(err) {
 			faults = append(faults, explain("close connection "+name, err))
 		}
 	}

@@ -3,9 +3,9 @@ package rabbitmq
 import (
 	"context"
 
-	"github.com/chandler-broker/chandler/services"
-
 	rabbithole "github.com/michaelklishin/rabbit-hole/v3"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // Update implements services.Backend. What is there beyond a smaller plan's
@@ -47,7 +47,7 @@ func (b *backend) usersOf(c *rabbithole.Client, instance string) ([]string, erro
 	}
 	var users []string
 	for _, u := range all {
-		if inst, _, ok := b.names.bindingOf(u.Name); ok && inst == instance {
+		if inst, _, ok := b.names.users.Binding(u.Name); ok && inst == instance {
 			users = append(users, u.Name)
 		}
 	}
