@@ -3,12 +3,10 @@ package powerdns
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -19,12 +17,11 @@ import (
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/cafile"
+	"github.com/chandler-broker/chandler/services/endpoint"
+	"github.com/chandler-broker/chandler/services/httpapi"
 )
 
-const (
-	callTimeout = 15 * time.Second
-	maxAnswer   = 64 << 20 // a zone of maxRecords has a fifth of it
-)
+const callTimeout = 15 * time.Second
 
 // api is the server's HTTP API: the library for what it knows, and calls of our
 // own for what it cannot say.
@@ -36,23 +33,16 @@ type api struct {
 }
 
 func newAPI(c Config) (*api, error) {
-	u, err := c.api()
+	u, at, err := endpoint.Parse(c.URL, ports)
 	if err != nil {
 		return nil, fmt.Errorf("url: %w", err)
 	}
+	u.Host = at.Address()
 	authorities, err := cafile.Read(c.CA, c.CAFile)
 	if err != nil {
 		return nil, err
 	}
-	client := &http.Client{
-		Timeout: callTimeout,
-		Transport: settling{strict{&http.Transport{
-			DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
-			TLSClientConfig:     &tls.Config{RootCAs: cafile.Pool(authorities), MinVersion: tls.VersionTLS12},
-			MaxIdleConnsPerHost: 8,
-			IdleConnTimeout:     time.Minute,
-		}}},
-	}
+	client := &http.Client{Timeout: callTimeout, Transport: strict{httpapi.NewTransport(authorities, 8)}}
 	return &api{
 		Client: pdns.New(u.String(), c.ServerID, pdns.WithHTTPClient(client), pdns.WithAPIKey(c.APIKey.Reveal())),
 		http:   client,
@@ -111,47 +101,22 @@ func (a *api) call(ctx context.Context, method, path string, body, answer any) e
 	return nil
 }
 
-// settling sees what changes something to its end. Answers of next are whole.
-type settling struct{ next http.RoundTripper }
-
-// RoundTrip implements http.RoundTripper.
-func (s settling) RoundTrip(r *http.Request) (answer *http.Response, err error) {
-	if r.Method == http.MethodGet {
-		return s.next.RoundTrip(r)
-	}
-	err = services.RunToCompletion(r.Context(), func(ctx context.Context) (err error) {
-		answer, err = s.next.RoundTrip(r.WithContext(ctx)) //nolint:bodyclose // the caller's
-		return err
-	})
-	return answer, err
-}
-
-// strict makes every answer that is no success an error, and bounds what is
-// read. It does so here because the library trusts answers: it follows a null
-// where an error should be, reads without end and leaves bodies open.
+// strict runs changes to completion and makes every answer that is not a success an
+// error. It does so here because the library trusts answers: it follows a null where
+// an error should be, reads without end and leaves bodies open.
 type strict struct{ next http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
 func (s strict) RoundTrip(r *http.Request) (*http.Response, error) {
-	response, err := s.next.RoundTrip(r)
-	if err != nil {
+	response, body, err := httpapi.Exchange(s.next, r, r.Method != http.MethodGet)
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
-	if err != nil {
-		return nil, fmt.Errorf("read the answer: %w", err)
-	}
-	if response.StatusCode < 200 || response.StatusCode > 299 {
+	case response.StatusCode < 200 || response.StatusCode > 299:
 		return nil, &statusError{response.StatusCode, message(body)}
-	}
-	if len(body) > maxAnswer {
-		return nil, errors.New("the answer is larger than any of the API's")
-	}
-	if bytes.Equal(bytes.TrimSpace(body), []byte("null")) {
+	case bytes.Equal(bytes.TrimSpace(body), []byte("null")):
 		return nil, errors.New("the answer is null, which is none of the API's")
 	}
-	response.Body = io.NopCloser(bytes.NewReader(body))
 	return response, nil
 }
 

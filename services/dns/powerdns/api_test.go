@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -212,14 +213,14 @@ func TestKeysDeletedByHand(t *testing.T) {
 	server := newServer(t)
 	b, ctx := server.backend(t), testContext(t)
 	inst := provisioned(t, b, "i", nil)
-	lost := newBinding(t, inst, "lost", BindingParams{Role: readOnly})
+	lost := newBinding(t, inst, "lost", BindingParams{Role: access.ReadOnly})
 	if _, err := servicetest.Once(b).Bind(ctx, inst, lost); err != nil {
 		t.Fatal(err)
 	}
 	if err := server.admin().TSIGKeys.Delete(ctx, b.names.key(inst.Name, lost.Name)); err != nil {
 		t.Fatal(err)
 	}
-	reader := bound(t, b, inst, "reader", BindingParams{Role: readOnly})
+	reader := bound(t, b, inst, "reader", BindingParams{Role: access.ReadOnly})
 	if _, err := reader.transfer(ctx); err != nil {
 		t.Error(err)
 	}

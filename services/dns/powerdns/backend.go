@@ -1,17 +1,17 @@
 package powerdns
 
 import (
-	"net"
-	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/endpoint"
 )
 
 // backend administers one server. What exists is asked of the server each time.
 type backend struct {
 	config     Config
+	server     endpoint.Server // where it answers DNS
 	api        *api
 	names      namer
 	nameserver []string // of the zones, with final dots
@@ -31,7 +31,7 @@ func newBackend(c Config) (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &backend{config: c, api: api, names: namer{c.Prefix}, seen: map[string]look{}}
+	b := &backend{config: c, server: endpoint.Server{Host: c.Host, Port: c.Port}, api: api, names: namer{c.Prefix}, seen: map[string]look{}}
 	for _, n := range c.Nameservers {
 		name, _ := hostName(n) // Validate has seen it
 		b.nameserver = append(b.nameserver, name)
@@ -47,11 +47,6 @@ func (b *backend) SerialBinds() bool { return true }
 func (b *backend) Close() error {
 	b.api.http.CloseIdleConnections()
 	return nil
-}
-
-// address is where the server answers DNS.
-func (b *backend) address() string {
-	return net.JoinHostPort(b.config.Host, strconv.Itoa(int(b.config.Port)))
 }
 
 // hostmaster is the mail address in a zone's SOA record, as a name (RFC 1035,

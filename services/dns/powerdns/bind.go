@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 )
 
 // Bind implements services.Backend. The key is made first: a zone can be told
@@ -32,13 +33,13 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 
 // grant puts a key into the list that fits its role, and takes it out of the
 // other.
-func (b *backend) grant(ctx context.Context, zone, key, role string) error {
+func (b *backend) grant(ctx context.Context, zone, key string, role access.Role) error {
 	lists, err := b.lists(ctx, zone)
 	if err != nil {
 		return err
 	}
 	updaters, transferrers := without(lists.update, key), without(lists.transfer, key)
-	if role == readOnly {
+	if role == access.ReadOnly {
 		transferrers = append(transferrers, key)
 	} else {
 		updaters = append(updaters, key)

@@ -1,16 +1,17 @@
 package powerdns
 
 import (
-	"errors"
-	"fmt"
+	"maps"
 	"net"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/cafile"
+	"github.com/chandler-broker/chandler/services/check"
+	"github.com/chandler-broker/chandler/services/endpoint"
+	"github.com/chandler-broker/chandler/services/naming"
 )
 
 // Config is the backend's own configuration: one PowerDNS server.
@@ -57,63 +58,42 @@ const (
 )
 
 var (
-	prefixRule   = regexp.MustCompile(`^[a-z][a-z0-9]{0,7}$`)
 	serverIDRule = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 	mailRule     = regexp.MustCompile(`^[A-Za-z0-9_+-]{1,63}@[A-Za-z0-9.-]{1,190}$`)
 
 	// keySizes are the algorithms with the length of their secrets in bytes:
 	// that of their hash (RFC 8945, section 8).
 	keySizes = map[string]int{"hmac-sha256": 32, "hmac-sha384": 48, "hmac-sha512": 64}
+
+	// ports are the schemes of the API with their default ports.
+	ports = map[string]uint16{"http": 80, "https": 443}
 )
 
 // Validate implements services.Validator.
 func (c *Config) Validate() error {
-	var faults []error
-	fault := func(bad bool, format string, args ...any) {
-		if bad {
-			faults = append(faults, fmt.Errorf(format, args...))
-		}
+	var f check.Faults
+	_, _, err := endpoint.Parse(c.URL, ports)
+	f.Key("url", err)
+	f.If(c.APIKey.IsZero(), "api_key: is missing; it is the server's setting api-key")
+	f.Add(cafile.Check(c.CA, c.CAFile))
+	f.If(!serverIDRule.MatchString(c.ServerID), "server_id: must be the server's name in its API, which is localhost")
+	f.If(c.Host == "" || (net.ParseIP(c.Host) == nil && !isHost(c.Host)), "host: must be the name or address where the server answers DNS")
+	f.If(c.Port == 0, "port: must be from 1 to 65535")
+	f.If(len(c.Nameservers) == 0, "nameservers: must name at least one server, such as ns1.example.net")
+	for _, n := range c.Nameservers {
+		f.If(!isHost(n), "nameservers: %q is not the complete name of a host", n)
 	}
-	_, err := c.api()
-	fault(err != nil, "url: must be http://host:port or https://host:port of the server's API, without a path or password")
-	fault(c.APIKey.IsZero(), "api_key: is missing; it is the server's setting api-key")
-	faults = append(faults, cafile.Check(c.CA, c.CAFile))
-	fault(!serverIDRule.MatchString(c.ServerID), "server_id: must be the server's name in its API, which is localhost")
-	fault(c.Host == "" || (net.ParseIP(c.Host) == nil && !isHost(c.Host)), "host: must be the name or address where the server answers DNS")
-	fault(c.Port == 0, "port: must be from 1 to 65535")
-	fault(len(c.Nameservers) == 0, "nameservers: must name one server at least, such as ns1.example.net")
-	for i, n := range c.Nameservers {
-		fault(!isHost(n), "nameservers: %q is not the complete name of a host", n)
-		fault(slices.Contains(c.Nameservers[:i], n), "nameservers: %q is there twice", n)
-	}
-	fault(c.Hostmaster != "" && (!mailRule.MatchString(c.Hostmaster) || !isHost(afterAt(c.Hostmaster))), "hostmaster: must be a mail address without a dot before the @")
-	fault(c.Kind != kindNative && c.Kind != kindPrimary, "kind: must be %s or %s", kindNative, kindPrimary)
-	fault(keySizes[c.TSIGAlgorithm] == 0, "tsig_algorithm: must be hmac-sha256, hmac-sha384 or hmac-sha512")
-	fault(!prefixRule.MatchString(c.Prefix), "prefix: must be 1 to 8 characters of a-z and 0-9 and begin with a letter")
-	return errors.Join(faults...)
-}
-
-func afterAt(mail string) string {
-	_, host, _ := strings.Cut(mail, "@")
-	return host
+	f.Unique("nameservers", c.Nameservers)
+	_, mailHost, _ := strings.Cut(c.Hostmaster, "@")
+	f.If(c.Hostmaster != "" && (!mailRule.MatchString(c.Hostmaster) || !isHost(mailHost)), "hostmaster: must be a mail address without a dot before the @")
+	f.OneOf("kind", c.Kind, kindNative, kindPrimary)
+	f.OneOf("tsig_algorithm", c.TSIGAlgorithm, slices.Sorted(maps.Keys(keySizes))...)
+	f.Add(naming.CheckPrefix(c.Prefix, naming.MaxPrefix))
+	return f.Err()
 }
 
 // isHost says whether name is a host's complete name.
 func isHost(name string) bool {
 	canonical, ok := hostName(name)
 	return ok && canonical != "."
-}
-
-// api reads the URL, and gives it the port that its scheme stands for.
-func (c *Config) api() (*url.URL, error) {
-	u, err := url.Parse(c.URL)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User != nil ||
-		strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, errors.New("is not the URL of a server")
-	}
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	return &url.URL{Scheme: u.Scheme, Host: net.JoinHostPort(u.Hostname(), port)}, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 )
 
 // probeTTL is above what plans usually ask for.
@@ -25,7 +26,7 @@ func dial(ctx context.Context, credentials map[string]any) (services.Session, er
 	port, _ := credentials["port"].(float64)
 	c := &client{
 		zone:   dns.Fqdn(text("zone")),
-		reader: text("role") == readOnly,
+		reader: text("role") == string(access.ReadOnly),
 		signer: newSigner(net.JoinHostPort(text("server"), strconv.Itoa(int(port))),
 			text("tsig_name"), text("tsig_algorithm"), text("tsig_secret")),
 	}

@@ -98,7 +98,7 @@ func askSigned(t *testing.T, b *backend, name string, kind uint16) []dns.RR {
 	m := new(dns.Msg).SetQuestion(name, kind)
 	m.SetEdns0(4096, true)
 	client := dns.Client{Net: "tcp"}
-	answer, _, err := client.ExchangeContext(testContext(t), m, b.address())
+	answer, _, err := client.ExchangeContext(testContext(t), m, b.server.Address())
 	if err != nil {
 		t.Fatal(err)
 	}

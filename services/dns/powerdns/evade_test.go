@@ -11,6 +11,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -145,7 +146,7 @@ func TestHolderKeepsItsCredentials(t *testing.T) {
 	b := server.backend(t)
 	inst := provisioned(t, b, "i", nil)
 	c := bound(t, b, inst, "b", BindingParams{})
-	reader := bound(t, b, inst, "r", BindingParams{Role: readOnly})
+	reader := bound(t, b, inst, "r", BindingParams{Role: access.ReadOnly})
 	for _, r := range []string{
 		c.name + c.zone + " 60 IN TXT x", "@ 60 IN KEY 256 3 8 aabb", "@ 60 IN TXT TSIG-ALLOW-DNSUPDATE", "@ 60 IN DNSKEY 256 3 8 aabb",
 		"@ 60 IN NS evil.example.org.", "*.@ 60 IN CNAME example.org.", "sub.@ 60 IN NS evil.example.org.",

@@ -3,14 +3,22 @@ package powerdns
 import (
 	"regexp"
 	"strings"
+
+	"github.com/chandler-broker/chandler/services/naming"
 )
 
 var (
 	labelRule = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$`)
-	safeRule  = regexp.MustCompile(`^[a-z2-7]{26}$`) // Instance.Name and Binding.Name
+	safeRule  = naming.NewRule(naming.Safe)
 )
 
 const maxName = 253 // RFC 1035, section 2.3.4, without the root's dot
+
+// isSafe says whether a name is an Instance.Name or a Binding.Name.
+func isSafe(name string) bool {
+	_, ok := safeRule.Instance(name)
+	return ok
+}
 
 // hostName returns a complete domain name in lower case with its final dot, or
 // "." for the root; a final dot may be missing.
@@ -54,7 +62,7 @@ func (n namer) unfinished(instance string) string { return n.account(instance) +
 func (n namer) instanceOf(account string) (instance string, finished, ok bool) {
 	name, ok := strings.CutPrefix(account, n.prefix+"-")
 	name, unfinished := strings.CutSuffix(name, unfinishedMark)
-	return name, !unfinished, ok && safeRule.MatchString(name)
+	return name, !unfinished, ok && isSafe(name)
 }
 
 // keys ends the names of all TSIG keys of an instance.
@@ -71,13 +79,13 @@ func (n namer) keeper(instance string) string { return "keeper" + n.keys(instanc
 // bindingOf returns whose a key is. Binding is empty for a keeper.
 func (n namer) bindingOf(key string) (instance, binding string, ok bool) {
 	all := labels(key)
-	if len(all) != 3 || all[2] != n.prefix || !safeRule.MatchString(all[1]) {
+	if len(all) != 3 || all[2] != n.prefix || !isSafe(all[1]) {
 		return "", "", false
 	}
 	if key == n.keeper(all[1]) {
 		return all[1], "", true
 	}
-	return all[1], all[0], safeRule.MatchString(all[0])
+	return all[1], all[0], isSafe(all[0])
 }
 
 // canonicalKey is a key's name with its final dot, as the server shows it or

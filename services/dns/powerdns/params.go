@@ -1,12 +1,12 @@
 package powerdns
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
+	"github.com/chandler-broker/chandler/services/check"
 )
 
 // InstanceParams are the user's parameters of an instance.
@@ -40,47 +40,23 @@ const (
 // Validate implements services.Validator. What depends on the plan is left to
 // CheckInstance.
 func (p *InstanceParams) Validate() error {
-	var faults []error
+	var f check.Faults
 	if p.Zone != "" {
 		name, ok := hostName(p.Zone)
-		switch {
-		case !ok || strings.Count(name, ".") < 2 || strings.HasPrefix(name, "_"):
-			faults = append(faults, errors.New("zone: must be a complete domain name, such as shop.apps.example.com; write letters beyond a-z in their xn-- form"))
-		case len(name) > maxZone:
-			faults = append(faults, fmt.Errorf("zone: must have %d characters at most", maxZone))
-		}
+		f.If(!ok || strings.Count(name, ".") < 2 || strings.HasPrefix(name, "_"),
+			"zone: must be a complete domain name, such as shop.apps.example.com; write letters beyond a-z in their xn-- form")
+		f.If(len(name) > maxZone, "zone: must have at most %d characters", maxZone)
 	}
-	if len(p.Records) > maxSets {
-		faults = append(faults, fmt.Errorf("records: there must be %d entries at most", maxSets))
-	}
-	return errors.Join(faults...)
+	f.If(len(p.Records) > maxSets, "records: there must be at most %d entries", maxSets)
+	return f.Err()
 }
 
-// BindingParams are the user's parameters of a binding.
-type BindingParams struct {
-	// Role is what the binding may do: read_write changes the zone by dynamic
-	// update, read_only transfers it.
-	Role string `json:"role"`
-}
-
-const (
-	readWrite = "read_write"
-	readOnly  = "read_only"
-)
+// BindingParams are the user's parameters of a binding: read_write changes the zone by
+// dynamic update, read_only transfers it.
+type BindingParams = access.Params
 
 // recordTypes are those that parameters may name.
 var recordTypes = []string{"A", "AAAA", "CAA", "CNAME", "MX", "NS", "SRV", "TXT"}
-
-// SetDefaults implements services.Defaulter.
-func (p *BindingParams) SetDefaults() { p.Role = readWrite }
-
-// Validate implements services.Validator.
-func (p *BindingParams) Validate() error {
-	if p.Role != readWrite && p.Role != readOnly {
-		return fmt.Errorf("role: must be %q or %q", readWrite, readOnly)
-	}
-	return nil
-}
 
 type (
 	instance = services.Instance[Plan, InstanceParams]

@@ -1,9 +1,6 @@
 package powerdns
 
-import (
-	"errors"
-	"fmt"
-)
+import "github.com/chandler-broker/chandler/services/check"
 
 // Plan is what a plan of this backend says about its zones.
 type Plan struct {
@@ -31,8 +28,7 @@ func (p *Plan) SetDefaults() {
 }
 
 const (
-	maxRecords = 100000
-	maxTTL     = 7 * 24 * 3600 // what resolvers keep at most (RFC 8767, section 4)
+	maxTTL = 7 * 24 * 3600 // what resolvers keep at most (RFC 8767, section 4)
 	// maxParent leaves room for a zone's label and the names in the zone in
 	// the 253 characters of a name.
 	maxParent = 150
@@ -40,25 +36,20 @@ const (
 
 // Validate implements services.Validator.
 func (p *Plan) Validate() error {
-	var faults []error
-	fault := func(bad bool, format string, args ...any) {
-		if bad {
-			faults = append(faults, fmt.Errorf(format, args...))
-		}
-	}
-	fault(len(p.Parents) == 0, "parents: must name one domain at least, such as apps.example.com")
+	var f check.Faults
+	f.If(len(p.Parents) == 0, "parents: must name at least one domain, such as apps.example.com")
 	seen := map[string]bool{}
 	for _, parent := range p.Parents {
 		canonical, ok := hostName(parent)
-		fault(!ok || canonical == "." || len(canonical) > maxParent, "parents: %q is not a domain of %d characters at most", parent, maxParent)
-		fault(seen[canonical], "parents: %q is there twice", parent)
+		f.If(!ok || canonical == "." || len(canonical) > maxParent, "parents: %q is not a domain of at most %d characters", parent, maxParent)
+		f.If(seen[canonical], "parents: %q is listed twice", parent)
 		seen[canonical] = true
 	}
 	for _, label := range p.Reserved {
-		fault(!labelRule.MatchString(label), "reserved: %q is not a label: one part of a name, in lower case", label)
+		f.If(!labelRule.MatchString(label), "reserved: %q is not a label: one part of a name, in lower case", label)
 	}
-	fault(p.Records < 1 || p.Records > maxRecords, "records: must be from 1 to %d", maxRecords)
-	fault(p.MinTTL < 1 || p.MinTTL > maxTTL, "min_ttl: must be from 1 to %d seconds", maxTTL)
-	fault(p.DefaultTTL < p.MinTTL || p.DefaultTTL > maxTTL, "default_ttl: must be from min_ttl to %d seconds", maxTTL)
-	return errors.Join(faults...)
+	check.Range(&f, "records", p.Records, 1, 100000)
+	f.If(p.MinTTL < 1 || p.MinTTL > maxTTL, "min_ttl: must be from 1 to %d seconds", maxTTL)
+	f.If(p.DefaultTTL < p.MinTTL || p.DefaultTTL > maxTTL, "default_ttl: must be from min_ttl to %d seconds", maxTTL)
+	return f.Err()
 }

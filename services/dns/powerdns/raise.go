@@ -22,7 +22,7 @@ func (b *backend) raise(ctx context.Context, inst instance, zone string, sets []
 	if err := b.makeKey(ctx, name, secret); err != nil {
 		return err
 	}
-	s := newSigner(b.address(), name, b.config.TSIGAlgorithm, secret)
+	s := newSigner(b.server.Address(), name, b.config.TSIGAlgorithm, secret)
 	var errs []error
 	for raised := 0; len(sets) > 0 && raised < maxRaised && ctx.Err() == nil; sets = sets[1:] {
 		err := raiseSet(ctx, s, zone, sets[0], inst.Plan.MinTTL)

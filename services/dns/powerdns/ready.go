@@ -2,12 +2,13 @@ package powerdns
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	pdns "github.com/joeig/go-powerdns/v3"
+
+	"github.com/chandler-broker/chandler/services/check"
 )
 
 // Ready implements services.Readier: the server's API answers, the server is set
@@ -19,24 +20,15 @@ func (b *backend) Ready(ctx context.Context) error {
 		return err
 	}
 	transfer := strings.FieldsFunc(settings["allow-axfr-ips"], func(r rune) bool { return strings.ContainsRune(" ,;\t", r) })
-	var faults []error
-	for _, check := range []struct {
-		bad  bool
-		what string
-	}{
-		{settings["dnsupdate"] != "yes", "set dnsupdate=yes, without which bindings can change nothing"},
-		{strings.TrimSpace(settings["allow-dnsupdate-from"]) != "", "set allow-dnsupdate-from to nothing, since a zone could not be closed to those that it names"},
-		{settings["lua-dnsupdate-policy-script"] != "", "leave lua-dnsupdate-policy-script out, since the server then asks for no key"},
-		{settings["disable-axfr"] == "yes", "set disable-axfr=no, without which read_only bindings get nothing"},
-		{slices.Contains(transfer, "0.0.0.0/0") || slices.Contains(transfer, "::/0"), "let allow-axfr-ips name your secondaries only, since everybody can read all zones"},
-		{settings["enable-lua-records"] == "yes" || settings["enable-lua-records"] == "shared", "set enable-lua-records=no, since tenants could run code in the server"},
-	} {
-		if check.bad {
-			faults = append(faults, errors.New(check.what))
-		}
-	}
-	if len(faults) > 0 {
-		return fmt.Errorf("the DNS server is not set up: %w", errors.Join(faults...))
+	var f check.Faults
+	f.If(settings["dnsupdate"] != "yes", "set dnsupdate=yes, without which bindings cannot change anything")
+	f.If(strings.TrimSpace(settings["allow-dnsupdate-from"]) != "", "set allow-dnsupdate-from to nothing, because no zone can be closed to the addresses that it names")
+	f.If(settings["lua-dnsupdate-policy-script"] != "", "leave lua-dnsupdate-policy-script out, because with it the server asks for no key")
+	f.If(settings["disable-axfr"] == "yes", "set disable-axfr=no, without which read_only bindings cannot read")
+	f.If(slices.Contains(transfer, "0.0.0.0/0") || slices.Contains(transfer, "::/0"), "let allow-axfr-ips name only your secondaries, because everybody can read all zones")
+	f.If(settings["enable-lua-records"] == "yes" || settings["enable-lua-records"] == "shared", "set enable-lua-records=no, because tenants could run code in the server")
+	if err := f.Err(); err != nil {
+		return fmt.Errorf("the DNS server is not set up: %w", err)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

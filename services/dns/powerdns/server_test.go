@@ -12,6 +12,7 @@ import (
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -130,7 +131,7 @@ func newBinding(t *testing.T, inst instance, id string, params BindingParams) bi
 		t.Fatal(err)
 	}
 	if params.Role == "" {
-		params.Role = readWrite
+		params.Role = access.ReadWrite
 	}
 	return binding{ID: id, Name: services.BindingName(inst.ID, id), Params: params, Seed: seed}
 }

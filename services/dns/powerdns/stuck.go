@@ -73,7 +73,7 @@ func (b *backend) refusesAll(ctx context.Context, inst instance, zone string) (b
 	}
 	stuck := false
 	for _, network := range []string{"tcp", "udp"} {
-		s, failures := newSigner(b.address(), name, b.config.TSIGAlgorithm, secret), 0
+		s, failures := newSigner(b.server.Address(), name, b.config.TSIGAlgorithm, secret), 0
 		s.network = network
 		for range 6 {
 			_, err := s.exchange(ctx, new(dns.Msg).SetUpdate(zone))

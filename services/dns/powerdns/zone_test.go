@@ -236,7 +236,7 @@ func ask(t *testing.T, b *backend, name string, kind uint16) *dns.Msg {
 	t.Helper()
 	m := new(dns.Msg).SetQuestion(name, kind)
 	client := dns.Client{Net: "tcp"}
-	answer, _, err := client.ExchangeContext(testContext(t), m, b.address())
+	answer, _, err := client.ExchangeContext(testContext(t), m, b.server.Address())
 	if err != nil {
 		t.Fatal(err)
 	}
