@@ -1,0 +1,98 @@
+package schemas
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"testing"
+
+	"github.com/lib/pq"
+
+	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/embedded/embeddedtest"
+	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
+)
+
+func TestMain(m *testing.M) { embeddedtest.Main(m) }
+
+func TestSuite(t *testing.T) {
+	admin, err := url.Parse(embeddedtest.Database(t)) // on a real server, which ends with the test
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := sql.Open("postgres", admin.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	password, _ := admin.User.Password()
+	servicetest.Run(t, servicetest.Suite{
+		Definition: Definition(),
+		Address:    admin.Host,
+		Config: func(address string) json.RawMessage { // through a proxy, at times
+			through := *admin
+			through.Host = address
+			text, _ := json.Marshal(map[string]string{"url": through.String(), "address": admin.Host})
+			return text
+		},
+		Secrets:   []string{password},
+		Plan:      json.RawMessage(`{"connections": 20}`),
+		OtherPlan: json.RawMessage(`{"connections": 30}`),
+		Create:    []json.RawMessage{json.RawMessage(`{}`)},
+		Bind:      []json.RawMessage{json.RawMessage(`{}`)},
+		Invalid: servicetest.Invalid{
+			Create: map[string]json.RawMessage{"a plan's key": json.RawMessage(`{"connections": 1}`)},
+		},
+		Reach: reach,
+		Left: func(ctx context.Context, instance string, bindings []string) (left []string, err error) {
+			names := pq.StringArray{"s_" + instance}
+			for _, b := range bindings {
+				names = append(names, "b_"+b)
+			}
+			var found pq.StringArray
+			err = server.QueryRowContext(ctx, `SELECT coalesce(array_agg(name), '{}') FROM (SELECT rolname::text AS name FROM pg_roles
+				UNION ALL SELECT nspname::text FROM pg_namespace) there WHERE name = ANY ($1)`, names).Scan(&found)
+			return found, err
+		},
+	})
+}
+
+// The broker takes the backend's catalog.
+func TestCatalog(t *testing.T) {
+	c, err := catalog.Parse("catalog.yml", catalogYAML, []services.Definition{Definition()}, func(string) (string, bool) {
+		return "postgres://broker:secret@127.0.0.1:5432/shared", true
+	})
+	if err != nil || len(c.Services()[0].Plans) != 1 {
+		t.Error(c, err)
+	}
+}
+
+// reach tries to get from one tenant's schema into another's.
+func reach(t *testing.T, mine, theirs map[string]any) {
+	s, err := dial(t.Context(), mine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	other, err := dial(t.Context(), theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	var schema string
+	if err := other.(*session).QueryRowContext(t.Context(), "SELECT current_schema()").Scan(&schema); err != nil {
+		t.Fatal(err)
+	}
+	for _, attempt := range []string{
+		"SELECT * FROM %s.probe", "INSERT INTO %s.probe VALUES ('a', 'b')", "DROP TABLE %s.probe", "CREATE TABLE %s.mine (n int)",
+		"ALTER SCHEMA %[1]s RENAME TO mine", "DROP SCHEMA %s CASCADE", "SET ROLE %s", "GRANT %s TO CURRENT_USER",
+	} {
+		statement := fmt.Sprintf(attempt, pq.QuoteIdentifier(schema))
+		if _, err := s.(*session).ExecContext(t.Context(), statement); err == nil {
+			t.Errorf("%s: is allowed", statement)
+		}
+	}
+}
