@@ -12,11 +12,11 @@ import (
 	"github.com/chandler-broker/chandler/broker/osb/osbclient"
 )
 
-// most is how many instances one platform holds, and how many bindings of one.
+// most is the maximum of instances that a platform holds, and of bindings of an instance.
 const most = 3
 
-// work does one thing after another until stop is closed; what it began it
-// brings to an end. The error names the backend.
+// work performs actions until stop is closed, and completes the last one. The error
+// names the backend.
 func (p *platform) work(ctx context.Context, stop <-chan struct{}) error {
 	for {
 		select {
@@ -58,7 +58,7 @@ func (p *platform) newInstance(plan string) *heldInstance {
 	return &heldInstance{id: p.newID(), plan: plan, bindings: map[string]*heldBinding{}, failed: map[string]bool{}}
 }
 
-// addInstance makes an instance, some by several equal requests at once.
+// addInstance creates an instance, sometimes with several equal concurrent requests.
 func (p *platform) addInstance(ctx context.Context) error {
 	i := p.newInstance(p.offer.plans[p.rand.IntN(2)].id)
 	var twins sync.WaitGroup
@@ -84,7 +84,7 @@ func (p *platform) addInstance(ctx context.Context) error {
 	return err
 }
 
-// addBinding makes a binding, instead of another one where that is not nil.
+// addBinding creates a binding. If another one is given, the new one replaces it.
 func (p *platform) addBinding(ctx context.Context, i *heldInstance, predecessor *heldBinding) error {
 	if len(i.bindings) >= most {
 		return p.dropBinding(ctx, i)
@@ -102,7 +102,7 @@ func (p *platform) addBinding(ctx context.Context, i *heldInstance, predecessor 
 	return err
 }
 
-// one returns one of the bindings; nil where there is none.
+// one returns a random binding, or nil.
 func one(r *rand.Rand, bindings map[string]*heldBinding) *heldBinding {
 	if len(bindings) == 0 {
 		return nil
@@ -120,8 +120,7 @@ func (p *platform) dropBinding(ctx context.Context, i *heldInstance) error {
 	return p.unbind(ctx, i, b)
 }
 
-// rotate replaces a binding, which works beside its successor, and then removes
-// it.
+// rotate replaces a binding, checks that both work, and deletes the old one.
 func (p *platform) rotate(ctx context.Context, i *heldInstance) error {
 	old := one(p.rand, i.bindings)
 	if old == nil {
@@ -140,8 +139,7 @@ func (p *platform) rotate(ctx context.Context, i *heldInstance) error {
 	return p.unbind(ctx, i, old)
 }
 
-// visitShared binds or unbinds the instance that all platforms bind side by
-// side.
+// visitShared binds or unbinds the instance that all platforms share.
 func (p *platform) visitShared(ctx context.Context) error {
 	if b := one(p.rand, p.sharedIDs); b != nil && (len(p.sharedIDs) > 1 || p.chance(60)) {
 		delete(p.sharedIDs, b.id)
@@ -154,7 +152,7 @@ func (p *platform) visitShared(ctx context.Context) error {
 	return err
 }
 
-// regretInstance deletes an instance while it is being made.
+// regretInstance deletes an instance while it is being created.
 func (p *platform) regretInstance(ctx context.Context) error {
 	p.done["delete during create"]++
 	i, c := p.newInstance(p.offer.plans[0].id), p.client()
@@ -168,11 +166,11 @@ func (p *platform) regretInstance(ctx context.Context) error {
 	if err := p.deprovision(ctx, i); err != nil {
 		return err
 	}
-	creating.Wait() // it may have come second
+	creating.Wait() // the create may have arrived after the delete
 	return p.deprovision(ctx, i)
 }
 
-// regretBinding deletes a binding while it is being made.
+// regretBinding deletes a binding while it is being created.
 func (p *platform) regretBinding(ctx context.Context, i *heldInstance) error {
 	p.done["delete during create"]++
 	b, c := &heldBinding{id: p.newID()}, p.client()
@@ -206,8 +204,8 @@ func (p *platform) dropInstance(ctx context.Context, i *heldInstance) error {
 	return p.deprovision(ctx, i)
 }
 
-// leave removes all that the platform holds, and tries then whether the
-// credentials are gone.
+// leave deletes everything that the platform holds, and then checks that the
+// credentials no longer work.
 func (p *platform) leave(ctx context.Context) error {
 	p.leaving = true
 	before := len(p.revoked)

@@ -10,17 +10,17 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// tryTime is what an application waits for a server: RabbitMQ takes 3 s to
-// refuse a login.
+// tryTime is how long an application waits for a server. RabbitMQ refuses a login
+// after 3 s.
 const tryTime = 15 * time.Second
 
-// use opens a session as an application does, and makes a round trip first.
+// use opens a session as an application does, with one round trip.
 func (o *offer) use(ctx context.Context, b *heldBinding, then func(context.Context, services.Session) error) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, tryTime)
 	defer cancel()
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, ctx.Err()) // not every client's error tells
+			err = errors.Join(err, ctx.Err()) // some clients' errors do not mention the timeout
 		}
 	}()
 	session, err := o.dial(ctx, b.credentials)
@@ -34,19 +34,19 @@ func (o *offer) use(ctx context.Context, b *heldBinding, then func(context.Conte
 	return then(ctx, session)
 }
 
-// tryOut says whether credentials work.
+// tryOut returns an error if credentials do not work.
 func (o *offer) tryOut(ctx context.Context, b *heldBinding) error { return o.use(ctx, b, nil) }
 
-// received keeps new credentials and tries them at once.
+// received records new credentials and tries them immediately.
 func (p *platform) received(ctx context.Context, i *heldInstance, b *heldBinding) error {
 	if err := p.d.Secrets.AddCredentials("binding "+b.id, b.credentials); err != nil {
 		return fmt.Errorf("binding %s: %w", b.id, err)
 	}
-	_ = p.d.SeedSecret(ctx, i.id, b.id) // Vault may be out
+	_ = p.d.SeedSecret(ctx, i.id, b.id) // Vault may be unavailable
 	return p.works(ctx, i, b, p.load(i, b))
 }
 
-// works uses credentials: nothing but an outage may keep them from working.
+// works uses credentials; only an outage may prevent them from working.
 func (p *platform) works(ctx context.Context, i *heldInstance, b *heldBinding, then func(context.Context, services.Session) error) error {
 	var last error
 	err := p.until(ctx, "use "+b.id, func(ctx context.Context) (bool, error) {
@@ -64,20 +64,19 @@ func (p *platform) works(ctx context.Context, i *heldInstance, b *heldBinding, t
 	return errors.Join(err, last)
 }
 
-// slow says that an answer did not come in time: clients have limits of their own,
-// such as the two seconds of DNS, which a busy machine exceeds.
+// slow reports whether an answer was late: clients have timeouts of their own, such as
+// the two seconds of DNS, which a busy machine exceeds.
 func slow(err error) bool {
 	network, ok := errors.AsType[net.Error](err)
 	return errors.Is(err, context.DeadlineExceeded) || ok && network.Timeout()
 }
 
-// errLoad is what a server says that lets an application in and does not take what
-// it writes. A busy one may say so for a moment: PowerDNS answers SERVFAIL to one
-// of two updates that meet.
+// errLoad means that a server accepted a login and refused a write. A busy server may
+// do so for a moment: PowerDNS answers SERVFAIL to one of two simultaneous updates.
 var errLoad = errors.New("write")
 
-// load writes something into the instance, once, that has to be there as long as
-// the instance is; nil: nothing is to be written.
+// load writes data into the instance once, which must stay as long as the instance
+// exists. nil: there is nothing to write.
 func (p *platform) load(i *heldInstance, b *heldBinding) func(context.Context, services.Session) error {
 	if b.reader || i.cargo != "" {
 		return nil
@@ -91,7 +90,7 @@ func (p *platform) load(i *heldInstance, b *heldBinding) func(context.Context, s
 	}
 }
 
-// cargoKey is this platform's, in an instance that it may share with others.
+// cargoKey is this platform's key, in an instance that it may share with others.
 func (p *platform) cargoKey() string { return fmt.Sprintf("cargo-%d", p.number) }
 
 // unload reads what load wrote, through any binding that may write too.

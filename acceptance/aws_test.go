@@ -96,7 +96,7 @@ var _ = Describe("An application with the AWS SDK", Ordered, func() {
 	)
 })
 
-// newS3 is the SDK's client as an application sets it up.
+// newS3 returns the SDK's client, configured as an application would.
 func newS3(values map[string]any) *s3.Client {
 	text := func(key string) string { return values[key].(string) }
 	return s3.New(s3.Options{

@@ -11,15 +11,14 @@ import (
 	"github.com/chandler-broker/chandler/acceptance/rig"
 )
 
-// chaos breaks one thing after another, and mends each before it breaks the
-// next one. It is one goroutine's.
+// chaos breaks one thing after another, and repairs each before it breaks the next
+// one. Only one goroutine uses it.
 type chaos struct {
 	events []event
-	// between happens once after each event, at first; without a name: nothing.
+	// between happens once after each event of the first pass, unless its name is empty.
 	between event
 	rand    *rand.Rand
-	// interrupted is told of each break that may have cut operations short,
-	// just before it happens.
+	// interrupted is called just before each event that may interrupt operations.
 	interrupted func(ctx context.Context, what string) error
 	done        map[string]int
 }
@@ -28,12 +27,12 @@ type chaos struct {
 type event struct {
 	name string
 	do   func(context.Context, *chaos) error
-	// weight is how often it happens, beside the others.
+	// weight is how often it happens, relative to the others.
 	weight int
 }
 
-// rage lets each event happen once, in random order, and then goes on at random
-// until the time is over.
+// rage runs each event once, in random order, and then random events until the time
+// is over.
 func (c *chaos) rage(ctx context.Context, duration time.Duration) error {
 	over := time.Now().Add(duration)
 	events := append([]event{}, c.events...)
@@ -84,7 +83,7 @@ func (c *chaos) pause(ctx context.Context, least, most time.Duration) error {
 	}
 }
 
-// breakable is a server that can be made to fail.
+// breakable is a server that the test can break.
 type breakable interface {
 	Kill()
 	Restart(ctx context.Context) error
@@ -101,7 +100,7 @@ func restarted(s breakable) func(context.Context, *chaos) error {
 	return func(ctx context.Context, _ *chaos) error { return s.Restart(ctx) }
 }
 
-// hanging is what lets connections hang.
+// hanging is a proxy that can make connections hang.
 type hanging interface {
 	Freeze()
 	Thaw()
@@ -115,7 +114,7 @@ func frozen(h hanging) func(context.Context, *chaos) error {
 	}
 }
 
-// serverEvents are what can happen to the backends' servers.
+// serverEvents are the events of the backends' servers.
 func serverEvents(offers []*offer) []event {
 	var events []event
 	for _, o := range offers {
@@ -138,7 +137,7 @@ func serverEvents(offers []*offer) []event {
 	return events
 }
 
-// replicas are what the broker itself stands on.
+// replicas are the brokers with their state database and Vault.
 type replicas struct {
 	d       *rig.Deployment
 	brokers []*rig.Broker
@@ -168,8 +167,7 @@ func (r *replicas) kill(ctx context.Context, c *chaos) error {
 	return errors.Join(c.pause(ctx, time.Millisecond, 2*time.Second), b.Start(ctx))
 }
 
-// pause lets a replica sleep for so long that others take its work over, and
-// wake up late.
+// pause stops a replica for so long that others take over its work before it resumes.
 func (r *replicas) pause(ctx context.Context, c *chaos) error {
 	p := r.one(c).Process()
 	p.Signal(syscall.SIGSTOP)

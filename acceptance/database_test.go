@@ -10,8 +10,8 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// open connects as an application does: with lib/pq and the uri. The connection
-// is not replaced by another when it is lost.
+// open connects as an application does, with lib/pq and the uri. A lost connection is
+// not replaced.
 func open(ctx context.Context, credentials map[string]any) (*sql.Conn, error) {
 	uri, _ := credentials["uri"].(string)
 	connector, err := pq.NewConnector(uri)
@@ -28,7 +28,7 @@ func open(ctx context.Context, credentials map[string]any) (*sql.Conn, error) {
 	return conn, nil
 }
 
-// connect is open for what has to succeed; the session ends with the spec.
+// connect calls open, which must succeed, and closes the session at the end of the spec.
 func connect(ctx context.Context, credentials map[string]any) *sql.Conn {
 	GinkgoHelper()
 	conn, err := open(ctx, credentials)
@@ -49,7 +49,7 @@ func ask[T any](ctx context.Context, conn *sql.Conn, query string) T {
 	return answer
 }
 
-// refusedAs matches an error of PostgreSQL by its code's name.
+// refusedAs matches an error of PostgreSQL by the name of its code.
 func refusedAs(name string) OmegaMatcher {
 	return WithTransform(func(err error) string {
 		if answer, ok := errors.AsType[*pq.Error](err); ok {

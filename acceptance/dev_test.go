@@ -20,11 +20,11 @@ import (
 	"github.com/chandler-broker/chandler/broker/osb/osbclient"
 )
 
-// devRun is a chandler dev on one folder, and an application that uses it.
+// devRun is a "chandler dev" on one folder, and an application that uses it.
 type devRun struct {
 	program       string
 	address, data string
-	only          string // what it serves; empty: all that are installed
+	only          string // the backends that it serves; empty: all that are installed
 	env           map[string]string
 	user          *syscall.Credential
 	process       *rig.Process
@@ -33,21 +33,21 @@ type devRun struct {
 	credentials   map[string]any
 }
 
-// endTime is what SIGTERM gives a chandler dev.
+// endTime is how long "chandler dev" may take to exit after SIGTERM.
 const endTime = 10 * time.Second
 
 func newDevRun() *devRun {
 	GinkgoHelper()
 	address, err := rig.FreeAddress()
 	Expect(err).NotTo(HaveOccurred())
-	data, err := os.MkdirTemp(folder, "dev-") // as mktemp -d: nobody else may enter
+	data, err := os.MkdirTemp(folder, "dev-") // like mktemp -d: inaccessible to others
 	Expect(err).NotTo(HaveOccurred())
 	r := &devRun{program: plain, address: address, data: data, env: map[string]string{"PATH": os.Getenv("PATH"), "HOME": data, "TMPDIR": data}}
 	DeferCleanup(r.end)
 	return r
 }
 
-// becomeNobody makes it the run of a user without rights, if the suite is root's.
+// becomeNobody runs it as an unprivileged user if the suite runs as root.
 func (r *devRun) becomeNobody() {
 	GinkgoHelper()
 	if os.Geteuid() != 0 {
@@ -71,7 +71,7 @@ func (r *devRun) command(name string, args ...string) rig.Command {
 	return c
 }
 
-// start starts it and waits for the line that says that it serves.
+// start starts it and waits for the line "ready".
 func (r *devRun) start(ctx context.Context) {
 	GinkgoHelper()
 	Expect(os.RemoveAll(filepath.Join(r.data, "dev.out"))).To(Succeed())
@@ -90,7 +90,7 @@ func (r *devRun) start(ctx context.Context) {
 	Expect(err).NotTo(HaveOccurred())
 }
 
-// field reads "name: value" from what a chandler dev tells its user.
+// field reads "name: value" from the output of "chandler dev".
 func field(text, name string) string {
 	GinkgoHelper()
 	m := regexp.MustCompile(`(?m)^` + name + `: (.+)$`).FindStringSubmatch(text)
@@ -107,7 +107,7 @@ func (r *devRun) end() {
 	Eventually(func() []rig.Identity { return rig.Alive(children) }).WithTimeout(endTime).Should(BeEmpty())
 }
 
-// stop sends SIGTERM: all ends in time, and well.
+// stop sends SIGTERM. Everything must exit in time and successfully.
 func (r *devRun) stop() {
 	GinkgoHelper()
 	children := rig.Descendants(r.process.PID())
@@ -134,8 +134,7 @@ func (r *devRun) use(ctx context.Context) {
 	run(ctx, conn, `insert into kept values ('cargo')`)
 }
 
-// goesOn finds the instance as it was, by the platform's eyes and the
-// application's.
+// goesOn checks that the platform and the application find the instance unchanged.
 func (r *devRun) goesOn(ctx context.Context) {
 	GinkgoHelper()
 	fetched, err := r.client.FetchBinding(ctx, r.instance, "binding", "", "")
@@ -160,8 +159,8 @@ var _ = Describe("chandler dev", func() {
 	It("keeps its secrets to its user", proveDevSecrets)
 })
 
-// proveContinuation is of an ordinary user, also where the suite is root's, as
-// which the others prove it.
+// proveContinuation runs as an unprivileged user even if the suite runs as root; the
+// other specs run as root.
 func proveContinuation(ctx SpecContext) {
 	r := newDevRun()
 	r.becomeNobody()
@@ -174,11 +173,11 @@ func proveContinuation(ctx SpecContext) {
 	By("kill -9 of the process")
 	children := rig.Descendants(r.process.PID())
 	r.process.Kill()
-	r.start(ctx) // at once: what the first one started may still be ending
+	r.start(ctx) // at once: the first one's servers may still be exiting
 	r.goesOn(ctx)
 	Expect(rig.Alive(children)).To(BeEmpty())
 
-	By("kill -9 of its servers, with which it ends")
+	By("kill -9 of its servers, after which it exits")
 	for _, id := range rig.Descendants(r.process.PID()) {
 		_ = syscall.Kill(id.PID, syscall.SIGKILL)
 	}
@@ -212,7 +211,7 @@ func proveNeighbours(ctx SpecContext) {
 	one.stop()
 	other.goesOn(ctx)
 
-	By("refusing a third one on a folder in use")
+	By("refusing to start a third one on a folder in use")
 	result, err := rig.Run(ctx, other.command("third", "dev", "--listen", one.address, "--data", filepath.Join(other.data, "data")))
 	Expect(err).NotTo(HaveOccurred())
 	Expect(result.Code).To(Equal(2), result.Stderr)
@@ -238,7 +237,7 @@ func proveVerbs(ctx SpecContext) {
 	r.start(ctx)
 	r.goesOn(ctx)
 
-	By("forgetting an instance, whose database is an orphan then")
+	By("forgetting an instance, whose database becomes an orphan")
 	r.verb(ctx, 2, "instances", "forget", r.instance)
 	r.verb(ctx, 0, "instances", "forget", r.instance, "--force")
 	Expect(r.verb(ctx, 1, "orphans")).To(ContainSubstring("orphan"))
@@ -281,7 +280,7 @@ func proveSmoke(ctx SpecContext) {
 
 func proveDevSecrets(ctx SpecContext) {
 	r := newDevRun()
-	r.program = program // nothing else runs dev with the race detector
+	r.program = program // only this spec runs dev with the race detector
 	r.start(ctx)
 	r.use(ctx)
 	password := field(r.process.Stderr(), "password")
@@ -290,7 +289,7 @@ func proveDevSecrets(ctx SpecContext) {
 	secrets.Add("the platform's password", password)
 	Expect(secrets.AddCredentials("the binding", r.credentials)).To(Succeed())
 	finder := secrets.Finder()
-	Expect(os.Remove(filepath.Join(r.data, "dev.err"))).To(Succeed()) // where the user is told the password
+	Expect(os.Remove(filepath.Join(r.data, "dev.err"))).To(Succeed()) // contains the password, for the user
 	Expect(filepath.WalkDir(r.data, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err

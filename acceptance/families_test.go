@@ -14,29 +14,28 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// offer is what the catalog offers on one backend, as platforms use it.
+// offer is a backend's services and plans, as platforms use them.
 type offer struct {
 	backend string
 	service string
 	plans   []plan
 	dial    services.Dialer
-	// reader are the parameters of a binding that may only read; nil: the backend
-	// has no such bindings.
+	// reader are the parameters of a read-only binding; nil: the backend has none.
 	reader map[string]any
 	// mounts says that bindings come with volume mounts.
 	mounts bool
 
 	server *rig.Server
-	driver services.Driver // of this process, beside the brokers' own
-	// breaks counts when something began or ceased to be wrong with the server:
-	// an odd number says that something is.
+	driver services.Driver // of this process, in addition to the brokers'
+	// breaks counts the starts and ends of the server's faults: it is odd during a
+	// fault.
 	breaks atomic.Int64
 }
 
 type plan struct{ id, name string }
 
-// secondPlans gives each backend a plan to move instances to and fro, where the
-// shipped catalog has one plan of it only.
+// secondPlans adds a second plan to each backend that has only one in the shipped
+// catalog, so that instances can change plans.
 func secondPlans() map[string]rig.SecondPlan {
 	plan := func(of, name string, config map[string]string) rig.SecondPlan {
 		return rig.SecondPlan{Of: of, ID: uuid.NewSHA1(uuid.NameSpaceOID, []byte(name)).String(), Name: name, Config: config}
@@ -52,7 +51,7 @@ func secondPlans() map[string]rig.SecondPlan {
 	}
 }
 
-// wideCatalog is the shipped catalog for some backends, with the second plans.
+// wideCatalog is the shipped catalog of some backends, with the second plans.
 func wideCatalog(backends []string) ([]byte, error) {
 	text, err := rig.ShippedCatalog(backends...)
 	if err != nil {
@@ -109,7 +108,7 @@ func newOffer(ctx context.Context, c *catalog.Catalog, b catalog.Backend) (*offe
 	return o, err
 }
 
-// other is the plan that a plan is not.
+// other returns the offer's other plan.
 func (o *offer) other(id string) string {
 	if id == o.plans[0].id {
 		return o.plans[1].id
@@ -126,7 +125,7 @@ func (o *offer) name(id string) string {
 	return ""
 }
 
-// list is what the backend finds on its server, by its safe names.
+// list returns the backend's resources on its server, by safe names.
 func (o *offer) list(ctx context.Context) (instances, bindings map[string]bool, err error) {
 	found, ok, err := o.driver.List(ctx)
 	if err == nil && !ok {

@@ -11,8 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// interruptions measures how soon operations go on that were being worked on
-// when something broke.
+// interruptions measures how soon operations continue that a fault interrupted.
 type interruptions struct {
 	stateURL string
 
@@ -32,8 +31,8 @@ type wentOn struct {
 	after     time.Duration
 }
 
-// note remembers what is being worked on now. The state may be away for a while,
-// which somebody else has broken; nothing is worked on then.
+// note records the operations in progress. If another fault has made the state
+// unavailable, none is in progress.
 func (w *interruptions) note(ctx context.Context, what string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
@@ -72,8 +71,7 @@ func (w *interruptions) noteNow(ctx context.Context, what string) error {
 	return nil
 }
 
-// watch looks, until ctx ends, which operations have been taken up or have ended
-// since they were interrupted.
+// watch records, until ctx ends, which interrupted operations have continued or ended.
 func (w *interruptions) watch(ctx context.Context) {
 	for ctx.Err() == nil {
 		_ = w.look(ctx) // the database may be the one that is down
@@ -112,7 +110,7 @@ func (w *interruptions) judge(id string, finished, attempted *time.Time) {
 	i := w.waiting[id]
 	switch {
 	case finished != nil && finished.Before(i.at):
-		delete(w.waiting, id) // it ended just before
+		delete(w.waiting, id) // it ended before the interruption
 	case finished != nil:
 		delete(w.waiting, id)
 		w.wentOn = append(w.wentOn, wentOn{i, id, finished.Sub(i.at)})
@@ -132,7 +130,7 @@ func (w *interruptions) ids() []string {
 	return ids
 }
 
-// slowest are the operations that took longest to go on, first the slowest.
+// slowest returns the operations that took longest to continue, slowest first.
 func (w *interruptions) slowest() []wentOn {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -141,7 +139,7 @@ func (w *interruptions) slowest() []wentOn {
 	return sorted
 }
 
-// longest are the operations that took longest, interrupted or not.
+// longest returns the operations that took longest, interrupted or not.
 func (w *interruptions) longest(ctx context.Context) (string, error) {
 	conn, err := pgx.Connect(ctx, w.stateURL)
 	if err != nil {

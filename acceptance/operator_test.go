@@ -42,24 +42,24 @@ var _ = Describe("An operator", Ordered, func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(made.Status).To(Equal(http.StatusCreated))
 	})
-	It("sees that all is well", func(ctx SpecContext) {
+	It("sees that everything is ready", func(ctx SpecContext) {
 		code, body, err := w.broker.Page(ctx, "/healthz")
 		Expect(err).NotTo(HaveOccurred())
 		Expect([]any{code, body}).To(Equal([]any{http.StatusOK, "ok\n"}))
 		Expect(w.ready(ctx)).To(Equal(map[string]string{"state database": "", "credential store": "", "backend postgres": ""}))
 		Consistently(func() ([]rig.Alert, error) { return w.prometheus.Firing(ctx) }).WithTimeout(4 * time.Second).Should(BeEmpty())
 	})
-	It("learns that Vault is sealed, while the rest goes on", w.sealed)
-	It("learns that the tenants' server is down, while the rest goes on", w.tenantsDown)
-	It("finds undone what a client could not wait for", w.undone)
+	It("learns that Vault is sealed, while the rest works", w.sealed)
+	It("learns that the tenants' server is down, while the rest works", w.tenantsDown)
+	It("finds an operation undone for which the client did not wait long enough", w.undone)
 	It("learns that the state is down, while the catalog is served", w.stateDown)
 	It("reads metrics under fixed names", w.metrics)
-	It("has catalogs checked before they are served", w.catalogs)
-	It("bounds what there may be", w.quotas)
+	It("checks catalogs before the broker serves them", w.catalogs)
+	It("limits the number of instances", w.quotas)
 	It("runs two releases of the catalog side by side", w.upgrade)
-	It("finds a broken broker by smoke, which cleans up", w.smoke)
+	It("detects a broken broker with smoke, which cleans up", w.smoke)
 	It("reads who changed what and when", w.audit)
-	It("left no secret where none belongs", func(ctx SpecContext) { expectOrderlyEnd(ctx, w.d) })
+	It("leaves no secret in a wrong place", func(ctx SpecContext) { expectOrderlyEnd(ctx, w.d) })
 })
 
 func provisionSmall() osbclient.ProvisionRequest {
@@ -92,7 +92,7 @@ func (w *watched) expectAlert(ctx context.Context, name string, labels rig.Alert
 	Eventually(func() ([]rig.Alert, error) { return w.prometheus.Firing(ctx) }).WithTimeout(time.Minute).Should(ContainElement(fires), name)
 }
 
-// ready returns why each part is not ready; empty where it is.
+// ready returns the reason for each part that is not ready; empty for the others.
 func (w *watched) ready(ctx context.Context) (map[string]string, error) {
 	code, body, err := w.broker.Page(ctx, "/readyz")
 	if err != nil {
@@ -127,7 +127,7 @@ func (w *watched) expectReady(ctx context.Context) {
 	Eventually(func() (map[string]string, error) { return w.ready(ctx) }).WithTimeout(time.Minute).Should(HaveEach(BeEmpty()))
 }
 
-// expectServed is for what needs neither Vault nor the tenants' server.
+// expectServed checks requests that need neither Vault nor the tenants' server.
 func (w *watched) expectServed(ctx context.Context) {
 	GinkgoHelper()
 	catalog, err := w.client.Catalog(ctx)
@@ -138,7 +138,7 @@ func (w *watched) expectServed(ctx context.Context) {
 	Expect(last.State).To(Equal(osbclient.Succeeded))
 }
 
-// expectLate begins an operation during an outage, which ends when that is over.
+// expectLate begins an operation during an outage; it must end after the outage.
 func (w *watched) expectLate(ctx context.Context, mend func()) {
 	GinkgoHelper()
 	id := uuid.NewString()
@@ -175,8 +175,8 @@ func (w *watched) tenantsDown(ctx SpecContext) {
 	w.expectReady(ctx)
 }
 
-// undone lets the tenants' server hang for longer than a client waits that does
-// not poll. The seed is in Vault by then.
+// undone makes the tenants' server hang for longer than a client waits that does not
+// poll. By then the seed is in Vault.
 func (w *watched) undone(ctx SpecContext) {
 	id := uuid.NewString()
 	r := osbclient.BindRequest{ServiceID: database, PlanID: small}
@@ -192,7 +192,7 @@ func (w *watched) undone(ctx SpecContext) {
 	w.expectAlert(ctx, "ChandlerOperationsFail", rig.Alert{"family": "database", "plan": "postgres-small", "kind": "bind"})
 	Expect(w.d.VaultTree(ctx)).NotTo(ContainElement(ContainSubstring(id)))
 
-	By("the same request, now that the server answers")
+	By("repeating the request, now that the server responds")
 	made, err := w.client.Bind(ctx, w.instance, id, r)
 	Expect(err).NotTo(HaveOccurred())
 	Expect(made.Status).To(Equal(http.StatusCreated))
@@ -249,10 +249,10 @@ func (w *watched) metrics(ctx SpecContext) {
 	Expect(families["chandler_instances"].GetMetric()[0].GetGauge().GetValue()).To(Equal(1.0))
 	Expect(body).To(ContainSubstring(`chandler_instances{family="database",plan="postgres-small"} 1`))
 	Expect(body).To(MatchRegexp(`chandler_operations_total\{family="database",kind="bind",outcome="succeeded",plan="postgres-small"\} [1-9]`))
-	Expect(body).NotTo(ContainSubstring(w.instance)) // one series an instance would be too many
+	Expect(body).NotTo(ContainSubstring(w.instance)) // a series for each instance would be too many
 }
 
-// catalogWith writes the shipped catalog with something replaced.
+// catalogWith writes the shipped catalog with a text replaced.
 func (w *watched) catalogWith(name, old, replacement string) string {
 	GinkgoHelper()
 	shipped, err := os.ReadFile(filepath.Join(w.d.Dir, "catalog.yml"))
@@ -279,7 +279,7 @@ func (w *watched) catalogs(ctx SpecContext) {
 	Expect(result.Stderr).To(ContainSubstring(small))
 }
 
-// quotas bounds what an organization may have on one replica only.
+// quotas limits an organization on one replica only.
 func (w *watched) quotas(ctx SpecContext) {
 	bounded := w.catalogWith("bounded.yml", "\nservices:\n", "\nquotas:\n  - {organization: \"*\", service: database, instances: 1}\nservices:\n")
 	client := clientOf(addBroker(ctx, w.d, "bounded", map[string]string{"CHANDLER_CATALOG": bounded}))
@@ -293,8 +293,8 @@ func (w *watched) quotas(ctx SpecContext) {
 	Expect(result.Stdout).To(MatchJSON(`[{"quota": "each organization, service database", "platform": "default", "organization": "org", "used": 1, "allowed": 1}]`))
 }
 
-// upgrade adds a plan on one replica only: what the other one cannot do waits
-// for the first.
+// upgrade adds a plan on one replica only: operations that the other one cannot run
+// wait for the first.
 func (w *watched) upgrade(ctx SpecContext) {
 	shipped, err := os.ReadFile(filepath.Join(w.d.Dir, "catalog.yml"))
 	Expect(err).NotTo(HaveOccurred())
@@ -313,7 +313,7 @@ func (w *watched) upgrade(ctx SpecContext) {
 			_, err = client.WaitInstance(ctx, id, osbclient.Poll{Operation: made.Operation})
 			Expect(err).NotTo(HaveOccurred())
 		}
-		By("which the older release leaves alone")
+		By("leaving it alone on the older release")
 		refused, err := w.client.Deprovision(ctx, id, osbclient.DeleteRequest{ServiceID: database, PlanID: plan, AcceptsIncomplete: true})
 		Expect(err).To(HaveOccurred())
 		Expect(refused.Status).To(BeNumerically(">=", 500), "%s", refused.Body)

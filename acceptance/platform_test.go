@@ -16,35 +16,34 @@ import (
 	"github.com/chandler-broker/chandler/broker/osb/osbclient"
 )
 
-// platform behaves as platforms do towards a broker that dies and comes back:
-// it asks any replica, gives up on answers that take too long, repeats requests
-// that got none, and deletes what it does not know the fate of. It is one
-// goroutine's, and knows at any moment what it must have been left with. All that
-// it has is of one backend.
+// platform behaves like real platforms towards a broker that crashes and restarts: it
+// asks any replica, times out, repeats requests that got no answer, and deletes
+// everything whose fate it does not know. Only one goroutine uses it. It always knows
+// what must exist. All its instances belong to one backend.
 type platform struct {
 	d       *rig.Deployment
 	offer   *offer
 	number  int
 	clients []*osbclient.Client
 	rand    *rand.Rand
-	shared  *heldInstance // another platform's, to bind only
+	shared  *heldInstance // another platform's instance, only for binds
 
 	instances []*heldInstance
-	sharedIDs map[string]*heldBinding // this one's bindings of shared
+	sharedIDs map[string]*heldBinding // this platform's bindings of shared
 	revoked   []*heldBinding
-	failed    []*heldInstance // creates that failed and were left like that
+	failed    []*heldInstance // failed creates that the platform did not delete
 	sharedBad map[string]bool // failed binds of shared, likewise
 	done      map[string]int  // verbs that came to their end
 	leaving   bool
 	refused   error           // the last answer that was none to go on with
-	lost      map[string]bool // IDs of which a request got no answer, and may be under way yet
+	lost      map[string]bool // IDs whose request got no answer, and may still be in progress
 }
 
 type heldInstance struct {
 	id, plan string
-	cargo    string // what load wrote; empty: nothing yet
+	cargo    string // the data that load wrote; empty: none yet
 	bindings map[string]*heldBinding
-	failed   map[string]bool // binds that failed and were left like that
+	failed   map[string]bool // failed binds that the platform did not delete
 	underWay string          // the plan of an update that got no answer, and may arrive yet; empty: none
 }
 
@@ -55,8 +54,8 @@ type heldBinding struct {
 	mounts      string // volume mounts, as JSON
 }
 
-// patience is how long platforms wait for an answer: some less than the broker
-// hopes for, most of them a minute.
+// patience is how long platforms wait for an answer: some for less than the broker
+// expects, most of them for a minute.
 var patience = []time.Duration{1500 * time.Millisecond, 10 * time.Second, time.Minute}
 
 func newPlatform(d *rig.Deployment, brokers []*rig.Broker, o *offer, number int, seed uint64) (*platform, error) {
@@ -78,7 +77,7 @@ func newPlatform(d *rig.Deployment, brokers []*rig.Broker, o *offer, number int,
 
 func (p *platform) client() *osbclient.Client { return p.clients[p.rand.IntN(len(p.clients))] }
 
-// newID makes a UUID that the seed decides.
+// newID returns a UUID that depends only on the seed.
 func (p *platform) newID() string {
 	var id uuid.UUID
 	binary.BigEndian.PutUint64(id[:8], p.rand.Uint64())
@@ -94,15 +93,15 @@ func (p *platform) chance(percent int) bool { return p.rand.IntN(100) < percent 
 type verdict int
 
 const (
-	done    verdict = iota // it is as asked for
+	done    verdict = iota // the request succeeded
 	gone                   // there is no such thing
 	unknown                // no answer, or the broker's own failure
 	later                  // something else is in progress
 	failed                 // tried in vain
 )
 
-// judge reads an answer; an error is one that no fault of the surroundings
-// explains.
+// judge classifies an answer. It returns an error if no injected fault explains the
+// answer.
 func (p *platform) judge(status int, err error) (verdict, error) {
 	p.refused = err
 	var refused *osbclient.Error
@@ -121,11 +120,11 @@ func (p *platform) judge(status int, err error) (verdict, error) {
 	return failed, err
 }
 
-// stuck is how long an action may take with nothing wrong with the backend's
-// server: RabbitMQ by itself may need a minute to start on a busy machine.
+// stuck is how long an action may take without a fault of the backend's server:
+// RabbitMQ may need a minute to start on a busy machine.
 const stuck = 4 * time.Minute
 
-// until repeats a step until it is over, with a pause as platforms make it.
+// until repeats a step until it is done, with pauses like platforms.
 func (p *platform) until(ctx context.Context, what string, step func(context.Context) (over bool, err error)) error {
 	breaks, since := p.offer.breaks.Load(), time.Now()
 	for {
@@ -150,8 +149,7 @@ func (p *platform) until(ctx context.Context, what string, step func(context.Con
 	}
 }
 
-// poll asks how an operation stands until it has ended, and whether it
-// succeeded.
+// poll polls an operation until it has ended, and reports whether it succeeded.
 func (p *platform) poll(ctx context.Context, instance, binding, operation string, deletion bool) (bool, error) {
 	ok := false
 	err := p.until(ctx, "poll", func(ctx context.Context) (bool, error) {
@@ -169,7 +167,7 @@ func (p *platform) poll(ctx context.Context, instance, binding, operation string
 	return ok, err
 }
 
-// provision makes an instance, or gives up and leaves nothing; made says which.
+// provision creates an instance, or gives up and leaves nothing; made says which.
 func (p *platform) provision(ctx context.Context, i *heldInstance) (made bool, err error) {
 	over := false
 	err = p.until(ctx, "provision "+i.id, func(ctx context.Context) (bool, error) {
@@ -208,7 +206,7 @@ func (p *platform) provision(ctx context.Context, i *heldInstance) (made bool, e
 	return false, p.deprovision(ctx, i)
 }
 
-// sent notes a create that got no answer.
+// sent records a create that got no answer.
 func (p *platform) sent(id string, err error) {
 	if unanswered(err) {
 		p.lost[id] = true
@@ -220,9 +218,9 @@ func unanswered(err error) bool {
 	return err != nil && !answered
 }
 
-// leaveFailed leaves a create that has failed as it is, some of the time: then
-// the broker has to have cleaned up by itself. It says whether it did. Where a
-// request may be under way yet, only a delete is sure.
+// leaveFailed sometimes leaves a failed create as it is, and reports whether it did: the
+// broker must have cleaned up by itself. While a request may still be in progress, only
+// a delete is safe.
 func (p *platform) leaveFailed(ctx context.Context, instance, binding string) (left bool, err error) {
 	if p.lost[cmp.Or(binding, instance)] || p.chance(30) {
 		return false, nil
@@ -261,8 +259,8 @@ func (p *platform) deprovision(ctx context.Context, i *heldInstance) error {
 	})
 }
 
-// update moves an instance to another plan until it is there, and lets it be where
-// a request may be under way that would move it back.
+// update repeats a plan change until it succeeds. It does nothing while a request that
+// would change the plan back may still be in progress.
 func (p *platform) update(ctx context.Context, i *heldInstance, plan string) error {
 	if i.underWay != "" && i.underWay != plan {
 		return nil
@@ -285,7 +283,7 @@ func (p *platform) update(ctx context.Context, i *heldInstance, plan string) err
 	return err
 }
 
-// bind makes a binding, or gives up and leaves nothing, which nil tells.
+// bind creates a binding, or gives up, leaves nothing and returns nil.
 func (p *platform) bind(ctx context.Context, i *heldInstance, r osbclient.BindRequest, reader bool) (*heldBinding, error) {
 	b := &heldBinding{id: p.newID(), reader: reader}
 	r.AppGUID = "app"
@@ -331,7 +329,7 @@ func (p *platform) bind(ctx context.Context, i *heldInstance, r osbclient.BindRe
 	return b, p.received(ctx, i, b)
 }
 
-// pollBinding polls a bind and fetches what it made.
+// pollBinding polls a bind and fetches the binding.
 func (p *platform) pollBinding(ctx context.Context, i *heldInstance, b *heldBinding, operation string) (made osbclient.Binding, v verdict, err error) {
 	ok, err := p.poll(ctx, i.id, b.id, operation, false)
 	if err != nil || !ok {
@@ -341,7 +339,7 @@ func (p *platform) pollBinding(ctx context.Context, i *heldInstance, b *heldBind
 	return made, done, err
 }
 
-// fetch asks what a binding is until there is an answer.
+// fetch repeats the fetch of a binding until it gets an answer.
 func (p *platform) fetch(ctx context.Context, i *heldInstance, b *heldBinding) (made osbclient.Binding, err error) {
 	err = p.until(ctx, "fetch "+b.id, func(ctx context.Context) (bool, error) {
 		made, err = p.client().FetchBinding(ctx, i.id, b.id, "", "")
@@ -351,8 +349,8 @@ func (p *platform) fetch(ctx context.Context, i *heldInstance, b *heldBinding) (
 	return made, err
 }
 
-// unbind deletes a binding until it is gone, and checks that its credentials
-// are.
+// unbind repeats the deletion of a binding until it is gone, and checks that its
+// credentials no longer work.
 func (p *platform) unbind(ctx context.Context, i *heldInstance, b *heldBinding) error {
 	p.done["unbind"]++
 	err := p.until(ctx, "unbind "+b.id, func(ctx context.Context) (bool, error) {
@@ -368,7 +366,7 @@ func (p *platform) unbind(ctx context.Context, i *heldInstance, b *heldBinding) 
 	}
 	p.revoked = append(p.revoked, b)
 	if p.leaving {
-		return nil // all are tried at the end
+		return nil // the end of the test tries all revoked credentials
 	}
 	if p.offer.tryOut(ctx, b) == nil {
 		return fmt.Errorf("binding %s: its credentials work after it was unbound", b.id)

@@ -23,7 +23,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// pool is a backend that gets a second server.
+// pool is a backend to which a second server is added.
 type pool struct {
 	d             *rig.Deployment
 	first, second *rig.Server
@@ -37,22 +37,22 @@ type pool struct {
 	waits         string              // its instance
 }
 
-// The servers as the operator's verbs name them.
+// The servers' names in the operator commands.
 const firstServer, secondServer = "postgres", "postgres/b"
 
 var _ = Describe("A pool of servers", Ordered, func() {
 	p := &pool{bindings: map[string][]string{}}
 	BeforeAll(p.build)
-	It("begins with the instances that its one server had", p.begin)
-	It("places instances on the server with most room, until all are full", p.place)
-	It("is harmed by a dead server in that one's instances only", p.dead)
-	It("goes on with them when the server is back", p.back)
-	It("keeps new instances from a server that is drained", p.drain)
-	It("adopts what was on a server, however often the command dies", p.adopt)
+	It("begins with the instances of its first server", p.begin)
+	It("places instances on the server with the most free capacity, until all are full", p.place)
+	It("limits the effect of a dead server to that server's instances", p.dead)
+	It("continues with them when the server is back", p.back)
+	It("places no new instances on a drained server", p.drain)
+	It("adopts a database on a server, however often the command dies", p.adopt)
 	It("places each instance once, however often brokers die", p.crash)
 	It("cannot lose a server that has instances", p.forget)
-	It("left nothing behind", p.clean)
-	It("left no secret where none belongs", func(ctx SpecContext) { expectOrderlyEnd(ctx, p.d) })
+	It("leaves nothing behind", p.clean)
+	It("leaves no secret in a wrong place", func(ctx SpecContext) { expectOrderlyEnd(ctx, p.d) })
 })
 
 func (p *pool) build(ctx SpecContext) {
@@ -67,7 +67,7 @@ func (p *pool) build(ctx SpecContext) {
 	p.start(ctx)
 }
 
-// start starts a replica, and once more where the catalog has changed.
+// start starts a replica, and restarts it if the catalog has changed.
 func (p *pool) start(ctx context.Context) {
 	GinkgoHelper()
 	for _, b := range p.brokers {
@@ -77,7 +77,7 @@ func (p *pool) start(ctx context.Context) {
 	p.client = clientOf(p.brokers[len(p.brokers)-1])
 }
 
-// servers writes a catalog in which the backend has these.
+// servers writes a catalog with these servers of the backend.
 func (p *pool) servers(lines ...string) {
 	GinkgoHelper()
 	const url = "url: ${POSTGRES_ADMIN_URL}\n"
@@ -91,7 +91,7 @@ const (
 	secondOf = `b: {config: {url: "${POSTGRES_B_ADMIN_URL}"}, capacity: {instances: 3}}`
 )
 
-// add makes an instance, and returns the server that it is on.
+// add creates an instance, and returns its server.
 func (p *pool) add(ctx context.Context) (id, server string) {
 	GinkgoHelper()
 	id = uuid.NewString()
@@ -105,7 +105,7 @@ func (p *pool) add(ctx context.Context) (id, server string) {
 	return id, p.on(ctx, id)
 }
 
-// on is the server of an instance, as the state has it.
+// on returns the server of an instance, according to the state.
 func (p *pool) on(ctx context.Context, id string) string {
 	GinkgoHelper()
 	conn, err := pgx.Connect(ctx, p.d.StateURL)
@@ -116,13 +116,13 @@ func (p *pool) on(ctx context.Context, id string) string {
 	return catalog.ServerKey("postgres", server)
 }
 
-// use binds and writes by what the application is given.
+// use binds, and writes with the credentials.
 func (p *pool) use(ctx context.Context, id string) {
 	GinkgoHelper()
 	run(ctx, connect(ctx, p.bind(ctx, id)), `create table if not exists cargo (what text); insert into cargo values ('Rope')`)
 }
 
-// bind returns what an application reads.
+// bind returns the credentials of a new binding.
 func (p *pool) bind(ctx context.Context, id string) map[string]any {
 	GinkgoHelper()
 	binding := uuid.NewString()
@@ -133,7 +133,7 @@ func (p *pool) bind(ctx context.Context, id string) map[string]any {
 	return bound.Credentials
 }
 
-// has says whether a server has an instance's database, asked of the server.
+// has asks a server whether it has an instance's database.
 func (p *pool) has(ctx context.Context, s *rig.Server, id string) bool {
 	GinkgoHelper()
 	names, err := s.Holds(ctx)
@@ -202,7 +202,7 @@ func (p *pool) delete(ctx context.Context, id string) {
 	}
 }
 
-// parts are those that /readyz tells of, and why they are not ready.
+// parts returns the parts in /readyz, and why they are not ready.
 func (p *pool) parts(ctx context.Context) (map[string]string, error) {
 	code, body, err := p.brokers[len(p.brokers)-1].Page(ctx, "/readyz")
 	if err != nil {
@@ -235,7 +235,7 @@ func (p *pool) dead(ctx SpecContext) {
 		ContainSubstring(`chandler_ready{part="backend postgres/b"} 0`), ContainSubstring(`chandler_ready{part="backend postgres"} 1`),
 		ContainSubstring(`chandler_server_instances{server="postgres/b"} 2`), ContainSubstring(`chandler_server_capacity_instances{server="postgres/b"} 3`)))
 
-	By("what needs it waits")
+	By("operations that need it wait")
 	for _, id := range p.instances {
 		if p.on(ctx, id) == secondServer {
 			p.waits, p.pending = id, uuid.NewString()
@@ -245,7 +245,7 @@ func (p *pool) dead(ctx SpecContext) {
 	Expect(err).NotTo(HaveOccurred())
 	Expect(pending.Accepted()).To(BeTrue())
 
-	By("the others go on, and get what is new, as long as there is room")
+	By("the others work, and get new instances as long as they have capacity")
 	p.expectLogged("server does not answer")
 	id, server := p.add(ctx)
 	Expect(server).To(Equal(firstServer))
@@ -257,7 +257,7 @@ func (p *pool) dead(ctx SpecContext) {
 	Expect(verb(ctx, p.d, 1, "orphans")).To(ContainSubstring("ask backend postgres/b what it holds"))
 }
 
-// expectLogged waits until the broker has said so.
+// expectLogged waits until the broker has logged a text.
 func (p *pool) expectLogged(text string) {
 	GinkgoHelper()
 	Eventually(p.brokers[len(p.brokers)-1].Process().Stderr).WithTimeout(time.Minute).Should(ContainSubstring(text))
@@ -286,8 +286,7 @@ func (p *pool) drain(ctx SpecContext) {
 	p.use(ctx, p.instances[0]) // on the drained one
 }
 
-// adopt takes over a database by a command that is killed at any moment, and begun
-// again.
+// adopt adopts a database with a command that is killed at random moments and repeated.
 func (p *pool) adopt(ctx SpecContext) {
 	superuser := func(database string, statements ...string) {
 		GinkgoHelper()
@@ -329,7 +328,7 @@ func (p *pool) adopt(ctx SpecContext) {
 	superuser("postgres", `drop role old_owner`)
 }
 
-// crash has replicas killed while instances are made and deleted.
+// crash kills replicas while instances are created and deleted.
 func (p *pool) crash(ctx SpecContext) {
 	p.servers(strings.Replace(firstOf, "instances: 3", "instances: 30", 1), strings.Replace(secondOf, "instances: 3", "instances: 30", 1))
 	p.start(ctx)
@@ -342,7 +341,7 @@ func (p *pool) crash(ctx SpecContext) {
 		ids[i] = uuid.NewString()
 		asking.Go(func() {
 			defer GinkgoRecover()
-			// A request that got no answer is repeated, as platforms do.
+			// Repeat a request that got no answer, like platforms.
 			Eventually(func() error {
 				made, err := client.Provision(ctx, ids[i], provisionSmall())
 				if err == nil && made.Accepted() {

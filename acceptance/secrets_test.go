@@ -13,7 +13,7 @@ import (
 	"github.com/chandler-broker/chandler/broker/osb/osbclient"
 )
 
-// The search for secrets proves something only where it would find one.
+// The search for secrets proves something only if it can find one.
 var _ = Describe("The search for secrets", Ordered, func() {
 	It("finds what is in each place", func(ctx SpecContext) {
 		d := deploy(ctx, rig.Options{Vault: vaultBinary})

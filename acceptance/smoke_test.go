@@ -14,7 +14,7 @@ import (
 	"github.com/chandler-broker/chandler/acceptance/rig"
 )
 
-// fault is one way for a broker to be broken; it answers itself, or passes on.
+// fault breaks a broker in one way: it answers a request itself, or passes it on.
 type fault struct {
 	name     string
 	answers  func(*http.Request) (status int, body string, broken bool)
@@ -25,7 +25,7 @@ func isUnbind(r *http.Request) bool {
 	return r.Method == http.MethodDelete && strings.Contains(r.URL.Path, "/service_bindings/")
 }
 
-// faults are brokers that are broken the first time; cleaning up goes well.
+// faults break the first use of a broker; the cleanup succeeds.
 func faults() []fault {
 	return []fault{
 		{"an unbind that does nothing", func(r *http.Request) (int, string, bool) {

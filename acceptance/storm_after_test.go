@@ -21,7 +21,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// listed is what chandler's lists and the platforms have in common.
+// listed is what the lists of chandler and the platforms can compare.
 type listed struct {
 	ID, Plan, Status string
 }
@@ -33,7 +33,7 @@ func (s *storm) list(ctx context.Context, noun string) []listed {
 	return rows
 }
 
-// held are all live instances of a backend with their bindings.
+// held returns all instances of a backend with their bindings.
 func (s *storm) held(o *offer) []*heldInstance {
 	shared := &heldInstance{id: s.shared[o].id, plan: s.shared[o].plan, bindings: map[string]*heldBinding{}, failed: map[string]bool{}}
 	all := []*heldInstance{shared}
@@ -50,7 +50,7 @@ func (s *storm) users(o *offer) []*platform {
 	return slices.DeleteFunc(slices.Clone(s.platforms), func(p *platform) bool { return p.offer != o })
 }
 
-// together lets a backend's platforms do something side by side.
+// together runs a function for all platforms of a backend in parallel.
 func (s *storm) together(o *offer, do func(*platform) error) error {
 	users := s.users(o)
 	faults := make([]error, len(users))
@@ -62,8 +62,7 @@ func (s *storm) together(o *offer, do func(*platform) error) error {
 	return errors.Join(faults...)
 }
 
-// each does something for all backends side by side and names the one that a
-// fault is of.
+// each runs a function for all backends in parallel; its error names the backend.
 func (s *storm) each(ctx context.Context, do func(*offer) error) {
 	GinkgoHelper()
 	faults := make([]error, len(s.offers))
@@ -106,8 +105,8 @@ func (s *storm) noOrphans(ctx SpecContext) {
 	Expect(verb(ctx, s.d, 0, "orphans", "--output", "json")).To(MatchJSON(`[]`), s.repeat())
 }
 
-// cleanedUp looks on each server for what failed creates would have left, and
-// for what platforms hold.
+// cleanedUp searches each server for leftovers of failed creates, and for what the
+// platforms hold.
 func (s *storm) cleanedUp(ctx SpecContext) {
 	s.each(ctx, func(o *offer) error {
 		wantInstances, wantBindings := map[string]bool{}, map[string]bool{}
@@ -157,8 +156,8 @@ func (s *storm) credentials(ctx SpecContext) {
 	})
 }
 
-// proveLive tries all of the platform's live credentials, and looks for what was
-// written in each of its instances.
+// proveLive tries all of the platform's credentials, and reads the data in each of its
+// instances.
 func (p *platform) proveLive(ctx context.Context) (live int, err error) {
 	var faults []error
 	for _, i := range append(slices.Clone(p.instances), p.shared) {
@@ -173,7 +172,7 @@ func (p *platform) proveLive(ctx context.Context) (live int, err error) {
 	return live, errors.Join(faults...)
 }
 
-// addWriter makes the binding through which an instance's data can be read.
+// addWriter creates the binding through which an instance's data can be read.
 func (p *platform) addWriter(ctx context.Context, i *heldInstance) error {
 	b, err := p.bind(ctx, i, osbclient.BindRequest{}, false)
 	if b != nil {
@@ -196,8 +195,8 @@ func (p *platform) proveBinding(ctx context.Context, i *heldInstance, b *heldBin
 	return nil
 }
 
-// proveRevoked tries credentials that were revoked, some at a time: a server may
-// take seconds to refuse.
+// proveRevoked tries revoked credentials, several at a time, because a server may take
+// seconds to refuse.
 func (p *platform) proveRevoked(ctx context.Context, revoked []*heldBinding) error {
 	faults := make([]error, len(revoked))
 	limit := make(chan struct{}, 8)
@@ -232,12 +231,12 @@ func (s *storm) vault(ctx SpecContext) {
 	s.vaultHolds(ctx, ConsistOf(paths))
 }
 
-// lateWrites is how long a write to Vault may be under way whose replica was
-// killed: nothing stands still for longer.
+// lateWrites is how long a killed replica's write to Vault may take to arrive; no fault
+// lasts longer.
 const lateWrites = 15 * time.Second
 
-// vaultHolds waits for the brokers to have deleted what came late: each does so in
-// rounds, of what was deleted lateWrites ago.
+// vaultHolds waits until the brokers have deleted late writes: in rounds, each deletes
+// again what was deleted lateWrites ago.
 func (s *storm) vaultHolds(ctx SpecContext, what types.GomegaMatcher) {
 	Eventually(s.d.VaultTree).WithContext(ctx).WithTimeout(3*time.Minute).WithPolling(time.Second).Should(what, s.repeat())
 }

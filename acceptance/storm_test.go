@@ -37,15 +37,15 @@ const platformsEach = 3
 var _ = Describe("Two replicas", Ordered, func() {
 	s := &storm{}
 	BeforeAll(s.setUp, NodeTimeout(20*time.Minute))
-	It("bring every operation to its end, whatever breaks", s.rage, NodeTimeout(20*time.Minute))
-	It("take an interrupted operation up within 60 s", s.tookUp)
-	It("know of exactly what the platforms hold", s.agree)
-	It("hold on the backends exactly what the state says", s.noOrphans)
-	It("have cleaned up after creates that failed", s.cleanedUp)
-	It("keep live credentials working and data where it was, and revoked credentials refused", s.credentials, NodeTimeout(5*time.Minute))
-	It("keep in Vault what live bindings need, and nothing else", s.vault)
+	It("complete every operation, whatever breaks", s.rage, NodeTimeout(20*time.Minute))
+	It("continue an interrupted operation within 60 s", s.tookUp)
+	It("list exactly what the platforms hold", s.agree)
+	It("have exactly what the state lists on the backends", s.noOrphans)
+	It("clean up after failed creates", s.cleanedUp)
+	It("keep credentials and data working, and refuse revoked credentials", s.credentials, NodeTimeout(5*time.Minute))
+	It("store in Vault what bindings need, and nothing else", s.vault)
 	It("leave nothing behind when the platforms leave", s.leave, NodeTimeout(10*time.Minute))
-	It("left no secret where none belongs", func(ctx SpecContext) { expectOrderlyEnd(ctx, s.d) })
+	It("leaves no secret in a wrong place", func(ctx SpecContext) { expectOrderlyEnd(ctx, s.d) })
 })
 
 // setting reads an environment variable of this suite.
@@ -87,8 +87,8 @@ func (s *storm) closeDrivers() {
 	}
 }
 
-// addChaos makes some who break things at the same time: one what the broker
-// itself stands on, the others the backends' servers.
+// addChaos adds concurrent sources of faults: one for the brokers, their state and Vault,
+// and one for each backend's server.
 func (s *storm) addChaos() {
 	replicas := &replicas{d: s.d, brokers: s.brokers}
 	half := len(s.offers) / 2
@@ -117,19 +117,19 @@ func (s *storm) addPlatforms(ctx context.Context) {
 				made, err := p.provision(ctx, s.shared[o])
 				Expect(made, err).To(BeTrue(), o.backend)
 			}
-			// Each one's failed binds are its own to note.
+			// Each platform records its own failed binds.
 			p.shared = &heldInstance{id: s.shared[o].id, plan: s.shared[o].plan, bindings: p.sharedIDs, failed: p.sharedBad}
 			s.platforms = append(s.platforms, p)
 		}
 	}
 }
 
-// repeat says how to have the same storm again.
+// repeat returns the command that repeats the storm.
 func (s *storm) repeat() string {
 	return fmt.Sprintf("CHANDLER_STORM_SEED=%d CHANDLER_STORM_DURATION=%s", s.seed, s.duration)
 }
 
-// expect holds where there is no fault; each begins with the name of a backend.
+// expect fails if there are faults; each fault begins with the name of a backend.
 func (s *storm) expect(ctx context.Context, faults ...error) {
 	GinkgoHelper()
 	Expect(errors.Join(faults...)).To(Succeed(), func() string {
@@ -164,7 +164,7 @@ func (s *storm) rage(ctx SpecContext) {
 	s.count()
 }
 
-// calm waits until all parts answer and nothing is in progress.
+// calm waits until all parts are ready and no operation is in progress.
 func (s *storm) calm(ctx context.Context) {
 	GinkgoHelper()
 	for _, b := range s.brokers {
@@ -180,7 +180,7 @@ func (s *storm) calm(ctx context.Context) {
 		WithTimeout(stuck).WithPolling(time.Second).Should(MatchJSON(`[]`), s.repeat())
 }
 
-// count makes sure that the storm was one, on each backend.
+// count checks that enough happened on each backend.
 func (s *storm) count() {
 	verbs, total := map[*offer]map[string]int{}, 0
 	for _, p := range s.platforms {

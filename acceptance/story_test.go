@@ -19,7 +19,7 @@ var _ = Describe("An application's database", func() {
 	Describe("with its credentials sealed in the state", Ordered, func() { tellStory(false) })
 })
 
-// story is one instance from its provision to its end.
+// story is the life of one instance.
 type story struct {
 	d                      *rig.Deployment
 	client                 *osbclient.Client
@@ -47,25 +47,25 @@ func tellStory(vault bool) {
 		s.d = deploy(ctx, o)
 		s.client = clientOf(addBroker(ctx, s.d, "broker", nil))
 	})
-	It("is ready at the first answer", s.provision)
-	It("hands each application a login of its own", s.bind)
+	It("is ready in the first response", s.provision)
+	It("gives each application its own login", s.bind)
 	if vault {
-		It("keeps seed and credentials in Vault, and nowhere else", s.inVault)
+		It("stores seed and credentials in Vault, and nowhere else", s.inVault)
 	}
 	It("answers the same request with the same credentials", s.again)
-	It("gives a read-only login no way to write", s.readOnly)
+	It("prevents a read-only login from writing", s.readOnly)
 	It("replaces a login while both work", s.rotate)
-	It("revokes one login alone, live sessions included", s.unbind)
-	It("changes its plan under live logins", s.update)
-	It("refuses to be removed while applications are bound", s.refuseRemoval)
-	It("is gone with all logins when it is removed", s.remove)
+	It("revokes one login alone, including open sessions", s.unbind)
+	It("changes its plan while logins are in use", s.update)
+	It("cannot be deleted while applications are bound", s.refuseRemoval)
+	It("is deleted together with all logins", s.remove)
 	if vault {
 		It("leaves nothing recoverable in Vault", s.emptyVault)
 	}
 	It("leaves no orphan", func(ctx SpecContext) {
 		Expect(verb(ctx, s.d, 0, "orphans", "--output", "json")).To(MatchJSON(`[]`))
 	})
-	It("left no secret where none belongs", func(ctx SpecContext) { expectOrderlyEnd(ctx, s.d) })
+	It("leaves no secret in a wrong place", func(ctx SpecContext) { expectOrderlyEnd(ctx, s.d) })
 }
 
 func (s *story) provision(ctx SpecContext) {
@@ -107,7 +107,7 @@ func (s *story) bind(ctx SpecContext) {
 	run(ctx, one, `insert into cargo values ('sails')`)
 }
 
-// vaultPaths are what Vault holds of bindings.
+// vaultPaths returns the paths of bindings in Vault.
 func (s *story) vaultPaths(bindings ...*storyBinding) []string {
 	paths := []string{}
 	for _, b := range bindings {

@@ -1,10 +1,5 @@
-// Package acceptance_test proves Chandler as its users meet it: the real binary
-// in real processes, on real servers, over HTTP.
-//
-// The storm that two replicas go through with every backend of the shipped
-// catalog (storm_test.go) prints its seed. CHANDLER_STORM_SEED repeats one, as
-// far as time allows, CHANDLER_STORM_DURATION (50s) makes it longer, and
-// CHANDLER_STORM_BACKENDS (all) narrows it to some, separated by commas.
+// Package acceptance_test tests Chandler the way its users meet it: the real binary
+// in real processes, on real servers, over HTTP. README.md describes its variables.
 package acceptance_test
 
 import (
@@ -38,8 +33,8 @@ func TestAcceptance(t *testing.T) {
 	}
 }
 
-// failures are said again below Ginkgo's report: in a log of which only the end is
-// kept, its summary tells where something failed and not what.
+// failures are logged again after Ginkgo's report, whose summary says where a spec
+// failed but not why: some logs keep only the end.
 var failures []string
 
 var _ = ReportAfterSuite("failures", func(r Report) {
@@ -50,12 +45,12 @@ var _ = ReportAfterSuite("failures", func(r Report) {
 	}
 })
 
-// What all specs share, made once: Ginkgo hands nothing from BeforeSuite to
-// specs but variables.
+// Shared by all specs, and created once. Ginkgo can pass values from BeforeSuite to specs
+// only in variables.
 var (
 	folder      string
 	program     string // with the race detector
-	plain       string // without, for what compiles functions
+	plain       string // without it, for compiling functions
 	vaultBinary string
 )
 
@@ -83,7 +78,7 @@ const (
 	medium   = "0940119d-1dba-404e-a782-80daeb2a5ba2"
 )
 
-// deploy makes a deployment that ends with the container it is called in.
+// deploy starts a deployment that ends with the surrounding container.
 func deploy(ctx context.Context, o rig.Options) *rig.Deployment {
 	GinkgoHelper()
 	dir, err := os.MkdirTemp(folder, "deployment-")
@@ -103,7 +98,7 @@ func deploy(ctx context.Context, o rig.Options) *rig.Deployment {
 	return d
 }
 
-// tellLogs shows the ends of the brokers' and the servers' logs beside a failure.
+// tellLogs adds the ends of the brokers' and the servers' logs to a failure.
 func tellLogs(d *rig.Deployment) {
 	logs, _ := filepath.Glob(filepath.Join(d.Dir, "*.err"))
 	servers, _ := filepath.Glob(filepath.Join(d.Dir, "*", "*.log"))
@@ -128,8 +123,7 @@ func clientOf(b *rig.Broker) *osbclient.Client {
 	return c
 }
 
-// verb runs one of chandler's verbs and returns what it printed; it has to end
-// with the code.
+// verb runs a command of chandler, which must exit with the code, and returns its output.
 func verb(ctx context.Context, d *rig.Deployment, code int, args ...string) string {
 	GinkgoHelper()
 	r, err := d.Verb(ctx, args...)
@@ -138,15 +132,14 @@ func verb(ctx context.Context, d *rig.Deployment, code int, args ...string) stri
 	return r.Stdout + r.Stderr
 }
 
-// complaint is what the race detector or a panic leaves in a log.
+// complaint matches the log lines of the race detector and of panics.
 var complaint = regexp.MustCompile(`(?s)(WARNING: DATA RACE|panic).{0,900}`)
 
-// vaultToken is one of those that the brokers get by logging in, which nobody
-// else is told.
+// vaultToken matches a token that a broker got from Vault at login.
 var vaultToken = regexp.MustCompile(`hv[sbr]\.[A-Za-z0-9_-]{20,}`)
 
-// expectOrderlyEnd holds for every deployment when its specs are done: nothing
-// raced or panicked, and no secret is where it does not belong.
+// expectOrderlyEnd checks a deployment after its specs: no data race, no panic, and no
+// secret in a wrong place.
 func expectOrderlyEnd(ctx context.Context, d *rig.Deployment) {
 	GinkgoHelper()
 	places, err := d.Places(ctx)

@@ -24,16 +24,16 @@ import (
 // previous is the commit of the release before this one.
 const previous = "6122f0cb4d402c5c2b5d0a01c9897794a9f802cd"
 
-// lifetimes is a plan for what the previous release does not know.
+// lifetimes is a plan with keys that the previous release does not know.
 const lifetimes = "0c2f3c5b-65cb-4c1b-9d57-6ba4d3f8e7d1"
 
-// upgrade is one database's way from the previous release to this one.
+// upgrade is the upgrade of a state database from the previous release to this one.
 type upgrade struct {
 	d              *rig.Deployment
 	binary         string // of the previous release
 	older, newer   *rig.Broker
 	olderCatalog   string
-	before         storyBinding // made by the previous release
+	before         storyBinding // created by the previous release
 	beforeInstance string
 	traffic        *traffic
 }
@@ -43,12 +43,12 @@ var _ = Describe("An upgrade", Ordered, func() {
 	BeforeAll(u.build)
 	It("starts at the previous release, under traffic", u.start)
 	It("adds a replica of this release, which migrates the state", u.add)
-	It("lets either release finish what the other has accepted", u.mix)
-	It("uses what the previous release does not know, which leaves it alone", u.lifetimes)
+	It("lets each release finish what the other has accepted", u.mix)
+	It("uses new features, which the previous release leaves alone", u.lifetimes)
 	It("stops the previous release without a failed request", u.stop)
-	It("could have gone back", u.back)
-	It("left nothing behind", u.clean)
-	It("left no secret where none belongs", func(ctx SpecContext) { expectOrderlyEnd(ctx, u.d) })
+	It("can be downgraded", u.back)
+	It("leaves nothing behind", u.clean)
+	It("leaves no secret in a wrong place", func(ctx SpecContext) { expectOrderlyEnd(ctx, u.d) })
 })
 
 func (u *upgrade) build(ctx SpecContext) {
@@ -191,13 +191,13 @@ func (u *upgrade) clean(ctx SpecContext) {
 	_, err = client.Deprovision(ctx, u.beforeInstance, osbclient.DeleteRequest{ServiceID: database, PlanID: small})
 	Expect(err).NotTo(HaveOccurred())
 	Expect(verb(ctx, u.d, 0, "instances", "list", "--output", "json")).To(MatchJSON(`[]`))
-	// What the older release does not know it leaves to this one's reconciliation.
+	// The older release leaves what it does not know to this release's reconciliation.
 	Eventually(func() string { return verb(ctx, u.d, 0, "orphans", "--output", "json") }).WithTimeout(time.Minute).WithPolling(time.Second).Should(MatchJSON(`[]`))
 	Expect(u.d.VaultTree(ctx)).To(BeEmpty())
 }
 
-// traffic is platforms that make, use and remove databases without a pause, each
-// request at any of some brokers, and allow no request to fail.
+// traffic is a group of platforms that create, use and delete databases without a pause.
+// Each request goes to a random broker, and none may fail.
 type traffic struct {
 	d       *rig.Deployment
 	mu      sync.Mutex
@@ -208,7 +208,7 @@ type traffic struct {
 	all     sync.WaitGroup
 }
 
-// to directs the requests to come to these brokers.
+// to directs further requests to these brokers.
 func (t *traffic) to(clients ...*osbclient.Client) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -222,7 +222,7 @@ func (t *traffic) client() *osbclient.Client {
 }
 
 func (t *traffic) begin(platforms int) {
-	ctx := context.Background() // what is begun is brought to its end
+	ctx := context.Background() // complete every round that has begun
 	for range platforms {
 		t.all.Go(func() {
 			for t.goesOn() {
@@ -242,7 +242,7 @@ func (t *traffic) goesOn() bool {
 	return !t.over && t.failed == nil
 }
 
-// rounds waits until that many more have come to their ends.
+// rounds waits until this many more rounds are complete.
 func (t *traffic) rounds(ctx context.Context, n int) {
 	GinkgoHelper()
 	state := func() (int, error) {
@@ -254,7 +254,7 @@ func (t *traffic) rounds(ctx context.Context, n int) {
 	Eventually(ctx, state).WithTimeout(3 * time.Minute).Should(BeNumerically(">=", began+n))
 }
 
-// end waits for the rounds that were begun.
+// end waits for the rounds in progress.
 func (t *traffic) end() {
 	GinkgoHelper()
 	t.mu.Lock()
@@ -264,7 +264,7 @@ func (t *traffic) end() {
 	Expect(t.failed).NotTo(HaveOccurred())
 }
 
-// round makes an instance with a binding, uses it and removes both.
+// round creates an instance with a binding, uses it and deletes both.
 func (t *traffic) round(ctx context.Context) error {
 	instance, binding := uuid.NewString(), uuid.NewString()
 	made, err := t.client().Provision(ctx, instance, provisionSmall())
