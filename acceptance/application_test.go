@@ -57,7 +57,7 @@ func (p *platform) works(ctx context.Context, i *heldInstance, b *heldBinding, t
 		}
 		undisturbed := before%2 == 0 && p.offer.breaks.Load() == before
 		if undisturbed && !slow(last) && !errors.Is(last, errLoad) {
-			return false, fmt.Errorf("credentials of instance %s do not work, with nothing wrong with the server: %w", i.id, last)
+			return false, fmt.Errorf("credentials of instance %s do not work although its server has no fault: %w", i.id, last)
 		}
 		return false, nil
 	})
@@ -101,10 +101,10 @@ func (p *platform) unload(i *heldInstance, b *heldBinding) func(context.Context,
 	return func(ctx context.Context, s services.Session) error {
 		value, err := s.Read(ctx, p.cargoKey())
 		if err != nil {
-			return fmt.Errorf("read what was written before: %w", err)
+			return fmt.Errorf("read earlier data: %w", err)
 		}
 		if value != i.cargo {
-			return errors.New("read something else than was written")
+			return errors.New("the data that was read differs from the data that was written")
 		}
 		return nil
 	}

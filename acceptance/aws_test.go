@@ -115,7 +115,7 @@ func getS3(ctx context.Context, c *s3.Client, bucket *string) error {
 	defer out.Body.Close()
 	got, err := io.ReadAll(out.Body)
 	if err == nil && string(got) != "value" {
-		return errors.New("read something else than was written")
+		return errors.New("the data that was read differs from the data that was written")
 	}
 	return err
 }

@@ -182,7 +182,7 @@ func (r *replicas) stop(ctx context.Context, c *chaos) error {
 		return err
 	}
 	if code != 0 {
-		return fmt.Errorf("it ended with %d", code)
+		return fmt.Errorf("it exited with %d", code)
 	}
 	return b.Start(ctx)
 }

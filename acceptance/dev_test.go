@@ -299,7 +299,7 @@ func proveDevSecrets(ctx SpecContext) {
 			return err
 		}
 		if path != r.data && info.Mode().Perm()&0o077 != 0 && filepath.Dir(path) == filepath.Join(r.data, "data") {
-			return fmt.Errorf("%s is open to others: %s", path, info.Mode())
+			return fmt.Errorf("%s is accessible to other users: %s", path, info.Mode())
 		}
 		if entry.Type().IsRegular() && entry.Name() != "settings.json" {
 			text, err := os.ReadFile(path)

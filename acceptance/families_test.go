@@ -94,7 +94,7 @@ func newOffer(ctx context.Context, c *catalog.Catalog, b catalog.Backend) (*offe
 		o.plans = append(o.plans, plan{p.ID, p.Name})
 	}
 	if len(o.plans) != 2 {
-		return nil, fmt.Errorf("it has %d plans and not two: give it one in secondPlans", len(o.plans))
+		return nil, fmt.Errorf("it has %d plans, want 2: add one to secondPlans", len(o.plans))
 	}
 	if _, keys := b.Definition.Parameters(); b.Name == "functions" {
 		o.reader = map[string]any{"role": "invoke"}
@@ -129,7 +129,7 @@ func (o *offer) name(id string) string {
 func (o *offer) list(ctx context.Context) (instances, bindings map[string]bool, err error) {
 	found, ok, err := o.driver.List(ctx)
 	if err == nil && !ok {
-		err = errors.New("the backend cannot tell what it made")
+		err = errors.New("the backend does not implement Lister")
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("backend %s: %w", o.backend, err)

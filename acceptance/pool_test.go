@@ -184,7 +184,7 @@ func (p *pool) remove(ctx context.Context, server string) {
 			return
 		}
 	}
-	Fail("there is none on " + server)
+	Fail("no instance is on " + server)
 }
 
 func (p *pool) delete(ctx context.Context, id string) {

@@ -121,11 +121,11 @@ func (s *storm) cleanedUp(ctx SpecContext) {
 			return err
 		}
 		if diff := cmp.Diff(wantInstances, instances) + cmp.Diff(wantBindings, bindings); diff != "" {
-			return fmt.Errorf("on the server is something else than platforms hold (-held +there):\n%s", diff)
+			return fmt.Errorf("the server's resources differ from what the platforms hold (-held +found):\n%s", diff)
 		}
 		names, err := o.server.Holds(ctx)
 		if err == nil && len(names) < len(wantInstances) {
-			return fmt.Errorf("the server itself knows of nothing but %v", names)
+			return fmt.Errorf("the server has only %v", names)
 		}
 		return err
 	})
@@ -150,7 +150,7 @@ func (s *storm) credentials(ctx SpecContext) {
 		})
 		AddReportEntry("credentials of "+o.backend, fmt.Sprintf("%d live, %d revoked", live.Load(), revoked.Load()))
 		if live.Load() == 0 || revoked.Load() == 0 {
-			err = errors.Join(err, errors.New("without live and revoked credentials nothing is proved"))
+			err = errors.Join(err, errors.New("there must be live and revoked credentials, or the test proves nothing"))
 		}
 		return err
 	})
@@ -190,7 +190,7 @@ func (p *platform) proveBinding(ctx context.Context, i *heldInstance, b *heldBin
 		return err
 	}
 	if !cmp.Equal(fetched.Credentials, b.credentials) || string(fetched.VolumeMounts) != b.mounts {
-		return fmt.Errorf("binding %s has other credentials now", b.id)
+		return fmt.Errorf("the credentials of binding %s have changed", b.id)
 	}
 	return nil
 }
@@ -206,7 +206,7 @@ func (p *platform) proveRevoked(ctx context.Context, revoked []*heldBinding) err
 			limit <- struct{}{}
 			defer func() { <-limit }()
 			if p.offer.tryOut(ctx, b) == nil {
-				faults[n] = fmt.Errorf("binding %s works, which was revoked", b.id)
+				faults[n] = fmt.Errorf("binding %s works although it was revoked", b.id)
 			}
 		})
 	}
