@@ -52,7 +52,7 @@ func TestShippedCatalog(t *testing.T) {
 					t.Errorf("the plan %s cannot %s without parameters: %s", p.Name, verb, err)
 				}
 			}
-			if p.BackendType == "database/postgres" && !bytes.Contains(p.Config, []byte(`"temp_file_limit"`)) {
+			if p.BackendType == "database/postgres" && !bytes.Contains(p.Config.JSON(), []byte(`"temp_file_limit"`)) {
 				t.Errorf("the plan %s does not limit temporary files", p.Name)
 			}
 			if p.CheckBind([]byte(`{"no-such-parameter": 1}`)) == nil {

@@ -2,7 +2,6 @@ package acceptance_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -26,7 +25,7 @@ type offer struct {
 	mounts bool
 
 	server *rig.Server
-	driver services.Driver // of this process, in addition to the brokers'
+	driver *services.Driver // of this process, in addition to the brokers'
 	// breaks counts the starts and ends of the server's faults: it is odd during a
 	// fault.
 	breaks atomic.Int64
@@ -127,10 +126,10 @@ func (o *offer) name(id string) string {
 
 // list returns the backend's resources on its server, by safe names.
 func (o *offer) list(ctx context.Context) (instances, bindings map[string]bool, err error) {
-	found, ok, err := o.driver.List(ctx)
-	if err == nil && !ok {
-		err = errors.New("the backend does not implement Lister")
+	if o.driver.List == nil {
+		return nil, nil, fmt.Errorf("backend %s does not implement Lister", o.backend)
 	}
+	found, err := o.driver.List(ctx, services.None{})
 	if err != nil {
 		return nil, nil, fmt.Errorf("backend %s: %w", o.backend, err)
 	}

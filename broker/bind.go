@@ -82,7 +82,7 @@ func (b *Broker) verify(ctx context.Context, have store.Binding) {
 	if !ok {
 		return
 	}
-	if d, err := b.anyDriver(plan); err != nil || !d.Verifies() {
+	if d, err := b.anyDriver(plan); err != nil || d.Verify == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, verifyTime)
@@ -210,10 +210,10 @@ func (b *Broker) bindable(ctx context.Context, tx pgx.Tx, want store.Binding, as
 	case plan.RequiresAsync && !async:
 		return instance, fail(AsyncRequired, "plan %q takes long; repeat the request with accepts_incomplete=true", plan.Name)
 	}
-	return instance, b.checkBinding(plan, want)
+	return instance, b.checkBinding(ctx, plan, want)
 }
 
-func (b *Broker) checkBinding(plan *catalog.Plan, want store.Binding) error {
+func (b *Broker) checkBinding(ctx context.Context, plan *catalog.Plan, want store.Binding) error {
 	if err := plan.CheckBind(want.Parameters); err != nil {
 		return fail(Invalid, "%s", err)
 	}
@@ -221,7 +221,7 @@ func (b *Broker) checkBinding(plan *catalog.Plan, want store.Binding) error {
 	if err != nil {
 		return err
 	}
-	if err := driver.CheckBinding(want.Parameters); err != nil {
+	if _, err := driver.CheckBinding(ctx, want.Parameters); err != nil {
 		return rejection(Invalid, err)
 	}
 	return nil

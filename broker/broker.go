@@ -27,7 +27,7 @@ type Options struct {
 	Placement   *placement.Placement
 	Credentials credhub.Store
 	Deliveries  map[string]credhub.Delivery // by the catalog's name; none: inline only
-	Drivers     map[string]services.Driver  // by the servers' keys in the catalog
+	Drivers     map[string]*services.Driver // by the servers' keys in the catalog
 	Logger      *slog.Logger
 	// AsyncWait is how long a request that allows asynchronous work waits for
 	// the operation before it answers 202.

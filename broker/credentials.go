@@ -29,7 +29,7 @@ func (b *Broker) answer(ctx context.Context, have store.Binding, exists bool) (d
 		}
 	}
 	driver, err := b.anyDriver(plan)
-	if err == nil && driver.VolumeMounts() {
+	if err == nil && driver.VolumeMounts {
 		binding.VolumeMounts, err = b.volumeMounts(ctx, have)
 	}
 	return binding, err

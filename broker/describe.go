@@ -24,7 +24,7 @@ func (b *Broker) attributes(ctx context.Context, have store.Instance, plan *cata
 	}
 	ctx, cancel := context.WithTimeout(ctx, describeTime)
 	defer cancel()
-	described, err := driver.Describe(ctx, operation.RawInstance(have, plan))
+	described, err := driver.Describe.OrZero(ctx, operation.RawInstance(have, plan))
 	if err != nil {
 		b.Logger.WarnContext(ctx, "backend could not describe an instance", "instance_id", have.ID, "backend", plan.Backend, "error", err.Error())
 	}

@@ -66,7 +66,7 @@ func (b *Broker) wantedInstance(ctx context.Context, instanceID string, d domain
 	if err != nil {
 		return nil, none, fail(Invalid, "context: must be a JSON object")
 	}
-	if err := b.checkInstance(plan, instanceID, parameters); err != nil {
+	if err := b.checkInstance(ctx, plan, instanceID, parameters); err != nil {
 		return nil, none, err
 	}
 	return plan, store.Instance{
@@ -76,7 +76,7 @@ func (b *Broker) wantedInstance(ctx context.Context, instanceID string, d domain
 	}, nil
 }
 
-func (b *Broker) checkInstance(plan *catalog.Plan, instanceID string, parameters json.RawMessage) error {
+func (b *Broker) checkInstance(ctx context.Context, plan *catalog.Plan, instanceID string, parameters json.RawMessage) error {
 	if err := plan.CheckCreate(parameters); err != nil {
 		return fail(Invalid, "%s", err)
 	}
@@ -84,7 +84,7 @@ func (b *Broker) checkInstance(plan *catalog.Plan, instanceID string, parameters
 	if err != nil {
 		return err
 	}
-	if err := driver.CheckInstance(services.RawInstance{ID: instanceID, Plan: plan.Config, Params: parameters}); err != nil {
+	if _, err := driver.CheckInstance(ctx, services.RawInstance{ID: instanceID, Plan: plan.Config, Params: parameters}); err != nil {
 		return rejection(Invalid, err)
 	}
 	return nil

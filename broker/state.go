@@ -35,7 +35,7 @@ func visible(ctx context.Context, i store.Instance) bool {
 }
 
 // driver is that of the server which an instance of the plan is on.
-func (b *Broker) driver(plan *catalog.Plan, server string) (services.Driver, error) {
+func (b *Broker) driver(plan *catalog.Plan, server string) (*services.Driver, error) {
 	key := catalog.ServerKey(plan.Backend, server)
 	d, ok := b.Drivers[key]
 	if !ok {
@@ -45,7 +45,7 @@ func (b *Broker) driver(plan *catalog.Plan, server string) (services.Driver, err
 }
 
 // anyDriver is for what all servers of a backend have in common: its rules.
-func (b *Broker) anyDriver(plan *catalog.Plan) (services.Driver, error) {
+func (b *Broker) anyDriver(plan *catalog.Plan) (*services.Driver, error) {
 	return b.driver(plan, b.Catalog.ServersOf(plan.Backend)[0].Name)
 }
 

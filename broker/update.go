@@ -25,7 +25,7 @@ func (b *Broker) Update(ctx context.Context, instanceID string, d domain.UpdateD
 		if have, err = b.updatable(ctx, tx, instanceID, d); err != nil {
 			return err
 		}
-		prev, next, want, err := b.wantedUpdate(have, d)
+		prev, next, want, err := b.wantedUpdate(ctx, have, d)
 		if err != nil {
 			return err
 		}
@@ -71,7 +71,7 @@ func (b *Broker) updatable(ctx context.Context, tx pgx.Tx, instanceID string, d 
 
 // wantedUpdate checks the request against the instance and returns both plans
 // and the instance as it shall be.
-func (b *Broker) wantedUpdate(have store.Instance, d domain.UpdateDetails) (prev, next *catalog.Plan, want store.Instance, err error) {
+func (b *Broker) wantedUpdate(ctx context.Context, have store.Instance, d domain.UpdateDetails) (prev, next *catalog.Plan, want store.Instance, err error) {
 	if prev, err = b.planOf(have); err != nil {
 		return nil, nil, want, err
 	}
@@ -99,7 +99,7 @@ func (b *Broker) wantedUpdate(have store.Instance, d domain.UpdateDetails) (prev
 			return nil, nil, want, fail(Invalid, "context: must be a JSON object")
 		}
 	}
-	return prev, next, want, b.checkUpdate(prev, next, have, want)
+	return prev, next, want, b.checkUpdate(ctx, prev, next, have, want)
 }
 
 func wantedParameters(next *catalog.Plan, want *store.Instance, d domain.UpdateDetails) error {
@@ -124,7 +124,7 @@ func unsupportedUpdate(format string, args ...any) error {
 	return e
 }
 
-func (b *Broker) checkUpdate(prev, next *catalog.Plan, have, want store.Instance) error {
+func (b *Broker) checkUpdate(ctx context.Context, prev, next *catalog.Plan, have, want store.Instance) error {
 	driver, err := b.driver(next, have.Server)
 	if err != nil {
 		return err
@@ -133,13 +133,13 @@ func (b *Broker) checkUpdate(prev, next *catalog.Plan, have, want store.Instance
 	to.Params = want.Parameters
 	// First whether the instance can get there at all: what CheckInstance says of
 	// a parameter that is fixed would make the user try another value.
-	err = driver.CheckUpdate(from, to)
+	_, err = driver.CheckUpdate(ctx, services.RawUpdate{Previous: from, Instance: to})
 	if message, ok := services.IsRejected(err); ok {
 		return unsupportedUpdate("%s", message)
 	} else if err != nil {
 		return internal("check the update", err)
 	}
-	if err := driver.CheckInstance(to); err != nil {
+	if _, err := driver.CheckInstance(ctx, to); err != nil {
 		return rejection(Invalid, err)
 	}
 	return nil

@@ -49,24 +49,28 @@ type Backend[P, I, B any] interface {
 }
 
 // The requests and results of the verbs. They are structs so that an argument or a
-// result can be added without a change to every backend.
+// result can be added without a change to every backend. Instance and Binding are
+// embedded: by them a Driver knows what a call is about.
 type (
 	// ProvisionRequest is the argument of Provision.
-	ProvisionRequest[P, I any] struct{ Instance Instance[P, I] }
+	ProvisionRequest[P, I any] struct{ Instance[P, I] }
 	// UpdateRequest is the argument of Update and CheckUpdate: the instance as it
 	// is, and as it is to be.
-	UpdateRequest[P, I any] struct{ Previous, Instance Instance[P, I] }
+	UpdateRequest[P, I any] struct {
+		Previous Instance[P, I]
+		Instance[P, I]
+	}
 	// DeprovisionRequest is the argument of Deprovision.
-	DeprovisionRequest[P, I any] struct{ Instance Instance[P, I] }
+	DeprovisionRequest[P, I any] struct{ Instance[P, I] }
 	// BindRequest is the argument of Bind.
 	BindRequest[P, I, B any] struct {
-		Instance Instance[P, I]
-		Binding  Binding[B]
+		Instance[P, I]
+		Binding[B]
 	}
 	// UnbindRequest is the argument of Unbind.
 	UnbindRequest[P, I, B any] struct {
-		Instance Instance[P, I]
-		Binding  Binding[B]
+		Instance[P, I]
+		Binding[B]
 	}
 
 	// ProvisionResult is the result of Provision.
@@ -97,6 +101,8 @@ type Instance[P, I any] struct {
 	Directories map[string]string
 }
 
+func (i Instance[P, I]) instanceID() string { return i.ID }
+
 // Binding is a service binding as a backend sees it.
 type Binding[B any] struct {
 	// ID is the platform's identifier; the remark at Instance.ID holds.
@@ -110,6 +116,8 @@ type Binding[B any] struct {
 	// revoking needs no secret.
 	Seed *Seed
 }
+
+func (b Binding[B]) bindingID() string { return b.ID }
 
 // Credentials is what an application needs to use an instance.
 type Credentials struct {
@@ -318,7 +326,7 @@ type Adopter[P, I any] interface {
 
 // AdoptRequest is the argument of Adopt.
 type AdoptRequest[P, I any] struct {
-	Instance Instance[P, I]
+	Instance[P, I]
 	// Resource is the name on the server of what to adopt.
 	Resource string
 	// DryRun asks for the steps only.
@@ -343,8 +351,8 @@ type Verifier[P, I, B any] interface {
 
 // VerifyRequest is the argument of Verify.
 type VerifyRequest[P, I, B any] struct {
-	Instance Instance[P, I]
-	Binding  Binding[B]
+	Instance[P, I]
+	Binding[B]
 }
 
 // VerifyResult is the result of Verify.

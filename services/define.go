@@ -41,15 +41,13 @@ type Definition struct {
 
 	// Active says that instances work by themselves.
 	Active bool
-
-	// CheckConfig says what is wrong with a backend's configuration, without
-	// an outside call.
-	CheckConfig func(config json.RawMessage) error
-	// CheckPlan says what is wrong with a plan's configuration.
-	CheckPlan func(plan json.RawMessage) error
-	// Open makes the backend. It makes no outside call that has to succeed:
-	// a server that is away shows in Ready and in the operations.
-	Open func(ctx context.Context, config json.RawMessage) (Driver, error)
+	// DecodeConfig decodes and checks a backend's configuration, DecodePlan a plan's.
+	DecodeConfig func(json.RawMessage) (Config, error)
+	DecodePlan   func(json.RawMessage) (Plan, error)
+	// Open makes the backend, with around running around each call, the first
+	// outermost. It makes no outside call that has to succeed: a server that does
+	// not answer shows in Ready and in the operations.
+	Open func(ctx context.Context, config Config, around ...Around) (*Driver, error)
 
 	// properties for the suite: JSON keys of the parameter structs.
 	instanceKeys, bindingKeys []string
@@ -102,6 +100,24 @@ type Session interface {
 	Close() error
 }
 
+// Plan is a plan's configuration, decoded and checked once. All calls share the value,
+// which a backend must not change.
+type Plan struct{ decoded }
+
+// Config is a backend's configuration, decoded and checked.
+type Config struct{ decoded }
+
+type decoded struct {
+	json  json.RawMessage
+	value any
+}
+
+// JSON returns the configuration as it was given. It may hold secrets.
+func (d decoded) JSON() json.RawMessage { return d.json }
+
+// Format redacts the configuration in every verb of package fmt.
+func (decoded) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
+
 // Define erases the types of a backend, in this one place. C is the backend's
 // own configuration; see Backend for the others.
 func Define[C, P, I, B any](
@@ -116,18 +132,24 @@ func Define[C, P, I, B any](
 		Dial:           c.Dial,
 		VolumeMounts:   c.VolumeMounts,
 		Active:         c.Active,
-		CheckConfig:    func(raw json.RawMessage) error { _, err := Decode[C](raw); return err },
-		CheckPlan:      func(raw json.RawMessage) error { _, err := Decode[P](raw); return err },
-		Open: func(ctx context.Context, raw json.RawMessage) (Driver, error) {
-			config, err := Decode[C](raw)
-			if err != nil {
-				return nil, fmt.Errorf("configuration of %s: %w", name, err)
+		DecodeConfig: func(raw json.RawMessage) (Config, error) {
+			value, err := Decode[C](raw)
+			return Config{decoded{raw, value}}, err
+		},
+		DecodePlan: func(raw json.RawMessage) (Plan, error) {
+			value, err := Decode[P](raw)
+			return Plan{decoded{raw, value}}, err
+		},
+		Open: func(ctx context.Context, config Config, around ...Around) (*Driver, error) {
+			value, ok := config.value.(C)
+			if !ok {
+				return nil, fmt.Errorf("open %s: the configuration is not one of this backend", name)
 			}
-			b, err := open(ctx, config)
+			b, err := open(ctx, value)
 			if err != nil {
 				return nil, fmt.Errorf("open %s: %w", name, err)
 			}
-			return &driver[P, I, B]{b, c.VolumeMounts}, nil
+			return newDriver[P, I, B](&connection{around: around, current: &lease{backend: b}}, c.VolumeMounts), nil
 		},
 		instanceKeys: jsonKeys[I](),
 		bindingKeys:  jsonKeys[B](),

@@ -1,101 +1,196 @@
 package services
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"reflect"
-	"runtime"
 	"strings"
 )
 
-// RawInstance is an instance before its plan and parameters are decoded.
-type RawInstance struct {
-	ID string
-	// Name is the safe name of a resource that was made under an ID that nobody
-	// knows any more; empty: it derives from ID.
-	Name   string
-	Plan   json.RawMessage
-	Params json.RawMessage
-	// Directories are as in Instance.
-	Directories map[string]string
+// The requests as the broker has them: the plan decoded when the catalog was read, the
+// user's parameters as the state keeps them.
+type (
+	// RawInstance is an instance before its parameters are decoded.
+	RawInstance = Instance[Plan, json.RawMessage]
+	// RawBinding is a binding before its parameters are decoded.
+	RawBinding = Binding[json.RawMessage]
+
+	RawProvision   = ProvisionRequest[Plan, json.RawMessage]
+	RawUpdate      = UpdateRequest[Plan, json.RawMessage]
+	RawDeprovision = DeprovisionRequest[Plan, json.RawMessage]
+	RawBind        = BindRequest[Plan, json.RawMessage, json.RawMessage]
+	RawUnbind      = UnbindRequest[Plan, json.RawMessage, json.RawMessage]
+	RawVerify      = VerifyRequest[Plan, json.RawMessage, json.RawMessage]
+	RawReconcile   = ReconcileRequest[Plan, json.RawMessage]
+	RawAdopt       = AdoptRequest[Plan, json.RawMessage]
+)
+
+// Call is a function of a Driver.
+type Call[Req, Res any] func(ctx context.Context, r Req) (Res, error)
+
+// OrZero makes the call. If the backend does not implement it, the result is the zero
+// value.
+func (c Call[Req, Res]) OrZero(ctx context.Context, r Req) (result Res, err error) {
+	if c == nil {
+		return result, nil
+	}
+	return c(ctx, r)
 }
 
-// RawBinding is a binding before its parameters are decoded. Seed is nil for
-// Unbind.
-type RawBinding struct {
-	ID     string
-	Params json.RawMessage
-	Seed   *Seed
+// None is the request or the result of a call that has none.
+type None struct{}
+
+// Driver is an open Backend with its types erased: what the broker calls. The contract
+// of each function is that of the backend's method. A panic of the backend becomes a
+// *PanicError.
+type Driver struct {
+	Provision   Call[RawProvision, ProvisionResult]
+	Update      Call[RawUpdate, UpdateResult]
+	Deprovision Call[RawDeprovision, DeprovisionResult]
+	Bind        Call[RawBind, BindResult]
+	Unbind      Call[RawUnbind, UnbindResult]
+
+	// CheckInstance, CheckUpdate and CheckBinding decode the parameters, and ask the
+	// backend if it is an InstanceChecker or UpdateChecker. The user can fix what
+	// their errors report.
+	CheckInstance Call[RawInstance, None]
+	CheckUpdate   Call[RawUpdate, None]
+	CheckBinding  Call[json.RawMessage, None]
+
+	Capabilities
+
+	// SerialBinds is that of a SerialBinder.
+	SerialBinds bool
+	// VolumeMounts says that bindings come with volume mounts.
+	VolumeMounts bool
+
+	connection *connection
 }
 
-// Driver is a Backend with its types erased; it is what the engine calls. The
-// contract of every method is Backend's. A method of an optional interface that
-// the backend has not does nothing.
-type Driver interface {
-	Provision(ctx context.Context, inst RawInstance) error
-	Update(ctx context.Context, prev, next RawInstance) error
-	Deprovision(ctx context.Context, inst RawInstance) error
-	Bind(ctx context.Context, inst RawInstance, b RawBinding) (Credentials, error)
-	Unbind(ctx context.Context, inst RawInstance, b RawBinding) error
-
-	// CheckInstance and CheckUpdate decode, and ask the backend where it is
-	// an InstanceChecker or UpdateChecker. Their errors are the user's to
-	// mend.
-	CheckInstance(inst RawInstance) error
-	CheckUpdate(prev, next RawInstance) error
-	CheckBinding(params json.RawMessage) error
-
-	Ready(ctx context.Context) error
-	// List returns what exists; ok is false where the backend cannot tell.
-	List(ctx context.Context) (found []Resource, ok bool, err error)
-	// Remove deprovisions or unbinds what List found and nobody owns, by its
-	// names alone.
-	Remove(ctx context.Context, found Resource) error
-	// Reconciles says whether Reconcile does anything.
-	Reconciles() bool
-	Reconcile(ctx context.Context, plans []json.RawMessage, instances []RawInstance) (ReconcileResult, error)
-	// Verifies says whether Verify does anything.
-	Verifies() bool
-	Verify(ctx context.Context, inst RawInstance, b RawBinding) error
-	// ResourceName names the instance on the server; empty where the backend is no
-	// Namer or cannot tell.
-	ResourceName(inst RawInstance) string
-	// Describe returns the instance's attributes, none where the backend is
-	// no Describer.
-	Describe(ctx context.Context, inst RawInstance) (map[string]any, error)
-	// Adopt takes over what exists; ok is false where the backend is no Adopter.
-	Adopt(ctx context.Context, inst RawInstance, resource string, dry bool) (steps []string, ok bool, err error)
-	// Directory returns the instance's directory on this machine; ok is false
-	// where the backend is no DirectoryProvider.
-	Directory(ctx context.Context, inst RawInstance) (dir string, ok bool, err error)
-	// MountedInstances returns the IDs of the instances whose directories this one
-	// uses, none where the backend is no Mounter.
-	MountedInstances(inst RawInstance) ([]string, error)
-	// Footprint returns the most that an instance of the plan can take of the server;
-	// nothing where the backend is no FootprintReporter.
-	Footprint(plan json.RawMessage) (Space, error)
-	// Capacity returns what is left of the server; nothing where the backend is no
-	// CapacityReporter.
-	Capacity(ctx context.Context) (Capacity, error)
-	SerialBinds() bool
-	// VolumeMounts says whether bindings come with volume mounts.
-	VolumeMounts() bool
-	Close() error
+// Capabilities are a backend's optional methods. One that the backend does not
+// implement is nil.
+type Capabilities struct {
+	Ready            Call[None, None]
+	List             Call[None, []Resource]
+	Reconcile        Call[RawReconcile, ReconcileResult]
+	Verify           Call[RawVerify, VerifyResult]
+	ResourceName     Call[RawInstance, string]
+	Describe         Call[RawInstance, map[string]any]
+	Adopt            Call[RawAdopt, AdoptResult]
+	Directory        Call[RawInstance, string]
+	MountedInstances Call[RawInstance, []string]
+	Footprint        Call[Plan, Space]
+	Capacity         Call[None, Capacity]
 }
 
-type driver[P, I, B any] struct {
-	backend      Backend[P, I, B]
-	volumeMounts bool
+// newDriver collects what a backend can do.
+func newDriver[P, I, B any](c *connection, volumeMounts bool) *Driver {
+	var d decoder[P, I, B]
+	serial, ok := c.current.backend.(SerialBinder)
+	return &Driver{
+		Provision:     remote(c, "provision", Backend[P, I, B].Provision, d.provision),
+		Update:        remote(c, "update", Backend[P, I, B].Update, d.update),
+		Deprovision:   remote(c, "deprovision", Backend[P, I, B].Deprovision, d.deprovision),
+		Bind:          remote(c, "bind", Backend[P, I, B].Bind, d.bind),
+		Unbind:        remote(c, "unbind", Backend[P, I, B].Unbind, d.unbind),
+		CheckInstance: local(c, "check instance", checkInstance[P, I, B], d.instance),
+		CheckUpdate:   local(c, "check update", checkUpdate[P, I, B], d.update),
+		CheckBinding:  local(c, "check binding", checkBinding[P, I, B], d.bindingParams),
+		Capabilities: Capabilities{
+			Ready:            remote(c, "ready", ready, same[None]),
+			List:             remote(c, "list", list, same[None]),
+			Reconcile:        remote(c, "reconcile", Reconciler[P, I].Reconcile, d.reconcile),
+			Verify:           remote(c, "verify", Verifier[P, I, B].Verify, d.verify),
+			ResourceName:     local(c, "resource name", resourceName[P, I], d.lenientInstance),
+			Describe:         remote(c, "describe", Describer[P, I].Describe, d.instance),
+			Adopt:            remote(c, "adopt", Adopter[P, I].Adopt, d.adopt),
+			Directory:        remote(c, "directory", DirectoryProvider[P, I].Directory, d.instance),
+			MountedInstances: local(c, "mounted instances", mountedInstances[P, I], d.instance),
+			Footprint:        local(c, "footprint", footprint[P], d.plan),
+			Capacity:         remote(c, "capacity", capacity, same[None]),
+		},
+		SerialBinds:  ok && serial.SerialBinds(),
+		VolumeMounts: volumeMounts,
+		connection:   c,
+	}
 }
 
-func (d *driver[P, I, B]) instance(raw RawInstance) (Instance[P, I], error) {
-	inst := Instance[P, I]{ID: raw.ID, Name: cmp.Or(raw.Name, InstanceName(raw.ID)), Directories: raw.Directories}
-	var err error
-	if inst.Plan, err = Decode[P](raw.Plan); err != nil {
-		return inst, fmt.Errorf("plan: %w", err)
+// The methods of other shapes than method(ctx, request) (result, error).
+
+func checkInstance[P, I, B any](b Backend[P, I, B], inst Instance[P, I]) (none None, err error) {
+	if c, ok := b.(InstanceChecker[P, I]); ok {
+		err = c.CheckInstance(inst)
+	}
+	return none, err
+}
+
+func checkUpdate[P, I, B any](b Backend[P, I, B], r UpdateRequest[P, I]) (none None, err error) {
+	if c, ok := b.(UpdateChecker[P, I]); ok {
+		err = c.CheckUpdate(r)
+	}
+	return none, err
+}
+
+func checkBinding[P, I, B any](Backend[P, I, B], B) (none None, err error) { return none, nil }
+
+func ready(r Readier, ctx context.Context, none None) (None, error) { return none, r.Ready(ctx) }
+
+func list(l Lister, ctx context.Context, _ None) ([]Resource, error) { return l.List(ctx) }
+
+func capacity(c CapacityReporter, ctx context.Context, _ None) (Capacity, error) {
+	return c.Capacity(ctx)
+}
+
+func resourceName[P, I any](n Namer[P, I], inst Instance[P, I]) (string, error) {
+	return n.ResourceName(inst), nil
+}
+
+func mountedInstances[P, I any](m Mounter[I], inst Instance[P, I]) ([]string, error) {
+	return m.MountedInstances(inst.Params), nil
+}
+
+func footprint[P any](f FootprintReporter[P], p P) (Space, error) { return f.Footprint(p), nil }
+
+// CheckReady returns nil when the server would accept work now, and when the backend
+// cannot tell.
+func (d *Driver) CheckReady(ctx context.Context) error {
+	_, err := d.Ready.OrZero(ctx, None{})
+	return err
+}
+
+// Remove deprovisions or unbinds what List returned and no instance owns, by its names
+// alone.
+func (d *Driver) Remove(ctx context.Context, r Resource) error {
+	inst := RawInstance{Name: r.Instance}
+	if r.Binding == "" {
+		_, err := d.Deprovision(ctx, RawDeprovision{inst})
+		return err
+	}
+	_, err := d.Unbind(ctx, RawUnbind{inst, RawBinding{Name: r.Binding}})
+	return err
+}
+
+// decoder decodes requests for a backend.
+type decoder[P, I, B any] struct{}
+
+func same[T any](r T) (T, error) { return r, nil }
+
+func (decoder[P, I, B]) plan(p Plan) (P, error) {
+	decoded, ok := p.value.(P)
+	if !ok {
+		return decoded, fmt.Errorf("the plan is not one of this backend")
+	}
+	return decoded, nil
+}
+
+func (d decoder[P, I, B]) instance(raw RawInstance) (inst Instance[P, I], err error) {
+	inst = Instance[P, I]{ID: raw.ID, Name: raw.Name, Directories: raw.Directories}
+	if inst.Name == "" && inst.ID != "" {
+		inst.Name = InstanceName(inst.ID)
+	}
+	if inst.Plan, err = d.plan(raw.Plan); err != nil {
+		return inst, err
 	}
 	if inst.Params, err = Decode[I](raw.Params); err != nil {
 		return inst, Rejected("parameters: %s", err)
@@ -103,290 +198,96 @@ func (d *driver[P, I, B]) instance(raw RawInstance) (Instance[P, I], error) {
 	return inst, nil
 }
 
-func (d *driver[P, I, B]) binding(inst RawInstance, raw RawBinding) (Binding[B], error) {
-	b := Binding[B]{ID: raw.ID, Name: BindingName(inst.ID, raw.ID), Seed: raw.Seed}
-	var err error
-	if b.Params, err = Decode[B](raw.Params); err != nil {
-		return b, Rejected("parameters: %s", err)
-	}
-	return b, nil
-}
-
-func (d *driver[P, I, B]) Provision(ctx context.Context, raw RawInstance) error {
-	inst, err := d.instance(raw)
-	if err != nil {
-		return err
-	}
-	_, err = d.backend.Provision(ctx, ProvisionRequest[P, I]{inst})
-	return err
-}
-
-func (d *driver[P, I, B]) Update(ctx context.Context, rawPrev, rawNext RawInstance) error {
-	prev, err := d.instance(rawPrev)
-	if err != nil {
-		return err
-	}
-	next, err := d.instance(rawNext)
-	if err != nil {
-		return err
-	}
-	_, err = d.backend.Update(ctx, UpdateRequest[P, I]{prev, next})
-	return err
-}
-
-// What the rules of today no longer allow must still be removable: a plan or
-// parameters that do not decode are passed on as far as they do.
-func (d *driver[P, I, B]) Deprovision(ctx context.Context, raw RawInstance) error {
+// lenientInstance is for what has to work although today's rules no longer allow the
+// plan or the parameters, such as a removal: these are decoded as far as they can be.
+func (d decoder[P, I, B]) lenientInstance(raw RawInstance) (Instance[P, I], error) {
 	inst, _ := d.instance(raw)
-	_, err := d.backend.Deprovision(ctx, DeprovisionRequest[P, I]{inst})
-	return err
+	return inst, nil
 }
 
-func (d *driver[P, I, B]) Bind(ctx context.Context, rawInst RawInstance, rawBinding RawBinding) (Credentials, error) {
-	inst, err := d.instance(rawInst)
+func (d decoder[P, I, B]) binding(inst RawInstance, raw RawBinding) (b Binding[B], err error) {
+	b = Binding[B]{ID: raw.ID, Name: raw.Name, Seed: raw.Seed}
+	if b.Name == "" {
+		b.Name = BindingName(inst.ID, raw.ID)
+	}
+	b.Params, err = d.bindingParams(raw.Params)
+	return b, err
+}
+
+func (decoder[P, I, B]) bindingParams(raw json.RawMessage) (B, error) {
+	params, err := Decode[B](raw)
 	if err != nil {
-		return Credentials{}, err
+		return params, Rejected("parameters: %s", err)
 	}
-	b, err := d.binding(rawInst, rawBinding)
+	return params, nil
+}
+
+func (d decoder[P, I, B]) bound(rawInstance RawInstance, rawBinding RawBinding) (Instance[P, I], Binding[B], error) {
+	inst, err := d.instance(rawInstance)
 	if err != nil {
-		return Credentials{}, err
+		return inst, Binding[B]{}, err
 	}
-	result, err := d.backend.Bind(ctx, BindRequest[P, I, B]{inst, b})
-	return result.Credentials, err
+	b, err := d.binding(rawInstance, rawBinding)
+	return inst, b, err
 }
 
-func (d *driver[P, I, B]) Unbind(ctx context.Context, rawInst RawInstance, rawBinding RawBinding) error {
-	inst, _ := d.instance(rawInst)
-	b, _ := d.binding(rawInst, rawBinding)
-	_, err := d.backend.Unbind(ctx, UnbindRequest[P, I, B]{inst, b})
-	return err
+func (d decoder[P, I, B]) provision(r RawProvision) (ProvisionRequest[P, I], error) {
+	inst, err := d.instance(r.Instance)
+	return ProvisionRequest[P, I]{inst}, err
 }
 
-func (d *driver[P, I, B]) CheckInstance(raw RawInstance) error {
-	inst, err := d.instance(raw)
+func (d decoder[P, I, B]) update(r RawUpdate) (UpdateRequest[P, I], error) {
+	prev, err := d.instance(r.Previous)
 	if err != nil {
-		return err
+		return UpdateRequest[P, I]{}, err
 	}
-	if c, ok := d.backend.(InstanceChecker[P, I]); ok {
-		return c.CheckInstance(inst)
-	}
-	return nil
+	next, err := d.instance(r.Instance)
+	return UpdateRequest[P, I]{prev, next}, err
 }
 
-func (d *driver[P, I, B]) CheckUpdate(rawPrev, rawNext RawInstance) error {
-	prev, err := d.instance(rawPrev)
-	if err != nil {
-		return err
-	}
-	next, err := d.instance(rawNext)
-	if err != nil {
-		return err
-	}
-	if c, ok := d.backend.(UpdateChecker[P, I]); ok {
-		return c.CheckUpdate(UpdateRequest[P, I]{prev, next})
-	}
-	return nil
+func (d decoder[P, I, B]) deprovision(r RawDeprovision) (DeprovisionRequest[P, I], error) {
+	inst, err := d.lenientInstance(r.Instance)
+	return DeprovisionRequest[P, I]{inst}, err
 }
 
-func (d *driver[P, I, B]) CheckBinding(params json.RawMessage) error {
-	if _, err := Decode[B](params); err != nil {
-		return Rejected("parameters: %s", err)
-	}
-	return nil
+func (d decoder[P, I, B]) bind(r RawBind) (BindRequest[P, I, B], error) {
+	inst, b, err := d.bound(r.Instance, r.Binding)
+	return BindRequest[P, I, B]{inst, b}, err
 }
 
-func (d *driver[P, I, B]) Ready(ctx context.Context) (err error) {
-	defer panicked(&err)
-	if r, ok := d.backend.(Readier); ok {
-		return r.Ready(ctx)
-	}
-	return nil
+func (d decoder[P, I, B]) unbind(r RawUnbind) (UnbindRequest[P, I, B], error) {
+	inst, err := d.lenientInstance(r.Instance)
+	b, _ := d.binding(r.Instance, r.Binding)
+	return UnbindRequest[P, I, B]{inst, b}, err
 }
 
-func (d *driver[P, I, B]) List(ctx context.Context) ([]Resource, bool, error) {
-	l, ok := d.backend.(Lister)
-	if !ok {
-		return nil, false, nil
-	}
-	found, err := l.List(ctx)
-	return found, true, err
+func (d decoder[P, I, B]) verify(r RawVerify) (VerifyRequest[P, I, B], error) {
+	inst, b, err := d.bound(r.Instance, r.Binding)
+	return VerifyRequest[P, I, B]{inst, b}, err
 }
 
-func (d *driver[P, I, B]) Remove(ctx context.Context, found Resource) error {
-	inst := Instance[P, I]{Name: found.Instance}
-	if found.Binding == "" {
-		_, err := d.backend.Deprovision(ctx, DeprovisionRequest[P, I]{inst})
-		return err
-	}
-	_, err := d.backend.Unbind(ctx, UnbindRequest[P, I, B]{inst, Binding[B]{Name: found.Binding}})
-	return err
+func (d decoder[P, I, B]) adopt(r RawAdopt) (AdoptRequest[P, I], error) {
+	inst, err := d.instance(r.Instance)
+	return AdoptRequest[P, I]{inst, r.Resource, r.DryRun}, err
 }
 
-func (d *driver[P, I, B]) Reconciles() bool {
-	_, ok := d.backend.(Reconciler[P, I])
-	return ok
-}
-
-func (d *driver[P, I, B]) Reconcile(ctx context.Context, rawPlans []json.RawMessage, raws []RawInstance) (ReconcileResult, error) {
-	k, ok := d.backend.(Reconciler[P, I])
-	if !ok {
-		return ReconcileResult{}, nil
-	}
-	plans := make([]P, 0, len(rawPlans))
-	for _, raw := range rawPlans {
-		p, err := Decode[P](raw)
+func (d decoder[P, I, B]) reconcile(r RawReconcile) (ReconcileRequest[P, I], error) {
+	plans, instances := make([]P, 0, len(r.Plans)), make([]Instance[P, I], 0, len(r.Instances))
+	for _, raw := range r.Plans {
+		p, err := d.plan(raw)
 		if err != nil {
-			return ReconcileResult{}, fmt.Errorf("plan: %w", err)
+			return ReconcileRequest[P, I]{}, err
 		}
 		plans = append(plans, p)
 	}
-	instances := make([]Instance[P, I], 0, len(raws))
-	for _, raw := range raws {
-		// One that today's rules no longer allow must not keep the others
-		// from being looked after; its next operation tells what is wrong.
+	for _, raw := range r.Instances {
+		// One that today's rules no longer allow must not stop the others from being
+		// reconciled. Its next operation reports what is wrong.
 		if inst, err := d.instance(raw); err == nil {
 			instances = append(instances, inst)
 		}
 	}
-	return k.Reconcile(ctx, ReconcileRequest[P, I]{plans, instances})
-}
-
-func (d *driver[P, I, B]) Verifies() bool {
-	_, ok := d.backend.(Verifier[P, I, B])
-	return ok
-}
-
-func (d *driver[P, I, B]) Verify(ctx context.Context, rawInst RawInstance, rawBinding RawBinding) (err error) {
-	defer panicked(&err)
-	v, ok := d.backend.(Verifier[P, I, B])
-	if !ok {
-		return nil
-	}
-	inst, err := d.instance(rawInst)
-	if err != nil {
-		return err
-	}
-	b, err := d.binding(rawInst, rawBinding)
-	if err != nil {
-		return err
-	}
-	_, err = v.Verify(ctx, VerifyRequest[P, I, B]{inst, b})
-	return err
-}
-
-func (d *driver[P, I, B]) ResourceName(raw RawInstance) string {
-	n, ok := d.backend.(Namer[P, I])
-	if !ok {
-		return ""
-	}
-	inst, _ := d.instance(raw) // what today's rules no longer allow has its name still
-	return n.ResourceName(inst)
-}
-
-func (d *driver[P, I, B]) Describe(ctx context.Context, raw RawInstance) (map[string]any, error) {
-	describer, ok := d.backend.(Describer[P, I])
-	if !ok {
-		return nil, nil
-	}
-	inst, err := d.instance(raw)
-	if err != nil {
-		return nil, err
-	}
-	return describer.Describe(ctx, inst)
-}
-
-func (d *driver[P, I, B]) Adopt(ctx context.Context, raw RawInstance, resource string, dry bool) ([]string, bool, error) {
-	a, ok := d.backend.(Adopter[P, I])
-	if !ok {
-		return nil, false, nil
-	}
-	inst, err := d.instance(raw)
-	if err != nil {
-		return nil, true, err
-	}
-	result, err := a.Adopt(ctx, AdoptRequest[P, I]{inst, resource, dry})
-	return result.Steps, true, err
-}
-
-func (d *driver[P, I, B]) Directory(ctx context.Context, raw RawInstance) (string, bool, error) {
-	s, ok := d.backend.(DirectoryProvider[P, I])
-	if !ok {
-		return "", false, nil
-	}
-	inst, err := d.instance(raw)
-	if err != nil {
-		return "", true, err
-	}
-	dir, err := s.Directory(ctx, inst)
-	return dir, true, err
-}
-
-func (d *driver[P, I, B]) MountedInstances(raw RawInstance) ([]string, error) {
-	m, ok := d.backend.(Mounter[I])
-	if !ok {
-		return nil, nil
-	}
-	inst, err := d.instance(raw)
-	if err != nil {
-		return nil, err
-	}
-	return m.MountedInstances(inst.Params), nil
-}
-
-func (d *driver[P, I, B]) Footprint(raw json.RawMessage) (Space, error) {
-	s, ok := d.backend.(FootprintReporter[P])
-	if !ok {
-		return Space{}, nil
-	}
-	plan, err := Decode[P](raw)
-	if err != nil {
-		return Space{}, fmt.Errorf("plan: %w", err)
-	}
-	return s.Footprint(plan), nil
-}
-
-func (d *driver[P, I, B]) Capacity(ctx context.Context) (c Capacity, err error) {
-	defer panicked(&err)
-	r, ok := d.backend.(CapacityReporter)
-	if !ok {
-		return c, nil
-	}
-	return r.Capacity(ctx)
-}
-
-func (d *driver[P, I, B]) SerialBinds() bool {
-	s, ok := d.backend.(SerialBinder)
-	return ok && s.SerialBinds()
-}
-
-func (d *driver[P, I, B]) VolumeMounts() bool { return d.volumeMounts }
-
-func (d *driver[P, I, B]) Close() error {
-	if c, ok := d.backend.(Closer); ok {
-		return c.Close()
-	}
-	return nil
-}
-
-// panicked makes a panic the error of a call that the broker makes in goroutines
-// of its own, where it would end the process; the engine watches over the verbs.
-// The panic's value may hold anything: its type and place must do.
-func panicked(err *error) {
-	if p := recover(); p != nil {
-		*err = fmt.Errorf("the backend panicked with a %T in %s", p, origin())
-	}
-}
-
-// origin is where a panic began: the innermost function that is not the runtime's.
-func origin() string {
-	var counters [32]uintptr
-	frames := runtime.CallersFrames(counters[:runtime.Callers(3, counters[:])]) // without Callers, origin and panicked
-	for {
-		f, more := frames.Next()
-		if !more || !strings.HasPrefix(f.Function, "runtime.") {
-			return fmt.Sprintf("%s (%s:%d)", f.Function, filepath.Base(f.File), f.Line)
-		}
-	}
+	return ReconcileRequest[P, I]{plans, instances}, nil
 }
 
 // jsonKeys returns the JSON names of T's fields.

@@ -172,7 +172,7 @@ func lifecycle(client *osbclient.Client, service, plan string) []step {
 
 // direct is the lifecycle by the backend alone.
 type direct struct {
-	driver services.Driver
+	driver *servicetest.Driver
 	plan   *catalog.Plan
 	times  times
 }
@@ -182,7 +182,7 @@ func newDirect(b *testing.B, d *rig.Deployment, plan *catalog.Plan) *direct {
 	parsed, err := d.Parsed()
 	check(b, err)
 	server := parsed.ServersOf(plan.Backend)[0]
-	driver, err := server.Definition.Open(b.Context(), server.Config)
+	driver, err := servicetest.Open(b.Context(), server.Definition, server.Config.JSON())
 	check(b, err)
 	b.Cleanup(func() { _ = driver.Close() })
 	return &direct{driver, plan, times{}}

@@ -176,7 +176,7 @@ func New(t testing.TB, o Options) *Harness {
 	check("open the state", err)
 	t.Cleanup(state.Close)
 	check("migrate", state.Migrate(ctx, o.Logger))
-	drivers := map[string]services.Driver{}
+	drivers := map[string]*services.Driver{}
 	for _, s := range c.Servers() {
 		drivers[s.Key()], err = s.Definition.Open(ctx, s.Config)
 		check("open the backend", err)

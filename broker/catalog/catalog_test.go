@@ -1,7 +1,6 @@
 package catalog_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -32,7 +31,6 @@ func TestPlan(t *testing.T) {
 	got := *p
 	want := catalog.Plan{
 		ID: "p1", Name: "small", Service: p.Service, Backend: "fake", BackendType: "database/fake", Family: "database",
-		Config:   json.RawMessage(`{"connections":3,"extensions":[]}`),
 		Bindable: true, Rotatable: true, Updateable: true,
 		RequiresApp: true, RequiresAsync: true, Cascade: true, Endpoints: true,
 		DashboardURL:           "https://example.com/i/{instance_id}?id={instance_id}",
@@ -40,9 +38,12 @@ func TestPlan(t *testing.T) {
 		BindingLifetime:        720 * time.Hour, BindingRenewBefore: 168 * time.Hour, KeepDeleted: 48*time.Hour + 30*time.Minute,
 		MaintenanceVersion: "1.2.3-rc.1+x", MaintenanceDescription: "Patch",
 	}
+	if config := string(p.Config.JSON()); config != `{"connections":3,"extensions":[]}` {
+		t.Errorf("the plan's configuration is %s", config)
+	}
 	ignore := cmp.FilterPath(func(p cmp.Path) bool {
 		name := p.Last().String()
-		return name == ".create" || name == ".update" || name == ".bind" || name == ".Service"
+		return name == ".create" || name == ".update" || name == ".bind" || name == ".Service" || name == ".Config"
 	}, cmp.Ignore())
 	if diff := cmp.Diff(want, got, ignore); diff != "" {
 		t.Errorf("plan (-want +got):\n%s", diff)
@@ -111,7 +112,7 @@ func TestLookups(t *testing.T) {
 func TestBackends(t *testing.T) {
 	var got []string
 	for _, s := range good(t).Servers() {
-		text := s.Key() + " " + s.Definition.Name + " " + string(s.Config)
+		text := s.Key() + " " + s.Definition.Name + " " + string(s.Config.JSON())
 		if s.Drain || s.Capacity.Limited() {
 			text += fmt.Sprint(" ", s.Capacity, s.Drain)
 		}

@@ -11,30 +11,27 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// config returns a backend's or a plan's own configuration as JSON, and what
-// check says of it as faults. target is the type that check decodes into. Nil
-// is the empty configuration, which may be wrong as well; owner is where it
-// would be.
-func (c *checker) config(owner, n *node, target reflect.Type, check func(json.RawMessage) error) json.RawMessage {
+// config decodes a backend's or a plan's own configuration and reports decode's errors
+// as faults. target is the type that decode decodes into. If n is nil, the
+// configuration is empty, which may be wrong as well; owner is where it would be.
+func (c *checker) config(owner, n *node, target reflect.Type, decode func(json.RawMessage) error) {
 	if n == nil {
 		n = &node{kind: isMapping, line: owner.line, path: under(owner.path, "config")}
 	}
 	if n.kind != isMapping {
 		c.wrong(n, "must be a mapping, not %s", n.kind)
-		return nil
+		return
 	}
 	var b bytes.Buffer
 	c.encode(&b, n, target)
-	raw := json.RawMessage(b.Bytes())
 	if n.anyUnknown() {
-		return raw // what is missing is reported; what follows from it is noise
+		return // what is missing is reported; what follows from it is noise
 	}
-	if err := check(raw); err != nil {
+	if err := decode(b.Bytes()); err != nil {
 		for _, e := range flatten(err) {
 			c.configFault(n, e.Error())
 		}
 	}
-	return raw
 }
 
 // encode writes a node as JSON. A variable that stands alone becomes a number,

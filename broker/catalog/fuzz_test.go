@@ -49,7 +49,7 @@ func FuzzParse(f *testing.F) {
 				if got, ok := c.Plan(s.ID, p.ID); !ok || got != p {
 					t.Fatalf("the plan %q of the service %q is not found", p.ID, s.ID)
 				}
-				_ = p.CheckCreate(p.Config)
+				_ = p.CheckCreate(p.Config.JSON())
 			}
 		}
 	})

@@ -166,5 +166,10 @@ func (r offeringsReader) metadata(o object, target reflect.Type, check func(*nod
 		return nil
 	}
 	check(n)
-	return r.config(o.node, n, target, func(json.RawMessage) error { return nil })
+	var metadata json.RawMessage
+	r.config(o.node, n, target, func(raw json.RawMessage) error {
+		metadata = raw
+		return nil
+	})
+	return metadata
 }

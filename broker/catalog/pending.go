@@ -34,7 +34,7 @@ type backendKey struct {
 func (c *Catalog) backendKeys() []backendKey {
 	var all []backendKey
 	for _, s := range c.Servers() {
-		all = append(all, backendKey{s.Key(), s.Definition.Name, string(s.Config), s.Capacity})
+		all = append(all, backendKey{s.Key(), s.Definition.Name, string(s.Config.JSON()), s.Capacity})
 	}
 	return all
 }

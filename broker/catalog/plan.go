@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // DefaultMaximumPollingDuration is how long an operation of a plan may take
@@ -26,7 +28,7 @@ type Plan struct {
 	// function.
 	Family string
 	// Config is the plan's configuration in its backend's own keys.
-	Config json.RawMessage
+	Config services.Plan
 
 	Bindable  bool
 	Rotatable bool

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"encoding/json"
 	"reflect"
 	"regexp"
 	"slices"
@@ -93,7 +94,10 @@ func (r offeringsReader) planBackend(o object, p *Plan, wire *wirePlan) {
 	p.BackendType = b.Definition.Name
 	p.Family, _, _ = strings.Cut(p.BackendType, "/")
 	_, target := b.Definition.ConfigTypes()
-	p.Config = r.config(o.node, o.node.member("config"), target, b.Definition.CheckPlan)
+	r.config(o.node, o.node.member("config"), target, func(raw json.RawMessage) (err error) {
+		p.Config, err = b.Definition.DecodePlan(raw)
+		return err
+	})
 	if b.Definition.VolumeMounts && p.Bindable && !slices.Contains(p.Service.Requires, "volume_mount") {
 		r.wrong(o.node.member("backend"), "its bindings come with volume mounts, which platforms take of a service with "+
 			"requires: [volume_mount] only; give such plans a service of their own")

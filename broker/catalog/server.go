@@ -17,7 +17,7 @@ type Server struct {
 	Backend, Name string
 	Definition    services.Definition
 	// Config is what Definition.Open takes. It may hold secrets.
-	Config json.RawMessage
+	Config services.Config
 	// Capacity is how much of the server may be promised to instances.
 	Capacity Capacity
 	// Drain keeps new instances away.
@@ -70,10 +70,16 @@ func (c *Catalog) ServersOf(backend string) []Server {
 // is one, with the backend's own configuration.
 func (c *checker) servers(n *node, name string, def services.Definition) []Server {
 	target, _ := def.ConfigTypes()
+	config := func(owner, n *node) (config services.Config) {
+		c.config(owner, n, target, func(raw json.RawMessage) (err error) {
+			config, err = def.DecodeConfig(raw)
+			return err
+		})
+		return config
+	}
 	list := n.member("servers")
 	if list == nil {
-		config := c.config(n, n.member("config"), target, def.CheckConfig)
-		return []Server{{Backend: name, Name: DefaultServer, Definition: def, Config: config}}
+		return []Server{{Backend: name, Name: DefaultServer, Definition: def, Config: config(n, n.member("config"))}}
 	}
 	if list.kind != isMapping || len(list.keys) == 0 {
 		c.wrong(list, "must be a mapping from names to servers, with one at least")
@@ -95,7 +101,7 @@ func (c *checker) servers(n *node, name string, def services.Definition) []Serve
 		}
 		servers = append(servers, Server{
 			Backend: name, Name: key, Definition: def, Drain: o.flag("drain", false),
-			Config:   c.config(item, merged(n.member("config"), item), target, def.CheckConfig),
+			Config:   config(item, merged(n.member("config"), item)),
 			Capacity: c.capacity(item.member("capacity")),
 		})
 	}

@@ -138,7 +138,7 @@ func (e *Engine) exclusive(plan *catalog.Plan, op store.Operation, server string
 	if err != nil {
 		return false, err
 	}
-	return d.SerialBinds(), nil
+	return d.SerialBinds, nil
 }
 
 // Preempt ends an unfinished create in tx, in favour of a delete that is

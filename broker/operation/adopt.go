@@ -63,20 +63,18 @@ func (e *Engine) Adopt(ctx context.Context, a Adoption) (steps []string, err err
 			steps, err = e.adoptOrphan(limited, tx, driver, i, plan, name, a)
 			return err
 		}
-		adopts := false
+		if driver.Adopt == nil {
+			return notRestorable("backend %s cannot adopt anything", plan.Backend)
+		}
 		err = store.HoldLocks(limited, tx, func(ctx context.Context) error {
 			return whileNotYet(ctx, func() error {
-				taken, ok, err := driver.Adopt(ctx, RawInstance(i, plan), a.Resource, a.DryRun)
+				adopted, err := driver.Adopt(ctx, services.RawAdopt{Instance: RawInstance(i, plan), Resource: a.Resource, DryRun: a.DryRun})
 				if steps == nil { // a repetition finds less to do
-					steps = taken
+					steps = adopted.Steps
 				}
-				adopts = ok
 				return err
 			})
 		})
-		if !adopts && err == nil {
-			return notRestorable("backend %s cannot adopt anything", plan.Backend)
-		}
 		if message, rejected := services.IsRejected(err); rejected {
 			if len(e.Catalog.ServersOf(plan.Backend)) > 1 {
 				message = "server " + catalog.ServerKey(plan.Backend, i.Server) + ": " + message

@@ -13,9 +13,9 @@ import (
 
 // orphanName is the safe name of the resource where this broker made it; empty where
 // it was made by others, or the backend cannot tell.
-func (e *Engine) orphanName(ctx context.Context, tx pgx.Tx, d services.Driver, i store.Instance, resource string) (name string, err error) {
+func (e *Engine) orphanName(ctx context.Context, tx pgx.Tx, d *services.Driver, i store.Instance, resource string) (name string, err error) {
 	err = store.HoldLocks(ctx, tx, func(ctx context.Context) error {
-		found, _, err := d.List(ctx)
+		found, err := d.List.OrZero(ctx, services.None{})
 		if err != nil {
 			return fmt.Errorf("ask the backend what it holds: %w", err)
 		}
@@ -38,7 +38,7 @@ func (e *Engine) orphanName(ctx context.Context, tx pgx.Tx, d services.Driver, i
 // nobody has used, is removed before the state changes: after a crash in between the
 // instance has none, and a repetition goes on.
 func (e *Engine) adoptOrphan(
-	ctx context.Context, tx pgx.Tx, d services.Driver, i store.Instance, plan *catalog.Plan, name string, a Adoption,
+	ctx context.Context, tx pgx.Tx, d *services.Driver, i store.Instance, plan *catalog.Plan, name string, a Adoption,
 ) (steps []string, err error) {
 	current := RawInstance(i, plan)
 	adopted := current
@@ -55,10 +55,10 @@ func (e *Engine) adoptOrphan(
 		return steps, nil
 	}
 	err = store.HoldLocks(ctx, tx, func(ctx context.Context) error {
-		if err := d.Provision(ctx, adopted); err != nil {
+		if _, err := d.Provision(ctx, services.RawProvision{Instance: adopted}); err != nil {
 			return fmt.Errorf("bring %s to the plan and parameters of the instance: %w", a.Resource, err)
 		}
-		if err := d.Deprovision(ctx, current); err != nil {
+		if _, err := d.Deprovision(ctx, services.RawDeprovision{Instance: current}); err != nil {
 			return fmt.Errorf("remove the instance's own resource (repeat the command to go on): %w", err)
 		}
 		return nil
@@ -77,8 +77,12 @@ func (e *Engine) adoptOrphan(
 }
 
 // checkOrphan refuses what would lose data or give one resource to two instances.
-func (e *Engine) checkOrphan(ctx context.Context, tx pgx.Tx, d services.Driver, i store.Instance, adopted services.RawInstance, resource string) error {
-	if is := d.ResourceName(adopted); is != "" && is != resource {
+func (e *Engine) checkOrphan(ctx context.Context, tx pgx.Tx, d *services.Driver, i store.Instance, adopted services.RawInstance, resource string) error {
+	is, err := d.ResourceName.OrZero(ctx, adopted)
+	if err != nil {
+		return err
+	}
+	if is != "" && is != resource {
 		return notRestorable("with the parameters of instance %q the resource would be called %s instead of %s; have an instance created with the parameters of %s",
 			i.ID, is, resource, resource)
 	}

@@ -38,7 +38,7 @@ const (
 type Options struct {
 	Store       *store.Store
 	Catalog     *catalog.Catalog
-	Drivers     map[string]services.Driver // by the servers' keys in the catalog; nil: the engine only accepts
+	Drivers     map[string]*services.Driver // by the servers' keys in the catalog; nil: the engine only accepts
 	Credentials credhub.Store
 	Deliveries  map[string]credhub.Delivery // by the name that bindings have; none: inline only
 	Logger      *slog.Logger
@@ -178,7 +178,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 }
 
 // driver is that of the server which an instance of the plan is on.
-func (e *Engine) driver(p *catalog.Plan, server string) (services.Driver, error) {
+func (e *Engine) driver(p *catalog.Plan, server string) (*services.Driver, error) {
 	key := catalog.ServerKey(p.Backend, server)
 	d, ok := e.Drivers[key]
 	if !ok {
@@ -189,7 +189,7 @@ func (e *Engine) driver(p *catalog.Plan, server string) (services.Driver, error)
 
 // driverOf is that of an instance. One that another backend made than the catalog
 // says is left alone: this backend has nothing of it, and would report success.
-func (e *Engine) driverOf(i store.Instance, p *catalog.Plan) (services.Driver, error) {
+func (e *Engine) driverOf(i store.Instance, p *catalog.Plan) (*services.Driver, error) {
 	if err := p.CheckBackend(i.Backend, i.BackendType); err != nil {
 		return nil, fmt.Errorf("instance %s: %w", i.ID, err)
 	}

@@ -13,8 +13,8 @@ import (
 // there, not ready, not this tenant's or no directory is refused in one and the
 // same way, so that nobody learns what others have; lenient leaves it out, for
 // going back to what was allowed once.
-func (e *Engine) folders(ctx context.Context, d services.Driver, raw services.RawInstance, owner store.Instance, lenient bool) (map[string]string, error) {
-	ids, err := d.MountedInstances(raw)
+func (e *Engine) folders(ctx context.Context, d *services.Driver, raw services.RawInstance, owner store.Instance, lenient bool) (map[string]string, error) {
+	ids, err := d.MountedInstances.OrZero(ctx, raw)
 	if err != nil || len(ids) == 0 {
 		return nil, err
 	}
@@ -52,11 +52,13 @@ func (e *Engine) folder(ctx context.Context, id string, owner store.Instance) (d
 	if err != nil {
 		return "", false, err
 	}
-	dir, ok, err = driver.Directory(ctx, RawInstance(instance, plan))
-	if err != nil {
+	if driver.Directory == nil {
+		return "", false, nil
+	}
+	if dir, err = driver.Directory(ctx, RawInstance(instance, plan)); err != nil {
 		return "", false, fmt.Errorf("find the directory of instance %q: %w", id, err)
 	}
-	return dir, ok, nil
+	return dir, true, nil
 }
 
 // sameTenant says whether two instances belong to those who may use both: the

@@ -94,7 +94,7 @@ func unreachableServer(ctx context.Context, s *subject) string {
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
 	answer := make(chan error, 1) // a client library may wait longer than ctx
-	go func() { answer <- s.driver.Ready(ctx) }()
+	go func() { answer <- s.driver.CheckReady(ctx) }()
 	select {
 	case err := <-answer:
 		if err == nil {

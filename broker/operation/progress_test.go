@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/chandler-broker/chandler/broker/brokertest"
 	"github.com/chandler-broker/chandler/credhub"
@@ -68,8 +69,10 @@ func TestHangingServerIsTold(t *testing.T) {
 
 // An operation that another one excludes names it, and no longer once it runs.
 func TestWaitForAnotherOperationIsTold(t *testing.T) {
-	h := soon(t)
-	h.Backend.Serial()
+	t.Parallel()
+	backend := brokertest.NewBackend()
+	backend.Serial()
+	h := replicas(t, 1, brokertest.Options{Backend: backend, AsyncWait: time.Nanosecond})[0]
 	done(t, h, provision(t, h, "i", brokertest.Small, ""))
 	first, second := brokertest.NewGate(), brokertest.NewGate()
 	var calls atomic.Int32

@@ -15,7 +15,7 @@ import (
 // under a name that the job queue takes.
 func TestEachServerHasWorkersOfItsOwn(t *testing.T) {
 	servers := []string{"pg.one", "pg.two", "pg", "pg/two", "pg/t.wo", "p.-_.g", "pg-", strings.Repeat("long", 15) + "/" + strings.Repeat("long", 15)}
-	drivers := map[string]services.Driver{}
+	drivers := map[string]*services.Driver{}
 	for _, s := range servers {
 		drivers[s] = nil
 	}

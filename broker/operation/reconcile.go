@@ -2,10 +2,7 @@ package operation
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -56,7 +53,7 @@ func (e *Engine) newReconcileRounds() map[string]*round {
 	rounds := map[string]*round{}
 	for _, s := range e.Catalog.Servers() {
 		d, ok := e.Drivers[s.Key()]
-		if !ok || !d.Reconciles() {
+		if !ok || d.Reconcile == nil {
 			continue
 		}
 		r := newRound("keep/"+s.Key(), e.ReconcileEvery)
@@ -72,10 +69,11 @@ func (e *Engine) newReconcileRounds() map[string]*round {
 // reconcileBatchSize is the number of instances in one call of Reconcile.
 const reconcileBatchSize = 500
 
-func (e *Engine) reconcileBatch(ctx context.Context, tx pgx.Tx, d services.Driver, s catalog.Server, plans []*catalog.Plan, after string) (last string, failed, err error) {
-	ids, configs, byID := make([]string, 0, len(plans)), make([]json.RawMessage, 0, len(plans)), map[string]*catalog.Plan{}
+func (e *Engine) reconcileBatch(ctx context.Context, tx pgx.Tx, d *services.Driver, s catalog.Server, plans []*catalog.Plan, after string) (last string, failed, err error) {
+	var request services.RawReconcile
+	ids, byID := make([]string, 0, len(plans)), map[string]*catalog.Plan{}
 	for _, p := range plans {
-		ids, configs, byID[p.ID] = append(ids, p.ID), append(configs, p.Config), p
+		ids, byID[p.ID], request.Plans = append(ids, p.ID), p, append(request.Plans, p.Config)
 	}
 	rows, err := e.Store.ReadyInstances(ctx, tx, store.ReadyInstancesParams{PlanIds: ids, Backend: s.Backend, Server: s.Name, After: after, Batch: reconcileBatchSize})
 	if err != nil {
@@ -84,16 +82,15 @@ func (e *Engine) reconcileBatch(ctx context.Context, tx pgx.Tx, d services.Drive
 	if len(rows) == reconcileBatchSize {
 		last = rows[len(rows)-1].ID
 	}
-	instances := make([]services.RawInstance, 0, len(rows))
 	for _, row := range rows {
-		instances = append(instances, RawInstance(row, byID[row.PlanID]))
+		request.Instances = append(request.Instances, RawInstance(row, byID[row.PlanID]))
 	}
 	limited, cancel := context.WithTimeout(ctx, stepTime)
 	defer cancel()
 	var result services.ReconcileResult
 	cut := false
 	lost := store.HoldLocks(limited, tx, func(ctx context.Context) error {
-		result, failed = reconcileSafely(ctx, d, configs, instances)
+		result, failed = d.Reconcile(ctx, request)
 		cut = ctx.Err() != nil
 		return nil
 	})
@@ -118,15 +115,4 @@ func conditionParams(rows []store.Instance, found services.ReconcileResult, cut 
 		set.Conditions, set.Reasons = append(set.Conditions, printable(r.Condition.Message)), append(set.Reasons, string(r.Condition.Reason))
 	}
 	return set, faults
-}
-
-// reconcileSafely keeps a panic's value, which may hold anything, out of the job
-// queue's table and log.
-func reconcileSafely(ctx context.Context, d services.Driver, plans []json.RawMessage, instances []services.RawInstance) (result services.ReconcileResult, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the backend panicked with a %T at %s", p, debug.Stack())
-		}
-	}()
-	return d.Reconcile(ctx, plans, instances)
 }

@@ -20,7 +20,7 @@ import (
 // subject is what an operation works on, as it was when the turn began.
 type subject struct {
 	plan     *catalog.Plan
-	driver   services.Driver
+	driver   *services.Driver
 	instance store.Instance
 	binding  store.Binding   // of a bind or unbind
 	bindings []store.Binding // of a deprovision or retire: what goes with the instance
@@ -59,8 +59,10 @@ func (e *Engine) subject(ctx context.Context, tx pgx.Tx, op store.Operation, i s
 func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r result) {
 	defer func() {
 		if p := recover(); p != nil {
-			e.Logger.ErrorContext(ctx, "backend panicked", "operation_id", op.ID, "instance_id", op.InstanceID,
-				"panic_type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			r.err = &services.PanicError{Type: fmt.Sprintf("%T", p), Stack: string(debug.Stack())}
+		}
+		if p, ok := errors.AsType[*services.PanicError](r.err); ok {
+			e.Logger.ErrorContext(ctx, "backend panicked", "operation_id", op.ID, "instance_id", op.InstanceID, "panic_type", p.Type, "stack", p.Stack)
 			r.err = errors.New("the backend panicked; the log has the stack")
 		}
 		r.unreachable = e.unreachablePart(ctx, s, r.err)
@@ -77,18 +79,20 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 	switch op.Kind {
 	case store.Provision:
 		if op.Phase == store.Undoing {
-			return result{err: s.driver.Deprovision(ctx, prev)}
+			_, err := s.driver.Deprovision(ctx, services.RawDeprovision{Instance: prev})
+			return result{err: err}
 		}
 		if prev.Directories, err = e.folders(ctx, s.driver, prev, s.instance, false); err != nil {
 			return result{err: err}
 		}
-		return result{err: s.driver.Provision(ctx, prev)}
+		_, err := s.driver.Provision(ctx, services.RawProvision{Instance: prev})
+		return result{err: err}
 	case store.Update:
 		return result{err: e.update(ctx, op, s, prev)}
 	case store.Deprovision:
 		r := e.unbindAll(ctx, s, prev)
 		if r.err == nil && !r.moreBindings {
-			r.err = s.driver.Deprovision(ctx, prev)
+			_, r.err = s.driver.Deprovision(ctx, services.RawDeprovision{Instance: prev})
 		}
 		return r
 	case store.SoftDelete:
@@ -127,7 +131,8 @@ func (e *Engine) update(ctx context.Context, op store.Operation, s *subject, pre
 	if next.Directories, err = e.folders(ctx, s.driver, next, s.instance, undoing); err != nil {
 		return err
 	}
-	return s.driver.Update(ctx, prev, next)
+	_, err = s.driver.Update(ctx, services.RawUpdate{Previous: prev, Instance: next})
+	return err
 }
 
 // updatedInstance is the instance as the update wants it.
@@ -154,7 +159,7 @@ type VolumeMounts struct {
 // bind stores the seed before the backend is touched, so that whatever the
 // backend makes is derived from something that outlives a crash, and the
 // credentials after, so that they are there once the operation succeeded.
-func (e *Engine) bind(ctx context.Context, d services.Driver, inst services.RawInstance, b store.Binding) (_ []services.Endpoint, err error) {
+func (e *Engine) bind(ctx context.Context, d *services.Driver, inst services.RawInstance, b store.Binding) (_ []services.Endpoint, err error) {
 	value, err := json.Marshal(seed{services.RandomKey()})
 	if err != nil {
 		return nil, err
@@ -168,10 +173,11 @@ func (e *Engine) bind(ctx context.Context, d services.Driver, inst services.RawI
 		return nil, err
 	}
 	defer func() { err = scrub(source, err) }()
-	c, err := d.Bind(ctx, inst, services.RawBinding{ID: b.ID, Params: b.Parameters, Seed: source})
+	bound, err := d.Bind(ctx, services.RawBind{Instance: inst, Binding: services.RawBinding{ID: b.ID, Params: b.Parameters, Seed: source}})
 	if err != nil {
 		return nil, err
 	}
+	c := bound.Credentials
 	if err := e.storeCredentials(ctx, d, b, c); err != nil {
 		return nil, err
 	}
@@ -180,8 +186,8 @@ func (e *Engine) bind(ctx context.Context, d services.Driver, inst services.RawI
 
 // storeCredentials stores what the application and, of a volume, the platform
 // read: both hold secrets.
-func (e *Engine) storeCredentials(ctx context.Context, d services.Driver, b store.Binding, c services.Credentials) error {
-	if d.VolumeMounts() {
+func (e *Engine) storeCredentials(ctx context.Context, d *services.Driver, b store.Binding, c services.Credentials) error {
+	if d.VolumeMounts {
 		value, err := json.Marshal(VolumeMounts{c.VolumeMounts})
 		if err != nil {
 			return fmt.Errorf("encode the volume mounts: %w", err)
@@ -202,14 +208,14 @@ func (e *Engine) storeCredentials(ctx context.Context, d services.Driver, b stor
 
 // unbind forgets the secrets only after the backend has revoked them: until
 // then the store is the proof of what may be out there.
-func (e *Engine) unbind(ctx context.Context, d services.Driver, inst services.RawInstance, b store.Binding) error {
-	if err := d.Unbind(ctx, inst, services.RawBinding{ID: b.ID, Params: b.Parameters}); err != nil {
+func (e *Engine) unbind(ctx context.Context, d *services.Driver, inst services.RawInstance, b store.Binding) error {
+	if _, err := d.Unbind(ctx, services.RawUnbind{Instance: inst, Binding: services.RawBinding{ID: b.ID, Params: b.Parameters}}); err != nil {
 		return err
 	}
 	if err := e.withdraw(ctx, b); err != nil {
 		return err
 	}
-	return e.deleteSecrets(ctx, b, d.VolumeMounts())
+	return e.deleteSecrets(ctx, b, d.VolumeMounts)
 }
 
 // bindingsPerStep is how many bindings one step takes, so that any number of them ends.
@@ -240,6 +246,9 @@ func scrub(source *services.Seed, err error) error {
 	}
 	if n, ok := errors.AsType[*services.NotYetError](err); ok {
 		return services.NotYet(n.After, source.Scrub(n.Note))
+	}
+	if p, ok := errors.AsType[*services.PanicError](err); ok {
+		return p
 	}
 	scrubbed := errors.New(source.Scrub(err.Error()))
 	switch {

@@ -33,11 +33,11 @@ func (e *Engine) Verify(ctx context.Context, i store.Instance, b store.Binding) 
 		return err
 	}
 	d, err := e.driverOf(i, plan)
-	if err != nil || !d.Verifies() {
+	if err != nil || d.Verify == nil {
 		return err
 	}
 	return e.Store.InTx(ctx, func(tx pgx.Tx) error {
-		locked, err := e.lock(ctx, tx, job{InstanceID: i.ID, BindingID: b.ID, Exclusive: d.SerialBinds()})
+		locked, err := e.lock(ctx, tx, job{InstanceID: i.ID, BindingID: b.ID, Exclusive: d.SerialBinds})
 		if err != nil || !locked {
 			return err
 		}
@@ -52,7 +52,7 @@ func (e *Engine) Verify(ctx context.Context, i store.Instance, b store.Binding) 
 	})
 }
 
-func (e *Engine) verify(ctx context.Context, d services.Driver, inst services.RawInstance, b store.Binding) (err error) {
+func (e *Engine) verify(ctx context.Context, d *services.Driver, inst services.RawInstance, b store.Binding) (err error) {
 	stored, err := e.Credentials.Get(ctx, credhub.SeedPath(b.InstanceID, b.ID))
 	if errors.Is(err, credhub.ErrNotFound) {
 		return errors.New("the credential store does not have the binding's seed")
@@ -64,7 +64,8 @@ func (e *Engine) verify(ctx context.Context, d services.Driver, inst services.Ra
 		return err
 	}
 	defer func() { err = scrub(source, err) }()
-	return d.Verify(ctx, inst, services.RawBinding{ID: b.ID, Params: b.Parameters, Seed: source})
+	_, err = d.Verify(ctx, services.RawVerify{Instance: inst, Binding: services.RawBinding{ID: b.ID, Params: b.Parameters, Seed: source}})
+	return err
 }
 
 // seedOf reads what the credential store keeps under a binding's SeedPath.
@@ -82,7 +83,7 @@ func (e *Engine) newVerifyRounds() []*round {
 	var rounds []*round
 	for _, s := range e.Catalog.Servers() {
 		d, ok := e.Drivers[s.Key()]
-		if !ok || !d.Verifies() {
+		if !ok || d.Verify == nil {
 			continue
 		}
 		r := newRound("verify/"+s.Key(), e.VerifyEvery)

@@ -80,10 +80,14 @@ func (o *Operator) compareAll(ctx context.Context) (d Drift, err error) {
 	}
 	var differences []Difference
 	for _, s := range o.Catalog.Servers() {
-		found, ok, err := o.Drivers[s.Key()].List(ctx)
+		list := o.Drivers[s.Key()].List
+		if list == nil {
+			continue
+		}
+		found, err := list(ctx, services.None{})
 		if err != nil {
 			d.Unanswered = errors.Join(d.Unanswered, fmt.Errorf("ask backend %s what it holds: %w", s.Key(), err))
-		} else if ok {
+		} else {
 			differences = append(differences, before[s.Key()].compare(s.Key(), found)...)
 		}
 	}

@@ -65,7 +65,8 @@ func (o *Operator) resourceName(i store.Instance, p *catalog.Plan) string {
 	if !ok || p.CheckBackend(i.Backend, i.BackendType) != nil {
 		return ""
 	}
-	return d.ResourceName(operation.RawInstance(i, p))
+	name, _ := d.ResourceName.OrZero(context.Background(), operation.RawInstance(i, p)) // a panic is no reason to fail the list
+	return name
 }
 
 // Instances lists the instances that the filter selects, by ID.

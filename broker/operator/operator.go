@@ -28,7 +28,7 @@ type Operator struct {
 	Engine  *operation.Engine
 	// Drivers are the open backends by their servers' keys. Drift, RemoveOrphans and
 	// Adopt need them; without them instances are listed without resource names.
-	Drivers map[string]services.Driver
+	Drivers map[string]*services.Driver
 	// Placement is for Servers.
 	Placement *placement.Placement
 	// Credentials and Deliveries are for Forget and ForgetBinding. Deliveries is

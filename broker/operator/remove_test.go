@@ -22,24 +22,23 @@ func TestMain(m *testing.M) { embeddedtest.Main(m) }
 
 // removals is a backend that holds nothing and notes what it is told to remove.
 type removals struct {
-	services.Driver
 	removed []string
 	during  func()
 }
 
-func (r *removals) ResourceName(services.RawInstance) string { return "" }
-
-func (r *removals) Remove(_ context.Context, f services.Resource) error {
-	r.during()
-	r.removed = append(r.removed, f.Name)
-	return nil
+func (r *removals) driver() *services.Driver {
+	return &services.Driver{Deprovision: func(_ context.Context, d services.RawDeprovision) (services.DeprovisionResult, error) {
+		r.during()
+		r.removed = append(r.removed, d.Instance.Name)
+		return services.DeprovisionResult{}, nil
+	}}
 }
 
 // What was an orphan when it was listed may have an owner when it is removed.
 func TestRemoveOrphans(t *testing.T) {
 	url := embeddedtest.Database(t)
 	backend := &removals{}
-	a := newOperator(t, url, backend)
+	a := newOperator(t, url, backend.driver())
 	insert := func(ctx context.Context, db store.DBTX, id string) error {
 		plan := a.Catalog.Services()[0].Plans[0]
 		_, err := a.Store.InsertInstance(ctx, db, store.InsertInstanceParams{
@@ -68,7 +67,7 @@ func TestRemoveOrphans(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "owned") || !strings.Contains(err.Error(), "has an owner by now") {
 		t.Errorf("got %v, want to be told that what is owned stays", err)
 	}
-	if diff := cmp.Diff([]string{"lost"}, backend.removed); diff != "" {
+	if diff := cmp.Diff([]string{services.InstanceName("lost")}, backend.removed); diff != "" {
 		t.Errorf("removed: -want +got\n%s", diff)
 	}
 	if other != nil {
@@ -83,7 +82,7 @@ func TestRemoveOrphans(t *testing.T) {
 // removes an orphan meanwhile must not wait for it, nor it for the operator.
 func TestRemoveOrphanBesideDeprovision(t *testing.T) {
 	backend := &removals{during: func() {}}
-	a := newOperator(t, embeddedtest.Database(t), backend)
+	a := newOperator(t, embeddedtest.Database(t), backend.driver())
 	err := a.Store.InTx(t.Context(), func(tx pgx.Tx) error {
 		if err := a.Store.DeleteBindingsOfInstance(t.Context(), tx, "i"); err != nil {
 			return err
@@ -132,7 +131,7 @@ func TestOwnedByAnotherBackend(t *testing.T) {
 
 // newOperator works on what the shipped catalog has of PostgreSQL, a state
 // and one backend.
-func newOperator(t *testing.T, url string, backend services.Driver) *Operator {
+func newOperator(t *testing.T, url string, backend *services.Driver) *Operator {
 	t.Helper()
 	text, err := all.Catalog("database/postgres")
 	if err != nil {
@@ -150,5 +149,5 @@ func newOperator(t *testing.T, url string, backend services.Driver) *Operator {
 	if err := s.Migrate(t.Context(), slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
-	return &Operator{Catalog: c, Store: s, Drivers: map[string]services.Driver{"postgres": backend}}
+	return &Operator{Catalog: c, Store: s, Drivers: map[string]*services.Driver{"postgres": backend}}
 }

@@ -22,7 +22,7 @@ import (
 type Options struct {
 	Catalog *catalog.Catalog
 	Store   *store.Store
-	Drivers map[string]services.Driver // by the servers' keys
+	Drivers map[string]*services.Driver // by the servers' keys
 	Logger  *slog.Logger
 	// CheckEvery is how often servers are asked whether they answer and how much of
 	// them is left.
@@ -102,7 +102,7 @@ func (p *Placement) Fits(ctx context.Context, tx pgx.Tx, have store.Instance, pr
 		return nil
 	}
 	driver := p.Drivers[catalog.ServerKey(next.Backend, have.Server)]
-	before, err := driver.Footprint(prev.Config)
+	before, err := driver.Footprint.OrZero(ctx, prev.Config)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (p *Placement) Fits(ctx context.Context, tx pgx.Tx, have store.Instance, pr
 // the instance, and what an instance of the plan takes.
 func (p *Placement) loads(ctx context.Context, tx pgx.Tx, plan *catalog.Plan, except string) (services.Space, []Load, error) {
 	servers := p.Catalog.ServersOf(plan.Backend)
-	footprint, err := p.Drivers[servers[0].Key()].Footprint(plan.Config)
+	footprint, err := p.Drivers[servers[0].Key()].Footprint.OrZero(ctx, plan.Config)
 	if err != nil {
 		return footprint, nil, err
 	}
@@ -163,7 +163,7 @@ func (p *Placement) Loads(ctx context.Context, db store.DBTX, backend, except st
 	plans := map[string]services.Space{}
 	var ids []string
 	for _, plan := range p.Catalog.PlansOf(backend) {
-		footprint, err := p.Drivers[p.Catalog.ServersOf(backend)[0].Key()].Footprint(plan.Config)
+		footprint, err := p.Drivers[p.Catalog.ServersOf(backend)[0].Key()].Footprint.OrZero(ctx, plan.Config)
 		if err != nil {
 			return nil, fmt.Errorf("plan %s: %w", plan.Name, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/services"
 )
 
 // checkTime is how long a server may take to say how it is.
@@ -46,10 +47,10 @@ func (p *Placement) check(ctx context.Context, key string) {
 	answer := make(chan health, 1)
 	go func() {
 		var h health
-		err := p.Drivers[key].Ready(ctx)
+		err := p.Drivers[key].CheckReady(ctx)
 		if err != nil {
 			h.Unreachable = err.Error()
-		} else if h.Capacity, err = p.Drivers[key].Capacity(ctx); err != nil {
+		} else if h.Capacity, err = p.Drivers[key].Capacity.OrZero(ctx, services.None{}); err != nil {
 			h.measureError = err.Error()
 		}
 		answer <- h

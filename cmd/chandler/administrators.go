@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,7 +18,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/chandler-broker/chandler/broker/store"
-	"github.com/chandler-broker/chandler/broker/tracing"
 	"github.com/chandler-broker/chandler/credhub"
 	"github.com/chandler-broker/chandler/credhub/sealed"
 	"github.com/chandler-broker/chandler/credhub/vault"
@@ -216,8 +216,8 @@ func (a *app) reopen(ctx context.Context) error {
 	var faults []error
 	for _, s := range c.Servers() {
 		key := s.Key()
-		r, ok := a.reopenings[key]
-		if !ok || string(s.Config) == string(a.configs[key]) {
+		current, ok := a.drivers[key]
+		if !ok || bytes.Equal(s.Config.JSON(), a.configs[key].JSON()) {
 			continue // a new server takes a restart
 		}
 		d, err := s.Definition.Open(ctx, s.Config)
@@ -226,11 +226,11 @@ func (a *app) reopen(ctx context.Context) error {
 			continue
 		}
 		// One that is not ready is better than another that is not, either.
-		if err := ready(ctx, d); err != nil && ready(ctx, r) == nil {
+		if err := ready(ctx, d); err != nil && ready(ctx, current) == nil {
 			faults = append(faults, fmt.Errorf("backend %s: %w", key, errors.Join(err, d.Close())))
 			continue
 		}
-		r.replace(tracing.Driver(key, d), func(err error) {
+		current.Swap(d, func(err error) {
 			if err != nil {
 				a.log.WarnContext(ctx, "backend could not be closed", "backend", key, "error", err.Error())
 			}
@@ -241,10 +241,10 @@ func (a *app) reopen(ctx context.Context) error {
 	return errors.Join(faults...)
 }
 
-func ready(ctx context.Context, d services.Driver) error {
+func ready(ctx context.Context, d *services.Driver) error {
 	limited, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
-	return d.Ready(limited)
+	return d.CheckReady(limited)
 }
 
 var variableName = regexp.MustCompile(`^[A-Z_][A-Z0-9_]*$`)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,7 +30,7 @@ type app struct {
 	metrics     *metrics
 	catalog     *catalog.Catalog
 	store       *store.Store
-	drivers     map[string]services.Driver // by the servers' keys
+	drivers     map[string]*services.Driver // by the servers' keys
 	credentials credhub.Store
 	deliveries  map[string]credhub.Delivery
 	engine      *operation.Engine
@@ -39,10 +38,8 @@ type app struct {
 	broker      *broker.Broker
 	ready       prober
 	closers     []func()
-	// reopenings are the drivers, which are replaced when their configuration
-	// changes in the credential store, and configs what they were opened with.
-	reopenings map[string]*reopening
-	configs    map[string]json.RawMessage
+	// configs are what the drivers were opened with.
+	configs map[string]services.Config
 }
 
 // loadCatalog reads and checks catalog.yml.
@@ -257,17 +254,16 @@ func checkState(ctx context.Context, c *catalog.Catalog, s *store.Store) error {
 type forgottenError struct{ error }
 
 func (a *app) openDrivers(ctx context.Context) error {
-	a.drivers, a.reopenings, a.configs = map[string]services.Driver{}, map[string]*reopening{}, map[string]json.RawMessage{}
+	a.drivers, a.configs = map[string]*services.Driver{}, map[string]services.Config{}
 	for _, s := range a.catalog.Servers() {
 		key := s.Key()
-		d, err := s.Definition.Open(ctx, s.Config)
+		d, err := s.Definition.Open(ctx, s.Config, tracing.Calls(key))
 		if err != nil {
 			return fmt.Errorf("backend %s: %w", key, err)
 		}
-		r := newReopening(tracing.Driver(key, d))
-		a.drivers[key], a.reopenings[key], a.configs[key] = r, r, s.Config
+		a.drivers[key], a.configs[key] = d, s.Config
 		a.closers = append(a.closers, func() {
-			if err := r.Close(); err != nil {
+			if err := d.Close(); err != nil {
 				a.log.Warn("backend could not be closed", "backend", key, "error", err.Error())
 			}
 		})

@@ -84,7 +84,7 @@ func (a *app) certificates() []usedCertificates {
 			CA     string `json:"ca"`
 			CAFile string `json:"ca_file"`
 		}
-		if json.Unmarshal(s.Config, &config) == nil {
+		if json.Unmarshal(s.Config.JSON(), &config) == nil {
 			add("backend "+s.Key(), config.CAFile, config.CA)
 		}
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/function/openwhisk"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 func TestFunctionsSettings(t *testing.T) {
@@ -174,12 +175,12 @@ func TestFunctionsTraces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	backend, err := openwhisk.Definition().Open(t.Context(), config)
+	backend, err := servicetest.Open(t.Context(), openwhisk.Definition(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = backend.Close() }()
-	inst := services.RawInstance{ID: "traced"}
+	inst := backend.Instance("traced", nil, nil)
 	if err := backend.Provision(t.Context(), inst); err != nil {
 		t.Fatal(err)
 	}

@@ -124,7 +124,7 @@ func TestSeriesBeginAtZero(t *testing.T) {
 
 // Conditions are counted by server and reason, and are there at 0.
 func TestConditionsAreTold(t *testing.T) {
-	a := openState(t, embeddedtest.Database(t), silent{})
+	a := openState(t, embeddedtest.Database(t))
 	a.settings.lookup = os.LookupEnv
 	a.metrics = newMetrics()
 	a.placement = placement.New(placement.Options{Catalog: a.catalog, Store: a.store, Drivers: a.drivers, Logger: slog.New(slog.DiscardHandler)})

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"os"
 	"testing"
@@ -21,14 +20,9 @@ func TestMain(m *testing.M) {
 	embeddedtest.Main(m)
 }
 
-// silent is a backend whose plans have no footprint.
-type silent struct{ services.Driver }
-
-func (silent) Footprint(json.RawMessage) (services.Space, error) { return services.Space{}, nil }
-
 // openState is an app with what the shipped catalog has of PostgreSQL, a state
 // and one backend.
-func openState(t *testing.T, url string, backend services.Driver) *app {
+func openState(t *testing.T, url string) *app {
 	t.Helper()
 	text, err := all.Catalog("database/postgres")
 	if err != nil {
@@ -46,5 +40,5 @@ func openState(t *testing.T, url string, backend services.Driver) *app {
 	if err := s.Migrate(t.Context(), slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
-	return &app{catalog: c, store: s, drivers: map[string]services.Driver{"postgres": backend}}
+	return &app{catalog: c, store: s, drivers: map[string]*services.Driver{"postgres": {}}}
 }

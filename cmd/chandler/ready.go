@@ -120,7 +120,7 @@ func (a *app) readyChecks() []check {
 		checks = append(checks, check{"delivery " + way, a.deliveries[way].Ready, true})
 	}
 	for _, s := range a.catalog.Servers() {
-		checks = append(checks, check{"backend " + s.Key(), a.drivers[s.Key()].Ready, true})
+		checks = append(checks, check{"backend " + s.Key(), a.drivers[s.Key()].CheckReady, true})
 	}
 	return checks
 }

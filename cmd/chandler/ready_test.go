@@ -99,7 +99,7 @@ func TestProberAsksByItself(t *testing.T) {
 // After a fail-over to a standby reads go on, and nothing can be accepted.
 func TestStateReady(t *testing.T) {
 	url := embeddedtest.Database(t)
-	a := openState(t, url, nil)
+	a := openState(t, url)
 	if err := a.stateReady(t.Context()); err != nil {
 		t.Errorf("all is well: %v", err)
 	}

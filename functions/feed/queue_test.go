@@ -13,12 +13,13 @@ import (
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/services"
 	queue "github.com/chandler-broker/chandler/services/queue/nats"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // servers are real NATS servers with an instance of backend queue/nats.
 type servers struct {
 	*embedded.NATS
-	driver   services.Driver
+	driver   *servicetest.Driver
 	instance services.RawInstance
 }
 
@@ -40,12 +41,12 @@ func newServers(t *testing.T, nodes int) *servers {
 	if err != nil {
 		t.Fatal(err)
 	}
-	driver, err := queue.Definition().Open(t.Context(), config)
+	driver, err := servicetest.Open(t.Context(), queue.Definition(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = driver.Close() })
-	s := &servers{NATS: n, driver: driver, instance: services.RawInstance{ID: "queue", Plan: json.RawMessage(`{"storage": "64MB"}`)}}
+	s := &servers{NATS: n, driver: driver, instance: driver.Instance("queue", json.RawMessage(`{"storage": "64MB"}`), nil)}
 	if err := driver.Provision(soon(t), s.instance); err != nil {
 		t.Fatal(err)
 	}

@@ -85,7 +85,7 @@ func (h *harness) openWith(t *testing.T, change map[string]any) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	driver, err := h.Definition.Open(t.Context(), raw)
+	driver, err := Open(t.Context(), h.Definition, raw)
 	if err != nil {
 		return err
 	}

@@ -118,7 +118,7 @@ func (h *harness) sideBySide(t *testing.T, what string, work func(i int) error) 
 	errs := make([]error, side)
 	var wait sync.WaitGroup
 	for i := range side {
-		if h.driver.SerialBinds() {
+		if h.driver.Functions.SerialBinds {
 			errs[i] = work(i)
 			continue
 		}

@@ -9,11 +9,11 @@ import (
 // testRoom asks for what placement goes by: of what is told, neither is negative,
 // and there is not more left than there is.
 func testRoom(t *testing.T, h *harness) {
-	c, err := h.driver.Capacity(t.Context())
+	c, err := h.driver.Functions.Capacity.OrZero(t.Context(), services.None{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	takes, err := h.driver.Footprint(h.Plan)
+	takes, err := h.driver.Functions.Footprint.OrZero(t.Context(), h.driver.Plan(h.Plan))
 	if err != nil {
 		t.Fatal(err)
 	}

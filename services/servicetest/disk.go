@@ -48,7 +48,7 @@ func RunFullDisk(t *testing.T, s Suite, d Disk) {
 	h.bound(t, going, s.Bind[0])
 	made, givenUp := h.instance(t, freshID(t), s.Plan, s.Create[0]), h.instance(t, freshID(t), s.Plan, s.Create[0])
 	late, next := r.binding(t, freshID(t), s.Bind[0]), r.raw
-	next.Plan = s.OtherPlan
+	next.Plan = h.driver.Plan(s.OtherPlan)
 	var credentials services.Credentials
 	verbs := []*verb{
 		{name: "provision", call: func(ctx context.Context) error { return h.driver.Provision(ctx, made.raw) }},

@@ -17,7 +17,7 @@ import (
 // harness is the backend as the engine would use it.
 type harness struct {
 	Suite
-	driver services.Driver
+	driver *Driver
 }
 
 // callTimeout is the time that the contract gives a call.
@@ -25,7 +25,7 @@ const callTimeout = 30 * time.Second
 
 func newHarness(t *testing.T, s Suite, address string) *harness {
 	t.Helper()
-	driver, err := s.Definition.Open(context.WithoutCancel(t.Context()), s.Config(address))
+	driver, err := Open(context.WithoutCancel(t.Context()), s.Definition, s.Config(address))
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}
@@ -102,7 +102,7 @@ func freshID(t *testing.T) string {
 // instance describes an instance with an ID of its own. What is there of it at
 // the end of t is removed.
 func (h *harness) instance(t *testing.T, id string, plan, params json.RawMessage) *resource {
-	r := &resource{raw: services.RawInstance{ID: id, Plan: plan, Params: params}}
+	r := &resource{raw: h.driver.Instance(id, plan, params)}
 	t.Cleanup(func() {
 		if err := h.restarted(t).deprovision(t, r); err != nil {
 			t.Errorf("clean up: %v", err)
@@ -200,9 +200,8 @@ func (r *resource) bindingNames() []string {
 func (h *harness) listed(t *testing.T, r *resource) []string {
 	t.Helper()
 	var found []services.Resource
-	var lists bool
 	h.must(t, "list", func(ctx context.Context) (err error) {
-		found, lists, err = h.driver.List(ctx)
+		found, err = h.driver.Functions.List.OrZero(ctx, services.None{})
 		return err
 	})
 	var mine []string
@@ -213,15 +212,12 @@ func (h *harness) listed(t *testing.T, r *resource) []string {
 		switch {
 		case f.Binding == "" && f.Instance == services.InstanceName(r.raw.ID):
 			mine = append(mine, "instance")
-			if name := h.driver.ResourceName(r.raw); name != "" && name != f.Name {
-				t.Errorf("the instance's resource is listed as %q, and its name is said to be %q", f.Name, name)
+			if name, err := h.driver.Functions.ResourceName.OrZero(t.Context(), r.raw); err != nil || name != "" && name != f.Name {
+				t.Errorf("the instance's resource is listed as %q, and ResourceName returns %q, %v", f.Name, name, err)
 			}
 		case f.Binding != "" && slices.Contains(r.bindingNames(), f.Binding):
 			mine = append(mine, f.Binding)
 		}
-	}
-	if !lists {
-		t.Log("the backend does not list")
 	}
 	slices.Sort(mine)
 	return mine
@@ -230,7 +226,7 @@ func (h *harness) listed(t *testing.T, r *resource) []string {
 // expectListed fails t where List tells anything but r and these bindings.
 func (h *harness) expectListed(t *testing.T, r *resource, bindings ...services.RawBinding) {
 	t.Helper()
-	if _, lists, _ := h.driver.List(t.Context()); !lists {
+	if h.driver.Functions.List == nil {
 		return
 	}
 	want := []string{"instance"}

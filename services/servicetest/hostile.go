@@ -172,7 +172,7 @@ func testServerAway(t *testing.T, h *harness) {
 	proxy := NewProxy(t, h.Address)
 	proxy.Cut()
 	away := newHarness(t, h.Suite, proxy.Address())
-	r := &resource{raw: services.RawInstance{ID: freshID(t), Plan: h.Plan, Params: h.Create[0]}}
+	r := &resource{raw: h.driver.Instance(freshID(t), h.Plan, h.Create[0])}
 	b := r.binding(t, freshID(t), h.Bind[0])
 	for _, verb := range []struct {
 		name string

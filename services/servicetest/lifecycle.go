@@ -93,10 +93,10 @@ func testUpdate(t *testing.T, h *harness) {
 func (h *harness) updates(r *resource) []services.RawInstance {
 	var all []services.RawInstance
 	if h.OtherPlan != nil {
-		all = append(all, services.RawInstance{ID: r.raw.ID, Plan: h.OtherPlan, Params: r.raw.Params})
+		all = append(all, h.driver.Instance(r.raw.ID, h.OtherPlan, r.raw.Params))
 	}
 	for _, params := range h.Update {
-		all = append(all, services.RawInstance{ID: r.raw.ID, Plan: h.Plan, Params: params})
+		all = append(all, h.driver.Instance(r.raw.ID, h.Plan, params))
 	}
 	return all
 }
@@ -146,7 +146,7 @@ func testAbsent(t *testing.T, h *harness) {
 
 // testKeep looks after an instance, and one that is gone already.
 func testKeep(t *testing.T, h *harness) {
-	if !h.driver.Reconciles() {
+	if h.driver.Functions.Reconcile == nil {
 		t.Skip("the backend is no keeper")
 	}
 	r := h.provisioned(t)
@@ -177,12 +177,8 @@ func (h *harness) keep(t *testing.T, plan json.RawMessage, rs ...*resource) map[
 		raws = append(raws, r.raw)
 	}
 	var found map[string]services.Condition
-	h.must(t, "reconcile", func(ctx context.Context) error {
-		result, err := h.driver.Reconcile(ctx, []json.RawMessage{plan}, raws)
-		if err != nil {
-			return err
-		}
-		found, err = conditions(result)
+	h.must(t, "reconcile", func(ctx context.Context) (err error) {
+		found, err = h.driver.Reconcile(ctx, []services.Plan{h.driver.Plan(plan)}, raws)
 		return err
 	})
 	return found

@@ -95,7 +95,7 @@ func checkSchema(t *testing.T, text []byte, keys []string) {
 func testParameters(t *testing.T, h *harness) {
 	schemas := h.Definition.Schemas
 	raw := func(params json.RawMessage) services.RawInstance {
-		return services.RawInstance{ID: "id", Plan: h.Plan, Params: params}
+		return h.driver.Instance("id", h.Plan, params)
 	}
 	create := func(p json.RawMessage) error { return h.driver.CheckInstance(raw(p)) }
 	update := func(p json.RawMessage) error {
@@ -148,8 +148,8 @@ func testRepeated(t *testing.T, h *harness) {
 	for i, params := range h.Create {
 		for name, plan := range plans {
 			t.Run(fmt.Sprintf("create %d with %s", i, name), func(t *testing.T) {
-				prev := services.RawInstance{ID: "id", Plan: h.Plan, Params: params}
-				next := services.RawInstance{ID: "id", Plan: plan, Params: params}
+				prev := h.driver.Instance("id", h.Plan, params)
+				next := h.driver.Instance("id", plan, params)
 				check := func(json.RawMessage) error {
 					return errors.Join(h.driver.CheckUpdate(prev, next), h.driver.CheckInstance(next))
 				}

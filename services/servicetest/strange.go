@@ -77,7 +77,7 @@ func (h *harness) onStrangeServer(t *testing.T, behave Strange, mayWork bool) {
 	bd, _ := h.bound(t, r, h.Bind[0])
 	fresh := h.instance(t, freshID(t), h.Plan, h.Create[0])
 	next := r.raw
-	next.Plan = h.OtherPlan
+	next.Plan = h.driver.Plan(h.OtherPlan)
 	away := newHarness(t, h.Suite, listening(t, behave)).driver
 	var all sync.WaitGroup
 	for _, v := range []*verb{

@@ -46,7 +46,7 @@ type world struct {
 // provided is one instance; its plan and parameters are those that the catalog
 // would have.
 type provided struct {
-	driver   services.Driver
+	driver   *servicetest.Driver
 	instance services.RawInstance
 	bound    services.RawBinding
 	number   int
@@ -92,11 +92,12 @@ func (w *world) provide(t *testing.T, name string, d services.Definition, config
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &provided{instance: services.RawInstance{ID: "forum-" + name, Plan: json.RawMessage(plan), Params: json.RawMessage(params)}}
-	if p.driver, err = d.Open(t.Context(), raw); err != nil {
+	p := &provided{}
+	if p.driver, err = servicetest.Open(t.Context(), d, raw); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.driver.Close() })
+	p.instance = p.driver.Instance("forum-"+name, json.RawMessage(plan), json.RawMessage(params))
 	if err := p.driver.Provision(t.Context(), p.instance); err != nil {
 		t.Fatalf("provision the %s: %v", name, err)
 	}

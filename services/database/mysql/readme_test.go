@@ -18,6 +18,7 @@ import (
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/endpoint"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 func readme(t *testing.T) string {
@@ -35,7 +36,7 @@ func TestReadme(t *testing.T) {
 	for _, m := range regexp.MustCompile("(?s)```json (\\w+)\n(.*?)```").FindAllStringSubmatch(readme(t), -1) {
 		examples[m[1]] = json.RawMessage(m[2])
 	}
-	driver, err := Definition().Open(context.Background(), examples["config"])
+	driver, err := servicetest.Open(context.Background(), Definition(), examples["config"])
 	if err != nil {
 		t.Fatalf("config: %v", err)
 	}
@@ -47,7 +48,7 @@ func TestReadme(t *testing.T) {
 	if plan.ConnectionsPerBinding == 0 || plan.Bindings == 0 || plan.Storage == 0 || plan.StatementTimeout == 0 {
 		t.Errorf("plan: not every key is in the example: %+v", plan)
 	}
-	if err := driver.CheckInstance(services.RawInstance{ID: "i", Plan: examples["plan"], Params: examples["create"]}); err != nil {
+	if err := driver.CheckInstance(driver.Instance("i", examples["plan"], examples["create"])); err != nil {
 		t.Errorf("create: %v", err)
 	}
 	if err := driver.CheckBinding(examples["bind"]); err != nil {
@@ -94,7 +95,7 @@ func TestReadmeSetsUpAServer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		driver, err := Definition().Open(t.Context(), config)
+		driver, err := servicetest.Open(t.Context(), Definition(), config)
 		if err != nil {
 			t.Fatal(err)
 		}

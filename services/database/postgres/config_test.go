@@ -17,6 +17,7 @@ import (
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/endpoint"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 func TestConfig(t *testing.T) {
@@ -53,7 +54,7 @@ func TestConfig(t *testing.T) {
 		{"an unknown key", `{` + url + `, "user": "x"}`, server{}, "user"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			d, err := Definition().Open(t.Context(), json.RawMessage(test.config))
+			d, err := servicetest.Open(t.Context(), Definition(), json.RawMessage(test.config))
 			if test.fault != "" {
 				if err == nil || !strings.Contains(err.Error(), test.fault) {
 					t.Errorf("%v, want %q", err, test.fault)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/endpoint"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // The README's examples are what they say.
@@ -25,7 +26,7 @@ func TestReadme(t *testing.T) {
 	for _, m := range regexp.MustCompile("(?s)```json (\\w+)\n(.*?)```").FindAllSubmatch(text, -1) {
 		examples[string(m[1])] = m[2]
 	}
-	driver, err := Definition().Open(context.Background(), examples["config"])
+	driver, err := servicetest.Open(context.Background(), Definition(), examples["config"])
 	if err != nil {
 		t.Fatalf("config: %v", err)
 	}
@@ -37,7 +38,7 @@ func TestReadme(t *testing.T) {
 	if plan.Spares == 0 || plan.Storage == 0 || plan.TempFileLimit == 0 || plan.Locks == 5000 || plan.StatementTimeout == 0 || plan.ConnectionsPerBinding == 0 {
 		t.Errorf("plan: not every key is in the example: %+v", plan)
 	}
-	if err := driver.CheckInstance(services.RawInstance{ID: "i", Plan: examples["plan"], Params: examples["create"]}); err != nil {
+	if err := driver.CheckInstance(driver.Instance("i", examples["plan"], examples["create"])); err != nil {
 		t.Errorf("create: %v", err)
 	}
 	if err := driver.CheckBinding(examples["bind"]); err != nil {

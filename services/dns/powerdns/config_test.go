@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 func TestConfig(t *testing.T) {
@@ -56,12 +57,12 @@ func TestConfig(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = Definition().CheckConfig(text)
+			_, err = Definition().DecodeConfig(text)
 			if (err == nil) != (test.want == "") || (err != nil && !strings.Contains(err.Error(), test.want)) {
 				t.Errorf("error: %v, want %q", err, test.want)
 			}
 			if err == nil { // the library must not end the process over it
-				if d, err := Definition().Open(testContext(t), text); err != nil || d.Close() != nil {
+				if d, err := servicetest.Open(testContext(t), Definition(), text); err != nil || d.Close() != nil {
 					t.Errorf("open: %v", err)
 				}
 			}
@@ -98,7 +99,7 @@ func TestPlan(t *testing.T) {
 		{"a default below the least", `{"parents": ["a.test"], "min_ttl": 600, "default_ttl": 300}`, "default_ttl: "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			err := Definition().CheckPlan(raw(test.plan))
+			_, err := Definition().DecodePlan(raw(test.plan))
 			if (err == nil) != (test.want == "") || (err != nil && !strings.Contains(err.Error(), test.want)) {
 				t.Errorf("error: %v, want %q", err, test.want)
 			}

@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 var block = regexp.MustCompile("(?ms)^```([a-z]+)(?: ([a-z]+))?\n(.*?)^```$")
@@ -58,11 +59,11 @@ func TestReadmeConfiguration(t *testing.T) {
 	if value["type"] != Definition().Name {
 		t.Errorf("type: %v", value["type"])
 	}
-	if err := Definition().CheckConfig(config); err != nil {
+	if _, err := Definition().DecodeConfig(config); err != nil {
 		t.Error(err)
 	}
 	_, plan := asJSON(t, example(t, "yaml", "plan"))
-	if err := Definition().CheckPlan(plan); err != nil {
+	if _, err := Definition().DecodePlan(plan); err != nil {
 		t.Error(err)
 	}
 }
@@ -78,13 +79,13 @@ func TestReadmeExamples(t *testing.T) {
 		t.Fatalf("%s: install nsupdate and dig (Debian: apt-get install --no-install-recommends bind9-dnsutils): %v", nsupdate, err)
 	}
 	server, ctx := newServer(t), testContext(t)
-	driver, err := Definition().Open(ctx, server.proxied(server.apiAddress()))
+	driver, err := servicetest.Open(ctx, Definition(), server.proxied(server.apiAddress()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = driver.Close() }()
 	_, plan := asJSON(t, example(t, "yaml", "plan"))
-	made := services.RawInstance{ID: "i", Plan: plan, Params: raw(example(t, "json", "create"))}
+	made := driver.Instance("i", plan, raw(example(t, "json", "create")))
 	if err := driver.CheckInstance(made); err != nil {
 		t.Fatal(err)
 	}
@@ -101,14 +102,14 @@ func TestReadmeExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	changed := services.RawInstance{ID: "i", Plan: plan, Params: params}
+	changed := driver.Instance("i", plan, params)
 	if err := driver.CheckUpdate(made, changed); err != nil {
 		t.Fatal(err)
 	}
 	if err := driver.Update(ctx, made, changed); err != nil {
 		t.Fatal(err)
 	}
-	attributes, err := driver.Describe(ctx, changed)
+	attributes, err := driver.Functions.Describe(ctx, changed)
 	if ds, _ := attributes["ds"].([]any); err != nil || len(ds) != 1 {
 		t.Errorf("metadata: %v, %v", attributes, err)
 	}
@@ -137,7 +138,7 @@ func TestReadmeExamples(t *testing.T) {
 	}
 }
 
-func bindRaw(t *testing.T, driver services.Driver, inst services.RawInstance, id, params string) map[string]any {
+func bindRaw(t *testing.T, driver *servicetest.Driver, inst services.RawInstance, id, params string) map[string]any {
 	t.Helper()
 	seed, err := services.NewSeed(services.RandomKey())
 	if err != nil {

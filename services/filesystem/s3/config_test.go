@@ -21,6 +21,7 @@ import (
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/access"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 const goodConfig = `"endpoint": "http://127.0.0.1:7070", "access_key_id": "admin", "secret_access_key": "s"`
@@ -42,7 +43,7 @@ func TestConfigFaults(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := ""
-			if err := Definition().CheckConfig(json.RawMessage(c.config)); err != nil {
+			if _, err := Definition().DecodeConfig(json.RawMessage(c.config)); err != nil {
 				got = err.Error()
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
@@ -65,7 +66,7 @@ func TestPlanFaults(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := ""
-			if err := Definition().CheckPlan(json.RawMessage(c.plan)); err != nil {
+			if _, err := Definition().DecodePlan(json.RawMessage(c.plan)); err != nil {
 				got = err.Error()
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
@@ -81,7 +82,7 @@ func TestFilesOfConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	for file, want := range map[string]string{text: "is not a certificate", text + ".none": "no such file"} {
-		_, err := Definition().Open(t.Context(), json.RawMessage(`{`+goodConfig+`, "ca_file": "`+file+`"}`))
+		_, err := servicetest.Open(t.Context(), Definition(), json.RawMessage(`{`+goodConfig+`, "ca_file": "`+file+`"}`))
 		expect(t, err, want)
 	}
 }

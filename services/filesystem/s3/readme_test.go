@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // example is the README's block of JSON with this name.
@@ -35,10 +36,10 @@ func TestReadme(t *testing.T) {
 	if err := json.Unmarshal(example(t, "config"), &config); err != nil {
 		t.Fatal(err)
 	}
-	if err := Definition().CheckConfig(example(t, "config")); err != nil {
+	if _, err := Definition().DecodeConfig(example(t, "config")); err != nil {
 		t.Errorf("config: %v", err)
 	}
-	if err := Definition().CheckPlan(example(t, "plan")); err != nil {
+	if _, err := Definition().DecodePlan(example(t, "plan")); err != nil {
 		t.Errorf("plan: %v", err)
 	}
 	readme, err := os.ReadFile("README.md")
@@ -51,7 +52,7 @@ func TestReadme(t *testing.T) {
 		}
 	}
 	server, ctx := newServer(t), testContext(t)
-	driver, err := Definition().Open(ctx, server.config("c", server.address()))
+	driver, err := servicetest.Open(ctx, Definition(), server.config("c", server.address()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +60,7 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inst := services.RawInstance{ID: "i", Plan: example(t, "plan"), Params: example(t, "create")}
+	inst := driver.Instance("i", example(t, "plan"), example(t, "create"))
 	if err := driver.Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,10 @@ func TestConfigFaults(t *testing.T) {
 		{"a prefix with a hyphen", `{"folder": "/s", "prefix": "a-b"}`, prefix},
 		{"an unknown key", `{"folder": "/s", "share": "x"}`, "share: no such key"},
 	} {
-		t.Run(c.name, func(t *testing.T) { faults(t, Definition().CheckConfig(json.RawMessage(c.config)), c.want) })
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Definition().DecodeConfig(json.RawMessage(c.config))
+			faults(t, err, c.want)
+		})
 	}
 }
 
@@ -62,7 +65,10 @@ func TestPlanFaults(t *testing.T) {
 		{"no bindings", `{"bindings": 0}`, "bindings: must be from 1 to 1000"},
 		{"an unknown key", `{"objects": 1}`, "objects: no such key"},
 	} {
-		t.Run(c.name, func(t *testing.T) { faults(t, Definition().CheckPlan(json.RawMessage(c.plan)), c.want) })
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Definition().DecodePlan(json.RawMessage(c.plan))
+			faults(t, err, c.want)
+		})
 	}
 }
 

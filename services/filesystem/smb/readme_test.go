@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // example is the README's block of a language with this name.
@@ -32,10 +33,10 @@ func example(t *testing.T, language, name string) []byte {
 // The README's examples are what they say: they are taken, name all keys there
 // are, and make what they show.
 func TestReadme(t *testing.T) {
-	if err := Definition().CheckConfig(example(t, "json", "config")); err != nil {
+	if _, err := Definition().DecodeConfig(example(t, "json", "config")); err != nil {
 		t.Errorf("config: %v", err)
 	}
-	if err := Definition().CheckPlan(example(t, "json", "plan")); err != nil {
+	if _, err := Definition().DecodePlan(example(t, "json", "plan")); err != nil {
 		t.Errorf("plan: %v", err)
 	}
 	readme, err := os.ReadFile("README.md")
@@ -48,7 +49,7 @@ func TestReadme(t *testing.T) {
 		}
 	}
 	server, ctx := newServer(t), testContext(t)
-	driver, err := Definition().Open(ctx, server.config("c", server.Address()))
+	driver, err := servicetest.Open(ctx, Definition(), server.config("c", server.Address()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +57,7 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inst := services.RawInstance{ID: "i", Plan: example(t, "json", "plan"), Params: example(t, "json", "create")}
+	inst := driver.Instance("i", example(t, "json", "plan"), example(t, "json", "create"))
 	if err := driver.Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,7 @@ func TestConfig(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			got := ""
-			if err := Definition().CheckConfig([]byte(test.config)); err != nil {
+			if _, err := Definition().DecodeConfig([]byte(test.config)); err != nil {
 				got = err.Error()
 			}
 			if diff := cmp.Diff(test.fault, got); diff != "" || strings.Contains(got, "hunter2") {
@@ -93,7 +93,7 @@ func TestPlan(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			got := ""
-			if err := Definition().CheckPlan([]byte(test.plan)); err != nil {
+			if _, err := Definition().DecodePlan([]byte(test.plan)); err != nil {
 				got = err.Error()
 			}
 			if diff := cmp.Diff(test.fault, got); diff != "" {

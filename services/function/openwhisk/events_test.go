@@ -16,6 +16,7 @@ import (
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/services"
 	queue "github.com/chandler-broker/chandler/services/queue/nats"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // messages is a stream EVENTS of a queue's instance, and whom a trigger of a
@@ -38,12 +39,12 @@ func newMessages(t testing.TB) *messages {
 	if err != nil {
 		t.Fatal(err)
 	}
-	driver, err := queue.Definition().Open(t.Context(), config)
+	driver, err := servicetest.Open(t.Context(), queue.Definition(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = driver.Close() })
-	inst := services.RawInstance{ID: "queue", Plan: json.RawMessage(`{"storage": "256MB"}`)}
+	inst := driver.Instance("queue", json.RawMessage(`{"storage": "256MB"}`), nil)
 	if err := driver.Provision(t.Context(), inst); err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // example is the README's block of JSON with this name.
@@ -31,17 +32,17 @@ func example(t *testing.T, name string) json.RawMessage {
 // The README's examples are what they say: they are taken, name all keys there
 // are, and make what they show.
 func TestReadme(t *testing.T) {
-	if err := Definition().CheckConfig(example(t, "config")); err != nil {
+	if _, err := Definition().DecodeConfig(example(t, "config")); err != nil {
 		t.Errorf("config: %v", err)
 	}
-	if err := Definition().CheckPlan(example(t, "plan")); err != nil {
+	if _, err := Definition().DecodePlan(example(t, "plan")); err != nil {
 		t.Errorf("plan: %v", err)
 	}
 	if _, err := services.Decode[InstanceParams](example(t, "create")); err != nil {
 		t.Errorf("create: %v", err)
 	}
 	server, ctx := newServer(t), t.Context()
-	driver, err := Definition().Open(ctx, server.config(t, server.address(t)))
+	driver, err := servicetest.Open(ctx, Definition(), server.config(t, server.address(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +51,7 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inst := services.RawInstance{ID: "i", Plan: example(t, "plan")}
+	inst := driver.Instance("i", example(t, "plan"), nil)
 	if err := driver.Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ import (
 )
 
 // opened is a backend with a changed configuration.
-func (s *testServer) opened(t *testing.T, change map[string]any) services.Driver {
+func (s *testServer) opened(t *testing.T, change map[string]any) *servicetest.Driver {
 	t.Helper()
 	var config map[string]any
 	if err := json.Unmarshal(s.config(s.address()), &config); err != nil {
@@ -34,7 +34,7 @@ func (s *testServer) opened(t *testing.T, change map[string]any) services.Driver
 	if err != nil {
 		t.Fatal(err)
 	}
-	driver, err := Definition().Open(t.Context(), raw)
+	driver, err := servicetest.Open(t.Context(), Definition(), raw)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestServersThatAnswerNonsense(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			driver := server.opened(t, map[string]any{"url": "nats://" + listen0(t, says)})
-			inst := services.RawInstance{ID: "i"}
+			inst := driver.Instance("i", nil, nil)
 			for _, verb := range []func(context.Context) error{
 				driver.Ready,
 				func(ctx context.Context) error { return driver.Provision(ctx, inst) },

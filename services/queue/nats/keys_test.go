@@ -11,6 +11,7 @@ import (
 
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 func TestGoldenAccountKey(t *testing.T) {
@@ -112,7 +113,7 @@ func TestConfig(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = Definition().CheckConfig(raw)
+			_, err = Definition().DecodeConfig(raw)
 			if test.words == nil && err != nil {
 				t.Error(err)
 			}
@@ -160,7 +161,7 @@ func TestOpenReadsFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = Definition().Open(t.Context(), raw)
+			_, err = servicetest.Open(t.Context(), Definition(), raw)
 			expect(t, err, words)
 		}
 	}
@@ -186,7 +187,7 @@ func TestPlan(t *testing.T) {
 		{"a key that is none", `{"replicas": 3}`, "replicas: no such key"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			err := Definition().CheckPlan(json.RawMessage(test.plan))
+			_, err := Definition().DecodePlan(json.RawMessage(test.plan))
 			if test.words != "" {
 				expect(t, err, test.words)
 			} else if err != nil {

@@ -52,7 +52,7 @@ func TestReadme(t *testing.T) {
 	server, example := newServer(t, embedded.NATSOptions{}), examples(t)
 	config := strings.NewReplacer("/etc/chandler/operator.seed", server.OperatorSeedFile(), "/etc/chandler/system.creds", server.SystemCredsFile()).
 		Replace(example["json config"])
-	driver, err := Definition().Open(t.Context(), json.RawMessage(config))
+	driver, err := servicetest.Open(t.Context(), Definition(), json.RawMessage(config))
 	if err != nil {
 		t.Fatalf("config: %v", err)
 	}

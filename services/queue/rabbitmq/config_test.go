@@ -33,7 +33,7 @@ func TestConfigFaults(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			err := Definition().CheckConfig(json.RawMessage(test.config))
+			_, err := Definition().DecodeConfig(json.RawMessage(test.config))
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Fatalf("%v, want %q", err, test.want)
 			}
@@ -103,7 +103,7 @@ func TestPlanFaults(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			err := Definition().CheckPlan(json.RawMessage(test.plan))
+			_, err := Definition().DecodePlan(json.RawMessage(test.plan))
 			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%v, want %q", err, test.want)
 			}

@@ -55,12 +55,12 @@ func TestReadme(t *testing.T) {
 func tryExamples(t *testing.T, examples map[string]json.RawMessage) {
 	t.Helper()
 	server := newServer(t)
-	driver, err := Definition().Open(context.Background(), server.proxied("readme")(server.admin.Host))
+	driver, err := servicetest.Open(context.Background(), Definition(), server.proxied("readme")(server.admin.Host))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = driver.Close() }()
-	inst := services.RawInstance{ID: "readme", Plan: examples["plan"]}
+	inst := driver.Instance("readme", examples["plan"], nil)
 	if err := driver.Provision(testContext(t), inst); err != nil {
 		t.Fatal(err)
 	}

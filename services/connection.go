@@ -1,0 +1,177 @@
+package services
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Invocation is one call of a Driver's function.
+type Invocation struct {
+	// Name is the function's, such as "provision".
+	Name string
+	// Local says that the function makes no call to the server.
+	Local bool
+	// Request is the function's argument.
+	Request any
+}
+
+// Instance returns the ID of the instance that the call is about; empty for a call
+// about the whole server.
+func (i Invocation) Instance() string {
+	if r, ok := i.Request.(interface{ instanceID() string }); ok {
+		return r.instanceID()
+	}
+	return ""
+}
+
+// Binding returns the ID of the binding that the call is about, if it is about one.
+func (i Invocation) Binding() string {
+	if r, ok := i.Request.(interface{ bindingID() string }); ok {
+		return r.bindingID()
+	}
+	return ""
+}
+
+// Around runs around each call of a Driver, for tracing and the like. It calls next
+// once and returns its error.
+type Around func(ctx context.Context, i Invocation, next func(context.Context) error) error
+
+// connection is what the functions of a driver share: the backend that they call, and
+// what runs around each call.
+type connection struct {
+	around []Around
+
+	mu      sync.Mutex
+	current *lease
+}
+
+// lease is a backend and the calls in progress on it.
+type lease struct {
+	backend any
+	calls   sync.WaitGroup
+}
+
+func (l *lease) close() error {
+	if c, ok := l.backend.(Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
+
+// use returns the current backend, which stays open until done is called.
+func (c *connection) use() (backend any, done func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.current.calls.Add(1)
+	return c.current.backend, c.current.calls.Done
+}
+
+// swap makes l current and returns the lease before it.
+func (c *connection) swap(l *lease) *lease {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l, c.current = c.current, l
+	return l
+}
+
+// Swap directs all further calls to the backend of next, a driver of the same
+// definition that nothing else uses. Calls in progress finish on the backend that they
+// began on; Swap then closes that backend and calls closed with the result.
+func (d *Driver) Swap(next *Driver, closed func(error)) {
+	old := d.connection.swap(next.connection.current)
+	go func() {
+		old.calls.Wait()
+		closed(old.close())
+	}()
+}
+
+// Close closes the backend.
+func (d *Driver) Close() error {
+	d.connection.mu.Lock()
+	defer d.connection.mu.Unlock()
+	return d.connection.current.close()
+}
+
+// remote makes a driver's function of a method that calls the server; nil if the
+// backend does not have it. decode makes the method's request of the function's.
+func remote[Method, Raw, Req, Res any](
+	c *connection, name string, method func(Method, context.Context, Req) (Res, error), decode func(Raw) (Req, error),
+) Call[Raw, Res] {
+	return function(c, Invocation{Name: name}, method, decode)
+}
+
+// local is remote for a method that makes no call to the server.
+func local[Method, Raw, Req, Res any](
+	c *connection, name string, method func(Method, Req) (Res, error), decode func(Raw) (Req, error),
+) Call[Raw, Res] {
+	return function(c, Invocation{Name: name, Local: true},
+		func(b Method, _ context.Context, r Req) (Res, error) { return method(b, r) }, decode)
+}
+
+// function is the one place that every call of a driver goes through.
+func function[Method, Raw, Req, Res any](
+	c *connection, i Invocation, method func(Method, context.Context, Req) (Res, error), decode func(Raw) (Req, error),
+) Call[Raw, Res] {
+	if _, ok := c.current.backend.(Method); !ok {
+		return nil
+	}
+	return func(ctx context.Context, raw Raw) (result Res, err error) {
+		call := func(ctx context.Context) (err error) {
+			backend, done := c.use()
+			defer done()
+			defer recovered(&err)
+			r, err := decode(raw)
+			if err != nil {
+				return err
+			}
+			result, err = method(backend.(Method), ctx, r)
+			return err
+		}
+		i := i
+		i.Request = raw
+		for _, around := range slices.Backward(c.around) {
+			next := call
+			call = func(ctx context.Context) error { return around(ctx, i, next) }
+		}
+		err = call(ctx)
+		return result, err
+	}
+}
+
+// PanicError is a panic of a backend. The panic's value may hold a secret, so its type
+// and place have to do.
+type PanicError struct {
+	// Type is the type of the panic's value, Place the function that panicked.
+	Type, Place string
+	// Stack is the goroutine's stack at the panic.
+	Stack string
+}
+
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("the backend panicked with a %s in %s", e.Type, e.Place)
+}
+
+// recovered makes a panic the error of a call.
+func recovered(err *error) {
+	if p := recover(); p != nil {
+		*err = &PanicError{Type: fmt.Sprintf("%T", p), Place: origin(), Stack: string(debug.Stack())}
+	}
+}
+
+// origin is where a panic began: the innermost function that is not the runtime's.
+func origin() string {
+	var counters [32]uintptr
+	frames := runtime.CallersFrames(counters[:runtime.Callers(3, counters[:])]) // without Callers, origin and recovered
+	for {
+		f, more := frames.Next()
+		if !more || !strings.HasPrefix(f.Function, "runtime.") {
+			return fmt.Sprintf("%s (%s:%d)", f.Function, filepath.Base(f.File), f.Line)
+		}
+	}
+}
