@@ -114,6 +114,16 @@ func local[Method, Raw, Req, Res any](
 		func(b Method, _ context.Context, r Req) (Res, error) { return method(b, r) }, decode)
 }
 
+// requestless makes a method that takes no request take one.
+func requestless[Method, Res any](method func(Method, context.Context) (Res, error)) func(Method, context.Context, None) (Res, error) {
+	return func(m Method, ctx context.Context, _ None) (Res, error) { return method(m, ctx) }
+}
+
+// infallible makes a method that returns no error return one.
+func infallible[Method, Req, Res any](method func(Method, Req) Res) func(Method, Req) (Res, error) {
+	return func(m Method, r Req) (Res, error) { return method(m, r), nil }
+}
+
 // function is the one place that every call of a driver goes through.
 func function[Method, Raw, Req, Res any](
 	c *connection, i Invocation, method func(Method, context.Context, Req) (Res, error), decode func(Raw) (Req, error),

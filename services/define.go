@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"strings"
 )
 
 // Schemas are a backend's JSON schemas (draft-04), written by hand as files.
@@ -27,20 +28,8 @@ type Definition struct {
 	Name string
 	// Schemas are as Define was given them.
 	Schemas Schemas
-	// Catalog is a catalog.yml with this backend and its plans, and no other's:
-	// "chandler catalog init" joins those of all backends. Services of one id are
-	// the same in all of them, but for their plans.
-	Catalog []byte
-	// CredentialType is the value of "type" in the credentials, such as
-	// "postgresql".
-	CredentialType string
-	// Dial uses credentials as an application would.
-	Dial Dialer
-	// VolumeMounts says that bindings come with volume mounts.
-	VolumeMounts bool
+	Client
 
-	// Active says that instances work by themselves.
-	Active bool
 	// DecodeConfig decodes and checks a backend's configuration, DecodePlan a plan's.
 	DecodeConfig func(json.RawMessage) (Config, error)
 	DecodePlan   func(json.RawMessage) (Plan, error)
@@ -69,11 +58,15 @@ func (d Definition) Parameters() (instance, binding []string) {
 
 // Client is what a Definition offers: plans, and the use of credentials.
 type Client struct {
-	// Catalog is a catalog.yml with this backend and its plans.
+	// Catalog is a catalog.yml with this backend and its plans, and no other's:
+	// "chandler catalog init" joins those of all backends. Services of one id are
+	// the same in all of them, except for their plans.
 	Catalog []byte
-	// CredentialType is the value of "type" in the credentials.
+	// CredentialType is the value of "type" in the credentials, such as
+	// "postgresql".
 	CredentialType string
-	Dial           Dialer
+	// Dial uses credentials as an application would.
+	Dial Dialer
 	// VolumeMounts says that bindings come with volume mounts. The service
 	// needs "requires: [volume_mount]" then, without which no platform takes
 	// them.
@@ -125,13 +118,9 @@ func Define[C, P, I, B any](
 	open func(context.Context, C) (Backend[P, I, B], error),
 ) Definition {
 	return Definition{
-		Name:           name,
-		Schemas:        s,
-		Catalog:        c.Catalog,
-		CredentialType: c.CredentialType,
-		Dial:           c.Dial,
-		VolumeMounts:   c.VolumeMounts,
-		Active:         c.Active,
+		Name:    name,
+		Schemas: s,
+		Client:  c,
 		DecodeConfig: func(raw json.RawMessage) (Config, error) {
 			value, err := Decode[C](raw)
 			return Config{decoded{raw, value}}, err
@@ -156,4 +145,20 @@ func Define[C, P, I, B any](
 		config:       reflect.TypeFor[C](),
 		plan:         reflect.TypeFor[P](),
 	}
+}
+
+// jsonKeys returns the JSON names of T's fields.
+func jsonKeys[T any]() []string {
+	t := reflect.TypeFor[T]()
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	var keys []string
+	for _, f := range reflect.VisibleFields(t) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if f.IsExported() && name != "" && name != "-" {
+			keys = append(keys, name)
+		}
+	}
+	return keys
 }

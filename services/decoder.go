@@ -1,0 +1,127 @@
+package services
+
+import (
+	"encoding/json"
+	"errors"
+)
+
+// decoder decodes requests for a backend.
+type decoder[P, I, B any] struct{}
+
+func same[T any](r T) (T, error) { return r, nil }
+
+func (decoder[P, I, B]) plan(p Plan) (P, error) {
+	value, ok := p.value.(P)
+	if !ok {
+		return value, errors.New("the plan is not one of this backend")
+	}
+	return value, nil
+}
+
+func (d decoder[P, I, B]) instance(raw RawInstance) (inst Instance[P, I], err error) {
+	inst = Instance[P, I]{ID: raw.ID, Name: raw.Name, Directories: raw.Directories}
+	if inst.Name == "" && inst.ID != "" {
+		inst.Name = InstanceName(inst.ID)
+	}
+	if inst.Plan, err = d.plan(raw.Plan); err != nil {
+		return inst, err
+	}
+	inst.Params, err = d.params(raw)
+	return inst, err
+}
+
+func (decoder[P, I, B]) params(raw RawInstance) (I, error) { return parameters[I](raw.Params) }
+
+// lenientInstance is for what has to work although today's rules no longer allow the
+// plan or the parameters, such as a removal: these are decoded as far as they can be.
+func (d decoder[P, I, B]) lenientInstance(raw RawInstance) (Instance[P, I], error) {
+	inst, _ := d.instance(raw)
+	return inst, nil
+}
+
+func (d decoder[P, I, B]) binding(inst RawInstance, raw RawBinding) (b Binding[B], err error) {
+	b = Binding[B]{ID: raw.ID, Name: raw.Name, Seed: raw.Seed}
+	if b.Name == "" {
+		b.Name = BindingName(inst.ID, raw.ID)
+	}
+	b.Params, err = d.bindingParams(raw.Params)
+	return b, err
+}
+
+func (decoder[P, I, B]) bindingParams(raw json.RawMessage) (B, error) { return parameters[B](raw) }
+
+func parameters[T any](raw json.RawMessage) (T, error) {
+	params, err := Decode[T](raw)
+	if err != nil {
+		err = Rejected("parameters: %s", err)
+	}
+	return params, err
+}
+
+func (d decoder[P, I, B]) bound(rawInstance RawInstance, rawBinding RawBinding) (Instance[P, I], Binding[B], error) {
+	inst, err := d.instance(rawInstance)
+	if err != nil {
+		return inst, Binding[B]{}, err
+	}
+	b, err := d.binding(rawInstance, rawBinding)
+	return inst, b, err
+}
+
+func (d decoder[P, I, B]) provision(r RawProvision) (ProvisionRequest[P, I], error) {
+	inst, err := d.instance(r.Instance)
+	return ProvisionRequest[P, I]{inst}, err
+}
+
+func (d decoder[P, I, B]) update(r RawUpdate) (UpdateRequest[P, I], error) {
+	prev, err := d.instance(r.Previous)
+	if err != nil {
+		return UpdateRequest[P, I]{}, err
+	}
+	next, err := d.instance(r.Instance)
+	return UpdateRequest[P, I]{prev, next}, err
+}
+
+func (d decoder[P, I, B]) deprovision(r RawDeprovision) (DeprovisionRequest[P, I], error) {
+	inst, err := d.lenientInstance(r.Instance)
+	return DeprovisionRequest[P, I]{inst}, err
+}
+
+func (d decoder[P, I, B]) bind(r RawBind) (BindRequest[P, I, B], error) {
+	inst, b, err := d.bound(r.Instance, r.Binding)
+	return BindRequest[P, I, B]{inst, b}, err
+}
+
+func (d decoder[P, I, B]) unbind(r RawUnbind) (UnbindRequest[P, I, B], error) {
+	inst, err := d.lenientInstance(r.Instance)
+	b, _ := d.binding(r.Instance, r.Binding)
+	return UnbindRequest[P, I, B]{inst, b}, err
+}
+
+func (d decoder[P, I, B]) verify(r RawVerify) (VerifyRequest[P, I, B], error) {
+	inst, b, err := d.bound(r.Instance, r.Binding)
+	return VerifyRequest[P, I, B]{inst, b}, err
+}
+
+func (d decoder[P, I, B]) adopt(r RawAdopt) (AdoptRequest[P, I], error) {
+	inst, err := d.instance(r.Instance)
+	return AdoptRequest[P, I]{inst, r.Resource, r.DryRun}, err
+}
+
+func (d decoder[P, I, B]) reconcile(r RawReconcile) (ReconcileRequest[P, I], error) {
+	plans, instances := make([]P, 0, len(r.Plans)), make([]Instance[P, I], 0, len(r.Instances))
+	for _, raw := range r.Plans {
+		p, err := d.plan(raw)
+		if err != nil {
+			return ReconcileRequest[P, I]{}, err
+		}
+		plans = append(plans, p)
+	}
+	for _, raw := range r.Instances {
+		// One that today's rules no longer allow must not stop the others from being
+		// reconciled. Its next operation reports what is wrong.
+		if inst, err := d.instance(raw); err == nil {
+			instances = append(instances, inst)
+		}
+	}
+	return ReconcileRequest[P, I]{plans, instances}, nil
+}
