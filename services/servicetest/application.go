@@ -8,7 +8,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// What an application does with its credentials.
+// The actions of an application with its credentials.
 
 func (h *harness) dialled(t *testing.T, c services.Credentials) services.Session {
 	t.Helper()
@@ -27,21 +27,21 @@ func (h *harness) dial(t *testing.T, c services.Credentials) (services.Session, 
 	return h.Definition.Dial(ctx, delivered(t, c.Values))
 }
 
-// delivered is what comes out of the credential store: JSON, read again.
+// delivered passes credentials through JSON, as the credential store does.
 func delivered(t *testing.T, values map[string]any) map[string]any {
 	t.Helper()
 	data, err := json.Marshal(values)
 	if err != nil {
-		t.Fatalf("the credentials are no JSON: %v", err)
+		t.Fatalf("the credentials are not JSON: %v", err)
 	}
 	var read map[string]any
 	if err := json.Unmarshal(data, &read); err != nil {
-		t.Fatalf("the credentials are no JSON object: %v", err)
+		t.Fatalf("the credentials are not a JSON object: %v", err)
 	}
 	return read
 }
 
-// works shows that the credentials let an application write and read.
+// works fails t unless an application can write and read with the credentials.
 func (h *harness) works(t *testing.T, c services.Credentials) {
 	t.Helper()
 	session := h.dialled(t, c)
@@ -74,7 +74,7 @@ func (h *harness) alive(t *testing.T, s services.Session) error {
 	return s.Ping(ctx)
 }
 
-// refused fails t where the credentials still let anybody in.
+// refused fails t if the credentials still work.
 func (h *harness) refused(t *testing.T, c services.Credentials) {
 	t.Helper()
 	session, err := h.dial(t, c)

@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// testAuthority gives a backend that has them the keys ca and ca_file: a chain of
-// certificates is taken; with a private key beside it, which would be handed to
-// every application, it is refused.
+// testAuthority sets the keys ca and ca_file, if the backend has them. A chain of
+// certificates must be accepted. A private key beside it, which every application would
+// get, must be refused.
 func testAuthority(t *testing.T, h *harness) {
 	certificate, key := identity(t)
 	for _, c := range []struct {
@@ -45,12 +45,12 @@ func testAuthority(t *testing.T, h *harness) {
 				case c.good && err != nil:
 					t.Errorf("%s: %v", key, err)
 				case !c.good && err == nil:
-					t.Errorf("%s was taken", key)
+					t.Errorf("%s was accepted", key)
 				case !c.good && (!strings.Contains(err.Error(), key+": ") || key == "ca_file" && !strings.Contains(err.Error(), file)):
 					t.Errorf("%s: the error names neither the key nor the file: %v", key, err)
 				}
 				if err != nil && quotes(err.Error(), c.text) {
-					t.Errorf("%s: the error quotes what is there: %v", key, err)
+					t.Errorf("%s: the error quotes the file's content: %v", key, err)
 				}
 			}
 		})
@@ -68,8 +68,7 @@ func (h *harness) configKeys() []string {
 	return keys
 }
 
-// openWith opens the backend with some keys of its configuration changed, and
-// closes it again.
+// openWith opens the backend with changed keys of its configuration, and closes it.
 func (h *harness) openWith(t *testing.T, change map[string]any) error {
 	t.Helper()
 	config := map[string]any{}
@@ -98,7 +97,7 @@ func quotes(message, text string) bool {
 	})
 }
 
-// identity is a certificate that vouches for itself, and its private key, in PEM.
+// identity returns a self-signed certificate and its private key in PEM.
 func identity(t *testing.T) (certificate, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -9,7 +9,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// testTwoBindings uses two bindings side by side and revokes one.
+// testTwoBindings uses two bindings at the same time and revokes one.
 func testTwoBindings(t *testing.T, h *harness) {
 	r := h.provisioned(t)
 	one, first := h.bound(t, r, h.Bind[0])
@@ -38,8 +38,8 @@ func testTwoBindings(t *testing.T, h *harness) {
 	h.expectListed(t, r, two, r.bindings[2])
 }
 
-// testReadOnly shows that a read-only binding reads what the others write,
-// before and after it was made, and writes nothing.
+// testReadOnly checks that a read-only binding reads what the others write, before and
+// after its creation, and cannot write.
 func testReadOnly(t *testing.T, h *harness) {
 	if h.ReadOnly == nil {
 		t.Skip("the backend has no read-only bindings")
@@ -65,11 +65,11 @@ func testReadOnly(t *testing.T, h *harness) {
 	h.refused(t, reader)
 }
 
-// side is how many bindings are made at once.
+// side is the number of concurrent binds.
 const side = 8
 
-// testConcurrentBindings binds and unbinds many at the same time, unless the
-// backend asked to have them one at a time.
+// testConcurrentBindings binds and unbinds concurrently, unless the backend requires one
+// at a time.
 func testConcurrentBindings(t *testing.T, h *harness) {
 	r := h.provisioned(t)
 	bindings := make([]services.RawBinding, side)
@@ -87,7 +87,7 @@ func testConcurrentBindings(t *testing.T, h *harness) {
 			t.Errorf("binding %d: %v", i, err)
 		}
 	}
-	// One half goes while the other half is bound again.
+	// One half is unbound while the other half is bound again.
 	h.sideBySide(t, "unbind and bind again", func(i int) error {
 		if i%2 == 0 {
 			return h.unbind(t, r, bindings[i])
@@ -104,7 +104,7 @@ func testConcurrentBindings(t *testing.T, h *harness) {
 	}
 }
 
-// paramsOf gives the i-th of many bindings parameters, so that all kinds occur.
+// paramsOf returns the parameters of the i-th binding, so that all kinds occur.
 func (h *harness) paramsOf(i int) json.RawMessage {
 	kinds := h.Bind
 	if h.ReadOnly != nil {
@@ -132,8 +132,8 @@ func (h *harness) sideBySide(t *testing.T, what string, work func(i int) error) 
 	}
 }
 
-// testIsolation gives one tenant's credentials to the hook that tries to reach
-// another's instance, and looks whether the other noticed anything.
+// testIsolation runs Reach with one tenant's credentials, and checks that the other
+// tenant's instance is not affected.
 func testIsolation(t *testing.T, h *harness) {
 	mine, theirs := h.provisioned(t), h.provisioned(t)
 	_, my := h.bound(t, mine, h.Bind[0])
@@ -176,5 +176,5 @@ func testLimits(t *testing.T, h *harness) {
 	}
 }
 
-// name is for tests that make a subtest of each of many values.
+// name returns a subtest's name for a value.
 func name(i int, of string) string { return fmt.Sprintf("%02d %.20q", i, of) }

@@ -8,13 +8,13 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// testBlocking lets one tenant do what could keep the broker from revoking another
-// tenant's credentials. They are revoked nevertheless, can be made again under the
-// same identifier, and the other tenant's instance is removed. When the first
-// tenant is gone too, nothing is left.
+// testBlocking lets one tenant try to prevent the revocation of another tenant's
+// credentials. The credentials must be revoked nevertheless, can be created again with
+// the same ID, and the other tenant's instance can be deleted. After the first tenant's
+// instance is deleted too, nothing is left.
 func testBlocking(t *testing.T, h *harness) {
 	if len(h.Block) == 0 {
-		t.Skip("the suite was not told how a tenant could block another")
+		t.Skip("the suite's Block is empty")
 	}
 	for name, block := range h.Block {
 		t.Run(name, func(t *testing.T) { h.testBlocked(t, block) })
@@ -60,7 +60,7 @@ func (h *harness) testBlocked(t *testing.T, block func(t *testing.T, mine map[st
 	h.noLeftovers(t)
 }
 
-// noLeftovers fails t where List has leftovers that Reconcile does not remove.
+// noLeftovers fails t if List has leftovers that Reconcile does not remove.
 func (h *harness) noLeftovers(t *testing.T) {
 	t.Helper()
 	var left []string
@@ -82,5 +82,5 @@ func (h *harness) noLeftovers(t *testing.T) {
 			return
 		}
 	}
-	t.Errorf("left over for good: %v", left)
+	t.Errorf("never removed: %v", left)
 }

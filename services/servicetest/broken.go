@@ -10,11 +10,11 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// testBroken breaks a binding's credentials as its own application can, and shows
-// that Verify and a repeated bind make them work again without touching what works.
+// testBroken breaks a binding's credentials as its own application can. Verify and a
+// repeated bind must repair them, and must not change credentials that work.
 func testBroken(t *testing.T, h *harness) {
 	if len(h.Break) == 0 {
-		t.Skip("an application cannot break its own credentials, or the suite was not told how")
+		t.Skip("the suite's Break is empty")
 	}
 	if h.driver.Functions.Verify == nil {
 		t.Fatal("the backend does not implement Verifier")
@@ -45,7 +45,7 @@ func (h *harness) testRepair(t *testing.T, broken func(context.Context, map[stri
 		t.Fatalf("bind again: %v", err)
 	}
 	if diff := cmp.Diff(credentials, again); diff != "" {
-		t.Errorf("bind again made other credentials (-first +again):\n%s", diff)
+		t.Errorf("the repeated bind returned other credentials (-first +again):\n%s", diff)
 	}
 	h.works(t, credentials)
 
@@ -57,8 +57,7 @@ func (h *harness) testRepair(t *testing.T, broken func(context.Context, map[stri
 	h.expectListed(t, r, other)
 }
 
-// breaks lets the application break its credentials, and fails t where they work
-// nevertheless.
+// breaks lets the application break its credentials, and fails t if they still work.
 func (h *harness) breaks(t *testing.T, broken func(context.Context, map[string]any) error, c services.Credentials) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
@@ -71,7 +70,7 @@ func (h *harness) breaks(t *testing.T, broken func(context.Context, map[string]a
 	}
 }
 
-// usable says whether an application gets in and may write.
+// usable reports whether an application can connect and write.
 func (h *harness) usable(t *testing.T, ctx context.Context, c services.Credentials) error {
 	t.Helper()
 	session, err := h.dial(t, c)
@@ -81,7 +80,7 @@ func (h *harness) usable(t *testing.T, ctx context.Context, c services.Credentia
 	return errors.Join(session.Write(ctx, "key", "value"), session.Close())
 }
 
-// testVerifyAbsent verifies bindings that were never made or are gone; Verify must not
+// testVerifyAbsent verifies bindings that never existed or were deleted; Verify must not
 // create them.
 func (h *harness) testVerifyAbsent(t *testing.T) {
 	r := h.provisioned(t)

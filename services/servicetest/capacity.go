@@ -6,8 +6,8 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// testRoom asks for what placement goes by: of what is told, neither is negative,
-// and there is not more left than there is.
+// testRoom checks the numbers for placement: none is negative, and the free capacity is
+// not larger than the total.
 func testRoom(t *testing.T, h *harness) {
 	c, err := h.driver.Functions.Capacity.OrZero(t.Context(), services.None{})
 	if err != nil {

@@ -10,9 +10,8 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// step is a verb to be interrupted: what is there before it, the verb and what
-// must hold after it; and where something undoes it, that and what must hold
-// then.
+// step is a verb to interrupt: a function that prepares it, the verb, and a check; and,
+// if the verb can be undone, the undoing verb and its check.
 type step struct {
 	name   string
 	before func(t *testing.T, h *harness, c *crash)
@@ -22,7 +21,7 @@ type step struct {
 	undone func(t *testing.T, h *harness, c *crash)
 }
 
-// crash is one interrupted verb's material.
+// crash is the state of one interrupted verb.
 type crash struct {
 	resource    *resource
 	other       services.RawInstance // what update goes to
@@ -32,7 +31,7 @@ type crash struct {
 	live        services.Session // of the binding that goes
 }
 
-// steps are all verbs with all parameters.
+// steps returns all verbs with all parameters.
 func (h *harness) steps() []step {
 	var all []step
 	for i, params := range h.Create {
@@ -65,8 +64,8 @@ func (h *harness) provisionStep(name string, params json.RawMessage) step {
 	}
 }
 
-// occupied makes an instance with a binding that has to come through whatever
-// happens to the other one.
+// occupied creates an instance with a binding that must keep working, whatever happens to
+// the other binding.
 func occupied(t *testing.T, h *harness, c *crash) {
 	t.Helper()
 	c.resource = h.provisioned(t)
@@ -165,14 +164,14 @@ func (h *harness) deprovisionStep() step {
 	}
 }
 
-// maxCalls is how many outside calls a verb may make. One that makes more is
-// no fit for a wait of a few seconds, or never ends.
+// maxCalls is the maximum of outside calls of a verb. A verb that makes more takes too
+// long for a waiting request, or never ends.
 const maxCalls = 200
 
-// testCrash cuts each verb off before each of its outside calls and after the last
-// one, and goes on in a new process: with the same verb again, or with what undoes
-// it. What a server was told before a call is what it was told after the one
-// before, so these are all the states that a crash can leave.
+// testCrash interrupts each verb before each of its outside calls and after the last one.
+// Then a new process repeats the verb, or undoes it. The state of the server before a
+// call equals its state after the previous call, so these are all the states that a
+// crash can leave.
 func testCrash(t *testing.T, h *harness) {
 	for _, s := range h.steps() {
 		t.Run(s.name, func(t *testing.T) {
@@ -195,7 +194,7 @@ func (h *harness) cutEverywhere(t *testing.T, s step) (calls int) {
 	return 0
 }
 
-// cutAt cuts a verb off at its n-th call, and says whether it made as many.
+// cutAt interrupts a verb at its n-th call, and reports whether it made that many.
 func (h *harness) cutAt(t *testing.T, s step, n int, when Moment) (cut bool) {
 	for _, undo := range []bool{false, true} {
 		if undo && s.undo == nil {
@@ -211,8 +210,8 @@ func (h *harness) cutAt(t *testing.T, s step, n int, when Moment) (cut bool) {
 	return cut
 }
 
-// interrupted cuts a verb off at its n-th call and converges. It returns
-// whether the verb made as many.
+// interrupted interrupts a verb at its n-th call and converges. It reports whether the
+// verb made that many calls.
 func (h *harness) interrupted(t *testing.T, s step, n int, when Moment, undo bool) bool {
 	c := &crash{}
 	s.before(t, h, c)
@@ -222,7 +221,7 @@ func (h *harness) interrupted(t *testing.T, s step, n int, when Moment, undo boo
 	proxy.Arm(n, when)
 	err := victim.call(t, func(ctx context.Context) error { return s.verb(ctx, victim, c) })
 	if message, rejected := services.IsRejected(err); rejected {
-		t.Errorf("a lost server is shown to the user as his fault: %s", message)
+		t.Errorf("a lost server is reported as the user's error: %s", message)
 	}
 	if !proxy.WasCut() && err != nil {
 		t.Fatalf("%s: %v", s.name, err)
@@ -231,8 +230,8 @@ func (h *harness) interrupted(t *testing.T, s step, n int, when Moment, undo boo
 	return proxy.WasCut()
 }
 
-// converge goes on after an interrupted verb as the engine would: in another
-// process, with the same verb or with what undoes it.
+// converge continues after an interrupted verb like the engine: a new process repeats the
+// verb, or undoes it.
 func (h *harness) converge(t *testing.T, s step, c *crash, undo bool) {
 	t.Helper()
 	next := h.restarted(t)
@@ -249,8 +248,7 @@ func (h *harness) converge(t *testing.T, s step, c *crash, undo bool) {
 	s.holds(t, next, c)
 }
 
-// testCancelled ends each verb's context in the middle, at several moments of
-// the time that it takes, and converges.
+// testCancelled cancels each verb's context at several moments, and converges.
 func testCancelled(t *testing.T, h *harness) {
 	const moments = 3
 	for _, s := range h.steps() {
@@ -281,7 +279,7 @@ func (h *harness) cancelled(t *testing.T, s step, after time.Duration, undo bool
 	err := s.verb(ctx, h, c)
 	h.checkError(t, err)
 	if message, rejected := services.IsRejected(err); rejected {
-		t.Errorf("a cancelled call is shown to the user as his fault: %s", message)
+		t.Errorf("a cancelled call is reported as the user's error: %s", message)
 	}
 	if late := time.Now(); ctx.Err() != nil {
 		if deadline, _ := ctx.Deadline(); late.Sub(deadline) > callTimeout {

@@ -9,36 +9,35 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Disk is the disk of a server, which holds nothing else.
+// Disk is a disk that only holds a server's data.
 type Disk struct {
-	// Fill takes the room that there is.
+	// Fill fills the disk.
 	Fill func(t *testing.T)
-	// Clear gives it back and starts the server anew, so that it has what it
-	// wrote to the disk and no more.
+	// Clear frees the space and restarts the server, so that it has only what it wrote to
+	// the disk.
 	Clear func(t *testing.T)
-	// Updated fails t where the instance of that name is not of OtherPlan; nil:
-	// nobody looks.
+	// Updated fails t unless the instance of that name has OtherPlan; nil: not checked.
 	Updated func(t *testing.T, instance string)
-	// Tells are the verbs whose error the server makes one of services.OutOfCapacity
-	// as soon as the disk is full: "provision", "bind", "update", "unbind",
-	// "deprovision". What the others say depends on the room that the ones
-	// before left, and on whether the server is still there.
+	// Tells lists the verbs that must return services.OutOfCapacity as soon as the disk is
+	// full: "provision", "bind", "update", "unbind", "deprovision". The errors of the others
+	// depend on the space that the previous ones left, and on whether the server still
+	// runs.
 	Tells []string
 }
 
-// verb is a call of one on a server in trouble.
+// verb is a call on a server with a fault.
 type verb struct {
 	name string
 	call func(context.Context) error
-	// givenUp says that it is not repeated once there is room, but undone; done
-	// that it has worked.
+	// givenUp: undo the verb instead of repeating it after space was freed. done: the verb
+	// has succeeded.
 	givenUp, done bool
 }
 
-// RunFullDisk shows what verbs do on a server whose disk is full: they work, or
-// fail with an error that the engine retries; once there is room, the repeated
-// ones work, and neither what was done nor what was given up leaves anything
-// behind. Of the suite it needs what is not about limits and refusals.
+// RunFullDisk checks the verbs on a server whose disk is full: they succeed, or fail with
+// an error that the engine retries. After space was freed, repeated verbs succeed, and
+// neither completed nor abandoned ones leave anything behind. It does not need the
+// suite's fields about limits and refusals.
 func RunFullDisk(t *testing.T, s Suite, d Disk) {
 	t.Helper()
 	h := newHarness(t, s, s.Address)
@@ -85,7 +84,7 @@ func RunFullDisk(t *testing.T, s Suite, d Disk) {
 	h.empty(t, made, givenUp, r)
 }
 
-// onFullDisk calls a verb, unless it has worked already, as the engine does.
+// onFullDisk calls a verb like the engine, unless it has already succeeded.
 func (h *harness) onFullDisk(t *testing.T, v *verb, bd services.RawBinding, tells bool) {
 	t.Helper()
 	if v.done {
@@ -101,18 +100,18 @@ func (h *harness) onFullDisk(t *testing.T, v *verb, bd services.RawBinding, tell
 		return
 	}
 	if message, rejected := services.IsRejected(err); rejected {
-		t.Errorf("%s: shown to the user as his fault: %s", v.name, message)
+		t.Errorf("%s: reported as the user's error: %s", v.name, message)
 	}
 	if tells && !services.IsOutOfCapacity(err) {
-		t.Errorf("%s does not say that there is no room: %v", v.name, err)
+		t.Errorf("%s does not return OutOfCapacity: %v", v.name, err)
 	}
 	if bd.Seed.Scrub(err.Error()) != err.Error() {
-		t.Errorf("an error holds a secret of the binding: %s", bd.Seed.Scrub(err.Error()))
+		t.Errorf("an error contains a secret of the binding: %s", bd.Seed.Scrub(err.Error()))
 	}
 }
 
-// insist repeats a verb after any error, as the engine does: a server that has
-// just got room, or was just started, may need a moment.
+// insist repeats a verb after any error, like the engine: a server may need a moment after
+// space was freed or after its start.
 func (h *harness) insist(t *testing.T, v *verb) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
@@ -121,17 +120,17 @@ func (h *harness) insist(t *testing.T, v *verb) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s, with room: %v", v.name, err)
+			t.Fatalf("%s, after space was freed: %v", v.name, err)
 		}
 	}
 }
 
-// empty removes instances, of which nothing is left then.
+// empty deletes instances, and checks that nothing is left.
 func (h *harness) empty(t *testing.T, rs ...*resource) {
 	t.Helper()
 	for _, r := range rs {
 		if err := h.deprovision(t, r); err != nil {
-			t.Errorf("deprovision, with room: %v", err)
+			t.Errorf("deprovision, after space was freed: %v", err)
 		}
 		h.nothingLeft(t, r)
 	}

@@ -14,13 +14,13 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// harness is the backend as the engine would use it.
+// harness uses the backend like the engine.
 type harness struct {
 	Suite
 	driver *Driver
 }
 
-// callTimeout is the time that the contract gives a call.
+// callTimeout is the contract's time limit for a call.
 const callTimeout = 30 * time.Second
 
 func newHarness(t *testing.T, s Suite, address string) *harness {
@@ -37,11 +37,11 @@ func newHarness(t *testing.T, s Suite, address string) *harness {
 	return &harness{s, driver}
 }
 
-// restarted is the backend after its process was started anew.
+// restarted returns the backend as after a restart of its process.
 func (h *harness) restarted(t *testing.T) *harness { return newHarness(t, h.Suite, h.Address) }
 
-// call makes one call of a verb until it says something else than NotYet, as
-// the engine does, and checks what every error has to keep to.
+// call calls a verb until it returns something other than NotYet, like the engine, and
+// checks the rules for errors.
 func (h *harness) call(t *testing.T, verb func(context.Context) error) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*callTimeout) // cleanups call after t's context ended
@@ -49,7 +49,7 @@ func (h *harness) call(t *testing.T, verb func(context.Context) error) error {
 	return ToTheEnd(ctx, func(ctx context.Context) error {
 		err := h.callOnce(t, ctx, verb)
 		if notYet, ok := errors.AsType[*services.NotYetError](err); ok && (notYet.After <= 0 || notYet.Note == "") {
-			t.Errorf("NotYet(%v, %q): says neither when to come again nor why", notYet.After, notYet.Note)
+			t.Errorf("NotYet(%v, %q): needs a delay and a note", notYet.After, notYet.Note)
 		}
 		return err
 	})
@@ -64,7 +64,7 @@ func (h *harness) callOnce(t *testing.T, ctx context.Context, verb func(context.
 	return err
 }
 
-// checkError fails t where an error holds a secret of the configuration.
+// checkError fails t if an error contains a secret of the configuration.
 func (h *harness) checkError(t *testing.T, err error) {
 	t.Helper()
 	if err == nil {
@@ -73,13 +73,13 @@ func (h *harness) checkError(t *testing.T, err error) {
 	for _, text := range []string{err.Error(), fmt.Sprintf("%+v", err)} {
 		for _, secret := range h.Secrets {
 			if strings.Contains(text, secret) {
-				t.Errorf("an error holds a secret of the configuration: %s", strings.ReplaceAll(text, secret, "SECRET"))
+				t.Errorf("an error contains a secret of the configuration: %s", strings.ReplaceAll(text, secret, "SECRET"))
 			}
 		}
 	}
 }
 
-// must is call for what has to succeed.
+// must calls a verb that must succeed.
 func (h *harness) must(t *testing.T, what string, verb func(context.Context) error) {
 	t.Helper()
 	if err := h.call(t, verb); err != nil {
@@ -87,7 +87,7 @@ func (h *harness) must(t *testing.T, what string, verb func(context.Context) err
 	}
 }
 
-// resource is an instance under test with the bindings it was given.
+// resource is an instance under test with its bindings.
 type resource struct {
 	raw      services.RawInstance
 	bindings []services.RawBinding
@@ -99,8 +99,7 @@ func freshID(t *testing.T) string {
 	return fmt.Sprintf("%s#%d@%d", t.Name(), identities.Add(1), time.Now().UnixNano())
 }
 
-// instance describes an instance with an ID of its own. What is there of it at
-// the end of t is removed.
+// instance describes an instance with this ID, which is deleted at the end of t.
 func (h *harness) instance(t *testing.T, id string, plan, params json.RawMessage) *resource {
 	r := &resource{raw: h.driver.Instance(id, plan, params)}
 	t.Cleanup(func() {
@@ -111,7 +110,7 @@ func (h *harness) instance(t *testing.T, id string, plan, params json.RawMessage
 	return r
 }
 
-// provisioned is an instance with the suite's first parameters.
+// provisioned provisions an instance with the suite's first parameters.
 func (h *harness) provisioned(t *testing.T) *resource {
 	t.Helper()
 	r := h.instance(t, freshID(t), h.Plan, h.Create[0])
@@ -119,7 +118,7 @@ func (h *harness) provisioned(t *testing.T) *resource {
 	return r
 }
 
-// binding describes a binding of r with an ID and a seed of its own.
+// binding describes a binding of r with a new ID and seed.
 func (r *resource) binding(t *testing.T, id string, params json.RawMessage) services.RawBinding {
 	t.Helper()
 	seed, err := services.NewSeed(services.RandomKey())
@@ -149,12 +148,12 @@ func (h *harness) bind(t *testing.T, r *resource, b services.RawBinding) (servic
 		return err
 	})
 	if err != nil && b.Seed.Scrub(err.Error()) != err.Error() {
-		t.Errorf("an error holds a secret of the binding: %s", b.Seed.Scrub(err.Error()))
+		t.Errorf("an error contains a secret of the binding: %s", b.Seed.Scrub(err.Error()))
 	}
 	return credentials, err
 }
 
-// bound makes a new binding and returns it with its credentials.
+// bound creates a binding and returns it with its credentials.
 func (h *harness) bound(t *testing.T, r *resource, params json.RawMessage) (services.RawBinding, services.Credentials) {
 	t.Helper()
 	b := r.binding(t, freshID(t), params)
@@ -171,14 +170,14 @@ func (h *harness) unbind(t *testing.T, r *resource, b services.RawBinding) error
 	return h.call(t, func(ctx context.Context) error { return h.driver.Unbind(ctx, r.raw, b) })
 }
 
-// nothingLeft fails t where anything of r is still on the server.
+// nothingLeft fails t if anything of r is still on the server.
 func (h *harness) nothingLeft(t *testing.T, r *resource) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
 	defer cancel()
 	left, err := h.Left(ctx, services.InstanceName(r.raw.ID), r.bindingNames())
 	if err != nil {
-		t.Fatalf("ask the server what is left: %v", err)
+		t.Fatalf("Left: %v", err)
 	}
 	if len(left) > 0 {
 		t.Errorf("left on the server: %v", left)
@@ -196,7 +195,7 @@ func (r *resource) bindingNames() []string {
 	return names
 }
 
-// listed returns what List has of r: "instance" and the names of bindings.
+// listed returns the entries of List for r: "instance" and the names of bindings.
 func (h *harness) listed(t *testing.T, r *resource) []string {
 	t.Helper()
 	var found []services.Resource
@@ -223,7 +222,7 @@ func (h *harness) listed(t *testing.T, r *resource) []string {
 	return mine
 }
 
-// expectListed fails t where List tells anything but r and these bindings.
+// expectListed fails t unless List returns r and exactly these bindings.
 func (h *harness) expectListed(t *testing.T, r *resource, bindings ...services.RawBinding) {
 	t.Helper()
 	if h.driver.Functions.List == nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// hostileIDs are identifiers that a platform may send and that must neither
-// break anything nor be taken for one another.
+// hostileIDs are IDs that a platform may send. They must not break anything, and must not
+// be confused with each other.
 func hostileIDs() []string {
 	return []string{
 		"a/b", "a%2Fb", "../../etc/passwd", "..", ".", "/", "%", "%00",
@@ -23,13 +23,13 @@ func hostileIDs() []string {
 	}
 }
 
-// testHostileIDs has an instance and a binding under each hostile identifier,
-// all at the same time, each with data of its own.
+// testHostileIDs creates an instance and a binding for each hostile ID, all at the same
+// time, each with its own data.
 func testHostileIDs(t *testing.T, h *harness) {
 	ids := hostileIDs()
 	if h.Local {
-		// A verb takes a second there, and all that a program is given of an ID is
-		// the name that is made of it.
+		// Verbs of such a backend take a second, and its programs only get names that derive
+		// from the ID.
 		ids = ids[:12]
 	}
 	own := freshID(t) // the server may have others' instances under these
@@ -61,7 +61,7 @@ func testHostileIDs(t *testing.T, h *harness) {
 	}
 }
 
-// hostileValues are put in place of every string of valid parameters.
+// hostileValues replace every string of valid parameters.
 func hostileValues() []string {
 	return []string{
 		"", "'", `"`, `\`, ";", "--", "/*", "$$", "../..", "%s%n", "\u0000", "\n", "🚢", "{{.}}", "${HOME}",
@@ -69,8 +69,8 @@ func hostileValues() []string {
 	}
 }
 
-// testHostileParameters provisions and binds with whatever the checks let
-// through; the answer must be success or a refusal in words for the user.
+// testHostileParameters provisions and binds with hostile parameters that pass the checks.
+// Each call must succeed, or return an error for the user.
 func testHostileParameters(t *testing.T, h *harness) {
 	for i, params := range h.Create {
 		h.eachMutation(t, fmt.Sprintf("create %d", i), params, func(t *testing.T, mutated json.RawMessage) {
@@ -80,7 +80,7 @@ func testHostileParameters(t *testing.T, h *harness) {
 			}
 			if err := h.provision(t, r); err != nil {
 				if _, rejected := services.IsRejected(err); !rejected {
-					t.Errorf("provision with %.200s: neither done nor refused: %v", mutated, err)
+					t.Errorf("provision with %.200s: neither succeeded nor was rejected: %v", mutated, err)
 				}
 			}
 			if err := h.deprovision(t, r); err != nil {
@@ -98,7 +98,7 @@ func testHostileParameters(t *testing.T, h *harness) {
 			b := r.binding(t, freshID(t), mutated)
 			if _, err := h.bind(t, r, b); err != nil {
 				if _, rejected := services.IsRejected(err); !rejected {
-					t.Errorf("bind with %.200s: neither done nor refused: %v", mutated, err)
+					t.Errorf("bind with %.200s: neither succeeded nor was rejected: %v", mutated, err)
 				}
 			}
 			if err := h.unbind(t, r, b); err != nil {
@@ -126,8 +126,7 @@ func (h *harness) eachMutation(t *testing.T, kind string, params json.RawMessage
 	}
 }
 
-// mutations returns, for each string in params, what params are with another
-// one in its place.
+// mutations returns params once for each of its strings, with that string replaced.
 func mutations(t *testing.T, params json.RawMessage) map[string]func(string) any {
 	t.Helper()
 	var document any
@@ -166,8 +165,8 @@ func collect(value any, place string, whole func(any) any, found map[string]func
 	}
 }
 
-// testServerAway shows that a backend whose server does not answer opens, says
-// so, and blames nobody for it.
+// testServerAway checks a backend whose server does not respond: it must open, report the
+// fault, and not report it as the user's error.
 func testServerAway(t *testing.T, h *harness) {
 	proxy := NewProxy(t, h.Address)
 	proxy.Cut()
@@ -190,11 +189,11 @@ func testServerAway(t *testing.T, h *harness) {
 				t.Fatal("succeeded without the server")
 			}
 			if message, rejected := services.IsRejected(err); rejected {
-				t.Errorf("the user is told that it is his fault: %s", message)
+				t.Errorf("the error is reported as the user's: %s", message)
 			}
 		})
 	}
 	if err := h.driver.Ready(t.Context()); err != nil {
-		t.Errorf("ready, with the server: %v", err)
+		t.Errorf("Ready, while the server is available: %v", err)
 	}
 }

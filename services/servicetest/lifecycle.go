@@ -35,7 +35,7 @@ func (h *harness) testOnceAndAgain(t *testing.T, create, params json.RawMessage)
 		t.Fatalf("bind again: %v", err)
 	}
 	if diff := cmp.Diff(first, again); diff != "" {
-		t.Errorf("bind again made other credentials (-first +again):\n%s", diff)
+		t.Errorf("the repeated bind returned other credentials (-first +again):\n%s", diff)
 	}
 	if err := h.alive(t, session); err != nil {
 		t.Errorf("bind again cut the session: %v", err)
@@ -65,8 +65,8 @@ func (h *harness) twice(t *testing.T, what string, verb func() error) {
 	}
 }
 
-// testUpdate goes to the other plan and through all update parameters, each
-// once and again, and back, as the engine does to undo.
+// testUpdate changes to the other plan and to all update parameters, each twice, and back,
+// like the engine when it undoes an update.
 func testUpdate(t *testing.T, h *harness) {
 	if h.OtherPlan == nil && len(h.Update) == 0 {
 		t.Skip("the backend has nothing to update")
@@ -89,7 +89,7 @@ func testUpdate(t *testing.T, h *harness) {
 	}
 }
 
-// updates are all that the suite knows an instance may become.
+// updates returns all updates that the suite defines.
 func (h *harness) updates(r *resource) []services.RawInstance {
 	var all []services.RawInstance
 	if h.OtherPlan != nil {
@@ -106,7 +106,7 @@ func (h *harness) update(t *testing.T, prev, next services.RawInstance) error {
 	return h.call(t, func(ctx context.Context) error { return h.driver.Update(ctx, prev, next) })
 }
 
-// testAbsent removes what was never there, or only half of it.
+// testAbsent deletes instances and bindings that never existed, or exist only partly.
 func testAbsent(t *testing.T, h *harness) {
 	r := h.instance(t, freshID(t), h.Plan, h.Create[0])
 	b := r.binding(t, freshID(t), h.Bind[0])
@@ -129,7 +129,7 @@ func testAbsent(t *testing.T, h *harness) {
 	}
 	h.twice(t, "unbind after deprovision", func() error { return h.unbind(t, r, b) })
 	h.refused(t, first)
-	// The same identifiers may be used again, and find nothing of before.
+	// The same IDs may be used again, and find no old data.
 	if err := h.provision(t, r); err != nil {
 		t.Fatalf("provision again: %v", err)
 	}
@@ -144,10 +144,10 @@ func testAbsent(t *testing.T, h *harness) {
 	h.nothingLeft(t, r)
 }
 
-// testKeep looks after an instance, and one that is gone already.
+// testKeep reconciles an instance, and one that has been deleted.
 func testKeep(t *testing.T, h *harness) {
 	if h.driver.Functions.Reconcile == nil {
-		t.Skip("the backend is no keeper")
+		t.Skip("the backend does not implement Reconciler")
 	}
 	r := h.provisioned(t)
 	gone := h.instance(t, freshID(t), h.Plan, h.Create[0])
@@ -156,11 +156,11 @@ func testKeep(t *testing.T, h *harness) {
 	for range 3 {
 		notes := h.keep(t, h.Plan, r, gone)
 		if len(notes) > 0 {
-			t.Errorf("notes of an instance in order: %v", notes)
+			t.Errorf("conditions of an instance within its limits: %v", notes)
 		}
 	}
 	if err := h.alive(t, session); err != nil {
-		t.Errorf("keep cut a session: %v", err)
+		t.Errorf("Reconcile cut a session: %v", err)
 	}
 	h.works(t, credentials)
 	if err := h.deprovision(t, r); err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// ToTheEnd calls a verb again while the backend says NotYet, as the engine does,
-// until ctx ends.
+// ToTheEnd repeats a verb while the backend returns NotYet, like the engine, until ctx
+// ends.
 func ToTheEnd(ctx context.Context, verb func(context.Context) error) error {
 	for {
 		err := verb(ctx)

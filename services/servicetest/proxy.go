@@ -6,10 +6,9 @@ import (
 	"testing"
 )
 
-// Proxy stands between a backend and its server and can cut them off from each
-// other at any outside call, as if the backend's process had ended there. It
-// knows no protocol: a call begins with the first bytes that the backend sends
-// on a connection after the server's.
+// Proxy stands between a backend and its server. It can cut their connections at any
+// outside call, as if the backend's process had died there. It knows no protocol: a call
+// begins with the first bytes that the backend sends after an answer of the server.
 type Proxy struct {
 	listener net.Listener
 	target   string
@@ -23,26 +22,25 @@ type Proxy struct {
 	dead  bool
 }
 
-// Moment is where in a call the proxy cuts.
+// Moment is the moment of a call at which the proxy cuts.
 type Moment string
 
 // The moments of a call.
 const (
-	// Before is when the server has not got the call.
+	// Before: the server has not received the call.
 	Before Moment = "before"
-	// After is when the server has answered, and the backend does not know.
+	// After: the server has answered, and the backend has not received the answer.
 	After Moment = "after"
 )
 
-// link is one connection through the proxy.
+// link is a connection through the proxy.
 type link struct {
 	backend, server net.Conn
 	asking          bool // the backend spoke last
 	swallow         bool // the answer is where to cut
 }
 
-// NewProxy listens on a port of its own in front of the server at target until
-// the end of t.
+// NewProxy starts a proxy in front of the server at target, until the end of t.
 func NewProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -59,7 +57,7 @@ func NewProxy(t testing.TB, target string) *Proxy {
 	return p
 }
 
-// Address is where the proxy listens.
+// Address returns the proxy's address.
 func (p *Proxy) Address() string { return p.listener.Addr().String() }
 
 // Arm makes the proxy cut at the n-th call from now on.
@@ -69,7 +67,7 @@ func (p *Proxy) Arm(n int, when Moment) {
 	p.calls, p.at, p.when = 0, n, when
 }
 
-// WasCut says whether the proxy has cut; from then on nothing gets through.
+// WasCut reports whether the proxy has cut; afterwards it passes nothing on.
 func (p *Proxy) WasCut() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -83,7 +81,7 @@ func (p *Proxy) Calls() int {
 	return p.calls
 }
 
-// Cut ends all connections and lets none through any more.
+// Cut closes all connections and accepts no more.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -134,7 +132,7 @@ func (p *Proxy) serve(backend net.Conn) {
 	p.mu.Unlock()
 }
 
-// pass hands on what from sends as long as allowed says so.
+// pass copies the data of from while allowed returns true.
 func (p *Proxy) pass(l *link, from, to net.Conn, allowed func(*link) bool) {
 	defer l.close()
 	buffer := make([]byte, 64<<10)
@@ -154,7 +152,7 @@ func (p *Proxy) pass(l *link, from, to net.Conn, allowed func(*link) bool) {
 	}
 }
 
-// asks notes that the backend sent something.
+// asks records that the backend sent data.
 func (p *Proxy) asks(l *link) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -177,7 +175,7 @@ func (p *Proxy) asks(l *link) bool {
 	return true
 }
 
-// answers notes that the server sent something.
+// answers records that the server sent data.
 func (p *Proxy) answers(l *link) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -39,7 +39,7 @@ func testSchemas(t *testing.T, h *harness) {
 	}
 }
 
-// compiled is a schema, checked against draft-04's own.
+// compiled returns a schema that is valid according to draft-04.
 func compiled(t *testing.T, text []byte) *jsonschema.Schema {
 	t.Helper()
 	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
@@ -58,7 +58,7 @@ func compiled(t *testing.T, text []byte) *jsonschema.Schema {
 	return schema
 }
 
-// checkSchema holds a schema to what the broker and the struct need of it.
+// checkSchema checks a schema against the broker's requirements and the struct.
 func checkSchema(t *testing.T, text []byte, keys []string) {
 	t.Helper()
 	var schema struct {
@@ -86,12 +86,12 @@ func checkSchema(t *testing.T, text []byte, keys []string) {
 	slices.Sort(properties)
 	keys = slices.Sorted(slices.Values(keys))
 	if diff := cmp.Diff(keys, properties); diff != "" {
-		t.Errorf("the properties are not the struct's keys (-struct +schema):\n%s", diff)
+		t.Errorf("the properties differ from the struct's keys (-struct +schema):\n%s", diff)
 	}
 }
 
-// testParameters checks that what is valid is taken, and what is not is
-// refused before an operation begins, by a schema or by the backend.
+// testParameters checks that valid parameters are accepted, and that a schema or the
+// backend refuses invalid ones before an operation begins.
 func testParameters(t *testing.T, h *harness) {
 	schemas := h.Definition.Schemas
 	raw := func(params json.RawMessage) services.RawInstance {
@@ -126,11 +126,11 @@ func testParameters(t *testing.T, h *harness) {
 		for name, params := range merged(kind.invalid) {
 			t.Run(kind.name+" "+name, func(t *testing.T) {
 				if accept(t, schema, kind.check, params) == nil {
-					t.Errorf("%s was taken", params)
+					t.Errorf("%s was accepted", params)
 				}
 				if err := kind.check(params); err != nil {
 					if _, rejected := services.IsRejected(err); !rejected {
-						t.Errorf("%s: not shown as the user's to mend: %v", params, err)
+						t.Errorf("%s: not reported as the user's error: %v", params, err)
 					}
 				}
 			})
@@ -139,7 +139,7 @@ func testParameters(t *testing.T, h *harness) {
 }
 
 // testRepeated updates instances with the parameters that they were created with.
-// Declarative clients always send all of them, also to change the plan.
+// Declarative clients always send all of them, even to change the plan.
 func testRepeated(t *testing.T, h *harness) {
 	plans := map[string]json.RawMessage{"the same plan": h.Plan}
 	if h.OtherPlan != nil {
@@ -161,8 +161,7 @@ func testRepeated(t *testing.T, h *harness) {
 	}
 }
 
-// updateSchema is the backend's schema for updates, or what the broker takes where
-// there is none.
+// updateSchema returns the backend's schema for updates, or the broker's default.
 func (h *harness) updateSchema(t *testing.T) *jsonschema.Schema {
 	t.Helper()
 	if text := h.Definition.Schemas.InstanceUpdate; text != nil {
@@ -178,7 +177,7 @@ func (h *harness) readOnly() []json.RawMessage {
 	return []json.RawMessage{h.ReadOnly}
 }
 
-// merged adds what no backend takes.
+// merged adds an unknown parameter.
 func merged(invalid map[string]json.RawMessage) map[string]json.RawMessage {
 	all := map[string]json.RawMessage{
 		"an unknown key": json.RawMessage(`{"no_backend_knows_this": 1}`),
@@ -191,7 +190,7 @@ func merged(invalid map[string]json.RawMessage) map[string]json.RawMessage {
 	return all
 }
 
-// accept does what the broker does with parameters before an operation.
+// accept checks parameters like the broker before an operation.
 func accept(t *testing.T, schema *jsonschema.Schema, check func(json.RawMessage) error, params json.RawMessage) error {
 	t.Helper()
 	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(params))

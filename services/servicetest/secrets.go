@@ -11,8 +11,8 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// testSecrets checks what is told to whom: credentials are JSON, a binding's
-// secrets are its own and derive from its seed, and endpoints hold none.
+// testSecrets checks that credentials are JSON, that a binding's secrets are its own and
+// derive from its seed, and that endpoints contain none.
 func testSecrets(t *testing.T, h *harness) {
 	r := h.provisioned(t)
 	one, first := h.bound(t, r, h.Bind[0])
@@ -22,26 +22,26 @@ func testSecrets(t *testing.T, h *harness) {
 		credentials services.Credentials
 	}{{one, two, first}, {two, one, second}} {
 		if diff := cmp.Diff(b.credentials.Values, delivered(t, b.credentials.Values)); diff != "" {
-			t.Errorf("the credentials are not of JSON's types (-credentials +JSON):\n%s", diff)
+			t.Errorf("the credentials change when they pass through JSON (-credentials +JSON):\n%s", diff)
 		}
 		h.checkVolumeMounts(t, b.credentials.VolumeMounts)
 		values, endpoints := fmt.Sprint(b.credentials.Values, b.credentials.VolumeMounts), fmt.Sprint(b.credentials.Endpoints)
 		if told := fmt.Sprint(b.credentials.Values); b.own.Seed.Scrub(told) == told {
-			t.Error("the credentials hold no secret that derives from the seed")
+			t.Error("the credentials contain no secret that derives from the seed")
 		}
 		if b.other.Seed.Scrub(values) != values {
-			t.Error("the credentials hold another binding's secret")
+			t.Error("the credentials contain another binding's secret")
 		}
 		if b.own.Seed.Scrub(endpoints) != endpoints {
-			t.Error("the endpoints hold a secret")
+			t.Error("the endpoints contain a secret")
 		}
 		for _, secret := range h.Secrets {
 			if strings.Contains(values+endpoints, secret) {
-				t.Error("the credentials hold a secret of the backend's configuration")
+				t.Error("the credentials contain a secret of the backend's configuration")
 			}
 		}
 	}
-	// Another binding under the same identifiers, later, has other secrets.
+	// A later binding with the same IDs has other secrets.
 	if err := h.unbind(t, r, one); err != nil {
 		t.Fatalf("unbind: %v", err)
 	}
@@ -56,8 +56,8 @@ func testSecrets(t *testing.T, h *harness) {
 	h.works(t, again)
 }
 
-// checkVolumeMounts checks the shape that platforms read (OSB, "Volume Mount
-// Object"), and that the backend said of itself what it does.
+// checkVolumeMounts checks the format of volume mounts (OSB, "Volume Mount Object"), and
+// that the backend's Client declares them.
 func (h *harness) checkVolumeMounts(t *testing.T, mounts []services.VolumeMount) {
 	t.Helper()
 	if got := len(mounts) > 0; got != h.Definition.VolumeMounts {
@@ -65,11 +65,11 @@ func (h *harness) checkVolumeMounts(t *testing.T, mounts []services.VolumeMount)
 	}
 	for _, m := range mounts {
 		if m.Driver == "" || !path.IsAbs(m.ContainerDir) || m.Mode != "r" && m.Mode != "rw" || m.DeviceType != "shared" || m.Device.VolumeID == "" {
-			t.Errorf("no platform takes a volume mount with driver %q, container_dir %q, mode %q, device_type %q, volume_id %q",
+			t.Errorf("invalid volume mount: driver %q, container_dir %q, mode %q, device_type %q, volume_id %q",
 				m.Driver, m.ContainerDir, m.Mode, m.DeviceType, m.Device.VolumeID)
 		}
 		if diff := cmp.Diff(m.Device.MountConfig, delivered(t, m.Device.MountConfig)); diff != "" {
-			t.Errorf("mount_config is not of JSON's types (-is +JSON):\n%s", diff)
+			t.Errorf("mount_config changes when it passes through JSON (-is +JSON):\n%s", diff)
 		}
 	}
 }

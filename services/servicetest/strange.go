@@ -11,34 +11,34 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// strangeTime is what a verb has on a strange server: one that hangs takes all.
+// strangeTime is a verb's time limit on a strange server; one that hangs uses all of it.
 const strangeTime = 500 * time.Millisecond
 
-// Strange is a server that behaves so to each who connects.
+// Strange is how a server treats a connection.
 type Strange func(net.Conn)
 
-// Hangs takes connections and says nothing, until the other side has enough.
+// Hangs accepts connections and sends nothing, until the client closes them.
 func Hangs(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
 
-// Says sends the same to everybody, and closes the connection.
+// Says sends the same text to every client, and closes the connection.
 func Says(text string) Strange { return func(c net.Conn) { _, _ = io.WriteString(c, text) } }
 
-// Garbles is the server at address until it has sent so many bytes on a
-// connection; then it is nonsense.
+// Garbles forwards to the server at address; after so many bytes on a connection it sends
+// nonsense.
 func Garbles(address string, after int64) Strange {
 	return turning(address, after, func(c net.Conn, _ <-chan struct{}) {
 		_, _ = io.WriteString(c, "\x00\xff}{ this is no answer \xfe\x00")
 	})
 }
 
-// Silences is the server at address until it has sent so many bytes on a
-// connection; then it says nothing more, and does not hang up.
+// Silences forwards to the server at address; after so many bytes on a connection it sends
+// nothing more, and does not close the connection.
 func Silences(address string, after int64) Strange {
 	return turning(address, after, func(_ net.Conn, gone <-chan struct{}) { <-gone })
 }
 
-// turning is the server at address until it has sent so many bytes on a connection;
-// what happens then may wait until the other side has gone.
+// turning forwards to the server at address; after so many bytes on a connection it calls
+// a function, which may wait until the client has gone.
 func turning(address string, after int64, then func(c net.Conn, gone <-chan struct{})) Strange {
 	return func(c net.Conn) {
 		server, err := net.Dial("tcp", address) //nolint:noctx // it ends with the connection
@@ -56,10 +56,10 @@ func turning(address string, after int64, then func(c net.Conn, gone <-chan stru
 	}
 }
 
-// RunStrangeServers calls every verb on servers that are strange: each ends in
-// time, blames nobody for it, and leaves what can be removed. Of the suite it
-// needs what RunFullDisk does. Sane are those that may answer well enough for a
-// verb to work.
+// RunStrangeServers calls every verb on strange servers: each must end in time, must not
+// report the fault as the user's error, and must leave a state that can be removed. It
+// needs the same fields of the suite as RunFullDisk. Sane are the servers on which a verb
+// may succeed.
 func RunStrangeServers(t *testing.T, s Suite, strange, sane map[string]Strange) {
 	t.Helper()
 	h := newHarness(t, s, s.Address)
@@ -97,7 +97,7 @@ func (h *harness) onStrangeServer(t *testing.T, behave Strange, mayWork bool) {
 	h.empty(t, fresh, r)
 }
 
-// strangely calls a verb on a strange server.
+// strangely calls a verb on a strange server and checks the result.
 func (h *harness) strangely(t *testing.T, v *verb, bd services.RawBinding, mayWork bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), strangeTime)
@@ -114,14 +114,14 @@ func (h *harness) strangely(t *testing.T, v *verb, bd services.RawBinding, mayWo
 		return
 	}
 	if message, rejected := services.IsRejected(err); rejected {
-		t.Errorf("%s: the user is told that it is his fault: %s", v.name, message)
+		t.Errorf("%s: the error is reported as the user's: %s", v.name, message)
 	}
 	if bd.Seed.Scrub(err.Error()) != err.Error() {
-		t.Errorf("an error holds a secret of the binding: %s", bd.Seed.Scrub(err.Error()))
+		t.Errorf("an error contains a secret of the binding: %s", bd.Seed.Scrub(err.Error()))
 	}
 }
 
-// listening is the address of a server that behaves so.
+// listening starts a strange server and returns its address.
 func listening(t *testing.T, behave Strange) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // as Proxy

@@ -1,5 +1,5 @@
-// Package servicetest is the suite that every backend passes, against its real
-// server. What it checks is what services.Backend promises.
+// Package servicetest is the conformance suite that every backend passes, against its
+// real server. It checks the contract of services.Backend.
 package servicetest
 
 import (
@@ -10,86 +10,84 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Suite tells the suite about one backend.
+// Suite describes one backend to the suite.
 type Suite struct {
 	// Definition is the backend.
 	Definition services.Definition
 	// Address is the host:port of the server that the backend administers.
 	Address string
-	// Config is the backend's configuration for reaching its server at
-	// address, which is Address or a proxy in front of it. Whatever it is,
-	// applications are told Address.
+	// Config returns the backend's configuration for reaching its server at
+	// address, which is Address or a proxy in front of it. Applications get
+	// Address in both cases.
 	Config func(address string) json.RawMessage
-	// Secrets are those of the configuration. No error may hold one.
+	// Secrets are the configuration's secrets. No error may contain one.
 	Secrets []string
 
-	// Plan is what instances are made with, OtherPlan what they are updated
-	// to and back.
+	// Plan is the plan of new instances; updates change it to OtherPlan and
+	// back.
 	Plan, OtherPlan json.RawMessage
-	// Create, Update and Bind are valid parameters, of which there is one at
-	// least: use {} where nothing has to be said.
+	// Create, Update and Bind are valid parameters. Each needs at least one
+	// element; use {} for none.
 	Create, Update, Bind []json.RawMessage
-	// BindSame are further parameters of a binding that say what the first of Bind
-	// makes anyway: they have to be taken, and are not tried any further.
+	// BindSame are further parameters of a binding with the same effect as the first
+	// of Bind. The suite only checks that they are accepted.
 	BindSame []json.RawMessage
 	// Invalid are parameters that must be refused.
 	Invalid Invalid
-	// ReadOnly are a binding's parameters for reading only; nil where the
-	// backend knows no such thing.
+	// ReadOnly are the parameters of a read-only binding; nil if the backend has
+	// none.
 	ReadOnly json.RawMessage
 
-	// Reach tries, as an application with the first credentials, to get at
-	// what the second belong to, in every way it can think of, and fails t for
-	// each that is not refused.
+	// Reach uses the first credentials to try to access the instance of the second,
+	// in every possible way, and fails t for each way that is not refused.
 	Reach func(t *testing.T, mine, theirs map[string]any)
-	// Block are the ways, each under the name of its test, in which an application
-	// with the first credentials could keep the broker from revoking the others or
-	// from removing the instance that those belong to. What a function opens, such
-	// as a transaction, stays open until t ends or the broker ends it.
+	// Block are functions, by test name, that use the first credentials to try to
+	// prevent the broker from revoking the others, or from deleting their instance.
+	// What a function opens, such as a transaction, must stay open until t ends or
+	// the broker ends it.
 	Block map[string]func(t *testing.T, mine map[string]any, theirs ...map[string]any)
-	// Limits are the plan's limits; each is shown to hold.
+	// Limits are the plan's limits.
 	Limits []Limit
-	// Break are the ways, each under the name of its test, in which an
-	// application can break its own credentials, such as by changing its
-	// password. Afterwards it cannot connect or cannot write. Nil where a holder
-	// cannot break them; else the backend is a Verifier.
+	// Break are functions, by test name, that break the application's own
+	// credentials, such as by changing its password. Afterwards it cannot connect or
+	// cannot write. Nil if a holder cannot break them; otherwise the backend must
+	// implement Verifier.
 	Break map[string]func(ctx context.Context, credentials map[string]any) error
-	// Left lists what is still on the server of an instance and its bindings,
-	// asked of the server itself and not of the backend. Names are
-	// Instance.Name and Binding.Name.
+	// Left lists what remains of an instance and its bindings on the server. It
+	// must ask the server itself and not the backend. The names are Instance.Name
+	// and Binding.Name.
 	Left func(ctx context.Context, instance string, bindings []string) ([]string, error)
 
-	// Local is for a backend that administers by programs on this machine: there
-	// is no call to cut off in between, and its own tests interrupt the programs.
+	// Local is for a backend that runs programs on this machine instead of making
+	// calls that the suite can cut; its own tests interrupt the programs.
 	Local bool
-	// Again leaves out what takes long and would come out the same: for a
-	// further run, on a server that differs in what it can limit only.
+	// Again skips slow tests with the same result. Use it for a further run on a
+	// server that differs only in the limits that it can enforce.
 	Again bool
 }
 
-// Invalid are parameters that must be refused by a schema or by the check that
-// comes before an operation is accepted, each under the name of its test.
+// Invalid are parameters, by test name, that a schema or the backend's check must refuse
+// before an operation is accepted.
 type Invalid struct{ Create, Update, Bind map[string]json.RawMessage }
 
 // Limit is a limit of a plan.
 type Limit struct {
 	Name string
 	Plan json.RawMessage
-	// Holds goes up to the limit and fails t where it does not hold.
+	// Holds uses the instance up to the limit, and fails t if the limit does not
+	// hold.
 	Holds func(t *testing.T, use Use)
 }
 
-// Use is an instance in the hands of a Limit.
+// Use is the instance that a Limit tests.
 type Use struct {
-	// Bind makes a binding with these parameters and returns what its
-	// application reads.
+	// Bind creates a binding with these parameters and returns its credentials.
 	Bind func(t *testing.T, params json.RawMessage) map[string]any
-	// Reconcile looks after the instance as the engine does and returns what its
-	// user should know.
+	// Reconcile reconciles the instance like the engine and returns its condition.
 	Reconcile func(t *testing.T) string
 }
 
-// Run runs the suite. Its subtests are named for what they show.
+// Run runs the suite.
 func Run(t *testing.T, s Suite) {
 	t.Helper()
 	s.complete(t)
@@ -124,7 +122,7 @@ func Run(t *testing.T, s Suite) {
 			switch test.name {
 			case "hostile identifiers", "hostile parameters", "cancelled", "crash":
 				if s.Again {
-					t.Skip("the first run showed it")
+					t.Skip("the first run covers this")
 				}
 			}
 			if s.Local && (test.name == "cancelled" || test.name == "crash") {
@@ -135,7 +133,7 @@ func Run(t *testing.T, s Suite) {
 	}
 }
 
-// complete fails t where the suite was not told enough to test the backend.
+// complete fails t if a required field of the suite is missing.
 func (s *Suite) complete(t *testing.T) {
 	t.Helper()
 	for what, missing := range map[string]bool{

@@ -11,7 +11,7 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// What a backend can do wrong, and the suite has to notice.
+// The flaws of a backend that the suite must detect.
 const (
 	flawSchema       = "its schema has another key than its parameters"
 	flawLeftovers    = "deprovision leaves the bindings"
@@ -36,13 +36,12 @@ const (
 	flawBlocked      = "a tenant blocks another's unbind"
 )
 
-// flawVariable tells the test process of TestSuiteWithFlaw which flaw its
-// backend has.
+// flawVariable names the flaw of the backend in the process of TestSuiteWithFlaw.
 const flawVariable = "CHANDLER_TEST_FLAW"
 
 func TestSuite(t *testing.T) { runSuite(t, "") }
 
-// TestSuiteWithFlaw is run by TestSuiteNotices in a process of its own.
+// TestSuiteWithFlaw is run by TestSuiteNotices in a separate process.
 func TestSuiteWithFlaw(t *testing.T) {
 	flaw := os.Getenv(flawVariable)
 	if flaw == "" {
@@ -125,7 +124,7 @@ func runSuite(t *testing.T, flaw string) {
 					}
 				}
 				if in != 2 {
-					t.Errorf("%d sessions were let in", in)
+					t.Errorf("%d sessions were accepted", in)
 				}
 			},
 		}},
@@ -167,7 +166,7 @@ func reachMemory(t *testing.T, mine, theirs map[string]any) {
 		}
 		mixed[key] = theirs[key]
 		if s, err := dialMemory(t.Context(), mixed); err == nil {
-			t.Errorf("logged in with their %s", key)
+			t.Errorf("logged in with the other tenant's %s", key)
 			_ = s.Close()
 		}
 	}
