@@ -52,8 +52,8 @@ type InstanceChecker[P, I any] interface {
 // enforce, or keeps spare resources ready.
 type Reconciler[P, I any] interface {
 	// Reconcile is called every few seconds, by one replica at a time, and after a
-	// provision. Operations on the same instances go on at the same time. An error
-	// concerns the server as a whole; that of one instance is in the result, so that
+	// provision if the result asks for it. Operations on the same instances go on at the
+	// same time. An error concerns the server as a whole; that of one instance is in the result, so that
 	// the broker records the others' conditions nevertheless.
 	Reconcile(ctx context.Context, r ReconcileRequest[P, I]) (ReconcileResult, error)
 }
@@ -71,6 +71,9 @@ type ReconcileResult struct {
 	// Instances are the instances that Reconcile examined, by Instance.ID. The
 	// condition of any other instance stays what it was.
 	Instances map[string]InstanceResult
+	// AfterProvision asks for a call as soon as an instance is provisioned, which may
+	// have used a spare resource.
+	AfterProvision bool
 }
 
 // InstanceResult is what Reconcile found out about one instance. The zero value

@@ -3,6 +3,7 @@ package operation
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -42,7 +43,7 @@ func (e *Engine) reconcileSoon(op store.Operation, server string) {
 	if err != nil {
 		return // the next round will see to it
 	}
-	if r, ok := e.reconcileRounds[catalog.ServerKey(plan.Backend, server)]; ok {
+	if r, ok := e.reconcileRounds[catalog.ServerKey(plan.Backend, server)]; ok && r.afterProvision.Load() {
 		r.startEarly()
 	}
 }
@@ -59,7 +60,7 @@ func (e *Engine) newReconcileRounds() map[string]*round {
 		r := newRound("keep/"+s.Key(), e.ReconcileEvery)
 		plans := e.Catalog.PlansOf(s.Backend)
 		r.batch = func(ctx context.Context, tx pgx.Tx, after string) (string, error, error) {
-			return e.reconcileBatch(ctx, tx, d, s, plans, after)
+			return e.reconcileBatch(ctx, tx, d, s, plans, after, &r.afterProvision)
 		}
 		rounds[s.Key()] = r
 	}
@@ -69,7 +70,7 @@ func (e *Engine) newReconcileRounds() map[string]*round {
 // reconcileBatchSize is the number of instances in one call of Reconcile.
 const reconcileBatchSize = 500
 
-func (e *Engine) reconcileBatch(ctx context.Context, tx pgx.Tx, d *services.Driver, s catalog.Server, plans []*catalog.Plan, after string) (last string, failed, err error) {
+func (e *Engine) reconcileBatch(ctx context.Context, tx pgx.Tx, d *services.Driver, s catalog.Server, plans []*catalog.Plan, after string, early *atomic.Bool) (last string, failed, err error) {
 	var request services.RawReconcile
 	ids, byID := make([]string, 0, len(plans)), map[string]*catalog.Plan{}
 	for _, p := range plans {
@@ -92,6 +93,7 @@ func (e *Engine) reconcileBatch(ctx context.Context, tx pgx.Tx, d *services.Driv
 	lost := store.HoldLocks(limited, tx, func(ctx context.Context) error {
 		result, failed = d.Reconcile(ctx, request)
 		cut = ctx.Err() != nil
+		early.Store(result.AfterProvision)
 		return nil
 	})
 	set, faults := conditionParams(rows, result, cut)

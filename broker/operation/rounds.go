@@ -2,6 +2,7 @@ package operation
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,6 +22,8 @@ type round struct {
 	pause time.Duration
 	// early begins a round ahead of its time.
 	early chan struct{}
+	// afterProvision says that the round is to begin early after a provision.
+	afterProvision atomic.Bool
 	// batch does what lies behind the ID and returns the last one; empty at the
 	// end. failed is the backend's error: the batch is left to the next round, so
 	// that it does not keep the others from being reached.

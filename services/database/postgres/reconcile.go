@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
@@ -21,6 +22,7 @@ const holdTime = 20 * time.Second
 // limits on databases and sessions, reverts tenants' changes of those, and ends sessions
 // whose role is gone.
 func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Plan, InstanceParams]) (result services.ReconcileResult, err error) {
+	result.AfterProvision = slices.ContainsFunc(r.Plans, func(p Plan) bool { return p.Spares > 0 })
 	ended := map[string]string{}
 	faults := []error{
 		b.endLockHolders(ctx, r.Plans, r.Instances, ended), // first: the rest needs room in the lock table
