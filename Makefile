@@ -85,7 +85,7 @@ bench: test-deps ## compare the broker with the servers below it
 
 .PHONY: bench-scale
 bench-scale: test-deps ## measure throughput, start and memory of a broker with a million instances
-	CHANDLER_BENCH_INSTANCES=1000000 $(TESTENV) go test -count 1 -run '^$$' -bench 'Throughput|Start' -timeout 60m ./acceptance/bench
+	$(call each,acceptance/bench,CHANDLER_BENCH_INSTANCES=1000000 $(TESTENV) go test -count 1 -run '^$$' -bench 'Throughput|Start' -timeout 60m .)
 
 .PHONY: fuzz
 fuzz: test-deps ## run every fuzz target for FUZZTIME
