@@ -13,6 +13,9 @@ import (
 // takes longer still is cancelled and undone, unless it was there before this
 // request: another client polls it.
 func (b *Broker) await(ctx context.Context, op store.Operation, async, joined bool) error {
+	if ended, ok := b.Engine.Ended(op.ID); ok && op.Seq == 0 { // the one that this request began
+		return resultError(ended.Operation)
+	}
 	limit, waiting := b.SyncWait, ctx
 	if async {
 		var stop context.CancelFunc

@@ -44,8 +44,14 @@ func (b *Broker) bind(ctx context.Context, async bool, wanted func(context.Conte
 	}
 	var op *store.Operation
 	exists := false
-	err = b.Store.InTx(ctx, func(tx pgx.Tx) (err error) {
-		op, exists, err = b.acceptBind(ctx, tx, want, async)
+	var first store.Batch
+	instance := store.Read(&first, func(db store.DBTX) (store.Instance, error) { return b.Store.InstanceForShare(ctx, db, want.InstanceID) })
+	active := b.readActive(ctx, &first, want.InstanceID)
+	err = b.Store.InTxWith(ctx, &first, func(tx *store.Tx) (err error) {
+		if err := b.bindable(ctx, instance, activeOf(active.Value), want, async); err != nil {
+			return err
+		}
+		op, exists, err = b.acceptBind(ctx, tx, instance.Value, want)
 		return err
 	})
 	if err != nil {
@@ -57,6 +63,9 @@ func (b *Broker) bind(ctx context.Context, async bool, wanted func(context.Conte
 			return domain.Binding{IsAsync: true, OperationData: op.ID}, nil
 		} else if err != nil {
 			return domain.Binding{}, err
+		}
+		if ended, ok := b.Engine.Ended(op.ID); ok && ended.Credentials != nil {
+			return b.answerWith(ctx, ended.Binding, exists, ended.Credentials)
 		}
 	}
 	made, err := b.Store.Binding(ctx, b.Store.Pool, want.ID)
@@ -146,11 +155,7 @@ func wantedBinding(ctx context.Context, instanceID, bindingID string, d domain.B
 
 // acceptBind records the binding with its operation, or finds the one that is
 // there; exists says which, and no operation means that it is ready.
-func (b *Broker) acceptBind(ctx context.Context, tx pgx.Tx, want store.Binding, async bool) (op *store.Operation, exists bool, err error) {
-	instance, err := b.bindable(ctx, tx, want, async)
-	if err != nil {
-		return nil, false, err
-	}
+func (b *Broker) acceptBind(ctx context.Context, tx pgx.Tx, instance store.Instance, want store.Binding) (op *store.Operation, exists bool, err error) {
 	want.ExpiresAt, want.RenewBefore, err = b.bindingTerm(instance)
 	if err != nil {
 		return nil, false, err
@@ -177,40 +182,33 @@ func (b *Broker) acceptBind(ctx context.Context, tx pgx.Tx, want store.Binding, 
 	return &accepted, false, err
 }
 
-// bindable holds the instance as it is while the bind is accepted, and says why
-// it cannot be bound.
-func (b *Broker) bindable(ctx context.Context, tx pgx.Tx, want store.Binding, async bool) (store.Instance, error) {
-	instance, err := b.Store.InstanceForShare(ctx, tx, want.InstanceID)
-	if store.NotFound(err) || err == nil && (!visible(ctx, instance) || instance.Status == store.CreateFailed) {
-		return instance, fail(NotFound, "there is no such instance")
-	} else if err != nil {
-		return instance, err
-	}
-	u, err := b.activeOperations(ctx, tx, instance.ID)
-	if err != nil {
-		return instance, err
+// bindable says why an instance, which is locked, cannot be bound.
+func (b *Broker) bindable(ctx context.Context, found *store.Result[store.Instance], u activeOperations, want store.Binding, async bool) error {
+	instance := found.Value
+	if found.Err != nil || !visible(ctx, instance) || instance.Status == store.CreateFailed {
+		return fail(NotFound, "there is no such instance")
 	}
 	plan, err := b.planOf(instance)
 	if err != nil {
-		return instance, err
+		return err
 	}
 	switch {
 	case instance.ServiceID != want.ServiceID:
-		return instance, fail(Invalid, "service_id: the instance is of another service")
+		return fail(Invalid, "service_id: the instance is of another service")
 	case u.instance != nil:
-		return instance, fail(Concurrency, "an operation on the instance is in progress; repeat the request when it has ended")
+		return fail(Concurrency, "an operation on the instance is in progress; repeat the request when it has ended")
 	case instance.Status != store.Ready:
-		return instance, fail(Unsupported, "the instance is not usable: deleting it failed half-way; delete it again")
+		return fail(Unsupported, "the instance is not usable: deleting it failed half-way; delete it again")
 	case instance.PlanID != want.PlanID && want.PredecessorID == "":
-		return instance, fail(Invalid, "plan_id: the instance is on plan %q", plan.Name)
+		return fail(Invalid, "plan_id: the instance is on plan %q", plan.Name)
 	case !plan.Bindable:
-		return instance, fail(Invalid, "instances of plan %q cannot be bound", plan.Name)
+		return fail(Invalid, "instances of plan %q cannot be bound", plan.Name)
 	case plan.RequiresApp && want.AppID == "":
-		return instance, fail(RequiresApp, "plan %q can be bound to an application only, not used by a service key", plan.Name)
+		return fail(RequiresApp, "plan %q can be bound to an application only, not used by a service key", plan.Name)
 	case plan.RequiresAsync && !async:
-		return instance, fail(AsyncRequired, "plan %q takes long; repeat the request with accepts_incomplete=true", plan.Name)
+		return fail(AsyncRequired, "plan %q takes long; repeat the request with accepts_incomplete=true", plan.Name)
 	}
-	return instance, b.checkBinding(ctx, plan, want)
+	return b.checkBinding(ctx, plan, want)
 }
 
 func (b *Broker) checkBinding(ctx context.Context, plan *catalog.Plan, want store.Binding) error {

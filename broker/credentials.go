@@ -10,11 +10,17 @@ import (
 	"github.com/chandler-broker/chandler/broker/operation"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/credhub"
+	"github.com/chandler-broker/chandler/services"
 )
 
 // answer reads what the application gets from the one place where it is.
 func (b *Broker) answer(ctx context.Context, have store.Binding, exists bool) (domain.Binding, error) {
-	value, err := b.credentials(ctx, have)
+	return b.answerWith(ctx, have, exists, nil)
+}
+
+// answerWith is answer where it is known what was just written there; nil: it is read.
+func (b *Broker) answerWith(ctx context.Context, have store.Binding, exists bool, written *services.Credentials) (domain.Binding, error) {
+	value, err := b.credentials(ctx, have, written)
 	if err != nil {
 		return domain.Binding{}, err
 	}
@@ -29,14 +35,18 @@ func (b *Broker) answer(ctx context.Context, have store.Binding, exists bool) (d
 		}
 	}
 	driver, err := b.anyDriver(plan)
-	if err == nil && driver.VolumeMounts {
-		binding.VolumeMounts, err = b.volumeMounts(ctx, have)
+	switch {
+	case err != nil || !driver.VolumeMounts:
+	case written != nil:
+		binding.VolumeMounts = volumeMounts(written.VolumeMounts)
+	default:
+		binding.VolumeMounts, err = b.storedVolumeMounts(ctx, have)
 	}
 	return binding, err
 }
 
 // credentials are what the application reads, or where it reads them.
-func (b *Broker) credentials(ctx context.Context, have store.Binding) (any, error) {
+func (b *Broker) credentials(ctx context.Context, have store.Binding, written *services.Credentials) (any, error) {
 	if have.Delivery != credhub.Inline {
 		d, ok := b.Deliveries[have.Delivery]
 		if !ok {
@@ -44,6 +54,10 @@ func (b *Broker) credentials(ctx context.Context, have store.Binding) (any, erro
 		}
 		r := operation.Reader(have)
 		return Reference{d.Reference(r), d.Attributes(r)}, nil
+	}
+	if written != nil {
+		value, err := json.Marshal(written.Values)
+		return json.RawMessage(value), err
 	}
 	value, err := b.Credentials.Get(ctx, credhub.CredentialsPath(have.InstanceID, have.ID))
 	if errors.Is(err, credhub.ErrNotFound) {
@@ -54,8 +68,8 @@ func (b *Broker) credentials(ctx context.Context, have store.Binding) (any, erro
 	return value, nil
 }
 
-// volumeMounts reads what the platform mounts.
-func (b *Broker) volumeMounts(ctx context.Context, have store.Binding) ([]domain.VolumeMount, error) {
+// storedVolumeMounts reads what the platform mounts.
+func (b *Broker) storedVolumeMounts(ctx context.Context, have store.Binding) ([]domain.VolumeMount, error) {
 	value, err := b.Credentials.Get(ctx, credhub.VolumeMountsPath(have.InstanceID, have.ID))
 	if errors.Is(err, credhub.ErrNotFound) {
 		return nil, b.missingCredentials(ctx, have, err)
@@ -66,14 +80,19 @@ func (b *Broker) volumeMounts(ctx context.Context, have store.Binding) ([]domain
 	if err := json.Unmarshal(value, &stored); err != nil {
 		return nil, internal("read the volume mounts", errors.New("what is stored is not what was put there"))
 	}
-	mounts := make([]domain.VolumeMount, 0, len(stored.VolumeMounts))
-	for _, m := range stored.VolumeMounts {
+	return volumeMounts(stored.VolumeMounts), nil
+}
+
+// volumeMounts are a binding's volume mounts as the answer has them.
+func volumeMounts(stored []services.VolumeMount) []domain.VolumeMount {
+	mounts := make([]domain.VolumeMount, 0, len(stored))
+	for _, m := range stored {
 		mounts = append(mounts, domain.VolumeMount{
 			Driver: m.Driver, ContainerDir: m.ContainerDir, Mode: m.Mode, DeviceType: m.DeviceType,
 			Device: domain.SharedDevice{VolumeId: m.Device.VolumeID, MountConfig: m.Device.MountConfig},
 		})
 	}
-	return mounts, nil
+	return mounts
 }
 
 func credentialStoreError(cause error) error {

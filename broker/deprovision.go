@@ -18,8 +18,24 @@ import (
 func (b *Broker) Deprovision(ctx context.Context, instanceID string, _ domain.DeprovisionDetails, async bool) (domain.DeprovisionServiceSpec, error) {
 	var spec domain.DeprovisionServiceSpec
 	var op store.Operation
-	err := b.Store.InTx(ctx, func(tx pgx.Tx) (err error) {
-		op, err = b.acceptDeprovision(ctx, tx, instanceID, async)
+	var first store.Batch
+	instance := store.Read(&first, func(db store.DBTX) (store.Instance, error) { return b.Store.InstanceForUpdate(ctx, db, instanceID) })
+	active := b.readActive(ctx, &first, instanceID)
+	bindings := store.Read(&first, func(db store.DBTX) ([]store.Binding, error) { return b.Store.BindingsOfInstance(ctx, db, instanceID) })
+	err := b.Store.InTxWith(ctx, &first, func(tx *store.Tx) (err error) {
+		have, u := instance.Value, activeOf(active.Value)
+		if instance.Err != nil {
+			have, u, err = readAfterCreate(ctx, b, tx, instanceID, instanceID, b.Store.InstanceForUpdate)
+			if err == nil {
+				bindings.Value, err = b.Store.BindingsOfInstance(ctx, tx, instanceID)
+			}
+		}
+		if store.NotFound(err) || err == nil && !visible(ctx, have) {
+			return fail(Gone, "there is no such instance")
+		} else if err != nil {
+			return err
+		}
+		op, err = b.acceptDeprovision(ctx, tx, have, u, bindings.Value, async)
 		return err
 	})
 	if err != nil {
@@ -33,24 +49,14 @@ func (b *Broker) Deprovision(ctx context.Context, instanceID string, _ domain.De
 	return spec, err
 }
 
-func (b *Broker) acceptDeprovision(ctx context.Context, tx pgx.Tx, instanceID string, async bool) (store.Operation, error) {
+func (b *Broker) acceptDeprovision(ctx context.Context, tx pgx.Tx, have store.Instance, u activeOperations, bindings []store.Binding, async bool) (store.Operation, error) {
 	var none store.Operation
-	have, err := readAfterCreate(ctx, b, tx, instanceID, b.Store.InstanceForUpdate)
-	if store.NotFound(err) || err == nil && !visible(ctx, have) {
-		return none, fail(Gone, "there is no such instance")
-	} else if err != nil {
-		return none, err
-	}
 	plan, err := b.planOf(have)
 	if err != nil {
 		return none, err
 	}
 	if plan.RequiresAsync && !async {
 		return none, fail(AsyncRequired, "plan %q takes long; repeat the request with accepts_incomplete=true", plan.Name)
-	}
-	u, err := b.activeOperations(ctx, tx, instanceID)
-	if err != nil {
-		return none, err
 	}
 	if u.instance != nil && isDeprovision(u.instance.Kind) {
 		return *u.instance, nil
@@ -59,7 +65,7 @@ func (b *Broker) acceptDeprovision(ctx context.Context, tx pgx.Tx, instanceID st
 		return none, fail(Concurrency, "another operation on this instance is in progress; repeat the request when it has ended")
 	}
 	if !plan.Cascade {
-		if err := b.refuseBound(ctx, tx, instanceID); err != nil {
+		if err := refuseBound(bindings); err != nil {
 			return none, err
 		}
 	}
@@ -75,11 +81,7 @@ func (b *Broker) acceptDeprovision(ctx context.Context, tx pgx.Tx, instanceID st
 }
 
 // refuseBound refuses to pull an instance away from under applications.
-func (b *Broker) refuseBound(ctx context.Context, tx pgx.Tx, instanceID string) error {
-	bindings, err := b.Store.BindingsOfInstance(ctx, tx, instanceID)
-	if err != nil {
-		return err
-	}
+func refuseBound(bindings []store.Binding) error {
 	var live []string
 	for _, binding := range bindings {
 		if binding.Status != store.CreateFailed {

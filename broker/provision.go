@@ -28,8 +28,13 @@ func (b *Broker) Provision(ctx context.Context, instanceID string, d domain.Prov
 		return spec, fail(AsyncRequired, "plan %q takes long; repeat the request with accepts_incomplete=true", plan.Name)
 	}
 	var op *store.Operation
-	err = b.Store.InTx(ctx, func(tx pgx.Tx) error {
-		op, spec.AlreadyExists, err = b.acceptProvision(ctx, tx, plan, want)
+	var first store.Batch
+	inserted, err := b.insertInstance(ctx, &first, plan, want)
+	if err != nil {
+		return spec, err
+	}
+	err = b.Store.InTxWith(ctx, &first, func(tx *store.Tx) (err error) {
+		op, spec.AlreadyExists, err = b.acceptProvision(ctx, tx, plan, want, inserted.Value == 1)
 		return err
 	})
 	if err != nil {
@@ -105,23 +110,26 @@ func maintenance(plan *catalog.Plan, sent *domain.MaintenanceInfo, current strin
 	return plan.MaintenanceVersion, nil
 }
 
-// acceptProvision records the instance with its operation, or finds the one
-// that is there. No operation and exists means that there is nothing to do.
-func (b *Broker) acceptProvision(ctx context.Context, tx pgx.Tx, plan *catalog.Plan, want store.Instance) (op *store.Operation, exists bool, err error) {
+// insertInstance adds the insertion of the instance's row to a batch, if its ID is free.
+func (b *Broker) insertInstance(ctx context.Context, first *store.Batch, plan *catalog.Plan, want store.Instance) (*store.Result[int64], error) {
 	fresh, err := uuid.NewV7()
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	inserted, err := b.Store.InsertInstance(ctx, tx, store.InsertInstanceParams{
-		ID: want.ID, SafeName: services.InstanceName(want.ID), Platform: want.Platform, ServiceID: want.ServiceID, PlanID: want.PlanID,
-		OrganizationID: want.OrganizationID, SpaceID: want.SpaceID, Context: want.Context,
-		Parameters: want.Parameters, MaintenanceVersion: want.MaintenanceVersion, Namespace: want.Namespace, Fresh: fresh.String(),
-		Backend: plan.Backend, BackendType: plan.BackendType,
-	})
-	if err != nil {
-		return nil, false, err
-	}
-	if inserted == 0 {
+	return store.Read(first, func(db store.DBTX) (int64, error) {
+		return b.Store.InsertInstance(ctx, db, store.InsertInstanceParams{
+			ID: want.ID, SafeName: services.InstanceName(want.ID), Platform: want.Platform, ServiceID: want.ServiceID, PlanID: want.PlanID,
+			OrganizationID: want.OrganizationID, SpaceID: want.SpaceID, Context: want.Context,
+			Parameters: want.Parameters, MaintenanceVersion: want.MaintenanceVersion, Namespace: want.Namespace, Fresh: fresh.String(),
+			Backend: plan.Backend, BackendType: plan.BackendType,
+		})
+	}), nil
+}
+
+// acceptProvision records the operation of an instance that was inserted, or finds the one
+// that is there. No operation and exists means that there is nothing to do.
+func (b *Broker) acceptProvision(ctx context.Context, tx pgx.Tx, plan *catalog.Plan, want store.Instance, inserted bool) (op *store.Operation, exists bool, err error) {
+	if !inserted {
 		op, again, err := b.existingInstance(ctx, tx, plan, want)
 		if err != nil || !again {
 			return op, true, err

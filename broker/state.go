@@ -73,7 +73,7 @@ func stateError(doing string, err error) error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
-	if errors.Is(err, operation.ErrBusy) {
+	if operation.IsBusy(err) {
 		return fail(Concurrency, "another operation is in progress; repeat the request when it has ended")
 	}
 	if store.IsExhausted(err) {
@@ -116,9 +116,17 @@ type activeOperations struct {
 
 func (b *Broker) activeOperations(ctx context.Context, db store.DBTX, instanceID string) (activeOperations, error) {
 	ops, err := b.Store.UnfinishedOperations(ctx, db, instanceID)
-	if err != nil {
-		return activeOperations{}, err
-	}
+	return activeOf(ops), err
+}
+
+// readActive adds what is in progress on an instance to a batch.
+func (b *Broker) readActive(ctx context.Context, batch *store.Batch, instanceID string) *store.Result[[]store.Operation] {
+	return store.Read(batch, func(db store.DBTX) ([]store.Operation, error) {
+		return b.Store.UnfinishedOperations(ctx, db, instanceID)
+	})
+}
+
+func activeOf(ops []store.Operation) activeOperations {
 	var u activeOperations
 	for i, op := range ops {
 		if op.BindingID == "" {
@@ -127,7 +135,7 @@ func (b *Broker) activeOperations(ctx context.Context, db store.DBTX, instanceID
 			u.bindings = append(u.bindings, op)
 		}
 	}
-	return u, nil
+	return u
 }
 
 // ofBinding returns the unfinished operation on a binding.
@@ -140,18 +148,19 @@ func (u activeOperations) ofBinding(bindingID string) *store.Operation {
 	return nil
 }
 
-// readAfterCreate reads what is to be deleted. Where there is none, a create that the
-// platform has given up may be about to be committed yet: it is waited for, because
-// nobody deletes again what was said to be gone (OSB, "Orphan Mitigation").
-func readAfterCreate[T any](ctx context.Context, b *Broker, tx pgx.Tx, id string, read func(context.Context, store.DBTX, string) (T, error)) (T, error) {
-	have, err := read(ctx, tx, id)
-	if !store.NotFound(err) {
-		return have, err
+// readAfterCreate reads again what is to be deleted and was not found, and what is in
+// progress on the instance. A create that the platform has given up may be about to be
+// committed yet: it is waited for, because nobody deletes again what was said to be gone
+// (OSB, "Orphan Mitigation").
+func readAfterCreate[T any](ctx context.Context, b *Broker, tx pgx.Tx, instanceID, id string, read func(context.Context, store.DBTX, string) (T, error)) (have T, u activeOperations, err error) {
+	if err = b.Store.AwaitCreate(ctx, tx, id); err != nil {
+		return have, u, err
 	}
-	if err := b.Store.AwaitCreate(ctx, tx, id); err != nil {
-		return have, err
+	if have, err = read(ctx, tx, id); err != nil {
+		return have, u, err
 	}
-	return read(ctx, tx, id)
+	u, err = b.activeOperations(ctx, tx, instanceID)
+	return have, u, err
 }
 
 func (b *Broker) lastOperation(ctx context.Context, db store.DBTX, instanceID, bindingID string) (*store.Operation, error) {

@@ -16,8 +16,24 @@ import (
 func (b *Broker) Unbind(ctx context.Context, instanceID, bindingID string, _ domain.UnbindDetails, async bool) (domain.UnbindSpec, error) {
 	var spec domain.UnbindSpec
 	var op store.Operation
-	err := b.Store.InTx(ctx, func(tx pgx.Tx) (err error) {
-		op, err = b.acceptUnbind(ctx, tx, instanceID, bindingID, async)
+	var first store.Batch
+	instance := store.Read(&first, func(db store.DBTX) (store.Instance, error) { return b.Store.InstanceForShare(ctx, db, instanceID) })
+	binding := store.Read(&first, func(db store.DBTX) (store.Binding, error) { return b.Store.BindingForUpdate(ctx, db, bindingID) })
+	active := b.readActive(ctx, &first, instanceID)
+	err := b.Store.InTxWith(ctx, &first, func(tx *store.Tx) (err error) {
+		if instance.Err != nil || !visible(ctx, instance.Value) {
+			return fail(Gone, "there is no such instance")
+		}
+		have, u := binding.Value, activeOf(active.Value)
+		if binding.Err != nil {
+			have, u, err = readAfterCreate(ctx, b, tx, instanceID, bindingID, b.Store.BindingForUpdate)
+		}
+		if store.NotFound(err) || err == nil && have.InstanceID != instanceID {
+			return fail(Gone, "there is no such binding")
+		} else if err != nil {
+			return err
+		}
+		op, err = b.acceptUnbind(ctx, tx, instance.Value, u, bindingID, async)
 		return err
 	})
 	if err != nil {
@@ -31,30 +47,14 @@ func (b *Broker) Unbind(ctx context.Context, instanceID, bindingID string, _ dom
 	return spec, err
 }
 
-func (b *Broker) acceptUnbind(ctx context.Context, tx pgx.Tx, instanceID, bindingID string, async bool) (store.Operation, error) {
+func (b *Broker) acceptUnbind(ctx context.Context, tx pgx.Tx, instance store.Instance, u activeOperations, bindingID string, async bool) (store.Operation, error) {
 	var none store.Operation
-	instance, err := b.Store.InstanceForShare(ctx, tx, instanceID)
-	if store.NotFound(err) || err == nil && !visible(ctx, instance) {
-		return none, fail(Gone, "there is no such instance")
-	} else if err != nil {
-		return none, err
-	}
-	binding, err := readAfterCreate(ctx, b, tx, bindingID, b.Store.BindingForUpdate)
-	if store.NotFound(err) || err == nil && binding.InstanceID != instanceID {
-		return none, fail(Gone, "there is no such binding")
-	} else if err != nil {
-		return none, err
-	}
 	plan, err := b.planOf(instance)
 	if err != nil {
 		return none, err
 	}
 	if plan.RequiresAsync && !async {
 		return none, fail(AsyncRequired, "plan %q takes long; repeat the request with accepts_incomplete=true", plan.Name)
-	}
-	u, err := b.activeOperations(ctx, tx, instanceID)
-	if err != nil {
-		return none, err
 	}
 	op := u.ofBinding(bindingID)
 	switch {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -49,12 +50,18 @@ type Request struct {
 	Originating        json.RawMessage
 }
 
-// ErrBusy is what Accept returns where another operation on the same instance
-// or binding is unfinished.
-var ErrBusy = errors.New("another operation is in progress")
+// IsBusy says that a transaction could not accept an operation, because another one on
+// the same instance or binding is unfinished.
+func IsBusy(err error) bool {
+	const uniqueViolation = "23505" // PostgreSQL manual, appendix A
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == uniqueViolation && strings.HasPrefix(pg.ConstraintName, "operations_one_per_")
+}
 
 // Accept records the operation, its job and the audit entry in tx. They exist
-// once tx commits.
+// once tx commits. Where this replica has a worker free, it begins at the commit, and the
+// operation has no job unless it has to wait: see direct. What Accept returns has no Seq:
+// the state gives it one.
 func (e *Engine) Accept(ctx context.Context, tx pgx.Tx, r Request) (store.Operation, error) {
 	plan, err := e.plan(r.ServiceID, r.PlanID)
 	if err != nil {
@@ -64,23 +71,36 @@ func (e *Engine) Accept(ctx context.Context, tx pgx.Tx, r Request) (store.Operat
 	if err != nil {
 		return store.Operation{}, err
 	}
-	op := store.Operation{ID: id.String(), InstanceID: r.InstanceID, BindingID: r.BindingID, ServiceID: r.ServiceID, PlanID: r.PlanID}
-	if op.JobID, err = e.insertJob(ctx, tx, op, r.Server); err != nil {
+	op := store.Operation{
+		ID: id.String(), Kind: r.Kind, Platform: r.Platform, InstanceID: r.InstanceID, BindingID: r.BindingID,
+		ServiceID: r.ServiceID, PlanID: r.PlanID, RequestID: r.RequestID, Originating: r.Originating, State: store.InProgress,
+	}
+	args, queue, err := e.jobOf(ctx, plan, op, r.Server)
+	if err != nil {
 		return op, err
 	}
-	op, err = e.Store.InsertOperation(ctx, tx, store.InsertOperationParams{
+	own, ok := tx.(*store.Tx)
+	if !ok || !e.direct.mayTake(queue) {
+		if op.JobID, err = e.insertJob(ctx, tx, args, &river.InsertOpts{Queue: queue}); err != nil {
+			return op, err
+		}
+		return op, e.recordAccepted(ctx, tx, op, r, plan)
+	}
+	own.OnCommit(func() { e.direct.begin(args, queue) })
+	return op, own.Last(func(db store.DBTX) error { return e.recordAccepted(ctx, db, op, r, plan) })
+}
+
+func (e *Engine) recordAccepted(ctx context.Context, db store.DBTX, op store.Operation, r Request, plan *catalog.Plan) error {
+	err := e.Store.InsertOperation(ctx, db, store.InsertOperationParams{
 		ID: op.ID, Kind: r.Kind, Platform: r.Platform, InstanceID: r.InstanceID, BindingID: r.BindingID,
 		ServiceID: r.ServiceID, PlanID: r.PlanID, Parameters: orEmpty(r.Parameters), MaintenanceVersion: r.MaintenanceVersion,
 		Context: orEmpty(r.Context), RequestID: r.RequestID, Originating: r.Originating, Deadline: time.Now().Add(plan.MaximumPollingDuration), JobID: op.JobID,
 		RetainedUntil: r.RetainedUntil,
 	})
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "23505" {
-		return op, ErrBusy
-	}
 	if err != nil {
-		return op, fmt.Errorf("record the operation: %w", err)
+		return fmt.Errorf("record the operation: %w", err)
 	}
-	return op, e.audit(ctx, tx, op, store.Accepted)
+	return e.audit(ctx, db, op, store.Accepted)
 }
 
 func orEmpty(object json.RawMessage) json.RawMessage {
@@ -97,7 +117,15 @@ func (e *Engine) enqueue(ctx context.Context, tx pgx.Tx, op store.Operation) err
 	if err != nil {
 		return fmt.Errorf("read the operation's instance: %w", err)
 	}
-	id, err := e.insertJob(ctx, tx, op, i.Server)
+	plan, err := e.plan(op.ServiceID, op.PlanID)
+	if err != nil {
+		return err
+	}
+	args, queue, err := e.jobOf(ctx, plan, op, i.Server)
+	if err != nil {
+		return err
+	}
+	id, err := e.insertJob(ctx, tx, args, &river.InsertOpts{Queue: queue})
 	if err != nil {
 		return err
 	}
@@ -107,21 +135,20 @@ func (e *Engine) enqueue(ctx context.Context, tx pgx.Tx, op store.Operation) err
 	return nil
 }
 
-func (e *Engine) insertJob(ctx context.Context, tx pgx.Tx, op store.Operation, server string) (int64, error) {
-	plan, err := e.plan(op.ServiceID, op.PlanID)
-	if err != nil {
-		return 0, err
-	}
+// jobOf is an operation's job, and the queue of its server.
+func (e *Engine) jobOf(ctx context.Context, plan *catalog.Plan, op store.Operation, server string) (job, string, error) {
 	exclusive, err := e.exclusive(plan, op, server)
-	if err != nil {
-		return 0, err
-	}
-	// River logs an error where its context ends. A client that hangs up here ends the
-	// transaction at its next statement.
-	inserted, err := e.client.InsertTx(context.WithoutCancel(ctx), tx, job{
+	return job{
 		OperationID: op.ID, InstanceID: op.InstanceID, BindingID: op.BindingID, Exclusive: exclusive,
 		Traceparent: tracing.Parent(ctx),
-	}, &river.InsertOpts{MaxAttempts: 100, Queue: queueOf(catalog.ServerKey(plan.Backend, server))})
+	}, queueOf(catalog.ServerKey(plan.Backend, server)), err
+}
+
+func (e *Engine) insertJob(ctx context.Context, tx pgx.Tx, args job, o *river.InsertOpts) (int64, error) {
+	o.MaxAttempts = 100
+	// River logs an error where its context ends. A client that hangs up here ends the
+	// transaction at its next statement.
+	inserted, err := e.client.InsertTx(context.WithoutCancel(ctx), tx, args, o)
 	if err != nil {
 		return 0, fmt.Errorf("enqueue the operation: %w", err)
 	}

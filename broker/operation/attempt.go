@@ -22,27 +22,41 @@ type operationWorker struct {
 	engine *Engine
 }
 
-// Work takes turns at the operation until it ended or has to wait.
+// Work attempts the operation until it ended or has to wait.
 func (w *operationWorker) Work(ctx context.Context, j *river.Job[job]) error {
-	ctx = tracing.Continue(ctx, j.Args.Traceparent)
+	release, ok := w.engine.direct.take(j.Queue, 0)
+	if !ok { // its server's workers are busy with what this replica accepted
+		return river.JobSnooze(lockRetry)
+	}
+	defer release()
+	wait := w.engine.run(tracing.Continue(ctx, j.Args.Traceparent), j)
+	if wait == noAttempt {
+		return nil
+	}
+	return river.JobSnooze(wait)
+}
+
+// run attempts the operation until it ended (noAttempt) or has to wait.
+func (e *Engine) run(ctx context.Context, j *river.Job[job]) (wait time.Duration) {
 	for {
-		wait, err := w.engine.attempt(ctx, j)
+		wait, err := e.attempt(ctx, j)
 		switch {
 		case err != nil && ctx.Err() != nil:
-			return river.JobSnooze(0) // interrupted by a shutdown
+			return 0 // interrupted by a shutdown
 		case err != nil:
 			// Only the state database gets here. River keeps the text, so it
 			// holds nothing of the operation.
-			w.engine.Logger.ErrorContext(ctx, "operation could not take its turn",
+			e.Logger.ErrorContext(ctx, "operation could not be attempted",
 				"operation_id", j.Args.OperationID, "instance_id", j.Args.InstanceID, "binding_id", j.Args.BindingID, "error", err.Error())
-			return river.JobSnooze(time.Second)
-		case wait == noAttempt:
-			return nil
-		case wait > 0:
-			return river.JobSnooze(wait)
+			return time.Second
+		case wait != nextNow:
+			return wait
 		}
 	}
 }
+
+// lockRetry is how long an attempt waits for a lock or a worker.
+const lockRetry = 100 * time.Millisecond
 
 // What a turn returns beside a time to wait: the operation ended, or go on at
 // once.
@@ -59,30 +73,31 @@ var errInterrupted = errors.New("the operation was cancelled")
 // what came of it, all in one transaction: whoever holds the lock is the only
 // one who works on it, and loses the lock with its connection.
 func (e *Engine) attempt(ctx context.Context, j *river.Job[job]) (time.Duration, error) {
-	tx, err := e.Store.Pool.Begin(ctx)
+	var b store.Batch
+	locked := store.Read(&b, func(db store.DBTX) (bool, error) { return e.lock(ctx, db, j.Args) })
+	row := store.Read(&b, func(db store.DBTX) (store.OperationAndInstanceRow, error) {
+		return e.Store.OperationAndInstance(ctx, db, j.Args.OperationID)
+	})
+	bound := e.readBindings(ctx, &b, j.Args)
+	tx, err := e.Store.BeginWith(ctx, &b)
 	if err != nil {
 		return 0, fmt.Errorf("begin: %w", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 
-	if locked, err := e.lock(ctx, tx, j.Args); err != nil {
-		return 0, fmt.Errorf("lock: %w", err)
-	} else if !locked {
+	if !locked.Value {
 		if err := e.reportBlocked(ctx, tx, j); err != nil {
 			return 0, fmt.Errorf("say what it waits for: %w", err)
 		}
-		return 100*time.Millisecond + rand.N(100*time.Millisecond), nil
+		return lockRetry + rand.N(lockRetry), nil
 	}
-	row, err := e.Store.OperationAndInstance(ctx, tx, j.Args.OperationID)
-	op := row.Operation
-	if store.NotFound(err) || err == nil && (op.State != store.InProgress || op.JobID != j.ID) {
+	op := row.Value.Operation
+	if store.NotFound(row.Err) || op.State != store.InProgress || op.JobID != j.ID {
 		return noAttempt, nil // or another job goes on with it
-	} else if err != nil {
-		return 0, fmt.Errorf("read: %w", err)
 	}
 	ctx, span := tracing.Start(ctx, "operation "+op.Kind, attributes(op)...)
 	defer span.End()
-	subject, err := e.subject(ctx, tx, op, row.Instance)
+	subject, err := bound(row.Value)
 	if err != nil {
 		return 0, fmt.Errorf("read: %w", err)
 	}
@@ -108,7 +123,7 @@ func attributes(op store.Operation) []attribute.KeyValue {
 	}
 }
 
-func (e *Engine) lock(ctx context.Context, tx pgx.Tx, j job) (bool, error) {
+func (e *Engine) lock(ctx context.Context, tx store.DBTX, j job) (bool, error) {
 	if j.Exclusive {
 		return e.Store.LockInstance(ctx, tx, j.InstanceID)
 	}

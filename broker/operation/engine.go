@@ -30,6 +30,8 @@ import (
 const (
 	// stepTime is how long one call of a backend may take.
 	stepTime = 30 * time.Second
+	// jobTime is how long a job may take, which holds several steps.
+	jobTime = 3 * stepTime
 	// maintenanceQueue keeps the engine's own jobs from waiting behind operations.
 	maintenanceQueue = "upkeep"
 )
@@ -68,6 +70,7 @@ type Engine struct {
 	client  *river.Client[pgx.Tx]
 	waiters waiters
 	running runningSteps
+	direct  *direct
 	// reconcileRounds are the rounds over instances, by the server's key.
 	reconcileRounds map[string]*round
 
@@ -87,6 +90,7 @@ func New(o Options) (*Engine, error) {
 	o.Deliveries = deliveries
 	o.VerifyEvery = cmp.Or(o.VerifyEvery, verifyEvery)
 	e := &Engine{Options: o}
+	e.direct = newDirect(e)
 	e.reconcileRounds = e.newReconcileRounds()
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &operationWorker{engine: e})
@@ -103,7 +107,7 @@ func New(o Options) (*Engine, error) {
 		FetchPollInterval: 500 * time.Millisecond,
 		// An operation's turn may hold several steps, each with its own limit;
 		// River's rescue is the second net below the sweeper.
-		JobTimeout:                  3 * stepTime,
+		JobTimeout:                  jobTime,
 		RescueStuckJobsAfter:        4 * stepTime,
 		CompletedJobRetentionPeriod: time.Hour,
 		DiscardedJobRetentionPeriod: time.Hour,
@@ -160,13 +164,17 @@ func (e *Engine) Start(ctx context.Context) error {
 		cancel()
 		return fmt.Errorf("start the job queue: %w", err)
 	}
+	e.direct.start(background)
 	return nil
 }
 
 // Stop lets the turns that are under way end, up to ctx's deadline, and then
 // interrupts them; another replica, or the next start, goes on with them.
 func (e *Engine) Stop(ctx context.Context) error {
+	direct := make(chan struct{})
+	go func() { defer close(direct); e.direct.stop(ctx) }()
 	err := e.client.Stop(ctx)
+	<-direct
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		hard, cancel := context.WithTimeout(context.WithoutCancel(ctx), 1500*time.Millisecond)
 		defer cancel()

@@ -26,7 +26,7 @@ func (e *Engine) sweepExpired(ctx context.Context) error {
 // begin leaves to another round, or another replica, what is busy.
 func (e *Engine) begin(ctx context.Context, accept func(pgx.Tx) error) error {
 	err := e.Store.InTx(ctx, accept)
-	if errors.Is(err, ErrBusy) || store.NotFound(err) {
+	if IsBusy(err) || store.NotFound(err) {
 		return nil
 	}
 	return err

@@ -51,7 +51,7 @@ func moments(verb string, begin func(*testing.T, *brokertest.Harness) string) ma
 			return h, id, func() {
 				// Whoever goes on waits for the end of the call.
 				eventually(t, "the next job was turned away", func() bool {
-					return query[bool](t, h, "select coalesce((metadata->>'snoozes')::int, 0) > 0 from river_job where kind = 'operation' order by id desc limit 1")
+					return query[bool](t, h, "select coalesce(max((metadata->>'snoozes')::int), 0) > 0 from river_job where kind = 'operation'")
 				})
 				gate.Open()
 			}

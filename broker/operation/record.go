@@ -2,7 +2,6 @@ package operation
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -19,7 +18,7 @@ import (
 )
 
 // record records what came of a step and says when the next turn is.
-func (e *Engine) record(ctx context.Context, tx pgx.Tx, j *river.Job[job], op store.Operation, s *subject, r result) (time.Duration, error) {
+func (e *Engine) record(ctx context.Context, tx *store.Tx, j *river.Job[job], op store.Operation, s *subject, r result) (time.Duration, error) {
 	if r.lockErr != nil {
 		return 0, r.lockErr
 	}
@@ -50,7 +49,7 @@ func (e *Engine) record(ctx context.Context, tx pgx.Tx, j *river.Job[job], op st
 	return e.recordAttempt(ctx, tx, op, retryDescription(op, r), r.err.Error(), op.Attempts, backoff(op.Attempts))
 }
 
-func (e *Engine) recordAttempt(ctx context.Context, tx pgx.Tx, op store.Operation, description, lastError string, attempts int32, next time.Duration) (time.Duration, error) {
+func (e *Engine) recordAttempt(ctx context.Context, tx *store.Tx, op store.Operation, description, lastError string, attempts int32, next time.Duration) (time.Duration, error) {
 	if op.Phase == store.Undoing {
 		description = op.Description // the user is told why, not how the cleaning goes
 	}
@@ -82,7 +81,7 @@ func lastCause(op store.Operation, err error) error {
 
 // undoOrFail ends the doing of an operation that failed for good: creates and
 // updates are undone, deletes and undoings that fail end here.
-func (e *Engine) undoOrFail(ctx context.Context, tx pgx.Tx, j *river.Job[job], op store.Operation, s *subject, outcome, description string, cause error) (time.Duration, error) {
+func (e *Engine) undoOrFail(ctx context.Context, tx *store.Tx, j *river.Job[job], op store.Operation, s *subject, outcome, description string, cause error) (time.Duration, error) {
 	if op.Phase == store.Undoing || !undoable(op) {
 		return e.finish(ctx, tx, j, op, s, result{err: cause, rejected: outcome == store.Rejected, description: description})
 	}
@@ -97,40 +96,52 @@ func (e *Engine) undoOrFail(ctx context.Context, tx pgx.Tx, j *river.Job[job], o
 
 // finish ends the operation: its row, the rows of what it worked on, its job
 // and the audit entry change together, and whoever waits is told.
-func (e *Engine) finish(ctx context.Context, tx pgx.Tx, j *river.Job[job], op store.Operation, s *subject, r result) (time.Duration, error) {
+func (e *Engine) finish(ctx context.Context, tx *store.Tx, j *river.Job[job], op store.Operation, s *subject, r result) (time.Duration, error) {
 	end := finalState(op, r)
 	end.Description, end.LastError = printable(end.Description), printable(end.LastError)
-	// The same order as in accepting: instance, binding, operation.
-	if err := e.lockRows(ctx, tx, op); err != nil {
+	var b store.Batch
+	locked := e.lockRows(ctx, &b, op) // the same order as in accepting: instance, binding, operation
+	n := store.Read(&b, func(db store.DBTX) (int64, error) { return e.Store.FinishOperation(ctx, db, end) })
+	if err := errors.Join(b.Send(ctx, tx), locked()); err != nil {
 		return 0, fmt.Errorf("finish: %w", err)
 	}
-	n, err := e.Store.FinishOperation(ctx, tx, end)
-	if err != nil {
-		return 0, fmt.Errorf("finish: %w", err)
-	}
-	if n == 0 {
+	if n.Value == 0 {
 		return nextNow, nil // cancelled or superseded in this very moment
 	}
 	op.State, op.Outcome, op.Usable = end.State, end.Outcome, end.Usable
-	err = store.SendBatch(ctx, tx, func(db store.DBTX) error {
-		return errors.Join(e.applyOutcome(ctx, db, op, r), e.audit(ctx, db, op, end.State), e.notify(ctx, db, finished, op.ID))
-	})
-	if err != nil {
+	op.Description, op.LastError = end.Description, end.LastError
+	if err := e.commitEnd(ctx, tx, j, op, r); err != nil {
 		return 0, fmt.Errorf("finish: %w", err)
 	}
-	_, err = river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, j)
-	if err != nil && !errors.Is(err, rivertype.ErrNotFound) { // not found: another job took over
-		return 0, fmt.Errorf("complete the job: %w", err)
-	}
-	if err := tx.Commit(ctx); err != nil {
-		return 0, fmt.Errorf("finish: %w", err)
-	}
+	e.direct.ended(op, s.binding, r)
 	e.waiters.wake(op.ID)
 	e.report(ctx, op, s, end)
 	if op.Kind == store.Provision && op.State == store.Succeeded {
 		e.reconcileSoon(op, s.instance.Server)
 	}
 	return noAttempt, nil
+}
+
+// commitEnd commits what goes with the end of an operation. What has no job is waited for
+// in this process, and looked at from time to time by others: a notification would keep
+// commits from sharing a write to the disk.
+func (e *Engine) commitEnd(ctx context.Context, tx *store.Tx, j *river.Job[job], op store.Operation, r result) error {
+	err := tx.Last(func(db store.DBTX) error {
+		return errors.Join(e.applyOutcome(ctx, db, op, r), e.audit(ctx, db, op, op.State))
+	})
+	if err != nil {
+		return err
+	}
+	if j.ID != 0 {
+		_, err := river.JobCompleteTx[*riverpgxv5.Driver](ctx, pgx.Tx(tx), j)
+		if err != nil && !errors.Is(err, rivertype.ErrNotFound) { // not found: another job took over
+			return fmt.Errorf("complete the job: %w", err)
+		}
+		if err := tx.Last(func(db store.DBTX) error { return e.notify(ctx, db, finished, op.ID) }); err != nil {
+			return err
+		}
+	}
+	return tx.Commit(ctx)
 }
 
 func (e *Engine) report(ctx context.Context, op store.Operation, s *subject, end store.FinishOperationParams) {
@@ -184,13 +195,14 @@ func finalState(op store.Operation, r result) store.FinishOperationParams {
 	return end
 }
 
-func (e *Engine) lockRows(ctx context.Context, tx pgx.Tx, op store.Operation) error {
+// lockRows adds it to the batch; the function that it returns says what came of it.
+func (e *Engine) lockRows(ctx context.Context, b *store.Batch, op store.Operation) func() error {
 	if op.BindingID != "" {
-		_, err := e.Store.BindingForUpdate(ctx, tx, op.BindingID)
-		return err
+		r := store.Read(b, func(db store.DBTX) (store.Binding, error) { return e.Store.BindingForUpdate(ctx, db, op.BindingID) })
+		return func() error { return r.Err }
 	}
-	_, err := e.Store.InstanceForUpdate(ctx, tx, op.InstanceID)
-	return err
+	r := store.Read(b, func(db store.DBTX) (store.Instance, error) { return e.Store.InstanceForUpdate(ctx, db, op.InstanceID) })
+	return func() error { return r.Err }
 }
 
 // applyOutcome changes the instance's or binding's row as the operation's end
@@ -259,11 +271,7 @@ func (e *Engine) applyBindingOutcome(ctx context.Context, db store.DBTX, op stor
 		case !ok:
 			return setBinding(store.CreateFailed)
 		}
-		endpoints, err := json.Marshal(append([]services.Endpoint{}, r.endpoints...))
-		if err != nil {
-			return err
-		}
-		return e.Store.SetBindingReady(ctx, db, store.SetBindingReadyParams{ID: op.BindingID, Endpoints: endpoints})
+		return e.Store.SetBindingReady(ctx, db, store.SetBindingReadyParams{ID: op.BindingID, Endpoints: endpointsJSON(r.credentials.Endpoints)})
 	case store.Unbind:
 		if ok {
 			return e.Store.DeleteBinding(ctx, db, op.BindingID)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,7 +15,10 @@ import (
 
 // replicaDatabase makes this test binary a replica of a broker in a process of
 // its own: one that tests can kill and pause.
-const replicaDatabase = "OPERATION_TEST_DATABASE"
+const (
+	replicaDatabase = "OPERATION_TEST_DATABASE"
+	replicaBegins   = "OPERATION_TEST_BEGIN" // what it accepts itself when it is ready
+)
 
 // TestReplicaProcess is no test but the replica. It writes a line when it is
 // ready and one for each call of its backend, and goes on with the call when it
@@ -33,8 +37,16 @@ func TestReplicaProcess(t *testing.T) {
 		}
 		return nil
 	})
-	brokertest.New(t, brokertest.Options{DatabaseURL: url, Backend: b})
+	h := brokertest.New(t, brokertest.Options{DatabaseURL: url, Backend: b, AsyncWait: time.Nanosecond})
 	fmt.Println("ready")
+	switch os.Getenv(replicaBegins) {
+	case "provision j":
+		provision(t, h, "j", brokertest.Small, "")
+	case "bind c":
+		bind(t, h, "i", "c", brokertest.Cascading)
+	case "unbind b":
+		unbind(t, h, "i", "b")
+	}
 	select {}
 }
 
@@ -45,10 +57,10 @@ type process struct {
 	input *os.File
 }
 
-func startReplica(t *testing.T, url string) *process {
+func startReplica(t *testing.T, url string, begins ...string) *process {
 	t.Helper()
 	p := &process{Cmd: exec.Command(os.Args[0], "-test.run=^TestReplicaProcess$"), lines: make(chan string, 100)}
-	p.Env = append(os.Environ(), replicaDatabase+"="+url)
+	p.Env = append(os.Environ(), replicaDatabase+"="+url, replicaBegins+"="+strings.Join(begins, ""))
 	stdin, input, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -9,8 +9,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/credhub"
@@ -29,30 +27,33 @@ type subject struct {
 // result is what came of a step.
 type result struct {
 	err          error
-	endpoints    []services.Endpoint // of a bind
-	unreachable  string              // the part that does not answer, where that is err's cause
-	rejected     bool                // err is the user's to mend
-	description  string              // for the user, where it ends with err
-	interrupted  bool                // the operation was cancelled meanwhile
-	removed      []store.Binding     // of a deprovision or retire: the bindings that are gone
-	moreBindings bool                // of a deprovision or retire: there are bindings yet
-	lockErr      error               // the lock is gone; nothing may be recorded
+	credentials  *services.Credentials // of a bind
+	unreachable  string                // the part that does not answer, where that is err's cause
+	rejected     bool                  // err is the user's to mend
+	description  string                // for the user, where it ends with err
+	interrupted  bool                  // the operation was cancelled meanwhile
+	removed      []store.Binding       // of a deprovision or retire: the bindings that are gone
+	moreBindings bool                  // of a deprovision or retire: there are bindings yet
+	lockErr      error                 // the lock is gone; nothing may be recorded
 }
 
-func (e *Engine) subject(ctx context.Context, tx pgx.Tx, op store.Operation, i store.Instance) (*subject, error) {
-	s := &subject{instance: i}
-	var err error
-	if op.BindingID != "" {
-		if s.binding, err = e.Store.Binding(ctx, tx, op.BindingID); err != nil {
-			return nil, err
+// readBindings adds to the batch what an operation's subject is made of beside its
+// instance. The function that it returns makes the subject, once the batch is sent.
+func (e *Engine) readBindings(ctx context.Context, b *store.Batch, j job) func(store.OperationAndInstanceRow) (*subject, error) {
+	if j.BindingID != "" {
+		one := store.Read(b, func(db store.DBTX) (store.Binding, error) { return e.Store.Binding(ctx, db, j.BindingID) })
+		return func(row store.OperationAndInstanceRow) (*subject, error) {
+			return &subject{instance: row.Instance, binding: one.Value}, one.Err
 		}
 	}
-	if op.Kind == store.Deprovision || op.Kind == store.SoftDelete {
-		if s.bindings, err = e.Store.BindingsOfInstance(ctx, tx, op.InstanceID); err != nil {
-			return nil, err
+	all := store.Read(b, func(db store.DBTX) ([]store.Binding, error) { return e.Store.BindingsOfInstance(ctx, db, j.InstanceID) })
+	return func(row store.OperationAndInstanceRow) (*subject, error) {
+		s := &subject{instance: row.Instance}
+		if kind := row.Operation.Kind; kind == store.Deprovision || kind == store.SoftDelete {
+			s.bindings = all.Value
 		}
+		return s, nil
 	}
-	return s, nil
 }
 
 // step does one phase of the operation. It may be called any number of times.
@@ -101,8 +102,8 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 		if op.Phase == store.Undoing {
 			return result{err: e.unbind(ctx, s.driver, prev, s.binding)}
 		}
-		endpoints, err := e.bind(ctx, s.driver, prev, s.binding)
-		return result{err: err, endpoints: endpoints}
+		credentials, err := e.bind(ctx, s.driver, prev, s.binding)
+		return result{err: err, credentials: credentials}
 	case store.Unbind, store.Expire:
 		return result{err: e.unbind(ctx, s.driver, prev, s.binding)}
 	}
@@ -159,7 +160,7 @@ type VolumeMounts struct {
 // bind stores the seed before the backend is touched, so that whatever the
 // backend makes is derived from something that outlives a crash, and the
 // credentials after, so that they are there once the operation succeeded.
-func (e *Engine) bind(ctx context.Context, d *services.Driver, inst services.RawInstance, b store.Binding) (_ []services.Endpoint, err error) {
+func (e *Engine) bind(ctx context.Context, d *services.Driver, inst services.RawInstance, b store.Binding) (_ *services.Credentials, err error) {
 	value, err := json.Marshal(seed{services.RandomKey()})
 	if err != nil {
 		return nil, err
@@ -181,7 +182,7 @@ func (e *Engine) bind(ctx context.Context, d *services.Driver, inst services.Raw
 	if err := e.storeCredentials(ctx, d, b, c); err != nil {
 		return nil, err
 	}
-	return c.Endpoints, e.deliver(ctx, b, c)
+	return &c, e.deliver(ctx, b, c)
 }
 
 // storeCredentials stores what the application and, of a volume, the platform

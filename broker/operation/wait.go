@@ -74,24 +74,37 @@ func (w *waiters) wake(id string) {
 	}
 }
 
-// rereadAfter is when a waiter looks again that could not reach the database.
+// rereadAfter is when a waiter looks again that could not reach the database, or whom
+// nobody tells.
 const rereadAfter = 250 * time.Millisecond
 
 // Wait returns the operation as soon as it ended, or as it is when the time is
-// over. It learns of the end by notification and does not poll. A database that
-// is away for less than the limit is no error.
+// over. It learns of the end by notification; what another replica attempts without a job
+// it reads from time to time. A database that is away for less than the limit is no error.
 func (e *Engine) Wait(ctx context.Context, operationID string, limit time.Duration) (store.Operation, error) {
 	woken := e.waiters.add(operationID)
 	defer e.waiters.remove(operationID, woken)
 	timeout := time.NewTimer(limit)
 	defer timeout.Stop()
+	if c := e.direct.completion(operationID); c != nil && !c.isDone() { // what has ended may have been retried since
+		select {
+		case <-c.done:
+		case <-timeout.C:
+			timeout.Reset(0)
+		case <-ctx.Done():
+			return store.Operation{}, ctx.Err()
+		}
+		if ended, ok := e.Ended(operationID); ok {
+			return ended.Operation, nil
+		}
+	}
 	for {
 		op, err := e.Store.Operation(ctx, e.Store.Pool, operationID)
 		if err == nil && op.State != store.InProgress || store.NotFound(err) {
 			return op, err
 		}
 		var reread <-chan time.Time
-		if err != nil {
+		if err != nil || op.JobID == 0 {
 			reread = time.After(rereadAfter)
 		}
 		select {

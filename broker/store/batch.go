@@ -41,11 +41,24 @@ func Read[R any](b *Batch, query func(DBTX) (R, error)) *Result[R] {
 	return r
 }
 
-// Do adds statements whose results nobody asks for.
-func (b *Batch) Do(statements ...func(DBTX) error) {
-	for _, statement := range statements {
-		Read(b, func(db DBTX) (struct{}, error) { return struct{}{}, statement(db) })
+// Collect adds the statements that f makes. They are those whose result nobody asks for
+// (":exec" in queries.sql). An error of f keeps all of them back.
+func (b *Batch) Collect(f func(DBTX) error) error {
+	collected := Batch{}
+	if err := f(&collector{&collected}); err != nil {
+		return err
 	}
+	b.items = append(b.items, collected.items...)
+	return nil
+}
+
+// SendBatch sends the statements that f makes, as Collect takes them.
+func SendBatch(ctx context.Context, tx pgx.Tx, f func(DBTX) error) error {
+	var b Batch
+	if err := b.Collect(f); err != nil {
+		return err
+	}
+	return b.Send(ctx, tx)
 }
 
 // sender is a connection, a pool or a transaction.
@@ -121,12 +134,31 @@ func (r *recorder) Query(_ context.Context, sql string, args ...any) (pgx.Rows, 
 
 func (r *recorder) QueryRow(_ context.Context, sql string, args ...any) pgx.Row {
 	r.record(sql, args)
-	return recordedRow{}
+	return noRow{errRecorded}
 }
 
-type recordedRow struct{}
+type noRow struct{ err error }
 
-func (recordedRow) Scan(...any) error { return errRecorded }
+func (r noRow) Scan(...any) error { return r.err }
+
+// collector is a database that takes down statements without results.
+type collector struct{ *Batch }
+
+var errNeedsResult = errors.New("a statement whose result is needed cannot be sent together with others")
+
+func (c *collector) Exec(_ context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	c.items = append(c.items, batched{sql, args, func(db DBTX) error {
+		_, err := db.Exec(context.Background(), "")
+		return err
+	}})
+	return pgconn.CommandTag{}, nil
+}
+
+func (c *collector) Query(context.Context, string, ...any) (pgx.Rows, error) {
+	return nil, errNeedsResult
+}
+
+func (c *collector) QueryRow(context.Context, string, ...any) pgx.Row { return noRow{errNeedsResult} }
 
 // replay is a database that answers each statement with the batch's next result.
 type replay struct{ results pgx.BatchResults }

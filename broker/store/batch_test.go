@@ -26,6 +26,13 @@ func read(s *store.Store, id string) func(store.DBTX) (store.Instance, error) {
 	return func(db store.DBTX) (store.Instance, error) { return s.Instance(context.Background(), db, id) }
 }
 
+func collect(t *testing.T, b *store.Batch, f func(store.DBTX) error) {
+	t.Helper()
+	if err := b.Collect(f); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A batch runs its queries in order, each of which sees what those before it did.
 func TestBatch(t *testing.T) {
 	s := migrated(t)
@@ -33,7 +40,7 @@ func TestBatch(t *testing.T) {
 	absent := store.Read(&b, read(s, "i"))
 	inserted := store.Read(&b, insertInstance(s, "i"))
 	again := store.Read(&b, insertInstance(s, "i"))
-	b.Do(setStatus(s, "i", store.Ready))
+	collect(t, &b, setStatus(s, "i", store.Ready))
 	present := store.Read(&b, read(s, "i"))
 	many := store.Read(&b, func(db store.DBTX) ([]store.Operation, error) { return s.UnfinishedOperations(t.Context(), db, "i") })
 	if err := b.Send(t.Context(), s.Pool); err != nil {
@@ -65,8 +72,9 @@ func TestTransactionInBatches(t *testing.T) {
 			if _, err := insertInstance(s, "i")(s.Pool); err != nil {
 				t.Fatal(err)
 			}
-			var first, last store.Batch
-			first.Do(setStatus(s, "i", store.DeleteFailed))
+			var first store.Batch
+			committed := false
+			collect(t, &first, setStatus(s, "i", store.DeleteFailed))
 			seen := store.Read(&first, read(s, "i"))
 			tx, err := s.BeginWith(t.Context(), &first)
 			if err != nil || seen.Value.Status != store.DeleteFailed {
@@ -75,9 +83,18 @@ func TestTransactionInBatches(t *testing.T) {
 			if i, err := s.Instance(t.Context(), s.Pool, "i"); err != nil || i.Status != store.Creating {
 				t.Errorf("others see %s, %v", i.Status, err)
 			}
-			last.Do(setStatus(s, "i", test.last), setStatus(s, "j", store.Ready))
+			err = tx.Last(func(db store.DBTX) error {
+				return errors.Join(setStatus(s, "i", test.last)(db), setStatus(s, "j", store.Ready)(db))
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			tx.OnCommit(func() { committed = true })
 			if test.commit {
-				err = tx.CommitWith(t.Context(), &last)
+				err = tx.Commit(t.Context())
+			}
+			if committed != (test.commit && err == nil) {
+				t.Errorf("told of a commit: %t", committed)
 			}
 			if (err != nil) != (test.last == "no such status") {
 				t.Errorf("commit: %v", err)
@@ -101,7 +118,8 @@ func TestTransactionInBatches(t *testing.T) {
 func TestBeginFails(t *testing.T) {
 	s := migrated(t)
 	var b store.Batch
-	b.Do(setStatus(s, "i", store.Ready), func(db store.DBTX) error {
+	collect(t, &b, setStatus(s, "i", store.Ready))
+	collect(t, &b, func(db store.DBTX) error {
 		_, err := db.Exec(t.Context(), "no statement")
 		return err
 	})

@@ -223,14 +223,20 @@ order by at, instance_id, binding_id limit @batch;
 -- None where another replica has, or where a binding of that ID was deleted meanwhile.
 delete from forgotten where instance_id = $1 and binding_id = $2 and at = $3;
 
--- name: InsertOperation :one
+-- name: InsertOperation :exec
 insert into operations (id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context,
     request_id, originating, deadline, job_id, kept_until)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-returning *;
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15);
 
 -- name: SetOperationJob :exec
 update operations set job_id = $2 where id = $1;
+
+-- name: MakeJobAvailable :exec
+-- A job of the near future, as the queue's own snoozing leaves it: workers find it on time, and need no leader to schedule it.
+update river_job set state = 'available' where id = $1 and state = 'scheduled';
+
+-- name: SetFirstJob :exec
+update operations set job_id = $2 where id = $1 and job_id = 0;
 
 -- name: Operation :one
 select * from operations where id = $1;

@@ -718,11 +718,10 @@ func (q *Queries) InsertInstance(ctx context.Context, db DBTX, arg InsertInstanc
 	return result.RowsAffected(), nil
 }
 
-const insertOperation = `-- name: InsertOperation :one
+const insertOperation = `-- name: InsertOperation :exec
 insert into operations (id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context,
     request_id, originating, deadline, job_id, kept_until)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-returning seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at, kept_until
 `
 
 type InsertOperationParams struct {
@@ -743,8 +742,8 @@ type InsertOperationParams struct {
 	RetainedUntil      *time.Time
 }
 
-func (q *Queries) InsertOperation(ctx context.Context, db DBTX, arg InsertOperationParams) (Operation, error) {
-	row := db.QueryRow(ctx, insertOperation,
+func (q *Queries) InsertOperation(ctx context.Context, db DBTX, arg InsertOperationParams) error {
+	_, err := db.Exec(ctx, insertOperation,
 		arg.ID,
 		arg.Kind,
 		arg.Platform,
@@ -761,35 +760,7 @@ func (q *Queries) InsertOperation(ctx context.Context, db DBTX, arg InsertOperat
 		arg.JobID,
 		arg.RetainedUntil,
 	)
-	var i Operation
-	err := row.Scan(
-		&i.Seq,
-		&i.ID,
-		&i.Kind,
-		&i.Platform,
-		&i.InstanceID,
-		&i.BindingID,
-		&i.ServiceID,
-		&i.PlanID,
-		&i.Parameters,
-		&i.MaintenanceVersion,
-		&i.Context,
-		&i.State,
-		&i.Phase,
-		&i.Outcome,
-		&i.Description,
-		&i.LastError,
-		&i.Usable,
-		&i.Attempts,
-		&i.JobID,
-		&i.RequestID,
-		&i.Originating,
-		&i.CreatedAt,
-		&i.Deadline,
-		&i.FinishedAt,
-		&i.RetainedUntil,
-	)
-	return i, err
+	return err
 }
 
 const instance = `-- name: Instance :one
@@ -1301,6 +1272,16 @@ func (q *Queries) LockRound(ctx context.Context, db DBTX, arg LockRoundParams) (
 	var after string
 	err := row.Scan(&after)
 	return after, err
+}
+
+const makeJobAvailable = `-- name: MakeJobAvailable :exec
+update river_job set state = 'available' where id = $1 and state = 'scheduled'
+`
+
+// A job of the near future, as the queue's own snoozing leaves it: workers find it on time, and need no leader to schedule it.
+func (q *Queries) MakeJobAvailable(ctx context.Context, db DBTX, id int64) error {
+	_, err := db.Exec(ctx, makeJobAvailable, id)
+	return err
 }
 
 const notify = `-- name: Notify :exec
@@ -2032,6 +2013,20 @@ type SetConditionsParams struct {
 // Writes what changed only.
 func (q *Queries) SetConditions(ctx context.Context, db DBTX, arg SetConditionsParams) error {
 	_, err := db.Exec(ctx, setConditions, arg.Ids, arg.Conditions, arg.Reasons)
+	return err
+}
+
+const setFirstJob = `-- name: SetFirstJob :exec
+update operations set job_id = $2 where id = $1 and job_id = 0
+`
+
+type SetFirstJobParams struct {
+	ID    string
+	JobID int64
+}
+
+func (q *Queries) SetFirstJob(ctx context.Context, db DBTX, arg SetFirstJobParams) error {
+	_, err := db.Exec(ctx, setFirstJob, arg.ID, arg.JobID)
 	return err
 }
 

@@ -150,7 +150,20 @@ func (s *Store) Close() {
 
 // InTx runs f in a transaction that is committed when f returns nil.
 func (s *Store) InTx(ctx context.Context, f func(pgx.Tx) error) error {
-	return pgx.BeginFunc(ctx, s.Pool, f)
+	return s.InTxWith(ctx, &Batch{}, func(tx *Tx) error { return f(tx) })
+}
+
+// InTxWith is InTx for a transaction that begins with a batch.
+func (s *Store) InTxWith(ctx context.Context, first *Batch, f func(*Tx) error) error {
+	tx, err := s.BeginWith(ctx, first)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	if err := f(tx); err != nil {
+		return err
+	}
+	return tx.Commit(ctx)
 }
 
 // HoldLocks calls what has nothing to do with the database while tx keeps its locks:

@@ -10,7 +10,11 @@ import (
 )
 
 // Tx is a transaction that begins and commits with other statements in one round trip.
-type Tx struct{ *connection }
+type Tx struct {
+	*connection
+	last  Batch
+	after []func()
+}
 
 type connection = pgxpool.Conn
 
@@ -22,25 +26,35 @@ func (s *Store) BeginWith(ctx context.Context, b *Batch) (*Tx, error) {
 	if err != nil {
 		return nil, err
 	}
-	tx := &Tx{conn}
+	tx := &Tx{connection: conn}
 	if err := b.send(ctx, conn, "begin", ""); err != nil {
 		return nil, errors.Join(err, tx.Rollback(context.WithoutCancel(ctx)))
 	}
 	return tx, nil
 }
 
-// CommitWith commits with the batch before it. If a statement of the batch fails,
-// nothing is committed, and the caller rolls back.
-func (t *Tx) CommitWith(ctx context.Context, b *Batch) error {
-	if err := b.send(ctx, t.connection, "", "commit"); err != nil {
+// Last adds the statements that f makes, as Batch.Collect takes them, to be sent with the
+// commit. If one fails, nothing is committed.
+func (t *Tx) Last(f func(DBTX) error) error { return t.last.Collect(f) }
+
+// OnCommit adds what is called once the transaction is committed.
+func (t *Tx) OnCommit(call func()) { t.after = append(t.after, call) }
+
+// Commit implements pgx.Tx. After a commit it does nothing. If it fails, the caller rolls
+// back.
+func (t *Tx) Commit(ctx context.Context) error {
+	if t.connection == nil {
+		return nil
+	}
+	if err := t.last.send(ctx, t.connection, "", "commit"); err != nil {
 		return err
 	}
 	t.release()
+	for _, call := range t.after {
+		call()
+	}
 	return nil
 }
-
-// Commit implements pgx.Tx.
-func (t *Tx) Commit(ctx context.Context) error { return t.CommitWith(ctx, &Batch{}) }
 
 // Rollback implements pgx.Tx. After a commit it does nothing.
 func (t *Tx) Rollback(ctx context.Context) error {
@@ -51,6 +65,8 @@ func (t *Tx) Rollback(ctx context.Context) error {
 	if t.connection.Conn().IsClosed() {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, idleLimit)
+	defer cancel()
 	_, err := t.connection.Exec(ctx, "rollback")
 	return err
 }

@@ -182,6 +182,10 @@ func TestTraces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// The answer to the first is what was written; to the second, what is stored.
+	if _, err := client.Bind(t.Context(), instance, binding, osbclient.BindRequest{ServiceID: service, PlanID: plan}); err != nil {
+		t.Fatal(err)
+	}
 	stop() // what was not sent yet is sent
 
 	names, edges := sink.in(trace)
