@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/chandler-broker/chandler/broker/catalog"
-	"github.com/chandler-broker/chandler/broker/store"
+	"github.com/chandler-broker/chandler/broker/server"
 )
 
 func newCatalog() *cobra.Command {
@@ -33,7 +33,7 @@ to another backend, and a server that has some cannot vanish.`,
 			if path != "" {
 				s.CatalogPath = path
 			}
-			c, err := loadCatalog(s)
+			c, err := server.LoadCatalog(s.Settings)
 			if err != nil {
 				return err
 			}
@@ -51,24 +51,17 @@ func checkCatalog(ctx context.Context, s settings, c *catalog.Catalog, w io.Writ
 	}
 	state := "not compared with the state: DATABASE_URL is not set"
 	if s.DatabaseURL != "" {
-		db, err := store.Open(ctx, s.DatabaseURL, 2)
+		db, err := server.OpenState(ctx, s.Settings, 2)
 		if err != nil {
 			return err
 		}
 		defer db.Close()
-		switch has, _, err := db.Version(ctx); {
-		case err != nil:
-			return fmt.Errorf("read the version of the state database: %w", err)
-		case has == 0:
+		empty, err := server.CheckState(ctx, c, db)
+		if err != nil {
+			return err
+		}
+		if state = "agrees with the state"; empty {
 			state = "the state database is empty: no broker has used it yet"
-		default:
-			if err := checkVersion(ctx, db); err != nil {
-				return err
-			}
-			if err := checkState(ctx, c, db); err != nil {
-				return err
-			}
-			state = "agrees with the state"
 		}
 	}
 	fmt.Fprintf(w, "%s: ok: %d backend(s), %d service(s), %d plan(s); %s\n", s.CatalogPath, len(c.Backends()), len(c.Services()), plans, state)

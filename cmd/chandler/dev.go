@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/chandler-broker/chandler/broker/operator"
+	"github.com/chandler-broker/chandler/broker/server"
 )
 
 type devOptions struct {
@@ -127,11 +128,11 @@ func (r *devRun) serveAll(ctx context.Context, o devOptions) (deadline time.Time
 		}
 		s.Listen, r.tls = o.listen, s.TLSCert != ""
 		deadline, err := r.serve(ctx, o, s)
-		var forgotten forgottenError
+		var inUse server.InUseError
 		switch {
 		case errors.Is(err, errArrived):
 			r.takeIn(ctx, r.arrived, o)
-		case errors.As(err, &forgotten) && len(r.servers.late) > 0 && ctx.Err() == nil:
+		case errors.As(err, &inUse) && len(r.servers.late) > 0 && ctx.Err() == nil:
 			// There are instances on a server that is slow to start.
 			_, _ = fmt.Fprintf(o.progress, "waiting for the servers of %s, which have instances: they are still starting\n", strings.Join(slices.Sorted(maps.Keys(r.servers.late)), ", "))
 			if a, ok := r.next(ctx, o); ok {
@@ -186,11 +187,11 @@ var errUnproved = errors.New("not everything works; see above")
 // serve serves until ctx ends or a server does, and returns by when the servers
 // have to end: what draining took counts.
 func (r *devRun) serve(ctx context.Context, o devOptions, s settings) (deadline time.Time, err error) {
-	a, err := open(ctx, s, r.log, openOptions{migrate: true, credentials: true})
+	a, err := server.Open(ctx, s.Settings, r.log, server.Needs{Migrate: true, Credentials: true})
 	if err != nil {
 		return time.Now().Add(stopTime), err
 	}
-	defer a.close()
+	defer a.Close()
 	if err := r.folder.keepCredentials(ctx, a); err != nil {
 		return time.Now().Add(stopTime), err
 	}
@@ -207,7 +208,7 @@ func (r *devRun) serve(ctx context.Context, o devOptions, s settings) (deadline 
 			cancel(errArrived)
 		}
 	})
-	err = a.serve(ctx, func(address net.Addr) { r.ready(ctx, o, address, cancel) })
+	err = a.Serve(ctx, func(address net.Addr) { r.ready(ctx, o, address, cancel) })
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)
 	}
@@ -216,8 +217,8 @@ func (r *devRun) serve(ctx context.Context, o devOptions, s settings) (deadline 
 }
 
 // checkBindings is checkCredentialStore with the bindings of the state.
-func (f *devFolder) checkBindings(ctx context.Context, a *app) error {
-	bindings, err := a.operator().Bindings(ctx, operator.Filter{})
+func (f *devFolder) checkBindings(ctx context.Context, opened *server.Server) error {
+	bindings, err := opened.Operator().Bindings(ctx, operator.Filter{})
 	if err != nil {
 		return err
 	}
@@ -225,8 +226,8 @@ func (f *devFolder) checkBindings(ctx context.Context, a *app) error {
 }
 
 // keepCredentials remembers where this start keeps credentials.
-func (f *devFolder) keepCredentials(ctx context.Context, a *app) error {
-	if err := f.checkBindings(ctx, a); err != nil {
+func (f *devFolder) keepCredentials(ctx context.Context, opened *server.Server) error {
+	if err := f.checkBindings(ctx, opened); err != nil {
 		return err
 	}
 	f.kept.CredentialStore = f.credentialStore()

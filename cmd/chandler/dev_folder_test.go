@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -162,9 +161,4 @@ func TestDevCatalog(t *testing.T) {
 	if path, _ = f.catalogFile(""); path != here {
 		t.Errorf("got %s, want the one in the working directory", path)
 	}
-}
-
-func isUsage(err error) bool {
-	_, ok := errors.AsType[usageError](err)
-	return ok
 }

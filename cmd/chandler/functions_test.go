@@ -1,23 +1,24 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"flag"
 	"io"
 	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/functions/state"
@@ -62,53 +63,6 @@ func TestFunctionsSettingsFaults(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "FUNCTIONS_KEY_FILE: ") {
 		t.Errorf("a key file that is not there: %v", err)
 	}
-}
-
-// freeAddress is one of loopback that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// lines is a writer that many may read while it is written.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-func get(t *testing.T, url string) (int, string) {
-	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response.StatusCode, string(body)
 }
 
 // serveFunctions serves with more in the environment than it takes, until stop.
@@ -254,4 +208,59 @@ func TestFunctionsServe(t *testing.T) {
 	if r := f.ready(); r.Ready {
 		t.Error("it is ready after its end")
 	}
+}
+
+const functionsMetrics = "../../deploy/monitoring/chandler-functions.metrics"
+
+var update = flag.Bool("update", false, "write what the tests find to the files that they compare it with, for review")
+
+// compareMetrics compares a registry's metrics and their labels with a list.
+func compareMetrics(t *testing.T, file string, registry *prometheus.Registry) {
+	t.Helper()
+	descriptions := make(chan *prometheus.Desc)
+	go func() { registry.Describe(descriptions); close(descriptions) }()
+	described := regexp.MustCompile(`^Desc\{fqName: "([^"]+)".*variableLabels: \{([^}]*)\}\}$`)
+	var lines []string
+	for d := range descriptions {
+		match := described.FindStringSubmatch(d.String())
+		if match == nil {
+			t.Fatalf("%s", d)
+		}
+		if !strings.HasPrefix(match[1], "go_") || match[1] == "go_goroutines" { // the others change with Go's versions
+			lines = append(lines, match[1]+"{"+match[2]+"}\n")
+		}
+	}
+	slices.Sort(lines)
+	got := strings.Join(lines, "")
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s: run this test with -update (-want +got):\n%s", file, diff)
+	}
+}
+
+func TestFunctionsMetrics(t *testing.T) {
+	s, err := readFunctionsSettings(lookupIn(map[string]string{
+		"FUNCTIONS_DATABASE_URL": embeddedtest.Database(t), "FUNCTIONS_KEY": state.GenerateKey(), "FUNCTIONS_CACHE": t.TempDir(), "FUNCTIONS_WORKERS": "1",
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := openFunctions(t.Context(), s, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := f.runtime.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	compareMetrics(t, functionsMetrics, f.registry)
 }

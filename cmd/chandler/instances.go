@@ -55,8 +55,8 @@ func filterFlags(cmd *cobra.Command, f *operator.Filter, statuses []string) {
 // openBackends opens the backends of a session that has only the state, for the names of
 // resources. Where that fails, such as for a missing variable, the names are left out.
 func (s *session) openBackends(ctx context.Context) {
-	s.app.tryBackends(ctx)
-	s.Operator = s.app.operator()
+	s.server.NamesResources(ctx)
+	s.Operator = s.server.Operator()
 }
 
 func instanceTable() table[operator.Instance] {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 	_ "golang.org/x/crypto/x509roots/fallback" // for containers without certificate authorities
+
+	"github.com/chandler-broker/chandler/broker/server"
 )
 
 // Exit codes, as the help tells them.
@@ -20,7 +22,8 @@ const (
 	exitUsage  = 2 // the command line, the environment or catalog.yml is at fault; nothing was tried
 )
 
-// usageError is an error that is mended by calling differently.
+// usageError is an error that the caller can fix: invalid flags or arguments, or an
+// invalid environment.
 type usageError struct{ error }
 
 func (u usageError) Unwrap() error { return u.error }
@@ -42,10 +45,16 @@ func run(ctx context.Context, args []string) int {
 		return 0
 	}
 	fmt.Fprintln(os.Stderr, "chandler:", err)
-	if _, ok := errors.AsType[usageError](err); ok {
+	if isUsage(err) {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+func isUsage(err error) bool {
+	_, usage := errors.AsType[usageError](err)
+	_, config := errors.AsType[server.ConfigError](err)
+	return usage || config
 }
 
 func newRoot() *cobra.Command {
@@ -66,7 +75,7 @@ Exit codes: 0 all is well; 1 it was tried and failed, or something is wrong;
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w; see '%s --help'", err, cmd.CommandPath())
 	})
-	root.AddCommand(newServe(), newMigrate(), newDev(), newFunctions(), newSmoke(), newCatalog(), newInstances(), newBindings(), newOperations(), newOrphans(), newAudit(), newQuotas(), newServers(), newAdministratorsVerbs(), newVersion())
+	root.AddCommand(newServe(), newMigrate(), newDev(), newFunctions(), newSmoke(), newCatalog(), newInstances(), newBindings(), newOperations(), newOrphans(), newAudit(), newQuotas(), newServers(), newAdministrators(), newVersion())
 	return root
 }
 

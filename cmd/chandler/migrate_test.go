@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/broker/server"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 )
@@ -29,8 +30,8 @@ func TestMigrate(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if err := checkState(t.Context(), &catalog.Catalog{}, db); err != nil {
-		t.Errorf("the state cannot be read: %v", err)
+	if empty, err := server.CheckState(t.Context(), &catalog.Catalog{}, db); err != nil || empty {
+		t.Errorf("the state cannot be read: %t, %v", empty, err)
 	}
 	if err := db.Migrate(t.Context(), slog.New(slog.DiscardHandler)); err != nil {
 		t.Error(err)

@@ -1,16 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"log/slog"
+	"io"
+	"net"
+	"net/http"
 	"os"
+	"sync"
 	"testing"
 
-	"github.com/chandler-broker/chandler/broker/catalog"
-	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
-	"github.com/chandler-broker/chandler/services"
-	"github.com/chandler-broker/chandler/services/all"
 )
 
 func TestMain(m *testing.M) {
@@ -20,25 +20,49 @@ func TestMain(m *testing.M) {
 	embeddedtest.Main(m)
 }
 
-// openState is an app with what the shipped catalog has of PostgreSQL, a state
-// and one backend.
-func openState(t *testing.T, url string) *app {
+// lines is a writer that many may read while it is written.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// freeAddress is one of loopback that nobody listens on.
+func freeAddress(t *testing.T) string {
 	t.Helper()
-	text, err := all.Catalog("database/postgres")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := catalog.Parse("catalog.yml", text, all.Definitions(), lookupIn(map[string]string{"POSTGRES_ADMIN_URL": url}))
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := store.Open(t.Context(), url, 4)
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.Close)
-	if err := s.Migrate(t.Context(), slog.New(slog.DiscardHandler)); err != nil {
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return &app{catalog: c, store: s, drivers: map[string]*services.Driver{"postgres": {}}}
+	return response.StatusCode, string(body)
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/chandler-broker/chandler/broker/operator"
+	"github.com/chandler-broker/chandler/broker/server"
 )
 
 func newForget() *cobra.Command {
@@ -27,7 +28,7 @@ instance's other bindings stay. If the login still exists, it becomes an orphan.
 }
 
 func forgetVerb(v verb, forget func(o *operator.Operator, ctx context.Context, by operator.Actor, id string) error) *cobra.Command {
-	v.use, v.args, v.needs = "forget ID", cobra.ExactArgs(1), openOptions{stateOnly: true, credentials: true}
+	v.use, v.args, v.needs = "forget ID", cobra.ExactArgs(1), server.Needs{StateOnly: true, Credentials: true}
 	v.do = func(ctx context.Context, s *session) error {
 		if err := forget(s.Operator, ctx, s.by, s.args[0]); err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chandler-broker/chandler/broker/server"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 )
@@ -26,7 +27,7 @@ func TestSealedVault(t *testing.T) {
 	if err := os.WriteFile(path, []byte(tracedCatalog), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	state := embeddedtest.Database(t)
+	state, address := embeddedtest.Database(t), freeAddress(t)
 	db, err := store.Open(t.Context(), state, 2)
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +44,7 @@ func TestSealedVault(t *testing.T) {
 		t.Fatal(err)
 	}
 	environment := map[string]string{
-		"DATABASE_URL": state, "CHANDLER_CATALOG": path, "CHANDLER_LISTEN": "127.0.0.1:0",
+		"DATABASE_URL": state, "CHANDLER_CATALOG": path, "CHANDLER_LISTEN": address,
 		"CHANDLER_USERNAME": "platform", "CHANDLER_PASSWORD": "the platform's password", "VAULT_ADDR": v.Addr(), "VAULT_TOKEN": v.RootToken(),
 	}
 	for name, value := range environment {
@@ -81,15 +82,19 @@ func TestSealedVault(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	listening, waited := make(chan string, 1), make(chan error, 1)
-	go func() {
-		waited <- awaitCatalog(t.Context(), s, slog.New(slog.NewTextHandler(&log, nil)), 100*time.Millisecond, func(a net.Addr) { listening <- a.String() })
-	}()
-	var address string
-	select {
-	case address = <-listening:
-	case err := <-waited:
-		t.Fatalf("it does not wait: %v", err)
+	waited := make(chan error, 1)
+	go func() { waited <- server.Await(t.Context(), s.Settings, slog.New(slog.NewTextHandler(&log, nil))) }()
+	for {
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			_ = conn.Close()
+			break
+		}
+		select {
+		case err := <-waited:
+			t.Fatalf("it does not wait: %v", err)
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 	get := func(path string) (int, string) {
 		t.Helper()
@@ -121,7 +126,7 @@ func TestSealedVault(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Fatal("it waits for ever")
 	}
-	if err := checkServe(s); err != nil {
+	if err := server.Check(s.Settings); err != nil {
 		t.Errorf("after the wait: %v", err)
 	}
 	if !strings.Contains(log.String(), "Vault is sealed") {

@@ -5,11 +5,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/chandler-broker/chandler/broker/server"
 )
 
-// At three in the morning nobody wants to mend one variable, start, and be told
-// the next.
-func TestCheckServe(t *testing.T) {
+// At three in the morning nobody wants to fix one variable, start, and learn of the
+// next.
+func TestCheck(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "catalog.yml")
 	for _, c := range []struct {
 		name, catalog string
@@ -25,7 +27,7 @@ func TestCheckServe(t *testing.T) {
 		},
 		{
 			name: "everything is missing", catalog: "services: []\n",
-			want: []string{"DATABASE_URL is not set", "no credential store", "no platform may call"},
+			want: []string{"DATABASE_URL is not set", "no credential store", "no platform is configured"},
 		},
 		{
 			name: "everything is wrong", catalog: "servces: []\n",
@@ -47,7 +49,7 @@ func TestCheckServe(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = checkServe(s)
+			err = server.Check(s.Settings)
 			if err == nil && c.want == nil {
 				return
 			}

@@ -4,48 +4,22 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/chandler-broker/chandler/broker/server"
 )
 
-// settings is what differs between deployments; it comes from the environment.
+// settings is what the environment says.
 type settings struct {
-	Listen      string
-	DatabaseURL string
-	CatalogPath string
-	LogFormat   string
-	LogLevel    slog.Level
-	TLSCert     string
-	TLSKey      string
-	Username    string
-	Password    string
-	// OperatorUsername and OperatorPassword are for reading the metrics.
-	OperatorUsername string
-	OperatorPassword string
-	// TrustedProxies are those whose X-Forwarded-For is believed.
-	TrustedProxies []netip.Prefix
-	// TracingEndpoint is where spans go, and ProfileListen where profiles are
-	// read; empty for neither.
-	TracingEndpoint string
-	ProfileListen   string
-	Workers         int
-	AsyncWait       time.Duration
-	SyncWait        time.Duration
-	Retention       time.Duration
-	AuditRetention  time.Duration
-	KeepEvery       time.Duration
-	DeleteAgain     time.Duration
-	// AnyVersion serves requests without X-Broker-API-Version too.
-	AnyVersion bool
-	// Without are types of backends to leave out of the catalog; only chandler
-	// dev, which may lack their servers, sets it.
-	Without []string
-	lookup  func(string) (string, bool)
-	// administrators is behind lookup where the catalog asks; nil: nothing is.
-	administrators *administrators
+	server.Settings
+	LogFormat string
+	LogLevel  slog.Level
 }
 
 // environment documents every variable that settings reads; the help prints it.
@@ -90,10 +64,10 @@ const environment = `Environment:
 
 func readSettings(lookup func(string) (string, bool)) (settings, error) {
 	r := reader{lookup: lookup}
-	s := settings{
+	s := settings{LogFormat: r.text("CHANDLER_LOG_FORMAT", "json"), LogLevel: r.logLevel()}
+	s.Settings = server.Settings{
 		DatabaseURL:    r.stateURL(),
 		CatalogPath:    r.text("CHANDLER_CATALOG", "catalog.yml"),
-		LogFormat:      r.text("CHANDLER_LOG_FORMAT", "json"),
 		TLSCert:        r.text("CHANDLER_TLS_CERT", ""),
 		TLSKey:         r.text("CHANDLER_TLS_KEY", ""),
 		Username:       r.text("CHANDLER_USERNAME", ""),
@@ -103,18 +77,19 @@ func readSettings(lookup func(string) (string, bool)) (settings, error) {
 		SyncWait:       r.duration("CHANDLER_SYNC_WAIT", 50*time.Second, time.Second, 55*time.Second),
 		Retention:      r.duration("CHANDLER_RETENTION", 72*time.Hour, time.Minute, 10*365*24*time.Hour),
 		AuditRetention: r.duration("CHANDLER_AUDIT_RETENTION", 400*24*time.Hour, 24*time.Hour, 100*365*24*time.Hour),
-		KeepEvery:      r.duration("CHANDLER_KEEP_EVERY", 15*time.Second, time.Second, time.Hour),
-		DeleteAgain:    r.duration("CHANDLER_DELETE_AGAIN", 5*time.Minute, time.Second, 24*time.Hour),
+		ReconcileEvery: r.duration("CHANDLER_KEEP_EVERY", 15*time.Second, time.Second, time.Hour),
+		RedeleteAfter:  r.duration("CHANDLER_DELETE_AGAIN", 5*time.Minute, time.Second, 24*time.Hour),
 		AnyVersion:     r.boolean("CHANDLER_ANY_VERSION"),
-		lookup:         lookup,
+		Lookup:         lookup,
+		Version:        readBuild().Version,
 
 		OperatorUsername: r.text("CHANDLER_OPERATOR_USERNAME", ""),
 		OperatorPassword: r.text("CHANDLER_OPERATOR_PASSWORD", ""),
 		TrustedProxies:   r.networks("CHANDLER_TRUSTED_PROXIES"),
 		TracingEndpoint:  r.tracingEndpoint(),
 		ProfileListen:    r.privateAddress("CHANDLER_PROFILE_LISTEN"),
+		Implementations:  implementations(),
 	}
-	s.LogLevel = r.logLevel()
 	port := r.number("PORT", 8080, 1, 65535)
 	s.Listen = r.text("CHANDLER_LISTEN", ":"+strconv.Itoa(port))
 	if (s.TLSCert == "") != (s.TLSKey == "") {
@@ -137,11 +112,11 @@ func readSettings(lookup func(string) (string, bool)) (settings, error) {
 
 func environmentSettings() (settings, error) {
 	s, err := readSettings(os.LookupEnv)
-	s.administrators = newAdministrators(s)
+	s.Variables = server.NewVariables(s.Settings)
 	return s, err
 }
 
-// reader collects all faults, so that they can be mended in one go.
+// reader collects all faults, so that they are reported together.
 type reader struct {
 	lookup func(string) (string, bool)
 	faults []error
@@ -219,4 +194,47 @@ func (r *reader) boolean(name string) bool {
 		r.fault("%s must be true or false", name)
 	}
 	return b
+}
+
+// tracingEndpoint reads where spans go from OpenTelemetry's own variables (OTLP Exporter
+// Configuration); empty: nowhere. The exporter reads the other variables of that page.
+func (r *reader) tracingEndpoint() string {
+	name := "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+	endpoint := r.text(name, "")
+	if endpoint == "" {
+		name = "OTEL_EXPORTER_OTLP_ENDPOINT"
+		endpoint = r.text(name, "")
+	}
+	if endpoint == "" {
+		return ""
+	}
+	// A URL may hold a password, so the fault does not repeat it.
+	if u, err := url.Parse(endpoint); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		r.fault("%s: must be http://host:port or https://host:port", name)
+	}
+	for _, protocol := range []string{"OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"} {
+		if p := r.text(protocol, "http/protobuf"); p != "http/protobuf" {
+			r.fault("%s is %s: spans are sent as http/protobuf, which collectors take on port 4318", protocol, p)
+		}
+	}
+	return endpoint
+}
+
+// privateAddress reads an address that only this machine or a private network reaches:
+// profiles show the contents of memory.
+func (r *reader) privateAddress(name string) string {
+	listen := r.text(name, "")
+	if listen == "" {
+		return ""
+	}
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		r.fault("%s: must be an address and a port, such as 127.0.0.1:6060", name)
+		return ""
+	}
+	ip, err := netip.ParseAddr(host)
+	if host != "localhost" && (err != nil || !ip.IsLoopback() && !ip.IsPrivate()) {
+		r.fault("%s: %s is no private address; profiles show the contents of memory, so listen on 127.0.0.1 and connect through a tunnel", name, listen)
+	}
+	return listen
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"compress/gzip"
 	"context"
 	"encoding/hex"
@@ -17,7 +16,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	traces "go.opentelemetry.io/proto/otlp/trace/v1"
@@ -25,6 +23,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/chandler-broker/chandler/broker/osb/osbclient"
+	"github.com/chandler-broker/chandler/broker/server"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 )
 
@@ -112,26 +111,26 @@ func serving(t *testing.T, environment map[string]string) (address string, log *
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.administrators = newAdministrators(s)
+	s.Variables = server.NewVariables(s.Settings)
 	log = &lines{}
 	logger, err := newLogger("json", slog.LevelDebug, log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	a, err := open(ctx, s, logger, openOptions{migrate: true, credentials: true})
+	b, err := server.Open(ctx, s.Settings, logger, server.Needs{Migrate: true, Credentials: true})
 	if err != nil {
 		cancel()
 		t.Fatal(err)
 	}
 	ready, ended := make(chan string, 1), make(chan error, 1)
-	go func() { ended <- a.serve(ctx, func(at net.Addr) { ready <- at.String() }) }()
+	go func() { ended <- b.Serve(ctx, func(at net.Addr) { ready <- at.String() }) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		a.close()
+		b.Close()
 	})
 	t.Cleanup(stop)
 	select {
@@ -214,22 +213,6 @@ func TestTraces(t *testing.T) {
 		if strings.Contains(sink.text, secret) || strings.Contains(log.String(), secret) {
 			t.Error("spans or the log tell a secret")
 		}
-	}
-}
-
-// A collector that is away costs nothing but one line a minute.
-func TestSpansThatCannotBeSent(t *testing.T) {
-	var log bytes.Buffer
-	faults := &spanFaults{log: slog.New(slog.NewTextHandler(&log, nil))}
-	for range 3 {
-		faults.Handle(io.ErrUnexpectedEOF)
-	}
-	if n := strings.Count(log.String(), "spans could not be sent"); n != 1 {
-		t.Errorf("%d lines: %s", n, log.String())
-	}
-	faults.last = time.Now().Add(-2 * time.Minute)
-	if faults.Handle(io.EOF); strings.Count(log.String(), "\n") != 2 {
-		t.Errorf("later: %s", log.String())
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/chandler-broker/chandler/broker/operator"
+	"github.com/chandler-broker/chandler/broker/server"
 )
 
 // verb is a command of the operator's, which opens the state, and the backends and the
@@ -19,7 +20,7 @@ import (
 type verb struct {
 	use, short, long string
 	args             cobra.PositionalArgs // nil: none
-	needs            openOptions
+	needs            server.Needs
 	wide             bool // whether -o wide shows more columns
 	do               func(ctx context.Context, s *session) error
 }
@@ -27,7 +28,7 @@ type verb struct {
 // session is what a verb works with.
 type session struct {
 	*operator.Operator
-	app    *app
+	server *server.Server
 	by     operator.Actor
 	args   []string
 	out    io.Writer
@@ -45,8 +46,8 @@ func (v verb) command() *cobra.Command {
 		Use: v.use, Short: v.short, Long: v.long, Args: usageArgs(v.args),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s.args, s.out = args, cmd.OutOrStdout()
-			return withApp(cmd.Context(), data, v.needs, func(ctx context.Context, a *app) error {
-				s.app, s.Operator = a, a.operator()
+			return withServer(cmd.Context(), data, v.needs, func(ctx context.Context, opened *server.Server) error {
+				s.server, s.Operator = opened, opened.Operator()
 				err := v.do(ctx, &s)
 				if argument, ok := errors.AsType[*operator.ArgumentError](err); ok {
 					return usagef("--%w", argument)
@@ -60,47 +61,47 @@ func (v verb) command() *cobra.Command {
 	return cmd
 }
 
-// withApp runs do with an opened app: of the environment, or of the folder data.
-func withApp(ctx context.Context, data string, needs openOptions, do func(context.Context, *app) error) error {
-	openAnd := func(s settings, do func(context.Context, *app) error) error {
+// withServer runs do with what is open: of the environment, or of the folder data.
+func withServer(ctx context.Context, data string, needs server.Needs, do func(context.Context, *server.Server) error) error {
+	open := func(s settings, do func(context.Context, *server.Server) error) error {
 		log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-		a, err := open(ctx, s, log, needs)
+		opened, err := server.Open(ctx, s.Settings, log, needs)
 		if err != nil {
 			return err
 		}
-		defer a.close()
-		return do(ctx, a)
+		defer opened.Close()
+		return do(ctx, opened)
 	}
 	if data == "" {
 		s, err := environmentSettings()
 		if err != nil {
 			return err
 		}
-		return openAnd(s, do)
+		return open(s, do)
 	}
 	folder, err := openDevFolder(data, true)
 	if err != nil {
 		return err
 	}
 	defer folder.close()
-	return folder.withServers(ctx, needs.credentials, func() error {
+	return folder.withServers(ctx, needs.Credentials, func() error {
 		s, err := folder.settings()
 		if err != nil {
 			return err
 		}
-		return openAnd(s, func(ctx context.Context, a *app) error {
-			if needs.credentials {
-				if err := folder.checkBindings(ctx, a); err != nil {
+		return open(s, func(ctx context.Context, opened *server.Server) error {
+			if needs.Credentials {
+				if err := folder.checkBindings(ctx, opened); err != nil {
 					return err
 				}
 			}
-			return do(ctx, a)
+			return do(ctx, opened)
 		})
 	})
 }
 
 // stateOnly is for verbs that need neither backends nor credentials.
-func stateOnly() openOptions { return openOptions{stateOnly: true} }
+func stateOnly() server.Needs { return server.Needs{StateOnly: true} }
 
 // currentUser is the identity that the audit record shows for an operator's change.
 func currentUser() operator.Actor {

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"errors"
@@ -21,17 +21,13 @@ import (
 	"github.com/chandler-broker/chandler/broker/placement"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
-	"github.com/chandler-broker/chandler/functions/state"
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/all"
 )
 
-// Tests of the alerts and the dashboard read these lists of the metrics that each
-// program serves.
-const (
-	brokerMetrics    = "../../deploy/monitoring/chandler.metrics"
-	functionsMetrics = "../../deploy/monitoring/chandler-functions.metrics"
-)
+// Tests of the alerts and the dashboard read this list of the metrics that the broker
+// serves.
+const brokerMetrics = "../../deploy/monitoring/chandler.metrics"
 
 var update = flag.Bool("update", false, "write what the tests find to the files that they compare it with, for review")
 
@@ -69,27 +65,8 @@ func compareMetrics(t *testing.T, file string, registry *prometheus.Registry) {
 
 func TestBrokerMetrics(t *testing.T) {
 	m := newMetrics()
-	m.watch(&app{})
+	m.watch(&Server{})
 	compareMetrics(t, brokerMetrics, m.registry)
-}
-
-func TestFunctionsMetrics(t *testing.T) {
-	s, err := readFunctionsSettings(lookupIn(map[string]string{
-		"FUNCTIONS_DATABASE_URL": embeddedtest.Database(t), "FUNCTIONS_KEY": state.GenerateKey(), "FUNCTIONS_CACHE": t.TempDir(), "FUNCTIONS_WORKERS": "1",
-	}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := openFunctions(t.Context(), s, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := f.runtime.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	compareMetrics(t, functionsMetrics, f.registry)
 }
 
 // Everything that alerts count is there at 0 before it happens: of a series that is
@@ -124,8 +101,8 @@ func TestSeriesBeginAtZero(t *testing.T) {
 
 // Conditions are counted by server and reason, and are there at 0.
 func TestConditionsAreTold(t *testing.T) {
-	a := openState(t, embeddedtest.Database(t))
-	a.settings.lookup = os.LookupEnv
+	a := newServer(t, embeddedtest.Database(t))
+	a.settings.Lookup = os.LookupEnv
 	a.metrics = newMetrics()
 	a.placement = placement.New(placement.Options{Catalog: a.catalog, Store: a.store, Drivers: a.drivers, Logger: slog.New(slog.DiscardHandler)})
 	a.metrics.watch(a)

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"bytes"
@@ -73,14 +73,14 @@ services: []
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &app{catalog: c, settings: settings{
+	s := &Server{catalog: c, settings: Settings{
 		TLSCert:     file("server", authority(t, "server", hours(-1))),
 		DatabaseURL: "postgres://a:b@127.0.0.1/c?sslrootcert=" + file("state", authority(t, "state", hours(6))),
-		lookup:      lookupIn(map[string]string{"VAULT_CACERT": file("vault", authority(t, "vault", hours(24*365)))}),
+		Lookup:      lookupIn(map[string]string{"VAULT_CACERT": file("vault", authority(t, "vault", hours(24*365)))}),
 	}}
 
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(certificateCollector{"ends", a.certificates})
+	registry.MustRegister(certificateCollector{s.certificates})
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +98,7 @@ services: []
 	}
 
 	var log bytes.Buffer
-	warnOfCertificates(t.Context(), a.certificates(), slog.New(slog.NewTextHandler(&log, nil)))
+	warnOfCertificates(t.Context(), s.certificates(), slog.New(slog.NewTextHandler(&log, nil)))
 	if n := strings.Count(log.String(), "expires soon"); n != 6 || !strings.Contains(log.String(), `level=ERROR msg="certificate has expired" use=server`) || strings.Contains(log.String(), "CN=vault") {
 		t.Errorf("%d warnings\n%s", n, log.String())
 	}

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"crypto/ecdsa"
@@ -22,21 +22,25 @@ import (
 	"time"
 
 	"github.com/chandler-broker/chandler/broker/auth"
+	"github.com/chandler-broker/chandler/services/all"
 )
 
 // clientFiles is a catalog with the files that its clients name.
 type clientFiles struct {
 	t        *testing.T
 	folder   string
-	settings settings
-	doors    *doors
+	settings Settings
+	clients  *clients
 	metrics  *metrics
 }
 
 func newClientFiles(t *testing.T, clients string) *clientFiles {
 	t.Helper()
 	f := &clientFiles{t: t, folder: t.TempDir(), metrics: newMetrics()}
-	f.settings = settings{CatalogPath: filepath.Join(f.folder, "catalog.yml"), TLSCert: "set", TLSKey: "set", lookup: os.LookupEnv}
+	f.settings = Settings{
+		CatalogPath: filepath.Join(f.folder, "catalog.yml"), TLSCert: "set", TLSKey: "set", Lookup: os.LookupEnv,
+		Implementations: Implementations{Backends: all.Definitions()},
+	}
 	f.write("catalog.yml", clients+"services: []\n")
 	return f
 }
@@ -56,30 +60,30 @@ func (f *clientFiles) write(name, content string) {
 
 func (f *clientFiles) open() {
 	f.t.Helper()
-	c, err := loadCatalog(f.settings)
+	c, err := LoadCatalog(f.settings)
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	if f.doors, err = newDoors(c, f.settings, slog.New(slog.DiscardHandler), f.metrics); err != nil {
+	if f.clients, err = newClients(c, f.settings, slog.New(slog.DiscardHandler), f.metrics); err != nil {
 		f.t.Fatal(err)
 	}
-	go f.doors.follow(f.t.Context())
+	go f.clients.watch(f.t.Context())
 }
 
-// comes says who gets through a door with a password. Each comes from an address
+// comes says whom an authenticator knows by a password. Each comes from an address
 // of its own: guesses are counted by address.
-func comes(d *auth.Authenticator, username, password string) string {
+func comes(a *auth.Authenticator, username, password string) string {
 	r := httptest.NewRequest("GET", "/", nil)
 	r.RemoteAddr = fmt.Sprintf("10.%d.%d.%d:1", mathrand.IntN(256), mathrand.IntN(256), mathrand.IntN(256))
 	r.SetBasicAuth(username, password)
-	name, _ := d.Authenticate(r)
+	name, _ := a.Authenticate(r)
 	return name
 }
 
 // soon waits for what a changed file brings about.
 func (f *clientFiles) soon(what string, is func() bool) {
 	f.t.Helper()
-	for end := time.Now().Add(10 * lookEvery); !is(); time.Sleep(lookEvery / 20) {
+	for end := time.Now().Add(10 * reloadEvery); !is(); time.Sleep(reloadEvery / 20) {
 		if time.Now().After(end) {
 			f.t.Fatal(what)
 		}
@@ -101,16 +105,16 @@ func TestClientsAreReloaded(t *testing.T) {
 	with := func(certificate *x509.Certificate) string {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{certificate}}
-		name, _ := f.doors.platforms.Authenticate(r)
+		name, _ := f.clients.platforms.Authenticate(r)
 		return name
 	}
-	cf := func(password string) bool { return comes(f.doors.platforms, "cf", password) == "cf" }
+	cf := func(password string) bool { return comes(f.clients.platforms, "cf", password) == "cf" }
 	if !cf("first password") || cf("second password") || with(firstCert) != "mesh" {
 		t.Fatal("at the start")
 	}
-	if comes(f.doors.operators, "prometheus", "the metrics'") != "prometheus" || comes(f.doors.operators, "cf", "first password") != "" ||
-		comes(f.doors.platforms, "prometheus", "the metrics'") != "" {
-		t.Error("a door lets the other's clients in")
+	if comes(f.clients.operators, "prometheus", "the metrics'") != "prometheus" || comes(f.clients.operators, "cf", "first password") != "" ||
+		comes(f.clients.platforms, "prometheus", "the metrics'") != "" {
+		t.Error("an authenticator accepts the other's clients")
 	}
 
 	f.write("password", "second password")
@@ -133,12 +137,12 @@ func TestClientsAreReloaded(t *testing.T) {
 	}
 	f.write("catalog.yml", "platforms: three\n")
 	f.write("password", "third password")
-	time.Sleep(lookEvery)
+	time.Sleep(reloadEvery)
 	if !cf("second password") || !stale() {
 		t.Error("a bad catalog took the password away")
 	}
 	f.write("catalog.yml", clients+"- {name: new, username: new, passwords: [an operator's]}\nservices: []\n")
-	f.soon("a new client is not let in", func() bool { return comes(f.doors.operators, "new", "an operator's") == "new" })
+	f.soon("a new client is not let in", func() bool { return comes(f.clients.operators, "new", "an operator's") == "new" })
 	f.soon("the repaired files are not taken", func() bool { return cf("third password") && !stale() })
 
 	f.write("password", "fourth password")
@@ -182,13 +186,23 @@ func scrape(t *testing.T, m *metrics) string {
 	return w.Body.String()
 }
 
+// Load balancers and Cloud Foundry ask for the health without credentials.
+func TestHealth(t *testing.T) {
+	w := httptest.NewRecorder()
+	s := &Server{metrics: newMetrics()}
+	s.routes(http.NotFoundHandler(), nil).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/healthz", nil))
+	if w.Code != http.StatusOK {
+		t.Errorf("/healthz answers %d", w.Code)
+	}
+}
+
 // What operators read is not for platforms.
 func TestOperatorsPages(t *testing.T) {
 	f := newClientFiles(t, "platforms:\n- {name: cf, username: cf, passwords: [the platform's]}\n")
 	f.settings.OperatorUsername, f.settings.OperatorPassword = "operator", "the operator's"
 	f.open()
-	a := &app{metrics: f.metrics, catalog: f.doors.catalog, settings: f.settings}
-	routes := a.routes(http.NotFoundHandler(), f.doors.operators)
+	a := &Server{metrics: f.metrics, catalog: f.clients.catalog, settings: f.settings}
+	routes := a.routes(http.NotFoundHandler(), f.clients.operators)
 	get := func(username, password string) *httptest.ResponseRecorder {
 		r, w := httptest.NewRequest("GET", "/metrics", nil), httptest.NewRecorder()
 		if username != "" {
@@ -206,7 +220,7 @@ func TestOperatorsPages(t *testing.T) {
 		}
 	}
 	a.settings.OperatorUsername = ""
-	none, err := newDoors(a.catalog, a.settings, slog.New(slog.DiscardHandler), newMetrics())
+	none, err := newClients(a.catalog, a.settings, slog.New(slog.DiscardHandler), newMetrics())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +231,7 @@ func TestOperatorsPages(t *testing.T) {
 }
 
 // Certificates need TLS, and files are read before the port opens.
-func TestDoorsThatCannotOpen(t *testing.T) {
+func TestClientsThatCannotBeUsed(t *testing.T) {
 	f := newClientFiles(t, "")
 	ca, _ := newCA(t)
 	f.write("ca.pem", ca)
@@ -228,11 +242,11 @@ func TestDoorsThatCannotOpen(t *testing.T) {
 	} {
 		f.write("catalog.yml", clients+"services: []\n")
 		f.settings.TLSCert = ""
-		c, err := loadCatalog(f.settings)
+		c, err := LoadCatalog(f.settings)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := newDoors(c, f.settings, slog.New(slog.DiscardHandler), newMetrics()); err == nil || !isUsage(err) || !strings.Contains(err.Error(), want) {
+		if _, err := newClients(c, f.settings, slog.New(slog.DiscardHandler), newMetrics()); !isConfig(err) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, not %s", err, want)
 		}
 	}

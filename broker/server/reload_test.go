@@ -1,7 +1,8 @@
-package main
+package server
 
 import (
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -31,26 +32,22 @@ services:
 	}
 	catalogWith(false, "first password", "Databases")
 	log := &lines{}
-	c, err := loadCatalog(f.settings)
+	c, err := LoadCatalog(f.settings)
 	if err != nil {
 		t.Fatal(err)
 	}
-	logger, err := newLogger("json", 0, log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	doors, err := newDoors(c, f.settings, logger, f.metrics)
+	clients, err := newClients(c, f.settings, slog.New(slog.NewJSONHandler(log, nil)), f.metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var mu sync.Mutex
 	drained := map[string]bool{}
-	doors.drain = func(server string, is bool) {
+	clients.drain = func(server string, is bool) {
 		mu.Lock()
 		defer mu.Unlock()
 		drained[server] = is
 	}
-	go doors.follow(t.Context())
+	go clients.watch(t.Context())
 	logged := func(words string) {
 		t.Helper()
 		f.soon("not logged: "+words+"\n"+log.String(), func() bool { return strings.Contains(log.String(), words) })
@@ -76,11 +73,11 @@ services:
 
 	catalogWith(false, "second password", "Databases")
 	logged(`"server":"postgres/a","drained":false`)
-	if text := log.String(); !strings.Contains(text, reloaded) || comes(doors.platforms, "cf", "second password") != "cf" {
+	if text := log.String(); !strings.Contains(text, reloaded) || comes(clients.platforms, "cf", "second password") != "cf" {
 		t.Errorf("the clients were not reloaded:\n%s", text)
 	}
 	before := strings.Count(log.String(), "started again")
-	time.Sleep(2 * lookEvery)
+	time.Sleep(2 * reloadEvery)
 	if strings.Count(log.String(), "started again") != before {
 		t.Error("what is pending is logged over and over")
 	}

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -25,27 +25,27 @@ func TestProber(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		checks func(hangs ask) []check
-		want   readiness
+		want   Readiness
 	}{
 		{
 			name:   "all is well",
 			checks: func(ask) []check { return []check{{name: "a", ask: well}, {name: "b", ask: well}} },
-			want:   readiness{Ready: true, Parts: []part{{Name: "a", Ready: true}, {Name: "b", Ready: true}}},
+			want:   Readiness{Ready: true, Parts: []Part{{Name: "a", Ready: true}, {Name: "b", Ready: true}}},
 		},
 		{
 			name:   "one says why it is not",
 			checks: func(ask) []check { return []check{{name: "a", ask: sealed}, {name: "b", ask: well}} },
-			want:   readiness{Parts: []part{{Name: "a", Reason: "sealed"}, {Name: "b", Ready: true}}},
+			want:   Readiness{Parts: []Part{{Name: "a", Reason: "sealed"}, {Name: "b", Ready: true}}},
 		},
 		{
 			name:   "one hangs, whatever its context says",
 			checks: func(hangs ask) []check { return []check{{name: "a", ask: hangs}, {name: "b", ask: well}} },
-			want:   readiness{Parts: []part{{Name: "a", Reason: errNoAnswer.Error()}, {Name: "b", Ready: true}}},
+			want:   Readiness{Parts: []Part{{Name: "a", Reason: errNoAnswer.Error()}, {Name: "b", Ready: true}}},
 		},
 		{
 			name:   "one that the broker can do without",
 			checks: func(hangs ask) []check { return []check{{"a", hangs, true}, {name: "b", ask: well}} },
-			want:   readiness{Ready: true, Parts: []part{{Name: "a", Reason: errNoAnswer.Error()}, {Name: "b", Ready: true}}},
+			want:   Readiness{Ready: true, Parts: []Part{{Name: "a", Reason: errNoAnswer.Error()}, {Name: "b", Ready: true}}},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -70,14 +70,14 @@ func TestProberAsksByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked, hung atomic.Int32
 		ended := make(chan struct{})
-		var a app
-		a.ready.watch(t.Context(), []check{
+		var s Server
+		s.ready.watch(t.Context(), []check{
 			{name: "a", ask: func(context.Context) error { asked.Add(1); return nil }},
 			{name: "b", ask: func(context.Context) error { hung.Add(1); <-ended; return nil }},
 		})
 		for range 1000 {
 			w := httptest.NewRecorder()
-			if a.serveReady(w, false); w.Code != http.StatusServiceUnavailable || strings.Contains(w.Body.String(), "parts") {
+			if s.serveReady(w, false); w.Code != http.StatusServiceUnavailable || strings.Contains(w.Body.String(), "parts") {
 				t.Fatalf("%d %s", w.Code, w.Body)
 			}
 		}
@@ -90,7 +90,7 @@ func TestProberAsksByItself(t *testing.T) {
 		}
 		close(ended)
 		time.Sleep(2 * (probeEvery + readyTime))
-		if !a.ready.readiness().Ready {
+		if !s.ready.readiness().Ready {
 			t.Error("not ready although all parts answer again")
 		}
 	})
@@ -99,20 +99,20 @@ func TestProberAsksByItself(t *testing.T) {
 // After a fail-over to a standby reads go on, and nothing can be accepted.
 func TestStateReady(t *testing.T) {
 	url := embeddedtest.Database(t)
-	a := openState(t, url)
-	if err := a.stateReady(t.Context()); err != nil {
+	s := newServer(t, url)
+	if err := s.stateReady(t.Context()); err != nil {
 		t.Errorf("all is well: %v", err)
 	}
-	_, err := a.store.Pool.Exec(t.Context(), "DO $$ BEGIN RAISE EXCEPTION 'no space left' USING ERRCODE = 'disk_full'; END $$")
-	if ready := a.stateReady(t.Context()); err == nil || ready == nil || !strings.Contains(ready.Error(), "no space left") {
+	_, err := s.store.Pool.Exec(t.Context(), "DO $$ BEGIN RAISE EXCEPTION 'no space left' USING ERRCODE = 'disk_full'; END $$")
+	if ready := s.stateReady(t.Context()); err == nil || ready == nil || !strings.Contains(ready.Error(), "no space left") {
 		t.Errorf("got %v, want to be told that the disk is full", ready)
 	}
-	_, err = a.store.Pool.Exec(t.Context(), "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$")
+	_, err = s.store.Pool.Exec(t.Context(), "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$")
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.store.Pool.Reset() // the setting holds for new sessions
-	if err := a.stateReady(t.Context()); !errors.Is(err, errReadOnly) {
+	s.store.Pool.Reset() // the setting holds for new sessions
+	if err := s.stateReady(t.Context()); !errors.Is(err, errReadOnly) {
 		t.Errorf("got %v, want to be told that it takes no writes", err)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -7,31 +7,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
-	"net/netip"
 	"time"
 )
 
-// privateAddress is an address that nobody outside can reach: profiles hold what
-// is in memory.
-func (r *reader) privateAddress(name string) string {
-	listen := r.text(name, "")
-	if listen == "" {
-		return ""
-	}
-	host, _, err := net.SplitHostPort(listen)
-	if err != nil {
-		r.fault("%s: must be an address and a port, such as 127.0.0.1:6060", name)
-		return ""
-	}
-	ip, err := netip.ParseAddr(host)
-	if host != "localhost" && (err != nil || !ip.IsLoopback() && !ip.IsPrivate()) {
-		r.fault("%s: %s is no private address; profiles show what is in memory, so listen on 127.0.0.1 and come through a tunnel", name, listen)
-	}
-	return listen
-}
-
-// serveProfiles serves /debug/pprof/ at listen until ctx ends; nothing where
-// listen is empty. 'go tool pprof' reads them.
+// serveProfiles serves /debug/pprof/, which 'go tool pprof' reads, until ctx ends.
 func serveProfiles(ctx context.Context, listen string, log *slog.Logger) error {
 	if listen == "" {
 		return nil

@@ -1,0 +1,136 @@
+package server
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/chandler-broker/chandler/broker/auth"
+	"github.com/chandler-broker/chandler/broker/catalog"
+	"github.com/chandler-broker/chandler/broker/osb"
+	"github.com/chandler-broker/chandler/broker/store"
+)
+
+// metrics are those that the broker counts itself; collector.go has those of the state.
+type metrics struct {
+	registry       *prometheus.Registry
+	requests       *prometheus.CounterVec
+	requestTimes   *prometheus.HistogramVec
+	operations     *prometheus.CounterVec
+	operationTimes *prometheus.HistogramVec
+	refusals       *prometheus.CounterVec
+	clientsCurrent prometheus.Gauge
+	administrators prometheus.Gauge
+}
+
+func newMetrics() *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+	}
+	flag := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+	}
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: counter("chandler_http_requests_total", "Requests of the Open Service Broker API by route, method and status code.", "route", "method", "code"),
+		requestTimes: histogram("chandler_http_request_duration_seconds", "Durations of requests, by route and method.",
+			[]float64{.001, .005, .01, .025, .05, .1, .25, .5, 1, 3, 10, 50}, "route", "method"),
+		operations: counter("chandler_operations_total", "Operations that this replica ended, by family, plan, kind and outcome.", "family", "plan", "kind", "outcome"),
+		operationTimes: histogram("chandler_operation_duration_seconds", "Times from the acceptance of operations to their end, by family, plan and kind.",
+			[]float64{.005, .01, .025, .05, .1, .25, .5, 1, 5, 30, 120, 600, 3600}, "family", "plan", "kind"),
+		refusals:       counter("chandler_authentication_refusals_total", "Requests without valid credentials, by door (platform, operator) and reason.", "door", "reason"),
+		clientsCurrent: flag("chandler_clients_reloaded", "0 if the catalog's clients, or files that they name, have changed and are invalid: those of before stay."),
+		administrators: flag("chandler_administrators_current", "0 if the credential store's administrators' credentials cannot be read or used: those of before stay."),
+	}
+	setFlag(m.administrators, true)
+	m.registry.MustRegister(m.administrators, m.refusals, m.clientsCurrent, m.requests, m.requestTimes, m.operations, m.operationTimes,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func setFlag(g prometheus.Gauge, ok bool) { g.Set(flagValue(ok)) }
+
+func flagValue(ok bool) float64 {
+	if ok {
+		return 1
+	}
+	return 0
+}
+
+// begin makes the series of everything that can happen, at 0. Prometheus sees an increase
+// between two values of a series: one that begins at 1 hides the first event from every
+// alert, which for a plan that is rarely used is every event.
+func (m *metrics) begin(c *catalog.Catalog) {
+	for _, s := range c.Services() {
+		for _, p := range s.Plans {
+			m.beginPlan(p)
+		}
+	}
+	osb.Expected(func(route, method string, code int) {
+		m.requests.WithLabelValues(route, method, strconv.Itoa(code))
+		m.requestTimes.WithLabelValues(route, method)
+	})
+	for _, door := range []string{platformDoor, operatorDoor} {
+		for _, reason := range auth.Reasons() {
+			m.refusals.WithLabelValues(door, reason)
+		}
+	}
+}
+
+func (m *metrics) beginPlan(p *catalog.Plan) {
+	for _, kind := range kindsOf(p) {
+		m.operationTimes.WithLabelValues(p.Family, p.Name, kind)
+		for _, outcome := range []string{store.Succeeded, store.Rejected, store.TimedOut, store.Cancelled, store.Preempted} {
+			m.operations.WithLabelValues(p.Family, p.Name, kind, outcome)
+		}
+	}
+}
+
+// kindsOf are the kinds of operations that a plan's instances can have.
+func kindsOf(p *catalog.Plan) []string {
+	kinds := []string{store.Provision, store.Update, store.Deprovision}
+	if p.KeepDeleted > 0 {
+		kinds = append(kinds, store.SoftDelete)
+	}
+	if p.Bindable {
+		kinds = append(kinds, store.Bind, store.Unbind)
+	}
+	if p.BindingLifetime > 0 {
+		kinds = append(kinds, store.Expire)
+	}
+	return kinds
+}
+
+func (m *metrics) request(route, method string, code int, took time.Duration) {
+	m.requests.WithLabelValues(route, method, strconv.Itoa(code)).Inc()
+	m.requestTimes.WithLabelValues(route, method).Observe(took.Seconds())
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// watch adds the metrics that are computed at each scrape.
+func (m *metrics) watch(s *Server) {
+	m.registry.MustRegister(&stateCollector{s, stateMetrics()}, certificateCollector{s.certificates})
+}
+
+func (s *Server) operationFinished(op store.Operation) {
+	family, name := s.planLabels(op.ServiceID, op.PlanID)
+	s.metrics.operations.WithLabelValues(family, name, op.Kind, op.Outcome).Inc()
+	s.metrics.operationTimes.WithLabelValues(family, name, op.Kind).Observe(time.Since(op.CreatedAt).Seconds())
+}
+
+func (s *Server) planLabels(serviceID, planID string) (family, name string) {
+	if p, ok := s.catalog.Plan(serviceID, planID); ok {
+		return p.Family, p.Name
+	}
+	return "unknown", "unknown"
+}

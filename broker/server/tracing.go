@@ -1,0 +1,75 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+)
+
+// startTracing sends the process's spans to the endpoint until stop, which gives the last
+// ones a moment. The exporter reads OpenTelemetry's variables itself.
+func startTracing(ctx context.Context, s Settings, log *slog.Logger) (stop func(), err error) {
+	if s.TracingEndpoint == "" {
+		return func() {}, nil
+	}
+	exporter, err := otlptracehttp.New(ctx)
+	if err != nil {
+		return nil, configErrorf("send spans to OTEL_EXPORTER_OTLP_ENDPOINT: %w", err)
+	}
+	about, err := resource.New(ctx, resource.WithAttributes(
+		attribute.String("service.name", "chandler"),
+		attribute.String("service.version", s.Version),
+		attribute.String("service.instance.id", uuid.NewString()),
+	), resource.WithHost(), resource.WithFromEnv()) // the environment takes precedence
+	if err != nil {
+		return nil, configErrorf("OTEL_RESOURCE_ATTRIBUTES: %w", err)
+	}
+	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(about))
+	otel.SetTracerProvider(provider)
+	otel.SetErrorHandler(&spanFaults{log: log})
+	return func() {
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		if err := provider.Shutdown(limited); err != nil {
+			log.WarnContext(limited, "the last spans could not be sent", "error", err.Error())
+		}
+	}, nil
+}
+
+// spanFaults logs at most once a minute that spans cannot be sent.
+type spanFaults struct {
+	log  *slog.Logger
+	mu   sync.Mutex
+	last time.Time
+}
+
+// Handle implements otel.ErrorHandler.
+func (f *spanFaults) Handle(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if time.Since(f.last) < time.Minute {
+		return
+	}
+	f.last = time.Now()
+	f.log.Warn("spans could not be sent", "error", err.Error())
+}
+
+// tracedHandler begins a span for each request, as a child of the client's (W3C Trace
+// Context). The handler names it.
+func tracedHandler(endpoint string, next http.Handler) http.Handler {
+	if endpoint == "" {
+		return next
+	}
+	return otelhttp.NewHandler(next, "request", otelhttp.WithPropagators(propagation.TraceContext{}))
+}
