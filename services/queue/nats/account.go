@@ -11,25 +11,25 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// account is an instance's account as the servers have it. All that is known of
-// an instance and its bindings is in the account's JWT: the plan's limits, and
-// for each binding a signing key with the binding's name as its role.
+// account is an instance's account as the servers have it. Its JWT holds all that is
+// known of an instance and its bindings: the plan's limits, and for each binding a
+// signing key with the binding's name as its role.
 type account struct {
-	b      *backend
-	there  servers
-	name   string // the Instance.Name
-	public string
-	claims *jwt.AccountClaims // nil: no server has any
-	had    string             // the token of the claims as the servers have them
-	// agreed says that all servers have the same and act on it. Where they do
-	// not, what is pushed next makes them.
+	b       *backend
+	servers servers
+	name    string // the Instance.Name
+	public  string
+	claims  *jwt.AccountClaims // nil: no server has any
+	current string             // the token of the claims as the servers have them
+	// agreed says that all servers store and apply the same token. Otherwise the next
+	// push makes them.
 	agreed bool
-	// damaged says that a server has a file of the account that holds none.
+	// damaged says that a server has an empty or incomplete file of the account.
 	damaged bool
 }
 
-// settling is when to look again whether servers act on what they took.
-const settling = 50 * time.Millisecond
+// applying is when to ask again whether servers apply what they store.
+const applying = 50 * time.Millisecond
 
 // Tags of an account that is not for use.
 const (
@@ -39,15 +39,15 @@ const (
 
 // account asks the servers for an instance's account.
 func (b *backend) account(ctx context.Context, instance string) (*account, error) {
-	there, err := b.link.present(ctx)
+	all, err := b.link.present(ctx)
 	if err != nil {
 		return nil, err
 	}
-	a := &account{b: b, there: there, name: instance}
+	a := &account{b: b, servers: all, name: instance}
 	if a.public, err = b.keys.account(instance); err != nil {
 		return nil, err
 	}
-	tokens, err := b.link.lookup(ctx, there, a.public)
+	tokens, err := b.link.lookup(ctx, all, a.public)
 	if err != nil {
 		return nil, err
 	}
@@ -57,16 +57,14 @@ func (b *backend) account(ctx context.Context, instance string) (*account, error
 	}
 	a.agreed = len(slices.Compact(tokens)) == 1
 	if a.agreed {
-		// A broker that was killed may have given the order a moment ago: who
-		// finds it in the servers' files must not answer for it while they
-		// still let in whom it shuts out.
-		a.agreed, err = b.link.acts(ctx, there, a.public, tokens[0])
+		// A broker that was killed may have sent the token a moment ago: servers that
+		// store it may still admit clients that it excludes.
+		a.agreed, err = b.link.inSync(ctx, all, a.public, tokens[0])
 	}
 	return a, err
 }
 
-// take makes the newest of the tokens the account's claims, and says whether
-// there are some that are no account's.
+// take makes the newest token the account's claims, and says whether some are damaged.
 func (a *account) take(tokens []string) (damaged bool) {
 	for _, token := range tokens {
 		claims, err := jwt.DecodeAccountClaims(token)
@@ -74,22 +72,22 @@ func (a *account) take(tokens []string) (damaged bool) {
 			damaged = true
 		}
 		if err == nil && (a.claims == nil || claims.IssuedAt > a.claims.IssuedAt) {
-			a.claims, a.had = claims, token
+			a.claims, a.current = claims, token
 		}
 	}
 	return damaged
 }
 
-// rescue looks for the account in the servers' memory. One whose disk is full
-// empties or cuts off the file of the account that it is told to change, and
-// goes on with what it knew: bindings that it still lets in are not gone. An
-// account that was removed may be in memory too, as one that is ending.
+// rescue looks for the account in the servers' memory. A server whose disk is full
+// empties or truncates the account's file on a change, and continues with what is in
+// memory: it still admits the bindings. A removed account may be in memory too, marked as
+// ending.
 func (a *account) rescue(ctx context.Context, damaged bool) error {
-	used, err := a.b.link.inUse(ctx, a.there, a.public)
+	applied, err := a.b.link.applied(ctx, a.servers, a.public)
 	if err != nil {
 		return err
 	}
-	a.take(used)
+	a.take(applied)
 	if a.claims != nil && !damaged && a.claims.Tags.Contains(ending) {
 		a.claims = nil
 	}
@@ -102,18 +100,18 @@ func (a *account) usable() bool {
 	return a.claims != nil && !a.claims.Tags.Contains(unfinished) && !a.claims.Tags.Contains(ending)
 }
 
-// create makes the claims of an account that nobody may use yet.
+// create makes the claims of an account that is not usable yet.
 func (a *account) create() {
 	a.claims = jwt.NewAccountClaims(a.public)
 	a.claims.Name = a.b.keys.prefix + a.name
 	a.claims.Tags.Add(unfinished)
 }
 
-// limit sets the plan's limits and says whether they were others.
+// limit sets the plan's limits and says whether that changes them.
 func (a *account) limit(p Plan) (changed bool) {
-	was := a.claims.Limits
+	previous := a.claims.Limits
 	a.claims.Limits = p.limits()
-	return !reflect.DeepEqual(was, a.claims.Limits)
+	return !reflect.DeepEqual(previous, a.claims.Limits)
 }
 
 // scope returns the signing key that stands for a binding, with its rights; nil:
@@ -127,9 +125,9 @@ func (a *account) scope(binding string) *jwt.UserScope {
 	return nil
 }
 
-// admit makes key the one that stands for a binding. It returns since when, and
-// whether that changed anything. The time is kept with the key, because the
-// user's JWT has it and must be the same at each call.
+// admit makes key the binding's signing key. It returns since when it is, and whether that
+// changes the account. The time is stored with the key, because the user's JWT holds it
+// and must be the same at each call.
 func (a *account) admit(binding, key string, may jwt.UserPermissionLimits) (since time.Time, changed bool) {
 	if s := a.scope(binding); s != nil && s.Key == key {
 		if since, err := time.Parse(time.RFC3339, s.Description); err == nil {
@@ -146,7 +144,7 @@ func (a *account) admit(binding, key string, may jwt.UserPermissionLimits) (sinc
 	return since, true
 }
 
-// expel removes what stands for a binding and says whether there was anything.
+// expel removes a binding's signing keys and says whether there were any.
 func (a *account) expel(binding string) (changed bool) {
 	for s := a.scope(binding); s != nil; s = a.scope(binding) {
 		a.claims.SigningKeys.Remove(s.Key)
@@ -174,32 +172,32 @@ func (a *account) push(ctx context.Context) error {
 	if limit := conn.MaxPayload(); int64(len(token)) > limit {
 		return services.Rejected("the instance's bindings name more subjects than the server takes in one account (%s); unbind some, or give them fewer subjects", services.Size(limit))
 	}
-	if err := a.b.link.push(ctx, a.there, token); err != nil {
+	if err := a.b.link.push(ctx, a.servers, token); err != nil {
 		if services.IsOutOfCapacity(err) {
 			a.putBack(ctx)
 		}
 		return err
 	}
-	// Usually they do by now. But who is given the very same a second time
-	// answers at once, while he still takes the first into use.
-	acts, err := a.b.link.acts(ctx, a.there, a.public, token)
-	if err == nil && !acts {
-		err = services.NotYet(settling, "the servers are taking the account into use")
+	// Usually they do by now, but a server that gets the same token twice answers at
+	// once, while it still applies the first.
+	inSync, err := a.b.link.inSync(ctx, a.servers, a.public, token)
+	if err == nil && !inSync {
+		err = services.NotYet(applying, "the servers are activating the account")
 	}
 	return err
 }
 
-// putBack gives a server that has no room for an account's new JWT the old one
-// again, for which there was: it has cut off the file, and would not know the
-// account after its next start. Servers of a cluster have it from each other. If
-// this fails the server's memory is left, see rescue.
+// putBack sends a server that has no room for an account's new JWT the old one again, for
+// which there was room: it has truncated the file, and would lose the account at its next
+// start. Servers of a cluster copy it from each other. If this fails, the server still
+// has it in memory, see rescue.
 func (a *account) putBack(ctx context.Context) {
-	old, err := jwt.DecodeAccountClaims(a.had)
-	if err != nil || len(a.there) > 1 { // a new account, or a cluster
+	old, err := jwt.DecodeAccountClaims(a.current)
+	if err != nil || len(a.servers) > 1 { // a new account, or a cluster
 		return
 	}
 	token, err := sign(old, a.claims.IssuedAt+1, a.b.keys.operator)
 	if err == nil {
-		_ = a.b.link.push(ctx, a.there, token) // the error of the caller tells
+		_ = a.b.link.push(ctx, a.servers, token) // the caller's error says why
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Bind implements services.Backend. The binding is a signing key of the account,
-// with the binding's rights; its one user is signed by that key.
+// Bind implements services.Backend. The binding is a signing key of the account, with the
+// binding's rights; that key signs the binding's one user.
 func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, InstanceParams, BindingParams]) (services.BindResult, error) {
 	k, err := deriveBinding(r.Binding.Seed)
 	if err != nil {
@@ -19,7 +19,7 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 		return services.BindResult{}, err
 	}
 	if !a.usable() {
-		return services.BindResult{}, errors.New("the instance's account is not there or not finished; provision the instance again")
+		return services.BindResult{}, errors.New("the instance's account does not exist or is incomplete; provision the instance again")
 	}
 	since, changed := a.admit(r.Binding.Name, k.signerPublic, permissions(r.Binding.Params))
 	if changed || !a.agreed {
@@ -35,9 +35,9 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 	return services.BindResult{Credentials: credentials}, err
 }
 
-// Verify implements services.Verifier. A binding's holder cannot break its
-// credentials; this gives the binding the permissions that its parameters stand
-// for, of which earlier versions gave more.
+// Verify implements services.Verifier. A binding's holder cannot break its credentials;
+// Verify limits the binding to the permissions of its parameters, because earlier
+// versions granted more.
 func (b *backend) Verify(ctx context.Context, r services.VerifyRequest[Plan, InstanceParams, BindingParams]) (services.VerifyResult, error) {
 	k, err := deriveBinding(r.Binding.Seed)
 	if err != nil {
@@ -53,8 +53,8 @@ func (b *backend) Verify(ctx context.Context, r services.VerifyRequest[Plan, Ins
 	return services.VerifyResult{}, a.push(ctx)
 }
 
-// Unbind implements services.Backend. Without the key that signed him the user is
-// nobody, and the servers cut his connections before they say that they know.
+// Unbind implements services.Backend. Without the key that signed its user, a binding is
+// revoked. The servers close its connections before they acknowledge the change.
 func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, InstanceParams, BindingParams]) (services.UnbindResult, error) {
 	a, err := b.account(ctx, r.Instance.Name)
 	if err != nil || a.claims == nil {

@@ -202,7 +202,7 @@ func (b *backend) leastStorage(t *testing.T, inst instance) services.Size {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answers, err := b.link.all(testContext(t), a.there, streamSubject, []byte(`{"accounts": true}`))
+	answers, err := b.link.all(testContext(t), a.servers, streamSubject, []byte(`{"accounts": true}`))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -359,7 +359,7 @@ func TestUpdateIsUndone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a.arrive() || a.limit(large.Plan) {
+	if a.finishUpdate() || a.limit(large.Plan) {
 		t.Errorf("the account is still under way: %v %+v", a.claims.Tags, a.claims.Limits)
 	}
 }

@@ -14,11 +14,10 @@ import (
 	"github.com/chandler-broker/chandler/services/naming"
 )
 
-// keyring knows the operator's key and every account's. An account's key derives
-// from the root and the instance's name, so that nothing has to be kept and none
-// can be lost: who holds the operator's key can make any account do anything
-// already, so the root adds nothing to what has to be guarded. A binding's keys
-// derive from the binding's seed.
+// keyring has the operator's key and every account's. An account's key derives from the
+// root and the instance's name, so that no key has to be stored, and none can be lost.
+// The root needs no protection beyond that of the operator's key, which controls all
+// accounts. A binding's keys derive from the binding's seed.
 type keyring struct {
 	operator nkeys.KeyPair
 	issuer   string // the operator's public key
@@ -91,16 +90,16 @@ func systemUser(creds services.Secret) (user, error) {
 	return user{token, services.NewSecret(string(seed))}, nil
 }
 
-// account is the public key of an instance's account. The private one is used
-// for nothing: users are signed by keys of their bindings' own.
+// account is the public key of an instance's account. The private one is not used: each
+// binding has a key of its own to sign its user.
 func (k *keyring) account(instance string) (string, error) {
 	raw, err := hkdf.Key(sha256.New, k.root, nil, "chandler/queue/nats/account/"+k.prefix+instance, services.SeedSize)
 	if err != nil {
-		return "", fmt.Errorf("derive the account's key: %w", err)
+		return "", doing("derive the account's key", err)
 	}
 	pair, err := nkeys.FromRawSeed(nkeys.PrefixByteAccount, raw)
 	if err != nil {
-		return "", fmt.Errorf("derive the account's key: %w", err)
+		return "", doing("derive the account's key", err)
 	}
 	return pair.PublicKey()
 }
@@ -117,8 +116,8 @@ func (k *keyring) instanceOf(account *jwt.AccountClaims) (string, bool) {
 	return name, err == nil && public == account.Subject
 }
 
-// bindingKeys are a binding's two keys: one that the account accepts users of,
-// for as long as the binding exists, and the one user's.
+// bindingKeys are a binding's two keys: the signing key, whose users the account admits as
+// long as the binding exists, and its one user's.
 type bindingKeys struct {
 	signer, user             nkeys.KeyPair
 	signerPublic, userPublic string
@@ -127,28 +126,20 @@ type bindingKeys struct {
 
 func deriveBinding(seed *services.Seed) (k bindingKeys, err error) {
 	if k.signer, k.signerPublic, err = derived(seed, "signing key", nkeys.PrefixByteAccount); err != nil {
-		return k, err
+		return k, doing("derive the binding's keys", err)
 	}
 	if k.user, k.userPublic, err = derived(seed, "user key", nkeys.PrefixByteUser); err != nil {
-		return k, err
+		return k, doing("derive the binding's keys", err)
 	}
 	text, err := k.user.Seed()
-	if err != nil {
-		return k, fmt.Errorf("derive the binding's keys: %w", err)
-	}
 	k.seed = string(text)
 	seed.Conceal(k.seed)
-	return k, nil
+	return k, doing("derive the binding's keys", err)
 }
 
-func derived(seed *services.Seed, label string, prefix nkeys.PrefixByte) (nkeys.KeyPair, string, error) {
-	pair, err := nkeys.FromRawSeed(prefix, seed.Bytes(label, services.SeedSize))
-	if err != nil {
-		return nil, "", fmt.Errorf("derive the binding's keys: %w", err)
+func derived(seed *services.Seed, label string, prefix nkeys.PrefixByte) (pair nkeys.KeyPair, public string, err error) {
+	if pair, err = nkeys.FromRawSeed(prefix, seed.Bytes(label, services.SeedSize)); err == nil {
+		public, err = pair.PublicKey()
 	}
-	public, err := pair.PublicKey()
-	if err != nil {
-		return nil, "", fmt.Errorf("derive the binding's keys: %w", err)
-	}
-	return pair, public, nil
+	return pair, public, err
 }

@@ -16,16 +16,15 @@ const (
 	// patience is how long servers have to answer. A server that hangs is
 	// told from one that is slow well before the call's own deadline.
 	patience = 4 * time.Second
-	// quiet is how long the last server may take to say that it is there
-	// after the others did.
+	// quiet is how long the last server may take to answer after the others did.
 	quiet = 500 * time.Millisecond
 )
 
-// link is the broker's connection to the system account, made when it is needed
-// and made again when it was lost.
+// link is the broker's connection to the system account, opened when it is needed, and
+// again after it was lost.
 type link struct {
 	options nats.Options
-	turn    chan struct{} // held by who looks at conn
+	mutex   chan struct{} // guards conn
 	conn    *nats.Conn
 }
 
@@ -34,12 +33,11 @@ func newLink(servers []address, u user, ca string) (*link, error) {
 	for _, set := range []nats.Option{
 		nats.UserJWTAndSeed(u.jwt, u.seed.Reveal()),
 		nats.Name("chandler"),
-		nats.NoReconnect(),             // the engine tries again
-		nats.IgnoreDiscoveredServers(), // what the operator named can be reached; others perhaps not
+		nats.NoReconnect(),             // the engine retries
+		nats.IgnoreDiscoveredServers(), // only those that the operator names are known to be reachable
 		nats.Timeout(connectTimeout),
 		nats.PingInterval(20 * time.Second),
-		// Without it errors are written to stderr. What they are about fails
-		// by itself.
+		// Without it errors go to stderr. Their calls fail anyway.
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 		trusting(ca),
 	} {
@@ -48,17 +46,17 @@ func newLink(servers []address, u user, ca string) (*link, error) {
 		}
 	}
 	options.Servers = urls(servers)
-	return &link{options: options, turn: make(chan struct{}, 1)}, nil
+	return &link{options: options, mutex: make(chan struct{}, 1)}, nil
 }
 
 // get returns a live connection.
 func (l *link) get(ctx context.Context) (*nats.Conn, error) {
 	select {
-	case l.turn <- struct{}{}:
+	case l.mutex <- struct{}{}:
 	case <-ctx.Done():
 		return nil, fmt.Errorf("connect to the server: %w", ctx.Err())
 	}
-	defer func() { <-l.turn }()
+	defer func() { <-l.mutex }()
 	if l.conn != nil && l.conn.IsConnected() {
 		return l.conn, nil
 	}
@@ -84,8 +82,8 @@ func (d dialer) Dial(network, address string) (net.Conn, error) {
 }
 
 func (l *link) close() error {
-	l.turn <- struct{}{}
-	defer func() { <-l.turn }()
+	l.mutex <- struct{}{}
+	defer func() { <-l.mutex }()
 	if l.conn != nil {
 		l.conn.Close()
 	}
@@ -94,16 +92,15 @@ func (l *link) close() error {
 
 var (
 	errSilent = errors.New("no answer in time")
-	errNoSuch = errors.New("nobody answers such requests: are system_creds those of the system account, and JetStream and a resolver of type full configured?")
+	errNoSuch = errors.New("no server answers such requests: are system_creds those of the system account, and JetStream and a resolver of type full configured?")
 	errEnough = errors.New("enough") // from a taker: all answers are there
 )
 
 // nobodyListens is the status of an answer that says so.
 const nobodyListens = "503"
 
-// ask sends a request and hands each answer to take, until that says errEnough
-// or fails, or until no answer came for as long as wait says; then it is
-// errSilent.
+// ask sends a request and hands each answer to take, until that returns errEnough or
+// another error, or until there was no answer for wait(); then it returns errSilent.
 func (l *link) ask(ctx context.Context, subject string, request []byte, wait func() time.Duration, take func(answer []byte) error) error {
 	conn, err := l.get(ctx)
 	if err != nil {
@@ -150,8 +147,8 @@ func next(ctx context.Context, conn *nats.Conn, inbox *nats.Subscription, wait t
 	return nil, fmt.Errorf("the server is away or closed the connection: %w", err)
 }
 
-// probe closes a connection whose other end is gone without a word, so that the
-// next call makes a new one.
+// probe closes a connection whose other end is gone silently, so that the next call opens
+// a new one.
 func probe(conn *nats.Conn) {
 	if conn.FlushTimeout(quiet) != nil {
 		conn.Close()

@@ -12,10 +12,10 @@ import (
 // and a binding while its signing key is in the account.
 func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
 	var found []services.Resource
-	err := b.link.each(ctx, func(token string) {
+	err := b.link.forEach(ctx, func(token string) {
 		claims, err := jwt.DecodeAccountClaims(token)
 		if err != nil {
-			return // somebody else's, of a kind that is not known here
+			return // another operator's, of an unknown kind
 		}
 		name, ours := b.keys.instanceOf(claims)
 		if !ours {

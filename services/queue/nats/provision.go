@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/nats-io/jwt/v2"
 
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Provision implements services.Backend. A new account is no one's until it was
-// seen to be empty and to have room.
+// Provision implements services.Backend. A new account is unusable until it is known to be
+// empty and to have room.
 func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, InstanceParams]) (services.ProvisionResult, error) {
 	a, err := b.account(ctx, r.Instance.Name)
 	if err != nil {
@@ -40,33 +43,33 @@ func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 	return services.ProvisionResult{}, a.push(ctx)
 }
 
-// prepare empties the account's store, where an earlier account of the same name
-// may have left something, and checks that there is room for the plan.
+// prepare deletes what an earlier account of the same name may have left, and checks that
+// there is room for the plan.
 func (a *account) prepare(ctx context.Context, p Plan) error {
 	if err := a.b.link.purge(ctx, a.public); err != nil {
 		return err
 	}
-	u, err := a.settled(ctx, p)
+	u, err := a.activate(ctx, p)
 	if err == nil && u.streams > 0 {
 		return services.NotYet(pause, "streams of an earlier instance are being deleted")
 	}
 	return err
 }
 
-// pause is how long a cluster takes to delete a stream, or nearly so.
+// pause is about how long a cluster takes to delete a stream.
 const pause = 200 * time.Millisecond
 
-// Deprovision implements services.Backend. First nobody gets in any more, then
-// the streams go, then the account.
+// Deprovision implements services.Backend. It disconnects all clients, deletes the
+// streams, and then the account.
 func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, InstanceParams]) (services.DeprovisionResult, error) {
 	a, err := b.account(ctx, r.Instance.Name)
 	if err != nil {
 		return services.DeprovisionResult{}, err
 	}
-	if a.claims == nil && !a.damaged { // but maybe a file with nothing in it, which a full disk leaves
+	if a.claims == nil && !a.damaged { // a full disk may have left an empty file
 		return services.DeprovisionResult{}, a.delete(ctx)
 	}
-	if a.claims == nil { // of what it was only the streams are left
+	if a.claims == nil { // only the streams are left
 		a.create()
 	}
 	if err := a.close(ctx); err != nil {
@@ -75,22 +78,22 @@ func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest
 	if err := b.link.purge(ctx, a.public); err != nil {
 		return services.DeprovisionResult{}, err
 	}
-	u, err := b.link.usageOf(ctx, a.there, a.public)
+	u, err := b.link.usageOf(ctx, a.servers, a.public)
 	if err != nil {
 		return services.DeprovisionResult{}, err
 	}
 	if u.streams > 0 {
 		return services.DeprovisionResult{}, services.NotYet(pause, "the streams are being deleted")
 	}
-	// A server that is away would bring its copy of the account, and of the
-	// streams, back to the others.
-	if away := u.away(a.there); len(away) > 0 {
-		return services.DeprovisionResult{}, services.NotYet(5*time.Second, fmt.Sprintf("the last step waits for server %s, which is away", joinedNames(away)))
+	// A server that is away would give its copies of the account and its streams back to
+	// the others.
+	if away := u.away(a.servers); len(away) > 0 {
+		return services.DeprovisionResult{}, services.NotYet(5*time.Second, fmt.Sprintf("the last step waits for server %s, which is away", strings.Join(away, ", ")))
 	}
 	return services.DeprovisionResult{}, a.delete(ctx)
 }
 
-// close marks the account as ending and throws everybody out.
+// close marks the account as ending and disconnects all clients.
 func (a *account) close(ctx context.Context) error {
 	if a.agreed && a.claims.Tags.Contains(ending) {
 		return nil
@@ -98,4 +101,22 @@ func (a *account) close(ctx context.Context) error {
 	a.claims.Tags.Add(ending)
 	a.claims.SigningKeys.Remove(slices.Clone(a.claims.SigningKeys.Keys())...)
 	return a.push(ctx)
+}
+
+// delete removes the account from all servers.
+func (a *account) delete(ctx context.Context) error {
+	request, err := a.b.keys.deletion(a.public)
+	if err != nil {
+		return err
+	}
+	_, err = a.b.link.all(ctx, a.servers, deleteSubject, []byte(request))
+	return doing("delete the account", err)
+}
+
+// deletion is the operator's order to delete accounts.
+func (k *keyring) deletion(accounts ...string) (string, error) {
+	claims := jwt.NewGenericClaims(k.issuer)
+	claims.Data["accounts"] = append([]string{}, accounts...)
+	order, err := claims.Encode(k.operator)
+	return order, doing("sign the deletion", err)
 }

@@ -2,7 +2,6 @@ package nats
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,15 +12,14 @@ import (
 )
 
 const (
-	// maxLooks is how many instances are looked at in one call: each costs a
-	// request to all servers.
+	// maxLooks is how many instances one call examines: each costs a request to all
+	// servers.
 	maxLooks = 50
-	// lookAge is how old a look may become before the next one.
+	// lookAge is how old a result may become before the next examination.
 	lookAge = 10 * time.Second
-	// maxWindow is the longest window for duplicates, and maxUnacknowledged how
-	// many messages may wait for an acknowledgement, before an instance is said
-	// to be over its limits: the server keeps both in memory that it counts for
-	// nobody.
+	// maxWindow is the longest window for duplicates, and maxUnacknowledged how many
+	// messages may wait for an acknowledgement, before an instance is over its quota:
+	// the server keeps both in memory that it counts for no account.
 	maxWindow         = 2 * time.Minute
 	maxUnacknowledged = 1_000_000
 )
@@ -32,29 +30,29 @@ type sighting struct {
 	at      time.Time
 }
 
-// Reconcile implements services.Reconciler: it names what an instance takes from the
-// servers that no limit of an account bounds, some instances in each call.
+// Reconcile implements services.Reconciler: it reports what instances use that no limit
+// of an account bounds, some instances in each call.
 func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Plan, InstanceParams]) (result services.ReconcileResult, err error) {
 	if len(r.Instances) == 0 {
 		return result, nil
 	}
-	there, err := b.link.present(ctx)
+	all, err := b.link.present(ctx)
 	if err != nil {
 		return result, err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	maps.DeleteFunc(b.seen, func(_ string, s sighting) bool { return time.Since(s.at) > time.Hour }) // of instances that are gone
-	err = b.look(b.due(r.Instances), func(inst instance) (string, error) { return b.unbounded(ctx, there, inst) })
+	err = b.look(b.due(r.Instances), func(inst instance) (string, error) { return b.unbounded(ctx, all, inst) })
 	for _, inst := range r.Instances {
 		result.Record(inst.ID, services.Condition{Reason: services.OverQuota, Message: b.seen[inst.ID].message}, nil)
 	}
 	return result, err
 }
 
-// look looks at instances until one fails: the others would likely fail likewise.
-// That one waits for its next turn as any other, so that an instance about which the
-// servers have too much to tell does not keep the rest from being looked at.
+// look examines instances until one fails: the others would likely fail likewise. That
+// one waits as long as the others for its next examination, so that an instance with too
+// long an answer does not block the rest.
 func (b *backend) look(due []instance, unbounded func(instance) (string, error)) error {
 	for _, inst := range due {
 		message, err := unbounded(inst)
@@ -68,41 +66,31 @@ func (b *backend) look(due []instance, unbounded func(instance) (string, error))
 	return nil
 }
 
-// due are the instances to look at now, those first that were not looked at for
-// longest.
+// due are the instances to examine now, the longest unexamined first.
 func (b *backend) due(instances []instance) []instance {
 	old := slices.DeleteFunc(slices.Clone(instances), func(inst instance) bool { return time.Since(b.seen[inst.ID].at) < lookAge })
 	slices.SortStableFunc(old, func(x, y instance) int { return b.seen[x.ID].at.Compare(b.seen[y.ID].at) })
 	return old[:min(len(old), maxLooks)]
 }
 
-// unbounded says what an instance takes that nothing bounds; empty: nothing.
-func (b *backend) unbounded(ctx context.Context, there servers, inst instance) (string, error) {
+// unbounded says what an instance uses that nothing bounds; empty: nothing.
+func (b *backend) unbounded(ctx context.Context, all servers, inst instance) (string, error) {
 	public, err := b.keys.account(inst.Name)
 	if err != nil {
 		return "", err
 	}
-	request, err := json.Marshal(map[string]any{"account": public, "streams": true, "config": true, "consumer": true})
+	answers, err := reports[detailReport](ctx, b.link, all, askStreams, map[string]any{"account": public, "streams": true, "config": true, "consumer": true})
 	if err != nil {
 		return "", err
 	}
-	answers, err := b.link.all(ctx, there, streamSubject, request)
-	if err != nil {
-		return "", fmt.Errorf("ask for the account's streams: %w", err)
-	}
 	long, unacknowledged := map[string]bool{}, map[string]int64{}
-	for _, data := range answers {
-		var r detailReport
-		if err := json.Unmarshal(data, &r); err != nil {
-			return "", fmt.Errorf("ask for the account's streams: %w", errNonsense)
-		}
+	for _, r := range answers {
 		r.collect(public, long, unacknowledged)
 	}
 	return complaint(long, unacknowledged), nil
 }
 
-// detailReport is what a server tells of streams and consumers (NATS
-// documentation, "Monitoring", jsz).
+// detailReport is what a server reports of streams and consumers.
 type detailReport struct {
 	Accounts []struct {
 		ID      string `json:"id"`
@@ -119,8 +107,8 @@ type detailReport struct {
 	} `json:"account_details"`
 }
 
-// collect adds the streams with long windows, and what waits for acknowledgements
-// by stream and consumer: each server that has a copy tells of it.
+// collect adds the streams with long windows, and the unacknowledged messages by stream
+// and consumer: each server that has a copy reports them.
 func (r detailReport) collect(account string, long map[string]bool, unacknowledged map[string]int64) {
 	for _, a := range r.Accounts {
 		if a.ID != account {

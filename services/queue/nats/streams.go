@@ -5,23 +5,23 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 
 	"github.com/chandler-broker/chandler/services"
 )
 
-// usage is what JetStream has of one account, on all servers together.
+// usage is what JetStream holds of one account, on all servers together.
 type usage struct {
 	storage, memory services.Size
 	streams         int64
-	// reserved are the limits that servers hold the account to, of those that
-	// have it in use.
+	// reserved are the limits of the account on the servers that have loaded it.
 	reserved []reserved
 	// enabled is how many servers have JetStream.
 	enabled int
-	// peers are the servers that keep JetStream's state, by name, whether
-	// they are there or not.
+	// peers are the names of the servers that keep JetStream's state, including those
+	// that are away.
 	peers []string
 }
 
@@ -54,22 +54,14 @@ type streamReport struct {
 var errDisabled = errors.New("no server has JetStream enabled; enable it in the servers' configuration")
 
 // usageOf asks all servers about an account.
-func (l *link) usageOf(ctx context.Context, there servers, account string) (*usage, error) {
-	request, err := json.Marshal(map[string]any{"account": account, "streams": true})
+func (l *link) usageOf(ctx context.Context, all servers, account string) (*usage, error) {
+	answers, err := reports[streamReport](ctx, l, all, askStreams, map[string]any{"account": account, "streams": true})
 	if err != nil {
 		return nil, err
 	}
-	answers, err := l.all(ctx, there, streamSubject, request)
-	if err != nil {
-		return nil, fmt.Errorf("ask for the account's streams: %w", err)
-	}
 	u := &usage{}
 	names := map[string]bool{}
-	for _, data := range answers {
-		var r streamReport
-		if err := json.Unmarshal(data, &r); err != nil {
-			return nil, fmt.Errorf("ask for the account's streams: %w", errNonsense)
-		}
+	for _, r := range answers {
 		u.add(r, account, names)
 	}
 	if u.enabled == 0 {
@@ -78,6 +70,8 @@ func (l *link) usageOf(ctx context.Context, there servers, account string) (*usa
 	u.streams = int64(len(names))
 	return u, nil
 }
+
+const askStreams = "ask for the account's streams"
 
 func (u *usage) add(r streamReport, account string, names map[string]bool) {
 	if !r.Disabled {
@@ -93,8 +87,7 @@ func (u *usage) add(r streamReport, account string, names map[string]bool) {
 		if a.ID != account {
 			continue
 		}
-		// Each server tells of all, as far as it has heard: its own and what the
-		// others told it.
+		// Each server reports all that it has heard of, its own and the others'.
 		u.storage = max(u.storage, services.Size(a.StorageBytes))
 		u.memory = max(u.memory, services.Size(a.MemoryBytes))
 		u.reserved = append(u.reserved, reserved{a.ReservedStorage, a.ReservedMemory})
@@ -105,10 +98,10 @@ func (u *usage) add(r streamReport, account string, names map[string]bool) {
 }
 
 // away are the servers of JetStream that did not answer.
-func (u *usage) away(there servers) []string {
+func (u *usage) away(all servers) []string {
 	var away []string
 	for _, name := range u.peers {
-		if name != "" && !slices.Contains(valuesOf(there), name) {
+		if name != "" && !slices.Contains(slices.Collect(maps.Values(all)), name) {
 			away = append(away, name)
 		}
 	}
@@ -116,17 +109,9 @@ func (u *usage) away(there servers) []string {
 	return away
 }
 
-func valuesOf(there servers) []string {
-	names := make([]string, 0, len(there))
-	for _, name := range there {
-		names = append(names, name)
-	}
-	return names
-}
-
-// holds says whether every server holds the account to the plan. A server by
-// itself reserves what plans promise and, where its store is too small for one
-// more, logs that and leaves the account without streams: nobody else is told.
+// holds says whether every server holds the account to the plan. A single server
+// reserves what plans promise. If its store is too small for another account, it leaves
+// that without streams and says so only in its log.
 func (u *usage) holds(p Plan) bool {
 	want := reserved{number(p.Storage), number(p.Memory)}
 	for _, r := range u.reserved {
@@ -140,14 +125,14 @@ func (u *usage) holds(p Plan) bool {
 // number is a size in bytes as JSON has it.
 func number(s services.Size) json.Number { return json.Number(strconv.FormatInt(int64(s), 10)) }
 
-// settled makes all servers take the account into use and checks that they hold
-// it to the plan. Else the first stream of an application would do that, and
-// fail: a server may be told to keep a stream while it still reads the account.
-func (a *account) settled(ctx context.Context, p Plan) (*usage, error) {
-	if err := a.b.link.use(ctx, a.there, a.public); err != nil {
+// activate makes all servers load the account and checks that they hold it to the plan.
+// Else the first stream of an application would load it, and fail: a server may be asked
+// to store a stream while it still reads the account.
+func (a *account) activate(ctx context.Context, p Plan) (*usage, error) {
+	if err := a.b.link.activate(ctx, a.servers, a.public); err != nil {
 		return nil, err
 	}
-	u, err := a.b.link.usageOf(ctx, a.there, a.public)
+	u, err := a.b.link.usageOf(ctx, a.servers, a.public)
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ type envelope struct {
 	} `json:"statsz"`
 }
 
-// servers are the servers that are there, names by ID.
+// servers are the servers that answer, names by ID.
 type servers map[string]string
 
 // names are the servers' names, for people.
@@ -51,12 +51,12 @@ func (s servers) names() string {
 	return strings.Join(slices.Sorted(maps.Values(s)), ", ")
 }
 
-// present asks who is there. Every server knows how many they are; one that
-// died a moment ago is still counted, so the last one is not waited for long.
+// present finds out which servers answer. Each knows how many they are; one that died a
+// moment ago still counts, so that the last one is not waited for long.
 func (l *link) present(ctx context.Context) (servers, error) {
-	there := servers{}
+	found := servers{}
 	wait := func() time.Duration {
-		if len(there) == 0 {
+		if len(found) == 0 {
 			return patience
 		}
 		return quiet
@@ -66,37 +66,64 @@ func (l *link) present(ctx context.Context) (servers, error) {
 		if err := json.Unmarshal(answer, &e); err != nil || e.Server.ID == "" || e.Statsz.ActiveServers == 0 {
 			return errNonsense
 		}
-		there[e.Server.ID] = e.Server.Name
-		if len(there) >= e.Statsz.ActiveServers {
+		found[e.Server.ID] = e.Server.Name
+		if len(found) >= e.Statsz.ActiveServers {
 			return errEnough
 		}
 		return nil
 	})
-	if len(there) > 0 && errors.Is(err, errSilent) {
-		return there, nil
+	if len(found) > 0 && errors.Is(err, errSilent) {
+		err = nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("ask which servers there are: %w", err)
-	}
-	return there, nil
+	return found, doing("ask which servers there are", err)
 }
 
-var errNonsense = errors.New("the answer is none of a NATS server")
+var errNonsense = errors.New("the reply did not come from a NATS server")
 
 func patient() time.Duration { return patience }
 
-// all sends a request that each server answers and returns the answers' data by
-// server. It is an error when one refuses or does not answer.
-func (l *link) all(ctx context.Context, there servers, subject string, request []byte) (map[string]json.RawMessage, error) {
+// doing adds what the broker was doing to an error.
+func doing(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// reports sends all servers a question about JetStream and returns what each reports
+// (NATS documentation, "Monitoring", jsz).
+func reports[T any](ctx context.Context, l *link, all servers, what string, question map[string]any) (map[string]T, error) {
+	request, err := json.Marshal(question)
+	if err != nil {
+		return nil, err
+	}
+	answers, err := l.all(ctx, all, streamSubject, request)
+	if err != nil {
+		return nil, doing(what, err)
+	}
+	decoded := map[string]T{}
+	for id, data := range answers {
+		var report T
+		if json.Unmarshal(data, &report) != nil {
+			return nil, doing(what, errNonsense)
+		}
+		decoded[id] = report
+	}
+	return decoded, nil
+}
+
+// all sends a request that each server answers and returns the answers' data by server.
+// It is an error if one refuses or does not answer.
+func (l *link) all(ctx context.Context, all servers, subject string, request []byte) (map[string]json.RawMessage, error) {
 	data := map[string]json.RawMessage{}
-	missing := maps.Clone(there)
+	missing := maps.Clone(all)
 	err := l.ask(ctx, subject, request, patient, func(answer []byte) error {
 		var e envelope
 		if err := json.Unmarshal(answer, &e); err != nil || e.Server.ID == "" {
 			return errNonsense
 		}
 		if e.Error != nil {
-			return said(e.Server.Name, e.Error.Description)
+			return serverError(e.Server.Name, e.Error.Description)
 		}
 		data[e.Server.ID] = e.Data
 		if delete(missing, e.Server.ID); len(missing) == 0 {
@@ -110,42 +137,39 @@ func (l *link) all(ctx context.Context, there servers, subject string, request [
 	return data, err
 }
 
-// said is the error of a server that refuses.
-func said(server, description string) error {
-	err := fmt.Errorf("server %s says: %s", server, description)
+// serverError is the error of a server that refuses.
+func serverError(server, description string) error {
+	err := fmt.Errorf("server %s: %s", server, description)
 	if strings.Contains(description, syscall.ENOSPC.Error()) {
 		return services.OutOfCapacity(fmt.Errorf("the disk of the server's accounts is full; make room on it: %w", err))
 	}
 	return err
 }
 
-// lookup returns an account's JWT as each server has it; "": it has none.
-func (l *link) lookup(ctx context.Context, there servers, account string) ([]string, error) {
+// lookup returns an account's JWT as each server stores it; "" if it has none.
+func (l *link) lookup(ctx context.Context, all servers, account string) ([]string, error) {
 	var tokens []string
 	err := l.ask(ctx, fmt.Sprintf(lookupSubject, account), nil, patient, func(answer []byte) error {
-		if tokens = append(tokens, string(answer)); len(tokens) == len(there) {
+		if tokens = append(tokens, string(answer)); len(tokens) == len(all) {
 			return errEnough
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("look the account up: %w", err)
-	}
-	return tokens, nil
+	return tokens, doing("look the account up", err)
 }
 
-// acts says whether all servers act on an account's JWT: one keeps it first, and
-// cuts off whom it no longer lets in before it calls it its own.
-func (l *link) acts(ctx context.Context, there servers, account, token string) (bool, error) {
-	used, err := l.inUse(ctx, there, account)
-	return !slices.ContainsFunc(used, func(other string) bool { return other != token }), err
+// inSync says whether all servers apply an account's JWT: a server stores it first, and
+// disconnects clients that it no longer admits before it reports it.
+func (l *link) inSync(ctx context.Context, all servers, account, token string) (bool, error) {
+	applied, err := l.applied(ctx, all, account)
+	return !slices.ContainsFunc(applied, func(other string) bool { return other != token }), err
 }
 
-// inUse returns the JWTs of an account that the servers act on, whatever is on
-// their disks. A server that has had no use for the account yet has none, and
-// will read what it keeps.
-func (l *link) inUse(ctx context.Context, there servers, account string) ([]string, error) {
-	var used []string
+// applied returns the JWTs of an account that the servers apply, whatever is on their
+// disks. A server that has not needed the account yet has none, and will read the one
+// that it stores.
+func (l *link) applied(ctx context.Context, all servers, account string) ([]string, error) {
+	var tokens []string
 	answers := 0
 	err := l.ask(ctx, fmt.Sprintf(activeSubject, account), nil, patient, func(answer []byte) error {
 		var e envelope
@@ -159,38 +183,31 @@ func (l *link) inUse(ctx context.Context, there servers, account string) ([]stri
 			if json.Unmarshal(e.Data, &info) != nil {
 				return errNonsense
 			}
-			used = append(used, info.JWT)
+			tokens = append(tokens, info.JWT)
 		}
-		if answers++; answers >= len(there) {
+		if answers++; answers >= len(all) {
 			return errEnough
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("ask what the servers know of the account: %w", err)
-	}
-	return used, nil
+	return tokens, doing("ask what the servers know of the account", err)
 }
 
-// push gives an account's JWT to all servers, which act on it before they
-// answer: whoever it no longer lets in is cut off.
-func (l *link) push(ctx context.Context, there servers, token string) error {
-	if _, err := l.all(ctx, there, updateSubject, []byte(token)); err != nil {
-		return fmt.Errorf("tell the servers of the account: %w", err)
-	}
-	return nil
+// push gives an account's JWT to all servers, which apply it before they answer: clients
+// that they no longer admit are disconnected.
+func (l *link) push(ctx context.Context, all servers, token string) error {
+	_, err := l.all(ctx, all, updateSubject, []byte(token))
+	return doing("send the account to the servers", err)
 }
 
-// use makes all servers read an account that they may not have needed yet, as
+// activate makes all servers load an account that they may not have needed yet, as
 // asking for its connections does.
-func (l *link) use(ctx context.Context, there servers, account string) error {
-	if _, err := l.all(ctx, there, fmt.Sprintf(clientSubject, account), []byte(`{"limit": 1}`)); err != nil {
-		return fmt.Errorf("take the account into use: %w", err)
-	}
-	return nil
+func (l *link) activate(ctx context.Context, all servers, account string) error {
+	_, err := l.all(ctx, all, fmt.Sprintf(clientSubject, account), []byte(`{"limit": 1}`))
+	return doing("activate the account", err)
 }
 
-// purge deletes an account's streams. In a cluster they go a moment later.
+// purge deletes an account's streams. A cluster deletes them a moment later.
 func (l *link) purge(ctx context.Context, account string) error {
 	var result struct {
 		Error     *struct{ Description string } `json:"error"`
@@ -204,19 +221,17 @@ func (l *link) purge(ctx context.Context, account string) error {
 	})
 	switch {
 	case errors.Is(err, errSilent):
-		return fmt.Errorf("delete the account's streams: %w; has the cluster a leader?", err)
-	case err != nil:
-		return fmt.Errorf("delete the account's streams: %w", err)
-	case result.Error != nil:
-		return fmt.Errorf("delete the account's streams: %s", result.Error.Description)
-	case !result.Initiated:
-		return fmt.Errorf("delete the account's streams: %w", errNonsense)
+		err = fmt.Errorf("%w; has the cluster a leader?", err)
+	case err == nil && result.Error != nil:
+		err = errors.New(result.Error.Description)
+	case err == nil && !result.Initiated:
+		err = errNonsense
 	}
-	return nil
+	return doing("delete the account's streams", err)
 }
 
-// each hands every account's JWT to take, as one of the servers has them.
-func (l *link) each(ctx context.Context, take func(token string)) error {
+// forEach hands every account's JWT to take, as one of the servers stores them.
+func (l *link) forEach(ctx context.Context, take func(token string)) error {
 	err := l.ask(ctx, packSubject, nil, patient, func(answer []byte) error {
 		if len(answer) == 0 {
 			return errEnough
@@ -230,8 +245,5 @@ func (l *link) each(ctx context.Context, take func(token string)) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("list the accounts: %w", err)
-	}
-	return nil
+	return doing("list the accounts", err)
 }

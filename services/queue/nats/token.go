@@ -5,7 +5,6 @@ import (
 	"encoding/base32"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
@@ -17,44 +16,39 @@ const (
 	version = 2
 )
 
-// sign makes the JWT of claims, as jwt.Claims.Encode does but for the time and
-// the identifier. Encode stamps the current second and makes the identifier of
-// little else, and both are wrong here:
+// sign makes the JWT of claims, as jwt.Claims.Encode does, with another time and
+// identifier. Encode stamps the current second, from which the identifier derives. Both
+// are wrong here:
 //
-//   - A user's JWT must come out the same at each call.
-//   - Of two JWTs of one account a server that missed one keeps the later one,
-//     and takes two with one identifier for the same. Two changes in one second
-//     would leave a revoked binding alive on that server: so each JWT of an
-//     account is later than the one before, and the identifier is a hash of all
-//     of it.
+//   - A user's JWT must be the same at each call.
+//   - Of two JWTs of one account, a server that missed one keeps the later one, and
+//     takes two with one identifier for the same. Two changes in one second would leave
+//     a revoked binding alive on that server. So each JWT of an account is later than
+//     the one before, and its identifier is a hash of all of it.
 func sign(claims jwt.Claims, issuedAt int64, signer nkeys.KeyPair) (string, error) {
 	common := claims.Claims()
 	issuer, err := signer.PublicKey()
 	if err != nil {
-		return "", fmt.Errorf("sign a token: %w", err)
+		return "", doing("sign a token", err)
 	}
 	common.Issuer, common.IssuedAt, common.ID = issuer, issuedAt, ""
 	unnamed, err := json.Marshal(claims)
 	if err != nil {
-		return "", fmt.Errorf("sign a token: %w", err)
+		return "", doing("sign a token", err)
 	}
 	hash := sha512.Sum512_256(unnamed)
 	common.ID = base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(hash[:])
 	payload, err := json.Marshal(claims)
 	if err != nil {
-		return "", fmt.Errorf("sign a token: %w", err)
+		return "", doing("sign a token", err)
 	}
 	text := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString(payload)
 	signature, err := signer.Sign([]byte(text))
-	if err != nil {
-		return "", fmt.Errorf("sign a token: %w", err)
-	}
-	return text + "." + base64.RawURLEncoding.EncodeToString(signature), nil
+	return text + "." + base64.RawURLEncoding.EncodeToString(signature), doing("sign a token", err)
 }
 
-// userToken is the JWT of a binding's user. It says nothing of what the user may
-// do: that is in the account, under the key that signed this. It needs its time:
-// servers take a user without one for revoked.
+// userToken is the JWT of a binding's user. What the user may do is in the account, under
+// the key that signed this. Servers take a user without a time for revoked.
 func userToken(account, name string, since time.Time, k bindingKeys) (string, error) {
 	claims := jwt.NewUserClaims(k.userPublic)
 	claims.SetScoped(true)

@@ -23,15 +23,15 @@ func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, Ins
 		return services.UpdateResult{}, err
 	}
 	if !a.usable() {
-		return services.UpdateResult{}, errors.New("the instance's account is not there or not finished; was it removed by hand? deprovision the instance")
+		return services.UpdateResult{}, errors.New("the instance's account does not exist or is incomplete; if somebody removed it, deprovision the instance")
 	}
 	if err := a.move(ctx, r.Previous.Plan, r.Instance.Plan); err != nil {
 		return services.UpdateResult{}, err
 	}
-	if _, err := a.settled(ctx, r.Instance.Plan); err != nil {
+	if _, err := a.activate(ctx, r.Instance.Plan); err != nil {
 		return services.UpdateResult{}, err
 	}
-	if !a.arrive() {
+	if !a.finishUpdate() {
 		return services.UpdateResult{}, nil
 	}
 	return services.UpdateResult{}, a.push(ctx)
@@ -54,7 +54,7 @@ func (a *account) move(ctx context.Context, prev, next Plan) error {
 		}
 		a.claims.Tags.Add(from)
 	} else {
-		a.arrive()
+		a.finishUpdate()
 	}
 	return a.push(ctx)
 }
@@ -72,8 +72,8 @@ func origin(p Plan) (string, error) {
 	return originTag + hex.EncodeToString(sum[:8]), nil
 }
 
-// arrive removes the tag of an update and says whether there was one.
-func (a *account) arrive() bool {
+// finishUpdate removes the tag of an update and says whether there was one.
+func (a *account) finishUpdate() bool {
 	before := len(a.claims.Tags)
 	a.claims.Tags = slices.DeleteFunc(a.claims.Tags, func(tag string) bool { return strings.HasPrefix(tag, originTag) })
 	return len(a.claims.Tags) < before
@@ -81,7 +81,7 @@ func (a *account) arrive() bool {
 
 // fits refuses less than is used.
 func (a *account) fits(ctx context.Context, next Plan) error {
-	u, err := a.b.link.usageOf(ctx, a.there, a.public)
+	u, err := a.b.link.usageOf(ctx, a.servers, a.public)
 	if err != nil {
 		return err
 	}
