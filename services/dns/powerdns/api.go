@@ -23,8 +23,7 @@ import (
 
 const callTimeout = 15 * time.Second
 
-// api is the server's HTTP API: the library for what it knows, and calls of our
-// own for what it cannot say.
+// api is the server's HTTP API: the library's calls, and ours for what it lacks.
 type api struct {
 	*pdns.Client
 	http *http.Client
@@ -51,8 +50,7 @@ func newAPI(c Config) (*api, error) {
 	}, nil
 }
 
-// zones lists zones: all of them, or the one that is named, without looking
-// each one's keys up.
+// zones lists all zones, or the one of a name, without their DNSSEC keys.
 func (a *api) zones(ctx context.Context, name string) ([]pdns.Zone, error) {
 	query := url.Values{"dnssec": {"false"}}
 	if name != "" {
@@ -120,7 +118,7 @@ func (s strict) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// statusError is an answer of the API that is no success.
+// statusError is an answer of the API other than success.
 type statusError struct {
 	status  int
 	message string

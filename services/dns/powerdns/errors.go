@@ -10,7 +10,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// answered returns the status of the API's refusal, 0 where it is none.
+// answered returns the status with which the API refused, 0 if it did not.
 func answered(err error) int {
 	if s, ok := errors.AsType[*statusError](err); ok {
 		return s.status
@@ -29,9 +29,8 @@ func unlessAbsent(err error) error {
 	return err
 }
 
-// explain says what was being done, and what to do where the server's own
-// words would not. A fault of the server is no end: on SQLite it is how one
-// write tells that it met another, of a call that was given up, say.
+// explain adds what the broker was doing and what the operator can do. A failure of the
+// server is retried: SQLite fails like that if one write meets another.
 func explain(doing string, err error) error {
 	if _, rejected := services.IsRejected(err); err == nil || rejected {
 		return err
@@ -42,7 +41,7 @@ func explain(doing string, err error) error {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return fmt.Errorf("%s: check api_key, and webserver-allow-from on the server: %w", doing, err)
 	case http.StatusInternalServerError:
-		return services.NotYet(retry, fmt.Sprintf("%s: the DNS server could not and is asked again; its log says why, such as a full disk: %v", doing, withoutAddress(err)))
+		return services.NotYet(retry, fmt.Sprintf("%s: the DNS server failed and the broker retries; the server's log says why, such as a full disk: %v", doing, withoutAddress(err)))
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }
@@ -55,9 +54,8 @@ func withoutAddress(err error) error {
 	return err
 }
 
-// refusedRecords makes a refusal of the user's records his to mend. They were
-// checked before; what is left is what only the server knows, such as records
-// that an application made in the meantime.
+// refusedRecords shows the user the server's refusal of records. They have passed all
+// checks of the broker; the server knows more, such as records that an application made.
 func refusedRecords(doing string, err error) error {
 	s, ok := errors.AsType[*statusError](err)
 	if ok && s.status == http.StatusUnprocessableEntity {

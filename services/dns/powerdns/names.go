@@ -46,8 +46,8 @@ func atOrBelow(name, domain string) bool { return name == domain || below(name, 
 
 func labels(name string) []string { return strings.Split(strings.TrimSuffix(name, "."), ".") }
 
-// namer names what is made on the server. Zones are named by their users, so
-// who owns one is in its account, of which the server keeps 40 characters.
+// namer names what is made on the server. Users name zones; a zone's account, of which the
+// server stores 40 characters, names its instance.
 type namer struct{ prefix string }
 
 const unfinishedMark = "-new"
@@ -55,7 +55,7 @@ const unfinishedMark = "-new"
 // account marks an instance's zone.
 func (n namer) account(instance string) string { return n.prefix + "-" + instance }
 
-// unfinished marks a zone that nobody may use yet.
+// unfinished marks a zone that is not usable yet.
 func (n namer) unfinished(instance string) string { return n.account(instance) + unfinishedMark }
 
 // instanceOf returns the Instance.Name that an account stands for.
@@ -71,9 +71,9 @@ func (n namer) keys(instance string) string { return "." + instance + "." + n.pr
 // key is the name of a binding's TSIG key.
 func (n namer) key(instance, binding string) string { return binding + n.keys(instance) }
 
-// keeper is the name of the key with which an instance's limits are enforced.
-// It exists only for that moment. For the rest of the time it keeps the zone's
-// list of keys from being empty, which would allow updates without any key.
+// keeper is the name of the key with which an instance's limits are enforced. The key
+// exists only for that moment; its name keeps the zone's list of keys from being empty,
+// which would allow updates without any key.
 func (n namer) keeper(instance string) string { return "keeper" + n.keys(instance) }
 
 // bindingOf returns whose a key is. Binding is empty for a keeper.
@@ -88,6 +88,5 @@ func (n namer) bindingOf(key string) (instance, binding string, ok bool) {
 	return all[1], all[0], isSafe(all[0])
 }
 
-// canonicalKey is a key's name with its final dot, as the server shows it or
-// not.
+// canonicalKey is a key's name with its final dot, which the server may omit.
 func canonicalKey(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) + "." }

@@ -11,13 +11,12 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// retry is how long to wait for another zone that is being made, or for a
-// server that is busy.
+// retry is how long to wait for another zone that is being made, or for a busy server.
 const retry = time.Second
 
-// Timers of the zones' SOA records in seconds: refresh, retry and expire as
-// RIPE-203 recommends for small zones. Negative answers live for a minute, so
-// that a name that was asked for too early is found soon.
+// Timers of the zones' SOA records in seconds: refresh, retry and expire as RIPE-203
+// recommends for small zones. Negative answers live for a minute, so that a client that
+// asks too early finds a new name soon.
 const (
 	soaTimers   = "10800 3600 604800"
 	negativeTTL = 60
@@ -25,9 +24,9 @@ const (
 )
 
 // Provision implements services.Backend. The zone is made under a mark that
-// makes it nobody's, and finished once no other zone is in its way. Of users who
-// ask for nested names at once, who looks later sees the other's mark; where
-// both do, the one whose instance's name comes later gives way.
+// makes it unusable, and finished once no other zone conflicts. Of two users who ask for
+// nested names at once, the later one sees the other's mark; if both do, the instance
+// with the later name yields.
 func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, InstanceParams]) (services.ProvisionResult, error) {
 	if err := b.CheckInstance(r.Instance); err != nil {
 		return services.ProvisionResult{}, err
@@ -83,14 +82,14 @@ func (b *backend) create(ctx context.Context, inst instance, name string) error 
 		}
 	}
 	_, err = b.api.Zones.Add(ctx, z)
-	if answered(err) == http.StatusConflict { // somebody was faster: whose it is shows the next time
+	if answered(err) == http.StatusConflict { // another operation was faster; the next call shows whose
 		return services.NotYet(retry, "another zone of this name is being made")
 	}
 	return refusedRecords("make the zone", err)
 }
 
-// stillAlone looks again, now that everybody else sees the zone, and takes it
-// back where another one came in between.
+// stillAlone looks again, now that others see the zone, and deletes it if another one was
+// made meanwhile.
 func (b *backend) stillAlone(ctx context.Context, instance, name, parent string) error {
 	zones, err := b.zones(ctx, "")
 	if err != nil {
@@ -103,14 +102,14 @@ func (b *backend) stillAlone(ctx context.Context, instance, name, parent string)
 		}
 		return conflict
 	}
-	if rivals { // one of them may have looked before this zone was there, and be about to finish
+	if rivals { // one of them may have looked before this zone existed, and be about to finish
 		return services.NotYet(retry, "another zone around this name is being made")
 	}
 	return nil
 }
 
-// finish opens the zone for those whose keys it lists, and makes it the
-// instance's. The list is never empty: that would allow everybody.
+// finish opens the zone to the keys that it lists, and makes it the instance's. The list is
+// never empty: that would allow everybody.
 func (b *backend) finish(ctx context.Context, instance, name string) error {
 	if err := b.setUpdaters(ctx, name, []string{b.names.keeper(instance)}); err != nil {
 		return err
@@ -122,8 +121,7 @@ func (b *backend) finish(ctx context.Context, instance, name string) error {
 	return explain("hand the zone over", err)
 }
 
-// allowUpdates lets updates in from everywhere that carry a key of the zone's
-// list.
+// allowUpdates allows updates with a key of the zone's list from any address.
 func (b *backend) allowUpdates(ctx context.Context, zone string) error {
 	_, err := b.api.Metadata.Set(ctx, zone, pdns.MetadataAllowDNSUpdateFrom, []string{"0.0.0.0/0", "::/0"})
 	return explain("allow updates of the zone", err)

@@ -23,16 +23,16 @@ type look struct {
 }
 
 const (
-	// lookAge is how old a look may become while nothing seems to change: the
-	// count is one server's, and others may write to the same database.
+	// lookAge is how old a look may become if nothing seems to change: the count is one
+	// server's, and others may write to the same database.
 	lookAge = 30 * time.Minute
 	// maxReread is how many zones that seem unchanged are read in one call.
 	maxReread = 100
 )
 
-// Reconcile implements services.Reconciler: it holds what applications change by
-// themselves to the plan. A zone with too many records takes no more updates,
-// and times to live below the plan's are raised to it.
+// Reconcile implements services.Reconciler: it holds applications' changes to the plan. A
+// zone with too many records takes no updates, and times to live below the plan's are
+// raised.
 func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Plan, InstanceParams]) (result services.ReconcileResult, err error) {
 	if len(r.Instances) == 0 {
 		return result, nil
@@ -77,10 +77,9 @@ type due struct {
 	read bool
 }
 
-// due says which zones have to be read: those whose serial number or plan changed,
-// and in turn those of which nothing but the serial number says that they did not.
-// An application can set that number, and so send it full circle. It cannot set
-// the server's count of changes.
+// due says which zones have to be read: those whose serial number or plan changed, and in
+// turn those for which only the serial number says that they did not. An application can
+// set that number back, but not the server's count of changes.
 func (b *backend) due(instances []instance, zones map[string]zone, changes int64) []due {
 	var all []due
 	var doubtful []int
@@ -117,16 +116,16 @@ func (b *backend) keep(ctx context.Context, d due) (string, error) {
 		return d.last.note, explain("read the zone", err)
 	}
 	count, low := inspect(z.name, content.RRsets, inst.Plan.MinTTL, len(b.nameserver))
-	over := count > inst.Plan.Records
+	overQuota := count > inst.Plan.Records
 	note := ""
-	if over {
+	if overQuota {
 		note = fmt.Sprintf("records: %d of %d are in use, so dynamic updates are refused; remove some by an update of the instance that names them without values, or move to a larger plan",
 			count, inst.Plan.Records)
 	}
-	if err := b.open(ctx, z.name, !over); err != nil {
+	if err := b.open(ctx, z.name, !overQuota); err != nil {
 		return note, err
 	}
-	if !over && len(low) > 0 {
+	if !overQuota && len(low) > 0 {
 		return note, b.raise(ctx, inst, z.name, low)
 	}
 	b.mu.Lock()
@@ -138,18 +137,18 @@ func (b *backend) keep(ctx context.Context, d due) (string, error) {
 	return note, nil
 }
 
-func (b *backend) forget(there map[string]zone) {
+func (b *backend) forget(existing map[string]zone) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for account := range b.seen {
-		if _, ok := there[account]; !ok {
+		if _, ok := existing[account]; !ok {
 			delete(b.seen, account)
 		}
 	}
 }
 
-// largeRecord is how long a record may be that counts as one, in characters of a
-// zone file: as long as the longest value that parameters can have.
+// largeRecord is how long a record may be to count as one, in characters of a zone file:
+// the longest value that parameters can have.
 const largeRecord = 16 << 10
 
 // inspect counts a zone's records, without the server's own, and returns the
@@ -175,8 +174,8 @@ func inspect(zone string, sets []pdns.RRset, minTTL, nameservers int) (count int
 	return count, low
 }
 
-// open lets updates of a zone in, or keeps them out. That is told apart from
-// the list of keys, so that it gets into no bind's way.
+// open allows or refuses updates of a zone. It leaves the list of keys alone, so that it
+// does not interfere with binds.
 func (b *backend) open(ctx context.Context, zone string, wanted bool) error {
 	allowed, err := b.api.Metadata.Get(ctx, zone, pdns.MetadataAllowDNSUpdateFrom)
 	if absent(err) {

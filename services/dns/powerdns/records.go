@@ -1,6 +1,7 @@
 package powerdns
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -33,7 +34,7 @@ func parseRecords(p Plan, zone string, records []Record) (recordSets, error) {
 	for i, r := range records {
 		key, set, err := parseSet(p, zone, r)
 		if _, twice := sets[key]; err == nil && twice {
-			err = errors.New("name and type are there already; put all values into one entry")
+			err = errors.New("name and type are listed twice; put all values into one entry")
 		}
 		if err != nil {
 			faults = append(faults, fmt.Errorf("parameters.records[%d]: %w", i, err))
@@ -78,7 +79,7 @@ func parseSet(p Plan, zone string, r Record) (setKey, recordSet, error) {
 	for i, text := range r.Values {
 		value, err := parse(text)
 		if err == nil && slices.Contains(set.values, value) {
-			err = errors.New("is there twice")
+			err = errors.New("is listed twice")
 		}
 		if err != nil {
 			return key, recordSet{}, fmt.Errorf("values[%d]: %w", i, err)
@@ -111,7 +112,7 @@ func ownerName(zone, name string) (string, error) {
 	return strings.TrimSuffix(full, rest) + canonical, nil
 }
 
-// conflicts are what the records of a zone may not be together.
+// conflicts are the combinations of records that a zone cannot have.
 func (s recordSets) conflicts(zone string) []error {
 	var faults []error
 	fault := func(key setKey, text string) {
@@ -123,7 +124,7 @@ func (s recordSets) conflicts(zone string) []error {
 		}
 		switch {
 		case key.name == zone && (key.kind == "NS" || key.kind == "CNAME"):
-			fault(key, "is the server's own to say for the zone itself")
+			fault(key, "is set by the server for the zone itself; leave it out")
 		case key.kind == "CNAME" && len(s[key].values) > 1:
 			fault(key, "must have one value")
 		case key.kind == "CNAME" && s.others(key):
@@ -131,7 +132,7 @@ func (s recordSets) conflicts(zone string) []error {
 		case key.kind == "NS" && strings.HasPrefix(key.name, "*"):
 			fault(key, "cannot be a wildcard")
 		case s.delegated(key, zone):
-			fault(key, "lies in a part of the zone that NS records give away; only A and AAAA of name servers may")
+			fault(key, "lies in a part of the zone that NS records delegate; only A and AAAA records of name servers may")
 		}
 	}
 	return faults
@@ -146,8 +147,8 @@ func (s recordSets) others(key setKey) bool {
 	return false
 }
 
-// delegated says whether a key lies at or below a name with NS records and is
-// neither of these nor an address.
+// delegated says whether a key lies at or below a name with NS records and is neither one
+// of them nor an address.
 func (s recordSets) delegated(key setKey, zone string) bool {
 	if key.kind == "A" || key.kind == "AAAA" {
 		return false
@@ -164,15 +165,11 @@ func (s recordSets) delegated(key setKey, zone string) bool {
 // keys are in a fixed order, so that what is sent is the same each time.
 func (s recordSets) keys() []setKey {
 	return slices.SortedFunc(maps.Keys(s), func(a, b setKey) int {
-		if c := strings.Compare(a.name, b.name); c != 0 {
-			return c
-		}
-		return strings.Compare(a.kind, b.kind)
+		return cmp.Or(strings.Compare(a.name, b.name), strings.Compare(a.kind, b.kind))
 	})
 }
 
-// differ returns the keys of the sets that change from prev to next, and of those that
-// must not exist.
+// differ returns the keys of the sets that change from prev to next or must not exist.
 func differ(prev, next recordSets) []setKey {
 	sets := recordSets{}
 	for key, was := range prev {
@@ -188,20 +185,19 @@ func differ(prev, next recordSets) []setKey {
 	return sets.keys()
 }
 
-// changes are what turns prev into next on a server that has these sets: removals
-// first, so that a name may become a CNAME. Of a set, only the values that prev
-// has are removed; the others are the applications' own. A set without values in
-// next goes as a whole, and of a CNAME there can be only one.
-func changes(prev, next, there recordSets) []pdns.RRset {
+// changes turn prev into next on a server with the existing sets: removals first, so that
+// a name may become a CNAME. Of a set, only prev's values are removed; the others are the
+// applications' own. A set without values in next is removed, and a CNAME has one value.
+func changes(prev, next, existing recordSets) []pdns.RRset {
 	var removed, written []pdns.RRset
 	for _, key := range differ(prev, next) {
 		is, named := next[key]
-		set := recordSet{ttl: there[key].ttl}
+		set := recordSet{ttl: existing[key].ttl}
 		if named {
 			set.ttl = is.ttl
 		}
 		if !named || len(is.values) > 0 && key.kind != "CNAME" {
-			set.values = except(key.kind, there[key].values, slices.Concat(prev[key].values, is.values))
+			set.values = except(key.kind, existing[key].values, slices.Concat(prev[key].values, is.values))
 		}
 		set.values = append(set.values, is.values...)
 		if len(set.values) > 0 {
@@ -213,8 +209,7 @@ func changes(prev, next, there recordSets) []pdns.RRset {
 	return append(removed, written...)
 }
 
-// except returns the values that are not among gone, in whichever of the forms
-// that a zone file allows.
+// except returns the values that are not among gone, in any form of a zone file.
 func except(kind string, values, gone []string) []string {
 	listed := map[string]bool{}
 	for _, value := range gone {
@@ -234,6 +229,15 @@ func normal(kind, value string) string {
 		return text
 	}
 	return strings.ToLower(text)
+}
+
+// valuesOf are the contents of a set's records.
+func valuesOf(set pdns.RRset) []string {
+	var values []string
+	for _, r := range set.Records {
+		values = append(values, pdns.StringValue(r.Content))
+	}
+	return values
 }
 
 func removal(key setKey) pdns.RRset {

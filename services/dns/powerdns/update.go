@@ -3,24 +3,21 @@ package powerdns
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
-	"github.com/chandler-broker/chandler/services"
-
 	pdns "github.com/joeig/go-powerdns/v3"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
-// Update implements services.Backend. Only the sets that differ between prev and
-// next are written, all in one call, with the values that applications added to
-// them. A change that an application makes to one of these sets in that moment is
-// lost: this server's API can only write whole sets.
+// Update implements services.Backend. It writes only the sets that differ, all in one call,
+// with the values that applications added to them. A change that an application makes to
+// one of these sets at that moment is lost: the API can only write whole sets.
 func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, InstanceParams]) (services.UpdateResult, error) {
-	z, ok, err := b.find(ctx, r.Instance.Name, zoneName(r.Previous), zoneName(r.Instance))
+	z, err := b.find(ctx, r.Instance.Name, zoneName(r.Previous), zoneName(r.Instance))
 	if err != nil {
 		return services.UpdateResult{}, err
-	}
-	if !ok {
-		return services.UpdateResult{}, errors.New("the zone is not there; was it deleted by hand? deprovision the instance")
 	}
 	if r.Previous.Plan.DNSSEC != r.Instance.Plan.DNSSEC {
 		if err := b.sign(ctx, z.name, r.Instance.Plan.DNSSEC); err != nil {
@@ -39,11 +36,11 @@ func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, Ins
 	if len(changed) == 0 {
 		return services.UpdateResult{}, nil
 	}
-	there, err := b.read(ctx, z.name, changed)
+	existing, err := b.read(ctx, z.name, changed)
 	if err != nil {
 		return services.UpdateResult{}, err
 	}
-	sets := changes(was, is, there)
+	sets := changes(was, is, existing)
 	return services.UpdateResult{}, refusedRecords("change records", b.api.Records.Patch(ctx, z.name, &pdns.RRsets{Sets: sets}))
 }
 
@@ -53,26 +50,18 @@ func (b *backend) read(ctx context.Context, zone string, wanted []setKey) (recor
 	if err != nil {
 		return nil, explain("read the zone", err)
 	}
-	sets, want := recordSets{}, map[setKey]bool{}
-	for _, key := range wanted {
-		want[key] = true
-	}
+	sets := recordSets{}
 	for _, set := range content.RRsets {
 		key := setKey{strings.ToLower(pdns.StringValue(set.Name)), kindOf(set)}
-		if !want[key] {
-			continue
+		if slices.Contains(wanted, key) {
+			sets[key] = recordSet{pdns.Uint32Value(set.TTL), valuesOf(set)}
 		}
-		have := recordSet{ttl: pdns.Uint32Value(set.TTL)}
-		for _, r := range set.Records {
-			have.values = append(have.values, pdns.StringValue(r.Content))
-		}
-		sets[key] = have
 	}
 	return sets, nil
 }
 
-// sign changes whether a zone is signed, and looks whether it is then: a server
-// whose disk was full takes for done what it could not write, and has no key.
+// sign changes whether a zone is signed, and checks the result: a server whose disk is
+// full reports success without having written a key.
 func (b *backend) sign(ctx context.Context, zone string, signed bool) error {
 	if err := b.api.Zones.Change(ctx, zone, &pdns.Zone{DNSsec: pdns.Bool(signed)}); err != nil {
 		return explain("change whether the zone is signed", err)
@@ -82,7 +71,7 @@ func (b *backend) sign(ctx context.Context, zone string, signed bool) error {
 		return explain("read the zone's signing keys", err)
 	}
 	if len(keys) > 0 != signed {
-		return errors.New("change whether the zone is signed: the DNS server says that it did and did not; its log says why, such as a full disk: restart it if this stays so")
+		return errors.New("change whether the zone is signed: the DNS server reported success but did not do it; its log says why, such as a full disk; restart the server if this persists")
 	}
 	return nil
 }

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// parsers turn what a user gives into what the server keeps, one for each of
-// recordTypes. Nothing reaches the server that was not taken apart here.
+// parsers turn a user's value into the server's form, one for each of recordTypes. Every
+// value passes one of them on its way to the server.
 var parsers = map[string]func(string) (string, error){
 	"A":     parseA,
 	"AAAA":  parseAAAA,
@@ -47,40 +47,32 @@ func parseTarget(s string) (string, error) {
 }
 
 func parseMX(s string) (string, error) {
-	numbers, host, err := numbersAndHost(s, 1)
-	if err != nil {
-		return "", errors.New(`must be a preference and the complete name of a host, such as "10 mail.example.com"`)
-	}
-	return numbers + host, nil
+	return numbersAndHost(s, 1, `must be a preference and the complete name of a host, such as "10 mail.example.com"`)
 }
 
 func parseSRV(s string) (string, error) {
-	numbers, host, err := numbersAndHost(s, 3)
-	if err != nil {
-		return "", errors.New(`must be priority, weight, port and the complete name of a host, such as "10 5 5060 sip.example.com"`)
-	}
-	return numbers + host, nil
+	return numbersAndHost(s, 3, `must be priority, weight, port and the complete name of a host, such as "10 5 5060 sip.example.com"`)
 }
 
 // numbersAndHost reads n numbers of 16 bits and a name, which may be the root:
 // "no such service" (RFC 7505, RFC 2782).
-func numbersAndHost(s string, n int) (numbers, host string, err error) {
-	fields := strings.Fields(s)
+func numbersAndHost(s string, n int, rule string) (record string, err error) {
+	fault, fields := errors.New(rule), strings.Fields(s)
 	if len(fields) != n+1 {
-		return "", "", errors.New("has another number of parts")
+		return "", fault
 	}
 	for _, f := range fields[:n] {
 		v, err := strconv.ParseUint(f, 10, 16)
 		if err != nil {
-			return "", "", err
+			return "", fault
 		}
-		numbers += strconv.FormatUint(v, 10) + " "
+		record += strconv.FormatUint(v, 10) + " "
 	}
 	host, ok := hostName(fields[n])
 	if !ok {
-		return "", "", errors.New("has no name at its end")
+		return "", fault
 	}
-	return numbers, host, nil
+	return record + host, nil
 }
 
 var (
