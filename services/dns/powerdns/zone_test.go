@@ -47,13 +47,13 @@ func TestZoneNames(t *testing.T) {
 	provisioned(t, b, "shop", named("shop.apps.test"))
 	provisioned(t, b, "deep", named("a.b.c.apps.test."))
 	for _, test := range []struct{ name, zone, want string }{
-		{"another's", "shop.apps.test", "exists already"},
-		{"another's in other letters", "SHOP.Apps.test.", "exists already"},
+		{"another's", "shop.apps.test", "already exists"},
+		{"another's in other letters", "SHOP.Apps.test.", "already exists"},
 		{"below another's", "eu.shop.apps.test", "above or below"},
 		{"far below another's", "x.y.z.shop.apps.test", "above or below"},
 		{"above another's", "b.c.apps.test", "above or below"},
 		{"far above another's", "c.apps.test", "above or below"},
-		{"the operator's", "office.apps.test", "exists already"},
+		{"the operator's", "office.apps.test", "already exists"},
 		{"below the operator's", "x.office.apps.test", "above or below"},
 		{"over a record of the parent", "www.apps.test", "has records in the zone apps.test"},
 		{"above a record of the parent", "deep.apps.test", "has records in the zone apps.test"},
