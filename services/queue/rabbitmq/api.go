@@ -88,8 +88,8 @@ func (c call) RoundTrip(request *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-// checkAnswer returns an error for everything but success; the absence of what is to
-// be deleted is one.
+// checkAnswer returns an error for everything but success. Deleting what does not exist is
+// a success.
 func checkAnswer(method string, answer *http.Response, body []byte) error {
 	kind, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
 	switch status := answer.StatusCode; {

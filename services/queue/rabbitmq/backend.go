@@ -2,13 +2,12 @@ package rabbitmq
 
 import "github.com/chandler-broker/chandler/services"
 
-// backend administers one server. It keeps no state: what exists is asked of
-// the server each time.
+// backend administers one server. It keeps no state, and asks the server what exists.
 type backend struct {
 	api    *api
 	server server
 	names  namer
-	frame  services.Size // what the headers of a message may have
+	frame  services.Size // how large the headers of a message may be
 }
 
 var (

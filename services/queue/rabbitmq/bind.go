@@ -21,7 +21,7 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 	}
 	vhost, user := b.names.vhost(r.Instance.Name), b.names.user(r.Instance.Name, r.Binding.Name)
 	if _, err := c.GetVhost(vhost); absent(err) {
-		return services.BindResult{}, fmt.Errorf("virtual host %s is not there; provision the instance again", vhost)
+		return services.BindResult{}, fmt.Errorf("virtual host %s does not exist; provision the instance again", vhost)
 	} else if err != nil {
 		return services.BindResult{}, explain("look at virtual host "+vhost, err)
 	}
@@ -38,8 +38,8 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 	return services.BindResult{Credentials: b.server.credentials(vhost, user, password)}, nil
 }
 
-// makeUser makes a user without tags, of which any would open the management
-// API. An existing one gets the same hash again.
+// makeUser makes a user without tags, because any tag opens the management API. An existing
+// user gets the same hash again.
 func makeUser(c *rabbithole.Client, user, hash string) error {
 	_, err := c.PutUser(user, rabbithole.UserSettings{
 		Name: user, Tags: rabbithole.UserTags{},
@@ -48,10 +48,9 @@ func makeUser(c *rabbithole.Client, user, hash string) error {
 	return explain("make user "+user, err)
 }
 
-// hash is how the server keeps a password: a salt of four bytes, and the digest
-// of salt and password (RabbitMQ documentation, "Credentials and Passwords").
-// The salt derives from the seed, so that a repeated bind changes nothing, and
-// the server never sees the password before an application shows it.
+// hash is how the server stores a password: a salt of four bytes, and the digest of salt
+// and password (RabbitMQ documentation, "Credentials and Passwords"). The salt derives from
+// the seed, so that a repeated bind changes nothing.
 func hash(seed *services.Seed, password services.Secret) string {
 	salt := seed.Bytes("salt", 4)
 	digest := sha512.Sum512(append(salt[:4:4], password.Reveal()...))
@@ -60,8 +59,8 @@ func hash(seed *services.Seed, password services.Secret) string {
 	return hash
 }
 
-// permit gives a user what the parameters say, topics first: an exchange without
-// a topic permission allows all keys.
+// permit grants a user the permissions of the parameters, topics first: an exchange
+// without a topic permission allows all keys.
 func permit(c *rabbithole.Client, vhost, user string, p BindingParams) error {
 	for _, t := range p.Topics {
 		_, err := c.UpdateTopicPermissionsIn(vhost, user, rabbithole.TopicPermissions{
@@ -94,8 +93,7 @@ func pattern(p *string, otherwise string) string {
 	return *p
 }
 
-// refusedPattern tells the user of a regular expression that Go reads and the
-// server does not.
+// refusedPattern rejects a regular expression that Go reads and the server does not.
 func refusedPattern(keys, doing string, err error) error {
 	if badPattern(err) {
 		return services.Rejected("parameters.%s: the server cannot read a regular expression; use PCRE's syntax", keys)

@@ -40,10 +40,9 @@ func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, Ins
 	return services.UnbindResult{}, remove(c, b.names.vhost(r.Instance.Name), b.names.user(r.Instance.Name, r.Binding.Name))
 }
 
-// remove removes a user and ends its connections. First it loses its
-// permissions, so that it does not come back; then its connections are closed,
-// because the server tells those of a removed user a moment after it answered.
-// What slips through in between is closed with the user.
+// remove removes a user and closes its connections. It first revokes the permissions, so
+// that the user cannot come back, and then closes the connections, because the server
+// closes those of a removed user only after it has answered.
 func remove(c *rabbithole.Client, vhost, user string) error {
 	if _, err := c.ClearPermissionsIn(vhost, user); err != nil {
 		return explain("take the permissions of user "+user, err)

@@ -30,7 +30,7 @@ func dial(ctx context.Context, credentials map[string]any) (services.Session, er
 		if err != nil {
 			return nil, err
 		}
-		// For the greeting; amqp091-go takes it back then.
+		// For the greeting; amqp091-go removes it then.
 		return link, link.SetDeadline(until(ctx))
 	}
 	conn, err := amqp.DialConfig(uri, config)

@@ -12,10 +12,10 @@ import (
 	"github.com/chandler-broker/chandler/services/httpapi"
 )
 
-// errForeign says that the other side speaks HTTP, and no more.
+// errForeign says that an HTTP server answers that is not RabbitMQ.
 var errForeign = errors.New("the reply did not come from RabbitMQ's management API")
 
-// refusal is an error that the API answered with.
+// refusal is an error with which the API answered.
 type refusal struct {
 	status int
 	kind   string
@@ -28,22 +28,21 @@ func (r *refusal) Error() string {
 
 // refused reads an error's body. Reasons are a string or a list.
 func refused(status int, body []byte) error {
-	var said struct {
+	var answer struct {
 		Error  string          `json:"error"`
 		Reason json.RawMessage `json:"reason"`
 	}
-	if json.Unmarshal(body, &said) != nil {
+	if json.Unmarshal(body, &answer) != nil {
 		return &refusal{status: status, kind: "without a reason", reason: http.StatusText(status)}
 	}
 	var text string
-	if json.Unmarshal(said.Reason, &text) != nil {
-		text = string(said.Reason)
+	if json.Unmarshal(answer.Reason, &text) != nil {
+		text = string(answer.Reason)
 	}
-	return &refusal{status: status, kind: said.Error, reason: text}
+	return &refusal{status: status, kind: answer.Error, reason: text}
 }
 
-// explain says what was being done, and what to do where the server's own
-// words would not.
+// explain adds what the broker was doing and what the operator can do.
 func explain(doing string, err error) error {
 	if err == nil {
 		return nil
@@ -65,7 +64,7 @@ func explain(doing string, err error) error {
 	case answer.status == http.StatusUnauthorized:
 		return fmt.Errorf("%s: the server does not accept the url's user and password, or the user lacks the tag administrator: %w", doing, err)
 	case answer.status == http.StatusInternalServerError:
-		return fmt.Errorf("%s: the server failed at it; its log says why, a full disk for one: %w", doing, err)
+		return fmt.Errorf("%s: the server failed; its log says why, such as a full disk: %w", doing, err)
 	case answer.status == http.StatusForbidden:
 		return fmt.Errorf("%s: the administrator lacks a right; give it the tag administrator: %w", doing, err)
 	}

@@ -76,9 +76,8 @@ var (
 	printableRule = regexp.MustCompile(`^[ -~]*$`)
 )
 
-// checkPattern refuses what the server could not read, and what it could not
-// match in reasonable time: it backtracks, so a repetition within a repetition
-// may take as good as forever.
+// checkPattern refuses what the server cannot read, or cannot match in reasonable time: it
+// backtracks, so that a repetition within a repetition may take nearly forever.
 func checkPattern(pattern *string) error {
 	if pattern == nil {
 		return nil

@@ -20,15 +20,15 @@ type Plan struct {
 	ChannelsPerBinding int `json:"channels_per_binding"`
 	// Queues is how many queues there may be.
 	Queues int `json:"queues"`
-	// QueueMessages is how many messages may wait in a queue; 0: so many that
-	// their headers have as much room as QueueSize gives to their bodies, or
-	// without limit where that has none.
+	// QueueMessages is how many messages may wait in a queue; 0: so many that their
+	// headers have as much room as QueueSize gives to their bodies, or without limit if
+	// QueueSize has none.
 	QueueMessages int `json:"queue_messages"`
 	// QueueSize is how many bytes the messages that wait in a queue may have; 0:
 	// without limit.
 	QueueSize services.Size `json:"queue_size"`
-	// Overflow is what happens to the message too many: reject-publish or
-	// drop-head, which drops the oldest instead.
+	// Overflow is what happens to a message beyond the limit: reject-publish rejects
+	// it, drop-head drops the oldest instead.
 	Overflow string `json:"overflow"`
 	// DefaultQueueType is the type of queues that are declared without one:
 	// classic, quorum or stream; empty: as the server is configured.
@@ -49,8 +49,7 @@ func (p *Plan) SetDefaults() {
 
 const (
 	most = 1 << 30
-	// A stream's file of less holds few messages; the server's own default is the
-	// most.
+	// Smaller files of a stream hold few messages; the server's default is the largest.
 	minSegment = 1 << 20
 	maxSegment = 500_000_000
 	none       = -1 // how the server writes "without limit"
@@ -79,9 +78,8 @@ func (p Plan) perBinding() int { return cmp.Or(p.ConnectionsPerBinding, p.Connec
 // channels is one user's limit of channels.
 func (p Plan) channels() int { return cmp.Or(p.ChannelsPerBinding, none) }
 
-// messages is how many messages may wait in a queue whose messages have headers
-// of so many bytes at most; 0: without limit. The server counts bodies only
-// against a queue's size.
+// messages is how many messages may wait in a queue whose messages have headers of at most
+// so many bytes; 0: without limit. A queue's size limits only bodies.
 func (p Plan) messages(headers services.Size) int {
 	if p.QueueMessages == 0 && p.QueueSize != 0 {
 		return int(min(max(p.QueueSize/headers, 1), most))
@@ -101,7 +99,7 @@ func (p Plan) lengths(headers services.Size) map[string]any {
 	return lengths
 }
 
-// streamLengths are the limits of streams, which know no number of messages.
+// streamLengths are the limits of streams, which have no limit of messages.
 func (p Plan) streamLengths() map[string]any {
 	if p.QueueSize == 0 {
 		return nil
@@ -109,6 +107,5 @@ func (p Plan) streamLengths() map[string]any {
 	return map[string]any{"max-length-bytes": int64(p.QueueSize)}
 }
 
-// segment is how large the files of a stream become: a stream exceeds its size by
-// one of them.
+// segment is the size of a stream's files: a stream exceeds its size by one of them.
 func (p Plan) segment() int64 { return int64(min(max(p.QueueSize/8, minSegment), maxSegment)) }

@@ -44,8 +44,8 @@ func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 	return services.ProvisionResult{}, b.limit(c, vhost, r.Instance.Plan)
 }
 
-// made makes sure that applications can use the virtual host, and that the server
-// took the default queue type: one that does not know it ignores it.
+// made checks that applications can use the virtual host, and that the server knows the
+// default queue type: an older server ignores it.
 func made(c *rabbithole.Client, vhost, queueType string) error {
 	made, err := c.GetVhost(vhost)
 	if err != nil {
@@ -63,10 +63,10 @@ func made(c *rabbithole.Client, vhost, queueType string) error {
 	return nil
 }
 
-// makeAnew removes a virtual host that does not run because it was never made to
-// the end: the server gives that up where the connection is lost that asked for
-// it, and does not finish it when it is asked again. Nobody got into it, as its
-// missing limits show; one that has them holds somebody's messages.
+// makeAnew removes a virtual host that does not run because it was never completed: the
+// server stops making it if the requesting connection is lost, and does not complete it
+// when asked again. Its missing limits show that it was never used; one with limits may
+// hold messages.
 func makeAnew(c *rabbithole.Client, vhost, node string) error {
 	limits, err := c.GetVhostLimits(vhost)
 	if err != nil && !absent(err) {
@@ -78,7 +78,7 @@ func makeAnew(c *rabbithole.Client, vhost, node string) error {
 	if _, err := c.DeleteVhost(vhost); err != nil {
 		return explain("remove the half-made virtual host "+vhost, err)
 	}
-	return services.NotYet(making, "the virtual host is being made anew")
+	return services.NotYet(making, "the virtual host is being made again")
 }
 
 // making is when to ask again for a virtual host that was half made.
@@ -93,14 +93,14 @@ func (b *backend) limit(c *rabbithole.Client, vhost string, p Plan) error {
 	return explain("limit the length of queues in virtual host "+vhost, b.limitLength(c, vhost, p))
 }
 
-// limitLength makes policies: operator policies, which hold whatever a queue is
-// declared with, for the lengths; and others for what happens at the limit, which
-// operator policies cannot say. Tenants cannot change them: policies are the
-// management API's, which lets nobody in without a tag.
+// limitLength makes policies: operator policies for the lengths, which apply however a
+// queue is declared, and others for what happens at the limit, which operator policies
+// cannot define. Tenants cannot change them, because the management API admits only users
+// with a tag.
 //
-// A policy that has a key which streams do not know does not hold for a stream,
-// which then has no limit at all. So streams have a pair of their own, with a
-// lower priority: each queue obeys the first that holds for it.
+// A policy with a key that streams do not know does not apply to streams, which would have
+// no limit. So streams have a pair of their own with a lower priority: each queue obeys the
+// first that applies to it.
 func (b *backend) limitLength(c *rabbithole.Client, vhost string, p Plan) error {
 	if err := setPolicy(c, vhost, policy, rabbithole.PolicyDefinition{"overflow": p.Overflow}, p.lengths(b.frame)); err != nil {
 		return err
@@ -108,8 +108,8 @@ func (b *backend) limitLength(c *rabbithole.Client, vhost string, p Plan) error 
 	return setPolicy(c, vhost, streamPolicy, rabbithole.PolicyDefinition{"stream-max-segment-size-bytes": p.segment()}, p.streamLengths())
 }
 
-// setPolicy makes the policy and the operator policy of a name; where there are no
-// lengths it removes them.
+// setPolicy makes the policy and the operator policy of a name, or removes them if there
+// are no lengths.
 func setPolicy(c *rabbithole.Client, vhost, name string, definition rabbithole.PolicyDefinition, lengths map[string]any) error {
 	if len(lengths) == 0 {
 		if _, err := c.DeleteOperatorPolicy(vhost, name); err != nil {

@@ -15,8 +15,8 @@ import (
 
 var _ services.Reconciler[Plan, InstanceParams] = (*backend)(nil)
 
-// holding is what a virtual host holds, as the server counted it a few seconds ago.
-// Streams are left out: their size is held by the server, which does not tell it.
+// holding is what a virtual host holds, as the server counted it a few seconds ago, without
+// streams: the server limits their size, and does not report it.
 type holding struct {
 	messages, unacknowledged            int
 	bytes, unacknowledgedBytes          services.Size
@@ -27,8 +27,8 @@ type holding struct {
 // connection is a channel's, as the server tells of it.
 type connection struct{ name string }
 
-// UnmarshalJSON reads an object with a name. Of a channel that was just opened the
-// server knows no connection yet, and writes an empty list.
+// UnmarshalJSON reads an object with a name. For a channel that was just opened the server
+// writes an empty list.
 func (c *connection) UnmarshalJSON(data []byte) error {
 	var details struct {
 		Name string `json:"name"`
@@ -41,10 +41,9 @@ func (c *connection) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-// Reconcile implements services.Reconciler. The length of a queue counts what waits in it,
-// and neither what was delivered and is not acknowledged, nor what was published in
-// a transaction that goes on. So that is watched, and connections that hold more of
-// it than the plan's queues may hold are closed.
+// Reconcile implements services.Reconciler. The length of a queue counts waiting messages,
+// and neither unacknowledged messages nor those of transactions in progress. Connections
+// that hold more of these than the plan's queues may hold are closed.
 func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Plan, InstanceParams]) (result services.ReconcileResult, err error) {
 	if len(r.Instances) == 0 {
 		return result, nil
@@ -65,11 +64,11 @@ func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Pla
 		var condition services.Condition
 		var limited, closed error
 		vhost := b.names.vhost(inst.Name)
-		if there, ok := lengths[vhost]; ok && !there.are(inst.Plan, b.frame) {
-			limited = ifThere(b.limit(c, vhost, inst.Plan))
+		if current, ok := lengths[vhost]; ok && !current.inSync(inst.Plan, b.frame) {
+			limited = unlessAbsent(b.limit(c, vhost, inst.Plan))
 		}
 		if h, ok := held[vhost]; ok {
-			condition = services.Condition{Reason: services.OverQuota, Message: h.over(inst.Plan, b.frame)}
+			condition = services.Condition{Reason: services.OverQuota, Message: h.overQuota(inst.Plan, b.frame)}
 			closed = closeConnections(c, h.hoarders(inst.Plan, b.frame))
 		}
 		result.Record(inst.ID, condition, errors.Join(limited, closed))
@@ -77,8 +76,8 @@ func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Pla
 	return result, nil
 }
 
-// ifThere ignores the error of a virtual host that was removed in the meantime.
-func ifThere(err error) error {
+// unlessAbsent ignores the error of a virtual host that was removed in the meantime.
+func unlessAbsent(err error) error {
 	if absent(err) {
 		return nil
 	}
@@ -101,8 +100,8 @@ func mostOf(p Plan, headers services.Size) (bytes services.Size, messages int) {
 	return p.QueueSize * services.Size(p.Queues), p.messages(headers) * p.Queues
 }
 
-// over says, for the user, what of the plan is exceeded.
-func (h *holding) over(p Plan, headers services.Size) string {
+// overQuota tells the user which limit is exceeded.
+func (h *holding) overQuota(p Plan, headers services.Size) string {
 	bytes, messages := mostOf(p, headers)
 	switch {
 	case bytes != 0 && h.bytes > bytes:
@@ -148,22 +147,22 @@ func lengthsOf(c *rabbithole.Client) (map[string]limits, error) {
 		found[v.Name] = limits{}
 	}
 	for _, p := range policies {
-		if there, ok := found[p.Vhost]; ok {
-			there[p.Name] = p.Definition
+		if current, ok := found[p.Vhost]; ok {
+			current[p.Name] = p.Definition
 		}
 	}
 	return found, nil
 }
 
-// are says whether the policies are those of the plan: those of an instance from
-// before an upgrade may not be.
-func (l limits) are(p Plan, headers services.Size) bool {
+// inSync says whether the policies are those of the plan: those from before an upgrade may
+// not be.
+func (l limits) inSync(p Plan, headers services.Size) bool {
 	return same(l[policy], p.lengths(headers)) && same(l[streamPolicy], p.streamLengths())
 }
 
 // same compares what was read from JSON, where numbers have a fraction.
-func same(there, wanted map[string]any) bool {
-	return maps.EqualFunc(there, wanted, func(a, b any) bool { return fmt.Sprintf("%.0f", a) == fmt.Sprintf("%d", b) })
+func same(current, wanted map[string]any) bool {
+	return maps.EqualFunc(current, wanted, func(a, b any) bool { return fmt.Sprintf("%.0f", a) == fmt.Sprintf("%d", b) })
 }
 
 // held asks what the virtual hosts of this broker hold. Two calls for all of them

@@ -35,7 +35,7 @@ func TestKeepPutsPoliciesRight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !lengths[vhost].are(inst.Plan, b.frame) {
+	if !lengths[vhost].inSync(inst.Plan, b.frame) {
 		t.Errorf("operator policies: %v", lengths[vhost])
 	}
 }
