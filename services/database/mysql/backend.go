@@ -12,8 +12,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// backend administers one server. It keeps no state: what exists is asked of
-// the server each time.
+// backend administers one server. It keeps no state, and asks the server what exists.
 type backend struct {
 	server   server
 	names    namer
@@ -63,10 +62,9 @@ func (a administrator) driver(s server) *mysql.Config {
 	return c
 }
 
-// patient is a connector that is not turned away by a full server at once. The
-// server holds one connection back for administrators, but whoever else knocks
-// takes it for as long as the server needs to refuse them (MariaDB, "Handling
-// Too Many Connections").
+// patient is a connector that retries while the server is full. The server reserves one
+// connection for administrators, but any client that connects takes it until the server has
+// refused that client (MariaDB, "Handling Too Many Connections").
 type patient struct{ driver.Connector }
 
 func (p patient) Connect(ctx context.Context) (driver.Conn, error) {

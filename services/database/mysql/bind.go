@@ -28,8 +28,7 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 	return services.BindResult{Credentials: b.server.credentials(n, name, password)}, nil
 }
 
-// grant makes the account, or makes it what it should be, and gives the lock
-// back.
+// grant makes or repairs the account and releases the lock.
 func (b *backend) grant(ctx context.Context, s *session, st *state, name, hashed string, inst instance, p BindingParams) error {
 	if err := b.restore(ctx, s, st, inst.Params); err != nil {
 		return err
@@ -55,7 +54,7 @@ func (b *backend) grant(ctx context.Context, s *session, st *state, name, hashed
 		call("make_account", name, st.database, string(level), hashed, encrypted, connections, seconds), unlock))
 }
 
-// perAccount is what make_account and limit_account are told.
+// perAccount are the limits for make_account and limit_account.
 func (p Plan) perAccount() (connections, seconds string) {
 	return strconv.Itoa(p.ConnectionsPerBinding), strconv.FormatFloat(time.Duration(p.StatementTimeout).Seconds(), 'f', 3, 64)
 }

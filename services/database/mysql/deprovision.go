@@ -32,7 +32,7 @@ func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest
 		err = s.exec(ctx, "DROP DATABASE IF EXISTS "+ident(n))
 	}
 	if is(err, lockWaitTimeout) {
-		return services.DeprovisionResult{}, fmt.Errorf("drop the database: something holds its tables, maybe a distributed transaction that its application prepared and left; XA RECOVER lists these, XA ROLLBACK ends one: %w", err)
+		return services.DeprovisionResult{}, fmt.Errorf("drop the database: its tables are locked, maybe by a distributed transaction that an application prepared and left; XA RECOVER lists these, XA ROLLBACK ends one: %w", err)
 	}
 	if err != nil {
 		return services.DeprovisionResult{}, explain("drop the database", err)
@@ -47,12 +47,11 @@ func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest
 	return services.DeprovisionResult{}, explain("drop the bindings' accounts", s.exec(ctx, statements...))
 }
 
-// dropBatch is how many tables or views are dropped at a time. DROP DATABASE locks all
-// of them before it drops the first, and has no effect if it is interrupted before.
+// dropBatch is how many tables or views are dropped at a time. DROP DATABASE locks all of
+// them before it drops the first, and has no effect if it is interrupted before that.
 const dropBatch = 500
 
-// dropTables drops a batch of tables and views where there are more than one
-// batch, and says whether it did.
+// dropTables drops a batch of tables and views if there are more, and says whether it did.
 func (s *session) dropTables(ctx context.Context, name string) (bool, error) {
 	tables := map[string][]string{}
 	found := 0

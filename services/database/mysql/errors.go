@@ -38,27 +38,26 @@ const (
 	statementTimeout   = 1969
 )
 
-// is says whether err is the server's answer with one of the numbers.
+// is says whether the server answered with one of the numbers.
 func is(err error, numbers ...uint16) bool {
 	answer, ok := errors.AsType[*mysql.MySQLError](err)
 	return ok && slices.Contains(numbers, answer.Number)
 }
 
-// noRoom says whether the server's disk is full. For the log of its own tables the
-// server has no error number and quotes the operating system's: 28, ENOSPC.
+// noRoom says whether the server's disk is full. For its own tables' log the server quotes
+// the operating system's error number: 28, ENOSPC.
 func noRoom(err error) bool {
 	return is(err, diskFull, tableFull) || is(err, writeFailed) && strings.Contains(err.Error(), "Errcode: 28 ")
 }
 
-// disconnected says whether err is the connection's end, not an answer.
+// disconnected says whether the connection ended without an answer.
 func disconnected(err error) bool {
 	_, network := errors.AsType[*net.OpError](err)
 	return network || errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// explain says what was being done, and what to do where the server's own
-// words would not.
+// explain adds what the broker was doing and what the operator can do.
 func explain(doing string, err error) error {
 	if _, rejected := services.IsRejected(err); err == nil || rejected {
 		return err

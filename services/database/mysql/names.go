@@ -30,12 +30,12 @@ func (n namer) account(binding string) string { return n.prefix + binding }
 // ResourceName implements services.Namer.
 func (b *backend) ResourceName(inst instance) string { return b.names.database(inst.Name) }
 
-// pattern is a database's name as GRANT and its tables have it, where an
-// underscore alone stands for any character.
+// pattern is a database's name in GRANT and its tables, where an underscore without a
+// backslash stands for any character.
 func pattern(database string) string { return strings.ReplaceAll(database, "_", `\_`) }
 
-// lockName names the lock of an instance. GET_LOCK knows no rights: a tenant
-// who could tell the name could hold the lock, and the broker up.
+// lockName names the lock of an instance. GET_LOCK takes no rights: a tenant who could
+// guess the name could take the lock and block the broker.
 func lockName(password services.Secret, database string) string {
 	h := hmac.New(sha256.New, []byte(password.Reveal()))
 	h.Write([]byte(database)) // never fails

@@ -39,3 +39,8 @@ func (p *Plan) Validate() error {
 	f.If(p.StatementTimeout < 0 || p.StatementTimeout > maxTimeout, "statement_timeout: must be %s, and 24h at most", services.DurationForm)
 	return f.Err()
 }
+
+var _ services.FootprintReporter[Plan] = (*backend)(nil)
+
+// Footprint implements services.FootprintReporter.
+func (b *backend) Footprint(p Plan) services.Space { return services.Space{Storage: p.Storage} }

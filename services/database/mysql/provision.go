@@ -8,8 +8,8 @@ import (
 	"github.com/chandler-broker/chandler/services/database"
 )
 
-// Provision implements services.Backend. A database is nobody's until a
-// binding has rights on it, so one statement is all there is to do.
+// Provision implements services.Backend. Nobody has rights on a database before its first
+// binding, so that one statement suffices.
 func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, InstanceParams]) (services.ProvisionResult, error) {
 	n := b.names.database(r.Instance.Name)
 	s, err := b.locked(ctx, patience, n)
@@ -24,7 +24,7 @@ func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 	return services.ProvisionResult{}, nil
 }
 
-// create makes the database, and runs what comes after it in the same round trip.
+// create makes the database, and runs more statements in the same round trip.
 func (b *backend) create(ctx context.Context, s *session, name string, p InstanceParams, after ...string) error {
 	err := s.exec(ctx, append([]string{"CREATE DATABASE IF NOT EXISTS " + ident(name) + defaults(p)}, after...)...)
 	if err != nil {
@@ -33,8 +33,8 @@ func (b *backend) create(ctx context.Context, s *session, name string, p Instanc
 	return nil
 }
 
-// restore makes a database again that an application has dropped. An instance of
-// which nothing is left may be one that never was, and is not made.
+// restore makes a database again that an application has dropped. An instance without
+// accounts may never have existed, and is not made.
 func (b *backend) restore(ctx context.Context, s *session, st *state, p InstanceParams) error {
 	if st.exists {
 		return nil
@@ -49,8 +49,8 @@ func (b *backend) restore(ctx context.Context, s *session, st *state, p Instance
 	return nil
 }
 
-// defaults are the options of CREATE DATABASE. The names have passed Validate,
-// which lets nothing through that would need quotes.
+// defaults are the options of CREATE DATABASE. The names have passed Validate, and need no
+// quotes.
 func defaults(p InstanceParams) string {
 	options := ""
 	if set := p.characterSet(); set != "" {
@@ -62,18 +62,17 @@ func defaults(p InstanceParams) string {
 	return options
 }
 
-// refusal says what the server would have taken, where the user asked for what
-// it does not know.
+// refusal names what the server accepts, if it does not know what the user asked for.
 func (b *backend) refusal(ctx context.Context, s *session, p InstanceParams, cause error) error {
 	if is(cause, unknownCharacters) {
-		return services.Rejected("parameters.character_set: this server does not have it: choose another, or leave it out")
+		return services.Rejected("parameters.character_set: this server does not support it; choose another, or leave it out")
 	}
 	if !is(cause, unknownCollation, collationMismatch) {
 		return explain("create the database", cause)
 	}
 	set := p.characterSet()
 	if set == "" {
-		return services.Rejected("parameters.collate: this server has no collation %q; give the character_set as well, to be told which there are", p.Collate)
+		return services.Rejected("parameters.collate: this server has no collation %q; give the character_set as well to see which there are", p.Collate)
 	}
 	var possible []string
 	err := database.Query(ctx, s.conn, "SELECT FULL_COLLATION_NAME FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY WHERE CHARACTER_SET_NAME = "+
@@ -81,5 +80,5 @@ func (b *backend) refusal(ctx context.Context, s *session, p InstanceParams, cau
 	if err != nil {
 		return explain("ask for the server's collations", err)
 	}
-	return services.Rejected("parameters.collate: %q is none of character set %s; possible are %s", p.Collate, p.CharacterSet, strings.Join(possible, ", "))
+	return services.Rejected("parameters.collate: %q does not belong to character set %s; choose one of %s", p.Collate, p.CharacterSet, strings.Join(possible, ", "))
 }

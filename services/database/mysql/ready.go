@@ -13,8 +13,8 @@ const oldestVersion = 1006 // major * 100 + minor
 
 const (
 	unlimited = "18446744073709551615"
-	// defaultTemporary is the server's own limit of all temporary files, which is
-	// meant to be none: 1 TB.
+	// defaultTemporary is the server's default limit of all temporary files, 1 TB, which
+	// limits nothing.
 	defaultTemporary = "1099511627776"
 )
 
@@ -29,9 +29,8 @@ type facts struct {
 	rights, openings          []string
 }
 
-// Ready implements services.Readier: the server answers, is set up so that
-// tenants can be held to their plans, and the administrator is what
-// administrator.sql made it.
+// Ready implements services.Readier: the server answers and can hold tenants to their plans,
+// and the administrator is as administrator.sql made it.
 func (b *backend) Ready(ctx context.Context) error {
 	var f facts
 	err := database.Ask(ctx, b.pool,
@@ -56,9 +55,9 @@ func (b *backend) Ready(ctx context.Context) error {
 	return nil
 }
 
-// unlimitedTables says whether a session can lift the limit of its temporary
-// tables: what the administrator's can, a tenant's can. A value above the server's
-// maximum is an error, because the administrator's sessions are strict.
+// unlimitedTables says whether the administrator's session, and so a tenant's, can lift the
+// limit of its temporary tables. A value above the server's maximum is an error, because
+// the administrator's sessions are strict.
 func (b *backend) unlimitedTables(ctx context.Context) (bool, error) {
 	err := database.Query(ctx, b.pool, "SET STATEMENT tmp_disk_table_size = "+unlimited+" FOR SELECT 1", nil)
 	if is(err, valueRefused) {

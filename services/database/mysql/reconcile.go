@@ -39,25 +39,25 @@ func (b *backend) hold(ctx context.Context, inst instance, st *state, size footp
 		return "", nil // being made or removed, or the next round's
 	}
 	note = st.note(used, inst.Plan)
-	if size.unseen || st.inOrder(used, inst.Plan) {
+	if size.unseen || st.inSync(used, inst.Plan) {
 		return note, nil
 	}
-	err = b.settle(ctx, inst)
+	err = b.reconcileDatabase(ctx, inst)
 	if _, goesOn := errors.AsType[*services.NotYetError](err); err != nil && !goesOn {
 		return note, fmt.Errorf("database of instance %s: %w", inst.ID, err)
 	}
 	return note, nil
 }
 
-// inOrder says whether there is nothing to do about the database.
-func (st *state) inOrder(used services.Size, p Plan) bool {
+// inSync says whether the database is as its plan demands.
+func (st *state) inSync(used services.Size, p Plan) bool {
 	if st.full {
-		return !usage.MayResume(used, p.Storage) && st.settled()
+		return !usage.MayResume(used, p.Storage) && st.locked()
 	}
 	return !usage.Exceeds(used, p.Storage)
 }
 
-// note is what the instance's user should know.
+// note tells the instance's user that writes are refused; empty if they are not.
 func (st *state) note(used services.Size, p Plan) string {
 	if !usage.Exceeds(used, p.Storage) && (!st.full || usage.MayResume(used, p.Storage)) {
 		return ""
@@ -65,7 +65,7 @@ func (st *state) note(used services.Size, p Plan) string {
 	return usage.WritesRefused(used, p.Storage) + ": delete, truncate or drop, or choose a larger plan"
 }
 
-// look learns what exists of the instances in one round trip.
+// look reads what exists of the instances, in one round trip.
 func (b *backend) look(ctx context.Context, instances []instance) (map[string]*state, error) {
 	known, databases, patterns := map[string]*state{}, make([]string, len(instances)), make([]string, len(instances))
 	for i, inst := range instances {
@@ -95,9 +95,9 @@ func (b *backend) look(ctx context.Context, instances []instance) (map[string]*s
 	return known, explain("look at the databases", err)
 }
 
-// sizes measures the instances' databases. Each round looks closely into one more
-// than those whose files are suspect: texts of views and triggers do not show in
-// these. It begins with another instance each time, so that each is reached.
+// sizes measures the instances' databases. Each round looks closely into those whose files
+// are suspect and one more, because files do not show the texts of views and triggers. It
+// begins with another instance each time, so that it reaches each one.
 func (b *backend) sizes(ctx context.Context, instances []instance, known map[string]*state) (map[string]footprint, error) {
 	first := int(b.rounds.Add(1)) % len(instances)
 	databases, storage := make([]string, len(instances)), map[string]services.Size{}
@@ -111,9 +111,9 @@ func (b *backend) sizes(ctx context.Context, instances []instance, known map[str
 	})
 }
 
-// settle does for one instance what its size asks for. Where somebody else is
-// at work on the instance, the next round will see.
-func (b *backend) settle(ctx context.Context, inst instance) error {
+// reconcileDatabase enforces the plan on one instance, unless another session works on it:
+// then the next round does.
+func (b *backend) reconcileDatabase(ctx context.Context, inst instance) error {
 	s, st, err := b.begin(ctx, attempt, b.names.database(inst.Name))
 	if errors.Is(err, errBusy) {
 		return nil

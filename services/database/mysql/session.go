@@ -12,10 +12,9 @@ import (
 	"github.com/chandler-broker/chandler/services/database"
 )
 
-// session is one connection of the administrator, pinned, for work on one
-// instance under that instance's lock. Statements of administration commit at
-// once, so nothing of it is a transaction: every order of steps is chosen so
-// that any beginning of it can be gone on with.
+// session is one pinned connection of the administrator, for work on one instance under that
+// instance's lock. Administrative statements commit at once, so that there are no
+// transactions: steps are ordered so that a repeated call can continue after any of them.
 type session struct{ conn *sql.Conn }
 
 // patience is how long to wait for an instance's lock; attempt does not wait.
@@ -24,15 +23,14 @@ const (
 	attempt  = 0
 )
 
-// errBusy says that somebody else holds an instance's lock.
-var errBusy = errors.New("another process is at work on this database; it is tried again")
+// errBusy says that another session holds an instance's lock.
+var errBusy = errors.New("another process works on this database; the broker retries")
 
 const unlock = "DO RELEASE_ALL_LOCKS()"
 
-// locked takes the lock of a database and asks queries in the same round trip.
-// Of two replicas' keepers, operations and bindings of one instance, one works
-// at a time. The lock ends with release or with the connection, whichever
-// comes first.
+// locked takes the lock of a database and runs queries in the same round trip. Of the
+// replicas' reconcilers, operations and bindings of one instance, one works at a time. The
+// lock ends with release or with the connection.
 func (b *backend) locked(ctx context.Context, wait time.Duration, name string, answers ...database.Answer) (*session, error) {
 	var got sql.NullInt64
 	lock := fmt.Sprintf("SELECT GET_LOCK(%s, %d)", literal(lockName(b.password, name)), int(wait.Seconds()))
@@ -50,8 +48,8 @@ func (b *backend) locked(ctx context.Context, wait time.Duration, name string, a
 			return s, nil
 		}
 		s.release(ctx)
-		// A pooled connection that died while idle is no failed call; this
-		// query changed nothing, so the next connection may take it.
+		// The query changes nothing, so that another connection may run it if a pooled
+		// one died while it was idle.
 		if idle <= 0 || !disconnected(err) {
 			return nil, err
 		}
@@ -92,15 +90,15 @@ func within(seconds, statement string) string {
 	return "SET STATEMENT max_statement_time = " + seconds + " FOR " + statement
 }
 
-// release gives the lock and the connection back, also after ctx has ended.
+// release releases the lock and the connection, even after ctx ended.
 func (s *session) release(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	if err := s.exec(ctx, unlock); err != nil { // what the connection is in nobody knows
+	if err := s.exec(ctx, unlock); err != nil { // the connection's state is unknown
 		_ = s.conn.Raw(func(any) error { return driver.ErrBadConn })
 	}
 	s.done()
 }
 
-// done gives the connection back whose lock was given back by a statement.
+// done releases a connection whose lock a statement has released.
 func (s *session) done() { _ = s.conn.Close() }

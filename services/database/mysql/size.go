@@ -11,26 +11,25 @@ import (
 
 // footprint is what a database takes.
 type footprint struct {
-	// files are its tables' files, which never become smaller by DELETE.
+	// files are its tables' files, which DELETE never shrinks.
 	files services.Size
-	// free is what of them is free for the same table to use again.
+	// free is how much of them their tables can use again.
 	free services.Size
-	// texts are those of its procedures and functions, which the server keeps
-	// elsewhere, and of its views and triggers.
+	// texts are those of its procedures and functions, which the server stores elsewhere,
+	// and of its views and triggers.
 	texts services.Size
 	// unseen says that there was no time to look closely.
 	unseen bool
 }
 
-// used is what counts against the plan's storage: what is in use, so that
-// deleting helps, but half of the files at least, so that nobody gets disk
-// without end by filling and emptying one table after the other.
+// used is what counts against the plan's storage: what is in use, so that deleting helps,
+// but at least half of the files, so that filling and emptying one table after the other
+// does not give unlimited disk space.
 func (u footprint) used() services.Size { return max(u.files-u.free, u.files/2) + u.texts }
 
-// measure returns how large databases are. The files and the routines of all are
-// one query. Those that closely names are looked into as well: the server has to
-// open all their tables for that. When that has taken too long in all, the rest is
-// left for another time.
+// measure returns how large databases are. One query reads the files and routines of all. It
+// then looks into those that closely selects, for which the server has to open all their
+// tables, and leaves the rest for another time if that takes too long.
 func measure(ctx context.Context, q database.Querier, databases []string, closely func(name string, files services.Size) bool) (map[string]footprint, error) {
 	sizes := map[string]footprint{}
 	err := database.Query(ctx, q, call("sizes"), func(rows *sql.Rows) error {
@@ -74,8 +73,8 @@ const (
 	lookBudget = 15 * time.Second
 )
 
-// lookInside adds what only shows inside of a database. Where looking takes too
-// long, nothing of its files counts as free.
+// lookInside adds what only shows inside a database. If that takes too long, none of its
+// files counts as free.
 func lookInside(ctx context.Context, q database.Querier, name string, u footprint) (footprint, error) {
 	err := database.Query(ctx, q, within(lookTime, call("inside", name)), func(rows *sql.Rows) error {
 		var texts services.Size

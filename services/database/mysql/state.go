@@ -19,8 +19,8 @@ type state struct {
 	full, ended bool
 }
 
-// account is a binding's. One that is locked belongs to a binding that is gone:
-// it stays for what it defined, see definers.go.
+// account is a binding's. A locked one belongs to a removed binding: it stays for what it
+// defines, see unbind.go.
 type account struct {
 	name   string
 	locked bool
@@ -41,7 +41,7 @@ const (
 // writes says whether the account is of a read_write binding.
 func (a account) writes() bool { return a.rights == fullRights || a.rights == overRights }
 
-// begin takes the instance's lock and learns its state, in one round trip.
+// begin takes the instance's lock and reads its state, in one round trip.
 func (b *backend) begin(ctx context.Context, wait time.Duration, name string) (*session, *state, error) {
 	st := &state{database: name}
 	s, err := b.locked(ctx, wait, name,
@@ -67,7 +67,7 @@ func existence(name string) string {
 	return "SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = " + literal(name)
 }
 
-// named returns the names of the accounts that are as wanted.
+// named returns the names of the wanted accounts.
 func (st *state) named(wanted func(account) bool) []string {
 	var found []string
 	for _, a := range st.accounts {

@@ -10,8 +10,8 @@ import (
 
 var _ services.Verifier[Plan, InstanceParams, BindingParams] = (*backend)(nil)
 
-// Verify implements services.Verifier. An application can change the password of
-// its own account and drop its database; MariaDB has nothing that forbids either.
+// Verify implements services.Verifier. An application can change its own password and drop
+// its database; MariaDB cannot forbid either.
 func (b *backend) Verify(ctx context.Context, r services.VerifyRequest[Plan, InstanceParams, BindingParams]) (services.VerifyResult, error) {
 	n, name := b.names.database(r.Instance.Name), b.names.account(r.Binding.Name)
 	hashed := hash(r.Binding.Seed.Password("password").Reveal())
@@ -29,8 +29,8 @@ func (b *backend) Verify(ctx context.Context, r services.VerifyRequest[Plan, Ins
 	return services.VerifyResult{}, b.repair(ctx, r.Instance, name, hashed)
 }
 
-// repair makes an account that is open work again. The instance's lock keeps
-// operations out, which may just have closed it.
+// repair restores the password of an open account. The instance's lock excludes operations
+// that may just have closed it.
 func (b *backend) repair(ctx context.Context, inst instance, name, hashed string) error {
 	s, st, err := b.begin(ctx, patience, b.names.database(inst.Name))
 	if err != nil {

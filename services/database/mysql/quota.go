@@ -7,10 +7,10 @@ import (
 	"github.com/chandler-broker/chandler/services/usage"
 )
 
-// An instance that uses more than its plan's storage is locked: the accounts
-// that may write keep the rights to read, delete, truncate and drop. The mark
-// in full_databases comes first and goes last, so that a binding made meanwhile
-// is held to it, and that what a crash cut short is gone on with.
+// An instance that uses more than its plan's storage is locked: the accounts that may write
+// keep the rights to read, delete, truncate and drop. The mark in full_databases is set
+// first and removed last, so that it applies to bindings that are made meanwhile, and that
+// an interrupted change continues.
 
 // enforce locks or unlocks the instance where its size asks for that.
 func (s *session) enforce(ctx context.Context, st *state, used services.Size, p Plan) error {
@@ -23,15 +23,15 @@ func (s *session) enforce(ctx context.Context, st *state, used services.Size, p 
 	return nil
 }
 
-// settled says whether a marked instance is locked to the end.
-func (st *state) settled() bool {
+// locked says whether a marked instance is completely locked.
+func (st *state) locked() bool {
 	return st.ended && len(st.named(func(a account) bool { return a.rights == fullRights })) == 0
 }
 
-// lock takes the right to write from the accounts, and from those of former
-// bindings, whose procedures go on. Reading goes on.
+// lock revokes the right to write from the accounts, also from those of removed bindings,
+// whose procedures remain.
 func (s *session) lock(ctx context.Context, st *state) error {
-	if st.settled() {
+	if st.locked() {
 		return nil
 	}
 	n := literal(st.database)
@@ -39,7 +39,7 @@ func (s *session) lock(ctx context.Context, st *state) error {
 	if err != nil {
 		return err
 	}
-	// A session keeps the rights it had when it chose its database.
+	// A session keeps the rights that it had when it chose its database.
 	if err := s.endWriters(ctx, st); err != nil {
 		return err
 	}
