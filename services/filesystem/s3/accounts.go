@@ -23,7 +23,7 @@ func (c *client) command(ctx context.Context, name string, query url.Values, bod
 	return c.call(ctx, request{method: http.MethodPatch, bucket: name, query: query, body: text, admin: true}, out)
 }
 
-// putAccount makes an account, or gives the one that is there this secret.
+// putAccount makes an account, or sets the secret of an existing one.
 func (c *client) putAccount(ctx context.Context, accessKey string, secret services.Secret) error {
 	type account struct {
 		XMLName xml.Name `xml:"Account"`
@@ -44,8 +44,7 @@ func (c *client) putAccount(ctx context.Context, accessKey string, secret servic
 	return explain("set the secret of the binding's account", err)
 }
 
-// deleteAccount removes an account: from then on the gateway knows its access
-// key no more. What is absent already is no error.
+// deleteAccount removes an account and its access key. An absent one is not an error.
 func (c *client) deleteAccount(ctx context.Context, accessKey string) error {
 	err := c.command(ctx, "delete-user", url.Values{"access": {accessKey}}, nil, nil)
 	if is(err, userNotFound) {

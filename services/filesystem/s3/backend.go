@@ -54,6 +54,6 @@ func (b *backend) Close() error {
 	return nil
 }
 
-// SerialBinds implements services.SerialBinder: binds at the same time would
-// each write the whole policy, and several times.
+// SerialBinds implements services.SerialBinder: concurrent binds would each write the whole
+// policy several times.
 func (b *backend) SerialBinds() bool { return true }

@@ -19,8 +19,7 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 	if len(others) >= r.Instance.Plan.Bindings {
 		return services.BindResult{}, services.Rejected("this instance has %d bindings, and its plan allows %d: remove one, or choose a larger plan", len(others), r.Instance.Plan.Bindings)
 	}
-	// What an earlier attempt under the same identifiers left with another
-	// role is somebody else's credential.
+	// An account of an earlier attempt with another role is another credential.
 	for _, a := range s.accounts {
 		if a.binding == mine.binding && a != mine {
 			if err := b.gateway.deleteAccount(ctx, b.names.accessKey(a)); err != nil {
@@ -33,8 +32,21 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 		return services.BindResult{}, err
 	}
 	s.accounts = append(others, mine)
-	if err := b.settle(ctx, r.Instance.Name, s, ""); err != nil {
+	if err := b.converge(ctx, r.Instance.Name, s, ""); err != nil {
 		return services.BindResult{}, b.explainAbsent(bucket, err)
 	}
 	return services.BindResult{Credentials: b.public.credentials(bucket, b.names.accessKey(mine), secret)}, nil
+}
+
+// Unbind implements services.Backend. It deletes the access key, which ends all access, and
+// then removes the account from the bucket's policy.
+func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, InstanceParams, BindingParams]) (services.UnbindResult, error) {
+	s, err := b.state(ctx, r.Instance.Name, r.Binding.Name)
+	if err == nil {
+		err = b.converge(ctx, r.Instance.Name, s, r.Binding.Name)
+	}
+	if is(err, noSuchBucket) {
+		return services.UnbindResult{}, nil
+	}
+	return services.UnbindResult{}, err
 }

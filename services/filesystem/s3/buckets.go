@@ -10,8 +10,7 @@ import (
 	"strconv"
 )
 
-// createBucket makes a bucket of the administrator's. One that is there already
-// is no error, and stays as it is.
+// createBucket makes a bucket of the administrator's. An existing one stays as it is.
 func (c *client) createBucket(ctx context.Context, bucket string) error {
 	type configuration struct {
 		XMLName            xml.Name `xml:"CreateBucketConfiguration"`
@@ -33,8 +32,8 @@ func (c *client) createBucket(ctx context.Context, bucket string) error {
 	return explain("make the bucket", err)
 }
 
-// deleteBucket removes a bucket without objects. What is absent already is no
-// error; one that is not empty is bucketNotEmpty.
+// deleteBucket removes a bucket without objects. An absent one is not an error; one that is
+// not empty is bucketNotEmpty.
 func (c *client) deleteBucket(ctx context.Context, bucket string) error {
 	err := c.call(ctx, request{method: http.MethodDelete, bucket: bucket}, nil)
 	if is(err, noSuchBucket) {
@@ -43,23 +42,22 @@ func (c *client) deleteBucket(ctx context.Context, bucket string) error {
 	return explain("delete the bucket", err)
 }
 
-// ownership is who owns a bucket's objects, in S3's words. A bucket that the
-// gateway made says so; one that is a mere folder does not.
+// ownership is who owns a bucket's objects, in S3's words. A bucket that the gateway made
+// has it; a mere folder does not.
 type ownership struct {
 	XMLName xml.Name `xml:"OwnershipControls"`
 	Owner   string   `xml:"Rule>ObjectOwnership"`
 }
 
-// adopt makes a bucket of a mere folder: the administrator's, as one that the
-// gateway made for it is. One that is a bucket already stays as it is.
+// adopt makes a mere folder a bucket of the administrator's, as if the gateway had made it.
+// An existing bucket stays as it is.
 func (c *client) adopt(ctx context.Context, bucket string) error {
 	controls := request{method: http.MethodGet, bucket: bucket, query: url.Values{"ownershipControls": {""}}}
 	err := c.call(ctx, controls, &ownership{})
 	if !is(err, noOwnership) {
 		return explain("ask whose the bucket is", err)
 	}
-	// It takes the bucket's policy away, and so comes before what says that it
-	// was done.
+	// This removes the bucket's policy, and so precedes what shows that it was done.
 	err = c.command(ctx, "change-bucket-owner", url.Values{"bucket": {bucket}, "owner": {c.accessKey}}, nil, nil)
 	if err != nil {
 		return explain("make the bucket the administrator's", err)
@@ -74,7 +72,7 @@ func (c *client) adopt(ctx context.Context, bucket string) error {
 	return explain("make the bucket's objects its owner's", c.call(ctx, controls, nil))
 }
 
-// policy returns the text of a bucket's policy, nil where it has none.
+// policy returns the text of a bucket's policy, nil if it has none.
 func (c *client) policy(ctx context.Context, bucket string) ([]byte, error) {
 	var text []byte
 	err := c.call(ctx, request{method: http.MethodGet, bucket: bucket, query: url.Values{"policy": {""}}}, &text)
@@ -84,10 +82,10 @@ func (c *client) policy(ctx context.Context, bucket string) ([]byte, error) {
 	return text, explain("read the bucket's policy", err)
 }
 
-// smallPolicy is what has room in every file system's attributes.
+// smallPolicy is what fits into every file system's attributes.
 const smallPolicy = 3000
 
-// putPolicy replaces a bucket's policy; nil takes it away.
+// putPolicy replaces a bucket's policy; nil removes it.
 func (c *client) putPolicy(ctx context.Context, bucket string, text []byte) error {
 	r := request{method: http.MethodPut, bucket: bucket, query: url.Values{"policy": {""}}, body: text}
 	if text == nil {
@@ -100,9 +98,8 @@ func (c *client) putPolicy(ctx context.Context, bucket string, text []byte) erro
 	return explain("write the bucket's policy", err)
 }
 
-// overTag says on a bucket whether it has more than its plan allows. It is there
-// from the beginning: a bucket's attributes have little room, and there must be
-// some for it when it is needed.
+// overTag says on a bucket whether it is over its quota. It is set from the beginning, so
+// that a bucket's attributes, which have little room, have room for it when it is needed.
 const overTag = "chandler-over"
 
 type tagging struct {
@@ -116,8 +113,7 @@ func mark(over bool) tagging {
 	return tagging{Tags: []tag{{Key: overTag, Value: strconv.FormatBool(over)}}}
 }
 
-// overQuota says whether a bucket is marked as one that has more than its plan
-// allows.
+// overQuota says whether a bucket is marked as over its quota.
 func (c *client) overQuota(ctx context.Context, bucket string) (bool, error) {
 	var answer tagging
 	err := c.call(ctx, request{method: http.MethodGet, bucket: bucket, query: url.Values{"tagging": {""}}}, &answer)
@@ -127,8 +123,7 @@ func (c *client) overQuota(ctx context.Context, bucket string) (bool, error) {
 	return slices.Contains(answer.Tags, mark(true).Tags[0]), explain("read the bucket's tags", err)
 }
 
-// mark marks a bucket as one that has more than its plan allows, or as one that
-// has not.
+// mark marks a bucket as over its quota, or not.
 func (c *client) mark(ctx context.Context, bucket string, over bool) error {
 	text, err := xml.Marshal(mark(over))
 	if err != nil {
@@ -144,8 +139,8 @@ type object struct {
 	Size int64
 }
 
-// objects returns a page of a bucket's objects, and where the next one begins;
-// "" where there is none.
+// objects returns a page of a bucket's objects, and where the next one begins; "" if there
+// is none.
 func (c *client) objects(ctx context.Context, bucket, from string) (page []object, next string, err error) {
 	query := url.Values{"max-keys": {"1000"}}
 	if from != "" {
@@ -154,7 +149,7 @@ func (c *client) objects(ctx context.Context, bucket, from string) (page []objec
 	return c.list(ctx, bucket, query)
 }
 
-// first returns the first object whose key has a prefix; none where there is none.
+// first returns the first object whose key has a prefix, if any.
 func (c *client) first(ctx context.Context, bucket, prefix string) ([]object, error) {
 	page, _, err := c.list(ctx, bucket, url.Values{"max-keys": {"1"}, "prefix": {prefix}})
 	return page, err
@@ -177,8 +172,8 @@ type upload struct {
 	UploadID string `xml:"UploadId"`
 }
 
-// uploads returns a page of a bucket's uploads, those of the keys after a given
-// one, by key. (The gateway finds no place between two uploads of one key.)
+// uploads returns a page of a bucket's uploads, of the keys after a given one, by key. (The
+// gateway cannot continue between two uploads of one key.)
 func (c *client) uploads(ctx context.Context, bucket, after string) (page []upload, more bool, err error) {
 	query := url.Values{"uploads": {""}, "max-uploads": {"1000"}}
 	if after != "" {
@@ -193,8 +188,8 @@ func (c *client) uploads(ctx context.Context, bucket, after string) (page []uplo
 	return answer.Upload, answer.IsTruncated && len(answer.Upload) > 0, explain("list the bucket's uploads", err)
 }
 
-// uploaded returns the bytes of an upload's parts. One that has just been
-// completed or aborted has none.
+// uploaded returns the bytes of an upload's parts; none if it was just completed or
+// aborted.
 func (c *client) uploaded(ctx context.Context, bucket string, u upload) (bytes int64, err error) {
 	marker := ""
 	for {
@@ -225,13 +220,13 @@ func (c *client) uploaded(ctx context.Context, bucket string, u upload) (bytes i
 	}
 }
 
-// deleteObject removes one object, whose key XML need not be able to carry.
+// deleteObject removes one object, even if XML cannot carry its key.
 func (c *client) deleteObject(ctx context.Context, bucket, key string) error {
 	return explain("delete an object", c.call(ctx, request{method: http.MethodDelete, bucket: bucket, key: key}, nil))
 }
 
-// deleteObjects removes a page of objects in one call. It returns those that
-// the gateway did not remove.
+// deleteObjects removes a page of objects in one call. It returns how many the gateway did
+// not remove.
 func (c *client) deleteObjects(ctx context.Context, bucket string, page []object) (failed int, err error) {
 	type key struct{ Key string }
 	type command struct {

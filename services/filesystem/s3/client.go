@@ -107,8 +107,8 @@ func (c *client) signed(ctx context.Context, r request) (*http.Request, error) {
 	return req, nil
 }
 
-// apiError is the gateway's answer where it is an error (Amazon S3 API
-// reference, "Error responses").
+// apiError is the gateway's answer with an error (Amazon S3 API reference, "Error
+// responses").
 type apiError struct {
 	Status  int    `xml:"-"`
 	Code    string `xml:"Code"`
@@ -148,8 +148,8 @@ const (
 	userNotFound    = "XAdminUserNotFound"
 )
 
-// refusals are what the gateway says to an account that it does not know or
-// that may not administer it.
+// refusals are the gateway's answers to an account that is unknown or may not administer
+// it.
 var refusals = []string{"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "XAdminAccessDenied"}
 
 func is(err error, codes ...string) bool {
@@ -157,7 +157,7 @@ func is(err error, codes ...string) bool {
 	return ok && slices.Contains(codes, e.Code)
 }
 
-// explain says what was being done, and what the operator can do about it.
+// explain adds what the broker was doing and what the operator can do.
 func explain(doing string, err error) error {
 	switch {
 	case err == nil:

@@ -12,8 +12,8 @@ import (
 	"github.com/chandler-broker/chandler/services/filesystem"
 )
 
-// Deprovision implements services.Backend. A bucket whose contents the plan
-// keeps is deleted first, and its refusal to go leaves everything as it was.
+// Deprovision implements services.Backend. If the plan protects contents, it deletes the
+// bucket first, so that a refusal leaves everything as it was.
 func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, InstanceParams]) (services.DeprovisionResult, error) {
 	bucket := b.names.bucketOf(r.Instance.Name)
 	group, err := b.folder.Group(bucket)
@@ -43,7 +43,7 @@ func (b *backend) deleteEmpty(ctx context.Context, instance, bucket string) erro
 	return b.deleteAccounts(ctx, instance)
 }
 
-// deleteAll ends all access first: nothing is added while the bucket is emptied.
+// deleteAll ends all access first, so that nothing is added while it empties the bucket.
 func (b *backend) deleteAll(ctx context.Context, instance, bucket string) error {
 	if err := b.deleteAccounts(ctx, instance); err != nil {
 		return err
@@ -78,16 +78,15 @@ func (b *backend) deleteAccounts(ctx context.Context, instance string) error {
 const (
 	// emptyFor is how long one call empties a bucket.
 	emptyFor = 10 * time.Second
-	// emptyPause gives the gateway's other users their turn.
+	// emptyPause lets the gateway serve other clients.
 	emptyPause = 100 * time.Millisecond
 )
 
-// errDeleting says that one call did not have enough time.
+// errDeleting says that one call had too little time.
 var errDeleting = services.NotYet(emptyPause, "deleting the bucket's objects")
 
-// empty deletes all objects, or as many as there is time for: in the bucket's
-// folder where the broker can, which also removes what the gateway does not
-// list.
+// empty deletes all objects, or as many as there is time for: in the bucket's folder if the
+// broker can, which also removes what the gateway does not list.
 func (b *backend) empty(ctx context.Context, bucket string) error {
 	end := time.Now().Add(emptyFor)
 	if dir := b.local(bucket); dir != "" {
@@ -120,8 +119,8 @@ func (b *backend) emptyRemotely(ctx context.Context, bucket string, end time.Tim
 	}
 }
 
-// deletePage deletes the objects of a page. That some are left is no error: a
-// folder goes when what is in it has gone.
+// deletePage deletes the objects of a page. That some are left is not an error: a folder can
+// be deleted once it is empty.
 func (b *backend) deletePage(ctx context.Context, bucket string, page []object, end time.Time) error {
 	var odd []object
 	plain := slices.DeleteFunc(slices.Clone(page), func(o object) bool {
@@ -143,8 +142,7 @@ func (b *backend) deletePage(ctx context.Context, bucket string, page []object, 
 	return err
 }
 
-// deleteOdd deletes objects whose keys XML cannot carry, as many as there is time
-// for.
+// deleteOdd deletes objects whose keys XML cannot carry, as many as there is time for.
 func (b *backend) deleteOdd(ctx context.Context, bucket string, odd []object, end time.Time) (deleted int, err error) {
 	for _, o := range odd {
 		key, err := b.gateway.spelled(ctx, bucket, o.Key)

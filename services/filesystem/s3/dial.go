@@ -23,7 +23,7 @@ type session struct {
 	bucket    string
 }
 
-// dial connects as an application would, with nothing but its credentials.
+// dial connects as an application does, with its credentials alone.
 func dial(ctx context.Context, values map[string]any) (services.Session, error) {
 	text := func(key string) string { s, _ := values[key].(string); return s }
 	at, _, err := endpoint.Parse(text("endpoint"), ports)
@@ -36,9 +36,8 @@ func dial(ctx context.Context, values map[string]any) (services.Session, error) 
 		Secure:    at.Scheme == "https",
 		Region:    text("region"),
 		Transport: s.transport,
-		// Whoever uses this wants to know how the server is. One more try is for
-		// empty objects: minio-go sends them in chunks, and the gateway may hang
-		// up on the last one.
+		// Callers want to see the server's errors. One retry is for empty objects:
+		// minio-go sends them in chunks, and the gateway may hang up on the last one.
 		MaxRetries:   2,
 		BucketLookup: minio.BucketLookupPath,
 	})

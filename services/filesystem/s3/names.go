@@ -27,12 +27,12 @@ func newNamer(prefix string) namer {
 // bucketOf is the name of an instance's bucket.
 func (n namer) bucketOf(instance string) string { return n.prefix + instance }
 
-// resource is a bucket as operators are told of it.
+// resource is a bucket's name for operators.
 func resource(bucket string) string { return "bucket " + bucket }
 
-// account is a binding's account on the gateway. Its name is the application's
-// access key, and tells all that the bucket's policy has to know: so the policy
-// can be made anew at any time of nothing but the list of accounts.
+// account is a binding's account on the gateway. Its name is the application's access key
+// and says all that the bucket's policy needs: the policy can be made from the list of
+// accounts alone.
 type account struct {
 	instance, binding string
 	role              access.Role
@@ -56,7 +56,7 @@ func (n namer) parse(accessKey string) (account, bool) {
 	return a, ok
 }
 
-// ours are the accounts among all access keys that this broker made.
+// ours are the accounts that this broker made, among all access keys.
 func (n namer) ours(accessKeys []string) []account {
 	var found []account
 	for _, key := range accessKeys {

@@ -8,9 +8,8 @@ import (
 	"github.com/chandler-broker/chandler/services/access"
 )
 
-// What bindings may do (Amazon S3 User Guide, "Actions, resources, and
-// condition keys"). What is not here, such as a bucket's policy, tags and
-// deletion, is the administrator's.
+// The actions of bindings (Amazon S3 User Guide, "Actions, resources, and condition keys").
+// Others, such as those on a bucket's policy, tags and deletion, are the administrator's.
 var (
 	reading = []string{
 		"s3:GetBucketLocation", "s3:ListBucket",
@@ -50,14 +49,12 @@ type statement struct {
 
 type principal struct{ AWS []string }
 
-// unlisted is how the gateway calls its own folder, for parts of uploads. It lists
-// no object below a folder of that name, anywhere in a bucket, but would store and
-// read them.
+// unlisted is the gateway's own folder for parts of uploads. It lists no object below a
+// folder of that name, anywhere in a bucket, but would store and read them.
 const unlisted = ".sgwtmp"
 
-// policy is the text of the bucket's policy, the same one for the same state;
-// nil where there is nobody to allow anything. It names each account once: a
-// bucket's attributes have little room.
+// policy is the text of the bucket's policy, the same for the same state; nil if there is no
+// account. It names each account once, because a bucket's attributes have little room.
 func (n namer) policy(instance string, s state) ([]byte, error) {
 	bucket := "arn:aws:s3:::" + n.bucketOf(instance)
 	var statements []statement

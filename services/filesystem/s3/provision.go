@@ -7,14 +7,14 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Provision implements services.Backend. Where the limit of storage is to be
-// hard, the bucket's folder is made first, and then becomes a bucket.
+// Provision implements services.Backend. If the limit of storage is hard, it makes the
+// bucket's folder first, which then becomes a bucket.
 func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, InstanceParams]) (services.ProvisionResult, error) {
 	bucket := b.names.bucketOf(r.Instance.Name)
 	if b.folder == "" {
 		return services.ProvisionResult{}, b.gateway.createBucket(ctx, bucket)
 	}
-	// A folder that is there tells nothing of whether the gateway is.
+	// A folder does not show whether the gateway answers.
 	if err := b.Ready(ctx); err != nil {
 		return services.ProvisionResult{}, err
 	}
@@ -28,7 +28,7 @@ func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 }
 
 // Update implements services.Backend. Only the plan can change. A limit that is
-// measured is enforced by Reconcile, which is told to look at once.
+// measured is enforced by Reconcile, which counts again at once.
 func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, InstanceParams]) (services.UpdateResult, error) {
 	bucket := b.names.bucketOf(r.Instance.Name)
 	s, err := b.state(ctx, r.Instance.Name, "")
@@ -46,13 +46,13 @@ func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, Ins
 	if err := b.gateway.mark(ctx, bucket, false); err != nil {
 		return services.UpdateResult{}, err
 	}
-	return services.UpdateResult{}, b.settle(ctx, r.Instance.Name, s, "")
+	return services.UpdateResult{}, b.converge(ctx, r.Instance.Name, s, "")
 }
 
-// explainAbsent says what an absent bucket means to a verb that needs one.
+// explainAbsent is the error of a verb that needs a bucket.
 func (b *backend) explainAbsent(bucket string, err error) error {
 	if is(err, noSuchBucket) {
-		return fmt.Errorf("bucket %s is not there; provision the instance again: %w", bucket, err)
+		return fmt.Errorf("bucket %s does not exist; provision the instance again: %w", bucket, err)
 	}
 	return err
 }

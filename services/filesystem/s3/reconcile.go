@@ -87,5 +87,5 @@ func (b *backend) repair(ctx context.Context, name string, s state) error {
 			return err
 		}
 	}
-	return b.settle(ctx, name, s, "")
+	return b.converge(ctx, name, s, "")
 }

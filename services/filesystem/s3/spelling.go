@@ -6,13 +6,12 @@ import (
 	"unicode/utf8"
 )
 
-// A list of objects is XML, which can carry neither control characters nor bytes
-// that are no UTF-8. A gateway that takes keys with them lists U+FFFD in their
-// place.
+// A list of objects is XML, which can carry neither control characters nor invalid UTF-8. A
+// gateway that stores such keys lists U+FFFD in their place.
 
 const replaced = string(utf8.RuneError)
 
-// misspelled says whether a listed key may be another than the object's.
+// misspelled says whether a listed key may differ from the object's.
 func misspelled(key string) bool { return strings.Contains(key, replaced) }
 
 // spellings are the characters that are listed as U+FFFD, and that itself.
@@ -26,9 +25,9 @@ func spellings() []string {
 	return all
 }
 
-// spelled returns the key of an object that is listed as a given one, or as another
-// that begins alike; "" where there is none. It asks the gateway, character by
-// character, which of the possible ones leads to an object.
+// spelled returns the key of an object that is listed under a given key, or under one with
+// the same beginning; "" if there is none. It asks the gateway, character by character,
+// which of the possible ones leads to an object.
 func (c *client) spelled(ctx context.Context, bucket, listed string) (string, error) {
 	key := ""
 	for {
@@ -44,8 +43,8 @@ func (c *client) spelled(ctx context.Context, bucket, listed string) (string, er
 	}
 }
 
-// next makes the known beginning of a key longer by a character that is listed as
-// U+FFFD. rest is what is listed behind it.
+// next extends the known beginning of a key by a character that is listed as U+FFFD. rest is
+// what is listed after it.
 func (c *client) next(ctx context.Context, bucket, beginning string) (longer, rest string, err error) {
 	for _, s := range spellings() {
 		page, err := c.first(ctx, bucket, beginning+s)
