@@ -14,13 +14,12 @@ import (
 	"time"
 )
 
-// accounts are the Unix accounts that Samba wants behind its users (smb.conf(5),
-// "security"), in files of their own: passwd and group, in the form of passwd(5)
-// and group(5). What others have there stays as it is. No account has a
-// password or a shell.
+// accounts are the Unix accounts that Samba requires for its users (smb.conf(5), "security"),
+// in files passwd and group of their own, in the form of passwd(5) and group(5). Others'
+// entries stay as they are. No account has a password or a shell.
 //
-// The files also are the list of what exists: an account says which instance it
-// is, or which binding of which instance, and what that may do.
+// The files also list what exists: an account names its instance, or its binding and that
+// binding's role.
 type accounts struct {
 	dir         string
 	first, last int64
@@ -32,10 +31,10 @@ const (
 	groupFile  = "group"
 	// lockFile and countFile are shared by all brokers of the machine.
 	lockFile  = "chandler.lock"
-	countFile = "chandler.count" // the last number that was given away
+	countFile = "chandler.count" // the last assigned number
 )
 
-// lock makes the caller the only one to change anything until unlock.
+// lock excludes other changes until unlock.
 func (a accounts) lock(ctx context.Context) (unlock func(), err error) {
 	file, err := os.OpenFile(filepath.Join(a.dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -77,7 +76,7 @@ func (a accounts) read() (*table, error) {
 	return t, nil
 }
 
-// change reads the accounts, lets with change them, and writes what it changed.
+// change reads the accounts, calls with, and writes what that changed.
 func (a accounts) change(ctx context.Context, with func(*table) error) error {
 	unlock, err := a.lock(ctx)
 	if err != nil {
@@ -92,7 +91,7 @@ func (a accounts) change(ctx context.Context, with func(*table) error) error {
 	if err := with(t); err != nil {
 		return err
 	}
-	// The group first: an account whose group is nobody's is never seen.
+	// The group first, so that every account's group exists.
 	for _, f := range []struct {
 		name, before string
 		lines        []string
@@ -106,8 +105,8 @@ func (a accounts) change(ctx context.Context, with func(*table) error) error {
 	return nil
 }
 
-// next returns a number that never was anybody's, and never will be again. The
-// caller holds the lock.
+// next returns a number that was never assigned and never will be again. The caller holds
+// the lock.
 func (a accounts) next(t *table) (int64, error) {
 	content, err := os.ReadFile(filepath.Join(a.dir, countFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -115,7 +114,7 @@ func (a accounts) next(t *table) (int64, error) {
 	}
 	last, err := strconv.ParseInt(cmp.Or(strings.TrimSpace(string(content)), "0"), 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%s holds no number; write the highest user number into it that was ever given away", filepath.Join(a.dir, countFile))
+		return 0, fmt.Errorf("%s does not hold a number; write the highest user number into it that was ever assigned", filepath.Join(a.dir, countFile))
 	}
 	id := max(last+1, a.first, t.highest(a.first, a.last)+1)
 	if id > a.last {
@@ -124,7 +123,7 @@ func (a accounts) next(t *table) (int64, error) {
 	return id, a.write(countFile, strconv.FormatInt(id, 10), 0o600)
 }
 
-// write writes a file, all or nothing, also when the power fails.
+// write writes a file atomically, even if the power fails.
 func (a accounts) write(name, text string, mode fs.FileMode) error {
 	next := filepath.Join(a.dir, name+".chandler-new")
 	err := func() error {

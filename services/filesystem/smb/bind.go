@@ -38,8 +38,8 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 	return services.BindResult{Credentials: b.public.credentials(b.names.of(r.Instance.Name), user, password, r.Binding.Params)}, nil
 }
 
-// clearName revokes what an earlier attempt under the same identifiers left with
-// another role, or half revoked: that is somebody else's credential.
+// clearName revokes what an earlier attempt under the same identifiers left with another
+// role or half revoked: that is another credential.
 func (b *backend) clearName(ctx context.Context, name string, wanted role) error {
 	t, err := b.accounts.read()
 	if err != nil {
@@ -51,7 +51,7 @@ func (b *backend) clearName(ctx context.Context, name string, wanted role) error
 	return nil
 }
 
-// bindingAccount makes the account of a binding where it is not there.
+// bindingAccount makes a binding's account if it does not exist.
 func (b *backend) bindingAccount(ctx context.Context, inst instance, name string, wanted role) error {
 	return b.accounts.change(ctx, func(t *table) error {
 		of, ok := t.find(inst.Name)

@@ -14,7 +14,7 @@ import (
 type Config struct {
 	// Address is host:port of the server, as this machine reaches it.
 	Address string `json:"address"`
-	// PublicAddress is host:port as applications are told; default: Address.
+	// PublicAddress is host:port where applications connect; default: Address.
 	PublicAddress string `json:"public_address"`
 	// Folder is the directory that holds the shares' folders.
 	Folder string `json:"folder"`
@@ -24,8 +24,7 @@ type Config struct {
 	Accounts string `json:"accounts"`
 	// ConfigFile is the server's smb.conf.
 	ConfigFile string `json:"config_file"`
-	// Programs is the directory of Samba's programs; empty: they are found as
-	// the system's are.
+	// Programs is the directory of Samba's programs; empty: the system's.
 	Programs string `json:"programs"`
 	// FirstID and LastID are the range of user and group numbers that belongs
 	// to this backend alone.
@@ -36,8 +35,8 @@ type Config struct {
 }
 
 const (
-	// The default range of numbers is one that systemd's documentation ("Users,
-	// Groups, UIDs and GIDs on systemd Systems") has for nothing else.
+	// systemd's documentation ("Users, Groups, UIDs and GIDs on systemd Systems")
+	// reserves the default range of numbers for nothing else.
 	defaultFirstID = 1_900_000_000
 	defaultLastID  = 2_099_999_999
 	minID          = 1000

@@ -35,15 +35,14 @@ func (c clientEndpoint) credentials(share, user string, password services.Secret
 	return credentials
 }
 
-// mount is the share as Cloud Foundry's smbdriver mounts it, which takes username
-// and password out of the options before anybody can read them, and ro as a
-// text.
+// mount is the share for Cloud Foundry's smbdriver, which removes username and password from
+// the options before anybody can read them, and takes ro as a text.
 func (c clientEndpoint) mount(share, user string, password services.Secret, p BindingParams) services.VolumeMount {
 	m := services.VolumeMount{
 		Driver: "smbdriver", ContainerDir: cmp.Or(p.Mount, defaultMounts+share), Mode: "rw", DeviceType: "shared",
 		Device: services.VolumeDevice{
-			// The driver mounts a volume once on a machine, with the user that
-			// came first: each binding is a volume of its own.
+			// The driver mounts a volume once on a machine, as its first user: each
+			// binding is a volume of its own.
 			VolumeID:    user,
 			MountConfig: map[string]any{"source": c.source(share), "username": user, "password": password.Reveal()},
 		},
@@ -56,8 +55,7 @@ func (c clientEndpoint) mount(share, user string, password services.Secret, p Bi
 }
 
 // kubernetes are the attributes of a PersistentVolume of csi-driver-smb (its
-// docs/driver-parameters.md). The secret that it refers to holds username and
-// password.
+// docs/driver-parameters.md). Username and password are in the secret of the volume.
 func (c clientEndpoint) kubernetes(share, user string, p BindingParams) map[string]any {
 	options := []any{"vers=3.1.1", "seal", "dir_mode=0777", "file_mode=0777", "noperm"}
 	if c.Port != standardPort {

@@ -11,14 +11,14 @@ import (
 )
 
 const (
-	// emptyFor is how long one call deletes files, emptyPause how long other
-	// work goes before it then.
+	// emptyFor is how long one call deletes files, emptyPause how long it then lets other
+	// work go first.
 	emptyFor   = 10 * time.Second
 	emptyPause = 100 * time.Millisecond
 )
 
-// Deprovision implements services.Backend. A folder whose contents the plan
-// keeps goes first, and its refusal to go leaves everything as it was.
+// Deprovision implements services.Backend. If the plan protects contents, it deletes the
+// folder first, so that a refusal leaves everything as it was.
 func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, InstanceParams]) (services.DeprovisionResult, error) {
 	if err := b.server.answers(ctx); err != nil {
 		return services.DeprovisionResult{}, err
@@ -75,7 +75,7 @@ func (b *backend) endAccess(ctx context.Context, instance string) error {
 	}
 	bindings := t.bindings(instance)
 	for _, a := range bindings {
-		if a.role == closed { // by an earlier call, which had no time for all
+		if a.role == closed { // by an earlier call, which ran out of time
 			continue
 		}
 		if err := b.samba.dropUser(ctx, b.names.of(a.name)); err != nil {

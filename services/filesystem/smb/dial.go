@@ -21,8 +21,7 @@ func dial(ctx context.Context, credentials map[string]any) (services.Session, er
 		return nil, errors.New("the credentials name no host, port and share")
 	}
 	address := net.JoinHostPort(text("host"), strconv.Itoa(int(port)))
-	// The connection is ours, so that Close can end it whatever the server
-	// answers.
+	// The connection is ours, so that Close can end it in any case.
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err

@@ -275,7 +275,7 @@ func TestWrongServer(t *testing.T) {
 		say <- "HTTP/1.1 400 Bad Request\r\n\r\n"
 		err := call(testContext(t))
 		checkFault(t, verb, bd, err)
-		expect(t, err, "is no SMB server")
+		expect(t, err, "did not come from an SMB server")
 		say <- ""
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		checkFault(t, verb, bd, call(ctx))
@@ -348,7 +348,7 @@ func TestWrongSetup(t *testing.T) {
 		"no shares in the registry":  {"config_file", with("registry shares = yes", "registry shares = no"), `must say "registry shares = Yes"`},
 		"no smb.conf":                {"config_file", "/nowhere/smb.conf", "read the server's configuration"},
 		"no programs":                {"programs", "/nowhere", "install Samba on this machine"},
-		"no accounts":                {"accounts", "/nowhere", "is no directory: make it"},
+		"no accounts":                {"accounts", "/nowhere", "is not a directory: make it"},
 		"no folder":                  {"folder", "/nowhere", "no such file or directory"},
 		"a folder for everybody":     {"folder", writable, "nobody else may write to"},
 	} {
@@ -407,5 +407,5 @@ func TestTaken(t *testing.T) {
 	if err := os.WriteFile(path, append(before, []byte(b.names.of(inst.Name)+":x:700:700:somebody:/:/bin/sh\n")...), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, servicetest.Once(b).Provision(ctx, inst), "that no broker has made")
+	expect(t, servicetest.Once(b).Provision(ctx, inst), "was not made by a broker")
 }

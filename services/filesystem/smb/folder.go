@@ -12,11 +12,12 @@ import (
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/filesystem"
 	"github.com/chandler-broker/chandler/services/filesystem/btrfs"
 )
 
-// folder is the directory that holds the shares' folders: on btrfs as subvolumes
-// with a limit each, elsewhere as plain directories.
+// folder is the directory of the shares' folders: subvolumes with a limit each on btrfs,
+// elsewhere plain directories.
 type folder struct {
 	dir   string
 	trash string // the name of the directory in dir where deleted folders go
@@ -24,8 +25,8 @@ type folder struct {
 
 func newFolder(dir, prefix string) folder { return folder{dir: dir, trash: ".deleted-" + prefix} }
 
-// volumes makes subvolumes in the directory; none where that is not on btrfs. It
-// is looked at each time: the file system may be mounted after the broker began.
+// volumes makes subvolumes in the directory; none unless it is on btrfs, which is checked each
+// time: the file system may be mounted after the broker started.
 func (f folder) volumes() btrfs.Folder {
 	if volumes := btrfs.Folder(f.dir); volumes.Holds() {
 		return volumes
@@ -36,7 +37,7 @@ func (f folder) volumes() btrfs.Folder {
 // path is where the folder of a share is.
 func (f folder) path(share string) string { return filepath.Join(f.dir, share) }
 
-// ready says what the directory lacks.
+// ready says what is wrong with the directory.
 func (f folder) ready() error {
 	info, err := os.Stat(f.dir)
 	if err != nil {
@@ -44,13 +45,12 @@ func (f folder) ready() error {
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !info.IsDir() || !ok || stat.Uid != 0 || info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("folder: %s must be a directory that belongs to root and nobody else may write to", f.dir)
+		return fmt.Errorf("folder: %s must be a directory that root owns and nobody else may write to", f.dir)
 	}
 	return f.volumes().Ready()
 }
 
-// make makes a share's folder, its instance's and nobody else's. What is there
-// stays.
+// make makes a share's folder for its instance alone. An existing one stays.
 func (f folder) make(share string, a account, limit services.Size) error {
 	var err error
 	volumes := f.volumes()
@@ -81,7 +81,7 @@ func (f folder) make(share string, a account, limit services.Size) error {
 	return err
 }
 
-// isFree says whether a folder is the instance's, or one that was just made.
+// isFree refuses a folder unless it is the instance's or was just made.
 func isFree(dir *os.File, a account) error {
 	info, err := dir.Stat()
 	if err != nil {
@@ -94,12 +94,11 @@ func isFree(dir *os.File, a account) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("make the share's folder: %s is there already and somebody else's; move it away", dir.Name())
+	return fmt.Errorf("make the share's folder: %s exists and belongs to another account; move it away", dir.Name())
 }
 
-// closeEmpty puts a folder that nobody can write to into the place of one that
-// holds nothing: syscall.ENOTEMPTY where it does. Without any folder the server
-// could not end the sessions on it.
+// closeEmpty replaces an empty folder by one to which nobody can write; syscall.ENOTEMPTY if it
+// is not empty. Without any folder the server could not end the sessions on it.
 func (f folder) closeEmpty(share string) error {
 	err := syscall.Rmdir(f.path(share))
 	if err != nil && !errors.Is(err, syscall.ENOENT) {
@@ -111,8 +110,7 @@ func (f folder) closeEmpty(share string) error {
 	return nil
 }
 
-// discard takes a share's folder out of its place, at once, with whatever is
-// in it. What is absent is no error.
+// discard moves a share's folder with its contents away. An absent one is not an error.
 func (f folder) discard(share string) error {
 	if removed, err := f.volumes().Remove(share); removed || err != nil {
 		return err
@@ -124,15 +122,15 @@ func (f folder) discard(share string) error {
 	if err := os.MkdirAll(trash, 0o700); err != nil {
 		return fmt.Errorf("delete the share's folder: %w", err)
 	}
-	// The time tells it from what an earlier deletion left.
+	// The time distinguishes it from remains of earlier deletions.
 	if err := os.Rename(f.path(share), filepath.Join(trash, strconv.FormatInt(time.Now().UnixNano(), 10))); err != nil {
 		return fmt.Errorf("delete the share's folder: %w", err)
 	}
 	return nil
 }
 
-// shares are the names of the directories in the folder, deleted ones that are
-// not gone yet included.
+// shares are the names of the directories in the folder, including deleted ones that are not
+// empty yet.
 func (f folder) shares() ([]string, error) {
 	var names []string
 	for _, dir := range []string{f.dir, filepath.Join(f.dir, f.trash)} {
@@ -145,4 +143,17 @@ func (f folder) shares() ([]string, error) {
 		}
 	}
 	return names, nil
+}
+
+// empty deletes what discard moved away of a share, or as much as there is time for; done says
+// that it was all.
+func (f folder) empty(share string, end time.Time) (done bool, err error) {
+	dir := filepath.Join(f.dir, f.trash, share)
+	if done, err = filesystem.Empty(dir, end); err == nil && done {
+		err = os.Remove(dir)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("delete a share's files: %w", err)
+	}
+	return done, nil
 }

@@ -257,7 +257,7 @@ func TestNumbersRunOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = b.ownAccount(testContext(t), services.InstanceName("more"))
-	expect(t, err, "holds no number")
+	expect(t, err, "does not hold a number")
 }
 
 // Reconcile puts a share right that somebody else has changed.

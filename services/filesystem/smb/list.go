@@ -11,8 +11,8 @@ import (
 // ResourceName implements services.Namer.
 func (b *backend) ResourceName(inst instance) string { return b.names.resource(inst.Name) }
 
-// List implements services.Lister. Of an instance there may be an account, a
-// share and a folder; a crash may have left any of them alone.
+// List implements services.Lister. An instance has an account, a share and a folder; a crash
+// may have left any of them alone.
 func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
 	t, err := b.accounts.read()
 	if err != nil {

@@ -5,9 +5,8 @@ import (
 	"strings"
 )
 
-// systemTrees are directories in which no application keeps files of its own: a
-// container's programs and devices, and what Cloud Foundry, Kubernetes and Cloud
-// Native Buildpacks put into it.
+// systemTrees are directories in which applications keep no files: a container's programs and
+// devices, and what Cloud Foundry, Kubernetes and Cloud Native Buildpacks put into it.
 var systemTrees = []string{
 	"/bin", "/boot", "/dev", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/run", "/sbin", "/sys",
 	"/usr/bin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec", "/usr/libx32", "/usr/sbin", "/var/run",
@@ -17,14 +16,13 @@ var systemTrees = []string{
 	"/var/vcap",
 }
 
-// neededDirectories are directories that hold what a container cannot do without.
-// Others below them may be an application's to choose.
+// neededDirectories hold what a container needs. Applications may use others below them.
 var neededDirectories = []string{
 	"/app", "/etc", "/home/vcap/app", "/opt", "/root", "/tmp", "/usr/local", "/usr/share", "/var/lib", "/workspace",
 }
 
-// hides says which directory a share mounted at a path would hide, or be mounted
-// in where nothing may be; empty: it may be mounted.
+// hides returns the directory that a share at a path would hide, or in which nothing may be
+// mounted; empty: it may be mounted.
 func hides(path string) string {
 	if strings.HasPrefix(path, defaultMounts) {
 		return ""

@@ -24,14 +24,12 @@ type BindingParams struct {
 }
 
 const (
-	// defaultMounts is where Cloud Foundry's volume services mount what has no
-	// mount of its own.
+	// defaultMounts is where Cloud Foundry's volume services mount by default.
 	defaultMounts = "/var/vcap/data/"
 	maxMount      = 255
 )
 
-// mountRule leaves out what the platforms' mount commands take apart: commas,
-// colons, blanks.
+// mountRule excludes commas, colons and blanks, at which the platforms' mount commands split.
 var mountRule = regexp.MustCompile(`^(/[A-Za-z0-9._@+-]+)+$`)
 
 // Validate implements services.Validator.

@@ -8,7 +8,7 @@ import (
 
 // Provision implements services.Backend.
 func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, InstanceParams]) (services.ProvisionResult, error) {
-	// A folder that is there tells nothing of whether the server is.
+	// A folder does not show whether the server answers.
 	if err := b.server.answers(ctx); err != nil {
 		return services.ProvisionResult{}, err
 	}
@@ -62,7 +62,7 @@ func (b *backend) ownAccount(ctx context.Context, name string) (created bool, er
 }
 
 // Update implements services.Backend. Only the plan can change. A limit that is
-// measured is enforced by Reconcile, which is told to look at once.
+// measured is enforced by Reconcile, which counts again at once.
 func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, InstanceParams]) (services.UpdateResult, error) {
 	if err := b.server.answers(ctx); err != nil {
 		return services.UpdateResult{}, err

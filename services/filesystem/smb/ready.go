@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"os"
+
+	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/filesystem"
 )
 
-// settings are those of the server's [global] section that this backend cannot
-// do without, as testparm prints them.
+// settings are the required ones of the server's section [global], as testparm prints them.
 var settings = []struct{ key, value string }{
 	{"registry shares", "Yes"},
 	{"server smb encrypt", "required"},
@@ -20,7 +22,7 @@ func (b *backend) Ready(ctx context.Context) error {
 		return err
 	}
 	if info, err := os.Stat(b.accounts.dir); err != nil || !info.IsDir() {
-		return fmt.Errorf("accounts: %s is no directory: make it, and let the machine's name service read its files passwd and group", b.accounts.dir)
+		return fmt.Errorf("accounts: %s is not a directory: make it, and let the machine's name service read its files passwd and group", b.accounts.dir)
 	}
 	if err := b.folder.ready(); err != nil {
 		return err
@@ -33,7 +35,7 @@ func (b *backend) Ready(ctx context.Context) error {
 	return err
 }
 
-// configured says what the server's configuration lacks.
+// configured says what is missing in the server's configuration.
 func (s samba) configured(ctx context.Context) error {
 	printed, err := s.run(ctx, "testparm", "", "-s", "-v", "--section-name=global", s.config)
 	if err != nil {
@@ -46,4 +48,17 @@ func (s samba) configured(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+var (
+	_ services.FootprintReporter[Plan] = (*backend)(nil)
+	_ services.CapacityReporter        = (*backend)(nil)
+)
+
+// Footprint implements services.FootprintReporter.
+func (b *backend) Footprint(p Plan) services.Space { return services.Space{Storage: p.Storage} }
+
+// Capacity implements services.CapacityReporter.
+func (b *backend) Capacity(context.Context) (c services.Capacity, err error) {
+	return filesystem.Capacity(b.folder.dir)
 }

@@ -39,10 +39,9 @@ func parseSections(text string) map[string]section {
 	return found
 }
 
-// share is what a section says about an instance that does not follow from its
-// accounts.
+// share is what a section says about an instance beyond its accounts.
 type share struct {
-	full        bool // it has more than its plan allows, and can only be read
+	full        bool // over its quota, and read-only
 	connections int
 }
 
@@ -56,12 +55,11 @@ func shareOf(s section) share {
 	return share{full: s[readOnlyKey] == "yes", connections: connections}
 }
 
-// section is the share of an instance and its bindings. Files belong to the
-// instance's account and group, whoever made them, and nobody has another
-// reason to be let in than to be named here.
+// section is the share of an instance and its bindings. Files belong to the instance's account
+// and group, whoever made them, and only the accounts that are named here have access.
 func (s share) section(path string, names namer, instance account, bindings []account) section {
-	// The instance's account cannot log in. It is here because an empty list
-	// would let everybody in.
+	// The instance's account cannot log in. It is here because an empty list admits
+	// everybody.
 	users, readers := []string{names.of(instance.name)}, []string{}
 	for _, a := range bindings {
 		switch a.role {

@@ -13,9 +13,8 @@ import (
 // server is host:port of an SMB server.
 type server string
 
-// answers asks the server which dialect it speaks, which needs no session
-// ([MS-SMB2] 2.2.3). An error says that it is not there, or is no SMB server. A slow
-// one has as long as ctx.
+// answers asks the server for its dialect, which needs no session ([MS-SMB2] 2.2.3). It fails if
+// there is no SMB server. A slow one may take as long as ctx.
 func (s server) answers(ctx context.Context) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", string(s))
 	if err != nil {
@@ -32,7 +31,7 @@ func (s server) answers(ctx context.Context) error {
 		return fmt.Errorf("samba at %s does not answer: %w", s, err)
 	}
 	if !bytes.Equal(answer[4:], protocolID) {
-		return fmt.Errorf("what answers at %s is no SMB server", s)
+		return fmt.Errorf("the reply from %s did not come from an SMB server", s)
 	}
 	return nil
 }

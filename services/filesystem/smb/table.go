@@ -11,11 +11,11 @@ import (
 type role string
 
 const (
-	owner  role = "instance" // what an instance's files belong to; nobody's to log in
+	owner  role = "instance" // the owner of an instance's files; cannot log in
 	reader role = "reader"   // a binding that only reads
 	writer role = "writer"
 	gone   role = "gone"   // a binding that is being revoked
-	closed role = "closed" // one that nobody can log in as any more, and that may still have sessions
+	closed role = "closed" // a binding without logins, which may still have sessions
 )
 
 // account is an instance's or a binding's.
@@ -41,18 +41,18 @@ func (t *table) parse(line string) (a account, ok bool) {
 	if len(f) != 7 {
 		return a, false
 	}
-	said := strings.Fields(f[4])
-	if a.name, ok = t.names.rule.Instance(f[0]); !ok || len(said) != 3 || said[0] != mark {
+	comment := strings.Fields(f[4])
+	if a.name, ok = t.names.rule.Instance(f[0]); !ok || len(comment) != 3 || comment[0] != mark {
 		return a, false
 	}
-	a.instance, a.role = said[1], role(said[2])
+	a.instance, a.role = comment[1], role(comment[2])
 	uid, uidErr := strconv.ParseInt(f[2], 10, 64)
 	gid, gidErr := strconv.ParseInt(f[3], 10, 64)
 	a.uid, a.gid = uid, gid
 	return a, uidErr == nil && gidErr == nil
 }
 
-// line is an account as passwd(5) has it. "*" is no password's hash.
+// line is an account in the form of passwd(5). "*" is not the hash of any password.
 func (t *table) line(a account) string {
 	return fmt.Sprintf("%s:*:%d:%d:%s %s %s:/nonexistent:/usr/sbin/nologin", t.names.of(a.name), a.uid, a.gid, mark, a.instance, a.role)
 }
@@ -83,8 +83,7 @@ func (t *table) bindings(instance string) []account {
 	return slices.DeleteFunc(t.all(), func(a account) bool { return a.instance != instance || a.role == owner })
 }
 
-// put adds an account, or changes the one that is there. An instance's has a
-// group of its own.
+// put adds or changes an account. An instance's has a group of its own.
 func (t *table) put(a account) {
 	t.passwd = replaced(t.passwd, t.names.of(a.name), t.line(a))
 	if a.role == owner {
@@ -92,15 +91,15 @@ func (t *table) put(a account) {
 	}
 }
 
-// taken is an error where the name of an account is somebody else's.
+// taken refuses the name of an account that no broker made.
 func (t *table) taken(name string) error {
 	if _, ours := t.find(name); !ours && slices.ContainsFunc(t.passwd, isOf(t.names.of(name))) {
-		return fmt.Errorf("there is an account %s that no broker has made; remove it, or set another prefix", t.names.of(name))
+		return fmt.Errorf("account %s exists and was not made by a broker; remove it, or set another prefix", t.names.of(name))
 	}
 	return nil
 }
 
-// drop removes an account. What is absent is no error.
+// drop removes an account. An absent one is not an error.
 func (t *table) drop(name string) {
 	t.passwd = without(t.passwd, t.names.of(name))
 	t.group = without(t.group, t.names.of(name))

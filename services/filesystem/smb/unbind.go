@@ -25,13 +25,12 @@ func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, Ins
 	return services.UnbindResult{}, b.revoke(ctx, a)
 }
 
-// sessionsPause is how long sessions that were told to end are left alone.
+// sessionsPause is how long ending sessions have before the next look.
 const sessionsPause = 100 * time.Millisecond
 
-// revoke ends a binding: nobody can log in any more, then nobody who has logged
-// in can use the share any more, then the account goes. As long as that stands
-// it tells whose the sessions are, and how far the revocation has come: on a slow
-// machine Samba's programs take longer together than one call has.
+// revoke ends a binding: it disables logins, ends the use of the share, and removes the account.
+// Until then the account identifies the sessions and records the progress: on a slow machine
+// Samba's programs together take longer than one call may.
 func (b *backend) revoke(ctx context.Context, a account) error {
 	if a.role != closed {
 		if err := b.closeBinding(ctx, &a); err != nil {
@@ -52,8 +51,7 @@ func (b *backend) revoke(ctx context.Context, a account) error {
 	return b.accounts.change(ctx, func(t *table) error { t.drop(a.name); return nil })
 }
 
-// closeBinding keeps everybody from logging in as a binding, and takes it off its
-// share.
+// closeBinding disables logins as a binding, and removes it from its share.
 func (b *backend) closeBinding(ctx context.Context, a *account) error {
 	if err := b.mark(ctx, a, gone); err != nil {
 		return err
@@ -73,7 +71,7 @@ func (b *backend) closeBinding(ctx context.Context, a *account) error {
 	return b.mark(ctx, a, closed)
 }
 
-// mark gives an account that is there another role.
+// mark gives an existing account another role.
 func (b *backend) mark(ctx context.Context, a *account, r role) error {
 	a.role = r
 	return b.accounts.change(ctx, func(t *table) error {

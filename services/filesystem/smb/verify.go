@@ -13,8 +13,8 @@ import (
 
 var _ services.Verifier[Plan, InstanceParams, BindingParams] = (*backend)(nil)
 
-// Verify implements services.Verifier. Where a server's IPC$ is open, users can
-// change their own passwords through it.
+// Verify implements services.Verifier. If a server's IPC$ is open, users can change their own
+// passwords through it.
 func (b *backend) Verify(ctx context.Context, r services.VerifyRequest[Plan, InstanceParams, BindingParams]) (services.VerifyResult, error) {
 	t, err := b.accounts.read()
 	if err != nil {
@@ -32,8 +32,8 @@ func (b *backend) Verify(ctx context.Context, r services.VerifyRequest[Plan, Ins
 	return services.VerifyResult{}, err
 }
 
-// admits logs in, and connects to nothing. A *smb2.ResponseError says that the
-// server refuses the user.
+// admits logs in and connects to no share. A *smb2.ResponseError says that the server refuses
+// the user.
 func (s server) admits(ctx context.Context, user string, password services.Secret) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", string(s))
 	if err != nil {
