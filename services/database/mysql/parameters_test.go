@@ -27,9 +27,9 @@ func TestCharacterSets(t *testing.T) {
 		{"a collation", InstanceParams{Collate: "cp1250_czech_cs"}, "cp1250/cp1250_czech_cs", ""},
 		{"utf8 by its old name", InstanceParams{CharacterSet: "utf8", Collate: "utf8_general_ci"}, "utf8mb3/utf8mb3_general_ci", ""},
 		{"bytes", InstanceParams{CharacterSet: "binary"}, "binary/binary", ""},
-		{"another's collation", InstanceParams{CharacterSet: "latin2", Collate: "utf8mb4_bin"}, "", "possible are latin2_bin, latin2_croatian_ci, latin2_czech_cs"},
+		{"another's collation", InstanceParams{CharacterSet: "latin2", Collate: "utf8mb4_bin"}, "", "choose one of latin2_bin, latin2_croatian_ci, latin2_czech_cs"},
 		{"another's collation, by the old name", InstanceParams{CharacterSet: "utf8", Collate: "latin2_bin"}, "", "utf8mb3_general_ci"},
-		{"an unknown collation", InstanceParams{CharacterSet: "latin2", Collate: "latin2_klingon_ci"}, "", "possible are latin2_bin"},
+		{"an unknown collation", InstanceParams{CharacterSet: "latin2", Collate: "latin2_klingon_ci"}, "", "choose one of latin2_bin"},
 		{"an unknown collation alone", InstanceParams{Collate: "klingon"}, "", "give the character_set as well"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
