@@ -315,7 +315,7 @@ func TestFullShareIsOpenedAgain(t *testing.T) {
 	dialled(t, c.Values).mustWrite(t, "big", strings.Repeat("x", 3<<19))
 	for _, size := range []services.Size{0, 10 << 20} {
 		notes, err := servicetest.Once(b).Reconcile(ctx, nil, []instance{inst})
-		if want := "storage: 1.5 MB of 1 MB used; the share can only be read: choose a larger plan, then delete files"; err != nil || notes["i"].Message != want {
+		if want := "storage: 1.5 MB of 1 MB used; the share is read-only: choose a larger plan, then delete files"; err != nil || notes["i"].Message != want {
 			t.Fatalf("note: %q, %v", notes["i"].Message, err)
 		}
 		if dialled(t, c.Values).Write(ctx, "more", "x") == nil {
