@@ -3,6 +3,8 @@ package services
 import (
 	"encoding/json"
 	"errors"
+	"regexp"
+	"strings"
 )
 
 // decoder decodes requests for a backend.
@@ -53,9 +55,26 @@ func (decoder[P, I, B]) bindingParams(raw json.RawMessage) (B, error) { return p
 func parameters[T any](raw json.RawMessage) (T, error) {
 	params, err := Decode[T](raw)
 	if err != nil {
-		err = Rejected("parameters: %s", err)
+		err = Rejected("%s", inParameters(err.Error()))
 	}
 	return params, err
+}
+
+// keyed matches a fault that begins with its key.
+var keyed = regexp.MustCompile(`^([a-z][a-z0-9_.\[\]]*): `)
+
+// inParameters names the parameter that each fault is about as schemas' faults do:
+// "parameters.zone: ...".
+func inParameters(faults string) string {
+	lines := strings.Split(faults, "\n")
+	for i, line := range lines {
+		if keyed.MatchString(line) {
+			lines[i] = "parameters." + line
+		} else {
+			lines[i] = "parameters: " + line
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 func (d decoder[P, I, B]) bound(rawInstance RawInstance, rawBinding RawBinding) (Instance[P, I], Binding[B], error) {

@@ -111,11 +111,11 @@ func (d decoded) JSON() json.RawMessage { return d.json }
 // Format redacts the configuration in every verb of package fmt.
 func (decoded) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
 
-// Define erases the types of a backend, in this one place. C is the backend's
-// own configuration; see Backend for the others.
-func Define[C, P, I, B any](
+// Define erases the types of a backend, in this one place. C is the backend's own
+// configuration and T the backend; see Backend for the others.
+func Define[C any, T Backend[P, I, B], P, I, B any](
 	name string, s Schemas, c Client,
-	open func(context.Context, C) (Backend[P, I, B], error),
+	open func(context.Context, C) (T, error),
 ) Definition {
 	return Definition{
 		Name:    name,

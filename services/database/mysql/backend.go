@@ -21,7 +21,7 @@ type backend struct {
 	rounds   atomic.Uint32 // of Reconcile, see sizes
 }
 
-func open(c Config) (*backend, error) {
+func open(_ context.Context, c Config) (*backend, error) {
 	admin, err := c.administrator()
 	if err != nil {
 		return nil, err

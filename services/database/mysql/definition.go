@@ -4,7 +4,6 @@
 package mysql
 
 import (
-	"context"
 	"embed"
 
 	"github.com/chandler-broker/chandler/services"
@@ -25,7 +24,5 @@ func Definition() services.Definition {
 	return services.Define("database/mysql",
 		services.ReadSchemas(schemas),
 		services.Client{Catalog: catalogYAML, CredentialType: credentialType, Dial: dial},
-		func(_ context.Context, c Config) (services.Backend[Plan, InstanceParams, BindingParams], error) {
-			return open(c)
-		})
+		open)
 }

@@ -277,7 +277,7 @@ func (s *testServer) cutOff(t *testing.T, n int) (cut bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	victim, err := open(config)
+	victim, err := open(context.Background(), config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ type backend struct {
 	guard  *guard
 }
 
-func open(c Config) (*backend, error) {
+func open(_ context.Context, c Config) (*backend, error) {
 	admin, err := c.administrator()
 	if err != nil {
 		return nil, err

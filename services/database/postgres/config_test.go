@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -104,7 +105,7 @@ func TestCAIsHandedOut(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			b, err := open(config)
+			b, err := open(context.Background(), config)
 			if err != nil {
 				t.Fatal(err)
 			}

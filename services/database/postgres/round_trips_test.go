@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"testing"
 
 	"github.com/chandler-broker/chandler/services"
@@ -17,7 +18,7 @@ func TestRoundTrips(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := open(config)
+	b, err := open(context.Background(), config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,7 +80,7 @@ func (s *testServer) backend(t testing.TB, prefix string) *backend {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := open(config)
+	b, err := open(context.Background(), config)
 	if err != nil {
 		t.Fatal(err)
 	}

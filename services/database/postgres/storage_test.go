@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -210,7 +211,7 @@ func (f *full) keepCutOff(t *testing.T, n int, when servicetest.Moment) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := open(config)
+	b, err := open(context.Background(), config)
 	if err != nil {
 		t.Fatal(err)
 	}

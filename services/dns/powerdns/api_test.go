@@ -30,7 +30,7 @@ func pretender(t *testing.T, handler http.HandlerFunc) *backend {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := newBackend(config)
+	b, err := open(context.Background(), config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package powerdns
 
 import (
+	"context"
 	"strings"
 	"sync"
 
@@ -26,7 +27,7 @@ type backend struct {
 	stuck  error
 }
 
-func newBackend(c Config) (*backend, error) {
+func open(_ context.Context, c Config) (*backend, error) {
 	api, err := newAPI(c)
 	if err != nil {
 		return nil, err

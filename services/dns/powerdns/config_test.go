@@ -1,6 +1,7 @@
 package powerdns
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -79,7 +80,7 @@ func TestConfigCAFile(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := newBackend(config); err == nil || !strings.HasPrefix(err.Error(), "ca_file: ") {
+		if _, err := open(context.Background(), config); err == nil || !strings.HasPrefix(err.Error(), "ca_file: ") {
 			t.Errorf("error: %v", err)
 		}
 	}

@@ -4,7 +4,6 @@
 package powerdns
 
 import (
-	"context"
 	"embed"
 
 	"github.com/chandler-broker/chandler/services"
@@ -24,7 +23,5 @@ func Definition() services.Definition {
 	return services.Define("dns/powerdns",
 		services.ReadSchemas(schemas),
 		services.Client{Catalog: catalogYAML, CredentialType: credentialType, Dial: dial},
-		func(_ context.Context, c Config) (services.Backend[Plan, InstanceParams, BindingParams], error) {
-			return newBackend(c)
-		})
+		open)
 }

@@ -44,7 +44,7 @@ func (s *testServer) backend(t *testing.T) *backend {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := newBackend(config)
+	b, err := open(context.Background(), config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package s3
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/url"
 
@@ -23,7 +24,7 @@ type backend struct {
 	scans   usage.Scans
 }
 
-func open(c Config) (*backend, error) {
+func open(_ context.Context, c Config) (*backend, error) {
 	authority, err := cafile.Read(c.CA, c.CAFile)
 	if err != nil {
 		return nil, err

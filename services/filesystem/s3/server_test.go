@@ -57,7 +57,7 @@ func openBackend(t testing.TB, raw json.RawMessage) *backend {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := open(config)
+	b, err := open(context.Background(), config)
 	if err != nil {
 		t.Fatal(err)
 	}

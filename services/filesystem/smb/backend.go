@@ -2,6 +2,7 @@ package smb
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 
 	"github.com/chandler-broker/chandler/services/endpoint"
@@ -20,7 +21,7 @@ type backend struct {
 	scans    usage.Scans
 }
 
-func open(c Config) (*backend, error) {
+func open(_ context.Context, c Config) (*backend, error) {
 	_, public, err := endpoint.Parse("smb://"+cmp.Or(c.PublicAddress, c.Address), ports)
 	if err != nil {
 		return nil, fmt.Errorf("address: %w", err)

@@ -48,7 +48,7 @@ func (s *testServer) backend(t testing.TB, prefix string, more ...map[string]any
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := open(config)
+	b, err := open(context.Background(), config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@
 package openwhisk
 
 import (
-	"context"
 	"embed"
 
 	"github.com/chandler-broker/chandler/services"
@@ -24,7 +23,5 @@ func Definition() services.Definition {
 	return services.Define("function/wasm",
 		services.ReadSchemas(schemas),
 		services.Client{Catalog: catalogYAML, CredentialType: credentialType, Dial: dial, Active: true},
-		func(ctx context.Context, c Config) (services.Backend[Plan, InstanceParams, BindingParams], error) {
-			return open(ctx, c)
-		})
+		open)
 }

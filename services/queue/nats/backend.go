@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"context"
 	"fmt"
 	"sync"
 )
@@ -17,7 +18,7 @@ type backend struct {
 	seen map[string]sighting
 }
 
-func open(c Config) (*backend, error) {
+func open(_ context.Context, c Config) (*backend, error) {
 	keys, err := c.keyring()
 	if err != nil {
 		return nil, err

@@ -245,7 +245,7 @@ func backendOf(t *testing.T, system map[string]any) *backend {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := open(config)
+	b, err := open(context.Background(), config)
 	if err != nil {
 		t.Fatal(err)
 	}

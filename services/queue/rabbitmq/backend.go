@@ -1,6 +1,10 @@
 package rabbitmq
 
-import "github.com/chandler-broker/chandler/services"
+import (
+	"context"
+
+	"github.com/chandler-broker/chandler/services"
+)
 
 // backend administers one server. It keeps no state, and asks the server what exists.
 type backend struct {
@@ -17,7 +21,7 @@ var (
 	_ services.Closer                              = (*backend)(nil)
 )
 
-func open(c Config) (*backend, error) {
+func open(_ context.Context, c Config) (*backend, error) {
 	admin, err := c.administrator()
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package rabbitmq
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -77,7 +78,7 @@ func TestAuthorityFile(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := open(c); err == nil || !strings.Contains(err.Error(), "ca_file: ") {
+			if _, err := open(context.Background(), c); err == nil || !strings.Contains(err.Error(), "ca_file: ") {
 				t.Errorf("%v", err)
 			}
 		})

@@ -4,7 +4,6 @@
 package rabbitmq
 
 import (
-	"context"
 	"embed"
 
 	"github.com/chandler-broker/chandler/services"
@@ -25,7 +24,5 @@ func Definition() services.Definition {
 	return services.Define("queue/rabbitmq",
 		services.ReadSchemas(schemas),
 		services.Client{Catalog: catalogYAML, CredentialType: credentialType, Dial: dial},
-		func(_ context.Context, c Config) (services.Backend[Plan, InstanceParams, BindingParams], error) {
-			return open(c)
-		})
+		open)
 }

@@ -69,7 +69,7 @@ func TestStoppedVirtualHost(t *testing.T) {
 		name, limits, want string
 		removed            bool
 	}{
-		{"half made", `[]`, "being made anew", true},
+		{"half made", `[]`, "being made again", true},
 		{"in use", `[{"vhost": "x", "value": {"max-connections": 5}}]`, "does not run on rabbit@two; see why", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -61,7 +61,7 @@ func (p *BindingParams) Validate() error {
 	f.If(p.Role == access.ReadOnly && (p.Configure != nil || p.Write != nil), "role: %q allows neither configure nor write; leave those out, or the role", p.Role)
 	f.If(len(p.Topics) > maxTopics, "topics: may have %d entries at most", maxTopics)
 	for i, t := range p.Topics {
-		at := fmt.Sprintf("topics, entry %d, ", i+1)
+		at := fmt.Sprintf("topics[%d].", i)
 		f.If(!exchangeRule.MatchString(t.Exchange), "%sexchange: must be the name of an exchange, 1 to 127 printable ASCII characters", at)
 		f.If(slices.ContainsFunc(p.Topics[:i], func(other Topic) bool { return other.Exchange == t.Exchange }),
 			"%sexchange: is listed twice; put it into one entry", at)
