@@ -15,16 +15,16 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Config is what the operator says under backends: in catalog.yml.
+// Config is the backend's configuration in catalog.yml.
 type Config struct {
-	// URL is how the administrator connects: postgres://user:password@host:port/database.
-	// A Secret shows itself to nobody, however it is printed.
+	// URL is the administrator's: postgres://user:password@host:port/database.
+	// A Secret redacts itself however it is printed.
 	URL services.Secret `json:"url"`
-	// Address is where applications connect, host:port; by default the URL's.
+	// Address is the host:port for applications. Default: that of URL.
 	Address string `json:"address"`
 }
 
-// Validate says everything that is wrong, each with its key, and quotes no secret.
+// Validate reports all errors, each with its key, and quotes no secret.
 func (c *Config) Validate() error {
 	if u, err := url.Parse(c.URL.Reveal()); err != nil || u.Scheme != "postgres" || u.Host == "" {
 		return errors.New("url: must be postgres://user:password@host:port/database")
@@ -32,16 +32,16 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-// Plan is what the operator says under a plan's config.
+// Plan is a plan's configuration in catalog.yml.
 type Plan struct {
-	// Connections is how many sessions one binding may have.
+	// Connections is the maximum number of sessions of a binding.
 	Connections int `json:"connections"`
 }
 
-// SetDefaults sets the keys that the catalog may leave out.
+// SetDefaults sets the defaults of optional keys.
 func (p *Plan) SetDefaults() { p.Connections = 10 }
 
-// Validate is like Config's.
+// Validate reports all errors, each with its key.
 func (p *Plan) Validate() error {
 	if p.Connections < 1 || p.Connections > 1000 {
 		return errors.New("connections: must be from 1 to 1000")
@@ -68,28 +68,28 @@ var (
 	nothing []byte
 )
 
-// Definition is the backend for the list in services/all.
+// Definition returns the backend for the list in services/all.
 func Definition() services.Definition {
 	return services.Define("database/schemas",
-		services.Schemas{InstanceCreate: nothing, BindingCreate: nothing}, // nothing can be updated but the plan
+		services.Schemas{InstanceCreate: nothing, BindingCreate: nothing}, // an update can only change the plan
 		services.Client{Catalog: catalogYAML, CredentialType: "postgresql", Dial: dial},
 		open)
 }
 
 type backend struct {
 	db  *sql.DB
-	url *url.URL // as applications see it, without a user
+	url *url.URL // for applications, without a user
 }
 
-// open makes no outside call: a server that is away is no reason not to start.
+// open makes no outside call, so that the broker can start while the server is unavailable.
 func open(_ context.Context, c Config) (services.Backend[Plan, Params, BindParams], error) {
 	connector, err := pq.NewConnector(c.URL.Reveal())
 	if err != nil {
-		return nil, errors.New("url: is none that PostgreSQL's client takes") // err would quote it
+		return nil, errors.New("url: PostgreSQL's client does not accept it") // err would quote it
 	}
 	u, err := url.Parse(c.URL.Reveal())
 	if err != nil {
-		return nil, errors.New("url: is none")
+		return nil, errors.New("url: is invalid")
 	}
 	u.User = nil
 	if c.Address != "" {
@@ -101,21 +101,21 @@ func open(_ context.Context, c Config) (services.Backend[Plan, Params, BindParam
 // Close is optional.
 func (b *backend) Close() error { return b.db.Close() }
 
-// Ready is optional: /readyz and chandler_ready tell of it.
+// Ready is optional: /readyz and chandler_ready report it.
 func (b *backend) Ready(ctx context.Context) error { return b.db.PingContext(ctx) }
 
 func owner(inst instance) string { return "s_" + inst.Name } // the schema's name, too
 func login(b binding) string     { return "b_" + b.Name }
 
-// run sends statements together, which PostgreSQL runs as one transaction, one
-// instance's at a time.
+// run executes statements as one transaction. A lock lets only one transaction of an
+// instance run at a time.
 func (b *backend) run(ctx context.Context, inst instance, statements ...string) error {
 	lock := fmt.Sprintf("SELECT pg_advisory_xact_lock(hashtext(%s))", pq.QuoteLiteral(owner(inst)))
 	_, err := b.db.ExecContext(ctx, strings.Join(append([]string{lock}, statements...), ";\n"))
 	return err
 }
 
-// makeRole makes a role that may be there already: PostgreSQL lacks the words.
+// makeRole creates a role if it does not exist; PostgreSQL has no IF NOT EXISTS for roles.
 func makeRole(name string) string {
 	return fmt.Sprintf("DO $$ BEGIN CREATE ROLE %s; EXCEPTION WHEN duplicate_object THEN NULL; END $$", pq.QuoteIdentifier(name))
 }
@@ -126,8 +126,8 @@ func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 		fmt.Sprintf("CREATE SCHEMA IF NOT EXISTS %[1]s AUTHORIZATION %[1]s", pq.QuoteIdentifier(owner(r.Instance))))
 }
 
-// Update turns r.Previous into r.Instance. To undo an update that failed, the engine
-// calls it with the two exchanged.
+// Update changes r.Previous into r.Instance. To undo a failed update, the engine calls it
+// with the two exchanged.
 func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, Params]) (services.UpdateResult, error) {
 	logins, err := b.logins(ctx, r.Instance)
 	if err != nil {
@@ -140,8 +140,8 @@ func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, Par
 	return services.UpdateResult{}, b.run(ctx, r.Instance, statements...)
 }
 
-// logins are the roles of the instance's bindings. The server knows them: a
-// backend keeps no list of its own.
+// logins returns the roles of the instance's bindings. A backend stores no list, so it asks
+// the server.
 func (b *backend) logins(ctx context.Context, inst instance) ([]string, error) {
 	var names pq.StringArray
 	err := b.db.QueryRowContext(ctx, `SELECT coalesce(array_agg(m.rolname::text), '{}') FROM pg_auth_members a
@@ -157,16 +157,16 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Params,
 	err := b.run(ctx, inst,
 		makeRole(login(bd)),
 		fmt.Sprintf("GRANT %s TO %s", group, name),
-		// What one binding makes belongs to the instance, for the others to use.
+		// Objects belong to the instance, so that all bindings can use them.
 		fmt.Sprintf("ALTER ROLE %s SET role = %s", name, pq.QuoteLiteral(owner(inst))),
 		fmt.Sprintf("ALTER ROLE %s SET search_path = %s", name, pq.QuoteLiteral(owner(inst))),
 		fmt.Sprintf("ALTER ROLE %s LOGIN CONNECTION LIMIT %d PASSWORD %s", name, inst.Plan.Connections, pq.QuoteLiteral(password)))
 	if err != nil {
-		return services.BindResult{}, err // the engine clears it of what derives from the seed
+		return services.BindResult{}, err // the engine removes everything that derives from the seed
 	}
 	uri := *b.url
 	uri.User = url.UserPassword(login(bd), password)
-	// The keys are those of servicebinding.io where it has one.
+	// Use the keys of servicebinding.io if it defines one.
 	return services.BindResult{Credentials: services.Credentials{
 		Values: map[string]any{
 			"type": "postgresql", "provider": "chandler", "uri": uri.String(),
@@ -176,7 +176,7 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Params,
 	}}, nil
 }
 
-// Unbind first keeps new sessions out, then ends those that are open.
+// Unbind first refuses new sessions, then ends open ones.
 func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, Params, BindParams]) (services.UnbindResult, error) {
 	return services.UnbindResult{}, b.removeLogin(ctx, r.Instance, login(r.Binding))
 }
@@ -198,7 +198,7 @@ func (b *backend) removeLogin(ctx context.Context, inst instance, name string) e
 		"DROP OWNED BY "+role, "DROP ROLE "+role)
 }
 
-// Deprovision removes bindings that are left as well.
+// Deprovision also removes remaining bindings.
 func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, Params]) (services.DeprovisionResult, error) {
 	logins, err := b.logins(ctx, r.Instance)
 	if err != nil {
@@ -213,7 +213,7 @@ func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest
 	return services.DeprovisionResult{}, b.run(ctx, r.Instance, "DROP SCHEMA IF EXISTS "+name+" CASCADE", "DROP ROLE IF EXISTS "+name)
 }
 
-// List is optional: "chandler orphans" finds what nobody owns by it.
+// List is optional: "chandler orphans" uses it to find resources that nobody owns.
 func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
 	rows, err := b.db.QueryContext(ctx, `SELECT r.rolname, coalesce((SELECT g.rolname FROM pg_auth_members a
 		JOIN pg_roles g ON g.oid = a.roleid WHERE a.member = r.oid AND g.rolname LIKE 's\_%' LIMIT 1), '')
@@ -240,7 +240,7 @@ func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
 	return found, rows.Err()
 }
 
-// session is an application's: one connection, never replaced by another.
+// session is an application's session: a single connection that is never replaced.
 type session struct {
 	pool *sql.DB
 	*sql.Conn
@@ -250,7 +250,7 @@ func dial(ctx context.Context, credentials map[string]any) (services.Session, er
 	uri, _ := credentials["uri"].(string)
 	pool, err := sql.Open("postgres", uri)
 	if err != nil {
-		return nil, errors.New("the uri is none") // err would quote it
+		return nil, errors.New("uri: is invalid") // err would quote it
 	}
 	conn, err := pool.Conn(ctx)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 func TestMain(m *testing.M) { embeddedtest.Main(m) }
 
 func TestSuite(t *testing.T) {
-	admin, err := url.Parse(embeddedtest.Database(t)) // on a real server, which ends with the test
+	admin, err := url.Parse(embeddedtest.Database(t)) // on a real server that stops with the test
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func TestSuite(t *testing.T) {
 	servicetest.Run(t, servicetest.Suite{
 		Definition: Definition(),
 		Address:    admin.Host,
-		Config: func(address string) json.RawMessage { // through a proxy, at times
+		Config: func(address string) json.RawMessage { // sometimes the address of a proxy
 			through := *admin
 			through.Host = address
 			text, _ := json.Marshal(map[string]string{"url": through.String(), "address": admin.Host})
@@ -60,7 +60,7 @@ func TestSuite(t *testing.T) {
 	})
 }
 
-// The broker takes the backend's catalog.
+// The broker accepts the backend's catalog.
 func TestCatalog(t *testing.T) {
 	c, err := catalog.Parse("catalog.yml", catalogYAML, []services.Definition{Definition()}, func(string) (string, bool) {
 		return "postgres://broker:secret@127.0.0.1:5432/shared", true
@@ -70,7 +70,7 @@ func TestCatalog(t *testing.T) {
 	}
 }
 
-// reach tries to get from one tenant's schema into another's.
+// reach uses one tenant's credentials to try to access another tenant's schema.
 func reach(t *testing.T, mine, theirs map[string]any) {
 	s, err := dial(t.Context(), mine)
 	if err != nil {
@@ -92,7 +92,7 @@ func reach(t *testing.T, mine, theirs map[string]any) {
 	} {
 		statement := fmt.Sprintf(attempt, pq.QuoteIdentifier(schema))
 		if _, err := s.(*session).ExecContext(t.Context(), statement); err == nil {
-			t.Errorf("%s: is allowed", statement)
+			t.Errorf("%s is allowed", statement)
 		}
 	}
 }
