@@ -80,7 +80,7 @@ func (e *Engine) Accept(ctx context.Context, tx pgx.Tx, r Request) (store.Operat
 		return op, err
 	}
 	own, ok := tx.(*store.Tx)
-	if !ok || !e.direct.mayTake(queue) {
+	if !ok || !e.direct.accepts(queue) {
 		if op.JobID, err = e.insertJob(ctx, tx, args, &river.InsertOpts{Queue: queue}); err != nil {
 			return op, err
 		}

@@ -22,19 +22,23 @@ func (e *Engine) deleteSecrets(ctx context.Context, b store.Binding, mounts bool
 	if mounts {
 		secrets["volume mounts"] = credhub.VolumeMountsPath(b.InstanceID, b.ID)
 	}
-	deleted := make(chan error, len(secrets))
-	for what, path := range secrets {
-		go func() {
-			if err := e.Credentials.Delete(ctx, path); err != nil {
-				deleted <- fmt.Errorf("delete the %s: %w", what, err)
-				return
-			}
-			deleted <- nil
-		}()
+	return sideBySide(secrets, func(what string, path credhub.Path) error {
+		if err := e.Credentials.Delete(ctx, path); err != nil {
+			return fmt.Errorf("delete the %s: %w", what, err)
+		}
+		return nil
+	})
+}
+
+// sideBySide calls do with each of all at once, and returns when all have ended.
+func sideBySide[T any](all map[string]T, do func(what string, one T) error) error {
+	ended := make(chan error, len(all))
+	for what, one := range all {
+		go func() { ended <- do(what, one) }()
 	}
 	var errs []error
-	for range secrets {
-		errs = append(errs, <-deleted)
+	for range all {
+		errs = append(errs, <-ended)
 	}
 	return errors.Join(errs...)
 }

@@ -28,7 +28,9 @@ type direct struct {
 	mu      sync.Mutex
 	ctx     context.Context // of the attempts; nil: nothing begins
 	cancel  context.CancelFunc
-	busy    map[string]int         // the server's workers under way, by queue; jobs' included
+	busy    map[string]int // the server's workers under way, by queue; jobs' included
+	free    map[string]chan struct{}
+	waiting map[string]int         // operations that wait for a worker, by queue
 	results map[string]*completion // by operation
 	working sync.WaitGroup
 }
@@ -37,6 +39,9 @@ const (
 	// directFor is how long an operation may do without a job: less than the sweeper
 	// waits.
 	directFor = 4 * time.Second
+	// workerTime is how long an operation waits for a worker without a job: a burst
+	// passes, and a server that hangs keeps little in memory.
+	workerTime = time.Second
 	// longestPause is what is waited for between two attempts without a job.
 	longestPause = 2 * time.Second
 	// resultFor is how long a result can be asked for.
@@ -64,7 +69,9 @@ type Ended struct {
 }
 
 func newDirect(e *Engine) *direct {
-	return &direct{engine: e, busy: map[string]int{}, results: map[string]*completion{}}
+	return &direct{
+		engine: e, busy: map[string]int{}, free: map[string]chan struct{}{}, waiting: map[string]int{}, results: map[string]*completion{},
+	}
 }
 
 func (d *direct) start(ctx context.Context) {
@@ -101,10 +108,12 @@ func (d *direct) stop(ctx context.Context) {
 // queue is worked off under any load.
 func (d *direct) reserved() int { return d.engine.Workers / 4 }
 
-func (d *direct) mayTake(queue string) bool {
+// accepts says whether an operation may begin without a job: no more wait for a worker
+// than are soon worked off.
+func (d *direct) accepts(queue string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.ctx != nil && d.busy[queue] < d.engine.Workers-d.reserved()
+	return d.ctx != nil && d.waiting[queue] < 8*d.engine.Workers
 }
 
 // take takes one of a server's workers but for the reserved ones.
@@ -115,11 +124,58 @@ func (d *direct) take(queue string, reserved int) (release func(), ok bool) {
 		return nil, false
 	}
 	d.busy[queue]++
+	d.signal(queue)
 	return func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.busy[queue]--
+		d.signal(queue)
 	}, true
+}
+
+// signal wakes one that waits for a worker, if one is free.
+func (d *direct) signal(queue string) {
+	if d.busy[queue] >= d.engine.Workers-d.reserved() {
+		return
+	}
+	select {
+	case d.freed(queue) <- struct{}{}:
+	default: // somebody is being woken
+	}
+}
+
+func (d *direct) freed(queue string) chan struct{} {
+	if d.free[queue] == nil {
+		d.free[queue] = make(chan struct{}, 1)
+	}
+	return d.free[queue]
+}
+
+// await takes a worker as soon as one is free; ok is false where none was for a while.
+func (d *direct) await(ctx context.Context, queue string) (release func(), ok bool) {
+	d.mu.Lock()
+	freed := d.freed(queue)
+	d.waiting[queue]++
+	d.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.waiting[queue]--
+	}()
+	timeout := time.NewTimer(workerTime)
+	defer timeout.Stop()
+	for {
+		if release, ok := d.take(queue, d.reserved()); ok {
+			return release, true
+		}
+		select {
+		case <-freed:
+		case <-timeout.C:
+			return nil, false
+		case <-ctx.Done():
+			return nil, false
+		}
+	}
 }
 
 // begin works on an operation that is committed and has no job.
@@ -169,7 +225,7 @@ func (d *direct) work(ctx context.Context, args job, queue string) {
 
 // attempts is Engine.run with a worker of the server; ok is false where none is free.
 func (d *direct) attempts(ctx context.Context, args job, queue string, began time.Time) (wait time.Duration, ok bool) {
-	release, ok := d.take(queue, d.reserved())
+	release, ok := d.await(ctx, queue)
 	if !ok {
 		return 0, false
 	}

@@ -82,15 +82,31 @@ func TestMoreThanWorkers(t *testing.T) {
 	for range workers - reserved {
 		gate.AwaitCall(t)
 	}
-	if n := query[int](t, h, "select count(*) from operations where job_id = 0"); n != workers-reserved {
-		t.Errorf("%d operations without a job, not %d", n, workers-reserved)
-	}
+	eventually(t, "the others have jobs", func() bool {
+		return query[int](t, h, "select count(*) from operations where job_id = 0") == workers-reserved
+	})
 	for range reserved {
 		gate.AwaitCall(t)
 	}
 	gate.Open()
 	for _, id := range ids {
 		done(t, h, id)
+	}
+}
+
+// More at once than there are workers, and all are soon done: none needs a job.
+func TestBurst(t *testing.T) {
+	h := soon(t)
+	h.Backend.BeforeCall(func(context.Context, string, string) error { time.Sleep(10 * time.Millisecond); return nil })
+	var ids []string
+	for i := range 60 {
+		ids = append(ids, provision(t, h, fmt.Sprint(i), brokertest.Small, ""))
+	}
+	for _, id := range ids {
+		done(t, h, id)
+	}
+	if n := query[int](t, h, jobs); n != 0 {
+		t.Errorf("%d jobs", n)
 	}
 }
 

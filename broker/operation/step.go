@@ -188,23 +188,24 @@ func (e *Engine) bind(ctx context.Context, d *services.Driver, inst services.Raw
 // storeCredentials stores what the application and, of a volume, the platform
 // read: both hold secrets.
 func (e *Engine) storeCredentials(ctx context.Context, d *services.Driver, b store.Binding, c services.Credentials) error {
+	type secret struct {
+		path  credhub.Path
+		value any
+	}
+	secrets := map[string]secret{"credentials": {credhub.CredentialsPath(b.InstanceID, b.ID), c.Values}}
 	if d.VolumeMounts {
-		value, err := json.Marshal(VolumeMounts{c.VolumeMounts})
+		secrets["volume mounts"] = secret{credhub.VolumeMountsPath(b.InstanceID, b.ID), VolumeMounts{c.VolumeMounts}}
+	}
+	return sideBySide(secrets, func(what string, s secret) error {
+		value, err := json.Marshal(s.value)
 		if err != nil {
-			return fmt.Errorf("encode the volume mounts: %w", err)
+			return fmt.Errorf("encode the %s: %w", what, err)
 		}
-		if err := e.Credentials.Put(ctx, credhub.VolumeMountsPath(b.InstanceID, b.ID), value); err != nil {
-			return fmt.Errorf("store the volume mounts: %w", err)
+		if err := e.Credentials.Put(ctx, s.path, value); err != nil {
+			return fmt.Errorf("store the %s: %w", what, err)
 		}
-	}
-	value, err := json.Marshal(c.Values)
-	if err != nil {
-		return fmt.Errorf("encode the credentials: %w", err)
-	}
-	if err := e.Credentials.Put(ctx, credhub.CredentialsPath(b.InstanceID, b.ID), value); err != nil {
-		return fmt.Errorf("store the credentials: %w", err)
-	}
-	return nil
+		return nil
+	})
 }
 
 // unbind forgets the secrets only after the backend has revoked them: until
