@@ -1,16 +1,15 @@
-// Package credhub is the hub that credentials pass through: the contract of a
-// credential store, the one place where secrets live. Its implementations pass
-// the suite in credtest.
+// Package credhub is the contract of a credential store, the one place where the broker
+// keeps secrets, and of the ways in which credentials reach applications. It is not Cloud
+// Foundry's CredHub, to which package cfcredhub delivers. Stores pass the suite in credtest.
 package credhub
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"regexp"
-
-	"crypto/sha256"
-	"encoding/hex"
 )
 
 // ErrNotFound is what Get returns, wrapped, where nothing is stored.

@@ -6,6 +6,7 @@ package cfcredhub
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -65,9 +66,7 @@ var prefixes = regexp.MustCompile(`^(/[A-Za-z0-9_.-]{1,64}){1,4}$`)
 // New makes a Store. It finds what is wrong with the configuration, and makes no
 // outside call.
 func New(c Config) (*Store, error) {
-	if c.Prefix == "" {
-		c.Prefix = "/c/chandler"
-	}
+	c.Prefix = cmp.Or(c.Prefix, "/c/chandler")
 	u, err := url.Parse(c.URL)
 	switch {
 	case err != nil || u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "":
@@ -219,8 +218,8 @@ func (s *Store) exists(ctx context.Context, name string) (bool, error) {
 	return len(found.Data) > 0, err
 }
 
-// Ready implements credhub.Delivery. It asks for a credential that is not there:
-// that says whether CredHub answers and knows the broker.
+// Ready implements credhub.Delivery. It asks for a credential that does not exist, which
+// shows whether CredHub answers and authenticates the broker.
 func (s *Store) Ready(ctx context.Context) error {
 	var health struct{ Status string }
 	if err := s.request(ctx, s.plain, http.MethodGet, "/health", nil, &health, http.StatusOK); err != nil {
@@ -343,20 +342,13 @@ func (s *Store) request(ctx context.Context, client *http.Client, method, path s
 			Description string `json:"error_description"`
 		}
 		_ = json.Unmarshal(text, &fault)
-		message := fault.Description
-		if message == "" {
-			message = fault.Error
-		}
-		if message == "" {
-			message = "it gives no reason"
-		}
-		return &refusal{answer.StatusCode, message}
+		return &refusal{answer.StatusCode, cmp.Or(fault.Description, fault.Error, "it gives no reason")}
 	}
 	if into == nil {
 		return nil
 	}
 	if json.Unmarshal(text, into) != nil {
-		return fmt.Errorf("what answers at %s is not CredHub", s.base)
+		return fmt.Errorf("the reply from %s did not come from CredHub", s.base)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -71,12 +72,7 @@ func oneWinner(ctx context.Context, stores []credhub.Store) error {
 }
 
 func contains(values []json.RawMessage, v json.RawMessage) bool {
-	for _, candidate := range values {
-		if equal("", candidate, v) == nil {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(values, func(candidate json.RawMessage) bool { return equal("", candidate, v) == nil })
 }
 
 // changes shows that a change is given what is stored, and that its refusal changes

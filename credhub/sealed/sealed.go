@@ -3,9 +3,9 @@
 // that the database never sees. It is for `chandler dev` and for those without
 // a Vault.
 //
-// It keeps who has the database, or a backup of it, from reading and from
-// exchanging credentials. It does not keep who may write to the database from
-// removing one, or from bringing back what was stored at the same path before.
+// Somebody who has the database, or a backup of it, can neither read nor exchange
+// credentials. Somebody who can write to the database can remove one, or restore what was
+// stored at the same path before.
 package sealed
 
 import (

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -113,9 +114,7 @@ func (c *Config) setDefaults() {
 		&c.Mount: defaultMount, &c.Prefix: defaultPrefix, &c.Auth: AuthToken,
 		&c.AppRoleMount: "approle", &c.KubernetesMount: "kubernetes", &c.JWTFile: defaultTokenFile,
 	} {
-		if *value == "" {
-			*value = otherwise
-		}
+		*value = cmp.Or(*value, otherwise)
 	}
 	for _, path := range []*string{&c.Mount, &c.Prefix, &c.AppRoleMount, &c.KubernetesMount} {
 		*path = strings.Trim(*path, "/")

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -50,12 +51,7 @@ func NewDelivery(s *Store, c DeliveryConfig) (*Delivery, error) {
 	if c.Prefix == s.config.Prefix {
 		return nil, errors.New("vault: the applications' prefix is the broker's own, where they may not read")
 	}
-	if c.Address == "" {
-		c.Address = s.clients.root.Address()
-	}
-	if c.Namespace == "" {
-		c.Namespace = s.config.Namespace
-	}
+	c.Address, c.Namespace = cmp.Or(c.Address, s.clients.root.Address()), cmp.Or(c.Namespace, s.config.Namespace)
 	config := s.config
 	config.Prefix = c.Prefix
 	return &Delivery{config: c, store: &Store{config: config, clients: s.clients, session: s.session}}, nil

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,13 +23,10 @@ type refusal struct {
 	messages []string
 }
 
-// Error explains the answer. It holds Vault's own words, which never quote a
-// value, but not the body of what is no answer of Vault's.
+// Error explains the answer in Vault's own words, which never quote a value. It leaves
+// out a body that did not come from Vault.
 func (r *refusal) Error() string {
-	words := strings.Join(r.messages, "; ")
-	if words == "" {
-		words = http.StatusText(r.status)
-	}
+	words := cmp.Or(strings.Join(r.messages, "; "), http.StatusText(r.status))
 	switch {
 	case r.status == http.StatusServiceUnavailable && strings.Contains(words, "sealed"):
 		return "Vault is sealed: unseal it (HTTP 503)"

@@ -1,5 +1,7 @@
 package vault
 
+import "cmp"
+
 // manifests makes what the applications' operators on Kubernetes apply for one
 // binding.
 type manifests struct {
@@ -55,12 +57,8 @@ const vaultSecrets = "secrets.hashicorp.com/v1beta1"
 // alone: applications take each of its keys for one, so that _raw, the whole answer
 // of Vault, is left out.
 func (m manifests) staticSecret() map[string]any {
-	auth := m.login.VaultAuth
-	if auth == "" {
-		auth = shared
-	}
 	return m.object(vaultSecrets, "VaultStaticSecret", m.name, m.inNamespace(map[string]any{
-		"vaultAuthRef": auth, "type": "kv-v2", "mount": m.mount, "path": m.path, "refreshAfter": "1m",
+		"vaultAuthRef": cmp.Or(m.login.VaultAuth, shared), "type": "kv-v2", "mount": m.mount, "path": m.path, "refreshAfter": "1m",
 		"destination": map[string]any{"name": m.name, "create": true, "transformation": map[string]any{"excludeRaw": true}},
 	}, "namespace"))
 }
