@@ -1,7 +1,6 @@
 package servicetest
 
 import (
-	"context"
 	"encoding/json"
 	"testing"
 
@@ -22,8 +21,7 @@ func (h *harness) dialled(t *testing.T, c services.Credentials) services.Session
 
 func (h *harness) dial(t *testing.T, c services.Credentials) (services.Session, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
-	defer cancel()
+	ctx := soon(t)
 	return h.Definition.Dial(ctx, delivered(t, c.Values))
 }
 
@@ -51,8 +49,7 @@ func (h *harness) works(t *testing.T, c services.Credentials) {
 
 func (h *harness) writes(t *testing.T, s services.Session, key, value string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
-	defer cancel()
+	ctx := soon(t)
 	if err := s.Write(ctx, key, value); err != nil {
 		t.Fatalf("write: %v", err)
 	}
@@ -60,8 +57,7 @@ func (h *harness) writes(t *testing.T, s services.Session, key, value string) {
 
 func (h *harness) reads(t *testing.T, s services.Session, key, want string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
-	defer cancel()
+	ctx := soon(t)
 	if got, err := s.Read(ctx, key); err != nil || got != want {
 		t.Fatalf("read: %q, %v; want %q", got, err, want)
 	}
@@ -69,8 +65,7 @@ func (h *harness) reads(t *testing.T, s services.Session, key, want string) {
 
 func (h *harness) alive(t *testing.T, s services.Session) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
-	defer cancel()
+	ctx := soon(t)
 	return s.Ping(ctx)
 }
 

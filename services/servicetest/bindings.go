@@ -21,9 +21,7 @@ func testTwoBindings(t *testing.T, h *harness) {
 	h.writes(t, s2, "from the second", "2")
 	h.reads(t, s1, "from the second", "2")
 
-	if err := h.unbind(t, r, one); err != nil {
-		t.Fatalf("unbind: %v", err)
-	}
+	succeeds(t, "unbind", h.unbind(t, r, one))
 	if h.alive(t, s1) == nil {
 		t.Error("the live session outlived its binding")
 	}
@@ -59,9 +57,7 @@ func testReadOnly(t *testing.T, h *harness) {
 		}
 	}
 	h.reads(t, h.dialled(t, writer), "before", "1")
-	if err := h.unbind(t, r, reading); err != nil {
-		t.Fatalf("unbind: %v", err)
-	}
+	succeeds(t, "unbind", h.unbind(t, r, reading))
 	h.refused(t, reader)
 }
 
@@ -154,9 +150,7 @@ func testLimits(t *testing.T, h *harness) {
 	for _, limit := range h.Limits {
 		t.Run(limit.Name, func(t *testing.T) {
 			r := h.instance(t, freshID(t), limit.Plan, h.Create[0])
-			if err := h.provision(t, r); err != nil {
-				t.Fatalf("provision: %v", err)
-			}
+			succeeds(t, "provision", h.provision(t, r))
 			limit.Holds(t, Use{
 				Bind: func(t *testing.T, params json.RawMessage) map[string]any {
 					t.Helper()
@@ -165,12 +159,10 @@ func testLimits(t *testing.T, h *harness) {
 				},
 				Reconcile: func(t *testing.T) string {
 					t.Helper()
-					return h.keep(t, limit.Plan, r)[r.raw.ID].Message
+					return h.reconcile(t, limit.Plan, r)[r.raw.ID].Message
 				},
 			})
-			if err := h.deprovision(t, r); err != nil {
-				t.Fatalf("deprovision: %v", err)
-			}
+			succeeds(t, "deprovision", h.deprovision(t, r))
 			h.nothingLeft(t, r)
 		})
 	}

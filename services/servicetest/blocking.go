@@ -34,28 +34,19 @@ func (h *harness) testBlocked(t *testing.T, block func(t *testing.T, mine map[st
 	session := h.dialled(t, credentials[0])
 	block(t, delivered(t, my.Values), their...)
 	for i, b := range bindings {
-		if err := h.unbind(t, theirs, b); err != nil {
-			t.Fatalf("unbind: %v", err)
-		}
+		succeeds(t, "unbind", h.unbind(t, theirs, b))
 		h.refused(t, credentials[i])
 	}
 	if h.alive(t, session) == nil {
 		t.Error("the live session outlived its binding")
 	}
 	h.expectListed(t, theirs)
-	again, err := h.bind(t, theirs, bindings[0])
-	if err != nil {
-		t.Fatalf("bind again: %v", err)
-	}
+	again := h.mustBind(t, theirs, bindings[0])
 	h.works(t, again)
-	if err := h.deprovision(t, theirs); err != nil {
-		t.Fatalf("deprovision: %v", err)
-	}
+	succeeds(t, "deprovision", h.deprovision(t, theirs))
 	h.refused(t, again)
 	h.nothingLeft(t, theirs)
-	if err := h.deprovision(t, mine); err != nil {
-		t.Fatalf("deprovision the first tenant's instance: %v", err)
-	}
+	succeeds(t, "deprovision the first tenant's instance", h.deprovision(t, mine))
 	h.nothingLeft(t, mine)
 	h.noLeftovers(t)
 }
@@ -66,7 +57,7 @@ func (h *harness) noLeftovers(t *testing.T) {
 	var left []string
 	for end := time.Now().Add(2 * callTimeout); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		if h.driver.Functions.Reconcile != nil {
-			h.keep(t, h.Plan)
+			h.reconcile(t, h.Plan)
 		}
 		found, err := h.driver.Functions.List.OrZero(t.Context(), services.None{})
 		if err != nil {

@@ -40,19 +40,14 @@ func (h *harness) testRepair(t *testing.T, broken func(context.Context, map[stri
 	h.works(t, credentials)
 
 	h.breaks(t, broken, credentials)
-	again, err := h.restarted(t).bind(t, r, b)
-	if err != nil {
-		t.Fatalf("bind again: %v", err)
-	}
+	again := h.restarted(t).mustBind(t, r, b)
 	if diff := cmp.Diff(credentials, again); diff != "" {
 		t.Errorf("the repeated bind returned other credentials (-first +again):\n%s", diff)
 	}
 	h.works(t, credentials)
 
 	h.breaks(t, broken, credentials)
-	if err := h.unbind(t, r, b); err != nil {
-		t.Fatalf("unbind: %v", err)
-	}
+	succeeds(t, "unbind", h.unbind(t, r, b))
 	h.refused(t, credentials)
 	h.expectListed(t, r, other)
 }
@@ -60,8 +55,7 @@ func (h *harness) testRepair(t *testing.T, broken func(context.Context, map[stri
 // breaks lets the application break its credentials, and fails t if they still work.
 func (h *harness) breaks(t *testing.T, broken func(context.Context, map[string]any) error, c services.Credentials) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
-	defer cancel()
+	ctx := soon(t)
 	if err := broken(ctx, delivered(t, c.Values)); err != nil {
 		t.Fatalf("break the credentials: %v", err)
 	}
@@ -89,9 +83,7 @@ func (h *harness) testVerifyAbsent(t *testing.T) {
 	})
 	h.expectListed(t, r)
 	b, credentials := h.bound(t, r, h.Bind[0])
-	if err := h.unbind(t, r, b); err != nil {
-		t.Fatalf("unbind: %v", err)
-	}
+	succeeds(t, "unbind", h.unbind(t, r, b))
 	_ = h.call(t, func(ctx context.Context) error { return h.driver.Verify(ctx, r.raw, b) })
 	h.refused(t, credentials)
 	h.expectListed(t, r)

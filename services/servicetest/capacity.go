@@ -6,9 +6,9 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// testRoom checks the numbers for placement: none is negative, and the free capacity is
+// testCapacity checks the numbers for placement: none is negative, and the free capacity is
 // not larger than the total.
-func testRoom(t *testing.T, h *harness) {
+func testCapacity(t *testing.T, h *harness) {
 	c, err := h.driver.Functions.Capacity.OrZero(t.Context(), services.None{})
 	if err != nil {
 		t.Fatal(err)

@@ -220,9 +220,7 @@ func (h *harness) interrupted(t *testing.T, s step, n int, when Moment, undo boo
 	h.checkError(t, victim.driver.Ready(t.Context())) // connects, so that the verb's own calls are counted
 	proxy.Arm(n, when)
 	err := victim.call(t, func(ctx context.Context) error { return s.verb(ctx, victim, c) })
-	if message, rejected := services.IsRejected(err); rejected {
-		t.Errorf("a lost server is reported as the user's error: %s", message)
-	}
+	notBlamed(t, "a lost server", err)
 	if !proxy.WasCut() && err != nil {
 		t.Fatalf("%s: %v", s.name, err)
 	}
@@ -242,9 +240,7 @@ func (h *harness) converge(t *testing.T, s step, c *crash, undo bool) {
 		s.undone(t, next, c)
 		return
 	}
-	if err := next.call(t, func(ctx context.Context) error { return s.verb(ctx, next, c) }); err != nil {
-		t.Fatalf("again: %v", err)
-	}
+	succeeds(t, "again", next.call(t, func(ctx context.Context) error { return s.verb(ctx, next, c) }))
 	s.holds(t, next, c)
 }
 
@@ -278,9 +274,7 @@ func (h *harness) cancelled(t *testing.T, s step, after time.Duration, undo bool
 	defer cancel()
 	err := s.verb(ctx, h, c)
 	h.checkError(t, err)
-	if message, rejected := services.IsRejected(err); rejected {
-		t.Errorf("a cancelled call is reported as the user's error: %s", message)
-	}
+	notBlamed(t, "a cancelled call", err)
 	if late := time.Now(); ctx.Err() != nil {
 		if deadline, _ := ctx.Deadline(); late.Sub(deadline) > callTimeout {
 			t.Errorf("returned %s after its context ended", late.Sub(deadline))

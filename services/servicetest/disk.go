@@ -99,15 +99,11 @@ func (h *harness) onFullDisk(t *testing.T, v *verb, bd services.RawBinding, tell
 		}
 		return
 	}
-	if message, rejected := services.IsRejected(err); rejected {
-		t.Errorf("%s: reported as the user's error: %s", v.name, message)
-	}
+	notBlamed(t, v.name, err)
 	if tells && !services.IsOutOfCapacity(err) {
 		t.Errorf("%s does not return OutOfCapacity: %v", v.name, err)
 	}
-	if bd.Seed.Scrub(err.Error()) != err.Error() {
-		t.Errorf("an error contains a secret of the binding: %s", bd.Seed.Scrub(err.Error()))
-	}
+	concealed(t, bd, err)
 }
 
 // insist repeats a verb after any error, like the engine: a server may need a moment after

@@ -82,9 +82,38 @@ func (h *harness) checkError(t *testing.T, err error) {
 // must calls a verb that must succeed.
 func (h *harness) must(t *testing.T, what string, verb func(context.Context) error) {
 	t.Helper()
-	if err := h.call(t, verb); err != nil {
+	succeeds(t, what, h.call(t, verb))
+}
+
+// succeeds ends t if there is an error.
+func succeeds(t *testing.T, what string, err error) {
+	t.Helper()
+	if err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
+}
+
+// notBlamed fails t if the error is reported as the user's.
+func notBlamed(t *testing.T, what string, err error) {
+	t.Helper()
+	if message, rejected := services.IsRejected(err); rejected {
+		t.Errorf("%s: reported as the user's error: %s", what, message)
+	}
+}
+
+// concealed fails t if an error contains a secret of the binding.
+func concealed(t *testing.T, b services.RawBinding, err error) {
+	t.Helper()
+	if err != nil && b.Seed.Scrub(err.Error()) != err.Error() {
+		t.Errorf("an error contains a secret of the binding: %s", b.Seed.Scrub(err.Error()))
+	}
+}
+
+// soon is a context that ends with t, or after the time that a call may take.
+func soon(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
+	t.Cleanup(cancel)
+	return ctx
 }
 
 // resource is an instance under test with its bindings.
@@ -147,20 +176,22 @@ func (h *harness) bind(t *testing.T, r *resource, b services.RawBinding) (servic
 		credentials, err = h.driver.Bind(ctx, r.raw, b)
 		return err
 	})
-	if err != nil && b.Seed.Scrub(err.Error()) != err.Error() {
-		t.Errorf("an error contains a secret of the binding: %s", b.Seed.Scrub(err.Error()))
-	}
+	concealed(t, b, err)
 	return credentials, err
+}
+
+func (h *harness) mustBind(t *testing.T, r *resource, b services.RawBinding) services.Credentials {
+	t.Helper()
+	credentials, err := h.bind(t, r, b)
+	succeeds(t, "bind", err)
+	return credentials
 }
 
 // bound creates a binding and returns it with its credentials.
 func (h *harness) bound(t *testing.T, r *resource, params json.RawMessage) (services.RawBinding, services.Credentials) {
 	t.Helper()
 	b := r.binding(t, freshID(t), params)
-	credentials, err := h.bind(t, r, b)
-	if err != nil {
-		t.Fatalf("bind: %v", err)
-	}
+	credentials := h.mustBind(t, r, b)
 	return b, credentials
 }
 
@@ -173,8 +204,7 @@ func (h *harness) unbind(t *testing.T, r *resource, b services.RawBinding) error
 // nothingLeft fails t if anything of r is still on the server.
 func (h *harness) nothingLeft(t *testing.T, r *resource) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
-	defer cancel()
+	ctx := soon(t)
 	left, err := h.Left(ctx, services.InstanceName(r.raw.ID), r.bindingNames())
 	if err != nil {
 		t.Fatalf("Left: %v", err)

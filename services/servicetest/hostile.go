@@ -36,9 +36,7 @@ func testHostileIDs(t *testing.T, h *harness) {
 	resources, credentials := make([]*resource, len(ids)), make([]services.Credentials, len(ids))
 	for i, id := range ids {
 		resources[i] = h.instance(t, id, h.Plan, h.Create[0])
-		if err := h.provision(t, resources[i]); err != nil {
-			t.Fatalf("provision %q: %v", id, err)
-		}
+		succeeds(t, fmt.Sprintf("provision %q", id), h.provision(t, resources[i]))
 		c, err := h.bind(t, resources[i], resources[i].binding(t, id, h.Bind[0]))
 		if err != nil {
 			t.Fatalf("bind %q: %v", id, err)
@@ -50,12 +48,8 @@ func testHostileIDs(t *testing.T, h *harness) {
 		t.Run(name(i, id), func(t *testing.T) {
 			h.reads(t, h.dialled(t, credentials[i]), "own", own+fmt.Sprint(i))
 			h.expectListed(t, resources[i], resources[i].bindings...)
-			if err := h.unbind(t, resources[i], resources[i].bindings[0]); err != nil {
-				t.Fatalf("unbind: %v", err)
-			}
-			if err := h.deprovision(t, resources[i]); err != nil {
-				t.Fatalf("deprovision: %v", err)
-			}
+			succeeds(t, "unbind", h.unbind(t, resources[i], resources[i].bindings[0]))
+			succeeds(t, "deprovision", h.deprovision(t, resources[i]))
 			h.nothingLeft(t, resources[i])
 		})
 	}
@@ -83,9 +77,7 @@ func testHostileParameters(t *testing.T, h *harness) {
 					t.Errorf("provision with %.200s: neither succeeded nor was rejected: %v", mutated, err)
 				}
 			}
-			if err := h.deprovision(t, r); err != nil {
-				t.Fatalf("deprovision: %v", err)
-			}
+			succeeds(t, "deprovision", h.deprovision(t, r))
 			h.nothingLeft(t, r)
 		})
 	}
@@ -101,9 +93,7 @@ func testHostileParameters(t *testing.T, h *harness) {
 					t.Errorf("bind with %.200s: neither succeeded nor was rejected: %v", mutated, err)
 				}
 			}
-			if err := h.unbind(t, r, b); err != nil {
-				t.Fatalf("unbind: %v", err)
-			}
+			succeeds(t, "unbind", h.unbind(t, r, b))
 		})
 	}
 	h.expectListed(t, r)
@@ -188,9 +178,7 @@ func testServerAway(t *testing.T, h *harness) {
 			if err == nil {
 				t.Fatal("succeeded without the server")
 			}
-			if message, rejected := services.IsRejected(err); rejected {
-				t.Errorf("the error is reported as the user's: %s", message)
-			}
+			notBlamed(t, verb.name, err)
 		})
 	}
 	if err := h.driver.Ready(t.Context()); err != nil {

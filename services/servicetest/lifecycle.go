@@ -25,15 +25,9 @@ func (h *harness) testOnceAndAgain(t *testing.T, create, params json.RawMessage)
 	h.twice(t, "provision", func() error { return h.provision(t, r) })
 	h.expectListed(t, r)
 	b := r.binding(t, freshID(t), params)
-	first, err := h.bind(t, r, b)
-	if err != nil {
-		t.Fatalf("bind: %v", err)
-	}
+	first := h.mustBind(t, r, b)
 	session := h.dialled(t, first)
-	again, err := h.restarted(t).bind(t, r, b)
-	if err != nil {
-		t.Fatalf("bind again: %v", err)
-	}
+	again := h.restarted(t).mustBind(t, r, b)
 	if diff := cmp.Diff(first, again); diff != "" {
 		t.Errorf("the repeated bind returned other credentials (-first +again):\n%s", diff)
 	}
@@ -116,36 +110,22 @@ func testAbsent(t *testing.T, h *harness) {
 		t.Error("bind to an absent instance succeeded")
 	}
 	h.twice(t, "unbind what could not be bound", func() error { return h.unbind(t, r, b) })
-	if err := h.provision(t, r); err != nil {
-		t.Fatalf("provision: %v", err)
-	}
+	succeeds(t, "provision", h.provision(t, r))
 	h.twice(t, "unbind an absent binding", func() error { return h.unbind(t, r, b) })
-	first, err := h.bind(t, r, b)
-	if err != nil {
-		t.Fatalf("bind: %v", err)
-	}
-	if err := h.deprovision(t, r); err != nil {
-		t.Fatalf("deprovision: %v", err)
-	}
+	first := h.mustBind(t, r, b)
+	succeeds(t, "deprovision", h.deprovision(t, r))
 	h.twice(t, "unbind after deprovision", func() error { return h.unbind(t, r, b) })
 	h.refused(t, first)
 	// The same IDs may be used again, and find no old data.
-	if err := h.provision(t, r); err != nil {
-		t.Fatalf("provision again: %v", err)
-	}
-	second, err := h.bind(t, r, b)
-	if err != nil {
-		t.Fatalf("bind again: %v", err)
-	}
+	succeeds(t, "provision again", h.provision(t, r))
+	second := h.mustBind(t, r, b)
 	h.works(t, second)
-	if err := h.deprovision(t, r); err != nil {
-		t.Fatalf("deprovision again: %v", err)
-	}
+	succeeds(t, "deprovision again", h.deprovision(t, r))
 	h.nothingLeft(t, r)
 }
 
-// testKeep reconciles an instance, and one that has been deleted.
-func testKeep(t *testing.T, h *harness) {
+// testReconcile reconciles an instance, and one that has been deleted.
+func testReconcile(t *testing.T, h *harness) {
 	if h.driver.Functions.Reconcile == nil {
 		t.Skip("the backend does not implement Reconciler")
 	}
@@ -154,7 +134,7 @@ func testKeep(t *testing.T, h *harness) {
 	_, credentials := h.bound(t, r, h.Bind[0])
 	session := h.dialled(t, credentials)
 	for range 3 {
-		notes := h.keep(t, h.Plan, r, gone)
+		notes := h.reconcile(t, h.Plan, r, gone)
 		if len(notes) > 0 {
 			t.Errorf("conditions of an instance within its limits: %v", notes)
 		}
@@ -163,14 +143,12 @@ func testKeep(t *testing.T, h *harness) {
 		t.Errorf("Reconcile cut a session: %v", err)
 	}
 	h.works(t, credentials)
-	if err := h.deprovision(t, r); err != nil {
-		t.Fatal(err)
-	}
-	h.keep(t, h.Plan, r)
+	succeeds(t, "deprovision", h.deprovision(t, r))
+	h.reconcile(t, h.Plan, r)
 	h.nothingLeft(t, r)
 }
 
-func (h *harness) keep(t *testing.T, plan json.RawMessage, rs ...*resource) map[string]services.Condition {
+func (h *harness) reconcile(t *testing.T, plan json.RawMessage, rs ...*resource) map[string]services.Condition {
 	t.Helper()
 	var raws []services.RawInstance
 	for _, r := range rs {

@@ -42,13 +42,8 @@ func testSecrets(t *testing.T, h *harness) {
 		}
 	}
 	// A later binding with the same IDs has other secrets.
-	if err := h.unbind(t, r, one); err != nil {
-		t.Fatalf("unbind: %v", err)
-	}
-	again, err := h.bind(t, r, r.binding(t, one.ID, h.Bind[0]))
-	if err != nil {
-		t.Fatalf("bind: %v", err)
-	}
+	succeeds(t, "unbind", h.unbind(t, r, one))
+	again := h.mustBind(t, r, r.binding(t, one.ID, h.Bind[0]))
 	if values := fmt.Sprint(again.Values); one.Seed.Scrub(values) != values {
 		t.Error("a binding of another seed has the old one's secret")
 	}

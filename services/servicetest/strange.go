@@ -113,12 +113,8 @@ func (h *harness) strangely(t *testing.T, v *verb, bd services.RawBinding, mayWo
 		}
 		return
 	}
-	if message, rejected := services.IsRejected(err); rejected {
-		t.Errorf("%s: the error is reported as the user's: %s", v.name, message)
-	}
-	if bd.Seed.Scrub(err.Error()) != err.Error() {
-		t.Errorf("an error contains a secret of the binding: %s", bd.Seed.Scrub(err.Error()))
-	}
+	notBlamed(t, v.name, err)
+	concealed(t, bd, err)
 }
 
 // listening starts a strange server and returns its address.
