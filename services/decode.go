@@ -2,6 +2,7 @@ package services
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -46,11 +47,11 @@ func Decode[T any](raw json.RawMessage) (T, error) {
 func readable(err error) error {
 	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		if t.Field == "" {
-			return fmt.Errorf("must be an object, not %s", article(t.Value))
+			return fmt.Errorf("must be an object, not %s", TypeName(t.Value))
 		}
 		got := strings.Fields(t.Value)[0]
 		if want := wanted(t.Type); got != "number" || !strings.Contains(want, "number") {
-			return fmt.Errorf("%s: must be %s, not %s", t.Field, want, article(got))
+			return fmt.Errorf("%s: must be %s, not %s", t.Field, want, TypeName(got))
 		}
 		return fmt.Errorf("%s: must be %s", t.Field, wanted(t.Type)) // a number too, but not one that fits
 	}
@@ -87,13 +88,27 @@ func wanted(t reflect.Type) string {
 	}
 }
 
-func article(value string) string {
-	switch value {
-	case "array", "object":
-		return "an " + value
+// TypeName words a JSON type for people, such as "an array". jsonType is its name in a
+// schema or in package encoding/json.
+func TypeName(jsonType string) string {
+	switch jsonType {
+	case "array", "object", "integer":
+		return "an " + jsonType
 	case "bool":
 		return "a boolean"
+	case "null":
+		return "null"
 	default:
-		return "a " + value
+		return "a " + jsonType
 	}
+}
+
+// TypeNameOf words the type of a JSON value.
+func TypeNameOf(value json.RawMessage) string {
+	value = bytes.TrimSpace(value)
+	if len(value) == 0 {
+		return "nothing"
+	}
+	names := map[byte]string{'{': "object", '[': "array", '"': "string", 't': "boolean", 'f': "boolean", 'n': "null"}
+	return TypeName(cmp.Or(names[value[0]], "number"))
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 const (
@@ -76,7 +78,7 @@ func decodeParameters(params json.RawMessage) (map[string]any, error) {
 	}
 	object, ok := value.(map[string]any)
 	if !ok {
-		return nil, fmt.Errorf("parameters: must be an object, not %s", article(jsonType(value)))
+		return nil, fmt.Errorf("parameters: must be an object, not %s", services.TypeNameOf(params))
 	}
 	return object, checkNumbers("parameters", value)
 }
@@ -112,32 +114,4 @@ func modest(number string) bool {
 	}
 	e, err := strconv.Atoi(exponent)
 	return err == nil && e >= -largestExponent && e <= largestExponent
-}
-
-func jsonType(value any) string {
-	switch value.(type) {
-	case nil:
-		return "null"
-	case bool:
-		return "boolean"
-	case json.Number:
-		return "number"
-	case string:
-		return "string"
-	case []any:
-		return "array"
-	default:
-		return "object"
-	}
-}
-
-func article(jsonType string) string {
-	switch jsonType {
-	case "null":
-		return "null"
-	case "array", "object", "integer":
-		return "an " + jsonType
-	default:
-		return "a " + jsonType
-	}
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // mostChoices is how many allowed values a message lists.
@@ -201,12 +203,12 @@ func sizeRule(k jsonschema.ErrorKind) string {
 func wrongType(k *kind.Type) string {
 	want := make([]string, len(k.Want))
 	for i, t := range k.Want {
-		want[i] = article(t)
+		want[i] = services.TypeName(t)
 	}
 	if k.Got == "number" && slices.Contains(k.Want, "integer") {
 		return "must be " + strings.Join(want, " or ") + ", without a fraction"
 	}
-	return "must be " + strings.Join(want, " or ") + ", not " + article(k.Got)
+	return "must be " + strings.Join(want, " or ") + ", not " + services.TypeName(k.Got)
 }
 
 func choices(allowed []any) string {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // maxID is how many characters an ID may have.
@@ -51,7 +53,7 @@ func (f *fields) text(name string) string {
 		return ""
 	}
 	if err := json.Unmarshal(raw, &value); err != nil {
-		f.fault(name, "must be a string, not "+kindOf(raw))
+		f.fault(name, "must be a string, not "+services.TypeNameOf(raw))
 	}
 	if value == nil {
 		return ""
@@ -97,7 +99,7 @@ func (f *fields) object(name string) json.RawMessage {
 		return nil
 	}
 	if raw[0] != '{' {
-		f.fault(name, "must be an object, not "+kindOf(raw))
+		f.fault(name, "must be an object, not "+services.TypeNameOf(raw))
 		return nil
 	}
 	return raw
@@ -115,20 +117,3 @@ func (f *fields) within(name string) (inner *fields, ok bool) {
 }
 
 func tooLong() string { return fmt.Sprintf("has more than %d characters", maxID) }
-
-// kindOf names the type of a JSON value by its first byte.
-func kindOf(raw json.RawMessage) string {
-	switch raw[0] {
-	case '{':
-		return "an object"
-	case '[':
-		return "an array"
-	case '"':
-		return "a string"
-	case 't', 'f':
-		return "a boolean"
-	case 'n':
-		return "null"
-	}
-	return "a number"
-}

@@ -8,6 +8,8 @@ import (
 	"io"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // maxDepth is how deep arrays and objects may nest.
@@ -27,7 +29,7 @@ func checkObject(data []byte) error {
 		return syntax(dec, err)
 	}
 	if first != json.Delim('{') {
-		return errors.New("it must be a JSON object, not " + kindOf(bytes.TrimSpace(data)))
+		return errors.New("it must be a JSON object, not " + services.TypeNameOf(data))
 	}
 	if err := checkMembers(dec, 1); err != nil {
 		return err
