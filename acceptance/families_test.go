@@ -6,8 +6,6 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"github.com/google/uuid"
-
 	"github.com/chandler-broker/chandler/acceptance/rig"
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/services"
@@ -33,34 +31,18 @@ type offer struct {
 
 type plan struct{ id, name string }
 
-// secondPlans adds a second plan to each backend that has only one in the shipped
-// catalog, so that instances can change plans.
-func secondPlans() map[string]rig.SecondPlan {
-	plan := func(of, name string, config map[string]string) rig.SecondPlan {
-		return rig.SecondPlan{Of: of, ID: uuid.NewSHA1(uuid.NameSpaceOID, []byte(name)).String(), Name: name, Config: config}
-	}
-	return map[string]rig.SecondPlan{
-		"mysql":     plan("mysql-small", "mysql-second", map[string]string{"connections_per_binding": "12", "storage": "2GB"}),
-		"nats":      plan("nats-small", "nats-second", map[string]string{"connections": "25", "storage": "300MB"}),
-		"rabbitmq":  plan("rabbitmq-small", "rabbitmq-second", map[string]string{"connections": "25", "queue_size": "32MB"}),
-		"powerdns":  plan("zone", "zone-second", map[string]string{"records": "600"}),
-		"s3":        plan("bucket-small", "bucket-second", map[string]string{"storage": "2GB"}),
-		"smb":       plan("share-small", "share-second", map[string]string{"storage": "2GB", "connections": "25"}),
-		"functions": plan("wasm-small", "wasm-second", map[string]string{"concurrency": "60"}),
-	}
-}
-
 // wideCatalog is the shipped catalog of some backends, with the second plans.
-func wideCatalog(backends []string) ([]byte, error) {
+func wideCatalog(ctx context.Context, backends []string) ([]byte, error) {
 	text, err := rig.ShippedCatalog(backends...)
 	if err != nil {
 		return nil, err
 	}
-	for backend, plan := range secondPlans() {
-		if !slices.Contains(backends, backend) {
-			continue
+	for _, backend := range backends {
+		config, err := rig.SecondPlan(ctx, backend)
+		if err != nil {
+			return nil, err
 		}
-		if text, err = rig.WithPlan(text, plan); err != nil {
+		if text, err = rig.WithSecondPlan(text, backend, config); err != nil {
 			return nil, err
 		}
 	}
@@ -93,7 +75,7 @@ func newOffer(ctx context.Context, c *catalog.Catalog, b catalog.Backend) (*offe
 		o.plans = append(o.plans, plan{p.ID, p.Name})
 	}
 	if len(o.plans) != 2 {
-		return nil, fmt.Errorf("it has %d plans, want 2: add one to secondPlans", len(o.plans))
+		return nil, fmt.Errorf("it has %d plans, want 2: add testdata/second-plan.yml to its folder", len(o.plans))
 	}
 	if _, keys := b.Definition.Parameters(); b.Name == "functions" {
 		o.reader = map[string]any{"role": "invoke"}

@@ -63,7 +63,7 @@ func (s *storm) setUp(ctx SpecContext) {
 	s.duration, err = time.ParseDuration(setting("CHANDLER_STORM_DURATION", "50s"))
 	Expect(err).NotTo(HaveOccurred())
 	backends := strings.Split(setting("CHANDLER_STORM_BACKENDS", strings.Join(rig.Backends(), ",")), ",")
-	catalog, err := wideCatalog(backends)
+	catalog, err := wideCatalog(ctx, backends)
 	Expect(err).NotTo(HaveOccurred())
 	s.d = deploy(ctx, rig.Options{Vault: vaultBinary, Backends: backends, Catalog: catalog, Environment: map[string]string{
 		// Short waits and few workers: more is in progress when something breaks.

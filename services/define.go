@@ -62,6 +62,9 @@ type Client struct {
 	// "chandler catalog init" joins those of all backends. Services of one id are
 	// the same in all of them, except for their plans.
 	Catalog []byte
+	// AdministratorSQL returns the statements by which an SQL server's superuser
+	// makes the broker's account; nil where the server needs none.
+	AdministratorSQL func(name, password string) string
 	// CredentialType is the value of "type" in the credentials, such as
 	// "postgresql".
 	CredentialType string

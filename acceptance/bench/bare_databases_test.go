@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/chandler-broker/chandler/acceptance/rig"
+	"github.com/chandler-broker/chandler/embedded"
 )
 
 func barePostgres(b *testing.B, d *rig.Deployment) map[string]func(context.Context, string) error {
@@ -30,7 +31,7 @@ func barePostgres(b *testing.B, d *rig.Deployment) map[string]func(context.Conte
 // accounts.
 func bareMariaDB(b *testing.B, d *rig.Deployment) map[string]func(context.Context, string) error {
 	b.Helper()
-	server, err := rig.OpenMariaDB(d.Value("MYSQL_ADMIN_URL"))
+	server, err := embedded.OpenMariaDB(d.Value("MYSQL_ADMIN_URL"))
 	check(b, err)
 	b.Cleanup(func() { _ = server.Close() })
 	run := func(statement string, parameters int) func(context.Context, string) error {

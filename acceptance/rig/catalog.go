@@ -2,10 +2,17 @@ package rig
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/google/uuid"
 
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/services/all"
@@ -42,41 +49,74 @@ func CutCatalog(text []byte, backends ...string) ([]byte, error) {
 	return encoded(&document)
 }
 
-// SecondPlan is a plan to be added to a catalog: like another one, but for its
-// name, its id and what config says.
-type SecondPlan struct {
-	Of, ID, Name string
-	Config       map[string]string
+// SecondPlan reads what a second plan of a backend says in config, for instances to
+// move to and fro, from the backend's folder; nil where the catalog has two.
+func SecondPlan(ctx context.Context, backend string) (config map[string]string, err error) {
+	root, err := output(ctx, "", "go", "list", "-m", "-f", "{{.Dir}}", "github.com/chandler-broker/chandler")
+	if err != nil {
+		return nil, err
+	}
+	catalogs, err := filepath.Glob(filepath.Join(root, "services", "*", "*", "catalog.yml"))
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range catalogs {
+		var document struct{ Backends map[string]any }
+		if err := readYAML(path, &document); err != nil {
+			return nil, err
+		}
+		if document.Backends[backend] == nil {
+			continue
+		}
+		err := readYAML(filepath.Join(filepath.Dir(path), "testdata", "second-plan.yml"), &config)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		return config, err
+	}
+	return nil, fmt.Errorf("no folder has the catalog of backend %q", backend)
 }
 
-// WithPlan returns a catalog with one more plan.
-func WithPlan(text []byte, p SecondPlan) ([]byte, error) {
+func readYAML(path string, into any) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	return yaml.Unmarshal(text, into)
+}
+
+// WithSecondPlan returns a catalog with one more plan of a backend, which is like the
+// first one but for its name, its id and what config says; without config it is the
+// same catalog.
+func WithSecondPlan(text []byte, backend string, config map[string]string) ([]byte, error) {
+	if config == nil {
+		return text, nil
+	}
 	var document yaml.Node
 	if err := yaml.Unmarshal(text, &document); err != nil {
 		return nil, fmt.Errorf("read the catalog: %w", err)
 	}
 	for _, service := range member(document.Content[0], "services").Content {
-		if p.addTo(member(service, "plans")) {
-			return encoded(&document)
+		plans := member(service, "plans")
+		for _, plan := range plans.Content {
+			if member(plan, "backend").Value == backend {
+				plans.Content = append(plans.Content, second(plan, config))
+				return encoded(&document)
+			}
 		}
 	}
-	return nil, fmt.Errorf("the catalog has no plan %q", p.Of)
+	return nil, fmt.Errorf("the catalog has no plan of backend %q", backend)
 }
 
-func (p SecondPlan) addTo(plans *yaml.Node) bool {
-	for _, plan := range plans.Content {
-		if member(plan, "name").Value != p.Of {
-			continue
-		}
-		second := cloned(plan)
-		member(second, "name").Value, member(second, "id").Value = p.Name, p.ID
-		for key, value := range p.Config {
-			member(member(second, "config"), key).Value = value
-		}
-		plans.Content = append(plans.Content, second)
-		return true
+func second(plan *yaml.Node, config map[string]string) *yaml.Node {
+	plan = cloned(plan)
+	name := member(plan, "name")
+	name.Value += "-second"
+	member(plan, "id").Value = uuid.NewSHA1(uuid.NameSpaceOID, []byte(name.Value)).String()
+	for key, value := range config {
+		member(member(plan, "config"), key).Value = value
 	}
-	return false
+	return plan
 }
 
 func cloned(node *yaml.Node) *yaml.Node {

@@ -39,18 +39,27 @@ func TestShippedCatalog(t *testing.T) {
 	expectIn(t, text, []string{"nats-small", "name: dns", "name: zone"}, []string{"rabbitmq-small", "name: database"})
 }
 
-func TestWithPlan(t *testing.T) {
-	text, err := ShippedCatalog("nats")
+func TestWithSecondPlan(t *testing.T) {
+	shipped, err := ShippedCatalog("nats")
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err = WithPlan(text, SecondPlan{Of: "nats-small", ID: "second-id", Name: "nats-second", Config: map[string]string{"streams": "12345"}})
+	text, err := WithSecondPlan(shipped, "nats", map[string]string{"streams": "12345"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	expectIn(t, text, []string{"name: nats-small", "streams: 10", "name: nats-second", "id: second-id", "streams: 12345"}, nil)
-	if _, err := WithPlan(text, SecondPlan{Of: "no-such-plan"}); err == nil || !strings.Contains(err.Error(), "no-such-plan") {
-		t.Errorf("a plan of none: %v", err)
+	expectIn(t, text, []string{"name: nats-small", "streams: 10", "name: nats-small-second", "streams: 12345"}, nil)
+	if strings.Count(string(text), "1fb09eaa-b1e3-4831-8036-bf3c5cd0e778") != 1 {
+		t.Error("both plans have the same id")
+	}
+	if _, err := WithSecondPlan(text, "no-such-backend", map[string]string{}); err == nil || !strings.Contains(err.Error(), "no-such-backend") {
+		t.Errorf("an unknown backend: %v", err)
+	}
+	for backend, want := range map[string]map[string]string{"postgres": nil, "rabbitmq": {"connections": "25", "queue_size": "32MB"}} {
+		config, err := SecondPlan(t.Context(), backend)
+		if diff := cmp.Diff(want, config); err != nil || diff != "" {
+			t.Errorf("%s: %v\n%s", backend, err, diff)
+		}
 	}
 }
 

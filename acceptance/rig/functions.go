@@ -58,7 +58,7 @@ func (s *Server) proxyURL(text string) (*Proxy, error) {
 }
 
 // both are a server and the one that it keeps its data on.
-type both struct{ database, server process }
+type both struct{ database, server embedded.Process }
 
 func (b both) Kill() {
 	b.server.Kill()

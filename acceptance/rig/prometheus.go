@@ -2,8 +2,10 @@ package rig
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -100,7 +102,7 @@ func (p *Prometheus) await(ctx context.Context) error {
 		var answer struct {
 			Data struct{ Result []any }
 		}
-		err := fetchJSON(ctx, "http://"+p.address+"/api/v1/query?query=up%3D%3D1", nil, &answer)
+		err := fetchJSON(ctx, "http://"+p.address+"/api/v1/query?query=up%3D%3D1", &answer)
 		if err == nil && len(answer.Data.Result) > 0 {
 			return nil
 		}
@@ -129,7 +131,7 @@ func (p *Prometheus) Firing(ctx context.Context) ([]Alert, error) {
 			}
 		}
 	}
-	if err := fetchJSON(ctx, "http://"+p.address+"/api/v1/alerts", nil, &answer); err != nil {
+	if err := fetchJSON(ctx, "http://"+p.address+"/api/v1/alerts", &answer); err != nil {
 		return nil, err
 	}
 	firing := []Alert{}
@@ -143,3 +145,20 @@ func (p *Prometheus) Firing(ctx context.Context) ([]Alert, error) {
 
 // Close ends Prometheus.
 func (p *Prometheus) Close() { p.process.Kill() }
+
+// fetchJSON gets what a server's API answers.
+func fetchJSON(ctx context.Context, address string, into any) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answers %s", request.URL.Path, answer.Status)
+	}
+	return json.NewDecoder(answer.Body).Decode(into)
+}

@@ -2,10 +2,19 @@ package rig
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"slices"
 	"strconv"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/chandler-broker/chandler/embedded"
+	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/all"
 )
 
 // Server is a server that brokers make resources on: one backend of the shipped
@@ -16,18 +25,11 @@ type Server struct {
 	// Backend is its name in the catalog.
 	Backend string
 
-	process process
+	process embedded.Process
 	proxies []*Proxy
 	// holds returns the names of all that is on the server and not its own, seen
 	// past the broker's backend.
 	holds func(ctx context.Context) ([]string, error)
-}
-
-// process is how all servers of package embedded are made to fail.
-type process interface {
-	Kill()
-	Restart(ctx context.Context) error
-	Stop(ctx context.Context) error
 }
 
 // family is a backend of the shipped catalog with what starts a server for it.
@@ -38,18 +40,76 @@ type family struct {
 	start   func(ctx context.Context, d *Deployment, s *Server) (map[string]string, error)
 }
 
-// families are all backends of the shipped catalog.
+// families are all backends of the shipped catalog for which there is a server.
 func families() []family {
-	return []family{
-		{"postgres", startPostgres},
-		{"mysql", startMariaDB},
-		{"nats", startNATS},
-		{"rabbitmq", startRabbitMQ},
-		{"powerdns", startPowerDNS},
-		{"s3", startVersityGW},
-		{"smb", startSamba},
-		{"functions", startFunctions},
+	list := []family{{"postgres", startPostgres}, {"functions", startFunctions}}
+	for _, kind := range embedded.Kinds() {
+		if name := backendName(kind.Backend); name != "" {
+			list = append(list, family{name, func(ctx context.Context, d *Deployment, s *Server) (map[string]string, error) {
+				return d.startKind(ctx, kind, s)
+			}})
+		}
 	}
+	return list
+}
+
+// startKind starts a server of package embedded, and puts proxies before it.
+func (d *Deployment) startKind(ctx context.Context, kind embedded.Kind, s *Server) (map[string]string, error) {
+	o := embedded.Options{Dir: d.path(s.Backend), NoSync: !d.Durable, Progress: io.Discard}
+	if definition := definitionOf(kind.Backend); definition.AdministratorSQL != nil {
+		password := rand.Text()
+		d.Secrets.Add("the administrator's password of "+s.Backend, password)
+		o.Account = embedded.Account{Name: "chandler", Password: password, SQL: definition.AdministratorSQL("chandler", password)}
+	}
+	var running *embedded.Running
+	var err error
+	if kind.Files != nil {
+		running, err = d.startChild(ctx, kind, s)
+	} else {
+		running, err = kind.Start(ctx, o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.process, s.holds = running.Server.(embedded.Process), running.Holds
+	for what, secret := range running.Secrets {
+		d.Secrets.Add(what, secret)
+	}
+	variables := running.Variables(func(address string) string {
+		p, failed := NewProxy(address)
+		if failed != nil {
+			err = errors.Join(err, failed)
+			return ""
+		}
+		s.proxies = append(s.proxies, p)
+		return p.Addr()
+	})
+	return variables, err
+}
+
+// backendName is what the shipped catalog calls the backend of a type.
+func backendName(kind string) string {
+	var document struct {
+		Backends map[string]struct{ Type string }
+	}
+	if err := yaml.Unmarshal(definitionOf(kind).Catalog, &document); err != nil {
+		return ""
+	}
+	for name, backend := range document.Backends {
+		if backend.Type == kind {
+			return name
+		}
+	}
+	return ""
+}
+
+func definitionOf(kind string) services.Definition {
+	definitions := all.Definitions()
+	at := slices.IndexFunc(definitions, func(d services.Definition) bool { return d.Name == kind })
+	if at < 0 {
+		return services.Definition{}
+	}
+	return definitions[at]
 }
 
 // Backends are the names of all backends that a Deployment can have.

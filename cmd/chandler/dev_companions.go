@@ -2,23 +2,16 @@ package main
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"net"
-	"net/url"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	driver "github.com/go-sql-driver/mysql"
-
 	"github.com/chandler-broker/chandler/embedded"
-	"github.com/chandler-broker/chandler/services/database/mysql"
+	"github.com/chandler-broker/chandler/services/all"
 )
 
 // devServer is a server that runs until it is stopped. One that runs as a process
@@ -39,16 +32,32 @@ type companion struct {
 }
 
 func companions() []companion {
-	return []companion{
-		{"database/mysql", startMariaDB},
-		{"queue/nats", startNATS},
-		{"queue/rabbitmq", startRabbitMQ},
-		{"dns/powerdns", startPowerDNS},
-		{"filesystem/s3", startVersityGW},
-		{"filesystem/smb", startSamba},
-		{"function/wasm", startFunctions},
+	var list []companion
+	for _, kind := range embedded.Kinds() {
+		list = append(list, companion{kind.Backend, func(ctx context.Context, f *devFolder, progress io.Writer) (devServer, map[string]string, error) {
+			return f.startKind(ctx, kind, progress)
+		}})
 	}
+	return append(list, companion{"function/wasm", startFunctions})
 }
+
+// startKind starts a server of package embedded on the folder of its backend.
+func (f *devFolder) startKind(ctx context.Context, kind embedded.Kind, progress io.Writer) (devServer, map[string]string, error) {
+	o := embedded.Options{Dir: f.path(kind.Folder), Progress: progress}
+	for _, d := range all.Definitions() {
+		if d.Name == kind.Backend && d.AdministratorSQL != nil {
+			o.Account = embedded.Account{Name: administrator, Password: f.kept.AdminPassword, SQL: d.AdministratorSQL(administrator, f.kept.AdminPassword)}
+		}
+	}
+	s, err := kind.Start(ctx, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s.Server, s.Variables(func(address string) string { return address }), nil
+}
+
+// administrator is the broker's account on servers that have none for it.
+const administrator = "chandler"
 
 // stateBackend is the backend whose server holds the state, too: it always runs.
 const stateBackend = "database/postgres"
@@ -154,60 +163,6 @@ func (f *devFolder) arrived(s *devServers, a arrival, progress io.Writer) {
 	f.kept.Without = slices.DeleteFunc(f.kept.Without, func(backend string) bool { return backend == a.backend })
 }
 
-func startNATS(ctx context.Context, f *devFolder, _ io.Writer) (devServer, map[string]string, error) {
-	n, err := embedded.StartNATS(ctx, embedded.NATSOptions{Dir: f.path("nats")})
-	if err != nil {
-		return nil, nil, err
-	}
-	return n, map[string]string{
-		"NATS_URL": n.URL(), "NATS_OPERATOR_SEED_FILE": n.OperatorSeedFile(), "NATS_SYSTEM_CREDS_FILE": n.SystemCredsFile(),
-	}, nil
-}
-
-func startPowerDNS(ctx context.Context, f *devFolder, _ io.Writer) (devServer, map[string]string, error) {
-	p, err := embedded.StartPowerDNS(ctx, embedded.PowerDNSOptions{Dir: f.path("powerdns")})
-	if err != nil {
-		return nil, nil, err
-	}
-	return p, map[string]string{
-		"POWERDNS_API_URL": p.APIURL(), "POWERDNS_API_KEY": p.APIKey(), "POWERDNS_HOST": p.Host(), "POWERDNS_PORT": strconv.Itoa(p.Port()),
-	}, nil
-}
-
-func startRabbitMQ(ctx context.Context, f *devFolder, _ io.Writer) (devServer, map[string]string, error) {
-	r, err := embedded.StartRabbitMQ(ctx, embedded.RabbitMQOptions{Dir: f.path("rabbitmq")})
-	if err != nil {
-		return nil, nil, err
-	}
-	return r, map[string]string{"RABBITMQ_ADMIN_URL": r.URL(), "RABBITMQ_HOST": r.Host(), "RABBITMQ_PORT": strconv.Itoa(r.Port())}, nil
-}
-
-func startVersityGW(ctx context.Context, f *devFolder, progress io.Writer) (devServer, map[string]string, error) {
-	binary, err := embedded.BuildVersityGW(ctx, progress)
-	if err != nil {
-		return nil, nil, err
-	}
-	g, err := embedded.StartVersityGW(ctx, embedded.VersityGWOptions{Binary: binary, Dir: f.path("s3")})
-	if err != nil {
-		return nil, nil, err
-	}
-	return g, map[string]string{
-		"S3_ENDPOINT": g.Endpoint(), "S3_ACCESS_KEY_ID": g.AccessKeyID(), "S3_SECRET_ACCESS_KEY": g.SecretAccessKey(),
-		"S3_SHARED_FOLDER": g.BucketsFolder(),
-	}, nil
-}
-
-func startSamba(ctx context.Context, f *devFolder, _ io.Writer) (devServer, map[string]string, error) {
-	s, err := embedded.StartSamba(ctx, embedded.SambaOptions{Dir: f.path("samba")})
-	if err != nil {
-		return nil, nil, err
-	}
-	return s, map[string]string{
-		"SMB_ADDRESS": s.Address(), "SMB_FOLDER": s.SharesFolder(), "SMB_ACCOUNTS": s.AccountsFolder(),
-		"SMB_CONFIG_FILE": s.ConfigFile(), "SMB_PROGRAMS": s.ProgramsFolder(),
-	}, nil
-}
-
 // startFunctions runs this program a second time, as the functions' runtime.
 func startFunctions(ctx context.Context, f *devFolder, _ io.Writer) (devServer, map[string]string, error) {
 	program, err := os.Executable()
@@ -222,46 +177,4 @@ func startFunctions(ctx context.Context, f *devFolder, _ io.Writer) (devServer, 
 		return nil, nil, err
 	}
 	return r, map[string]string{"FUNCTIONS_API_HOST": r.URL()}, nil
-}
-
-// mysqlAdministrator is the account that the broker uses; the database of the
-// same name holds its procedures.
-const mysqlAdministrator = "chandler"
-
-func startMariaDB(ctx context.Context, f *devFolder, _ io.Writer) (devServer, map[string]string, error) {
-	m, err := embedded.StartMariaDB(ctx, embedded.MariaDBOptions{Dir: f.path("mariadb")})
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := f.prepareMariaDB(ctx, m); err != nil {
-		return nil, nil, errors.Join(err, m.Stop(ctx))
-	}
-	u := url.URL{
-		Scheme: "mysql", User: url.UserPassword(mysqlAdministrator, f.kept.AdminPassword),
-		Host: net.JoinHostPort(m.Host(), strconv.Itoa(m.Port())), Path: mysqlAdministrator,
-	}
-	return m, map[string]string{"MYSQL_ADMIN_URL": u.String()}, nil
-}
-
-// prepareMariaDB makes the administrator's account; again is harmless.
-func (f *devFolder) prepareMariaDB(ctx context.Context, m *embedded.MariaDB) error {
-	u, err := url.Parse(m.URL(""))
-	if err != nil {
-		return err
-	}
-	config := driver.NewConfig()
-	config.Net, config.Addr, config.MultiStatements = "tcp", u.Host, true
-	config.User = u.User.Username()
-	config.Passwd, _ = u.User.Password()
-	connector, err := driver.NewConnector(config)
-	if err != nil {
-		return fmt.Errorf("reach the private MariaDB: %w", err)
-	}
-	root := sql.OpenDB(connector)
-	defer func() { _ = root.Close() }()
-	_, err = root.ExecContext(ctx, mysql.AdministratorSQL(mysqlAdministrator, f.kept.AdminPassword, mysqlAdministrator, "c"))
-	if err != nil {
-		return fmt.Errorf("prepare the private MariaDB for tenants: %w", err)
-	}
-	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -57,7 +58,10 @@ func startSlowNATS(t *testing.T, folder string) *slowNATS {
 	t.Helper()
 	d := &slowNATS{folder: folder, up: make(chan struct{}), said: &written{}, ended: make(chan error, 1)}
 	failed := false
-	start := func(ctx context.Context, f *devFolder, progress io.Writer) (devServer, map[string]string, error) {
+	servers := companions()
+	at := slices.IndexFunc(servers, func(c companion) bool { return c.backend == "queue/nats" })
+	startNATS := servers[at].start
+	servers[at].start = func(ctx context.Context, f *devFolder, progress io.Writer) (devServer, map[string]string, error) {
 		if !failed {
 			failed = true
 			return nil, nil, errors.New("it did not get ready")
@@ -67,12 +71,6 @@ func startSlowNATS(t *testing.T, folder string) *slowNATS {
 			return startNATS(ctx, f, progress)
 		case <-ctx.Done():
 			return nil, nil, ctx.Err()
-		}
-	}
-	servers := companions()
-	for i := range servers {
-		if servers[i].backend == "queue/nats" {
-			servers[i].start = start
 		}
 	}
 	var ctx context.Context

@@ -23,6 +23,9 @@ const credentialType = "mysql"
 func Definition() services.Definition {
 	return services.Define("database/mysql",
 		services.ReadSchemas(schemas),
-		services.Client{Catalog: catalogYAML, CredentialType: credentialType, Dial: dial},
+		services.Client{
+			Catalog: catalogYAML, CredentialType: credentialType, Dial: dial,
+			AdministratorSQL: func(name, password string) string { return AdministratorSQL(name, password, name, "c") },
+		},
 		open)
 }

@@ -1,0 +1,50 @@
+package embedded
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// Each kind of server starts, is found by variables, and holds nothing that is not its
+// own.
+func TestKinds(t *testing.T) {
+	for _, kind := range Kinds() {
+		t.Run(kind.Folder, func(t *testing.T) {
+			o := Options{
+				Dir: filepath.Join(reachable(t), kind.Folder), NoSync: true, Progress: t.Output(),
+				Account: Account{Name: "chandler", Password: "secret-secret", SQL: "CREATE USER IF NOT EXISTS chandler"},
+			}
+			s, err := kind.Start(t.Context(), o)
+			if NotInstalled(err) && os.Getenv("CI") != "true" {
+				t.Skip(err)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := s.Server.Stop(context.Background()); err != nil {
+					t.Error(err)
+				}
+			})
+			connected := 0
+			variables := s.Variables(func(string) string { connected++; return "127.0.0.1:1" })
+			if connected == 0 || len(variables) == 0 {
+				t.Errorf("%d addresses, %d variables", connected, len(variables))
+			}
+			holds := s.Holds
+			if kind.Files == nil {
+				if _, ok := s.Server.(Process); !ok {
+					t.Error("it has no process of its own, and no Files")
+				}
+				names, err := holds(t.Context())
+				if err != nil || len(names) > 0 {
+					t.Errorf("a new server holds %q: %v", names, err)
+				}
+			} else if names, err := kind.Files(o.Dir); err != nil || len(names) > 0 {
+				t.Errorf("a new server has %q: %v", names, err)
+			}
+		})
+	}
+}
