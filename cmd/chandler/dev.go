@@ -42,17 +42,17 @@ func newDev() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Serve everything on this machine, with private servers in a folder",
-		Long: `Dev starts a private PostgreSQL for the state and the tenants' databases, a server of
-its own for each other backend, and serves the catalog. A server that is not installed
-is left out with its plans, and a line says how to install it. The plans of a server that
-is slow to start are served once it is up; with --smoke Dev waits for all servers. --only
-starts just the named ones, which is faster. Credentials are sealed in the state
-database, or kept in Vault when VAULT_ADDR is set. The platform's user is
-CHANDLER_USERNAME and CHANDLER_PASSWORD, else "chandler" and a generated password.
+		Long: `Dev starts a private PostgreSQL for the state and the tenants' databases, and a private
+server for each other backend, and serves the catalog. It leaves out servers that are not
+installed, with their plans, and prints how to install them. It serves the plans of a slow
+server once the server is up; with --smoke it waits for all servers. --only starts just the
+named ones, which is faster. Credentials are sealed in the state database, or stored in
+Vault if VAULT_ADDR is set. The platform's user is CHANDLER_USERNAME and CHANDLER_PASSWORD,
+or else "chandler" with a generated password.
 
-It prints "ready: http://ADDRESS" when it serves, logs to chandler.log in the folder, and
-ends within 10 s of SIGTERM with all it started. A second start on the same folder
-continues with the same instances, whatever happened to the first.`,
+Dev prints "ready: http://ADDRESS" when it serves, and logs to chandler.log in the folder.
+Within 10 s of SIGTERM it stops all that it started, and ends. A second start on the same
+folder continues with the same instances, even after a crash.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.progress = cmd.ErrOrStderr()
@@ -64,19 +64,19 @@ continues with the same instances, whatever happened to the first.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:8080", "address to serve on")
-	flags.StringVar(&o.data, "data", ".chandler", "folder of the servers' data; made if absent")
+	flags.StringVar(&o.data, "data", ".chandler", "folder of the servers' data; created if it does not exist")
 	flags.StringVar(&o.catalog, "catalog", "", "catalog to serve (default: catalog.yml here, or else the binary's own)")
 	flags.StringSliceVar(&o.only, "only", nil, "the types of backends to serve, such as database/postgres,queue/nats (default: all that are installed)")
 	flags.StringVar(&o.format, "log-format", "text", "json, text or lager")
-	flags.BoolVar(&o.vault, "vault", false, "keep the credentials in a real Vault server, built from this checkout; later starts on the folder do so too")
-	flags.BoolVar(&o.smoke, "smoke", false, "prove every plan once it serves")
-	flags.BoolVar(&o.once, "once", false, "with --smoke: end after it, with its status")
+	flags.BoolVar(&o.vault, "vault", false, "store the credentials in a real Vault server, built from this checkout; later starts on the folder do so, too")
+	flags.BoolVar(&o.smoke, "smoke", false, "prove every plan once it is served")
+	flags.BoolVar(&o.once, "once", false, "with --smoke: end after the proof, with its status")
 	return cmd
 }
 
 func dev(ctx context.Context, o devOptions, out io.Writer) error {
 	if o.once && !o.smoke {
-		return usagef("--once goes with --smoke")
+		return usagef("--once needs --smoke")
 	}
 	if err := checkOnly(o.only); err != nil {
 		return err

@@ -16,10 +16,10 @@ import (
 	"github.com/chandler-broker/chandler/broker/server"
 )
 
-// Exit codes, as the help tells them.
+// The exit codes, which the help lists.
 const (
-	exitFailed = 1 // what was asked for was tried and failed, or something is wrong
-	exitUsage  = 2 // the command line, the environment or catalog.yml is at fault; nothing was tried
+	exitFailed = 1 // the command failed, or found something wrong
+	exitUsage  = 2 // the command line, the environment or catalog.yml is invalid; nothing was tried
 )
 
 // usageError is an error that the caller can fix: invalid flags or arguments, or an
@@ -31,7 +31,7 @@ func (u usageError) Unwrap() error { return u.error }
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 func main() {
-	// The second signal kills: stop makes the first one the only one caught.
+	// Only the first signal is caught: a second one kills.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:]))
@@ -62,10 +62,10 @@ func newRoot() *cobra.Command {
 		Use:   "chandler",
 		Short: "An Open Service Broker for databases, queues, DNS, file systems and functions",
 		Long: `Chandler is an Open Service Broker (OSB 2.17): it makes backing services on demand,
-hands each application credentials of its own and keeps them in Vault.
+gives each application credentials of its own and stores them in Vault.
 
-Exit codes: 0 all is well; 1 it was tried and failed, or something is wrong;
-2 the command line, the environment or catalog.yml is at fault and nothing was tried.`,
+Exit codes: 0 success; 1 the command failed, or found something wrong; 2 the command line,
+the environment or catalog.yml is invalid, and nothing was tried.`,
 		Version:       readBuild().Version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -79,7 +79,7 @@ Exit codes: 0 all is well; 1 it was tried and failed, or something is wrong;
 	return root
 }
 
-// newNoun makes a command that does nothing but hold others.
+// newNoun makes a command that only groups others.
 func newNoun(use, short string, verbs ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Args: noSuchCommand, RunE: showHelp}
 	cmd.AddCommand(verbs...)
@@ -90,7 +90,7 @@ func showHelp(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 
 func noSuchCommand(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usagef("there is no command %q; see '%s --help'", args[0], cmd.CommandPath())
+		return usagef("unknown command %q; see '%s --help'", args[0], cmd.CommandPath())
 	}
 	return nil
 }

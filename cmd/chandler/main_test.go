@@ -36,7 +36,7 @@ func TestExitCodes(t *testing.T) {
 		{"instances show", exitUsage},             // which?
 		{"instances list -o xml", exitUsage},      // no such format
 		{"instances list --data none", exitUsage}, // no such folder
-		{"dev --once", exitUsage},                 // goes with --smoke
+		{"dev --once", exitUsage},                 // needs --smoke
 		{"dev --log-format none --data d", exitUsage},
 		{"smoke", exitUsage}, // no user
 		{"smoke --username u --password p --url http://127.0.0.1:1", exitFailed},

@@ -27,38 +27,40 @@ const environment = `Environment:
   DATABASE_URL            the state, postgres://user:password@host:port/database (required,
                           unless a PostgreSQL service is bound)
   CHANDLER_STATE_SERVICE  on Cloud Foundry, the service in VCAP_SERVICES that holds the state;
-                          wins over DATABASE_URL (default: the only PostgreSQL bound)
+                          takes precedence over DATABASE_URL (default: the only PostgreSQL
+                          bound)
   CHANDLER_LISTEN         address to listen on (default :8080, or :$PORT)
   CHANDLER_CATALOG        the catalog (default catalog.yml); ${NAME} in it reads the environment
   CHANDLER_USERNAME, CHANDLER_PASSWORD
-                          a platform's user, where the catalog names no platforms
+                          the platform's user, if the catalog names no platforms
   CHANDLER_OPERATOR_USERNAME, CHANDLER_OPERATOR_PASSWORD
-                          who may read /metrics and the reasons in /readyz, where the
-                          catalog names no operators (default: nobody)
+                          the operator's user, who reads /metrics and the reasons in
+                          /readyz, if the catalog names no operators (default: none)
   CHANDLER_TRUSTED_PROXIES
-                          networks, separated by commas, whose X-Forwarded-For is believed
-                          when wrong passwords are counted by source (default: none)
+                          networks, separated by commas, whose X-Forwarded-For gives the
+                          source by which wrong passwords are counted (default: none)
   CHANDLER_TLS_CERT, CHANDLER_TLS_KEY
                           files for TLS; reloaded when they change
   CHANDLER_LOG_FORMAT     json, text or lager (default json)
-  CHANDLER_LOG_LEVEL      info, or debug for fetches and polls too (default info)
-  CHANDLER_WORKERS        operations of each backend worked on at once (default 16)
-  CHANDLER_ASYNC_WAIT     how long a request waits before it answers 202 (default 3s)
-  CHANDLER_SYNC_WAIT      how long one waits that does not allow 202 (default 50s)
-  CHANDLER_RETENTION      how long ended operations are remembered (default 72h)
+  CHANDLER_LOG_LEVEL      info, or debug to log fetches and polls, too (default info)
+  CHANDLER_WORKERS        concurrent operations on each server (default 16)
+  CHANDLER_ASYNC_WAIT     how long a request waits before the answer 202 (default 3s)
+  CHANDLER_SYNC_WAIT      how long a request waits that does not allow 202 (default 50s)
+  CHANDLER_RETENTION      retention of ended operations (default 72h)
   CHANDLER_AUDIT_RETENTION
-                          how long the audit record is kept (default 9600h, 400 days)
-  CHANDLER_KEEP_EVERY     how often limits and spares are looked after (default 15s)
-  CHANDLER_DELETE_AGAIN   how long after a binding's end its secrets are deleted once more,
-                          in case a write of a killed replica came late (default 5m)
-  CHANDLER_ANY_VERSION    true serves requests without X-Broker-API-Version too (default false)
+                          retention of the audit record (default 9600h, 400 days)
+  CHANDLER_KEEP_EVERY     interval of reconciliation: limits and spares (default 15s)
+  CHANDLER_DELETE_AGAIN   how long after a binding's end its secrets are deleted a second
+                          time, in case a killed replica's write arrived late (default 5m)
+  CHANDLER_ANY_VERSION    true serves requests without X-Broker-API-Version, too (default false)
   CHANDLER_PROFILE_LISTEN a private address, such as 127.0.0.1:6060, where go tool pprof reads
                           profiles (default: none)
   OTEL_EXPORTER_OTLP_ENDPOINT
-                          where traces are sent, as http://collector:4318 (default: nowhere);
-                          OTEL_EXPORTER_OTLP_TRACES_ENDPOINT and OpenTelemetry's
-                          other variables count, too
-  VAULT_ADDR              Vault keeps the credentials; see docs/operator.md for its other variables
+                          collector that receives traces, such as http://collector:4318
+                          (default: none); OTEL_EXPORTER_OTLP_TRACES_ENDPOINT and
+                          OpenTelemetry's other variables apply, too
+  VAULT_ADDR              the Vault that stores the credentials; docs/operator.md lists its
+                          other variables
   CHANDLER_SEALED_KEY, CHANDLER_SEALED_KEY_FILE
                           without Vault: the keys that seal credentials in the state database`
 
@@ -93,16 +95,16 @@ func readSettings(lookup func(string) (string, bool)) (settings, error) {
 	port := r.number("PORT", 8080, 1, 65535)
 	s.Listen = r.text("CHANDLER_LISTEN", ":"+strconv.Itoa(port))
 	if (s.TLSCert == "") != (s.TLSKey == "") {
-		r.fault("CHANDLER_TLS_CERT and CHANDLER_TLS_KEY go together")
+		r.fault("CHANDLER_TLS_CERT and CHANDLER_TLS_KEY go together: set both or neither")
 	}
 	if (s.Username == "") != (s.Password == "") {
-		r.fault("CHANDLER_USERNAME and CHANDLER_PASSWORD go together")
+		r.fault("CHANDLER_USERNAME and CHANDLER_PASSWORD go together: set both or neither")
 	}
 	if (s.OperatorUsername == "") != (s.OperatorPassword == "") {
-		r.fault("CHANDLER_OPERATOR_USERNAME and CHANDLER_OPERATOR_PASSWORD go together")
+		r.fault("CHANDLER_OPERATOR_USERNAME and CHANDLER_OPERATOR_PASSWORD go together: set both or neither")
 	}
 	if s.OperatorPassword != "" && s.OperatorPassword == s.Password {
-		r.fault("CHANDLER_OPERATOR_PASSWORD is the platform's; platforms are not to read the metrics")
+		r.fault("CHANDLER_OPERATOR_PASSWORD must differ from CHANDLER_PASSWORD: platforms must not read the metrics")
 	}
 	if err := errors.Join(r.faults...); err != nil {
 		return s, usageError{err}
@@ -144,7 +146,7 @@ func (r *reader) networks(name string) []netip.Prefix {
 			network, err = netip.PrefixFrom(address, address.BitLen()), nil
 		}
 		if err != nil {
-			r.fault("%s must be networks such as 10.0.0.0/8, with commas between them", name)
+			r.fault("%s must be networks such as 10.0.0.0/8, separated by commas", name)
 			return nil
 		}
 		networks = append(networks, network)
@@ -214,7 +216,7 @@ func (r *reader) tracingEndpoint() string {
 	}
 	for _, protocol := range []string{"OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"} {
 		if p := r.text(protocol, "http/protobuf"); p != "http/protobuf" {
-			r.fault("%s is %s: spans are sent as http/protobuf, which collectors take on port 4318", protocol, p)
+			r.fault("%s must be http/protobuf, which collectors accept on port 4318, not %s", protocol, p)
 		}
 	}
 	return endpoint

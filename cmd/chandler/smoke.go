@@ -23,14 +23,14 @@ func newSmoke() *cobra.Command {
 	o := smokeOptions{}
 	cmd := &cobra.Command{
 		Use:   "smoke",
-		Short: "Prove a running broker as its users would: provision, bind, use, revoke",
+		Short: "Prove that every plan of a running broker works: provision, bind, use, revoke",
 		Long: `Smoke is a client. For every plan it provisions an instance, binds it twice, writes and
-reads as the applications would, revokes one binding and proves that it is refused
-while the other works, and deprovisions. It cleans up after itself, and ends with 1
-when anything is wrong.
+reads as applications do, revokes one binding, proves that its credentials are refused and
+the other's still work, and deprovisions. It cleans up after itself. It exits with 1 if
+anything does not work.
 
-The user is CHANDLER_USERNAME and CHANDLER_PASSWORD, or given by flags; a password
-in a flag shows in the list of processes.`,
+The user is CHANDLER_USERNAME and CHANDLER_PASSWORD, or that of the flags; a password in a
+flag appears in the list of processes.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.username == "" || o.password == "" {
@@ -40,9 +40,9 @@ in a flag shows in the list of processes.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.url, "url", "http://127.0.0.1:8080", "where the broker is")
-	flags.StringVar(&o.username, "username", os.Getenv("CHANDLER_USERNAME"), "platform's user")
-	flags.StringVar(&o.password, "password", "", "its password")
+	flags.StringVar(&o.url, "url", "http://127.0.0.1:8080", "the broker's URL")
+	flags.StringVar(&o.username, "username", os.Getenv("CHANDLER_USERNAME"), "the platform's user")
+	flags.StringVar(&o.password, "password", "", "the platform's password")
 	flags.StringVar(&o.service, "service", "", "only this service")
 	flags.StringVar(&o.plan, "plan", "", "only this plan")
 	o.output.flag(cmd, false)
@@ -54,7 +54,7 @@ in a flag shows in the list of processes.`,
 	return cmd
 }
 
-// smokeReport is what smoke found; it prints it as JSON at the end.
+// smokeReport is the result, as JSON shows it.
 type smokeReport struct {
 	OK    bool        `json:"ok"`
 	Plans []smokePlan `json:"plans"`
@@ -74,7 +74,7 @@ type smokeStep struct {
 	Error        string  `json:"error,omitempty"`
 }
 
-// errSmoke ends a smoke test that found something wrong; what, is printed.
+// errSmoke ends a smoke test with a failed step, which is printed.
 var errSmoke = errors.New("not everything works")
 
 func smoke(ctx context.Context, o smokeOptions, w io.Writer) error {
@@ -107,7 +107,7 @@ func smoke(ctx context.Context, o smokeOptions, w io.Writer) error {
 		}
 	}
 	if len(report.Plans) == 0 {
-		return usagef("the catalog has no such plan")
+		return usagef("no plan of the catalog matches --service and --plan")
 	}
 	if o.output == "json" {
 		if err := printJSON(w, report); err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/chandler-broker/chandler/services/all"
 )
 
-// smokeTime bounds each step, and the cleaning up.
+// smokeTime limits each step.
 const smokeTime = 2 * time.Minute
 
 // smokeRun proves one plan.
@@ -60,7 +60,7 @@ func (r *smokeRun) run(ctx context.Context) smokePlan {
 	return p
 }
 
-// namedStep is a step and what its line says.
+// namedStep is a step with its name in the output.
 type namedStep struct {
 	name string
 	do   func(context.Context) error
@@ -134,7 +134,7 @@ func (r *smokeRun) bind(ctx context.Context, b *smokeBinding) error {
 	}
 	for _, way := range []string{credhub.CredHubRef, credhub.VaultRef} {
 		if _, ok := b.credentials[way]; ok {
-			return fmt.Errorf("the credentials are delivered by %s, and only their application can read them: prove plans with delivery inline", way)
+			return fmt.Errorf("the credentials are delivered by %s, so only their application can read them: prove plans that have delivery inline", way)
 		}
 	}
 	return fmt.Errorf("no client for credentials of type %v", b.credentials["type"])
@@ -159,7 +159,7 @@ func read(ctx context.Context, s services.Session, key, want string) error {
 		return fmt.Errorf("read: %w", err)
 	}
 	if got != want {
-		return errors.New("read something else than was written")
+		return errors.New("the value read is not the value written")
 	}
 	return nil
 }
@@ -194,7 +194,7 @@ func (r *smokeRun) unbind(ctx context.Context, id string) error {
 
 func (r *smokeRun) cut(ctx context.Context) error {
 	if r.first.session.Ping(ctx) == nil {
-		return errors.New("the session goes on")
+		return errors.New("the session still works")
 	}
 	return nil
 }
@@ -205,7 +205,7 @@ func (r *smokeRun) refused(ctx context.Context) error {
 	if again.open(ctx) != nil || again.session.Ping(ctx) != nil {
 		return nil
 	}
-	return errors.New("the revoked credentials work")
+	return errors.New("the revoked credentials still work")
 }
 
 func (r *smokeRun) goesOn(ctx context.Context) error {
@@ -226,7 +226,7 @@ func (r *smokeRun) deprovision(ctx context.Context) error {
 	return err
 }
 
-// cleanUp removes what a failed run may have left; what is not there is fine.
+// cleanUp removes what a failed run may have left.
 func (r *smokeRun) cleanUp(ctx context.Context) error {
 	var errs []error
 	for _, err := range []error{r.unbind(ctx, r.first.id), r.unbind(ctx, r.second.id), r.deprovision(ctx)} {

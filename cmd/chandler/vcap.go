@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// boundService is a service in VCAP_SERVICES, as far as the state is concerned:
+// boundService is a service in VCAP_SERVICES, with what the state needs of it:
 // https://docs.cloudfoundry.org/devguide/deploy-apps/environment-variable.html#VCAP-SERVICES
 type boundService struct {
 	Name         string         `json:"name"`
@@ -21,8 +21,8 @@ type boundService struct {
 	Credentials  map[string]any `json:"credentials"`
 }
 
-// stateURL is where the state is. A service that CHANDLER_STATE_SERVICE names
-// comes first: Cloud Foundry sets DATABASE_URL by itself, to any database bound.
+// stateURL is the URL of the state database. A service that CHANDLER_STATE_SERVICE names
+// takes precedence, because Cloud Foundry sets DATABASE_URL itself, to any bound database.
 func (r *reader) stateURL() string {
 	wanted, given, bound := r.text("CHANDLER_STATE_SERVICE", ""), r.text("DATABASE_URL", ""), r.text("VCAP_SERVICES", "")
 	if wanted == "" && (given != "" || bound == "") {
@@ -43,16 +43,15 @@ func (r *reader) stateURL() string {
 	return u
 }
 
-// stateService returns the service that is wanted, or the one PostgreSQL among
-// all; nil where there is none. Errors tell names and never what is in
-// VCAP_SERVICES beside them.
+// stateService returns the wanted service, or the only PostgreSQL service; nil if there is
+// none. Of VCAP_SERVICES, errors contain only names.
 func stateService(bound, wanted string) (*boundService, error) {
 	if bound == "" {
-		return nil, fmt.Errorf("CHANDLER_STATE_SERVICE names %q, and VCAP_SERVICES is not set: bind the service, or set DATABASE_URL alone", wanted)
+		return nil, fmt.Errorf("CHANDLER_STATE_SERVICE names %q, but VCAP_SERVICES is not set: bind the service, or set only DATABASE_URL", wanted)
 	}
 	labels := map[string][]boundService{}
 	if err := json.Unmarshal([]byte(bound), &labels); err != nil {
-		return nil, fmt.Errorf("VCAP_SERVICES is not what Cloud Foundry makes: a JSON object with a list of services for each label")
+		return nil, fmt.Errorf("VCAP_SERVICES must be a JSON object with a list of services for each label, as Cloud Foundry sets it")
 	}
 	var found []boundService
 	var names []string
@@ -69,9 +68,9 @@ func stateService(bound, wanted string) (*boundService, error) {
 	case len(found) == 1:
 		return &found[0], nil
 	case wanted != "" && len(found) == 0:
-		return nil, fmt.Errorf("CHANDLER_STATE_SERVICE names %q, which is not bound; bound are: %s", wanted, strings.Join(names, ", "))
+		return nil, fmt.Errorf("CHANDLER_STATE_SERVICE names %q, which is not bound; bound services: %s", wanted, strings.Join(names, ", "))
 	case wanted != "":
-		return nil, fmt.Errorf("CHANDLER_STATE_SERVICE names %q, and several services are called so: use a binding's name", wanted)
+		return nil, fmt.Errorf("CHANDLER_STATE_SERVICE names %q, but several services have this name: use a binding's name", wanted)
 	case len(found) == 0:
 		return nil, nil
 	}
@@ -79,7 +78,7 @@ func stateService(bound, wanted string) (*boundService, error) {
 		found[i].Name = strconv.Quote(found[i].Name)
 	}
 	slices.SortFunc(found, func(a, b boundService) int { return strings.Compare(a.Name, b.Name) })
-	return nil, fmt.Errorf("several PostgreSQL services are bound, %s and %s: set CHANDLER_STATE_SERVICE to the name of the one for the broker's state",
+	return nil, fmt.Errorf("several PostgreSQL services are bound, %s and %s: set CHANDLER_STATE_SERVICE to the name of the broker's state database",
 		found[0].Name, found[1].Name)
 }
 
@@ -100,8 +99,7 @@ func (s boundService) isPostgres() bool {
 	return scheme == "postgres" || scheme == "postgresql"
 }
 
-// text is the first of the credentials that is there, under the names that
-// brokers give it.
+// text is the first credential that exists among the names that brokers use for it.
 func (s boundService) text(keys ...string) string {
 	for _, key := range keys {
 		switch v := s.Credentials[key].(type) {
@@ -118,19 +116,19 @@ func (s boundService) text(keys ...string) string {
 
 func (s boundService) databaseURL() (string, error) {
 	if _, ref := s.Credentials["credhub-ref"]; ref {
-		return "", fmt.Errorf("its credentials are a reference into CredHub that was not resolved; set DATABASE_URL")
+		return "", fmt.Errorf("its credentials are an unresolved CredHub reference; set DATABASE_URL")
 	}
 	if given := s.text("uri", "url", "database_uri"); given != "" {
 		u, err := url.Parse(given)
 		if err != nil || u.Host == "" || u.Scheme != "postgres" && u.Scheme != "postgresql" {
-			return "", fmt.Errorf("its uri is no PostgreSQL URL (postgres://user:password@host:port/database)")
+			return "", fmt.Errorf("its uri must be a PostgreSQL URL (postgres://user:password@host:port/database)")
 		}
 		return given, nil
 	}
 	return s.assembledURL()
 }
 
-// assembledURL makes a URL of a host, a user and so on.
+// assembledURL makes a URL from separate credentials.
 func (s boundService) assembledURL() (string, error) {
 	host := s.text("host", "hostname", "db_host")
 	port := s.text("port", "db_port")

@@ -57,16 +57,16 @@ func TestStateFromVCAP(t *testing.T) {
 func TestStateFromVCAPFaults(t *testing.T) {
 	for _, c := range []struct{ name, vcap, service, want string }{
 		{"two", bound(userService, partsService), "", `several PostgreSQL services are bound, "mine" and "rds": set CHANDLER_STATE_SERVICE`},
-		{"not bound", bound(userService), "state", `"state", which is not bound; bound are: "mine"`},
-		{"two of a name", bound(userService, userService), "mine", "several services are called so"},
+		{"not bound", bound(userService), "state", `"state", which is not bound; bound services: "mine"`},
+		{"two of a name", bound(userService, userService), "mine", "several services have this name"},
 		{"no VCAP_SERVICES", "", "mine", "VCAP_SERVICES is not set"},
-		{"no JSON", `{"Secret`, "", "VCAP_SERVICES is not what Cloud Foundry makes"},
-		{"another type", `{"l":{"Secret":1}}`, "", "VCAP_SERVICES is not what Cloud Foundry makes"},
-		{"no PostgreSQL", bound(otherService), "mail", `service "mail": its uri is no PostgreSQL URL`},
-		{"a broken URI", bound(`{"name":"x","label":"postgres","credentials":{"uri":"postgres://u:Secret%zz@h/d"}}`), "", "its uri is no PostgreSQL URL"},
+		{"no JSON", `{"Secret`, "", "VCAP_SERVICES must be a JSON object"},
+		{"another type", `{"l":{"Secret":1}}`, "", "VCAP_SERVICES must be a JSON object"},
+		{"no PostgreSQL", bound(otherService), "mail", `service "mail": its uri must be a PostgreSQL URL`},
+		{"a broken URI", bound(`{"name":"x","label":"postgres","credentials":{"uri":"postgres://u:Secret%zz@h/d"}}`), "", "its uri must be a PostgreSQL URL"},
 		{"no password", bound(`{"name":"x","label":"postgres","credentials":{"host":"h","username":"Secret"}}`), "", "neither uri nor password"},
 		{"no port", bound(`{"name":"x","label":"postgres","credentials":{"host":"h","username":"u","password":"Secret","name":"d","port":"p"}}`), "", "its port must be"},
-		{"CredHub", bound(`{"name":"x","label":"postgres","credentials":{"credhub-ref":"/c/Secret"}}`), "", "reference into CredHub"},
+		{"CredHub", bound(`{"name":"x","label":"postgres","credentials":{"credhub-ref":"/c/Secret"}}`), "", "unresolved CredHub reference"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := readSettings(lookupIn(map[string]string{"VCAP_SERVICES": c.vcap, "CHANDLER_STATE_SERVICE": c.service}))

@@ -9,17 +9,17 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// build is what a binary knows of how it was made.
+// build is what a binary records about its build.
 type build struct {
-	// Version is what the go command made of the commit and its tag, as v1.2.3.
+	// Version derives from the commit and its tag, such as v1.2.3.
 	Version string
-	// Commit is the full hash; empty where the sources were no checkout.
+	// Commit is the full hash; empty if the sources were no checkout.
 	Commit string
 	// Go is the version of the compiler.
 	Go string
 }
 
-// readBuild asks the go command's record.
+// readBuild reads the go command's record.
 func readBuild() build {
 	b := build{Go: runtime.Version()}
 	if info, ok := debug.ReadBuildInfo(); ok {
