@@ -264,7 +264,7 @@ func startTracing(ctx context.Context, endpoint, service string, log *slog.Logge
 	}
 	about, err := resource.New(ctx, resource.WithAttributes(
 		attribute.String("service.name", service),
-		attribute.String("service.version", readBuild().Version),
+		attribute.String("service.version", version()),
 		attribute.String("service.instance.id", uuid.NewString()),
 	), resource.WithHost(), resource.WithFromEnv()) // the environment wins
 	if err != nil {

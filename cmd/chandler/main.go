@@ -66,7 +66,7 @@ gives each application credentials of its own and stores them in Vault.
 
 Exit codes: 0 success; 1 the command failed, or found something wrong; 2 the command line,
 the environment or catalog.yml is invalid, and nothing was tried.`,
-		Version:       readBuild().Version,
+		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          noSuchCommand,

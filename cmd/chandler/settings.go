@@ -83,7 +83,7 @@ func readSettings(lookup func(string) (string, bool)) (settings, error) {
 		RedeleteAfter:  r.duration("CHANDLER_DELETE_AGAIN", 5*time.Minute, time.Second, 24*time.Hour),
 		AnyVersion:     r.boolean("CHANDLER_ANY_VERSION"),
 		Lookup:         lookup,
-		Version:        readBuild().Version,
+		Version:        version(),
 
 		OperatorUsername: r.text("CHANDLER_OPERATOR_USERNAME", ""),
 		OperatorPassword: r.text("CHANDLER_OPERATOR_PASSWORD", ""),

@@ -2,38 +2,31 @@ package main
 
 import (
 	"cmp"
-	"fmt"
 	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
 )
 
-// build is what a binary records about its build.
-type build struct {
-	// Version derives from the commit and its tag, such as v1.2.3.
-	Version string
-	// Commit is the full hash; empty if the sources were no checkout.
-	Commit string
-	// Go is the version of the compiler.
-	Go string
-}
-
-// readBuild reads the go command's record.
-func readBuild() build {
-	b := build{Go: runtime.Version()}
+// readBuild reads the go command's record of the build: the version, such as v1.2.3, and
+// the commit's full hash, which is empty if the sources were no checkout.
+func readBuild() (version, commit string) {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" {
-				b.Commit = s.Value
+				commit = s.Value
 			}
 		}
-		if v := info.Main.Version; v != "(devel)" {
-			b.Version = v
+		if version = info.Main.Version; version == "(devel)" {
+			version = ""
 		}
 	}
-	b.Version = cmp.Or(b.Version, b.Commit, "development")
-	return b
+	return cmp.Or(version, commit, "development"), commit
+}
+
+func version() string {
+	v, _ := readBuild()
+	return v
 }
 
 func newVersion() *cobra.Command {
@@ -42,9 +35,9 @@ func newVersion() *cobra.Command {
 		Short: "Print the version, the commit and the Go version",
 		Args:  usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			b := readBuild()
-			return printFields(cmd.OutOrStdout(), "version", b.Version, "commit", b.Commit, "go", b.Go,
-				"platform", fmt.Sprintf("%s/%s", runtime.GOOS, runtime.GOARCH))
+			v, commit := readBuild()
+			return printFields(cmd.OutOrStdout(), "version", v, "commit", commit, "go", runtime.Version(),
+				"platform", runtime.GOOS+"/"+runtime.GOARCH)
 		},
 	}
 }
