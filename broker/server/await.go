@@ -27,11 +27,12 @@ func Await(ctx context.Context, s Settings, log *slog.Logger) error {
 	}
 	const message = "waiting for the credential store, which holds variables that the catalog reads"
 	log.WarnContext(ctx, message, "error", err.Error())
-	server, _, _, fault := listen(ctx, s, http.HandlerFunc(serveWaiting), log)
+	server, listener, fault := listen(ctx, s, http.HandlerFunc(serveWaiting), log)
 	if fault != nil {
 		return fault
 	}
 	defer func() { _ = server.Close() }()
+	serve(server, listener)
 	tick := time.NewTicker(awaitEvery)
 	defer tick.Stop()
 	for {

@@ -79,18 +79,19 @@ func (s *Server) Serve(ctx context.Context, serving func(net.Addr)) error {
 		Broker: s.broker, Catalog: s.catalog, Authenticator: clients.platforms, Logger: s.log,
 		RequireVersion: !s.settings.AnyVersion, Observe: s.metrics.request,
 	}))
-	server, address, failed, err := listen(ctx, s.settings, s.routes(api, clients.operators), s.log)
+	server, listener, err := listen(ctx, s.settings, s.routes(api, clients.operators), s.log)
 	if err != nil {
 		return err
 	}
 	s.ready.watch(ctx, s.readyChecks())
 	s.placement.Watch(ctx)
 	if err := s.engine.Start(ctx); err != nil {
-		_ = server.Close()
+		_ = listener.Close()
 		return err
 	}
-	s.log.InfoContext(ctx, "serving", "address", address.String(), "tls", s.settings.TLSCert != "")
-	serving(address)
+	failed := serve(server, listener)
+	s.log.InfoContext(ctx, "serving", "address", listener.Addr().String(), "tls", s.settings.TLSCert != "")
+	serving(listener.Addr())
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
@@ -98,26 +99,32 @@ func (s *Server) Serve(ctx context.Context, serving func(net.Addr)) error {
 	return errors.Join(err, s.drain(server))
 }
 
-// listen serves h on the settings' address. failed receives the error that ends it.
-func listen(ctx context.Context, s Settings, h http.Handler, log *slog.Logger) (_ *http.Server, _ net.Addr, failed <-chan error, _ error) {
+// listen makes a server of h, and listens on the settings' address.
+func listen(ctx context.Context, s Settings, h http.Handler, log *slog.Logger) (*http.Server, net.Listener, error) {
 	pair, err := certificate(s, log)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", s.Listen)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("listen: %w", err)
+		return nil, nil, fmt.Errorf("listen: %w", err)
 	}
-	server, ended := osb.Server(h, pair, log), make(chan error, 1)
+	return osb.Server(h, pair, log), listener, nil
+}
+
+// serve accepts connections. failed receives the error that ends it.
+func serve(server *http.Server, listener net.Listener) (failed <-chan error) {
+	ended := make(chan error, 1)
+	tls := server.TLSConfig != nil // read before the server starts, which sets one for HTTP/2
 	go func() {
-		if pair != nil {
+		if tls {
 			ended <- server.ServeTLS(listener, "", "")
 			return
 		}
 		ended <- server.Serve(listener)
 	}()
-	return server, listener.Addr(), ended, nil
+	return ended
 }
 
 // drain answers 202 to clients that can poll, lets other requests and the attempts under

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 
@@ -62,7 +63,7 @@ fails is known before a replica is replaced.`,
 			if err := server.Migrate(cmd.Context(), s.Settings, log); err != nil {
 				return err
 			}
-			cmd.Println("the state database is at this version")
+			fmt.Fprintln(cmd.OutOrStdout(), "the state database is at this version")
 			return nil
 		},
 	}
