@@ -64,7 +64,7 @@ func (b *Broker) giveUp(ctx context.Context, op store.Operation, joined bool) er
 	}
 	// It may have ended before it could be cancelled, or be undone already.
 	now, err := b.Store.Operation(ctx, b.Store.Pool, op.ID)
-	if err == nil && now.State != store.InProgress && now.Outcome != store.Cancelled {
+	if err == nil && now.State != store.InProgress && now.Outcome != store.OutcomeCancelled {
 		return resultError(now)
 	}
 	return fail(TimedOut, "not done within %s; it is cancelled and undone. Allow accepts_incomplete=true for what takes longer", b.SyncWait)
@@ -72,22 +72,24 @@ func (b *Broker) giveUp(ctx context.Context, op store.Operation, joined bool) er
 
 // isDelete says whether a kind of operation is a deletion that a platform asks
 // for.
-func isDelete(kind string) bool { return isDeprovision(kind) || kind == store.Unbind }
+func isDelete(kind store.Kind) bool { return isDeprovision(kind) || kind == store.Unbind }
 
 // isDeprovision says whether the instance is gone for the platform afterwards.
-func isDeprovision(kind string) bool { return kind == store.Deprovision || kind == store.SoftDelete }
+func isDeprovision(kind store.Kind) bool {
+	return kind == store.Deprovision || kind == store.SoftDelete
+}
 
 // failureError is the answer to a request whose operation failed.
 func failureError(op store.Operation) error {
 	e := &Error{Kind: Failed, Description: op.Description}
 	switch {
-	case op.Outcome == store.Rejected && op.Usable:
+	case op.Outcome == store.OutcomeRejected && op.Usable:
 		// Nothing was left behind, so that this may be the user's error.
 		e.Kind = Invalid
 		if op.Kind == store.Update || isDelete(op.Kind) {
 			e.Kind = Unsupported
 		}
-	case op.Outcome == store.Preempted:
+	case op.Outcome == store.OutcomePreempted:
 		e.Kind = Concurrency
 	}
 	e.InstanceUsable, e.UpdateRepeatable = consequences(op)
@@ -102,7 +104,7 @@ func consequences(op store.Operation) (usable, repeatable *bool) {
 	}
 	switch op.Kind {
 	case store.Update:
-		again := op.Outcome != store.Rejected
+		again := op.Outcome != store.OutcomeRejected
 		return &op.Usable, &again
 	case store.Deprovision, store.SoftDelete:
 		return &op.Usable, nil

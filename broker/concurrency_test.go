@@ -97,7 +97,7 @@ func (c client) assume(t *testing.T, operation, table, id string) {
 	t.Helper()
 	ctx := context.Background()
 	n, err := c.Store.FinishOperation(ctx, c.Store.Pool, store.FinishOperationParams{
-		ID: operation, State: store.Succeeded, Outcome: store.Succeeded, Usable: true, Phase: store.Doing,
+		ID: operation, State: store.Succeeded, Outcome: store.OutcomeSucceeded, Usable: true, Phase: store.PhaseDo,
 	})
 	if err != nil || n != 1 {
 		t.Fatalf("%d operations, %v", n, err)
@@ -134,9 +134,9 @@ func TestDeleteWaitsForACreate(t *testing.T) {
 				created.want(t, "Concurrency") // the delete was faster than the answer
 			}
 			(<-remove).want(t, "202")
-			var outcome string
+			var outcome store.Outcome
 			const query = `select outcome from operations where kind in ('provision', 'bind') and $1 in (instance_id, binding_id)`
-			if err := c.Store.Pool.QueryRow(t.Context(), query, id).Scan(&outcome); err != nil || outcome != store.Preempted {
+			if err := c.Store.Pool.QueryRow(t.Context(), query, id).Scan(&outcome); err != nil || outcome != store.OutcomePreempted {
 				t.Errorf("the create ended with %q, %v", outcome, err)
 			}
 		})

@@ -93,7 +93,7 @@ func (b *Broker) LastBindingOperation(ctx context.Context, instanceID, bindingID
 
 // Poll is LastOperation with what brokerapi's type lacks.
 func (b *Broker) Poll(ctx context.Context, instanceID string, d domain.PollDetails) (Poll, error) {
-	return b.poll(ctx, instanceID, "", d.OperationData, func() (string, bool, error) {
+	return b.poll(ctx, instanceID, "", d.OperationData, func() (store.Status, bool, error) {
 		i, err := b.Store.Instance(ctx, b.Store.Pool, instanceID)
 		return i.Status, err == nil && visible(ctx, i), err
 	})
@@ -101,7 +101,7 @@ func (b *Broker) Poll(ctx context.Context, instanceID string, d domain.PollDetai
 
 // PollBinding is LastBindingOperation with what brokerapi's type lacks.
 func (b *Broker) PollBinding(ctx context.Context, instanceID, bindingID string, d domain.PollDetails) (Poll, error) {
-	return b.poll(ctx, instanceID, bindingID, d.OperationData, func() (string, bool, error) {
+	return b.poll(ctx, instanceID, bindingID, d.OperationData, func() (store.Status, bool, error) {
 		i, err := b.Store.Binding(ctx, b.Store.Pool, bindingID)
 		return i.Status, err == nil && i.InstanceID == instanceID && i.Platform == CallerFrom(ctx).Platform, err
 	})
@@ -113,7 +113,7 @@ const retryAfter = 5 * time.Second
 
 // poll answers for the operation that the platform names, or for the latest.
 // status is asked when operations are forgotten already.
-func (b *Broker) poll(ctx context.Context, instanceID, bindingID, operationID string, status func() (string, bool, error)) (Poll, error) {
+func (b *Broker) poll(ctx context.Context, instanceID, bindingID, operationID string, status func() (store.Status, bool, error)) (Poll, error) {
 	op, err := b.polledOperation(ctx, instanceID, bindingID, operationID)
 	if err != nil {
 		return Poll{}, stateError("read the operation", err)
@@ -153,7 +153,7 @@ func (b *Broker) polledOperation(ctx context.Context, instanceID, bindingID, ope
 			return nil, err
 		}
 		// A create that a delete halted is of no interest any more.
-		if err == nil && mine(op) && op.Outcome != store.Preempted {
+		if err == nil && mine(op) && op.Outcome != store.OutcomePreempted {
 			return &op, nil
 		}
 	}

@@ -86,7 +86,7 @@ func TestGiveUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if op := c.AwaitOperation(t, row.ID); op.Outcome != store.Cancelled || op.Description == "" || !op.Usable {
+	if op := c.AwaitOperation(t, row.ID); op.Outcome != store.OutcomeCancelled || op.Description == "" || !op.Usable {
 		t.Errorf("ended as %+v", op)
 	}
 	gate.Open()

@@ -232,7 +232,7 @@ func instanceDifference(have, want store.Instance) string {
 
 // accept has the engine record an operation on an instance or, with an ID, on
 // one of its bindings.
-func (b *Broker) accept(ctx context.Context, tx pgx.Tx, kind string, i store.Instance, bindingID string) (store.Operation, error) {
+func (b *Broker) accept(ctx context.Context, tx pgx.Tx, kind store.Kind, i store.Instance, bindingID string) (store.Operation, error) {
 	caller := CallerFrom(ctx)
 	r := operation.Request{
 		Kind: kind, Platform: caller.Platform, InstanceID: i.ID, BindingID: bindingID, ServiceID: i.ServiceID, PlanID: i.PlanID, Server: i.Server,

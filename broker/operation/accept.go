@@ -36,7 +36,7 @@ func (job) Kind() string { return "operation" }
 
 // Request is an operation to accept.
 type Request struct {
-	Kind               string
+	Kind               store.Kind
 	Platform           string
 	InstanceID         string
 	BindingID          string // empty for the instance's own verbs
@@ -100,7 +100,7 @@ func (e *Engine) recordAccepted(ctx context.Context, db store.DBTX, op store.Ope
 	if err != nil {
 		return fmt.Errorf("record the operation: %w", err)
 	}
-	return e.audit(ctx, db, op, store.Accepted)
+	return e.audit(ctx, db, op, store.EventAccepted)
 }
 
 func orEmpty(object json.RawMessage) json.RawMessage {
@@ -181,8 +181,8 @@ func (e *Engine) Preempt(ctx context.Context, tx pgx.Tx, op store.Operation) err
 	if n == 0 {
 		return nil
 	}
-	op.Outcome = store.Preempted
-	if err := e.audit(ctx, tx, op, store.Cancelled); err != nil {
+	op.Outcome = store.OutcomePreempted
+	if err := e.audit(ctx, tx, op, store.EventCancelled); err != nil {
 		return err
 	}
 	return e.notify(ctx, tx, cancelled, op.ID)
@@ -194,7 +194,7 @@ func (e *Engine) Preempt(ctx context.Context, tx pgx.Tx, op store.Operation) err
 func (e *Engine) Cancel(ctx context.Context, operationID, description string) error {
 	return e.Store.InTx(ctx, func(tx pgx.Tx) error {
 		op, err := e.Store.BeginUndo(ctx, tx, store.BeginUndoParams{
-			ID: operationID, Outcome: store.Cancelled, Description: description,
+			ID: operationID, Outcome: store.OutcomeCancelled, Description: description,
 		})
 		if store.NotFound(err) {
 			return nil
@@ -242,7 +242,7 @@ func (e *Engine) Retry(ctx context.Context, operationID string, originating json
 		}
 		by := op
 		by.Originating, by.RequestID = originating, ""
-		return e.auditAs(ctx, tx, by, "retry", store.Accepted)
+		return e.auditAs(ctx, tx, by, store.ActionRetry, store.EventAccepted)
 	})
 	return op, err
 }
@@ -293,11 +293,11 @@ func (e *Engine) retryable(ctx context.Context, tx pgx.Tx, op store.Operation) e
 	return nil
 }
 
-func (e *Engine) audit(ctx context.Context, db store.DBTX, op store.Operation, event string) error {
-	return e.auditAs(ctx, db, op, op.Kind, event)
+func (e *Engine) audit(ctx context.Context, db store.DBTX, op store.Operation, event store.Event) error {
+	return e.auditAs(ctx, db, op, store.Action(op.Kind), event)
 }
 
-func (e *Engine) auditAs(ctx context.Context, db store.DBTX, op store.Operation, action, event string) error {
+func (e *Engine) auditAs(ctx context.Context, db store.DBTX, op store.Operation, action store.Action, event store.Event) error {
 	err := e.Store.InsertAudit(ctx, db, store.InsertAuditParams{
 		Platform: op.Platform, Originating: op.Originating, RequestID: op.RequestID, Action: action, Event: event,
 		InstanceID: op.InstanceID, BindingID: op.BindingID, OperationID: op.ID,

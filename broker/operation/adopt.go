@@ -91,8 +91,8 @@ func (e *Engine) Adopt(ctx context.Context, a Adoption) (steps []string, err err
 
 func (e *Engine) auditAdoption(ctx context.Context, tx pgx.Tx, a Adoption, i store.Instance) error {
 	return e.Store.InsertAudit(ctx, tx, store.InsertAuditParams{
-		Platform: i.Platform, Originating: a.Originating, Action: "adopt", Event: store.Succeeded,
-		InstanceID: i.ID, ServiceID: i.ServiceID, PlanID: i.PlanID, Outcome: store.Succeeded, Resource: a.Resource,
+		Platform: i.Platform, Originating: a.Originating, Action: store.ActionAdopt, Event: store.EventSucceeded,
+		InstanceID: i.ID, ServiceID: i.ServiceID, PlanID: i.PlanID, Outcome: store.OutcomeSucceeded, Resource: a.Resource,
 	})
 }
 

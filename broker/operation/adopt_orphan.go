@@ -91,7 +91,7 @@ func (e *Engine) checkOrphan(ctx context.Context, tx pgx.Tx, d *services.Driver,
 		return err
 	}
 	for _, entry := range audit {
-		if entry.Action == store.Bind && entry.At.After(i.CreatedAt) {
+		if entry.Action == store.Action(store.Bind) && entry.At.After(i.CreatedAt) {
 			return notRestorable("instance %q was bound before, and what was written to it would be lost; have another one created", i.ID)
 		}
 	}

@@ -95,7 +95,7 @@ func (e *Engine) attempt(ctx context.Context, j *river.Job[job]) (time.Duration,
 	if store.NotFound(row.Err) || op.State != store.InProgress || op.JobID != j.ID {
 		return noAttempt, nil // or another job goes on with it
 	}
-	ctx, span := tracing.Start(ctx, "operation "+op.Kind, attributes(op)...)
+	ctx, span := tracing.Start(ctx, "operation "+string(op.Kind), attributes(op)...)
 	defer span.End()
 	subject, err := bound(row.Value)
 	if err != nil {
@@ -115,7 +115,7 @@ func (e *Engine) attempt(ctx context.Context, j *river.Job[job]) (time.Duration,
 func attributes(op store.Operation) []attribute.KeyValue {
 	return []attribute.KeyValue{
 		attribute.String("chandler.operation.id", op.ID),
-		attribute.String("chandler.operation.phase", op.Phase),
+		attribute.String("chandler.operation.phase", string(op.Phase)),
 		attribute.Int("chandler.operation.attempts", int(op.Attempts)),
 		attribute.String("chandler.instance.id", op.InstanceID),
 		attribute.String("chandler.binding.id", op.BindingID),
@@ -163,7 +163,7 @@ const lastAttempt = 5 * time.Second
 func stepDeadline(op store.Operation) time.Time {
 	now := time.Now()
 	limit := phaseDeadline(op)
-	if removing := op.Phase == store.Undoing || !undoable(op); removing && op.Attempts == 0 && limit.Before(now) {
+	if removing := op.Phase == store.PhaseUndo || !undoable(op); removing && op.Attempts == 0 && limit.Before(now) {
 		return now.Add(lastAttempt)
 	}
 	if most := now.Add(stepTime); limit.After(most) {
@@ -181,7 +181,7 @@ func undoable(op store.Operation) bool {
 // phaseDeadline is when the phase the operation is in has to end: a quarter of
 // its time is kept for undoing what did not work.
 func phaseDeadline(op store.Operation) time.Time {
-	if op.Phase == store.Undoing || !undoable(op) {
+	if op.Phase == store.PhaseUndo || !undoable(op) {
 		return op.Deadline
 	}
 	return op.Deadline.Add(-op.Deadline.Sub(op.CreatedAt) / 4)

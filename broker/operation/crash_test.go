@@ -213,12 +213,12 @@ func TestListenersLost(t *testing.T) {
 	hs[0].Backend.BeforeCall(func(ctx context.Context, _, _ string) error { return gate.Pass(ctx) })
 	id := provision(t, hs[0], "i", brokertest.Small, "")
 	gate.AwaitCall(t)
-	results := make(chan string, 2)
+	results := make(chan store.State, 2)
 	for _, h := range hs {
 		go func() {
 			op, err := h.Engine.Wait(context.Background(), id, 30*time.Second)
 			if err != nil {
-				op.State = err.Error()
+				op.State = store.State(err.Error())
 			}
 			results <- op.State
 		}()

@@ -89,7 +89,7 @@ func TestLateWritesAreDeleted(t *testing.T) {
 			if _, err := h.Store.Pool.Exec(t.Context(), "update bindings set expires_at = now()"); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "the binding has expired", func() bool { return query[string](t, h, "select status from bindings") == store.Expired })
+			eventually(t, "the binding has expired", func() bool { return query[store.Status](t, h, "select status from bindings") == store.Expired })
 		}},
 		"a bind that failed": {brokertest.Short, func(t *testing.T, h *brokertest.Harness) {
 			byUnbind(t, h)

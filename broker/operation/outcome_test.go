@@ -38,7 +38,7 @@ func TestNotYet(t *testing.T) {
 	}
 	gate.Open()
 	done(t, h, id)
-	if op := row(t, h, id); op.Description != "" || op.Outcome != store.Succeeded {
+	if op := row(t, h, id); op.Description != "" || op.Outcome != store.OutcomeSucceeded {
 		t.Errorf("ended: %q, %s", op.Description, op.Outcome)
 	}
 }
@@ -105,7 +105,7 @@ func TestNoRoom(t *testing.T) {
 	gate.Open()
 	op = h.AwaitOperation(t, id)
 	told(op)
-	if op.Outcome != store.TimedOut || !op.Usable || !strings.HasSuffix(op.Description, id) {
+	if op.Outcome != store.OutcomeTimedOut || !op.Usable || !strings.HasSuffix(op.Description, id) {
 		t.Errorf("ended: %+v", op)
 	}
 }
@@ -127,40 +127,40 @@ func TestEnds(t *testing.T) {
 		name    string
 		fails   map[string]error
 		do      func(*testing.T, *brokertest.Harness) string
-		outcome string
+		outcome store.Outcome
 		usable  bool
 		calls   []string
 	}{
 		{"provision rejected", map[string]error{"provision j": rejected}, func(t *testing.T, h *brokertest.Harness) string {
 			return provision(t, h, "j", brokertest.Short, "")
-		}, store.Rejected, true, []string{"provision j", "deprovision j"}},
+		}, store.OutcomeRejected, true, []string{"provision j", "deprovision j"}},
 		{"provision failed", map[string]error{"provision j": away}, func(t *testing.T, h *brokertest.Harness) string {
 			return provision(t, h, "j", brokertest.Short, "")
-		}, store.TimedOut, true, []string{"provision j", "deprovision j"}},
+		}, store.OutcomeTimedOut, true, []string{"provision j", "deprovision j"}},
 		{"provision and its clean-up failed", map[string]error{"provision j": away, "deprovision j": away}, func(t *testing.T, h *brokertest.Harness) string {
 			return provision(t, h, "j", brokertest.Short, "")
-		}, store.TimedOut, false, []string{"provision j", "deprovision j"}},
+		}, store.OutcomeTimedOut, false, []string{"provision j", "deprovision j"}},
 		{"clean-up rejected", map[string]error{"provision j": rejected, "deprovision j": rejected}, func(t *testing.T, h *brokertest.Harness) string {
 			return provision(t, h, "j", brokertest.Short, "")
-		}, store.Rejected, false, []string{"provision j", "deprovision j"}},
+		}, store.OutcomeRejected, false, []string{"provision j", "deprovision j"}},
 		{"update rejected", map[string]error{"update i": rejected}, func(t *testing.T, h *brokertest.Harness) string {
 			return update(t, h, "i", `{"colour": "blue"}`)
-		}, store.Rejected, false, []string{"update i"}},
+		}, store.OutcomeRejected, false, []string{"update i"}},
 		{"bind failed", map[string]error{"bind c": away}, func(t *testing.T, h *brokertest.Harness) string {
 			return bind(t, h, "i", "c", brokertest.Short)
-		}, store.TimedOut, true, []string{"bind c", "unbind c"}},
+		}, store.OutcomeTimedOut, true, []string{"bind c", "unbind c"}},
 		{"bind and its clean-up failed", map[string]error{"bind c": away, "unbind c": away}, func(t *testing.T, h *brokertest.Harness) string {
 			return bind(t, h, "i", "c", brokertest.Short)
-		}, store.TimedOut, false, []string{"bind c", "unbind c"}},
+		}, store.OutcomeTimedOut, false, []string{"bind c", "unbind c"}},
 		{"unbind rejected", map[string]error{"unbind b": rejected}, func(t *testing.T, h *brokertest.Harness) string {
 			return unbind(t, h, "i", "b")
-		}, store.Rejected, true, []string{"unbind b"}},
+		}, store.OutcomeRejected, true, []string{"unbind b"}},
 		{"unbind failed", map[string]error{"unbind b": away}, func(t *testing.T, h *brokertest.Harness) string {
 			return unbind(t, h, "i", "b")
-		}, store.TimedOut, false, []string{"unbind b"}},
+		}, store.OutcomeTimedOut, false, []string{"unbind b"}},
 		{"work that never ends", map[string]error{"bind c": services.NotYet(time.Hour, "soon")}, func(t *testing.T, h *brokertest.Harness) string {
 			return bind(t, h, "i", "c", brokertest.Short)
-		}, store.TimedOut, true, []string{"bind c", "unbind c"}},
+		}, store.OutcomeTimedOut, true, []string{"bind c", "unbind c"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -183,7 +183,7 @@ func TestEnds(t *testing.T) {
 			if diff := cmp.Diff(test.calls, slices.Compact(slices.Clone(calls))); diff != "" {
 				t.Errorf("calls, repeated ones once (-want +got):\n%s", diff)
 			}
-			if n := times["provision j"]; test.outcome == store.Rejected && n > 1 {
+			if n := times["provision j"]; test.outcome == store.OutcomeRejected && n > 1 {
 				t.Errorf("what was rejected was tried %d times", n)
 			}
 		})
@@ -199,7 +199,7 @@ func TestHangs(t *testing.T) {
 		return ctx.Err()
 	})
 	op := h.AwaitOperation(t, provision(t, h, "i", brokertest.Short, ""))
-	if op.Outcome != store.TimedOut || op.Usable {
+	if op.Outcome != store.OutcomeTimedOut || op.Usable {
 		t.Errorf("ended as %s, usable %v", op.Outcome, op.Usable)
 	}
 	if late := op.FinishedAt.Sub(op.Deadline); late > onTime {
@@ -230,7 +230,7 @@ func TestHostileMessages(t *testing.T) {
 				}
 				return nil
 			})
-			if op := h.AwaitOperation(t, provision(t, h, "i", brokertest.Small, "")); op.Outcome != store.Rejected {
+			if op := h.AwaitOperation(t, provision(t, h, "i", brokertest.Small, "")); op.Outcome != store.OutcomeRejected {
 				t.Errorf("ended as %s", op.Outcome)
 			}
 			h.CheckEmpty(t)

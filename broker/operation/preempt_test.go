@@ -131,7 +131,7 @@ func TestDeleteDuringCreate(t *testing.T) {
 				if took := time.Since(began); took > 25*time.Second {
 					t.Errorf("the delete took %s", took)
 				}
-				if op := row(t, h, create); op.State != store.Failed || op.Outcome != store.Preempted {
+				if op := row(t, h, create); op.State != store.Failed || op.Outcome != store.OutcomePreempted {
 					t.Errorf("the create ended as %s, %s", op.State, op.Outcome)
 				}
 				if poll, err := h.PollBinding(brokertest.CallerContext(), instance, kind.binding, domain.PollDetails{OperationData: create}); err != nil || poll.State != domain.Succeeded {
@@ -159,7 +159,7 @@ func TestCancel(t *testing.T) {
 			}
 			goOn()
 			op := h.AwaitOperation(t, id)
-			if op.State != store.Failed || op.Outcome != store.Cancelled || op.Description != "nobody waits" || !op.Usable {
+			if op.State != store.Failed || op.Outcome != store.OutcomeCancelled || op.Description != "nobody waits" || !op.Usable {
 				t.Errorf("ended as %s, %s: %q", op.State, op.Outcome, op.Description)
 			}
 			if took := op.FinishedAt.Sub(op.CreatedAt); took > 40*time.Second {
@@ -191,7 +191,7 @@ func TestNotificationLost(t *testing.T) {
 	})
 	id := provision(t, h, "i", brokertest.Small, "")
 	ctx := gate.AwaitCall(t)
-	if _, err := h.Store.BeginUndo(context.Background(), h.Store.Pool, store.BeginUndoParams{ID: id, Outcome: store.Cancelled}); err != nil {
+	if _, err := h.Store.BeginUndo(context.Background(), h.Store.Pool, store.BeginUndoParams{ID: id, Outcome: store.OutcomeCancelled}); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
@@ -199,7 +199,7 @@ func TestNotificationLost(t *testing.T) {
 	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("the call went on for %s", took)
 	}
-	if op := h.AwaitOperation(t, id); op.Outcome != store.Cancelled {
+	if op := h.AwaitOperation(t, id); op.Outcome != store.OutcomeCancelled {
 		t.Errorf("ended as %s", op.Outcome)
 	}
 }
@@ -226,7 +226,7 @@ func TestAfterAnOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.Work(t)
-	if op := h.AwaitOperation(t, id); op.Outcome != store.TimedOut || !op.Usable {
+	if op := h.AwaitOperation(t, id); op.Outcome != store.OutcomeTimedOut || !op.Usable {
 		t.Errorf("ended as %s, usable %v: %q", op.Outcome, op.Usable, op.LastError)
 	}
 	done(t, h, unbound)

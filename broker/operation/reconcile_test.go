@@ -150,7 +150,7 @@ func TestRetryOfFailed(t *testing.T) {
 	h := soon(t)
 	h.Backend.BeforeCall(func(_ context.Context, verb, _ string) error { return errors.New("away") })
 	id := provision(t, h, "i", brokertest.Short, "")
-	if op := h.AwaitOperation(t, id); op.Outcome != store.TimedOut {
+	if op := h.AwaitOperation(t, id); op.Outcome != store.OutcomeTimedOut {
 		t.Fatalf("ended as %s", op.Outcome)
 	}
 	_, err := h.Store.Pool.Exec(context.Background(), `update operations set created_at = now() - interval '50 hours',

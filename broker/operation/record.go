@@ -38,10 +38,10 @@ func (e *Engine) record(ctx context.Context, tx *store.Tx, j *river.Job[job], op
 	}
 	message, rejected := services.IsRejected(r.err)
 	switch {
-	case rejected && op.Phase == store.Doing:
-		return e.undoOrFail(ctx, tx, j, op, s, store.Rejected, message, r.err)
+	case rejected && op.Phase == store.PhaseDo:
+		return e.undoOrFail(ctx, tx, j, op, s, store.OutcomeRejected, message, r.err)
 	case !time.Now().Before(phaseDeadline(op)):
-		return e.undoOrFail(ctx, tx, j, op, s, store.TimedOut, timeoutDescription(op, r), lastCause(op, r.err))
+		return e.undoOrFail(ctx, tx, j, op, s, store.OutcomeTimedOut, timeoutDescription(op, r), lastCause(op, r.err))
 	}
 	op.Attempts++
 	e.Logger.WarnContext(ctx, "operation will be tried again", "operation_id", op.ID, "instance_id", op.InstanceID,
@@ -50,7 +50,7 @@ func (e *Engine) record(ctx context.Context, tx *store.Tx, j *river.Job[job], op
 }
 
 func (e *Engine) recordAttempt(ctx context.Context, tx *store.Tx, op store.Operation, description, lastError string, attempts int32, next time.Duration) (time.Duration, error) {
-	if op.Phase == store.Undoing {
+	if op.Phase == store.PhaseUndo {
 		description = op.Description // the user is told why, not how the cleaning goes
 	}
 	err := e.Store.RecordAttempt(ctx, tx, store.RecordAttemptParams{
@@ -81,9 +81,9 @@ func lastCause(op store.Operation, err error) error {
 
 // undoOrFail ends the doing of an operation that failed for good: creates and
 // updates are undone, deletes and undoings that fail end here.
-func (e *Engine) undoOrFail(ctx context.Context, tx *store.Tx, j *river.Job[job], op store.Operation, s *subject, outcome, description string, cause error) (time.Duration, error) {
-	if op.Phase == store.Undoing || !undoable(op) {
-		return e.finish(ctx, tx, j, op, s, result{err: cause, rejected: outcome == store.Rejected, description: description})
+func (e *Engine) undoOrFail(ctx context.Context, tx *store.Tx, j *river.Job[job], op store.Operation, s *subject, outcome store.Outcome, description string, cause error) (time.Duration, error) {
+	if op.Phase == store.PhaseUndo || !undoable(op) {
+		return e.finish(ctx, tx, j, op, s, result{err: cause, rejected: outcome == store.OutcomeRejected, description: description})
 	}
 	_, err := e.Store.BeginUndo(ctx, tx, store.BeginUndoParams{
 		ID: op.ID, Outcome: outcome, Description: printable(description), LastError: printable(cause.Error()),
@@ -127,7 +127,7 @@ func (e *Engine) finish(ctx context.Context, tx *store.Tx, j *river.Job[job], op
 // commits from sharing a write to the disk.
 func (e *Engine) commitEnd(ctx context.Context, tx *store.Tx, j *river.Job[job], op store.Operation, r result) error {
 	err := tx.Last(func(db store.DBTX) error {
-		return errors.Join(e.applyOutcome(ctx, db, op, r), e.audit(ctx, db, op, op.State))
+		return errors.Join(e.applyOutcome(ctx, db, op, r), e.audit(ctx, db, op, store.Event(op.State)))
 	})
 	if err != nil {
 		return err
@@ -175,18 +175,18 @@ func (s *subject) loggable(op store.Operation, text string) string {
 func finalState(op store.Operation, r result) store.FinishOperationParams {
 	end := store.FinishOperationParams{ID: op.ID, Phase: op.Phase, Usable: true, LastError: op.LastError}
 	switch {
-	case r.err == nil && op.Phase == store.Doing:
-		end.State, end.Outcome, end.LastError = store.Succeeded, store.Succeeded, ""
+	case r.err == nil && op.Phase == store.PhaseDo:
+		end.State, end.Outcome, end.LastError = store.Succeeded, store.OutcomeSucceeded, ""
 	case r.err == nil: // undone
 		end.State, end.Outcome, end.Description = store.Failed, op.Outcome, op.Description
-	case op.Phase == store.Undoing:
+	case op.Phase == store.PhaseUndo:
 		end.State, end.Outcome, end.LastError = store.Failed, op.Outcome, r.err.Error()
 		end.Description = op.Description + " (what it began is not cleaned up yet; delete it to have that done)"
 		end.Usable = false
 	default: // a delete that cannot be
-		end.State, end.Outcome, end.Description, end.LastError = store.Failed, store.TimedOut, r.description, r.err.Error()
+		end.State, end.Outcome, end.Description, end.LastError = store.Failed, store.OutcomeTimedOut, r.description, r.err.Error()
 		if r.rejected {
-			end.Outcome = store.Rejected
+			end.Outcome = store.OutcomeRejected
 		}
 		// A backend that rejects has removed nothing, and a retire removes
 		// bindings only.
@@ -211,8 +211,8 @@ func (e *Engine) applyOutcome(ctx context.Context, db store.DBTX, op store.Opera
 	ok := op.State == store.Succeeded
 	// A create that was refused answers 4xx, after which no platform deletes
 	// anything: nothing of it may stay (OSB, "Orphan Mitigation").
-	nothing := op.Outcome == store.Rejected && op.Usable
-	setInstance := func(status string) error {
+	nothing := op.Outcome == store.OutcomeRejected && op.Usable
+	setInstance := func(status store.Status) error {
 		return e.Store.SetInstanceStatus(ctx, db, store.SetInstanceStatusParams{ID: op.InstanceID, Status: status})
 	}
 	switch op.Kind {
@@ -254,11 +254,11 @@ func (e *Engine) applyOutcome(ctx context.Context, db store.DBTX, op store.Opera
 // applyBindingOutcome is applyEnd for the verbs of bindings.
 func (e *Engine) applyBindingOutcome(ctx context.Context, db store.DBTX, op store.Operation, r result, nothing bool) error {
 	ok := op.State == store.Succeeded
-	setBinding := func(status string) error {
+	setBinding := func(status store.Status) error {
 		return e.Store.SetBindingStatus(ctx, db, store.SetBindingStatusParams{ID: op.BindingID, Status: status})
 	}
 	// revoked is for a binding that stays and whose secrets are deleted.
-	revoked := func(status string) error {
+	revoked := func(status store.Status) error {
 		return errors.Join(setBinding(status), e.Store.AddSecretDeletion(ctx, db, op.BindingID))
 	}
 	switch op.Kind {
@@ -297,12 +297,12 @@ func (e *Engine) removeBindings(ctx context.Context, tx pgx.Tx, op store.Operati
 	if _, err := e.Store.InstanceForUpdate(ctx, tx, op.InstanceID); err != nil { // the same order as in accepting
 		return err
 	}
-	op.Kind, op.Outcome = store.Unbind, store.Succeeded
+	op.Kind, op.Outcome = store.Unbind, store.OutcomeSucceeded
 	return store.SendBatch(ctx, tx, func(db store.DBTX) error {
 		var errs []error
 		for _, b := range removed {
 			op.BindingID = b.ID
-			errs = append(errs, e.Store.DeleteBinding(ctx, db, b.ID), e.audit(ctx, db, op, store.Succeeded))
+			errs = append(errs, e.Store.DeleteBinding(ctx, db, b.ID), e.audit(ctx, db, op, store.EventSucceeded))
 		}
 		return errors.Join(errs...)
 	})

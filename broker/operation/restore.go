@@ -154,8 +154,8 @@ func (e *Engine) replaceable(ctx context.Context, tx pgx.Tx, target, retained st
 // auditRestore records it for the instance as it was and as it is.
 func (e *Engine) auditRestore(ctx context.Context, tx pgx.Tx, r Restoration, id string, retained store.Instance) error {
 	return e.Store.InsertAudit(ctx, tx, store.InsertAuditParams{
-		Platform: retained.Platform, Originating: r.Originating, Action: "restore", Event: store.Succeeded,
-		InstanceID: id, ServiceID: retained.ServiceID, PlanID: retained.PlanID, Outcome: "restored",
+		Platform: retained.Platform, Originating: r.Originating, Action: store.ActionRestore, Event: store.EventSucceeded,
+		InstanceID: id, ServiceID: retained.ServiceID, PlanID: retained.PlanID, Outcome: store.OutcomeRestored,
 	})
 }
 

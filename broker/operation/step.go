@@ -79,7 +79,7 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 	prev := RawInstance(s.instance, s.plan)
 	switch op.Kind {
 	case store.Provision:
-		if op.Phase == store.Undoing {
+		if op.Phase == store.PhaseUndo {
 			_, err := s.driver.Deprovision(ctx, services.RawDeprovision{Instance: prev})
 			return result{err: err}
 		}
@@ -99,7 +99,7 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 	case store.SoftDelete:
 		return e.unbindAll(ctx, s, prev)
 	case store.Bind:
-		if op.Phase == store.Undoing {
+		if op.Phase == store.PhaseUndo {
 			return result{err: e.unbind(ctx, s.driver, prev, s.binding)}
 		}
 		credentials, err := e.bind(ctx, s.driver, prev, s.binding)
@@ -125,7 +125,7 @@ func (e *Engine) update(ctx context.Context, op store.Operation, s *subject, pre
 	if err != nil {
 		return err
 	}
-	undoing := op.Phase == store.Undoing
+	undoing := op.Phase == store.PhaseUndo
 	if undoing {
 		prev, next = next, prev
 	}

@@ -15,9 +15,9 @@ import (
 // AuditEntry is an entry of the audit record.
 type AuditEntry struct {
 	At          time.Time       `json:"at"`
-	Action      string          `json:"action"`
-	Event       string          `json:"event"`
-	Outcome     string          `json:"outcome,omitempty"`
+	Action      store.Action    `json:"action"`
+	Event       store.Event     `json:"event"`
+	Outcome     store.Outcome   `json:"outcome,omitempty"`
 	Platform    string          `json:"platform,omitempty"`
 	Originating json.RawMessage `json:"originating,omitempty"`
 	RequestID   string          `json:"request_id,omitempty"`
@@ -49,10 +49,7 @@ type AuditFilter struct {
 
 // AuditActions are the actions of the audit record.
 func AuditActions() []string {
-	return []string{
-		store.Provision, store.Update, store.Deprovision, store.Bind, store.Unbind, store.SoftDelete, store.Expire,
-		"retry", "forget", "restore", "adopt", "remove",
-	}
+	return append(texts(store.Kinds()...), texts(store.OperatorActions()...)...)
 }
 
 // Audit reads the audit record, latest first.

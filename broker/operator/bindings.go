@@ -12,12 +12,12 @@ import (
 // Binding is a service binding as the operator sees it: with the path of its
 // credentials, and never the credentials.
 type Binding struct {
-	ID            string `json:"id"`
-	InstanceID    string `json:"instance_id"`
-	Platform      string `json:"platform"`
-	AppID         string `json:"app_id,omitempty"`
-	PredecessorID string `json:"predecessor_id,omitempty"`
-	Status        string `json:"status"`
+	ID            string       `json:"id"`
+	InstanceID    string       `json:"instance_id"`
+	Platform      string       `json:"platform"`
+	AppID         string       `json:"app_id,omitempty"`
+	PredecessorID string       `json:"predecessor_id,omitempty"`
+	Status        store.Status `json:"status"`
 	// Name is part of the names of all that the backend made for the binding, such as
 	// its login. Only Binding returns it.
 	Name        string    `json:"name,omitempty"`

@@ -211,7 +211,7 @@ func (o *Operator) inventories(ctx context.Context) (map[string]*inventory, erro
 
 // busy are the IDs of instances and bindings with an operation in progress.
 func (o *Operator) busy(ctx context.Context) (map[string]bool, error) {
-	operations, err := o.Operations(ctx, Filter{Status: store.InProgress})
+	operations, err := o.Operations(ctx, Filter{Status: string(store.InProgress)})
 	if err != nil {
 		return nil, err
 	}

@@ -36,16 +36,24 @@ func (f Filter) Selects() bool {
 
 // InstanceStatuses are the statuses of instances.
 func InstanceStatuses() []string {
-	return []string{store.Creating, store.Ready, store.CreateFailed, store.DeleteFailed, store.Retained}
+	return texts(store.Creating, store.Ready, store.CreateFailed, store.DeleteFailed, store.Retained)
 }
 
 // BindingStatuses are the statuses of bindings.
 func BindingStatuses() []string {
-	return []string{store.Creating, store.Ready, store.CreateFailed, store.DeleteFailed, store.Expired}
+	return texts(store.Creating, store.Ready, store.CreateFailed, store.DeleteFailed, store.Expired)
 }
 
 // OperationStates are the states of operations.
-func OperationStates() []string { return []string{store.InProgress, store.Succeeded, store.Failed} }
+func OperationStates() []string { return texts(store.InProgress, store.Succeeded, store.Failed) }
+
+func texts[S ~string](values ...S) []string {
+	all := make([]string, 0, len(values))
+	for _, v := range values {
+		all = append(all, string(v))
+	}
+	return all
+}
 
 // query is a filter with its names looked up in the catalog.
 type query struct {

@@ -161,7 +161,7 @@ func (o *Operator) forgetRows(ctx context.Context, tx pgx.Tx, by Actor, f forgot
 		return err
 	}
 	return o.Store.InsertAudit(ctx, tx, store.InsertAuditParams{
-		Platform: i.Platform, Originating: json.RawMessage(by), Action: "forget", Event: store.Succeeded,
-		InstanceID: i.ID, BindingID: f.bindingID, ServiceID: i.ServiceID, PlanID: i.PlanID, Outcome: "forgotten",
+		Platform: i.Platform, Originating: json.RawMessage(by), Action: store.ActionForget, Event: store.EventSucceeded,
+		InstanceID: i.ID, BindingID: f.bindingID, ServiceID: i.ServiceID, PlanID: i.PlanID, Outcome: store.OutcomeForgotten,
 	})
 }

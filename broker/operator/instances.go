@@ -18,8 +18,8 @@ type Instance struct {
 	Service  string `json:"service"`
 	Plan     string `json:"plan"`
 	// Server is the server's key: backend, or backend/server.
-	Server string `json:"server"`
-	Status string `json:"status"`
+	Server string       `json:"server"`
+	Status store.Status `json:"status"`
 	// RetainedUntil is when a deleted instance's data is removed.
 	RetainedUntil *time.Time `json:"kept_until,omitempty"`
 	// ResourceID is the ID under which the resource was made, if it is not ID.

@@ -14,21 +14,21 @@ import (
 
 // Operation is an operation as the operator sees it.
 type Operation struct {
-	ID          string     `json:"id"`
-	Kind        string     `json:"kind"`
-	Platform    string     `json:"platform"`
-	InstanceID  string     `json:"instance_id"`
-	BindingID   string     `json:"binding_id,omitempty"`
-	State       string     `json:"state"`
-	Phase       string     `json:"phase"`
-	Outcome     string     `json:"outcome,omitempty"`
-	Description string     `json:"description,omitempty"`
-	LastError   string     `json:"last_error,omitempty"`
-	Attempts    int32      `json:"attempts"`
-	RequestID   string     `json:"request_id,omitempty"`
-	CreatedAt   time.Time  `json:"created_at"`
-	Deadline    time.Time  `json:"deadline"`
-	FinishedAt  *time.Time `json:"finished_at,omitempty"`
+	ID          string        `json:"id"`
+	Kind        store.Kind    `json:"kind"`
+	Platform    string        `json:"platform"`
+	InstanceID  string        `json:"instance_id"`
+	BindingID   string        `json:"binding_id,omitempty"`
+	State       store.State   `json:"state"`
+	Phase       store.Phase   `json:"phase"`
+	Outcome     store.Outcome `json:"outcome,omitempty"`
+	Description string        `json:"description,omitempty"`
+	LastError   string        `json:"last_error,omitempty"`
+	Attempts    int32         `json:"attempts"`
+	RequestID   string        `json:"request_id,omitempty"`
+	CreatedAt   time.Time     `json:"created_at"`
+	Deadline    time.Time     `json:"deadline"`
+	FinishedAt  *time.Time    `json:"finished_at,omitempty"`
 }
 
 func newOperation(op store.Operation) Operation {
@@ -71,7 +71,7 @@ func (o *Operator) Retry(ctx context.Context, by Actor, id string) (Operation, e
 // retried, and why. With dry nothing is retried.
 func (o *Operator) RetryAll(ctx context.Context, by Actor, f Filter, dry bool) (retried []Operation, skipped []error, err error) {
 	limit := f.Limit
-	f.Status, f.Limit = store.Failed, 0
+	f.Status, f.Limit = string(store.Failed), 0
 	failed, err := o.Operations(ctx, f)
 	if err != nil {
 		return nil, nil, err
@@ -82,7 +82,7 @@ func (o *Operator) RetryAll(ctx context.Context, by Actor, f Filter, dry bool) (
 			break
 		}
 		key := [2]string{op.InstanceID, op.BindingID}
-		if seen[key] || op.Outcome != store.Failed && op.Outcome != store.TimedOut {
+		if seen[key] || op.Outcome != store.OutcomeFailed && op.Outcome != store.OutcomeTimedOut {
 			continue
 		}
 		seen[key] = true

@@ -27,12 +27,12 @@ func (o *Operator) RemoveOrphans(ctx context.Context, by Actor, differences []Di
 			if d.Kind != Orphan || (d.Listing.Binding != "") != bindings {
 				continue
 			}
-			if err := o.auditRemoval(ctx, by, d, store.Accepted); err != nil {
+			if err := o.auditRemoval(ctx, by, d, store.EventAccepted); err != nil {
 				return errors.Join(append(errs, err)...)
 			}
-			event := store.Succeeded
+			event := store.EventSucceeded
 			if err := o.removeOrphan(ctx, d); err != nil {
-				event = store.Failed
+				event = store.EventFailed
 				errs = append(errs, fmt.Errorf("remove %s from backend %s: %w", d.Resource, d.Backend, err))
 			}
 			errs = append(errs, o.auditRemoval(ctx, by, d, event))
@@ -62,9 +62,9 @@ func (o *Operator) removeOrphan(ctx context.Context, d Difference) error {
 	})
 }
 
-func (o *Operator) auditRemoval(ctx context.Context, by Actor, d Difference, event string) error {
+func (o *Operator) auditRemoval(ctx context.Context, by Actor, d Difference, event store.Event) error {
 	err := o.Store.InsertAudit(ctx, o.Store.Pool, store.InsertAuditParams{
-		Originating: json.RawMessage(by), Action: "remove", Event: event, Resource: d.Resource + " on " + d.Backend,
+		Originating: json.RawMessage(by), Action: store.ActionRemove, Event: event, Resource: d.Resource + " on " + d.Backend,
 	})
 	if err != nil {
 		return fmt.Errorf("record the removal of %s from backend %s in the audit record: %w", d.Resource, d.Backend, err)

@@ -76,12 +76,12 @@ func (c *stateCollector) collectOperations(ctx context.Context, report gauge) er
 	if err != nil {
 		return err
 	}
-	counts := map[string]float64{store.Provision: 0, store.Update: 0, store.Deprovision: 0, store.Bind: 0, store.Unbind: 0}
+	counts := map[store.Kind]float64{store.Provision: 0, store.Update: 0, store.Deprovision: 0, store.Bind: 0, store.Unbind: 0}
 	for _, u := range unfinished {
 		counts[u.Kind] = float64(u.Operations)
 	}
 	for kind, n := range counts {
-		report("chandler_operations_in_progress", n, kind)
+		report("chandler_operations_in_progress", n, string(kind))
 	}
 	return nil
 }

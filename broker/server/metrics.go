@@ -86,16 +86,16 @@ func (m *metrics) begin(c *catalog.Catalog) {
 
 func (m *metrics) beginPlan(p *catalog.Plan) {
 	for _, kind := range kindsOf(p) {
-		m.operationTimes.WithLabelValues(p.Family, p.Name, kind)
-		for _, outcome := range []string{store.Succeeded, store.Rejected, store.TimedOut, store.Cancelled, store.Preempted} {
-			m.operations.WithLabelValues(p.Family, p.Name, kind, outcome)
+		m.operationTimes.WithLabelValues(p.Family, p.Name, string(kind))
+		for _, outcome := range store.Outcomes() {
+			m.operations.WithLabelValues(p.Family, p.Name, string(kind), string(outcome))
 		}
 	}
 }
 
 // kindsOf are the kinds of operations that a plan's instances can have.
-func kindsOf(p *catalog.Plan) []string {
-	kinds := []string{store.Provision, store.Update, store.Deprovision}
+func kindsOf(p *catalog.Plan) []store.Kind {
+	kinds := []store.Kind{store.Provision, store.Update, store.Deprovision}
 	if p.KeepDeleted > 0 {
 		kinds = append(kinds, store.SoftDelete)
 	}
@@ -124,8 +124,8 @@ func (m *metrics) watch(s *Server) {
 
 func (s *Server) operationFinished(op store.Operation) {
 	family, name := s.planLabels(op.ServiceID, op.PlanID)
-	s.metrics.operations.WithLabelValues(family, name, op.Kind, op.Outcome).Inc()
-	s.metrics.operationTimes.WithLabelValues(family, name, op.Kind).Observe(time.Since(op.CreatedAt).Seconds())
+	s.metrics.operations.WithLabelValues(family, name, string(op.Kind), string(op.Outcome)).Inc()
+	s.metrics.operationTimes.WithLabelValues(family, name, string(op.Kind)).Observe(time.Since(op.CreatedAt).Seconds())
 }
 
 func (s *Server) planLabels(serviceID, planID string) (family, name string) {

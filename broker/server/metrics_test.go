@@ -84,8 +84,8 @@ func TestSeriesBeginAtZero(t *testing.T) {
 	m.begin(c)
 	before := seriesOf(t, m)
 	for _, series := range []prometheus.Metric{
-		m.operations.WithLabelValues("database", "postgres-small", store.Bind, store.TimedOut),
-		m.operations.WithLabelValues("database", "postgres-medium", store.Deprovision, store.Cancelled),
+		m.operations.WithLabelValues("database", "postgres-small", string(store.Bind), string(store.OutcomeTimedOut)),
+		m.operations.WithLabelValues("database", "postgres-medium", string(store.Deprovision), string(store.OutcomeCancelled)),
 		m.requests.WithLabelValues("/v2/service_instances/{instance_id}", http.MethodPut, "500"),
 		m.refusals.WithLabelValues(platformDoor, "password"),
 	} {

@@ -16,7 +16,7 @@ func insertInstance(s *store.Store, id string) func(store.DBTX) (int64, error) {
 	}
 }
 
-func setStatus(s *store.Store, id, status string) func(store.DBTX) error {
+func setStatus(s *store.Store, id string, status store.Status) func(store.DBTX) error {
 	return func(db store.DBTX) error {
 		return s.SetInstanceStatus(context.Background(), db, store.SetInstanceStatusParams{ID: id, Status: status})
 	}
@@ -58,9 +58,9 @@ func TestBatch(t *testing.T) {
 // that the database refuses undoes all.
 func TestTransactionInBatches(t *testing.T) {
 	tests := map[string]struct {
-		last   string
+		last   store.Status
 		commit bool
-		status string
+		status store.Status
 	}{
 		"committed":   {store.Ready, true, store.Ready},
 		"refused":     {"no such status", true, store.Creating},

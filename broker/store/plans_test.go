@@ -106,7 +106,7 @@ func TestPlansOfHotQueries(t *testing.T) {
 			return s.SetInstanceStatus(ctx, db, store.SetInstanceStatusParams{ID: "i7", Status: store.Ready})
 		},
 		"FinishOperation": func(db store.DBTX) error {
-			_, err := s.FinishOperation(ctx, db, store.FinishOperationParams{ID: "u10", State: store.Succeeded, Phase: store.Doing})
+			_, err := s.FinishOperation(ctx, db, store.FinishOperationParams{ID: "u10", State: store.Succeeded, Phase: store.PhaseDo})
 			return err
 		},
 		"NoteOperation": func(db store.DBTX) error { return s.RecordAttempt(ctx, db, store.RecordAttemptParams{ID: "u11"}) },

@@ -134,7 +134,7 @@ returning seq, id, kind, platform, instance_id, binding_id, service_id, plan_id,
 `
 
 type BeginUndoParams struct {
-	Outcome     string
+	Outcome     Outcome
 	Description string
 	LastError   string
 	ID          string
@@ -389,7 +389,7 @@ select kind, count(*) as operations from operations where state = 'in progress' 
 `
 
 type CountUnfinishedRow struct {
-	Kind       string
+	Kind       Kind
 	Operations int64
 }
 
@@ -551,13 +551,13 @@ where id = $6 and state = 'in progress' and phase = $7
 `
 
 type FinishOperationParams struct {
-	State       string
-	Outcome     string
+	State       State
+	Outcome     Outcome
 	Description string
 	LastError   string
 	Usable      bool
 	ID          string
-	Phase       string
+	Phase       Phase
 }
 
 func (q *Queries) FinishOperation(ctx context.Context, db DBTX, arg FinishOperationParams) (int64, error) {
@@ -585,14 +585,14 @@ type InsertAuditParams struct {
 	Platform    string
 	Originating []byte
 	RequestID   string
-	Action      string
-	Event       string
+	Action      Action
+	Event       Event
 	InstanceID  string
 	BindingID   string
 	OperationID string
 	ServiceID   string
 	PlanID      string
-	Outcome     string
+	Outcome     Outcome
 	Resource    string
 }
 
@@ -726,7 +726,7 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 
 type InsertOperationParams struct {
 	ID                 string
-	Kind               string
+	Kind               Kind
 	Platform           string
 	InstanceID         string
 	BindingID          string
@@ -1403,8 +1403,8 @@ select state, phase from operations where id = $1
 `
 
 type OperationPhaseRow struct {
-	State string
-	Phase string
+	State State
+	Phase Phase
 }
 
 func (q *Queries) OperationPhase(ctx context.Context, db DBTX, id string) (OperationPhaseRow, error) {
@@ -1668,7 +1668,7 @@ type RecordAttemptParams struct {
 	Description string
 	LastError   string
 	Attempts    int32
-	Phase       string
+	Phase       Phase
 }
 
 func (q *Queries) RecordAttempt(ctx context.Context, db DBTX, arg RecordAttemptParams) error {
@@ -1990,7 +1990,7 @@ update bindings set status = $2, updated_at = now() where id = $1
 
 type SetBindingStatusParams struct {
 	ID     string
-	Status string
+	Status Status
 }
 
 func (q *Queries) SetBindingStatus(ctx context.Context, db DBTX, arg SetBindingStatusParams) error {
@@ -2096,7 +2096,7 @@ update instances set status = $2, updated_at = now() where id = $1
 
 type SetInstanceStatusParams struct {
 	ID     string
-	Status string
+	Status Status
 }
 
 func (q *Queries) SetInstanceStatus(ctx context.Context, db DBTX, arg SetInstanceStatusParams) error {
@@ -2169,7 +2169,7 @@ order by o.seq limit 1000
 
 type StuckOperationsRow struct {
 	ID         string
-	Kind       string
+	Kind       Kind
 	InstanceID string
 	BindingID  string
 	JobID      int64

@@ -14,14 +14,14 @@ type Audit struct {
 	Platform    string
 	Originating []byte
 	RequestID   string
-	Action      string
-	Event       string
+	Action      Action
+	Event       Event
 	InstanceID  string
 	BindingID   string
 	OperationID string
 	ServiceID   string
 	PlanID      string
-	Outcome     string
+	Outcome     Outcome
 	Resource    string
 }
 
@@ -37,7 +37,7 @@ type Binding struct {
 	Parameters    []byte
 	PredecessorID string
 	Endpoints     []byte
-	Status        string
+	Status        Status
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
 	ExpiresAt     *time.Time
@@ -55,7 +55,7 @@ type Instance struct {
 	Context            []byte
 	Parameters         []byte
 	MaintenanceVersion string
-	Status             string
+	Status             Status
 	Condition          string
 	CreatedAt          time.Time
 	UpdatedAt          time.Time
@@ -72,7 +72,7 @@ type Instance struct {
 type Operation struct {
 	Seq                int64
 	ID                 string
-	Kind               string
+	Kind               Kind
 	Platform           string
 	InstanceID         string
 	BindingID          string
@@ -81,9 +81,9 @@ type Operation struct {
 	Parameters         []byte
 	MaintenanceVersion string
 	Context            []byte
-	State              string
-	Phase              string
-	Outcome            string
+	State              State
+	Phase              Phase
+	Outcome            Outcome
 	Description        string
 	LastError          string
 	Usable             bool

@@ -19,7 +19,7 @@ func TestTogether(t *testing.T) {
 	tests := map[string]struct {
 		statements func(db store.DBTX) error
 		fails      bool
-		status     string
+		status     store.Status
 	}{
 		"none": {func(store.DBTX) error { return nil }, false, store.Creating},
 		"in order": {func(db store.DBTX) error {

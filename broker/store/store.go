@@ -25,41 +25,6 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// What operations are, as the database spells it.
-const (
-	Provision   = "provision"
-	Update      = "update"
-	Deprovision = "deprovision"
-	Bind        = "bind"
-	Unbind      = "unbind"
-	SoftDelete  = "retire" // a deprovision that keeps the data for a time
-	Expire      = "expire" // an unbind at the end of the binding's lifetime
-
-	InProgress = "in progress"
-	Succeeded  = "succeeded"
-	Failed     = "failed"
-
-	Doing   = "doing"
-	Undoing = "undoing"
-
-	Rejected  = "rejected"
-	TimedOut  = "timed_out"
-	Cancelled = "cancelled"
-	Preempted = "superseded"
-
-	Accepted = "accepted"
-)
-
-// Statuses of instances and bindings.
-const (
-	Creating     = "creating"
-	Ready        = "ready"
-	CreateFailed = "create_failed"
-	DeleteFailed = "delete_failed"
-	Retained     = "kept"    // an instance that the platform has deleted and that can be restored
-	Expired      = "expired" // a binding that the engine has revoked
-)
-
 // Store is the state. It is safe for concurrent use.
 type Store struct {
 	*Queries

@@ -65,7 +65,7 @@ func auditTable() table[operator.AuditEntry] {
 		header: []string{"AT", "ACTION", "EVENT", "OUTCOME", "PLATFORM", "WHO", "REQUEST", "INSTANCE", "BINDING", "RESOURCE"},
 		cells: func(e operator.AuditEntry) []string {
 			return []string{
-				timeText(e.At), e.Action, e.Event, e.Outcome, e.Platform, string(e.Originating), e.RequestID, e.InstanceID, e.BindingID, e.Resource,
+				timeText(e.At), string(e.Action), string(e.Event), string(e.Outcome), e.Platform, string(e.Originating), e.RequestID, e.InstanceID, e.BindingID, e.Resource,
 			}
 		},
 	}

@@ -23,7 +23,7 @@ func newBindingsList() *cobra.Command {
 
 func bindingTable() table[operator.Binding] {
 	return table[operator.Binding]{header: []string{"ID", "INSTANCE", "APPLICATION", "STATUS", "CREATED", "EXPIRES"}, cells: func(b operator.Binding) []string {
-		return []string{b.ID, b.InstanceID, b.AppID, b.Status, timeText(b.CreatedAt), optionalTime(b.ExpiresAt)}
+		return []string{b.ID, b.InstanceID, b.AppID, string(b.Status), timeText(b.CreatedAt), optionalTime(b.ExpiresAt)}
 	}}
 }
 
@@ -36,7 +36,7 @@ func newBindingsShow() *cobra.Command {
 				return err
 			}
 			return s.show(b, "id", b.ID, "instance", b.InstanceID, "platform", b.Platform, "application", b.AppID,
-				"predecessor", b.PredecessorID, "status", b.Status, "created", timeText(b.CreatedAt), "expires", optionalTime(b.ExpiresAt),
+				"predecessor", b.PredecessorID, "status", string(b.Status), "created", timeText(b.CreatedAt), "expires", optionalTime(b.ExpiresAt),
 				"name in the backend", b.Name, "credentials at", b.Credentials)
 		},
 	}.command()

@@ -64,7 +64,7 @@ func instanceTable() table[operator.Instance] {
 		[]string{"ID", "PLATFORM", "SERVICE", "PLAN", "SERVER", "STATUS", "CREATED", "KEPT UNTIL", "MAINTENANCE", "CONDITION", "RESOURCE", "ORGANIZATION", "SPACE"},
 		func(i operator.Instance) []string {
 			return []string{
-				i.ID, i.Platform, i.Service, i.Plan, i.Server, i.Status, timeText(i.CreatedAt), optionalTime(i.RetainedUntil),
+				i.ID, i.Platform, i.Service, i.Plan, i.Server, string(i.Status), timeText(i.CreatedAt), optionalTime(i.RetainedUntil),
 				maintenance(i), i.Condition, i.Resource, i.OrganizationID, i.SpaceID,
 			}
 		}, 3,
@@ -90,7 +90,7 @@ backend's server if the catalog's variables are set.`,
 			if err != nil {
 				return err
 			}
-			if err := s.show(d, "id", d.ID, "platform", d.Platform, "service", d.Service, "plan", d.Plan, "server", d.Server, "status", d.Status,
+			if err := s.show(d, "id", d.ID, "platform", d.Platform, "service", d.Service, "plan", d.Plan, "server", d.Server, "status", string(d.Status),
 				"resource", d.Resource, "maintenance version", maintenance(d.Instance), "kept until", optionalTime(d.RetainedUntil),
 				"made under", d.ResourceID, "condition", d.Condition, "condition reason", d.ConditionReason,
 				"organization", d.OrganizationID, "space", d.SpaceID); err != nil || s.format == "json" {

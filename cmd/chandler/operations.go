@@ -21,7 +21,7 @@ func newOperationsList() *cobra.Command {
 	cmd := list(verb{use: "list", short: "List operations, latest first", needs: stateOnly()}, operationTable(),
 		func(ctx context.Context, s *session) ([]operator.Operation, error) {
 			if unfinished {
-				f.Status = store.InProgress
+				f.Status = string(store.InProgress)
 			}
 			return s.Operations(ctx, f)
 		})
@@ -37,7 +37,7 @@ func operationTable() table[operator.Operation] {
 		header: []string{"ID", "KIND", "INSTANCE", "BINDING", "STATE", "OUTCOME", "ATTEMPTS", "CREATED", "DESCRIPTION"},
 		cells: func(op operator.Operation) []string {
 			return []string{
-				op.ID, op.Kind, op.InstanceID, op.BindingID, op.State, op.Outcome, strconv.Itoa(int(op.Attempts)), timeText(op.CreatedAt), op.Description,
+				op.ID, string(op.Kind), op.InstanceID, op.BindingID, string(op.State), string(op.Outcome), strconv.Itoa(int(op.Attempts)), timeText(op.CreatedAt), op.Description,
 			}
 		},
 	}
@@ -57,8 +57,8 @@ func newOperationsShow() *cobra.Command {
 }
 
 func (s *session) showOperation(op operator.Operation) error {
-	return s.show(op, "id", op.ID, "kind", op.Kind, "platform", op.Platform, "instance", op.InstanceID, "binding", op.BindingID,
-		"state", op.State, "phase", op.Phase, "outcome", op.Outcome, "description", op.Description, "last error", op.LastError,
+	return s.show(op, "id", op.ID, "kind", string(op.Kind), "platform", op.Platform, "instance", op.InstanceID, "binding", op.BindingID,
+		"state", string(op.State), "phase", string(op.Phase), "outcome", string(op.Outcome), "description", op.Description, "last error", op.LastError,
 		"attempts", strconv.Itoa(int(op.Attempts)), "request", op.RequestID, "accepted", timeText(op.CreatedAt),
 		"deadline", timeText(op.Deadline), "ended", optionalTime(op.FinishedAt))
 }

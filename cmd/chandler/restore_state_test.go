@@ -226,7 +226,7 @@ func TestRestoreState(t *testing.T) {
 	}
 	var actions []string
 	for _, entry := range verbJSON[[]operator.AuditEntry](t, "audit", "--actor", `"platform":"operator"`, "--since", "1h") {
-		actions = append(actions, strings.Join([]string{entry.Action, entry.Event, entry.InstanceID, entry.BindingID}, " "))
+		actions = append(actions, strings.Join([]string{string(entry.Action), string(entry.Event), entry.InstanceID, entry.BindingID}, " "))
 	}
 	slices.Sort(actions)
 	want := []string{
