@@ -55,8 +55,9 @@ func (w *interruptions) noteNow(ctx context.Context, what string) error {
 		return fmt.Errorf("look for operations in progress: %w", err)
 	}
 	defer conn.Close(ctx)
-	rows, _ := conn.Query(ctx, `select o.id from operations o join river_job j on j.id = o.job_id
-		where o.state = 'in progress' and j.state = 'running'`)
+	// An operation without a job is attempted where it was accepted.
+	rows, _ := conn.Query(ctx, `select o.id from operations o left join river_job j on j.id = o.job_id
+		where o.state = 'in progress' and (o.job_id = 0 or j.state = 'running')`)
 	running, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
 		return fmt.Errorf("look for operations in progress: %w", err)
