@@ -82,12 +82,12 @@ func (s *Postgres) URL(database string) string {
 	return u.String()
 }
 
-// prepare removes the file with the number of an earlier run. Where that is
-// another process's by now, as is likely in a container, it would keep the
-// server from starting.
 // Program is the path of one of the programs that came with the server, such as pgbench.
 func (s *Postgres) Program(name string) string { return s.binaries.path(name) }
 
+// prepare removes the file with the process number of an earlier run. Another process
+// may have that number by now, as is likely in a container, and the server would
+// refuse to start.
 func (s *Postgres) prepare(context.Context) error { return removeFile(s.folder.path(pidFile)) }
 
 func (s *Postgres) tell(ctx context.Context) error {
