@@ -50,8 +50,9 @@ test-acceptance:
 	$(call each,$(DEPLOYMENTS),$(TEST_DEPLOYMENTS) .)
 
 .PHONY: build
-build: build-deps ## build bin/chandler
+build: build-deps ## build bin/chandler and bin/chandler-functions
 	CGO_ENABLED=0 go build -trimpath -o bin/chandler ./cmd/chandler
+	cd functions && CGO_ENABLED=0 go build -trimpath -o ../bin/chandler-functions ./cmd/chandler-functions
 
 .PHONY: check
 check: lint test-deps test-packages ## run what a change must pass: lint and the tests of the packages

@@ -64,6 +64,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	Expect(err).NotTo(HaveOccurred())
 	plain, err = rig.Build(ctx, folder, false)
 	Expect(err).NotTo(HaveOccurred())
+	Expect(rig.PlaceFunctions(ctx, folder, GinkgoWriter)).To(Succeed())
 	vaultBinary, err = embedded.BuildVault(ctx, GinkgoWriter)
 	if errors.Is(err, embedded.ErrNoVault) && os.Getenv("CI") != "true" {
 		Skip(err.Error())
@@ -83,7 +84,7 @@ func deploy(ctx context.Context, o rig.Options) *rig.Deployment {
 	GinkgoHelper()
 	dir, err := os.MkdirTemp(folder, "deployment-")
 	Expect(err).NotTo(HaveOccurred())
-	o.Binary, o.Functions, o.Dir = program, plain, dir
+	o.Binary, o.Dir = program, dir
 	d, err := rig.Deploy(ctx, o)
 	if embedded.NotInstalled(err) && os.Getenv("CI") != "true" {
 		Skip(err.Error())

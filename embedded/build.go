@@ -8,10 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -23,9 +23,9 @@ const modulePath = "github.com/chandler-broker/chandler"
 // a module of its own, so that its hundreds of dependencies are none of the
 // broker's, and is built where it is needed.
 type ownServer struct {
-	// name is for people, folder the source's below embedded, binary what the
-	// names of the binaries begin with.
-	name, folder, binary string
+	// name is for people, folder the source's in the checkout, main the package
+	// in it, binary the beginning of the binaries' names.
+	name, folder, main, binary string
 	// missing is wrapped by the errors of what cannot be built here.
 	missing error
 }
@@ -73,10 +73,10 @@ func (s ownServer) source(ctx context.Context) (string, error) {
 	}
 	root := strings.TrimSpace(string(out))
 	if err != nil || root == "" {
-		return "", fmt.Errorf("%w: run this inside a checkout of %s, whose folder embedded/%s holds the source: %s",
+		return "", fmt.Errorf("%w: run this inside a checkout of %s, whose folder %s holds the source: %s",
 			s.missing, modulePath, s.folder, bytes.TrimSpace(stderr.Bytes()))
 	}
-	source := filepath.Join(root, "embedded", s.folder)
+	source := filepath.Join(root, s.folder)
 	if _, err := os.Stat(filepath.Join(source, "go.sum")); err != nil {
 		return "", fmt.Errorf("%w: the checkout in %s is not complete: %w", s.missing, root, err)
 	}
@@ -85,20 +85,27 @@ func (s ownServer) source(ctx context.Context) (string, error) {
 
 // hash tells one version of the source from another.
 func (s ownServer) hash(source string) (string, error) {
-	files, err := filepath.Glob(filepath.Join(source, "*.go"))
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", s.missing, err)
-	}
-	files = append(files, filepath.Join(source, "go.mod"), filepath.Join(source, "go.sum"))
-	slices.Sort(files)
 	sum := sha256.New()
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			return "", fmt.Errorf("%w: read its source: %w", s.missing, err)
+	err := filepath.WalkDir(source, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && entry.Name() == "testdata":
+			return fs.SkipDir
+		case !entry.Type().IsRegular() || strings.HasSuffix(path, "_test.go") || strings.HasSuffix(path, ".md"):
+			return nil
 		}
-		fmt.Fprintf(sum, "%s %d\n", filepath.Base(file), len(content))
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(source, path)
+		fmt.Fprintf(sum, "%s %d\n", name, len(content))
 		sum.Write(content)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("%w: read its source: %w", s.missing, err)
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:12]), nil
 }
@@ -129,9 +136,9 @@ func (s ownServer) lock(ctx context.Context, path string) (unlock func(), err er
 func (s ownServer) compile(ctx context.Context, source, binary string, log io.Writer) error {
 	fmt.Fprintf(log, "building the %s, which takes some minutes the first time\n", s.name)
 	fresh := binary + ".new"
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", fresh, ".")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", fresh, s.main)
 	build.Dir = source
-	build.Env = append(os.Environ(), "GOWORK=off")
+	build.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
 	build.Stdout, build.Stderr = log, log
 	if err := build.Run(); err != nil {
 		if ctx.Err() != nil {

@@ -8,21 +8,23 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"strings"
 	"syscall"
 	"time"
 )
 
 const (
-	functionsProgram   = "chandler"
+	functionsProgram   = "chandler-functions"
 	functionsLog       = "functions.log"
 	functionsKeyFile   = "functions.key"
+	functionsTokenFile = "admin-token"
 	functionsAdminPort = "admin-port"
 	functionsCache     = "cache"
 )
 
-// FunctionsOptions says how a functions' runtime is to be run.
+// FunctionsOptions says how a function runtime is to be run.
 type FunctionsOptions struct {
-	// Program is the path of a chandler.
+	// Program is the path of a chandler-functions.
 	Program string
 	// Dir is the runtime's folder; it is made where it does not exist, and
 	// belongs to the runtime alone. It holds the key that seals parameters.
@@ -43,20 +45,20 @@ type FunctionsOptions struct {
 	Logger *slog.Logger
 }
 
-// Functions is a running runtime of functions ("chandler functions"). All its
+// Functions is a running function runtime (chandler-functions). All its
 // methods are safe for concurrent use.
 type Functions struct {
 	*child
 	options     FunctionsOptions
 	program     string
 	port, admin int
-	key         string
+	key, token  string
 }
 
 // StartFunctions runs a runtime on the folder o.Dir until Stop, or until this
 // process ends. Later starts go on with the folder's ports and key.
 func StartFunctions(ctx context.Context, o FunctionsOptions) (*Functions, error) {
-	c, err := newChild("functions' runtime", o.Dir, o.Logger)
+	c, err := newChild("function runtime", o.Dir, o.Logger)
 	if err != nil {
 		return nil, err
 	}
@@ -70,11 +72,14 @@ func StartFunctions(ctx context.Context, o FunctionsOptions) (*Functions, error)
 // URL is where the API is, without a path.
 func (f *Functions) URL() string { return "http://" + localAddress(f.port) }
 
-// AdminURL is where /metrics and /readyz are.
+// AdminURL is where the administration API, /metrics and /readyz are.
 func (f *Functions) AdminURL() string { return "http://" + localAddress(f.admin) }
 
 // Key is what seals parameters in the database.
 func (f *Functions) Key() string { return f.key }
+
+// AdminToken is accepted by the administration API. It is the folder's own.
+func (f *Functions) AdminToken() string { return f.token }
 
 // fill makes what the runtime needs in its folder, as far as it is not there.
 func (f *Functions) fill(ctx context.Context) (err error) {
@@ -94,36 +99,37 @@ func (f *Functions) fill(ctx context.Context) (err error) {
 	if f.admin, err = f.folder.keptPort(ctx, functionsAdminPort, 0, tryTCP); err != nil {
 		return err
 	}
-	return f.fillKey()
-}
-
-func (f *Functions) fillKey() error {
-	kept, err := f.folder.readFile(functionsKeyFile)
-	if err != nil {
+	if f.key, err = f.keptSecret(functionsKeyFile, f.options.Key); err != nil {
 		return err
 	}
-	switch {
-	case f.options.Key != "":
-		f.key = f.options.Key
-	case len(kept) > 0:
-		f.key = string(kept)
-		return nil
-	default:
-		key := make([]byte, 32)
-		_, _ = rand.Read(key) // never fails: crypto/rand.Read aborts the program instead
-		f.key = base64.StdEncoding.EncodeToString(key)
+	f.token, err = f.keptSecret(functionsTokenFile, "")
+	return err
+}
+
+// keptSecret is the secret in a file of the folder: the one that is given, or else
+// the file's, which is made at the first start.
+func (f *Functions) keptSecret(name, given string) (string, error) {
+	if given == "" {
+		kept, err := f.folder.readFile(name)
+		if secret := strings.TrimSpace(string(kept)); err != nil || secret != "" {
+			return secret, err
+		}
+		secret := make([]byte, 32)
+		_, _ = rand.Read(secret) // never fails: crypto/rand.Read aborts the program instead
+		given = base64.StdEncoding.EncodeToString(secret)
 	}
-	return f.folder.writeFile(functionsKeyFile, []byte(f.key+"\n"))
+	return given, f.folder.writeFile(name, []byte(given+"\n"))
 }
 
 func (f *Functions) command() program {
 	return program{
-		path: f.program, args: []string{"functions"}, folder: f.folder, log: functionsLog,
+		path: f.program, folder: f.folder, log: functionsLog,
 		// Arguments are there for every user of the machine to read, the
 		// environment is not.
 		env: append([]string{
 			"FUNCTIONS_DATABASE_URL=" + f.options.DatabaseURL,
 			"FUNCTIONS_KEY_FILE=" + f.folder.childPath(functionsKeyFile),
+			"FUNCTIONS_ADMIN_TOKEN_FILE=" + f.folder.childPath(functionsTokenFile),
 			"FUNCTIONS_CACHE=" + f.folder.childPath(functionsCache),
 			"FUNCTIONS_LISTEN=" + localAddress(f.port),
 			"FUNCTIONS_ADMIN_LISTEN=" + localAddress(f.admin),

@@ -3,23 +3,18 @@ package embedded
 import (
 	"context"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 )
 
-// buildChandler builds the program that a runtime is.
-func buildChandler(t *testing.T) string {
+// functionsProgramOf builds the program that a runtime is.
+func functionsProgramOf(t *testing.T) string {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "chandler")
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", binary, "../cmd/chandler")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build chandler: %v\n%s", err, out)
+	program, err := BuildFunctions(t.Context(), t.Output())
+	if err != nil {
+		t.Fatal(err)
 	}
-	return binary
+	return program
 }
 
 func statusOf(t *testing.T, url string) int {
@@ -42,7 +37,7 @@ func statusOf(t *testing.T, url string) int {
 // on where it was started before, also in a folder that its user cannot get to.
 func TestFunctions(t *testing.T) {
 	needPostgres(t)
-	database, program, dir := run(t, t.TempDir()), buildChandler(t), t.TempDir()
+	database, program, dir := run(t, t.TempDir()), functionsProgramOf(t), t.TempDir()
 	start := func() *Functions {
 		t.Helper()
 		f, err := StartFunctions(t.Context(), FunctionsOptions{Program: program, Dir: dir, DatabaseURL: database.URL("postgres")})
@@ -54,14 +49,14 @@ func TestFunctions(t *testing.T) {
 	f := start()
 	serves := func() {
 		t.Helper()
-		for url, want := range map[string]int{f.URL() + "/api/v1/namespaces": 401, f.AdminURL() + "/readyz": 200, f.AdminURL() + "/metrics": 200} {
+		for url, want := range map[string]int{f.URL() + "/api/v1/namespaces": 401, f.AdminURL() + "/admin/v1/ready": 401, f.AdminURL() + "/readyz": 200, f.AdminURL() + "/metrics": 200} {
 			if got := statusOf(t, url); got != want {
 				t.Errorf("%s: %d, want %d", url, got, want)
 			}
 		}
 	}
 	serves()
-	url, admin, key := f.URL(), f.AdminURL(), f.Key()
+	url, admin, key, token := f.URL(), f.AdminURL(), f.Key(), f.AdminToken()
 	f.Kill()
 	if err := <-f.Done(); err == nil {
 		t.Error("nobody is told of its end")
@@ -83,8 +78,8 @@ func TestFunctions(t *testing.T) {
 		}
 	}()
 	serves()
-	if f.URL() != url || f.AdminURL() != admin || f.Key() != key {
-		t.Error("the second start has other ports or another key")
+	if f.URL() != url || f.AdminURL() != admin || f.Key() != key || f.AdminToken() != token {
+		t.Error("the second start has other ports, another key or another token")
 	}
 	if _, err := StartFunctions(t.Context(), FunctionsOptions{Program: program, Dir: dir, DatabaseURL: database.URL("postgres")}); err == nil {
 		t.Error("two runtimes on one folder")

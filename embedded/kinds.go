@@ -80,7 +80,7 @@ type Process interface {
 // NotInstalled says whether a server did not start because it is not installed. The
 // error's text says what to install.
 func NotInstalled(err error) bool {
-	return errors.Is(err, ErrNoPostgres) || errors.Is(err, ErrNoVault) ||
+	return errors.Is(err, ErrNoPostgres) || errors.Is(err, ErrNoVault) || errors.Is(err, ErrNoFunctions) ||
 		slices.ContainsFunc(Kinds(), func(k Kind) bool { return k.missing != nil && errors.Is(err, k.missing) })
 }
 

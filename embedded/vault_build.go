@@ -18,5 +18,5 @@ var ErrNoVault = errors.New("the Vault server cannot be built")
 // It needs Go and a checkout of Chandler around the working directory. Errors
 // wrap ErrNoVault, or ctx's error.
 func BuildVault(ctx context.Context, log io.Writer) (binary string, err error) {
-	return ownServer{name: "Vault server", folder: "vaultserver", binary: "vault", missing: ErrNoVault}.build(ctx, log)
+	return ownServer{name: "Vault server", folder: "embedded/vaultserver", main: ".", binary: "vault", missing: ErrNoVault}.build(ctx, log)
 }

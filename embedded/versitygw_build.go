@@ -18,5 +18,5 @@ var ErrNoVersityGW = errors.New("the Versity S3 Gateway cannot be built")
 // It needs Go and a checkout of Chandler around the working directory. Errors
 // wrap ErrNoVersityGW, or ctx's error.
 func BuildVersityGW(ctx context.Context, log io.Writer) (binary string, err error) {
-	return ownServer{name: "Versity S3 Gateway", folder: "versitygwserver", binary: "versitygw", missing: ErrNoVersityGW}.build(ctx, log)
+	return ownServer{name: "Versity S3 Gateway", folder: "embedded/versitygwserver", main: ".", binary: "versitygw", missing: ErrNoVersityGW}.build(ctx, log)
 }

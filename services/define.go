@@ -20,6 +20,14 @@ type Schemas struct {
 	BindingCreate []byte
 }
 
+// Replaced is a backend that is no more.
+type Replaced struct {
+	// Name was its Definition's.
+	Name string
+	// Change tells the operator what else to change in the catalog.
+	Change string
+}
+
 // Definition describes a backend with its types erased: what the catalog
 // checks and opens, and what a client needs to use its credentials.
 type Definition struct {
@@ -62,6 +70,8 @@ type Client struct {
 	// "chandler catalog init" joins those of all backends. Services of one id are
 	// the same in all of them, except for their plans.
 	Catalog []byte
+	// Replaces is the backend that this one took the place of, if any.
+	Replaces Replaced
 	// AdministratorSQL returns the statements by which an SQL server's superuser
 	// makes the broker's account; nil where the server needs none.
 	AdministratorSQL func(name, password string) string

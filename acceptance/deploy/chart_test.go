@@ -335,7 +335,7 @@ func pod(t *testing.T, template core.PodTemplateSpec) {
 		t.Errorf("nobody mounts %v", volumes)
 	}
 	var known []byte
-	for _, file := range []string{"../../docs/operator.md", "../../cmd/chandler/functions_settings.go"} {
+	for _, file := range []string{"../../docs/operator.md", "../../functions/cmd/chandler-functions/settings.go"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -8,15 +8,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"github.com/chandler-broker/chandler/embedded"
 )
 
 // Build builds the chandler of this checkout into dir and returns its path: as a
 // release is built, so that the compiler has the parts once for all who build it.
 // race builds it with the race detector, whose reports are in the process's
-// output, and under which code of functions takes a minute to compile.
+// output.
 func Build(ctx context.Context, dir string, race bool) (string, error) {
 	binary := filepath.Join(dir, "chandler")
 	flag, environment := "-trimpath", "CGO_ENABLED=0"
@@ -33,6 +36,21 @@ func Build(ctx context.Context, dir string, race bool) (string, error) {
 		return "", err
 	}
 	return binary, os.Chmod(binary, 0o755) //nolint:gosec // another user runs it too
+}
+
+// PlaceFunctions puts the program of the function runtime into dir, where a
+// 'chandler dev' beside it finds it.
+func PlaceFunctions(ctx context.Context, dir string, log io.Writer) error {
+	program, err := embedded.BuildFunctions(ctx, log)
+	if err != nil {
+		return err
+	}
+	content, err := os.Open(program)
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	return embedded.WriteProgram(filepath.Join(dir, "chandler-functions"), content)
 }
 
 // ErrNoHistory says that the sources come without the history that an earlier

@@ -23,8 +23,6 @@ import (
 type Options struct {
 	// Binary is what Build returned.
 	Binary string
-	// Functions is the program of the functions' runtimes; empty: Binary.
-	Functions string
 	// Dir is a folder for all of it, which is made where everybody can get to.
 	Dir string
 	// Vault is what embedded.BuildVault returned; empty: the sealed store keeps

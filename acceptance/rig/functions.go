@@ -1,10 +1,10 @@
 package rig
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"net/url"
+	"os"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
@@ -12,7 +12,7 @@ import (
 	"github.com/chandler-broker/chandler/embedded"
 )
 
-// startFunctions runs a functions' runtime on a PostgreSQL server of its own.
+// startFunctions runs a function runtime on a PostgreSQL server of its own.
 func startFunctions(ctx context.Context, d *Deployment, s *Server) (map[string]string, error) {
 	database, err := d.postgres(ctx, "functions-state")
 	if err != nil {
@@ -20,8 +20,12 @@ func startFunctions(ctx context.Context, d *Deployment, s *Server) (map[string]s
 	}
 	s.process = database
 	s.holds = func(ctx context.Context) ([]string, error) { return functionsHold(ctx, database) }
+	program, err := embedded.BuildFunctions(ctx, os.Stderr)
+	if err != nil {
+		return nil, err
+	}
 	runtime, err := embedded.StartFunctions(ctx, embedded.FunctionsOptions{
-		Program: cmp.Or(d.Functions, d.Binary), Dir: d.path("functions"), DatabaseURL: database.URL("postgres"),
+		Program: program, Dir: d.path("functions"), DatabaseURL: database.URL("postgres"),
 		Env: []string{"FUNCTIONS_MESSAGE_SERVERS=*"},
 	})
 	if err != nil {
@@ -29,7 +33,8 @@ func startFunctions(ctx context.Context, d *Deployment, s *Server) (map[string]s
 	}
 	s.process = both{database, runtime}
 	d.Secrets.Add("the key of the functions' runtimes", runtime.Key())
-	broker, err := s.proxy(database.Host(), database.Port())
+	d.Secrets.Add("the token of the functions' runtimes", runtime.AdminToken())
+	broker, err := s.proxyURL(runtime.AdminURL())
 	if err != nil {
 		return nil, err
 	}
@@ -37,12 +42,9 @@ func startFunctions(ctx context.Context, d *Deployment, s *Server) (map[string]s
 	if err != nil {
 		return nil, err
 	}
-	u, err := url.Parse(database.URL("postgres"))
-	if err != nil {
-		return nil, err
-	}
-	u.Host = broker.Addr()
-	return map[string]string{"FUNCTIONS_DATABASE_URL": u.String(), "FUNCTIONS_API_HOST": "http://" + api.Addr()}, nil
+	return map[string]string{
+		"FUNCTIONS_ADMIN_URL": "http://" + broker.Addr(), "FUNCTIONS_ADMIN_TOKEN": runtime.AdminToken(), "FUNCTIONS_API_HOST": "http://" + api.Addr(),
+	}, nil
 }
 
 func (s *Server) proxyURL(text string) (*Proxy, error) {

@@ -123,6 +123,7 @@ func definitions() []services.Definition {
 func volumes() services.Definition {
 	d := define("filesystem/volumes", services.Schemas{})
 	d.VolumeMounts, d.Active = true, true
+	d.Replaces = services.Replaced{Name: "filesystem/folders", Change: "url replaces folder in its config"}
 	return d
 }
 

@@ -51,14 +51,17 @@ func (c *checker) backend(n *node, name string, defs []services.Definition) (Bac
 	if kind == "" {
 		return Backend{}, false
 	}
-	known := make([]string, 0, len(defs))
+	known, place := make([]string, 0, len(defs)), n.member("type")
 	for _, def := range defs {
-		if def.Name == kind {
+		switch kind {
+		case def.Name:
 			return Backend{Name: name, Definition: def, Servers: c.servers(n, name, def)}, true
+		case def.Replaces.Name:
+			c.wrong(place, "%s was replaced by %s: %s", show(place), def.Name, def.Replaces.Change)
+			return Backend{}, false
 		}
 		known = append(known, def.Name)
 	}
-	place := n.member("type")
 	c.wrong(place, "%s is no type of backend; there are %s", show(place), list(known))
 	return Backend{}, false
 }

@@ -78,6 +78,7 @@ func dev(ctx context.Context, o devOptions, out io.Writer) error {
 	if o.once && !o.smoke {
 		return usagef("--once needs --smoke")
 	}
+	o.only = currentBackends(o.only)
 	if err := checkOnly(o.only); err != nil {
 		return err
 	}

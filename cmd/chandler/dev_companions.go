@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -38,7 +37,7 @@ func companions() []companion {
 			return f.startKind(ctx, kind, progress)
 		}})
 	}
-	return append(list, companion{"function/wasm", startFunctions})
+	return append(list, companion{functionsBackend, startFunctions})
 }
 
 // startKind starts a server of package embedded on the folder of its backend.
@@ -161,20 +160,4 @@ func (f *devFolder) arrived(s *devServers, a arrival, progress io.Writer) {
 	s.companions = append(s.companions, a.server)
 	maps.Copy(f.kept.Environment, a.environment)
 	f.kept.Without = slices.DeleteFunc(f.kept.Without, func(backend string) bool { return backend == a.backend })
-}
-
-// startFunctions runs this program a second time, as the functions' runtime.
-func startFunctions(ctx context.Context, f *devFolder, _ io.Writer) (devServer, map[string]string, error) {
-	program, err := os.Executable()
-	if err != nil {
-		return nil, nil, fmt.Errorf("find this program: %w", err)
-	}
-	r, err := embedded.StartFunctions(ctx, embedded.FunctionsOptions{
-		Program: program, Dir: f.path("functions"), DatabaseURL: f.functions,
-		Env: []string{"FUNCTIONS_MESSAGE_SERVERS=*"}, // tenants are who runs it
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	return r, map[string]string{"FUNCTIONS_API_HOST": r.URL()}, nil
 }

@@ -139,6 +139,7 @@ func (f *devFolder) read() error {
 	if err := json.Unmarshal(text, &f.kept); err != nil {
 		return fmt.Errorf("%s: %w; remove the folder to start anew", f.path("settings.json"), err)
 	}
+	f.kept.Only, f.kept.Without = currentBackends(f.kept.Only), currentBackends(f.kept.Without)
 	return nil
 }
 

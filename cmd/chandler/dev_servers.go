@@ -60,7 +60,6 @@ func (f *devFolder) start(ctx context.Context, o devOptions) (_ *devServers, err
 		"CHANDLER_CATALOG":         f.kept.Catalog,
 		"CHANDLER_SEALED_KEY_FILE": key,
 		"POSTGRES_ADMIN_URL":       roleURL(s.postgres, adminRole, f.kept.AdminPassword, "postgres"),
-		"FUNCTIONS_DATABASE_URL":   f.functions,
 		"CHANDLER_USERNAME":        f.kept.Username,
 		"CHANDLER_PASSWORD":        f.kept.Password,
 

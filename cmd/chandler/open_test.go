@@ -2,23 +2,16 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"testing"
 
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 )
 
-func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == "functions" && os.Args[2] == "worker" { // of a runtime under test
-		os.Exit(run(context.Background(), os.Args[1:]))
-	}
-	embeddedtest.Main(m)
-}
+func TestMain(m *testing.M) { embeddedtest.Main(m) }
 
 // lines is a writer that many may read while it is written.
 type lines struct {

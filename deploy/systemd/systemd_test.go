@@ -151,7 +151,7 @@ func TestEnvironments(t *testing.T) {
 	variable := regexp.MustCompile(`(?m)^([A-Z0-9_]+)=`)
 	for example, reader := range map[string]string{
 		"chandler.env.example":  "../../docs/operator.md",
-		"functions.env.example": "../../cmd/chandler/functions_settings.go",
+		"functions.env.example": "../../functions/cmd/chandler-functions/settings.go",
 	} {
 		text, err := os.ReadFile(example)
 		if err != nil {

@@ -56,7 +56,7 @@ func busy() map[int]int {
 	for _, process := range rig.Descendants(os.Getpid()) {
 		command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", process.PID)) // it may have ended
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", process.PID))
-		if err != nil || !bytes.Contains(command, []byte("\x00functions\x00worker\x00")) {
+		if err != nil || !bytes.Contains(command, []byte("\x00worker\x00")) {
 			continue
 		}
 		// proc(5): after the name, which is in parentheses, utime and stime are

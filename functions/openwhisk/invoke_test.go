@@ -249,7 +249,7 @@ func TestEnvironment(t *testing.T) {
 			t.Errorf("%s: %d", name, got.status)
 		}
 	}
-	if err := s.store.DeleteKey(t.Context(), s.store.Pool, c.binding); err != nil {
+	if err := s.store.DeleteKey(t.Context(), s.store.Pool, state.DeleteKeyParams{Namespace: c.namespace, Binding: c.binding}); err != nil {
 		t.Fatal(err)
 	}
 	if got := inner.do("GET", "actions", ""); got.status != 401 {
@@ -296,7 +296,7 @@ func TestKeys(t *testing.T) {
 	if got := caller.call("POST", "/api/v1/namespaces/whisk.system/actions/alarms/alarm", "{}"); got.status != 403 {
 		t.Errorf("role invoke, a feed: %d", got.status)
 	}
-	if err := s.store.DeleteKey(t.Context(), s.store.Pool, c.binding); err != nil {
+	if err := s.store.DeleteKey(t.Context(), s.store.Pool, state.DeleteKeyParams{Namespace: c.namespace, Binding: c.binding}); err != nil {
 		t.Fatal(err)
 	}
 	if got := c.do("GET", "actions", ""); got.status != 401 {

@@ -109,7 +109,7 @@ func TestRuntimesTogether(t *testing.T) {
 	})
 	id := c.must(200, "GET", "activations", "").list(t)[0]["activationId"].(string)
 	at2.must(200, "GET", "activations/"+id, "")
-	if err := store.DeleteKey(t.Context(), store.Pool, c.binding); err != nil {
+	if err := store.DeleteKey(t.Context(), store.Pool, state.DeleteKeyParams{Namespace: c.namespace, Binding: c.binding}); err != nil {
 		t.Fatal(err)
 	}
 	for _, x := range []*client{c, at2} {

@@ -11,14 +11,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/chandler-broker/chandler/functions/state"
-	"github.com/chandler-broker/chandler/services"
 )
 
 // Options is what a runtime needs. Fields that are said to have a default may be
 // zero; all others are required.
 type Options struct {
-	// DatabaseURL is the PostgreSQL database that runtimes and brokers share.
-	DatabaseURL services.Secret
+	// Store is the database that the runtimes share. It stays open when the runtime
+	// is closed.
+	Store *state.Store
 	// Sealer holds the keys that all runtimes of the database share.
 	Sealer *state.Sealer
 	// APIHost is the URL by which applications and functions reach the
@@ -37,8 +37,6 @@ type Options struct {
 	// Activations is how many there may be at a time, of all namespaces
 	// together; default: 1000.
 	Activations int
-	// Connections to the database; default: 16.
-	Connections int32
 	// MessageServers are those that feeds may connect to, as host:port, or
 	// feed.AnyServer; default: none.
 	MessageServers []string
@@ -51,14 +49,11 @@ type Options struct {
 }
 
 func (o *Options) complete() error {
-	if o.DatabaseURL.IsZero() || o.Sealer == nil || o.APIHost == "" || o.CacheDir == "" || len(o.WorkerCommand) == 0 || o.Registry == nil || o.Logger == nil {
-		return errors.New("a functions' runtime needs a database, keys, the URL it is reached at, a folder, a worker's command, a registry and a logger")
+	if o.Store == nil || o.Sealer == nil || o.APIHost == "" || o.CacheDir == "" || len(o.WorkerCommand) == 0 || o.Registry == nil || o.Logger == nil {
+		return errors.New("a function runtime needs a database, keys, the URL it is reached at, a folder, a worker's command, a registry and a logger")
 	}
 	if o.Activations <= 0 {
 		o.Activations = 1000
-	}
-	if o.Connections <= 0 {
-		o.Connections = 16
 	}
 	if o.Grace <= 0 {
 		o.Grace = 10 * time.Second

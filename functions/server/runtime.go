@@ -19,7 +19,6 @@ import (
 // concurrent use.
 type Runtime struct {
 	Options
-	store   *state.Store
 	pool    *sandbox.Pool
 	api     *openwhisk.API
 	feeds   *feed.Feeds
@@ -39,9 +38,6 @@ func Open(ctx context.Context, o Options) (_ *Runtime, err error) {
 			err = errors.Join(err, r.Close())
 		}
 	}()
-	if r.store, err = state.Open(ctx, o.DatabaseURL.Reveal(), o.Connections); err != nil {
-		return nil, fmt.Errorf("the functions' database: %w", err)
-	}
 	if err := r.migrate(ctx); err != nil {
 		return nil, err
 	}
@@ -55,21 +51,21 @@ func Open(ctx context.Context, o Options) (_ *Runtime, err error) {
 	if r.pool, err = sandbox.Open(ctx, sandbox.Options{Folder: folder, Command: o.WorkerCommand, Workers: o.Workers, Logger: o.Logger}); err != nil {
 		return nil, err
 	}
-	r.code = newCollector(r.store, r.pool, o.Logger)
+	r.code = newCollector(r.Store, r.pool, o.Logger)
 	return r, r.assemble()
 }
 
 // assemble makes the API and the feeds, which need each other.
 func (r *Runtime) assemble() (err error) {
 	r.api, err = openwhisk.New(openwhisk.Options{
-		Store: r.store, Sealer: r.Sealer, Runner: r.pool, Logger: r.Logger, APIHost: r.APIHost,
+		Store: r.Store, Sealer: r.Sealer, Runner: r.pool, Logger: r.Logger, APIHost: r.APIHost,
 		Observe: r.metrics.observe, Running: int64(r.Activations),
 	})
 	if err != nil {
 		return err
 	}
 	r.feeds, err = feed.Open(feed.Options{
-		Store: r.store, Sealer: r.Sealer, Firer: firer{r.api}, Logger: r.Logger, Servers: r.MessageServers,
+		Store: r.Store, Sealer: r.Sealer, Firer: firer{r.api}, Logger: r.Logger, Servers: r.MessageServers,
 		Pace: feed.Pace{Grace: r.Grace},
 	})
 	if err != nil {
@@ -82,7 +78,7 @@ func (r *Runtime) assemble() (err error) {
 // migrate waits for a database that is starting, too.
 func (r *Runtime) migrate(ctx context.Context) error {
 	for {
-		err := r.store.Migrate(ctx, r.Logger)
+		err := r.Store.Migrate(ctx, r.Logger)
 		if _, bounded := ctx.Deadline(); err == nil || !bounded || !state.Unavailable(err) {
 			return err
 		}
@@ -98,7 +94,7 @@ func (r *Runtime) migrate(ctx context.Context) error {
 func (r *Runtime) Handler() http.Handler { return r.api.Handler() }
 
 // Ready returns nil when the runtime would take a call now.
-func (r *Runtime) Ready(ctx context.Context) error { return r.store.Ready(ctx) }
+func (r *Runtime) Ready(ctx context.Context) error { return r.Store.Ready(ctx) }
 
 // Run does what goes on beside requests until ctx ends: feeds, records, retention.
 // Then it takes no more activations, gives those under way Grace to end, and
@@ -109,8 +105,8 @@ func (r *Runtime) Run(ctx context.Context) error {
 	defer cancel()
 	var recording, looking sync.WaitGroup
 	recording.Go(func() { r.api.Run(late) })
-	looking.Go(func() { r.store.Listen(ctx, r.Logger, r.notice) })
-	looking.Go(func() { sweeper{r.store, r.Logger}.run(ctx) })
+	looking.Go(func() { r.Store.Listen(ctx, r.Logger, r.notice) })
+	looking.Go(func() { sweeper{r.Store, r.Logger}.run(ctx) })
 	looking.Go(func() { r.code.run(ctx) })
 	looking.Go(func() { r.forget(ctx) })
 	looking.Go(func() { r.feeds.Run(ctx) })
@@ -159,14 +155,10 @@ func (r *Runtime) forget(ctx context.Context) {
 	}
 }
 
-// Close ends the workers and the connections. Run has returned, or was not called.
+// Close ends the workers. Run has returned, or was not called.
 func (r *Runtime) Close() error {
-	var err error
-	if r.pool != nil {
-		err = r.pool.Close()
+	if r.pool == nil {
+		return nil
 	}
-	if r.store != nil {
-		r.store.Close()
-	}
-	return err
+	return r.pool.Close()
 }

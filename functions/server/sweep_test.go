@@ -39,7 +39,7 @@ func namespace(t *testing.T, s *state.Store, name string, limits state.Limits) {
 	}
 }
 
-func exec(t *testing.T, s *state.Store, sql string, args ...any) {
+func execute(t *testing.T, s *state.Store, sql string, args ...any) {
 	t.Helper()
 	if _, err := s.Pool.Exec(t.Context(), sql, args...); err != nil {
 		t.Fatal(err)
@@ -49,7 +49,7 @@ func exec(t *testing.T, s *state.Store, sql string, args ...any) {
 // activation writes one of an age and a size.
 func activation(t *testing.T, s *state.Store, namespace, name string, age time.Duration, bytes int) {
 	t.Helper()
-	exec(t, s, `insert into activations (namespace, id, name, path, version, subject, started_at, ended_at, bytes)
+	execute(t, s, `insert into activations (namespace, id, name, path, version, subject, started_at, ended_at, bytes)
 		values ($1, gen_random_uuid(), $2, $2, '0.0.1', 's', now() - make_interval(secs => $3), now(), $4)`,
 		namespace, name, age.Seconds(), bytes)
 }
@@ -87,7 +87,7 @@ func TestSweep(t *testing.T) {
 	activation(t, s, "b", "small and newest", 0, 1)
 	activation(t, s, "b", "large and new", time.Minute, 9*mb)
 	activation(t, s, "b", "too much", hour, mb)
-	exec(t, s, `insert into activations (namespace, id, name, path, version, subject, started_at, runtime, bytes)
+	execute(t, s, `insert into activations (namespace, id, name, path, version, subject, started_at, runtime, bytes)
 		values ('a', gen_random_uuid(), 'running', 'r', '0.0.1', 's', now() - interval '3 hours', gen_random_uuid(), 0)`)
 	sweeper := sweeper{s, discard()}
 	for range 2 {
@@ -104,9 +104,9 @@ func TestSweep(t *testing.T) {
 // Many namespaces and many activations go in batches.
 func TestSweepManyNamespaces(t *testing.T) {
 	s := migrated(t)
-	exec(t, s, `insert into namespaces (name, limits, mounts)
+	execute(t, s, `insert into namespaces (name, limits, mounts)
 		select 'n' || n, '{"retention_s": 60, "activation_bytes": 1000000}', '[]' from generate_series(1, $1) n`, sweptAtOnce+5)
-	exec(t, s, `insert into activations (namespace, id, name, path, version, subject, started_at)
+	execute(t, s, `insert into activations (namespace, id, name, path, version, subject, started_at)
 		select 'n' || n, gen_random_uuid(), 'old', 'old', '0.0.1', 's', now() - interval '2 minutes' from generate_series(1, $1) n, generate_series(1, 3)`, sweptAtOnce+5)
 	activation(t, s, fmt.Sprint("n", sweptAtOnce), "fresh", 0, 1)
 	if err := (sweeper{s, discard()}).sweep(t.Context(), time.Hour); err != nil {

@@ -7,6 +7,7 @@ package state
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -44,48 +45,17 @@ func (q *Queries) Authenticate(ctx context.Context, db DBTX, arg AuthenticatePar
 	return i, err
 }
 
-const bindings = `-- name: Bindings :many
-select binding, namespace, uuid from keys where binding > $1 order by binding limit $2
-`
-
-type BindingsParams struct {
-	After string
-	Batch int32
-}
-
-type BindingsRow struct {
-	Binding   string
-	Namespace string
-	Uuid      uuid.UUID
-}
-
-// A batch of all keys' bindings, by name.
-func (q *Queries) Bindings(ctx context.Context, db DBTX, arg BindingsParams) ([]BindingsRow, error) {
-	rows, err := db.Query(ctx, bindings, arg.After, arg.Batch)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []BindingsRow
-	for rows.Next() {
-		var i BindingsRow
-		if err := rows.Scan(&i.Binding, &i.Namespace, &i.Uuid); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const deleteKey = `-- name: DeleteKey :exec
-delete from keys where binding = $1
+delete from keys where namespace = $1 and binding = $2
 `
 
-func (q *Queries) DeleteKey(ctx context.Context, db DBTX, binding string) error {
-	_, err := db.Exec(ctx, deleteKey, binding)
+type DeleteKeyParams struct {
+	Namespace string
+	Binding   string
+}
+
+func (q *Queries) DeleteKey(ctx context.Context, db DBTX, arg DeleteKeyParams) error {
+	_, err := db.Exec(ctx, deleteKey, arg.Namespace, arg.Binding)
 	return err
 }
 
@@ -124,6 +94,78 @@ func (q *Queries) EndNamespace(ctx context.Context, db DBTX, arg EndNamespacePar
 	var seconds float64
 	err := row.Scan(&seconds)
 	return seconds, err
+}
+
+const key = `-- name: Key :one
+select binding, namespace, uuid, role, created_at from keys where namespace = $1 and binding = $2
+`
+
+type KeyParams struct {
+	Namespace string
+	Binding   string
+}
+
+type KeyRow struct {
+	Binding   string
+	Namespace string
+	Uuid      uuid.UUID
+	Role      string
+	CreatedAt time.Time
+}
+
+func (q *Queries) Key(ctx context.Context, db DBTX, arg KeyParams) (KeyRow, error) {
+	row := db.QueryRow(ctx, key, arg.Namespace, arg.Binding)
+	var i KeyRow
+	err := row.Scan(
+		&i.Binding,
+		&i.Namespace,
+		&i.Uuid,
+		&i.Role,
+		&i.CreatedAt,
+	)
+	return i, err
+}
+
+const keys = `-- name: Keys :many
+select binding, namespace, uuid, role from keys where binding > $1 order by binding limit $2
+`
+
+type KeysParams struct {
+	After string
+	Batch int32
+}
+
+type KeysRow struct {
+	Binding   string
+	Namespace string
+	Uuid      uuid.UUID
+	Role      string
+}
+
+// A batch of all keys, by name.
+func (q *Queries) Keys(ctx context.Context, db DBTX, arg KeysParams) ([]KeysRow, error) {
+	rows, err := db.Query(ctx, keys, arg.After, arg.Batch)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []KeysRow
+	for rows.Next() {
+		var i KeysRow
+		if err := rows.Scan(
+			&i.Binding,
+			&i.Namespace,
+			&i.Uuid,
+			&i.Role,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const namespace = `-- name: Namespace :one
@@ -174,43 +216,6 @@ func (q *Queries) NamespaceNames(ctx context.Context, db DBTX, arg NamespaceName
 	return items, nil
 }
 
-const namespaces = `-- name: Namespaces :many
-select name, limits, mounts, ending_at, created_at, updated_at from namespaces where name > $1 order by name limit $2
-`
-
-type NamespacesParams struct {
-	After string
-	Batch int32
-}
-
-// A batch of all namespaces, by name.
-func (q *Queries) Namespaces(ctx context.Context, db DBTX, arg NamespacesParams) ([]Namespace, error) {
-	rows, err := db.Query(ctx, namespaces, arg.After, arg.Batch)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []Namespace
-	for rows.Next() {
-		var i Namespace
-		if err := rows.Scan(
-			&i.Name,
-			&i.Limits,
-			&i.Mounts,
-			&i.EndingAt,
-			&i.CreatedAt,
-			&i.UpdatedAt,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const notify = `-- name: Notify :exec
 select pg_notify($1::text, $2::text)
 `
@@ -229,6 +234,7 @@ const putKey = `-- name: PutKey :execrows
 insert into keys (uuid, namespace, binding, hash, role)
 select $1, n.name, $2, $3, $4 from namespaces n where n.name = $5 and n.ending_at is null
 on conflict (binding) do update set uuid = excluded.uuid, hash = excluded.hash, role = excluded.role
+where keys.namespace = excluded.namespace
 `
 
 type PutKeyParams struct {
@@ -239,7 +245,7 @@ type PutKeyParams struct {
 	Namespace string
 }
 
-// A repeated bind makes the same key; none where the namespace is not there or ending.
+// None where the namespace is missing or ending, or another one has a key of this name.
 func (q *Queries) PutKey(ctx context.Context, db DBTX, arg PutKeyParams) (int64, error) {
 	result, err := db.Exec(ctx, putKey,
 		arg.Uuid,

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -97,10 +96,7 @@ func (s *Store) Alone(ctx context.Context, name string, f func(pgx.Tx) error) er
 const lockNotAvailable = "55P03"
 
 // Locked says whether err is that of a change that waited too long for another one.
-func Locked(err error) bool {
-	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && pg.Code == lockNotAvailable
-}
+func Locked(err error) bool { return hasCode(err, lockNotAvailable) }
 
 // NotFound says whether err is that of a query for one row that is not there.
 func NotFound(err error) bool { return errors.Is(err, pgx.ErrNoRows) }
@@ -108,8 +104,8 @@ func NotFound(err error) bool { return errors.Is(err, pgx.ErrNoRows) }
 // migrateLock is any number that no other lock in this database uses.
 const migrateLock = 7_241_135_005
 
-// Migrate brings the database to this version. Any number of runtimes and brokers
-// may call it at once; where there is nothing to do it is one query.
+// Migrate brings the database to this version. Any number of runtimes may call it at
+// once; where there is nothing to do it is one query.
 func (s *Store) Migrate(ctx context.Context, logger *slog.Logger) error {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
@@ -147,7 +143,7 @@ func (s *Store) current(ctx context.Context, files fs.FS) (bool, error) {
 	}
 	var version int64
 	err = s.Pool.QueryRow(ctx, "select coalesce(max(version_id), 0) from goose_db_version").Scan(&version)
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == undefinedTable {
+	if hasCode(err, undefinedTable) {
 		return false, nil
 	}
 	if err != nil {

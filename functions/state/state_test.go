@@ -56,7 +56,7 @@ func TestMigrateTogether(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if _, err := s.Namespaces(t.Context(), s.Pool, state.NamespacesParams{Batch: 1}); err != nil {
+			if _, err := s.NamespaceNames(t.Context(), s.Pool, state.NamespaceNamesParams{Batch: 1}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -127,7 +127,7 @@ func TestAuthenticate(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	if err := s.DeleteKey(ctx, s.Pool, "b"); err != nil || lets(hash(1)) {
+	if err := s.DeleteKey(ctx, s.Pool, state.DeleteKeyParams{Namespace: "n", Binding: "b"}); err != nil || lets(hash(1)) {
 		t.Errorf("after its end: %v", err)
 	}
 	put()
@@ -146,7 +146,7 @@ func TestAuthenticate(t *testing.T) {
 	if _, err := s.EndNamespace(ctx, s.Pool, ending); !state.NotFound(err) {
 		t.Errorf("end a namespace that is gone: %v", err)
 	}
-	if keys, err := s.Bindings(ctx, s.Pool, state.BindingsParams{Batch: 10}); err != nil || len(keys) > 0 {
+	if keys, err := s.Keys(ctx, s.Pool, state.KeysParams{Batch: 10}); err != nil || len(keys) > 0 {
 		t.Errorf("keys of no namespace: %v, %v", keys, err)
 	}
 }

@@ -32,11 +32,19 @@ func Unavailable(err error) bool {
 	return err != nil && (pgconn.SafeToRetry(err) || strings.Contains(err.Error(), "conn closed") || strings.Contains(err.Error(), "unexpected EOF"))
 }
 
-// diskFull is PostgreSQL's code for that (manual, appendix A).
-const diskFull = "53100"
+// Codes of PostgreSQL (manual, appendix A).
+const (
+	diskFull        = "53100"
+	uniqueViolation = "23505"
+)
 
 // NoRoom says whether err means that the database's disk is full.
-func NoRoom(err error) bool {
+func NoRoom(err error) bool { return hasCode(err, diskFull) }
+
+// Duplicate says whether err means that there is such a row already.
+func Duplicate(err error) bool { return hasCode(err, uniqueViolation) }
+
+func hasCode(err error, code string) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && pg.Code == diskFull
+	return ok && pg.Code == code
 }

@@ -20,18 +20,18 @@ select extract(epoch from since)::float8 as seconds from ended, pg_notify(@chann
 with gone as (delete from namespaces where namespaces.name = @name), uncounted as (delete from usage where namespace = @name)
 select from pg_notify(@channel::text, @name);
 
--- name: Namespaces :many
--- A batch of all namespaces, by name.
-select * from namespaces where name > @after order by name limit @batch;
-
 -- name: PutKey :execrows
--- A repeated bind makes the same key; none where the namespace is not there or ending.
+-- None where the namespace is missing or ending, or another one has a key of this name.
 insert into keys (uuid, namespace, binding, hash, role)
 select @uuid, n.name, @binding, @hash, @role from namespaces n where n.name = @namespace and n.ending_at is null
-on conflict (binding) do update set uuid = excluded.uuid, hash = excluded.hash, role = excluded.role;
+on conflict (binding) do update set uuid = excluded.uuid, hash = excluded.hash, role = excluded.role
+where keys.namespace = excluded.namespace;
 
 -- name: DeleteKey :exec
-delete from keys where binding = $1;
+delete from keys where namespace = @namespace and binding = @binding;
+
+-- name: Key :one
+select binding, namespace, uuid, role, created_at from keys where namespace = @namespace and binding = @binding;
 
 -- name: Authenticate :one
 -- Who holds this key. Every request asks anew, so that a key that was revoked lets nobody in.
@@ -39,9 +39,9 @@ select k.namespace, k.binding, k.role, n.limits, n.mounts
 from keys k join namespaces n on n.name = k.namespace
 where k.uuid = $1 and k.hash = $2 and n.ending_at is null;
 
--- name: Bindings :many
--- A batch of all keys' bindings, by name.
-select binding, namespace, uuid from keys where binding > @after order by binding limit @batch;
+-- name: Keys :many
+-- A batch of all keys, by name.
+select binding, namespace, uuid, role from keys where binding > @after order by binding limit @batch;
 
 -- name: Notify :exec
 select pg_notify(@channel::text, @payload::text);

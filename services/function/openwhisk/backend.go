@@ -2,29 +2,24 @@ package openwhisk
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"log/slog"
-	"sync"
+	"net/http"
 	"time"
 
-	"github.com/chandler-broker/chandler/functions/state"
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/cafile"
 )
 
-// backend administers the namespaces of one database. It calls no runtime: each of
-// them asks the database at every request, and is notified of what it holds in
-// memory.
+// backend administers the namespaces of the runtimes of one database. Any of them
+// can be asked, and all heed what it was told.
 type backend struct {
-	store *state.Store
-	host  apiHost
-	ca    string
-
-	mu       sync.Mutex
-	migrated bool
+	api  *api
+	host apiHost
+	ca   string
 }
 
-func open(ctx context.Context, c Config) (*backend, error) {
+func open(_ context.Context, c Config) (*backend, error) {
 	host, err := readHost(c.APIHost)
 	if err != nil {
 		return nil, fmt.Errorf("api_host: %w", err)
@@ -33,50 +28,92 @@ func open(ctx context.Context, c Config) (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := c.store(ctx)
+	a, err := newAPI(c, ca)
 	if err != nil {
 		return nil, err
 	}
-	return &backend{store: store, host: host, ca: ca}, nil
+	return &backend{api: a, host: host, ca: ca}, nil
 }
 
-// prepare brings the database to this version, unless that was done: brokers and
-// runtimes may start in any order.
-func (b *backend) prepare(ctx context.Context) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.migrated {
+// Ready implements services.Readier: a runtime accepts the broker's token or
+// certificate, and reaches its database.
+func (b *backend) Ready(ctx context.Context) error {
+	return b.api.call(ctx, http.MethodGet, "ready", nil, nil)
+}
+
+// Provision implements services.Backend.
+func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, InstanceParams]) (services.ProvisionResult, error) {
+	return services.ProvisionResult{}, b.put(ctx, r.Instance)
+}
+
+// Update implements services.Backend. Runtimes read limits and mounts at every
+// request, so that the new ones hold from the next one on.
+func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, InstanceParams]) (services.UpdateResult, error) {
+	return services.UpdateResult{}, b.put(ctx, r.Instance)
+}
+
+func (b *backend) put(ctx context.Context, inst instance) error {
+	mounts, err := mounts(inst)
+	if err != nil {
+		return err
+	}
+	err = b.api.call(ctx, http.MethodPut, namespacePath(inst), namespace{inst.Plan.limits(), mounts}, nil)
+	return failed("write the namespace", err)
+}
+
+// Deprovision implements services.Backend. The runtime first lets nobody in and
+// removes what feeds have on message servers, and then deletes everything in
+// batches, which takes several calls.
+func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, InstanceParams]) (done services.DeprovisionResult, err error) {
+	var left waiting
+	if err := b.api.call(ctx, http.MethodDelete, namespacePath(r.Instance), nil, &left); err != nil {
+		return done, failed("delete the namespace", err)
+	}
+	if left.Waiting != "" {
+		return done, services.NotYet(max(time.Duration(left.RetryAfterMs), 1)*time.Millisecond, left.Waiting)
+	}
+	return done, nil
+}
+
+// Bind implements services.Backend.
+func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, InstanceParams, BindingParams]) (services.BindResult, error) {
+	key := deriveKey(r.Binding.Seed)
+	body := newKey{key.uuid.String(), key.key.Reveal(), r.Binding.Params.Role}
+	if err := b.api.call(ctx, http.MethodPut, keyPath(r.Instance, r.Binding), body, nil); err != nil {
+		return services.BindResult{}, failed("write the key", err)
+	}
+	return services.BindResult{Credentials: b.credentials(r.Instance.Name, key)}, nil
+}
+
+// Unbind implements services.Backend. Runtimes look a key up at every request, so
+// that none is let in after this.
+func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, InstanceParams, BindingParams]) (services.UnbindResult, error) {
+	err := b.api.call(ctx, http.MethodDelete, keyPath(r.Instance, r.Binding), nil, nil)
+	return services.UnbindResult{}, failed("delete the key", err)
+}
+
+func namespacePath(inst instance) string { return "namespaces/" + inst.Name }
+
+func keyPath(inst instance, bd binding) string { return namespacePath(inst) + "/keys/" + bd.Name }
+
+// failed names what failed, and tells the engine what kind of error it is.
+func failed(doing string, err error) error {
+	if err == nil {
 		return nil
 	}
-	if err := b.store.Migrate(ctx, slog.New(slog.DiscardHandler)); err != nil {
-		return err
-	}
-	b.migrated = true
-	return nil
-}
-
-// Ready implements services.Readier: the database answers and is of this version.
-func (b *backend) Ready(ctx context.Context) error {
-	if err := b.prepare(ctx); err != nil {
-		return err
-	}
-	return b.store.Ready(ctx)
-}
-
-// failed says what was being done.
-func failed(doing string, err error) error {
 	err = fmt.Errorf("%s: %w", doing, err)
-	if state.Locked(err) {
+	answer, ok := errors.AsType[*statusError](err)
+	switch {
+	case ok && answer.status == http.StatusLocked:
 		return services.NotYet(time.Second, "waiting for another change of the namespace in the functions' database")
-	}
-	if state.NoRoom(err) {
-		return services.OutOfCapacity(fmt.Errorf("the disk of the functions' database is full; make room on it: %w", err))
+	case ok && answer.status == http.StatusInsufficientStorage:
+		return services.OutOfCapacity(err)
 	}
 	return err
 }
 
 // Close implements services.Closer.
 func (b *backend) Close() error {
-	b.store.Close()
+	b.api.transport.CloseIdleConnections()
 	return nil
 }

@@ -1,22 +1,29 @@
 package openwhisk
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
 
-	"github.com/chandler-broker/chandler/functions/state"
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/cafile"
 )
 
-// Config is the backend's own configuration: one database that runtimes share.
+// Config is the backend's own configuration: the runtimes of one database.
 type Config struct {
-	// DatabaseURL is the PostgreSQL database of the runtimes (their
-	// FUNCTIONS_DATABASE_URL).
-	DatabaseURL services.Secret `json:"database_url"`
+	// AdminURL is where the runtimes serve the administration API: one URL, or
+	// several separated by commas.
+	AdminURL string `json:"admin_url"`
+	// Token is one of the runtimes' FUNCTIONS_ADMIN_TOKEN.
+	Token services.Secret `json:"token"`
+	// CertificateFile and KeyFile are a client certificate that the runtimes
+	// accept, in place of Token or beside it.
+	CertificateFile string `json:"certificate_file"`
+	KeyFile         string `json:"key_file"`
+	// AdminCAFile is the PEM of the authority that signed the certificate at
+	// AdminURL; default: CA.
+	AdminCAFile string `json:"admin_ca_file"`
 	// APIHost is the URL by which applications reach the runtimes, without a
 	// path.
 	APIHost string `json:"api_host"`
@@ -29,31 +36,25 @@ type Config struct {
 // Validate implements services.Validator.
 func (c *Config) Validate() error {
 	var faults []error
-	if c.DatabaseURL.IsZero() {
-		faults = append(faults, errors.New("database_url: is missing; give the database of the functions' runtimes"))
-	} else if s, err := c.store(context.Background()); err != nil {
-		faults = append(faults, err)
-	} else {
-		s.Close()
+	fault := func(key string, err error) {
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", key, err))
+		}
 	}
-	if _, err := readHost(c.APIHost); err != nil {
-		faults = append(faults, fmt.Errorf("api_host: %w", err))
+	_, err := readURLs(c.AdminURL)
+	fault("admin_url", err)
+	if c.Token.IsZero() && c.CertificateFile == "" {
+		fault("token", errors.New("is missing; give one of the runtimes' FUNCTIONS_ADMIN_TOKEN, or a client certificate (certificate_file, key_file)"))
 	}
+	if (c.CertificateFile == "") != (c.KeyFile == "") {
+		fault("key_file", errors.New("must be given together with certificate_file"))
+	}
+	_, err = readHost(c.APIHost)
+	fault("api_host", err)
 	if err := cafile.Check(c.CA, c.CAFile); err != nil {
 		faults = append(faults, err)
 	}
 	return errors.Join(faults...)
-}
-
-// connections are enough for the operations that the engine works on at once.
-const connections = 8
-
-func (c *Config) store(ctx context.Context) (*state.Store, error) {
-	s, err := state.Open(ctx, c.DatabaseURL.Reveal(), connections)
-	if err != nil {
-		return nil, fmt.Errorf("database_url: %w", err)
-	}
-	return s, nil
 }
 
 // apiHost is where applications call.
@@ -80,7 +81,7 @@ func readHost(text string) (apiHost, error) {
 	}
 	port, err := strconv.ParseUint(u.Port(), 10, 16)
 	if err != nil || port == 0 {
-		return apiHost{}, errors.New("has a port that is none")
+		return apiHost{}, errors.New("has an invalid port")
 	}
 	h.port = uint16(port)
 	return h, nil

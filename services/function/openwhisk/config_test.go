@@ -1,6 +1,7 @@
 package openwhisk
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,23 +9,30 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/chandler-broker/chandler/functions/state"
 	"github.com/chandler-broker/chandler/services"
 )
 
 func TestConfig(t *testing.T) {
-	const url = `"database_url": "postgres://u:hunter2@127.0.0.1:1/x"`
+	const (
+		url     = `"admin_url": "https://functions:3234"`
+		admin   = url + `, "token": "hunter2"`
+		badURL  = "admin_url: must be http://host:port or https://host:port, without a path, or several separated by commas"
+		badHost = "api_host: must be https://host or https://host:port, or the same with http, without a path"
+	)
 	tests := []struct{ name, config, fault string }{
-		{"all is well", `{` + url + `, "api_host": "https://functions.example.com"}`, ""},
-		{"a port", `{` + url + `, "api_host": "http://127.0.0.1:3233"}`, ""},
-		{"nothing", `{}`, "database_url: is missing; give the database of the functions' runtimes\napi_host: must be https://host or https://host:port, or the same with http, without a path"},
-		{"no database", `{"database_url": "postgres://u:hunter2@[/x", "api_host": "http://h"}`, "database_url: is not a PostgreSQL URL (postgres://user:password@host:port/database)"},
-		{"a path", `{` + url + `, "api_host": "http://h/api/v1"}`, "api_host: must be https://host or https://host:port, or the same with http, without a path"},
-		{"a user", `{` + url + `, "api_host": "http://u:hunter2@h"}`, "api_host: must be https://host or https://host:port, or the same with http, without a path"},
-		{"no scheme", `{` + url + `, "api_host": "functions.example.com"}`, "api_host: must be https://host or https://host:port, or the same with http, without a path"},
-		{"a bad port", `{` + url + `, "api_host": "http://h:70000"}`, "api_host: has a port that is none"},
-		{"no certificate", `{` + url + `, "api_host": "https://h", "ca": "x"}`, "ca: is not a certificate in PEM"},
-		{"two authorities", `{` + url + `, "api_host": "https://h", "ca": "x", "ca_file": "y"}`, "ca_file: cannot be given together with ca\nca: is not a certificate in PEM"},
+		{"all is well", `{` + admin + `, "api_host": "https://functions.example.com"}`, ""},
+		{"a certificate", `{` + url + `, "certificate_file": "c", "key_file": "k", "api_host": "http://127.0.0.1:3233"}`, ""},
+		{"several runtimes", `{"admin_url": "http://a:3234, http://b:3234/", "token": "hunter2", "api_host": "http://h"}`, ""},
+		{"nothing", `{}`, badURL + "\ntoken: is missing; give one of the runtimes' FUNCTIONS_ADMIN_TOKEN, or a client certificate (certificate_file, key_file)\n" + badHost},
+		{"a user of the API", `{"admin_url": "http://u:hunter2@h:1", "token": "hunter2", "api_host": "http://h"}`, badURL},
+		{"half a certificate", `{` + admin + `, "key_file": "k", "api_host": "http://h"}`, "key_file: must be given together with certificate_file"},
+		{"the former database", `{` + admin + `, "database_url": "postgres://u:hunter2@h/d", "api_host": "http://h"}`, "database_url: no such key"},
+		{"a path", `{` + admin + `, "api_host": "http://h/api/v1"}`, badHost},
+		{"a user", `{` + admin + `, "api_host": "http://u:hunter2@h"}`, badHost},
+		{"no scheme", `{` + admin + `, "api_host": "functions.example.com"}`, badHost},
+		{"a bad port", `{` + admin + `, "api_host": "http://h:70000"}`, "api_host: has an invalid port"},
+		{"no certificate", `{` + admin + `, "api_host": "https://h", "ca": "x"}`, "ca: is not a certificate in PEM"},
+		{"two authorities", `{` + admin + `, "api_host": "https://h", "ca": "x", "ca_file": "y"}`, "ca_file: cannot be given together with ca\nca: is not a certificate in PEM"},
 		{"an unknown key", `{"databse_url": "hunter2"}`, "databse_url: no such key"},
 	}
 	for _, test := range tests {
@@ -57,8 +65,7 @@ func TestHostOfAPI(t *testing.T) {
 func TestAuthorityOfFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ca.pem")
 	open := func() error {
-		c := Config{DatabaseURL: services.NewSecret("postgres://u@127.0.0.1:1/x"), APIHost: "https://h", CAFile: file}
-		b, err := open(t.Context(), c)
+		b, err := open(t.Context(), Config{AdminURL: "http://h", Token: services.NewSecret("t"), APIHost: "https://h", CAFile: file})
 		if err == nil {
 			_ = b.Close() // nothing is open
 		}
@@ -103,7 +110,7 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// Every key of a plan arrives in the state.
+// Every key of a plan becomes a limit.
 func TestPlanBecomesLimits(t *testing.T) {
 	p, err := services.Decode[Plan]([]byte(`{
 		"label": "l", "memory": "32MB", "timeout": "2s", "logs": "3MB", "code": "4MB", "payload": "5kB",
@@ -114,14 +121,14 @@ func TestPlanBecomesLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const mb = 1 << 20
-	want := state.Limits{
-		Plan: "l", MemoryBytes: 32 * mb, TimeoutMillis: 2000, LogBytes: 3 * mb, CodeBytes: 4 * mb, PayloadBytes: 5 << 10,
-		Concurrency: 6, InvocationsPerMinute: 7, FiresPerMinute: 8, SequenceLength: 9,
-		Actions: 10, Triggers: 11, Rules: 12, Packages: 13, RetentionSeconds: 14 * 60, ActivationBytes: 15 * mb,
-		MessageAttempts: 16, DeadLetters: 17,
+	want := `{"actions":10,"activation_bytes":15728640,"code_bytes":4194304,"concurrency":6,"dead_letters":17,"fires_per_minute":8,` +
+		`"invocations_per_minute":7,"log_bytes":3145728,"memory_bytes":33554432,"message_attempts":16,"packages":13,"payload_bytes":5120,` +
+		`"plan":"l","retention_s":840,"rules":12,"sequence_length":9,"timeout_ms":2000,"triggers":11}`
+	got, err := json.Marshal(p.limits())
+	if err != nil {
+		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, p.limits()); diff != "" {
+	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

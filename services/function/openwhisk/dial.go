@@ -50,8 +50,8 @@ type client struct {
 // answered within a minute.
 const sessionPatience = 70 * time.Second
 
-// maxAnswer is more than any answer takes: a result of a megabyte, escaped.
-const maxAnswer = 16 << 20
+// maxResult is more than any answer takes: a result of a megabyte, escaped.
+const maxResult = 16 << 20
 
 // sessionTransport gives requests the context that the client has no place for,
 // and closes the answers' bodies, which the client does not.
@@ -67,7 +67,7 @@ func (t sessionTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxResult))
 	if err != nil {
 		return nil, err
 	}

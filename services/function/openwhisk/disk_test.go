@@ -14,15 +14,13 @@ import (
 func TestFullDisk(t *testing.T) {
 	disk, ctx := embeddedtest.SmallDisk(t, 128), t.Context()
 	database := embeddedtest.PostgresOn(t, disk.Dir())
-	b, err := open(ctx, Config{DatabaseURL: services.NewSecret(database.URL("postgres")), APIHost: "https://functions.test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = b.Close() }()
+	url := database.URL("postgres")
+	b := (&testServer{embeddedtest.Functions(t, url), url}).open(t)
 	if err := b.Ready(ctx); err != nil {
 		t.Fatal(err)
 	}
 	disk.Fill(t)
+	var err error
 	const most = 1000 // far more than fits into what the tables have already
 	var made []instance
 	for i := 0; err == nil && i < most; i++ {

@@ -1,7 +1,6 @@
 package openwhisk
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"math/big"
 
@@ -30,12 +29,6 @@ func deriveKey(seed *services.Seed) accessKey {
 	key = key[len(key)-keyLength:]
 	seed.Conceal(key)
 	return accessKey{id, services.NewSecret(key)}
-}
-
-// hash is what the database keeps of the key.
-func (k accessKey) hash() []byte {
-	sum := sha256.Sum256([]byte(k.key.Reveal()))
-	return sum[:]
 }
 
 // auth is the key as OpenWhisk's clients take it.

@@ -3,56 +3,46 @@ package openwhisk
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/url"
 
-	"github.com/chandler-broker/chandler/functions/state"
 	"github.com/chandler-broker/chandler/services"
 )
 
-// batch is how many rows are read at a time.
-const batch = 1000
-
 // List implements services.Lister.
-func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
-	if err := b.prepare(ctx); err != nil {
-		return nil, err
-	}
-	found, err := b.namespaces(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("list the namespaces: %w", err)
-	}
-	keys, err := b.keys(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("list the keys: %w", err)
-	}
-	return append(found, keys...), nil
-}
-
-func (b *backend) namespaces(ctx context.Context) (found []services.Resource, err error) {
-	after := ""
-	for {
-		rows, err := b.store.Namespaces(ctx, b.store.Pool, state.NamespacesParams{After: after, Batch: batch})
-		if err != nil || len(rows) == 0 {
-			return found, err
+func (b *backend) List(ctx context.Context) (found []services.Resource, err error) {
+	for after := ""; ; {
+		var page namespacePage
+		if err := b.page(ctx, "namespaces", after, &page); err != nil {
+			return nil, fmt.Errorf("list the namespaces: %w", err)
 		}
-		for _, r := range rows {
-			found = append(found, services.Resource{Instance: r.Name, Name: namespaceResource(r.Name)})
-			after = r.Name
+		for _, n := range page.Namespaces {
+			found = append(found, services.Resource{Instance: n.Name, Name: namespaceResource(n.Name)})
+		}
+		if after = page.Next; after == "" {
+			break
+		}
+	}
+	for after := ""; ; {
+		var page keyPage
+		if err := b.page(ctx, "keys", after, &page); err != nil {
+			return nil, fmt.Errorf("list the keys: %w", err)
+		}
+		for _, k := range page.Keys {
+			found = append(found, services.Resource{Instance: k.Namespace, Binding: k.Name, Name: "key " + k.ID})
+		}
+		if after = page.Next; after == "" {
+			return found, nil
 		}
 	}
 }
 
-func (b *backend) keys(ctx context.Context) (found []services.Resource, err error) {
-	after := ""
-	for {
-		rows, err := b.store.Bindings(ctx, b.store.Pool, state.BindingsParams{After: after, Batch: batch})
-		if err != nil || len(rows) == 0 {
-			return found, err
-		}
-		for _, r := range rows {
-			found = append(found, services.Resource{Instance: r.Namespace, Binding: r.Binding, Name: "key " + r.Uuid.String()})
-			after = r.Binding
-		}
+func (b *backend) page(ctx context.Context, what, after string, page any) error {
+	query := url.Values{"limit": {"1000"}}
+	if after != "" {
+		query.Set("after", after)
 	}
+	return b.api.call(ctx, http.MethodGet, what+"?"+query.Encode(), nil, page)
 }
 
 // ResourceName implements services.Namer.

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/chandler-broker/chandler/functions/state"
 	"github.com/chandler-broker/chandler/services"
 )
 
@@ -35,13 +34,19 @@ type BindingParams struct {
 	Role string `json:"role"`
 }
 
+// Roles of keys, as the runtimes spell them.
+const (
+	readWrite = "read_write"
+	invoke    = "invoke"
+)
+
 // SetDefaults implements services.Defaulter.
-func (p *BindingParams) SetDefaults() { p.Role = state.ReadWrite }
+func (p *BindingParams) SetDefaults() { p.Role = readWrite }
 
 // Validate implements services.Validator.
 func (p *BindingParams) Validate() error {
-	if p.Role != state.ReadWrite && p.Role != state.Invoke {
-		return fmt.Errorf("role: must be %q or %q", state.ReadWrite, state.Invoke)
+	if p.Role != readWrite && p.Role != invoke {
+		return fmt.Errorf("role: must be %q or %q", readWrite, invoke)
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"time"
 
-	"github.com/chandler-broker/chandler/functions/state"
 	"github.com/chandler-broker/chandler/services"
 )
 
@@ -115,15 +114,17 @@ func (p *Plan) checkCounts() []error {
 	return faults
 }
 
-// limits is the plan in the words of the state.
-func (p Plan) limits() state.Limits {
-	return state.Limits{
-		Plan:        p.Label,
-		MemoryBytes: int64(p.Memory), TimeoutMillis: time.Duration(p.Timeout).Milliseconds(), LogBytes: int64(p.Logs),
-		CodeBytes: int64(p.Code), PayloadBytes: int64(p.Payload),
-		Concurrency: p.Concurrency, InvocationsPerMinute: p.InvocationsPerMinute, FiresPerMinute: p.FiresPerMinute,
-		SequenceLength: p.SequenceLength, Actions: p.Actions, Triggers: p.Triggers, Rules: p.Rules, Packages: p.Packages,
-		RetentionSeconds: int64(time.Duration(p.Retention).Seconds()), ActivationBytes: int64(p.ActivationStorage),
-		MessageAttempts: p.MessageAttempts, DeadLetters: p.DeadLetters,
+// limits is the plan in the words of the administration API.
+type limits map[string]any
+
+func (p Plan) limits() limits {
+	return limits{
+		"plan":         p.Label,
+		"memory_bytes": int64(p.Memory), "timeout_ms": time.Duration(p.Timeout).Milliseconds(), "log_bytes": int64(p.Logs),
+		"code_bytes": int64(p.Code), "payload_bytes": int64(p.Payload),
+		"concurrency": p.Concurrency, "invocations_per_minute": p.InvocationsPerMinute, "fires_per_minute": p.FiresPerMinute,
+		"sequence_length": p.SequenceLength, "actions": p.Actions, "triggers": p.Triggers, "rules": p.Rules, "packages": p.Packages,
+		"retention_s": int64(time.Duration(p.Retention).Seconds()), "activation_bytes": int64(p.ActivationStorage),
+		"message_attempts": p.MessageAttempts, "dead_letters": p.DeadLetters,
 	}
 }

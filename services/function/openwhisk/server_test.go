@@ -2,176 +2,74 @@ package openwhisk
 
 import (
 	"bytes"
-	"context"
-	"crypto/sha256"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
-	"io/fs"
-	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
+	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
-	"github.com/chandler-broker/chandler/functions/feed"
-	"github.com/chandler-broker/chandler/functions/sandbox/sandboxtest"
-	"github.com/chandler-broker/chandler/functions/server"
-	"github.com/chandler-broker/chandler/functions/state"
 	"github.com/chandler-broker/chandler/services"
 )
 
-// testServer is a runtime in this process on a database of its own; its workers
-// are processes of this program.
+func TestMain(m *testing.M) { embeddedtest.Main(m) }
+
+// testServer is a runtime on a database of its own.
 type testServer struct {
-	database, key, cache string
-	url                  string
-	store                *state.Store
-	registry             *prometheus.Registry
-	log                  *slog.Logger // nil: none
+	*embedded.Functions
+	database string
 }
 
 func newServer(t testing.TB) *testServer {
 	t.Helper()
-	s := &testServer{database: embeddedtest.Database(t), key: state.GenerateKey()}
-	s.start(t)
-	return s
+	database := embeddedtest.Database(t)
+	return &testServer{embeddedtest.Functions(t, database), database}
 }
 
-// another is one more runtime of the same database.
-func (s *testServer) another(t *testing.T) *testServer {
-	t.Helper()
-	other := &testServer{database: s.database, key: s.key}
-	other.start(t)
-	return other
-}
-
-func (s *testServer) start(t testing.TB) {
-	t.Helper()
-	s.registry, s.cache = prometheus.NewRegistry(), t.TempDir()
-	log := s.log
-	if log == nil {
-		log = discard()
-	}
-	sealer, err := state.ParseKeys([]byte(s.key))
-	if err != nil {
-		t.Fatal(err)
-	}
-	web := httptest.NewUnstartedServer(nil)
-	s.url = "http://" + web.Listener.Addr().String()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	r, err := server.Open(ctx, server.Options{
-		DatabaseURL: services.NewSecret(s.database), Sealer: sealer, APIHost: s.url, CacheDir: s.cache,
-		WorkerCommand: sandboxtest.Worker(t), Registry: s.registry, Logger: log, MessageServers: []string{feed.AnyServer},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	web.Config.Handler = r.Handler()
-	web.Start()
-	life, end := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- r.Run(life) }()
-	t.Cleanup(func() {
-		end()
-		if err := <-ended; err != nil {
-			t.Errorf("end the runtime: %v", err)
-		}
-		web.Close()
-		if err := r.Close(); err != nil {
-			t.Errorf("close the runtime: %v", err)
-		}
-	})
-	if s.store, err = state.Open(ctx, s.database, 4); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.store.Close)
-}
-
-// compiled says whether the compilation of a code is kept.
-func (s *testServer) compiled(t *testing.T, code string) bool {
-	t.Helper()
-	_, err := os.Stat(filepath.Join(s.cache, fmt.Sprintf("%x", sha256.Sum256([]byte(code)))))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		t.Fatal(err)
-	}
-	return err == nil
-}
-
-// counted is the sum of a counter for a plan and a namespace.
-func (s *testServer) counted(t *testing.T, name, plan, namespace string) (sum float64) {
-	t.Helper()
-	families, err := s.registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, family := range families {
-		for _, metric := range family.GetMetric() {
-			labels := map[string]string{}
-			for _, l := range metric.GetLabel() {
-				labels[l.GetName()] = l.GetValue()
-			}
-			if family.GetName() == name && labels["plan"] == plan && labels["namespace"] == namespace {
-				sum += metric.GetCounter().GetValue()
-			}
-		}
-	}
-	return sum
-}
-
-// eventually waits for what happens in the background.
-func eventually(t testing.TB, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within a minute: %s", what)
-		}
-	}
-}
-
+// address is that of the administration API.
 func (s *testServer) address(t testing.TB) string {
 	t.Helper()
-	u, err := url.Parse(s.database)
+	u, err := url.Parse(s.AdminURL())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return u.Host
 }
 
-func (s *testServer) password(t testing.TB) string {
-	t.Helper()
-	u, err := url.Parse(s.database)
-	if err != nil {
-		t.Fatal(err)
-	}
-	password, _ := u.User.Password()
-	return password
-}
-
-// config is the backend's configuration for a database that is at address, which
+// config is the backend's configuration for an administration API at address, which
 // may be a proxy.
 func (s *testServer) config(t testing.TB, address string) json.RawMessage {
 	t.Helper()
-	u, err := url.Parse(s.database)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.Host = address
-	config, err := json.Marshal(map[string]string{"database_url": u.String(), "api_host": s.url})
+	config, err := json.Marshal(map[string]string{"admin_url": "http://" + address, "token": s.AdminToken(), "api_host": s.URL()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return config
+}
+
+// open opens a backend of the server.
+func (s *testServer) open(t testing.TB) *backend { return s.openAt(t, s.address(t)) }
+
+func (s *testServer) openAt(t testing.TB, address string) *backend {
+	t.Helper()
+	c, err := services.Decode[Config](s.config(t, address))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
 }
 
 // application calls the API as whoever has the credentials.

@@ -4,10 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
@@ -19,7 +19,7 @@ func TestSuite(t *testing.T) {
 		Definition: Definition(),
 		Address:    server.address(t),
 		Config:     func(address string) json.RawMessage { return server.config(t, address) },
-		Secrets:    []string{server.password(t)},
+		Secrets:    []string{server.AdminToken()},
 		Plan:       raw(`{"label": "suite", "memory": "128MB", "invocations_per_minute": 10000}`),
 		OtherPlan:  raw(`{"label": "other", "memory": "256MB", "timeout": "5s", "actions": 50, "concurrency": 7}`),
 		Create:     []json.RawMessage{raw(`{}`), raw(`{"mounts": []}`)},
@@ -55,19 +55,35 @@ func TestSuite(t *testing.T) {
 }
 
 // leftOf lists the tables that still speak of the namespace or a binding.
-func (s *testServer) leftOf(ctx context.Context, instance string, bindings []string) ([]string, error) {
-	tables, err := leftOf(ctx, s.store, instance)
+func (s *testServer) leftOf(ctx context.Context, instance string, bindings []string) (left []string, err error) {
+	conn, err := pgx.Connect(ctx, s.database)
 	if err != nil {
 		return nil, err
 	}
-	delete(tables, "usage") // what runtimes counted in this minute; they forget it after two
-	left := slices.Sorted(maps.Keys(tables))
-	for _, b := range bindings {
-		var n int
-		if err := s.store.Pool.QueryRow(ctx, "select count(*) from keys where binding = $1", b).Scan(&n); err != nil {
+	defer conn.Close(ctx)
+	// Of "usage" is left what runtimes counted in this minute; they forget it after two.
+	rows, _ := conn.Query(ctx, `select table_name, column_name from information_schema.columns
+		where table_schema = 'functions' and table_name <> 'usage' and (column_name = 'namespace' or (table_name = 'namespaces' and column_name = 'name'))`)
+	columns, err := pgx.CollectRows(rows, pgx.RowToStructByPos[struct{ Table, Column string }])
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range columns {
+		var there bool
+		query := "select exists (select from functions." + c.Table + " where " + c.Column + " = $1)"
+		if err := conn.QueryRow(ctx, query, instance).Scan(&there); err != nil {
 			return nil, err
 		}
-		if n > 0 {
+		if there {
+			left = append(left, c.Table)
+		}
+	}
+	for _, b := range bindings {
+		var there bool
+		if err := conn.QueryRow(ctx, "select exists (select from functions.keys where binding = $1)", b).Scan(&there); err != nil {
+			return nil, err
+		}
+		if there {
 			left = append(left, "key "+b)
 		}
 	}

@@ -1,4 +1,4 @@
-package openwhisk
+package server
 
 import (
 	"fmt"
@@ -11,8 +11,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/chandler-broker/chandler/functions/admin/admintest"
 	"github.com/chandler-broker/chandler/functions/sandbox/sandboxtest"
-	"github.com/chandler-broker/chandler/services"
 )
 
 // BenchmarkIdleNamespaces is what namespaces cost that nobody calls: memory of the
@@ -21,17 +21,13 @@ import (
 func BenchmarkIdleNamespaces(b *testing.B) {
 	const namespaces = 10_000
 	server := newServer(b)
-	backend, err := open(b.Context(), Config{DatabaseURL: services.NewSecret(server.database), APIHost: server.url})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = backend.Close() }()
+	operator := server.operator(b)
 	use := func(from, to int) {
 		var all sync.WaitGroup
 		for worker := range 16 {
 			all.Go(func() {
 				for n := from + worker; n < to; n += 16 {
-					useOnce(b, backend, n)
+					useOnce(b, server, operator, n)
 				}
 			})
 		}
@@ -48,12 +44,9 @@ func BenchmarkIdleNamespaces(b *testing.B) {
 }
 
 // useOnce makes a namespace with a key and an action, and calls that.
-func useOnce(b *testing.B, backend *backend, n int) {
+func useOnce(b *testing.B, server *testServer, operator *admintest.Operator, n int) {
 	b.Helper()
-	inst := testInstance(b, `{}`)
-	inst.ID = fmt.Sprint("i", n)
-	inst.Name = services.InstanceName(inst.ID)
-	a := backend.bound(b, inst, "b")
+	a := server.bound(b, operator, fmt.Sprint("i", n), admintest.Limits())
 	defer a.client.CloseIdleConnections()
 	a.expect(b, 200, "PUT", a.own("/actions/a"), javascript(fmt.Sprintf("function main() { return { n: %d } }", n)))
 	a.expect(b, 200, "POST", a.own("/actions/a?blocking=true&result=true"), object{})

@@ -1,4 +1,4 @@
-package openwhisk
+package server
 
 import (
 	"encoding/base64"
@@ -8,9 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/chandler-broker/chandler/functions/state"
-	"github.com/chandler-broker/chandler/services"
-	"github.com/chandler-broker/chandler/services/servicetest"
+	"github.com/chandler-broker/chandler/functions/admin/admintest"
 )
 
 // wasip1 builds an action of testdata.
@@ -29,32 +27,10 @@ func wasip1(t *testing.T, name string) object {
 	return object{"exec": object{"kind": "wasm:default", "binary": true, "code": base64.StdEncoding.EncodeToString(code)}}
 }
 
-// bound provisions inst and makes a binding of it.
-func (b *backend) bound(t testing.TB, inst instance, name string) application {
-	t.Helper()
-	if err := servicetest.Once(b).Provision(t.Context(), inst); err != nil {
-		t.Fatal(err)
-	}
-	seed, err := services.NewSeed(services.RandomKey())
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := servicetest.Once(b).Bind(t.Context(), inst, binding{ID: name, Name: services.BindingName(inst.ID, name), Seed: seed, Params: BindingParams{Role: state.ReadWrite}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return newApplication(t, c.Values)
-}
-
 // An action sees the mounts of its namespace and nothing else of the machine, also
 // after an update; a folder that took another one's place is not taken for it.
 func TestMountedFolders(t *testing.T) {
 	server := newServer(t)
-	b, err := open(t.Context(), Config{DatabaseURL: services.NewSecret(server.database), APIHost: server.url})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = b.Close() }()
 	root := t.TempDir()
 	photos, scratch := filepath.Join(root, "photos"), filepath.Join(root, "scratch")
 	for _, folder := range []string{photos, scratch} {
@@ -67,12 +43,10 @@ func TestMountedFolders(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	inst := testInstance(t, `{"mounts": [{"instance": "p", "path": "/photos", "read_only": true}, {"instance": "s", "path": "/var/scratch"}]}`)
-	inst.Directories = map[string]string{"p": photos, "s": scratch}
-	a := b.bound(t, inst, "b")
-	other := testInstance(t, `{}`)
-	other.ID, other.Name = "other", services.InstanceName("other")
-	stranger := b.bound(t, other, "b")
+	operator := server.operator(t)
+	mounts := []admintest.Mount{{Instance: "p", Path: "/photos", Folder: photos, ReadOnly: true}, {Instance: "s", Path: "/var/scratch", Folder: scratch}}
+	a := server.bound(t, operator, space, admintest.Limits(), mounts...)
+	stranger := server.bound(t, operator, "other", admintest.Limits())
 	files := wasip1(t, "files")
 	for _, who := range []application{a, stranger} {
 		who.expect(t, 200, "PUT", who.own("/actions/files"), files)
@@ -117,11 +91,7 @@ func TestMountedFolders(t *testing.T) {
 	if text, _ := answer.(object)["error"].(string); strings.Contains(text, root) {
 		t.Errorf("the user is told of the machine's folders: %s", text)
 	}
-	next := inst
-	next.Params.Mounts = inst.Params.Mounts[1:]
-	if err := servicetest.Once(b).Update(t.Context(), inst, next); err != nil {
-		t.Fatal(err)
-	}
+	operator.Namespace(t, space, admintest.Limits(), mounts[1:]...)
 	if got := call(a, object{"read": "/photos/a"}); got["fault"] == nil {
 		t.Errorf("after the mount was taken away: %v", got)
 	}

@@ -1,4 +1,4 @@
-package openwhisk
+package server
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/chandler-broker/chandler/embedded"
+	"github.com/chandler-broker/chandler/functions/admin/admintest"
 	"github.com/chandler-broker/chandler/services"
 	queue "github.com/chandler-broker/chandler/services/queue/nats"
 	"github.com/chandler-broker/chandler/services/servicetest"
@@ -121,14 +122,9 @@ func (m *messages) done(t testing.TB, sequence uint64) bool {
 // activation.
 func TestDeadLetterOfAFunction(t *testing.T) {
 	server, m := newServer(t), newMessages(t)
-	b, err := open(t.Context(), Config{DatabaseURL: services.NewSecret(server.database), APIHost: server.url})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = b.Close() }()
-	inst := testInstance(t, `{}`)
-	inst.Plan.MessageAttempts = 3
-	a := b.bound(t, inst, "b")
+	limits := admintest.Limits()
+	limits.MessageAttempts = 3
+	a := server.bound(t, server.operator(t), space, limits)
 	m.listened(t, a, javascript(`function main(params) {
 		if (params.data.poison) { throw new Error("cannot digest attempt " + params.message.delivered) }
 		return { digested: params.data.n }
@@ -188,14 +184,9 @@ func (m *messages) activations(t testing.TB, a application, status string) (foun
 func BenchmarkEvents(b *testing.B) {
 	const inFlight, batch = 16, 1000
 	server, m := newServer(b), newMessages(b)
-	backend, err := open(b.Context(), Config{DatabaseURL: services.NewSecret(server.database), APIHost: server.url})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = backend.Close() }()
-	inst := testInstance(b, `{}`)
-	inst.Plan.FiresPerMinute, inst.Plan.InvocationsPerMinute, inst.Plan.Concurrency = 1<<30, 1<<30, 1000
-	a := backend.bound(b, inst, "b")
+	limits := admintest.Limits()
+	limits.FiresPerMinute, limits.InvocationsPerMinute, limits.Concurrency = 1<<30, 1<<30, 1000
+	a := server.bound(b, server.operator(b), space, limits)
 	m.listened(b, a, javascript(`function main(params) { return { n: params.data } }`), object{"maxInFlight": inFlight})
 	m.publish(b, "0") // the action is warm
 	sequence := uint64(1)

@@ -1,4 +1,4 @@
-package openwhisk
+package server
 
 import (
 	"context"
@@ -9,8 +9,8 @@ import (
 
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
+	"github.com/chandler-broker/chandler/functions/admin/admintest"
 	"github.com/chandler-broker/chandler/functions/state"
-	"github.com/chandler-broker/chandler/services"
 )
 
 // A database that dies and comes back is not the caller's fault, nor the runtime's:
@@ -28,14 +28,9 @@ func TestDatabaseComesAndGoes(t *testing.T) {
 	})
 	server := &testServer{database: database.URL("postgres"), key: state.GenerateKey()}
 	server.start(t)
-	b, err := open(t.Context(), Config{DatabaseURL: services.NewSecret(server.database), APIHost: server.url})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = b.Close() }()
-	inst := testInstance(t, `{}`)
-	inst.Plan.InvocationsPerMinute = maxMinutes
-	a := b.bound(t, inst, "b")
+	limits := admintest.Limits()
+	limits.InvocationsPerMinute = 1 << 30
+	a := server.bound(t, server.operator(t), space, limits)
 	a.expect(t, 200, "PUT", a.own("/actions/hello"), javascript(hello))
 	done := make(chan struct{})
 	var all sync.WaitGroup

@@ -1,24 +1,19 @@
-package openwhisk
+package server
 
 import (
 	"testing"
 
-	"github.com/chandler-broker/chandler/services"
-	"github.com/chandler-broker/chandler/services/servicetest"
+	"github.com/chandler-broker/chandler/functions/admin/admintest"
 )
 
 // Runtimes of one database are one to their users, and count what each of them did.
 func TestTwoRuntimes(t *testing.T) {
 	one := newServer(t)
 	two := one.another(t)
-	b, err := open(t.Context(), Config{DatabaseURL: services.NewSecret(one.database), APIHost: one.url})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = b.Close() }()
-	inst := testInstance(t, `{}`)
-	inst.Plan.Label = "labelled"
-	first := b.bound(t, inst, "b")
+	limits := admintest.Limits()
+	limits.Plan = "labelled"
+	operator := one.operator(t)
+	first := one.bound(t, operator, space, limits)
 	second := first
 	second.host = two.url
 	const code = `function main(params) { return { sealed: params.sealed }; }`
@@ -41,22 +36,20 @@ func TestTwoRuntimes(t *testing.T) {
 		server *testServer
 		want   float64
 	}{{one, 1}, {two, 2}} {
-		if got := s.server.counted(t, "chandler_functions_activations_total", "labelled", inst.Name); got != s.want {
+		if got := s.server.counted(t, "chandler_functions_activations_total", "labelled", space); got != s.want {
 			t.Errorf("activations counted: %v, want %v", got, s.want)
 		}
 	}
 	if !one.compiled(t, code) || !two.compiled(t, code) {
 		t.Error("not compiled") // or else its end shows nothing
 	}
-	if err := servicetest.Once(b).Deprovision(t.Context(), inst); err != nil {
-		t.Fatal(err)
-	}
+	operator.Expect(t, 204, "DELETE", "namespaces/"+space, nil)
 	for _, a := range []application{first, second} {
 		a.expect(t, 401, "POST", a.own("/actions/a?blocking=true"), object{})
 	}
 	for _, s := range []*testServer{one, two} {
 		eventually(t, "compiled code and metrics are gone", func() bool {
-			return !s.compiled(t, code) && s.counted(t, "chandler_functions_activations_total", "labelled", inst.Name) == 0
+			return !s.compiled(t, code) && s.counted(t, "chandler_functions_activations_total", "labelled", space) == 0
 		})
 	}
 }

@@ -1,4 +1,4 @@
-package openwhisk
+package server
 
 import (
 	"io"
@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"sync"
 	"testing"
+
+	"github.com/chandler-broker/chandler/functions/admin/admintest"
 )
 
 // cutLink passes connections on to a server, and cuts the next one over which the
@@ -118,10 +120,9 @@ func TestConnectionCut(t *testing.T) {
 	u.Host = link.listener.Addr().String()
 	behind := &testServer{database: u.String(), key: server.key}
 	behind.start(t)
-	inst := testInstance(t, `{}`)
-	inst.Plan.InvocationsPerMinute, inst.Plan.FiresPerMinute = maxMinutes, maxMinutes
-	straight := openBackend(t, server.database).bound(t, inst, "b")
-	straight.host = server.url
+	limits := admintest.Limits()
+	limits.InvocationsPerMinute, limits.FiresPerMinute = 1<<30, 1<<30
+	straight := server.bound(t, server.operator(t), space, limits)
 	cut := straight
 	cut.host = behind.url
 	rule := object{"trigger": "/_/fired", "action": "/_/called"}

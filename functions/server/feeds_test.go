@@ -1,24 +1,18 @@
-package openwhisk
+package server
 
 import (
 	"testing"
 	"time"
 
-	"github.com/chandler-broker/chandler/services"
-	"github.com/chandler-broker/chandler/services/servicetest"
+	"github.com/chandler-broker/chandler/functions/admin/admintest"
 )
 
 // An alarm that is made over the API, as OpenWhisk's clients make one, fires its
 // trigger's rule, and goes with its namespace.
 func TestAlarmOverTheAPI(t *testing.T) {
 	server := newServer(t)
-	b, err := open(t.Context(), Config{DatabaseURL: services.NewSecret(server.database), APIHost: server.url})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = b.Close() }()
-	inst := testInstance(t, `{}`)
-	a := b.bound(t, inst, "b")
+	operator := server.operator(t)
+	a := server.bound(t, operator, space, admintest.Limits())
 	a.expect(t, 200, "PUT", a.own("/actions/note"), javascript(`function main(params) { return { noted: params.note, type: params.cloudevent.type }; }`))
 	feed := "/whisk.system/alarms/once"
 	a.expect(t, 200, "PUT", a.own("/triggers/soon"), object{"annotations": []object{{"key": "feed", "value": feed}}})
@@ -44,13 +38,13 @@ func TestAlarmOverTheAPI(t *testing.T) {
 	a.expect(t, 200, "POST", "/namespaces/whisk.system/actions/alarms/once?blocking=true", object{
 		"lifecycleEvent": "CREATE", "triggerName": "/_/later", "authKey": a.user + ":" + a.password, "date": time.Now().Add(time.Hour).UnixMilli(),
 	})
-	if left := b.rows(t, inst.Name); left["feeds"] == 0 {
+	if left := operator.Rows(t, space); left["feeds"] == 0 {
 		t.Errorf("there is no feed: %v", left)
 	}
 	eventually(t, "the namespace and its feeds are gone", func() bool {
-		err := servicetest.Once(b).Deprovision(t.Context(), inst)
-		left := b.rows(t, inst.Name)
+		status, _ := operator.Do(t, "DELETE", "namespaces/"+space, nil)
+		left := operator.Rows(t, space)
 		delete(left, "usage")
-		return err == nil && len(left) == 0
+		return status == 204 && len(left) == 0
 	})
 }

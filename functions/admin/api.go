@@ -1,0 +1,197 @@
+// Package admin is the administration API of the function runtime: it makes,
+// changes and deletes namespaces, and the keys by which applications call the
+// OpenWhisk API. openapi.yaml describes it. PUT and DELETE are idempotent. A change
+// holds at all runtimes of the database from the moment that it is answered: they
+// read namespaces and keys at every request.
+package admin
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/chandler-broker/chandler/functions/state"
+)
+
+// Prefix is the path of all routes.
+const Prefix = "/admin/v1/"
+
+//go:embed openapi.yaml
+var document []byte
+
+// Options is what the API needs; all fields are required.
+type Options struct {
+	Store         *state.Store
+	Authenticator *Authenticator
+	Logger        *slog.Logger
+}
+
+type api struct{ Options }
+
+// answer is a status and a value that becomes JSON; nil: no body.
+type answer struct {
+	status int
+	body   any
+}
+
+type route struct {
+	method, path string
+	serve        func(a *api, r *http.Request) (answer, error)
+}
+
+func routes() []route {
+	return []route{
+		{"GET", "ready", (*api).ready},
+		{"GET", "namespaces", (*api).listNamespaces},
+		{"GET", "namespaces/{namespace}", (*api).getNamespace},
+		{"PUT", "namespaces/{namespace}", (*api).putNamespace},
+		{"DELETE", "namespaces/{namespace}", (*api).deleteNamespace},
+		{"GET", "keys", (*api).listKeys},
+		{"GET", "namespaces/{namespace}/keys/{key}", (*api).getKey},
+		{"PUT", "namespaces/{namespace}/keys/{key}", (*api).putKey},
+		{"DELETE", "namespaces/{namespace}/keys/{key}", (*api).deleteKey},
+	}
+}
+
+// New serves the API below Prefix to those whom the Authenticator knows.
+func New(o Options) http.Handler {
+	a := &api{o}
+	mux := http.NewServeMux()
+	for _, route := range routes() {
+		mux.HandleFunc(route.method+" "+Prefix+route.path, func(w http.ResponseWriter, r *http.Request) { a.serve(w, r, route) })
+	}
+	mux.HandleFunc("GET "+Prefix+"openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/yaml")
+		_, _ = w.Write(document)
+	})
+	mux.HandleFunc(Prefix, func(w http.ResponseWriter, r *http.Request) {
+		write(w, problemf(http.StatusNotFound, "not_found", "%s %s: no such endpoint; see %sopenapi.yaml", r.Method, r.URL.Path, Prefix).answer())
+	})
+	return a.authenticated(mux)
+}
+
+// authenticated passes authenticated requests to next; an unauthenticated caller
+// learns nothing more.
+func (a *api) authenticated(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if a.Authenticator.allows(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		a.Logger.WarnContext(r.Context(), "administration refused", "remote", r.RemoteAddr, "method", r.Method, "path", r.URL.Path)
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		write(w, problemf(http.StatusUnauthorized, "unauthenticated",
+			"the administration API needs one of its tokens as 'Authorization: Bearer TOKEN', or a client certificate of its authority").answer())
+	})
+}
+
+// maxBody is far more than any body needs.
+const maxBody = 64 << 10
+
+func (a *api) serve(w http.ResponseWriter, r *http.Request, route route) {
+	began := time.Now()
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	got, err := route.serve(a, r)
+	if err != nil {
+		p := problemOf(err)
+		if p.status >= http.StatusInternalServerError {
+			a.Logger.ErrorContext(r.Context(), "administration failed", "method", r.Method, "path", r.URL.Path, "error", err.Error())
+		}
+		got = p.answer()
+	}
+	if route.method != http.MethodGet {
+		a.Logger.InfoContext(r.Context(), "administration", "method", r.Method, "path", r.URL.Path, "status", got.status, "duration", time.Since(began))
+	}
+	write(w, got)
+}
+
+func write(w http.ResponseWriter, a answer) {
+	if a.body == nil {
+		w.WriteHeader(a.status)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(a.status)
+	_ = json.NewEncoder(w).Encode(a.body)
+}
+
+// change runs f alone among all changes of that name: an earlier one has ended, and
+// ends nothing afterwards. f reads the request's body. A client that sends
+// "Expect: 100-continue" sends the body only then, so that a change whose client has
+// disconnected before, or gives up later, cannot take effect after one that follows:
+// either its body never arrives, or the follower waits until the transaction has ended.
+func (a *api) change(r *http.Request, name string, f func(ctx context.Context, tx pgx.Tx) error) error {
+	return a.Store.Alone(r.Context(), name, func(tx pgx.Tx) error { return f(r.Context(), tx) })
+}
+
+func (a *api) ready(r *http.Request) (answer, error) {
+	if err := a.Store.Ready(r.Context()); err != nil {
+		return answer{}, problemf(http.StatusServiceUnavailable, "unavailable", "%v", err)
+	}
+	return answer{http.StatusOK, struct {
+		Ready bool `json:"ready"`
+	}{true}}, nil
+}
+
+// nameRule keeps names apart from OpenWhisk's own (whisk.system, _), and from
+// characters that need quoting anywhere.
+var nameRule = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// named returns a name of the path.
+func named(r *http.Request, what string) (string, error) {
+	name := r.PathValue(what)
+	if !nameRule.MatchString(name) {
+		return "", invalid(what + ": must be 1 to 63 of a-z, 0-9 and -, and neither begin nor end with -")
+	}
+	return name, nil
+}
+
+const (
+	defaultPage = 100
+	maxPage     = 1000
+)
+
+// page reads the query of a list: the names after which it begins, and how many.
+func page(r *http.Request) (after string, limit int32, err error) {
+	query := r.URL.Query()
+	limit = defaultPage
+	for key, values := range query {
+		switch {
+		case key != "after" && key != "limit":
+			return "", 0, invalid(key + ": unknown parameter")
+		case len(values) > 1:
+			return "", 0, invalid(key + ": must be given once")
+		}
+	}
+	if text := query.Get("limit"); text != "" {
+		n, err := strconv.ParseInt(text, 10, 32)
+		if err != nil || n < 1 || n > maxPage {
+			return "", 0, invalid("limit: must be a whole number from 1 to " + strconv.Itoa(maxPage))
+		}
+		limit = int32(n)
+	}
+	return query.Get("after"), limit, nil
+}
+
+// next is the name after which the next page begins; empty on the last page.
+func next[T any](rows []T, limit int32, name func(T) string) string {
+	if len(rows) < int(limit) {
+		return ""
+	}
+	return name(rows[len(rows)-1])
+}
+
+// notFoundIs replaces the error of a missing row.
+func notFoundIs(err error, what string) error {
+	if state.NotFound(err) {
+		return problemf(http.StatusNotFound, "not_found", "%s: does not exist", what)
+	}
+	return err
+}

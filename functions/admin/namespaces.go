@@ -1,0 +1,110 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/chandler-broker/chandler/functions/state"
+)
+
+// namespace is the body of a PUT, and with the rest the answer to a GET.
+type namespace struct {
+	Limits json.RawMessage `json:"limits"`
+	Mounts []mount         `json:"mounts"`
+}
+
+type storedNamespace struct {
+	Name string `json:"name"`
+	namespace
+	// EndingAt is when its deletion began.
+	EndingAt  *time.Time `json:"ending_at,omitempty"`
+	CreatedAt time.Time  `json:"created_at"`
+	UpdatedAt time.Time  `json:"updated_at"`
+}
+
+type namespacePage struct {
+	Namespaces []namespaceItem `json:"namespaces"`
+	Next       string          `json:"next,omitempty"`
+}
+
+type namespaceItem struct {
+	Name string `json:"name"`
+}
+
+func (a *api) listNamespaces(r *http.Request) (answer, error) {
+	after, limit, err := page(r)
+	if err != nil {
+		return answer{}, err
+	}
+	names, err := a.Store.NamespaceNames(r.Context(), a.Store.Pool, state.NamespaceNamesParams{After: after, Batch: limit})
+	if err != nil {
+		return answer{}, err
+	}
+	p := namespacePage{Namespaces: []namespaceItem{}, Next: next(names, limit, func(name string) string { return name })}
+	for _, name := range names {
+		p.Namespaces = append(p.Namespaces, namespaceItem{name})
+	}
+	return answer{http.StatusOK, p}, nil
+}
+
+func (a *api) getNamespace(r *http.Request) (answer, error) {
+	name, err := named(r, "namespace")
+	if err != nil {
+		return answer{}, err
+	}
+	row, err := a.Store.Namespace(r.Context(), a.Store.Pool, name)
+	if err != nil {
+		return answer{}, notFoundIs(err, "namespace")
+	}
+	n := storedNamespace{Name: row.Name, EndingAt: row.EndingAt, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt}
+	n.Limits = row.Limits
+	if err := json.Unmarshal(row.Mounts, &n.Mounts); err != nil {
+		return answer{}, err
+	}
+	return answer{http.StatusOK, n}, nil
+}
+
+func (a *api) putNamespace(r *http.Request) (answer, error) {
+	name, err := named(r, "namespace")
+	if err != nil {
+		return answer{}, err
+	}
+	err = a.change(r, name, func(ctx context.Context, tx pgx.Tx) error {
+		row, err := readNamespace(r)
+		if err != nil {
+			return err
+		}
+		row.Name = name
+		n, err := a.Store.PutNamespace(ctx, tx, row)
+		if err == nil && n == 0 {
+			return errEnding()
+		}
+		return err
+	})
+	return answer{status: http.StatusNoContent}, err
+}
+
+func errEnding() error {
+	return problemf(http.StatusConflict, "ending", "namespace: is being deleted; repeat its deletion until it has ended")
+}
+
+func readNamespace(r *http.Request) (row state.PutNamespaceParams, err error) {
+	var n namespace
+	if err := decode(r, &n); err != nil {
+		return row, err
+	}
+	limits, faults := readLimits(n.Limits)
+	mounts, more := identifyAll(n.Mounts)
+	if faults = append(faults, more...); len(faults) > 0 {
+		return row, invalid(faults...)
+	}
+	if row.Limits, err = json.Marshal(limits); err != nil {
+		return row, err
+	}
+	row.Mounts, err = json.Marshal(mounts)
+	return row, err
+}

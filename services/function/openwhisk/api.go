@@ -1,0 +1,186 @@
+package openwhisk
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/cafile"
+	"github.com/chandler-broker/chandler/services/httpapi"
+)
+
+const (
+	adminPath = "/admin/v1/"
+	// callTime is more than a change waits for the lock of another one.
+	callTime = 20 * time.Second
+)
+
+// api is the runtimes' administration API.
+type api struct {
+	urls      []string // of runtimes of one database; the first that can be reached serves
+	token     services.Secret
+	transport *http.Transport
+}
+
+func newAPI(c Config, ca string) (*api, error) {
+	urls, err := readURLs(c.AdminURL)
+	if err != nil {
+		return nil, fmt.Errorf("admin_url: %w", err)
+	}
+	if c.AdminCAFile != "" {
+		if ca, err = cafile.ReadFile("admin_ca_file", c.AdminCAFile); err != nil {
+			return nil, err
+		}
+	}
+	a := &api{urls: urls, token: c.Token, transport: httpapi.NewTransport(ca, 8)}
+	// The body of a change is sent only when the runtime asks for it, whatever time
+	// that takes: see call.
+	a.transport.ExpectContinueTimeout = time.Hour
+	if c.CertificateFile == "" {
+		return a, nil
+	}
+	load := func() (*tls.Certificate, error) { // again at each handshake: the files may be replaced
+		pair, err := tls.LoadX509KeyPair(c.CertificateFile, c.KeyFile)
+		return &pair, err
+	}
+	if _, err := load(); err != nil {
+		return nil, fmt.Errorf("certificate_file, key_file: %w", err)
+	}
+	a.transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
+	return a, nil
+}
+
+// call makes a request and decodes its answer. A change that was abandoned
+// nevertheless takes no effect later: the runtime asks for the body of a PUT once it
+// holds the lock under which all changes of the thing are made.
+func (a *api) call(ctx context.Context, method, path string, body, answer any) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	for _, base := range a.urls {
+		if err = a.ask(ctx, method, base+adminPath+path, body, answer); err == nil {
+			return nil
+		}
+		if dial, ok := errors.AsType[*net.OpError](err); !ok || dial.Op != "dial" {
+			return err
+		}
+	}
+	return err
+}
+
+func (a *api) ask(ctx context.Context, method, target string, body, answer any) error {
+	var content []byte
+	if body != nil {
+		var err error
+		if content, err = json.Marshal(body); err != nil {
+			return err
+		}
+	}
+	request, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(content))
+	if err != nil {
+		return err
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+		request.Header.Set("Expect", "100-continue")
+	}
+	if !a.token.IsZero() {
+		request.Header.Set("Authorization", "Bearer "+a.token.Reveal())
+	}
+	response, content, err := httpapi.Exchange(a.transport, request, method != http.MethodGet) //nolint:bodyclose // it is in memory
+	if err != nil {
+		return err
+	}
+	if response.StatusCode < 200 || response.StatusCode > 299 {
+		return &statusError{response.StatusCode, message(content)}
+	}
+	if answer == nil || len(content) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(content, answer); err != nil {
+		return fmt.Errorf("the answer is not one of the administration API's: %w", err)
+	}
+	return nil
+}
+
+// statusError is an answer of the API that is not a success.
+type statusError struct {
+	status  int
+	message string
+}
+
+func (e *statusError) Error() string {
+	if e.message == "" {
+		return fmt.Sprintf("the administration API answers %d %s", e.status, http.StatusText(e.status))
+	}
+	return fmt.Sprintf("the administration API answers %d: %s", e.status, e.message)
+}
+
+// message is what the body of a failure says, in one short line.
+func message(body []byte) string {
+	var answer struct{ Errors []string }
+	text := string(body)
+	if json.Unmarshal(body, &answer) == nil && len(answer.Errors) > 0 {
+		text = strings.Join(answer.Errors, "; ")
+	}
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, text)
+	return strings.TrimSpace(strings.ToValidUTF8(text[:min(len(text), 300)], ""))
+}
+
+// The bodies and answers that the backend uses (functions/admin/openapi.yaml).
+type (
+	namespace struct {
+		Limits limits  `json:"limits"`
+		Mounts []mount `json:"mounts"`
+	}
+	mount struct {
+		Instance string `json:"instance"`
+		Path     string `json:"path"`
+		Folder   string `json:"folder"`
+		ReadOnly bool   `json:"read_only"`
+	}
+	newKey struct {
+		ID   string `json:"id"`
+		Key  string `json:"key"`
+		Role string `json:"role"`
+	}
+	waiting struct {
+		Waiting      string `json:"waiting"`
+		RetryAfterMs int64  `json:"retry_after_ms"`
+	}
+	namespacePage struct {
+		Namespaces []struct{ Name string }
+		Next       string
+	}
+	keyPage struct {
+		Keys []struct{ Name, Namespace, ID string }
+		Next string
+	}
+)
+
+// readURLs reads one URL or several, separated by commas.
+func readURLs(text string) (urls []string, err error) {
+	for _, one := range strings.Split(text, ",") {
+		u, err := url.Parse(strings.TrimSpace(one))
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User != nil ||
+			(u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" {
+			return nil, errors.New("must be http://host:port or https://host:port, without a path, or several separated by commas") // err would quote it
+		}
+		urls = append(urls, u.Scheme+"://"+u.Host)
+	}
+	return urls, nil
+}
