@@ -83,6 +83,12 @@ func TestRelease(t *testing.T) {
 	}
 	links(t, filepath.Join(dir, name))
 	complete(t, filepath.Join(out, name+".cdx.json"), binary)
+	functions := binary + "-functions"
+	static(t, functions)
+	if said := run(t, dir, functions, "version"); !strings.Contains(said, "version: "+version+"\n") || !strings.Contains(said, git(t, first, "rev-parse", "HEAD")) {
+		t.Error(said)
+	}
+	complete(t, filepath.Join(out, "chandler-functions-"+version+"-linux-amd64.cdx.json"), functions)
 	chart, err := loader.Load(filepath.Join(out, "chandler-chart-"+version+".tgz"))
 	if err != nil {
 		t.Fatal(err)

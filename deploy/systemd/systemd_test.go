@@ -2,6 +2,7 @@
 package systemd_test
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,11 +35,12 @@ func installed(t *testing.T, name string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(text), "ExecStart=/usr/local/bin/chandler ") {
+	program := "/usr/local/bin/" + strings.TrimSuffix(name, ".service")
+	if !regexp.MustCompile(`(?m)^ExecStart=` + program + `( .*)?$`).Match(text) {
 		t.Errorf("%s starts another program", name)
 	}
 	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, []byte(strings.ReplaceAll(string(text), "/usr/local/bin/chandler", os.Args[0])), 0o600); err != nil {
+	if err := os.WriteFile(path, bytes.ReplaceAll(text, []byte(program), []byte(os.Args[0])), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path
