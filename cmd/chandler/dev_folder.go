@@ -18,17 +18,17 @@ import (
 	"github.com/chandler-broker/chandler/services/all"
 )
 
-// devFolder is the folder of a chandler dev: the private servers' data, and
-// what the process has to remember. All of it is the owner's alone.
+// devFolder is the folder of a chandler dev: the private servers' data, and the settings
+// of the last start. Only the owner can read it.
 type devFolder struct {
 	dir  string
-	lock *os.File // nil where another process holds the folder
+	lock *os.File // nil if another process holds the folder
 	kept devSettings
 	// functions is the functions' database, for the start of their runtime.
 	functions string
 }
 
-// devSettings is what a folder remembers from one start to the next.
+// devSettings are what a folder keeps from one start to the next.
 type devSettings struct {
 	Username      string `json:"username"`
 	Password      string `json:"password"`
@@ -38,23 +38,23 @@ type devSettings struct {
 	FunctionsPassword string `json:"functions_password"`
 	// OperatorPassword is missing in folders of versions without operators.
 	OperatorPassword string `json:"operator_password"`
-	// CredentialStore is where the last start kept credentials: sealedStore,
-	// privateVault, or the address of another Vault.
+	// CredentialStore is the last start's: sealedStore, privateVault, or the address of
+	// another Vault.
 	CredentialStore string `json:"credential_store"`
-	// Running is how the operator's verbs reach what a running dev started;
+	// With DatabaseURL, Catalog and Environment the operator's verbs reach the servers.
 	// DatabaseURL is empty before the first start.
 	DatabaseURL string            `json:"database_url"`
 	Catalog     string            `json:"catalog"`
 	Environment map[string]string `json:"environment"`
-	// Only are the types of backends that the last start was told to serve;
-	// empty: all that are installed.
+	// Only are the types of backends of the last start's --only; empty: all that are
+	// installed.
 	Only []string `json:"only,omitempty"`
 	// Without are the types of backends that it did not serve.
 	Without []string `json:"without,omitempty"`
 }
 
-// openDevFolder opens a folder, or makes it. Where another process runs on it,
-// share says whether that is as well.
+// openDevFolder opens a folder, or makes it. share opens a folder, too, on which another
+// process runs.
 func openDevFolder(dir string, share bool) (*devFolder, error) {
 	if dir == "" { // which filepath.Abs takes for the working directory
 		return nil, usagef("--data is empty: name the folder of the servers' data")
@@ -87,8 +87,8 @@ func openDevFolder(dir string, share bool) (*devFolder, error) {
 	return f, nil
 }
 
-// letServersPass lets the unprivileged user that root's servers run as through
-// the folder to its own folders below. Nothing else in it can be read or listed.
+// letServersPass gives the unprivileged user of root's servers access to its own folders
+// below dir, and to nothing else in it.
 func letServersPass(dir string) error {
 	if os.Geteuid() != 0 {
 		return nil
@@ -99,8 +99,7 @@ func letServersPass(dir string) error {
 	return nil
 }
 
-// lockFile locks a file for as long as the process lives; nil means that another
-// process has it.
+// lockFile locks a file until the process ends; nil if another process has the lock.
 func lockFile(path string) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -143,8 +142,7 @@ func (f *devFolder) read() error {
 	return nil
 }
 
-// write replaces the settings in one step, so that a crash leaves the old or the
-// new ones.
+// write replaces the settings atomically.
 func (f *devFolder) write() error {
 	text, err := json.MarshalIndent(f.kept, "", "  ")
 	if err != nil {
@@ -161,8 +159,8 @@ func (f *devFolder) writeFile(name string, data []byte) error {
 	return os.Rename(next, f.path(name))
 }
 
-// sealedKeyFile returns the file of the key that seals credentials, and makes it
-// at the first start.
+// sealedKeyFile returns the file of the key that seals credentials; the first start makes
+// it.
 func (f *devFolder) sealedKeyFile() (string, error) {
 	path := f.path("sealed.key")
 	if _, err := os.Stat(path); err == nil {
@@ -172,8 +170,8 @@ func (f *devFolder) sealedKeyFile() (string, error) {
 	return path, f.writeFile("sealed.key", []byte(key+"\n"))
 }
 
-// catalogFile returns the catalog to serve: the one that is named, the one in
-// the working directory, or the binary's own.
+// catalogFile returns the catalog to serve: the named one, or else the one in the working
+// directory, or else the binary's own.
 func (f *devFolder) catalogFile(named string) (string, error) {
 	if named != "" {
 		return filepath.Abs(named)
@@ -187,13 +185,12 @@ func (f *devFolder) catalogFile(named string) (string, error) {
 	}
 	path := f.path("catalog.yml")
 	if have, err := os.ReadFile(path); err == nil && string(have) == string(shipped) {
-		return path, nil // its time stays, and with it Last-Modified
+		return path, nil // unchanged, and so is Last-Modified
 	}
 	return path, f.writeFile("catalog.yml", shipped)
 }
 
-// lookup returns the environment with what the folder's servers add to it, as they
-// are now.
+// lookup returns the environment with the variables of the folder's servers.
 func (f *devFolder) lookup() func(name string) (string, bool) {
 	environment := maps.Clone(f.kept.Environment)
 	return func(name string) (string, bool) {
@@ -204,7 +201,7 @@ func (f *devFolder) lookup() func(name string) (string, bool) {
 	}
 }
 
-// settings makes the settings of what the folder's servers serve.
+// settings are those of a broker on the folder's servers.
 func (f *devFolder) settings() (settings, error) {
 	if f.kept.DatabaseURL == "" {
 		return settings{}, usagef("--data %s: nothing was ever started on this folder", f.dir)
@@ -214,13 +211,13 @@ func (f *devFolder) settings() (settings, error) {
 	return s, err
 }
 
-// Credential stores that have no address of their own to tell them by.
+// The credential stores that have no address.
 const (
 	sealedStore  = "the state database"
 	privateVault = "the folder's own Vault"
 )
 
-// credentialStore is where credentials are kept as things stand.
+// credentialStore is the credential store of this start.
 func (f *devFolder) credentialStore() string {
 	if f.kept.Environment["VAULT_ADDR"] != "" {
 		return privateVault
@@ -231,8 +228,8 @@ func (f *devFolder) credentialStore() string {
 	return sealedStore
 }
 
-// checkCredentialStore refuses to go on with another store than the bindings'
-// credentials are in: none could be read, and unbinding would leave them behind.
+// checkCredentialStore refuses a store other than the one that holds the bindings'
+// credentials: none could be read, and unbinding would leave them behind.
 func (f *devFolder) checkCredentialStore(bindings int) error {
 	before, now := f.kept.CredentialStore, f.credentialStore()
 	if before == "" || before == now || bindings == 0 {
@@ -242,9 +239,8 @@ func (f *devFolder) checkCredentialStore(bindings int) error {
 		"start as before (--vault and VAULT_ADDR say where they are), or delete the bindings first", f.dir, bindings, before, now)
 }
 
-// withServers runs do while the folder's servers run: those of a chandler dev on
-// it, or else started for the purpose; its own Vault only where do needs
-// credentials.
+// withServers runs do while the folder's servers run: those of a running chandler dev, or
+// else ones that it starts; its own Vault only if do needs credentials.
 func (f *devFolder) withServers(ctx context.Context, credentials bool, do func() error) error {
 	if f.lock == nil || f.kept.DatabaseURL == "" {
 		return do()

@@ -23,16 +23,15 @@ type devServers struct {
 	vault      *embedded.Vault // nil without --vault
 	companions []devServer
 
-	// Companions that were slow: late are their backends, arrivals what became of
-	// them, starting their starts, which giveUp ends.
+	// Of slow companions, late are the backends, arrivals the results, and starting the
+	// starts under way, which giveUp cancels.
 	late     map[string]bool
 	arrivals chan arrival
 	starting sync.WaitGroup
 	giveUp   context.CancelFunc
 }
 
-// start starts the servers on the folder's data and remembers how to reach
-// them.
+// start starts the servers on the folder's data, and stores how to reach them.
 func (f *devFolder) start(ctx context.Context, o devOptions) (_ *devServers, err error) {
 	s := &devServers{}
 	defer func() {
@@ -77,13 +76,12 @@ func (f *devFolder) start(ctx context.Context, o devOptions) (_ *devServers, err
 	return s, f.write()
 }
 
-// stopTime is what the servers get to end, before they are killed. With the
-// broker's own draining it stays below the 10 s that a supervisor gives; RabbitMQ
-// needs most of it.
+// stopTime limits the servers' end, before they are killed. With the broker's draining it
+// stays below the 10 s that a supervisor gives; RabbitMQ needs most of it.
 const stopTime = 8 * time.Second
 
-// stop ends the servers by the deadline. An error says which had to be killed:
-// all of them survive that.
+// stop ends the servers by the deadline. The error names those that had to be killed,
+// which their data survives.
 func (s *devServers) stop(deadline time.Time) error {
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
@@ -111,8 +109,8 @@ func (s *devServers) stop(deadline time.Time) error {
 	return errors.Join(errs...)
 }
 
-// endStarts cancels the starts in progress and collects what was just started, so that
-// it is stopped with the rest.
+// endStarts cancels the starts in progress, and adds the servers that have just started,
+// so that they are stopped, too.
 func (s *devServers) endStarts() {
 	if s.giveUp == nil {
 		return
