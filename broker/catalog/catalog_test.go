@@ -281,3 +281,29 @@ func TestCheckState(t *testing.T) {
 		})
 	}
 }
+
+// Instances of a backend that was replaced are those of its successor, and earlier
+// releases know the instances that the successor makes.
+func TestReplacedBackend(t *testing.T) {
+	const text = `
+backends: {files: {type: filesystem/volumes, config: {url: x}}}
+services:
+  - id: s
+    name: files
+    description: d
+    bindable: true
+    requires: [volume_mount]
+    plans: [{id: p, name: small, description: d, backend: files}]
+`
+	c, err := catalog.Parse("catalog.yml", []byte(text), definitions(), environment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, ok := c.Plan("s", "p")
+	if !ok || plan.BackendType != "filesystem/folders" || plan.Family != "filesystem" {
+		t.Errorf("recorded for the plan: %+v", plan)
+	}
+	if err := c.CheckState([]catalog.InUse{{ServiceID: "s", PlanID: "p", Backend: "files", BackendType: "filesystem/folders", Server: "default", Instances: 1}}); err != nil {
+		t.Error(err)
+	}
+}

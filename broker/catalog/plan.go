@@ -22,7 +22,9 @@ type Plan struct {
 	ID, Name string
 	Service  *Service
 	// Backend is the name of the backend that makes the plan's instances, and
-	// BackendType the name of its definition, such as database/postgres.
+	// BackendType the name of its definition, such as database/postgres. The state
+	// records it, so a backend that replaced another one has the former name here:
+	// instances of before stay its own, and earlier releases know the new ones.
 	Backend, BackendType string
 	// Family is the first part of BackendType: database, queue, dns, filesystem,
 	// function.

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"encoding/json"
 	"reflect"
 	"regexp"
@@ -91,7 +92,7 @@ func (r offeringsReader) planBackend(o object, p *Plan, wire *wirePlan) {
 		r.unknownBackend(o.node.member("backend"))
 		return
 	}
-	p.BackendType = b.Definition.Name
+	p.BackendType = cmp.Or(b.Definition.Replaces.Name, b.Definition.Name)
 	p.Family, _, _ = strings.Cut(p.BackendType, "/")
 	_, target := b.Definition.ConfigTypes()
 	r.config(o.node, o.node.member("config"), target, func(raw json.RawMessage) (err error) {
