@@ -61,13 +61,12 @@ const tablesFrom = ` FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n O
 // do.
 func (b *backend) Adopt(ctx context.Context, r services.AdoptRequest[Plan, InstanceParams]) (services.AdoptResult, error) {
 	n := b.names.instance(r.Instance.Name)
-	s, st, err := b.begin(ctx, exclusive, n, "", versionPart, databasePart, groupsPart)
-	if err != nil {
-		return services.AdoptResult{}, err
-	}
-	defer s.release(ctx)
-	steps, err := b.adopt(ctx, s, st, r.Instance, r.Resource, r.DryRun)
-	return services.AdoptResult{Steps: steps}, err
+	var result services.AdoptResult
+	err := b.work(ctx, exclusive, n, "", []string{versionPart, databasePart, groupsPart}, func(s *session, st *state) (err error) {
+		result.Steps, err = b.adopt(ctx, s, st, r.Instance, r.Resource, r.DryRun)
+		return err
+	})
+	return result, err
 }
 
 func (b *backend) adopt(ctx context.Context, s *session, st *state, inst instance, resource string, dry bool) ([]string, error) {

@@ -17,12 +17,10 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 	if err != nil {
 		return services.BindResult{}, err
 	}
-	s, st, err := b.begin(ctx, bindMode(r.Binding.Params), n, role, bindParts()...)
+	err = b.work(ctx, bindMode(r.Binding.Params), n, role, bindParts(), func(s *session, st *state) error {
+		return b.grant(ctx, s, st, role, verified, r.Instance.Plan, r.Binding.Params)
+	})
 	if err != nil {
-		return services.BindResult{}, err
-	}
-	defer s.release(ctx)
-	if err := b.grant(ctx, s, st, role, verified, r.Instance.Plan, r.Binding.Params); err != nil {
 		return services.BindResult{}, err
 	}
 	return services.BindResult{Credentials: b.server.credentials(n.database, role, password)}, nil

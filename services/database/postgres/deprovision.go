@@ -10,12 +10,8 @@ import (
 // so that nothing of the tenant's can prevent dropping it.
 func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, InstanceParams]) (services.DeprovisionResult, error) {
 	n := b.names.instance(r.Instance.Name)
-	s, st, err := b.begin(ctx, exclusive, n, "", versionPart, databasePart, groupsPart, membersPart)
-	if err != nil {
-		return services.DeprovisionResult{}, err
-	}
-	defer s.release(ctx)
-	return services.DeprovisionResult{}, b.remove(ctx, s, st)
+	return services.DeprovisionResult{}, b.work(ctx, exclusive, n, "", []string{versionPart, databasePart, groupsPart, membersPart},
+		func(s *session, st *state) error { return b.remove(ctx, s, st) })
 }
 
 func (b *backend) remove(ctx context.Context, s *session, st *state) error {

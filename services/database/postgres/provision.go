@@ -19,18 +19,16 @@ func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 		return services.ProvisionResult{}, err
 	}
 	n := b.names.instance(r.Instance.Name)
-	s, st, err := b.begin(ctx, exclusive, n, "", versionPart, databasePart, groupsPart, templatePart, sparesPart)
-	if err != nil {
-		return services.ProvisionResult{}, err
-	}
-	defer s.release(ctx)
-	if d := st.Database; d != nil && d.Limit == interrupted {
-		if err = s.exec(ctx, "DROP DATABASE IF EXISTS "+ident(n.database)); err != nil {
-			return services.ProvisionResult{}, explain("remove what an interrupted removal left", err)
+	parts := []string{versionPart, databasePart, groupsPart, templatePart, sparesPart}
+	return services.ProvisionResult{}, b.work(ctx, exclusive, n, "", parts, func(s *session, st *state) error {
+		if d := st.Database; d != nil && d.Limit == interrupted {
+			if err := s.exec(ctx, "DROP DATABASE IF EXISTS "+ident(n.database)); err != nil {
+				return explain("remove what an interrupted removal left", err)
+			}
+			st.Database = nil
 		}
-		st.Database = nil
-	}
-	return services.ProvisionResult{}, b.make(ctx, s, st, r.Instance)
+		return b.make(ctx, s, st, r.Instance)
+	})
 }
 
 // make turns whatever exists into the finished instance and releases the lock.

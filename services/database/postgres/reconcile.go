@@ -79,12 +79,12 @@ func (b *backend) hold(ctx context.Context, inst instance, f fact) (services.Con
 // isDropped says whether an instance's database was dropped, and no session works on the
 // instance.
 func (b *backend) isDropped(ctx context.Context, inst instance) bool {
-	s, st, err := b.begin(ctx, attempt, b.names.instance(inst.Name), "", lockedPart, databasePart, groupsPart)
-	if err != nil {
-		return false // until the next round
-	}
-	defer s.release(ctx)
-	return st.Locked && dropped(st) != nil
+	gone := false // until the next round, if the server does not answer
+	_ = b.work(ctx, attempt, b.names.instance(inst.Name), "", []string{lockedPart, databasePart, groupsPart}, func(_ *session, st *state) error {
+		gone = st.Locked && dropped(st) != nil
+		return nil
+	})
+	return gone
 }
 
 // inaccessible is the condition of a database whose limits could not be enforced.
@@ -176,11 +176,13 @@ func (b *backend) look(ctx context.Context, instances []instance) (map[string]fa
 // reconcileDatabase enforces the plan on one instance, unless another session works on
 // it: then the next round does.
 func (b *backend) reconcileDatabase(ctx context.Context, inst instance) error {
-	s, st, err := b.begin(ctx, attempt, b.names.instance(inst.Name), "", lockedPart, versionPart, sizePart, groupsPart, movedPart, membersPart)
-	if err != nil {
-		return err
-	}
-	defer s.release(ctx)
+	parts := []string{lockedPart, versionPart, sizePart, groupsPart, movedPart, membersPart}
+	return b.work(ctx, attempt, b.names.instance(inst.Name), "", parts, func(s *session, st *state) error {
+		return b.reconcileLocked(ctx, s, st, inst)
+	})
+}
+
+func (b *backend) reconcileLocked(ctx context.Context, s *session, st *state, inst instance) error {
 	if !st.Locked || st.Database == nil || st.Database.Owner != st.names.owner {
 		return nil // being made, changed or removed
 	}

@@ -144,6 +144,17 @@ func (b *backend) begin(ctx context.Context, mode lockMode, n names, role string
 	return s, st, nil
 }
 
+// work runs do under the instance's lock, with parts of its state. It is the one place
+// that gives lock and connection back, even after a panic.
+func (b *backend) work(ctx context.Context, mode lockMode, n names, role string, parts []string, do func(s *session, st *state) error) error {
+	s, st, err := b.begin(ctx, mode, n, role, parts...)
+	if err != nil {
+		return err
+	}
+	defer s.release(ctx)
+	return do(s, st)
+}
+
 // again reads parts of the state once more.
 func (b *backend) again(ctx context.Context, s *session, n names, role string, parts ...string) (*state, error) {
 	st := &state{names: n}

@@ -12,20 +12,18 @@ import (
 // database, whose tenant could keep the administrator out.
 func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, InstanceParams, BindingParams]) (services.UnbindResult, error) {
 	n, role := b.names.instance(r.Instance.Name), b.names.role(r.Binding.Name)
-	s, st, err := b.begin(ctx, shared, n, role, versionPart, databasePart, membersPart, rolePart)
-	if err != nil {
-		return services.UnbindResult{}, err
-	}
-	defer s.release(ctx)
-	if st.Exists {
-		err = b.revoke(ctx, s, st, role)
-	} else {
-		err = b.removeRevoked(ctx, s, b.names.revokedRole(r.Binding.Name))
-	}
-	if err != nil {
-		return services.UnbindResult{}, err
-	}
-	return services.UnbindResult{}, b.finish(ctx, s, st)
+	parts := []string{versionPart, databasePart, membersPart, rolePart}
+	return services.UnbindResult{}, b.work(ctx, shared, n, role, parts, func(s *session, st *state) (err error) {
+		if st.Exists {
+			err = b.revoke(ctx, s, st, role)
+		} else {
+			err = b.removeRevoked(ctx, s, b.names.revokedRole(r.Binding.Name))
+		}
+		if err != nil {
+			return err
+		}
+		return b.finish(ctx, s, st)
+	})
 }
 
 func (b *backend) revoke(ctx context.Context, s *session, st *state, role string) error {

@@ -14,12 +14,8 @@ func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, Ins
 		return services.UpdateResult{}, err
 	}
 	n := b.names.instance(r.Instance.Name)
-	s, st, err := b.begin(ctx, exclusive, n, "", versionPart, sizePart, groupsPart, movedPart, membersPart)
-	if err != nil {
-		return services.UpdateResult{}, err
-	}
-	defer s.release(ctx)
-	return services.UpdateResult{}, b.change(ctx, s, st, r.Previous, r.Instance)
+	return services.UpdateResult{}, b.work(ctx, exclusive, n, "", []string{versionPart, sizePart, groupsPart, movedPart, membersPart},
+		func(s *session, st *state) error { return b.change(ctx, s, st, r.Previous, r.Instance) })
 }
 
 func (b *backend) change(ctx context.Context, s *session, st *state, prev, next instance) error {

@@ -65,14 +65,14 @@ func refused(err error) bool {
 // to repair. In an instance over its quota, sessions act as the binding's own role.
 func (b *backend) repair(ctx context.Context, inst instance, bd binding, connects bool, verified string) (bool, error) {
 	n, role := b.names.instance(inst.Name), b.names.role(bd.Name)
-	s, st, err := b.begin(ctx, bindMode(bd.Params), n, role, bindParts()...)
-	if err != nil {
-		return false, err
-	}
-	defer s.release(ctx)
-	if !st.Exists || connects && st.over() {
-		return false, nil
-	}
-	err = b.grant(ctx, s, st, role, verified, inst.Plan, bd.Params)
-	return err == nil, err
+	repaired := false
+	err := b.work(ctx, bindMode(bd.Params), n, role, bindParts(), func(s *session, st *state) error {
+		if !st.Exists || connects && st.over() {
+			return nil
+		}
+		err := b.grant(ctx, s, st, role, verified, inst.Plan, bd.Params)
+		repaired = err == nil
+		return err
+	})
+	return repaired, err
 }

@@ -36,11 +36,13 @@ func sessionFunctions(n names) []string {
 
 // showSessions makes the functions, unless another session works on the instance.
 func (b *backend) showSessions(ctx context.Context, inst instance) error {
-	s, st, err := b.begin(ctx, attempt, b.names.instance(inst.Name), "", lockedPart, databasePart, groupsPart, membersPart)
-	if err != nil {
-		return err
-	}
-	defer s.release(ctx)
+	parts := []string{lockedPart, databasePart, groupsPart, membersPart}
+	return b.work(ctx, attempt, b.names.instance(inst.Name), "", parts, func(s *session, st *state) error {
+		return b.showSessionsLocked(ctx, s, st)
+	})
+}
+
+func (b *backend) showSessionsLocked(ctx context.Context, s *session, st *state) error {
 	n := st.names
 	if !st.Locked || st.Database == nil || st.Database.Owner != n.owner {
 		return nil
@@ -55,7 +57,7 @@ func (b *backend) showSessions(ctx context.Context, inst instance) error {
 	if err := s.transaction(ctx, statements...); err != nil {
 		return explain("make the role that sees sessions", err)
 	}
-	err = b.inside(ctx, s, n.database, func(t *session) error {
+	err := b.inside(ctx, s, n.database, func(t *session) error {
 		err := t.acting(ctx, []string{n.owner, n.sessions}, sessionFunctions(n)...)
 		if is(err, pqerror.DuplicateSchema) {
 			return nil // of an interrupted attempt, or the tenant's own, which stays
