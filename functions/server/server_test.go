@@ -220,8 +220,4 @@ func javascript(code string) object {
 	return object{"exec": object{"kind": "nodejs:default", "code": code}}
 }
 
-const (
-	hello = `function main(params) { return { greeting: "hello " + (params.name || "you") }; }`
-	// spin runs for so long as it is told.
-	spin = `function main(params) { const end = Date.now() + (params.ms || 0); while (Date.now() < end) {} return { spun: true }; }`
-)
+const hello = `function main(params) { return { greeting: "hello " + (params.name || "you") }; }`

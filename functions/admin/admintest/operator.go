@@ -20,7 +20,7 @@ import (
 )
 
 // Token is accepted by the API of an Operator.
-const Token = "token-of-the-tests-operator"
+const Token = "token-of-the-tests-operator" //nolint:gosec // of tests
 
 // Operator administers the namespaces of a database.
 type Operator struct {
