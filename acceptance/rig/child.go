@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +23,9 @@ import (
 const (
 	childServer = "CHANDLER_RIG_SERVER"
 	childFolder = "CHANDLER_RIG_FOLDER"
+	// runningFile is the file in the folder that holds a running, and the line by
+	// which the process says that it is there.
+	runningFile = "running.json"
 )
 
 // BeServer makes this process the server that a Deployment has started it for,
@@ -39,11 +43,13 @@ func BeServer() {
 	os.Exit(0)
 }
 
-// running is what the process prints about the server in it, as a line of JSON.
-// Each address that clients connect to is in Addresses, and in braces in Variables.
+// running is what the process writes about the server in it, into the server's folder:
+// it has secrets, which must not be in the process's output. Each address that clients
+// connect to is in Addresses, and in braces in Variables.
 type running struct {
-	Variables, Secrets map[string]string
-	Addresses          []string
+	Variables map[string]string `json:"variables"`
+	Secrets   map[string]string `json:"secrets"`
+	Addresses []string          `json:"addresses"`
 }
 
 func serve(backend, dir string) error {
@@ -63,8 +69,9 @@ func serve(backend, dir string) error {
 		r.Addresses = append(r.Addresses, address)
 		return "{" + address + "}"
 	})
-	err = json.NewEncoder(os.Stdout).Encode(r)
-	if err == nil {
+	text, err := json.Marshal(r)
+	if err = errors.Join(err, os.WriteFile(filepath.Join(dir, runningFile), text, 0o600)); err == nil {
+		fmt.Println(runningFile)
 		<-ctx.Done()
 	}
 	return errors.Join(err, s.Server.Stop(context.Background()))
@@ -72,7 +79,7 @@ func serve(backend, dir string) error {
 
 // startChild starts a server that runs in the process that starts it.
 func (d *Deployment) startChild(ctx context.Context, kind embedded.Kind, s *Server) (*embedded.Running, error) {
-	c := &child{dir: d.Dir, name: s.Backend, env: []string{childServer + "=" + kind.Backend, childFolder + "=" + d.path(s.Backend)}}
+	c := &child{dir: d.Dir, folder: d.path(s.Backend), name: s.Backend, env: []string{childServer + "=" + kind.Backend, childFolder + "=" + d.path(s.Backend)}}
 	s.process = c
 	r, err := c.start(ctx)
 	if err != nil {
@@ -98,6 +105,7 @@ func (d *Deployment) startChild(ctx context.Context, kind embedded.Kind, s *Serv
 // child is a server in a process of this test binary.
 type child struct {
 	dir, name string // of the output
+	folder    string
 	env       []string
 
 	mu      sync.Mutex
@@ -153,10 +161,11 @@ func (c *child) start(ctx context.Context) (r running, err error) {
 	}
 	for {
 		if line, _, complete := strings.Cut(c.running.Stdout(), "\n"); complete {
-			if err := json.Unmarshal([]byte(line), &r); err != nil {
-				return r, fmt.Errorf("this binary does not start servers; its TestMain has to call rig.BeServer: %w", err)
+			if line != runningFile {
+				return r, errors.New("this binary does not start servers: its TestMain must call rig.BeServer")
 			}
-			return r, nil
+			err := readYAML(filepath.Join(c.folder, runningFile), &r) // JSON is YAML
+			return r, err
 		}
 		if err := c.running.Ended(); err != nil {
 			return r, fmt.Errorf("start %s: %w", c.name, err)
