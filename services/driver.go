@@ -12,15 +12,22 @@ type (
 	// RawBinding is a binding as the broker has it.
 	RawBinding = Binding[json.RawMessage]
 
-	// RawProvision and the following are requests about these.
-	RawProvision   = ProvisionRequest[Plan, json.RawMessage]
-	RawUpdate      = UpdateRequest[Plan, json.RawMessage]
+	// RawProvision is the request of Driver.Provision.
+	RawProvision = ProvisionRequest[Plan, json.RawMessage]
+	// RawUpdate is the request of Driver.Update and Driver.CheckUpdate.
+	RawUpdate = UpdateRequest[Plan, json.RawMessage]
+	// RawDeprovision is the request of Driver.Deprovision.
 	RawDeprovision = DeprovisionRequest[Plan, json.RawMessage]
-	RawBind        = BindRequest[Plan, json.RawMessage, json.RawMessage]
-	RawUnbind      = UnbindRequest[Plan, json.RawMessage, json.RawMessage]
-	RawVerify      = VerifyRequest[Plan, json.RawMessage, json.RawMessage]
-	RawReconcile   = ReconcileRequest[Plan, json.RawMessage]
-	RawAdopt       = AdoptRequest[Plan, json.RawMessage]
+	// RawBind is the request of Driver.Bind.
+	RawBind = BindRequest[Plan, json.RawMessage, json.RawMessage]
+	// RawUnbind is the request of Driver.Unbind.
+	RawUnbind = UnbindRequest[Plan, json.RawMessage, json.RawMessage]
+	// RawVerify is the request of Driver.Verify.
+	RawVerify = VerifyRequest[Plan, json.RawMessage, json.RawMessage]
+	// RawReconcile is the request of Driver.Reconcile.
+	RawReconcile = ReconcileRequest[Plan, json.RawMessage]
+	// RawAdopt is the request of Driver.Adopt.
+	RawAdopt = AdoptRequest[Plan, json.RawMessage]
 )
 
 // Call is a function of a Driver.
