@@ -27,28 +27,30 @@ func instructions(t *testing.T) map[string][]string {
 	return found
 }
 
-// The image is one file, run by nobody; with that file alone the program works.
+// The image is the two programs, run by nobody; with these files alone they work.
 func TestImage(t *testing.T) {
 	found := instructions(t)
 	if len(found["RUN"])+len(found["ADD"]) > 0 || strings.Join(found["FROM"], ",") != "scratch" {
 		t.Fatal("the image holds more than its COPY says")
 	}
-	copied := regexp.MustCompile(`^--chmod=755 chandler (\S+)$`).FindStringSubmatch(strings.Join(found["COPY"], "\n"))
+	copied := regexp.MustCompile(`^--chmod=755 chandler chandler-functions (\S+)/$`).FindStringSubmatch(strings.Join(found["COPY"], "\n"))
 	user := strings.Join(found["USER"], ",")
-	if copied == nil || user != "65532:65532" || strings.Join(found["ENTRYPOINT"], ",") != `["`+copied[1]+`"]` {
+	if copied == nil || user != "65532:65532" || strings.Join(found["ENTRYPOINT"], ",") != `["`+copied[1]+`/chandler"]` {
 		t.Fatalf("COPY %q, USER %q, ENTRYPOINT %q", found["COPY"], user, found["ENTRYPOINT"])
 	}
 	if os.Getuid() != 0 {
 		t.Skip("changing the root needs root")
 	}
 	root := t.TempDir()
-	program := filepath.Join(root, copied[1])
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", program, "github.com/chandler-broker/chandler/cmd/chandler")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	programs := filepath.Join(root, copied[1])
+	for name, module := range map[string]string{"chandler": "../..", "chandler-functions": "../../functions"} {
+		build := exec.CommandContext(t.Context(), "go", "build", "-C", module, "-trimpath", "-o", filepath.Join(programs, name), "./cmd/"+name)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
 	}
-	for dir := program; dir != filepath.Dir(root); dir = filepath.Dir(dir) {
+	for dir := programs; dir != filepath.Dir(root); dir = filepath.Dir(dir) {
 		if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // nobody is to read it
 			t.Fatal(err)
 		}
@@ -58,22 +60,24 @@ func TestImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		args []string
-		code int
-		want string
+		command string
+		code    int
+		want    string
 	}{
-		{[]string{"version"}, 0, "go1."},
-		{[]string{"catalog", "check"}, 0, "ok"},
-		{[]string{"serve"}, 2, "DATABASE_URL is not set"},
+		{"chandler version", 0, "go1."},
+		{"chandler catalog check", 0, "ok"},
+		{"chandler serve", 2, "DATABASE_URL is not set"},
+		{"chandler-functions", 2, "FUNCTIONS_DATABASE_URL"},
 	} {
-		cmd := exec.CommandContext(t.Context(), copied[1], c.args...)
+		args := strings.Fields(c.command)
+		cmd := exec.CommandContext(t.Context(), filepath.Join(copied[1], args[0]), args[1:]...)
 		cmd.Dir, cmd.Env = "/", []string{"CHANDLER_CATALOG=/catalog.yml"}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: 65532, Gid: 65532}}
 		var out bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &out
 		_ = cmd.Run()
 		if code := cmd.ProcessState.ExitCode(); code != c.code || !strings.Contains(out.String(), c.want) {
-			t.Errorf("chandler %s ends with %d: %s", strings.Join(c.args, " "), code, out.String())
+			t.Errorf("%s ends with %d: %s", c.command, code, out.String())
 		}
 	}
 }
