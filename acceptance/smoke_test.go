@@ -71,5 +71,5 @@ func (w *watched) smoke(ctx SpecContext) {
 	Expect(verb(ctx, w.d, 0, "smoke", "--url", w.broker.URL())).To(ContainSubstring("ok: 2 plan(s) proved"))
 	Expect(verb(ctx, w.d, 0, "orphans", "--output", "json")).To(MatchJSON(`[]`))
 	Expect(verb(ctx, w.d, 1, "smoke", "--url", "http://127.0.0.1:1")).To(ContainSubstring("fetch the catalog"))
-	Expect(verb(ctx, w.d, 2, "smoke", "--url", w.broker.URL(), "--plan", "no-such-plan")).To(ContainSubstring("no such plan"))
+	Expect(verb(ctx, w.d, 2, "smoke", "--url", w.broker.URL(), "--plan", "no-such-plan")).To(ContainSubstring("no plan of the catalog matches"))
 }
