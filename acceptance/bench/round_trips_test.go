@@ -3,6 +3,7 @@ package bench_test
 import (
 	"context"
 	"net/url"
+	"slices"
 	"testing"
 	"time"
 
@@ -27,9 +28,9 @@ var mostTrips = map[string]trips{
 	"deprovision": {5, 0},
 }
 
-// tripTries is how often each verb is counted. The least counts: the broker's work in
-// the background only adds.
-const tripTries = 20
+// tripTries is how often each verb is counted at most. The least counts: the broker's
+// work in the background, and a busy machine that separates what is sent together, only add.
+const tripTries = 100
 
 // TestRoundTrips fails if a verb makes more round trips to the state or to a real Vault
 // than it used to.
@@ -45,7 +46,11 @@ func TestRoundTrips(t *testing.T) {
 	broker := newNoop(t, brokertest.Options{DatabaseURL: database.String(), Store: store})
 
 	least := map[string]trips{}
-	for range tripTries {
+	above := func(verb string) bool {
+		now, counted := least[verb]
+		return !counted || now.state > mostTrips[verb].state || now.vault > mostTrips[verb].vault
+	}
+	for try := 0; try < tripTries && slices.ContainsFunc(verbs, above); try++ {
 		for _, step := range lifecycle(broker.client, brokertest.Service, brokertest.Small) {
 			awaitQuiet(state)
 			state.Arm(0, servicetest.Before) // counts, and cuts nowhere
@@ -62,7 +67,7 @@ func TestRoundTrips(t *testing.T) {
 	for _, verb := range verbs {
 		now, most := least[verb], mostTrips[verb]
 		t.Logf("%s: %d round trips to the state, %d to Vault", verb, now.state, now.vault)
-		if now.state > most.state || now.vault > most.vault {
+		if above(verb) {
 			t.Errorf("%s: %d round trips to the state and %d to Vault, not %d and %d", verb, now.state, now.vault, most.state, most.vault)
 		}
 	}
