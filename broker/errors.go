@@ -85,7 +85,7 @@ func addQuotes(err *error, parameters ...json.RawMessage) {
 // of which may be a secret.
 func (e *Error) Loggable() string { return loggable.Text(e.Description, e.quotes...) }
 
-// AsError returns err as an *Error; what is none is Internal.
+// AsError returns err as an *Error; any other error becomes Internal.
 func AsError(err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e

@@ -20,7 +20,7 @@ type Schemas struct {
 	BindingCreate []byte
 }
 
-// Replaced is a backend that is no more.
+// Replaced is a former backend.
 type Replaced struct {
 	// Name was its Definition's.
 	Name string

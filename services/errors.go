@@ -25,7 +25,7 @@ type RejectedError struct{ Message string }
 
 func (e *RejectedError) Error() string { return e.Message }
 
-// Rejected builds the error for what is the user's to mend. It is never
+// Rejected builds the error for a fault in the user's input. It is never
 // retried. The message names the parameter and the rule and says what to do.
 func Rejected(format string, args ...any) error {
 	return &RejectedError{Message: fmt.Sprintf(format, args...)}

@@ -52,7 +52,7 @@ type Options struct {
 	Retention time.Duration
 	// AuditRetention is how long the audit record is kept; 0: for ever.
 	AuditRetention time.Duration
-	// ReconcileEvery is how often backends, and the engine, look after what they made.
+	// ReconcileEvery is the interval of reconciliation, by backends and by the engine.
 	ReconcileEvery time.Duration
 	// VerifyEvery is how often the credentials of all bindings are verified, where
 	// there are few: ten minutes where it is 0.

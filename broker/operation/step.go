@@ -29,7 +29,7 @@ type result struct {
 	err          error
 	credentials  *services.Credentials // of a bind
 	unreachable  string                // the part that does not answer, where that is err's cause
-	rejected     bool                  // err is the user's to mend
+	rejected     bool                  // the user's input caused err
 	description  string                // for the user, where it ends with err
 	interrupted  bool                  // the operation was cancelled meanwhile
 	removed      []store.Binding       // of a deprovision or retire: the bindings that are gone

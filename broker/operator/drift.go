@@ -91,7 +91,7 @@ func (o *Operator) compareAll(ctx context.Context) (d Drift, err error) {
 			differences = append(differences, before[s.Key()].compare(s.Key(), found)...)
 		}
 	}
-	// What was accepted while the servers were asked is no orphan.
+	// Instances and bindings accepted while the servers were listed are not orphans.
 	after, err := o.inventories(ctx)
 	if err != nil {
 		return Drift{}, err

@@ -20,7 +20,7 @@ type connection = pgxpool.Conn
 
 var _ pgx.Tx = (*Tx)(nil)
 
-// BeginWith begins a transaction with the batch. If that fails there is none.
+// BeginWith begins a transaction with the batch. If the batch fails, no transaction is open.
 func (s *Store) BeginWith(ctx context.Context, b *Batch) (*Tx, error) {
 	conn, err := s.Pool.Acquire(ctx)
 	if err != nil {

@@ -32,7 +32,7 @@ func Start(ctx context.Context, name string, attributes ...attribute.KeyValue) (
 // no baggage: who calls must not write into the state.
 var traceContext propagation.TraceContext
 
-// Parent is ctx's span as text for Continue; empty where there is none.
+// Parent is ctx's span as text for Continue; empty if ctx has none.
 func Parent(ctx context.Context) string {
 	carrier := propagation.MapCarrier{}
 	traceContext.Inject(ctx, carrier)
