@@ -28,9 +28,8 @@ const (
 	runningFile = "running.json"
 )
 
-// BeServer makes this process the server that a Deployment has started it for,
-// and returns where there is none. TestMain of a package that uses Deployments
-// begins with it.
+// BeServer runs the server that a Deployment started this process for. In any other
+// process it returns at once. TestMain of a package that uses Deployments calls it first.
 func BeServer() {
 	backend := os.Getenv(childServer)
 	if backend == "" {

@@ -76,8 +76,8 @@ func (l *limits) proven(credentials [sha256.Size]byte) bool {
 	return ok
 }
 
-// source is the address that a request comes from: the nearest one that is no trusted
-// proxy. An IPv6 network of 64 bits, which one site has, counts as one address.
+// source is the address that a request comes from: the nearest one that is not a
+// trusted proxy. An IPv6 network of 64 bits, which one site has, counts as one address.
 func (a *Authenticator) source(r *http.Request) netip.Addr {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {

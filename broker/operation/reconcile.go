@@ -36,8 +36,8 @@ func (e *Engine) periodicJobs() []*river.PeriodicJob {
 		&river.PeriodicJobOpts{RunOnStart: true})}
 }
 
-// reconcileSoon has the instance's backend look after its spares when a provision
-// may have used one. It is no part of the provision.
+// reconcileSoon reconciles the instance's backend when a provision may have used a
+// spare. The provision does not wait for it.
 func (e *Engine) reconcileSoon(op store.Operation, server string) {
 	plan, err := e.plan(op.ServiceID, op.PlanID)
 	if err != nil {
