@@ -33,9 +33,8 @@ const (
 	// natsMaxPending bounds what is in memory for a client that does not read.
 	natsMaxPending = 16 << 20
 	// natsRequests and natsQuestions are how many requests to JetStream's API may
-	// wait before they are dropped. With the server's own 10,000, one account
-	// that floods it delays the answers to all, administrators included, by
-	// minutes.
+	// wait before they are dropped (10,000 by default): the answers to all,
+	// administrators included, wait behind those to an account that floods it.
 	natsRequests, natsQuestions = 500, 100
 )
 
