@@ -18,11 +18,9 @@ const page = 500
 // blockSize is that of Stat_t.Blocks (stat(2)).
 const blockSize = 512
 
-// Count counts what a directory holds, page by page: a large one takes many
-// calls of Advance. The zero value begins a count.
+// Count counts what a directory holds, in several calls. The zero value begins a count.
 type Count struct {
-	// Bytes is what was counted so far, in bytes on the disk; Files in files and
-	// directories.
+	// Bytes is counted on the disk; Files are files and directories.
 	Bytes services.Size
 	Files int
 
@@ -31,33 +29,31 @@ type Count struct {
 	in      string   // its path
 }
 
-// Advance counts a page, and further ones until the time is over. whole says that
-// the count is done. What goes away meanwhile is not counted. After an error the
-// count is over.
+// Advance counts a page, and further ones until the end; whole says that it was the last. What
+// vanishes meanwhile does not count. An error ends the count.
 func (c *Count) Advance(dir string, end time.Time) (whole bool, err error) {
+	defer func() {
+		if err != nil {
+			c.close()
+		}
+	}()
 	if c.dir == nil && c.pending == nil {
 		c.pending = []string{"."}
 	}
 	top, err := os.OpenRoot(dir)
 	if err != nil {
-		c.Close()
 		return false, err
 	}
 	defer func() { _ = top.Close() }()
-	for {
-		whole, err = c.step(top)
-		if whole || err != nil || time.Now().After(end) {
+	for !whole && err == nil {
+		if whole, err = c.step(top); time.Now().After(end) {
 			break
 		}
-	}
-	if err != nil {
-		c.Close()
 	}
 	return whole, err
 }
 
-// Close gives up a count under way.
-func (c *Count) Close() {
+func (c *Count) close() {
 	if c.dir != nil {
 		_ = c.dir.Close()
 		c.dir = nil
@@ -86,15 +82,14 @@ func (c *Count) step(top *os.Root) (whole bool, err error) {
 	if err == nil {
 		return false, nil
 	}
-	c.Close()
+	c.close()
 	if errors.Is(err, io.EOF) {
 		return false, nil
 	}
 	return false, vanished(err)
 }
 
-// count counts one file or directory. Each name of a file with several counts for a part
-// of its size.
+// count counts a file or directory. Each name of a file counts for a part of its size.
 func (c *Count) count(top *os.Root, name string) error {
 	info, err := top.Lstat(name)
 	if err != nil {
@@ -114,8 +109,7 @@ func (c *Count) count(top *os.Root, name string) error {
 	return nil
 }
 
-// vanished is nil for the error of what went away meanwhile, or became another
-// kind of file.
+// vanished ignores that a file vanished or became another kind of file.
 func vanished(err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP) {
 		return nil

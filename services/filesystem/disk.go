@@ -8,8 +8,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Capacity returns what the file system of a directory has in all, and what of it files
-// of others than root can take.
+// Capacity returns the size of a directory's file system, and what others than root can use.
 func Capacity(dir string) (c services.Capacity, err error) {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(dir, &s); err != nil {

@@ -10,12 +10,9 @@ import (
 	"time"
 )
 
-// Empty deletes what a directory holds, or as much as there is time for; done says
-// that it was all. A directory that is absent is empty.
-//
-// Directories are not followed downwards, where they may be deeper than there
-// are files to be open or bytes in a path: one that holds others gives them up
-// to the top, until none holds any.
+// Empty deletes what a directory holds, or as much as there is time for. An absent directory is
+// empty. It moves nested directories to the top, because they may be nested deeper than files
+// can be open or a path can be long.
 func Empty(dir string, end time.Time) (done bool, err error) {
 	top, err := os.OpenRoot(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -26,35 +23,20 @@ func Empty(dir string, end time.Time) (done bool, err error) {
 	}
 	defer func() { _ = top.Close() }()
 	for {
-		name, err := first(top)
-		if err != nil || name == "" {
+		entries, err := list(top, ".")
+		if err != nil || len(entries) == 0 {
 			return err == nil, err
 		}
-		if done, err := clear(top, name, end); err != nil || !done || time.Now().After(end) {
-			return false, err
+		for _, e := range entries {
+			if done, err := remove(top, e.Name(), end); err != nil || !done || time.Now().After(end) {
+				return false, err
+			}
 		}
 	}
 }
 
-// first is the name of one of the entries of a directory; empty: it has none.
-func first(top *os.Root) (string, error) {
-	dir, err := top.Open(".")
-	if err != nil {
-		return "", err
-	}
-	defer dir.Close()
-	entries, err := dir.ReadDir(1)
-	if len(entries) == 0 {
-		if errors.Is(err, io.EOF) {
-			err = nil
-		}
-		return "", err
-	}
-	return entries[0].Name(), nil
-}
-
-// clear deletes a directory in top, whose own directories go up to top.
-func clear(top *os.Root, name string, end time.Time) (done bool, err error) {
+// remove deletes a file or directory in top. Directories within go up to top.
+func remove(top *os.Root, name string, end time.Time) (done bool, err error) {
 	for {
 		err := top.Remove(name)
 		if err == nil || errors.Is(err, fs.ErrNotExist) {
@@ -65,7 +47,7 @@ func clear(top *os.Root, name string, end time.Time) (done bool, err error) {
 			return false, errors.Join(err, listErr)
 		}
 		for _, e := range entries {
-			if err := take(top, path.Join(name, e.Name()), e.IsDir()); err != nil {
+			if err := lift(top, path.Join(name, e.Name()), e.IsDir()); err != nil {
 				return false, err
 			}
 			if time.Now().After(end) {
@@ -75,6 +57,7 @@ func clear(top *os.Root, name string, end time.Time) (done bool, err error) {
 	}
 }
 
+// list returns a page of a directory's entries; none if it is empty.
 func list(top *os.Root, name string) ([]fs.DirEntry, error) {
 	dir, err := top.Open(name)
 	if err != nil {
@@ -88,8 +71,8 @@ func list(top *os.Root, name string) ([]fs.DirEntry, error) {
 	return entries, err
 }
 
-// take deletes a file, or an empty directory, or puts a full one into top.
-func take(top *os.Root, name string, dir bool) error {
+// lift deletes a file or an empty directory, and moves any other directory to top.
+func lift(top *os.Root, name string, dir bool) error {
 	err := top.Remove(name)
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return nil

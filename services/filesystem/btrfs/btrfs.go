@@ -1,5 +1,4 @@
-// Package btrfs makes subvolumes with quota groups, which the kernel holds to
-// their limits: for backends whose instances are directories on this machine.
+// Package btrfs makes subvolumes that the kernel holds to a limit.
 package btrfs
 
 import (
@@ -14,8 +13,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Folder is a directory on btrfs whose subvolumes are made here. "" is none:
-// then Limit, Used and Group find nothing.
+// Folder is a directory on btrfs that holds subvolumes. "" has none.
 type Folder string
 
 // Holds says whether the folder is there and on btrfs.
@@ -52,19 +50,24 @@ func (f Folder) open(name string) (*os.File, error) {
 	return os.OpenFile(filepath.Join(string(f), name), os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
 }
 
-// Make makes a subvolume, of mode 0700 and the folder's owner. What is there
-// stays.
-func (f Folder) Make(name string) error {
+// change makes or removes a subvolume.
+func (f Folder) change(call uintptr, name string) error {
+	if name == "" || len(name) > 255 { // BTRFS_VOL_NAME_MAX
+		return errors.New("a subvolume's name has 1 to 255 bytes")
+	}
 	dir, err := f.open("")
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	args, err := volume(name)
-	if err != nil {
-		return err
-	}
-	if err := control(dir, subvolumeCreate, &args); err != nil && !errors.Is(err, syscall.EEXIST) {
+	var args volumeArgs
+	copy(args.name[:], name)
+	return control(dir, call, &args)
+}
+
+// Make makes a subvolume, of mode 0700 and the folder's owner. What is there stays.
+func (f Folder) Make(name string) error {
+	if err := f.change(subvolumeCreate, name); err != nil && !errors.Is(err, syscall.EEXIST) {
 		return fmt.Errorf("make a subvolume in %s: %w", f, err)
 	}
 	made, err := f.open(name)
@@ -72,13 +75,9 @@ func (f Folder) Make(name string) error {
 		return err
 	}
 	defer made.Close()
-	info, err := dir.Stat()
-	if err != nil {
+	var owner syscall.Stat_t
+	if err := syscall.Lstat(string(f), &owner); err != nil {
 		return err
-	}
-	owner, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return errors.New("the folder's owner is not known")
 	}
 	if err := made.Chown(int(owner.Uid), int(owner.Gid)); err != nil {
 		return fmt.Errorf("give the subvolume to the folder's owner: %w", err)
@@ -86,48 +85,37 @@ func (f Folder) Make(name string) error {
 	return made.Chmod(0o700)
 }
 
-// Remove removes a subvolume with all that is in it, at once. removed is false
-// where there is no subvolume of that name; a directory stays.
+// Remove removes a subvolume at once; removed is false if there is none of that name.
 func (f Folder) Remove(name string) (removed bool, err error) {
 	made, _, err := f.subvolume(name)
 	if err != nil || made == nil {
 		return false, err
 	}
 	_ = made.Close()
-	dir, err := f.open("")
-	if err != nil {
-		return false, err
-	}
-	defer dir.Close()
-	args, err := volume(name)
-	if err != nil {
-		return false, err
-	}
-	if err := control(dir, subvolumeRemove, &args); err != nil && !errors.Is(err, syscall.ENOENT) {
+	if err := f.change(subvolumeRemove, name); err != nil && !errors.Is(err, syscall.ENOENT) {
 		return false, fmt.Errorf("remove subvolume %s of %s: %w", name, f, err)
 	}
 	return true, nil
 }
 
-// Limit sets the limit of a subvolume's quota group; 0 is none. hard is false
-// where there is no subvolume of that name.
-func (f Folder) Limit(name string, size services.Size) (hard bool, err error) {
+// Limit sets the limit of a subvolume, if there is one of that name; 0 is no limit.
+func (f Folder) Limit(name string, size services.Size) error {
 	made, id, err := f.subvolume(name)
 	if err != nil || made == nil {
-		return false, err
+		return err
 	}
 	defer made.Close()
 	args := limitArgs{id: id, flags: limitReferenced, referenced: int64(size)}
 	if size == 0 {
-		args.referenced = -1 // none
+		args.referenced = -1
 	}
 	if err := control(made, quotaLimit, &args); err != nil {
-		return false, fmt.Errorf("set the limit of a quota group (it takes the capability CAP_SYS_ADMIN): %w", err)
+		return fmt.Errorf("set the limit of a quota group (it takes the capability CAP_SYS_ADMIN): %w", err)
 	}
-	return true, nil
+	return nil
 }
 
-// Used returns the bytes that a subvolume's quota group counts.
+// Used returns the bytes that a subvolume holds; hard is false if there is none of that name.
 func (f Folder) Used(name string) (used services.Size, hard bool, err error) {
 	made, id, err := f.subvolume(name)
 	if err != nil || made == nil {
@@ -151,8 +139,7 @@ func (f Folder) Group(name string) (uint64, error) {
 	return id, made.Close()
 }
 
-// RemoveGroup removes the quota group of a subvolume that is gone, which older
-// kernels leave to whoever made it. 0 is none.
+// RemoveGroup removes the quota group of a removed subvolume, which older kernels leave; 0: none.
 func (f Folder) RemoveGroup(id uint64) error {
 	if id == 0 {
 		return nil
@@ -164,16 +151,14 @@ func (f Folder) RemoveGroup(id uint64) error {
 	defer dir.Close()
 	args := groupArgs{id: id}
 	err = control(dir, quotaCreate, &args)
-	// Busy is one whose subvolume the kernel still cleans up: it goes with it.
-	// Not connected is a file system whose quotas are switched off: it has none.
+	// EBUSY: the kernel still cleans up, and removes the group, too. ENOTCONN: quotas are off.
 	if err == nil || errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EBUSY) || errors.Is(err, syscall.ENOTCONN) {
 		return nil
 	}
 	return fmt.Errorf("remove a quota group: %w", err)
 }
 
-// subvolume opens a subvolume and returns its number; nil where there is none
-// of that name.
+// subvolume opens a subvolume and returns its number; nil if there is none of that name.
 func (f Folder) subvolume(name string) (*os.File, uint64, error) {
 	if f == "" {
 		return nil, 0, nil

@@ -1,7 +1,6 @@
 package btrfs
 
 import (
-	"errors"
 	"os"
 	"syscall"
 	"unsafe"
@@ -60,14 +59,4 @@ func control[T any](f *os.File, call uintptr, args *T) error {
 func isBtrfs(f *os.File) bool {
 	var s syscall.Statfs_t
 	return syscall.Fstatfs(int(f.Fd()), &s) == nil && s.Type == btrfsMagic
-}
-
-// volume are the arguments that name a subvolume.
-func volume(name string) (volumeArgs, error) {
-	var args volumeArgs
-	if name == "" || len(name) > 255 { // BTRFS_VOL_NAME_MAX
-		return args, errors.New("a subvolume's name has 1 to 255 bytes")
-	}
-	copy(args.name[:], name)
-	return args, nil
 }

@@ -7,8 +7,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Provision implements services.Backend. If the limit of storage is hard, it makes the
-// bucket's folder first, which then becomes a bucket.
+// Provision implements services.Backend. A hard limit needs a subvolume that becomes the bucket.
 func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, InstanceParams]) (services.ProvisionResult, error) {
 	bucket := b.names.bucketOf(r.Instance.Name)
 	if b.folder == "" {
@@ -21,21 +20,20 @@ func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 	if err := b.folder.Make(bucket); err != nil {
 		return services.ProvisionResult{}, fmt.Errorf("make the bucket's folder: %w", err)
 	}
-	if _, err := b.folder.Limit(bucket, r.Instance.Plan.Storage); err != nil {
+	if err := b.folder.Limit(bucket, r.Instance.Plan.Storage); err != nil {
 		return services.ProvisionResult{}, err
 	}
 	return services.ProvisionResult{}, b.gateway.adopt(ctx, bucket)
 }
 
-// Update implements services.Backend. Only the plan can change. A limit that is
-// measured is enforced by Reconcile, which counts again at once.
+// Update implements services.Backend. Reconcile enforces a limit that is measured.
 func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, InstanceParams]) (services.UpdateResult, error) {
 	bucket := b.names.bucketOf(r.Instance.Name)
 	s, err := b.state(ctx, r.Instance.Name, "")
 	if err != nil {
 		return services.UpdateResult{}, b.explainAbsent(bucket, err)
 	}
-	if _, err := b.folder.Limit(bucket, r.Instance.Plan.Storage); err != nil {
+	if err := b.folder.Limit(bucket, r.Instance.Plan.Storage); err != nil {
 		return services.UpdateResult{}, err
 	}
 	b.scans.Forget(r.Instance.Name)

@@ -8,18 +8,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 )
 
-// accounts are the Unix accounts that Samba requires for its users (smb.conf(5), "security"),
-// in files passwd and group of their own, in the form of passwd(5) and group(5). Others'
-// entries stay as they are. No account has a password or a shell.
-//
-// The files also list what exists: an account names its instance, or its binding and that
-// binding's role.
+// accounts are the Unix accounts that Samba requires for its users (smb.conf(5), "security"), in
+// files passwd and group of their own (passwd(5), group(5)). None has a password or a shell. The
+// files also list what exists: an account names its instance or binding, and its role.
 type accounts struct {
 	dir         string
 	first, last int64
@@ -87,76 +85,65 @@ func (a accounts) change(ctx context.Context, with func(*table) error) error {
 	if err != nil {
 		return err
 	}
-	passwd, group := strings.Join(t.passwd, "\n"), strings.Join(t.group, "\n")
+	before := *t
 	if err := with(t); err != nil {
 		return err
 	}
-	// The group first, so that every account's group exists.
-	for _, f := range []struct {
-		name, before string
-		lines        []string
-	}{{groupFile, group, t.group}, {passwdFile, passwd, t.passwd}} {
-		if text := strings.Join(f.lines, "\n"); text != f.before {
-			if err := a.write(f.name, text, 0o644); err != nil { //nolint:gosec // every process looks accounts up
-				return err
-			}
+	if !slices.Equal(before.group, t.group) { // first, so that every account's group exists
+		if err := a.write(groupFile, t.group, 0o644); err != nil {
+			return err
 		}
+	}
+	if !slices.Equal(before.passwd, t.passwd) {
+		return a.write(passwdFile, t.passwd, 0o644)
 	}
 	return nil
 }
 
-// next returns a number that was never assigned and never will be again. The caller holds
-// the lock.
-func (a accounts) next(t *table) (int64, error) {
+// create adds an account with a number that was never used before. The caller holds the lock.
+func (a accounts) create(t *table, created account) error {
+	if err := t.checkName(created.name); err != nil {
+		return err
+	}
 	content, err := os.ReadFile(filepath.Join(a.dir, countFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return 0, fmt.Errorf("read the last number of an account: %w", err)
+		return fmt.Errorf("read the last number of an account: %w", err)
 	}
 	last, err := strconv.ParseInt(cmp.Or(strings.TrimSpace(string(content)), "0"), 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%s does not hold a number; write the highest user number into it that was ever assigned", filepath.Join(a.dir, countFile))
+		return fmt.Errorf("%s does not hold a number; write the highest user number into it that was ever assigned", filepath.Join(a.dir, countFile))
 	}
-	id := max(last+1, a.first, t.highest(a.first, a.last)+1)
-	if id > a.last {
-		return 0, fmt.Errorf("all user numbers up to %d are used up: set first_id and last_id to a new range", a.last)
+	created.uid = max(last+1, a.first, t.highest(a.first, a.last)+1)
+	if created.uid > a.last {
+		return fmt.Errorf("all user numbers up to %d are used up: set first_id and last_id to a new range", a.last)
 	}
-	return id, a.write(countFile, strconv.FormatInt(id, 10), 0o600)
+	created.gid = cmp.Or(created.gid, created.uid)
+	t.put(created)
+	return a.write(countFile, []string{strconv.FormatInt(created.uid, 10)}, 0o600)
 }
 
 // write writes a file atomically, even if the power fails.
-func (a accounts) write(name, text string, mode fs.FileMode) error {
+func (a accounts) write(name string, lines []string, mode fs.FileMode) (err error) {
 	next := filepath.Join(a.dir, name+".chandler-new")
-	err := func() error {
-		file, err := os.OpenFile(next, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, mode)
+	defer func() {
 		if err != nil {
-			return err
+			err = fmt.Errorf("write the accounts: %w", errors.Join(err, os.RemoveAll(next)))
 		}
-		defer file.Close()
-		if text != "" {
-			text += "\n"
-		}
-		if _, err := file.WriteString(text); err != nil {
-			return err
-		}
-		return errors.Join(file.Chmod(mode), file.Sync())
 	}()
-	if err == nil {
-		err = os.Rename(next, filepath.Join(a.dir, name))
-	}
-	if err == nil {
-		err = syncDir(a.dir)
-	}
-	if err != nil {
-		return fmt.Errorf("write the accounts: %w", errors.Join(err, os.RemoveAll(next)))
-	}
-	return nil
-}
-
-func syncDir(path string) error {
-	dir, err := os.Open(path)
+	file, err := os.OpenFile(next, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, mode)
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
-	return dir.Sync()
+	_, err = file.WriteString(strings.Join(slices.Concat(lines, []string{""}), "\n"))
+	if err := errors.Join(err, file.Chmod(mode), file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(next, filepath.Join(a.dir, name)); err != nil {
+		return err
+	}
+	dir, err := os.Open(a.dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -1,16 +1,19 @@
+// Package smb makes an SMB share per instance and a user per binding on a local Samba server.
+// README.md is the operator's page.
 package smb
 
 import (
 	"cmp"
 	"context"
+	"embed"
 	"fmt"
 
+	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/endpoint"
 	"github.com/chandler-broker/chandler/services/usage"
 )
 
-// backend administers one server. It asks the server and its accounts each time what
-// exists; only the scans are kept, which a new process begins again.
+// backend administers one server. Except for the scans, it holds no state.
 type backend struct {
 	server   server
 	samba    samba
@@ -35,4 +38,21 @@ func open(_ context.Context, c Config) (*backend, error) {
 		names:    names,
 		public:   clientEndpoint{public},
 	}, nil
+}
+
+//go:embed schemas
+var schemas embed.FS
+
+//go:embed catalog.yml
+var catalogYAML []byte
+
+// credentialType is "type" in the credentials.
+const credentialType = "smb"
+
+// Definition describes the backend "filesystem/smb".
+func Definition() services.Definition {
+	return services.Define("filesystem/smb",
+		services.ReadSchemas(schemas),
+		services.Client{Catalog: catalogYAML, CredentialType: credentialType, Dial: dial, VolumeMounts: true},
+		open)
 }

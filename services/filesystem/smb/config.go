@@ -18,16 +18,14 @@ type Config struct {
 	PublicAddress string `json:"public_address"`
 	// Folder is the directory that holds the shares' folders.
 	Folder string `json:"folder"`
-	// Accounts is the directory with the files passwd and group, in the form
-	// of /etc/passwd and /etc/group, where the machine's name service looks
-	// for accounts beside its own.
+	// Accounts is the directory of the files passwd and group that the machine's name
+	// service reads beside /etc/passwd and /etc/group.
 	Accounts string `json:"accounts"`
 	// ConfigFile is the server's smb.conf.
 	ConfigFile string `json:"config_file"`
 	// Programs is the directory of Samba's programs; empty: the system's.
 	Programs string `json:"programs"`
-	// FirstID and LastID are the range of user and group numbers that belongs
-	// to this backend alone.
+	// FirstID and LastID bound the user and group numbers, which only this backend uses.
 	FirstID int64 `json:"first_id"`
 	LastID  int64 `json:"last_id"`
 	// Prefix begins the name of everything made on the server.
@@ -35,8 +33,7 @@ type Config struct {
 }
 
 const (
-	// systemd's documentation ("Users, Groups, UIDs and GIDs on systemd Systems")
-	// reserves the default range of numbers for nothing else.
+	// systemd ("Users, Groups, UIDs and GIDs on systemd Systems") leaves this range free.
 	defaultFirstID = 1_900_000_000
 	defaultLastID  = 2_099_999_999
 	minID          = 1000

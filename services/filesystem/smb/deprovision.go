@@ -7,18 +7,19 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/chandler-broker/chandler/services"
 )
 
 const (
-	// emptyFor is how long one call deletes files, emptyPause how long it then lets other
-	// work go first.
+	// emptyFor is how long one call deletes files, emptyPause how long it then pauses.
 	emptyFor   = 10 * time.Second
 	emptyPause = 100 * time.Millisecond
 )
 
-// Deprovision implements services.Backend. If the plan protects contents, it deletes the
-// folder first, so that a refusal leaves everything as it was.
+// Deprovision implements services.Backend. It deletes protected contents' folder first, so that
+// a refusal leaves everything as it was.
 func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, InstanceParams]) (services.DeprovisionResult, error) {
 	if err := b.server.answers(ctx); err != nil {
 		return services.DeprovisionResult{}, err
@@ -57,23 +58,18 @@ func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest
 	return services.DeprovisionResult{}, err
 }
 
-// endAccess removes the share and its users, and ends all sessions on it. The
-// instance's account goes with the share: without it nobody makes anything for the
-// instance any more, see withAccount.
+// endAccess removes the share and its users and ends all sessions on it. The instance's account
+// goes first: without it, converge makes nothing for the instance.
 func (b *backend) endAccess(ctx context.Context, instance string) error {
-	name := b.names.of(instance)
+	var bindings []account
 	err := b.accounts.change(ctx, func(t *table) error {
 		t.drop(instance)
-		return b.samba.dropShare(ctx, name)
+		bindings = t.bindings(instance)
+		return b.samba.dropShare(ctx, b.names.of(instance))
 	})
 	if err != nil {
 		return err
 	}
-	t, err := b.accounts.read()
-	if err != nil {
-		return err
-	}
-	bindings := t.bindings(instance)
 	for _, a := range bindings {
 		if a.role == closed { // by an earlier call, which ran out of time
 			continue
@@ -81,15 +77,16 @@ func (b *backend) endAccess(ctx context.Context, instance string) error {
 		if err := b.samba.dropUser(ctx, b.names.of(a.name)); err != nil {
 			return err
 		}
-		if err := b.mark(ctx, &a, closed); err != nil {
+		a.role = closed
+		if err := b.accounts.change(ctx, func(t *table) error { t.put(a); return nil }); err != nil {
 			return err
 		}
 	}
-	return b.endSessions(ctx, name, len(bindings) > 0)
+	return b.endSessions(ctx, b.names.of(instance), len(bindings) > 0)
 }
 
-// endSessions closes a share that is removed to the sessions that still use it. The
-// sessions of bindings have ended with them: without a binding this only makes sure.
+// endSessions ends the use of a removed share. Sessions of bindings ended with them: if there
+// were none, it only makes sure.
 func (b *backend) endSessions(ctx context.Context, share string, bound bool) error {
 	var used bool
 	list := func() error {
@@ -97,12 +94,12 @@ func (b *backend) endSessions(ctx context.Context, share string, bound bool) err
 		used = slices.ContainsFunc(uses, func(u use) bool { return u.share == share })
 		return err
 	}
-	reload := func() error { return b.samba.reload(ctx) }
+	var programs errgroup.Group
+	programs.Go(func() error { return b.samba.reload(ctx) })
 	if !bound {
-		if err := together(reload, list); err != nil || !used {
-			return err
-		}
-	} else if err := reload(); err != nil {
+		programs.Go(list)
+	}
+	if err := programs.Wait(); err != nil || !bound && !used {
 		return err
 	}
 	if err := b.samba.closeShare(ctx, share); err != nil {

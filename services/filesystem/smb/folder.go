@@ -16,8 +16,7 @@ import (
 	"github.com/chandler-broker/chandler/services/filesystem/btrfs"
 )
 
-// folder is the directory of the shares' folders: subvolumes with a limit each on btrfs,
-// elsewhere plain directories.
+// folder holds the shares' folders: limited subvolumes on btrfs, else plain directories.
 type folder struct {
 	dir   string
 	trash string // the name of the directory in dir where deleted folders go
@@ -25,8 +24,8 @@ type folder struct {
 
 func newFolder(dir, prefix string) folder { return folder{dir: dir, trash: ".deleted-" + prefix} }
 
-// volumes makes subvolumes in the directory; none unless it is on btrfs, which is checked each
-// time: the file system may be mounted after the broker started.
+// volumes makes subvolumes; none unless the directory is on btrfs. It checks that each time,
+// because the file system may be mounted after the broker started.
 func (f folder) volumes() btrfs.Folder {
 	if volumes := btrfs.Folder(f.dir); volumes.Holds() {
 		return volumes
@@ -77,8 +76,7 @@ func (f folder) make(share string, a account, limit services.Size) error {
 	if err := made.Chmod(0o770 | fs.ModeSetgid); err != nil {
 		return fmt.Errorf("close the share's folder to others: %w", err)
 	}
-	_, err = volumes.Limit(share, limit)
-	return err
+	return volumes.Limit(share, limit)
 }
 
 // isFree refuses a folder unless it is the instance's or was just made.
@@ -97,8 +95,8 @@ func isFree(dir *os.File, a account) error {
 	return fmt.Errorf("make the share's folder: %s exists and belongs to another account; move it away", dir.Name())
 }
 
-// closeEmpty replaces an empty folder by one to which nobody can write; syscall.ENOTEMPTY if it
-// is not empty. Without any folder the server could not end the sessions on it.
+// closeEmpty replaces an empty folder by one to which nobody can write, because the server cannot
+// end sessions on a share without a folder. It returns ENOTEMPTY if the folder is not empty.
 func (f folder) closeEmpty(share string) error {
 	err := syscall.Rmdir(f.path(share))
 	if err != nil && !errors.Is(err, syscall.ENOENT) {
@@ -119,18 +117,17 @@ func (f folder) discard(share string) error {
 	if _, err := os.Lstat(f.path(share)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err := os.MkdirAll(trash, 0o700); err != nil {
-		return fmt.Errorf("delete the share's folder: %w", err)
+	err := os.MkdirAll(trash, 0o700)
+	if err == nil { // the time distinguishes it from remains of earlier deletions
+		err = os.Rename(f.path(share), filepath.Join(trash, strconv.FormatInt(time.Now().UnixNano(), 10)))
 	}
-	// The time distinguishes it from remains of earlier deletions.
-	if err := os.Rename(f.path(share), filepath.Join(trash, strconv.FormatInt(time.Now().UnixNano(), 10))); err != nil {
+	if err != nil {
 		return fmt.Errorf("delete the share's folder: %w", err)
 	}
 	return nil
 }
 
-// shares are the names of the directories in the folder, including deleted ones that are not
-// empty yet.
+// shares are the names of all directories, also of deleted ones that are not empty yet.
 func (f folder) shares() ([]string, error) {
 	var names []string
 	for _, dir := range []string{f.dir, filepath.Join(f.dir, f.trash)} {
@@ -145,8 +142,7 @@ func (f folder) shares() ([]string, error) {
 	return names, nil
 }
 
-// empty deletes what discard moved away of a share, or as much as there is time for; done says
-// that it was all.
+// empty deletes what discard moved away, or as much as there is time for.
 func (f folder) empty(share string, end time.Time) (done bool, err error) {
 	dir := filepath.Join(f.dir, f.trash, share)
 	if done, err = filesystem.Empty(dir, end); err == nil && done {

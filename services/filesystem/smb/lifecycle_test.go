@@ -48,10 +48,8 @@ func TestNothingIsMadeAfterADeletion(t *testing.T) {
 	if err := servicetest.Once(b).Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	for _, created := range []bool{true, false} {
-		if err := b.ownShare(ctx, inst, created); !errors.Is(err, errAbsent) {
-			t.Errorf("what was late: %v", err)
-		}
+	if err := b.ownShare(ctx, inst); !errors.Is(err, errAbsent) {
+		t.Errorf("make the share of a deleted instance: %v", err)
 	}
 	nothingLeft(t, server, inst)
 }
@@ -267,8 +265,8 @@ func TestShareIsRepaired(t *testing.T) {
 	inst := provisioned(t, b, "i", nil)
 	c := bound(t, b, inst, newBinding(t, inst, "b", BindingParams{}))
 	name := b.names.of(inst.Name)
-	right, err := b.samba.share(ctx, name)
-	if err != nil {
+	right, err := b.samba.shares(ctx)
+	if err != nil || right[name] == nil {
 		t.Fatal(err)
 	}
 	for key, value := range map[string]string{"guest ok": "yes", "valid users": "", "read only": "yes", "max connections": "7"} {
@@ -278,7 +276,7 @@ func TestShareIsRepaired(t *testing.T) {
 		if notes, err := servicetest.Once(b).Reconcile(ctx, nil, []instance{inst}); err != nil || len(notes) > 0 {
 			t.Errorf("keep: %v, %v", notes, err)
 		}
-		now, err := b.samba.share(ctx, name)
+		now, err := b.samba.shares(ctx)
 		if diff := cmp.Diff(right, now); diff != "" || err != nil {
 			t.Errorf("%s: %v (-right +now):\n%s", key, err, diff)
 		}

@@ -3,7 +3,9 @@ package smb
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/filesystem"
@@ -37,9 +39,9 @@ func (b *backend) Ready(ctx context.Context) error {
 
 // configured says what is missing in the server's configuration.
 func (s samba) configured(ctx context.Context) error {
-	printed, err := s.run(ctx, "testparm", "", "-s", "-v", "--section-name=global", s.config)
+	printed, err := s.run(ctx, "read the server's configuration", "", "testparm", "-s", "-v", "--section-name=global", s.config)
 	if err != nil {
-		return fmt.Errorf("read the server's configuration: %w", err)
+		return err
 	}
 	global := parseSections(printed)["global"]
 	for _, want := range settings {
@@ -61,4 +63,45 @@ func (b *backend) Footprint(p Plan) services.Space { return services.Space{Stora
 // Capacity implements services.CapacityReporter.
 func (b *backend) Capacity(context.Context) (c services.Capacity, err error) {
 	return filesystem.Capacity(b.folder.dir)
+}
+
+// ResourceName implements services.Namer.
+func (b *backend) ResourceName(inst instance) string { return "share " + b.names.of(inst.Name) }
+
+// List implements services.Lister. A crash may have left an account, a share or a folder alone.
+func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
+	t, err := b.accounts.read()
+	if err != nil {
+		return nil, err
+	}
+	shares, err := b.samba.shares(ctx)
+	if err != nil {
+		return nil, err
+	}
+	folders, err := b.folder.shares()
+	if err != nil {
+		return nil, err
+	}
+	instances := map[string]string{} // by Instance.Name: where it was seen
+	note := func(where string, names []string) {
+		for _, n := range names {
+			if instance, ours := b.names.rule.Instance(n); ours && instances[instance] == "" {
+				instances[instance] = where + " " + n
+			}
+		}
+	}
+	note("share", slices.Collect(maps.Keys(shares)))
+	note("folder", folders)
+	var found []services.Resource
+	for _, a := range t.all() {
+		if a.role == owner {
+			note("account", []string{b.names.of(a.name)})
+		} else {
+			found = append(found, services.Resource{Instance: a.instance, Binding: a.name, Name: "account " + b.names.of(a.name)})
+		}
+	}
+	for _, instance := range slices.Sorted(maps.Keys(instances)) {
+		found = append(found, services.Resource{Instance: instance, Name: instances[instance]})
+	}
+	return found, nil
 }

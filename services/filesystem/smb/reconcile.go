@@ -3,16 +3,18 @@ package smb
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/filesystem"
 	"github.com/chandler-broker/chandler/services/usage"
 )
 
-// Reconcile implements services.Reconciler: it enforces the plans' limits, and repairs
-// shares that do not follow from their instance's bindings.
+// Reconcile implements services.Reconciler: it enforces limits and repairs shares.
 func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Plan, InstanceParams]) (result services.ReconcileResult, err error) {
 	if len(r.Instances) == 0 {
 		return result, nil
@@ -40,7 +42,7 @@ func (b *backend) reconcileShare(ctx context.Context, inst instance, t *table, c
 	if !ok || current == nil {
 		return "", errAbsent
 	}
-	name, s := b.names.of(inst.Name), shareOf(current)
+	name := b.names.of(inst.Name)
 	used, hard, err := b.folder.volumes().Used(name)
 	if err != nil {
 		return "", err
@@ -49,27 +51,61 @@ func (b *backend) reconcileShare(ctx context.Context, inst instance, t *table, c
 	if hard { // the file system enforces the limit of storage
 		limits.Storage, notes = 0, append(notes, usage.NearLimit(used, inst.Plan.Storage, "files"))
 	}
-	measured, full, err := b.scans.Measure(ctx, inst.Name, limits.limits(), s.full, end, func() usage.Counter {
+	locked := a.overQuota || current[readOnlyKey] == "yes" // all that earlier versions recorded
+	measured, overQuota, err := b.scans.Measure(ctx, inst.Name, limits.limits(), locked, end, func() usage.Counter {
 		return &counter{dir: b.folder.path(name)}
 	})
 	if err != nil {
 		return "", err
 	}
-	if full {
+	if overQuota {
 		notes = append(notes, note(measured, limits))
 	}
-	wanted := share{full: full, connections: inst.Plan.Connections}
-	if maps.Equal(current, wanted.section(b.folder.path(name), b.names, a, t.bindings(inst.Name))) {
+	recorded := a.overQuota == overQuota
+	a.overQuota = overQuota
+	if recorded && maps.Equal(current, b.section(t, a, inst.Plan)) {
 		return usage.Join(notes...), nil
 	}
-	if err := b.converge(ctx, inst.Name, func(s *share) { *s = wanted }); err != nil {
+	err = b.converge(ctx, inst, func(_ *table, a *account) error { a.overQuota = overQuota; return nil })
+	if err != nil {
 		return "", err
 	}
 	if err := b.samba.reload(ctx); err != nil {
 		return "", err
 	}
-	if full != s.full { // sessions keep the rights with which they began
+	if overQuota != locked { // sessions keep the rights with which they began
 		err = b.samba.closeShare(ctx, name)
 	}
 	return usage.Join(notes...), err
+}
+
+// note tells the user of a locked share why it is locked.
+func note(used usage.Amount, p Plan) string {
+	var parts []string
+	if !usage.MayResume(used.Bytes, p.Storage) {
+		parts = append(parts, fmt.Sprintf("storage: %s of %s used", used.Bytes, p.Storage))
+	}
+	if !usage.MayResume(used.Items, p.Files) {
+		parts = append(parts, fmt.Sprintf("files: %d of %d", used.Items, p.Files))
+	}
+	if parts == nil { // another process counted, and this one's count has not ended
+		parts = []string{"the share's contents are being counted again"}
+	}
+	return strings.Join(parts, ", ") + "; the share is read-only: choose a larger plan, then delete files"
+}
+
+// counter counts what one share holds on the disk.
+type counter struct {
+	dir  string
+	disk filesystem.Count
+}
+
+// Advance implements usage.Counter.
+func (c *counter) Advance(_ context.Context, end time.Time) (done bool, err error) {
+	return c.disk.Advance(c.dir, end)
+}
+
+// Amount implements usage.Counter.
+func (c *counter) Amount() usage.Amount {
+	return usage.Amount{Bytes: c.disk.Bytes, Items: c.disk.Files}
 }

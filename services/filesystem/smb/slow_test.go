@@ -17,7 +17,7 @@ func TestSlowMachine(t *testing.T) {
 	server := newServer(t)
 	whole := server.backend(t, "c")
 	slow := server.withPrograms(t, server.interposed(t, `sleep 1; exec "$real" "$@"`))
-	for verb, limit := range map[string]time.Duration{"unbind": 4800 * time.Millisecond, "deprovision": 5800 * time.Millisecond} {
+	for verb, limit := range map[string]time.Duration{"unbind": 2900 * time.Millisecond, "deprovision": 5800 * time.Millisecond} {
 		t.Run(verb, func(t *testing.T) {
 			t.Parallel()
 			inst := provisioned(t, whole, verb, func(i *instance) { i.Plan.DeleteContents = true })

@@ -5,26 +5,47 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/chandler-broker/chandler/services/naming"
 )
+
+// namer names what is made on the server. All names begin with the prefix, so that brokers can
+// share a server. An instance's share, folder, account and group have the same name.
+type namer struct {
+	prefix string // with its hyphen
+	rule   naming.Rule
+}
+
+func newNamer(prefix string) namer {
+	p := prefix + "-"
+	return namer{prefix: p, rule: naming.NewRule(p + naming.Safe)}
+}
+
+// of is the name on the server of an instance or a binding.
+func (n namer) of(name string) string { return n.prefix + name }
 
 // role is what an account is for.
 type role string
 
 const (
-	owner  role = "instance" // the owner of an instance's files; cannot log in
-	reader role = "reader"   // a binding that only reads
-	writer role = "writer"
-	gone   role = "gone"   // a binding that is being revoked
-	closed role = "closed" // a binding without logins, which may still have sessions
+	owner    role = "instance" // the owner of an instance's files; cannot log in
+	reader   role = "reader"   // a binding that only reads
+	writer   role = "writer"
+	revoking role = "gone"   // a binding that is being revoked
+	closed   role = "closed" // a binding without logins, which may still have sessions
 )
 
 // account is an instance's or a binding's.
 type account struct {
-	name     string // Instance.Name or Binding.Name
-	instance string // Instance.Name
-	role     role
-	uid, gid int64
+	name      string // Instance.Name or Binding.Name
+	instance  string // Instance.Name
+	role      role
+	uid, gid  int64
+	overQuota bool // of an owner: the share is read-only
 }
+
+// usable says whether the account is of a binding that is not being revoked.
+func (a account) usable() bool { return a.role == reader || a.role == writer }
 
 // table is the content of the files passwd and group, line by line.
 type table struct {
@@ -32,8 +53,13 @@ type table struct {
 	passwd, group []string
 }
 
-// mark is in the comment of every account of a broker: "chandler INSTANCE ROLE".
-const mark = "chandler"
+const (
+	// mark is in the comment of every account of a broker: "chandler INSTANCE ROLE".
+	mark = "chandler"
+	// Nobody uses the home of an account. It records whether the instance is over quota.
+	home          = "/nonexistent"
+	overQuotaHome = "/nonexistent/over-quota"
+)
 
 // parse reads a line that line made; ok is false for others' lines.
 func (t *table) parse(line string) (a account, ok bool) {
@@ -45,16 +71,20 @@ func (t *table) parse(line string) (a account, ok bool) {
 	if a.name, ok = t.names.rule.Instance(f[0]); !ok || len(comment) != 3 || comment[0] != mark {
 		return a, false
 	}
-	a.instance, a.role = comment[1], role(comment[2])
-	uid, uidErr := strconv.ParseInt(f[2], 10, 64)
-	gid, gidErr := strconv.ParseInt(f[3], 10, 64)
-	a.uid, a.gid = uid, gid
+	a.instance, a.role, a.overQuota = comment[1], role(comment[2]), f[5] == overQuotaHome
+	var uidErr, gidErr error
+	a.uid, uidErr = strconv.ParseInt(f[2], 10, 64)
+	a.gid, gidErr = strconv.ParseInt(f[3], 10, 64)
 	return a, uidErr == nil && gidErr == nil
 }
 
 // line is an account in the form of passwd(5). "*" is not the hash of any password.
 func (t *table) line(a account) string {
-	return fmt.Sprintf("%s:*:%d:%d:%s %s %s:/nonexistent:/usr/sbin/nologin", t.names.of(a.name), a.uid, a.gid, mark, a.instance, a.role)
+	dir := home
+	if a.overQuota {
+		dir = overQuotaHome
+	}
+	return fmt.Sprintf("%s:*:%d:%d:%s %s %s:%s:/usr/sbin/nologin", t.names.of(a.name), a.uid, a.gid, mark, a.instance, a.role, dir)
 }
 
 // all are the accounts of this broker.
@@ -70,12 +100,12 @@ func (t *table) all() []account {
 
 // find returns the account of an instance or a binding.
 func (t *table) find(name string) (account, bool) {
-	all := t.all()
-	i := slices.IndexFunc(all, func(a account) bool { return a.name == name })
-	if i < 0 {
-		return account{}, false
+	for _, a := range t.all() {
+		if a.name == name {
+			return a, true
+		}
 	}
-	return all[i], true
+	return account{}, false
 }
 
 // bindings are the accounts of an instance's bindings.
@@ -91,8 +121,8 @@ func (t *table) put(a account) {
 	}
 }
 
-// taken refuses the name of an account that no broker made.
-func (t *table) taken(name string) error {
+// checkName refuses the name of an account that no broker made.
+func (t *table) checkName(name string) error {
 	if _, ours := t.find(name); !ours && slices.ContainsFunc(t.passwd, isOf(t.names.of(name))) {
 		return fmt.Errorf("account %s exists and was not made by a broker; remove it, or set another prefix", t.names.of(name))
 	}
@@ -107,15 +137,13 @@ func (t *table) drop(name string) {
 
 // highest is the highest user number in a range; 0: there is none.
 func (t *table) highest(first, last int64) (highest int64) {
-	for _, lines := range [][]string{t.passwd, t.group} {
-		for _, line := range lines {
-			f := strings.Split(line, ":")
-			if len(f) < 3 {
-				continue
-			}
-			if id, err := strconv.ParseInt(f[2], 10, 64); err == nil && id >= first && id <= last {
-				highest = max(highest, id)
-			}
+	for _, line := range slices.Concat(t.passwd, t.group) {
+		f := strings.SplitN(line, ":", 4)
+		if len(f) < 3 {
+			continue
+		}
+		if id, err := strconv.ParseInt(f[2], 10, 64); err == nil && id >= first && id <= last {
+			highest = max(highest, id)
 		}
 	}
 	return highest
@@ -125,13 +153,14 @@ func isOf(name string) func(line string) bool {
 	return func(line string) bool { return strings.HasPrefix(line, name+":") }
 }
 
+// replaced and without copy lines, so that change can compare the table with what it was.
 func replaced(lines []string, name, line string) []string {
+	lines = slices.Clone(lines)
 	if i := slices.IndexFunc(lines, isOf(name)); i >= 0 {
-		lines = slices.Clone(lines)
 		lines[i] = line
 		return lines
 	}
-	return append(slices.Clip(lines), line)
+	return append(lines, line)
 }
 
 func without(lines []string, name string) []string {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/chandler-broker/chandler/services"
 )
 
@@ -22,62 +24,61 @@ func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, Ins
 	if !ok {
 		return services.UnbindResult{}, nil
 	}
-	return services.UnbindResult{}, b.revoke(ctx, a)
+	return services.UnbindResult{}, b.revoke(ctx, r.Instance, a)
 }
 
 // sessionsPause is how long ending sessions have before the next look.
 const sessionsPause = 100 * time.Millisecond
 
-// revoke ends a binding: it disables logins, ends the use of the share, and removes the account.
-// Until then the account identifies the sessions and records the progress: on a slow machine
-// Samba's programs together take longer than one call may.
-func (b *backend) revoke(ctx context.Context, a account) error {
+// revoke ends a binding: it disables logins, ends sessions and removes the account. The account's
+// role records the progress, because on a slow machine the programs take longer than one call.
+func (b *backend) revoke(ctx context.Context, inst instance, a account) error {
 	if a.role != closed {
-		if err := b.closeBinding(ctx, &a); err != nil {
+		if err := b.disable(ctx, inst, a); err != nil {
 			return err
 		}
 	}
-	name := b.names.of(a.instance)
-	if err := b.samba.closeDenied(ctx, name); err != nil {
-		return err
-	}
-	uses, err := b.samba.uses(ctx)
-	if err != nil {
-		return err
-	}
-	if slices.Contains(uses, use{share: name, uid: a.uid}) {
-		return services.NotYet(sessionsPause, "waiting for the binding's sessions to end")
-	}
-	return b.accounts.change(ctx, func(t *table) error { t.drop(a.name); return nil })
-}
-
-// closeBinding disables logins as a binding, and removes it from its share.
-func (b *backend) closeBinding(ctx context.Context, a *account) error {
-	if err := b.mark(ctx, a, gone); err != nil {
-		return err
-	}
-	err := together(
-		func() error { return b.samba.dropUser(ctx, b.names.of(a.name)) },
-		func() error {
-			if err := b.converge(ctx, a.instance, nil); !errors.Is(err, errAbsent) {
-				return err
-			}
-			return nil
-		},
-	)
-	if err != nil {
-		return err
-	}
-	return b.mark(ctx, a, closed)
-}
-
-// mark gives an existing account another role.
-func (b *backend) mark(ctx context.Context, a *account, r role) error {
-	a.role = r
-	return b.accounts.change(ctx, func(t *table) error {
-		if _, ok := t.find(a.name); ok {
-			t.put(*a)
+	ended := b.endSessionsOf(ctx, a)
+	err := b.accounts.change(ctx, func(t *table) error {
+		if ended == nil {
+			t.drop(a.name)
+		} else if _, ok := t.find(a.name); ok {
+			a.role = closed
+			t.put(a)
 		}
 		return nil
 	})
+	if ended != nil {
+		return ended
+	}
+	return err
+}
+
+// disable disables a binding's logins and removes it from its share. An orphan's plan is unknown;
+// Reconcile then restores the limit of connections.
+func (b *backend) disable(ctx context.Context, inst instance, a account) error {
+	inst.Name, a.role = a.instance, revoking
+	var programs errgroup.Group
+	programs.Go(func() error { return b.samba.dropUser(ctx, b.names.of(a.name)) })
+	programs.Go(func() error {
+		err := b.converge(ctx, inst, func(t *table, _ *account) error { t.put(a); return nil })
+		if errors.Is(err, errAbsent) {
+			return nil
+		}
+		return err
+	})
+	return programs.Wait()
+}
+
+// endSessionsOf ends the sessions of a binding that is disabled.
+func (b *backend) endSessionsOf(ctx context.Context, a account) error {
+	share := b.names.of(a.instance)
+	if err := b.samba.closeDenied(ctx, share); err != nil {
+		return err
+	}
+	uses, err := b.samba.uses(ctx)
+	if err == nil && slices.Contains(uses, use{share: share, uid: a.uid}) {
+		return services.NotYet(sessionsPause, "waiting for the binding's sessions to end")
+	}
+	return err
 }
