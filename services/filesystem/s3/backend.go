@@ -1,11 +1,15 @@
+// Package s3 makes an S3 bucket per instance and an access key per binding on a Versity S3
+// Gateway. README.md is the operator's page.
 package s3
 
 import (
 	"cmp"
 	"context"
+	"embed"
 	"fmt"
 	"net/url"
 
+	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/cafile"
 	"github.com/chandler-broker/chandler/services/endpoint"
 	"github.com/chandler-broker/chandler/services/filesystem/btrfs"
@@ -13,8 +17,7 @@ import (
 	"github.com/chandler-broker/chandler/services/usage"
 )
 
-// backend administers one gateway. It asks the gateway each time what exists; only the
-// scans are kept, which a new process begins again.
+// backend administers one gateway. Except for the scans, it holds no state.
 type backend struct {
 	gateway *client
 	names   namer
@@ -55,6 +58,22 @@ func (b *backend) Close() error {
 	return nil
 }
 
-// SerialBinds implements services.SerialBinder: concurrent binds would each write the whole
-// policy several times.
+// SerialBinds implements services.SerialBinder: each bind writes the whole policy.
 func (b *backend) SerialBinds() bool { return true }
+
+//go:embed schemas
+var schemas embed.FS
+
+//go:embed catalog.yml
+var catalogYAML []byte
+
+// credentialType is "type" in the credentials.
+const credentialType = "s3"
+
+// Definition describes the backend "filesystem/s3".
+func Definition() services.Definition {
+	return services.Define("filesystem/s3",
+		services.ReadSchemas(schemas),
+		services.Client{Catalog: catalogYAML, CredentialType: credentialType, Dial: dial},
+		open)
+}

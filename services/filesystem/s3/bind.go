@@ -2,9 +2,12 @@ package s3
 
 import (
 	"context"
+	"net/url"
 	"slices"
+	"strconv"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/endpoint"
 )
 
 // Bind implements services.Backend.
@@ -38,8 +41,7 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 	return services.BindResult{Credentials: b.public.credentials(bucket, b.names.accessKey(mine), secret)}, nil
 }
 
-// Unbind implements services.Backend. It deletes the access key, which ends all access, and
-// then removes the account from the bucket's policy.
+// Unbind implements services.Backend. Deleting the access key ends all access.
 func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, InstanceParams, BindingParams]) (services.UnbindResult, error) {
 	s, err := b.state(ctx, r.Instance.Name, r.Binding.Name)
 	if err == nil {
@@ -49,4 +51,43 @@ func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, Ins
 		return services.UnbindResult{}, nil
 	}
 	return services.UnbindResult{}, err
+}
+
+// clientEndpoint is where applications find the gateway.
+type clientEndpoint struct {
+	endpoint.Server
+	url    *url.URL
+	region string
+}
+
+func newClientEndpoint(u *url.URL, region, ca string) clientEndpoint {
+	_, at, _ := endpoint.Parse(u.String(), ports) // u was made by Parse
+	at.CA = ca
+	return clientEndpoint{at, u, region}
+}
+
+// credentials are what an application reads. Addressing the bucket by host would need DNS.
+func (c clientEndpoint) credentials(bucket, accessKey string, secretKey services.Secret) services.Credentials {
+	return c.Credentials(credentialType, "tcp", map[string]any{
+		"endpoint":          c.url.String(),
+		"tls":               c.url.Scheme == "https",
+		"region":            c.region,
+		"bucket":            bucket,
+		"access_key_id":     accessKey,
+		"secret_access_key": secretKey.Reveal(),
+		"path_style":        true,
+		"uri":               c.uri(bucket, accessKey, secretKey),
+	})
+}
+
+// uri is s3://key:secret@host:port/bucket?region=...&tls=...
+func (c clientEndpoint) uri(bucket, accessKey string, secretKey services.Secret) string {
+	u := url.URL{
+		Scheme:   "s3",
+		User:     url.UserPassword(accessKey, secretKey.Reveal()),
+		Host:     c.Address(),
+		Path:     "/" + bucket,
+		RawQuery: url.Values{"region": {c.region}, "tls": {strconv.FormatBool(c.url.Scheme == "https")}}.Encode(),
+	}
+	return u.String()
 }

@@ -21,19 +21,14 @@ func (c *client) createBucket(ctx context.Context, bucket string) error {
 	if c.region != "us-east-1" { // which S3 wants to be left out
 		settings.LocationConstraint = c.region
 	}
-	body, err := xml.Marshal(settings)
-	if err != nil {
-		return err
-	}
-	err = c.call(ctx, request{method: http.MethodPut, bucket: bucket, body: body}, nil)
+	err := c.call(ctx, request{method: http.MethodPut, bucket: bucket, body: settings}, nil)
 	if is(err, bucketExists, bucketOwned) {
 		return nil
 	}
 	return explain("make the bucket", err)
 }
 
-// deleteBucket removes a bucket without objects. An absent one is not an error; one that is
-// not empty is bucketNotEmpty.
+// deleteBucket removes a bucket; bucketNotEmpty if it is not empty. An absent one is no error.
 func (c *client) deleteBucket(ctx context.Context, bucket string) error {
 	err := c.call(ctx, request{method: http.MethodDelete, bucket: bucket}, nil)
 	if is(err, noSuchBucket) {
@@ -42,15 +37,13 @@ func (c *client) deleteBucket(ctx context.Context, bucket string) error {
 	return explain("delete the bucket", err)
 }
 
-// ownership is who owns a bucket's objects, in S3's words. A bucket that the gateway made
-// has it; a mere folder does not.
+// ownership is who owns a bucket's objects. Buckets that the gateway made have it; folders do not.
 type ownership struct {
 	XMLName xml.Name `xml:"OwnershipControls"`
 	Owner   string   `xml:"Rule>ObjectOwnership"`
 }
 
-// adopt makes a mere folder a bucket of the administrator's, as if the gateway had made it.
-// An existing bucket stays as it is.
+// adopt makes a folder a bucket, as if the gateway had made it. A bucket stays as it is.
 func (c *client) adopt(ctx context.Context, bucket string) error {
 	controls := request{method: http.MethodGet, bucket: bucket, query: url.Values{"ownershipControls": {""}}}
 	err := c.call(ctx, controls, &ownership{})
@@ -62,13 +55,10 @@ func (c *client) adopt(ctx context.Context, bucket string) error {
 	if err != nil {
 		return explain("make the bucket the administrator's", err)
 	}
-	controls.method = http.MethodPut
 	if err := c.mark(ctx, bucket, false); err != nil {
 		return err
 	}
-	if controls.body, err = xml.Marshal(ownership{Owner: "BucketOwnerEnforced"}); err != nil {
-		return err
-	}
+	controls.method, controls.body = http.MethodPut, ownership{Owner: "BucketOwnerEnforced"}
 	return explain("make the bucket's objects its owner's", c.call(ctx, controls, nil))
 }
 
@@ -98,8 +88,8 @@ func (c *client) putPolicy(ctx context.Context, bucket string, text []byte) erro
 	return explain("write the bucket's policy", err)
 }
 
-// overTag says on a bucket whether it is over its quota. It is set from the beginning, so
-// that a bucket's attributes, which have little room, have room for it when it is needed.
+// overTag records whether a bucket is over quota. It is set from the beginning to reserve its
+// place in the bucket's attributes, which have little room.
 const overTag = "chandler-over"
 
 type tagging struct {
@@ -125,22 +115,17 @@ func (c *client) overQuota(ctx context.Context, bucket string) (bool, error) {
 
 // mark marks a bucket as over its quota, or not.
 func (c *client) mark(ctx context.Context, bucket string, over bool) error {
-	text, err := xml.Marshal(mark(over))
-	if err != nil {
-		return err
-	}
-	r := request{method: http.MethodPut, bucket: bucket, query: url.Values{"tagging": {""}}, body: text}
+	r := request{method: http.MethodPut, bucket: bucket, query: url.Values{"tagging": {""}}, body: mark(over)}
 	return explain("mark the bucket", c.call(ctx, r, nil))
 }
 
-// object is an object as a list of them tells.
+// object is an object in a list.
 type object struct {
 	Key  string
 	Size int64
 }
 
-// objects returns a page of a bucket's objects, and where the next one begins; "" if there
-// is none.
+// objects returns a page of a bucket's objects, and where the next one begins; "" at the end.
 func (c *client) objects(ctx context.Context, bucket, from string) (page []object, next string, err error) {
 	query := url.Values{"max-keys": {"1000"}}
 	if from != "" {
@@ -172,8 +157,8 @@ type upload struct {
 	UploadID string `xml:"UploadId"`
 }
 
-// uploads returns a page of a bucket's uploads, of the keys after a given one, by key. (The
-// gateway cannot continue between two uploads of one key.)
+// uploads returns a page of the uploads of keys after a given one. The gateway cannot continue
+// between two uploads of one key.
 func (c *client) uploads(ctx context.Context, bucket, after string) (page []upload, more bool, err error) {
 	query := url.Values{"uploads": {""}, "max-uploads": {"1000"}}
 	if after != "" {
@@ -188,8 +173,7 @@ func (c *client) uploads(ctx context.Context, bucket, after string) (page []uplo
 	return answer.Upload, answer.IsTruncated && len(answer.Upload) > 0, explain("list the bucket's uploads", err)
 }
 
-// uploaded returns the bytes of an upload's parts; none if it was just completed or
-// aborted.
+// uploaded returns the bytes of an upload's parts; none if the upload just ended.
 func (c *client) uploaded(ctx context.Context, bucket string, u upload) (bytes int64, err error) {
 	marker := ""
 	for {
@@ -225,27 +209,21 @@ func (c *client) deleteObject(ctx context.Context, bucket, key string) error {
 	return explain("delete an object", c.call(ctx, request{method: http.MethodDelete, bucket: bucket, key: key}, nil))
 }
 
-// deleteObjects removes a page of objects in one call. It returns how many the gateway did
-// not remove.
+// deleteObjects removes a page of objects and returns how many the gateway did not remove.
 func (c *client) deleteObjects(ctx context.Context, bucket string, page []object) (failed int, err error) {
 	type key struct{ Key string }
-	type command struct {
+	command := struct {
 		XMLName xml.Name `xml:"Delete"`
 		Quiet   bool
 		Object  []key
-	}
-	all := command{Quiet: true}
+	}{Quiet: true}
 	for _, o := range page {
-		all.Object = append(all.Object, key{o.Key})
-	}
-	text, err := xml.Marshal(all)
-	if err != nil {
-		return 0, err
+		command.Object = append(command.Object, key{o.Key})
 	}
 	var answer struct {
 		XMLName xml.Name `xml:"DeleteResult"`
 		Error   []struct{ Code string }
 	}
-	err = c.call(ctx, request{method: http.MethodPost, bucket: bucket, query: url.Values{"delete": {""}}, body: text}, &answer)
+	err = c.call(ctx, request{method: http.MethodPost, bucket: bucket, query: url.Values{"delete": {""}}, body: command}, &answer)
 	return len(answer.Error), explain("delete the bucket's objects", err)
 }

@@ -23,8 +23,7 @@ import (
 	"github.com/chandler-broker/chandler/services/httpapi"
 )
 
-// client calls the gateway as its administrator. S3 libraries do not know the
-// gateway's administration, and retry, which only the engine does here.
+// client calls the gateway as its administrator. S3 libraries lack its administration, and retry.
 type client struct {
 	endpoint, admin *url.URL
 	region          string
@@ -36,17 +35,25 @@ type client struct {
 // request is one call.
 type request struct {
 	method string
-	// bucket and key are the path; an administrator's command is one as well.
+	// bucket and key are the path; a command of the administration is a bucket, too.
 	bucket, key string
 	query       url.Values
 	header      http.Header
-	body        []byte
+	body        any // bytes, or what is encoded as XML
 	admin       bool
 }
 
 // reads says whether the request changes nothing.
 func (r request) reads() bool {
-	return r.method == http.MethodGet || (r.admin && strings.HasPrefix(r.bucket, "list-"))
+	return r.method == http.MethodGet || r.admin && strings.HasPrefix(r.bucket, "list-")
+}
+
+// content is the body as it is sent.
+func (r request) content() ([]byte, error) {
+	if text, ok := r.body.([]byte); ok || r.body == nil {
+		return text, nil
+	}
+	return xml.Marshal(r.body)
 }
 
 // call makes one call and reads the answer into out, which may be nil.
@@ -78,37 +85,38 @@ func (c *client) call(ctx context.Context, r request, out any) error {
 }
 
 func (c *client) signed(ctx context.Context, r request) (*http.Request, error) {
-	base := c.endpoint
-	if r.admin {
-		base = c.admin
+	body, err := r.content()
+	if err != nil {
+		return nil, err
 	}
-	u := *base
+	u := *c.endpoint
+	if r.admin {
+		u = *c.admin
+	}
 	u.Path = "/" + r.bucket
 	if r.key != "" {
 		u.Path += "/" + r.key
 	}
 	u.RawPath = s3utils.EncodePath(u.Path)
 	u.RawQuery = s3utils.QueryEncode(r.query)
-	req, err := http.NewRequestWithContext(ctx, r.method, u.String(), bytes.NewReader(r.body))
+	req, err := http.NewRequestWithContext(ctx, r.method, u.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	maps.Copy(req.Header, r.header)
-	if len(r.body) > 0 {
-		sum := md5.Sum(r.body) //nolint:gosec // as above
+	if len(body) > 0 {
+		sum := md5.Sum(body) //nolint:gosec // as above
 		req.Header.Set("Content-Md5", base64.StdEncoding.EncodeToString(sum[:]))
 	}
-	sum := sha256.Sum256(r.body)
+	sum := sha256.Sum256(body)
 	req.Header.Set("X-Amz-Content-Sha256", hex.EncodeToString(sum[:]))
 	req = signer.SignV4(*req, c.accessKey, c.secretKey.Reveal(), "", c.region)
-	// Every call of this package may be made twice. That tells net/http so: it
-	// then takes another connection where the gateway has closed an idle one.
+	// All calls are idempotent. The header makes net/http repeat one on a closed idle connection.
 	req.Header["Idempotency-Key"] = nil
 	return req, nil
 }
 
-// apiError is the gateway's answer with an error (Amazon S3 API reference, "Error
-// responses").
+// apiError is the gateway's answer with an error (Amazon S3 API reference, "Error responses").
 type apiError struct {
 	Status  int    `xml:"-"`
 	Code    string `xml:"Code"`
@@ -148,8 +156,7 @@ const (
 	userNotFound    = "XAdminUserNotFound"
 )
 
-// refusals are the gateway's answers to an account that is unknown or may not administer
-// it.
+// refusals are the codes for an unknown account and for one that may not administer.
 var refusals = []string{"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "XAdminAccessDenied"}
 
 func is(err error, codes ...string) bool {
@@ -171,4 +178,56 @@ func explain(doing string, err error) error {
 	default:
 		return fmt.Errorf("%s: %w", doing, err)
 	}
+}
+
+// command makes one call of the administration (Versity S3 Gateway, s3api/admin-router.go).
+func (c *client) command(ctx context.Context, name string, query url.Values, body, out any) error {
+	return c.call(ctx, request{method: http.MethodPatch, bucket: name, query: query, body: body, admin: true}, out)
+}
+
+// putAccount makes an account, or sets the secret of an existing one.
+func (c *client) putAccount(ctx context.Context, accessKey string, secret services.Secret) error {
+	type account struct {
+		XMLName xml.Name
+		Access  string `xml:",omitempty"`
+		Secret  string
+		Role    string
+	}
+	created := account{XMLName: xml.Name{Local: "Account"}, Access: accessKey, Secret: secret.Reveal(), Role: "user"}
+	err := c.command(ctx, "create-user", nil, created, nil)
+	if !is(err, userExists) {
+		return explain("make the binding's account", err)
+	}
+	changes := account{XMLName: xml.Name{Local: "MutableProps"}, Secret: secret.Reveal(), Role: "user"}
+	err = c.command(ctx, "update-user", url.Values{"access": {accessKey}}, changes, nil)
+	return explain("set the secret of the binding's account", err)
+}
+
+// deleteAccount removes an account and its access key. An absent one is not an error.
+func (c *client) deleteAccount(ctx context.Context, accessKey string) error {
+	err := c.command(ctx, "delete-user", url.Values{"access": {accessKey}}, nil, nil)
+	if is(err, userNotFound) {
+		return nil
+	}
+	return explain("remove the binding's account", err)
+}
+
+// accessKeys returns the names of all accounts on the gateway.
+func (c *client) accessKeys(ctx context.Context) ([]string, error) {
+	var answer struct {
+		XMLName xml.Name `xml:"ListUserAccountsResult"`
+		Names   []string `xml:"Accounts>Access"`
+	}
+	err := c.command(ctx, "list-users", nil, nil, &answer)
+	return answer.Names, explain("list the gateway's accounts", err)
+}
+
+// buckets returns the names of all buckets on the gateway.
+func (c *client) buckets(ctx context.Context) ([]string, error) {
+	var answer struct {
+		XMLName xml.Name `xml:"ListBucketsResult"`
+		Names   []string `xml:"Buckets>Name"`
+	}
+	err := c.command(ctx, "list-buckets", nil, nil, &answer)
+	return answer.Names, explain("list the gateway's buckets", err)
 }

@@ -15,29 +15,25 @@ import (
 type Config struct {
 	// Endpoint is the URL of the gateway's S3 API.
 	Endpoint string `json:"endpoint"`
-	// AdminEndpoint is the URL of its administration, where that has a port
-	// of its own; default: Endpoint.
+	// AdminEndpoint is the URL of its administration; default: Endpoint.
 	AdminEndpoint string `json:"admin_endpoint"`
 	// PublicEndpoint is what applications are told; default: Endpoint.
 	PublicEndpoint string `json:"public_endpoint"`
 	// Region is what requests are signed for.
 	Region string `json:"region"`
-	// AccessKeyID and SecretAccessKey are an account of the gateway that has
-	// the role admin, or its root account.
+	// AccessKeyID and SecretAccessKey are an account with the role admin, or the root account.
 	AccessKeyID     string          `json:"access_key_id"`
 	SecretAccessKey services.Secret `json:"secret_access_key"`
-	// CA or CAFile is the PEM of the authority that signed the gateway's
-	// certificate, handed out with the credentials.
+	// CA or CAFile has the certificates of the gateway's authority, for applications too.
 	CA     string `json:"ca"`
 	CAFile string `json:"ca_file"`
 	// Prefix begins the name of everything made on the gateway.
 	Prefix string `json:"prefix"`
-	// Folder is where this machine has the gateway's folder of buckets. It is
-	// said where that is on btrfs, and makes the limit of storage a hard one.
+	// Folder is the gateway's folder of buckets on this machine if it is on btrfs, which
+	// makes the limit of storage a hard one.
 	Folder string `json:"folder"`
-	// SharedFolder is where this machine has the gateway's folder of buckets,
-	// on whatever file system, for instances of other services that use the
-	// files of buckets; default: Folder.
+	// SharedFolder is the gateway's folder of buckets on this machine, on any file system,
+	// for services that use the files of buckets; default: Folder.
 	SharedFolder string `json:"shared_folder"`
 }
 

@@ -5,15 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/filesystem"
 )
 
-// Deprovision implements services.Backend. If the plan protects contents, it deletes the
-// bucket first, so that a refusal leaves everything as it was.
+// Deprovision implements services.Backend. If the plan protects contents, it deletes the bucket
+// before the accounts, so that a refusal leaves everything as it was.
 func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, InstanceParams]) (services.DeprovisionResult, error) {
 	bucket := b.names.bucketOf(r.Instance.Name)
 	group, err := b.folder.Group(bucket)
@@ -63,11 +64,11 @@ func (b *backend) deleteAll(ctx context.Context, instance, bucket string) error 
 }
 
 func (b *backend) deleteAccounts(ctx context.Context, instance string) error {
-	keys, err := b.gateway.accessKeys(ctx)
+	accounts, err := b.accountsOf(ctx, instance)
 	if err != nil {
 		return err
 	}
-	for _, a := range of(instance, b.names.ours(keys)) {
+	for _, a := range accounts {
 		if err := b.gateway.deleteAccount(ctx, b.names.accessKey(a)); err != nil {
 			return err
 		}
@@ -85,8 +86,8 @@ const (
 // errDeleting says that one call had too little time.
 var errDeleting = services.NotYet(emptyPause, "deleting the bucket's objects")
 
-// empty deletes all objects, or as many as there is time for: in the bucket's folder if the
-// broker can, which also removes what the gateway does not list.
+// empty deletes all objects, or as many as there is time for. It prefers the bucket's folder,
+// which also holds what the gateway does not list.
 func (b *backend) empty(ctx context.Context, bucket string) error {
 	end := time.Now().Add(emptyFor)
 	if dir := b.local(bucket); dir != "" {
@@ -119,16 +120,16 @@ func (b *backend) emptyRemotely(ctx context.Context, bucket string, end time.Tim
 	}
 }
 
-// deletePage deletes the objects of a page. That some are left is not an error: a folder can
-// be deleted once it is empty.
+// deletePage deletes a page of objects. Some may stay: folders are deleted once they are empty.
 func (b *backend) deletePage(ctx context.Context, bucket string, page []object, end time.Time) error {
-	var odd []object
-	plain := slices.DeleteFunc(slices.Clone(page), func(o object) bool {
+	var odd, plain []object
+	for _, o := range page {
 		if misspelled(o.Key) {
 			odd = append(odd, o)
+		} else {
+			plain = append(plain, o)
 		}
-		return misspelled(o.Key)
-	})
+	}
 	deleted, err := b.deleteOdd(ctx, bucket, odd, end)
 	if err == nil && len(plain) > 0 {
 		var failed int
@@ -160,4 +161,55 @@ func (b *backend) deleteOdd(ctx context.Context, bucket string, odd []object, en
 		}
 	}
 	return deleted, nil
+}
+
+// A list of objects is XML, which can carry neither control characters nor invalid UTF-8. A
+// gateway that stores such keys lists U+FFFD in their place.
+
+const replaced = string(utf8.RuneError)
+
+// misspelled says whether a listed key may differ from the object's.
+func misspelled(key string) bool { return strings.Contains(key, replaced) }
+
+// spellings are the characters that are listed as U+FFFD, and that itself.
+func spellings() []string {
+	all := []string{replaced, "\ufffe", "\uffff"}
+	for c := range ' ' {
+		if !strings.ContainsRune("\x00\t\n\r", c) {
+			all = append(all, string(c))
+		}
+	}
+	return all
+}
+
+// spelled returns the key of an object listed under a given key or one with the same beginning;
+// "" if there is none. It asks the gateway for each possible character.
+func (c *client) spelled(ctx context.Context, bucket, listed string) (string, error) {
+	key := ""
+	for {
+		literal, _, more := strings.Cut(listed, replaced)
+		if key += literal; !more {
+			return key, nil
+		}
+		longer, rest, err := c.next(ctx, bucket, key)
+		if err != nil || longer == "" {
+			return "", err
+		}
+		key, listed = longer, rest
+	}
+}
+
+// next extends the beginning of a key by a character listed as U+FFFD. rest is what follows.
+func (c *client) next(ctx context.Context, bucket, beginning string) (longer, rest string, err error) {
+	for _, s := range spellings() {
+		page, err := c.first(ctx, bucket, beginning+s)
+		if err != nil {
+			return "", "", err
+		}
+		if len(page) > 0 {
+			longer := beginning + s
+			return longer, string([]rune(page[0].Key)[utf8.RuneCountInString(longer):]), nil
+		}
+	}
+	return "", "", nil
 }

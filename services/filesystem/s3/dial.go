@@ -36,8 +36,8 @@ func dial(ctx context.Context, values map[string]any) (services.Session, error) 
 		Secure:    at.Scheme == "https",
 		Region:    text("region"),
 		Transport: s.transport,
-		// Callers want to see the server's errors. One retry is for empty objects:
-		// minio-go sends them in chunks, and the gateway may hang up on the last one.
+		// Callers want to see errors. One retry is for empty objects, which minio-go sends in
+		// chunks: the gateway may hang up on the last one.
 		MaxRetries:   2,
 		BucketLookup: minio.BucketLookupPath,
 	})

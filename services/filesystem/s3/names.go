@@ -1,15 +1,16 @@
 package s3
 
 import (
+	"context"
 	"slices"
 	"strings"
 
+	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/naming"
 )
 
-// namer names what is made on the gateway. All names begin with the prefix, so
-// that brokers can share a gateway.
+// namer names what is made on the gateway. The prefix lets brokers share a gateway.
 type namer struct {
 	prefix          string // with its hyphen
 	bucket, account naming.Rule
@@ -27,12 +28,7 @@ func newNamer(prefix string) namer {
 // bucketOf is the name of an instance's bucket.
 func (n namer) bucketOf(instance string) string { return n.prefix + instance }
 
-// resource is a bucket's name for operators.
-func resource(bucket string) string { return "bucket " + bucket }
-
-// account is a binding's account on the gateway. Its name is the application's access key
-// and says all that the bucket's policy needs: the policy can be made from the list of
-// accounts alone.
+// account is a binding's account. Its name, the access key, holds all that the policy needs.
 type account struct {
 	instance, binding string
 	role              access.Role
@@ -56,18 +52,44 @@ func (n namer) parse(accessKey string) (account, bool) {
 	return a, ok
 }
 
-// ours are the accounts that this broker made, among all access keys.
-func (n namer) ours(accessKeys []string) []account {
-	var found []account
-	for _, key := range accessKeys {
-		if a, ok := n.parse(key); ok {
+// accounts are those of this broker's bindings.
+func (b *backend) accounts(ctx context.Context) (found []account, err error) {
+	keys, err := b.gateway.accessKeys(ctx)
+	for _, key := range keys {
+		if a, ok := b.names.parse(key); ok {
 			found = append(found, a)
 		}
 	}
-	return found
+	return found, err
 }
 
-// of are the accounts of one instance.
-func of(instance string, accounts []account) []account {
-	return slices.DeleteFunc(slices.Clone(accounts), func(a account) bool { return a.instance != instance })
+// accountsOf are those of an instance's bindings.
+func (b *backend) accountsOf(ctx context.Context, instance string) ([]account, error) {
+	all, err := b.accounts(ctx)
+	return slices.DeleteFunc(all, func(a account) bool { return a.instance != instance }), err
+}
+
+// ResourceName implements services.Namer.
+func (b *backend) ResourceName(inst instance) string { return "bucket " + b.names.bucketOf(inst.Name) }
+
+// List implements services.Lister.
+func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
+	buckets, err := b.gateway.buckets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	accounts, err := b.accounts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []services.Resource
+	for _, bucket := range buckets {
+		if instance, ours := b.names.bucket.Instance(bucket); ours {
+			found = append(found, services.Resource{Instance: instance, Name: "bucket " + bucket})
+		}
+	}
+	for _, a := range accounts {
+		found = append(found, services.Resource{Instance: a.instance, Binding: a.binding, Name: "account " + b.names.accessKey(a)})
+	}
+	return found, nil
 }

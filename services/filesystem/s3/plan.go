@@ -2,22 +2,20 @@ package s3
 
 import (
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/check"
 	"github.com/chandler-broker/chandler/services/usage"
 )
 
 // Plan is what a plan of this backend says about its buckets.
 type Plan struct {
-	// Storage is how many bytes a bucket's objects may have together, parts of
-	// uploads that are not completed included; 0: without limit.
+	// Storage is how many bytes objects and parts of uploads may have; 0: without limit.
 	Storage services.Size `json:"storage"`
-	// Objects is how many objects and uploads that are not completed a bucket
-	// may hold; 0: without limit.
+	// Objects is how many objects and unfinished uploads there may be; 0: without limit.
 	Objects int `json:"objects"`
 	// Bindings is how many bindings an instance may have.
 	Bindings int `json:"bindings"`
-	// DeleteContents lets a bucket that is not empty be deleted, with all its
-	// objects. Without it a deletion is refused until the bucket is empty.
+	// DeleteContents allows deleting a bucket that is not empty.
 	DeleteContents bool `json:"delete_contents"`
 }
 
@@ -35,3 +33,14 @@ func (p *Plan) Validate() error {
 	check.Range(&f, "bindings", p.Bindings, 1, 1000)
 	return f.Err()
 }
+
+// InstanceParams are the user's parameters of an instance: a bucket has none.
+type InstanceParams struct{}
+
+// BindingParams are the user's parameters of a binding.
+type BindingParams = access.Params
+
+type (
+	instance = services.Instance[Plan, InstanceParams]
+	binding  = services.Binding[BindingParams]
+)

@@ -1,15 +1,17 @@
 package s3
 
 import (
-	"cmp"
+	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 
 	"github.com/chandler-broker/chandler/services/access"
 )
 
 // The actions of bindings (Amazon S3 User Guide, "Actions, resources, and condition keys").
-// Others, such as those on a bucket's policy, tags and deletion, are the administrator's.
+// Others, such as on policies and tags, are the administrator's.
 var (
 	reading = []string{
 		"s3:GetBucketLocation", "s3:ListBucket",
@@ -30,16 +32,6 @@ type state struct {
 	overQuota bool
 }
 
-func (s state) equal(other state) bool {
-	return s.overQuota == other.overQuota && slices.Equal(s.sorted(), other.sorted())
-}
-
-func (s state) sorted() []account {
-	return slices.SortedFunc(slices.Values(s.accounts), func(a, b account) int {
-		return cmp.Or(cmp.Compare(a.binding, b.binding), cmp.Compare(a.role, b.role))
-	})
-}
-
 type statement struct {
 	Effect    string
 	Principal principal
@@ -49,46 +41,94 @@ type statement struct {
 
 type principal struct{ AWS []string }
 
-// unlisted is the gateway's own folder for parts of uploads. It lists no object below a
-// folder of that name, anywhere in a bucket, but would store and read them.
+// unlisted is the gateway's own folder for parts of uploads. The gateway lists nothing below such
+// a name, but would store and read it.
 const unlisted = ".sgwtmp"
 
-// policy is the text of the bucket's policy, the same for the same state; nil if there is no
-// account. It names each account once, because a bucket's attributes have little room.
+// policy is the bucket's policy, the same for the same state; nil without accounts. It names each
+// account once, because a bucket's attributes have little room.
 func (n namer) policy(instance string, s state) ([]byte, error) {
 	bucket := "arn:aws:s3:::" + n.bucketOf(instance)
 	var statements []statement
-	for _, kind := range []struct {
-		role    access.Role
-		actions []string
-	}{{access.ReadWrite, s.writersActions()}, {access.ReadOnly, reading}} {
-		st := statement{Effect: "Allow", Action: kind.actions, Resource: []string{bucket, bucket + "/*"}}
-		for _, a := range s.sorted() {
-			if a.role == kind.role {
-				st.Principal.AWS = append(st.Principal.AWS, n.accessKey(a))
+	for _, role := range []access.Role{access.ReadWrite, access.ReadOnly} {
+		var keys []string
+		for _, a := range s.accounts {
+			if a.role == role {
+				keys = append(keys, n.accessKey(a))
 			}
 		}
-		if st.Principal.AWS != nil {
-			statements = append(statements, st)
+		if slices.Sort(keys); keys != nil {
+			statements = append(statements, statement{"Allow", principal{keys}, s.actions(role), []string{bucket, bucket + "/*"}})
 		}
 	}
 	if statements == nil {
 		return nil, nil
 	}
-	statements = append(statements, statement{
-		Effect: "Deny", Principal: principal{AWS: []string{"*"}}, Action: []string{"s3:*"},
-		Resource: []string{bucket + "/" + unlisted + "*", bucket + "/*/" + unlisted + "*"},
-	})
+	hidden := []string{bucket + "/" + unlisted + "*", bucket + "/*/" + unlisted + "*"}
+	statements = append(statements, statement{"Deny", principal{[]string{"*"}}, []string{"s3:*"}, hidden})
 	return json.Marshal(struct {
 		Version   string
 		Statement []statement
 	}{"2012-10-17", statements})
 }
 
-func (s state) writersActions() []string {
-	actions := slices.Concat(reading, deleting)
-	if !s.overQuota {
-		actions = append(actions, writing...)
+func (s state) actions(role access.Role) []string {
+	switch {
+	case role == access.ReadOnly:
+		return reading
+	case s.overQuota:
+		return slices.Concat(reading, deleting)
 	}
-	return actions
+	return slices.Concat(reading, deleting, writing)
+}
+
+// The gateway replaces a policy as a whole, without compare-and-swap. So a policy is made only
+// from the state, which changes one piece at a time. Each writer reads the state again after
+// writing, and repeats if it has changed: the last writer has seen all changes.
+
+// state reads an instance's state. It first removes the accounts of the binding without, if any.
+func (b *backend) state(ctx context.Context, instance, without string) (state, error) {
+	accounts, err := b.accountsOf(ctx, instance)
+	if err != nil {
+		return state{}, err
+	}
+	var s state
+	for _, a := range accounts {
+		if a.binding != without {
+			s.accounts = append(s.accounts, a)
+		} else if err := b.gateway.deleteAccount(ctx, b.names.accessKey(a)); err != nil {
+			return state{}, err
+		}
+	}
+	s.overQuota, err = b.gateway.overQuota(ctx, b.names.bucketOf(instance))
+	return s, err
+}
+
+// maxWrites is how many concurrent changes one call of converge follows.
+const maxWrites = 20
+
+// converge writes the policy that follows from s, which was just read, and removes the accounts of
+// without as state does. It is noSuchBucket if there is no bucket.
+func (b *backend) converge(ctx context.Context, instance string, s state, without string) error {
+	text, err := b.names.policy(instance, s)
+	if err != nil {
+		return err
+	}
+	for range maxWrites {
+		written := b.gateway.putPolicy(ctx, b.names.bucketOf(instance), text)
+		if written != nil && !is(written, malformedPolicy) { // which it is if an account was deleted
+			return written
+		}
+		if s, err = b.state(ctx, instance, without); err != nil {
+			return err
+		}
+		previous := text
+		if text, err = b.names.policy(instance, s); err != nil {
+			return err
+		}
+		if bytes.Equal(text, previous) {
+			return written
+		}
+	}
+	return errors.New("write the bucket's policy: its bindings change too fast; the broker retries")
 }

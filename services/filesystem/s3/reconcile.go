@@ -3,24 +3,29 @@ package s3
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/filesystem"
 	"github.com/chandler-broker/chandler/services/usage"
 )
 
-// Reconcile implements services.Reconciler: it enforces the plans' limits, and repairs
-// policies that do not follow from their bucket's bindings.
+// Reconcile implements services.Reconciler: it enforces limits and repairs policies.
 func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Plan, InstanceParams]) (result services.ReconcileResult, err error) {
 	if len(r.Instances) == 0 {
 		return result, nil
 	}
-	keys, err := b.gateway.accessKeys(ctx)
+	all, err := b.accounts(ctx)
 	if err != nil {
 		return result, err
 	}
 	accounts := map[string][]account{}
-	for _, a := range b.names.ours(keys) {
+	for _, a := range all {
 		accounts[a.instance] = append(accounts[a.instance], a)
 	}
 	return usage.Reconcile(&b.scans, "bucket", r.Instances, func(inst instance, end time.Time) (string, error) {
@@ -69,23 +74,154 @@ func (b *backend) measure(ctx context.Context, name string, p Plan, locked bool,
 	return lock, why, err
 }
 
-// repair writes the policy if it does not follow from the state. The caller's state may
-// be old: before anything is written it is read again.
+// repair writes the policy if it does not follow from the state, which it reads again first.
 func (b *backend) repair(ctx context.Context, name string, s state) error {
 	written, err := b.gateway.policy(ctx, b.names.bucketOf(name))
 	if err != nil {
 		return err
 	}
-	for _, fresh := range []bool{false, true} {
-		if fresh {
-			if s, err = b.state(ctx, name, ""); err != nil {
+	inSync := func(s state) (bool, error) {
+		text, err := b.names.policy(name, s)
+		return bytes.Equal(text, written), err
+	}
+	if ok, err := inSync(s); ok || err != nil {
+		return err
+	}
+	if s, err = b.state(ctx, name, ""); err != nil {
+		return err
+	}
+	if ok, err := inSync(s); ok || err != nil {
+		return err
+	}
+	return b.converge(ctx, name, s, "")
+}
+
+// note tells the user of a locked bucket why it is locked.
+func note(used usage.Amount, p Plan) string {
+	var parts []string
+	if used.Uncountable {
+		parts = append(parts, "the bucket cannot be counted completely, because of too many unfinished uploads of one key or keys with control characters; writes are refused until you abort or delete these")
+	}
+	if !usage.MayResume(used.Bytes, p.Storage) {
+		parts = append(parts, usage.WritesRefused(used.Bytes, p.Storage))
+	}
+	if !usage.MayResume(used.Items, p.Objects) {
+		parts = append(parts, fmt.Sprintf("objects: %d of %d; writes are refused until there are fewer than %d", used.Items, p.Objects, usage.ResumeBelow(p.Objects)))
+	}
+	if parts == nil { // another process counted, and this one's count has not ended
+		parts = []string{"writes are refused until the bucket's contents have been counted again"}
+	}
+	return strings.Join(parts, "; ") + ": delete objects, or choose a larger plan"
+}
+
+// counter counts one bucket's contents, page by page.
+type counter struct {
+	b      *backend
+	bucket string
+
+	used      usage.Amount
+	disk      filesystem.Count
+	sized     bool   // the bytes need no counting any more
+	objects   bool   // are being counted; uploads come first
+	after     string // the last key whose uploads are counted
+	nextToken string
+}
+
+// Amount implements usage.Counter.
+func (c *counter) Amount() usage.Amount { return c.used }
+
+// Advance implements usage.Counter. Without the folder it counts the bytes that are listed.
+func (c *counter) Advance(ctx context.Context, end time.Time) (done bool, err error) {
+	dir := c.b.local(c.bucket)
+	for !done && err == nil {
+		switch {
+		case dir != "" && !c.sized:
+			err = c.countFolder(dir, end)
+			if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
+				dir, c.used.Bytes, err = "", 0, nil
+			}
+		case c.objects:
+			done, err = c.countObjects(ctx)
+		default:
+			err = c.countUploads(ctx, end)
+		}
+		if time.Now().After(end) {
+			break
+		}
+	}
+	return done, err
+}
+
+// countFolder counts what the bucket takes on the disk, also what the gateway does not list.
+func (c *counter) countFolder(dir string, end time.Time) (err error) {
+	c.sized, err = c.disk.Advance(dir, end)
+	c.used.Bytes = c.disk.Bytes
+	return err
+}
+
+// countObjects counts a page of objects. done says that it was the last one.
+func (c *counter) countObjects(ctx context.Context) (done bool, err error) {
+	page, next, err := c.b.gateway.objects(ctx, c.bucket, c.nextToken)
+	if err != nil {
+		return false, err
+	}
+	for _, o := range page {
+		if !c.sized {
+			c.used.Bytes += services.Size(o.Size)
+		}
+		c.used.Items++
+	}
+	c.nextToken = next
+	if !misspelled(next) {
+		return next == "", nil
+	}
+	// The place where the next page begins is a key.
+	found, err := c.b.gateway.first(ctx, c.bucket, next)
+	if err == nil && (len(found) == 0 || found[0].Key != next) {
+		c.used.Uncountable, done = true, true
+	}
+	return done, err
+}
+
+// countUploads counts a page of unfinished uploads, key by key.
+func (c *counter) countUploads(ctx context.Context, end time.Time) error {
+	page, more, err := c.b.gateway.uploads(ctx, c.bucket, c.after)
+	if err != nil {
+		return err
+	}
+	for first := true; len(page) > 0; first = false {
+		key := page[0].Key
+		same := slices.IndexFunc(page, func(u upload) bool { return u.Key != key })
+		if same < 0 {
+			same = len(page)
+		}
+		if same == len(page) && more { // and perhaps not all of this key's
+			if first {
+				c.used.Uncountable, c.after = true, key
+			}
+			return nil
+		}
+		c.used.Items += same
+		for _, u := range page[:same] {
+			if err := c.countUpload(ctx, u); err != nil {
 				return err
 			}
 		}
-		text, err := b.names.policy(name, s)
-		if err != nil || bytes.Equal(text, written) {
-			return err
+		page, c.after = page[same:], key
+		if time.Now().After(end) {
+			return nil
 		}
 	}
-	return b.converge(ctx, name, s, "")
+	c.objects = !more
+	return nil
+}
+
+func (c *counter) countUpload(ctx context.Context, u upload) error {
+	c.used.Uncountable = c.used.Uncountable || misspelled(u.Key)
+	if c.sized {
+		return nil
+	}
+	bytes, err := c.b.gateway.uploaded(ctx, c.bucket, u)
+	c.used.Bytes += services.Size(bytes)
+	return err
 }
