@@ -11,9 +11,8 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// account is an instance's account as the servers have it. Its JWT holds all that is
-// known of an instance and its bindings: the plan's limits, and for each binding a
-// signing key with the binding's name as its role.
+// account is an instance's account as the servers have it. Its JWT holds everything: the plan's
+// limits, and for each binding a signing key whose role is the binding's name.
 type account struct {
 	b       *backend
 	servers servers
@@ -21,8 +20,7 @@ type account struct {
 	public  string
 	claims  *jwt.AccountClaims // nil: no server has any
 	current string             // the token of the claims as the servers have them
-	// agreed says that all servers store and apply the same token. Otherwise the next
-	// push makes them.
+	// agreed says that all servers store and apply the same token.
 	agreed bool
 	// damaged says that a server has an empty or incomplete file of the account.
 	damaged bool
@@ -57,8 +55,7 @@ func (b *backend) account(ctx context.Context, instance string) (*account, error
 	}
 	a.agreed = len(slices.Compact(tokens)) == 1
 	if a.agreed {
-		// A broker that was killed may have sent the token a moment ago: servers that
-		// store it may still admit clients that it excludes.
+		// A killed broker may just have sent the token: servers that store it may not apply it.
 		a.agreed, err = b.link.inSync(ctx, all, a.public, tokens[0])
 	}
 	return a, err
@@ -78,10 +75,8 @@ func (a *account) take(tokens []string) (damaged bool) {
 	return damaged
 }
 
-// rescue looks for the account in the servers' memory. A server whose disk is full
-// empties or truncates the account's file on a change, and continues with what is in
-// memory: it still admits the bindings. A removed account may be in memory too, marked as
-// ending.
+// rescue looks for the account in the servers' memory. A server whose disk is full damages the
+// account's file on a change, but still admits the bindings. A removed account is marked as ending.
 func (a *account) rescue(ctx context.Context, damaged bool) error {
 	applied, err := a.b.link.applied(ctx, a.servers, a.public)
 	if err != nil {
@@ -114,8 +109,7 @@ func (a *account) limit(p Plan) (changed bool) {
 	return !reflect.DeepEqual(previous, a.claims.Limits)
 }
 
-// scope returns the signing key that stands for a binding, with its rights; nil:
-// none.
+// scope returns a binding's signing key with its rights; nil if there is none.
 func (a *account) scope(binding string) *jwt.UserScope {
 	for _, scope := range a.claims.SigningKeys {
 		if s, ok := scope.(*jwt.UserScope); ok && s.Role == binding {
@@ -125,9 +119,8 @@ func (a *account) scope(binding string) *jwt.UserScope {
 	return nil
 }
 
-// admit makes key the binding's signing key. It returns since when it is, and whether that
-// changes the account. The time is stored with the key, because the user's JWT holds it
-// and must be the same at each call.
+// admit makes key the binding's signing key, and returns since when it is. That is stored with the
+// key, because the user's JWT contains it and must be the same at each call.
 func (a *account) admit(binding, key string, may jwt.UserPermissionLimits) (since time.Time, changed bool) {
 	if s := a.scope(binding); s != nil && s.Key == key {
 		if since, err := time.Parse(time.RFC3339, s.Description); err == nil {
@@ -178,8 +171,7 @@ func (a *account) push(ctx context.Context) error {
 		}
 		return err
 	}
-	// Usually they do by now, but a server that gets the same token twice answers at
-	// once, while it still applies the first.
+	// A server that gets a token twice answers at once, while it still applies the first.
 	inSync, err := a.b.link.inSync(ctx, a.servers, a.public, token)
 	if err == nil && !inSync {
 		err = services.NotYet(applying, "the servers are activating the account")
@@ -187,10 +179,8 @@ func (a *account) push(ctx context.Context) error {
 	return err
 }
 
-// putBack sends a server that has no room for an account's new JWT the old one again, for
-// which there was room: it has truncated the file, and would lose the account at its next
-// start. Servers of a cluster copy it from each other. If this fails, the server still
-// has it in memory, see rescue.
+// putBack sends a server without room for the new JWT the old one, which fits: the server has
+// truncated the file, and would lose the account at its next start. In a cluster others have it.
 func (a *account) putBack(ctx context.Context) {
 	old, err := jwt.DecodeAccountClaims(a.current)
 	if err != nil || len(a.servers) > 1 { // a new account, or a cluster

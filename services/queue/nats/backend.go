@@ -1,13 +1,17 @@
+// Package nats makes a NATS account per instance and a user per binding on servers in operator
+// mode, with JetStream. README.md is the operator's page.
 package nats
 
 import (
 	"context"
+	"embed"
 	"fmt"
 	"sync"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
-// backend administers one NATS system. What exists is asked of the servers each
-// time.
+// backend administers one NATS system.
 type backend struct {
 	keys   *keyring
 	link   *link
@@ -27,8 +31,7 @@ func open(_ context.Context, c Config) (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	admin, err := systemUser(creds)
-	if err != nil {
+	if err := checkCreds(creds); err != nil {
 		return nil, fmt.Errorf("system_creds: %w", err)
 	}
 	servers, err := addresses(c.URL)
@@ -39,16 +42,28 @@ func open(_ context.Context, c Config) (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := newLink(servers, admin, public.ca)
-	if err != nil {
-		return nil, err
-	}
-	return &backend{keys: keys, link: l, public: public, seen: map[string]sighting{}}, nil
+	return &backend{keys: keys, link: newLink(servers, creds, public.ca), public: public, seen: map[string]sighting{}}, nil
 }
 
 // Close implements services.Closer.
 func (b *backend) Close() error { return b.link.close() }
 
-// SerialBinds implements services.SerialBinder: an account's bindings are one
-// document, which is read and written as a whole.
+// SerialBinds implements services.SerialBinder: an account's bindings are one document.
 func (b *backend) SerialBinds() bool { return true }
+
+//go:embed schemas
+var schemas embed.FS
+
+//go:embed catalog.yml
+var catalogYAML []byte
+
+// credentialType is "type" in the credentials.
+const credentialType = "nats"
+
+// Definition describes the backend "queue/nats".
+func Definition() services.Definition {
+	return services.Define("queue/nats",
+		services.ReadSchemas(schemas),
+		services.Client{Catalog: catalogYAML, CredentialType: credentialType, Dial: dial},
+		open)
+}

@@ -1,14 +1,19 @@
 package nats
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+
+	"github.com/nats-io/jwt/v2"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/cafile"
 )
 
 // Bind implements services.Backend. The binding is a signing key of the account, with the
-// binding's rights; that key signs the binding's one user.
+// binding's rights. That key signs the binding's one user.
 func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, InstanceParams, BindingParams]) (services.BindResult, error) {
 	k, err := deriveBinding(r.Binding.Seed)
 	if err != nil {
@@ -35,9 +40,7 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 	return services.BindResult{Credentials: credentials}, err
 }
 
-// Verify implements services.Verifier. A binding's holder cannot break its credentials;
-// Verify limits the binding to the permissions of its parameters, because earlier
-// versions granted more.
+// Verify implements services.Verifier. It narrows what earlier versions granted.
 func (b *backend) Verify(ctx context.Context, r services.VerifyRequest[Plan, InstanceParams, BindingParams]) (services.VerifyResult, error) {
 	k, err := deriveBinding(r.Binding.Seed)
 	if err != nil {
@@ -53,8 +56,8 @@ func (b *backend) Verify(ctx context.Context, r services.VerifyRequest[Plan, Ins
 	return services.VerifyResult{}, a.push(ctx)
 }
 
-// Unbind implements services.Backend. Without the key that signed its user, a binding is
-// revoked. The servers close its connections before they acknowledge the change.
+// Unbind implements services.Backend. The servers disconnect a user whose signing key is removed
+// before they acknowledge the change.
 func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, InstanceParams, BindingParams]) (services.UnbindResult, error) {
 	a, err := b.account(ctx, r.Instance.Name)
 	if err != nil || a.claims == nil {
@@ -64,4 +67,43 @@ func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, Ins
 		return services.UnbindResult{}, nil
 	}
 	return services.UnbindResult{}, a.push(ctx)
+}
+
+// clientEndpoints are where applications find the servers.
+type clientEndpoints struct {
+	servers []address
+	ca      string
+}
+
+func (c *Config) clientEndpoints() (e clientEndpoints, err error) {
+	if e.servers, err = addresses(cmp.Or(c.Servers, c.URL)); err != nil {
+		return e, fmt.Errorf("servers: %w", err)
+	}
+	e.ca, err = cafile.Read(c.CA, c.CAFile)
+	return e, err
+}
+
+// credentials are what a binding's application reads.
+func (e clientEndpoints) credentials(token, seed string) (services.Credentials, error) {
+	creds, err := jwt.FormatUserConfig(token, []byte(seed))
+	if err != nil {
+		return services.Credentials{}, errors.New("the user's token cannot be put into a credentials file") // err might quote it
+	}
+	first, servers := e.servers[0], []any{}
+	var endpoints []services.Endpoint
+	for _, s := range e.servers {
+		servers = append(servers, s.url)
+		endpoints = append(endpoints, s.Credentials(credentialType, "tcp", map[string]any{}).Endpoints...)
+	}
+	first.CA = e.ca
+	credentials := first.Credentials(credentialType, "tcp", map[string]any{
+		"uri":       urls(e.servers),
+		"servers":   servers,
+		"jwt":       token,
+		"nkey_seed": seed,
+		"creds":     string(creds),
+		"tls":       first.tls || e.ca != "",
+	})
+	credentials.Endpoints = endpoints
+	return credentials, nil
 }

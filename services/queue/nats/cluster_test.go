@@ -2,7 +2,6 @@ package nats
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"math"
 	"strings"
@@ -202,20 +201,16 @@ func (b *backend) leastStorage(t *testing.T, inst instance) services.Size {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answers, err := b.link.all(testContext(t), a.servers, streamSubject, []byte(`{"accounts": true}`))
+	answers, err := b.link.reports(testContext(t), a.servers, "ask for all accounts", `{"accounts": true}`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	least := services.Size(math.MaxInt64)
-	for _, data := range answers {
-		var r streamReport
-		if err := json.Unmarshal(data, &r); err != nil {
-			t.Fatal(err)
-		}
+	for _, r := range answers {
 		known := services.Size(0)
 		for _, account := range r.Accounts {
 			if account.ID == a.public {
-				known = services.Size(account.StorageBytes)
+				known = services.Size(account.Storage)
 			}
 		}
 		least = min(least, known)

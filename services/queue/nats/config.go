@@ -12,29 +12,23 @@ import (
 	"github.com/chandler-broker/chandler/services/naming"
 )
 
-// Config is the backend's own configuration: one NATS system, which is a server
-// or a cluster with an operator.
+// Config is the backend's own configuration: one NATS server or cluster with an operator.
 type Config struct {
-	// URL is how the broker connects: one server or several, separated by
-	// commas.
+	// URL is how the broker connects: servers, separated by commas.
 	URL string `json:"url"`
-	// OperatorSeed or OperatorSeedFile is the operator's key, or better one of
-	// the operator's signing keys ("SO..."): it signs accounts.
+	// OperatorSeed is the operator's key, or better one of its signing keys ("SO...").
 	OperatorSeed     services.Secret `json:"operator_seed"`
 	OperatorSeedFile string          `json:"operator_seed_file"`
-	// SystemCreds or SystemCredsFile is the text of the credentials file of a
-	// user of the system account.
+	// SystemCreds is the text of the credentials file of a user of the system account.
 	SystemCreds     services.Secret `json:"system_creds"`
 	SystemCredsFile string          `json:"system_creds_file"`
-	// AccountRoot or AccountRootFile is what the accounts' keys derive from;
-	// default: the operator's key. It can never change while instances exist.
+	// AccountRoot is what the accounts' keys derive from; default: the operator's key. It must
+	// not change while instances exist.
 	AccountRoot     services.Secret `json:"account_root"`
 	AccountRootFile string          `json:"account_root_file"`
-	// Servers are what applications are told, separated by commas; default:
-	// URL.
+	// Servers are what applications are told, separated by commas; default: URL.
 	Servers string `json:"servers"`
-	// CA or CAFile is the PEM of the authority that signed the servers'
-	// certificates, handed out with the credentials.
+	// CA or CAFile has the certificates of the servers' authority, for applications too.
 	CA     string `json:"ca"`
 	CAFile string `json:"ca_file"`
 	// Prefix begins the names of all accounts that this backend makes.
@@ -44,8 +38,7 @@ type Config struct {
 // SetDefaults implements services.Defaulter.
 func (c *Config) SetDefaults() { c.Prefix = "chandler" }
 
-// minRoot is how many characters a root of accounts' keys has at least: those of
-// 128 bits in hexadecimal digits.
+// minRoot is how many characters a root has at least: 128 bits as hexadecimal digits.
 const minRoot = 32
 
 // Validate implements services.Validator.
@@ -67,8 +60,7 @@ func (c *Config) Validate() error {
 		f.Key("operator_seed", err)
 	}
 	if !c.SystemCreds.IsZero() {
-		_, err := systemUser(c.SystemCreds)
-		f.Key("system_creds", err)
+		f.Key("system_creds", checkCreds(c.SystemCreds))
 	}
 	f.If(!c.AccountRoot.IsZero() && len(c.AccountRoot.Reveal()) < minRoot, "account_root: must have %d characters at least", minRoot)
 	f.Add(naming.CheckPrefix(c.Prefix, 16))
@@ -121,10 +113,11 @@ func addresses(list string) ([]address, error) {
 	return all, nil
 }
 
-func urls(all []address) []string {
+// urls lists servers, separated by commas.
+func urls(all []address) string {
 	texts := make([]string, len(all))
 	for i, a := range all {
 		texts[i] = a.url
 	}
-	return texts
+	return strings.Join(texts, ",")
 }

@@ -14,13 +14,12 @@ import (
 	"github.com/chandler-broker/chandler/services/cafile"
 )
 
-// dial opens a session as an application does: with nats.go and the text of the
-// credentials file.
+// dial opens a session as an application does.
 func dial(ctx context.Context, credentials map[string]any) (services.Session, error) {
 	uri, _ := credentials["uri"].(string)
 	creds, _ := credentials["creds"].(string)
 	ca, _ := credentials["ca"].(string)
-	c := &client{refusals: make(chan refusal, 1)}
+	c := &client{refusals: make(chan error, 1)}
 	conn, err := nats.Connect(uri,
 		nats.UserCredentialBytes([]byte(creds)),
 		nats.NoReconnect(), // a session that was cut stays so
@@ -49,16 +48,12 @@ func trusting(ca string) nats.Option {
 	}
 }
 
-// client is an application's session: a connection, and a stream that keeps the
-// last message of each subject.
+// client is an application's session. Its stream keeps the last message of each subject.
 type client struct {
 	conn     *nats.Conn
 	stream   jetstream.JetStream
-	refusals chan refusal
+	refusals chan error
 }
-
-// refusal is what a server says of a message that it refused.
-type refusal struct{ err error }
 
 const (
 	probeStream  = "CHANDLER_PROBE"
@@ -67,11 +62,10 @@ const (
 	sessionPatience = 10 * time.Second
 )
 
-// refused takes a refusal, which the client does not hand to the call that sent
-// the message: a permission is missing, or a limit was reached.
+// refused receives a refusal, for lack of a permission or over a limit, for the call in progress.
 func (c *client) refused(_ *nats.Conn, _ *nats.Subscription, err error) {
 	select {
-	case c.refusals <- refusal{err}:
+	case c.refusals <- err:
 	default: // the last one was not yet asked for
 	}
 }
@@ -80,22 +74,17 @@ func (c *client) refused(_ *nats.Conn, _ *nats.Subscription, err error) {
 func (c *client) during(ctx context.Context, call func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, sessionPatience)
 	defer cancel()
-	c.forget()
+	for len(c.refusals) > 0 { // of an earlier call
+		<-c.refusals
+	}
 	done := make(chan error, 1)
 	go func() { done <- call(ctx) }()
 	select {
 	case err := <-done:
 		return err
-	case r := <-c.refusals:
+	case err := <-c.refusals:
 		cancel()
-		return errors.Join(r.err, <-done)
-	}
-}
-
-// forget drops a refusal that belongs to an earlier call.
-func (c *client) forget() {
-	for len(c.refusals) > 0 {
-		<-c.refusals
+		return errors.Join(err, <-done)
 	}
 }
 

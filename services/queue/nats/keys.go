@@ -3,9 +3,14 @@ package nats
 import (
 	"crypto/hkdf"
 	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base32"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
@@ -14,10 +19,8 @@ import (
 	"github.com/chandler-broker/chandler/services/naming"
 )
 
-// keyring has the operator's key and every account's. An account's key derives from the
-// root and the instance's name, so that no key has to be stored, and none can be lost.
-// The root needs no protection beyond that of the operator's key, which controls all
-// accounts. A binding's keys derive from the binding's seed.
+// keyring has the operator's key. The accounts' keys derive from the root and the instances' names,
+// so that none has to be stored. The root needs the same protection as the operator's key.
 type keyring struct {
 	operator nkeys.KeyPair
 	issuer   string // the operator's public key
@@ -63,35 +66,23 @@ func operatorKey(seed services.Secret) (nkeys.KeyPair, error) {
 	return pair, nil
 }
 
-// user is what it takes to connect.
-type user struct {
-	jwt  string
-	seed services.Secret
-}
-
-// systemUser reads the text of a credentials file. Its errors do not quote it.
-func systemUser(creds services.Secret) (user, error) {
+// checkCreds checks the text of a user's credentials file. Its errors do not quote it.
+func checkCreds(creds services.Secret) error {
 	text := []byte(creds.Reveal())
 	token, err := jwt.ParseDecoratedJWT(text)
 	if err == nil {
 		_, err = jwt.DecodeUserClaims(token)
 	}
 	if err != nil {
-		return user{}, errors.New("is not the text of a credentials file: it has no user's JWT")
+		return errors.New("is not the text of a credentials file: it has no user's JWT")
 	}
-	pair, err := jwt.ParseDecoratedUserNKey(text)
-	if err != nil {
-		return user{}, errors.New("is not the text of a credentials file: it has no user's seed")
+	if _, err := jwt.ParseDecoratedUserNKey(text); err != nil {
+		return errors.New("is not the text of a credentials file: it has no user's seed")
 	}
-	seed, err := pair.Seed()
-	if err != nil {
-		return user{}, errors.New("is not the text of a credentials file: its seed cannot be read")
-	}
-	return user{token, services.NewSecret(string(seed))}, nil
+	return nil
 }
 
-// account is the public key of an instance's account. The private one is not used: each
-// binding has a key of its own to sign its user.
+// account is an instance's public key. The private one is not used: bindings sign their users.
 func (k *keyring) account(instance string) (string, error) {
 	raw, err := hkdf.Key(sha256.New, k.root, nil, "chandler/queue/nats/account/"+k.prefix+instance, services.SeedSize)
 	if err != nil {
@@ -116,8 +107,7 @@ func (k *keyring) instanceOf(account *jwt.AccountClaims) (string, bool) {
 	return name, err == nil && public == account.Subject
 }
 
-// bindingKeys are a binding's two keys: the signing key, whose users the account admits as
-// long as the binding exists, and its one user's.
+// bindingKeys are the signing key, whose users the account admits, and its one user's key.
 type bindingKeys struct {
 	signer, user             nkeys.KeyPair
 	signerPublic, userPublic string
@@ -142,4 +132,50 @@ func derived(seed *services.Seed, label string, prefix nkeys.PrefixByte) (pair n
 		public, err = pair.PublicKey()
 	}
 	return pair, public, err
+}
+
+const (
+	header  = `{"typ":"JWT","alg":"ed25519-nkey"}`
+	version = 2
+)
+
+// sign makes the JWT of claims, as jwt.Claims.Encode does, with another time and
+// identifier. Encode stamps the current second, from which the identifier derives. Both
+// are wrong here:
+//
+//   - A user's JWT must be the same at each call.
+//   - Of two JWTs of one account, a server that missed one keeps the later one, and
+//     takes two with one identifier for the same. Two changes in one second would leave
+//     a revoked binding alive on that server. So each JWT of an account is later than
+//     the one before, and its identifier is a hash of all of it.
+func sign(claims jwt.Claims, issuedAt int64, signer nkeys.KeyPair) (string, error) {
+	common := claims.Claims()
+	issuer, err := signer.PublicKey()
+	if err != nil {
+		return "", doing("sign a token", err)
+	}
+	common.Issuer, common.IssuedAt, common.ID = issuer, issuedAt, ""
+	unnamed, err := json.Marshal(claims)
+	if err != nil {
+		return "", doing("sign a token", err)
+	}
+	hash := sha512.Sum512_256(unnamed)
+	common.ID = base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(hash[:])
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		return "", doing("sign a token", err)
+	}
+	text := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString(payload)
+	signature, err := signer.Sign([]byte(text))
+	return text + "." + base64.RawURLEncoding.EncodeToString(signature), doing("sign a token", err)
+}
+
+// userToken is the JWT of a binding's user, whose rights are in the account under the signing key.
+// Servers take a user without a time for revoked.
+func userToken(account, name string, since time.Time, k bindingKeys) (string, error) {
+	claims := jwt.NewUserClaims(k.userPublic)
+	claims.SetScoped(true)
+	claims.Name, claims.IssuerAccount = name, account
+	claims.Type, claims.Version = jwt.UserClaim, version
+	return sign(claims, since.Unix(), k.signer)
 }

@@ -67,8 +67,8 @@ func holdsSubscriptions(t *testing.T, use servicetest.Use) {
 	_ = s.conn.Flush() // the server may cut it
 	select {
 	case r := <-s.refusals:
-		if !errors.Is(r.err, nats.ErrMaxSubscriptionsExceeded) {
-			t.Errorf("the fifth subscription: %v", r.err)
+		if !errors.Is(r, nats.ErrMaxSubscriptionsExceeded) {
+			t.Errorf("the fifth subscription: %v", r)
 		}
 	case <-time.After(time.Minute):
 		t.Error("a fifth subscription was let in")

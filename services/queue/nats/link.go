@@ -5,33 +5,34 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 const (
 	// connectTimeout bounds one attempt to reach one server.
 	connectTimeout = 2 * time.Second
-	// patience is how long servers have to answer. A server that hangs is
-	// told from one that is slow well before the call's own deadline.
+	// patience is how long servers have to answer, much less than a call has.
 	patience = 4 * time.Second
 	// quiet is how long the last server may take to answer after the others did.
 	quiet = 500 * time.Millisecond
 )
 
-// link is the broker's connection to the system account, opened when it is needed, and
-// again after it was lost.
+// link is the broker's connection to the system account, opened when it is needed.
 type link struct {
-	options nats.Options
+	servers string
+	options []nats.Option
 	mutex   chan struct{} // guards conn
 	conn    *nats.Conn
 }
 
-func newLink(servers []address, u user, ca string) (*link, error) {
-	options := nats.GetDefaultOptions()
-	for _, set := range []nats.Option{
-		nats.UserJWTAndSeed(u.jwt, u.seed.Reveal()),
+func newLink(servers []address, creds services.Secret, ca string) *link {
+	return &link{servers: urls(servers), mutex: make(chan struct{}, 1), options: []nats.Option{
+		nats.UserCredentialBytes([]byte(creds.Reveal())),
 		nats.Name("chandler"),
 		nats.NoReconnect(),             // the engine retries
 		nats.IgnoreDiscoveredServers(), // only those that the operator names are known to be reachable
@@ -40,13 +41,7 @@ func newLink(servers []address, u user, ca string) (*link, error) {
 		// Without it errors go to stderr. Their calls fail anyway.
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 		trusting(ca),
-	} {
-		if err := set(&options); err != nil {
-			return nil, err
-		}
-	}
-	options.Servers = urls(servers)
-	return &link{options: options, mutex: make(chan struct{}, 1)}, nil
+	}}
 }
 
 // get returns a live connection.
@@ -60,9 +55,7 @@ func (l *link) get(ctx context.Context) (*nats.Conn, error) {
 	if l.conn != nil && l.conn.IsConnected() {
 		return l.conn, nil
 	}
-	options := l.options
-	options.CustomDialer = dialer{ctx}
-	conn, err := options.Connect()
+	conn, err := nats.Connect(l.servers, append(slices.Clip(l.options), nats.SetCustomDialer(dialer{ctx}))...)
 	if errors.Is(err, nats.ErrAuthorization) {
 		return nil, fmt.Errorf("connect to the server: it refuses system_creds; issue new ones for a user of its system account: %w", err)
 	}
@@ -99,9 +92,9 @@ var (
 // nobodyListens is the status of an answer that says so.
 const nobodyListens = "503"
 
-// ask sends a request and hands each answer to take, until that returns errEnough or
-// another error, or until there was no answer for wait(); then it returns errSilent.
-func (l *link) ask(ctx context.Context, subject string, request []byte, wait func() time.Duration, take func(answer []byte) error) error {
+// ask sends a request and hands each answer to take, until that returns errEnough or another
+// error. It returns errSilent if nothing came for patience, or for between after an answer.
+func (l *link) ask(ctx context.Context, subject string, request []byte, between time.Duration, take func(answer []byte) error) error {
 	conn, err := l.get(ctx)
 	if err != nil {
 		return err
@@ -114,8 +107,8 @@ func (l *link) ask(ctx context.Context, subject string, request []byte, wait fun
 	if err := conn.PublishRequest(subject, inbox.Subject, request); err != nil {
 		return fmt.Errorf("the server is away or closed the connection: %w", err)
 	}
-	for {
-		answer, err := next(ctx, conn, inbox, wait())
+	for wait := patience; ; wait = between {
+		answer, err := next(ctx, conn, inbox, wait)
 		if err != nil {
 			return err
 		}
@@ -147,8 +140,7 @@ func next(ctx context.Context, conn *nats.Conn, inbox *nats.Subscription, wait t
 	return nil, fmt.Errorf("the server is away or closed the connection: %w", err)
 }
 
-// probe closes a connection whose other end is gone silently, so that the next call opens
-// a new one.
+// probe closes a connection whose other end has silently gone, so that the next call opens one.
 func probe(conn *nats.Conn) {
 	if conn.FlushTimeout(quiet) != nil {
 		conn.Close()

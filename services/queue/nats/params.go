@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/access"
@@ -18,12 +21,10 @@ type InstanceParams struct{}
 type BindingParams struct {
 	// Role is what the binding may do: read_write or read_only.
 	Role access.Role `json:"role"`
-	// Publish and Subscribe are the only subjects that the binding may
-	// publish and subscribe to; nil: all.
+	// Publish and Subscribe are the only subjects that the binding may use; nil: all.
 	Publish   []string `json:"publish"`
 	Subscribe []string `json:"subscribe"`
-	// ReadStreams adds to Publish the subjects of JetStream's API that reading
-	// streams takes.
+	// ReadStreams adds to Publish what reading streams needs of JetStream's API.
 	ReadStreams bool `json:"read_streams"`
 	// Respond allows one message to the reply subject of each request received.
 	Respond bool `json:"respond"`
@@ -37,8 +38,7 @@ const (
 	maxSubjectLength = 128
 )
 
-// subjectRule is narrower than NATS's own rule: braces above all would be
-// expanded by the server, which takes a user's permissions for a template.
+// subjectRule is narrower than NATS's rule: servers expand braces in permissions, for example.
 var subjectRule = regexp.MustCompile(`^(([A-Za-z0-9_$/=:@~+-]+|\*)\.)*([A-Za-z0-9_$/=:@~+-]+|\*|>)$`)
 
 // Validate implements services.Validator.
@@ -55,9 +55,8 @@ func (p *BindingParams) Validate() error {
 	return f.Err()
 }
 
-// checkRespond refuses respond where it would break the list of subjects to
-// publish to: an application that receives what it publishes can send itself a
-// message whose reply subject is any other, and answer that.
+// checkRespond refuses respond where an application receives what it publishes: it could send
+// itself a message with any reply subject, and answer that.
 func (p *BindingParams) checkRespond() error {
 	if p.Publish == nil || p.Subscribe == nil {
 		return errors.New("respond: needs publish and subscribe; without publish it is unnecessary or not allowed, and without subscribe the application could publish to any subject by answering its own messages")
@@ -103,3 +102,54 @@ type (
 	instance = services.Instance[Plan, InstanceParams]
 	binding  = services.Binding[BindingParams]
 )
+
+// readingAPI are the subjects that reading streams needs (NATS documentation, "JetStream wire API
+// Reference").
+func readingAPI() []string {
+	return []string{
+		"$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST", "$JS.API.STREAM.INFO.*",
+		"$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>",
+		"$JS.API.CONSUMER.NAMES.*", "$JS.API.CONSUMER.LIST.*", "$JS.API.CONSUMER.INFO.*.*",
+		"$JS.API.CONSUMER.CREATE.>", "$JS.API.CONSUMER.DURABLE.CREATE.*.*",
+		"$JS.API.CONSUMER.MSG.NEXT.*.*", "$JS.ACK.>", "$JS.FC.>",
+	}
+}
+
+const (
+	everything = ">"
+	streams    = "$JS.>" // the API, whatever its domain; acknowledgements, flow control, snapshots
+	inboxes    = "_INBOX.>"
+
+	// An application that may respond sends one message to each request, for this long.
+	answers      = 1
+	answerWithin = 2 * time.Minute
+)
+
+// permissions are what a binding may do. They are part of the account, not of the user's JWT.
+func permissions(p BindingParams) jwt.UserPermissionLimits {
+	limits := jwt.UserPermissionLimits{AllowedConnectionTypes: jwt.StringList{jwt.ConnectionTypeStandard, jwt.ConnectionTypeWebsocket}}
+	limits.NatsLimits = jwt.NatsLimits{Subs: jwt.NoLimit, Data: jwt.NoLimit, Payload: jwt.NoLimit}
+	publish, subscribe := &limits.Pub, &limits.Sub
+	if p.Subscribe != nil {
+		subscribe.Allow.Add(p.Subscribe...)
+		subscribe.Allow.Add(inboxes)
+	}
+	switch {
+	case p.Publish != nil:
+		publish.Allow.Add(p.Publish...)
+		if p.ReadStreams {
+			publish.Allow.Add(readingAPI()...)
+		}
+		if p.Respond {
+			limits.Resp = &jwt.ResponsePermission{MaxMsgs: answers, Expires: answerWithin}
+		}
+	// A stream delivers messages of any subject, also of those that the list excludes.
+	case p.Role == access.ReadOnly && p.Subscribe != nil:
+		publish.Deny.Add(everything)
+	case p.Role == access.ReadOnly:
+		publish.Allow.Add(readingAPI()...)
+	case p.Subscribe != nil:
+		publish.Deny.Add(streams)
+	}
+	return limits
+}

@@ -9,19 +9,15 @@ import (
 
 // Plan is what a plan of this backend says about its accounts.
 type Plan struct {
-	// Storage is what all streams on disk may hold together, each copy
-	// counted.
+	// Storage is what all streams on disk may hold together, each copy counted.
 	Storage services.Size `json:"storage"`
-	// Memory is what all streams in memory may hold together, each copy
-	// counted; 0: there can be none.
+	// Memory is the same for streams in memory; 0: there can be none.
 	Memory services.Size `json:"memory"`
-	// Streams is how many streams there may be; a key-value bucket and an
-	// object store are a stream each.
+	// Streams is how many streams, key-value buckets and object stores there may be.
 	Streams int64 `json:"streams"`
 	// Consumers is how many consumers a stream may have.
 	Consumers int64 `json:"consumers"`
-	// Connections is how many connections all applications of an instance may
-	// hold together.
+	// Connections is how many connections an instance's applications may hold together.
 	Connections int64 `json:"connections"`
 	// Subscriptions is how many subscriptions one connection may hold.
 	Subscriptions int64 `json:"subscriptions"`
@@ -55,9 +51,8 @@ func (p *Plan) Validate() error {
 	return f.Err()
 }
 
-// limits is the plan in the words of an account's claims. The storage is given
-// for all streams, not for each number of copies ("tiered"): so it is what an
-// instance takes from the servers' disks at most, whatever its streams are.
+// limits is the plan in an account's claims. The storage is for all streams together, not for each
+// number of copies ("tiered"), so that it bounds what an instance takes of the disks.
 func (p Plan) limits() jwt.OperatorLimits {
 	return jwt.OperatorLimits{
 		NatsLimits:    jwt.NatsLimits{Subs: p.Subscriptions, Data: jwt.NoLimit, Payload: int64(p.Payload)},

@@ -13,8 +13,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Provision implements services.Backend. A new account is unusable until it is known to be
-// empty and to have room.
+// Provision implements services.Backend. A new account is unusable until it is empty and has room.
 func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, InstanceParams]) (services.ProvisionResult, error) {
 	a, err := b.account(ctx, r.Instance.Name)
 	if err != nil {
@@ -43,8 +42,7 @@ func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 	return services.ProvisionResult{}, a.push(ctx)
 }
 
-// prepare deletes what an earlier account of the same name may have left, and checks that
-// there is room for the plan.
+// prepare deletes what an earlier account of the name left, and checks that there is room.
 func (a *account) prepare(ctx context.Context, p Plan) error {
 	if err := a.b.link.purge(ctx, a.public); err != nil {
 		return err
@@ -59,8 +57,7 @@ func (a *account) prepare(ctx context.Context, p Plan) error {
 // pause is about how long a cluster takes to delete a stream.
 const pause = 200 * time.Millisecond
 
-// Deprovision implements services.Backend. It disconnects all clients, deletes the
-// streams, and then the account.
+// Deprovision implements services.Backend: it disconnects clients, deletes streams and the account.
 func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, InstanceParams]) (services.DeprovisionResult, error) {
 	a, err := b.account(ctx, r.Instance.Name)
 	if err != nil {
@@ -85,8 +82,7 @@ func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest
 	if u.streams > 0 {
 		return services.DeprovisionResult{}, services.NotYet(pause, "the streams are being deleted")
 	}
-	// A server that is away would give its copies of the account and its streams back to
-	// the others.
+	// A server that is away would return its copies to the others.
 	if away := u.away(a.servers); len(away) > 0 {
 		return services.DeprovisionResult{}, services.NotYet(5*time.Second, fmt.Sprintf("the last step waits for server %s, which is away", strings.Join(away, ", ")))
 	}
@@ -109,14 +105,13 @@ func (a *account) delete(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = a.b.link.all(ctx, a.servers, deleteSubject, []byte(request))
-	return doing("delete the account", err)
+	return a.b.link.each(ctx, "delete the account", a.servers, deleteSubject, request, envelope.refusal)
 }
 
 // deletion is the operator's order to delete accounts.
-func (k *keyring) deletion(accounts ...string) (string, error) {
+func (k *keyring) deletion(accounts ...string) ([]byte, error) {
 	claims := jwt.NewGenericClaims(k.issuer)
 	claims.Data["accounts"] = append([]string{}, accounts...)
 	order, err := claims.Encode(k.operator)
-	return order, doing("sign the deletion", err)
+	return []byte(order), doing("sign the deletion", err)
 }

@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
+
+	"github.com/nats-io/jwt/v2"
 
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Ready implements services.Readier: the servers answer, JetStream is enabled
-// with the limits that no account has, and they take the operator's orders.
+// Ready implements services.Readier: the servers answer, JetStream has the required limits, and
+// the servers obey the operator.
 func (b *backend) Ready(ctx context.Context) error {
 	all, err := b.link.present(ctx)
 	if err != nil {
@@ -28,31 +29,15 @@ func (b *backend) Ready(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := b.link.all(ctx, all, deleteSubject, []byte(order)); err != nil {
-		return fmt.Errorf("the servers refuse the operator's orders; operator_seed must be of a key that their operator's JWT names, and their resolver of type full with allow_delete: true: %w", err)
-	}
-	return nil
-}
-
-// limitReport is what a server reports of JetStream's own limits.
-type limitReport struct {
-	Disabled bool `json:"disabled"`
-	API      struct {
-		Level int `json:"level"`
-	} `json:"api"`
-	Limits struct {
-		Window   time.Duration `json:"max_duplicate_window"`
-		Batches  int           `json:"max_batch_inflight_per_stream"`
-		Messages int           `json:"max_batch_size"`
-	} `json:"limits"`
+	return b.link.each(ctx, "the servers refuse the operator's orders; operator_seed must be of a key that their operator's JWT names, and their resolver of type full with allow_delete: true",
+		all, deleteSubject, order, envelope.refusal)
 }
 
 // batchLevel is the first level of the API with atomic batches.
 const batchLevel = 2
 
 // missing are the limits that a server lacks.
-func (r limitReport) missing() []string {
-	var missing []string
+func (r report) missing() (missing []string) {
 	if r.Disabled {
 		return nil
 	}
@@ -65,10 +50,9 @@ func (r limitReport) missing() []string {
 	return missing
 }
 
-// limited checks that the servers have the limits without which an application takes
-// memory and disk space that no account counts.
+// limited checks the limits without which applications take space that no account counts.
 func (b *backend) limited(ctx context.Context, all servers) error {
-	answers, err := reports[limitReport](ctx, b.link, all, "ask for the limits of JetStream", nil)
+	answers, err := b.link.reports(ctx, all, "ask for the limits of JetStream", "")
 	if err != nil {
 		return err
 	}
@@ -95,33 +79,55 @@ func (b *backend) Footprint(p Plan) services.Space {
 	return services.Space{Storage: p.Storage, Memory: p.Memory}
 }
 
-// capacityReport is what a server reports of JetStream's resources.
-type capacityReport struct {
-	Disabled    bool  `json:"disabled"`
-	UsedMemory  int64 `json:"memory"`
-	UsedStorage int64 `json:"storage"`
-	Config      struct {
-		Memory  int64 `json:"max_memory"`
-		Storage int64 `json:"max_storage"`
-	} `json:"config"`
-}
-
-// Capacity implements services.CapacityReporter: what JetStream may use on all servers
-// together, and how much of that no stream uses.
+// Capacity implements services.CapacityReporter, for JetStream on all servers together.
 func (b *backend) Capacity(ctx context.Context) (c services.Capacity, err error) {
 	all, err := b.link.present(ctx)
 	if err != nil {
 		return c, err
 	}
-	answers, err := reports[capacityReport](ctx, b.link, all, "ask for the capacity of JetStream", nil)
+	answers, err := b.link.reports(ctx, all, "ask for the capacity of JetStream", "")
 	for _, r := range answers {
 		if r.Disabled {
 			continue
 		}
 		c.Total.Storage += services.Size(r.Config.Storage)
 		c.Total.Memory += services.Size(r.Config.Memory)
-		c.Free.Storage += services.Size(max(0, r.Config.Storage-r.UsedStorage))
-		c.Free.Memory += services.Size(max(0, r.Config.Memory-r.UsedMemory))
+		c.Free.Storage += services.Size(max(0, r.Config.Storage-r.Storage))
+		c.Free.Memory += services.Size(max(0, r.Config.Memory-r.Memory))
 	}
 	return c, err
+}
+
+// List implements services.Lister. A binding exists while its signing key is in the account.
+func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
+	var found []services.Resource
+	err := b.link.forEach(ctx, func(token string) {
+		claims, err := jwt.DecodeAccountClaims(token)
+		if err != nil {
+			return // another operator's, of an unknown kind
+		}
+		name, ours := b.keys.instanceOf(claims)
+		if !ours {
+			return
+		}
+		found = append(found, services.Resource{Instance: name, Name: resource(claims.Name, claims.Subject)})
+		for key, scope := range claims.SigningKeys {
+			if s, ok := scope.(*jwt.UserScope); ok {
+				found = append(found, services.Resource{Instance: name, Binding: s.Role, Name: claims.Name + " (signing key " + key + ")"})
+			}
+		}
+	})
+	return found, err
+}
+
+// resource names an account as its owner's tools show it, and by its key.
+func resource(name, public string) string { return name + " (account " + public + ")" }
+
+// ResourceName implements services.Namer.
+func (b *backend) ResourceName(inst instance) string {
+	public, err := b.keys.account(inst.Name)
+	if err != nil {
+		return ""
+	}
+	return resource(b.keys.prefix+inst.Name, public)
 }

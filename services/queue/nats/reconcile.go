@@ -12,14 +12,12 @@ import (
 )
 
 const (
-	// maxLooks is how many instances one call examines: each costs a request to all
-	// servers.
+	// maxLooks is how many instances one call examines, each with a request to all servers.
 	maxLooks = 50
 	// lookAge is how old a result may become before the next examination.
 	lookAge = 10 * time.Second
-	// maxWindow is the longest window for duplicates, and maxUnacknowledged how many
-	// messages may wait for an acknowledgement, before an instance is over its quota:
-	// the server keeps both in memory that it counts for no account.
+	// An instance with a longer window for duplicates, or more messages that wait for an
+	// acknowledgement, is over quota: the server keeps both in memory that no account counts.
 	maxWindow         = 2 * time.Minute
 	maxUnacknowledged = 1_000_000
 )
@@ -30,8 +28,7 @@ type sighting struct {
 	at      time.Time
 }
 
-// Reconcile implements services.Reconciler: it reports what instances use that no limit
-// of an account bounds, some instances in each call.
+// Reconcile implements services.Reconciler: it reports what no limit of an account bounds.
 func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Plan, InstanceParams]) (result services.ReconcileResult, err error) {
 	if len(r.Instances) == 0 {
 		return result, nil
@@ -50,9 +47,8 @@ func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Pla
 	return result, err
 }
 
-// look examines instances until one fails: the others would likely fail likewise. That
-// one waits as long as the others for its next examination, so that an instance with too
-// long an answer does not block the rest.
+// look examines instances until one fails, since the others would likely fail too. That one then
+// waits like the others, so that it does not block them.
 func (b *backend) look(due []instance, unbounded func(instance) (string, error)) error {
 	for _, inst := range due {
 		message, err := unbounded(inst)
@@ -79,7 +75,7 @@ func (b *backend) unbounded(ctx context.Context, all servers, inst instance) (st
 	if err != nil {
 		return "", err
 	}
-	answers, err := reports[detailReport](ctx, b.link, all, askStreams, map[string]any{"account": public, "streams": true, "config": true, "consumer": true})
+	answers, err := b.link.reports(ctx, all, askStreams, fmt.Sprintf(`{"account": %q, "streams": true, "config": true, "consumer": true}`, public))
 	if err != nil {
 		return "", err
 	}
@@ -90,26 +86,9 @@ func (b *backend) unbounded(ctx context.Context, all servers, inst instance) (st
 	return complaint(long, unacknowledged), nil
 }
 
-// detailReport is what a server reports of streams and consumers.
-type detailReport struct {
-	Accounts []struct {
-		ID      string `json:"id"`
-		Streams []struct {
-			Name   string `json:"name"`
-			Config struct {
-				Window time.Duration `json:"duplicate_window"`
-			} `json:"config"`
-			Consumers []struct {
-				Name    string `json:"name"`
-				Pending int64  `json:"num_ack_pending"`
-			} `json:"consumer_detail"`
-		} `json:"stream_detail"`
-	} `json:"account_details"`
-}
-
-// collect adds the streams with long windows, and the unacknowledged messages by stream
-// and consumer: each server that has a copy reports them.
-func (r detailReport) collect(account string, long map[string]bool, unacknowledged map[string]int64) {
+// collect adds the streams with long windows, and the unacknowledged messages by stream and
+// consumer. Each server that has a copy reports them.
+func (r report) collect(account string, long map[string]bool, unacknowledged map[string]int64) {
 	for _, a := range r.Accounts {
 		if a.ID != account {
 			continue

@@ -87,8 +87,8 @@ func TestServersWithoutLimits(t *testing.T) {
 // Each message that waits for an acknowledgement counts once, whichever servers
 // have a copy of its consumer.
 func TestUnacknowledged(t *testing.T) {
-	report := func(pending int) detailReport {
-		var r detailReport
+	reported := func(pending int) report {
+		var r report
 		text := fmt.Sprintf(`{"account_details":[{"id":"A","stream_detail":[{"name":"S","consumer_detail":[{"name":"c","num_ack_pending":%d},{"name":"d","num_ack_pending":1}]}]},
 			{"id":"OTHER","stream_detail":[{"name":"S","consumer_detail":[{"name":"e","num_ack_pending":9000000}]}]}]}`, pending)
 		if err := json.Unmarshal([]byte(text), &r); err != nil {
@@ -102,7 +102,7 @@ func TestUnacknowledged(t *testing.T) {
 	} {
 		long, unacknowledged := map[string]bool{}, map[string]int64{}
 		for range 3 {
-			report(pending).collect("A", long, unacknowledged)
+			reported(pending).collect("A", long, unacknowledged)
 		}
 		if got := complaint(long, unacknowledged); (want == "") != (got == "") || !strings.HasPrefix(got, want) {
 			t.Errorf("%d: %q, want %q", pending, got, want)

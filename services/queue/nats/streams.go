@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
+	"time"
 
 	"github.com/chandler-broker/chandler/services"
 )
@@ -20,42 +20,70 @@ type usage struct {
 	reserved []reserved
 	// enabled is how many servers have JetStream.
 	enabled int
-	// peers are the names of the servers that keep JetStream's state, including those
-	// that are away.
+	// peers are the servers that keep JetStream's state, including those that are away.
 	peers []string
 }
 
-// reserved are two numbers of bytes as the server writes them: without a limit it
-// is more than Size holds.
-type reserved struct{ storage, memory json.Number }
+// reserved are numbers of bytes. The server's number for "no limit" is more than Size holds.
+type reserved struct{ storage, memory float64 }
 
-// streamReport is what a server tells of JetStream (NATS documentation,
-// "Monitoring", jsz).
-type streamReport struct {
-	Disabled bool `json:"disabled"`
-	Meta     *struct {
-		Leader   string `json:"leader"`
-		Replicas []struct {
-			Name string `json:"name"`
-		} `json:"replicas"`
+// report is what a server tells of JetStream (NATS documentation, "Monitoring", jsz). How much of
+// it is present depends on the question.
+type report struct {
+	Disabled bool
+	Memory   int64 // in use, by all accounts
+	Storage  int64
+	Config   struct {
+		Memory  int64 `json:"max_memory"`
+		Storage int64 `json:"max_storage"`
+	}
+	API    struct{ Level int }
+	Limits struct {
+		Window   time.Duration `json:"max_duplicate_window"`
+		Batches  int           `json:"max_batch_inflight_per_stream"`
+		Messages int           `json:"max_batch_size"`
+	}
+	Meta *struct {
+		Leader   string
+		Replicas []struct{ Name string }
 	} `json:"meta_cluster"`
 	Accounts []struct {
-		ID              string      `json:"id"`
-		MemoryBytes     int64       `json:"memory"`
-		StorageBytes    int64       `json:"storage"`
-		ReservedMemory  json.Number `json:"reserved_memory"`
-		ReservedStorage json.Number `json:"reserved_storage"`
+		ID              string
+		Memory, Storage int64
+		ReservedMemory  float64 `json:"reserved_memory"`
+		ReservedStorage float64 `json:"reserved_storage"`
 		Streams         []struct {
-			Name string `json:"name"`
+			Name   string
+			Config struct {
+				Window time.Duration `json:"duplicate_window"`
+			}
+			Consumers []struct {
+				Name    string
+				Pending int64 `json:"num_ack_pending"`
+			} `json:"consumer_detail"`
 		} `json:"stream_detail"`
 	} `json:"account_details"`
+}
+
+// reports asks all servers about JetStream. The question is JSON; "" asks for no details.
+func (l *link) reports(ctx context.Context, all servers, what, question string) (map[string]report, error) {
+	found := map[string]report{}
+	err := l.each(ctx, what, all, streamSubject, []byte(question), func(e envelope) error {
+		var r report
+		if e.Error == nil && json.Unmarshal(e.Data, &r) != nil {
+			return errNonsense
+		}
+		found[e.Server.ID] = r
+		return e.refusal()
+	})
+	return found, err
 }
 
 var errDisabled = errors.New("no server has JetStream enabled; enable it in the servers' configuration")
 
 // usageOf asks all servers about an account.
 func (l *link) usageOf(ctx context.Context, all servers, account string) (*usage, error) {
-	answers, err := reports[streamReport](ctx, l, all, askStreams, map[string]any{"account": account, "streams": true})
+	answers, err := l.reports(ctx, all, askStreams, fmt.Sprintf(`{"account": %q, "streams": true}`, account))
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +101,7 @@ func (l *link) usageOf(ctx context.Context, all servers, account string) (*usage
 
 const askStreams = "ask for the account's streams"
 
-func (u *usage) add(r streamReport, account string, names map[string]bool) {
+func (u *usage) add(r report, account string, names map[string]bool) {
 	if !r.Disabled {
 		u.enabled++
 	}
@@ -88,8 +116,8 @@ func (u *usage) add(r streamReport, account string, names map[string]bool) {
 			continue
 		}
 		// Each server reports all that it has heard of, its own and the others'.
-		u.storage = max(u.storage, services.Size(a.StorageBytes))
-		u.memory = max(u.memory, services.Size(a.MemoryBytes))
+		u.storage = max(u.storage, services.Size(a.Storage))
+		u.memory = max(u.memory, services.Size(a.Memory))
 		u.reserved = append(u.reserved, reserved{a.ReservedStorage, a.ReservedMemory})
 		for _, s := range a.Streams {
 			names[s.Name] = true
@@ -99,37 +127,25 @@ func (u *usage) add(r streamReport, account string, names map[string]bool) {
 
 // away are the servers of JetStream that did not answer.
 func (u *usage) away(all servers) []string {
-	var away []string
-	for _, name := range u.peers {
-		if name != "" && !slices.Contains(slices.Collect(maps.Values(all)), name) {
-			away = append(away, name)
-		}
-	}
-	slices.Sort(away)
-	return away
+	present := slices.Collect(maps.Values(all))
+	return slices.DeleteFunc(slices.Sorted(slices.Values(u.peers)), func(name string) bool {
+		return name == "" || slices.Contains(present, name)
+	})
 }
 
-// holds says whether every server holds the account to the plan. A single server
-// reserves what plans promise. If its store is too small for another account, it leaves
-// that without streams and says so only in its log.
+// holds says whether every server holds the account to the plan. A server whose store is too small
+// gives the account no streams, and says so only in its log.
 func (u *usage) holds(p Plan) bool {
-	want := reserved{number(p.Storage), number(p.Memory)}
-	for _, r := range u.reserved {
-		if r != want {
-			return false
-		}
-	}
-	return len(u.reserved) >= u.enabled
+	want := reserved{float64(p.Storage), float64(p.Memory)}
+	return len(u.reserved) >= u.enabled && !slices.ContainsFunc(u.reserved, func(r reserved) bool { return r != want })
 }
 
-// number is a size in bytes as JSON has it.
-func number(s services.Size) json.Number { return json.Number(strconv.FormatInt(int64(s), 10)) }
-
-// activate makes all servers load the account and checks that they hold it to the plan.
-// Else the first stream of an application would load it, and fail: a server may be asked
-// to store a stream while it still reads the account.
+// activate makes all servers load the account, and checks that they hold it to the plan. A server
+// that loads it for an application's first stream may refuse that.
 func (a *account) activate(ctx context.Context, p Plan) (*usage, error) {
-	if err := a.b.link.activate(ctx, a.servers, a.public); err != nil {
+	// A server loads an account to tell of its connections.
+	err := a.b.link.each(ctx, "activate the account", a.servers, fmt.Sprintf(clientSubject, a.public), []byte(`{"limit": 1}`), envelope.refusal)
+	if err != nil {
 		return nil, err
 	}
 	u, err := a.b.link.usageOf(ctx, a.servers, a.public)

@@ -9,13 +9,12 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/chandler-broker/chandler/services"
 )
 
-// The requests of the system account (NATS documentation, "System Events and
-// Decentralized JWT Tutorial" and "JetStream wire API Reference").
+// The requests of the system account (NATS documentation, "System Events and Decentralized JWT
+// Tutorial" and "JetStream wire API Reference").
 const (
 	pingSubject   = "$SYS.REQ.SERVER.PING"
 	lookupSubject = "$SYS.REQ.ACCOUNT.%s.CLAIMS.LOOKUP"
@@ -30,17 +29,24 @@ const (
 
 // envelope is around what a server says of itself.
 type envelope struct {
-	Server struct {
-		Name string `json:"name"`
-		ID   string `json:"id"`
-	} `json:"server"`
-	Error *struct {
-		Description string `json:"description"`
-	} `json:"error"`
-	Data   json.RawMessage `json:"data"`
+	Server struct{ Name, ID string }
+	Error  *struct{ Description string }
+	Data   json.RawMessage
 	Statsz struct {
 		ActiveServers int `json:"active_servers"`
-	} `json:"statsz"`
+	}
+}
+
+// refusal is the error of a server that refuses a request.
+func (e envelope) refusal() error {
+	if e.Error == nil {
+		return nil
+	}
+	err := fmt.Errorf("server %s: %s", e.Server.Name, e.Error.Description)
+	if strings.Contains(e.Error.Description, syscall.ENOSPC.Error()) {
+		return services.OutOfCapacity(fmt.Errorf("the disk of the server's accounts is full; make room on it: %w", err))
+	}
+	return err
 }
 
 // servers are the servers that answer, names by ID.
@@ -51,19 +57,13 @@ func (s servers) names() string {
 	return strings.Join(slices.Sorted(maps.Values(s)), ", ")
 }
 
-// present finds out which servers answer. Each knows how many they are; one that died a
-// moment ago still counts, so that the last one is not waited for long.
+// present finds out which servers answer. Each counts the others, also one that has just died, so
+// that the last one is not awaited for long.
 func (l *link) present(ctx context.Context) (servers, error) {
 	found := servers{}
-	wait := func() time.Duration {
-		if len(found) == 0 {
-			return patience
-		}
-		return quiet
-	}
-	err := l.ask(ctx, pingSubject, nil, wait, func(answer []byte) error {
+	err := l.ask(ctx, pingSubject, nil, quiet, func(answer []byte) error {
 		var e envelope
-		if err := json.Unmarshal(answer, &e); err != nil || e.Server.ID == "" || e.Statsz.ActiveServers == 0 {
+		if json.Unmarshal(answer, &e) != nil || e.Server.ID == "" || e.Statsz.ActiveServers == 0 {
 			return errNonsense
 		}
 		found[e.Server.ID] = e.Server.Name
@@ -80,8 +80,6 @@ func (l *link) present(ctx context.Context) (servers, error) {
 
 var errNonsense = errors.New("the reply did not come from a NATS server")
 
-func patient() time.Duration { return patience }
-
 // doing adds what the broker was doing to an error.
 func doing(what string, err error) error {
 	if err == nil {
@@ -90,42 +88,17 @@ func doing(what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-// reports sends all servers a question about JetStream and returns what each reports
-// (NATS documentation, "Monitoring", jsz).
-func reports[T any](ctx context.Context, l *link, all servers, what string, question map[string]any) (map[string]T, error) {
-	request, err := json.Marshal(question)
-	if err != nil {
-		return nil, err
-	}
-	answers, err := l.all(ctx, all, streamSubject, request)
-	if err != nil {
-		return nil, doing(what, err)
-	}
-	decoded := map[string]T{}
-	for id, data := range answers {
-		var report T
-		if json.Unmarshal(data, &report) != nil {
-			return nil, doing(what, errNonsense)
-		}
-		decoded[id] = report
-	}
-	return decoded, nil
-}
-
-// all sends a request that each server answers and returns the answers' data by server.
-// It is an error if one refuses or does not answer.
-func (l *link) all(ctx context.Context, all servers, subject string, request []byte) (map[string]json.RawMessage, error) {
-	data := map[string]json.RawMessage{}
+// each sends a request that each server must answer, and hands the answers to take.
+func (l *link) each(ctx context.Context, what string, all servers, subject string, request []byte, take func(envelope) error) error {
 	missing := maps.Clone(all)
-	err := l.ask(ctx, subject, request, patient, func(answer []byte) error {
+	err := l.ask(ctx, subject, request, patience, func(answer []byte) error {
 		var e envelope
-		if err := json.Unmarshal(answer, &e); err != nil || e.Server.ID == "" {
+		if json.Unmarshal(answer, &e) != nil || e.Server.ID == "" {
 			return errNonsense
 		}
-		if e.Error != nil {
-			return serverError(e.Server.Name, e.Error.Description)
+		if err := take(e); err != nil {
+			return err
 		}
-		data[e.Server.ID] = e.Data
 		if delete(missing, e.Server.ID); len(missing) == 0 {
 			return errEnough
 		}
@@ -134,22 +107,13 @@ func (l *link) all(ctx context.Context, all servers, subject string, request []b
 	if errors.Is(err, errSilent) && len(missing) > 0 {
 		err = fmt.Errorf("%s: %w", missing.names(), err)
 	}
-	return data, err
-}
-
-// serverError is the error of a server that refuses.
-func serverError(server, description string) error {
-	err := fmt.Errorf("server %s: %s", server, description)
-	if strings.Contains(description, syscall.ENOSPC.Error()) {
-		return services.OutOfCapacity(fmt.Errorf("the disk of the server's accounts is full; make room on it: %w", err))
-	}
-	return err
+	return doing(what, err)
 }
 
 // lookup returns an account's JWT as each server stores it; "" if it has none.
 func (l *link) lookup(ctx context.Context, all servers, account string) ([]string, error) {
 	var tokens []string
-	err := l.ask(ctx, fmt.Sprintf(lookupSubject, account), nil, patient, func(answer []byte) error {
+	err := l.ask(ctx, fmt.Sprintf(lookupSubject, account), nil, patience, func(answer []byte) error {
 		if tokens = append(tokens, string(answer)); len(tokens) == len(all) {
 			return errEnough
 		}
@@ -158,62 +122,42 @@ func (l *link) lookup(ctx context.Context, all servers, account string) ([]strin
 	return tokens, doing("look the account up", err)
 }
 
-// inSync says whether all servers apply an account's JWT: a server stores it first, and
-// disconnects clients that it no longer admits before it reports it.
+// inSync says whether all servers apply an account's JWT, not only store it.
 func (l *link) inSync(ctx context.Context, all servers, account, token string) (bool, error) {
 	applied, err := l.applied(ctx, all, account)
 	return !slices.ContainsFunc(applied, func(other string) bool { return other != token }), err
 }
 
-// applied returns the JWTs of an account that the servers apply, whatever is on their
-// disks. A server that has not needed the account yet has none, and will read the one
-// that it stores.
+// applied returns the JWTs of an account that the servers apply, whatever they store. A server that
+// has not needed the account yet applies none.
 func (l *link) applied(ctx context.Context, all servers, account string) ([]string, error) {
 	var tokens []string
-	answers := 0
-	err := l.ask(ctx, fmt.Sprintf(activeSubject, account), nil, patient, func(answer []byte) error {
-		var e envelope
-		var info struct {
-			JWT string `json:"jwt"`
+	err := l.each(ctx, "ask what the servers know of the account", all, fmt.Sprintf(activeSubject, account), nil, func(e envelope) error {
+		var info struct{ JWT string }
+		if e.Error != nil {
+			return nil
 		}
-		if err := json.Unmarshal(answer, &e); err != nil || e.Server.ID == "" {
+		if json.Unmarshal(e.Data, &info) != nil {
 			return errNonsense
 		}
-		if e.Error == nil {
-			if json.Unmarshal(e.Data, &info) != nil {
-				return errNonsense
-			}
-			tokens = append(tokens, info.JWT)
-		}
-		if answers++; answers >= len(all) {
-			return errEnough
-		}
+		tokens = append(tokens, info.JWT)
 		return nil
 	})
-	return tokens, doing("ask what the servers know of the account", err)
+	return tokens, err
 }
 
-// push gives an account's JWT to all servers, which apply it before they answer: clients
-// that they no longer admit are disconnected.
+// push gives an account's JWT to all servers, which first disconnect excluded clients.
 func (l *link) push(ctx context.Context, all servers, token string) error {
-	_, err := l.all(ctx, all, updateSubject, []byte(token))
-	return doing("send the account to the servers", err)
-}
-
-// activate makes all servers load an account that they may not have needed yet, as
-// asking for its connections does.
-func (l *link) activate(ctx context.Context, all servers, account string) error {
-	_, err := l.all(ctx, all, fmt.Sprintf(clientSubject, account), []byte(`{"limit": 1}`))
-	return doing("activate the account", err)
+	return l.each(ctx, "send the account to the servers", all, updateSubject, []byte(token), envelope.refusal)
 }
 
 // purge deletes an account's streams. A cluster deletes them a moment later.
 func (l *link) purge(ctx context.Context, account string) error {
 	var result struct {
-		Error     *struct{ Description string } `json:"error"`
-		Initiated bool                          `json:"initiated"`
+		Error     *struct{ Description string }
+		Initiated bool
 	}
-	err := l.ask(ctx, fmt.Sprintf(purgeSubject, account), nil, patient, func(answer []byte) error {
+	err := l.ask(ctx, fmt.Sprintf(purgeSubject, account), nil, patience, func(answer []byte) error {
 		if json.Unmarshal(answer, &result) != nil {
 			return errNonsense
 		}
@@ -232,7 +176,7 @@ func (l *link) purge(ctx context.Context, account string) error {
 
 // forEach hands every account's JWT to take, as one of the servers stores them.
 func (l *link) forEach(ctx context.Context, take func(token string)) error {
-	err := l.ask(ctx, packSubject, nil, patient, func(answer []byte) error {
+	err := l.ask(ctx, packSubject, nil, patience, func(answer []byte) error {
 		if len(answer) == 0 {
 			return errEnough
 		}

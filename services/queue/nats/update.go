@@ -6,17 +6,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Update implements services.Backend: the plan is all that can change. While it is
-// under way a tag of the account says what it began from, so that its undo is
-// told from a user's move to a smaller plan: that one is refused where more is in
-// use, the undo never is.
+// Update implements services.Backend. Meanwhile a tag records the previous limits. It tells an
+// undo, which is never refused, from a move to a plan that is too small.
 func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, InstanceParams]) (services.UpdateResult, error) {
 	a, err := b.account(ctx, r.Instance.Name)
 	if err != nil {
@@ -37,24 +34,17 @@ func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, Ins
 	return services.UpdateResult{}, a.push(ctx)
 }
 
-// move gives the account the limits of next, which it may have already: then this
-// is a repeated update.
+// move gives the account the limits of next, unless it has them already.
 func (a *account) move(ctx context.Context, prev, next Plan) error {
-	from, err := origin(prev)
-	if err != nil {
-		return err
+	if !a.limit(next) {
+		return nil
 	}
-	to, err := origin(next)
-	if err != nil || !a.limit(next) {
-		return err
-	}
-	if undoing := a.claims.Tags.Contains(to); !undoing {
-		if err := a.fits(ctx, next); err != nil {
-			return err
-		}
-		a.claims.Tags.Add(from)
-	} else {
+	if undoing := a.claims.Tags.Contains(origin(next)); undoing {
 		a.finishUpdate()
+	} else if err := a.fits(ctx, next); err != nil {
+		return err
+	} else {
+		a.claims.Tags.Add(origin(prev))
 	}
 	return a.push(ctx)
 }
@@ -63,13 +53,10 @@ func (a *account) move(ctx context.Context, prev, next Plan) error {
 const originTag = "chandler:from:"
 
 // origin is the tag for an update that began at a plan's limits.
-func origin(p Plan) (string, error) {
-	limits, err := json.Marshal(p.limits())
-	if err != nil {
-		return "", fmt.Errorf("encode the plan's limits: %w", err)
-	}
+func origin(p Plan) string {
+	limits, _ := json.Marshal(p.limits()) // numbers always encode
 	sum := sha256.Sum256(limits)
-	return originTag + hex.EncodeToString(sum[:8]), nil
+	return originTag + hex.EncodeToString(sum[:8])
 }
 
 // finishUpdate removes the tag of an update and says whether there was one.
