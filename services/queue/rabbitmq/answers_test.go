@@ -136,10 +136,7 @@ func TestChangeOutlastsItsContext(t *testing.T) {
 func TestAdministrators(t *testing.T) {
 	server := newServer(t)
 	admin := server.backend(t, "admins")
-	c, err := admin.api.client(testContext(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := admin.api.client(testContext(t))
 	for _, test := range []struct {
 		name, user, tag, password, want string
 	}{

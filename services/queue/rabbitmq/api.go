@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -28,13 +29,14 @@ func newAPI(c Config, a administrator, ca string) *api {
 }
 
 // client is the API for one call of a verb.
-func (a *api) client(ctx context.Context) (*rabbithole.Client, error) {
-	return rabbithole.NewTLSClient(a.administrator.endpoint.String(), a.administrator.name, a.administrator.password.Reveal(), call{ctx, a.transport})
+func (a *api) client(ctx context.Context) *rabbithole.Client {
+	c := &rabbithole.Client{Endpoint: a.administrator.endpoint.String(), Username: a.administrator.name, Password: a.administrator.password.Reveal()}
+	c.SetTransport(call{ctx, a.transport})
+	return c
 }
 
-// putVhost makes a virtual host, or changes its description. rabbit-hole does not send
-// the key under which RabbitMQ 3.10 reads the queue type, and which later versions
-// ignore.
+// putVhost makes or changes a virtual host. rabbit-hole does not send the key under which RabbitMQ
+// 3.10 reads the queue type; later versions ignore it.
 func (a *api) putVhost(ctx context.Context, name, description, queueType string) error {
 	settings := map[string]any{"description": description}
 	if queueType != "" {
@@ -67,8 +69,8 @@ func (a *api) send(ctx context.Context, method, path string, body io.Reader) (*h
 	return call{ctx, a.transport}.RoundTrip(request)
 }
 
-// call is a transport for the length of ctx, which rabbit-hole does not take. It keeps
-// connections open and turns every answer that is not the API's into an error.
+// call is a transport with a context, which rabbit-hole does not take. It keeps connections open,
+// and returns an error for every answer that is not the API's.
 type call struct {
 	ctx  context.Context
 	next http.RoundTripper
@@ -88,8 +90,7 @@ func (c call) RoundTrip(request *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-// checkAnswer returns an error for everything but success. Deleting what does not exist is
-// a success.
+// checkAnswer returns an error for all but success, which includes deleting what is absent.
 func checkAnswer(method string, answer *http.Response, body []byte) error {
 	kind, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
 	switch status := answer.StatusCode; {
@@ -108,4 +109,79 @@ func checkAnswer(method string, answer *http.Response, body []byte) error {
 		return refused(status, body)
 	}
 	return fmt.Errorf("%w: %s", errForeign, answer.Status)
+}
+
+// errForeign says that an HTTP server answers that is not RabbitMQ.
+var errForeign = errors.New("the reply did not come from RabbitMQ's management API")
+
+// refusal is an error with which the API answered.
+type refusal struct {
+	status int
+	reason string
+}
+
+func (r *refusal) Error() string {
+	return fmt.Sprintf("the server answers %d %s", r.status, r.reason)
+}
+
+// refused reads an error's body. Reasons are a string or a list.
+func refused(status int, body []byte) error {
+	var answer struct {
+		Error  string          `json:"error"`
+		Reason json.RawMessage `json:"reason"`
+	}
+	if json.Unmarshal(body, &answer) != nil {
+		return &refusal{status, "without a reason: " + http.StatusText(status)}
+	}
+	var text string
+	if json.Unmarshal(answer.Reason, &text) != nil {
+		text = string(answer.Reason)
+	}
+	return &refusal{status, answer.Error + ": " + text}
+}
+
+// causes are the likely causes of refusals, by status.
+var causes = map[int]string{
+	http.StatusUnauthorized:        "the server does not accept the url's user and password, or the user lacks the tag administrator",
+	http.StatusInternalServerError: "the server failed; its log says why, such as a full disk",
+	http.StatusForbidden:           "the administrator lacks a right; give it the tag administrator",
+}
+
+// explain adds what the broker was doing and what the operator can do.
+func explain(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		err = wrapped.Err // the operator knows the address
+	}
+	status := statusOf(err)
+	_, away := errors.AsType[*httpapi.Outage](err)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%s: the server did not answer in time: %w", doing, err)
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("%s: %w", doing, err)
+	case away:
+		return fmt.Errorf("%s: the server is away or closed the connection: %w", doing, err)
+	case status == 0:
+		return fmt.Errorf("%s: %w; let the url name the management plugin's port, 15672 unless it was changed", doing, err)
+	case causes[status] != "":
+		return fmt.Errorf("%s: %s: %w", doing, causes[status], err)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// absent says whether the server has no such thing.
+func absent(err error) bool { return statusOf(err) == http.StatusNotFound }
+
+// failed says whether the server failed, for example to close a connection that just ended.
+func failed(err error) bool { return statusOf(err) == http.StatusInternalServerError }
+
+// statusOf is the status of a refusal; 0: err is none.
+func statusOf(err error) int {
+	if r, ok := errors.AsType[*refusal](err); ok {
+		return r.status
+	}
+	return 0
 }

@@ -5,6 +5,9 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"fmt"
+	"net/http"
+	"strings"
+	"time"
 
 	rabbithole "github.com/michaelklishin/rabbit-hole/v3"
 
@@ -12,13 +15,9 @@ import (
 	"github.com/chandler-broker/chandler/services/access"
 )
 
-// Bind implements services.Backend. The permissions come last: without them the
-// user can connect to nothing.
+// Bind implements services.Backend. A user without permissions, which come last, cannot connect.
 func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, InstanceParams, BindingParams]) (services.BindResult, error) {
-	c, err := b.api.client(ctx)
-	if err != nil {
-		return services.BindResult{}, err
-	}
+	c := b.api.client(ctx)
 	vhost, user := b.names.vhost(r.Instance.Name), b.names.user(r.Instance.Name, r.Binding.Name)
 	if _, err := c.GetVhost(vhost); absent(err) {
 		return services.BindResult{}, fmt.Errorf("virtual host %s does not exist; provision the instance again", vhost)
@@ -38,8 +37,7 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 	return services.BindResult{Credentials: b.server.credentials(vhost, user, password)}, nil
 }
 
-// makeUser makes a user without tags, because any tag opens the management API. An existing
-// user gets the same hash again.
+// makeUser makes a user, or restores its hash. Any tag would open the management API.
 func makeUser(c *rabbithole.Client, user, hash string) error {
 	_, err := c.PutUser(user, rabbithole.UserSettings{
 		Name: user, Tags: rabbithole.UserTags{},
@@ -48,9 +46,8 @@ func makeUser(c *rabbithole.Client, user, hash string) error {
 	return explain("make user "+user, err)
 }
 
-// hash is how the server stores a password: a salt of four bytes, and the digest of salt
-// and password (RabbitMQ documentation, "Credentials and Passwords"). The salt derives from
-// the seed, so that a repeated bind changes nothing.
+// hash is how the server stores a password: a salt of four bytes, and a digest (RabbitMQ
+// documentation, "Credentials and Passwords"). The seed's salt makes a repeated bind a no-op.
 func hash(seed *services.Seed, password services.Secret) string {
 	salt := seed.Bytes("salt", 4)
 	digest := sha512.Sum512(append(salt[:4:4], password.Reveal()...))
@@ -59,8 +56,7 @@ func hash(seed *services.Seed, password services.Secret) string {
 	return hash
 }
 
-// permit grants a user the permissions of the parameters, topics first: an exchange
-// without a topic permission allows all keys.
+// permit grants the permissions, topics first: without these an exchange allows all keys.
 func permit(c *rabbithole.Client, vhost, user string, p BindingParams) error {
 	for _, t := range p.Topics {
 		_, err := c.UpdateTopicPermissionsIn(vhost, user, rabbithole.TopicPermissions{
@@ -95,8 +91,49 @@ func pattern(p *string, otherwise string) string {
 
 // refusedPattern rejects a regular expression that Go reads and the server does not.
 func refusedPattern(keys, doing string, err error) error {
-	if badPattern(err) {
+	if statusOf(err) == http.StatusBadRequest && strings.Contains(err.Error(), "invalid_regexp") {
 		return services.Rejected("parameters.%s: the server cannot read a regular expression; use PCRE's syntax", keys)
 	}
 	return explain(doing, err)
 }
+
+// Deprovision implements services.Backend. The users go first, because the server leaves behind
+// what is made in a virtual host while it is being removed.
+func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, InstanceParams]) (services.DeprovisionResult, error) {
+	c := b.api.client(ctx)
+	users, err := b.usersOf(c, r.Instance.Name)
+	if err != nil {
+		return services.DeprovisionResult{}, err
+	}
+	vhost := b.names.vhost(r.Instance.Name)
+	for _, user := range users {
+		if err := remove(c, vhost, user); err != nil {
+			return services.DeprovisionResult{}, err
+		}
+	}
+	_, err = c.DeleteVhost(vhost)
+	return services.DeprovisionResult{}, explain("remove virtual host "+vhost, err)
+}
+
+// Unbind implements services.Backend.
+func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, InstanceParams, BindingParams]) (services.UnbindResult, error) {
+	return services.UnbindResult{}, remove(b.api.client(ctx), b.names.vhost(r.Instance.Name), b.names.user(r.Instance.Name, r.Binding.Name))
+}
+
+// remove revokes a user's permissions, closes its connections and then deletes it: the server
+// closes a deleted user's connections only after its answer.
+func remove(c *rabbithole.Client, vhost, user string) error {
+	if _, err := c.ClearPermissionsIn(vhost, user); err != nil {
+		return explain("take the permissions of user "+user, err)
+	}
+	if _, err := c.CloseAllConnectionsOfUser(user); failed(err) {
+		return services.NotYet(closing, "the server is closing the application's connections")
+	} else if err != nil {
+		return explain("close the connections of user "+user, err)
+	}
+	_, err := c.DeleteUser(user)
+	return explain("remove user "+user, err)
+}
+
+// closing is the time that a connection takes to end.
+const closing = 200 * time.Millisecond

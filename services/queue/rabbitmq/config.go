@@ -18,23 +18,19 @@ import (
 type Config struct {
 	// URL is the management API with the administrator's name and password.
 	URL services.Secret `json:"url"`
-	// Host and Port are what applications are told; default: the URL's host,
-	// and 5672, or 5671 with TLS.
+	// Host and Port are what applications are told; default: the URL's host and AMQP's port.
 	Host string `json:"host"`
 	Port uint16 `json:"port"`
-	// TLS is whether applications connect with TLS; default: whether the URL
-	// does.
+	// TLS is whether applications connect with TLS; default: whether the URL does.
 	TLS *bool `json:"tls"`
-	// CA or CAFile is the PEM of the authority that signed the server's
-	// certificates, for the management API and handed out with the credentials.
+	// CA or CAFile has the certificates of the server's authority, for applications too.
 	CA     string `json:"ca"`
 	CAFile string `json:"ca_file"`
 	// Prefix begins the name of everything made on the server.
 	Prefix string `json:"prefix"`
 	// MaxConnections bounds the connections to the management API.
 	MaxConnections int `json:"max_connections"`
-	// FrameMax is the server's own frame_max in bytes, which bounds the headers
-	// of a message.
+	// FrameMax is the server's own frame_max in bytes, which bounds a message's headers.
 	FrameMax int `json:"frame_max"`
 }
 
@@ -72,8 +68,7 @@ type administrator struct {
 	password services.Secret
 }
 
-// administrator reads the URL. Its errors leave out the parser's, which quotes the URL
-// and its password.
+// administrator reads the URL. Its errors do not contain the password, as the parser's do.
 func (c *Config) administrator() (administrator, error) {
 	u, err := url.Parse(c.URL.Reveal())
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User.Username() == "" || !goodPort(u) {
@@ -128,8 +123,7 @@ func (s server) credentials(vhost, user string, password services.Secret) servic
 	})
 }
 
-// uri is a connection URI (RabbitMQ documentation, "AMQP 0-9-1 URI
-// Specification").
+// uri is a connection URI (RabbitMQ documentation, "AMQP 0-9-1 URI Specification").
 func (s server) uri(vhost, user, password string) string {
 	u := url.URL{Scheme: "amqp", User: url.UserPassword(user, password), Host: s.Address(), Path: "/" + vhost}
 	if s.tls {

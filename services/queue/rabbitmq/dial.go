@@ -47,15 +47,14 @@ func until(ctx context.Context) time.Time {
 	return time.Now().Add(2 * httpapi.ConnectTimeout)
 }
 
-// client is an application's session: one connection, never replaced by
-// another.
+// client is an application's session on one connection.
 type client struct {
 	conn *amqp.Connection
 	link net.Conn
 }
 
-// channel runs work on a channel of its own: the server closes one on the first
-// error. amqp091-go takes no context, so the end of ctx ends the session.
+// channel runs work on its own channel, because the server closes a channel on an error.
+// amqp091-go takes no context, so the end of ctx ends the session.
 func (c *client) channel(ctx context.Context, work func(*amqp.Channel) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -75,8 +74,7 @@ func (c *client) channel(ctx context.Context, work func(*amqp.Channel) error) er
 
 const probe = "chandler.probe."
 
-// Write implements services.Session: a key is a queue that keeps its newest
-// message.
+// Write implements services.Session: a key is a queue that keeps its newest message.
 func (c *client) Write(ctx context.Context, key, value string) error {
 	return c.channel(ctx, func(ch *amqp.Channel) error {
 		_, err := ch.QueueDeclare(probe+key, true, false, false, false, amqp.Table{

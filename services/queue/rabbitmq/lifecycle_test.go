@@ -70,10 +70,7 @@ func TestRepeatedBind(t *testing.T) {
 	if err := server.ask(testContext(t), path, &before); err != nil {
 		t.Fatal(err)
 	}
-	c, err := b.api.client(testContext(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := b.api.client(testContext(t))
 	if _, err := c.PutUser(before.Name, rabbithole.UserSettings{Tags: rabbithole.UserTags{"administrator"}, Password: "hunter2"}); err != nil {
 		t.Fatal(err)
 	}
@@ -101,10 +98,7 @@ func TestDeprovisionFindsUsersWithoutPermissions(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "lost")
 	inst := provisioned(t, b, "lost", nil)
-	c, err := b.api.client(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := b.api.client(ctx)
 	name := b.names.user(inst.Name, services.BindingName(inst.ID, "lost"))
 	if err := makeUser(c, name, "AAAAAA=="); err != nil {
 		t.Fatal(err)

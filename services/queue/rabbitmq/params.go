@@ -12,18 +12,14 @@ import (
 	"github.com/chandler-broker/chandler/services/check"
 )
 
-// InstanceParams are the user's parameters of an instance. There are none: what
-// an instance may use is the plan's to say.
+// InstanceParams are the user's parameters of an instance: none.
 type InstanceParams struct{}
 
-// BindingParams are the user's parameters of a binding. The three patterns are
-// RabbitMQ's permissions (RabbitMQ documentation, "Access Control").
+// BindingParams are the user's parameters of a binding (RabbitMQ documentation, "Access Control").
 type BindingParams struct {
-	// Role is read_write, or read_only for patterns that allow nothing but
-	// consuming.
+	// Role is read_write, or read_only for nothing but consuming.
 	Role access.Role `json:"role"`
-	// Configure, Write and Read narrow what a read_write binding may do; nil:
-	// everything.
+	// Configure, Write and Read narrow a read_write binding's permissions; nil: everything.
 	Configure *string `json:"configure"`
 	Write     *string `json:"write"`
 	Read      *string `json:"read"`
@@ -31,8 +27,8 @@ type BindingParams struct {
 	Topics []Topic `json:"topics"`
 }
 
-// Topic are the routing keys that a binding may use with one topic exchange
-// (RabbitMQ documentation, "Topic Authorisation").
+// Topic are the routing keys that a binding may use with a topic exchange (RabbitMQ documentation,
+// "Topic Authorisation").
 type Topic struct {
 	Exchange string `json:"exchange"`
 	// Write is for publishing, Read for binding queues; nil: all keys.
@@ -76,8 +72,8 @@ var (
 	printableRule = regexp.MustCompile(`^[ -~]*$`)
 )
 
-// checkPattern refuses what the server cannot read, or cannot match in reasonable time: it
-// backtracks, so that a repetition within a repetition may take nearly forever.
+// checkPattern refuses what the server cannot read, or what takes it nearly forever to match: it
+// backtracks.
 func checkPattern(pattern *string) error {
 	if pattern == nil {
 		return nil

@@ -1,37 +1,28 @@
 package rabbitmq
 
 import (
-	"cmp"
-
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/check"
 )
 
 // Plan is what a plan of this backend says about its virtual hosts.
 type Plan struct {
-	// Connections is how many connections all applications of an instance may
-	// hold together.
+	// Connections is how many connections an instance's applications may hold together.
 	Connections int `json:"connections"`
-	// ConnectionsPerBinding is how many connections one binding may hold; 0: as
-	// many as the instance.
+	// ConnectionsPerBinding is how many one binding may hold; 0: as many as the instance.
 	ConnectionsPerBinding int `json:"connections_per_binding"`
-	// ChannelsPerBinding is how many channels one binding may hold, over all
-	// its connections; 0: without limit.
+	// ChannelsPerBinding is how many channels one binding may hold; 0: without limit.
 	ChannelsPerBinding int `json:"channels_per_binding"`
 	// Queues is how many queues there may be.
 	Queues int `json:"queues"`
-	// QueueMessages is how many messages may wait in a queue; 0: so many that their
-	// headers have as much room as QueueSize gives to their bodies, or without limit if
-	// QueueSize has none.
+	// QueueMessages is how many messages may wait in a queue; 0: as many as let their headers
+	// take QueueSize, which bounds only bodies; without QueueSize, there is no limit.
 	QueueMessages int `json:"queue_messages"`
-	// QueueSize is how many bytes the messages that wait in a queue may have; 0:
-	// without limit.
+	// QueueSize is how many bytes may wait in a queue; 0: without limit.
 	QueueSize services.Size `json:"queue_size"`
-	// Overflow is what happens to a message beyond the limit: reject-publish rejects
-	// it, drop-head drops the oldest instead.
+	// Overflow is reject-publish or drop-head, which drops the oldest message, at the limit.
 	Overflow string `json:"overflow"`
-	// DefaultQueueType is the type of queues that are declared without one:
-	// classic, quorum or stream; empty: as the server is configured.
+	// DefaultQueueType is classic, quorum or stream; default: as the server is configured.
 	DefaultQueueType string `json:"default_queue_type"`
 }
 
@@ -52,7 +43,7 @@ const (
 	// Smaller files of a stream hold few messages; the server's default is the largest.
 	minSegment = 1 << 20
 	maxSegment = 500_000_000
-	none       = -1 // how the server writes "without limit"
+	noLimit    = -1 // how the server writes "without limit"
 )
 
 // Validate implements services.Validator.
@@ -72,14 +63,8 @@ func (p *Plan) Validate() error {
 	return f.Err()
 }
 
-// perBinding is one user's limit of connections.
-func (p Plan) perBinding() int { return cmp.Or(p.ConnectionsPerBinding, p.Connections) }
-
-// channels is one user's limit of channels.
-func (p Plan) channels() int { return cmp.Or(p.ChannelsPerBinding, none) }
-
-// messages is how many messages may wait in a queue whose messages have headers of at most
-// so many bytes; 0: without limit. A queue's size limits only bodies.
+// messages is how many messages may wait in a queue if headers have at most so many bytes; 0:
+// without limit.
 func (p Plan) messages(headers services.Size) int {
 	if p.QueueMessages == 0 && p.QueueSize != 0 {
 		return int(min(max(p.QueueSize/headers, 1), most))

@@ -1,6 +1,7 @@
 package rabbitmq
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -27,13 +28,9 @@ const (
 // priorities of policies: the higher goes first.
 var priorities = map[string]int{policy: 1, streamPolicy: 0}
 
-// Provision implements services.Backend. Nobody can get into the virtual host
-// before there is a binding, so its limits may come one after the other.
+// Provision implements services.Backend. Limits may come late: there is no binding yet.
 func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, InstanceParams]) (services.ProvisionResult, error) {
-	c, err := b.api.client(ctx)
-	if err != nil {
-		return services.ProvisionResult{}, err
-	}
+	c := b.api.client(ctx)
 	vhost := b.names.vhost(r.Instance.Name)
 	if err := b.api.putVhost(ctx, vhost, "made by chandler", r.Instance.Plan.DefaultQueueType); err != nil {
 		return services.ProvisionResult{}, explain("make virtual host "+vhost, err)
@@ -44,8 +41,7 @@ func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 	return services.ProvisionResult{}, b.limit(c, vhost, r.Instance.Plan)
 }
 
-// made checks that applications can use the virtual host, and that the server knows the
-// default queue type: an older server ignores it.
+// made checks that the virtual host is usable, and that the server knows its queue type.
 func made(c *rabbithole.Client, vhost, queueType string) error {
 	made, err := c.GetVhost(vhost)
 	if err != nil {
@@ -63,10 +59,8 @@ func made(c *rabbithole.Client, vhost, queueType string) error {
 	return nil
 }
 
-// makeAnew removes a virtual host that does not run because it was never completed: the
-// server stops making it if the requesting connection is lost, and does not complete it
-// when asked again. Its missing limits show that it was never used; one with limits may
-// hold messages.
+// makeAnew removes a virtual host that was never completed: the server stops making it when the
+// connection is lost, and does not go on when asked again. Only one with limits may hold messages.
 func makeAnew(c *rabbithole.Client, vhost, node string) error {
 	limits, err := c.GetVhostLimits(vhost)
 	if err != nil && !absent(err) {
@@ -93,14 +87,10 @@ func (b *backend) limit(c *rabbithole.Client, vhost string, p Plan) error {
 	return explain("limit the length of queues in virtual host "+vhost, b.limitLength(c, vhost, p))
 }
 
-// limitLength makes policies: operator policies for the lengths, which apply however a
-// queue is declared, and others for what happens at the limit, which operator policies
-// cannot define. Tenants cannot change them, because the management API admits only users
-// with a tag.
-//
-// A policy with a key that streams do not know does not apply to streams, which would have
-// no limit. So streams have a pair of their own with a lower priority: each queue obeys the
-// first that applies to it.
+// limitLength makes operator policies for lengths, which apply however a queue is declared, and
+// policies for what happens at the limit, which operator policies cannot define. Tenants cannot
+// change them. A policy with a key that streams do not know does not apply to them, so they have
+// policies of their own; each queue obeys the applicable one with the highest priority.
 func (b *backend) limitLength(c *rabbithole.Client, vhost string, p Plan) error {
 	if err := setPolicy(c, vhost, policy, rabbithole.PolicyDefinition{"overflow": p.Overflow}, p.lengths(b.frame)); err != nil {
 		return err
@@ -108,8 +98,7 @@ func (b *backend) limitLength(c *rabbithole.Client, vhost string, p Plan) error 
 	return setPolicy(c, vhost, streamPolicy, rabbithole.PolicyDefinition{"stream-max-segment-size-bytes": p.segment()}, p.streamLengths())
 }
 
-// setPolicy makes the policy and the operator policy of a name, or removes them if there
-// are no lengths.
+// setPolicy makes the policy and the operator policy of a name, or removes them without lengths.
 func setPolicy(c *rabbithole.Client, vhost, name string, definition rabbithole.PolicyDefinition, lengths map[string]any) error {
 	if len(lengths) == 0 {
 		if _, err := c.DeleteOperatorPolicy(vhost, name); err != nil {
@@ -128,4 +117,48 @@ func setPolicy(c *rabbithole.Client, vhost, name string, definition rabbithole.P
 		Pattern: everyQueue, ApplyTo: onlyQueues, Priority: priorities[name], Definition: lengths,
 	})
 	return err
+}
+
+// Update implements services.Backend. What exceeds a smaller plan's limits stays.
+func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, InstanceParams]) (services.UpdateResult, error) {
+	if err := b.CheckUpdate(r); err != nil {
+		return services.UpdateResult{}, err
+	}
+	c := b.api.client(ctx)
+	if err := b.limit(c, b.names.vhost(r.Instance.Name), r.Instance.Plan); err != nil {
+		return services.UpdateResult{}, err
+	}
+	users, err := b.usersOf(c, r.Instance.Name)
+	if err != nil {
+		return services.UpdateResult{}, err
+	}
+	for _, user := range users {
+		if err := limitUser(c, user, r.Instance.Plan); err != nil {
+			return services.UpdateResult{}, err
+		}
+	}
+	return services.UpdateResult{}, nil
+}
+
+func limitUser(c *rabbithole.Client, user string, p Plan) error {
+	_, err := c.PutUserLimits(user, rabbithole.UserLimitsValues{
+		maxConnections: cmp.Or(p.ConnectionsPerBinding, p.Connections),
+		maxChannels:    cmp.Or(p.ChannelsPerBinding, noLimit),
+	})
+	return explain("limit connections and channels of user "+user, err)
+}
+
+// usersOf returns the users of an instance's bindings, also those without permissions.
+func (b *backend) usersOf(c *rabbithole.Client, instance string) ([]string, error) {
+	all, err := c.ListUsers()
+	if err != nil {
+		return nil, explain("list users", err)
+	}
+	var users []string
+	for _, u := range all {
+		if inst, _, ok := b.names.users.Binding(u.Name); ok && inst == instance {
+			users = append(users, u.Name)
+		}
+	}
+	return users, nil
 }

@@ -8,14 +8,9 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Ready implements services.Readier: the server answers, and the administrator
-// is one.
+// Ready implements services.Readier.
 func (b *backend) Ready(ctx context.Context) error {
-	c, err := b.api.client(ctx)
-	if err != nil {
-		return err
-	}
-	me, err := c.Whoami()
+	me, err := b.api.client(ctx).Whoami()
 	if err != nil {
 		return explain("ask the server at "+b.api.administrator.endpoint.Host+" who the administrator is", err)
 	}
@@ -25,8 +20,7 @@ func (b *backend) Ready(ctx context.Context) error {
 	return b.frames(ctx)
 }
 
-// frames reports connections with larger frames than configured: their headers would
-// take more space than the plan's limits assume.
+// frames reports connections with larger frames, and thus headers, than plans assume.
 func (b *backend) frames(ctx context.Context) error {
 	var connections []struct {
 		FrameMax int64 `json:"frame_max"`
@@ -44,10 +38,7 @@ func (b *backend) frames(ctx context.Context) error {
 
 // List implements services.Lister.
 func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
-	c, err := b.api.client(ctx)
-	if err != nil {
-		return nil, err
-	}
+	c := b.api.client(ctx)
 	vhosts, err := c.ListVhosts()
 	if err != nil {
 		return nil, explain("list virtual hosts", err)
@@ -70,17 +61,10 @@ func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
 	return found, nil
 }
 
-var _ services.CapacityReporter = (*backend)(nil)
-
-// Capacity implements services.CapacityReporter: the memory that the cluster's running nodes may
-// use before they block who publishes (RabbitMQ documentation, "Memory Alarms"). Of
-// a disk a node tells what is left, and not how large it is.
+// Capacity implements services.CapacityReporter: the memory that running nodes may use before they
+// block publishers (RabbitMQ documentation, "Memory Alarms"). The size of disks is unknown.
 func (b *backend) Capacity(ctx context.Context) (capacity services.Capacity, err error) {
-	c, err := b.api.client(ctx)
-	if err != nil {
-		return capacity, err
-	}
-	nodes, err := c.ListNodes()
+	nodes, err := b.api.client(ctx).ListNodes()
 	if err != nil {
 		return capacity, explain("ask the nodes how much memory they have", err)
 	}

@@ -1,7 +1,6 @@
 package rabbitmq
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,10 +12,8 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-var _ services.Reconciler[Plan, InstanceParams] = (*backend)(nil)
-
-// holding is what a virtual host holds, as the server counted it a few seconds ago, without
-// streams: the server limits their size, and does not report it.
+// holding is what a virtual host held some seconds ago. The server does not report streams' size,
+// but limits it.
 type holding struct {
 	messages, unacknowledged            int
 	bytes, unacknowledgedBytes          services.Size
@@ -24,34 +21,13 @@ type holding struct {
 	acknowledgesNothing, commitsNothing map[string]bool // names of connections
 }
 
-// connection is a channel's, as the server tells of it.
-type connection struct{ name string }
-
-// UnmarshalJSON reads an object with a name. For a channel that was just opened the server
-// writes an empty list.
-func (c *connection) UnmarshalJSON(data []byte) error {
-	var details struct {
-		Name string `json:"name"`
-	}
-	if bytes.HasPrefix(data, []byte("[")) {
-		return nil
-	}
-	err := json.Unmarshal(data, &details)
-	c.name = details.Name
-	return err
-}
-
-// Reconcile implements services.Reconciler. The length of a queue counts waiting messages,
-// and neither unacknowledged messages nor those of transactions in progress. Connections
-// that hold more of these than the plan's queues may hold are closed.
+// Reconcile implements services.Reconciler. The length of a queue excludes unacknowledged messages
+// and those of open transactions. Connections that hold too many of these are closed.
 func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Plan, InstanceParams]) (result services.ReconcileResult, err error) {
 	if len(r.Instances) == 0 {
 		return result, nil
 	}
-	c, err := b.api.client(ctx)
-	if err != nil {
-		return result, err
-	}
+	c := b.api.client(ctx)
 	lengths, err := lengthsOf(c)
 	if err != nil {
 		return result, err
@@ -65,7 +41,10 @@ func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Pla
 		var limited, closed error
 		vhost := b.names.vhost(inst.Name)
 		if current, ok := lengths[vhost]; ok && !current.inSync(inst.Plan, b.frame) {
-			limited = unlessAbsent(b.limit(c, vhost, inst.Plan))
+			limited = b.limit(c, vhost, inst.Plan)
+		}
+		if absent(limited) { // the virtual host was removed in the meantime
+			limited = nil
 		}
 		if h, ok := held[vhost]; ok {
 			condition = services.Condition{Reason: services.OverQuota, Message: h.overQuota(inst.Plan, b.frame)}
@@ -74,14 +53,6 @@ func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Pla
 		result.Record(inst.ID, condition, errors.Join(limited, closed))
 	}
 	return result, nil
-}
-
-// unlessAbsent ignores the error of a virtual host that was removed in the meantime.
-func unlessAbsent(err error) error {
-	if absent(err) {
-		return nil
-	}
-	return err
 }
 
 // closeConnections closes connections; one that has ended is no error.
@@ -154,8 +125,7 @@ func lengthsOf(c *rabbithole.Client) (map[string]limits, error) {
 	return found, nil
 }
 
-// inSync says whether the policies are those of the plan: those from before an upgrade may
-// not be.
+// inSync says whether the policies are the plan's. Those from before an upgrade may not be.
 func (l limits) inSync(p Plan, headers services.Size) bool {
 	return same(l[policy], p.lengths(headers)) && same(l[streamPolicy], p.streamLengths())
 }
@@ -165,8 +135,7 @@ func same(current, wanted map[string]any) bool {
 	return maps.EqualFunc(current, wanted, func(a, b any) bool { return fmt.Sprintf("%.0f", a) == fmt.Sprintf("%d", b) })
 }
 
-// held asks what the virtual hosts of this broker hold. Two calls for all of them
-// cost the server less than two for each.
+// held asks what all virtual hosts hold, which costs less than asking for each.
 func (b *backend) held(ctx context.Context) (map[string]*holding, error) {
 	var queues []struct {
 		Vhost               string `json:"vhost"`
@@ -177,10 +146,10 @@ func (b *backend) held(ctx context.Context) (map[string]*holding, error) {
 		UnacknowledgedBytes int64  `json:"message_bytes_unacknowledged"`
 	}
 	var channels []struct {
-		Vhost          string     `json:"vhost"`
-		Unacknowledged int        `json:"messages_unacknowledged"`
-		Uncommitted    int        `json:"messages_uncommitted"`
-		Connection     connection `json:"connection_details"`
+		Vhost          string          `json:"vhost"`
+		Unacknowledged int             `json:"messages_unacknowledged"`
+		Uncommitted    int             `json:"messages_uncommitted"`
+		Connection     json.RawMessage `json:"connection_details"`
 	}
 	if err := b.api.get(ctx, "/api/queues?columns=vhost,type,messages,messages_unacknowledged,message_bytes,message_bytes_unacknowledged", &queues); err != nil {
 		return nil, explain("ask what the queues hold", err)
@@ -206,16 +175,17 @@ func (b *backend) held(ctx context.Context) (map[string]*holding, error) {
 		h.unacknowledgedBytes += services.Size(q.UnacknowledgedBytes)
 	}
 	for _, ch := range channels {
-		if ch.Connection.name == "" {
-			continue
+		var connection struct{ Name string }
+		if json.Unmarshal(ch.Connection, &connection) != nil {
+			continue // an empty list stands for that of a channel that was just opened
 		}
 		h := of(ch.Vhost)
 		h.uncommitted += ch.Uncommitted
 		if ch.Unacknowledged > 0 {
-			h.acknowledgesNothing[ch.Connection.name] = true
+			h.acknowledgesNothing[connection.Name] = true
 		}
 		if ch.Uncommitted > 0 {
-			h.commitsNothing[ch.Connection.name] = true
+			h.commitsNothing[connection.Name] = true
 		}
 	}
 	return held, nil

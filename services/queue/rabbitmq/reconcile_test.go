@@ -17,10 +17,7 @@ func TestKeepPutsPoliciesRight(t *testing.T) {
 	server := newServer(t)
 	b := server.backend(t, "keep")
 	inst := provisioned(t, b, "old", func(i *instance) { i.Plan.QueueSize = 1 << 20 })
-	c, err := b.api.client(testContext(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := b.api.client(testContext(t))
 	vhost := b.names.vhost(inst.Name)
 	if _, err := c.DeleteOperatorPolicy(vhost, streamPolicy); err != nil {
 		t.Fatal(err)
