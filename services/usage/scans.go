@@ -37,28 +37,23 @@ func (l Limits) mayResume(a Amount) bool {
 	return !(a.Uncountable && l.Any()) && MayResume(a.Bytes, l.Storage) && MayResume(a.Items, l.Items)
 }
 
-// Counter counts the contents of one instance, a part at a time: a large one takes
-// many rounds.
+// Counter counts the contents of one instance in several calls.
 type Counter interface {
-	// Advance counts a part, and further ones until the end. done says that all
-	// is counted. After an error the counter is not used again.
+	// Advance counts until the end; done says that all is counted. An error ends the count.
 	Advance(ctx context.Context, end time.Time) (done bool, err error)
 	// Amount is what was counted so far.
 	Amount() Amount
 }
 
 const (
-	// roundTime is how long one round works, instanceTime how long it counts a
-	// single instance.
+	// roundTime is how long one round works, instanceTime how long it counts one instance.
 	roundTime    = 10 * time.Second
 	instanceTime = time.Second
-	// rest is how much longer an instance is left alone than its count took: the
-	// counting costs no more than a twentieth of a server's time.
+	// rest times as long as a count took, no other begins: counting takes 1/20 of the time.
 	rest = 20
 )
 
-// Scans are the counts of a server's instances. A new process begins them again.
-// The zero value is ready for use.
+// Scans are the counts of a server's instances. The zero value is ready for use.
 type Scans struct {
 	round sync.Mutex // one round at a time uses the scans
 	next  int        // where in its batch the next round begins
@@ -77,9 +72,8 @@ type scan struct {
 // ErrAbsent says that an instance is being made or removed.
 var ErrAbsent = errors.New("the instance is being made or removed")
 
-// Reconcile visits instances until the time is over, those first that the last round
-// had no time for. visit returns what the instance's user should know, or ErrAbsent.
-// kind is what an instance is, such as "bucket".
+// Reconcile visits instances until the time is over, and next time begins with the others. visit
+// returns what the user should know, or ErrAbsent. kind is what an instance is, such as "bucket".
 func Reconcile[P, I any](s *Scans, kind string, instances []services.Instance[P, I],
 	visit func(inst services.Instance[P, I], end time.Time) (note string, err error),
 ) services.ReconcileResult {
@@ -127,8 +121,8 @@ func (s *Scans) of(instance string) *scan {
 	return s.scans[instance]
 }
 
-// Measure returns how much an instance holds, as far as it is known, and whether it
-// is to be locked; locked is whether it is now. Only what Reconcile calls may call it.
+// Measure returns what is known of an instance's contents, and whether to lock it; locked is
+// whether it is now. Only what Reconcile calls may call it.
 func (s *Scans) Measure(ctx context.Context, instance string, limits Limits, locked bool, end time.Time, begin func() Counter) (Amount, bool, error) {
 	if !limits.Any() {
 		return Amount{}, false, nil

@@ -1,5 +1,4 @@
-// Package usage compares what instances use with the limits of their plans, and
-// counts the contents of instances whose server does not hold them to a limit.
+// Package usage compares what instances use with their plans' limits, and counts contents.
 package usage
 
 import (
@@ -13,8 +12,7 @@ import (
 // Exceeds says whether used is above a limit; 0 is no limit.
 func Exceeds[N services.Size | int](used, limit N) bool { return limit != 0 && used > limit }
 
-// ResumeBelow is where a locked instance may be written to again: a twentieth below
-// the limit, so that one at the limit is not locked and unlocked all the time.
+// ResumeBelow is where a locked instance is unlocked: well below the limit, to avoid flapping.
 func ResumeBelow[N services.Size | int](limit N) N { return limit - limit/20 }
 
 // MayResume says whether a locked instance may be written to again.
@@ -27,8 +25,8 @@ func WritesRefused(used, limit services.Size) string {
 	return fmt.Sprintf("storage: %s of %s used; writes are refused until less than %s is used", used, limit, ResumeBelow(limit))
 }
 
-// NearLimit tells the user of an instance whose file system holds it to the limit
-// that it is at the limit; empty if it is not. contents are what to delete.
+// NearLimit tells the user of an instance with a hard limit that it is at the limit, if it is.
+// contents are what to delete.
 func NearLimit(used, limit services.Size, contents string) string {
 	if MayResume(used, limit) {
 		return ""
@@ -41,9 +39,8 @@ func Join(notes ...string) string {
 	return strings.Join(slices.DeleteFunc(notes, func(note string) bool { return note == "" }), "; ")
 }
 
-// CheckChange refuses a plan with less storage than is used. An instance that is
-// locked but within its plan was locked by an update that failed, and may return to
-// the smaller plan: that is the update's undo.
+// CheckChange refuses a plan with less storage than is used. A locked instance within its plan was
+// locked by an update that failed: the undo may return it to the smaller plan.
 func CheckChange(used, prev, next services.Size, locked bool) error {
 	smaller := next != 0 && (prev == 0 || next < prev)
 	if !smaller || used <= next || locked && !Exceeds(used, prev) {
