@@ -2,31 +2,29 @@ package sandbox
 
 import "slices"
 
-// Metering makes code stop when its time is over, and lets the calls of one
-// worker share its CPUs fairly. wazero can do both itself (WithCloseOnContextDone),
-// by leaving the machine code for every iteration of every loop, which makes
-// code that computes five times slower. So the module is rewritten instead:
+// Metering stops code at its time limit, and shares a worker's CPUs fairly among its
+// calls. wazero can do both (WithCloseOnContextDone), but leaves the machine code for
+// every iteration of every loop, which makes computations five times slower. Instead the
+// module is rewritten:
 //
-//   - A global, which the module's own code has no number for, counts down at
-//     the head of every loop, at the entry of every function that calls another,
-//     and by the length of what the bulk instructions copy.
-//   - When it has reached zero it starts again, and the code asks for more
-//     memory than there can be. That is wazero's cheapest way out of machine
-//     code: it comes to linearMemory.Reallocate, which ends the call when its
-//     time is over, and where Go's scheduler may switch.
+//   - A global that the module's own code cannot name counts down at the head of every
+//     loop, at the entry of every function that calls another, and by the length of what
+//     the bulk instructions copy.
+//   - At zero it starts again, and the code asks for more memory than can exist. That is
+//     wazero's cheapest exit from machine code: it calls linearMemory.Reallocate, which
+//     ends the call at its time limit, and where Go's scheduler may switch.
 //
-// So that the way out is always taken, the maximum that the module declares for
-// its memory is removed: the call's limit holds. Tables without a maximum get
-// one, since they are in Go's heap. Custom sections other than the names of
-// functions are left out.
+// So that the exit is always taken, the maximum that the module declares for its memory
+// is removed; the call's limit holds. Tables without a maximum get one, since they are in
+// Go's heap. Custom sections other than the names of functions are omitted.
 
-// meterVersion is part of where compiled code is kept. Change it when what meter
-// writes changes.
+// meterVersion is in the paths of compiled code. Change it when the output of meter
+// changes.
 const meterVersion = "meter3"
 
 const (
-	// fuel is how often the counter counts down from one safepoint to the
-	// next: some ten microseconds of the fastest loop.
+	// fuel is the count from one safepoint to the next: some ten microseconds of the
+	// fastest loop.
 	fuel = 10_000
 	// safepointPages is what a safepoint asks for; no call may have so much.
 	safepointPages = 1<<15 - 1
@@ -56,28 +54,22 @@ func meter(module []byte) ([]byte, error) {
 		return nil, err
 	}
 	m := metering{out: slices.Clone(module[:8])}
-	in := wasmReader{rest: module[8:]}
+	in := &wasmReader{rest: module[8:]}
 	for len(in.rest) > 0 && in.err == nil {
 		id := in.byte()
 		body := in.take(in.u32())
-		if in.err != nil {
-			break
-		}
-		if err := m.section(id, body); err != nil {
-			return nil, err
+		if in.err == nil {
+			in.err = m.section(id, body)
 		}
 	}
-	if in.err != nil {
-		return nil, in.err
+	if in.err == nil && !m.hasMemory {
+		in.refuse(textMemoryMissing)
 	}
-	if m.memories == 0 {
-		return nil, errNoMemory
-	}
-	return m.out, nil
+	return m.out, in.err
 }
 
-// errNoMemory: every WASI program has one.
-var errNoMemory = &CodeError{"the module must have one memory"}
+// textMemoryMissing: every WASI program has one.
+const textMemoryMissing = "the module must have one memory"
 
 func checkHeader(module []byte) error {
 	switch {
@@ -98,44 +90,40 @@ type metering struct {
 	functions []uint32 // the type of each function that the module defines
 	globals   uint32   // how many the module has; so the number of the counter
 	counted   bool     // the counter is written
-	memories  int
+	hasMemory bool
 	dataCount bool // instructions may name data segments by number
 }
 
+// section writes a section, rewritten where it has to be.
 func (m *metering) section(id byte, body []byte) error {
-	in := wasmReader{rest: body}
+	in := &wasmReader{rest: body}
 	if id > sectionGlobal && !m.counted {
-		m.writeGlobals(&wasmReader{}, 0)
+		m.write(sectionGlobal, m.countedGlobals(0, nil))
 	}
 	switch id {
 	case sectionCustom:
-		if name := string(in.take(in.u32())); in.err == nil && name == "name" {
-			m.write(id, body)
+		if string(in.take(in.u32())) != "name" {
+			return in.err
 		}
-		return in.err
 	case sectionType:
-		m.readTypes(&in)
+		m.readTypes(in)
 	case sectionImport:
-		return readImports(&in, func() { m.write(id, body) })
+		readImports(in)
 	case sectionFunction:
 		m.functions = in.numbers()
 	case sectionTable:
-		return m.tables(&in)
+		body = boundedTables(in)
 	case sectionMemory:
-		return m.memory(&in)
+		body = m.unboundedMemory(in)
 	case sectionGlobal:
 		count := in.u32()
-		if in.err == nil {
-			m.writeGlobals(&in, count)
-		}
-		return in.err
+		body = m.countedGlobals(count, in.rest)
 	case sectionCode:
-		return m.code(&in)
+		body = m.code(in)
 	case sectionCounts:
 		m.dataCount = true
 	case sectionData:
-		m.data(body)
-		return nil
+		body = m.data(body)
 	}
 	if in.err == nil {
 		m.write(id, body)
@@ -144,15 +132,13 @@ func (m *metering) section(id byte, body []byte) error {
 }
 
 func (m *metering) write(id byte, body []byte) {
-	m.out = append(m.out, id)
-	m.out = appendU32(m.out, uint32(len(body))) //nolint:gosec // a module is some megabytes
-	m.out = append(m.out, body...)
+	m.out = appendBytes(append(m.out, id), body)
 }
 
 func (m *metering) readTypes(in *wasmReader) {
 	for range in.count() {
 		if in.byte() != 0x60 {
-			_ = in.fail()
+			in.fail()
 			return
 		}
 		params := in.u32()
@@ -163,23 +149,18 @@ func (m *metering) readTypes(in *wasmReader) {
 }
 
 // readImports refuses what is not a function: WASI has nothing else.
-func readImports(in *wasmReader, accept func()) error {
+func readImports(in *wasmReader) {
 	for range in.count() {
 		module, name := string(in.take(in.u32())), string(in.take(in.u32()))
-		kind := in.byte()
-		if in.err == nil && kind != 0 {
-			return &CodeError{"the module imports " + quoteName(module, name) + ", which is no function; WASI preview 1 has only functions"}
+		if kind := in.byte(); kind != 0 {
+			in.refuse("the module imports %s, which is no function; WASI preview 1 has only functions", quoteName(module, name))
 		}
 		in.u32()
 	}
-	if in.err == nil {
-		accept()
-	}
-	return in.err
 }
 
-// tables gives a maximum to tables that have none.
-func (m *metering) tables(in *wasmReader) error {
+// boundedTables gives a maximum to tables that have none.
+func boundedTables(in *wasmReader) []byte {
 	count := in.count()
 	body := appendU32(nil, count)
 	var total uint64
@@ -190,55 +171,55 @@ func (m *metering) tables(in *wasmReader) error {
 			most = min(in.u32(), most)
 		}
 		if flags > 1 || in.err != nil {
-			return in.fail()
+			in.fail()
+			return nil
 		}
 		total += uint64(least)
 		body = appendU32(appendU32(append(body, kind, 1), least), most)
 	}
 	if total > maxTable || count > 100 {
-		return &CodeError{"the module's tables are too large"}
+		in.refuse("the module's tables are too large")
 	}
-	m.write(sectionTable, body)
-	return nil
+	return body
 }
 
-// memory removes the maximum.
-func (m *metering) memory(in *wasmReader) error {
+// unboundedMemory removes the maximum.
+func (m *metering) unboundedMemory(in *wasmReader) []byte {
 	count, flags, least := in.count(), in.byte(), in.u32()
-	if in.err != nil || count != 1 {
-		return errNoMemory
+	switch {
+	case in.err != nil || count != 1:
+		in.err = &CodeError{textMemoryMissing}
+	case flags > 1:
+		in.refuse("the module's memory is shared, or has 64-bit addresses; WASI preview 1 has neither")
 	}
-	if flags > 1 {
-		return &CodeError{"the module's memory is shared, or has 64-bit addresses; WASI preview 1 has neither"}
-	}
-	m.memories++
-	m.write(sectionMemory, appendU32([]byte{1, 0}, least))
-	return nil
+	m.hasMemory = true
+	return appendU32([]byte{1, 0}, least)
 }
 
-// writeGlobals adds the counter to the count globals whose definitions in has.
-func (m *metering) writeGlobals(in *wasmReader, count uint32) {
+// countedGlobals adds the counter to the definitions of count globals.
+func (m *metering) countedGlobals(count uint32, definitions []byte) []byte {
 	m.globals, m.counted = count, true
-	body := append(appendU32(nil, count+1), in.rest...)
+	body := append(appendU32(nil, count+1), definitions...)
 	body = append(body, 0x7f, 1, opI32Const) // mutable, i32
-	body = append(appendS32(body, fuel), opEnd)
-	m.write(sectionGlobal, body)
+	return append(appendS32(body, fuel), opEnd)
 }
 
-func (m *metering) code(in *wasmReader) error {
+func (m *metering) code(in *wasmReader) []byte {
 	count := in.count()
-	if in.err != nil || int(count) != len(m.functions) {
-		return in.fail()
+	if int(count) != len(m.functions) {
+		in.fail()
+		return nil
 	}
 	body := appendU32(nil, count)
-	for i := range count {
-		function, err := m.function(m.functions[i], in.take(in.u32()))
-		if err != nil {
-			return err
+	for _, typ := range m.functions {
+		function, err := m.function(typ, in.take(in.u32()))
+		if err != nil && in.err == nil {
+			in.err = err
 		}
-		body = appendU32(body, uint32(len(function))) //nolint:gosec // a module is some megabytes
-		body = append(body, function...)
+		if in.err != nil {
+			return nil
+		}
+		body = appendBytes(body, function)
 	}
-	m.write(sectionCode, body)
-	return in.err
+	return body
 }

@@ -1,6 +1,6 @@
 package sandbox
 
-import "fmt"
+import "slices"
 
 // The instructions that metering writes or looks for (WebAssembly specification
 // 2.0, section 5.4).
@@ -8,25 +8,20 @@ const (
 	opLoop         = 0x03
 	opIf           = 0x04
 	opEnd          = 0x0b
-	opBrTable      = 0x0e
 	opCall         = 0x10
 	opCallIndirect = 0x11
 	opDrop         = 0x1a
-	opSelectTyped  = 0x1c
 	opLocalGet     = 0x20
+	opLocalSet     = 0x21
 	opLocalTee     = 0x22
 	opGlobalGet    = 0x23
 	opGlobalSet    = 0x24
 	opMemoryGrow   = 0x40
 	opI32Const     = 0x41
-	opI64Const     = 0x42
-	opF32Const     = 0x43
-	opF64Const     = 0x44
 	opI32LeS       = 0x4c
 	opI32Sub       = 0x6b
 	opI32ShrU      = 0x76
 	opRefNull      = 0xd0
-	opRefFunc      = 0xd2
 	opBulk         = 0xfc
 	opVector       = 0xfd
 	noType         = 0x40
@@ -34,26 +29,23 @@ const (
 
 // function rewrites the body of a function of a type.
 func (m *metering) function(typ uint32, body []byte) ([]byte, error) {
-	in := wasmReader{rest: body}
+	f := functionMetering{metering: m, in: &wasmReader{rest: body}}
 	if int(typ) >= len(m.params) {
-		return nil, in.fail()
+		f.in.fail()
+		return nil, f.in.err
 	}
-	f := functionMetering{metering: m, in: in}
 	out := f.locals(m.params[typ])
-	code, err := f.instructions()
-	if err != nil {
-		return nil, err
-	}
+	code := f.instructions()
 	if f.calls {
 		out = m.countDown(out)
 	}
-	return append(out, code...), nil
+	return append(out, code...), f.in.err
 }
 
 // functionMetering is what is known of one function.
 type functionMetering struct {
 	*metering
-	in    wasmReader
+	in    *wasmReader
 	extra uint32 // the number of a local of our own, i32
 	calls bool   // the function calls others, so it may be part of a recursion
 }
@@ -68,7 +60,7 @@ func (f *functionMetering) locals(params uint32) []byte {
 		f.in.byte()
 	}
 	if f.in.err != nil || total > 50_000 { // wazero's own limit
-		_ = f.in.fail()
+		f.in.fail()
 		return nil
 	}
 	f.extra = uint32(total)
@@ -77,26 +69,20 @@ func (f *functionMetering) locals(params uint32) []byte {
 }
 
 // instructions copies them up to the end of the function, and adds to some.
-func (f *functionMetering) instructions() ([]byte, error) {
-	var out []byte
-	for len(f.in.rest) > 0 && f.in.err == nil {
+func (f *functionMetering) instructions() (out []byte) {
+	for len(f.in.rest) > 0 {
 		start := f.in.rest
 		op := f.in.byte()
 		if op == opBulk {
 			out = f.chargeBulk(out)
 		}
-		if err := f.immediates(op); err != nil {
-			return nil, err
-		}
-		if f.in.err != nil {
-			break
-		}
+		f.immediates(op)
 		out = append(out, start[:len(start)-len(f.in.rest)]...)
 		if op == opLoop {
 			out = f.countDown(out)
 		}
 	}
-	return out, f.in.failure()
+	return out
 }
 
 // countDown writes: counter--; if counter <= 0 { counter = fuel; safepoint }.
@@ -113,7 +99,7 @@ func (m *metering) countDown(out []byte) []byte {
 // chargeBulk takes the length of a bulk instruction, which is on the top of the
 // stack and stays there, off the counter: one for 1024 bytes or for 16 entries.
 func (f *functionMetering) chargeBulk(out []byte) []byte {
-	peek := f.in
+	peek := *f.in
 	shift := byte(10)
 	switch peek.u32() {
 	case 8, 10, 11: // memory.init, memory.copy, memory.fill
@@ -130,103 +116,83 @@ func (f *functionMetering) chargeBulk(out []byte) []byte {
 }
 
 // immediates reads what follows op.
-func (f *functionMetering) immediates(op byte) error {
-	in := &f.in
-	switch {
-	case op >= 0x02 && op <= opIf: // block, loop, if: the type
-		in.s64()
-	case op == 0x0c || op == 0x0d: // br, br_if
-		in.u32()
-	case op == opBrTable:
-		in.numbers()
-		in.u32()
-	case op == opCall:
-		f.calls = true
-		in.u32()
-	case op == opCallIndirect:
-		f.calls = true
-		in.u32()
-		in.u32()
-	case op == opSelectTyped:
-		in.take(in.u32())
-	case op == opGlobalGet || op == opGlobalSet:
-		if number := in.u32(); number >= f.globals {
-			_ = in.fail() // the counter is not the module's
-		}
-	case op >= opLocalGet && op <= opLocalTee:
-		if number := in.u32(); number >= f.extra {
-			_ = in.fail() // neither is the extra local
-		}
-	case op == 0x25 || op == 0x26: // table.get, table.set
-		in.u32()
-	case op >= 0x28 && op <= 0x3e: // loads and stores
-		in.u32()
-		in.u32()
-	case op == 0x3f || op == opMemoryGrow:
-		in.byte()
-	case op == opI32Const || op == opI64Const:
-		in.s64()
-	case op == opF32Const:
-		in.take(4)
-	case op == opF64Const:
-		in.take(8)
-	case op == opRefNull:
-		in.byte()
-	case op == opRefFunc:
-		in.u32()
-	case op == opBulk:
-		return f.bulkImmediates(in.u32())
-	case op == opVector:
-		return f.vectorImmediates(in.u32())
-	case op <= 0x01, op == 0x05, op == opEnd, op == 0x0f, op == opDrop, op == 0x1b, op >= 0x45 && op <= 0xc4, op == 0xd1:
-	default:
-		return unknownInstruction(op, 0)
-	}
-	return nil
-}
-
-func (f *functionMetering) bulkImmediates(op uint32) error {
-	in := &f.in
+func (f *functionMetering) immediates(op byte) {
+	forms, code := plainForms[:], uint32(op)
 	switch op {
-	case 0, 1, 2, 3, 4, 5, 6, 7: // saturating truncations
-	case 8: // memory.init
-		in.u32()
-		in.byte()
-	case 9, 13, 15, 16, 17: // data.drop, elem.drop, table.grow, table.size, table.fill
-		in.u32()
-	case 10: // memory.copy
-		in.take(2)
-	case 11: // memory.fill
-		in.byte()
-	case 12, 14: // table.init, table.copy
-		in.u32()
-		in.u32()
-	default:
-		return unknownInstruction(opBulk, op)
+	case opBulk:
+		forms, code = bulkForms[:], f.in.u32()
+	case opVector:
+		forms, code = vectorForms[:], f.in.u32()
 	}
-	return nil
+	at := slices.IndexFunc(forms, func(row immediateForm) bool { return code >= row.first && code <= row.last })
+	if at < 0 {
+		f.in.refuse("the module has an instruction (%#x %#x) that is not in WebAssembly 2.0", op, code)
+		return
+	}
+	number := f.in.skip(forms[at].form)
+	switch op {
+	case opCall, opCallIndirect:
+		f.calls = true
+	case opGlobalGet, opGlobalSet:
+		if number >= f.globals { // the counter is not the module's
+			f.in.fail()
+		}
+	case opLocalGet, opLocalSet, opLocalTee:
+		if number >= f.extra { // neither is the extra local
+			f.in.fail()
+		}
+	}
 }
 
-func (f *functionMetering) vectorImmediates(op uint32) error {
-	in := &f.in
-	switch {
-	case op <= 11 || op == 92 || op == 93: // loads and stores
-		in.u32()
-		in.u32()
-	case op == 12 || op == 13: // v128.const, i8x16.shuffle
-		in.take(16)
-	case op >= 21 && op <= 34: // lanes
-		in.byte()
-	case op >= 84 && op <= 91: // loads and stores of lanes
-		in.u32()
-		in.u32()
-		in.byte()
-	case op > 0xff:
-		return unknownInstruction(opVector, op)
-	}
-	return nil
+// immediateForm is the form, in skip's letters, of what follows the instructions from
+// first to last.
+type immediateForm struct {
+	first, last uint32
+	form        string
 }
 
-func unknownInstruction(op byte, sub uint32) error {
-	return &CodeError{fmt.Sprintf("the module has an instruction (%#x %#x) that is not in WebAssembly 2.0", op, sub)}
+var plainForms = [...]immediateForm{
+	{0x20, 0x26, "u"},                   // locals, globals, table.get, table.set
+	{0x45, 0xc4, ""},                    // comparisons, arithmetic, conversions
+	{0x28, 0x3e, "uu"},                  // loads and stores
+	{0x41, 0x42, "s"},                   // i32.const, i64.const
+	{0x0c, 0x0d, "u"},                   // br, br_if
+	{0x10, 0x10, "u"},                   // call
+	{0x0b, 0x0b, ""},                    // end
+	{0x02, 0x04, "s"},                   // block, loop, if: the type
+	{0x00, 0x01, ""},                    // unreachable, nop
+	{0x05, 0x05, ""},                    // else
+	{0x0e, 0x0e, "nu"},                  // br_table
+	{0x0f, 0x0f, ""},                    // return
+	{0x11, 0x11, "uu"},                  // call_indirect
+	{0x1a, 0x1b, ""},                    // drop, select
+	{0x1c, 0x1c, "v"},                   // select with types
+	{0x3f, 0x40, "1"},                   // memory.size, memory.grow
+	{0x43, 0x43, "4"},                   // f32.const
+	{0x44, 0x44, "8"},                   // f64.const
+	{0xd0, 0xd0, "1"},                   // ref.null
+	{0xd1, 0xd1, ""}, {0xd2, 0xd2, "u"}, // ref.is_null, ref.func
+}
+
+var bulkForms = [...]immediateForm{
+	{0, 7, ""},     // saturating truncations
+	{8, 8, "u1"},   // memory.init
+	{9, 9, "u"},    // data.drop
+	{10, 10, "11"}, // memory.copy
+	{11, 11, "1"},  // memory.fill
+	{12, 12, "uu"}, // table.init
+	{13, 13, "u"},  // elem.drop
+	{14, 14, "uu"}, // table.copy
+	{15, 17, "u"},  // table.grow, table.size, table.fill
+}
+
+var vectorForms = [...]immediateForm{
+	{0, 11, "uu"},  // loads and stores
+	{12, 13, "88"}, // v128.const, i8x16.shuffle
+	{14, 20, ""},
+	{21, 34, "1"}, // lanes
+	{35, 83, ""},
+	{84, 91, "uu1"}, // loads and stores of lanes
+	{92, 93, "uu"},  // loads and stores
+	{94, 0xff, ""},
 }

@@ -19,13 +19,12 @@ type segment struct {
 	content []byte
 }
 
-// data writes the data section with joined segments where that changes nothing,
+// data returns the data section with joined segments where that changes nothing,
 // and as it is otherwise.
-func (m *metering) data(body []byte) {
+func (m *metering) data(body []byte) []byte {
 	segments := readSegments(body)
 	if segments == nil || m.dataCount {
-		m.write(sectionData, body)
-		return
+		return body
 	}
 	joined := segments[:1]
 	for _, next := range segments[1:] {
@@ -41,9 +40,9 @@ func (m *metering) data(body []byte) {
 	out := appendU32(nil, uint32(len(joined))) //nolint:gosec // fewer than before
 	for _, s := range joined {
 		out = append(appendS32(append(out, 0, opI32Const), int32(s.at)), opEnd) //nolint:gosec // the same bits
-		out = append(appendU32(out, uint32(len(s.content))), s.content...)      //nolint:gosec // a module is some megabytes
+		out = appendBytes(out, s.content)
 	}
-	m.write(sectionData, out)
+	return out
 }
 
 // readSegments returns the segments in the order of their places; nil where one

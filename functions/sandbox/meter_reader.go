@@ -12,20 +12,20 @@ type wasmReader struct {
 	err  error
 }
 
-// fail notes that the module is malformed, and returns that.
-func (r *wasmReader) fail() error {
+// fail notes that the module is malformed.
+func (r *wasmReader) fail() { r.refuse("the WebAssembly module is malformed") }
+
+// refuse notes what is wrong with the module, as a *CodeError.
+func (r *wasmReader) refuse(format string, args ...any) {
 	if r.err == nil {
-		r.err = &CodeError{"the WebAssembly module is malformed"}
+		r.err = &CodeError{fmt.Sprintf(format, args...)}
 	}
 	r.rest = nil
-	return r.err
 }
-
-func (r *wasmReader) failure() error { return r.err }
 
 func (r *wasmReader) byte() byte {
 	if len(r.rest) == 0 {
-		_ = r.fail()
+		r.fail()
 		return 0
 	}
 	b := r.rest[0]
@@ -36,7 +36,7 @@ func (r *wasmReader) byte() byte {
 // take returns the next n bytes.
 func (r *wasmReader) take(n uint32) []byte {
 	if uint64(n) > uint64(len(r.rest)) {
-		_ = r.fail()
+		r.fail()
 		return nil
 	}
 	taken := r.rest[:n]
@@ -48,7 +48,7 @@ func (r *wasmReader) take(n uint32) []byte {
 func (r *wasmReader) u32() uint32 {
 	number, length := binary.Uvarint(r.rest)
 	if length <= 0 || length > 5 || number > 1<<32-1 {
-		_ = r.fail()
+		r.fail()
 		return 0
 	}
 	r.rest = r.rest[length:]
@@ -63,14 +63,14 @@ func (r *wasmReader) s64() {
 			return
 		}
 	}
-	_ = r.fail()
+	r.fail()
 }
 
 // count reads how many things follow, of which each takes a byte at least.
 func (r *wasmReader) count() uint32 {
 	n := r.u32()
 	if uint64(n) > uint64(len(r.rest)) {
-		_ = r.fail()
+		r.fail()
 		return 0
 	}
 	return n
@@ -84,6 +84,31 @@ func (r *wasmReader) numbers() []uint32 {
 		numbers = append(numbers, r.u32())
 	}
 	return numbers
+}
+
+// skip reads what has the form of its letters: an unsigned number, a signed one, a
+// vector of numbers or of bytes, or so many bytes. It returns the last unsigned number.
+func (r *wasmReader) skip(form string) (number uint32) {
+	for _, letter := range form {
+		switch letter {
+		case 'u':
+			number = r.u32()
+		case 's':
+			r.s64()
+		case 'n':
+			r.numbers()
+		case 'v':
+			r.take(r.u32())
+		default:
+			r.take(uint32(letter - '0')) //nolint:gosec // a digit
+		}
+	}
+	return number
+}
+
+// appendBytes appends a vector of bytes.
+func appendBytes(out, content []byte) []byte {
+	return append(appendU32(out, uint32(len(content))), content...) //nolint:gosec // a module is some megabytes
 }
 
 func appendU32(out []byte, n uint32) []byte { return binary.AppendUvarint(out, uint64(n)) }
