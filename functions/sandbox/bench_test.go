@@ -49,8 +49,8 @@ func BenchmarkGuest(b *testing.B) {
 		module, _, err := modules.acquire(b.Context(), code.Hash, WASM)
 		must(b, err)
 		g := &guest{request: &runRequest{Hash: code.Hash, Kind: WASM, Limits: defaultLimits()}, input: echo, module: module}
-		if o := g.run(b.Context(), shared); o.status != Success || string(o.result) != `{"a":1}` {
-			b.Fatalf("%s: %s", o.status, o.result)
+		if o := g.run(b.Context(), shared); o.status != Success || string(o.body) != `{"a":1}` {
+			b.Fatalf("%s: %s", o.status, o.body)
 		}
 		modules.release(module)
 	}

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Kind tells how code is run.
+// Kind is how code is run.
 type Kind string
 
 // The kinds of code.
@@ -23,24 +23,22 @@ type Code struct {
 	// Hash is the SHA-256 of the code's bytes, 64 lower-case hexadecimal digits.
 	Hash string
 	Kind Kind
-	// Load returns the code's bytes. It is called only when this machine has
-	// not compiled the code, which may be within Run, too.
+	// Load returns the code's bytes. It is called only to compile the code, also by Run.
 	Load func(context.Context) ([]byte, error)
 }
 
 // Call is one activation.
 type Call struct {
 	Code Code
-	// CGI runs the code as a program of RFC 3875. Else it is given its
-	// parameters as JSON and answers with JSON. Code of kind JavaScript has
-	// no CGI.
+	// CGI runs the code as a program of RFC 3875 instead of one that reads and writes
+	// JSON. JavaScript has no CGI.
 	CGI bool
-	// Input is what standard input holds: the parameters as one JSON object,
-	// or a request's body for CGI.
+	// Input is the standard input: the parameters as one JSON object, or a request's
+	// body for CGI.
 	Input []byte
 	// Env is the whole environment: __OW_*, the meta-variables of CGI.
 	Env map[string]string
-	// Mounts are the folders that the code sees, each under a path of its own.
+	// Mounts are the folders that the code sees.
 	Mounts []Mount
 	Limits Limits
 	// Namespace is whose call this is, for logs.
@@ -53,10 +51,9 @@ type Limits struct {
 	Timeout time.Duration
 	// Memory is what the code may use, in bytes.
 	Memory int64
-	// LogBytes is how much log is kept; what is beyond is cut off, and a last
-	// line says so.
+	// LogBytes limits the log; a last line says where it was cut off.
 	LogBytes int64
-	// ResultBytes is how long the result may be, or CGI's whole output.
+	// ResultBytes limits the result, or CGI's whole output.
 	ResultBytes int64
 }
 
@@ -67,16 +64,15 @@ type Status string
 const (
 	Success          Status = "success"
 	ApplicationError Status = "application error"      // the code answered {"error": …}
-	DeveloperError   Status = "action developer error" // the code broke a rule: a limit, a trap, an answer that is none
+	DeveloperError   Status = "action developer error" // the code broke a rule: a limit, a trap, an invalid answer
 	InternalError    Status = "whisk internal error"   // not the code's fault
 )
 
-// Outcome is what became of a call.
+// Outcome is the result of a call.
 type Outcome struct {
 	Status Status
-	// Result is a JSON object, whatever the status: what the code answered,
-	// or {"error": "…"} that says what happened. It is nil after a successful
-	// CGI call.
+	// Result is a JSON object or array: what the code answered, or {"error": "…"} that
+	// says what happened. It is nil after a successful CGI call.
 	Result json.RawMessage
 	// Output is what a successful CGI call wrote to standard output; see
 	// [ParseCGI].
@@ -85,8 +81,7 @@ type Outcome struct {
 	// Cold says that the code had to be compiled, or loaded from disk, first.
 	Cold bool
 	// Wait is the time until a worker took the call, Init that of compiling
-	// and loading when Cold, Duration that of the code's run, Init not
-	// included.
+	// and loading when Cold, and Duration that of the run.
 	Wait, Init, Duration time.Duration
 }
 
@@ -101,3 +96,8 @@ type LogLine struct {
 func (l LogLine) String() string {
 	return l.Time.UTC().Format("2006-01-02T15:04:05.000000000Z") + " " + l.Stream + ": " + l.Text
 }
+
+// CodeError says what is wrong with the user's code. Its text is for the user.
+type CodeError struct{ Reason string }
+
+func (e *CodeError) Error() string { return e.Reason }

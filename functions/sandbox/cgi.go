@@ -14,15 +14,14 @@ import (
 
 // Response is what a program of RFC 3875 answered.
 type Response struct {
-	// Status is 200 where the program gave none, and 302 where it only gave
-	// a place to go to.
+	// Status is 200 if the program gave none, or 302 if it gave a Location.
 	Status int
-	// Header holds the fields that go to the client: without Status, and
-	// without those of one connection, like Transfer-Encoding.
+	// Header holds the fields for the client, without Status and those of a connection
+	// such as Transfer-Encoding.
 	Header http.Header
 	Body   []byte
-	// LocalRedirect is the path, and maybe the query, of another request to be
-	// made in place of this one (section 6.2.2); empty otherwise.
+	// LocalRedirect is the path and query of another request to make instead of this one
+	// (section 6.2.2), if there is one.
 	LocalRedirect string
 }
 
@@ -30,8 +29,7 @@ type Response struct {
 const maxFields = 500
 
 // ParseCGI parses what a program of RFC 3875, section 6, wrote to standard
-// output, and one whose lines end with a bare line feed. Errors are the
-// program's.
+// output; lines may also end with a bare line feed. Errors are the program's.
 func ParseCGI(output []byte) (Response, error) {
 	reader := bufio.NewReader(bytes.NewReader(output))
 	fields, err := textproto.NewReader(reader).ReadMIMEHeader()
@@ -77,8 +75,8 @@ func statusOf(header http.Header) (int, error) {
 	return status, nil
 }
 
-// removeConnectionFields removes what is between the server and its client
-// (RFC 9110, section 7.6.1), and what is between the program and the server.
+// removeConnectionFields removes the fields of the connections to the client (RFC 9110,
+// section 7.6.1) and to the program.
 func removeConnectionFields(header http.Header) {
 	for _, list := range header.Values("Connection") {
 		for name := range strings.SplitSeq(list, ",") {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 
 	"github.com/tetratelabs/wazero"
@@ -38,8 +37,7 @@ func compile(ctx context.Context, request compileRequest) error {
 		return fmt.Errorf("write the compiled module: %w", err)
 	}
 	if err := code.compile(ctx, request.Into); err != nil {
-		var path *os.PathError
-		if errors.As(err, &path) {
+		if _, ok := errors.AsType[*os.PathError](err); ok {
 			return fmt.Errorf("write the compiled module: %w", err)
 		}
 		return &CodeError{"the WebAssembly module is invalid: " + firstLine(err.Error())}
@@ -85,8 +83,8 @@ func checkImport(function api.FunctionDefinition, known map[string]api.FunctionD
 		return &CodeError{"the module is for an old version of WASI (wasi_unstable); compile it for WASI preview 1"}
 	case from != wasi_snapshot_preview1.ModuleName || !found:
 		return &CodeError{"the module imports the function " + quoteName(from, name) + "; only those of WASI preview 1 (" +
-			wasi_snapshot_preview1.ModuleName + ") are there"}
-	case !reflect.DeepEqual(types(function), types(wasi)):
+			wasi_snapshot_preview1.ModuleName + ") exist"}
+	case types(function) != types(wasi):
 		return &CodeError{"the module imports the function " + quoteName(from, name) + " with other parameters than WASI preview 1 gives it"}
 	}
 	return nil

@@ -10,15 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// confine takes from this process what running code does not need, so that a
-// hole in the sandbox gives an attacker little. It returns how many files the
-// process may have open. What it takes is gone for good.
+// confine restricts this process for good to what running code needs, so that a hole in
+// the sandbox gives an attacker little. It returns how many files the process may open.
 func confine(s settings) (files int, err error) {
-	unix.Umask(0o007) // modes are chosen by who makes a file, but never for everybody
-	// The machine's last memory is for others: the kernel ends workers first.
-	// This comes before the next, after which the file is not ours.
+	unix.Umask(0o007) // no file is for everybody
+	// The kernel ends workers first when memory runs out. This comes before the next
+	// restriction, after which the process cannot write the file.
 	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0); err != nil {
-		return 0, fmt.Errorf("be the first to end when memory is out: %w", err)
+		return 0, fmt.Errorf("set oom_score_adj: %w", err)
 	}
 	// No core dumps and no debugger: the memory holds parameters of actions.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
@@ -27,7 +26,7 @@ func confine(s settings) (files int, err error) {
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
 		return 0, fmt.Errorf("no core dumps: %w", err)
 	}
-	if s.Compiler {
+	if s.CompileSeconds > 0 {
 		err = confineCompiler(s)
 	} else {
 		debug.SetMemoryLimit(s.Overhead)
@@ -41,8 +40,7 @@ func confine(s settings) (files int, err error) {
 	return files, denySystemCalls()
 }
 
-// confineCompiler bounds what a compilation may take: a module can be made to
-// be hard to compile.
+// confineCompiler limits a compilation: a module can be made to be hard to compile.
 func confineCompiler(s settings) error {
 	debug.SetMemoryLimit(s.Memory / 2) // collect garbage before the limit is hit
 	memory := uint64(s.Memory)         //nolint:gosec // positive
@@ -58,8 +56,8 @@ func confineCompiler(s settings) error {
 
 const compilerNiceness = 5
 
-// lowerPriority lets calls come before compilations. Linux keeps a priority a
-// thread; new threads take that of the one that makes them.
+// lowerPriority gives calls precedence over compilations. Linux has a priority for each
+// thread, which new threads inherit.
 func lowerPriority() error {
 	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {
@@ -70,13 +68,13 @@ func lowerPriority() error {
 		if err != nil {
 			continue
 		}
-		// The system call returns 20 less the niceness (getpriority(2)). A
-		// runtime that was started at a low priority may not raise it.
+		// The system call returns 20 minus the niceness (getpriority(2)). A runtime that was
+		// started at a lower priority may not raise it.
 		if now, err := unix.Getpriority(unix.PRIO_PROCESS, id); err == nil && 20-now >= compilerNiceness {
 			continue
 		}
 		err = unix.Setpriority(unix.PRIO_PROCESS, id, compilerNiceness)
-		if err != nil && !errors.Is(err, unix.ESRCH) { // it may have ended by now
+		if err != nil && !errors.Is(err, unix.ESRCH) { // the thread may have ended
 			return fmt.Errorf("lower the priority: %w", err)
 		}
 	}

@@ -12,9 +12,9 @@ import (
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 )
 
-// environ is a guest's environment as WASI hands it over: NAME=value, each with a
-// NUL behind it. It travels in the context of the guest's calls, because wazero's
-// WithEnv copies all variables for each one that is added.
+// environ is a guest's environment in WASI's form: NAME=value with a NUL at the end,
+// each. It is in the context of the guest's calls, because wazero's WithEnv copies all
+// variables for each one that is added.
 type environ struct {
 	block  []byte
 	starts []uint32 // of the variables, within block
@@ -22,9 +22,8 @@ type environ struct {
 
 type environKey struct{}
 
-// withEnviron gives the guest that is called with the returned context its
-// environment. Variables that no environment can hold (POSIX, section 8.1) are
-// left out.
+// withEnviron adds the environment of the guest to the context of its calls, without
+// variables that no environment can hold (POSIX, section 8.1).
 func withEnviron(ctx context.Context, variables map[string]string) context.Context {
 	e := &environ{}
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
@@ -32,7 +31,7 @@ func withEnviron(ctx context.Context, variables map[string]string) context.Conte
 		if name == "" || strings.ContainsAny(name, "=\x00") || strings.Contains(value, "\x00") {
 			continue
 		}
-		e.starts = append(e.starts, uint32(len(e.block))) //nolint:gosec // a message's header is at most maxHeader
+		e.starts = append(e.starts, uint32(len(e.block))) //nolint:gosec // a message is at most maxFrame
 		e.block = append(append(append(e.block, name...), '='), value...)
 		e.block = append(e.block, 0)
 	}

@@ -21,12 +21,12 @@ type owner struct {
 // openFiles counts the files that one call has open. It is one goroutine's.
 type openFiles struct{ left int }
 
-// folderFS is a folder as a call sees it. os.Root keeps it in: a path that
-// leaves the folder, also through a symbolic link or while somebody moves
-// folders about, is refused. It is one goroutine's.
+// folderFS is a folder as a call sees it. It implements experimentalsys.FS, and is one
+// goroutine's. os.Root refuses paths that leave the folder, also through a symbolic link
+// or while somebody moves folders.
 //
-// A call can follow links that are there and stay inside, and make none: other
-// programs that read the folder, with more rights, might follow them out of it.
+// A call can follow links that stay inside, and make none: other programs that read the
+// folder, with more rights, might follow them out of it.
 type folderFS struct {
 	experimentalsys.UnimplementedFS
 	root     *os.Root
@@ -38,7 +38,6 @@ type folderFS struct {
 const writing = experimentalsys.O_RDWR | experimentalsys.O_WRONLY | experimentalsys.O_CREAT |
 	experimentalsys.O_TRUNC | experimentalsys.O_APPEND
 
-// OpenFile implements experimentalsys.FS.
 func (f *folderFS) OpenFile(path string, flag experimentalsys.Oflag, _ fs.FileMode) (experimentalsys.File, experimentalsys.Errno) {
 	if f.readOnly && flag&writing != 0 {
 		return nil, experimentalsys.EROFS
@@ -114,13 +113,9 @@ func nativeFlags(flag experimentalsys.Oflag) int {
 		native |= os.O_WRONLY
 	}
 	for wasi, own := range map[experimentalsys.Oflag]int{
-		experimentalsys.O_APPEND:    os.O_APPEND,
-		experimentalsys.O_CREAT:     os.O_CREATE,
-		experimentalsys.O_DIRECTORY: syscall.O_DIRECTORY,
-		experimentalsys.O_EXCL:      os.O_EXCL,
-		experimentalsys.O_TRUNC:     os.O_TRUNC,
-		experimentalsys.O_DSYNC:     syscall.O_DSYNC,
-		experimentalsys.O_SYNC:      os.O_SYNC,
+		experimentalsys.O_APPEND: os.O_APPEND, experimentalsys.O_CREAT: os.O_CREATE, experimentalsys.O_EXCL: os.O_EXCL,
+		experimentalsys.O_TRUNC: os.O_TRUNC, experimentalsys.O_SYNC: os.O_SYNC,
+		experimentalsys.O_DIRECTORY: syscall.O_DIRECTORY, experimentalsys.O_DSYNC: syscall.O_DSYNC,
 	} {
 		if flag&wasi != 0 {
 			native |= own
@@ -129,12 +124,10 @@ func nativeFlags(flag experimentalsys.Oflag) int {
 	return native
 }
 
-// Lstat implements experimentalsys.FS.
 func (f *folderFS) Lstat(path string) (sys.Stat_t, experimentalsys.Errno) {
 	return stat(f.root.Lstat(relative(path)))
 }
 
-// Stat implements experimentalsys.FS.
 func (f *folderFS) Stat(path string) (sys.Stat_t, experimentalsys.Errno) {
 	return stat(f.root.Stat(relative(path)))
 }
@@ -146,7 +139,6 @@ func stat(info fs.FileInfo, err error) (sys.Stat_t, experimentalsys.Errno) {
 	return sys.NewStat_t(info), 0
 }
 
-// Mkdir implements experimentalsys.FS.
 func (f *folderFS) Mkdir(path string, _ fs.FileMode) experimentalsys.Errno {
 	path = relative(path)
 	return f.change(func() error {
@@ -162,15 +154,12 @@ func (f *folderFS) Mkdir(path string, _ fs.FileMode) experimentalsys.Errno {
 	})
 }
 
-// Rename implements experimentalsys.FS.
 func (f *folderFS) Rename(from, to string) experimentalsys.Errno {
 	return f.change(func() error { return f.root.Rename(relative(from), relative(to)) })
 }
 
-// Rmdir implements experimentalsys.FS.
 func (f *folderFS) Rmdir(path string) experimentalsys.Errno { return f.remove(path, true) }
 
-// Unlink implements experimentalsys.FS.
 func (f *folderFS) Unlink(path string) experimentalsys.Errno { return f.remove(path, false) }
 
 // remove removes a folder or something else. os.Root does not say which of the
@@ -191,23 +180,20 @@ func (f *folderFS) remove(path string, folder bool) experimentalsys.Errno {
 	})
 }
 
-// Link implements experimentalsys.FS.
 func (f *folderFS) Link(from, to string) experimentalsys.Errno {
 	return f.change(func() error { return f.root.Link(relative(from), relative(to)) })
 }
 
-// Symlink implements experimentalsys.FS: it is refused.
+// Symlink refuses.
 func (f *folderFS) Symlink(string, string) experimentalsys.Errno {
 	return f.change(func() error { return syscall.EPERM })
 }
 
-// Readlink implements experimentalsys.FS.
 func (f *folderFS) Readlink(path string) (string, experimentalsys.Errno) {
 	target, err := f.root.Readlink(relative(path))
 	return target, errno(err)
 }
 
-// Utimens implements experimentalsys.FS.
 func (f *folderFS) Utimens(path string, accessed, modified int64) experimentalsys.Errno {
 	return f.change(func() error {
 		file, err := f.root.OpenFile(relative(path), syscall.O_NONBLOCK, 0)

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// folderFile is an open file or folder of a folderFS. It is one goroutine's.
+// folderFile is an open file or folder of a folderFS. It implements
+// experimentalsys.File, and is one goroutine's.
 type folderFile struct {
 	experimentalsys.UnimplementedFile
 	file     *os.File
@@ -25,29 +26,16 @@ type folderFile struct {
 // be io.Seeker's.
 type place = int64
 
-// Dev implements experimentalsys.File.
-func (f *folderFile) Dev() (uint64, experimentalsys.Errno) {
-	about, errno := f.Stat()
-	return about.Dev, errno
-}
-
-// Ino implements experimentalsys.File.
 func (f *folderFile) Ino() (sys.Inode, experimentalsys.Errno) {
 	about, errno := f.Stat()
 	return about.Ino, errno
 }
 
-// IsDir implements experimentalsys.File.
 func (f *folderFile) IsDir() (bool, experimentalsys.Errno) { return f.dir, 0 }
 
-// IsAppend implements experimentalsys.File.
 func (f *folderFile) IsAppend() bool { return f.appends }
 
-// SetAppend implements experimentalsys.File.
 func (f *folderFile) SetAppend(enable bool) experimentalsys.Errno {
-	if f.dir {
-		return experimentalsys.EISDIR
-	}
 	flags, err := unix.FcntlInt(f.file.Fd(), unix.F_GETFL, 0)
 	if err != nil {
 		return errno(err)
@@ -63,35 +51,21 @@ func (f *folderFile) SetAppend(enable bool) experimentalsys.Errno {
 	return 0
 }
 
-// Stat implements experimentalsys.File.
 func (f *folderFile) Stat() (sys.Stat_t, experimentalsys.Errno) { return stat(f.file.Stat()) }
 
-// Read implements experimentalsys.File.
 func (f *folderFile) Read(buf []byte) (int, experimentalsys.Errno) {
-	if f.dir {
-		return 0, experimentalsys.EISDIR
-	}
 	return transferred(f.file.Read(buf))
 }
 
-// Pread implements experimentalsys.File.
 func (f *folderFile) Pread(buf []byte, offset int64) (int, experimentalsys.Errno) {
-	if f.dir {
-		return 0, experimentalsys.EISDIR
-	}
 	return transferred(f.file.ReadAt(buf, offset))
 }
 
-// Seek implements experimentalsys.File.
 func (f *folderFile) Seek(to place, whence int) (int64, experimentalsys.Errno) {
-	if f.dir && (to != 0 || whence != io.SeekStart) {
-		return 0, experimentalsys.EISDIR
-	}
 	at, err := f.file.Seek(to, whence)
 	return at, errno(err)
 }
 
-// Readdir implements experimentalsys.File.
 func (f *folderFile) Readdir(n int) ([]experimentalsys.Dirent, experimentalsys.Errno) {
 	if !f.dir {
 		return nil, experimentalsys.ENOTDIR
@@ -116,7 +90,6 @@ func (f *folderFile) inode(entry fs.DirEntry) uint64 {
 	return about.Ino
 }
 
-// Write implements experimentalsys.File.
 func (f *folderFile) Write(buf []byte) (int, experimentalsys.Errno) {
 	if f.dir {
 		return 0, experimentalsys.EISDIR
@@ -124,7 +97,6 @@ func (f *folderFile) Write(buf []byte) (int, experimentalsys.Errno) {
 	return transferred(f.file.Write(buf))
 }
 
-// Pwrite implements experimentalsys.File.
 func (f *folderFile) Pwrite(buf []byte, offset int64) (int, experimentalsys.Errno) {
 	switch {
 	case f.dir:
@@ -135,7 +107,6 @@ func (f *folderFile) Pwrite(buf []byte, offset int64) (int, experimentalsys.Errn
 	return transferred(f.file.WriteAt(buf, offset))
 }
 
-// Truncate implements experimentalsys.File.
 func (f *folderFile) Truncate(size int64) experimentalsys.Errno {
 	switch {
 	case f.dir:
@@ -146,15 +117,12 @@ func (f *folderFile) Truncate(size int64) experimentalsys.Errno {
 	return errno(f.file.Truncate(size))
 }
 
-// Sync implements experimentalsys.File.
 func (f *folderFile) Sync() experimentalsys.Errno { return errno(f.file.Sync()) }
 
-// Datasync implements experimentalsys.File.
 func (f *folderFile) Datasync() experimentalsys.Errno {
 	return errno(unix.Fdatasync(int(f.file.Fd())))
 }
 
-// Utimens implements experimentalsys.File.
 func (f *folderFile) Utimens(accessed, modified int64) experimentalsys.Errno {
 	if f.readOnly {
 		return experimentalsys.EROFS
@@ -162,7 +130,6 @@ func (f *folderFile) Utimens(accessed, modified int64) experimentalsys.Errno {
 	return errno(setTimes(f.file, accessed, modified))
 }
 
-// Close implements experimentalsys.File.
 func (f *folderFile) Close() experimentalsys.Errno {
 	err := f.file.Close()
 	if err == nil {

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -32,10 +31,14 @@ type guest struct {
 // worker's to know.
 type outcome struct {
 	status Status
-	result []byte // JSON
-	output []byte // of CGI
+	body   []byte // JSON; the output of a successful run of CGI
 	logs   []LogLine
 }
+
+// developerError is the outcome of code that broke a rule.
+func developerError(text string) outcome { return outcome{status: DeveloperError, body: object(text)} }
+
+func internalError(text string) outcome { return outcome{status: InternalError, body: object(text)} }
 
 // run runs the guest until it ends or its time is over.
 func (g *guest) run(ctx context.Context, budget *budget) outcome {
@@ -47,7 +50,7 @@ func (g *guest) run(ctx context.Context, budget *budget) outcome {
 	var o outcome
 	switch {
 	case g.module.least() > g.memory.limit:
-		o = outcome{status: DeveloperError, result: object(textMemory)}
+		o = developerError(textMemory)
 	case g.script != nil:
 		o = g.runScript(ctx)
 	case g.request.CGI:
@@ -66,16 +69,16 @@ func (g *guest) runJSON(ctx context.Context) outcome {
 	out.flush()
 	if err == nil {
 		status, result := found.takeResult()
-		return outcome{status: status, result: result}
+		return outcome{status: status, body: result}
 	}
-	failure := g.failed(ctx, err)
-	if code := new(sys.ExitError); failure.status == DeveloperError && ctx.Err() == nil && errors.As(err, &code) {
+	o := g.failed(ctx, err)
+	if _, exited := errors.AsType[*sys.ExitError](err); exited && o.status == DeveloperError && ctx.Err() == nil {
 		if status, result := found.takeResult(); status == ApplicationError { // it says itself what went wrong
-			failure.result = result
+			o.body = result
 		}
 	}
 	found.logAll()
-	return failure
+	return o
 }
 
 func (g *guest) runCGI(ctx context.Context) outcome {
@@ -84,9 +87,9 @@ func (g *guest) runCGI(ctx context.Context) outcome {
 		return g.failed(ctx, err)
 	}
 	if out.length > out.limit {
-		return outcome{status: DeveloperError, result: object(tooLong(out.length, out.limit, out.kept))}
+		return developerError(tooLong(out.length, out.limit, out.kept))
 	}
-	return outcome{status: Success, output: out.kept}
+	return outcome{status: Success, body: out.kept}
 }
 
 // config is what the guest sees of the world, but for standard output.
@@ -133,13 +136,11 @@ func (g *guest) start(ctx context.Context, config wazero.ModuleConfig) error {
 	}
 	defer instance.Close(context.WithoutCancel(ctx)) //nolint:errcheck // closes files that are only read or synced
 	_, err = instance.ExportedFunction("_start").Call(ctx)
-	if code := new(sys.ExitError); errors.As(err, &code) && code.ExitCode() == 0 {
+	if exit, ok := errors.AsType[*sys.ExitError](err); ok && exit.ExitCode() == 0 {
 		return nil
 	}
 	return err
 }
-
-var errNoRoom = errors.New("no memory for an instance")
 
 // instantiate makes an instance of the module. wazero panics when its first
 // memory cannot be had.
@@ -147,45 +148,38 @@ func (g *guest) instantiate(ctx context.Context, config wazero.ModuleConfig) (in
 	defer func() {
 		if recover() != nil {
 			g.memory.crowded = true
-			err = errNoRoom
+			err = errors.New("no memory for an instance")
 		}
 	}()
 	return g.module.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, g.memory), g.module.module, config)
 }
 
-// failed says why the guest did not end as it should.
+// failed says why the guest did not end as it should. Traps are logged with their place
+// in the guest's code.
 func (g *guest) failed(ctx context.Context, err error) outcome {
-	code := new(sys.ExitError)
-	exited := errors.As(err, &code)
+	exit, exited := errors.AsType[*sys.ExitError](err)
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return outcome{status: DeveloperError, result: object(fmt.Sprintf(textTimeout, g.request.Limits.Timeout.Milliseconds()))}
+		return developerError(fmt.Sprintf(textTimeout, g.request.Limits.Timeout.Milliseconds()))
 	case ctx.Err() != nil:
-		return outcome{status: InternalError, result: object("the call was given up")}
+		return internalError("the call was cancelled")
 	case g.memory.crowded:
-		return outcome{status: InternalError, result: object("there is no memory left on this machine for the action")}
-	case g.memory.exhausted:
-		g.logTrap(err, exited)
-		return outcome{status: DeveloperError, result: object(textMemory)}
-	case exited:
-		return outcome{status: DeveloperError, result: object(fmt.Sprintf("%s Its exit code is %d.", textAbnormal, code.ExitCode()))}
+		return internalError("there is no memory left on this machine for the action")
 	}
-	g.logTrap(err, false)
-	return outcome{status: DeveloperError, result: object(textAbnormal + " " + trapName(err) + ".")}
+	if !exited {
+		g.logs.addLines(stderr, strings.TrimSpace(err.Error()))
+	}
+	switch {
+	case g.memory.exhausted:
+		return developerError(textMemory)
+	case exited:
+		return developerError(fmt.Sprintf("%s Its exit code is %d.", textAbnormal, exit.ExitCode()))
+	}
+	return developerError(textAbnormal + " " + trapName(err) + ".")
 }
 
-// trapName is what wazero calls the trap; where it happened is in the log.
+// trapName is what wazero calls the trap.
 func trapName(err error) string {
 	name := strings.TrimSuffix(firstLine(err.Error()), " (recovered by wazero)")
 	return strings.TrimPrefix(name, "wasm error: ")
-}
-
-// logTrap writes where in the guest's code it stopped.
-func (g *guest) logTrap(err error, exited bool) {
-	if exited {
-		return
-	}
-	for text := range slices.Values(strings.Split(strings.TrimSpace(err.Error()), "\n")) {
-		g.logs.add(time.Now(), stderr, []byte(text))
-	}
 }

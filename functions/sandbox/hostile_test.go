@@ -131,11 +131,11 @@ func neighbours(t *testing.T, p *Pool, code Code) (stop func()) {
 // workerPID is the process of the pool's one worker.
 func workerPID(t testing.TB, p *Pool) int {
 	t.Helper()
-	hands := p.hands()
-	if len(hands) != 1 {
-		t.Fatalf("%d workers", len(hands))
+	workers := p.workers()
+	if len(workers) != 1 {
+		t.Fatalf("%d workers", len(workers))
 	}
-	return hands[0].child.Pid
+	return workers[0].child.Pid
 }
 
 // residentOf is how much memory the pool's one worker holds.
@@ -171,7 +171,7 @@ func watchResident(t testing.TB, p *Pool) (peak func() int64) {
 	watching.Go(func() {
 		for ctx.Err() == nil {
 			time.Sleep(10 * time.Millisecond)
-			if held, err := residentIn(fmt.Sprintf("/proc/%d/statm", p.hands()[0].child.Pid)); err == nil {
+			if held, err := residentIn(fmt.Sprintf("/proc/%d/statm", p.workers()[0].child.Pid)); err == nil {
 				most = max(most, held)
 			}
 		}

@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,16 +27,12 @@ func machineMemory() (int64, error) {
 
 // groupMemory is the lowest memory.max on the way from the root of the control
 // groups, version 2, to this process's.
-func groupMemory() (lowest int64, ok bool) {
+func groupMemory() (lowest int64, found bool) {
 	own, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		return 0, false
-	}
 	path, ok := strings.CutPrefix(strings.TrimSpace(string(own)), "0::")
-	if !ok {
+	if err != nil || !ok {
 		return 0, false
 	}
-	found := false
 	for ; path != "/" && path != "."; path = filepath.Dir(path) {
 		content, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", path, "memory.max")) //nolint:gosec // the kernel names the group
 		if err != nil {
@@ -60,13 +55,9 @@ func residentIn(path string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	fields := strings.Fields(string(content))
-	if len(fields) < 2 {
-		return 0, errors.New(path + " has another form than expected")
-	}
-	pages, err := strconv.ParseInt(fields[1], 10, 64)
-	if err != nil {
-		return 0, err
+	var size, pages int64
+	if _, err := fmt.Sscan(string(content), &size, &pages); err != nil {
+		return 0, fmt.Errorf("%s: %w", path, err)
 	}
 	return pages * int64(os.Getpagesize()), nil
 }

@@ -29,9 +29,9 @@ func (b *budget) take(more, total int64) bool {
 	return true
 }
 
-// guestMemory makes the linear memory of one call's instance, outside Go's
-// heap, so that the machine has it back as soon as the call ends. It implements
-// experimental.MemoryAllocator. It is one goroutine's, but for full.
+// guestMemory allocates the linear memory of one call's instance, outside Go's heap, so
+// that the machine has it back as soon as the call ends. It implements
+// experimental.MemoryAllocator, and is one goroutine's.
 type guestMemory struct {
 	ctx    context.Context // the call's
 	limit  int64
@@ -41,12 +41,11 @@ type guestMemory struct {
 	crowded   bool // the calls together used up the worker's memory
 }
 
-// Allocate implements experimental.MemoryAllocator. It takes addresses, and no
-// memory yet.
+// Allocate takes addresses, and no memory yet.
 func (g *guestMemory) Allocate(_, _ uint64) experimental.LinearMemory {
 	space, err := unix.Mmap(-1, 0, int(g.limit), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
 	if err != nil {
-		return &linearMemory{owner: g}
+		space = nil
 	}
 	return &linearMemory{owner: g, space: space}
 }
@@ -58,9 +57,8 @@ type linearMemory struct {
 	size  int64
 }
 
-// Reallocate implements experimental.LinearMemory. Metered code comes here now
-// and then without wanting memory, to learn whether its time is over; see
-// safepoint.
+// Reallocate is also called by metered code that wants no memory, to learn whether its
+// time is over; see meter.go.
 func (m *linearMemory) Reallocate(size uint64) []byte {
 	if m.size > 0 && m.owner.ctx.Err() != nil {
 		panic(sys.NewExitError(sys.ExitCodeDeadlineExceeded)) // ends the guest; wazero recovers it
@@ -72,21 +70,19 @@ func (m *linearMemory) Reallocate(size uint64) []byte {
 		m.owner.exhausted = true
 		return nil
 	}
-	more := int64(size) - m.size                 //nolint:gosec // at most len(space)
-	if !m.owner.budget.take(more, int64(size)) { //nolint:gosec // at most len(space)
-		m.owner.crowded = true
-		return nil
+	more := int64(size) - m.size                    //nolint:gosec // at most len(space)
+	taken := m.owner.budget.take(more, int64(size)) //nolint:gosec // at most len(space)
+	if taken && unix.Mprotect(m.space[:size], unix.PROT_READ|unix.PROT_WRITE) == nil {
+		m.size += more
+		return m.space[:size:size]
 	}
-	if err := unix.Mprotect(m.space[:size], unix.PROT_READ|unix.PROT_WRITE); err != nil {
+	if taken {
 		m.owner.budget.used.Add(-more)
-		m.owner.crowded = true
-		return nil
 	}
-	m.size += more
-	return m.space[:size:size]
+	m.owner.crowded = true
+	return nil
 }
 
-// Free implements experimental.LinearMemory.
 func (m *linearMemory) Free() {
 	if m.space == nil {
 		return

@@ -1,10 +1,7 @@
 package sandbox
 
 import (
-	"container/list"
 	"context"
-	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -21,15 +18,14 @@ type loaded struct {
 	cache   wazero.CompilationCache
 	module  wazero.CompiledModule
 	script  []byte
-	size    int64 // what it takes, roughly: the length of its files
 
 	ready chan struct{} // closed when it is loaded, or err says why not
 	err   error
 
 	// Guarded by modules.mu.
 	users   int
-	place   *list.Element // in modules.order; nil when it is to be unloaded
-	counted bool          // in modules.size
+	lastUse uint64 // by modules.uses
+	size    int64  // what it takes, roughly: the length of its files; 0 while it is loaded
 }
 
 // least is how much memory an instance needs at once, in bytes.
@@ -44,12 +40,12 @@ func (l *loaded) close() {
 	if l.runtime == nil {
 		return
 	}
-	ctx := context.Background() // nothing that could be waited for
+	ctx := context.Background() // nothing here waits
 	_ = l.runtime.Close(ctx)    // closes instances, of which there are none
 	_ = l.cache.Close(ctx)
 }
 
-// modules keeps loaded code, and unloads what was not used for the longest time
+// modules caches loaded code, and unloads what was not used for the longest time
 // when it is too much. It is safe for concurrent use.
 type modules struct {
 	store store
@@ -57,46 +53,41 @@ type modules struct {
 
 	mu     sync.Mutex
 	byHash map[string]*loaded
-	order  *list.List // of *loaded, the latest used first
-	size   int64
+	uses   uint64
+	size   int64 // of all in byHash
 }
 
 func newModules(from store, limit int64) *modules {
-	return &modules{store: from, limit: limit, byHash: map[string]*loaded{}, order: list.New()}
+	return &modules{store: from, limit: limit, byHash: map[string]*loaded{}}
 }
 
 // acquire returns the code of hash, to be given back with release, and whether
-// it had to be loaded first. Errors wrap errMissing or errCorrupt where
-// compiling helps.
+// it had to be loaded first. Errors are *notCompiled where compiling helps.
 func (m *modules) acquire(ctx context.Context, hash string, kind Kind) (code *loaded, cold bool, err error) {
 	m.mu.Lock()
 	code, found := m.byHash[hash]
 	if !found {
 		code = &loaded{hash: hash, ready: make(chan struct{})}
 		m.byHash[hash] = code
-		code.place = m.order.PushFront(code)
-	} else {
-		m.order.MoveToFront(code.place)
 	}
 	code.users++
+	m.uses++
+	code.lastUse = m.uses
 	m.mu.Unlock()
 	if !found {
-		code.err = m.load(context.WithoutCancel(ctx), code, kind) // others wait for it, too
-		close(code.ready)
+		m.load(context.WithoutCancel(ctx), code, kind) // others wait for it, too
 	}
 	select {
 	case <-code.ready:
-	case <-ctx.Done():
-		m.release(code)
-		return nil, false, ctx.Err()
-	}
-	if code.err != nil {
 		err = code.err
-		m.forget(hash, code)
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
 		m.release(code)
 		return nil, false, err
 	}
-	m.shrink(code, !found)
+	m.shrink()
 	return code, !found, nil
 }
 
@@ -104,66 +95,76 @@ func (m *modules) acquire(ctx context.Context, hash string, kind Kind) (code *lo
 func (m *modules) release(code *loaded) {
 	m.mu.Lock()
 	code.users--
-	unload := code.users == 0 && code.place == nil
+	unload := code.users == 0 && m.byHash[code.hash] != code
 	m.mu.Unlock()
 	if unload {
 		code.close()
 	}
 }
 
-// forget unloads the code of hash as soon as nobody uses it. Where only is not
-// nil, it does so only when that is what is loaded now.
-func (m *modules) forget(hash string, only *loaded) {
+// forget unloads the code of hash as soon as nobody uses it.
+func (m *modules) forget(hash string) {
 	m.mu.Lock()
-	code, found := m.byHash[hash]
-	unload := false
-	if found && (only == nil || only == code) {
-		unload = m.unlink(code)
-	}
+	code := m.byHash[hash]
+	unload := code != nil && m.remove(code)
 	m.mu.Unlock()
 	if unload {
 		code.close()
 	}
 }
 
-// unlink takes code out of the books, and says whether it can be closed now.
-// m.mu is held.
-func (m *modules) unlink(code *loaded) bool {
+// remove removes code from the cache, and says whether it can be closed now; otherwise
+// the last release closes it. m.mu is held.
+func (m *modules) remove(code *loaded) bool {
 	delete(m.byHash, code.hash)
-	m.order.Remove(code.place)
-	code.place = nil
-	if code.counted {
-		m.size -= code.size
-	}
+	m.size -= code.size
 	return code.users == 0
 }
 
-// shrink counts code, if it is new, and unloads others while all are too large.
-func (m *modules) shrink(code *loaded, isNew bool) {
-	var idle []*loaded
+// shrink unloads code while all is too large.
+func (m *modules) shrink() {
+	var unused []*loaded
 	m.mu.Lock()
-	if isNew && code.place != nil {
-		m.size += code.size
-		code.counted = true
-	}
-	for at := m.order.Back(); at != nil && m.size > m.limit; {
-		old, ok := at.Value.(*loaded)
-		at = at.Prev()
-		if ok && old.users == 0 && m.unlink(old) {
-			idle = append(idle, old)
+	for m.size > m.limit {
+		var oldest *loaded
+		for _, code := range m.byHash {
+			if code.users == 0 && (oldest == nil || code.lastUse < oldest.lastUse) {
+				oldest = code
+			}
 		}
+		if oldest == nil {
+			break
+		}
+		m.remove(oldest)
+		unused = append(unused, oldest)
 	}
 	m.mu.Unlock()
-	for _, old := range idle {
-		old.close()
+	for _, code := range unused {
+		code.close()
 	}
 }
 
-// load reads the code from the store.
-func (m *modules) load(ctx context.Context, code *loaded, kind Kind) error {
-	size, err := m.store.verify(ctx, code.hash)
+// load loads code from the store. Code that cannot be loaded does not stay in the cache.
+func (m *modules) load(ctx context.Context, code *loaded, kind Kind) {
+	size, err := m.read(ctx, code, kind)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.byHash[code.hash] == code { // else it was forgotten meanwhile
+		code.size = size
+		m.size += size
+		if err != nil {
+			m.remove(code)
+		}
+	}
+	code.err = err
+	close(code.ready)
+}
+
+// read reads the code from the store.
+func (m *modules) read(ctx context.Context, code *loaded, kind Kind) (size int64, err error) {
+	size, err = m.store.verify(ctx, code.hash)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	folder := m.store.folder(code.hash)
 	if kind == JavaScript {
@@ -172,11 +173,9 @@ func (m *modules) load(ctx context.Context, code *loaded, kind Kind) error {
 		err = code.compile(ctx, folder)
 	}
 	if err != nil {
-		code.close()
-		return fmt.Errorf("%w: %w", errCorrupt, err)
+		return 0, &notCompiled{Hash: code.hash, Corrupt: true}
 	}
-	code.size = size
-	return nil
+	return size, nil
 }
 
 // compile makes the module of the folder ready; wazero finds the machine code
@@ -203,6 +202,3 @@ func (l *loaded) compile(ctx context.Context, folder string) error {
 	l.module, err = l.runtime.CompileModule(ctx, content)
 	return err
 }
-
-// compilable says whether err is one that compiling anew mends.
-func compilable(err error) bool { return errors.Is(err, errMissing) || errors.Is(err, errCorrupt) }

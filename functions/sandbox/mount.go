@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -16,53 +15,52 @@ type Mount struct {
 	// Folder is where it is on this machine, absolute.
 	Folder   string `json:"folder"`
 	ReadOnly bool   `json:"read_only,omitempty"`
-	// Identity is what the folder was when it was mounted. A call fails with
-	// InternalError when the folder is another one by now, which may be
-	// somebody else's.
+	// Identity is that of the folder when it was mounted. A call fails with InternalError
+	// if another folder, perhaps another tenant's, has taken its place.
 	Identity Identity `json:"identity"`
 }
 
-// Identity tells a folder from another one that is made later under the same
-// name. The zero Identity is no folder's.
+// Identity distinguishes a folder from one that is created later under the same name. The
+// zero Identity is no folder's.
 type Identity struct {
 	Device uint64 `json:"device"`
 	Inode  uint64 `json:"inode"`
-	// Born is when the folder was made, in nanoseconds since 1970; 0 on file
-	// systems that do not say.
+	// Born is when the folder was created, in nanoseconds since 1970; 0 where the file
+	// system does not record that.
 	Born int64 `json:"born"`
 }
 
-// same says whether both are one folder's. Numbers of devices change when a
-// machine starts anew, so they count only where no time of birth is known.
+// same says whether both are one folder's. Device numbers change when a machine is
+// restarted, so they count only if the time of creation is unknown.
 func (i Identity) same(other Identity) bool {
-	if i.Inode != other.Inode || i.Born != other.Born {
-		return false
-	}
-	return i.Born != 0 || i.Device == other.Device
+	return i.Inode == other.Inode && i.Born == other.Born && (i.Born != 0 || i.Device == other.Device)
 }
 
 // IdentityOf returns what folder is now.
 func IdentityOf(folder string) (Identity, error) {
 	root, err := os.OpenRoot(folder)
 	if err != nil {
-		return Identity{}, fmt.Errorf("look at the folder: %w", err)
+		return Identity{}, fmt.Errorf("open the folder: %w", err)
 	}
-	defer root.Close() //nolint:errcheck // only looked at
+	defer root.Close() //nolint:errcheck // nothing was written
 	identity, _, err := inspect(root)
+	if err != nil {
+		err = fmt.Errorf("inspect the folder: %w", err)
+	}
 	return identity, err
 }
 
-// inspect tells what root is, and whose.
+// inspect returns the identity and the owner of root.
 func inspect(root *os.Root) (Identity, owner, error) {
 	self, err := root.Open(".")
 	if err != nil {
-		return Identity{}, owner{}, fmt.Errorf("look at the folder: %w", err)
+		return Identity{}, owner{}, err
 	}
 	defer self.Close()
 	var about unix.Statx_t
 	const want = unix.STATX_BASIC_STATS | unix.STATX_BTIME
 	if err := unix.Statx(int(self.Fd()), "", unix.AT_EMPTY_PATH, want, &about); err != nil {
-		return Identity{}, owner{}, fmt.Errorf("look at the folder: %w", err)
+		return Identity{}, owner{}, err
 	}
 	identity := Identity{Device: unix.Mkdev(about.Dev_major, about.Dev_minor), Inode: about.Ino}
 	if about.Mask&unix.STATX_BTIME != 0 {
@@ -71,22 +69,17 @@ func inspect(root *os.Root) (Identity, owner, error) {
 	return identity, owner{user: int(about.Uid), group: int(about.Gid), mode: os.FileMode(about.Mode).Perm()}, nil
 }
 
-// errOtherFolder is not shown to users with the folder's name, which is none of
-// theirs.
-var errOtherFolder = errors.New("it is not the folder any more that was mounted; mount it anew")
+// errOtherFolder does not name the folder, which users must not learn.
+var errOtherFolder = errors.New("another folder has taken the place of the one that was mounted; repeat the mount")
 
 // mounted are the file systems of one call, by the guest's path.
 type mounted map[string]*folderFS
 
 // mount opens the folders of one call, with one counter of open files for all.
-func mount(ctx context.Context, mounts []Mount, files int) (mounted, error) {
+func mount(mounts []Mount, files int) (mounted, error) {
 	open := mounted{}
 	counter := &openFiles{left: files}
 	for _, m := range mounts {
-		if err := ctx.Err(); err != nil {
-			open.close()
-			return nil, err
-		}
 		system, err := openFolder(m, counter)
 		if err != nil {
 			open.close()
@@ -119,10 +112,9 @@ func openFolder(m Mount, files *openFiles) (*folderFS, error) {
 	return &folderFS{root: root, readOnly: m.ReadOnly, owner: whose, files: files}, nil
 }
 
-// withoutPath takes the name of a folder of this machine out of an error.
+// withoutPath removes the name of a folder of this machine from an error.
 func withoutPath(err error) error {
-	var path *os.PathError
-	if errors.As(err, &path) {
+	if path, ok := errors.AsType[*os.PathError](err); ok {
 		return path.Err
 	}
 	return err

@@ -178,7 +178,7 @@ func TestMountedFolderMadeAnew(t *testing.T) {
 	n := newTenant(t)
 	must(t, os.RemoveAll(n.data), os.Mkdir(n.data, 0o750))
 	o := run(t, n.pool, n.code, fields{"do": "list", "path": "/data"}, n.mounts)
-	if o.Status != InternalError || !strings.Contains(string(o.Result), "mount /data: it is not the folder any more") ||
+	if o.Status != InternalError || !strings.Contains(string(o.Result), "mount /data: another folder has taken the place") ||
 		strings.Contains(string(o.Result), n.outside) {
 		t.Errorf("a new folder: %s: %s", o.Status, o.Result)
 	}

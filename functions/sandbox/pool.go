@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -18,7 +17,7 @@ import (
 var ErrClosed = errors.New("the pool of workers is closed")
 
 // ErrUnavailable says that workers ended again and again before they were done.
-var ErrUnavailable = errors.New("no worker got to the end of it")
+var ErrUnavailable = errors.New("no worker finished the request")
 
 // Pool runs calls in its workers. All its methods are safe for concurrent use.
 type Pool struct {
@@ -27,15 +26,15 @@ type Pool struct {
 	log     *slog.Logger
 
 	compiling singleflight.Group // by hash
-	compilers chan struct{}      // one token a compilation at the same time
+	compilers chan struct{}      // one token for each compilation at a time
 
-	ctx    context.Context // ends with Close
-	cancel context.CancelFunc
-	keep   sync.WaitGroup // keepers of seats, and workers on their way out
+	ctx        context.Context // ends with Close
+	cancel     context.CancelFunc
+	background sync.WaitGroup
 
 	mu      sync.Mutex
-	seats   []*seat       // set by Open, never changed
-	changed chan struct{} // closed, and made anew, when a seat may have become free
+	slots   []*slot       // set by Open, never changed
+	changed chan struct{} // closed, and made anew, when a slot may have become free
 }
 
 // Open starts the workers. ctx is for the start alone; Close ends the pool.
@@ -55,175 +54,152 @@ func Open(ctx context.Context, o Options) (*Pool, error) {
 		changed:   make(chan struct{}),
 	}
 	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	if err := p.removeLeftovers(); err != nil {
+	if err := p.store.removeLeftovers(); err != nil {
 		return nil, err
 	}
 	for number := range o.Workers {
-		h, err := p.hire()
+		h, err := p.startWorker()
 		if err != nil {
 			return nil, errors.Join(err, p.Close())
 		}
-		s := &seat{pool: p, number: number, hand: h}
-		p.seats = append(p.seats, s)
-		p.keep.Add(1)
-		go s.keep(h)
+		s := &slot{pool: p, number: number, worker: h}
+		p.slots = append(p.slots, s)
+		p.background.Go(func() { s.run(h) })
 	}
 	return p, nil
-}
-
-// leftoverAge is how old a folder of a compilation must be to be one that a
-// process did not finish.
-const leftoverAge = time.Hour
-
-// removeLeftovers removes what killed processes left behind.
-func (p *Pool) removeLeftovers() error {
-	entries, err := os.ReadDir(p.options.Folder)
-	if err != nil {
-		return fmt.Errorf("look at the folder of compiled code: %w", err)
-	}
-	for _, entry := range entries {
-		if !strings.HasPrefix(entry.Name(), "fresh-") && !strings.HasPrefix(entry.Name(), "trash-") {
-			continue
-		}
-		info, err := entry.Info()
-		if err != nil || time.Since(info.ModTime()) < leftoverAge {
-			continue
-		}
-		if err := os.RemoveAll(filepath.Join(p.options.Folder, entry.Name())); err != nil {
-			return fmt.Errorf("remove what is left of a compilation: %w", err)
-		}
-	}
-	return nil
 }
 
 // Close ends the workers and the calls that they run.
 func (p *Pool) Close() error {
 	p.cancel()
-	p.keep.Wait()
+	p.background.Wait()
 	return nil
+}
+
+// Cached returns the hashes of all compiled code in the folder that Forget may remove,
+// that of other processes included, without the JavaScript engine.
+func (p *Pool) Cached() ([]string, error) {
+	entries, err := os.ReadDir(p.options.Folder)
+	if err != nil {
+		return nil, fmt.Errorf("read the folder of compiled code: %w", err)
+	}
+	var hashes []string
+	for _, entry := range entries {
+		if name := entry.Name(); checkHash(name) == nil && name != engineHash {
+			hashes = append(hashes, name)
+		}
+	}
+	return hashes, nil
 }
 
 // Forget removes the compiled code of a hash from the disk and, as soon as no
 // call runs it, from the memory of the workers. Code of that hash that is run
 // again is compiled again.
 func (p *Pool) Forget(hash string) error {
-	if !validHash(hash) {
-		return fmt.Errorf("%q is no SHA-256 in hexadecimal digits", hash)
+	if err := checkHash(hash); err != nil {
+		return err
 	}
 	err := p.store.forget(hash)
-	for _, worker := range p.hands() {
+	for _, worker := range p.workers() {
 		worker.tell(message{Forget: hash})
 	}
 	return err
 }
 
-func validHash(hash string) bool {
-	return len(hash) == 64 && strings.Trim(hash, "0123456789abcdef") == ""
+func checkHash(hash string) error {
+	if len(hash) != 64 || strings.Trim(hash, "0123456789abcdef") != "" {
+		return fmt.Errorf("%q is not a SHA-256 in hexadecimal digits", hash)
+	}
+	return nil
 }
 
-// Run runs one call to its end. The error says that it did not run, or that
-// nobody waits for it any more: ErrClosed, ctx's error, or that of Code.Load; all
-// else is in the outcome.
+// Run runs one call to its end. The error says that it did not run or was cancelled:
+// ErrClosed, ErrUnavailable, ctx's error, or that of Code.Load; all else is in the outcome.
 func (p *Pool) Run(ctx context.Context, call Call) (Outcome, error) {
-	begin := time.Now()
-	if !validHash(call.Code.Hash) {
-		return Outcome{}, fmt.Errorf("%q is no SHA-256 in hexadecimal digits", call.Code.Hash)
+	began := time.Now()
+	if err := checkHash(call.Code.Hash); err != nil {
+		return Outcome{}, err
 	}
-	request := message{body: call.Input, Run: &runRequest{
+	reply, compiling, err := p.carryOut(ctx, call, message{body: call.Input, Run: &runRequest{
 		Hash: call.Code.Hash, Kind: call.Code.Kind, CGI: call.CGI, Env: call.Env, Mounts: call.Mounts, Limits: call.Limits,
-	}}
-	var compiling time.Duration
-	// Twice missing is the engine and the code; more is somebody who forgets
-	// the code while it is called.
-	for range 5 {
-		reply, err := p.attempt(ctx, call, request)
-		if err != nil {
-			return gone(err, begin)
-		}
-		if reply.Ran.absent.Hash == "" {
-			return reply.outcome(begin, compiling)
-		}
-		since := time.Now()
-		if err := p.provide(ctx, call.Code, reply.Ran.absent); err != nil {
-			return notCompiled(err, begin)
-		}
-		compiling += time.Since(since)
-	}
-	return Outcome{}, fmt.Errorf("the compiled code in %s does not stay there", p.options.Folder)
-}
-
-// gone is what becomes of a call whose worker ended.
-func gone(err error, begin time.Time) (Outcome, error) {
-	if !errors.Is(err, errGone) {
+	}})
+	refused, bad := errors.AsType[*CodeError](err)
+	switch {
+	case bad:
+		return Outcome{Status: DeveloperError, Result: object(refused.Reason), Cold: true, Init: time.Since(began)}, nil
+	case errors.Is(err, errGone) && !errors.Is(err, ErrUnavailable):
+		return Outcome{Status: InternalError, Result: object("the worker that ran the action ended"), Duration: time.Since(began)}, nil
+	case err != nil:
 		return Outcome{}, err
-	}
-	return Outcome{Status: InternalError, Result: object("the worker that ran the action ended"), Duration: time.Since(begin)}, nil
-}
-
-func notCompiled(err error, begin time.Time) (Outcome, error) {
-	refused := new(CodeError)
-	if !errors.As(err, &refused) {
-		return Outcome{}, err
-	}
-	return Outcome{Status: DeveloperError, Result: object(refused.Reason), Cold: true, Init: time.Since(begin)}, nil
-}
-
-// outcome gives a worker's reply the form that callers see.
-func (m message) outcome(begin time.Time, compiling time.Duration) (Outcome, error) {
-	r := m.Ran
-	result, rest, found := split(m.body, r.Result)
-	output, rest, also := split(rest, r.Output)
-	lines, err := readLogs(rest)
-	if err != nil || !found || !also {
+	case reply.Ran == nil:
 		return Outcome{}, errFrame
 	}
-	return Outcome{
-		Status: r.Status, Result: result, Output: output, Logs: lines, Cold: r.Cold || compiling > 0, Duration: r.Duration,
-		Init: r.Init + compiling,
-		Wait: max(0, time.Unix(0, r.Started).Sub(begin)-compiling),
-	}, nil
+	return reply.outcome(call.CGI, began, compiling), nil
 }
 
-// split cuts the first n bytes off body; nil when n is 0.
-func split(body []byte, n int) (first, rest []byte, found bool) {
-	switch {
-	case n < 0 || n > len(body):
-		return nil, nil, false
-	case n == 0:
-		return nil, body, true
+// outcome is what callers get of the reply to a call.
+func (m message) outcome(cgi bool, began time.Time, compiling time.Duration) Outcome {
+	r := m.Ran
+	o := Outcome{
+		Status: r.Status, Logs: r.Logs, Cold: r.Cold || compiling > 0, Duration: r.Duration,
+		Init: r.Init + compiling,
+		Wait: max(0, r.Started.Sub(began)-compiling),
 	}
-	return body[:n:n], body[n:], true
+	if cgi && o.Status == Success {
+		o.Output = m.body
+	} else {
+		o.Result = m.body
+	}
+	return o
+}
+
+// carryOut has a worker carry out a request of call, and compiles what the request
+// needs, which takes the time compiling.
+func (p *Pool) carryOut(ctx context.Context, call Call, request message) (reply message, compiling time.Duration, err error) {
+	// The engine and the code may both be missing; more often only if another process
+	// forgets the code at the same time.
+	for range 5 {
+		reply, err = p.attempt(ctx, call, request)
+		if err != nil || reply.Missing == nil {
+			return reply, compiling, err
+		}
+		began := time.Now()
+		if err = p.provide(ctx, call.Code, *reply.Missing); err != nil {
+			return reply, compiling, err
+		}
+		compiling += time.Since(began)
+	}
+	return reply, compiling, fmt.Errorf("the compiled code in %s does not stay there", p.options.Folder)
 }
 
 // overdue is how much longer than its timeout a call may take to answer, with
 // loading its code, before its worker is taken to be stuck.
 const overdue = time.Minute
 
-// attempt has a worker run a call. What comes back has Ran.
+// attempt has one worker carry out a request of call.
 func (p *Pool) attempt(ctx context.Context, call Call, request message) (message, error) {
-	h, err := p.place(ctx, call.Code.Hash)
+	hash := call.Code.Hash
+	h, err := p.place(ctx, hash)
 	if err != nil {
 		return message{}, err
 	}
 	late, cancel := context.WithTimeout(ctx, call.Limits.Timeout+overdue)
 	defer cancel()
-	reply, err := p.ask(late, h, call.Code.Hash, request)
+	reply, err := h.ask(late, request, func(reply message) { p.release(h, hash, reply) })
 	switch {
 	case p.ctx.Err() != nil:
 		return message{}, ErrClosed
 	case err != nil && late.Err() != nil && ctx.Err() == nil:
 		p.log.Error("a worker does not answer and is replaced", "namespace", call.Namespace)
-		p.giveUp(h)
+		p.abandon(h)
 		return message{}, errGone
-	case err == nil && reply.Ran == nil:
-		return message{}, errFrame
 	}
 	return reply, err
 }
 
-// place waits for a worker that has room, and takes its place in it. One that
-// has run the code before comes first among those that are not busier.
-func (p *Pool) place(ctx context.Context, hash string) (*hand, error) {
+// place waits for a worker that can take another call, and takes its place in it. One
+// that has run the code before comes first among those that are not busier.
+func (p *Pool) place(ctx context.Context, hash string) (*handle, error) {
 	for {
 		p.mu.Lock()
 		best := p.best(hash)
@@ -245,12 +221,12 @@ func (p *Pool) place(ctx context.Context, hash string) (*hand, error) {
 	}
 }
 
-// best is the worker for code of a hash; nil when none has room. p.mu is held.
-func (p *Pool) best(hash string) *hand {
-	var best *hand
-	for _, s := range p.seats {
-		h := s.hand
-		if h == nil || h.leaving || h.busy >= p.options.Concurrency {
+// best is the worker for code of a hash; nil when all are full. p.mu is held.
+func (p *Pool) best(hash string) *handle {
+	var best *handle
+	for _, s := range p.slots {
+		h := s.worker
+		if h == nil || h.draining || h.busy >= p.options.Concurrency {
 			continue
 		}
 		if best == nil || h.busy < best.busy || h.busy == best.busy && h.warm[hash] && !best.warm[hash] {
@@ -260,19 +236,19 @@ func (p *Pool) best(hash string) *hand {
 	return best
 }
 
-// notify wakes who waits for a seat. p.mu is held.
+// notify wakes those who wait for a place. p.mu is held.
 func (p *Pool) notify() {
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
 
-func (p *Pool) hands() []*hand {
+func (p *Pool) workers() []*handle {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var all []*hand
-	for _, s := range p.seats {
-		if s.hand != nil {
-			all = append(all, s.hand)
+	var all []*handle
+	for _, s := range p.slots {
+		if s.worker != nil {
+			all = append(all, s.worker)
 		}
 	}
 	return all

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,51 +22,42 @@ var errGone = errors.New("the worker ended")
 // process is a worker as the pool sees it. All its methods are safe for
 // concurrent use.
 type process struct {
-	link     *link
-	stdin    *os.File
-	stdout   *os.File
-	child    *os.Process
-	lastSaid tail
-	done     chan struct{} // closed when the child has ended and been waited for
-	ended    error         // how; to be read after done
-
-	time time.Duration // of CPUs that the child has; 0 without a limit
+	link   *link
+	stdout *os.File
+	child  *os.Process
+	stderr tail
+	done   chan struct{} // closed when the child has ended and been waited for
+	ended  error         // how; to be read after done
 
 	number atomic.Uint64 // of the last request
 
 	mu      sync.Mutex
-	waiting map[uint64]chan message
-	gone    bool
+	waiting map[uint64]chan message // nil when the worker has ended
 }
 
 // startProcess starts a worker. It dies with this process, also by kill -9, and
 // has neither its environment nor its files.
 func startProcess(command []string, s settings) (*process, error) {
-	childIn, stdin, err := os.Pipe()
+	// Not StdoutPipe, which is closed with the child: the last replies are read later.
+	stdout, childOut, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("start a worker: %w", err)
 	}
-	stdout, childOut, err := os.Pipe()
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start a worker: %w", err), childIn.Close(), stdin.Close())
-	}
-	p := &process{
-		link:  &link{in: stdout, out: stdin},
-		stdin: stdin, stdout: stdout,
-		time:    time.Duration(s.CompileSeconds) * time.Second,
-		done:    make(chan struct{}),
-		waiting: map[uint64]chan message{},
-	}
+	defer childOut.Close() // the child has its own
+	p := &process{stdout: stdout, done: make(chan struct{}), waiting: map[uint64]chan message{}}
 	cmd := exec.Command(command[0], command[1:]...) //nolint:noctx // the worker outlives the context that it is started with
 	cmd.Dir = "/"
 	cmd.Env = []string{"LC_ALL=C.UTF-8", "TZ=UTC"}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = childIn, childOut, &p.lastSaid
+	cmd.Stdout, cmd.Stderr = childOut, &p.stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := p.start(cmd); err != nil {
-		return nil, errors.Join(fmt.Errorf("start a worker: %w", err),
-			childIn.Close(), childOut.Close(), stdin.Close(), stdout.Close())
+	stdin, err := cmd.StdinPipe()
+	if err == nil {
+		p.link = &link{in: stdout, out: stdin}
+		err = p.start(cmd)
 	}
-	_, _ = childIn.Close(), childOut.Close() // the child has its own
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start a worker: %w", err), stdout.Close())
+	}
 	if err := p.link.send(message{Settings: &s}); err != nil {
 		p.kill()
 		return nil, fmt.Errorf("start a worker: %w", p.failure())
@@ -81,19 +73,18 @@ func (p *process) start(cmd *exec.Cmd) error {
 		// process: so this thread stays until the child has ended.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		if err := cmd.Start(); err != nil {
-			started <- err
-			return
-		}
+		err := cmd.Start()
 		p.child = cmd.Process
-		started <- nil
-		p.ended = cmd.Wait()
-		close(p.done)
+		started <- err
+		if err == nil {
+			p.ended = cmd.Wait()
+			close(p.done)
+		}
 	}()
 	return <-started
 }
 
-// listen hands replies to those who wait for them, until the worker has ended.
+// listen passes replies to those who wait for them, until the worker has ended.
 func (p *process) listen() {
 	for {
 		m, err := p.link.receive()
@@ -108,9 +99,8 @@ func (p *process) listen() {
 			waiting <- m
 		}
 	}
-	p.kill() // one that says nonsense is of no use, either
+	p.kill() // it may run on after a malformed message
 	p.mu.Lock()
-	p.gone = true
 	lost := p.waiting
 	p.waiting = nil
 	p.mu.Unlock()
@@ -119,74 +109,90 @@ func (p *process) listen() {
 	}
 }
 
-// request sends m and returns where the reply will come; the channel is closed
-// without one when the worker ends. The error is errGone.
-func (p *process) request(m message) (id uint64, reply <-chan message, err error) {
+// ask sends a request and waits for the reply. When ctx ends first, the worker
+// cancels the request. release gets the reply when the worker has finished with the
+// request, which may be after ask returns; the zero message if there is none. The
+// error is errGone, errFrame or ctx's.
+func (p *process) ask(ctx context.Context, m message, release func(message)) (message, error) {
 	m.ID = p.number.Add(1)
 	waiting := make(chan message, 1)
-	p.mu.Lock()
-	if p.gone {
-		p.mu.Unlock()
-		return 0, nil, errGone
-	}
-	p.waiting[m.ID] = waiting
-	p.mu.Unlock()
-	if err := p.link.send(m); err != nil {
-		if !errors.Is(err, errFrame) {
-			return 0, nil, errGone
-		}
-		p.mu.Lock()
-		delete(p.waiting, m.ID)
-		p.mu.Unlock()
-		return 0, nil, err
-	}
-	return m.ID, waiting, nil
-}
-
-// ask sends m and waits for the reply. When ctx ends first, the worker is told
-// to stop with it.
-func (p *process) ask(ctx context.Context, m message) (message, error) {
-	id, reply, err := p.request(m)
-	if err != nil {
+	if err := p.send(m, waiting); err != nil {
+		release(message{})
 		return message{}, err
 	}
 	select {
-	case m, answered := <-reply:
+	case reply, answered := <-waiting:
+		release(reply)
 		if !answered {
 			return message{}, errGone
 		}
-		return m, nil
+		return reply, nil
 	case <-ctx.Done():
-		p.tell(message{ID: id, Cancel: true})
+		p.tell(message{ID: m.ID, Cancel: true})
+		go func() { release(<-waiting) }()
 		return message{}, ctx.Err()
 	}
 }
 
-// tell sends what has no reply. A worker that is gone need not know.
+// send sends a request whose reply goes to waiting, which is closed if the worker
+// ends.
+func (p *process) send(m message, waiting chan message) error {
+	p.mu.Lock()
+	gone := p.waiting == nil
+	if !gone {
+		p.waiting[m.ID] = waiting
+	}
+	p.mu.Unlock()
+	if gone {
+		return errGone
+	}
+	err := p.link.send(m)
+	if err == nil {
+		return nil
+	}
+	p.mu.Lock()
+	delete(p.waiting, m.ID)
+	p.mu.Unlock()
+	if errors.Is(err, errFrame) {
+		return err
+	}
+	return errGone
+}
+
+// tell sends a message without a reply. A worker that has ended needs none.
 func (p *process) tell(m message) { _ = p.link.send(m) }
 
 // kill ends the worker at once, and waits for it.
 func (p *process) kill() {
 	select {
-	case <-p.done: // its number may be another's by now
+	case <-p.done: // another process may have its number by now
 	default:
 		_ = syscall.Kill(-p.child.Pid, syscall.SIGKILL) // fails only where it has just ended
 		<-p.done
 	}
-	_, _ = p.stdin.Close(), p.stdout.Close()
+	_ = p.stdout.Close()
 }
 
-// failure says how the worker ended, with the last it said; for logs.
+// failure says how the worker ended, with its last output; for logs.
 func (p *process) failure() error {
 	<-p.done
 	if p.ended == nil {
 		return errGone
 	}
-	return fmt.Errorf("%w: %w: %s", errGone, p.ended, p.lastSaid.String())
+	return fmt.Errorf("%w: %w: %s", errGone, p.ended, p.stderr.String())
 }
 
-// tail keeps the first and the last of what is written to it: Go's runtime says
-// first why it ends, and a long list of goroutines then.
+// exceeded says whether the child ended by its limit of memory or CPU time.
+func (p *process) exceeded(cpu time.Duration) bool {
+	if output := p.stderr.String(); strings.Contains(output, "out of memory") || strings.Contains(output, "cannot allocate memory") {
+		return true
+	}
+	exit, ok := errors.AsType[*exec.ExitError](p.ended)
+	return ok && exit.UserTime()+exit.SystemTime() >= cpu-time.Second
+}
+
+// tail keeps the beginning and the end of what is written to it: Go's runtime
+// writes why it ends, and then a long list of goroutines.
 type tail struct {
 	mu    sync.Mutex
 	first []byte
@@ -195,16 +201,14 @@ type tail struct {
 
 const tailSize = 2048
 
-// Write implements io.Writer. It never fails.
+// Write never fails.
 func (t *tail) Write(p []byte) (int, error) {
 	written := len(p)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if room := min(tailSize-len(t.first), len(p)); room > 0 {
-		t.first = append(t.first, p[:room]...)
-		p = p[room:]
-	}
-	t.last = append(t.last, p...)
+	room := min(tailSize-len(t.first), len(p))
+	t.first = append(t.first, p[:room]...)
+	t.last = append(t.last, p[room:]...)
 	if extra := len(t.last) - tailSize; extra > 0 {
 		t.last = append(t.last[:0], t.last[extra:]...)
 	}
@@ -215,21 +219,5 @@ func (t *tail) Write(p []byte) (int, error) {
 func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	text := append(append([]byte(nil), t.first...), t.last...)
-	return string(bytes.Join(bytes.Fields(text), []byte{' '}))
-}
-
-// outOfTime says whether the child ended by its limit of CPU time.
-func (p *process) outOfTime() bool {
-	exit := new(exec.ExitError)
-	if !errors.As(p.ended, &exit) {
-		return false
-	}
-	return p.time > 0 && exit.UserTime()+exit.SystemTime() >= p.time-time.Second
-}
-
-// outOfMemory says whether the child ended by its limit of memory.
-func (p *process) outOfMemory() bool {
-	said := p.lastSaid.String()
-	return strings.Contains(said, "out of memory") || strings.Contains(said, "cannot allocate memory")
+	return string(bytes.Join(bytes.Fields(slices.Concat(t.first, t.last)), []byte{' '}))
 }

@@ -13,23 +13,27 @@ import (
 // wrong with it: a *CodeError, whose text is for the user. Other errors are not
 // the user's, and wrap ErrClosed or ErrUnavailable where it may work in a while.
 func (p *Pool) Prepare(ctx context.Context, code Code) error {
-	if !validHash(code.Hash) {
-		return fmt.Errorf("%q is no SHA-256 in hexadecimal digits", code.Hash)
+	if err := checkHash(code.Hash); err != nil {
+		return err
 	}
 	if p.store.has(code.Hash) {
 		return nil
 	}
-	return p.provide(ctx, code, absent{Hash: code.Hash})
+	return p.provide(ctx, code, notCompiled{Hash: code.Hash})
 }
 
-// provide compiles what is absent: code, or the engine. At the same time, one
-// does it for all that want the same.
-func (p *Pool) provide(ctx context.Context, code Code, what absent) error {
-	if what.Hash == engineHash {
+// PrepareEngine compiles the engine of JavaScript, where that was not done before,
+// so that the first script need not wait for it.
+func (p *Pool) PrepareEngine(ctx context.Context) error { return p.Prepare(ctx, engineCode()) }
+
+// provide compiles what is missing: code, or the engine. Concurrent calls for the same
+// code share one compilation.
+func (p *Pool) provide(ctx context.Context, code Code, missing notCompiled) error {
+	if missing.Hash == engineHash {
 		code = engineCode()
 	}
-	compiled := p.compiling.DoChan(what.Hash, func() (any, error) {
-		return nil, p.compile(context.WithoutCancel(ctx), code, what.Corrupt)
+	compiled := p.compiling.DoChan(missing.Hash, func() (any, error) {
+		return nil, p.compile(context.WithoutCancel(ctx), code, missing.Corrupt)
 	})
 	select {
 	case result := <-compiled:
@@ -69,17 +73,13 @@ func (p *Pool) compileOnce(ctx context.Context, code Code, corrupt bool) error {
 	if hashOf(content) != code.Hash {
 		return fmt.Errorf("the code is not the one of hash %s", code.Hash)
 	}
-	folder, err := p.store.fresh()
+	folder, into, err := p.store.fresh()
+	defer os.RemoveAll(folder) //nolint:errcheck // removed as a leftover otherwise
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(folder) //nolint:errcheck // removed as a leftover otherwise
-	into := filepath.Join(folder, "out")
-	if err := os.Mkdir(into, 0o700); err != nil {
-		return fmt.Errorf("make a folder for compiled code: %w", err)
-	}
 	if code.Kind == JavaScript {
-		err = p.keepScript(ctx, content, into)
+		err = p.storeScript(ctx, content, into)
 	} else {
 		err = p.compileModule(ctx, code.Hash, content, folder, into)
 	}
@@ -89,50 +89,21 @@ func (p *Pool) compileOnce(ctx context.Context, code Code, corrupt bool) error {
 	return p.store.publish(into, code.Hash)
 }
 
-// keepScript checks a script's syntax and writes it into a folder.
-func (p *Pool) keepScript(ctx context.Context, script []byte, into string) error {
-	if err := p.checkScript(ctx, script); err != nil {
+// storeScript has a worker check a script's syntax, for which the engine may have to
+// be compiled, and writes it into a folder.
+func (p *Pool) storeScript(ctx context.Context, script []byte, into string) error {
+	check := Call{Code: engineCode(), Limits: Limits{Timeout: checkTime}}
+	reply, _, err := p.carryOut(ctx, check, message{Check: true, body: script})
+	if err != nil {
+		return fmt.Errorf("check the script: %w", err)
+	}
+	if err := reply.err(); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(into, scriptFile), script, 0o600); err != nil {
-		return fmt.Errorf("keep the script: %w", err)
+		return fmt.Errorf("write the script: %w", err)
 	}
 	return sign(into)
-}
-
-// checkScript has a worker look at a script's syntax, for which the engine may
-// have to be compiled.
-func (p *Pool) checkScript(ctx context.Context, script []byte) error {
-	for range 3 {
-		h, err := p.place(ctx, engineHash)
-		if err != nil {
-			return err
-		}
-		reply, err := p.ask(ctx, h, engineHash, message{Check: true, body: script})
-		if err != nil {
-			return fmt.Errorf("check the script: %w", err)
-		}
-		if reply.Checked == nil {
-			return errFrame
-		}
-		if reply.Checked.absent.Hash != engineHash {
-			return reply.Checked.err()
-		}
-		if err := p.provide(ctx, engineCode(), reply.Checked.absent); err != nil {
-			return err
-		}
-	}
-	return errors.New("the compiled JavaScript engine does not stay in its folder")
-}
-
-func (r *codeReply) err() error {
-	switch {
-	case r.Refused != "":
-		return &CodeError{r.Refused}
-	case r.Failed != "":
-		return errors.New(r.Failed)
-	}
-	return nil
 }
 
 // compileModule compiles a module in a process of its own, which is ended when
@@ -148,9 +119,9 @@ func (p *Pool) compileModule(ctx context.Context, hash string, content []byte, f
 		return ErrClosed
 	}
 	o := p.options
-	seconds := int64(o.CompileTime.Round(time.Second) / time.Second)
+	seconds := max(1, o.CompileTime.Round(time.Second)/time.Second)
 	worker, err := startProcess(o.Command, settings{
-		Folder: o.Folder, Build: p.store.build, Compiler: true, Memory: o.CompileMemory, CompileSeconds: max(1, seconds),
+		Folder: o.Folder, Build: p.store.build, Memory: o.CompileMemory, CompileSeconds: int64(seconds),
 	})
 	if err != nil {
 		return err
@@ -161,27 +132,25 @@ func (p *Pool) compileModule(ctx context.Context, hash string, content []byte, f
 	defer cancel()
 	stop := context.AfterFunc(p.ctx, cancel)
 	defer stop()
-	reply, err := worker.ask(ctx, message{Compile: &compileRequest{Hash: hash, From: folder, Into: into}})
+	reply, err := worker.ask(ctx, message{Compile: &compileRequest{Hash: hash, From: folder, Into: into}}, func(message) {})
 	switch {
 	case p.ctx.Err() != nil:
 		return ErrClosed
 	case ctx.Err() != nil:
 		return &CodeError{"the module takes too long to compile"}
 	case errors.Is(err, errGone):
-		return p.compilerEnded(worker)
+		return p.compilerEnded(worker, seconds*time.Second)
 	case err != nil:
 		return err
-	case reply.Checked == nil:
-		return errFrame
 	}
-	return reply.Checked.err()
+	return reply.err()
 }
 
 // compilerEnded tells a module that is too hard to compile from other reasons.
-func (p *Pool) compilerEnded(worker *process) error {
+func (p *Pool) compilerEnded(worker *process, limit time.Duration) error {
 	err := worker.failure()
 	p.log.Warn("a compilation ended early", "error", err)
-	if worker.outOfTime() || worker.outOfMemory() {
+	if worker.exceeded(limit) {
 		return &CodeError{fmt.Sprintf("the module takes more than %s of CPU time or %d MB of memory to compile",
 			p.options.CompileTime, p.options.CompileMemory>>20)}
 	}

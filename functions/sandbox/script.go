@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"strings"
 	"time"
 )
@@ -12,45 +13,38 @@ import (
 // scriptName is what stack traces call the user's code.
 const scriptName = "main.js"
 
-// scriptRun is one run of a script. It implements engineHost.
+// scriptRun is one run of a script.
 type scriptRun struct {
 	guest    *guest
 	answered bool
 	failed   bool // the answer is an error that the code's run ended with
 	answer   []byte
-	length   int64 // of the answer, which is kept only when it is short enough
 }
 
 // runScript runs JavaScript as OpenWhisk's Node runtime does.
 func (g *guest) runScript(ctx context.Context) outcome {
 	if g.request.CGI {
-		return outcome{status: DeveloperError, result: object("JavaScript has no CGI: use a WebAssembly program, or a web action without it")}
+		return developerError("JavaScript has no CGI: use a WebAssembly program, or a web action without it")
 	}
-	run := &scriptRun{guest: g}
+	run, limit := &scriptRun{guest: g}, g.request.Limits.ResultBytes
 	err := run.run(ctx)
-	script := new(errScript)
+	script, threw := errors.AsType[*errScript](err)
 	switch {
-	case errors.As(err, &script) && ctx.Err() == nil && !g.memory.exhausted && !g.memory.crowded:
-		g.logLines(script.text)
-		return outcome{status: DeveloperError, result: object("Initialization has failed due to: " + firstLine(script.text))}
+	case threw && ctx.Err() == nil && !g.memory.exhausted && !g.memory.crowded:
+		g.logs.addLines(stderr, strings.TrimSpace(script.text))
+		return developerError("Initialization has failed due to: " + firstLine(script.text))
 	case err != nil:
 		return g.failed(ctx, err)
 	case !run.answered:
-		return outcome{status: DeveloperError, result: object(textAbnormal + " Its promise was not settled, and nothing is left to wait for.")}
-	case run.length > g.request.Limits.ResultBytes:
-		return outcome{status: DeveloperError, result: object(tooLong(run.length, g.request.Limits.ResultBytes, run.answer))}
+		return developerError(textAbnormal + " Its promise was not settled, and nothing is left to wait for.")
+	case int64(len(run.answer)) > limit:
+		return developerError(tooLong(int64(len(run.answer)), limit, run.answer))
 	}
 	status, result := judged(run.answer)
 	if run.failed {
 		status = DeveloperError
 	}
-	return outcome{status: status, result: result}
-}
-
-func (g *guest) logLines(text string) {
-	for line := range strings.SplitSeq(strings.TrimSpace(text), "\n") {
-		g.logs.add(time.Now(), stderr, []byte(line))
-	}
+	return outcome{status: status, body: result}
 }
 
 func (r *scriptRun) run(ctx context.Context) error {
@@ -59,127 +53,68 @@ func (r *scriptRun) run(ctx context.Context) error {
 		return err
 	}
 	defer instance.Close(context.WithoutCancel(ctx)) //nolint:errcheck // it has no files
-	e := &engine{module: instance, host: r}
-	if err := e.begin(ctx); err != nil {
-		return err
-	}
-	later, err := r.prepare(ctx, e)
-	if err != nil {
-		return err
-	}
-	if _, err := e.eval(ctx, r.guest.script.script, scriptName); err != nil {
-		return err
-	}
+	e := newEngine(ctx, instance, r.called)
+	later := r.prepare(e)
+	e.eval(r.guest.script.script, scriptName)
 	// A main that is a const is no member of the global object.
-	main, err := e.eval(ctx, []byte("typeof main === 'function' ? main : undefined"), "start")
-	if err != nil {
-		return err
-	}
-	start, err := e.property(ctx, later, "start")
-	if err != nil {
-		return err
-	}
-	if _, err := e.apply(ctx, start, main); err != nil {
-		return err
-	}
-	return r.wait(ctx, e, later)
+	main := e.eval([]byte("typeof main === 'function' ? main : undefined"), "start")
+	e.apply(e.property(later, "start"), main)
+	r.wait(e, later)
+	return e.err
 }
 
 // prepare runs the prelude and returns what it returns.
-func (r *scriptRun) prepare(ctx context.Context, e *engine) (uint64, error) {
-	begin, err := e.eval(ctx, []byte(prelude), "prelude.js")
-	if err != nil {
-		return 0, err
-	}
+func (r *scriptRun) prepare(e *engine) uint64 {
+	begin := e.eval([]byte(prelude), "prelude.js")
 	var args []uint64
 	for _, name := range []string{"log", "answer", "now"} {
-		function, err := e.function(ctx, name)
-		if err != nil {
-			return 0, err
-		}
-		args = append(args, function)
+		args = append(args, e.function(name))
 	}
-	environment, err := json.Marshal(r.guest.request.Env)
+	variables := map[string]string{}
+	maps.Copy(variables, r.guest.request.Env)
+	environment, err := json.Marshal(variables)
 	if err != nil {
-		return 0, err
+		panic(err) // a map of strings always has a JSON form
 	}
-	if r.guest.request.Env == nil {
-		environment = []byte("{}")
-	}
-	for _, text := range [][]byte{r.guest.input, environment} {
-		value, err := e.text(ctx, text)
-		if err != nil {
-			return 0, err
-		}
-		args = append(args, value)
-	}
-	global, err := e.call(ctx, "qjs_get_global")
-	if err != nil {
-		return 0, err
-	}
-	return e.apply(ctx, begin, append(args, global)...)
+	args = append(args, e.text(r.guest.input), e.text(environment), e.call("qjs_get_global"))
+	return e.apply(begin, args...)
 }
 
-// wait lets promises and timers go on until there is an answer or nothing left
-// to wait for.
-func (r *scriptRun) wait(ctx context.Context, e *engine, later uint64) error {
-	turn, err := e.property(ctx, later, "turn")
-	if err != nil {
-		return err
-	}
+// wait runs promises and timers until there is an answer or nothing left to wait for.
+func (r *scriptRun) wait(e *engine, later uint64) {
+	turn := e.property(later, "turn")
 	for {
-		if err := e.settle(ctx, func() bool { return r.answered || ctx.Err() != nil }); err != nil || r.answered {
-			return err
+		e.runJobs(func() bool { return r.answered || e.ctx.Err() != nil })
+		if e.err == nil && !r.answered {
+			e.err = e.ctx.Err()
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
+		if e.err != nil || r.answered {
+			return
 		}
-		value, err := e.apply(ctx, turn)
-		if err != nil {
-			return err
-		}
-		milliseconds, err := e.number(ctx, value)
-		if err != nil || milliseconds < 0 {
-			return err
+		milliseconds := e.number(e.apply(turn))
+		if e.err != nil || milliseconds < 0 {
+			return
 		}
 		if milliseconds > 0 {
-			sleep(ctx, time.Duration(milliseconds*float64(time.Millisecond)))
+			sleep(e.ctx, time.Duration(milliseconds*float64(time.Millisecond)))
 		}
 	}
 }
 
-// called implements engineHost.
-func (r *scriptRun) called(ctx context.Context, e *engine, name string, args []uint64) error {
-	if len(args) != 2 {
-		return errEngine
+// called carries out the functions of prepare.
+func (r *scriptRun) called(e *engine, name string, args []uint64) {
+	if e.require(len(args) == 2); e.err != nil {
+		return
 	}
-	kind, err := e.number(ctx, args[0])
-	if err != nil {
-		return err
-	}
-	text, err := e.read(ctx, args[1])
-	if err != nil {
-		return err
-	}
-	switch name {
-	case "log":
-		r.log(kind, string(text))
-	case "answer":
-		if !r.answered { // the first one counts, as with a promise
-			r.answered, r.failed, r.length = true, kind != 0, int64(len(text))
-			r.answer = text
-		}
-	}
-	return nil
-}
-
-func (r *scriptRun) log(kind float64, text string) {
-	stream := stdout
-	if kind == 2 {
-		stream = stderr
-	}
-	for line := range strings.SplitSeq(text, "\n") {
-		r.guest.logs.add(time.Now(), stream, []byte(line))
+	kind, text := e.number(args[0]), e.read(args[1])
+	switch {
+	case e.err != nil:
+	case name == "log" && kind == 2:
+		r.guest.logs.addLines(stderr, string(text))
+	case name == "log":
+		r.guest.logs.addLines(stdout, string(text))
+	case name == "answer" && !r.answered: // the first one counts, as with a promise
+		r.answered, r.failed, r.answer = true, kind != 0, text
 	}
 }
 
@@ -191,17 +126,14 @@ func (g *guest) checkScript(ctx context.Context, script []byte) error {
 		return err
 	}
 	defer instance.Close(context.WithoutCancel(ctx)) //nolint:errcheck // it has no files
-	e := &engine{module: instance}
-	if err := e.begin(ctx); err != nil {
-		return err
-	}
-	err = e.check(ctx, script, scriptName)
-	thrown := new(errScript)
+	e := newEngine(ctx, instance, nil)
+	e.check(script, scriptName)
+	thrown, threw := errors.AsType[*errScript](e.err)
 	switch {
-	case errors.As(err, &thrown):
+	case threw:
 		return &CodeError{"the script cannot be compiled: " + strings.Join(strings.Fields(thrown.text), " ")}
-	case err != nil && (ctx.Err() != nil || g.memory.exhausted):
+	case e.err != nil && (ctx.Err() != nil || g.memory.exhausted):
 		return &CodeError{"the script takes too much time or memory to compile"}
 	}
-	return err
+	return e.err
 }

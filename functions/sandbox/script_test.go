@@ -35,6 +35,7 @@ func TestScripts(t *testing.T) {
 		"an empty rejection": {`function main() { return Promise.reject() }`, ApplicationError, `{"error":{}}`},
 		"an exception":       {`function main() { throw new TypeError('no') }`, DeveloperError, `{"error":"An error has occurred: TypeError: no"}`},
 		"no main":            {`var x = 1`, DeveloperError, `{"error":"Initialization has failed due to: Action entrypoint 'main' is not a function."}`},
+		"a hostile stack":    {`const e = {toString: () => 'mine', get stack() { throw e }}; throw e`, DeveloperError, `{"error":"Initialization has failed due to: mine"}`},
 		"an early exception": {`null.x; function main() {}`, DeveloperError, `{"error":"Initialization has failed due to: TypeError: cannot read property 'x' of null"}`},
 		"a number":           {`function main() { return 5 }`, DeveloperError, `{"error":"The action did not return a dictionary or array."}`},
 		"an array":           {`function main() { return [1, {}] }`, Success, `[1,{}]`},

@@ -9,9 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// systemCalls are what a worker needs: Go's runtime, files and pipes. There is
-// no socket, no program to start, no other process to look at, and no way to
-// use a right of the administrator but to files.
+// systemCalls are what a worker needs for Go's runtime, files and pipes: no sockets,
+// programs or other processes, and no privileges of root except for files.
 var systemCalls = [...]string{
 	// memory and threads
 	"brk", "exit", "exit_group", "futex", "get_robust_list", "madvise", "membarrier", "mincore", "mmap",
@@ -34,7 +33,7 @@ var systemCalls = [...]string{
 // denySystemCalls lets all threads of this process use only systemCalls; others
 // fail with EPERM.
 func denySystemCalls() error {
-	runtime.LockOSThread() // no_new_privs is a thread's, until the filter takes it to all
+	runtime.LockOSThread() // no_new_privs is this thread's, until the filter extends it to all
 	defer runtime.UnlockOSThread()
 	machine, err := arch.GetInfo("")
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"time"
 )
 
 // store is the folder of compiled code:
@@ -24,9 +25,9 @@ import (
 //	fresh-*                      what a process is making
 //	trash-*                      what a process is removing
 //
-// BUILD tells the version of wazero, the machine's kind and the version of the
-// metering, so that a new release compiles anew. A folder HASH/BUILD appears by
-// a rename, whole, and never changes, so that processes share it without locks.
+// BUILD names the version of wazero, the platform and the version of the metering, so
+// that a new release compiles again. A rename creates HASH/BUILD as a whole, and it never
+// changes, so that processes share it without locks.
 type store struct {
 	root  string
 	build string
@@ -40,12 +41,14 @@ const (
 	manifestFile = "manifest.json"
 )
 
-// errMissing says that the store has not got the code, errCorrupt that what it
-// has is damaged.
-var (
-	errMissing = errors.New("the code is not compiled")
-	errCorrupt = errors.New("the compiled code is damaged")
-)
+// notCompiled says that the store lacks the compiled code of a hash, or that it is
+// damaged. Compiling it helps.
+type notCompiled struct {
+	Hash    string `json:"hash"` // of code, or of the JavaScript engine
+	Corrupt bool   `json:"corrupt,omitempty"`
+}
+
+func (e *notCompiled) Error() string { return "the code is not compiled, or damaged: " + e.Hash }
 
 func newStore(root string) store { return store{root: root, build: buildName()} }
 
@@ -69,17 +72,44 @@ func (s store) has(hash string) bool {
 	return err == nil
 }
 
-// fresh makes an empty folder for what is going to be published.
-func (s store) fresh() (string, error) {
-	folder, err := os.MkdirTemp(s.root, "fresh-")
+// leftoverAge is the age from which a process is taken to have been killed before it
+// finished its folder.
+const leftoverAge = time.Hour
+
+// removeLeftovers removes what killed processes left behind.
+func (s store) removeLeftovers() error {
+	entries, err := os.ReadDir(s.root)
 	if err != nil {
-		return "", fmt.Errorf("make a folder for compiled code: %w", err)
+		return fmt.Errorf("read the folder of compiled code: %w", err)
 	}
-	return folder, nil
+	for _, entry := range entries {
+		if !strings.HasPrefix(entry.Name(), "fresh-") && !strings.HasPrefix(entry.Name(), "trash-") {
+			continue
+		}
+		info, err := entry.Info()
+		if err != nil || time.Since(info.ModTime()) < leftoverAge {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(s.root, entry.Name())); err != nil {
+			return fmt.Errorf("remove what is left of a compilation: %w", err)
+		}
+	}
+	return nil
 }
 
-// publish moves folder to its place. It is no error when another process was
-// faster.
+// fresh makes a folder with an empty folder in it for what is going to be published.
+func (s store) fresh() (folder, into string, err error) {
+	if folder, err = os.MkdirTemp(s.root, "fresh-"); err == nil {
+		into = filepath.Join(folder, "out")
+		err = os.Mkdir(into, 0o700)
+	}
+	if err != nil {
+		err = fmt.Errorf("make a folder for compiled code: %w", err)
+	}
+	return folder, into, err
+}
+
+// publish moves folder to its place, unless another process was faster.
 func (s store) publish(folder, hash string) (err error) {
 	for range 3 { // another process may forget the code between the two steps
 		if err = os.MkdirAll(filepath.Join(s.root, hash), 0o700); err != nil {
@@ -95,13 +125,14 @@ func (s store) publish(folder, hash string) (err error) {
 	return fmt.Errorf("publish compiled code: %w", err)
 }
 
-// forget removes the code in all its builds. What a worker has loaded goes on.
+// forget removes the code in all its builds. Workers can continue to use what they have
+// loaded.
 func (s store) forget(hash string) error { return s.remove(filepath.Join(s.root, hash)) }
 
 // discard removes one build's folder, which is damaged.
 func (s store) discard(hash string) error { return s.remove(s.folder(hash)) }
 
-// remove moves folder away first, so that nobody finds half of it.
+// remove renames folder first, so that no process finds half of it.
 func (s store) remove(folder string) error {
 	trash, err := os.MkdirTemp(s.root, "trash-")
 	if err != nil {
@@ -156,18 +187,19 @@ func sum(path string) (fileSum, error) {
 	return fileSum{Length: length, CRC32C: digest.Sum32()}, err
 }
 
-// verify checks the code of hash against its manifest. It finds the damage that
-// disks and full file systems do, not an attacker's: who can write the folder
-// runs what they like anyway. It returns the sum of the files' lengths.
+// verify checks the code of hash against its manifest, and returns the sum of the
+// files' lengths. It finds the damage that disks and full file systems do, not an
+// attacker's: whoever can write the folder can run code anyway. Errors are
+// *notCompiled, or ctx's.
 func (s store) verify(ctx context.Context, hash string) (size int64, err error) {
 	folder := s.folder(hash)
 	content, err := os.ReadFile(filepath.Join(folder, manifestFile))
 	if errors.Is(err, fs.ErrNotExist) && !s.has(hash) {
-		return 0, errMissing
+		return 0, &notCompiled{Hash: hash}
 	}
 	var sums manifest
 	if err != nil || json.Unmarshal(content, &sums) != nil || len(sums) == 0 {
-		return 0, fmt.Errorf("%w: its manifest cannot be read", errCorrupt)
+		return 0, &notCompiled{Hash: hash, Corrupt: true}
 	}
 	for name, wanted := range sums {
 		if ctx.Err() != nil {
@@ -175,7 +207,7 @@ func (s store) verify(ctx context.Context, hash string) (size int64, err error) 
 		}
 		found, err := sum(filepath.Join(folder, name))
 		if err != nil || found != wanted {
-			return 0, fmt.Errorf("%w: %s is not what was written", errCorrupt, name)
+			return 0, &notCompiled{Hash: hash, Corrupt: true}
 		}
 		size += found.Length
 	}

@@ -42,6 +42,12 @@ func (l *logs) add(at time.Time, stream string, text []byte) {
 	l.lines = append(l.lines, LogLine{Time: at, Stream: stream, Text: clean})
 }
 
+func (l *logs) addLines(stream, text string) {
+	for line := range strings.SplitSeq(text, "\n") {
+		l.add(time.Now(), stream, []byte(line))
+	}
+}
+
 // finished returns all lines, and the one that says that some are missing.
 func (l *logs) finished() []LogLine {
 	if l.cut {
@@ -68,7 +74,7 @@ type line struct {
 	length int64 // before it was cut
 }
 
-// Write implements io.Writer. It never fails.
+// Write never fails.
 func (w *lineWriter) Write(p []byte) (int, error) {
 	written := len(p)
 	for len(p) > 0 {
@@ -138,7 +144,7 @@ type capped struct {
 	length int64
 }
 
-// Write implements io.Writer. It never fails.
+// Write never fails.
 func (c *capped) Write(p []byte) (int, error) {
 	c.length += int64(len(p))
 	if room := c.limit - int64(len(c.kept)); room > 0 {

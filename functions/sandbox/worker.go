@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// Worker is the main of a worker: it carries out what a [Pool] asks for on r and
-// answers on w, until r ends or ctx does. It takes rights away from the whole
-// process, for good, so the process should do nothing else.
-func Worker(ctx context.Context, r io.Reader, w io.Writer) error {
-	l := &link{in: r, out: w}
+// Worker is the main of a worker: it carries out the requests of a [Pool] from in and
+// replies to out, until in or ctx ends. It restricts the whole process for good, so the
+// process should do nothing else.
+func Worker(ctx context.Context, in io.Reader, out io.Writer) error {
+	l := &link{in: in, out: out}
 	first, err := l.receive()
 	if errors.Is(err, io.EOF) {
 		return nil
@@ -28,36 +28,30 @@ func Worker(ctx context.Context, r io.Reader, w io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("give up rights: %w", err)
 	}
-	work := newWorker(s, l, files)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	return work.serve(ctx)
+	w := &worker{
+		link:    l,
+		modules: newModules(store{root: s.Folder, build: s.Build}, s.CodeMemory),
+		budget:  &budget{limit: s.Memory},
+		files:   max(16, min(256, files/max(1, s.Concurrency))),
+		cancels: map[uint64]context.CancelFunc{},
+	}
+	return w.serve(ctx)
 }
 
 // worker carries out requests, each in a goroutine of its own.
 type worker struct {
-	link     *link
-	settings settings
-	modules  *modules
-	budget   *budget
-	files    int // that one call may have open
+	link    *link
+	modules *modules
+	budget  *budget
+	files   int // that one call may have open
 
 	mu      sync.Mutex
 	cancels map[uint64]context.CancelFunc
 
-	floor   atomic.Int64 // what the process held when it had last given memory back
-	freeing atomic.Bool  // it is going to
-}
-
-func newWorker(s settings, l *link, files int) *worker {
-	return &worker{
-		link:     l,
-		settings: s,
-		modules:  newModules(store{root: s.Folder, build: s.Build}, s.CodeMemory),
-		budget:   &budget{limit: s.Memory},
-		files:    max(16, min(256, files/max(1, s.Concurrency))),
-		cancels:  map[uint64]context.CancelFunc{},
-	}
+	floor   atomic.Int64 // what the process held after it last returned memory
+	freeing atomic.Bool  // it is about to return memory
 }
 
 // serve returns nil when the pool closes its end.
@@ -68,13 +62,13 @@ func (w *worker) serve(ctx context.Context) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("hear from the pool: %w", err)
+			return fmt.Errorf("receive from the pool: %w", err)
 		}
 		switch {
 		case m.Cancel:
 			w.cancel(m.ID)
 		case m.Forget != "":
-			w.modules.forget(m.Forget, nil)
+			w.modules.forget(m.Forget)
 		default:
 			w.begin(ctx, m)
 		}
@@ -94,10 +88,8 @@ func (w *worker) begin(ctx context.Context, m message) {
 		reply.ID, reply.Overhead = m.ID, w.overhead()
 		if err := w.link.send(reply); errors.Is(err, errFrame) {
 			// Limits of many megabytes can do that.
-			failed := ran(&runReply{}, outcome{status: InternalError,
-				result: object("the result and the logs together are too long to be passed on")})
-			failed.ID, failed.Overhead = reply.ID, reply.Overhead
-			_ = w.link.send(failed)
+			reply.Ran, reply.body = &runReply{Status: InternalError}, object("the result and the logs together are too long to be passed on")
+			_ = w.link.send(reply)
 		} // else the pool is gone, and serve ends
 	}()
 }
@@ -107,11 +99,11 @@ func (w *worker) carryOut(ctx context.Context, m message, started time.Time) mes
 	case m.Run != nil:
 		return w.run(ctx, m, started)
 	case m.Check:
-		return message{Checked: w.check(ctx, m.body)}
+		return replyOf(w.check(ctx, m.body))
 	case m.Compile != nil:
-		return message{Checked: toCodeReply(compile(ctx, *m.Compile))}
+		return replyOf(compile(ctx, *m.Compile))
 	}
-	return message{Checked: &codeReply{Failed: "the worker does not know the request"}}
+	return message{Failed: "the worker does not know the request"}
 }
 
 func (w *worker) cancel(id uint64) {
@@ -127,51 +119,42 @@ func (w *worker) cancel(id uint64) {
 // run loads the code and runs a call.
 func (w *worker) run(ctx context.Context, m message, started time.Time) message {
 	g := &guest{request: m.Run, input: m.body}
-	cold, missing, err := w.load(ctx, g)
+	cold, err := w.load(ctx, g)
 	defer w.unload(g)
-	reply := &runReply{Cold: cold, Started: started.UnixNano(), absent: missing}
-	if err != nil {
-		return ran(reply, outcome{status: InternalError, result: object("the code cannot be loaded")})
+	if _, missing := errors.AsType[*notCompiled](err); missing {
+		return replyOf(err)
 	}
+	reply := &runReply{Cold: cold, Started: started}
 	if cold {
 		reply.Init = time.Since(started)
 	}
-	g.mounts, err = mount(ctx, m.Run.Mounts, w.files)
+	var o outcome
 	if err != nil {
-		return ran(reply, outcome{status: InternalError, result: object(err.Error())})
+		o = internalError("the code cannot be loaded")
+	} else if g.mounts, err = mount(m.Run.Mounts, w.files); err != nil {
+		o = internalError(err.Error())
+	} else {
+		defer g.mounts.close()
+		began := time.Now()
+		o = g.run(ctx, w.budget)
+		reply.Duration = time.Since(began)
 	}
-	defer g.mounts.close()
-	begin := time.Now()
-	o := g.run(ctx, w.budget)
-	reply.Duration = time.Since(begin)
-	return ran(reply, o)
+	reply.Status, reply.Logs = o.status, o.logs
+	return message{Ran: reply, body: o.body}
 }
 
-// ran is the reply that tells o.
-func ran(reply *runReply, o outcome) message {
-	reply.Status, reply.Result, reply.Output = o.status, len(o.result), len(o.output)
-	return message{Ran: reply, body: appendLogs(append(o.result[:len(o.result):len(o.result)], o.output...), o.logs)}
-}
-
-// load gives g its code. missing names the code that has to be compiled first.
-func (w *worker) load(ctx context.Context, g *guest) (cold bool, missing absent, err error) {
-	module := g.request.Hash
-	if g.request.Kind == JavaScript {
-		module = engineHash
-	}
-	g.module, cold, err = w.modules.acquire(ctx, module, WASM)
-	if err != nil {
-		return false, absentFor(module, err), err
-	}
+// load gives g its code.
+func (w *worker) load(ctx context.Context, g *guest) (cold bool, err error) {
 	if g.request.Kind != JavaScript {
-		return cold, absent{}, nil
+		g.module, cold, err = w.modules.acquire(ctx, g.request.Hash, WASM)
+		return cold, err
+	}
+	if g.module, cold, err = w.modules.acquire(ctx, engineHash, WASM); err != nil {
+		return false, err
 	}
 	var read bool
 	g.script, read, err = w.modules.acquire(ctx, g.request.Hash, JavaScript)
-	if err != nil {
-		return false, absentFor(g.request.Hash, err), err
-	}
-	return cold || read, absent{}, nil
+	return cold || read, err
 }
 
 func (w *worker) unload(g *guest) {
@@ -182,47 +165,28 @@ func (w *worker) unload(g *guest) {
 	}
 }
 
-func absentFor(hash string, err error) absent {
-	if !compilable(err) {
-		return absent{}
-	}
-	return absent{Hash: hash, Corrupt: errors.Is(err, errCorrupt)}
-}
-
-// checkTime and checkMemory are what a look at a script's syntax may take.
+// checkTime and checkMemory limit the check of a script's syntax.
 const (
 	checkTime   = 30 * time.Second
 	checkMemory = 512 << 20
 )
 
-// check looks at a script's syntax.
-func (w *worker) check(ctx context.Context, script []byte) *codeReply {
+// check checks a script's syntax.
+func (w *worker) check(ctx context.Context, script []byte) error {
 	g := &guest{logs: &logs{}, request: &runRequest{Kind: WASM, Hash: engineHash, Limits: Limits{Timeout: checkTime}}}
-	_, missing, err := w.load(ctx, g)
+	_, err := w.load(ctx, g)
 	defer w.unload(g)
 	if err != nil {
-		return &codeReply{Failed: "the JavaScript engine cannot be loaded", absent: missing}
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
 	g.memory = &guestMemory{ctx: ctx, limit: checkMemory, budget: w.budget}
-	return toCodeReply(g.checkScript(ctx, script))
+	return g.checkScript(ctx, script)
 }
 
-func toCodeReply(err error) *codeReply {
-	refused := new(CodeError)
-	switch {
-	case err == nil:
-		return &codeReply{}
-	case errors.As(err, &refused):
-		return &codeReply{Refused: refused.Reason}
-	}
-	return &codeReply{Failed: err.Error()}
-}
-
-// The process gives memory back when it holds slack bytes more than after the
-// last time, and not more often than once a pause: that takes a collection of
-// all garbage.
+// The process returns memory when it holds slack bytes more than after the last time,
+// at most once a pause: that takes a collection of all garbage.
 const (
 	slack = 64 << 20
 	pause = 5 * time.Second
@@ -239,7 +203,7 @@ func (w *worker) overhead() int64 {
 		w.floor.CompareAndSwap(floor, held)
 	}
 	if held > floor+slack && w.freeing.CompareAndSwap(false, true) {
-		time.AfterFunc(pause, w.giveBack) // with what comes until then, and also when nothing does
+		time.AfterFunc(pause, w.returnMemory) // with what accumulates until then
 	}
 	return held
 }
@@ -249,8 +213,8 @@ func (w *worker) held() (int64, error) {
 	return held - w.budget.used.Load(), err
 }
 
-// giveBack gives the memory that Go's heap does not need back to the machine.
-func (w *worker) giveBack() {
+// returnMemory returns the memory that Go's heap does not need to the machine.
+func (w *worker) returnMemory() {
 	debug.FreeOSMemory()
 	if held, err := w.held(); err == nil {
 		w.floor.Store(held)

@@ -28,7 +28,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 
 func pids(p *Pool) []int {
 	var all []int
-	for _, h := range p.hands() {
+	for _, h := range p.workers() {
 		all = append(all, h.child.Pid)
 	}
 	return all
@@ -45,7 +45,7 @@ func TestWorkerThatEnds(t *testing.T) {
 	eventually(t, "all calls run", func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		return p.seats[0].hand.busy == 3 && p.seats[1].hand.busy == 3
+		return p.slots[0].worker.busy == 3 && p.slots[1].worker.busy == 3
 	})
 	time.Sleep(200 * time.Millisecond) // and have left the pipe
 	victim := pids(p)[0]
@@ -176,7 +176,11 @@ func TestCallsWaitForAPlace(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	all.Wait()
-	eventually(t, "places", func() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.seats[0].hand.busy+p.seats[1].hand.busy == 0 })
+	eventually(t, "places", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.slots[0].worker.busy+p.slots[1].worker.busy == 0
+	})
 }
 
 func TestClose(t *testing.T) {
