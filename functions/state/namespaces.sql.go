@@ -12,39 +12,6 @@ import (
 	"github.com/google/uuid"
 )
 
-const authenticate = `-- name: Authenticate :one
-select k.namespace, k.binding, k.role, n.limits, n.mounts
-from keys k join namespaces n on n.name = k.namespace
-where k.uuid = $1 and k.hash = $2 and n.ending_at is null
-`
-
-type AuthenticateParams struct {
-	Uuid uuid.UUID
-	Hash []byte
-}
-
-type AuthenticateRow struct {
-	Namespace string
-	Binding   string
-	Role      string
-	Limits    []byte
-	Mounts    []byte
-}
-
-// Who holds this key. Every request asks anew, so that a key that was revoked lets nobody in.
-func (q *Queries) Authenticate(ctx context.Context, db DBTX, arg AuthenticateParams) (AuthenticateRow, error) {
-	row := db.QueryRow(ctx, authenticate, arg.Uuid, arg.Hash)
-	var i AuthenticateRow
-	err := row.Scan(
-		&i.Namespace,
-		&i.Binding,
-		&i.Role,
-		&i.Limits,
-		&i.Mounts,
-	)
-	return i, err
-}
-
 const deleteKey = `-- name: DeleteKey :exec
 delete from keys where namespace = $1 and binding = $2
 `

@@ -90,14 +90,14 @@ func TestOpenFails(t *testing.T) {
 
 func hash(b byte) []byte { return bytes.Repeat([]byte{b}, 32) }
 
-// A key lets in from its making to its end, and no longer than its namespace.
-func TestAuthenticate(t *testing.T) {
+// A key is accepted from its creation to its deletion, and no longer than its namespace.
+func TestKeysAreAccepted(t *testing.T) {
 	s := migrated(t)
 	ctx := t.Context()
 	id := uuid.New()
-	lets := func(h []byte) bool {
+	accepts := func(h []byte) bool {
 		t.Helper()
-		_, err := s.Authenticate(ctx, s.Pool, state.AuthenticateParams{Uuid: id, Hash: h})
+		_, err := s.Caller(ctx, s.Pool, state.CallerParams{Uuid: id, Hash: h})
 		if err != nil && !state.NotFound(err) {
 			t.Fatal(err)
 		}
@@ -111,29 +111,29 @@ func TestAuthenticate(t *testing.T) {
 		}
 		return n
 	}
-	if put() != 0 || lets(hash(1)) {
+	if put() != 0 || accepts(hash(1)) {
 		t.Error("a key of a namespace that is not there")
 	}
 	for range 2 {
 		if n, err := s.PutNamespace(ctx, s.Pool, state.PutNamespaceParams{Name: "n", Limits: []byte(`{"timeout_ms": 5}`), Mounts: []byte(`[]`)}); n != 1 || err != nil {
 			t.Fatal(n, err)
 		}
-		if put() != 1 || !lets(hash(1)) || lets(hash(2)) {
-			t.Error("the key does not let in, or another one does")
+		if put() != 1 || !accepts(hash(1)) || accepts(hash(2)) {
+			t.Error("the key is refused, or another one accepted")
 		}
 	}
-	got, err := s.Authenticate(ctx, s.Pool, state.AuthenticateParams{Uuid: id, Hash: hash(1)})
-	want := state.AuthenticateRow{Namespace: "n", Binding: "b", Role: state.Invoke, Limits: []byte(`{"timeout_ms": 5}`), Mounts: []byte(`[]`)}
+	got, err := s.Caller(ctx, s.Pool, state.CallerParams{Uuid: id, Hash: hash(1)})
+	want := state.CallerRow{Namespace: "n", Binding: "b", Role: state.Invoke, Limits: []byte(`{"timeout_ms": 5}`), Mounts: []byte(`[]`)}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	if err := s.DeleteKey(ctx, s.Pool, state.DeleteKeyParams{Namespace: "n", Binding: "b"}); err != nil || lets(hash(1)) {
+	if err := s.DeleteKey(ctx, s.Pool, state.DeleteKeyParams{Namespace: "n", Binding: "b"}); err != nil || accepts(hash(1)) {
 		t.Errorf("after its end: %v", err)
 	}
 	put()
 	ending := state.EndNamespaceParams{Name: "n", Channel: state.NamespaceEnded}
 	for range 2 {
-		if since, err := s.EndNamespace(ctx, s.Pool, ending); since < 0 || err != nil || lets(hash(1)) || put() != 0 {
+		if since, err := s.EndNamespace(ctx, s.Pool, ending); since < 0 || err != nil || accepts(hash(1)) || put() != 0 {
 			t.Errorf("a namespace that is ending: since %f, %v", since, err)
 		}
 	}

@@ -33,12 +33,6 @@ delete from keys where namespace = @namespace and binding = @binding;
 -- name: Key :one
 select binding, namespace, uuid, role, created_at from keys where namespace = @namespace and binding = @binding;
 
--- name: Authenticate :one
--- Who holds this key. Every request asks anew, so that a key that was revoked lets nobody in.
-select k.namespace, k.binding, k.role, n.limits, n.mounts
-from keys k join namespaces n on n.name = k.namespace
-where k.uuid = $1 and k.hash = $2 and n.ending_at is null;
-
 -- name: Keys :many
 -- A batch of all keys, by name.
 select binding, namespace, uuid, role from keys where binding > @after order by binding limit @batch;
