@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net/http"
 	"regexp"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -98,7 +97,11 @@ const maxBody = 64 << 10
 func (a *api) serve(w http.ResponseWriter, r *http.Request, route route) {
 	began := time.Now()
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	got, err := route.serve(a, r)
+	var got answer
+	err := checkNames(r)
+	if err == nil {
+		got, err = route.serve(a, r)
+	}
 	if err != nil {
 		p := problemOf(err)
 		if p.status >= http.StatusInternalServerError {
@@ -122,76 +125,34 @@ func write(w http.ResponseWriter, a answer) {
 	_ = json.NewEncoder(w).Encode(a.body)
 }
 
-// change runs f alone among all changes of that name: an earlier one has ended, and
-// ends nothing afterwards. f reads the request's body. A client that sends
-// "Expect: 100-continue" sends the body only then, so that a change whose client has
-// disconnected before, or gives up later, cannot take effect after one that follows:
-// either its body never arrives, or the follower waits until the transaction has ended.
-func (a *api) change(r *http.Request, name string, f func(ctx context.Context, tx pgx.Tx) error) error {
-	return a.Store.Alone(r.Context(), name, func(tx pgx.Tx) error { return f(r.Context(), tx) })
+// change makes a change of what name names, and answers it. f runs alone among all
+// changes of that name: an earlier one has ended, and has no effect afterwards. f reads
+// the request's body. A client that sends "Expect: 100-continue" sends the body only
+// then, so that a change whose client disconnected or gave up cannot take effect after
+// one that follows: either its body never arrives, or the follower waits until the
+// transaction has ended.
+func (a *api) change(r *http.Request, name string, f func(ctx context.Context, tx pgx.Tx) error) (answer, error) {
+	err := a.Store.Alone(r.Context(), name, func(tx pgx.Tx) error { return f(r.Context(), tx) })
+	return answer{status: http.StatusNoContent}, err
 }
 
 func (a *api) ready(r *http.Request) (answer, error) {
 	if err := a.Store.Ready(r.Context()); err != nil {
 		return answer{}, problemf(http.StatusServiceUnavailable, "unavailable", "%v", err)
 	}
-	return answer{http.StatusOK, struct {
-		Ready bool `json:"ready"`
-	}{true}}, nil
+	return answer{http.StatusOK, map[string]bool{"ready": true}}, nil
 }
 
 // nameRule keeps names apart from OpenWhisk's own (whisk.system, _), and from
 // characters that need quoting anywhere.
 var nameRule = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
-// named returns a name of the path.
-func named(r *http.Request, what string) (string, error) {
-	name := r.PathValue(what)
-	if !nameRule.MatchString(name) {
-		return "", invalid(what + ": must be 1 to 63 of a-z, 0-9 and -, and neither begin nor end with -")
-	}
-	return name, nil
-}
-
-const (
-	defaultPage = 100
-	maxPage     = 1000
-)
-
-// page reads the query of a list: the names after which it begins, and how many.
-func page(r *http.Request) (after string, limit int32, err error) {
-	query := r.URL.Query()
-	limit = defaultPage
-	for key, values := range query {
-		switch {
-		case key != "after" && key != "limit":
-			return "", 0, invalid(key + ": unknown parameter")
-		case len(values) > 1:
-			return "", 0, invalid(key + ": must be given once")
+// checkNames checks the names in the path.
+func checkNames(r *http.Request) error {
+	for _, part := range []string{"namespace", "key"} {
+		if name := r.PathValue(part); name != "" && !nameRule.MatchString(name) {
+			return invalid(part + ": must be 1 to 63 of a-z, 0-9 and -, and neither begin nor end with -")
 		}
 	}
-	if text := query.Get("limit"); text != "" {
-		n, err := strconv.ParseInt(text, 10, 32)
-		if err != nil || n < 1 || n > maxPage {
-			return "", 0, invalid("limit: must be a whole number from 1 to " + strconv.Itoa(maxPage))
-		}
-		limit = int32(n)
-	}
-	return query.Get("after"), limit, nil
-}
-
-// next is the name after which the next page begins; empty on the last page.
-func next[T any](rows []T, limit int32, name func(T) string) string {
-	if len(rows) < int(limit) {
-		return ""
-	}
-	return name(rows[len(rows)-1])
-}
-
-// notFoundIs replaces the error of a missing row.
-func notFoundIs(err error, what string) error {
-	if state.NotFound(err) {
-		return problemf(http.StatusNotFound, "not_found", "%s: does not exist", what)
-	}
-	return err
+	return nil
 }

@@ -29,42 +29,17 @@ type storedKey struct {
 	CreatedAt *time.Time `json:"created_at,omitempty"`
 }
 
-type keyPage struct {
-	Keys []storedKey `json:"keys"`
-	Next string      `json:"next,omitempty"`
-}
-
 func (a *api) listKeys(r *http.Request) (answer, error) {
-	after, limit, err := page(r)
-	if err != nil {
-		return answer{}, err
+	rows := func(after string, limit int32) ([]state.KeysRow, error) {
+		return a.Store.Keys(r.Context(), a.Store.Pool, state.KeysParams{After: after, Batch: limit})
 	}
-	rows, err := a.Store.Keys(r.Context(), a.Store.Pool, state.KeysParams{After: after, Batch: limit})
-	if err != nil {
-		return answer{}, err
-	}
-	p := keyPage{Keys: []storedKey{}, Next: next(rows, limit, func(k state.KeysRow) string { return k.Binding })}
-	for _, k := range rows {
-		p.Keys = append(p.Keys, storedKey{Name: k.Binding, Namespace: k.Namespace, ID: k.Uuid, Role: k.Role})
-	}
-	return answer{http.StatusOK, p}, nil
-}
-
-// namedKey returns the namespace and the name of a key.
-func namedKey(r *http.Request) (space, name string, err error) {
-	if space, err = named(r, "namespace"); err != nil {
-		return "", "", err
-	}
-	name, err = named(r, "key")
-	return space, name, err
+	return list(r, "keys", rows, func(k state.KeysRow) (string, storedKey) {
+		return k.Binding, storedKey{Name: k.Binding, Namespace: k.Namespace, ID: k.Uuid, Role: k.Role}
+	})
 }
 
 func (a *api) getKey(r *http.Request) (answer, error) {
-	space, name, err := namedKey(r)
-	if err != nil {
-		return answer{}, err
-	}
-	k, err := a.Store.Key(r.Context(), a.Store.Pool, state.KeyParams{Namespace: space, Binding: name})
+	k, err := a.Store.Key(r.Context(), a.Store.Pool, state.KeyParams{Namespace: r.PathValue("namespace"), Binding: r.PathValue("key")})
 	if err != nil {
 		return answer{}, notFoundIs(err, "key")
 	}
@@ -72,11 +47,8 @@ func (a *api) getKey(r *http.Request) (answer, error) {
 }
 
 func (a *api) putKey(r *http.Request) (answer, error) {
-	space, name, err := namedKey(r)
-	if err != nil {
-		return answer{}, err
-	}
-	err = a.change(r, name, func(ctx context.Context, tx pgx.Tx) error {
+	space, name := r.PathValue("namespace"), r.PathValue("key")
+	return a.change(r, name, func(ctx context.Context, tx pgx.Tx) error {
 		row, err := readKey(r)
 		if err != nil {
 			return err
@@ -88,7 +60,6 @@ func (a *api) putKey(r *http.Request) (answer, error) {
 		}
 		return a.whyNoKey(ctx, tx, space)
 	})
-	return answer{status: http.StatusNoContent}, err
 }
 
 // whyNoKey says why a key could not be made.
@@ -129,12 +100,8 @@ func readKey(r *http.Request) (row state.PutKeyParams, err error) {
 }
 
 func (a *api) deleteKey(r *http.Request) (answer, error) {
-	space, name, err := namedKey(r)
-	if err != nil {
-		return answer{}, err
-	}
-	err = a.change(r, name, func(ctx context.Context, tx pgx.Tx) error {
+	space, name := r.PathValue("namespace"), r.PathValue("key")
+	return a.change(r, name, func(ctx context.Context, tx pgx.Tx) error {
 		return a.Store.DeleteKey(ctx, tx, state.DeleteKeyParams{Namespace: space, Binding: name})
 	})
-	return answer{status: http.StatusNoContent}, err
 }

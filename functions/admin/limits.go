@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -49,7 +48,7 @@ func limitRules() map[string]limitRule {
 
 var planRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
-// readLimits wants all limits, and no other members.
+// readLimits requires all limits, and no other members.
 func readLimits(raw json.RawMessage) (limits state.Limits, faults []string) {
 	var members map[string]json.RawMessage
 	if len(raw) == 0 || json.Unmarshal(raw, &members) != nil || members == nil {
@@ -79,8 +78,8 @@ func readLimits(raw json.RawMessage) (limits state.Limits, faults []string) {
 }
 
 func (l limitRule) holds(raw json.RawMessage) bool {
-	var n int64
-	return len(raw) > 0 && !bytes.Equal(raw, []byte("null")) && json.Unmarshal(raw, &n) == nil && n >= l.least && n <= l.most && n%l.unit == 0
+	var n *int64 // nil for null
+	return json.Unmarshal(raw, &n) == nil && n != nil && *n >= l.least && *n <= l.most && *n%l.unit == 0
 }
 
 func (l limitRule) String() string {

@@ -26,37 +26,15 @@ type storedNamespace struct {
 	UpdatedAt time.Time  `json:"updated_at"`
 }
 
-type namespacePage struct {
-	Namespaces []namespaceItem `json:"namespaces"`
-	Next       string          `json:"next,omitempty"`
-}
-
-type namespaceItem struct {
-	Name string `json:"name"`
-}
-
 func (a *api) listNamespaces(r *http.Request) (answer, error) {
-	after, limit, err := page(r)
-	if err != nil {
-		return answer{}, err
+	rows := func(after string, limit int32) ([]string, error) {
+		return a.Store.NamespaceNames(r.Context(), a.Store.Pool, state.NamespaceNamesParams{After: after, Batch: limit})
 	}
-	names, err := a.Store.NamespaceNames(r.Context(), a.Store.Pool, state.NamespaceNamesParams{After: after, Batch: limit})
-	if err != nil {
-		return answer{}, err
-	}
-	p := namespacePage{Namespaces: []namespaceItem{}, Next: next(names, limit, func(name string) string { return name })}
-	for _, name := range names {
-		p.Namespaces = append(p.Namespaces, namespaceItem{name})
-	}
-	return answer{http.StatusOK, p}, nil
+	return list(r, "namespaces", rows, func(name string) (string, any) { return name, map[string]string{"name": name} })
 }
 
 func (a *api) getNamespace(r *http.Request) (answer, error) {
-	name, err := named(r, "namespace")
-	if err != nil {
-		return answer{}, err
-	}
-	row, err := a.Store.Namespace(r.Context(), a.Store.Pool, name)
+	row, err := a.Store.Namespace(r.Context(), a.Store.Pool, r.PathValue("namespace"))
 	if err != nil {
 		return answer{}, notFoundIs(err, "namespace")
 	}
@@ -69,11 +47,8 @@ func (a *api) getNamespace(r *http.Request) (answer, error) {
 }
 
 func (a *api) putNamespace(r *http.Request) (answer, error) {
-	name, err := named(r, "namespace")
-	if err != nil {
-		return answer{}, err
-	}
-	err = a.change(r, name, func(ctx context.Context, tx pgx.Tx) error {
+	name := r.PathValue("namespace")
+	return a.change(r, name, func(ctx context.Context, tx pgx.Tx) error {
 		row, err := readNamespace(r)
 		if err != nil {
 			return err
@@ -85,7 +60,6 @@ func (a *api) putNamespace(r *http.Request) (answer, error) {
 		}
 		return err
 	})
-	return answer{status: http.StatusNoContent}, err
 }
 
 func errEnding() error {

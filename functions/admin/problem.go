@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -51,6 +52,14 @@ func problemOf(err error) *problem {
 	return problemf(http.StatusInternalServerError, "internal", "%v", err)
 }
 
+// notFoundIs replaces the error of a missing row.
+func notFoundIs(err error, what string) error {
+	if state.NotFound(err) {
+		return problemf(http.StatusNotFound, "not_found", "%s: does not exist", what)
+	}
+	return err
+}
+
 // decode reads a request's body: one JSON object without unknown members.
 func decode(r *http.Request, into any) error {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
@@ -70,16 +79,12 @@ func decode(r *http.Request, into any) error {
 		return problemf(http.StatusRequestEntityTooLarge, "invalid", "body: must be %d bytes at most", maxBody)
 	}
 	if mismatch, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		field := mismatch.Field
-		if field == "" {
-			field = "body"
-		}
-		return invalid(field + ": must be " + kindOf(mismatch))
+		return invalid(cmp.Or(mismatch.Field, "body") + ": must be " + kindOf(mismatch))
 	}
 	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		return invalid(strings.Trim(field, `"`) + ": unknown field")
 	}
-	return invalid("body: must be a whole JSON object") // it is none, or its sender disconnected
+	return invalid("body: must be a whole JSON object") // malformed, or its sender disconnected
 }
 
 func kindOf(e *json.UnmarshalTypeError) string {

@@ -32,17 +32,14 @@ type waiting struct {
 // deleteNamespace first locks out all keys and has the runtimes remove what the
 // namespace's feeds have elsewhere, and then deletes everything.
 func (a *api) deleteNamespace(r *http.Request) (answer, error) {
-	name, err := named(r, "namespace")
-	if err != nil {
-		return answer{}, err
-	}
+	name := r.PathValue("namespace")
 	var seconds float64
-	err = a.change(r, name, func(ctx context.Context, tx pgx.Tx) (err error) {
+	done, err := a.change(r, name, func(ctx context.Context, tx pgx.Tx) (err error) {
 		seconds, err = a.Store.EndNamespace(ctx, tx, state.EndNamespaceParams{Name: name, Channel: state.NamespaceEnded})
 		return err
 	})
 	if state.NotFound(err) {
-		return answer{status: http.StatusNoContent}, nil
+		return done, nil
 	}
 	if err != nil {
 		return answer{}, fmt.Errorf("end the namespace: %w", err)
@@ -54,13 +51,13 @@ func (a *api) deleteNamespace(r *http.Request) (answer, error) {
 	if left != nil {
 		return answer{http.StatusAccepted, left}, nil
 	}
-	err = a.change(r, name, func(ctx context.Context, tx pgx.Tx) error {
+	done, err = a.change(r, name, func(ctx context.Context, tx pgx.Tx) error {
 		return a.Store.DeleteNamespace(ctx, tx, state.DeleteNamespaceParams{Name: name, Channel: state.NamespaceEnded})
 	})
 	if err != nil {
-		return answer{}, fmt.Errorf("delete the namespace: %w", err)
+		err = fmt.Errorf("delete the namespace: %w", err)
 	}
-	return answer{status: http.StatusNoContent}, nil
+	return done, err
 }
 
 // emptied waits for the feeds and deletes what is in the namespace, a batch of one

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/chandler-broker/chandler/functions/admin"
 	"github.com/chandler-broker/chandler/functions/state"
@@ -139,30 +140,20 @@ func (o *Operator) Key(t testing.TB, namespace, name string) (id, key string) {
 // Rows counts what is left of a namespace in each table that has a column for it.
 func (o *Operator) Rows(t testing.TB, namespace string) map[string]int {
 	t.Helper()
-	rows, err := o.Store.Pool.Query(t.Context(), `select table_name, column_name from information_schema.columns
+	rows, _ := o.Store.Pool.Query(t.Context(), `select table_name, column_name from information_schema.columns
 		where table_schema = 'functions' and (column_name = 'namespace' or (table_name = 'namespaces' and column_name = 'name'))`)
+	columns, err := pgx.CollectRows(rows, pgx.RowToStructByPos[struct{ Table, Column string }])
 	if err != nil {
 		t.Fatal(err)
 	}
-	columns := map[string]string{}
-	var table, column string
-	for rows.Next() {
-		if err := rows.Scan(&table, &column); err != nil {
-			t.Fatal(err)
-		}
-		columns[table] = column
-	}
-	if rows.Err() != nil {
-		t.Fatal(rows.Err())
-	}
 	left := map[string]int{}
-	for table, column := range columns {
+	for _, c := range columns {
 		var n int
-		if err := o.Store.Pool.QueryRow(t.Context(), "select count(*) from "+table+" where "+column+" = $1", namespace).Scan(&n); err != nil {
+		if err := o.Store.Pool.QueryRow(t.Context(), "select count(*) from "+c.Table+" where "+c.Column+" = $1", namespace).Scan(&n); err != nil {
 			t.Fatal(err)
 		}
 		if n > 0 {
-			left[table] = n
+			left[c.Table] = n
 		}
 	}
 	return left
