@@ -3,14 +3,15 @@ package server
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/chandler-broker/chandler/functions/sandbox"
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// collector deletes compiled code that no action has any more: after a namespace
-// ended, and now and then.
+// collector deletes compiled code that no action uses any more: after a namespace was
+// deleted, and periodically.
 type collector struct {
 	store  *state.Store
 	pool   *sandbox.Pool
@@ -19,9 +20,8 @@ type collector struct {
 }
 
 const (
-	// collectEvery is how often what other runtimes' users deleted is looked for.
 	collectEvery = 10 * time.Minute
-	// askedAtOnce is how many hashes one query asks for.
+	// askedAtOnce is how many hashes one query checks.
 	askedAtOnce = 1000
 )
 
@@ -29,40 +29,27 @@ func newCollector(store *state.Store, pool *sandbox.Pool, logger *slog.Logger) *
 	return &collector{store, pool, logger, make(chan struct{}, 1)}
 }
 
-// wake makes it look soon.
+// wake makes it due.
 func (c *collector) wake() {
 	select {
 	case c.due <- struct{}{}:
-	default: // it will
+	default: // it is due already
 	}
 }
 
-// run collects until ctx ends.
 func (c *collector) run(ctx context.Context) {
-	tick := time.NewTicker(collectEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-c.due:
-		case <-tick.C:
-		}
-		if err := c.collect(ctx); err != nil && ctx.Err() == nil {
-			c.logger.WarnContext(ctx, "unused code not deleted", "error", err.Error())
-		}
+	if err := c.collect(ctx); err != nil && ctx.Err() == nil {
+		c.logger.WarnContext(ctx, "unused code not deleted", "error", err.Error())
 	}
 }
 
-// collect asks the database which of what is compiled here is still some action's.
+// collect asks the database which of the code compiled here no action uses.
 func (c *collector) collect(ctx context.Context) error {
 	hashes, err := c.pool.Cached()
 	if err != nil {
 		return err
 	}
-	for len(hashes) > 0 {
-		some := hashes[:min(askedAtOnce, len(hashes))]
-		hashes = hashes[len(some):]
+	for some := range slices.Chunk(hashes, askedAtOnce) {
 		unused, err := c.store.UnusedCode(ctx, c.store.Pool, some)
 		if err != nil {
 			return err

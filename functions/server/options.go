@@ -1,9 +1,9 @@
-// Package server puts the functions' parts together to one runtime: the API of
-// package openwhisk, the feeds, the sandbox that runs code, the state they share
-// with other runtimes, and what keeps that state small.
+// Package server assembles a function runtime: the API of package openwhisk, the feeds,
+// the sandbox that runs code, the state that all runtimes share, and its retention.
 package server
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"time"
@@ -13,8 +13,8 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// Options is what a runtime needs. Fields that are said to have a default may be
-// zero; all others are required.
+// Options is what a runtime needs. Fields with a default may be zero; all others are
+// required.
 type Options struct {
 	// Store is the database that the runtimes share. It stays open when the runtime
 	// is closed.
@@ -24,9 +24,8 @@ type Options struct {
 	// APIHost is the URL by which applications and functions reach the
 	// runtimes, without a path.
 	APIHost string
-	// CacheDir is the folder of compiled code. It is made where it does not
-	// exist; runtimes of one machine may share it, and nobody else may write
-	// there.
+	// CacheDir is the folder of compiled code, created if missing. Runtimes of one
+	// machine may share it; nobody else may write there.
 	CacheDir string
 	// WorkerCommand is the program, with its arguments, whose main function is
 	// sandbox.Worker.
@@ -34,14 +33,14 @@ type Options struct {
 	// Workers is how many of them run code; default: one for each
 	// processor, two at least.
 	Workers int
-	// Activations is how many there may be at a time, of all namespaces
-	// together; default: 1000.
+	// Activations is how many run at a time, of all namespaces together;
+	// default: 1000.
 	Activations int
 	// MessageServers are those that feeds may connect to, as host:port, or
 	// feed.AnyServer; default: none.
 	MessageServers []string
-	// Grace is how long activations that are under way may go on when the
-	// runtime ends; default: 10 s.
+	// Grace is how long activations in progress may continue when the runtime
+	// ends; default: 10 s.
 	Grace time.Duration
 	// Registry takes the runtime's metrics.
 	Registry prometheus.Registerer
@@ -52,11 +51,7 @@ func (o *Options) complete() error {
 	if o.Store == nil || o.Sealer == nil || o.APIHost == "" || o.CacheDir == "" || len(o.WorkerCommand) == 0 || o.Registry == nil || o.Logger == nil {
 		return errors.New("a function runtime needs a database, keys, the URL it is reached at, a folder, a worker's command, a registry and a logger")
 	}
-	if o.Activations <= 0 {
-		o.Activations = 1000
-	}
-	if o.Grace <= 0 {
-		o.Grace = 10 * time.Second
-	}
+	o.Activations = cmp.Or(o.Activations, 1000)
+	o.Grace = cmp.Or(o.Grace, 10*time.Second)
 	return nil
 }

@@ -26,8 +26,8 @@ type Runtime struct {
 	code    *collector
 }
 
-// Open brings the database to this version, waiting for it up to ctx's deadline
-// where that has one, and starts the workers. The runtime serves when Run runs.
+// Open migrates the database, waiting for it up to ctx's deadline if there is one, and
+// starts the workers. The runtime serves while Run runs.
 func Open(ctx context.Context, o Options) (_ *Runtime, err error) {
 	if err := o.complete(); err != nil {
 		return nil, err
@@ -75,7 +75,7 @@ func (r *Runtime) assemble() (err error) {
 	return nil
 }
 
-// migrate waits for a database that is starting, too.
+// migrate also waits for a database that is starting.
 func (r *Runtime) migrate(ctx context.Context) error {
 	for {
 		err := r.Store.Migrate(ctx, r.Logger)
@@ -96,32 +96,31 @@ func (r *Runtime) Handler() http.Handler { return r.api.Handler() }
 // Ready returns nil when the runtime would take a call now.
 func (r *Runtime) Ready(ctx context.Context) error { return r.Store.Ready(ctx) }
 
-// Run does what goes on beside requests until ctx ends: feeds, records, retention.
-// Then it takes no more activations, gives those under way Grace to end, and
-// returns when all records are written. It is called once; requests may be served
-// from its beginning to its end.
+// Run does the background work until ctx ends: feeds, records, retention. Then it
+// accepts no more activations, gives those in progress Grace to end, and returns when
+// all records are written. It is called once; requests may be served while it runs.
 func (r *Runtime) Run(ctx context.Context) error {
 	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	var recording, looking sync.WaitGroup
+	var recording, background sync.WaitGroup
 	recording.Go(func() { r.api.Run(late) })
-	looking.Go(func() { r.Store.Listen(ctx, r.Logger, r.notice) })
-	looking.Go(func() { sweeper{r.Store, r.Logger}.run(ctx) })
-	looking.Go(func() { r.code.run(ctx) })
-	looking.Go(func() { r.forget(ctx) })
-	looking.Go(func() { r.feeds.Run(ctx) })
-	looking.Go(func() { r.prepare(ctx) })
+	background.Go(func() { r.Store.Listen(ctx, r.Logger, r.notice) })
+	background.Go(func() { every(ctx, sweepEvery, nil, sweeper{r.Store, r.Logger}.run) })
+	background.Go(func() { every(ctx, collectEvery, r.code.due, r.code.run) })
+	background.Go(func() { every(ctx, idle/10, nil, func(context.Context) { r.metrics.forget(idle) }) })
+	background.Go(func() { r.feeds.Run(ctx) })
+	background.Go(func() { r.prepare(ctx) })
 	<-ctx.Done()
 	grace, end := context.WithTimeout(late, r.Grace)
 	defer end()
 	err := r.api.Close(grace)
-	looking.Wait()
+	background.Wait()
 	cancel()
 	recording.Wait()
 	return err
 }
 
-// prepare has ready what the first of all calls would wait for.
+// prepare compiles what the first call would wait for.
 func (r *Runtime) prepare(ctx context.Context) {
 	if err := r.pool.PrepareEngine(ctx); err != nil && ctx.Err() == nil {
 		r.Logger.WarnContext(ctx, "the engine of JavaScript is not prepared", "error", err.Error())
@@ -142,16 +141,18 @@ func (r *Runtime) notice(n state.Notice) {
 // idle is how long metrics remember a namespace that nobody calls.
 const idle = time.Hour
 
-func (r *Runtime) forget(ctx context.Context) {
-	tick := time.NewTicker(idle / 10)
+// every calls do at each interval, and when it is due, until ctx ends.
+func every(ctx context.Context, interval time.Duration, due <-chan struct{}, do func(context.Context)) {
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-due:
 		case <-tick.C:
-			r.metrics.forget(idle)
 		}
+		do(ctx)
 	}
 }
 

@@ -10,45 +10,34 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// sweeper deletes activations that their plans keep no longer. One of all runtimes
-// does it at a time.
+// sweeper deletes activations that their plans no longer retain. One runtime at a time
+// does so.
 type sweeper struct {
 	store  *state.Store
 	logger *slog.Logger
 }
 
 const (
-	// sweepEvery is how often.
 	sweepEvery = time.Minute
-	// sweptAtOnce is how many namespaces one statement looks at, and how many
+	// sweptAtOnce is how many namespaces one statement examines, and how many
 	// activations it deletes.
 	sweptAtOnce = 1000
 	// sweepLock is any number that no other lock in this database uses.
 	sweepLock = 7_241_135_006
-	// rowBytes is about what an activation takes besides its result and logs:
-	// the row, and its entries in the indexes.
+	// rowBytes is about what an activation takes besides its result and logs: its row
+	// and index entries.
 	rowBytes = 500
 )
 
-// run sweeps until ctx ends.
 func (s sweeper) run(ctx context.Context) {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		// Twice the time: the last turn may have been another runtime's.
-		if err := s.sweep(ctx, 2*sweepEvery); err != nil && ctx.Err() == nil {
-			s.logger.WarnContext(ctx, "activations not swept", "error", err.Error())
-		}
+	// Twice the interval: another runtime may have swept last.
+	if err := s.sweep(ctx, 2*sweepEvery); err != nil && ctx.Err() == nil {
+		s.logger.WarnContext(ctx, "activations not swept", "error", err.Error())
 	}
 }
 
-// sweep looks at all namespaces for what is too old, and at those that were called
-// in the last time for what is too much.
+// sweep deletes what is too old in all namespaces, and what is too much in those that
+// were called recently.
 func (s sweeper) sweep(ctx context.Context, last time.Duration) error {
 	conn, err := s.store.Pool.Acquire(ctx)
 	if err != nil {
