@@ -1,143 +1,124 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"os"
-	"sync"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
 const (
-	// reloadEvery is how often the files of a certificate are checked, at most.
+	// reloadEvery is how often the files of a certificate are read.
 	reloadEvery = time.Second
-	// expiresSoon is how long before its end a certificate is warned of, at the
-	// start and once a day.
+	// A certificate that expires within expiresSoon is logged every warnEvery.
 	expiresSoon = 30 * 24 * time.Hour
+	warnEvery   = 24 * time.Hour
 )
 
 // certificate is a TLS certificate in two files, which may be replaced while the
-// server runs. It is safe for concurrent use.
+// server runs. nil is no TLS.
 type certificate struct {
-	use   string // in metrics and logs
-	files tlsFiles
-	log   *slog.Logger
-
-	mu      sync.Mutex
-	current *tls.Certificate
-	seen    [2]fileVersion // of the files that were read last, good or not
-	checked time.Time
+	use     string // in metrics and logs
+	files   tlsFiles
+	log     *slog.Logger
+	expiry  *prometheus.GaugeVec
+	current atomic.Pointer[tls.Certificate]
 }
 
-type fileVersion struct {
-	modified time.Time
-	size     int64
+func newExpiry() *prometheus.GaugeVec {
+	return prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "chandler_functions_certificate_not_after_seconds",
+		Help: "When a certificate in use ends, in seconds since 1970, by its use and its subject.",
+	}, []string{"use", "subject"})
 }
 
-// newCertificate is nil where there are no files.
-func newCertificate(use string, files tlsFiles, log *slog.Logger) (*certificate, error) {
+func newCertificate(use string, files tlsFiles, log *slog.Logger, expiry *prometheus.GaugeVec) (*certificate, error) {
 	if files.cert == "" {
 		return nil, nil
 	}
-	c := &certificate{use: use, files: files, log: log, checked: time.Now()}
-	var err error
-	if c.seen, err = files.versions(); err != nil {
-		return nil, err
-	}
-	return c, c.load()
+	c := &certificate{use: use, files: files, log: log, expiry: expiry}
+	_, err := c.load()
+	return c, err
 }
 
-func (f tlsFiles) versions() (v [2]fileVersion, err error) {
-	for i, file := range []string{f.cert, f.key} {
-		info, err := os.Stat(file)
-		if err != nil {
-			return v, err
-		}
-		v[i] = fileVersion{info.ModTime(), info.Size()}
-	}
-	return v, nil
-}
-
-// load keeps the current certificate where the files have none that is better.
-func (c *certificate) load() error {
+// load reads the files. The current certificate stays if it is valid and the files'
+// expired.
+func (c *certificate) load() (changed bool, err error) {
 	pair, err := tls.LoadX509KeyPair(c.files.cert, c.files.key)
 	if err != nil {
-		return fmt.Errorf("certificate %s with key %s: %w", c.files.cert, c.files.key, err)
+		return false, fmt.Errorf("certificate %s with key %s: %w", c.files.cert, c.files.key, err)
 	}
-	now, ends := time.Now(), pair.Leaf.NotAfter
-	if now.After(ends) && c.current != nil && now.Before(c.current.Leaf.NotAfter) {
-		return fmt.Errorf("certificate %s expired at %s", c.files.cert, ends.UTC().Format(time.RFC3339))
+	now, end := time.Now(), pair.Leaf.NotAfter
+	if current := c.current.Load(); current != nil {
+		if slices.EqualFunc(pair.Certificate, current.Certificate, bytes.Equal) {
+			return false, nil
+		}
+		if now.After(end) && now.Before(current.Leaf.NotAfter) {
+			return false, fmt.Errorf("certificate %s expired at %s", c.files.cert, end.UTC().Format(time.RFC3339))
+		}
 	}
-	c.current = &pair
-	return nil
+	c.current.Store(&pair)
+	c.expiry.DeletePartialMatch(prometheus.Labels{"use": c.use})
+	c.expiry.WithLabelValues(c.use, pair.Leaf.Subject.String()).Set(float64(end.Unix()))
+	return true, nil
 }
 
 // get is for tls.Config.GetCertificate.
-func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.latest(), nil }
-
-// latest reads the files again where they have changed.
-func (c *certificate) latest() *tls.Certificate {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if time.Since(c.checked) < reloadEvery {
-		return c.current
-	}
-	c.checked = time.Now()
-	seen, err := c.files.versions()
-	if seen == c.seen {
-		return c.current
-	}
-	if err == nil {
-		err = c.load()
-	}
-	c.seen = seen
-	if err != nil {
-		c.log.Error("certificate not reloaded, the current one stays in use", "file", c.files.cert, "error", err.Error())
-	} else {
-		c.log.Info("certificate reloaded", "file", c.files.cert)
-	}
-	return c.current
+func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return c.current.Load(), nil
 }
 
-// watch logs once a day that the certificate expires soon or has expired.
+// watch reloads the files when they change, and warns of an end that is near, until
+// ctx ends.
 func (c *certificate) watch(ctx context.Context) {
-	tick := time.NewTicker(24 * time.Hour)
-	defer tick.Stop()
+	if c == nil {
+		return
+	}
+	reload, warn := time.NewTicker(reloadEvery), time.NewTicker(warnEvery)
+	defer reload.Stop()
+	defer warn.Stop()
+	c.warn(ctx)
+	logged := ""
 	for {
-		leaf := c.latest().Leaf
-		about := []any{"use", c.use, "file", c.files.cert, "subject", leaf.Subject.String(), "not_after", leaf.NotAfter.UTC()}
-		if left := time.Until(leaf.NotAfter); left <= 0 {
-			c.log.ErrorContext(ctx, "certificate has expired", about...)
-		} else if left < expiresSoon {
-			c.log.WarnContext(ctx, "certificate expires soon", about...)
-		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-warn.C:
+			c.warn(ctx)
+		case <-reload.C:
+			logged = c.reload(ctx, logged)
 		}
 	}
 }
 
-// certificates report at each scrape when they expire.
-type certificates []*certificate
-
-func (certificates) desc() *prometheus.Desc {
-	return prometheus.NewDesc("chandler_functions_certificate_not_after_seconds",
-		"When a certificate in use ends, in seconds since 1970, by its use and its subject.", []string{"use", "subject"}, nil)
+// reload returns the error that it logged, unless that is logged already.
+func (c *certificate) reload(ctx context.Context, logged string) string {
+	changed, err := c.load()
+	switch {
+	case err != nil:
+		if err.Error() != logged {
+			c.log.ErrorContext(ctx, "certificate not reloaded, the current one stays in use", "file", c.files.cert, "error", err.Error())
+		}
+		return err.Error()
+	case changed:
+		c.log.InfoContext(ctx, "certificate reloaded", "file", c.files.cert)
+	}
+	return ""
 }
 
-// Describe implements prometheus.Collector.
-func (c certificates) Describe(out chan<- *prometheus.Desc) { out <- c.desc() }
-
-// Collect implements prometheus.Collector.
-func (c certificates) Collect(out chan<- prometheus.Metric) {
-	for _, one := range c {
-		leaf := one.latest().Leaf
-		out <- prometheus.MustNewConstMetric(c.desc(), prometheus.GaugeValue, float64(leaf.NotAfter.Unix()), one.use, leaf.Subject.String())
+// warn logs that the certificate expires soon or has expired.
+func (c *certificate) warn(ctx context.Context) {
+	leaf := c.current.Load().Leaf
+	about := []any{"use", c.use, "file", c.files.cert, "subject", leaf.Subject.String(), "not_after", leaf.NotAfter.UTC()}
+	if left := time.Until(leaf.NotAfter); left <= 0 {
+		c.log.ErrorContext(ctx, "certificate has expired", about...)
+	} else if left < expiresSoon {
+		c.log.WarnContext(ctx, "certificate expires soon", about...)
 	}
 }

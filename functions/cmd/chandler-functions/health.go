@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -31,15 +32,12 @@ type part struct {
 // request to /readyz, which anybody may send, causes no work.
 type health struct{ last atomic.Pointer[readiness] }
 
-func (h *health) latest() readiness {
-	if r := h.last.Load(); r != nil {
-		return *r
+func (h *health) set(err error) {
+	runtime := part{Name: "runtime", Ready: err == nil}
+	if err != nil {
+		runtime.Reason = err.Error()
 	}
-	return readiness{}
-}
-
-func (h *health) set(reason string) {
-	h.last.Store(&readiness{Ready: reason == "", Parts: []part{{"runtime", reason == "", reason}}})
+	h.last.Store(&readiness{runtime.Ready, []part{runtime}})
 }
 
 // watch checks once before it returns, and then until ctx ends; from then on the
@@ -48,11 +46,7 @@ func (h *health) watch(ctx context.Context, ready func(context.Context) error) {
 	check := func() {
 		limited, cancel := context.WithTimeout(ctx, probeTime)
 		defer cancel()
-		if err := ready(limited); err != nil {
-			h.set(err.Error())
-		} else {
-			h.set("")
-		}
+		h.set(ready(limited))
 	}
 	check()
 	go func() {
@@ -61,7 +55,7 @@ func (h *health) watch(ctx context.Context, ready func(context.Context) error) {
 		for {
 			select {
 			case <-ctx.Done():
-				h.set("it is being stopped")
+				h.set(errors.New("it is being stopped"))
 				return
 			case <-tick.C:
 				check()
@@ -72,7 +66,7 @@ func (h *health) watch(ctx context.Context, ready func(context.Context) error) {
 
 // serve answers /readyz with reasons.
 func (h *health) serve(w http.ResponseWriter, _ *http.Request) {
-	r := h.latest()
+	r := h.last.Load()
 	w.Header().Set("Content-Type", "application/json")
 	if !r.Ready {
 		w.WriteHeader(http.StatusServiceUnavailable)

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/pprof"
 	"net/url"
@@ -138,16 +136,10 @@ func tracedHandler(endpoint string, next http.Handler) http.Handler {
 	return otelhttp.NewHandler(next, "request", otelhttp.WithPropagators(propagation.TraceContext{}))
 }
 
-// serveProfiles serves /debug/pprof/ at listen until ctx ends; nothing where
-// listen is empty.
+// serveProfiles serves /debug/pprof/ at listen until ctx ends, if listen is not empty.
 func serveProfiles(ctx context.Context, listen string, log *slog.Logger) error {
 	if listen == "" {
 		return nil
-	}
-	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", listen)
-	if err != nil {
-		return fmt.Errorf("CHANDLER_PROFILE_LISTEN: %w", err)
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
@@ -155,9 +147,8 @@ func serveProfiles(ctx context.Context, listen string, log *slog.Logger) error {
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
+	server := newServer(mux, nil, nil, log)
 	context.AfterFunc(ctx, func() { _ = server.Close() })
-	go func() { _ = server.Serve(listener) }()
-	log.InfoContext(ctx, "serving profiles", "address", listener.Addr().String())
-	return nil
+	log.InfoContext(ctx, "serving profiles", "address", listen)
+	return start(ctx, func(error) {}, server, "CHANDLER_PROFILE_LISTEN", listen)
 }

@@ -27,8 +27,7 @@ type program struct {
 	registry      *prometheus.Registry
 	store         *state.Store
 	runtime       *server.Runtime
-	certificates  certificates
-	api, operator *certificate // nil without TLS
+	api, operator *certificate
 	health        health
 }
 
@@ -45,18 +44,14 @@ const (
 
 func open(ctx context.Context, s settings, log *slog.Logger) (_ *program, err error) {
 	p := &program{settings: s, log: log, registry: prometheus.NewRegistry()}
-	if p.api, err = newCertificate("server", s.tls, log); err != nil {
+	expiry := newExpiry()
+	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), expiry)
+	if p.api, err = newCertificate("server", s.tls, log, expiry); err != nil {
 		return nil, usagef("FUNCTIONS_TLS_CERT, FUNCTIONS_TLS_KEY: %w", err)
 	}
-	if p.operator, err = newCertificate("administration", s.adminTLS, log); err != nil {
+	if p.operator, err = newCertificate("administration", s.adminTLS, log, expiry); err != nil {
 		return nil, usagef("FUNCTIONS_ADMIN_TLS_CERT, FUNCTIONS_ADMIN_TLS_KEY: %w", err)
 	}
-	for _, c := range []*certificate{p.api, p.operator} {
-		if c != nil {
-			p.certificates = append(p.certificates, c)
-		}
-	}
-	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), p.certificates)
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	if p.store, err = state.Open(ctx, s.databaseURL, int32(s.connections)); err != nil { //nolint:gosec // 1000 at most
@@ -92,9 +87,8 @@ func (p *program) serve(ctx context.Context, out io.Writer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	p.health.watch(ctx, p.runtime.Ready)
-	for _, c := range p.certificates {
-		go c.watch(ctx)
-	}
+	go p.api.watch(ctx)
+	go p.operator.watch(ctx)
 	api, operator := newServer(p.apiRoutes(), p.api, nil, p.log), newServer(p.operatorRoutes(), p.operator, p.administrators, p.log)
 	if err := start(ctx, cancel, api, "FUNCTIONS_LISTEN", p.listen); err != nil {
 		return err
@@ -114,8 +108,8 @@ func (p *program) serve(ctx context.Context, out io.Writer) error {
 	return err
 }
 
-// apiRoutes are the API, and for load balancers whether it answers: no reasons,
-// because applications can ask, too.
+// apiRoutes are the API, and /readyz for load balancers: without reasons, because
+// applications can read it, too.
 func (p *program) apiRoutes() http.Handler {
 	api := tracedHandler(p.tracingEndpoint, p.runtime.Handler())
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -123,14 +117,13 @@ func (p *program) apiRoutes() http.Handler {
 			api.ServeHTTP(w, req)
 			return
 		}
-		if !p.health.latest().Ready {
+		if !p.health.last.Load().Ready {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})
 }
 
-// operatorRoutes are for the operator: the administration API, for those who are
-// authenticated, metrics and readiness.
+// operatorRoutes are for the operator: the administration API, metrics and readiness.
 func (p *program) operatorRoutes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{}))
@@ -141,8 +134,8 @@ func (p *program) operatorRoutes() http.Handler {
 	return mux
 }
 
-// newServer makes a server of a handler. Times fit an upload of 48 MB and a blocking
-// call of a minute.
+// newServer makes a server of a handler. The timeouts allow an upload of 48 MB and a
+// blocking call of a minute.
 func newServer(h http.Handler, c *certificate, clients *admin.Authenticator, log *slog.Logger) *http.Server {
 	s := &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, WriteTimeout: 5 * time.Minute,
@@ -156,8 +149,8 @@ func newServer(h http.Handler, c *certificate, clients *admin.Authenticator, log
 	return s
 }
 
-// start listens and serves; cancel gets the error by which the server ends.
-func start(ctx context.Context, cancel context.CancelCauseFunc, s *http.Server, variable, address string) error {
+// start listens and serves; ended gets the error with which the server ends.
+func start(ctx context.Context, ended func(error), s *http.Server, variable, address string) error {
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", address)
 	if err != nil {
@@ -165,15 +158,15 @@ func start(ctx context.Context, cancel context.CancelCauseFunc, s *http.Server, 
 	}
 	go func() {
 		if s.TLSConfig != nil {
-			cancel(s.ServeTLS(listener, "", ""))
+			ended(s.ServeTLS(listener, "", ""))
 			return
 		}
-		cancel(s.Serve(listener))
+		ended(s.Serve(listener))
 	}()
 	return nil
 }
 
-// shutDown lets answers be written whose activations have ended.
+// shutDown waits for the answers of activations that have ended.
 func shutDown(servers ...*http.Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

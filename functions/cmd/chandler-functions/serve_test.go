@@ -313,7 +313,7 @@ func TestServe(t *testing.T) {
 		t.Errorf("with the token: %d", response.StatusCode)
 	}
 	stop()
-	if f.health.latest().Ready {
+	if f.health.last.Load().Ready {
 		t.Error("it is ready after its end")
 	}
 }
