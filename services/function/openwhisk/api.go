@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 	"unicode"
@@ -162,25 +161,8 @@ type (
 		Waiting      string `json:"waiting"`
 		RetryAfterMs int64  `json:"retry_after_ms"`
 	}
-	namespacePage struct {
-		Namespaces []struct{ Name string }
-		Next       string
-	}
-	keyPage struct {
-		Keys []struct{ Name, Namespace, ID string }
-		Next string
+	page struct {
+		Namespaces, Keys []struct{ Name, Namespace, ID string }
+		Next             string
 	}
 )
-
-// readURLs reads one URL or several, separated by commas.
-func readURLs(text string) (urls []string, err error) {
-	for _, one := range strings.Split(text, ",") {
-		u, err := url.Parse(strings.TrimSpace(one))
-		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User != nil ||
-			(u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" {
-			return nil, errors.New("must be http://host:port or https://host:port, without a path, or several separated by commas") // err would quote it
-		}
-		urls = append(urls, u.Scheme+"://"+u.Host)
-	}
-	return urls, nil
-}

@@ -5,34 +5,36 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/cafile"
+	"github.com/chandler-broker/chandler/services/endpoint"
 )
 
-// backend administers the namespaces of the runtimes of one database. Any of them
-// can be asked, and all heed what it was told.
+// backend administers the namespaces of the runtimes of one database. A change made
+// through any of them holds at all.
 type backend struct {
-	api  *api
-	host apiHost
-	ca   string
+	api    *api
+	host   *url.URL        // where applications call the runtimes
+	server endpoint.Server // likewise
 }
 
 func open(_ context.Context, c Config) (*backend, error) {
-	host, err := readHost(c.APIHost)
+	host, server, err := endpoint.Parse(c.APIHost, ports)
 	if err != nil {
 		return nil, fmt.Errorf("api_host: %w", err)
 	}
-	ca, err := cafile.Read(c.CA, c.CAFile)
+	if server.CA, err = cafile.Read(c.CA, c.CAFile); err != nil {
+		return nil, err
+	}
+	a, err := newAPI(c, server.CA)
 	if err != nil {
 		return nil, err
 	}
-	a, err := newAPI(c, ca)
-	if err != nil {
-		return nil, err
-	}
-	return &backend{api: a, host: host, ca: ca}, nil
+	return &backend{a, host, server}, nil
 }
 
 // Ready implements services.Readier: a runtime accepts the broker's token or
@@ -61,7 +63,7 @@ func (b *backend) put(ctx context.Context, inst instance) error {
 	return failed("write the namespace", err)
 }
 
-// Deprovision implements services.Backend. The runtime first lets nobody in and
+// Deprovision implements services.Backend. The runtime first locks out all keys and
 // removes what feeds have on message servers, and then deletes everything in
 // batches, which takes several calls.
 func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, InstanceParams]) (done services.DeprovisionResult, err error) {
@@ -86,7 +88,7 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 }
 
 // Unbind implements services.Backend. Runtimes look a key up at every request, so
-// that none is let in after this.
+// that they refuse it from now on.
 func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, InstanceParams, BindingParams]) (services.UnbindResult, error) {
 	err := b.api.call(ctx, http.MethodDelete, keyPath(r.Instance, r.Binding), nil, nil)
 	return services.UnbindResult{}, failed("delete the key", err)
@@ -96,7 +98,9 @@ func namespacePath(inst instance) string { return "namespaces/" + inst.Name }
 
 func keyPath(inst instance, bd binding) string { return namespacePath(inst) + "/keys/" + bd.Name }
 
-// failed names what failed, and tells the engine what kind of error it is.
+// failed names what failed, and tells the engine what kind of error it is. The runtimes
+// decide which plans and mounts are valid. A plan is the operator's, as is a directory
+// that is missing on a runtime's machine; the rest of the mounts is the user's.
 func failed(doing string, err error) error {
 	if err == nil {
 		return nil
@@ -104,9 +108,12 @@ func failed(doing string, err error) error {
 	err = fmt.Errorf("%s: %w", doing, err)
 	answer, ok := errors.AsType[*statusError](err)
 	switch {
-	case ok && answer.status == http.StatusLocked:
+	case !ok:
+	case answer.status == http.StatusBadRequest && strings.HasPrefix(answer.message, "mounts") && !strings.Contains(answer.message, "].folder: "):
+		return services.Rejected("%s", answer.message)
+	case answer.status == http.StatusLocked:
 		return services.NotYet(time.Second, "waiting for another change of the namespace in the functions' database")
-	case ok && answer.status == http.StatusInsufficientStorage:
+	case answer.status == http.StatusInsufficientStorage:
 		return services.OutOfCapacity(err)
 	}
 	return err

@@ -89,7 +89,7 @@ func TestAnswers(t *testing.T) {
 func TestMounts(t *testing.T) {
 	server := newServer(t)
 	b, ctx := server.open(t), t.Context()
-	folder := filepath.Join(t.TempDir(), "folder")
+	folder := filepath.Join(reachable(t), "folder")
 	inst := testInstance(t, `{"mounts": [{"instance": "fs", "path": "/photos", "read_only": true}]}`)
 	if diff := cmp.Diff([]string{"fs"}, b.MountedInstances(inst.Params)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -104,12 +104,6 @@ func TestMounts(t *testing.T) {
 	}
 	if err := os.Mkdir(folder, 0o755); err != nil {
 		t.Fatal(err)
-	}
-	// The runtime is another user's, perhaps, and has to reach it.
-	for dir := folder; len(dir) > len(os.TempDir()); dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
 	}
 	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)

@@ -1,13 +1,13 @@
 package openwhisk
 
 import (
-	"errors"
 	"fmt"
-	"net/url"
-	"strconv"
+	"strings"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/cafile"
+	"github.com/chandler-broker/chandler/services/check"
+	"github.com/chandler-broker/chandler/services/endpoint"
 )
 
 // Config is the backend's own configuration: the runtimes of one database.
@@ -33,56 +33,31 @@ type Config struct {
 	CAFile string `json:"ca_file"`
 }
 
+// ports are the schemes of URLs with their default ports.
+var ports = map[string]uint16{"http": 80, "https": 443}
+
 // Validate implements services.Validator.
 func (c *Config) Validate() error {
-	var faults []error
-	fault := func(key string, err error) {
-		if err != nil {
-			faults = append(faults, fmt.Errorf("%s: %w", key, err))
-		}
-	}
+	var f check.Faults
 	_, err := readURLs(c.AdminURL)
-	fault("admin_url", err)
-	if c.Token.IsZero() && c.CertificateFile == "" {
-		fault("token", errors.New("is missing; give one of the runtimes' FUNCTIONS_ADMIN_TOKEN, or a client certificate (certificate_file, key_file)"))
-	}
-	if (c.CertificateFile == "") != (c.KeyFile == "") {
-		fault("key_file", errors.New("must be given together with certificate_file"))
-	}
-	_, err = readHost(c.APIHost)
-	fault("api_host", err)
-	if err := cafile.Check(c.CA, c.CAFile); err != nil {
-		faults = append(faults, err)
-	}
-	return errors.Join(faults...)
+	f.Key("admin_url", err)
+	f.If(c.Token.IsZero() && c.CertificateFile == "",
+		"token: is missing; give one of the runtimes' FUNCTIONS_ADMIN_TOKEN, or a client certificate (certificate_file, key_file)")
+	f.If((c.CertificateFile == "") != (c.KeyFile == ""), "key_file: must be given together with certificate_file")
+	_, _, err = endpoint.Parse(c.APIHost, ports)
+	f.Key("api_host", err)
+	f.Add(cafile.Check(c.CA, c.CAFile))
+	return f.Err()
 }
 
-// apiHost is where applications call.
-type apiHost struct {
-	scheme, host string // host with its port, where one was given
-	name         string
-	port         uint16
-}
-
-func (h apiHost) String() string { return h.scheme + "://" + h.host }
-
-func readHost(text string) (apiHost, error) {
-	u, err := url.Parse(text)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User != nil ||
-		(u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" {
-		return apiHost{}, errors.New("must be https://host or https://host:port, or the same with http, without a path") // err would quote it
+// readURLs reads one URL or several, separated by commas.
+func readURLs(text string) (urls []string, err error) {
+	for one := range strings.SplitSeq(text, ",") {
+		u, _, err := endpoint.Parse(one, ports)
+		if err != nil {
+			return nil, fmt.Errorf("%w; separate several with commas", err)
+		}
+		urls = append(urls, u.Scheme+"://"+u.Host)
 	}
-	h := apiHost{scheme: u.Scheme, host: u.Host, name: u.Hostname(), port: 443}
-	if u.Scheme == "http" {
-		h.port = 80
-	}
-	if u.Port() == "" {
-		return h, nil
-	}
-	port, err := strconv.ParseUint(u.Port(), 10, 16)
-	if err != nil || port == 0 {
-		return apiHost{}, errors.New("has an invalid port")
-	}
-	h.port = uint16(port)
-	return h, nil
+	return urls, nil
 }

@@ -16,8 +16,8 @@ func TestConfig(t *testing.T) {
 	const (
 		url     = `"admin_url": "https://functions:3234"`
 		admin   = url + `, "token": "hunter2"`
-		badURL  = "admin_url: must be http://host:port or https://host:port, without a path, or several separated by commas"
-		badHost = "api_host: must be https://host or https://host:port, or the same with http, without a path"
+		badURL  = "admin_url: must be http://host:port or https://host:port, without a user, a path or options; separate several with commas"
+		badHost = "api_host: must be http://host:port or https://host:port, without a user, a path or options"
 	)
 	tests := []struct{ name, config, fault string }{
 		{"all is well", `{` + admin + `, "api_host": "https://functions.example.com"}`, ""},
@@ -30,7 +30,7 @@ func TestConfig(t *testing.T) {
 		{"a path", `{` + admin + `, "api_host": "http://h/api/v1"}`, badHost},
 		{"a user", `{` + admin + `, "api_host": "http://u:hunter2@h"}`, badHost},
 		{"no scheme", `{` + admin + `, "api_host": "functions.example.com"}`, badHost},
-		{"a bad port", `{` + admin + `, "api_host": "http://h:70000"}`, "api_host: has an invalid port"},
+		{"a bad port", `{` + admin + `, "api_host": "http://h:70000"}`, "api_host: has an invalid port; ports are numbers from 1 to 65535"},
 		{"no certificate", `{` + admin + `, "api_host": "https://h", "ca": "x"}`, "ca: is not a certificate in PEM"},
 		{"two authorities", `{` + admin + `, "api_host": "https://h", "ca": "x", "ca_file": "y"}`, "ca_file: cannot be given together with ca\nca: is not a certificate in PEM"},
 		{"an unknown key", `{"databse_url": "hunter2"}`, "databse_url: no such key"},
@@ -48,15 +48,20 @@ func TestConfig(t *testing.T) {
 	}
 }
 
+// Applications get the host as the operator wrote it, and the scheme's port.
 func TestHostOfAPI(t *testing.T) {
-	for text, want := range map[string]apiHost{
-		"https://functions.example.com": {"https", "functions.example.com", "functions.example.com", 443},
-		"http://functions.example.com/": {"http", "functions.example.com", "functions.example.com", 80},
-		"http://[::1]:3233":             {"http", "[::1]:3233", "::1", 3233},
+	for text, want := range map[string][]any{
+		"https://functions.example.com": {"https://functions.example.com", "functions.example.com", 443.},
+		"http://functions.example.com/": {"http://functions.example.com", "functions.example.com", 80.},
+		"http://[::1]:3233":             {"http://[::1]:3233", "::1", 3233.},
 	} {
-		got, err := readHost(text)
-		if diff := cmp.Diff(want, got, cmp.AllowUnexported(apiHost{})); diff != "" || err != nil {
-			t.Errorf("%s: %v (-want +got):\n%s", text, err, diff)
+		b, err := open(t.Context(), Config{AdminURL: "http://h", Token: services.NewSecret("t"), APIHost: text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		values := b.credentials("n", accessKey{}).Values
+		if diff := cmp.Diff(want, []any{values["api_host"], values["host"], values["port"]}); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", text, diff)
 		}
 	}
 }
@@ -82,31 +87,23 @@ func TestAuthorityOfFile(t *testing.T) {
 	}
 }
 
+// A value that cannot be read is found when the catalog is read.
 func TestPlan(t *testing.T) {
-	tests := []struct{ name, plan, fault string }{
-		{"nothing", `{}`, ""},
-		{"the least", `{"label": "l", "memory": "16MB", "timeout": "100ms", "logs": "1MB", "code": "1kB", "payload": "1kB", "concurrency": 1, "triggers": 0, "retention": "1m", "activation_storage": "1MB", "dead_letters": 0}`, ""},
-		{"a label with a blank", `{"label": "a b"}`, "label: must be 1 to 64 of A-Z, a-z, 0-9 and ._- and begin with a letter or digit"},
-		{"memory in kB", `{"memory": "262145kB"}`, "memory: must be a whole number and kB, MB, GB or TB, such as \"500MB\", whole megabytes from 16MB to 512MB"},
-		{"memory above OpenWhisk's", `{"memory": "1GB"}`, "memory: must be a whole number and kB, MB, GB or TB, such as \"500MB\", whole megabytes from 16MB to 512MB"},
-		{"a time that is none", `{"timeout": "soon"}`, "timeout: must be a time of whole milliseconds, such as \"30s\" or \"5m\", from 100ms to 5m"},
-		{"logs", `{"logs": "11MB"}`, "logs: must be a whole number and kB, MB, GB or TB, such as \"500MB\", whole megabytes from 1MB to 10MB"},
-		{"code", `{"code": "49MB"}`, "code: must be a whole number and kB, MB, GB or TB, such as \"500MB\", from 1kB to 48MB"},
-		{"payload", `{"payload": 5}`, "payload: must be a whole number and kB, MB, GB or TB, such as \"500MB\", from 1kB to 1MB"},
-		{"retention", `{"retention": "1s"}`, "retention: must be a time of whole milliseconds, such as \"30s\" or \"5m\", from 1m to 8760h"},
-		{"storage", `{"activation_storage": "1kB"}`, "activation_storage: must be a whole number and kB, MB, GB or TB, such as \"500MB\", from 1MB to 100GB"},
-		{"counts", `{"concurrency": 0, "actions": -1, "message_attempts": 101}`, "concurrency: must be from 1 to 1000\nactions: must be from 1 to 10000\nmessage_attempts: must be from 1 to 100"},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			got := ""
-			if _, err := Definition().DecodePlan([]byte(test.plan)); err != nil {
-				got = err.Error()
-			}
-			if diff := cmp.Diff(test.fault, got); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-		})
+	const size, duration = `must be a whole number and kB, MB, GB or TB, such as "500MB", and 1kB at least`, `must be a time of whole milliseconds, such as "30s" or "5m"`
+	for plan, fault := range map[string]string{
+		`{}`: "",
+		`{"memory": "1", "logs": 1, "code": "1mb", "payload": 5, "activation_storage": "-1GB"}`: "memory: " + size + "\nlogs: " + size + "\ncode: " + size +
+			"\npayload: " + size + "\nactivation_storage: " + size,
+		`{"timeout": "soon", "retention": "0s"}`: "timeout: " + duration + "\nretention: " + duration,
+		`{"concurrency": "many"}`:                "concurrency: must be a whole number, not a string",
+	} {
+		got := ""
+		if _, err := Definition().DecodePlan([]byte(plan)); err != nil {
+			got = err.Error()
+		}
+		if diff := cmp.Diff(fault, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", plan, diff)
+		}
 	}
 }
 

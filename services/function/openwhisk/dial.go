@@ -3,8 +3,6 @@ package openwhisk
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -16,23 +14,18 @@ import (
 	"github.com/apache/openwhisk-client-go/whisk"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/httpapi"
 )
 
 // dial opens a session as an application does: with OpenWhisk's official client
 // and nothing but the credentials.
 func dial(ctx context.Context, credentials map[string]any) (services.Session, error) {
-	c := &client{transport: http.DefaultTransport.(*http.Transport).Clone()}
+	c := &client{}
 	c.host, _ = credentials["api_host"].(string)
 	c.auth, _ = credentials["auth"].(string)
 	c.namespace, _ = credentials["namespace"].(string)
-	c.transport.Proxy = nil
-	if ca, _ := credentials["ca"].(string); ca != "" {
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM([]byte(ca)) {
-			return nil, errors.New("ca: is not a certificate in PEM")
-		}
-		c.transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
-	}
+	ca, _ := credentials["ca"].(string)
+	c.transport = httpapi.NewTransport(ca, 2)
 	if err := c.Ping(ctx); err != nil {
 		_ = c.Close() // it holds nothing but idle connections
 		return nil, err

@@ -11,38 +11,25 @@ import (
 
 // List implements services.Lister.
 func (b *backend) List(ctx context.Context) (found []services.Resource, err error) {
-	for after := ""; ; {
-		var page namespacePage
-		if err := b.page(ctx, "namespaces", after, &page); err != nil {
-			return nil, fmt.Errorf("list the namespaces: %w", err)
-		}
-		for _, n := range page.Namespaces {
-			found = append(found, services.Resource{Instance: n.Name, Name: namespaceResource(n.Name)})
-		}
-		if after = page.Next; after == "" {
-			break
-		}
-	}
-	for after := ""; ; {
-		var page keyPage
-		if err := b.page(ctx, "keys", after, &page); err != nil {
-			return nil, fmt.Errorf("list the keys: %w", err)
-		}
-		for _, k := range page.Keys {
-			found = append(found, services.Resource{Instance: k.Namespace, Binding: k.Name, Name: "key " + k.ID})
-		}
-		if after = page.Next; after == "" {
-			return found, nil
+	for _, what := range []string{"namespaces", "keys"} {
+		for after := ""; ; {
+			var p page
+			query := url.Values{"limit": {"1000"}, "after": {after}}
+			if err := b.api.call(ctx, http.MethodGet, what+"?"+query.Encode(), nil, &p); err != nil {
+				return nil, fmt.Errorf("list the %s: %w", what, err)
+			}
+			for _, n := range p.Namespaces {
+				found = append(found, services.Resource{Instance: n.Name, Name: namespaceResource(n.Name)})
+			}
+			for _, k := range p.Keys {
+				found = append(found, services.Resource{Instance: k.Namespace, Binding: k.Name, Name: "key " + k.ID})
+			}
+			if after = p.Next; after == "" {
+				break
+			}
 		}
 	}
-}
-
-func (b *backend) page(ctx context.Context, what, after string, page any) error {
-	query := url.Values{"limit": {"1000"}}
-	if after != "" {
-		query.Set("after", after)
-	}
-	return b.api.call(ctx, http.MethodGet, what+"?"+query.Encode(), nil, page)
+	return found, nil
 }
 
 // ResourceName implements services.Namer.

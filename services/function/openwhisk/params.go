@@ -1,12 +1,7 @@
 package openwhisk
 
 import (
-	"errors"
 	"fmt"
-	"path"
-	"regexp"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/chandler-broker/chandler/services"
 )
@@ -51,43 +46,27 @@ func (p *BindingParams) Validate() error {
 	return nil
 }
 
-const (
-	maxMounts    = 8
-	maxMountPath = 128
-	maxInstance  = 255 // OSB, "Service Instances"
-)
-
-// mountRule keeps to names that need no quoting anywhere.
-var mountRule = regexp.MustCompile(`^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$`)
-
-// Validate implements services.Validator.
-func (p *InstanceParams) Validate() error {
-	if len(p.Mounts) > maxMounts {
-		return fmt.Errorf("mounts: must be %d at most", maxMounts)
+// MountedInstances implements services.Mounter.
+func (b *backend) MountedInstances(params InstanceParams) []string {
+	ids := make([]string, len(params.Mounts))
+	for i, m := range params.Mounts {
+		ids[i] = m.Instance
 	}
-	var faults []error
-	for i, m := range p.Mounts {
-		fault := func(format string, args ...any) {
-			faults = append(faults, fmt.Errorf("mounts[%d].%w", i, fmt.Errorf(format, args...)))
-		}
-		if m.Instance == "" || utf8.RuneCountInString(m.Instance) > maxInstance {
-			fault("instance: must be the identifier of a service instance")
-		}
-		if len(m.Path) > maxMountPath || !mountRule.MatchString(m.Path) {
-			fault("path: must be absolute, of A-Z, a-z, 0-9 and ._- between the slashes and no part beginning with a dot, %d characters at most", maxMountPath)
-		}
-		for _, other := range p.Mounts[:i] {
-			if within(m.Path, other.Path) || within(other.Path, m.Path) {
-				fault("path: another mount is at, above or below it")
-			}
-		}
-	}
-	return errors.Join(faults...)
+	return ids
 }
 
-// within says whether inner is outer or below it.
-func within(inner, outer string) bool {
-	return strings.HasPrefix(path.Clean(inner)+"/", path.Clean(outer)+"/")
+// mounts are the parameters' mounts with the directories that the engine found for
+// them, which the runtime examines.
+func mounts(inst instance) ([]mount, error) {
+	all := []mount{}
+	for i, m := range inst.Params.Mounts {
+		directory, ok := inst.Directories[m.Instance]
+		if !ok {
+			return nil, services.Rejected("mounts[%d].instance: there is no file system of this identifier that can be mounted here", i)
+		}
+		all = append(all, mount{m.Instance, m.Path, directory, m.ReadOnly})
+	}
+	return all, nil
 }
 
 type (

@@ -1,16 +1,14 @@
 package openwhisk
 
 import (
-	"errors"
-	"fmt"
-	"regexp"
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/check"
 )
 
-// Plan is what a plan of this backend allows one namespace. Nothing is above what
-// Apache OpenWhisk allows by default, so that what fits here fits there.
+// Plan is what a plan of this backend allows one namespace. The runtimes decide which
+// values are valid.
 type Plan struct {
 	// Label is what the runtimes' metrics call the plan.
 	Label string `json:"label"`
@@ -62,56 +60,17 @@ func (p *Plan) SetDefaults() {
 	}
 }
 
-const (
-	day        = 24 * time.Hour
-	maxMinutes = 100_000
-	maxThings  = 10_000
-)
-
-var labelRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
-
-// Validate implements services.Validator.
+// Validate implements services.Validator. It checks only how the values are written.
 func (p *Plan) Validate() error {
-	var faults []error
-	fault := func(bad bool, format string, args ...any) {
-		if bad {
-			faults = append(faults, fmt.Errorf(format, args...))
-		}
-	}
-	fault(!labelRule.MatchString(p.Label), "label: must be 1 to 64 of A-Z, a-z, 0-9 and ._- and begin with a letter or digit")
-	fault(p.Memory < 16*services.Megabyte || p.Memory > 512*services.Megabyte || p.Memory%services.Megabyte != 0, "memory: must be %s, whole megabytes from 16MB to 512MB", services.SizeForm)
-	fault(p.Timeout < services.Duration(100*time.Millisecond) || p.Timeout > services.Duration(5*time.Minute), "timeout: must be %s, from 100ms to 5m", services.DurationForm)
-	fault(p.Logs < services.Megabyte || p.Logs > 10*services.Megabyte || p.Logs%services.Megabyte != 0, "logs: must be %s, whole megabytes from 1MB to 10MB", services.SizeForm)
-	fault(p.Code < services.Kilobyte || p.Code > 48*services.Megabyte, "code: must be %s, from 1kB to 48MB", services.SizeForm)
-	fault(p.Payload < services.Kilobyte || p.Payload > services.Megabyte, "payload: must be %s, from 1kB to 1MB", services.SizeForm)
-	fault(p.Retention < services.Duration(time.Minute) || p.Retention > services.Duration(365*day), "retention: must be %s, from 1m to 8760h", services.DurationForm)
-	fault(p.ActivationStorage < services.Megabyte || p.ActivationStorage > 100*services.Gigabyte, "activation_storage: must be %s, from 1MB to 100GB", services.SizeForm)
-	return errors.Join(append(faults, p.checkCounts()...)...)
-}
-
-func (p *Plan) checkCounts() []error {
-	var faults []error
-	for _, count := range []struct {
-		key          string
-		value, least int64
-		most         int64
-	}{
-		{"concurrency", p.Concurrency, 1, 1000},
-		{"invocations_per_minute", p.InvocationsPerMinute, 1, maxMinutes},
-		{"fires_per_minute", p.FiresPerMinute, 1, maxMinutes},
-		{"sequence_length", p.SequenceLength, 1, 50},
-		{"actions", p.Actions, 1, maxThings},
-		{"triggers", p.Triggers, 0, maxThings},
-		{"rules", p.Rules, 0, maxThings},
-		{"packages", p.Packages, 0, maxThings},
-		{"message_attempts", p.MessageAttempts, 1, 100},
-		{"dead_letters", p.DeadLetters, 0, 1_000_000},
-	} {
-		if count.value < count.least || count.value > count.most {
-			faults = append(faults, fmt.Errorf("%s: must be from %d to %d", count.key, count.least, count.most))
-		}
-	}
-	return faults
+	var f check.Faults
+	f.Size("memory", p.Memory, services.Kilobyte)
+	f.Size("logs", p.Logs, services.Kilobyte)
+	f.Size("code", p.Code, services.Kilobyte)
+	f.Size("payload", p.Payload, services.Kilobyte)
+	f.Size("activation_storage", p.ActivationStorage, services.Kilobyte)
+	f.If(p.Timeout < 0, "timeout: must be %s", services.DurationForm)
+	f.If(p.Retention < 0, "retention: must be %s", services.DurationForm)
+	return f.Err()
 }
 
 // limits is the plan in the words of the administration API.
