@@ -12,8 +12,9 @@ GOLANGCI_LINT = bin/tools/golangci-lint-$(GOLANGCI_LINT_VERSION)
 DEPENDENCIES = deploy/install/dependencies
 # The Go modules, the product's first. Those in embedded are the sources of servers.
 MODULES = $(patsubst %/,%,$(dir $(filter-out embedded/%,$(wildcard go.mod */go.mod */*/go.mod))))
-# The suites that run whole deployments, with brokers built with the race detector.
-DEPLOYMENTS = acceptance acceptance/bench examples/forum
+# The suites that run whole deployments, with brokers built with the race detector, and those of
+# what is shipped beside the programs.
+DEPLOYMENTS = acceptance acceptance/deploy acceptance/bench examples/forum
 # $(call each,FOLDERS,COMMAND) runs a command in each folder.
 each = @set -e; for folder in $(1); do (cd $$folder; set -x; $(2)); done
 
@@ -39,9 +40,19 @@ run: run-deps build ## run the broker with private servers, test every plan, and
 	bin/chandler dev --listen $(LISTEN) --data $(DATA) --smoke$(if $(ONCE), --once)$(if $(VAULT), --vault)
 
 .PHONY: test
-test: test-deps test-packages test-acceptance ## run all tests on real servers with the race detector
+ifdef PKG
+test: test-deps test-package ## run all tests on real servers with the race detector; PKG=./services/queue/... runs only these packages
+else
+# Both wait for servers half of the time.
+test: test-deps
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-packages test-acceptance
+endif
 
-.PHONY: test-packages test-acceptance
+.PHONY: test-package test-packages test-acceptance
+# A package is tested in its own module.
+test-package:
+	@package=$(PKG) module=.; for other in $(MODULES:%=./%); do case $$package/ in $$other/*) module=$$other;; esac; done; \
+	set -x; cd $$module && $(TEST) -race -p $(PARALLEL) .$${package#$$module}
 # The package that mostly waits starts first, so that others run meanwhile.
 test-packages:
 	$(TEST) -race -p $(PARALLEL) ./services/queue/rabbitmq $(PACKAGES)
