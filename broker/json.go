@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
-	"strconv"
-	"strings"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // object returns a JSON object in canonical form: absent, null and {} are the
@@ -60,50 +60,10 @@ func sameValue(a, b any) bool {
 		return true
 	case json.Number:
 		y, ok := b.(json.Number)
-		return ok && sameNumber(x.String(), y.String())
+		return ok && services.SameNumber(x, y)
 	default:
 		return a == b
 	}
-}
-
-func sameNumber(a, b string) bool {
-	if a == b {
-		return true
-	}
-	x, okX := readDecimal(a)
-	y, okY := readDecimal(b)
-	return okX && okY && x == y
-}
-
-// decimal is a number in the one form of its value: 0.DIGITS times 10 to the
-// exponent, where the first and the last digit are not 0. Comparing two costs no
-// more than reading them, whatever their length and exponents.
-type decimal struct {
-	negative bool
-	digits   string
-	exponent int64
-}
-
-// readDecimal reads a number of JSON. ok is false where its exponent is beyond
-// reason.
-func readDecimal(literal string) (d decimal, ok bool) {
-	mantissa, exponent, _ := strings.Cut(strings.ToLower(literal), "e")
-	if exponent != "" {
-		e, err := strconv.ParseInt(exponent, 10, 32)
-		if err != nil {
-			return d, false
-		}
-		d.exponent = e
-	}
-	mantissa, d.negative = strings.CutPrefix(mantissa, "-")
-	whole, fraction, _ := strings.Cut(mantissa, ".")
-	digits := whole + fraction
-	d.digits = strings.TrimLeft(digits, "0")
-	d.exponent += int64(len(whole) - (len(digits) - len(d.digits)))
-	if d.digits = strings.TrimRight(d.digits, "0"); d.digits == "" {
-		return decimal{}, true
-	}
-	return d, true
 }
 
 // merge lays patch over base, key by key at the top level.

@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -16,16 +15,10 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-const (
-	// mostComplaints is how many faults an answer lists.
-	mostComplaints = 20
-	// Numbers beyond these bounds are no settings, and cost a lot to compare.
-	longestNumber   = 100
-	largestExponent = 308
-)
+// mostComplaints is how many faults an answer lists.
+const mostComplaints = 20
 
-// check returns all that is wrong with the parameters as one error, in the
-// user's words, and nil where nothing is.
+// check returns all faults of the parameters as one error, in the user's words.
 func (s *parameterSchema) check(params json.RawMessage) error {
 	if params = bytes.TrimSpace(params); len(params) == 0 || string(params) == "null" {
 		params = []byte("{}")
@@ -49,7 +42,7 @@ func (s *parameterSchema) check(params json.RawMessage) error {
 	return complain(r.render(invalid))
 }
 
-// complain makes one error of all complaints; nil of none.
+// complain makes one error of all complaints, if there are any.
 func complain(complaints []string) error {
 	if len(complaints) == 0 {
 		return nil
@@ -80,38 +73,8 @@ func decodeParameters(params json.RawMessage) (map[string]any, error) {
 	if !ok {
 		return nil, fmt.Errorf("parameters: must be an object, not %s", services.TypeNameOf(params))
 	}
-	return object, checkNumbers("parameters", value)
-}
-
-// checkNumbers refuses numbers that would take the validator, which reckons
-// exactly, a long time.
-func checkNumbers(path string, value any) error {
-	switch v := value.(type) {
-	case json.Number:
-		if !modest(v.String()) {
-			return fmt.Errorf("%s: the number is too large or too long", path)
-		}
-	case map[string]any:
-		for key, member := range v {
-			if err := checkNumbers(under(path, key), member); err != nil {
-				return err
-			}
-		}
-	case []any:
-		for i, item := range v {
-			if err := checkNumbers(at(path, i), item); err != nil {
-				return err
-			}
-		}
+	if err := services.CheckNumbers(params); err != nil {
+		return nil, fmt.Errorf("parameters: %w", err)
 	}
-	return nil
-}
-
-func modest(number string) bool {
-	_, exponent, has := strings.Cut(strings.ToLower(number), "e")
-	if len(number) > longestNumber || !has {
-		return len(number) <= longestNumber
-	}
-	e, err := strconv.Atoi(exponent)
-	return err == nil && e >= -largestExponent && e <= largestExponent
+	return object, nil
 }

@@ -3,6 +3,8 @@ package osb
 import (
 	"strings"
 	"testing"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 func TestCheckObject(t *testing.T) {
@@ -32,15 +34,15 @@ func TestCheckObject(t *testing.T) {
 		{"trailing value", `{} {}`, "there is more after the JSON object, at byte 4"},
 		{"trailing garbage", `{}x`, "there is more after the JSON object, at byte 2"},
 		{"trailing brace", `{}}`, "there is more after the JSON object, at byte 2"},
-		{"same name twice", `{"a":1,"a":1}`, "an object holds the same name twice, at byte 10"},
-		{"same name twice, escaped", `{"a":1,"\u0061":1}`, "an object holds the same name twice, at byte 15"},
-		{"same name twice, inside", `{"p":[{"a":1,"a":2}]}`, "an object holds the same name twice, at byte 16"},
+		{"same name twice", `{"a":1,"a":1}`, "an object has the same name twice, at byte 10"},
+		{"same name twice, escaped", `{"a":1,"\u0061":1}`, "an object has the same name twice, at byte 15"},
+		{"same name twice, inside", `{"p":[{"a":1,"a":2}]}`, "an object has the same name twice, at byte 16"},
 		{"not UTF-8", "{\"a\":\"\xff\"}", "it is not UTF-8"},
 		{"too deep", strings.Repeat(`{"a":`, 101) + `1` + strings.Repeat(`}`, 101), "it nests deeper than 100 levels"},
 		{"too deep and not closed", strings.Repeat(`{"a":[`, 1000), "it nests deeper than 100 levels"},
-		{"number too large", `{"a":1e309}`, "the number before byte 10 is out of the range of a 64-bit float"},
-		{"number absurdly large", `{"a":1e999999999}`, "the number before byte 16 is out of the range of a 64-bit float"},
-		{"number absurdly small", `{"a":-1e-999999999}`, "the number before byte 18 is out of the range of a 64-bit float"},
+		{"number too large", `{"a":1e309}`, "the number before byte 10 must be " + services.NumberForm},
+		{"number absurdly large", `{"a":1e999999999}`, "the number before byte 16 must be " + services.NumberForm},
+		{"number absurdly small", `{"a":-1e-999999999}`, "the number before byte 18 must be " + services.NumberForm},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got string
@@ -68,7 +70,7 @@ func TestFieldsNameEveryFault(t *testing.T) {
 				"parameters: must be an object, not an array; bind_resource: must be an object, not a string",
 		},
 		{"inside", `{"service_id":"s","bind_resource":{"app_guid":{}}}`, "bind_resource.app_guid: must be a string, not an object"},
-		{"NUL", `{"service_id":"\u0000"}`, "service_id: must not hold a NUL character"},
+		{"NUL", `{"service_id":"\u0000"}`, "service_id: must not contain a NUL character"},
 		{"long", `{"service_id":"` + strings.Repeat("é", 256) + `"}`, "service_id: has more than 255 characters"},
 		{"just not long", `{"service_id":"` + strings.Repeat("é", 255) + `"}`, ""},
 	} {
