@@ -46,8 +46,6 @@ type Broker struct {
 	drain    context.CancelFunc
 }
 
-var _ domain.ServiceBroker = (*Broker)(nil)
-
 // New makes a Broker.
 func New(o Options) *Broker {
 	b := &Broker{Options: o}
@@ -58,12 +56,6 @@ func New(o Options) *Broker {
 // Drain makes requests that allow asynchronous work be answered at once, before
 // the process ends.
 func (b *Broker) Drain() { b.drain() }
-
-// Services returns the catalog (GET /v2/catalog). What brokerapi's types lack is
-// in the catalog's own JSON.
-func (b *Broker) Services(context.Context) ([]domain.Service, error) {
-	return b.Catalog.Domain(), nil
-}
 
 // InstanceDetails is what a fetch of an instance tells; brokerapi's type lacks
 // the maintenance information.

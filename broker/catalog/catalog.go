@@ -1,18 +1,17 @@
-// Package catalog turns catalog.yml into a checked, immutable Catalog. Whatever
-// is wrong with the file is found before the broker serves it, and reported
-// together: file, line, path, what is wrong and what to do.
+// Package catalog turns catalog.yml into a checked, immutable Catalog. It finds all faults
+// of the file before the broker serves it, and reports them together: file, line, path,
+// what is wrong and what to do.
 package catalog
 
 import (
+	"encoding/json"
 	"time"
-
-	"code.cloudfoundry.org/brokerapi/v13/domain"
 
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Catalog is what the broker offers, who may ask for it and which backends make
-// it. It never changes, and is safe for concurrent use.
+// Catalog is what the broker offers, to which clients, and with which backends. It never
+// changes, and is safe for concurrent use.
 type Catalog struct {
 	file         string
 	source       []byte
@@ -36,25 +35,40 @@ type Backend struct {
 	// Name is the key under "backends", which plans refer to.
 	Name       string
 	Definition services.Definition
-	// Servers are where its instances are, one at least.
+	// Servers hold its instances; there is at least one.
 	Servers []Server
 }
 
-// DefaultPlatform is the name of the platform that the environment names, where
-// the file names none.
+// DefaultPlatform is the name of the environment's platform, which counts if the file has
+// no platforms.
 const DefaultPlatform = "default"
 
-// Service is a service offering (OSB 2.17, "Service Offering Object").
+// Service is a service offering (OSB 2.17, "Service Offering Object"). Its keys in the file
+// and in the catalog that platforms read are the same. Lists are never null, and unset
+// fields are left out: clients refuse nulls.
 type Service struct {
-	ID, Name             string
-	AllowContextUpdates  bool
-	InstancesRetrievable bool
-	BindingsRetrievable  bool
+	ID          string   `json:"id" yaml:",required"`
+	Name        string   `json:"name" yaml:",required"`
+	Description string   `json:"description" yaml:",required"`
+	Tags        []string `json:"tags"`
 	// Requires are the permissions that the offering asks of a platform:
 	// syslog_drain, route_forwarding, volume_mount.
-	Requires []string
+	Requires             []string         `json:"requires"`
+	Bindable             bool             `json:"bindable" yaml:",required"`
+	InstancesRetrievable bool             `json:"instances_retrievable"`
+	BindingsRetrievable  bool             `json:"bindings_retrievable"`
+	AllowContextUpdates  bool             `json:"allow_context_updates"`
+	PlanUpdateable       bool             `json:"plan_updateable"`
+	Metadata             json.RawMessage  `json:"metadata,omitempty" yaml:",raw"`
+	DashboardClient      *dashboardClient `json:"dashboard_client,omitempty"`
 	// Plans are in the file's order.
-	Plans []*Plan
+	Plans []*Plan `json:"plans" yaml:",required,raw"`
+}
+
+type dashboardClient struct {
+	ID          string `json:"id" yaml:",required"`
+	Secret      string `json:"secret" yaml:",required"`
+	RedirectURI string `json:"redirect_uri" yaml:",required"`
 }
 
 // JSON returns the body of GET /v2/catalog (OSB 2.17, "Catalog Management"). It
@@ -66,15 +80,8 @@ func (c *Catalog) JSON() []byte { return c.json }
 func (c *Catalog) ETag() string { return c.etag }
 
 // LastModified returns the time of the file's last change in UTC and whole
-// seconds, as HTTP has them; the zero time for a catalog that is no file.
+// seconds, as in HTTP; the zero time if the catalog was not read from a file.
 func (c *Catalog) LastModified() time.Time { return c.lastModified }
-
-// Domain returns the services in brokerapi's types, a copy of the caller's own.
-// The types lack what came late to the specification: binding_rotatable.
-func (c *Catalog) Domain() []domain.Service {
-	services, _ := decodeDomain(c.json) // it did decode when the catalog was made
-	return services
-}
 
 // Services returns the service offerings in the file's order.
 func (c *Catalog) Services() []*Service { return c.services }
@@ -85,7 +92,7 @@ func (c *Catalog) Service(id string) (*Service, bool) {
 	return s, ok
 }
 
-// Plan returns the plan with the ID where it is one of the service's.
+// Plan returns the plan with the ID if it is one of the service's.
 func (c *Catalog) Plan(serviceID, planID string) (*Plan, bool) {
 	p, ok := c.planByID[planID]
 	if !ok || p.Service.ID != serviceID {

@@ -13,47 +13,50 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Client is who may call: a platform, or an operator. It shows who it is in any
-// of the ways that are set.
+// Client is a caller: a platform or an operator. It authenticates in any of the ways that
+// are set.
 type Client struct {
-	Name string
-	// Delivery is how credentials get to a platform's applications, where the plan
-	// does not say; empty: inline.
-	Delivery string
-	// Username and any one password are for Basic authentication; there may be
-	// two passwords, so that one can be replaced without an outage. Those of
-	// PasswordFiles are read when they change.
-	Username      string
-	Passwords     []services.Secret
-	PasswordFiles []string
+	Name string `yaml:"name,required"`
+	// Username and any one password are for Basic authentication. There may be two
+	// passwords, so that one can be replaced without an outage. PasswordFiles are read
+	// again when they change.
+	Username      string            `yaml:"username"`
+	Passwords     []services.Secret `yaml:"passwords,raw"`
+	PasswordFiles []string          `yaml:"password_files"`
 	// Tokens are bearer tokens; nil: none.
-	Tokens *Tokens
-	// Certificates are of TLS; nil: none.
-	Certificates *Certificates
+	Tokens *Tokens `yaml:"tokens"`
+	// Certificates are those of TLS; nil: none.
+	Certificates *Certificates `yaml:"certificates"`
+	// Delivery is how credentials reach a platform's applications if the plan has no
+	// delivery; empty: inline.
+	Delivery string `yaml:"delivery"`
 }
 
 // Tokens says which JWTs (RFC 7519) are a client's.
 type Tokens struct {
-	// Issuer and Audience are what iss and aud have to be.
-	Issuer, Audience string
-	// JWKSURL is where the issuer's keys are; empty: where its metadata says
+	// Issuer and Audience are the required values of iss and aud.
+	Issuer   string `yaml:"issuer,required"`
+	Audience string `yaml:"audience,required"`
+	// JWKSURL has the issuer's keys; empty: the issuer's metadata says where they are
 	// (OpenID Connect Discovery 1.0).
-	JWKSURL string
-	// Scopes must all be there. Subjects are those of sub that may come; none:
-	// any.
-	Scopes, Subjects []string
-	// ClockSkew is how far the issuer's clock may be from this one's.
-	ClockSkew time.Duration
+	JWKSURL string `yaml:"jwks_url"`
+	// Scopes are all required. Subjects are the accepted values of sub; empty: any.
+	Scopes   []string `yaml:"scopes"`
+	Subjects []string `yaml:"subjects"`
+	// ClockSkew is how much the issuer's clock may differ from this one's.
+	ClockSkew time.Duration `yaml:"clock_skew"`
 }
 
 // Certificates says which client certificates are a client's: those of the CA
 // with any one of the names.
 type Certificates struct {
 	// CAFile holds the certificates of the CA, PEM.
-	CAFile string
+	CAFile string `yaml:"ca_file,required"`
 	// Subjects are distinguished names as RFC 2253 writes them; DNSNames and
 	// URIs are alternative names.
-	Subjects, DNSNames, URIs []string
+	Subjects []string `yaml:"subjects"`
+	DNSNames []string `yaml:"dns_names"`
+	URIs     []string `yaml:"uris"`
 }
 
 const (
@@ -65,62 +68,55 @@ const (
 
 var clientName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
-// clients reads a section of clients; what is what they are called.
-func (c *checker) clients(top object, section, what string) []Client {
+// clients reads a section of clients. what names one of them in faults.
+func (c *checker) clients(section []*node, what string, without ...string) []Client {
 	var clients []Client
-	names, usernames := make(map[string]*node), make(map[string]*node)
-	for _, n := range top.list(section) {
-		keys := []string{"name", "username", "passwords", "password_files", "tokens", "certificates"}
-		if section == "platforms" {
-			keys = append(keys, "delivery")
-		}
-		o := c.object(n, keys...)
-		o.need("name")
-		client := Client{Name: o.text("name"), Username: o.text("username")}
-		if client.Name != "" && !clientName.MatchString(client.Name) {
-			c.wrong(n.member("name"), "%s's name has 1 to 63 characters of A-Z, a-z, 0-9, '.', '_' and '-'", what)
-		}
-		if strings.Contains(client.Username, ":") || hasControl(client.Username) {
-			c.wrong(n.member("username"), "must have neither a colon nor a control character: "+
-				"basic authentication cannot carry them (RFC 7617)")
+	names, usernames := map[string]*node{}, map[string]*node{}
+	for _, n := range section {
+		var client Client
+		if c.read(n, &client, without...) {
+			client.Passwords = c.passwords(n.member("passwords"), n.member("password_files"))
+			c.checkClient(n, client, what)
 		}
 		c.unique(n.member("name"), client.Name, names)
 		c.unique(n.member("username"), client.Username, usernames)
-		client.Passwords, client.PasswordFiles = c.passwords(o), o.texts("password_files")
-		client.Tokens, client.Certificates = c.tokens(o), c.certificates(o)
-		client.Delivery = c.delivery(o)
-		c.ways(o, what)
 		clients = append(clients, client)
 	}
 	return clients
 }
 
-// ways checks that a client can show who it is.
-func (c *checker) ways(o object, what string) {
-	if o.node == nil {
-		return
+func (c *checker) checkClient(n *node, client Client, what string) {
+	if client.Name != "" && !clientName.MatchString(client.Name) {
+		c.wrong(n.member("name"), "%s's name has 1 to 63 characters of A-Z, a-z, 0-9, '.', '_' and '-'", what)
 	}
-	has := func(key string) bool { return o.node.member(key) != nil }
+	if strings.Contains(client.Username, ":") || hasControl(client.Username) {
+		c.wrong(n.member("username"), "must have neither a colon nor a control character: "+
+			"basic authentication cannot carry them (RFC 7617)")
+	}
+	c.checkDelivery(n.member("delivery"), client.Delivery)
+	has := func(key string) bool { return n.member(key) != nil }
 	passwords := has("passwords") || has("password_files")
 	switch {
 	case has("username") && !passwords:
-		c.add(o.node.line, under(o.node.path, "passwords"), "is missing, and must be there with a username; password_files may stand for it")
+		c.add(n.line, under(n.path, "passwords"), "is missing, and must be there with a username; password_files may stand for it")
 	case passwords && !has("username"):
-		c.add(o.node.line, under(o.node.path, "username"), "is missing, and must be there with a password")
+		c.add(n.line, under(n.path, "username"), "is missing, and must be there with a password")
 	case !passwords && !has("tokens") && !has("certificates"):
-		c.wrong(o.node, "%s needs a way to show who it is: username with passwords or password_files, tokens, or certificates", what)
+		c.wrong(n, "%s needs a way to authenticate: username with passwords or password_files, tokens, or certificates", what)
 	}
 }
 
-func (c *checker) passwords(o object) []services.Secret {
+func (c *checker) passwords(n, files *node) []services.Secret {
 	var passwords []services.Secret
-	items := o.list("passwords")
-	n, files := o.node.member("passwords"), o.node.member("password_files")
-	if n != nil && n.kind == isList && (len(items) == 0 || len(items) > mostPasswords) {
-		c.wrong(n, "there are %d passwords; a client has one, or two while one replaces the other", len(items))
-	}
-	if files != nil && files.kind == isList && (len(files.items) == 0 || len(files.items)+len(items) > mostPasswords) {
-		c.wrong(files, "there are %d passwords; a client has one, or two while one replaces the other", len(files.items)+len(items))
+	items, total := c.list(n), 0
+	for _, list := range []*node{n, files} {
+		if list == nil || list.kind != isList {
+			continue
+		}
+		total += len(list.items)
+		if len(list.items) == 0 || total > mostPasswords {
+			c.wrong(list, "there are %d passwords; a client has one, or two while one replaces the other", total)
+		}
 	}
 	for i, item := range items {
 		text := c.text(item)
@@ -148,30 +144,18 @@ func CheckPassword(text string) error {
 	return nil
 }
 
-func (c *checker) tokens(o object) *Tokens {
-	n := o.node.member("tokens")
-	if n == nil {
-		return nil
+func (t *Tokens) check(c *checker, n *node) {
+	if skew := n.member("clock_skew"); skew == nil {
+		t.ClockSkew = usualSkew
+	} else if t.ClockSkew > longestSkew {
+		c.wrong(skew, "must be %s at most; set the clocks", longestSkew)
 	}
-	t := c.object(n, "issuer", "audience", "jwks_url", "scopes", "subjects", "clock_skew")
-	t.need("issuer", "audience")
-	tokens := &Tokens{
-		Issuer: t.text("issuer"), Audience: t.text("audience"), JWKSURL: t.text("jwks_url"),
-		Scopes: t.texts("scopes"), Subjects: t.texts("subjects"), ClockSkew: usualSkew,
-	}
-	if skew := n.member("clock_skew"); skew != nil {
-		tokens.ClockSkew = t.duration("clock_skew")
-		if tokens.ClockSkew > longestSkew {
-			c.wrong(skew, "must be %s at most; set the clocks", longestSkew)
-		}
-	}
-	c.address(n.member("issuer"), tokens.Issuer)
-	c.address(n.member("jwks_url"), tokens.JWKSURL)
-	return tokens
+	c.address(n.member("issuer"), t.Issuer)
+	c.address(n.member("jwks_url"), t.JWKSURL)
 }
 
-// address checks a URL that keys come from: over plain HTTP anybody on the way
-// could put in keys of their own, unless there is no way.
+// address checks a URL that keys are fetched from: on plain HTTP, anybody on the network
+// could replace the keys.
 func (c *checker) address(n *node, text string) {
 	if n == nil || text == "" {
 		return
@@ -179,24 +163,14 @@ func (c *checker) address(n *node, text string) {
 	u, err := url.Parse(text)
 	local := err == nil && (u.Hostname() == "localhost" || u.Hostname() == "127.0.0.1" || u.Hostname() == "::1")
 	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !local) {
-		c.wrong(n, "must be a URL that begins with https:// (http:// for this machine only) and has no user in it")
+		c.wrong(n, "must be a URL that begins with https:// (http:// for this machine only) and contains no user")
 	}
 }
 
-func (c *checker) certificates(o object) *Certificates {
-	n := o.node.member("certificates")
-	if n == nil {
-		return nil
+func (t *Certificates) check(c *checker, n *node) {
+	if len(t.Subjects)+len(t.DNSNames)+len(t.URIs) == 0 {
+		c.wrong(n, "name the accepted subjects, dns_names or uris: without them every certificate of the CA would be accepted")
 	}
-	t := c.object(n, "ca_file", "subjects", "dns_names", "uris")
-	t.need("ca_file")
-	certificates := &Certificates{
-		CAFile: t.text("ca_file"), Subjects: t.texts("subjects"), DNSNames: t.texts("dns_names"), URIs: t.texts("uris"),
-	}
-	if t.node != nil && len(certificates.Subjects)+len(certificates.DNSNames)+len(certificates.URIs) == 0 {
-		c.wrong(n, "name the subjects, dns_names or uris that may come: otherwise every certificate of the CA would do")
-	}
-	return certificates
 }
 
 func hasControl(s string) bool { return strings.ContainsFunc(s, unicode.IsControl) }

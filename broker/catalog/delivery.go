@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"regexp"
 	"strings"
 
@@ -8,39 +9,50 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Deliveries says how credentials may get to applications other than inline; nil
-// where a way is not set up.
+// Deliveries are the ways other than inline in which credentials can reach applications;
+// nil if a way is not set up.
 type Deliveries struct {
-	CredHub *CredHubDelivery
-	Vault   *VaultDelivery
+	CredHub *CredHubDelivery `yaml:"credhub-ref"`
+	Vault   *VaultDelivery   `yaml:"vault-ref"`
 }
 
 // CredHubDelivery is the CredHub for credhub-ref, with the broker's identity there.
 type CredHubDelivery struct {
-	URL, CAFile, CertificateFile, KeyFile, ClientID, Prefix string
-	ClientSecret                                            services.Secret
+	URL             string          `yaml:"url,required"`
+	CAFile          string          `yaml:"ca_file"`
+	CertificateFile string          `yaml:"certificate_file"`
+	KeyFile         string          `yaml:"key_file"`
+	ClientID        string          `yaml:"client_id"`
+	ClientSecret    services.Secret `yaml:"client_secret"`
+	Prefix          string          `yaml:"prefix"`
 }
 
 // VaultDelivery is where applications read for vault-ref, in the Vault that is the
 // broker's credential store.
 type VaultDelivery struct {
-	Address, Namespace, Prefix string
-	CloudFoundry, Kubernetes   *VaultLogin
+	Address      string      `yaml:"address"`
+	Namespace    string      `yaml:"namespace"`
+	Prefix       string      `yaml:"prefix"`
+	CloudFoundry *VaultLogin `yaml:"cloudfoundry"`
+	Kubernetes   *VaultLogin `yaml:"kubernetes"`
 }
 
 // VaultLogin is how applications of a platform log in at Vault. VaultAuth is the
-// Vault Secrets Operator's object for that on Kubernetes; empty: the broker hands one
-// out.
-type VaultLogin struct{ Mount, Role, VaultAuth string }
+// Vault Secrets Operator's object for that on Kubernetes; empty: the broker provides one.
+type VaultLogin struct {
+	Mount     string `yaml:"mount,required"`
+	Role      string `yaml:"role,required"`
+	VaultAuth string `yaml:"vault_auth"`
+}
 
 // vaultAuthName is an object's name (RFC 1123, a subdomain), its namespace in front.
 var vaultAuthName = regexp.MustCompile(`^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/)?[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
 
-// Deliveries returns the ways of delivery that the file sets up.
+// Deliveries returns the deliveries that the file sets up.
 func (c *Catalog) Deliveries() Deliveries { return c.deliveries }
 
-// Delivery returns how a binding of the plan gets to its application: the plan's
-// word, or the platform's, or inline.
+// Delivery returns how the credentials of a plan's binding reach its application: as the
+// plan says, or else the platform, or else inline.
 func (c *Catalog) Delivery(platform string, p *Plan) string {
 	if p.Delivery != "" {
 		return p.Delivery
@@ -53,60 +65,33 @@ func (c *Catalog) Delivery(platform string, p *Plan) string {
 	return credhub.Inline
 }
 
-func (c *checker) deliveries(top object) Deliveries {
-	var d Deliveries
-	section := c.object(top.node.member("delivery"), credhub.CredHubRef, credhub.VaultRef)
-	if n := section.node.member(credhub.CredHubRef); n != nil {
-		o := c.object(n, "url", "ca_file", "certificate_file", "key_file", "client_id", "client_secret", "prefix")
-		o.need("url")
-		d.CredHub = &CredHubDelivery{
-			URL: o.text("url"), CAFile: o.text("ca_file"), CertificateFile: o.text("certificate_file"), KeyFile: o.text("key_file"),
-			ClientID: o.text("client_id"), ClientSecret: services.NewSecret(o.text("client_secret")), Prefix: o.text("prefix"),
-		}
-	}
-	if n := section.node.member(credhub.VaultRef); n != nil {
-		o := c.object(n, "address", "namespace", "prefix", "cloudfoundry", "kubernetes")
-		d.Vault = &VaultDelivery{
-			Address: o.text("address"), Namespace: o.text("namespace"), Prefix: strings.Trim(o.text("prefix"), "/"),
-			CloudFoundry: c.vaultLogin(o, "cloudfoundry"), Kubernetes: c.vaultLogin(o, "kubernetes", "vault_auth"),
-		}
-		if d.Vault.Prefix == "" {
-			d.Vault.Prefix = "chandler-applications"
-		}
-		if o.node != nil && d.Vault.CloudFoundry == nil && d.Vault.Kubernetes == nil {
-			c.wrong(n, "nobody could read: say under cloudfoundry or kubernetes how applications log in there")
-		}
-	}
-	c.delivered = d
-	return d
-}
-
-func (c *checker) vaultLogin(o object, key string, more ...string) *VaultLogin {
-	n := o.node.member(key)
-	if n == nil {
-		return nil
-	}
-	l := c.object(n, append([]string{"mount", "role"}, more...)...)
-	l.need("mount", "role")
-	login := &VaultLogin{Mount: strings.Trim(l.text("mount"), "/"), Role: l.text("role"), VaultAuth: l.text("vault_auth")}
-	if login.VaultAuth != "" && !vaultAuthName.MatchString(login.VaultAuth) {
-		c.wrong(n.member("vault_auth"), "must be the name of a VaultAuth, with its namespace in front where that is another: operators/default")
-	}
-	return login
-}
-
-// delivery reads the key "delivery" of a platform or a plan. The section has been
-// read by then.
-func (c *checker) delivery(o object) string {
-	n, way := o.node.member("delivery"), o.text("delivery")
-	set := map[string]bool{credhub.Inline: true, credhub.CredHubRef: c.delivered.CredHub != nil, credhub.VaultRef: c.delivered.Vault != nil}
-	known, ok := set[way]
+func (d *VaultDelivery) check(c *checker, n *node) {
+	d.Prefix = cmp.Or(strings.Trim(d.Prefix, "/"), "chandler-applications")
 	switch {
-	case n == nil || way == "" || known:
-	case !ok:
-		c.wrong(n, "must be one of %s", list([]string{credhub.Inline, credhub.CredHubRef, credhub.VaultRef}))
-	default:
-		c.wrong(n, "%s is not set up; say where under delivery at the top of the file", quote(way))
+	case d.CloudFoundry == nil && d.Kubernetes == nil:
+		c.wrong(n, "no application could read: say under cloudfoundry or kubernetes how applications log in there")
+	case d.CloudFoundry != nil && d.CloudFoundry.VaultAuth != "":
+		c.wrong(n.member("cloudfoundry").member("vault_auth"), "is for kubernetes only; remove it")
 	}
-	return way
+}
+
+func (l *VaultLogin) check(c *checker, n *node) {
+	l.Mount = strings.Trim(l.Mount, "/")
+	if l.VaultAuth != "" && !vaultAuthName.MatchString(l.VaultAuth) {
+		c.wrong(n.member("vault_auth"), "must be the name of a VaultAuth, after its namespace and a slash if it is in another one: operators/default")
+	}
+}
+
+// checkDelivery checks the key "delivery" of a platform or a plan, after the section of
+// that name was read.
+func (c *checker) checkDelivery(n *node, way string) {
+	available := map[string]bool{credhub.Inline: true, credhub.CredHubRef: c.deliveries.CredHub != nil, credhub.VaultRef: c.deliveries.Vault != nil}
+	if way == "" || available[way] {
+		return
+	}
+	if _, known := available[way]; known {
+		c.wrong(n, "%s is not set up; say where under delivery at the top of the file", quote(way))
+	} else {
+		c.wrong(n, "must be one of %s", list([]string{credhub.Inline, credhub.CredHubRef, credhub.VaultRef}))
+	}
 }

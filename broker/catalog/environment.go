@@ -46,7 +46,7 @@ func (c *checker) variable(n *node, name string, closed bool) string {
 	n.variables = append(n.variables, name)
 	value, ok := c.getenv(name)
 	switch {
-	case !ok && c.spared:
+	case !ok && c.namesOnly:
 		n.unknown = true
 	case !ok:
 		n.unknown = true

@@ -4,37 +4,40 @@ import "strings"
 
 // checkServiceMetadata checks the conventional keys of a service's metadata (OSB
 // profile, "Service Metadata").
-func (r offeringsReader) checkServiceMetadata(n *node) {
-	o := object{r.checker, n}
+func (r servicesReader) checkServiceMetadata(n *node) {
 	for _, key := range []string{"displayName", "longDescription", "providerDisplayName"} {
-		o.text(key)
+		r.text(n.member(key))
 	}
 	for _, key := range []string{"documentationUrl", "supportUrl"} {
-		if text := o.text(key); text != "" && !isWebURL(text) && !strings.HasPrefix(text, "mailto:") {
+		if text := r.text(n.member(key)); text != "" && !isWebURL(text) && !strings.HasPrefix(text, "mailto:") {
 			r.wrong(n.member(key), "must be an absolute http or https URL")
 		}
 	}
-	if text := o.text("imageUrl"); text != "" && !isWebURL(text) && !strings.HasPrefix(text, "data:image/") {
+	if text := r.text(n.member("imageUrl")); text != "" && !isWebURL(text) && !strings.HasPrefix(text, "data:image/") {
 		r.wrong(n.member("imageUrl"), "must be an absolute http or https URL or an image as a data: URL")
 	}
-	o.flag("shareable", false)
+	if shareable := n.member("shareable"); shareable != nil {
+		r.flag(shareable, new(bool))
+	}
 }
 
 // checkPlanMetadata checks the conventional keys of a plan's metadata (OSB
 // profile, "Plan Metadata").
-func (r offeringsReader) checkPlanMetadata(n *node) {
-	o := object{r.checker, n}
-	o.text("displayName")
-	o.texts("bullets")
-	for _, item := range o.list("costs") {
-		cost := r.object(item, "amount", "unit")
-		cost.need("amount", "unit")
-		cost.text("unit")
-		r.checkAmount(item.member("amount"))
+func (r servicesReader) checkPlanMetadata(n *node) {
+	r.text(n.member("displayName"))
+	r.texts(n.member("bullets"))
+	for _, item := range r.list(n.member("costs")) {
+		var cost struct {
+			Amount *node  `yaml:"amount,required"`
+			Unit   string `yaml:"unit,required"`
+		}
+		if r.read(item, &cost) {
+			r.checkAmount(cost.Amount)
+		}
 	}
 }
 
-func (r offeringsReader) checkAmount(n *node) {
+func (r servicesReader) checkAmount(n *node) {
 	if n == nil {
 		return
 	}

@@ -51,12 +51,12 @@ type quotaText struct {
 	instances int
 }
 
-// planValues are the plans without what is another object in every catalog.
+// planValues are the plans without the fields that are other objects in every catalog.
 func (c *Catalog) planValues() map[string]Plan {
 	all := map[string]Plan{}
 	for id, p := range c.planByID {
 		plain := *p
-		plain.Service, plain.create, plain.update, plain.bind = nil, nil, nil, nil
+		plain.Service, plain.Schemas = nil, schemas{}
 		all[id] = plain
 	}
 	return all

@@ -10,63 +10,76 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// DefaultMaximumPollingDuration is how long an operation of a plan may take
-// where the plan does not say.
+// DefaultMaximumPollingDuration is how long an operation may take if its plan does not
+// say.
 const DefaultMaximumPollingDuration = time.Hour
 
 const instancePlaceholder = "{instance_id}"
 
-// Plan is a service plan (OSB 2.17, "Service Plan Object") and what the broker
-// needs to know to serve it.
+// Plan is a service plan (OSB 2.17, "Service Plan Object"), with what the broker needs to
+// serve it.
 type Plan struct {
-	ID, Name string
-	Service  *Service
+	ID          string `json:"id" yaml:",required"`
+	Name        string `json:"name" yaml:",required"`
+	Description string `json:"description" yaml:",required"`
+	Free        bool   `json:"free"`
+	Bindable    bool   `json:"bindable"`
+	Rotatable   bool   `json:"binding_rotatable"`
+	// Updateable says that instances can change to another plan, and that there is
+	// one: of the same service, on the same backend.
+	Updateable bool `json:"plan_updateable"`
+	// PollingSeconds is MaximumPollingDuration if the file has it: at most a week, after
+	// which Cloud Foundry gives up.
+	PollingSeconds  int              `json:"maximum_polling_duration,omitempty" bounds:"1-604800"`
+	MaintenanceInfo *maintenanceInfo `json:"maintenance_info,omitempty"`
+	Metadata        json.RawMessage  `json:"metadata,omitempty" yaml:",raw"`
+	Schemas         schemas          `json:"schemas,omitzero" yaml:"-"`
+
+	Service *Service `json:"-"`
 	// Backend is the name of the backend that makes the plan's instances, and
 	// BackendType the name of its definition, such as database/postgres. The state
-	// records it, so a backend that replaced another one has the former name here:
-	// instances of before stay its own, and earlier releases know the new ones.
-	Backend, BackendType string
+	// records it, so BackendType is the former name of a backend that replaced another:
+	// existing instances stay its own, and earlier releases know the new ones.
+	Backend     string `json:"-" yaml:"backend,required"`
+	BackendType string `json:"-"`
 	// Family is the first part of BackendType: database, queue, dns, filesystem,
 	// function.
-	Family string
+	Family string `json:"-"`
 	// Config is the plan's configuration in its backend's own keys.
-	Config services.Plan
-
-	Bindable  bool
-	Rotatable bool
-	// Updateable says that instances may change to another plan, and that there is
-	// one: of the same service, on the same backend.
-	Updateable bool
+	Config services.Plan `json:"-" yaml:"config,raw"`
 	// RequiresApp refuses bindings without an application, with RequiresApp.
-	RequiresApp bool
+	RequiresApp bool `json:"-" yaml:"requires_app"`
 	// RequiresAsync refuses requests without accepts_incomplete, with
 	// AsyncRequired.
-	RequiresAsync bool
+	RequiresAsync bool `json:"-" yaml:"requires_async"`
 	// Cascade makes a deprovision remove live bindings instead of refusing.
-	Cascade bool
-	// Endpoints puts endpoints into the answers to binds. It is off by
-	// default: there is a client for Kubernetes that fails on them.
-	Endpoints bool
+	Cascade bool `json:"-" yaml:"cascade"`
+	// Endpoints puts endpoints into the answers to binds. It is off by default: a client
+	// for Kubernetes fails on them.
+	Endpoints bool `json:"-" yaml:"endpoints"`
 	// DashboardURL is the template that Dashboard fills; empty for none.
-	DashboardURL string
-	// MaximumPollingDuration is how long an operation may take. It is
-	// advertised where the file says it.
-	MaximumPollingDuration time.Duration
-	// BindingLifetime is how long a new binding's credentials are good, whole
-	// seconds; 0: until it is unbound. BindingRenewBefore is how long before
-	// its end platforms are told to replace it; 0: they are not told.
-	BindingLifetime, BindingRenewBefore time.Duration
-	// KeepDeleted is how long a deleted instance's data is kept for the
-	// operator to restore; 0: it goes at once.
-	KeepDeleted time.Duration
-	// Delivery is how a binding's credentials get to its application; empty: as
-	// the platform says. Catalog.Delivery tells.
-	Delivery string
-	// MaintenanceVersion is the semantic version that new instances are on;
-	// empty where the plan has no maintenance information.
-	MaintenanceVersion, MaintenanceDescription string
+	DashboardURL string `json:"-" yaml:"dashboard_url"`
+	// BindingLifetime is how long a new binding's credentials are valid, in whole
+	// seconds; 0: until it is unbound. BindingRenewBefore is how long before that end
+	// platforms are told to replace it; 0: they are not told.
+	BindingLifetime    time.Duration `json:"-" yaml:"binding_lifetime"`
+	BindingRenewBefore time.Duration `json:"-" yaml:"binding_renew_before"`
+	// KeepDeleted is how long a deleted instance's data is retained for the operator to
+	// restore; 0: it is removed at once.
+	KeepDeleted time.Duration `json:"-" yaml:"keep_deleted"`
+	// Delivery is how a binding's credentials reach its application; empty: as the
+	// platform says. Catalog.Delivery decides.
+	Delivery string `json:"-" yaml:"delivery"`
+	// MaximumPollingDuration is how long an operation may take.
+	MaximumPollingDuration time.Duration `json:"-"`
+	// MaintenanceVersion is the semantic version of new instances; empty if the plan has
+	// no maintenance information.
+	MaintenanceVersion string `json:"-"`
+}
 
-	create, update, bind *parameterSchema
+type maintenanceInfo struct {
+	Version     string `json:"version" yaml:",required"`
+	Description string `json:"description,omitempty"`
 }
 
 // hasSibling says whether the service has another plan on the plan's backend.
@@ -74,22 +87,24 @@ func (p *Plan) hasSibling() bool {
 	return slices.ContainsFunc(p.Service.Plans, func(q *Plan) bool { return q != p && q.Backend == p.Backend })
 }
 
-// Dashboard returns the URL of the instance's dashboard; empty where the plan
-// has none.
+// Dashboard returns the URL of the instance's dashboard; empty if the plan has none.
 func (p *Plan) Dashboard(instanceID string) string {
-	// A query's escaping is valid in a path too, once the space is no plus
-	// sign, and an ID cannot leave its place in either.
+	// A query's escaping is valid in a path too, except for the plus sign, and an ID
+	// cannot leave its place in either.
 	escaped := strings.ReplaceAll(url.QueryEscape(instanceID), "+", "%20")
 	return strings.ReplaceAll(p.DashboardURL, instancePlaceholder, escaped)
 }
 
-// CheckCreate says what is wrong with the parameters of a provision: all faults
-// together, each naming the parameter and the rule. Nil, null and the empty
-// object are no parameters.
-func (p *Plan) CheckCreate(params json.RawMessage) error { return p.create.check(params) }
+// CheckCreate returns all faults of a provision's parameters, each with the parameter and
+// the rule. Nil, null and the empty object are no parameters.
+func (p *Plan) CheckCreate(params json.RawMessage) error {
+	return p.Schemas.Instance.Create.check(params)
+}
 
-// CheckUpdate says what is wrong with the parameters of an update.
-func (p *Plan) CheckUpdate(params json.RawMessage) error { return p.update.check(params) }
+// CheckUpdate returns all faults of an update's parameters.
+func (p *Plan) CheckUpdate(params json.RawMessage) error {
+	return p.Schemas.Instance.Update.check(params)
+}
 
-// CheckBind says what is wrong with the parameters of a bind.
-func (p *Plan) CheckBind(params json.RawMessage) error { return p.bind.check(params) }
+// CheckBind returns all faults of a bind's parameters.
+func (p *Plan) CheckBind(params json.RawMessage) error { return p.Schemas.Binding.Create.check(params) }

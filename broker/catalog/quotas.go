@@ -6,22 +6,21 @@ import (
 	"strings"
 )
 
-// Each stands in a Quota's selector for every one separately.
+// Each in a Quota's selector counts every one separately.
 const Each = "*"
 
-// mostInstances is a bound that no operator means to exceed.
-const mostInstances = 10_000_000
-
-// Quota bounds how many instances there may be at a time. A field that is empty
-// selects all together; Each counts every one by itself. Organizations, spaces
-// and namespaces are one platform's.
+// Quota bounds how many instances may exist at a time. An empty field selects all together;
+// Each counts every one by itself. Organizations, spaces and namespaces are one platform's.
 type Quota struct {
-	Platform, Organization, Space, Namespace string
-	// Service and Plan are nil where the quota is for all of them.
-	Service *Service
-	Plan    *Plan
-	// Instances is how many there may be; 0 is none.
-	Instances int
+	Platform     string `yaml:"platform"`
+	Organization string `yaml:"organization"`
+	Space        string `yaml:"space"`
+	Namespace    string `yaml:"namespace"`
+	// Service and Plan are nil if the quota is for all of them.
+	Service *Service `yaml:"service,raw"`
+	Plan    *Plan    `yaml:"plan,raw"`
+	// Instances is how many may exist; 0 is none.
+	Instances int `yaml:"instances,required" bounds:"0-10000000"`
 }
 
 // String is the quota's selector in words, such as "each organization, service
@@ -56,28 +55,23 @@ func (q Quota) String() string {
 // Quotas returns the quotas in the file's order.
 func (c *Catalog) Quotas() []Quota { return c.quotas }
 
-func (c *checker) quotas(top object, platforms []Client, offerings []offering) []Quota {
+func (c *checker) quotas(section []*node, platforms []Client, services []*Service) []Quota {
 	var quotas []Quota
 	first := map[string]*node{}
-	for _, n := range top.list("quotas") {
-		o := c.object(n, "platform", "organization", "space", "namespace", "service", "plan", "instances")
-		o.need("instances")
-		if o.node == nil {
+	for _, n := range section {
+		var q Quota
+		if !c.read(n, &q) {
 			continue
 		}
-		q := Quota{
-			Platform: o.text("platform"), Organization: o.text("organization"), Space: o.text("space"), Namespace: o.text("namespace"),
-			Instances: o.whole("instances", 0, mostInstances),
-		}
-		c.quotaPlatform(n, q, platforms)
+		c.quotaPlatform(n.member("platform"), q, platforms)
 		if q.Namespace != "" && (q.Organization != "" || q.Space != "") {
 			c.wrong(n.member("namespace"), "an instance is in a namespace, or in an organization and a space; name one of the two")
 		}
-		if !c.quotaOffering(o, &q, offerings) {
+		if !c.quotaPlan(n, &q, services) {
 			continue
 		}
 		if same, ok := first[q.Key()]; ok {
-			c.wrong(n, "there is a quota for the same on line %d; remove one of the two", same.line)
+			c.wrong(n, "selects the same as the quota on line %d; remove one of the two", same.line)
 		}
 		first[q.Key()] = n
 		quotas = append(quotas, q)
@@ -86,7 +80,7 @@ func (c *checker) quotas(top object, platforms []Client, offerings []offering) [
 }
 
 func (c *checker) quotaPlatform(n *node, q Quota, platforms []Client) {
-	if q.Platform == "" || q.Platform == Each || len(platforms) == 0 && q.Platform == DefaultPlatform {
+	if q.Platform == "" || q.Platform == Each {
 		return
 	}
 	names := []string{}
@@ -97,34 +91,33 @@ func (c *checker) quotaPlatform(n *node, q Quota, platforms []Client) {
 		names = []string{DefaultPlatform}
 	}
 	if !slices.Contains(names, q.Platform) {
-		place := n.member("platform")
-		c.wrong(place, "%s is no platform; there are %s, and %s for each", show(place), list(names), quote(Each))
+		c.wrong(n, "%s is not a platform; the platforms are %s, and %s for each", show(n), list(names), quote(Each))
 	}
 }
 
-// quotaOffering fills in the service and the plan; it is false where they were
-// left out of the catalog, or are at fault.
-func (c *checker) quotaOffering(o object, q *Quota, offerings []offering) bool {
-	service, plan := o.text("service"), o.text("plan")
-	if service == "" {
-		if plan != "" {
-			c.wrong(o.node.member("plan"), "is a plan of which service? Name that under service")
-		}
-		return plan == ""
-	}
-	if c.left[service] || c.left[service+"/"+plan] {
+// quotaPlan looks up the service and the plan; it is false if they are at fault or were
+// left out of the catalog.
+func (c *checker) quotaPlan(n *node, q *Quota, services []*Service) bool {
+	atService, atPlan := n.member("service"), n.member("plan")
+	service, plan := c.text(atService), c.text(atPlan)
+	switch {
+	case service == "" && plan == "":
+		return true
+	case service == "":
+		c.wrong(atPlan, "is a plan of which service? Name that under service")
+		return false
+	case c.left[service] || c.left[service+"/"+plan]:
 		return false
 	}
 	names := []string{}
-	for _, offered := range offerings {
-		names = append(names, offered.service.Name)
-		if offered.service.Name == service {
-			q.Service = offered.service
+	for _, s := range services {
+		names = append(names, s.Name)
+		if s.Name == service {
+			q.Service = s
 		}
 	}
 	if q.Service == nil {
-		place := o.node.member("service")
-		c.wrong(place, "%s is no service; there are %s", show(place), list(names))
+		c.wrong(atService, "%s is not a service; the services are %s", show(atService), list(names))
 		return false
 	}
 	if plan == "" {
@@ -138,13 +131,12 @@ func (c *checker) quotaOffering(o object, q *Quota, offerings []offering) bool {
 		}
 	}
 	if q.Plan == nil {
-		place := o.node.member("plan")
-		c.wrong(place, "%s is no plan of service %s; there are %s", show(place), service, list(names))
+		c.wrong(atPlan, "%s is not a plan of service %s; its plans are %s", show(atPlan), service, list(names))
 	}
 	return q.Plan != nil
 }
 
-// Key tells the quota from others, whatever catalog it is in.
+// Key identifies the quota in any catalog.
 func (q Quota) Key() string {
 	service, plan := "", ""
 	if q.Service != nil {

@@ -21,51 +21,53 @@ const (
 	schemaAddress = "schema:///parameters"
 )
 
-// planSchemas are the schemas of a backend's plans; nil takes no parameters.
-type planSchemas struct {
-	create, update, bind *parameterSchema
+// schemas are those of a plan's parameters, the same for all plans of a backend; nil: no
+// parameters are accepted.
+type schemas struct {
+	Instance struct {
+		Create *parameterSchema `json:"create,omitempty"`
+		Update *parameterSchema `json:"update,omitempty"`
+	} `json:"service_instance,omitzero"`
+	Binding struct {
+		Create *parameterSchema `json:"create,omitempty"`
+	} `json:"service_binding,omitzero"`
 }
 
 // parameterSchema checks the parameters of one verb.
 type parameterSchema struct {
-	raw      json.RawMessage
-	document any // raw, decoded
-	compiled *jsonschema.Schema
+	Parameters json.RawMessage `json:"parameters"`
+	document   any             // Parameters, decoded
+	compiled   *jsonschema.Schema
 }
 
-func (s *parameterSchema) wire() *wireParameters {
-	if s == nil {
-		return nil
+// compileSchemas compiles a backend's schemas. A fault in one is the backend's; it is
+// reported where the file asks for the backend.
+func (c *checker) compileSchemas(n *node, def services.Definition) {
+	if _, done := c.schemas[def.Name]; done {
+		return
 	}
-	return &wireParameters{Parameters: s.raw}
-}
-
-// planSchemas compiles a backend's schemas. They are part of the backend's code:
-// a fault in one is its author's to mend, and is reported where the file asks
-// for the backend.
-func (c *checker) planSchemas(n *node, def services.Definition) planSchemas {
-	var set planSchemas
+	var set schemas
 	for _, s := range []struct {
 		name   string
 		source []byte
 		into   **parameterSchema
 	}{
-		{"service_instance.create", def.Schemas.InstanceCreate, &set.create},
-		{"service_instance.update", def.Schemas.InstanceUpdate, &set.update},
-		{"service_binding.create", def.Schemas.BindingCreate, &set.bind},
+		{"service_instance.create", def.Schemas.InstanceCreate, &set.Instance.Create},
+		{"service_instance.update", def.Schemas.InstanceUpdate, &set.Instance.Update},
+		{"service_binding.create", def.Schemas.BindingCreate, &set.Binding.Create},
 	} {
 		if s.source == nil {
 			continue
 		}
 		compiled, err := compileSchema(s.source)
 		if err != nil {
-			c.add(n.line, n.path, "the schema %s of the backend %s: %s; mend it in the backend's folder",
+			c.add(n.line, n.path, "the schema %s of the backend %s: %s; correct it in the backend's folder",
 				s.name, def.Name, strings.ReplaceAll(err.Error(), "\n", "; "))
 			continue
 		}
 		*s.into = compiled
 	}
-	return set
+	c.schemas[def.Name] = set
 }
 
 // compileSchema checks a schema as strictly as the strictest platform does (OSB
@@ -89,28 +91,17 @@ func compileSchema(source []byte) (*parameterSchema, error) {
 	if ref, ok := externalReference(document); ok {
 		return nil, fmt.Errorf("the $ref %s leaves the schema; only references beginning with # work", quote(ref))
 	}
-	compiled, err := compile(document)
-	if err != nil {
-		return nil, err
-	}
-	return &parameterSchema{raw: compact.Bytes(), document: document, compiled: compiled}, nil
-}
-
-func compile(document any) (*jsonschema.Schema, error) {
 	compiler := jsonschema.NewCompiler()
 	compiler.DefaultDraft(jsonschema.Draft4)
 	compiler.UseLoader(noLoader{})
 	if err := compiler.AddResource(schemaAddress, document); err != nil {
 		return nil, err
 	}
-	return compiler.Compile(schemaAddress)
-}
-
-// noLoader keeps the compiler from reading files or the network.
-type noLoader struct{}
-
-func (noLoader) Load(string) (any, error) {
-	return nil, errors.New("a schema must not refer to anything outside itself")
+	compiled, err := compiler.Compile(schemaAddress)
+	if err != nil {
+		return nil, err
+	}
+	return &parameterSchema{Parameters: compact.Bytes(), document: document, compiled: compiled}, nil
 }
 
 // externalReference returns a $ref that points outside the schema.
@@ -133,4 +124,11 @@ func externalReference(value any) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// noLoader keeps the compiler from reading files or the network.
+type noLoader struct{}
+
+func (noLoader) Load(string) (any, error) {
+	return nil, errors.New("a schema must not refer to anything outside itself")
 }

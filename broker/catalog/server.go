@@ -7,31 +7,32 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// DefaultServer is the name of the one server of a backend that does not list
-// its servers, and of that same server where the backend does later.
+// DefaultServer is the name of a backend's one server if the backend does not list its
+// servers, and of that same server once it does.
 const DefaultServer = "default"
 
-// Server is where a backend makes its instances. An instance stays on the server
-// that it was placed on.
+// Server holds instances of a backend. An instance stays on the server that it was placed
+// on.
 type Server struct {
 	Backend, Name string
 	Definition    services.Definition
 	// Config is what Definition.Open takes. It may hold secrets.
-	Config services.Config
+	Config services.Config `yaml:"config,raw"`
 	// Capacity is how much of the server may be promised to instances.
-	Capacity Capacity
+	Capacity Capacity `yaml:"capacity"`
 	// Drain keeps new instances away.
-	Drain bool
+	Drain bool `yaml:"drain"`
 }
 
-// Capacity is how many instances a server takes, and how much their plans may
-// promise together; what is 0 has no limit.
+// Capacity is how many instances a server may have, and how much their plans may promise
+// together; 0 is no limit.
 type Capacity struct {
-	Instances int
-	services.Space
+	Instances int           `yaml:"instances" bounds:"1-10000000"`
+	Storage   services.Size `yaml:"storage"`
+	Memory    services.Size `yaml:"memory"`
 }
 
-// Limited says whether there is any limit.
+// Limited says whether anything is limited.
 func (c Capacity) Limited() bool { return c != Capacity{} }
 
 // Key names the server among those of all backends.
@@ -55,39 +56,36 @@ func (c *Catalog) Servers() []Server {
 	return all
 }
 
-// ServersOf returns the servers of the backend of that name, none where there is
-// no such backend.
+// ServersOf returns the servers of the backend of that name, if it exists.
 func (c *Catalog) ServersOf(backend string) []Server {
-	for _, b := range c.backends {
-		if b.Name == backend {
-			return b.Servers
-		}
+	if i := slices.IndexFunc(c.backends, func(b Backend) bool { return b.Name == backend }); i >= 0 {
+		return c.backends[i].Servers
 	}
 	return nil
 }
 
-// servers reads what a backend says of its servers. Without the key "servers" there
-// is one, with the backend's own configuration.
-func (c *checker) servers(n *node, name string, def services.Definition) []Server {
+// servers reads the servers of a backend, whose keys "config" and "servers" are the nodes.
+// Without "servers" it has one, with its own configuration.
+func (c *checker) servers(n, config, servers *node, name string, def services.Definition) []Server {
 	target, _ := def.ConfigTypes()
-	config := func(owner, n *node) (config services.Config) {
+	decode := func(owner, n *node, s *Server) {
 		c.config(owner, n, target, func(raw json.RawMessage) (err error) {
-			config, err = def.DecodeConfig(raw)
+			s.Config, err = def.DecodeConfig(raw)
 			return err
 		})
-		return config
 	}
-	list := n.member("servers")
-	if list == nil {
-		return []Server{{Backend: name, Name: DefaultServer, Definition: def, Config: config(n, n.member("config"))}}
+	if servers == nil {
+		only := Server{Backend: name, Name: DefaultServer, Definition: def}
+		decode(n, config, &only)
+		return []Server{only}
 	}
-	if list.kind != isMapping || len(list.keys) == 0 {
-		c.wrong(list, "must be a mapping from names to servers, with one at least")
+	if servers.kind != isMapping || len(servers.keys) == 0 {
+		c.wrong(servers, "must be a mapping from names to servers, with at least one")
 		return nil
 	}
-	var servers []Server
-	for i, key := range list.keys {
-		item := list.items[i]
+	var all []Server
+	for i, key := range servers.keys {
+		item := servers.items[i]
 		if !backendName.MatchString(key) {
 			c.add(item.line, item.path, "a server's name has 1 to 63 characters of a-z, 0-9, '.', '_' and '-'")
 			continue
@@ -95,18 +93,13 @@ func (c *checker) servers(n *node, name string, def services.Definition) []Serve
 		if item.kind == isNothing {
 			item = &node{kind: isMapping, line: item.line, path: item.path}
 		}
-		o := c.object(item, "config", "capacity", "drain")
-		if o.node == nil {
-			continue
+		if s := (Server{Backend: name, Name: key, Definition: def}); c.read(item, &s) {
+			decode(item, merged(config, item), &s)
+			all = append(all, s)
 		}
-		servers = append(servers, Server{
-			Backend: name, Name: key, Definition: def, Drain: o.flag("drain", false),
-			Config:   config(item, merged(n.member("config"), item)),
-			Capacity: c.capacity(item.member("capacity")),
-		})
 	}
-	c.sameUnits(list, servers)
-	return servers
+	c.sameUnits(servers, all)
+	return all
 }
 
 // merged is the configuration of a server: its own keys, and those of the
@@ -132,21 +125,13 @@ func merged(common, server *node) *node {
 	return &all
 }
 
-func (c *checker) capacity(n *node) Capacity {
-	o := c.object(n, "instances", "storage", "memory")
-	return Capacity{
-		Instances: o.whole("instances", 1, mostInstances),
-		Space:     services.Space{Storage: o.size("storage"), Memory: o.size("memory")},
-	}
-}
-
-// sameUnits demands that servers can be compared: those that say their capacity
-// say it in the same units.
+// sameUnits requires that servers can be compared: those that have a capacity have it in
+// the same units.
 func (c *checker) sameUnits(list *node, servers []Server) {
 	units := func(u Capacity) [3]bool { return [3]bool{u.Instances > 0, u.Storage > 0, u.Memory > 0} }
-	for _, s := range servers[min(1, len(servers)):] {
+	for _, s := range servers {
 		if units(s.Capacity) != units(servers[0].Capacity) {
-			c.wrong(list, "servers %s and %s say their capacity in different units, and nobody could tell which has more room; "+
+			c.wrong(list, "servers %s and %s have capacities in different units, which cannot be compared; "+
 				"give all of them the same of instances, storage and memory", servers[0].Name, s.Name)
 			return
 		}
