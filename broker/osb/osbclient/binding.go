@@ -6,8 +6,7 @@ import (
 	"net/http"
 )
 
-// BindRequest is the body of a bind, and whether the work may go on after the
-// answer.
+// BindRequest is the body of a bind, and whether the client accepts 202.
 type BindRequest struct {
 	ServiceID    string        `json:"service_id,omitempty"`
 	PlanID       string        `json:"plan_id,omitempty"`
@@ -16,13 +15,13 @@ type BindRequest struct {
 	BindResource *BindResource `json:"bind_resource,omitempty"`
 	Parameters   any           `json:"parameters,omitempty"`
 	// PredecessorBindingID names the binding that this one replaces (OSB 2.17,
-	// "Binding Rotation"); the IDs and the parameters are its own then.
+	// "Binding Rotation"), and whose IDs and parameters it takes over.
 	PredecessorBindingID string `json:"predecessor_binding_id,omitempty"`
 
 	AcceptsIncomplete bool `json:"-"`
 }
 
-// BindResource is what a binding is for; none of it makes a service key.
+// BindResource is what a binding is for; a service key has none of it.
 type BindResource struct {
 	AppGUID            string `json:"app_guid,omitempty"`
 	SpaceGUID          string `json:"space_guid,omitempty"`
@@ -31,10 +30,10 @@ type BindResource struct {
 	AppAnnotations     any    `json:"app_annotations,omitempty"`
 }
 
-// Binding is the answer to a bind, and what a fetch tells of a binding.
+// Binding is the answer to a bind and to the fetch of a binding.
 type Binding struct {
 	Response
-	// Operation is to be sent with each poll, where it is not empty.
+	// Operation is sent with each poll, if it is not empty.
 	Operation       string           `json:"operation"`
 	Credentials     map[string]any   `json:"credentials"`
 	SyslogDrainURL  string           `json:"syslog_drain_url"`
@@ -53,16 +52,15 @@ type Endpoint struct {
 	Protocol string   `json:"protocol"`
 }
 
-// BindingMetadata says how long a binding is good for.
+// BindingMetadata says how long a binding is valid.
 type BindingMetadata struct {
 	ExpiresAt   string `json:"expires_at"`
 	RenewBefore string `json:"renew_before"`
 }
 
-// Bind makes a binding, or answers the one that is there with the same
-// attributes.
+// Bind makes a binding, or returns the existing one with the same attributes.
 func (c *Client) Bind(ctx context.Context, instanceID, bindingID string, r BindRequest) (Binding, error) {
-	return c.binding(ctx, Request{
+	return call[Binding](ctx, c, Request{
 		Method: http.MethodPut, Path: bindingPath(instanceID, bindingID), Query: incomplete(r.AcceptsIncomplete), Body: r,
 	})
 }
@@ -70,20 +68,13 @@ func (c *Client) Bind(ctx context.Context, instanceID, bindingID string, r BindR
 // FetchBinding fetches a binding and its credentials. serviceID and planID are
 // hints, and may be empty.
 func (c *Client) FetchBinding(ctx context.Context, instanceID, bindingID, serviceID, planID string) (Binding, error) {
-	return c.binding(ctx, Request{
+	return call[Binding](ctx, c, Request{
 		Method: http.MethodGet, Path: bindingPath(instanceID, bindingID),
 		Query: query("service_id", serviceID, "plan_id", planID),
 	})
 }
 
-func (c *Client) binding(ctx context.Context, r Request) (Binding, error) {
-	var binding Binding
-	var err error
-	binding.Response, err = c.call(ctx, r, &binding)
-	return binding, err
-}
-
-// Unbind removes a binding. An *Error with status 410 says that there is none.
+// Unbind removes a binding. An *Error with status 410 says that it does not exist.
 func (c *Client) Unbind(ctx context.Context, instanceID, bindingID string, r DeleteRequest) (Change, error) {
-	return c.change(ctx, r.to(bindingPath(instanceID, bindingID)))
+	return call[Change](ctx, c, r.to(bindingPath(instanceID, bindingID)))
 }

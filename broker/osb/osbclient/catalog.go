@@ -52,18 +52,15 @@ func (p Plan) IsBindable(s Service) bool {
 	return s.Bindable
 }
 
-// MaintenanceInfo is the version of what a plan makes.
+// MaintenanceInfo is the version of a plan's instances.
 type MaintenanceInfo struct {
 	Version     string `json:"version"`
 	Description string `json:"description,omitempty"`
 }
 
-// Catalog fetches the catalog. An error is an *Error where the broker refused.
+// Catalog fetches the catalog. The error is an *Error if the broker refused.
 func (c *Client) Catalog(ctx context.Context) (Catalog, error) {
-	var catalog Catalog
-	var err error
-	catalog.Response, err = c.call(ctx, Request{Method: http.MethodGet, Path: "/v2/catalog"}, &catalog)
-	return catalog, err
+	return call[Catalog](ctx, c, Request{Method: http.MethodGet, Path: "/v2/catalog"})
 }
 
 // Find returns the service and the plan of these names.

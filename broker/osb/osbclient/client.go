@@ -1,9 +1,10 @@
-// Package osbclient is a client of the Open Service Broker API 2.17: a method
-// per endpoint, with typed answers beside the raw ones. It keeps no state and
-// hides nothing of the protocol.
+// Package osbclient is a client of the Open Service Broker API 2.17: a method for each
+// endpoint, with typed answers beside the raw ones. It has no state and hides nothing of
+// the protocol.
 package osbclient
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
@@ -11,44 +12,41 @@ import (
 	"time"
 )
 
-// DefaultVersion is the X-Broker-API-Version that is sent where Options names
-// none.
+// DefaultVersion is the default X-Broker-API-Version.
 const DefaultVersion = "2.17"
 
-// Options says which broker to speak to and as whom.
+// Options configure a Client.
 type Options struct {
-	// URL is where the broker is, without /v2; required.
+	// URL is the broker's, without /v2; required.
 	URL string
-	// Username and Password are for basic authentication; it is left out where
-	// both are empty.
+	// Username and Password are for basic authentication, unless both are empty.
 	Username, Password string
-	// HTTP sends the requests; default: a client that gives up after a minute,
-	// as platforms do, and follows no redirect.
+	// HTTP sends the requests; default: a client that gives up after a minute, as
+	// platforms do, and does not follow redirects.
 	HTTP *http.Client
 	// Version is the X-Broker-API-Version; default: DefaultVersion.
 	Version string
-	// Originating is who asks the platform to ask, where somebody does.
+	// Originating is the platform's user, if there is one.
 	Originating *Identity
-	// RequestIdentity makes the X-Broker-API-Request-Identity of each request;
-	// nil sends none.
+	// RequestIdentity makes the X-Broker-API-Request-Identity of each request; nil: none.
 	RequestIdentity func() string
-	// MaxRetryAfter bounds how long WaitInstance and WaitBinding heed a
-	// Retry-After; 0: without bound.
+	// MaxRetryAfter is the longest pause of WaitInstance and WaitBinding, whatever
+	// Retry-After says; 0: no limit.
 	MaxRetryAfter time.Duration
 }
 
 // Identity is a platform's user (OSB 2.17, "Originating Identity").
 type Identity struct {
-	// Platform is such as "cloudfoundry" or "kubernetes".
+	// Platform is "cloudfoundry" or "kubernetes", for example.
 	Platform string
-	// Value encodes to a JSON object, such as {"user_id": "…"}.
+	// Value encodes to a JSON object such as {"user_id": "…"}.
 	Value any
 }
 
-// Client speaks to one broker. It is safe for concurrent use.
+// Client calls one broker. It is safe for concurrent use.
 type Client struct {
 	base            string
-	authorize       func(*http.Request) // a closure, so that no print of the Client shows the password
+	authorize       func(*http.Request) // a closure, so that printing the Client does not show the password
 	http            *http.Client
 	version         string
 	originating     string
@@ -56,7 +54,7 @@ type Client struct {
 	maxRetryAfter   time.Duration
 }
 
-// patience is what platforms have with a broker: a minute.
+// patience is how long platforms wait for an answer.
 const patience = time.Minute
 
 // New makes a Client.
@@ -66,7 +64,7 @@ func New(o Options) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{
-		base: base, authorize: authorization(o.Username, o.Password), http: o.HTTP, version: o.Version,
+		base: base, authorize: authorization(o.Username, o.Password), http: o.HTTP, version: cmp.Or(o.Version, DefaultVersion),
 		requestIdentity: o.RequestIdentity, maxRetryAfter: o.MaxRetryAfter,
 	}
 	if c.http == nil {
@@ -74,9 +72,6 @@ func New(o Options) (*Client, error) {
 			Timeout:       patience,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
-	}
-	if c.version == "" {
-		c.version = DefaultVersion
 	}
 	if o.Originating != nil {
 		if c.originating, err = o.Originating.header(); err != nil {
@@ -90,9 +85,9 @@ func baseURL(text string) (string, error) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "":
-		return "", errors.New("the broker's URL must be http://HOST or https://HOST") // it may hold a password: not shown
+		return "", errors.New("the broker's URL must be http://HOST or https://HOST") // not shown, because it may contain a password
 	case u.User != nil:
-		return "", errors.New("the broker's URL must hold no user and password; give them on their own")
+		return "", errors.New("the broker's URL must not contain a user and password; give them separately")
 	case u.RawQuery != "" || u.Fragment != "":
 		return "", errors.New("the broker's URL must end with its path: no query and no fragment")
 	}

@@ -204,7 +204,7 @@ func TestNewRefuses(t *testing.T) {
 		{"no scheme", osbclient.Options{URL: "localhost:8080"}, "the broker's URL must be http://HOST or https://HOST"},
 		{"no URL at all", osbclient.Options{URL: "http://u:hunter2@ho st"}, "the broker's URL must be http://HOST or https://HOST"},
 		{"a password", osbclient.Options{URL: "http://u:hunter2@host"},
-			"the broker's URL must hold no user and password; give them on their own"},
+			"the broker's URL must not contain a user and password; give them separately"},
 		{"a query", osbclient.Options{URL: "http://host/?a=b"},
 			"the broker's URL must end with its path: no query and no fragment"},
 		{"an identity that is no object", osbclient.Options{URL: "http://host", Originating: &osbclient.Identity{Platform: "p", Value: 1}},
@@ -306,8 +306,8 @@ func TestBadAnswers(t *testing.T) {
 		answer http.HandlerFunc
 		want   string
 	}{
-		{"an empty body", answer(200, ``), "the broker answered 200 with a body that is not what the protocol says"},
-		{"a wrong type", answer(201, `{"operation": 5}`), "the broker answered 201 with a body that is not what the protocol says"},
+		{"an empty body", answer(200, ``), "the broker answered 200 with a body that violates the protocol"},
+		{"a wrong type", answer(201, `{"operation": 5}`), "the broker answered 201 with a body that violates the protocol"},
 		{"too much", func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.Copy(w, io.LimitReader(endless{}, 17<<20))
 		}, "the broker's answer has more than 16777216 bytes"},

@@ -6,8 +6,7 @@ import (
 	"net/http"
 )
 
-// ProvisionRequest is the body of a provision, and whether the work may go on
-// after the answer.
+// ProvisionRequest is the body of a provision, and whether the client accepts 202.
 type ProvisionRequest struct {
 	ServiceID        string           `json:"service_id"`
 	PlanID           string           `json:"plan_id"`
@@ -24,27 +23,20 @@ type ProvisionRequest struct {
 type Change struct {
 	Response
 	DashboardURL string `json:"dashboard_url"`
-	// Operation is to be sent with each poll, where it is not empty.
+	// Operation is sent with each poll, if it is not empty.
 	Operation string          `json:"operation"`
 	Metadata  json.RawMessage `json:"metadata"`
 }
 
-// Provision makes an instance. As with every method here, an error is an *Error
-// where the broker refused, and the Response is set then too.
+// Provision makes an instance. As with every method here, the error is an *Error if the
+// broker refused, and the Response is set then too.
 func (c *Client) Provision(ctx context.Context, instanceID string, r ProvisionRequest) (Change, error) {
-	return c.change(ctx, Request{
+	return call[Change](ctx, c, Request{
 		Method: http.MethodPut, Path: instancePath(instanceID), Query: incomplete(r.AcceptsIncomplete), Body: r,
 	})
 }
 
-func (c *Client) change(ctx context.Context, r Request) (Change, error) {
-	var change Change
-	var err error
-	change.Response, err = c.call(ctx, r, &change)
-	return change, err
-}
-
-// Instance is what a fetch tells of an instance.
+// Instance is the answer to the fetch of an instance.
 type Instance struct {
 	Response
 	ServiceID       string           `json:"service_id"`
@@ -58,16 +50,13 @@ type Instance struct {
 // FetchInstance fetches an instance. serviceID and planID are hints, and may be
 // empty.
 func (c *Client) FetchInstance(ctx context.Context, instanceID, serviceID, planID string) (Instance, error) {
-	var instance Instance
-	var err error
-	instance.Response, err = c.call(ctx, Request{
+	return call[Instance](ctx, c, Request{
 		Method: http.MethodGet, Path: instancePath(instanceID),
 		Query: query("service_id", serviceID, "plan_id", planID),
-	}, &instance)
-	return instance, err
+	})
 }
 
-// UpdateRequest is the body of an update. What is empty stays as it is.
+// UpdateRequest is the body of an update. Empty fields change nothing.
 type UpdateRequest struct {
 	ServiceID       string           `json:"service_id"`
 	PlanID          string           `json:"plan_id,omitempty"`
@@ -79,7 +68,7 @@ type UpdateRequest struct {
 	AcceptsIncomplete bool `json:"-"`
 }
 
-// PreviousValues is what the platform takes the instance to be before an update.
+// PreviousValues is the instance before an update, as the platform knows it.
 type PreviousValues struct {
 	ServiceID       string           `json:"service_id,omitempty"`
 	PlanID          string           `json:"plan_id,omitempty"`
@@ -90,7 +79,7 @@ type PreviousValues struct {
 
 // Update changes an instance.
 func (c *Client) Update(ctx context.Context, instanceID string, r UpdateRequest) (Change, error) {
-	return c.change(ctx, Request{
+	return call[Change](ctx, c, Request{
 		Method: http.MethodPatch, Path: instancePath(instanceID), Query: incomplete(r.AcceptsIncomplete), Body: r,
 	})
 }
@@ -109,8 +98,7 @@ func (r DeleteRequest) to(path string) Request {
 	return Request{Method: http.MethodDelete, Path: path, Query: q}
 }
 
-// Deprovision removes an instance. An *Error with status 410 says that there is
-// none.
+// Deprovision removes an instance. An *Error with status 410 says that it does not exist.
 func (c *Client) Deprovision(ctx context.Context, instanceID string, r DeleteRequest) (Change, error) {
-	return c.change(ctx, r.to(instancePath(instanceID)))
+	return call[Change](ctx, c, r.to(instancePath(instanceID)))
 }

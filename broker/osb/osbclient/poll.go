@@ -16,13 +16,12 @@ const (
 	Failed     = "failed"
 )
 
-// LastOperation is how an operation stands.
+// LastOperation is the state of an operation.
 type LastOperation struct {
 	Response
 	State       string `json:"state"`
 	Description string `json:"description"`
-	// InstanceUsable and UpdateRepeatable are nil where the broker leaves them
-	// out.
+	// InstanceUsable and UpdateRepeatable are nil if the broker omits them.
 	InstanceUsable   *bool `json:"instance_usable"`
 	UpdateRepeatable *bool `json:"update_repeatable"`
 }
@@ -42,21 +41,14 @@ func (p Poll) to(path string) Request {
 	}
 }
 
-// LastOperation asks once how an instance's operation stands.
+// LastOperation asks once for the state of an instance's operation.
 func (c *Client) LastOperation(ctx context.Context, instanceID string, p Poll) (LastOperation, error) {
-	return c.lastOperation(ctx, p.to(instancePath(instanceID)))
+	return call[LastOperation](ctx, c, p.to(instancePath(instanceID)))
 }
 
-// LastBindingOperation asks once how a binding's operation stands.
+// LastBindingOperation asks once for the state of a binding's operation.
 func (c *Client) LastBindingOperation(ctx context.Context, instanceID, bindingID string, p Poll) (LastOperation, error) {
-	return c.lastOperation(ctx, p.to(bindingPath(instanceID, bindingID)))
-}
-
-func (c *Client) lastOperation(ctx context.Context, r Request) (LastOperation, error) {
-	var last LastOperation
-	var err error
-	last.Response, err = c.call(ctx, r, &last)
-	return last, err
+	return call[LastOperation](ctx, c, p.to(bindingPath(instanceID, bindingID)))
 }
 
 // FailedError is an operation that ended in the state "failed".
@@ -69,10 +61,9 @@ func (e *FailedError) Error() string {
 	return "the operation failed: " + e.Description
 }
 
-// WaitInstance polls until the instance's operation has ended, and returns a
-// *FailedError where it failed. As the specification asks, it goes on when no
-// answer comes or the broker itself fails (5xx); a refusal (4xx) ends it. ctx
-// bounds the whole.
+// WaitInstance polls until the instance's operation has ended, and returns a *FailedError if
+// it failed. As the specification requires, it continues if the broker does not answer or
+// fails (5xx); a refusal (4xx) ends it. ctx limits the whole.
 func (c *Client) WaitInstance(ctx context.Context, instanceID string, p Poll) (LastOperation, error) {
 	return c.wait(ctx, p, p.to(instancePath(instanceID)))
 }
@@ -84,38 +75,29 @@ func (c *Client) WaitBinding(ctx context.Context, instanceID, bindingID string, 
 
 func (c *Client) wait(ctx context.Context, p Poll, r Request) (LastOperation, error) {
 	for {
-		last, err := c.lastOperation(ctx, r)
+		last, err := call[LastOperation](ctx, c, r)
 		switch {
 		case err == nil && last.State == Failed:
 			return last, &FailedError{last}
 		case err == nil && last.State == Succeeded:
 			return last, nil
 		case err == nil && last.State != InProgress:
-			return last, fmt.Errorf("the broker answered a poll with the state %q, which there is not", last.State)
+			return last, fmt.Errorf("the broker answered a poll with the unknown state %q", last.State)
 		case err != nil && last.Status == http.StatusGone && p.Deletion:
 			last.State = Succeeded
 			return last, nil
 		case err != nil && last.Status >= 400 && last.Status < 500:
 			return last, err
 		}
-		if interrupted := pause(ctx, c.retryAfter(last.Header)); interrupted != nil {
-			return last, fmt.Errorf("waiting for the operation: %w", errors.Join(interrupted, err))
+		select {
+		case <-time.After(c.retryAfter(last.Header)):
+		case <-ctx.Done():
+			return last, fmt.Errorf("waiting for the operation: %w", errors.Join(ctx.Err(), err))
 		}
 	}
 }
 
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// pollInterval is the pause where the broker names none.
+// pollInterval is the pause between polls without a Retry-After.
 const pollInterval = time.Second
 
 // retryAfter returns the pause before the next poll: Retry-After in seconds or

@@ -55,7 +55,7 @@ func TestWait(t *testing.T) {
 		{"unknown", osbclient.Poll{}, []http.HandlerFunc{answer(404, `{"description": "no such instance"}`)}, 1, "",
 			"the broker answered 404 Not Found: no such instance"},
 		{"a state there is not", osbclient.Poll{}, []http.HandlerFunc{answer(200, `{"state": "done"}`)}, 1, "done",
-			`the broker answered a poll with the state "done", which there is not`},
+			`the broker answered a poll with the unknown state "done"`},
 	}
 	for _, test := range tests {
 		for name, wait := range map[string]func(context.Context, *osbclient.Client) (osbclient.LastOperation, error){

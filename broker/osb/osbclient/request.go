@@ -10,36 +10,34 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
-// largestAnswer bounds what is read of an answer; a catalog has some kilobytes.
+// largestAnswer limits the length of an answer; a catalog has some kilobytes.
 const largestAnswer = 16 << 20
 
-// Request is any request to the broker, for what the other methods cannot say:
-// bodies and headers that break the protocol.
+// Request is any request to the broker, such as one that violates the protocol.
 type Request struct {
 	Method string
 	// Path begins with a slash, its segments escaped; see PathSegment.
 	Path  string
 	Query url.Values
-	// Body is sent as it is where it is a []byte, and else as JSON; nil sends
-	// none.
+	// Body is sent as it is if it is a []byte, and otherwise as JSON; nil: no body.
 	Body any
-	// Header is sent after the client's own: a key here replaces the client's,
-	// and one without a value removes it.
+	// Header replaces keys of the client's own header, or removes those that have no
+	// value here.
 	Header http.Header
 }
 
-// Response is what the broker answered.
+// Response is the broker's answer.
 type Response struct {
 	Status int         `json:"-"`
 	Header http.Header `json:"-"`
 	Body   []byte      `json:"-"`
 }
 
-// Accepted says whether the broker goes on with the work (202), so that the
-// platform has to poll.
+// Accepted says whether the work continues (202), so that the platform has to poll.
 func (r Response) Accepted() bool { return r.Status == http.StatusAccepted }
 
 // Error is an answer other than success (OSB 2.17, "Service Broker Errors").
@@ -48,13 +46,12 @@ type Error struct {
 	// Code is the field "error", such as AsyncRequired; often empty.
 	Code        string `json:"error"`
 	Description string `json:"description"`
-	// InstanceUsable and UpdateRepeatable are nil where the broker leaves them
-	// out.
+	// InstanceUsable and UpdateRepeatable are nil if the broker omits them.
 	InstanceUsable   *bool `json:"instance_usable"`
 	UpdateRepeatable *bool `json:"update_repeatable"`
 }
 
-// Error returns the status and what the broker says of it.
+// Error returns the status and the broker's description.
 func (e *Error) Error() string {
 	text := fmt.Sprintf("the broker answered %d %s", e.Status, http.StatusText(e.Status))
 	for _, more := range []string{e.Code, e.Description} {
@@ -65,8 +62,8 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Do sends a request and returns what came back, whatever its status. An error
-// means that no answer came.
+// Do sends a request and returns the answer, whatever its status. An error means that the
+// broker did not answer.
 func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 	request, err := c.request(ctx, r)
 	if err != nil {
@@ -112,10 +109,7 @@ func (c *Client) request(ctx context.Context, r Request) (*http.Request, error) 
 		request.Header.Set("X-Broker-API-Request-Identity", c.requestIdentity())
 	}
 	for key, values := range r.Header {
-		request.Header.Del(key)
-		for _, value := range values {
-			request.Header.Add(key, value)
-		}
+		request.Header[http.CanonicalHeaderKey(key)] = slices.Clone(values)
 	}
 	return request, nil
 }
@@ -136,29 +130,38 @@ func encode(body any) (io.Reader, error) {
 	return bytes.NewReader(text), nil
 }
 
-// call sends a request, and decodes a success into into and anything else into
-// an *Error. The Response is set in both cases.
-func (c *Client) call(ctx context.Context, r Request, into any) (Response, error) {
+// answered is a pointer to T, an answer that embeds Response.
+type answered[T any] interface {
+	*T
+	response() *Response
+}
+
+func (r *Response) response() *Response { return r }
+
+// call sends a request and decodes a success into a T, and anything else into an *Error.
+// The Response is set in both cases.
+func call[T any, P answered[T]](ctx context.Context, c *Client, r Request) (T, error) {
+	var answer T
 	response, err := c.Do(ctx, r)
+	*P(&answer).response() = response
 	if err != nil {
-		return response, err
+		return answer, err
 	}
 	if response.Status < 200 || response.Status > 299 {
 		failure := &Error{}
 		if json.Unmarshal(response.Body, failure) != nil {
-			failure = &Error{} // a proxy's page, say; the body is in the Response
+			failure = &Error{} // a proxy's page, for example; the Response has it
 		}
 		failure.Response = response
-		return response, failure
+		return answer, failure
 	}
-	if err := json.Unmarshal(response.Body, into); err != nil {
-		return response, fmt.Errorf("the broker answered %d with a body that is not what the protocol says: %w",
-			response.Status, err)
+	if err := json.Unmarshal(response.Body, &answer); err != nil {
+		return answer, fmt.Errorf("the broker answered %d with a body that violates the protocol: %w", response.Status, err)
 	}
-	return response, nil
+	return answer, nil
 }
 
-// PathSegment escapes an ID for a path. Dots alone would mean another path.
+// PathSegment escapes an ID for a path. Dots alone would be another path.
 func PathSegment(id string) string {
 	if id == "." || id == ".." {
 		return strings.ReplaceAll(id, ".", "%2E")
@@ -174,7 +177,7 @@ func bindingPath(instanceID, bindingID string) string {
 	return instancePath(instanceID) + "/service_bindings/" + PathSegment(bindingID)
 }
 
-// query makes a query of names and values, without those that are empty.
+// query makes a query of pairs of a name and a value, without empty values.
 func query(pairs ...string) url.Values {
 	q := make(url.Values)
 	for i := 0; i+1 < len(pairs); i += 2 {
