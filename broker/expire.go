@@ -25,14 +25,19 @@ func (b *Broker) bindingTerm(i store.Instance) (expiresAt, renewBefore *time.Tim
 }
 
 func metadata(have store.Binding) domain.BindingMetadata {
-	return domain.BindingMetadata{ExpiresAt: rfc3339(have.ExpiresAt), RenewBefore: rfc3339(have.RenewBefore)}
+	return domain.BindingMetadata{ExpiresAt: format(have.ExpiresAt, withFraction), RenewBefore: format(have.RenewBefore, withFraction)}
 }
 
-func rfc3339(t *time.Time) string {
+// withFraction is the form of the specification's times.
+const withFraction = "2006-01-02T15:04:05.0Z"
+
+func rfc3339(t *time.Time) string { return format(t, time.RFC3339) }
+
+func format(t *time.Time, layout string) string {
 	if t == nil {
 		return ""
 	}
-	return t.UTC().Format(time.RFC3339)
+	return t.UTC().Format(layout)
 }
 
 // expiredError is the answer to a bind under the ID of a binding whose lifetime is

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -24,11 +25,11 @@ const (
 // maxRequestIdentity is how much of a request identity is echoed and logged.
 const maxRequestIdentity = 255
 
-// handler answers an admitted request, or returns why not.
+// handler answers an admitted request, or returns an error for the answer.
 type handler func(x *exchange, r *http.Request) error
 
-// admitted lets requests through to h that may come in. Authentication is
-// first: who is not known learns nothing else.
+// admitted passes authenticated requests to h; an unauthenticated client learns nothing
+// more.
 func (a *api) admitted(route string, h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := w.(*exchange) //nolint:forcetypeassert // ServeHTTP is the router's only caller
@@ -46,7 +47,7 @@ func (a *api) admitted(route string, h handler) http.Handler {
 func (a *api) admit(x *exchange, r *http.Request) error {
 	var err error
 	if x.platform, err = a.Authenticator.Authenticate(r); err != nil {
-		return refused(x.Header(), err)
+		return refuse(RefusalHeader(x.Header(), err), err.Error())
 	}
 	if err := a.checkVersion(r); err != nil {
 		return err
@@ -55,12 +56,7 @@ func (a *api) admit(x *exchange, r *http.Request) error {
 	return err
 }
 
-// refused turns a refusal of the authenticator into an answer.
-func refused(h http.Header, err error) error {
-	return refuse(RefusalHeader(h, err), err.Error())
-}
-
-// RefusalHeader sets the headers of an answer to who is not let in, and returns
+// RefusalHeader sets the headers of the answer to an unauthenticated request, and returns
 // its status.
 func RefusalHeader(h http.Header, err error) (status int) {
 	r, ok := errors.AsType[*auth.Refusal](err)
@@ -70,13 +66,18 @@ func RefusalHeader(h http.Header, err error) (status int) {
 	for _, challenge := range r.Challenges {
 		h.Add("WWW-Authenticate", challenge)
 	}
-	if r.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(r.RetryAfter.Seconds()))))
-	}
+	setRetryAfter(h, r.RetryAfter)
 	return r.Status
 }
 
-// checkVersion accepts every minor version: what they add is optional (OSB, "API
+// setRetryAfter tells the client in whole seconds when to ask again, if there is a time.
+func setRetryAfter(h http.Header, after time.Duration) {
+	if after > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(after.Seconds()))))
+	}
+}
+
+// checkVersion accepts every minor version: their additions are optional (OSB, "API
 // Version Header").
 func (a *api) checkVersion(r *http.Request) error {
 	version := r.Header.Get(versionHeader)
@@ -93,8 +94,8 @@ func (a *api) checkVersion(r *http.Request) error {
 	return nil
 }
 
-// requestIdentity returns what the platform calls the request, as far as it is
-// fit for a header and a log, or a new UUID.
+// requestIdentity returns the platform's identity of the request, as far as it fits a
+// header and a log, or a new UUID.
 func requestIdentity(r *http.Request) string {
 	sent := r.Header.Get(requestIdentityHeader)
 	if len(sent) > maxRequestIdentity {
@@ -113,8 +114,7 @@ func requestIdentity(r *http.Request) string {
 }
 
 // originatingIdentity decodes "PLATFORM BASE64(JSON object)" (OSB, "Originating
-// Identity") into the form that broker.Caller has. It returns nil where nothing
-// was sent.
+// Identity") into the form of broker.Caller; nil if nothing was sent.
 func originatingIdentity(sent []string) (json.RawMessage, error) {
 	const rule = "the header X-Broker-API-Originating-Identity must be the platform's name, a space and a JSON object in base64"
 	if len(sent) == 0 {

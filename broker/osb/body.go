@@ -11,10 +11,12 @@ import (
 // maxBody is how many bytes a request's body may have.
 const maxBody = 1 << 20
 
-// readBody returns the JSON object that a request carries.
+// readBody returns the JSON object in a request's body.
 func readBody(w http.ResponseWriter, r *http.Request) (*fields, error) {
-	if err := checkContentType(r.Header.Get("Content-Type")); err != nil {
-		return nil, err
+	if sent := r.Header.Get("Content-Type"); sent != "" {
+		if kind, _, err := mime.ParseMediaType(sent); err != nil || kind != "application/json" {
+			return nil, invalid("the header Content-Type must be application/json")
+		}
 	}
 	if r.ContentLength > maxBody {
 		return nil, tooLarge()
@@ -37,14 +39,4 @@ func readBody(w http.ResponseWriter, r *http.Request) (*fields, error) {
 
 func tooLarge() error {
 	return refuse(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body has more than %d bytes", maxBody))
-}
-
-func checkContentType(value string) error {
-	if value == "" {
-		return nil
-	}
-	if kind, _, err := mime.ParseMediaType(value); err != nil || kind != "application/json" {
-		return invalid("the header Content-Type must be application/json")
-	}
-	return nil
 }

@@ -9,30 +9,28 @@ import (
 	"time"
 )
 
-// checkEvery is how often the files of a certificate are looked at, at most.
+// checkEvery is the least time between two looks at a certificate's files.
 const checkEvery = time.Second
 
-// Certificate is a TLS certificate in two files, which may be replaced while
-// the server runs: the next handshake shows the new one. It is safe for
-// concurrent use.
+// Certificate is a TLS certificate in two files. When they are replaced, the next handshake
+// uses the new ones. It is safe for concurrent use.
 type Certificate struct {
 	certFile, keyFile string
 	logger            *slog.Logger
 
 	mu      sync.Mutex
 	current *tls.Certificate
-	seen    [2]stamp // of the files that were read last, good or not
+	seen    [2]stamp // of the files at the last attempt to read them
 	checked time.Time
 }
 
-// stamp tells one content of a file from the next.
+// stamp distinguishes a file's contents.
 type stamp struct {
 	modified time.Time
 	size     int64
 }
 
-// NewCertificate reads a certificate and its key, PEM each. It fails where they
-// cannot be used.
+// NewCertificate reads a certificate and its key, PEM each. It fails if they are unusable.
 func NewCertificate(certFile, keyFile string, logger *slog.Logger) (*Certificate, error) {
 	c := &Certificate{certFile: certFile, keyFile: keyFile, logger: logger}
 	seen, err := c.stamps()
@@ -46,9 +44,9 @@ func NewCertificate(certFile, keyFile string, logger *slog.Logger) (*Certificate
 	return c, nil
 }
 
-// Get is for tls.Config.GetCertificate. Where new files are of no use, such as
-// a certificate whose key is yet to be written, it logs that and keeps the old
-// certificate until the files change again.
+// Get is for tls.Config.GetCertificate. If new files are unusable, such as a certificate
+// whose key is not written yet, it logs that, and the old certificate stays until the files
+// change again.
 func (c *Certificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

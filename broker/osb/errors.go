@@ -3,23 +3,14 @@ package osb
 import (
 	"errors"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/chandler-broker/chandler/broker"
 )
 
-// Error codes (OSB, "Service Broker Errors"). The platform acts on them, so no
-// other code may be sent.
-const (
-	asyncRequired           = "AsyncRequired"
-	concurrencyError        = "ConcurrencyError"
-	requiresApp             = "RequiresApp"
-	maintenanceInfoConflict = "MaintenanceInfoConflict"
-)
-
-// statuses is the one table from the broker's errors to HTTP. A failed create
-// must be a 5xx: nothing else makes platforms clean up after it.
+// statuses maps the broker's errors to HTTP and to error codes (OSB, "Service Broker
+// Errors"), on which platforms act. A failed create must be a 5xx: nothing else makes
+// platforms clean up after it.
 var statuses = [...]struct {
 	status int
 	code   string
@@ -29,10 +20,10 @@ var statuses = [...]struct {
 	broker.NotFound:                {http.StatusNotFound, ""},
 	broker.Conflict:                {http.StatusConflict, ""},
 	broker.Gone:                    {http.StatusGone, ""},
-	broker.Concurrency:             {http.StatusUnprocessableEntity, concurrencyError},
-	broker.AsyncRequired:           {http.StatusUnprocessableEntity, asyncRequired},
-	broker.RequiresApp:             {http.StatusUnprocessableEntity, requiresApp},
-	broker.MaintenanceInfoConflict: {http.StatusUnprocessableEntity, maintenanceInfoConflict},
+	broker.Concurrency:             {http.StatusUnprocessableEntity, "ConcurrencyError"},
+	broker.AsyncRequired:           {http.StatusUnprocessableEntity, "AsyncRequired"},
+	broker.RequiresApp:             {http.StatusUnprocessableEntity, "RequiresApp"},
+	broker.MaintenanceInfoConflict: {http.StatusUnprocessableEntity, "MaintenanceInfoConflict"},
 	broker.Unsupported:             {http.StatusUnprocessableEntity, ""},
 	broker.Unavailable:             {http.StatusServiceUnavailable, ""},
 	broker.TimedOut:                {http.StatusGatewayTimeout, ""},
@@ -54,24 +45,24 @@ type problem struct {
 
 func (p *problem) Error() string { return p.Description }
 
-// refuse makes the error of a request that does not get as far as the broker.
+// refuse makes the error of a request that does not reach the broker.
 func refuse(status int, description string) error {
 	return &problem{status: status, Description: description}
 }
 
 func invalid(description string) error { return refuse(http.StatusBadRequest, description) }
 
-// refuse answers with an error, and notes what the log may tell of it.
+// refuse answers with an error, and records what the log may say about it.
 func (x *exchange) refuse(r *http.Request, err error) {
 	p, ok := errors.AsType[*problem](err)
 	loggable := ""
 	if ok {
-		loggable = p.Description // these quote nothing that was sent
+		loggable = p.Description // quotes nothing of the request
 	} else {
 		e := broker.AsError(err)
 		p, loggable = problemOf(e, r.Method, x), e.Loggable()
 		if e.Kind == broker.Unavailable {
-			x.Header().Set("Retry-After", strconv.Itoa(int(retryUnavailable.Seconds())))
+			setRetryAfter(x.Header(), retryUnavailable)
 		}
 		if p.status >= http.StatusInternalServerError {
 			if x.cause = e.Cause; x.cause == nil {
@@ -91,7 +82,7 @@ func problemOf(e *broker.Error, method string, x *exchange) *problem {
 	if e.Kind == broker.Internal {
 		p.Description = "the broker failed; its log says why under the request identity " + x.requestID
 	}
-	// Only these failures leave an instance about whose state there is a doubt.
+	// Only these failures leave the instance's state in doubt.
 	if update := method == http.MethodPatch; update || method == http.MethodDelete && x.bindingID == "" {
 		p.InstanceUsable = e.InstanceUsable
 		if update {

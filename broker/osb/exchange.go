@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"strconv"
 	"time"
@@ -14,7 +15,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// exchange is one request's answer, and what its log line will tell.
+// exchange is a request as the verbs read it, its answer, and what the log says about it.
 type exchange struct {
 	http.ResponseWriter
 	started     time.Time
@@ -25,9 +26,15 @@ type exchange struct {
 	originating json.RawMessage
 	instanceID  string
 	bindingID   string
-	code        int    // of the answer; 0 until it was begun
-	cause       error  // of a 5xx, for the log
-	refusal     string // the description of a 4xx, fit for the log
+
+	query             url.Values
+	async             bool    // the client accepts 202
+	serviceID, planID string  // of the query
+	body              *fields // of a PUT or PATCH
+
+	code    int    // of the answer; 0 until it begins
+	cause   error  // of a 5xx, for the log
+	refusal string // the description of a 4xx, fit for the log
 }
 
 func newExchange(w http.ResponseWriter, r *http.Request) *exchange {
@@ -36,18 +43,17 @@ func newExchange(w http.ResponseWriter, r *http.Request) *exchange {
 	return x
 }
 
-// WriteHeader remembers the status.
+// WriteHeader records the status.
 func (x *exchange) WriteHeader(code int) {
 	x.code = code
 	x.ResponseWriter.WriteHeader(code)
 }
 
-// json writes an answer. The body holds credentials at times, so nothing on the
-// way may keep it.
+// json writes an answer. Its body may hold credentials, so nobody may store it.
 func (x *exchange) json(code int, body any) error {
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(false) // a URI's & stays readable for who calls by hand
+	enc.SetEscapeHTML(false) // a URI's & stays readable for people
 	if err := enc.Encode(body); err != nil {
 		return fmt.Errorf("encode the answer: %w", err)
 	}
@@ -56,12 +62,12 @@ func (x *exchange) json(code int, body any) error {
 	h.Set("Content-Length", strconv.Itoa(out.Len()))
 	h.Set("Cache-Control", "no-store")
 	x.WriteHeader(code)
-	_, _ = x.Write(out.Bytes()) // a client that is gone is nobody to tell
+	_, _ = x.Write(out.Bytes()) // fails if the client has disconnected
 	return nil
 }
 
-// statusClientGone is logged and observed where the client went away before its
-// answer was made: nobody received the answer, and nothing of ours failed.
+// statusClientGone is logged and observed if the client disconnected before its answer:
+// nobody received it, and the broker did not fail.
 const statusClientGone = 499
 
 // finish turns a panic into an answer, logs the exchange and reports it.
@@ -87,11 +93,11 @@ func (a *api) finish(x *exchange, r *http.Request) {
 		a.Observe(x.route, boundedMethod(r.Method), x.code, took)
 	}
 	if panicked != nil && begun {
-		panic(http.ErrAbortHandler) // half an answer is out: only cutting the connection tells the client
+		panic(http.ErrAbortHandler) // half an answer was sent: only cutting the connection tells the client
 	}
 }
 
-// trace says in the request's span, if there is one, what it was about.
+// trace describes the request in its span, if there is one.
 func (x *exchange) trace(r *http.Request) {
 	span := trace.SpanFromContext(r.Context())
 	if !span.IsRecording() {
@@ -106,8 +112,8 @@ func (x *exchange) trace(r *http.Request) {
 		attribute.String("chandler.binding.id", x.bindingID))
 }
 
-// logLevel keeps what only looks, catalog fetches and polls, out of the log that
-// tells what was changed: there is much of it, and the metrics count it.
+// logLevel keeps requests that change nothing out of the log: they are many, and the
+// metrics count them.
 func logLevel(x *exchange, r *http.Request) slog.Level {
 	switch {
 	case x.code == statusClientGone:

@@ -13,24 +13,25 @@ import (
 // maxID is how many characters an ID may have.
 const maxID = 255
 
-// fields reads an object's members by their exact names (encoding/json would
-// take SERVICE_ID for service_id) and collects what is wrong with them, so that
-// the answer names every fault. Names that nobody asks for are ignored, as the
-// specification demands. null is the same as absent.
+// fields reads an object's members by their exact names (encoding/json ignores case) and
+// collects their faults, so that the answer names all of them. Other names are ignored, as
+// the specification requires. null is the same as absent.
 type fields struct {
 	values map[string]json.RawMessage
-	path   string    // what stands before a name in a fault, such as "bind_resource."
+	path   string    // before a name in a fault, such as "bind_resource."
 	faults *[]string // shared by an object and those within it
 }
 
 // newFields reads an object that checkObject accepted.
-func newFields(object json.RawMessage) *fields {
-	f := &fields{faults: new([]string)}
-	_ = json.Unmarshal(object, &f.values) // an object's members always fit a map of raw values
+func newFields(object json.RawMessage) *fields { return readFields(object, "", new([]string)) }
+
+func readFields(object json.RawMessage, path string, faults *[]string) *fields {
+	f := &fields{path: path, faults: faults}
+	_ = json.Unmarshal(object, &f.values) // the members of an object always fit
 	return f
 }
 
-// fault notes what is wrong with a member, once however often it is read.
+// fault records a fault of a member once, however often the member is read.
 func (f *fields) fault(name, rule string) {
 	if text := f.path + name + ": " + rule; !slices.Contains(*f.faults, text) {
 		*f.faults = append(*f.faults, text)
@@ -45,7 +46,7 @@ func (f *fields) err() error {
 	return invalid(strings.Join(*f.faults, "; "))
 }
 
-// text returns a string; empty where it is absent.
+// text returns a string; empty if it is absent.
 func (f *fields) text(name string) string {
 	var value *string
 	raw := f.values[name]
@@ -59,12 +60,12 @@ func (f *fields) text(name string) string {
 		return ""
 	}
 	if strings.ContainsRune(*value, 0) {
-		f.fault(name, "must not hold a NUL character")
+		f.fault(name, "must not contain a NUL character")
 	}
 	return *value
 }
 
-// id returns an identifier; empty where it is absent.
+// id returns an identifier; empty if it is absent.
 func (f *fields) id(name string) string {
 	value := f.text(name)
 	if utf8.RuneCountInString(value) > maxID {
@@ -82,17 +83,12 @@ func (f *fields) requiredID(name string) string {
 	return value
 }
 
-// faulty says whether something else is wrong with the member.
+// faulty says whether the member has a fault already.
 func (f *fields) faulty(name string) bool {
-	for _, known := range *f.faults {
-		if strings.HasPrefix(known, f.path+name+": ") {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(*f.faults, func(known string) bool { return strings.HasPrefix(known, f.path+name+": ") })
 }
 
-// object returns an object as it was sent; nil where it is absent.
+// object returns an object as it was sent; nil if it is absent.
 func (f *fields) object(name string) json.RawMessage {
 	raw := f.values[name]
 	if raw == nil || string(raw) == "null" {
@@ -105,15 +101,10 @@ func (f *fields) object(name string) json.RawMessage {
 	return raw
 }
 
-// within returns the members of an object; ok is false where it is absent.
+// within returns the members of an object; ok is false if it is absent.
 func (f *fields) within(name string) (inner *fields, ok bool) {
 	raw := f.object(name)
-	inner = &fields{path: f.path + name + ".", faults: f.faults}
-	if raw == nil {
-		return inner, false
-	}
-	_ = json.Unmarshal(raw, &inner.values) // an object's members always fit a map of raw values
-	return inner, true
+	return readFields(raw, f.path+name+".", f.faults), raw != nil
 }
 
 func tooLong() string { return fmt.Sprintf("has more than %d characters", maxID) }

@@ -1,6 +1,6 @@
-// Package osb is the wire: the Open Service Broker API 2.17 over HTTP. It
-// decodes and checks the shape of requests, calls the broker, and turns results
-// and errors into answers; it holds no rule of the lifecycle.
+// Package osb is the Open Service Broker API 2.17 over HTTP. It decodes requests and
+// checks their form, calls the broker, and turns results and errors into answers. The rules
+// of the lifecycle are the broker's.
 package osb
 
 import (
@@ -16,38 +16,35 @@ import (
 	"github.com/chandler-broker/chandler/broker/catalog"
 )
 
-// Options is what a Handler is made of; all but Observe is needed.
+// Options configure a Handler. Only Observe may be nil.
 type Options struct {
 	Broker  *broker.Broker
 	Catalog *catalog.Catalog
-	// Authenticator knows the platforms.
+	// Authenticator authenticates the platforms.
 	Authenticator *auth.Authenticator
 	Logger        *slog.Logger
-	// RequireVersion refuses requests without X-Broker-API-Version with 412.
-	// A version that is sent and not supported is refused in any case.
+	// RequireVersion answers 412 to requests without X-Broker-API-Version. An
+	// unsupported version is refused in any case.
 	RequireVersion bool
-	// Observe is told of every answer. The route is the path's pattern, or
-	// "unknown"; the method is one of HTTP's, or "other": both are of few
-	// values whatever clients send.
+	// Observe is called with every answer. The route is the path's pattern or "unknown",
+	// the method one of HTTP's or "other": both have few values, whatever clients send.
 	Observe func(route, method string, code int, took time.Duration)
 }
 
 type api struct {
 	Options
-	document document
-	router   *mux.Router
+	router *mux.Router
 }
 
-// Handler serves the API's ten routes. Give it to the server directly or behind
-// a router that leaves paths as they are: http.ServeMux redirects those that
-// hold an ID such as "..".
+// Handler serves the API's ten routes. A router in front of it must leave paths as they
+// are: http.ServeMux redirects those that contain an ID such as "..".
 func Handler(o Options) http.Handler {
-	a := &api{
-		Options:  o,
-		document: newDocument(o.Catalog),
-		router:   mux.NewRouter().UseEncodedPath().SkipClean(true),
+	a := &api{Options: o, router: mux.NewRouter().UseEncodedPath().SkipClean(true)}
+	for _, r := range a.routes() {
+		a.router.Handle(r.path, a.admitted(r.path, r.serve)).Methods(r.methods...)
 	}
-	a.routes()
+	a.router.NotFoundHandler = a.admitted("unknown", notFound)
+	a.router.MethodNotAllowedHandler = a.admitted("unknown", a.methodNotAllowed)
 	return a
 }
 
@@ -56,14 +53,14 @@ const (
 	binding  = instance + "/service_bindings/{binding_id}"
 )
 
-// route is one of the API: its methods, its path's pattern, what serves it.
+// route is the methods of a path's pattern, with their handler.
 type route struct {
 	methods []string
 	path    string
 	serve   handler
 }
 
-func (a *api) table() []route {
+func (a *api) routes() []route {
 	return []route{
 		{[]string{http.MethodGet, http.MethodHead}, "/v2/catalog", a.fetchCatalog},
 		{[]string{http.MethodPut}, instance, a.verb(a.provision)},
@@ -78,17 +75,9 @@ func (a *api) table() []route {
 	}
 }
 
-func (a *api) routes() {
-	for _, r := range a.table() {
-		a.router.Handle(r.path, a.admitted(r.path, r.serve)).Methods(r.methods...)
-	}
-	a.router.NotFoundHandler = a.admitted("unknown", notFound)
-	a.router.MethodNotAllowedHandler = a.admitted("unknown", a.methodNotAllowed)
-}
-
-// Expected calls each with every route, method and status code that
-// Options.Observe will usually be told of, so that counters of them can begin at 0.
-func Expected(each func(route, method string, code int)) {
+// Expected calls forEach with the routes, methods and status codes that Options.Observe
+// usually gets, so that their counters can begin at 0.
+func Expected(forEach func(route, method string, code int)) {
 	codes := map[int]bool{
 		http.StatusOK: true, http.StatusCreated: true, http.StatusAccepted: true,
 		http.StatusUnauthorized: true, http.StatusPreconditionFailed: true, http.StatusRequestEntityTooLarge: true, http.StatusTooManyRequests: true,
@@ -96,10 +85,10 @@ func Expected(each func(route, method string, code int)) {
 	for _, row := range statuses {
 		codes[row.status] = true
 	}
-	for _, r := range (&api{}).table() {
+	for _, r := range (&api{}).routes() {
 		for _, method := range r.methods {
 			for code := range codes {
-				each(r.path, method, code)
+				forEach(r.path, method, code)
 			}
 		}
 	}
@@ -110,8 +99,8 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := newExchange(w, r)
 	defer a.finish(x, r)
 	r = cleaned(r)
-	// The router's own ServeHTTP would copy the request twice to hand on what
-	// the exchange holds.
+	// The router's own ServeHTTP would copy the request twice, to attach what the
+	// exchange has.
 	var match mux.RouteMatch
 	a.router.Match(r, &match) // with handlers for 404 and 405 something always matches
 	x.vars = match.Vars
@@ -134,5 +123,5 @@ func (a *api) methodNotAllowed(x *exchange, r *http.Request) error {
 	}
 	allow := strings.Join(allowed, ", ")
 	x.Header().Set("Allow", allow)
-	return refuse(http.StatusMethodNotAllowed, "this path knows the methods "+allow+" only")
+	return refuse(http.StatusMethodNotAllowed, "this path has the methods "+allow+" only")
 }

@@ -7,9 +7,9 @@ import (
 )
 
 // cleaned returns the request with the path's superfluous slashes removed, such as
-// those of a platform whose broker URL ends with one. No redirect says so: clients
-// drop the body, or the credentials, when they follow it. The path stays
-// percent-encoded, so that an ID may hold slashes.
+// those of a platform whose broker URL ends with one. A redirect would not do: clients that
+// follow it drop the body or the credentials. The path stays percent-encoded, so that an ID
+// may contain slashes.
 func cleaned(r *http.Request) *http.Request {
 	sent := r.URL.EscapedPath()
 	path := cleanPath(sent)
@@ -26,20 +26,20 @@ func cleaned(r *http.Request) *http.Request {
 	return &out
 }
 
-// cleanPath removes empty segments, except where an ID belongs: a request whose ID
-// is empty must not become one for the collection's next word.
+// cleanPath removes empty segments, except those of IDs: a request with an empty ID must not
+// become a request for the next segment.
 func cleanPath(path string) string {
 	if !strings.Contains(path, "//") && !strings.HasSuffix(path, "/") {
 		return path
 	}
-	var kept []string
+	var segments []string
 	for segment := range strings.SplitSeq(path, "/") {
-		if n := len(kept); segment == "" && (n == 0 || !collection(kept[n-1])) {
+		if n := len(segments); segment == "" && (n == 0 || !collection(segments[n-1])) {
 			continue
 		}
-		kept = append(kept, segment)
+		segments = append(segments, segment)
 	}
-	return "/" + strings.Join(kept, "/")
+	return "/" + strings.Join(segments, "/")
 }
 
 // collection says whether an ID follows the segment.

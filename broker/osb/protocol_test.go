@@ -119,7 +119,7 @@ func TestEveryRequest(t *testing.T) {
 		{name: "instance id of 256 characters", send: "PUT /v2/service_instances/" + strings.Repeat("x", 256), body: small, status: 400, answer: `{"description":"~instance_id in the path has more than 255 characters"}`},
 		{name: "binding id of 256 characters", send: "PUT " + instance + "/service_bindings/" + strings.Repeat("x", 256), body: bind, status: 400, answer: `{"description":"~binding_id in the path has more than 255"}`},
 		{name: "instance id with a NUL", send: "PUT /v2/service_instances/a%00b", body: small, status: 400, answer: `{"description":"~NUL"}`},
-		{name: "binding id with a NUL", send: "DELETE " + instance + "/service_bindings/%00" + query, status: 400, answer: `{"description":"~binding_id in the path must not hold a NUL"}`},
+		{name: "binding id with a NUL", send: "DELETE " + instance + "/service_bindings/%00" + query, status: 400, answer: `{"description":"~binding_id in the path must not contain a NUL"}`},
 		{name: "instance id that is not UTF-8", send: "GET /v2/service_instances/%ff", status: 400, answer: `{"description":"~UTF-8"}`},
 
 		// The query.

@@ -16,38 +16,23 @@ import (
 // for an operation.
 const slack = 10 * time.Second
 
-// request is what the verbs read.
-type request struct {
-	instanceID, bindingID string
+// verb answers one of the nine endpoints that need the broker.
+type verb func(ctx context.Context, x *exchange) (answer, error)
 
-	http  *http.Request
-	w     http.ResponseWriter // the server's own, for its limits
-	query url.Values
-	wait  time.Duration // that the broker may take
-}
-
-// verb is one of the nine endpoints that need the broker.
-type verb func(ctx context.Context, r *request) (answer, error)
-
-// verb makes a handler: it decodes what all verbs have in common, and writes
-// the answer.
+// verb makes a handler, which reads the request and writes the answer.
 func (a *api) verb(serve verb) handler {
-	return func(x *exchange, hr *http.Request) error {
-		r, err := newRequest(x, hr)
+	return func(x *exchange, r *http.Request) error {
+		err := x.decode(r)
+		x.extendDeadlines(a.Broker.SyncWait + slack)
 		if err != nil {
 			return err
 		}
-		r.wait = a.Broker.SyncWait + slack
-		if hr.Method == http.MethodGet || hr.Method == http.MethodDelete {
-			r.extendDeadlines()
-		}
-		x.instanceID, x.bindingID = r.instanceID, r.bindingID
-		ctx := broker.WithCaller(hr.Context(), broker.Caller{
+		ctx := broker.WithCaller(r.Context(), broker.Caller{
 			Platform:    x.platform,
 			RequestID:   x.requestID,
 			Originating: x.originating,
 		})
-		ans, err := serve(ctx, r)
+		ans, err := serve(ctx, x)
 		if err != nil {
 			return err
 		}
@@ -55,23 +40,33 @@ func (a *api) verb(serve verb) handler {
 	}
 }
 
-func newRequest(x *exchange, r *http.Request) (*request, error) {
-	query, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		return nil, invalid("the query cannot be read: it must be NAME=VALUE pairs, percent-encoded")
+// decode reads what the verbs of a method have in common: the IDs in the path, whether
+// the client accepts 202 (all but GET), and the body of a PUT or PATCH, or else the service
+// and the plan in the query, which DELETE requires.
+func (x *exchange) decode(r *http.Request) (err error) {
+	if x.query, err = url.ParseQuery(r.URL.RawQuery); err != nil {
+		return invalid("the query cannot be read: it must be NAME=VALUE pairs, percent-encoded")
 	}
-	out := &request{http: r, w: x.ResponseWriter, query: query}
-	if out.instanceID, err = pathID(x.vars, "instance_id"); err != nil {
-		return nil, err
+	if x.instanceID, err = pathID(x.vars, "instance_id"); err != nil {
+		return err
 	}
-	if _, ok := x.vars["binding_id"]; ok {
-		out.bindingID, err = pathID(x.vars, "binding_id")
+	if x.bindingID, err = pathID(x.vars, "binding_id"); err != nil {
+		return err
 	}
-	return out, err
+	if r.Method != http.MethodGet {
+		if err = x.readAsync(); err != nil {
+			return err
+		}
+	}
+	if r.Method == http.MethodPut || r.Method == http.MethodPatch {
+		x.body, err = readBody(x.ResponseWriter, r)
+		return err
+	}
+	return x.readPlan(r.Method == http.MethodDelete)
 }
 
-// pathID returns an ID of the path. The router matched the path as it was sent,
-// so that an ID may hold slashes and dots; they are decoded here.
+// pathID decodes an ID of the path; empty if the path has none. The router matched the path
+// as it was sent, so that an ID may contain slashes and dots.
 func pathID(vars map[string]string, name string) (string, error) {
 	id, err := url.PathUnescape(vars[name])
 	if err == nil {
@@ -88,21 +83,21 @@ func checkID(id string) error {
 	case !utf8.ValidString(id):
 		return errors.New("is not UTF-8")
 	case strings.ContainsRune(id, 0):
-		return errors.New("must not hold a NUL character")
+		return errors.New("must not contain a NUL character")
 	case utf8.RuneCountInString(id) > maxID:
 		return errors.New(tooLong())
 	}
 	return nil
 }
 
-// param returns a value of the query; empty where it is absent.
-func (r *request) param(name string) (string, error) {
-	values := r.query[name]
+// param returns a value of the query; empty if it is absent.
+func (x *exchange) param(name string) (string, error) {
+	values := x.query[name]
 	if len(values) == 0 {
 		return "", nil
 	}
 	if len(values) > 1 {
-		return "", invalid("the query holds " + name + " more than once")
+		return "", invalid("the query contains " + name + " more than once")
 	}
 	if !utf8.ValidString(values[0]) || strings.ContainsRune(values[0], 0) {
 		return "", invalid(name + " in the query must be UTF-8 without a NUL character")
@@ -110,64 +105,39 @@ func (r *request) param(name string) (string, error) {
 	return values[0], nil
 }
 
-// plan returns service_id and plan_id of the query; empty where absent.
-func (r *request) plan() (serviceID, planID string, err error) {
-	if serviceID, err = r.param("service_id"); err != nil {
-		return "", "", err
-	}
-	planID, err = r.param("plan_id")
-	return serviceID, planID, err
-}
-
-// requiredPlan returns service_id and plan_id of the query of a delete.
-func (r *request) requiredPlan() (serviceID, planID string, err error) {
-	serviceID, planID, err = r.plan()
-	if err != nil {
-		return "", "", err
-	}
+func (x *exchange) readPlan(required bool) (err error) {
 	var faults []string
-	if serviceID == "" {
-		faults = append(faults, "service_id is required in the query")
-	}
-	if planID == "" {
-		faults = append(faults, "plan_id is required in the query")
+	for _, p := range []struct {
+		name string
+		into *string
+	}{{"service_id", &x.serviceID}, {"plan_id", &x.planID}} {
+		if *p.into, err = x.param(p.name); err != nil {
+			return err
+		}
+		if required && *p.into == "" {
+			faults = append(faults, p.name+" is required in the query")
+		}
 	}
 	if faults != nil {
-		return "", "", invalid(strings.Join(faults, "; "))
+		return invalid(strings.Join(faults, "; "))
 	}
-	return serviceID, planID, nil
+	return nil
 }
 
-// async says whether the platform can wait for an operation by polling.
-func (r *request) async() (bool, error) {
-	value, err := r.param("accepts_incomplete")
-	if err != nil {
-		return false, err
+func (x *exchange) readAsync() error {
+	value, err := x.param("accepts_incomplete")
+	x.async = value == "true"
+	if err == nil && x.query.Has("accepts_incomplete") && value != "true" && value != "false" {
+		return invalid("accepts_incomplete in the query must be true or false")
 	}
-	switch value {
-	case "true":
-		return true, nil
-	case "false":
-		return false, nil
-	}
-	if _, sent := r.query["accepts_incomplete"]; sent {
-		return false, invalid("accepts_incomplete in the query must be true or false")
-	}
-	return false, nil
+	return err
 }
 
-// body returns the members of the body.
-func (r *request) body() (*fields, error) {
-	f, err := readBody(r.w, r.http)
-	r.extendDeadlines()
-	return f, err
-}
-
-// extendDeadlines gives the broker its time once all that is needed has been
-// read. The server's own deadlines are for slow clients; a read deadline that
-// passes while the broker waits would cancel the request.
-func (r *request) extendDeadlines() {
-	c, until := http.NewResponseController(r.w), time.Now().Add(r.wait)
-	_ = c.SetReadDeadline(until) // a server that cannot has no deadlines either
+// extendDeadlines gives the broker its time after the request was read. The server's own
+// deadlines are for slow clients; a read deadline that expires while the broker waits would
+// cancel the request.
+func (x *exchange) extendDeadlines(wait time.Duration) {
+	c, until := http.NewResponseController(x.ResponseWriter), time.Now().Add(wait)
+	_ = c.SetReadDeadline(until) // fails only on a server without deadlines
 	_ = c.SetWriteDeadline(until)
 }

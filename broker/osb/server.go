@@ -7,21 +7,19 @@ import (
 	"time"
 )
 
-// Limits of the server. The platform sends a request at once; who does not is
-// not worth a connection. A handler that waits for the broker extends what is
-// too short for it.
+// Limits of the server. Platforms send requests at once; slower clients are cut off. A
+// handler that waits for the broker extends the deadlines.
 const (
 	readHeaderTimeout = 10 * time.Second
 	readTimeout       = 20 * time.Second
-	writeTimeout      = 30 * time.Second // counts from the headers, so that a body that comes too late can be answered
+	writeTimeout      = 30 * time.Second // from the headers on, so that a late body can be answered
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 64 << 10
 )
 
-// Server makes the server of a handler; the caller listens and shuts it down.
-// certificate may be nil: then call Serve, otherwise ServeTLS with empty file
-// names. Clients are asked for a certificate and need not have one; whose it is,
-// is for the authenticator to decide.
+// Server makes the server of a handler; the caller listens and shuts it down. If
+// certificate is nil, call Serve, and otherwise ServeTLS with empty file names. Clients may
+// send a certificate, which the authenticator verifies.
 func Server(h http.Handler, certificate *Certificate, logger *slog.Logger) *http.Server {
 	s := &http.Server{
 		Handler:           h,

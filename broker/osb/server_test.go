@@ -170,11 +170,11 @@ func TestClientThatDoesNotReadIsCutOff(t *testing.T) {
 // waiting reads a body and then waits for longer than the server's limits.
 func waiting(w http.ResponseWriter, hr *http.Request) {
 	x := newExchange(w, hr)
-	r := &request{http: hr, w: w, wait: 3 * time.Minute}
-	if _, err := r.body(); err != nil {
+	if _, err := readBody(w, hr); err != nil {
 		x.refuse(hr, err)
 		return
 	}
+	x.extendDeadlines(3 * time.Minute)
 	wait, cancel := context.WithTimeout(hr.Context(), time.Minute)
 	defer cancel()
 	<-wait.Done()

@@ -9,38 +9,23 @@ import (
 
 // update answers PATCH /v2/service_instances/:instance_id (OSB, "Updating a
 // Service Instance").
-func (a *api) update(ctx context.Context, r *request) (answer, error) {
-	async, err := r.async()
-	if err != nil {
-		return answer{}, err
-	}
-	body, err := r.body()
-	if err != nil {
-		return answer{}, err
-	}
+func (a *api) update(ctx context.Context, x *exchange) (answer, error) {
 	details := domain.UpdateDetails{
-		ServiceID:       body.requiredID("service_id"),
-		PlanID:          body.id("plan_id"),
-		RawContext:      body.object("context"),
-		RawParameters:   body.object("parameters"),
-		MaintenanceInfo: readMaintenanceInfo(body),
-		PreviousValues:  readPreviousValues(body),
+		ServiceID:       x.body.requiredID("service_id"),
+		PlanID:          x.body.id("plan_id"),
+		RawContext:      x.body.object("context"),
+		RawParameters:   x.body.object("parameters"),
+		MaintenanceInfo: readMaintenanceInfo(x.body),
+		PreviousValues:  readPreviousValues(x.body),
 	}
-	if err := body.err(); err != nil {
+	if err := x.body.err(); err != nil {
 		return answer{}, err
 	}
-	made, err := a.Broker.Update(ctx, r.instanceID, details, async)
-	if err != nil {
-		return answer{}, err
-	}
-	out := instanceBody{DashboardURL: made.DashboardURL, Operation: made.OperationData, Metadata: instanceMetadata(made.Metadata)}
-	if made.IsAsync {
-		return accepted(out), nil
-	}
-	return answer{code: http.StatusOK, body: out}, nil
+	made, err := a.Broker.Update(ctx, x.instanceID, details, x.async)
+	return outcome(made.IsAsync, http.StatusOK, instanceBody{made.DashboardURL, made.OperationData, instanceMetadata{made.Metadata}}), err
 }
 
-// readPreviousValues returns what the platform believes the instance to be.
+// readPreviousValues returns the instance as the platform expects it to be.
 func readPreviousValues(body *fields) domain.PreviousValues {
 	previous, _ := body.within("previous_values")
 	values := domain.PreviousValues{
