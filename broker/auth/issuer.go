@@ -3,7 +3,6 @@ package auth
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -27,21 +26,21 @@ const (
 	mostBytes = 1 << 20
 )
 
-// issuers caches the keys of token issuers. It is safe for concurrent use.
+// issuers caches the verifiers of tokens. It is safe for concurrent use.
 type issuers struct {
 	client *http.Client
 	mu     sync.Mutex
-	known  map[source]*oidc.RemoteKeySet
+	known  map[source]*oidc.IDTokenVerifier
 }
 
-// source locates an issuer's keys: at its JWKS URL or, if that is empty, where its
-// metadata says (OpenID Connect Discovery 1.0).
-type source struct{ issuer, jwksURL string }
+// source is an issuer and where its keys are: at its JWKS URL or, if that is empty, where
+// its metadata says (OpenID Connect Discovery 1.0).
+type source struct{ issuer, jwksURL, audience string }
 
 func newIssuers() *issuers {
 	return &issuers{
 		client: &http.Client{Timeout: askIssuer, Transport: &cache{next: http.DefaultTransport, answers: map[string]*answer{}}},
-		known:  map[source]*oidc.RemoteKeySet{},
+		known:  map[source]*oidc.IDTokenVerifier{},
 	}
 }
 
@@ -51,68 +50,51 @@ type awayError struct{ err error }
 func (e *awayError) Error() string { return e.err.Error() }
 func (e *awayError) Unwrap() error { return e.err }
 
-// keys returns the keys of an issuer, which fetch what they lack.
-func (i *issuers) keys(ctx context.Context, rules catalog.Tokens) (oidc.KeySet, error) {
-	at := source{rules.Issuer, rules.JWKSURL}
-	i.mu.Lock()
-	set := i.known[at]
-	i.mu.Unlock()
-	if set != nil {
-		return keySet{set}, nil
-	}
-	jwks := rules.JWKSURL
-	if jwks == "" {
-		var err error
-		if jwks, err = i.discover(ctx, rules.Issuer); err != nil {
-			return nil, &awayError{err}
-		}
-	}
-	// The key set lives longer than the request that makes it.
-	set = oidc.NewRemoteKeySet(oidc.ClientContext(context.Background(), i.client), jwks)
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.known[at] = set
-	return keySet{set}, nil
-}
-
-// discover asks the issuer where its keys are. oidc.NewProvider would not distinguish
-// an issuer that is away from a wrong one.
-func (i *issuers) discover(ctx context.Context, issuer string) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(issuer, "/")+"/.well-known/openid-configuration", nil)
+// verify checks a token's signature, issuer and audience.
+func (i *issuers) verify(ctx context.Context, rules catalog.Tokens, token string) (*oidc.IDToken, error) {
+	verifier, err := i.verifier(rules)
 	if err != nil {
-		return "", err
-	}
-	response, err := i.client.Do(request)
-	if err != nil {
-		return "", err
-	}
-	defer response.Body.Close()
-	var metadata struct {
-		Issuer  string `json:"issuer"`
-		JWKSURI string `json:"jwks_uri"`
-	}
-	if response.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("%s answered %s", request.URL, response.Status)
-	}
-	if err := json.NewDecoder(io.LimitReader(response.Body, mostBytes)).Decode(&metadata); err != nil {
-		return "", fmt.Errorf("%s: %w", request.URL, err)
-	}
-	if metadata.Issuer != issuer || metadata.JWKSURI == "" {
-		return "", fmt.Errorf("%s names the issuer %q instead of %q, or has no jwks_uri", request.URL, metadata.Issuer, issuer)
-	}
-	return metadata.JWKSURI, nil
-}
-
-// keySet distinguishes keys that cannot be fetched from invalid signatures.
-type keySet struct{ *oidc.RemoteKeySet }
-
-// VerifySignature implements oidc.KeySet.
-func (k keySet) VerifySignature(ctx context.Context, jwt string) ([]byte, error) {
-	payload, err := k.RemoteKeySet.VerifySignature(ctx, jwt)
-	if err != nil && strings.Contains(err.Error(), "fetching keys") { // the library has no type for it
 		return nil, &awayError{err}
 	}
-	return payload, err
+	verified, err := verifier.Verify(ctx, token)
+	if err != nil && strings.HasPrefix(err.Error(), "failed to verify signature: fetching keys") { // the library has no type for it
+		return nil, &awayError{err}
+	}
+	return verified, err
+}
+
+// verifier finds the issuer's keys and returns a verifier, which fetches them when needed.
+func (i *issuers) verifier(rules catalog.Tokens) (*oidc.IDTokenVerifier, error) {
+	at := source{rules.Issuer, rules.JWKSURL, rules.Audience}
+	i.mu.Lock()
+	known := i.known[at]
+	i.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	// The check of the times is ours, because the library's leeway is fixed.
+	config := &oidc.Config{ClientID: rules.Audience, SupportedSigningAlgs: algorithms(), SkipExpiryCheck: true}
+	// A verifier lives longer than the request that makes it.
+	ctx := oidc.ClientContext(context.Background(), i.client)
+	jwks := rules.JWKSURL
+	if jwks == "" {
+		provider, err := oidc.NewProvider(ctx, rules.Issuer)
+		if err != nil {
+			return nil, err
+		}
+		var metadata struct {
+			JWKSURI string `json:"jwks_uri"`
+		}
+		if err := provider.Claims(&metadata); err != nil || metadata.JWKSURI == "" {
+			return nil, fmt.Errorf("the metadata of %s has no jwks_uri", rules.Issuer)
+		}
+		jwks = metadata.JWKSURI
+	}
+	made := oidc.NewVerifier(rules.Issuer, oidc.NewRemoteKeySet(ctx, jwks), config)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.known[at] = made
+	return made, nil
 }
 
 // cache reuses the answer of an address for retryIssuer.

@@ -272,6 +272,10 @@ func TestIssuerAway(t *testing.T) {
 	if name, err := d.Authenticate(basic("10.0.0.1", "basic", "password-of-basic")); name != "basic" {
 		t.Fatal(err)
 	}
+	direct := newAuthenticator(t, catalog.Client{Name: "direct", Tokens: &catalog.Tokens{Issuer: at.URL, JWKSURL: at.URL + "/keys", Audience: "chandler"}})
+	if _, err := send(direct, token); status(err) != http.StatusServiceUnavailable {
+		t.Errorf("the keys cannot be fetched: %v", err)
+	}
 	at.setDown(false)
 	for end := time.Now().Add(10 * retryIssuer); ; time.Sleep(retryIssuer / 10) {
 		name, err := send(d, token)
