@@ -7,6 +7,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 )
 
@@ -134,10 +135,10 @@ returning seq, id, kind, platform, instance_id, binding_id, service_id, plan_id,
 `
 
 type BeginUndoParams struct {
-	Outcome     Outcome
-	Description string
-	LastError   string
-	ID          string
+	Outcome     Outcome `json:"outcome,omitempty"`
+	Description string  `json:"description,omitempty"`
+	LastError   string  `json:"last_error,omitempty"`
+	ID          string  `json:"id"`
 }
 
 func (q *Queries) BeginUndo(ctx context.Context, db DBTX, arg BeginUndoParams) (Operation, error) {
@@ -283,9 +284,9 @@ delete from forgotten where instance_id = $1 and binding_id = $2 and at = $3
 `
 
 type ClaimSecretDeletionParams struct {
-	InstanceID string
-	BindingID  string
-	At         time.Time
+	InstanceID string    `json:"instance_id,omitempty"`
+	BindingID  string    `json:"binding_id,omitempty"`
+	At         time.Time `json:"at"`
 }
 
 // None where another replica has, or where a binding of that ID was deleted meanwhile.
@@ -303,8 +304,8 @@ group by service_id, plan_id, backend, server, condition_reason order by service
 `
 
 type CountConditionsRow struct {
-	ServiceID       string
-	PlanID          string
+	ServiceID       string `json:"-"`
+	PlanID          string `json:"-"`
 	Backend         string
 	Server          string
 	ConditionReason string
@@ -353,7 +354,7 @@ type CountPlacementsParams struct {
 
 type CountPlacementsRow struct {
 	Server    string
-	PlanID    string
+	PlanID    string `json:"-"`
 	TargetID  string
 	Instances int64
 }
@@ -389,7 +390,7 @@ select kind, count(*) as operations from operations where state = 'in progress' 
 `
 
 type CountUnfinishedRow struct {
-	Kind       Kind
+	Kind       Kind `json:"kind"`
 	Operations int64
 }
 
@@ -461,7 +462,7 @@ select delivery, count(*) as bindings from bindings group by delivery order by d
 `
 
 type DeliveriesInUseRow struct {
-	Delivery string
+	Delivery string `json:"-"`
 	Bindings int64
 }
 
@@ -490,8 +491,8 @@ update operations set description = $1 where id = $2 and state = 'in progress' a
 `
 
 type DescribeOperationParams struct {
-	Description string
-	ID          string
+	Description string `json:"description,omitempty"`
+	ID          string `json:"id"`
 }
 
 // Says what an operation waits for. What is being undone goes on to say why.
@@ -519,8 +520,8 @@ order by b.expires_at limit 100
 `
 
 type ExpiredBindingsRow struct {
-	ID         string
-	InstanceID string
+	ID         string `json:"id"`
+	InstanceID string `json:"instance_id,omitempty"`
 }
 
 // One whose revocation failed rests for a while. An ID may have been another binding's before.
@@ -551,13 +552,13 @@ where id = $6 and state = 'in progress' and phase = $7
 `
 
 type FinishOperationParams struct {
-	State       State
-	Outcome     Outcome
-	Description string
-	LastError   string
-	Usable      bool
-	ID          string
-	Phase       Phase
+	State       State   `json:"state"`
+	Outcome     Outcome `json:"outcome,omitempty"`
+	Description string  `json:"description,omitempty"`
+	LastError   string  `json:"last_error,omitempty"`
+	Usable      bool    `json:"-"`
+	ID          string  `json:"id"`
+	Phase       Phase   `json:"phase"`
 }
 
 func (q *Queries) FinishOperation(ctx context.Context, db DBTX, arg FinishOperationParams) (int64, error) {
@@ -582,18 +583,18 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 `
 
 type InsertAuditParams struct {
-	Platform    string
-	Originating []byte
-	RequestID   string
-	Action      Action
-	Event       Event
-	InstanceID  string
-	BindingID   string
-	OperationID string
-	ServiceID   string
-	PlanID      string
-	Outcome     Outcome
-	Resource    string
+	Platform    string          `json:"platform,omitempty"`
+	Originating json.RawMessage `json:"originating,omitempty"`
+	RequestID   string          `json:"request_id,omitempty"`
+	Action      Action          `json:"action"`
+	Event       Event           `json:"event"`
+	InstanceID  string          `json:"instance_id,omitempty"`
+	BindingID   string          `json:"binding_id,omitempty"`
+	OperationID string          `json:"operation_id,omitempty"`
+	ServiceID   string          `json:"-"`
+	PlanID      string          `json:"-"`
+	Outcome     Outcome         `json:"outcome,omitempty"`
+	Resource    string          `json:"resource,omitempty"`
 }
 
 func (q *Queries) InsertAudit(ctx context.Context, db DBTX, arg InsertAuditParams) error {
@@ -627,18 +628,18 @@ on conflict (id) do nothing
 type InsertBindingParams struct {
 	ID            string
 	SafeName      string
-	InstanceID    string
-	Platform      string
-	ServiceID     string
-	PlanID        string
-	AppID         string
-	BindResource  []byte
-	Context       []byte
-	Parameters    []byte
-	PredecessorID string
-	ExpiresAt     *time.Time
-	RenewBefore   *time.Time
-	Delivery      string
+	InstanceID    string     `json:"instance_id,omitempty"`
+	Platform      string     `json:"platform,omitempty"`
+	ServiceID     string     `json:"-"`
+	PlanID        string     `json:"-"`
+	AppID         string     `json:"app_id,omitempty"`
+	BindResource  []byte     `json:"-"`
+	Context       []byte     `json:"-"`
+	Parameters    []byte     `json:"-"`
+	PredecessorID string     `json:"predecessor_id,omitempty"`
+	ExpiresAt     *time.Time `json:"expires_at,omitempty"`
+	RenewBefore   *time.Time `json:"-"`
+	Delivery      string     `json:"-"`
 }
 
 // Holds the locks that AwaitCreate and LockOrphan wait for. It is younger than all operations on a binding that had its ID before, for which this transaction may have waited.
@@ -680,14 +681,14 @@ on conflict do nothing
 type InsertInstanceParams struct {
 	ID                 string
 	SafeName           string
-	Platform           string
-	ServiceID          string
-	PlanID             string
+	Platform           string `json:"platform,omitempty"`
+	ServiceID          string `json:"-"`
+	PlanID             string `json:"-"`
 	OrganizationID     string
 	SpaceID            string
-	Context            []byte
-	Parameters         []byte
-	MaintenanceVersion string
+	Context            []byte `json:"-"`
+	Parameters         []byte `json:"-"`
+	MaintenanceVersion string `json:"-"`
 	Namespace          string
 	Fresh              string
 	Backend            string
@@ -725,21 +726,21 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 `
 
 type InsertOperationParams struct {
-	ID                 string
-	Kind               Kind
-	Platform           string
-	InstanceID         string
-	BindingID          string
-	ServiceID          string
-	PlanID             string
-	Parameters         []byte
-	MaintenanceVersion string
-	Context            []byte
-	RequestID          string
-	Originating        []byte
-	Deadline           time.Time
-	JobID              int64
-	RetainedUntil      *time.Time
+	ID                 string     `json:"id"`
+	Kind               Kind       `json:"kind"`
+	Platform           string     `json:"platform,omitempty"`
+	InstanceID         string     `json:"instance_id,omitempty"`
+	BindingID          string     `json:"binding_id,omitempty"`
+	ServiceID          string     `json:"-"`
+	PlanID             string     `json:"-"`
+	Parameters         []byte     `json:"-"`
+	MaintenanceVersion string     `json:"-"`
+	Context            []byte     `json:"-"`
+	RequestID          string     `json:"request_id,omitempty"`
+	Originating        []byte     `json:"-"`
+	Deadline           time.Time  `json:"deadline"`
+	JobID              int64      `json:"-"`
+	RetainedUntil      *time.Time `json:"-"`
 }
 
 func (q *Queries) InsertOperation(ctx context.Context, db DBTX, arg InsertOperationParams) error {
@@ -869,8 +870,8 @@ select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, pa
 `
 
 type LastOperationParams struct {
-	InstanceID string
-	BindingID  string
+	InstanceID string `json:"instance_id,omitempty"`
+	BindingID  string `json:"binding_id,omitempty"`
 }
 
 // The latest operation on an instance (binding_id empty) or a binding.
@@ -916,7 +917,7 @@ order by seq desc limit $8
 `
 
 type ListAuditParams struct {
-	Before     int64
+	Before     int64 `json:"-"`
 	Since      time.Time
 	Until      time.Time
 	InstanceID string
@@ -983,7 +984,7 @@ order by b.id limit $12
 `
 
 type ListBindingsParams struct {
-	After          string
+	After          string `json:"id"`
 	Platform       string
 	InstanceID     string
 	ServiceIds     []string
@@ -1060,7 +1061,7 @@ order by id limit $11
 `
 
 type ListInstancesParams struct {
-	After          string
+	After          string `json:"id"`
 	Platform       string
 	OrganizationID string
 	SpaceID        string
@@ -1140,7 +1141,7 @@ order by o.seq desc limit $12
 `
 
 type ListOperationsParams struct {
-	Before         int64
+	Before         int64 `json:"-"`
 	State          string
 	InstanceID     string
 	Platform       string
@@ -1403,8 +1404,8 @@ select state, phase from operations where id = $1
 `
 
 type OperationPhaseRow struct {
-	State State
-	Phase Phase
+	State State `json:"state"`
+	Phase Phase `json:"phase"`
 }
 
 func (q *Queries) OperationPhase(ctx context.Context, db DBTX, id string) (OperationPhaseRow, error) {
@@ -1420,8 +1421,8 @@ group by service_id, plan_id, backend, backend_type, server order by service_id,
 `
 
 type PlansInUseRow struct {
-	ServiceID   string
-	PlanID      string
+	ServiceID   string `json:"-"`
+	PlanID      string `json:"-"`
 	Backend     string
 	BackendType string
 	Server      string
@@ -1461,8 +1462,8 @@ where id = $1 and state = 'in progress'
 `
 
 type PreemptOperationParams struct {
-	ID          string
-	Description string
+	ID          string `json:"id"`
+	Description string `json:"description,omitempty"`
 }
 
 // Ends an unfinished create in favour of a delete.
@@ -1479,7 +1480,7 @@ delete from audit where seq = any(array(select a.seq from audit a where a.at < $
 `
 
 type PruneAuditParams struct {
-	Before time.Time
+	Before time.Time `json:"at"`
 	Batch  int32
 }
 
@@ -1499,7 +1500,7 @@ delete from operations where id = any(array(
 `
 
 type PruneOperationsParams struct {
-	Before *time.Time
+	Before *time.Time `json:"finished_at,omitempty"`
 	Batch  int32
 }
 
@@ -1522,7 +1523,7 @@ type ReadyBindingsParams struct {
 	PlanIds []string
 	Backend string
 	Server  string
-	After   string
+	After   string `json:"id"`
 	Batch   int32
 }
 
@@ -1606,7 +1607,7 @@ type ReadyInstancesParams struct {
 	PlanIds []string
 	Backend string
 	Server  string
-	After   string
+	After   string `json:"id"`
 	Batch   int32
 }
 
@@ -1664,11 +1665,11 @@ update operations set description = $2, last_error = $3, attempts = $4 where id 
 `
 
 type RecordAttemptParams struct {
-	ID          string
-	Description string
-	LastError   string
-	Attempts    int32
-	Phase       Phase
+	ID          string `json:"id"`
+	Description string `json:"description,omitempty"`
+	LastError   string `json:"last_error,omitempty"`
+	Attempts    int32  `json:"attempts"`
+	Phase       Phase  `json:"phase"`
 }
 
 func (q *Queries) RecordAttempt(ctx context.Context, db DBTX, arg RecordAttemptParams) error {
@@ -1717,17 +1718,17 @@ where id = $1
 `
 
 type RenewBindingParams struct {
-	ID            string
-	ServiceID     string
-	PlanID        string
-	AppID         string
-	BindResource  []byte
-	Context       []byte
-	Parameters    []byte
-	PredecessorID string
-	ExpiresAt     *time.Time
-	RenewBefore   *time.Time
-	Delivery      string
+	ID            string     `json:"id"`
+	ServiceID     string     `json:"-"`
+	PlanID        string     `json:"-"`
+	AppID         string     `json:"app_id,omitempty"`
+	BindResource  []byte     `json:"-"`
+	Context       []byte     `json:"-"`
+	Parameters    []byte     `json:"-"`
+	PredecessorID string     `json:"predecessor_id,omitempty"`
+	ExpiresAt     *time.Time `json:"expires_at,omitempty"`
+	RenewBefore   *time.Time `json:"-"`
+	Delivery      string     `json:"-"`
 }
 
 func (q *Queries) RenewBinding(ctx context.Context, db DBTX, arg RenewBindingParams) error {
@@ -1754,14 +1755,14 @@ where id = $1
 `
 
 type RenewInstanceParams struct {
-	ID                 string
-	ServiceID          string
-	PlanID             string
+	ID                 string `json:"id"`
+	ServiceID          string `json:"-"`
+	PlanID             string `json:"-"`
 	OrganizationID     string
 	SpaceID            string
-	Context            []byte
-	Parameters         []byte
-	MaintenanceVersion string
+	Context            []byte `json:"-"`
+	Parameters         []byte `json:"-"`
+	MaintenanceVersion string `json:"-"`
 	Namespace          string
 	Backend            string
 	BackendType        string
@@ -1791,7 +1792,7 @@ update instances set id = $1::text, status = 'ready', kept_until = null, updated
 
 type RestoreInstanceParams struct {
 	NewID string
-	ID    string
+	ID    string `json:"id"`
 }
 
 // Gives a kept instance back to its platform.
@@ -1883,8 +1884,8 @@ returning seq, id, kind, platform, instance_id, binding_id, service_id, plan_id,
 `
 
 type RetryOperationParams struct {
-	ID       string
-	Deadline time.Time
+	ID       string    `json:"id"`
+	Deadline time.Time `json:"deadline"`
 }
 
 // A failed operation back to work. Its time counts from now: how long its phases may take follows from created_at and deadline.
@@ -1975,8 +1976,8 @@ update bindings set status = 'ready', endpoints = $2, updated_at = now() where i
 `
 
 type SetBindingReadyParams struct {
-	ID        string
-	Endpoints []byte
+	ID        string `json:"id"`
+	Endpoints []byte `json:"-"`
 }
 
 func (q *Queries) SetBindingReady(ctx context.Context, db DBTX, arg SetBindingReadyParams) error {
@@ -1989,8 +1990,8 @@ update bindings set status = $2, updated_at = now() where id = $1
 `
 
 type SetBindingStatusParams struct {
-	ID     string
-	Status Status
+	ID     string `json:"id"`
+	Status Status `json:"status"`
 }
 
 func (q *Queries) SetBindingStatus(ctx context.Context, db DBTX, arg SetBindingStatusParams) error {
@@ -2021,8 +2022,8 @@ update operations set job_id = $2 where id = $1 and job_id = 0
 `
 
 type SetFirstJobParams struct {
-	ID    string
-	JobID int64
+	ID    string `json:"id"`
+	JobID int64  `json:"-"`
 }
 
 func (q *Queries) SetFirstJob(ctx context.Context, db DBTX, arg SetFirstJobParams) error {
@@ -2035,8 +2036,8 @@ update instances set context = $2, updated_at = now() where id = $1
 `
 
 type SetInstanceContextParams struct {
-	ID      string
-	Context []byte
+	ID      string `json:"id"`
+	Context []byte `json:"-"`
 }
 
 func (q *Queries) SetInstanceContext(ctx context.Context, db DBTX, arg SetInstanceContextParams) error {
@@ -2051,10 +2052,10 @@ where id = $1
 `
 
 type SetInstanceResourceParams struct {
-	ID                 string
+	ID                 string `json:"id"`
 	ResourceID         string
-	Parameters         []byte
-	MaintenanceVersion string
+	Parameters         []byte `json:"-"`
+	MaintenanceVersion string `json:"-"`
 	Server             string
 	Backend            string
 	BackendType        string
@@ -2081,7 +2082,7 @@ update instances set server = $2 where id = $1
 `
 
 type SetInstanceServerParams struct {
-	ID     string
+	ID     string `json:"id"`
 	Server string
 }
 
@@ -2095,8 +2096,8 @@ update instances set status = $2, updated_at = now() where id = $1
 `
 
 type SetInstanceStatusParams struct {
-	ID     string
-	Status Status
+	ID     string `json:"id"`
+	Status Status `json:"status"`
 }
 
 func (q *Queries) SetInstanceStatus(ctx context.Context, db DBTX, arg SetInstanceStatusParams) error {
@@ -2109,11 +2110,11 @@ update instances set plan_id = $2, parameters = $3, maintenance_version = $4, co
 `
 
 type SetInstanceUpdatedParams struct {
-	ID                 string
-	PlanID             string
-	Parameters         []byte
-	MaintenanceVersion string
-	Context            []byte
+	ID                 string `json:"id"`
+	PlanID             string `json:"-"`
+	Parameters         []byte `json:"-"`
+	MaintenanceVersion string `json:"-"`
+	Context            []byte `json:"-"`
 }
 
 func (q *Queries) SetInstanceUpdated(ctx context.Context, db DBTX, arg SetInstanceUpdatedParams) error {
@@ -2132,8 +2133,8 @@ update operations set job_id = $2 where id = $1
 `
 
 type SetOperationJobParams struct {
-	ID    string
-	JobID int64
+	ID    string `json:"id"`
+	JobID int64  `json:"-"`
 }
 
 func (q *Queries) SetOperationJob(ctx context.Context, db DBTX, arg SetOperationJobParams) error {
@@ -2150,7 +2151,7 @@ where id = $3
 type SoftDeleteInstanceParams struct {
 	RetainedID    string
 	RetainedUntil time.Time
-	ID            string
+	ID            string `json:"id"`
 }
 
 // Deleted for the platform, with its data kept.
@@ -2168,11 +2169,11 @@ order by o.seq limit 1000
 `
 
 type StuckOperationsRow struct {
-	ID         string
-	Kind       Kind
-	InstanceID string
-	BindingID  string
-	JobID      int64
+	ID         string `json:"id"`
+	Kind       Kind   `json:"kind"`
+	InstanceID string `json:"instance_id,omitempty"`
+	BindingID  string `json:"binding_id,omitempty"`
+	JobID      int64  `json:"-"`
 }
 
 // Unfinished operations that no job will take further soon: theirs has been running for some time, or ended, or is gone.
@@ -2259,9 +2260,9 @@ select exists (select 1 from audit where instance_id = $1 and binding_id = $2 an
 `
 
 type WasDeletedParams struct {
-	InstanceID string
-	BindingID  string
-	Platform   string
+	InstanceID string `json:"instance_id,omitempty"`
+	BindingID  string `json:"binding_id,omitempty"`
+	Platform   string `json:"platform,omitempty"`
 }
 
 // Whether the platform once had the instance (binding_id empty) or binding deleted.

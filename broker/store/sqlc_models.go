@@ -5,62 +5,63 @@
 package store
 
 import (
+	"encoding/json"
 	"time"
 )
 
 type Audit struct {
-	Seq         int64
-	At          time.Time
-	Platform    string
-	Originating []byte
-	RequestID   string
-	Action      Action
-	Event       Event
-	InstanceID  string
-	BindingID   string
-	OperationID string
-	ServiceID   string
-	PlanID      string
-	Outcome     Outcome
-	Resource    string
+	Seq         int64           `json:"-"`
+	At          time.Time       `json:"at"`
+	Platform    string          `json:"platform,omitempty"`
+	Originating json.RawMessage `json:"originating,omitempty"`
+	RequestID   string          `json:"request_id,omitempty"`
+	Action      Action          `json:"action"`
+	Event       Event           `json:"event"`
+	InstanceID  string          `json:"instance_id,omitempty"`
+	BindingID   string          `json:"binding_id,omitempty"`
+	OperationID string          `json:"operation_id,omitempty"`
+	ServiceID   string          `json:"-"`
+	PlanID      string          `json:"-"`
+	Outcome     Outcome         `json:"outcome,omitempty"`
+	Resource    string          `json:"resource,omitempty"`
 }
 
 type Binding struct {
-	ID            string
-	InstanceID    string
-	Platform      string
-	ServiceID     string
-	PlanID        string
-	AppID         string
-	BindResource  []byte
-	Context       []byte
-	Parameters    []byte
-	PredecessorID string
-	Endpoints     []byte
-	Status        Status
-	CreatedAt     time.Time
-	UpdatedAt     time.Time
-	ExpiresAt     *time.Time
-	RenewBefore   *time.Time
-	Delivery      string
+	ID            string     `json:"id"`
+	InstanceID    string     `json:"instance_id,omitempty"`
+	Platform      string     `json:"platform,omitempty"`
+	ServiceID     string     `json:"-"`
+	PlanID        string     `json:"-"`
+	AppID         string     `json:"app_id,omitempty"`
+	BindResource  []byte     `json:"-"`
+	Context       []byte     `json:"-"`
+	Parameters    []byte     `json:"-"`
+	PredecessorID string     `json:"predecessor_id,omitempty"`
+	Endpoints     []byte     `json:"-"`
+	Status        Status     `json:"status"`
+	CreatedAt     time.Time  `json:"created_at"`
+	UpdatedAt     time.Time  `json:"-"`
+	ExpiresAt     *time.Time `json:"expires_at,omitempty"`
+	RenewBefore   *time.Time `json:"-"`
+	Delivery      string     `json:"-"`
 }
 
 type Instance struct {
-	ID                 string
-	Platform           string
-	ServiceID          string
-	PlanID             string
+	ID                 string `json:"id"`
+	Platform           string `json:"platform,omitempty"`
+	ServiceID          string `json:"-"`
+	PlanID             string `json:"-"`
 	OrganizationID     string
 	SpaceID            string
-	Context            []byte
-	Parameters         []byte
-	MaintenanceVersion string
-	Status             Status
+	Context            []byte `json:"-"`
+	Parameters         []byte `json:"-"`
+	MaintenanceVersion string `json:"-"`
+	Status             Status `json:"status"`
 	Condition          string
-	CreatedAt          time.Time
-	UpdatedAt          time.Time
+	CreatedAt          time.Time `json:"created_at"`
+	UpdatedAt          time.Time `json:"-"`
 	ResourceID         string
-	RetainedUntil      *time.Time
+	RetainedUntil      *time.Time `json:"-"`
 	Namespace          string
 	Server             string
 	ConditionReason    string
@@ -70,36 +71,36 @@ type Instance struct {
 }
 
 type Operation struct {
-	Seq                int64
-	ID                 string
-	Kind               Kind
-	Platform           string
-	InstanceID         string
-	BindingID          string
-	ServiceID          string
-	PlanID             string
-	Parameters         []byte
-	MaintenanceVersion string
-	Context            []byte
-	State              State
-	Phase              Phase
-	Outcome            Outcome
-	Description        string
-	LastError          string
-	Usable             bool
-	Attempts           int32
-	JobID              int64
-	RequestID          string
-	Originating        []byte
-	CreatedAt          time.Time
-	Deadline           time.Time
-	FinishedAt         *time.Time
-	RetainedUntil      *time.Time
+	Seq                int64      `json:"-"`
+	ID                 string     `json:"id"`
+	Kind               Kind       `json:"kind"`
+	Platform           string     `json:"platform,omitempty"`
+	InstanceID         string     `json:"instance_id,omitempty"`
+	BindingID          string     `json:"binding_id,omitempty"`
+	ServiceID          string     `json:"-"`
+	PlanID             string     `json:"-"`
+	Parameters         []byte     `json:"-"`
+	MaintenanceVersion string     `json:"-"`
+	Context            []byte     `json:"-"`
+	State              State      `json:"state"`
+	Phase              Phase      `json:"phase"`
+	Outcome            Outcome    `json:"outcome,omitempty"`
+	Description        string     `json:"description,omitempty"`
+	LastError          string     `json:"last_error,omitempty"`
+	Usable             bool       `json:"-"`
+	Attempts           int32      `json:"attempts"`
+	JobID              int64      `json:"-"`
+	RequestID          string     `json:"request_id,omitempty"`
+	Originating        []byte     `json:"-"`
+	CreatedAt          time.Time  `json:"created_at"`
+	Deadline           time.Time  `json:"deadline"`
+	FinishedAt         *time.Time `json:"finished_at,omitempty"`
+	RetainedUntil      *time.Time `json:"-"`
 }
 
 type RiverJob struct {
-	ID          int64
-	State       string
+	ID          int64  `json:"id"`
+	State       string `json:"state"`
 	AttemptedAt *time.Time
 	FinalizedAt *time.Time
 }
@@ -111,11 +112,11 @@ type Round struct {
 }
 
 type SecretDeletion struct {
-	InstanceID   string
-	BindingID    string
-	AppID        string
-	BindResource []byte
-	Context      []byte
-	Delivery     string
-	At           time.Time
+	InstanceID   string    `json:"instance_id,omitempty"`
+	BindingID    string    `json:"binding_id,omitempty"`
+	AppID        string    `json:"app_id,omitempty"`
+	BindResource []byte    `json:"-"`
+	Context      []byte    `json:"-"`
+	Delivery     string    `json:"-"`
+	At           time.Time `json:"at"`
 }
