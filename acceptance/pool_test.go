@@ -254,7 +254,7 @@ func (p *pool) dead(ctx SpecContext) {
 	Expect(err).To(MatchError(ContainSubstring("the servers that have room do not answer at the moment; repeat the request later")))
 	Expect(refused.Status).To(Equal(http.StatusServiceUnavailable))
 	Expect(verb(ctx, p.d, 0, "servers")).To(MatchRegexp(`postgres/b\s+away: `))
-	Expect(verb(ctx, p.d, 1, "orphans")).To(ContainSubstring("ask backend postgres/b what it holds"))
+	Expect(verb(ctx, p.d, 1, "orphans")).To(ContainSubstring("list the resources of backend postgres/b"))
 }
 
 // expectLogged waits until the broker has logged a text.

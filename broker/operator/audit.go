@@ -2,7 +2,6 @@ package operator
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -11,29 +10,6 @@ import (
 
 	"github.com/chandler-broker/chandler/broker/store"
 )
-
-// AuditEntry is an entry of the audit record.
-type AuditEntry struct {
-	At          time.Time       `json:"at"`
-	Action      store.Action    `json:"action"`
-	Event       store.Event     `json:"event"`
-	Outcome     store.Outcome   `json:"outcome,omitempty"`
-	Platform    string          `json:"platform,omitempty"`
-	Originating json.RawMessage `json:"originating,omitempty"`
-	RequestID   string          `json:"request_id,omitempty"`
-	InstanceID  string          `json:"instance_id,omitempty"`
-	BindingID   string          `json:"binding_id,omitempty"`
-	OperationID string          `json:"operation_id,omitempty"`
-	// Resource is the name of a removed resource that belonged to no instance.
-	Resource string `json:"resource,omitempty"`
-}
-
-func newAuditEntry(e store.Audit) AuditEntry {
-	return AuditEntry{
-		At: e.At, Action: e.Action, Event: e.Event, Outcome: e.Outcome, Platform: e.Platform, Originating: e.Originating,
-		RequestID: e.RequestID, InstanceID: e.InstanceID, BindingID: e.BindingID, OperationID: e.OperationID, Resource: e.Resource,
-	}
-}
 
 // AuditFilter selects entries that match all fields that are set.
 type AuditFilter struct {
@@ -53,7 +29,7 @@ func AuditActions() []string {
 }
 
 // Audit reads the audit record, latest first.
-func (o *Operator) Audit(ctx context.Context, f AuditFilter) ([]AuditEntry, error) {
+func (o *Operator) Audit(ctx context.Context, f AuditFilter) ([]store.Audit, error) {
 	if f.Action != "" && !slices.Contains(AuditActions(), f.Action) {
 		return nil, &ArgumentError{"action", fmt.Sprintf("must be one of %s, not %q", strings.Join(AuditActions(), ", "), f.Action)}
 	}
@@ -68,5 +44,5 @@ func (o *Operator) Audit(ctx context.Context, f AuditFilter) ([]AuditEntry, erro
 	if err != nil {
 		return nil, fmt.Errorf("read the audit record: %w", err)
 	}
-	return convert(rows, newAuditEntry), nil
+	return rows, nil
 }

@@ -2,36 +2,23 @@ package operator
 
 import (
 	"context"
-	"time"
 
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/credhub"
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Binding is a service binding as the operator sees it: with the path of its
-// credentials, and never the credentials.
+// Binding is a service binding with the path of its credentials, and never the credentials.
 type Binding struct {
-	ID            string       `json:"id"`
-	InstanceID    string       `json:"instance_id"`
-	Platform      string       `json:"platform"`
-	AppID         string       `json:"app_id,omitempty"`
-	PredecessorID string       `json:"predecessor_id,omitempty"`
-	Status        store.Status `json:"status"`
+	store.Binding
 	// Name is part of the names of all that the backend made for the binding, such as
 	// its login. Only Binding returns it.
-	Name        string    `json:"name,omitempty"`
-	Credentials string    `json:"credentials_path"`
-	CreatedAt   time.Time `json:"created_at"`
-	// ExpiresAt is when the broker revokes the binding; nil: never.
-	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	Name        string `json:"name,omitempty"`
+	Credentials string `json:"credentials_path"`
 }
 
 func newBinding(b store.Binding) Binding {
-	return Binding{
-		ID: b.ID, InstanceID: b.InstanceID, Platform: b.Platform, AppID: b.AppID, PredecessorID: b.PredecessorID, Status: b.Status,
-		Credentials: credhub.CredentialsPath(b.InstanceID, b.ID).String(), CreatedAt: b.CreatedAt, ExpiresAt: b.ExpiresAt,
-	}
+	return Binding{Binding: b, Credentials: credhub.CredentialsPath(b.InstanceID, b.ID).String()}
 }
 
 // Bindings lists the bindings that the filter selects, by ID.

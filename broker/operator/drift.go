@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/operation"
@@ -44,8 +45,8 @@ type Difference struct {
 // Drift is what differs between the servers and the state.
 type Drift struct {
 	Differences []Difference
-	// Unanswered says which servers did not answer, and why; nil: all did. Nothing else
-	// is said about them.
+	// Unanswered says which servers did not answer, and why; nil: all did. Their drift
+	// is unknown.
 	Unanswered error
 }
 
@@ -86,7 +87,7 @@ func (o *Operator) compareAll(ctx context.Context) (d Drift, err error) {
 		}
 		found, err := list(ctx, services.None{})
 		if err != nil {
-			d.Unanswered = errors.Join(d.Unanswered, fmt.Errorf("ask backend %s what it holds: %w", s.Key(), err))
+			d.Unanswered = errors.Join(d.Unanswered, fmt.Errorf("list the resources of backend %s: %w", s.Key(), err))
 		} else {
 			differences = append(differences, before[s.Key()].compare(s.Key(), found)...)
 		}
@@ -104,70 +105,64 @@ func (o *Operator) compareAll(ctx context.Context) (d Drift, err error) {
 	return d, nil
 }
 
-// inventory is what the state has on one server, by safe names.
-type inventory struct {
-	instances map[string]string    // the IDs
-	bindings  map[string][2]string // the IDs of instance and binding
-	// stable are the names that the server must have: ready, with nothing in progress.
-	stable map[string]bool
-	// resources are the instances' names on the server, if they can be derived.
-	resources map[string]string
+// inventory is the instances and bindings of the state on one server, by safe names.
+type inventory map[string]item
+
+type item struct {
+	instanceID, bindingID string
+	// resource is an instance's name on the server, if it can be derived.
+	resource string
+	// stable says that the server must have the item: it is ready, and no operation is in
+	// progress.
+	stable bool
 }
 
-func (v *inventory) owns(f services.Resource) bool {
-	if f.Binding != "" {
-		_, ok := v.bindings[f.Binding]
-		return ok
-	}
-	_, ok := v.instances[f.Instance]
-	return ok
-}
+// nameOf is the safe name of the owner of a resource.
+func nameOf(r services.Resource) string { return cmp.Or(r.Binding, r.Instance) }
 
 // owned asks all inventories: two backends may be on one server, and each lists the
 // other's resources, too.
-func owned(all map[string]*inventory, f services.Resource) bool {
+func owned(all map[string]inventory, r services.Resource) bool {
 	for _, v := range all {
-		if v.owns(f) {
+		if _, ok := v[nameOf(r)]; ok {
 			return true
 		}
 	}
 	return false
 }
 
-// compare returns the differences between a server and the inventory.
-func (v *inventory) compare(server string, found []services.Resource) []Difference {
+// compare returns the differences between a server and the inventory: orphans, instances,
+// bindings.
+func (v inventory) compare(server string, found []services.Resource) []Difference {
 	var rows []Difference
 	listed := map[string]services.Resource{}
-	for _, f := range found {
-		listed[cmp.Or(f.Binding, f.Instance)] = f
-		if !v.owns(f) {
-			rows = append(rows, Difference{Backend: server, Kind: Orphan, Resource: f.Name, Listing: f})
+	for _, r := range found {
+		listed[nameOf(r)] = r
+		if _, ok := v[nameOf(r)]; !ok {
+			rows = append(rows, Difference{Backend: server, Kind: Orphan, Resource: r.Name, Listing: r})
 		}
 	}
-	for name, id := range v.instances {
-		f, exists := listed[name]
-		whole := v.resources[name]
-		switch {
-		case !v.stable[name] || exists && (whole == "" || f.Name == whole):
-		case exists:
-			rows = append(rows, Difference{Backend: server, Kind: Incomplete, Resource: f.Name, InstanceID: id, Expected: whole})
-		default:
-			rows = append(rows, Difference{Backend: server, Kind: Missing, Resource: whole, InstanceID: id})
+	for name, i := range v {
+		r, exists := listed[name]
+		d := Difference{Backend: server, Kind: Missing, Resource: i.resource, InstanceID: i.instanceID, BindingID: i.bindingID}
+		if exists {
+			d.Kind, d.Resource, d.Expected = Incomplete, r.Name, i.resource
+		}
+		if i.stable && (!exists || i.resource != "" && i.resource != r.Name) {
+			rows = append(rows, d)
 		}
 	}
-	for name, ids := range v.bindings {
-		if _, exists := listed[name]; v.stable[name] && !exists {
-			rows = append(rows, Difference{Backend: server, Kind: Missing, InstanceID: ids[0], BindingID: ids[1]})
-		}
-	}
+	slices.SortStableFunc(rows, func(a, b Difference) int {
+		return cmp.Or(cmp.Compare(a.BindingID, b.BindingID), cmp.Compare(a.InstanceID, b.InstanceID))
+	})
 	return rows
 }
 
 // inventories reads the state, by the servers' keys in the catalog.
-func (o *Operator) inventories(ctx context.Context) (map[string]*inventory, error) {
-	all := map[string]*inventory{}
+func (o *Operator) inventories(ctx context.Context) (map[string]inventory, error) {
+	all := map[string]inventory{}
 	for _, s := range o.Catalog.Servers() {
-		all[s.Key()] = &inventory{instances: map[string]string{}, bindings: map[string][2]string{}, stable: map[string]bool{}, resources: map[string]string{}}
+		all[s.Key()] = inventory{}
 	}
 	busy, err := o.busy(ctx)
 	if err != nil {
@@ -177,7 +172,7 @@ func (o *Operator) inventories(ctx context.Context) (map[string]*inventory, erro
 	if err != nil {
 		return nil, err
 	}
-	inventoryOf, resourceOf := map[string]*inventory{}, map[string]string{}
+	inventoryOf, resourceOf := map[string]inventory{}, map[string]string{}
 	for _, i := range instances {
 		plan, ok := o.Catalog.Plan(i.ServiceID, i.PlanID)
 		if !ok {
@@ -188,23 +183,17 @@ func (o *Operator) inventories(ctx context.Context) (map[string]*inventory, erro
 			continue // a replica with a newer catalog has just placed it
 		}
 		inventoryOf[i.ID], resourceOf[i.ID] = v, i.ResourceKey()
-		name := operation.SafeName(i)
-		v.instances[name] = i.ID
-		v.resources[name] = o.resourceName(i, plan)
-		v.stable[name] = i.Status == store.Ready && !busy[i.ID]
+		v[operation.SafeName(i)] = item{instanceID: i.ID, resource: o.resourceName(i, plan), stable: i.Status == store.Ready && !busy[i.ID]}
 	}
 	bindings, err := o.bindings(ctx, query{})
 	if err != nil {
 		return nil, err
 	}
 	for _, b := range bindings {
-		v, ok := inventoryOf[b.InstanceID]
-		if !ok {
-			continue // its instance was deleted in between
+		if v, ok := inventoryOf[b.InstanceID]; ok { // otherwise the instance was deleted in between
+			stable := b.Status == store.Ready && !busy[b.InstanceID] && !busy[b.ID]
+			v[services.BindingName(resourceOf[b.InstanceID], b.ID)] = item{instanceID: b.InstanceID, bindingID: b.ID, stable: stable}
 		}
-		name := services.BindingName(resourceOf[b.InstanceID], b.ID)
-		v.bindings[name] = [2]string{b.InstanceID, b.ID}
-		v.stable[name] = b.Status == store.Ready && !busy[b.InstanceID] && !busy[b.ID]
 	}
 	return all, nil
 }

@@ -10,11 +10,12 @@ import (
 )
 
 func TestCompare(t *testing.T) {
-	state := &inventory{
-		instances: map[string]string{"ia": "instance-a", "ib": "instance-b", "busy": "instance-c"},
-		bindings:  map[string][2]string{"ba": {"instance-a", "binding-a"}, "gone": {"instance-a", "binding-b"}},
-		stable:    map[string]bool{"ia": true, "ib": true, "ba": true, "gone": true},
-		resources: map[string]string{"ib": "db_ib"},
+	state := inventory{
+		"ia":   {instanceID: "instance-a", stable: true},
+		"ib":   {instanceID: "instance-b", resource: "db_ib", stable: true},
+		"busy": {instanceID: "instance-c"},
+		"ba":   {instanceID: "instance-a", bindingID: "binding-a", stable: true},
+		"gone": {instanceID: "instance-a", bindingID: "binding-b", stable: true},
 	}
 	for _, c := range []struct {
 		name  string

@@ -17,9 +17,9 @@ import (
 // that its operation was preempted, or ends by its own limit.
 const forgetTime = 40 * time.Second
 
-// Forget removes an instance, its bindings and their credentials from the broker,
-// without a call to the backend: what the server holds of it becomes an orphan. An
-// operation in progress is preempted.
+// Forget removes an instance, its bindings and their credentials from the broker, without
+// a call to the backend: resources on the server become orphans. It preempts operations in
+// progress.
 func (o *Operator) Forget(ctx context.Context, by Actor, instanceID string) error {
 	return o.forget(ctx, by, forgotten{instanceID: instanceID})
 }
@@ -61,7 +61,7 @@ func (o *Operator) forget(ctx context.Context, by Actor, f forgotten) error {
 		}
 		select {
 		case <-limited.Done():
-			return fmt.Errorf("a replica is still working on %s; repeat the command", f)
+			return fmt.Errorf("a replica is still working on %s; try again", f)
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
@@ -83,7 +83,7 @@ func (o *Operator) preempt(ctx context.Context, f forgotten) error {
 					return err
 				}
 			case op.BindingID == "":
-				return fmt.Errorf("operation %s (%s) is in progress on the binding's instance; repeat the command when it has ended", op.ID, op.Kind)
+				return fmt.Errorf("operation %s (%s) is in progress on the binding's instance; forget the binding when it has ended", op.ID, op.Kind)
 			}
 		}
 		return nil

@@ -3,48 +3,29 @@ package operator
 import (
 	"context"
 	"strings"
-	"time"
 
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/operation"
 	"github.com/chandler-broker/chandler/broker/store"
 )
 
-// Instance is a service instance as the operator sees it. Service and Plan are names
-// where the catalog has them, and IDs otherwise.
+// Instance is a service instance with what the catalog knows about it.
 type Instance struct {
-	ID       string `json:"id"`
-	Platform string `json:"platform"`
-	Service  string `json:"service"`
-	Plan     string `json:"plan"`
+	store.Instance
+	// Service and Plan are names if the catalog has them, and IDs otherwise.
+	Service string `json:"service"`
+	Plan    string `json:"plan"`
 	// Server is the server's key: backend, or backend/server.
-	Server string       `json:"server"`
-	Status store.Status `json:"status"`
-	// RetainedUntil is when a deleted instance's data is removed.
-	RetainedUntil *time.Time `json:"kept_until,omitempty"`
-	// ResourceID is the ID under which the resource was made, if it is not ID.
-	ResourceID string `json:"resource_id,omitempty"`
+	Server string `json:"server"`
 	// Resource is the resource's name on the server, if the backends are open.
-	Resource        string `json:"resource,omitempty"`
-	Condition       string `json:"condition,omitempty"`
-	ConditionReason string `json:"condition_reason,omitempty"`
-	// MaintenanceVersion is the instance's, and PlanVersion its plan's if that differs:
-	// the platform may upgrade the instance.
-	MaintenanceVersion string    `json:"maintenance_version,omitempty"`
-	PlanVersion        string    `json:"plan_maintenance_version,omitempty"`
-	OrganizationID     string    `json:"organization_id,omitempty"`
-	SpaceID            string    `json:"space_id,omitempty"`
-	CreatedAt          time.Time `json:"created_at"`
-	UpdatedAt          time.Time `json:"updated_at"`
+	Resource string `json:"resource,omitempty"`
+	// PlanVersion is the plan's maintenance version if the instance's differs: the platform
+	// may upgrade the instance.
+	PlanVersion string `json:"plan_maintenance_version,omitempty"`
 }
 
 func (o *Operator) newInstance(i store.Instance) Instance {
-	r := Instance{
-		ID: i.ID, Platform: i.Platform, Service: i.ServiceID, Plan: i.PlanID, Server: i.Server, Status: i.Status,
-		RetainedUntil: i.RetainedUntil, ResourceID: i.ResourceID, Condition: i.Condition, ConditionReason: i.ConditionReason,
-		MaintenanceVersion: i.MaintenanceVersion, OrganizationID: i.OrganizationID, SpaceID: i.SpaceID,
-		CreatedAt: i.CreatedAt, UpdatedAt: i.UpdatedAt,
-	}
+	r := Instance{Instance: i, Service: i.ServiceID, Plan: i.PlanID, Server: i.Server}
 	if p, ok := o.Catalog.Plan(i.ServiceID, i.PlanID); ok {
 		r.Service, r.Plan, r.Server = p.Service.Name, p.Name, catalog.ServerKey(p.Backend, i.Server)
 		r.Resource = o.resourceName(i, p)
@@ -105,9 +86,9 @@ func (o *Operator) instances(ctx context.Context, q query) ([]store.Instance, er
 // InstanceDetails is an instance with all that the state records about it.
 type InstanceDetails struct {
 	Instance
-	Bindings   []Binding    `json:"bindings"`
-	Operations []Operation  `json:"operations"`
-	Audit      []AuditEntry `json:"audit"`
+	Bindings   []Binding         `json:"bindings"`
+	Operations []store.Operation `json:"operations"`
+	Audit      []store.Audit     `json:"audit"`
 }
 
 // Instance returns an instance. Of one that was deleted the audit record is returned,
@@ -118,7 +99,7 @@ func (o *Operator) Instance(ctx context.Context, id string) (d InstanceDetails, 
 	if err != nil && !store.NotFound(err) {
 		return d, err
 	}
-	if d.Instance = (Instance{ID: id, Status: "deleted"}); missing == nil {
+	if d.Instance = (Instance{Instance: store.Instance{ID: id, Status: "deleted"}}); missing == nil {
 		d.Instance = o.newInstance(i)
 	}
 	bindings, err := o.Store.BindingsOfInstance(ctx, o.Store.Pool, id)
@@ -129,12 +110,9 @@ func (o *Operator) Instance(ctx context.Context, id string) (d InstanceDetails, 
 	if d.Operations, err = o.Operations(ctx, Filter{Instance: id}); err != nil {
 		return d, err
 	}
-	audit, err := o.Store.AuditOfInstance(ctx, o.Store.Pool, id)
-	if err != nil {
-		return d, err
-	}
-	if d.Audit = convert(audit, newAuditEntry); len(d.Audit) == 0 {
+	d.Audit, err = o.Store.AuditOfInstance(ctx, o.Store.Pool, id)
+	if err == nil && len(d.Audit) == 0 {
 		return d, missing
 	}
-	return d, nil
+	return d, err
 }

@@ -1,7 +1,6 @@
 package operator
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,14 +40,13 @@ func (o *Operator) RemoveOrphans(ctx context.Context, by Actor, differences []Di
 	return errors.Join(errs...)
 }
 
-// removeOrphan compares once more under a lock, so that nothing of the orphan's name is
-// created until it is gone: a platform may reuse a forgotten ID at this moment, and must
-// not lose its new resource. Other names are not locked.
+// removeOrphan compares once more while it locks the orphan's name: a platform may reuse a
+// forgotten ID at this moment, and must not lose its new resource.
 func (o *Operator) removeOrphan(ctx context.Context, d Difference) error {
 	ctx, cancel := context.WithTimeout(ctx, removeTime)
 	defer cancel()
 	return o.Store.InTx(ctx, func(tx pgx.Tx) error {
-		if err := o.Store.LockOrphan(ctx, tx, cmp.Or(d.Listing.Binding, d.Listing.Instance)); err != nil {
+		if err := o.Store.LockOrphan(ctx, tx, nameOf(d.Listing)); err != nil {
 			return fmt.Errorf("lock its name: %w", err)
 		}
 		all, err := o.inventories(ctx)

@@ -107,9 +107,9 @@ func TestRemoveOrphanBesideDeprovision(t *testing.T) {
 
 // Two backends of the catalog on one server list each other's resources.
 func TestOwnedByAnotherBackend(t *testing.T) {
-	known := map[string]*inventory{
+	known := map[string]inventory{
 		"small": {},
-		"large": {instances: map[string]string{"ia": "instance-a"}, bindings: map[string][2]string{"ba": {"instance-a", "binding-a"}}},
+		"large": {"ia": {instanceID: "instance-a"}, "ba": {instanceID: "instance-a", bindingID: "binding-a"}},
 	}
 	for _, c := range []struct {
 		name  string

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/chandler-broker/chandler/broker/operation"
+	"github.com/chandler-broker/chandler/broker/store"
 )
 
 // Restore makes a retained instance available under the ID newID; operation.Restoration
@@ -49,7 +50,7 @@ func (o *Operator) retained(ctx context.Context, id string) (string, error) {
 	}
 	switch len(ids) {
 	case 0:
-		return "", fmt.Errorf("no deleted instance %q is retained; 'chandler instances list --status kept' shows those that are", id)
+		return "", fmt.Errorf("no deleted instance %q is retained; list the instances with the status %q", id, store.Retained)
 	case 1:
 		return ids[0], nil
 	}

@@ -306,9 +306,9 @@ group by service_id, plan_id, backend, server, condition_reason order by service
 type CountConditionsRow struct {
 	ServiceID       string `json:"-"`
 	PlanID          string `json:"-"`
-	Backend         string
-	Server          string
-	ConditionReason string
+	Backend         string `json:"-"`
+	Server          string `json:"-"`
+	ConditionReason string `json:"condition_reason,omitempty"`
 	Instances       int64
 }
 
@@ -353,7 +353,7 @@ type CountPlacementsParams struct {
 }
 
 type CountPlacementsRow struct {
-	Server    string
+	Server    string `json:"-"`
 	PlanID    string `json:"-"`
 	TargetID  string
 	Instances int64
@@ -684,15 +684,15 @@ type InsertInstanceParams struct {
 	Platform           string `json:"platform,omitempty"`
 	ServiceID          string `json:"-"`
 	PlanID             string `json:"-"`
-	OrganizationID     string
-	SpaceID            string
+	OrganizationID     string `json:"organization_id,omitempty"`
+	SpaceID            string `json:"space_id,omitempty"`
 	Context            []byte `json:"-"`
 	Parameters         []byte `json:"-"`
-	MaintenanceVersion string `json:"-"`
-	Namespace          string
+	MaintenanceVersion string `json:"maintenance_version,omitempty"`
+	Namespace          string `json:"-"`
 	Fresh              string
-	Backend            string
-	BackendType        string
+	Backend            string `json:"-"`
+	BackendType        string `json:"-"`
 }
 
 // Holds the locks that AwaitCreate and LockOrphan wait for. Where another instance has the resource that was made under this ID, this one's is made under a fresh one.
@@ -1423,9 +1423,9 @@ group by service_id, plan_id, backend, backend_type, server order by service_id,
 type PlansInUseRow struct {
 	ServiceID   string `json:"-"`
 	PlanID      string `json:"-"`
-	Backend     string
-	BackendType string
-	Server      string
+	Backend     string `json:"-"`
+	BackendType string `json:"-"`
+	Server      string `json:"-"`
 	Instances   int64
 }
 
@@ -1522,7 +1522,7 @@ order by b.id limit $5
 type ReadyBindingsParams struct {
 	PlanIds []string
 	Backend string
-	Server  string
+	Server  string `json:"-"`
 	After   string `json:"id"`
 	Batch   int32
 }
@@ -1606,7 +1606,7 @@ select id, platform, service_id, plan_id, organization_id, space_id, context, pa
 type ReadyInstancesParams struct {
 	PlanIds []string
 	Backend string
-	Server  string
+	Server  string `json:"-"`
 	After   string `json:"id"`
 	Batch   int32
 }
@@ -1758,14 +1758,14 @@ type RenewInstanceParams struct {
 	ID                 string `json:"id"`
 	ServiceID          string `json:"-"`
 	PlanID             string `json:"-"`
-	OrganizationID     string
-	SpaceID            string
+	OrganizationID     string `json:"organization_id,omitempty"`
+	SpaceID            string `json:"space_id,omitempty"`
 	Context            []byte `json:"-"`
 	Parameters         []byte `json:"-"`
-	MaintenanceVersion string `json:"-"`
-	Namespace          string
-	Backend            string
-	BackendType        string
+	MaintenanceVersion string `json:"maintenance_version,omitempty"`
+	Namespace          string `json:"-"`
+	Backend            string `json:"-"`
+	BackendType        string `json:"-"`
 }
 
 // A create that failed and left nothing may be asked for anew.
@@ -2053,13 +2053,13 @@ where id = $1
 
 type SetInstanceResourceParams struct {
 	ID                 string `json:"id"`
-	ResourceID         string
+	ResourceID         string `json:"resource_id,omitempty"`
 	Parameters         []byte `json:"-"`
-	MaintenanceVersion string `json:"-"`
-	Server             string
-	Backend            string
-	BackendType        string
-	ResourceName       string
+	MaintenanceVersion string `json:"maintenance_version,omitempty"`
+	Server             string `json:"-"`
+	Backend            string `json:"-"`
+	BackendType        string `json:"-"`
+	ResourceName       string `json:"-"`
 }
 
 // Gives an instance the resource of another one, with what that was made with and on.
@@ -2083,7 +2083,7 @@ update instances set server = $2 where id = $1
 
 type SetInstanceServerParams struct {
 	ID     string `json:"id"`
-	Server string
+	Server string `json:"-"`
 }
 
 func (q *Queries) SetInstanceServer(ctx context.Context, db DBTX, arg SetInstanceServerParams) error {
@@ -2113,7 +2113,7 @@ type SetInstanceUpdatedParams struct {
 	ID                 string `json:"id"`
 	PlanID             string `json:"-"`
 	Parameters         []byte `json:"-"`
-	MaintenanceVersion string `json:"-"`
+	MaintenanceVersion string `json:"maintenance_version,omitempty"`
 	Context            []byte `json:"-"`
 }
 

@@ -47,27 +47,27 @@ type Binding struct {
 }
 
 type Instance struct {
-	ID                 string `json:"id"`
-	Platform           string `json:"platform,omitempty"`
-	ServiceID          string `json:"-"`
-	PlanID             string `json:"-"`
-	OrganizationID     string
-	SpaceID            string
-	Context            []byte `json:"-"`
-	Parameters         []byte `json:"-"`
-	MaintenanceVersion string `json:"-"`
-	Status             Status `json:"status"`
-	Condition          string
-	CreatedAt          time.Time `json:"created_at"`
-	UpdatedAt          time.Time `json:"-"`
-	ResourceID         string
-	RetainedUntil      *time.Time `json:"-"`
-	Namespace          string
-	Server             string
-	ConditionReason    string
-	Backend            string
-	BackendType        string
-	ResourceName       string
+	ID                 string     `json:"id"`
+	Platform           string     `json:"platform,omitempty"`
+	ServiceID          string     `json:"-"`
+	PlanID             string     `json:"-"`
+	OrganizationID     string     `json:"organization_id,omitempty"`
+	SpaceID            string     `json:"space_id,omitempty"`
+	Context            []byte     `json:"-"`
+	Parameters         []byte     `json:"-"`
+	MaintenanceVersion string     `json:"maintenance_version,omitempty"`
+	Status             Status     `json:"status"`
+	Condition          string     `json:"condition,omitempty"`
+	CreatedAt          time.Time  `json:"created_at"`
+	UpdatedAt          time.Time  `json:"updated_at"`
+	ResourceID         string     `json:"resource_id,omitempty"`
+	RetainedUntil      *time.Time `json:"kept_until,omitempty"`
+	Namespace          string     `json:"-"`
+	Server             string     `json:"-"`
+	ConditionReason    string     `json:"condition_reason,omitempty"`
+	Backend            string     `json:"-"`
+	BackendType        string     `json:"-"`
+	ResourceName       string     `json:"-"`
 }
 
 type Operation struct {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/chandler-broker/chandler/broker/operator"
+	"github.com/chandler-broker/chandler/broker/store"
 )
 
 // moment is a time on the command line: RFC 3339, a date, or a duration before now.
@@ -48,7 +49,7 @@ result (succeeded, failed, cancelled), and what operators did: retry, forget, re
 adopt, remove (of an orphan), and deprovision for "instances purge". It never holds
 parameters or credentials. An entry must match all filters. Entries are kept for
 CHANDLER_AUDIT_RETENTION, 400 days by default.`,
-	}, auditTable(), func(ctx context.Context, s *session) ([]operator.AuditEntry, error) { return s.Audit(ctx, f) })
+	}, auditTable(), func(ctx context.Context, s *session) ([]store.Audit, error) { return s.Audit(ctx, f) })
 	flags := cmd.Flags()
 	flags.Var(moment{&f.Since}, "since", "only from this time on: 2006-01-02, 2006-01-02T15:04:05Z (UTC), or a duration before now, such as 36h")
 	flags.Var(moment{&f.Until}, "until", "only before this time")
@@ -60,10 +61,10 @@ CHANDLER_AUDIT_RETENTION, 400 days by default.`,
 	return cmd
 }
 
-func auditTable() table[operator.AuditEntry] {
-	return table[operator.AuditEntry]{
+func auditTable() table[store.Audit] {
+	return table[store.Audit]{
 		header: []string{"AT", "ACTION", "EVENT", "OUTCOME", "PLATFORM", "WHO", "REQUEST", "INSTANCE", "BINDING", "RESOURCE"},
-		cells: func(e operator.AuditEntry) []string {
+		cells: func(e store.Audit) []string {
 			return []string{
 				timeText(e.At), string(e.Action), string(e.Event), string(e.Outcome), e.Platform, string(e.Originating), e.RequestID, e.InstanceID, e.BindingID, e.Resource,
 			}

@@ -19,7 +19,7 @@ func newOperationsList() *cobra.Command {
 	var f operator.Filter
 	unfinished := false
 	cmd := list(verb{use: "list", short: "List operations, latest first", needs: stateOnly()}, operationTable(),
-		func(ctx context.Context, s *session) ([]operator.Operation, error) {
+		func(ctx context.Context, s *session) ([]store.Operation, error) {
 			if unfinished {
 				f.Status = string(store.InProgress)
 			}
@@ -32,10 +32,10 @@ func newOperationsList() *cobra.Command {
 	return cmd
 }
 
-func operationTable() table[operator.Operation] {
-	return table[operator.Operation]{
+func operationTable() table[store.Operation] {
+	return table[store.Operation]{
 		header: []string{"ID", "KIND", "INSTANCE", "BINDING", "STATE", "OUTCOME", "ATTEMPTS", "CREATED", "DESCRIPTION"},
-		cells: func(op operator.Operation) []string {
+		cells: func(op store.Operation) []string {
 			return []string{
 				op.ID, string(op.Kind), op.InstanceID, op.BindingID, string(op.State), string(op.Outcome), strconv.Itoa(int(op.Attempts)), timeText(op.CreatedAt), op.Description,
 			}
@@ -56,7 +56,7 @@ func newOperationsShow() *cobra.Command {
 	}.command()
 }
 
-func (s *session) showOperation(op operator.Operation) error {
+func (s *session) showOperation(op store.Operation) error {
 	return s.show(op, "id", op.ID, "kind", string(op.Kind), "platform", op.Platform, "instance", op.InstanceID, "binding", op.BindingID,
 		"state", string(op.State), "phase", string(op.Phase), "outcome", string(op.Outcome), "description", op.Description, "last error", op.LastError,
 		"attempts", strconv.Itoa(int(op.Attempts)), "request", op.RequestID, "accepted", timeText(op.CreatedAt),

@@ -15,6 +15,7 @@ import (
 
 	"github.com/chandler-broker/chandler/broker/operator"
 	"github.com/chandler-broker/chandler/broker/osb/osbclient"
+	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 )
 
@@ -225,7 +226,7 @@ func TestRestoreState(t *testing.T) {
 		t.Errorf("the instance of %s: %+v", resource, rows)
 	}
 	var actions []string
-	for _, entry := range verbJSON[[]operator.AuditEntry](t, "audit", "--actor", `"platform":"operator"`, "--since", "1h") {
+	for _, entry := range verbJSON[[]store.Audit](t, "audit", "--actor", `"platform":"operator"`, "--since", "1h") {
 		actions = append(actions, strings.Join([]string{string(entry.Action), string(entry.Event), entry.InstanceID, entry.BindingID}, " "))
 	}
 	slices.Sort(actions)
