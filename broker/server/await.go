@@ -71,7 +71,7 @@ const whyWaiting = "waiting for the credential store, which holds variables that
 func serveWaiting(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/healthz":
-		_, _ = w.Write([]byte("ok\n"))
+		serveHealth(w, r)
 	case "/readyz":
 		writeReady(w, Readiness{Parts: []Part{{Name: "credential store", Reason: whyWaiting}}})
 	default:

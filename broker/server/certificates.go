@@ -10,20 +10,18 @@ import (
 	"os"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/chandler-broker/chandler/broker/catalog"
 )
 
-// A certificate that expires within expiresSoon is logged at the start, and then every
+// Certificates that expire within expiresSoon are logged at the start, and then every
 // certificatesEvery.
 const (
 	expiresSoon       = 30 * 24 * time.Hour
 	certificatesEvery = 24 * time.Hour
 )
 
-// certificateSource is a place of certificates that the broker uses. It is read each
-// time, because files are replaced.
+// certificateSource has certificates that the broker uses. It is read each time, because
+// files are replaced.
 type certificateSource struct {
 	use  string
 	file string
@@ -100,46 +98,21 @@ func (s *Server) stateAuthority() string {
 	return file
 }
 
-// certificateCollector reports at each scrape when certificates expire.
-type certificateCollector struct{ sources func() []certificateSource }
-
-func (c certificateCollector) desc() *prometheus.Desc {
-	return prometheus.NewDesc("chandler_certificate_not_after_seconds",
-		"When a certificate in use expires, in seconds since 1970, by its use and its subject.", []string{"use", "subject"}, nil)
-}
-
-// Describe implements prometheus.Collector.
-func (c certificateCollector) Describe(out chan<- *prometheus.Desc) { out <- c.desc() }
-
-// Collect implements prometheus.Collector.
-func (c certificateCollector) Collect(out chan<- prometheus.Metric) {
-	last := map[[2]string]time.Time{}
-	for _, source := range c.sources() {
+// collectCertificates reports when certificates expire.
+func (s *Server) collectCertificates(_ context.Context, report gauge) {
+	first := series{}
+	for _, source := range s.certificates() {
 		for subject, end := range source.ends() {
-			if series := [2]string{source.use, subject}; last[series].IsZero() || end.Before(last[series]) {
-				last[series] = end
+			labels := [2]string{source.use, subject}
+			if known, ok := first[labels]; !ok || float64(end.Unix()) < known {
+				first[labels] = float64(end.Unix())
 			}
 		}
 	}
-	for series, end := range last {
-		out <- prometheus.MustNewConstMetric(c.desc(), prometheus.GaugeValue, float64(end.Unix()), series[0], series[1])
-	}
+	first.report(report, "chandler_certificate_not_after_seconds")
 }
 
-// watchCertificates logs certificates that expire soon or have expired, until ctx ends.
-func watchCertificates(ctx context.Context, sources func() []certificateSource, log *slog.Logger) {
-	tick := time.NewTicker(certificatesEvery)
-	defer tick.Stop()
-	for {
-		warnOfCertificates(ctx, sources(), log)
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
-
+// warnOfCertificates logs certificates that expire soon or have expired.
 func warnOfCertificates(ctx context.Context, sources []certificateSource, log *slog.Logger) {
 	for _, source := range sources {
 		for subject, end := range source.ends() {

@@ -80,7 +80,7 @@ services: []
 	}}
 
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(certificateCollector{s.certificates})
+	registry.MustRegister(newScraper(s.collectCertificates))
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -18,8 +18,8 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// platforms are the catalog's platforms or, if it names none, the environment's.
-func platforms(c *catalog.Catalog, s Settings) ([]catalog.Client, error) {
+// platformsOf returns the catalog's platforms or, if it names none, the environment's.
+func platformsOf(c *catalog.Catalog, s Settings) ([]catalog.Client, error) {
 	if p := c.Platforms(); len(p) > 0 {
 		return p, nil
 	}
@@ -29,9 +29,9 @@ func platforms(c *catalog.Catalog, s Settings) ([]catalog.Client, error) {
 	return []catalog.Client{passwordClient(catalog.DefaultPlatform, s.Username, s.Password)}, nil
 }
 
-// operators are the catalog's operators or, if it names none, the environment's. There
-// may be none.
-func operators(c *catalog.Catalog, s Settings) []catalog.Client {
+// operatorsOf returns the catalog's operators or, if it names none, the environment's, if
+// there is one.
+func operatorsOf(c *catalog.Catalog, s Settings) []catalog.Client {
 	if o := c.Operators(); len(o) > 0 || s.OperatorUsername == "" {
 		return o
 	}
@@ -44,8 +44,8 @@ func passwordClient(name, username, password string) catalog.Client {
 
 // The authenticators' names in metrics.
 const (
-	platformDoor = "platform"
-	operatorDoor = "operator"
+	platformClients = "platform"
+	operatorClients = "operator"
 )
 
 // clients keeps the two authenticators up to date with the catalog's sections platforms
@@ -71,19 +71,19 @@ type digests map[string][sha256.Size]byte
 // newClients finds what is wrong with the clients' files, and makes no outside call.
 func newClients(c *catalog.Catalog, s Settings, logger *slog.Logger, m *metrics) (*clients, error) {
 	k := &clients{settings: s, logger: logger, started: c, catalog: c, metrics: m, drain: func(string, bool) {}}
-	known, err := platforms(c, s)
+	known, err := platformsOf(c, s)
 	if err != nil {
 		return nil, err
 	}
-	open := func(door string, known []catalog.Client) (*auth.Authenticator, error) {
+	open := func(name string, known []catalog.Client) (*auth.Authenticator, error) {
 		return auth.New(auth.Options{
 			Clients: known, TrustedProxies: s.TrustedProxies, Logger: logger,
-			Refused: func(reason string) { m.refusals.WithLabelValues(door, reason).Inc() },
+			Refused: func(reason string) { m.refusals.WithLabelValues(name, reason).Inc() },
 		})
 	}
 	var faults [2]error
-	k.platforms, faults[0] = open(platformDoor, known)
-	k.operators, faults[1] = open(operatorDoor, operators(c, s))
+	k.platforms, faults[0] = open(platformClients, known)
+	k.operators, faults[1] = open(operatorClients, operatorsOf(c, s))
 	if err := errors.Join(faults[:]...); err != nil {
 		return nil, ConfigError{err}
 	}
@@ -165,17 +165,17 @@ func (k *clients) replace() error {
 	if err != nil {
 		return err
 	}
-	known, err := platforms(c, k.settings)
+	known, err := platformsOf(c, k.settings)
 	if err != nil {
 		return err
 	}
-	if _, err := auth.New(auth.Options{Clients: operators(c, k.settings), Logger: k.logger}); err != nil {
+	if _, err := auth.New(auth.Options{Clients: operatorsOf(c, k.settings), Logger: k.logger}); err != nil {
 		return err
 	}
 	if err := k.platforms.Replace(known); err != nil {
 		return err
 	}
-	if err := k.operators.Replace(operators(c, k.settings)); err != nil {
+	if err := k.operators.Replace(operatorsOf(c, k.settings)); err != nil {
 		return err
 	}
 	k.catalog = c
@@ -185,9 +185,9 @@ func (k *clients) replace() error {
 // digest reads the catalog and the files that its clients name. Modification times would
 // not do: a file system's clock may stand still between two writes.
 func (k *clients) digest() digests {
-	known, _ := platforms(k.catalog, k.settings)
+	known, _ := platformsOf(k.catalog, k.settings)
 	files := []string{k.settings.CatalogPath}
-	for _, c := range slices.Concat(known, operators(k.catalog, k.settings)) {
+	for _, c := range slices.Concat(known, operatorsOf(k.catalog, k.settings)) {
 		files = append(files, c.PasswordFiles...)
 		if c.Certificates != nil {
 			files = append(files, c.Certificates.CAFile)

@@ -15,14 +15,17 @@ import (
 // scrapeTime limits the queries of one scrape.
 const scrapeTime = 5 * time.Second
 
-// stateCollector reads the state, and the parts' latest readiness, at each scrape. If the
-// state cannot be read, chandler_ready tells.
-type stateCollector struct {
-	*Server
+// scraper reports the metrics that are computed at each scrape. chandler_ready shows if the
+// state cannot be read.
+type scraper struct {
 	descriptions map[string]*prometheus.Desc // by the metrics' names
+	collect      []func(context.Context, gauge)
 }
 
-func stateMetrics() map[string]*prometheus.Desc {
+// gauge reports a value.
+type gauge func(name string, value float64, labels ...string)
+
+func newScraper(collect ...func(context.Context, gauge)) *scraper {
 	descriptions := map[string]*prometheus.Desc{}
 	for _, m := range []struct {
 		name, help string
@@ -38,43 +41,41 @@ func stateMetrics() map[string]*prometheus.Desc {
 		{"chandler_server_drained", "1 if the catalog drains the server.", []string{"server"}},
 		{"chandler_instance_conditions", "Instances that have a condition, by server and reason: over_quota, inaccessible.", []string{"server", "reason"}},
 		{"chandler_ready", "1 if the part answers: the state database, the credential store and each backend.", []string{"part"}},
+		{"chandler_certificate_not_after_seconds", "When a certificate in use expires, in seconds since 1970, by its use and its subject.", []string{"use", "subject"}},
 	} {
 		descriptions[m.name] = prometheus.NewDesc(m.name, m.help, m.labels, nil)
 	}
-	return descriptions
+	return &scraper{descriptions, collect}
 }
 
-// gauge reports a value.
-type gauge func(name string, value float64, labels ...string)
-
 // Describe implements prometheus.Collector.
-func (c *stateCollector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range c.descriptions {
+func (s *scraper) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range s.descriptions {
 		out <- d
 	}
 }
 
 // Collect implements prometheus.Collector.
-func (c *stateCollector) Collect(out chan<- prometheus.Metric) {
+func (s *scraper) Collect(out chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTime)
 	defer cancel()
-	report := func(name string, value float64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(c.descriptions[name], prometheus.GaugeValue, value, labels...)
-	}
-	for _, p := range c.Readiness().Parts {
-		report("chandler_ready", flagValue(p.Ready), p.Name)
-	}
-	for _, collect := range []func(context.Context, gauge) error{c.collectOperations, c.collectInstances, c.collectServers, c.collectConditions} {
-		if collect(ctx, report) != nil {
-			return
-		}
+	for _, collect := range s.collect {
+		collect(ctx, func(name string, value float64, labels ...string) {
+			out <- prometheus.MustNewConstMetric(s.descriptions[name], prometheus.GaugeValue, value, labels...)
+		})
 	}
 }
 
-func (c *stateCollector) collectOperations(ctx context.Context, report gauge) error {
-	unfinished, err := c.store.CountUnfinished(ctx, c.store.Pool)
+func (s *Server) collectReadiness(_ context.Context, report gauge) {
+	for _, p := range s.Readiness().Parts {
+		report("chandler_ready", flagValue(p.Ready), p.Name)
+	}
+}
+
+func (s *Server) collectOperations(ctx context.Context, report gauge) {
+	unfinished, err := s.store.CountUnfinished(ctx, s.store.Pool)
 	if err != nil {
-		return err
+		return
 	}
 	counts := map[store.Kind]float64{store.Provision: 0, store.Update: 0, store.Deprovision: 0, store.Bind: 0, store.Unbind: 0}
 	for _, u := range unfinished {
@@ -83,60 +84,61 @@ func (c *stateCollector) collectOperations(ctx context.Context, report gauge) er
 	for kind, n := range counts {
 		report("chandler_operations_in_progress", n, string(kind))
 	}
-	return nil
 }
 
-func (c *stateCollector) collectInstances(ctx context.Context, report gauge) error {
-	used, err := c.store.PlansInUse(ctx, c.store.Pool)
-	if err != nil {
-		return err
+// series are values by two labels.
+type series map[[2]string]float64
+
+func (s series) report(report gauge, name string) {
+	for labels, value := range s {
+		report(name, value, labels[0], labels[1])
 	}
-	instances := map[[2]string]float64{}
+}
+
+func (s *Server) collectInstances(ctx context.Context, report gauge) {
+	used, err := s.store.PlansInUse(ctx, s.store.Pool)
+	if err != nil {
+		return
+	}
+	instances := series{}
 	for _, u := range used {
-		family, name := c.planLabels(u.ServiceID, u.PlanID)
+		family, name := s.planLabels(u.ServiceID, u.PlanID)
 		instances[[2]string{family, name}] += float64(u.Instances)
 	}
-	for plan, n := range instances {
-		report("chandler_instances", n, plan[0], plan[1])
-	}
-	return nil
+	instances.report(report, "chandler_instances")
 }
 
-func (c *stateCollector) collectConditions(ctx context.Context, report gauge) error {
-	rows, err := c.store.CountConditions(ctx, c.store.Pool)
+func (s *Server) collectConditions(ctx context.Context, report gauge) {
+	rows, err := s.store.CountConditions(ctx, s.store.Pool)
 	if err != nil {
-		return err
+		return
 	}
-	counts := map[[2]string]float64{}
-	for _, s := range c.catalog.Servers() {
+	counts := series{}
+	for _, server := range s.catalog.Servers() {
 		for _, reason := range services.Reasons() {
-			counts[[2]string{s.Key(), string(reason)}] = 0
+			counts[[2]string{server.Key(), string(reason)}] = 0
 		}
 	}
 	for _, row := range rows {
 		backend := row.Backend
-		if p, ok := c.catalog.Plan(row.ServiceID, row.PlanID); ok && backend == "" {
+		if p, ok := s.catalog.Plan(row.ServiceID, row.PlanID); ok && backend == "" {
 			backend = p.Backend
 		}
 		counts[[2]string{catalog.ServerKey(backend, row.Server), row.ConditionReason}] += float64(row.Instances)
 	}
-	for series, n := range counts {
-		report("chandler_instance_conditions", n, series[0], series[1])
-	}
-	return nil
+	counts.report(report, "chandler_instance_conditions")
 }
 
-func (c *stateCollector) collectServers(ctx context.Context, report gauge) error {
-	for _, b := range c.catalog.Backends() {
-		loads, err := c.placement.Loads(ctx, c.store.Pool, b.Name, "")
+func (s *Server) collectServers(ctx context.Context, report gauge) {
+	for _, b := range s.catalog.Backends() {
+		loads, err := s.placement.Loads(ctx, s.store.Pool, b.Name, "")
 		if err != nil {
-			return err
+			return
 		}
 		for _, l := range loads {
 			collectServer(l, report)
 		}
 	}
-	return nil
 }
 
 func collectServer(l placement.Load, report gauge) {

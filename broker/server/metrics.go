@@ -15,7 +15,7 @@ import (
 	"github.com/chandler-broker/chandler/broker/store"
 )
 
-// metrics are those that the broker counts itself; collector.go has those of the state.
+// metrics are those that the broker counts. A scraper computes the others.
 type metrics struct {
 	registry       *prometheus.Registry
 	requests       *prometheus.CounterVec
@@ -64,9 +64,8 @@ func flagValue(ok bool) float64 {
 	return 0
 }
 
-// begin makes the series of everything that can happen, at 0. Prometheus sees an increase
-// between two values of a series: one that begins at 1 hides the first event from every
-// alert, which for a plan that is rarely used is every event.
+// begin makes all series of events, at 0. Prometheus sees an increase between two values of a
+// series: one that begins at 1 hides its first event from every alert.
 func (m *metrics) begin(c *catalog.Catalog) {
 	for _, s := range c.Services() {
 		for _, p := range s.Plans {
@@ -77,9 +76,9 @@ func (m *metrics) begin(c *catalog.Catalog) {
 		m.requests.WithLabelValues(route, method, strconv.Itoa(code))
 		m.requestTimes.WithLabelValues(route, method)
 	})
-	for _, door := range []string{platformDoor, operatorDoor} {
+	for _, clients := range []string{platformClients, operatorClients} {
 		for _, reason := range auth.Reasons() {
-			m.refusals.WithLabelValues(door, reason)
+			m.refusals.WithLabelValues(clients, reason)
 		}
 	}
 }
@@ -119,7 +118,7 @@ func (m *metrics) handler() http.Handler {
 
 // watch adds the metrics that are computed at each scrape.
 func (m *metrics) watch(s *Server) {
-	m.registry.MustRegister(&stateCollector{s, stateMetrics()}, certificateCollector{s.certificates})
+	m.registry.MustRegister(newScraper(s.collectReadiness, s.collectCertificates, s.collectOperations, s.collectInstances, s.collectServers, s.collectConditions))
 }
 
 func (s *Server) operationFinished(op store.Operation) {

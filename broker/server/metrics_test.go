@@ -87,7 +87,7 @@ func TestSeriesBeginAtZero(t *testing.T) {
 		m.operations.WithLabelValues("database", "postgres-small", string(store.Bind), string(store.OutcomeTimedOut)),
 		m.operations.WithLabelValues("database", "postgres-medium", string(store.Deprovision), string(store.OutcomeCancelled)),
 		m.requests.WithLabelValues("/v2/service_instances/{instance_id}", http.MethodPut, "500"),
-		m.refusals.WithLabelValues(platformDoor, "password"),
+		m.refusals.WithLabelValues(platformClients, "password"),
 	} {
 		var value dto.Metric
 		if err := series.Write(&value); err != nil || value.GetCounter().GetValue() != 0 {

@@ -55,18 +55,21 @@ type prober struct {
 func (p *prober) watch(ctx context.Context, checks []check) {
 	p.checks, p.pending = checks, make([]chan error, len(checks))
 	p.ask(ctx)
-	go func() {
-		tick := time.NewTicker(probeEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				p.ask(ctx)
-			}
+	go every(ctx, probeEvery, func() { p.ask(ctx) })
+}
+
+// every calls do after each interval until ctx ends.
+func every(ctx context.Context, interval time.Duration, do func()) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			do()
 		}
-	}()
+	}
 }
 
 // readiness is the latest result.
@@ -165,8 +168,8 @@ func answerOf(ctx context.Context, answer <-chan error) (err error, answered boo
 	}
 }
 
-// serveReady tells an operator which parts are not ready and why, and others only
-// whether the broker is ready.
+// serveReady tells an operator which parts are not ready and why, and others, such as load
+// balancers, only whether the broker is ready.
 func (s *Server) serveReady(w http.ResponseWriter, operator bool) {
 	r := s.Readiness()
 	if !operator {

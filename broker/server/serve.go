@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/gorilla/mux"
+
 	"github.com/chandler-broker/chandler/broker/auth"
 	"github.com/chandler-broker/chandler/broker/osb"
 )
@@ -71,7 +73,8 @@ func (s *Server) Serve(ctx context.Context, serving func(net.Addr)) error {
 	}
 	clients.drain = s.placement.SetDrained
 	go clients.watch(ctx)
-	go watchCertificates(ctx, s.certificates, s.log)
+	warnOfCertificates(ctx, s.certificates(), s.log)
+	go every(ctx, certificatesEvery, func() { warnOfCertificates(ctx, s.certificates(), s.log) })
 	if s.settings.Variables != nil {
 		go s.watchVariables(ctx)
 	}
@@ -144,39 +147,41 @@ func (s *Server) drain(server *http.Server) error {
 	return nil
 }
 
-// routes adds the operators' pages to the API. Load balancers, which are not
-// authenticated, learn from /readyz only whether the broker is ready. It is no
-// http.ServeMux, which would redirect paths that hold an ID such as "..".
-func (s *Server) routes(api http.Handler, operators *auth.Authenticator) http.Handler {
-	metrics := s.metrics.handler()
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case "/healthz":
-			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-			_, _ = w.Write([]byte("ok\n"))
-		case "/readyz":
-			operator := r.Header.Get("Authorization") != "" || r.TLS != nil && len(r.TLS.PeerCertificates) > 0
-			if operator {
-				_, err := operators.Authenticate(r)
-				operator = err == nil
-			}
-			s.serveReady(w, operator)
-		case "/metrics":
-			if _, err := operators.Authenticate(r); err != nil {
-				s.refuseOperator(w, err)
-				return
-			}
-			metrics.ServeHTTP(w, r)
-		default:
-			api.ServeHTTP(w, r)
+// routes serves the operators' pages and everything else by the API. Web pages can be added
+// to the router. An http.ServeMux would redirect paths that contain an ID such as "..".
+func (s *Server) routes(api http.Handler, operators *auth.Authenticator) *mux.Router {
+	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
+	router.NotFoundHandler = api
+	router.HandleFunc("/healthz", serveHealth)
+	router.HandleFunc("/readyz", func(w http.ResponseWriter, r *http.Request) {
+		operator := r.Header.Get("Authorization") != "" || r.TLS != nil && len(r.TLS.PeerCertificates) > 0
+		if operator {
+			_, err := operators.Authenticate(r)
+			operator = err == nil
 		}
+		s.serveReady(w, operator)
 	})
+	router.Handle("/metrics", s.forOperators(operators, s.metrics.handler()))
+	return router
 }
 
-func (s *Server) refuseOperator(w http.ResponseWriter, err error) {
-	text := err.Error()
-	if len(operators(s.catalog, s.settings)) == 0 {
-		text = "no operator is configured: set CHANDLER_OPERATOR_USERNAME and CHANDLER_OPERATOR_PASSWORD, or name operators in the catalog"
-	}
-	http.Error(w, text, osb.RefusalHeader(w.Header(), err))
+func serveHealth(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = w.Write([]byte("ok\n"))
+}
+
+// forOperators passes an operator's requests to h.
+func (s *Server) forOperators(operators *auth.Authenticator, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, err := operators.Authenticate(r)
+		if err == nil {
+			h.ServeHTTP(w, r)
+			return
+		}
+		text := err.Error()
+		if len(operatorsOf(s.catalog, s.settings)) == 0 {
+			text = "no operator is configured: set CHANDLER_OPERATOR_USERNAME and CHANDLER_OPERATOR_PASSWORD, or name operators in the catalog"
+		}
+		http.Error(w, text, osb.RefusalHeader(w.Header(), err))
+	})
 }

@@ -209,18 +209,11 @@ func (v *Variables) reread(ctx context.Context) (changed bool, err error) {
 const variablesEvery = 10 * time.Second
 
 // watchVariables reopens the backends whose configuration has changed in the credential
-// store, until ctx ends. A configuration that does not work changes nothing, and is tried
-// again.
+// store, until ctx ends. It retries a configuration that does not work, and changes nothing
+// until then.
 func (s *Server) watchVariables(ctx context.Context) {
-	tick := time.NewTicker(variablesEvery)
-	defer tick.Stop()
 	pending := false
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	every(ctx, variablesEvery, func() {
 		changed, err := s.settings.Variables.reread(ctx)
 		if err == nil && (changed || pending) {
 			err = s.reopen(ctx)
@@ -230,7 +223,7 @@ func (s *Server) watchVariables(ctx context.Context) {
 			s.log.ErrorContext(ctx, "administrators' credentials not replaced, those of before stay", "error", err.Error())
 		}
 		setFlag(s.metrics.administrators, err == nil)
-	}
+	})
 }
 
 // reopen opens each backend whose configuration a variable has changed since it was
