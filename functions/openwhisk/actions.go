@@ -3,27 +3,117 @@ package openwhisk
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/chandler-broker/chandler/functions/sandbox"
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// actionPut is the body of PUT /actions/…: what is absent stays as it is
-// (WhiskActionPut).
+// action is an action as the database has it, usually without its code.
+type action struct {
+	entity
+	exec
+	limits actionLimits
+}
+
+func (a *API) newAction(row state.ActionRow) (action, error) {
+	x := action{
+		entity: newEntity(qualified{row.Namespace, row.Package, row.Name}, row.Version, row.Publish, row.Annotations, row.UpdatedAt),
+		exec:   exec{kind: row.Kind, main: row.Main, hash: row.CodeHash, components: row.Components},
+		limits: actionLimits{int64(row.TimeoutMs), int64(row.MemoryMb), int64(row.LogsMb), 1},
+	}
+	var err error
+	x.parameters, err = a.unseal("actions", x.qualified, row.Parameters)
+	return x, err
+}
+
+func newListedAction(row state.ListActionsRow) action {
+	return action{
+		entity: newEntity(qualified{row.Namespace, row.Package, row.Name}, row.Version, row.Publish, row.Annotations, row.UpdatedAt),
+		exec:   exec{kind: row.Kind},
+		limits: actionLimits{int64(row.TimeoutMs), int64(row.MemoryMb), int64(row.LogsMb), 1},
+	}
+}
+
+// findAction reads an action.
+func (a *API) findAction(ctx context.Context, db state.DBTX, q qualified) (action, error) {
+	row, err := a.Store.Action(ctx, db, state.ActionParams{Namespace: q.namespace, Package: q.pkg, Name: q.name})
+	if err != nil {
+		return action{}, a.missing(ctx, db, q, "actions", err)
+	}
+	return a.newAction(row)
+}
+
+type actionDocument struct {
+	summary
+	Parameters keyValues    `json:"parameters"`
+	Limits     actionLimits `json:"limits"`
+	Exec       execDocument `json:"exec"`
+}
+
+func (x action) document(withCode bool) actionDocument {
+	return actionDocument{x.summary(), x.parameters, x.limits, x.exec.document(withCode)}
+}
+
+// actionSummary is an action in a list.
+type actionSummary struct {
+	summary
+	Limits actionLimits `json:"limits"`
+	Exec   struct {
+		Binary bool `json:"binary"`
+	} `json:"exec"`
+}
+
+func (x action) listEntry() actionSummary {
+	s := actionSummary{summary: x.summary(), Limits: x.limits}
+	s.Exec.Binary = sandboxKind(x.kind) == sandbox.WASM
+	return s
+}
+
+// listActions serves GET /actions, of all packages, and GET /actions/{package}/, which
+// lists the actions of the bound package if the package is a binding.
+func (a *API) listActions(c *call) error {
+	at := c.qualified
+	if c.pkg != "" {
+		var err error
+		if at, _, err = a.locate(c); err != nil {
+			return err
+		}
+	}
+	if at.namespace == systemNamespace {
+		out := []actionSummary{}
+		for _, x := range nativesOf(at.pkg) {
+			out = append(out, x.listEntry())
+		}
+		return c.ok(out)
+	}
+	p, err := c.page("actions")
+	if err != nil {
+		return err
+	}
+	ctx, db, packaged := c.Context(), a.Store.Pool, c.pkg != ""
+	return list(c, p,
+		func() (int64, error) {
+			return a.Store.CountActions(ctx, db, state.CountActionsParams{Namespace: at.namespace, Package: at.pkg, Packaged: packaged})
+		},
+		func() ([]state.ListActionsRow, error) {
+			return a.Store.ListActions(ctx, db, state.ListActionsParams{
+				Namespace: at.namespace, Package: at.pkg, Packaged: packaged, Skip: p.skip, Batch: p.limit,
+			})
+		},
+		func(row state.ListActionsRow) actionSummary { return newListedAction(row).listEntry() })
+}
+
+// actionPut is the body of PUT /actions/… (WhiskActionPut).
 type actionPut struct {
+	entityPut
 	Exec           *execPut   `json:"exec"`
-	Parameters     sent       `json:"parameters"`
 	Limits         *limitsPut `json:"limits"`
-	Version        *string    `json:"version"`
-	Publish        *bool      `json:"publish"`
-	Annotations    sent       `json:"annotations"`
 	DelAnnotations []string   `json:"delAnnotations"`
 }
 
-// putLimit is how long a request may be that carries code, base64 and JSON's
-// escapes included.
+// putLimit is the largest body of a request with code, in base64 and with JSON's escapes.
 func putLimit(l state.Limits) int64 { return 2*l.CodeBytes + 3*l.PayloadBytes + 1<<16 }
 
 // putAction serves PUT /actions/[{package}/]{name}.
@@ -49,19 +139,14 @@ func (a *API) putAction(c *call) error {
 		e = &resolved
 	}
 	stored, err := a.storeAction(c, put, e, overwrite)
-	if err != nil {
-		return err
-	}
-	return c.ok(stored.document(e != nil))
+	return c.reply(stored.document(e != nil), err)
 }
 
-// readActionPut reads the body within the memory that all uploads have together. A
-// small one, no longer than other requests may be, waits for no other: uploads that
-// come in slowly delay none but large ones.
+// readActionPut reads the body within the memory that all uploads share. A body within
+// entityLimit does not wait for memory, so slow uploads delay only large ones.
 func (a *API) readActionPut(c *call) (put actionPut, release func(), err error) {
 	limit := putLimit(c.who.limits)
-	// Body, decoded string, decoded base64.
-	weight := min(3*limit, a.Upload)
+	weight := min(3*limit, a.Upload) // body, decoded string, decoded base64
 	if c.ContentLength >= 0 {
 		weight = min(weight, 3*c.ContentLength)
 	}
@@ -72,22 +157,20 @@ func (a *API) readActionPut(c *call) (put actionPut, release func(), err error) 
 		return put, nil, err
 	}
 	release = func() { a.uploads.Release(weight) }
-	if err := c.decode(&put, limit); err != nil {
-		release()
-		return put, nil, err
+	if err = c.decode(&put, limit); err == nil {
+		err = put.read(c.who.limits)
 	}
-	if err := errors.Join(put.Parameters.readParameters(c.who.limits), put.Annotations.readAnnotations(c.who.limits)); err != nil {
+	if err != nil {
 		release()
-		return put, nil, err
 	}
-	return put, release, nil
+	return put, release, err
 }
 
-// storeAction merges, checks and writes. The code is compiled before the
-// transaction, and only where the request could succeed.
+// storeAction merges, checks and writes. It compiles the code before the transaction, if
+// the request could succeed.
 func (a *API) storeAction(c *call, put actionPut, e *exec, overwrite bool) (action, error) {
 	ctx := c.Context()
-	if _, err := a.mergeAction(ctx, a.Store.Pool, c, put, e, overwrite); err != nil {
+	if _, _, err := a.mergeAction(ctx, a.Store.Pool, c, put, e, overwrite); err != nil {
 		return action{}, err
 	}
 	var unused []string
@@ -97,98 +180,49 @@ func (a *API) storeAction(c *call, put actionPut, e *exec, overwrite bool) (acti
 		}
 		unused = append(unused, e.hash)
 	}
-	// Whatever happens from here on, code that nobody has is not kept.
-	defer func() { a.forgetUnused(context.WithoutCancel(ctx), unused) }()
-	var out action
-	err := a.Store.InTx(ctx, func(tx pgx.Tx) error {
-		if _, err := a.lock(ctx, tx, c.namespace); err != nil {
-			return err
-		}
-		merged, err := a.mergeAction(ctx, tx, c, put, e, overwrite)
+	defer func() { a.forgetUnused(context.WithoutCancel(ctx), unused...) }()
+	return lockedChange(a, c, func(ctx context.Context, tx pgx.Tx) (action, error) {
+		x, previousHash, err := a.mergeAction(ctx, tx, c, put, e, overwrite)
 		if err != nil {
-			return err
+			return x, err
 		}
-		out = merged.action
-		unused = append(unused, merged.previousHash)
-		return a.writeAction(ctx, tx, out, e != nil)
+		unused = append(unused, previousHash)
+		return x, a.writeAction(ctx, tx, x, e != nil)
 	})
-	return out, err
 }
 
-// lock excludes all others from changing the namespace's entities.
-func (a *API) lock(ctx context.Context, tx pgx.Tx, namespace string) ([]byte, error) {
-	limits, err := a.Store.LockNamespace(ctx, tx, namespace)
-	if state.NotFound(err) {
-		return nil, errBadCredentials // deprovisioned since the request was let in
-	}
-	return limits, err
-}
-
-type mergedAction struct {
-	action
-	previousHash string
-}
-
-// mergeAction is the action as it would be after the request; the error says why
-// it cannot be.
-func (a *API) mergeAction(ctx context.Context, db state.DBTX, c *call, put actionPut, e *exec, overwrite bool) (mergedAction, error) {
-	previous, err := a.previousAction(ctx, db, c, overwrite)
-	if err != nil {
-		return mergedAction{}, err
-	}
-	if previous == nil && e == nil {
-		return mergedAction{}, errExecUndefined
-	}
-	out, err := put.apply(c, previous, e)
-	if err != nil {
-		return mergedAction{}, err
-	}
-	if err := errors.Join(checkUnlocked(previous, put), checkCGI(out), checkConductor(out)); err != nil {
-		return mergedAction{}, err
-	}
-	if out.kind == sequenceKind {
-		if err := a.checkSequence(ctx, db, c.who, c.qualified, out.components); err != nil {
-			return mergedAction{}, err
-		}
-		out.parameters = keyValues(nil).set("_actions", out.components)
-	}
-	m := mergedAction{action: out}
-	if previous != nil {
-		m.previousHash = previous.hash
-	}
-	return m, nil
-}
-
-// previousAction is what is there already; nil where there is nothing and
-// something may be made.
-func (a *API) previousAction(ctx context.Context, db state.DBTX, c *call, overwrite bool) (*action, error) {
+// mergeAction is the action as it would be after the request, and the hash of the code
+// that it had before.
+func (a *API) mergeAction(ctx context.Context, db state.DBTX, c *call, put actionPut, e *exec, overwrite bool) (out action, previousHash string, err error) {
 	if err := a.checkPackage(ctx, db, c.qualified); err != nil {
-		return nil, err
+		return out, "", err
 	}
 	row, err := a.Store.Action(ctx, db, state.ActionParams{Namespace: c.namespace, Package: c.pkg, Name: c.name})
-	if err == nil && !overwrite {
-		return nil, errExists
-	}
-	if err == nil {
-		previous, err := a.newAction(row)
-		return &previous, err
-	}
-	if !state.NotFound(err) {
-		return nil, err
-	}
-	if c.pkg == "" {
-		if err := a.checkCollection(ctx, db, c.qualified, "actions"); err != nil {
-			return nil, err
-		}
-	}
-	counts, err := a.Store.CountEntities(ctx, db, c.namespace)
+	exists, err := a.checkPut(ctx, db, c, "actions", overwrite, err)
 	if err != nil {
-		return nil, err
+		return out, "", err
 	}
-	return nil, checkCount("actions", counts.Actions, c.who.limits.Actions)
+	previous, err := a.newAction(row)
+	if err == nil && !exists && e == nil {
+		err = errExecUndefined
+	}
+	if err != nil {
+		return out, "", err
+	}
+	if out, err = put.apply(c, previous, exists, e); err != nil {
+		return out, "", err
+	}
+	if err := errors.Join(checkUnlocked(previous, put), checkCGI(out), checkConductor(out)); err != nil {
+		return out, "", err
+	}
+	if out.kind == sequenceKind {
+		err = a.checkSequence(ctx, db, c.who, c.qualified, out.components)
+		out.parameters = keyValues(nil).set("_actions", out.components)
+	}
+	return out, previous.hash, err
 }
 
-// checkPackage refuses to change what is in a binding, or in no package there is.
+// checkPackage refuses to change an action in a binding, or in a package that does not exist.
 func (a *API) checkPackage(ctx context.Context, db state.DBTX, q qualified) error {
 	if q.pkg == "" {
 		return nil
@@ -197,51 +231,18 @@ func (a *API) checkPackage(ctx context.Context, db state.DBTX, q qualified) erro
 	switch {
 	case state.NotFound(err):
 		return errNotFound
-	case err != nil:
-		return err
-	case p.BoundName != "":
+	case err == nil && p.BoundName != "":
 		return errOnBinding
 	}
-	return nil
-}
-
-// checkCollection refuses a name that another kind of entity has.
-func (a *API) checkCollection(ctx context.Context, db state.DBTX, q qualified, collection string) error {
-	has, err := a.Store.Collection(ctx, db, state.CollectionParams{Namespace: q.namespace, Name: q.name})
-	if err != nil {
-		return err
-	}
-	if has != "" && has != collection {
-		return errConformance
-	}
-	return nil
-}
-
-// missing is the error for an entity that is not there: another kind of entity
-// may have its name.
-func (a *API) missing(ctx context.Context, db state.DBTX, q qualified, collection string) error {
-	if q.pkg == "" {
-		if err := a.checkCollection(ctx, db, q, collection); err != nil {
-			return err
-		}
-	}
-	return errNotFound
+	return err
 }
 
 // apply merges the request into previous, as the controller does (WhiskActionsApi,
 // updateWhiskAction).
-func (put actionPut) apply(c *call, previous *action, e *exec) (action, error) {
-	out := action{qualified: c.qualified}
-	var limits *actionLimits
-	if previous != nil {
-		out, limits = *previous, &previous.limits
-	}
-	var err error
-	if out.limits, err = put.Limits.resolve(c.who.limits, limits); err != nil {
-		return out, err
-	}
-	if out.version, err = nextVersion(put.Version, out.version); err != nil {
-		return out, err
+func (put actionPut) apply(c *call, previous action, exists bool, e *exec) (action, error) {
+	out := previous
+	if !exists {
+		out.limits = initialLimits(c.who.limits)
 	}
 	if e != nil {
 		if out.kind == sequenceKind {
@@ -249,45 +250,34 @@ func (put actionPut) apply(c *call, previous *action, e *exec) (action, error) {
 		}
 		out.exec = *e
 	}
-	if put.Parameters.values != nil {
-		out.parameters = *put.Parameters.values
+	annotations := out.annotations.without(put.DelAnnotations...).merged(put.Annotations.values)
+	if !exists && annotations.get(provideKeyAnnotation) == nil {
+		annotations = annotations.set(provideKeyAnnotation, false)
 	}
-	if put.Publish != nil {
-		out.publish = *put.Publish
+	var err error
+	if out.limits, err = put.Limits.merged(c.who.limits, out.limits); err != nil {
+		return out, err
 	}
-	out.annotations = out.annotations.without(put.DelAnnotations...)
-	if put.Annotations.values != nil {
-		out.annotations = out.annotations.merged(*put.Annotations.values)
+	if out.entity, err = put.entityPut.apply(c.qualified, out.entity); err != nil {
+		return out, err
 	}
-	if previous == nil && out.annotations.get(provideKeyAnnotation) == nil {
-		out.annotations = out.annotations.set(provideKeyAnnotation, false)
-	}
-	out.annotations = out.annotations.set("exec", out.kind)
-	out.updated = time.Now().Truncate(time.Millisecond)
+	out.annotations = annotations.set("exec", out.kind)
 	return out, checkValues("Annotations", out.annotations, annotationLimit(c.who.limits))
 }
 
+// writeAction keeps the stored code unless withCode is set.
 func (a *API) writeAction(ctx context.Context, tx pgx.Tx, x action, withCode bool) error {
-	sealed := a.seal("actions", x.qualified, x.parameters)
-	components := append([]string{}, x.components...)
-	l := x.limits
-	if withCode {
-		return a.Store.PutAction(ctx, tx, state.PutActionParams{
-			Namespace: x.namespace, Package: x.pkg, Name: x.name, Version: x.version, Publish: x.publish,
-			Annotations: x.annotations.encode(), Parameters: sealed, Kind: x.kind, Main: x.main, Code: append([]byte{}, x.code...), CodeHash: x.hash,
-			Components: components, TimeoutMs: clamp(l.Timeout), MemoryMb: clamp(l.Memory), LogsMb: clamp(l.Logs), UpdatedAt: x.updated,
-		})
-	}
-	return a.Store.UpdateAction(ctx, tx, state.UpdateActionParams{
+	return a.Store.PutAction(ctx, tx, state.PutActionParams{
 		Namespace: x.namespace, Package: x.pkg, Name: x.name, Version: x.version, Publish: x.publish,
-		Annotations: x.annotations.encode(), Parameters: sealed, Components: components,
-		TimeoutMs: clamp(l.Timeout), MemoryMb: clamp(l.Memory), LogsMb: clamp(l.Logs), UpdatedAt: x.updated,
+		Annotations: x.annotations.encode(), Parameters: a.seal("actions", x.entity), Kind: x.kind, Main: x.main,
+		WithCode: withCode, Code: append([]byte{}, x.code...), CodeHash: x.hash, Components: append([]string{}, x.components...),
+		TimeoutMs: clamp(x.limits.Timeout), MemoryMb: clamp(x.limits.Memory), LogsMb: clamp(x.limits.Logs), UpdatedAt: x.updated,
 	})
 }
 
-// forgetUnused has the sandbox delete what it compiled from code that no action
-// of any namespace has. Other runtimes find out by themselves.
-func (a *API) forgetUnused(ctx context.Context, hashes []string) {
+// forgetUnused makes the sandbox delete compiled code that no action of any namespace
+// uses. Other runtimes find out by themselves.
+func (a *API) forgetUnused(ctx context.Context, hashes ...string) {
 	for _, hash := range hashes {
 		if hash == "" {
 			continue
@@ -302,8 +292,8 @@ func (a *API) forgetUnused(ctx context.Context, hashes []string) {
 	}
 }
 
-// getAction serves GET /actions/[{package}/]{name}?code=: with the parameters that
-// it inherits from its package.
+// getAction serves GET /actions/[{package}/]{name}?code=, with the parameters that the
+// action inherits from its package.
 func (a *API) getAction(c *call) error {
 	withCode, err := c.flag("code", true)
 	if err != nil {
@@ -314,26 +304,18 @@ func (a *API) getAction(c *call) error {
 		return err
 	}
 	if at.namespace == systemNamespace {
-		return a.getNative(c, at)
+		x, err := findNative(at.pkg, at.name)
+		return c.reply(x.document(false), err)
 	}
-	row, err := a.Store.Action(c.Context(), a.Store.Pool, state.ActionParams{Namespace: at.namespace, Package: at.pkg, Name: at.name})
-	if state.NotFound(err) {
-		return a.missing(c.Context(), a.Store.Pool, at, "actions")
-	}
-	if err != nil {
-		return err
-	}
-	x, err := a.newAction(row)
+	x, err := a.findAction(c.Context(), a.Store.Pool, at)
 	if err != nil {
 		return err
 	}
 	x.parameters = inherited.merged(x.parameters)
 	if withCode && x.kind != sequenceKind {
-		if x.code, err = a.loadCode(c.Context(), x.qualified, x.hash); err != nil {
-			return err
-		}
+		x.code, err = a.loadCode(c.Context(), x.qualified, x.hash)
 	}
-	return c.ok(x.document(withCode))
+	return c.reply(x.document(withCode), err)
 }
 
 func (a *API) loadCode(ctx context.Context, q qualified, hash string) ([]byte, error) {
@@ -346,33 +328,20 @@ func (a *API) loadCode(ctx context.Context, q qualified, hash string) ([]byte, e
 
 // deleteAction serves DELETE /actions/[{package}/]{name}.
 func (a *API) deleteAction(c *call) error {
-	ctx := c.Context()
-	var gone action
-	err := a.Store.InTx(ctx, func(tx pgx.Tx) error {
-		if _, err := a.lock(ctx, tx, c.namespace); err != nil {
-			return err
-		}
+	deleted, err := lockedChange(a, c, func(ctx context.Context, tx pgx.Tx) (x action, err error) {
 		if err := a.checkPackage(ctx, tx, c.qualified); err != nil {
-			return err
+			return x, err
 		}
-		row, err := a.Store.Action(ctx, tx, state.ActionParams{Namespace: c.namespace, Package: c.pkg, Name: c.name})
-		if state.NotFound(err) {
-			return a.missing(ctx, tx, c.qualified, "actions")
+		if x, err = a.findAction(ctx, tx, c.qualified); err != nil {
+			return x, err
 		}
-		if err != nil {
-			return err
+		if x.annotations.is(lockAnnotation) {
+			return x, locked("deleted")
 		}
-		if gone, err = a.newAction(row); err != nil {
-			return err
-		}
-		if gone.annotations.is(lockAnnotation) {
-			return locked("deleted")
-		}
-		return a.Store.DeleteAction(ctx, tx, state.DeleteActionParams{Namespace: c.namespace, Package: c.pkg, Name: c.name})
+		return x, a.Store.DeleteAction(ctx, tx, state.DeleteActionParams{Namespace: c.namespace, Package: c.pkg, Name: c.name})
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		a.forgetUnused(context.WithoutCancel(c.Context()), deleted.hash)
 	}
-	a.forgetUnused(context.WithoutCancel(ctx), []string{gone.hash})
-	return c.ok(gone.document(false))
+	return c.reply(deleted.document(false), err)
 }

@@ -76,6 +76,7 @@ func TestActionsRefused(t *testing.T) {
 		"no UTF-8":             {"actions/a", "{\"annotations\":[{\"key\":\"a\",\"value\":\"\xff\"}]}", 400, "The request content was malformed:\nthe body is not UTF-8"},
 		"no object":            {"actions/a", `[]`, 400, "The request content was malformed:\na JSON object is expected, not array"},
 		"wrong type":           {"actions/a", `{"exec":{"kind":7}}`, 400, "The request content was malformed:\n\"exec.kind\" cannot be number"},
+		"wrong type, embedded": {"actions/a", `{"version":7}`, 400, "The request content was malformed:\n\"version\" cannot be number"},
 		"no kind":              {"actions/a", `{"exec":{"code":"echo"}}`, 400, "The request content was malformed:\nkind '' not in Set(wasm:default, wasm:wasi, nodejs:default, sequence)"},
 		"unknown kind":         {"actions/a", `{"exec":{"kind":"cobol:85","code":"echo"}}`, 400, "The request content was malformed:\nkind 'cobol:85' not in Set(wasm:default, wasm:wasi, nodejs:default, sequence)"},
 		"no code":              {"actions/a", `{"exec":{"kind":"nodejs:default"}}`, 400, "The request content was malformed:\n'code' must be a string, and not an empty one, for kind 'nodejs:default'"},

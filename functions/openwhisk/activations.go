@@ -14,8 +14,7 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// findActivation reads the activation that the path names. One that still runs is
-// not there yet.
+// findActivation reads the activation that the path names, if it has ended.
 func (a *API) findActivation(c *call) (*record, error) {
 	raw := mux.Vars(c.Request)["id"]
 	if len(raw) != activationIDLength {
@@ -36,7 +35,7 @@ func (a *API) findActivation(c *call) (*record, error) {
 	if err != nil {
 		return nil, err
 	}
-	return storedRecord(row), nil
+	return newRecord(row), nil
 }
 
 // getActivation serves GET /activations/{id}.
@@ -66,15 +65,15 @@ func (a *API) getLogs(c *call) error {
 	return c.ok(map[string]any{"logs": r.document().Logs})
 }
 
-// filter says which activations are asked for.
+// filter selects activations.
 type filter struct {
 	page
 	docs         bool
-	path         string // of what was activated, with its package; empty: all
+	path         string // of what was activated, with its package; empty selects all
 	since, until time.Time
 }
 
-// readFilter reads name, since, upto and docs besides what all lists have.
+// readFilter reads name, since, upto, docs and the page.
 func (c *call) readFilter() (filter, error) {
 	var f filter
 	var err error
@@ -97,7 +96,7 @@ func (c *call) readFilter() (filter, error) {
 	return f, err
 }
 
-// farFuture is later than any activation, and what PostgreSQL can still hold.
+// farFuture is later than any activation, and within PostgreSQL's range.
 var farFuture = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // nameFilter reads "name" or "package/name".
@@ -128,79 +127,63 @@ func (c *call) epoch(name string, initial time.Time) (time.Time, error) {
 	return time.UnixMilli(min(max(ms, 0), farFuture.UnixMilli())), nil
 }
 
-// listActivations serves GET /activations. What this runtime has not written yet
-// it writes first.
+// listActivations serves GET /activations, after the records of this runtime are written.
 func (a *API) listActivations(c *call) error {
 	f, err := c.readFilter()
 	if err != nil {
 		return err
 	}
-	if err := a.recorder.settle(c.Context(), c.namespace); err != nil {
+	if err := a.recorder.flush(c.Context(), c.namespace); err != nil {
 		return err
 	}
-	if f.count {
-		n, err := a.Store.CountActivations(c.Context(), a.Store.Pool, state.CountActivationsParams{
-			Namespace: c.namespace, Path: f.path, Since: f.since, Upto: f.until,
+	ctx, db := c.Context(), a.Store.Pool
+	count := func() (int64, error) {
+		return a.Store.CountActivations(ctx, db, state.CountActivationsParams{Namespace: c.namespace, Path: f.path, Since: f.since, Upto: f.until})
+	}
+	read := func() ([]state.ListActivationsRow, error) {
+		return a.Store.ListActivations(ctx, db, state.ListActivationsParams{
+			Namespace: c.namespace, Docs: f.docs, Path: f.path, Since: f.since, Upto: f.until, Batch: f.limit, Skip: f.skip,
 		})
-		if err != nil {
-			return err
-		}
-		return c.counted("activations", n, f.page)
 	}
-	if f.docs {
-		return a.listRecords(c, f)
+	if !f.docs {
+		return list(c, f.page, count, read, func(row state.ListActivationsRow) activationSummary {
+			return newRecord(state.Activation(row)).summary()
+		})
 	}
-	rows, err := a.Store.ListActivations(c.Context(), a.Store.Pool, f.params(c.namespace))
+	release, err := a.reserveList(c, f)
 	if err != nil {
 		return err
 	}
-	return listed(c, rows, func(row state.ListActivationsRow) activationSummary { return listedRecord(row).summary() })
+	defer release()
+	return list(c, f.page, count, read, func(row state.ListActivationsRow) activationDocument {
+		return newRecord(state.Activation(row)).document()
+	})
 }
 
-func (f filter) params(namespace string) state.ListActivationsParams {
-	return state.ListActivationsParams{
-		Namespace: namespace, Docs: f.docs, Path: f.path, Since: f.since, Upto: f.until, Batch: f.limit, Skip: f.skip,
-	}
-}
+const (
+	// listPatience limits how long a list with results and logs waits for memory, and how
+	// long it may then take to be read and sent.
+	listPatience = 30 * time.Second
+	// recordCopies is how often such a list is in memory: as read, decoded, and as sent.
+	recordCopies = 3
+)
 
-// recordCopies is how often a record is in memory while a list of it is made: as the
-// database has it, decoded, and as the answer has it.
-const recordCopies = 3
-
-// listRecords answers with results and logs, which may be hundreds of megabytes:
-// all such lists together take Options.Lists.
-func (a *API) listRecords(c *call, f filter) error {
-	p := f.params(c.namespace)
+// reserveList reserves memory for a list with results and logs, which may be hundreds of
+// megabytes. All such lists share Options.Lists.
+func (a *API) reserveList(c *call, f filter) (release func(), err error) {
 	bytes, err := a.Store.ActivationBytes(c.Context(), a.Store.Pool, state.ActivationBytesParams{
-		Namespace: p.Namespace, Path: p.Path, Since: p.Since, Upto: p.Upto, Batch: p.Batch, Skip: p.Skip,
+		Namespace: c.namespace, Path: f.path, Since: f.since, Upto: f.until, Batch: f.limit, Skip: f.skip,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	weight := min(recordCopies*bytes, a.Lists)
 	ctx, cancel := context.WithTimeout(c.Context(), listPatience)
 	defer cancel()
 	if err := a.lists.Acquire(ctx, weight); err != nil {
-		return errOverload
+		return nil, errOverload
 	}
-	defer a.lists.Release(weight)
-	rows, err := a.Store.ListActivations(c.Context(), a.Store.Pool, p)
-	if err != nil {
-		return err
-	}
-	// Whoever reads slowly keeps others from the memory for no longer than this.
-	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(listPatience)) // a server that cannot has no deadlines
-	return listed(c, rows, func(row state.ListActivationsRow) activationDocument { return listedRecord(row).document() })
-}
-
-// listPatience is how long a list with results and logs waits for memory, and may
-// then take to be sent.
-const listPatience = 30 * time.Second
-
-func listedRecord(row state.ListActivationsRow) *record {
-	return storedRecord(state.Activation{
-		Namespace: row.Namespace, ID: row.ID, Name: row.Name, Path: row.Path, Version: row.Version, Subject: row.Subject, Cause: row.Cause,
-		StartedAt: row.StartedAt, EndedAt: row.EndedAt, DurationMs: row.DurationMs, Status: row.Status,
-		Result: row.Result, Logs: row.Logs, Annotations: row.Annotations,
-	})
+	// A client that reads slowly must not keep the memory from others.
+	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(listPatience)) // some servers have no deadlines
+	return func() { a.lists.Release(weight) }, nil
 }

@@ -1,13 +1,14 @@
 // Package openwhisk serves Apache OpenWhisk's REST API, version 1, from the state
-// database: actions, packages, triggers, rules, sequences, web actions,
-// activations. What a client of OpenWhisk sends and gets is as OpenWhisk has it;
-// where its documentation and its controller differ, as its controller does.
+// database: actions, packages, triggers, rules, sequences, web actions and activations.
+// Where OpenWhisk's documentation and its controller differ, it does what the controller
+// does.
 //
-// Nothing of a namespace is in memory while nothing of it runs. Any number of
-// runtimes serve one database.
+// A namespace occupies no memory while nothing of it runs. Any number of runtimes serve
+// one database.
 package openwhisk
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,27 +25,26 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// Runner runs actions; *sandbox.Pool is the one there is.
+// Runner runs actions; *sandbox.Pool implements it.
 type Runner interface {
 	// Run runs one activation to its end, or its time limit.
 	Run(ctx context.Context, call sandbox.Call) (sandbox.Outcome, error)
-	// Prepare checks code and compiles it. Errors are the user's to mend.
+	// Prepare checks code and compiles it. A *sandbox.CodeError is caused by the user's code.
 	Prepare(ctx context.Context, code sandbox.Code) error
-	// Forget deletes what was compiled from the code of that hash.
+	// Forget deletes the compiled code of that hash.
 	Forget(hash string) error
 }
 
-// Feeds are the actions of namespace whisk.system: they change what fires
-// triggers.
+// Feeds are the actions of namespace whisk.system, which configure what fires triggers;
+// *feed.Feeds implements it.
 type Feeds interface {
-	// Invoke runs one of the actions "alarms/alarm", "alarms/interval",
-	// "alarms/once" and "messaging/nats" for a namespace, with parameters as
-	// OpenWhisk's feed actions take them, and returns its result, a JSON object.
-	// An error with a method Result() json.RawMessage is the caller's to mend.
+	// Invoke runs one of the actions "alarms/alarm", "alarms/interval", "alarms/once" and
+	// "messaging/nats" for a namespace, and returns its result, a JSON object. A
+	// *feed.Refusal is caused by the parameters.
 	Invoke(ctx context.Context, namespace, action string, params json.RawMessage) (json.RawMessage, error)
 }
 
-// Observation is what metrics are made of: an activation that ended.
+// Observation describes an ended activation, for metrics.
 type Observation struct {
 	Namespace, Plan string
 	// Kind is the action's, such as "nodejs:default", "sequence" or "trigger".
@@ -52,34 +52,26 @@ type Observation struct {
 	// Status is OpenWhisk's: "success", "application error", "action developer
 	// error", "whisk internal error".
 	Status string
-	// Ran says that the sandbox was asked, and Cold that it had to load the code
-	// first, which took Init.
+	// Ran says that the code ran in the sandbox, and Cold that it was loaded first, in Init.
 	Ran, Cold            bool
 	Wait, Init, Duration time.Duration
 }
 
-// Options is what the API needs. Observe and the numbers may be left out.
+// Options configures the API. Observe and the numbers are optional.
 type Options struct {
 	Store  *state.Store
 	Sealer *state.Sealer
 	Runner Runner
 	Logger *slog.Logger
-	// APIHost is what actions are told to call: a URL without a path.
+	// APIHost is the URL, without a path, at which actions call the API.
 	APIHost string
 	// Observe is called at the end of every activation; it must not block.
 	Observe func(Observation)
-	// Running is how many activations there may be at a time in this runtime, of
-	// all namespaces together (1000).
+	// Running limits the concurrent activations of all namespaces in this runtime (1000).
 	Running int64
-	// Upload is how many bytes of requests that carry code are held at a time
-	// (256 MB).
-	Upload int64
-	// Lists is how many bytes of results and logs are held at a time for lists that
-	// have them (128 MB).
-	Lists int64
-	// Unwritten is how many bytes of records wait for the database at a time
-	// (64 MB).
-	Unwritten int64
+	// Limits of memory, in bytes: for requests that carry code (256 MB), for lists with
+	// results and logs (128 MB), and for records that wait for the database (64 MB).
+	Upload, Lists, Unwritten int64
 }
 
 // API serves the API and runs what it asks for. It is safe for concurrent use.
@@ -92,28 +84,22 @@ type API struct {
 	lists    *semaphore.Weighted
 	recorder *recorder
 	throttle *throttle
-	known    atomic.Bool // the database knows this runtime
+	known    atomic.Bool // this runtime is in the database
 
-	mu      sync.Mutex // guards closing against started
+	mu      sync.Mutex // orders closing and started
 	closing bool
 	started sync.WaitGroup
 	life    context.Context // of all activations
 	end     context.CancelFunc
 }
 
-// New makes an API, which serves nothing of feeds until UseFeeds, and needs Run.
+// New returns an API, which needs Run, and UseFeeds for feeds.
 func New(o Options) (*API, error) {
 	if o.Store == nil || o.Sealer == nil || o.Runner == nil || o.Logger == nil || o.APIHost == "" {
 		return nil, errors.New("the functions' API needs a store, a sealer, a runner, a logger and the URL it is reached at")
 	}
-	for _, field := range []struct {
-		value   *int64
-		initial int64
-	}{{&o.Running, 1000}, {&o.Upload, 256 << 20}, {&o.Lists, 128 << 20}, {&o.Unwritten, 64 << 20}} {
-		if *field.value <= 0 {
-			*field.value = field.initial
-		}
-	}
+	o.Running, o.Upload = cmp.Or(o.Running, 1000), cmp.Or(o.Upload, 256<<20)
+	o.Lists, o.Unwritten = cmp.Or(o.Lists, 128<<20), cmp.Or(o.Unwritten, 64<<20)
 	if o.Observe == nil {
 		o.Observe = func(Observation) {}
 	}
@@ -125,15 +111,13 @@ func New(o Options) (*API, error) {
 	return a, nil
 }
 
-// UseFeeds tells the API whom to ask for the actions of whisk.system. It is called
-// before the first request.
+// UseFeeds sets the feeds. It is called before the first request.
 func (a *API) UseFeeds(f Feeds) { a.feeds = f }
 
 // Handler serves the API below /api/v1.
 func (a *API) Handler() http.Handler { return a.handler }
 
-// begin admits one more activation; done must be called when it has ended. The
-// error is errEnding.
+// begin admits an activation; done must be called when it has ended. The error is errEnding.
 func (a *API) begin() (done func(), err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -144,8 +128,8 @@ func (a *API) begin() (done func(), err error) {
 	return a.started.Done, nil
 }
 
-// Close lets activations end until ctx does, ends the others as internal errors,
-// and writes all records that are still to be written. Run goes on until then.
+// Close waits for activations until ctx ends, ends the others as internal errors, and
+// writes the remaining records. Run must continue until then.
 func (a *API) Close(ctx context.Context) error {
 	a.mu.Lock()
 	a.closing = true
@@ -156,16 +140,16 @@ func (a *API) Close(ctx context.Context) error {
 	case <-ended:
 	case <-ctx.Done():
 		a.end()
-		<-ended // the sandbox lets go of a call whose context ended
+		<-ended // the sandbox stops a call when its context ends
 	}
 	a.end()
 	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWrites)
 	defer cancel()
-	if err := a.recorder.settle(late, ""); err != nil {
+	if err := a.recorder.flush(late, ""); err != nil {
 		return err
 	}
 	return a.Store.Unseen(late, a.Store.Pool, a.runtime)
 }
 
-// lastWrites is how long Close gives the database.
+// lastWrites is how long Close waits for the database.
 const lastWrites = 5 * time.Second

@@ -1,10 +1,12 @@
 package openwhisk
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -16,54 +18,43 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// credentials are what somebody calls with: a key (id and hash of it), a token of
-// an activation on behalf of a binding, or of a namespace itself.
+// credentials are a key (its id and hash), or a token of an activation on behalf of a
+// binding or of a namespace itself.
 type credentials struct {
 	id                 uuid.UUID
 	hash               []byte
 	namespace, binding string
 }
 
-// identity is who calls, and what its namespace may.
+// identity is a caller, and what its namespace may do.
 type identity struct {
 	namespace string
-	binding   string // empty: the namespace itself
+	binding   string // empty for the namespace itself
 	role      string
 	limits    state.Limits
 	mounts    []state.Mount
 }
 
-// subject is who an activation's record says has asked for it.
-func (i identity) subject() string {
-	if i.binding == "" {
-		return i.namespace
-	}
-	return i.binding
-}
+// subject names the caller in the record of an activation.
+func (i identity) subject() string { return cmp.Or(i.binding, i.namespace) }
 
 func (i identity) mayChange() bool { return i.role == state.ReadWrite }
 
-// of are the credentials of the namespace itself: for what the runtime does for it.
-func of(namespace string) credentials { return credentials{namespace: namespace} }
+// namespaceCredentials are the credentials of the runtime itself on behalf of a namespace.
+func namespaceCredentials(namespace string) credentials { return credentials{namespace: namespace} }
 
-// read takes credentials from a request: Basic authentication (RFC 7617) with a
-// namespace's "uuid:key" or with an activation's token. Errors are
-// errNoCredentials and errBadCredentials.
+// read reads credentials from a request: Basic authentication (RFC 7617) with a "uuid:key"
+// or with an activation's token. Errors are errNoCredentials and errBadCredentials.
 func (a *API) read(r *http.Request) (credentials, error) {
 	if r.Header.Get("Authorization") == "" {
 		return credentials{}, errNoCredentials
 	}
-	user, password, ok := r.BasicAuth()
-	if !ok {
-		return credentials{}, errBadCredentials
-	}
+	user, password, _ := r.BasicAuth()
 	id, err := uuid.Parse(user)
 	switch {
-	case err != nil:
-		return credentials{}, errBadCredentials
-	case len(user) == activationIDLength:
+	case err == nil && len(user) == activationIDLength:
 		return a.readToken(user, password)
-	case len(user) != uuidLength:
+	case err != nil || len(user) != uuidLength:
 		return credentials{}, errBadCredentials
 	}
 	hash := sha256.Sum256([]byte(password))
@@ -77,9 +68,8 @@ const (
 	tokenUse = "activation token"
 )
 
-// token is what an activation may call the API with until the deadline, as
-// "activationId:token" in __OW_API_KEY. It is good for no longer than the binding
-// that asked for the activation.
+// token is the activation's key until the deadline, "activationId:token" in __OW_API_KEY.
+// It becomes invalid when the binding that called the activation is deleted.
 func (a *API) token(activation string, who identity, deadline time.Time) string {
 	claims := strings.Join([]string{who.namespace, who.binding, strconv.FormatInt(deadline.UnixMilli(), 36)}, ".")
 	mac := a.Sealer.Sign(tokenUse, activation+"."+claims)
@@ -100,8 +90,8 @@ func (a *API) readToken(activation, token string) (credentials, error) {
 	return credentials{namespace: parts[0], binding: parts[1]}, nil
 }
 
-// identify asks the database who calls. The error is errBadCredentials where it
-// knows nobody.
+// identify finds the caller in the database. The error is errBadCredentials for unknown
+// credentials.
 func (a *API) identify(ctx context.Context, c credentials) (identity, error) {
 	row, err := a.Store.Caller(ctx, a.Store.Pool, state.CallerParams{Uuid: c.id, Hash: c.hash, Binding: c.binding, Namespace: c.namespace})
 	if state.NotFound(err) {
@@ -115,11 +105,8 @@ func (a *API) identify(ctx context.Context, c credentials) (identity, error) {
 
 func newIdentity(row state.CallerRow) (identity, error) {
 	who := identity{namespace: row.Namespace, binding: row.Binding, role: row.Role}
-	if err := json.Unmarshal(row.Limits, &who.limits); err != nil {
-		return identity{}, fmt.Errorf("limits of namespace %s: %w", row.Namespace, err)
-	}
-	if err := json.Unmarshal(row.Mounts, &who.mounts); err != nil {
-		return identity{}, fmt.Errorf("mounts of namespace %s: %w", row.Namespace, err)
+	if err := errors.Join(json.Unmarshal(row.Limits, &who.limits), json.Unmarshal(row.Mounts, &who.mounts)); err != nil {
+		return identity{}, fmt.Errorf("limits and mounts of namespace %s: %w", row.Namespace, err)
 	}
 	return who, nil
 }

@@ -17,11 +17,10 @@ import (
 // call is one request to the API.
 type call struct {
 	*http.Request
-	w   http.ResponseWriter
-	id  string   // OpenWhisk's transaction id: "code" of an error, X-Request-Id
-	who identity // of routes that ask who calls
-	// qualified is what the path names; the namespace is never "_".
-	qualified
+	w         http.ResponseWriter
+	id        string   // OpenWhisk's transaction id: "code" of an error, X-Request-Id
+	who       identity // unless the route is open
+	qualified          // what the path names; the namespace is never "_"
 }
 
 const (
@@ -47,7 +46,7 @@ func allowAnyOrigin(h http.Header, methods string) {
 	h.Set("Access-Control-Allow-Methods", methods)
 }
 
-// open serves everybody.
+// open serves anyone.
 func (a *API) open(serve func(*call) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		c := newCall(w, r)
@@ -56,7 +55,7 @@ func (a *API) open(serve func(*call) error) http.HandlerFunc {
 	}
 }
 
-// authenticated serves whoever has a key.
+// authenticated serves callers with a key.
 func (a *API) authenticated(serve func(*call) error) http.HandlerFunc {
 	return a.open(func(c *call) error {
 		credentials, err := a.read(c.Request)
@@ -70,19 +69,16 @@ func (a *API) authenticated(serve func(*call) error) http.HandlerFunc {
 	})
 }
 
-// right is what a route needs.
+// right is the permission that a route requires.
 type right int
 
 const (
-	// readOwn: reading, and firing triggers, of the key's own namespace.
-	readOwn right = iota
-	// readShared: the handler refuses what the other namespace does not share.
-	readShared
-	// change: changing the key's own namespace.
-	change
+	readOwn    right = iota // reading the key's own namespace, and firing its triggers
+	readShared              // the handler refuses what another namespace does not share
+	change                  // changing the key's own namespace
 )
 
-// entity serves what the path names below a namespace.
+// entity serves what the path names in a namespace.
 func (a *API) entity(need right, serve func(*call) error) http.HandlerFunc {
 	return a.authenticated(func(c *call) error {
 		if err := c.readPath(c.who.namespace); err != nil {
@@ -98,15 +94,15 @@ func (a *API) entity(need right, serve func(*call) error) http.HandlerFunc {
 	})
 }
 
-// readPath takes the names out of the path.
+// readPath reads the names in the path.
 func (c *call) readPath(own string) error {
 	vars := mux.Vars(c.Request)
 	for _, part := range []struct {
 		key string
 		to  *string
 	}{{"namespace", &c.namespace}, {"package", &c.pkg}, {"name", &c.name}} {
-		raw, there := vars[part.key]
-		if !there {
+		raw, present := vars[part.key]
+		if !present {
 			continue
 		}
 		name, err := url.PathUnescape(raw)
@@ -121,7 +117,7 @@ func (c *call) readPath(own string) error {
 	return nil
 }
 
-// answer finishes a request that was served, or refused with err.
+// answer answers with err, unless it is nil because the request was served.
 func (a *API) answer(c *call, err error) {
 	if err == nil {
 		return
@@ -136,13 +132,13 @@ func (a *API) answer(c *call, err error) {
 	c.json(p.status, map[string]string{"error": p.message, "code": c.id})
 }
 
-// json answers with v. A client that went away is nobody's error.
+// json answers with v.
 func (c *call) json(status int, v any) {
 	c.w.Header().Set("Content-Type", "application/json")
 	c.w.WriteHeader(status)
 	e := json.NewEncoder(c.w)
 	e.SetEscapeHTML(false)
-	_ = e.Encode(v)
+	_ = e.Encode(v) // fails if the client has disconnected
 }
 
 func (c *call) ok(v any) error {
@@ -150,7 +146,15 @@ func (c *call) ok(v any) error {
 	return nil
 }
 
-// flag is a parameter of the query that is true or false.
+// reply answers with v unless err is an error.
+func (c *call) reply(v any, err error) error {
+	if err != nil {
+		return err
+	}
+	return c.ok(v)
+}
+
+// flag reads a boolean parameter of the query.
 func (c *call) flag(name string, initial bool) (bool, error) {
 	switch s := strings.ToLower(c.URL.Query().Get(name)); s {
 	case "":
@@ -182,8 +186,7 @@ func (c *call) body(limit int64) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// decode reads the body into v, a struct; what v does not have is left aside, as
-// OpenWhisk does. An empty body is {}.
+// decode reads the body into v. It ignores unknown fields, as OpenWhisk does.
 func (c *call) decode(v any, limit int64) error {
 	raw, err := c.body(limit)
 	if err != nil {
@@ -192,6 +195,7 @@ func (c *call) decode(v any, limit int64) error {
 	return decodeJSON(raw, v)
 }
 
+// decodeJSON decodes raw into v; an empty raw is {}.
 func decodeJSON(raw []byte, v any) error {
 	if len(bytes.TrimSpace(raw)) == 0 {
 		raw = []byte("{}")
@@ -208,13 +212,12 @@ func decodeJSON(raw []byte, v any) error {
 	return nil
 }
 
-// describeJSON says what is wrong without quoting the body, which may hold
-// secrets.
+// describeJSON describes an error without quoting the body, which may contain secrets.
 func describeJSON(err error) string {
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && e.Field == "" {
 		return "a JSON object is expected, not " + e.Value
 	} else if ok {
-		return "\"" + e.Field + "\" cannot be " + e.Value
+		return "\"" + strings.TrimPrefix(e.Field, "entityPut.") + "\" cannot be " + e.Value // the embedded struct is no part of the API
 	}
 	return "the body is not JSON"
 }

@@ -2,7 +2,6 @@ package openwhisk
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"net"
 	"net/http"
 	"strconv"
@@ -12,15 +11,15 @@ import (
 	"github.com/chandler-broker/chandler/functions/sandbox"
 )
 
-// cgiAnnotation, true, says that an action is a program of RFC 3875, such as a Go
-// program that serves with net/http/cgi: it reads a request and writes a response.
+// cgiAnnotation marks an action as a CGI program (RFC 3875), such as a Go program that
+// serves with net/http/cgi: it reads a request and writes a response.
 const cgiAnnotation = "cgi"
 
 func isCGI(x action) bool {
 	return x.annotations.is(cgiAnnotation) && sandboxKind(x.kind) == sandbox.WASM
 }
 
-// checkCGI refuses the annotation on what cannot be such a program.
+// checkCGI refuses the annotation on other kinds of actions.
 func checkCGI(x action) error {
 	if x.annotations.is(cgiAnnotation) && sandboxKind(x.kind) != sandbox.WASM {
 		return refuse(http.StatusBadRequest, "Annotation 'cgi' is for kinds wasm:default and wasm:wasi, not for '%s'.", x.kind)
@@ -31,8 +30,8 @@ func checkCGI(x action) error {
 // cgiRequest is a request as a CGI program sees it.
 type cgiRequest struct {
 	method       string
-	script, path string // where the program is, and what follows it, decoded
-	uri, query   string // as they were sent
+	script, path string // the path to the program, and the rest, decoded
+	uri, query   string // as sent
 	protocol     string
 	host, remote string
 	https        bool
@@ -40,8 +39,8 @@ type cgiRequest struct {
 	body         []byte
 }
 
-// postRequest is what a CGI program gets when it is invoked as an action: its
-// parameters as a posted JSON object.
+// postRequest is the request when a CGI program is invoked as an action: it posts the
+// parameters as a JSON object.
 func postRequest(input []byte) *cgiRequest {
 	return &cgiRequest{
 		method: http.MethodPost, path: "/", uri: "/", protocol: "HTTP/1.1", host: "localhost",
@@ -49,12 +48,12 @@ func postRequest(input []byte) *cgiRequest {
 	}
 }
 
-// variables adds the request's meta-variables (RFC 3875, section 4.1) to env, where
-// they win over what the action's parameters say.
+// variables adds the request's meta-variables (RFC 3875, section 4.1) to env, where they
+// replace the action's parameters.
 func (q *cgiRequest) variables(env map[string]string) {
 	for name := range env {
 		if strings.HasPrefix(name, "HTTP_") || strings.HasPrefix(name, "HTTPS") {
-			delete(env, name) // a parameter is no header of the request
+			delete(env, name) // a parameter must not look like a header
 		}
 	}
 	host, port, err := net.SplitHostPort(q.host)
@@ -88,9 +87,9 @@ func (q *cgiRequest) variables(env map[string]string) {
 	}
 }
 
-// takeCGI reads what the program wrote. Its record has the response as a web
-// action would return it; a body that is no text is base64 there.
-func (p *performed) takeCGI(output []byte) {
+// setCGI reads the program's output. The record contains the response in the form that a
+// web action returns, a binary body in base64.
+func (p *performed) setCGI(output []byte) {
 	answer, err := sandbox.ParseCGI(output)
 	if err != nil {
 		p.failed(developerError, err.Error())
@@ -111,9 +110,5 @@ func (p *performed) takeCGI(output []byte) {
 			headers[strings.ToLower(name)] = values[0]
 		}
 	}
-	raw, err := json.Marshal(map[string]any{"statusCode": answer.Status, "headers": headers, "body": body})
-	if err != nil {
-		panic(err) // strings and numbers always encode
-	}
-	p.result = raw
+	p.result = encoded(map[string]any{"statusCode": answer.Status, "headers": headers, "body": body})
 }

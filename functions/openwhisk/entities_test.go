@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/chandler-broker/chandler/functions/openwhisk"
+	"github.com/chandler-broker/chandler/functions/feed"
 )
 
 // A package goes through its life, and so does a binding to it.
@@ -19,15 +19,15 @@ func TestPackages(t *testing.T) {
 	c.action("p/a", "echo", `"annotations":[{"key":"d","value":"x"}]`)
 	c.action("p/f", "echo", `"annotations":[{"key":"feed","value":true}]`)
 	action := `{"name":"a","version":"0.0.1","annotations":[{"key":"d","value":"x"},{"key":"provide-api-key","value":false},{"key":"exec","value":"nodejs:default"}]}`
-	feed := `{"name":"f","version":"0.0.1","annotations":[{"key":"feed","value":true},{"key":"provide-api-key","value":false},{"key":"exec","value":"nodejs:default"}]}`
-	same(t, "read", c.must(200, "GET", "packages/p", "").json(t), made[:len(made)-1]+`,"actions":[`+action+`],"feeds":[`+feed+`]}`, "updated")
+	feedAction := `{"name":"f","version":"0.0.1","annotations":[{"key":"feed","value":true},{"key":"provide-api-key","value":false},{"key":"exec","value":"nodejs:default"}]}`
+	same(t, "read", c.must(200, "GET", "packages/p", "").json(t), made[:len(made)-1]+`,"actions":[`+action+`],"feeds":[`+feedAction+`]}`, "updated")
 	same(t, "bound", c.must(200, "PUT", "packages/b", `{"binding":{"namespace":"_","name":"p"},"parameters":[{"key":"y","value":2}]}`).json(t),
 		`{"namespace":"ns","name":"b","version":"0.0.1","publish":false,"binding":{"namespace":"ns","name":"p"},
 		"annotations":[{"key":"binding","value":{"namespace":"ns","name":"p"}}],"parameters":[{"key":"y","value":2}]}`, "updated")
 	same(t, "the binding inherits", c.must(200, "GET", "packages/b", "").json(t),
 		`{"namespace":"ns","name":"b","version":"0.0.1","publish":false,"binding":{"namespace":"ns","name":"p"},
 		"annotations":[{"key":"binding","value":{"namespace":"ns","name":"p"}}],"parameters":[{"key":"x","value":1},{"key":"y","value":2}],
-		"actions":[`+action+`],"feeds":[`+feed+`]}`, "updated")
+		"actions":[`+action+`],"feeds":[`+feedAction+`]}`, "updated")
 	list := c.must(200, "GET", "packages", "").list(t)
 	same(t, "listed", []any{list[0]["binding"], list[1]["binding"]}, `[{"namespace":"ns","name":"p"},false]`)
 	same(t, "actions of the binding", c.must(200, "GET", "actions/b/", "").list(t)[0]["namespace"], `"ns/p"`)
@@ -218,18 +218,18 @@ func TestFireEvent(t *testing.T) {
 	small.PayloadBytes, small.FiresPerMinute = 100, 3
 	c := s.tenant("ns", small)
 	awaitMinute(t)
-	fire := func(trigger, payload string) (openwhisk.Fired, error) {
-		return s.api.Fire(t.Context(), openwhisk.Event{Namespace: "ns", Trigger: trigger, Payload: []byte(payload), ID: "0123456789abcdef0123456789abcdef"})
+	fire := func(trigger, payload string) (feed.Fired, error) {
+		return s.api.Fire(t.Context(), feed.Event{Namespace: "ns", Trigger: trigger, Payload: []byte(payload), ID: "0123456789abcdef0123456789abcdef"})
 	}
 	c.must(200, "PUT", "triggers/t", `{}`)
-	if got, err := fire("t", `{}`); err != nil || !cmp.Equal(got, openwhisk.Fired{}) {
+	if got, err := fire("t", `{}`); err != nil || !cmp.Equal(got, feed.Fired{}) {
 		t.Errorf("no rule: %+v, %v", got, err)
 	}
 	for i, code := range []string{"wait", "echo", "crash"} {
 		c.action(code, code)
 		c.must(200, "PUT", fmt.Sprintf("rules/r%d", i), `{"trigger":"/_/t","action":"/_/`+code+`"}`)
 	}
-	ended := make(chan openwhisk.Fired)
+	ended := make(chan feed.Fired)
 	go func() {
 		got, err := fire("t", `{"x":1}`)
 		if err != nil {
@@ -244,7 +244,7 @@ func TestFireEvent(t *testing.T) {
 	case <-time.After(50 * time.Millisecond):
 	}
 	close(r.hold)
-	want := openwhisk.Fired{Activation: "0123456789abcdef0123456789abcdef", Rules: 3, Failed: 1, Results: []json.RawMessage{[]byte(`{"x":1}`), []byte(`{"x":1}`)}}
+	want := feed.Fired{Activation: "0123456789abcdef0123456789abcdef", Rules: 3, Failed: 1, Results: []json.RawMessage{[]byte(`{"x":1}`), []byte(`{"x":1}`)}}
 	if got := <-ended; !cmp.Equal(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
@@ -258,16 +258,16 @@ func TestFireEvent(t *testing.T) {
 		trigger, payload string
 		want             error
 	}{
-		"no trigger": {"none", `{}`, openwhisk.ErrNoTrigger},
-		"an action":  {"echo", `{}`, openwhisk.ErrNoTrigger},
-		"too large":  {"t", `{"x":"` + string(make([]byte, 100)) + `"}`, openwhisk.ErrTooLarge},
-		"too often":  {"t", `{}`, openwhisk.ErrThrottled},
+		"no trigger": {"none", `{}`, feed.ErrNoTrigger},
+		"an action":  {"echo", `{}`, feed.ErrNoTrigger},
+		"too large":  {"t", `{"x":"` + string(make([]byte, 100)) + `"}`, feed.ErrTooLarge},
+		"too often":  {"t", `{}`, feed.ErrThrottled},
 	} {
 		if _, err := fire(test.trigger, test.payload); !isError(err, test.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := s.api.Fire(t.Context(), openwhisk.Event{Namespace: "nobody", Trigger: "t", Payload: []byte(`{}`), ID: "0123456789abcdef0123456789abcdef"}); !isError(err, openwhisk.ErrNoTrigger) {
+	if _, err := s.api.Fire(t.Context(), feed.Event{Namespace: "nobody", Trigger: "t", Payload: []byte(`{}`), ID: "0123456789abcdef0123456789abcdef"}); !isError(err, feed.ErrNoTrigger) {
 		t.Errorf("no namespace: %v", err)
 	}
 }

@@ -10,8 +10,7 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// problem is what a request is refused with. Its message is for the caller; the
-// texts are OpenWhisk's own where it has one.
+// problem is a refusal. Its message is for the caller, in OpenWhisk's words if it has some.
 type problem struct {
 	status  int
 	message string
@@ -23,7 +22,7 @@ func refuse(status int, format string, args ...any) error {
 	return &problem{status, fmt.Sprintf(format, args...)}
 }
 
-// What is refused in more than one place.
+// Refusals with constant messages.
 var (
 	errNotFound        = &problem{http.StatusNotFound, "The requested resource does not exist."}
 	errConformance     = &problem{http.StatusConflict, "Resource by this name exists but is not in this collection."}
@@ -72,15 +71,14 @@ func tooLarge(what string, is, allowed int64) error {
 	return refuse(http.StatusRequestEntityTooLarge, "%s larger than allowed: %d > %d bytes.", what, is, allowed)
 }
 
-// refusedWith says whether err is a refusal with a status.
+// refusedWith says whether err is a refusal with this status.
 func refusedWith(err error, status int) bool {
 	p, ok := errors.AsType[*problem](err)
 	return ok && p.status == status
 }
 
-// verdict turns any error into what the caller is told: what the code does not
-// know is a 500 that says nothing, a database that is away a 503, and workers that
-// are.
+// verdict converts an error to the answer for the caller: 503 if the database or the
+// workers are unavailable, and for an unknown error a 500 that reveals nothing.
 func verdict(err error) *problem {
 	if p, ok := errors.AsType[*problem](err); ok {
 		return p

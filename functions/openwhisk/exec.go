@@ -24,23 +24,23 @@ type execPut struct {
 	Binary     bool     `json:"binary"`
 }
 
-// exec is what an action does.
+// exec is what an action runs.
 type exec struct {
 	kind, main string
-	code       []byte // as it was sent; what was base64 is decoded
-	hash       string // of what runs; empty in a sequence
+	code       []byte // as sent, except that base64 is decoded
+	hash       string // of runnable(); empty in a sequence
 	components []string
 }
 
 const sequenceKind = "sequence"
 
 var (
-	// nodeRule matches what earlier versions stored, too; resolve takes nodejs:default.
+	// nodeRule also matches what earlier versions stored; resolve accepts nodejs:default.
 	nodeRule = regexp.MustCompile(`\Anodejs(:[\w.-]{1,32})?\z`)
 	mainRule = regexp.MustCompile(`\A[A-Za-z_$][\w$]{0,127}\z`)
 )
 
-// sandboxKind is how the sandbox runs a kind; empty: it does not.
+// sandboxKind is the sandbox's kind; empty if the sandbox does not run this kind.
 func sandboxKind(kind string) sandbox.Kind {
 	switch {
 	case kind == "wasm:default", kind == "wasm:wasi":
@@ -51,11 +51,10 @@ func sandboxKind(kind string) sandbox.Kind {
 	return ""
 }
 
-// zipStart is base64 of the signature that ZIP archives start with.
+// zipStart is the signature of ZIP archives in base64.
 const zipStart = "UEsDB"
 
-// resolve checks what a request says an action is to do. Components are checked
-// by whoever stores them.
+// resolve checks the request, except whether the components of a sequence exist.
 func (p execPut) resolve(own string) (exec, error) {
 	if p.Kind == sequenceKind {
 		return p.sequence(own)
@@ -103,8 +102,7 @@ func (p execPut) sequence(own string) (exec, error) {
 	return e, nil
 }
 
-// runnable is the code as the sandbox runs it: the function that is called is
-// always main.
+// runnable is the code for the sandbox, which always calls main.
 func (e exec) runnable() []byte {
 	if e.main == "" || e.main == "main" || sandboxKind(e.kind) != sandbox.JavaScript {
 		return e.code
@@ -112,8 +110,7 @@ func (e exec) runnable() []byte {
 	return append([]byte(nil), string(e.code)+"\n;globalThis.main = "+e.main+";\n"...)
 }
 
-// prepare has the sandbox check the code, so that what cannot run is refused when
-// it is uploaded.
+// prepare compiles the code, so that an upload of invalid code is refused.
 func (a *API) prepare(ctx context.Context, e exec) error {
 	if e.kind == sequenceKind {
 		return nil
@@ -139,7 +136,7 @@ type execDocument struct {
 
 func (e exec) document(withCode bool) execDocument {
 	d := execDocument{Kind: e.kind, Main: e.main, Components: e.components}
-	if e.kind == sequenceKind {
+	if e.kind == sequenceKind || e.kind == nativeKind {
 		return d
 	}
 	binary := sandboxKind(e.kind) == sandbox.WASM

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+
+	"github.com/chandler-broker/chandler/functions/feed"
 )
 
 // feeds stand in for package feed.
@@ -15,12 +17,6 @@ type feeds struct {
 	asked []string
 	err   error
 }
-
-// refused is an answer of a feed.
-type refused struct{}
-
-func (refused) Error() string           { return "no trigger" }
-func (refused) Result() json.RawMessage { return json.RawMessage(`{"error":{"error":"no trigger"}}`) }
 
 func (f *feeds) Invoke(_ context.Context, namespace, action string, params json.RawMessage) (json.RawMessage, error) {
 	f.mu.Lock()
@@ -91,7 +87,7 @@ func TestFeeds(t *testing.T) {
 			t.Errorf("%s: %d %s", path, got.status, got.body)
 		}
 	}
-	f.err = refused{}
+	f.err = &feed.Refusal{Message: "no trigger"}
 	if got := system("POST", "actions/alarms/once?blocking=true&result=true", "{}"); got.status != 502 {
 		t.Errorf("refused: %d %s", got.status, got.body)
 	}

@@ -1,6 +1,7 @@
 package openwhisk
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strconv"
@@ -9,7 +10,7 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// longestWait is how long an invocation may block.
+// longestWait limits how long an invocation blocks.
 const longestWait = time.Minute
 
 // postAction serves POST /actions/[{package}/]{name}?blocking=&result=&timeout=.
@@ -42,12 +43,12 @@ func (a *API) postAction(c *call) error {
 	}, func() { c.json(http.StatusAccepted, activationID{idText(inv.id)}) })
 }
 
-// activationID is what is answered of an activation that goes on.
+// activationID is the answer about an activation that continues.
 type activationID struct {
 	ActivationID string `json:"activationId"`
 }
 
-// http is what a blocking invocation answers.
+// http is the HTTP status of a blocking invocation.
 func (s status) http() int {
 	switch s {
 	case succeeded:
@@ -58,7 +59,7 @@ func (s status) http() int {
 	return http.StatusBadGateway
 }
 
-// wait reads for how long the caller waits at most.
+// wait reads how long the caller waits at most.
 func (c *call) wait() (time.Duration, error) {
 	raw := c.URL.Query().Get("timeout")
 	if raw == "" {
@@ -71,40 +72,35 @@ func (c *call) wait() (time.Duration, error) {
 	return time.Duration(ms) * time.Millisecond, nil
 }
 
-// readInvocation finds the action, which says how large the payload may be, and
-// reads that.
-func (a *API) readInvocation(c *call) (invocation, error) {
+// readInvocation finds the action, whose plan limits the payload, and reads the payload.
+func (a *API) readInvocation(c *call) (inv invocation, err error) {
 	credentials, err := a.read(c.Request)
 	if err != nil {
-		return invocation{}, err
+		return inv, err
 	}
 	if err := c.readPath(ownNamespace); err != nil {
-		return invocation{}, err
+		return inv, err
 	}
 	t, err := a.resolve(c.Context(), a.Store.Pool, credentials, c.qualified)
-	if err != nil {
-		return invocation{}, err
+	if err == nil {
+		err = t.invokable()
 	}
-	if err := t.invokable(); err != nil {
-		return invocation{}, err
+	if err != nil {
+		return inv, err
 	}
 	var payload object
 	if err := c.decode(&payload, t.who.limits.PayloadBytes); err != nil {
-		return invocation{}, err
+		return inv, err
 	}
-	if err := t.allows(payload.keys()); err != nil {
-		return invocation{}, err
-	}
-	return c.invocation(t, payload), nil
+	return c.invocation(t, payload), t.allows(payload.keys())
 }
 
 func (c *call) invocation(t target, payload object) invocation {
 	return invocation{target: t, id: newID(), payload: payload, request: c.id, accepted: time.Now()}
 }
 
-// invoke runs an invocation and answers: with finish when it ends within wait, with
-// accept else. Who does not wait at all is answered when it is recorded that the
-// activation has begun.
+// invoke runs an invocation and answers: with finish if it ends within wait, else with
+// accept. If wait is 0, the start of the activation is recorded before the answer.
 func (a *API) invoke(c *call, inv invocation, wait time.Duration, finish func(performed), accept func()) error {
 	release, err := a.throttle.invoke(inv.who, inv.accepted)
 	if err != nil {
@@ -132,7 +128,7 @@ func (a *API) invoke(c *call, inv invocation, wait time.Duration, finish func(pe
 		finish(p)
 		return nil
 	case <-late.C:
-	case <-c.Context().Done(): // nobody reads an answer
+	case <-c.Context().Done(): // nobody reads the answer
 	}
 	if err := a.recordBegun(context.WithoutCancel(c.Context()), inv); err != nil {
 		a.Logger.WarnContext(c.Context(), "running activation not recorded", "namespace", inv.who.namespace, "request_id", c.id, "error", err)
@@ -141,8 +137,7 @@ func (a *API) invoke(c *call, inv invocation, wait time.Duration, finish func(pe
 	return nil
 }
 
-// launch runs an invocation beside the request: it goes on when the client does
-// not.
+// launch runs an invocation independently of the request, which may end earlier.
 func (a *API) launch(ctx context.Context, inv invocation, release func()) (<-chan performed, error) {
 	done, err := a.begin()
 	if err != nil {
@@ -152,15 +147,15 @@ func (a *API) launch(ctx context.Context, inv invocation, release func()) (<-cha
 	ended := make(chan performed, 1)
 	go func() {
 		defer done()
-		p := a.perform(a.outliving(ctx), inv)
-		release() // before the answer, so that who asks again at once is let in
+		p := a.perform(a.detached(ctx), inv)
+		release() // before the answer, so that an immediate next request is admitted
 		ended <- p
 	}()
 	return ended, nil
 }
 
-// recordBegun writes that activations run here, so that they are not lost without
-// a word when this runtime dies.
+// recordBegun records that activations run here, so that other runtimes can end them if
+// this one dies.
 func (a *API) recordBegun(ctx context.Context, invs ...invocation) error {
 	if !a.known.Load() {
 		if err := a.seen(ctx); err != nil {
@@ -175,10 +170,6 @@ func (a *API) recordBegun(ctx context.Context, invs ...invocation) error {
 		}
 	}
 	var failed error
-	a.Store.BeginActivations(ctx, a.Store.Pool, rows).Exec(func(_ int, err error) {
-		if failed == nil {
-			failed = err
-		}
-	})
+	a.Store.BeginActivations(ctx, a.Store.Pool, rows).Exec(func(_ int, err error) { failed = cmp.Or(failed, err) })
 	return failed
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// limitsPut is "limits" of a request that makes or changes an action.
+// limitsPut is "limits" of a request.
 type limitsPut struct {
 	Timeout     *int64 `json:"timeout"` // ms
 	Memory      *int64 `json:"memory"`  // MB
@@ -18,7 +18,7 @@ type limitsPut struct {
 	Concurrency *int64 `json:"concurrency"`
 }
 
-// actionLimits are an action's own limits, as answers have them.
+// actionLimits are an action's own limits, as in answers.
 type actionLimits struct {
 	Timeout     int64 `json:"timeout"`
 	Memory      int64 `json:"memory"`
@@ -28,26 +28,26 @@ type actionLimits struct {
 
 const megabyte = 1 << 20
 
-// span is what a limit may be, and is where nobody says.
+// span is the range of a limit, and its default.
 type span struct{ least, most, initial int64 }
 
-// within is OpenWhisk's span, cut to what the plan allows.
-func within(least, most, initial, plan int64) span {
+// allowedSpan is OpenWhisk's span, reduced to what the plan allows.
+func allowedSpan(least, most, initial, plan int64) span {
 	most = min(most, plan)
 	return span{min(least, most), most, min(initial, most)}
 }
 
-func timeoutSpan(l state.Limits) span { return within(100, 300_000, 60_000, l.TimeoutMillis) }
-func memorySpan(l state.Limits) span  { return within(128, 512, 256, l.MemoryBytes/megabyte) }
-func logSpan(l state.Limits) span     { return within(0, 10, 10, l.LogBytes/megabyte) }
+func timeoutSpan(l state.Limits) span { return allowedSpan(100, 300_000, 60_000, l.TimeoutMillis) }
+func memorySpan(l state.Limits) span  { return allowedSpan(128, 512, 256, l.MemoryBytes/megabyte) }
+func logSpan(l state.Limits) span     { return allowedSpan(0, 10, 10, l.LogBytes/megabyte) }
 
-// resolve merges what is asked for into what an action has; previous is nil for a
-// new one.
-func (p *limitsPut) resolve(plan state.Limits, previous *actionLimits) (actionLimits, error) {
-	out := actionLimits{timeoutSpan(plan).initial, memorySpan(plan).initial, logSpan(plan).initial, 1}
-	if previous != nil {
-		out = *previous
-	}
+func initialLimits(plan state.Limits) actionLimits {
+	return actionLimits{timeoutSpan(plan).initial, memorySpan(plan).initial, logSpan(plan).initial, 1}
+}
+
+// merged returns current with the requested limits, if the plan allows these.
+func (p *limitsPut) merged(plan state.Limits, current actionLimits) (out actionLimits, err error) {
+	out = current
 	if p == nil {
 		return out, nil
 	}
@@ -75,7 +75,7 @@ func (p *limitsPut) resolve(plan state.Limits, previous *actionLimits) (actionLi
 	return out, nil
 }
 
-// lowered are the limits as they are now, after the plan may have changed.
+// lowered applies the plan's current limits, which may be lower than those at creation.
 func (l actionLimits) lowered(plan state.Limits) actionLimits {
 	l.Timeout = min(l.Timeout, timeoutSpan(plan).most)
 	l.Memory = min(l.Memory, memorySpan(plan).most)
@@ -83,17 +83,17 @@ func (l actionLimits) lowered(plan state.Limits) actionLimits {
 	return l
 }
 
-// maxAnnotations is how many bytes of annotations an entity may have: a page of a
-// list holds those of 200.
+// maxAnnotations limits the bytes of an entity's annotations: a page of a list contains
+// those of 200 entities.
 const maxAnnotations = 64 << 10
 
 func annotationLimit(plan state.Limits) int64 { return min(plan.PayloadBytes, maxAnnotations) }
 
-// sent are parameters or annotations as a request has them. They are decoded once
-// their size is known to be within the limits.
+// sent are parameters or annotations of a request. They are decoded after their size was
+// checked.
 type sent struct {
 	raw    json.RawMessage
-	values *keyValues // set by read; nil where the request has none
+	values keyValues // set by read; nil if the request has none
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -102,14 +102,6 @@ func (s *sent) UnmarshalJSON(raw []byte) error {
 		s.raw = slices.Clone(raw)
 	}
 	return nil
-}
-
-func (s *sent) readParameters(plan state.Limits) error {
-	return s.read("Parameters", plan.PayloadBytes)
-}
-
-func (s *sent) readAnnotations(plan state.Limits) error {
-	return s.read("Annotations", annotationLimit(plan))
 }
 
 func (s *sent) read(what string, limit int64) error {
@@ -123,29 +115,20 @@ func (s *sent) read(what string, limit int64) error {
 	if n := int64(compact.Len()); n > limit {
 		return tooLarge(what, n, limit)
 	}
-	var values keyValues
-	if err := decodeJSON(compact.Bytes(), &values); err != nil {
+	s.raw = nil
+	if err := decodeJSON(compact.Bytes(), &s.values); err != nil {
 		return err
 	}
-	s.raw, s.values = nil, &values
-	return checkValues(what, values, limit)
+	return checkValues(what, s.values, limit)
 }
 
-// checkValues holds parameters or annotations to a size and to mostKeys.
+// checkValues limits the size and the number of parameters or annotations.
 func checkValues(what string, values keyValues, limit int64) error {
 	if n := len(values); n > mostKeys {
 		return refuse(http.StatusRequestEntityTooLarge, "%s larger than allowed: %d > %d keys.", what, n, mostKeys)
 	}
 	if n := values.size(); n > limit {
 		return tooLarge(what, n, limit)
-	}
-	return nil
-}
-
-// checkCount refuses one more than there may be.
-func checkCount(what string, there, allowed int64) error {
-	if there >= allowed {
-		return refuse(http.StatusForbidden, "The namespace has %d %s, which is as many as its plan allows: delete some first.", there, what)
 	}
 	return nil
 }
@@ -166,11 +149,11 @@ func (a *API) getLimits(c *call) error {
 	})
 }
 
-// kinds are what an action can be made of. A version of Node.js is none: the
-// JavaScript engine does not have its API.
+// kinds are the supported kinds of actions. No version of Node.js is among them, because
+// the JavaScript engine does not have its API.
 var kinds = [...]string{"wasm:default", "wasm:wasi", "nodejs:default", sequenceKind}
 
-// byteSize writes a size as OpenWhisk does (ByteSize.toString).
+// byteSize formats a size like OpenWhisk (ByteSize.toString).
 func byteSize(n int64) string {
 	if n%megabyte == 0 {
 		return strconv.FormatInt(n/megabyte, 10) + " MB"

@@ -64,7 +64,7 @@ func TestWorkIsLinear(t *testing.T) {
 		}},
 		"payload": {50, func(t testing.TB, n int) func() {
 			raw, kvs := manyMembers(n), decodedKeys(t, manyKeys(n))
-			limited := target{action: action{annotations: keyValues(nil).set(finalAnnotation, true), parameters: kvs}}
+			limited := target{action: action{entity: entity{annotations: keyValues(nil).set(finalAnnotation, true), parameters: kvs}}}
 			return func() {
 				var payload object
 				if err := decodeJSON([]byte(raw), &payload); err != nil {

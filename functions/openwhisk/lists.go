@@ -10,10 +10,11 @@ const (
 	initialList = 30
 )
 
-// page is which part of a list is asked for.
+// page is the part of a list that a request wants.
 type page struct {
+	collection  string
 	skip, limit int32
-	count       bool // how many there are, instead of the list
+	count       bool // the number of entries instead of the list
 }
 
 // page reads limit, skip and count.
@@ -36,7 +37,7 @@ func (c *call) page(collection string) (page, error) {
 		return page{}, refuse(http.StatusBadRequest, "The value '%d' is not greater than or equal to 0 for %s.", skip, collection)
 	}
 	count, err := c.flag("count", false)
-	return page{skip: skip, limit: limit, count: count}, err
+	return page{collection, skip, limit, count}, err
 }
 
 func (c *call) number(collection, name string, initial int32) (int32, error) {
@@ -51,16 +52,17 @@ func (c *call) number(collection, name string, initial int32) (int32, error) {
 	return int32(n), nil
 }
 
-// counted answers with how many there are beyond those that are skipped.
-func (c *call) counted(collection string, n int64, p page) error {
-	return c.ok(map[string]int64{collection: max(0, n-int64(p.skip))})
-}
-
-// listed answers with a list, one document a row.
-func listed[Row, Document any](c *call, rows []Row, document func(Row) Document) error {
+// list answers with the rows that read returns, one document each, or with their number
+// beyond the skipped ones.
+func list[Row, Document any](c *call, p page, count func() (int64, error), read func() ([]Row, error), document func(Row) Document) error {
+	if p.count {
+		n, err := count()
+		return c.reply(map[string]int64{p.collection: max(0, n-int64(p.skip))}, err)
+	}
+	rows, err := read()
 	out := make([]Document, len(rows))
 	for i, row := range rows {
 		out[i] = document(row)
 	}
-	return c.ok(out)
+	return c.reply(out, err)
 }

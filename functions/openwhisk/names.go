@@ -14,36 +14,25 @@ var nameRule = regexp.MustCompile(`\A(\w|\w[\w@ .-]*[\w@.-]+)\z`)
 
 func validName(s string) bool { return len(s) <= maxName && nameRule.MatchString(s) }
 
-// systemNamespace has the native actions; nothing else can be called so, because
-// the namespaces of instances have no dot.
+// systemNamespace has the native actions. No other namespace has this name, because their
+// names contain no dot.
 const systemNamespace = "whisk.system"
 
-// ownNamespace is how callers name the namespace of their key.
+// ownNamespace denotes the namespace of the caller's key.
 const ownNamespace = "_"
 
-// qualified names an entity: pkg is empty for what is in no package.
+// qualified is the full name of an entity; pkg is empty outside packages.
 type qualified struct{ namespace, pkg, name string }
 
 // path is "namespace" or "namespace/package".
-func (q qualified) path() string {
-	if q.pkg == "" {
-		return q.namespace
-	}
-	return q.namespace + "/" + q.pkg
-}
+func (q qualified) path() string { return strings.TrimSuffix(q.namespace+"/"+q.pkg, "/") }
 
 func (q qualified) String() string { return q.path() + "/" + q.name }
 
 // local is "name" or "package/name".
-func (q qualified) local() string {
-	if q.pkg == "" {
-		return q.name
-	}
-	return q.pkg + "/" + q.name
-}
+func (q qualified) local() string { return strings.TrimPrefix(q.pkg+"/"+q.name, "/") }
 
-// parseQualified reads "[/]namespace/[package/]name", where the namespace may be
-// "_" for own.
+// parseQualified reads "[/]namespace/[package/]name"; the namespace "_" is own.
 func parseQualified(s, own string) (qualified, error) {
 	parts := strings.Split(strings.TrimPrefix(s, "/"), "/")
 	if len(parts) < 2 || len(parts) > 3 {
@@ -64,8 +53,7 @@ func parseQualified(s, own string) (qualified, error) {
 	return q, nil
 }
 
-// reference is how requests name another entity: as a string, or as an object
-// {path, name}, which is also how answers have it.
+// reference names another entity in answers, and in requests, which may also use a string.
 type reference struct {
 	Path string `json:"path"`
 	Name string `json:"name"`
@@ -73,7 +61,7 @@ type reference struct {
 
 func (q qualified) reference() reference { return reference{q.path(), q.name} }
 
-// parseReference reads a reference from a request's body; none where it is absent.
+// parseReference reads a reference from a request's body; nil if it is absent.
 func parseReference(raw json.RawMessage, own string) (*qualified, error) {
 	if len(raw) == 0 || string(raw) == "null" {
 		return nil, nil

@@ -1,123 +1,63 @@
 package openwhisk
 
 import (
-	"encoding/json"
-	"fmt"
 	"slices"
 	"time"
-
-	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// nativeAction is an action of whisk.system, which the runtime itself runs.
-type nativeAction struct{ pkg, name, description string }
-
-// nativeActions are the feeds there are.
-var nativeActions = [...]nativeAction{
-	{"alarms", "alarm", "Fire trigger when alarm occurs"},
-	{"alarms", "interval", "Fire trigger at specified interval"},
-	{"alarms", "once", "Fire trigger once when alarm occurs"},
-	{"messaging", "nats", "Fire trigger for each message of a NATS JetStream stream"},
-}
-
 const (
-	nativeVersion = "1.0.0"
 	nativeKind    = "native"
+	nativeVersion = "1.0.0"
 	nativeTimeout = 30 * time.Second
 )
 
-func (n nativeAction) qualified() qualified { return qualified{systemNamespace, n.pkg, n.name} }
-
-func (n nativeAction) annotations() keyValues {
-	return keyValues(nil).set("description", n.description).set("feed", true).set("exec", nativeKind)
+// natives are the actions of whisk.system, which the runtime runs itself: the feeds. Only
+// the time of their limits is enforced.
+func natives() []action {
+	native := func(pkg, name, description string) action {
+		return action{
+			entity: entity{
+				qualified: qualified{systemNamespace, pkg, name}, version: nativeVersion, updated: time.UnixMilli(0),
+				annotations: keyValues(nil).set("description", description).set("feed", true).set("exec", nativeKind),
+			},
+			exec:   exec{kind: nativeKind},
+			limits: actionLimits{Timeout: nativeTimeout.Milliseconds(), Memory: 128, Logs: 0, Concurrency: 1},
+		}
+	}
+	return []action{
+		native("alarms", "alarm", "Fire trigger when alarm occurs"),
+		native("alarms", "interval", "Fire trigger at specified interval"),
+		native("alarms", "once", "Fire trigger once when alarm occurs"),
+		native("messaging", "nats", "Fire trigger for each message of a NATS JetStream stream"),
+	}
 }
 
 // nativesOf are the actions of one package of whisk.system.
-func nativesOf(pkg string) []nativeAction {
-	return slices.DeleteFunc(slices.Clone(nativeActions[:]), func(n nativeAction) bool { return n.pkg != pkg })
+func nativesOf(pkg string) []action {
+	return slices.DeleteFunc(natives(), func(x action) bool { return x.pkg != pkg })
 }
 
-func findNative(pkg, name string) (nativeAction, error) {
-	for _, n := range nativesOf(pkg) {
-		if n.name == name {
-			return n, nil
+func findNative(pkg, name string) (action, error) {
+	for _, x := range nativesOf(pkg) {
+		if x.name == name {
+			return x, nil
 		}
 	}
-	return nativeAction{}, errNotFound
+	return action{}, errNotFound
 }
 
-func nativePackage(name string) (foundPackage, error) {
+func nativePackage(name string) (whiskPackage, error) {
 	if len(nativesOf(name)) == 0 {
-		return foundPackage{}, errNotFound
+		return whiskPackage{}, errNotFound
 	}
-	row := state.Package{
-		Namespace: systemNamespace, Name: name, Version: nativeVersion, Publish: true,
-		Annotations: []byte("[]"), UpdatedAt: time.UnixMilli(0),
-	}
-	return foundPackage{Package: row, source: qualified{namespace: systemNamespace, name: name}}, nil
+	q := qualified{namespace: systemNamespace, name: name}
+	return whiskPackage{entity: entity{qualified: q, version: nativeVersion, publish: true, updated: time.UnixMilli(0)}}, nil
 }
 
-func nativePackageActions(pkg string) []packageAction {
-	out := []packageAction{}
-	for _, n := range nativesOf(pkg) {
-		out = append(out, packageAction{n.name, nativeVersion, n.annotations()})
+func nativePackages() (summaries []packageSummary) {
+	for _, x := range slices.CompactFunc(natives(), func(x, y action) bool { return x.pkg == y.pkg }) {
+		p, _ := nativePackage(x.pkg) // exists: x is in it
+		summaries = append(summaries, p.summary(false))
 	}
-	return out
+	return summaries
 }
-
-func nativePackageSummaries() []packageSummary {
-	out := []packageSummary{}
-	for i, n := range nativeActions {
-		if i > 0 && nativeActions[i-1].pkg == n.pkg {
-			continue
-		}
-		s := newSummary(qualified{namespace: systemNamespace, name: n.pkg}, nativeVersion, true, []byte("[]"), time.UnixMilli(0))
-		out = append(out, packageSummary{s, false})
-	}
-	return out
-}
-
-// limits of a native action are told, and bound nothing but its time.
-func (n nativeAction) limits() actionLimits {
-	return actionLimits{Timeout: nativeTimeout.Milliseconds(), Memory: 128, Logs: 0, Concurrency: 1}
-}
-
-func (n nativeAction) summary() actionSummary {
-	return actionSummary{summary: newSummary(n.qualified(), nativeVersion, false, n.annotations().encode(), time.UnixMilli(0)), Limits: n.limits()}
-}
-
-func nativeSummaries(pkg string) []actionSummary {
-	out := []actionSummary{}
-	for _, n := range nativesOf(pkg) {
-		out = append(out, n.summary())
-	}
-	return out
-}
-
-func (a *API) getNative(c *call, at qualified) error {
-	n, err := findNative(at.pkg, at.name)
-	if err != nil {
-		return err
-	}
-	s := n.summary()
-	return c.ok(actionDocument{s.summary, nil, s.Limits, execDocument{Kind: nativeKind}})
-}
-
-// checkFeedAnnotation refuses a trigger whose feed has no valid name.
-func checkFeedAnnotation(annotations keyValues) error {
-	raw := annotations.get("feed")
-	if raw == nil {
-		return nil
-	}
-	var name string
-	if json.Unmarshal(raw, &name) != nil || name == "" {
-		return errFeedName
-	}
-	if _, err := parseQualified(name, ownNamespace); err != nil && !validName(name) {
-		return errFeedName
-	}
-	return nil
-}
-
-// feedAction is what Feeds call the action.
-func feedAction(q qualified) string { return fmt.Sprintf("%s/%s", q.pkg, q.name) }

@@ -1,19 +1,38 @@
 package openwhisk
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"net/http"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// locate finds where what the path names really is: through the package, and
-// through what that is bound to. It refuses what the caller may not read, and
-// returns the parameters that are inherited on the way.
+// whiskPackage is a package or a package binding.
+type whiskPackage struct {
+	entity
+	bound qualified // the package that a binding binds; zero in others
+}
+
+// source is where the package's actions are: in itself, or in the package that it binds.
+func (p whiskPackage) source() qualified { return cmp.Or(p.bound, p.qualified) }
+
+func (a *API) newPackage(row state.Package) (whiskPackage, error) {
+	q := qualified{namespace: row.Namespace, name: row.Name}
+	p := whiskPackage{
+		newEntity(q, row.Version, row.Publish, row.Annotations, row.UpdatedAt),
+		qualified{namespace: row.BoundNamespace, name: row.BoundName},
+	}
+	var err error
+	p.parameters, err = a.unseal("packages", q, row.Parameters)
+	return p, err
+}
+
+// locate resolves what the path names through its package, and through the package that
+// this one binds. It refuses what the caller may not read, and returns the inherited
+// parameters.
 func (a *API) locate(c *call) (qualified, keyValues, error) {
 	if c.pkg == "" {
 		if c.namespace != c.who.namespace {
@@ -22,60 +41,45 @@ func (a *API) locate(c *call) (qualified, keyValues, error) {
 		return c.qualified, nil, nil
 	}
 	p, err := a.findPackage(c.Context(), c.who.namespace, qualified{namespace: c.namespace, name: c.pkg})
-	if err != nil {
-		return qualified{}, nil, err
-	}
-	return qualified{p.source.namespace, p.source.name, c.name}, p.parameters, nil
+	return qualified{p.source().namespace, p.source().name, c.name}, p.parameters, err
 }
 
-// foundPackage is a package as a caller sees it.
-type foundPackage struct {
-	state.Package
-	source     qualified // where its actions are: itself, or what it is bound to
-	parameters keyValues // its own over those of what it is bound to
-}
-
-// findPackage reads a package on behalf of a namespace. A package of another
-// namespace must be public, and so must be what it is bound to.
-func (a *API) findPackage(ctx context.Context, caller string, q qualified) (foundPackage, error) {
+// findPackage reads a package on behalf of a namespace; a binding inherits the parameters
+// of the package that it binds. Both must be public if they belong to another namespace.
+func (a *API) findPackage(ctx context.Context, caller string, q qualified) (whiskPackage, error) {
 	found, err := a.readPackage(ctx, caller, q)
-	if err != nil || found.BoundName == "" {
+	if err != nil || found.bound.name == "" {
 		return found, err
 	}
-	provider, err := a.readPackage(ctx, caller, qualified{namespace: found.BoundNamespace, name: found.BoundName})
-	if err != nil {
-		return foundPackage{}, err
+	provider, err := a.readPackage(ctx, caller, found.bound)
+	if err == nil && provider.bound.name != "" {
+		err = errNotFound // the bound package was deleted and created again as a binding
 	}
-	if provider.BoundName != "" {
-		return foundPackage{}, errNotFound // what was bound to was deleted, and made again as a binding
-	}
-	found.source = provider.source
 	found.parameters = provider.parameters.merged(found.parameters)
-	return found, nil
+	return found, err
 }
 
-// readPackage reads one package, and not what it is bound to.
-func (a *API) readPackage(ctx context.Context, caller string, q qualified) (foundPackage, error) {
+// readPackage reads one package, and not the one that it binds.
+func (a *API) readPackage(ctx context.Context, caller string, q qualified) (whiskPackage, error) {
 	if q.namespace == systemNamespace {
 		return nativePackage(q.name)
 	}
 	row, err := a.Store.PackageNamed(ctx, a.Store.Pool, state.PackageNamedParams{Namespace: q.namespace, Name: q.name})
 	if err != nil && !state.NotFound(err) {
-		return foundPackage{}, err
+		return whiskPackage{}, err
 	}
 	if q.namespace != caller && (err != nil || !row.Publish) {
-		return foundPackage{}, forbidden(q.namespace, q.name) // and not whether it is there
+		return whiskPackage{}, forbidden(q.namespace, q.name) // whether or not it exists
 	}
 	if err != nil {
-		return foundPackage{}, a.missing(ctx, a.Store.Pool, q, "packages")
+		return whiskPackage{}, a.missing(ctx, a.Store.Pool, q, "packages", err)
 	}
-	parameters, err := a.unseal("packages", q, row.Parameters)
-	return foundPackage{row, q, parameters}, err
+	return a.newPackage(row)
 }
 
 type packageSummary struct {
 	summary
-	Binding any `json:"binding"` // bound; false in lists, {} elsewhere, of what is no binding
+	Binding any `json:"binding"` // of a package that is no binding: false in lists, {} elsewhere
 }
 
 type bound struct {
@@ -83,11 +87,12 @@ type bound struct {
 	Name      string `json:"name"`
 }
 
-func bindingOf(namespace, name string, none any) any {
-	if name == "" {
-		return none
+func (p whiskPackage) summary(noBinding any) packageSummary {
+	s := packageSummary{p.entity.summary(), noBinding}
+	if p.bound.name != "" {
+		s.Binding = bound{p.bound.namespace, p.bound.name}
 	}
-	return bound{namespace, name}
+	return s
 }
 
 type packageDocument struct {
@@ -95,7 +100,11 @@ type packageDocument struct {
 	Parameters keyValues `json:"parameters"`
 }
 
-// packageWithActions is a package as GET has it.
+func (p whiskPackage) document() packageDocument {
+	return packageDocument{p.summary(struct{}{}), p.parameters}
+}
+
+// packageWithActions is the answer of GET.
 type packageWithActions struct {
 	packageDocument
 	Actions []packageAction `json:"actions"`
@@ -108,63 +117,55 @@ type packageAction struct {
 	Annotations keyValues `json:"annotations"`
 }
 
-func newPackageDocument(row state.Package, parameters keyValues) packageDocument {
-	s := newSummary(qualified{namespace: row.Namespace, name: row.Name}, row.Version, row.Publish, row.Annotations, row.UpdatedAt)
-	return packageDocument{packageSummary{s, bindingOf(row.BoundNamespace, row.BoundName, struct{}{})}, parameters}
-}
-
-// getPackage serves GET /packages/{name}: what it inherits is merged in, and its
-// actions are listed. Of a binding everything but those is its own.
+// getPackage serves GET /packages/{name}, with inherited parameters and the package's
+// actions. Everything else in the answer about a binding is its own.
 func (a *API) getPackage(c *call) error {
 	p, err := a.findPackage(c.Context(), c.who.namespace, c.qualified)
 	if err != nil {
 		return err
 	}
-	out := packageWithActions{packageDocument: newPackageDocument(p.Package, p.parameters), Actions: []packageAction{}, Feeds: []packageAction{}}
-	if p.source.namespace == systemNamespace {
-		out.Feeds = nativePackageActions(p.source.name)
-		return c.ok(out)
+	actions, err := a.actionsOf(c, p.source())
+	out := packageWithActions{packageDocument: p.document(), Actions: []packageAction{}, Feeds: []packageAction{}}
+	for _, x := range actions {
+		to := &out.Actions
+		if x.annotations.is("feed") {
+			to = &out.Feeds
+		}
+		*to = append(*to, packageAction{x.name, x.version, x.annotations})
+	}
+	return c.reply(out, err)
+}
+
+func (a *API) actionsOf(c *call, source qualified) (actions []entity, err error) {
+	if source.namespace == systemNamespace {
+		for _, x := range nativesOf(source.name) {
+			actions = append(actions, x.entity)
+		}
+		return actions, nil
 	}
 	rows, err := a.Store.ListActions(c.Context(), a.Store.Pool, state.ListActionsParams{
-		Namespace: p.source.namespace, Package: p.source.name, Packaged: true, Batch: clamp(c.who.limits.Actions),
+		Namespace: source.namespace, Package: source.name, Packaged: true, Batch: clamp(c.who.limits.Actions),
 	})
-	if err != nil {
-		return err
-	}
 	for _, row := range rows {
-		x := packageAction{row.Name, row.Version, stored(row.Annotations)}
-		if x.Annotations.is("feed") {
-			out.Feeds = append(out.Feeds, x)
-		} else {
-			out.Actions = append(out.Actions, x)
-		}
+		actions = append(actions, newListedAction(row).entity)
 	}
-	return c.ok(out)
+	return actions, err
 }
 
 // packagePut is the body of PUT /packages/{name} (WhiskPackagePut).
 type packagePut struct {
-	Binding     *bound  `json:"binding"`
-	Parameters  sent    `json:"parameters"`
-	Version     *string `json:"version"`
-	Publish     *bool   `json:"publish"`
-	Annotations sent    `json:"annotations"`
+	entityPut
+	Binding *bound `json:"binding"`
 }
 
 // putPackage serves PUT /packages/{name}.
 func (a *API) putPackage(c *call) error {
-	overwrite, err := c.flag("overwrite", false)
-	if err != nil {
-		return err
-	}
 	if c.name == "default" {
 		return refuse(http.StatusBadRequest, "Package name '%s' is reserved.", c.name)
 	}
 	var put packagePut
-	if err := c.decode(&put, entityLimit(c.who.limits)); err != nil {
-		return err
-	}
-	if err := errors.Join(put.Parameters.readParameters(c.who.limits), put.Annotations.readAnnotations(c.who.limits)); err != nil {
+	overwrite, err := c.readPut(&put, &put.entityPut)
+	if err != nil {
 		return err
 	}
 	if put.Binding != nil && put.Binding.Name == "" {
@@ -173,29 +174,19 @@ func (a *API) putPackage(c *call) error {
 	if err := a.checkBinding(c, put.Binding); err != nil {
 		return err
 	}
-	ctx := c.Context()
-	var out packageDocument
-	err = a.Store.InTx(ctx, func(tx pgx.Tx) error {
-		if _, err := a.lock(ctx, tx, c.namespace); err != nil {
-			return err
-		}
-		row, parameters, err := a.mergePackage(ctx, tx, c, put, overwrite)
+	return c.reply(lockedChange(a, c, func(ctx context.Context, tx pgx.Tx) (packageDocument, error) {
+		p, err := a.mergePackage(ctx, tx, c, put, overwrite)
 		if err != nil {
-			return err
+			return packageDocument{}, err
 		}
-		out = newPackageDocument(row, parameters)
-		return a.Store.PutPackage(ctx, tx, state.PutPackageParams(row))
-	})
-	if err != nil {
-		return err
-	}
-	return c.ok(out)
+		return p.document(), a.Store.PutPackage(ctx, tx, state.PutPackageParams{
+			Namespace: p.namespace, Name: p.name, Version: p.version, Publish: p.publish, Annotations: p.annotations.encode(),
+			Parameters: a.seal("packages", p.entity), BoundNamespace: p.bound.namespace, BoundName: p.bound.name, UpdatedAt: p.updated,
+		})
+	}))
 }
 
-// entityLimit is how long a request may be that carries no code.
-func entityLimit(l state.Limits) int64 { return 3*l.PayloadBytes + 1<<16 }
-
-// checkBinding looks whether there is such a package that the caller may read.
+// checkBinding checks that the bound package exists and that the caller may read it.
 func (a *API) checkBinding(c *call, b *bound) error {
 	if b == nil {
 		return nil
@@ -212,165 +203,106 @@ func (a *API) checkBinding(c *call, b *bound) error {
 		return errBindingTarget
 	case refusedWith(err, http.StatusConflict):
 		return refuse(http.StatusConflict, "Cannot bind to a resource that is not a package.")
-	case err != nil:
-		return err
-	}
-	if p.BoundName != "" {
+	case err == nil && p.bound.name != "":
 		return errBindingOfOther
 	}
-	return nil
+	return err
 }
 
-// mergePackage is the package as it will be (WhiskPackagesApi, update).
-func (a *API) mergePackage(ctx context.Context, tx pgx.Tx, c *call, put packagePut, overwrite bool) (state.Package, keyValues, error) {
-	row, err := a.previousPackage(ctx, tx, c, overwrite)
-	if err != nil {
-		return row, nil, err
-	}
-	isNew := row.Version == ""
-	parameters, err := a.unseal("packages", c.qualified, row.Parameters)
-	if err != nil {
-		return row, nil, err
-	}
-	if row.Version, err = nextVersion(put.Version, row.Version); err != nil {
-		return row, nil, err
-	}
-	annotations := stored(row.Annotations)
-	if put.Annotations.values != nil {
-		annotations = *put.Annotations.values
-	}
-	if put.Parameters.values != nil {
-		parameters = *put.Parameters.values
-	}
-	if put.Publish != nil {
-		row.Publish = *put.Publish
-	}
-	if put.Binding != nil {
-		if !isNew && row.BoundName == "" {
-			return row, nil, errBecomeBinding
-		}
-		row.BoundNamespace, row.BoundName = put.Binding.Namespace, put.Binding.Name
-	}
-	annotations = annotations.without("binding")
-	if row.BoundName != "" {
-		annotations = annotations.set("binding", bound{row.BoundNamespace, row.BoundName})
-	}
-	row.Namespace, row.Name, row.UpdatedAt = c.namespace, c.name, time.Now().Truncate(time.Millisecond)
-	row.Annotations, row.Parameters = annotations.encode(), a.seal("packages", c.qualified, parameters)
-	return row, parameters, nil
-}
-
-// previousPackage is what is there; zero where one may be made.
-func (a *API) previousPackage(ctx context.Context, tx pgx.Tx, c *call, overwrite bool) (state.Package, error) {
+// mergePackage merges the request into the existing package (WhiskPackagesApi, update).
+func (a *API) mergePackage(ctx context.Context, tx pgx.Tx, c *call, put packagePut, overwrite bool) (p whiskPackage, err error) {
 	row, err := a.Store.PackageNamed(ctx, tx, state.PackageNamedParams{Namespace: c.namespace, Name: c.name})
-	if err == nil && !overwrite {
-		return row, errExists
-	}
-	if err == nil || !state.NotFound(err) {
-		return row, err
-	}
-	if err := a.checkCollection(ctx, tx, c.qualified, "packages"); err != nil {
-		return state.Package{}, err
-	}
-	counts, err := a.Store.CountEntities(ctx, tx, c.namespace)
+	exists, err := a.checkPut(ctx, tx, c, "packages", overwrite, err)
 	if err != nil {
-		return state.Package{}, err
+		return p, err
 	}
-	return state.Package{}, checkCount("packages", counts.Packages, c.who.limits.Packages)
+	if p, err = a.newPackage(row); err != nil {
+		return p, err
+	}
+	p.entity, err = put.apply(c.qualified, p.entity)
+	if err == nil && put.Binding != nil {
+		if exists && p.bound.name == "" {
+			return p, errBecomeBinding
+		}
+		p.bound = qualified{namespace: put.Binding.Namespace, name: put.Binding.Name}
+	}
+	p.annotations = p.annotations.without("binding")
+	if p.bound.name != "" {
+		p.annotations = p.annotations.set("binding", bound{p.bound.namespace, p.bound.name})
+	}
+	return p, err
 }
 
-// deletePackage serves DELETE /packages/{name}?force=: of one that is empty, or with
-// the actions in it.
+// deletePackage serves DELETE /packages/{name}?force=. Without force, the package must be
+// empty.
 func (a *API) deletePackage(c *call) error {
 	force, err := c.flag("force", false)
 	if err != nil {
 		return err
 	}
-	ctx := c.Context()
 	var unused []string
-	var gone packageDocument
-	err = a.Store.InTx(ctx, func(tx pgx.Tx) error {
-		if _, err := a.lock(ctx, tx, c.namespace); err != nil {
-			return err
-		}
+	deleted, err := lockedChange(a, c, func(ctx context.Context, tx pgx.Tx) (d packageDocument, err error) {
 		row, err := a.Store.PackageNamed(ctx, tx, state.PackageNamedParams{Namespace: c.namespace, Name: c.name})
-		if state.NotFound(err) {
-			return a.missing(ctx, tx, c.qualified, "packages")
-		}
 		if err != nil {
-			return err
+			return d, a.missing(ctx, tx, c.qualified, "packages", err)
 		}
 		if unused, err = a.emptyPackage(ctx, tx, c.qualified, force); err != nil {
-			return err
+			return d, err
 		}
-		parameters, err := a.unseal("packages", c.qualified, row.Parameters)
+		p, err := a.newPackage(row)
 		if err != nil {
-			return err
+			return d, err
 		}
-		gone = newPackageDocument(row, parameters)
-		return a.Store.DeletePackage(ctx, tx, state.DeletePackageParams{Namespace: c.namespace, Name: c.name})
+		return p.document(), a.Store.DeletePackage(ctx, tx, state.DeletePackageParams{Namespace: c.namespace, Name: c.name})
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		a.forgetUnused(context.WithoutCancel(c.Context()), unused...)
 	}
-	a.forgetUnused(context.WithoutCancel(ctx), unused)
-	return c.ok(gone)
+	return c.reply(deleted, err)
 }
 
-// emptyPackage refuses a package that has actions; with force it deletes them, and
-// returns the hashes of their code. A locked action is not deleted.
-func (a *API) emptyPackage(ctx context.Context, tx pgx.Tx, pkg qualified, force bool) ([]string, error) {
+// emptyPackage refuses a package that has actions; with force it deletes them, except a
+// locked one, and returns the hashes of their code.
+func (a *API) emptyPackage(ctx context.Context, tx pgx.Tx, pkg qualified, force bool) (hashes []string, err error) {
 	if !force {
 		n, err := a.Store.CountActions(ctx, tx, state.CountActionsParams{Namespace: pkg.namespace, Package: pkg.name, Packaged: true})
-		if err == nil && n > 0 {
-			err = refuse(http.StatusConflict, "Package not empty (contains %d %s)", n, plural(n, "entity", "entities"))
+		switch {
+		case err == nil && n == 1:
+			err = refuse(http.StatusConflict, "Package not empty (contains 1 entity)")
+		case err == nil && n > 1:
+			err = refuse(http.StatusConflict, "Package not empty (contains %d entities)", n)
 		}
 		return nil, err
 	}
 	rows, err := a.Store.DeleteActionsOfPackage(ctx, tx, state.DeleteActionsOfPackageParams{Namespace: pkg.namespace, Package: pkg.name})
-	if err != nil {
-		return nil, err
-	}
-	hashes := make([]string, 0, len(rows))
 	for _, row := range rows {
 		if stored(row.Annotations).is(lockAnnotation) {
 			return nil, locked("deleted")
 		}
 		hashes = append(hashes, row.CodeHash)
 	}
-	return hashes, nil
+	return hashes, err
 }
 
-func plural(n int64, one, many string) string {
-	if n == 1 {
-		return one
-	}
-	return many
-}
-
-// listPackages serves GET /packages: of another namespace the public ones.
+// listPackages serves GET /packages; of another namespace it lists the public ones.
 func (a *API) listPackages(c *call) error {
 	p, err := c.page("packages")
 	if err != nil {
 		return err
 	}
 	if c.namespace == systemNamespace {
-		return c.ok(nativePackageSummaries())
+		return c.ok(nativePackages())
 	}
-	public := c.namespace != c.who.namespace
-	if p.count {
-		n, err := a.Store.CountPackages(c.Context(), a.Store.Pool, state.CountPackagesParams{Namespace: c.namespace, Public: public})
-		if err != nil {
-			return err
-		}
-		return c.counted("packages", n, p)
-	}
-	rows, err := a.Store.ListPackages(c.Context(), a.Store.Pool, state.ListPackagesParams{Namespace: c.namespace, Public: public, Skip: p.skip, Batch: p.limit})
-	if err != nil {
-		return err
-	}
-	return listed(c, rows, func(row state.ListPackagesRow) packageSummary {
-		s := newSummary(qualified{namespace: row.Namespace, name: row.Name}, row.Version, row.Publish, row.Annotations, row.UpdatedAt)
-		return packageSummary{s, bindingOf(row.BoundNamespace, row.BoundName, false)}
-	})
+	ctx, db, public := c.Context(), a.Store.Pool, c.namespace != c.who.namespace
+	return list(c, p,
+		func() (int64, error) {
+			return a.Store.CountPackages(ctx, db, state.CountPackagesParams{Namespace: c.namespace, Public: public})
+		},
+		func() ([]state.ListPackagesRow, error) {
+			return a.Store.ListPackages(ctx, db, state.ListPackagesParams{Namespace: c.namespace, Public: public, Skip: p.skip, Batch: p.limit})
+		},
+		func(row state.ListPackagesRow) packageSummary {
+			e := newEntity(qualified{namespace: row.Namespace, name: row.Name}, row.Version, row.Publish, row.Annotations, row.UpdatedAt)
+			return whiskPackage{e, qualified{namespace: row.BoundNamespace, name: row.BoundName}}.summary(false)
+		})
 }

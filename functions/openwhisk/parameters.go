@@ -8,22 +8,21 @@ import (
 	"strings"
 )
 
-// keyValue is a parameter or an annotation. Init says that a parameter goes into
-// the action's environment and not into its input.
+// keyValue is a parameter or an annotation. With Init, a parameter goes into the action's
+// environment and not into its input.
 type keyValue struct {
 	Key   string          `json:"key"`
 	Value json.RawMessage `json:"value"`
 	Init  bool            `json:"init,omitempty"`
 }
 
-// keyValues are parameters or annotations: no key is there twice.
+// keyValues are parameters or annotations with unique keys.
 type keyValues []keyValue
 
-// mostKeys is how many parameters, and how many annotations, an entity has at most.
+// mostKeys limits the parameters, and the annotations, of an entity.
 const mostKeys = 1000
 
-// UnmarshalJSON reads an array of {key, value}. Where a key is there twice, the
-// last one counts.
+// UnmarshalJSON reads an array of {key, value}. The last one wins among equal keys.
 func (kvs *keyValues) UnmarshalJSON(data []byte) error {
 	var read []keyValue
 	if err := json.Unmarshal(data, &read); err != nil {
@@ -41,22 +40,15 @@ func (kvs *keyValues) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// MarshalJSON writes an array, never null.
-func (kvs keyValues) MarshalJSON() ([]byte, error) {
-	if kvs == nil {
-		return []byte("[]"), nil
-	}
-	return json.Marshal([]keyValue(kvs))
-}
+// MarshalJSON implements json.Marshaler.
+func (kvs keyValues) MarshalJSON() ([]byte, error) { return kvs.encode(), nil }
 
-func (kvs keyValues) index(key string) int {
-	return slices.IndexFunc(kvs, func(kv keyValue) bool { return kv.Key == key })
-}
-
-// get returns the value of key; nil where there is none.
+// get returns the value of key; nil if it is absent.
 func (kvs keyValues) get(key string) json.RawMessage {
-	if i := kvs.index(key); i >= 0 {
-		return kvs[i].Value
+	for _, kv := range kvs {
+		if kv.Key == key {
+			return kv.Value
+		}
 	}
 	return nil
 }
@@ -66,39 +58,23 @@ func (kvs keyValues) is(key string) bool {
 	return string(bytes.TrimSpace(kvs.get(key))) == "true"
 }
 
-// text is the value of key where that is a string.
-func (kvs keyValues) text(key string) string {
-	var s string
-	if json.Unmarshal(kvs.get(key), &s) != nil {
-		return ""
-	}
+// text is the value of key if that is a string, else empty.
+func (kvs keyValues) text(key string) (s string) {
+	_ = json.Unmarshal(kvs.get(key), &s)
 	return s
 }
 
-// with returns kvs with one key set.
-func (kvs keyValues) with(kv keyValue) keyValues {
-	out := slices.Clone(kvs)
-	if i := out.index(kv.Key); i >= 0 {
-		out[i] = kv
-		return out
-	}
-	return append(out, kv)
-}
-
+// set returns kvs with one key set.
 func (kvs keyValues) set(key string, value any) keyValues {
-	raw, err := json.Marshal(value)
-	if err != nil {
-		panic(err) // only values that encode are set
-	}
-	return kvs.with(keyValue{Key: key, Value: raw})
+	return kvs.merged(keyValues{{Key: key, Value: encoded(value)}})
 }
 
 func (kvs keyValues) without(keys ...string) keyValues {
-	gone := make(map[string]bool, len(keys))
+	removed := make(map[string]bool, len(keys))
 	for _, key := range keys {
-		gone[key] = true
+		removed[key] = true
 	}
-	return slices.DeleteFunc(slices.Clone(kvs), func(kv keyValue) bool { return gone[kv.Key] })
+	return slices.DeleteFunc(slices.Clone(kvs), func(kv keyValue) bool { return removed[kv.Key] })
 }
 
 // merged returns kvs with all of over, which wins.
@@ -106,8 +82,7 @@ func (kvs keyValues) merged(over keyValues) keyValues {
 	out := make(keyValues, 0, len(kvs)+len(over))
 	at := make(map[string]int, cap(out))
 	for _, kv := range slices.Concat(kvs, over) {
-		i, there := at[kv.Key]
-		if there {
+		if i, known := at[kv.Key]; known {
 			out[i] = kv
 			continue
 		}
@@ -117,21 +92,30 @@ func (kvs keyValues) merged(over keyValues) keyValues {
 	return out
 }
 
+// encode returns an array, never null.
 func (kvs keyValues) encode() []byte {
-	raw, err := kvs.MarshalJSON()
+	if kvs == nil {
+		return []byte("[]")
+	}
+	return encoded([]keyValue(kvs))
+}
+
+// encoded is a value of which encoding is certain as JSON: strings, numbers, decoded JSON.
+func encoded(value any) json.RawMessage {
+	raw, err := json.Marshal(value)
 	if err != nil {
-		panic(err) // what was decoded encodes
+		panic(err)
 	}
 	return raw
 }
 
-// size is what limits are held against: bytes of JSON.
+// size is the number of bytes of JSON, which the plan limits.
 func (kvs keyValues) size() int64 { return int64(len(kvs.encode())) }
 
-// object is a JSON object whose values are left as they were sent.
+// object is a JSON object with undecoded values.
 type object map[string]json.RawMessage
 
-// input is what an action is given: its parameters, and payload, which wins.
+// input is an action's input: its parameters and payload, which wins.
 func (kvs keyValues) input(payload object) object {
 	in := make(object, len(kvs)+len(payload))
 	for _, kv := range kvs {
@@ -143,8 +127,7 @@ func (kvs keyValues) input(payload object) object {
 	return in
 }
 
-// variables are the parameters that go into the environment: strings as they are,
-// everything else as JSON.
+// variables are the parameters for the environment: strings unchanged, other values as JSON.
 func (kvs keyValues) variables(all bool) map[string]string {
 	out := map[string]string{}
 	for _, kv := range kvs {
@@ -155,7 +138,7 @@ func (kvs keyValues) variables(all bool) map[string]string {
 		if json.Unmarshal(kv.Value, &text) != nil {
 			text = string(kv.Value)
 		}
-		// What no environment can hold (POSIX, section 8.1) is left out.
+		// An environment cannot contain others (POSIX, section 8.1).
 		if !strings.ContainsAny(kv.Key, "=\x00") && !strings.Contains(text, "\x00") {
 			out[kv.Key] = text
 		}
@@ -163,8 +146,7 @@ func (kvs keyValues) variables(all bool) map[string]string {
 	return out
 }
 
-// fixed says whether payload, or any of these keys, would override a parameter
-// that has a value, in an action whose parameters are final.
+// fixed says whether any of these keys is that of a parameter with a value.
 func (kvs keyValues) fixed(keys map[string]bool) bool {
 	return slices.ContainsFunc(kvs, func(kv keyValue) bool {
 		return keys[kv.Key] && string(bytes.TrimSpace(kv.Value)) != "null"

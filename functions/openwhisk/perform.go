@@ -10,28 +10,29 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/chandler-broker/chandler/functions/feed"
 	"github.com/chandler-broker/chandler/functions/sandbox"
 )
 
-// invocation is an activation that was admitted.
+// invocation is an admitted activation.
 type invocation struct {
 	target
 	id       uuid.UUID
 	payload  object
-	array    json.RawMessage // in place of payload and parameters: what a sequence's component before it returned
-	cgi      *cgiRequest     // a web request that a CGI program answers
-	cause    *uuid.UUID      // the sequence this is a component of
+	array    json.RawMessage // replaces payload and parameters: the result of the previous component of a sequence
+	cgi      *cgiRequest     // a web request for a CGI program
+	cause    *uuid.UUID      // the sequence that this is a component of
 	request  string          // the transaction id
 	accepted time.Time
 }
 
-// performed is an activation that ended.
+// performed is an ended activation.
 type performed struct {
 	*record
-	answer *sandbox.Response // of a CGI program that succeeded
+	answer *sandbox.Response // of a CGI program, unless it failed
 }
 
-// newRecord is the record of an invocation that has not begun.
+// newRecord is the record of an invocation that has not started.
 func (inv invocation) newRecord() *record {
 	r := &record{
 		namespace: inv.who.namespace, id: inv.id, name: inv.name, path: inv.local(), version: inv.version, subject: inv.who.subject(),
@@ -47,26 +48,26 @@ func (inv invocation) newRecord() *record {
 	return r
 }
 
-// perform runs an invocation to its end and has it recorded.
+// perform runs an invocation and records it.
 func (a *API) perform(ctx context.Context, inv invocation) performed {
 	var p performed
 	var o Observation
 	ctx, span := startSpan(ctx, inv)
 	defer func() { endSpan(span, p, o) }()
 	switch {
-	case inv.native != nil:
+	case inv.native():
 		p = a.performNative(ctx, inv)
 	case inv.kind == sequenceKind:
 		p = a.performSequence(ctx, inv, new(walk), 1)
 	default:
 		p, o = a.performCode(ctx, inv)
 	}
-	a.keep(ctx, p.record, inv.who.limits.Plan, inv.kind, o)
+	a.record(ctx, p.record, inv.who.limits.Plan, inv.kind, o)
 	return p
 }
 
-// keep has a record written, and observed.
-func (a *API) keep(ctx context.Context, r *record, plan, kind string, o Observation) {
+// record queues a record for the database, and reports it to Observe.
+func (a *API) record(ctx context.Context, r *record, plan, kind string, o Observation) {
 	a.recorder.add(ctx, r)
 	o.Namespace, o.Plan, o.Kind, o.Status = r.namespace, plan, kind, r.status.String()
 	if r.duration != nil {
@@ -84,11 +85,11 @@ func (a *API) performCode(ctx context.Context, inv invocation) (performed, Obser
 		r.failed(internalError, describeFailure(ctx, err))
 		outcome.Wait = time.Since(inv.accepted)
 	} else {
-		r.take(outcome)
+		r.setOutcome(outcome)
 	}
 	p := performed{record: r}
 	if isCGI(inv.action) && err == nil && r.status == succeeded {
-		p.takeCGI(outcome.Output)
+		p.setCGI(outcome.Output)
 	}
 	duration := outcome.Init + outcome.Duration
 	r.start = inv.accepted.Add(outcome.Wait)
@@ -115,13 +116,12 @@ var statusOfOutcome = map[sandbox.Status]status{
 	sandbox.DeveloperError: developerError, sandbox.InternalError: internalError,
 }
 
-// take fills the record with what the sandbox says.
-func (r *record) take(o sandbox.Outcome) {
+func (r *record) setOutcome(o sandbox.Outcome) {
 	s, known := statusOfOutcome[o.Status]
 	if !known {
 		s = internalError
 	}
-	// PostgreSQL and JSON (RFC 8259, section 8.1) want UTF-8.
+	// PostgreSQL and JSON (RFC 8259, section 8.1) require UTF-8.
 	r.status, r.result = s, bytes.ToValidUTF8(o.Result, []byte("\uFFFD"))
 	for _, line := range o.Logs {
 		r.logs = append(r.logs, line.String())
@@ -152,11 +152,11 @@ func (a *API) sandboxCall(inv invocation) sandbox.Call {
 	return call
 }
 
-// queued is for how much longer than its time limit an activation's token is
-// good: it may wait before it runs.
+// queued extends the validity of a token beyond the activation's time limit, because the
+// activation may wait before it runs.
 const queued = time.Minute
 
-// input is a JSON object, or the array that stands in its place.
+// input is a JSON object, or the array that replaces it.
 func (inv invocation) input() []byte {
 	if inv.array != nil {
 		return inv.array
@@ -164,23 +164,19 @@ func (inv invocation) input() []byte {
 	return inv.parameters.input(inv.payload).encode()
 }
 
-// environment is what the action reads: standard input and variables
+// environment returns the action's standard input and environment variables
 // (ContainerProxy, "environment").
 func (a *API) environment(inv invocation) ([]byte, map[string]string) {
-	var input []byte
 	env := inv.parameters.variables(isCGI(inv.action))
-	switch {
-	case inv.cgi != nil:
-		input = inv.cgi.body
-		inv.cgi.variables(env)
-	case isCGI(inv.action):
-		input = inv.input()
-		postRequest(input).variables(env)
-	default:
-		input = inv.input()
+	input, request := inv.input(), inv.cgi
+	if request == nil && isCGI(inv.action) {
+		request = postRequest(input)
 	}
-	timeout := time.Duration(inv.limits.Timeout) * time.Millisecond
-	deadline := time.Now().Add(timeout)
+	if request != nil {
+		input = request.body
+		request.variables(env)
+	}
+	deadline := time.Now().Add(time.Duration(inv.limits.Timeout) * time.Millisecond)
 	env["__OW_API_HOST"] = a.APIHost
 	env["__OW_NAMESPACE"] = inv.who.namespace
 	env["__OW_ACTION_NAME"] = "/" + inv.qualified.String()
@@ -195,19 +191,7 @@ func (a *API) environment(inv invocation) ([]byte, map[string]string) {
 	return input, env
 }
 
-// refusal is what a feed answers where it does not do what it was asked.
-func refusal(err error) (json.RawMessage, bool) {
-	var r interface {
-		error
-		Result() json.RawMessage
-	}
-	if errors.As(err, &r) {
-		return r.Result(), true
-	}
-	return nil, false
-}
-
-// performNative asks a feed.
+// performNative invokes a feed.
 func (a *API) performNative(ctx context.Context, inv invocation) performed {
 	r := inv.newRecord()
 	ctx, cancel := context.WithTimeout(ctx, nativeTimeout)
@@ -216,10 +200,10 @@ func (a *API) performNative(ctx context.Context, inv invocation) performed {
 	if a.feeds == nil {
 		err = errors.New("this runtime has no feeds")
 	} else {
-		r.result, err = a.feeds.Invoke(ctx, inv.who.namespace, feedAction(inv.qualified), inv.input())
+		r.result, err = a.feeds.Invoke(ctx, inv.who.namespace, inv.local(), inv.input())
 	}
-	if result, refused := refusal(err); refused {
-		r.status, r.result = applicationError, result
+	if refusal, ok := errors.AsType[*feed.Refusal](err); ok {
+		r.status, r.result = applicationError, refusal.Result()
 	} else if err != nil {
 		a.Logger.ErrorContext(ctx, "feed failed", "namespace", inv.who.namespace, "action", inv.name, "request_id", inv.request, "error", err)
 		r.failed(internalError, "The feed could not be changed, try again.")

@@ -10,7 +10,7 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// status is how an activation ended, as the database has it.
+// status is how an activation ended, as stored in the database.
 type status int16
 
 const (
@@ -22,7 +22,7 @@ const (
 
 var statusNames = [...]string{"success", "application error", "action developer error", "whisk internal error"}
 
-// Statuses are all that Observation.Status can be.
+// Statuses are the values of Observation.Status.
 func Statuses() []string { return statusNames[:] }
 
 func (s status) String() string { return statusNames[s] }
@@ -31,37 +31,29 @@ func (s status) String() string { return statusNames[s] }
 type record struct {
 	namespace   string
 	id          uuid.UUID
-	name, path  string // path has the package in front
+	name, path  string // path is "name" or "package/name"
 	version     string
 	subject     string
 	cause       *uuid.UUID
 	start       time.Time
 	end         time.Time      // zero in a trigger's
-	duration    *time.Duration // none in a trigger's
+	duration    *time.Duration // nil in a trigger's
 	status      status
 	result      json.RawMessage // a JSON object or array
 	logs        []string
 	annotations keyValues
 }
 
-// newID makes an activation's identifier; later ones sort behind earlier ones.
+// newID returns an activation's identifier; later ones sort after earlier ones.
 func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
 
-// idText is an identifier as OpenWhisk writes it: 32 hexadecimal digits.
+// idText is an identifier in OpenWhisk's form: 32 hexadecimal digits.
 func idText(id uuid.UUID) string { return strings.ReplaceAll(id.String(), "-", "") }
 
-// failed sets status and a result that says why.
+// failed sets the status and a result with the reason.
 func (r *record) failed(s status, message string) {
 	r.status = s
-	r.result = object{"error": text(message)}.encode()
-}
-
-func text(s string) json.RawMessage {
-	raw, err := json.Marshal(s)
-	if err != nil {
-		panic(err) // a string always encodes
-	}
-	return raw
+	r.result = object{"error": encoded(message)}.encode()
 }
 
 // activationSummary is an activation in a list.
@@ -80,8 +72,7 @@ type activationSummary struct {
 	Annotations  keyValues `json:"annotations"`
 }
 
-// response is how an activation ended: "response" of a record, and what
-// /activations/{id}/result answers.
+// response is "response" of a record, and the answer of /activations/{id}/result.
 type response struct {
 	Result  json.RawMessage `json:"result"`
 	Status  string          `json:"status"`
@@ -125,14 +116,14 @@ func (r *record) summary() activationSummary {
 
 func (r *record) document() activationDocument {
 	d := activationDocument{r.summary(), r.response(), r.logs}
-	d.StatusCode = nil // is in lists only
+	d.StatusCode = nil // only in lists
 	if d.Logs == nil {
 		d.Logs = []string{}
 	}
 	return d
 }
 
-// size is what the record takes in memory and in the database, about.
+// size is about what the record occupies in memory and in the database.
 func (r *record) size() int64 {
 	n := int64(len(r.result)) + 512
 	for _, line := range r.logs {
@@ -141,8 +132,8 @@ func (r *record) size() int64 {
 	return n
 }
 
-// row is the record as the database has it. Its start is in whole milliseconds,
-// as answers and the filters of lists have it.
+// row is the record for the database. Its start is in whole milliseconds, as in answers
+// and in the filters of lists.
 func (r *record) row() state.EndActivationsParams {
 	logs, err := json.Marshal(r.logs)
 	if err != nil || r.logs == nil {
@@ -163,15 +154,13 @@ func (r *record) row() state.EndActivationsParams {
 	return p
 }
 
-// stored reads a record back.
-func storedRecord(row state.Activation) *record {
+// newRecord reads a record of the database.
+func newRecord(row state.Activation) *record {
 	r := &record{
 		namespace: row.Namespace, id: row.ID, name: row.Name, path: row.Path, version: row.Version, subject: row.Subject, cause: row.Cause,
 		start: row.StartedAt, status: status(row.Status), result: row.Result, annotations: stored(row.Annotations),
 	}
-	if json.Unmarshal(row.Logs, &r.logs) != nil {
-		r.logs = nil
-	}
+	_ = json.Unmarshal(row.Logs, &r.logs) // empty if the query omits it
 	if row.EndedAt != nil {
 		r.end = *row.EndedAt
 	}

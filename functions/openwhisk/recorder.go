@@ -1,6 +1,7 @@
 package openwhisk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -16,18 +17,14 @@ import (
 )
 
 const (
-	// linger is how long the first record of a batch waits for others.
-	linger = 20 * time.Millisecond
-	// batchSize is how many records are written at once.
+	linger    = 20 * time.Millisecond // the first record of a batch waits for others
 	batchSize = 200
-	// rewrite is the pause after a write failed.
-	rewrite = time.Second
-	// patience is how long an activation waits to be recorded.
-	patience = 10 * time.Second
+	rewrite   = time.Second      // the pause after a failed write
+	patience  = 10 * time.Second // an activation waits for space
 )
 
-// recorder writes activations' records, some at a time, after the callers have
-// their answers. Until a record is written it is read from here.
+// recorder writes records in batches, after the callers have their answers. A record is
+// read from here until it is written.
 type recorder struct {
 	store  *state.Store
 	logger *slog.Logger
@@ -38,8 +35,8 @@ type recorder struct {
 	mu        sync.Mutex
 	queue     []*record
 	unwritten map[uuid.UUID]*record
-	written   chan struct{} // closed, and made anew, after every batch
-	hurry     bool          // somebody waits: write at once
+	written   chan struct{} // closed and replaced after every batch
+	hurry     bool          // a caller of flush waits: write at once
 }
 
 func newRecorder(store *state.Store, logger *slog.Logger, most int64) *recorder {
@@ -51,8 +48,8 @@ func newRecorder(store *state.Store, logger *slog.Logger, most int64) *recorder 
 
 func (r *recorder) weight(rec *record) int64 { return min(rec.size(), r.most) }
 
-// add takes a record. Where too much is unwritten already, because the database is
-// away or slow, it waits, and gives the record up in the end.
+// add queues a record. If too much is unwritten because the database is unavailable or
+// slow, it waits, and finally drops the record.
 func (r *recorder) add(ctx context.Context, rec *record) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
@@ -70,11 +67,11 @@ func (r *recorder) add(ctx context.Context, rec *record) {
 func signal(wake chan struct{}) {
 	select {
 	case wake <- struct{}{}:
-	default: // it is awake
+	default: // a signal is pending
 	}
 }
 
-// find returns a record of the namespace that is not written yet.
+// find returns an unwritten record of the namespace.
 func (r *recorder) find(namespace string, id uuid.UUID) *record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -84,9 +81,8 @@ func (r *recorder) find(namespace string, id uuid.UUID) *record {
 	return nil
 }
 
-// settle waits until all records of the namespace are written that there are now;
-// of all namespaces where it is empty.
-func (r *recorder) settle(ctx context.Context, namespace string) error {
+// flush waits until the namespace's present records are written; "" means all namespaces.
+func (r *recorder) flush(ctx context.Context, namespace string) error {
 	waiting := r.waiting(namespace)
 	for {
 		r.mu.Lock()
@@ -104,7 +100,7 @@ func (r *recorder) settle(ctx context.Context, namespace string) error {
 		select {
 		case <-written:
 		case <-ctx.Done():
-			return errors.New("records of activations are not written: the database is away or slow")
+			return errors.New("records of activations are not written: the database is unavailable or slow")
 		}
 	}
 }
@@ -137,7 +133,7 @@ func (r *recorder) run(ctx context.Context) {
 	}
 }
 
-// pause lets more records come, unless somebody waits for them.
+// pause waits for more records, unless a caller of flush waits for these.
 func (r *recorder) pause(ctx context.Context) {
 	t := time.NewTimer(linger)
 	defer t.Stop()
@@ -181,28 +177,28 @@ func (r *recorder) done(batch []*record) {
 	r.mu.Unlock()
 }
 
-// namespaceGone is PostgreSQL's code (manual, appendix A, foreign_key_violation) where
-// the namespace was deleted while its record was written.
+// namespaceGone is PostgreSQL's foreign_key_violation (manual, appendix A): the namespace
+// was deleted while its record was written.
 const namespaceGone = "23503"
 
-// writeAll writes a batch, however long the database is away. A record that the
-// database refuses is logged and left.
+// writeAll writes a batch, and retries while the database is unavailable. It logs and
+// drops a record that the database refuses.
 func (r *recorder) writeAll(ctx context.Context, batch []*record) {
 	for {
 		err := r.write(ctx, batch)
-		if err == nil {
+		refusal, refused := errors.AsType[*pgconn.PgError](err)
+		switch {
+		case err == nil:
 			return
-		}
-		if refusal, refused := errors.AsType[*pgconn.PgError](err); refused && !state.Unavailable(err) {
-			if len(batch) == 1 && refusal.Code == namespaceGone {
-				return
-			}
-			if len(batch) == 1 {
-				r.logger.ErrorContext(ctx, "activation not recorded", "namespace", batch[0].namespace, "error", err)
-				return
-			}
+		case !refused || state.Unavailable(err):
+		case len(batch) > 1:
 			for i := range batch {
 				r.writeAll(ctx, batch[i:i+1])
+			}
+			return
+		default:
+			if refusal.Code != namespaceGone {
+				r.logger.ErrorContext(ctx, "activation not recorded", "namespace", batch[0].namespace, "error", err)
 			}
 			return
 		}
@@ -220,14 +216,9 @@ func (r *recorder) write(ctx context.Context, batch []*record) error {
 	for i, rec := range batch {
 		rows[i] = rec.row()
 	}
-	// A transaction of its own: only its commit says that the batch is written.
-	return r.store.InTx(ctx, func(tx pgx.Tx) error {
-		var failed error
-		r.store.EndActivations(ctx, tx, rows).Exec(func(_ int, err error) {
-			if failed == nil {
-				failed = err
-			}
-		})
+	// In a transaction: only its commit proves that the batch is written.
+	return r.store.InTx(ctx, func(tx pgx.Tx) (failed error) {
+		r.store.EndActivations(ctx, tx, rows).Exec(func(_ int, err error) { failed = cmp.Or(failed, err) })
 		return failed
 	})
 }

@@ -2,20 +2,20 @@ package openwhisk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// target is an action that may be invoked: who asked, what it is, and with what
-// parameters.
+// target is an action that may be invoked, its caller, and the parameters in force.
 type target struct {
 	who identity
 	action
-	// binding is the package binding that led to the action; empty where none did.
-	binding string
-	native  *nativeAction
+	binding string // the package binding that led to the action, if one did
 }
 
 const (
@@ -23,7 +23,9 @@ const (
 	finalAnnotation      = "final"
 )
 
-// allows refuses input that overrides a parameter that is final.
+func (t target) native() bool { return t.kind == nativeKind }
+
+// allows refuses input that overrides a final parameter.
 func (t target) allows(keys map[string]bool) error {
 	if t.annotations.is(finalAnnotation) && t.parameters.fixed(keys) {
 		return errOverrides
@@ -31,14 +33,29 @@ func (t target) allows(keys map[string]bool) error {
 	return nil
 }
 
-// resolve says who calls and finds the action q, all in one query. A namespace
-// that is empty or "_" is the caller's own. Errors are errBadCredentials where
-// nobody is known by these credentials, and what the caller may not invoke.
+// invokable refuses what the role of the key may not invoke: feeds change the namespace.
+func (t target) invokable() error {
+	if t.native() && !t.who.mayChange() {
+		return refuse(http.StatusForbidden, "The supplied authentication is not authorized to change feeds.")
+	}
+	return nil
+}
+
+// resolve identifies the caller and finds the action q in one query. If the namespace of
+// q is empty or "_", it is the caller's own. The error is errBadCredentials for unknown
+// credentials, or says why the caller may not invoke the action.
 func (a *API) resolve(ctx context.Context, db state.DBTX, by credentials, q qualified) (target, error) {
 	return a.find(ctx, db, by, q, false)
 }
 
-// find is resolve; where bare the target has no parameters, which may be large.
+// resolveFor is resolve on behalf of a namespace, with the binding and role of who.
+func (a *API) resolveFor(ctx context.Context, who identity, q qualified) (target, error) {
+	t, err := a.resolve(ctx, a.Store.Pool, namespaceCredentials(who.namespace), q)
+	t.who.binding, t.who.role = who.binding, who.role
+	return t, err
+}
+
+// find is resolve; with bare it does not read the parameters, which may be large.
 func (a *API) find(ctx context.Context, db state.DBTX, by credentials, q qualified, bare bool) (target, error) {
 	if q.namespace == ownNamespace {
 		q.namespace = ""
@@ -63,16 +80,14 @@ func (a *API) find(ctx context.Context, db state.DBTX, by credentials, q qualifi
 	if err := admits(row, who.namespace, q); err != nil {
 		return target{}, err
 	}
-	if native, err := nativeOf(row, q); native != nil || err != nil {
-		return a.nativeTarget(row, who, q, native, err)
+	x, err := a.resolvedAction(ctx, db, row, who, q)
+	if err != nil {
+		return target{}, err
 	}
-	if !row.Found {
-		return target{}, a.missing(ctx, db, q, "actions")
-	}
-	return a.newTarget(row, who, q)
+	return a.newTarget(row, who, q, x)
 }
 
-// admits refuses actions of other namespaces that are in no public package.
+// admits refuses actions of other namespaces outside public packages.
 func admits(row state.ResolveRow, caller string, q qualified) error {
 	if q.namespace != caller && q.namespace != systemNamespace && (q.pkg == "" || row.PackageNamespace == "" || !row.PackagePublish) {
 		return forbidden(q.namespace, q.local())
@@ -84,71 +99,37 @@ func admits(row state.ResolveRow, caller string, q qualified) error {
 	return nil
 }
 
-// nativeOf is the action of whisk.system that q leads to; nil where it leads to
-// none.
-func nativeOf(row state.ResolveRow, q qualified) (*nativeAction, error) {
-	pkg := q.pkg
+func (a *API) resolvedAction(ctx context.Context, db state.DBTX, row state.ResolveRow, who identity, q qualified) (action, error) {
 	switch {
 	case q.namespace == systemNamespace:
+		return findNative(q.pkg, q.name)
 	case row.BoundNamespace == systemNamespace:
-		pkg = row.BoundName
-	default:
-		return nil, nil
+		return findNative(row.BoundName, q.name)
+	case !row.Found:
+		return action{}, a.missing(ctx, db, q, "actions", pgx.ErrNoRows)
 	}
-	n, err := findNative(pkg, q.name)
-	return &n, err
-}
-
-func (a *API) nativeTarget(row state.ResolveRow, who identity, q qualified, n *nativeAction, err error) (target, error) {
-	if err != nil {
-		return target{}, err
-	}
-	t := target{who: who, native: n}
-	t.qualified, t.version, t.kind = n.qualified(), nativeVersion, nativeKind
-	t.annotations, t.limits = n.annotations(), n.limits()
-	if row.BoundNamespace != "" {
-		t.binding = qualified{namespace: q.namespace, name: q.pkg}.String()
-		t.parameters, err = a.unseal("packages", qualified{namespace: q.namespace, name: q.pkg}, row.PackageParameters)
-	}
-	return t, err
-}
-
-// newTarget merges parameters: those of a package that is bound to are the
-// weakest, then those of the binding or package, then the action's.
-func (a *API) newTarget(row state.ResolveRow, who identity, q qualified) (target, error) {
 	x, err := a.newAction(state.ActionRow{
 		Namespace: row.Namespace, Package: row.Package, Name: row.Name, Version: row.Version, Annotations: row.Annotations, Parameters: row.Parameters,
 		Kind: row.Kind, Main: row.Main, CodeHash: row.CodeHash, Components: row.Components,
 		TimeoutMs: row.TimeoutMs, MemoryMb: row.MemoryMb, LogsMb: row.LogsMb,
 	})
-	if err != nil {
-		return target{}, err
-	}
+	x.limits = x.limits.lowered(who.limits)
+	return x, err
+}
+
+// newTarget merges parameters: those of a bound package are the weakest, then those of
+// the binding or package, then the action's.
+func (a *API) newTarget(row state.ResolveRow, who identity, q qualified, x action) (target, error) {
 	t := target{who: who, action: x}
-	t.limits = t.limits.lowered(who.limits)
 	if q.pkg == "" {
 		return t, nil
 	}
-	inherited, err := a.unseal("packages", qualified{namespace: q.namespace, name: q.pkg}, row.PackageParameters)
-	if err != nil {
-		return target{}, err
-	}
+	named, bound := qualified{namespace: q.namespace, name: q.pkg}, qualified{namespace: row.BoundNamespace, name: row.BoundName}
+	inherited, err := a.unseal("packages", named, row.PackageParameters)
+	provided, err2 := a.unseal("packages", bound, row.ProviderParameters)
 	if row.BoundName != "" {
-		t.binding = qualified{namespace: q.namespace, name: q.pkg}.String()
-		provider, err := a.unseal("packages", qualified{namespace: row.BoundNamespace, name: row.BoundName}, row.ProviderParameters)
-		if err != nil {
-			return target{}, err
-		}
-		inherited = provider.merged(inherited)
+		t.binding = named.String()
 	}
-	t.parameters = inherited.merged(t.parameters)
-	return t, nil
-}
-
-// invokable refuses what a key's role may not invoke: feeds change things.
-func (t target) invokable() error {
-	if t.native != nil && !t.who.mayChange() {
-		return refuse(http.StatusForbidden, "The supplied authentication is not authorized to change feeds.")
-	}
-	return nil
+	t.parameters = provided.merged(inherited).merged(t.parameters)
+	return t, errors.Join(err, err2)
 }

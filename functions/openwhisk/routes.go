@@ -12,18 +12,18 @@ import (
 // methods serve one path.
 type methods map[string]http.HandlerFunc
 
-// routes are matched on the path as it was sent, percent-encoded: names may have
-// spaces, and a web action is given the rest of the path untouched.
+// routes are matched on the percent-encoded path: names may contain spaces, and a web
+// action gets the rest of the path unchanged.
 func (a *API) routes() http.Handler {
 	r := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	r.NotFoundHandler = a.open(func(*call) error { return errNotFound })
-	// Clients put the API's host and the path together, and the host may end in a slash.
+	// Clients concatenate the API's host, which may end in a slash, and the path.
 	r.PathPrefix("//").HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		short := req.Clone(req.Context())
 		short.URL.Path, short.URL.RawPath = oneSlash(req.URL.Path), oneSlash(req.URL.RawPath)
 		r.ServeHTTP(w, short)
 	})
-	r.PathPrefix("/api/v1/web/{namespace}/{package}/{name}").HandlerFunc(named(a.web))
+	r.PathPrefix("/api/v1/web/{namespace}/{package}/{name}").HandlerFunc(traced(a.web))
 	const ns = "/api/v1/namespaces/{namespace}"
 	for path, serve := range map[string]methods{
 		"/":                          {"GET": a.open(a.describe)},
@@ -32,7 +32,7 @@ func (a *API) routes() http.Handler {
 		ns + "/limits{end:/?}":       {"GET": a.entity(readOwn, a.getLimits)},
 
 		ns + "/actions{end:/?}":          {"GET": a.entity(readOwn, a.listActions)},
-		ns + "/actions/{package}/":       {"GET": a.entity(readShared, a.listPackageActions)},
+		ns + "/actions/{package}/":       {"GET": a.entity(readShared, a.listActions)},
 		ns + "/actions/{name}":           a.actionMethods(),
 		ns + "/actions/{package}/{name}": a.actionMethods(),
 
@@ -55,12 +55,12 @@ func (a *API) routes() http.Handler {
 		ns + "/activations/{id}/result":  {"GET": a.entity(readOwn, a.getResult)},
 		ns + "/activations/{id}/logs":    {"GET": a.entity(readOwn, a.getLogs)},
 	} {
-		r.HandleFunc(path, named(a.serve(serve)))
+		r.HandleFunc(path, traced(a.serve(serve)))
 	}
 	return r
 }
 
-// oneSlash is a path that begins with one slash in place of several.
+// oneSlash replaces several slashes at the start of a path by one.
 func oneSlash(path string) string {
 	if path == "" {
 		return ""
@@ -75,7 +75,7 @@ func (a *API) actionMethods() methods {
 	}
 }
 
-// serve answers OPTIONS to whoever asks, and 405 to what the path does not have.
+// serve answers OPTIONS to anyone, and 405 to methods that the path does not have.
 func (a *API) serve(m methods) http.HandlerFunc {
 	allowed := strings.Join(slices.Sorted(maps.Keys(m)), ", ") + ", OPTIONS"
 	m["OPTIONS"] = a.open(func(*call) error { return nil })
@@ -84,10 +84,39 @@ func (a *API) serve(m methods) http.HandlerFunc {
 		return errMethod
 	})
 	return func(w http.ResponseWriter, r *http.Request) {
-		if serve, there := m[r.Method]; there {
+		if serve, known := m[r.Method]; known {
 			serve(w, r)
 			return
 		}
 		refused(w, r)
 	}
 }
+
+// describe serves GET /, which OpenWhisk's clients read.
+func (a *API) describe(c *call) error {
+	runtime := func(kind string, isDefault bool) map[string]any {
+		return map[string]any{"kind": kind, "default": isDefault, "deprecated": false, "attached": false, "image": "", "requireMain": false}
+	}
+	return c.ok(map[string]any{
+		"api_paths":   []string{"/api/v1"},
+		"description": "OpenWhisk",
+		"runtimes": map[string]any{
+			"nodejs": []any{runtime("nodejs:default", true)},
+			"wasm":   []any{runtime("wasm:default", true), runtime("wasm:wasi", false)},
+		},
+	})
+}
+
+// describeVersion serves GET /api/v1.
+func (a *API) describeVersion(c *call) error {
+	return c.ok(map[string]any{
+		"description":      "OpenWhisk API",
+		"api_version":      "1.0.0",
+		"api_version_path": "v1",
+		"build":            "chandler",
+		"buildno":          "1",
+	})
+}
+
+// listNamespaces serves GET /namespaces: a key has one.
+func (a *API) listNamespaces(c *call) error { return c.ok([]string{c.who.namespace}) }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -13,11 +12,10 @@ import (
 
 // rulePut is the body of PUT /rules/{name} (WhiskRulePut).
 type rulePut struct {
-	Trigger     json.RawMessage `json:"trigger"`
-	Action      json.RawMessage `json:"action"`
-	Version     *string         `json:"version"`
-	Publish     *bool           `json:"publish"`
-	Annotations sent            `json:"annotations"`
+	entityPut
+	Trigger    json.RawMessage `json:"trigger"`
+	Action     json.RawMessage `json:"action"`
+	Parameters json.RawMessage `json:"parameters"` // hides entityPut's: a rule has none
 }
 
 type ruleDocument struct {
@@ -27,51 +25,37 @@ type ruleDocument struct {
 	Action  reference `json:"action"`
 }
 
-func newRuleDocument(r state.Rule, active bool) ruleDocument {
-	return ruleDocument{
-		newSummary(qualified{namespace: r.Namespace, name: r.Name}, r.Version, r.Publish, r.Annotations, r.UpdatedAt), statusOf(active),
-		qualified{namespace: r.Namespace, name: r.Trigger}.reference(), ruleAction(r).reference(),
-	}
+func newRule(r state.Rule) entity {
+	return newEntity(ruleName(r), r.Version, r.Publish, r.Annotations, r.UpdatedAt)
 }
 
-// putRule serves PUT /rules/{name}. A new rule is active; one that is changed
-// stays what it was.
+func newRuleDocument(r state.Rule, active bool) ruleDocument {
+	trigger := qualified{namespace: r.Namespace, name: r.Trigger}
+	return ruleDocument{newRule(r).summary(), statusOf(active), trigger.reference(), ruleAction(r).reference()}
+}
+
+// putRule serves PUT /rules/{name}. A new rule is active; a changed one stays as active
+// as it was.
 func (a *API) putRule(c *call) error {
-	overwrite, err := c.flag("overwrite", false)
-	if err != nil {
-		return err
-	}
 	var put rulePut
-	if err := c.decode(&put, entityLimit(c.who.limits)); err != nil {
-		return err
-	}
-	if err := put.Annotations.readAnnotations(c.who.limits); err != nil {
+	overwrite, err := c.readPut(&put, &put.entityPut)
+	if err != nil {
 		return err
 	}
 	trigger, action, err := put.references(c.who.namespace)
 	if err != nil {
 		return err
 	}
-	ctx := c.Context()
-	var out ruleDocument
-	err = a.Store.InTx(ctx, func(tx pgx.Tx) error {
-		if _, err := a.lock(ctx, tx, c.namespace); err != nil {
-			return err
-		}
+	return c.reply(lockedChange(a, c, func(ctx context.Context, tx pgx.Tx) (ruleDocument, error) {
 		row, err := a.mergeRule(ctx, tx, c, put, trigger, action, overwrite)
 		if err != nil {
-			return err
+			return ruleDocument{}, err
 		}
-		out = newRuleDocument(row, row.Active)
-		return a.Store.PutRule(ctx, tx, state.PutRuleParams(row))
-	})
-	if err != nil {
-		return err
-	}
-	return c.ok(out)
+		return newRuleDocument(row, row.Active), a.Store.PutRule(ctx, tx, state.PutRuleParams(row))
+	}))
 }
 
-// references reads what the rule ties together; a trigger is of the same namespace.
+// references reads the rule's trigger, which must be in the same namespace, and action.
 func (put rulePut) references(own string) (trigger, action *qualified, err error) {
 	if trigger, err = parseReference(put.Trigger, own); err != nil {
 		return nil, nil, err
@@ -84,10 +68,13 @@ func (put rulePut) references(own string) (trigger, action *qualified, err error
 }
 
 func (a *API) mergeRule(ctx context.Context, tx pgx.Tx, c *call, put rulePut, trigger, action *qualified, overwrite bool) (state.Rule, error) {
-	row, err := a.previousRule(ctx, tx, c, overwrite)
+	previous, err := a.Store.Rule(ctx, tx, state.RuleParams{Namespace: c.namespace, Name: c.name})
+	exists, err := a.checkPut(ctx, tx, c, "rules", overwrite, err)
+	row := previous.Rule
 	if err != nil {
 		return row, err
 	}
+	row.Active, row.Linked = previous.InForce || !exists, true
 	if trigger != nil {
 		row.Trigger = trigger.name
 	}
@@ -100,44 +87,13 @@ func (a *API) mergeRule(ctx context.Context, tx pgx.Tx, c *call, put rulePut, tr
 	if err := a.checkRule(ctx, tx, c, row); err != nil {
 		return row, err
 	}
-	if row.Version, err = nextVersion(put.Version, row.Version); err != nil {
-		return row, err
-	}
-	if put.Publish != nil {
-		row.Publish = *put.Publish
-	}
-	if put.Annotations.values != nil {
-		row.Annotations = put.Annotations.values.encode()
-	}
-	row.UpdatedAt = time.Now().Truncate(time.Millisecond)
-	return row, nil
+	e, err := put.apply(c.qualified, newRule(row))
+	row.Namespace, row.Name, row.Version, row.Publish = e.namespace, e.name, e.version, e.publish
+	row.Annotations, row.UpdatedAt = e.annotations.encode(), e.updated
+	return row, err
 }
 
-// previousRule is what is there; a new one where one may be made.
-func (a *API) previousRule(ctx context.Context, tx pgx.Tx, c *call, overwrite bool) (state.Rule, error) {
-	row, err := a.Store.Rule(ctx, tx, state.RuleParams{Namespace: c.namespace, Name: c.name})
-	if err == nil && !overwrite {
-		return row.Rule, errExists
-	}
-	if err == nil {
-		row.Rule.Active, row.Rule.Linked = row.InForce, true
-		return row.Rule, nil
-	}
-	if !state.NotFound(err) {
-		return row.Rule, err
-	}
-	if err := a.checkCollection(ctx, tx, c.qualified, "rules"); err != nil {
-		return state.Rule{}, err
-	}
-	counts, err := a.Store.CountEntities(ctx, tx, c.namespace)
-	if err != nil {
-		return state.Rule{}, err
-	}
-	return state.Rule{Namespace: c.namespace, Name: c.name, Active: true, Linked: true, Annotations: []byte("[]")}, checkCount("rules", counts.Rules, c.who.limits.Rules)
-}
-
-// checkRule refuses a rule whose trigger or action is not there, or not for this
-// namespace.
+// checkRule refuses a rule if its trigger or action does not exist or may not be used.
 func (a *API) checkRule(ctx context.Context, tx pgx.Tx, c *call, r state.Rule) error {
 	_, err := a.Store.Trigger(ctx, tx, state.TriggerParams{Namespace: c.namespace, Name: r.Trigger})
 	if state.NotFound(err) {
@@ -146,7 +102,7 @@ func (a *API) checkRule(ctx context.Context, tx pgx.Tx, c *call, r state.Rule) e
 	if err != nil {
 		return err
 	}
-	_, err = a.find(ctx, tx, of(c.namespace), ruleAction(r), true)
+	_, err = a.find(ctx, tx, namespaceCredentials(c.namespace), ruleAction(r), true)
 	if refusedWith(err, http.StatusNotFound) {
 		return refuse(http.StatusBadRequest, "action %s does not exist", ruleAction(r))
 	}
@@ -155,19 +111,13 @@ func (a *API) checkRule(ctx context.Context, tx pgx.Tx, c *call, r state.Rule) e
 
 func (a *API) findRule(ctx context.Context, db state.DBTX, q qualified) (state.RuleRow, error) {
 	row, err := a.Store.Rule(ctx, db, state.RuleParams{Namespace: q.namespace, Name: q.name})
-	if state.NotFound(err) {
-		return row, a.missing(ctx, db, q, "rules")
-	}
-	return row, err
+	return row, a.missing(ctx, db, q, "rules", err)
 }
 
 // getRule serves GET /rules/{name}.
 func (a *API) getRule(c *call) error {
 	row, err := a.findRule(c.Context(), a.Store.Pool, c.qualified)
-	if err != nil {
-		return err
-	}
-	return c.ok(newRuleDocument(row.Rule, row.InForce))
+	return c.reply(newRuleDocument(row.Rule, row.InForce), err)
 }
 
 // postRule serves POST /rules/{name}: {"status": "active" | "inactive"}.
@@ -178,51 +128,31 @@ func (a *API) postRule(c *call) error {
 	if err := c.decode(&body, entityLimit(c.who.limits)); err != nil {
 		return err
 	}
-	if body.Status != ruleActive && body.Status != ruleInactive {
+	active := body.Status == ruleActive
+	if !active && body.Status != ruleInactive {
 		return malformed("'%s' is not a recognized rule state: it is active or inactive", body.Status)
 	}
-	ctx := c.Context()
-	var out ruleDocument
-	err := a.Store.InTx(ctx, func(tx pgx.Tx) error {
-		if _, err := a.lock(ctx, tx, c.namespace); err != nil {
-			return err
-		}
+	return c.reply(lockedChange(a, c, func(ctx context.Context, tx pgx.Tx) (ruleDocument, error) {
 		row, err := a.findRule(ctx, tx, c.qualified)
+		if err == nil && active && !row.HasTrigger {
+			err = errRuleTrigger
+		}
 		if err != nil {
-			return err
+			return ruleDocument{}, err
 		}
-		active := body.Status == ruleActive
-		if active && !row.HasTrigger {
-			return errRuleTrigger
-		}
-		out = newRuleDocument(row.Rule, active)
-		return a.Store.SetRuleActive(ctx, tx, state.SetRuleActiveParams{Namespace: c.namespace, Name: c.name, Active: active})
-	})
-	if err != nil {
-		return err
-	}
-	return c.ok(out)
+		return newRuleDocument(row.Rule, active), a.Store.SetRuleActive(ctx, tx, state.SetRuleActiveParams{Namespace: c.namespace, Name: c.name, Active: active})
+	}))
 }
 
 // deleteRule serves DELETE /rules/{name}, active or not.
 func (a *API) deleteRule(c *call) error {
-	ctx := c.Context()
-	var gone ruleDocument
-	err := a.Store.InTx(ctx, func(tx pgx.Tx) error {
-		if _, err := a.lock(ctx, tx, c.namespace); err != nil {
-			return err
-		}
+	return c.reply(lockedChange(a, c, func(ctx context.Context, tx pgx.Tx) (ruleDocument, error) {
 		row, err := a.findRule(ctx, tx, c.qualified)
 		if err != nil {
-			return err
+			return ruleDocument{}, err
 		}
-		gone = newRuleDocument(row.Rule, false)
-		return a.Store.DeleteRule(ctx, tx, state.DeleteRuleParams{Namespace: c.namespace, Name: c.name})
-	})
-	if err != nil {
-		return err
-	}
-	return c.ok(gone)
+		return newRuleDocument(row.Rule, false), a.Store.DeleteRule(ctx, tx, state.DeleteRuleParams{Namespace: c.namespace, Name: c.name})
+	}))
 }
 
 // listRules serves GET /rules.
@@ -231,16 +161,11 @@ func (a *API) listRules(c *call) error {
 	if err != nil {
 		return err
 	}
-	if p.count {
-		n, err := a.Store.CountRules(c.Context(), a.Store.Pool, c.namespace)
-		if err != nil {
-			return err
-		}
-		return c.counted("rules", n, p)
-	}
-	rows, err := a.Store.ListRules(c.Context(), a.Store.Pool, state.ListRulesParams{Namespace: c.namespace, Skip: p.skip, Batch: p.limit})
-	if err != nil {
-		return err
-	}
-	return listed(c, rows, func(row state.ListRulesRow) ruleDocument { return newRuleDocument(row.Rule, row.InForce) })
+	ctx, db := c.Context(), a.Store.Pool
+	return list(c, p,
+		func() (int64, error) { return a.Store.CountRules(ctx, db, c.namespace) },
+		func() ([]state.ListRulesRow, error) {
+			return a.Store.ListRules(ctx, db, state.ListRulesParams{Namespace: c.namespace, Skip: p.skip, Batch: p.limit})
+		},
+		func(row state.ListRulesRow) ruleDocument { return newRuleDocument(row.Rule, row.InForce) })
 }

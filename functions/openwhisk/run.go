@@ -9,30 +9,29 @@ import (
 )
 
 const (
-	// sharing is how often runtimes tell each other what they admitted.
-	sharing = time.Second
-	// beat is how often a runtime says that it lives, and dead after how many
-	// seconds of silence it does not: what it ran is ended by the others.
-	beat = 3 * time.Second
-	dead = 20.0
+	shareEvery = time.Second     // runtimes exchange what they admitted
+	beatEvery  = 3 * time.Second // a runtime reports that it is alive
+	deadAfter  = 20.0            // seconds without a report; other runtimes then end its activations
 )
 
-// Run writes records, shares limits with the other runtimes, and ends what dead
-// runtimes left, until ctx ends. It is called once, and ends after Close.
+// Run writes records, exchanges usage with the other runtimes, and ends the activations of
+// dead ones, until ctx ends. It is called once, and ends after Close.
 func (a *API) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { a.recorder.run(ctx) })
-	wg.Go(func() { every(ctx, sharing, a.share) })
-	wg.Go(func() { every(ctx, beat, a.beat) })
+	wg.Go(func() { a.every(ctx, shareEvery, a.share) })
+	wg.Go(func() { a.every(ctx, beatEvery, a.beat) })
 	wg.Wait()
 }
 
-// every calls f at once and then again and again.
-func every(ctx context.Context, pause time.Duration, f func(context.Context)) {
+// every calls f at once and then periodically, and logs its errors.
+func (a *API) every(ctx context.Context, pause time.Duration, f func(context.Context) error) {
 	t := time.NewTicker(pause)
 	defer t.Stop()
 	for {
-		f(ctx)
+		if err := f(ctx); err != nil && ctx.Err() == nil {
+			a.Logger.WarnContext(ctx, "functions runtime cannot report to the others", "error", err)
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -41,7 +40,7 @@ func every(ctx context.Context, pause time.Duration, f func(context.Context)) {
 	}
 }
 
-// seen tells the database of this runtime.
+// seen reports to the database that this runtime is alive.
 func (a *API) seen(ctx context.Context) error {
 	if err := a.Store.Seen(ctx, a.Store.Pool, a.runtime); err != nil {
 		return err
@@ -50,24 +49,18 @@ func (a *API) seen(ctx context.Context) error {
 	return nil
 }
 
-func (a *API) beat(ctx context.Context) {
-	if err := a.beatOnce(ctx); err != nil && ctx.Err() == nil {
-		a.Logger.WarnContext(ctx, "functions runtime cannot say that it lives", "error", err)
-	}
-}
-
-func (a *API) beatOnce(ctx context.Context) error {
+func (a *API) beat(ctx context.Context) error {
 	if err := a.seen(ctx); err != nil {
 		return err
 	}
-	n, err := a.Store.EndAbandoned(ctx, a.Store.Pool, state.EndAbandonedParams{Result: abandoned, Seconds: dead})
+	n, err := a.Store.EndAbandoned(ctx, a.Store.Pool, state.EndAbandonedParams{Result: abandoned, Seconds: deadAfter})
 	if err != nil {
 		return err
 	}
 	if n > 0 {
 		a.Logger.WarnContext(ctx, "activations of a dead runtime ended", "activations", n)
 	}
-	if err := a.Store.ForgetRuntimes(ctx, a.Store.Pool, 2*dead); err != nil {
+	if err := a.Store.ForgetRuntimes(ctx, a.Store.Pool, 2*deadAfter); err != nil {
 		return err
 	}
 	return a.Store.ForgetUsage(ctx, a.Store.Pool)
@@ -76,14 +69,8 @@ func (a *API) beatOnce(ctx context.Context) error {
 // abandoned is the result of an activation whose runtime died.
 var abandoned = []byte(`{"error":"The runtime that ran the action ended unexpectedly."}`)
 
-// share tells the other runtimes what this one admitted, and learns what they did.
-func (a *API) share(ctx context.Context) {
-	if err := a.shareOnce(ctx); err != nil && ctx.Err() == nil {
-		a.Logger.WarnContext(ctx, "functions runtime cannot share its limits", "error", err)
-	}
-}
-
-func (a *API) shareOnce(ctx context.Context) error {
+// share reports to the other runtimes what this one admitted, and learns what they did.
+func (a *API) share(ctx context.Context) error {
 	report := a.throttle.report(time.Now())
 	if len(report.Namespaces) == 0 {
 		return nil

@@ -10,46 +10,29 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
+// Limits of nested sequences, of depth and of components in all. Simultaneous changes of
+// sequences in two namespaces can create a cycle.
 const (
-	// sequenceDepth is how deep sequences in sequences are followed, and
-	// sequenceSteps how many components there may be in all. Sequences of two
-	// namespaces that are changed at the same moment can come to be in a circle.
 	sequenceDepth = 50
 	sequenceSteps = 1000
 )
 
-// walk is how far a sequence was followed.
+// walk counts the components of a sequence and of the sequences in it.
 type walk struct {
-	atomic int64 // actions that are no sequences
-	steps  int   // actions
+	atomic int64 // without sequences
+	steps  int
 	found  map[qualified]target
 }
 
-// find looks an action up once, however often the sequence has it.
-func (w *walk) find(q qualified, look func() (target, error)) (target, error) {
-	if t, there := w.found[q]; there {
-		return t, nil
-	}
-	t, err := look()
-	if err != nil {
-		return t, err
-	}
-	if w.found == nil {
-		w.found = map[qualified]target{}
-	}
-	w.found[q] = t
-	return t, nil
-}
-
-// step takes one more component; deeper is how many sequences it is within.
-func (w *walk) step(deeper int) error {
-	if w.steps++; w.steps > sequenceSteps || deeper > sequenceDepth {
+// step counts a component at a depth.
+func (w *walk) step(depth int) error {
+	if w.steps++; w.steps > sequenceSteps || depth > sequenceDepth {
 		return errSequenceLength
 	}
 	return nil
 }
 
-// run takes one more action that is no sequence.
+// run counts a component that is not a sequence.
 func (w *walk) run(plan state.Limits) error {
 	if w.atomic++; w.atomic > plan.SequenceLength {
 		return errSequenceLength
@@ -57,13 +40,13 @@ func (w *walk) run(plan state.Limits) error {
 	return nil
 }
 
-// checkSequence refuses a sequence that refers to itself, to what is not there, or
-// that runs more actions than the plan allows, those of its sequences included.
+// checkSequence refuses a sequence that refers to itself or to a missing action, or that
+// runs more actions than the plan allows, including those of its sequences.
 func (a *API) checkSequence(ctx context.Context, db state.DBTX, who identity, self qualified, components []string) error {
 	if int64(len(components)) > who.limits.SequenceLength {
 		return errSequenceLength
 	}
-	return a.checkComponents(ctx, db, who, self, components, new(walk), 1)
+	return a.checkComponents(ctx, db, who, self, components, &walk{found: map[qualified]target{}}, 1)
 }
 
 func (a *API) checkComponents(ctx context.Context, db state.DBTX, who identity, self qualified, components []string, w *walk, depth int) error {
@@ -78,13 +61,17 @@ func (a *API) checkComponents(ctx context.Context, db state.DBTX, who identity, 
 		if q == self {
 			return errSequenceCycle
 		}
-		t, err := w.find(q, func() (target, error) { return a.find(ctx, db, of(who.namespace), q, true) })
+		t, known := w.found[q]
+		if !known {
+			t, err = a.find(ctx, db, namespaceCredentials(who.namespace), q, true)
+		}
 		if refusedWith(err, http.StatusNotFound) {
 			return errComponent
 		}
 		if err != nil {
 			return err
 		}
+		w.found[q] = t
 		switch {
 		case t.qualified == self:
 			return errSequenceCycle // through a binding
@@ -100,9 +87,8 @@ func (a *API) checkComponents(ctx context.Context, db state.DBTX, who identity, 
 	return nil
 }
 
-// performSequence runs components one after the other, each on the result of the
-// one before, until one fails. w is the outermost sequence's, and depth how many
-// sequences the components are within.
+// performSequence runs the components in turn, each on the result of the previous one,
+// until one fails. w is the outermost sequence's, and depth that of the components.
 func (a *API) performSequence(ctx context.Context, inv invocation, w *walk, depth int) performed {
 	r := inv.newRecord()
 	r.annotations = r.annotations.without("limits").set("topmost", inv.cause == nil)
@@ -110,9 +96,9 @@ func (a *API) performSequence(ctx context.Context, inv invocation, w *walk, dept
 	r.result = inv.payload.encode()
 	given := inv
 	for _, component := range inv.components {
-		next, failed := a.performComponent(ctx, given, component, w, depth)
-		if failed != "" {
-			r.failed(applicationError, failed)
+		next, err := a.performComponent(ctx, given, component, w, depth)
+		if err != nil {
+			r.failed(applicationError, verdict(err).message)
 			break
 		}
 		r.logs = append(r.logs, idText(next.id))
@@ -121,7 +107,7 @@ func (a *API) performSequence(ctx context.Context, inv invocation, w *walk, dept
 		if next.duration != nil {
 			duration += *next.duration
 		}
-		if r.status != succeeded || !given.take(next.result) {
+		if r.status != succeeded || !given.setInput(next.result) {
 			break
 		}
 	}
@@ -132,8 +118,8 @@ func (a *API) performSequence(ctx context.Context, inv invocation, w *walk, dept
 	return performed{record: r}
 }
 
-// take gives a component's result to the next one; false where that is an error.
-func (inv *invocation) take(result json.RawMessage) bool {
+// setInput makes a component's result the input of the next one, unless it is an error.
+func (inv *invocation) setInput(result json.RawMessage) bool {
 	inv.payload, inv.array = nil, nil
 	if bytes.HasPrefix(result, []byte{'['}) {
 		inv.array = result
@@ -142,40 +128,38 @@ func (inv *invocation) take(result json.RawMessage) bool {
 	return decodeJSON(result, &inv.payload) == nil && inv.payload["error"] == nil
 }
 
-// performComponent runs one component on what the sequence is given; failed says
-// why it was not run.
-func (a *API) performComponent(ctx context.Context, inv invocation, component string, w *walk, depth int) (p performed, failed string) {
+// performComponent runs one component; the error says why it was not run.
+func (a *API) performComponent(ctx context.Context, inv invocation, component string, w *walk, depth int) (p performed, err error) {
 	if err := w.step(depth); err != nil {
-		return p, verdict(err).message
+		return p, err
 	}
 	q, err := parseQualified(component, inv.who.namespace)
 	if err != nil {
-		return p, errComponent.message
+		return p, errComponent
 	}
-	t, err := a.resolve(ctx, a.Store.Pool, of(inv.who.namespace), q)
+	t, err := a.resolveFor(ctx, inv.who, q)
 	if err == nil {
-		t.who.binding, t.who.role = inv.who.binding, inv.who.role
 		err = t.invokable()
 	}
-	if refusedWith(err, http.StatusForbidden) {
-		return p, verdict(err).message
+	if err != nil && !refusedWith(err, http.StatusForbidden) {
+		err = errComponent
 	}
 	if err != nil {
-		return p, errComponent.message
+		return p, err
 	}
 	next := invocation{target: t, id: newID(), payload: inv.payload, array: inv.array, cause: &inv.id, request: inv.request, accepted: time.Now()}
 	if t.kind == sequenceKind {
 		p = a.performSequence(ctx, next, w, depth+1)
-		a.keep(ctx, p.record, t.who.limits.Plan, t.kind, Observation{})
-		return p, ""
+		a.record(ctx, p.record, t.who.limits.Plan, t.kind, Observation{})
+		return p, nil
 	}
 	if err := w.run(inv.who.limits); err != nil {
-		return p, verdict(err).message
+		return p, err
 	}
-	return a.perform(ctx, next), ""
+	return a.perform(ctx, next), nil
 }
 
-// memory is what the activation's action was allowed, in MB.
+// memory is the memory limit of the activation, in MB.
 func (r *record) memory() int64 {
 	var l actionLimits
 	if decodeJSON(r.annotations.get("limits"), &l) != nil {

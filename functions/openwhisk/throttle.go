@@ -8,13 +8,12 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// throttle holds namespaces to their limits. What this runtime admits it counts
-// itself; what the others admitted it learns once a second through the database,
-// so that several runtimes together may pass a limit by what they admit within
-// that second, and one alone never does. Only namespaces that were called in the
-// minute are in memory.
+// throttle enforces the limits of namespaces. It counts what this runtime admits, and
+// learns once a second from the database what the others admitted. Several runtimes can
+// therefore exceed a limit by what they admit within a second; one alone never does. Only
+// namespaces that were called in the last minute are in memory.
 type throttle struct {
-	all int64 // how many may run at a time, of all namespaces
+	all int64 // the limit of running activations of all namespaces
 
 	mu         sync.Mutex
 	running    int64
@@ -35,8 +34,8 @@ func newThrottle(all int64) *throttle {
 
 func minuteOf(t time.Time) int64 { return t.Unix() / 60 }
 
-// at is the namespace's usage in the minute of now. t.mu is held.
-func (t *throttle) at(namespace string, now time.Time) *usage {
+// usage is the namespace's usage in the minute of now. t.mu is held.
+func (t *throttle) usage(namespace string, now time.Time) *usage {
 	u := t.namespaces[namespace]
 	if u == nil {
 		u = &usage{}
@@ -52,14 +51,14 @@ func (t *throttle) at(namespace string, now time.Time) *usage {
 	return u
 }
 
-// invoke admits one activation of an action, which lasts until done is called.
+// invoke admits an activation, which lasts until done is called.
 func (t *throttle) invoke(who identity, now time.Time) (done func(), err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.running >= t.all {
 		return nil, errOverload
 	}
-	u := t.at(who.namespace, now)
+	u := t.usage(who.namespace, now)
 	if n := u.running + int64(u.others.Running); n >= who.limits.Concurrency {
 		return nil, refuse(http.StatusTooManyRequests, "Too many concurrent requests in flight (count: %d, allowed: %d).", n+1, who.limits.Concurrency)
 	}
@@ -69,22 +68,19 @@ func (t *throttle) invoke(who identity, now time.Time) (done func(), err error) 
 	u.invocations++
 	u.running++
 	t.running++
-	var once sync.Once
-	return func() { once.Do(func() { t.ended(u) }) }, nil
+	return sync.OnceFunc(func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		u.running--
+		t.running--
+	}), nil
 }
 
-func (t *throttle) ended(u *usage) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	u.running--
-	t.running--
-}
-
-// fire admits one fire of a trigger.
+// fire admits a fire of a trigger.
 func (t *throttle) fire(who identity, now time.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	u := t.at(who.namespace, now)
+	u := t.usage(who.namespace, now)
 	if n := u.fires + int64(u.others.Fires); n >= who.limits.FiresPerMinute {
 		return tooMany(n, who.limits.FiresPerMinute)
 	}
@@ -96,8 +92,8 @@ func tooMany(n, allowed int64) error {
 	return refuse(http.StatusTooManyRequests, "Too many requests in the last minute (count: %d, allowed: %d).", n+1, allowed)
 }
 
-// report is what this runtime admitted; namespaces that are at rest are forgotten
-// after it was told once.
+// report is what this runtime admitted. An idle namespace is reported once more and then
+// forgotten.
 func (t *throttle) report(now time.Time) state.ShareUsageParams {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -106,24 +102,20 @@ func (t *throttle) report(now time.Time) state.ShareUsageParams {
 		if u.running == 0 && u.minute < r.Minute {
 			delete(t.namespaces, namespace)
 		}
-		u := t.current(u, r.Minute)
+		invocations, fires := u.invocations, u.fires
+		if u.minute != r.Minute {
+			invocations, fires = 0, 0
+		}
 		r.Namespaces = append(r.Namespaces, namespace)
-		r.Invocations = append(r.Invocations, clamp(u.invocations))
-		r.Fires = append(r.Fires, clamp(u.fires))
+		r.Invocations = append(r.Invocations, clamp(invocations))
+		r.Fires = append(r.Fires, clamp(fires))
 		r.Running = append(r.Running, clamp(u.running))
 	}
 	return r
 }
 
-func (t *throttle) current(u *usage, minute int64) usage {
-	if u.minute != minute {
-		return usage{running: u.running}
-	}
-	return *u
-}
-
-// learn takes what the other runtimes admitted in a minute; namespaces they say
-// nothing of are at rest there.
+// learn stores what the other runtimes admitted in a minute: nothing in namespaces that
+// they do not report.
 func (t *throttle) learn(minute int64, asked []string, others []state.OthersUsageRow) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -138,5 +130,5 @@ func (t *throttle) learn(minute int64, asked []string, others []state.OthersUsag
 	}
 }
 
-// clamp keeps a count within the column's range.
+// clamp limits a count to the column's range.
 func clamp(n int64) int32 { return int32(min(max(n, 0), 1<<31-1)) }

@@ -11,8 +11,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// named gives a request's span, if there is one, the name of its route.
-func named(next http.HandlerFunc) http.HandlerFunc {
+// traced names the request's span, if it has one, after its route.
+func traced(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if span := trace.SpanFromContext(r.Context()); span.IsRecording() {
 			if route, err := mux.CurrentRoute(r).GetPathTemplate(); err == nil {
@@ -24,14 +24,14 @@ func named(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// outliving is the runtime's own context with ctx's span: what was begun by a
-// request goes on without it, and belongs to its trace.
-func (a *API) outliving(ctx context.Context) context.Context {
+// detached is the runtime's own context with ctx's span, for what continues after the
+// request and belongs to its trace.
+func (a *API) detached(ctx context.Context) context.Context {
 	return trace.ContextWithSpanContext(a.life, trace.SpanContextFromContext(ctx))
 }
 
-// startSpan begins an activation's span (OpenTelemetry, "Semantic Conventions for
-// FaaS Spans"). It tells neither parameters nor results.
+// startSpan starts an activation's span (OpenTelemetry, "Semantic Conventions for FaaS
+// Spans"). It contains neither parameters nor results.
 func startSpan(ctx context.Context, inv invocation) (context.Context, trace.Span) {
 	return otel.Tracer("github.com/chandler-broker/chandler").Start(ctx, "activation "+inv.kind, trace.WithAttributes(
 		attribute.String("faas.invocation_id", idText(inv.id)),
@@ -44,7 +44,7 @@ func startSpan(ctx context.Context, inv invocation) (context.Context, trace.Span
 func endSpan(span trace.Span, p performed, o Observation) {
 	span.SetAttributes(attribute.String("chandler.outcome", p.status.String()), attribute.Bool("faas.coldstart", o.Cold))
 	if p.status != succeeded {
-		span.SetStatus(codes.Error, "the activation's record says why")
+		span.SetStatus(codes.Error, "the activation's record contains the reason")
 	}
 	span.End()
 }

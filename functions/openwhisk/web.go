@@ -2,7 +2,6 @@ package openwhisk
 
 import (
 	"crypto/subtle"
-	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
@@ -26,9 +25,9 @@ const (
 // webCall is a request to a web action.
 type webCall struct {
 	*call
-	extension string // ".http" where the path has none
-	rest      string // what follows the action's name in the path, as it was sent
-	user      string // the namespace of the caller's key; empty: anonymous
+	extension string // ".http" by default
+	rest      string // the path after the action's name, as sent
+	user      string // the namespace of the caller's key; empty if anonymous
 }
 
 // web serves /web/{namespace}/{package or default}/{action}[.extension]/…
@@ -48,14 +47,14 @@ func (a *API) serveWeb(c *webCall) error {
 	if err := a.authenticateWeb(c); err != nil {
 		return err
 	}
-	t, err := a.resolve(c.Context(), a.Store.Pool, of(c.namespace), c.qualified)
+	t, err := a.resolve(c.Context(), a.Store.Pool, namespaceCredentials(c.namespace), c.qualified)
 	if _, refused := errors.AsType[*problem](err); refused {
-		return errNotFound // and nothing of what is there
+		return errNotFound // without telling what exists
 	}
 	if err != nil {
 		return err
 	}
-	if !t.annotations.is(webAnnotation) || t.native != nil {
+	if !t.annotations.is(webAnnotation) || t.native() {
 		return errNotFound
 	}
 	custom := t.annotations.is(customOptionsAnnotation)
@@ -78,7 +77,7 @@ func (c *webCall) allowAnyOrigin() {
 	}
 }
 
-// readWebPath takes the names, the extension and the rest out of the path.
+// readWebPath reads the names, the extension and the rest from the path.
 func (c *webCall) readWebPath() error {
 	c.extension = ".http"
 	if err := c.readPath(""); err != nil {
@@ -102,9 +101,8 @@ func (c *webCall) readWebPath() error {
 	return nil
 }
 
-// authenticateWeb finds out who calls, where that is somebody with a key; else the
-// caller is anonymous, whatever it sent: it may be meant for the action. A key
-// that is good goes no further.
+// authenticateWeb identifies a caller with a key. Any other is anonymous, because what it
+// sent may be meant for the action. A valid key is not passed on to the action.
 func (a *API) authenticateWeb(c *webCall) error {
 	credentials, err := a.read(c.Request)
 	if err != nil {
@@ -122,8 +120,8 @@ func (a *API) authenticateWeb(c *webCall) error {
 	return nil
 }
 
-// authorized says whether the caller has what annotation require-whisk-auth asks
-// for: a key, where it is true, or its own value in a header.
+// authorized says whether the caller has what the annotation require-whisk-auth demands:
+// a key if it is true, else its value in a header.
 func (c *webCall) authorized(annotations keyValues) bool {
 	raw := annotations.get(requireAuthAnnotation)
 	if raw == nil || string(raw) == "false" {
@@ -132,27 +130,13 @@ func (c *webCall) authorized(annotations keyValues) bool {
 	if string(raw) == "true" {
 		return c.user != ""
 	}
-	var want any
-	d := json.NewDecoder(strings.NewReader(string(raw)))
-	d.UseNumber()
-	if d.Decode(&want) != nil {
-		return false
-	}
-	var secret string
-	switch w := want.(type) {
-	case string:
-		secret = w
-	case json.Number:
-		secret = w.String()
-	default:
-		return false
-	}
-	given := c.Header.Get(requireAuthHeader)
-	return len(c.Header.Values(requireAuthHeader)) > 0 && subtle.ConstantTimeCompare([]byte(given), []byte(secret)) == 1
+	secret, valid := scalar(raw)
+	given := c.Header.Values(requireAuthHeader)
+	return valid && len(given) > 0 && subtle.ConstantTimeCompare([]byte(given[0]), []byte(secret)) == 1
 }
 
-// invokeWeb reads the request as the action gets it, runs it in the name of its
-// namespace, and renders what it returns.
+// invokeWeb converts the request to the action's input, runs the action on behalf of its
+// namespace, and renders the result.
 func (a *API) invokeWeb(c *webCall, t target) error {
 	body, err := c.body(t.who.limits.PayloadBytes)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// What a web action is told of its request.
+// The properties of a web action's input that describe the request.
 const (
 	webMethod  = "__ow_method"
 	webHeaders = "__ow_headers"
@@ -20,19 +20,19 @@ const (
 	webBody    = "__ow_body"
 )
 
-// arguments are what the action gets: what it is told of the request, the query,
-// the body; what comes later wins. Neither query nor body may name what the action
-// is told, nor what it has final.
+// arguments are the action's input: the description of the request, the query and the
+// body; later ones win. Query and body may override neither the description nor final
+// parameters.
 func (c *webCall) arguments(t target, body []byte) (object, error) {
-	args := c.told()
+	args := c.describe()
 	if t.annotations.is(rawAnnotation) {
-		args[webQuery] = text(c.URL.RawQuery)
+		args[webQuery] = encoded(c.URL.RawQuery)
 		args[webBody] = c.opaque(body)
 		return args, nil
 	}
 	sent := object{}
 	for name, values := range c.URL.Query() {
-		sent[name] = text(values[len(values)-1])
+		sent[name] = encoded(values[len(values)-1])
 	}
 	opaque, err := c.structured(body, sent)
 	if err != nil {
@@ -53,20 +53,20 @@ func (c *webCall) arguments(t target, body []byte) (object, error) {
 	return args, nil
 }
 
-func (c *webCall) told() object {
-	headers := object{"host": text(c.Host)}
+func (c *webCall) describe() object {
+	headers := object{"host": encoded(c.Host)}
 	for name, values := range c.Header {
-		headers[strings.ToLower(name)] = text(strings.Join(values, ", "))
+		headers[strings.ToLower(name)] = encoded(strings.Join(values, ", "))
 	}
-	args := object{webMethod: text(strings.ToLower(c.Method)), webHeaders: headers.encode(), webPath: text(c.rest)}
+	args := object{webMethod: encoded(strings.ToLower(c.Method)), webHeaders: headers.encode(), webPath: encoded(c.rest)}
 	if c.user != "" {
-		args[webUser] = text(c.user)
+		args[webUser] = encoded(c.user)
 	}
 	return args
 }
 
-// structured adds a JSON object or a form to sent; of another body it returns the
-// value of __ow_body.
+// structured adds a JSON object or a form to sent; for other bodies it returns the value
+// of __ow_body.
 func (c *webCall) structured(body []byte, sent object) (opaque json.RawMessage, err error) {
 	media := mediaType(c.Header.Get("Content-Type"))
 	switch {
@@ -78,7 +78,7 @@ func (c *webCall) structured(body []byte, sent object) (opaque json.RawMessage, 
 			return nil, malformed("the body is not a form")
 		}
 		for name, values := range form {
-			sent[name] = text(values[len(values)-1])
+			sent[name] = encoded(values[len(values)-1])
 		}
 		return nil, nil
 	case isJSON(media):
@@ -95,20 +95,20 @@ func (c *webCall) structured(body []byte, sent object) (opaque json.RawMessage, 
 	return c.opaque(body), nil
 }
 
-// opaque is a body as a string: as it is when its type is text, else in base64;
-// so is JSON, as in OpenWhisk.
+// opaque is a body as a string: unchanged if its type is text, else in base64. JSON is in
+// base64 too, as in OpenWhisk.
 func (c *webCall) opaque(body []byte) json.RawMessage {
 	media := mediaType(c.Header.Get("Content-Type"))
 	if len(body) == 0 {
-		return text("")
+		return encoded("")
 	}
 	if media == "application/json" || !isText(media) {
-		return text(base64.StdEncoding.EncodeToString(body))
+		return encoded(base64.StdEncoding.EncodeToString(body))
 	}
-	return text(strings.ToValidUTF8(string(body), "\uFFFD"))
+	return encoded(strings.ToValidUTF8(string(body), "\uFFFD"))
 }
 
-// mediaType is a type without its parameters; empty where there is none.
+// mediaType is a type without its parameters; empty if it is invalid.
 func mediaType(contentType string) string {
 	media, _, err := mime.ParseMediaType(contentType)
 	if err != nil {
@@ -121,7 +121,7 @@ func isJSON(media string) bool {
 	return media == "application/json" || strings.HasSuffix(media, "+json")
 }
 
-// isText says whether content of a type is text; all other is binary.
+// isText says whether content of a type is text; all other content is binary.
 func isText(contentType string) bool {
 	media := mediaType(contentType)
 	if strings.HasPrefix(media, "text/") || isJSON(media) {

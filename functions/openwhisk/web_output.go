@@ -2,8 +2,10 @@ package openwhisk
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"mime"
 	"net/http"
 	"strconv"
@@ -12,7 +14,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// relay answers with what a CGI program wrote.
+// relay answers with the output of a CGI program.
 func (c *webCall) relay(p performed) {
 	h := c.w.Header()
 	for name, values := range p.answer.Header {
@@ -24,14 +26,14 @@ func (c *webCall) relay(p performed) {
 		}
 	}
 	if p.answer.Header.Get("Content-Type") == "" {
-		h["Content-Type"] = nil // and no guess
+		h["Content-Type"] = nil // the server must not guess
 	}
 	c.w.WriteHeader(p.answer.Status)
-	_, _ = c.w.Write(p.answer.Body) // who went away does not read it
+	_, _ = c.w.Write(p.answer.Body) // fails if the client has disconnected
 }
 
-// render answers with what an action returned, as the extension asks for. Of an
-// application error it is the value of "error" that is rendered.
+// render answers with an action's result, or the value of "error" of an application
+// error, in the form that the extension requests.
 func (c *webCall) render(p performed) error {
 	result := p.response().Result
 	switch p.status {
@@ -65,7 +67,7 @@ func invalidMedia(media string) error {
 func (c *webCall) write(status int, contentType string, body []byte) error {
 	c.w.Header().Set("Content-Type", contentType)
 	c.w.WriteHeader(status)
-	_, _ = c.w.Write(body) // who went away does not read it
+	_, _ = c.w.Write(body) // fails if the client has disconnected
 	return nil
 }
 
@@ -76,8 +78,7 @@ func (c *webCall) renderJSON(result json.RawMessage) error {
 	return c.write(http.StatusOK, "application/json", result)
 }
 
-// projected is the property body of an object, or else another one; what is no
-// object is taken whole.
+// projected is an object's property body, or else the given one. Other results are used whole.
 func projected(result json.RawMessage, property string) json.RawMessage {
 	var o object
 	if json.Unmarshal(result, &o) != nil || o == nil {
@@ -112,15 +113,10 @@ func (c *webCall) renderPlain(result json.RawMessage) error {
 // renderHTTP takes {statusCode, headers, body}.
 func (c *webCall) renderHTTP(result json.RawMessage) error {
 	var o object
-	if json.Unmarshal(result, &o) != nil || o == nil {
-		return invalidMedia("message/http")
-	}
-	headers, ok := httpHeaders(o["headers"])
-	if !ok {
-		return invalidMedia("message/http")
-	}
-	status, ok := httpStatus(o["statusCode"])
-	if !ok {
+	isObject := json.Unmarshal(result, &o) == nil && o != nil
+	headers, validHeaders := httpHeaders(o["headers"])
+	status, validStatus := httpStatus(o["statusCode"])
+	if !isObject || !validHeaders || !validStatus {
 		return invalidMedia("message/http")
 	}
 	contentType := headers.Get("Content-Type")
@@ -129,33 +125,23 @@ func (c *webCall) renderHTTP(result json.RawMessage) error {
 	if err != nil {
 		return err
 	}
-	for name, values := range headers {
-		c.w.Header()[name] = values
-	}
+	maps.Copy(c.w.Header(), headers)
 	if len(body) == 0 {
-		if status == 0 {
-			status = http.StatusNoContent
-		}
-		c.w.WriteHeader(status)
+		c.w.WriteHeader(cmp.Or(status, http.StatusNoContent))
 		return nil
 	}
-	if status == 0 {
-		status = http.StatusOK
-	}
-	return c.write(status, contentType, body)
+	return c.write(cmp.Or(status, http.StatusOK), contentType, body)
 }
 
-// httpBody makes bytes of the property body. A string is text, or base64 where its
-// type is a binary one; any other value is JSON.
+// httpBody converts the property body to bytes. A string is text, or base64 if its type
+// is binary; any other value is JSON.
 func httpBody(raw json.RawMessage, contentType string) ([]byte, string, error) {
 	var s string
 	switch {
 	case len(raw) == 0 || string(raw) == "null":
 		return nil, contentType, nil
 	case json.Unmarshal(raw, &s) != nil:
-		if contentType == "" {
-			contentType = "application/json"
-		}
+		contentType = cmp.Or(contentType, "application/json")
 		if !isJSON(mediaType(contentType)) {
 			return nil, "", errContentType
 		}
@@ -182,8 +168,8 @@ func httpBody(raw json.RawMessage, contentType string) ([]byte, string, error) {
 	return body, contentType, nil
 }
 
-// decodedJSON is text, except that JSON may come in base64, as OpenWhisk still has
-// it for old actions.
+// decodedJSON decodes text that should be JSON but is base64, as OpenWhisk does for old
+// actions.
 func decodedJSON(media, s string) []byte {
 	if isJSON(media) && !json.Valid([]byte(s)) {
 		if raw, err := base64.StdEncoding.DecodeString(s); err == nil {
@@ -193,7 +179,7 @@ func decodedJSON(media, s string) []byte {
 	return []byte(s)
 }
 
-// withCharset names UTF-8 where text names no other; JSON is always UTF-8.
+// withCharset adds UTF-8 to a text type without a charset; JSON is always UTF-8.
 func withCharset(contentType string) string {
 	media, params, err := mime.ParseMediaType(contentType)
 	if err != nil || params["charset"] != "" || isJSON(media) {
@@ -202,16 +188,12 @@ func withCharset(contentType string) string {
 	return contentType + "; charset=UTF-8"
 }
 
-// httpStatus reads a number, or a string of one; 0 where there is none.
+// httpStatus reads a number or a string with one; an absent status is 0.
 func httpStatus(raw json.RawMessage) (int, bool) {
 	if len(raw) == 0 {
 		return 0, true
 	}
-	digits := string(raw)
-	var s string
-	if json.Unmarshal(raw, &s) == nil {
-		digits = s
-	}
+	digits, _ := scalar(raw)
 	n, err := strconv.Atoi(digits)
 	return n, err == nil && n >= 200 && n <= 599
 }
@@ -244,34 +226,32 @@ func httpHeaders(raw json.RawMessage) (http.Header, bool) {
 	return out, true
 }
 
-// framing is what the server alone says of a message.
+// framing are the headers that only the server sets.
 var framing = map[string]bool{
 	"connection": true, "content-length": true, "keep-alive": true, "trailer": true, "transfer-encoding": true, "upgrade": true,
 }
 
-func headerValues(raw json.RawMessage) ([]string, bool) {
-	var v any
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	if d.Decode(&v) != nil {
-		return nil, false
+func headerValues(raw json.RawMessage) (values []string, valid bool) {
+	var list []json.RawMessage
+	if json.Unmarshal(raw, &list) != nil || list == nil {
+		list = []json.RawMessage{raw}
 	}
-	list, ok := v.([]any)
-	if !ok {
-		list = []any{v}
-	}
-	var out []string
 	for _, item := range list {
-		switch x := item.(type) {
-		case string:
-			out = append(out, x)
-		case json.Number:
-			out = append(out, x.String())
-		case bool:
-			out = append(out, strconv.FormatBool(x))
-		default:
+		value, valid := scalar(item)
+		if !valid {
 			return nil, false
 		}
+		values = append(values, value)
 	}
-	return out, true
+	return values, true
+}
+
+// scalar is a JSON string, number or boolean as text.
+func scalar(raw json.RawMessage) (text string, valid bool) {
+	var s *string
+	if json.Unmarshal(raw, &s) == nil && s != nil {
+		return *s, true
+	}
+	text = string(bytes.TrimSpace(raw))
+	return text, text != "" && !strings.ContainsAny(text[:1], "n{[")
 }

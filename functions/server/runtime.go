@@ -65,7 +65,7 @@ func (r *Runtime) assemble() (err error) {
 		return err
 	}
 	r.feeds, err = feed.Open(feed.Options{
-		Store: r.Store, Sealer: r.Sealer, Firer: firer{r.api}, Logger: r.Logger, Servers: r.MessageServers,
+		Store: r.Store, Sealer: r.Sealer, Firer: r.api, Logger: r.Logger, Servers: r.MessageServers,
 		Pace: feed.Pace{Grace: r.Grace},
 	})
 	if err != nil {

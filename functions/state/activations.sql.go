@@ -145,8 +145,9 @@ func (q *Queries) ForgetUsage(ctx context.Context, db DBTX) error {
 }
 
 const listActivations = `-- name: ListActivations :many
-select namespace, id, name, path, version, subject, cause, started_at, ended_at, duration_ms, status, annotations,
-    (case when $1::bool then result else '' end)::bytea as result, (case when $1::bool then logs else '' end)::bytea as logs
+select namespace, id, name, path, version, subject, cause, runtime, started_at, ended_at, duration_ms, status,
+    (case when $1::bool then result else '' end)::bytea as result, (case when $1::bool then logs else '' end)::bytea as logs,
+    annotations, bytes
 from activations
 where namespace = $2 and runtime is null and (path = $3 or $3::text = '')
     and started_at >= $4 and started_at <= $5
@@ -171,13 +172,15 @@ type ListActivationsRow struct {
 	Version     string
 	Subject     string
 	Cause       *uuid.UUID
+	Runtime     *uuid.UUID
 	StartedAt   time.Time
 	EndedAt     *time.Time
 	DurationMs  *int64
 	Status      int16
-	Annotations []byte
 	Result      []byte
 	Logs        []byte
+	Annotations []byte
+	Bytes       int32
 }
 
 // Newest first, with their results and logs where docs.
@@ -206,13 +209,15 @@ func (q *Queries) ListActivations(ctx context.Context, db DBTX, arg ListActivati
 			&i.Version,
 			&i.Subject,
 			&i.Cause,
+			&i.Runtime,
 			&i.StartedAt,
 			&i.EndedAt,
 			&i.DurationMs,
 			&i.Status,
-			&i.Annotations,
 			&i.Result,
 			&i.Logs,
+			&i.Annotations,
+			&i.Bytes,
 		); err != nil {
 			return nil, err
 		}

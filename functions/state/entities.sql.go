@@ -332,6 +332,20 @@ func (q *Queries) DeleteRule(ctx context.Context, db DBTX, arg DeleteRuleParams)
 	return err
 }
 
+const deleteRulesOfTrigger = `-- name: DeleteRulesOfTrigger :exec
+delete from rules where namespace = $1 and trigger = $2 and linked
+`
+
+type DeleteRulesOfTriggerParams struct {
+	Namespace string
+	Trigger   string
+}
+
+func (q *Queries) DeleteRulesOfTrigger(ctx context.Context, db DBTX, arg DeleteRulesOfTriggerParams) error {
+	_, err := db.Exec(ctx, deleteRulesOfTrigger, arg.Namespace, arg.Trigger)
+	return err
+}
+
 const deleteTrigger = `-- name: DeleteTrigger :exec
 delete from triggers where namespace = $1 and name = $2
 `
@@ -612,10 +626,12 @@ func (q *Queries) PackageNamed(ctx context.Context, db DBTX, arg PackageNamedPar
 const putAction = `-- name: PutAction :exec
 insert into actions (namespace, package, name, version, publish, annotations, parameters, kind, main, code, code_hash, components,
     timeout_ms, memory_mb, logs_mb, updated_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
+    $13, $14, $15, $16)
 on conflict (namespace, package, name) do update set version = excluded.version, publish = excluded.publish,
     annotations = excluded.annotations, parameters = excluded.parameters, kind = excluded.kind, main = excluded.main,
-    code = excluded.code, code_hash = excluded.code_hash, components = excluded.components, timeout_ms = excluded.timeout_ms,
+    code = case when $17::bool then excluded.code else actions.code end, code_hash = excluded.code_hash,
+    components = excluded.components, timeout_ms = excluded.timeout_ms,
     memory_mb = excluded.memory_mb, logs_mb = excluded.logs_mb, updated_at = excluded.updated_at
 `
 
@@ -636,8 +652,10 @@ type PutActionParams struct {
 	MemoryMb    int32
 	LogsMb      int32
 	UpdatedAt   time.Time
+	WithCode    bool
 }
 
+// Keeps the stored code unless with_code.
 func (q *Queries) PutAction(ctx context.Context, db DBTX, arg PutActionParams) error {
 	_, err := db.Exec(ctx, putAction,
 		arg.Namespace,
@@ -656,6 +674,7 @@ func (q *Queries) PutAction(ctx context.Context, db DBTX, arg PutActionParams) e
 		arg.MemoryMb,
 		arg.LogsMb,
 		arg.UpdatedAt,
+		arg.WithCode,
 	)
 	return err
 }
@@ -1046,44 +1065,4 @@ func (q *Queries) UnusedCode(ctx context.Context, db DBTX, hashes []string) ([]s
 		return nil, err
 	}
 	return items, nil
-}
-
-const updateAction = `-- name: UpdateAction :exec
-update actions set version = $4, publish = $5, annotations = $6, parameters = $7, components = $8,
-    timeout_ms = $9, memory_mb = $10, logs_mb = $11, updated_at = $12
-where namespace = $1 and package = $2 and name = $3
-`
-
-type UpdateActionParams struct {
-	Namespace   string
-	Package     string
-	Name        string
-	Version     string
-	Publish     bool
-	Annotations []byte
-	Parameters  []byte
-	Components  []string
-	TimeoutMs   int32
-	MemoryMb    int32
-	LogsMb      int32
-	UpdatedAt   time.Time
-}
-
-// With the code that it has.
-func (q *Queries) UpdateAction(ctx context.Context, db DBTX, arg UpdateActionParams) error {
-	_, err := db.Exec(ctx, updateAction,
-		arg.Namespace,
-		arg.Package,
-		arg.Name,
-		arg.Version,
-		arg.Publish,
-		arg.Annotations,
-		arg.Parameters,
-		arg.Components,
-		arg.TimeoutMs,
-		arg.MemoryMb,
-		arg.LogsMb,
-		arg.UpdatedAt,
-	)
-	return err
 }

@@ -19,8 +19,9 @@ select * from activations where namespace = $1 and id = $2 and runtime is null;
 
 -- name: ListActivations :many
 -- Newest first, with their results and logs where docs.
-select namespace, id, name, path, version, subject, cause, started_at, ended_at, duration_ms, status, annotations,
-    (case when @docs::bool then result else '' end)::bytea as result, (case when @docs::bool then logs else '' end)::bytea as logs
+select namespace, id, name, path, version, subject, cause, runtime, started_at, ended_at, duration_ms, status,
+    (case when @docs::bool then result else '' end)::bytea as result, (case when @docs::bool then logs else '' end)::bytea as logs,
+    annotations, bytes
 from activations
 where namespace = @namespace and runtime is null and (path = @path or @path::text = '')
     and started_at >= @since and started_at <= @upto

@@ -101,19 +101,16 @@ from actions where namespace = $1 and package = $2 and name = $3;
 select code from actions where namespace = @namespace and package = @package and name = @name and code_hash = @code_hash;
 
 -- name: PutAction :exec
+-- Keeps the stored code unless with_code.
 insert into actions (namespace, package, name, version, publish, annotations, parameters, kind, main, code, code_hash, components,
     timeout_ms, memory_mb, logs_mb, updated_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+values (@namespace, @package, @name, @version, @publish, @annotations, @parameters, @kind, @main, @code, @code_hash, @components,
+    @timeout_ms, @memory_mb, @logs_mb, @updated_at)
 on conflict (namespace, package, name) do update set version = excluded.version, publish = excluded.publish,
     annotations = excluded.annotations, parameters = excluded.parameters, kind = excluded.kind, main = excluded.main,
-    code = excluded.code, code_hash = excluded.code_hash, components = excluded.components, timeout_ms = excluded.timeout_ms,
+    code = case when @with_code::bool then excluded.code else actions.code end, code_hash = excluded.code_hash,
+    components = excluded.components, timeout_ms = excluded.timeout_ms,
     memory_mb = excluded.memory_mb, logs_mb = excluded.logs_mb, updated_at = excluded.updated_at;
-
--- name: UpdateAction :exec
--- With the code that it has.
-update actions set version = $4, publish = $5, annotations = $6, parameters = $7, components = $8,
-    timeout_ms = $9, memory_mb = $10, logs_mb = $11, updated_at = $12
-where namespace = $1 and package = $2 and name = $3;
 
 -- name: DeleteAction :exec
 delete from actions where namespace = $1 and package = $2 and name = $3;
@@ -160,6 +157,9 @@ select count(*) from triggers where namespace = $1;
 
 -- name: RulesOfTrigger :many
 select * from rules where namespace = $1 and trigger = $2 and linked order by name;
+
+-- name: DeleteRulesOfTrigger :exec
+delete from rules where namespace = $1 and trigger = $2 and linked;
 
 -- name: UnlinkRules :exec
 -- A trigger that is made again starts without rules: one of its name is tied to it when it
