@@ -2,7 +2,6 @@ package feed
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math"
 	"sync"
@@ -15,41 +14,38 @@ import (
 )
 
 const (
-	// firesAtOnce is how many alarms a runtime fires at a time, namespaceFires
-	// how many of one namespace before it leaves the others of it alone.
-	firesAtOnce    = 512
-	namespaceFires = 64
-	// takeAtOnce is how many it takes in one transaction.
-	takeAtOnce = 64
+	firesAtOnce    = 512 // concurrent fires of a runtime
+	namespaceFires = 64  // of one namespace
+	takeAtOnce     = 64  // taken in one transaction
 )
 
-// alarms fires what is due by the clock.
+// alarms fires feeds by the clock.
 type alarms struct {
 	*Feeds
 	wake chan struct{}
 	wg   sync.WaitGroup
 
 	mu     sync.Mutex
-	fires  map[fireKey]bool // under way
-	counts map[string]int   // of each namespace
+	fires  map[fireKey]bool // running
+	counts map[string]int   // running, by namespace
 }
 
-// fireKey is what makes a fire.
+// fireKey identifies a fire.
 type fireKey struct {
 	feed uuid.UUID
-	due  int64 // microseconds since 1970, which is as precise as the database is
+	due  int64 // microseconds since 1970, the precision of the database
 }
 
 func newAlarms(f *Feeds) *alarms {
 	return &alarms{Feeds: f, wake: make(chan struct{}, 1), fires: map[fireKey]bool{}, counts: map[string]int{}}
 }
 
-// run takes what is due, sleeps until the next is, and looks when it is told of a
-// change. Where nothing is due it asks the database once in Pace.Look.
+// run takes due fires, and sleeps until the next is due, until a notification, or for
+// Pace.Look at most.
 func (a *alarms) run(ctx context.Context) {
 	late, cancel := a.graceful(ctx)
-	var holding sync.WaitGroup
-	holding.Go(func() { a.hold(late) })
+	var renewing sync.WaitGroup
+	renewing.Go(func() { a.renew(late) })
 	for ctx.Err() == nil {
 		wait, err := a.round(ctx, late)
 		if err != nil && ctx.Err() == nil {
@@ -60,40 +56,41 @@ func (a *alarms) run(ctx context.Context) {
 	}
 	a.wg.Wait()
 	cancel()
-	holding.Wait()
+	renewing.Wait()
 }
 
-// pauses are until when to sleep by the alarms' clock and by the machine's, which
-// leases go by.
+// pauses are how long to sleep by the alarms' clock and by the machine's, which leases use.
 type pauses struct{ clock, real time.Duration }
 
 func (a *alarms) sleep(ctx context.Context, wait pauses) {
 	if wait.clock <= 0 || wait.real <= 0 {
 		return
 	}
-	timer := time.NewTimer(wait.real)
-	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 	case <-a.wake:
-	case <-timer.C:
+	case <-time.After(wait.real):
 	case <-a.Clock.After(wait.clock):
 	}
 }
 
-// round takes one batch of what is due and says when to look again.
+// round takes one batch of due fires and says when to look again.
 func (a *alarms) round(ctx, late context.Context) (pauses, error) {
 	now := a.Clock.Now()
-	room, without := a.room()
-	if room == 0 {
+	capacity, without := a.capacity()
+	if capacity == 0 {
 		return pauses{math.MaxInt64, a.Pace.Look}, nil // the end of a fire wakes
 	}
-	taken, err := a.takeDue(ctx, late, now, room, without)
-	if err != nil {
-		return pauses{}, err
+	taken, err := a.takeDue(ctx, now, capacity, without)
+	if err == nil && len(taken) < int(capacity) {
+		var lapsed []fire
+		lapsed, err = a.takeLapsed(ctx, capacity-int32(len(taken)), without) //nolint:gosec // takeAtOnce at most
+		taken = append(taken, lapsed...)
 	}
-	lapsed, err := a.takeLapsed(ctx, late, room-taken, without)
-	if err != nil || taken+lapsed > 0 {
+	for _, one := range taken {
+		a.start(ctx, late, one)
+	}
+	if err != nil || len(taken) > 0 {
 		return pauses{}, err
 	}
 	next, err := a.Store.NextFire(ctx, a.Store.Pool)
@@ -104,15 +101,14 @@ func (a *alarms) round(ctx, late context.Context) (pauses, error) {
 		clock: seconds(next.Due - float64(now.UnixMicro())/1e6),
 		real:  min(seconds(next.LeaseEnds), a.Pace.Look),
 	}
-	// What is due and was not taken is in another runtime's hands, or its
-	// namespace fires enough already.
+	// Another runtime has taken what is due, or its namespace fires enough already.
 	if wait.clock <= 0 || wait.real <= 0 {
 		return pauses{math.MaxInt64, a.Pace.Retry}, nil
 	}
 	return wait, nil
 }
 
-// seconds is a duration, an infinite one included.
+// seconds converts a number, which may be infinite, to a duration.
 func seconds(n float64) time.Duration {
 	if n > math.MaxInt64/float64(2*time.Second) {
 		return math.MaxInt64
@@ -120,8 +116,8 @@ func seconds(n float64) time.Duration {
 	return time.Duration(math.Ceil(n*1e6)) * time.Microsecond
 }
 
-// room is how many more may be taken, and the namespaces that have enough.
-func (a *alarms) room() (room int32, without []string) {
+// capacity is the number of fires that may be taken, and the namespaces at their limit.
+func (a *alarms) capacity() (capacity int32, without []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	without = []string{}
@@ -133,13 +129,10 @@ func (a *alarms) room() (room int32, without []string) {
 	return int32(min(firesAtOnce-len(a.fires), takeAtOnce)), without //nolint:gosec // takeAtOnce at most
 }
 
-// takeDue records the fires that are due, together with when their feeds are due
-// next, and starts them once that is committed.
-func (a *alarms) takeDue(ctx, late context.Context, now time.Time, room int32, without []string) (taken int32, err error) {
-	var fires []fire
+// takeDue takes due fires, and writes when their feeds are due next.
+func (a *alarms) takeDue(ctx context.Context, now time.Time, capacity int32, without []string) (fires []fire, err error) {
 	err = a.Store.InTx(ctx, func(tx pgx.Tx) error {
-		fires = nil
-		due, err := a.Store.DueFeeds(ctx, tx, state.DueFeedsParams{Now: &now, Without: without, Batch: room})
+		due, err := a.Store.DueFeeds(ctx, tx, state.DueFeedsParams{Now: &now, Without: without, Batch: capacity})
 		if err != nil {
 			return err
 		}
@@ -152,32 +145,33 @@ func (a *alarms) takeDue(ctx, late context.Context, now time.Time, room int32, w
 		return nil
 	})
 	if err != nil {
-		return 0, fmt.Errorf("take what is due: %w", err)
+		return nil, fmt.Errorf("take due fires: %w", err)
 	}
-	for _, one := range fires {
-		a.start(ctx, late, one)
-	}
-	return int32(len(fires)), nil //nolint:gosec // room at most
+	return fires, nil
 }
 
-// advance takes one due time. The next one is after now and after the one taken,
-// so that times that were missed fire once, and clocks that differ never make two
-// of one.
+// advance takes one due time. The next one is after now and after the one taken, so that
+// missed times fire once, and differing clocks never fire one time twice.
 func (a *alarms) advance(ctx context.Context, tx pgx.Tx, row state.Feed, now time.Time) error {
-	var s timing
-	var next time.Time
-	err := json.Unmarshal(row.Settings, &s)
-	if err == nil {
-		next, err = s.next(row.Kind, later(now, *row.DueAt))
+	after := now
+	if row.DueAt.After(now) {
+		after = *row.DueAt
 	}
-	var why *reason
+	next := state.AdvanceFeedParams{ID: row.ID}
+	s, err := decode[timing](row)
+	var due time.Time
+	if err == nil {
+		due, err = s.next(row.Kind, after)
+	}
 	switch {
 	case err != nil:
-		next, why = time.Time{}, &reason{Kind: "AUTO", Message: "Automatically disabled because its settings cannot be read"}
-	case next.IsZero():
-		why = over(row.Kind)
+		next.Reason = encoded(reason{Kind: "AUTO", Message: "Automatically disabled because its settings cannot be read"})
+	case due.IsZero():
+		next.Reason = encoded(reason{Kind: "AUTO", Message: lastFire(row.Kind)})
+	default:
+		next.DueAt = &due
 	}
-	if err := a.Store.AdvanceFeed(ctx, tx, state.AdvanceFeedParams{ID: row.ID, DueAt: when(next), Reason: why.raw()}); err != nil {
+	if err := a.Store.AdvanceFeed(ctx, tx, next); err != nil {
 		return err
 	}
 	return a.Store.TakeFire(ctx, tx, state.TakeFireParams{
@@ -185,59 +179,42 @@ func (a *alarms) advance(ctx context.Context, tx pgx.Tx, row state.Feed, now tim
 	})
 }
 
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
-// takeLapsed takes over the fires of runtimes that were not heard of.
-func (a *alarms) takeLapsed(ctx, late context.Context, room int32, without []string) (taken int32, err error) {
-	if room <= 0 {
-		return 0, nil
-	}
+// takeLapsed takes over the fires of runtimes that stopped renewing their leases.
+func (a *alarms) takeLapsed(ctx context.Context, capacity int32, without []string) (fires []fire, err error) {
 	lapsed, err := a.Store.LapsedFires(ctx, a.Store.Pool, state.LapsedFiresParams{
-		Holder: a.runtime, Lease: a.Pace.Lease.Seconds(), Without: without, Batch: room,
+		Holder: a.runtime, Lease: a.Pace.Lease.Seconds(), Without: without, Batch: capacity,
 	})
 	if err != nil {
-		return 0, fmt.Errorf("take over fires: %w", err)
+		return nil, fmt.Errorf("take over fires: %w", err)
 	}
 	for _, row := range lapsed {
-		a.start(ctx, late, fire{row.Feed, row.FireDueAt})
+		fires = append(fires, fire{row.Feed, row.FireDueAt})
 	}
-	return int32(len(lapsed)), nil //nolint:gosec // room at most
+	return fires, nil
 }
 
-// hold keeps this runtime's fires from lapsing until ctx ends.
-func (a *alarms) hold(ctx context.Context) {
-	tick := time.NewTicker(a.Pace.Lease / 3)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-		held := a.held()
-		if len(held.Feeds) == 0 {
+// renew renews the leases of running fires until ctx ends.
+func (a *alarms) renew(ctx context.Context) {
+	for pause(ctx, a.Pace.Lease/3) {
+		running := a.running()
+		if len(running.Feeds) == 0 {
 			continue
 		}
-		if err := a.Store.HoldFires(ctx, a.Store.Pool, held); err != nil && ctx.Err() == nil {
-			a.Logger.WarnContext(ctx, "alarms under way cannot be held", "error", err)
+		if err := a.Store.HoldFires(ctx, a.Store.Pool, running); err != nil && ctx.Err() == nil {
+			a.Logger.WarnContext(ctx, "the leases of alarms cannot be renewed", "error", err)
 		}
 	}
 }
 
-// held are the fires under way, and no others: one that this runtime took and,
-// because the database's answer was lost, knows nothing of, has to lapse.
-func (a *alarms) held() state.HoldFiresParams {
+// running are the running fires, and no others: a fire that this runtime took without
+// knowing, because the database's answer was lost, must lapse.
+func (a *alarms) running() state.HoldFiresParams {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	held := state.HoldFiresParams{Holder: a.runtime, Lease: a.Pace.Lease.Seconds()}
+	p := state.HoldFiresParams{Holder: a.runtime, Lease: a.Pace.Lease.Seconds()}
 	for key := range a.fires {
-		held.Feeds = append(held.Feeds, key.feed)
-		held.DueAt = append(held.DueAt, time.UnixMicro(key.due))
+		p.Feeds = append(p.Feeds, key.feed)
+		p.DueAt = append(p.DueAt, time.UnixMicro(key.due))
 	}
-	return held
+	return p
 }

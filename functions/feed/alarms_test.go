@@ -59,7 +59,7 @@ func TestAlarmRefusals(t *testing.T) {
 		{"a list as payload", "alarms/once", with("CREATE", "t", map[string]any{"date": future, "trigger_payload": []int{1}}), "the trigger_payload parameter must be an object or a string"},
 		{"no feed to read", "alarms/once", with("READ", "t", nil), "could not find trigger /" + space + "/t in the database"},
 		{"no feed to delete", "alarms/once", with("DELETE", "t", nil), "could not find trigger /" + space + "/t in the database"},
-		{"no such feed", "alarms/never", with("CREATE", "t", nil), "there is no feed alarms/never"},
+		{"no such feed", "alarms/never", with("CREATE", "t", nil), "feed alarms/never does not exist"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := r.ask(test.action, test.arguments)

@@ -2,6 +2,7 @@ package feed
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"mime"
 	"net/url"
@@ -12,9 +13,8 @@ import (
 	"unicode/utf8"
 )
 
-// Keys of what a feed gives to a trigger's actions: the attributes of the event
-// (CloudEvents 1.0), its data under the names that the JSON format of CloudEvents
-// has for them (section 3.1.1), and where the message was.
+// Keys of the input of a trigger's actions: the attributes of the event (CloudEvents 1.0),
+// its data under the names of the JSON format (section 3.1.1), and the message's position.
 const (
 	attributesKey = "cloudevent"
 	dataKey       = "data"
@@ -29,8 +29,8 @@ const (
 	attributePrefix = "ce-"
 )
 
-// cloudEvent are the attributes of an event, those of extensions included; as in
-// the JSON format, their values are strings, booleans or whole numbers.
+// cloudEvent are the attributes of an event, including extensions. Their values are
+// strings, booleans or integers, as in the JSON format.
 type cloudEvent map[string]any
 
 // sourceOf is the attribute source of a trigger's own events (a URI reference).
@@ -38,12 +38,12 @@ func sourceOf(namespace, trigger string) string {
 	return "/namespaces/" + url.PathEscape(namespace) + "/triggers/" + url.PathEscape(trigger)
 }
 
-// attributeName is how attributes may be called (CloudEvents 1.0, "Attribute
-// Naming Convention"); longer ones than it advises are let through.
+// attributeName follows CloudEvents 1.0, "Attribute Naming Convention", but allows longer
+// names than that recommends.
 var attributeName = regexp.MustCompile(`^[a-z0-9]{1,64}$`)
 
-// valid says whether the required attributes are there (CloudEvents 1.0, "Required
-// Attributes") and the others what they must be.
+// valid says whether the required attributes are present (CloudEvents 1.0, "Required
+// Attributes") and all are valid.
 func (e cloudEvent) valid() bool {
 	for _, key := range []string{"id", "source", "type"} {
 		if s, ok := e[key].(string); !ok || s == "" {
@@ -80,20 +80,20 @@ func validAttribute(key string, value any) bool {
 // event is a message as an action gets it.
 type event struct {
 	attributes cloudEvent
-	key        string // dataKey or binaryKey; empty: there is no data
+	key        string // dataKey or binaryKey; empty without data
 	data       json.RawMessage
 }
 
-// header returns the first value of a header, whose case does not matter.
+// header returns the first value of a header, ignoring case.
 type header func(name string) string
 
-// eventOf recognizes CloudEvents 1.0 in a message: in the structured mode, by its
-// header Content-Type or, as the NATS protocol binding 1.0.2 has it, by its content
-// alone, and in the binary mode by headers ce-* (the binding's later drafts). What
-// is none gets attributes made of from. So does what claims to be one and is not.
+// eventOf recognizes CloudEvents 1.0 in a message: in the structured mode by its header
+// Content-Type, or by its content as in the NATS protocol binding 1.0.2, and in the binary
+// mode by headers ce-*, as in later drafts of the binding. A message that is not a valid
+// CloudEvent gets the attributes from.
 func eventOf(data []byte, names []string, get header, from cloudEvent) event {
 	contentType := get("Content-Type")
-	media, _, _ := mime.ParseMediaType(contentType) // "" where it is none
+	media, _, _ := mime.ParseMediaType(contentType) // "" if it is invalid
 	if media == structuredType || contentType == "" && get(attributePrefix+"specversion") == "" {
 		if e, ok := structured(data); ok {
 			return e
@@ -102,9 +102,8 @@ func eventOf(data []byte, names []string, get header, from cloudEvent) event {
 	e := event{attributes: from}
 	if attributes := binary(names, get); attributes.valid() {
 		e.attributes = attributes
-		if own, ok := attributes["datacontenttype"].(string); ok && contentType == "" {
-			contentType = own
-		}
+		own, _ := attributes["datacontenttype"].(string)
+		contentType = cmp.Or(contentType, own)
 	}
 	contentType, e.key, e.data = dataOf(data, contentType)
 	if contentType != "" {
@@ -135,20 +134,20 @@ func structured(data []byte) (event, bool) {
 		if decoder.Decode(&value) != nil {
 			return event{}, false
 		}
-		if value != nil { // null is as good as absent (section 2.2)
+		if value != nil { // null means absent (section 2.2)
 			e.attributes[key] = value
 		}
 	}
 	if e.key == binaryKey {
-		var encoded []byte // which encoding/json reads as base64
-		if json.Unmarshal(e.data, &encoded) != nil {
+		var data []byte // encoding/json decodes base64
+		if json.Unmarshal(e.data, &data) != nil {
 			return event{}, false
 		}
 	}
 	return e, e.attributes.valid()
 }
 
-// binary reads attributes from headers: ce-<name>, percent-encoded.
+// binary reads attributes from percent-encoded headers ce-<name>.
 func binary(names []string, get header) cloudEvent {
 	attributes := cloudEvent{}
 	for _, name := range names {
@@ -165,39 +164,20 @@ func binary(names []string, get header) cloudEvent {
 	return attributes
 }
 
-// dataOf is a message's content as JSON: itself where it is JSON and not said to be
-// something else, a string where it is text, and else base64. It completes the
-// content type.
+// dataOf is a message's content as JSON: unchanged if it is JSON and not declared as
+// another type, a string if it is text, and else base64. It completes the content type.
 func dataOf(data []byte, contentType string) (newType, key string, raw json.RawMessage) {
 	if len(data) == 0 {
 		return contentType, "", nil
 	}
 	media, _, _ := mime.ParseMediaType(contentType)
 	isJSON := contentType == "" || media == "application/json" || strings.HasSuffix(media, "+json")
-	if isJSON && utf8.Valid(data) && json.Valid(data) {
-		if contentType == "" {
-			contentType = "application/json"
-		}
-		return contentType, dataKey, data
-	}
 	isText := contentType == "" || strings.HasPrefix(media, "text/")
-	if isText && utf8.Valid(data) {
-		if contentType == "" {
-			contentType = "text/plain"
-		}
-		return contentType, dataKey, encoded(string(data))
+	switch {
+	case isJSON && utf8.Valid(data) && json.Valid(data):
+		return cmp.Or(contentType, "application/json"), dataKey, data
+	case isText && utf8.Valid(data):
+		return cmp.Or(contentType, "text/plain"), dataKey, encoded(string(data))
 	}
-	if contentType == "" {
-		contentType = "application/octet-stream"
-	}
-	return contentType, binaryKey, encoded(data)
-}
-
-// encoded is a string in JSON, or bytes in base64 in a string.
-func encoded[T string | []byte](value T) json.RawMessage {
-	raw, err := json.Marshal(value)
-	if err != nil {
-		panic(err) // strings and bytes always encode
-	}
-	return raw
+	return cmp.Or(contentType, "application/octet-stream"), binaryKey, encoded(data)
 }

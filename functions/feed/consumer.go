@@ -15,15 +15,13 @@ import (
 )
 
 const (
-	// ownerKey is the metadata of a consumer that says which feed made it.
-	ownerKey = "chandler-feed"
-	// consumerPrefix begins the names of consumers that feeds choose.
+	ownerKey       = "chandler-feed" // metadata of a consumer: the feed that created it
 	consumerPrefix = "chandler_"
-	// shrunk is how soon a consumer goes that cannot be deleted.
-	shrunk = time.Second
+	// inactiveFor is the threshold after which the server deletes a consumer that the feed
+	// may not delete.
+	inactiveFor = time.Second
 )
 
-// consumerName is the name of a feed's consumer.
 func (l listening) consumerName(id uuid.UUID) string {
 	if l.Durable != "" {
 		return l.Durable
@@ -41,15 +39,15 @@ func (m *messages) consumerConfig(id uuid.UUID, l listening) jetstream.ConsumerC
 		Description:   "a trigger's feed",
 		AckPolicy:     jetstream.AckExplicitPolicy,
 		AckWait:       m.Pace.AckWait,
-		MaxDeliver:    -1, // we count: a message is not to go without becoming a dead letter
+		MaxDeliver:    -1, // the feed counts, so that every message that it gives up becomes a dead letter
 		DeliverPolicy: deliver,
 		FilterSubject: l.Subject,
 		Metadata:      map[string]string{ownerKey: id.String()},
 	}
 }
 
-// ensure makes the feed's consumer, or finds it, while the feed's row is locked, so
-// that none is made after the feed was stopped.
+// ensure creates or finds the feed's consumer while the feed's row is locked, so that no
+// consumer is created after the feed was stopped.
 func (m *messages) ensure(ctx context.Context, on *link, id uuid.UUID, version int64, l listening) (consumer jetstream.Consumer, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*callPatience)
 	defer cancel()
@@ -73,67 +71,61 @@ func (m *messages) consumer(ctx context.Context, on *link, id uuid.UUID, l liste
 	if l.Durable == "" {
 		return on.js.CreateOrUpdateConsumer(ctx, l.Stream, config)
 	}
-	made, err := on.js.CreateConsumer(ctx, l.Stream, config)
+	created, err := on.js.CreateConsumer(ctx, l.Stream, config)
 	if !errors.Is(err, jetstream.ErrConsumerExists) {
-		return made, err
+		return created, err
 	}
-	there, err := on.js.Consumer(ctx, l.Stream, l.Durable)
-	if err != nil {
+	existing, err := on.js.Consumer(ctx, l.Stream, l.Durable)
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if ours(there, id) {
+	case owns(existing, id):
 		return on.js.UpdateConsumer(ctx, l.Stream, config)
-	}
-	if there.CachedInfo().Config.AckPolicy != jetstream.AckExplicitPolicy {
+	case existing.CachedInfo().Config.AckPolicy != jetstream.AckExplicitPolicy:
 		return nil, errForeign
 	}
-	return there, nil
+	return existing, nil
 }
 
-// ours says whether the feed made the consumer.
-func ours(c jetstream.Consumer, id uuid.UUID) bool {
+// owns says whether the feed created the consumer.
+func owns(c jetstream.Consumer, id uuid.UUID) bool {
 	return c.CachedInfo().Config.Metadata[ownerKey] == id.String()
 }
 
-// deleteConsumer removes the feed's consumer; absent is no error. One that the
-// feed only uses stays.
+// deleteConsumer deletes the feed's consumer, if it exists, unless the feed only uses it.
 func (m *messages) deleteConsumer(ctx context.Context, on *link, id uuid.UUID, l listening) error {
 	if l.Durable != "" {
 		mine := false
 		err := on.during(ctx, l.Stream, func(ctx context.Context) error {
-			there, err := on.js.Consumer(ctx, l.Stream, l.Durable)
-			mine = err == nil && ours(there, id)
+			existing, err := on.js.Consumer(ctx, l.Stream, l.Durable)
+			mine = err == nil && owns(existing, id)
 			return err
 		})
 		if err != nil || !mine {
-			return present(err)
+			return ignoreAbsent(err)
 		}
 	}
-	err := present(on.during(ctx, l.Stream, func(ctx context.Context) error {
+	err := ignoreAbsent(on.during(ctx, l.Stream, func(ctx context.Context) error {
 		return on.js.DeleteConsumer(ctx, l.Stream, l.consumerName(id))
 	}))
 	if !errors.Is(err, nats.ErrPermissionViolation) {
 		return err
 	}
-	// Who may make consumers and not delete them makes it one that goes when
-	// nobody asks it for messages.
+	// Credentials that may create consumers but not delete them make it one that the server
+	// deletes when nobody pulls from it.
 	config := m.consumerConfig(id, l)
-	config.InactiveThreshold = shrunk
-	return present(on.during(ctx, l.Stream, func(ctx context.Context) error {
+	config.InactiveThreshold = inactiveFor
+	return ignoreAbsent(on.during(ctx, l.Stream, func(ctx context.Context) error {
 		_, err := on.js.UpdateConsumer(ctx, l.Stream, config)
 		return err
 	}))
 }
 
-// present is nil where what was to be removed is not there.
-func present(err error) error {
-	for _, absent := range []error{
-		jetstream.ErrConsumerNotFound, jetstream.ErrStreamNotFound, jetstream.ErrConsumerDoesNotExist,
-		jetstream.ErrJetStreamNotEnabledForAccount,
-	} {
-		if errors.Is(err, absent) {
-			return nil
-		}
+// ignoreAbsent is nil if the consumer to delete does not exist.
+func ignoreAbsent(err error) error {
+	if isAny(err, jetstream.ErrConsumerNotFound, jetstream.ErrStreamNotFound, jetstream.ErrConsumerDoesNotExist,
+		jetstream.ErrJetStreamNotEnabledForAccount) {
+		return nil
 	}
 	return err
 }

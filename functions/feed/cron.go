@@ -4,15 +4,15 @@ import (
 	"errors"
 	"strings"
 	"time"
-	_ "time/tzdata" // for machines without a database of time zones
+	_ "time/tzdata" // for machines without a time zone database
 
 	"github.com/netresearch/go-cron"
 )
 
-// cronTimes are the times of a cron expression in a time zone. Where clocks are
-// put forward, what falls in the gap fires as much later as the gap is long. Where
-// they are put back, an expression whose hours and minutes are given fires in the
-// first of the two hours, one with a * there in both (as Vixie's cron).
+// cronTimes are the times of a cron expression in a time zone. When clocks are put forward,
+// times in the gap fire later by the length of the gap. When they are put back, an
+// expression with fixed hours and minutes fires in the first of the two hours, and one
+// with a * there in both, as in Vixie's cron.
 type cronTimes struct {
 	schedule cron.Schedule
 	zone     *time.Location
@@ -20,12 +20,12 @@ type cronTimes struct {
 }
 
 var (
-	errCron     = errors.New("is no cron expression of five or six fields that ever comes true")
-	errTimezone = errors.New("is no time zone of the IANA database")
+	errCron     = errors.New("is not a cron expression of five or six fields, or never fires")
+	errTimezone = errors.New("is not a time zone of the IANA database")
 )
 
-// parseCron reads five fields (minute, hour, day, month, day of the week) or six
-// (a second before them).
+// parseCron reads five fields (minute, hour, day, month, day of the week) or six, with the
+// second first.
 func parseCron(expression, timezone string) (cronTimes, error) {
 	zone, err := time.LoadLocation(timezone)
 	if err != nil || timezone == "Local" {
@@ -53,7 +53,7 @@ func parseCron(expression, timezone string) (cronTimes, error) {
 	return c, nil
 }
 
-// next is the first time after t; zero: there is none.
+// next is the first time after t; zero if there are no more.
 func (c cronTimes) next(t time.Time) time.Time {
 	next := c.schedule.Next(t.In(c.zone))
 	for c.fixed && !next.IsZero() && repeated(next) {
@@ -62,8 +62,7 @@ func (c cronTimes) next(t time.Time) time.Time {
 	return next
 }
 
-// repeated says whether the same reading of the clock was there before, because
-// clocks were put back in between.
+// repeated says whether the clock showed the same time before it was put back.
 func repeated(t time.Time) bool {
 	start, _ := t.ZoneBounds()
 	if start.IsZero() {

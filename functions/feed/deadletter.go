@@ -13,18 +13,17 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Dead letters. By default they go to a stream of their own, which all triggers of
-// an account share, so that it takes one of the streams that the queue's plan has,
-// and which is made with the first of them, so that it takes none before. It keeps
-// as many of each trigger as the function's plan says, for letterAge, and drops the
-// oldest; it sets nothing aside of the account's storage. The trigger's own stream
-// is not used: its consumers would get dead letters for messages.
+// By default, dead letters go to one stream of the account, which is created with the
+// first of them and counts against the streams of the queue's plan. It keeps the newest of
+// each trigger, as many as the function's plan says, for letterAge, and reserves no
+// storage. The trigger's own stream is not used, because its consumers would get dead
+// letters as messages.
 const (
 	letterStream = "CHANDLER_DEAD"
 	letterPrefix = "chandler.dead."
 	letterAge    = 14 * 24 * time.Hour
 
-	// Headers of a dead letter, besides those that the message had.
+	// Headers of a dead letter, in addition to the message's.
 	headerReason     = "Chandler-Dead-Reason"
 	headerTrigger    = "Chandler-Dead-Trigger"
 	headerActivation = "Chandler-Dead-Activation"
@@ -32,12 +31,12 @@ const (
 	headerSubject    = "Chandler-Dead-Subject"
 	headerSequence   = "Chandler-Dead-Sequence"
 	headerAttempts   = "Chandler-Dead-Attempts"
-	// headerNoData says that the message without its data was all that the server
-	// takes; the data are in the stream, while that keeps them.
+	// headerNoData marks a letter that was too large with its data. The data remain in the
+	// stream for as long as that keeps them.
 	headerNoData = "Chandler-Dead-Without-Data"
 )
 
-// first is the first value of a header, whatever its case is.
+// first is the first value of a header, ignoring case.
 func first(headers nats.Header, name string) string {
 	for key, values := range headers {
 		if strings.EqualFold(key, name) && len(values) > 0 {
@@ -47,33 +46,33 @@ func first(headers nats.Header, name string) string {
 	return ""
 }
 
-// ownLetter says whether the message is a dead letter of this trigger, which its
-// stream happens to take: fired again it would go in circles.
+// ownLetter says whether the message is a dead letter of this trigger that its own stream
+// stored. Firing it would create a loop.
 func (w *work) ownLetter() bool {
 	return first(w.message.Headers(), headerTrigger) == w.trigger()
 }
 
 func (w *work) trigger() string { return "/" + w.feed.Namespace + "/" + w.feed.Trigger }
 
-// bury stores the message as a dead letter and has the server forget it. Where it
-// cannot be stored it stays, and is tried again.
+// bury stores the message as a dead letter and terminates it. If the letter cannot be
+// stored, the message stays and is retried.
 func (w *work) bury(ctx context.Context, why, activation string) {
 	if w.settings.DeadLetter != noDeadLetter && w.limits.DeadLetters > 0 {
 		if err := w.store(ctx, w.letter(why, activation)); err != nil {
-			w.tell(ctx, letterStays+explain(err))
+			w.report(ctx, letterStays+explain(err))
 			w.again(w.Pace.RetryMost)
 			return
 		}
 	}
 	w.Logger.InfoContext(ctx, "a message became a dead letter", "namespace", w.feed.Namespace, "trigger", w.feed.Trigger,
 		"stream", w.meta.Stream, "sequence", w.meta.Sequence.Stream, "attempts", w.meta.NumDelivered)
-	_ = w.message.TermWithReason(why) // unheard it is buried again, which the servers tell from the first time
+	_ = w.message.TermWithReason(why) // if it is lost, the message is buried again and the server drops the duplicate
 	ctx, cancel := context.WithTimeout(ctx, callPatience)
 	defer cancel()
 	_ = w.on.conn.FlushWithContext(ctx)
 }
 
-// notInToken is what does not belong into a token of a subject.
+// notInToken matches characters that a token of a subject should not contain.
 var notInToken = regexp.MustCompile(`[^A-Za-z0-9_-]`)
 
 func (w *work) letter(why, activation string) *nats.Msg {
@@ -84,7 +83,7 @@ func (w *work) letter(why, activation string) *nats.Msg {
 	letter := nats.NewMsg(subject)
 	letter.Data = w.message.Data()
 	for name, values := range w.message.Headers() {
-		// Those would tell the server what to do with the letter.
+		// Nats- headers would be instructions to the server about the letter.
 		if !strings.HasPrefix(textproto.CanonicalMIMEHeaderKey(name), "Nats-") {
 			letter.Header[name] = values
 		}
@@ -106,7 +105,7 @@ func (w *work) letter(why, activation string) *nats.Msg {
 	return letter
 }
 
-// store publishes a dead letter to a stream that has its subject, or makes ours.
+// store publishes a dead letter, and creates the stream CHANDLER_DEAD if it is needed.
 func (w *work) store(ctx context.Context, letter *nats.Msg) error {
 	err := w.publish(ctx, letter)
 	if errors.Is(err, nats.ErrMaxPayload) {
@@ -134,11 +133,11 @@ func (w *work) store(ctx context.Context, letter *nats.Msg) error {
 	return w.publish(ctx, letter)
 }
 
-// replicas is how many copies the trigger's stream has, and dead letters get.
+// replicas is the number of replicas of the trigger's stream, which dead letters get too.
 func (w *work) replicas(ctx context.Context) int {
 	stream, err := w.on.js.Stream(ctx, w.meta.Stream)
 	if err != nil {
-		return 1 // who may not look at it gets what every server can do
+		return 1 // not readable with these credentials; every server can do this
 	}
 	return max(stream.CachedInfo().Config.Replicas, 1)
 }

@@ -115,7 +115,7 @@ func TestDeadLetterCannotBeStored(t *testing.T) {
 	q.app.publish("orders.new", "x", nil)
 	eventually(t, "READ tells", func() bool {
 		message, _ := r.status(messaging, "t")["message"].(string)
-		return strings.HasPrefix(message, "a dead letter cannot be stored and stays in the stream: nobody answers")
+		return strings.HasPrefix(message, "a dead letter cannot be stored and stays in the stream: no server answers")
 	})
 	if info := q.app.only(); info.AckFloor.Stream != 0 || len(f.fired()) != 1 {
 		t.Errorf("%d fires; %+v", len(f.fired()), info)

@@ -1,21 +1,19 @@
 // Package feed fires triggers: by the clock, as OpenWhisk's package alarms does
-// (github.com/apache/openwhisk-package-alarms), and for each message of a NATS
-// JetStream stream. What there is to fire is in the state database; any number of
-// runtimes share the work.
+// (github.com/apache/openwhisk-package-alarms), and for each message of a NATS JetStream
+// stream. Feeds are in the state database; any number of runtimes share the work.
 //
-// What is promised. An alarm fires at least once for each due time that passes
-// while a runtime is there, and once for all that passed while none was. Which
-// runtime fires is settled by the row of the feed, and the next due time is
-// written in the transaction that takes the last, so two runtimes never take the
-// same. A fire is repeated, with the same Event.ID, where the runtime that took it
-// ended, or lost the database, before it could note that the trigger had been
-// fired. A message fires its trigger until all actions succeeded, or is a dead
-// letter after so many attempts as the plan has; it is acknowledged after that and
-// not before.
+// An alarm fires at least once for each due time that passes while a runtime runs, and
+// once for all that passed while none did. The transaction that takes a due time writes
+// the next one, so no two runtimes take the same. A fire is repeated, with the same
+// Event.ID, if its runtime ended or lost the database before it recorded the end. A
+// message fires its trigger until all actions succeed, or becomes a dead letter after the
+// plan's number of attempts; only then is it acknowledged.
 package feed
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"sync"
@@ -26,19 +24,19 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// Options is what feeds need. All but Clock and Servers is required.
+// Options configures feeds. Clock, Servers and Pace are optional.
 type Options struct {
 	Store  *state.Store
 	Sealer *state.Sealer
 	Firer  Firer
 	Logger *slog.Logger
-	// Clock is what alarms go by; the zero one is the machine's.
+	// Clock is the clock of alarms; the default is the machine's.
 	Clock Clock
-	// Servers are the message servers, as host:port, that feeds may connect to;
-	// AnyServer: any; none: feeds of messages are refused. Whoever may make a
-	// trigger would have this process connect to an address of his choice.
+	// Servers are the message servers, as host:port, that feeds may connect to, or
+	// AnyServer. Without it, anyone who may create a trigger could make this process
+	// connect to an address of their choice.
 	Servers []string
-	// Pace is for tests; the zero one is what is documented.
+	// Pace is for tests.
 	Pace Pace
 }
 
@@ -48,39 +46,25 @@ type Clock struct {
 	After func(time.Duration) <-chan time.Time
 }
 
-// Pace is how long feeds wait for what. Zero fields have defaults.
+// Pace are durations. Zero fields have defaults.
 type Pace struct {
-	// Lease is for how long a runtime that is not heard of keeps an alarm that
-	// it took (30 s).
-	Lease time.Duration
-	// AckWait is for how long it keeps a message (30 s).
-	AckWait time.Duration
-	// Retry is the first pause before something is tried again (1 s); pauses
-	// double up to RetryMost (5 min).
+	Lease   time.Duration // a runtime that stopped keeps an alarm (30 s)
+	AckWait time.Duration // a runtime that stopped keeps a message (30 s)
+	// Retry is the first pause before a retry (1 s); pauses double up to RetryMost (5 min).
 	Retry, RetryMost time.Duration
-	// Look is how often a runtime looks for what it was not told of (30 s).
-	Look time.Duration
-	// Grace is how long fires may take to end after Run was told to (10 s).
-	Grace time.Duration
+	Look             time.Duration // between looks for changes without a notification (30 s)
+	Grace            time.Duration // for fires to end after Run's context has ended (10 s)
 }
 
 func (p Pace) withDefaults() Pace {
-	for _, field := range []struct {
-		value   *time.Duration
-		initial time.Duration
-	}{
-		{&p.Lease, 30 * time.Second}, {&p.AckWait, 30 * time.Second},
-		{&p.Retry, time.Second}, {&p.RetryMost, 5 * time.Minute},
-		{&p.Look, 30 * time.Second}, {&p.Grace, 10 * time.Second},
-	} {
-		if *field.value <= 0 {
-			*field.value = field.initial
-		}
+	return Pace{
+		Lease: cmp.Or(p.Lease, 30*time.Second), AckWait: cmp.Or(p.AckWait, 30*time.Second),
+		Retry: cmp.Or(p.Retry, time.Second), RetryMost: cmp.Or(p.RetryMost, 5*time.Minute),
+		Look: cmp.Or(p.Look, 30*time.Second), Grace: cmp.Or(p.Grace, 10*time.Second),
 	}
-	return p
 }
 
-// pause is how long to wait after so many attempts, from 1.
+// pause is the pause after an attempt, counted from 1.
 func (p Pace) pause(attempts int) time.Duration {
 	pause := p.Retry
 	for range min(attempts-1, 30) {
@@ -91,16 +75,16 @@ func (p Pace) pause(attempts int) time.Duration {
 	return min(pause, p.RetryMost)
 }
 
-// Feeds is this runtime's part in all feeds. It is safe for concurrent use.
+// Feeds is this runtime's part of all feeds. It is safe for concurrent use.
 type Feeds struct {
 	Options
 	runtime  uuid.UUID
 	alarms   *alarms
 	messages *messages
-	removals chan struct{} // has an element when there may be something to remove
+	removals chan struct{} // signals that there may be feeds to remove
 }
 
-// Open makes Feeds, which do nothing by themselves until Run.
+// Open returns Feeds, which fire nothing until Run.
 func Open(o Options) (*Feeds, error) {
 	if o.Store == nil || o.Sealer == nil || o.Firer == nil || o.Logger == nil {
 		return nil, errors.New("feeds need a store, a sealer, a firer and a logger")
@@ -115,8 +99,8 @@ func Open(o Options) (*Feeds, error) {
 	return f, nil
 }
 
-// Run fires until ctx ends, and returns when what was under way has ended, which
-// it gives Pace.Grace for. It is called once.
+// Run fires until ctx ends. It then waits up to Pace.Grace for running fires. It is called
+// once.
 func (f *Feeds) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	for _, loop := range []func(context.Context){f.alarms.run, f.messages.run, f.removeAll} {
@@ -125,7 +109,7 @@ func (f *Feeds) Run(ctx context.Context) {
 	wg.Wait()
 }
 
-// Notice takes a notification of the state database; it does not block.
+// Notice handles a notification of the state database; it does not block.
 func (f *Feeds) Notice(n state.Notice) {
 	switch n.Channel {
 	case "", state.FeedsChanged, state.NamespaceEnded:
@@ -138,11 +122,24 @@ func (f *Feeds) Notice(n state.Notice) {
 func signal(wake chan struct{}) {
 	select {
 	case wake <- struct{}{}:
-	default: // it will look anyway
+	default: // a signal is pending
 	}
 }
 
-// graceful is a context that ends Grace after ctx does.
+// sleep waits for d, for wake or for the end of ctx. It says whether ctx continues.
+func sleep[T any](ctx context.Context, d time.Duration, wake <-chan T) bool {
+	select {
+	case <-time.After(d):
+	case <-wake:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
+}
+
+// pause is sleep without a wake.
+func pause(ctx context.Context, d time.Duration) bool { return sleep[struct{}](ctx, d, nil) }
+
+// graceful returns a context that ends Grace after ctx.
 func (f *Feeds) graceful(ctx context.Context) (context.Context, context.CancelFunc) {
 	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
@@ -154,3 +151,40 @@ func (f *Feeds) graceful(ctx context.Context) (context.Context, context.CancelFu
 	})
 	return late, func() { stop(); cancel() }
 }
+
+// Event is one reason to fire a trigger.
+type Event struct {
+	Namespace, Trigger string
+	// Payload is a JSON object: the parameters of the trigger's actions.
+	Payload json.RawMessage
+	// ID is 32 hexadecimal digits, unique to the event and equal when it is fired again. It
+	// becomes the ID of the trigger's activation.
+	ID string
+}
+
+// Fired is the result of an event.
+type Fired struct {
+	// Activation is the trigger's; empty if no rule was active.
+	Activation string
+	// Rules is the number of active rules, Failed that of their actions that failed or
+	// were not admitted.
+	Rules, Failed int
+	// Results are the results of the successful actions, each a JSON object or array, in
+	// the order of the rules.
+	Results []json.RawMessage
+}
+
+// Firer fires triggers.
+type Firer interface {
+	// Fire fires the trigger and returns when the actions of all its active rules have
+	// ended; a failed action is no error. Errors wrap ErrNoTrigger, ErrTooLarge or
+	// ErrThrottled; other errors are caused by the runtime.
+	Fire(ctx context.Context, e Event) (Fired, error)
+}
+
+// Reasons why a trigger was not fired.
+var (
+	ErrNoTrigger = errors.New("the trigger does not exist")
+	ErrTooLarge  = errors.New("the payload is larger than the plan allows")
+	ErrThrottled = errors.New("the namespace has reached a limit of its plan")
+)

@@ -15,11 +15,10 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// fireAttempts is how often an alarm's trigger is tried before that due time is
-// given up, as in the package alarms.
+// fireAttempts is the number of attempts to fire for one due time, as in package alarms.
 const fireAttempts = 10
 
-// fire is one due time of a feed that this runtime has taken.
+// fire is a due time of a feed that this runtime has taken.
 type fire struct {
 	feed state.Feed
 	due  time.Time
@@ -27,16 +26,16 @@ type fire struct {
 
 func (one fire) key() fireKey { return fireKey{one.feed.ID, one.due.UnixMicro()} }
 
-// start fires in the background. ctx ends when no more is to be begun, late when
-// what goes on is to be broken off.
+// start fires in the background. When ctx ends, no new attempt begins; when late ends, a
+// running one is interrupted.
 func (a *alarms) start(ctx, late context.Context, one fire) {
 	if !a.begin(one) {
-		return // its lease lapsed while the database was away
+		return // already running here: its lease lapsed while the database was unavailable
 	}
 	a.wg.Go(func() {
-		defer a.ended(one)
+		defer a.end(one)
 		if a.carryOut(ctx, late, one) {
-			a.end(late, one)
+			a.recordEnd(late, one)
 			return
 		}
 		a.release(late, one)
@@ -54,7 +53,7 @@ func (a *alarms) begin(one fire) bool {
 	return true
 }
 
-func (a *alarms) ended(one fire) {
+func (a *alarms) end(one fire) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.fires, one.key())
@@ -64,8 +63,8 @@ func (a *alarms) ended(one fire) {
 	signal(a.wake)
 }
 
-// carryOut fires the trigger, and again where it was not the trigger's fault that
-// it did not fire. It says whether that due time is done with.
+// carryOut fires the trigger, and retries unless the trigger is the cause of the failure.
+// It says whether the due time is done.
 func (a *alarms) carryOut(ctx, late context.Context, one fire) (done bool) {
 	event, err := a.event(one)
 	if err != nil {
@@ -106,31 +105,18 @@ func (a *alarms) carryOut(ctx, late context.Context, one fire) (done bool) {
 // errPanic says that a Firer panicked.
 var errPanic = errors.New("firing the trigger panicked")
 
-// call fires, and makes an error of a panic.
+// call fires, and converts a panic to an error.
 func call(ctx context.Context, firer Firer, event Event) (fired Fired, err error) {
 	defer func() {
 		if broken := recover(); broken != nil {
-			// The value may quote the payload; where it happened does not.
+			// The value may quote the payload; the stack does not.
 			err = fmt.Errorf("%w: %T at %s", errPanic, broken, debug.Stack())
 		}
 	}()
 	return firer.Fire(ctx, event)
 }
 
-// pause waits and says whether ctx lasted.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// event is the trigger's payload with the attributes of a CloudEvent beside it,
-// unless the payload has some of its own.
+// event adds the attributes of a CloudEvent to the trigger's payload, unless it has some.
 func (a *alarms) event(one fire) (Event, error) {
 	payload, err := a.Sealer.Open(place(one.feed.ID), one.feed.Sealed)
 	if err != nil {
@@ -138,45 +124,38 @@ func (a *alarms) event(one fire) (Event, error) {
 	}
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(payload, &object); err != nil {
-		return Event{}, errors.New("the payload is no JSON object")
+		return Event{}, errors.New("the payload is not a JSON object")
 	}
 	id := identify(one.feed.ID.String(), one.due.UTC().Format(time.RFC3339Nano))
 	if _, taken := object[attributesKey]; !taken {
-		attributes, err := json.Marshal(cloudEvent{
+		object[attributesKey] = encoded(cloudEvent{
 			"specversion": specVersion,
 			"id":          id,
 			"source":      sourceOf(one.feed.Namespace, one.feed.Trigger),
 			"type":        alarmType,
 			"time":        one.due.UTC().Format(time.RFC3339Nano),
 		})
-		if err != nil {
-			return Event{}, err
-		}
-		object[attributesKey] = attributes
 	}
-	if payload, err = json.Marshal(object); err != nil {
-		return Event{}, err
-	}
-	return Event{Namespace: one.feed.Namespace, Trigger: one.feed.Trigger, Payload: payload, ID: id}, nil
+	return Event{Namespace: one.feed.Namespace, Trigger: one.feed.Trigger, Payload: encoded(object), ID: id}, nil
 }
 
-// identify makes an Event.ID.
+// identify returns an Event.ID.
 func identify(parts ...string) string {
 	h := sha256.New()
 	for _, part := range parts {
-		_, _ = fmt.Fprintf(h, "%d:%s", len(part), part) // a hash takes everything
+		_, _ = fmt.Fprintf(h, "%d:%s", len(part), part) // never fails
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// end notes that a due time is done with; the database may be away for a while.
-func (a *alarms) end(ctx context.Context, one fire) {
+// recordEnd records that a due time is done, and retries while the database is unavailable.
+func (a *alarms) recordEnd(ctx context.Context, one fire) {
 	for attempt := 1; ; attempt++ {
 		err := a.Store.InTx(ctx, func(tx pgx.Tx) error { return a.finish(ctx, tx, one) })
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		a.Logger.WarnContext(ctx, "the end of an alarm cannot be noted", "error", err)
+		a.Logger.WarnContext(ctx, "the end of an alarm cannot be recorded", "error", err)
 		if !pause(ctx, a.Pace.pause(attempt)) {
 			return
 		}
@@ -188,63 +167,54 @@ func (a *alarms) finish(ctx context.Context, tx pgx.Tx, one fire) error {
 	if err != nil || n == 0 || one.feed.Kind != kindOnce {
 		return err
 	}
-	var s timing
-	if err := json.Unmarshal(one.feed.Settings, &s); err != nil {
-		return nil // such a feed was stopped when it was taken
-	}
-	if s.DeleteAfterFire != deleteTrigger && s.DeleteAfterFire != deleteRules {
-		return nil
+	s, err := decode[timing](one.feed)
+	if err != nil || s.DeleteAfterFire != deleteTrigger && s.DeleteAfterFire != deleteRules {
+		return nil // a feed with invalid settings was stopped when its due time was taken
 	}
 	return a.deleteTrigger(ctx, tx, one.feed, s.DeleteAfterFire == deleteRules)
 }
 
-// deleteTrigger deletes a feed's trigger, and where rules is set its rules with it.
+// deleteTrigger deletes a feed's trigger, and with rules also the trigger's rules.
 func (a *alarms) deleteTrigger(ctx context.Context, tx pgx.Tx, row state.Feed, rules bool) error {
 	if _, err := a.Store.LockNamespace(ctx, tx, row.Namespace); err != nil {
 		if state.NotFound(err) {
-			return nil // it goes with its namespace
+			return nil // it is deleted with its namespace
 		}
 		return err
 	}
-	now, err := a.Store.FeedOf(ctx, tx, state.FeedOfParams{Namespace: row.Namespace, Trigger: row.Trigger})
-	if state.NotFound(err) || err == nil && (now.ID != row.ID || now.Version != row.Version) {
-		return nil // it is gone, or was given another date in between
+	current, err := a.Store.FeedOf(ctx, tx, state.FeedOfParams{Namespace: row.Namespace, Trigger: row.Trigger})
+	if state.NotFound(err) || err == nil && (current.ID != row.ID || current.Version != row.Version) {
+		return nil // it was deleted, or got another date in the meantime
 	}
 	if err != nil {
 		return err
 	}
 	if rules {
-		of, err := a.Store.RulesOfTrigger(ctx, tx, state.RulesOfTriggerParams{Namespace: row.Namespace, Trigger: row.Trigger})
-		if err != nil {
+		if err := a.Store.DeleteRulesOfTrigger(ctx, tx, state.DeleteRulesOfTriggerParams{Namespace: row.Namespace, Trigger: row.Trigger}); err != nil {
 			return err
-		}
-		for _, rule := range of {
-			if err := a.Store.DeleteRule(ctx, tx, state.DeleteRuleParams{Namespace: row.Namespace, Name: rule.Name}); err != nil {
-				return err
-			}
 		}
 	}
 	return a.Store.DeleteTrigger(ctx, tx, state.DeleteTriggerParams{Namespace: row.Namespace, Name: row.Trigger})
 }
 
-// release lets another runtime take over at once.
+// release lets another runtime take over immediately.
 func (a *alarms) release(late context.Context, one fire) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(late), 5*time.Second)
 	defer cancel()
 	err := a.Store.ReleaseFire(ctx, a.Store.Pool, state.ReleaseFireParams{Feed: one.feed.ID, DueAt: one.due, Holder: a.runtime})
 	if err != nil {
-		a.Logger.WarnContext(ctx, "an alarm is left to its lease", "error", err)
+		a.Logger.WarnContext(ctx, "an alarm cannot be released and waits for the end of its lease", "error", err)
 	}
 }
 
-// disable stops a feed for good, in the words of the package alarms.
+// disable stops a feed permanently, in the words of package alarms.
 func (f *Feeds) disable(ctx context.Context, row state.Feed, status int, why string) {
 	f.stop(ctx, row, status, "Trigger automatically disabled: "+why)
 }
 
 func (f *Feeds) stop(ctx context.Context, row state.Feed, status int, message string) {
-	why := &reason{Kind: "AUTO", StatusCode: status, Message: message}
-	_, err := f.Store.StopFeed(ctx, f.Store.Pool, state.StopFeedParams{ID: row.ID, Version: row.Version, Reason: why.raw()})
+	why := encoded(reason{Kind: "AUTO", StatusCode: status, Message: message})
+	_, err := f.Store.StopFeed(ctx, f.Store.Pool, state.StopFeedParams{ID: row.ID, Version: row.Version, Reason: why})
 	if err != nil {
 		f.Logger.WarnContext(ctx, "a feed cannot be stopped", "namespace", row.Namespace, "trigger", row.Trigger, "error", err)
 	}

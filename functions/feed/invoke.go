@@ -12,7 +12,7 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// kinds are the feeds' actions, as package/name, and the kinds of feeds they make.
+// kinds maps the feeds' actions, as package/name, to the kinds of feeds.
 func kinds() map[string]string {
 	return map[string]string{
 		"alarms/alarm":    kindAlarm,
@@ -28,20 +28,19 @@ type request struct {
 	params                   params
 }
 
-// name is what messages call the trigger.
+// name is the trigger's name in messages.
 func (r request) name() string { return "/" + r.namespace + "/" + r.trigger }
 
-// Invoke carries out what a caller, who may change triggers of the namespace, asks
-// of a feed's action ("alarms/once"). arguments is a JSON object: lifecycleEvent
-// (CREATE, READ, UPDATE, DELETE, PAUSE, UNPAUSE), triggerName, and those of the
-// feed. authKey is not looked at: the caller has shown who he is.
+// Invoke runs a feed's action ("alarms/once") for a caller who may change triggers of the
+// namespace. arguments is a JSON object: lifecycleEvent (CREATE, READ, UPDATE, DELETE,
+// PAUSE, UNPAUSE), triggerName, and the feed's parameters. authKey is ignored, because the
+// caller is authenticated.
 //
-// The answer is the result of the activation. An error of type *Refusal is the
-// caller's to mend.
+// Invoke returns the result of the activation. A *Refusal is caused by the arguments.
 func (f *Feeds) Invoke(ctx context.Context, namespace, action string, arguments json.RawMessage) (json.RawMessage, error) {
 	r := request{namespace: namespace, kind: kinds()[action]}
 	if r.kind == "" {
-		return nil, refuse("there is no feed %s", action)
+		return nil, refuse("feed %s does not exist", action)
 	}
 	if err := json.Unmarshal(arguments, &r.params); err != nil {
 		return nil, refuse("the parameters must be a JSON object")
@@ -76,37 +75,41 @@ func triggerOf(namespace, qualified string) (string, error) {
 	return name, nil
 }
 
-// success is the answer to all but READ.
+// success is the answer except to READ.
 var success = json.RawMessage(`{"status":"success"}`)
 
-// found is the feed of the request, if it is of the request's kind.
-func (f *Feeds) found(ctx context.Context, r request) (state.Feed, error) {
+// findFeed reads the feed of the request, if it is of the request's kind.
+func (f *Feeds) findFeed(ctx context.Context, r request) (state.Feed, error) {
 	row, err := f.Store.FeedOf(ctx, f.Store.Pool, state.FeedOfParams{Namespace: r.namespace, Trigger: r.trigger})
 	if state.NotFound(err) || err == nil && (row.Kind == kindNATS) != (r.kind == kindNATS) {
 		return row, refuse("could not find trigger %s in the database", r.name())
 	}
 	if err != nil {
-		return row, fmt.Errorf("look for the feed: %w", err)
+		return row, fmt.Errorf("read the feed: %w", err)
 	}
 	return row, nil
 }
 
-// place is where a feed's secrets are sealed for.
+// decode decodes a feed's settings.
+func decode[T timing | listening](row state.Feed) (settings T, err error) {
+	if err := json.Unmarshal(row.Settings, &settings); err != nil {
+		return settings, fmt.Errorf("read the feed's settings: %w", err)
+	}
+	return settings, nil
+}
+
+// place binds a feed's sealed secrets to the feed.
 func place(id uuid.UUID) string { return "feed/" + id.String() }
 
-// created stores a new feed.
-func (f *Feeds) created(ctx context.Context, r request, id uuid.UUID, settings any, secret []byte, due time.Time) error {
-	raw, err := json.Marshal(settings)
-	if err != nil {
-		return err
-	}
+// createFeed stores a new feed.
+func (f *Feeds) createFeed(ctx context.Context, r request, id uuid.UUID, settings any, secret []byte, due time.Time) error {
 	key := state.TriggerParams{Namespace: r.namespace, Name: r.trigger}
 	if _, err := f.Store.Trigger(ctx, f.Store.Pool, key); state.NotFound(err) {
 		return refuse("Trigger authentication request failed.")
 	}
 	n, err := f.Store.CreateFeed(ctx, f.Store.Pool, state.CreateFeedParams{
 		ID: id, Namespace: r.namespace, Trigger: r.trigger, Kind: r.kind,
-		Settings: raw, Sealed: f.Sealer.Seal(place(id), secret), DueAt: when(due),
+		Settings: encoded(settings), Sealed: f.Sealer.Seal(place(id), secret), DueAt: nullable(due),
 	})
 	if err != nil {
 		return fmt.Errorf("store the feed: %w", err)
@@ -117,14 +120,10 @@ func (f *Feeds) created(ctx context.Context, r request, id uuid.UUID, settings a
 	return nil
 }
 
-// updated stores what the owner of a feed changed, and switches it on.
-func (f *Feeds) updated(ctx context.Context, row state.Feed, settings any, sealed []byte, due time.Time) error {
-	raw, err := json.Marshal(settings)
-	if err != nil {
-		return err
-	}
+// updateFeed stores the owner's changes and activates the feed.
+func (f *Feeds) updateFeed(ctx context.Context, row state.Feed, settings any, sealed []byte, due time.Time) error {
 	n, err := f.Store.UpdateFeed(ctx, f.Store.Pool, state.UpdateFeedParams{
-		ID: row.ID, Version: row.Version, Settings: raw, Sealed: sealed, DueAt: when(due),
+		ID: row.ID, Version: row.Version, Settings: encoded(settings), Sealed: sealed, DueAt: nullable(due),
 	})
 	if err != nil {
 		return fmt.Errorf("store the feed: %w", err)
@@ -135,8 +134,8 @@ func (f *Feeds) updated(ctx context.Context, row state.Feed, settings any, seale
 	return nil
 }
 
-// when is a time as the database has it.
-func when(t time.Time) *time.Time {
+// nullable is a time for the database; the zero time is null.
+func nullable(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
 	}

@@ -16,24 +16,22 @@ import (
 )
 
 const (
-	// connectPatience bounds the connecting to one server, callPatience a request.
-	connectPatience = 3 * time.Second
-	callPatience    = 5 * time.Second
-	// reconnectMost is the longest pause between attempts to connect again.
-	reconnectMost = 30 * time.Second
-	pingEvery     = 20 * time.Second
+	connectPatience = 3 * time.Second // limits a connection attempt to one server
+	callPatience    = 5 * time.Second // limits a request
+	reconnectMost   = 30 * time.Second
+	pingEvery       = 20 * time.Second
 )
 
-// links are this runtime's connections to message servers: one for all feeds that
-// have the same credentials, since plans count connections.
+// links are this runtime's connections to message servers. All feeds with the same
+// credentials share one, because plans limit connections.
 type links struct {
-	servers []string // that may be connected to, as in Options
+	servers []string // Options.Servers
 
 	mu   sync.Mutex
 	open map[string]*link
 }
 
-// link is a connection with everybody who uses it.
+// link is a shared connection.
 type link struct {
 	links *links
 	key   string
@@ -43,13 +41,13 @@ type link struct {
 	conn      *nats.Conn
 	js        jetstream.JetStream
 	lost      chan struct{} // closed when the connection is lost
-	reconnect chan struct{} // closed when it is there again
+	reconnect chan struct{} // closed when it is restored
 
 	refusalsMu sync.Mutex
-	refusals   map[chan error]string // who waits for a refusal, and what of
+	refusals   map[chan error]string // of calls in progress, with what they are about
 }
 
-// use connects, or joins those who are connected. Who got a link releases it.
+// use returns a connected link, which the caller must release.
 func (l *links) use(c credentials) (*link, error) {
 	if err := l.allowed(c); err != nil {
 		return nil, err
@@ -70,14 +68,14 @@ func (l *links) use(c credentials) (*link, error) {
 	return one, nil
 }
 
-// retain is one more user of a link that has one.
+// retain adds a user to a link in use.
 func (l *link) retain() {
 	l.links.mu.Lock()
 	defer l.links.mu.Unlock()
 	l.users++
 }
 
-// release gives a link back; the last one closes it.
+// release removes a user; the last one closes the link.
 func (l *link) release() {
 	l.links.mu.Lock()
 	l.users--
@@ -96,8 +94,8 @@ func (l *link) release() {
 	}
 }
 
-// connect connects where there is no connection, or the servers ended it for good
-// because they do not know the user any more.
+// connect connects if there is no connection, or if the servers ended it permanently,
+// because they no longer know the user.
 func (l *link) connect(c credentials) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -126,12 +124,12 @@ func (l *link) options(c credentials) []nats.Option {
 		nats.PingInterval(pingEvery),
 		nats.MaxReconnects(-1),
 		nats.CustomReconnectDelay(reconnectDelay),
-		nats.ReconnectBufSize(-1), // what cannot be sent now fails now: an answer that comes late is worth nothing
+		nats.ReconnectBufSize(-1), // fail immediately without a connection: a late answer is useless
 		nats.DisconnectErrHandler(l.disconnected),
 		nats.ReconnectHandler(l.reconnected),
 		nats.ErrorHandler(l.refused),
 	}
-	if !l.links.anywhere() { // or a server would tell of others
+	if !l.links.anywhere() { // a server may announce others
 		options = append(options, nats.IgnoreDiscoveredServers())
 	}
 	if c.CA != "" {
@@ -140,21 +138,21 @@ func (l *link) options(c credentials) []nats.Option {
 	return options
 }
 
-// trusting makes a connection trust an authority, and none but it.
+// trusting makes a connection trust only the given authority.
 func trusting(ca string) nats.Option {
 	return func(o *nats.Options) error {
 		pool := x509.NewCertPool()
 		if !pool.AppendCertsFromPEM([]byte(ca)) {
-			return errors.New("ca: is not a certificate in PEM")
+			return errors.New("ca: must be a certificate in PEM")
 		}
 		return nats.Secure(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12})(o)
 	}
 }
 
-// reconnectDelay is how long to wait after so many rounds through all servers.
+// reconnectDelay is the pause after rounds through all servers.
 func reconnectDelay(rounds int) time.Duration {
 	pause := min(reconnectMost, 100*time.Millisecond<<min(rounds, 10))
-	return pause/2 + rand.N(pause/2) //nolint:gosec // not to come all at once is no secret
+	return pause/2 + rand.N(pause/2) //nolint:gosec // jitter is no secret
 }
 
 func (l *link) disconnected(*nats.Conn, error) {
@@ -174,16 +172,15 @@ func (l *link) reconnected(*nats.Conn) {
 	l.lost, l.reconnect = make(chan struct{}), make(chan struct{})
 }
 
-// changes are closed when the connection is lost, what is asked for on it being lost
-// with it, and when it is there again.
+// changes returns channels that are closed when the connection and the requests on it are
+// lost, and when it is restored.
 func (l *link) changes() (lost, back <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.lost, l.reconnect
 }
 
-// refused takes what a server refuses, of which the client does not tell the call
-// that asked for it.
+// refused passes a server's refusal to the calls that it concerns, which the client does not.
 func (l *link) refused(_ *nats.Conn, _ *nats.Subscription, err error) {
 	l.refusalsMu.Lock()
 	defer l.refusalsMu.Unlock()
@@ -191,13 +188,13 @@ func (l *link) refused(_ *nats.Conn, _ *nats.Subscription, err error) {
 		if strings.Contains(err.Error(), about) {
 			select {
 			case waiting <- err:
-			default: // it has one
+			default: // it has a refusal already
 			}
 		}
 	}
 }
 
-// during ends a call when a server refuses it: what it says of it holds about.
+// during runs a call, and ends it when a server refuses it with an error that contains about.
 func (l *link) during(ctx context.Context, about string, call func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callPatience)
 	defer cancel()

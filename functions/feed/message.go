@@ -2,16 +2,17 @@ package feed
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
+	"maps"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// What keeps messages waiting though the servers are there.
+// Reasons why messages wait although the servers work.
 const (
 	noRule      = "no rule of the trigger is active; messages wait"
 	throttled   = "the namespace has reached a limit of its plan; messages wait"
@@ -19,7 +20,7 @@ const (
 	letterStays = "a dead letter cannot be stored and stays in the stream: "
 )
 
-// work is one message under way.
+// work is a message in progress.
 type work struct {
 	*listener
 	on      *link
@@ -28,13 +29,13 @@ type work struct {
 	ackWait time.Duration
 }
 
-// run fires the trigger and then, and only then, tells the server what is to become
-// of the message. ctx ends when nothing is to be begun, late when what goes on is
-// to be broken off; in both cases another runtime gets the message at once.
+// run fires the trigger and only then answers the server. When ctx ends, no new attempt
+// begins; when late ends, a running one is interrupted. In both cases another runtime gets
+// the message immediately.
 func (w *work) run(ctx, late context.Context) {
 	done := make(chan struct{})
 	defer close(done)
-	go w.keep(done)
+	go w.renew(done)
 	switch {
 	case ctx.Err() != nil:
 		w.again(0)
@@ -47,7 +48,7 @@ func (w *work) run(ctx, late context.Context) {
 	}
 }
 
-// most is how often the message is tried.
+// most is the maximum number of attempts.
 func (w *work) most() uint64 {
 	most := max(w.limits.MessageAttempts, 1)
 	if own := w.settings.MaxAttempts; own > 0 {
@@ -56,8 +57,8 @@ func (w *work) most() uint64 {
 	return uint64(most) //nolint:gosec // 1 or more
 }
 
-// keep tells the server that the message is being worked on, so that it waits.
-func (w *work) keep(done <-chan struct{}) {
+// renew tells the server that work on the message continues, so that it waits.
+func (w *work) renew(done <-chan struct{}) {
 	tick := time.NewTicker(max(w.ackWait/3, time.Millisecond))
 	defer tick.Stop()
 	for {
@@ -65,13 +66,13 @@ func (w *work) keep(done <-chan struct{}) {
 		case <-done:
 			return
 		case <-tick.C:
-			_ = w.message.InProgress() // without a connection it is delivered again
+			_ = w.message.InProgress() // without a connection, the message is delivered again
 		}
 	}
 }
 
-// fire fires until the trigger was fired. Where that is not the message's fault it
-// waits, with the message in hand, so that no attempt is lost.
+// fire fires the trigger. Unless the message causes the failure, fire retries without
+// returning the message, so that no attempt is lost.
 func (w *work) fire(ctx, late context.Context) {
 	event := w.event()
 	for attempts := 1; ; attempts++ {
@@ -80,7 +81,7 @@ func (w *work) fire(ctx, late context.Context) {
 		switch {
 		case err == nil && fired.Rules > 0 && fired.Failed == 0:
 			if w.reply(ctx, late, event, fired) {
-				w.tell(late, "")
+				w.report(late, "")
 				w.acknowledge(late)
 			}
 			return
@@ -97,7 +98,7 @@ func (w *work) fire(ctx, late context.Context) {
 			w.failed(late, "the runtime failed", "")
 			return
 		case errors.Is(err, ErrNoTrigger):
-			w.again(w.Pace.pause(1)) // this feed goes with it
+			w.again(w.Pace.pause(1)) // the feed is deleted with the trigger
 			return
 		case errors.Is(err, ErrTooLarge):
 			w.bury(late, "it is larger than the plan allows payloads to be", "")
@@ -108,7 +109,7 @@ func (w *work) fire(ctx, late context.Context) {
 			wait = cannotFire
 			w.Logger.WarnContext(late, "a trigger cannot be fired", "namespace", w.feed.Namespace, "trigger", w.feed.Trigger, "error", err)
 		}
-		w.tell(ctx, wait)
+		w.report(ctx, wait)
 		if !pause(ctx, min(w.Pace.pause(attempts), w.Pace.Look)) {
 			w.again(0)
 			return
@@ -116,7 +117,7 @@ func (w *work) fire(ctx, late context.Context) {
 	}
 }
 
-// failed lets the message come again later, or buries it after the last attempt.
+// failed returns the message for a later attempt, or buries it after the last one.
 func (w *work) failed(ctx context.Context, why, activation string) {
 	if w.meta.NumDelivered >= w.most() {
 		w.bury(ctx, why, activation)
@@ -125,8 +126,8 @@ func (w *work) failed(ctx context.Context, why, activation string) {
 	w.again(w.Pace.pause(int(w.meta.NumDelivered))) //nolint:gosec // below most
 }
 
-// again has the message delivered anew after a pause; what is not heard of is
-// delivered after the acknowledgement is overdue.
+// again returns the message for delivery after a pause. If the server does not hear this,
+// it delivers the message after AckWait.
 func (w *work) again(after time.Duration) {
 	if after <= 0 {
 		_ = w.message.Nak()
@@ -135,15 +136,14 @@ func (w *work) again(after time.Duration) {
 	_ = w.message.NakWithDelay(after)
 }
 
-// acknowledge tells the server that the message is done with, again while there is
-// no connection and the server still waits for it. Without an answer the message
-// comes once more.
+// acknowledge acknowledges the message, and retries for as long as the server waits for it.
+// If it fails, the message is delivered again.
 func (w *work) acknowledge(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, w.ackWait)
 	defer cancel()
 	for attempts := 1; ; attempts++ {
-		once, stop := context.WithTimeout(ctx, callPatience)
-		err := w.message.DoubleAck(once)
+		attempt, stop := context.WithTimeout(ctx, callPatience)
+		err := w.message.DoubleAck(attempt)
 		stop()
 		if err == nil || errors.Is(err, jetstream.ErrMsgAlreadyAckd) || !pause(ctx, w.Pace.pause(attempts)) {
 			return
@@ -153,15 +153,11 @@ func (w *work) acknowledge(ctx context.Context) {
 
 // event is the message as the trigger's actions get it.
 func (w *work) event() Event {
-	id := identify(w.id.String(), w.meta.Stream, strconv.FormatUint(w.meta.Sequence.Stream, 10))
+	sequence := strconv.FormatUint(w.meta.Sequence.Stream, 10)
 	headers := w.message.Headers()
-	names := make([]string, 0, len(headers))
-	for name := range headers {
-		names = append(names, name)
-	}
-	e := eventOf(w.message.Data(), names, func(name string) string { return first(headers, name) }, cloudEvent{
+	e := eventOf(w.message.Data(), slices.Collect(maps.Keys(headers)), func(name string) string { return first(headers, name) }, cloudEvent{
 		"specversion": specVersion,
-		"id":          w.meta.Stream + ":" + strconv.FormatUint(w.meta.Sequence.Stream, 10),
+		"id":          w.meta.Stream + ":" + sequence,
 		"source":      "nats:" + url.PathEscape(w.message.Subject()),
 		"type":        messageType,
 		"subject":     w.message.Subject(),
@@ -181,9 +177,8 @@ func (w *work) event() Event {
 	if e.key != "" {
 		object[e.key] = e.data
 	}
-	payload, err := json.Marshal(object)
-	if err != nil {
-		panic(err) // what came as JSON was checked, the rest is strings and numbers
+	return Event{
+		Namespace: w.feed.Namespace, Trigger: w.feed.Trigger, Payload: encoded(object),
+		ID: identify(w.id.String(), w.meta.Stream, sequence),
 	}
-	return Event{Namespace: w.feed.Namespace, Trigger: w.feed.Trigger, Payload: payload, ID: id}
 }

@@ -17,17 +17,12 @@ import (
 )
 
 const (
-	// messagesAtOnce is how many messages a runtime has under way besides the
-	// first of each feed.
-	messagesAtOnce = 256
-	// startsAtOnce is how many feeds make their consumers at a time, each of which
-	// takes a connection to the database.
-	startsAtOnce = 2
-	// pullWait is how long one request for the next message waits.
-	pullWait = 30 * time.Second
+	messagesAtOnce = 256              // messages in progress in a runtime, besides the first of each feed
+	startsAtOnce   = 2                // feeds that create their consumers at a time; each occupies a database connection
+	pullWait       = 30 * time.Second // a request for the next message
 )
 
-// messages fires triggers for messages of queues: a listener for each feed.
+// messages fires triggers for messages of queues, with a listener for each feed.
 type messages struct {
 	*Feeds
 	wake   chan struct{}
@@ -45,8 +40,7 @@ func newMessages(f *Feeds) *messages {
 	}
 }
 
-// run keeps a listener for each feed that there is to listen for in the version
-// that there is.
+// run maintains a listener for the current version of each feed.
 func (m *messages) run(ctx context.Context) {
 	late, cancel := m.graceful(ctx)
 	defer cancel()
@@ -58,13 +52,7 @@ func (m *messages) run(ctx context.Context) {
 		} else if ctx.Err() == nil {
 			m.Logger.WarnContext(ctx, "feeds of messages cannot be read", "error", err)
 		}
-		timer := time.NewTimer(m.Pace.Look)
-		select {
-		case <-m.wake:
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-		timer.Stop()
+		sleep(ctx, m.Pace.Look, m.wake)
 	}
 	for _, stop := range running {
 		stop()
@@ -109,7 +97,7 @@ type listener struct {
 	troubled  bool
 }
 
-// run listens until ctx ends, with pauses where it cannot.
+// run listens until ctx ends, and retries with backoff.
 func (l *listener) run(ctx, late context.Context) {
 	secret, err := l.load(ctx)
 	if err != nil {
@@ -128,20 +116,14 @@ func (l *listener) run(ctx, late context.Context) {
 		if time.Since(began) > l.Pace.Look {
 			attempts = 1
 		}
-		l.tell(ctx, explain(err))
+		l.report(ctx, explain(err))
 		l.Logger.InfoContext(ctx, "a feed does not listen", "namespace", l.feed.Namespace, "trigger", l.feed.Trigger, "attempts", attempts, "error", explain(err))
 		wait := min(l.Pace.pause(attempts), l.Pace.Look)
-		timer := time.NewTimer(wait/2 + rand.N(wait/2+1)) //nolint:gosec // not to come all at once is no secret
-		select {
-		case <-timer.C:
-		case <-changed:
-		case <-ctx.Done():
-		}
-		timer.Stop()
+		sleep(ctx, wait/2+rand.N(wait/2+1), changed) //nolint:gosec // jitter is no secret
 	}
 }
 
-// load reads the feed, again while the database is away.
+// load reads the feed, and retries while the database is unavailable.
 func (l *listener) load(ctx context.Context) (secret credentials, err error) {
 	for attempts := 1; ; attempts++ {
 		row, err := l.Store.MessageFeed(ctx, l.Store.Pool, state.MessageFeedParams{ID: l.id, Version: l.version})
@@ -160,8 +142,8 @@ func (l *listener) load(ctx context.Context) (secret credentials, err error) {
 
 func (l *listener) decode(row state.MessageFeedRow) (secret credentials, err error) {
 	l.feed = row.Feed
-	if err := json.Unmarshal(row.Feed.Settings, &l.settings); err != nil {
-		return secret, fmt.Errorf("settings: %w", err)
+	if l.settings, err = decode[listening](row.Feed); err != nil {
+		return secret, err
 	}
 	if err := json.Unmarshal(row.Limits, &l.limits); err != nil {
 		return secret, fmt.Errorf("limits: %w", err)
@@ -176,8 +158,8 @@ func (l *listener) decode(row state.MessageFeedRow) (secret credentials, err err
 	return secret, nil
 }
 
-// listen takes messages until it cannot. changed is closed when it is worth to try
-// again; nil: there is no telling.
+// listen takes messages until an error. changed, if it is not nil, is closed when a retry
+// may succeed.
 func (l *listener) listen(ctx, late context.Context, secret credentials) (changed <-chan struct{}, err error) {
 	on, err := l.links.use(secret)
 	if err != nil {
@@ -195,7 +177,7 @@ func (l *listener) listen(ctx, late context.Context, secret credentials) (change
 	if err != nil {
 		return changed, err
 	}
-	l.tell(ctx, "")
+	l.report(ctx, "")
 	connected, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	go func() {
@@ -205,15 +187,14 @@ func (l *listener) listen(ctx, late context.Context, secret credentials) (change
 		case <-connected.Done():
 		}
 	}()
-	// Messages that were received outlive the connection.
+	// Work on received messages continues when the connection is lost.
 	return changed, l.pull(connected, consumer, func(message jetstream.Msg) uint64 {
 		return l.take(ctx, late, on, consumer, message)
 	})
 }
 
-// pull takes messages as there is room for them: one at a time while there are
-// none, so that a feed that has nothing to do holds nothing, and as many as there
-// are after one came.
+// pull takes as many messages as there are slots. It waits for one message at a time, so
+// that an idle feed occupies one slot, and then takes the messages behind it.
 func (l *listener) pull(ctx context.Context, consumer jetstream.Consumer, take func(jetstream.Msg) (waiting uint64)) error {
 	waiting := uint64(0)
 	for ctx.Err() == nil {
@@ -238,16 +219,16 @@ func (l *listener) pull(ctx context.Context, consumer jetstream.Consumer, take f
 		}
 		cancel()
 		l.slots.give(granted)
-		if err := batch.Error(); err != nil && !quiet(err) {
+		if err := batch.Error(); err != nil && !noMessages(err) {
 			return err
 		}
 	}
 	return context.Cause(ctx)
 }
 
-// fetch asks for messages that are there, or waits for one.
-func fetch(ctx context.Context, consumer jetstream.Consumer, n int, there bool) (jetstream.MessageBatch, context.CancelFunc, error) {
-	if there {
+// fetch requests waiting messages, or waits for one.
+func fetch(ctx context.Context, consumer jetstream.Consumer, n int, waiting bool) (jetstream.MessageBatch, context.CancelFunc, error) {
+	if waiting {
 		batch, err := consumer.FetchNoWait(n)
 		return batch, func() {}, err
 	}
@@ -259,18 +240,17 @@ func fetch(ctx context.Context, consumer jetstream.Consumer, n int, there bool) 
 	return batch, cancel, err
 }
 
-// quiet says that an error means that there were no messages.
-func quiet(err error) bool {
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
-		errors.Is(err, jetstream.ErrNoMessages) || errors.Is(err, nats.ErrTimeout)
+// noMessages says whether an error means that there were no messages.
+func noMessages(err error) bool {
+	return isAny(err, context.DeadlineExceeded, context.Canceled, jetstream.ErrNoMessages, nats.ErrTimeout)
 }
 
-// take begins to work on a message, and says how many there are behind it.
+// take starts work on a message, and returns the number of messages behind it.
 func (l *listener) take(ctx, late context.Context, on *link, consumer jetstream.Consumer, message jetstream.Msg) (waiting uint64) {
 	meta, err := message.Metadata()
 	if err != nil {
 		l.slots.give(1)
-		return 0 // it is no message of a stream, and nothing can be said to it
+		return 0 // not a message of a stream, so it cannot be answered
 	}
 	on.retain()
 	w := &work{listener: l, on: on, message: message, meta: meta, ackWait: consumer.CachedInfo().Config.AckWait}
@@ -282,22 +262,20 @@ func (l *listener) take(ctx, late context.Context, on *link, consumer jetstream.
 	return meta.NumPending
 }
 
-// tell notes for READ what keeps the feed from running, each time anew; empty:
-// nothing any more.
-func (l *listener) tell(ctx context.Context, trouble string) {
+// report records for READ why the feed does not run; empty means that it runs.
+func (l *listener) report(ctx context.Context, trouble string) {
 	l.troubleMu.Lock()
 	defer l.troubleMu.Unlock()
-	arg := state.TroubleFeedParams{ID: l.id, Version: l.version}
+	p := state.TroubleFeedParams{ID: l.id, Version: l.version}
 	if trouble != "" {
-		arg.Trouble = &trouble
+		p.Trouble = &trouble
 	} else if !l.troubled {
 		return
 	}
-	if err := l.Store.TroubleFeed(ctx, l.Store.Pool, arg); err != nil {
-		if ctx.Err() == nil {
-			l.Logger.WarnContext(ctx, "a feed's trouble cannot be noted", "error", err)
-		}
-		return
+	err := l.Store.TroubleFeed(ctx, l.Store.Pool, p)
+	if err == nil {
+		l.troubled = trouble != ""
+	} else if ctx.Err() == nil {
+		l.Logger.WarnContext(ctx, "a feed's trouble cannot be recorded", "error", err)
 	}
-	l.troubled = trouble != ""
 }

@@ -1,7 +1,6 @@
 package feed
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -13,27 +12,16 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// listening is what a feed of messages is set to: the column settings.
+// listening are the settings of a feed of messages: the column settings.
 type listening struct {
-	Stream string `json:"stream"`
-	// Subject narrows the stream down; empty: all of it.
-	Subject string `json:"subject,omitempty"`
-	// Durable is the consumer's name where it is not ours to choose.
-	Durable string `json:"durable,omitempty"`
-	// Deliver is which messages a new consumer begins with: deliverAll or
-	// deliverNew.
-	Deliver string `json:"deliver"`
-	// MaxInFlight is how many messages each runtime has under way.
-	MaxInFlight int64 `json:"maxInFlight"`
-	// MaxAttempts is how often a message is tried; 0: as often as the plan has
-	// it, which it cannot pass.
-	MaxAttempts int64 `json:"maxAttempts,omitempty"`
-	// DeadLetter is the subject of dead letters; empty: one of ours; noDeadLetter:
-	// none.
-	DeadLetter string `json:"deadLetter,omitempty"`
-	// Reply is the subject that what the actions answer is published to; empty
-	// or noReply: none.
-	Reply string `json:"reply,omitempty"`
+	Stream      string `json:"stream"`
+	Subject     string `json:"subject,omitempty"`     // a filter; empty for the whole stream
+	Durable     string `json:"durable,omitempty"`     // the consumer's name; empty if the feed chooses it
+	Deliver     string `json:"deliver"`               // where a new consumer starts: deliverAll or deliverNew
+	MaxInFlight int64  `json:"maxInFlight"`           // messages at a time, in each runtime
+	MaxAttempts int64  `json:"maxAttempts,omitempty"` // for a message; 0 means the plan's maximum
+	DeadLetter  string `json:"deadLetter,omitempty"`  // a subject; empty for CHANDLER_DEAD; noDeadLetter
+	Reply       string `json:"reply,omitempty"`       // the subject of results; empty or noReply
 }
 
 const (
@@ -50,16 +38,15 @@ const (
 )
 
 var (
-	// Names of streams and consumers go into subjects of the API (NATS
-	// documentation, "Naming", and what that excludes).
+	// Names of streams and consumers become parts of the API's subjects (NATS documentation,
+	// "Naming").
 	jetstreamName = regexp.MustCompile(`^[^\s.*>/\\\x00-\x1f\x7f]{1,255}$`)
-	// A subject is tokens separated by dots, the last of which may be >.
+	// A subject consists of tokens separated by dots; the last token of a filter may be >.
 	subjectForm = regexp.MustCompile(`^[^\s.*>\x00-\x1f\x7f]+(\.[^\s.*>\x00-\x1f\x7f]+)*$`)
 	filterForm  = regexp.MustCompile(`^(>|([^\s.*>\x00-\x1f\x7f]+|\*)(\.([^\s.*>\x00-\x1f\x7f]+|\*))*(\.>)?)$`)
 )
 
-// set takes the parameters of a CREATE or an UPDATE into l. changed says whether
-// there was any.
+// set applies the parameters of a CREATE or UPDATE, and says whether there were any.
 func (l *listening) set(p params) (changed bool, err error) {
 	for _, one := range []struct {
 		key   string
@@ -100,8 +87,8 @@ func (l *listening) set(p params) (changed bool, err error) {
 	return changed, nil
 }
 
-// credentials are what a feed connects with: the column sealed. They come from the
-// credentials of a binding of service queue, backend queue/nats.
+// credentials are a feed's credentials for the servers: the column sealed. They come from a
+// binding of service queue, backend queue/nats.
 type credentials struct {
 	Servers []string `json:"servers"`
 	JWT     string   `json:"jwt"`
@@ -112,8 +99,8 @@ type credentials struct {
 // Format keeps the credentials out of every print verb of package fmt.
 func (c credentials) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[credentials]")) }
 
-// given are the credentials among the parameters: in an object called credentials,
-// as a binding has them, or beside the other parameters. nil: there are none.
+// credentials reads the credentials from the parameter credentials, in the form of a
+// binding, or else from the other parameters; nil if there are none.
 func (p params) credentials() (*credentials, error) {
 	from := p
 	if p.has("credentials") {
@@ -122,7 +109,7 @@ func (p params) credentials() (*credentials, error) {
 			return nil, refuse("the credentials parameter must be an object, the credentials of a queue's binding")
 		}
 	}
-	if !slices.ContainsFunc([]string{"servers", "uri", "jwt", "nkey_seed", "creds"}, from.has) {
+	if !from.any("servers", "uri", "jwt", "nkey_seed", "creds") {
 		return nil, nil
 	}
 	c := &credentials{JWT: from.text("jwt"), Seed: from.text("nkey_seed"), CA: from.text("ca")}
@@ -134,12 +121,11 @@ func (p params) credentials() (*credentials, error) {
 	if _, err := jwt.DecodeUserClaims(c.JWT); err != nil {
 		return nil, refuse("the jwt parameter must be the JWT of a NATS user")
 	}
-	if pair, err := nkeys.FromSeed([]byte(c.Seed)); err != nil {
+	pair, err := nkeys.FromSeed([]byte(c.Seed))
+	if err != nil {
 		return nil, refuse("the nkey_seed parameter must be the seed of a NATS user")
-	} else {
-		pair.Wipe()
 	}
-	var err error
+	pair.Wipe()
 	c.Servers, err = from.servers()
 	return c, err
 }
@@ -147,23 +133,17 @@ func (p params) credentials() (*credentials, error) {
 // readCreds reads the text of a credentials file. Errors do not quote it.
 func (c *credentials) readCreds(content string) error {
 	token, err := jwt.ParseDecoratedJWT([]byte(content))
-	if err != nil {
-		return refuse("the creds parameter must be the text of a NATS credentials file")
-	}
-	pair, err := jwt.ParseDecoratedUserNKey([]byte(content))
-	if err != nil {
+	pair, seedErr := jwt.ParseDecoratedUserNKey([]byte(content))
+	if err != nil || seedErr != nil {
 		return refuse("the creds parameter must be the text of a NATS credentials file")
 	}
 	defer pair.Wipe()
-	seed, err := pair.Seed()
-	if err != nil {
-		return refuse("the creds parameter must be the text of a NATS credentials file")
-	}
-	c.JWT, c.Seed = token, string(bytes.Clone(seed))
+	seed, _ := pair.Seed() // never fails: pair was read from a seed
+	c.JWT, c.Seed = token, string(seed)
 	return nil
 }
 
-// servers reads "servers", a list or text, or "uri", both as bindings have them.
+// servers reads "servers", a list or a string, or "uri", as in bindings.
 func (p params) servers() ([]string, error) {
 	var list []string
 	switch {
@@ -188,11 +168,11 @@ func (p params) servers() ([]string, error) {
 	return list, nil
 }
 
-// AnyServer among Options.Servers lets feeds connect wherever their owners say.
+// AnyServer in Options.Servers allows feeds to connect anywhere.
 const AnyServer = "*"
 
-// allowed refuses servers that the operator did not name: connections come from
-// the runtimes' machines, which may reach more than tenants should.
+// allowed refuses servers that the operator did not list: connections come from the
+// runtimes' machines, which may reach more than tenants should.
 func (l *links) allowed(c credentials) error {
 	if l.anywhere() {
 		return nil

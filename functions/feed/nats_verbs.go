@@ -12,9 +12,8 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// createMessages stores the feed first and then makes its consumer, so that a crash
-// in between leaves a feed that runs and no consumer that nobody knows of. What
-// the servers refuse is refused.
+// createMessages stores the feed before it creates the consumer, so that a crash in between
+// leaves a working feed, and no unknown consumer. What the servers refuse is refused.
 func (f *Feeds) createMessages(ctx context.Context, r request) (json.RawMessage, error) {
 	l := listening{Deliver: deliverAll, MaxInFlight: defaultInFlight}
 	if _, err := l.set(r.params); err != nil {
@@ -32,12 +31,8 @@ func (f *Feeds) createMessages(ctx context.Context, r request) (json.RawMessage,
 		return nil, err
 	}
 	defer on.release()
-	plain, err := json.Marshal(secret) //nolint:gosec // to be sealed
-	if err != nil {
-		return nil, err
-	}
 	id := uuid.New()
-	if err := f.created(ctx, r, id, l, plain, time.Time{}); err != nil {
+	if err := f.createFeed(ctx, r, id, l, encoded(secret), time.Time{}); err != nil {
 		return nil, err
 	}
 	const firstVersion = 1
@@ -47,7 +42,7 @@ func (f *Feeds) createMessages(ctx context.Context, r request) (json.RawMessage,
 	return success, nil
 }
 
-// withdraw removes a feed whose consumer could not be made.
+// withdraw removes a feed whose consumer could not be created.
 func (f *Feeds) withdraw(ctx context.Context, id uuid.UUID, cause error) error {
 	if errors.Is(cause, errStopped) {
 		return refuse("the trigger was changed at the same time")
@@ -58,17 +53,16 @@ func (f *Feeds) withdraw(ctx context.Context, id uuid.UUID, cause error) error {
 	return refuse("%s", explain(cause))
 }
 
-// reach connects, and finds the stream of a subject where none is named.
+// reach connects, and finds the stream if only its subject is given.
 func (f *Feeds) reach(ctx context.Context, secret credentials, l *listening) (*link, error) {
 	on, err := f.messages.links.use(secret)
 	if err != nil {
 		return nil, refuse("%s", explain(err))
 	}
-	if l.Stream == "" && l.Subject == "" {
-		on.release()
-		return nil, refuse("nats trigger feed is missing the stream or the subject parameter")
-	}
-	if l.Stream == "" {
+	switch {
+	case l.Stream == "" && l.Subject == "":
+		err = refuse("nats trigger feed is missing the stream or the subject parameter")
+	case l.Stream == "":
 		err = on.during(ctx, "STREAM.NAMES", func(ctx context.Context) error {
 			l.Stream, err = on.js.StreamNameBySubject(ctx, l.Subject)
 			return err
@@ -81,12 +75,11 @@ func (f *Feeds) reach(ctx context.Context, secret credentials, l *listening) (*l
 	return on, nil
 }
 
-// updateMessages changes all but which consumer there is, whose position would be
-// lost.
+// updateMessages changes everything except the consumer, whose position would be lost.
 func (f *Feeds) updateMessages(ctx context.Context, r request, row state.Feed) (json.RawMessage, error) {
-	var before listening
-	if err := json.Unmarshal(row.Settings, &before); err != nil {
-		return nil, fmt.Errorf("read the feed's settings: %w", err)
+	before, err := decode[listening](row)
+	if err != nil {
+		return nil, err
 	}
 	after := before
 	changed, err := after.set(r.params)
@@ -105,23 +98,12 @@ func (f *Feeds) updateMessages(ctx context.Context, r request, row state.Feed) (
 	}
 	sealed := row.Sealed
 	if secret != nil {
-		if sealed, err = f.replaced(ctx, row, *secret, &after); err != nil {
+		on, err := f.reach(ctx, *secret, &after) // new credentials must work
+		if err != nil {
 			return nil, err
 		}
+		on.release()
+		sealed = f.Sealer.Seal(place(row.ID), encoded(secret))
 	}
-	return success, f.updated(ctx, row, after, sealed, time.Time{})
-}
-
-// replaced seals new credentials that work.
-func (f *Feeds) replaced(ctx context.Context, row state.Feed, secret credentials, l *listening) ([]byte, error) {
-	on, err := f.reach(ctx, secret, l)
-	if err != nil {
-		return nil, err
-	}
-	on.release()
-	plain, err := json.Marshal(secret) //nolint:gosec // to be sealed
-	if err != nil {
-		return nil, err
-	}
-	return f.Sealer.Seal(place(row.ID), plain), nil
+	return success, f.updateFeed(ctx, row, after, sealed, time.Time{})
 }

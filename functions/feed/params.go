@@ -4,14 +4,16 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// params are what a feed's action was called with. OpenWhisk's own actions are
-// JavaScript, so "not given" is what JavaScript takes for false.
+// params are the parameters of a feed's action. OpenWhisk's own feed actions are written in
+// JavaScript, so a value that is false in JavaScript counts as absent.
 type params map[string]json.RawMessage
 
 func (p params) has(key string) bool {
@@ -22,8 +24,10 @@ func (p params) has(key string) bool {
 	return true
 }
 
-// text is a value as JavaScript writes it into a message: a string without its
-// quotes.
+// any says whether p has any of the keys.
+func (p params) any(keys ...string) bool { return slices.ContainsFunc(keys, p.has) }
+
+// text is a value as JavaScript formats it: a string without quotes.
 func text(raw json.RawMessage) string {
 	var s string
 	if json.Unmarshal(raw, &s) == nil {
@@ -39,7 +43,7 @@ func (p params) text(key string) string {
 	return text(p[key])
 }
 
-// whole is a number without a fraction, or a string that holds one.
+// whole reads an integer, or a string with one.
 func (p params) whole(key string) (int64, bool) {
 	n, err := strconv.ParseFloat(strings.TrimSpace(text(p[key])), 64)
 	if err != nil || n != math.Trunc(n) || math.Abs(n) > 1<<53 {
@@ -50,12 +54,11 @@ func (p params) whole(key string) (int64, bool) {
 
 var errDate = errors.New("is not a valid Date")
 
-// maxMillis is how far JavaScript's dates reach (ECMA-262, "Time Values and Time
-// Range").
+// maxMillis is the limit of JavaScript's dates (ECMA-262, "Time Values and Time Range").
 const maxMillis = 8.64e15
 
-// parseDate reads a date as the package alarms documents it: milliseconds since
-// 1970 as a number, or a string of ISO 8601.
+// parseDate reads a date as package alarms documents it: milliseconds since 1970 as a
+// number, or a string of ISO 8601.
 func parseDate(raw json.RawMessage) (time.Time, error) {
 	var millis float64
 	if json.Unmarshal(raw, &millis) == nil {
@@ -65,9 +68,7 @@ func parseDate(raw json.RawMessage) (time.Time, error) {
 		return time.UnixMilli(int64(millis)).UTC(), nil
 	}
 	var s string
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return time.Time{}, errDate
-	}
+	_ = json.Unmarshal(raw, &s) // what is not a string has none of the layouts
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04Z07:00", "2006-01-02T15:04:05", "2006-01-02T15:04", time.DateOnly} {
 		if t, err := time.Parse(layout, s); err == nil {
 			return t.UTC(), nil
@@ -76,14 +77,47 @@ func parseDate(raw json.RawMessage) (time.Time, error) {
 	return time.Time{}, errDate
 }
 
-// futureDate is a date parameter that is given.
-func (p params) futureDate(key string, now time.Time) (time.Time, error) {
-	t, err := parseDate(p[key])
+// payload is the parameter trigger_payload: a JSON object, or a string, which becomes
+// {"payload": …}; nil if it is absent.
+func (p params) payload() (json.RawMessage, error) {
+	raw := p["trigger_payload"]
+	if !p.has("trigger_payload") {
+		return nil, nil
+	}
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return encoded(map[string]string{"payload": s}), nil
+	}
+	var object map[string]json.RawMessage
+	if json.Unmarshal(raw, &object) != nil {
+		return nil, refuse("the trigger_payload parameter must be an object or a string")
+	}
+	return raw, nil
+}
+
+// Refusal is an error that is caused by the parameters of a feed's action. It contains no
+// secret.
+type Refusal struct{ Message string }
+
+// Error implements error.
+func (r *Refusal) Error() string { return r.Message }
+
+// Result is the result of the activation in the form of OpenWhisk's package alarms:
+// {"error": {"error": Message}}.
+func (r *Refusal) Result() json.RawMessage {
+	return encoded(map[string]any{"error": map[string]string{"error": r.Message}})
+}
+
+func refuse(format string, args ...any) error {
+	return &Refusal{Message: fmt.Sprintf(format, args...)}
+}
+
+// encoded is a value of which encoding is certain as JSON: strings, bytes, numbers and
+// decoded JSON.
+func encoded(value any) json.RawMessage {
+	raw, err := json.Marshal(value)
 	if err != nil {
-		return t, refuse("%s parameter '%s' is not a valid Date", key, p.text(key))
+		panic(err)
 	}
-	if !t.After(now) {
-		return t, refuse("%s parameter '%s' must be in the future", key, p.text(key))
-	}
-	return t, nil
+	return raw
 }

@@ -25,7 +25,7 @@ func FuzzParams(f *testing.F) {
 		}
 		for _, kind := range []string{kindAlarm, kindInterval, kindOnce} {
 			var s timing
-			if _, err := s.set(kind, p, now); err != nil {
+			if err := s.set(kind, p, now); err != nil {
 				refused(t, err)
 				continue
 			}
@@ -54,7 +54,7 @@ func FuzzParams(f *testing.F) {
 func refused(t *testing.T, err error) {
 	t.Helper()
 	if _, ok := errors.AsType[*Refusal](err); !ok {
-		t.Errorf("not the caller's to mend: %v", err)
+		t.Errorf("not a refusal: %v", err)
 	}
 }
 

@@ -13,49 +13,37 @@ import (
 )
 
 const (
-	// removalsAtOnce is how many feeds are removed at a time.
 	removalsAtOnce = 8
-	// removalWithin is for how long servers that are away are waited for; after
-	// that the consumer stays behind.
+	// removalWithin limits how long unreachable servers are retried; after that, the
+	// consumer stays behind.
 	removalWithin = 15 * time.Minute
 )
 
-// removeAll removes what is to be removed, one after another as any runtime gets to
-// it: those that their owners deleted, and those whose trigger or namespace went.
+// removeAll removes the feeds that their owners deleted, and those whose trigger or
+// namespace was deleted. The runtimes share the work.
 func (f *Feeds) removeAll(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	room := make(chan struct{}, removalsAtOnce)
+	slots := make(chan struct{}, removalsAtOnce)
 	for ctx.Err() == nil {
-		room <- struct{}{}
+		slots <- struct{}{}
 		row, err := f.Store.FeedToRemove(ctx, f.Store.Pool, f.Pace.Look.Seconds())
 		if err == nil {
 			wg.Go(func() {
-				defer func() { <-room }()
+				defer func() { <-slots }()
 				f.removeOne(ctx, row)
 			})
 			continue
 		}
-		<-room
+		<-slots
 		if !state.NotFound(err) && ctx.Err() == nil {
 			f.Logger.WarnContext(ctx, "feeds to remove cannot be read", "error", err)
 		}
-		f.untilRemoval(ctx)
-	}
-}
-
-// untilRemoval sleeps until there may be something to remove.
-func (f *Feeds) untilRemoval(ctx context.Context) {
-	wait := f.Pace.Look
-	if n, err := f.Store.NextRemoval(ctx, f.Store.Pool); err == nil {
-		wait = min(max(seconds(n), f.Pace.Retry), wait)
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-f.removals:
-	case <-ctx.Done():
+		wait := f.Pace.Look
+		if n, err := f.Store.NextRemoval(ctx, f.Store.Pool); err == nil {
+			wait = min(max(seconds(n), f.Pace.Retry), wait)
+		}
+		sleep(ctx, wait, f.removals)
 	}
 }
 
@@ -65,9 +53,9 @@ func (f *Feeds) removeOne(ctx context.Context, row state.Feed) {
 		if err != nil && ctx.Err() != nil {
 			return
 		}
-		if err != nil && passing(err) && time.Since(*row.RemovingAt) < removalWithin {
+		if err != nil && temporary(err) && time.Since(*row.RemovingAt) < removalWithin {
 			f.Logger.InfoContext(ctx, "a feed's consumer is not yet removed", "namespace", row.Namespace, "trigger", row.Trigger, "error", explain(err))
-			return // and tried again
+			return // it is retried
 		}
 		if err != nil {
 			f.Logger.WarnContext(ctx, "a feed's consumer stays behind", "namespace", row.Namespace, "trigger", row.Trigger, "error", explain(err))
@@ -78,9 +66,8 @@ func (f *Feeds) removeOne(ctx context.Context, row state.Feed) {
 	}
 }
 
-// passing says that an error may be another one, or none, in a while: not where the
-// credentials or the stream's owner say no.
-func passing(err error) bool {
+// temporary says whether a retry may succeed: not if permission is denied.
+func temporary(err error) bool {
 	return unreachable(err) && !errors.Is(err, nats.ErrPermissionViolation)
 }
 
@@ -89,9 +76,9 @@ func (f *Feeds) removeConsumer(ctx context.Context, row state.Feed) error {
 	if err != nil {
 		return err
 	}
+	l, err := decode[listening](row)
 	var secret credentials
-	var l listening
-	if err := errors.Join(json.Unmarshal(plain, &secret), json.Unmarshal(row.Settings, &l)); err != nil {
+	if err != nil || json.Unmarshal(plain, &secret) != nil {
 		return errors.New("the feed cannot be read")
 	}
 	on, err := f.messages.links.use(secret)

@@ -10,26 +10,23 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Where the feed has a subject for them, the actions' answers are published before
-// the message is acknowledged: at least once, and once in a stream that drops
-// duplicates. They are CloudEvents in the binary mode.
+// If the feed has a reply subject, the actions' results are published, as CloudEvents in
+// the binary mode, before the message is acknowledged: at least once, and exactly once in
+// a stream that drops duplicates.
 const (
 	resultType = "io.github.chandler-broker.result"
 
-	// headerResultOf names the trigger whose action's answer a message is, and
-	// headerResultTo the ID of the event it was fired for.
 	headerResultOf = "Chandler-Result-Trigger"
-	headerResultTo = "Chandler-Result-Event"
+	headerResultTo = "Chandler-Result-Event" // the ID of the event
 )
 
 const replyWaits = "a result cannot be published, and its message waits: "
 
-// ownReply says whether the message is an answer of this trigger's actions, which
-// its stream happens to take: fired again it would go in circles.
+// ownReply says whether the message is a reply of this trigger that its own stream stored.
+// Firing it would create a loop.
 func (w *work) ownReply() bool { return first(w.message.Headers(), headerResultOf) == w.trigger() }
 
-// reply publishes what the actions answered, with the message in hand until that is
-// done. It says whether the message may be acknowledged.
+// reply publishes the actions' results, and says whether the message may be acknowledged.
 func (w *work) reply(ctx, late context.Context, event Event, fired Fired) bool {
 	if w.settings.Reply == "" || w.settings.Reply == noReply {
 		return true
@@ -42,7 +39,7 @@ func (w *work) reply(ctx, late context.Context, event Event, fired Fired) bool {
 	return true
 }
 
-// send publishes an answer, again until it is stored.
+// send publishes a result until it is stored.
 func (w *work) send(ctx, late context.Context, answer *nats.Msg, activation string) bool {
 	for attempts := 1; ; attempts++ {
 		err := w.publish(late, answer)
@@ -50,10 +47,10 @@ func (w *work) send(ctx, late context.Context, answer *nats.Msg, activation stri
 		case err == nil:
 			return true
 		case errors.Is(err, nats.ErrMaxPayload):
-			w.bury(late, "its result is larger than the servers take messages", activation)
+			w.bury(late, "its result is larger than the servers allow messages to be", activation)
 			return false
 		}
-		w.tell(ctx, replyWaits+explain(err))
+		w.report(ctx, replyWaits+explain(err))
 		if !pause(ctx, min(w.Pace.pause(attempts), w.Pace.Look)) {
 			w.again(0)
 			return false
@@ -61,8 +58,8 @@ func (w *work) send(ctx, late context.Context, answer *nats.Msg, activation stri
 	}
 }
 
-// answer is a result as a message. An event that is fired again has the same ones,
-// which the servers drop.
+// answer is a result as a message. Its ID is the same when the event is fired again, so
+// that the servers can drop it.
 func (w *work) answer(event Event, number int, result json.RawMessage) *nats.Msg {
 	id := event.ID + "-" + strconv.Itoa(number)
 	message := nats.NewMsg(w.settings.Reply)

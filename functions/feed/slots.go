@@ -2,13 +2,13 @@ package feed
 
 import "sync"
 
-// budget is how many messages a runtime may have under way.
+// budget is the number of messages that a runtime may still take.
 type budget struct {
 	mu   sync.Mutex
 	left int
 }
 
-// take grants as many of n as there are left.
+// take grants up to n.
 func (b *budget) take(n int) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -23,18 +23,18 @@ func (b *budget) give(n int) {
 	b.left += n
 }
 
-// slots is how many messages one feed has under way. The first is its own, so that
-// no feed starves; the others are the budget's.
+// slots counts the messages in progress of one feed. The first slot is the feed's own, so
+// that no feed starves; the others come from the budget.
 type slots struct {
 	most   int
 	budget *budget
-	freed  chan struct{} // has an element after give
+	freed  chan struct{} // signals give
 
 	mu  sync.Mutex
 	now int
 }
 
-// reserve grants as many of n as there are.
+// reserve grants up to n.
 func (s *slots) reserve(n int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,7 +51,7 @@ func (s *slots) reserve(n int) int {
 	return n
 }
 
-// give gives n back.
+// give returns n.
 func (s *slots) give(n int) {
 	if n == 0 {
 		return

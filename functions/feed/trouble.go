@@ -3,6 +3,7 @@ package feed
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -10,21 +11,19 @@ import (
 )
 
 var (
-	// errStopped says that a feed does not run any more, or not as it did.
 	errStopped = errors.New("the feed was stopped or changed")
-	// errForeign says that the consumer of the feed's name is none that a feed can
-	// use.
-	errForeign = errors.New("the consumer is not one that is pulled from with explicit acknowledgement")
+	// errForeign means that a feed cannot use the existing consumer of its name.
+	errForeign = errors.New("the consumer is not a pull consumer with explicit acknowledgement")
 )
 
-// maxTrouble bounds what a server may say, in bytes.
+// maxTrouble limits the text of a server, in bytes.
 const maxTrouble = 300
 
-// explain tells the owner of a feed what keeps it from running. It quotes nothing
-// of what is behind an address of his choice, and no secret.
+// explain tells the owner of a feed why it does not run. It quotes no secret, and nothing
+// from a server at an address that the owner chose.
 func explain(err error) string {
-	words := causeOf(err)
-	return strings.ToValidUTF8(words[:min(len(words), maxTrouble)], "")
+	cause := causeOf(err)
+	return strings.ToValidUTF8(cause[:min(len(cause), maxTrouble)], "")
 }
 
 func causeOf(err error) string {
@@ -35,44 +34,42 @@ func causeOf(err error) string {
 		return refusal.Message
 	case errors.Is(err, nats.ErrPermissionViolation):
 		return "the credentials do not allow it: " + permission(err)
-	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked),
-		errors.Is(err, nats.ErrAccountAuthExpired), errors.Is(err, nats.ErrMaxAccountConnectionsExceeded):
+	case isAny(err, nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired,
+		nats.ErrMaxAccountConnectionsExceeded):
 		return "the servers refuse the credentials; is the queue's binding still there, and does its plan allow another connection?"
-	case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, nats.ErrStreamNotFound):
+	case isAny(err, jetstream.ErrStreamNotFound, nats.ErrStreamNotFound):
 		return "the stream does not exist"
-	case errors.Is(err, jetstream.ErrConsumerDeleted), errors.Is(err, jetstream.ErrConsumerNotFound):
+	case isAny(err, jetstream.ErrConsumerDeleted, jetstream.ErrConsumerNotFound):
 		return "the consumer was deleted"
 	case errors.Is(err, errForeign):
 		return err.Error()
 	case errors.As(err, &api):
 		return "JetStream refuses: " + api.Description
-	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
-		return "nobody answers for the stream; was it deleted, or has its server gone?"
+	case isAny(err, jetstream.ErrNoStreamResponse, nats.ErrNoResponders):
+		return "no server answers for the stream; was it deleted, or is its server down?"
 	case unreachable(err):
 		return "the servers do not answer"
 	}
 	return "the servers cannot be used"
 }
 
-// permission is what a server says that a user lacks. It is written by a server
-// that knows the user.
+// permission is the permission that the user lacks, in the words of a server that knows
+// the user.
 func permission(err error) string {
 	_, what, _ := strings.Cut(err.Error(), "ermissions Violation for ")
 	what, _, _ = strings.Cut(what, "\n")
 	return what
 }
 
-// unreachable says that an error comes of servers that cannot be talked to now.
+// unreachable says whether the servers cannot be reached at the moment.
 func unreachable(err error) bool {
-	for _, one := range []error{
+	return isAny(err,
 		nats.ErrNoServers, nats.ErrTimeout, nats.ErrConnectionClosed, nats.ErrDisconnected, nats.ErrConnectionReconnecting,
 		nats.ErrReconnectBufExceeded, nats.ErrStaleConnection, nats.ErrNoResponders, jetstream.ErrNoHeartbeat,
 		jetstream.ErrConnectionClosed, jetstream.ErrServerShutdown, jetstream.ErrConsumerLeadershipChanged,
-		jetstream.ErrNoStreamResponse, context.DeadlineExceeded,
-	} {
-		if errors.Is(err, one) {
-			return true
-		}
-	}
-	return false
+		jetstream.ErrNoStreamResponse, context.DeadlineExceeded)
+}
+
+func isAny(err error, targets ...error) bool {
+	return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
 }

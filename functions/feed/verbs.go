@@ -17,7 +17,7 @@ func (f *Feeds) create(ctx context.Context, r request) (json.RawMessage, error) 
 	}
 	var s timing
 	now := f.Clock.Now()
-	if _, err := s.set(r.kind, r.params, now); err != nil {
+	if err := s.set(r.kind, r.params, now); err != nil {
 		return nil, err
 	}
 	payload, err := r.params.payload()
@@ -31,31 +31,30 @@ func (f *Feeds) create(ctx context.Context, r request) (json.RawMessage, error) 
 	if err != nil {
 		return nil, err
 	}
-	return success, f.created(ctx, r, uuid.New(), s, payload, due)
+	return success, f.createFeed(ctx, r, uuid.New(), s, payload, due)
 }
 
 func (f *Feeds) update(ctx context.Context, r request) (json.RawMessage, error) {
-	row, err := f.found(ctx, r)
+	row, err := f.findFeed(ctx, r)
 	if err != nil {
 		return nil, err
 	}
 	if row.Kind == kindNATS {
 		return f.updateMessages(ctx, r, row)
 	}
-	var s timing
-	if err := json.Unmarshal(row.Settings, &s); err != nil {
-		return nil, fmt.Errorf("read the feed's settings: %w", err)
+	s, err := decode[timing](row)
+	if err != nil {
+		return nil, err
 	}
 	now := f.Clock.Now()
-	changed, err := s.set(row.Kind, r.params, now)
-	if err != nil {
+	if err := s.set(row.Kind, r.params, now); err != nil {
 		return nil, err
 	}
 	payload, err := r.params.payload()
 	if err != nil {
 		return nil, err
 	}
-	if !changed && payload == nil {
+	if !s.changes(row.Kind, r.params) && payload == nil {
 		return nil, refuse("no updatable parameters were specified")
 	}
 	sealed := row.Sealed
@@ -66,17 +65,16 @@ func (f *Feeds) update(ctx context.Context, r request) (json.RawMessage, error) 
 	if err != nil {
 		return nil, err
 	}
-	return success, f.updated(ctx, row, s, sealed, due)
+	return success, f.updateFeed(ctx, row, s, sealed, due)
 }
 
-// status is what READ tells of how a feed does.
+// status is a part of the answer to READ.
 type status struct {
 	Active         bool            `json:"active"`
 	DateChanged    int64           `json:"dateChanged"` // milliseconds since 1970
 	DateChangedISO string          `json:"dateChangedISO"`
 	Reason         json.RawMessage `json:"reason,omitempty"`
-	// Message is what keeps an active feed from running at the moment.
-	Message string `json:"message,omitempty"`
+	Message        string          `json:"message,omitempty"` // why an active feed does not run at the moment
 }
 
 func (f *Feeds) statusOf(row state.Feed) status {
@@ -85,7 +83,7 @@ func (f *Feeds) statusOf(row state.Feed) status {
 		DateChanged:    row.ChangedAt.UnixMilli(),
 		DateChangedISO: row.ChangedAt.UTC().Format(time.RFC3339),
 	}
-	// Whoever has trouble says so again and again, unless it ended itself.
+	// A runtime repeats its trouble. If it stopped doing so, it ended.
 	if row.Trouble != nil && time.Since(*row.TroubleAt) < f.Pace.RetryMost+2*f.Pace.Look {
 		s.Message = *row.Trouble
 	}
@@ -93,7 +91,7 @@ func (f *Feeds) statusOf(row state.Feed) status {
 }
 
 func (f *Feeds) read(ctx context.Context, r request) (json.RawMessage, error) {
-	row, err := f.found(ctx, r)
+	row, err := f.findFeed(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +100,7 @@ func (f *Feeds) read(ctx context.Context, r request) (json.RawMessage, error) {
 		return nil, fmt.Errorf("read the feed's settings: %w", err)
 	}
 	config["name"], config["namespace"] = row.Trigger, row.Namespace
-	if row.Kind != kindNATS { // whose secret is credentials
+	if row.Kind != kindNATS { // whose secret are credentials
 		payload, err := f.Sealer.Open(place(row.ID), row.Sealed)
 		if err != nil {
 			return nil, err
@@ -113,7 +111,7 @@ func (f *Feeds) read(ctx context.Context, r request) (json.RawMessage, error) {
 }
 
 func (f *Feeds) remove(ctx context.Context, r request) (json.RawMessage, error) {
-	row, err := f.found(ctx, r)
+	row, err := f.findFeed(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +122,7 @@ func (f *Feeds) remove(ctx context.Context, r request) (json.RawMessage, error) 
 }
 
 func (f *Feeds) pause(ctx context.Context, r request) (json.RawMessage, error) {
-	row, err := f.found(ctx, r)
+	row, err := f.findFeed(ctx, r)
 	if err != nil || !row.Active {
 		return success, err
 	}
@@ -135,21 +133,21 @@ func (f *Feeds) pause(ctx context.Context, r request) (json.RawMessage, error) {
 	return success, err
 }
 
-// unpause goes on from now: times that passed in between are not made up for.
+// unpause continues from now: times that passed during the pause do not fire.
 func (f *Feeds) unpause(ctx context.Context, r request) (json.RawMessage, error) {
-	row, err := f.found(ctx, r)
+	row, err := f.findFeed(ctx, r)
 	if err != nil || row.Active {
 		return success, err
 	}
 	var due time.Time
 	if row.Kind != kindNATS {
-		var s timing
-		if err := json.Unmarshal(row.Settings, &s); err != nil {
-			return nil, fmt.Errorf("read the feed's settings: %w", err)
+		s, err := decode[timing](row)
+		if err != nil {
+			return nil, err
 		}
 		if due, err = s.start(row.Kind, f.Clock.Now()); err != nil {
 			return nil, err
 		}
 	}
-	return success, f.updated(ctx, row, json.RawMessage(row.Settings), row.Sealed, due)
+	return success, f.updateFeed(ctx, row, json.RawMessage(row.Settings), row.Sealed, due)
 }
