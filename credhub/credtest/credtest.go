@@ -3,7 +3,6 @@
 package credtest
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -15,10 +14,9 @@ import (
 	"github.com/chandler-broker/chandler/credhub"
 )
 
-// Run holds stores to the contract of credhub.Store. Every call of open returns
-// a store of its own, as another replica of the broker would open it: all of
-// them over the same secrets. What open needs to clean up it leaves to
-// t.Cleanup. The suite keeps to paths that nobody else uses.
+// Run checks stores against the contract of credhub.Store. Each call of open returns a
+// new store over the same secrets, like another replica of the broker, and cleans up by
+// t.Cleanup. The suite uses only paths that nobody else uses.
 func Run(t *testing.T, open func(t *testing.T) credhub.Store) {
 	t.Helper()
 	for _, c := range checks() {
@@ -27,80 +25,105 @@ func Run(t *testing.T, open func(t *testing.T) credhub.Store) {
 			for i := range stores {
 				stores[i] = open(t)
 			}
-			if err := c.run(t.Context(), stores); err != nil {
-				t.Error(err)
-			}
+			c.run(tested{t, stores[0], stores})
 		})
 	}
 }
 
-// check is one rule of the contract. It returns how the stores break it.
+// check is one rule of the contract.
 type check struct {
 	name   string
 	stores int
-	run    func(ctx context.Context, stores []credhub.Store) error
-}
-
-func one(run func(context.Context, credhub.Store) error) func(context.Context, []credhub.Store) error {
-	return func(ctx context.Context, stores []credhub.Store) error { return run(ctx, stores[0]) }
+	run    func(tested)
 }
 
 func checks() []check {
 	return []check{
-		{"ready", 1, one(isReady)},
-		{"get of nothing", 1, one(getsNothing)},
-		{"put and get", 1, one(putsAndGets)},
-		{"put replaces", 1, one(putReplaces)},
-		{"ensure creates once", 1, one(ensureCreatesOnce)},
-		{"ensure keeps what was put", 1, one(ensureKeeps)},
-		{"delete", 1, one(deletes)},
-		{"delete of every version", 1, one(deletesEveryVersion)},
-		{"delete of one alone", 1, one(deletesOneAlone)},
-		{"values come back as they were", 1, one(valuesComeBack)},
-		{"what is no object is refused", 1, one(refusesOthers)},
-		{"hostile identifiers do not collide", 1, one(hostileDoNotCollide)},
+		{"ready", 1, isReady},
+		{"get of nothing", 1, func(s tested) { s.isEmpty(fresh()) }},
+		{"put and get", 1, putsAndGets},
+		{"put replaces", 1, putReplaces},
+		{"ensure creates once", 1, ensureCreatesOnce},
+		{"ensure keeps what was put", 1, ensureKeeps},
+		{"delete", 1, deletes},
+		{"delete of every version", 1, deletesEveryVersion},
+		{"delete of one alone", 1, deletesOneAlone},
+		{"values come back as they were", 1, valuesComeBack},
+		{"what is no object is refused", 1, refusesOthers},
+		{"hostile identifiers do not collide", 1, hostileDoNotCollide},
 		{"one store sees what another did", 2, storesShare},
 		{"16 racers, one winner", 4, oneWinner},
 		{"ensure against delete", 2, ensureAgainstDelete},
-		{"a change sees what is stored", 1, one(changes)},
+		{"a change sees what is stored", 1, changes},
 		{"no change is lost", 4, noChangeIsLost},
-		{"ended contexts", 1, one(contextsEnd)},
+		{"ended contexts", 1, contextsEnd},
+	}
+}
+
+// tested is a store under test. Its methods end the test if the store breaks a rule.
+type tested struct {
+	testing.TB
+	credhub.Store
+	replicas []credhub.Store // this store is the first
+}
+
+// replica returns one of the replicas for a goroutine of that number.
+func (s tested) replica(i int) credhub.Store { return s.replicas[i%len(s.replicas)] }
+
+// must ends the test if a call failed.
+func (s tested) must(call string, err error) {
+	s.Helper()
+	if err != nil {
+		s.Fatalf("%s: %v", call, err)
+	}
+}
+
+func (s tested) put(path credhub.Path, v json.RawMessage) {
+	s.Helper()
+	s.must("Put", s.Put(s.Context(), path, v))
+}
+
+func (s tested) delete(path credhub.Path) {
+	s.Helper()
+	s.must("Delete", s.Delete(s.Context(), path))
+}
+
+// ensures requires that Ensure of v returns want.
+func (s tested) ensures(path credhub.Path, v, want json.RawMessage) {
+	s.Helper()
+	got, err := s.Ensure(s.Context(), path, v)
+	s.must("Ensure", err)
+	s.must("Ensure", equal(want, got))
+}
+
+// holds requires that want is stored at path.
+func (s tested) holds(path credhub.Path, want json.RawMessage) {
+	s.Helper()
+	got, err := s.Get(s.Context(), path)
+	s.must("Get", err)
+	s.must("Get", equal(want, got))
+}
+
+// isEmpty requires that nothing is stored at path.
+func (s tested) isEmpty(path credhub.Path) {
+	s.Helper()
+	if got, err := s.Get(s.Context(), path); got != nil || !errors.Is(err, credhub.ErrNotFound) {
+		s.Fatalf("Get(%s), where nothing is stored: %d bytes, %v; want ErrNotFound", path, len(got), err)
 	}
 }
 
 // fresh returns a path that nobody used before.
 func fresh() credhub.Path { return credhub.SeedPath(rand.Text(), rand.Text()) }
 
-// value returns an object that is like no other.
+// value returns a unique object.
 func value() json.RawMessage {
 	return json.RawMessage(fmt.Sprintf(`{"password":%q}`, rand.Text()))
 }
 
-// holds says how what is stored at path differs from want.
-func holds(ctx context.Context, s credhub.Store, path credhub.Path, want json.RawMessage) error {
-	got, err := s.Get(ctx, path)
-	if err != nil {
-		return fmt.Errorf("Get(%s): %w", path, err)
-	}
-	return equal("Get", want, got)
-}
-
-// holdsNothing says how path is not empty.
-func holdsNothing(ctx context.Context, s credhub.Store, path credhub.Path) error {
-	got, err := s.Get(ctx, path)
-	switch {
-	case got != nil || err == nil:
-		return fmt.Errorf("Get(%s) gives %d bytes where nothing is stored", path, len(got))
-	case !errors.Is(err, credhub.ErrNotFound):
-		return fmt.Errorf("Get(%s) is to say ErrNotFound: %w", path, err)
-	}
-	return nil
-}
-
-// equal compares JSON values, whose numbers it takes literally.
-func equal(what string, want, got json.RawMessage) error {
+// equal compares JSON values, and numbers as they are written.
+func equal(want, got json.RawMessage) error {
 	if diff := cmp.Diff(decode(want), decode(got)); diff != "" {
-		return fmt.Errorf("%s: what is stored and what was expected differ (-want +got):\n%s", what, diff)
+		return fmt.Errorf("another value than expected (-want +got):\n%s", diff)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -42,8 +43,8 @@ func TestMemoryFails(t *testing.T) {
 	}
 }
 
-// TestBrokenStoresFail breaks one rule after another and sees which checks
-// notice: a suite that passes everything would be worth nothing.
+// TestBrokenStoresFail breaks one rule after another, and requires that the right checks
+// notice.
 func TestBrokenStoresFail(t *testing.T) {
 	for name, c := range map[string]struct {
 		open func() credhub.Store
@@ -103,10 +104,11 @@ func TestBrokenStoresFail(t *testing.T) {
 			failed := map[string]bool{}
 			for _, check := range checks() {
 				s := c.open()
-				if check.run(t.Context(), slices.Repeat([]credhub.Store{s}, check.stores)) != nil {
-					failed[check.name] = true
-				}
+				failed[check.name] = fails(t, func(tb testing.TB) {
+					check.run(tested{tb, s, slices.Repeat([]credhub.Store{s}, check.stores)})
+				})
 			}
+			maps.DeleteFunc(failed, func(_ string, f bool) bool { return !f })
 			for _, want := range c.want {
 				if !failed[want] {
 					t.Errorf("%q does not notice; only %q do", want, slices.Sorted(maps.Keys(failed)))
@@ -115,6 +117,32 @@ func TestBrokenStoresFail(t *testing.T) {
 		})
 	}
 }
+
+// fails reports whether a check calls Fatal or Fatalf.
+func fails(t *testing.T, check func(testing.TB)) bool {
+	w, done := &witness{TB: t}, make(chan struct{})
+	go func() {
+		defer close(done)
+		check(w)
+	}()
+	<-done
+	return w.failed
+}
+
+// witness records a failure instead of failing its test.
+type witness struct {
+	testing.TB
+	failed bool
+}
+
+func (*witness) Log(...any) {}
+
+func (w *witness) Fatal(...any) {
+	w.failed = true
+	runtime.Goexit()
+}
+
+func (w *witness) Fatalf(string, ...any) { w.Fatal() }
 
 type notReady struct{ *Memory }
 
