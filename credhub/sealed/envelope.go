@@ -1,42 +1,28 @@
 package sealed
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
 )
 
-// envelope is a sealed value: the value under a key of its own, that key under
-// a master key. Both are bound to the path, so that an envelope that was put
-// somewhere else does not open.
+// envelope is a sealed value: the value under a key of its own, and that key under a master
+// key. Both are bound to the path: an envelope that was moved to another does not open.
 type envelope struct {
 	keyID   string
 	wrapped []byte
 	sealed  []byte
 }
 
-// errDamaged is for what a known key does not open.
+// errDamaged is for an envelope that a known key does not open.
 var errDamaged = errors.New("it was changed or put in place of another: restore it from a backup of the state database, or unbind and bind again")
 
-// missingKeyError is for what was sealed under a key that is not there.
-type missingKeyError struct {
-	id    string
-	known []string
-}
-
-func (e *missingKeyError) Error() string {
-	return fmt.Sprintf("it is sealed under the key %s, which is not among the sealing keys (%s): add that key below the others",
-		e.id, strings.Join(e.known, ", "))
-}
-
-// The two uses have labels of their own: no ciphertext is good for the other.
+// The two uses have different labels, so that no ciphertext serves both.
 func keyLabel(path string) []byte   { return []byte("chandler/sealed/key\x00" + path) }
 func valueLabel(path string) []byte { return []byte("chandler/sealed/value\x00" + path) }
 
 func (k Keys) seal(path string, value []byte) (envelope, error) {
-	key := make([]byte, keySize)
-	_, _ = rand.Read(key) // never fails: crypto/rand.Read aborts the program instead
+	key := randomKey()
 	aead, err := newAEAD(key)
 	if err != nil {
 		return envelope{}, err
@@ -55,7 +41,8 @@ func (k Keys) wrap(path string, key []byte) envelope {
 func (k Keys) unwrap(path string, e envelope) ([]byte, error) {
 	master := k.find(e.keyID)
 	if master == nil {
-		return nil, &missingKeyError{id: e.keyID, known: k.IDs()}
+		return nil, fmt.Errorf("it is sealed under the key %s, which is not among the sealing keys (%s): add that key below the others",
+			e.keyID, strings.Join(k.IDs(), ", "))
 	}
 	key, err := master.aead.Open(nil, nil, e.wrapped, keyLabel(path))
 	if err != nil {

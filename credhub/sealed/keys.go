@@ -1,7 +1,6 @@
 package sealed
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
@@ -20,38 +19,40 @@ import (
 // keySize is that of AES-256.
 const keySize = 32
 
-// Keys are the master keys: the first seals, all of them open. They print as
-// their identifiers.
+// Keys are the master keys: the first seals, and all of them open. They print as their
+// identifiers.
 type Keys struct{ all []masterKey }
 
-// masterKey wraps the keys of secrets. Its identifier derives from it and tells
-// nothing of it.
+// masterKey wraps the keys of secrets. Its identifier derives from it and reveals nothing.
 type masterKey struct {
 	id   string
 	aead cipher.AEAD
 }
 
 // GenerateKey makes a line for a key file: 32 random bytes in base64.
-func GenerateKey() string {
+func GenerateKey() string { return base64.StdEncoding.EncodeToString(randomKey()) }
+
+func randomKey() []byte {
 	key := make([]byte, keySize)
 	_, _ = rand.Read(key) // never fails: crypto/rand.Read aborts the program instead
-	return base64.StdEncoding.EncodeToString(key)
+	return key
 }
 
-// ParseKeys reads the content of a key file or of an environment variable: a
-// key a line, each 32 bytes in base64 (RFC 4648, section 4), empty lines apart.
-// The first key seals; those below it, of earlier days, only open. The error
-// names the line and does not quote it.
+// ParseKeys reads the content of a key file or of an environment variable: one key a
+// line, each 32 bytes in base64 (RFC 4648, section 4); empty lines are ignored. The first
+// key seals; the older ones below it only open. Errors name the lines and do not quote
+// them.
 func ParseKeys(text []byte) (Keys, error) {
 	var keys Keys
 	var faults []error
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	for number := 1; lines.Scan(); number++ {
-		line := strings.TrimSpace(lines.Text())
-		if line == "" {
+	number := 0
+	for line := range bytes.Lines(text) {
+		number++
+		encoded := strings.TrimSpace(string(line))
+		if encoded == "" {
 			continue
 		}
-		key, err := parseKey(line)
+		key, err := parseKey(encoded)
 		if err == nil && keys.find(key.id) != nil {
 			err = errors.New("the same key as on a line above")
 		}
@@ -61,14 +62,11 @@ func ParseKeys(text []byte) (Keys, error) {
 		}
 		keys.all = append(keys.all, key)
 	}
-	if lines.Err() != nil {
-		faults = append(faults, errors.New("sealing keys: there is a line far too long for a key"))
-	}
 	if len(keys.all) == 0 && len(faults) == 0 {
-		faults = append(faults, errors.New("sealing keys: there is none; `openssl rand -base64 32` makes one"))
+		faults = append(faults, errors.New("sealing keys: there are none; `openssl rand -base64 32` makes one"))
 	}
-	if err := errors.Join(faults...); err != nil {
-		return Keys{}, err
+	if len(faults) > 0 {
+		return Keys{}, errors.Join(faults...)
 	}
 	return keys, nil
 }
@@ -92,8 +90,8 @@ func parseKey(line string) (masterKey, error) {
 	return masterKey{id: hex.EncodeToString(id), aead: aead}, nil
 }
 
-// newAEAD is AES-GCM (NIST SP 800-38D) with a random nonce in front of each
-// ciphertext. One key may seal 2^32 times.
+// newAEAD is AES-GCM (NIST SP 800-38D) with a random nonce before each ciphertext. One key
+// may seal 2^32 times.
 func newAEAD(key []byte) (cipher.AEAD, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {

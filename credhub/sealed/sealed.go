@@ -1,11 +1,9 @@
-// Package sealed keeps credentials in the broker's state database, sealed with
-// AES-256-GCM: each under a key of its own, which is wrapped by a master key
-// that the database never sees. It is for `chandler dev` and for those without
-// a Vault.
+// Package sealed stores credentials in the broker's state database, sealed with
+// AES-256-GCM: each under a key of its own, which is wrapped by a master key that the
+// database never sees. It is for `chandler dev` and for operators without Vault.
 //
-// Somebody who has the database, or a backup of it, can neither read nor exchange
-// credentials. Somebody who can write to the database can remove one, or restore what was
-// stored at the same path before.
+// A reader of the database, or of a backup, can neither read nor exchange credentials. A
+// writer can remove one, or restore what was stored at the same path before.
 package sealed
 
 import (
@@ -28,11 +26,11 @@ type Store struct {
 
 var _ credhub.Store = (*Store)(nil)
 
-// Open makes a Store, and its table where that does not exist. Several replicas
-// may do so at once. pool stays the caller's to close.
+// Open makes a Store, and its table if that does not exist. Several replicas may do so at
+// once. The caller closes pool.
 func Open(ctx context.Context, pool *pgxpool.Pool, keys Keys) (*Store, error) {
 	if len(keys.all) == 0 {
-		return nil, errors.New("sealed credentials: there is no sealing key")
+		return nil, errors.New("sealed credentials: no sealing key is configured")
 	}
 	s := &Store{pool: pool, keys: keys}
 	if err := s.createTable(ctx); err != nil {
@@ -41,8 +39,7 @@ func Open(ctx context.Context, pool *pgxpool.Pool, keys Keys) (*Store, error) {
 	return s, nil
 }
 
-// schema's index is for telling which keys are in use without reading
-// everything.
+// schema has an index that tells which keys are in use without reading all rows.
 const schema = `
 CREATE TABLE IF NOT EXISTS sealed_secrets (
 	path        text COLLATE "C" PRIMARY KEY,
@@ -54,8 +51,8 @@ CREATE TABLE IF NOT EXISTS sealed_secrets (
 );
 CREATE INDEX IF NOT EXISTS sealed_secrets_key_id ON sealed_secrets (key_id)`
 
-// schemaLock is the advisory lock of those who make the table: IF NOT EXISTS
-// alone lets one of two fail.
+// schemaLock is the advisory lock for making the table. IF NOT EXISTS alone lets one of two
+// concurrent replicas fail.
 const schemaLock = 0x7365616c6564 // "sealed"
 
 func (s *Store) createTable(ctx context.Context) error {
@@ -72,17 +69,24 @@ func (s *Store) createTable(ctx context.Context) error {
 	})
 }
 
+// insert stores a secret unless its path is taken.
+const insert = `
+	INSERT INTO sealed_secrets (path, key_id, wrapped_key, sealed) VALUES ($1, $2, $3, $4)
+	ON CONFLICT (path) DO `
+
+// replace stores a secret, whatever is at its path.
+const replace = insert + `UPDATE SET
+	key_id = excluded.key_id, wrapped_key = excluded.wrapped_key, sealed = excluded.sealed, updated_at = now()`
+
 // Ensure implements credhub.Store.
 func (s *Store) Ensure(ctx context.Context, path credhub.Path, value json.RawMessage) (json.RawMessage, error) {
-	const contention = 10 // how often a secret may go away between an insert and a read
-	e, err := s.seal(path, value)
+	const contention = 10 // how often others may delete the secret between an insert and a read
+	row, err := s.seal(path, value)
 	if err != nil {
 		return nil, failed("store", path, err)
 	}
 	for range contention {
-		inserted, err := s.pool.Exec(ctx, `
-			INSERT INTO sealed_secrets (path, key_id, wrapped_key, sealed) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (path) DO NOTHING`, path.String(), e.keyID, e.wrapped, e.sealed)
+		inserted, err := s.pool.Exec(ctx, insert+"NOTHING", row...)
 		if err != nil {
 			return nil, failed("store", path, err)
 		}
@@ -93,26 +97,22 @@ func (s *Store) Ensure(ctx context.Context, path credhub.Path, value json.RawMes
 			return found, err
 		}
 	}
-	return nil, failed("store", path, errors.New("it is being written and deleted over and over: try again"))
+	return nil, failed("store", path, errors.New("others write and delete it all the time: try again"))
 }
 
 // Put implements credhub.Store.
 func (s *Store) Put(ctx context.Context, path credhub.Path, value json.RawMessage) error {
-	e, err := s.seal(path, value)
-	if err != nil {
-		return failed("store", path, err)
+	row, err := s.seal(path, value)
+	if err == nil {
+		err = s.write(ctx, replace, row...)
 	}
-	err = s.write(ctx, `
-		INSERT INTO sealed_secrets (path, key_id, wrapped_key, sealed) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (path) DO UPDATE SET key_id = excluded.key_id, wrapped_key = excluded.wrapped_key,
-			sealed = excluded.sealed, updated_at = now()`, path.String(), e.keyID, e.wrapped, e.sealed)
 	return failed("store", path, err)
 }
 
 // Change implements credhub.Store. Its transaction waits for the disk, unlike that of
-// Put: nothing else is committed after it that would.
+// Put, because no later commit does so for it.
 func (s *Store) Change(ctx context.Context, path credhub.Path, change func(json.RawMessage) (json.RawMessage, error)) error {
-	for done := false; !done; { // again where another transaction stored the first value
+	for done := false; !done; { // again if another transaction stored the first value
 		err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
 			done, err = s.changeOnce(ctx, tx, path, change)
 			return err
@@ -129,28 +129,26 @@ func (s *Store) changeOnce(ctx context.Context, tx pgx.Tx, path credhub.Path, ch
 		return false, failed("store", path, err)
 	}
 	stored, err := s.read(ctx, tx, path, " FOR UPDATE")
-	absent := errors.Is(err, credhub.ErrNotFound)
-	if err != nil && !absent {
+	statement := replace
+	if errors.Is(err, credhub.ErrNotFound) {
+		statement = insert + "NOTHING"
+	} else if err != nil {
 		return false, err
 	}
 	value, err := change(stored)
 	if err != nil {
 		return false, err
 	}
-	e, err := s.seal(path, value)
+	row, err := s.seal(path, value)
 	if err != nil {
 		return false, failed("store", path, err)
 	}
-	statement := "UPDATE sealed_secrets SET key_id = $2, wrapped_key = $3, sealed = $4, updated_at = now() WHERE path = $1"
-	if absent {
-		statement = "INSERT INTO sealed_secrets (path, key_id, wrapped_key, sealed) VALUES ($1, $2, $3, $4) ON CONFLICT (path) DO NOTHING"
-	}
-	changed, err := tx.Exec(ctx, statement, path.String(), e.keyID, e.wrapped, e.sealed)
+	changed, err := tx.Exec(ctx, statement, row...)
 	return changed.RowsAffected() == 1, failed("store", path, err)
 }
 
-// Get implements credhub.Store. What is there and cannot be opened is an error
-// of its own kind, never ErrNotFound.
+// Get implements credhub.Store. If a secret cannot be opened, its error is not
+// ErrNotFound.
 func (s *Store) Get(ctx context.Context, path credhub.Path) (json.RawMessage, error) {
 	return s.read(ctx, s.pool, path, "")
 }
@@ -176,15 +174,13 @@ func (s *Store) read(ctx context.Context, db querier, path credhub.Path, lock st
 
 // Delete implements credhub.Store.
 func (s *Store) Delete(ctx context.Context, path credhub.Path) error {
-	err := s.write(ctx, "DELETE FROM sealed_secrets WHERE path = $1", path.String())
-	return failed("delete", path, err)
+	return failed("delete", path, s.write(ctx, "DELETE FROM sealed_secrets WHERE path = $1", path.String()))
 }
 
-// write commits without waiting for the disk. What makes use of the write, the
-// end of the operation it is part of, is committed to the same server later and
-// waits: the server's log is in order, so the write is on disk before that is.
-// Where the server crashes in between, the operation is still to be done, and
-// writes again. Ensure waits: what its value is for happens elsewhere.
+// write commits without waiting for the disk. The end of the operation that the write is
+// part of is committed to the same server later and waits: the server's log is in order,
+// so the write is then on disk too. If the server crashes before, the operation is not
+// complete and writes again. Ensure waits, because its value takes effect elsewhere.
 func (s *Store) write(ctx context.Context, statement string, arguments ...any) error {
 	batch := &pgx.Batch{} // one round trip, one transaction
 	batch.Queue("SELECT set_config('synchronous_commit', 'off', true)")
@@ -192,11 +188,13 @@ func (s *Store) write(ctx context.Context, statement string, arguments ...any) e
 	return s.pool.SendBatch(ctx, batch).Close()
 }
 
-func (s *Store) seal(path credhub.Path, value json.RawMessage) (envelope, error) {
+// seal checks and seals a value. It returns the arguments of insert and replace.
+func (s *Store) seal(path credhub.Path, value json.RawMessage) ([]any, error) {
 	if err := credhub.CheckValue(value); err != nil {
-		return envelope{}, err
+		return nil, err
 	}
-	return s.keys.seal(path.String(), value)
+	e, err := s.keys.seal(path.String(), value)
+	return []any{path.String(), e.keyID, e.wrapped, e.sealed}, err
 }
 
 func failed(verb string, path credhub.Path, err error) error {
