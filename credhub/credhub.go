@@ -6,64 +6,70 @@ package credhub
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"regexp"
 )
 
-// ErrNotFound is what Get returns, wrapped, where nothing is stored.
+// ErrNotFound is what Get returns, wrapped, if nothing is stored.
 var ErrNotFound = errors.New("no such credential")
 
-// Store keeps secrets. Every method is safe for concurrent use, by several
-// replicas of the broker too, and may be repeated after any failure. Values are
-// JSON objects that pass CheckValue. An error never holds a value.
+// Store stores secrets. Every method is safe for concurrent use, by several replicas of
+// the broker too, and may be repeated after any failure. Values are JSON objects that
+// pass CheckValue. Errors never contain a value.
 type Store interface {
-	// Ensure stores value at path unless something is stored there, and
-	// returns what is stored there afterwards. Of several callers at once one
-	// wins, and all return the winner's value.
+	// Ensure stores value at path unless a value is stored there, and returns the stored
+	// value. Of several concurrent callers one wins, and all return the winner's value.
 	Ensure(ctx context.Context, path Path, value json.RawMessage) (json.RawMessage, error)
 	// Put stores value at path and replaces what was there.
 	Put(ctx context.Context, path Path, value json.RawMessage) error
-	// Change replaces what is stored at path by what change makes of it, nil where
-	// nothing is stored, and loses no change of others: where somebody else wrote
-	// meanwhile, change is called again with that. An error of change is returned,
-	// and nothing is stored. The value is durable when Change returns.
+	// Change stores what change makes of the stored value, which is nil if there is none.
+	// It loses no concurrent change: if another caller wrote meanwhile, it calls change
+	// again. If change fails, Change returns its error and stores nothing. The value is
+	// durable when Change returns.
 	Change(ctx context.Context, path Path, change func(stored json.RawMessage) (json.RawMessage, error)) error
-	// Get returns what is stored at path; ErrNotFound where there is nothing.
+	// Get returns the value at path, or ErrNotFound.
 	Get(ctx context.Context, path Path) (json.RawMessage, error)
-	// Delete removes every version of what is stored at path, so that nothing
-	// is recoverable through the store. Absent is no error.
+	// Delete removes every version of the value at path, so that the store can recover
+	// nothing. It succeeds if there is none.
 	Delete(ctx context.Context, path Path) error
-	// Ready returns nil when the store would serve now, and else why not, in
-	// words for an operator.
+	// Ready returns nil if the store would serve now, and otherwise an error for the
+	// operator.
 	Ready(ctx context.Context) error
 }
 
-// Path names a credential. It is built by the functions below only.
+// Path names a credential. Only the functions below build one.
 type Path struct{ segments string }
 
 // String returns the path below the store's root: segments of
 // [A-Za-z0-9_.=-] with slashes between them, 200 characters at most.
 func (p Path) String() string { return p.segments }
 
-// SeedPath is where a binding's seed is stored.
+// SeedPath is for a binding's seed.
 func SeedPath(instanceID, bindingID string) Path { return bindingPath(instanceID, bindingID, "seed") }
 
-// CredentialsPath is where what a binding's application reads is stored.
+// CredentialsPath is for a binding's credentials.
 func CredentialsPath(instanceID, bindingID string) Path {
 	return bindingPath(instanceID, bindingID, "credentials")
 }
 
-// VolumeMountsPath is where a binding's volume mounts are stored, which a
-// platform reads: the credentials that drivers mount with are among them.
+// VolumeMountsPath is for a binding's volume mounts, which contain the credentials that a
+// platform's drivers mount with.
 func VolumeMountsPath(instanceID, bindingID string) Path {
 	return bindingPath(instanceID, bindingID, "volume-mounts")
 }
 
-// AdministratorsPath is where what the operator keeps for the backends' servers is
-// stored: one object, names to texts.
+// AdministratorsPath is for the operator's secrets of the backends' servers: one object,
+// names to texts.
 func AdministratorsPath() Path { return Path{"administrators"} }
+
+// OwnerPath is for credentials that their owner reads itself: an application, or a
+// namespace of Kubernetes. Policies name the owner as the authentication method does, so
+// it has to be IsPlain.
+func OwnerPath(platform, owner, bindingID string) Path {
+	return Path{platform + "/" + segment(owner) + "/" + segment(bindingID)}
+}
 
 func bindingPath(instanceID, bindingID, leaf string) Path {
 	return Path{"instances/" + segment(instanceID) + "/bindings/" + segment(bindingID) + "/" + leaf}
@@ -71,17 +77,61 @@ func bindingPath(instanceID, bindingID, leaf string) Path {
 
 var plain = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
-// segment makes a path segment of any ID: itself where that is harmless, so
-// that an operator finds a UUID under its own name, else its SHA-256 behind a
-// sign that no harmless ID has.
+// IsPlain reports whether an ID is a path segment itself.
+func IsPlain(id string) bool { return plain.MatchString(id) }
+
+// segment makes a path segment of any ID: a harmless ID itself, so that an operator can
+// find a UUID, otherwise its SHA-256 after a sign that no harmless ID contains.
 func segment(id string) string {
-	if plain.MatchString(id) {
+	if IsPlain(id) {
 		return id
 	}
-	return "sha256=" + digest(id)
+	return fmt.Sprintf("sha256=%x", sha256.Sum256([]byte(id)))
 }
 
-func digest(id string) string {
-	sum := sha256.Sum256([]byte(id))
-	return hex.EncodeToString(sum[:])
+// How a binding's credentials reach its application, in the catalog's words.
+const (
+	// Inline puts them into the answer; the platform passes them on.
+	Inline = "inline"
+	// CredHubRef answers with a reference that Cloud Foundry resolves at CredHub.
+	CredHubRef = "credhub-ref" //nolint:gosec // a word of the catalog
+	// VaultRef answers with where the application itself reads them in Vault.
+	VaultRef = "vault-ref"
+)
+
+// Reader is who reads a binding's credentials, as the platform's request says.
+type Reader struct {
+	InstanceID, BindingID string
+	// AppID is the application's; empty for a service key.
+	AppID string
+	// ClientID is the UAA client that resolves a service key's credentials (OSB,
+	// "Bind Resource Object", credential_client_id).
+	ClientID string
+	// Platform is the kind of platform, "cloudfoundry" or "kubernetes". Namespace is the
+	// one on Kubernetes (OSB, "Platform Context Object").
+	Platform, Namespace string
+}
+
+// Delivery is a place where applications fetch their credentials themselves, so
+// that no platform sees them. It holds copies; the Store holds the originals.
+// Implementations are safe for concurrent use, and every method may be repeated after
+// a crash half-way.
+type Delivery interface {
+	// Check returns an error for the user if this reader could not read. It makes no
+	// outside call.
+	Check(Reader) error
+	// Deliver puts value where the reader, and no other reader, may read it.
+	Deliver(ctx context.Context, r Reader, value json.RawMessage) error
+	// Reference is what the platform gets instead of the credentials. It depends only
+	// on the reader.
+	Reference(Reader) map[string]any
+	// Attributes are for the metadata of the answer, such as manifests that fetch the
+	// credentials; nil: none.
+	Attributes(Reader) map[string]any
+	// Withdraw removes the value and the permission to read it. It succeeds if they are
+	// absent.
+	Withdraw(ctx context.Context, r Reader) error
+	// Ready returns nil if Deliver would work now, and otherwise an error for the
+	// operator.
+	Ready(ctx context.Context) error
 }

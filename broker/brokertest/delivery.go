@@ -26,7 +26,7 @@ func (Delivery) Check(r credhub.Reader) error {
 // DeliveredPath is where in Held the reader finds its credentials: as with Vault,
 // the instance has no part in it.
 func DeliveredPath(r credhub.Reader) credhub.Path {
-	return credhub.ApplicationPath(cmp.Or(r.AppID, r.ClientID), r.BindingID)
+	return credhub.OwnerPath("cloudfoundry", cmp.Or(r.AppID, r.ClientID), r.BindingID)
 }
 
 // Deliver implements credhub.Delivery.

@@ -1,13 +1,14 @@
-// Package cfcredhub hands credentials out through CredHub, Cloud Foundry's
-// credential store, by its public API (CredHub API, versions v1 for data and v2 for
-// permissions). The platform sees a reference; Cloud Foundry resolves it when the
-// application starts, with the application's own identity.
+// Package cfcredhub delivers credentials through CredHub, Cloud Foundry's credential
+// store, by its public API (CredHub API, v1 for data and v2 for permissions). The platform
+// sees a reference, which Cloud Foundry resolves when the application starts, with the
+// application's own identity.
 package cfcredhub
 
 import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -28,16 +29,16 @@ import (
 	"github.com/chandler-broker/chandler/services/cafile"
 )
 
-// Config says which CredHub, and who the broker is there: the certificate, or the
-// UAA client. Either needs the permissions read, write, delete, read_acl and
+// Config says which CredHub, and who the broker is there: the holder of the certificate,
+// or the UAA client. Either needs the permissions read, write, delete, read_acl and
 // write_acl on everything below Prefix.
 type Config struct {
 	// URL is such as https://credhub.service.cf.internal:8844.
 	URL string
 	// CAFile holds the CA of CredHub and of its UAA, PEM; empty: the system's.
 	CAFile string
-	// CertificateFile and KeyFile are for mutual TLS. They are read anew for each
-	// connection, so that they can be replaced.
+	// CertificateFile and KeyFile are for mutual TLS. They are read for each connection,
+	// so that they can be replaced.
 	CertificateFile, KeyFile string
 	// ClientID and ClientSecret are of the UAA that CredHub itself names.
 	ClientID     string
@@ -46,75 +47,81 @@ type Config struct {
 	Prefix string
 }
 
-// Store is CredHub as a credhub.Delivery.
-type Store struct {
+func (c Config) validate() error {
+	u, err := url.Parse(c.URL)
+	switch {
+	case err != nil || u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "":
+		return errors.New("url: must be https://host:port")
+	case !prefixes.MatchString(c.Prefix):
+		return errors.New("prefix: must be one to four names such as /c/chandler")
+	case (c.CertificateFile == "") != (c.KeyFile == ""):
+		return errors.New("certificate_file and key_file: set both or neither")
+	case (c.ClientID == "") != c.ClientSecret.IsZero():
+		return errors.New("client_id and client_secret: set both or neither")
+	case (c.ClientID == "") == (c.CertificateFile == ""):
+		return errors.New("needs either certificate_file and key_file, or client_id and client_secret")
+	}
+	return nil
+}
+
+var prefixes = regexp.MustCompile(`^(/[A-Za-z0-9_.-]{1,64}){1,4}$`)
+
+// Delivery delivers through CredHub.
+type Delivery struct {
 	config Config
 	base   string
-	plain  *http.Client // shows no token
+	plain  *http.Client // sends no token
 
 	mu     sync.Mutex
 	tokens oauth2.TokenSource // nil with mutual TLS, or before the first call
 }
 
-var _ credhub.Delivery = (*Store)(nil)
+var _ credhub.Delivery = (*Delivery)(nil)
 
-// patience is how long one call may take.
+// patience is the time limit of a call.
 const patience = 20 * time.Second
 
-var prefixes = regexp.MustCompile(`^(/[A-Za-z0-9_.-]{1,64}){1,4}$`)
-
-// New makes a Store. It finds what is wrong with the configuration, and makes no
-// outside call.
-func New(c Config) (*Store, error) {
+// New makes a Delivery. It checks the configuration, and makes no outside call.
+func New(c Config) (*Delivery, error) {
 	c.Prefix = cmp.Or(c.Prefix, "/c/chandler")
-	u, err := url.Parse(c.URL)
-	switch {
-	case err != nil || u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "":
-		return nil, errors.New("credhub: url: must be https://host:port")
-	case !prefixes.MatchString(c.Prefix):
-		return nil, errors.New("credhub: prefix: must be one to four names such as /c/chandler")
-	case (c.CertificateFile == "") != (c.KeyFile == ""):
-		return nil, errors.New("credhub: certificate_file and key_file go together")
-	case (c.ClientID == "") != c.ClientSecret.IsZero():
-		return nil, errors.New("credhub: client_id and client_secret go together")
-	case (c.ClientID == "") == (c.CertificateFile == ""):
-		return nil, errors.New("credhub: needs either certificate_file and key_file, or client_id and client_secret")
+	if err := c.validate(); err != nil {
+		return nil, fmt.Errorf("credhub: %w", err)
 	}
-	trust := &tls.Config{MinVersion: tls.VersionTLS12}
+	authorities := ""
 	if c.CAFile != "" {
-		authorities, err := cafile.ReadFile("ca_file", c.CAFile)
-		if err != nil {
+		var err error
+		if authorities, err = cafile.ReadFile("ca_file", c.CAFile); err != nil {
 			return nil, fmt.Errorf("credhub: %w", err)
 		}
-		trust.RootCAs = cafile.Pool(authorities)
 	}
+	trust := cafile.TLS(authorities)
 	if c.CertificateFile != "" {
-		if _, err := tls.LoadX509KeyPair(c.CertificateFile, c.KeyFile); err != nil {
-			return nil, fmt.Errorf("credhub: certificate_file, key_file: %w", err)
-		}
 		trust.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			pair, err := tls.LoadX509KeyPair(c.CertificateFile, c.KeyFile)
 			return &pair, err
 		}
+		if _, err := trust.GetClientCertificate(nil); err != nil {
+			return nil, fmt.Errorf("credhub: certificate_file, key_file: %w", err)
+		}
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = trust
-	transport.IdleConnTimeout = 30 * time.Second // a replaced certificate is shown soon
-	return &Store{config: c, base: strings.TrimRight(c.URL, "/"), plain: &http.Client{
+	transport.IdleConnTimeout = 30 * time.Second // uses a replaced certificate soon
+	return &Delivery{config: c, base: strings.TrimRight(c.URL, "/"), plain: &http.Client{
 		Transport: transport, Timeout: patience,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
 }
 
 // Check implements credhub.Delivery.
-func (s *Store) Check(r credhub.Reader) error {
+func (d *Delivery) Check(r credhub.Reader) error {
 	if r.AppID == "" && r.ClientID == "" {
-		return errors.New("the credentials are kept in CredHub, and neither app_guid nor bind_resource.credential_client_id says who may read them; " +
+		return errors.New("the credentials are stored in CredHub, and neither app_guid nor bind_resource.credential_client_id says who may read them; " +
 			"bind an application, or let the platform send credential_client_id with service keys")
 	}
 	for _, id := range []string{r.AppID, r.ClientID} {
 		if id != "" && !actorID.MatchString(id) {
-			return errors.New("app_guid and bind_resource.credential_client_id: have 1 to 128 letters, digits and the characters . _ and -")
+			return errors.New("app_guid and bind_resource.credential_client_id: must have 1 to 128 letters, digits and the characters . _ and -")
 		}
 	}
 	return nil
@@ -135,83 +142,89 @@ func actors(r credhub.Reader) []string {
 	return actors
 }
 
-func (s *Store) name(r credhub.Reader) string {
-	return s.config.Prefix + "/" + credhub.FoldedPath(r.InstanceID, r.BindingID).String()
+func (d *Delivery) name(r credhub.Reader) string {
+	return d.config.Prefix + "/" + folded(r.InstanceID) + "/" + folded(r.BindingID) + "/credentials"
 }
 
-// Attributes implements credhub.Delivery: the platform knows what to do.
-func (s *Store) Attributes(credhub.Reader) map[string]any { return nil }
+var lowercase = regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
+
+// folded makes a part of a name of any ID. CredHub does not distinguish "a" from "A".
+func folded(id string) string {
+	if lowercase.MatchString(id) {
+		return id
+	}
+	return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(id)))
+}
+
+// Attributes implements credhub.Delivery. The platform needs none.
+func (d *Delivery) Attributes(credhub.Reader) map[string]any { return nil }
 
 // Reference implements credhub.Delivery.
-func (s *Store) Reference(r credhub.Reader) map[string]any {
-	return map[string]any{credhub.CredHubRef: s.name(r)}
+func (d *Delivery) Reference(r credhub.Reader) map[string]any {
+	return map[string]any{credhub.CredHubRef: d.name(r)}
 }
 
-// Deliver implements credhub.Delivery. The credential is there before anybody may
-// read it, and every reader may before Deliver returns.
-func (s *Store) Deliver(ctx context.Context, r credhub.Reader, value json.RawMessage) error {
-	if err := errors.Join(credhub.CheckValue(value), s.Check(r)); err != nil {
-		return fmt.Errorf("credhub: store %s: %w", s.name(r), err)
+// Deliver implements credhub.Delivery. Nobody may read before the credential is there, and
+// every reader may before Deliver returns.
+func (d *Delivery) Deliver(ctx context.Context, r credhub.Reader, value json.RawMessage) error {
+	err := errors.Join(credhub.CheckValue(value), d.Check(r))
+	if err == nil {
+		body := map[string]any{"name": d.name(r), "type": "json", "value": value}
+		err = d.call(ctx, http.MethodPut, "/api/v1/data", body, nil, http.StatusOK)
 	}
-	body := map[string]any{"name": s.name(r), "type": "json", "value": value}
-	if err := s.call(ctx, http.MethodPut, "/api/v1/data", body, nil, http.StatusOK); err != nil {
-		return fmt.Errorf("credhub: store %s: %w", s.name(r), err)
+	if err != nil {
+		return fmt.Errorf("credhub: store %s: %w", d.name(r), err)
 	}
 	for _, actor := range actors(r) {
-		permission := map[string]any{"path": s.name(r), "actor": actor, "operations": []string{"read"}}
-		err := s.call(ctx, http.MethodPost, "/api/v2/permissions", permission, nil, http.StatusCreated)
-		if refused, ok := errors.AsType[*refusal](err); ok && refused.status == http.StatusConflict {
-			continue // it is there already
-		} else if err != nil {
-			return fmt.Errorf("credhub: let %s read %s: %w", actor, s.name(r), err)
+		permission := map[string]any{"path": d.name(r), "actor": actor, "operations": []string{"read"}}
+		err := d.call(ctx, http.MethodPost, "/api/v2/permissions", permission, nil, http.StatusCreated)
+		if err != nil && !isRefused(err, http.StatusConflict) { // a conflict: it exists
+			return fmt.Errorf("credhub: let %s read %s: %w", actor, d.name(r), err)
 		}
 	}
 	return nil
 }
 
 // Withdraw implements credhub.Delivery.
-func (s *Store) Withdraw(ctx context.Context, r credhub.Reader) error {
+func (d *Delivery) Withdraw(ctx context.Context, r credhub.Reader) error {
+	name := d.name(r)
 	for _, actor := range actors(r) {
-		if err := s.forbid(ctx, s.name(r), actor); err != nil {
-			return fmt.Errorf("credhub: no longer let %s read %s: %w", actor, s.name(r), err)
+		if err := d.forbid(ctx, name, actor); err != nil {
+			return fmt.Errorf("credhub: no longer let %s read %s: %w", actor, name, err)
 		}
 	}
-	err := s.call(ctx, http.MethodDelete, "/api/v1/data?name="+url.QueryEscape(s.name(r)), nil, nil, http.StatusNoContent)
+	err := d.call(ctx, http.MethodDelete, "/api/v1/data?name="+url.QueryEscape(name), nil, nil, http.StatusNoContent)
 	if err != nil && !isAbsent(err) {
-		return fmt.Errorf("credhub: delete %s: %w", s.name(r), err)
+		return fmt.Errorf("credhub: delete %s: %w", name, err)
 	}
-	// CredHub answers "not found" to those who may not delete, too. What can still
-	// be read is there.
-	found, err := s.exists(ctx, s.name(r))
+	// CredHub also answers "not found" if the broker may not delete.
+	found, err := d.exists(ctx, name)
 	if err != nil {
-		return fmt.Errorf("credhub: look whether %s is deleted: %w", s.name(r), err)
+		return fmt.Errorf("credhub: check that %s is deleted: %w", name, err)
 	}
 	if found {
-		return fmt.Errorf("credhub: %s is not deleted: the broker lacks the permission delete on %s/*", s.name(r), s.config.Prefix)
+		return fmt.Errorf("credhub: %s is not deleted: the broker lacks the permission delete on %s/*", name, d.config.Prefix)
 	}
 	return nil
 }
 
 // forbid removes one permission.
-func (s *Store) forbid(ctx context.Context, path, actor string) error {
+func (d *Delivery) forbid(ctx context.Context, path, actor string) error {
 	query := url.Values{"path": {path}, "actor": {actor}}
 	var permission struct{ UUID string }
-	err := s.call(ctx, http.MethodGet, "/api/v2/permissions?"+query.Encode(), nil, &permission, http.StatusOK)
-	if isAbsent(err) {
-		return nil
-	} else if err != nil {
-		return err
+	err := d.call(ctx, http.MethodGet, "/api/v2/permissions?"+query.Encode(), nil, &permission, http.StatusOK)
+	if err == nil {
+		err = d.call(ctx, http.MethodDelete, "/api/v2/permissions/"+url.PathEscape(permission.UUID), nil, nil, http.StatusOK)
 	}
-	err = s.call(ctx, http.MethodDelete, "/api/v2/permissions/"+url.PathEscape(permission.UUID), nil, nil, http.StatusOK)
-	if isAbsent(err) { // another replica was faster
+	if isAbsent(err) {
 		return nil
 	}
 	return err
 }
 
-func (s *Store) exists(ctx context.Context, name string) (bool, error) {
+func (d *Delivery) exists(ctx context.Context, name string) (bool, error) {
 	var found struct{ Data []struct{ ID string } }
-	err := s.call(ctx, http.MethodGet, "/api/v1/data?current=true&name="+url.QueryEscape(name), nil, &found, http.StatusOK)
+	err := d.call(ctx, http.MethodGet, "/api/v1/data?current=true&name="+url.QueryEscape(name), nil, &found, http.StatusOK)
 	if isAbsent(err) {
 		return false, nil
 	}
@@ -220,21 +233,22 @@ func (s *Store) exists(ctx context.Context, name string) (bool, error) {
 
 // Ready implements credhub.Delivery. It asks for a credential that does not exist, which
 // shows whether CredHub answers and authenticates the broker.
-func (s *Store) Ready(ctx context.Context) error {
+func (d *Delivery) Ready(ctx context.Context) error {
 	var health struct{ Status string }
-	if err := s.request(ctx, s.plain, http.MethodGet, "/health", nil, &health, http.StatusOK); err != nil {
-		return fmt.Errorf("credhub: %w", err)
+	err := d.request(ctx, d.plain, http.MethodGet, "/health", nil, &health, http.StatusOK)
+	if err == nil && health.Status != "UP" {
+		err = fmt.Errorf("%s reports the status %q", d.base, health.Status)
 	}
-	if health.Status != "UP" {
-		return fmt.Errorf("credhub: %s says that it is %q", s.base, health.Status)
+	if err == nil {
+		_, err = d.exists(ctx, d.config.Prefix+"/ready")
 	}
-	if _, err := s.exists(ctx, s.config.Prefix+"/ready"); err != nil {
+	if err != nil {
 		return fmt.Errorf("credhub: %w", err)
 	}
 	return nil
 }
 
-// refusal is an answer that is no success.
+// refusal is an answer with a status that is not the expected one.
 type refusal struct {
 	status  int
 	message string
@@ -243,85 +257,78 @@ type refusal struct {
 func (r *refusal) Error() string {
 	switch r.status {
 	case http.StatusUnauthorized:
-		return "CredHub does not know the broker: " + r.message
+		return "CredHub does not authenticate the broker: " + r.message
 	case http.StatusForbidden:
 		return "CredHub does not allow it: " + r.message
 	}
 	return fmt.Sprintf("CredHub answers %d: %s", r.status, r.message)
 }
 
-func isAbsent(err error) bool {
+func isRefused(err error, status int) bool {
 	refused, ok := errors.AsType[*refusal](err)
-	return ok && refused.status == http.StatusNotFound
+	return ok && refused.status == status
 }
 
-// call makes a request as the broker. Where the token is refused, it gets another
-// one first.
-func (s *Store) call(ctx context.Context, method, path string, body, into any, want int) error {
-	client, err := s.client(ctx)
-	if err != nil {
-		return err
+func isAbsent(err error) bool { return isRefused(err, http.StatusNotFound) }
+
+// call makes a request as the broker. If CredHub refuses the token, which was revoked or
+// signed by a former key of the UAA, call repeats the request with a new one.
+func (d *Delivery) call(ctx context.Context, method, path string, body, into any, want int) (err error) {
+	for _, renew := range []bool{false, true} {
+		var client *http.Client
+		if client, err = d.client(ctx, renew); err == nil {
+			err = d.request(ctx, client, method, path, body, into, want)
+		}
+		if d.config.ClientID == "" || !isRefused(err, http.StatusUnauthorized) {
+			return err
+		}
 	}
-	err = s.request(ctx, client, method, path, body, into, want)
-	if refused, ok := errors.AsType[*refusal](err); !ok || refused.status != http.StatusUnauthorized || s.config.ClientID == "" {
-		return err
-	}
-	s.mu.Lock()
-	s.tokens = nil // revoked, or the UAA changed its keys
-	s.mu.Unlock()
-	if client, err = s.client(ctx); err != nil {
-		return err
-	}
-	return s.request(ctx, client, method, path, body, into, want)
+	return err
 }
 
-// client shows who the broker is.
-func (s *Store) client(ctx context.Context) (*http.Client, error) {
-	if s.config.ClientID == "" {
-		return s.plain, nil
+// client returns a client that authenticates as the broker.
+func (d *Delivery) client(ctx context.Context, renew bool) (*http.Client, error) {
+	if d.config.ClientID == "" {
+		return d.plain, nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.tokens == nil {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.tokens == nil || renew {
 		var about struct {
 			AuthServer struct{ URL string } `json:"auth-server"`
 		}
-		if err := s.request(ctx, s.plain, http.MethodGet, "/info", nil, &about, http.StatusOK); err != nil {
+		if err := d.request(ctx, d.plain, http.MethodGet, "/info", nil, &about, http.StatusOK); err != nil {
 			return nil, err
 		}
 		if u, err := url.Parse(about.AuthServer.URL); err != nil || u.Scheme != "https" || u.Host == "" {
-			return nil, fmt.Errorf("CredHub at %s names no UAA", s.base)
+			return nil, fmt.Errorf("CredHub at %s names no UAA", d.base)
 		}
 		config := clientcredentials.Config{
-			ClientID: s.config.ClientID, ClientSecret: s.config.ClientSecret.Reveal(), AuthStyle: oauth2.AuthStyleInHeader,
+			ClientID: d.config.ClientID, ClientSecret: d.config.ClientSecret.Reveal(), AuthStyle: oauth2.AuthStyleInHeader,
 			TokenURL: strings.TrimRight(about.AuthServer.URL, "/") + "/oauth/token",
 		}
-		// Tokens outlive the request that they were first needed for.
-		s.tokens = config.TokenSource(context.WithValue(context.WithoutCancel(ctx), oauth2.HTTPClient, s.plain))
+		// Tokens outlive the request that needs them first.
+		d.tokens = config.TokenSource(context.WithValue(context.WithoutCancel(ctx), oauth2.HTTPClient, d.plain))
 	}
-	return &http.Client{
-		Transport: &oauth2.Transport{Source: s.tokens, Base: s.plain.Transport}, Timeout: patience, CheckRedirect: s.plain.CheckRedirect,
-	}, nil
+	client := *d.plain
+	client.Transport = &oauth2.Transport{Source: d.tokens, Base: d.plain.Transport}
+	return &client, nil
 }
 
-// mostAnswer is far above what CredHub answers.
-const mostAnswer = 1 << 20
+// maxAnswer is far above what CredHub answers.
+const maxAnswer = 1 << 20
 
-// request makes one request. Its errors hold nothing of what was sent or received
-// but CredHub's own message of an error.
-func (s *Store) request(ctx context.Context, client *http.Client, method, path string, body, into any, want int) error {
+// request makes one request. Its errors contain nothing that was sent or received, except
+// CredHub's own error message.
+func (d *Delivery) request(ctx context.Context, client *http.Client, method, path string, body, into any, want int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	var sent io.Reader
-	if body != nil {
-		text, err := json.Marshal(body)
-		if err != nil {
-			return errors.New("the request cannot be encoded")
-		}
-		sent = bytes.NewReader(text)
+	var sent bytes.Buffer
+	if body != nil && json.NewEncoder(&sent).Encode(body) != nil {
+		return errors.New("the request cannot be encoded")
 	}
-	r, err := http.NewRequestWithContext(ctx, method, s.base+path, sent)
+	r, err := http.NewRequestWithContext(ctx, method, d.base+path, &sent)
 	if err != nil {
 		return errors.New("the request cannot be made")
 	}
@@ -329,12 +336,12 @@ func (s *Store) request(ctx context.Context, client *http.Client, method, path s
 	r.Header.Set("Accept", "application/json")
 	answer, err := client.Do(r)
 	if err != nil {
-		return s.away(ctx, err)
+		return d.away(ctx, err)
 	}
 	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, mostAnswer))
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 	if err != nil {
-		return s.away(ctx, err)
+		return d.away(ctx, err)
 	}
 	if answer.StatusCode != want {
 		var fault struct {
@@ -344,25 +351,23 @@ func (s *Store) request(ctx context.Context, client *http.Client, method, path s
 		_ = json.Unmarshal(text, &fault)
 		return &refusal{answer.StatusCode, cmp.Or(fault.Description, fault.Error, "it gives no reason")}
 	}
-	if into == nil {
-		return nil
-	}
-	if json.Unmarshal(text, into) != nil {
-		return fmt.Errorf("the reply from %s did not come from CredHub", s.base)
+	if into != nil && json.Unmarshal(text, into) != nil {
+		return fmt.Errorf("the reply from %s did not come from CredHub", d.base)
 	}
 	return nil
 }
 
-// away says that there was no answer. A UAA's answer may quote what was sent.
-func (s *Store) away(ctx context.Context, err error) error {
+// away is the error of a request without an answer. It does not quote the UAA's answer,
+// which may repeat what was sent.
+func (d *Delivery) away(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
-		return fmt.Errorf("the UAA refuses the client %s: %s", s.config.ClientID, refused.Response.Status)
+		return fmt.Errorf("the UAA refuses the client %s: %s", d.config.ClientID, refused.Response.Status)
 	}
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
-	return fmt.Errorf("CredHub at %s does not answer: %w", s.base, err)
+	return fmt.Errorf("CredHub at %s does not answer: %w", d.base, err)
 }

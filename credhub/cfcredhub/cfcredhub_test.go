@@ -25,7 +25,7 @@ func withCertificate(s *credhubfake.Server) cfcredhub.Config {
 	return cfcredhub.Config{URL: s.URL + "/", CAFile: s.CAFile(), CertificateFile: certificate, KeyFile: key, Prefix: credhubfake.Prefix}
 }
 
-func open(t *testing.T, c cfcredhub.Config) *cfcredhub.Store {
+func open(t *testing.T, c cfcredhub.Config) *cfcredhub.Delivery {
 	t.Helper()
 	s, err := cfcredhub.New(c)
 	if err != nil {
@@ -159,9 +159,9 @@ func TestConfigFaults(t *testing.T) {
 		{func(c *cfcredhub.Config) { c.Prefix = "/c/../*" }, "prefix"},
 		{func(c *cfcredhub.Config) { c.CAFile = "/none.pem" }, "ca_file"},
 		{func(c *cfcredhub.Config) { c.CAFile = "cfcredhub_test.go" }, "is not a certificate in PEM"},
-		{func(c *cfcredhub.Config) { c.KeyFile = "" }, "go together"},
+		{func(c *cfcredhub.Config) { c.KeyFile = "" }, "certificate_file and key_file: set both"},
 		{func(c *cfcredhub.Config) { c.CertificateFile, c.KeyFile = "/none", "/none" }, "certificate_file"},
-		{func(c *cfcredhub.Config) { c.ClientID = "both" }, "client_id and client_secret go together"},
+		{func(c *cfcredhub.Config) { c.ClientID = "both" }, "client_id and client_secret: set both"},
 		{func(c *cfcredhub.Config) { c.ClientID, c.ClientSecret = "both", services.NewSecret("s") }, "either"},
 		{func(c *cfcredhub.Config) { c.CertificateFile, c.KeyFile = "", "" }, "either"},
 	} {

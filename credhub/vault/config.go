@@ -21,69 +21,50 @@ const (
 	AuthKubernetes = "kubernetes"
 )
 
-const (
-	defaultMount     = "secret"
-	defaultPrefix    = "chandler"
-	defaultTokenFile = "/var/run/secrets/kubernetes.io/serviceaccount/token" //nolint:gosec // a path, no credential
-)
+const defaultTokenFile = "/var/run/secrets/kubernetes.io/serviceaccount/token" //nolint:gosec // a path, no credential
 
-// Config says which Vault keeps the credentials and how to log in there.
+// Config says which Vault stores the credentials and how to log in there. FromEnv reads
+// each field from the environment variable that its comment names.
 type Config struct {
-	// Address, Namespace, CACert and Token are as in VAULT_ADDR,
-	// VAULT_NAMESPACE, VAULT_CACERT (a file) and VAULT_TOKEN. Where one is
-	// empty, what Vault's client finds in the process's environment holds,
-	// as it does for all its other variables.
+	// Address, Namespace, CACert (a file) and Token are VAULT_ADDR, VAULT_NAMESPACE,
+	// VAULT_CACERT and VAULT_TOKEN. For an empty one, Vault's client reads the process's
+	// environment, as it does for its other variables.
 	Address   string
 	Namespace string
 	CACert    string
 	Token     services.Secret
 
-	// Mount is where the KV version 2 engine is mounted, by default "secret".
+	// Mount is VAULT_KV_MOUNT, where the KV version 2 engine is mounted; by default
+	// "secret".
 	Mount string
-	// Prefix is the folder below Mount that belongs to this broker, by
-	// default "chandler".
+	// Prefix is VAULT_KV_PREFIX, this broker's folder below Mount; by default "chandler".
 	Prefix string
 
-	// Auth is how to log in: AuthToken (the default), AuthAppRole or
-	// AuthKubernetes.
+	// Auth is VAULT_AUTH_METHOD: AuthToken (the default), AuthAppRole or AuthKubernetes.
 	Auth string
 
-	// AppRoleMount is where the AppRole method is mounted, by default
-	// "approle".
+	// AppRoleMount is VAULT_APPROLE_MOUNT, by default "approle". RoleID is VAULT_ROLE_ID.
 	AppRoleMount string
 	RoleID       string
-	// SecretID is the secret ID itself, SecretIDFile a file that holds it
-	// and is read anew at every login, so that it can be replaced.
+	// SecretID is VAULT_SECRET_ID. SecretIDFile, VAULT_SECRET_ID_FILE, is a file that
+	// contains it instead; it is read at every login, so that it can be replaced.
 	SecretID     services.Secret
 	SecretIDFile string
 
-	// KubernetesMount is where the Kubernetes method is mounted, by default
-	// "kubernetes".
+	// KubernetesMount is VAULT_KUBERNETES_MOUNT, by default "kubernetes". KubernetesRole
+	// is VAULT_KUBERNETES_ROLE.
 	KubernetesMount string
 	KubernetesRole  string
-	// JWTFile holds the service account's token, by default where a pod finds
-	// its own. It is read anew at every login.
+	// JWTFile is VAULT_KUBERNETES_JWT_FILE, the file of the service account's token; by
+	// default a pod's own. It is read at every login.
 	JWTFile string
 
-	// Logger is told of logins and of tokens that end; it may be nil.
+	// Logger logs logins and tokens that end; nil: nothing does.
 	Logger *slog.Logger
 }
 
-// FromEnv reads the configuration from environment variables:
-//
-//	VAULT_ADDR, VAULT_NAMESPACE, VAULT_CACERT, VAULT_TOKEN   as Vault's own tools do
-//	VAULT_KV_MOUNT              mount of the KV version 2 engine (secret)
-//	VAULT_KV_PREFIX             folder below it for this broker (chandler)
-//	VAULT_AUTH_METHOD           token (the default), approle or kubernetes
-//	VAULT_APPROLE_MOUNT         mount of the AppRole method (approle)
-//	VAULT_ROLE_ID               AppRole: the role ID
-//	VAULT_SECRET_ID             AppRole: the secret ID, or
-//	VAULT_SECRET_ID_FILE        the file that holds it
-//	VAULT_KUBERNETES_MOUNT      mount of the Kubernetes method (kubernetes)
-//	VAULT_KUBERNETES_ROLE       Kubernetes: the role
-//	VAULT_KUBERNETES_JWT_FILE   the service account's token (where a pod finds its own)
-//
-// An empty variable counts as none. All faults are reported together.
+// FromEnv reads the configuration from environment variables. It ignores empty ones, and
+// reports all faults together.
 func FromEnv(lookup func(string) (string, bool)) (Config, error) {
 	get := func(name string) string {
 		value, _ := lookup(name)
@@ -111,7 +92,7 @@ func FromEnv(lookup func(string) (string, bool)) (Config, error) {
 
 func (c *Config) setDefaults() {
 	for value, otherwise := range map[*string]string{
-		&c.Mount: defaultMount, &c.Prefix: defaultPrefix, &c.Auth: AuthToken,
+		&c.Mount: "secret", &c.Prefix: "chandler", &c.Auth: AuthToken,
 		&c.AppRoleMount: "approle", &c.KubernetesMount: "kubernetes", &c.JWTFile: defaultTokenFile,
 	} {
 		*value = cmp.Or(*value, otherwise)
@@ -124,40 +105,31 @@ func (c *Config) setDefaults() {
 	}
 }
 
-// segments is what a path in Vault may be made of here: with nothing in it that
-// has a meaning in a URL or in a policy.
+// segments matches paths in Vault that contain nothing with a meaning in a URL or a policy.
 var segments = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*$`)
 
 func (c *Config) validate() error {
 	var faults []error
+	fault := func(bad bool, format string, args ...any) {
+		if bad {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
 	for _, path := range []struct{ name, value string }{
 		{"VAULT_KV_MOUNT", c.Mount}, {"VAULT_KV_PREFIX", c.Prefix},
 		{"VAULT_APPROLE_MOUNT", c.AppRoleMount}, {"VAULT_KUBERNETES_MOUNT", c.KubernetesMount},
 	} {
-		if !segments.MatchString(path.value) {
-			faults = append(faults, fmt.Errorf("%s: %q is no path: use letters, digits, _ . - and slashes between them", path.name, path.value))
-		}
+		fault(!segments.MatchString(path.value), "%s: %q is not a path: use letters, digits, _ . - and slashes between them", path.name, path.value)
 	}
 	switch c.Auth {
 	case AuthToken:
 	case AuthAppRole:
-		faults = append(faults, c.validateAppRole()...)
+		fault(c.RoleID == "", "VAULT_ROLE_ID is missing: set it to the role ID to log in with")
+		fault(c.SecretID.IsZero() == (c.SecretIDFile == ""), "set one of VAULT_SECRET_ID and VAULT_SECRET_ID_FILE")
 	case AuthKubernetes:
-		if c.KubernetesRole == "" {
-			faults = append(faults, errors.New("VAULT_KUBERNETES_ROLE is missing: name the role of Vault's Kubernetes method to log in with"))
-		}
+		fault(c.KubernetesRole == "", "VAULT_KUBERNETES_ROLE is missing: set it to the role of Vault's Kubernetes method to log in with")
 	default:
-		faults = append(faults, fmt.Errorf("VAULT_AUTH_METHOD: %q is none of token, approle, kubernetes", c.Auth))
+		fault(true, "VAULT_AUTH_METHOD: %q is not one of token, approle, kubernetes", c.Auth)
 	}
 	return errors.Join(faults...)
-}
-
-func (c *Config) validateAppRole() (faults []error) {
-	if c.RoleID == "" {
-		faults = append(faults, errors.New("VAULT_ROLE_ID is missing: name the role ID to log in with"))
-	}
-	if c.SecretID.IsZero() == (c.SecretIDFile == "") {
-		faults = append(faults, errors.New("set one of VAULT_SECRET_ID and VAULT_SECRET_ID_FILE"))
-	}
-	return faults
 }

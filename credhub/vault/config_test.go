@@ -62,7 +62,7 @@ func TestFromEnv(t *testing.T) {
 				c.Auth, c.KubernetesRole, c.KubernetesMount, c.JWTFile = "kubernetes", "broker", "k8s", "/token"
 			}), nil,
 		},
-		"unknown method":     {map[string]string{"VAULT_AUTH_METHOD": "ldap"}, vault.Config{}, []string{`"ldap" is none of token, approle, kubernetes`}},
+		"unknown method":     {map[string]string{"VAULT_AUTH_METHOD": "ldap"}, vault.Config{}, []string{`"ldap" is not one of token, approle, kubernetes`}},
 		"approle of nothing": {map[string]string{"VAULT_AUTH_METHOD": "approle"}, vault.Config{}, []string{"VAULT_ROLE_ID is missing", "VAULT_SECRET_ID_FILE"}},
 		"two secret IDs": {map[string]string{
 			"VAULT_AUTH_METHOD": "approle", "VAULT_ROLE_ID": "r", "VAULT_SECRET_ID": "hidden", "VAULT_SECRET_ID_FILE": "f",

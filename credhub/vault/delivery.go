@@ -16,29 +16,26 @@ import (
 type Login struct {
 	// Mount is where the authentication method is mounted, Role the role there.
 	Mount, Role string
-	// VaultAuth is the object of the Vault Secrets Operator, "name" or
-	// "namespace/name", that logs in on Kubernetes; empty: one comes with the other
-	// manifests.
+	// VaultAuth is the Vault Secrets Operator's object, "name" or "namespace/name", that
+	// logs in on Kubernetes; empty: the other manifests include one.
 	VaultAuth string
 }
 
 // DeliveryConfig says where applications read their credentials in Vault.
 type DeliveryConfig struct {
-	// Address is Vault's as applications reach it, Namespace theirs; empty: the
-	// broker's own.
+	// Address is where applications reach Vault, Namespace theirs; empty: as the broker's.
 	Address, Namespace string
-	// Prefix is the folder below the Store's mount. It has to be another than the
-	// Store's own: applications read here.
+	// Prefix is the folder below the Store's mount. It must differ from the Store's own,
+	// because applications read here.
 	Prefix string
-	// CloudFoundry and Kubernetes are how applications log in there; nil: they
-	// are not served.
+	// CloudFoundry and Kubernetes are how applications log in there; nil: they cannot.
 	CloudFoundry, Kubernetes *Login
 }
 
-// Delivery hands credentials out through Vault: an application logs in with what
-// its platform gave it (Cloud Foundry's instance identity, a service account's
-// token), and one templated policy for all
-// (deploy/vault/applications-policy.hcl) lets it read what is below its own name.
+// Delivery delivers credentials through Vault: an application logs in with what its
+// platform gave it (Cloud Foundry's instance identity, a service account's token). One
+// templated policy, deploy/vault/applications-policy.hcl, lets each application read what
+// is below its own name.
 type Delivery struct {
 	config DeliveryConfig
 	store  *Store // of the same Vault, at the applications' prefix
@@ -57,45 +54,43 @@ func NewDelivery(s *Store, c DeliveryConfig) (*Delivery, error) {
 	return &Delivery{config: c, store: &Store{config: config, clients: s.clients, session: s.session}}, nil
 }
 
+// kubernetes is credhub.Reader.Platform of a namespace's pods.
+const kubernetes = "kubernetes"
+
+// reader is how a reader logs in, how the policy names it, and where it reads.
+func (d *Delivery) reader(r credhub.Reader) (login *Login, owner string, path credhub.Path) {
+	if r.Platform == kubernetes {
+		return d.config.Kubernetes, r.Namespace, credhub.OwnerPath(kubernetes, r.Namespace, r.BindingID)
+	}
+	return d.config.CloudFoundry, r.AppID, credhub.OwnerPath("cloudfoundry", r.AppID, r.BindingID)
+}
+
 // Check implements credhub.Delivery.
 func (d *Delivery) Check(r credhub.Reader) error {
-	login, owner := d.reader(r)
+	login, owner, _ := d.reader(r)
 	switch {
-	case r.Platform == "kubernetes" && r.Namespace == "":
-		return errors.New("the credentials are read in Vault by a namespace's pods, and the request's context names no namespace")
-	case r.Platform != "kubernetes" && r.AppID == "":
-		return errors.New("the credentials are read in Vault by the application itself: bind an application; a service key has nobody who could read")
+	case r.Platform == kubernetes && owner == "":
+		return errors.New("a namespace's pods read the credentials in Vault, and the request's context names no namespace")
+	case owner == "":
+		return errors.New("the application itself reads the credentials in Vault: bind an application, because nobody can read those of a service key")
 	case login == nil:
-		return errors.New("applications of this platform have no way into Vault; ask the operator of this broker for a plan with other delivery")
+		return errors.New("this platform's applications cannot log in at Vault; ask the operator of this broker for a plan with another delivery")
 	case !credhub.IsPlain(owner):
-		return errors.New("the application's ID or namespace is none that a policy of Vault could name")
+		return errors.New("the application's ID or namespace contains characters that a policy of Vault cannot name")
 	}
 	return nil
 }
 
-// reader is how the reader logs in, and by what name the policy knows it.
-func (d *Delivery) reader(r credhub.Reader) (login *Login, owner string) {
-	if r.Platform == "kubernetes" {
-		return d.config.Kubernetes, r.Namespace
-	}
-	return d.config.CloudFoundry, r.AppID
-}
-
-func place(r credhub.Reader) credhub.Path {
-	if r.Platform == "kubernetes" {
-		return credhub.NamespacePath(r.Namespace, r.BindingID)
-	}
-	return credhub.ApplicationPath(r.AppID, r.BindingID)
-}
-
 // Deliver implements credhub.Delivery.
 func (d *Delivery) Deliver(ctx context.Context, r credhub.Reader, value json.RawMessage) error {
-	return d.store.Put(ctx, place(r), value)
+	_, _, path := d.reader(r)
+	return d.store.Put(ctx, path, value)
 }
 
 // Withdraw implements credhub.Delivery.
 func (d *Delivery) Withdraw(ctx context.Context, r credhub.Reader) error {
-	return d.store.Delete(ctx, place(r))
+	_, _, path := d.reader(r)
+	return d.store.Delete(ctx, path)
 }
 
 // Ready implements credhub.Delivery.
@@ -103,13 +98,12 @@ func (d *Delivery) Ready(ctx context.Context) error { return d.store.Ready(ctx) 
 
 // Reference implements credhub.Delivery.
 func (d *Delivery) Reference(r credhub.Reader) map[string]any {
-	path := d.config.Prefix + "/" + place(r).String()
-	login, _ := d.reader(r)
-	if login == nil { // no longer configured; what was delivered can still be named
+	login, _, path := d.reader(r)
+	if login == nil { // removed from the configuration; what was delivered still has a name
 		login = &Login{}
 	}
 	at := map[string]any{
-		"address": d.config.Address, "mount": d.store.config.Mount, "path": path,
+		"address": d.config.Address, "mount": d.store.config.Mount, "path": d.config.Prefix + "/" + path.String(),
 		"auth_mount": login.Mount, "auth_role": login.Role,
 	}
 	if d.config.Namespace != "" {
@@ -121,13 +115,13 @@ func (d *Delivery) Reference(r credhub.Reader) map[string]any {
 // Attributes implements credhub.Delivery: on Kubernetes, manifests for the two usual
 // operators, and annotations for Vault's agent.
 func (d *Delivery) Attributes(r credhub.Reader) map[string]any {
-	login, _ := d.reader(r)
-	if r.Platform != "kubernetes" || login == nil {
+	login, namespace, path := d.reader(r)
+	if r.Platform != kubernetes || login == nil {
 		return nil
 	}
 	m := manifests{
-		DeliveryConfig: d.config, login: *login, mount: d.store.config.Mount, path: d.config.Prefix + "/" + place(r).String(),
-		name: "binding-" + nameOf(r.BindingID), owner: r.Namespace,
+		DeliveryConfig: d.config, login: *login, mount: d.store.config.Mount, path: d.config.Prefix + "/" + path.String(),
+		name: "binding-" + nameOf(r.BindingID), owner: namespace,
 	}
 	all := map[string]any{
 		"external_secret": m.externalSecret(), "secret_store": m.secretStore(),
@@ -141,7 +135,7 @@ func (d *Delivery) Attributes(r credhub.Reader) map[string]any {
 
 var objectName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?$`)
 
-// nameOf makes a name that objects of Kubernetes may have (RFC 1123, a label).
+// nameOf makes a valid name of a Kubernetes object (RFC 1123, a label).
 func nameOf(id string) string {
 	if objectName.MatchString(id) {
 		return id

@@ -14,10 +14,10 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// errNotVaults is for answers that Vault does not give.
-var errNotVaults = errors.New("the answer is not what Vault's KV engine says")
+// errForeign is for answers that Vault does not give.
+var errForeign = errors.New("the reply did not come from Vault's KV engine")
 
-// refusal is Vault's answer when it does not do what it was asked.
+// refusal is Vault's answer to a request that it refuses.
 type refusal struct {
 	status   int
 	messages []string
@@ -43,13 +43,22 @@ func isRefused(err error, status int) bool {
 	return ok && refused.status == status
 }
 
-func hasMessage(err error, words string) bool {
+// isAbsent says that the engine answered and has nothing there.
+func isAbsent(err error) bool {
+	refused, ok := errors.AsType[*refusal](err)
+	return ok && refused.status == http.StatusNotFound && len(refused.messages) == 0
+}
+
+func isConflict(err error) bool   { return says(err, "check-and-set parameter did not match") }
+func wantsVersion(err error) bool { return says(err, "check-and-set parameter required") }
+
+func says(err error, words string) bool {
 	refused, ok := errors.AsType[*refusal](err)
 	return ok && strings.Contains(strings.Join(refused.messages, "\n"), words)
 }
 
-// plain makes one line of an error of Vault's client. ctx is what the request
-// was made with: its end counts as such, whatever it broke off.
+// plain makes one line of an error of Vault's client. ctx is the request's: if it has
+// ended, its error is the result.
 func plain(ctx context.Context, address string, err error) error {
 	if err == nil {
 		return nil
@@ -57,7 +66,7 @@ func plain(ctx context.Context, address string, err error) error {
 	if answered, ok := errors.AsType[*api.ResponseError](err); ok {
 		r := &refusal{status: answered.StatusCode}
 		for _, m := range answered.Errors {
-			if !answered.RawError { // a proxy's page, which may be long and hold anything
+			if !answered.RawError { // a proxy's page may be long and contain anything
 				r.messages = append(r.messages, strings.Join(strings.Fields(m), " "))
 			}
 		}
@@ -66,16 +75,14 @@ func plain(ctx context.Context, address string, err error) error {
 	if ended := ctx.Err(); ended != nil {
 		return ended
 	}
-	// The URL that url.Error adds says no more than the path that our own
-	// errors name.
-	if failed, ok := errors.AsType[*url.Error](err); ok {
+	if failed, ok := errors.AsType[*url.Error](err); ok { // our own errors name the path
 		err = failed.Err
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("Vault at %s does not answer in time", address) // the client's time, not the caller's
 	}
 	if _, ok := errors.AsType[*json.SyntaxError](err); ok || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errNotVaults
+		return errForeign
 	}
 	return fmt.Errorf("Vault at %s cannot be reached: %w", address, err)
 }

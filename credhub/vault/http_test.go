@@ -75,9 +75,9 @@ func TestAnswersThatAreNotVaults(t *testing.T) {
 		want   string
 	}{
 		"a proxy's page":          {502, "<html>bad gateway: c2VlZA==", "HTTP 502: Bad Gateway"},
-		"a page in place of JSON": {200, "<html>c2VlZA==", "the answer is not what Vault's KV engine says"},
-		"another's JSON":          {200, `{"ok":"c2VlZA=="}`, "the answer is not what Vault's KV engine says"},
-		"half an answer":          {200, `{"data":{"data":{"seed":"c2VlZA==`, "the answer is not what Vault's KV engine says"},
+		"a page in place of JSON": {200, "<html>c2VlZA==", "the reply did not come from Vault's KV engine"},
+		"another's JSON":          {200, `{"ok":"c2VlZA=="}`, "the reply did not come from Vault's KV engine"},
+		"half an answer":          {200, `{"data":{"data":{"seed":"c2VlZA==`, "the reply did not come from Vault's KV engine"},
 		"a limit":                 {429, `{"errors":["request path \"x\": rate limit quota exceeded"]}`, "rate limit quota exceeded"},
 		"several errors":          {500, `{"errors":["1 error occurred:\n\t* one\n\n","two"]}`, "1 error occurred: * one; two"},
 	} {

@@ -6,15 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 
 	"github.com/hashicorp/vault/api"
 
 	"github.com/chandler-broker/chandler/credhub"
 )
 
-// stored is the latest version at a path: nothing where value is nil. The
-// version is then not 0 where the latest one alone was deleted.
+// stored is the latest version at a path. If only that version was deleted, value is nil
+// and version is not 0.
 type stored struct {
 	value   json.RawMessage
 	version int
@@ -36,20 +35,20 @@ func (s *Store) read(ctx context.Context, path credhub.Path) (stored, error) {
 	}
 	if len(body) > 0 {
 		if err := json.Unmarshal(body, &answer); err != nil {
-			return stored{}, errNotVaults // the decoder's error could quote the value
+			return stored{}, errForeign // the decoder's error may quote the value
 		}
 	}
 	found := stored{value: answer.Data.Data, version: answer.Data.Metadata.Version}
 	if isAbsent(err) {
 		found.value = nil
 	} else if credhub.CheckValue(found.value) != nil {
-		return stored{}, fmt.Errorf("%w: there is no object in it", errNotVaults)
+		return stored{}, fmt.Errorf("%w: it contains no object", errForeign)
 	}
 	return found, nil
 }
 
-// write stores value as the next version. Where replaces is not nil, it does so
-// only when that is the number of the latest version, 0 for none.
+// write stores value as the next version. If replaces is not nil, it does so only if that
+// is the number of the latest version; 0: there is none.
 func (s *Store) write(ctx context.Context, path credhub.Path, value json.RawMessage, replaces *int) error {
 	type options struct {
 		CAS *int `json:"cas,omitempty"`
@@ -59,15 +58,15 @@ func (s *Store) write(ctx context.Context, path credhub.Path, value json.RawMess
 		Options options         `json:"options"`
 	}{value, options{replaces}})
 	if err != nil {
-		return errors.New("the value cannot be encoded") // the encoder's error could quote it
+		return errors.New("the value cannot be encoded") // the encoder's error may quote it
 	}
 	answer, err := s.post(ctx, s.address("data", path), request)
 	if err != nil {
 		return err
 	}
 	if version, ok := answer["version"].(json.Number); !ok || version == "0" {
-		// An engine of version 1 stores it, with no regard to the options.
-		return fmt.Errorf("%w: is the engine at %s/ a KV engine of version 2?", errNotVaults, s.config.Mount)
+		// an engine of version 1 ignores the options
+		return fmt.Errorf("%w: is the engine at %s/ a KV engine of version 2?", errForeign, s.config.Mount)
 	}
 	return nil
 }
@@ -75,11 +74,11 @@ func (s *Store) write(ctx context.Context, path credhub.Path, value json.RawMess
 // maxAnswer is far above what a binding's credentials need.
 const maxAnswer = 16 << 20
 
-// call makes a request and returns the answer's body, with an error where Vault
-// refused or did not answer. A token that Vault refuses is replaced first.
+// call makes a request and returns the answer's body, with an error if Vault refused or
+// did not answer. If Vault refuses the token, call replaces it first.
 //
-// It takes answers raw: Vault's client takes the 404 of an engine that is not
-// mounted for that of a secret that is not there.
+// The answer is raw, because Vault's client confuses the 404 for an engine that is not
+// mounted with the 404 for an absent secret.
 func (s *Store) call(ctx context.Context, request func(*api.Logical) (*api.Response, error)) (body []byte, err error) {
 	err = s.session.do(ctx, func() (err error) {
 		body, err = s.ask(ctx, request)
@@ -88,8 +87,8 @@ func (s *Store) call(ctx context.Context, request func(*api.Logical) (*api.Respo
 	return body, err
 }
 
-// post is call for a request with a body. Its answer is not taken raw: the
-// client cuts a raw answer off before it can be read.
+// post is call for a request with a body. Its answer is not raw, because the client cuts a
+// raw answer off before it can be read.
 func (s *Store) post(ctx context.Context, path string, body []byte) (answer map[string]any, err error) {
 	err = s.session.do(ctx, func() error {
 		secret, err := s.clients.session.Logical().WriteBytesWithContext(ctx, path, body)
@@ -118,18 +117,4 @@ func (s *Store) ask(ctx context.Context, request func(*api.Logical) (*api.Respon
 // plain turns an error of Vault's client into one line for an operator.
 func (s *Store) plain(ctx context.Context, err error) error {
 	return plain(ctx, s.clients.session.Address(), err)
-}
-
-// isAbsent says that the engine answered and has nothing there.
-func isAbsent(err error) bool {
-	refused, ok := errors.AsType[*refusal](err)
-	return ok && refused.status == http.StatusNotFound && len(refused.messages) == 0
-}
-
-func isConflict(err error) bool {
-	return hasMessage(err, "check-and-set parameter did not match")
-}
-
-func wantsVersion(err error) bool {
-	return hasMessage(err, "check-and-set parameter required")
 }

@@ -2,13 +2,12 @@ package vault
 
 import "cmp"
 
-// manifests makes what the applications' operators on Kubernetes apply for one
-// binding.
+// manifests makes the Kubernetes objects that fetch one binding's credentials.
 type manifests struct {
 	DeliveryConfig
 	login       Login
 	mount, path string // of the secret in Vault
-	name, owner string // of the objects, and the namespace that they are in
+	name, owner string // of the objects; owner is their namespace
 }
 
 // shared is the name of the objects that all bindings of a namespace use.
@@ -20,7 +19,7 @@ func (m manifests) object(version, kind, name string, spec map[string]any) map[s
 	}
 }
 
-// inNamespace adds Vault's namespace under a key, where there is one.
+// inNamespace adds Vault's namespace, if any, under a key.
 func (m manifests) inNamespace(spec map[string]any, key string) map[string]any {
 	if m.Namespace != "" {
 		spec[key] = m.Namespace
@@ -53,9 +52,8 @@ func (m manifests) secretStore() map[string]any {
 
 const vaultSecrets = "secrets.hashicorp.com/v1beta1"
 
-// staticSecret is for the Vault Secrets Operator. The Secret has the credentials
-// alone: applications take each of its keys for one, so that _raw, the whole answer
-// of Vault, is left out.
+// staticSecret is for the Vault Secrets Operator. The Secret does not include _raw, Vault's
+// whole answer, because applications read each key of a Secret as a credential.
 func (m manifests) staticSecret() map[string]any {
 	return m.object(vaultSecrets, "VaultStaticSecret", m.name, m.inNamespace(map[string]any{
 		"vaultAuthRef": cmp.Or(m.login.VaultAuth, shared), "type": "kv-v2", "mount": m.mount, "path": m.path, "refreshAfter": "1m",
@@ -74,7 +72,7 @@ func (m manifests) vaultConnection() map[string]any {
 	return m.object(vaultSecrets, "VaultConnection", shared, map[string]any{"address": m.Address})
 }
 
-// agent is the annotations that the Vault Agent Injector reads on a pod.
+// agent returns the annotations that the Vault Agent Injector reads on a pod.
 func (m manifests) agent() map[string]any {
 	const agent = "vault.hashicorp.com/"
 	secret := m.mount + "/data/" + m.path

@@ -12,9 +12,9 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// Ready implements credhub.Store. It tells apart: Vault cannot be reached, is
-// not initialised, is sealed, refuses the login or the token, lacks the
-// permission, has no KV engine of version 2 at the mount.
+// Ready implements credhub.Store. Its errors distinguish: Vault cannot be reached, is not
+// initialised, is sealed, or refuses the login or the token; the token lacks a permission;
+// the mount is not a KV engine of version 2.
 func (s *Store) Ready(ctx context.Context) error {
 	for _, check := range []func(context.Context) error{s.answers, s.allowed, s.mounted} {
 		if err := check(ctx); err != nil {
@@ -38,8 +38,8 @@ func (s *Store) answers(ctx context.Context) error {
 	return nil
 }
 
-// allowed asks Vault what the token may do: a write that proves it would leave
-// something behind.
+// allowed asks Vault what the token may do, because a test write would leave something
+// behind.
 func (s *Store) allowed(ctx context.Context) error {
 	data := s.config.Mount + "/data/" + s.config.Prefix + "/ready"
 	metadata := s.config.Mount + "/metadata/" + s.config.Prefix + "/ready"
@@ -60,7 +60,7 @@ func (s *Store) allowed(ctx context.Context) error {
 func lacks(granted any, path string, needed ...string) error {
 	capabilities, ok := granted.([]any)
 	if !ok {
-		return fmt.Errorf("what Vault says of the permissions on %s cannot be read", path)
+		return fmt.Errorf("Vault's answer about the permissions on %s cannot be read", path)
 	}
 	if slices.Contains(capabilities, any("root")) {
 		return nil
@@ -73,9 +73,9 @@ func lacks(granted any, path string, needed ...string) error {
 		strings.Join(needed, ", "), path)
 }
 
-// mounted asks what is at the mount; every token that may do something there
-// may ask. Vault says 403 where there is nothing, and where the token has ended
-// since it was asked for its permissions: so they are asked for once more.
+// mounted asks what is at the mount, as every token with a permission there may. Vault
+// answers 403 if nothing is mounted, and also if the token has expired since allowed
+// checked it, so mounted calls that again.
 func (s *Store) mounted(ctx context.Context) error {
 	body, err := s.mount(ctx)
 	if isRefused(err, http.StatusForbidden) {
@@ -95,7 +95,7 @@ func (s *Store) mounted(ctx context.Context) error {
 	case err != nil:
 		return err
 	case json.Unmarshal(body, &answer) != nil:
-		return fmt.Errorf("what Vault says of the mount %s/ cannot be read", s.config.Mount)
+		return fmt.Errorf("Vault's answer about the mount %s/ cannot be read", s.config.Mount)
 	}
 	if answer.Data.Type != "kv" || answer.Data.Options.Version != "2" {
 		return fmt.Errorf("no KV engine of version 2 is mounted at %[1]s/: run `vault secrets enable -path=%[1]s -version=2 kv`, or set VAULT_KV_MOUNT",

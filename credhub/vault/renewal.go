@@ -1,80 +1,70 @@
 package vault
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"time"
 
 	"github.com/hashicorp/vault/api"
 )
 
-// keep logs in and has the token renewed until the session is closed. While
-// Vault is away it tries again after a pause that grows.
-func (s *session) keep() {
-	var watcher *api.LifetimeWatcher
-	var lapsed <-chan error
-	stop := func() {
-		if watcher != nil {
-			watcher.Stop()
-		}
-		watcher, lapsed = nil, nil
-	}
-	defer stop()
-	next := time.NewTimer(0)
-	defer next.Stop()
-	pause := shortestPause
-	for {
-		select {
-		case <-s.ctx.Done():
-			return
-		case auth := <-s.granted:
-			stop()
-			pause = shortestPause
-			next.Stop()
-			s.logger.InfoContext(s.ctx, "vault token accepted", "auth", s.method, "lease_seconds", auth.LeaseDuration, "renewable", auth.Renewable)
-			if watcher = s.watch(auth); watcher != nil {
-				lapsed = watcher.DoneCh()
-			}
-		case err := <-lapsed:
-			stop()
-			if s.given {
-				s.logger.ErrorContext(s.ctx, "vault token cannot be renewed any longer, replace VAULT_TOKEN", "error", errorText(err))
-				continue
-			}
-			_, since := s.current()
-			next.Reset(shortestPause - time.Since(since)) // at once, but for a token that hardly lived
-		case <-next.C:
-			number, _ := s.current()
-			if err := s.renew(s.ctx, number); err != nil && s.ctx.Err() == nil {
-				s.logger.WarnContext(s.ctx, "vault login failed", "auth", s.method, "error", err.Error(), "retry_in", pause.String())
-				next.Reset(pause)
-				pause = min(2*pause, longestPause)
-			}
-		}
-	}
-}
+// errExpired is for a token whose renewal ended without an error.
+var errExpired = errors.New("its time has run out")
 
-// watch has the token renewed by Vault's own client. Nil: there is nothing to
-// renew.
-func (s *session) watch(auth *api.SecretAuth) *api.LifetimeWatcher {
-	if auth.LeaseDuration == 0 { // it never ends
-		return nil
+// attend has the token of a login renewed until ctx ends. If the token ends first, it
+// logs in again.
+func (s *session) attend(ctx context.Context, auth *api.SecretAuth, number int) {
+	if auth.LeaseDuration == 0 { // the token never ends
+		return
 	}
-	if s.given && !auth.Renewable {
-		s.logger.WarnContext(s.ctx, "vault token is not renewable and will end, replace VAULT_TOKEN before", "lease_seconds", auth.LeaseDuration)
-		return nil
+	if s.given() && !auth.Renewable {
+		s.logger.WarnContext(ctx, "vault token is not renewable and will end, replace VAULT_TOKEN before", "lease_seconds", auth.LeaseDuration)
+		return
 	}
 	watcher, err := s.client.NewLifetimeWatcher(&api.LifetimeWatcherInput{Secret: &api.Secret{Auth: auth}})
-	if err != nil { // cannot be: it wants a secret and has one
-		s.logger.ErrorContext(s.ctx, "vault token is not renewed", "error", err.Error())
-		return nil
+	if err != nil { // impossible: it requires a secret and gets one
+		s.logger.ErrorContext(ctx, "vault token is not renewed", "error", err.Error())
+		return
 	}
 	go watcher.Start()
-	return watcher
+	defer watcher.Stop()
+	select {
+	case <-ctx.Done():
+		return
+	case err = <-watcher.DoneCh():
+	}
+	if s.given() {
+		s.logger.ErrorContext(ctx, "vault token cannot be renewed any longer, replace VAULT_TOKEN", "error", cmp.Or(err, errExpired).Error())
+		return
+	}
+	_, since := s.current()
+	if pause(ctx, shortestPause-time.Since(since)) { // at once, unless the token was very short-lived
+		s.insist(number)
+	}
 }
 
-// errorText is for an error that is nil where time just ran out.
-func errorText(err error) string {
-	if err == nil {
-		return "its time has run out"
+// insist replaces the token of the login of that number. While Vault is away, it tries
+// again after a growing pause.
+func (s *session) insist(number int) {
+	for wait := shortestPause; ; wait = min(2*wait, longestPause) {
+		err := s.renew(s.ctx, number)
+		if err == nil || s.ctx.Err() != nil {
+			return
+		}
+		s.logger.WarnContext(s.ctx, "vault login failed", "auth", s.method, "error", err.Error(), "retry_in", wait.String())
+		if !pause(s.ctx, wait) {
+			return
+		}
 	}
-	return err.Error()
+}
+
+// pause waits. It returns false if ctx ends first.
+func pause(ctx context.Context, wait time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(wait):
+		return true
+	}
 }

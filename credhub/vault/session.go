@@ -14,12 +14,10 @@ import (
 )
 
 const (
-	// youngest is how old a token must be to be replaced because Vault
-	// refused it: where a policy lacks something, each call would log in
-	// again.
+	// youngest is how old a token must be before it is replaced because Vault refused it.
+	// If a policy lacks a permission, each call would log in again.
 	youngest = time.Second
-	// shortestPause and longestPause lie between two logins of the
-	// background.
+	// shortestPause and longestPause are between two logins of the background.
 	shortestPause = time.Second
 	longestPause  = 30 * time.Second
 )
@@ -27,46 +25,46 @@ const (
 // errClosed is for calls after Close.
 var errClosed = errors.New("the credential store is closed")
 
-// session keeps a token good: it logs in, has the token renewed by the client's
-// own LifetimeWatcher, and logs in again when that ends or when Vault refuses
-// the token. A token that was given to it is renewed only: there is no way to
-// get another.
+// session holds a valid token: it logs in, has the token renewed by the client's
+// LifetimeWatcher, and logs in again when the token ends or Vault refuses it. A token
+// from the configuration is only renewed, because there is no way to get another.
 type session struct {
-	client  *api.Client // holds the token
-	login   login
-	given   bool // the token was given to us
-	logger  *slog.Logger
-	method  string
-	logins  singleflight.Group
-	granted chan *api.SecretAuth // newest grant, for the background
+	client *api.Client // holds the token
+	login  login
+	method string
+	logger *slog.Logger
+	logins singleflight.Group
 
-	mu     sync.Mutex
-	number int // of logins so far
-	since  time.Time
+	mu       sync.Mutex
+	number   int // of logins so far
+	since    time.Time
+	replaced context.CancelFunc // ends the renewal of the last login's token
 
-	ctx    context.Context // ends with Close
-	cancel context.CancelFunc
-	ended  chan struct{}
+	ctx        context.Context // ends with Close
+	cancel     context.CancelFunc
+	background sync.WaitGroup
 }
 
 func startSession(c Config, all clients) *session {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &session{
-		client: all.session, login: loginWith(c, all), given: c.Auth == AuthToken, logger: c.Logger, method: c.Auth,
-		granted: make(chan *api.SecretAuth, 1), ctx: ctx, cancel: cancel, ended: make(chan struct{}),
+		client: all.session, login: loginWith(c, all), method: c.Auth, logger: c.Logger,
+		replaced: func() {}, ctx: ctx, cancel: cancel,
 	}
-	go func() {
-		defer close(s.ended)
-		s.keep()
-	}()
+	s.background.Go(func() { s.insist(0) })
 	return s
 }
 
-// close ends the background and revokes a token that nobody else has.
+// given says that the token comes from the configuration.
+func (s *session) given() bool { return s.method == AuthToken }
+
+// close ends the background, and revokes a token that nobody else has.
 func (s *session) close() error {
+	s.mu.Lock()
 	s.cancel()
-	<-s.ended
-	if s.given || s.client.Token() == "" {
+	s.mu.Unlock()
+	s.background.Wait()
+	if s.given() || s.client.Token() == "" {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
@@ -79,21 +77,21 @@ func (s *session) close() error {
 	return nil
 }
 
-// do makes a call, with a token. A call that Vault refuses is repeated once
-// after a new login.
+// do makes a call with a token. It repeats a call that Vault refuses once, after a new
+// login.
 func (s *session) do(ctx context.Context, call func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	number, since := s.current()
-	if number == 0 && !s.given {
+	if number == 0 && !s.given() {
 		if err := s.renew(ctx, number); err != nil {
 			return err
 		}
 		return call()
 	}
 	err := call()
-	if s.given || !isRefused(err, http.StatusForbidden) || time.Since(since) < youngest {
+	if s.given() || !isRefused(err, http.StatusForbidden) || time.Since(since) < youngest {
 		return err
 	}
 	if loginErr := s.renew(ctx, number); loginErr != nil {
@@ -108,8 +106,8 @@ func (s *session) current() (number int, since time.Time) {
 	return s.number, s.since
 }
 
-// renew logs in, unless that has been done since the login of that number. Of
-// several callers at once one does it for all.
+// renew logs in, unless someone did so after the login of that number. Concurrent callers
+// share one login.
 func (s *session) renew(ctx context.Context, number int) error {
 	login := s.logins.DoChan("", func() (any, error) {
 		if now, _ := s.current(); now != number {
@@ -134,14 +132,18 @@ func (s *session) logIn() error {
 		return err
 	}
 	s.client.SetToken(auth.ClientToken)
+	s.logger.InfoContext(s.ctx, "vault token accepted", "auth", s.method, "lease_seconds", auth.LeaseDuration, "renewable", auth.Renewable)
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return errClosed // close waits for the background that began before
+	}
 	s.number++
 	s.since = time.Now()
-	s.mu.Unlock()
-	select { // an older grant that the background has not seen is worth nothing
-	case <-s.granted:
-	default:
-	}
-	s.granted <- auth
+	s.replaced()
+	var ctx context.Context
+	ctx, s.replaced = context.WithCancel(s.ctx)
+	number := s.number
+	s.background.Go(func() { s.attend(ctx, auth, number) })
 	return nil
 }

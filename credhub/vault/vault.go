@@ -1,9 +1,8 @@
-// Package vault keeps credentials in HashiCorp Vault, in a KV engine of
-// version 2: what is to exist once is written by check-and-set, and what is
-// deleted goes with every version of it.
+// Package vault stores credentials in a KV engine of version 2 in HashiCorp Vault. It
+// creates by check-and-set, and deletes every version.
 //
-// Vault may be away, sealed or restarted at any time: calls fail then, fast and
-// in words for an operator, and go on when it is back. Retrying is the caller's.
+// While Vault is away or sealed, calls fail fast, with an error that tells the operator
+// why. The caller retries.
 package vault
 
 import (
@@ -26,9 +25,8 @@ type Store struct {
 
 var _ credhub.Store = (*Store)(nil)
 
-// Open makes a Store and begins to log in. It fails for a configuration that
-// cannot work, never because Vault is away or sealed: Ready tells that.
-// ctx is for Open alone.
+// Open makes a Store and begins to log in. It fails if the configuration is invalid, but
+// not if Vault is away or sealed, which Ready reports. ctx is for Open only.
 func Open(ctx context.Context, config Config) (*Store, error) {
 	config.setDefaults()
 	if err := config.validate(); err != nil {
@@ -44,69 +42,58 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	return &Store{config: config, clients: clients, session: startSession(config, clients)}, nil
 }
 
-// Close ends the renewal of the token, and revokes it where the Store itself
-// logged in. Whatever Vault says to that, the Store is closed.
+// Close ends the renewal of the token, and revokes it if the Store itself logged in. It
+// closes the Store even if Vault refuses.
 func (s *Store) Close() error { return s.session.close() }
 
 // Ensure implements credhub.Store.
 func (s *Store) Ensure(ctx context.Context, path credhub.Path, value json.RawMessage) (json.RawMessage, error) {
-	if err := credhub.CheckValue(value); err != nil {
-		return nil, s.failed("store", path, err)
+	var winner json.RawMessage
+	err := s.swap(ctx, path, &stored{}, func(found json.RawMessage) (json.RawMessage, error) {
+		if winner = found; found != nil {
+			return nil, errTaken
+		}
+		return value, nil
+	})
+	switch {
+	case err == nil:
+		return value, nil
+	case errors.Is(err, errTaken):
+		return winner, nil
 	}
-	version := 0
-	for range contention {
-		err := s.write(ctx, path, value, &version)
-		if err == nil {
-			return value, nil
-		}
-		if !isConflict(err) {
-			return nil, s.failed("store", path, err)
-		}
-		found, err := s.read(ctx, path)
-		if err != nil {
-			return nil, s.failed("read", path, err)
-		}
-		if found.value != nil {
-			return found.value, nil
-		}
-		version = found.version // not 0 where somebody deleted the latest version alone
-	}
-	return nil, s.failed("store", path, errContention)
+	return nil, err
 }
+
+// errTaken ends an Ensure that finds a value.
+var errTaken = errors.New("a value is stored there")
 
 // Put implements credhub.Store.
 func (s *Store) Put(ctx context.Context, path credhub.Path, value json.RawMessage) error {
-	if err := credhub.CheckValue(value); err != nil {
-		return s.failed("store", path, err)
+	err := credhub.CheckValue(value)
+	if err == nil {
+		err = s.write(ctx, path, value, nil)
 	}
-	err := s.write(ctx, path, value, nil)
-	if wantsVersion(err) {
-		err = s.replace(ctx, path, value)
+	if wantsVersion(err) { // the operator set cas_required
+		return s.swap(ctx, path, nil, func(json.RawMessage) (json.RawMessage, error) { return value, nil })
 	}
 	return s.failed("store", path, err)
 }
 
-// replace writes by check-and-set, as it must be where the operator set
-// cas_required.
-func (s *Store) replace(ctx context.Context, path credhub.Path, value json.RawMessage) error {
-	for range contention {
-		found, err := s.read(ctx, path)
-		if err != nil {
-			return err
-		}
-		if err := s.write(ctx, path, value, &found.version); !isConflict(err) {
-			return err
-		}
-	}
-	return errContention
-}
-
 // Change implements credhub.Store.
 func (s *Store) Change(ctx context.Context, path credhub.Path, change func(json.RawMessage) (json.RawMessage, error)) error {
-	for range 10 * contention { // each failure is somebody else's success
-		found, err := s.read(ctx, path)
-		if err != nil {
-			return s.failed("read", path, err)
+	return s.swap(ctx, path, nil, change)
+}
+
+// swap writes by check-and-set what change makes of the stored value. The first attempt
+// assumes that found is stored; nil: read it.
+func (s *Store) swap(ctx context.Context, path credhub.Path, found *stored, change func(json.RawMessage) (json.RawMessage, error)) error {
+	for range contention {
+		if found == nil {
+			latest, err := s.read(ctx, path)
+			if err != nil {
+				return s.failed("read", path, err)
+			}
+			found = &latest
 		}
 		value, err := change(found.value)
 		if err != nil {
@@ -118,9 +105,14 @@ func (s *Store) Change(ctx context.Context, path credhub.Path, change func(json.
 		if !isConflict(err) {
 			return s.failed("store", path, err)
 		}
+		found = nil
 	}
-	return s.failed("store", path, errContention)
+	return s.failed("store", path, errors.New("others write or delete it all the time: try again"))
 }
+
+// contention is how often a value may change between a read and the write that follows.
+// Each failure is another caller's success.
+const contention = 100
 
 // Get implements credhub.Store.
 func (s *Store) Get(ctx context.Context, path credhub.Path) (json.RawMessage, error) {
@@ -136,18 +128,12 @@ func (s *Store) Get(ctx context.Context, path credhub.Path) (json.RawMessage, er
 
 // Delete implements credhub.Store.
 func (s *Store) Delete(ctx context.Context, path credhub.Path) error {
-	// Below metadata/, because a delete below data/ can be undone.
+	// below metadata/, because a delete below data/ can be undone
 	_, err := s.call(ctx, func(c *api.Logical) (*api.Response, error) {
 		return c.DeleteRawWithContext(ctx, s.address("metadata", path))
 	})
 	return s.failed("delete", path, err)
 }
-
-// contention is how often a value may change between a write and the read that
-// follows it.
-const contention = 10
-
-var errContention = errors.New("it is being written and deleted over and over: try again")
 
 func (s *Store) address(kind string, path credhub.Path) string {
 	return s.config.Mount + "/" + kind + "/" + s.config.Prefix + "/" + path.String()

@@ -1,7 +1,6 @@
-// Package credhubfake is a CredHub for tests, and the UAA beside it: CredHub itself
-// runs on Java and a UAA, and cannot be had here. It is written from CredHub's
-// public API documentation and is stricter than CredHub where that is vague: it
-// refuses whatever the documentation does not promise.
+// Package credhubfake is a CredHub for tests, with its UAA: CredHub itself runs on Java and
+// a UAA, and is not available here. It follows CredHub's public API documentation. Where
+// that is vague it is stricter than CredHub: it refuses whatever is not documented.
 package credhubfake
 
 import (
@@ -38,16 +37,14 @@ const (
 // Server is CredHub with its UAA.
 type Server struct {
 	*httptest.Server
-	t   *testing.T
-	dir string
-	key *ecdsa.PrivateKey
-	ca  *x509.Certificate
+	t                *testing.T
+	certificate, key []byte // the broker's, in PEM
 
 	mu          sync.Mutex
-	credentials map[string]json.RawMessage // by the name, folded
-	permissions []permission
-	tokens      map[string]string // to the actor
-	down        int               // a status to answer everything with; 0: none
+	credentials map[string]json.RawMessage // by the name in lower case
+	permissions []permission               // the broker's two identities first
+	tokens      map[string]string          // to the actor
+	down        int                        // the status of all answers; 0: normal service
 	logins      int
 }
 
@@ -60,78 +57,68 @@ type permission struct {
 
 var allOperations = []string{"read", "write", "delete", "read_acl", "write_acl"}
 
-// Start starts one for a test. Both of the broker's identities have every
-// permission below Prefix.
+// Start starts a server for a test. Both identities of the broker have every permission
+// below Prefix.
 func Start(t *testing.T) *Server {
 	t.Helper()
-	s := &Server{t: t, dir: t.TempDir(), credentials: map[string]json.RawMessage{}, tokens: map[string]string{}}
-	var err error
-	if s.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
-		t.Fatal(err)
-	}
-	s.ca = s.sign(&x509.Certificate{Subject: pkix.Name{CommonName: "CA"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil)
+	s := &Server{t: t, credentials: map[string]json.RawMessage{}, tokens: map[string]string{}}
 	for _, actor := range []string{"uaa-client:" + ClientID, "mtls-app:chandler-broker"} {
 		s.permissions = append(s.permissions, permission{rand.Text(), Prefix + "/*", actor, allOperations})
 	}
-	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
+	s.identify()
 	pool := x509.NewCertPool()
-	pool.AddCert(s.ca)
+	pool.AppendCertsFromPEM(s.certificate)
+	s.Server = httptest.NewUnstartedServer(s.handler())
 	s.Server.TLS = &tls.Config{ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: pool, MinVersion: tls.VersionTLS12}
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	return s
 }
 
+// identify makes the broker's certificate, an instance identity such as Cloud Foundry gives
+// to applications, except that it is self-signed.
+func (s *Server) identify() {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
+		Subject:     pkix.Name{CommonName: "instance", OrganizationalUnit: []string{"app:chandler-broker"}},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.certificate = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})
+	s.key = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
+}
+
 // CAFile is the CA of the server's certificate.
 func (s *Server) CAFile() string {
-	return s.file("server.pem", "CERTIFICATE", s.Certificate().Raw)
+	return s.file(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))
 }
 
 // BrokerCertificate makes the files of the broker's certificate.
 func (s *Server) BrokerCertificate() (certificate, key string) {
-	return s.certificate("chandler-broker")
+	return s.file(s.certificate), s.file(s.key)
 }
 
-// certificate makes an instance identity, as Cloud Foundry gives it to an
-// application.
-func (s *Server) certificate(appID string) (certificate, key string) {
-	c := s.sign(&x509.Certificate{
-		Subject: pkix.Name{CommonName: "instance", OrganizationalUnit: []string{"app:" + appID}}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}, s.ca)
-	der, err := x509.MarshalPKCS8PrivateKey(s.key)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return s.file(appID+".pem", "CERTIFICATE", c.Raw), s.file(appID+".key", "PRIVATE KEY", der)
-}
-
-func (s *Server) sign(c, parent *x509.Certificate) *x509.Certificate {
-	c.SerialNumber, _ = rand.Int(rand.Reader, big.NewInt(1<<62))
-	c.NotBefore, c.NotAfter = time.Now().Add(-time.Minute), time.Now().Add(time.Hour)
-	if parent == nil {
-		parent = c
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, s.key.Public(), s.key)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	made, err := x509.ParseCertificate(der)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return made
-}
-
-func (s *Server) file(name, kind string, der []byte) string {
-	path := filepath.Join(s.dir, name)
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+func (s *Server) file(content []byte) string {
+	path := filepath.Join(s.t.TempDir(), "file.pem")
+	if err := os.WriteFile(path, content, 0o600); err != nil {
 		s.t.Fatal(err)
 	}
 	return path
 }
 
-// Read reads a credential as Cloud Foundry does for an application, or for a
-// client of the UAA where appID is empty.
+// Read reads a credential like Cloud Foundry for an application, or, if appID is empty,
+// for a client of the UAA.
 func (s *Server) Read(name, appID, clientID string) (value json.RawMessage, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -139,55 +126,50 @@ func (s *Server) Read(name, appID, clientID string) (value json.RawMessage, ok b
 	if appID == "" {
 		actor = "uaa-client:" + clientID
 	}
-	value, ok = s.credentials[fold(name)]
+	value, ok = s.credentials[strings.ToLower(name)]
 	return value, ok && s.may(actor, name, "read")
 }
 
-// Held is how many credentials and how many permissions of readers there are.
+// Held returns the numbers of credentials and of readers' permissions.
 func (s *Server) Held() (credentials, permissions int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.credentials), len(s.permissions) - 2
 }
 
-// Fail answers everything with that status from now on; 0 ends it.
+// Fail makes the server answer everything with that status; 0 ends this.
 func (s *Server) Fail(status int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.down = status
 }
 
-// Revoke makes every token worthless.
+// Revoke revokes every token.
 func (s *Server) Revoke() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tokens = map[string]string{}
+	clear(s.tokens)
 }
 
-// Logins is how many tokens were given out.
+// Logins returns how many tokens the UAA has issued.
 func (s *Server) Logins() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.logins
 }
 
-// Restrict leaves the broker with these permissions only.
+// Restrict leaves the broker only these permissions.
 func (s *Server) Restrict(operations ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range 2 {
-		s.permissions[i].Operations = operations
-	}
+	s.permissions[0].Operations, s.permissions[1].Operations = operations, operations
 }
-
-// fold is how CredHub compares names: without regard to case.
-func fold(name string) string { return strings.ToLower(name) }
 
 func (s *Server) may(actor, name, operation string) bool {
 	return slices.ContainsFunc(s.permissions, func(p permission) bool {
-		folder, below := strings.CutSuffix(p.Path, "*")
+		folder, below := strings.CutSuffix(strings.ToLower(p.Path), "*")
 		return p.Actor == actor && slices.Contains(p.Operations, operation) &&
-			(fold(p.Path) == fold(name) || below && strings.HasPrefix(fold(name), fold(folder)))
+			(strings.EqualFold(p.Path, name) || below && strings.HasPrefix(strings.ToLower(name), folder))
 	})
 }
 
@@ -199,49 +181,46 @@ func answer(w http.ResponseWriter, status int, body any) {
 	}
 }
 
-func refuse(w http.ResponseWriter, status int, words string) {
-	answer(w, status, map[string]string{"error": words})
+func refuse(w http.ResponseWriter, status int, message string) {
+	answer(w, status, map[string]string{"error": message})
 }
 
-const absent = "The request could not be completed because the credential does not exist or you do not have sufficient authorization."
+const (
+	absent           = "The request could not be completed because the credential does not exist or you do not have sufficient authorization."
+	absentPermission = "The request includes a permission that does not exist."
+)
 
-func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	route := r.Method + " " + r.URL.Path
-	switch {
-	case s.down != 0:
-		refuse(w, s.down, "it is away")
-		return
-	case route == "GET /health":
+// handler routes requests, one at a time.
+func (s *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]string{"status": "UP"})
-		return
-	case route == "GET /info":
+	})
+	mux.HandleFunc("GET /info", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]any{"auth-server": map[string]string{"url": s.URL}, "app": map[string]string{"name": "CredHub"}})
-		return
-	case route == "POST /oauth/token":
-		s.token(w, r)
-		return
+	})
+	mux.HandleFunc("POST /oauth/token", s.token)
+	for pattern, handle := range map[string]func(w http.ResponseWriter, r *http.Request, actor string){
+		"PUT /api/v1/data": s.put, "GET /api/v1/data": s.get, "DELETE /api/v1/data": s.delete,
+		"POST /api/v2/permissions": s.permit, "GET /api/v2/permissions": s.findPermission, "DELETE /api/v2/permissions/{uuid}": s.forbid,
+	} {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			if actor := s.actor(r); actor != "" {
+				handle(w, r, actor)
+				return
+			}
+			answer(w, http.StatusUnauthorized, map[string]string{"error": "invalid_token", "error_description": "Full authentication is required to access this resource"})
+		})
 	}
-	actor := s.actor(r)
-	if actor == "" {
-		answer(w, http.StatusUnauthorized, map[string]string{"error": "invalid_token", "error_description": "Full authentication is required to access this resource"})
-		return
-	}
-	switch {
-	case route == "PUT /api/v1/data":
-		s.put(w, r, actor)
-	case route == "GET /api/v1/data", route == "DELETE /api/v1/data":
-		s.data(w, r, actor)
-	case route == "POST /api/v2/permissions":
-		s.permit(w, r, actor)
-	case route == "GET /api/v2/permissions":
-		s.findPermission(w, r, actor)
-	case r.Method == http.MethodDelete && strings.HasPrefix(r.URL.Path, "/api/v2/permissions/"):
-		s.forbid(w, strings.TrimPrefix(r.URL.Path, "/api/v2/permissions/"), actor)
-	default:
-		refuse(w, http.StatusNotFound, "no such path")
-	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.down != 0 {
+			refuse(w, s.down, "it is away")
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 func (s *Server) token(w http.ResponseWriter, r *http.Request) {
@@ -273,7 +252,7 @@ func (s *Server) actor(r *http.Request) string {
 
 var names = regexp.MustCompile("^(/[A-Za-z0-9_.:()\\[\\]`-]+)+$")
 
-// decode takes a body that has these fields and no others.
+// decode reads a body that has these fields and no others.
 func decode(w http.ResponseWriter, r *http.Request, into any) bool {
 	decoder := json.NewDecoder(r.Body)
 	decoder.DisallowUnknownFields()
@@ -298,32 +277,37 @@ func (s *Server) put(w http.ResponseWriter, r *http.Request, actor string) {
 	case !names.MatchString(body.Name) || len(body.Name) > 255:
 		refuse(w, http.StatusBadRequest, "A credential name has letters, digits and some signs, and 255 characters at most.")
 	case body.Type != "json" || body.Value == nil || len(value) > 64<<10:
-		refuse(w, http.StatusBadRequest, "The value is none of the type json, or too large.")
+		refuse(w, http.StatusBadRequest, "The value is not of the type json, or too large.")
 	case !s.may(actor, body.Name, "write"):
 		refuse(w, http.StatusForbidden, absent)
 	default:
-		s.credentials[fold(body.Name)] = value
+		s.credentials[strings.ToLower(body.Name)] = value
 		answer(w, http.StatusOK, map[string]any{"id": rand.Text(), "name": body.Name, "type": "json", "value": body.Value})
 	}
 }
 
-func (s *Server) data(w http.ResponseWriter, r *http.Request, actor string) {
-	name := r.URL.Query().Get("name")
-	value, ok := s.credentials[fold(name)]
-	operation := "read"
-	if r.Method == http.MethodDelete {
-		operation = "delete"
-	}
-	switch {
-	case name == "":
+// find returns a credential that the actor may use, or refuses the request.
+func (s *Server) find(w http.ResponseWriter, r *http.Request, actor, operation string) (name string, value json.RawMessage, ok bool) {
+	name = r.URL.Query().Get("name")
+	value, ok = s.credentials[strings.ToLower(name)]
+	if name == "" {
 		refuse(w, http.StatusBadRequest, "The query parameter name is required.")
-	case !ok || !s.may(actor, name, operation):
+	} else if ok = ok && s.may(actor, name, operation); !ok {
 		refuse(w, http.StatusNotFound, absent)
-	case operation == "delete":
-		delete(s.credentials, fold(name))
-		answer(w, http.StatusNoContent, nil)
-	default:
+	}
+	return name, value, ok
+}
+
+func (s *Server) get(w http.ResponseWriter, r *http.Request, actor string) {
+	if name, value, ok := s.find(w, r, actor, "read"); ok {
 		answer(w, http.StatusOK, map[string]any{"data": []any{map[string]any{"id": rand.Text(), "name": name, "type": "json", "value": value}}})
+	}
+}
+
+func (s *Server) delete(w http.ResponseWriter, r *http.Request, actor string) {
+	if name, _, ok := s.find(w, r, actor, "delete"); ok {
+		delete(s.credentials, strings.ToLower(name))
+		answer(w, http.StatusNoContent, nil)
 	}
 }
 
@@ -336,15 +320,15 @@ func (s *Server) permit(w http.ResponseWriter, r *http.Request, actor string) {
 	if !decode(w, r, &body) {
 		return
 	}
-	same := func(p permission) bool { return fold(p.Path) == fold(body.Path) && p.Actor == body.Actor }
 	kind, id, _ := strings.Cut(body.Actor, ":")
+	unknown := func(operation string) bool { return !slices.Contains(allOperations, operation) }
 	switch {
 	case !names.MatchString(body.Path) || (kind != "mtls-app" && kind != "uaa-client") || id == "" || len(body.Operations) == 0 ||
-		slices.ContainsFunc(body.Operations, func(o string) bool { return !slices.Contains(allOperations, o) }):
-		refuse(w, http.StatusBadRequest, "The path, the actor or an operation is none.")
+		slices.ContainsFunc(body.Operations, unknown):
+		refuse(w, http.StatusBadRequest, "The path, the actor or an operation is invalid.")
 	case !s.may(actor, body.Path, "write_acl"):
 		refuse(w, http.StatusNotFound, absent)
-	case slices.ContainsFunc(s.permissions, same):
+	case s.permission(body.Path, body.Actor) >= 0:
 		refuse(w, http.StatusConflict, "A permission entry for this actor and path already exists.")
 	default:
 		p := permission{rand.Text(), body.Path, body.Actor, body.Operations}
@@ -353,23 +337,26 @@ func (s *Server) permit(w http.ResponseWriter, r *http.Request, actor string) {
 	}
 }
 
+func (s *Server) permission(path, actor string) int {
+	return slices.IndexFunc(s.permissions, func(p permission) bool { return strings.EqualFold(p.Path, path) && p.Actor == actor })
+}
+
 func (s *Server) findPermission(w http.ResponseWriter, r *http.Request, actor string) {
-	path, whose := r.URL.Query().Get("path"), r.URL.Query().Get("actor")
-	i := slices.IndexFunc(s.permissions, func(p permission) bool { return fold(p.Path) == fold(path) && p.Actor == whose })
+	path := r.URL.Query().Get("path")
+	i := s.permission(path, r.URL.Query().Get("actor"))
 	if i < 0 || !s.may(actor, path, "read_acl") {
-		refuse(w, http.StatusNotFound, "The request includes a permission that does not exist.")
+		refuse(w, http.StatusNotFound, absentPermission)
 		return
 	}
 	answer(w, http.StatusOK, s.permissions[i])
 }
 
-func (s *Server) forbid(w http.ResponseWriter, uuid, actor string) {
-	i := slices.IndexFunc(s.permissions, func(p permission) bool { return p.UUID == uuid })
+func (s *Server) forbid(w http.ResponseWriter, r *http.Request, actor string) {
+	i := slices.IndexFunc(s.permissions, func(p permission) bool { return p.UUID == r.PathValue("uuid") })
 	if i < 0 || !s.may(actor, s.permissions[i].Path, "write_acl") {
-		refuse(w, http.StatusNotFound, "The request includes a permission that does not exist.")
+		refuse(w, http.StatusNotFound, absentPermission)
 		return
 	}
-	removed := s.permissions[i]
+	answer(w, http.StatusOK, s.permissions[i])
 	s.permissions = slices.Delete(s.permissions, i, i+1)
-	answer(w, http.StatusOK, removed)
 }
