@@ -77,7 +77,7 @@ func newOffer(ctx context.Context, c *catalog.Catalog, b catalog.Backend) (*offe
 	if len(o.plans) != 2 {
 		return nil, fmt.Errorf("it has %d plans, want 2: add testdata/second-plan.yml to its folder", len(o.plans))
 	}
-	if _, keys := b.Definition.Parameters(); b.Name == "functions" {
+	if keys := services.Keys(b.Definition.Types.Binding); b.Name == "functions" {
 		o.reader = map[string]any{"role": "invoke"}
 	} else if slices.Contains(keys, "role") {
 		o.reader = map[string]any{"role": "read_only"}

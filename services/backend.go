@@ -1,6 +1,6 @@
-// Package services is the contract between the broker and the code that makes
-// one kind of resource, a backend. A backend is one folder below this package;
-// the suite in servicetest holds all of them to what is written here.
+// Package services is the contract between the broker and the code that makes one kind of
+// resource, a backend. A backend is one folder below this package; the suite in servicetest
+// checks each of them against this contract.
 package services
 
 import "context"
@@ -32,27 +32,24 @@ type Backend[P, I, B any] interface {
 	// Update turns r.Previous into r.Instance. The engine undoes an update that
 	// failed half-way by a call with the two exchanged.
 	Update(ctx context.Context, r UpdateRequest[P, I]) (UpdateResult, error)
-	// Deprovision removes everything Provision and Bind made, data
-	// included. What is absent already is no error.
+	// Deprovision removes everything that Provision and Bind made, data included.
+	// It succeeds if that is absent.
 	Deprovision(ctx context.Context, r DeprovisionRequest[P, I]) (DeprovisionResult, error)
-	// Bind makes a credential work that is this binding's alone, its
-	// secrets derived from the binding's seed, so that a repeated call makes
-	// the same credential.
+	// Bind makes a credential for this binding only. Its secrets derive from the
+	// binding's seed, so that a repeated call makes the same credential.
 	Bind(ctx context.Context, r BindRequest[P, I, B]) (BindResult, error)
-	// Unbind makes the credential stop working, live sessions included, and
-	// leaves the instance's data and its other bindings alone. What is
-	// absent already is no error.
+	// Unbind revokes the credential and cuts its live sessions. It does not affect
+	// the instance's data and other bindings. It succeeds if the credential is absent.
 	Unbind(ctx context.Context, r UnbindRequest[P, I, B]) (UnbindResult, error)
 }
 
-// The requests and results of the verbs. They are structs so that an argument or a
-// result can be added without a change to every backend. Instance and Binding are
-// embedded: by them a Driver knows what a call is about.
+// The requests and results of the verbs are structs, so that an argument or a result can
+// be added without a change to every backend. By the embedded Instance and Binding a Driver
+// knows what a call is about.
 type (
 	// ProvisionRequest is the argument of Provision.
 	ProvisionRequest[P, I any] struct{ Instance[P, I] }
-	// UpdateRequest is the argument of Update and CheckUpdate: the instance as it
-	// is, and as it is to be.
+	// UpdateRequest is the argument of Update and CheckUpdate.
 	UpdateRequest[P, I any] struct {
 		Previous Instance[P, I]
 		Instance[P, I]
@@ -84,9 +81,9 @@ type (
 
 // Instance is a service instance as a backend sees it.
 type Instance[P, I any] struct {
-	// ID is the platform's identifier when the resource was made: any non-empty
-	// string of at most 255 characters. A restored instance has another ID on its
-	// platform. Use Name in names, never ID.
+	// ID is the platform's identifier when the resource was made: any non-empty string
+	// of at most 255 characters. A restored instance has another ID on its platform.
+	// Use Name in names, never ID.
 	ID string
 	// Name is the safe name derived from ID: 26 characters, [a-z2-7].
 	Name   string
@@ -103,13 +100,11 @@ func (i Instance[P, I]) instanceID() string { return i.ID }
 type Binding[B any] struct {
 	// ID is as in Instance.
 	ID string
-	// Name is the safe name derived from the instance's and the binding's
-	// ID: 26 characters, [a-z2-7].
+	// Name is the safe name derived from the instance's and the binding's ID: 26
+	// characters, [a-z2-7].
 	Name   string
 	Params B
-
-	// Seed is what the binding's secrets derive from. It is nil in Unbind:
-	// revoking needs no secret.
+	// Seed is what the binding's secrets derive from. It is nil in Unbind.
 	Seed *Seed
 }
 

@@ -2,20 +2,19 @@ package services
 
 import "context"
 
-// The interfaces in this file are a backend's capabilities: it implements those that it
-// has. newDriver collects them.
+// The interfaces in this file are a backend's capabilities, which it may implement.
+// newDriver collects them.
 
-// Readier is a backend that can tell whether its server answers.
+// Readier is a backend that can check its server.
 type Readier interface {
 	// Ready returns nil when the server would accept work now.
 	Ready(ctx context.Context) error
 }
 
-// Lister is a backend that can tell what exists on its server, for finding
-// drift.
+// Lister is a backend that can list what exists on its server, for finding drift.
 type Lister interface {
-	// List returns every instance and every binding that this backend made
-	// and that is still there, complete or not.
+	// List returns every instance and every binding of this backend that exists,
+	// complete or not.
 	List(ctx context.Context) ([]Resource, error)
 }
 
@@ -28,23 +27,22 @@ type Resource struct {
 	Binding string
 	// Name is the name on the server, for the operator to look up.
 	Name string
-	// Leftover says that the instance or binding itself no longer exists and that this
-	// remains of it.
+	// Leftover says that this remains of an instance or binding that no longer exists.
 	Leftover bool
 }
 
 // UpdateChecker is a backend that can refuse an update before the broker accepts it.
 type UpdateChecker[P, I any] interface {
-	// CheckUpdate returns an error built by Rejected where the instance cannot
-	// become what is asked. It makes no outside call.
+	// CheckUpdate returns an error built by Rejected if the update is impossible. It
+	// makes no outside call.
 	CheckUpdate(r UpdateRequest[P, I]) error
 }
 
 // InstanceChecker is a backend whose plans restrict parameters in ways that a schema
 // cannot express.
 type InstanceChecker[P, I any] interface {
-	// CheckInstance returns an error built by Rejected where the plan does
-	// not allow the parameters. It makes no outside call.
+	// CheckInstance returns an error built by Rejected if the plan does not allow the
+	// parameters. It makes no outside call.
 	CheckInstance(inst Instance[P, I]) error
 }
 
@@ -52,9 +50,9 @@ type InstanceChecker[P, I any] interface {
 // enforce, or keeps spare resources ready.
 type Reconciler[P, I any] interface {
 	// Reconcile is called every few seconds, by one replica at a time, and after a
-	// provision if the result asks for it. Operations on the same instances go on at the
-	// same time. An error concerns the server as a whole; that of one instance is in the result, so that
-	// the broker records the others' conditions nevertheless.
+	// provision if the result asks for it. Operations on the same instances may run at
+	// the same time. An error concerns the whole server; the result contains that of an
+	// instance, so that the broker still records the others' conditions.
 	Reconcile(ctx context.Context, r ReconcileRequest[P, I]) (ReconcileResult, error)
 }
 
@@ -69,15 +67,15 @@ type ReconcileRequest[P, I any] struct {
 // ReconcileResult is the result of Reconcile.
 type ReconcileResult struct {
 	// Instances are the instances that Reconcile examined, by Instance.ID. The
-	// condition of any other instance stays what it was.
+	// conditions of others do not change.
 	Instances map[string]InstanceResult
-	// AfterProvision asks for a call as soon as an instance is provisioned, which may
-	// have used a spare resource.
+	// AfterProvision asks for a call after each provision, which may have used a spare
+	// resource.
 	AfterProvision bool
 }
 
-// InstanceResult is what Reconcile found out about one instance. The zero value
-// says that it is in order.
+// InstanceResult is what Reconcile found out about one instance. The zero value says that
+// nothing is wrong.
 type InstanceResult struct {
 	// Condition is shown to the instance's user.
 	Condition Condition
@@ -85,7 +83,7 @@ type InstanceResult struct {
 	Err error
 }
 
-// Record adds an instance's result. A condition without a message is none.
+// Record adds an instance's result. It ignores a condition without a message.
 func (r *ReconcileResult) Record(instanceID string, c Condition, err error) {
 	if c.Message == "" {
 		c = Condition{}
@@ -135,31 +133,29 @@ type FootprintReporter[P any] interface {
 	Footprint(plan P) Space
 }
 
-// CapacityReporter is a backend that can tell how much of its server is left.
+// CapacityReporter is a backend that can tell its server's capacity.
 type CapacityReporter interface {
 	// Capacity returns how much the server has.
 	Capacity(ctx context.Context) (Capacity, error)
 }
 
-// Capacity is what a server has in all, and how much of that nothing is using.
+// Capacity is what a server has in total, and how much of it is free.
 type Capacity struct{ Free, Total Space }
 
-// Describer is a backend whose users should know something about an instance beside
-// its credentials.
+// Describer is a backend that can tell users about an instance, beside its credentials.
 type Describer[P, I any] interface {
-	// Describe returns the attributes of an instance that is ready (OSB,
-	// "Service Instance Metadata Object"): values of JSON's types, nothing
-	// secret. It changes nothing.
+	// Describe returns the attributes of an instance that is ready (OSB, "Service
+	// Instance Metadata Object"): values of JSON's types, without secrets. It changes
+	// nothing.
 	Describe(ctx context.Context, inst Instance[P, I]) (map[string]any, error)
 }
 
 // Adopter is a backend that can give an instance a resource that others made on its
 // server.
 type Adopter[P, I any] interface {
-	// Adopt replaces the instance's own resource, which is unused (the instance was
-	// just made and has no bindings), by r.Resource. An error built by Rejected says
-	// what the operator has to do first, and that nothing was changed. Repeated
-	// after a crash half-way it goes on.
+	// Adopt replaces the instance's own, unused resource (the instance is new and has no
+	// bindings) by r.Resource. An error built by Rejected says what the operator has to
+	// do first, and that nothing was changed. Repeated after a crash, Adopt continues.
 	Adopt(ctx context.Context, r AdoptRequest[P, I]) (AdoptResult, error)
 }
 
@@ -199,8 +195,8 @@ type VerifyResult struct{}
 
 // Namer is a backend that can name an instance's resource without a call.
 type Namer[P, I any] interface {
-	// ResourceName is the name on the server that List returns for the instance
-	// itself; empty if it is not known. It makes no outside call.
+	// ResourceName is the name that List returns for the instance itself; empty if it
+	// is unknown. It makes no outside call.
 	ResourceName(inst Instance[P, I]) string
 }
 
@@ -221,9 +217,8 @@ type Mounter[I any] interface {
 	MountedInstances(params I) []string
 }
 
-// SerialBinder is a backend whose server keeps the bindings of an instance in one list
-// that is read, modified and written: the engine must run its binds and unbinds one at
-// a time.
+// SerialBinder is a backend whose server has the bindings of an instance in one list that is
+// read, modified and written: the engine must run its binds and unbinds one at a time.
 type SerialBinder interface {
 	SerialBinds() bool
 }

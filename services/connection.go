@@ -11,7 +11,7 @@ import (
 	"sync"
 )
 
-// Invocation is one call of a Driver's function.
+// Invocation is a call of a Driver's function.
 type Invocation struct {
 	// Name is the function's, such as "provision".
 	Name string
@@ -21,8 +21,7 @@ type Invocation struct {
 	Request any
 }
 
-// Instance returns the ID of the instance that the call is about; empty for a call
-// about the whole server.
+// Instance returns the ID of the call's instance; empty for a call about the whole server.
 func (i Invocation) Instance() string {
 	if r, ok := i.Request.(interface{ instanceID() string }); ok {
 		return r.instanceID()
@@ -30,7 +29,7 @@ func (i Invocation) Instance() string {
 	return ""
 }
 
-// Binding returns the ID of the binding that the call is about, if it is about one.
+// Binding returns the ID of the call's binding, if any.
 func (i Invocation) Binding() string {
 	if r, ok := i.Request.(interface{ bindingID() string }); ok {
 		return r.bindingID()
@@ -38,12 +37,11 @@ func (i Invocation) Binding() string {
 	return ""
 }
 
-// Around runs around each call of a Driver, for tracing and the like. It calls next
-// once and returns its error.
+// Around runs around each call of a Driver, for example to trace it. It calls next once and
+// returns its error.
 type Around func(ctx context.Context, i Invocation, next func(context.Context) error) error
 
-// connection is what the functions of a driver share: the backend that they call, and
-// what runs around each call.
+// connection is what the functions of a driver share.
 type connection struct {
 	around []Around
 
@@ -80,9 +78,9 @@ func (c *connection) swap(l *lease) *lease {
 	return l
 }
 
-// Swap directs all further calls to the backend of next, a driver of the same
-// definition that nothing else uses. Calls in progress finish on the backend that they
-// began on; Swap then closes that backend and calls closed with the result.
+// Swap directs all further calls to the backend of next, a driver of the same definition
+// that nothing else uses. When the calls in progress on the former backend have finished,
+// Swap closes it and calls closed with the result.
 func (d *Driver) Swap(next *Driver, closed func(error)) {
 	old := d.connection.swap(next.connection.current)
 	go func() {
@@ -154,8 +152,8 @@ func function[Method, Raw, Req, Res any](
 	}
 }
 
-// PanicError is a panic of a backend. The panic's value may hold a secret, so its type
-// and place have to do.
+// PanicError is a panic of a backend. It does not contain the panic's value, which may be a
+// secret.
 type PanicError struct {
 	// Type is the type of the panic's value, Place the function that panicked.
 	Type, Place string

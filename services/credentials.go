@@ -2,21 +2,20 @@ package services
 
 // Credentials is what an application needs to use an instance.
 type Credentials struct {
-	// Values is what the platform hands to the application, under the
-	// well-known keys of the Service Binding Specification where it has one:
-	// type, provider, host, port, uri, username, password, certificates.
-	// Values holds JSON's types only.
+	// Values is what the platform gives to the application: values of JSON's types,
+	// under the well-known keys of the Service Binding Specification where there is one
+	// (type, provider, host, port, uri, username, password, certificates).
 	Values map[string]any
-	// Endpoints is where the application connects to (OSB, "Endpoint
-	// Object"); it holds nothing secret.
+	// Endpoints are where the application connects (OSB, "Endpoint Object"); they
+	// contain no secret.
 	Endpoints []Endpoint
-	// VolumeMounts is what the platform mounts into the application's
-	// containers; only of a backend whose Client says VolumeMounts.
+	// VolumeMounts is what the platform mounts into the application's containers; only
+	// of a backend whose Client says VolumeMounts.
 	VolumeMounts []VolumeMount
 }
 
-// VolumeMount is a remote volume that a platform mounts into an application's
-// containers (OSB, "Volume Mount Object"). Its device may hold secrets.
+// VolumeMount is a remote volume that a platform mounts into an application's containers
+// (OSB, "Volume Mount Object"). Its device may contain secrets.
 type VolumeMount struct {
 	// Driver is the platform's volume driver, such as "smbdriver".
 	Driver string `json:"driver"`
@@ -31,11 +30,10 @@ type VolumeMount struct {
 
 // VolumeDevice is what a volume driver mounts (OSB, "Device Object").
 type VolumeDevice struct {
-	// VolumeID is the volume's identity to the driver, which mounts one
-	// volume once: bindings with credentials of their own need one each.
+	// VolumeID is the volume's identity. The driver mounts a volume once, so each
+	// binding needs an ID of its own.
 	VolumeID string `json:"volume_id"`
-	// MountConfig is what the driver reads, credentials included; values of
-	// JSON's types.
+	// MountConfig is what the driver reads, credentials included: values of JSON's types.
 	MountConfig map[string]any `json:"mount_config,omitempty"`
 }
 

@@ -11,16 +11,16 @@ import (
 	"strings"
 )
 
-// Defaulter is a configuration or parameter struct that has defaults. The one
-// constructor of such a struct is Decode.
+// Defaulter is a configuration or parameter struct that has defaults. Only Decode makes
+// one.
 type Defaulter interface{ SetDefaults() }
 
 // Validator is a configuration or parameter struct with rules of its own.
 // Validate returns all faults joined (errors.Join), each naming its key.
 type Validator interface{ Validate() error }
 
-// Decode makes a T of a JSON object: defaults first, then what raw says, then
-// the rules. Unknown keys are errors. Empty or null raw is the empty object.
+// Decode makes a T of a JSON object: it sets the defaults, decodes raw and validates.
+// Unknown keys are errors. Empty or null raw is the empty object.
 func Decode[T any](raw json.RawMessage) (T, error) {
 	var t T
 	if d, ok := any(&t).(Defaulter); ok {
@@ -42,18 +42,18 @@ func Decode[T any](raw json.RawMessage) (T, error) {
 	return t, nil
 }
 
-// readable turns the decoder's error into one that names the key and the rule
-// in the user's words and never quotes a value.
+// readable turns the decoder's error into one that names the key and the rule in the
+// user's words, and quotes no value.
 func readable(err error) error {
 	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		if t.Field == "" {
 			return fmt.Errorf("must be an object, not %s", TypeName(t.Value))
 		}
-		got := strings.Fields(t.Value)[0]
-		if want := wanted(t.Type); got != "number" || !strings.Contains(want, "number") {
-			return fmt.Errorf("%s: must be %s, not %s", t.Field, want, TypeName(got))
+		got, want := strings.Fields(t.Value)[0], wanted(t.Type)
+		if got == "number" && strings.Contains(want, "number") { // it does not fit
+			return fmt.Errorf("%s: must be %s", t.Field, want)
 		}
-		return fmt.Errorf("%s: must be %s", t.Field, wanted(t.Type)) // a number too, but not one that fits
+		return fmt.Errorf("%s: must be %s, not %s", t.Field, want, TypeName(got))
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		return fmt.Errorf("%s: no such key", strings.Trim(name, `"`))
@@ -64,7 +64,7 @@ func readable(err error) error {
 	return err
 }
 
-// wanted words what decodes into a type, for people who never saw Go.
+// wanted describes what decodes into a type, for people who do not know Go.
 func wanted(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.String:
@@ -88,7 +88,7 @@ func wanted(t reflect.Type) string {
 	}
 }
 
-// TypeName words a JSON type for people, such as "an array". jsonType is its name in a
+// TypeName names a JSON type for people, such as "an array". jsonType is its name in a
 // schema or in package encoding/json.
 func TypeName(jsonType string) string {
 	switch jsonType {
@@ -97,13 +97,12 @@ func TypeName(jsonType string) string {
 	case "bool":
 		return "a boolean"
 	case "null":
-		return "null"
-	default:
-		return "a " + jsonType
+		return jsonType
 	}
+	return "a " + jsonType
 }
 
-// TypeNameOf words the type of a JSON value.
+// TypeNameOf names the type of a JSON value.
 func TypeNameOf(value json.RawMessage) string {
 	value = bytes.TrimSpace(value)
 	if len(value) == 0 {

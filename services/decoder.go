@@ -1,6 +1,9 @@
 package services
 
 import (
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"regexp"
@@ -34,8 +37,8 @@ func (d decoder[P, I, B]) instance(raw RawInstance) (inst Instance[P, I], err er
 
 func (decoder[P, I, B]) params(raw RawInstance) (I, error) { return parameters[I](raw.Params) }
 
-// lenientInstance is for what has to work although today's rules no longer allow the
-// plan or the parameters, such as a removal: these are decoded as far as they can be.
+// lenientInstance decodes as much as it can, for calls such as a removal that must work
+// even if today's rules no longer allow the plan or the parameters.
 func (d decoder[P, I, B]) lenientInstance(raw RawInstance) (Instance[P, I], error) {
 	inst, _ := d.instance(raw)
 	return inst, nil
@@ -63,8 +66,7 @@ func parameters[T any](raw json.RawMessage) (T, error) {
 // keyed matches a fault that begins with its key.
 var keyed = regexp.MustCompile(`^([a-z][a-z0-9_.\[\]]*): `)
 
-// inParameters names the parameter that each fault is about as schemas' faults do:
-// "parameters.zone: ...".
+// inParameters names each fault's parameter like a schema's faults: "parameters.zone: ...".
 func inParameters(faults string) string {
 	lines := strings.Split(faults, "\n")
 	for i, line := range lines {
@@ -136,11 +138,34 @@ func (d decoder[P, I, B]) reconcile(r RawReconcile) (ReconcileRequest[P, I], err
 		plans = append(plans, p)
 	}
 	for _, raw := range r.Instances {
-		// One that today's rules no longer allow must not stop the others from being
-		// reconciled. Its next operation reports what is wrong.
+		// An instance that today's rules no longer allow does not stop the others. Its
+		// next operation reports the fault.
 		if inst, err := d.instance(raw); err == nil {
 			instances = append(instances, inst)
 		}
 	}
 	return ReconcileRequest[P, I]{plans, instances}, nil
+}
+
+var nameEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// InstanceName returns the safe name of an instance: 26 characters of
+// [a-z2-7], 128 bits of SHA-256 of the ID.
+func InstanceName(instanceID string) string { return safeName("instance", instanceID) }
+
+// BindingName returns the safe name of a binding: 26 characters of [a-z2-7],
+// 128 bits of SHA-256 of both IDs.
+func BindingName(instanceID, bindingID string) string {
+	return safeName("binding", instanceID, bindingID)
+}
+
+func safeName(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		var n [8]byte
+		binary.BigEndian.PutUint64(n[:], uint64(len(p))) // lengths first: ("ab","c") is not ("a","bc")
+		h.Write(n[:])
+		h.Write([]byte(p))
+	}
+	return nameEncoding.EncodeToString(h.Sum(nil)[:16])
 }

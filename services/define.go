@@ -2,19 +2,20 @@ package services
 
 import (
 	"context"
+	"embed"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"reflect"
 	"strings"
 )
 
-// Schemas are a backend's JSON schemas (draft-04), written by hand as files.
-// The suite checks that their properties are those of the structs.
+// Schemas are a backend's JSON schemas (draft-04), written by hand as files. The suite
+// compares their properties with the structs.
 type Schemas struct {
 	// InstanceCreate is for the parameters of provision.
 	InstanceCreate []byte
-	// InstanceUpdate is for the parameters of update; nil where nothing can
-	// be updated.
+	// InstanceUpdate is for the parameters of update; nil: nothing can be updated.
 	InstanceUpdate []byte
 	// BindingCreate is for the parameters of bind.
 	BindingCreate []byte
@@ -28,13 +29,12 @@ type Replaced struct {
 	Change string
 }
 
-// Definition describes a backend with its types erased: what the catalog
-// checks and opens, and what a client needs to use its credentials.
+// Definition describes a backend with its types erased: what the catalog checks and opens,
+// and what a client needs to use its credentials.
 type Definition struct {
 	// Name is the backend's folder below services, such as
 	// "database/postgres"; its first part is the family.
-	Name string
-	// Schemas are as Define was given them.
+	Name    string
 	Schemas Schemas
 	Client
 
@@ -42,51 +42,55 @@ type Definition struct {
 	DecodeConfig func(json.RawMessage) (Config, error)
 	DecodePlan   func(json.RawMessage) (Plan, error)
 	// Open makes the backend, with around running around each call, the first
-	// outermost. It makes no outside call that has to succeed: a server that does
-	// not answer shows in Ready and in the operations.
+	// outermost. No outside call has to succeed: Ready and the operations report a
+	// server that does not answer.
 	Open func(ctx context.Context, config Config, around ...Around) (*Driver, error)
 
-	// properties for the suite: JSON keys of the parameter structs.
-	instanceKeys, bindingKeys []string
-	config, plan              reflect.Type
+	// Types are what the configurations and parameters decode into.
+	Types Types
 }
 
-// ConfigTypes returns the types that the backend's and a plan's configuration
-// decode into. The catalog needs them for values that have no type of their own:
-// a variable of the environment is a number where a number is asked for.
-func (d Definition) ConfigTypes() (config, plan reflect.Type) {
-	return d.config, d.plan
-}
+// Types are the types of a backend's and a plan's configuration, and of the parameters of
+// an instance and a binding. The catalog decodes values without a type by them: a variable
+// of the environment becomes a number where the type is one.
+type Types struct{ Config, Plan, Instance, Binding reflect.Type }
 
-// Parameters returns the JSON keys of the instance's and of the binding's
-// parameter structs, for comparing them with the schemas.
-func (d Definition) Parameters() (instance, binding []string) {
-	return d.instanceKeys, d.bindingKeys
+// Keys returns the JSON keys of a struct's fields.
+func Keys(t reflect.Type) []string {
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	var keys []string
+	for _, f := range reflect.VisibleFields(t) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if f.IsExported() && name != "" && name != "-" {
+			keys = append(keys, name)
+		}
+	}
+	return keys
 }
 
 // Client is what a Definition offers: plans, and the use of credentials.
 type Client struct {
-	// Catalog is a catalog.yml with this backend and its plans, and no other's:
-	// "chandler catalog init" joins those of all backends. Services of one id are
-	// the same in all of them, except for their plans.
+	// Catalog is a catalog.yml with only this backend and its plans. "chandler catalog
+	// init" joins those of all backends: services of one id are the same in all of
+	// them, except for their plans.
 	Catalog []byte
-	// Replaces is the backend that this one took the place of, if any.
+	// Replaces is the backend that this one replaced, if any.
 	Replaces Replaced
 	// AdministratorSQL returns the statements by which an SQL server's superuser
-	// makes the broker's account; nil where the server needs none.
+	// makes the broker's account; nil if the server needs none.
 	AdministratorSQL func(name, password string) string
 	// CredentialType is the value of "type" in the credentials, such as
 	// "postgresql".
 	CredentialType string
 	// Dial uses credentials as an application would.
 	Dial Dialer
-	// VolumeMounts says that bindings come with volume mounts. The service
-	// needs "requires: [volume_mount]" then, without which no platform takes
-	// them.
+	// VolumeMounts says that bindings have volume mounts. Platforms accept them only
+	// from a service with "requires: [volume_mount]".
 	VolumeMounts bool
-	// Active says that instances work by themselves, without an application
-	// that is bound to them: one that was deleted cannot just be left there for
-	// a time.
+	// Active says that instances work without a bound application, so that one that
+	// was deleted cannot just be retained.
 	Active bool
 }
 
@@ -97,17 +101,15 @@ type Dialer func(ctx context.Context, credentials map[string]any) (Session, erro
 type Session interface {
 	// Write stores value under key: a row, a message, a record, an object.
 	Write(ctx context.Context, key, value string) error
-	// Read returns what was written under key, by this session or another of
-	// the same instance.
+	// Read returns the value under key, which any session of the instance wrote.
 	Read(ctx context.Context, key string) (string, error)
-	// Ping makes one round trip on the live session and fails once the
-	// session was cut.
+	// Ping makes one round trip on the live session. It fails if the session was cut.
 	Ping(ctx context.Context) error
 	Close() error
 }
 
-// Plan is a plan's configuration, decoded and checked once. All calls share the value,
-// which a backend must not change.
+// Plan is a plan's configuration, decoded and checked once. All calls share the value, so
+// a backend must not change it.
 type Plan struct{ decoded }
 
 // Config is a backend's configuration, decoded and checked.
@@ -153,25 +155,24 @@ func Define[C any, T Backend[P, I, B], P, I, B any](
 			}
 			return newDriver[P, I, B](&connection{around: around, current: &lease{backend: b}}, c.VolumeMounts), nil
 		},
-		instanceKeys: jsonKeys[I](),
-		bindingKeys:  jsonKeys[B](),
-		config:       reflect.TypeFor[C](),
-		plan:         reflect.TypeFor[P](),
+		Types: Types{reflect.TypeFor[C](), reflect.TypeFor[P](), reflect.TypeFor[I](), reflect.TypeFor[B]()},
 	}
 }
 
-// jsonKeys returns the JSON names of T's fields.
-func jsonKeys[T any]() []string {
-	t := reflect.TypeFor[T]()
-	if t.Kind() != reflect.Struct {
-		return nil
-	}
-	var keys []string
-	for _, f := range reflect.VisibleFields(t) {
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if f.IsExported() && name != "" && name != "-" {
-			keys = append(keys, name)
+// ReadSchemas returns the schemas in a backend's folder "schemas":
+// instance-create.json, binding-create.json, and instance-update.json if an instance
+// can be updated. A missing file is an error of the program.
+func ReadSchemas(folder embed.FS) Schemas {
+	read := func(name string) []byte {
+		text, err := folder.ReadFile("schemas/" + name)
+		if err != nil {
+			panic(err)
 		}
+		return text
 	}
-	return keys
+	s := Schemas{InstanceCreate: read("instance-create.json"), BindingCreate: read("binding-create.json")}
+	if _, err := fs.Stat(folder, "schemas/instance-update.json"); err == nil {
+		s.InstanceUpdate = read("instance-update.json")
+	}
+	return s
 }

@@ -6,8 +6,8 @@ import (
 )
 
 type (
-	// RawInstance is an instance as the broker has it: its plan was decoded when the
-	// catalog was read, its parameters are as the state keeps them.
+	// RawInstance is an instance as the broker has it: with the plan decoded when the
+	// catalog was read, and the parameters from the state.
 	RawInstance = Instance[Plan, json.RawMessage]
 	// RawBinding is a binding as the broker has it.
 	RawBinding = Binding[json.RawMessage]
@@ -33,8 +33,7 @@ type (
 // Call is a function of a Driver.
 type Call[Req, Res any] func(ctx context.Context, r Req) (Res, error)
 
-// OrZero makes the call. If the backend does not implement it, the result is the zero
-// value.
+// OrZero makes the call. Its result is zero if the backend does not implement the call.
 func (c Call[Req, Res]) OrZero(ctx context.Context, r Req) (result Res, err error) {
 	if c == nil {
 		return result, nil
@@ -42,7 +41,7 @@ func (c Call[Req, Res]) OrZero(ctx context.Context, r Req) (result Res, err erro
 	return c(ctx, r)
 }
 
-// None is the request or the result of a call that has none.
+// None is the request of a call without a request, or the result of one without a result.
 type None struct{}
 
 // Driver is an open Backend with its types erased: what the broker calls. The contract
@@ -55,9 +54,8 @@ type Driver struct {
 	Bind        Call[RawBind, BindResult]
 	Unbind      Call[RawUnbind, UnbindResult]
 
-	// CheckInstance, CheckUpdate and CheckBinding decode the parameters, and ask the
-	// backend if it is an InstanceChecker or UpdateChecker. The user can fix what
-	// their errors report.
+	// CheckInstance, CheckUpdate and CheckBinding decode the parameters, and ask a
+	// backend that is an InstanceChecker or UpdateChecker. The user can fix the errors.
 	CheckInstance Call[RawInstance, None]
 	CheckUpdate   Call[RawUpdate, None]
 	CheckBinding  Call[json.RawMessage, None]
@@ -143,8 +141,7 @@ func (d *Driver) CheckReady(ctx context.Context) error {
 	return err
 }
 
-// Remove deprovisions or unbinds what List returned and no instance owns, by its names
-// alone.
+// Remove deprovisions or unbinds a Resource that no instance owns, only by its names.
 func (d *Driver) Remove(ctx context.Context, r Resource) error {
 	inst := RawInstance{Name: r.Instance}
 	if r.Binding == "" {

@@ -1,6 +1,7 @@
 package services
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -20,25 +21,25 @@ func (e *NotYetError) Error() string { return e.Note }
 // attempt; note is shown to the user while the operation is in progress.
 func NotYet(after time.Duration, note string) error { return &NotYetError{After: after, Note: note} }
 
-// RejectedError says that the user asked for something that cannot be.
+// RejectedError says that the user asked for something impossible.
 type RejectedError struct{ Message string }
 
 func (e *RejectedError) Error() string { return e.Message }
 
-// Rejected builds the error for a fault in the user's input. It is never
-// retried. The message names the parameter and the rule and says what to do.
+// Rejected builds the error for a fault in the user's input, which the engine never
+// retries. The message names the parameter and the rule, and says what to do.
 func Rejected(format string, args ...any) error {
 	return &RejectedError{Message: fmt.Sprintf(format, args...)}
 }
 
-// FixedAtCreation builds the error for an update that changes a parameter which
-// only a provision sets; instead says how to get the other value nevertheless.
+// FixedAtCreation builds the error for an update of a parameter that only a provision sets;
+// instead says how to get another value.
 func FixedAtCreation(parameter, instead string) error {
 	return Rejected("parameters.%s: fixed at creation: leave it out or repeat the value given then; to have another, %s",
 		parameter, instead)
 }
 
-// IsRejected says whether err was built by Rejected, and returns its message.
+// IsRejected reports whether Rejected built err, and returns its message.
 func IsRejected(err error) (string, bool) {
 	if r, ok := errors.AsType[*RejectedError](err); ok {
 		return r.Message, true
@@ -46,21 +47,39 @@ func IsRejected(err error) (string, bool) {
 	return "", false
 }
 
-// OutOfCapacityError says that a server has no room for what it was asked to do.
-type OutOfCapacityError struct{ err error }
+// OutOfCapacityError says that a server's disk is full.
+type OutOfCapacityError struct{ error }
 
-func (e *OutOfCapacityError) Error() string { return e.err.Error() }
+// Unwrap returns the argument of OutOfCapacity.
+func (e *OutOfCapacityError) Unwrap() error { return e.error }
 
-// Unwrap returns what OutOfCapacity was given.
-func (e *OutOfCapacityError) Unwrap() error { return e.err }
-
-// OutOfCapacity builds the error for a server whose disk is full. It is retried as
-// any other, since there may be room again; the user is told that the service
-// has none, the operator what err says.
+// OutOfCapacity builds the error for a server whose disk is full. The engine retries it,
+// because there may be space later; the user reads that the service has no capacity, the
+// operator reads err.
 func OutOfCapacity(err error) error { return &OutOfCapacityError{err} }
 
-// IsOutOfCapacity says whether err was built by OutOfCapacity.
+// IsOutOfCapacity reports whether OutOfCapacity built err.
 func IsOutOfCapacity(err error) bool {
 	_, ok := errors.AsType[*OutOfCapacityError](err)
 	return ok
+}
+
+// completionTime is how much longer than its context a changing call may take.
+const completionTime = 3 * time.Second
+
+// RunToCompletion makes a call that changes something on a server. When ctx ends, it gives
+// the call a few more seconds: an abandoned call might take effect after the caller has
+// undone it. If ctx has ended and the call failed, the error wraps ctx's too.
+func RunToCompletion(ctx context.Context, call func(context.Context) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(completionTime, cancel) })()
+	err := call(longer)
+	if err != nil && ctx.Err() != nil {
+		return errors.Join(ctx.Err(), err)
+	}
+	return err
 }

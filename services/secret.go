@@ -14,9 +14,8 @@ import (
 
 const redacted = "[redacted]"
 
-// Secret is a string that shows itself to nobody but who calls Reveal: it is
-// redacted in every print verb, in JSON and in logs. It decodes from a JSON
-// string, so that a backend's configuration can hold one.
+// Secret is a string that only Reveal shows: it is redacted in every print verb, in JSON
+// and in logs. It decodes from a JSON string, so that a configuration can contain one.
 type Secret struct{ value string }
 
 // NewSecret makes a Secret of value.
@@ -25,7 +24,7 @@ func NewSecret(value string) Secret { return Secret{value} }
 // Reveal returns the secret itself.
 func (s Secret) Reveal() string { return s.value }
 
-// IsZero says whether the secret is the empty string.
+// IsZero reports whether the secret is the empty string.
 func (s Secret) IsZero() bool { return s.value == "" }
 
 // Format redacts the secret in every verb of package fmt.
@@ -40,7 +39,7 @@ func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `
 // UnmarshalJSON reads the secret from a JSON string.
 func (s *Secret) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &s.value); err != nil {
-		return fmt.Errorf("a secret must be a string") // the decoder's error would quote the value
+		return fmt.Errorf("a secret must be a string") // the decoder's error quotes the value
 	}
 	return nil
 }
@@ -48,9 +47,8 @@ func (s *Secret) UnmarshalJSON(data []byte) error {
 // SeedSize is the length of a seed in bytes.
 const SeedSize = 32
 
-// Seed is the random secret from which one binding's passwords derive. It
-// remembers what it derived, so that error texts can be scrubbed of it. It is
-// safe for concurrent use.
+// Seed is the random secret from which one binding's passwords derive. It remembers them,
+// so that Scrub can remove them from error texts. It is safe for concurrent use.
 type Seed struct {
 	key []byte
 
@@ -79,12 +77,12 @@ func RandomKey() []byte {
 	return key
 }
 
-// Bytes returns n bytes derived from the seed by HKDF-SHA256 (RFC 5869) for
-// label, the same ones each time. One label, one secret.
+// Bytes derives n bytes from the seed by HKDF-SHA256 (RFC 5869), the same each time for a
+// label. One label, one secret.
 func (s *Seed) Bytes(label string, n int) []byte {
 	out, err := hkdf.Key(sha256.New, s.key, nil, "chandler/"+label, n)
 	if err != nil {
-		panic(err) // only n > 8160 gets here
+		panic(err) // n > 8160
 	}
 	return out
 }
@@ -93,21 +91,19 @@ func (s *Seed) Bytes(label string, n int) []byte {
 // derived from the seed for label.
 func (s *Seed) Password(label string) Secret {
 	p := base64.RawURLEncoding.EncodeToString(s.Bytes(label, 24))
-	s.mu.Lock()
-	s.derived = append(s.derived, p)
-	s.mu.Unlock()
+	s.Conceal(p)
 	return NewSecret(p)
 }
 
-// Conceal makes Scrub remove value as well: for secrets that are made from
-// Bytes in a form of the backend's own.
+// Conceal makes Scrub remove value as well. A backend calls it for secrets that it makes
+// from Bytes in its own form.
 func (s *Seed) Conceal(value string) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.derived = append(s.derived, value)
-	s.mu.Unlock()
 }
 
-// Scrub returns text without any secret that was derived from the seed.
+// Scrub returns text without the secrets that derive from the seed.
 func (s *Seed) Scrub(text string) string {
 	if s == nil {
 		return text

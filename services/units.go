@@ -8,22 +8,20 @@ import (
 	"time"
 )
 
-// How sizes and durations are written, for the faults that a Validate reports:
-// "storage: must be "+SizeForm.
+// The forms of sizes and durations, for faults such as "storage: must be "+SizeForm.
 const (
 	SizeForm     = `a whole number and kB, MB, GB or TB, such as "500MB"`
 	DurationForm = `a time of whole milliseconds, such as "30s" or "5m"`
 )
 
-// malformed marks what could not be read.
+// malformed marks a text that is not a size or duration.
 const malformed = -1
 
-// Size is a number of bytes, written in a configuration as PostgreSQL writes it
-// (its manual, "Parameter Names and Values"): a whole number and kB, MB, GB or
-// TB, each 1024 of the one before.
+// Size is a number of bytes. Configurations write it like PostgreSQL (its manual,
+// "Parameter Names and Values"): a whole number and kB, MB, GB or TB, each 1024 of the one
+// before. Only an absent key gives 0.
 //
-// A text that cannot be read gives a negative size, which the Validate around it
-// reports: only there its key is known. 0 can be had by leaving the key out only.
+// A malformed text gives a negative size, for Validate to report, which knows the key.
 type Size int64
 
 // The units of a Size.
@@ -47,10 +45,7 @@ func (s *Size) UnmarshalJSON(data []byte) error {
 	if m == nil {
 		return nil
 	}
-	n, err := strconv.ParseInt(m[1], 10, 64)
-	if err != nil {
-		return err // seven digits always fit
-	}
+	n, _ := strconv.ParseInt(m[1], 10, 64) // seven digits always fit
 	unit := map[string]Size{"kB": Kilobyte, "MB": Megabyte, "GB": Gigabyte, "TB": Terabyte}[m[2]]
 	if size := Size(n) * unit; size/unit == Size(n) { // 9999999TB overflow
 		*s = size
@@ -76,9 +71,8 @@ func (s Size) String() string {
 	return fmt.Sprintf("%d bytes", int64(s))
 }
 
-// Duration is a time of whole milliseconds, one at least, written in a
-// configuration as Go writes it: "30s", "5m", "1h30m". It is negative where the
-// text cannot be read, as a Size is.
+// Duration is a time of whole milliseconds, at least one. Configurations write it like Go:
+// "30s", "5m", "1h30m". A malformed text gives a negative duration, like a Size.
 type Duration time.Duration
 
 // UnmarshalJSON reads a duration such as "30s".

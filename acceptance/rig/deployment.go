@@ -17,6 +17,7 @@ import (
 
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // Options says what a Deployment is made of.
@@ -47,14 +48,14 @@ type Options struct {
 type Deployment struct {
 	Options
 	State      *embedded.Postgres
-	Servers    []*Server       // in the order of Options.Backends
-	Vault      *embedded.Vault // nil with the sealed store
-	VaultProxy *Proxy          // nil with the sealed store
+	Servers    []*Server          // in the order of Options.Backends
+	Vault      *embedded.Vault    // nil with the sealed store
+	VaultProxy *servicetest.Proxy // nil with the sealed store
 
 	// Tenants and TenantsProxy are the server of the backend postgres; nil
 	// without.
 	Tenants      *embedded.Postgres
-	TenantsProxy *Proxy
+	TenantsProxy *servicetest.Proxy
 
 	// Username and Password are the platform's.
 	Username, Password string

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/chandler-broker/chandler/embedded"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // startFunctions runs a function runtime on a PostgreSQL server of its own.
@@ -43,11 +44,11 @@ func startFunctions(ctx context.Context, d *Deployment, s *Server) (map[string]s
 		return nil, err
 	}
 	return map[string]string{
-		"FUNCTIONS_ADMIN_URL": "http://" + broker.Addr(), "FUNCTIONS_ADMIN_TOKEN": runtime.AdminToken(), "FUNCTIONS_API_HOST": "http://" + api.Addr(),
+		"FUNCTIONS_ADMIN_URL": "http://" + broker.Address(), "FUNCTIONS_ADMIN_TOKEN": runtime.AdminToken(), "FUNCTIONS_API_HOST": "http://" + api.Address(),
 	}, nil
 }
 
-func (s *Server) proxyURL(text string) (*Proxy, error) {
+func (s *Server) proxyURL(text string) (*servicetest.Proxy, error) {
 	u, err := url.Parse(text)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/services/database/postgres"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // postgresAdministrator is the broker's role on the tenants' server.
@@ -45,7 +46,7 @@ func (d *Deployment) AddPostgres(ctx context.Context, name, variable string) (*S
 }
 
 // tenants starts a server that a broker can administer by the URL.
-func (d *Deployment) tenants(ctx context.Context, s *Server, name string) (server *embedded.Postgres, proxy *Proxy, url string, err error) {
+func (d *Deployment) tenants(ctx context.Context, s *Server, name string) (server *embedded.Postgres, proxy *servicetest.Proxy, url string, err error) {
 	if server, err = d.postgres(ctx, name); err != nil {
 		return nil, nil, "", err
 	}
@@ -60,7 +61,7 @@ func (d *Deployment) tenants(ctx context.Context, s *Server, name string) (serve
 	if err != nil {
 		return nil, nil, "", err
 	}
-	return server, proxy, serverURL(proxy.Addr(), postgresAdministrator, password, "postgres"), nil
+	return server, proxy, serverURL(proxy.Address(), postgresAdministrator, password, "postgres"), nil
 }
 
 // postgresHolds are the databases and roles that are neither the server's own

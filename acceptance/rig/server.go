@@ -15,6 +15,7 @@ import (
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/all"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // Server is a server that brokers make resources on: one backend of the shipped
@@ -26,7 +27,7 @@ type Server struct {
 	Backend string
 
 	process embedded.Process
-	proxies []*Proxy
+	proxies []*servicetest.Proxy
 	// holds returns the names of all that is on the server and not its own, seen
 	// past the broker's backend.
 	holds func(ctx context.Context) ([]string, error)
@@ -76,13 +77,13 @@ func (d *Deployment) startKind(ctx context.Context, kind embedded.Kind, s *Serve
 		d.Secrets.Add(what, secret)
 	}
 	variables := running.Variables(func(address string) string {
-		p, failed := NewProxy(address)
+		p, failed := servicetest.StartProxy(address)
 		if failed != nil {
 			err = errors.Join(err, failed)
 			return ""
 		}
 		s.proxies = append(s.proxies, p)
-		return p.Addr()
+		return p.Address()
 	})
 	return variables, err
 }
@@ -161,8 +162,8 @@ func (s *Server) Holds(ctx context.Context) ([]string, error) {
 }
 
 // proxy puts a proxy before an address of the server.
-func (s *Server) proxy(host string, port int) (*Proxy, error) {
-	p, err := NewProxy(net.JoinHostPort(host, strconv.Itoa(port)))
+func (s *Server) proxy(host string, port int) (*servicetest.Proxy, error) {
+	p, err := servicetest.StartProxy(net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {
 		return nil, err
 	}

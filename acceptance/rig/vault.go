@@ -12,6 +12,7 @@ import (
 
 	"github.com/chandler-broker/chandler"
 	"github.com/chandler-broker/chandler/embedded"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // secretRoot is where the brokers keep their credentials in Vault.
@@ -26,7 +27,7 @@ func (d *Deployment) setUpVault(ctx context.Context) (err error) {
 		return err
 	}
 	d.Secrets.Add("Vault's root token", d.Vault.RootToken())
-	if d.VaultProxy, err = NewProxy(strings.TrimPrefix(d.Vault.Addr(), "http://")); err != nil {
+	if d.VaultProxy, err = servicetest.StartProxy(strings.TrimPrefix(d.Vault.Addr(), "http://")); err != nil {
 		return err
 	}
 	root, err := d.root()
@@ -58,7 +59,7 @@ func (d *Deployment) makeRole(ctx context.Context, root *api.Client) error {
 	if err != nil {
 		return fmt.Errorf("make the role's secret id: %w", err)
 	}
-	d.env["VAULT_ADDR"] = "http://" + d.VaultProxy.Addr()
+	d.env["VAULT_ADDR"] = "http://" + d.VaultProxy.Address()
 	d.env["VAULT_AUTH_METHOD"] = "approle"
 	d.env["VAULT_ROLE_ID"], _ = id.Data["role_id"].(string)
 	d.env["VAULT_SECRET_ID"], _ = secret.Data["secret_id"].(string)

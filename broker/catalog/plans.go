@@ -65,7 +65,7 @@ func (r servicesReader) planBackend(n *node, p *Plan) {
 	}
 	p.BackendType = cmp.Or(b.Definition.Replaces.Name, b.Definition.Name)
 	p.Family, _, _ = strings.Cut(p.BackendType, "/")
-	_, target := b.Definition.ConfigTypes()
+	target := b.Definition.Types.Plan
 	r.config(n, n.member("config"), target, func(raw json.RawMessage) (err error) {
 		p.Config, err = b.Definition.DecodePlan(raw)
 		return err

@@ -67,7 +67,7 @@ func (c *Catalog) ServersOf(backend string) []Server {
 // servers reads the servers of a backend, whose keys "config" and "servers" are the nodes.
 // Without "servers" it has one, with its own configuration.
 func (c *checker) servers(n, config, servers *node, name string, def services.Definition) []Server {
-	target, _ := def.ConfigTypes()
+	target := def.Types.Config
 	decode := func(owner, n *node, s *Server) {
 		c.config(owner, n, target, func(raw json.RawMessage) (err error) {
 			s.Config, err = def.DecodeConfig(raw)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/chandler-broker/chandler/credhub/credtest"
 	"github.com/chandler-broker/chandler/credhub/vault"
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // The whole suite runs with the shipped policy's rights and nothing else.
@@ -212,13 +212,11 @@ func check(t *testing.T, err error) {
 
 // A Vault that takes the connection and says nothing must not hold a worker.
 func TestVaultThatHangs(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	defer listener.Close() // nobody accepts: the kernel does
 	t.Setenv(api.EnvVaultClientTimeout, "1")
-	store := open(t, vault.Config{Address: "http://" + listener.Addr().String(), Token: services.NewSecret("t")})
+	address := servicetest.Listen(t, servicetest.Hangs)
+	store := open(t, vault.Config{Address: "http://" + address, Token: services.NewSecret("t")})
 	begin := time.Now()
-	_, err = store.Get(t.Context(), path)
+	_, err := store.Get(t.Context(), path)
 	if took := time.Since(begin); err == nil || !strings.Contains(err.Error(), "does not answer in time") || took > 20*time.Second {
 		t.Errorf("after %v: %v", took, err)
 	}

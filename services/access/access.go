@@ -12,7 +12,7 @@ const (
 	ReadOnly  Role = "read_only"
 )
 
-// Check says what is wrong with the parameter role.
+// Check checks the parameter role.
 func (r Role) Check() error {
 	if r != ReadWrite && r != ReadOnly {
 		return fmt.Errorf("role: must be %q or %q", ReadWrite, ReadOnly)

@@ -1,7 +1,7 @@
-// Package cafile reads the certificates of authorities that a configuration
-// gives as text or names as a file. Backends hand them to applications, so
-// nothing but certificates passes: a file that also holds a private key is
-// refused, and text between the certificates is left out.
+// Package cafile reads the certificates of authorities that a configuration contains or
+// names as a file. Backends give them to applications, so only certificates pass: the
+// package refuses a file that also contains a private key, and omits text between the
+// certificates.
 package cafile
 
 import (
@@ -15,23 +15,17 @@ import (
 	"strings"
 )
 
-// Check finds what is wrong with the configuration keys ca and ca_file, without
-// reading the file.
+// Check checks the configuration keys ca and ca_file without reading the file.
 func Check(ca, file string) error {
-	var faults []error
+	_, err := Read(ca, "")
 	if ca != "" && file != "" {
-		faults = append(faults, errors.New("ca_file: cannot be given together with ca"))
+		err = errors.Join(errors.New("ca_file: cannot be given together with ca"), err)
 	}
-	if ca != "" {
-		_, err := certificates([]byte(ca))
-		faults = append(faults, named("ca:", err))
-	}
-	return errors.Join(faults...)
+	return err
 }
 
-// Read returns the certificates of the configuration key ca or of the file that
-// ca_file names, in PEM and without anything beside them; empty where neither is
-// given.
+// Read returns the certificates of the configuration key ca, or of the file that ca_file
+// names, in PEM and without other text; empty if neither is set.
 func Read(ca, file string) (string, error) {
 	if file != "" {
 		return ReadFile("ca_file", file)
@@ -43,8 +37,8 @@ func Read(ca, file string) (string, error) {
 	return text, named("ca:", err)
 }
 
-// ReadFile returns the certificates in a file, in PEM and without anything beside
-// them. Errors begin with key, which names the file in the configuration.
+// ReadFile returns the certificates in a file, in PEM and without other text. Errors begin
+// with key, the file's key in the configuration.
 func ReadFile(key, file string) (string, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
@@ -54,8 +48,8 @@ func ReadFile(key, file string) (string, error) {
 	return text, named(key+": "+file, err)
 }
 
-// Pool returns the certificates that Read or ReadFile returned for trusting
-// them; nil, which is the system's, for none.
+// Pool returns a pool of the certificates that Read or ReadFile returned; nil, which means
+// the system's, for none.
 func Pool(certificates string) *x509.CertPool {
 	if certificates == "" {
 		return nil
@@ -65,8 +59,8 @@ func Pool(certificates string) *x509.CertPool {
 	return pool
 }
 
-// TLS is for connecting to a server whose certificate the certificates that Read or
-// ReadFile returned have signed; for none, the system's authorities.
+// TLS is for connecting to a server whose certificate is signed by those that Read or
+// ReadFile returned; for none, by the system's authorities.
 func TLS(certificates string) *tls.Config {
 	return &tls.Config{RootCAs: Pool(certificates), MinVersion: tls.VersionTLS12}
 }
@@ -80,8 +74,7 @@ func named(subject string, err error) error {
 
 var begin = []byte("-----BEGIN")
 
-// certificates returns the certificates of a text in PEM. Its errors quote nothing
-// of it.
+// certificates returns the certificates in a text. Its errors do not quote the text.
 func certificates(text []byte) (string, error) {
 	var found bytes.Buffer
 	blocks, begins := 0, bytes.Count(text, begin)
@@ -103,7 +96,7 @@ func certificates(text []byte) (string, error) {
 	switch {
 	case begins == 0:
 		return "", errors.New("is not a certificate in PEM")
-	case blocks != begins: // a damaged block is skipped by the decoder
+	case blocks != begins: // the decoder skips a damaged block
 		return "", errors.New("holds a damaged PEM block: replace it")
 	}
 	return found.String(), nil

@@ -1,5 +1,4 @@
-// Package check collects what is wrong with a backend's configuration, a plan or
-// parameters.
+// Package check collects the faults of a backend's configuration, a plan or parameters.
 package check
 
 import (
@@ -12,7 +11,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Faults are what is wrong. Each fault begins with the key that it is about.
+// Faults are a collection. Each fault begins with the key that it is about.
 type Faults struct{ list []error }
 
 // Err returns all faults joined, nil if there are none.

@@ -14,9 +14,8 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Provider is "provider" in the credentials: who runs the service, which tells it
-// from another provider's of the same type (Service Binding Specification,
-// "Well-known Secret Entries").
+// Provider is "provider" in the credentials. It distinguishes the service from another
+// provider's of the same type (Service Binding Specification, "Well-known Secret Entries").
 const Provider = "chandler"
 
 // Server is where applications find a server.
@@ -33,8 +32,8 @@ func (s Server) Address() string { return net.JoinHostPort(s.Host, s.port()) }
 
 func (s Server) port() string { return strconv.Itoa(int(s.Port)) }
 
-// Credentials adds to values what the credentials of all servers have: type,
-// provider, host and port, and ca if the server has one. protocol is the endpoint's.
+// Credentials adds to values what all credentials have: type, provider, host and port, and
+// ca if the server has one. protocol is the endpoint's.
 func (s Server) Credentials(credentialType, protocol string, values map[string]any) services.Credentials {
 	values["type"], values["provider"], values["host"], values["port"] = credentialType, Provider, s.Host, float64(s.Port)
 	if s.CA != "" {
@@ -46,9 +45,8 @@ func (s Server) Credentials(credentialType, protocol string, values map[string]a
 	}
 }
 
-// Parse reads the URL of a server, which has a scheme and a host, and may have a port.
-// ports are the allowed schemes with their default ports. The error does not quote
-// the URL.
+// Parse reads a server's URL: a scheme, a host and an optional port. ports are the allowed
+// schemes with their default ports. The error does not quote the URL.
 func Parse(text string, ports map[string]uint16) (*url.URL, Server, error) {
 	forms := slices.Sorted(maps.Keys(ports))
 	for i := range forms {
@@ -74,7 +72,7 @@ func Parse(text string, ports map[string]uint16) (*url.URL, Server, error) {
 	return u, s, nil
 }
 
-// IsLoopback says whether a host is this machine, which is reached without a network.
+// IsLoopback reports whether a host is this machine, reached without a network.
 func IsLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()

@@ -16,16 +16,15 @@ import (
 )
 
 const (
-	// ConnectTimeout bounds one attempt to reach a server, which tells one that is
-	// away from one that is slow.
+	// ConnectTimeout limits an attempt to connect, to distinguish a server that is away
+	// from a slow one.
 	ConnectTimeout = 5 * time.Second
-	// MaxAnswer is how large an answer may be: more than a list of a hundred
-	// thousand users or records takes.
+	// MaxAnswer is the maximum size of an answer. A list of a hundred thousand users or
+	// records is smaller.
 	MaxAnswer = 64 << 20
 )
 
-// NewTransport makes a transport that keeps some connections open. ca is what
-// package cafile read.
+// NewTransport makes a transport with so many idle connections. ca comes from package cafile.
 func NewTransport(ca string, connections int) *http.Transport {
 	return &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: ConnectTimeout, KeepAlive: 15 * time.Second}).DialContext,
@@ -36,9 +35,9 @@ func NewTransport(ca string, connections int) *http.Transport {
 	}
 }
 
-// Exchange sends a request and reads the whole answer. A request that changes
-// something runs to completion (services.RunToCompletion). An *Outage is the error of a
-// server that did not answer.
+// Exchange sends a request and reads the whole answer. A request that changes something runs
+// to completion (services.RunToCompletion). If the server does not answer, the error is an
+// *Outage.
 func Exchange(next http.RoundTripper, r *http.Request, changes bool) (response *http.Response, body []byte, err error) {
 	if !changes {
 		return exchange(next, r)
@@ -61,13 +60,13 @@ func exchange(next http.RoundTripper, r *http.Request) (*http.Response, []byte, 
 		return nil, nil, &Outage{fmt.Errorf("read the answer: %w", err)}
 	}
 	if len(body) > MaxAnswer {
-		return nil, nil, errors.New("the answer is larger than any of the API's")
+		return nil, nil, errors.New("the answer is larger than any that the API gives")
 	}
 	response.Body = io.NopCloser(bytes.NewReader(body))
 	return response, body, nil
 }
 
-// Outage is the error of a server that did not answer, or not to the end.
+// Outage is the error of a server that did not answer, or not completely.
 type Outage struct{ err error }
 
 func (o *Outage) Error() string { return o.err.Error() }

@@ -59,7 +59,7 @@ func TestExchangeFails(t *testing.T) {
 	}{
 		{"no connection", func(*http.Request) (*http.Response, error) { return nil, broken }, true, "connection reset"},
 		{"half an answer", body(io.MultiReader(strings.NewReader("x"), iotest.ErrReader(broken))), true, "read the answer: connection reset"},
-		{"too large", body(io.LimitReader(zeros{}, httpapi.MaxAnswer+1)), false, "the answer is larger than any of the API's"},
+		{"too large", body(io.LimitReader(zeros{}, httpapi.MaxAnswer+1)), false, "the answer is larger than any that the API gives"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

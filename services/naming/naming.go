@@ -36,13 +36,13 @@ func (r Rule) Binding(name string) (instance, binding string, ok bool) {
 // String is the rule for servers that match names themselves.
 func (r Rule) String() string { return r.expression.String() }
 
-// MaxPrefix is how long prefixes may usually be.
+// MaxPrefix is the usual maximum length of a prefix.
 const MaxPrefix = 8
 
 var prefixRule = regexp.MustCompile(`^[a-z][a-z0-9]*$`)
 
-// CheckPrefix says what is wrong with the configuration key prefix. The prefix
-// begins all names that a backend makes, so that brokers can share a server.
+// CheckPrefix checks the configuration key prefix, which begins all names that a backend
+// makes, so that brokers can share a server.
 func CheckPrefix(prefix string, most int) error {
 	if len(prefix) > most || !prefixRule.MatchString(prefix) {
 		return fmt.Errorf("prefix: must be 1 to %d characters of a-z and 0-9 and begin with a letter", most)

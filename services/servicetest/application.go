@@ -7,35 +7,27 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// The actions of an application with its credentials.
-
+// dialled connects with the credentials like an application.
 func (h *harness) dialled(t *testing.T, c services.Credentials) services.Session {
 	t.Helper()
 	session, err := h.dial(t, c)
-	if err != nil {
-		t.Fatalf("connect with the credentials: %v", err)
-	}
+	succeeds(t, "connect with the credentials", err)
 	t.Cleanup(func() { _ = session.Close() }) // it may have been cut
 	return session
 }
 
 func (h *harness) dial(t *testing.T, c services.Credentials) (services.Session, error) {
 	t.Helper()
-	ctx := soon(t)
-	return h.Definition.Dial(ctx, delivered(t, c.Values))
+	return h.Definition.Dial(soon(t), delivered(t, c.Values))
 }
 
 // delivered passes credentials through JSON, as the credential store does.
 func delivered(t *testing.T, values map[string]any) map[string]any {
 	t.Helper()
 	data, err := json.Marshal(values)
-	if err != nil {
-		t.Fatalf("the credentials are not JSON: %v", err)
-	}
+	succeeds(t, "encode the credentials as JSON", err)
 	var read map[string]any
-	if err := json.Unmarshal(data, &read); err != nil {
-		t.Fatalf("the credentials are not a JSON object: %v", err)
-	}
+	succeeds(t, "decode the credentials", json.Unmarshal(data, &read))
 	return read
 }
 
@@ -49,24 +41,30 @@ func (h *harness) works(t *testing.T, c services.Credentials) {
 
 func (h *harness) writes(t *testing.T, s services.Session, key, value string) {
 	t.Helper()
-	ctx := soon(t)
-	if err := s.Write(ctx, key, value); err != nil {
-		t.Fatalf("write: %v", err)
-	}
+	succeeds(t, "write", s.Write(soon(t), key, value))
 }
 
 func (h *harness) reads(t *testing.T, s services.Session, key, want string) {
 	t.Helper()
-	ctx := soon(t)
-	if got, err := s.Read(ctx, key); err != nil || got != want {
+	if got, err := s.Read(soon(t), key); err != nil || got != want {
 		t.Fatalf("read: %q, %v; want %q", got, err, want)
 	}
 }
 
-func (h *harness) alive(t *testing.T, s services.Session) error {
+// lives fails t if something cut a session.
+func (h *harness) lives(t *testing.T, s services.Session, after string) {
 	t.Helper()
-	ctx := soon(t)
-	return s.Ping(ctx)
+	if err := s.Ping(soon(t)); err != nil {
+		t.Errorf("the session was cut: %s: %v", after, err)
+	}
+}
+
+// ended fails t if a session outlives its binding or instance.
+func (h *harness) ended(t *testing.T, s services.Session) {
+	t.Helper()
+	if s.Ping(soon(t)) == nil {
+		t.Error("the live session outlived its binding or instance")
+	}
 }
 
 // refused fails t if the credentials still work.
@@ -77,7 +75,7 @@ func (h *harness) refused(t *testing.T, c services.Credentials) {
 		return
 	}
 	defer session.Close()
-	if h.alive(t, session) == nil {
+	if session.Ping(soon(t)) == nil {
 		t.Error("the revoked credentials still work")
 	}
 }

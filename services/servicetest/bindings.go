@@ -2,7 +2,9 @@ package servicetest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -22,13 +24,9 @@ func testTwoBindings(t *testing.T, h *harness) {
 	h.reads(t, s1, "from the second", "2")
 
 	succeeds(t, "unbind", h.unbind(t, r, one))
-	if h.alive(t, s1) == nil {
-		t.Error("the live session outlived its binding")
-	}
+	h.ended(t, s1)
 	h.refused(t, first)
-	if err := h.alive(t, s2); err != nil {
-		t.Errorf("the other binding's session was cut: %v", err)
-	}
+	h.lives(t, s2, "another binding was unbound")
 	h.reads(t, s2, "from the first", "1")
 	h.writes(t, s2, "from the first", "changed")
 	_, third := h.bound(t, r, h.Bind[0])
@@ -79,9 +77,7 @@ func testConcurrentBindings(t *testing.T, h *harness) {
 	})
 	h.expectListed(t, r, bindings...)
 	for i := range bindings {
-		if err := h.alive(t, h.dialled(t, credentials[i])); err != nil {
-			t.Errorf("binding %d: %v", i, err)
-		}
+		h.lives(t, h.dialled(t, credentials[i]), "concurrent binds")
 	}
 	// One half is unbound while the other half is bound again.
 	h.sideBySide(t, "unbind and bind again", func(i int) error {
@@ -94,18 +90,15 @@ func testConcurrentBindings(t *testing.T, h *harness) {
 	for i := range bindings {
 		if i%2 == 0 {
 			h.refused(t, credentials[i])
-		} else if err := h.alive(t, h.dialled(t, credentials[i])); err != nil {
-			t.Errorf("binding %d: %v", i, err)
+		} else {
+			h.lives(t, h.dialled(t, credentials[i]), "concurrent unbinds and binds")
 		}
 	}
 }
 
 // paramsOf returns the parameters of the i-th binding, so that all kinds occur.
 func (h *harness) paramsOf(i int) json.RawMessage {
-	kinds := h.Bind
-	if h.ReadOnly != nil {
-		kinds = append(kinds[:len(kinds):len(kinds)], h.ReadOnly)
-	}
+	kinds := slices.Concat(h.Bind, h.readOnly())
 	return kinds[i%len(kinds)]
 }
 
@@ -121,11 +114,7 @@ func (h *harness) sideBySide(t *testing.T, what string, work func(i int) error) 
 		wait.Go(func() { errs[i] = work(i) })
 	}
 	wait.Wait()
-	for i, err := range errs {
-		if err != nil {
-			t.Fatalf("%s, %d of %d at once: %v", what, i, side, err)
-		}
-	}
+	succeeds(t, fmt.Sprintf("%s, %d at once", what, side), errors.Join(errs...))
 }
 
 // testIsolation runs Reach with one tenant's credentials, and checks that the other
@@ -140,9 +129,7 @@ func testIsolation(t *testing.T, h *harness) {
 		t.Error("one instance's application read another's data")
 	}
 	h.Reach(t, delivered(t, my.Values), delivered(t, their.Values))
-	if err := h.alive(t, session); err != nil {
-		t.Errorf("the other tenant's session was cut: %v", err)
-	}
+	h.lives(t, session, "another tenant used its own credentials")
 	h.reads(t, session, "secret", "theirs")
 }
 

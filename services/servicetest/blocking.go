@@ -1,9 +1,13 @@
 package servicetest
 
 import (
-	"encoding/json"
+	"context"
+	"errors"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/chandler-broker/chandler/services"
 )
@@ -24,7 +28,7 @@ func testBlocking(t *testing.T, h *harness) {
 func (h *harness) testBlocked(t *testing.T, block func(t *testing.T, mine map[string]any, theirs ...map[string]any)) {
 	mine, theirs := h.provisioned(t), h.provisioned(t)
 	_, my := h.bound(t, mine, h.Bind[0])
-	kinds := append([]json.RawMessage{h.Bind[0]}, h.readOnly()...)
+	kinds := slices.Concat(h.Bind[:1], h.readOnly())
 	bindings := make([]services.RawBinding, len(kinds))
 	credentials, their := make([]services.Credentials, len(kinds)), make([]map[string]any, len(kinds))
 	for i, params := range kinds {
@@ -37,9 +41,7 @@ func (h *harness) testBlocked(t *testing.T, block func(t *testing.T, mine map[st
 		succeeds(t, "unbind", h.unbind(t, theirs, b))
 		h.refused(t, credentials[i])
 	}
-	if h.alive(t, session) == nil {
-		t.Error("the live session outlived its binding")
-	}
+	h.ended(t, session)
 	h.expectListed(t, theirs)
 	again := h.mustBind(t, theirs, bindings[0])
 	h.works(t, again)
@@ -60,9 +62,7 @@ func (h *harness) noLeftovers(t *testing.T) {
 			h.reconcile(t, h.Plan)
 		}
 		found, err := h.driver.Functions.List.OrZero(t.Context(), services.None{})
-		if err != nil {
-			t.Fatalf("list: %v", err)
-		}
+		succeeds(t, "list", err)
 		left = nil
 		for _, f := range found {
 			if f.Leftover {
@@ -74,4 +74,72 @@ func (h *harness) noLeftovers(t *testing.T) {
 		}
 	}
 	t.Errorf("never removed: %v", left)
+}
+
+// testBroken breaks a binding's credentials as its own application can. Verify and a
+// repeated bind must repair them, and must not change credentials that work.
+func testBroken(t *testing.T, h *harness) {
+	if len(h.Break) == 0 {
+		t.Skip("the suite's Break is empty")
+	}
+	if h.driver.Functions.Verify == nil {
+		t.Fatal("the backend does not implement Verifier")
+	}
+	for name, broken := range h.Break {
+		t.Run(name, func(t *testing.T) { h.testRepair(t, broken) })
+	}
+	t.Run("a binding that does not exist", h.testVerifyAbsent)
+}
+
+func (h *harness) testRepair(t *testing.T, broken func(context.Context, map[string]any) error) {
+	r := h.provisioned(t)
+	b, credentials := h.bound(t, r, h.Bind[0])
+	other, _ := h.bound(t, r, h.Bind[0])
+	session := h.dialled(t, credentials)
+	h.must(t, "verify what works", func(ctx context.Context) error { return h.driver.Verify(ctx, r.raw, b) })
+	h.lives(t, session, "verify of credentials that work")
+	h.breaks(t, broken, credentials)
+	h.must(t, "verify another binding", func(ctx context.Context) error { return h.driver.Verify(ctx, r.raw, other) })
+	h.must(t, "verify", func(ctx context.Context) error { return h.driver.Verify(ctx, r.raw, b) })
+	h.works(t, credentials)
+
+	h.breaks(t, broken, credentials)
+	again := h.restarted(t).mustBind(t, r, b)
+	if diff := cmp.Diff(credentials, again); diff != "" {
+		t.Errorf("the repeated bind returned other credentials (-first +again):\n%s", diff)
+	}
+	h.works(t, credentials)
+
+	h.breaks(t, broken, credentials)
+	succeeds(t, "unbind", h.unbind(t, r, b))
+	h.refused(t, credentials)
+	h.expectListed(t, r, other)
+}
+
+// breaks lets the application break its credentials, and fails t if they still work.
+func (h *harness) breaks(t *testing.T, broken func(context.Context, map[string]any) error, c services.Credentials) {
+	t.Helper()
+	succeeds(t, "break the credentials", broken(soon(t), delivered(t, c.Values)))
+	session, err := h.dial(t, c)
+	if err != nil {
+		return
+	}
+	if errors.Join(session.Write(soon(t), "key", "value"), session.Close()) == nil {
+		t.Fatal("the credentials still work: Break breaks nothing")
+	}
+}
+
+// testVerifyAbsent verifies bindings that never existed or were deleted; Verify must not
+// create them.
+func (h *harness) testVerifyAbsent(t *testing.T) {
+	r := h.provisioned(t)
+	_ = h.call(t, func(ctx context.Context) error {
+		return h.driver.Verify(ctx, r.raw, r.binding(t, freshID(t), h.Bind[0]))
+	})
+	h.expectListed(t, r)
+	b, credentials := h.bound(t, r, h.Bind[0])
+	succeeds(t, "unbind", h.unbind(t, r, b))
+	_ = h.call(t, func(ctx context.Context) error { return h.driver.Verify(ctx, r.raw, b) })
+	h.refused(t, credentials)
+	h.expectListed(t, r)
 }

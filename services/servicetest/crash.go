@@ -10,156 +10,143 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// step is a verb to interrupt: a function that prepares it, the verb, and a check; and,
-// if the verb can be undone, the undoing verb and its check.
+// step is a verb to interrupt. prepare makes what one attempt needs.
 type step struct {
-	name   string
-	before func(t *testing.T, h *harness, c *crash)
-	verb   func(ctx context.Context, h *harness, c *crash) error
-	holds  func(t *testing.T, h *harness, c *crash)
-	undo   func(t *testing.T, h *harness, c *crash) error
-	undone func(t *testing.T, h *harness, c *crash)
+	name    string
+	prepare func(t *testing.T) attempt
 }
 
-// crash is the state of one interrupted verb.
-type crash struct {
-	resource    *resource
-	other       services.RawInstance // what update goes to
-	kept, bound services.RawBinding
-	keptValues  services.Credentials
-	boundValues services.Credentials
-	live        services.Session // of the binding that goes
+// attempt is one call of a verb and its check; and, if the verb can be undone, the undoing
+// verb and its check. Each runs on the harness that it is given.
+type attempt struct {
+	verb   func(ctx context.Context, h *harness) error
+	holds  func(t *testing.T, h *harness)
+	undo   func(t *testing.T, h *harness) error
+	undone func(t *testing.T, h *harness)
 }
 
 // steps returns all verbs with all parameters.
 func (h *harness) steps() []step {
 	var all []step
+	add := func(name string, prepare func(t *testing.T) attempt) { all = append(all, step{name, prepare}) }
 	for i, params := range h.Create {
-		all = append(all, h.provisionStep(fmt.Sprintf("provision %d", i), params))
+		add(fmt.Sprintf("provision %d", i), h.provisionStep(params))
 	}
 	for i, params := range h.Bind {
-		all = append(all, h.bindStep(fmt.Sprintf("bind %d", i), params), h.unbindStep(fmt.Sprintf("unbind %d", i), params))
+		add(fmt.Sprintf("bind %d", i), h.bindStep(params))
+		add(fmt.Sprintf("unbind %d", i), h.unbindStep(params))
 	}
-	if h.ReadOnly != nil {
-		all = append(all, h.bindStep("bind read only", h.ReadOnly), h.unbindStep("unbind read only", h.ReadOnly))
+	for _, params := range h.readOnly() {
+		add("bind read only", h.bindStep(params))
+		add("unbind read only", h.unbindStep(params))
 	}
 	for i := range h.updates(&resource{}) {
-		all = append(all, h.updateStep(fmt.Sprintf("update %d", i), i))
+		add(fmt.Sprintf("update %d", i), h.updateStep(i))
 	}
-	return append(all, h.deprovisionStep())
+	add("deprovision", h.deprovisionStep)
+	return all
 }
 
-func (h *harness) provisionStep(name string, params json.RawMessage) step {
-	return step{
-		name:   name,
-		before: func(t *testing.T, h *harness, c *crash) { c.resource = h.instance(t, freshID(t), h.Plan, params) },
-		verb:   func(ctx context.Context, h *harness, c *crash) error { return h.driver.Provision(ctx, c.resource.raw) },
-		undo:   func(t *testing.T, h *harness, c *crash) error { return h.deprovision(t, c.resource) },
-		undone: func(t *testing.T, h *harness, c *crash) { h.nothingLeft(t, c.resource) },
-		holds: func(t *testing.T, h *harness, c *crash) {
-			h.expectListed(t, c.resource)
-			_, credentials := h.bound(t, c.resource, h.Bind[0])
-			h.works(t, credentials)
-		},
+func (h *harness) provisionStep(params json.RawMessage) func(t *testing.T) attempt {
+	return func(t *testing.T) attempt {
+		r := h.instance(t, freshID(t), h.Plan, params)
+		return attempt{
+			verb: func(ctx context.Context, h *harness) error { return h.driver.Provision(ctx, r.raw) },
+			holds: func(t *testing.T, h *harness) {
+				h.expectListed(t, r)
+				_, credentials := h.bound(t, r, h.Bind[0])
+				h.works(t, credentials)
+			},
+			undo:   func(t *testing.T, h *harness) error { return h.deprovision(t, r) },
+			undone: func(t *testing.T, h *harness) { h.nothingLeft(t, r) },
+		}
 	}
 }
 
-// occupied creates an instance with a binding that must keep working, whatever happens to
-// the other binding.
-func occupied(t *testing.T, h *harness, c *crash) {
+// occupied is an instance with a binding that must keep working, whatever happens to the
+// instance's other binding.
+type occupied struct {
+	*resource
+	first       services.RawBinding
+	credentials services.Credentials
+}
+
+func (h *harness) occupied(t *testing.T) occupied {
 	t.Helper()
-	c.resource = h.provisioned(t)
-	c.kept, c.keptValues = h.bound(t, c.resource, h.Bind[0])
-	h.writes(t, h.dialled(t, c.keptValues), "kept", "kept")
+	o := occupied{resource: h.provisioned(t)}
+	o.first, o.credentials = h.bound(t, o.resource, h.Bind[0])
+	h.writes(t, h.dialled(t, o.credentials), "key of the first", "value")
+	return o
 }
 
-func stillThere(t *testing.T, h *harness, c *crash) {
+// works fails t unless the binding works, and the instance has only it and these others.
+func (o occupied) works(t *testing.T, h *harness, others ...services.RawBinding) {
 	t.Helper()
-	h.reads(t, h.dialled(t, c.keptValues), "kept", "kept")
-	h.works(t, c.keptValues)
+	h.expectListed(t, o.resource, append(others, o.first)...)
+	h.reads(t, h.dialled(t, o.credentials), "key of the first", "value")
+	h.works(t, o.credentials)
 }
 
-func (h *harness) bindStep(name string, params json.RawMessage) step {
-	return step{
-		name: name,
-		before: func(t *testing.T, h *harness, c *crash) {
-			occupied(t, h, c)
-			c.bound = c.resource.binding(t, freshID(t), params)
-		},
-		verb: func(ctx context.Context, h *harness, c *crash) (err error) {
-			c.boundValues, err = h.driver.Bind(ctx, c.resource.raw, c.bound)
-			return err
-		},
-		undo: func(t *testing.T, h *harness, c *crash) error { return h.unbind(t, c.resource, c.bound) },
-		undone: func(t *testing.T, h *harness, c *crash) {
-			h.expectListed(t, c.resource, c.kept)
-			stillThere(t, h, c)
-		},
-		holds: func(t *testing.T, h *harness, c *crash) {
-			h.reads(t, h.dialled(t, c.boundValues), "kept", "kept")
-			h.expectListed(t, c.resource, c.kept, c.bound)
-			stillThere(t, h, c)
-		},
+func (h *harness) bindStep(params json.RawMessage) func(t *testing.T) attempt {
+	return func(t *testing.T) attempt {
+		o := h.occupied(t)
+		b := o.binding(t, freshID(t), params)
+		var credentials services.Credentials
+		return attempt{
+			verb: func(ctx context.Context, h *harness) (err error) {
+				credentials, err = h.driver.Bind(ctx, o.raw, b)
+				return err
+			},
+			holds: func(t *testing.T, h *harness) {
+				h.reads(t, h.dialled(t, credentials), "key of the first", "value")
+				o.works(t, h, b)
+			},
+			undo:   func(t *testing.T, h *harness) error { return h.unbind(t, o.resource, b) },
+			undone: func(t *testing.T, h *harness) { o.works(t, h) },
+		}
 	}
 }
 
-func (h *harness) unbindStep(name string, params json.RawMessage) step {
-	return step{
-		name: name,
-		before: func(t *testing.T, h *harness, c *crash) {
-			occupied(t, h, c)
-			c.bound, c.boundValues = h.bound(t, c.resource, params)
-			c.live = h.dialled(t, c.boundValues)
-		},
-		verb: func(ctx context.Context, h *harness, c *crash) error {
-			b := c.bound
-			b.Seed = nil
-			return h.driver.Unbind(ctx, c.resource.raw, b)
-		},
-		holds: func(t *testing.T, h *harness, c *crash) {
-			h.refused(t, c.boundValues)
-			if h.alive(t, c.live) == nil {
-				t.Error("the live session outlived its binding")
-			}
-			h.expectListed(t, c.resource, c.kept)
-			stillThere(t, h, c)
-		},
+func (h *harness) unbindStep(params json.RawMessage) func(t *testing.T) attempt {
+	return func(t *testing.T) attempt {
+		o := h.occupied(t)
+		b, credentials := h.bound(t, o.resource, params)
+		session := h.dialled(t, credentials)
+		b.Seed = nil // as the engine calls it
+		return attempt{
+			verb: func(ctx context.Context, h *harness) error { return h.driver.Unbind(ctx, o.raw, b) },
+			holds: func(t *testing.T, h *harness) {
+				h.refused(t, credentials)
+				h.ended(t, session)
+				o.works(t, h)
+			},
+		}
 	}
 }
 
-func (h *harness) updateStep(name string, i int) step {
-	return step{
-		name: name,
-		before: func(t *testing.T, h *harness, c *crash) {
-			occupied(t, h, c)
-			c.other = h.updates(c.resource)[i]
-		},
-		verb: func(ctx context.Context, h *harness, c *crash) error {
-			return h.driver.Update(ctx, c.resource.raw, c.other)
-		},
-		holds:  stillThere,
-		undo:   func(t *testing.T, h *harness, c *crash) error { return h.update(t, c.other, c.resource.raw) },
-		undone: stillThere,
+func (h *harness) updateStep(i int) func(t *testing.T) attempt {
+	return func(t *testing.T) attempt {
+		o := h.occupied(t)
+		next := h.updates(o.resource)[i]
+		return attempt{
+			verb:   func(ctx context.Context, h *harness) error { return h.driver.Update(ctx, o.raw, next) },
+			holds:  func(t *testing.T, h *harness) { o.works(t, h) },
+			undo:   func(t *testing.T, h *harness) error { return h.update(t, next, o.raw) },
+			undone: func(t *testing.T, h *harness) { o.works(t, h) },
+		}
 	}
 }
 
-func (h *harness) deprovisionStep() step {
-	return step{
-		name: "deprovision",
-		before: func(t *testing.T, h *harness, c *crash) {
-			occupied(t, h, c)
-			c.bound, c.boundValues = h.bound(t, c.resource, h.paramsOf(1))
-			c.live = h.dialled(t, c.keptValues)
-		},
-		verb: func(ctx context.Context, h *harness, c *crash) error {
-			return h.driver.Deprovision(ctx, c.resource.raw)
-		},
-		holds: func(t *testing.T, h *harness, c *crash) {
-			h.nothingLeft(t, c.resource)
-			h.refused(t, c.keptValues)
-			if h.alive(t, c.live) == nil {
-				t.Error("the live session outlived its instance")
-			}
+func (h *harness) deprovisionStep(t *testing.T) attempt {
+	o := h.occupied(t)
+	h.bound(t, o.resource, h.paramsOf(1))
+	session := h.dialled(t, o.credentials)
+	return attempt{
+		verb: func(ctx context.Context, h *harness) error { return h.driver.Deprovision(ctx, o.raw) },
+		holds: func(t *testing.T, h *harness) {
+			h.nothingLeft(t, o.resource)
+			h.refused(t, o.credentials)
+			h.ended(t, session)
 		},
 	}
 }
@@ -175,7 +162,12 @@ const maxCalls = 200
 func testCrash(t *testing.T, h *harness) {
 	for _, s := range h.steps() {
 		t.Run(s.name, func(t *testing.T) {
-			calls := h.cutEverywhere(t, s)
+			calls := 0
+			for h.cutAt(t, s, calls+1, Before) && !t.Failed() {
+				if calls++; calls == maxCalls {
+					t.Fatalf("%d outside calls or more", maxCalls)
+				}
+			}
 			t.Logf("%d outside calls", calls)
 			if calls > 0 && !t.Failed() {
 				h.cutAt(t, s, calls, After)
@@ -184,64 +176,50 @@ func testCrash(t *testing.T, h *harness) {
 	}
 }
 
-func (h *harness) cutEverywhere(t *testing.T, s step) (calls int) {
-	for n := 1; n <= maxCalls; n++ {
-		if cut := h.cutAt(t, s, n, Before); !cut || t.Failed() {
-			return n - 1
-		}
-	}
-	t.Fatalf("more than %d outside calls", maxCalls)
-	return 0
-}
-
 // cutAt interrupts a verb at its n-th call, and reports whether it made that many.
 func (h *harness) cutAt(t *testing.T, s step, n int, when Moment) (cut bool) {
+	undoable := false
 	for _, undo := range []bool{false, true} {
-		if undo && s.undo == nil {
-			continue
-		}
 		t.Run(fmt.Sprintf("cut %s call %d undo %t", when, n, undo), func(t *testing.T) {
-			cut = h.interrupted(t, s, n, when, undo)
+			a := s.prepare(t)
+			undoable = a.undo != nil
+			cut = h.interrupted(t, a, n, when)
+			h.converge(t, a, undo)
 		})
-		if t.Failed() {
+		if t.Failed() || !undoable {
 			break
 		}
 	}
 	return cut
 }
 
-// interrupted interrupts a verb at its n-th call and converges. It reports whether the
-// verb made that many calls.
-func (h *harness) interrupted(t *testing.T, s step, n int, when Moment, undo bool) bool {
-	c := &crash{}
-	s.before(t, h, c)
+// interrupted interrupts a verb at its n-th call, and reports whether it made that many.
+func (h *harness) interrupted(t *testing.T, a attempt, n int, when Moment) bool {
+	t.Helper()
 	proxy := NewProxy(t, h.Address)
 	victim := newHarness(t, h.Suite, proxy.Address())
 	h.checkError(t, victim.driver.Ready(t.Context())) // connects, so that the verb's own calls are counted
 	proxy.Arm(n, when)
-	err := victim.call(t, func(ctx context.Context) error { return s.verb(ctx, victim, c) })
+	err := victim.call(t, func(ctx context.Context) error { return a.verb(ctx, victim) })
 	notBlamed(t, "a lost server", err)
-	if !proxy.WasCut() && err != nil {
-		t.Fatalf("%s: %v", s.name, err)
+	if !proxy.Stopped() {
+		succeeds(t, "the verb, without a fault", err)
 	}
-	h.converge(t, s, c, undo)
-	return proxy.WasCut()
+	return proxy.Stopped()
 }
 
 // converge continues after an interrupted verb like the engine: a new process repeats the
 // verb, or undoes it.
-func (h *harness) converge(t *testing.T, s step, c *crash, undo bool) {
+func (h *harness) converge(t *testing.T, a attempt, undo bool) {
 	t.Helper()
 	next := h.restarted(t)
 	if undo {
-		if err := s.undo(t, next, c); err != nil {
-			t.Fatalf("undo: %v", err)
-		}
-		s.undone(t, next, c)
+		succeeds(t, "undo", a.undo(t, next))
+		a.undone(t, next)
 		return
 	}
-	succeeds(t, "again", next.call(t, func(ctx context.Context) error { return s.verb(ctx, next, c) }))
-	s.holds(t, next, c)
+	next.must(t, "again", func(ctx context.Context) error { return a.verb(ctx, next) })
+	a.holds(t, next)
 }
 
 // testCancelled cancels each verb's context at several moments, and converges.
@@ -249,36 +227,27 @@ func testCancelled(t *testing.T, h *harness) {
 	const moments = 3
 	for _, s := range h.steps() {
 		t.Run(s.name, func(t *testing.T) {
-			takes := h.duration(t, s)
+			a, start := s.prepare(t), time.Now()
+			h.must(t, s.name, func(ctx context.Context) error { return a.verb(ctx, h) })
+			takes := time.Since(start)
 			for i := range moments {
 				t.Run(fmt.Sprintf("after %d of %d", i, moments), func(t *testing.T) {
-					h.cancelled(t, s, takes*time.Duration(i)/moments, i%2 == 1 && s.undo != nil)
+					a := s.prepare(t)
+					h.cancelled(t, a, takes*time.Duration(i)/moments)
+					h.converge(t, a, i%2 == 1 && a.undo != nil)
 				})
 			}
 		})
 	}
 }
 
-func (h *harness) duration(t *testing.T, s step) time.Duration {
-	c := &crash{}
-	s.before(t, h, c)
-	start := time.Now()
-	h.must(t, s.name, func(ctx context.Context) error { return s.verb(ctx, h, c) })
-	return time.Since(start)
-}
-
-func (h *harness) cancelled(t *testing.T, s step, after time.Duration, undo bool) {
-	c := &crash{}
-	s.before(t, h, c)
+func (h *harness) cancelled(t *testing.T, a attempt, after time.Duration) {
 	ctx, cancel := context.WithTimeout(t.Context(), after)
 	defer cancel()
-	err := s.verb(ctx, h, c)
+	err := a.verb(ctx, h)
 	h.checkError(t, err)
 	notBlamed(t, "a cancelled call", err)
-	if late := time.Now(); ctx.Err() != nil {
-		if deadline, _ := ctx.Deadline(); late.Sub(deadline) > callTimeout {
-			t.Errorf("returned %s after its context ended", late.Sub(deadline))
-		}
+	if deadline, _ := ctx.Deadline(); time.Since(deadline) > callTimeout {
+		t.Errorf("returned %s after its context ended", time.Since(deadline))
 	}
-	h.converge(t, s, c, undo)
 }

@@ -26,9 +26,7 @@ const callTimeout = 30 * time.Second
 func newHarness(t *testing.T, s Suite, address string) *harness {
 	t.Helper()
 	driver, err := Open(context.WithoutCancel(t.Context()), s.Definition, s.Config(address))
-	if err != nil {
-		t.Fatalf("open: %v", err)
-	}
+	succeeds(t, "open", err)
 	t.Cleanup(func() {
 		if err := driver.Close(); err != nil {
 			t.Errorf("close: %v", err)
@@ -143,7 +141,7 @@ func (h *harness) instance(t *testing.T, id string, plan, params json.RawMessage
 func (h *harness) provisioned(t *testing.T) *resource {
 	t.Helper()
 	r := h.instance(t, freshID(t), h.Plan, h.Create[0])
-	h.must(t, "provision", func(ctx context.Context) error { return h.driver.Provision(ctx, r.raw) })
+	succeeds(t, "provision", h.provision(t, r))
 	return r
 }
 
@@ -151,9 +149,7 @@ func (h *harness) provisioned(t *testing.T) *resource {
 func (r *resource) binding(t *testing.T, id string, params json.RawMessage) services.RawBinding {
 	t.Helper()
 	seed, err := services.NewSeed(services.RandomKey())
-	if err != nil {
-		t.Fatal(err)
-	}
+	succeeds(t, "make a seed", err)
 	b := services.RawBinding{ID: id, Params: params, Seed: seed}
 	r.bindings = append(r.bindings, b)
 	return b
@@ -204,11 +200,8 @@ func (h *harness) unbind(t *testing.T, r *resource, b services.RawBinding) error
 // nothingLeft fails t if anything of r is still on the server.
 func (h *harness) nothingLeft(t *testing.T, r *resource) {
 	t.Helper()
-	ctx := soon(t)
-	left, err := h.Left(ctx, services.InstanceName(r.raw.ID), r.bindingNames())
-	if err != nil {
-		t.Fatalf("Left: %v", err)
-	}
+	left, err := h.Left(soon(t), services.InstanceName(r.raw.ID), r.bindingNames())
+	succeeds(t, "Left", err)
 	if len(left) > 0 {
 		t.Errorf("left on the server: %v", left)
 	}

@@ -31,17 +31,13 @@ func (h *harness) testOnceAndAgain(t *testing.T, create, params json.RawMessage)
 	if diff := cmp.Diff(first, again); diff != "" {
 		t.Errorf("the repeated bind returned other credentials (-first +again):\n%s", diff)
 	}
-	if err := h.alive(t, session); err != nil {
-		t.Errorf("bind again cut the session: %v", err)
-	}
+	h.lives(t, session, "a repeated bind")
 	if got := first.Values["type"]; got != h.Definition.CredentialType {
 		t.Errorf("type: %v, want %q", got, h.Definition.CredentialType)
 	}
 	h.expectListed(t, r, b)
 	h.twice(t, "provision of what is in use", func() error { return h.provision(t, r) })
-	if err := h.alive(t, session); err != nil {
-		t.Errorf("a repeated provision cut the session: %v", err)
-	}
+	h.lives(t, session, "a repeated provision")
 	h.twice(t, "unbind", func() error { return h.unbind(t, r, b) })
 	h.refused(t, first)
 	h.expectListed(t, r)
@@ -52,11 +48,8 @@ func (h *harness) testOnceAndAgain(t *testing.T, create, params json.RawMessage)
 
 func (h *harness) twice(t *testing.T, what string, verb func() error) {
 	t.Helper()
-	for _, time := range []string{"once", "again"} {
-		if err := verb(); err != nil {
-			t.Fatalf("%s, %s: %v", what, time, err)
-		}
-	}
+	succeeds(t, what, verb())
+	succeeds(t, what+" again", verb())
 }
 
 // testUpdate changes to the other plan and to all update parameters, each twice, and back,
@@ -71,9 +64,7 @@ func testUpdate(t *testing.T, h *harness) {
 	h.writes(t, session, "kept", "before")
 	for i, next := range h.updates(r) {
 		t.Run(fmt.Sprintf("update %d", i), func(t *testing.T) {
-			if err := h.driver.CheckUpdate(r.raw, next); err != nil {
-				t.Fatalf("check: %v", err)
-			}
+			succeeds(t, "check", h.driver.CheckUpdate(r.raw, next))
 			h.twice(t, "update", func() error { return h.update(t, r.raw, next) })
 			h.reads(t, h.dialled(t, credentials), "kept", "before")
 			h.twice(t, "undo", func() error { return h.update(t, next, r.raw) })
@@ -134,14 +125,11 @@ func testReconcile(t *testing.T, h *harness) {
 	_, credentials := h.bound(t, r, h.Bind[0])
 	session := h.dialled(t, credentials)
 	for range 3 {
-		notes := h.reconcile(t, h.Plan, r, gone)
-		if len(notes) > 0 {
-			t.Errorf("conditions of an instance within its limits: %v", notes)
+		if conditions := h.reconcile(t, h.Plan, r, gone); len(conditions) > 0 {
+			t.Errorf("conditions of an instance within its limits: %v", conditions)
 		}
 	}
-	if err := h.alive(t, session); err != nil {
-		t.Errorf("Reconcile cut a session: %v", err)
-	}
+	h.lives(t, session, "Reconcile")
 	h.works(t, credentials)
 	succeeds(t, "deprovision", h.deprovision(t, r))
 	h.reconcile(t, h.Plan, r)
@@ -160,4 +148,28 @@ func (h *harness) reconcile(t *testing.T, plan json.RawMessage, rs ...*resource)
 		return err
 	})
 	return found
+}
+
+// testCapacity checks the numbers for placement: none is negative, and the free capacity is
+// not larger than the total.
+func testCapacity(t *testing.T, h *harness) {
+	c, err := h.driver.Functions.Capacity.OrZero(t.Context(), services.None{})
+	succeeds(t, "Capacity", err)
+	takes, err := h.driver.Functions.Footprint.OrZero(t.Context(), h.driver.Plan(h.Plan))
+	succeeds(t, "Footprint", err)
+	for _, unit := range []struct {
+		name               string
+		free, total, takes services.Size
+	}{
+		{"storage", c.Free.Storage, c.Total.Storage, takes.Storage},
+		{"memory", c.Free.Memory, c.Total.Memory, takes.Memory},
+	} {
+		if unit.free < 0 || unit.free > unit.total {
+			t.Errorf("%s: %d of %d bytes are free", unit.name, unit.free, unit.total)
+		}
+		if unit.takes < 0 {
+			t.Errorf("%s: an instance takes %d bytes", unit.name, unit.takes)
+		}
+	}
+	t.Logf("an instance takes %v; %v of %v are free", takes, c.Free, c.Total)
 }

@@ -1,25 +1,30 @@
 package servicetest
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"testing"
 )
 
-// Proxy stands between a backend and its server. It can cut their connections at any
-// outside call, as if the backend's process had died there. It knows no protocol: a call
-// begins with the first bytes that the backend sends after an answer of the server.
+// Proxy stands between a client, such as a backend, and its server. It can fail like a
+// network, or cut the connections at any outside call, as if the client's process had died
+// there. It knows no protocol: a call begins with the first bytes that the client sends
+// after an answer of the server. Its methods are safe for concurrent use.
 type Proxy struct {
 	listener net.Listener
 	target   string
 	wait     sync.WaitGroup
 
-	mu    sync.Mutex
-	links map[*link]bool
-	calls int // since Arm
-	at    int // the call to cut at; 0: none
-	when  Moment
-	dead  bool
+	mu      sync.Mutex
+	changed sync.Cond // a link ended, or Thaw
+	links   map[*link]bool
+	calls   int // since Arm
+	at      int // the call to cut at; 0: none
+	when    Moment
+	frozen  bool
+	stopped bool
 }
 
 // Moment is the moment of a call at which the proxy cuts.
@@ -29,49 +34,60 @@ type Moment string
 const (
 	// Before: the server has not received the call.
 	Before Moment = "before"
-	// After: the server has answered, and the backend has not received the answer.
+	// After: the server has answered, and the client has not received the answer.
 	After Moment = "after"
 )
 
 // link is a connection through the proxy.
 type link struct {
-	backend, server net.Conn
-	asking          bool // the backend spoke last
-	swallow         bool // the answer is where to cut
+	client, server *net.TCPConn
+	asking         bool // the client spoke last
+	swallow        bool // the answer is where to cut
+}
+
+func (l *link) close() {
+	_ = l.client.Close()
+	_ = l.server.Close()
 }
 
 // NewProxy starts a proxy in front of the server at target, until the end of t.
 func NewProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
+	p, err := StartProxy(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	return p
+}
+
+// StartProxy starts a proxy in front of the server at target, until Close.
+func StartProxy(target string) (*Proxy, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatalf("listen: %v", err)
+		return nil, fmt.Errorf("start a proxy: %w", err)
 	}
 	p := &Proxy{listener: listener, target: target, links: map[*link]bool{}}
+	p.changed.L = &p.mu
 	p.wait.Go(p.accept)
-	t.Cleanup(func() {
-		_ = listener.Close()
-		p.Cut()
-		p.wait.Wait()
-	})
-	return p
+	return p, nil
 }
 
 // Address returns the proxy's address.
 func (p *Proxy) Address() string { return p.listener.Addr().String() }
 
-// Arm makes the proxy cut at the n-th call from now on.
+// Arm makes the proxy stop at the n-th call from now on; 0: never.
 func (p *Proxy) Arm(n int, when Moment) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.calls, p.at, p.when = 0, n, when
 }
 
-// WasCut reports whether the proxy has cut; afterwards it passes nothing on.
-func (p *Proxy) WasCut() bool {
+// Stopped reports whether the proxy has stopped.
+func (p *Proxy) Stopped() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.dead
+	return p.stopped
 }
 
 // Calls returns the number of calls since Arm.
@@ -81,7 +97,33 @@ func (p *Proxy) Calls() int {
 	return p.calls
 }
 
-// Cut closes all connections and accepts no more.
+// Freeze lets all connections hang, new ones too: the proxy forwards nothing and closes
+// nothing.
+func (p *Proxy) Freeze() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.frozen = true
+}
+
+// Thaw ends Freeze. The proxy forwards what it has received, even from clients that are
+// gone.
+func (p *Proxy) Thaw() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.frozen = false
+	p.changed.Broadcast()
+}
+
+// Drain waits until all connections have ended.
+func (p *Proxy) Drain() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.links) > 0 {
+		p.changed.Wait()
+	}
+}
+
+// Cut closes all connections. The proxy accepts new ones.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -89,57 +131,78 @@ func (p *Proxy) Cut() {
 }
 
 func (p *Proxy) cut() {
-	p.dead = true
 	for l := range p.links {
 		l.close()
 	}
 }
 
-func (l *link) close() {
-	_ = l.backend.Close()
-	_ = l.server.Close()
+// Stop closes all connections, and new ones at once.
+func (p *Proxy) Stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stop()
+}
+
+func (p *Proxy) stop() {
+	p.stopped = true
+	p.cut()
+}
+
+// Close ends the proxy and all connections.
+func (p *Proxy) Close() error {
+	err := p.listener.Close()
+	p.Stop()
+	p.Thaw()
+	p.wait.Wait()
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
 }
 
 func (p *Proxy) accept() {
 	for {
-		backend, err := p.listener.Accept()
+		client, err := p.listener.Accept()
 		if err != nil {
 			return
 		}
-		p.wait.Go(func() { p.serve(backend) })
+		p.wait.Go(func() { p.serve(client.(*net.TCPConn)) })
 	}
 }
 
-func (p *Proxy) serve(backend net.Conn) {
+func (p *Proxy) serve(client *net.TCPConn) {
+	defer client.Close()
 	server, err := net.Dial("tcp", p.target)
 	if err != nil {
-		_ = backend.Close()
 		return
 	}
-	l := &link{backend: backend, server: server}
+	l := &link{client: client, server: server.(*net.TCPConn)}
+	defer l.close()
 	p.mu.Lock()
 	p.links[l] = true
-	if p.dead {
+	if p.stopped {
 		l.close()
 	}
 	p.mu.Unlock()
 	var both sync.WaitGroup
-	both.Go(func() { p.pass(l, backend, server, p.asks) })
-	both.Go(func() { p.pass(l, server, backend, p.answers) })
+	both.Go(func() { p.forward(l.client, l.server, func() bool { return p.asks(l) }) })
+	both.Go(func() { p.forward(l.server, l.client, func() bool { return p.answers(l) }) })
 	both.Wait()
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	delete(p.links, l)
-	p.mu.Unlock()
+	p.changed.Broadcast()
 }
 
-// pass copies the data of from while allowed returns true.
-func (p *Proxy) pass(l *link, from, to net.Conn, allowed func(*link) bool) {
-	defer l.close()
+// forward copies data from one side to the other while allowed returns true.
+func (p *Proxy) forward(from, to *net.TCPConn, allowed func() bool) {
+	defer func() { _ = to.CloseWrite() }()
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buffer)
+		p.awaitThaw()
 		if n > 0 {
-			if !allowed(l) {
+			if !allowed() {
 				return
 			}
 			if _, err := to.Write(buffer[:n]); err != nil {
@@ -152,27 +215,28 @@ func (p *Proxy) pass(l *link, from, to net.Conn, allowed func(*link) bool) {
 	}
 }
 
-// asks records that the backend sent data.
+func (p *Proxy) awaitThaw() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.frozen {
+		p.changed.Wait()
+	}
+}
+
+// asks records that the client sent data.
 func (p *Proxy) asks(l *link) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.dead {
-		return false
-	}
-	if l.asking {
-		return true
+	if p.stopped || l.asking {
+		return !p.stopped
 	}
 	l.asking = true
 	p.calls++
-	if p.calls != p.at {
-		return true
+	if p.calls == p.at && p.when == Before {
+		p.stop()
 	}
-	if p.when == Before {
-		p.cut()
-		return false
-	}
-	l.swallow = true
-	return true
+	l.swallow = p.calls == p.at
+	return !p.stopped
 }
 
 // answers records that the server sent data.
@@ -181,7 +245,7 @@ func (p *Proxy) answers(l *link) bool {
 	defer p.mu.Unlock()
 	l.asking = false
 	if l.swallow {
-		p.cut()
+		p.stop()
 	}
-	return !p.dead
+	return !p.stopped
 }

@@ -26,20 +26,20 @@ func Says(text string) Strange { return func(c net.Conn) { _, _ = io.WriteString
 // Garbles forwards to the server at address; after so many bytes on a connection it sends
 // nonsense.
 func Garbles(address string, after int64) Strange {
-	return turning(address, after, func(c net.Conn, _ <-chan struct{}) {
-		_, _ = io.WriteString(c, "\x00\xff}{ this is no answer \xfe\x00")
+	return changing(address, after, func(c net.Conn, _ <-chan struct{}) {
+		_, _ = io.WriteString(c, "\x00\xff}{ this is nonsense \xfe\x00")
 	})
 }
 
 // Silences forwards to the server at address; after so many bytes on a connection it sends
 // nothing more, and does not close the connection.
 func Silences(address string, after int64) Strange {
-	return turning(address, after, func(_ net.Conn, gone <-chan struct{}) { <-gone })
+	return changing(address, after, func(_ net.Conn, gone <-chan struct{}) { <-gone })
 }
 
-// turning forwards to the server at address; after so many bytes on a connection it calls
-// a function, which may wait until the client has gone.
-func turning(address string, after int64, then func(c net.Conn, gone <-chan struct{})) Strange {
+// changing forwards to the server at address; after so many bytes on a connection it calls
+// a function, which may wait until the client has disconnected.
+func changing(address string, after int64, then func(c net.Conn, gone <-chan struct{})) Strange {
 	return func(c net.Conn) {
 		server, err := net.Dial("tcp", address) //nolint:noctx // it ends with the connection
 		if err != nil {
@@ -74,21 +74,12 @@ func RunStrangeServers(t *testing.T, s Suite, strange, sane map[string]Strange) 
 func (h *harness) onStrangeServer(t *testing.T, behave Strange, mayWork bool) {
 	t.Helper()
 	r := h.provisioned(t)
-	bd, _ := h.bound(t, r, h.Bind[0])
+	b, _ := h.bound(t, r, h.Bind[0])
 	fresh := h.instance(t, freshID(t), h.Plan, h.Create[0])
-	next := r.raw
-	next.Plan = h.driver.Plan(h.OtherPlan)
-	away := newHarness(t, h.Suite, listening(t, behave)).driver
+	away := newHarness(t, h.Suite, Listen(t, behave))
 	var all sync.WaitGroup
-	for _, v := range []*verb{
-		{name: "ready", call: away.Ready},
-		{name: "provision", call: func(ctx context.Context) error { return away.Provision(ctx, fresh.raw) }},
-		{name: "bind", call: func(ctx context.Context) error { _, err := away.Bind(ctx, r.raw, bd); return err }},
-		{name: "update", call: func(ctx context.Context) error { return away.Update(ctx, r.raw, next) }},
-		{name: "unbind", call: func(ctx context.Context) error { return away.Unbind(ctx, r.raw, services.RawBinding{ID: bd.ID}) }},
-		{name: "deprovision", call: func(ctx context.Context) error { return away.Deprovision(ctx, r.raw) }},
-	} {
-		all.Go(func() { h.strangely(t, v, bd, mayWork) })
+	for _, v := range away.verbs(targets{fresh.raw, r.raw, r.raw, b, b}) {
+		all.Go(func() { h.strangely(t, v, b, mayWork) })
 		if mayWork { // one at a time, as the contract has it
 			all.Wait()
 		}
@@ -98,7 +89,7 @@ func (h *harness) onStrangeServer(t *testing.T, behave Strange, mayWork bool) {
 }
 
 // strangely calls a verb on a strange server and checks the result.
-func (h *harness) strangely(t *testing.T, v *verb, bd services.RawBinding, mayWork bool) {
+func (h *harness) strangely(t *testing.T, v *verb, b services.RawBinding, mayWork bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), strangeTime)
 	defer cancel()
@@ -107,18 +98,15 @@ func (h *harness) strangely(t *testing.T, v *verb, bd services.RawBinding, mayWo
 	if took := time.Since(began); took > strangeTime+callTimeout/2 {
 		t.Errorf("%s took %s of %s", v.name, took, strangeTime)
 	}
-	if err == nil {
-		if !mayWork {
-			t.Errorf("%s succeeded", v.name)
-		}
-		return
+	if err == nil && !mayWork {
+		t.Errorf("%s succeeded", v.name)
 	}
 	notBlamed(t, v.name, err)
-	concealed(t, bd, err)
+	concealed(t, b, err)
 }
 
-// listening starts a strange server and returns its address.
-func listening(t *testing.T, behave Strange) string {
+// Listen starts a strange server and returns its address.
+func Listen(t *testing.T, behave Strange) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // as Proxy
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/chandler-broker/chandler/services"
 )
@@ -168,4 +170,21 @@ func (d *Driver) CheckUpdate(prev, next services.RawInstance) error {
 func (d *Driver) CheckBinding(params json.RawMessage) error {
 	_, err := d.Functions.CheckBinding(context.Background(), params)
 	return err
+}
+
+// ToTheEnd repeats a verb while the backend returns NotYet, like the engine, until ctx
+// ends.
+func ToTheEnd(ctx context.Context, verb func(context.Context) error) error {
+	for {
+		err := verb(ctx)
+		notYet, ok := errors.AsType[*services.NotYetError](err)
+		if !ok {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("still not done: %w", err)
+		case <-time.After(notYet.After):
+		}
+	}
 }

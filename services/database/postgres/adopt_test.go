@@ -287,7 +287,7 @@ func (s *testServer) cutOff(t *testing.T, n int) (cut bool) {
 	if _, rejected := services.IsRejected(err); rejected {
 		t.Errorf("a lost server is shown as an obstacle: %v", err)
 	}
-	if cut = proxy.WasCut(); cut {
+	if cut = proxy.Stopped(); cut {
 		_, err = adopt(t, whole, inst, name)
 	}
 	if err != nil {

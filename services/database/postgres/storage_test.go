@@ -220,10 +220,10 @@ func (f *full) keepCutOff(t *testing.T, n int, when servicetest.Moment) bool {
 		t.Fatal(err)
 	}
 	proxy.Arm(n, when)
-	if _, err := servicetest.Once(b).Reconcile(testContext(t), []Plan{f.inst.Plan}, []instance{f.inst}); err == nil && proxy.WasCut() && n < 3 {
+	if _, err := servicetest.Once(b).Reconcile(testContext(t), []Plan{f.inst.Plan}, []instance{f.inst}); err == nil && proxy.Stopped() && n < 3 {
 		t.Error("a round without its server went well")
 	}
-	return proxy.WasCut()
+	return proxy.Stopped()
 }
 
 // A tenant who raises his database's limit of connections has it back at the

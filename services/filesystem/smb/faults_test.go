@@ -252,23 +252,12 @@ func TestNonsense(t *testing.T) {
 // What is at the address is no SMB server, or never says a word.
 func TestWrongServer(t *testing.T) {
 	server := newServer(t)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
 	say := make(chan string, 100)
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = conn.Write([]byte(<-say))
-			defer conn.Close()
-		}
-	}()
-	b := server.backend(t, "c", map[string]any{"address": listener.Addr().String()})
+	address := servicetest.Listen(t, func(c net.Conn) {
+		servicetest.Says(<-say)(c)
+		servicetest.Hangs(c)
+	})
+	b := server.backend(t, "c", map[string]any{"address": address})
 	inst := newInstance("i", nil)
 	bd := newBinding(t, inst, "b", BindingParams{})
 	for verb, call := range verbs(b, inst, bd) {

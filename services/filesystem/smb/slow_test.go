@@ -55,21 +55,11 @@ func TestSlowMachine(t *testing.T) {
 // A server that answers late answers: how long is waited is the call's to say.
 func TestSlowAnswer(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	go func() {
-		conn, err := listener.Accept()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
+	address := servicetest.Listen(t, func(c net.Conn) {
 		time.Sleep(6 * time.Second)
-		_, _ = conn.Write(append(make([]byte, 4), protocolID...)) // the test sees what comes
-	}()
-	if err := server(listener.Addr().String()).answers(testContext(t)); err != nil {
+		_, _ = c.Write(append(make([]byte, 4), protocolID...)) // the test sees what comes
+	})
+	if err := server(address).answers(testContext(t)); err != nil {
 		t.Error(err)
 	}
 }

@@ -2,9 +2,6 @@ package openwhisk
 
 import (
 	"context"
-	"io"
-	"net"
-	"sync"
 	"testing"
 	"time"
 
@@ -14,73 +11,8 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// slowLink passes connections on to a server, late while it holds back what the
-// client sent: also what was sent by a client that has given up since.
-type slowLink struct {
-	listener net.Listener
-	target   string
-
-	serving sync.WaitGroup
-
-	mu   sync.Mutex
-	flow chan struct{} // closed while bytes flow
-}
-
-func newSlowLink(t *testing.T, target string) *slowLink {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := &slowLink{listener: listener, target: target, flow: make(chan struct{})}
-	close(l.flow)
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			l.serving.Go(func() { l.serve(client) })
-		}
-	}()
-	return l
-}
-
-func (l *slowLink) serve(client net.Conn) {
-	defer client.Close()
-	server, err := net.Dial("tcp", l.target)
-	if err != nil {
-		return
-	}
-	defer server.Close()
-	answered := make(chan struct{})
-	go func() { _, _ = io.Copy(client, server); close(answered) }()
-	buffer := make([]byte, 1<<16)
-	for {
-		n, err := client.Read(buffer)
-		l.mu.Lock()
-		flow := l.flow
-		l.mu.Unlock()
-		<-flow
-		if _, writeErr := server.Write(buffer[:n]); err != nil || writeErr != nil {
-			_ = server.(*net.TCPConn).CloseWrite()
-			<-answered
-			return
-		}
-	}
-}
-
-func (l *slowLink) hold() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.flow = make(chan struct{})
-}
-
-func (l *slowLink) release() { close(l.flow) }
-
-// What a call has sent that was given up must not take effect once a later call
-// has returned that undoes it: the link may deliver it any time after.
+// A request that a call has abandoned must not take effect after a later call that undoes
+// it has returned: the network may deliver the request at any time.
 func TestLateRequests(t *testing.T) {
 	server := newServer(t)
 	inst := testInstance(t, `{}`)
@@ -105,8 +37,8 @@ func TestLateRequests(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			link := newSlowLink(t, server.address(t))
-			late := server.openAt(t, link.listener.Addr().String())
+			proxy := servicetest.NewProxy(t, server.address(t))
+			late := server.openAt(t, proxy.Address())
 			// Everything was done once, so that each call is as short as it gets.
 			if err := servicetest.Once(late).Provision(t.Context(), inst); err != nil {
 				t.Fatal(err)
@@ -114,18 +46,18 @@ func TestLateRequests(t *testing.T) {
 			if _, err := servicetest.Once(late).Bind(t.Context(), inst, testBinding(t, "first "+test.name)); err != nil {
 				t.Fatal(err)
 			}
-			link.hold()
+			proxy.Freeze()
 			impatient, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 			defer cancel()
 			if err := test.late(impatient, late); err == nil {
-				t.Fatal("nothing was held back")
+				t.Fatal("the proxy held nothing back")
 			}
 			if err := test.undo(t.Context(), server.open(t)); err != nil {
 				t.Fatal(err)
 			}
-			link.release()
+			proxy.Thaw()
 			_ = late.Close()
-			link.serving.Wait() // the runtime has got all of it, and answered
+			proxy.Drain() // the runtime has received all of it, and answered
 			conn, err := pgx.Connect(t.Context(), server.database)
 			if err != nil {
 				t.Fatal(err)
@@ -133,7 +65,7 @@ func TestLateRequests(t *testing.T) {
 			defer conn.Close(t.Context())
 			var n int
 			if err := conn.QueryRow(t.Context(), test.count, test.left).Scan(&n); err != nil || n != 0 {
-				t.Errorf("what was given up has taken effect after all: %d, %v", n, err)
+				t.Errorf("the abandoned request took effect: %d, %v", n, err)
 			}
 		})
 	}

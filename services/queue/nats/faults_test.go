@@ -4,11 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"io"
 	"net"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -98,7 +96,11 @@ func TestServersThatAnswerNonsense(t *testing.T) {
 		"an endless one": strings.Repeat("x", 1<<20),
 	} {
 		t.Run(name, func(t *testing.T) {
-			driver := server.opened(t, map[string]any{"url": "nats://" + listen0(t, says)})
+			address := servicetest.Listen(t, func(c net.Conn) {
+				servicetest.Says(says)(c)
+				servicetest.Hangs(c)
+			})
+			driver := server.opened(t, map[string]any{"url": "nats://" + address})
 			inst := driver.Instance("i", nil, nil)
 			for _, verb := range []func(context.Context) error{
 				driver.Ready,
@@ -118,37 +120,16 @@ func TestServersThatAnswerNonsense(t *testing.T) {
 	}
 }
 
-// listen0 is the address of a server that says one thing to everybody.
-func listen0(t *testing.T, says string) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = conn.Write([]byte(says)) // the other side may have gone
-			t.Cleanup(func() { _ = conn.Close() })
-		}
-	}()
-	return listener.Addr().String()
-}
-
 // A server that falls silent in the middle is given up after some seconds, and
 // the connection with it, so that the next call finds another way.
 func TestServerFallsSilent(t *testing.T) {
 	server := newServer(t, embedded.NATSOptions{})
-	quiet := &silencer{}
-	driver := server.opened(t, map[string]any{"url": "nats://" + quiet.listen(t, server.address()), "servers": server.URL()})
+	proxy := servicetest.NewProxy(t, server.address())
+	driver := server.opened(t, map[string]any{"url": "nats://" + proxy.Address(), "servers": server.URL()})
 	if err := driver.Ready(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
-	quiet.silent.Store(true)
+	proxy.Freeze()
 	ctx := testContext(t)
 	if err := driver.Ready(ctx); err == nil {
 		t.Error("ready without an answer")
@@ -156,54 +137,9 @@ func TestServerFallsSilent(t *testing.T) {
 	if ctx.Err() != nil {
 		t.Error("it waits for as long as it may")
 	}
-	quiet.silent.Store(false)
+	proxy.Thaw()
 	if err := driver.Ready(testContext(t)); err != nil {
 		t.Errorf("ready again: %v", err)
-	}
-}
-
-// silencer stands in front of a server and swallows what it says.
-type silencer struct{ silent atomic.Bool }
-
-func (s *silencer) listen(t *testing.T, target string) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			server, err := net.Dial("tcp", target)
-			if err != nil {
-				_ = client.Close()
-				continue
-			}
-			go func() { _, _ = io.Copy(server, client); _ = server.Close() }()
-			go s.pass(client, server)
-		}
-	}()
-	return listener.Addr().String()
-}
-
-func (s *silencer) pass(client, server net.Conn) {
-	defer client.Close()
-	buffer := make([]byte, 64<<10)
-	for {
-		n, err := server.Read(buffer)
-		if err != nil {
-			return
-		}
-		if s.silent.Load() {
-			continue
-		}
-		if _, err := client.Write(buffer[:n]); err != nil {
-			return
-		}
 	}
 }
 

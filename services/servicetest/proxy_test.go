@@ -1,4 +1,4 @@
-package rig_test
+package servicetest_test
 
 import (
 	"bufio"
@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chandler-broker/chandler/acceptance/rig"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // echo is a server that answers each line with itself.
@@ -59,12 +59,12 @@ func ask(conn net.Conn, limit time.Duration) string {
 }
 
 func TestProxy(t *testing.T) {
-	proxy, err := rig.NewProxy(echo(t))
+	proxy, err := servicetest.StartProxy(echo(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	dial := func() net.Conn {
-		conn, err := net.Dial("tcp", proxy.Addr())
+		conn, err := net.Dial("tcp", proxy.Address())
 		if err != nil {
 			t.Fatal(err)
 		}
