@@ -48,7 +48,7 @@ func TestCheckValue(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := credhub.CheckValue(json.RawMessage(c.value)); (err == nil) != c.ok {
-				t.Errorf("got %v", err)
+				t.Errorf("CheckValue: %v, want success: %t", err, c.ok)
 			}
 		})
 	}

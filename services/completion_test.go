@@ -10,8 +10,8 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// A change that was begun is seen to its end, for a few seconds.
-func TestSettle(t *testing.T) {
+// A change gets a few more seconds when its context ends.
+func TestRunToCompletion(t *testing.T) {
 	for name, test := range map[string]struct {
 		takes, given, lasts time.Duration
 		err                 error
@@ -35,7 +35,7 @@ func TestSettle(t *testing.T) {
 					}
 				})
 				if lasted := time.Since(start); !errors.Is(err, test.err) || lasted != test.lasts {
-					t.Errorf("ended after %s with %v", lasted, err)
+					t.Errorf("returned after %s: %v", lasted, err)
 				}
 			})
 		})

@@ -69,7 +69,7 @@ func TestDecode(t *testing.T) {
 				got = err.Error()
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
+				t.Errorf("decoded (-want +got):\n%s", diff)
 			}
 		})
 	}

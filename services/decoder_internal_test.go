@@ -2,7 +2,7 @@ package services
 
 import "testing"
 
-// A fault of a parameter reads as one of its schema does.
+// A fault of a parameter has the form of a schema's.
 func TestFaultsOfParameters(t *testing.T) {
 	for text, want := range map[string]string{
 		"zone: must be a name":                    "parameters.zone: must be a name",

@@ -25,8 +25,8 @@ type (
 	}
 )
 
-// everything is a backend with all capabilities. Each of its methods notes its name
-// and then panics if the backend is to.
+// everything is a backend with all capabilities. Each of its methods records its name, and
+// panics if the test asks for it.
 type everything struct {
 	calls  []string
 	panics bool
@@ -36,8 +36,8 @@ type everything struct {
 func (e *everything) call(name string) {
 	e.calls = append(e.calls, name)
 	if e.panics {
-		var nobody *everything
-		_ = nobody.panics // as a client library does at what its server says
+		var absent *everything
+		_ = absent.panics // like a client library on an unexpected answer
 	}
 }
 
@@ -176,7 +176,7 @@ func setPlan(v, plan reflect.Value) {
 	}
 }
 
-// A function that is added to Driver or Capabilities is held to all of this.
+// All functions of Driver and Capabilities, and future ones.
 func TestEveryFunction(t *testing.T) {
 	var around []string
 	note := func(who string) services.Around {
@@ -190,17 +190,17 @@ func TestEveryFunction(t *testing.T) {
 	for name, f := range functions(d) {
 		around, first.calls = nil, nil
 		if f.IsNil() {
-			t.Errorf("%s: is nil of a backend with all capabilities: is it in newDriver, and the method in this test?", name)
+			t.Errorf("%s is nil for a backend with all capabilities: add it to newDriver, and the method to this test", name)
 			continue
 		}
 		if err := call(f, p); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if len(around) != 2 || strings.TrimPrefix(around[0], "outer ") != strings.TrimPrefix(around[1], "inner ") {
-			t.Errorf("%s: runs %q around it", name, around)
+			t.Errorf("%s: ran %q around it", name, around)
 		}
 		if name != "CheckBinding" && len(first.calls) != 1 {
-			t.Errorf("%s: calls %q of the backend", name, first.calls)
+			t.Errorf("%s called %q of the backend", name, first.calls)
 		}
 	}
 	next, _ := open(t, second)
@@ -217,7 +217,7 @@ func TestEveryFunction(t *testing.T) {
 			t.Errorf("%s of a backend that panics: %v", name, err)
 		}
 		if len(first.calls) > 0 {
-			t.Errorf("%s: calls the backend that was swapped", name)
+			t.Errorf("%s called the former backend after Swap", name)
 		}
 	}
 	if err := d.Close(); err != nil {
@@ -235,7 +235,7 @@ func TestNoCapability(t *testing.T) {
 	d, p := open(t, verbs{})
 	for i, v := 0, reflect.ValueOf(d.Capabilities); i < v.NumField(); i++ {
 		if !v.Field(i).IsNil() {
-			t.Errorf("%s: is not nil", v.Type().Field(i).Name)
+			t.Errorf("%s is not nil", v.Type().Field(i).Name)
 		}
 	}
 	if space, err := d.Footprint.OrZero(t.Context(), p); err != nil || space != (services.Space{}) {
@@ -246,7 +246,7 @@ func TestNoCapability(t *testing.T) {
 	}
 }
 
-// panicking is a backend whose panic holds a secret.
+// panicking is a backend whose panic contains a secret.
 type panicking struct{ verbs }
 
 func (panicking) Ready(context.Context) error { panic("hunter2") }
@@ -255,14 +255,14 @@ func TestPanicIsAnError(t *testing.T) {
 	d, _ := open(t, panicking{})
 	err := d.CheckReady(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "the backend panicked with a string in ") || !strings.Contains(err.Error(), "panicking.Ready (driver_test.go:") {
-		t.Errorf("%v", err)
+		t.Errorf("%v, want a *PanicError", err)
 	}
 	if p, ok := errors.AsType[*services.PanicError](err); !ok || !strings.Contains(p.Stack, "panicking.Ready") || strings.Contains(err.Error()+p.Stack, "hunter2") {
 		t.Errorf("%+v", p)
 	}
 }
 
-// What today's rules no longer allow has to be removable.
+// Instances that today's rules no longer allow can be removed.
 func TestRemovalIsLenient(t *testing.T) {
 	e := &everything{}
 	d, p := open(t, e)
@@ -283,7 +283,7 @@ func TestRemovalIsLenient(t *testing.T) {
 		}
 	}
 	if want := []string{"deprovision", "unbind", "deprovision", "unbind"}; !slices.Equal(e.calls, want) {
-		t.Errorf("calls %q, want %q", e.calls, want)
+		t.Errorf("called %q, want %q", e.calls, want)
 	}
 }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Secrets and the seed they derive from show themselves to nobody who prints,
-// logs or encodes them, alone or within something else.
+// Secrets and seeds are redacted when something prints, logs or encodes them, alone or
+// within something else.
 func TestSecretsAreRedacted(t *testing.T) {
 	seed, err := services.NewSeed([]byte("0123456789abcdef0123456789abcdef"))
 	if err != nil {
@@ -44,7 +44,7 @@ func TestSecretsAreRedacted(t *testing.T) {
 				var log bytes.Buffer
 				slog.New(handler(&log)).Info("message", "value", value)
 				if shows(log.String()) {
-					t.Errorf("the %s log has %s", kind, log.String())
+					t.Errorf("the %s log contains %s", kind, log.String())
 				}
 			}
 			if raw, err := json.Marshal(value); err == nil && shows(string(raw)) {

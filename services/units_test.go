@@ -100,7 +100,7 @@ func TestDurations(t *testing.T) {
 	}
 }
 
-// Whatever the text, it is either read as what it says or marked.
+// Every text is either decoded correctly or marked as malformed.
 func FuzzSize(f *testing.F) {
 	for _, seed := range []string{"1kB", "500MB", "9999999TB", "8388608TB", "0GB", "1 MB", ""} {
 		f.Add(seed)
@@ -121,11 +121,11 @@ func FuzzSize(f *testing.F) {
 		number := strings.TrimRight(text, "kMGTB")
 		want, ok := new(big.Int).SetString(number, 10)
 		if !ok {
-			t.Fatalf("%q was read as %d", text, int64(got))
+			t.Fatalf("%q was decoded as %d", text, int64(got))
 		}
 		want.Mul(want, big.NewInt(units[text[len(number):]]))
 		if got <= 0 || want.Cmp(big.NewInt(int64(got))) != 0 {
-			t.Errorf("%q was read as %d, not %d", text, int64(got), want)
+			t.Errorf("%q was decoded as %d, want %d", text, int64(got), want)
 		}
 	})
 }
@@ -148,7 +148,7 @@ func FuzzDuration(f *testing.F) {
 			want = -1
 		}
 		if time.Duration(got) != want {
-			t.Errorf("%q was read as %v, not %v", text, time.Duration(got), want)
+			t.Errorf("%q was decoded as %v, want %v", text, time.Duration(got), want)
 		}
 	})
 }

@@ -34,8 +34,7 @@ func open(t *testing.T, c cfcredhub.Config) *cfcredhub.Delivery {
 	return s
 }
 
-// The suite, as either of the broker's identities, for applications and for
-// service keys.
+// The suite runs with both identities of the broker, for applications and for service keys.
 func TestSuite(t *testing.T) {
 	for name, config := range map[string]func(*credhubfake.Server) cfcredhub.Config{"UAA client": withClient, "mutual TLS": withCertificate} {
 		for kind, reader := range map[string]func() credhub.Reader{
@@ -69,8 +68,8 @@ var (
 	value  = json.RawMessage(`{"password":"a-secret"}`)
 )
 
-// After an unbind nothing is left, permissions neither: one that stayed would let
-// the application read what comes under the same name later.
+// An unbind leaves no permission either, which would let the application read a later
+// credential of the same name.
 func TestNothingIsLeft(t *testing.T) {
 	s := credhubfake.Start(t)
 	d := open(t, withClient(s))
@@ -78,7 +77,7 @@ func TestNothingIsLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	if credentials, permissions := s.Held(); credentials != 1 || permissions != 2 {
-		t.Errorf("%d credentials, %d permissions", credentials, permissions)
+		t.Errorf("%d credentials, %d permissions, want 1 and 2", credentials, permissions)
 	}
 	if err := d.Withdraw(t.Context(), reader); err != nil {
 		t.Fatal(err)
@@ -88,7 +87,7 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 }
 
-// No error of CredHub is taken for success, and none tells the secret.
+// No error of CredHub counts as success, and no error contains the secret.
 func TestErrors(t *testing.T) {
 	s := credhubfake.Start(t)
 	d := open(t, withClient(s))
@@ -123,7 +122,7 @@ func TestErrors(t *testing.T) {
 	check("away", d.Ready(t.Context()), "does not answer")
 }
 
-// A token that is refused is replaced, once.
+// A refused token is replaced once.
 func TestRevokedToken(t *testing.T) {
 	s := credhubfake.Start(t)
 	d := open(t, withClient(s))
@@ -133,17 +132,17 @@ func TestRevokedToken(t *testing.T) {
 		}
 	}
 	if n := s.Logins(); n != 1 {
-		t.Errorf("%d logins", n)
+		t.Errorf("%d logins, want 1", n)
 	}
 	s.Revoke()
 	if err := d.Deliver(t.Context(), reader, value); err != nil || s.Logins() != 2 {
-		t.Errorf("%v after %d logins", err, s.Logins())
+		t.Errorf("Deliver: %v after %d logins, want 2", err, s.Logins())
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	s.Revoke()
 	if err := d.Deliver(ended, reader, value); err == nil {
-		t.Error("an ended context delivers")
+		t.Error("Deliver succeeds with an ended context")
 	}
 }
 

@@ -34,7 +34,7 @@ func TestMemoryFails(t *testing.T) {
 	_, gotten := m.Get(ctx, path)
 	for _, err := range []error{ensured, gotten, m.Put(ctx, path, value()), m.Delete(ctx, path), m.Ready(ctx)} {
 		if !errors.Is(err, away) {
-			t.Errorf("got %v", err)
+			t.Errorf("%v, want %v", err, away)
 		}
 	}
 	m.Fail(nil)
@@ -111,7 +111,7 @@ func TestBrokenStoresFail(t *testing.T) {
 			maps.DeleteFunc(failed, func(_ string, f bool) bool { return !f })
 			for _, want := range c.want {
 				if !failed[want] {
-					t.Errorf("%q does not notice; only %q do", want, slices.Sorted(maps.Keys(failed)))
+					t.Errorf("the check %q passes; only %q fail", want, slices.Sorted(maps.Keys(failed)))
 				}
 			}
 		})
@@ -186,8 +186,7 @@ func (s keeps) Put(ctx context.Context, p credhub.Path, v json.RawMessage) error
 	return err
 }
 
-// versions keeps what was replaced, and brings it back when the latest is
-// deleted.
+// versions remembers replaced values, and restores one when the latest is deleted.
 type versions struct {
 	Memory
 	mu  sync.Mutex
@@ -256,7 +255,7 @@ func (s deaf) Put(_ context.Context, p credhub.Path, v json.RawMessage) error {
 	return s.Memory.Put(context.Background(), p, v)
 }
 
-// folds takes upper case for lower case.
+// folds does not distinguish upper from lower case.
 type folds struct {
 	*Memory
 	mu    sync.Mutex

@@ -15,7 +15,7 @@ func TestRotation(t *testing.T) {
 	pool, old, fresh := database(t), sealed.GenerateKey(), sealed.GenerateKey()
 	before := open(t, pool, old)
 	stored := map[credhub.Path]json.RawMessage{}
-	for i := range 450 { // more than two steps
+	for i := range 450 { // more than two batches
 		path, value := put(t, before, fmt.Sprint("i", i))
 		stored[path] = value
 	}
@@ -24,7 +24,7 @@ func TestRotation(t *testing.T) {
 	if err := both.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	path, value := put(t, both, "i7") // sealed anew under the first key
+	path, value := put(t, both, "i7") // seals it under the first key
 	mustHold(t, both, path, value)
 	if n, err := both.Rewrap(t.Context()); err != nil || n != 449 {
 		t.Fatalf("Rewrap = %d, %v; want 449", n, err)
@@ -41,7 +41,7 @@ func TestRotation(t *testing.T) {
 		mustHold(t, after, path, value)
 	}
 	if err := before.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), keys(t, fresh).IDs()[0]) {
-		t.Errorf("the old key alone: Ready says %v", err)
+		t.Errorf("Ready with only the old key: %v", err)
 	}
 }
 
@@ -54,15 +54,14 @@ func TestWrongKey(t *testing.T) {
 	_, rewrapped := s.Rewrap(t.Context())
 	for what, err := range map[string]error{"Get": gotten, "Ensure": ensured, "Rewrap": rewrapped, "Ready": s.Ready(t.Context())} {
 		if err == nil || !strings.Contains(err.Error(), keys(t, right).IDs()[0]) || !strings.Contains(err.Error(), keys(t, wrong).IDs()[0]) {
-			t.Errorf("%s names not both the missing and the given key: %v", what, err)
+			t.Errorf("%s: the error must name the missing and the given key: %v", what, err)
 		} else if strings.Contains(err.Error(), right) || strings.Contains(err.Error(), wrong) {
-			t.Errorf("%s tells a key: %v", what, err)
+			t.Errorf("%s: the error contains a key: %v", what, err)
 		}
 	}
 }
 
-// What cannot be unwrapped must not keep the rest from being brought under the
-// first key.
+// Rewrap brings the others under the first key if it cannot unwrap some.
 func TestRewrapGoesOn(t *testing.T) {
 	pool, lost, old, fresh := database(t), sealed.GenerateKey(), sealed.GenerateKey(), sealed.GenerateKey()
 	put(t, open(t, pool, lost), "a")
@@ -73,17 +72,17 @@ func TestRewrapGoesOn(t *testing.T) {
 
 	n, err := open(t, pool, fresh, old).Rewrap(t.Context())
 	if n != 1 {
-		t.Errorf("%d brought under the first key, want 1", n)
+		t.Errorf("Rewrap changed %d secrets, want 1", n)
 	}
 	lostID := keys(t, lost).IDs()[0]
 	if err == nil || !strings.Contains(err.Error(), damaged.String()) || strings.Count(err.Error(), lostID) != 1 {
-		t.Errorf("Rewrap says %v", err)
+		t.Errorf("Rewrap: %v", err)
 	}
 	mustHold(t, open(t, pool, fresh), path, value)
 }
 
-// Rewrap runs beside replicas that write, and beside itself: nobody's value is
-// lost.
+// Rewrap loses no value that replicas write at the same time, and may run several times at
+// once.
 func TestRewrapWhileOthersWrite(t *testing.T) {
 	pool, old, fresh := database(t), sealed.GenerateKey(), sealed.GenerateKey()
 	before, both := open(t, pool, old), open(t, pool, fresh, old)

@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { embeddedtest.Main(m) }
 
-// database connects to a database that belongs to t alone.
+// database connects to a database of t's own.
 func database(t *testing.T) *pgxpool.Pool {
 	t.Helper()
 	pool, err := pgxpool.New(t.Context(), embeddedtest.Database(t))
@@ -49,7 +49,7 @@ func open(t *testing.T, pool *pgxpool.Pool, lines ...string) *sealed.Store {
 	return s
 }
 
-// put stores a secret with a text that cannot come about by chance.
+// put stores a secret with a text that cannot occur by chance.
 func put(t *testing.T, s *sealed.Store, instance string) (credhub.Path, json.RawMessage) {
 	t.Helper()
 	path, value := credhub.SeedPath(instance, "b"), json.RawMessage(`{"password":"plain-text-of-`+instance+`"}`)
@@ -91,7 +91,7 @@ func TestOpenAtOnce(t *testing.T) {
 	openers.Wait()
 }
 
-// Production's role may use the tables and make none.
+// In production the role may use the tables, but not create any.
 func TestOpenWithoutTheRightToCreate(t *testing.T) {
 	pool := database(t)
 	key := sealed.GenerateKey()
@@ -138,7 +138,7 @@ func TestNothingInPlainText(t *testing.T) {
 		for _, column := range columns {
 			for _, secret := range []string{"plain-text", "password", fmt.Sprintf("%x", "plain-text"), key} {
 				if strings.Contains(column, secret) {
-					t.Errorf("the table holds %q", secret)
+					t.Errorf("the table contains %q", secret)
 				}
 			}
 		}
@@ -149,7 +149,7 @@ func TestNothingInPlainText(t *testing.T) {
 	mustHold(t, s, path, value)
 }
 
-// The same value sealed twice has nothing in common.
+// Two envelopes of the same value have nothing in common.
 func TestSealedAnewEachTime(t *testing.T) {
 	pool := database(t)
 	s := open(t, pool, sealed.GenerateKey())
@@ -163,7 +163,7 @@ func TestSealedAnewEachTime(t *testing.T) {
 	}
 	firstKey, firstContent := read()
 	if secondKey, secondContent := read(); firstKey == secondKey || firstContent == secondContent {
-		t.Error("sealed twice, it looks the same")
+		t.Error("two envelopes of the same value have the same key or content")
 	}
 }
 
@@ -191,7 +191,7 @@ func TestTampering(t *testing.T) {
 		"value emptied":                  "UPDATE sealed_secrets SET sealed = ''",
 		"key emptied":                    "UPDATE sealed_secrets SET wrapped_key = ''",
 		"value in place of the key":      "UPDATE sealed_secrets SET wrapped_key = sealed",
-		"said to be under another key":   "UPDATE sealed_secrets SET key_id = $1",
+		"labelled with another key":      "UPDATE sealed_secrets SET key_id = $1",
 	} {
 		t.Run(name, func(t *testing.T) {
 			pool, key, other := database(t), sealed.GenerateKey(), sealed.GenerateKey()
@@ -205,13 +205,13 @@ func TestTampering(t *testing.T) {
 			mustExec(t, pool, statement, args...)
 			for _, path := range []credhub.Path{one, two} {
 				got, gotten := s.Get(t.Context(), path)
-				found, ensured := s.Ensure(t.Context(), path, json.RawMessage(`{"new":1}`)) // must not take it for nothing
+				found, ensured := s.Ensure(t.Context(), path, json.RawMessage(`{"new":1}`)) // must not treat it as absent
 				if got != nil || found != nil {
-					t.Error("it opens")
+					t.Error("the store opens it")
 				}
 				for _, err := range []error{gotten, ensured} {
 					if err == nil || errors.Is(err, credhub.ErrNotFound) || !strings.Contains(err.Error(), "changed or put in place of another") {
-						t.Errorf("got %v", err)
+						t.Errorf("%v, want that it was changed", err)
 					}
 				}
 			}
@@ -231,11 +231,11 @@ func TestDatabaseAway(t *testing.T) {
 		"Delete": s.Delete(t.Context(), path), "Ready": s.Ready(t.Context()),
 	} {
 		if err == nil || errors.Is(err, credhub.ErrNotFound) || strings.Contains(err.Error(), "plain-text") {
-			t.Errorf("%s says %v", method, err)
+			t.Errorf("%s: %v", method, err)
 		}
 	}
 	if _, err := s.Rewrap(t.Context()); err == nil {
-		t.Error("Rewrap says nothing")
+		t.Error("Rewrap returns no error")
 	}
 }
 

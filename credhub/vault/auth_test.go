@@ -19,11 +19,10 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// notFresh waits until a token is old enough to be replaced when Vault refuses
-// it.
+// notFresh is after a token is old enough to be replaced if Vault refuses it.
 const notFresh = 1100 * time.Millisecond
 
-// logins counts the tokens that AppRole has given and that are alive.
+// logins counts the valid tokens that AppRole has issued.
 func (s server) logins(t *testing.T) int {
 	t.Helper()
 	list, err := s.admin.Logical().ListWithContext(t.Context(), "auth/token/accessors")
@@ -38,21 +37,21 @@ func (s server) logins(t *testing.T) int {
 	return alive
 }
 
-// loseLease revokes every token of AppRole, as an operator does after a leak.
+// loseLease revokes every token of AppRole, like an operator after a leak.
 func (s server) loseLease(t *testing.T) {
 	t.Helper()
 	check(t, s.admin.Sys().RevokePrefixWithContext(t.Context(), "auth/approle/login"))
 }
 
-// Calls go on beyond the life of a token, without one failure: it is renewed up
-// to its end, and replaced.
+// Calls succeed beyond the lifetime of a token: the store renews it up to its end, and
+// then replaces it.
 func TestTokensAreRenewedAndReplaced(t *testing.T) {
 	t.Parallel()
 	for name, role := range map[string]map[string]any{
-		"renewed for ever":    {"token_period": "3s"},
-		"renewed to an end":   {"token_ttl": "2s", "token_max_ttl": "4s"},
-		"never renewed":       {"token_ttl": "3s", "token_max_ttl": "3s"},
-		"batch, no renewable": {"token_type": "batch", "token_ttl": "3s"},
+		"renewable without an end": {"token_period": "3s"},
+		"renewed to an end":        {"token_ttl": "2s", "token_max_ttl": "4s"},
+		"never renewed":            {"token_ttl": "3s", "token_max_ttl": "3s"},
+		"batch, not renewable":     {"token_type": "batch", "token_ttl": "3s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -75,8 +74,8 @@ func TestGivenTokenIsRenewed(t *testing.T) {
 	mustServe(t, store)
 }
 
-// A token that was given cannot be replaced: the operator is told, in the log
-// before it ends and by every call after.
+// A token from the configuration cannot be replaced. The log tells the operator before it
+// ends, and every call does so afterwards.
 func TestGivenTokenExpires(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -97,13 +96,13 @@ func TestGivenTokenExpires(t *testing.T) {
 			time.Sleep(3 * time.Second)
 			mustFail(t, store, "refuses the token: it has expired or was revoked")
 			if !strings.Contains(log.String(), c.log) {
-				t.Errorf("the log does not say %q:\n%s", c.log, log.String())
+				t.Errorf("the log does not contain %q:\n%s", c.log, log.String())
 			}
 		})
 	}
 }
 
-// syncBuffer is a log that several goroutines write.
+// syncBuffer is a log for several goroutines.
 type syncBuffer struct {
 	mu     sync.Mutex
 	buffer bytes.Buffer
@@ -121,8 +120,8 @@ func (b *syncBuffer) String() string {
 	return b.buffer.String()
 }
 
-// A lost lease leads to one new login and one repeat, however many calls find
-// out.
+// After a lost lease, the store logs in once and repeats each call once, however many calls
+// fail.
 func TestLostLease(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -132,7 +131,7 @@ func TestLostLease(t *testing.T) {
 		time.Sleep(notFresh)
 		s.loseLease(t)
 		if n := s.logins(t); n != 0 {
-			t.Fatalf("%d tokens are alive after the lease was lost", n)
+			t.Fatalf("%d tokens are valid after the lease was lost", n)
 		}
 		var callers sync.WaitGroup
 		for range 16 {
@@ -144,7 +143,7 @@ func TestLostLease(t *testing.T) {
 		}
 		callers.Wait()
 		if n := s.logins(t); n != 1 {
-			t.Errorf("%d logins for one lost lease", n)
+			t.Errorf("%d logins for one lost lease, want 1", n)
 		}
 	}
 	mustServe(t, store)
@@ -162,7 +161,7 @@ func TestOutageLongerThanTheToken(t *testing.T) {
 	mustServe(t, store)
 }
 
-// A permission that is missing is no reason to log in over and over.
+// If a permission is missing, the store does not log in for every call.
 func TestMissingPermissionDoesNotLogInOverAndOver(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -170,13 +169,13 @@ func TestMissingPermissionDoesNotLogInOverAndOver(t *testing.T) {
 	store := open(t, config)
 	for range 50 {
 		if _, err := store.Get(t.Context(), path); err == nil || !strings.Contains(err.Error(), "policy does not allow") {
-			t.Fatalf("got %v", err)
+			t.Fatalf("Get: %v, want an error about the policy", err)
 		}
 	}
 	if n := s.logins(t); n > 3 {
-		t.Errorf("%d logins for 50 calls", n)
+		t.Errorf("%d logins for 50 calls, want at most 3", n)
 	}
-	// Once it is granted, the next login brings it.
+	// After the operator grants it, the next login gets it.
 	s.write(t, "auth/approle/role/broker", map[string]any{"token_policies": "chandler"})
 	time.Sleep(notFresh)
 	mustPut(t, store)
@@ -193,16 +192,16 @@ func TestSecretIDFileIsReadAnew(t *testing.T) {
 	store := open(t, config)
 	mustPut(t, store)
 
-	check(t, os.WriteFile(file, []byte("a-secret-id-of-another-day"), 0o600))
+	check(t, os.WriteFile(file, []byte("a-former-secret-id"), 0o600))
 	time.Sleep(notFresh)
 	s.loseLease(t)
 	err := store.Put(t.Context(), path, value)
-	if err == nil || !strings.Contains(err.Error(), "log in at auth/approle") || strings.Contains(err.Error(), "another-day") {
-		t.Errorf("with a wrong secret ID: %v", err)
+	if err == nil || !strings.Contains(err.Error(), "log in at auth/approle") || strings.Contains(err.Error(), "a-former") {
+		t.Errorf("Put with a wrong secret ID: %v", err)
 	}
 	check(t, os.Remove(file))
 	if err := store.Put(t.Context(), path, value); err == nil || !strings.Contains(err.Error(), "VAULT_SECRET_ID_FILE") {
-		t.Errorf("without the file: %v", err)
+		t.Errorf("Put without the file: %v", err)
 	}
 	check(t, os.WriteFile(file, []byte(s.secretID(t)), 0o600))
 	mustPut(t, store)
@@ -222,16 +221,16 @@ func TestCloseRevokesItsOwnToken(t *testing.T) {
 		check(t, other.Close())
 	}
 	if n := s.logins(t); n != 0 {
-		t.Errorf("%d tokens left", n)
+		t.Errorf("%d tokens of the store are still valid", n)
 	}
 	if _, err := store.Get(t.Context(), path); err == nil {
-		t.Error("it serves after Close")
+		t.Error("Get works after Close")
 	}
-	mustServe(t, open(t, given)) // that token is not ours to revoke
+	mustServe(t, open(t, given)) // Close does not revoke a token from the configuration
 }
 
-// A Vault that is away is left in peace: the background tries at growing
-// intervals, and each call makes one attempt.
+// While Vault is away, the background tries at growing intervals, and each call makes one
+// attempt.
 func TestNoBusyLoopWhileVaultIsAway(t *testing.T) {
 	t.Parallel()
 	var requests atomic.Int32
@@ -241,21 +240,21 @@ func TestNoBusyLoopWhileVaultIsAway(t *testing.T) {
 	}))
 	defer away.Close()
 	store := open(t, vault.Config{Address: away.URL, Auth: vault.AuthAppRole, RoleID: "r", SecretID: services.NewSecret("s")})
-	time.Sleep(4 * time.Second) // tries after 0, 1 and 3 s
+	time.Sleep(4 * time.Second) // attempts after 0, 1 and 3 s
 	if n := requests.Load(); n < 2 || n > 4 {
-		t.Errorf("%d requests in 4 s", n)
+		t.Errorf("%d requests in 4 s, want 2 to 4", n)
 	}
 	before := requests.Load()
 	if _, err := store.Get(t.Context(), path); err == nil || !strings.Contains(err.Error(), "sealed") {
-		t.Errorf("got %v", err)
+		t.Errorf("Get: %v, want an error that Vault is sealed", err)
 	}
 	if n := requests.Load() - before; n > 2 {
-		t.Errorf("one call makes %d requests", n)
+		t.Errorf("one call makes %d requests, want at most 2", n)
 	}
 	begin := time.Now()
 	_ = store.Close() // there is no token to revoke
 	if took := time.Since(begin); took > 20*time.Second {
-		t.Errorf("Close takes %v", took)
+		t.Errorf("Close takes %v, want at most 20 s", took)
 	}
 }
 
@@ -276,6 +275,6 @@ func TestCallsEndWithTheirContextDuringLogin(t *testing.T) {
 	begin := time.Now()
 	_, err := store.Get(ctx, path)
 	if took := time.Since(begin); !errors.Is(err, context.DeadlineExceeded) || took > 20*time.Second {
-		t.Errorf("after %v: %v", took, err)
+		t.Errorf("Get returns after %v: %v, want the context's error within 20 s", took, err)
 	}
 }

@@ -68,7 +68,7 @@ func TestFromEnv(t *testing.T) {
 			"VAULT_AUTH_METHOD": "approle", "VAULT_ROLE_ID": "r", "VAULT_SECRET_ID": "hidden", "VAULT_SECRET_ID_FILE": "f",
 		}, vault.Config{}, []string{"set one of VAULT_SECRET_ID and VAULT_SECRET_ID_FILE"}},
 		"kubernetes without a role": {map[string]string{"VAULT_AUTH_METHOD": "kubernetes"}, vault.Config{}, []string{"VAULT_KUBERNETES_ROLE is missing"}},
-		"paths that are none": {
+		"invalid paths": {
 			map[string]string{"VAULT_KV_MOUNT": "../sys", "VAULT_KV_PREFIX": "a b", "VAULT_APPROLE_MOUNT": "a?b", "VAULT_KUBERNETES_MOUNT": "a//b"},
 			vault.Config{}, []string{"VAULT_KV_MOUNT", "VAULT_KV_PREFIX", "VAULT_APPROLE_MOUNT", "VAULT_KUBERNETES_MOUNT"},
 		},
@@ -82,10 +82,10 @@ func TestFromEnv(t *testing.T) {
 			}
 			if len(c.faults) > 0 {
 				if strings.Contains(fmt.Sprint(err), "hidden") {
-					t.Errorf("%v tells a secret", err)
+					t.Errorf("the error contains a secret: %v", err)
 				}
 				if _, opened := vault.Open(t.Context(), got); opened == nil {
-					t.Error("Open takes it")
+					t.Error("Open accepts the configuration")
 				}
 				return
 			}
@@ -94,10 +94,10 @@ func TestFromEnv(t *testing.T) {
 			}
 			reveal := cmp.Comparer(func(a, b services.Secret) bool { return a.Reveal() == b.Reveal() })
 			if diff := cmp.Diff(c.want, got, reveal, cmpopts.IgnoreFields(vault.Config{}, "Logger")); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
+				t.Errorf("the configuration differs (-want +got):\n%s", diff)
 			}
 			if text := fmt.Sprintf("%+v", got); strings.Contains(text, "hvs.x") {
-				t.Errorf("it prints its token: %s", text)
+				t.Errorf("the printed configuration contains the token: %s", text)
 			}
 		})
 	}
@@ -107,7 +107,7 @@ func TestOpenRefusesWhatCannotWork(t *testing.T) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := vault.Open(cancelled, vault.Config{Token: services.NewSecret("t")}); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
+		t.Errorf("Open with a cancelled context: %v", err)
 	}
 	for name, c := range map[string]struct {
 		config vault.Config
@@ -115,7 +115,7 @@ func TestOpenRefusesWhatCannotWork(t *testing.T) {
 	}{
 		"no token":      {vault.Config{}, "VAULT_TOKEN is missing"},
 		"no address":    {vault.Config{Address: "http://[::1", Token: services.NewSecret("t")}, "http://[::1"},
-		"CA not there":  {vault.Config{CACert: "/nowhere/ca.pem", Token: services.NewSecret("t")}, "/nowhere/ca.pem"},
+		"missing CA":    {vault.Config{CACert: "/nowhere/ca.pem", Token: services.NewSecret("t")}, "/nowhere/ca.pem"},
 		"unknown login": {vault.Config{Auth: "ldap"}, "VAULT_AUTH_METHOD"},
 	} {
 		t.Run(name, func(t *testing.T) {

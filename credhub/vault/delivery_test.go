@@ -18,9 +18,9 @@ import (
 	"github.com/chandler-broker/chandler/credhub/vault"
 )
 
-// applications lets applications log in: pods by Kubernetes' own method, and those
-// of Cloud Foundry by one that gives them the same alias as its own does, the
-// application's GUID (the method itself asks a Cloud Foundry about each).
+// applications lets applications log in: pods by Kubernetes' own method, and applications
+// of Cloud Foundry by AppRole. Cloud Foundry's own method would ask a Cloud Foundry about
+// each; both give an application its GUID as the alias.
 type applications struct {
 	server
 	cluster *cluster
@@ -61,7 +61,7 @@ func startApplications(t *testing.T) applications {
 	return a
 }
 
-// token is what an application gets from Vault with its own identity.
+// token returns the token that Vault gives to an application.
 func (a applications) token(t *testing.T, r credhub.Reader) string {
 	t.Helper()
 	if r.Platform == "kubernetes" {
@@ -73,7 +73,7 @@ func (a applications) token(t *testing.T, r credhub.Reader) string {
 	return a.write(t, "auth/approle/login", map[string]any{"role_id": r.AppID}).Auth.ClientToken
 }
 
-// read does what an application does with its reference.
+// read reads like an application with its reference.
 func (a applications) read(t *testing.T, reference map[string]any, as credhub.Reader) (json.RawMessage, bool) {
 	t.Helper()
 	at := reference[credhub.VaultRef].(map[string]any)
@@ -102,8 +102,8 @@ func (a applications) delivery(t *testing.T) credhub.Delivery {
 	return d
 }
 
-// On either kind of platform an application reads its own, by the one policy that
-// is shipped.
+// On both kinds of platform an application reads its own credentials, by the one shipped
+// policy.
 func TestDelivery(t *testing.T) {
 	t.Parallel()
 	a := startApplications(t)
@@ -127,7 +127,7 @@ func TestDelivery(t *testing.T) {
 	}
 }
 
-// Applications read nothing of the broker's own, not even their own originals.
+// Applications cannot read the broker's own secrets, not even the originals of theirs.
 func TestApplicationsReadNothingElse(t *testing.T) {
 	t.Parallel()
 	a := startApplications(t)
@@ -149,14 +149,14 @@ func TestApplicationsReadNothingElse(t *testing.T) {
 	}
 	own := "chandler-applications/cloudfoundry/app/binding"
 	if _, err := client.KVv2("secret").Put(t.Context(), own, map[string]any{"a": "b"}); err == nil {
-		t.Error("an application writes")
+		t.Error("an application can write")
 	}
 	if _, err := client.Logical().ListWithContext(t.Context(), "secret/metadata/chandler-applications/cloudfoundry"); err == nil {
-		t.Error("an application lists the others")
+		t.Error("an application can list the others")
 	}
 }
 
-// expectDocumented holds docs/kubernetes.md to what a platform gets.
+// expectDocumented compares docs/kubernetes.md with what a platform gets.
 func expectDocumented(t *testing.T, s server) {
 	t.Helper()
 	d, err := vault.NewDelivery(open(t, s.withToken(t)), vault.DeliveryConfig{
@@ -184,18 +184,18 @@ func expectDocumented(t *testing.T, s server) {
 				"VaultAuth": "vault_auth", "VaultConnection": "vault_connection", nil: "agent_annotations",
 			}[manifest["kind"]]
 			if !known {
-				t.Errorf("what is a %v?", manifest["kind"])
+				t.Errorf("docs/kubernetes.md has a manifest of the unknown kind %v", manifest["kind"])
 			}
 			documented[key] = manifest
 		}
 	}
 	told := d.Attributes(credhub.Reader{BindingID: "b1d6", Platform: "kubernetes", Namespace: "shop"})
 	if diff := cmp.Diff(told, documented); diff != "" {
-		t.Errorf("docs/kubernetes.md (-told +documented):\n%s", diff)
+		t.Errorf("docs/kubernetes.md differs from the attributes (-attributes +documented):\n%s", diff)
 	}
 }
 
-// expectNamespaces looks for Vault's namespace where each operator reads it.
+// expectNamespaces requires Vault's namespace in each object that needs it.
 func expectNamespaces(t *testing.T, told map[string]any) {
 	t.Helper()
 	at := func(path ...string) any {
@@ -211,15 +211,15 @@ func expectNamespaces(t *testing.T, told map[string]any) {
 		"vault_auth": at("vault_auth", "spec", "namespace"), "agent_annotations": at("agent_annotations", "vault.hashicorp.com/namespace"),
 	} {
 		if namespace != "team" {
-			t.Errorf("%s names the namespace %v", name, namespace)
+			t.Errorf("%s contains the namespace %v", name, namespace)
 		}
 	}
 	if at("vault_static_secret", "spec", "vaultAuthRef") != at("vault_auth", "metadata", "name") {
-		t.Errorf("the secret's login is none that is handed out: %v", told)
+		t.Errorf("the attributes do not include the VaultAuth that the secret refers to: %v", told)
 	}
 }
 
-// expectOwnAuth names the cluster's own VaultAuth, and hands none out.
+// expectOwnAuth requires a reference to the cluster's own VaultAuth, and no other VaultAuth.
 func expectOwnAuth(t *testing.T, s server) {
 	t.Helper()
 	d, err := vault.NewDelivery(open(t, s.withToken(t)), vault.DeliveryConfig{
@@ -231,11 +231,11 @@ func expectOwnAuth(t *testing.T, s server) {
 	told := d.Attributes(credhub.Reader{BindingID: "b", Platform: "kubernetes", Namespace: "shop"})
 	spec := told["vault_static_secret"].(map[string]any)["spec"].(map[string]any)
 	if spec["vaultAuthRef"] != "operators/default" || told["vault_auth"] != nil || told["vault_connection"] != nil || spec["namespace"] != nil {
-		t.Errorf("%v", told)
+		t.Errorf("the attributes with an own VaultAuth: %v", told)
 	}
 }
 
-// What the platform gets on Kubernetes is what the operators there take.
+// On Kubernetes the platform gets manifests that the operators there accept.
 func TestManifests(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -255,21 +255,21 @@ func TestManifests(t *testing.T) {
 		`"vault.hashicorp.com/agent-inject":"true"`, `"auth_role":"reader"`, `"namespace":"shop"`, `"mountPath":"k8s"`,
 	} {
 		if !strings.Contains(string(text), want) {
-			t.Errorf("%s is missing in %s", want, text)
+			t.Errorf("the attributes lack %s: %s", want, text)
 		}
 	}
 	expectDocumented(t, s)
 	expectNamespaces(t, d.Attributes(reader))
 	expectOwnAuth(t, s)
 	if told := d.Attributes(credhub.Reader{BindingID: "b", Platform: "cloudfoundry", AppID: "a"}); told != nil {
-		t.Errorf("elsewhere: %v", told)
+		t.Errorf("attributes on another platform: %v", told)
 	}
 	for _, r := range []credhub.Reader{{BindingID: "b", Platform: "cloudfoundry", AppID: "a"}, {BindingID: "b", Platform: "kubernetes"}, {Platform: "kubernetes", Namespace: "a/b"}} {
 		if err := d.Check(r); err == nil {
-			t.Errorf("%+v is taken", r)
+			t.Errorf("Check accepts %+v", r)
 		}
 	}
 	if _, err := vault.NewDelivery(open(t, s.withToken(t)), vault.DeliveryConfig{Prefix: "chandler"}); err == nil {
-		t.Error("the broker's own prefix is taken")
+		t.Error("NewDelivery accepts the broker's own prefix")
 	}
 }

@@ -40,7 +40,7 @@ func TestNamespace(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("VAULT_NAMESPACE", c.environment)
 			mu.Lock()
-			clear(seen) // the last store may still ask
+			clear(seen) // the last store may still send requests
 			mu.Unlock()
 			want := "team-a"
 			if name == "none" {
@@ -48,7 +48,7 @@ func TestNamespace(t *testing.T) {
 			}
 			store := open(t, vault.Config{Address: s.URL, Namespace: c.config, Auth: vault.AuthAppRole, RoleID: "r", SecretID: services.NewSecret("s")})
 			mustPut(t, store)
-			_ = store.Ready(t.Context()) // the server says too little
+			_ = store.Ready(t.Context()) // the server answers too little
 			mu.Lock()
 			defer mu.Unlock()
 			for requested, want := range map[string]string{
@@ -58,15 +58,14 @@ func TestNamespace(t *testing.T) {
 				"/v1/sys/seal-status":                       "", // known to the root namespace only
 			} {
 				if got, ok := seen[requested]; !ok || got != want {
-					t.Errorf("%s is asked (%v) in namespace %q, want %q", requested, ok, got, want)
+					t.Errorf("%s was requested: %v, in namespace %q, want %q", requested, ok, got, want)
 				}
 			}
 		})
 	}
 }
 
-// What stands between may answer in Vault's place, and may repeat what it was
-// sent.
+// A proxy may answer instead of Vault, and may repeat what was sent to it.
 func TestAnswersThatAreNotVaults(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -93,7 +92,7 @@ func TestAnswersThatAreNotVaults(t *testing.T) {
 			for method, err := range map[string]error{"Ensure": ensured, "Get": gotten, "Put": store.Put(t.Context(), path, value)} {
 				if err == nil || errors.Is(err, credhub.ErrNotFound) || !strings.Contains(err.Error(), c.want) ||
 					strings.Contains(err.Error(), "c2VlZA==") || strings.Contains(err.Error(), "\n") {
-					t.Errorf("%s says %v, not %q", method, err, c.want)
+					t.Errorf("%s: %v, want %q and no value", method, err, c.want)
 				}
 			}
 		})

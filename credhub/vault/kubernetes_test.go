@@ -19,8 +19,8 @@ import (
 	"github.com/chandler-broker/chandler/credhub/vault"
 )
 
-// cluster is the one endpoint of a Kubernetes API server that Vault asks: what
-// a service account's token is worth (authentication.k8s.io/v1, TokenReview).
+// cluster is the endpoint of a Kubernetes API server by which Vault checks a service
+// account's token (authentication.k8s.io/v1, TokenReview).
 type cluster struct {
 	*httptest.Server
 
@@ -62,7 +62,7 @@ func (c *cluster) review(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// token makes a service account's token, as the kubelet puts it into a pod.
+// token makes a service account's token, like the kubelet for a pod.
 func (c *cluster) token(t *testing.T, namespace, account string) string {
 	t.Helper()
 	part := func(v any) string {
@@ -133,14 +133,14 @@ func TestKubernetes(t *testing.T) {
 			put(token)
 			err := open(t, config).Ready(t.Context())
 			if err == nil || !strings.Contains(err.Error(), "log in at auth/kubernetes") || strings.Contains(err.Error(), token) {
-				t.Errorf("Ready says %v", err)
+				t.Errorf("Ready: %v", err)
 			}
 		})
 	}
 	t.Run("no token", func(t *testing.T) {
 		check(t, os.Remove(file))
 		if err := open(t, config).Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "VAULT_KUBERNETES_JWT_FILE") {
-			t.Errorf("Ready says %v", err)
+			t.Errorf("Ready: %v", err)
 		}
 	})
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// TestMain lets more tests run at once than there are processors: most of them
-// wait for a token to end.
+// TestMain runs more tests at once than there are processors, because most of them wait
+// for the end of a token.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if err := flag.Set("test.parallel", "8"); err != nil {
@@ -66,7 +66,7 @@ func administer(t *testing.T, v *embedded.Vault) server {
 	return s
 }
 
-// write is an administrator's request.
+// write writes as the administrator.
 func (s server) write(t *testing.T, path string, data map[string]any) *api.Secret {
 	t.Helper()
 	secret, err := s.admin.Logical().WriteWithContext(t.Context(), path, data)
@@ -76,7 +76,7 @@ func (s server) write(t *testing.T, path string, data map[string]any) *api.Secre
 	return secret
 }
 
-// token makes a token that has the shipped policy and nothing else.
+// token makes a token that has only the shipped policy.
 func (s server) token(t *testing.T, more map[string]any) string {
 	t.Helper()
 	request := map[string]any{"policies": []string{"chandler"}, "no_default_policy": true, "no_parent": true}
@@ -86,7 +86,7 @@ func (s server) token(t *testing.T, more map[string]any) string {
 	return s.write(t, "auth/token/create", request).Auth.ClientToken
 }
 
-// withToken is a configuration for the shipped policy's rights.
+// withToken is a configuration with a token that has only the shipped policy.
 func (s server) withToken(t *testing.T) vault.Config {
 	t.Helper()
 	return vault.Config{Address: s.Addr(), CACert: s.CAFile(), Token: services.NewSecret(s.token(t, nil))}
@@ -156,7 +156,7 @@ func mustServe(t *testing.T, s credhub.Store) {
 	}
 }
 
-// mustFail wants every method to fail, quickly, with words.
+// mustFail requires that every method fails quickly with an error that contains words.
 func mustFail(t *testing.T, s credhub.Store, words string) {
 	t.Helper()
 	begin := time.Now()
@@ -167,17 +167,17 @@ func mustFail(t *testing.T, s credhub.Store, words string) {
 		"Delete": s.Delete(t.Context(), path), "Ready": s.Ready(t.Context()),
 	} {
 		if err == nil || !strings.Contains(err.Error(), words) {
-			t.Errorf("%s says %v, not %q", method, err, words)
+			t.Errorf("%s: %v, want %q", method, err, words)
 		} else if strings.Contains(err.Error(), "c2VlZA==") || strings.Contains(err.Error(), "\n") && method != "Ready" {
-			t.Errorf("%s: %q holds the value or several lines", method, err)
+			t.Errorf("%s: the error contains the value or several lines: %q", method, err)
 		}
 	}
 	if took := time.Since(begin); took > 5*time.Second {
-		t.Errorf("five failures take %v", took)
+		t.Errorf("five failures take %v, want less", took)
 	}
 }
 
-// soon waits until f says nil.
+// soon waits until f returns nil.
 func soon(t *testing.T, f func(context.Context) error) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)

@@ -18,7 +18,7 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// The whole suite runs with the shipped policy's rights and nothing else.
+// The whole suite runs with only the shipped policy.
 func TestSuite(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -32,7 +32,7 @@ func TestSuiteWithAppRole(t *testing.T) {
 	credtest.Run(t, func(t *testing.T) credhub.Store { return open(t, config) })
 }
 
-// An operator may demand check-and-set of everybody.
+// An operator may require check-and-set for all writes.
 func TestSuiteWhereCheckAndSetIsRequired(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -81,8 +81,8 @@ func TestDeleteLeavesNothing(t *testing.T) {
 	}
 }
 
-// What an operator deleted with `vault kv delete` is not there, and can be made
-// anew: check-and-set has to name the deleted version.
+// After an operator's `vault kv delete` the value is absent and can be created again.
+// Check-and-set must name the deleted version.
 func TestDeletedByAnOperator(t *testing.T) {
 	t.Parallel()
 	for name, remove := range map[string]func(*testing.T, server){
@@ -138,7 +138,7 @@ func TestPolicyAllowsNothingElse(t *testing.T) {
 		"deletes recoverably": softDelete, "makes tokens": createToken,
 	} {
 		if answered, ok := errors.AsType[*api.ResponseError](err); !ok || answered.StatusCode != 403 {
-			t.Errorf("it %s: %v", what, err)
+			t.Errorf("the shipped policy %s: %v", what, err)
 		}
 	}
 }
@@ -177,7 +177,7 @@ func TestRestartedAndKilled(t *testing.T) {
 	}
 }
 
-// A broker that starts while Vault is away, or sealed, goes on by itself.
+// A broker that starts while Vault is away or sealed needs no restart.
 func TestOpenedWhileVaultIsAway(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -210,7 +210,7 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// A Vault that takes the connection and says nothing must not hold a worker.
+// A Vault that accepts the connection and does not answer must not block a worker.
 func TestVaultThatHangs(t *testing.T) {
 	t.Setenv(api.EnvVaultClientTimeout, "1")
 	address := servicetest.Listen(t, servicetest.Hangs)
@@ -218,10 +218,10 @@ func TestVaultThatHangs(t *testing.T) {
 	begin := time.Now()
 	_, err := store.Get(t.Context(), path)
 	if took := time.Since(begin); err == nil || !strings.Contains(err.Error(), "does not answer in time") || took > 20*time.Second {
-		t.Errorf("after %v: %v", took, err)
+		t.Errorf("Get returns after %v: %v, want an error within 20 s", took, err)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v: the caller's time is not over", err)
+		t.Errorf("%v: the caller's context has not ended", err)
 	}
 }
 
@@ -257,18 +257,18 @@ func TestReadySaysWhatIsWrong(t *testing.T) {
 			err := open(t, c.config).Ready(t.Context())
 			for _, want := range c.want {
 				if err == nil || !strings.Contains(err.Error(), want) {
-					t.Errorf("Ready says %v, not %q", err, want)
+					t.Errorf("Ready: %v, want %q", err, want)
 				}
 			}
 			if err != nil && (strings.Contains(err.Error(), elsewhere) || strings.Contains(err.Error(), "hidden")) {
-				t.Errorf("Ready tells a secret: %v", err)
+				t.Errorf("the error of Ready contains a secret: %v", err)
 			}
 		})
 	}
 }
 
-// "There is nothing" must never be said where there is no engine to ask: a new
-// seed would be made for a binding that has one.
+// The store must not return ErrNotFound if no engine is mounted: the broker would make a
+// new seed for a binding that has one.
 func TestMissingMountIsNotNotFound(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -278,14 +278,14 @@ func TestMissingMountIsNotNotFound(t *testing.T) {
 			store := open(t, vault.Config{Address: s.Addr(), Mount: mount, Token: services.NewSecret(s.RootToken())})
 			_, ensured := store.Ensure(t.Context(), path, value)
 			if ensured == nil || store.Put(t.Context(), path, value) == nil {
-				t.Error("it stores")
+				t.Error("Put succeeds")
 			}
 			if mount == "nowhere" {
 				if _, err := store.Get(t.Context(), path); err == nil || errors.Is(err, credhub.ErrNotFound) {
 					t.Errorf("Get: %v", err)
 				}
 				if err := store.Delete(t.Context(), path); err == nil {
-					t.Error("it deletes")
+					t.Error("Delete succeeds")
 				}
 			}
 		})

@@ -61,7 +61,7 @@ func TestRead(t *testing.T) {
 		{"another block", one + blockOf(key, "DH PARAMETERS"), "", "holds something other than certificates (PEM block 2)"},
 		{"a key called a certificate", one + blockOf(key, "CERTIFICATE"), "", "holds a damaged certificate (PEM block 2)"},
 		{"a key without its end", one + strings.Split(key, "-----END")[0], "", "holds a damaged PEM block"},
-		{"a key that is no base64", one + strings.Replace(key, "\n", "\n!!SESAME!!", 1), "", "holds a damaged PEM block"},
+		{"a key that is not base64", one + strings.Replace(key, "\n", "\n!!SESAME!!", 1), "", "holds a damaged PEM block"},
 		{"a certificate without its end", strings.Split(one, "-----END")[0], "", "holds a damaged PEM block"},
 		{"no PEM", "SESAME", "", "is not a certificate in PEM"},
 	}
@@ -88,18 +88,18 @@ func TestRead(t *testing.T) {
 				t.Errorf("check: %v, want %q", err, c.fault)
 			}
 			if (c.fault == "") != (Pool(read) != nil) {
-				t.Error("the pool does not hold the certificates")
+				t.Error("the pool lacks the certificates")
 			}
 		})
 	}
 }
 
-// quoted fails t where an error quotes a line of the text.
+// quoted fails t if an error quotes a line of the text.
 func quoted(t *testing.T, err error, text string) {
 	t.Helper()
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); line != "" && strings.Contains(err.Error(), line) {
-			t.Errorf("%v quotes %s", err, line)
+			t.Errorf("the error quotes %[2]s: %[1]v", err, line)
 		}
 	}
 }

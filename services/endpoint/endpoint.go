@@ -14,10 +14,6 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Provider is "provider" in the credentials. It distinguishes the service from another
-// provider's of the same type (Service Binding Specification, "Well-known Secret Entries").
-const Provider = "chandler"
-
 // Server is where applications find a server.
 type Server struct {
 	Host string
@@ -33,9 +29,10 @@ func (s Server) Address() string { return net.JoinHostPort(s.Host, s.port()) }
 func (s Server) port() string { return strconv.Itoa(int(s.Port)) }
 
 // Credentials adds to values what all credentials have: type, provider, host and port, and
-// ca if the server has one. protocol is the endpoint's.
+// ca if the server has one (Service Binding Specification, "Well-known Secret Entries").
+// protocol is the endpoint's.
 func (s Server) Credentials(credentialType, protocol string, values map[string]any) services.Credentials {
-	values["type"], values["provider"], values["host"], values["port"] = credentialType, Provider, s.Host, float64(s.Port)
+	values["type"], values["provider"], values["host"], values["port"] = credentialType, "chandler", s.Host, float64(s.Port)
 	if s.CA != "" {
 		values["ca"] = s.CA
 	}

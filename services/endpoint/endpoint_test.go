@@ -74,7 +74,7 @@ func TestIsLoopback(t *testing.T) {
 		"": false, "db.example.com": false, "192.0.2.1": false, "localhost.example.com": false,
 	} {
 		if got := endpoint.IsLoopback(host); got != want {
-			t.Errorf("%q is this machine: %t", host, got)
+			t.Errorf("IsLoopback(%q): %t", host, got)
 		}
 	}
 }

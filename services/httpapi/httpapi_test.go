@@ -71,13 +71,13 @@ func TestExchangeFails(t *testing.T) {
 			}
 			outage, ok := errors.AsType[*httpapi.Outage](err)
 			if err.Error() != test.want || ok != test.outage || ok && !errors.Is(outage, broken) {
-				t.Errorf("%v (outage: %t)", err, ok)
+				t.Errorf("%v, an outage: %t", err, ok)
 			}
 		})
 	}
 }
 
-// A change that is under way when its context ends is not abandoned; a question is.
+// When its context ends, a change in progress completes, and a query is abandoned.
 func TestExchangeRunsChangesToCompletion(t *testing.T) {
 	for name, changes := range map[string]bool{"a change": true, "a question": false} {
 		t.Run(name, func(t *testing.T) {

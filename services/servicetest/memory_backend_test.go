@@ -14,7 +14,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// A backend for the memory server, with a flaw where a test asks for one.
+// A backend for the memory server, with a flaw if a test asks for one.
 
 type (
 	config struct {
@@ -170,7 +170,7 @@ func (m *memory) Bind(ctx context.Context, r services.BindRequest[plan, params, 
 		return services.BindResult{}, err
 	}
 	if len(there) == 0 {
-		return services.BindResult{}, errors.New("there is no such instance")
+		return services.BindResult{}, errors.New("no such instance")
 	}
 	password := r.Binding.Seed.Password("password").Reveal()
 	if m.has(flawRandom) {
@@ -194,7 +194,7 @@ func (m *memory) putAccount(ctx context.Context, inst instance, b binding, passw
 	return err
 }
 
-// Verify writes the account anew, without asking what is wrong with it.
+// Verify writes the account again, without checking it.
 func (m *memory) Verify(ctx context.Context, r services.VerifyRequest[plan, params, bindParams]) (services.VerifyResult, error) {
 	key := "binding/" + m.name(r.Instance) + "/" + r.Binding.Name
 	there, err := m.do(ctx, "list", key, "")
@@ -209,8 +209,8 @@ func (m *memory) Verify(ctx context.Context, r services.VerifyRequest[plan, para
 	return services.VerifyResult{}, m.putAccount(ctx, r.Instance, r.Binding, r.Binding.Seed.Password("password").Reveal())
 }
 
-// memoryKey is how much of a user's name is in the key that blocks its unbinding
-// where the backend has that flaw.
+// memoryKey is how much of a user's name is in the key that blocks its unbind, if the
+// backend has that flaw.
 const memoryKey = 13
 
 func (m *memory) Unbind(ctx context.Context, r services.UnbindRequest[plan, params, bindParams]) (services.UnbindResult, error) {
@@ -220,7 +220,7 @@ func (m *memory) Unbind(ctx context.Context, r services.UnbindRequest[plan, para
 		return services.UnbindResult{}, err
 	}
 	if len(there) == 0 && m.has(flawAbsent) {
-		return services.UnbindResult{}, errors.New("there is no such binding")
+		return services.UnbindResult{}, errors.New("no such binding")
 	}
 	if m.has(flawBlocked) {
 		data, err := m.do(ctx, "list", "data/", "")

@@ -32,8 +32,7 @@ type response struct {
 	Keys         []string
 }
 
-// account is what the server keeps of a binding, under
-// binding/<instance>/<binding>.
+// account is a binding on the server, under binding/<instance>/<binding>.
 type account struct {
 	Password string
 	ReadOnly bool
@@ -129,8 +128,8 @@ func (s *memoryServer) answer(c net.Conn, login *request, r request) response {
 // readOnlySession marks the login of an account that only reads.
 const readOnlySession = "read-only"
 
-// login checks an account once: like most servers' sessions, this one's then go
-// on until somebody ends them.
+// login checks an account once. Like those of most servers, the session then lives until
+// something ends it.
 func (s *memoryServer) login(c net.Conn, login *request, r request) response {
 	user := "binding/" + r.Instance + "/" + r.User
 	var a account
@@ -153,7 +152,7 @@ func (s *memoryServer) login(c net.Conn, login *request, r request) response {
 	return response{}
 }
 
-// changePassword is what an application does to its own account.
+// changePassword changes the password of the application's own account.
 func (s *memoryServer) changePassword(login *request, password string) {
 	user := "binding/" + login.Instance + "/" + login.User
 	changed, err := json.Marshal(account{Password: password, ReadOnly: login.Value == readOnlySession})

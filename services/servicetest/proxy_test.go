@@ -41,7 +41,7 @@ func echo(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// ask sends a line and says what came of it within the time.
+// ask sends a line and returns the result within the time.
 func ask(conn net.Conn, limit time.Duration) string {
 	_ = conn.SetDeadline(time.Now().Add(limit))
 	if _, err := conn.Write([]byte("hello\n")); err != nil {
@@ -74,7 +74,7 @@ func TestProxy(t *testing.T) {
 	expect := func(what, got, want string) {
 		t.Helper()
 		if got != want {
-			t.Errorf("%s: %q, not %q", what, got, want)
+			t.Errorf("%s: %q, want %q", what, got, want)
 		}
 	}
 	first := dial()
@@ -84,7 +84,7 @@ func TestProxy(t *testing.T) {
 	second := dial()
 	expect("a new connection while frozen", ask(second, 50*time.Millisecond), "hangs")
 	proxy.Thaw()
-	expect("what was held back", ask(second, time.Second), "hello\n")
+	expect("after the thaw", ask(second, time.Second), "hello\n")
 	open := dial()
 	expect("before the cut", ask(open, time.Second), "hello\n")
 	proxy.Cut()

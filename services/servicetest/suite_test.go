@@ -13,26 +13,26 @@ import (
 
 // The flaws of a backend that the suite must detect.
 const (
-	flawSchema       = "its schema has another key than its parameters"
+	flawSchema       = "its schema has a key that its parameters lack"
 	flawLeftovers    = "deprovision leaves the bindings"
 	flawRandom       = "a repeated bind makes another password"
 	flawSession      = "a live session outlives its binding"
 	flawAgain        = "a repeated provision fails"
 	flawHalf         = "a repeated provision does not finish the first"
 	flawOrder        = "a repeated unbind does not finish the first"
-	flawLeak         = "errors hold the administrator's token"
-	flawBlame        = "the user is blamed for a lost server"
-	flawNames        = "different identifiers make the same name"
+	flawLeak         = "errors contain the administrator's token"
+	flawBlame        = "a lost server is reported as the user's error"
+	flawNames        = "different identifiers give the same name"
 	flawWrites       = "a read-only binding writes"
-	flawLimit        = "the plan's limit is not kept"
-	flawAbsent       = "to unbind what is absent fails"
-	flawList         = "list says nothing"
-	flawResource     = "the instance's resource has another name than list says"
+	flawLimit        = "the plan's limit does not hold"
+	flawAbsent       = "an unbind of an absent binding fails"
+	flawList         = "list returns nothing"
+	flawResource     = "ResourceName and list name different resources"
 	flawVerify       = "verify repairs nothing"
-	flawRevive       = "verify makes a binding that is gone"
+	flawRevive       = "verify creates a deleted binding"
 	flawCuts         = "verify cuts the sessions of credentials that work"
 	flawUpdateSchema = "its schema for updates lacks a parameter"
-	flawRepeated     = "an update refuses what the instance was created with"
+	flawRepeated     = "an update refuses the parameters of the creation"
 	flawBlocked      = "a tenant blocks another's unbind"
 )
 
@@ -41,11 +41,11 @@ const flawVariable = "CHANDLER_TEST_FLAW"
 
 func TestSuite(t *testing.T) { runSuite(t, "") }
 
-// TestSuiteWithFlaw is run by TestSuiteNotices in a separate process.
+// TestSuiteNotices runs TestSuiteWithFlaw in a separate process.
 func TestSuiteWithFlaw(t *testing.T) {
 	flaw := os.Getenv(flawVariable)
 	if flaw == "" {
-		t.Skip("is run by TestSuiteNotices")
+		t.Skip("TestSuiteNotices runs it")
 	}
 	runSuite(t, flaw)
 }
@@ -146,7 +146,7 @@ func changePassword(ctx context.Context, credentials map[string]any) error {
 	return err
 }
 
-// blockMemory writes a key that begins as the other tenant's user.
+// blockMemory writes a key that begins like the other tenant's user.
 func blockMemory(t *testing.T, mine map[string]any, theirs ...map[string]any) {
 	s, err := dialMemory(t.Context(), mine)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package linear tests that a cost grows no faster than the size of what is
-// worked on, so that nobody can spend a server's time with a small request.
+// Package linear tests that a cost grows no faster than the size of the input, so that a
+// small request cannot take much of a server's time.
 package linear
 
 import (
@@ -9,18 +9,17 @@ import (
 )
 
 const (
-	// most is by how much the cost may grow where the size grows tenfold: 10 is
-	// linear, 100 quadratic.
+	// most is by how much the cost may grow if the size grows tenfold: 10 is linear, 100
+	// quadratic.
 	most = 35
-	// noise is what a measurement may be off, on a machine that does other things.
+	// noise is the error of a measurement on a busy machine.
 	noise = 5 * time.Millisecond
 	runs  = 5
 )
 
-// Check measures the work that prepare returns for the sizes n, 10n and 100n, and
-// fails the test where it grows faster than that. The cost is CPU time of this
-// process, so what others do on the machine does not count; the least of some runs
-// is taken.
+// Check measures the work that prepare returns for the sizes n, 10n and 100n, and fails the
+// test if the cost grows faster. The cost is this process's CPU time, the least of several
+// runs, so that other processes do not count.
 func Check(t testing.TB, n int, prepare func(n int) (work func())) {
 	t.Helper()
 	previous := cost(prepare(n))
@@ -52,7 +51,7 @@ func cost(work func()) time.Duration {
 func cpu() time.Duration {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		panic(err) // it fails for unknown arguments only
+		panic(err) // impossible: the argument is known
 	}
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }

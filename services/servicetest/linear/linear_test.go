@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// recorder is a test that notes that it failed.
+// recorder is a test that records its failure.
 type recorder struct {
 	testing.TB
 	failed bool
@@ -33,7 +33,7 @@ func TestCheck(t *testing.T) {
 		text := strings.Repeat("a", 1000*n)
 		return func() { sink += strings.Count(text, "b") }
 	}) {
-		t.Error("linear work fails")
+		t.Error("linear work fails the check")
 	}
 	if !fails(t, func(n int) func() {
 		return func() {
@@ -44,6 +44,6 @@ func TestCheck(t *testing.T) {
 			}
 		}
 	}) {
-		t.Error("quadratic work passes")
+		t.Error("quadratic work passes the check")
 	}
 }
