@@ -165,7 +165,7 @@ func TestEnvironmentIsLinear(t *testing.T) {
 			if e := environOf(ctx); len(e.starts) != n {
 				t.Fatalf("%d variables, want %d", len(e.starts), n)
 			}
-			(&guest{request: &runRequest{Env: env}, logs: &logs{}}).config(ctx)
+			(&guest{call: Call{Env: env}, logs: &logs{}}).config(ctx)
 		}
 	})
 	env := map[string]string{"": "x", "A=B": "x", "NUL": "\x00"}

@@ -48,9 +48,9 @@ func BenchmarkGuest(b *testing.B) {
 	for b.Loop() {
 		module, _, err := modules.acquire(b.Context(), code.Hash, WASM)
 		must(b, err)
-		g := &guest{request: &runRequest{Hash: code.Hash, Kind: WASM, Limits: defaultLimits()}, input: echo, module: module}
-		if o := g.run(b.Context(), shared); o.status != Success || string(o.body) != `{"a":1}` {
-			b.Fatalf("%s: %s", o.status, o.body)
+		g := &guest{call: Call{Code: code, Limits: defaultLimits(), Input: echo}, module: module}
+		if o := g.run(b.Context(), shared); o.Status != Success || string(o.Result) != `{"a":1}` {
+			b.Fatalf("%s: %s", o.Status, o.Result)
 		}
 		modules.release(module)
 	}

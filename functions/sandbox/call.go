@@ -24,7 +24,7 @@ type Code struct {
 	Hash string
 	Kind Kind
 	// Load returns the code's bytes. It is called only to compile the code, also by Run.
-	Load func(context.Context) ([]byte, error)
+	Load func(context.Context) ([]byte, error) `json:"-"`
 }
 
 // Call is one activation.
@@ -35,14 +35,14 @@ type Call struct {
 	CGI bool
 	// Input is the standard input: the parameters as one JSON object, or a request's
 	// body for CGI.
-	Input []byte
+	Input []byte `json:"-"`
 	// Env is the whole environment: __OW_*, the meta-variables of CGI.
 	Env map[string]string
 	// Mounts are the folders that the code sees.
 	Mounts []Mount
 	Limits Limits
 	// Namespace is whose call this is, for logs.
-	Namespace string
+	Namespace string `json:"-"`
 }
 
 // Limits bound one call.
@@ -73,10 +73,10 @@ type Outcome struct {
 	Status Status
 	// Result is a JSON object or array: what the code answered, or {"error": "…"} that
 	// says what happened. It is nil after a successful CGI call.
-	Result json.RawMessage
+	Result json.RawMessage `json:"-"`
 	// Output is what a successful CGI call wrote to standard output; see
 	// [ParseCGI].
-	Output []byte
+	Output []byte `json:"-"`
 	Logs   []LogLine
 	// Cold says that the code had to be compiled, or loaded from disk, first.
 	Cold bool
@@ -84,6 +84,13 @@ type Outcome struct {
 	// and loading when Cold, and Duration that of the run.
 	Wait, Init, Duration time.Duration
 }
+
+// developerError is the outcome of code that broke a rule.
+func developerError(text string) Outcome {
+	return Outcome{Status: DeveloperError, Result: object(text)}
+}
+
+func internalError(text string) Outcome { return Outcome{Status: InternalError, Result: object(text)} }
 
 // LogLine is one line that the code wrote, without its line feed.
 type LogLine struct {

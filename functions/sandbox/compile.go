@@ -13,14 +13,12 @@ import (
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 )
 
-// sourceFile is the user's module in the folder that a compilation reads.
-const sourceFile = "source.wasm"
-
-// compile meters and compiles the module in request.From, and writes what can
-// be published into request.Into. Errors are *CodeError where the module is to
-// blame. It runs in a process of its own, whose memory and CPU time are limited.
+// compile meters and compiles the module in a folder, and writes what can be published
+// into its outFolder. Errors are *CodeError where the module is to blame. It runs in its
+// own process, whose memory and CPU time are limited.
 func compile(ctx context.Context, request compileRequest) error {
-	source, err := os.ReadFile(filepath.Join(request.From, sourceFile))
+	into := filepath.Join(request.Folder, outFolder)
+	source, err := os.ReadFile(filepath.Join(request.Folder, sourceFile))
 	if err != nil {
 		return fmt.Errorf("read the module: %w", err)
 	}
@@ -30,13 +28,13 @@ func compile(ctx context.Context, request compileRequest) error {
 	}
 	code := &loaded{hash: request.Hash}
 	defer code.close()
-	if err := os.Mkdir(filepath.Join(request.Into, codeFolder), 0o700); err != nil {
+	if err := os.Mkdir(filepath.Join(into, codeFolder), 0o700); err != nil {
 		return fmt.Errorf("write the compiled module: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(request.Into, wasmFile), metered, 0o600); err != nil { //nolint:gosec // the pool names the folder
+	if err := os.WriteFile(filepath.Join(into, wasmFile), metered, 0o600); err != nil { //nolint:gosec // the pool names the folder
 		return fmt.Errorf("write the compiled module: %w", err)
 	}
-	if err := code.compile(ctx, request.Into); err != nil {
+	if err := code.compile(ctx, into); err != nil {
 		if _, ok := errors.AsType[*os.PathError](err); ok {
 			return fmt.Errorf("write the compiled module: %w", err)
 		}
@@ -47,7 +45,7 @@ func compile(ctx context.Context, request compileRequest) error {
 			return err
 		}
 	}
-	return sign(request.Into)
+	return sign(into)
 }
 
 // checkModule checks that module is a command of WASI preview 1.

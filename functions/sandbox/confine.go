@@ -42,8 +42,8 @@ func confine(s settings) (files int, err error) {
 
 // confineCompiler limits a compilation: a module can be made to be hard to compile.
 func confineCompiler(s settings) error {
-	debug.SetMemoryLimit(s.Memory / 2) // collect garbage before the limit is hit
-	memory := uint64(s.Memory)         //nolint:gosec // positive
+	debug.SetMemoryLimit(s.CompileMemory / 2) // collect garbage before the limit is hit
+	memory := uint64(s.CompileMemory)         //nolint:gosec // positive
 	if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: memory, Max: memory}); err != nil {
 		return fmt.Errorf("limit memory: %w", err)
 	}

@@ -66,9 +66,9 @@ func FuzzMessage(f *testing.F) {
 	var buffer bytes.Buffer
 	l := &link{out: &buffer}
 	for _, m := range []message{
-		{ID: 1, Cancel: true}, {Settings: &settings{Folder: "/x", Memory: 5}},
-		{ID: 2, Run: &runRequest{Hash: "a", Env: map[string]string{"A": "b"}, Mounts: []Mount{{Path: "/d"}}}, body: []byte("{}")},
-		{ID: 3, Ran: &runReply{Status: Success, Logs: []LogLine{{Time: time.Unix(1, 2), Stream: stdout, Text: "x"}}}, body: []byte("{}")},
+		{ID: 1, Cancel: true}, {Settings: &settings{Options: Options{Folder: "/x", Memory: 5}}},
+		{ID: 2, Run: &Call{Code: Code{Hash: "a"}, Env: map[string]string{"A": "b"}, Mounts: []Mount{{Path: "/d"}}}, body: []byte("{}")},
+		{ID: 3, Ran: &Outcome{Status: Success, Logs: []LogLine{{Time: time.Unix(1, 2), Stream: stdout, Text: "x"}}}, body: []byte("{}")},
 	} {
 		buffer.Reset()
 		if err := l.send(m); err != nil {

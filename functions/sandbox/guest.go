@@ -18,78 +18,64 @@ import (
 
 // guest is one call in a worker.
 type guest struct {
-	request *runRequest
-	input   []byte
-	module  *loaded // the user's, or the JavaScript engine
-	script  *loaded // nil but for JavaScript
-	mounts  mounted
-	memory  *guestMemory
-	logs    *logs
+	call   Call
+	module *loaded // the user's, or the JavaScript engine
+	script *loaded // nil but for JavaScript
+	mounts mounted
+	memory *guestMemory
+	logs   *logs
 }
 
-// outcome is what a guest's run gives back; the rest of the reply is the
-// worker's to know.
-type outcome struct {
-	status Status
-	body   []byte // JSON; the output of a successful run of CGI
-	logs   []LogLine
-}
-
-// developerError is the outcome of code that broke a rule.
-func developerError(text string) outcome { return outcome{status: DeveloperError, body: object(text)} }
-
-func internalError(text string) outcome { return outcome{status: InternalError, body: object(text)} }
-
-// run runs the guest until it ends or its time is over.
-func (g *guest) run(ctx context.Context, budget *budget) outcome {
-	ctx, cancel := context.WithTimeout(ctx, g.request.Limits.Timeout)
+// run runs the guest until it ends or reaches its time limit.
+func (g *guest) run(ctx context.Context, budget *budget) Outcome {
+	ctx, cancel := context.WithTimeout(ctx, g.call.Limits.Timeout)
 	defer cancel()
-	g.logs = &logs{limit: g.request.Limits.LogBytes}
-	ctx = withEnviron(ctx, g.request.Env)
-	g.memory = &guestMemory{ctx: ctx, limit: min(g.request.Limits.Memory, safepointBytes-1), budget: budget}
-	var o outcome
+	g.logs = &logs{limit: g.call.Limits.LogBytes}
+	ctx = withEnviron(ctx, g.call.Env)
+	g.memory = &guestMemory{ctx: ctx, limit: min(g.call.Limits.Memory, safepointBytes-1), budget: budget}
+	var o Outcome
 	switch {
 	case g.module.least() > g.memory.limit:
 		o = developerError(textMemory)
 	case g.script != nil:
 		o = g.runScript(ctx)
-	case g.request.CGI:
+	case g.call.CGI:
 		o = g.runCGI(ctx)
 	default:
 		o = g.runJSON(ctx)
 	}
-	o.logs = g.logs.finished()
+	o.Logs = g.logs.finished()
 	return o
 }
 
-func (g *guest) runJSON(ctx context.Context) outcome {
-	found := &answers{limit: g.request.Limits.ResultBytes, logs: g.logs}
+func (g *guest) runJSON(ctx context.Context) Outcome {
+	found := &answers{limit: g.call.Limits.ResultBytes, logs: g.logs}
 	out := &lineWriter{longest: max(found.limit, shown), take: found.add}
 	err := g.start(ctx, g.config(ctx).WithStdout(out))
 	out.flush()
 	if err == nil {
 		status, result := found.takeResult()
-		return outcome{status: status, body: result}
+		return Outcome{Status: status, Result: result}
 	}
 	o := g.failed(ctx, err)
-	if _, exited := errors.AsType[*sys.ExitError](err); exited && o.status == DeveloperError && ctx.Err() == nil {
+	if _, exited := errors.AsType[*sys.ExitError](err); exited && o.Status == DeveloperError && ctx.Err() == nil {
 		if status, result := found.takeResult(); status == ApplicationError { // it says itself what went wrong
-			o.body = result
+			o.Result = result
 		}
 	}
 	found.logAll()
 	return o
 }
 
-func (g *guest) runCGI(ctx context.Context) outcome {
-	out := &capped{limit: g.request.Limits.ResultBytes}
+func (g *guest) runCGI(ctx context.Context) Outcome {
+	out := &capped{limit: g.call.Limits.ResultBytes}
 	if err := g.start(ctx, g.config(ctx).WithStdout(out)); err != nil {
 		return g.failed(ctx, err)
 	}
 	if out.length > out.limit {
 		return developerError(tooLong(out.length, out.limit, out.kept))
 	}
-	return outcome{status: Success, body: out.kept}
+	return Outcome{Status: Success, Output: out.kept}
 }
 
 // config is what the guest sees of the world, but for standard output.
@@ -99,7 +85,7 @@ func (g *guest) config(ctx context.Context) wazero.ModuleConfig {
 		WithName(""). // so that there can be several
 		WithStartFunctions().
 		WithArgs("action").
-		WithStdin(bytes.NewReader(g.input)).
+		WithStdin(bytes.NewReader(g.call.Input)).
 		WithStderr(log).
 		WithSysWalltime().
 		WithSysNanotime().
@@ -156,11 +142,11 @@ func (g *guest) instantiate(ctx context.Context, config wazero.ModuleConfig) (in
 
 // failed says why the guest did not end as it should. Traps are logged with their place
 // in the guest's code.
-func (g *guest) failed(ctx context.Context, err error) outcome {
+func (g *guest) failed(ctx context.Context, err error) Outcome {
 	exit, exited := errors.AsType[*sys.ExitError](err)
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return developerError(fmt.Sprintf(textTimeout, g.request.Limits.Timeout.Milliseconds()))
+		return developerError(fmt.Sprintf(textTimeout, g.call.Limits.Timeout.Milliseconds()))
 	case ctx.Err() != nil:
 		return internalError("the call was cancelled")
 	case g.memory.crowded:

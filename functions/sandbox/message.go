@@ -23,17 +23,19 @@ type message struct {
 
 	// To the worker: one of these.
 	Settings *settings       `json:"settings,omitempty"` // the first message
-	Run      *runRequest     `json:"run,omitempty"`      // body: Call.Input
+	Run      *Call           `json:"run,omitempty"`      // body: Call.Input
 	Check    bool            `json:"check,omitempty"`    // of a script's syntax; body: the script
 	Compile  *compileRequest `json:"compile,omitempty"`
 	Forget   string          `json:"forget,omitempty"` // a hash
 	Cancel   bool            `json:"cancel,omitempty"`
 
 	// From the worker: one of these, or none after a successful compilation or check.
-	Ran     *runReply    `json:"ran,omitempty"`     // body: Outcome.Result or Outcome.Output
+	Ran     *Outcome     `json:"ran,omitempty"`     // body: Outcome.Result or Outcome.Output
 	Missing *notCompiled `json:"missing,omitempty"` // the request needs this code
 	Refused string       `json:"refused,omitempty"` // what is wrong with the user's code
 	Failed  string       `json:"failed,omitempty"`  // what else went wrong
+	// Started is when the worker took the request.
+	Started time.Time `json:"started,omitzero"`
 	// Overhead is how much memory the worker holds beside its calls' own.
 	Overhead int64 `json:"overhead,omitempty"`
 
@@ -65,47 +67,18 @@ func (m message) err() error {
 	return nil
 }
 
-// settings are a worker's part of Options.
+// settings are a worker's part of the pool's Options.
 type settings struct {
-	Folder string `json:"folder"`
+	Options
 	// Build is the pool's buildName: it finds what its workers compile.
-	Build       string `json:"build"`
-	Memory      int64  `json:"memory"`
-	Overhead    int64  `json:"overhead"`
-	CodeMemory  int64  `json:"code_memory"`
-	Concurrency int    `json:"concurrency"`
-	// CompileSeconds is the CPU time of a worker that compiles one module, in Memory;
-	// 0 for a worker that runs calls.
-	CompileSeconds int64 `json:"compile_seconds,omitempty"`
+	Build string
+	// CompileSeconds is the CPU time of a worker that compiles one module; 0 for one that
+	// runs calls.
+	CompileSeconds int64
 }
 
-// runRequest is a Call without its input and the code itself, which the worker
-// finds in the folder.
-type runRequest struct {
-	Hash   string            `json:"hash"`
-	Kind   Kind              `json:"kind"`
-	CGI    bool              `json:"cgi,omitempty"`
-	Env    map[string]string `json:"env,omitempty"`
-	Mounts []Mount           `json:"mounts,omitempty"`
-	Limits Limits            `json:"limits"`
-}
-
-type compileRequest struct {
-	Hash string `json:"hash"`
-	// From is a folder with the module; Into is an empty one for what can be published.
-	From string `json:"from"`
-	Into string `json:"into"`
-}
-
-// runReply is an Outcome.
-type runReply struct {
-	Status   Status        `json:"status"`
-	Logs     []LogLine     `json:"logs,omitempty"`
-	Cold     bool          `json:"cold,omitempty"`
-	Started  time.Time     `json:"started"` // when the worker took the call
-	Init     time.Duration `json:"init,omitempty"`
-	Duration time.Duration `json:"duration"`
-}
+// compileRequest asks for the module of a hash in Folder, a folder that store.fresh made.
+type compileRequest struct{ Hash, Folder string }
 
 // link carries messages. Sending is safe for concurrent use, receiving is one
 // goroutine's.

@@ -162,7 +162,7 @@ func (m *modules) load(ctx context.Context, code *loaded, kind Kind) {
 
 // read reads the code from the store.
 func (m *modules) read(ctx context.Context, code *loaded, kind Kind) (size int64, err error) {
-	size, err = m.store.verify(ctx, code.hash)
+	size, err = m.store.verify(code.hash)
 	if err != nil {
 		return 0, err
 	}

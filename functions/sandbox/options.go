@@ -34,7 +34,7 @@ type Options struct {
 	// CompileTime and CompileMemory limit a compilation: 2 minutes of CPU time, and 2 GiB.
 	CompileTime   time.Duration
 	CompileMemory int64
-	Logger        *slog.Logger
+	Logger        *slog.Logger `json:"-"`
 }
 
 func (o Options) completed() (Options, error) {

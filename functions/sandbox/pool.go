@@ -120,9 +120,7 @@ func (p *Pool) Run(ctx context.Context, call Call) (Outcome, error) {
 	if err := checkHash(call.Code.Hash); err != nil {
 		return Outcome{}, err
 	}
-	reply, compiling, err := p.carryOut(ctx, call, message{body: call.Input, Run: &runRequest{
-		Hash: call.Code.Hash, Kind: call.Code.Kind, CGI: call.CGI, Env: call.Env, Mounts: call.Mounts, Limits: call.Limits,
-	}})
+	reply, compiling, err := p.carryOut(ctx, call, message{body: call.Input, Run: &call})
 	refused, bad := errors.AsType[*CodeError](err)
 	switch {
 	case bad:
@@ -137,14 +135,12 @@ func (p *Pool) Run(ctx context.Context, call Call) (Outcome, error) {
 	return reply.outcome(call.CGI, began, compiling), nil
 }
 
-// outcome is what callers get of the reply to a call.
+// outcome completes the outcome in the reply to a call.
 func (m message) outcome(cgi bool, began time.Time, compiling time.Duration) Outcome {
-	r := m.Ran
-	o := Outcome{
-		Status: r.Status, Logs: r.Logs, Cold: r.Cold || compiling > 0, Duration: r.Duration,
-		Init: r.Init + compiling,
-		Wait: max(0, r.Started.Sub(began)-compiling),
-	}
+	o := *m.Ran
+	o.Cold = o.Cold || compiling > 0
+	o.Init += compiling
+	o.Wait = max(0, m.Started.Sub(began)-compiling)
 	if cgi && o.Status == Success {
 		o.Output = m.body
 	} else {

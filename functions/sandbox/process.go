@@ -37,7 +37,7 @@ type process struct {
 
 // startProcess starts a worker. It dies with this process, also by kill -9, and
 // has neither its environment nor its files.
-func startProcess(command []string, s settings) (*process, error) {
+func startProcess(s settings) (*process, error) {
 	// Not StdoutPipe, which is closed with the child: the last replies are read later.
 	stdout, childOut, err := os.Pipe()
 	if err != nil {
@@ -45,7 +45,7 @@ func startProcess(command []string, s settings) (*process, error) {
 	}
 	defer childOut.Close() // the child has its own
 	p := &process{stdout: stdout, done: make(chan struct{}), waiting: map[uint64]chan message{}}
-	cmd := exec.Command(command[0], command[1:]...) //nolint:noctx // the worker outlives the context that it is started with
+	cmd := exec.Command(s.Command[0], s.Command[1:]...) //nolint:noctx // the worker outlives the context that it is started with
 	cmd.Dir = "/"
 	cmd.Env = []string{"LC_ALL=C.UTF-8", "TZ=UTC"}
 	cmd.Stdout, cmd.Stderr = childOut, &p.stderr

@@ -73,15 +73,16 @@ func (p *Pool) compileOnce(ctx context.Context, code Code, corrupt bool) error {
 	if hashOf(content) != code.Hash {
 		return fmt.Errorf("the code is not the one of hash %s", code.Hash)
 	}
-	folder, into, err := p.store.fresh()
+	folder, err := p.store.fresh()
 	defer os.RemoveAll(folder) //nolint:errcheck // removed as a leftover otherwise
 	if err != nil {
 		return err
 	}
+	into := filepath.Join(folder, outFolder)
 	if code.Kind == JavaScript {
 		err = p.storeScript(ctx, content, into)
 	} else {
-		err = p.compileModule(ctx, code.Hash, content, folder, into)
+		err = p.compileModule(ctx, code.Hash, content, folder)
 	}
 	if err != nil {
 		return err
@@ -108,7 +109,7 @@ func (p *Pool) storeScript(ctx context.Context, script []byte, into string) erro
 
 // compileModule compiles a module in a process of its own, which is ended when
 // it takes too much time or memory.
-func (p *Pool) compileModule(ctx context.Context, hash string, content []byte, folder, into string) error {
+func (p *Pool) compileModule(ctx context.Context, hash string, content []byte, folder string) error {
 	if err := os.WriteFile(filepath.Join(folder, sourceFile), content, 0o600); err != nil {
 		return fmt.Errorf("write the module: %w", err)
 	}
@@ -120,9 +121,7 @@ func (p *Pool) compileModule(ctx context.Context, hash string, content []byte, f
 	}
 	o := p.options
 	seconds := max(1, o.CompileTime.Round(time.Second)/time.Second)
-	worker, err := startProcess(o.Command, settings{
-		Folder: o.Folder, Build: p.store.build, Memory: o.CompileMemory, CompileSeconds: int64(seconds),
-	})
+	worker, err := startProcess(settings{Options: o, Build: p.store.build, CompileSeconds: int64(seconds)})
 	if err != nil {
 		return err
 	}
@@ -132,7 +131,7 @@ func (p *Pool) compileModule(ctx context.Context, hash string, content []byte, f
 	defer cancel()
 	stop := context.AfterFunc(p.ctx, cancel)
 	defer stop()
-	reply, err := worker.ask(ctx, message{Compile: &compileRequest{Hash: hash, From: folder, Into: into}}, func(message) {})
+	reply, err := worker.ask(ctx, message{Compile: &compileRequest{hash, folder}}, func(message) {})
 	switch {
 	case p.ctx.Err() != nil:
 		return ErrClosed

@@ -22,11 +22,11 @@ type scriptRun struct {
 }
 
 // runScript runs JavaScript as OpenWhisk's Node runtime does.
-func (g *guest) runScript(ctx context.Context) outcome {
-	if g.request.CGI {
+func (g *guest) runScript(ctx context.Context) Outcome {
+	if g.call.CGI {
 		return developerError("JavaScript has no CGI: use a WebAssembly program, or a web action without it")
 	}
-	run, limit := &scriptRun{guest: g}, g.request.Limits.ResultBytes
+	run, limit := &scriptRun{guest: g}, g.call.Limits.ResultBytes
 	err := run.run(ctx)
 	script, threw := errors.AsType[*errScript](err)
 	switch {
@@ -44,7 +44,7 @@ func (g *guest) runScript(ctx context.Context) outcome {
 	if run.failed {
 		status = DeveloperError
 	}
-	return outcome{status: status, body: result}
+	return Outcome{Status: status, Result: result}
 }
 
 func (r *scriptRun) run(ctx context.Context) error {
@@ -71,12 +71,12 @@ func (r *scriptRun) prepare(e *engine) uint64 {
 		args = append(args, e.function(name))
 	}
 	variables := map[string]string{}
-	maps.Copy(variables, r.guest.request.Env)
+	maps.Copy(variables, r.guest.call.Env)
 	environment, err := json.Marshal(variables)
 	if err != nil {
 		panic(err) // a map of strings always has a JSON form
 	}
-	args = append(args, e.text(r.guest.input), e.text(environment), e.call("qjs_get_global"))
+	args = append(args, e.text(r.guest.call.Input), e.text(environment), e.call("qjs_get_global"))
 	return e.apply(begin, args...)
 }
 

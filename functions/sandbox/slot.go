@@ -22,11 +22,9 @@ type handle struct {
 }
 
 func (p *Pool) startWorker() (*handle, error) {
-	o := p.options
-	worker, err := startProcess(o.Command, settings{
-		Folder: o.Folder, Build: p.store.build, Memory: o.Memory / int64(o.Workers), Overhead: o.Overhead, CodeMemory: o.CodeMemory,
-		Concurrency: o.Concurrency,
-	})
+	s := settings{Options: p.options, Build: p.store.build}
+	s.Memory /= int64(s.Workers)
+	worker, err := startProcess(s)
 	if err != nil {
 		return nil, err
 	}

@@ -1,13 +1,13 @@
 package sandbox
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -39,6 +39,10 @@ const (
 	scriptFile   = "main.js"
 	codeFolder   = "code"
 	manifestFile = "manifest.json"
+
+	// In a fresh folder: the user's module, and what is going to be published.
+	sourceFile = "source.wasm"
+	outFolder  = "out"
 )
 
 // notCompiled says that the store lacks the compiled code of a hash, or that it is
@@ -97,16 +101,15 @@ func (s store) removeLeftovers() error {
 	return nil
 }
 
-// fresh makes a folder with an empty folder in it for what is going to be published.
-func (s store) fresh() (folder, into string, err error) {
+// fresh makes a folder with an outFolder in it for what is going to be published.
+func (s store) fresh() (folder string, err error) {
 	if folder, err = os.MkdirTemp(s.root, "fresh-"); err == nil {
-		into = filepath.Join(folder, "out")
-		err = os.Mkdir(into, 0o700)
+		err = os.Mkdir(filepath.Join(folder, outFolder), 0o700)
 	}
 	if err != nil {
 		err = fmt.Errorf("make a folder for compiled code: %w", err)
 	}
-	return folder, into, err
+	return folder, err
 }
 
 // publish moves folder to its place, unless another process was faster.
@@ -152,20 +155,29 @@ type fileSum struct {
 	CRC32C uint32 `json:"crc32c"`
 }
 
-// sign writes the manifest of folder.
-func sign(folder string) error {
+// sumUp is the manifest of a folder as it is.
+func sumUp(folder string) (manifest, error) {
 	sums := manifest{}
 	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
+		if err != nil || entry.IsDir() || entry.Name() == manifestFile {
 			return err
 		}
-		name, err := filepath.Rel(folder, path)
+		file, err := os.Open(path)
 		if err != nil {
 			return err
 		}
-		sums[name], err = sum(path)
+		defer file.Close()
+		digest := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+		length, err := io.Copy(digest, file)
+		sums[strings.TrimPrefix(path, folder+"/")] = fileSum{Length: length, CRC32C: digest.Sum32()}
 		return err
 	})
+	return sums, err
+}
+
+// sign writes the manifest of folder.
+func sign(folder string) error {
+	sums, err := sumUp(folder)
 	if err != nil {
 		return fmt.Errorf("sum up compiled code: %w", err)
 	}
@@ -176,40 +188,26 @@ func sign(folder string) error {
 	return os.WriteFile(filepath.Join(folder, manifestFile), content, 0o600)
 }
 
-func sum(path string) (fileSum, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return fileSum{}, err
-	}
-	defer file.Close()
-	digest := crc32.New(crc32.MakeTable(crc32.Castagnoli))
-	length, err := io.Copy(digest, file)
-	return fileSum{Length: length, CRC32C: digest.Sum32()}, err
-}
-
 // verify checks the code of hash against its manifest, and returns the sum of the
 // files' lengths. It finds the damage that disks and full file systems do, not an
-// attacker's: whoever can write the folder can run code anyway. Errors are
-// *notCompiled, or ctx's.
-func (s store) verify(ctx context.Context, hash string) (size int64, err error) {
+// attacker's: whoever can write the folder can run code anyway. The error is a
+// *notCompiled.
+func (s store) verify(hash string) (size int64, err error) {
 	folder := s.folder(hash)
 	content, err := os.ReadFile(filepath.Join(folder, manifestFile))
 	if errors.Is(err, fs.ErrNotExist) && !s.has(hash) {
 		return 0, &notCompiled{Hash: hash}
 	}
-	var sums manifest
-	if err != nil || json.Unmarshal(content, &sums) != nil || len(sums) == 0 {
+	var wanted manifest
+	if err == nil {
+		err = json.Unmarshal(content, &wanted)
+	}
+	found, sumErr := sumUp(folder)
+	if err != nil || sumErr != nil || len(wanted) == 0 || !maps.Equal(wanted, found) {
 		return 0, &notCompiled{Hash: hash, Corrupt: true}
 	}
-	for name, wanted := range sums {
-		if ctx.Err() != nil {
-			return 0, ctx.Err()
-		}
-		found, err := sum(filepath.Join(folder, name))
-		if err != nil || found != wanted {
-			return 0, &notCompiled{Hash: hash, Corrupt: true}
-		}
-		size += found.Length
+	for _, sum := range found {
+		size += sum.Length
 	}
 	return size, nil
 }

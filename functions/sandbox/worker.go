@@ -84,20 +84,20 @@ func (w *worker) begin(ctx context.Context, m message) {
 	w.mu.Unlock()
 	go func() {
 		defer w.cancel(m.ID)
-		reply := w.carryOut(ctx, m, started)
-		reply.ID, reply.Overhead = m.ID, w.overhead()
+		reply := w.carryOut(ctx, m)
+		reply.ID, reply.Started, reply.Overhead = m.ID, started, w.overhead()
 		if err := w.link.send(reply); errors.Is(err, errFrame) {
 			// Limits of many megabytes can do that.
-			reply.Ran, reply.body = &runReply{Status: InternalError}, object("the result and the logs together are too long to be passed on")
+			reply.Ran, reply.body = &Outcome{Status: InternalError}, object("the result and the logs together are too long to be passed on")
 			_ = w.link.send(reply)
 		} // else the pool is gone, and serve ends
 	}()
 }
 
-func (w *worker) carryOut(ctx context.Context, m message, started time.Time) message {
+func (w *worker) carryOut(ctx context.Context, m message) message {
 	switch {
 	case m.Run != nil:
-		return w.run(ctx, m, started)
+		return w.run(ctx, m)
 	case m.Check:
 		return replyOf(w.check(ctx, m.body))
 	case m.Compile != nil:
@@ -117,43 +117,44 @@ func (w *worker) cancel(id uint64) {
 }
 
 // run loads the code and runs a call.
-func (w *worker) run(ctx context.Context, m message, started time.Time) message {
-	g := &guest{request: m.Run, input: m.body}
+func (w *worker) run(ctx context.Context, m message) message {
+	began := time.Now()
+	g := &guest{call: *m.Run}
+	g.call.Input = m.body
 	cold, err := w.load(ctx, g)
 	defer w.unload(g)
 	if _, missing := errors.AsType[*notCompiled](err); missing {
 		return replyOf(err)
 	}
-	reply := &runReply{Cold: cold, Started: started}
-	if cold {
-		reply.Init = time.Since(started)
-	}
-	var o outcome
+	var o Outcome
 	if err != nil {
 		o = internalError("the code cannot be loaded")
 	} else if g.mounts, err = mount(m.Run.Mounts, w.files); err != nil {
 		o = internalError(err.Error())
-	} else {
-		defer g.mounts.close()
-		began := time.Now()
-		o = g.run(ctx, w.budget)
-		reply.Duration = time.Since(began)
 	}
-	reply.Status, reply.Logs = o.status, o.logs
-	return message{Ran: reply, body: o.body}
+	loaded := time.Now()
+	if err == nil {
+		defer g.mounts.close()
+		o = g.run(ctx, w.budget)
+		o.Duration = time.Since(loaded)
+	}
+	if o.Cold = cold; cold {
+		o.Init = loaded.Sub(began)
+	}
+	return message{Ran: &o, body: append(o.Result, o.Output...)}
 }
 
 // load gives g its code.
 func (w *worker) load(ctx context.Context, g *guest) (cold bool, err error) {
-	if g.request.Kind != JavaScript {
-		g.module, cold, err = w.modules.acquire(ctx, g.request.Hash, WASM)
+	if g.call.Code.Kind != JavaScript {
+		g.module, cold, err = w.modules.acquire(ctx, g.call.Code.Hash, WASM)
 		return cold, err
 	}
 	if g.module, cold, err = w.modules.acquire(ctx, engineHash, WASM); err != nil {
 		return false, err
 	}
 	var read bool
-	g.script, read, err = w.modules.acquire(ctx, g.request.Hash, JavaScript)
+	g.script, read, err = w.modules.acquire(ctx, g.call.Code.Hash, JavaScript)
 	return cold || read, err
 }
 
@@ -173,7 +174,7 @@ const (
 
 // check checks a script's syntax.
 func (w *worker) check(ctx context.Context, script []byte) error {
-	g := &guest{logs: &logs{}, request: &runRequest{Kind: WASM, Hash: engineHash, Limits: Limits{Timeout: checkTime}}}
+	g := &guest{logs: &logs{}, call: Call{Code: engineCode()}}
 	_, err := w.load(ctx, g)
 	defer w.unload(g)
 	if err != nil {

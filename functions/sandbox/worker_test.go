@@ -290,7 +290,7 @@ func TestConfinementHolds(t *testing.T) {
 		}
 		return
 	}
-	_, err := confine(settings{Memory: 1 << 30, Overhead: 1 << 30})
+	_, err := confine(settings{Options: Options{Overhead: 1 << 30}})
 	must(t, err)
 	for name, try := range map[string]func() error{
 		"a socket":            func() error { _, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0); return err },

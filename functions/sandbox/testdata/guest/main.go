@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,9 +30,7 @@ func main() {
 	if err == nil {
 		err = json.Unmarshal(input, &p)
 	}
-	if err != nil {
-		fail(err)
-	}
+	check(err)
 	if p.Value == nil {
 		p.Value = map[string]any{}
 	}
@@ -46,15 +43,19 @@ func main() {
 
 func answer(value any) {
 	content, err := json.Marshal(value)
-	if err != nil {
-		fail(err)
-	}
+	check(err)
 	fmt.Println(string(content))
 }
 
 func fail(err error) {
 	answer(map[string]string{"error": err.Error()})
 	os.Exit(0)
+}
+
+func check(err error) {
+	if err != nil {
+		fail(err)
+	}
 }
 
 // result answers with err's text, or an empty one.
@@ -113,30 +114,16 @@ var acts = map[string]func(parameters){
 		}
 		answer(map[string]bool{"logged": true})
 	},
-	"floodlog": func(parameters) {
-		line := []byte(strings.Repeat("x", 1000) + "\n")
+	"flood": func(p parameters) {
+		out := map[string]*os.File{"stdout": os.Stdout, "stderr": os.Stderr}[p.To]
 		for {
-			os.Stderr.Write(line)
-		}
-	},
-	"floodout": func(parameters) {
-		line := []byte(strings.Repeat("x", 1000) + "\n")
-		for {
-			os.Stdout.Write(line)
-		}
-	},
-	"floodlines": func(parameters) {
-		lines := bytes.Repeat([]byte("\n"), 4096)
-		for {
-			os.Stdout.Write(lines)
+			out.WriteString(p.Text)
 		}
 	},
 	"long": func(p parameters) { answer(map[string]string{"long": strings.Repeat("x", p.Bytes)}) },
 	"read": func(p parameters) {
 		content, err := os.ReadFile(p.Path)
-		if err != nil {
-			fail(err)
-		}
+		check(err)
 		answer(map[string]string{"content": string(content)})
 	},
 	"write": func(p parameters) { result(os.WriteFile(p.Path, []byte(p.Text), 0o644)) },
@@ -154,9 +141,7 @@ var acts = map[string]func(parameters){
 			names = append(names, path)
 			return err
 		})
-		if err != nil {
-			fail(err)
-		}
+		check(err)
 		answer(map[string]any{"names": names})
 	},
 	"mkdir":    func(p parameters) { result(os.MkdirAll(p.Path, 0o755)) },
@@ -168,25 +153,19 @@ var acts = map[string]func(parameters){
 	"times":    func(p parameters) { result(os.Chtimes(p.Path, time.Unix(1, 0), time.Unix(2, 0))) },
 	"stat": func(p parameters) {
 		info, err := os.Stat(p.Path)
-		if err != nil {
-			fail(err)
-		}
+		check(err)
 		answer(map[string]any{"size": info.Size(), "dir": info.IsDir(), "modified": info.ModTime().Unix()})
 	},
 	"seek": func(p parameters) {
 		file, err := os.OpenFile(p.Path, os.O_RDWR, 0)
-		if err != nil {
-			fail(err)
-		}
+		check(err)
 		defer file.Close()
 		part := make([]byte, 3)
 		_, err1 := file.Seek(2, io.SeekStart)
 		_, err2 := io.ReadFull(file, part)
 		_, err3 := file.WriteAt([]byte("!"), 1)
 		_, err4 := file.ReadAt(part[:1], 1)
-		if err := errors.Join(err1, err2, err3, err4, file.Sync()); err != nil {
-			fail(err)
-		}
+		check(errors.Join(err1, err2, err3, err4, file.Sync()))
 		answer(map[string]string{"part": string(part)})
 	},
 	"openmany": func(p parameters) {
