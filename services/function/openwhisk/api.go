@@ -2,6 +2,7 @@ package openwhisk
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -20,13 +21,13 @@ import (
 
 const (
 	adminPath = "/admin/v1/"
-	// callTime is more than a change waits for the lock of another one.
+	// callTime is longer than a change waits for the lock of another one.
 	callTime = 20 * time.Second
 )
 
 // api is the runtimes' administration API.
 type api struct {
-	urls      []string // of runtimes of one database; the first that can be reached serves
+	urls      []string // of runtimes of one database; the first that can be reached is used
 	token     services.Secret
 	transport *http.Transport
 }
@@ -42,26 +43,25 @@ func newAPI(c Config, ca string) (*api, error) {
 		}
 	}
 	a := &api{urls: urls, token: c.Token, transport: httpapi.NewTransport(ca, 8)}
-	// The body of a change is sent only when the runtime asks for it, whatever time
-	// that takes: see call.
+	// The body of a change waits until the runtime asks for it: see call.
 	a.transport.ExpectContinueTimeout = time.Hour
 	if c.CertificateFile == "" {
 		return a, nil
 	}
-	load := func() (*tls.Certificate, error) { // again at each handshake: the files may be replaced
+	load := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		pair, err := tls.LoadX509KeyPair(c.CertificateFile, c.KeyFile)
 		return &pair, err
 	}
-	if _, err := load(); err != nil {
+	if _, err := load(nil); err != nil {
 		return nil, fmt.Errorf("certificate_file, key_file: %w", err)
 	}
-	a.transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
+	a.transport.TLSClientConfig.GetClientCertificate = load // at each handshake: the files may be replaced
 	return a, nil
 }
 
-// call makes a request and decodes its answer. A change that was abandoned
-// nevertheless takes no effect later: the runtime asks for the body of a PUT once it
-// holds the lock under which all changes of the thing are made.
+// call makes a request and decodes its answer. An abandoned change takes no effect later:
+// the runtime asks for the body of a PUT once it holds the lock of all changes of the
+// namespace or key.
 func (a *api) call(ctx context.Context, method, path string, body, answer any) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
@@ -106,31 +106,32 @@ func (a *api) ask(ctx context.Context, method, target string, body, answer any) 
 		return nil
 	}
 	if err := json.Unmarshal(content, answer); err != nil {
-		return fmt.Errorf("the answer is not one of the administration API's: %w", err)
+		return fmt.Errorf("the reply did not come from the administration API: %w", err)
 	}
 	return nil
 }
 
-// statusError is an answer of the API that is not a success.
+// statusError is a failure that the API answers.
 type statusError struct {
 	status  int
 	message string
 }
 
 func (e *statusError) Error() string {
-	if e.message == "" {
-		return fmt.Sprintf("the administration API answers %d %s", e.status, http.StatusText(e.status))
-	}
-	return fmt.Sprintf("the administration API answers %d: %s", e.status, e.message)
+	return fmt.Sprintf("the administration API answers %d: %s", e.status, cmp.Or(e.message, http.StatusText(e.status)))
 }
 
-// message is what the body of a failure says, in one short line.
+// message is what the body of a failure says.
 func message(body []byte) string {
 	var answer struct{ Errors []string }
-	text := string(body)
 	if json.Unmarshal(body, &answer) == nil && len(answer.Errors) > 0 {
-		text = strings.Join(answer.Errors, "; ")
+		return excerpt(strings.Join(answer.Errors, "; "))
 	}
+	return excerpt(string(body))
+}
+
+// excerpt is the beginning of a text, as one printable line.
+func excerpt(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r

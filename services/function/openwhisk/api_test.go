@@ -2,11 +2,16 @@ package openwhisk
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -30,8 +35,8 @@ func pretender(t *testing.T, handler http.HandlerFunc) *backend {
 	return b
 }
 
-// Whatever a server answers, the backend says so in few words, blames nobody and
-// goes on living.
+// Whatever a server answers, the backend returns a short error that does not blame the
+// user.
 func TestNonsense(t *testing.T) {
 	inst, bd := testInstance(t, `{}`), testBinding(t, "b")
 	for name, handler := range map[string]http.HandlerFunc{
@@ -78,7 +83,7 @@ func TestNonsense(t *testing.T) {
 	}
 }
 
-// A server that hangs is given up by the time that the caller gives.
+// A call of a server that hangs ends at the caller's deadline.
 func TestHanging(t *testing.T) {
 	b := pretender(t, func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -88,6 +93,42 @@ func TestHanging(t *testing.T) {
 	defer cancel()
 	if err := servicetest.Once(b).Provision(ctx, testInstance(t, `{}`)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("provision: %v", err)
+	}
+}
+
+// The backend shows the client certificate of its configuration, which may be replaced.
+func TestClientCertificate(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "" || len(r.TLS.PeerCertificates) != 1 {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	server.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS12}
+	server.StartTLS()
+	defer server.Close()
+	pair, dir := server.TLS.Certificates[0], t.TempDir() // it serves as the client's, too
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Config{AdminURL: server.URL, APIHost: "http://127.0.0.1:9", CertificateFile: filepath.Join(dir, "crt"), KeyFile: filepath.Join(dir, "key")}
+	c.AdminCAFile = c.CertificateFile
+	if err := os.WriteFile(c.CertificateFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t.Context(), c); err == nil || !strings.Contains(err.Error(), "certificate_file, key_file: ") {
+		t.Errorf("a key that is missing: %v", err)
+	}
+	if err := os.WriteFile(c.KeyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b, err := open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = b.Close() }()
+	if err := b.Ready(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -7,129 +7,106 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
+	"strings"
 	"time"
-
-	"github.com/apache/openwhisk-client-go/whisk"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/httpapi"
 )
 
-// dial opens a session as an application does: with OpenWhisk's official client
-// and nothing but the credentials.
+// dial opens a session as an application does, with nothing but the credentials.
 func dial(ctx context.Context, credentials map[string]any) (services.Session, error) {
-	c := &client{}
-	c.host, _ = credentials["api_host"].(string)
-	c.auth, _ = credentials["auth"].(string)
-	c.namespace, _ = credentials["namespace"].(string)
+	host, _ := credentials["api_host"].(string)
+	auth, _ := credentials["auth"].(string)
 	ca, _ := credentials["ca"].(string)
-	c.transport = httpapi.NewTransport(ca, 2)
-	if err := c.Ping(ctx); err != nil {
-		_ = c.Close() // it holds nothing but idle connections
+	s := &session{transport: httpapi.NewTransport(ca, 2), namespaces: host + "/api/v1/namespaces"}
+	s.user, s.key, _ = strings.Cut(auth, ":")
+	if err := s.Ping(ctx); err != nil {
+		_ = s.Close() // it holds nothing but idle connections
 		return nil, err
 	}
-	return c, nil
+	return s, nil
 }
 
-// client is an application's session: its actions answer what was written.
-type client struct {
+// session is an application's: its actions answer what was written.
+type session struct {
 	transport             *http.Transport
-	host, auth, namespace string
+	namespaces, user, key string
 }
 
 // sessionPatience bounds what a session waits for an answer: a blocking call is
 // answered within a minute.
 const sessionPatience = 70 * time.Second
 
-// maxResult is more than any answer takes: a result of a megabyte, escaped.
-const maxResult = 16 << 20
-
-// sessionTransport gives requests the context that the client has no place for,
-// and closes the answers' bodies, which the client does not.
-type sessionTransport struct {
-	ctx  context.Context
-	base http.RoundTripper
-}
-
-// RoundTrip implements http.RoundTripper.
-func (t sessionTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	response, err := t.base.RoundTrip(r.WithContext(t.ctx))
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxResult))
-	if err != nil {
-		return nil, err
-	}
-	response.Body = io.NopCloser(bytes.NewReader(body))
-	return response, nil
-}
-
-// call hands do the official client, bound to ctx. The client changes its own
-// configuration as it works: each call has one of its own.
-func (c *client) call(ctx context.Context, what string, do func(*whisk.Client) error) error {
+// call makes a request of a path below the API's namespaces, and decodes its answer.
+func (s *session) call(ctx context.Context, method, path string, body, answer any) error {
 	ctx, cancel := context.WithTimeout(ctx, sessionPatience)
 	defer cancel()
-	w, err := whisk.NewClient(&http.Client{Transport: sessionTransport{ctx, c.transport}}, &whisk.Config{
-		Host: c.host, AuthToken: c.auth, Namespace: c.namespace,
-	})
-	if err == nil {
-		err = do(w)
+	var content []byte
+	var err error
+	if body != nil {
+		if content, err = json.Marshal(body); err != nil {
+			return err
+		}
 	}
+	request, err := http.NewRequestWithContext(ctx, method, s.namespaces+path, bytes.NewReader(content))
 	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+		return err
 	}
-	return nil
+	request.SetBasicAuth(s.user, s.key)
+	request.Header.Set("Content-Type", "application/json")
+	response, content, err := httpapi.Exchange(s.transport, request, false) //nolint:bodyclose // it is in memory
+	if err != nil {
+		return err
+	}
+	if response.StatusCode > 299 {
+		return fmt.Errorf("the functions' API answers %s: %s", response.Status, excerpt(string(content)))
+	}
+	return json.Unmarshal(content, answer)
 }
 
-func probe(key string) string { return "chandler-probe-" + hex.EncodeToString([]byte(key)) }
+// action is the path of the action that holds a key.
+func action(key string) string { return "/_/actions/chandler-probe-" + hex.EncodeToString([]byte(key)) }
 
 // Write implements services.Session: it deploys a function that answers value.
-func (c *client) Write(ctx context.Context, key, value string) error {
+func (s *session) Write(ctx context.Context, key, value string) error {
 	literal, err := json.Marshal(value) // JSON is JavaScript (ECMAScript 2019)
 	if err != nil {
 		return err
 	}
 	code := "function main() { return { value: " + string(literal) + " }; }"
-	return c.call(ctx, "deploy a function", func(w *whisk.Client) error {
-		_, _, err := w.Actions.Insert(&whisk.Action{
-			Name: probe(key), Exec: &whisk.Exec{Kind: "nodejs:default", Code: &code},
-		}, true)
-		return err
-	})
+	exec := map[string]any{"exec": map[string]string{"kind": "nodejs:default", "code": code}}
+	if err := s.call(ctx, http.MethodPut, action(key)+"?overwrite=true", exec, &struct{}{}); err != nil {
+		return fmt.Errorf("deploy a function: %w", err)
+	}
+	return nil
 }
 
 // Read implements services.Session: it calls the function.
-func (c *client) Read(ctx context.Context, key string) (value string, err error) {
-	err = c.call(ctx, "call a function", func(w *whisk.Client) error {
-		answer, _, err := w.Actions.Invoke(probe(key), map[string]any{}, true, true)
-		if err != nil {
-			return err
-		}
-		result, _ := answer.(map[string]any)
-		text, ok := result["value"].(string)
-		if !ok {
-			return errors.New("it did not answer a value")
-		}
-		value = text
-		return nil
-	})
-	return value, err
+func (s *session) Read(ctx context.Context, key string) (string, error) {
+	var result struct{ Value *string }
+	err := s.call(ctx, http.MethodPost, action(key)+"?blocking=true&result=true", struct{}{}, &result)
+	if err == nil && result.Value == nil {
+		err = errors.New("it did not answer a value")
+	}
+	if err != nil {
+		return "", fmt.Errorf("call a function: %w", err)
+	}
+	return *result.Value, nil
 }
 
 // Ping implements services.Session: it asks which namespaces the key opens.
-func (c *client) Ping(ctx context.Context) error {
-	return c.call(ctx, "use the key", func(w *whisk.Client) error {
-		_, _, err := w.Namespaces.List()
-		return err
-	})
+func (s *session) Ping(ctx context.Context) error {
+	var names []string
+	if err := s.call(ctx, http.MethodGet, "", nil, &names); err != nil {
+		return fmt.Errorf("use the key: %w", err)
+	}
+	return nil
 }
 
 // Close implements services.Session.
-func (c *client) Close() error {
-	c.transport.CloseIdleConnections()
+func (s *session) Close() error {
+	s.transport.CloseIdleConnections()
 	return nil
 }

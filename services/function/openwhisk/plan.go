@@ -36,8 +36,8 @@ type Plan struct {
 	Rules    int64 `json:"rules"`
 	Packages int64 `json:"packages"`
 
-	// Retention is how long activations are kept, ActivationStorage how much all
-	// of them may take; the oldest go first.
+	// Retention is how long activations are retained, ActivationStorage how
+	// much all of them may take; the oldest are deleted first.
 	Retention         services.Duration `json:"retention"`
 	ActivationStorage services.Size     `json:"activation_storage"`
 
