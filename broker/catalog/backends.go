@@ -46,7 +46,7 @@ func (c *checker) backend(n *node, name string, defs []services.Definition) (Bac
 	if !c.read(n, &keys) || keys.Type == "" {
 		return Backend{}, false
 	}
-	known, place := make([]string, 0, len(defs)), n.member("type")
+	place := n.member("type")
 	for _, def := range defs {
 		switch keys.Type {
 		case def.Name:
@@ -55,8 +55,8 @@ func (c *checker) backend(n *node, name string, defs []services.Definition) (Bac
 			c.wrong(place, "%s was replaced by %s: %s", show(place), def.Name, def.Replaces.Change)
 			return Backend{}, false
 		}
-		known = append(known, def.Name)
 	}
+	known := each(defs, func(def services.Definition) string { return def.Name })
 	c.wrong(place, "%s is not a type of backend; the types are %s", show(place), list(known))
 	return Backend{}, false
 }

@@ -9,17 +9,16 @@ import (
 
 const (
 	concealed = "[redacted]"
-	// shortestConcealed keeps a variable that holds 1 from blotting out every
-	// 1 of a message; what is shorter is no secret.
+	// shortestConcealed is the length of the shortest secrets. Without it, a variable with
+	// the value 1 would conceal every 1 of a message.
 	shortestConcealed = 4
 )
 
 var quoted = regexp.MustCompile("\"(?:[^\"\\\\]|\\\\.)*\"|`[^`]*`|'[^']*'")
 
-// conceal removes the environment's values below n from the text of an error
-// that somebody else wrote. It removes whole values, the passwords in URLs, and
-// whatever is quoted and part of a value: net/url quotes the part that it
-// stumbled over.
+// conceal removes the environment's values below n from the text of a backend's error: whole
+// values, passwords in URLs, and every quoted part of a value, such as those in errors of
+// net/url.
 func conceal(text string, n *node) string {
 	var values []string
 	n.walk(func(m *node) {
@@ -45,7 +44,7 @@ func conceal(text string, n *node) string {
 	return text
 }
 
-// reveals says whether a quoted string is part of a value or holds one.
+// reveals says whether a quoted string is part of a value or contains one.
 func reveals(q, value string) bool {
 	inner := q[1 : len(q)-1]
 	if plain, err := strconv.Unquote(q); err == nil {
@@ -60,7 +59,7 @@ var passwordParts = []*regexp.Regexp{
 	regexp.MustCompile(`password=('[^']*'|[^&\s]+)`), // of a connection string or a query
 }
 
-// passwords returns the passwords inside a value, as written and decoded.
+// passwords returns the passwords in a value, as written and decoded.
 func passwords(value string) []string {
 	var found []string
 	for _, part := range passwordParts {

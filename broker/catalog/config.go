@@ -25,7 +25,7 @@ func (c *checker) config(owner, n *node, target reflect.Type, decode func(json.R
 	var b bytes.Buffer
 	c.encode(&b, n, target)
 	if n.anyUnknown() {
-		return // what is missing is reported; what follows from it is noise
+		return // the missing variables are reported already
 	}
 	if err := decode(b.Bytes()); err != nil {
 		for _, e := range flatten(err) {
@@ -34,8 +34,8 @@ func (c *checker) config(owner, n *node, target reflect.Type, decode func(json.R
 	}
 }
 
-// encode writes a node as JSON. A variable that stands alone becomes a number,
-// true or false where t asks for that.
+// encode writes a node as JSON. A variable that stands alone becomes a number, true or
+// false if t asks for that.
 func (c *checker) encode(b *bytes.Buffer, n *node, t reflect.Type) {
 	switch n.kind {
 	case isMapping:
@@ -51,7 +51,7 @@ func (c *checker) encode(b *bytes.Buffer, n *node, t reflect.Type) {
 			comma = true
 			b.Write(jsonText(key))
 			b.WriteByte(':')
-			c.encode(b, n.items[i], fieldType(t, key))
+			c.encode(b, n.items[i], below(t, key))
 		}
 		b.WriteByte('}')
 	case isList:
@@ -60,7 +60,7 @@ func (c *checker) encode(b *bytes.Buffer, n *node, t reflect.Type) {
 			if i > 0 {
 				b.WriteByte(',')
 			}
-			c.encode(b, item, elementType(t))
+			c.encode(b, item, below(t, ""))
 		}
 		b.WriteByte(']')
 	default:
@@ -76,11 +76,11 @@ func (c *checker) scalarJSON(n *node, t reflect.Type) []byte {
 		return []byte(strings.ToLower(n.text))
 	case n.kind == isNumber:
 		return c.number(n)
-	case n.lone && wantsFlag(t):
+	case n.lone && wanted(t) == reflect.Bool:
 		if v, ok := parseFlag(n.text); ok {
 			return strconv.AppendBool(nil, v)
 		}
-	case n.lone && wantsNumber(t) && isJSONNumber(n.text):
+	case n.lone && wanted(t) == reflect.Float64 && isJSONNumber(n.text):
 		return []byte(n.text)
 	}
 	return jsonText(n.text)
@@ -98,7 +98,7 @@ func (c *checker) number(n *node) []byte {
 			return text
 		}
 	}
-	c.wrong(n, "%s is no number that JSON can express", show(n)) // .inf, .nan
+	c.wrong(n, "%s is not a number that JSON can express", show(n)) // .inf, .nan
 	n.unknown = true
 	return []byte("0")
 }
@@ -122,13 +122,12 @@ func indirect(t reflect.Type) reflect.Type {
 	return t
 }
 
-// fieldType returns the type of what decodes from the JSON key; nil where that
-// cannot be told.
-func fieldType(t reflect.Type, key string) reflect.Type {
+// below returns the type that a member of t decodes into; nil if it is unknown.
+func below(t reflect.Type, key string) reflect.Type {
 	t = indirect(t)
 	switch {
 	case t == nil:
-	case t.Kind() == reflect.Map:
+	case t.Kind() == reflect.Map || t.Kind() == reflect.Slice || t.Kind() == reflect.Array:
 		return t.Elem()
 	case t.Kind() == reflect.Struct:
 		for _, f := range reflect.VisibleFields(t) {
@@ -140,28 +139,18 @@ func fieldType(t reflect.Type, key string) reflect.Type {
 	return nil
 }
 
-func elementType(t reflect.Type) reflect.Type {
+// wanted returns the kind of JSON value that t asks for: Bool, Float64 for any number, or
+// Invalid. A type that decodes itself, such as a duration "30s", asks for none.
+func wanted(t reflect.Type) reflect.Kind {
 	t = indirect(t)
-	if t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) {
-		return t.Elem()
+	switch {
+	case t == nil || reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()):
+	case t.Kind() == reflect.Bool:
+		return reflect.Bool
+	case t.Kind() >= reflect.Int && t.Kind() <= reflect.Float64:
+		return reflect.Float64
 	}
-	return nil
-}
-
-// decodesItself says whether the type reads JSON in its own way, whatever kind
-// it is: a duration that is written "30s".
-func decodesItself(t reflect.Type) bool {
-	return reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]())
-}
-
-func wantsFlag(t reflect.Type) bool {
-	t = indirect(t)
-	return t != nil && t.Kind() == reflect.Bool && !decodesItself(t)
-}
-
-func wantsNumber(t reflect.Type) bool {
-	t = indirect(t)
-	return t != nil && t.Kind() >= reflect.Int && t.Kind() <= reflect.Float64 && !decodesItself(t)
+	return reflect.Invalid
 }
 
 // flatten returns the errors that errors.Join joined.

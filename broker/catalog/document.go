@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -13,23 +14,24 @@ import (
 )
 
 const (
-	// maxSize is far above any catalog and far below what would hurt.
+	// maxSize is far above any catalog.
 	maxSize = 1 << 20
-	// maxNodes bounds what aliases can multiply a file to.
+	// maxNodes limits how much aliases can multiply.
 	maxNodes = 100_000
-	// maxDepth bounds the nesting, and with it an alias inside its own anchor.
+	// maxDepth limits the nesting, and with it an alias inside its own anchor.
 	maxDepth = 100
 )
 
-// document reads the one YAML document of a file. It returns nil where there is
-// none that can be read any further; the faults say why.
+// document reads the one YAML document of a file. It returns nil if it cannot read on; the
+// faults say why.
 func (c *checker) document(data []byte) *node {
 	if len(data) > maxSize {
 		c.add(0, "", "the file has %d bytes; a catalog has %d at most", len(data), maxSize)
 		return nil
 	}
-	if line, ok := invalidUTF8(data); ok {
-		c.add(line, "", "the file is not UTF-8; save it in that encoding")
+	lines := bytes.Split(data, []byte("\n"))
+	if i := slices.IndexFunc(lines, func(line []byte) bool { return !utf8.Valid(line) }); i >= 0 {
+		c.add(i+1, "", "the file is not UTF-8; save it in that encoding")
 		return nil
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
@@ -50,29 +52,13 @@ func (c *checker) document(data []byte) *node {
 	return c.tree(doc.Content[0], "", 0)
 }
 
-// invalidUTF8 returns the line of the first byte that is not UTF-8.
-func invalidUTF8(data []byte) (line int, invalid bool) {
-	line = 1
-	for len(data) > 0 {
-		r, size := utf8.DecodeRune(data)
-		if r == utf8.RuneError && size == 1 {
-			return line, true
-		}
-		if r == '\n' {
-			line++
-		}
-		data = data[size:]
-	}
-	return 0, false
-}
-
 var (
 	yamlLine      = regexp.MustCompile(`line (\d+): `)
 	unknownAnchor = regexp.MustCompile(`unknown anchor '(.*)' referenced`)
 )
 
-// syntax reports the YAML parser's error. What it quotes of the file may be a
-// password that was not put in quotes, so that is left out.
+// syntax reports the YAML parser's error without its quotes from the file, which may be a
+// password that is not in quotes.
 func (c *checker) syntax(err error, data []byte) {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	if m := unknownAnchor.FindStringSubmatch(text); m != nil {
@@ -80,7 +66,7 @@ func (c *checker) syntax(err error, data []byte) {
 		if i := bytes.Index(data, []byte("*"+m[1])); i >= 0 {
 			line = 1 + bytes.Count(data[:i], []byte("\n"))
 		}
-		c.add(line, "", "a value that begins with * refers to an anchor, and there is none of that name; "+
+		c.add(line, "", "a value that begins with * refers to an anchor, which the file does not have; "+
 			"put the value in quotes if it is text")
 		return
 	}
@@ -92,7 +78,7 @@ func (c *checker) syntax(err error, data []byte) {
 	c.add(line, "", "not valid YAML: %s", text)
 }
 
-// tree makes a node of a YAML node and what is below it.
+// tree makes nodes of a YAML node and those below it.
 func (c *checker) tree(y *yaml.Node, path string, depth int) *node {
 	n := &node{kind: isNothing, line: y.Line, path: path}
 	c.nodes++

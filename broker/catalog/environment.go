@@ -6,33 +6,23 @@ import (
 	"unicode/utf8"
 )
 
-var variable = regexp.MustCompile(`\$?\$\{([^}]*)(\}?)`)
+var variable = regexp.MustCompile(`\$?\$\{[^}]*\}?`)
 
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // substitute replaces each ${NAME} in a text by the environment's variable, and
-// $${ by ${ itself. It works on parsed text, so no value can change the
-// structure of the file, and a value is not read again for further variables.
+// $${ by ${ itself. It works on parsed text, so values cannot change the structure of the
+// file, and are not read again for further variables.
 func (c *checker) substitute(n *node) {
 	text := n.text
-	found := variable.FindAllStringSubmatchIndex(text, -1)
-	if len(found) == 0 {
-		return
-	}
-	var b strings.Builder
-	end := 0
-	for _, m := range found {
-		b.WriteString(text[end:m[0]])
-		if text[m[0]+1] == '$' {
-			b.WriteString(text[m[0]+1 : m[1]])
-		} else {
-			b.WriteString(c.variable(n, text[m[2]:m[3]], m[4] < m[5]))
+	n.text = variable.ReplaceAllStringFunc(text, func(match string) string {
+		if strings.HasPrefix(match, "$$") {
+			return match[1:]
 		}
-		end = m[1]
-	}
-	b.WriteString(text[end:])
+		name, closed := strings.CutSuffix(match[len("${"):], "}")
+		return c.variable(n, name, closed)
+	})
 	n.lone = len(n.variables) == 1 && text == "${"+n.variables[0]+"}"
-	n.text = b.String()
 }
 
 // variable returns the value of one ${name}.

@@ -8,11 +8,10 @@ import (
 	"strings"
 )
 
-// Fault is one thing that is wrong with a catalog. It never holds a value that
-// was read from the environment.
+// Fault is one fault of a catalog. It never contains a value of the environment.
 type Fault struct {
 	File string
-	// Line counts from 1; it is 0 where the fault has no place in the file.
+	// Line counts from 1; it is 0 if the fault has no place in the file.
 	Line int
 	// Path is where in the file, such as services[0].plans[1].id; empty for
 	// the file as a whole.
@@ -23,30 +22,25 @@ type Fault struct {
 
 // Error returns "file:line: path: message".
 func (f Fault) Error() string {
-	var b strings.Builder
-	b.WriteString(f.File)
+	place := f.File
 	if f.Line > 0 {
-		b.WriteString(":" + strconv.Itoa(f.Line))
+		place += ":" + strconv.Itoa(f.Line)
 	}
 	if f.Path != "" {
-		b.WriteString(": " + f.Path)
+		place += ": " + f.Path
 	}
-	return b.String() + ": " + f.Message
+	return place + ": " + f.Message
 }
 
-// Faults is everything that is wrong with a catalog, in the file's order.
+// Faults are all faults of a catalog, in the file's order.
 type Faults []Fault
 
-// Error returns the faults, a line each.
+// Error returns the faults, one on each line.
 func (f Faults) Error() string {
-	lines := make([]string, len(f))
-	for i, fault := range f {
-		lines[i] = fault.Error()
-	}
-	return strings.Join(lines, "\n")
+	return strings.Join(each(f, Fault.Error), "\n")
 }
 
-// err returns the faults sorted, and nil where there are none.
+// err returns the faults sorted, if there are any.
 func (f Faults) err() error {
 	if len(f) == 0 {
 		return nil
@@ -57,7 +51,7 @@ func (f Faults) err() error {
 
 const longestQuote = 60
 
-// quote shows a value in a message: on one line, and not at any length.
+// quote shows a value in a message: on one line, and shortened.
 func quote(s string) string {
 	if len(s) > longestQuote {
 		s = strings.ToValidUTF8(s[:longestQuote], "") + "…"

@@ -5,28 +5,27 @@ import (
 	"strings"
 )
 
-// leave takes out of the document the backends of the given types, the plans on
-// them, and the services that have no plan then, with the faults that were found
-// in them: nothing else of them is looked at.
+// leave removes from the document the backends of the given types, the plans on them, and
+// the services without another plan, with the faults that were found in them.
 func (c *checker) leave(root *node, types []string) {
 	if len(types) == 0 {
 		return
 	}
-	gone := map[string]bool{}
-	c.keep(root.member("backends"), func(name string, backend *node) bool {
+	removed := map[string]bool{}
+	c.filter(root.member("backends"), func(name string, backend *node) bool {
 		kind := backend.member("type")
-		gone[name] = kind != nil && slices.Contains(types, kind.text)
-		return !gone[name]
+		removed[name] = kind != nil && slices.Contains(types, kind.text)
+		return !removed[name]
 	})
-	c.keep(root.member("services"), func(_ string, service *node) bool {
+	c.filter(root.member("services"), func(_ string, service *node) bool {
 		plans := service.member("plans")
 		if plans == nil || len(plans.items) == 0 {
-			return true // at fault for another reason
+			return true // another check reports this
 		}
 		name := memberText(service, "name")
-		c.keep(plans, func(_ string, plan *node) bool {
+		c.filter(plans, func(_ string, plan *node) bool {
 			backend := plan.member("backend")
-			wanted := backend == nil || !gone[backend.text]
+			wanted := backend == nil || !removed[backend.text]
 			c.left[name+"/"+memberText(plan, "name")] = !wanted
 			return wanted
 		})
@@ -35,8 +34,8 @@ func (c *checker) leave(root *node, types []string) {
 	})
 }
 
-// keep removes the members of a mapping or list that wanted does not want.
-func (c *checker) keep(n *node, wanted func(key string, item *node) bool) {
+// filter removes the unwanted members of a mapping or list, and their faults.
+func (c *checker) filter(n *node, wanted func(key string, item *node) bool) {
 	if n == nil {
 		return
 	}

@@ -17,30 +17,27 @@ const (
 	isFlag    form = "true or false"
 )
 
-// node is a value of the file once aliases are followed and variables are read.
-// Every node of the tree is its own: an anchored value that is used twice is
-// there twice, each with the path of its use.
+// node is a value of the file, with aliases and variables replaced. An anchored value that
+// is used twice has two nodes, each with the path of its use.
 type node struct {
 	kind form
 	line int
 	path string
 	// text is a scalar's text; numbers and flags keep theirs.
 	text string
-	// variables are the names of the environment's variables that text was
-	// made from.
+	// variables are the names of the environment's variables in text.
 	variables []string
-	// lone says that text is one variable's value and nothing else, so that it
-	// takes the type that is asked for.
+	// lone says that text is the value of one variable, and so can have any type.
 	lone bool
-	// unknown says that a variable was missing: the fault is reported, and
-	// nothing else can be said of the value.
+	// unknown says that a variable was missing, which is reported, so that further checks
+	// of the value make no sense.
 	unknown bool
 
 	keys  []string // of a mapping, in order
 	items []*node  // of a mapping or a list
 }
 
-// member returns the value under the key, nil where there is none.
+// member returns the value of the key; nil if it is absent or null.
 func (n *node) member(key string) *node {
 	if n == nil || n.kind != isMapping {
 		return nil
@@ -64,7 +61,7 @@ func (n *node) walk(f func(*node)) {
 	}
 }
 
-// anyUnknown says whether a variable is missing in the node or below it.
+// anyUnknown says whether a variable is missing in the node or below.
 func (n *node) anyUnknown() bool {
 	found := false
 	n.walk(func(m *node) { found = found || m.unknown })

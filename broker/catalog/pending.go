@@ -2,7 +2,9 @@ package catalog
 
 import (
 	"bytes"
+	"fmt"
 	"reflect"
+	"slices"
 )
 
 // Pending returns the sections that differ in next and take effect only at the next
@@ -10,13 +12,13 @@ import (
 // are not included.
 func (c *Catalog) Pending(next *Catalog) []string {
 	var sections []string
-	if !reflect.DeepEqual(c.backendKeys(), next.backendKeys()) {
+	if !slices.Equal(c.serverTexts(), next.serverTexts()) {
 		sections = append(sections, "backends")
 	}
 	if !reflect.DeepEqual(c.deliveries, next.deliveries) {
 		sections = append(sections, "delivery")
 	}
-	if !reflect.DeepEqual(c.quotaTexts(), next.quotaTexts()) {
+	if !slices.Equal(c.quotaTexts(), next.quotaTexts()) {
 		sections = append(sections, "quotas")
 	}
 	if !bytes.Equal(c.json, next.json) || !reflect.DeepEqual(c.planValues(), next.planValues()) {
@@ -25,30 +27,14 @@ func (c *Catalog) Pending(next *Catalog) []string {
 	return sections
 }
 
-// backendKey is what tells one server from another.
-type backendKey struct {
-	server, backendType, config string
-	capacity                    Capacity
+func (c *Catalog) serverTexts() []string {
+	return each(c.Servers(), func(s Server) string {
+		return fmt.Sprint(s.Key(), " ", s.Definition.Name, s.Capacity, string(s.Config.JSON()))
+	})
 }
 
-func (c *Catalog) backendKeys() []backendKey {
-	var all []backendKey
-	for _, s := range c.Servers() {
-		all = append(all, backendKey{s.Key(), s.Definition.Name, string(s.Config.JSON()), s.Capacity})
-	}
-	return all
-}
-
-func (c *Catalog) quotaTexts() (all []quotaText) {
-	for _, q := range c.quotas {
-		all = append(all, quotaText{q.String(), q.Instances})
-	}
-	return all
-}
-
-type quotaText struct {
-	of        string
-	instances int
+func (c *Catalog) quotaTexts() []string {
+	return each(c.quotas, func(q Quota) string { return fmt.Sprint(q, q.Instances) })
 }
 
 // planValues are the plans without the fields that are other objects in every catalog.

@@ -83,10 +83,7 @@ func (c *checker) quotaPlatform(n *node, q Quota, platforms []Client) {
 	if q.Platform == "" || q.Platform == Each {
 		return
 	}
-	names := []string{}
-	for _, p := range platforms {
-		names = append(names, p.Name)
-	}
+	names := each(platforms, func(p Client) string { return p.Name })
 	if len(names) == 0 {
 		names = []string{DefaultPlatform}
 	}
@@ -109,31 +106,24 @@ func (c *checker) quotaPlan(n *node, q *Quota, services []*Service) bool {
 	case c.left[service] || c.left[service+"/"+plan]:
 		return false
 	}
-	names := []string{}
-	for _, s := range services {
-		names = append(names, s.Name)
-		if s.Name == service {
-			q.Service = s
-		}
-	}
-	if q.Service == nil {
+	i := slices.IndexFunc(services, func(s *Service) bool { return s.Name == service })
+	if i < 0 {
+		names := each(services, func(s *Service) string { return s.Name })
 		c.wrong(atService, "%s is not a service; the services are %s", show(atService), list(names))
 		return false
 	}
+	q.Service = services[i]
 	if plan == "" {
 		return true
 	}
-	names = names[:0]
-	for _, p := range q.Service.Plans {
-		names = append(names, p.Name)
-		if p.Name == plan {
-			q.Plan = p
-		}
-	}
-	if q.Plan == nil {
+	i = slices.IndexFunc(q.Service.Plans, func(p *Plan) bool { return p.Name == plan })
+	if i < 0 {
+		names := each(q.Service.Plans, func(p *Plan) string { return p.Name })
 		c.wrong(atPlan, "%s is not a plan of service %s; its plans are %s", show(atPlan), service, list(names))
+		return false
 	}
-	return q.Plan != nil
+	q.Plan = q.Service.Plans[i]
+	return true
 }
 
 // Key identifies the quota in any catalog.

@@ -41,10 +41,7 @@ func keysOf(t reflect.Type) []key {
 func (c *checker) read(n *node, into any, without ...string) bool {
 	target := reflect.ValueOf(into).Elem()
 	keys := slices.DeleteFunc(keysOf(target.Type()), func(k key) bool { return slices.Contains(without, k.name) })
-	var names []string
-	for _, k := range keys {
-		names = append(names, k.name)
-	}
+	names := each(keys, func(k key) string { return k.name })
 	if n.kind != isMapping {
 		c.wrong(n, "must be a mapping with the keys %s, not %s", list(names), n.kind)
 		return false

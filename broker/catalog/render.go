@@ -16,17 +16,17 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// mostChoices is how many allowed values a message lists.
+// mostChoices is how many allowed values a message lists at most.
 const mostChoices = 100
 
-// renderer words the validator's findings for the user. The library's own
-// wording quotes what was sent, which may be long or secret; this never does.
+// renderer words the validator's errors for the user. Unlike the library's words they quote
+// no values, which may be long or secret.
 type renderer struct {
 	schema any
 	value  any
 }
 
-// render returns the complaints of a finding: "parameters.role: must be …".
+// render returns the complaints of an error: "parameters.role: must be …".
 func (r renderer) render(e *jsonschema.ValidationError) []string {
 	path := r.path(e.InstanceLocation)
 	switch k := e.ErrorKind.(type) {
@@ -35,59 +35,51 @@ func (r renderer) render(e *jsonschema.ValidationError) []string {
 	case *kind.AdditionalProperties:
 		return unknown(path, k.Properties, r.known(e.SchemaURL))
 	case *kind.Required:
-		complaints := make([]string, 0, len(k.Missing))
-		for _, name := range k.Missing {
-			complaints = append(complaints, under(path, name)+": is missing, and must be there")
-		}
-		return complaints
+		return each(k.Missing, func(name string) string { return under(path, name) + ": is missing, and must be there" })
 	case *kind.Pattern:
 		if words, ok := child(r.schemaAt(e.SchemaURL), "description").(string); ok {
 			return []string{path + ": has the wrong form; expected: " + words + readable(k.Want)}
 		}
 	}
 	if len(e.Causes) > 0 {
-		var complaints []string
-		for _, cause := range e.Causes {
-			complaints = append(complaints, r.render(cause)...)
-		}
-		return complaints
+		return slices.Concat(each(e.Causes, r.render)...)
 	}
 	return []string{path + ": " + rule(e.ErrorKind)}
 }
 
-// readable quotes a regular expression that says at a glance which characters are
-// allowed; a longer one explains nothing.
+func each[From, To any](items []From, f func(From) To) []To {
+	all := make([]To, 0, len(items))
+	for _, item := range items {
+		all = append(all, f(item))
+	}
+	return all
+}
+
+// readable quotes a regular expression that is short enough to read.
 func readable(pattern string) string {
-	const glance = 40
-	if len(pattern) > glance {
+	const short = 40
+	if len(pattern) > short {
 		return ""
 	}
 	return " (" + pattern + ")"
 }
 
-// alternatives words a choice between schemas none of which fits.
+// alternatives words a choice between schemas of which none fits.
 func (r renderer) alternatives(e *jsonschema.ValidationError) string {
 	if one, ok := e.ErrorKind.(*kind.OneOf); ok && len(one.Subschemas) > 0 {
 		return "fits more than one of the forms that exclude each other"
 	}
-	var forms []string
-	for _, cause := range e.Causes {
-		forms = append(forms, "("+shorten(r.render(cause))+")")
-	}
+	forms := each(e.Causes, func(cause *jsonschema.ValidationError) string { return "(" + shorten(r.render(cause)) + ")" })
 	return "fits none of the allowed forms: " + strings.Join(forms, " or ")
 }
 
-// unknown words parameters that the plan does not have; it has those in known.
+// unknown words parameters that the plan does not have, and lists the known ones.
 func unknown(path string, names, known []string) []string {
 	have := "this plan takes none here"
 	if len(known) > 0 {
 		have = "this plan knows " + list(known)
 	}
-	complaints := make([]string, 0, len(names))
-	for _, name := range names {
-		complaints = append(complaints, under(path, name)+": no such parameter; "+have)
-	}
-	return complaints
+	return each(names, func(name string) string { return under(path, name) + ": no such parameter; " + have })
 }
 
 // known returns the names of the properties of the schema at an address.
@@ -123,7 +115,7 @@ func child(value any, token string) any {
 	return nil
 }
 
-// path words the place of a finding: parameters.extensions[0].
+// path words the place of an error: parameters.extensions[0].
 func (r renderer) path(location []string) string {
 	path, value := "parameters", r.value
 	for _, token := range location {
@@ -137,7 +129,7 @@ func (r renderer) path(location []string) string {
 	return path
 }
 
-// rule words what a value breaks.
+// rule words the rule that a value violates.
 func rule(k jsonschema.ErrorKind) string {
 	switch k := k.(type) {
 	case *kind.Type:
@@ -156,18 +148,6 @@ func rule(k jsonschema.ErrorKind) string {
 		return fmt.Sprintf("items %d and %d are equal; each must be there once", k.Duplicates[0], k.Duplicates[1])
 	case *kind.AdditionalItems:
 		return fmt.Sprintf("has %d item(s) too many", k.Count)
-	}
-	if text := numberRule(k); text != "" {
-		return text
-	}
-	if text := sizeRule(k); text != "" {
-		return text
-	}
-	return "breaks the rule " + strings.Join(k.KeywordPath(), ".") + " of the plan's schema"
-}
-
-func numberRule(k jsonschema.ErrorKind) string {
-	switch k := k.(type) {
 	case *kind.Minimum:
 		return "must be at least " + number(k.Want)
 	case *kind.Maximum:
@@ -178,12 +158,6 @@ func numberRule(k jsonschema.ErrorKind) string {
 		return "must be less than " + number(k.Want)
 	case *kind.MultipleOf:
 		return "must be a multiple of " + number(k.Want)
-	}
-	return ""
-}
-
-func sizeRule(k jsonschema.ErrorKind) string {
-	switch k := k.(type) {
 	case *kind.MinLength:
 		return fmt.Sprintf("must have at least %d character(s)", k.Want)
 	case *kind.MaxLength:
@@ -197,18 +171,15 @@ func sizeRule(k jsonschema.ErrorKind) string {
 	case *kind.MaxProperties:
 		return fmt.Sprintf("must have at most %d member(s)", k.Want)
 	}
-	return ""
+	return "violates the rule " + strings.Join(k.KeywordPath(), ".") + " of the plan's schema"
 }
 
 func wrongType(k *kind.Type) string {
-	want := make([]string, len(k.Want))
-	for i, t := range k.Want {
-		want[i] = services.TypeName(t)
-	}
+	want := "must be " + strings.Join(each(k.Want, services.TypeName), " or ")
 	if k.Got == "number" && slices.Contains(k.Want, "integer") {
-		return "must be " + strings.Join(want, " or ") + ", without a fraction"
+		return want + ", without a fraction"
 	}
-	return "must be " + strings.Join(want, " or ") + ", not " + services.TypeName(k.Got)
+	return want + ", not " + services.TypeName(k.Got)
 }
 
 func choices(allowed []any) string {
@@ -216,18 +187,17 @@ func choices(allowed []any) string {
 	if n := len(allowed); n > mostChoices {
 		allowed, more = allowed[:mostChoices], fmt.Sprintf(" and %d more", n-mostChoices)
 	}
-	words := make([]string, len(allowed))
-	for i, value := range allowed {
+	words := each(allowed, func(value any) string {
 		text, _ := json.Marshal(value) // it came from JSON
-		words[i] = string(text)
-	}
+		return string(text)
+	})
 	if len(words) == 1 {
 		return "must be " + words[0]
 	}
 	return "must be one of " + strings.Join(words, ", ") + more
 }
 
-// number writes a bound of the schema as it was written there.
+// number writes a bound as the schema does.
 func number(r *big.Rat) string {
 	if r.IsInt() {
 		return r.Num().String()

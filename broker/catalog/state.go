@@ -5,14 +5,14 @@ import (
 	"slices"
 )
 
-// InUse is a plan with a backend and a server as the state knows them.
+// InUse is a plan with a backend and a server in the state.
 type InUse struct {
 	ServiceID, PlanID string
-	// Backend and BackendType are those that made the instances; empty where
-	// nobody has recorded them.
+	// Backend and BackendType are those that made the instances; empty if the state did
+	// not record them yet.
 	Backend, BackendType string
 	Server               string
-	// Instances is how many there are, failed ones included.
+	// Instances is their number, failed ones included.
 	Instances int
 }
 
@@ -31,22 +31,22 @@ func (c *Catalog) CheckState(used []InUse) error {
 			faults = append(faults, Fault{File: c.file, Path: "services", Message: c.missing(u)})
 			continue
 		}
-		path := under("backends", p.Backend)
+		fault := Fault{File: c.file, Path: under("backends", p.Backend)}
 		if err := p.CheckBackend(u.Backend, u.BackendType); err != nil {
-			faults = append(faults, Fault{File: c.file, Path: path, Message: fmt.Sprintf("%d instance(s): %s", u.Instances, err)})
+			fault.Message = fmt.Sprintf("%d instance(s): %s", u.Instances, err)
+		} else if !slices.ContainsFunc(c.ServersOf(p.Backend), func(s Server) bool { return s.Name == u.Server }) {
+			fault.Message = missingServer(u, p)
+		} else {
 			continue
 		}
-		if !slices.ContainsFunc(c.ServersOf(p.Backend), func(s Server) bool { return s.Name == u.Server }) {
-			faults = append(faults, Fault{File: c.file, Path: path, Message: missingServer(u, p)})
-		}
+		faults = append(faults, fault)
 	}
 	return faults.err()
 }
 
-// CheckBackend says why instances of the plan that another backend made, or one of
-// another type, are not this catalog's to manage: its backend would find nothing
-// to revoke or to delete, and report success. An empty backend is not known, and
-// passes.
+// CheckBackend returns an error if another backend than the plan's made the instances, or one
+// of another type: the plan's backend would find nothing to revoke or delete, and report
+// success. An empty backend is unknown, and passes.
 func (p *Plan) CheckBackend(backend, backendType string) error {
 	switch {
 	case backend == "":
