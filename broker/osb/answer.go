@@ -3,8 +3,11 @@ package osb
 import (
 	"net/http"
 	"time"
+	"unicode/utf8"
 
 	"code.cloudfoundry.org/brokerapi/v13/domain"
+
+	"github.com/chandler-broker/chandler/broker"
 )
 
 // firstPoll is the Retry-After of work that outlasts the broker's own wait.
@@ -44,36 +47,28 @@ type operationBody struct {
 	Operation string `json:"operation,omitempty"`
 }
 
-// instanceBody answers a provision and an update.
-type instanceBody struct {
-	DashboardURL string           `json:"dashboard_url,omitempty"`
-	Operation    string           `json:"operation,omitempty"`
-	Metadata     instanceMetadata `json:"metadata,omitzero"`
-}
-
-// fetchedInstanceBody answers the fetch of an instance.
-type fetchedInstanceBody struct {
-	ServiceID       string           `json:"service_id"`
-	PlanID          string           `json:"plan_id"`
-	DashboardURL    string           `json:"dashboard_url,omitempty"`
-	Parameters      any              `json:"parameters,omitempty"`
-	MaintenanceInfo maintenanceInfo  `json:"maintenance_info,omitzero"`
-	Metadata        instanceMetadata `json:"metadata,omitzero"`
-}
-
-// instanceMetadata is omitted if it is empty.
-type instanceMetadata struct{ domain.InstanceMetadata }
-
-func (m instanceMetadata) IsZero() bool { return m.IsEmpty() }
-
-type maintenanceInfo struct {
-	Version string `json:"version"`
-}
-
 // lastOperationBody answers both polls.
 type lastOperationBody struct {
 	State            domain.LastOperationState `json:"state"`
 	Description      string                    `json:"description,omitempty"`
 	InstanceUsable   *bool                     `json:"instance_usable,omitempty"`
 	UpdateRepeatable *bool                     `json:"update_repeatable,omitempty"`
+}
+
+// maxOperation is how many characters an operation may have (OSB, "Polling Last
+// Operation").
+const maxOperation = 10_000
+
+// poll reads the hints of the query, which are optional.
+func (x *exchange) poll() (domain.PollDetails, error) {
+	operation, err := x.param("operation")
+	if err == nil && utf8.RuneCountInString(operation) > maxOperation {
+		err = invalid("operation in the query has more than 10000 characters")
+	}
+	return domain.PollDetails{ServiceID: x.serviceID, PlanID: x.planID, OperationData: operation}, err
+}
+
+func lastOperation(p broker.Poll, body lastOperationBody) answer {
+	body.State, body.Description = p.State, p.Description
+	return answer{code: http.StatusOK, body: body, retryAfter: p.RetryAfter}
 }

@@ -131,21 +131,19 @@ func (a *api) log(x *exchange, r *http.Request, took time.Duration) {
 	if !a.Logger.Enabled(r.Context(), level) {
 		return
 	}
-	attrs := append(make([]slog.Attr, 0, 9),
+	attrs := append(make([]slog.Attr, 0, 10),
 		slog.String("route", x.route),
 		slog.String("method", r.Method),
 		slog.Int("code", x.code),
 		slog.Float64("duration_ms", float64(took.Microseconds())/1000),
 		slog.String("request_id", x.requestID),
 		slog.String("platform", x.platform))
-	if x.instanceID != "" {
-		attrs = append(attrs, slog.String("instance_id", x.instanceID))
-	}
-	if x.bindingID != "" {
-		attrs = append(attrs, slog.String("binding_id", x.bindingID))
-	}
-	if x.refusal != "" {
-		attrs = append(attrs, slog.String("description", x.refusal))
+	for _, optional := range []slog.Attr{
+		slog.String("instance_id", x.instanceID), slog.String("binding_id", x.bindingID), slog.String("description", x.refusal),
+	} {
+		if optional.Value.String() != "" {
+			attrs = append(attrs, optional)
+		}
 	}
 	if x.cause != nil {
 		attrs = append(attrs, slog.String("error", x.cause.Error()))
