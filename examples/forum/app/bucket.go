@@ -14,7 +14,7 @@ import (
 	"github.com/chandler-broker/chandler/examples/forum/app/bindings"
 )
 
-// bucket keeps photographs and pictures.
+// bucket contains photographs and pictures.
 type bucket struct {
 	client    *minio.Client
 	transport *http.Transport
@@ -70,7 +70,7 @@ func (o *bucket) remove(ctx context.Context, key string) error {
 	return o.client.RemoveObject(ctx, o.name, key, minio.RemoveObjectOptions{})
 }
 
-// get opens an object of the size that it returns.
+// get opens an object, and returns its size.
 func (o *bucket) get(ctx context.Context, key string) (io.ReadCloser, int64, error) {
 	object, err := o.client.GetObject(ctx, o.name, key, minio.GetObjectOptions{})
 	if err != nil {

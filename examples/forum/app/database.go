@@ -14,12 +14,12 @@ import (
 	"github.com/chandler-broker/chandler/examples/forum/functions/picture"
 )
 
-// member is somebody who registered.
+// member is a registered visitor.
 type member struct {
 	ID, Name   string
 	Registered time.Time `db:"registered_at"`
-	// Photograph and Picture are keys in the bucket. Without a Picture it is
-	// being made, or Refused says why there will be none.
+	// Photograph and Picture are keys in the bucket. Without Picture, the functions are
+	// making it, or Refused says why they will not.
 	Photograph    string
 	Picture       string
 	Width, Height int
@@ -28,10 +28,10 @@ type member struct {
 
 const columns = `id, name, registered_at, photograph, picture, width, height, refused`
 
-var errNoMember = errors.New("there is no such member")
+var errNoMember = errors.New("no such member")
 
-// schema is made at the first start and found at later ones. The lock is for
-// programs that start at the same time.
+// schema makes the tables if they do not exist. The lock is for programs that start at the
+// same time.
 const schema = `
 select pg_advisory_xact_lock(hashtext('forum'));
 create table if not exists members (
@@ -48,24 +48,24 @@ create table if not exists members (
 create index if not exists members_unannounced on members (registered_at) where announced_at is null;
 create index if not exists members_latest on members (registered_at desc)`
 
-// connections is less than half of what a binding may have: while credentials
-// change, two pools are there.
+// connections is less than half of a binding's limit, because two pools exist while the
+// credentials change.
 const connections = 4
 
-// database keeps the members.
+// database contains the members.
 type database struct{ pool *pgxpool.Pool }
 
 func openDatabase(ctx context.Context, set bindings.Set) (*database, error) {
 	b := set[0]
 	config, err := pgxpool.ParseConfig(b.Get("uri"))
 	if err != nil {
-		return nil, errors.New("the database's uri is none of PostgreSQL's") // the error may quote it
+		return nil, errors.New("the database's uri is not a PostgreSQL URI") // the error may quote it
 	}
 	config.MaxConns = connections
 	if tls := config.ConnConfig.TLSConfig; tls != nil && b.Get("ca") != "" {
 		tls.RootCAs = x509.NewCertPool()
 		if !tls.RootCAs.AppendCertsFromPEM([]byte(b.Get("ca"))) {
-			return nil, errors.New("the database's ca is no certificate in PEM")
+			return nil, errors.New("the database's ca must be a certificate in PEM")
 		}
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
@@ -101,14 +101,14 @@ func (d *database) get(ctx context.Context, id string) (member, error) {
 	return m, err
 }
 
-// latest returns the members who came last, the last one first.
+// latest returns the newest members, newest first.
 func (d *database) latest(ctx context.Context, limit int) ([]member, error) {
 	rows, _ := d.pool.Query(ctx, `select `+columns+` from members order by registered_at desc, id limit $1`, limit)
 	return pgx.CollectRows(rows, pgx.RowToStructByName[member])
 }
 
-// unannounced returns members whose event may not be on the queue, though they
-// registered some time ago, the first one first.
+// unannounced returns members who registered some time ago and whose event may not be on the
+// queue, oldest first.
 func (d *database) unannounced(ctx context.Context, since time.Duration, limit int) ([]member, error) {
 	rows, _ := d.pool.Query(ctx, `select `+columns+` from members
 		where announced_at is null and registered_at < now() - $1::interval order by registered_at limit $2`, since, limit)
@@ -120,7 +120,7 @@ func (d *database) announced(ctx context.Context, id string) error {
 	return err
 }
 
-// report keeps what became of a photograph; the error is errNoMember for nobody's.
+// report stores the result for a photograph. It returns errNoMember if no member has it.
 func (d *database) report(ctx context.Context, job picture.Job) error {
 	tag, err := d.pool.Exec(ctx, `update members set picture = $2, width = $3, height = $4, refused = $5 where id = $1`,
 		job.ID, job.Picture, job.Width, job.Height, job.Refused)

@@ -15,30 +15,25 @@ const (
 	feedAction    = "messaging/nats"
 )
 
-// trigger makes the trigger. Its feed is told of the queue when the rule is there:
-// a trigger without one takes messages and does nothing.
+// trigger makes the trigger. Its feed gets the queue after the rule exists: without a rule, a
+// trigger consumes messages and does nothing.
 func (d *deployment) trigger() error {
-	w, err := d.own()
-	if err != nil {
+	return d.insert("trigger "+trigger, func(w *whisk.Client) error {
+		_, _, err := w.Triggers.Insert(&whisk.Trigger{
+			Name: trigger, Annotations: whisk.KeyValueArr{{Key: "feed", Value: "/" + feedNamespace + "/" + feedAction}},
+		}, true)
 		return err
-	}
-	_, _, err = w.Triggers.Insert(&whisk.Trigger{
-		Name: trigger, Annotations: whisk.KeyValueArr{{Key: "feed", Value: "/" + feedNamespace + "/" + feedAction}},
-	}, true)
-	if err != nil {
-		return fmt.Errorf("deploy the trigger %s: %w", trigger, err)
-	}
-	return nil
+	})
 }
 
-// feed has the trigger fired for each photograph on the queue, and the sequence's
-// answers published there.
+// feed has the trigger fired for each photograph on the queue, and the sequence's responses
+// published there.
 func (d *deployment) feed(queue bindings.Binding) error {
 	event := "UPDATE"
-	if err := d.tellFeed("READ", nil); err != nil {
+	if err := d.callFeed("READ", nil); err != nil {
 		event = "CREATE"
 	}
-	err := d.tellFeed(event, map[string]any{
+	err := d.callFeed(event, map[string]any{
 		"credentials": map[string]any{"uri": queue.Get("uri"), "creds": queue.Get("creds"), "ca": queue.Get("ca")},
 		"stream":      stream, "subject": subjectReceived, "reply": subjectReady, "deadLetter": subjectDead,
 	})
@@ -48,14 +43,12 @@ func (d *deployment) feed(queue bindings.Binding) error {
 	return nil
 }
 
-// tellFeed calls the feed as OpenWhisk's clients do when a trigger has one.
-func (d *deployment) tellFeed(event string, params map[string]any) error {
-	w, err := d.client(feedNamespace)
-	if err != nil {
-		return err
-	}
+// callFeed calls the feed as OpenWhisk's clients do for a trigger with a feed.
+func (d *deployment) callFeed(event string, params map[string]any) error {
 	all := map[string]any{"lifecycleEvent": event, "triggerName": d.full(trigger), "authKey": d.binding.Get("auth")}
 	maps.Copy(all, params)
-	_, _, err = w.Actions.Invoke(feedAction, all, true, true)
-	return err
+	return d.call(feedNamespace, func(w *whisk.Client) error {
+		_, _, err := w.Actions.Invoke(feedAction, all, true, true)
+		return err
+	})
 }

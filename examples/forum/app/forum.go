@@ -14,11 +14,11 @@ import (
 	"github.com/chandler-broker/chandler/examples/forum/app/bindings"
 )
 
-// options is what is the deployment's, beside the bound services.
+// options are the settings beside the bound services.
 type options struct {
-	// functions is the folder with crop.wasm and compress.wasm, address where
-	// others reach the forum, host its name below the zone.
-	functions, address, host string
+	functions string // the folder with crop.wasm and compress.wasm
+	address   string // the forum's IP address
+	host      string // the forum's name in the zone
 }
 
 // forum is the application.
@@ -36,53 +36,66 @@ func newForum(log *slog.Logger, o options) *forum {
 	f.database = newLink(log, "database", openDatabase, "postgresql")
 	f.bucket = newLink(log, "bucket", openBucket, "s3")
 	f.queue = newLink(log, "queue", func(ctx context.Context, set bindings.Set) (*queue, error) {
-		return openQueue(ctx, set, log, f.told)
+		return openQueue(ctx, set, log, f.report)
 	}, "nats")
 	f.name = newLink(log, "name", o.register, "dns")
 	f.functions = newLink(log, "functions", o.deploy, "openwhisk", "nats")
 	return f
 }
 
+// anyLink is a link of any type.
+type anyLink interface {
+	run(ctx context.Context)
+	rebind(all bindings.Set)
+	status() linkStatus
+}
+
+func (f *forum) links() map[string]anyLink {
+	return map[string]anyLink{
+		"database": f.database, "bucket": f.bucket, "queue": f.queue, "name": f.name, "functions": f.functions,
+	}
+}
+
 // run works until the context ends, and returns when all connections are closed.
 func (f *forum) run(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
-	for _, each := range []func(context.Context){
-		f.database.run, f.bucket.run, f.queue.run, f.name.run, f.functions.run, f.announceLate,
-	} {
-		running.Go(func() { each(ctx) })
+	for _, l := range f.links() {
+		running.Go(func() { l.run(ctx) })
 	}
+	running.Go(func() { f.announceLate(ctx) })
 }
 
 func (f *forum) rebind(set bindings.Set) {
-	for _, each := range []func(bindings.Set){f.database.rebind, f.bucket.rebind, f.queue.rebind, f.name.rebind, f.functions.rebind} {
-		each(set)
+	for _, l := range f.links() {
+		l.rebind(set)
 	}
 }
 
-// photograph is a file as a visitor sent it.
+// photograph is a file that a visitor sent.
 type photograph struct {
 	content io.Reader
 	size    int64
 	kind    string // its media type
 }
 
-// register makes a member: photograph, row and event, in this order. Once the row
-// is there the event is sure to follow, now or by announceLate, and with it the
-// picture. A photograph without a row is removed, as far as that is possible.
-func (f *forum) register(ctx context.Context, called string, p photograph) (member, error) {
-	m := member{ID: strings.ToLower(rand.Text()), Name: called, Registered: time.Now()}
+// register makes a member: photograph, row and event, in this order. Once the row exists, the
+// event follows, now or from announceLate, and with it the picture. It removes a photograph
+// without a row, if possible.
+func (f *forum) register(ctx context.Context, name string, p photograph) (member, error) {
+	m := member{ID: strings.ToLower(rand.Text()), Name: name, Registered: time.Now()}
 	m.Photograph = "photographs/" + m.ID
-	bucket, done, err := f.bucket.use()
+	err := f.bucket.do(func(b *bucket) error {
+		if err := b.put(ctx, m.Photograph, p.content, p.size, p.kind); err != nil {
+			return fmt.Errorf("store the photograph: %w", err)
+		}
+		if err := f.database.do(func(d *database) error { return d.add(ctx, m) }); err != nil {
+			return errors.Join(fmt.Errorf("store the member: %w", err), b.remove(context.WithoutCancel(ctx), m.Photograph))
+		}
+		return nil
+	})
 	if err != nil {
 		return m, err
-	}
-	defer done()
-	if err := bucket.put(ctx, m.Photograph, p.content, p.size, p.kind); err != nil {
-		return m, fmt.Errorf("keep the photograph: %w", err)
-	}
-	if err := f.insert(ctx, m); err != nil {
-		return m, errors.Join(fmt.Errorf("keep the member: %w", err), bucket.remove(context.WithoutCancel(ctx), m.Photograph))
 	}
 	if err := f.announce(ctx, m); err != nil {
 		f.log.Warn("a photograph is announced later", "member", m.ID, "error", err)
@@ -90,43 +103,23 @@ func (f *forum) register(ctx context.Context, called string, p photograph) (memb
 	return m, nil
 }
 
-func (f *forum) insert(ctx context.Context, m member) error {
-	database, done, err := f.database.use()
-	if err != nil {
-		return err
-	}
-	defer done()
-	return database.add(ctx, m)
-}
-
-// announce puts the event on the queue and notes that it did.
+// announce puts the event on the queue, and records that in the database.
 func (f *forum) announce(ctx context.Context, m member) error {
-	queue, done, err := f.queue.use()
-	if err != nil {
+	if err := f.queue.do(func(q *queue) error { return q.announce(ctx, m) }); err != nil {
 		return err
 	}
-	defer done()
-	if err := queue.announce(ctx, m); err != nil {
-		return err
-	}
-	database, release, err := f.database.use()
-	if err != nil {
-		return err
-	}
-	defer release()
-	return database.announced(ctx, m.ID)
+	return f.database.do(func(d *database) error { return d.announced(ctx, m.ID) })
 }
 
-// Late announcements: how often the forum looks for them, from when on an event is
-// late, and how many it sends at a time.
+// The interval in which the forum looks for late announcements, the age that makes one late,
+// and the number that it sends at a time.
 const (
 	lateEvery = 2 * time.Second
 	lateAfter = 5 * time.Second
 	lateMost  = 100
 )
 
-// announceLate sends the events of members who registered while the queue, or the
-// forum, went away.
+// announceLate sends the events of members who registered while the queue or the forum failed.
 func (f *forum) announceLate(ctx context.Context) {
 	ticker := time.NewTicker(lateEvery)
 	defer ticker.Stop()
@@ -143,29 +136,18 @@ func (f *forum) announceLate(ctx context.Context) {
 }
 
 func (f *forum) announceAll(ctx context.Context) error {
-	database, done, err := f.database.use()
-	if err != nil {
-		return err
-	}
-	defer done()
-	late, err := database.unannounced(ctx, lateAfter, lateMost)
-	if err != nil {
-		return err
-	}
-	for _, m := range late {
-		if err := f.announce(ctx, m); err != nil {
-			return err
+	return f.database.do(func(d *database) error {
+		late, err := d.unannounced(ctx, lateAfter, lateMost)
+		for _, m := range late {
+			if err := f.announce(ctx, m); err != nil {
+				return err
+			}
 		}
-	}
-	return nil
+		return err
+	})
 }
 
-// told keeps a report.
-func (f *forum) told(ctx context.Context, r report) error {
-	database, done, err := f.database.use()
-	if err != nil {
-		return err
-	}
-	defer done()
-	return database.report(ctx, r)
+// report stores a report.
+func (f *forum) report(ctx context.Context, r report) error {
+	return f.database.do(func(d *database) error { return d.report(ctx, r) })
 }

@@ -230,11 +230,11 @@ func TestLinksRefuse(t *testing.T) {
 		open func(context.Context) error
 		says string
 	}{
-		{"no address", func(ctx context.Context) error { _, err := options{}.register(ctx, set("dns", nil)); return err }, "give the forum's -address"},
+		{"no address", func(ctx context.Context) error { _, err := options{}.register(ctx, set("dns", nil)); return err }, "set -address"},
 		{"an address that is none", func(ctx context.Context) error {
 			_, err := options{address: "here", host: "www"}.register(ctx, set("dns", nil))
 			return err
-		}, "no IP address"},
+		}, "not an IP address"},
 		{"another key", func(ctx context.Context) error {
 			_, err := good.register(ctx, set("dns", map[string]string{"tsig_secret": "b3RoZXIgc2VjcmV0IG90aGVyIHNlY3JldA=="}))
 			return err
@@ -246,7 +246,7 @@ func TestLinksRefuse(t *testing.T) {
 		{"a queue's token that is none", func(ctx context.Context) error {
 			_, err := good.deploy(ctx, append(bindings.Set{none}, set("queue", map[string]string{"jwt": "x"})...))
 			return err
-		}, "none of a NATS user"},
+		}, "not the token of a NATS user"},
 		{"no functions", func(ctx context.Context) error {
 			_, err := options{functions: t.TempDir()}.deploy(ctx, append(bindings.Set{none}, set("queue", nil)...))
 			return err
@@ -254,7 +254,7 @@ func TestLinksRefuse(t *testing.T) {
 		{"a database's uri that is none", func(ctx context.Context) error {
 			_, err := openDatabase(ctx, set("database", map[string]string{"uri": "postgres://u:hunter2@h:x/"}))
 			return err
-		}, "none of PostgreSQL's"},
+		}, "not a PostgreSQL URI"},
 		{"a bucket's other key", func(ctx context.Context) error {
 			_, err := openBucket(ctx, set("bucket", map[string]string{"secret_access_key": "hunter2hunter2"}))
 			return err
@@ -262,7 +262,7 @@ func TestLinksRefuse(t *testing.T) {
 		{"an authority that is none", func(ctx context.Context) error {
 			_, err := openBucket(ctx, set("bucket", map[string]string{"ca": "x"}))
 			return err
-		}, "ca is no certificate"},
+		}, "ca must be a certificate"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

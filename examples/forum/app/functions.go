@@ -19,18 +19,17 @@ import (
 	"github.com/chandler-broker/chandler/examples/forum/app/bindings"
 )
 
-// What the forum has in its namespace: two functions, one after the other in a
-// sequence, and a rule that has the sequence called for each message of a trigger.
+// The entities of the forum's namespace: two functions in a sequence, and a rule that calls the
+// sequence for each message of a trigger.
 const (
 	actionCrop     = "crop"
 	actionCompress = "compress"
 	sequence       = "picture"
 	trigger        = "photographs" // entities of a namespace share their names
 	rule           = "make-picture"
-	// mount is where the functions see the bucket; the instance's parameter
-	// mounts has to say the same.
+	// mount is the bucket's folder for the functions, as in the instance's parameter mounts.
 	mount = "/photographs"
-	// digest is the annotation by which the forum knows its own code again.
+	// digest is the annotation with the version of the code.
 	digest = "forum-digest"
 )
 
@@ -40,8 +39,8 @@ type functions struct {
 	transport *http.Transport
 }
 
-// deploy brings the namespace to what it should be, and tells the feed of the
-// trigger how to reach the queue. It changes nothing that is right already.
+// deploy makes the namespace's entities, and gives the trigger's feed the credentials of the
+// queue. It changes nothing that is up to date.
 func (o options) deploy(ctx context.Context, set bindings.Set) (*functions, error) {
 	mine, queue := set[0], set[1]
 	user, err := natsUser(queue.Get("jwt"))
@@ -62,7 +61,7 @@ func (o options) deploy(ctx context.Context, set bindings.Set) (*functions, erro
 
 func (f *functions) identity() string { return f.who }
 
-// Close implements io.Closer; what is deployed stays.
+// Close implements io.Closer. The entities remain.
 func (f *functions) Close() error {
 	f.transport.CloseIdleConnections()
 	return nil
@@ -70,7 +69,7 @@ func (f *functions) Close() error {
 
 // deployment is one run of deploy.
 type deployment struct {
-	ctx       context.Context //nolint:containedctx // it lives as long as one call
+	ctx       context.Context //nolint:containedctx // it lives only for one call
 	transport *http.Transport
 	binding   bindings.Binding
 }
@@ -79,7 +78,7 @@ func (d *deployment) deploy(folder string, queue bindings.Binding) error {
 	for _, step := range []func() error{
 		func() error { return d.action(actionCrop, folder) },
 		func() error { return d.action(actionCompress, folder) },
-		func() error { return d.sequence(sequence, actionCrop, actionCompress) },
+		d.sequence,
 		d.trigger,
 		d.rule,
 		func() error { return d.feed(queue) },
@@ -91,11 +90,11 @@ func (d *deployment) deploy(folder string, queue bindings.Binding) error {
 	return nil
 }
 
-// maxAnswer bounds what is read of an answer, in bytes.
+// maxAnswer limits the size of a response, in bytes.
 const maxAnswer = 16 << 20
 
-// RoundTrip implements http.RoundTripper: the client has no place for a context,
-// and closes no body.
+// RoundTrip implements http.RoundTripper, because the client neither accepts a context nor
+// closes bodies.
 func (d *deployment) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := d.transport.RoundTrip(r.WithContext(d.ctx))
 	if err != nil {
@@ -110,21 +109,31 @@ func (d *deployment) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-// client makes a client for a namespace. It changes its own configuration as it
-// works, so each call has one.
-func (d *deployment) client(namespace string) (*whisk.Client, error) {
-	return whisk.NewClient(&http.Client{Transport: d}, &whisk.Config{
+// call calls the API in a namespace. The client changes its own configuration, so each call has
+// a new one.
+func (d *deployment) call(namespace string, do func(*whisk.Client) error) error {
+	w, err := whisk.NewClient(&http.Client{Transport: d}, &whisk.Config{
 		Host: d.binding.Get("api_host"), AuthToken: d.binding.Get("auth"), Namespace: namespace,
 	})
+	if err != nil {
+		return err
+	}
+	return do(w)
 }
 
-func (d *deployment) own() (*whisk.Client, error) { return d.client(d.binding.Get("namespace")) }
+// insert makes an entity of the forum's namespace.
+func (d *deployment) insert(entity string, do func(*whisk.Client) error) error {
+	if err := d.call(d.binding.Get("namespace"), do); err != nil {
+		return fmt.Errorf("deploy the %s: %w", entity, err)
+	}
+	return nil
+}
 
 func (d *deployment) full(entity string) string {
 	return "/" + d.binding.Get("namespace") + "/" + entity
 }
 
-// action uploads a function, unless it is there already.
+// action uploads a function, unless the namespace has it.
 func (d *deployment) action(name, folder string) error {
 	code, err := os.ReadFile(filepath.Join(folder, name+".wasm"))
 	if err != nil {
@@ -132,53 +141,38 @@ func (d *deployment) action(name, folder string) error {
 	}
 	sum := sha256.Sum256(code)
 	version := hex.EncodeToString(sum[:])
-	w, err := d.own()
-	if err != nil {
-		return err
-	}
-	if there, _, err := w.Actions.Get(name, false); err == nil && there.Annotations.GetValue(digest) == version {
+	same := false
+	err = d.call(d.binding.Get("namespace"), func(w *whisk.Client) error {
+		have, _, err := w.Actions.Get(name, false)
+		same = err == nil && have.Annotations.GetValue(digest) == version
 		return nil
-	}
-	if w, err = d.own(); err != nil {
+	})
+	if err != nil || same {
 		return err
 	}
 	text, binary := base64.StdEncoding.EncodeToString(code), true
-	_, _, err = w.Actions.Insert(&whisk.Action{
-		Name:        name,
-		Exec:        &whisk.Exec{Kind: "wasm:wasi", Code: &text, Binary: &binary},
-		Parameters:  whisk.KeyValueArr{{Key: "folder", Value: mount}},
-		Annotations: whisk.KeyValueArr{{Key: digest, Value: version}},
-	}, true)
-	if err != nil {
-		return fmt.Errorf("deploy the function %s: %w", name, err)
-	}
-	return nil
+	return d.insert("function "+name, func(w *whisk.Client) error {
+		_, _, err := w.Actions.Insert(&whisk.Action{
+			Name:        name,
+			Exec:        &whisk.Exec{Kind: "wasm:wasi", Code: &text, Binary: &binary},
+			Parameters:  whisk.KeyValueArr{{Key: "folder", Value: mount}},
+			Annotations: whisk.KeyValueArr{{Key: digest, Value: version}},
+		}, true)
+		return err
+	})
 }
 
-func (d *deployment) sequence(name string, components ...string) error {
-	w, err := d.own()
-	if err != nil {
+func (d *deployment) sequence() error {
+	components := []string{d.full(actionCrop), d.full(actionCompress)}
+	return d.insert("sequence "+sequence, func(w *whisk.Client) error {
+		_, _, err := w.Actions.Insert(&whisk.Action{Name: sequence, Exec: &whisk.Exec{Kind: "sequence", Components: components}}, true)
 		return err
-	}
-	qualified := make([]string, len(components))
-	for i, c := range components {
-		qualified[i] = d.full(c)
-	}
-	_, _, err = w.Actions.Insert(&whisk.Action{Name: name, Exec: &whisk.Exec{Kind: "sequence", Components: qualified}}, true)
-	if err != nil {
-		return fmt.Errorf("deploy the sequence %s: %w", name, err)
-	}
-	return nil
+	})
 }
 
 func (d *deployment) rule() error {
-	w, err := d.own()
-	if err != nil {
+	return d.insert("rule "+rule, func(w *whisk.Client) error {
+		_, _, err := w.Rules.Insert(&whisk.Rule{Name: rule, Trigger: d.full(trigger), Action: d.full(sequence)}, true)
 		return err
-	}
-	_, _, err = w.Rules.Insert(&whisk.Rule{Name: rule, Trigger: d.full(trigger), Action: d.full(sequence)}, true)
-	if err != nil {
-		return fmt.Errorf("deploy the rule %s: %w", rule, err)
-	}
-	return nil
+	})
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/chandler-broker/chandler/examples/forum/functions/picture"
 )
 
-// What a form may have: the photograph, and some room for names and boundaries.
-// More than inMemory of it waits on the disk.
+// The limits of a form: the photograph, with space for names and boundaries, and the part of it
+// that stays in memory.
 const (
 	maxForm  = picture.MaxBytes + 64<<10
 	inMemory = 1 << 20
@@ -26,13 +26,13 @@ func (f *forum) join(w http.ResponseWriter, r *http.Request) error {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseMultipartForm(inMemory); err != nil {
 		if _, large := errors.AsType[*http.MaxBytesError](err); large {
-			return refuse(http.StatusRequestEntityTooLarge, "a photograph may have %d MB", picture.MaxBytes>>20)
+			return refuse(http.StatusRequestEntityTooLarge, "a photograph may have at most %d MB", picture.MaxBytes>>20)
 		}
-		return refuse(http.StatusBadRequest, "this is no form with a name and a photograph")
+		return refuse(http.StatusBadRequest, "this is not a form with a name and a photograph")
 	}
 	called := strings.TrimSpace(r.PostFormValue("name"))
 	if !presentable(called) {
-		return refuse(http.StatusUnprocessableEntity, "a name has 1 to %d characters that can be seen", maxName)
+		return refuse(http.StatusUnprocessableEntity, "a name must have 1 to %d visible characters", maxName)
 	}
 	file, header, err := r.FormFile("photograph")
 	if err != nil {
@@ -56,7 +56,7 @@ func presentable(called string) bool {
 		!strings.ContainsFunc(called, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
-// mediaType looks at the first bytes of a photograph.
+// mediaType detects a photograph's type from its first bytes.
 func mediaType(file multipart.File) (string, error) {
 	first := make([]byte, 512)
 	n, err := io.ReadFull(file, first)
@@ -68,7 +68,7 @@ func mediaType(file multipart.File) (string, error) {
 	}
 	kind := http.DetectContentType(first[:n])
 	if !slices.Contains([]string{"image/jpeg", "image/png", "image/gif"}, kind) {
-		return "", refuse(http.StatusUnsupportedMediaType, "a photograph is a file in JPEG, PNG or GIF")
+		return "", refuse(http.StatusUnsupportedMediaType, "a photograph must be in JPEG, PNG or GIF")
 	}
 	return kind, nil
 }

@@ -13,19 +13,19 @@ import (
 	"github.com/chandler-broker/chandler/examples/forum/app/bindings"
 )
 
-// service is what a link is connected to.
+// service is a connection to a bound service.
 type service interface {
 	io.Closer
-	// identity says as whom the forum is known there. It is no secret.
+	// identity is the forum's user there. It is not secret.
 	identity() string
 }
 
-// link is the connection to a bound service. When the credentials change, the
-// next user gets a connection with the new ones, and the old one is closed when
-// its last user is done, so that nobody who is served notices.
+// link is a bound service. When the credentials change, the next user gets a connection
+// with the new ones, and the old connection is closed after its last user, so that no
+// visitor notices.
 type link[T service] struct {
 	name string
-	// kinds are the types of the bindings that it takes.
+	// kinds are the types of bindings that open needs.
 	kinds []string
 	open  func(context.Context, bindings.Set) (T, error)
 	log   *slog.Logger
@@ -35,7 +35,7 @@ type link[T service] struct {
 	mu       sync.Mutex
 	current  *held[T]
 	fault    error
-	retiring int // connections that are still in use with older credentials
+	retiring int // connections with older credentials that are still in use
 }
 
 type held[T service] struct {
@@ -50,38 +50,47 @@ func newLink[T service](log *slog.Logger, name string, open func(context.Context
 	}
 }
 
-// use returns the connection, and what to call when done with it. The error says
-// that there is none, and why.
+// use returns the connection, and a function to call when it is no longer used. The error
+// says why there is no connection.
 func (l *link[T]) use() (T, func(), error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.current == nil {
 		var none T
-		return none, nil, fmt.Errorf("the %s is not there: %w", l.name, l.fault)
+		return none, nil, fmt.Errorf("the %s is not available: %w", l.name, l.fault)
 	}
 	l.current.users.Add(1)
 	return l.current.value, l.current.users.Done, nil
 }
 
-// rebind makes the link go over to the bindings of its types. One goroutine at a
-// time may call it.
+// do calls f with the connection.
+func (l *link[T]) do(f func(T) error) error {
+	value, done, err := l.use()
+	if err != nil {
+		return err
+	}
+	defer done()
+	return f(value)
+}
+
+// rebind makes the link use the bindings of its types. Only one goroutine at a time may
+// call it.
 func (l *link[T]) rebind(all bindings.Set) {
 	select {
-	case <-l.wanted: // nobody needs the ones before any more
+	case <-l.wanted: // nobody needs the previous ones
 	default:
 	}
 	l.wanted <- all
 }
 
-// Of one connection's making, and between two attempts.
 const (
-	openTime   = 30 * time.Second
+	openTime   = 30 * time.Second // of one attempt to connect
 	firstPause = 200 * time.Millisecond
 	lastPause  = 5 * time.Second
 )
 
-// run connects, and connects again when the credentials change, until the
-// context ends. Then it closes what it has.
+// run connects, and connects again when the credentials change, until the context ends. Then
+// it closes the connection.
 func (l *link[T]) run(ctx context.Context) {
 	var now, connected bindings.Set
 	var again <-chan time.Time
@@ -94,7 +103,7 @@ func (l *link[T]) run(ctx context.Context) {
 		case all := <-l.wanted:
 			mine, err := l.pick(all)
 			if err != nil {
-				l.failed(err) // what was bound before may well go on to work
+				l.failed(err) // the previous connection may continue to work
 				again = nil
 				continue
 			}
@@ -173,11 +182,11 @@ func (l *link[T]) retire(old *held[T]) {
 	l.retiring--
 }
 
-// linkStatus is what the page of the forum's status tells of a service.
+// linkStatus is the status of a service on the status page.
 type linkStatus struct {
-	// Identity is as whom the forum is connected, empty where it is not.
+	// Identity is empty if the forum is not connected.
 	Identity string `json:"identity"`
-	// Retiring is how many connections with older credentials are in use.
+	// Retiring is the number of connections with older credentials that are in use.
 	Retiring int    `json:"retiring"`
 	Fault    string `json:"fault,omitempty"`
 }

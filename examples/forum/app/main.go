@@ -1,5 +1,5 @@
-// Forum is a small application that uses a service of each kind: a database, a
-// queue, a zone, a file system and functions. README.md tells how to run it.
+// Forum is a small application that uses a service of each family: a database, a queue, a zone,
+// a file system and functions. README.md shows how to run it.
 package main
 
 import (
@@ -29,8 +29,8 @@ func main() {
 	}
 }
 
-// Of the server: how often it looks for changed credentials, and how long its
-// visitors have at its end.
+// The interval in which the server looks for changed credentials, and the time that visitors
+// have at its end.
 const (
 	lookEvery = time.Second
 	drainTime = 20 * time.Second
@@ -39,16 +39,16 @@ const (
 func run(ctx context.Context, log *slog.Logger, args []string, getenv func(string) string) error {
 	flags := flag.NewFlagSet("forum", flag.ContinueOnError)
 	port := getenv("PORT")
-	listen := flags.String("listen", net.JoinHostPort("", port), "where to serve, as host:port; by default PORT of the environment")
+	listen := flags.String("listen", net.JoinHostPort("", port), "the host:port to serve on (default: the PORT of the environment)")
 	var o options
 	flags.StringVar(&o.functions, "functions", "functions", "the folder with crop.wasm and compress.wasm")
-	flags.StringVar(&o.address, "address", "", "the IP address where others reach the forum, for the zone")
+	flags.StringVar(&o.address, "address", "", "the forum's IP address, for the zone")
 	flags.StringVar(&o.host, "host", "forum", "the forum's name in the zone")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if *listen == ":" {
-		return errors.New("nowhere to serve: set PORT or -listen")
+		return errors.New("no address to serve on: set PORT or -listen")
 	}
 	source, err := bindings.FromEnvironment(getenv)
 	if err != nil {
@@ -74,7 +74,7 @@ func (f *forum) serve(ctx context.Context, listener net.Listener, source binding
 		Handler: f.handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, WriteTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(f.log.Handler(), slog.LevelWarn),
 	}
-	// The connections stay until the last visitor has gone.
+	// The connections remain until the last visitor has gone.
 	linked, unlink := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	running.Go(func() { f.run(linked) })

@@ -13,19 +13,18 @@ import (
 	"github.com/chandler-broker/chandler/examples/forum/app/bindings"
 )
 
-// name is the forum's in the zone that it was given.
+// name is the forum's name in its zone.
 type name struct{ full, key string }
 
-// nameTTL is for how long others may remember the address, in seconds.
+// nameTTL is how long others may cache the address, in seconds.
 const nameTTL = 60
 
-// register tells the zone's server the forum's address, by a dynamic update (RFC
-// 2136) that is signed with the binding's key (RFC 8945). An address that was there
-// before is replaced.
+// register sets the forum's address in the zone, by a dynamic update (RFC 2136) that is signed
+// with the binding's key (RFC 8945).
 func (o options) register(ctx context.Context, set bindings.Set) (*name, error) {
 	b := set[0]
 	if o.address == "" {
-		return nil, errors.New("a zone is bound: give the forum's -address")
+		return nil, errors.New("a zone is bound: set -address to the forum's IP address")
 	}
 	record, err := addressRecord(dns.Fqdn(o.host+"."+b.Get("zone")), o.address)
 	if err != nil {
@@ -50,7 +49,7 @@ func (o options) register(ctx context.Context, set bindings.Set) (*name, error) 
 func addressRecord(full, address string) (dns.RR, error) {
 	ip, err := netip.ParseAddr(address)
 	if err != nil {
-		return nil, fmt.Errorf("-address %q is no IP address", address)
+		return nil, fmt.Errorf("-address %q is not an IP address", address)
 	}
 	kind := "A"
 	if ip.Is6() {
@@ -61,5 +60,5 @@ func addressRecord(full, address string) (dns.RR, error) {
 
 func (n *name) identity() string { return n.key }
 
-// Close implements io.Closer; the name stays.
+// Close implements io.Closer. The name remains.
 func (n *name) Close() error { return nil }

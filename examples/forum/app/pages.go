@@ -17,7 +17,7 @@ var files embed.FS
 
 var templates = template.Must(template.ParseFS(files, "pages/*.html"))
 
-// fault is an error that the visitor is told, with its HTTP status.
+// fault is an error for the visitor, with its HTTP status.
 type fault struct {
 	code int
 	text string
@@ -48,29 +48,29 @@ func (f *forum) handler() http.Handler {
 			}
 		})
 	}
-	// A page of somebody else's may not make his visitors join.
+	// No other site's page can make its visitors join.
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 
-// fail tells a visitor what went wrong. What is not his to know is logged.
+// fail shows a fault to the visitor, and logs other errors.
 func (f *forum) fail(w http.ResponseWriter, r *http.Request, err error) {
-	told, ok := errors.AsType[*fault](err)
-	if errors.Is(err, errNoMember) {
-		told, ok = &fault{http.StatusNotFound, err.Error()}, true
-	}
-	if !ok {
-		if r.Context().Err() != nil {
-			return // nobody is there to be told
-		}
+	shown, ok := errors.AsType[*fault](err)
+	switch {
+	case ok:
+	case errors.Is(err, errNoMember):
+		shown = &fault{http.StatusNotFound, err.Error()}
+	case r.Context().Err() != nil:
+		return // the visitor has gone
+	default:
 		f.log.Error("a page failed", "method", r.Method, "path", r.URL.Path, "error", err)
-		told = &fault{http.StatusServiceUnavailable, "this does not work at the moment; try again later"}
+		shown = &fault{http.StatusServiceUnavailable, "this does not work at the moment; try again later"}
 	}
-	if err := show(w, told.code, "fault.html", told.text); err != nil {
-		f.log.Error("a fault cannot be told", "error", err)
+	if err := show(w, shown.code, "fault.html", shown.text); err != nil {
+		f.log.Error("a fault cannot be shown", "error", err)
 	}
 }
 
-// show answers with a page, all of it or none.
+// show sends a whole page, or returns an error.
 func show(w http.ResponseWriter, code int, name string, data any) error {
 	var page bytes.Buffer
 	if err := templates.ExecuteTemplate(&page, name, data); err != nil {
@@ -82,29 +82,25 @@ func show(w http.ResponseWriter, code int, name string, data any) error {
 	return nil
 }
 
-// home shows the members who came last.
+// home shows the newest members.
 func (f *forum) home(w http.ResponseWriter, r *http.Request) error {
 	const shown = 60
-	database, done, err := f.database.use()
-	if err != nil {
-		return err
-	}
-	defer done()
-	members, err := database.latest(r.Context(), shown)
-	if err != nil {
-		return err
-	}
-	return show(w, http.StatusOK, "home.html", members)
+	return f.database.do(func(d *database) error {
+		members, err := d.latest(r.Context(), shown)
+		if err != nil {
+			return err
+		}
+		return show(w, http.StatusOK, "home.html", members)
+	})
 }
 
-// find returns the member whom a page is about.
-func (f *forum) find(r *http.Request) (member, error) {
-	database, done, err := f.database.use()
-	if err != nil {
-		return member{}, err
-	}
-	defer done()
-	return database.get(r.Context(), r.PathValue("id"))
+// find returns the member of a page.
+func (f *forum) find(r *http.Request) (m member, err error) {
+	err = f.database.do(func(d *database) error {
+		m, err = d.get(r.Context(), r.PathValue("id"))
+		return err
+	})
+	return m, err
 }
 
 func (f *forum) profile(w http.ResponseWriter, r *http.Request) error {
@@ -118,7 +114,7 @@ func (f *forum) profile(w http.ResponseWriter, r *http.Request) error {
 	return show(w, http.StatusOK, "member.html", m)
 }
 
-// picture is the small picture of a member.
+// picture sends the small picture of a member.
 func (f *forum) picture(w http.ResponseWriter, r *http.Request) error {
 	m, err := f.find(r)
 	if err != nil {
@@ -127,40 +123,34 @@ func (f *forum) picture(w http.ResponseWriter, r *http.Request) error {
 	if m.Picture == "" {
 		return refuse(http.StatusNotFound, "there is no picture yet")
 	}
-	bucket, done, err := f.bucket.use()
-	if err != nil {
-		return err
-	}
-	defer done()
-	content, size, err := bucket.get(r.Context(), m.Picture)
-	if err != nil {
-		return err
-	}
-	defer content.Close()
-	w.Header().Set("Content-Type", "image/jpeg")
-	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
-	w.Header().Set("Cache-Control", "public, max-age=86400")
-	if _, err := io.Copy(w, content); err != nil {
-		f.log.Warn("a picture was cut off", "member", m.ID, "error", err)
-		panic(http.ErrAbortHandler) // the visitor must not take it for all of it
-	}
-	return nil
+	return f.bucket.do(func(b *bucket) error {
+		content, size, err := b.get(r.Context(), m.Picture)
+		if err != nil {
+			return err
+		}
+		defer content.Close()
+		w.Header().Set("Content-Type", "image/jpeg")
+		w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
+		w.Header().Set("Cache-Control", "public, max-age=86400")
+		if _, err := io.Copy(w, content); err != nil {
+			f.log.Warn("a picture was cut off", "member", m.ID, "error", err)
+			panic(http.ErrAbortHandler) // so that the visitor does not take it for a whole picture
+		}
+		return nil
+	})
 }
 
-// status tells as whom the forum is connected to its services, as JSON; 503 while
-// one is missing. It is for the operator and tells no secrets.
+// status shows the forum's connections to its services, as JSON, without secrets; 503 while
+// one is missing.
 func (f *forum) status(w http.ResponseWriter, _ *http.Request) error {
-	all := map[string]linkStatus{
-		f.database.name: f.database.status(), f.bucket.name: f.bucket.status(), f.queue.name: f.queue.status(),
-		f.name.name: f.name.status(), f.functions.name: f.functions.status(),
-	}
-	w.Header().Set("Content-Type", "application/json")
-	for _, s := range all {
-		if s.Identity == "" {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			break
+	all, code := map[string]linkStatus{}, http.StatusOK
+	for name, l := range f.links() {
+		if all[name] = l.status(); all[name].Identity == "" {
+			code = http.StatusServiceUnavailable
 		}
 	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(all)

@@ -29,14 +29,14 @@ func TestPages(t *testing.T) {
 		{"nobody", http.MethodGet, "/members/nobody", "", nil, nil, 404, "no such member"},
 		{"nobody's picture", http.MethodGet, "/members/nobody/picture", "", nil, nil, 404, "no such member"},
 		{"a name of another language", http.MethodPost, "/members", "Ægir Þórsson 王", photo(), nil, 303, ""},
-		{"no name", http.MethodPost, "/members", "  ", photo(), nil, 422, "a name has 1 to 80 characters"},
-		{"a long name", http.MethodPost, "/members", strings.Repeat("n", 81), photo(), nil, 422, "a name has 1 to 80 characters"},
-		{"a name that cannot be seen", http.MethodPost, "/members", "a\x00b", photo(), nil, 422, "a name has 1 to 80 characters"},
-		{"a name that is no text", http.MethodPost, "/members", "\xff\xfe", photo(), nil, 422, "a name has 1 to 80 characters"},
+		{"no name", http.MethodPost, "/members", "  ", photo(), nil, 422, "a name must have 1 to 80 visible characters"},
+		{"a long name", http.MethodPost, "/members", strings.Repeat("n", 81), photo(), nil, 422, "a name must have 1 to 80 visible characters"},
+		{"a name that cannot be seen", http.MethodPost, "/members", "a\x00b", photo(), nil, 422, "a name must have 1 to 80 visible characters"},
+		{"a name that is no text", http.MethodPost, "/members", "\xff\xfe", photo(), nil, 422, "a name must have 1 to 80 visible characters"},
 		{"no photograph", http.MethodPost, "/members", "Ada", nil, nil, 422, "send a photograph"},
 		{"an empty photograph", http.MethodPost, "/members", "Ada", []byte{}, nil, 415, "JPEG, PNG or GIF"},
 		{"a program", http.MethodPost, "/members", "Ada", []byte("<script>alert(1)</script>"), nil, 415, "JPEG, PNG or GIF"},
-		{"too large", http.MethodPost, "/members", "Ada", append(photo(), make([]byte, maxForm)...), nil, 413, "may have 10 MB"},
+		{"too large", http.MethodPost, "/members", "Ada", append(photo(), make([]byte, maxForm)...), nil, 413, "may have at most 10 MB"},
 		{"from another's page", http.MethodPost, "/members", "Ada", photo(), cross, 403, ""},
 	}
 	for _, test := range tests {
@@ -118,7 +118,7 @@ func TestRunRefuses(t *testing.T) {
 		says string
 	}{
 		{"no services", []string{"-listen", "127.0.0.1:0"}, nil, "no services are bound"},
-		{"nowhere to serve", nil, map[string]string{"VCAP_SERVICES": bound}, "nowhere to serve"},
+		{"nowhere to serve", nil, map[string]string{"VCAP_SERVICES": bound}, "no address to serve on"},
 		{"services that cannot be read", []string{"-listen", "127.0.0.1:0"}, map[string]string{"VCAP_SERVICES": "{"}, "not JSON"},
 		{"an address of somebody else", []string{"-listen", "192.0.2.1:80"}, map[string]string{"VCAP_SERVICES": bound}, "serve"},
 	}

@@ -16,13 +16,12 @@ import (
 	"github.com/chandler-broker/chandler/examples/forum/functions/picture"
 )
 
-// The stream and what is on it. Messages stay until who they are for has
-// acknowledged them.
+// The stream and its subjects. Messages remain until their receiver acknowledges them.
 const (
 	stream          = "FORUM"
-	subjectReceived = "photographs.received" // a photograph arrived: to the functions
-	subjectReady    = "photographs.ready"    // the functions' report: to the forum
-	subjectDead     = "photographs.dead"     // what the functions failed at: to the forum
+	subjectReceived = "photographs.received" // to the functions: a photograph arrived
+	subjectReady    = "photographs.ready"    // to the forum: the functions' report
+	subjectDead     = "photographs.dead"     // to the forum: a job at which the functions failed
 	reports         = "forum-reports"        // the forum's consumer
 )
 
@@ -40,9 +39,9 @@ type queue struct {
 	consume jetstream.ConsumeContext
 }
 
-// openQueue connects, sees that stream and consumer are there, and hands reports
-// to told; a report for which told returns an error comes again.
-func openQueue(ctx context.Context, set bindings.Set, log *slog.Logger, told func(context.Context, report) error) (_ *queue, err error) {
+// openQueue connects, makes stream and consumer, and passes reports to store. It redelivers a
+// report for which store returns an error.
+func openQueue(ctx context.Context, set bindings.Set, log *slog.Logger, store func(context.Context, report) error) (_ *queue, err error) {
 	b := set[0]
 	q := &queue{}
 	if q.user, err = natsUser(b.Get("jwt")); err != nil {
@@ -60,19 +59,19 @@ func openQueue(ctx context.Context, set bindings.Set, log *slog.Logger, told fun
 	if q.js, err = jetstream.New(q.conn); err != nil {
 		return nil, fmt.Errorf("use the queue: %w", err)
 	}
-	return q, q.prepare(ctx, log, told)
+	return q, q.prepare(ctx, log, store)
 }
 
-// natsUser is the public key of the user that a token is for.
+// natsUser is the public key of a token's user.
 func natsUser(token string) (string, error) {
 	claims, err := jwt.DecodeUserClaims(token)
 	if err != nil {
-		return "", errors.New("the queue's jwt is none of a NATS user")
+		return "", errors.New("the queue's jwt is not the token of a NATS user")
 	}
 	return claims.Subject, nil
 }
 
-func (q *queue) prepare(ctx context.Context, log *slog.Logger, told func(context.Context, report) error) error {
+func (q *queue) prepare(ctx context.Context, log *slog.Logger, store func(context.Context, report) error) error {
 	_, err := q.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name: stream, Subjects: []string{subjectReceived, subjectReady, subjectDead},
 		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, MaxBytes: 32 << 20,
@@ -87,7 +86,7 @@ func (q *queue) prepare(ctx context.Context, log *slog.Logger, told func(context
 	if err != nil {
 		return fmt.Errorf("make the consumer of reports: %w", err)
 	}
-	q.consume, err = consumer.Consume(func(m jetstream.Msg) { receive(m, log, told) })
+	q.consume, err = consumer.Consume(func(m jetstream.Msg) { receive(m, log, store) })
 	if err != nil {
 		return fmt.Errorf("consume reports: %w", err)
 	}
@@ -96,15 +95,15 @@ func (q *queue) prepare(ctx context.Context, log *slog.Logger, told func(context
 
 func (q *queue) identity() string { return q.user }
 
-// Close implements io.Closer: what was received is still worked on.
+// Close implements io.Closer. It completes the reports that it has received.
 func (q *queue) Close() error {
 	q.consume.Drain()
 	<-q.consume.Closed()
 	return q.conn.Drain()
 }
 
-// announce puts the event of a photograph on the queue. It may be called again:
-// the stream drops what it has got already.
+// announce puts the event of a photograph on the queue. It may be repeated: the stream drops
+// duplicates.
 func (q *queue) announce(ctx context.Context, m member) error {
 	data, err := json.Marshal(picture.Job{ID: m.ID, Photograph: m.Photograph})
 	if err != nil {

@@ -12,30 +12,29 @@ import (
 	"github.com/chandler-broker/chandler/examples/forum/functions/picture"
 )
 
-// report is what came of a photograph.
+// report is the result for a photograph.
 type report = picture.Job
 
-// unmade is what members read whose photograph the functions failed at, again and
-// again, without saying that the photograph is to blame.
+// unmade is the message for a photograph at which the functions failed repeatedly, without a
+// reason that concerns the photograph.
 const unmade = "the picture could not be made"
 
-// Of one report: for how long the forum works on it, and when one that it could
-// not keep comes again.
+// The time limit of a report, and the time until one that could not be stored is redelivered.
 const (
 	reportTime  = 20 * time.Second
 	reportAgain = 2 * time.Second
 )
 
-// receive hands a message from the queue on as a report. It is acknowledged when
-// it is kept; what is no report, or about nobody, is dropped and logged.
-func receive(m jetstream.Msg, log *slog.Logger, told func(context.Context, report) error) {
+// receive passes a message from the queue to store, and acknowledges it. It drops and logs
+// messages that are not reports, or not of a member.
+func receive(m jetstream.Msg, log *slog.Logger, store func(context.Context, report) error) {
 	ctx, cancel := context.WithTimeout(context.Background(), reportTime)
 	defer cancel()
 	r, err := read(m)
 	if err == nil {
-		err = told(ctx, r)
+		err = store(ctx, r)
 		if err != nil && !errors.Is(err, errNoMember) {
-			log.Warn("a report has to come again", "member", r.ID, "error", err)
+			log.Warn("a report will be redelivered", "member", r.ID, "error", err)
 			logged(log, m.NakWithDelay(reportAgain))
 			return
 		}
@@ -48,7 +47,7 @@ func receive(m jetstream.Msg, log *slog.Logger, told func(context.Context, repor
 	logged(log, m.DoubleAck(ctx))
 }
 
-// logged: a message that could not be acknowledged comes again, which is harmless.
+// logged logs a failed acknowledgment. The message is redelivered, which is harmless.
 func logged(log *slog.Logger, err error) {
 	if err != nil {
 		log.Warn("a report cannot be acknowledged", "error", err)
@@ -58,7 +57,7 @@ func logged(log *slog.Logger, err error) {
 func read(m jetstream.Msg) (report, error) {
 	var r report
 	if err := json.Unmarshal(m.Data(), &r); err != nil {
-		return r, errors.New("it is not JSON of a report's types")
+		return r, errors.New("it is not a report in JSON")
 	}
 	if m.Subject() == subjectDead && r.Refused == "" {
 		r.Picture, r.Refused = "", unmade
