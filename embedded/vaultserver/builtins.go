@@ -8,9 +8,8 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// builtins is the registry (vault.BuiltinRegistry) of the engines that are
-// linked in. Vault's own links every engine there is, and with them every
-// cloud's client.
+// builtins is the registry (vault.BuiltinRegistry) of the linked engines. Vault's own registry links
+// every engine, and with them the clients of all clouds.
 type builtins struct{ secret, auth map[string]logical.Factory }
 
 func (b builtins) of(kind consts.PluginType) map[string]logical.Factory {

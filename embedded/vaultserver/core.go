@@ -17,7 +17,7 @@ import (
 	"github.com/hashicorp/vault/vault"
 )
 
-// newCore opens Vault's core over file storage in folder data; it is sealed.
+// newCore opens Vault's core, sealed, over file storage in the folder data.
 func newCore(data, address string, logger hclog.Logger) (*vault.Core, error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
@@ -41,8 +41,7 @@ func newCore(data, address string, logger hclog.Logger) (*vault.Core, error) {
 		BuiltinRegistry:    engines,
 		LogicalBackends:    engines.secret,
 		CredentialBackends: engines.auth,
-		// An unprivileged user cannot lock memory, and this server keeps no
-		// production secrets.
+		// An unprivileged user cannot lock memory, and this server has no production secrets.
 		DisableMlock: true,
 		RawConfig:    &server.Config{SharedConfig: &configutil.SharedConfig{}},
 	})
@@ -52,10 +51,9 @@ func newCore(data, address string, logger hclog.Logger) (*vault.Core, error) {
 	return core, nil
 }
 
-// sweep removes what a kill in the middle of a write left behind. Vault's file
-// storage writes an entry to a file of that name first, and then takes it for
-// an entry: one damaged lease, and the server seals itself. No engine here has
-// entries that are called so: KV version 2 encrypts or hashes their names.
+// sweep removes the temporary files of writes that a kill interrupted. Vault's file storage takes
+// them for entries, and a damaged lease would make the server seal itself. No engine here has
+// entries with such names: KV version 2 encrypts or hashes names.
 func sweep(data string) error {
 	root, err := os.OpenRoot(data)
 	if err != nil {

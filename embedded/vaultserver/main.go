@@ -1,8 +1,6 @@
-// Command vaultserver is HashiCorp's Vault server, made of Vault's core and its
-// HTTP handler, with the engines that Chandler uses: KV, AppRole and
-// Kubernetes. It is what `chandler dev` and the tests run where no Vault is
-// installed. It keeps its data in a folder, starts sealed, and is initialised
-// and unsealed over its API like any Vault.
+// Command vaultserver is HashiCorp's Vault server for `chandler dev` and the tests: Vault's core and
+// HTTP handler, with the engines that Chandler uses: KV, AppRole and Kubernetes. Its data is in a
+// folder. It starts sealed, and its API initializes and unseals it as any Vault.
 package main
 
 import (
@@ -23,8 +21,7 @@ import (
 	"github.com/hashicorp/vault/vault"
 )
 
-// options is what the flags say. Nothing in it is secret: arguments are there
-// for every user of the machine to read.
+// options are the flags. None is secret, because every user of the machine can read arguments.
 type options struct {
 	listen   string
 	data     string
@@ -45,7 +42,7 @@ func main() {
 func parseFlags() options {
 	var o options
 	flag.StringVar(&o.listen, "listen", "127.0.0.1:8200", "address to listen on; port 0 takes a free one")
-	flag.StringVar(&o.data, "data", "", "folder that holds Vault's storage; made when missing")
+	flag.StringVar(&o.data, "data", "", "folder of Vault's storage; created if it does not exist")
 	flag.StringVar(&o.certFile, "tls-cert-file", "", "certificate chain in PEM; plain HTTP without it")
 	flag.StringVar(&o.keyFile, "tls-key-file", "", "private key of the certificate in PEM")
 	flag.StringVar(&o.logLevel, "log-level", "warn", "trace, debug, info, warn or error; the log goes to standard error")
@@ -56,7 +53,7 @@ func parseFlags() options {
 // run serves until ctx ends, and seals the core before it returns.
 func run(ctx context.Context, o options) error {
 	if o.data == "" {
-		return errors.New("-data is missing: name the folder that holds Vault's storage")
+		return errors.New("-data is missing: name the folder of Vault's storage")
 	}
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", o.listen)
@@ -78,8 +75,8 @@ func run(ctx context.Context, o options) error {
 	return errors.Join(serve(ctx, o, listener, address, core), core.Shutdown())
 }
 
-// serve answers requests until ctx ends. The line that it prints tells the
-// parent the address, which it cannot know when the port was 0.
+// serve answers requests until ctx ends. It prints the address, which the parent does not know if
+// the port was 0.
 func serve(ctx context.Context, o options, listener net.Listener, address string, core *vault.Core) error {
 	handler := vaulthttp.Handler.Handler(&vault.HandlerProperties{
 		Core: core,
@@ -107,7 +104,7 @@ func serve(ctx context.Context, o options, listener net.Listener, address string
 	graceful, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 	defer cancel()
 	if err := server.Shutdown(graceful); err != nil {
-		return server.Close() // a request that hangs must not keep the storage open
+		return server.Close() // so that no request leaves the storage open
 	}
 	return nil
 }

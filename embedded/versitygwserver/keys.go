@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -15,21 +16,20 @@ import (
 	"github.com/versity/versitygw/s3response"
 )
 
-// maxKey is what S3 allows.
+// maxKey is the limit of S3, in bytes.
 const maxKey = 1024
 
-// distinct is a storage in which different keys are different objects. A folder
-// is not: to it x//y is x/y, and d/./e is d/e, so that the second object would
-// replace the first. Writes to such keys are refused, and no object is found
-// under them. Keys that XML cannot carry are refused as well: they would be listed
-// under other names, and nobody could find out how to delete them.
+// distinct is a storage in which different keys are different objects. In a folder they are not:
+// x//y is x/y, and d/./e is d/e, so the second object would replace the first. distinct refuses
+// writes to such keys, and finds no object under them. It also refuses keys that XML cannot
+// contain: lists would show other names, and nobody could delete the objects.
 type distinct struct{ backend.Backend }
 
 func refuse(what string) error {
 	return s3err.APIError{Code: "InvalidArgument", Description: "The object key " + what + ".", HTTPStatusCode: http.StatusBadRequest}
 }
 
-// exists says whether an object can have this key.
+// exists says whether an object can have the key.
 func exists(key string) bool {
 	for part := range strings.SplitSeq(strings.TrimSuffix(key, "/"), "/") {
 		if part == "" || part == "." || part == ".." {
@@ -39,20 +39,20 @@ func exists(key string) bool {
 	return true
 }
 
-// reading returns an error for a key under which nothing can be read.
+// reading returns an error for a key that nobody can read.
 func reading(key *string) error {
 	switch {
 	case key == nil:
 		return nil
 	case strings.ContainsRune(*key, 0):
-		return refuse("holds a zero byte")
+		return refuse("contains a zero byte")
 	case !exists(*key):
 		return s3err.GetAPIError(s3err.ErrNoSuchKey)
 	}
 	return nil
 }
 
-// writing returns an error for a key that no object may have.
+// writing returns an error for a key that nobody may write.
 func writing(key *string) error {
 	switch {
 	case key == nil:
@@ -60,53 +60,46 @@ func writing(key *string) error {
 	case len(*key) > maxKey:
 		return s3err.GetKeyTooLongErr(int64(len(*key)), maxKey)
 	case !utf8.ValidString(*key) || strings.ContainsFunc(*key, unlistable):
-		return refuse("must be UTF-8 without control characters: a list of objects, which is XML, could not hold it")
+		return refuse("must be UTF-8 without control characters: a list of objects, which is XML, could not contain it")
 	case !exists(*key):
 		return refuse("must not begin with / or have an empty part, . or .. between slashes: it would be the same file as another key")
 	}
 	return nil
 }
 
-// unlistable says whether a character is none of XML's ("Extensible Markup
-// Language (XML) 1.0", 2.2).
+// unlistable says whether XML does not allow a character ("Extensible Markup Language (XML)
+// 1.0", 2.2).
 func unlistable(r rune) bool {
 	return r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0xfffe || r == 0xffff
 }
 
-func (d distinct) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
-	if err := writing(in.Key); err != nil {
-		return s3response.PutObjectOutput{}, err
+// checked makes a call unless its key is at fault.
+func checked[In, Out any](ctx context.Context, fault error, call func(context.Context, In) (Out, error), in In) (Out, error) {
+	if fault != nil {
+		var none Out
+		return none, fault
 	}
-	return d.Backend.PutObject(ctx, in)
+	return call(ctx, in)
+}
+
+func (d distinct) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
+	return checked(ctx, writing(in.Key), d.Backend.PutObject, in)
 }
 
 func (d distinct) CopyObject(ctx context.Context, in s3response.CopyObjectInput) (s3response.CopyObjectOutput, error) {
-	if err := writing(in.Key); err != nil {
-		return s3response.CopyObjectOutput{}, err
-	}
-	if err := copied(in.CopySource); err != nil {
-		return s3response.CopyObjectOutput{}, err
-	}
-	return d.Backend.CopyObject(ctx, in)
+	return checked(ctx, cmp.Or(writing(in.Key), copying(in.CopySource)), d.Backend.CopyObject, in)
 }
 
 func (d distinct) CreateMultipartUpload(ctx context.Context, in s3response.CreateMultipartUploadInput) (s3response.InitiateMultipartUploadResult, error) {
-	if err := writing(in.Key); err != nil {
-		return s3response.InitiateMultipartUploadResult{}, err
-	}
-	return d.Backend.CreateMultipartUpload(ctx, in)
+	return checked(ctx, writing(in.Key), d.Backend.CreateMultipartUpload, in)
 }
 
 func (d distinct) UploadPartCopy(ctx context.Context, in *s3.UploadPartCopyInput) (s3response.CopyPartResult, error) {
-	if err := copied(in.CopySource); err != nil {
-		return s3response.CopyPartResult{}, err
-	}
-	return d.Backend.UploadPartCopy(ctx, in)
+	return checked(ctx, copying(in.CopySource), d.Backend.UploadPartCopy, in)
 }
 
-// copied returns an error for a source (bucket/key) from which nothing can be
-// copied.
-func copied(source *string) error {
+// copying returns an error for a source (bucket/key) that nobody can copy.
+func copying(source *string) error {
 	if source == nil {
 		return nil
 	}
@@ -118,24 +111,15 @@ func copied(source *string) error {
 }
 
 func (d distinct) GetObject(ctx context.Context, in *s3.GetObjectInput) (*s3.GetObjectOutput, error) {
-	if err := reading(in.Key); err != nil {
-		return nil, err
-	}
-	return d.Backend.GetObject(ctx, in)
+	return checked(ctx, reading(in.Key), d.Backend.GetObject, in)
 }
 
 func (d distinct) HeadObject(ctx context.Context, in *s3.HeadObjectInput) (*s3.HeadObjectOutput, error) {
-	if err := reading(in.Key); err != nil {
-		return nil, err
-	}
-	return d.Backend.HeadObject(ctx, in)
+	return checked(ctx, reading(in.Key), d.Backend.HeadObject, in)
 }
 
 func (d distinct) GetObjectAttributes(ctx context.Context, in *s3.GetObjectAttributesInput) (s3response.GetObjectAttributesResponse, error) {
-	if err := reading(in.Key); err != nil {
-		return s3response.GetObjectAttributesResponse{}, err
-	}
-	return d.Backend.GetObjectAttributes(ctx, in)
+	return checked(ctx, reading(in.Key), d.Backend.GetObjectAttributes, in)
 }
 
 func (d distinct) GetObjectTagging(ctx context.Context, bucket, key, version string) (map[string]string, error) {
@@ -159,7 +143,7 @@ func (d distinct) DeleteObjectTagging(ctx context.Context, bucket, key, version 
 	return d.Backend.DeleteObjectTagging(ctx, bucket, key, version)
 }
 
-// DeleteObject succeeds where there is no object, as S3 does.
+// DeleteObject succeeds if the object does not exist, as in S3.
 func (d distinct) DeleteObject(ctx context.Context, in *s3.DeleteObjectInput) (*s3.DeleteObjectOutput, error) {
 	switch err := reading(in.Key); {
 	case errors.Is(err, s3err.GetAPIError(s3err.ErrNoSuchKey)):

@@ -1,7 +1,5 @@
-// Command versitygwserver is the Versity S3 Gateway, made of its own library,
-// with the one storage that Chandler uses: a folder. It is what `chandler dev`
-// and the tests run where no gateway is installed. Accounts and buckets are
-// administered over its API like any gateway's.
+// Command versitygwserver is the Versity S3 Gateway for `chandler dev` and the tests: the gateway's
+// own library over a folder. Its API administers accounts and buckets as that of any gateway.
 package main
 
 import (
@@ -21,8 +19,7 @@ import (
 	"github.com/versity/versitygw/s3api"
 )
 
-// options is what the flags say. Nothing in it is secret: arguments are there
-// for every user of the machine to read.
+// options are the flags. None is secret, because every user of the machine can read arguments.
 type options struct {
 	listen   string
 	data     string
@@ -54,8 +51,8 @@ func parseFlags() options {
 	return o
 }
 
-// run serves until ctx ends. The root account is read from the environment,
-// under the names that the gateway's own command uses.
+// run serves until ctx ends. The root account is in the environment, in the variables of the
+// gateway's own command.
 func run(ctx context.Context, o options) error {
 	access, secret := os.Getenv("ROOT_ACCESS_KEY"), os.Getenv("ROOT_SECRET_KEY")
 	if access == "" || secret == "" {
@@ -82,15 +79,13 @@ func run(ctx context.Context, o options) error {
 		KeyFile:        o.keyFile,
 		Quiet:          true,
 		IAMDir:         accounts,
-		// Connections are not kept alive: of an empty object in signed chunks
-		// the gateway leaves bytes unread, which it then takes for a request.
+		// Each request has its own connection: the gateway does not read all bytes of an
+		// empty object in signed chunks, and would take the rest for a request.
 		KeepAlive: false,
-		// Without its cache of accounts: that is keyed by strings in a
-		// request's memory, which the next request writes over, so an entry may
-		// come to be found under another account's key, or a removed account's
-		// stay.
+		// The cache of accounts has keys in the memory of a request, which the next request
+		// overwrites: it may return another account, or one that was removed.
 		IAMCacheDisable: true,
-		// What follows are the defaults of the gateway's own command.
+		// The defaults of the gateway's own command.
 		MaxConnections:    250000,
 		MaxRequests:       100000,
 		MultipartMaxParts: 10000,
@@ -98,8 +93,8 @@ func run(ctx context.Context, o options) error {
 	})
 }
 
-// openStorage opens a folder whose file system keeps extended attributes: they
-// hold what an object is besides its bytes.
+// openStorage opens a folder. Its file system must support extended attributes, which contain the
+// objects' metadata.
 func openStorage(folder string) (backend.Backend, error) {
 	if err := (meta.XattrMeta{}).Test(folder); err != nil {
 		return nil, fmt.Errorf("-data: %w: choose a folder on another file system, such as ext4, XFS or btrfs", err)

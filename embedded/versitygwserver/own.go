@@ -12,10 +12,9 @@ import (
 	"github.com/versity/versitygw/s3err"
 )
 
-// ownBucket answers an account that makes the bucket which it may use already as S3
-// does: BucketAlreadyOwnedByYou. Some programs make their bucket before they write
-// to it, and the gateway would refuse them: making buckets is the
-// administrator's.
+// ownBucket answers BucketAlreadyOwnedByYou, as S3 does, to an account that makes the bucket
+// that it already uses. Some programs make their bucket before they write to it, and the gateway
+// would refuse them, because only the administrator makes buckets.
 func ownBucket(storage backend.Backend) fiber.Handler {
 	return func(ctx fiber.Ctx) error {
 		if err := ctx.Next(); err != nil {
