@@ -54,7 +54,7 @@ func readImports(t *testing.T) graph {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && file != "." && (d.Name()[0] == '.' || d.Name() == "testdata" || file == "bin" || path.Dir(file) == "embedded"):
+		case d.IsDir() && file != "." && (d.Name()[0] == '.' || d.Name() == "testdata" || file == "bin" || path.Dir(file) == "embedded" && strings.HasSuffix(file, "server")):
 			return fs.SkipDir
 		case path.Ext(file) != ".go" || supportsTests.MatchString(folder) || strings.HasSuffix(file, "_test.go") && !isClient.MatchString(folder):
 			return nil

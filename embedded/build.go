@@ -19,34 +19,63 @@ import (
 
 const modulePath = "github.com/chandler-broker/chandler"
 
-// ownServer is a server whose main is ours, over the server's own library. It is
-// a module of its own, so that its hundreds of dependencies are none of the
-// broker's, and is built where it is needed.
-type ownServer struct {
-	// name is for people, folder the source's in the checkout, main the package
-	// in it, binary the beginning of the binaries' names.
-	name, folder, main, binary string
-	// missing is wrapped by the errors of what cannot be built here.
-	missing error
+var (
+	// ErrNoVault says that the Vault server cannot be built; the text around it says why.
+	ErrNoVault = errors.New("the Vault server cannot be built")
+	// ErrNoVersityGW says that the Versity S3 Gateway cannot be built.
+	ErrNoVersityGW = errors.New("the Versity S3 Gateway cannot be built")
+	// ErrNoFunctions says that the function runtime is not installed and cannot be built.
+	ErrNoFunctions = errors.New("the function runtime is missing")
+)
+
+// BuildVault builds the Vault server of embedded/vaultserver, unless this machine has it, and
+// returns its path. The first build takes some minutes; log receives the compiler's output.
+// Several processes may call it: one builds, and the others wait.
+//
+// It needs Go, and a checkout of Chandler around the working directory. Errors wrap ErrNoVault,
+// or ctx's error.
+func BuildVault(ctx context.Context, log io.Writer) (binary string, err error) {
+	return source{title: "Vault server", folder: "embedded/vaultserver", main: ".", binary: "vault", missing: ErrNoVault}.build(ctx, log)
 }
 
-// build builds the server, unless that has been done on this machine before, and
-// returns the path of its binary. Errors wrap s.missing, or ctx's error.
-func (s ownServer) build(ctx context.Context, log io.Writer) (binary string, err error) {
-	source, err := s.source(ctx)
+// BuildVersityGW is BuildVault for the S3 gateway of embedded/versitygwserver.
+func BuildVersityGW(ctx context.Context, log io.Writer) (binary string, err error) {
+	s := source{title: "Versity S3 Gateway", folder: "embedded/versitygwserver", main: ".", binary: "versitygw", missing: ErrNoVersityGW}
+	return s.build(ctx, log)
+}
+
+// BuildFunctions is BuildVault for the program chandler-functions.
+func BuildFunctions(ctx context.Context, log io.Writer) (binary string, err error) {
+	s := source{title: "function runtime", folder: "functions", main: "./cmd/chandler-functions", binary: functionsProgram, missing: ErrNoFunctions}
+	return s.build(ctx, log)
+}
+
+// source is the source of a server whose main package is ours. It is a module of its own, so
+// that its hundreds of dependencies are not the broker's.
+type source struct {
+	title   string
+	folder  string // in the checkout
+	main    string // the package in the folder
+	binary  string // the beginning of the binaries' names
+	missing error  // what errors wrap if it cannot be built
+}
+
+// build builds the server, unless this machine has it, and returns its path.
+func (s source) build(ctx context.Context, log io.Writer) (binary string, err error) {
+	dir, err := s.find(ctx)
 	if err != nil {
 		return "", err
 	}
-	hash, err := s.hash(source)
+	hash, err := s.hash(dir)
 	if err != nil {
 		return "", err
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("%w: no folder to keep it in: %w", s.missing, err)
+		return "", fmt.Errorf("%w: find a folder for it: %w", s.missing, err)
 	}
 	folder := filepath.Join(cache, "chandler")
-	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // a built server is no secret
+	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // a built server is not secret
 		return "", fmt.Errorf("%w: make the cache folder: %w", s.missing, err)
 	}
 	binary = filepath.Join(folder, s.binary+"-"+hash)
@@ -58,11 +87,11 @@ func (s ownServer) build(ctx context.Context, log io.Writer) (binary string, err
 	if _, err := os.Stat(binary); err == nil {
 		return binary, nil
 	}
-	return binary, s.compile(ctx, source, binary, log)
+	return binary, s.compile(ctx, dir, binary, log)
 }
 
-// source is the folder of the server's source.
-func (s ownServer) source(ctx context.Context) (string, error) {
+// find returns the folder of the source.
+func (s source) find(ctx context.Context) (string, error) {
 	var stderr bytes.Buffer
 	list := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", modulePath)
 	list.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
@@ -73,20 +102,20 @@ func (s ownServer) source(ctx context.Context) (string, error) {
 	}
 	root := strings.TrimSpace(string(out))
 	if err != nil || root == "" {
-		return "", fmt.Errorf("%w: run this inside a checkout of %s, whose folder %s holds the source: %s",
+		return "", fmt.Errorf("%w: run this inside a checkout of %s, whose folder %s contains the source: %s",
 			s.missing, modulePath, s.folder, bytes.TrimSpace(stderr.Bytes()))
 	}
-	source := filepath.Join(root, s.folder)
-	if _, err := os.Stat(filepath.Join(source, "go.sum")); err != nil {
-		return "", fmt.Errorf("%w: the checkout in %s is not complete: %w", s.missing, root, err)
+	dir := filepath.Join(root, s.folder)
+	if _, err := os.Stat(filepath.Join(dir, "go.sum")); err != nil {
+		return "", fmt.Errorf("%w: the checkout in %s is incomplete: %w", s.missing, root, err)
 	}
-	return source, nil
+	return dir, nil
 }
 
-// hash tells one version of the source from another.
-func (s ownServer) hash(source string) (string, error) {
+// hash identifies the version of the source.
+func (s source) hash(dir string) (string, error) {
 	sum := sha256.New()
-	err := filepath.WalkDir(source, func(path string, entry fs.DirEntry, err error) error {
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
@@ -99,7 +128,7 @@ func (s ownServer) hash(source string) (string, error) {
 		if err != nil {
 			return err
 		}
-		name, err := filepath.Rel(source, path)
+		name, err := filepath.Rel(dir, path)
 		fmt.Fprintf(sum, "%s %d\n", name, len(content))
 		sum.Write(content)
 		return err
@@ -111,7 +140,7 @@ func (s ownServer) hash(source string) (string, error) {
 }
 
 // lock waits until no other process builds.
-func (s ownServer) lock(ctx context.Context, path string) (unlock func(), err error) {
+func (s source) lock(ctx context.Context, path string) (unlock func(), err error) {
 	lock, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", s.missing, err)
@@ -127,69 +156,27 @@ func (s ownServer) lock(ctx context.Context, path string) (unlock func(), err er
 		case <-tick.C:
 		case <-ctx.Done():
 			_ = lock.Close()
-			return nil, fmt.Errorf("wait for another process that builds the %s: %w", s.name, ctx.Err())
+			return nil, fmt.Errorf("wait for another process that builds the %s: %w", s.title, ctx.Err())
 		}
 	}
 }
 
-// compile builds under another name first: a binary that is there is whole.
-func (s ownServer) compile(ctx context.Context, source, binary string, log io.Writer) error {
-	fmt.Fprintf(log, "building the %s, which takes some minutes the first time\n", s.name)
+// compile builds under another name first, so that an existing binary is complete.
+func (s source) compile(ctx context.Context, dir, binary string, log io.Writer) error {
+	fmt.Fprintf(log, "building the %s, which takes some minutes the first time\n", s.title)
 	fresh := binary + ".new"
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", fresh, s.main)
-	build.Dir = source
+	build.Dir = dir
 	build.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
 	build.Stdout, build.Stderr = log, log
 	if err := build.Run(); err != nil {
 		if ctx.Err() != nil {
-			return fmt.Errorf("build the %s: %w", s.name, ctx.Err())
+			return fmt.Errorf("build the %s: %w", s.title, ctx.Err())
 		}
-		return fmt.Errorf("%w: go build in %s: %w", s.missing, source, err)
+		return fmt.Errorf("%w: go build in %s: %w", s.missing, dir, err)
 	}
 	if err := os.Rename(fresh, binary); err != nil {
 		return fmt.Errorf("%w: %w", s.missing, err)
 	}
 	return nil
-}
-
-// placeProgram returns a path of a built program that the server's user can
-// reach: the cache of the user that we are is not one. name is what it is called
-// in the folder.
-func (f *folder) placeProgram(binary, name string) (string, error) {
-	if f.owner == nil {
-		return binary, nil
-	}
-	if err := removeFile(f.path(name)); err != nil {
-		return "", err
-	}
-	if err := os.Link(binary, f.path(name)); err == nil {
-		return f.childPath(name), nil
-	}
-	if err := copyProgram(binary, f.path(name)); err != nil { // another file system
-		return "", fmt.Errorf("copy %s into its folder: %w", name, err)
-	}
-	return f.childPath(name), nil
-}
-
-func copyProgram(from, to string) error {
-	source, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer source.Close()
-	return WriteProgram(to, source)
-}
-
-// WriteProgram makes a file that can be run at once. Another goroutine starts no
-// process meanwhile, which would have the file open for writing until it runs
-// its own program: what is open for writing cannot be run (execve(2), ETXTBSY).
-func WriteProgram(path string, content io.Reader) error {
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755) //nolint:gosec // another user runs it
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(file, content)
-	return errors.Join(err, file.Close())
 }

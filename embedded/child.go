@@ -3,101 +3,137 @@ package embedded
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"sync"
 	"syscall"
 	"time"
 )
 
-// child is the life of a server that runs as a child of this process: started on
-// its folder, watched, ended, started again. The servers of this package embed it
-// and bring what is their own as childParts; its exported methods are theirs.
-// They are safe for concurrent use.
+// child is a server that runs as a child process on a folder. Every such server of
+// this package embeds a child, whose exported methods become its own; they are safe
+// for concurrent use.
 type child struct {
+	title string // in error messages, such as "MariaDB server"
+	// asRoot leaves the server this process's user even if that is root.
+	asRoot bool
+	// signals end processes of an earlier run, each after some patience, before
+	// SIGKILL does.
+	signals []syscall.Signal
+	// tryPort says whether the server can listen on a port; nil: tryTCP.
+	tryPort func(context.Context, int) error
+
 	folder *folder
-	logger *slog.Logger
-	title  string // what errors call it, such as "MariaDB server"
-	own    childParts
+	port   int
+	server server
 	done   chan error
 
-	mu      sync.Mutex // serialises the start, Restart, Kill and Stop
-	process *process   // nil: it does not run
+	mu      sync.Mutex // serializes the start, Restart, Kill and Stop
+	process *process   // nil: the server does not run
 	closed  bool
 }
 
-// childParts is what a server has of its own. None of it is called twice at
-// once.
-type childParts struct {
-	// prepare comes before each start; nil: nothing is to be prepared.
-	prepare func(context.Context) error
-	// program is what is to be run.
-	program func() program
-	// ready says whether the process pid serves; it is asked until it does.
-	ready func(ctx context.Context, pid int) bool
-	// serving comes after each start, once it serves; nil: nothing is to be
-	// done then.
-	serving func(context.Context) error
-	// ended comes after each end, also of a start that failed halfway; nil:
-	// nothing is to be cleared away.
-	ended func()
-	// farewell are the signals that end what an earlier run left behind, each
-	// after some patience; none: SIGKILL at once.
-	farewell []syscall.Signal
+// server is what the servers of this package differ in. child has defaults for
+// prepare, serving and ended, which do nothing. No two methods run at once.
+type server interface {
+	base() *child
+	// fill makes what the server needs in its folder, before the first start.
+	fill(ctx context.Context) error
+	// prepare runs before each start of the process.
+	prepare(ctx context.Context) error
+	// program is the process to start.
+	program() program
+	// ready says whether process pid serves; it is called until it does.
+	ready(ctx context.Context, pid int) bool
+	// serving runs after each start, once the server is ready.
+	serving(ctx context.Context) error
+	// ended runs after each end, and after a start that failed halfway.
+	ended()
 }
 
-// newChild makes the life of a server on the folder dir, which it takes.
-// logger may be nil.
-func newChild(title, dir string, logger *slog.Logger) (*child, error) {
-	if logger == nil {
-		logger = slog.New(slog.DiscardHandler)
+// startServer starts s on the folder dir, until Stop or until this process ends. If it
+// fails, nothing runs and nobody holds the folder.
+func startServer[S server](ctx context.Context, dir string, s S) (S, error) {
+	c := s.base()
+	err := c.takeFolder(dir)
+	if err == nil {
+		err = c.open(ctx, s)
 	}
-	f, err := openFolder(dir)
 	if err != nil {
-		return nil, err
+		var none S
+		return none, err
 	}
-	return &child{folder: f, logger: logger, title: title, done: make(chan error, 1)}, nil
+	return s, nil
 }
 
-// open fills the folder and starts the server. When it fails nothing runs and
-// the folder is given back.
-func (c *child) open(ctx context.Context, own childParts, fill func(context.Context) error) error {
+func (c *child) takeFolder(dir string) (err error) {
+	c.done = make(chan error, 1)
+	c.folder, err = openFolder(dir, c.asRoot)
+	return err
+}
+
+// open fills the folder and starts the server.
+func (c *child) open(ctx context.Context, s server) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.own = own
-	err := c.endLeftovers(ctx)
-	if err == nil {
-		err = fill(ctx)
-	}
-	if err == nil {
-		err = c.run(ctx)
-	}
+	c.server = s
+	err := c.firstStart(ctx)
 	if err != nil {
-		c.end()
+		c.killProcess()
 		c.closed = true
 		c.folder.close()
 	}
 	return err
 }
 
+func (c *child) firstStart(ctx context.Context) (err error) {
+	if err := c.endLeftovers(ctx); err != nil {
+		return err
+	}
+	try := c.tryPort
+	if try == nil {
+		try = tryTCP
+	}
+	if c.port, err = c.folder.storedPort(ctx, portFile, try); err != nil {
+		return err
+	}
+	if err := c.server.fill(ctx); err != nil {
+		return err
+	}
+	return c.startProcess(ctx)
+}
+
+func (c *child) base() *child                  { return c }
+func (c *child) prepare(context.Context) error { return nil }
+func (c *child) serving(context.Context) error { return nil }
+func (c *child) ended()                        {}
+
+// Host is the address that the server listens on: loopback.
+func (c *child) Host() string { return loopback }
+
+// Port is the port that clients connect to.
+func (c *child) Port() int { return c.port }
+
+// Address is host:port for clients.
+func (c *child) Address() string { return localAddress(c.port) }
+
 // Done receives an error when the server ends without Stop or Restart, and is
 // closed by Stop.
 func (c *child) Done() <-chan error { return c.done }
 
-// Restart stops the server, whatever state it is in, and starts it again with
-// the same data at the same place. Sessions are cut.
+// Restart stops the server if it runs, and starts it again with the same data at
+// the same address. It cuts open sessions.
 func (c *child) Restart(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return fmt.Errorf("the %s in %s was stopped for good", c.title, c.folder.root)
+		return fmt.Errorf("the %s in %s has been stopped and cannot be restarted", c.title, c.folder.root)
 	}
-	if err := c.halt(ctx); err != nil {
+	if err := c.stopProcess(ctx); err != nil {
 		return err
 	}
 	if err := c.endLeftovers(ctx); err != nil {
 		return err
 	}
-	return c.run(ctx)
+	return c.startProcess(ctx)
 }
 
 // Kill ends the server by kill -9, as a crash would. Restart recovers it.
@@ -106,13 +142,13 @@ func (c *child) Kill() {
 	defer c.mu.Unlock()
 	if p := c.process; p != nil {
 		p.kill()
-		c.lost(p)
+		c.reportEnd(p)
 	}
 }
 
-// Stop ends the server and gives the folder back. When ctx ends first the
-// server is killed, which the error says; what it keeps on disk stays intact
-// even so. Stopping twice is no error.
+// Stop ends the server and releases the folder. If ctx ends first, Stop kills the
+// server and returns an error; the data on disk stays intact. A second Stop does
+// nothing.
 func (c *child) Stop(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -121,34 +157,32 @@ func (c *child) Stop(ctx context.Context) error {
 	}
 	c.closed = true
 	defer c.folder.close()
-	err := c.halt(ctx)
+	err := c.stopProcess(ctx)
 	close(c.done)
 	return err
 }
 
-// run starts the server and waits until it serves. When it fails nothing runs.
-func (c *child) run(ctx context.Context) error {
+// startProcess starts the server and waits until it serves. If it fails, nothing
+// runs.
+func (c *child) startProcess(ctx context.Context) error {
 	err := c.launch(ctx)
-	if err == nil && c.own.serving != nil {
-		err = c.own.serving(ctx)
+	if err == nil {
+		err = c.server.serving(ctx)
 	}
 	if err != nil {
-		c.end()
+		c.killProcess()
 	}
 	return err
 }
 
-// startLimit is what a server may take to serve: RabbitMQ takes most of a minute on
-// a busy machine.
+// startLimit limits a start: RabbitMQ takes most of a minute on a busy machine.
 const startLimit = 5 * time.Minute
 
 func (c *child) launch(ctx context.Context) error {
-	if c.own.prepare != nil {
-		if err := c.own.prepare(ctx); err != nil {
-			return err
-		}
+	if err := c.server.prepare(ctx); err != nil {
+		return err
 	}
-	p, err := startProcess(c.own.program())
+	p, err := startProcess(c.folder, c.server.program())
 	if err != nil {
 		return err
 	}
@@ -156,53 +190,47 @@ func (c *child) launch(ctx context.Context) error {
 	go c.watch(p)
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
-	return p.await(ctx, func(ctx context.Context) bool { return c.own.ready(ctx, p.child.Pid) })
+	return p.await(ctx, func(ctx context.Context) bool { return c.server.ready(ctx, p.child.Pid) })
 }
 
-// watch waits for the end of p. Whoever asked for it has taken p away before.
+// watch waits for the end of p, which c.process no longer is if its end was wanted.
 func (c *child) watch(p *process) {
 	<-p.done
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.process == p {
-		c.lost(p)
+		c.reportEnd(p)
 	}
 }
 
-// lost tells Done of an end that nobody asked for.
-func (c *child) lost(p *process) {
-	c.forget()
+func (c *child) reportEnd(p *process) {
+	c.clearProcess()
 	select {
 	case c.done <- p.failure():
-	default: // the last end was not yet heard of
+	default: // nobody has received the last one yet
 	}
 }
 
-// halt stops the server without telling Done.
-func (c *child) halt(ctx context.Context) error {
-	p := c.process
-	if p == nil { // it has ended already
+func (c *child) stopProcess(ctx context.Context) error {
+	if c.process == nil {
 		return nil
 	}
-	defer c.forget()
-	return p.stop(ctx)
+	defer c.clearProcess()
+	return c.process.stop(ctx)
 }
 
-// end kills what a start that failed has left.
-func (c *child) end() {
+func (c *child) killProcess() {
 	if c.process != nil {
 		c.process.kill()
 	}
-	c.forget()
+	c.clearProcess()
 }
 
-func (c *child) forget() {
+func (c *child) clearProcess() {
 	c.process = nil
-	if c.own.ended != nil {
-		c.own.ended()
-	}
+	c.server.ended()
 }
 
 func (c *child) endLeftovers(ctx context.Context) error {
-	return endLeftovers(ctx, c.folder.root, c.own.farewell)
+	return endLeftovers(ctx, c.folder.root, c.signals)
 }

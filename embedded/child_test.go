@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -15,39 +16,39 @@ const patient = `trap 'echo farewell; exit 0' TERM; echo up; while :; do sleep 0
 
 // scripted is a child whose server is a shell script.
 type scripted struct {
-	*child
-	script          string
-	prepared, ended int
-	refuse          error // what serving says
+	child
+	script           string
+	prepares, cleans int
+	refuse           error // what serving returns
 }
 
 func newScripted(t *testing.T, dir, script string) *scripted {
 	t.Helper()
-	c, err := newChild("script", dir, nil)
-	if err != nil {
+	s := &scripted{script: script}
+	s.title, s.signals = "script", []syscall.Signal{syscall.SIGTERM}
+	if err := s.takeFolder(dir); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.Stop(context.Background()) }) // t's context has ended; a test of Stop looks itself
-	return &scripted{child: c, script: script}
+	t.Cleanup(func() { _ = s.Stop(context.Background()) }) // t's context has ended; a test of Stop checks the error
+	return s
 }
 
-func (s *scripted) open(ctx context.Context) error {
-	return s.child.open(ctx, childParts{
-		prepare:  func(context.Context) error { s.prepared++; return removeFile(s.folder.path("sh.log")) },
-		program:  s.program,
-		ready:    func(context.Context, int) bool { return strings.Contains(s.said(), "up") },
-		serving:  func(context.Context) error { return s.refuse },
-		ended:    func() { s.ended++ },
-		farewell: []syscall.Signal{syscall.SIGTERM},
-	}, func(context.Context) error { return nil })
+func (s *scripted) open(ctx context.Context) error { return s.child.open(ctx, s) }
+
+func (s *scripted) fill(context.Context) error { return nil }
+
+func (s *scripted) prepare(context.Context) error {
+	s.prepares++
+	return os.RemoveAll(s.folder.path("sh.log"))
 }
 
 func (s *scripted) program() program {
-	return program{
-		path: "/bin/sh", args: []string{"-c", s.script}, folder: s.folder, log: "sh.log",
-		polite: syscall.SIGTERM, orphaned: syscall.SIGKILL,
-	}
+	return program{path: "/bin/sh", args: []string{"-c", s.script}}
 }
+
+func (s *scripted) ready(context.Context, int) bool { return strings.Contains(s.said(), "up") }
+func (s *scripted) serving(context.Context) error   { return s.refuse }
+func (s *scripted) ended()                          { s.cleans++ }
 
 func (s *scripted) said() string {
 	said, _ := s.folder.readFile("sh.log")
@@ -93,8 +94,8 @@ func TestChildLives(t *testing.T) {
 	if err := s.Restart(t.Context()); err == nil || !strings.Contains(err.Error(), "the script in "+s.folder.root) {
 		t.Errorf("Restart after Stop: %v", err)
 	}
-	if s.said() != "up\nfarewell" || s.prepared != 5 || s.ended != s.prepared {
-		t.Errorf("it said %q; prepared %d times, ended %d times", s.said(), s.prepared, s.ended)
+	if s.said() != "up\nfarewell" || s.prepares != 5 || s.cleans != s.prepares {
+		t.Errorf("it said %q; prepared %d times, ended %d times", s.said(), s.prepares, s.cleans)
 	}
 }
 
@@ -119,8 +120,8 @@ func TestChildDoesNotStart(t *testing.T) {
 			if err := s.open(ctx); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("open: %v, want %q in it", err, c.want)
 			}
-			if left := holders(s.folder.root); len(left) > 0 || s.ended == 0 {
-				t.Errorf("processes %v are left, ended was called %d times", left, s.ended)
+			if left := holders(s.folder.root); len(left) > 0 || s.cleans == 0 {
+				t.Errorf("processes %v are left, ended was called %d times", left, s.cleans)
 			}
 			if err := newScripted(t, dir, patient).open(t.Context()); err != nil {
 				t.Errorf("a second start: %v", err)
@@ -140,7 +141,7 @@ func TestChildEndsWhatIsLeft(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "server")
 			s := newScripted(t, dir, c.script)
-			stranger := start(t, s.program())
+			stranger := start(t, command{s.program(), s.folder})
 			eventually(t, "the stranger is up", func() bool { return s.said() == "up" })
 			s.folder.close() // as when its parent dies
 			if err := newScripted(t, dir, patient).open(t.Context()); err != nil {

@@ -82,6 +82,6 @@ func TestFunctions(t *testing.T) {
 		t.Error("the second start has other ports, another key or another token")
 	}
 	if _, err := StartFunctions(t.Context(), FunctionsOptions{Program: program, Dir: dir, DatabaseURL: database.URL("postgres")}); err == nil {
-		t.Error("two runtimes on one folder")
+		t.Error("two runtimes share a folder")
 	}
 }

@@ -19,55 +19,63 @@ type Kind struct {
 	// Folder is the name of the server's folder in a data folder of "chandler dev".
 	Folder string
 	// Start starts a server. Its error says what to install.
-	Start func(ctx context.Context, o Options) (*Running, error)
-	// Files lists what a server that runs in this process keeps in its folder of
-	// others; nil for servers with a process of their own.
+	Start func(ctx context.Context, o KindOptions) (Running, error)
+	// Files lists what tenants have in the folder of a server that runs in this process,
+	// for another process; nil for servers with a process of their own.
 	Files func(dir string) ([]string, error)
 
 	missing error
 }
 
-// Kinds are all kinds. PostgreSQL is not among them, because the broker itself
-// needs one, and neither are the functions' runtimes, which need a database.
+// Kinds are all kinds, except PostgreSQL, which the broker itself needs, and the
+// functions' runtimes, which need a database.
 func Kinds() []Kind {
-	return []Kind{mariaDBKind(), natsKind(), rabbitMQKind(), powerDNSKind(), versityGWKind(), sambaKind()}
+	return []Kind{
+		{Backend: "database/mysql", Folder: "mariadb", missing: ErrNoMariaDB, Start: startMariaDBKind},
+		{Backend: "queue/nats", Folder: "nats", Files: natsFiles, Start: func(ctx context.Context, o KindOptions) (Running, error) {
+			return StartNATS(ctx, NATSOptions{Dir: o.Dir})
+		}},
+		{Backend: "queue/rabbitmq", Folder: "rabbitmq", missing: ErrNoRabbitMQ, Start: func(ctx context.Context, o KindOptions) (Running, error) {
+			return StartRabbitMQ(ctx, o.Options)
+		}},
+		{Backend: "dns/powerdns", Folder: "powerdns", missing: ErrNoPowerDNS, Start: func(ctx context.Context, o KindOptions) (Running, error) {
+			return StartPowerDNS(ctx, o.Options)
+		}},
+		{Backend: "filesystem/s3", Folder: "s3", missing: ErrNoVersityGW, Start: startVersityGWKind},
+		{Backend: "filesystem/smb", Folder: "samba", missing: ErrNoSamba, Start: func(ctx context.Context, o KindOptions) (Running, error) {
+			return StartSamba(ctx, SambaOptions{Options: o.Options})
+		}},
+	}
 }
 
-// Options are for servers of all kinds.
-type Options struct {
-	// Dir is the server's folder.
-	Dir string
-	// NoSync is for tests: a power failure may destroy the data.
-	NoSync bool
+// KindOptions are those of servers of all kinds.
+type KindOptions struct {
+	Options
 	// Progress receives the output of builds.
 	Progress io.Writer
-	// Account is for servers on which the broker cannot administer with the
-	// account that they are made with.
+	// Account is the broker's account on servers that it cannot administer with the one
+	// that they are made with.
 	Account Account
 }
 
-// Account is what the broker administers a server with.
+// Account is the account with which the broker administers a server.
 type Account struct {
 	Name, Password string
 	// SQL makes the account; an SQL server's superuser runs it after each start.
 	SQL string
 }
 
-// Running is a server that was started.
-type Running struct {
-	// Server stops the server. It is also a Process, where Kind.Files is nil.
-	Server interface {
-		Stop(ctx context.Context) error
-	}
+// Running is a server that a Kind started. If Kind.Files is nil, it is also a Process.
+type Running interface {
+	Stop(ctx context.Context) error
 	// Variables are those by which the shipped catalog finds the server. connect
-	// maps each TCP address to the one that clients use, such as a proxy's.
-	Variables func(connect func(address string) string) map[string]string
-	// Secrets are passwords and keys that nobody but the broker may see, by what
-	// they are.
-	Secrets map[string]string
-	// Holds lists what is on the server and not its own: databases, accounts,
-	// zones. It asks the server itself.
-	Holds func(ctx context.Context) ([]string, error)
+	// returns the TCP address for clients, such as a proxy's, of each that it gets.
+	Variables(connect func(address string) string) map[string]string
+	// Secrets are passwords and keys that only the broker may see, by description.
+	Secrets() map[string]string
+	// Holds lists what tenants have on the server: databases, accounts, zones. It
+	// asks the server itself.
+	Holds(ctx context.Context) ([]string, error)
 }
 
 // Process is a server in a process of its own.
@@ -90,21 +98,42 @@ func hostAndPort(address string) (host, port string) {
 	return host, port
 }
 
-// named gets the names of what an HTTP API lists.
-func named(ctx context.Context, address string, header http.Header) ([]string, error) {
+// get sends an HTTP request on a connection of its own. A response other than 200 is an
+// error.
+func get(ctx context.Context, address string, header http.Header) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, err
 	}
-	request.Header = header
+	request.Header, request.Close = header, true
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return nil, err
 	}
-	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
+		_ = response.Body.Close()
 		return nil, fmt.Errorf("%s answers %s", request.URL.Path, response.Status)
 	}
+	return response, nil
+}
+
+// answersOK says whether an HTTP API answers a GET with 200.
+func answersOK(ctx context.Context, address string, header http.Header) bool {
+	response, err := get(ctx, address, header)
+	if err != nil {
+		return false
+	}
+	_ = response.Body.Close()
+	return true
+}
+
+// listNames gets the names of what an HTTP API lists.
+func listNames(ctx context.Context, address string, header http.Header) ([]string, error) {
+	response, err := get(ctx, address, header)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
 	var list []struct {
 		Name string `json:"name"`
 	}

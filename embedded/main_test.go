@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 }
 
 func helper(dir string) {
-	s, err := StartPostgres(context.Background(), PostgresOptions{Dir: dir, NoSync: true})
+	s, err := StartPostgres(context.Background(), Options{Dir: dir, NoSync: true})
 	if err != nil {
 		fmt.Println("error:", err)
 		os.Exit(1)

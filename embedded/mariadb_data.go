@@ -3,14 +3,13 @@ package embedded
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha1" //nolint:gosec // the protocol's, see mysqlHash
 	"encoding/hex"
 	"fmt"
 	"net"
-	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -24,45 +23,34 @@ const (
 	mariaDBKey          = "server.key"
 )
 
-// fill finds the programs, and makes the data where that has not been done to
-// the end.
+// fill finds the programs, and makes the data.
 func (m *MariaDB) fill(ctx context.Context) (err error) {
 	m.server, m.installer = findProgram("mariadbd"), findProgram("mariadb-install-db")
 	if m.server == "" || m.installer == "" {
 		return fmt.Errorf("no MariaDB server found: %w", ErrNoMariaDB)
 	}
-	if m.folder.hidden { // its engine Aria opens files by their whole path only
-		return fmt.Errorf("the server's user cannot pass the directories above %s, and MariaDB needs that: name a folder that everybody can reach, or run this as an ordinary user", m.folder.root)
+	if m.folder.hidden { // its engine Aria opens files only by their absolute path
+		return fmt.Errorf("the server's user cannot pass the directories above %s, as MariaDB requires: name a folder that everybody can reach, or run this as an ordinary user", m.folder.root)
 	}
-	if m.password, err = m.folder.keptSecret(mariaDBPasswordFile); err != nil {
+	if m.password, err = m.folder.storedSecret(mariaDBPasswordFile, rand.Text); err != nil {
 		return err
 	}
-	made, err := m.folder.hasData()
-	if err == nil && !made {
-		err = m.folder.makeData(func() error { return m.install(ctx) })
-	}
-	if err != nil {
-		return err
-	}
-	m.port, err = m.folder.keptPort(ctx, portFile, m.options.Port, tryTCP)
-	return err
+	return m.folder.makeData(ctx, m.install)
 }
 
 func (m *MariaDB) install(ctx context.Context) error {
-	return runProcess(ctx, program{
+	return runProcess(ctx, m.folder, program{
 		path: m.installer,
 		args: []string{
 			"--no-defaults", "--datadir=" + m.folder.path(freshData),
 			"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve",
 		},
-		folder: m.folder, log: "mariadb-install-db.log",
-		polite: syscall.SIGTERM, orphaned: syscall.SIGKILL,
 	})
 }
 
-// prepare writes what the server reads at its start. What it runs first gives
-// root its password and takes the accounts away that a new data folder has
-// without one: before that, nobody is let in.
+// prepare writes the files that the server reads at its start. Before it accepts
+// connections, it sets root's password, and removes the accounts of a new data folder
+// that have none.
 func (m *MariaDB) prepare(context.Context) error {
 	root := "'" + mariaDBRoot + "'@'" + loopback + "'"
 	statements := []string{
@@ -73,21 +61,16 @@ func (m *MariaDB) prepare(context.Context) error {
 		"FLUSH PRIVILEGES",
 	}
 	files := map[string][]byte{mariaDBInitFile: []byte(strings.Join(statements, ";\n") + ";\n")}
-	if m.options.TLS != nil {
-		files[mariaDBCertificate], files[mariaDBKey] = m.options.TLS.Certificate, m.options.TLS.Key
+	if m.tls != nil {
+		files[mariaDBCertificate], files[mariaDBKey] = m.tls.Certificate, m.tls.Key
 	}
-	for name, content := range files {
-		if err := m.folder.writeFile(name, content); err != nil {
-			return err
-		}
+	if err := m.folder.writeFiles(files); err != nil {
+		return err
 	}
-	if err := os.RemoveAll(m.folder.path(mariaDBTemp)); err != nil {
-		return fmt.Errorf("remove temporary files: %w", err)
-	}
-	return m.folder.makeDir(mariaDBTemp)
+	return m.folder.emptyDir(mariaDBTemp)
 }
 
-// mysqlHash is what the server stores for a password (MariaDB documentation,
+// mysqlHash is the form in which the server stores a password (MariaDB documentation,
 // "Authentication Plugin - mysql_native_password").
 func mysqlHash(password string) string {
 	once := sha1.Sum([]byte(password)) //nolint:gosec // the protocol's
@@ -110,7 +93,7 @@ func (m *MariaDB) arguments() []string {
 		"--max-connections=200",
 		"--performance-schema=OFF",
 		"--innodb-buffer-pool-size=64M",
-		// What the backend asks a server for that tenants share.
+		// What the backend requires of a server that tenants share.
 		"--enforce-storage-engine=InnoDB",
 		"--innodb-file-per-table=ON",
 		"--symbolic-links=0",
@@ -124,14 +107,14 @@ func (m *MariaDB) arguments() []string {
 	if m.options.NoSync {
 		args = append(args, "--innodb-flush-method=nosync", "--innodb-flush-log-at-trx-commit=2")
 	}
-	if m.options.TLS != nil {
+	if m.tls != nil {
 		args = append(args, "--ssl-cert="+m.folder.path(mariaDBCertificate), "--ssl-key="+m.folder.path(mariaDBKey))
 	}
 	return args
 }
 
-// ready says whether this very process wrote its number, which it does last,
-// and greets.
+// ready says whether this process has written its number, its last step, and sends the
+// protocol's greeting.
 func (m *MariaDB) ready(ctx context.Context, pid int) bool {
 	content, err := m.folder.readFile(dataFolder + "/" + mariaDBPidFile)
 	if err != nil || !bytes.Equal(content, []byte(strconv.Itoa(pid))) {

@@ -11,46 +11,44 @@ import (
 	driver "github.com/go-sql-driver/mysql"
 )
 
-func mariaDBKind() Kind {
-	return Kind{Backend: "database/mysql", Folder: "mariadb", missing: ErrNoMariaDB, Start: startMariaDB}
-}
-
-func startMariaDB(ctx context.Context, o Options) (*Running, error) {
-	m, err := StartMariaDB(ctx, MariaDBOptions{Dir: o.Dir, NoSync: o.NoSync})
+func startMariaDBKind(ctx context.Context, o KindOptions) (Running, error) {
+	m, err := StartMariaDB(ctx, o.Options, nil)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.makeAccount(ctx, o.Account); err != nil {
+	m.account = o.Account
+	if err := m.makeAccount(ctx); err != nil {
 		return nil, errors.Join(err, m.Stop(ctx))
 	}
-	return &Running{
-		Server: m,
-		Variables: func(connect func(string) string) map[string]string {
-			u := url.URL{
-				Scheme: "mysql", User: url.UserPassword(o.Account.Name, o.Account.Password),
-				Host: connect(localAddress(m.port)), Path: o.Account.Name,
-			}
-			return map[string]string{"MYSQL_ADMIN_URL": u.String()}
-		},
-		Secrets: map[string]string{"MariaDB's root password": m.password},
-		Holds:   func(ctx context.Context) ([]string, error) { return m.holds(ctx, o.Account.Name) },
-	}, nil
+	return m, nil
 }
 
-func (m *MariaDB) makeAccount(ctx context.Context, account Account) error {
+func (m *MariaDB) makeAccount(ctx context.Context) error {
 	root, err := OpenMariaDB(m.URL(""))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = root.Close() }()
-	if _, err := root.ExecContext(ctx, account.SQL); err != nil {
+	if _, err := root.ExecContext(ctx, m.account.SQL); err != nil {
 		return fmt.Errorf("make the broker's account on the MariaDB server: %w", err)
 	}
 	return nil
 }
 
-// OpenMariaDB connects to a MariaDB server by a mysql:// URL. A query may be
-// several statements.
+// Variables implements Running.
+func (m *MariaDB) Variables(connect func(string) string) map[string]string {
+	account := url.UserPassword(m.account.Name, m.account.Password)
+	u := url.URL{Scheme: "mysql", User: account, Host: connect(m.Address()), Path: m.account.Name}
+	return map[string]string{"MYSQL_ADMIN_URL": u.String()}
+}
+
+// Secrets implements Running.
+func (m *MariaDB) Secrets() map[string]string {
+	return map[string]string{"MariaDB's root password": m.password}
+}
+
+// OpenMariaDB connects to a MariaDB server by a mysql:// URL. A query may contain several
+// statements.
 func OpenMariaDB(text string) (*sql.DB, error) {
 	u, err := url.Parse(text)
 	if err != nil {
@@ -67,9 +65,8 @@ func OpenMariaDB(text string) (*sql.DB, error) {
 	return sql.OpenDB(connector), nil
 }
 
-// holds lists the databases and accounts that are neither the server's own nor the
-// broker's.
-func (m *MariaDB) holds(ctx context.Context, administrator string) ([]string, error) {
+// Holds implements Running. It lists databases and accounts.
+func (m *MariaDB) Holds(ctx context.Context) ([]string, error) {
 	root, err := OpenMariaDB(m.URL(""))
 	if err != nil {
 		return nil, err
@@ -78,7 +75,7 @@ func (m *MariaDB) holds(ctx context.Context, administrator string) ([]string, er
 	rows, err := root.QueryContext(ctx, `select schema_name from information_schema.schemata
 			where schema_name not in ('information_schema', 'mysql', 'performance_schema', 'sys', ?)
 		union select user from mysql.global_priv where user not in ('root', 'mysql', 'mariadb.sys', 'PUBLIC', ?, 'chandler_definer')
-		union select db from mysql.db where user not in (?, 'chandler_definer')`, administrator, administrator, administrator)
+		union select db from mysql.db where user not in (?, 'chandler_definer')`, m.account.Name, m.account.Name, m.account.Name)
 	if err != nil {
 		return nil, err
 	}

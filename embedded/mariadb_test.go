@@ -15,10 +15,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func runMariaDB(t *testing.T, o MariaDBOptions) *MariaDB {
+func runMariaDB(t *testing.T, dir string) *MariaDB {
 	t.Helper()
-	o.NoSync = true
-	m, err := StartMariaDB(t.Context(), o)
+	m, err := StartMariaDB(t.Context(), Options{Dir: dir, NoSync: true}, nil)
 	if errors.Is(err, ErrNoMariaDB) && os.Getenv("CI") != "true" {
 		t.Skip(err)
 	}
@@ -85,13 +84,13 @@ func keepMariaDBWord(t *testing.T, m *MariaDB) {
 
 func TestMariaDBKeepsData(t *testing.T) {
 	dir := filepath.Join(reachable(t), "a fôlder # % x")
-	first := runMariaDB(t, MariaDBOptions{Dir: dir})
+	first := runMariaDB(t, dir)
 	keepMariaDBWord(t, first)
 	stopMariaDB(t, first)
 	if err, ok := <-first.Done(); ok {
 		t.Fatalf("Done after Stop: %v", err)
 	}
-	second := runMariaDB(t, MariaDBOptions{Dir: dir})
+	second := runMariaDB(t, dir)
 	if second.URL("x") != first.URL("x") {
 		t.Error("the second start has another port or password")
 	}
@@ -101,7 +100,7 @@ func TestMariaDBKeepsData(t *testing.T) {
 }
 
 func TestMariaDBSurvives(t *testing.T) {
-	m := runMariaDB(t, MariaDBOptions{Dir: reachable(t)})
+	m := runMariaDB(t, reachable(t))
 	keepMariaDBWord(t, m)
 	for _, c := range []struct {
 		name string
@@ -135,7 +134,7 @@ func TestMariaDBSurvives(t *testing.T) {
 
 // Nobody but root with its password gets in, and the password is root's alone.
 func TestMariaDBIsClosed(t *testing.T) {
-	m := runMariaDB(t, MariaDBOptions{Dir: reachable(t)})
+	m := runMariaDB(t, reachable(t))
 	for _, login := range [][2]string{{mariaDBRoot, ""}, {mariaDBRoot, "wrong"}, {"", ""}, {"mysql", ""}, {"mariadb.sys", ""}} {
 		if _, err := asMariaDBRoot(t, m, login[0], login[1], "SELECT 1"); err == nil {
 			t.Errorf("%q got in with password %q", login[0], login[1])
@@ -174,17 +173,17 @@ func TestMariaDBRefuses(t *testing.T) {
 	}
 	defer func() { _ = taken.Close() }()
 	port := taken.Addr().(*net.TCPAddr).Port
-	_, err = StartMariaDB(t.Context(), MariaDBOptions{Dir: reachable(t), Port: port})
+	_, err = StartMariaDB(t.Context(), Options{Dir: withPort(t, reachable(t), portFile, port)}, nil)
 	if errors.Is(err, ErrNoMariaDB) && os.Getenv("CI") != "true" {
 		t.Skip(err)
 	}
-	if err == nil || !strings.Contains(err.Error(), "port "+strconv.Itoa(port)) || !strings.Contains(err.Error(), "free it") {
+	if err == nil || !strings.Contains(err.Error(), "port "+strconv.Itoa(port)) || !strings.Contains(err.Error(), "stop that process") {
 		t.Errorf("a port that is taken: %v", err)
 	}
 	if os.Geteuid() != 0 {
 		return // who is not root reaches every folder of his own
 	}
-	if _, err := StartMariaDB(t.Context(), MariaDBOptions{Dir: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "name a folder that everybody can reach") {
+	if _, err := StartMariaDB(t.Context(), Options{Dir: t.TempDir()}, nil); err == nil || !strings.Contains(err.Error(), "name a folder that everybody can reach") {
 		t.Errorf("a folder that the server's user cannot get to: %v", err)
 	}
 }

@@ -4,14 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
-
-	natsserver "github.com/nats-io/nats-server/v2/server"
 )
 
 const (
@@ -22,77 +18,42 @@ const (
 	natsStartLimit = 2 * time.Minute
 )
 
-// NATSOptions says how NATS servers are to be run.
+// NATSOptions are those of NATS servers.
 type NATSOptions struct {
-	// Dir is the servers' folder; it is made where it does not exist, and
-	// belongs to them alone. It holds the operator's key: these servers are
-	// for development and tests.
+	// Dir is the servers' folder, as in Options. It contains the operator's key: these
+	// servers are for development and tests.
 	Dir string
-	// Port is where the first server listens on loopback. 0: the port of the
-	// last start on this folder, a free one at the first.
-	Port int
-	// Nodes is how many servers form the cluster; 0 and 1: one by itself. A
-	// folder keeps the number that it was filled with.
+	// Nodes is the number of servers in the cluster, which must be the same at each start
+	// on a folder; 0 and 1: no cluster.
 	Nodes int
-	// MaxStore bounds what JetStream writes to disk, in bytes, on each
-	// server; 0: three quarters of what is free.
+	// MaxStore limits what JetStream writes to disk on each server, in bytes; 0: three
+	// quarters of the free space.
 	MaxStore int64
-	// Logger may be nil.
-	Logger *slog.Logger
 }
 
-// NATS is one NATS server or a cluster of them, in operator mode, with
-// JetStream and a resolver that accepts accounts over the wire. Unlike the other
-// servers of this package they run in this process, as this process's user:
-// NATS is a library too. All its methods are safe for concurrent use.
+// NATS is a NATS server or a cluster of them, in operator mode, with JetStream and a
+// resolver that accepts accounts over the wire. Unlike the other servers of this package,
+// which are programs, they run in this process, as its user. It is safe for concurrent use.
 type NATS struct {
 	folder *folder
 	keys   natsKeys
-	logger *slog.Logger
 	log    *os.File
 
 	mu    sync.Mutex
 	nodes []*natsNode
 }
 
-// StartNATS runs NATS on the folder o.Dir until Stop, or until this process
-// ends. The folder is filled at the first start; later starts go on with its
-// data, its keys and its port, also after a kill -9 of whoever used it before.
-//
-// Errors say what to free.
+// StartNATS runs NATS until Stop, or until this process ends. Errors say which port to free.
 func StartNATS(ctx context.Context, o NATSOptions) (*NATS, error) {
-	logger := o.Logger
-	if logger == nil {
-		logger = slog.New(slog.DiscardHandler)
-	}
-	f, err := openOwnFolder(o.Dir)
+	f, err := openFolder(o.Dir, true)
 	if err != nil {
 		return nil, err
 	}
-	n := &NATS{folder: f, logger: logger}
+	n := &NATS{folder: f}
 	if err := n.open(ctx, o); err != nil {
 		return nil, errors.Join(err, n.Stop(ctx))
 	}
-	logger.InfoContext(ctx, "message servers started", "folder", f.root, "url", n.URL(), "version", natsserver.VERSION)
 	return n, nil
-}
-
-// openOwnFolder is openFolder for servers that run in this process: the folder
-// stays this process's user's.
-func openOwnFolder(dir string) (*folder, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data folder: %w", err)
-	}
-	root, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, fmt.Errorf("find the data folder: %w", err)
-	}
-	f := &folder{root: root}
-	if err := f.take(); err != nil {
-		f.close()
-		return nil, err
-	}
-	return f, nil
 }
 
 func (n *NATS) open(ctx context.Context, o NATSOptions) (err error) {
@@ -102,7 +63,7 @@ func (n *NATS) open(ctx context.Context, o NATSOptions) (err error) {
 	if n.log, err = os.OpenFile(n.folder.path(natsLog), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600); err != nil {
 		return fmt.Errorf("open the log of the message servers: %w", err)
 	}
-	port, err := n.folder.keptPort(ctx, portFile, o.Port, tryTCP)
+	port, err := n.folder.storedPort(ctx, portFile, tryTCP)
 	if err != nil {
 		return err
 	}
@@ -117,27 +78,28 @@ func (n *NATS) open(ctx context.Context, o NATSOptions) (err error) {
 	return n.waitReady(ctx)
 }
 
-// URL is where clients connect to: all servers, separated by commas.
+// URL is the clients' URL: those of all servers, separated by commas.
 func (n *NATS) URL() string { return strings.Join(n.URLs(), ",") }
 
-// URLs are the servers' addresses, one for each.
-func (n *NATS) URLs() []string {
-	urls := make([]string, len(n.nodes))
-	for i, node := range n.nodes {
-		urls[i] = "nats://" + localAddress(node.options.Port)
+// URLs are the servers' URLs.
+func (n *NATS) URLs() []string { return n.urls(func(address string) string { return address }) }
+
+func (n *NATS) urls(connect func(address string) string) []string {
+	var urls []string
+	for _, node := range n.nodes {
+		urls = append(urls, "nats://"+connect(localAddress(node.options.Port)))
 	}
 	return urls
 }
 
-// OperatorSeedFile is the file that holds the operator's signing key, which
-// makes and removes accounts.
+// OperatorSeedFile contains the operator's signing key, which makes and removes accounts.
 func (n *NATS) OperatorSeedFile() string { return n.folder.path(natsOperatorFile) }
 
-// SystemCredsFile is the file that holds the credentials of a user of the system
-// account, in the form that NATS clients read.
+// SystemCredsFile contains the credentials of a user of the system account, in the form
+// that NATS clients read.
 func (n *NATS) SystemCredsFile() string { return n.folder.path(natsCredsFile) }
 
-// StopNode ends one server, counted from 0, and leaves its data.
+// StopNode ends server i, counted from 0. Its data remains.
 func (n *NATS) StopNode(i int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -154,7 +116,7 @@ func (n *NATS) StartNode(ctx context.Context, i int) error {
 	return n.waitReady(ctx)
 }
 
-// Stop ends the servers and gives the folder back. Stopping twice is no error.
+// Stop ends the servers and releases the folder. A second Stop does nothing.
 func (n *NATS) Stop(context.Context) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -162,7 +124,7 @@ func (n *NATS) Stop(context.Context) error {
 		node.stop()
 	}
 	if n.log != nil {
-		_ = n.log.Close() // a second time at a second Stop
+		_ = n.log.Close() // fails at a second Stop
 	}
 	n.folder.close()
 	return nil

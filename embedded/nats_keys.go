@@ -15,9 +15,8 @@ const (
 	natsCredsFile    = "system.creds"
 )
 
-// natsKeys are the seeds of a NATS operator, as an operator has them who follows
-// NATS's advice: identity keys that sign signing keys only, and signing keys for
-// everyday use.
+// natsKeys are the seeds of a NATS operator. As NATS recommends, the identity keys sign only
+// signing keys, which sign everything else.
 type natsKeys struct {
 	Operator      string `json:"operator"`
 	Signer        string `json:"operator_signing"`
@@ -29,9 +28,8 @@ type natsKeys struct {
 	UserJWT       string `json:"system_user_jwt"`
 }
 
-// readKeys reads the folder's keys, and makes them at the first start. They are
-// one file, so that a crash leaves all of them or none; the two files for
-// clients are made of it at each start.
+// readKeys reads the folder's keys, and makes them at the first start. They are one file, so
+// that a crash leaves all of them or none. Each start writes the two files for clients.
 func (n *NATS) readKeys() (natsKeys, error) {
 	var keys natsKeys
 	content, err := n.folder.readFile(natsKeysFile)
@@ -50,16 +48,13 @@ func (n *NATS) readKeys() (natsKeys, error) {
 		}
 	}
 	if err := json.Unmarshal(content, &keys); err != nil {
-		return keys, fmt.Errorf("%s is damaged; put it back, or move the folder away to start over without its data", n.folder.path(natsKeysFile))
+		return keys, fmt.Errorf("%s is damaged: restore it, or move the folder away to start without its data", n.folder.path(natsKeysFile))
 	}
 	creds, err := jwt.FormatUserConfig(keys.UserJWT, []byte(keys.User))
 	if err != nil {
 		return keys, fmt.Errorf("make the credentials of the system account: %w", err)
 	}
-	if err := n.folder.writeFile(natsCredsFile, creds); err != nil {
-		return keys, err
-	}
-	return keys, n.folder.writeFile(natsOperatorFile, []byte(keys.Signer))
+	return keys, n.folder.writeFiles(map[string][]byte{natsCredsFile: creds, natsOperatorFile: []byte(keys.Signer)})
 }
 
 func newNATSKeys() (k natsKeys, err error) {
@@ -98,7 +93,7 @@ func newNATSKeys() (k natsKeys, err error) {
 	return k, err
 }
 
-// operatorClaims are whom the servers trust.
+// operatorClaims are the operators that the servers trust.
 func (k natsKeys) operatorClaims() []*jwt.OperatorClaims {
 	claims, err := jwt.DecodeOperatorClaims(k.OperatorJWT)
 	if err != nil {
@@ -116,8 +111,7 @@ func (k natsKeys) systemAccount() string {
 	return claims.Subject
 }
 
-// preload gives a resolver the system account, without which no one could give
-// it any other.
+// preload gives a resolver the system account, which gives it all others.
 func (k natsKeys) preload(resolver *natsserver.DirAccResolver) error {
 	if err := resolver.Store(k.systemAccount(), k.AccountJWT); err != nil {
 		return fmt.Errorf("store the system account: %w", err)

@@ -12,36 +12,24 @@ import (
 	"github.com/nats-io/jwt/v2"
 )
 
-func natsKind() Kind {
-	return Kind{Backend: "queue/nats", Folder: "nats", Files: natsFiles, Start: func(ctx context.Context, o Options) (*Running, error) {
-		n, err := StartNATS(ctx, NATSOptions{Dir: o.Dir})
-		if err != nil {
-			return nil, err
-		}
-		secrets := map[string]string{}
-		for what, file := range map[string]string{"NATS's operator's seed": n.OperatorSeedFile(), "NATS's system user": n.SystemCredsFile()} {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				return nil, errors.Join(err, n.Stop(ctx))
-			}
-			secrets[what] = strings.TrimSpace(string(text))
-		}
-		return &Running{Server: n, Variables: n.variables, Secrets: secrets}, nil
-	}}
-}
-
-func (n *NATS) variables(connect func(string) string) map[string]string {
-	var urls []string
-	for _, node := range n.nodes {
-		urls = append(urls, "nats://"+connect(localAddress(node.options.Port)))
-	}
+// Variables implements Running.
+func (n *NATS) Variables(connect func(string) string) map[string]string {
 	return map[string]string{
-		"NATS_URL": strings.Join(urls, ","), "NATS_OPERATOR_SEED_FILE": n.OperatorSeedFile(), "NATS_SYSTEM_CREDS_FILE": n.SystemCredsFile(),
+		"NATS_URL":                strings.Join(n.urls(connect), ","),
+		"NATS_OPERATOR_SEED_FILE": n.OperatorSeedFile(), "NATS_SYSTEM_CREDS_FILE": n.SystemCredsFile(),
 	}
 }
 
-// natsFiles lists the accounts and the folders of accounts' streams, as the first
-// server keeps them in files. The system account is the server's own.
+// Secrets implements Running.
+func (n *NATS) Secrets() map[string]string {
+	return map[string]string{"NATS's operator's seed": n.keys.Signer, "NATS's system user": n.keys.User}
+}
+
+// Holds implements Running.
+func (n *NATS) Holds(context.Context) ([]string, error) { return natsFiles(n.folder.root) }
+
+// natsFiles lists the first server's files of accounts and streams, without those of the
+// system account.
 func natsFiles(dir string) ([]string, error) {
 	system, err := systemAccount(filepath.Join(dir, natsCredsFile))
 	if err != nil {
@@ -49,8 +37,8 @@ func natsFiles(dir string) ([]string, error) {
 	}
 	names, node := []string{}, filepath.Join(dir, "n1")
 	err = filepath.WalkDir(node, func(path string, entry fs.DirEntry, err error) error {
-		// The checksum of a stream's description, without the description, only
-		// marks where a stream was.
+		// A checksum of a stream's description without that description remains of a
+		// deleted stream.
 		if errors.Is(err, fs.ErrNotExist) || err == nil && (entry.IsDir() || entry.Name() == "meta.sum" || strings.Contains(path, system)) {
 			return nil
 		}
@@ -62,7 +50,7 @@ func natsFiles(dir string) ([]string, error) {
 	return names, err
 }
 
-// systemAccount is the account of the user whose credentials the file holds.
+// systemAccount is the account of the user whose credentials the file contains.
 func systemAccount(file string) (string, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -70,11 +58,11 @@ func systemAccount(file string) (string, error) {
 	}
 	token, err := jwt.ParseDecoratedJWT(text)
 	if err != nil {
-		return "", fmt.Errorf("%s: has no token of a user", file) // err might quote it
+		return "", fmt.Errorf("%s: contains no user's token", file) // err might quote it
 	}
 	claims, err := jwt.DecodeUserClaims(token)
 	if err != nil {
-		return "", fmt.Errorf("%s: has an invalid token", file)
+		return "", fmt.Errorf("%s: contains an invalid token", file)
 	}
 	return claims.IssuerAccount, nil
 }

@@ -18,28 +18,28 @@ type natsNode struct {
 	keys    natsKeys
 	folder  string
 	server  *natsserver.Server // nil: not running
-	began   time.Time          // when it was started last
+	began   time.Time          // the last start
 }
 
-// natsLimits bound what accounts cannot be charged for: the ids of messages, which
-// are in memory for as long as duplicates are looked for, and batches that are not
-// committed. Those of more than one message are switched off that way.
+// natsLimits limit what counts against no account: the ids of messages, which stay in memory
+// as long as the server looks for duplicates, and uncommitted batches, which can therefore
+// have only one message.
 var natsLimits = natsserver.JSLimitOpts{
-	Duplicates:   2 * time.Minute, // what clients ask for when they make key-value buckets
+	Duplicates:   2 * time.Minute, // what clients request for key-value buckets
 	MaxBatchSize: 1, MaxBatchInflightPerStream: 1, MaxBatchTimeout: time.Second,
 }
 
 const (
-	// natsMaxPending bounds what is in memory for a client that does not read.
+	// natsMaxPending limits the memory for a client that does not read.
 	natsMaxPending = 16 << 20
-	// natsRequests and natsQuestions are how many requests to JetStream's API may
-	// wait before they are dropped (10,000 by default): the answers to all,
-	// administrators included, wait behind those to an account that floods it.
+	// natsRequests and natsQuestions limit the queues of requests to JetStream's API
+	// (10,000 by default): an account that floods it delays the responses to everyone,
+	// administrators included.
 	natsRequests, natsQuestions = 500, 100
 )
 
-// layOut plans the servers: each has a name and a folder of its own, which are
-// what the cluster knows it by.
+// layOut configures the servers. Each has its own name and folder, by which the cluster knows
+// it.
 func (n *NATS) layOut(ctx context.Context, port, count int, maxStore int64) ([]*natsNode, error) {
 	ports, routes := []int{port}, make([]*url.URL, count)
 	for len(ports) < 2*count {
@@ -76,7 +76,7 @@ func (n *NATS) layOut(ctx context.Context, port, count int, maxStore int64) ([]*
 	return nodes, nil
 }
 
-// start starts the server, which takes clients a moment later.
+// start starts the server, which accepts clients a moment later.
 func (n *natsNode) start() error {
 	if n.server != nil {
 		return nil
@@ -110,8 +110,8 @@ func (n *natsNode) stop() {
 	n.server = nil
 }
 
-// natsLogger writes what a server says to a file. NATS's own logger ends the
-// process at Fatalf.
+// natsLogger writes a server's messages to a file. NATS's own logger ends the process at
+// Fatalf.
 type natsLogger struct{ logger *slog.Logger }
 
 func (l natsLogger) say(level slog.Level, format string, args []any) {

@@ -11,8 +11,7 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 )
 
-// waitReady waits until every running server takes clients and JetStream has
-// what it needs to make streams.
+// waitReady waits until every running server accepts clients, and JetStream can make streams.
 func (n *NATS) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, natsStartLimit)
 	defer cancel()
@@ -32,7 +31,7 @@ func (n *NATS) waitReady(ctx context.Context) error {
 	}
 }
 
-// missing says what is not ready yet; empty: nothing.
+// missing says what is not ready; empty: everything is.
 func (n *NATS) missing() string {
 	var running []*natsNode
 	for _, node := range n.nodes {
@@ -40,24 +39,23 @@ func (n *NATS) missing() string {
 		case node.server == nil: // stopped on purpose
 			continue
 		case !node.server.ReadyForConnections(time.Millisecond):
-			return node.options.ServerName + " takes no clients"
+			return node.options.ServerName + " accepts no clients"
 		case !node.server.JetStreamEnabled():
 			return node.options.ServerName + " has no JetStream"
 		}
 		running = append(running, node)
 	}
-	if len(n.nodes) == 1 || len(running) <= len(n.nodes)/2 { // without a majority there is no leader to wait for
+	if len(n.nodes) == 1 || len(running) <= len(n.nodes)/2 { // without a majority, they elect no leader
 		return ""
 	}
-	return gathered(running)
+	return incomplete(running)
 }
 
-// gathered says what keeps servers from being a cluster that survives the loss
-// of one of them; empty: nothing. A server's own word is not enough: it calls
-// itself current before it has heard of a leader, and the leader counts on a
-// server, and puts streams there, when it has heard from it. What is replicated
-// survives the loss of another server once this one has caught up with it.
-func gathered(running []*natsNode) string {
+// incomplete says why servers are not yet a cluster that survives the loss of one of them;
+// empty: they are. A server's own report is not enough: it calls itself current before it
+// knows a leader, and the leader places streams on a server only after it heard from it.
+// Replicated data survives the loss of another server once this one has caught up.
+func incomplete(running []*natsNode) string {
 	var leader *natsNode
 	for _, node := range running {
 		if node.server.JetStreamIsLeader() {
@@ -65,7 +63,7 @@ func gathered(running []*natsNode) string {
 		}
 	}
 	if leader == nil {
-		return "nobody leads"
+		return "the servers have no leader"
 	}
 	name := leader.options.ServerName
 	seen, places := leader.meta(), leader.server.JetStreamClusterPeers()
@@ -74,10 +72,10 @@ func gathered(running []*natsNode) string {
 		switch {
 		case own == nil || own.Leader != name || !node.server.JetStreamIsCurrent():
 			return node.options.ServerName + " does not follow " + name
-		case node != leader && !counts(seen, node):
-			return name + " does not count on " + node.options.ServerName
+		case node != leader && !isCurrent(seen, node):
+			return name + " has not heard enough from " + node.options.ServerName
 		case !slices.Contains(places, node.options.ServerName):
-			return name + " would put no stream on " + node.options.ServerName
+			return name + " would place no stream on " + node.options.ServerName
 		}
 		if health := node.server.Healthz(nil); health.Error != "" {
 			return node.options.ServerName + " says: " + health.Error
@@ -86,9 +84,9 @@ func gathered(running []*natsNode) string {
 	return ""
 }
 
-// counts says whether the leader that sees this has heard from node since its
-// start, and that node has everything.
-func counts(seen *natsserver.MetaClusterInfo, node *natsNode) bool {
+// isCurrent says whether, in the leader's view, it has heard from node since node's start, and
+// node has everything.
+func isCurrent(seen *natsserver.MetaClusterInfo, node *natsNode) bool {
 	if seen == nil {
 		return false
 	}
@@ -100,8 +98,7 @@ func counts(seen *natsserver.MetaClusterInfo, node *natsNode) bool {
 	return false
 }
 
-// meta is what the server knows of the group that JetStream's cluster is led
-// by; nil: nothing.
+// meta is the server's view of the group that leads JetStream's cluster; nil: none.
 func (n *natsNode) meta() *natsserver.MetaClusterInfo {
 	if n.server == nil {
 		return nil
@@ -113,7 +110,7 @@ func (n *natsNode) meta() *natsserver.MetaClusterInfo {
 	return info.Meta
 }
 
-// views says what each server knows of the cluster, for an error's text.
+// views describes each server's view of the cluster, for an error's text.
 func (n *NATS) views() string {
 	views := make([]string, len(n.nodes))
 	for i, node := range n.nodes {

@@ -115,7 +115,7 @@ func TestNATSSaysWhatIsWrongWithItsFolder(t *testing.T) {
 		t.Errorf("damaged keys: %v", err)
 	}
 	taken := runNATS(t, NATSOptions{Dir: t.TempDir()})
-	if _, err := StartNATS(t.Context(), NATSOptions{Dir: t.TempDir(), Port: taken.nodes[0].options.Port}); err == nil || !strings.Contains(err.Error(), "ss -lntup") {
+	if _, err := StartNATS(t.Context(), NATSOptions{Dir: withPort(t, t.TempDir(), portFile, taken.nodes[0].options.Port)}); err == nil || !strings.Contains(err.Error(), "ss -lntup") {
 		t.Errorf("a port that is taken: %v", err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, natsOperatorFile)); !errors.Is(err, fs.ErrNotExist) {

@@ -16,8 +16,8 @@ import (
 // oldestPostgres is the oldest major version that Chandler works with.
 const oldestPostgres = 13
 
-// ErrNoPostgres is returned, wrapped, where this machine has no PostgreSQL
-// server that would do. Its text says what to install.
+// ErrNoPostgres says that this machine has no suitable PostgreSQL server, and what to
+// install.
 var ErrNoPostgres = errors.New("install the PostgreSQL server (Debian: apt-get install --no-install-recommends postgresql; Fedora: dnf install postgresql-server) or put the folder of its programs into PATH")
 
 // binaries is a folder with the server's programs.
@@ -28,8 +28,8 @@ type binaries struct {
 
 func (b binaries) path(program string) string { return filepath.Join(b.folder, program) }
 
-// findPostgres returns the programs of the given major version, or where that
-// is 0 the first in PATH, else the newest there is.
+// findPostgres returns the programs of a major version; 0: those in PATH, or else the
+// newest.
 func findPostgres(ctx context.Context, version int) (binaries, error) {
 	var others []int
 	for _, folder := range postgresFolders() {
@@ -44,14 +44,14 @@ func findPostgres(ctx context.Context, version int) (binaries, error) {
 		others = append(others, b.version)
 	}
 	if len(others) > 0 {
-		return binaries{}, fmt.Errorf("the data was made by PostgreSQL %d and only versions %v are installed: install version %d, or move the data away: %w",
+		return binaries{}, fmt.Errorf("the data was made by PostgreSQL %d, but only versions %v are installed: install version %d, or move the data away: %w",
 			version, others, version, ErrNoPostgres)
 	}
 	return binaries{}, fmt.Errorf("no PostgreSQL server of version %d or newer found: %w", oldestPostgres, ErrNoPostgres)
 }
 
-// postgresFolders are the folders that hold a server's programs: PATH's, then
-// those of the distributions, which keep them out of PATH, newest first.
+// postgresFolders are the folders with a server's programs: that in PATH, then those of
+// the distributions, which are not in PATH, newest first.
 func postgresFolders() []string {
 	var folders []string
 	if found, err := exec.LookPath("postgres"); err == nil {
@@ -61,12 +61,11 @@ func postgresFolders() []string {
 	}
 	var installed []string
 	for _, pattern := range []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/libexec/postgresql*"} {
-		found, _ := filepath.Glob(pattern) // fails for a bad pattern only
+		found, _ := filepath.Glob(pattern) // fails only for a bad pattern
 		installed = append(installed, found...)
 	}
 	slices.SortFunc(installed, func(a, b string) int { return cmp.Compare(firstNumber(b), firstNumber(a)) })
-	folders = append(folders, installed...)
-	return slices.DeleteFunc(folders, func(folder string) bool {
+	return slices.DeleteFunc(append(folders, installed...), func(folder string) bool {
 		_, err := os.Stat(filepath.Join(folder, "initdb"))
 		return err != nil
 	})

@@ -2,14 +2,13 @@ package embedded
 
 import (
 	"context"
-	"syscall"
+	"crypto/rand"
 )
 
 const pidFile = dataFolder + "/postmaster.pid"
 
-// fill finds the programs that fit the data, which is made where that has not
-// been done to the end.
-func (s *Postgres) fill(ctx context.Context, port int) error {
+// fill finds the programs that fit the data, or makes new data.
+func (s *Postgres) fill(ctx context.Context) error {
 	version, err := s.folder.readFile(dataFolder + "/PG_VERSION")
 	if err != nil {
 		return err
@@ -17,17 +16,10 @@ func (s *Postgres) fill(ctx context.Context, port int) error {
 	if s.binaries, err = findPostgres(ctx, firstNumber(string(version))); err != nil {
 		return err
 	}
-	if s.password, err = s.folder.keptSecret(passwordFile); err != nil {
+	if s.password, err = s.folder.storedSecret(passwordFile, rand.Text); err != nil {
 		return err
 	}
-	if version == nil {
-		err = s.folder.makeData(func() error { return s.initdb(ctx) })
-	}
-	if err != nil {
-		return err
-	}
-	s.port, err = s.folder.keptPort(ctx, portFile, port, tryTCP)
-	return err
+	return s.folder.makeData(ctx, s.initdb)
 }
 
 func (s *Postgres) initdb(ctx context.Context) error {
@@ -39,8 +31,5 @@ func (s *Postgres) initdb(ctx context.Context) error {
 	if s.noSync {
 		args = append(args, "--no-sync")
 	}
-	return runProcess(ctx, program{
-		path: s.binaries.path("initdb"), args: args, folder: s.folder, log: "initdb.log",
-		polite: syscall.SIGTERM, orphaned: syscall.SIGKILL,
-	})
+	return runProcess(ctx, s.folder, program{path: s.binaries.path("initdb"), args: args})
 }

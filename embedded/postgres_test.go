@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,7 +20,7 @@ import (
 func run(t *testing.T, dir string) *Postgres {
 	t.Helper()
 	needPostgres(t)
-	s, err := StartPostgres(t.Context(), PostgresOptions{Dir: dir, NoSync: true})
+	s, err := StartPostgres(t.Context(), Options{Dir: dir, NoSync: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +45,16 @@ func needPostgres(t *testing.T) {
 	}
 }
 
-// reachable is a folder that every user can get to.
+// withPort stores a port in a server's folder, as an earlier start does.
+func withPort(t *testing.T, dir, file string, port int) string {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, file), []byte(strconv.Itoa(port)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// reachable is a folder that every user can reach.
 func reachable(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "embedded-test-")
@@ -219,13 +229,11 @@ func TestPostgresEndsAServerLeftBehind(t *testing.T) {
 	query(t, s.URL("postgres"), write...)
 	stop(t, s)
 
-	f, err := openFolder(dir)
+	f, err := openFolder(dir, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := s.program()
-	p.folder = f
-	stranger := start(t, p)
+	stranger := start(t, command{s.program(), f})
 	eventually(t, "the stranger is up", func() bool {
 		content, _ := f.readFile(pidFile)
 		return strings.HasSuffix(string(content), "ready")
@@ -274,12 +282,12 @@ func TestPostgresErrorsSayWhatToDo(t *testing.T) {
 	s := run(t, dir)
 	taken := s.Port()
 	for name, test := range map[string]struct {
-		options PostgresOptions
+		options Options
 		want    string
 	}{
-		"folder in use": {PostgresOptions{Dir: dir}, "stop that one first"},
-		"port in use":   {PostgresOptions{Dir: t.TempDir(), Port: taken, NoSync: true}, fmt.Sprintf("port %d cannot be listened on", taken)},
-		"not a folder":  {PostgresOptions{Dir: "/dev/null"}, "make the data folder"},
+		"folder in use": {Options{Dir: dir}, "stop that process"},
+		"port in use":   {Options{Dir: withPort(t, t.TempDir(), portFile, taken), NoSync: true}, fmt.Sprintf("port %d cannot be listened on", taken)},
+		"not a folder":  {Options{Dir: "/dev/null"}, "make the data folder"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := StartPostgres(t.Context(), test.options)
@@ -297,20 +305,13 @@ func TestPostgresErrorsSayWhatToDo(t *testing.T) {
 	}
 }
 
-func TestPostgresOnAGivenPort(t *testing.T) {
-	needPostgres(t)
+func TestPostgresOnTheStoredPort(t *testing.T) {
 	port, err := freePort(t.Context(), tryTCP)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	s, err := StartPostgres(t.Context(), PostgresOptions{Dir: dir, Port: port, NoSync: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	stop(t, s)
-	if again := run(t, dir); again.Port() != port {
-		t.Errorf("port %d was given, %d is used the next time", port, again.Port())
+	if s := run(t, withPort(t, t.TempDir(), portFile, port)); s.Port() != port {
+		t.Errorf("port %d is stored, %d is used", port, s.Port())
 	}
 }
 

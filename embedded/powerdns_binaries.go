@@ -12,11 +12,10 @@ import (
 	"strings"
 )
 
-// ErrNoPowerDNS is returned, wrapped, where this machine has no PowerDNS server
-// that would do. Its text says what to install.
+// ErrNoPowerDNS says that this machine has no suitable PowerDNS server, and what to install.
 var ErrNoPowerDNS = errors.New("install the PowerDNS authoritative server with a backend that needs no other server (Debian: apt-get install --no-install-recommends pdns-server pdns-backend-sqlite3 sqlite3)")
 
-// powerDNSStorage is what the server keeps its data in: one of its backends.
+// powerDNSStorage is one of the server's backends.
 type powerDNSStorage string
 
 const (
@@ -24,7 +23,7 @@ const (
 	lmdb   powerDNSStorage = "lmdb"
 )
 
-// files of the data folder, by which the storage that made it is known.
+// powerDNSFiles are the files in the data folder, which show the storage that made it.
 var powerDNSFiles = map[powerDNSStorage]string{sqlite: "pdns.sqlite3", lmdb: "pdns.lmdb"}
 
 // powerDNSBinaries is what is installed of PowerDNS.
@@ -35,7 +34,7 @@ type powerDNSBinaries struct {
 	schema, shell string
 }
 
-// findPowerDNS looks for the server and what it can keep data in.
+// findPowerDNS looks for the server and its backends.
 func findPowerDNS(ctx context.Context) (powerDNSBinaries, error) {
 	var b powerDNSBinaries
 	if b.server = findProgram("pdns_server"); b.server == "" {
@@ -60,8 +59,8 @@ func findPowerDNS(ctx context.Context) (powerDNSBinaries, error) {
 	return b, nil
 }
 
-// findProgram looks in PATH and where distributions keep servers, which an
-// ordinary user's PATH lacks.
+// findProgram looks in PATH, and in the folders of servers, which are not in an ordinary
+// user's PATH.
 func findProgram(name string) string {
 	if path, err := exec.LookPath(name); err == nil {
 		if path, err = filepath.Abs(path); err == nil {
@@ -85,20 +84,20 @@ func findSchema() string {
 		"/usr/share/pdns*/schema.sqlite3.sql",
 		"/usr/local/share/doc/pdns*/schema.sqlite3.sql",
 	} {
-		if found, _ := filepath.Glob(pattern); len(found) > 0 { // fails for a bad pattern only
+		if found, _ := filepath.Glob(pattern); len(found) > 0 { // fails only for a bad pattern
 			return found[0]
 		}
 	}
 	return ""
 }
 
-// pick returns the storage for a new data folder. SQLite opens files by their
-// whole path only, which the server's user cannot follow to a hidden folder.
+// pick returns the storage for a new data folder. SQLite opens files only by their absolute
+// path, by which the server's user cannot reach a hidden folder.
 func (b powerDNSBinaries) pick(hidden bool) (powerDNSStorage, error) {
 	for _, s := range b.storage {
 		if s != sqlite || !hidden {
 			return s, nil
 		}
 	}
-	return "", fmt.Errorf("the server's user cannot pass the directories above the data folder, and PowerDNS's backend gsqlite3 needs that: install its backend lmdb (Debian: apt-get install --no-install-recommends pdns-backend-lmdb) or name a folder that everybody can reach: %w", ErrNoPowerDNS)
+	return "", fmt.Errorf("the server's user cannot pass the directories above the data folder, as PowerDNS's backend gsqlite3 requires: install its backend lmdb (Debian: apt-get install --no-install-recommends pdns-backend-lmdb) or name a folder that everybody can reach: %w", ErrNoPowerDNS)
 }

@@ -2,30 +2,26 @@ package embedded
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 const (
 	apiPortFile        = "api-port"
 	apiKeyFile         = "api-key"
 	powerDNSConfigFile = "pdns.conf"
-
-	// inherited is the server's folder for the server, whatever the folder is
-	// called and wherever it is: see folder.childPath.
-	inherited = "/proc/self/fd/3"
 )
 
-// fill finds the programs, makes the data where that has not been done to the
-// end, and writes the configuration.
+// fill finds the programs, makes the data, and writes the configuration.
 func (p *PowerDNS) fill(ctx context.Context) (err error) {
 	if p.binaries, err = findPowerDNS(ctx); err != nil {
 		return err
 	}
-	if p.apiKey, err = p.folder.keptSecret(apiKeyFile); err != nil {
+	if p.apiKey, err = p.folder.storedSecret(apiKeyFile, rand.Text); err != nil {
 		return err
 	}
 	if p.storage, err = p.madeBy(); err == nil && p.storage == "" {
@@ -34,7 +30,7 @@ func (p *PowerDNS) fill(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := p.choosePorts(ctx); err != nil {
+	if p.apiPort, err = p.folder.storedPort(ctx, apiPortFile, tryTCP); err != nil {
 		return err
 	}
 	return p.configure()
@@ -44,7 +40,7 @@ func (p *PowerDNS) makeData(ctx context.Context) (err error) {
 	if p.storage, err = p.binaries.pick(p.folder.hidden); err != nil {
 		return err
 	}
-	return p.folder.makeData(func() error {
+	return p.folder.makeData(ctx, func(ctx context.Context) error {
 		if p.storage == sqlite {
 			return p.makeSQLite(ctx)
 		}
@@ -52,36 +48,29 @@ func (p *PowerDNS) makeData(ctx context.Context) (err error) {
 	})
 }
 
-// madeBy returns the storage that made the data folder; empty where there is
-// none yet.
+// madeBy returns the storage that made the data folder; empty: it does not exist.
 func (p *PowerDNS) madeBy() (powerDNSStorage, error) {
-	if there, err := p.folder.hasData(); err != nil || !there {
+	if exists, err := p.folder.hasData(); err != nil || !exists {
 		return "", err
 	}
 	made := lmdb
 	if _, err := os.Stat(p.folder.path(dataFolder + "/" + powerDNSFiles[sqlite])); err == nil {
 		made = sqlite
 	}
-	for _, s := range p.binaries.storage {
-		if s == made {
-			return made, nil
-		}
+	if slices.Contains(p.binaries.storage, made) {
+		return made, nil
 	}
 	return "", fmt.Errorf("the data in %s was made with PowerDNS's backend %s, which is not installed; install it again, or move the data away: %w",
 		p.folder.root, made, ErrNoPowerDNS)
 }
 
 func (p *PowerDNS) makeSQLite(ctx context.Context) error {
-	return runProcess(ctx, program{
-		path:   p.binaries.shell,
-		args:   []string{"-batch", "-bail", p.folder.childPath(freshData + "/" + powerDNSFiles[sqlite]), ".read " + p.binaries.schema},
-		folder: p.folder, log: "sqlite3.log",
-		polite: syscall.SIGTERM, orphaned: syscall.SIGKILL,
-	})
+	file := p.folder.childPath(freshData + "/" + powerDNSFiles[sqlite])
+	return runProcess(ctx, p.folder, program{path: p.binaries.shell, args: []string{"-batch", "-bail", file, ".read " + p.binaries.schema}})
 }
 
-// configure writes the server's configuration, which holds the API key: hence
-// a file of the server's own and no arguments.
+// configure writes the server's configuration: it contains the API key, and every user
+// can read arguments.
 func (p *PowerDNS) configure() error {
 	settings := []string{
 		"launch=" + string(p.storage),
@@ -91,7 +80,7 @@ func (p *PowerDNS) configure() error {
 		"write-pid=no",
 		"daemon=no",
 		"guardian=no",
-		"security-poll-suffix=", // it would ask the Internet about itself
+		"security-poll-suffix=", // which queries the Internet
 		"version-string=anonymous",
 		"loglevel=4", // warnings
 		"api=yes",
@@ -101,8 +90,8 @@ func (p *PowerDNS) configure() error {
 		"webserver-port=" + strconv.Itoa(p.apiPort),
 		"webserver-allow-from=127.0.0.0/8",
 		"dnsupdate=yes",
-		"allow-dnsupdate-from=", // by each zone's own list only
-		"allow-axfr-ips=",       // by each zone's own keys only
+		"allow-dnsupdate-from=", // only by each zone's own list
+		"allow-axfr-ips=",       // only by each zone's own keys
 	}
 	file := inherited + "/" + dataFolder + "/" + powerDNSFiles[p.storage]
 	switch p.storage {

@@ -17,7 +17,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-func runPowerDNS(t *testing.T, o PowerDNSOptions) *PowerDNS {
+func runPowerDNS(t *testing.T, o Options) *PowerDNS {
 	t.Helper()
 	o.NoSync = true
 	p, err := StartPowerDNS(t.Context(), o)
@@ -92,13 +92,13 @@ func TestPowerDNSKeepsData(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(dir(t), "powerdns")
-			first := runPowerDNS(t, PowerDNSOptions{Dir: dir})
+			first := runPowerDNS(t, Options{Dir: dir})
 			makeZone(t, first)
 			stopPowerDNS(t, first)
 			if err, ok := <-first.Done(); ok {
 				t.Fatalf("Done after Stop: %v", err)
 			}
-			second := runPowerDNS(t, PowerDNSOptions{Dir: dir})
+			second := runPowerDNS(t, Options{Dir: dir})
 			if second.Port() != first.Port() || second.APIURL() != first.APIURL() || second.APIKey() != first.APIKey() {
 				t.Error("the second start has another port or key")
 			}
@@ -112,7 +112,7 @@ func TestPowerDNSKeepsData(t *testing.T) {
 }
 
 func TestPowerDNSSurvives(t *testing.T) {
-	p := runPowerDNS(t, PowerDNSOptions{Dir: reachable(t)})
+	p := runPowerDNS(t, Options{Dir: reachable(t)})
 	makeZone(t, p)
 	for _, c := range []struct {
 		name string
@@ -145,7 +145,7 @@ func TestPowerDNSSurvives(t *testing.T) {
 }
 
 func TestPowerDNSSettings(t *testing.T) {
-	p := runPowerDNS(t, PowerDNSOptions{Dir: reachable(t)})
+	p := runPowerDNS(t, Options{Dir: reachable(t)})
 	status, body := callPowerDNS(t, p, p.APIKey(), http.MethodGet, "/config", "")
 	var settings []struct{ Name, Value string }
 	if err := json.Unmarshal([]byte(body), &settings); err != nil {
@@ -189,11 +189,11 @@ func TestPowerDNSPortTaken(t *testing.T) {
 	}
 	defer func() { _ = taken.Close() }()
 	port := taken.LocalAddr().(*net.UDPAddr).Port
-	_, err = StartPowerDNS(t.Context(), PowerDNSOptions{Dir: reachable(t), Port: port})
+	_, err = StartPowerDNS(t.Context(), Options{Dir: withPort(t, reachable(t), portFile, port)})
 	if errors.Is(err, ErrNoPowerDNS) && os.Getenv("CI") != "true" {
 		t.Skip(err)
 	}
-	if err == nil || !strings.Contains(err.Error(), "port "+strconv.Itoa(port)) || !strings.Contains(err.Error(), "free it") {
+	if err == nil || !strings.Contains(err.Error(), "port "+strconv.Itoa(port)) || !strings.Contains(err.Error(), "stop that process") {
 		t.Errorf("error: %v", err)
 	}
 }

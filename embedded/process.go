@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,59 +13,57 @@ import (
 	"time"
 )
 
-// program is a server, or a tool of one, to be run as a child of this process.
+// program is a server, or one of its tools, to run as a child process.
 type program struct {
 	path string
 	args []string
-	// env is added to a minimal environment. This process's own is not passed
-	// on: it holds secrets that are none of the child's business.
+	// env is added to a minimal environment. This process's own contains secrets.
 	env []string
-	// folder is what the child works in; it runs as the folder's owner.
-	folder *folder
-	// log is the name of the file in folder that output is appended to.
+	// log is the file in the folder to which output is appended; empty: the program's
+	// name with ".log".
 	log string
-	// polite asks the child to end.
+	// polite asks the child to end; 0: SIGTERM.
 	polite syscall.Signal
-	// orphaned is what the kernel sends to the child when this process ends
-	// in whatever way.
+	// orphaned is sent by the kernel when this process ends, in whatever way;
+	// 0: SIGKILL.
 	orphaned syscall.Signal
 }
 
-// process is a running child. All its methods are safe for concurrent use.
+// process is a running child. It is safe for concurrent use.
 type process struct {
 	name    string
 	child   *os.Process
 	polite  syscall.Signal
 	logFile string
 	done    chan struct{}
-	err     error // how it ended; to be read after done
+	err     error // how it ended; readable once done is closed
 }
 
-// startProcess starts p in a process group of its own, so that a terminal's
-// interrupt reaches this process alone. The child dies with this process, also
-// by kill -9.
-func startProcess(p program) (*process, error) {
-	cmd, output, err := p.command()
+// startProcess starts p in the folder f, as its owner. The child has a process group of
+// its own, so that a terminal's interrupt reaches only this process, and dies with this
+// process, even by kill -9.
+func startProcess(f *folder, p program) (*process, error) {
+	c := &process{name: filepath.Base(p.path), polite: cmp.Or(p.polite, syscall.SIGTERM), done: make(chan struct{})}
+	c.logFile = f.path(cmp.Or(p.log, c.name+".log"))
+	output, err := os.OpenFile(c.logFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open the log of %s: %w", c.name, err)
 	}
-	c := &process{name: p.name(), polite: p.polite, logFile: output.Name(), done: make(chan struct{})}
+	cmd := p.command(f, output)
 	started := make(chan error)
 	go func() {
-		// PR_SET_PDEATHSIG is tied to the thread that forks, not to the
-		// process: so this thread stays until the child has ended.
+		// PR_SET_PDEATHSIG is tied to the thread that forks, not to the process: so this
+		// thread stays until the child has ended.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		_ = output.Close() // the child has its own; ours would keep the folder's disk busy
-		if err != nil {
-			started <- err
-			return
-		}
 		c.child = cmd.Process
-		started <- nil
-		c.err = cmd.Wait()
-		close(c.done)
+		started <- err
+		if err == nil {
+			c.err = cmd.Wait()
+			close(c.done)
+		}
 	}()
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start %s: %w", c.name, err)
@@ -72,29 +71,23 @@ func startProcess(p program) (*process, error) {
 	return c, nil
 }
 
-func (p program) command() (*exec.Cmd, *os.File, error) {
-	output, err := os.OpenFile(p.folder.path(p.log), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, nil, fmt.Errorf("open the log of %s: %w", p.name(), err)
-	}
+func (p program) command(f *folder, output *os.File) *exec.Cmd {
 	cmd := exec.Command(p.path, p.args...) //nolint:noctx // the child outlives the context that it is started with
-	cmd.Dir = "/"                          // the child might not be able to reach ours
+	cmd.Dir = "/"                          // the child may not be able to reach our directory
 	cmd.Env = append([]string{"PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"}, p.env...)
 	cmd.Stdout, cmd.Stderr = output, output
-	cmd.ExtraFiles = []*os.File{p.folder.handle} // file descriptor 3, see folder.childPath
+	cmd.ExtraFiles = []*os.File{f.handle} // file descriptor 3, see inherited
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Setpgid:    true,
-		Pdeathsig:  p.orphaned,
-		Credential: p.folder.owner,
+		Pdeathsig:  cmp.Or(p.orphaned, syscall.SIGKILL),
+		Credential: f.owner,
 	}
-	return cmd, output, nil
+	return cmd
 }
 
-func (p program) name() string { return filepath.Base(p.path) }
-
-// runProcess runs p to its end; when ctx ends first, p is killed.
-func runProcess(ctx context.Context, p program) error {
-	c, err := startProcess(p)
+// runProcess runs p to its end. If ctx ends first, it kills p.
+func runProcess(ctx context.Context, f *folder, p program) error {
+	c, err := startProcess(f, p)
 	if err != nil {
 		return err
 	}
@@ -110,11 +103,11 @@ func runProcess(ctx context.Context, p program) error {
 	return nil
 }
 
-// await waits until is says yes.
-func (c *process) await(ctx context.Context, is func(context.Context) bool) error {
+// await waits until ready returns true, the child ends, or ctx ends.
+func (c *process) await(ctx context.Context, ready func(context.Context) bool) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for !is(ctx) {
+	for !ready(ctx) {
 		select {
 		case <-tick.C:
 		case <-c.done:
@@ -126,8 +119,8 @@ func (c *process) await(ctx context.Context, is func(context.Context) bool) erro
 	return nil
 }
 
-// stop asks the child to end and waits for it. When ctx ends first, the child
-// is killed, and the error says so.
+// stop asks the child to end and waits for it. If ctx ends first, it kills the child
+// and returns an error.
 func (c *process) stop(ctx context.Context) error {
 	if err := c.child.Signal(c.polite); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("stop %s: %w", c.name, err)
@@ -144,7 +137,7 @@ func (c *process) stop(ctx context.Context) error {
 // kill ends the child and its process group at once, and waits for the child.
 func (c *process) kill() {
 	select {
-	case <-c.done: // its number may be another's by now
+	case <-c.done: // another process may have its number by now
 		return
 	default:
 	}
@@ -152,8 +145,7 @@ func (c *process) kill() {
 	<-c.done
 }
 
-// failure is the error for a child that ended by itself, with the last words
-// it said.
+// failure is the error for a child that ended by itself, with the end of its log.
 func (c *process) failure() error {
 	how := "ended"
 	if c.err != nil {

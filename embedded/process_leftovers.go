@@ -11,12 +11,11 @@ import (
 	"time"
 )
 
-// endLeftovers ends every process that was started on the folder root and waits
-// until it is gone: the server of a parent that was killed, still shutting down,
-// or the processes of a server that was killed. The caller holds root's lock, so
-// none of them is anybody's. Each has the folder as file descriptor 3, which
-// tells it from a stranger that has its number. It is sent the signals in turn,
-// and SIGKILL in the end.
+// endLeftovers ends every process that was started on the folder root, and waits until
+// all are gone: a server whose parent was killed, or the processes of a server that was
+// killed. The caller holds root's lock, so none of them belongs to anybody. Each has the
+// folder as file descriptor 3; a process that reuses its number does not. They get the
+// signals one after the other, and at last SIGKILL.
 func endLeftovers(ctx context.Context, root string, signals []syscall.Signal) error {
 	const patience = 5 * time.Second
 	signals = append(slices.Clip(signals), syscall.SIGKILL)
@@ -35,19 +34,19 @@ func endLeftovers(ctx context.Context, root string, signals []syscall.Signal) er
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("a server of an earlier run (process %d) still works in %s: %w", pids[0], root, ctx.Err())
+			return fmt.Errorf("a server of an earlier run (process %d) still runs in %s: %w", pids[0], root, ctx.Err())
 		}
 	}
 }
 
 func signalAll(pids []int, root string, signal syscall.Signal) {
 	for _, pid := range pids {
-		child, err := os.FindProcess(pid) // holds on to this very process where the kernel has pidfds
+		child, err := os.FindProcess(pid) // refers to this very process if the kernel has pidfds
 		if err != nil {
 			continue
 		}
 		if holds(pid, root) {
-			_ = child.Signal(signal) // fails where it has just ended
+			_ = child.Signal(signal) // fails if it has just ended
 		}
 		_ = child.Release()
 	}
@@ -55,7 +54,7 @@ func signalAll(pids []int, root string, signal syscall.Signal) {
 
 func holders(root string) []int {
 	var pids []int
-	entries, _ := os.ReadDir("/proc") // without /proc there is nothing to be known
+	entries, _ := os.ReadDir("/proc") // without /proc, nothing can be found
 	for _, e := range entries {
 		if pid, err := strconv.Atoi(e.Name()); err == nil && pid != os.Getpid() && holds(pid, root) {
 			pids = append(pids, pid)
@@ -64,10 +63,10 @@ func holders(root string) []int {
 	return pids
 }
 
-// holds looks at every thread: the first one may have ended before the others,
-// which then still have the files.
+// holds checks every thread: the first one may end before the others, which still have
+// the files.
 func holds(pid int, root string) bool {
-	files, _ := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task", "*", "fd", "3")) // fails for a bad pattern only
+	files, _ := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task", "*", "fd", "3")) // fails only for a bad pattern
 	for _, file := range files {
 		if held, err := os.Readlink(file); err == nil && held == root {
 			return true

@@ -6,29 +6,31 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
 
-// shell makes a program of a script. Its folder lies below one that only we
-// can pass, as t.TempDir does.
-func shell(t *testing.T, script string) program {
+// command is a program with the folder that it runs in.
+type command struct {
+	program
+	folder *folder
+}
+
+// shell makes a program of a script. Its folder lies below one that only this process's
+// user can pass, as t.TempDir does.
+func shell(t *testing.T, script string) command {
 	t.Helper()
-	f, err := openFolder(filepath.Join(t.TempDir(), "server"))
+	f, err := openFolder(filepath.Join(t.TempDir(), "server"), false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(f.close)
-	return program{
-		path: "/bin/sh", args: []string{"-c", script}, folder: f, log: "sh.log",
-		polite: syscall.SIGTERM, orphaned: syscall.SIGKILL,
-	}
+	return command{program{path: "/bin/sh", args: []string{"-c", script}}, f}
 }
 
-func start(t *testing.T, p program) *process {
+func start(t *testing.T, p command) *process {
 	t.Helper()
-	c, err := startProcess(p)
+	c, err := startProcess(p.folder, p.program)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,11 +38,11 @@ func start(t *testing.T, p program) *process {
 	return c
 }
 
-// say waits until the program has said something.
-func say(t *testing.T, p program, want string) {
+// say waits until the program has written a text.
+func say(t *testing.T, p command, want string) {
 	t.Helper()
 	eventually(t, "the program says "+want, func() bool {
-		said, _ := p.folder.readFile(p.log)
+		said, _ := p.folder.readFile("sh.log")
 		return strings.Contains(string(said), want)
 	})
 }
@@ -77,7 +79,7 @@ func TestTheLogIsTheChildsAlone(t *testing.T) {
 		t.Fatalf("the open files of this process: %v, %v", open, err)
 	}
 	for _, file := range open {
-		if target, _ := os.Readlink(file); target == filepath.Join(p.folder.root, p.log) {
+		if target, _ := os.Readlink(file); target == filepath.Join(p.folder.root, "sh.log") {
 			t.Errorf("%s is still open", target)
 		}
 	}
@@ -92,7 +94,7 @@ func TestStopKillsTheWholeGroupInTheEnd(t *testing.T) {
 	if err := c.stop(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "was killed") {
 		t.Fatalf("stop: %v", err)
 	}
-	said, err := p.folder.readFile(p.log)
+	said, err := p.folder.readFile("sh.log")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +123,8 @@ func TestRunProcess(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), test.timeout)
 			defer cancel()
-			err := runProcess(ctx, shell(t, test.script))
+			p := shell(t, test.script)
+			err := runProcess(ctx, p.folder, p.program)
 			if (err != nil) != (len(test.want) > 0) {
 				t.Fatalf("error: %v", err)
 			}
@@ -140,7 +143,7 @@ func TestChildInheritsNoSecretAndNoPrivilege(t *testing.T) {
 	p.env = []string{"GREETING=hello"}
 	start(t, p)
 	say(t, p, "done")
-	said, err := p.folder.readFile(p.log)
+	said, err := p.folder.readFile("sh.log")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,18 +171,18 @@ func TestChildReachesItsFolder(t *testing.T) {
 func TestStartOfWhatIsNotThere(t *testing.T) {
 	p := shell(t, "")
 	p.path = "/nowhere/server"
-	if _, err := startProcess(p); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "start server") {
+	if _, err := startProcess(p.folder, p.program); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "start server") {
 		t.Fatalf("error: %v", err)
 	}
 }
 
 func TestFolderIsHeldByOne(t *testing.T) {
 	p := shell(t, "")
-	if _, err := openFolder(p.folder.root); err == nil || !strings.Contains(err.Error(), "is in use by process") {
+	if _, err := openFolder(p.folder.root, false); err == nil || !strings.Contains(err.Error(), "is in use by process") {
 		t.Fatalf("a second process takes the folder: %v", err)
 	}
 	p.folder.close()
-	again, err := openFolder(p.folder.root)
+	again, err := openFolder(p.folder.root, false)
 	if err != nil {
 		t.Fatal(err)
 	}

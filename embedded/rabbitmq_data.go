@@ -2,9 +2,9 @@ package embedded
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -12,8 +12,7 @@ import (
 	"strings"
 )
 
-// ErrNoRabbitMQ is returned, wrapped, where this machine has no RabbitMQ server.
-// Its text says what to install.
+// ErrNoRabbitMQ says that this machine has no RabbitMQ server, and what to install.
 var ErrNoRabbitMQ = errors.New("install the RabbitMQ server (Debian: apt-get install --no-install-recommends rabbitmq-server; Fedora: dnf install rabbitmq-server)")
 
 const (
@@ -21,8 +20,8 @@ const (
 	rabbitManagementFile = "management-port"
 	rabbitConfigFile     = "rabbitmq.conf"
 	rabbitPluginsFile    = "enabled_plugins"
-	rabbitCookieFile     = ".erlang.cookie" // below HOME; Erlang knows no other place
-	rabbitMadeFile       = "made"           // there once the data is complete
+	rabbitCookieFile     = ".erlang.cookie" // below HOME, where Erlang looks for it
+	rabbitMadeFile       = "made"           // exists once the data is complete
 	rabbitLog            = "rabbitmq.log"
 )
 
@@ -32,8 +31,8 @@ type rabbitBinaries struct {
 	mapper string // Erlang's port mapper, epmd
 }
 
-// findRabbitMQ finds the server's own start script. The one in PATH is a
-// wrapper of the distribution's that insists on its own user and folder.
+// findRabbitMQ finds the server's own start script. That in PATH is the distribution's
+// wrapper, which accepts only its own user and folder.
 func findRabbitMQ() (rabbitBinaries, error) {
 	var found rabbitBinaries
 	for _, pattern := range []string{
@@ -41,7 +40,7 @@ func findRabbitMQ() (rabbitBinaries, error) {
 		"/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server",
 		"/opt/rabbitmq/sbin/rabbitmq-server",
 	} {
-		if scripts, _ := filepath.Glob(pattern); len(scripts) > 0 { // fails for a bad pattern only
+		if scripts, _ := filepath.Glob(pattern); len(scripts) > 0 { // fails only for a bad pattern
 			found.server = slices.Max(scripts)
 			break
 		}
@@ -51,62 +50,54 @@ func findRabbitMQ() (rabbitBinaries, error) {
 	}
 	var err error
 	if found.mapper, err = exec.LookPath("epmd"); err != nil {
-		return found, fmt.Errorf("RabbitMQ is installed and Erlang's epmd is not in PATH: %w", ErrNoRabbitMQ)
+		return found, fmt.Errorf("RabbitMQ is installed, but Erlang's epmd is not in PATH: %w", ErrNoRabbitMQ)
 	}
 	return found, nil
 }
 
-// fill fills the folder where that has not been done.
 func (s *RabbitMQ) fill(ctx context.Context) (err error) {
 	if s.binaries, err = findRabbitMQ(); err != nil {
 		return err
 	}
-	if s.password, err = s.folder.keptSecret(rabbitPasswordFile); err != nil {
+	if s.password, err = s.folder.storedSecret(rabbitPasswordFile, rand.Text); err != nil {
 		return err
 	}
-	if _, err := s.folder.keptSecret(rabbitCookieFile); err != nil {
+	if _, err := s.folder.storedSecret(rabbitCookieFile, rand.Text); err != nil {
 		return err
 	}
-	if s.port, err = s.folder.keptPort(ctx, portFile, s.options.Port, tryTCP); err != nil {
-		return err
-	}
-	if s.management, err = s.folder.keptPort(ctx, rabbitManagementFile, s.options.ManagementPort, tryTCP); err != nil {
+	if s.management, err = s.folder.storedPort(ctx, rabbitManagementFile, tryTCP); err != nil {
 		return err
 	}
 	if err := s.makeData(); err != nil {
 		return err
 	}
-	if err := s.folder.writeFile(rabbitPluginsFile, []byte("[rabbitmq_management].\n")); err != nil {
-		return err
-	}
-	return s.folder.writeFile(rabbitConfigFile, []byte(s.config()))
+	return s.folder.writeFiles(map[string][]byte{
+		rabbitPluginsFile: []byte("[rabbitmq_management].\n"), rabbitConfigFile: []byte(s.config()),
+	})
 }
 
-// makeData makes the data folder. A server makes its administrator in an empty
-// one only, so what a first start has left half-made is thrown away.
+// makeData makes the data folder, and removes that of an incomplete first start: a server
+// makes its administrator only in an empty folder.
 func (s *RabbitMQ) makeData() error {
 	made, err := s.folder.readFile(rabbitMadeFile)
 	if err != nil || made != nil {
 		return err
 	}
-	if err := os.RemoveAll(s.folder.path(dataFolder)); err != nil {
-		return fmt.Errorf("remove a half-made data folder: %w", err)
-	}
-	return s.folder.makeDir(dataFolder)
+	return s.folder.emptyDir(dataFolder)
 }
 
-// RabbitMQFrameMax is the size of the largest frame, in bytes: that of catalog.yml.
+// RabbitMQFrameMax is the size of the largest frame, in bytes, as in catalog.yml.
 const RabbitMQFrameMax = 16384
 
-// config is the server's configuration. The user in it is made at the first
-// start only.
+// config is the server's configuration. The server makes the user in it only at the first
+// start.
 func (s *RabbitMQ) config() string {
 	return strings.Join([]string{
 		"listeners.tcp.1 = " + loopback + ":" + strconv.Itoa(s.port),
 		"management.tcp.ip = " + loopback,
 		"management.tcp.port = " + strconv.Itoa(s.management),
-		// What the backend asks of a server that tenants share: headers of a
-		// message are as large as a frame, and queues do not count them.
+		// What the backend requires of a server that tenants share: the headers of a
+		// message may fill a frame, and queues do not count them.
 		"frame_max = " + strconv.Itoa(RabbitMQFrameMax),
 		"max_message_size = 16777216",
 		"default_user = " + rabbitAdministrator,

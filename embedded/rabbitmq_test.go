@@ -36,7 +36,7 @@ func startRabbitMQ(t *testing.T, dir string) *RabbitMQ {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), rabbitPatience)
 	defer cancel()
-	s, err := StartRabbitMQ(ctx, RabbitMQOptions{Dir: dir})
+	s, err := StartRabbitMQ(ctx, Options{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestRabbitMQ(t *testing.T) {
 	}
 	expectKept(t, first)
 	expectClosed(t, first)
-	if _, err := StartRabbitMQ(t.Context(), RabbitMQOptions{Dir: dir}); err == nil || !strings.Contains(err.Error(), "is in use by process") {
+	if _, err := StartRabbitMQ(t.Context(), Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "is in use by process") {
 		t.Fatalf("a second server on the same folder: %v", err)
 	}
 
@@ -197,7 +197,7 @@ func TestRabbitMQParent(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), rabbitPatience)
 	defer cancel()
-	s, err := StartRabbitMQ(ctx, RabbitMQOptions{Dir: dir})
+	s, err := StartRabbitMQ(ctx, Options{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +218,7 @@ func TestRabbitMQAfterAnInterruptedFirstStart(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 	}()
-	_, err := StartRabbitMQ(ctx, RabbitMQOptions{Dir: dir})
+	_, err := StartRabbitMQ(ctx, Options{Dir: dir})
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "did not become ready in time") {
 		t.Fatal(err)
 	}
@@ -236,10 +236,9 @@ func TestRabbitMQOnATakenPort(t *testing.T) {
 	}
 	defer l.Close()
 	port := l.Addr().(*net.TCPAddr).Port
-	for name, o := range map[string]RabbitMQOptions{"applications": {Port: port}, "management": {ManagementPort: port}} {
-		t.Run(name, func(t *testing.T) {
-			o.Dir = t.TempDir()
-			if _, err := StartRabbitMQ(t.Context(), o); err == nil || !strings.Contains(err.Error(), "cannot be listened on") {
+	for _, file := range []string{portFile, rabbitManagementFile} {
+		t.Run(file, func(t *testing.T) {
+			if _, err := StartRabbitMQ(t.Context(), Options{Dir: withPort(t, t.TempDir(), file, port)}); err == nil || !strings.Contains(err.Error(), "cannot be listened on") {
 				t.Errorf("%v", err)
 			}
 		})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -19,8 +18,7 @@ const (
 	sambaConfigFile = "smb.conf"
 )
 
-// sambaFolders are what the server wants for itself, by the setting that names
-// them.
+// sambaFolders are the server's own folders, with the settings that name them.
 var sambaFolders = []struct{ setting, name string }{
 	{"private dir", "private"}, {"state directory", "state"}, {"cache directory", "cache"},
 	{"lock directory", "locks"}, {"pid directory", "pid"}, {"ncalrpc dir", "ncalrpc"},
@@ -29,18 +27,14 @@ var sambaFolders = []struct{ setting, name string }{
 // sambaTools are the programs that administer a server.
 var sambaTools = []string{"net", "pdbedit", "smbcontrol", "smbpasswd", "smbstatus", "testparm"}
 
-// sambaPath is what smb.conf and a shell take for nothing but a path.
+// sambaPath matches paths without characters that mean something to smb.conf or a shell.
 var sambaPath = regexp.MustCompile(`^[A-Za-z0-9/._@+-]+$`)
 
-// fill makes what the server needs in its folder, as far as it is not there.
-func (s *Samba) fill(ctx context.Context) (err error) {
+func (s *Samba) fill(context.Context) error {
 	if err := s.find(); err != nil {
 		return err
 	}
 	if err := s.checkFolder(); err != nil {
-		return err
-	}
-	if s.port, err = s.folder.keptPort(ctx, portFile, s.options.Port, tryTCP); err != nil {
 		return err
 	}
 	return errors.Join(s.makeFolders(), s.makeAccounts(), s.makePrograms(), s.folder.writeFile(sambaConfigFile, []byte(s.config())))
@@ -57,7 +51,7 @@ func (s *Samba) find() error {
 		}
 	}
 	for _, pattern := range []string{"/usr/lib/*/libnss_wrapper.so", "/usr/lib64/libnss_wrapper.so", "/usr/local/lib/libnss_wrapper.so"} {
-		if found, _ := filepath.Glob(pattern); len(found) > 0 { // fails for a bad pattern only
+		if found, _ := filepath.Glob(pattern); len(found) > 0 { // fails only for a bad pattern
 			s.wrapper = found[0]
 			return nil
 		}
@@ -65,12 +59,12 @@ func (s *Samba) find() error {
 	return fmt.Errorf("no nss_wrapper found: %w", ErrNoSamba)
 }
 
-// checkFolder says where the folder will not do.
+// checkFolder returns an error if Samba cannot work in the folder.
 func (s *Samba) checkFolder() error {
 	nobody := &syscall.Credential{Uid: 65534, Gid: 65534}
 	for _, path := range []string{s.folder.root, s.SharesFolder()} {
 		if !sambaPath.MatchString(path) {
-			return fmt.Errorf("%s is no path for Samba's configuration: name a folder of letters, digits and . _ @ + - only", path)
+			return fmt.Errorf("Samba's configuration cannot contain the path %s: name a folder that consists of letters, digits and . _ @ + -", path)
 		}
 		if !reaches(nobody, filepath.Dir(path)) && path != s.folder.path(sambaShares) {
 			return fmt.Errorf("the users of shares cannot pass the directories above %s: name a folder that everybody can reach: %w", path, ErrNoSamba)
@@ -85,20 +79,20 @@ func (s *Samba) makeFolders() error {
 		names = append(names, f.name)
 	}
 	for _, name := range names {
-		if err := s.folder.makeDir(name); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := s.folder.makeDir(name); err != nil {
 			return err
 		}
 	}
-	// Sessions pass these as their users, and look accounts up.
+	// Sessions pass these as their users, and look up accounts.
 	return errors.Join(
-		s.folder.own(s.folder.path(sambaAccounts), 0o755),
-		s.folder.own(s.folder.path(sambaShares), 0o711),
+		s.folder.setOwner(s.folder.path(sambaAccounts), 0o755),
+		s.folder.setOwner(s.folder.path(sambaShares), 0o711),
 		os.Chown(s.folder.root, 0, 0),
-		s.folder.own(s.folder.root, 0o711),
+		s.folder.setOwner(s.folder.root, 0o711),
 	)
 }
 
-// makeAccounts makes the accounts that the server itself wants.
+// makeAccounts makes the accounts that the server itself needs.
 func (s *Samba) makeAccounts() error {
 	for _, f := range []struct{ name, text string }{
 		{"passwd", "root:*:0:0:root:/root:/bin/sh\nnobody:*:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"},
@@ -111,14 +105,14 @@ func (s *Samba) makeAccounts() error {
 		if err := s.folder.writeFile(path, []byte(f.text)); err != nil {
 			return err
 		}
-		if err := s.folder.own(s.folder.path(path), 0o644); err != nil {
+		if err := s.folder.setOwner(s.folder.path(path), 0o644); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// environment makes a program of Samba's find the server's own accounts.
+// environment lets Samba's programs find the server's own accounts.
 func (s *Samba) environment() []string {
 	env := []string{
 		"LD_PRELOAD=" + s.wrapper,
@@ -131,8 +125,7 @@ func (s *Samba) environment() []string {
 	return env
 }
 
-// makePrograms makes scripts of the administration's programs, which run them in
-// that environment.
+// makePrograms writes scripts that run the administration's programs in that environment.
 func (s *Samba) makePrograms() error {
 	for _, tool := range sambaTools {
 		script := "#!/bin/sh\nexport " + strings.Join(s.environment(), " ") + "\nexec " + findProgram(tool) + " \"$@\"\n"
@@ -140,7 +133,7 @@ func (s *Samba) makePrograms() error {
 		if err := s.folder.writeFile(name, []byte(script)); err != nil {
 			return err
 		}
-		if err := s.folder.own(s.folder.path(name), 0o700); err != nil {
+		if err := s.folder.setOwner(s.folder.path(name), 0o700); err != nil {
 			return err
 		}
 	}
@@ -152,7 +145,7 @@ func (s *Samba) config() string {
 	lines := []string{
 		"[global]",
 		"server role = standalone server",
-		"netbios name = CHANDLER", // the machine's own may be too long for one
+		"netbios name = CHANDLER", // the machine's own may be too long
 		"workgroup = CHANDLER",
 		"interfaces = " + loopback + "/8",
 		"bind interfaces only = yes",
@@ -173,7 +166,7 @@ func (s *Samba) config() string {
 		lines = append(lines, f.setting+" = "+s.folder.path(f.name))
 	}
 	lines = append(lines,
-		// No session needs it, and all could list shares and users through it.
+		// No session needs it, and every session could list shares and users through it.
 		"[IPC$]", "hosts deny = ALL", "path = "+s.folder.path("ncalrpc"))
 	return strings.Join(lines, "\n") + "\n"
 }

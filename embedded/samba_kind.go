@@ -12,26 +12,20 @@ import (
 	"strings"
 )
 
-func sambaKind() Kind {
-	return Kind{Backend: "filesystem/smb", Folder: "samba", missing: ErrNoSamba, Start: func(ctx context.Context, o Options) (*Running, error) {
-		s, err := StartSamba(ctx, SambaOptions{Dir: o.Dir, NoSync: o.NoSync})
-		if err != nil {
-			return nil, err
-		}
-		return &Running{Server: s, Variables: s.variables, Holds: s.holds}, nil
-	}}
-}
-
-func (s *Samba) variables(connect func(string) string) map[string]string {
+// Variables implements Running.
+func (s *Samba) Variables(connect func(string) string) map[string]string {
 	return map[string]string{
 		"SMB_ADDRESS": connect(s.Address()), "SMB_FOLDER": s.SharesFolder(), "SMB_ACCOUNTS": s.AccountsFolder(),
 		"SMB_CONFIG_FILE": s.ConfigFile(), "SMB_PROGRAMS": s.ProgramsFolder(),
 	}
 }
 
-// holds lists the shares, the users, and the folders and accounts behind them,
-// without the accounts of the system itself.
-func (s *Samba) holds(ctx context.Context) ([]string, error) {
+// Secrets implements Running: root administers the server without a password.
+func (s *Samba) Secrets() map[string]string { return nil }
+
+// Holds implements Running. It lists the shares and users, and the folders and accounts
+// behind them.
+func (s *Samba) Holds(ctx context.Context) ([]string, error) {
 	var names []string
 	for what, command := range map[string][]string{
 		"share": {"net", "conf", "-s", s.ConfigFile(), "listshares"}, "user": {"pdbedit", "-s", s.ConfigFile(), "-L"},
@@ -60,10 +54,10 @@ func (s *Samba) holds(ctx context.Context) ([]string, error) {
 	return append(names, folders...), err
 }
 
-// sambaOwn are the accounts that the files begin with.
+// sambaOwn are the accounts that makeAccounts writes.
 var sambaOwn = []string{"passwd root", "passwd nobody", "group root", "group nogroup"}
 
-// sambaTrash is where the backend moves folders that are being deleted; it stays.
+// sambaTrash is the folder into which the backend moves folders to delete.
 const sambaTrash = ".deleted-c"
 
 func foldersBelow(shares string) ([]string, error) {

@@ -27,11 +27,10 @@ func needRoot(t *testing.T) {
 	t.Skip("a Samba server takes root: run this test as root")
 }
 
-func runSamba(t *testing.T, o SambaOptions) *Samba {
+func runSamba(t *testing.T, dir string) *Samba {
 	t.Helper()
 	needRoot(t)
-	o.NoSync = true
-	s, err := StartSamba(t.Context(), o)
+	s, err := StartSamba(t.Context(), SambaOptions{Options: Options{Dir: dir, NoSync: true}})
 	if errors.Is(err, ErrNoSamba) && os.Getenv("CI") != "true" {
 		t.Skip(err)
 	}
@@ -72,7 +71,7 @@ func makeShare(t *testing.T, s *Samba) {
 		}
 		// A new file each time: nss_wrapper looks at nothing finer than seconds
 		// to find out whether one has changed.
-		err = errors.Join(s.folder.writeFile(path, []byte(string(before)+"\n"+line)), s.folder.own(s.folder.path(path), 0o644))
+		err = errors.Join(s.folder.writeFile(path, []byte(string(before)+"\n"+line)), s.folder.setOwner(s.folder.path(path), 0o644))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -119,13 +118,13 @@ func sharedWord(t *testing.T, s *Samba) string {
 
 func TestSambaKeepsData(t *testing.T) {
 	dir := filepath.Join(reachable(t), "samba")
-	first := runSamba(t, SambaOptions{Dir: dir})
+	first := runSamba(t, dir)
 	makeShare(t, first)
 	stopSamba(t, first)
 	if err, ok := <-first.Done(); ok {
 		t.Fatalf("Done after Stop: %v", err)
 	}
-	second := runSamba(t, SambaOptions{Dir: dir})
+	second := runSamba(t, dir)
 	if second.Address() != first.Address() {
 		t.Error("the second start has another port")
 	}
@@ -138,7 +137,7 @@ func TestSambaKeepsData(t *testing.T) {
 }
 
 func TestSambaSurvives(t *testing.T) {
-	s := runSamba(t, SambaOptions{Dir: reachable(t)})
+	s := runSamba(t, reachable(t))
 	makeShare(t, s)
 	for _, c := range []struct {
 		name string
@@ -189,7 +188,7 @@ func TestSambaSurvives(t *testing.T) {
 // The server's accounts are its own, its secrets root's, and it is to be reached
 // over loopback only.
 func TestSambaSettings(t *testing.T) {
-	s := runSamba(t, SambaOptions{Dir: reachable(t)})
+	s := runSamba(t, reachable(t))
 	makeShare(t, s)
 	machine, err := os.ReadFile("/etc/passwd")
 	if err != nil || strings.Contains(string(machine), "tenant:*:12345") {
@@ -229,10 +228,10 @@ func TestSambaRefuses(t *testing.T) {
 		options SambaOptions
 		want    string
 	}{
-		"a port that is taken":        {SambaOptions{Dir: reachable(t), Port: port}, "port " + strconv.Itoa(port)},
-		"a folder that Samba misread": {SambaOptions{Dir: filepath.Join(reachable(t), "100% x")}, "is no path for Samba's configuration"},
-		"a folder behind closed ones": {SambaOptions{Dir: filepath.Join(closed, "samba")}, "name a folder that everybody can reach"},
-		"shares behind closed ones":   {SambaOptions{Dir: reachable(t), Shares: filepath.Join(closed, "shares")}, "name a folder that everybody can reach"},
+		"a port that is taken":        {SambaOptions{Options: Options{Dir: withPort(t, reachable(t), portFile, port)}}, "port " + strconv.Itoa(port)},
+		"a folder that Samba misread": {SambaOptions{Options: Options{Dir: filepath.Join(reachable(t), "100% x")}}, "configuration cannot contain the path"},
+		"a folder behind closed ones": {SambaOptions{Options: Options{Dir: filepath.Join(closed, "samba")}}, "name a folder that everybody can reach"},
+		"shares behind closed ones":   {SambaOptions{Options: Options{Dir: reachable(t)}, Shares: filepath.Join(closed, "shares")}, "name a folder that everybody can reach"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := StartSamba(t.Context(), c.options)

@@ -12,15 +12,14 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// newClient makes a client for the server's administration. Its address, token,
-// CA and namespace are not those of the environment, which speaks of another
-// Vault.
+// newClient makes a client that administers the server. It ignores the environment's address,
+// token, CA and namespace, which are another Vault's.
 func (v *Vault) newClient() (*api.Client, error) {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
 	if v.options.TLS != nil {
 		transport.TLSClientConfig.RootCAs = x509.NewCertPool()
 		if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(v.options.TLS.CA) {
-			return nil, errors.New("the CA for Vault's certificate is not PEM")
+			return nil, errors.New("the CA of Vault's certificate must be in PEM")
 		}
 	}
 	client, err := api.NewClient(&api.Config{
@@ -41,8 +40,8 @@ func (v *Vault) ready(ctx context.Context, _ int) bool {
 	return err == nil
 }
 
-// mountKV mounts the KV engine where it is not mounted yet, and waits until it
-// serves: it answers errors for about a second while it sets itself up.
+// mountKV mounts the KV engine if necessary, and waits until it serves: for about a second it
+// returns errors.
 func (v *Vault) mountKV(ctx context.Context) error {
 	mounts, err := v.client.Sys().ListMountsWithContext(ctx)
 	if err != nil {

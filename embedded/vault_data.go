@@ -16,19 +16,15 @@ const (
 	vaultCAFile   = "vault-ca.pem"
 )
 
-// vaultKeys is what Vault tells once, when it is initialised.
+// vaultKeys are in Vault's response to its initialization, and nowhere else.
 type vaultKeys struct {
 	UnsealKey string `json:"unseal_key"`
 	RootToken string `json:"root_token"`
 }
 
-// fill makes the server's data where that has not been done to the end, and
-// reads the keys.
+// fill makes the server's data, and reads the keys.
 func (v *Vault) fill(ctx context.Context) (err error) {
 	if v.binary, err = v.folder.placeProgram(v.options.Binary, vaultProgram); err != nil {
-		return err
-	}
-	if v.port, err = v.folder.keptPort(ctx, portFile, v.options.Port, tryTCP); err != nil {
 		return err
 	}
 	if err := v.placeCertificate(); err != nil {
@@ -37,27 +33,23 @@ func (v *Vault) fill(ctx context.Context) (err error) {
 	if v.client, err = v.newClient(); err != nil {
 		return err
 	}
-	made, err := v.folder.hasData()
-	if err == nil && !made {
-		err = v.folder.makeData(func() error { return v.initialise(ctx) })
-	}
-	if err != nil {
+	if err := v.folder.makeData(ctx, v.initialize); err != nil {
 		return err
 	}
 	v.data = dataFolder
 	return v.readKeys()
 }
 
-// initialise has a server fill the new data folder. It becomes the data only
-// when the keys are safe: a crash half-way leaves nothing that cannot be opened.
-func (v *Vault) initialise(ctx context.Context) error {
+// initialize has a server fill the new data folder, which becomes the data only once the keys
+// are stored: a crash leaves no data that cannot be opened.
+func (v *Vault) initialize(ctx context.Context) error {
 	v.data = freshData
 	if err := v.launch(ctx); err != nil {
 		return err
 	}
 	answer, err := v.client.Sys().InitWithContext(ctx, &api.InitRequest{SecretShares: 1, SecretThreshold: 1})
 	if err != nil {
-		return fmt.Errorf("initialise Vault: %w", err)
+		return fmt.Errorf("initialize Vault: %w", err)
 	}
 	keys, err := json.Marshal(vaultKeys{UnsealKey: answer.KeysB64[0], RootToken: answer.RootToken})
 	if err != nil {
@@ -66,7 +58,7 @@ func (v *Vault) initialise(ctx context.Context) error {
 	if err := v.folder.writeFile(vaultKeysFile, keys); err != nil {
 		return err
 	}
-	return v.halt(ctx)
+	return v.stopProcess(ctx)
 }
 
 func (v *Vault) readKeys() error {
@@ -75,7 +67,7 @@ func (v *Vault) readKeys() error {
 		return err
 	}
 	if err := json.Unmarshal(content, &v.keys); err != nil || v.keys.UnsealKey == "" || v.keys.RootToken == "" {
-		return fmt.Errorf("%s is missing or damaged, and Vault's data cannot be opened without it: put it back, or remove %s to start with an empty Vault",
+		return fmt.Errorf("%s is missing or damaged, and Vault's data cannot be opened without it: restore it, or remove %s to start with an empty Vault",
 			v.folder.path(vaultKeysFile), v.folder.path(dataFolder))
 	}
 	v.client.SetToken(v.keys.RootToken)
@@ -86,12 +78,7 @@ func (v *Vault) placeCertificate() error {
 	if v.options.TLS == nil {
 		return nil
 	}
-	for name, content := range map[string][]byte{
+	return v.folder.writeFiles(map[string][]byte{
 		vaultCertFile: v.options.TLS.Certificate, vaultKeyFile: v.options.TLS.Key, vaultCAFile: v.options.TLS.CA,
-	} {
-		if err := v.folder.writeFile(name, content); err != nil {
-			return err
-		}
-	}
-	return nil
+	})
 }

@@ -211,7 +211,7 @@ func TestVaultSurvivesAHalfWrittenFile(t *testing.T) {
 	leases := filepath.Join(dir, dataFolder, "sys")
 	for _, folder := range []string{"expire", "id", "auth", "approle", "login"} {
 		leases = filepath.Join(leases, folder)
-		if err := errors.Join(os.MkdirAll(leases, 0o700), first.folder.own(leases, 0o700)); err != nil {
+		if err := errors.Join(os.MkdirAll(leases, 0o700), first.folder.setOwner(leases, 0o700)); err != nil {
 			t.Fatal(err)
 		}
 	}

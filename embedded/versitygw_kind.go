@@ -11,30 +11,30 @@ import (
 	"slices"
 )
 
-func versityGWKind() Kind {
-	return Kind{Backend: "filesystem/s3", Folder: "s3", missing: ErrNoVersityGW, Start: func(ctx context.Context, o Options) (*Running, error) {
-		binary, err := BuildVersityGW(ctx, o.Progress)
-		if err != nil {
-			return nil, err
-		}
-		g, err := StartVersityGW(ctx, VersityGWOptions{Binary: binary, Dir: o.Dir})
-		if err != nil {
-			return nil, err
-		}
-		return &Running{Server: g, Variables: g.variables, Holds: g.holds, Secrets: map[string]string{"the S3 gateway's root secret": g.secret}}, nil
-	}}
+func startVersityGWKind(ctx context.Context, o KindOptions) (Running, error) {
+	binary, err := BuildVersityGW(ctx, o.Progress)
+	if err != nil {
+		return nil, err
+	}
+	return StartVersityGW(ctx, VersityGWOptions{Binary: binary, Dir: o.Dir})
 }
 
-func (g *VersityGW) variables(connect func(string) string) map[string]string {
+// Variables implements Running.
+func (g *VersityGW) Variables(connect func(string) string) map[string]string {
 	return map[string]string{
-		"S3_ENDPOINT": "http://" + connect(localAddress(g.port)), "S3_ACCESS_KEY_ID": versityRoot, "S3_SECRET_ACCESS_KEY": g.secret,
+		"S3_ENDPOINT": "http://" + connect(g.Address()), "S3_ACCESS_KEY_ID": versityRoot, "S3_SECRET_ACCESS_KEY": g.secret,
 		"S3_SHARED_FOLDER": g.BucketsFolder(),
 	}
 }
 
-// holds lists the buckets' folders and the accounts, which the gateway keeps in
-// files.
-func (g *VersityGW) holds(context.Context) ([]string, error) {
+// Secrets implements Running.
+func (g *VersityGW) Secrets() map[string]string {
+	return map[string]string{"the S3 gateway's root secret": g.secret}
+}
+
+// Holds implements Running. It lists the folders of buckets, and the accounts, which are in a
+// file.
+func (g *VersityGW) Holds(context.Context) ([]string, error) {
 	folders, err := os.ReadDir(g.BucketsFolder())
 	if err != nil {
 		return nil, err
@@ -45,7 +45,7 @@ func (g *VersityGW) holds(context.Context) ([]string, error) {
 			names = append(names, f.Name())
 		}
 	}
-	text, err := os.ReadFile(g.folder.path("accounts/users.json"))
+	text, err := os.ReadFile(g.folder.path(versityAccounts + "/users.json"))
 	if errors.Is(err, fs.ErrNotExist) { // before the first account
 		return names, nil
 	} else if err != nil {

@@ -175,10 +175,10 @@ func TestVersityGWRefuses(t *testing.T) {
 		options VersityGWOptions
 		want    string
 	}{
-		{"a port that is taken", VersityGWOptions{Dir: t.TempDir(), Port: port}, fmt.Sprint(port)},
+		{"a port that is taken", VersityGWOptions{Dir: withPort(t, t.TempDir(), portFile, port)}, fmt.Sprint(port)},
 		{"a folder in use", VersityGWOptions{Dir: used.folder.root}, "is in use by process"},
 		{"a folder of buckets that is not there", VersityGWOptions{Dir: t.TempDir(), Buckets: "/nowhere/at/all"}, "no such file"},
-		{"a broken certificate", VersityGWOptions{Dir: t.TempDir(), Certificate: []byte("x"), Key: []byte("x")}, "tls"},
+		{"a broken certificate", VersityGWOptions{Dir: t.TempDir(), TLS: &TLS{Certificate: []byte("x"), Key: []byte("x")}}, "tls"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g, err := tryVersityGW(t, c.options)

@@ -35,7 +35,7 @@ const tripTries = 100
 // TestRoundTrips fails if a verb makes more round trips to the state or to a real Vault
 // than it used to.
 func TestRoundTrips(t *testing.T) {
-	server, err := embedded.StartPostgres(t.Context(), embedded.PostgresOptions{Dir: t.TempDir(), NoSync: true})
+	server, err := embedded.StartPostgres(t.Context(), embedded.Options{Dir: t.TempDir(), NoSync: true})
 	check(t, err)
 	t.Cleanup(func() { _ = server.Stop(context.Background()) }) // t's context has ended
 	database, err := url.Parse(newDatabase(t, server, "counted"))

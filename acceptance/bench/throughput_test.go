@@ -34,7 +34,7 @@ const manyClients = 16
 // empty and with a full state on one server, in turns, and beside them what pgbench
 // commits on that server.
 func BenchmarkThroughput(b *testing.B) {
-	server, err := embedded.StartPostgres(b.Context(), embedded.PostgresOptions{Dir: b.TempDir()})
+	server, err := embedded.StartPostgres(b.Context(), embedded.Options{Dir: b.TempDir()})
 	check(b, err)
 	b.Cleanup(func() { _ = server.Stop(context.Background()) })
 	url := newDatabase(b, server, "state_full")

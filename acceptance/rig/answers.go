@@ -3,38 +3,42 @@ package rig
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 	"sync"
+	"testing/iotest"
 )
 
-// Answers are what brokers answered to platforms, without those that are meant
-// to carry credentials. The zero value is ready; it is safe for concurrent use.
+// Answers are the brokers' responses to platforms, except for those that carry
+// credentials. The zero value is ready; it is safe for concurrent use.
 type Answers struct {
 	mu   sync.Mutex
 	text strings.Builder
 }
 
-// Text is all answers, headers and bodies.
+// Text is all responses, headers and bodies.
 func (a *Answers) Text() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.text.String()
 }
 
-func (a *Answers) keep(next http.RoundTripper) http.RoundTripper {
+// record returns a transport that records responses of next; nil: the default transport.
+func (a *Answers) record(next http.RoundTripper) http.RoundTripper {
 	if next == nil {
 		next = http.DefaultTransport
 	}
-	return &recorder{answers: a, next: next}
+	return &recorder{a, next}
 }
 
 type recorder struct {
-	answers *Answers
-	next    http.RoundTripper
+	*Answers
+	next http.RoundTripper
 }
 
 var bindingPath = regexp.MustCompile(`/service_bindings/[^/]+$`)
@@ -49,34 +53,24 @@ func (r *recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 	_ = response.Body.Close()
 	response.Body = io.NopCloser(bytes.NewReader(body))
 	if err != nil { // the broker died while it answered
-		response.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failing{err}))
+		response.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), iotest.ErrReader(err)))
 	}
 	if response.StatusCode < 300 && bindingPath.MatchString(request.URL.Path) && request.Method != http.MethodDelete {
 		return response, nil
 	}
-	r.answers.mu.Lock()
-	defer r.answers.mu.Unlock()
-	fmt.Fprintf(&r.answers.text, "%s %s: %s %v %s\n", request.Method, request.URL, response.Status, response.Header, body)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fmt.Fprintf(&r.text, "%s %s: %s %v %s\n", request.Method, request.URL, response.Status, response.Header, body)
 	return response, nil
 }
 
-type failing struct{ err error }
-
-func (f failing) Read([]byte) (int, error) { return 0, f.err }
-
-// fetch gets a page that needs no authentication.
-func fetch(ctx context.Context, url string) (code int, body string, err error) {
-	return fetchAs(ctx, url, "", "")
-}
-
-func fetchAs(ctx context.Context, url, username, password string) (code int, body string, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+// fetch gets a page.
+func fetch(ctx context.Context, address string, user *url.Userinfo) (code int, body string, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return 0, "", err
 	}
-	if username != "" {
-		request.SetBasicAuth(username, password)
-	}
+	request.URL.User = user
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return 0, "", err
@@ -86,8 +80,21 @@ func fetchAs(ctx context.Context, url, username, password string) (code int, bod
 	return response.StatusCode, string(text), err
 }
 
-// Page gets one of the broker's pages for operators: /healthz, /readyz or
-// /metrics, as the operator.
+// fetchJSON gets a JSON document that needs no authentication.
+func fetchJSON(ctx context.Context, url string, into any) error {
+	code, body, err := fetch(ctx, url, nil)
+	if err != nil {
+		return err
+	}
+	if code != http.StatusOK {
+		return fmt.Errorf("%s answers %d", url, code)
+	}
+	return json.Unmarshal([]byte(body), into)
+}
+
+// Page gets one of the broker's pages for operators, /healthz, /readyz or /metrics, as the
+// operator.
 func (b *Broker) Page(ctx context.Context, path string) (code int, body string, err error) {
-	return fetchAs(ctx, b.URL()+path, b.deployment.Value("CHANDLER_OPERATOR_USERNAME"), b.deployment.Value("CHANDLER_OPERATOR_PASSWORD"))
+	d := b.deployment
+	return fetch(ctx, b.URL()+path, url.UserPassword(d.Value("CHANDLER_OPERATOR_USERNAME"), d.Value("CHANDLER_OPERATOR_PASSWORD")))
 }

@@ -2,8 +2,8 @@ package rig
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -14,8 +14,8 @@ import (
 	"github.com/chandler-broker/chandler/broker/osb/osbclient"
 )
 
-// Broker is one replica: a chandler serve that can be killed and started again
-// at the same address. All its methods are safe for concurrent use.
+// Broker is a replica: a chandler serve that can be killed, and restarted at the same
+// address. It is safe for concurrent use.
 type Broker struct {
 	deployment *Deployment
 	binary     string
@@ -27,8 +27,7 @@ type Broker struct {
 	process *Process
 }
 
-// AddBroker starts a replica and waits until it serves; more is added to its
-// environment.
+// AddBroker starts a replica, and waits until it serves. more are variables of its environment.
 func (d *Deployment) AddBroker(ctx context.Context, name string, more map[string]string) (*Broker, error) {
 	return d.AddBrokerOf(ctx, d.Binary, name, more)
 }
@@ -40,16 +39,14 @@ func (d *Deployment) AddBrokerOf(ctx context.Context, binary, name string, more 
 		return nil, err
 	}
 	b := &Broker{deployment: d, binary: binary, name: name, address: address, more: map[string]string{"CHANDLER_LISTEN": address}}
-	for key, value := range more {
-		b.more[key] = value
-	}
+	maps.Copy(b.more, more)
 	d.brokers = append(d.brokers, b)
 	return b, b.Start(ctx)
 }
 
-// FreeAddress returns a loopback address that nobody listens on, below the ports
-// that the system hands out, so that it is still free when a replica that was
-// killed starts again, and beside those that package embedded chooses from.
+// FreeAddress returns a loopback address on which nobody listens. Neither the system nor
+// package embedded chooses its port, so that it is still free when a killed replica
+// restarts.
 func FreeAddress() (string, error) {
 	var err error
 	for range 100 {
@@ -63,7 +60,7 @@ func FreeAddress() (string, error) {
 	return "", fmt.Errorf("find a free port: %w", err)
 }
 
-// URL is where the replica serves.
+// URL is the replica's URL.
 func (b *Broker) URL() string { return "http://" + b.address }
 
 // Process is the replica's latest process.
@@ -73,7 +70,7 @@ func (b *Broker) Process() *Process {
 	return b.process
 }
 
-// Launch starts the replica's process and does not wait until it serves.
+// Launch starts the replica's process, without waiting until it serves.
 func (b *Broker) Launch() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -94,32 +91,27 @@ func (b *Broker) Start(ctx context.Context) error {
 	return AwaitServing(ctx, b.URL(), b.Process())
 }
 
-// AwaitServing waits until a broker answers at the URL, or its process ended.
+// AwaitServing waits until a broker answers at the URL.
 func AwaitServing(ctx context.Context, url string, p *Process) error {
-	for {
-		if code, _, err := fetch(ctx, url+"/healthz"); err == nil && code == http.StatusOK {
-			return nil
-		}
-		if err := p.Ended(); err != nil {
-			return fmt.Errorf("the broker does not serve: %w", err)
-		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(errors.New("the broker does not serve in time"), ctx.Err())
-		case <-time.After(20 * time.Millisecond):
-		}
+	err := p.Await(ctx, 20*time.Millisecond, func() bool {
+		code, _, err := fetch(ctx, url+"/healthz", nil)
+		return err == nil && code == http.StatusOK
+	})
+	if err != nil {
+		return fmt.Errorf("the broker does not serve: %w", err)
 	}
+	return nil
 }
 
-// Kill ends the replica by kill -9, where it runs.
+// Kill ends the replica by kill -9, if it runs.
 func (b *Broker) Kill() {
 	if p := b.Process(); p != nil {
 		p.Kill()
 	}
 }
 
-// Client makes a client of the replica, as the platform. Every answer but those
-// that carry credentials is kept in the deployment's Answers.
+// Client makes a client of the replica, as the platform. The deployment's Answers record
+// its responses.
 func (b *Broker) Client(o osbclient.Options) (*osbclient.Client, error) {
 	return b.deployment.Client(b.URL(), o)
 }
@@ -131,7 +123,7 @@ func (d *Deployment) Client(url string, o osbclient.Options) (*osbclient.Client,
 	if o.HTTP != nil {
 		client = *o.HTTP
 	}
-	client.Transport = d.Answers.keep(client.Transport)
+	client.Transport = d.Answers.record(client.Transport)
 	o.HTTP = &client
 	return osbclient.New(o)
 }

@@ -18,8 +18,7 @@ import (
 	"github.com/chandler-broker/chandler/services/all"
 )
 
-// ShippedCatalog returns the shipped catalog as an operator would cut it who has
-// servers for these backends and no others, comments and all.
+// ShippedCatalog returns the shipped catalog, reduced to some backends, with its comments.
 func ShippedCatalog(backends ...string) ([]byte, error) {
 	text, err := all.Catalog()
 	if err != nil {
@@ -28,15 +27,21 @@ func ShippedCatalog(backends ...string) ([]byte, error) {
 	return CutCatalog(text, backends...)
 }
 
-// CutCatalog is ShippedCatalog for any catalog.
+// CutCatalog is ShippedCatalog for another catalog.
 func CutCatalog(text []byte, backends ...string) ([]byte, error) {
 	var document yaml.Node
 	if err := yaml.Unmarshal(text, &document); err != nil {
 		return nil, fmt.Errorf("read the catalog: %w", err)
 	}
 	root := document.Content[0]
-	if there := member(root, "backends"); there != nil {
-		there.Content = slices.Collect(pairs(there, func(name string) bool { return slices.Contains(backends, name) }))
+	if all := member(root, "backends"); all != nil {
+		var wanted []*yaml.Node
+		for pair := range slices.Chunk(all.Content, 2) {
+			if slices.Contains(backends, pair[0].Value) {
+				wanted = append(wanted, pair...)
+			}
+		}
+		all.Content = wanted
 	}
 	services := member(root, "services")
 	services.Content = slices.DeleteFunc(services.Content, func(service *yaml.Node) bool {
@@ -49,8 +54,8 @@ func CutCatalog(text []byte, backends ...string) ([]byte, error) {
 	return encoded(&document)
 }
 
-// SecondPlan reads what a second plan of a backend says in config, for instances to
-// move to and fro, from the backend's folder; nil where the catalog has two.
+// SecondPlan reads the config of a second plan of a backend, between which and the first
+// instances can move, from the backend's folder; nil: the catalog has two plans.
 func SecondPlan(ctx context.Context, backend string) (config map[string]string, err error) {
 	root, err := output(ctx, "", "go", "list", "-m", "-f", "{{.Dir}}", "github.com/chandler-broker/chandler")
 	if err != nil {
@@ -85,9 +90,8 @@ func readYAML(path string, into any) error {
 	return yaml.Unmarshal(text, into)
 }
 
-// WithSecondPlan returns a catalog with one more plan of a backend, which is like the
-// first one but for its name, its id and what config says; without config it is the
-// same catalog.
+// WithSecondPlan returns a catalog with another plan of a backend, which differs from the first
+// in name, id and config. Without config it returns the catalog unchanged.
 func WithSecondPlan(text []byte, backend string, config map[string]string) ([]byte, error) {
 	if config == nil {
 		return text, nil
@@ -138,28 +142,17 @@ func encoded(document *yaml.Node) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// pairs yields the keys and values of a mapping whose keys are wanted.
-func pairs(mapping *yaml.Node, wanted func(key string) bool) func(func(*yaml.Node) bool) {
-	return func(yield func(*yaml.Node) bool) {
-		for i := 0; i+1 < len(mapping.Content); i += 2 {
-			if wanted(mapping.Content[i].Value) && !(yield(mapping.Content[i]) && yield(mapping.Content[i+1])) {
-				return
-			}
-		}
-	}
-}
-
 func member(mapping *yaml.Node, key string) *yaml.Node {
-	for i := 0; i+1 < len(mapping.Content); i += 2 {
-		if mapping.Content[i].Value == key {
-			return mapping.Content[i+1]
+	for pair := range slices.Chunk(mapping.Content, 2) {
+		if pair[0].Value == key {
+			return pair[1]
 		}
 	}
 	return nil
 }
 
-// Parsed is the catalog as the brokers read it. It holds the backends'
-// configurations, secrets included.
+// Parsed is the catalog as the brokers read it, with the secrets in the backends'
+// configurations.
 func (d *Deployment) Parsed() (*catalog.Catalog, error) {
 	return catalog.Parse("catalog.yml", d.Catalog, all.Definitions(), func(name string) (string, bool) {
 		value, ok := d.env[name]

@@ -17,19 +17,19 @@ import (
 	"github.com/chandler-broker/chandler/embedded"
 )
 
-// childServer and childFolder are the variables that make a test binary a server
-// which otherwise runs in this process, where kill -9 would end everything: the
-// type of backend that it is for, and its folder.
+// childServer and childFolder are the variables that make a test binary a server that would
+// otherwise run in the tests' process, which kill -9 must not end: its type of backend, and its
+// folder.
 const (
 	childServer = "CHANDLER_RIG_SERVER"
 	childFolder = "CHANDLER_RIG_FOLDER"
-	// runningFile is the file in the folder that holds a running, and the line by
-	// which the process says that it is there.
+	// runningFile is the file in the folder that contains a description, and the line that
+	// the process prints once it has written the file.
 	runningFile = "running.json"
 )
 
-// BeServer runs the server that a Deployment started this process for. In any other
-// process it returns at once. TestMain of a package that uses Deployments calls it first.
+// BeServer runs the server for which a Deployment started this process. In other processes it
+// does nothing. TestMain of a package that uses Deployments calls it first.
 func BeServer() {
 	backend := os.Getenv(childServer)
 	if backend == "" {
@@ -42,10 +42,9 @@ func BeServer() {
 	os.Exit(0)
 }
 
-// running is what the process writes about the server in it, into the server's folder:
-// it has secrets, which must not be in the process's output. Each address that clients
-// connect to is in Addresses, and in braces in Variables.
-type running struct {
+// description is what the process reports about its server, in the server's folder, because it
+// contains secrets. Addresses are those that clients connect to; in Variables they are in braces.
+type description struct {
 	Variables map[string]string `json:"variables"`
 	Secrets   map[string]string `json:"secrets"`
 	Addresses []string          `json:"addresses"`
@@ -57,68 +56,73 @@ func serve(backend, dir string) error {
 	kinds := embedded.Kinds()
 	at := slices.IndexFunc(kinds, func(k embedded.Kind) bool { return k.Backend == backend })
 	if at < 0 {
-		return fmt.Errorf("no server is for %q", backend)
+		return fmt.Errorf("no server for backend %q", backend)
 	}
-	s, err := kinds[at].Start(ctx, embedded.Options{Dir: dir})
+	s, err := kinds[at].Start(ctx, embedded.KindOptions{Options: embedded.Options{Dir: dir}})
 	if err != nil {
 		return err
 	}
-	r := running{Secrets: s.Secrets}
-	r.Variables = s.Variables(func(address string) string {
-		r.Addresses = append(r.Addresses, address)
+	d := description{Secrets: s.Secrets()}
+	d.Variables = s.Variables(func(address string) string {
+		d.Addresses = append(d.Addresses, address)
 		return "{" + address + "}"
 	})
-	text, err := json.Marshal(r)
+	text, err := json.Marshal(d)
 	if err = errors.Join(err, os.WriteFile(filepath.Join(dir, runningFile), text, 0o600)); err == nil {
 		fmt.Println(runningFile)
 		<-ctx.Done()
 	}
-	return errors.Join(err, s.Server.Stop(context.Background()))
+	return errors.Join(err, s.Stop(context.Background()))
 }
 
-// startChild starts a server that runs in the process that starts it.
-func (d *Deployment) startChild(ctx context.Context, kind embedded.Kind, s *Server) (*embedded.Running, error) {
-	c := &child{dir: d.Dir, folder: d.path(s.Backend), name: s.Backend, env: []string{childServer + "=" + kind.Backend, childFolder + "=" + d.path(s.Backend)}}
-	s.process = c
-	r, err := c.start(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &embedded.Running{
-		Server: c, Secrets: r.Secrets,
-		Holds: func(context.Context) ([]string, error) { return kind.Files(d.path(s.Backend)) },
-		Variables: func(connect func(string) string) map[string]string {
-			var pairs []string
-			for _, address := range r.Addresses {
-				pairs = append(pairs, "{"+address+"}", connect(address))
-			}
-			connected := map[string]string{}
-			for name, value := range r.Variables {
-				connected[name] = strings.NewReplacer(pairs...).Replace(value)
-			}
-			return connected
-		},
-	}, nil
-}
-
-// child is a server in a process of this test binary.
+// child is a server in a process of this test binary. It implements embedded.Running and
+// embedded.Process.
 type child struct {
-	dir, name string // of the output
-	folder    string
-	env       []string
+	dir    string // of the output
+	folder string
+	kind   embedded.Kind
 
-	mu      sync.Mutex
-	starts  int
-	running *Process // nil: none
+	mu          sync.Mutex
+	starts      int
+	process     *Process // nil: it does not run
+	description description
 }
+
+// startChild returns the Start of a kind of server that would otherwise run in the tests' process.
+func (d *Deployment) startChild(kind embedded.Kind, s *Server) func(context.Context, embedded.KindOptions) (embedded.Running, error) {
+	return func(ctx context.Context, o embedded.KindOptions) (embedded.Running, error) {
+		c := &child{dir: d.Dir, folder: o.Dir, kind: kind}
+		s.process = c
+		return c, c.start(ctx)
+	}
+}
+
+// Variables implements embedded.Running.
+func (c *child) Variables(connect func(string) string) map[string]string {
+	var pairs []string
+	for _, address := range c.description.Addresses {
+		pairs = append(pairs, "{"+address+"}", connect(address))
+	}
+	connected := map[string]string{}
+	for name, value := range c.description.Variables {
+		connected[name] = strings.NewReplacer(pairs...).Replace(value)
+	}
+	return connected
+}
+
+// Secrets implements embedded.Running.
+func (c *child) Secrets() map[string]string { return c.description.Secrets }
+
+// Holds implements embedded.Running.
+func (c *child) Holds(context.Context) ([]string, error) { return c.kind.Files(c.folder) }
 
 // Kill implements embedded.Process.
 func (c *child) Kill() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.running != nil {
-		c.running.Kill()
-		c.running = nil
+	if c.process != nil {
+		c.process.Kill()
+		c.process = nil
 	}
 }
 
@@ -127,52 +131,46 @@ func (c *child) Restart(ctx context.Context) error {
 	if err := c.Stop(ctx); err != nil {
 		return err
 	}
-	_, err := c.start(ctx)
-	return err
+	return c.start(ctx)
 }
 
 // Stop implements embedded.Process.
 func (c *child) Stop(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.running == nil {
+	if c.process == nil {
 		return nil
 	}
-	c.running.Signal(syscall.SIGTERM)
-	_, err := c.running.Wait(ctx)
+	c.process.Signal(syscall.SIGTERM)
+	_, err := c.process.Wait(ctx)
 	if err == nil {
-		c.running = nil
+		c.process = nil
 	}
 	return err
 }
 
-func (c *child) start(ctx context.Context) (r running, err error) {
+func (c *child) start(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	self, err := os.Executable()
 	if err != nil {
-		return r, err
+		return err
 	}
 	c.starts++ // the output of each start is a file of its own
-	c.running, err = Start(Command{Name: fmt.Sprintf("%s-%d", c.name, c.starts), Path: self, Env: c.env, Dir: c.dir})
-	if err != nil {
-		return r, err
+	name := fmt.Sprintf("%s-%d", filepath.Base(c.folder), c.starts)
+	env := []string{childServer + "=" + c.kind.Backend, childFolder + "=" + c.folder}
+	if c.process, err = Start(Command{Name: name, Path: self, Env: env, Dir: c.dir}); err != nil {
+		return err
 	}
-	for {
-		if line, _, complete := strings.Cut(c.running.Stdout(), "\n"); complete {
-			if line != runningFile {
-				return r, errors.New("this binary does not start servers: its TestMain must call rig.BeServer")
-			}
-			err := readYAML(filepath.Join(c.folder, runningFile), &r) // JSON is YAML
-			return r, err
-		}
-		if err := c.running.Ended(); err != nil {
-			return r, fmt.Errorf("start %s: %w", c.name, err)
-		}
-		select {
-		case <-ctx.Done():
-			return r, fmt.Errorf("%s did not start in time: %w", c.name, ctx.Err())
-		case <-time.After(10 * time.Millisecond):
-		}
+	var line string
+	if err := c.process.Await(ctx, 10*time.Millisecond, func() (complete bool) {
+		line, _, complete = strings.Cut(c.process.Stdout(), "\n")
+		return complete
+	}); err != nil {
+		return fmt.Errorf("start %s: %w", name, err)
 	}
+	if line != runningFile {
+		return errors.New("this binary does not start servers: its TestMain must call rig.BeServer")
+	}
+	return readYAML(filepath.Join(c.folder, runningFile), &c.description) // JSON is YAML
 }

@@ -7,11 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 
@@ -20,31 +17,29 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// Options says what a Deployment is made of.
+// Options describe a Deployment.
 type Options struct {
 	// Binary is what Build returned.
 	Binary string
-	// Dir is a folder for all of it, which is made where everybody can get to.
+	// Dir is the folder of everything. Every user must be able to reach it.
 	Dir string
-	// Vault is what embedded.BuildVault returned; empty: the sealed store keeps
-	// the credentials.
+	// Vault is what embedded.BuildVault returned; empty: the sealed store has the
+	// credentials.
 	Vault string
-	// Backends are those of the shipped catalog that get a server; nil:
-	// PostgreSQL alone.
+	// Backends are those of the shipped catalog that get a server; nil: only PostgreSQL.
 	Backends []string
-	// Catalog is the catalog.yml; nil: the shipped one, as far as it is about
-	// Backends.
+	// Catalog is the catalog.yml; nil: the shipped one, reduced to Backends.
 	Catalog []byte
-	// Durable makes the servers wait for the disk, as production's do; without,
-	// tests are faster.
+	// Durable makes the servers wait for the disk, as in production. Tests are faster
+	// without.
 	Durable bool
-	// Environment is added to the brokers'.
+	// Environment are more variables of the brokers.
 	Environment map[string]string
 }
 
-// Deployment is an installation as in production: a PostgreSQL server for the
-// state, a server for each backend, Vault, and brokers, which reach the backends'
-// servers and Vault through proxies.
+// Deployment is an installation as in production: a PostgreSQL server for the state, a server
+// for each backend, Vault, and brokers, which reach Vault and the backends' servers through
+// proxies.
 type Deployment struct {
 	Options
 	State      *embedded.Postgres
@@ -52,14 +47,13 @@ type Deployment struct {
 	Vault      *embedded.Vault    // nil with the sealed store
 	VaultProxy *servicetest.Proxy // nil with the sealed store
 
-	// Tenants and TenantsProxy are the server of the backend postgres; nil
-	// without.
+	// Tenants and TenantsProxy are the server of the backend postgres, if there is one.
 	Tenants      *embedded.Postgres
 	TenantsProxy *servicetest.Proxy
 
 	// Username and Password are the platform's.
 	Username, Password string
-	// StateURL is the state database for its superuser.
+	// StateURL is the superuser's URL of the state database.
 	StateURL string
 	Secrets  Ledger
 	Answers  Answers
@@ -94,17 +88,12 @@ func Deploy(ctx context.Context, o Options) (_ *Deployment, err error) {
 		"PATH": os.Getenv("PATH"), "HOME": d.path("tmp"), "TMPDIR": d.path("tmp"),
 		"CHANDLER_USERNAME": d.Username, "CHANDLER_PASSWORD": d.Password, "CHANDLER_CATALOG": d.path("catalog.yml"),
 	}
-	for _, setUp := range []func(context.Context) error{d.setUpState, d.setUpServers, d.setUpCredentials} {
+	for _, setUp := range []func(context.Context) error{d.setUpState, d.setUpServers, d.setUpCredentials, d.writeCatalog} {
 		if err := setUp(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if err := d.writeCatalog(); err != nil {
-		return nil, err
-	}
-	for name, value := range o.Environment {
-		d.env[name] = value
-	}
+	maps.Copy(d.env, o.Environment)
 	d.Commands.Watch()
 	return d, nil
 }
@@ -112,7 +101,7 @@ func Deploy(ctx context.Context, o Options) (_ *Deployment, err error) {
 func (d *Deployment) path(name string) string { return filepath.Join(d.Dir, name) }
 
 // writeCatalog writes the catalog for the brokers.
-func (d *Deployment) writeCatalog() (err error) {
+func (d *Deployment) writeCatalog(context.Context) (err error) {
 	if d.Catalog == nil {
 		if d.Catalog, err = ShippedCatalog(d.Backends...); err != nil {
 			return err
@@ -133,11 +122,11 @@ func (d *Deployment) setUpState(ctx context.Context) (err error) {
 		return err
 	}
 	d.StateURL = d.State.URL(stateRole)
-	d.env["DATABASE_URL"] = serverURL(net.JoinHostPort(d.State.Host(), strconv.Itoa(d.State.Port())), stateRole, password, stateRole)
+	d.env["DATABASE_URL"] = embedded.PostgresURL(d.State.Address(), stateRole, password, stateRole)
 	return nil
 }
 
-// setUpServers starts the backends' servers side by side.
+// setUpServers starts the backends' servers in parallel.
 func (d *Deployment) setUpServers(ctx context.Context) error {
 	if d.Backends == nil {
 		d.Backends = []string{"postgres"}
@@ -162,12 +151,12 @@ func (d *Deployment) start(ctx context.Context, s *Server) (map[string]string, e
 		if f.backend == s.Backend {
 			environment, err := f.start(ctx, d, s)
 			if err != nil {
-				return nil, fmt.Errorf("backend %s: %w", s.Backend, err)
+				err = fmt.Errorf("backend %s: %w", s.Backend, err)
 			}
-			return environment, nil
+			return environment, err
 		}
 	}
-	return nil, fmt.Errorf("no backend is called %q", s.Backend)
+	return nil, fmt.Errorf("unknown backend %q", s.Backend)
 }
 
 func (d *Deployment) setUpCredentials(ctx context.Context) error {
@@ -180,35 +169,26 @@ func (d *Deployment) setUpCredentials(ctx context.Context) error {
 	return nil
 }
 
-func serverURL(address, user, password, database string) string {
-	u := url.URL{Scheme: "postgres", User: url.UserPassword(user, password), Host: address, Path: database, RawQuery: "sslmode=disable"}
-	return u.String()
-}
-
 // Value is a variable of the brokers' environment.
 func (d *Deployment) Value(name string) string { return d.env[name] }
 
-// Env is the brokers' environment; what more says comes on top.
+// Env is the brokers' environment, with the variables in more added or replaced.
 func (d *Deployment) Env(more map[string]string) []string {
+	all := maps.Clone(d.env)
+	maps.Copy(all, more)
 	var env []string
-	for name, value := range d.env {
-		if _, replaced := more[name]; !replaced {
-			env = append(env, name+"="+value)
-		}
-	}
-	for name, value := range more {
+	for name, value := range all {
 		env = append(env, name+"="+value)
 	}
 	return env
 }
 
-// Verb runs one of chandler's verbs to its end in the brokers' environment.
+// Verb runs an operator command to its end in the brokers' environment.
 func (d *Deployment) Verb(ctx context.Context, args ...string) (Result, error) {
 	return Run(ctx, Command{Name: "verbs", Path: d.Binary, Args: args, Env: d.Env(nil), Dir: d.Dir})
 }
 
-// Close ends the brokers and the servers. The files stay, for the one who looks
-// for secrets.
+// Close ends the brokers and the servers. The files remain, for the search for secrets.
 func (d *Deployment) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()

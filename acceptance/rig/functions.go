@@ -3,14 +3,12 @@ package rig
 import (
 	"context"
 	"errors"
-	"net/url"
 	"os"
-	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/chandler-broker/chandler/embedded"
-	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 // startFunctions runs a function runtime on a PostgreSQL server of its own.
@@ -35,32 +33,20 @@ func startFunctions(ctx context.Context, d *Deployment, s *Server) (map[string]s
 	s.process = both{database, runtime}
 	d.Secrets.Add("the key of the functions' runtimes", runtime.Key())
 	d.Secrets.Add("the token of the functions' runtimes", runtime.AdminToken())
-	broker, err := s.proxyURL(runtime.AdminURL())
+	admin, err := s.proxy(strings.TrimPrefix(runtime.AdminURL(), "http://"))
 	if err != nil {
 		return nil, err
 	}
-	api, err := s.proxyURL(runtime.URL())
+	api, err := s.proxy(runtime.Address())
 	if err != nil {
 		return nil, err
 	}
 	return map[string]string{
-		"FUNCTIONS_ADMIN_URL": "http://" + broker.Address(), "FUNCTIONS_ADMIN_TOKEN": runtime.AdminToken(), "FUNCTIONS_API_HOST": "http://" + api.Address(),
+		"FUNCTIONS_ADMIN_URL": "http://" + admin.Address(), "FUNCTIONS_ADMIN_TOKEN": runtime.AdminToken(), "FUNCTIONS_API_HOST": "http://" + api.Address(),
 	}, nil
 }
 
-func (s *Server) proxyURL(text string) (*servicetest.Proxy, error) {
-	u, err := url.Parse(text)
-	if err != nil {
-		return nil, err
-	}
-	port, err := strconv.Atoi(u.Port())
-	if err != nil {
-		return nil, err
-	}
-	return s.proxy(u.Hostname(), port)
-}
-
-// both are a server and the one that it keeps its data on.
+// both are a server, and the server of its database.
 type both struct{ database, server embedded.Process }
 
 func (b both) Kill() {
@@ -68,8 +54,7 @@ func (b both) Kill() {
 	b.database.Kill()
 }
 
-// Restart restarts the server last, so that it does not end for want of its
-// database.
+// Restart restarts the server last, because it would end without its database.
 func (b both) Restart(ctx context.Context) error {
 	b.server.Kill()
 	if err := b.database.Restart(ctx); err != nil {
@@ -82,16 +67,15 @@ func (b both) Stop(ctx context.Context) error {
 	return errors.Join(b.server.Stop(ctx), b.database.Stop(ctx))
 }
 
-// functionsHold are the namespaces, the keys, and whatever else has a row that is
-// a namespace's.
+// functionsHold are the namespaces, the keys, and the namespaces of all other rows.
 func functionsHold(ctx context.Context, database *embedded.Postgres) ([]string, error) {
 	conn, err := pgx.Connect(ctx, database.URL("postgres"))
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close(ctx)
-	var there bool
-	if err := conn.QueryRow(ctx, "select to_regclass('functions.feeds') is not null").Scan(&there); err != nil || !there {
+	var exists bool
+	if err := conn.QueryRow(ctx, "select to_regclass('functions.feeds') is not null").Scan(&exists); err != nil || !exists {
 		return nil, err
 	}
 	rows, _ := conn.Query(ctx, `select name from functions.namespaces union select binding from functions.keys

@@ -12,11 +12,11 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// postgresAdministrator is the broker's role on the tenants' server.
+// postgresAdministrator is the broker's role on servers of tenants.
 const postgresAdministrator = "administrator"
 
 func (d *Deployment) postgres(ctx context.Context, name string) (*embedded.Postgres, error) {
-	server, err := embedded.StartPostgres(ctx, embedded.PostgresOptions{Dir: d.path(name), NoSync: !d.Durable})
+	server, err := embedded.StartPostgres(ctx, embedded.Options{Dir: d.path(name), NoSync: !d.Durable})
 	if err != nil {
 		return nil, err
 	}
@@ -32,8 +32,8 @@ func startPostgres(ctx context.Context, d *Deployment, s *Server) (map[string]st
 	return map[string]string{"POSTGRES_ADMIN_URL": url}, nil
 }
 
-// AddPostgres starts one more server for tenants' databases; the brokers' variable
-// of that name tells how to administer it.
+// AddPostgres starts another server for tenants' databases, which the brokers administer by
+// the URL in the variable.
 func (d *Deployment) AddPostgres(ctx context.Context, name, variable string) (*Server, *embedded.Postgres, error) {
 	s := &Server{Backend: name}
 	d.Servers = append(d.Servers, s)
@@ -45,7 +45,7 @@ func (d *Deployment) AddPostgres(ctx context.Context, name, variable string) (*S
 	return s, postgres, nil
 }
 
-// tenants starts a server that a broker can administer by the URL.
+// tenants starts a server of tenants, which a broker can administer by the URL.
 func (d *Deployment) tenants(ctx context.Context, s *Server, name string) (server *embedded.Postgres, proxy *servicetest.Proxy, url string, err error) {
 	if server, err = d.postgres(ctx, name); err != nil {
 		return nil, nil, "", err
@@ -57,15 +57,13 @@ func (d *Deployment) tenants(ctx context.Context, s *Server, name string) (serve
 	if err := administer(ctx, server, postgres.AdministratorSQL(postgresAdministrator, password)); err != nil {
 		return nil, nil, "", err
 	}
-	proxy, err = s.proxy(server.Host(), server.Port())
-	if err != nil {
+	if proxy, err = s.proxy(server.Address()); err != nil {
 		return nil, nil, "", err
 	}
-	return server, proxy, serverURL(proxy.Address(), postgresAdministrator, password, "postgres"), nil
+	return server, proxy, embedded.PostgresURL(proxy.Address(), postgresAdministrator, password, "postgres"), nil
 }
 
-// postgresHolds are the databases and roles that are neither the server's own
-// nor spares.
+// postgresHolds are the databases and roles, without the server's own and spares.
 func postgresHolds(ctx context.Context, server *embedded.Postgres) ([]string, error) {
 	conn, err := pgx.Connect(ctx, server.URL("postgres"))
 	if err != nil {

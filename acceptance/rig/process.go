@@ -15,27 +15,23 @@ import (
 	"time"
 )
 
-// Command is a program to be run.
+// Command is a program to run. Its output is appended to NAME.out and NAME.err in Dir.
 type Command struct {
-	// Name names the files in Dir that its output is appended to: NAME.out and
-	// NAME.err.
 	Name string
 	Path string
 	Args []string
-	// Env is the whole environment.
-	Env []string
-	Dir string
-	// User is whom it runs as; nil: as we do.
-	User *syscall.Credential
+	Env  []string // all of it
+	Dir  string
+	User *syscall.Credential // nil: this process's
 }
 
-// Process is a program that runs. It dies with this one. All its methods are
-// safe for concurrent use.
+// Process is a running program, which dies with this process. It is safe for
+// concurrent use.
 type Process struct {
 	stdout, stderr string
 	child          *os.Process
 	done           chan struct{}
-	state          *os.ProcessState // to be read after done
+	state          *os.ProcessState // readable once done is closed
 }
 
 // Start starts a program.
@@ -43,7 +39,7 @@ func Start(c Command) (*Process, error) {
 	p := &Process{
 		stdout: filepath.Join(c.Dir, c.Name+".out"), stderr: filepath.Join(c.Dir, c.Name+".err"), done: make(chan struct{}),
 	}
-	cmd := exec.Command(c.Path, c.Args...) //nolint:noctx // it outlives the context that it is started with
+	cmd := exec.Command(c.Path, c.Args...) //nolint:noctx // it outlives the context that starts it
 	cmd.Env, cmd.Dir = c.Env, c.Dir
 	for path, stream := range map[string]*io.Writer{p.stdout: &cmd.Stdout, p.stderr: &cmd.Stderr} {
 		file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -62,7 +58,7 @@ func Start(c Command) (*Process, error) {
 		p.child = cmd.Process
 		started <- err
 		if err == nil {
-			_ = cmd.Wait() // the state tells
+			_ = cmd.Wait() // the state has the result
 			p.state = cmd.ProcessState
 		}
 		close(p.done)
@@ -79,7 +75,7 @@ func (p *Process) PID() int { return p.child.Pid }
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Signal sends a signal; to a process that has ended it does nothing.
+// Signal sends a signal. If the process has ended, it does nothing.
 func (p *Process) Signal(s syscall.Signal) { _ = p.child.Signal(s) }
 
 // Kill ends the process by kill -9 and waits for it.
@@ -88,17 +84,17 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
-// Wait waits for the end and returns the exit code; -1 means killed by a signal.
+// Wait waits for the end, and returns the exit code; -1: a signal killed the process.
 func (p *Process) Wait(ctx context.Context) (int, error) {
 	select {
 	case <-p.done:
 		return p.state.ExitCode(), nil
 	case <-ctx.Done():
-		return 0, fmt.Errorf("process %d goes on: %w", p.PID(), ctx.Err())
+		return 0, fmt.Errorf("process %d is still running: %w", p.PID(), ctx.Err())
 	}
 }
 
-// Stop sends SIGTERM and waits for the end, up to limit.
+// Stop sends SIGTERM, and waits for the end, at most for limit.
 func (p *Process) Stop(limit time.Duration) (code int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -106,8 +102,8 @@ func (p *Process) Stop(limit time.Duration) (code int, err error) {
 	return p.Wait(ctx)
 }
 
-// Stdout returns what the program has written to its standard output so far,
-// earlier runs under the same name included.
+// Stdout returns the standard output so far, including that of earlier runs under the same
+// name.
 func (p *Process) Stdout() string { return read(p.stdout) }
 
 // Stderr is Stdout for the standard error.
@@ -121,14 +117,30 @@ func read(path string) string {
 	return string(content)
 }
 
-// Ended returns an error with the program's last words where it has ended.
+// Ended returns an error with the end of the program's output if it has ended.
 func (p *Process) Ended() error {
 	select {
 	case <-p.done:
-		return fmt.Errorf("%s; its last words: %s", p.state, lastLines(p.Stderr()))
+		return fmt.Errorf("%s; the end of its output: %s", p.state, lastLines(p.Stderr()))
 	default:
 		return nil
 	}
+}
+
+// Await calls ready again and again, with pauses, until it returns true. It returns an error
+// if the process ends, or ctx does.
+func (p *Process) Await(ctx context.Context, pause time.Duration, ready func() bool) error {
+	for !ready() {
+		if err := p.Ended(); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+	return nil
 }
 
 func lastLines(text string) string {
@@ -138,14 +150,14 @@ func lastLines(text string) string {
 	return strings.TrimSpace(text)
 }
 
-// Result is how a program ended.
+// Result is the result of a program.
 type Result struct {
 	Code           int
 	Stdout, Stderr string
 }
 
-// Run runs a program to its end. An error means that it could not be run, not
-// that it failed.
+// Run runs a program to its end. It returns an error if the program did not run, but not if
+// it failed.
 func Run(ctx context.Context, c Command) (Result, error) {
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, c.Path, c.Args...)

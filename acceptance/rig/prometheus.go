@@ -2,10 +2,8 @@ package rig
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,19 +12,19 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// ErrNoPrometheus is StartPrometheus's error on a machine without Prometheus.
+// ErrNoPrometheus says that Prometheus is not installed.
 var ErrNoPrometheus = errors.New("Prometheus is not installed: apt-get install prometheus")
 
-// Prometheus is a Prometheus server that scrapes a broker every second and
-// evaluates the shipped alert rules as often.
+// Prometheus is a Prometheus server that scrapes a broker and evaluates the shipped alert
+// rules every second.
 type Prometheus struct {
 	process *Process
 	address string
 }
 
-// StartPrometheus runs a Prometheus in the folder dir, with the alert rules of the
-// file alerts. Their expressions stay; what has to hold for some minutes has to hold
-// for a second, so that tests need not wait.
+// StartPrometheus runs a Prometheus in the folder dir, with the alert rules of the file
+// alerts. Conditions that must last minutes must last a second here, so that tests need
+// not wait.
 func StartPrometheus(ctx context.Context, dir, alerts string, b *Broker) (*Prometheus, error) {
 	program, err := exec.LookPath("prometheus")
 	if err != nil {
@@ -65,10 +63,22 @@ func StartPrometheus(ctx context.Context, dir, alerts string, b *Broker) (*Prome
 	if err != nil {
 		return nil, err
 	}
-	return p, p.await(ctx)
+	// It is ready once it has scraped the broker.
+	err = p.process.Await(ctx, 100*time.Millisecond, func() bool {
+		var answer struct {
+			Data struct{ Result []any }
+		}
+		err := fetchJSON(ctx, "http://"+p.address+"/api/v1/query?query=up%3D%3D1", &answer)
+		return err == nil && len(answer.Data.Result) > 0
+	})
+	if err != nil {
+		p.Close()
+		return nil, fmt.Errorf("prometheus does not get ready: %w", err)
+	}
+	return p, nil
 }
 
-// impatient copies alert rules with every "for" cut down to a second.
+// impatient copies alert rules, with every "for" reduced to a second.
 func impatient(from, to string) error {
 	text, err := os.ReadFile(from)
 	if err != nil {
@@ -96,29 +106,7 @@ func impatient(from, to string) error {
 	return os.WriteFile(to, text, 0o600)
 }
 
-// await waits until Prometheus has scraped the broker.
-func (p *Prometheus) await(ctx context.Context) error {
-	for {
-		var answer struct {
-			Data struct{ Result []any }
-		}
-		err := fetchJSON(ctx, "http://"+p.address+"/api/v1/query?query=up%3D%3D1", &answer)
-		if err == nil && len(answer.Data.Result) > 0 {
-			return nil
-		}
-		if err := p.process.Ended(); err != nil {
-			return fmt.Errorf("prometheus: %w", err)
-		}
-		select {
-		case <-ctx.Done():
-			p.Close()
-			return fmt.Errorf("prometheus does not get ready: %w", ctx.Err())
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
-// Alert is one that fires: its rule's labels and the expression's.
+// Alert is a firing alert: the labels of its rule and of the expression.
 type Alert map[string]string
 
 // Firing returns the alerts that fire now.
@@ -145,20 +133,3 @@ func (p *Prometheus) Firing(ctx context.Context) ([]Alert, error) {
 
 // Close ends Prometheus.
 func (p *Prometheus) Close() { p.process.Kill() }
-
-// fetchJSON gets what a server's API answers.
-func fetchJSON(ctx context.Context, address string, into any) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return err
-	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %s", request.URL.Path, answer.Status)
-	}
-	return json.NewDecoder(answer.Body).Decode(into)
-}

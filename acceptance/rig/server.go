@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"slices"
-	"strconv"
 
 	"go.yaml.in/yaml/v3"
 
@@ -18,30 +16,27 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// Server is a server that brokers make resources on: one backend of the shipped
-// catalog. Brokers reach it through proxies, which the applications' credentials
-// name as well, as far as they are about TCP. All its methods are safe for
-// concurrent use.
+// Server is the server of one backend of the shipped catalog. Brokers and
+// applications reach its TCP ports through proxies. It is safe for concurrent use.
 type Server struct {
 	// Backend is its name in the catalog.
 	Backend string
 
 	process embedded.Process
 	proxies []*servicetest.Proxy
-	// holds returns the names of all that is on the server and not its own, seen
-	// past the broker's backend.
+	// holds asks the server itself for the names of what tenants have on it.
 	holds func(ctx context.Context) ([]string, error)
 }
 
-// family is a backend of the shipped catalog with what starts a server for it.
-// It returns the variables by which the catalog finds the server. What it started
-// before it failed is in the Server.
+// family is a backend of the shipped catalog. start starts a server for it, and returns the
+// variables by which the catalog finds the server. The Server has what it started before it
+// failed.
 type family struct {
 	backend string
 	start   func(ctx context.Context, d *Deployment, s *Server) (map[string]string, error)
 }
 
-// families are all backends of the shipped catalog for which there is a server.
+// families are all backends of the shipped catalog that can have a server.
 func families() []family {
 	list := []family{{"postgres", startPostgres}, {"functions", startFunctions}}
 	for _, kind := range embedded.Kinds() {
@@ -56,39 +51,36 @@ func families() []family {
 
 // startKind starts a server of package embedded, and puts proxies before it.
 func (d *Deployment) startKind(ctx context.Context, kind embedded.Kind, s *Server) (map[string]string, error) {
-	o := embedded.Options{Dir: d.path(s.Backend), NoSync: !d.Durable, Progress: io.Discard}
+	o := embedded.KindOptions{Options: embedded.Options{Dir: d.path(s.Backend), NoSync: !d.Durable}, Progress: io.Discard}
 	if definition := definitionOf(kind.Backend); definition.AdministratorSQL != nil {
 		password := rand.Text()
 		d.Secrets.Add("the administrator's password of "+s.Backend, password)
 		o.Account = embedded.Account{Name: "chandler", Password: password, SQL: definition.AdministratorSQL("chandler", password)}
 	}
-	var running *embedded.Running
-	var err error
+	start := kind.Start
 	if kind.Files != nil {
-		running, err = d.startChild(ctx, kind, s)
-	} else {
-		running, err = kind.Start(ctx, o)
+		start = d.startChild(kind, s)
 	}
+	running, err := start(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	s.process, s.holds = running.Server.(embedded.Process), running.Holds
-	for what, secret := range running.Secrets {
+	s.process, s.holds = running.(embedded.Process), running.Holds
+	for what, secret := range running.Secrets() {
 		d.Secrets.Add(what, secret)
 	}
 	variables := running.Variables(func(address string) string {
-		p, failed := servicetest.StartProxy(address)
+		p, failed := s.proxy(address)
 		if failed != nil {
 			err = errors.Join(err, failed)
 			return ""
 		}
-		s.proxies = append(s.proxies, p)
 		return p.Address()
 	})
 	return variables, err
 }
 
-// backendName is what the shipped catalog calls the backend of a type.
+// backendName is the name in the shipped catalog of a type of backend.
 func backendName(kind string) string {
 	var document struct {
 		Backends map[string]struct{ Type string }
@@ -125,11 +117,10 @@ func Backends() []string {
 // Kill ends the server by kill -9, as a crash would.
 func (s *Server) Kill() { s.process.Kill() }
 
-// Restart starts the server on its data and its ports, whatever state it is in;
-// one that runs is stopped before.
+// Restart stops the server if it runs, and starts it on its data and ports.
 func (s *Server) Restart(ctx context.Context) error { return s.process.Restart(ctx) }
 
-// Freeze lets all connections to the server hang.
+// Freeze makes all connections to the server hang.
 func (s *Server) Freeze() {
 	for _, p := range s.proxies {
 		p.Freeze()
@@ -143,16 +134,15 @@ func (s *Server) Thaw() {
 	}
 }
 
-// Cut closes all connections to the server; new ones are passed on.
+// Cut closes all connections to the server. New ones work.
 func (s *Server) Cut() {
 	for _, p := range s.proxies {
 		p.Cut()
 	}
 }
 
-// Holds returns the names of what is on the server and not its own: databases,
-// accounts, zones, keys, what a file is called. It asks the server itself and
-// none of Chandler's code.
+// Holds returns the names of what tenants have on the server: databases, accounts,
+// zones, keys, files. It asks the server itself, without Chandler's code.
 func (s *Server) Holds(ctx context.Context) ([]string, error) {
 	names, err := s.holds(ctx)
 	if err != nil {
@@ -162,8 +152,8 @@ func (s *Server) Holds(ctx context.Context) ([]string, error) {
 }
 
 // proxy puts a proxy before an address of the server.
-func (s *Server) proxy(host string, port int) (*servicetest.Proxy, error) {
-	p, err := servicetest.StartProxy(net.JoinHostPort(host, strconv.Itoa(port)))
+func (s *Server) proxy(address string) (*servicetest.Proxy, error) {
+	p, err := servicetest.StartProxy(address)
 	if err != nil {
 		return nil, err
 	}
@@ -171,8 +161,8 @@ func (s *Server) proxy(host string, port int) (*servicetest.Proxy, error) {
 	return p, nil
 }
 
-// close kills the server, which is sooner than to stop it: its data is wanted by
-// nobody but those who look for secrets.
+// close kills the server, which is faster than to stop it: its data is needed only by
+// the search for secrets.
 func (s *Server) close(ctx context.Context) error {
 	var errs []error
 	for _, p := range s.proxies {

@@ -244,7 +244,7 @@ func TestListenersLost(t *testing.T) {
 func ownServer(t *testing.T) *embedded.Postgres {
 	t.Helper()
 	embeddedtest.Postgres(t) // skips where there is none
-	server, err := embedded.StartPostgres(t.Context(), embedded.PostgresOptions{Dir: t.TempDir(), NoSync: true})
+	server, err := embedded.StartPostgres(t.Context(), embedded.Options{Dir: t.TempDir(), NoSync: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,7 +64,7 @@ func TestMigrateTogether(t *testing.T) {
 
 // A database that is still starting is waited for; one that refuses is not.
 func TestOpenWaits(t *testing.T) {
-	server, err := embedded.StartPostgres(t.Context(), embedded.PostgresOptions{Dir: needed(t), NoSync: true})
+	server, err := embedded.StartPostgres(t.Context(), embedded.Options{Dir: needed(t), NoSync: true})
 	if err != nil {
 		t.Fatal(err)
 	}

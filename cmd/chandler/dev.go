@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,26 +17,24 @@ import (
 
 	"github.com/chandler-broker/chandler/broker/operator"
 	"github.com/chandler-broker/chandler/broker/server"
+	"github.com/chandler-broker/chandler/embedded/workspace"
 )
 
 type devOptions struct {
-	listen   string
-	data     string
-	catalog  string
-	only     []string // types of backends; empty: all that are installed
-	format   string
-	vault    bool
-	smoke    bool
-	once     bool
-	progress io.Writer
-	// companions are the servers that there may be, and patience is how long to wait
-	// for them; 0: until each is up or has failed.
-	companions []companion
-	patience   time.Duration
+	workspace.Options
+	listen string
+	data   string
+	format string
+	smoke  bool
+	once   bool
 }
 
+// devPatience is how long chandler dev waits for its servers before it serves without the slow
+// ones.
+const devPatience = 30 * time.Second
+
 func newDev() *cobra.Command {
-	o := devOptions{companions: companions()}
+	var o devOptions
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Serve everything on this machine, with private servers in a folder",
@@ -55,9 +51,9 @@ Within 10 s of SIGTERM it stops all that it started, and ends. A second start on
 folder continues with the same instances, even after a crash.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o.progress = cmd.ErrOrStderr()
+			o.Progress = cmd.ErrOrStderr()
 			if !o.smoke {
-				o.patience = companionPatience
+				o.Patience = devPatience
 			}
 			return dev(cmd.Context(), o, cmd.OutOrStdout())
 		},
@@ -65,33 +61,32 @@ folder continues with the same instances, even after a crash.`,
 	flags := cmd.Flags()
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:8080", "address to serve on")
 	flags.StringVar(&o.data, "data", ".chandler", "folder of the servers' data; created if it does not exist")
-	flags.StringVar(&o.catalog, "catalog", "", "catalog to serve (default: catalog.yml here, or else the binary's own)")
-	flags.StringSliceVar(&o.only, "only", nil, "the types of backends to serve, such as database/postgres,queue/nats (default: all that are installed)")
+	flags.StringVar(&o.Catalog, "catalog", "", "catalog to serve (default: catalog.yml here, or else the binary's own)")
+	flags.StringSliceVar(&o.Only, "only", nil, "the types of backends to serve, such as database/postgres,queue/nats (default: all that are installed)")
 	flags.StringVar(&o.format, "log-format", "text", "json, text or lager")
-	flags.BoolVar(&o.vault, "vault", false, "store the credentials in a real Vault server, built from this checkout; later starts on the folder do so, too")
+	flags.BoolVar(&o.Vault, "vault", false, "store the credentials in a real Vault server, built from this checkout; later starts on the folder do so, too")
 	flags.BoolVar(&o.smoke, "smoke", false, "prove every plan once it is served")
 	flags.BoolVar(&o.once, "once", false, "with --smoke: end after the proof, with its status")
 	return cmd
 }
 
-func dev(ctx context.Context, o devOptions, out io.Writer) error {
+func dev(ctx context.Context, o devOptions, out io.Writer) (err error) {
 	if o.once && !o.smoke {
 		return usagef("--once needs --smoke")
 	}
-	o.only = currentBackends(o.only)
-	if err := checkOnly(o.only); err != nil {
+	if o.Only, err = workspace.Backends(o.Only); err != nil {
 		return err
 	}
 	environment, err := environmentSettings()
 	if err != nil {
 		return err
 	}
-	folder, err := openDevFolder(o.data, false)
+	folder, err := workspace.Open(o.data, false)
 	if err != nil {
 		return err
 	}
-	defer folder.close()
-	file, err := os.OpenFile(folder.path("chandler.log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	defer folder.Close()
+	file, err := os.OpenFile(folder.Path("chandler.log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return fmt.Errorf("--data: %w", err)
 	}
@@ -100,20 +95,38 @@ func dev(ctx context.Context, o devOptions, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	generated := folder.adoptUser()
-	if folder.kept.CredentialStore == privateVault && os.Getenv("VAULT_ADDR") == "" {
-		o.vault = true
-	}
-	servers, err := folder.start(ctx, o)
-	if err != nil {
+	run := devRun{options: o, folder: folder, generated: adoptUser(&folder.Settings), log: log, out: out}
+	o.Vault = o.Vault || folder.NeedsVault()
+	if run.servers, err = folder.Start(ctx, o.Options); err != nil {
 		return err
 	}
-	run := devRun{folder: folder, servers: servers, generated: generated, log: log, out: out}
-	deadline, err := run.serveAll(ctx, o)
-	if stopErr := servers.stop(deadline); stopErr != nil {
+	deadline, err := run.serveAll(ctx)
+	if stopErr := run.servers.Stop(deadline); stopErr != nil {
 		log.WarnContext(context.WithoutCancel(ctx), "not all servers ended by themselves", "error", stopErr.Error())
 	}
 	return err
+}
+
+// adoptUser uses the environment's user. Without one it returns true, because the generated
+// password has to be shown.
+func adoptUser(s *workspace.Settings) (generated bool) {
+	user, password := os.Getenv("CHANDLER_USERNAME"), os.Getenv("CHANDLER_PASSWORD")
+	if user == "" || password == "" {
+		return true
+	}
+	s.Username, s.Password = user, password
+	return false
+}
+
+// devRun is one run of a chandler dev.
+type devRun struct {
+	options   devOptions
+	folder    *workspace.Folder
+	servers   *workspace.Servers
+	generated bool
+	log       *slog.Logger
+	out       io.Writer
+	address   string // empty before it serves
 }
 
 // errArrived ends serving without the plans of a server that is up now.
@@ -121,198 +134,111 @@ var errArrived = errors.New("another server is up")
 
 // serveAll serves the plans of all servers that are up until ctx ends, and restarts
 // whenever a slow server comes up. It returns the deadline for stopping the servers.
-func (r *devRun) serveAll(ctx context.Context, o devOptions) (deadline time.Time, err error) {
+func (r *devRun) serveAll(ctx context.Context) (deadline time.Time, err error) {
 	for {
-		s, err := r.folder.settings()
+		s, err := folderSettings(r.folder)
 		if err != nil {
-			return time.Now().Add(stopTime), err
+			return time.Now().Add(workspace.StopTime), err
 		}
-		s.Listen, r.tls = o.listen, s.TLSCert != ""
-		deadline, err := r.serve(ctx, o, s)
+		s.Listen = cmp.Or(r.address, r.options.listen)
+		deadline, err := r.serve(ctx, s)
 		var inUse server.InUseError
-		switch {
+		switch late := r.servers.Late(); {
 		case errors.Is(err, errArrived):
-			r.takeIn(ctx, r.arrived, o)
-		case errors.As(err, &inUse) && len(r.servers.late) > 0 && ctx.Err() == nil:
+		case errors.As(err, &inUse) && len(late) > 0 && ctx.Err() == nil:
 			// There are instances on a server that is slow to start.
-			_, _ = fmt.Fprintf(o.progress, "waiting for the servers of %s, which have instances: they are still starting\n", strings.Join(slices.Sorted(maps.Keys(r.servers.late)), ", "))
-			if a, ok := r.next(ctx, o); ok {
-				r.takeIn(ctx, a, o)
-			}
+			_, _ = fmt.Fprintf(r.options.Progress, "waiting for the servers of %s, which have instances: they are still starting\n", strings.Join(late, ", "))
+			r.servers.Next(ctx)
 		default:
 			return deadline, err
 		}
-		o.listen = cmp.Or(r.address, o.listen)
 	}
 }
 
-// next waits for a server that was slow; false where ctx ends, or none is left.
-func (r *devRun) next(ctx context.Context, o devOptions) (arrival, bool) {
-	for len(r.servers.late) > 0 {
-		select {
-		case a := <-r.servers.arrivals:
-			if a.err == nil {
-				return a, true
-			}
-			r.folder.arrived(r.servers, a, o.progress)
-		case <-ctx.Done():
-			return arrival{}, false
-		}
-	}
-	return arrival{}, false
-}
-
-// takeIn adds the plans of a server that came up to the next start.
-func (r *devRun) takeIn(ctx context.Context, a arrival, o devOptions) {
-	r.folder.arrived(r.servers, a, o.progress)
-	if err := r.folder.write(); err != nil {
-		r.log.ErrorContext(ctx, "settings not written", "error", err.Error())
-	}
-	_, _ = fmt.Fprintf(o.progress, "up: %s: its plans are served now\n", a.backend)
-}
-
-// adoptUser takes the environment's user, and says whether there is none, so
-// that the password has to be shown.
-func (f *devFolder) adoptUser() (generated bool) {
-	user, password := os.Getenv("CHANDLER_USERNAME"), os.Getenv("CHANDLER_PASSWORD")
-	if user != "" && password != "" {
-		f.kept.Username, f.kept.Password = user, password
-		return false
-	}
-	return true
-}
-
-// errUnproved ends a chandler dev --smoke --once that did not prove everything.
+// errUnproved ends a chandler dev whose smoke test failed.
 var errUnproved = errors.New("not everything works; see above")
 
-// serve serves until ctx ends or a server does, and returns by when the servers
-// have to end: what draining took counts.
-func (r *devRun) serve(ctx context.Context, o devOptions, s settings) (deadline time.Time, err error) {
+// serve serves until ctx ends, a server ends, or another server is up. It returns the deadline for
+// stopping the servers, to which the time for draining counts.
+func (r *devRun) serve(ctx context.Context, s settings) (deadline time.Time, err error) {
 	a, err := server.Open(ctx, s.Settings, r.log, server.Needs{Migrate: true, Credentials: true})
 	if err != nil {
-		return time.Now().Add(stopTime), err
+		return time.Now().Add(workspace.StopTime), err
 	}
 	defer a.Close()
-	if err := r.folder.keepCredentials(ctx, a); err != nil {
-		return time.Now().Add(stopTime), err
+	bindings, err := a.Operator().Bindings(ctx, operator.Filter{})
+	if err == nil {
+		err = r.folder.UseCredentialStore(len(bindings))
+	}
+	if err != nil {
+		return time.Now().Add(workspace.StopTime), err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	began := make(chan time.Time, 1)
 	context.AfterFunc(ctx, func() { began <- time.Now() })
-	r.watch(ctx, cancel)
+	r.servers.Watch(ctx, func(err error) { cancel(fmt.Errorf("a server of its own ended: %w", err)) })
 	var waiting sync.WaitGroup
 	defer waiting.Wait()
 	waiting.Go(func() {
-		var ok bool
-		if r.arrived, ok = r.next(ctx, o); ok {
+		if r.servers.Next(ctx) {
 			cancel(errArrived)
 		}
 	})
-	err = a.Serve(ctx, func(address net.Addr) { r.ready(ctx, o, address, cancel) })
+	err = a.Serve(ctx, func(address net.Addr) { r.ready(ctx, s.TLSCert != "", address.String(), cancel) })
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)
 	}
 	cancel(nil)
-	return (<-began).Add(stopTime), err
+	return (<-began).Add(workspace.StopTime), err
 }
 
-// checkBindings is checkCredentialStore with the bindings of the state.
-func (f *devFolder) checkBindings(ctx context.Context, opened *server.Server) error {
-	bindings, err := opened.Operator().Bindings(ctx, operator.Filter{})
-	if err != nil {
-		return err
-	}
-	return f.checkCredentialStore(len(bindings))
-}
-
-// keepCredentials remembers where this start keeps credentials.
-func (f *devFolder) keepCredentials(ctx context.Context, opened *server.Server) error {
-	if err := f.checkBindings(ctx, opened); err != nil {
-		return err
-	}
-	f.kept.CredentialStore = f.credentialStore()
-	return f.write()
-}
-
-// devRun is one run of a chandler dev.
-type devRun struct {
-	folder    *devFolder
-	servers   *devServers
-	generated bool
-	tls       bool
-	log       *slog.Logger
-	out       io.Writer
-	// address is where it serves, once it does.
-	address string
-	// arrived is the server whose arrival ended the last serving.
-	arrived arrival
-}
-
-// ready tells that it serves, and begins the smoke test.
-func (r *devRun) ready(ctx context.Context, o devOptions, address net.Addr, cancel context.CancelCauseFunc) {
+// ready tells the user, the first time, that it serves, and begins the smoke test.
+func (r *devRun) ready(ctx context.Context, tls bool, address string, cancel context.CancelCauseFunc) {
 	again := r.address != ""
-	r.address = address.String()
-	if again {
-		return // its user knows all this
+	if r.address = address; again {
+		return
 	}
-	url := "http://" + address.String()
-	if r.tls {
-		url = "https://" + address.String()
+	url, o, user := "http://"+address, r.options, r.folder.Settings
+	if tls {
+		url = "https://" + address
 	}
 	if r.generated {
-		fmt.Fprintf(o.progress, "user: %s\npassword: %s\n", r.folder.kept.Username, r.folder.kept.Password)
+		fmt.Fprintf(o.Progress, "user: %s\npassword: %s\n", user.Username, user.Password)
 	}
-	fmt.Fprintf(o.progress, "log: %s\n", r.folder.path("chandler.log"))
-	if r.servers.vault != nil {
-		r.tellVault(o.progress)
+	fmt.Fprintf(o.Progress, "log: %s\n", r.folder.Path("chandler.log"))
+	if r.servers.Vault != nil {
+		r.explainVault()
 	}
 	fmt.Fprintf(r.out, "ready: %s\n", url)
 	if !o.smoke {
 		return
 	}
 	go func() {
-		err := smoke(ctx, smokeOptions{url: url, username: r.folder.kept.Username, password: r.folder.kept.Password, output: "table"}, r.out)
+		err := smoke(ctx, smokeOptions{url: url, username: user.Username, password: user.Password, output: "table"}, r.out)
 		switch {
 		case err != nil && ctx.Err() == nil:
 			cancel(errors.Join(errUnproved, err))
 		case o.once:
 			cancel(nil)
 		default:
-			r.tellHow(url)
+			r.explainUse(url)
 		}
 	}()
 }
 
-// watch ends the broker when one of its servers ended.
-func (r *devRun) watch(ctx context.Context, cancel context.CancelCauseFunc) {
-	for _, server := range r.servers.all() {
-		process, ok := server.(interface{ Done() <-chan error })
-		if !ok {
-			continue
-		}
-		go func() {
-			select {
-			case <-ctx.Done():
-			case err := <-process.Done():
-				cancel(fmt.Errorf("a server of its own ended: %w", err))
-			}
-		}()
-	}
-}
-
-func (r *devRun) tellHow(url string) {
+func (r *devRun) explainUse(url string) {
 	fmt.Fprintf(r.out, `
 Everything works. Chandler serves until interrupted (Ctrl-C). In another terminal:
   curl -u %s:%s -H 'X-Broker-API-Version: 2.17' %s/v2/catalog
   %s instances list --data %s
-`, r.folder.kept.Username, r.folder.kept.Password, url, os.Args[0], r.folder.dir)
+`, r.folder.Settings.Username, r.folder.Settings.Password, url, os.Args[0], r.folder.Dir)
 }
 
-// tellVault says how to read in Vault what the broker keeps there.
-func (r *devRun) tellVault(w io.Writer) {
-	fmt.Fprintf(w, `credentials: in Vault at %[1]s, below secret/chandler; list and read them with its root token:
+// explainVault says how to read the broker's credentials in Vault.
+func (r *devRun) explainVault() {
+	fmt.Fprintf(r.options.Progress, `credentials: in Vault at %[1]s, below secret/chandler; list and read them with its root token:
   curl -s -H @%[2]s '%[1]s/v1/secret/metadata/chandler/instances?list=true'
   curl -s -H @%[2]s '%[1]s/v1/secret/data/chandler/instances/INSTANCE/bindings/BINDING/credentials'
-`, r.servers.vault.Addr(), r.folder.path(vaultHeader))
+`, r.servers.Vault.Addr(), r.folder.Path(workspace.VaultHeader))
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/chandler-broker/chandler/broker/osb/osbclient"
 	"github.com/chandler-broker/chandler/embedded"
+	"github.com/chandler-broker/chandler/embedded/workspace"
 )
 
 // written is what a command prints, read while it runs.
@@ -58,10 +59,10 @@ func startSlowNATS(t *testing.T, folder string) *slowNATS {
 	t.Helper()
 	d := &slowNATS{folder: folder, up: make(chan struct{}), said: &written{}, ended: make(chan error, 1)}
 	failed := false
-	servers := companions()
-	at := slices.IndexFunc(servers, func(c companion) bool { return c.backend == "queue/nats" })
-	startNATS := servers[at].start
-	servers[at].start = func(ctx context.Context, f *devFolder, progress io.Writer) (devServer, map[string]string, error) {
+	servers := workspace.Companions()
+	at := slices.IndexFunc(servers, func(c workspace.Companion) bool { return c.Backend == "queue/nats" })
+	startNATS := servers[at].Start
+	servers[at].Start = func(ctx context.Context, f *workspace.Folder, progress io.Writer) (workspace.Server, map[string]string, error) {
 		if !failed {
 			failed = true
 			return nil, nil, errors.New("it did not get ready")
@@ -76,8 +77,10 @@ func startSlowNATS(t *testing.T, folder string) *slowNATS {
 	var ctx context.Context
 	ctx, d.stop = context.WithCancel(t.Context())
 	o := devOptions{
-		listen: "127.0.0.1:0", data: d.folder, only: []string{"database/postgres", "queue/nats"}, format: "text", progress: d.said,
-		companions: servers, patience: 50 * time.Millisecond,
+		listen: "127.0.0.1:0", data: d.folder, format: "text",
+		Options: workspace.Options{
+			Only: []string{"database/postgres", "queue/nats"}, Progress: d.said, Companions: servers, Patience: 50 * time.Millisecond,
+		},
 	}
 	go func() { d.ended <- dev(ctx, o, d.said) }()
 	return d
@@ -124,8 +127,8 @@ func (d *slowNATS) queue(t *testing.T, c *osbclient.Client) osbclient.ProvisionR
 	return osbclient.ProvisionRequest{}
 }
 
-// A server that is slow to start holds up nobody: its plans appear when it is up. It
-// is waited for where there are instances on it.
+// Nobody waits for a server that is slow to start: its plans appear once it is up. If it has
+// instances, dev waits for it.
 func TestSlowServer(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "data")
 	d := startSlowNATS(t, folder)

@@ -14,6 +14,7 @@ import (
 	_ "golang.org/x/crypto/x509roots/fallback" // for containers without certificate authorities
 
 	"github.com/chandler-broker/chandler/broker/server"
+	"github.com/chandler-broker/chandler/embedded/workspace"
 )
 
 // The exit codes, which the help lists.
@@ -53,8 +54,9 @@ func run(ctx context.Context, args []string) int {
 
 func isUsage(err error) bool {
 	_, usage := errors.AsType[usageError](err)
+	_, folder := errors.AsType[workspace.UsageError](err)
 	_, config := errors.AsType[server.ConfigError](err)
-	return usage || config
+	return usage || folder || config
 }
 
 func newRoot() *cobra.Command {
@@ -84,6 +86,16 @@ func newNoun(use, short string, verbs ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Args: noSuchCommand, RunE: showHelp}
 	cmd.AddCommand(verbs...)
 	return cmd
+}
+
+// newFunctions names the program that has replaced this command.
+func newFunctions() *cobra.Command {
+	return &cobra.Command{
+		Use: "functions", Short: "Moved to the program " + workspace.FunctionsProgram, Hidden: true, DisableFlagParsing: true,
+		RunE: func(*cobra.Command, []string) error {
+			return usagef("the function runtime is a program of its own: run %s in the same environment; its --help lists what is new there", workspace.FunctionsProgram)
+		},
+	}
 }
 
 func showHelp(cmd *cobra.Command, _ []string) error { return cmd.Help() }

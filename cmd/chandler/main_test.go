@@ -48,3 +48,13 @@ func TestExitCodes(t *testing.T) {
 		})
 	}
 }
+
+// The former command of the runtime names its program.
+func TestFunctionsMoved(t *testing.T) {
+	root := newRoot()
+	root.SetArgs([]string{"functions", "--flag"})
+	err := root.Execute()
+	if !isUsage(err) || !strings.Contains(err.Error(), "run chandler-functions") {
+		t.Error(err)
+	}
+}

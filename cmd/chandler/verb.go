@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,10 +14,11 @@ import (
 
 	"github.com/chandler-broker/chandler/broker/operator"
 	"github.com/chandler-broker/chandler/broker/server"
+	"github.com/chandler-broker/chandler/embedded/workspace"
 )
 
-// verb is a command of the operator's, which opens the state, and the backends and the
-// credential store if it needs them, without a broker.
+// verb is an operator command. It works without a broker: it opens the state, and if necessary
+// the backends and the credential store.
 type verb struct {
 	use, short, long string
 	args             cobra.PositionalArgs // nil: none
@@ -25,7 +27,7 @@ type verb struct {
 	do               func(ctx context.Context, s *session) error
 }
 
-// session is what a verb works with.
+// session is what a verb uses.
 type session struct {
 	*operator.Operator
 	server *server.Server
@@ -61,7 +63,7 @@ func (v verb) command() *cobra.Command {
 	return cmd
 }
 
-// withServer runs do with what is open: of the environment, or of the folder data.
+// withServer calls do with a server of the environment, or of the folder data.
 func withServer(ctx context.Context, data string, needs server.Needs, do func(context.Context, *server.Server) error) error {
 	open := func(s settings, do func(context.Context, *server.Server) error) error {
 		log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
@@ -79,25 +81,37 @@ func withServer(ctx context.Context, data string, needs server.Needs, do func(co
 		}
 		return open(s, do)
 	}
-	folder, err := openDevFolder(data, true)
+	folder, err := workspace.Open(data, true)
 	if err != nil {
 		return err
 	}
-	defer folder.close()
-	return folder.withServers(ctx, needs.Credentials, func() error {
-		s, err := folder.settings()
+	defer folder.Close()
+	return folder.WithServers(ctx, needs.Credentials, func() error {
+		s, err := folderSettings(folder)
 		if err != nil {
 			return err
 		}
 		return open(s, func(ctx context.Context, opened *server.Server) error {
 			if needs.Credentials {
-				if err := folder.checkBindings(ctx, opened); err != nil {
+				bindings, err := opened.Operator().Bindings(ctx, operator.Filter{})
+				if err := cmp.Or(err, folder.CheckCredentialStore(len(bindings))); err != nil {
 					return err
 				}
 			}
 			return do(ctx, opened)
 		})
 	})
+}
+
+// folderSettings are those of a broker on a folder's servers.
+func folderSettings(f *workspace.Folder) (settings, error) {
+	lookup, err := f.Lookup()
+	if err != nil {
+		return settings{}, err
+	}
+	s, err := readSettings(lookup)
+	s.Without = f.Settings.Without
+	return s, err
 }
 
 // stateOnly is for verbs that need neither backends nor credentials.
@@ -140,7 +154,7 @@ func (s *session) show(object any, pairs ...string) error {
 	return printFields(s.out, pairs...)
 }
 
-// confirmed is a verb that works only with --force; question says what would be lost.
+// confirmed makes a verb that works only with --force; consequence says what would be lost.
 func (v verb) confirmed(consequence string) *cobra.Command {
 	force, do := false, v.do
 	v.do = func(ctx context.Context, s *session) error {

@@ -22,7 +22,7 @@ import (
 )
 
 // identity makes a CA and a certificate by it for 127.0.0.1.
-func identity(t *testing.T) *embedded.VaultTLS {
+func identity(t *testing.T) *embedded.TLS {
 	t.Helper()
 	ca := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "CA of a test"}, IsCA: true, BasicConstraintsValid: true,
@@ -43,7 +43,7 @@ func identity(t *testing.T) *embedded.VaultTLS {
 	check(t, err)
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	check(t, err)
-	return &embedded.VaultTLS{
+	return &embedded.TLS{
 		Certificate: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leafDER}),
 		Key:         pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
 		CA:          pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}),

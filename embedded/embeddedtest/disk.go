@@ -9,18 +9,18 @@ import (
 	"testing"
 )
 
-// Disk is a small file system for one test, to be filled up.
+// Disk is a small file system that one test can fill.
 type Disk struct{ mounted string }
 
-// SmallDisk mounts a file system of some megabytes, in memory, which goes with
-// t: what runs on it has to be started after it, so that it ends before it.
-// Where this process may not mount, t is skipped, and fails when CI=true.
+// SmallDisk mounts a file system in memory for t alone. A server on it must be started after
+// it, so that it ends before it. If this process may not mount, t is skipped, or fails with
+// CI=true.
 func SmallDisk(t testing.TB, megabytes int) *Disk {
 	t.Helper()
 	_, mounted := mountPoint(t)
 	err := syscall.Mount("tmpfs", mounted, "tmpfs", syscall.MS_NOSUID|syscall.MS_NODEV, fmt.Sprintf("size=%dm,mode=0711", megabytes))
 	if errors.Is(err, syscall.EPERM) {
-		missing(t, "mounting a small disk takes root: run this test as root")
+		missing(t, "mounting a small disk needs root: run this test as root")
 	}
 	if err != nil {
 		t.Fatalf("mount a small disk: %v", err)
@@ -29,12 +29,12 @@ func SmallDisk(t testing.TB, megabytes int) *Disk {
 	return &Disk{mounted}
 }
 
-// Dir is the folder on the disk that a server may have. It is not there yet.
+// Dir is a folder on the disk for a server. It does not exist yet.
 func (d *Disk) Dir() string { return filepath.Join(d.mounted, "server") }
 
 func (d *Disk) ballast() string { return filepath.Join(d.mounted, "ballast") }
 
-// Fill takes all the room that there is on the disk now.
+// Fill fills the free space of the disk.
 func (d *Disk) Fill(t testing.TB) {
 	t.Helper()
 	file, err := os.OpenFile(d.ballast(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
@@ -52,7 +52,7 @@ func (d *Disk) Fill(t testing.TB) {
 	}
 }
 
-// Clear gives back what Fill took.
+// Clear frees what Fill took.
 func (d *Disk) Clear(t testing.TB) {
 	t.Helper()
 	if err := os.Remove(d.ballast()); err != nil {

@@ -11,16 +11,15 @@ import (
 	"time"
 )
 
-// Btrfs mounts a btrfs of its own, in a file, and returns its folder. It goes
-// with t: what runs on it has to be started after it, so that it ends before
-// it. Its size is what truncate(1) takes. It takes root and mkfs.btrfs: without
-// them t is skipped, and fails when CI=true.
+// Btrfs mounts a btrfs in a file for t alone, and returns its folder. A server on it must be
+// started after it, so that it ends before it. size is as for truncate(1). Without root and
+// mkfs.btrfs, t is skipped, or fails with CI=true.
 func Btrfs(t testing.TB, size string) string {
 	t.Helper()
 	return fileSystem(t, size, "mkfs.btrfs", "btrfs-progs")
 }
 
-// Ext4 is Btrfs with another file system; options are of mkfs.ext4.
+// Ext4 is Btrfs with another file system; options are those of mkfs.ext4.
 func Ext4(t testing.TB, size string, options ...string) string {
 	t.Helper()
 	return fileSystem(t, size, "mkfs.ext4", "e2fsprogs", options...)
@@ -29,7 +28,7 @@ func Ext4(t testing.TB, size string, options ...string) string {
 func fileSystem(t testing.TB, size, mkfs, debian string, options ...string) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		missing(t, "mounting a file system takes root: run this test as root")
+		missing(t, "mounting a file system needs root: run this test as root")
 	}
 	if _, err := exec.LookPath(mkfs); err != nil {
 		missing(t, mkfs+" is missing (Debian: apt-get install --no-install-recommends "+debian+")")
@@ -45,8 +44,8 @@ func fileSystem(t testing.TB, size, mkfs, debian string, options ...string) stri
 	return mounted
 }
 
-// mountPoint is a folder to mount a file system at, where every user can get
-// to, and the name of the file beside it that may hold it.
+// mountPoint is a folder for a file system, which every user can reach, and the name of a
+// file beside it that may contain the file system.
 func mountPoint(t testing.TB) (image, mounted string) {
 	t.Helper()
 	dir := reachableDir(t)
@@ -60,7 +59,7 @@ func mountPoint(t testing.TB) (image, mounted string) {
 	return image, mounted
 }
 
-// reachableDir is a folder that every user can get to, unlike t.TempDir's.
+// reachableDir is a folder that every user can reach, unlike t.TempDir's.
 func reachableDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "chandler-test-folder-")
@@ -71,8 +70,8 @@ func reachableDir(t testing.TB) string {
 	return dir
 }
 
-// unmount takes a file system away also where something still uses it. Helpers of a
-// server that was killed may do so for a moment.
+// unmount unmounts a file system, even if something still uses it, as helpers of a killed
+// server may for a moment.
 func unmount(t testing.TB, mounted string) {
 	err := syscall.Unmount(mounted, 0)
 	for deadline := time.Now().Add(timeout / 6); errors.Is(err, syscall.EBUSY) && time.Now().Before(deadline); {
@@ -88,8 +87,8 @@ func unmount(t testing.TB, mounted string) {
 	}
 }
 
-// Command runs a tool to its end, whatever t's context says, and returns what
-// it printed. t fails when the tool does.
+// Command runs a tool to its end, even if t's context has ended, and returns its output. If
+// the tool fails, so does t.
 func Command(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.Command(name, args...).CombinedOutput() //nolint:noctx // it may be a cleanup
@@ -97,14 +96,4 @@ func Command(t testing.TB, name string, args ...string) string {
 		t.Fatalf("%s %s: %v: %s", name, strings.Join(args, " "), err, out)
 	}
 	return string(out)
-}
-
-// missing ends a test that cannot run here: it is skipped, and fails when
-// CI=true.
-func missing(t testing.TB, why string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
 }

@@ -11,6 +11,7 @@ import (
 )
 
 func TestSweep(t *testing.T) {
+	const folderPrefix = "chandler-test-"
 	temp := t.TempDir()
 	folder := func(name string, age time.Duration) *os.File {
 		dir := filepath.Join(temp, name)
@@ -35,7 +36,7 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	sweep(temp)
+	sweep(temp, folderPrefix)
 
 	entries, err := os.ReadDir(temp)
 	if err != nil {

@@ -123,7 +123,7 @@ func arrived(t *testing.T, f *firer) int {
 func TestDatabaseRestarts(t *testing.T) {
 	dir := t.TempDir()
 	start := func() *embedded.Postgres {
-		p, err := embedded.StartPostgres(context.Background(), embedded.PostgresOptions{Dir: dir, NoSync: true})
+		p, err := embedded.StartPostgres(context.Background(), embedded.Options{Dir: dir, NoSync: true})
 		if err != nil {
 			t.Fatal(err)
 		}

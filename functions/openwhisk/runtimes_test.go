@@ -180,7 +180,7 @@ func TestClose(t *testing.T) {
 // While the database is away nothing is admitted; what ran until then is recorded
 // when it is back, and nothing twice.
 func TestDatabaseAway(t *testing.T) {
-	pg, err := embedded.StartPostgres(t.Context(), embedded.PostgresOptions{Dir: t.TempDir(), NoSync: true})
+	pg, err := embedded.StartPostgres(t.Context(), embedded.Options{Dir: t.TempDir(), NoSync: true})
 	if err != nil {
 		if strings.Contains(err.Error(), "install") {
 			t.Skip(err)

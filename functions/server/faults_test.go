@@ -17,7 +17,7 @@ import (
 // what cannot be answered is answered 503, and everything goes on by itself.
 func TestDatabaseComesAndGoes(t *testing.T) {
 	embeddedtest.Postgres(t) // skips where there is none
-	database, err := embedded.StartPostgres(t.Context(), embedded.PostgresOptions{Dir: t.TempDir(), NoSync: true})
+	database, err := embedded.StartPostgres(t.Context(), embedded.Options{Dir: t.TempDir(), NoSync: true})
 	if err != nil {
 		t.Fatal(err)
 	}

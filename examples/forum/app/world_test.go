@@ -59,7 +59,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{dir: t.TempDir(), services: map[string]*provided{}}
 	w.provide(t, "database", postgres.Definition(), map[string]any{"url": embeddedtest.Postgres(t).URL("postgres")}, `{}`, `{}`)
 	w.startQueue(t)
-	dns := embeddedtest.PowerDNS(t, embedded.PowerDNSOptions{})
+	dns := embeddedtest.PowerDNS(t)
 	w.provide(t, "dns", powerdns.Definition(), map[string]any{
 		"url": dns.APIURL(), "api_key": dns.APIKey(), "host": dns.Host(), "port": dns.Port(), "nameservers": []string{"ns1.example.com"},
 	}, `{"parents": ["apps.example.com"]}`, `{"zone": "`+zone+`"}`)

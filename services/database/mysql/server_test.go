@@ -28,7 +28,7 @@ const adminPassword = "administrator's-\\password"
 
 func newServer(t *testing.T) *testServer { return newServerWith(t, nil, nil) }
 
-func newServerWith(t *testing.T, identity *embedded.MariaDBTLS, options map[string]any) *testServer {
+func newServerWith(t *testing.T, identity *embedded.TLS, options map[string]any) *testServer {
 	t.Helper()
 	return administered(t, &testServer{mariadb: embeddedtest.MariaDB(t, identity), tls: options})
 }

@@ -57,7 +57,7 @@ func TestTLS(t *testing.T) {
 }
 
 // newIdentity is a certificate of its own authority for 127.0.0.1.
-func newIdentity(t *testing.T) *embedded.MariaDBTLS {
+func newIdentity(t *testing.T) *embedded.TLS {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -76,7 +76,7 @@ func newIdentity(t *testing.T) *embedded.MariaDBTLS {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &embedded.MariaDBTLS{
+	return &embedded.TLS{
 		Certificate: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}),
 		Key:         pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
 	}

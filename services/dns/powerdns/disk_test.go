@@ -4,14 +4,13 @@ import (
 	"encoding/json"
 	"testing"
 
-	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 func TestFullDisk(t *testing.T) {
 	disk := embeddedtest.SmallDisk(t, 16)
-	server := &testServer{embeddedtest.PowerDNS(t, embedded.PowerDNSOptions{Dir: disk.Dir()})}
+	server := &testServer{embeddedtest.PowerDNSOn(t, disk.Dir())}
 	servicetest.RunFullDisk(t, servicetest.Suite{
 		Definition: Definition(),
 		Address:    server.apiAddress(),

@@ -21,7 +21,7 @@ type testServer struct{ *embedded.PowerDNS }
 
 func newServer(t *testing.T) *testServer {
 	t.Helper()
-	return &testServer{embeddedtest.PowerDNS(t, embedded.PowerDNSOptions{})}
+	return &testServer{embeddedtest.PowerDNS(t)}
 }
 
 // proxied is the backend's configuration for reaching the API at address.

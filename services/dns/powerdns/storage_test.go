@@ -5,7 +5,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/servicetest"
@@ -14,7 +13,7 @@ import (
 // The server keeps its data in LMDB where its user cannot pass to the folder,
 // and has there its own notion of a deleted key.
 func TestServerInHiddenFolder(t *testing.T) {
-	server := &testServer{embeddedtest.PowerDNS(t, embedded.PowerDNSOptions{Dir: t.TempDir()})}
+	server := &testServer{embeddedtest.PowerDNSOn(t, t.TempDir())}
 	b, ctx := server.backend(t), testContext(t)
 	settings, err := b.settings(ctx)
 	if err != nil {

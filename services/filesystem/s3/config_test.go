@@ -116,7 +116,7 @@ func TestNames(t *testing.T) {
 // Over HTTPS, in another region: the application is given the authority.
 func TestTLSAndRegion(t *testing.T) {
 	certificate, key := identity(t)
-	gateway := embeddedtest.VersityGW(t, embedded.VersityGWOptions{Certificate: certificate, Key: key, Region: "eu-central-1"})
+	gateway := embeddedtest.VersityGW(t, embedded.VersityGWOptions{TLS: &embedded.TLS{Certificate: certificate, Key: key}, Region: "eu-central-1"})
 	config := map[string]any{
 		"endpoint": gateway.Endpoint(), "region": gateway.Region(), "ca": string(certificate),
 		"access_key_id": gateway.AccessKeyID(), "secret_access_key": gateway.SecretAccessKey(),

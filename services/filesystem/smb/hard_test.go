@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/servicetest"
@@ -21,7 +20,7 @@ func newHardServer(t *testing.T, quotas bool) *testServer {
 	if quotas {
 		embeddedtest.Command(t, "btrfs", "quota", "enable", mounted)
 	}
-	return &testServer{embeddedtest.Samba(t, embedded.SambaOptions{Shares: mounted})}
+	return &testServer{embeddedtest.Samba(t, mounted)}
 }
 
 func TestHardSuite(t *testing.T) {
@@ -107,7 +106,7 @@ func TestHardWithoutQuotas(t *testing.T) {
 // nothing is left when there is room again.
 func TestFullDisk(t *testing.T) {
 	mounted, ctx := embeddedtest.Ext4(t, "64M", "-m", "0", "-I", "128"), testContext(t)
-	server := &testServer{embeddedtest.Samba(t, embedded.SambaOptions{Shares: mounted})}
+	server := &testServer{embeddedtest.Samba(t, mounted)}
 	b := server.backend(t, "c")
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true })
 	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "filler", BindingParams{})).Values)

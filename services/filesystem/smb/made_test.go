@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/servicetest"
@@ -65,7 +64,7 @@ func TestWhatClientsMakeIsDeleted(t *testing.T) {
 // A client has no place that is not counted: attributes take blocks of the disk (on
 // ext4 and XFS), and there are no streams beside a file's content.
 func TestAttributesAreCounted(t *testing.T) {
-	server := &testServer{embeddedtest.Samba(t, embedded.SambaOptions{Shares: embeddedtest.Ext4(t, "64M", "-b", "4096")})}
+	server := &testServer{embeddedtest.Samba(t, embeddedtest.Ext4(t, "64M", "-b", "4096"))}
 	b := server.backend(t, "c")
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true; i.Plan.Storage = services.Megabyte })
 	c := bound(t, b, inst, newBinding(t, inst, "b", BindingParams{})).Values

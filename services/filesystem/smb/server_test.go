@@ -22,7 +22,7 @@ type testServer struct{ *embedded.Samba }
 
 func newServer(t testing.TB) *testServer {
 	t.Helper()
-	return &testServer{embeddedtest.Samba(t, embedded.SambaOptions{})}
+	return &testServer{embeddedtest.Samba(t, "")}
 }
 
 // config is the backend's configuration for reaching the server at address;

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,7 +18,7 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-func TestMain(m *testing.M) { os.Exit(embeddedtest.RunWithRabbitMQ(m)) }
+func TestMain(m *testing.M) { embeddedtest.Main(m) }
 
 // testServer is the real server as one test sees it.
 type testServer struct {

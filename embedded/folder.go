@@ -13,34 +13,35 @@ import (
 	"syscall"
 )
 
-// folder is the directory of one server. It belongs to that server alone: to
-// the unprivileged user that the server runs as, readable by nobody else, and
-// held by one process at a time.
+// folder is the directory of one server. It belongs to the unprivileged user that the
+// server runs as, nobody else can read it, and one process at a time holds it.
 type folder struct {
 	root   string
-	owner  *syscall.Credential // nil: the server runs as we do
+	owner  *syscall.Credential // nil: the server runs as this process's user
 	handle *os.File
 	lock   *os.File
-	hidden bool // owner cannot get to root by its path
+	hidden bool // owner cannot reach root by its path
 	ports  map[int]reservation
 }
 
-// openFolder makes dir where it does not exist, and takes it. It is an error
-// when another process holds it.
-func openFolder(dir string) (*folder, error) {
+// openFolder makes dir if it does not exist, and locks it. It fails if another process
+// holds it. asSelf leaves the folder this process's user.
+func openFolder(dir string, asSelf bool) (*folder, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
 	root, err := filepath.Abs(dir)
 	if err == nil {
-		root, err = filepath.EvalSymlinks(root) // as the kernel tells it in /proc
+		root, err = filepath.EvalSymlinks(root) // the form in which /proc shows it
 	}
 	if err != nil {
 		return nil, fmt.Errorf("find the data folder: %w", err)
 	}
 	f := &folder{root: root}
-	if f.owner, err = serverUser(); err != nil {
-		return nil, err
+	if !asSelf {
+		if f.owner, err = serverUser(); err != nil {
+			return nil, err
+		}
 	}
 	if err := f.take(); err != nil {
 		f.close()
@@ -55,9 +56,9 @@ func (f *folder) take() (err error) {
 	}
 	if err := syscall.Flock(int(f.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		holder, _ := io.ReadAll(f.lock)
-		return fmt.Errorf("%s is in use by process %s: stop that one first, or name another folder", f.root, bytes.TrimSpace(holder))
+		return fmt.Errorf("%s is in use by process %s: stop that process, or name another folder", f.root, bytes.TrimSpace(holder))
 	}
-	if err := f.own(f.root, 0o700); err != nil {
+	if err := f.setOwner(f.root, 0o700); err != nil {
 		return err
 	}
 	if f.handle, err = os.Open(f.root); err != nil {
@@ -69,7 +70,7 @@ func (f *folder) take() (err error) {
 	return err
 }
 
-// close gives the folder back.
+// close releases the folder.
 func (f *folder) close() {
 	for port := range f.ports {
 		f.release(port)
@@ -81,36 +82,48 @@ func (f *folder) close() {
 	}
 }
 
-// path is where name is for this process.
+// path is the path of name for this process.
 func (f *folder) path(name string) string { return filepath.Join(f.root, name) }
 
-// childPath is where name is for the server. Below a directory that its user
-// cannot pass, such as one of mktemp -d made by root, it is reached through the
-// file descriptor that the child inherits: that needs no capability, which
-// would open every other file on the machine to the server as well.
+// inherited is the folder for a child process, which inherits it as file descriptor 3.
+const inherited = "/proc/self/fd/3"
+
+// childPath is the path of name for the server. If the server's user cannot pass the
+// directories above, such as one that root made with mktemp -d, the path leads through
+// the inherited descriptor. A capability would open every other file on the machine to
+// the server as well.
 func (f *folder) childPath(name string) string {
 	if f.hidden {
-		return filepath.Join("/proc/self/fd/3", name)
+		return filepath.Join(inherited, name)
 	}
 	return f.path(name)
 }
 
-// makeDir makes a directory in the folder, the server's own.
+// makeDir makes a directory in the folder if it does not exist, and gives it to the
+// server, even if a crash came between the two before.
 func (f *folder) makeDir(name string) error {
-	if err := os.Mkdir(f.path(name), 0o700); err != nil {
+	if err := os.Mkdir(f.path(name), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("make a data folder: %w", err)
 	}
-	return f.own(f.path(name), 0o700)
+	return f.setOwner(f.path(name), 0o700)
 }
 
-// writeFile writes a file into the folder, all or nothing, readable by the
-// server and by us.
+// emptyDir is makeDir, without what the directory contained.
+func (f *folder) emptyDir(name string) error {
+	if err := os.RemoveAll(f.path(name)); err != nil {
+		return fmt.Errorf("empty a data folder: %w", err)
+	}
+	return f.makeDir(name)
+}
+
+// writeFile writes a whole file into the folder, which only the server and this
+// process can read.
 func (f *folder) writeFile(name string, content []byte) error {
 	next := f.path(name + ".new")
 	if err := os.WriteFile(next, content, 0o600); err != nil {
 		return fmt.Errorf("write into the data folder: %w", err)
 	}
-	if err := f.own(next, 0o600); err != nil {
+	if err := f.setOwner(next, 0o600); err != nil {
 		return err
 	}
 	if err := os.Rename(next, f.path(name)); err != nil {
@@ -119,8 +132,18 @@ func (f *folder) writeFile(name string, content []byte) error {
 	return nil
 }
 
-// readFile returns a file's content without white space around it, and nil
-// where there is no such file.
+// writeFiles writes several files.
+func (f *folder) writeFiles(files map[string][]byte) error {
+	for name, content := range files {
+		if err := f.writeFile(name, content); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readFile returns a file's content without the white space around it, or nil if
+// there is no such file.
 func (f *folder) readFile(name string) ([]byte, error) {
 	content, err := os.ReadFile(f.path(name))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -132,20 +155,21 @@ func (f *folder) readFile(name string) ([]byte, error) {
 	return bytes.TrimSpace(content), nil
 }
 
-func (f *folder) own(path string, mode fs.FileMode) error {
+// setOwner gives a file or directory to the server's user, and sets its mode.
+func (f *folder) setOwner(path string, mode fs.FileMode) error {
 	if f.owner != nil {
 		if err := os.Chown(path, int(f.owner.Uid), int(f.owner.Gid)); err != nil {
 			return fmt.Errorf("give the data folder to the server's user: %w", err)
 		}
 	}
 	if err := os.Chmod(path, mode); err != nil {
-		return fmt.Errorf("close the data folder to others: %w", err)
+		return fmt.Errorf("set the mode of the data folder: %w", err)
 	}
 	return nil
 }
 
-// serverUser is who servers run as: as we do, unless that is root, which
-// PostgreSQL refuses and no server needs.
+// serverUser is the user that servers run as: an unprivileged one if this process is
+// root's, because PostgreSQL refuses root and no server needs it. Otherwise nil.
 func serverUser() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -164,8 +188,8 @@ func serverUser() (*syscall.Credential, error) {
 	return nil, errors.New("servers do not run as root, and this machine has neither a user postgres nor a user nobody: run this as an ordinary user")
 }
 
-// reaches says whether the permission bits of dir and of everything above it
-// let u pass. It may be wrong in saying no, never in saying yes.
+// reaches says whether the permission bits of dir and of all directories above it let u
+// pass. Other rules may let u pass even if it says no.
 func reaches(u *syscall.Credential, dir string) bool {
 	info, err := os.Stat(dir)
 	if err != nil {

@@ -1,6 +1,7 @@
-package main
+package workspace
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,37 +10,42 @@ import (
 	"github.com/chandler-broker/chandler/services/all"
 )
 
-func TestDevFolderIsOneProcess(t *testing.T) {
+func isUsage(err error) bool {
+	_, usage := errors.AsType[UsageError](err)
+	return usage
+}
+
+func TestFolderIsOneProcess(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
-	first, err := openDevFolder(dir, false)
+	first, err := Open(dir, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openDevFolder(dir, false); err == nil || !strings.Contains(err.Error(), "another chandler dev runs on this folder") {
+	if _, err := Open(dir, false); err == nil || !strings.Contains(err.Error(), "another chandler dev runs on this folder") {
 		t.Errorf("a second dev on the folder: %v", err)
 	}
-	shared, err := openDevFolder(dir, true)
+	shared, err := Open(dir, true)
 	if err != nil {
 		t.Fatalf("an operator's verb beside a dev: %v", err)
 	}
 	if shared.lock != nil {
 		t.Error("the verb holds the lock that the dev has")
 	}
-	first.close()
-	again, err := openDevFolder(dir, false)
+	first.Close()
+	again, err := Open(dir, false)
 	if err != nil {
 		t.Fatalf("after the first ended: %v", err)
 	}
-	again.close()
+	again.Close()
 }
 
-func TestDevFolderRemembers(t *testing.T) {
+func TestFolderRemembers(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
-	f, err := openDevFolder(dir, false)
+	f, err := Open(dir, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	password := f.kept.Password
+	password := f.Settings.Password
 	if err := f.write(); err != nil {
 		t.Fatal(err)
 	}
@@ -48,15 +54,15 @@ func TestDevFolderRemembers(t *testing.T) {
 		t.Fatal(err)
 	}
 	sealed, _ := os.ReadFile(key)
-	f.close()
+	f.Close()
 
-	f, err = openDevFolder(dir, false)
+	f, err = Open(dir, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.close()
-	if f.kept.Password != password || password == "" {
-		t.Errorf("the password changed from %q to %q", password, f.kept.Password)
+	defer f.Close()
+	if f.Settings.Password != password || password == "" {
+		t.Errorf("the password changed from %q to %q", password, f.Settings.Password)
 	}
 	if key, _ = f.sealedKeyFile(); key == "" {
 		t.Fatal("no key")
@@ -67,14 +73,14 @@ func TestDevFolderRemembers(t *testing.T) {
 	for _, name := range []string{"settings.json", "sealed.key"} {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil || info.Mode().Perm() != 0o600 {
-			t.Errorf("%s: %v, %v; it holds secrets and must be the owner's alone", name, info.Mode(), err)
+			t.Errorf("%s: mode %v, %v; it contains secrets, and only the owner may read it", name, info.Mode(), err)
 		}
 	}
 }
 
-// Bindings whose credentials another store has cannot be fetched, and unbinding
-// them would leave their secrets where they are.
-func TestDevFolderKeepsItsCredentialStore(t *testing.T) {
+// If the credentials of bindings are in another store, nobody can fetch them, and unbinding
+// leaves them there.
+func TestFolderKeepsItsCredentialStore(t *testing.T) {
 	const other = "http://127.0.0.1:8200"
 	for _, c := range []struct {
 		name, before, private, address string
@@ -93,11 +99,11 @@ func TestDevFolderKeepsItsCredentialStore(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv("VAULT_ADDR", c.address)
-			f := &devFolder{dir: "data", kept: devSettings{CredentialStore: c.before, Environment: map[string]string{}}}
+			f := &Folder{Dir: "data", Settings: Settings{CredentialStore: c.before, Environment: map[string]string{}}}
 			if c.private != "" {
-				f.kept.Environment["VAULT_ADDR"] = c.private
+				f.Settings.Environment["VAULT_ADDR"] = c.private
 			}
-			err := f.checkCredentialStore(c.bindings)
+			err := f.CheckCredentialStore(c.bindings)
 			if refused := isUsage(err) && strings.Contains(err.Error(), c.before); refused != c.refused || refused != (err != nil) {
 				t.Errorf("got %v, want refused: %v", err, c.refused)
 			}
@@ -105,37 +111,37 @@ func TestDevFolderKeepsItsCredentialStore(t *testing.T) {
 	}
 }
 
-func TestDevFolderFaults(t *testing.T) {
-	if _, err := openDevFolder("", false); !isUsage(err) {
+func TestFolderFaults(t *testing.T) {
+	if _, err := Open("", false); !isUsage(err) {
 		t.Errorf("an empty name, which must not mean the working directory: %v", err)
 	}
-	if _, err := openDevFolder(filepath.Join(t.TempDir(), "none"), true); !isUsage(err) || !strings.Contains(err.Error(), "there is no such folder") {
+	if _, err := Open(filepath.Join(t.TempDir(), "none"), true); !isUsage(err) || !strings.Contains(err.Error(), "there is no such folder") {
 		t.Errorf("a verb on no folder: %v", err)
 	}
 	dir := t.TempDir()
-	f, err := openDevFolder(dir, false)
+	f, err := Open(dir, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.settings(); !isUsage(err) || !strings.Contains(err.Error(), "nothing was ever started") {
+	if _, err := f.Lookup(); !isUsage(err) || !strings.Contains(err.Error(), "nothing was ever started") {
 		t.Errorf("a verb on an empty folder: %v", err)
 	}
-	f.close()
+	f.Close()
 	if err := os.WriteFile(filepath.Join(dir, "settings.json"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openDevFolder(dir, false); err == nil || !strings.Contains(err.Error(), "remove the folder to start anew") {
+	if _, err := Open(dir, false); err == nil || !strings.Contains(err.Error(), "remove the folder to start anew") {
 		t.Errorf("torn settings: %v", err)
 	}
 }
 
-func TestDevCatalog(t *testing.T) {
+func TestCatalogFile(t *testing.T) {
 	t.Chdir(t.TempDir())
-	f, err := openDevFolder("data", false)
+	f, err := Open("data", false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.close()
+	defer f.Close()
 	path, err := f.catalogFile("")
 	if err != nil {
 		t.Fatal(err)
@@ -145,14 +151,14 @@ func TestDevCatalog(t *testing.T) {
 		t.Fatal(err)
 	}
 	if text, _ := os.ReadFile(path); string(text) != string(shipped) {
-		t.Error("without a catalog.yml it is not the binary's own that is served")
+		t.Error("without a catalog.yml, the binary's own is not served")
 	}
 	before, _ := os.Stat(path)
 	if _, err := f.catalogFile(""); err != nil {
 		t.Fatal(err)
 	}
 	if after, _ := os.Stat(path); !after.ModTime().Equal(before.ModTime()) {
-		t.Error("the same catalog was written again, which changes Last-Modified")
+		t.Error("an unchanged catalog was written again, which changes Last-Modified")
 	}
 	if err := os.WriteFile("catalog.yml", []byte("services: []\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -14,52 +14,48 @@ const (
 	portFile = "port"
 )
 
-// keptPort returns the port to listen on, and keeps it in a file of the folder
-// for the next start: the one that is wanted, the one of the last start where
-// that is 0, a free one at the first. try says whether a port can be listened on.
-func (f *folder) keptPort(ctx context.Context, file string, wanted int, try func(context.Context, int) error) (int, error) {
-	kept, err := f.readFile(file)
+// storedPort returns the port in a file of the folder, or at the first start a free
+// one, which it writes there. try says whether the server can listen on a port.
+func (f *folder) storedPort(ctx context.Context, file string, try func(context.Context, int) error) (int, error) {
+	stored, err := f.readFile(file)
 	if err != nil {
 		return 0, err
 	}
 	try = f.reserving(file, try)
-	port := wanted
-	if port == 0 {
-		port = firstNumber(string(kept))
-	}
+	port := firstNumber(string(stored))
 	if port == 0 {
 		port, err = freePort(ctx, try)
 	} else {
 		err = waitPort(ctx, port, try)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("%w (`ss -lntup` shows whose it is); free it, name another one, or remove %s to have one chosen", err, f.path(file))
+		return 0, fmt.Errorf("%w (`ss -lntup` shows which process uses it); stop that process, or remove %s to get another port", err, f.path(file))
 	}
 	return port, f.writeFile(file, []byte(strconv.Itoa(port)))
 }
 
-// reservation is a port that is some server's, for one purpose of it.
+// reservation is a port that a server has for one purpose.
 type reservation struct {
 	purpose string
 	mark    net.Listener
 }
 
-// reserving is try, and keeps other servers that are started by this package, by
-// this process or another, from choosing the port until the folder is closed:
-// between the choice and the server's listening pass seconds.
+// reserving extends try: until the folder is closed, no other server of this package,
+// in this process or another, gets the port. A server listens only seconds after its
+// port was chosen.
 func (f *folder) reserving(purpose string, try func(context.Context, int) error) func(context.Context, int) error {
 	return func(ctx context.Context, port int) error {
 		have, reserved := f.ports[port]
 		if reserved && have.purpose != purpose {
-			return fmt.Errorf("port %d cannot be listened on: it is for something else already", port)
+			return fmt.Errorf("port %d cannot be listened on: this server uses it for something else", port)
 		}
 		if !reserved {
-			// A name in the abstract namespace, which ends with the process, and with
-			// the network namespace that the port is one of (unix(7)).
+			// A name in the abstract namespace disappears with the process, and belongs to
+			// the network namespace, as the port does (unix(7)).
 			var config net.ListenConfig
 			mark, err := config.Listen(ctx, "unix", fmt.Sprintf("@chandler/port/%d", port))
 			if err != nil {
-				return fmt.Errorf("port %d cannot be listened on: it is another server's that chandler runs: %w", port, err)
+				return fmt.Errorf("port %d cannot be listened on: another server that chandler runs has it: %w", port, err)
 			}
 			if f.ports == nil {
 				f.ports = map[int]reservation{}
@@ -74,7 +70,7 @@ func (f *folder) reserving(purpose string, try func(context.Context, int) error)
 	}
 }
 
-// release ends a reservation, if there is one.
+// release ends a port's reservation, if it has one.
 func (f *folder) release(port int) {
 	if have, reserved := f.ports[port]; reserved {
 		_ = have.mark.Close()
@@ -82,9 +78,8 @@ func (f *folder) release(port int) {
 	}
 }
 
-// freePort returns a port that nobody listens on, below those that the system
-// hands out to outgoing connections, so that it is still free at the next
-// start.
+// freePort returns a port that nobody listens on. It is below the ports that the
+// system gives to outgoing connections, so that it is still free at the next start.
 func freePort(ctx context.Context, try func(context.Context, int) error) (int, error) {
 	var err error
 	for range 100 {
@@ -96,8 +91,8 @@ func freePort(ctx context.Context, try func(context.Context, int) error) (int, e
 	return 0, err
 }
 
-// waitPort gives the kernel a moment to close the ports of a server that was
-// killed just now.
+// waitPort gives the kernel a moment to close the ports of a server that was just
+// killed.
 func waitPort(ctx context.Context, port int, try func(context.Context, int) error) error {
 	patience, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -114,7 +109,7 @@ func waitPort(ctx context.Context, port int, try func(context.Context, int) erro
 	}
 }
 
-// tryTCP says why a port of loopback cannot be listened on.
+// tryTCP returns an error if a TCP port of loopback cannot be listened on.
 func tryTCP(ctx context.Context, port int) error {
 	var config net.ListenConfig
 	l, err := config.Listen(ctx, "tcp", localAddress(port))
@@ -125,3 +120,14 @@ func tryTCP(ctx context.Context, port int) error {
 }
 
 func localAddress(port int) string { return net.JoinHostPort(loopback, strconv.Itoa(port)) }
+
+// listens says whether something accepts TCP connections at an address.
+func listens(ctx context.Context, address string) bool {
+	d := net.Dialer{Timeout: time.Second}
+	conn, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	return true
+}

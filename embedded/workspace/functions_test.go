@@ -1,7 +1,6 @@
-package main
+package workspace
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,7 +20,7 @@ func TestFindFunctions(t *testing.T) {
 	}
 	place := func(dir string) string {
 		t.Helper()
-		path := filepath.Join(dir, functionsProgram)
+		path := filepath.Join(dir, FunctionsProgram)
 		if err := os.WriteFile(path, []byte("#!/bin/sh\n"), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -44,16 +43,6 @@ func TestFindFunctions(t *testing.T) {
 	}
 }
 
-// Who starts the runtime as before learns what to start.
-func TestFunctionsMoved(t *testing.T) {
-	root := newRoot()
-	root.SetArgs([]string{"functions", "--flag"})
-	err := root.Execute()
-	if !isUsage(err) || !strings.Contains(err.Error(), "run chandler-functions") {
-		t.Error(err)
-	}
-}
-
 // A folder of an earlier version served the functions under the backend's former
 // name.
 func TestFolderOfFormerBackend(t *testing.T) {
@@ -62,16 +51,18 @@ func TestFolderOfFormerBackend(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "settings.json"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f, err := openDevFolder(dir, true)
+	f, err := Open(dir, true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.close()
-	got := [][]string{f.kept.Only, f.kept.Without}
+	defer f.Close()
+	got := [][]string{f.Settings.Only, f.Settings.Without}
 	if diff := cmp.Diff([][]string{{"database/postgres", "function/openwhisk"}, {"function/openwhisk", "dns/powerdns"}}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if err := errors.Join(checkOnly(currentBackends([]string{"function/wasm"})), checkOnly([]string{"function/openwhisk"})); err != nil {
-		t.Error(err)
+	for _, name := range []string{"function/wasm", "function/openwhisk"} {
+		if got, err := Backends([]string{name}); err != nil || got[0] != "function/openwhisk" {
+			t.Errorf("--only %s: %q, %v", name, got, err)
+		}
 	}
 }

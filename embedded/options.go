@@ -1,0 +1,19 @@
+package embedded
+
+// Options are those of every server.
+type Options struct {
+	// Dir is the server's folder, for the server alone; it is created if it does not
+	// exist. Later starts on it continue with its data and ports, also after kill -9
+	// of the process that used it before.
+	Dir string
+	// NoSync makes tests faster: a power failure may destroy the data, kill -9 does not.
+	NoSync bool
+}
+
+// TLS is a server's identity, in PEM. The certificate must be valid for 127.0.0.1.
+type TLS struct {
+	// Certificate is the server's, with its chain, and Key its private key.
+	Certificate, Key []byte
+	// CA is the authority that clients have to trust; only Vault needs it.
+	CA []byte
+}
