@@ -4,12 +4,15 @@
 package credhub
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
+
+	"github.com/chandler-broker/chandler/services"
 )
 
 // ErrNotFound is what Get returns, wrapped, if nothing is stored.
@@ -112,10 +115,9 @@ type Reader struct {
 	Platform, Namespace string
 }
 
-// Delivery is a place where applications fetch their credentials themselves, so
-// that no platform sees them. It holds copies; the Store holds the originals.
-// Implementations are safe for concurrent use, and every method may be repeated after
-// a crash half-way.
+// Delivery is a place where applications fetch their credentials themselves, so that no
+// platform sees them. It holds copies; the Store holds the originals. Implementations are
+// safe for concurrent use, and every method may be repeated after a crash half-way.
 type Delivery interface {
 	// Check returns an error for the user if this reader could not read. It makes no
 	// outside call.
@@ -134,4 +136,14 @@ type Delivery interface {
 	// Ready returns nil if Deliver would work now, and otherwise an error for the
 	// operator.
 	Ready(ctx context.Context) error
+}
+
+// CheckValue returns an error unless a store accepts the value: one JSON object, with
+// numbers that survive being 64-bit floats on their way. The error does not quote the
+// value.
+func CheckValue(value json.RawMessage) error {
+	if !json.Valid(value) || bytes.TrimLeft(value, " \t\r\n")[0] != '{' {
+		return errors.New("the value is not a JSON object")
+	}
+	return services.CheckNumbers(value)
 }

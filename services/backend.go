@@ -7,25 +7,22 @@ import "context"
 
 // Backend makes, changes and removes the resources of one kind.
 //
-// P is the plan's own configuration, I the user's parameters of an instance
-// and B the user's parameters of a binding. All three arrive decoded,
-// defaulted and validated.
+// P is the plan's own configuration, I the user's parameters of an instance and B the
+// user's parameters of a binding. All three arrive decoded, defaulted and validated.
 //
-// Every method converges: called again after success, after failure or after a
-// crash half-way, it leaves the same one result. Names of outside resources
-// derive from Instance.Name and Binding.Name alone, so a backend keeps no
-// state. The engine makes one call at a time for an instance's own verbs; Bind
-// and Unbind of different bindings of one instance run side by side, unless
-// the backend is a SerialBinder.
+// Every method converges: called again after success, after failure or after a crash
+// half-way, it leaves the same one result. Names of outside resources derive from
+// Instance.Name and Binding.Name alone, so a backend keeps no state. The engine makes one
+// call at a time for an instance's own verbs; Bind and Unbind of different bindings of
+// one instance run side by side, unless the backend is a SerialBinder.
 //
 // A method does not wait in a loop: it returns NotYet and is called again. An error
 // built by Rejected is final and shown to the user. The engine retries after any other
 // error until the operation's deadline; one built by OutOfCapacity tells the user why.
 //
-// ctx ends after 30 s at the latest, and sooner if the operation is cancelled. The
-// method then returns within seconds, even if the server does not answer. Writes run
-// to completion first (RunToCompletion): an abandoned write could land after its own
-// undo.
+// ctx ends after 30 s at the latest, and sooner if the operation is cancelled. The method
+// then returns within seconds, even if the server does not answer. Writes run to
+// completion first (RunToCompletion): an abandoned write could land after its own undo.
 type Backend[P, I, B any] interface {
 	// Provision makes the instance's resources.
 	Provision(ctx context.Context, r ProvisionRequest[P, I]) (ProvisionResult, error)

@@ -49,11 +49,9 @@ func (d decoder[P, I, B]) binding(inst RawInstance, raw RawBinding) (b Binding[B
 	if b.Name == "" {
 		b.Name = BindingName(inst.ID, raw.ID)
 	}
-	b.Params, err = d.bindingParams(raw.Params)
+	b.Params, err = parameters[B](raw.Params)
 	return b, err
 }
-
-func (decoder[P, I, B]) bindingParams(raw json.RawMessage) (B, error) { return parameters[B](raw) }
 
 func parameters[T any](raw json.RawMessage) (T, error) {
 	params, err := Decode[T](raw)

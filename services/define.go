@@ -81,8 +81,7 @@ type Client struct {
 	// AdministratorSQL returns the statements by which an SQL server's superuser
 	// makes the broker's account; nil if the server needs none.
 	AdministratorSQL func(name, password string) string
-	// CredentialType is the value of "type" in the credentials, such as
-	// "postgresql".
+	// CredentialType is the value of "type" in the credentials, such as "postgresql".
 	CredentialType string
 	// Dial uses credentials as an application would.
 	Dial Dialer

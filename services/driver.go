@@ -98,7 +98,7 @@ func newDriver[P, I, B any](c *connection, volumeMounts bool) *Driver {
 		Unbind:        remote(c, "unbind", Backend[P, I, B].Unbind, d.unbind),
 		CheckInstance: local(c, "check instance", checkInstance[P, I, B], d.instance),
 		CheckUpdate:   local(c, "check update", checkUpdate[P, I, B], d.update),
-		CheckBinding:  local(c, "check binding", checkBinding[P, I, B], d.bindingParams),
+		CheckBinding:  local(c, "check binding", checkBinding[P, I, B], parameters[B]),
 		Capabilities: Capabilities{
 			Ready:            remote(c, "ready", func(r Readier, ctx context.Context, none None) (None, error) { return none, r.Ready(ctx) }, same[None]),
 			List:             remote(c, "list", requestless(Lister.List), same[None]),

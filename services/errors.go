@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -62,6 +63,31 @@ func OutOfCapacity(err error) error { return &OutOfCapacityError{err} }
 func IsOutOfCapacity(err error) bool {
 	_, ok := errors.AsType[*OutOfCapacityError](err)
 	return ok
+}
+
+// Advice says what an operator can do about some of a server's errors.
+type Advice struct {
+	About func(error) bool
+	Text  string
+	// Full says that the server's disk is full (OutOfCapacity).
+	Full bool
+}
+
+// Explain adds to an error what the broker was doing, and the first advice about it. It does
+// not change an error built by Rejected.
+func Explain(doing string, err error, list []Advice) error {
+	if _, rejected := IsRejected(err); err == nil || rejected {
+		return err
+	}
+	i := slices.IndexFunc(list, func(a Advice) bool { return a.About(err) })
+	if i < 0 {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	explained := fmt.Errorf("%s: %s: %w", doing, list[i].Text, err)
+	if list[i].Full {
+		return OutOfCapacity(explained)
+	}
+	return explained
 }
 
 // completionTime is how much longer than its context a changing call may take.

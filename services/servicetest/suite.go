@@ -16,15 +16,13 @@ type Suite struct {
 	Definition services.Definition
 	// Address is the host:port of the server that the backend administers.
 	Address string
-	// Config returns the backend's configuration for reaching its server at
-	// address, which is Address or a proxy in front of it. Applications get
-	// Address in both cases.
+	// Config returns the backend's configuration for reaching its server at address,
+	// which is Address or a proxy in front of it. Applications get Address in both cases.
 	Config func(address string) json.RawMessage
 	// Secrets are the configuration's secrets. No error may contain one.
 	Secrets []string
 
-	// Plan is the plan of new instances; updates change it to OtherPlan and
-	// back.
+	// Plan is the plan of new instances; updates change it to OtherPlan and back.
 	Plan, OtherPlan json.RawMessage
 	// Create, Update and Bind are valid parameters. Each needs at least one
 	// element; use {} for none.
@@ -34,8 +32,7 @@ type Suite struct {
 	BindSame []json.RawMessage
 	// Invalid are parameters that must be refused.
 	Invalid Invalid
-	// ReadOnly are the parameters of a read-only binding; nil if the backend has
-	// none.
+	// ReadOnly are the parameters of a read-only binding; nil if the backend has none.
 	ReadOnly json.RawMessage
 
 	// Reach uses the first credentials to try to access the instance of the second,
@@ -48,10 +45,9 @@ type Suite struct {
 	Block map[string]func(t *testing.T, mine map[string]any, theirs ...map[string]any)
 	// Limits are the plan's limits.
 	Limits []Limit
-	// Break are functions, by test name, that break the application's own
-	// credentials, such as by changing its password. Afterwards it cannot connect or
-	// cannot write. Nil if a holder cannot break them; otherwise the backend must
-	// implement Verifier.
+	// Break are functions, by test name, that break the application's own credentials,
+	// such as by changing its password. Afterwards it cannot connect or cannot write. Nil
+	// if a holder cannot break them; otherwise the backend must implement Verifier.
 	Break map[string]func(ctx context.Context, credentials map[string]any) error
 	// Left lists what remains of an instance and its bindings on the server. It
 	// must ask the server itself and not the backend. The names are Instance.Name
@@ -74,8 +70,7 @@ type Invalid struct{ Create, Update, Bind map[string]json.RawMessage }
 type Limit struct {
 	Name string
 	Plan json.RawMessage
-	// Holds uses the instance up to the limit, and fails t if the limit does not
-	// hold.
+	// Holds uses the instance up to the limit, and fails t if the limit does not hold.
 	Holds func(t *testing.T, use Use)
 }
 
