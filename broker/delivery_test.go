@@ -45,7 +45,7 @@ func TestDelivered(t *testing.T) {
 		if got, ok := made.Credentials.(broker.Reference); !ok || len(got.Values) != 1 || got.Values[credhub.CredHubRef] != want {
 			t.Errorf("%s: %v", id, made.Credentials)
 		}
-		fetched, err := c.GetBinding(c.ctx, "i", id, domain.FetchBindingDetails{})
+		fetched, err := c.FetchBinding(c.ctx, "i", id)
 		if got, ok := fetched.Credentials.(broker.Reference); err != nil || !ok || got.Values[credhub.CredHubRef] != want {
 			t.Errorf("%s: fetched %v, %v", id, fetched.Credentials, err)
 		}
@@ -71,7 +71,7 @@ func TestNobodyToDeliverTo(t *testing.T) {
 	c := newClient(t, brokertest.Options{})
 	c.provision("i", on(brokertest.Delivered), true).want(t, "201")
 	a := c.bind("i", "b", forApp(""), true).want(t, "Invalid")
-	if !strings.Contains(a.text(), "nobody could read") {
+	if !strings.Contains(a.text(), "the binding has no reader") {
 		t.Error(a.text())
 	}
 	if _, bindings := c.Backend.Size(); bindings != 0 || c.Memory.Len() != 0 {

@@ -6,6 +6,7 @@ package brokertest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -13,18 +14,15 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Backend is a backend in memory. Its hooks are called before and after each
-// verb; what a hook returns is what the verb returns. It is safe for concurrent
-// use.
+// Backend is a backend in memory. Its hooks are called before and after each verb, which
+// returns their errors. It is safe for concurrent use.
 type Backend struct {
 	mu          sync.Mutex
-	hook        func(ctx context.Context, verb, id string) error
+	before      func(ctx context.Context, verb, id string) error
 	after       func(ctx context.Context, verb, id, secret string) error
 	onReconcile func(ids []string) (map[string]string, error)
 	onVerify    func(ctx context.Context, id string) error
-	instances   map[string]map[string]string // instance name → binding name → password
-	params      map[string]string
-	folders     map[string]map[string]string
+	instances   map[string]*instance // by their names
 	serial      bool
 	calls       []string
 	servers     map[string]string // the server that each instance was last called on, by its ID
@@ -34,7 +32,17 @@ type Backend struct {
 	describeErr error
 }
 
-// Plan is the in-memory backend's plan: nothing that it heeds.
+type instance struct {
+	colour      string
+	directories map[string]string
+	passwords   map[string]string // by binding name
+}
+
+type config struct {
+	Pooled bool `json:"pooled,omitempty"` // neither a Reconciler nor a Verifier
+}
+
+// Plan is the in-memory backend's plan.
 type Plan struct {
 	Size int `json:"size,omitempty"` // what an instance takes, in kB
 }
@@ -62,10 +70,7 @@ const (
 
 // NewBackend makes an empty Backend.
 func NewBackend() *Backend {
-	return &Backend{
-		instances: map[string]map[string]string{}, params: map[string]string{}, folders: map[string]map[string]string{},
-		servers: map[string]string{}, unreachable: map[string]bool{},
-	}
+	return &Backend{instances: map[string]*instance{}, servers: map[string]string{}, unreachable: map[string]bool{}}
 }
 
 // Definition describes the backend as "database/memory".
@@ -76,18 +81,15 @@ func (m *Backend) Definition() services.Definition { return m.define("database/m
 func (m *Backend) VolumeDefinition() services.Definition { return m.define("filesystem/memory", true) }
 
 func (m *Backend) define(name string, volumeMounts bool) services.Definition {
-	type config struct {
-		Server string `json:"server,omitempty"`
-	}
 	return services.Define(name,
 		services.Schemas{InstanceCreate: []byte(instanceSchema), InstanceUpdate: []byte(instanceSchema), BindingCreate: []byte(bindingSchema)},
 		services.Client{CredentialType: "memory", VolumeMounts: volumeMounts},
 		func(_ context.Context, c config) (services.Backend[Plan, Params, BindParams], error) {
 			switch {
 			case volumeMounts:
-				return sharer{m}, nil
-			case c.Server != "":
-				return poolBackend{m, c.Server}, nil
+				return directoryProvider{m}, nil
+			case c.Pooled:
+				return m, nil
 			case m.onReconcile != nil:
 				return reconciler{m}, nil
 			case m.onVerify != nil:
@@ -97,8 +99,8 @@ func (m *Backend) define(name string, volumeMounts bool) services.Definition {
 		})
 }
 
-// OnReconcile makes the backend implement Reconciler: k is told the
-// instances' IDs and returns what their users should know.
+// OnReconcile makes the backend a Reconciler. k gets the instances' IDs and returns the
+// messages of their conditions.
 func (m *Backend) OnReconcile(k func(ids []string) (map[string]string, error)) { m.onReconcile = k }
 
 type reconciler struct{ *Backend }
@@ -119,86 +121,102 @@ func (k reconciler) Reconcile(_ context.Context, r services.ReconcileRequest[Pla
 	return result, err
 }
 
-// OnVerify makes the backend implement Verifier. v is called with the binding's ID
-// before the credentials are repaired; Verify returns its error.
+// OnVerify makes the backend a Verifier. v is called with the binding's ID before the
+// credentials are repaired; Verify returns its error.
 func (m *Backend) OnVerify(v func(ctx context.Context, id string) error) { m.onVerify = v }
 
 type verifier struct{ *Backend }
 
 // Verify implements services.Verifier.
-func (v verifier) Verify(ctx context.Context, r services.VerifyRequest[Plan, Params, BindParams]) (services.VerifyResult, error) {
+func (v verifier) Verify(ctx context.Context, r services.VerifyRequest[Plan, Params, BindParams]) (none services.VerifyResult, err error) {
 	if err := v.onVerify(ctx, r.Binding.ID); err != nil {
-		return services.VerifyResult{}, err
+		return none, err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if _, ok := v.instances[r.Instance.Name][r.Binding.Name]; ok {
-		v.instances[r.Instance.Name][r.Binding.Name] = r.Binding.Seed.Password("password").Reveal()
+	if i := v.instances[r.Instance.Name]; i != nil && i.passwords[r.Binding.Name] != "" {
+		i.passwords[r.Binding.Name] = r.Binding.Seed.Password("password").Reveal()
 	}
-	return services.VerifyResult{}, nil
+	return none, nil
 }
 
 // Break changes the passwords of all bindings, as applications may.
 func (m *Backend) Break() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, bindings := range m.instances {
-		for name := range bindings {
-			bindings[name] = "changed by its application"
+	for _, i := range m.instances {
+		for name := range i.passwords {
+			i.passwords[name] = "changed by its application"
 		}
 	}
 }
 
-// sharer is the backend of VolumeDefinition.
-type sharer struct{ *Backend }
+// directoryProvider is the backend of VolumeDefinition.
+type directoryProvider struct{ *Backend }
 
 // Directory implements services.DirectoryProvider.
-func (sharer) Directory(_ context.Context, inst services.Instance[Plan, Params]) (string, error) {
+func (directoryProvider) Directory(_ context.Context, inst services.Instance[Plan, Params]) (string, error) {
 	return "/memory/" + inst.Name, nil
 }
 
 // MountedInstances implements services.Mounter.
 func (m *Backend) MountedInstances(p Params) []string { return p.Uses }
 
-// Directories returns the directories an instance was given.
+// Directories returns the directories that an instance mounts.
 func (m *Backend) Directories(id string) map[string]string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.folders[services.InstanceName(id)]
+	if i := m.instances[services.InstanceName(id)]; i != nil {
+		return i.directories
+	}
+	return nil
 }
 
-// BeforeCall sets what is called before each verb: provision, update, deprovision,
-// bind, unbind, with the instance's or binding's ID.
+// BeforeCall sets what is called before each verb (provision, update, deprovision, bind,
+// unbind) with the instance's or binding's ID.
 func (m *Backend) BeforeCall(h func(ctx context.Context, verb, id string) error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.hook = h
+	m.before = h
 }
 
-// AfterCall sets what is called when a verb has taken effect: what it returns is
-// told although it did. secret is the password that bind made.
+// AfterCall sets what is called when a verb has taken effect. secret is the password that
+// bind made.
 func (m *Backend) AfterCall(h func(ctx context.Context, verb, id, secret string) error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.after = h
 }
 
-func (m *Backend) runAfter(ctx context.Context, verb, id, secret string) error {
+// call records a call, and runs effect between the hooks.
+func (m *Backend) call(ctx context.Context, verb, id, secret string, effect func() error) error {
 	m.mu.Lock()
-	after := m.after
+	m.calls = append(m.calls, verb+" "+id)
+	before := m.before
 	m.mu.Unlock()
-	if after == nil {
-		return nil
+	if before != nil {
+		if err := before(ctx, verb, id); err != nil {
+			return err
+		}
+	}
+	m.mu.Lock()
+	err, after := effect(), m.after
+	m.mu.Unlock()
+	if err != nil || after == nil {
+		return err
 	}
 	return after(ctx, verb, id, secret)
 }
 
-// Colour returns the colour an instance has; false where there is no instance.
+// Colour returns the colour of an instance; false if there is none.
 func (m *Backend) Colour(id string) (string, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	colour, ok := m.params[services.InstanceName(id)]
-	return colour, ok
+	i, ok := m.instances[services.InstanceName(id)]
+	if !ok {
+		return "", false
+	}
+	return i.colour, true
 }
 
 // Serial makes the engine run the binds of one instance one at a time.
@@ -218,49 +236,37 @@ func (m *Backend) Calls() []string {
 func (m *Backend) Size() (instances, bindings int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, b := range m.instances {
-		bindings += len(b)
+	for _, i := range m.instances {
+		bindings += len(i.passwords)
 	}
 	return len(m.instances), bindings
 }
 
-func (m *Backend) runBefore(ctx context.Context, verb, id string) error {
-	m.mu.Lock()
-	m.calls = append(m.calls, verb+" "+id)
-	hook := m.hook
-	m.mu.Unlock()
-	if hook == nil {
-		return nil
-	}
-	return hook(ctx, verb, id)
-}
-
 // Provision implements services.Backend.
-func (m *Backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, Params]) (services.ProvisionResult, error) {
-	if err := m.runBefore(ctx, "provision", r.Instance.ID); err != nil {
-		return services.ProvisionResult{}, err
-	}
-	m.mu.Lock()
-	if m.instances[r.Instance.Name] == nil {
-		m.instances[r.Instance.Name] = map[string]string{}
-	}
-	m.params[r.Instance.Name], m.folders[r.Instance.Name] = r.Instance.Params.Colour, r.Instance.Directories
-	m.mu.Unlock()
-	return services.ProvisionResult{}, m.runAfter(ctx, "provision", r.Instance.ID, "")
+func (m *Backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, Params]) (none services.ProvisionResult, err error) {
+	return none, m.call(ctx, "provision", r.Instance.ID, "", func() error {
+		if m.instances[r.Instance.Name] == nil {
+			m.instances[r.Instance.Name] = &instance{passwords: map[string]string{}}
+		}
+		return m.set(r.Instance)
+	})
 }
 
 // Update implements services.Backend.
-func (m *Backend) Update(ctx context.Context, r services.UpdateRequest[Plan, Params]) (services.UpdateResult, error) {
-	if err := m.runBefore(ctx, "update", r.Instance.ID); err != nil {
-		return services.UpdateResult{}, err
-	}
-	m.mu.Lock()
-	m.params[r.Instance.Name], m.folders[r.Instance.Name] = r.Instance.Params.Colour, r.Instance.Directories
-	m.mu.Unlock()
-	return services.UpdateResult{}, m.runAfter(ctx, "update", r.Instance.ID, "")
+func (m *Backend) Update(ctx context.Context, r services.UpdateRequest[Plan, Params]) (none services.UpdateResult, err error) {
+	return none, m.call(ctx, "update", r.Instance.ID, "", func() error { return m.set(r.Instance) })
 }
 
-// CheckUpdate implements services.UpdateChecker: nothing turns into black.
+func (m *Backend) set(to services.Instance[Plan, Params]) error {
+	i := m.instances[to.Name]
+	if i == nil {
+		return fmt.Errorf("instance %s does not exist", to.Name)
+	}
+	i.colour, i.directories = to.Params.Colour, to.Directories
+	return nil
+}
+
+// CheckUpdate implements services.UpdateChecker: no colour can be changed to black.
 func (m *Backend) CheckUpdate(r services.UpdateRequest[Plan, Params]) error {
 	if r.Previous.Params.Colour != "black" && r.Instance.Params.Colour == "black" {
 		return services.Rejected("parameters.colour: cannot be changed to black")
@@ -269,27 +275,25 @@ func (m *Backend) CheckUpdate(r services.UpdateRequest[Plan, Params]) error {
 }
 
 // Deprovision implements services.Backend.
-func (m *Backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, Params]) (services.DeprovisionResult, error) {
-	if err := m.runBefore(ctx, "deprovision", r.Instance.ID); err != nil {
-		return services.DeprovisionResult{}, err
-	}
-	m.mu.Lock()
-	delete(m.instances, r.Instance.Name)
-	delete(m.params, r.Instance.Name)
-	m.mu.Unlock()
-	return services.DeprovisionResult{}, m.runAfter(ctx, "deprovision", r.Instance.ID, "")
+func (m *Backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, Params]) (none services.DeprovisionResult, err error) {
+	return none, m.call(ctx, "deprovision", r.Instance.ID, "", func() error {
+		delete(m.instances, r.Instance.Name)
+		return nil
+	})
 }
 
 // Bind implements services.Backend.
 func (m *Backend) Bind(ctx context.Context, r services.BindRequest[Plan, Params, BindParams]) (services.BindResult, error) {
-	if err := m.runBefore(ctx, "bind", r.Binding.ID); err != nil {
-		return services.BindResult{}, err
-	}
 	password := r.Binding.Seed.Password("password").Reveal()
-	if err := m.admit(r.Instance.Name, r.Binding.Name, password); err != nil {
-		return services.BindResult{}, err
-	}
-	if err := m.runAfter(ctx, "bind", r.Binding.ID, password); err != nil {
+	err := m.call(ctx, "bind", r.Binding.ID, password, func() error {
+		i := m.instances[r.Instance.Name]
+		if i == nil {
+			return fmt.Errorf("instance %s does not exist", r.Instance.Name)
+		}
+		i.passwords[r.Binding.Name] = password
+		return nil
+	})
+	if err != nil {
 		return services.BindResult{}, err
 	}
 	return services.BindResult{Credentials: services.Credentials{
@@ -302,29 +306,17 @@ func (m *Backend) Bind(ctx context.Context, r services.BindRequest[Plan, Params,
 	}}, nil
 }
 
-func (m *Backend) admit(instance, binding, password string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.instances[instance] == nil {
-		return fmt.Errorf("instance %s is not there", instance)
-	}
-	m.instances[instance][binding] = password
-	return nil
-}
-
 // Unbind implements services.Backend.
-func (m *Backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, Params, BindParams]) (services.UnbindResult, error) {
-	if err := m.runBefore(ctx, "unbind", r.Binding.ID); err != nil {
-		return services.UnbindResult{}, err
-	}
-	m.mu.Lock()
-	delete(m.instances[r.Instance.Name], r.Binding.Name)
-	m.mu.Unlock()
-	return services.UnbindResult{}, m.runAfter(ctx, "unbind", r.Binding.ID, "")
+func (m *Backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, Params, BindParams]) (none services.UnbindResult, err error) {
+	return none, m.call(ctx, "unbind", r.Binding.ID, "", func() error {
+		if i := m.instances[r.Instance.Name]; i != nil {
+			delete(i.passwords, r.Binding.Name)
+		}
+		return nil
+	})
 }
 
-// Attributes sets what Describe returns of every instance; an error, what it
-// fails with.
+// Attributes sets what Describe returns of every instance.
 func (m *Backend) Attributes(attributes map[string]any, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -338,14 +330,9 @@ func (m *Backend) Describe(context.Context, services.Instance[Plan, Params]) (ma
 	return m.attributes, m.describeErr
 }
 
-// Ready implements services.Readier: Away with an empty name makes it fail.
-func (m *Backend) Ready(context.Context) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.unreachable[""] {
-		return errUnreachable
-	}
-	return nil
+// Footprint implements services.FootprintReporter.
+func (m *Backend) Footprint(p Plan) services.Space {
+	return services.Space{Storage: services.Size(p.Size) * services.Kilobyte}
 }
 
 // List implements services.Lister.
@@ -353,16 +340,16 @@ func (m *Backend) List(context.Context) ([]services.Resource, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var found []services.Resource
-	for name, bindings := range m.instances {
+	for name, i := range m.instances {
 		found = append(found, services.Resource{Instance: name, Name: name})
-		for b := range bindings {
+		for b := range i.passwords {
 			found = append(found, services.Resource{Instance: name, Binding: b, Name: b})
 		}
 	}
 	return found, nil
 }
 
-// Works says whether a password that Bind handed out would be accepted.
+// Works reports whether the backend accepts credentials that Bind returned.
 func (m *Backend) Works(credentials json.RawMessage) bool {
 	var c struct{ Username, Password string }
 	if json.Unmarshal(credentials, &c) != nil || c.Password == "" {
@@ -370,10 +357,66 @@ func (m *Backend) Works(credentials json.RawMessage) bool {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, bindings := range m.instances {
-		if bindings[c.Username] == c.Password {
+	for _, i := range m.instances {
+		if i.passwords[c.Username] == c.Password {
 			return true
 		}
 	}
 	return false
+}
+
+var errUnreachable = errors.New("the server is away")
+
+// Ready implements services.Readier. It fails if the server with an empty name is unreachable.
+func (m *Backend) Ready(context.Context) error { return m.useServer("", "") }
+
+// onServer makes the backend one of several servers.
+func (m *Backend) onServer(server string) services.Around {
+	return func(ctx context.Context, i services.Invocation, next func(context.Context) error) error {
+		if !i.Local {
+			if err := m.useServer(server, i.Instance()); err != nil {
+				return err
+			}
+		}
+		return next(ctx)
+	}
+}
+
+// useServer records that an instance was called on a server. It fails if the server is
+// unreachable, or the instance is on another one.
+func (m *Backend) useServer(server, id string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.unreachable[server] {
+		return errUnreachable
+	}
+	if id == "" {
+		return nil
+	}
+	if on, ok := m.servers[id]; ok && on != server {
+		return fmt.Errorf("instance %s is on server %s, and %s was called", id, on, server)
+	}
+	m.servers[id] = server
+	return nil
+}
+
+// SetUnreachable makes a server of the pool answer no more, or again.
+func (m *Backend) SetUnreachable(server string, unreachable bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.unreachable[server] = unreachable
+}
+
+// ForgetServer forgets which server an instance was on, for one that is placed again.
+func (m *Backend) ForgetServer(id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.servers, id)
+}
+
+// Server returns the server of the pool that the instance was called on.
+func (m *Backend) Server(id string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.servers[id]
 }

@@ -15,11 +15,12 @@ import (
 	"github.com/chandler-broker/chandler/broker/placement"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/credhub"
+	"github.com/chandler-broker/chandler/credhub/credtest"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
 )
 
-// What the catalog holds: a service with a plan for each behaviour.
+// The catalog has a service with a plan for each behaviour.
 const (
 	Service      = "service-id"
 	Small        = "plan-small"     // everything on
@@ -30,7 +31,7 @@ const (
 	Cascading    = "plan-cascade"   // cascade
 	Short        = "plan-short"     // operations have 4 s
 	Expiring     = "plan-expiring"  // bindings are good for 720 h, to be renewed 168 h before
-	Retaining    = "plan-keeping"   // deleted instances are kept for 168 h
+	Retaining    = "plan-keeping"   // deleted instances are retained for 168 h
 	Delivered    = "plan-delivered" // credentials are delivered by credhub-ref
 	Pooled       = "plan-pooled"    // on a pool of servers: one and two with room for 3 instances and 12 kB each, and drained
 	PooledLarge  = "plan-pooled-l"  // takes 8 kB instead of 2
@@ -49,9 +50,9 @@ backends:
   pool:
     type: database/memory
     servers:
-      one: {config: {server: one}, capacity: {instances: 3, storage: 12kB}}
-      two: {config: {server: two}, capacity: {instances: 3, storage: 12kB}}
-      drained: {config: {server: drained}, capacity: {instances: 3, storage: 12kB}, drain: true}
+      one: {config: {pooled: true}, capacity: {instances: 3, storage: 12kB}}
+      two: {config: {pooled: true}, capacity: {instances: 3, storage: 12kB}}
+      drained: {config: {pooled: true}, capacity: {instances: 3, storage: 12kB}, drain: true}
 services:
 - id: service-id
   name: memory
@@ -97,22 +98,22 @@ services:
 type Harness struct {
 	*broker.Broker
 	Backend     *Backend
-	Memory      *Credentials
-	Delivered   *Credentials // what is delivered by credhub-ref
+	Memory      *credtest.Memory
+	Delivered   *credtest.Memory // what is delivered by credhub-ref
 	DatabaseURL string
 	stop        sync.Once
 }
 
 // Options changes what New makes; the zero value is fine.
 type Options struct {
-	// DatabaseURL is needed: that of Database, or one that another harness
-	// uses, of which this one is then a replica.
+	// DatabaseURL is required: that of Database, or that of another harness, of which
+	// this one is then a replica.
 	DatabaseURL string
-	// Backend and Credentials are those of another replica, or new ones.
+	// Backend, Credentials and Delivered are those of another replica, or new ones.
 	Backend     *Backend
-	Credentials *Credentials
-	Delivered   *Credentials
-	// Store keeps the credentials instead of memory.
+	Credentials *credtest.Memory
+	Delivered   *credtest.Memory
+	// Store stores the credentials instead of memory.
 	Store  credhub.Store
 	Logger *slog.Logger
 	// Sections are added to the catalog, such as quotas.
@@ -126,7 +127,7 @@ type Options struct {
 	VerifyEvery         time.Duration // 10 min
 }
 
-// Database makes a database for t alone that has the state's tables already.
+// Database makes a database for t alone with the state's tables.
 func Database(t testing.TB) (url string) {
 	t.Helper()
 	return embeddedtest.DatabaseFrom(t, "chandler_state", func(url string) error {
@@ -147,24 +148,19 @@ func New(t testing.TB, o Options) *Harness {
 	if h.Backend == nil {
 		h.Backend = NewBackend()
 	}
-	if h.Memory == nil {
-		h.Memory = NewCredentials()
-	}
+	h.Memory = cmp.Or(h.Memory, &credtest.Memory{})
+	h.Delivered = cmp.Or(h.Delivered, &credtest.Memory{})
 	if o.Store == nil {
 		o.Store = h.Memory
 	}
-	if h.Delivered == nil {
-		h.Delivered = NewCredentials()
-	}
 	deliveries := map[string]credhub.Delivery{credhub.CredHubRef: Delivery{h.Delivered}}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	o.AsyncWait = cmp.Or(o.AsyncWait, 30*time.Second)
 	o.SyncWait = cmp.Or(o.SyncWait, 50*time.Second)
 	o.Retention = cmp.Or(o.Retention, 72*time.Hour)
 	o.RedeleteAfter = cmp.Or(o.RedeleteAfter, 5*time.Minute)
 	check := func(doing string, err error) {
+		t.Helper()
 		if err != nil {
 			t.Fatalf("%s: %v", doing, err)
 		}
@@ -178,7 +174,11 @@ func New(t testing.TB, o Options) *Harness {
 	check("migrate", state.Migrate(ctx, o.Logger))
 	drivers := map[string]*services.Driver{}
 	for _, s := range c.Servers() {
-		drivers[s.Key()], err = s.Definition.Open(ctx, s.Config)
+		var around []services.Around
+		if s.Name != catalog.DefaultServer {
+			around = append(around, h.Backend.onServer(s.Name))
+		}
+		drivers[s.Key()], err = s.Definition.Open(ctx, s.Config, around...)
 		check("open the backend", err)
 	}
 	engine, err := operation.New(operation.Options{
@@ -200,7 +200,7 @@ func New(t testing.TB, o Options) *Harness {
 	return h
 }
 
-// Authenticator knows these platforms.
+// Authenticator authenticates these platforms.
 func Authenticator(t testing.TB, platforms ...catalog.Client) *auth.Authenticator {
 	t.Helper()
 	d, err := auth.New(auth.Options{Clients: platforms, Logger: slog.New(slog.DiscardHandler)})
@@ -210,7 +210,7 @@ func Authenticator(t testing.TB, platforms ...catalog.Client) *auth.Authenticato
 	return d
 }
 
-// Work starts the engine of an idle harness.
+// Work starts the engine of a harness made with NoWork.
 func (h *Harness) Work(t testing.TB) {
 	t.Helper()
 	if err := h.Engine.Start(context.Background()); err != nil {
@@ -219,13 +219,12 @@ func (h *Harness) Work(t testing.TB) {
 	t.Cleanup(func() { h.Stop() })
 }
 
-// Stop stops the engine's work: turns under way have 3 s to end. It may be
-// called again.
+// Stop stops the engine: running attempts have 3 s to end. It may be called again.
 func (h *Harness) Stop() {
 	h.stop.Do(func() {
 		limited, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
-		_ = h.Engine.Stop(limited) // fails for turns that had to be interrupted
+		_ = h.Engine.Stop(limited) // fails if attempts had to be interrupted
 	})
 }
 

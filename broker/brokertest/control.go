@@ -11,7 +11,7 @@ import (
 	"github.com/chandler-broker/chandler/broker/store"
 )
 
-// patience is how long tests wait for what has to happen.
+// patience is how long tests wait for something that has to happen.
 const patience = 40 * time.Second
 
 // ContextOf returns a context of a request from the platform.
@@ -34,8 +34,8 @@ func (h *Harness) AwaitOperation(t testing.TB, operationID string) store.Operati
 	return op
 }
 
-// CheckEmpty fails the test where anything is left: instances and bindings in the
-// backend or in the state, secrets, unfinished operations.
+// CheckEmpty fails the test if anything is left: instances and bindings in the backend or in
+// the state, secrets, unfinished operations.
 func (h *Harness) CheckEmpty(t testing.TB) {
 	t.Helper()
 	instances, bindings := h.Backend.Size()
@@ -74,18 +74,17 @@ func (g *Gate) Pass(ctx context.Context) error {
 	}
 }
 
-// AwaitCall waits until somebody stands before the gate and returns the context
-// of the call.
+// AwaitCall waits for a call and returns its context.
 func (g *Gate) AwaitCall(t testing.TB) context.Context {
 	t.Helper()
 	select {
 	case ctx := <-g.arrived:
 		return ctx
 	case <-time.After(patience):
-		t.Fatal("nobody came to the gate")
+		t.Fatal("no call reached the gate")
 		return nil
 	}
 }
 
-// Open lets everybody pass, now and later.
+// Open lets all calls pass, now and later.
 func (g *Gate) Open() { g.once.Do(func() { close(g.open) }) }

@@ -7,31 +7,31 @@ import (
 	"errors"
 
 	"github.com/chandler-broker/chandler/credhub"
+	"github.com/chandler-broker/chandler/credhub/credtest"
 )
 
-// Delivery is a delivery that keeps what it is given in memory, and fails where the
-// test says, by the hooks of Held.
-type Delivery struct{ Held *Credentials }
+// Delivery is a delivery to a store in memory, whose hooks can make it fail.
+type Delivery struct{ Store *credtest.Memory }
 
 var _ credhub.Delivery = Delivery{}
 
 // Check implements credhub.Delivery.
 func (Delivery) Check(r credhub.Reader) error {
 	if r.AppID == "" && r.ClientID == "" {
-		return errors.New("nobody could read")
+		return errors.New("the binding has no reader")
 	}
 	return nil
 }
 
-// DeliveredPath is where in Held the reader finds its credentials: as with Vault,
-// the instance has no part in it.
+// DeliveredPath is the path of the reader's credentials in the store. As with Vault, it does
+// not depend on the instance.
 func DeliveredPath(r credhub.Reader) credhub.Path {
 	return credhub.OwnerPath("cloudfoundry", cmp.Or(r.AppID, r.ClientID), r.BindingID)
 }
 
 // Deliver implements credhub.Delivery.
 func (d Delivery) Deliver(ctx context.Context, r credhub.Reader, value json.RawMessage) error {
-	return d.Held.Put(ctx, DeliveredPath(r), value)
+	return d.Store.Put(ctx, DeliveredPath(r), value)
 }
 
 // Reference implements credhub.Delivery.
@@ -49,11 +49,11 @@ func (Delivery) Attributes(r credhub.Reader) map[string]any {
 
 // Withdraw implements credhub.Delivery.
 func (d Delivery) Withdraw(ctx context.Context, r credhub.Reader) error {
-	if err := d.Check(r); err != nil { // whom it was delivered to
+	if err := d.Check(r); err != nil {
 		return err
 	}
-	return d.Held.Delete(ctx, DeliveredPath(r))
+	return d.Store.Delete(ctx, DeliveredPath(r))
 }
 
 // Ready implements credhub.Delivery.
-func (d Delivery) Ready(ctx context.Context) error { return d.Held.Ready(ctx) }
+func (d Delivery) Ready(ctx context.Context) error { return d.Store.Ready(ctx) }

@@ -15,6 +15,7 @@ import (
 	"github.com/chandler-broker/chandler/broker/brokertest"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/credhub"
+	"github.com/chandler-broker/chandler/credhub/credtest"
 )
 
 // reader is whom binding b is delivered to.
@@ -32,11 +33,11 @@ func arrive(t *testing.T, h *brokertest.Harness) {
 	t.Helper()
 	value := json.RawMessage(`{"password": "late"}`)
 	for _, path := range []credhub.Path{credhub.SeedPath("i", "b"), credhub.CredentialsPath("i", "b"), credhub.VolumeMountsPath("i", "b")} {
-		if err := h.Memory.Memory.Put(t.Context(), path, value); err != nil {
+		if err := h.Memory.Put(t.Context(), path, value); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := h.Delivered.Memory.Put(t.Context(), brokertest.DeliveredPath(reader), value); err != nil {
+	if err := h.Delivered.Put(t.Context(), brokertest.DeliveredPath(reader), value); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -217,9 +218,9 @@ func TestLateWritesOfAnIDThatIsUsedAgain(t *testing.T) {
 // What the credential store refuses is tried again, also where it was done.
 func TestLateWritesWhileTheStoreIsAway(t *testing.T) {
 	type hook = func(verb string, path credhub.Path) error
-	for name, hooks := range map[string]func(*brokertest.Credentials, hook){
-		"before the deletion": func(c *brokertest.Credentials, h hook) { c.Hooks(h, nil) },
-		"after the deletion":  func(c *brokertest.Credentials, h hook) { c.Hooks(nil, h) },
+	for name, hooks := range map[string]func(*credtest.Memory, hook){
+		"before the deletion": func(c *credtest.Memory, h hook) { c.Hooks(h, nil) },
+		"after the deletion":  func(c *credtest.Memory, h hook) { c.Hooks(nil, h) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := soon(t)
