@@ -2,19 +2,17 @@ package broker
 
 import (
 	"context"
-	"errors"
 
 	"github.com/chandler-broker/chandler/broker/store"
 )
 
-// await waits for an operation on behalf of a client. It returns nil when the
-// operation succeeded, errPending when the client shall poll, and else why it
-// failed. A client that cannot poll waits longer, and a create or update that
-// takes longer still is cancelled and undone, unless it was there before this
-// request: another client polls it.
-func (b *Broker) await(ctx context.Context, op store.Operation, async, joined bool) error {
-	if ended, ok := b.Engine.Ended(op.ID); ok && op.Seq == 0 { // the one that this request began
-		return resultError(ended.Operation)
+// await waits for an operation on behalf of a client. It returns the operation's ID if
+// the client has to poll, and an error if the operation failed. A client that cannot poll
+// waits longer. A create or update that takes longer still is cancelled and undone, unless
+// this request joined it: another client polls it then.
+func (b *Broker) await(ctx context.Context, op store.Operation, async, joined bool) (pending string, err error) {
+	if ended, ok := b.Engine.Ended(op.ID); ok && op.Seq == 0 { // this request began it
+		return "", resultError(ended.Operation)
 	}
 	limit, waiting := b.SyncWait, ctx
 	if async {
@@ -24,32 +22,17 @@ func (b *Broker) await(ctx context.Context, op store.Operation, async, joined bo
 		defer stop()
 		defer context.AfterFunc(b.draining, stop)()
 	}
-	op, err := b.Engine.Wait(waiting, op.ID, limit)
-	if err != nil && async {
-		return errPending // it is accepted, even if this process ends or cannot tell
+	now, err := b.Engine.Wait(waiting, op.ID, limit)
+	switch {
+	case async && (err != nil || now.State == store.InProgress):
+		return op.ID, nil // it is accepted, even if this process ends or cannot tell
+	case err != nil:
+		return "", stateError("wait for the operation", err)
+	case now.State == store.InProgress:
+		return "", b.giveUp(ctx, now, joined)
 	}
-	if err != nil {
-		return stateError("wait for the operation", err)
-	}
-	if op.State != store.InProgress {
-		return resultError(op)
-	}
-	if async {
-		return errPending
-	}
-	return b.giveUp(ctx, op, joined)
+	return "", resultError(now)
 }
-
-// resultError is what an operation that ended means to its client.
-func resultError(op store.Operation) error {
-	if op.State == store.Succeeded {
-		return nil
-	}
-	return failureError(op)
-}
-
-// errPending says that the operation goes on.
-var errPending = errors.New("the operation is in progress")
 
 func (b *Broker) giveUp(ctx context.Context, op store.Operation, joined bool) error {
 	if isDelete(op.Kind) {
@@ -70,17 +53,25 @@ func (b *Broker) giveUp(ctx context.Context, op store.Operation, joined bool) er
 	return fail(TimedOut, "not done within %s; it is cancelled and undone. Allow accepts_incomplete=true for what takes longer", b.SyncWait)
 }
 
-// isDelete says whether a kind of operation is a deletion that a platform asks
-// for.
+// isDelete reports whether a platform asks for the deletion by this kind of operation.
 func isDelete(kind store.Kind) bool { return isDeprovision(kind) || kind == store.Unbind }
 
-// isDeprovision says whether the instance is gone for the platform afterwards.
+// isDeprovision reports whether the instance then no longer exists for the platform.
 func isDeprovision(kind store.Kind) bool {
 	return kind == store.Deprovision || kind == store.SoftDelete
 }
 
-// failureError is the answer to a request whose operation failed.
-func failureError(op store.Operation) error {
+// isDeleting reports whether a deprovision is in progress on the instance.
+func isDeleting(active []store.Operation) bool {
+	op := store.On(active, "")
+	return op != nil && isDeprovision(op.Kind)
+}
+
+// resultError is the answer to a request whose operation ended; nil if it succeeded.
+func resultError(op store.Operation) error {
+	if op.State == store.Succeeded {
+		return nil
+	}
 	e := &Error{Kind: Failed, Description: op.Description}
 	switch {
 	case op.Outcome == store.OutcomeRejected && op.Usable:
@@ -108,6 +99,7 @@ func consequences(op store.Operation) (usable, repeatable *bool) {
 		return &op.Usable, &again
 	case store.Deprovision, store.SoftDelete:
 		return &op.Usable, nil
+	default:
+		return nil, nil
 	}
-	return nil, nil
 }

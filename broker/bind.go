@@ -1,13 +1,13 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"time"
 
 	"code.cloudfoundry.org/brokerapi/v13/domain"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/operation"
@@ -26,47 +26,36 @@ func (b *Broker) Bind(ctx context.Context, instanceID, bindingID string, d domai
 	if _, err := b.plan(d.ServiceID, d.PlanID); err != nil {
 		return domain.Binding{}, err
 	}
-	return b.bind(ctx, async, func(context.Context, store.DBTX) (store.Binding, error) { return want, nil })
+	return b.bind(ctx, want, async)
 }
 
-// bind is Bind and Rotate once it is known where the wanted binding comes from.
-func (b *Broker) bind(ctx context.Context, async bool, wanted func(context.Context, store.DBTX) (store.Binding, error)) (_ domain.Binding, err error) {
-	// A binding that is there already is answered without a transaction: some
-	// platforms repeat the request at every reconcile.
-	want, have, err := b.readyBinding(ctx, wanted)
+// bindTries is how often a bind starts over because another one with the same ID was
+// accepted at the same moment.
+const bindTries = 3
+
+func (b *Broker) bind(ctx context.Context, want store.Binding, async bool) (_ domain.Binding, err error) {
 	defer func() { addQuotes(&err, want.Parameters) }()
-	if err != nil {
-		return domain.Binding{}, stateError("look for the binding", err)
-	}
-	if have != nil {
-		b.verify(ctx, *have)
-		return b.answer(ctx, *have, true)
-	}
 	var op *store.Operation
-	exists := false
-	var first store.Batch
-	instance := store.Read(&first, func(db store.DBTX) (store.Instance, error) { return b.Store.InstanceForShare(ctx, db, want.InstanceID) })
-	active := b.readActive(ctx, &first, want.InstanceID)
-	err = b.Store.InTxWith(ctx, &first, func(tx *store.Tx) (err error) {
-		if err := b.bindable(ctx, instance, activeOf(active.Value), want, async); err != nil {
-			return err
+	var have *store.Binding
+	for range bindTries {
+		if op, have, err = b.acceptBind(ctx, want, async); !store.IsStale(err) {
+			break
 		}
-		op, exists, err = b.acceptBind(ctx, tx, instance.Value, want)
-		return err
-	})
+	}
 	if err != nil {
 		return domain.Binding{}, stateError("accept the bind", err)
 	}
-	if op != nil {
-		err = b.await(ctx, *op, async, exists)
-		if errors.Is(err, errPending) {
-			return domain.Binding{IsAsync: true, OperationData: op.ID}, nil
-		} else if err != nil {
-			return domain.Binding{}, err
-		}
-		if ended, ok := b.Engine.Ended(op.ID); ok && ended.Credentials != nil {
-			return b.answerWith(ctx, ended.Binding, exists, ended.Credentials)
-		}
+	exists := have != nil
+	if op == nil {
+		b.verify(ctx, *have)
+		return b.answer(ctx, *have, exists, nil)
+	}
+	pending, err := b.await(ctx, *op, async, exists)
+	if err != nil || pending != "" {
+		return domain.Binding{IsAsync: pending != "", OperationData: pending}, err
+	}
+	if ended, ok := b.Engine.Ended(op.ID); ok && ended.Credentials != nil {
+		return b.answer(ctx, ended.Binding, exists, ended.Credentials)
 	}
 	made, err := b.Store.Binding(ctx, b.Store.Pool, want.ID)
 	if store.NotFound(err) {
@@ -74,18 +63,15 @@ func (b *Broker) bind(ctx context.Context, async bool, wanted func(context.Conte
 	} else if err != nil {
 		return domain.Binding{}, stateError("read the binding", err)
 	}
-	if op == nil {
-		b.verify(ctx, made)
-	}
-	return b.answer(ctx, made, exists)
+	return b.answer(ctx, made, exists, nil)
 }
 
 // verifyTime is how long an answer waits for credentials to be verified.
 const verifyTime = 2 * time.Second
 
 // verify repairs credentials that the application broke, before they are returned
-// again. A server that does not answer is no reason to fail the request: the
-// credentials are right, and the next round over all bindings verifies them.
+// again. If it fails, the request does not: the credentials are correct, and the next
+// round over all bindings verifies them.
 func (b *Broker) verify(ctx context.Context, have store.Binding) {
 	plan, ok := b.Catalog.Plan(have.ServiceID, have.PlanID)
 	if !ok {
@@ -105,27 +91,6 @@ func (b *Broker) verify(ctx context.Context, have store.Binding) {
 	}
 }
 
-// readyBinding returns the wanted binding, and the one that is there where it is ready
-// and the same.
-func (b *Broker) readyBinding(ctx context.Context, wanted func(context.Context, store.DBTX) (store.Binding, error)) (store.Binding, *store.Binding, error) {
-	want, err := wanted(ctx, b.Store.Pool)
-	if err != nil {
-		return want, nil, err
-	}
-	have, err := b.Store.Binding(ctx, b.Store.Pool, want.ID)
-	if err != nil && !store.NotFound(err) {
-		return want, nil, err
-	}
-	if err != nil || have.Status != store.Ready || have.IsExpired(time.Now()) || bindingDifference(have, want) != "" {
-		return want, nil, nil
-	}
-	u, err := b.activeOperations(ctx, b.Store.Pool, want.InstanceID)
-	if err != nil || u.ofBinding(want.ID) != nil || u.instance != nil && isDeprovision(u.instance.Kind) {
-		return want, nil, err
-	}
-	return want, &have, nil
-}
-
 // wantedBinding makes the row of a request.
 func wantedBinding(ctx context.Context, instanceID, bindingID string, d domain.BindDetails) (store.Binding, error) {
 	want := store.Binding{
@@ -136,79 +101,107 @@ func wantedBinding(ctx context.Context, instanceID, bindingID string, d domain.B
 	if d.BindResource != nil {
 		resource = *d.BindResource
 	}
-	if want.AppID == "" {
-		want.AppID = resource.AppGuid
-	}
-	resource.AppGuid = "" // it may come from either place
+	want.AppID = cmp.Or(want.AppID, resource.AppGuid)
+	resource.AppGuid = "" // requests may have it in either place
 	var err error
 	if want.BindResource, err = json.Marshal(resource); err != nil {
 		return want, internal("encode bind_resource", err)
 	}
-	if want.Parameters, err = object(d.RawParameters); err != nil {
-		return want, fail(Invalid, "parameters: must be a JSON object")
+	if want.Parameters, err = object("parameters", d.RawParameters); err != nil {
+		return want, err
 	}
-	if want.Context, err = object(d.RawContext); err != nil {
-		return want, fail(Invalid, "context: must be a JSON object")
-	}
-	return want, nil
+	want.Context, err = object("context", d.RawContext)
+	return want, err
 }
 
-// acceptBind records the binding with its operation, or finds the one that is
-// there; exists says which, and no operation means that it is ready.
-func (b *Broker) acceptBind(ctx context.Context, tx pgx.Tx, instance store.Instance, want store.Binding) (op *store.Operation, exists bool, err error) {
-	want.ExpiresAt, want.RenewBefore, err = b.bindingTerm(instance)
-	if err != nil {
-		return nil, false, err
-	}
-	if want.Delivery, err = b.deliverable(instance, want); err != nil {
-		return nil, false, err
-	}
-	inserted, err := b.Store.InsertBinding(ctx, tx, store.InsertBindingParams{
+// acceptBind records the binding with its operation. If the binding exists, acceptBind
+// returns it, and its operation unless it is ready.
+func (b *Broker) acceptBind(ctx context.Context, want store.Binding, async bool) (op *store.Operation, have *store.Binding, err error) {
+	var first store.Batch
+	instance := store.Read(ctx, &first, b.Store.InstanceForBind, store.InstanceForBindParams{ID: want.InstanceID, BindingID: want.ID})
+	found := store.Read(ctx, &first, b.Store.Binding, want.ID)
+	active := store.Read(ctx, &first, b.Store.UnfinishedOperations, want.InstanceID)
+	err = b.Store.InTxWith(ctx, &first, func(tx *store.Tx) (err error) {
+		exists := found.Err == nil
+		if exists && repeatable(found.Value, want, active.Value) {
+			have = &found.Value
+			return nil
+		}
+		if instance.Err != nil { // it does not exist, or is not locked because of the ready binding
+			if instance.Value, err = b.Store.InstanceForShare(ctx, tx, want.InstanceID); store.NotFound(err) {
+				return fail(NotFound, "there is no such instance")
+			} else if err != nil {
+				return err
+			}
+			if active.Value, err = b.Store.UnfinishedOperations(ctx, tx, want.InstanceID); err != nil {
+				return err
+			}
+		}
+		plan, err := b.bindable(ctx, instance.Value, active.Value, want, async)
+		if err != nil {
+			return err
+		}
+		want.ExpiresAt, want.RenewBefore = bindingTerm(plan)
+		if want.Delivery, err = b.deliverable(plan, want); err != nil {
+			return err
+		}
+		if exists {
+			op, have, err = b.existingBinding(ctx, tx, want)
+		} else {
+			err = tx.Last(func(db store.DBTX) error { return b.insertBinding(ctx, db, instance.Value, want) })
+		}
+		if err != nil || have != nil {
+			return err
+		}
+		accepted, err := b.accept(ctx, tx, store.Bind, instance.Value, want.ID)
+		op = &accepted
+		return err
+	})
+	return op, have, err
+}
+
+// repeatable reports whether the binding is ready and as the request wants it. The answer
+// then changes nothing: some platforms repeat the request at every reconciliation.
+func repeatable(have, want store.Binding, active []store.Operation) bool {
+	return have.Status == store.Ready && !have.IsExpired(time.Now()) && bindingDifference(have, want) == "" &&
+		store.On(active, want.ID) == nil && !isDeleting(active)
+}
+
+func (b *Broker) insertBinding(ctx context.Context, db store.DBTX, instance store.Instance, want store.Binding) error {
+	return b.Store.InsertBinding(ctx, db, store.InsertBindingParams{
 		ID: want.ID, SafeName: services.BindingName(instance.ResourceKey(), want.ID),
 		InstanceID: want.InstanceID, Platform: want.Platform, ServiceID: want.ServiceID, PlanID: want.PlanID,
 		AppID: want.AppID, BindResource: want.BindResource, Context: want.Context, Parameters: want.Parameters,
 		PredecessorID: want.PredecessorID, ExpiresAt: want.ExpiresAt, RenewBefore: want.RenewBefore, Delivery: want.Delivery,
 	})
-	if err != nil {
-		return nil, false, err
-	}
-	if inserted == 0 {
-		op, again, err := b.existingBinding(ctx, tx, want)
-		if err != nil || !again {
-			return op, true, err
-		}
-	}
-	accepted, err := b.accept(ctx, tx, store.Bind, instance, want.ID)
-	return &accepted, false, err
 }
 
-// bindable says why an instance, which is locked, cannot be bound.
-func (b *Broker) bindable(ctx context.Context, found *store.Result[store.Instance], u activeOperations, want store.Binding, async bool) error {
-	instance := found.Value
-	if found.Err != nil || !visible(ctx, instance) || instance.Status == store.CreateFailed {
-		return fail(NotFound, "there is no such instance")
+// bindable returns the plan of an instance, which is locked, or why it cannot be bound.
+func (b *Broker) bindable(ctx context.Context, instance store.Instance, active []store.Operation, want store.Binding, async bool) (*catalog.Plan, error) {
+	if !visible(ctx, instance) || instance.Status == store.CreateFailed {
+		return nil, fail(NotFound, "there is no such instance")
 	}
 	plan, err := b.planOf(instance)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	switch {
 	case instance.ServiceID != want.ServiceID:
-		return fail(Invalid, "service_id: the instance is of another service")
-	case u.instance != nil:
-		return fail(Concurrency, "an operation on the instance is in progress; repeat the request when it has ended")
+		return nil, fail(Invalid, "service_id: the instance is of another service")
+	case store.On(active, "") != nil:
+		return nil, fail(Concurrency, "an operation on the instance is in progress; repeat the request when it has ended")
 	case instance.Status != store.Ready:
-		return fail(Unsupported, "the instance is not usable: deleting it failed half-way; delete it again")
+		return nil, fail(Unsupported, "the instance is not usable: deleting it failed half-way; delete it again")
 	case instance.PlanID != want.PlanID && want.PredecessorID == "":
-		return fail(Invalid, "plan_id: the instance is on plan %q", plan.Name)
+		return nil, fail(Invalid, "plan_id: the instance is on plan %q", plan.Name)
 	case !plan.Bindable:
-		return fail(Invalid, "instances of plan %q cannot be bound", plan.Name)
+		return nil, fail(Invalid, "instances of plan %q cannot be bound", plan.Name)
 	case plan.RequiresApp && want.AppID == "":
-		return fail(RequiresApp, "plan %q can be bound to an application only, not used by a service key", plan.Name)
+		return nil, fail(RequiresApp, "plan %q can be bound to an application only, not used by a service key", plan.Name)
 	case plan.RequiresAsync && !async:
-		return fail(AsyncRequired, "plan %q takes long; repeat the request with accepts_incomplete=true", plan.Name)
+		return nil, fail(AsyncRequired, "plan %q takes long; repeat the request with accepts_incomplete=true", plan.Name)
 	}
-	return b.checkBinding(ctx, plan, want)
+	return plan, b.checkBinding(ctx, plan, want)
 }
 
 func (b *Broker) checkBinding(ctx context.Context, plan *catalog.Plan, want store.Binding) error {
@@ -220,49 +213,48 @@ func (b *Broker) checkBinding(ctx context.Context, plan *catalog.Plan, want stor
 		return err
 	}
 	if _, err := driver.CheckBinding(ctx, want.Parameters); err != nil {
-		return rejection(Invalid, err)
+		return rejection(err)
 	}
 	return nil
 }
 
-// existingBinding decides about a bind under an ID that is taken. again means
-// that the binding's row was renewed for a new attempt.
-func (b *Broker) existingBinding(ctx context.Context, tx pgx.Tx, want store.Binding) (op *store.Operation, again bool, err error) {
+// existingBinding decides about a bind under an ID that is in use. It returns the binding,
+// with its operation unless it is ready; nil if it renewed the row of a failed bind for
+// another one.
+func (b *Broker) existingBinding(ctx context.Context, tx *store.Tx, want store.Binding) (*store.Operation, *store.Binding, error) {
 	have, err := b.Store.BindingForUpdate(ctx, tx, want.ID)
 	if store.NotFound(err) {
-		return nil, false, fail(Concurrency, "a binding with this id was being deleted; repeat the request")
+		return nil, nil, fail(Concurrency, "a binding with this id was being deleted; repeat the request")
 	} else if err != nil {
-		return nil, false, err
+		return nil, nil, err
 	}
 	if have.Platform != want.Platform || have.InstanceID != want.InstanceID {
-		return nil, false, fail(Conflict, "the binding id is in use")
+		return nil, nil, fail(Conflict, "the binding id is in use")
 	}
 	// Read under the row's lock: another bind of the same ID may just have been
 	// accepted.
-	u, err := b.activeOperations(ctx, tx, want.InstanceID)
+	active, err := b.Store.UnfinishedOperations(ctx, tx, want.InstanceID)
 	if err != nil {
-		return nil, false, err
+		return nil, nil, err
 	}
-	op = u.ofBinding(want.ID)
-	if op != nil && op.Kind == store.Unbind {
-		return nil, false, fail(Concurrency, "the binding is being deleted; wait for that to end")
-	}
-	if have.Status == store.CreateFailed && op == nil {
-		return nil, true, b.renewBinding(ctx, tx, want)
-	}
-	if have.Status == store.DeleteFailed {
-		return nil, false, fail(Conflict, "deleting this binding failed half-way; delete it again")
-	}
-	if op == nil && have.IsExpired(time.Now()) || op != nil && op.Kind == store.Expire {
-		return nil, false, expiredError(have)
+	op := store.On(active, want.ID)
+	switch {
+	case op != nil && op.Kind == store.Unbind:
+		return nil, nil, fail(Concurrency, "the binding is being deleted; wait for that to end")
+	case have.Status == store.CreateFailed && op == nil:
+		return nil, nil, b.renewBinding(ctx, tx, want)
+	case have.Status == store.DeleteFailed:
+		return nil, nil, fail(Conflict, "deleting this binding failed half-way; delete it again")
+	case op == nil && have.IsExpired(time.Now()) || op != nil && op.Kind == store.Expire:
+		return nil, nil, expiredError(have)
 	}
 	if difference := bindingDifference(have, want); difference != "" {
-		return nil, false, fail(Conflict, "the binding exists with another %s", difference)
+		return nil, nil, fail(Conflict, "the binding exists with another %s", difference)
 	}
-	return op, false, nil
+	return op, &have, nil
 }
 
-func (b *Broker) renewBinding(ctx context.Context, tx pgx.Tx, want store.Binding) error {
+func (b *Broker) renewBinding(ctx context.Context, tx *store.Tx, want store.Binding) error {
 	left, err := b.leftovers(ctx, tx, want.InstanceID, want.ID)
 	if err != nil {
 		return err
@@ -297,13 +289,9 @@ func bindingDifference(have, want store.Binding) string {
 	return ""
 }
 
-// deliverable says how the wanted binding's credentials will get to its
+// deliverable returns the way in which the wanted binding's credentials get to its
 // application, or why they cannot.
-func (b *Broker) deliverable(i store.Instance, want store.Binding) (string, error) {
-	plan, err := b.planOf(i)
-	if err != nil {
-		return "", err
-	}
+func (b *Broker) deliverable(plan *catalog.Plan, want store.Binding) (string, error) {
 	way := b.Catalog.Delivery(want.Platform, plan)
 	if way == credhub.Inline {
 		return way, nil

@@ -1,6 +1,6 @@
-// Package broker holds the rules of the lifecycle, a file a verb. It knows
-// neither HTTP nor any backend: requests come in as brokerapi's types, work
-// goes out as durable operations.
+// Package broker contains the rules of the lifecycle, one file for each verb. It knows
+// neither HTTP nor any backend: requests arrive as brokerapi's types, and the work is
+// done by durable operations.
 package broker
 
 import (
@@ -19,27 +19,26 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Options is what a Broker is made of; all but Deliveries is needed.
+// Options are the parts of a Broker. Only Deliveries may be nil.
 type Options struct {
 	Catalog     *catalog.Catalog
 	Store       *store.Store
 	Engine      *operation.Engine
 	Placement   *placement.Placement
 	Credentials credhub.Store
-	Deliveries  map[string]credhub.Delivery // by the catalog's name; none: inline only
+	Deliveries  map[string]credhub.Delivery // by the catalog's name; nil: inline only
 	Drivers     map[string]*services.Driver // by the servers' keys in the catalog
 	Logger      *slog.Logger
-	// AsyncWait is how long a request that allows asynchronous work waits for
-	// the operation before it answers 202.
+	// AsyncWait is how long a request that accepts 202 waits for the operation first.
 	AsyncWait time.Duration
-	// SyncWait is how long a request that does not allow it waits before the
-	// operation is cancelled. Platforms give up after 60 s.
+	// SyncWait is how long any other request waits before the broker cancels the
+	// operation. Platforms give up after 60 s.
 	SyncWait time.Duration
 }
 
-// Broker implements domain.ServiceBroker. Every error it returns is an *Error.
-// It is safe for concurrent use, and any number of them may work on one
-// database.
+// Broker decides about the requests of platforms, which CallerFrom names. Every error it
+// returns is an *Error. It is safe for concurrent use, and any number of Brokers may work
+// on one database.
 type Broker struct {
 	Options
 	draining context.Context
@@ -53,49 +52,41 @@ func New(o Options) *Broker {
 	return b
 }
 
-// Drain makes requests that allow asynchronous work be answered at once, before
-// the process ends.
+// Drain answers 202 to the waiting requests that accept it, before the process ends.
 func (b *Broker) Drain() { b.drain() }
 
-// InstanceDetails is what a fetch of an instance tells; brokerapi's type lacks
-// the maintenance information.
+// InstanceDetails describes an instance; brokerapi's type lacks the maintenance version.
 type InstanceDetails struct {
 	domain.GetInstanceDetailsSpec
-	// MaintenanceVersion is the version the instance is on; empty where its
-	// plan has none.
-	MaintenanceVersion string
+	MaintenanceVersion string // empty if the plan has none
 }
 
-// Poll is what a poll of an operation tells; brokerapi's type lacks all but the
-// first two fields.
+// Poll describes an operation; brokerapi's type lacks all but the first two fields.
 type Poll struct {
 	domain.LastOperation
-	// RetryAfter is how long the platform should wait before it polls again;
-	// zero once the operation ended.
+	// RetryAfter is how long the platform should wait before it polls again; 0 if the
+	// operation has ended.
 	RetryAfter time.Duration
-	// InstanceUsable and UpdateRepeatable are nil where the specification
-	// wants them left out.
+	// InstanceUsable and UpdateRepeatable are nil where the specification omits them.
 	InstanceUsable, UpdateRepeatable *bool
 }
 
-// Reference is what a binding has in place of credentials that its application
-// reads elsewhere. Its JSON is that of Values.
+// Reference replaces credentials that the application reads elsewhere. Its JSON is that
+// of Values.
 type Reference struct {
 	Values map[string]any
-	// Attributes are for the answer's metadata, which brokerapi's type has no room
-	// for.
+	// Attributes belong to the answer's metadata, which brokerapi's type lacks.
 	Attributes map[string]any
 }
 
 // MarshalJSON implements json.Marshaler.
 func (r Reference) MarshalJSON() ([]byte, error) { return json.Marshal(r.Values) }
 
-// Rotation is a bind that replaces another binding of the same instance (OSB,
-// "Binding rotation"); brokerapi's BindDetails lacks the predecessor.
+// Rotation is a bind that replaces another binding of the same instance (OSB, "Binding
+// rotation"); brokerapi's BindDetails lacks the predecessor.
 type Rotation struct {
 	PredecessorID string
-	// ServiceID and PlanID may be empty: the body may carry the predecessor
-	// only.
+	// ServiceID and PlanID may be empty: the predecessor alone is enough.
 	ServiceID, PlanID string
 	RawContext        json.RawMessage
 }

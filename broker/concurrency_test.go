@@ -96,11 +96,11 @@ func (c client) begin(t *testing.T, kind, i string) {
 func (c client) assume(t *testing.T, operation, table, id string) {
 	t.Helper()
 	ctx := context.Background()
-	n, err := c.Store.FinishOperation(ctx, c.Store.Pool, store.FinishOperationParams{
+	err := c.Store.FinishOperation(ctx, c.Store.Pool, store.FinishOperationParams{
 		ID: operation, State: store.Succeeded, Outcome: store.OutcomeSucceeded, Usable: true, Phase: store.PhaseDo,
 	})
-	if err != nil || n != 1 {
-		t.Fatalf("%d operations, %v", n, err)
+	if err != nil {
+		t.Fatal(err)
 	}
 	if _, err := c.Store.Pool.Exec(ctx, "update "+table+" set status = 'ready' where id = $1", id); err != nil {
 		t.Fatal(err)

@@ -13,13 +13,9 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// answer reads what the application gets from the one place where it is.
-func (b *Broker) answer(ctx context.Context, have store.Binding, exists bool) (domain.Binding, error) {
-	return b.answerWith(ctx, have, exists, nil)
-}
-
-// answerWith is answer where it is known what was just written there; nil: it is read.
-func (b *Broker) answerWith(ctx context.Context, have store.Binding, exists bool, written *services.Credentials) (domain.Binding, error) {
+// answer answers a bind with the credentials that were just written, or with those in the
+// credential store if written is nil.
+func (b *Broker) answer(ctx context.Context, have store.Binding, exists bool, written *services.Credentials) (domain.Binding, error) {
 	value, err := b.credentials(ctx, have, written)
 	if err != nil {
 		return domain.Binding{}, err
@@ -45,7 +41,7 @@ func (b *Broker) answerWith(ctx context.Context, have store.Binding, exists bool
 	return binding, err
 }
 
-// credentials are what the application reads, or where it reads them.
+// credentials returns the binding's credentials, or where its application reads them.
 func (b *Broker) credentials(ctx context.Context, have store.Binding, written *services.Credentials) (any, error) {
 	if have.Delivery != credhub.Inline {
 		d, ok := b.Deliveries[have.Delivery]
@@ -68,7 +64,7 @@ func (b *Broker) credentials(ctx context.Context, have store.Binding, written *s
 	return value, nil
 }
 
-// storedVolumeMounts reads what the platform mounts.
+// storedVolumeMounts reads the binding's volume mounts.
 func (b *Broker) storedVolumeMounts(ctx context.Context, have store.Binding) ([]domain.VolumeMount, error) {
 	value, err := b.Credentials.Get(ctx, credhub.VolumeMountsPath(have.InstanceID, have.ID))
 	if errors.Is(err, credhub.ErrNotFound) {
@@ -78,7 +74,7 @@ func (b *Broker) storedVolumeMounts(ctx context.Context, have store.Binding) ([]
 	}
 	var stored operation.VolumeMounts
 	if err := json.Unmarshal(value, &stored); err != nil {
-		return nil, internal("read the volume mounts", errors.New("what is stored is not what was put there"))
+		return nil, internal("read the volume mounts", errors.New("the stored volume mounts have another form"))
 	}
 	return volumeMounts(stored.VolumeMounts), nil
 }
@@ -99,15 +95,15 @@ func credentialStoreError(cause error) error {
 	return &Error{Kind: Unavailable, Description: "the credential store does not answer; repeat the request later", Cause: cause}
 }
 
-// missingCredentials is the answer where a binding that was ready a moment ago
-// has no credentials: it is being deleted, or the store has lost them.
+// missingCredentials answers if a binding that was ready a moment ago has no credentials:
+// it is being deleted, or the store has lost them.
 func (b *Broker) missingCredentials(ctx context.Context, have store.Binding, cause error) error {
-	u, err := b.activeOperations(ctx, b.Store.Pool, have.InstanceID)
+	active, err := b.Store.UnfinishedOperations(ctx, b.Store.Pool, have.InstanceID)
 	if err != nil {
 		return stateError("read the instance's operations", err)
 	}
 	_, err = b.Store.Binding(ctx, b.Store.Pool, have.ID)
-	if store.NotFound(err) || u.ofBinding(have.ID) != nil || u.instance != nil {
+	if store.NotFound(err) || store.On(active, have.ID) != nil || store.On(active, "") != nil {
 		return fail(Concurrency, "the binding is being deleted")
 	}
 	b.Logger.ErrorContext(ctx, "the credential store has no credentials of a binding that is ready; 'chandler orphans' says whether its login is there",

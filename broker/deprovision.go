@@ -2,30 +2,25 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"strings"
-
-	"code.cloudfoundry.org/brokerapi/v13/domain"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/chandler-broker/chandler/broker/store"
 )
 
-// Deprovision removes an instance (DELETE /v2/service_instances/:instance_id).
-// It halts a create that is in progress. Where the plan keeps what is deleted,
-// it revokes the bindings and leaves the rest to the operator and to time. Which service and plan the request
-// names does not matter: what is recorded is deleted.
-func (b *Broker) Deprovision(ctx context.Context, instanceID string, _ domain.DeprovisionDetails, async bool) (domain.DeprovisionServiceSpec, error) {
-	var spec domain.DeprovisionServiceSpec
+// Deprovision removes an instance (DELETE /v2/service_instances/:instance_id). It
+// cancels a create that is in progress. If the plan retains deleted instances,
+// Deprovision revokes the bindings only. If the platform has to poll, it returns the
+// operation's ID.
+func (b *Broker) Deprovision(ctx context.Context, instanceID string, async bool) (operation string, err error) {
 	var op store.Operation
 	var first store.Batch
-	instance := store.Read(&first, func(db store.DBTX) (store.Instance, error) { return b.Store.InstanceForUpdate(ctx, db, instanceID) })
-	active := b.readActive(ctx, &first, instanceID)
-	bindings := store.Read(&first, func(db store.DBTX) ([]store.Binding, error) { return b.Store.BindingsOfInstance(ctx, db, instanceID) })
-	err := b.Store.InTxWith(ctx, &first, func(tx *store.Tx) (err error) {
-		have, u := instance.Value, activeOf(active.Value)
+	instance := store.Read(ctx, &first, b.Store.InstanceForUpdate, instanceID)
+	active := store.Read(ctx, &first, b.Store.UnfinishedOperations, instanceID)
+	bindings := store.Read(ctx, &first, b.Store.BindingsOfInstance, instanceID)
+	err = b.Store.InTxWith(ctx, &first, func(tx *store.Tx) (err error) {
+		have, active := instance.Value, active.Value
 		if instance.Err != nil {
-			have, u, err = readAfterCreate(ctx, b, tx, instanceID, instanceID, b.Store.InstanceForUpdate)
+			have, active, err = readAfterCreate(ctx, b, tx, instanceID, instanceID, b.Store.InstanceForUpdate)
 			if err == nil {
 				bindings.Value, err = b.Store.BindingsOfInstance(ctx, tx, instanceID)
 			}
@@ -35,21 +30,16 @@ func (b *Broker) Deprovision(ctx context.Context, instanceID string, _ domain.De
 		} else if err != nil {
 			return err
 		}
-		op, err = b.acceptDeprovision(ctx, tx, have, u, bindings.Value, async)
+		op, err = b.acceptDeprovision(ctx, tx, have, active, bindings.Value, async)
 		return err
 	})
 	if err != nil {
-		return spec, stateError("accept the deprovision", err)
+		return "", stateError("accept the deprovision", err)
 	}
-	err = b.await(ctx, op, async, false)
-	if errors.Is(err, errPending) {
-		spec.IsAsync, spec.OperationData = true, op.ID
-		return spec, nil
-	}
-	return spec, err
+	return b.await(ctx, op, async, false)
 }
 
-func (b *Broker) acceptDeprovision(ctx context.Context, tx pgx.Tx, have store.Instance, u activeOperations, bindings []store.Binding, async bool) (store.Operation, error) {
+func (b *Broker) acceptDeprovision(ctx context.Context, tx *store.Tx, have store.Instance, active []store.Operation, bindings []store.Binding, async bool) (store.Operation, error) {
 	var none store.Operation
 	plan, err := b.planOf(have)
 	if err != nil {
@@ -58,10 +48,11 @@ func (b *Broker) acceptDeprovision(ctx context.Context, tx pgx.Tx, have store.In
 	if plan.RequiresAsync && !async {
 		return none, fail(AsyncRequired, "plan %q takes long; repeat the request with accepts_incomplete=true", plan.Name)
 	}
-	if u.instance != nil && isDeprovision(u.instance.Kind) {
-		return *u.instance, nil
+	op := store.On(active, "")
+	if isDeleting(active) {
+		return *op, nil
 	}
-	if u.instance != nil && u.instance.Kind == store.Update || len(u.bindings) > 0 {
+	if op != nil && op.Kind == store.Update || onBindings(active) {
 		return none, fail(Concurrency, "another operation on this instance is in progress; repeat the request when it has ended")
 	}
 	if !plan.Cascade {
@@ -69,8 +60,8 @@ func (b *Broker) acceptDeprovision(ctx context.Context, tx pgx.Tx, have store.In
 			return none, err
 		}
 	}
-	if u.instance != nil {
-		if err := b.Engine.Preempt(ctx, tx, *u.instance); err != nil {
+	if op != nil {
+		if err := b.Engine.Preempt(ctx, tx, *op); err != nil {
 			return none, err
 		}
 	}
@@ -80,7 +71,7 @@ func (b *Broker) acceptDeprovision(ctx context.Context, tx pgx.Tx, have store.In
 	return b.accept(ctx, tx, store.Deprovision, have, "")
 }
 
-// refuseBound refuses to pull an instance away from under applications.
+// refuseBound refuses to delete an instance that applications are bound to.
 func refuseBound(bindings []store.Binding) error {
 	var live []string
 	for _, binding := range bindings {

@@ -10,13 +10,11 @@ import (
 	"github.com/chandler-broker/chandler/broker/store"
 )
 
-// describeTime is how long an answer waits for what a backend has to tell of an
-// instance.
+// describeTime is how long an answer waits for a backend's description of an instance.
 const describeTime = 2 * time.Second
 
-// attributes are what an instance's metadata tells its user: its condition, and
-// what its backend knows. A backend that is away leaves its part out; the rest
-// of the answer is still true.
+// attributes are those of an instance's metadata: its condition, and the backend's
+// description. If the backend does not answer, the description is omitted.
 func (b *Broker) attributes(ctx context.Context, have store.Instance, plan *catalog.Plan) map[string]any {
 	driver, err := b.driver(plan, have.Server)
 	if err != nil {

@@ -30,7 +30,7 @@ func TestFetchTellsAttributes(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h.Backend.Attributes(c.told, c.err)
-			got, err := h.FetchInstance(ctx, "i1", domain.FetchInstanceDetails{})
+			got, err := h.FetchInstance(ctx, "i1")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -5,23 +5,23 @@ import (
 
 	"code.cloudfoundry.org/brokerapi/v13/domain"
 
+	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/store"
 )
 
-// bindingTerm is how long a binding that is made now will be good for, nil for good,
-// and by when it should be replaced (OSB, "Binding Metadata Object").
-func (b *Broker) bindingTerm(i store.Instance) (expiresAt, renewBefore *time.Time, err error) {
-	plan, err := b.planOf(i)
-	if err != nil || plan.BindingLifetime == 0 {
-		return nil, nil, err
+// bindingTerm returns when a binding that is made now expires, nil for never, and by when
+// it should be replaced (OSB, "Binding Metadata Object").
+func bindingTerm(plan *catalog.Plan) (expiresAt, renewBefore *time.Time) {
+	if plan.BindingLifetime == 0 {
+		return nil, nil
 	}
-	// Whole seconds: the platform is told tenths.
+	// Whole seconds: answers have tenths.
 	end := time.Now().Add(plan.BindingLifetime).Truncate(time.Second)
 	if plan.BindingRenewBefore > 0 {
 		renew := end.Add(-plan.BindingRenewBefore)
 		renewBefore = &renew
 	}
-	return &end, renewBefore, nil
+	return &end, renewBefore
 }
 
 func metadata(have store.Binding) domain.BindingMetadata {
@@ -40,8 +40,7 @@ func format(t *time.Time, layout string) string {
 	return t.UTC().Format(layout)
 }
 
-// expiredError is the answer to a bind under the ID of a binding whose lifetime is
-// over: its credentials are not handed out any more.
+// expiredError answers a bind under the ID of an expired binding.
 func expiredError(have store.Binding) error {
 	return fail(Conflict, "the binding expired at %s and its credentials are revoked; "+
 		"create another one, which may name this one as its predecessor, and delete this one", rfc3339(have.ExpiresAt))

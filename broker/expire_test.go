@@ -40,7 +40,7 @@ func (c client) revoked(t *testing.T, id string) {
 
 func (c client) metadata(t *testing.T, id string) domain.BindingMetadata {
 	t.Helper()
-	spec, err := c.GetBinding(c.ctx, "i", id, domain.FetchBindingDetails{})
+	spec, err := c.FetchBinding(c.ctx, "i", id)
 	if err != nil {
 		t.Fatal(err)
 	}

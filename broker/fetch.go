@@ -10,14 +10,8 @@ import (
 	"github.com/chandler-broker/chandler/broker/store"
 )
 
-// GetInstance fetches an instance (GET /v2/service_instances/:instance_id).
-func (b *Broker) GetInstance(ctx context.Context, instanceID string, d domain.FetchInstanceDetails) (domain.GetInstanceDetailsSpec, error) {
-	details, err := b.FetchInstance(ctx, instanceID, d)
-	return details.GetInstanceDetailsSpec, err
-}
-
-// FetchInstance is GetInstance with what brokerapi's type lacks.
-func (b *Broker) FetchInstance(ctx context.Context, instanceID string, _ domain.FetchInstanceDetails) (InstanceDetails, error) {
+// FetchInstance fetches an instance (GET /v2/service_instances/:instance_id).
+func (b *Broker) FetchInstance(ctx context.Context, instanceID string) (InstanceDetails, error) {
 	var details InstanceDetails
 	have, err := b.Store.Instance(ctx, b.Store.Pool, instanceID)
 	if store.NotFound(err) || err == nil && (!visible(ctx, have) || have.Status == store.CreateFailed || have.Status == store.Creating) {
@@ -25,11 +19,11 @@ func (b *Broker) FetchInstance(ctx context.Context, instanceID string, _ domain.
 	} else if err != nil {
 		return details, stateError("read the instance", err)
 	}
-	u, err := b.activeOperations(ctx, b.Store.Pool, instanceID)
+	active, err := b.Store.UnfinishedOperations(ctx, b.Store.Pool, instanceID)
 	if err != nil {
 		return details, stateError("read the instance's operations", err)
 	}
-	if u.instance != nil {
+	if store.On(active, "") != nil {
 		return details, fail(Concurrency, "the instance is being changed; repeat the request when that has ended")
 	}
 	plan, err := b.planOf(have)
@@ -43,9 +37,9 @@ func (b *Broker) FetchInstance(ctx context.Context, instanceID string, _ domain.
 	return details, nil
 }
 
-// GetBinding fetches a binding
+// FetchBinding fetches a binding
 // (GET /v2/service_instances/:instance_id/service_bindings/:binding_id).
-func (b *Broker) GetBinding(ctx context.Context, instanceID, bindingID string, _ domain.FetchBindingDetails) (domain.GetBindingSpec, error) {
+func (b *Broker) FetchBinding(ctx context.Context, instanceID, bindingID string) (domain.GetBindingSpec, error) {
 	var spec domain.GetBindingSpec
 	have, err := b.Store.Binding(ctx, b.Store.Pool, bindingID)
 	if store.NotFound(err) || err == nil && (have.InstanceID != instanceID || have.Platform != CallerFrom(ctx).Platform || have.Status != store.Ready && have.Status != store.Expired) {
@@ -56,20 +50,19 @@ func (b *Broker) GetBinding(ctx context.Context, instanceID, bindingID string, _
 	if have.IsExpired(time.Now()) {
 		return spec, fail(NotFound, "the binding expired at %s; create another one and delete this one", rfc3339(have.ExpiresAt))
 	}
-	u, err := b.activeOperations(ctx, b.Store.Pool, instanceID)
+	active, err := b.Store.UnfinishedOperations(ctx, b.Store.Pool, instanceID)
 	if err != nil {
 		return spec, stateError("read the instance's operations", err)
 	}
-	if u.ofBinding(bindingID) != nil || u.instance != nil && isDeprovision(u.instance.Kind) {
+	if store.On(active, bindingID) != nil || isDeleting(active) {
 		return spec, fail(NotFound, "the binding is being deleted")
 	}
 	b.verify(ctx, have)
-	binding, err := b.answer(ctx, have, true)
-	if err != nil && AsError(err).Kind == Concurrency {
-		return spec, fail(NotFound, "the binding is being deleted")
-	} else if err != nil && AsError(err).Kind == Conflict {
-		return spec, fail(NotFound, "%s", AsError(err).Description)
-	} else if err != nil {
+	binding, err := b.answer(ctx, have, true, nil)
+	if err != nil {
+		if e := AsError(err); e.Kind == Concurrency || e.Kind == Conflict {
+			return spec, fail(NotFound, "%s", e.Description)
+		}
 		return spec, err
 	}
 	spec.Credentials, spec.Endpoints, spec.VolumeMounts = binding.Credentials, binding.Endpoints, binding.VolumeMounts
@@ -77,43 +70,13 @@ func (b *Broker) GetBinding(ctx context.Context, instanceID, bindingID string, _
 	return spec, nil
 }
 
-// LastOperation polls an instance's operation
-// (GET /v2/service_instances/:instance_id/last_operation).
-func (b *Broker) LastOperation(ctx context.Context, instanceID string, d domain.PollDetails) (domain.LastOperation, error) {
-	poll, err := b.Poll(ctx, instanceID, d)
-	return poll.LastOperation, err
-}
-
-// LastBindingOperation polls a binding's operation (GET
-// /v2/service_instances/:instance_id/service_bindings/:binding_id/last_operation).
-func (b *Broker) LastBindingOperation(ctx context.Context, instanceID, bindingID string, d domain.PollDetails) (domain.LastOperation, error) {
-	poll, err := b.PollBinding(ctx, instanceID, bindingID, d)
-	return poll.LastOperation, err
-}
-
-// Poll is LastOperation with what brokerapi's type lacks.
-func (b *Broker) Poll(ctx context.Context, instanceID string, d domain.PollDetails) (Poll, error) {
-	return b.poll(ctx, instanceID, "", d.OperationData, func() (store.Status, bool, error) {
-		i, err := b.Store.Instance(ctx, b.Store.Pool, instanceID)
-		return i.Status, err == nil && visible(ctx, i), err
-	})
-}
-
-// PollBinding is LastBindingOperation with what brokerapi's type lacks.
-func (b *Broker) PollBinding(ctx context.Context, instanceID, bindingID string, d domain.PollDetails) (Poll, error) {
-	return b.poll(ctx, instanceID, bindingID, d.OperationData, func() (store.Status, bool, error) {
-		i, err := b.Store.Binding(ctx, b.Store.Pool, bindingID)
-		return i.Status, err == nil && i.InstanceID == instanceID && i.Platform == CallerFrom(ctx).Platform, err
-	})
-}
-
-// retryAfter is what platforms are told to wait between polls. Operations end
-// in seconds; a Cloud Foundry waits a minute whatever it is told.
+// retryAfter is how long platforms should wait between polls: operations end in seconds.
 const retryAfter = 5 * time.Second
 
-// poll answers for the operation that the platform names, or for the latest.
-// status is asked when operations are forgotten already.
-func (b *Broker) poll(ctx context.Context, instanceID, bindingID, operationID string, status func() (store.Status, bool, error)) (Poll, error) {
+// Poll polls the named operation of an instance, or of a binding if bindingID is not empty
+// (GET .../last_operation). If operationID is empty, or the operation is of no interest
+// any more, it polls the latest one.
+func (b *Broker) Poll(ctx context.Context, instanceID, bindingID, operationID string) (Poll, error) {
 	op, err := b.polledOperation(ctx, instanceID, bindingID, operationID)
 	if err != nil {
 		return Poll{}, stateError("read the operation", err)
@@ -121,14 +84,14 @@ func (b *Broker) poll(ctx context.Context, instanceID, bindingID, operationID st
 	if op != nil {
 		return newPoll(*op), nil
 	}
-	state, exists, err := status()
-	if err != nil && !store.NotFound(err) {
+	// Operations are not recorded for ever.
+	status, err := b.status(ctx, instanceID, bindingID)
+	switch {
+	case err != nil:
 		return Poll{}, stateError("read the resource", err)
-	}
-	if exists && (state == store.Ready || state == store.Expired) {
+	case status == store.Ready || status == store.Expired:
 		return Poll{LastOperation: domain.LastOperation{State: domain.Succeeded}}, nil
-	}
-	if exists {
+	case status != "":
 		return Poll{LastOperation: domain.LastOperation{State: domain.Failed}}, nil
 	}
 	deleted, err := b.Store.WasDeleted(ctx, b.Store.Pool, store.WasDeletedParams{
@@ -143,6 +106,24 @@ func (b *Broker) poll(ctx context.Context, instanceID, bindingID, operationID st
 	return Poll{}, fail(NotFound, "there is no such resource")
 }
 
+// status is that of an instance or binding of the caller, or "" if it does not exist.
+func (b *Broker) status(ctx context.Context, instanceID, bindingID string) (status store.Status, err error) {
+	var exists bool
+	if bindingID == "" {
+		var i store.Instance
+		i, err = b.Store.Instance(ctx, b.Store.Pool, instanceID)
+		status, exists = i.Status, visible(ctx, i)
+	} else {
+		var have store.Binding
+		have, err = b.Store.Binding(ctx, b.Store.Pool, bindingID)
+		status, exists = have.Status, have.InstanceID == instanceID && have.Platform == CallerFrom(ctx).Platform
+	}
+	if store.NotFound(err) || err == nil && !exists {
+		return "", nil
+	}
+	return status, err
+}
+
 func (b *Broker) polledOperation(ctx context.Context, instanceID, bindingID, operationID string) (*store.Operation, error) {
 	mine := func(op store.Operation) bool {
 		return op.InstanceID == instanceID && op.BindingID == bindingID && op.Platform == CallerFrom(ctx).Platform
@@ -152,7 +133,7 @@ func (b *Broker) polledOperation(ctx context.Context, instanceID, bindingID, ope
 		if err != nil && !store.NotFound(err) {
 			return nil, err
 		}
-		// A create that a delete halted is of no interest any more.
+		// A create that a delete preempted is of no interest any more.
 		if err == nil && mine(op) && op.Outcome != store.OutcomePreempted {
 			return &op, nil
 		}

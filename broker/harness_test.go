@@ -122,8 +122,8 @@ func (c client) update(id string, d domain.UpdateDetails, async bool) answer {
 }
 
 func (c client) deprovision(id string, async bool) answer {
-	spec, err := c.Deprovision(c.ctx, id, domain.DeprovisionDetails{}, async)
-	return newAnswer(err, spec.IsAsync, true, spec.OperationData)
+	operation, err := c.Deprovision(c.ctx, id, async)
+	return newAnswer(err, operation != "", true, operation)
 }
 
 func bound(plan, parameters string) domain.BindDetails {
@@ -149,27 +149,23 @@ func (c client) rotate(instance, id string, r broker.Rotation) answer {
 }
 
 func (c client) unbind(instance, id string, async bool) answer {
-	spec, err := c.Unbind(c.ctx, instance, id, domain.UnbindDetails{}, async)
-	return newAnswer(err, spec.IsAsync, true, spec.OperationData)
+	operation, err := c.Unbind(c.ctx, instance, id, async)
+	return newAnswer(err, operation != "", true, operation)
 }
 
 func (c client) fetch(id string) (answer, broker.InstanceDetails) {
-	details, err := c.FetchInstance(c.ctx, id, domain.FetchInstanceDetails{})
+	details, err := c.FetchInstance(c.ctx, id)
 	return newAnswer(err, false, true, ""), details
 }
 
 func (c client) fetchBinding(instance, id string) answer {
-	spec, err := c.GetBinding(c.ctx, instance, id, domain.FetchBindingDetails{})
+	spec, err := c.FetchBinding(c.ctx, instance, id)
 	return bindAnswer(domain.Binding{AlreadyExists: true, Credentials: spec.Credentials}, err)
 }
 
 // poll returns the operation's state, or the kind of error.
 func (c client) poll(instance, binding, operation string) (string, broker.Poll) {
-	details := domain.PollDetails{OperationData: operation}
-	poll, err := c.Poll(c.ctx, instance, details)
-	if binding != "" {
-		poll, err = c.PollBinding(c.ctx, instance, binding, details)
-	}
+	poll, err := c.Poll(c.ctx, instance, binding, operation)
 	if err != nil {
 		return kindWord(broker.AsError(err).Kind), poll
 	}

@@ -4,16 +4,17 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
+	"slices"
 
 	"github.com/chandler-broker/chandler/services"
 )
 
-// object returns a JSON object in canonical form: absent, null and {} are the
-// same, keys sorted, numbers as they were written, valid UTF-8.
-func object(raw json.RawMessage) (json.RawMessage, error) {
+// object returns a request's field, a JSON object, in canonical form: absent, null and {}
+// are the same, keys sorted, numbers as they were written, valid UTF-8.
+func object(field string, raw json.RawMessage) (json.RawMessage, error) {
 	m, err := decodeObject(raw)
 	if err != nil {
-		return nil, err
+		return nil, fail(Invalid, "%s: must be a JSON object", field)
 	}
 	return json.Marshal(m)
 }
@@ -34,8 +35,7 @@ func decodeObject(raw json.RawMessage) (map[string]any, error) {
 	return m, nil
 }
 
-// sameJSON compares two JSON objects by meaning: 1.0 is 1, and the order of keys
-// does not count.
+// sameJSON compares two JSON objects by meaning: 1.0 equals 1, and keys have no order.
 func sameJSON(a, b json.RawMessage) bool {
 	x, errX := decodeObject(a)
 	y, errY := decodeObject(b)
@@ -49,15 +49,7 @@ func sameValue(a, b any) bool {
 		return ok && maps.EqualFunc(x, y, sameValue)
 	case []any:
 		y, ok := b.([]any)
-		if !ok || len(x) != len(y) {
-			return false
-		}
-		for i := range x {
-			if !sameValue(x[i], y[i]) {
-				return false
-			}
-		}
-		return true
+		return ok && slices.EqualFunc(x, y, sameValue)
 	case json.Number:
 		y, ok := b.(json.Number)
 		return ok && services.SameNumber(x, y)
@@ -66,7 +58,7 @@ func sameValue(a, b any) bool {
 	}
 }
 
-// merge lays patch over base, key by key at the top level.
+// merge replaces top-level keys of base by those of patch.
 func merge(base, patch json.RawMessage) (json.RawMessage, error) {
 	m, err := decodeObject(base)
 	if err != nil {

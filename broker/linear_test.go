@@ -35,7 +35,7 @@ func TestJSONIsLinear(t *testing.T) {
 					if _, err := merge(a, b); err != nil {
 						t.Fatal(err)
 					}
-					if _, err := object(a); err != nil {
+					if _, err := object("parameters", a); err != nil {
 						t.Fatal(err)
 					}
 					sameJSON(a, b)

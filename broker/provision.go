@@ -4,11 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"time"
 
 	"code.cloudfoundry.org/brokerapi/v13/domain"
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/operation"
@@ -27,12 +25,12 @@ func (b *Broker) Provision(ctx context.Context, instanceID string, d domain.Prov
 	if plan.RequiresAsync && !async {
 		return spec, fail(AsyncRequired, "plan %q takes long; repeat the request with accepts_incomplete=true", plan.Name)
 	}
-	var op *store.Operation
 	var first store.Batch
 	inserted, err := b.insertInstance(ctx, &first, plan, want)
 	if err != nil {
 		return spec, err
 	}
+	var op *store.Operation
 	err = b.Store.InTxWith(ctx, &first, func(tx *store.Tx) (err error) {
 		op, spec.AlreadyExists, err = b.acceptProvision(ctx, tx, plan, want, inserted.Value == 1)
 		return err
@@ -44,10 +42,9 @@ func (b *Broker) Provision(ctx context.Context, instanceID string, d domain.Prov
 	if op == nil {
 		return spec, nil
 	}
-	err = b.await(ctx, *op, async, spec.AlreadyExists)
-	if errors.Is(err, errPending) {
-		spec.IsAsync, spec.OperationData, spec.AlreadyExists = true, op.ID, false
-		return spec, nil
+	spec.OperationData, err = b.await(ctx, *op, async, spec.AlreadyExists)
+	if spec.OperationData != "" {
+		spec.IsAsync, spec.AlreadyExists = true, false
 	}
 	return spec, err
 }
@@ -63,13 +60,13 @@ func (b *Broker) wantedInstance(ctx context.Context, instanceID string, d domain
 	if err != nil {
 		return nil, none, err
 	}
-	parameters, err := object(d.RawParameters)
+	parameters, err := object("parameters", d.RawParameters)
 	if err != nil {
-		return nil, none, fail(Invalid, "parameters: must be a JSON object")
+		return nil, none, err
 	}
-	platformContext, err := object(d.RawContext)
+	platformContext, err := object("context", d.RawContext)
 	if err != nil {
-		return nil, none, fail(Invalid, "context: must be a JSON object")
+		return nil, none, err
 	}
 	if err := b.checkInstance(ctx, plan, instanceID, parameters); err != nil {
 		return nil, none, err
@@ -90,14 +87,14 @@ func (b *Broker) checkInstance(ctx context.Context, plan *catalog.Plan, instance
 		return err
 	}
 	if _, err := driver.CheckInstance(ctx, services.RawInstance{ID: instanceID, Plan: plan.Config, Params: parameters}); err != nil {
-		return rejection(Invalid, err)
+		return rejection(err)
 	}
 	return nil
 }
 
-// maintenance checks the version that the platform says (OSB, "Maintenance
-// Info"): only the plan's own will do. current is for a platform that sends no
-// version; generated clients always send the object, with nothing in it.
+// maintenance returns the version that the platform sent (OSB, "Maintenance Info"), which
+// must be the plan's, or current if it sent none. Generated clients always send the
+// object, even if it is empty.
 func maintenance(plan *catalog.Plan, sent *domain.MaintenanceInfo, current string) (string, error) {
 	switch {
 	case sent == nil || sent.Version == "":
@@ -110,28 +107,26 @@ func maintenance(plan *catalog.Plan, sent *domain.MaintenanceInfo, current strin
 	return plan.MaintenanceVersion, nil
 }
 
-// insertInstance adds the insertion of the instance's row to a batch, if its ID is free.
+// insertInstance adds to a batch the insertion of the instance's row, unless its ID is in use.
 func (b *Broker) insertInstance(ctx context.Context, first *store.Batch, plan *catalog.Plan, want store.Instance) (*store.Result[int64], error) {
 	fresh, err := uuid.NewV7()
 	if err != nil {
 		return nil, err
 	}
-	return store.Read(first, func(db store.DBTX) (int64, error) {
-		return b.Store.InsertInstance(ctx, db, store.InsertInstanceParams{
-			ID: want.ID, SafeName: services.InstanceName(want.ID), Platform: want.Platform, ServiceID: want.ServiceID, PlanID: want.PlanID,
-			OrganizationID: want.OrganizationID, SpaceID: want.SpaceID, Context: want.Context,
-			Parameters: want.Parameters, MaintenanceVersion: want.MaintenanceVersion, Namespace: want.Namespace, Fresh: fresh.String(),
-			Backend: plan.Backend, BackendType: plan.BackendType,
-		})
+	return store.Read(ctx, first, b.Store.InsertInstance, store.InsertInstanceParams{
+		ID: want.ID, SafeName: services.InstanceName(want.ID), Platform: want.Platform, ServiceID: want.ServiceID, PlanID: want.PlanID,
+		OrganizationID: want.OrganizationID, SpaceID: want.SpaceID, Context: want.Context,
+		Parameters: want.Parameters, MaintenanceVersion: want.MaintenanceVersion, Namespace: want.Namespace, Fresh: fresh.String(),
+		Backend: plan.Backend, BackendType: plan.BackendType,
 	}), nil
 }
 
-// acceptProvision records the operation of an instance that was inserted, or finds the one
-// that is there. No operation and exists means that there is nothing to do.
-func (b *Broker) acceptProvision(ctx context.Context, tx pgx.Tx, plan *catalog.Plan, want store.Instance, inserted bool) (op *store.Operation, exists bool, err error) {
+// acceptProvision records the operation of an instance that was inserted. If the instance
+// exists, acceptProvision returns its operation, or nil if there is nothing to do.
+func (b *Broker) acceptProvision(ctx context.Context, tx *store.Tx, plan *catalog.Plan, want store.Instance, inserted bool) (op *store.Operation, exists bool, err error) {
 	if !inserted {
-		op, again, err := b.existingInstance(ctx, tx, plan, want)
-		if err != nil || !again {
+		op, renewed, err := b.existingInstance(ctx, tx, plan, want)
+		if err != nil || !renewed {
 			return op, true, err
 		}
 	}
@@ -145,15 +140,15 @@ func (b *Broker) acceptProvision(ctx context.Context, tx pgx.Tx, plan *catalog.P
 	return &accepted, false, err
 }
 
-// place puts a new instance, whose row is there, on a server.
-func (b *Broker) place(ctx context.Context, tx pgx.Tx, plan *catalog.Plan, instanceID string) (server string, err error) {
+// place chooses the server of a new instance, whose row exists.
+func (b *Broker) place(ctx context.Context, tx *store.Tx, plan *catalog.Plan, instanceID string) (server string, err error) {
 	if server, err = b.Placement.Choose(ctx, tx, plan, instanceID); err != nil || server == catalog.DefaultServer {
 		return server, capacityError(err)
 	}
 	return server, b.Store.SetInstanceServer(ctx, tx, store.SetInstanceServerParams{ID: instanceID, Server: server})
 }
 
-// capacityError turns a full server into an answer.
+// capacityError makes a full server an error for the user.
 func capacityError(err error) error {
 	full, ok := errors.AsType[*placement.FullError](err)
 	switch {
@@ -165,9 +160,10 @@ func capacityError(err error) error {
 	return fail(Unsupported, "%s", full)
 }
 
-// existingInstance decides about a provision under an ID that is taken. again
-// means that the instance's row was renewed for a new attempt.
-func (b *Broker) existingInstance(ctx context.Context, tx pgx.Tx, plan *catalog.Plan, want store.Instance) (op *store.Operation, again bool, err error) {
+// existingInstance decides about a provision under an ID that is in use. It returns the
+// instance's operation; renewed says that it renewed the row of a failed provision for
+// another one.
+func (b *Broker) existingInstance(ctx context.Context, tx *store.Tx, plan *catalog.Plan, want store.Instance) (op *store.Operation, renewed bool, err error) {
 	have, err := b.Store.InstanceForUpdate(ctx, tx, want.ID)
 	if store.NotFound(err) {
 		return nil, false, fail(Concurrency, "an instance with this id was being deleted; repeat the request")
@@ -177,29 +173,29 @@ func (b *Broker) existingInstance(ctx context.Context, tx pgx.Tx, plan *catalog.
 	if !visible(ctx, have) {
 		return nil, false, fail(Conflict, "the instance id is in use")
 	}
-	u, err := b.activeOperations(ctx, tx, want.ID)
+	active, err := b.Store.UnfinishedOperations(ctx, tx, want.ID)
 	if err != nil {
 		return nil, false, err
 	}
-	if u.instance != nil && isDeprovision(u.instance.Kind) {
+	op = store.On(active, "")
+	switch {
+	case isDeleting(active):
 		return nil, false, fail(Concurrency, "the instance is being deleted; wait for that to end")
-	}
-	if have.Status == store.CreateFailed && u.instance == nil {
+	case have.Status == store.CreateFailed && op == nil:
 		return nil, true, b.renewInstance(ctx, tx, plan, want)
-	}
-	if have.Status == store.DeleteFailed {
+	case have.Status == store.DeleteFailed:
 		return nil, false, fail(Conflict, "deleting this instance failed half-way; delete it again")
 	}
 	if difference := instanceDifference(have, want); difference != "" {
 		return nil, false, fail(Conflict, "the instance exists with another %s", difference)
 	}
-	if u.instance != nil && u.instance.Kind == store.Provision {
-		return u.instance, false, nil
+	if op != nil && op.Kind != store.Provision {
+		op = nil
 	}
-	return nil, false, nil
+	return op, false, nil
 }
 
-func (b *Broker) renewInstance(ctx context.Context, tx pgx.Tx, plan *catalog.Plan, want store.Instance) error {
+func (b *Broker) renewInstance(ctx context.Context, tx *store.Tx, plan *catalog.Plan, want store.Instance) error {
 	left, err := b.leftovers(ctx, tx, want.ID, "")
 	if err != nil {
 		return err
@@ -230,24 +226,9 @@ func instanceDifference(have, want store.Instance) string {
 	return ""
 }
 
-// accept has the engine record an operation on an instance or, with an ID, on
-// one of its bindings.
-func (b *Broker) accept(ctx context.Context, tx pgx.Tx, kind store.Kind, i store.Instance, bindingID string) (store.Operation, error) {
+// accept has the engine record an operation on an instance or, with an ID, on one of its
+// bindings. For an update, i is the instance as it is to become.
+func (b *Broker) accept(ctx context.Context, tx *store.Tx, kind store.Kind, i store.Instance, bindingID string) (store.Operation, error) {
 	caller := CallerFrom(ctx)
-	r := operation.Request{
-		Kind: kind, Platform: caller.Platform, InstanceID: i.ID, BindingID: bindingID, ServiceID: i.ServiceID, PlanID: i.PlanID, Server: i.Server,
-		RequestID: caller.RequestID, Originating: caller.Originating,
-	}
-	if kind == store.SoftDelete {
-		plan, err := b.planOf(i)
-		if err != nil {
-			return store.Operation{}, err
-		}
-		until := time.Now().Add(plan.KeepDeleted)
-		r.RetainedUntil = &until
-	}
-	if kind == store.Update { // what the instance shall become
-		r.Parameters, r.MaintenanceVersion, r.Context = i.Parameters, i.MaintenanceVersion, i.Context
-	}
-	return b.Engine.Accept(ctx, tx, r)
+	return b.Engine.Accept(ctx, tx, i, operation.Request{Kind: kind, BindingID: bindingID, RequestID: caller.RequestID, Originating: caller.Originating})
 }

@@ -8,13 +8,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/store"
 )
 
-// applies says whether the quota counts such an instance.
+// applies reports whether the quota counts the instance.
 func applies(q catalog.Quota, i store.Instance) bool {
 	matches := func(selector, value string) bool {
 		return selector == "" || selector == catalog.Each && value != "" || selector == value
@@ -23,22 +21,18 @@ func applies(q catalog.Quota, i store.Instance) bool {
 		matches(q.Namespace, i.Namespace) && (q.Service == nil || q.Service.ID == i.ServiceID) && (q.Plan == nil || q.Plan.ID == i.PlanID)
 }
 
-// quotaFilter selects the instances that the quota counts together with this one,
-// and leaves it out.
+// quotaFilter selects the other instances that the quota counts together with this one.
 func quotaFilter(q catalog.Quota, i store.Instance) store.Filter {
-	f := store.Filter{Except: i.ID}
-	local := q.Organization != "" || q.Space != "" || q.Namespace != ""
-	if q.Platform != "" || local {
-		f.Platform = i.Platform
+	only := func(selector, value string) string {
+		if selector == "" {
+			return ""
+		}
+		return value
 	}
-	if q.Organization != "" {
-		f.OrganizationID = i.OrganizationID
-	}
-	if q.Space != "" {
-		f.SpaceID = i.SpaceID
-	}
-	if q.Namespace != "" {
-		f.Namespace = i.Namespace
+	f := store.Filter{
+		Platform:       only(q.Platform+q.Organization+q.Space+q.Namespace, i.Platform),
+		OrganizationID: only(q.Organization, i.OrganizationID), SpaceID: only(q.Space, i.SpaceID), Namespace: only(q.Namespace, i.Namespace),
+		Except: i.ID,
 	}
 	if q.Service != nil {
 		f.ServiceID = q.Service.ID
@@ -49,10 +43,10 @@ func quotaFilter(q catalog.Quota, i store.Instance) store.Filter {
 	return f
 }
 
-// checkQuotas refuses an instance that a quota has no room for. An update, for
-// which have is the instance as it is, is counted by the quotas that did not
-// count it so far. Others that count the same wait until the transaction ends.
-func (b *Broker) checkQuotas(ctx context.Context, tx pgx.Tx, want store.Instance, have *store.Instance) error {
+// checkQuotas refuses an instance that would exceed a quota. For an update, have is the
+// instance as it is; only quotas that do not count it already are checked. Others that
+// check the same quotas wait until the transaction ends.
+func (b *Broker) checkQuotas(ctx context.Context, tx *store.Tx, want store.Instance, have *store.Instance) error {
 	type check struct {
 		key    string
 		quota  catalog.Quota
@@ -66,7 +60,7 @@ func (b *Broker) checkQuotas(ctx context.Context, tx pgx.Tx, want store.Instance
 			checks = append(checks, check{key, q, f})
 		}
 	}
-	// In one order everywhere, so that nobody waits in a circle.
+	// In the same order everywhere, to avoid deadlocks.
 	slices.SortFunc(checks, func(a, b check) int { return cmp.Compare(a.key, b.key) })
 	for _, c := range checks {
 		if err := b.Store.LockQuota(ctx, tx, c.key); err != nil {
@@ -112,15 +106,14 @@ func namespace(platformContext json.RawMessage) string {
 	return contextText(platformContext, "namespace")
 }
 
-// contextText returns a member of a platform's context (OSB, "Context Object");
-// empty where there is no such text.
+// contextText returns a text from a platform's context (OSB, "Context Object"), or "".
 func contextText(platformContext json.RawMessage, key string) string {
 	var members map[string]any
 	if json.Unmarshal(platformContext, &members) != nil {
 		return ""
 	}
 	text, _ := members[key].(string)
-	if strings.ContainsRune(text, 0) { // which PostgreSQL's text cannot have
+	if strings.ContainsRune(text, 0) { // PostgreSQL's text cannot contain it
 		return ""
 	}
 	return text

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/chandler-broker/chandler/broker/catalog"
@@ -28,13 +28,12 @@ func (b *Broker) plan(serviceID, planID string) (*catalog.Plan, error) {
 	return plan, nil
 }
 
-// visible says whether an instance is the caller's. One that is kept is gone for
-// its platform.
+// visible reports whether the instance exists for the caller. A retained one does not.
 func visible(ctx context.Context, i store.Instance) bool {
 	return i.Platform == CallerFrom(ctx).Platform && i.RetainedUntil == nil
 }
 
-// driver is that of the server which an instance of the plan is on.
+// driver returns the driver of one of the plan's servers.
 func (b *Broker) driver(plan *catalog.Plan, server string) (*services.Driver, error) {
 	key := catalog.ServerKey(plan.Backend, server)
 	d, ok := b.Drivers[key]
@@ -44,13 +43,12 @@ func (b *Broker) driver(plan *catalog.Plan, server string) (*services.Driver, er
 	return d, nil
 }
 
-// anyDriver is for what all servers of a backend have in common: its rules.
+// anyDriver returns a driver for what is the same on all servers of a backend: its rules.
 func (b *Broker) anyDriver(plan *catalog.Plan) (*services.Driver, error) {
 	return b.driver(plan, b.Catalog.ServersOf(plan.Backend)[0].Name)
 }
 
-// planOf is the plan an instance is on; the catalog's check at start-up makes
-// sure that it is there.
+// planOf returns an instance's plan; at its start the broker checked that the catalog has it.
 func (b *Broker) planOf(i store.Instance) (*catalog.Plan, error) {
 	plan, ok := b.Catalog.Plan(i.ServiceID, i.PlanID)
 	if !ok {
@@ -59,21 +57,20 @@ func (b *Broker) planOf(i store.Instance) (*catalog.Plan, error) {
 	return plan, nil
 }
 
-// rejection turns what a backend refuses into an error of the given kind; other
-// errors are faults of ours.
-func rejection(kind Kind, err error) error {
+// rejection makes a backend's rejection an Invalid error; other errors are internal.
+func rejection(err error) error {
 	if message, ok := services.IsRejected(err); ok {
-		return fail(kind, "%s", message)
+		return fail(Invalid, "%s", message)
 	}
 	return internal("check the parameters", err)
 }
 
-// stateError is an error of the state database: away, or at fault.
+// stateError makes an error of the state database one for the user.
 func stateError(doing string, err error) error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
-	if operation.IsBusy(err) {
+	if operation.IsBusy(err) || store.IsStale(err) {
 		return fail(Concurrency, "another operation is in progress; repeat the request when it has ended")
 	}
 	if store.IsExhausted(err) {
@@ -99,68 +96,32 @@ func isUnreachable(err error) bool {
 		strings.Contains(err.Error(), "conn closed")
 }
 
-// isTemporary says whether the server's error is temporary
-// (PostgreSQL manual, appendix A): connection exceptions, its own shutting down or
-// starting up, a standby's refusal to write, a deadlock or a conflict.
+// isTemporary reports whether the server's error is temporary (PostgreSQL manual, appendix
+// A): connection exceptions, a server that stops or starts, a standby's refusal to write,
+// a deadlock or a conflict.
 func isTemporary(code string) bool {
 	const readOnly = "25006"
 	return strings.HasPrefix(code, "08") || strings.HasPrefix(code, "57P") || strings.HasPrefix(code, "40") || code == readOnly
 }
 
-// activeOperations is what is in progress on an instance: its own operation, and
-// those of its bindings.
-type activeOperations struct {
-	instance *store.Operation
-	bindings []store.Operation
+// onBindings reports whether an operation is in progress on any of the instance's bindings.
+func onBindings(active []store.Operation) bool {
+	return slices.ContainsFunc(active, func(op store.Operation) bool { return op.BindingID != "" })
 }
 
-func (b *Broker) activeOperations(ctx context.Context, db store.DBTX, instanceID string) (activeOperations, error) {
-	ops, err := b.Store.UnfinishedOperations(ctx, db, instanceID)
-	return activeOf(ops), err
-}
-
-// readActive adds what is in progress on an instance to a batch.
-func (b *Broker) readActive(ctx context.Context, batch *store.Batch, instanceID string) *store.Result[[]store.Operation] {
-	return store.Read(batch, func(db store.DBTX) ([]store.Operation, error) {
-		return b.Store.UnfinishedOperations(ctx, db, instanceID)
-	})
-}
-
-func activeOf(ops []store.Operation) activeOperations {
-	var u activeOperations
-	for i, op := range ops {
-		if op.BindingID == "" {
-			u.instance = &ops[i]
-		} else {
-			u.bindings = append(u.bindings, op)
-		}
-	}
-	return u
-}
-
-// ofBinding returns the unfinished operation on a binding.
-func (u activeOperations) ofBinding(bindingID string) *store.Operation {
-	for i := range u.bindings {
-		if u.bindings[i].BindingID == bindingID {
-			return &u.bindings[i]
-		}
-	}
-	return nil
-}
-
-// readAfterCreate reads again what is to be deleted and was not found, and what is in
-// progress on the instance. A create that the platform has given up may be about to be
-// committed yet: it is waited for, because nobody deletes again what was said to be gone
-// (OSB, "Orphan Mitigation").
-func readAfterCreate[T any](ctx context.Context, b *Broker, tx pgx.Tx, instanceID, id string, read func(context.Context, store.DBTX, string) (T, error)) (have T, u activeOperations, err error) {
+// readAfterCreate reads a resource to delete that was not found once more, with the
+// operations in progress on the instance, after any create of it has been committed. The
+// platform may have given up that create, and would not delete again what it was told is
+// gone (OSB, "Orphan Mitigation").
+func readAfterCreate[T any](ctx context.Context, b *Broker, tx *store.Tx, instanceID, id string, read func(context.Context, store.DBTX, string) (T, error)) (have T, active []store.Operation, err error) {
 	if err = b.Store.AwaitCreate(ctx, tx, id); err != nil {
-		return have, u, err
+		return have, nil, err
 	}
 	if have, err = read(ctx, tx, id); err != nil {
-		return have, u, err
+		return have, nil, err
 	}
-	u, err = b.activeOperations(ctx, tx, instanceID)
-	return have, u, err
+	active, err = b.Store.UnfinishedOperations(ctx, tx, instanceID)
+	return have, active, err
 }
 
 func (b *Broker) lastOperation(ctx context.Context, db store.DBTX, instanceID, bindingID string) (*store.Operation, error) {
@@ -171,7 +132,7 @@ func (b *Broker) lastOperation(ctx context.Context, db store.DBTX, instanceID, b
 	return &op, err
 }
 
-// leftovers says whether the resource's last operation failed and left what
+// leftovers reports whether the resource's last operation failed and left something that
 // only a delete cleans up.
 func (b *Broker) leftovers(ctx context.Context, db store.DBTX, instanceID, bindingID string) (bool, error) {
 	op, err := b.lastOperation(ctx, db, instanceID, bindingID)

@@ -2,10 +2,8 @@ package broker
 
 import (
 	"context"
-	"errors"
 
 	"code.cloudfoundry.org/brokerapi/v13/domain"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/operation"
@@ -21,7 +19,7 @@ func (b *Broker) Update(ctx context.Context, instanceID string, d domain.UpdateD
 	defer func() { addQuotes(&err, d.RawParameters, have.Parameters) }()
 	var op *store.Operation
 	joined := false
-	err = b.Store.InTx(ctx, func(tx pgx.Tx) (err error) {
+	err = b.Store.InTx(ctx, func(tx *store.Tx) (err error) {
 		if have, err = b.updatable(ctx, tx, instanceID, d); err != nil {
 			return err
 		}
@@ -42,16 +40,13 @@ func (b *Broker) Update(ctx context.Context, instanceID string, d domain.UpdateD
 	if op == nil {
 		return spec, nil
 	}
-	err = b.await(ctx, *op, async, joined)
-	if errors.Is(err, errPending) {
-		spec.IsAsync, spec.OperationData = true, op.ID
-		return spec, nil
-	}
+	spec.OperationData, err = b.await(ctx, *op, async, joined)
+	spec.IsAsync = spec.OperationData != ""
 	return spec, err
 }
 
-// updatable locks the instance and says why it cannot be updated at all.
-func (b *Broker) updatable(ctx context.Context, tx pgx.Tx, instanceID string, d domain.UpdateDetails) (store.Instance, error) {
+// updatable locks the instance, and returns an error if it cannot be updated at all.
+func (b *Broker) updatable(ctx context.Context, tx *store.Tx, instanceID string, d domain.UpdateDetails) (store.Instance, error) {
 	have, err := b.Store.InstanceForUpdate(ctx, tx, instanceID)
 	if store.NotFound(err) || err == nil && !visible(ctx, have) {
 		return have, fail(NotFound, "there is no such instance")
@@ -70,7 +65,7 @@ func (b *Broker) updatable(ctx context.Context, tx pgx.Tx, instanceID string, d 
 }
 
 // wantedUpdate checks the request against the instance and returns both plans
-// and the instance as it shall be.
+// and the instance as it is to become.
 func (b *Broker) wantedUpdate(ctx context.Context, have store.Instance, d domain.UpdateDetails) (prev, next *catalog.Plan, want store.Instance, err error) {
 	if prev, err = b.planOf(have); err != nil {
 		return nil, nil, want, err
@@ -95,17 +90,17 @@ func (b *Broker) wantedUpdate(ctx context.Context, have store.Instance, d domain
 		return nil, nil, want, err
 	}
 	if next.Service.AllowContextUpdates && len(d.RawContext) > 0 {
-		if want.Context, err = object(d.RawContext); err != nil {
-			return nil, nil, want, fail(Invalid, "context: must be a JSON object")
+		if want.Context, err = object("context", d.RawContext); err != nil {
+			return nil, nil, want, err
 		}
 	}
 	return prev, next, want, b.checkUpdate(ctx, prev, next, have, want)
 }
 
 func wantedParameters(next *catalog.Plan, want *store.Instance, d domain.UpdateDetails) error {
-	patch, err := object(d.RawParameters)
+	patch, err := object("parameters", d.RawParameters)
 	if err != nil {
-		return fail(Invalid, "parameters: must be a JSON object")
+		return err
 	}
 	if string(patch) == "{}" {
 		return nil
@@ -131,8 +126,8 @@ func (b *Broker) checkUpdate(ctx context.Context, prev, next *catalog.Plan, have
 	}
 	from, to := operation.RawInstance(have, prev), operation.RawInstance(have, next)
 	to.Params = want.Parameters
-	// First whether the instance can get there at all: what CheckInstance says of
-	// a parameter that is fixed would make the user try another value.
+	// CheckUpdate is first: for a parameter that cannot change at all, CheckInstance
+	// would make the user try another value.
 	_, err = driver.CheckUpdate(ctx, services.RawUpdate{Previous: from, Instance: to})
 	if message, ok := services.IsRejected(err); ok {
 		return unsupportedUpdate("%s", message)
@@ -140,23 +135,22 @@ func (b *Broker) checkUpdate(ctx context.Context, prev, next *catalog.Plan, have
 		return internal("check the update", err)
 	}
 	if _, err := driver.CheckInstance(ctx, to); err != nil {
-		return rejection(Invalid, err)
+		return rejection(err)
 	}
 	return nil
 }
 
-// acceptUpdate records the operation, or finds the same one in progress, which
-// joined says; none is returned where nothing changes that a backend would have
-// to do.
-func (b *Broker) acceptUpdate(ctx context.Context, tx pgx.Tx, have, want store.Instance, prev, next *catalog.Plan) (op *store.Operation, joined bool, err error) {
-	u, err := b.activeOperations(ctx, tx, have.ID)
+// acceptUpdate records the operation, or joins the same one in progress. It returns none
+// if nothing changes for the backend.
+func (b *Broker) acceptUpdate(ctx context.Context, tx *store.Tx, have, want store.Instance, prev, next *catalog.Plan) (op *store.Operation, joined bool, err error) {
+	active, err := b.Store.UnfinishedOperations(ctx, tx, have.ID)
 	if err != nil {
 		return nil, false, err
 	}
-	if u.instance != nil && sameUpdate(*u.instance, want) {
-		return u.instance, true, nil
+	if op = store.On(active, ""); op != nil && sameUpdate(*op, want) {
+		return op, true, nil
 	}
-	if u.instance != nil || len(u.bindings) > 0 {
+	if len(active) > 0 {
 		return nil, false, fail(Concurrency, "another operation on this instance is in progress; repeat the request when it has ended")
 	}
 	broken, err := b.leftovers(ctx, tx, have.ID, "")
@@ -182,7 +176,7 @@ func sameUpdate(op store.Operation, want store.Instance) bool {
 		sameJSON(op.Parameters, want.Parameters) && sameJSON(op.Context, want.Context)
 }
 
-func (b *Broker) setContext(ctx context.Context, tx pgx.Tx, have, want store.Instance) error {
+func (b *Broker) setContext(ctx context.Context, tx *store.Tx, have, want store.Instance) error {
 	if sameJSON(have.Context, want.Context) {
 		return nil
 	}

@@ -40,7 +40,7 @@ func TestVolumeMounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fetched, err := h.GetBinding(ctx, "i1", "b1", domain.FetchBindingDetails{})
+	fetched, err := h.FetchBinding(ctx, "i1", "b1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestVolumeMounts(t *testing.T) {
 	if _, err := h.Memory.Get(ctx, mounts); err != nil {
 		t.Errorf("the credential store: %v", err)
 	}
-	if _, err := h.Unbind(ctx, "i1", "b1", domain.UnbindDetails{ServiceID: plan.ServiceID, PlanID: plan.PlanID}, true); err != nil {
+	if _, err := h.Unbind(ctx, "i1", "b1", true); err != nil {
 		t.Fatal(err)
 	}
 	if value, err := h.Memory.Get(ctx, mounts); err == nil {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/riverqueue/river"
 
@@ -18,52 +17,44 @@ import (
 	"github.com/chandler-broker/chandler/broker/tracing"
 )
 
-// job is what River keeps of an operation: what identifies it, what to lock, and
-// which span to go on from, and nothing else.
+// job is what River records of an operation: its ID, what to lock, and the span to
+// continue.
 type job struct {
 	OperationID string `json:"operation_id"`
 	InstanceID  string `json:"instance_id"`
 	BindingID   string `json:"binding_id,omitempty"`
-	// Exclusive is for operations that nothing else on the instance may run
-	// beside: its own verbs, and binds at a backend that wants them serial.
+	// Exclusive excludes every other operation on the instance: for the instance's own
+	// verbs, and for binds of a SerialBinder.
 	Exclusive bool `json:"alone,omitempty"`
-	// Traceparent is the span of who enqueued it, if any.
+	// Traceparent is the span that enqueued it, if any.
 	Traceparent string `json:"traceparent,omitempty"`
 }
 
 // Kind names the job in River's table.
 func (job) Kind() string { return "operation" }
 
-// Request is an operation to accept.
+// Request is an operation to accept on an instance.
 type Request struct {
-	Kind               store.Kind
-	Platform           string
-	InstanceID         string
-	BindingID          string // empty for the instance's own verbs
-	ServiceID, PlanID  string
-	Server             string          // that the instance is on
-	Parameters         json.RawMessage // of an update
-	MaintenanceVersion string          // of an update
-	Context            json.RawMessage // of an update
-	RetainedUntil      *time.Time      // of a retire
-	RequestID          string
-	Originating        json.RawMessage
+	Kind        store.Kind
+	BindingID   string // empty for the instance's own verbs
+	RequestID   string
+	Originating json.RawMessage
 }
 
-// IsBusy says that a transaction could not accept an operation, because another one on
-// the same instance or binding is unfinished.
+// IsBusy reports whether a transaction could not accept an operation because another one
+// on the same instance or binding is in progress.
 func IsBusy(err error) bool {
 	const uniqueViolation = "23505" // PostgreSQL manual, appendix A
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && pg.Code == uniqueViolation && strings.HasPrefix(pg.ConstraintName, "operations_one_per_")
 }
 
-// Accept records the operation, its job and the audit entry in tx. They exist
-// once tx commits. Where this replica has a worker free, it begins at the commit, and the
-// operation has no job unless it has to wait: see direct. What Accept returns has no Seq:
-// the state gives it one.
-func (e *Engine) Accept(ctx context.Context, tx pgx.Tx, r Request) (store.Operation, error) {
-	plan, err := e.plan(r.ServiceID, r.PlanID)
+// Accept records an operation and its audit record in tx. For an update, i is the instance
+// as it is to become. If this replica has a worker free, it begins at the commit, and the
+// operation gets a job only if it has to wait: see direct. The result lacks what the state
+// generates, such as Seq.
+func (e *Engine) Accept(ctx context.Context, tx *store.Tx, i store.Instance, r Request) (store.Operation, error) {
+	plan, err := e.plan(i.ServiceID, i.PlanID)
 	if err != nil {
 		return store.Operation{}, err
 	}
@@ -71,48 +62,44 @@ func (e *Engine) Accept(ctx context.Context, tx pgx.Tx, r Request) (store.Operat
 	if err != nil {
 		return store.Operation{}, err
 	}
+	now := time.Now()
 	op := store.Operation{
-		ID: id.String(), Kind: r.Kind, Platform: r.Platform, InstanceID: r.InstanceID, BindingID: r.BindingID,
-		ServiceID: r.ServiceID, PlanID: r.PlanID, RequestID: r.RequestID, Originating: r.Originating, State: store.InProgress,
+		ID: id.String(), Kind: r.Kind, Platform: i.Platform, InstanceID: i.ID, BindingID: r.BindingID, ServiceID: i.ServiceID, PlanID: i.PlanID,
+		Parameters: emptyObject, Context: emptyObject, RequestID: r.RequestID, Originating: r.Originating,
+		State: store.InProgress, Deadline: now.Add(plan.MaximumPollingDuration),
 	}
-	args, queue, err := e.jobOf(ctx, plan, op, r.Server)
+	switch r.Kind {
+	case store.Update:
+		op.Parameters, op.MaintenanceVersion, op.Context = i.Parameters, i.MaintenanceVersion, i.Context
+	case store.SoftDelete:
+		until := now.Add(plan.KeepDeleted)
+		op.RetainedUntil = &until
+	default:
+	}
+	args, queue, err := e.jobOf(ctx, plan, op, i.Server)
 	if err != nil {
 		return op, err
 	}
-	own, ok := tx.(*store.Tx)
-	if !ok || !e.direct.accepts(queue) {
-		if op.JobID, err = e.insertJob(ctx, tx, args, &river.InsertOpts{Queue: queue}); err != nil {
-			return op, err
-		}
-		return op, e.recordAccepted(ctx, tx, op, r, plan)
+	if e.direct.accepts(queue) {
+		tx.OnCommit(func() { e.direct.begin(args, queue) })
+	} else if op.JobID, err = e.insertJob(ctx, tx, args, &river.InsertOpts{Queue: queue}); err != nil {
+		return op, err
 	}
-	own.OnCommit(func() { e.direct.begin(args, queue) })
-	return op, own.Last(func(db store.DBTX) error { return e.recordAccepted(ctx, db, op, r, plan) })
-}
-
-func (e *Engine) recordAccepted(ctx context.Context, db store.DBTX, op store.Operation, r Request, plan *catalog.Plan) error {
-	err := e.Store.InsertOperation(ctx, db, store.InsertOperationParams{
-		ID: op.ID, Kind: r.Kind, Platform: r.Platform, InstanceID: r.InstanceID, BindingID: r.BindingID,
-		ServiceID: r.ServiceID, PlanID: r.PlanID, Parameters: orEmpty(r.Parameters), MaintenanceVersion: r.MaintenanceVersion,
-		Context: orEmpty(r.Context), RequestID: r.RequestID, Originating: r.Originating, Deadline: time.Now().Add(plan.MaximumPollingDuration), JobID: op.JobID,
-		RetainedUntil: r.RetainedUntil,
+	return op, tx.Last(func(db store.DBTX) error {
+		return errors.Join(e.Store.InsertOperation(ctx, db, store.InsertOperationParams{
+			ID: op.ID, Kind: op.Kind, Platform: op.Platform, InstanceID: op.InstanceID, BindingID: op.BindingID,
+			ServiceID: op.ServiceID, PlanID: op.PlanID, Parameters: op.Parameters, MaintenanceVersion: op.MaintenanceVersion,
+			Context: op.Context, RequestID: op.RequestID, Originating: op.Originating, Deadline: op.Deadline, JobID: op.JobID,
+			RetainedUntil: op.RetainedUntil,
+		}), e.audit(ctx, db, op, store.EventAccepted))
 	})
-	if err != nil {
-		return fmt.Errorf("record the operation: %w", err)
-	}
-	return e.audit(ctx, db, op, store.EventAccepted)
 }
 
-func orEmpty(object json.RawMessage) json.RawMessage {
-	if object == nil {
-		return json.RawMessage("{}")
-	}
-	return object
-}
+var emptyObject = json.RawMessage("{}")
 
-// enqueue inserts a job for the operation and makes it the operation's own: the
-// job before, if it still exists, does nothing when its time comes.
-func (e *Engine) enqueue(ctx context.Context, tx pgx.Tx, op store.Operation) error {
+// enqueue inserts a job for the operation. The previous job, if it still exists, then does
+// nothing.
+func (e *Engine) enqueue(ctx context.Context, tx *store.Tx, op store.Operation) error {
 	i, err := e.Store.Instance(ctx, tx, op.InstanceID)
 	if err != nil {
 		return fmt.Errorf("read the operation's instance: %w", err)
@@ -135,7 +122,7 @@ func (e *Engine) enqueue(ctx context.Context, tx pgx.Tx, op store.Operation) err
 	return nil
 }
 
-// jobOf is an operation's job, and the queue of its server.
+// jobOf returns an operation's job, and the queue of its server.
 func (e *Engine) jobOf(ctx context.Context, plan *catalog.Plan, op store.Operation, server string) (job, string, error) {
 	exclusive, err := e.exclusive(plan, op, server)
 	return job{
@@ -144,10 +131,10 @@ func (e *Engine) jobOf(ctx context.Context, plan *catalog.Plan, op store.Operati
 	}, queueOf(catalog.ServerKey(plan.Backend, server)), err
 }
 
-func (e *Engine) insertJob(ctx context.Context, tx pgx.Tx, args job, o *river.InsertOpts) (int64, error) {
+func (e *Engine) insertJob(ctx context.Context, tx *store.Tx, args job, o *river.InsertOpts) (int64, error) {
 	o.MaxAttempts = 100
-	// River logs an error where its context ends. A client that hangs up here ends the
-	// transaction at its next statement.
+	// River logs an error if its context ends. If the client disconnects here, the
+	// transaction's next statement fails.
 	inserted, err := e.client.InsertTx(context.WithoutCancel(ctx), tx, args, o)
 	if err != nil {
 		return 0, fmt.Errorf("enqueue the operation: %w", err)
@@ -155,8 +142,8 @@ func (e *Engine) insertJob(ctx context.Context, tx pgx.Tx, args job, o *river.In
 	return inserted.Job.ID, nil
 }
 
-// exclusive says whether nothing else on the instance may run beside the operation. An
-// engine that has no backends open does not know, and is careful.
+// exclusive reports whether nothing else on the instance may run beside the operation. An
+// engine without open backends assumes so.
 func (e *Engine) exclusive(plan *catalog.Plan, op store.Operation, server string) (bool, error) {
 	if op.BindingID == "" || e.Drivers == nil {
 		return true, nil
@@ -168,12 +155,11 @@ func (e *Engine) exclusive(plan *catalog.Plan, op store.Operation, server string
 	return d.SerialBinds, nil
 }
 
-// Preempt ends an unfinished create in tx, in favour of a delete that is
-// accepted in the same transaction. The delete's turns begin when the create's
-// turn under way, if any, has noticed.
-func (e *Engine) Preempt(ctx context.Context, tx pgx.Tx, op store.Operation) error {
+// Preempt ends an unfinished create in tx, in favour of a delete that is accepted in the
+// same transaction. The delete's first attempt waits until the create's has ended.
+func (e *Engine) Preempt(ctx context.Context, tx *store.Tx, op store.Operation) error {
 	n, err := e.Store.PreemptOperation(ctx, tx, store.PreemptOperationParams{
-		ID: op.ID, Description: "halted: the platform asked to delete it",
+		ID: op.ID, Description: "cancelled: the platform asked to delete it",
 	})
 	if err != nil {
 		return fmt.Errorf("end operation %s: %w", op.ID, err)
@@ -188,11 +174,10 @@ func (e *Engine) Preempt(ctx context.Context, tx pgx.Tx, op store.Operation) err
 	return e.notify(ctx, tx, cancelled, op.ID)
 }
 
-// Cancel turns an unfinished create or update around: what it did is undone,
-// and it ends as failed with the description. One that ended already, or is
-// being undone, stays as it is.
+// Cancel undoes an unfinished create or update, which then fails with the description. It
+// does nothing to an operation that has ended or is being undone.
 func (e *Engine) Cancel(ctx context.Context, operationID, description string) error {
-	return e.Store.InTx(ctx, func(tx pgx.Tx) error {
+	return e.Store.InTx(ctx, func(tx *store.Tx) error {
 		op, err := e.Store.BeginUndo(ctx, tx, store.BeginUndoParams{
 			ID: operationID, Outcome: store.OutcomeCancelled, Description: description,
 		})
@@ -201,7 +186,7 @@ func (e *Engine) Cancel(ctx context.Context, operationID, description string) er
 		} else if err != nil {
 			return err
 		}
-		// The job there is may sleep for a while yet.
+		// The present job may be scheduled for later.
 		if err := e.enqueue(ctx, tx, op); err != nil {
 			return err
 		}
@@ -209,15 +194,14 @@ func (e *Engine) Cancel(ctx context.Context, operationID, description string) er
 	})
 }
 
-// ErrNotRetryable is what Retry returns, wrapped with the reason.
+// ErrNotRetryable is the error of Retry, wrapped with the reason.
 var ErrNotRetryable = errors.New("cannot be retried")
 
-// Retry puts a failed operation back to work, with a new deadline. It has to be
-// the latest on its instance or binding, which has to exist still. The audit record
-// says who asked for it.
+// Retry attempts a failed operation again, with a new deadline. It must be the latest on
+// its instance or binding, which must still exist. The audit record names originating.
 func (e *Engine) Retry(ctx context.Context, operationID string, originating json.RawMessage) (store.Operation, error) {
 	var op store.Operation
-	err := e.Store.InTx(ctx, func(tx pgx.Tx) error {
+	err := e.Store.InTx(ctx, func(tx *store.Tx) error {
 		old, err := e.Store.Operation(ctx, tx, operationID)
 		if store.NotFound(err) {
 			return fmt.Errorf("%w: there is no operation %s", ErrNotRetryable, operationID)
@@ -249,7 +233,7 @@ func (e *Engine) Retry(ctx context.Context, operationID string, originating json
 
 // Retryable returns the reason why an operation cannot be retried. It changes nothing.
 func (e *Engine) Retryable(ctx context.Context, operationID string) error {
-	return e.Store.InTx(ctx, func(tx pgx.Tx) error {
+	return e.Store.InTx(ctx, func(tx *store.Tx) error {
 		op, err := e.Store.Operation(ctx, tx, operationID)
 		if err != nil {
 			return err
@@ -258,7 +242,7 @@ func (e *Engine) Retryable(ctx context.Context, operationID string) error {
 	})
 }
 
-func (e *Engine) retryable(ctx context.Context, tx pgx.Tx, op store.Operation) error {
+func (e *Engine) retryable(ctx context.Context, tx *store.Tx, op store.Operation) error {
 	if op.State != store.Failed {
 		return fmt.Errorf("%w: it is %s", ErrNotRetryable, op.State)
 	}

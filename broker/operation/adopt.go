@@ -7,39 +7,36 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Adoption makes what exists on a backend's server an instance's.
+// Adoption gives an instance a resource that exists on its server.
 type Adoption struct {
-	// InstanceID is a ready instance without bindings, whose own resource is
-	// removed in favour of the adopted one.
+	// InstanceID is that of a ready instance without bindings, whose own resource is
+	// replaced by the adopted one and deleted.
 	InstanceID string
-	// Resource is what the server calls it.
+	// Resource is its name on the server.
 	Resource string
 	// DryRun changes nothing.
 	DryRun      bool
-	Originating json.RawMessage // who asked for it
+	Originating json.RawMessage // for the audit record
 }
 
-// adoptTime is how long the backend may take: nobody polls for it.
+// adoptTime is how long the backend may take; platforms do not poll an adoption.
 const adoptTime = 5 * time.Minute
 
-// Adopt takes a resource over while nothing else works on the instance, and
-// returns what was done, or with Dry would be. After a crash half-way it is called
-// again.
+// Adopt adopts a resource while no operation runs on the instance, and returns what was
+// done, or what would be with DryRun. It can be repeated after a crash half-way.
 func (e *Engine) Adopt(ctx context.Context, a Adoption) (steps []string, err error) {
-	err = e.Store.InTx(ctx, func(tx pgx.Tx) error {
+	err = e.Store.InTx(ctx, func(tx *store.Tx) error {
 		locked, err := e.Store.LockInstance(ctx, tx, a.InstanceID)
 		if err != nil {
 			return err
 		}
 		if !locked {
-			return notRestorable("instance %q is being worked on; try again", a.InstanceID)
+			return notRestorable("an operation runs on instance %q; try again", a.InstanceID)
 		}
 		i, err := e.adoptable(ctx, tx, a.InstanceID)
 		if err != nil {
@@ -69,7 +66,7 @@ func (e *Engine) Adopt(ctx context.Context, a Adoption) (steps []string, err err
 		err = store.HoldLocks(limited, tx, func(ctx context.Context) error {
 			return whileNotYet(ctx, func() error {
 				adopted, err := driver.Adopt(ctx, services.RawAdopt{Instance: RawInstance(i, plan), Resource: a.Resource, DryRun: a.DryRun})
-				if steps == nil { // a repetition finds less to do
+				if steps == nil { // a repeated call has less to do
 					steps = adopted.Steps
 				}
 				return err
@@ -89,14 +86,14 @@ func (e *Engine) Adopt(ctx context.Context, a Adoption) (steps []string, err err
 	return steps, err
 }
 
-func (e *Engine) auditAdoption(ctx context.Context, tx pgx.Tx, a Adoption, i store.Instance) error {
+func (e *Engine) auditAdoption(ctx context.Context, tx *store.Tx, a Adoption, i store.Instance) error {
 	return e.Store.InsertAudit(ctx, tx, store.InsertAuditParams{
 		Platform: i.Platform, Originating: a.Originating, Action: store.ActionAdopt, Event: store.EventSucceeded,
 		InstanceID: i.ID, ServiceID: i.ServiceID, PlanID: i.PlanID, Outcome: store.OutcomeSucceeded, Resource: a.Resource,
 	})
 }
 
-// whileNotYet makes a call again while the backend says NotYet.
+// whileNotYet repeats a call while the backend returns NotYet.
 func whileNotYet(ctx context.Context, call func() error) error {
 	for {
 		err := call()
@@ -104,16 +101,14 @@ func whileNotYet(ctx context.Context, call func() error) error {
 		if !ok {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if !sleep(ctx, pending.After) {
 			return fmt.Errorf("not done in time: %w", err)
-		case <-time.After(pending.After):
 		}
 	}
 }
 
-// adoptable locks an instance that nobody uses yet.
-func (e *Engine) adoptable(ctx context.Context, tx pgx.Tx, id string) (store.Instance, error) {
+// adoptable locks an instance that nobody has used yet.
+func (e *Engine) adoptable(ctx context.Context, tx *store.Tx, id string) (store.Instance, error) {
 	i, err := e.Store.InstanceForUpdate(ctx, tx, id)
 	switch {
 	case store.NotFound(err):

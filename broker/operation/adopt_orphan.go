@@ -4,20 +4,18 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/services"
 )
 
-// orphanName is the safe name of the resource where this broker made it; empty where
-// it was made by others, or the backend cannot tell.
-func (e *Engine) orphanName(ctx context.Context, tx pgx.Tx, d *services.Driver, i store.Instance, resource string) (name string, err error) {
+// orphanName returns the safe name of a resource that this broker made; empty if others made
+// it, or the backend cannot list its resources.
+func (e *Engine) orphanName(ctx context.Context, tx *store.Tx, d *services.Driver, i store.Instance, resource string) (name string, err error) {
 	err = store.HoldLocks(ctx, tx, func(ctx context.Context) error {
 		found, err := d.List.OrZero(ctx, services.None{})
 		if err != nil {
-			return fmt.Errorf("ask the backend what it holds: %w", err)
+			return fmt.Errorf("list the backend's resources: %w", err)
 		}
 		for _, f := range found {
 			if f.Binding == "" && f.Name == resource {
@@ -32,13 +30,13 @@ func (e *Engine) orphanName(ctx context.Context, tx pgx.Tx, d *services.Driver, 
 	return name, err
 }
 
-// adoptOrphan gives an instance a resource that this broker made and whose owner the
-// state has lost. Its name stays, and with it everything that is in it. The backend
-// brings it to the instance's plan and parameters. The instance's own resource, which
-// nobody has used, is removed before the state changes: after a crash in between the
-// instance has none, and a repetition goes on.
+// adoptOrphan gives an instance a resource that this broker made and whose owner the state
+// has lost. It keeps its name and its data, and the backend changes it to the instance's
+// plan and parameters. The instance's own resource, which nobody has used, is removed before
+// the state changes: after a crash in between the instance has no resource, and the operator
+// repeats the command.
 func (e *Engine) adoptOrphan(
-	ctx context.Context, tx pgx.Tx, d *services.Driver, i store.Instance, plan *catalog.Plan, name string, a Adoption,
+	ctx context.Context, tx *store.Tx, d *services.Driver, i store.Instance, plan *catalog.Plan, name string, a Adoption,
 ) (steps []string, err error) {
 	current := RawInstance(i, plan)
 	adopted := current
@@ -47,7 +45,7 @@ func (e *Engine) adoptOrphan(
 		return nil, err
 	}
 	steps = []string{
-		fmt.Sprintf("%s, which no instance has, becomes the resource of this one, under the name that it has", a.Resource),
+		fmt.Sprintf("%s, which belongs to no instance, becomes the resource of this one, under its present name", a.Resource),
 		"it is brought to the limits of plan " + plan.Name,
 		"the instance's own resource, which nobody has used, is removed",
 	}
@@ -76,15 +74,15 @@ func (e *Engine) adoptOrphan(
 	return steps, e.auditAdoption(ctx, tx, a, i)
 }
 
-// checkOrphan refuses what would lose data or give one resource to two instances.
-func (e *Engine) checkOrphan(ctx context.Context, tx pgx.Tx, d *services.Driver, i store.Instance, adopted services.RawInstance, resource string) error {
-	is, err := d.ResourceName.OrZero(ctx, adopted)
+// checkOrphan refuses an adoption that would lose data or give a resource to two instances.
+func (e *Engine) checkOrphan(ctx context.Context, tx *store.Tx, d *services.Driver, i store.Instance, adopted services.RawInstance, resource string) error {
+	named, err := d.ResourceName.OrZero(ctx, adopted)
 	if err != nil {
 		return err
 	}
-	if is != "" && is != resource {
+	if named != "" && named != resource {
 		return notRestorable("with the parameters of instance %q the resource would be called %s instead of %s; have an instance created with the parameters of %s",
-			i.ID, is, resource, resource)
+			i.ID, named, resource, resource)
 	}
 	audit, err := e.Store.AuditOfInstance(ctx, tx, i.ID)
 	if err != nil {
@@ -98,9 +96,9 @@ func (e *Engine) checkOrphan(ctx context.Context, tx pgx.Tx, d *services.Driver,
 	return e.checkUnowned(ctx, tx, adopted.Name, resource)
 }
 
-// checkUnowned refuses a resource that an instance owns. Until tx ends, no other instance can
-// be created under the name.
-func (e *Engine) checkUnowned(ctx context.Context, tx pgx.Tx, name, resource string) error {
+// checkUnowned refuses a resource that an instance owns. Until tx ends, no instance can be
+// created under the name.
+func (e *Engine) checkUnowned(ctx context.Context, tx *store.Tx, name, resource string) error {
 	if err := e.Store.LockOrphan(ctx, tx, name); err != nil {
 		return fmt.Errorf("lock the name of %s: %w", resource, err)
 	}

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 	"go.opentelemetry.io/otel/attribute"
 
@@ -24,11 +22,11 @@ type operationWorker struct {
 
 // Work attempts the operation until it ended or has to wait.
 func (w *operationWorker) Work(ctx context.Context, j *river.Job[job]) error {
-	release, ok := w.engine.direct.take(j.Queue, 0)
-	if !ok { // its server's workers are busy with what this replica accepted
+	workers := w.engine.direct.workers[j.Queue]
+	if !workers.take() { // all are busy with what this replica accepted
 		return river.JobSnooze(lockRetry)
 	}
-	defer release()
+	defer workers.release()
 	wait := w.engine.run(tracing.Continue(ctx, j.Args.Traceparent), j)
 	if wait == noAttempt {
 		return nil
@@ -44,8 +42,7 @@ func (e *Engine) run(ctx context.Context, j *river.Job[job]) (wait time.Duration
 		case err != nil && ctx.Err() != nil:
 			return 0 // interrupted by a shutdown
 		case err != nil:
-			// Only the state database gets here. River keeps the text, so it
-			// holds nothing of the operation.
+			// Only errors of the state database get here.
 			e.Logger.ErrorContext(ctx, "operation could not be attempted",
 				"operation_id", j.Args.OperationID, "instance_id", j.Args.InstanceID, "binding_id", j.Args.BindingID, "error", err.Error())
 			return time.Second
@@ -58,26 +55,22 @@ func (e *Engine) run(ctx context.Context, j *river.Job[job]) (wait time.Duration
 // lockRetry is how long an attempt waits for a lock or a worker.
 const lockRetry = 100 * time.Millisecond
 
-// What a turn returns beside a time to wait: the operation ended, or go on at
-// once.
+// An attempt returns how long to wait for the next one, or one of these.
 const (
-	noAttempt time.Duration = -1
+	noAttempt time.Duration = -1 // the operation ended, or is no longer this job's
 	nextNow   time.Duration = 0
 )
 
-// errInterrupted is the cause of a step's end when its operation was cancelled
-// or superseded.
+// errInterrupted is the cause of a step's end if its operation was cancelled or
+// preempted.
 var errInterrupted = errors.New("the operation was cancelled")
 
-// attempt runs one step of the operation under the operation's lock and records
-// what came of it, all in one transaction: whoever holds the lock is the only
-// one who works on it, and loses the lock with its connection.
+// attempt runs one step of the operation under its lock and records the result, in one
+// transaction: a replica that loses its connection loses the lock and records nothing.
 func (e *Engine) attempt(ctx context.Context, j *river.Job[job]) (time.Duration, error) {
 	var b store.Batch
-	locked := store.Read(&b, func(db store.DBTX) (bool, error) { return e.lock(ctx, db, j.Args) })
-	row := store.Read(&b, func(db store.DBTX) (store.OperationAndInstanceRow, error) {
-		return e.Store.OperationAndInstance(ctx, db, j.Args.OperationID)
-	})
+	locked := store.Read(ctx, &b, e.lock, j.Args)
+	row := store.Read(ctx, &b, e.Store.OperationAndInstance, j.Args.OperationID)
 	bound := e.readBindings(ctx, &b, j.Args)
 	tx, err := e.Store.BeginWith(ctx, &b)
 	if err != nil {
@@ -87,7 +80,7 @@ func (e *Engine) attempt(ctx context.Context, j *river.Job[job]) (time.Duration,
 
 	if !locked.Value {
 		if err := e.reportBlocked(ctx, tx, j); err != nil {
-			return 0, fmt.Errorf("say what it waits for: %w", err)
+			return 0, fmt.Errorf("report what it waits for: %w", err)
 		}
 		return lockRetry + rand.N(lockRetry), nil
 	}
@@ -111,7 +104,7 @@ func (e *Engine) attempt(ctx context.Context, j *river.Job[job]) (time.Duration,
 	return e.record(ctx, tx, j, op, subject, result)
 }
 
-// attributes are what a turn's span tells.
+// attributes are those of an attempt's span.
 func attributes(op store.Operation) []attribute.KeyValue {
 	return []attribute.KeyValue{
 		attribute.String("chandler.operation.id", op.ID),
@@ -131,21 +124,22 @@ func (e *Engine) lock(ctx context.Context, tx store.DBTX, j job) (bool, error) {
 	return locked != nil && *locked, err
 }
 
-// runStep calls the step while it keeps the lock's connection alive, and ends
-// the step when that connection is lost or the operation is cancelled.
-func (e *Engine) runStep(ctx context.Context, tx pgx.Tx, op store.Operation, s *subject) result {
+// runStep runs the step while it keeps the lock's connection alive. It ends the step when
+// that connection is lost or the operation is cancelled.
+func (e *Engine) runStep(ctx context.Context, tx *store.Tx, op store.Operation, s *subject) result {
 	limited, cancel := context.WithDeadline(ctx, stepDeadline(op))
 	defer cancel()
 	stepCtx, interrupt := context.WithCancelCause(limited)
 	defer interrupt(nil)
-	defer e.running.register(op.ID, interrupt)()
+	e.running.Store(op.ID, interrupt)
+	defer e.running.Delete(op.ID)
 
 	var r result
 	r.lockErr = store.HoldLocksAndWatch(stepCtx, tx, func(ctx context.Context) error {
 		r = e.step(ctx, op, s)
 		return nil
 	}, func(ctx context.Context) error {
-		// The notification of the operation's end may have got lost.
+		// The notification of its cancellation may have been lost.
 		now, err := e.Store.OperationPhase(ctx, tx, op.ID)
 		if err == nil && (now.State != store.InProgress || now.Phase != op.Phase) {
 			interrupt(errInterrupted)
@@ -156,7 +150,7 @@ func (e *Engine) runStep(ctx context.Context, tx pgx.Tx, op store.Operation, s *
 	return r
 }
 
-// lastAttempt is what a clean-up gets whose time ran out before it could begin: when
+// lastAttempt is the time of a clean-up whose deadline passed before it could begin, because
 // the whole broker was down.
 const lastAttempt = 5 * time.Second
 
@@ -172,14 +166,13 @@ func stepDeadline(op store.Operation) time.Time {
 	return limit
 }
 
-// undoable says whether the operation is one that is undone when it fails;
-// deletes are not.
+// undoable reports whether the operation is undone if it fails; deletes are not.
 func undoable(op store.Operation) bool {
 	return op.Kind == store.Provision || op.Kind == store.Update || op.Kind == store.Bind
 }
 
-// phaseDeadline is when the phase the operation is in has to end: a quarter of
-// its time is kept for undoing what did not work.
+// phaseDeadline is when the operation's phase has to end: a quarter of its time is reserved
+// for undoing.
 func phaseDeadline(op store.Operation) time.Time {
 	if op.Phase == store.PhaseUndo || !undoable(op) {
 		return op.Deadline
@@ -187,37 +180,16 @@ func phaseDeadline(op store.Operation) time.Time {
 	return op.Deadline.Add(-op.Deadline.Sub(op.CreatedAt) / 4)
 }
 
-// runningSteps are the steps under way in this process, by operation.
-type runningSteps struct {
-	mu   sync.Mutex
-	byOp map[string]context.CancelCauseFunc
-}
-
-func (t *runningSteps) register(id string, cancel context.CancelCauseFunc) (unregister func()) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.byOp == nil {
-		t.byOp = map[string]context.CancelCauseFunc{}
-	}
-	t.byOp[id] = cancel
-	return func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		delete(t.byOp, id)
+// interrupt ends the operation's step, if it runs in this process.
+func (e *Engine) interrupt(operationID string) {
+	if cancel, ok := e.running.Load(operationID); ok {
+		cancel.(context.CancelCauseFunc)(errInterrupted)
 	}
 }
 
-func (t *runningSteps) interrupt(id string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if cancel, ok := t.byOp[id]; ok {
-		cancel(errInterrupted)
-	}
-}
-
-// backoff is how long an operation waits after so many failed attempts. It
-// stays below River's scheduler interval for a while, because only an elected
-// leader schedules what lies further ahead.
+// backoff is how long an operation waits after so many failed attempts. The first waits are
+// shorter than River's scheduler interval, because only an elected leader schedules what is
+// due later.
 func backoff(attempts int32) time.Duration {
 	base := 30 * time.Second
 	if attempts < 40 {

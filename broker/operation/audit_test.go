@@ -10,7 +10,6 @@ import (
 
 	"code.cloudfoundry.org/brokerapi/v13/domain"
 	"github.com/google/go-cmp/cmp"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/chandler-broker/chandler/broker"
 	"github.com/chandler-broker/chandler/broker/brokertest"
@@ -37,10 +36,10 @@ func TestAudit(t *testing.T) {
 	})
 	failed := bind(t, h, "i", "b", brokertest.Short)
 	h.AwaitOperation(t, failed)
-	gone, err := h.Unbind(ctx, "i", "b", domain.UnbindDetails{}, true)
-	done(t, h, begun(t, h, "i", "b", gone.OperationData, err))
-	removed, err := h.Deprovision(ctx, "i", domain.DeprovisionDetails{}, true)
-	done(t, h, begun(t, h, "i", "", removed.OperationData, err))
+	gone, err := h.Unbind(ctx, "i", "b", true)
+	done(t, h, begun(t, h, "i", "b", gone, err))
+	removed, err := h.Deprovision(ctx, "i", true)
+	done(t, h, begun(t, h, "i", "", removed, err))
 
 	rows, err := h.Store.AuditOfInstance(context.Background(), h.Store.Pool, "i")
 	if err != nil {
@@ -72,10 +71,10 @@ func TestAudit(t *testing.T) {
 func TestAcceptIsAtomic(t *testing.T) {
 	h := soon(t)
 	rollback := errors.New("roll back")
-	err := h.Store.InTx(context.Background(), func(tx pgx.Tx) error {
-		_, err := h.Engine.Accept(context.Background(), tx, operation.Request{
-			Kind: store.Provision, Platform: "cf", InstanceID: "i", ServiceID: brokertest.Service, PlanID: brokertest.Small, Server: catalog.DefaultServer,
-		})
+	err := h.Store.InTx(context.Background(), func(tx *store.Tx) error {
+		_, err := h.Engine.Accept(context.Background(), tx, store.Instance{
+			ID: "i", Platform: "cf", ServiceID: brokertest.Service, PlanID: brokertest.Small, Server: catalog.DefaultServer,
+		}, operation.Request{Kind: store.Provision})
 		if err != nil {
 			t.Error(err)
 		}

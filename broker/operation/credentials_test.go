@@ -73,7 +73,7 @@ func TestCredentialStoreDown(t *testing.T) {
 	if calls := strings.Join(h.Backend.Calls(), " "); strings.Contains(calls, "bind") {
 		t.Errorf("calls: %s", calls)
 	}
-	poll, err := h.PollBinding(brokertest.CallerContext(), "i", "b", domain.PollDetails{})
+	poll, err := h.Poll(brokertest.CallerContext(), "i", "b", "")
 	if err != nil || poll.State != domain.InProgress || poll.Description == "" {
 		t.Errorf("poll: %+v, %v", poll, err)
 	}

@@ -6,14 +6,12 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/credhub"
 )
 
-// deleteSecrets deletes the binding's secrets side by side: each of them is a round
-// trip to the credential store, and none means anything any more.
+// deleteSecrets deletes the binding's secrets concurrently: each is a round trip to the
+// credential store.
 func (e *Engine) deleteSecrets(ctx context.Context, b store.Binding, mounts bool) error {
 	secrets := map[string]credhub.Path{
 		"credentials": credhub.CredentialsPath(b.InstanceID, b.ID),
@@ -22,7 +20,7 @@ func (e *Engine) deleteSecrets(ctx context.Context, b store.Binding, mounts bool
 	if mounts {
 		secrets["volume mounts"] = credhub.VolumeMountsPath(b.InstanceID, b.ID)
 	}
-	return sideBySide(secrets, func(what string, path credhub.Path) error {
+	return concurrently(secrets, func(what string, path credhub.Path) error {
 		if err := e.Credentials.Delete(ctx, path); err != nil {
 			return fmt.Errorf("delete the %s: %w", what, err)
 		}
@@ -30,8 +28,8 @@ func (e *Engine) deleteSecrets(ctx context.Context, b store.Binding, mounts bool
 	})
 }
 
-// sideBySide calls do with each of all at once, and returns when all have ended.
-func sideBySide[T any](all map[string]T, do func(what string, one T) error) error {
+// concurrently calls do with each element at once, and returns when all calls have ended.
+func concurrently[T any](all map[string]T, do func(what string, one T) error) error {
 	ended := make(chan error, len(all))
 	for what, one := range all {
 		go func() { ended <- do(what, one) }()
@@ -43,42 +41,35 @@ func sideBySide[T any](all map[string]T, do func(what string, one T) error) erro
 	return errors.Join(errs...)
 }
 
-// redeleteSecrets deletes the secrets of bindings that ended once more: what a replica
-// had sent to the credential store when it was killed may have arrived after they
-// were deleted. Every replica does it: a job of which there is one at a time would
-// be held up for minutes by a replica that is killed during it.
+// redeleteSecrets deletes the secrets of ended bindings a second time: a write that a
+// replica had sent when it was killed may have reached the credential store after their
+// deletion. Every replica does so: a replica that is killed would hold up a single job for
+// minutes.
 func (e *Engine) redeleteSecrets(ctx context.Context) {
-	tick := time.NewTicker(e.ReconcileEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	for sleep(ctx, e.ReconcileEvery) {
 		failed, err := e.redeleteDue(ctx, time.Now().Add(-e.RedeleteAfter))
 		if err != nil && ctx.Err() == nil {
-			e.Logger.WarnContext(ctx, "secrets of bindings that ended could not be deleted once more; the next round tries again",
+			e.Logger.WarnContext(ctx, "secrets of ended bindings could not be deleted a second time; the next round tries again",
 				"bindings", failed, "error", err.Error())
 		}
 	}
 }
 
-// redeleteDue goes through what was deleted before then. What fails stays for the
-// next round.
+// redeleteDue deletes what was first deleted before then. What fails is left to the next
+// round.
 func (e *Engine) redeleteDue(ctx context.Context, before time.Time) (failed int, last error) {
 	const batch = 200
 	next := store.SecretDeletionsParams{Before: before, Batch: batch}
 	for {
 		rows, err := e.Store.SecretDeletions(ctx, e.Store.Pool, next)
 		if err != nil {
-			return failed, fmt.Errorf("read which they are: %w", err)
+			return failed, fmt.Errorf("read the ended bindings: %w", err)
 		}
 		for _, row := range rows {
 			if ctx.Err() != nil {
 				return failed, last
 			}
-			if err := e.Store.InTx(ctx, func(tx pgx.Tx) error { return e.redelete(ctx, tx, row) }); err != nil {
+			if err := e.Store.InTx(ctx, func(tx *store.Tx) error { return e.redelete(ctx, tx, row) }); err != nil {
 				failed, last = failed+1, err
 			}
 		}
@@ -90,10 +81,9 @@ func (e *Engine) redeleteDue(ctx context.Context, before time.Time) (failed int,
 	}
 }
 
-// redelete leaves alone what another replica sees to, and what a binding that
-// was made under the same ID since may need; the lock keeps one from beginning
-// meanwhile.
-func (e *Engine) redelete(ctx context.Context, tx pgx.Tx, row store.SecretDeletion) error {
+// redelete does nothing if another replica does so, or if a newer binding of the same ID may
+// need the secrets. The lock keeps such a binding from being made meanwhile.
+func (e *Engine) redelete(ctx context.Context, tx *store.Tx, row store.SecretDeletion) error {
 	if locked, err := e.lock(ctx, tx, job{InstanceID: row.InstanceID, BindingID: row.BindingID}); err != nil || !locked {
 		return err
 	}
@@ -115,8 +105,8 @@ func (e *Engine) redelete(ctx context.Context, tx pgx.Tx, row store.SecretDeleti
 	}
 	return store.HoldLocks(ctx, tx, func(ctx context.Context) error {
 		errs := []error{e.deleteSecrets(ctx, ended, true)}
-		// What was delivered may have the same place as another binding's, or be of
-		// a way that was taken from the catalog since.
+		// The delivery may no longer be in the catalog, or have the same place as
+		// another instance's binding.
 		if _, isSetUp := e.Deliveries[ended.Delivery]; isSetUp && (!exists || sameInstance) {
 			errs = append(errs, e.withdraw(ctx, ended))
 		}
@@ -124,8 +114,8 @@ func (e *Engine) redelete(ctx context.Context, tx pgx.Tx, row store.SecretDeleti
 	})
 }
 
-// unchangedSince says whether the binding is what it was when its secrets were
-// deleted: it has not been made anew since.
+// unchangedSince reports whether the binding has not been made again since its secrets were
+// deleted.
 func unchangedSince(b store.Binding, row store.SecretDeletion) bool {
 	return (b.Status == store.CreateFailed || b.Status == store.Expired) && b.CreatedAt.Before(row.At)
 }

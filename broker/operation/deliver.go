@@ -10,13 +10,13 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Reader is whom a binding's credentials are for.
+// Reader returns the reader of a binding's credentials.
 func Reader(b store.Binding) credhub.Reader {
 	var resource struct {
 		ClientID string `json:"credential_client_id"`
 	}
 	var platform struct{ Platform, Namespace string }
-	// What is not there, or is something else, says nothing of the reader.
+	// Members of another type say nothing of the reader.
 	_ = json.Unmarshal(b.BindResource, &resource)
 	_ = json.Unmarshal(b.Context, &platform)
 	return credhub.Reader{
@@ -25,13 +25,10 @@ func Reader(b store.Binding) credhub.Reader {
 	}
 }
 
-// deliver puts the credentials where their application reads them itself.
+// deliver puts the credentials where their application reads them.
 func (e *Engine) deliver(ctx context.Context, b store.Binding, c services.Credentials) error {
-	if b.Delivery == credhub.Inline {
-		return nil
-	}
 	d, err := e.delivery(b)
-	if err != nil {
+	if err != nil || d == nil {
 		return err
 	}
 	value, err := json.Marshal(c.Values)
@@ -44,13 +41,10 @@ func (e *Engine) deliver(ctx context.Context, b store.Binding, c services.Creden
 	return nil
 }
 
-// withdraw removes what deliver put anywhere.
+// withdraw removes the credentials that deliver put somewhere.
 func (e *Engine) withdraw(ctx context.Context, b store.Binding) error {
-	if b.Delivery == credhub.Inline {
-		return nil
-	}
 	d, err := e.delivery(b)
-	if err != nil {
+	if err != nil || d == nil {
 		return err
 	}
 	if err := d.Withdraw(ctx, Reader(b)); err != nil {
@@ -59,9 +53,10 @@ func (e *Engine) withdraw(ctx context.Context, b store.Binding) error {
 	return nil
 }
 
+// delivery returns the binding's delivery; nil if its credentials are inline.
 func (e *Engine) delivery(b store.Binding) (credhub.Delivery, error) {
 	d, ok := e.Deliveries[b.Delivery]
-	if !ok {
+	if !ok && b.Delivery != credhub.Inline {
 		return nil, fmt.Errorf("the binding's credentials are delivered by %s, which this catalog does not set up", b.Delivery)
 	}
 	return d, nil

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
 
@@ -20,47 +20,89 @@ import (
 
 // direct attempts operations on the replica that accepted them, as soon as they are
 // committed, so that no job is written, fetched and completed. An operation without a job
-// is as durable as one with: the sweeper of any replica gives one to what nobody works on.
-// One that has to wait for long gets its job here.
+// is as durable as one with a job: the sweeper of any replica gives a job to what nobody
+// works on. An operation that has to wait for long gets its job here.
 type direct struct {
-	engine *Engine
+	engine  *Engine
+	workers map[string]*workers // by queue
 
 	mu      sync.Mutex
 	ctx     context.Context // of the attempts; nil: nothing begins
 	cancel  context.CancelFunc
-	busy    map[string]int // the server's workers under way, by queue; jobs' included
-	free    map[string]chan struct{}
-	waiting map[string]int         // operations that wait for a worker, by queue
 	results map[string]*completion // by operation
 	working sync.WaitGroup
 }
 
 const (
-	// directFor is how long an operation may do without a job: less than the sweeper
-	// waits.
+	// directFor is how long an operation may have no job: less than the sweeper waits.
 	directFor = 4 * time.Second
-	// workerTime is how long an operation waits for a worker without a job: a burst
-	// passes, and a server that hangs keeps little in memory.
+	// workerTime is how long an operation without a job waits for a worker: long enough
+	// for a burst, and short enough that a server that hangs uses little memory.
 	workerTime = time.Second
-	// longestPause is what is waited for between two attempts without a job.
+	// longestPause is the longest pause between two attempts without a job.
 	longestPause = 2 * time.Second
-	// resultFor is how long a result can be asked for.
+	// resultFor is how long a result is available.
 	resultFor = 5 * time.Second
-	// schedulerInterval is how often the queue's leader looks for what is due.
+	// schedulerInterval is how often the queue's leader looks for due jobs.
 	schedulerInterval = 5 * time.Second
 	// handOverTime bounds the writing of a job.
 	handOverTime = 5 * time.Second
-	// stopTime is what interrupted attempts have to end.
+	// stopTime is how long interrupted attempts have to end.
 	stopTime = 1500 * time.Millisecond
 )
 
-// completion is what becomes of an operation that is attempted here.
-type completion struct {
-	done  chan struct{} // is closed when the operation ended or has a job
-	ended *Ended        // nil: it has a job, or another replica ended it
+// workers are those of one server on this replica. A channel has one element for each
+// worker that is busy. Some workers attempt jobs only, so that what waits in the queue is
+// worked off under any load.
+type workers struct {
+	all, direct chan struct{}
+	waiting     atomic.Int32 // operations that wait for a worker
 }
 
-// Ended is an operation that this replica ended a moment ago, with what was written then.
+func newWorkers(n int) *workers {
+	return &workers{all: make(chan struct{}, n), direct: make(chan struct{}, n-n/4)}
+}
+
+// take takes a worker for a job, if one is free.
+func (w *workers) take() bool {
+	select {
+	case w.all <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (w *workers) release() { <-w.all }
+
+// takeDirect waits for a worker for an operation without a job. ok is false if none was
+// free for a while.
+func (w *workers) takeDirect(ctx context.Context) (release func(), ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, workerTime)
+	defer cancel()
+	w.waiting.Add(1)
+	defer w.waiting.Add(-1)
+	select {
+	case w.direct <- struct{}{}:
+	case <-ctx.Done():
+		return nil, false
+	}
+	select {
+	case w.all <- struct{}{}:
+		return func() { <-w.all; <-w.direct }, true
+	case <-ctx.Done():
+		<-w.direct
+		return nil, false
+	}
+}
+
+// completion is the end of an operation that is attempted here.
+type completion struct {
+	done  chan struct{} // is closed when the operation ended or has a job
+	ended *Ended        // nil if it has a job, or another replica ended it
+}
+
+// Ended is an operation that this replica ended a moment ago.
 type Ended struct {
 	Operation store.Operation
 	// Binding and Credentials are those of a bind that succeeded.
@@ -69,9 +111,11 @@ type Ended struct {
 }
 
 func newDirect(e *Engine) *direct {
-	return &direct{
-		engine: e, busy: map[string]int{}, free: map[string]chan struct{}{}, waiting: map[string]int{}, results: map[string]*completion{},
+	d := &direct{engine: e, workers: map[string]*workers{}, results: map[string]*completion{}}
+	for server := range e.Drivers {
+		d.workers[queueOf(server)] = newWorkers(e.Workers)
 	}
+	return d
 }
 
 func (d *direct) start(ctx context.Context) {
@@ -80,7 +124,7 @@ func (d *direct) start(ctx context.Context) {
 	d.ctx, d.cancel = context.WithCancel(ctx)
 }
 
-// stop lets attempts end up to ctx's deadline, and interrupts them then.
+// stop waits for attempts to end until ctx's deadline, and then interrupts them.
 func (d *direct) stop(ctx context.Context) {
 	d.mu.Lock()
 	cancel := d.cancel
@@ -104,86 +148,21 @@ func (d *direct) stop(ctx context.Context) {
 	}
 }
 
-// reserved is how many workers of each server only jobs have, so that what waits in the
-// queue is worked off under any load.
-func (d *direct) reserved() int { return d.engine.Workers / 4 }
-
-// accepts says whether an operation may begin without a job: no more wait for a worker
-// than are soon worked off.
+// accepts reports whether an operation may begin without a job: at most as many wait for a
+// worker as are soon worked off.
 func (d *direct) accepts(queue string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.ctx != nil && d.waiting[queue] < 8*d.engine.Workers
+	w, ok := d.workers[queue]
+	return d.ctx != nil && ok && int(w.waiting.Load()) < 8*d.engine.Workers
 }
 
-// take takes one of a server's workers but for the reserved ones.
-func (d *direct) take(queue string, reserved int) (release func(), ok bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.busy[queue] >= d.engine.Workers-reserved {
-		return nil, false
-	}
-	d.busy[queue]++
-	d.signal(queue)
-	return func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.busy[queue]--
-		d.signal(queue)
-	}, true
-}
-
-// signal wakes one that waits for a worker, if one is free.
-func (d *direct) signal(queue string) {
-	if d.busy[queue] >= d.engine.Workers-d.reserved() {
-		return
-	}
-	select {
-	case d.freed(queue) <- struct{}{}:
-	default: // somebody is being woken
-	}
-}
-
-func (d *direct) freed(queue string) chan struct{} {
-	if d.free[queue] == nil {
-		d.free[queue] = make(chan struct{}, 1)
-	}
-	return d.free[queue]
-}
-
-// await takes a worker as soon as one is free; ok is false where none was for a while.
-func (d *direct) await(ctx context.Context, queue string) (release func(), ok bool) {
-	d.mu.Lock()
-	freed := d.freed(queue)
-	d.waiting[queue]++
-	d.mu.Unlock()
-	defer func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.waiting[queue]--
-	}()
-	timeout := time.NewTimer(workerTime)
-	defer timeout.Stop()
-	for {
-		if release, ok := d.take(queue, d.reserved()); ok {
-			return release, true
-		}
-		select {
-		case <-freed:
-		case <-timeout.C:
-			return nil, false
-		case <-ctx.Done():
-			return nil, false
-		}
-	}
-}
-
-// begin works on an operation that is committed and has no job.
+// begin works on an operation without a job that has just been committed.
 func (d *direct) begin(args job, queue string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	ctx := d.ctx
-	if ctx == nil { // stopped since it was accepted: the sweeper gives it a job
+	if ctx == nil { // stopped meanwhile: the sweeper gives the operation a job
 		return
 	}
 	c := &completion{done: make(chan struct{})}
@@ -205,7 +184,7 @@ func (d *direct) forget(operationID string) {
 
 func (d *direct) work(ctx context.Context, args job, queue string) {
 	defer func() {
-		if p := recover(); p != nil { // the sweeper gives it a job
+		if p := recover(); p != nil { // the sweeper gives the operation a job
 			d.engine.Logger.ErrorContext(ctx, "attempt panicked", "operation_id", args.OperationID,
 				"panic_type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 		}
@@ -223,9 +202,9 @@ func (d *direct) work(ctx context.Context, args job, queue string) {
 	}
 }
 
-// attempts is Engine.run with a worker of the server; ok is false where none is free.
+// attempts is Engine.run with a worker of the server; ok is false if none is free.
 func (d *direct) attempts(ctx context.Context, args job, queue string, began time.Time) (wait time.Duration, ok bool) {
-	release, ok := d.await(ctx, queue)
+	release, ok := d.workers[queue].takeDirect(ctx)
 	if !ok {
 		return 0, false
 	}
@@ -235,19 +214,17 @@ func (d *direct) attempts(ctx context.Context, args job, queue string, began tim
 	return d.engine.run(ctx, &river.Job[job]{JobRow: &rivertype.JobRow{CreatedAt: began, Queue: queue}, Args: args}), true
 }
 
-// sleep returns false where ctx ended first.
+// sleep returns false if ctx ended first.
 func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(d):
 		return true
 	case <-ctx.Done():
 		return false
 	}
 }
 
-// handOver gives a job to an operation that has none. Where that fails, the sweeper does.
+// handOver gives a job to an operation that has none. If it fails, the sweeper does so.
 func (e *Engine) handOver(ctx context.Context, args job, queue string, wait time.Duration) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handOverTime)
 	defer cancel()
@@ -255,17 +232,17 @@ func (e *Engine) handOver(ctx context.Context, args job, queue string, wait time
 	if wait > 0 {
 		o.ScheduledAt = time.Now().Add(wait)
 	}
-	err := e.Store.InTx(ctx, func(tx pgx.Tx) error {
+	err := e.Store.InTx(ctx, func(tx *store.Tx) error {
 		id, err := e.insertJob(ctx, tx, args, o)
 		if err != nil {
 			return err
 		}
-		return store.SendBatch(ctx, tx, func(db store.DBTX) error {
+		return tx.Last(func(db store.DBTX) error {
 			var soon error
 			if wait <= schedulerInterval {
 				soon = e.Store.MakeJobAvailable(ctx, db, id)
 			}
-			// Where it has got one meanwhile, this one does nothing.
+			// If the operation has got another job meanwhile, this one does nothing.
 			return errors.Join(soon, e.Store.SetFirstJob(ctx, db, store.SetFirstJobParams{ID: args.OperationID, JobID: id}))
 		})
 	})
@@ -275,7 +252,7 @@ func (e *Engine) handOver(ctx context.Context, args job, queue string, wait time
 	}
 }
 
-// ended keeps what an operation ended with for those who wait for it here.
+// ended passes an operation's end to those who wait for it in this process.
 func (d *direct) ended(op store.Operation, b store.Binding, r result) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -312,7 +289,7 @@ func (c *completion) isDone() bool {
 	}
 }
 
-// Ended returns what an operation ended with, where this replica ended it a moment ago.
+// Ended returns an operation that this replica ended a moment ago.
 func (e *Engine) Ended(operationID string) (Ended, bool) {
 	c := e.direct.completion(operationID)
 	if c == nil || !c.isDone() || c.ended == nil {

@@ -1,7 +1,6 @@
-// Package operation runs the lifecycle's work durably. An operation is a row
-// and a River job that are committed together by whoever accepts it; any
-// replica works it off, in turns that may be repeated after any crash, until
-// it succeeded, or failed and was undone, or its deadline passed.
+// Package operation does the lifecycle's work durably. An operation is a row in the state.
+// Any replica attempts it, again after any crash, until it succeeds, or fails and is undone,
+// or its deadline passes.
 package operation
 
 import (
@@ -30,46 +29,46 @@ import (
 const (
 	// stepTime is how long one call of a backend may take.
 	stepTime = 30 * time.Second
-	// jobTime is how long a job may take, which holds several steps.
+	// jobTime is how long a job may take, which runs several steps.
 	jobTime = 3 * stepTime
-	// maintenanceQueue keeps the engine's own jobs from waiting behind operations.
+	// maintenanceQueue is for the engine's own jobs, which must not wait for operations.
 	maintenanceQueue = "upkeep"
 )
 
-// Options is what an Engine is made of.
+// Options are the parts of an Engine.
 type Options struct {
 	Store       *store.Store
 	Catalog     *catalog.Catalog
 	Drivers     map[string]*services.Driver // by the servers' keys in the catalog; nil: the engine only accepts
 	Credentials credhub.Store
-	Deliveries  map[string]credhub.Delivery // by the name that bindings have; none: inline only
+	Deliveries  map[string]credhub.Delivery // by the name that bindings have; nil: inline only
 	Logger      *slog.Logger
-	// Workers is how many operations of each server this replica works on at
-	// once: a server that hangs keeps its own workers only.
+	// Workers is how many operations of each server this replica attempts at once: a
+	// server that hangs blocks only its own workers.
 	Workers int
-	// Retention is how long ended operations are remembered; the
-	// specification's platforms count on 72 h (OSB, "Polling Last Operation").
+	// Retention is how long ended operations are recorded; platforms may rely on 72 h
+	// (OSB, "Polling Last Operation").
 	Retention time.Duration
-	// AuditRetention is how long the audit record is kept; 0: for ever.
+	// AuditRetention is the retention of the audit record; 0: unlimited.
 	AuditRetention time.Duration
 	// ReconcileEvery is the interval of reconciliation, by backends and by the engine.
 	ReconcileEvery time.Duration
-	// VerifyEvery is how often the credentials of all bindings are verified, where
-	// there are few: ten minutes where it is 0.
+	// VerifyEvery is how often the credentials of all bindings are verified, if there
+	// are few; 0: ten minutes.
 	VerifyEvery time.Duration
-	// RedeleteAfter is how long after a binding's end its secrets are deleted once
-	// more: longer than a write to the credential store may be under way.
+	// RedeleteAfter is how long after a binding's end its secrets are deleted a second
+	// time: longer than any write to the credential store takes.
 	RedeleteAfter time.Duration
-	// OnFinished is told of every operation that this replica ended.
+	// OnFinished, if not nil, is called with every operation that this replica ended.
 	OnFinished func(store.Operation)
 }
 
-// Engine accepts operations and works them off. It is safe for concurrent use.
+// Engine accepts and attempts operations. It is safe for concurrent use.
 type Engine struct {
 	Options
 	client  *river.Client[pgx.Tx]
 	waiters waiters
-	running runningSteps
+	running sync.Map // of context.CancelCauseFunc: the steps in this process, by operation
 	direct  *direct
 	// reconcileRounds are the rounds over instances, by the server's key.
 	reconcileRounds map[string]*round
@@ -78,9 +77,9 @@ type Engine struct {
 	goroutines sync.WaitGroup
 }
 
-// New makes an Engine that accepts operations; Start makes it work on them.
+// New makes an Engine that accepts operations; after Start it attempts them.
 func New(o Options) (*Engine, error) {
-	if o.Credentials != nil { // an engine without only accepts
+	if o.Credentials != nil {
 		o.Credentials = completingStore{o.Credentials, o.Logger}
 	}
 	deliveries := map[string]credhub.Delivery{}
@@ -101,12 +100,11 @@ func New(o Options) (*Engine, error) {
 		Workers:      workers,
 		PeriodicJobs: e.periodicJobs(),
 		Logger:       warningsOnly(o.Logger),
-		// A commit wakes a worker at once; the default cool-down would make
-		// every operation of an idle broker take 100 ms.
+		// A commit wakes a worker at once; with the default, every operation of an
+		// idle broker would take 100 ms.
 		FetchCooldown:     time.Millisecond,
 		FetchPollInterval: 500 * time.Millisecond,
-		// An operation's turn may hold several steps, each with its own limit;
-		// River's rescue is the second net below the sweeper.
+		// The sweeper rescues jobs first.
 		JobTimeout:                  jobTime,
 		RescueStuckJobsAfter:        4 * stepTime,
 		CompletedJobRetentionPeriod: time.Hour,
@@ -127,13 +125,13 @@ func (e *Engine) queues() map[string]river.QueueConfig {
 	return queues
 }
 
-// queueName is a name that River takes, of the length that it takes.
+// queueName and maxQueueName are River's rules.
 var queueName = regexp.MustCompile(`^[a-z0-9]+([_-][a-z0-9]+)*$`)
 
 const maxQueueName = 64
 
-// queueOf is the queue of a server's operations, by its key. A replica whose
-// catalog lacks the server leaves them to others.
+// queueOf returns the queue of a server's operations, by its key. A replica whose catalog
+// lacks the server leaves them to others.
 func queueOf(server string) string {
 	name := "backend_" + strings.ReplaceAll(server, ".", "_")
 	if queueName.MatchString(name) && len(name) <= maxQueueName {
@@ -143,7 +141,7 @@ func queueOf(server string) string {
 	return "server_" + hex.EncodeToString(sum[:16])
 }
 
-// Start works on operations until Stop.
+// Start attempts operations until Stop.
 func (e *Engine) Start(ctx context.Context) error {
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	e.background = cancel
@@ -168,8 +166,8 @@ func (e *Engine) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop lets the turns that are under way end, up to ctx's deadline, and then
-// interrupts them; another replica, or the next start, goes on with them.
+// Stop waits for running attempts until ctx's deadline, and then interrupts them. Another
+// replica, or the next start, continues their operations.
 func (e *Engine) Stop(ctx context.Context) error {
 	direct := make(chan struct{})
 	go func() { defer close(direct); e.direct.stop(ctx) }()
@@ -185,7 +183,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 	return err
 }
 
-// driver is that of the server which an instance of the plan is on.
+// driver returns the driver of one of the plan's servers.
 func (e *Engine) driver(p *catalog.Plan, server string) (*services.Driver, error) {
 	key := catalog.ServerKey(p.Backend, server)
 	d, ok := e.Drivers[key]
@@ -195,8 +193,8 @@ func (e *Engine) driver(p *catalog.Plan, server string) (*services.Driver, error
 	return d, nil
 }
 
-// driverOf is that of an instance. One that another backend made than the catalog
-// says is left alone: this backend has nothing of it, and would report success.
+// driverOf returns an instance's driver. It fails if another backend made the instance than
+// the catalog says: that backend would find nothing to delete, and report success.
 func (e *Engine) driverOf(i store.Instance, p *catalog.Plan) (*services.Driver, error) {
 	if err := p.CheckBackend(i.Backend, i.BackendType); err != nil {
 		return nil, fmt.Errorf("instance %s: %w", i.ID, err)
@@ -207,13 +205,12 @@ func (e *Engine) driverOf(i store.Instance, p *catalog.Plan) (*services.Driver, 
 func (e *Engine) plan(serviceID, planID string) (*catalog.Plan, error) {
 	p, ok := e.Catalog.Plan(serviceID, planID)
 	if !ok {
-		return nil, fmt.Errorf("plan %q of service %q is not in the catalog any more", planID, serviceID)
+		return nil, fmt.Errorf("plan %q of service %q is no longer in the catalog", planID, serviceID)
 	}
 	return p, nil
 }
 
-// warningsOnly passes on River's warnings and errors only: it tells of every start and
-// stop of its parts otherwise.
+// warningsOnly logs River's warnings and errors only, not every start and stop of its parts.
 func warningsOnly(l *slog.Logger) *slog.Logger { return slog.New(warningHandler{l.Handler()}) }
 
 type warningHandler struct{ slog.Handler }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/chandler-broker/chandler/broker/store"
 )
 
@@ -16,15 +14,15 @@ func (e *Engine) sweepExpired(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var errs []error // one that cannot be begun must not keep the others
+	var errs []error // an error of one must not delay the others
 	for _, row := range due {
-		errs = append(errs, e.begin(ctx, func(tx pgx.Tx) error { return e.expire(ctx, tx, row.InstanceID, row.ID) }))
+		errs = append(errs, e.begin(ctx, func(tx *store.Tx) error { return e.expire(ctx, tx, row.InstanceID, row.ID) }))
 	}
 	return errors.Join(errs...)
 }
 
-// begin leaves to another round, or another replica, what is busy.
-func (e *Engine) begin(ctx context.Context, accept func(pgx.Tx) error) error {
+// begin leaves what is busy to a later round, or to another replica.
+func (e *Engine) begin(ctx context.Context, accept func(*store.Tx) error) error {
 	err := e.Store.InTx(ctx, accept)
 	if IsBusy(err) || store.NotFound(err) {
 		return nil
@@ -32,9 +30,9 @@ func (e *Engine) begin(ctx context.Context, accept func(pgx.Tx) error) error {
 	return err
 }
 
-// expire accepts a binding's end in the same order of locks as a request would,
-// if it is still to be.
-func (e *Engine) expire(ctx context.Context, tx pgx.Tx, instanceID, bindingID string) error {
+// expire accepts a binding's end, unless that is no longer due. It locks in the same order
+// as requests.
+func (e *Engine) expire(ctx context.Context, tx *store.Tx, instanceID, bindingID string) error {
 	i, err := e.Store.InstanceForShare(ctx, tx, instanceID)
 	if err != nil {
 		return err
@@ -46,22 +44,15 @@ func (e *Engine) expire(ctx context.Context, tx pgx.Tx, instanceID, bindingID st
 	if b.InstanceID != instanceID || !b.IsExpired(time.Now()) || b.Status != store.Ready && b.Status != store.DeleteFailed {
 		return nil
 	}
-	unfinished, err := e.Store.UnfinishedOperations(ctx, tx, instanceID)
-	if err != nil {
+	active, err := e.Store.UnfinishedOperations(ctx, tx, instanceID)
+	if err != nil || store.On(active, "") != nil || store.On(active, bindingID) != nil {
 		return err
 	}
-	for _, op := range unfinished {
-		if op.BindingID == "" || op.BindingID == bindingID {
-			return nil
-		}
-	}
-	_, err = e.Accept(ctx, tx, Request{
-		Kind: store.Expire, Platform: b.Platform, InstanceID: instanceID, BindingID: bindingID, ServiceID: i.ServiceID, PlanID: i.PlanID, Server: i.Server,
-	})
+	_, err = e.Accept(ctx, tx, i, Request{Kind: store.Expire, BindingID: bindingID})
 	return err
 }
 
-// sweepRetained begins to delete the instances that were kept for long enough.
+// sweepRetained begins to delete the instances whose retention has ended.
 func (e *Engine) sweepRetained(ctx context.Context) error {
 	due, err := e.Store.RetainedInstancesDue(ctx, e.Store.Pool)
 	if err != nil {
@@ -69,12 +60,12 @@ func (e *Engine) sweepRetained(ctx context.Context) error {
 	}
 	var errs []error
 	for _, id := range due {
-		errs = append(errs, e.begin(ctx, func(tx pgx.Tx) error { return e.deleteRetained(ctx, tx, id) }))
+		errs = append(errs, e.begin(ctx, func(tx *store.Tx) error { return e.deleteRetained(ctx, tx, id) }))
 	}
 	return errors.Join(errs...)
 }
 
-func (e *Engine) deleteRetained(ctx context.Context, tx pgx.Tx, id string) error {
+func (e *Engine) deleteRetained(ctx context.Context, tx *store.Tx, id string) error {
 	i, err := e.Store.InstanceForUpdate(ctx, tx, id)
 	if err != nil {
 		return err
@@ -82,8 +73,6 @@ func (e *Engine) deleteRetained(ctx context.Context, tx pgx.Tx, id string) error
 	if i.RetainedUntil == nil || i.RetainedUntil.After(time.Now()) {
 		return nil // restored meanwhile
 	}
-	_, err = e.Accept(ctx, tx, Request{
-		Kind: store.Deprovision, Platform: i.Platform, InstanceID: id, ServiceID: i.ServiceID, PlanID: i.PlanID, Server: i.Server,
-	})
+	_, err = e.Accept(ctx, tx, i, Request{Kind: store.Deprovision})
 	return err
 }

@@ -9,10 +9,9 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// folders finds the directories of the instances that raw names. What is not
-// there, not ready, not this tenant's or no directory is refused in one and the
-// same way, so that nobody learns what others have; lenient leaves it out, for
-// going back to what was allowed once.
+// folders finds the directories of the instances that raw names. One that does not exist,
+// is not ready, belongs to another tenant or has no directory is rejected in the same words,
+// so that a tenant does not learn what others have. lenient omits it, for undoing an update.
 func (e *Engine) folders(ctx context.Context, d *services.Driver, raw services.RawInstance, owner store.Instance, lenient bool) (map[string]string, error) {
 	ids, err := d.MountedInstances.OrZero(ctx, raw)
 	if err != nil || len(ids) == 0 {
@@ -61,22 +60,16 @@ func (e *Engine) folder(ctx context.Context, id string, owner store.Instance) (d
 	return dir, true, nil
 }
 
-// sameTenant says whether two instances belong to those who may use both: the
-// same platform, organisation and space, or cluster and namespace.
+// sameTenant reports whether two instances have the same platform, organization and space,
+// or cluster and namespace.
 func sameTenant(a, b store.Instance) bool {
 	return a.Platform == b.Platform && a.OrganizationID == b.OrganizationID && a.SpaceID == b.SpaceID &&
 		namespaceOf(a) == namespaceOf(b)
 }
 
-// namespace is where a Kubernetes keeps an instance (OSB, "Kubernetes Context
-// Object").
-type namespace struct {
-	Cluster   string `json:"clusterid"`
-	Namespace string `json:"namespace"`
-}
-
-func namespaceOf(i store.Instance) namespace {
-	var n namespace
-	_ = json.Unmarshal(i.Context, &n) // another platform's context has neither
+// namespaceOf returns the cluster and namespace of an instance (OSB, "Kubernetes Context
+// Object"). The context of another platform has neither.
+func namespaceOf(i store.Instance) (n struct{ ClusterID, Namespace string }) {
+	_ = json.Unmarshal(i.Context, &n)
 	return n
 }

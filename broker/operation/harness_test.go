@@ -66,8 +66,8 @@ func update(t *testing.T, h *brokertest.Harness, id, parameters string) string {
 
 func deprovision(t *testing.T, h *brokertest.Harness, id string) string {
 	t.Helper()
-	spec, err := h.Deprovision(brokertest.CallerContext(), id, domain.DeprovisionDetails{}, true)
-	return begun(t, h, id, "", spec.OperationData, err)
+	operation, err := h.Deprovision(brokertest.CallerContext(), id, true)
+	return begun(t, h, id, "", operation, err)
 }
 
 func bind(t *testing.T, h *brokertest.Harness, instance, id, plan string) string {
@@ -78,21 +78,21 @@ func bind(t *testing.T, h *brokertest.Harness, instance, id, plan string) string
 
 func unbind(t *testing.T, h *brokertest.Harness, instance, id string) string {
 	t.Helper()
-	spec, err := h.Unbind(brokertest.CallerContext(), instance, id, domain.UnbindDetails{}, true)
-	return begun(t, h, instance, id, spec.OperationData, err)
+	operation, err := h.Unbind(brokertest.CallerContext(), instance, id, true)
+	return begun(t, h, instance, id, operation, err)
 }
 
-func begun(t *testing.T, h *brokertest.Harness, instance, binding, operation string, err error) string {
+func begun(t *testing.T, h *brokertest.Harness, instance, binding, operation string, refused error) string {
 	t.Helper()
-	if err != nil {
-		t.Fatalf("refused: %v", err)
-	}
 	if operation != "" {
 		return operation
 	}
 	op, err := h.Store.LastOperation(context.Background(), h.Store.Pool, store.LastOperationParams{InstanceID: instance, BindingID: binding})
 	if err != nil {
 		t.Fatalf("find the operation: %v", err)
+	}
+	if refused != nil && (op.State != store.Failed || op.Description != refused.Error()) { // else it failed before the answer
+		t.Fatalf("refused: %v", refused)
 	}
 	return op.ID
 }
@@ -108,7 +108,7 @@ func done(t *testing.T, h *brokertest.Harness, operation string) {
 // credentials returns a binding's credentials.
 func credentials(t *testing.T, h *brokertest.Harness, instance, id string) json.RawMessage {
 	t.Helper()
-	binding, err := h.GetBinding(brokertest.CallerContext(), instance, id, domain.FetchBindingDetails{})
+	binding, err := h.FetchBinding(brokertest.CallerContext(), instance, id)
 	if err != nil {
 		t.Fatalf("fetch binding %s: %v", id, err)
 	}

@@ -99,13 +99,11 @@ func TestDeleteDuringCreate(t *testing.T) {
 	}{
 		{"provision", "", func(t *testing.T, h *brokertest.Harness) string { return provision(t, h, "j", brokertest.Small, "") },
 			func(h *brokertest.Harness) (string, error) {
-				spec, err := h.Deprovision(brokertest.CallerContext(), "j", domain.DeprovisionDetails{}, true)
-				return spec.OperationData, err
+				return h.Deprovision(brokertest.CallerContext(), "j", true)
 			}},
 		{"bind", "c", func(t *testing.T, h *brokertest.Harness) string { return bind(t, h, "i", "c", brokertest.Cascading) },
 			func(h *brokertest.Harness) (string, error) {
-				spec, err := h.Unbind(brokertest.CallerContext(), "i", "c", domain.UnbindDetails{}, true)
-				return spec.OperationData, err
+				return h.Unbind(brokertest.CallerContext(), "i", "c", true)
 			}},
 	}
 	for _, kind := range kinds {
@@ -134,7 +132,7 @@ func TestDeleteDuringCreate(t *testing.T) {
 				if op := row(t, h, create); op.State != store.Failed || op.Outcome != store.OutcomePreempted {
 					t.Errorf("the create ended as %s, %s", op.State, op.Outcome)
 				}
-				if poll, err := h.PollBinding(brokertest.CallerContext(), instance, kind.binding, domain.PollDetails{OperationData: create}); err != nil || poll.State != domain.Succeeded {
+				if poll, err := h.Poll(brokertest.CallerContext(), instance, kind.binding, create); err != nil || poll.State != domain.Succeeded {
 					t.Errorf("a poll of the create tells %+v, %v; not the delete's success", poll, err)
 				}
 				consistent(t, h)

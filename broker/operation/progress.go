@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 
 	"github.com/chandler-broker/chandler/broker/catalog"
@@ -18,12 +17,12 @@ import (
 const (
 	// noCapacity is the user's message for a server without free space.
 	noCapacity = "the service has no room left: tell its operator"
-	// blockedPrefix begins what is told of an operation whose turn is blocked.
+	// blockedPrefix begins the description of an operation that waits for another one.
 	blockedPrefix = "waits for operation "
 	// reportAfter is how long an operation may wait for another one, or for a server
-	// that says nothing, before its user is told: most end sooner.
+	// that does not answer, before its description says so: most end sooner.
 	reportAfter = time.Second
-	// readyTime is how long a server may take to say that it answers.
+	// readyTime is how long a server may take to answer whether it is ready.
 	readyTime = 2 * time.Second
 	// describeTime bounds a description that only informs.
 	describeTime = time.Second
@@ -58,8 +57,8 @@ func retryDescription(op store.Operation, r result) string {
 	return fmt.Sprintf("still in progress (attempt %d): %s", op.Attempts, why)
 }
 
-// timeoutDescription says why an operation ran out of time. The last turn at its deadline
-// finds nothing out, so that the one before counts then.
+// timeoutDescription says why an operation ran out of time. The last attempt, at its
+// deadline, finds out nothing, so that the one before it counts then.
 func timeoutDescription(op store.Operation, r result) string {
 	const late = "not done within the time that the plan allows"
 	switch {
@@ -71,14 +70,13 @@ func timeoutDescription(op store.Operation, r result) string {
 	return fmt.Sprintf("%s; ask your operator and quote operation %s", late, op.ID)
 }
 
-// unreachablePart returns the part that does not answer, if that is why the step failed. It asks
-// the server instead of parsing the error, because each backend's library reports a
-// lost connection differently.
+// unreachablePart returns the part that does not answer, if that is why the step failed. It
+// asks the server, because each backend's library reports a lost connection differently.
 func (e *Engine) unreachablePart(ctx context.Context, s *subject, err error) string {
-	var pending *services.NotYetError
+	_, pending := errors.AsType[*services.NotYetError](err)
 	_, rejected := services.IsRejected(err)
 	switch {
-	case err == nil || rejected || errors.As(err, &pending) || services.IsOutOfCapacity(err) || errors.Is(context.Cause(ctx), errInterrupted):
+	case err == nil || rejected || pending || services.IsOutOfCapacity(err) || errors.Is(context.Cause(ctx), errInterrupted):
 		return ""
 	case isCredentialsError(err):
 		return "waits for the credential store"
@@ -115,10 +113,8 @@ func (e *Engine) reportHanging(ctx context.Context, op store.Operation, s *subje
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		select {
-		case <-ctx.Done():
+		if !sleep(ctx, reportAfter) {
 			return
-		case <-time.After(reportAfter):
 		}
 		if away := unreachableServer(ctx, s); away != "" {
 			e.describe(ctx, op.ID, away)
@@ -127,8 +123,7 @@ func (e *Engine) reportHanging(ctx context.Context, op store.Operation, s *subje
 	return func() { cancel(); <-done }
 }
 
-// describe tells users what an operation waits for. The operation does not fail if this
-// fails.
+// describe tells users what an operation waits for. The operation does not depend on it.
 func (e *Engine) describe(ctx context.Context, operationID, description string) {
 	ctx, cancel := context.WithTimeout(ctx, describeTime)
 	defer cancel()
@@ -136,7 +131,7 @@ func (e *Engine) describe(ctx context.Context, operationID, description string) 
 }
 
 // reportBlocked reports which operation holds the lock that this attempt needs.
-func (e *Engine) reportBlocked(ctx context.Context, tx pgx.Tx, j *river.Job[job]) error {
+func (e *Engine) reportBlocked(ctx context.Context, tx *store.Tx, j *river.Job[job]) error {
 	if time.Since(j.CreatedAt) < reportAfter {
 		return nil
 	}

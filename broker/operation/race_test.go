@@ -97,7 +97,7 @@ func (s *storm) request() (string, error) {
 		_, err = h.Update(ctx, instance, domain.UpdateDetails{ServiceID: brokertest.Service, RawParameters: colour}, async)
 		return "update " + instance, err
 	case 3:
-		_, err = h.Deprovision(ctx, instance, domain.DeprovisionDetails{}, async)
+		_, err = h.Deprovision(ctx, instance, async)
 		return "deprovision " + instance, err
 	case 4, 5, 6, 7:
 		_, err = h.Bind(ctx, instance, binding, domain.BindDetails{ServiceID: brokertest.Service, PlanID: brokertest.Cascading}, async)
@@ -106,7 +106,7 @@ func (s *storm) request() (string, error) {
 		_, err = h.Store.Pool.Exec(ctx, "update bindings set expires_at = now() where id = $1", binding)
 		return "let expire " + binding, err
 	}
-	_, err = h.Unbind(ctx, instance, binding, domain.UnbindDetails{}, async)
+	_, err = h.Unbind(ctx, instance, binding, async)
 	return "unbind " + binding, err
 }
 

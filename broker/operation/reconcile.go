@@ -3,10 +3,11 @@ package operation
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 
 	"github.com/chandler-broker/chandler/broker/catalog"
@@ -14,8 +15,8 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// legacyReconcile is the job that releases before this one have for what rounds do now. One that
-// such a replica leaves behind ends without effect.
+// legacyReconcile is a job of earlier releases, which had no rounds. What is left of them
+// does nothing.
 type legacyReconcile struct {
 	Server string `json:"backend"` // its key
 }
@@ -41,15 +42,15 @@ func (e *Engine) periodicJobs() []*river.PeriodicJob {
 func (e *Engine) reconcileSoon(op store.Operation, server string) {
 	plan, err := e.plan(op.ServiceID, op.PlanID)
 	if err != nil {
-		return // the next round will see to it
+		return // the next round does so
 	}
 	if r, ok := e.reconcileRounds[catalog.ServerKey(plan.Backend, server)]; ok && r.afterProvision.Load() {
 		r.startEarly()
 	}
 }
 
-// newReconcileRounds are the rounds over the instances of each server whose backend looks
-// after them, by the server's key.
+// newReconcileRounds makes a round for each server whose backend is a Reconciler, by the
+// server's key.
 func (e *Engine) newReconcileRounds() map[string]*round {
 	rounds := map[string]*round{}
 	for _, s := range e.Catalog.Servers() {
@@ -57,10 +58,9 @@ func (e *Engine) newReconcileRounds() map[string]*round {
 		if !ok || d.Reconcile == nil {
 			continue
 		}
-		r := newRound("keep/"+s.Key(), e.ReconcileEvery)
-		plans := e.Catalog.PlansOf(s.Backend)
-		r.batch = func(ctx context.Context, tx pgx.Tx, after string) (string, error, error) {
-			return e.reconcileBatch(ctx, tx, d, s, plans, after, &r.afterProvision)
+		r := &round{name: "keep/" + s.Key(), interval: e.ReconcileEvery, early: make(chan struct{}, 1)}
+		r.batch = func(ctx context.Context, tx *store.Tx, after string) (string, error, error) {
+			return e.reconcileBatch(ctx, tx, d, s, after, &r.afterProvision)
 		}
 		rounds[s.Key()] = r
 	}
@@ -70,13 +70,15 @@ func (e *Engine) newReconcileRounds() map[string]*round {
 // reconcileBatchSize is the number of instances in one call of Reconcile.
 const reconcileBatchSize = 500
 
-func (e *Engine) reconcileBatch(ctx context.Context, tx pgx.Tx, d *services.Driver, s catalog.Server, plans []*catalog.Plan, after string, early *atomic.Bool) (last string, failed, err error) {
+func (e *Engine) reconcileBatch(ctx context.Context, tx *store.Tx, d *services.Driver, s catalog.Server, after string, early *atomic.Bool) (last string, failed, err error) {
 	var request services.RawReconcile
-	ids, byID := make([]string, 0, len(plans)), map[string]*catalog.Plan{}
-	for _, p := range plans {
-		ids, byID[p.ID], request.Plans = append(ids, p.ID), p, append(request.Plans, p.Config)
+	plans := map[string]*catalog.Plan{}
+	for _, p := range e.Catalog.PlansOf(s.Backend) {
+		plans[p.ID], request.Plans = p, append(request.Plans, p.Config)
 	}
-	rows, err := e.Store.ReadyInstances(ctx, tx, store.ReadyInstancesParams{PlanIds: ids, Backend: s.Backend, Server: s.Name, After: after, Batch: reconcileBatchSize})
+	rows, err := e.Store.ReadyInstances(ctx, tx, store.ReadyInstancesParams{
+		PlanIds: slices.Collect(maps.Keys(plans)), Backend: s.Backend, Server: s.Name, After: after, Batch: reconcileBatchSize,
+	})
 	if err != nil {
 		return "", nil, err
 	}
@@ -84,7 +86,7 @@ func (e *Engine) reconcileBatch(ctx context.Context, tx pgx.Tx, d *services.Driv
 		last = rows[len(rows)-1].ID
 	}
 	for _, row := range rows {
-		request.Instances = append(request.Instances, RawInstance(row, byID[row.PlanID]))
+		request.Instances = append(request.Instances, RawInstance(row, plans[row.PlanID]))
 	}
 	limited, cancel := context.WithTimeout(ctx, stepTime)
 	defer cancel()
@@ -104,8 +106,8 @@ func (e *Engine) reconcileBatch(ctx context.Context, tx pgx.Tx, d *services.Driv
 	return last, failed, e.Store.SetConditions(ctx, tx, set)
 }
 
-// conditionParams are those of a batch's instances, and what went wrong with them. If the
-// call was cut off, an error without a condition says nothing about the instance.
+// conditionParams returns the conditions of a batch's instances, and the errors. If the call
+// was cut off, an error without a condition says nothing about the instance.
 func conditionParams(rows []store.Instance, found services.ReconcileResult, cut bool) (set store.SetConditionsParams, faults []error) {
 	for _, row := range rows {
 		r, ok := found.Instances[row.ResourceKey()]

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"code.cloudfoundry.org/brokerapi/v13/domain"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chandler-broker/chandler/broker/brokertest"
@@ -70,7 +69,7 @@ func (k *keeping) wholeRounds(t *testing.T) []string {
 
 func condition(t *testing.T, h *brokertest.Harness, id string) any {
 	t.Helper()
-	details, err := h.FetchInstance(brokertest.CallerContext(), id, domain.FetchInstanceDetails{})
+	details, err := h.FetchInstance(brokertest.CallerContext(), id)
 	if err != nil {
 		t.Fatal(err)
 	}

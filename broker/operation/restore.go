@@ -7,35 +7,33 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/chandler-broker/chandler/broker/store"
 )
 
-// ErrNotRestorable is what Restore and Purge return, wrapped with the reason,
-// where nothing was changed.
+// ErrNotRestorable is the error of Restore, Adopt and Purge, wrapped with the reason, if
+// nothing was changed.
 var ErrNotRestorable = errors.New("nothing was changed")
 
 func notRestorable(format string, args ...any) error {
 	return fmt.Errorf(format+": %w", append(args, ErrNotRestorable)...)
 }
 
-// Restoration brings a kept instance back.
+// Restoration makes a retained instance available to its platform again.
 type Restoration struct {
-	// RetainedID is the kept instance's own ID, with its suffix.
+	// RetainedID is the retained instance's own ID, with its suffix.
 	RetainedID string
-	// NewID is the ID that the platform knows it by from now on: one that is
-	// unknown so far, or that of a ready instance without bindings, whose own
-	// resource is removed in favour of the kept one.
+	// NewID is the instance's ID on the platform from now on: a new one, or that of a
+	// ready instance without bindings, whose own resource is replaced by the retained one
+	// and deleted.
 	NewID       string
-	Originating json.RawMessage // who asked for it
+	Originating json.RawMessage // for the audit record
 }
 
-// Restore gives a kept instance back to its platform, in one transaction: it is
-// restored or nothing has changed.
+// Restore restores an instance, or changes nothing.
 func (e *Engine) Restore(ctx context.Context, r Restoration) error {
-	err := e.Store.InTx(ctx, func(tx pgx.Tx) error {
+	err := e.Store.InTx(ctx, func(tx *store.Tx) error {
 		retained, err := e.retainedInstance(ctx, tx, r.RetainedID)
 		if err != nil {
 			return err
@@ -58,23 +56,23 @@ func (e *Engine) Restore(ctx context.Context, r Restoration) error {
 	return err
 }
 
-// retainedInstance locks a kept instance that nothing has begun to remove.
-func (e *Engine) retainedInstance(ctx context.Context, tx pgx.Tx, id string) (store.Instance, error) {
+// retainedInstance locks a retained instance whose deletion has not begun.
+func (e *Engine) retainedInstance(ctx context.Context, tx *store.Tx, id string) (store.Instance, error) {
 	i, err := e.Store.InstanceForUpdate(ctx, tx, id)
 	switch {
 	case store.NotFound(err):
-		return i, notRestorable("there is no kept instance %q", id)
+		return i, notRestorable("no instance %q is retained", id)
 	case err != nil:
 		return i, err
 	case i.RetainedUntil == nil:
 		return i, notRestorable("instance %q is not deleted", id)
 	case i.Status != store.Retained || !time.Now().Before(*i.RetainedUntil):
-		return i, notRestorable("instance %q was kept until %s, and its data is being removed", id, i.RetainedUntil.UTC().Format(time.RFC3339))
+		return i, notRestorable("instance %q was retained until %s, and its data is being removed", id, i.RetainedUntil.UTC().Format(time.RFC3339))
 	}
 	return i, e.checkIdle(ctx, tx, id)
 }
 
-func (e *Engine) checkIdle(ctx context.Context, tx pgx.Tx, id string) error {
+func (e *Engine) checkIdle(ctx context.Context, tx *store.Tx, id string) error {
 	unfinished, err := e.Store.UnfinishedOperations(ctx, tx, id)
 	if err != nil {
 		return err
@@ -85,14 +83,14 @@ func (e *Engine) checkIdle(ctx context.Context, tx pgx.Tx, id string) error {
 	return nil
 }
 
-// replace exchanges the resources of both instances, and has the one that the
-// target had so far removed.
-func (e *Engine) replace(ctx context.Context, tx pgx.Tx, target, retained store.Instance) error {
+// replace exchanges the resources of both instances, and begins to delete the one that the
+// target had.
+func (e *Engine) replace(ctx context.Context, tx *store.Tx, target, retained store.Instance) error {
 	if err := e.replaceable(ctx, tx, target, retained); err != nil {
 		return err
 	}
-	// Two instances must not have the same resource for a moment, so the kept one is
-	// given its own ID in between.
+	// Two instances must not have the same resource even for a moment, so that the
+	// retained one gets its own ID in between.
 	interim := resourceOf(retained, retained.ID, retained.ID)
 	interim.ResourceName = ""
 	for _, p := range []store.SetInstanceResourceParams{
@@ -105,22 +103,18 @@ func (e *Engine) replace(ctx context.Context, tx pgx.Tx, target, retained store.
 	if err := e.Store.ExpireRetained(ctx, tx, retained.ID); err != nil {
 		return err
 	}
-	_, err := e.Accept(ctx, tx, Request{
-		Kind: store.Deprovision, Platform: retained.Platform, InstanceID: retained.ID, ServiceID: retained.ServiceID, PlanID: retained.PlanID, Server: target.Server,
-	})
+	old, updated := retained, target
+	old.Server, updated.Server, updated.Parameters = target.Server, retained.Server, retained.Parameters
+	_, err := e.Accept(ctx, tx, old, Request{Kind: store.Deprovision})
 	if err != nil || retained.MaintenanceVersion == target.MaintenanceVersion {
 		return err
 	}
-	// The platform believes it to be on the target's version.
-	_, err = e.Accept(ctx, tx, Request{
-		Kind: store.Update, Platform: target.Platform, InstanceID: target.ID, ServiceID: target.ServiceID, PlanID: target.PlanID, Server: retained.Server,
-		Parameters: retained.Parameters, MaintenanceVersion: target.MaintenanceVersion, Context: target.Context,
-	})
+	// The platform expects the target's version.
+	_, err = e.Accept(ctx, tx, updated, Request{Kind: store.Update})
 	return err
 }
 
-// resourceOf gives what instance of has to the instance with the ID, under the name
-// resource.
+// resourceOf gives the resource of an instance to the instance with the given ID.
 func resourceOf(of store.Instance, id, resource string) store.SetInstanceResourceParams {
 	return store.SetInstanceResourceParams{
 		ID: id, ResourceID: resource, Parameters: of.Parameters, MaintenanceVersion: of.MaintenanceVersion,
@@ -128,14 +122,14 @@ func resourceOf(of store.Instance, id, resource string) store.SetInstanceResourc
 	}
 }
 
-func (e *Engine) replaceable(ctx context.Context, tx pgx.Tx, target, retained store.Instance) error {
-	for _, difference := range []struct{ what, target, kept string }{
+func (e *Engine) replaceable(ctx context.Context, tx *store.Tx, target, retained store.Instance) error {
+	for _, difference := range []struct{ what, target, retained string }{
 		{"platform", target.Platform, retained.Platform}, {"service", target.ServiceID, retained.ServiceID},
 		{"plan", target.PlanID, retained.PlanID}, {"organization", target.OrganizationID, retained.OrganizationID},
 	} {
-		if difference.target != difference.kept {
-			return notRestorable("instance %q is of %s %q and the kept one of %q; have one created that is of the same",
-				target.ID, difference.what, difference.target, difference.kept)
+		if difference.target != difference.retained {
+			return notRestorable("instance %q is of %s %q and the retained one of %q; have one created that is of the same",
+				target.ID, difference.what, difference.target, difference.retained)
 		}
 	}
 	if target.RetainedUntil != nil || target.Status != store.Ready {
@@ -151,18 +145,17 @@ func (e *Engine) replaceable(ctx context.Context, tx pgx.Tx, target, retained st
 	return e.checkIdle(ctx, tx, target.ID)
 }
 
-// auditRestore records it for the instance as it was and as it is.
-func (e *Engine) auditRestore(ctx context.Context, tx pgx.Tx, r Restoration, id string, retained store.Instance) error {
+// auditRestore records the restoration under the retained or the new ID.
+func (e *Engine) auditRestore(ctx context.Context, tx *store.Tx, r Restoration, id string, retained store.Instance) error {
 	return e.Store.InsertAudit(ctx, tx, store.InsertAuditParams{
 		Platform: retained.Platform, Originating: r.Originating, Action: store.ActionRestore, Event: store.EventSucceeded,
 		InstanceID: id, ServiceID: retained.ServiceID, PlanID: retained.PlanID, Outcome: store.OutcomeRestored,
 	})
 }
 
-// Purge has a kept instance's data removed now instead of at the end of its
-// time.
+// Purge begins to delete a retained instance before its time.
 func (e *Engine) Purge(ctx context.Context, retainedID string, originating json.RawMessage) error {
-	return e.Store.InTx(ctx, func(tx pgx.Tx) error {
+	return e.Store.InTx(ctx, func(tx *store.Tx) error {
 		retained, err := e.retainedInstance(ctx, tx, retainedID)
 		if err != nil {
 			return err
@@ -170,10 +163,7 @@ func (e *Engine) Purge(ctx context.Context, retainedID string, originating json.
 		if err := e.Store.ExpireRetained(ctx, tx, retainedID); err != nil {
 			return err
 		}
-		_, err = e.Accept(ctx, tx, Request{
-			Kind: store.Deprovision, Platform: retained.Platform, InstanceID: retainedID, ServiceID: retained.ServiceID, PlanID: retained.PlanID, Server: retained.Server,
-			Originating: originating,
-		})
+		_, err = e.Accept(ctx, tx, retained, Request{Kind: store.Deprovision, Originating: originating})
 		return err
 	})
 }

@@ -5,45 +5,38 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/chandler-broker/chandler/broker/store"
 )
 
-// round goes through all that there is on a server, in batches, again and again.
-// How far it has got is in the state: each batch is taken by whichever replica finds
-// the round's row unlocked, and goes on behind the one before. A replica that is
-// killed during a batch leaves it to another one as soon as its connection is gone.
+// round goes through all instances or bindings of a server in batches, repeatedly. The state
+// records its progress: any replica that finds the round's row unlocked takes the next
+// batch. If it is killed during the batch, another one takes that as soon as the
+// connection has closed.
 type round struct {
 	name string
-	// interval is the time from the beginning of a round to that of the next one.
+	// interval is the time from the start of a round to that of the next one.
 	interval time.Duration
 	// pause is the time between two batches of a round.
 	pause time.Duration
-	// early begins a round ahead of its time.
+	// early starts a round ahead of its time.
 	early chan struct{}
-	// afterProvision says that the round is to begin early after a provision.
+	// afterProvision says that a provision starts the round early.
 	afterProvision atomic.Bool
-	// batch does what lies behind the ID and returns the last one; empty at the
-	// end. failed is the backend's error: the batch is left to the next round, so
-	// that it does not keep the others from being reached.
-	batch func(ctx context.Context, tx pgx.Tx, after string) (last string, failed, err error)
-}
-
-// newRound makes a round that is due every so often.
-func newRound(name string, every time.Duration) *round {
-	return &round{name: name, interval: every, early: make(chan struct{}, 1)}
+	// batch processes the batch after the ID and returns the batch's last ID, or "" at
+	// the end. failed is the backend's error: the batch is left to the next round, and
+	// does not delay the others.
+	batch func(ctx context.Context, tx *store.Tx, after string) (last string, failed, err error)
 }
 
 // startEarly starts the round early, on this replica.
 func (r *round) startEarly() {
 	select {
 	case r.early <- struct{}{}:
-	default: // it is going to begin
+	default: // it is about to start
 	}
 }
 
-// runRound works on a round until ctx ends.
+// runRound takes part in a round until ctx ends.
 func (e *Engine) runRound(ctx context.Context, r *round) {
 	wait := time.NewTimer(0)
 	defer wait.Stop()
@@ -60,7 +53,7 @@ func (e *Engine) runRound(ctx context.Context, r *round) {
 		if err != nil && ctx.Err() == nil {
 			e.Logger.WarnContext(ctx, "a part of a round over the instances failed", "round", r.name, "error", err.Error())
 		}
-		// Whether the round is due, and whether another replica has it, the state says.
+		// The state tells whether the round is due, and whether another replica has it.
 		wait.Reset(e.ReconcileEvery)
 		if more && err == nil {
 			wait.Reset(r.pause)
@@ -68,15 +61,15 @@ func (e *Engine) runRound(ctx context.Context, r *round) {
 	}
 }
 
-// advance takes the round's next batch, if it is due and no other replica has it.
-// more says that there are others behind it.
+// advance takes the round's next batch, if it is due and no other replica has it. more says
+// that others follow.
 func (e *Engine) advance(ctx context.Context, r *round, now bool) (more bool, err error) {
 	if err := e.Store.AddRound(ctx, e.Store.Pool, r.name); err != nil {
 		return false, err
 	}
 	var failed error
-	err = e.Store.InTx(ctx, func(tx pgx.Tx) error {
-		// The replica that takes the round next may count from a little earlier.
+	err = e.Store.InTx(ctx, func(tx *store.Tx) error {
+		// Replicas do not wake at the same time.
 		due := r.interval * 3 / 4
 		after, err := e.Store.LockRound(ctx, tx, store.LockRoundParams{Name: r.name, Now: now, Every: due.Seconds()})
 		if store.NotFound(err) {

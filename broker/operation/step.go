@@ -15,38 +15,38 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// subject is what an operation works on, as it was when the turn began.
+// subject is what an operation works on, as it was when the attempt began.
 type subject struct {
 	plan     *catalog.Plan
 	driver   *services.Driver
 	instance store.Instance
 	binding  store.Binding   // of a bind or unbind
-	bindings []store.Binding // of a deprovision or retire: what goes with the instance
+	bindings []store.Binding // of a deprovision or soft-delete: those of the instance
 }
 
-// result is what came of a step.
+// result is the result of a step.
 type result struct {
 	err          error
 	credentials  *services.Credentials // of a bind
-	unreachable  string                // the part that does not answer, where that is err's cause
+	unreachable  string                // the part that does not answer, if that caused err
 	rejected     bool                  // the user's input caused err
-	description  string                // for the user, where it ends with err
+	description  string                // of err, for the user, if the operation ends
 	interrupted  bool                  // the operation was cancelled meanwhile
-	removed      []store.Binding       // of a deprovision or retire: the bindings that are gone
-	moreBindings bool                  // of a deprovision or retire: there are bindings yet
-	lockErr      error                 // the lock is gone; nothing may be recorded
+	removed      []store.Binding       // of a deprovision or soft-delete: the revoked bindings
+	moreBindings bool                  // of a deprovision or soft-delete: more bindings remain
+	lockErr      error                 // the lock was lost; nothing may be recorded
 }
 
-// readBindings adds to the batch what an operation's subject is made of beside its
-// instance. The function that it returns makes the subject, once the batch is sent.
+// readBindings adds the bindings of an operation's subject to the batch. Once the batch is
+// sent, the returned function makes the subject.
 func (e *Engine) readBindings(ctx context.Context, b *store.Batch, j job) func(store.OperationAndInstanceRow) (*subject, error) {
 	if j.BindingID != "" {
-		one := store.Read(b, func(db store.DBTX) (store.Binding, error) { return e.Store.Binding(ctx, db, j.BindingID) })
+		one := store.Read(ctx, b, e.Store.Binding, j.BindingID)
 		return func(row store.OperationAndInstanceRow) (*subject, error) {
 			return &subject{instance: row.Instance, binding: one.Value}, one.Err
 		}
 	}
-	all := store.Read(b, func(db store.DBTX) ([]store.Binding, error) { return e.Store.BindingsOfInstance(ctx, db, j.InstanceID) })
+	all := store.Read(ctx, b, e.Store.BindingsOfInstance, j.InstanceID)
 	return func(row store.OperationAndInstanceRow) (*subject, error) {
 		s := &subject{instance: row.Instance}
 		if kind := row.Operation.Kind; kind == store.Deprovision || kind == store.SoftDelete {
@@ -106,16 +106,17 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 		return result{err: err, credentials: credentials}
 	case store.Unbind, store.Expire:
 		return result{err: e.unbind(ctx, s.driver, prev, s.binding)}
+	default:
+		return result{err: fmt.Errorf("unknown kind of operation %q", op.Kind)}
 	}
-	return result{err: fmt.Errorf("unknown kind of operation %q", op.Kind)}
 }
 
-// SafeName is what the names of the instance's resources derive from.
+// SafeName returns the name from which those of the instance's resources derive.
 func SafeName(i store.Instance) string {
 	return cmp.Or(i.ResourceName, services.InstanceName(i.ResourceKey()))
 }
 
-// RawInstance is the instance as backends are told of it.
+// RawInstance is the instance as backends see it.
 func RawInstance(i store.Instance, p *catalog.Plan) services.RawInstance {
 	return services.RawInstance{ID: i.ResourceKey(), Name: i.ResourceName, Plan: p.Config, Params: i.Parameters}
 }
@@ -136,7 +137,7 @@ func (e *Engine) update(ctx context.Context, op store.Operation, s *subject, pre
 	return err
 }
 
-// updatedInstance is the instance as the update wants it.
+// updatedInstance is the instance as it is after the update.
 func (e *Engine) updatedInstance(op store.Operation, i store.Instance) (services.RawInstance, error) {
 	target, err := e.plan(op.ServiceID, op.PlanID)
 	if err != nil {
@@ -146,20 +147,18 @@ func (e *Engine) updatedInstance(op store.Operation, i store.Instance) (services
 	return RawInstance(i, target), nil
 }
 
-// seed is what the credential store keeps under a binding's SeedPath.
+// seed is the value of a binding's SeedPath in the credential store.
 type seed struct {
 	Seed []byte `json:"seed"`
 }
 
-// VolumeMounts is what the credential store keeps under a binding's
-// VolumeMountsPath.
+// VolumeMounts is the value of a binding's VolumeMountsPath in the credential store.
 type VolumeMounts struct {
 	VolumeMounts []services.VolumeMount `json:"volume_mounts"`
 }
 
-// bind stores the seed before the backend is touched, so that whatever the
-// backend makes is derived from something that outlives a crash, and the
-// credentials after, so that they are there once the operation succeeded.
+// bind stores the seed before it calls the backend, so that a bind repeated after a crash
+// makes the same credential, and the credentials afterwards.
 func (e *Engine) bind(ctx context.Context, d *services.Driver, inst services.RawInstance, b store.Binding) (_ *services.Credentials, err error) {
 	value, err := json.Marshal(seed{services.RandomKey()})
 	if err != nil {
@@ -185,8 +184,8 @@ func (e *Engine) bind(ctx context.Context, d *services.Driver, inst services.Raw
 	return &c, e.deliver(ctx, b, c)
 }
 
-// storeCredentials stores what the application and, of a volume, the platform
-// read: both hold secrets.
+// storeCredentials stores the credentials and, of a volume, the mounts that the platform
+// reads: both contain secrets.
 func (e *Engine) storeCredentials(ctx context.Context, d *services.Driver, b store.Binding, c services.Credentials) error {
 	type secret struct {
 		path  credhub.Path
@@ -196,7 +195,7 @@ func (e *Engine) storeCredentials(ctx context.Context, d *services.Driver, b sto
 	if d.VolumeMounts {
 		secrets["volume mounts"] = secret{credhub.VolumeMountsPath(b.InstanceID, b.ID), VolumeMounts{c.VolumeMounts}}
 	}
-	return sideBySide(secrets, func(what string, s secret) error {
+	return concurrently(secrets, func(what string, s secret) error {
 		value, err := json.Marshal(s.value)
 		if err != nil {
 			return fmt.Errorf("encode the %s: %w", what, err)
@@ -208,8 +207,8 @@ func (e *Engine) storeCredentials(ctx context.Context, d *services.Driver, b sto
 	})
 }
 
-// unbind forgets the secrets only after the backend has revoked them: until
-// then the store is the proof of what may be out there.
+// unbind deletes the secrets only after the backend has revoked them: until then, the store
+// tells which credentials may still work.
 func (e *Engine) unbind(ctx context.Context, d *services.Driver, inst services.RawInstance, b store.Binding) error {
 	if _, err := d.Unbind(ctx, services.RawUnbind{Instance: inst, Binding: services.RawBinding{ID: b.ID, Params: b.Parameters}}); err != nil {
 		return err
@@ -220,10 +219,10 @@ func (e *Engine) unbind(ctx context.Context, d *services.Driver, inst services.R
 	return e.deleteSecrets(ctx, b, d.VolumeMounts)
 }
 
-// bindingsPerStep is how many bindings one step takes, so that any number of them ends.
+// bindingsPerStep is how many bindings one step revokes, so that it ends in time.
 const bindingsPerStep = 20
 
-// unbindAll takes the bindings before their instance goes: those of a plan that
+// unbindAll revokes the bindings before their instance is deleted: those of a plan that
 // cascades, and what failed binds and unbinds left.
 func (e *Engine) unbindAll(ctx context.Context, s *subject, inst services.RawInstance) result {
 	for i, b := range s.bindings {
@@ -237,8 +236,8 @@ func (e *Engine) unbindAll(ctx context.Context, s *subject, inst services.RawIns
 	return result{removed: s.bindings}
 }
 
-// scrub takes the binding's secrets out of an error's text and keeps its kind,
-// where that means something to the engine.
+// scrub removes the binding's secrets from an error's text. The error stays of the kinds
+// that the engine distinguishes.
 func scrub(source *services.Seed, err error) error {
 	if err == nil {
 		return nil
@@ -262,7 +261,7 @@ func scrub(source *services.Seed, err error) error {
 	return scrubbed
 }
 
-// boundDelay bounds what a backend may ask for.
+// boundDelay bounds the delay that a backend asks for.
 func boundDelay(after time.Duration) time.Duration {
 	return max(50*time.Millisecond, min(after, time.Minute))
 }

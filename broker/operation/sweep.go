@@ -6,30 +6,22 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 
 	"github.com/chandler-broker/chandler/broker/store"
 )
 
-// sweepEvery bounds how long an operation whose worker died lies still: the
-// time until the database has noticed plus two rounds.
+// sweepEvery bounds how long nobody works on an operation whose worker died: the time
+// until the database notices, plus two rounds.
 const sweepEvery = 3 * time.Second
 
-// sweep finds operations whose worker died and gives them a new job, and begins
-// what nobody asks for: the end of bindings and of kept instances whose time is
-// over. Every replica sweeps: River's own rescue waits for an elected leader.
+// sweep gives a new job to operations whose worker died, and begins the end of expired
+// bindings and of instances whose retention has ended. Every replica sweeps: River's own
+// rescue waits for an elected leader.
 func (e *Engine) sweep(ctx context.Context) {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if err := e.sweepOnce(ctx); err != nil && ctx.Err() == nil {
-				e.Logger.WarnContext(ctx, "could not look for what is stuck or due", "error", err.Error())
-			}
+	for sleep(ctx, sweepEvery) {
+		if err := e.sweepOnce(ctx); err != nil && ctx.Err() == nil {
+			e.Logger.WarnContext(ctx, "could not look for what is stuck or due", "error", err.Error())
 		}
 	}
 }
@@ -43,16 +35,15 @@ func (e *Engine) sweepStuck(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var errs []error // one that cannot be revived must not keep the others
+	var errs []error // an error of one must not delay the others
 	for _, row := range stuck {
-		errs = append(errs, e.Store.InTx(ctx, func(tx pgx.Tx) error { return e.revive(ctx, tx, row) }))
+		errs = append(errs, e.Store.InTx(ctx, func(tx *store.Tx) error { return e.revive(ctx, tx, row) }))
 	}
 	return errors.Join(errs...)
 }
 
-// revive enqueues the operation anew if nobody works on it: a worker that lives
-// holds the lock.
-func (e *Engine) revive(ctx context.Context, tx pgx.Tx, row store.StuckOperationsRow) error {
+// revive enqueues the operation again if nobody works on it: a live worker holds the lock.
+func (e *Engine) revive(ctx context.Context, tx *store.Tx, row store.StuckOperationsRow) error {
 	locked, err := e.lock(ctx, tx, job{InstanceID: row.InstanceID, BindingID: row.BindingID, Exclusive: row.BindingID == ""})
 	if err != nil || !locked {
 		return err
@@ -72,7 +63,7 @@ func (e *Engine) revive(ctx context.Context, tx pgx.Tx, row store.StuckOperation
 	return nil
 }
 
-// recordBackends records for each instance which backend made it, where nobody has:
+// recordBackends records which backend made each instance, if that is not recorded yet:
 // for those from before the state held that, and for those that an older replica
 // beside this one creates. The check at the start has compared the rest with the
 // catalog.
@@ -105,7 +96,7 @@ type pruneWorker struct {
 	engine *Engine
 }
 
-// Work deletes in small batches, so that it never holds much.
+// Work deletes in small batches, so that it locks few rows at once.
 func (w *pruneWorker) Work(ctx context.Context, _ *river.Job[prune]) error {
 	e := w.engine
 	before := time.Now().Add(-e.Retention)
@@ -121,7 +112,7 @@ func (w *pruneWorker) Work(ctx context.Context, _ *river.Job[prune]) error {
 	})
 }
 
-// inBatches calls do until it has less to do than it may.
+// inBatches calls do until it does less than a batch.
 func inBatches(do func(batch int32) (int64, error)) error {
 	const batch = 1000
 	for {

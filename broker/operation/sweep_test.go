@@ -4,10 +4,7 @@ import (
 	"context"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/chandler-broker/chandler/broker/brokertest"
-	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/operation"
 	"github.com/chandler-broker/chandler/broker/store"
 )
@@ -19,10 +16,14 @@ const aged = "update operations set created_at = now() - interval '6 seconds' wh
 func lose(t *testing.T, h *brokertest.Harness) (id string) {
 	t.Helper()
 	ctx := context.Background()
-	err := pgx.BeginFunc(ctx, h.Store.Pool, func(tx pgx.Tx) error { // of which no replica learns that it was committed
-		op, err := h.Engine.Accept(ctx, tx, operation.Request{
-			Kind: store.Unbind, Platform: "cf", InstanceID: "i", BindingID: "b", ServiceID: brokertest.Service, PlanID: brokertest.Cascading, Server: catalog.DefaultServer,
-		})
+	// A replica that does not work writes a job.
+	idle := brokertest.New(t, brokertest.Options{DatabaseURL: h.DatabaseURL, Backend: h.Backend, Credentials: h.Memory, NoWork: true})
+	err := idle.Store.InTx(ctx, func(tx *store.Tx) error {
+		i, err := idle.Store.Instance(ctx, tx, "i")
+		if err != nil {
+			return err
+		}
+		op, err := idle.Engine.Accept(ctx, tx, i, operation.Request{Kind: store.Unbind, BindingID: "b"})
 		if err != nil {
 			return err
 		}
@@ -30,8 +31,10 @@ func lose(t *testing.T, h *brokertest.Harness) (id string) {
 		if _, err := tx.Exec(ctx, "delete from river_job where id = $1", op.JobID); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, aged, op.ID)
-		return err
+		return tx.Last(func(db store.DBTX) error {
+			_, err := db.Exec(ctx, aged, op.ID)
+			return err
+		})
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/credhub"
@@ -18,15 +16,14 @@ import (
 const (
 	// verifyTime is how long the credentials of one binding may take to verify.
 	verifyTime = 5 * time.Second
-	// verifyEvery is how often all bindings are verified, where there are few.
+	// verifyEvery is how often all bindings are verified, if there are few.
 	verifyEvery = 10 * time.Minute
-	// Ten bindings a second of each server are verified, and as many seeds are
-	// read: 36,000 an hour.
+	// Ten bindings of each server are verified a second, and as many seeds are read.
 	verifySize, verifyPause = 50, 5 * time.Second
 )
 
-// Verify makes the credentials of a ready binding work again where their holder
-// broke them. It does nothing while an operation works on the binding.
+// Verify repairs the credentials of a ready binding if their holder broke them. It does
+// nothing while an operation works on the binding.
 func (e *Engine) Verify(ctx context.Context, i store.Instance, b store.Binding) error {
 	plan, err := e.plan(i.ServiceID, i.PlanID)
 	if err != nil {
@@ -36,7 +33,7 @@ func (e *Engine) Verify(ctx context.Context, i store.Instance, b store.Binding) 
 	if err != nil || d.Verify == nil {
 		return err
 	}
-	return e.Store.InTx(ctx, func(tx pgx.Tx) error {
+	return e.Store.InTx(ctx, func(tx *store.Tx) error {
 		locked, err := e.lock(ctx, tx, job{InstanceID: i.ID, BindingID: b.ID, Exclusive: d.SerialBinds})
 		if err != nil || !locked {
 			return err
@@ -68,40 +65,37 @@ func (e *Engine) verify(ctx context.Context, d *services.Driver, inst services.R
 	return err
 }
 
-// seedOf reads what the credential store keeps under a binding's SeedPath.
+// seedOf decodes the value of a binding's SeedPath in the credential store.
 func seedOf(stored json.RawMessage) (*services.Seed, error) {
 	var sd seed
 	if err := json.Unmarshal(stored, &sd); err != nil {
-		return nil, errors.New("the stored seed is not what was put there")
+		return nil, errors.New("the stored seed has another form")
 	}
 	return services.NewSeed(sd.Seed)
 }
 
-// newVerifyRounds are the rounds over the bindings of each server whose backend can
-// verify them.
+// newVerifyRounds makes a round for each server whose backend is a Verifier.
 func (e *Engine) newVerifyRounds() []*round {
 	var rounds []*round
 	for _, s := range e.Catalog.Servers() {
-		d, ok := e.Drivers[s.Key()]
-		if !ok || d.Verify == nil {
+		if d, ok := e.Drivers[s.Key()]; !ok || d.Verify == nil {
 			continue
 		}
-		r := newRound("verify/"+s.Key(), e.VerifyEvery)
-		r.pause = min(verifyPause, e.VerifyEvery)
-		plans := e.Catalog.PlansOf(s.Backend)
-		r.batch = func(ctx context.Context, tx pgx.Tx, after string) (string, error, error) {
-			return e.verifyBatch(ctx, tx, s, plans, after)
-		}
-		rounds = append(rounds, r)
+		rounds = append(rounds, &round{
+			name: "verify/" + s.Key(), interval: e.VerifyEvery, pause: min(verifyPause, e.VerifyEvery),
+			batch: func(ctx context.Context, tx *store.Tx, after string) (string, error, error) {
+				return e.verifyBatch(ctx, tx, s, after)
+			},
+		})
 	}
 	return rounds
 }
 
-// verifyBatch goes on after a binding that cannot be verified. Where the server does
-// not answer, the batch ends with its time, and the next one begins where it ended.
-func (e *Engine) verifyBatch(ctx context.Context, tx pgx.Tx, s catalog.Server, plans []*catalog.Plan, after string) (last string, failed, err error) {
-	ids := make([]string, 0, len(plans))
-	for _, p := range plans {
+// verifyBatch continues after a binding that cannot be verified. If the server does not
+// answer, the batch ends at its time limit, and the next one continues there.
+func (e *Engine) verifyBatch(ctx context.Context, tx *store.Tx, s catalog.Server, after string) (last string, failed, err error) {
+	var ids []string
+	for _, p := range e.Catalog.PlansOf(s.Backend) {
 		ids = append(ids, p.ID)
 	}
 	rows, err := e.Store.ReadyBindings(ctx, tx, store.ReadyBindingsParams{PlanIds: ids, Backend: s.Backend, Server: s.Name, After: after, Batch: verifySize})

@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"code.cloudfoundry.org/brokerapi/v13/domain"
-
 	"github.com/chandler-broker/chandler/broker/brokertest"
 )
 
@@ -71,7 +69,7 @@ func TestVerifyExcludesUnbind(t *testing.T) {
 	fetched := make(chan struct{})
 	go func() {
 		defer close(fetched)
-		_, _ = h.GetBinding(brokertest.CallerContext(), "i", "b", domain.FetchBindingDetails{}) // is told of the unbind, or not yet
+		_, _ = h.FetchBinding(brokertest.CallerContext(), "i", "b") // is told of the unbind, or not yet
 	}()
 	gate.AwaitCall(t)
 	id := unbind(t, h, "i", "b")

@@ -12,8 +12,8 @@ import (
 	"github.com/chandler-broker/chandler/broker/store"
 )
 
-// channel is the one PostgreSQL channel that replicas tell each other on; a
-// message is a verb and an operation's ID.
+// channel is the PostgreSQL channel between replicas. A message is a verb and an
+// operation's ID.
 const (
 	channel   = "chandler_operation"
 	finished  = "finished"
@@ -24,66 +24,54 @@ func (e *Engine) notify(ctx context.Context, db store.DBTX, verb, operationID st
 	return e.Store.Notify(ctx, db, store.NotifyParams{Channel: channel, Payload: verb + " " + operationID})
 }
 
-// waiters are the callers of Wait in this process, by operation.
+// waiters are the callers of Wait in this process, and the operations that they wait for.
 type waiters struct {
-	mu   sync.Mutex
-	byOp map[string][]chan struct{}
+	mu  sync.Mutex
+	all map[chan struct{}]string
 }
 
 func (w *waiters) add(id string) chan struct{} {
 	c := make(chan struct{}, 1)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.byOp == nil {
-		w.byOp = map[string][]chan struct{}{}
+	if w.all == nil {
+		w.all = map[chan struct{}]string{}
 	}
-	w.byOp[id] = append(w.byOp[id], c)
+	w.all[c] = id
 	return c
 }
 
-func (w *waiters) remove(id string, c chan struct{}) {
+func (w *waiters) remove(c chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	rest := w.byOp[id][:0]
-	for _, other := range w.byOp[id] {
-		if other != c {
-			rest = append(rest, other)
-		}
-	}
-	if len(rest) == 0 {
-		delete(w.byOp, id)
-		return
-	}
-	w.byOp[id] = rest
+	delete(w.all, c)
 }
 
-// wake makes those who wait for the operation look; for all where id is empty.
+// wake makes those who wait for the operation read it; all if id is empty.
 func (w *waiters) wake(id string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for op, channels := range w.byOp {
+	for c, op := range w.all {
 		if id != "" && op != id {
 			continue
 		}
-		for _, c := range channels {
-			select {
-			case c <- struct{}{}:
-			default: // it has not looked since it was last woken
-			}
+		select {
+		case c <- struct{}{}:
+		default: // it has been woken already
 		}
 	}
 }
 
-// rereadAfter is when a waiter looks again that could not reach the database, or whom
-// nobody tells.
+// rereadAfter is when a waiter reads the operation again if it could not reach the database,
+// or will not be notified.
 const rereadAfter = 250 * time.Millisecond
 
-// Wait returns the operation as soon as it ended, or as it is when the time is
-// over. It learns of the end by notification; what another replica attempts without a job
-// it reads from time to time. A database that is away for less than the limit is no error.
+// Wait returns the operation when it ended, or as it is at the time limit. A notification
+// tells of the end; an operation that another replica attempts without a job is read from
+// time to time. A database that is away for less than the limit is no error.
 func (e *Engine) Wait(ctx context.Context, operationID string, limit time.Duration) (store.Operation, error) {
 	woken := e.waiters.add(operationID)
-	defer e.waiters.remove(operationID, woken)
+	defer e.waiters.remove(woken)
 	timeout := time.NewTimer(limit)
 	defer timeout.Stop()
 	if c := e.direct.completion(operationID); c != nil && !c.isDone() { // what has ended may have been retried since
@@ -111,7 +99,7 @@ func (e *Engine) Wait(ctx context.Context, operationID string, limit time.Durati
 		case <-woken:
 		case <-reread:
 		case <-timeout.C:
-			// Its end may just have been missed, while nobody listened.
+			// The notification of its end may have been missed.
 			return e.Store.Operation(ctx, e.Store.Pool, operationID)
 		case <-ctx.Done():
 			return op, ctx.Err()
@@ -119,16 +107,13 @@ func (e *Engine) Wait(ctx context.Context, operationID string, limit time.Durati
 	}
 }
 
-// listen passes the other replicas' notifications on, for as long as ctx lives.
+// listen passes on the other replicas' notifications until ctx ends.
 func (e *Engine) listen(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := e.listenOnce(ctx); err != nil && ctx.Err() == nil {
 			e.Logger.WarnContext(ctx, "notifications of the state database are interrupted", "error", err.Error())
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(time.Second):
-		}
+		sleep(ctx, time.Second)
 	}
 }
 
@@ -137,7 +122,7 @@ func (e *Engine) listenOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// The connection listens; it must not go back to the pool.
+	// A connection that listens must not return to the pool.
 	raw := conn.Hijack()
 	defer func() { _ = raw.Close(context.WithoutCancel(ctx)) }()
 	if _, err := raw.Exec(ctx, "listen "+channel); err != nil {
@@ -154,18 +139,17 @@ func (e *Engine) listenOnce(ctx context.Context) error {
 		case finished:
 			e.waiters.wake(id)
 		case cancelled:
-			e.running.interrupt(id)
-			e.waiters.wake(id) // a superseded create has ended
+			e.interrupt(id)
+			e.waiters.wake(id) // a preempted create has ended
 		}
 	}
 }
 
-// pingEvery bounds how long a listener believes in a connection that a network
-// has swallowed.
+// pingEvery bounds how long a listener waits on a connection that the network has lost.
 const pingEvery = 10 * time.Second
 
-// notification waits for the next one and makes sure meanwhile that the
-// connection lives.
+// notification waits for the next notification, and verifies meanwhile that the connection
+// is alive.
 func (e *Engine) notification(ctx context.Context, conn *pgx.Conn) (*pgconn.Notification, error) {
 	for {
 		limited, cancel := context.WithTimeout(ctx, pingEvery)

@@ -15,11 +15,10 @@ import (
 // writeTime is how long a change of a credential store may take once it has begun.
 const writeTime = 8 * time.Second
 
-// writeContext is the context of a change that is not cut off when its operation is
-// cancelled or out of time: one that was sent and given up may arrive after what
-// undoes it, and then stays for ever. Its turn keeps the lock until it is known what
-// came of it. Where the lock is lost, or the process ends, somebody else may go on
-// at once, and the sooner it stops the better.
+// writeContext is the context of a change that runs to completion even if its operation is
+// cancelled or out of time: an abandoned change could arrive after its own undo and would
+// never be cleaned up. The attempt holds its lock until the change has ended. If the lock is
+// lost, or the process ends, another attempt may begin at once, so the change is cut off.
 func writeContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	change, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTime)
 	stop := context.AfterFunc(ctx, func() {
@@ -30,80 +29,66 @@ func writeContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	return change, func() { stop(); cancel() }
 }
 
-// recoverPanic makes a panic the error of a call that the engine makes in goroutines of
-// its own, where it would end the process.
-func recoverPanic(ctx context.Context, logger *slog.Logger, what string, err *error) {
-	if p := recover(); p != nil {
-		logger.ErrorContext(ctx, "a change of secrets panicked", "part", what, "panic_type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-		*err = fmt.Errorf("the %s panicked; the log has the stack", what)
+// complete makes a change that has a part, the credential store or a delivery, as its
+// subject. A change that has not begun when ctx ends does not begin. complete returns a
+// panic as an error: the engine calls it in goroutines, where a panic would end the process.
+func complete(ctx context.Context, logger *slog.Logger, part string, change func(context.Context) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			logger.ErrorContext(ctx, "a change of secrets panicked", "part", part, "panic_type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			err = fmt.Errorf("the %s panicked; the log has the stack", part)
+		}
+	}()
+	if err := ctx.Err(); err != nil {
+		return err
 	}
+	ctx, cancel := writeContext(ctx)
+	defer cancel()
+	return change(ctx)
 }
 
-// completingStore is a credential store whose changes are not cut off, and whose errors are
-// known as its own.
+// completingStore is a credential store whose changes run to completion, and whose errors
+// isCredentialsError recognizes.
 type completingStore struct {
 	credhub.Store
 	logger *slog.Logger
 }
 
+func (s completingStore) complete(ctx context.Context, change func(context.Context) error) error {
+	return complete(ctx, s.logger, "credential store", func(ctx context.Context) error { return credentialsFailed(change(ctx)) })
+}
+
 // Ensure implements credhub.Store.
-func (s completingStore) Ensure(ctx context.Context, path credhub.Path, value json.RawMessage) (_ json.RawMessage, err error) {
-	defer recoverPanic(ctx, s.logger, "credential store", &err)
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	ctx, cancel := writeContext(ctx)
-	defer cancel()
-	value, err = s.Store.Ensure(ctx, path, value)
-	return value, credentialsFailed(err)
+func (s completingStore) Ensure(ctx context.Context, path credhub.Path, value json.RawMessage) (stored json.RawMessage, err error) {
+	err = s.complete(ctx, func(ctx context.Context) error {
+		stored, err = s.Store.Ensure(ctx, path, value)
+		return err
+	})
+	return stored, err
 }
 
 // Put implements credhub.Store.
-func (s completingStore) Put(ctx context.Context, path credhub.Path, value json.RawMessage) (err error) {
-	defer recoverPanic(ctx, s.logger, "credential store", &err)
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	ctx, cancel := writeContext(ctx)
-	defer cancel()
-	return credentialsFailed(s.Store.Put(ctx, path, value))
+func (s completingStore) Put(ctx context.Context, path credhub.Path, value json.RawMessage) error {
+	return s.complete(ctx, func(ctx context.Context) error { return s.Store.Put(ctx, path, value) })
 }
 
 // Delete implements credhub.Store.
-func (s completingStore) Delete(ctx context.Context, path credhub.Path) (err error) {
-	defer recoverPanic(ctx, s.logger, "credential store", &err)
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	ctx, cancel := writeContext(ctx)
-	defer cancel()
-	return credentialsFailed(s.Store.Delete(ctx, path))
+func (s completingStore) Delete(ctx context.Context, path credhub.Path) error {
+	return s.complete(ctx, func(ctx context.Context) error { return s.Store.Delete(ctx, path) })
 }
 
-// completingDelivery is a delivery whose changes are not cut off.
+// completingDelivery is a delivery whose changes run to completion.
 type completingDelivery struct {
 	credhub.Delivery
 	logger *slog.Logger
 }
 
 // Deliver implements credhub.Delivery.
-func (d completingDelivery) Deliver(ctx context.Context, r credhub.Reader, value json.RawMessage) (err error) {
-	defer recoverPanic(ctx, d.logger, "delivery", &err)
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	ctx, cancel := writeContext(ctx)
-	defer cancel()
-	return d.Delivery.Deliver(ctx, r, value)
+func (d completingDelivery) Deliver(ctx context.Context, r credhub.Reader, value json.RawMessage) error {
+	return complete(ctx, d.logger, "delivery", func(ctx context.Context) error { return d.Delivery.Deliver(ctx, r, value) })
 }
 
 // Withdraw implements credhub.Delivery.
-func (d completingDelivery) Withdraw(ctx context.Context, r credhub.Reader) (err error) {
-	defer recoverPanic(ctx, d.logger, "delivery", &err)
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	ctx, cancel := writeContext(ctx)
-	defer cancel()
-	return d.Delivery.Withdraw(ctx, r)
+func (d completingDelivery) Withdraw(ctx context.Context, r credhub.Reader) error {
+	return complete(ctx, d.logger, "delivery", func(ctx context.Context) error { return d.Delivery.Withdraw(ctx, r) })
 }

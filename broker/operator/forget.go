@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/chandler-broker/chandler/broker/operation"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/credhub"
@@ -68,7 +66,7 @@ func (o *Operator) forget(ctx context.Context, by Actor, f forgotten) error {
 }
 
 func (o *Operator) preempt(ctx context.Context, f forgotten) error {
-	return o.Store.InTx(ctx, func(tx pgx.Tx) error {
+	return o.Store.InTx(ctx, func(tx *store.Tx) error {
 		if _, err := o.Store.InstanceForUpdate(ctx, tx, f.instanceID); err != nil {
 			return found(err, "instance", f.instanceID)
 		}
@@ -92,7 +90,7 @@ func (o *Operator) preempt(ctx context.Context, f forgotten) error {
 
 // forgetIdle does nothing while a replica holds the lock.
 func (o *Operator) forgetIdle(ctx context.Context, by Actor, f forgotten) (done bool, err error) {
-	err = o.Store.InTx(ctx, func(tx pgx.Tx) error {
+	err = o.Store.InTx(ctx, func(tx *store.Tx) error {
 		if done, err = o.lock(ctx, tx, f); err != nil || !done {
 			return err
 		}
@@ -112,7 +110,7 @@ func (o *Operator) forgetIdle(ctx context.Context, by Actor, f forgotten) (done 
 	return done, err
 }
 
-func (o *Operator) lock(ctx context.Context, tx pgx.Tx, f forgotten) (bool, error) {
+func (o *Operator) lock(ctx context.Context, tx *store.Tx, f forgotten) (bool, error) {
 	if f.bindingID == "" {
 		return o.Store.LockInstance(ctx, tx, f.instanceID)
 	}
@@ -150,7 +148,7 @@ func (o *Operator) withdraw(ctx context.Context, b store.Binding) error {
 	return deliveries[b.Delivery].Withdraw(ctx, operation.Reader(b))
 }
 
-func (o *Operator) forgetRows(ctx context.Context, tx pgx.Tx, by Actor, f forgotten, i store.Instance) error {
+func (o *Operator) forgetRows(ctx context.Context, tx *store.Tx, by Actor, f forgotten, i store.Instance) error {
 	if f.bindingID != "" {
 		if err := o.Store.DeleteBinding(ctx, tx, f.bindingID); err != nil {
 			return err

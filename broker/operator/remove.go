@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/chandler-broker/chandler/broker/store"
 )
 
@@ -45,7 +43,7 @@ func (o *Operator) RemoveOrphans(ctx context.Context, by Actor, differences []Di
 func (o *Operator) removeOrphan(ctx context.Context, d Difference) error {
 	ctx, cancel := context.WithTimeout(ctx, removeTime)
 	defer cancel()
-	return o.Store.InTx(ctx, func(tx pgx.Tx) error {
+	return o.Store.InTx(ctx, func(tx *store.Tx) error {
 		if err := o.Store.LockOrphan(ctx, tx, nameOf(d.Listing)); err != nil {
 			return fmt.Errorf("lock its name: %w", err)
 		}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/store"
@@ -52,7 +51,7 @@ func TestRemoveOrphans(t *testing.T) {
 	var meanwhile, other error
 	backend.during = func() {
 		other = insert(t.Context(), a.Store.Pool, "another")
-		meanwhile = a.Store.InTx(t.Context(), func(tx pgx.Tx) error {
+		meanwhile = a.Store.InTx(t.Context(), func(tx *store.Tx) error {
 			if _, err := tx.Exec(t.Context(), "SET LOCAL lock_timeout = '100ms'"); err != nil {
 				return err
 			}
@@ -83,7 +82,7 @@ func TestRemoveOrphans(t *testing.T) {
 func TestRemoveOrphanBesideDeprovision(t *testing.T) {
 	backend := &removals{during: func() {}}
 	a := newOperator(t, embeddedtest.Database(t), backend.driver())
-	err := a.Store.InTx(t.Context(), func(tx pgx.Tx) error {
+	err := a.Store.InTx(t.Context(), func(tx *store.Tx) error {
 		if err := a.Store.DeleteBindingsOfInstance(t.Context(), tx, "i"); err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package osb
 
 import (
+	"context"
 	"net/http"
 	"time"
 	"unicode/utf8"
@@ -59,16 +60,22 @@ type lastOperationBody struct {
 // Operation").
 const maxOperation = 10_000
 
-// poll reads the hints of the query, which are optional.
-func (x *exchange) poll() (domain.PollDetails, error) {
+// poll answers GET .../last_operation of an instance or a binding (OSB, "Polling Last
+// Operation").
+func (a *api) poll(ctx context.Context, x *exchange) (answer, error) {
 	operation, err := x.param("operation")
 	if err == nil && utf8.RuneCountInString(operation) > maxOperation {
 		err = invalid("operation in the query has more than 10000 characters")
 	}
-	return domain.PollDetails{ServiceID: x.serviceID, PlanID: x.planID, OperationData: operation}, err
+	if err != nil {
+		return answer{}, err
+	}
+	p, err := a.Broker.Poll(ctx, x.instanceID, x.bindingID, operation)
+	return lastOperation(p), err
 }
 
-func lastOperation(p broker.Poll, body lastOperationBody) answer {
-	body.State, body.Description = p.State, p.Description
-	return answer{code: http.StatusOK, body: body, retryAfter: p.RetryAfter}
+func lastOperation(p broker.Poll) answer {
+	return answer{code: http.StatusOK, retryAfter: p.RetryAfter, body: lastOperationBody{
+		State: p.State, Description: p.Description, InstanceUsable: p.InstanceUsable, UpdateRepeatable: p.UpdateRepeatable,
+	}}
 }

@@ -29,10 +29,11 @@ func TestBodies(t *testing.T) {
 			`{"service_id":"s","plan_id":"p","parameters":{},"maintenance_info":{"version":"1.0.0"}}`,
 		},
 		{"delete with nothing to poll", operationBody{}, `{}`},
-		{"poll", lastOperation(broker.Poll{LastOperation: domain.LastOperation{State: domain.Succeeded}}, lastOperationBody{}).body, `{"state":"succeeded"}`},
+		{"poll", lastOperation(broker.Poll{LastOperation: domain.LastOperation{State: domain.Succeeded}}).body, `{"state":"succeeded"}`},
 		{
-			"poll of a failure", lastOperation(broker.Poll{LastOperation: domain.LastOperation{State: domain.Failed, Description: "why"}},
-				lastOperationBody{InstanceUsable: &no, UpdateRepeatable: &no}).body,
+			"poll of a failure", lastOperation(broker.Poll{
+				LastOperation: domain.LastOperation{State: domain.Failed, Description: "why"}, InstanceUsable: &no, UpdateRepeatable: &no,
+			}).body,
 			`{"state":"failed","description":"why","instance_usable":false,"update_repeatable":false}`,
 		},
 	} {

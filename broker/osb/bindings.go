@@ -125,24 +125,13 @@ func readBindResource(body *fields) (appGUID string, resource *domain.BindResour
 // unbind answers DELETE /v2/service_instances/:instance_id/service_bindings/:binding_id
 // (OSB, "Unbinding").
 func (a *api) unbind(ctx context.Context, x *exchange) (answer, error) {
-	done, err := a.Broker.Unbind(ctx, x.instanceID, x.bindingID, domain.UnbindDetails{ServiceID: x.serviceID, PlanID: x.planID}, x.async)
-	return outcome(done.IsAsync, http.StatusOK, operationBody{done.OperationData}), err
+	operation, err := a.Broker.Unbind(ctx, x.instanceID, x.bindingID, x.async)
+	return outcome(operation != "", http.StatusOK, operationBody{operation}), err
 }
 
 // fetchBinding answers GET /v2/service_instances/:instance_id/service_bindings/:binding_id
 // (OSB, "Fetching a Service Binding").
 func (a *api) fetchBinding(ctx context.Context, x *exchange) (answer, error) {
-	b, err := a.Broker.GetBinding(ctx, x.instanceID, x.bindingID, domain.FetchBindingDetails{ServiceID: x.serviceID, PlanID: x.planID})
+	b, err := a.Broker.FetchBinding(ctx, x.instanceID, x.bindingID)
 	return answer{code: http.StatusOK, body: newBindingBody(b)}, err
-}
-
-// pollBinding answers GET .../service_bindings/:binding_id/last_operation (OSB,
-// "Polling Last Operation for Service Bindings").
-func (a *api) pollBinding(ctx context.Context, x *exchange) (answer, error) {
-	details, err := x.poll()
-	if err != nil {
-		return answer{}, err
-	}
-	p, err := a.Broker.PollBinding(ctx, x.instanceID, x.bindingID, details)
-	return lastOperation(p, lastOperationBody{}), err
 }

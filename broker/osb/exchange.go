@@ -27,10 +27,9 @@ type exchange struct {
 	instanceID  string
 	bindingID   string
 
-	query             url.Values
-	async             bool    // the client accepts 202
-	serviceID, planID string  // of the query
-	body              *fields // of a PUT or PATCH
+	query url.Values
+	async bool    // the client accepts 202
+	body  *fields // of a PUT or PATCH
 
 	code    int    // of the answer; 0 until it begins
 	cause   error  // of a 5xx, for the log

@@ -114,14 +114,14 @@ func readPreviousValues(body *fields) domain.PreviousValues {
 
 // deprovision answers DELETE /v2/service_instances/:instance_id (OSB, "Deprovisioning").
 func (a *api) deprovision(ctx context.Context, x *exchange) (answer, error) {
-	done, err := a.Broker.Deprovision(ctx, x.instanceID, domain.DeprovisionDetails{ServiceID: x.serviceID, PlanID: x.planID}, x.async)
-	return outcome(done.IsAsync, http.StatusOK, operationBody{done.OperationData}), err
+	operation, err := a.Broker.Deprovision(ctx, x.instanceID, x.async)
+	return outcome(operation != "", http.StatusOK, operationBody{operation}), err
 }
 
 // fetchInstance answers GET /v2/service_instances/:instance_id (OSB, "Fetching a Service
 // Instance").
 func (a *api) fetchInstance(ctx context.Context, x *exchange) (answer, error) {
-	i, err := a.Broker.FetchInstance(ctx, x.instanceID, domain.FetchInstanceDetails{ServiceID: x.serviceID, PlanID: x.planID})
+	i, err := a.Broker.FetchInstance(ctx, x.instanceID)
 	return answer{code: http.StatusOK, body: fetchedInstanceBody{
 		ServiceID:       i.ServiceID,
 		PlanID:          i.PlanID,
@@ -130,15 +130,4 @@ func (a *api) fetchInstance(ctx context.Context, x *exchange) (answer, error) {
 		MaintenanceInfo: maintenanceInfo{i.MaintenanceVersion},
 		Metadata:        instanceMetadata{i.Metadata},
 	}}, err
-}
-
-// pollInstance answers GET /v2/service_instances/:instance_id/last_operation
-// (OSB, "Polling Last Operation for Service Instances").
-func (a *api) pollInstance(ctx context.Context, x *exchange) (answer, error) {
-	details, err := x.poll()
-	if err != nil {
-		return answer{}, err
-	}
-	p, err := a.Broker.Poll(ctx, x.instanceID, details)
-	return lastOperation(p, lastOperationBody{InstanceUsable: p.InstanceUsable, UpdateRepeatable: p.UpdateRepeatable}), err
 }

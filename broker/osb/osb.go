@@ -68,11 +68,11 @@ func (a *api) routes() []route {
 		{[]string{http.MethodGet}, instance, a.verb(a.fetchInstance)},
 		{[]string{http.MethodPatch}, instance, a.verb(a.update)},
 		{[]string{http.MethodDelete}, instance, a.verb(a.deprovision)},
-		{[]string{http.MethodGet}, instance + "/last_operation", a.verb(a.pollInstance)},
+		{[]string{http.MethodGet}, instance + "/last_operation", a.verb(a.poll)},
 		{[]string{http.MethodPut}, binding, a.verb(a.bind)},
 		{[]string{http.MethodGet}, binding, a.verb(a.fetchBinding)},
 		{[]string{http.MethodDelete}, binding, a.verb(a.unbind)},
-		{[]string{http.MethodGet}, binding + "/last_operation", a.verb(a.pollBinding)},
+		{[]string{http.MethodGet}, binding + "/last_operation", a.verb(a.poll)},
 	}
 }
 

@@ -62,7 +62,7 @@ func (x *exchange) decode(r *http.Request) (err error) {
 		x.body, err = readBody(x.ResponseWriter, r)
 		return err
 	}
-	return x.readPlan(r.Method == http.MethodDelete)
+	return x.checkPlan(r.Method == http.MethodDelete)
 }
 
 // pathID decodes an ID of the path; empty if the path has none. The router matched the path
@@ -105,17 +105,17 @@ func (x *exchange) param(name string) (string, error) {
 	return values[0], nil
 }
 
-func (x *exchange) readPlan(required bool) (err error) {
+// checkPlan checks the form of the query's service and plan. Nothing depends on them: the
+// state has those of the instance.
+func (x *exchange) checkPlan(required bool) error {
 	var faults []string
-	for _, p := range []struct {
-		name string
-		into *string
-	}{{"service_id", &x.serviceID}, {"plan_id", &x.planID}} {
-		if *p.into, err = x.param(p.name); err != nil {
+	for _, name := range []string{"service_id", "plan_id"} {
+		value, err := x.param(name)
+		if err != nil {
 			return err
 		}
-		if required && *p.into == "" {
-			faults = append(faults, p.name+" is required in the query")
+		if required && value == "" {
+			faults = append(faults, name+" is required in the query")
 		}
 	}
 	if faults != nil {

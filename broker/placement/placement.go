@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/services"
@@ -74,7 +72,7 @@ func (e *FullError) Error() string { return e.reason }
 // Choose returns the name of the server for a new instance of the plan, whose row
 // is in tx already. Others that choose of the same backend wait until tx ends. The
 // error may be a *FullError.
-func (p *Placement) Choose(ctx context.Context, tx pgx.Tx, plan *catalog.Plan, instanceID string) (string, error) {
+func (p *Placement) Choose(ctx context.Context, tx *store.Tx, plan *catalog.Plan, instanceID string) (string, error) {
 	servers := p.servers(plan.Backend)
 	if len(servers) == 1 && !servers[0].Drain && !servers[0].Capacity.Limited() {
 		return servers[0].Name, nil
@@ -93,7 +91,7 @@ func (p *Placement) Choose(ctx context.Context, tx pgx.Tx, plan *catalog.Plan, i
 
 // Fits returns a *FullError where the server that the instance is on has no room
 // for it on another plan.
-func (p *Placement) Fits(ctx context.Context, tx pgx.Tx, have store.Instance, prev, next *catalog.Plan) error {
+func (p *Placement) Fits(ctx context.Context, tx *store.Tx, have store.Instance, prev, next *catalog.Plan) error {
 	if prev == next {
 		return nil
 	}
@@ -125,7 +123,7 @@ func (p *Placement) Fits(ctx context.Context, tx pgx.Tx, have store.Instance, pr
 
 // loads holds others off and returns how the plan's servers are loaded without
 // the instance, and what an instance of the plan takes.
-func (p *Placement) loads(ctx context.Context, tx pgx.Tx, plan *catalog.Plan, except string) (services.Space, []Load, error) {
+func (p *Placement) loads(ctx context.Context, tx *store.Tx, plan *catalog.Plan, except string) (services.Space, []Load, error) {
 	servers := p.Catalog.ServersOf(plan.Backend)
 	footprint, err := p.Drivers[servers[0].Key()].Footprint.OrZero(ctx, plan.Config)
 	if err != nil {

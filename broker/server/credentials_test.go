@@ -36,7 +36,7 @@ func TestCheckCredentials(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.InsertBinding(ctx, s.Pool, store.InsertBindingParams{ID: "b", InstanceID: "i", BindResource: none, Context: none, Parameters: none, Delivery: credhub.Inline})
+	err = s.InsertBinding(ctx, s.Pool, store.InsertBindingParams{ID: "b", InstanceID: "i", BindResource: none, Context: none, Parameters: none, Delivery: credhub.Inline})
 	if err != nil {
 		t.Fatal(err)
 	}

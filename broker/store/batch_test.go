@@ -10,20 +10,14 @@ import (
 	"github.com/chandler-broker/chandler/broker/store"
 )
 
-func insertInstance(s *store.Store, id string) func(store.DBTX) (int64, error) {
-	return func(db store.DBTX) (int64, error) {
-		return s.InsertInstance(context.Background(), db, store.InsertInstanceParams{ID: id, Context: []byte(`{}`), Parameters: []byte(`{}`)})
-	}
+func newInstance(id string) store.InsertInstanceParams {
+	return store.InsertInstanceParams{ID: id, Context: []byte(`{}`), Parameters: []byte(`{}`)}
 }
 
 func setStatus(s *store.Store, id string, status store.Status) func(store.DBTX) error {
 	return func(db store.DBTX) error {
 		return s.SetInstanceStatus(context.Background(), db, store.SetInstanceStatusParams{ID: id, Status: status})
 	}
-}
-
-func read(s *store.Store, id string) func(store.DBTX) (store.Instance, error) {
-	return func(db store.DBTX) (store.Instance, error) { return s.Instance(context.Background(), db, id) }
 }
 
 func collect(t *testing.T, b *store.Batch, f func(store.DBTX) error) {
@@ -37,12 +31,12 @@ func collect(t *testing.T, b *store.Batch, f func(store.DBTX) error) {
 func TestBatch(t *testing.T) {
 	s := migrated(t)
 	var b store.Batch
-	absent := store.Read(&b, read(s, "i"))
-	inserted := store.Read(&b, insertInstance(s, "i"))
-	again := store.Read(&b, insertInstance(s, "i"))
+	absent := store.Read(t.Context(), &b, s.Instance, "i")
+	inserted := store.Read(t.Context(), &b, s.InsertInstance, newInstance("i"))
+	again := store.Read(t.Context(), &b, s.InsertInstance, newInstance("i"))
 	collect(t, &b, setStatus(s, "i", store.Ready))
-	present := store.Read(&b, read(s, "i"))
-	many := store.Read(&b, func(db store.DBTX) ([]store.Operation, error) { return s.UnfinishedOperations(t.Context(), db, "i") })
+	present := store.Read(t.Context(), &b, s.Instance, "i")
+	many := store.Read(t.Context(), &b, s.UnfinishedOperations, "i")
 	if err := b.Send(t.Context(), s.Pool); err != nil {
 		t.Fatal(err)
 	}
@@ -69,13 +63,13 @@ func TestTransactionInBatches(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := migrated(t)
-			if _, err := insertInstance(s, "i")(s.Pool); err != nil {
+			if _, err := s.InsertInstance(t.Context(), s.Pool, newInstance("i")); err != nil {
 				t.Fatal(err)
 			}
 			var first store.Batch
 			committed := false
 			collect(t, &first, setStatus(s, "i", store.DeleteFailed))
-			seen := store.Read(&first, read(s, "i"))
+			seen := store.Read(t.Context(), &first, s.Instance, "i")
 			tx, err := s.BeginWith(t.Context(), &first)
 			if err != nil || seen.Value.Status != store.DeleteFailed {
 				t.Fatalf("%+v, %v", seen, err)

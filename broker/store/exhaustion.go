@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/tracelog"
 )
 
 // exhaustionTime is how long a server that ran out of something counts as
@@ -16,7 +16,7 @@ import (
 const exhaustionTime = 30 * time.Second
 
 // exhaustion is the latest error of a server that has no memory, locks, connections
-// or disk left. It listens to all statements (pgx.QueryTracer, pgx.BatchTracer).
+// or disk left.
 type exhaustion struct {
 	latest atomic.Pointer[exhaustedError]
 }
@@ -26,8 +26,7 @@ type exhaustedError struct {
 	err error
 }
 
-// Exhausted says what the state database's server ran out of a moment ago; nil
-// where it did not.
+// Exhausted returns what the state database's server ran out of a moment ago, or nil.
 func (s *Store) Exhausted() error {
 	e := s.exhaustion.latest.Load()
 	if e == nil || time.Since(e.at) > exhaustionTime {
@@ -36,48 +35,19 @@ func (s *Store) Exhausted() error {
 	return e.err
 }
 
-// IsExhausted says whether err is a server's that has run out of memory, locks,
+// IsExhausted reports whether err says that the server has run out of memory, locks,
 // connections or disk: class 53 (PostgreSQL manual, appendix A).
 func IsExhausted(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && strings.HasPrefix(pg.Code, "53")
 }
 
-func (e *exhaustion) record(err error) {
-	if IsExhausted(err) {
-		e.latest.Store(&exhaustedError{time.Now(), err})
+// tracer watches the errors of all connections and statements.
+func (e *exhaustion) tracer() *tracelog.TraceLog {
+	watch := func(_ context.Context, _ tracelog.LogLevel, _ string, data map[string]any) {
+		if err, ok := data["err"].(error); ok && IsExhausted(err) {
+			e.latest.Store(&exhaustedError{time.Now(), err})
+		}
 	}
+	return &tracelog.TraceLog{Logger: tracelog.LoggerFunc(watch), LogLevel: tracelog.LogLevelError}
 }
-
-// TraceQueryStart implements pgx.QueryTracer.
-func (e *exhaustion) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
-	return ctx
-}
-
-// TraceQueryEnd implements pgx.QueryTracer.
-func (e *exhaustion) TraceQueryEnd(_ context.Context, _ *pgx.Conn, d pgx.TraceQueryEndData) {
-	e.record(d.Err)
-}
-
-// TraceBatchStart implements pgx.BatchTracer.
-func (e *exhaustion) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
-	return ctx
-}
-
-// TraceBatchQuery implements pgx.BatchTracer.
-func (e *exhaustion) TraceBatchQuery(_ context.Context, _ *pgx.Conn, d pgx.TraceBatchQueryData) {
-	e.record(d.Err)
-}
-
-// TraceBatchEnd implements pgx.BatchTracer.
-func (e *exhaustion) TraceBatchEnd(_ context.Context, _ *pgx.Conn, d pgx.TraceBatchEndData) {
-	e.record(d.Err)
-}
-
-// TraceConnectStart implements pgx.ConnectTracer.
-func (e *exhaustion) TraceConnectStart(ctx context.Context, _ pgx.TraceConnectStartData) context.Context {
-	return ctx
-}
-
-// TraceConnectEnd implements pgx.ConnectTracer.
-func (e *exhaustion) TraceConnectEnd(_ context.Context, d pgx.TraceConnectEndData) { e.record(d.Err) }

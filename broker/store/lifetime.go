@@ -1,20 +1,17 @@
 package store
 
 import (
+	"cmp"
+	"slices"
 	"time"
 )
 
-// ResourceKey is the ID that the names of the instance's outside resources derive
-// from: that under which they were made.
-func (i Instance) ResourceKey() string {
-	if i.ResourceID != "" {
-		return i.ResourceID
-	}
-	return i.ID
-}
+// ResourceKey is the ID that the names of the instance's resources derive from: the ID
+// that the instance had when they were made.
+func (i Instance) ResourceKey() string { return cmp.Or(i.ResourceID, i.ID) }
 
-// IsExpired says whether the binding's lifetime is over. Its credentials are revoked
-// then, or will be in a moment.
+// IsExpired reports whether the binding's lifetime is over. The engine has revoked its
+// credentials, or is about to.
 func (b Binding) IsExpired(now time.Time) bool {
 	return b.Status == Expired || b.ExpiresAt != nil && !now.Before(*b.ExpiresAt)
 }
@@ -22,4 +19,13 @@ func (b Binding) IsExpired(now time.Time) bool {
 // RetainedID is the ID of an instance that its platform deleted at the given time.
 func RetainedID(instanceID string, at time.Time) string {
 	return instanceID + "@" + at.UTC().Format("20060102T150405Z")
+}
+
+// On returns the operation on the binding, or on the instance itself if bindingID is empty.
+func On(unfinished []Operation, bindingID string) *Operation {
+	i := slices.IndexFunc(unfinished, func(op Operation) bool { return op.BindingID == bindingID })
+	if i < 0 {
+		return nil
+	}
+	return &unfinished[i]
 }

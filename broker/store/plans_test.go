@@ -106,8 +106,7 @@ func TestPlansOfHotQueries(t *testing.T) {
 			return s.SetInstanceStatus(ctx, db, store.SetInstanceStatusParams{ID: "i7", Status: store.Ready})
 		},
 		"FinishOperation": func(db store.DBTX) error {
-			_, err := s.FinishOperation(ctx, db, store.FinishOperationParams{ID: "u10", State: store.Succeeded, Phase: store.PhaseDo})
-			return err
+			return s.FinishOperation(ctx, db, store.FinishOperationParams{ID: "u10", State: store.Succeeded, Phase: store.PhaseDo})
 		},
 		"NoteOperation": func(db store.DBTX) error { return s.RecordAttempt(ctx, db, store.RecordAttemptParams{ID: "u11"}) },
 		"DeleteBinding": func(db store.DBTX) error { return s.DeleteBinding(ctx, db, "b9") },
@@ -124,9 +123,14 @@ func TestPlansOfHotQueries(t *testing.T) {
 		"DeleteInstance":           func(db store.DBTX) error { return s.DeleteInstance(ctx, db, "i8") },
 		"Instance":                 func(db store.DBTX) error { _, err := s.Instance(ctx, db, "i7"); return err },
 		"InstanceForUpdate":        func(db store.DBTX) error { _, err := s.InstanceForUpdate(ctx, db, "i7"); return err },
-		"InstanceForShare":         func(db store.DBTX) error { _, err := s.InstanceForShare(ctx, db, "i7"); return err },
-		"Binding":                  func(db store.DBTX) error { _, err := s.Binding(ctx, db, "b7"); return err },
-		"BindingForUpdate":         func(db store.DBTX) error { _, err := s.BindingForUpdate(ctx, db, "b7"); return err },
+		"InstanceForBind": func(db store.DBTX) error {
+			_, err := s.InstanceForBind(ctx, db, store.InstanceForBindParams{ID: "i7", BindingID: "none"})
+			return err
+		},
+		"LockInstanceRow":  func(db store.DBTX) error { return s.LockInstanceRow(ctx, db, "i7") },
+		"InstanceForShare": func(db store.DBTX) error { _, err := s.InstanceForShare(ctx, db, "i7"); return err },
+		"Binding":          func(db store.DBTX) error { _, err := s.Binding(ctx, db, "b7"); return err },
+		"BindingForUpdate": func(db store.DBTX) error { _, err := s.BindingForUpdate(ctx, db, "b7"); return err },
 		"BindingsOfInstance": func(db store.DBTX) error {
 			_, err := s.BindingsOfInstance(ctx, db, "i7")
 			return err

@@ -30,6 +30,13 @@ select * from instances where id = $1 for update;
 -- For binds and unbinds, which may be accepted side by side.
 select * from instances where id = $1 for share;
 
+-- name: InstanceForBind :one
+-- InstanceForShare, unless the binding is ready: a platform that repeats a bind at every reconciliation must not cost a write.
+select * from instances i where i.id = @id and not exists (select 1 from bindings b where b.id = @binding_id::text and b.status = 'ready') for share;
+
+-- name: LockInstanceRow :exec
+select 1 from instances where id = $1 for update;
+
 -- name: SetInstanceStatus :exec
 update instances set status = $2, updated_at = now() where id = $1;
 
@@ -135,15 +142,19 @@ from instances i left join operations o on o.instance_id = i.id and o.binding_id
 where i.plan_id = any(@plan_ids::text[]) and i.id <> @excluded_id::text
 group by 1, 2, 3;
 
--- name: InsertBinding :execrows
--- Holds the locks that AwaitCreate and LockOrphan wait for. It is younger than all operations on a binding that had its ID before, for which this transaction may have waited.
-insert into bindings (id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id,
-    expires_at, renew_before, delivery, status, created_at)
-values ((select @id::text from pg_advisory_xact_lock(hashtextextended('creating/' || @id::text, 0)),
-        pg_advisory_xact_lock_shared(hashtextextended('name/' || @safe_name::text, 0))),
-    @instance_id, @platform, @service_id, @plan_id, @app_id, @bind_resource, @context, @parameters, @predecessor_id,
-    @expires_at, @renew_before, @delivery, 'creating', clock_timestamp())
-on conflict (id) do nothing;
+-- name: InsertBinding :exec
+-- Fails with a division by zero if the ID is in use, so that the rest of its batch does not run. Holds the locks that AwaitCreate and LockOrphan wait for.
+-- The row is younger than all operations on an earlier binding of the same ID, for which this transaction may have waited.
+with inserted as (
+    insert into bindings (id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id,
+        expires_at, renew_before, delivery, status, created_at)
+    values ((select @id::text from pg_advisory_xact_lock(hashtextextended('creating/' || @id::text, 0)),
+            pg_advisory_xact_lock_shared(hashtextextended('name/' || @safe_name::text, 0))),
+        @instance_id, @platform, @service_id, @plan_id, @app_id, @bind_resource, @context, @parameters, @predecessor_id,
+        @expires_at, @renew_before, @delivery, 'creating', clock_timestamp())
+    on conflict (id) do nothing returning 1
+)
+select 1 / count(*) from inserted;
 
 -- name: AwaitCreate :exec
 -- Waits until no transaction is about to create the instance or binding, so that whoever finds none then may say that there is none.
@@ -290,10 +301,14 @@ returning *;
 update operations set state = 'failed', outcome = 'superseded', description = $2, finished_at = now()
 where id = $1 and state = 'in progress';
 
--- name: FinishOperation :execrows
-update operations set state = @state, outcome = @outcome, description = @description, last_error = @last_error, usable = @usable,
-    finished_at = now()
-where id = @id and state = 'in progress' and phase = @phase;
+-- name: FinishOperation :exec
+-- Fails with a division by zero if the operation has been cancelled, preempted or finished meanwhile, so that the rest of its batch does not run.
+with finished as (
+    update operations set state = @state, outcome = @outcome, description = @description, last_error = @last_error, usable = @usable,
+        finished_at = now()
+    where id = @id and state = 'in progress' and phase = @phase returning 1
+)
+select 1 / count(*) from finished;
 
 -- name: StuckOperations :many
 -- Unfinished operations that no job will take further soon: theirs has been running for some time, or ended, or is gone.

@@ -545,10 +545,13 @@ func (q *Queries) ExpiredBindings(ctx context.Context, db DBTX, now time.Time) (
 	return items, nil
 }
 
-const finishOperation = `-- name: FinishOperation :execrows
-update operations set state = $1, outcome = $2, description = $3, last_error = $4, usable = $5,
-    finished_at = now()
-where id = $6 and state = 'in progress' and phase = $7
+const finishOperation = `-- name: FinishOperation :exec
+with finished as (
+    update operations set state = $1, outcome = $2, description = $3, last_error = $4, usable = $5,
+        finished_at = now()
+    where id = $6 and state = 'in progress' and phase = $7 returning 1
+)
+select 1 / count(*) from finished
 `
 
 type FinishOperationParams struct {
@@ -561,8 +564,9 @@ type FinishOperationParams struct {
 	Phase       Phase   `json:"phase"`
 }
 
-func (q *Queries) FinishOperation(ctx context.Context, db DBTX, arg FinishOperationParams) (int64, error) {
-	result, err := db.Exec(ctx, finishOperation,
+// Fails with a division by zero if the operation has been cancelled, preempted or finished meanwhile, so that the rest of its batch does not run.
+func (q *Queries) FinishOperation(ctx context.Context, db DBTX, arg FinishOperationParams) error {
+	_, err := db.Exec(ctx, finishOperation,
 		arg.State,
 		arg.Outcome,
 		arg.Description,
@@ -571,10 +575,7 @@ func (q *Queries) FinishOperation(ctx context.Context, db DBTX, arg FinishOperat
 		arg.ID,
 		arg.Phase,
 	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+	return err
 }
 
 const insertAudit = `-- name: InsertAudit :exec
@@ -615,14 +616,17 @@ func (q *Queries) InsertAudit(ctx context.Context, db DBTX, arg InsertAuditParam
 	return err
 }
 
-const insertBinding = `-- name: InsertBinding :execrows
-insert into bindings (id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id,
-    expires_at, renew_before, delivery, status, created_at)
-values ((select $1::text from pg_advisory_xact_lock(hashtextextended('creating/' || $1::text, 0)),
-        pg_advisory_xact_lock_shared(hashtextextended('name/' || $2::text, 0))),
-    $3, $4, $5, $6, $7, $8, $9, $10, $11,
-    $12, $13, $14, 'creating', clock_timestamp())
-on conflict (id) do nothing
+const insertBinding = `-- name: InsertBinding :exec
+with inserted as (
+    insert into bindings (id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id,
+        expires_at, renew_before, delivery, status, created_at)
+    values ((select $1::text from pg_advisory_xact_lock(hashtextextended('creating/' || $1::text, 0)),
+            pg_advisory_xact_lock_shared(hashtextextended('name/' || $2::text, 0))),
+        $3, $4, $5, $6, $7, $8, $9, $10, $11,
+        $12, $13, $14, 'creating', clock_timestamp())
+    on conflict (id) do nothing returning 1
+)
+select 1 / count(*) from inserted
 `
 
 type InsertBindingParams struct {
@@ -642,9 +646,10 @@ type InsertBindingParams struct {
 	Delivery      string     `json:"-"`
 }
 
-// Holds the locks that AwaitCreate and LockOrphan wait for. It is younger than all operations on a binding that had its ID before, for which this transaction may have waited.
-func (q *Queries) InsertBinding(ctx context.Context, db DBTX, arg InsertBindingParams) (int64, error) {
-	result, err := db.Exec(ctx, insertBinding,
+// Fails with a division by zero if the ID is in use, so that the rest of its batch does not run. Holds the locks that AwaitCreate and LockOrphan wait for.
+// The row is younger than all operations on an earlier binding of the same ID, for which this transaction may have waited.
+func (q *Queries) InsertBinding(ctx context.Context, db DBTX, arg InsertBindingParams) error {
+	_, err := db.Exec(ctx, insertBinding,
 		arg.ID,
 		arg.SafeName,
 		arg.InstanceID,
@@ -660,10 +665,7 @@ func (q *Queries) InsertBinding(ctx context.Context, db DBTX, arg InsertBindingP
 		arg.RenewBefore,
 		arg.Delivery,
 	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+	return err
 }
 
 const insertInstance = `-- name: InsertInstance :execrows
@@ -770,6 +772,45 @@ select id, platform, service_id, plan_id, organization_id, space_id, context, pa
 
 func (q *Queries) Instance(ctx context.Context, db DBTX, id string) (Instance, error) {
 	row := db.QueryRow(ctx, instance, id)
+	var i Instance
+	err := row.Scan(
+		&i.ID,
+		&i.Platform,
+		&i.ServiceID,
+		&i.PlanID,
+		&i.OrganizationID,
+		&i.SpaceID,
+		&i.Context,
+		&i.Parameters,
+		&i.MaintenanceVersion,
+		&i.Status,
+		&i.Condition,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.ResourceID,
+		&i.RetainedUntil,
+		&i.Namespace,
+		&i.Server,
+		&i.ConditionReason,
+		&i.Backend,
+		&i.BackendType,
+		&i.ResourceName,
+	)
+	return i, err
+}
+
+const instanceForBind = `-- name: InstanceForBind :one
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, condition_reason, backend, backend_type, resource_name from instances i where i.id = $1 and not exists (select 1 from bindings b where b.id = $2::text and b.status = 'ready') for share
+`
+
+type InstanceForBindParams struct {
+	ID        string `json:"id"`
+	BindingID string
+}
+
+// InstanceForShare, unless the binding is ready: a platform that repeats a bind at every reconciliation must not cost a write.
+func (q *Queries) InstanceForBind(ctx context.Context, db DBTX, arg InstanceForBindParams) (Instance, error) {
+	row := db.QueryRow(ctx, instanceForBind, arg.ID, arg.BindingID)
 	var i Instance
 	err := row.Scan(
 		&i.ID,
@@ -1243,6 +1284,15 @@ func (q *Queries) LockInstance(ctx context.Context, db DBTX, instanceID string) 
 	var pg_try_advisory_xact_lock bool
 	err := row.Scan(&pg_try_advisory_xact_lock)
 	return pg_try_advisory_xact_lock, err
+}
+
+const lockInstanceRow = `-- name: LockInstanceRow :exec
+select 1 from instances where id = $1 for update
+`
+
+func (q *Queries) LockInstanceRow(ctx context.Context, db DBTX, id string) error {
+	_, err := db.Exec(ctx, lockInstanceRow, id)
+	return err
 }
 
 const lockOrphan = `-- name: LockOrphan :exec

@@ -4,15 +4,17 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Filter selects instances that count for a quota; empty fields select any. An
-// instance that is being moved to a plan is on both. One that is kept after its
-// deletion does not count: its platform cannot make room by it.
+// instance that is being moved to a plan is on both. A retained instance does not
+// count, because its platform cannot delete it.
 type Filter struct {
 	Platform, OrganizationID, SpaceID, Namespace string
 	ServiceID, PlanID                            string
-	// Except is the ID of an instance that is left out.
+	// Except is the ID of an instance that does not count.
 	Except string
 }
 
@@ -37,8 +39,7 @@ func (f Filter) condition() (string, []any) {
 	return strings.Join(condition, " and "), args
 }
 
-// LockQuota holds off others that count for the same key, until the transaction
-// ends.
+// LockQuota locks the key until the transaction ends, so that others count afterwards.
 func (s *Store) LockQuota(ctx context.Context, tx DBTX, key string) error {
 	_, err := tx.Exec(ctx, "select pg_advisory_xact_lock(hashtextextended($1, 0))", "chandler quota "+key)
 	return err
@@ -52,17 +53,17 @@ func (s *Store) CountInstances(ctx context.Context, db DBTX, f Filter) (int, err
 	return n, err
 }
 
-// Subject is one for which instances are counted by themselves.
+// Subject is a tenant, or several, whose instances are counted.
 type Subject struct {
 	Platform, OrganizationID, SpaceID, Namespace string
 	Instances                                    int
 }
 
-// GroupBy says which fields of a Subject tell it from others.
+// GroupBy says which fields distinguish one Subject from another.
 type GroupBy struct{ Platform, Organization, Space, Namespace bool }
 
-// CountSubjects counts for each subject among the instances that the filter
-// selects, those with most instances first.
+// CountSubjects counts the instances of each subject that the filter selects, in
+// descending order.
 func (s *Store) CountSubjects(ctx context.Context, db DBTX, f Filter, by GroupBy, limit int) ([]Subject, error) {
 	condition, args := f.condition()
 	column := func(name string, wanted bool) string {
@@ -81,14 +82,5 @@ func (s *Store) CountSubjects(ctx context.Context, db DBTX, f Filter, by GroupBy
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
-	var subjects []Subject
-	for rows.Next() {
-		var subject Subject
-		if err := rows.Scan(&subject.Platform, &subject.OrganizationID, &subject.SpaceID, &subject.Namespace, &subject.Instances); err != nil {
-			return nil, err
-		}
-		subjects = append(subjects, subject)
-	}
-	return subjects, rows.Err()
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[Subject])
 }

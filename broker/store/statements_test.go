@@ -4,8 +4,6 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/chandler-broker/chandler/broker/store"
 )
 
@@ -44,7 +42,7 @@ func TestTogether(t *testing.T) {
 	for _, name := range []string{"none", "in order", "one that the database refuses", "one whose result is needed", "several whose result is needed"} {
 		t.Run(name, func(t *testing.T) {
 			test := tests[name]
-			err := s.InTx(ctx, func(tx pgx.Tx) error { return store.SendBatch(ctx, tx, test.statements) })
+			err := s.InTx(ctx, func(tx *store.Tx) error { return tx.Last(test.statements) })
 			if (err != nil) != test.fails {
 				t.Errorf("%v", err)
 			}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -29,25 +30,24 @@ var migrations embed.FS
 type Store struct {
 	*Queries
 	Pool *pgxpool.Pool
-	// Queue is for the job queue's own bookkeeping: which jobs are being worked
-	// on and when the next turn is. Its commits do not wait for the disk; where
-	// the server crashes before they got there, a job is worked on once more,
-	// which operations are made for. Accepting and ending are in Pool.
+	// Queue is for the job queue's own bookkeeping: which jobs run and when the
+	// next attempt is. Its commits do not wait for the disk. If the server crashes
+	// before they are on disk, a job runs once more, which operations allow for.
+	// Operations are accepted and ended in Pool.
 	Queue *pgxpool.Pool
 
 	exhaustion exhaustion
 }
 
-// idleLimit is how long a transaction may do nothing: a replica that is paused, or
-// whose machine is gone, loses its connections after it, and with them its locks.
+// idleLimit is how long a transaction may be idle. A replica that is paused, or whose
+// machine is gone, then loses its connections, and with them its locks.
 const idleLimit = 10 * time.Second
 
 // queueConnections are enough for River's fetching, listening and maintenance.
 const queueConnections = 8
 
-// Open connects to the database at url, with connections for so many at once,
-// and waits for it up to the context's deadline, where that has one: the
-// database may be starting too.
+// Open connects to the database at url, with at most so many connections. If ctx has a
+// deadline, Open waits until then for a database that is starting.
 func Open(ctx context.Context, url string, connections int) (*Store, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
@@ -60,7 +60,7 @@ func Open(ctx context.Context, url string, connections int) (*Store, error) {
 	config.ConnConfig.RuntimeParams["application_name"] = "chandler"
 	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = idleLimit.String()
 	s := &Store{Queries: New()}
-	config.ConnConfig.Tracer = &s.exhaustion
+	config.ConnConfig.Tracer = s.exhaustion.tracer()
 	if s.Pool, err = openPool(ctx, config.Copy(), connections); err != nil {
 		return nil, err
 	}
@@ -85,8 +85,8 @@ func openPool(ctx context.Context, config *pgxpool.Config, connections int) (*pg
 	return pool, nil
 }
 
-// awaitServer waits until the server takes connections. A server that refuses them,
-// for a wrong password or database, will go on to do so.
+// awaitServer waits until the server takes connections. It does not wait for a server that
+// refuses the password or the database.
 func awaitServer(ctx context.Context, pool *pgxpool.Pool) error {
 	for {
 		err := pool.Ping(ctx)
@@ -113,27 +113,9 @@ func (s *Store) Close() {
 	s.Pool.Close()
 }
 
-// InTx runs f in a transaction that is committed when f returns nil.
-func (s *Store) InTx(ctx context.Context, f func(pgx.Tx) error) error {
-	return s.InTxWith(ctx, &Batch{}, func(tx *Tx) error { return f(tx) })
-}
-
-// InTxWith is InTx for a transaction that begins with a batch.
-func (s *Store) InTxWith(ctx context.Context, first *Batch, f func(*Tx) error) error {
-	tx, err := s.BeginWith(ctx, first)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	if err := f(tx); err != nil {
-		return err
-	}
-	return tx.Commit(ctx)
-}
-
-// HoldLocks calls what has nothing to do with the database while tx keeps its locks:
-// a backend, or the credential store. do's context ends when they are lost, which
-// is Outside's error then. do must not use tx.
+// HoldLocks calls do, which uses a backend or the credential store, while tx keeps its
+// locks. If they are lost, do's context ends, and HoldLocks returns an error that says so.
+// do must not use tx.
 func HoldLocks(ctx context.Context, tx pgx.Tx, do func(context.Context) error) error {
 	return HoldLocksAndWatch(ctx, tx, do, func(ctx context.Context) error {
 		_, err := tx.Exec(ctx, "select 1")
@@ -141,40 +123,37 @@ func HoldLocks(ctx context.Context, tx pgx.Tx, do func(context.Context) error) e
 	})
 }
 
-// HoldLocksAndWatch is Outside, and lets watch use tx every few seconds, which keeps
-// it from being idle. An error of watch's means that the locks are lost.
+// HoldLocksAndWatch is HoldLocks, and calls watch every few seconds. watch uses tx, so that
+// tx is never idle for long. An error of watch means that the locks are lost.
 func HoldLocksAndWatch(ctx context.Context, tx pgx.Tx, do, watch func(context.Context) error) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	done, lost := make(chan struct{}), make(chan error, 1)
-	go func() {
-		tick := time.NewTicker(idleLimit / 5)
-		defer tick.Stop()
-		for {
+	var lost error
+	var watching sync.WaitGroup
+	done := make(chan struct{})
+	watching.Go(func() {
+		for tick := time.Tick(idleLimit / 5); lost == nil; {
 			select {
 			case <-done:
-				lost <- nil
 				return
-			case <-tick.C:
-			}
-			if err := watchOnce(ctx, watch); err != nil {
-				cancel()
-				lost <- fmt.Errorf("the lock was lost: %w", err)
-				return
+			case <-tick:
+				lost = watchOnce(ctx, watch)
 			}
 		}
-	}()
-	defer func() { // after a panic too: nobody may use tx twice at once
+		cancel()
+	})
+	defer func() { // after a panic too: two goroutines must not use tx at once
 		close(done)
-		if gone := <-lost; gone != nil {
-			err = gone
+		watching.Wait()
+		if lost != nil {
+			err = fmt.Errorf("the lock was lost: %w", lost)
 		}
 	}()
 	return do(ctx)
 }
 
-// watchOnce has a context of its own: the end of the caller's must not break the
-// transaction that is to record what came of the call.
+// watchOnce has a context of its own: if the caller's ends, tx must still be able to
+// record the result.
 func watchOnce(ctx context.Context, watch func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), idleLimit/3)
 	defer cancel()
@@ -204,8 +183,8 @@ func (s *Store) Migrate(ctx context.Context, logger *slog.Logger) error {
 	return s.migrateRiver(ctx, logger)
 }
 
-// Version returns the version that the database is at, 0 where it has no tables of
-// the broker, and the one that this release needs.
+// Version returns the version of the database, 0 if it has no tables of the broker, and
+// the version that this release needs.
 func (s *Store) Version(ctx context.Context) (has, needs int64, err error) {
 	names, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
@@ -262,5 +241,13 @@ func (s *Store) migrateRiver(ctx context.Context, logger *slog.Logger) error {
 	return nil
 }
 
-// NotFound says whether err is that of a query for one row that is not there.
+// NotFound reports whether a query for one row found none.
 func NotFound(err error) bool { return errors.Is(err, pgx.ErrNoRows) }
+
+// IsStale reports whether a statement found that what it depends on has changed since it
+// was read: FinishOperation or InsertBinding. Read it again.
+func IsStale(err error) bool {
+	const divisionByZero = "22012" // PostgreSQL manual, appendix A
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == divisionByZero
+}

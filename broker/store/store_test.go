@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
@@ -126,7 +124,7 @@ func TestInTxRollsBack(t *testing.T) {
 	s := migrated(t)
 	failure := errors.New("failure")
 	insert := store.InsertInstanceParams{ID: "i", Context: []byte(`{}`), Parameters: []byte(`{}`)}
-	err := s.InTx(t.Context(), func(tx pgx.Tx) error {
+	err := s.InTx(t.Context(), func(tx *store.Tx) error {
 		if _, err := s.InsertInstance(t.Context(), tx, insert); err != nil {
 			t.Error(err)
 		}
@@ -161,7 +159,7 @@ func TestHostileValues(t *testing.T) {
 func TestOutside(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	err := s.InTx(t.Context(), func(tx pgx.Tx) error {
+	err := s.InTx(t.Context(), func(tx *store.Tx) error {
 		if _, err := tx.Exec(t.Context(), "set local idle_in_transaction_session_timeout = '3s'"); err != nil {
 			return err
 		}
@@ -188,7 +186,7 @@ func TestOutside(t *testing.T) {
 func TestOutsideLosesTheLock(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	err := s.InTx(t.Context(), func(tx pgx.Tx) error {
+	err := s.InTx(t.Context(), func(tx *store.Tx) error {
 		return store.HoldLocks(t.Context(), tx, func(ctx context.Context) error {
 			_, err := s.Pool.Exec(ctx, "select pg_terminate_backend($1)", tx.Conn().PgConn().PID())
 			if err != nil {

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -11,14 +10,11 @@ import (
 
 // Tx is a transaction that begins and commits with other statements in one round trip.
 type Tx struct {
-	*connection
+	pgx.Tx
+	conn  *pgxpool.Conn // nil after the end
 	last  Batch
 	after []func()
 }
-
-type connection = pgxpool.Conn
-
-var _ pgx.Tx = (*Tx)(nil)
 
 // BeginWith begins a transaction with the batch. If the batch fails, no transaction is open.
 func (s *Store) BeginWith(ctx context.Context, b *Batch) (*Tx, error) {
@@ -26,27 +22,56 @@ func (s *Store) BeginWith(ctx context.Context, b *Batch) (*Tx, error) {
 	if err != nil {
 		return nil, err
 	}
-	tx := &Tx{connection: conn}
-	if err := b.send(ctx, conn, "begin", ""); err != nil {
-		return nil, errors.Join(err, tx.Rollback(context.WithoutCancel(ctx)))
+	var all pgx.Batch
+	all.BeginTx(pgx.TxOptions{})
+	all.QueuedQueries = append(all.QueuedQueries, b.QueuedQueries...)
+	results := conn.SendBatch(ctx, &all)
+	tx := &Tx{Tx: results.Tx(), conn: conn}
+	if err := results.Close(); err != nil {
+		_ = tx.Rollback(context.WithoutCancel(ctx))
+		return nil, err
 	}
 	return tx, nil
+}
+
+// InTx runs f in a transaction that is committed when f returns nil.
+func (s *Store) InTx(ctx context.Context, f func(*Tx) error) error {
+	return s.InTxWith(ctx, &Batch{}, f)
+}
+
+// InTxWith is InTx for a transaction that begins with a batch.
+func (s *Store) InTxWith(ctx context.Context, first *Batch, f func(*Tx) error) error {
+	tx, err := s.BeginWith(ctx, first)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	if err := f(tx); err != nil {
+		return err
+	}
+	return tx.Commit(ctx)
 }
 
 // Last adds the statements that f makes, as Batch.Collect takes them, to be sent with the
 // commit. If one fails, nothing is committed.
 func (t *Tx) Last(f func(DBTX) error) error { return t.last.Collect(f) }
 
-// OnCommit adds what is called once the transaction is committed.
+// OnCommit adds a function to call once the transaction is committed.
 func (t *Tx) OnCommit(call func()) { t.after = append(t.after, call) }
 
 // Commit implements pgx.Tx. After a commit it does nothing. If it fails, the caller rolls
 // back.
 func (t *Tx) Commit(ctx context.Context) error {
-	if t.connection == nil {
+	if t.conn == nil {
 		return nil
 	}
-	if err := t.last.send(ctx, t.connection, "", "commit"); err != nil {
+	t.last.Queue("commit").Exec(func(tag pgconn.CommandTag) error {
+		if tag.String() == "ROLLBACK" { // an earlier statement failed
+			return pgx.ErrTxCommitRollback
+		}
+		return nil
+	})
+	if err := t.last.Send(ctx, t.conn); err != nil {
 		return err
 	}
 	t.release()
@@ -56,36 +81,26 @@ func (t *Tx) Commit(ctx context.Context) error {
 	return nil
 }
 
-// Rollback implements pgx.Tx. After a commit it does nothing.
+// Rollback implements pgx.Tx. After the transaction's end it does nothing.
 func (t *Tx) Rollback(ctx context.Context) error {
-	if t.connection == nil {
+	if t.conn == nil {
 		return nil
 	}
 	defer t.release()
-	if t.connection.Conn().IsClosed() {
+	if conn := t.conn.Conn(); conn.IsClosed() || conn.PgConn().TxStatus() == idle {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, idleLimit)
 	defer cancel()
-	_, err := t.connection.Exec(ctx, "rollback")
-	return err
+	return t.Tx.Rollback(ctx)
 }
+
+// idle is the status of a connection that is in no transaction: the server began none, or
+// has ended it.
+const idle = 'I'
 
 // release gives the connection back to the pool, which closes it unless it is idle.
 func (t *Tx) release() {
-	t.connection.Release()
-	t.connection = nil
+	t.conn.Release()
+	t.conn = nil
 }
-
-// Begin implements pgx.Tx.
-func (t *Tx) Begin(context.Context) (pgx.Tx, error) {
-	return nil, errors.New("a transaction within a transaction is not implemented")
-}
-
-// Prepare implements pgx.Tx.
-func (t *Tx) Prepare(ctx context.Context, name, sql string) (*pgconn.StatementDescription, error) {
-	return t.Conn().Prepare(ctx, name, sql)
-}
-
-// LargeObjects implements pgx.Tx.
-func (t *Tx) LargeObjects() pgx.LargeObjects { return pgx.LargeObjects{} }
