@@ -25,19 +25,15 @@ func bindingTerm(plan *catalog.Plan) (expiresAt, renewBefore *time.Time) {
 }
 
 func metadata(have store.Binding) domain.BindingMetadata {
-	return domain.BindingMetadata{ExpiresAt: format(have.ExpiresAt, withFraction), RenewBefore: format(have.RenewBefore, withFraction)}
+	return domain.BindingMetadata{ExpiresAt: rfc3339(have.ExpiresAt), RenewBefore: rfc3339(have.RenewBefore)}
 }
 
-// withFraction is the form of the specification's times.
-const withFraction = "2006-01-02T15:04:05.0Z"
-
-func rfc3339(t *time.Time) string { return format(t, time.RFC3339) }
-
-func format(t *time.Time, layout string) string {
+// rfc3339 formats a time as the specification does, with a fraction.
+func rfc3339(t *time.Time) string {
 	if t == nil {
 		return ""
 	}
-	return t.UTC().Format(layout)
+	return t.UTC().Format("2006-01-02T15:04:05.0Z")
 }
 
 // expiredError answers a bind under the ID of an expired binding.

@@ -61,7 +61,7 @@ func TestTerm(t *testing.T) {
 	if err != nil || end.Before(began.Add(720*time.Hour-2*time.Second)) || end.After(time.Now().Add(720*time.Hour)) {
 		t.Errorf("it expires at %q: %v", made.Metadata.ExpiresAt, err)
 	}
-	if want := end.Add(-168 * time.Hour).Format(time.RFC3339); made.Metadata.RenewBefore != want {
+	if want := end.Add(-168 * time.Hour).Format("2006-01-02T15:04:05.0Z"); made.Metadata.RenewBefore != want {
 		t.Errorf("it is to be renewed before %q, not %q", made.Metadata.RenewBefore, want)
 	}
 	if got := c.metadata(t, "b"); got != made.Metadata {
