@@ -70,19 +70,15 @@ func (c *connection) use() (backend any, done func()) {
 	return c.current.backend, c.current.calls.Done
 }
 
-// swap makes l current and returns the lease before it.
-func (c *connection) swap(l *lease) *lease {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	l, c.current = c.current, l
-	return l
-}
-
 // Swap directs all further calls to the backend of next, a driver of the same definition
 // that nothing else uses. When the calls in progress on the former backend have finished,
 // Swap closes it and calls closed with the result.
 func (d *Driver) Swap(next *Driver, closed func(error)) {
-	old := d.connection.swap(next.connection.current)
+	c := d.connection
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := c.current
+	c.current = next.connection.current
 	go func() {
 		old.calls.Wait()
 		closed(old.close())

@@ -36,8 +36,7 @@ func NewTransport(ca string, connections int) *http.Transport {
 }
 
 // Exchange sends a request and reads the whole answer. A request that changes something runs
-// to completion (services.RunToCompletion). If the server does not answer, the error is an
-// *Outage.
+// to completion (services.RunToCompletion).
 func Exchange(next http.RoundTripper, r *http.Request, changes bool) (response *http.Response, body []byte, err error) {
 	if !changes {
 		return exchange(next, r)
@@ -52,12 +51,12 @@ func Exchange(next http.RoundTripper, r *http.Request, changes bool) (response *
 func exchange(next http.RoundTripper, r *http.Request) (*http.Response, []byte, error) {
 	response, err := next.RoundTrip(r)
 	if err != nil {
-		return nil, nil, &Outage{err}
+		return nil, nil, &outage{err}
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, MaxAnswer+1))
 	if err != nil {
-		return nil, nil, &Outage{fmt.Errorf("read the answer: %w", err)}
+		return nil, nil, &outage{fmt.Errorf("read the answer: %w", err)}
 	}
 	if len(body) > MaxAnswer {
 		return nil, nil, errors.New("the answer is larger than any that the API gives")
@@ -66,10 +65,13 @@ func exchange(next http.RoundTripper, r *http.Request) (*http.Response, []byte, 
 	return response, body, nil
 }
 
-// Outage is the error of a server that did not answer, or not completely.
-type Outage struct{ err error }
+// outage is the error of a server that did not answer, or not completely.
+type outage struct{ error }
 
-func (o *Outage) Error() string { return o.err.Error() }
+func (o *outage) Unwrap() error { return o.error }
 
-// Unwrap returns the error of the connection.
-func (o *Outage) Unwrap() error { return o.err }
+// IsOutage reports whether a server did not answer, or not completely.
+func IsOutage(err error) bool {
+	_, ok := errors.AsType[*outage](err)
+	return ok
+}

@@ -69,9 +69,9 @@ func TestExchangeFails(t *testing.T) {
 				_ = response.Body.Close()
 				t.Fatal("no error")
 			}
-			outage, ok := errors.AsType[*httpapi.Outage](err)
-			if err.Error() != test.want || ok != test.outage || ok && !errors.Is(outage, broken) {
-				t.Errorf("%v, an outage: %t", err, ok)
+			outage := httpapi.IsOutage(err)
+			if err.Error() != test.want || outage != test.outage || outage && !errors.Is(err, broken) {
+				t.Errorf("%v, an outage: %t", err, outage)
 			}
 		})
 	}

@@ -166,17 +166,17 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
-		p.wait.Go(func() { p.serve(client.(*net.TCPConn)) })
+		p.wait.Go(func() { p.serve(client) })
 	}
 }
 
-func (p *Proxy) serve(client *net.TCPConn) {
+func (p *Proxy) serve(client net.Conn) {
 	defer client.Close()
 	server, err := net.Dial("tcp", p.target)
 	if err != nil {
 		return
 	}
-	l := &link{client: client, server: server.(*net.TCPConn)}
+	l := &link{client: client.(*net.TCPConn), server: server.(*net.TCPConn)}
 	defer l.close()
 	p.mu.Lock()
 	p.links[l] = true

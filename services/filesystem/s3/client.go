@@ -156,27 +156,23 @@ const (
 	userNotFound    = "XAdminUserNotFound"
 )
 
-// refusals are the codes for an unknown account and for one that may not administer.
-var refusals = []string{"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "XAdminAccessDenied"}
-
 func is(err error, codes ...string) bool {
 	e, ok := errors.AsType[*apiError](err)
 	return ok && slices.Contains(codes, e.Code)
 }
 
 // explain adds what the broker was doing and what the operator can do.
-func explain(doing string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case is(err, refusals...):
-		return fmt.Errorf("%s: %w; check that access_key_id and secret_access_key are an account with the role admin, and that region is the gateway's", doing, err)
-	case is(err, noSpace):
-		return fmt.Errorf("%s: %w; make room on the gateway's disk", doing, err)
-	case is(err, internalError):
-		return fmt.Errorf("%s: %w; the gateway's log says why; is its disk full?", doing, err)
-	default:
-		return fmt.Errorf("%s: %w", doing, err)
+func explain(doing string, err error) error { return services.Explain(doing, err, advice()) }
+
+func advice() []services.Advice {
+	code := func(codes ...string) func(error) bool {
+		return func(err error) bool { return is(err, codes...) }
+	}
+	return []services.Advice{
+		{About: code("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "XAdminAccessDenied"),
+			Text: "check that access_key_id and secret_access_key are an account with the role admin, and that region is the gateway's"},
+		{About: code(noSpace), Text: "the gateway's disk is full; make room on it"},
+		{About: code(internalError), Text: "the gateway failed; its log says why, such as a full disk"},
 	}
 }
 

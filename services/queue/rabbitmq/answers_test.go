@@ -49,7 +49,7 @@ func TestAnswers(t *testing.T) {
 		handler http.HandlerFunc
 		want    string
 	}{
-		{"a web page", answer(200, "text/html", "<html>"), "not come from RabbitMQ's management API: 200 OK; let the url name"},
+		{"a web page", answer(200, "text/html", "<html>"), "let the url name the management plugin's port, 15672 unless it was changed: the reply did not come from RabbitMQ's management API: 200 OK"},
 		{"another API", answer(200, "application/json", `{"hello": "world"}`), ""},
 		{"JSON cut off", answer(200, "application/json", `[{"name": "x`), "not come from RabbitMQ's management API"},
 		{"nothing", answer(204, "", ""), ""},

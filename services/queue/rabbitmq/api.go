@@ -13,6 +13,7 @@ import (
 
 	rabbithole "github.com/michaelklishin/rabbit-hole/v3"
 
+	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/httpapi"
 )
 
@@ -140,36 +141,29 @@ func refused(status int, body []byte) error {
 	return &refusal{status, answer.Error + ": " + text}
 }
 
-// causes are the likely causes of refusals, by status.
-var causes = map[int]string{
-	http.StatusUnauthorized:        "the server does not accept the url's user and password, or the user lacks the tag administrator",
-	http.StatusInternalServerError: "the server failed; its log says why, such as a full disk",
-	http.StatusForbidden:           "the administrator lacks a right; give it the tag administrator",
-}
-
 // explain adds what the broker was doing and what the operator can do.
 func explain(doing string, err error) error {
-	if err == nil {
-		return nil
-	}
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err // the operator knows the address
 	}
-	status := statusOf(err)
-	_, away := errors.AsType[*httpapi.Outage](err)
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s: the server did not answer in time: %w", doing, err)
-	case errors.Is(err, context.Canceled):
-		return fmt.Errorf("%s: %w", doing, err)
-	case away:
-		return fmt.Errorf("%s: the server is away or closed the connection: %w", doing, err)
-	case status == 0:
-		return fmt.Errorf("%s: %w; let the url name the management plugin's port, 15672 unless it was changed", doing, err)
-	case causes[status] != "":
-		return fmt.Errorf("%s: %s: %w", doing, causes[status], err)
+	if errors.Is(err, context.Canceled) {
+		return services.Explain(doing, err, nil)
 	}
-	return fmt.Errorf("%s: %w", doing, err)
+	return services.Explain(doing, err, advice())
+}
+
+func advice() []services.Advice {
+	status := func(status int) func(error) bool {
+		return func(err error) bool { return statusOf(err) == status }
+	}
+	return []services.Advice{
+		{About: func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }, Text: "the server did not answer in time"},
+		{About: httpapi.IsOutage, Text: "the server is away or closed the connection"},
+		{About: status(0), Text: "let the url name the management plugin's port, 15672 unless it was changed"},
+		{About: status(http.StatusUnauthorized), Text: "the server does not accept the url's user and password, or the user lacks the tag administrator"},
+		{About: status(http.StatusInternalServerError), Text: "the server failed; its log says why, such as a full disk"},
+		{About: status(http.StatusForbidden), Text: "the administrator lacks a right; give it the tag administrator"},
+	}
 }
 
 // absent says whether the server has no such thing.
