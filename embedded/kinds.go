@@ -68,11 +68,10 @@ type Account struct {
 // Running is a server that a Kind started. If Kind.Files is nil, it is also a Process.
 type Running interface {
 	Stop(ctx context.Context) error
-	// Variables are those by which the shipped catalog finds the server. connect
-	// returns the TCP address for clients, such as a proxy's, of each that it gets.
-	Variables(connect func(address string) string) map[string]string
-	// Secrets are passwords and keys that only the broker may see, by description.
-	Secrets() map[string]string
+	// Access returns the variables by which the shipped catalog finds the server, and the
+	// passwords and keys that only the broker may see, by description. connect returns the
+	// TCP address for clients, such as a proxy's, of each that it gets.
+	Access(connect func(address string) string) (variables, secrets map[string]string)
 	// Holds lists what tenants have on the server: databases, accounts, zones. It
 	// asks the server itself.
 	Holds(ctx context.Context) ([]string, error)

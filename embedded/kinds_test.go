@@ -28,7 +28,7 @@ func TestKinds(t *testing.T) {
 				}
 			})
 			connected := 0
-			variables := s.Variables(func(string) string { connected++; return "127.0.0.1:1" })
+			variables, _ := s.Access(func(string) string { connected++; return "127.0.0.1:1" })
 			if connected == 0 || len(variables) == 0 {
 				t.Errorf("%d addresses, %d variables", connected, len(variables))
 			}

@@ -35,16 +35,11 @@ func (m *MariaDB) makeAccount(ctx context.Context) error {
 	return nil
 }
 
-// Variables implements Running.
-func (m *MariaDB) Variables(connect func(string) string) map[string]string {
+// Access implements Running.
+func (m *MariaDB) Access(connect func(string) string) (variables, secrets map[string]string) {
 	account := url.UserPassword(m.account.Name, m.account.Password)
 	u := url.URL{Scheme: "mysql", User: account, Host: connect(m.Address()), Path: m.account.Name}
-	return map[string]string{"MYSQL_ADMIN_URL": u.String()}
-}
-
-// Secrets implements Running.
-func (m *MariaDB) Secrets() map[string]string {
-	return map[string]string{"MariaDB's root password": m.password}
+	return map[string]string{"MYSQL_ADMIN_URL": u.String()}, map[string]string{"MariaDB's root password": m.password}
 }
 
 // OpenMariaDB connects to a MariaDB server by a mysql:// URL. A query may contain several

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/nats-io/jwt/v2"
 )
 
 const (
@@ -35,9 +37,11 @@ type NATSOptions struct {
 // resolver that accepts accounts over the wire. Unlike the other servers of this package,
 // which are programs, they run in this process, as its user. It is safe for concurrent use.
 type NATS struct {
-	folder *folder
-	keys   natsKeys
-	log    *os.File
+	folder   *folder
+	keys     natsKeys
+	operator *jwt.OperatorClaims // the operator that the servers trust
+	account  *jwt.AccountClaims  // the system account, which administrators use
+	log      *os.File
 
 	mu    sync.Mutex
 	nodes []*natsNode
@@ -57,7 +61,7 @@ func StartNATS(ctx context.Context, o NATSOptions) (*NATS, error) {
 }
 
 func (n *NATS) open(ctx context.Context, o NATSOptions) (err error) {
-	if n.keys, err = n.readKeys(); err != nil {
+	if err := n.readKeys(); err != nil {
 		return err
 	}
 	if n.log, err = os.OpenFile(n.folder.path(natsLog), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600); err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/nats-io/jwt/v2"
-	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
 )
 
@@ -15,106 +14,92 @@ const (
 	natsCredsFile    = "system.creds"
 )
 
-// natsKeys are the seeds of a NATS operator. As NATS recommends, the identity keys sign only
-// signing keys, which sign everything else.
+// natsKeys are what servers and clients need of a NATS operator's keys. As NATS recommends, the
+// identity keys have signed only signing keys, which sign everything else.
 type natsKeys struct {
-	Operator      string `json:"operator"`
-	Signer        string `json:"operator_signing"`
-	Account       string `json:"system_account"`
-	AccountSigner string `json:"system_account_signing"`
-	User          string `json:"system_user"`
-	OperatorJWT   string `json:"operator_jwt"`
-	AccountJWT    string `json:"system_account_jwt"`
-	UserJWT       string `json:"system_user_jwt"`
+	Signer      string `json:"operator_signing"` // a seed
+	User        string `json:"system_user"`      // a seed
+	OperatorJWT string `json:"operator_jwt"`
+	AccountJWT  string `json:"system_account_jwt"`
+	UserJWT     string `json:"system_user_jwt"`
 }
 
 // readKeys reads the folder's keys, and makes them at the first start. They are one file, so
 // that a crash leaves all of them or none. Each start writes the two files for clients.
-func (n *NATS) readKeys() (natsKeys, error) {
-	var keys natsKeys
+func (n *NATS) readKeys() (err error) {
 	content, err := n.folder.readFile(natsKeysFile)
 	if err != nil {
-		return keys, err
+		return err
 	}
 	if content == nil {
-		if keys, err = newNATSKeys(); err != nil {
-			return keys, fmt.Errorf("make the keys of the message servers: %w", err)
+		keys, err := newNATSKeys()
+		if err != nil {
+			return fmt.Errorf("make the keys of the message servers: %w", err)
 		}
 		if content, err = json.Marshal(keys); err != nil {
-			return keys, err
+			return err
 		}
 		if err := n.folder.writeFile(natsKeysFile, content); err != nil {
-			return keys, err
+			return err
 		}
 	}
-	if err := json.Unmarshal(content, &keys); err != nil {
-		return keys, fmt.Errorf("%s is damaged: restore it, or move the folder away to start without its data", n.folder.path(natsKeysFile))
+	err = json.Unmarshal(content, &n.keys)
+	if err == nil {
+		n.operator, err = jwt.DecodeOperatorClaims(n.keys.OperatorJWT)
 	}
-	creds, err := jwt.FormatUserConfig(keys.UserJWT, []byte(keys.User))
-	if err != nil {
-		return keys, fmt.Errorf("make the credentials of the system account: %w", err)
+	if err == nil {
+		n.account, err = jwt.DecodeAccountClaims(n.keys.AccountJWT)
 	}
-	return keys, n.folder.writeFiles(map[string][]byte{natsCredsFile: creds, natsOperatorFile: []byte(keys.Signer)})
+	creds, invalid := jwt.FormatUserConfig(n.keys.UserJWT, []byte(n.keys.User))
+	if err != nil || invalid != nil {
+		return fmt.Errorf("%s is damaged: restore it, or move the folder away to start without its data", n.folder.path(natsKeysFile))
+	}
+	return n.folder.writeFiles(map[string][]byte{natsCredsFile: creds, natsOperatorFile: []byte(n.keys.Signer)})
+}
+
+// natsPair is a key pair in the forms that JWTs need.
+type natsPair struct {
+	nkeys.KeyPair
+	public, seed string
+}
+
+func newNATSPair(prefix nkeys.PrefixByte) (p natsPair, err error) {
+	if p.KeyPair, err = nkeys.CreatePair(prefix); err != nil {
+		return p, err
+	}
+	if p.public, err = p.PublicKey(); err != nil {
+		return p, err
+	}
+	seed, err := p.Seed()
+	p.seed = string(seed)
+	return p, err
 }
 
 func newNATSKeys() (k natsKeys, err error) {
-	var pairs [5]nkeys.KeyPair
-	var public [5]string
+	var pairs [5]natsPair
 	for i, prefix := range []nkeys.PrefixByte{
 		nkeys.PrefixByteOperator, nkeys.PrefixByteOperator, nkeys.PrefixByteAccount, nkeys.PrefixByteAccount, nkeys.PrefixByteUser,
 	} {
-		if pairs[i], err = nkeys.CreatePair(prefix); err != nil {
+		if pairs[i], err = newNATSPair(prefix); err != nil {
 			return k, err
 		}
-		if public[i], err = pairs[i].PublicKey(); err != nil {
-			return k, err
-		}
-		seed, err := pairs[i].Seed()
-		if err != nil {
-			return k, err
-		}
-		*[]*string{&k.Operator, &k.Signer, &k.Account, &k.AccountSigner, &k.User}[i] = string(seed)
 	}
-	operator := jwt.NewOperatorClaims(public[0])
+	identity, signer, account, accountSigner, user := pairs[0], pairs[1], pairs[2], pairs[3], pairs[4]
+	k.Signer, k.User = signer.seed, user.seed
+	operator := jwt.NewOperatorClaims(identity.public)
 	operator.Name, operator.StrictSigningKeyUsage = natsCluster, true
-	operator.SigningKeys.Add(public[1])
-	if k.OperatorJWT, err = operator.Encode(pairs[0]); err != nil {
+	operator.SigningKeys.Add(signer.public)
+	if k.OperatorJWT, err = operator.Encode(identity); err != nil {
 		return k, err
 	}
-	account := jwt.NewAccountClaims(public[2])
-	account.Name = "SYS"
-	account.SigningKeys.Add(public[3])
-	if k.AccountJWT, err = account.Encode(pairs[1]); err != nil {
+	system := jwt.NewAccountClaims(account.public)
+	system.Name = "SYS"
+	system.SigningKeys.Add(accountSigner.public)
+	if k.AccountJWT, err = system.Encode(signer); err != nil {
 		return k, err
 	}
-	user := jwt.NewUserClaims(public[4])
-	user.Name, user.IssuerAccount = "chandler", public[2]
-	k.UserJWT, err = user.Encode(pairs[3])
+	claims := jwt.NewUserClaims(user.public)
+	claims.Name, claims.IssuerAccount = "chandler", account.public
+	k.UserJWT, err = claims.Encode(accountSigner)
 	return k, err
-}
-
-// operatorClaims are the operators that the servers trust.
-func (k natsKeys) operatorClaims() []*jwt.OperatorClaims {
-	claims, err := jwt.DecodeOperatorClaims(k.OperatorJWT)
-	if err != nil {
-		return nil // NewServer says that an operator is missing
-	}
-	return []*jwt.OperatorClaims{claims}
-}
-
-// systemAccount is the public key of the account that administrators use.
-func (k natsKeys) systemAccount() string {
-	claims, err := jwt.DecodeAccountClaims(k.AccountJWT)
-	if err != nil {
-		return "" // NewServer says that a system account is missing
-	}
-	return claims.Subject
-}
-
-// preload gives a resolver the system account, which gives it all others.
-func (k natsKeys) preload(resolver *natsserver.DirAccResolver) error {
-	if err := resolver.Store(k.systemAccount(), k.AccountJWT); err != nil {
-		return fmt.Errorf("store the system account: %w", err)
-	}
-	return nil
 }

@@ -12,17 +12,12 @@ import (
 	"github.com/nats-io/jwt/v2"
 )
 
-// Variables implements Running.
-func (n *NATS) Variables(connect func(string) string) map[string]string {
+// Access implements Running.
+func (n *NATS) Access(connect func(string) string) (variables, secrets map[string]string) {
 	return map[string]string{
 		"NATS_URL":                strings.Join(n.urls(connect), ","),
 		"NATS_OPERATOR_SEED_FILE": n.OperatorSeedFile(), "NATS_SYSTEM_CREDS_FILE": n.SystemCredsFile(),
-	}
-}
-
-// Secrets implements Running.
-func (n *NATS) Secrets() map[string]string {
-	return map[string]string{"NATS's operator's seed": n.keys.Signer, "NATS's system user": n.keys.User}
+	}, map[string]string{"NATS's operator's seed": n.keys.Signer, "NATS's system user": n.keys.User}
 }
 
 // Holds implements Running.

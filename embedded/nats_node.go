@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 )
 
@@ -15,7 +16,7 @@ import (
 type natsNode struct {
 	options natsserver.Options
 	logger  natsLogger
-	keys    natsKeys
+	account string // the token of the system account
 	folder  string
 	server  *natsserver.Server // nil: not running
 	began   time.Time          // the last start
@@ -56,7 +57,7 @@ func (n *NATS) layOut(ctx context.Context, port, count int, maxStore int64) ([]*
 	for i := range nodes {
 		name := "n" + strconv.Itoa(i+1)
 		nodes[i] = &natsNode{
-			keys: n.keys, folder: n.folder.path(name),
+			account: n.keys.AccountJWT, folder: n.folder.path(name),
 			logger: natsLogger{logger: slog.New(slog.NewTextHandler(n.log, nil)).With("server", name)},
 			options: natsserver.Options{
 				ServerName: name, Host: loopback, Port: ports[i],
@@ -64,8 +65,8 @@ func (n *NATS) layOut(ctx context.Context, port, count int, maxStore int64) ([]*
 				JetStream: true, StoreDir: n.folder.path(name), JetStreamMaxStore: maxStore,
 				JetStreamLimits: natsLimits, MaxPending: natsMaxPending,
 				JetStreamRequestQueueLimit: natsRequests, JetStreamInfoQueueLimit: natsQuestions,
-				TrustedOperators: n.keys.operatorClaims(),
-				SystemAccount:    n.keys.systemAccount(),
+				TrustedOperators: []*jwt.OperatorClaims{n.operator},
+				SystemAccount:    n.account.Subject,
 			},
 		}
 		if count > 1 {
@@ -85,8 +86,9 @@ func (n *natsNode) start() error {
 	if err != nil {
 		return fmt.Errorf("open the folder of accounts: %w", err)
 	}
-	if err := n.keys.preload(resolver); err != nil {
-		return err
+	// The system account, which gives the resolver all others.
+	if err := resolver.Store(n.options.SystemAccount, n.account); err != nil {
+		return fmt.Errorf("store the system account: %w", err)
 	}
 	options := n.options // the server writes into them
 	options.AccountResolver = resolver

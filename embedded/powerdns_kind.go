@@ -7,17 +7,13 @@ import (
 	"strconv"
 )
 
-// Variables implements Running. Only the API gets a connection, because DNS uses UDP, too.
-func (p *PowerDNS) Variables(connect func(string) string) map[string]string {
+// Access implements Running. Only the API's address is passed to connect, because DNS uses UDP,
+// too.
+func (p *PowerDNS) Access(connect func(string) string) (variables, secrets map[string]string) {
 	return map[string]string{
 		"POWERDNS_API_URL": "http://" + connect(localAddress(p.apiPort)), "POWERDNS_API_KEY": p.apiKey,
 		"POWERDNS_HOST": p.Host(), "POWERDNS_PORT": strconv.Itoa(p.port),
-	}
-}
-
-// Secrets implements Running.
-func (p *PowerDNS) Secrets() map[string]string {
-	return map[string]string{"PowerDNS's API key": p.apiKey}
+	}, map[string]string{"PowerDNS's API key": p.apiKey}
 }
 
 // Holds implements Running. It lists zones and keys.

@@ -8,16 +8,12 @@ import (
 	"slices"
 )
 
-// Variables implements Running.
-func (s *RabbitMQ) Variables(connect func(string) string) map[string]string {
+// Access implements Running.
+func (s *RabbitMQ) Access(connect func(string) string) (variables, secrets map[string]string) {
 	api := url.URL{Scheme: "http", User: url.UserPassword(rabbitAdministrator, s.password), Host: connect(localAddress(s.management))}
 	host, port := hostAndPort(connect(s.Address()))
-	return map[string]string{"RABBITMQ_ADMIN_URL": api.String(), "RABBITMQ_HOST": host, "RABBITMQ_PORT": port}
-}
-
-// Secrets implements Running.
-func (s *RabbitMQ) Secrets() map[string]string {
-	return map[string]string{"RabbitMQ's administrator's password": s.password}
+	return map[string]string{"RABBITMQ_ADMIN_URL": api.String(), "RABBITMQ_HOST": host, "RABBITMQ_PORT": port},
+		map[string]string{"RabbitMQ's administrator's password": s.password}
 }
 
 // Holds implements Running. It lists virtual hosts and users.

@@ -12,16 +12,13 @@ import (
 	"strings"
 )
 
-// Variables implements Running.
-func (s *Samba) Variables(connect func(string) string) map[string]string {
+// Access implements Running. There are no secrets: root administers the server.
+func (s *Samba) Access(connect func(string) string) (variables, secrets map[string]string) {
 	return map[string]string{
 		"SMB_ADDRESS": connect(s.Address()), "SMB_FOLDER": s.SharesFolder(), "SMB_ACCOUNTS": s.AccountsFolder(),
 		"SMB_CONFIG_FILE": s.ConfigFile(), "SMB_PROGRAMS": s.ProgramsFolder(),
-	}
+	}, nil
 }
-
-// Secrets implements Running: root administers the server without a password.
-func (s *Samba) Secrets() map[string]string { return nil }
 
 // Holds implements Running. It lists the shares and users, and the folders and accounts
 // behind them.

@@ -19,17 +19,12 @@ func startVersityGWKind(ctx context.Context, o KindOptions) (Running, error) {
 	return StartVersityGW(ctx, VersityGWOptions{Binary: binary, Dir: o.Dir})
 }
 
-// Variables implements Running.
-func (g *VersityGW) Variables(connect func(string) string) map[string]string {
+// Access implements Running.
+func (g *VersityGW) Access(connect func(string) string) (variables, secrets map[string]string) {
 	return map[string]string{
 		"S3_ENDPOINT": "http://" + connect(g.Address()), "S3_ACCESS_KEY_ID": versityRoot, "S3_SECRET_ACCESS_KEY": g.secret,
 		"S3_SHARED_FOLDER": g.BucketsFolder(),
-	}
-}
-
-// Secrets implements Running.
-func (g *VersityGW) Secrets() map[string]string {
-	return map[string]string{"the S3 gateway's root secret": g.secret}
+	}, map[string]string{"the S3 gateway's root secret": g.secret}
 }
 
 // Holds implements Running. It lists the folders of buckets, and the accounts, which are in a

@@ -62,8 +62,8 @@ func serve(backend, dir string) error {
 	if err != nil {
 		return err
 	}
-	d := description{Secrets: s.Secrets()}
-	d.Variables = s.Variables(func(address string) string {
+	var d description
+	d.Variables, d.Secrets = s.Access(func(address string) string {
 		d.Addresses = append(d.Addresses, address)
 		return "{" + address + "}"
 	})
@@ -97,21 +97,18 @@ func (d *Deployment) startChild(kind embedded.Kind, s *Server) func(context.Cont
 	}
 }
 
-// Variables implements embedded.Running.
-func (c *child) Variables(connect func(string) string) map[string]string {
+// Access implements embedded.Running.
+func (c *child) Access(connect func(string) string) (variables, secrets map[string]string) {
 	var pairs []string
 	for _, address := range c.description.Addresses {
 		pairs = append(pairs, "{"+address+"}", connect(address))
 	}
-	connected := map[string]string{}
+	variables = map[string]string{}
 	for name, value := range c.description.Variables {
-		connected[name] = strings.NewReplacer(pairs...).Replace(value)
+		variables[name] = strings.NewReplacer(pairs...).Replace(value)
 	}
-	return connected
+	return variables, c.description.Secrets
 }
-
-// Secrets implements embedded.Running.
-func (c *child) Secrets() map[string]string { return c.description.Secrets }
 
 // Holds implements embedded.Running.
 func (c *child) Holds(context.Context) ([]string, error) { return c.kind.Files(c.folder) }

@@ -66,10 +66,7 @@ func (d *Deployment) startKind(ctx context.Context, kind embedded.Kind, s *Serve
 		return nil, err
 	}
 	s.process, s.holds = running.(embedded.Process), running.Holds
-	for what, secret := range running.Secrets() {
-		d.Secrets.Add(what, secret)
-	}
-	variables := running.Variables(func(address string) string {
+	variables, secrets := running.Access(func(address string) string {
 		p, failed := s.proxy(address)
 		if failed != nil {
 			err = errors.Join(err, failed)
@@ -77,6 +74,9 @@ func (d *Deployment) startKind(ctx context.Context, kind embedded.Kind, s *Serve
 		}
 		return p.Address()
 	})
+	for what, secret := range secrets {
+		d.Secrets.Add(what, secret)
+	}
 	return variables, err
 }
 
@@ -121,23 +121,17 @@ func (s *Server) Kill() { s.process.Kill() }
 func (s *Server) Restart(ctx context.Context) error { return s.process.Restart(ctx) }
 
 // Freeze makes all connections to the server hang.
-func (s *Server) Freeze() {
-	for _, p := range s.proxies {
-		p.Freeze()
-	}
-}
+func (s *Server) Freeze() { s.eachProxy((*servicetest.Proxy).Freeze) }
 
 // Thaw ends Freeze.
-func (s *Server) Thaw() {
-	for _, p := range s.proxies {
-		p.Thaw()
-	}
-}
+func (s *Server) Thaw() { s.eachProxy((*servicetest.Proxy).Thaw) }
 
 // Cut closes all connections to the server. New ones work.
-func (s *Server) Cut() {
+func (s *Server) Cut() { s.eachProxy((*servicetest.Proxy).Cut) }
+
+func (s *Server) eachProxy(do func(*servicetest.Proxy)) {
 	for _, p := range s.proxies {
-		p.Cut()
+		do(p)
 	}
 }
 

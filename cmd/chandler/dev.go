@@ -215,7 +215,7 @@ func (r *devRun) ready(ctx context.Context, tls bool, address string, cancel con
 		return
 	}
 	go func() {
-		err := smoke(ctx, smokeOptions{url: url, username: user.Username, password: user.Password, output: "table"}, r.out)
+		err := smoke(ctx, smokeOptions{url: url, username: user.Username, password: user.Password, output: output{format: "table"}}, r.out)
 		switch {
 		case err != nil && ctx.Err() == nil:
 			cancel(errors.Join(errUnproved, err))

@@ -24,7 +24,7 @@ func newInstancesList() *cobra.Command {
 also shows each instance's resource (its name on the backend's server), organization and
 space. For the names it opens the backends, as serve does, but makes no calls to them.`,
 	}, instanceTable(), func(ctx context.Context, s *session) ([]operator.Instance, error) {
-		if s.format == "wide" || f.Resource != "" {
+		if s.output.format == "wide" || f.Resource != "" {
 			s.openBackends(ctx)
 		}
 		return s.Instances(ctx, f)
@@ -93,7 +93,7 @@ backend's server if the catalog's variables are set.`,
 			if err := s.show(d, "id", d.ID, "platform", d.Platform, "service", d.Service, "plan", d.Plan, "server", d.Server, "status", string(d.Status),
 				"resource", d.Resource, "maintenance version", maintenance(d.Instance), "kept until", optionalTime(d.RetainedUntil),
 				"made under", d.ResourceID, "condition", d.Condition, "condition reason", d.ConditionReason,
-				"organization", d.OrganizationID, "space", d.SpaceID); err != nil || s.format == "json" {
+				"organization", d.OrganizationID, "space", d.SpaceID); err != nil || s.output.format == "json" {
 				return err
 			}
 			return printHistory(s, d)
@@ -103,11 +103,11 @@ backend's server if the catalog's variables are set.`,
 
 func printHistory(s *session, d operator.InstanceDetails) error {
 	s.printf("\nbindings\n")
-	if err := bindingTable().print(s.out, s.format, d.Bindings); err != nil {
+	if err := bindingTable().print(s.out, s.output, d.Bindings); err != nil {
 		return err
 	}
 	s.printf("\noperations, latest first\n")
-	if err := operationTable().print(s.out, s.format, d.Operations); err != nil {
+	if err := operationTable().print(s.out, s.output, d.Operations); err != nil {
 		return err
 	}
 	for _, op := range d.Operations {
@@ -116,5 +116,5 @@ func printHistory(s *session, d operator.InstanceDetails) error {
 		}
 	}
 	s.printf("\naudit\n")
-	return auditTable().print(s.out, s.format, d.Audit)
+	return auditTable().print(s.out, s.output, d.Audit)
 }

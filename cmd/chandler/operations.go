@@ -88,8 +88,8 @@ prints what would be retried.`,
 				return usagef("name an operation by its ID, select several with filters, or give --all (not both)")
 			}
 			retried, skipped, err := s.RetryAll(ctx, s.by, f, dry)
-			err = errors.Join(operationTable().print(s.out, s.format, retried), err)
-			if s.format == "json" {
+			err = errors.Join(operationTable().print(s.out, s.output, retried), err)
+			if s.output.format == "json" {
 				return err
 			}
 			for _, reason := range skipped {

@@ -36,7 +36,7 @@ adopt those whose data is needed before you run --remove, which deletes the othe
 			for _, d := range drift.Differences {
 				rows = append(rows, orphan{d, advice(d)})
 			}
-			if err := orphanTable().print(s.out, s.format, rows); err != nil {
+			if err := orphanTable().print(s.out, s.output, rows); err != nil {
 				return err
 			}
 			if remove {

@@ -12,45 +12,37 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// output is the format in which a verb prints.
-type output string
-
-func (o *output) flag(cmd *cobra.Command, wide bool) {
-	*o = "table"
-	f := formatFlag{o, []string{"table", "json"}}
-	usage := "table or json"
-	if wide {
-		f.formats, usage = []string{"table", "wide", "json"}, "table, wide (a table with more columns) or json"
-	}
-	cmd.Flags().VarP(f, "output", "o", usage)
-}
-
-// formatFlag is the flag of an output; it implements pflag.Value.
-type formatFlag struct {
-	*output
+// output is the format in which a verb prints; it implements pflag.Value.
+type output struct {
+	format  string
 	formats []string
 }
 
-func (f formatFlag) String() string {
-	if f.output == nil { // pflag asks the zero value
-		return ""
+func (o *output) flag(cmd *cobra.Command, wide bool) {
+	o.format, o.formats = "table", []string{"table", "json"}
+	usage := "table or json"
+	if wide {
+		o.formats, usage = []string{"table", "wide", "json"}, "table, wide (a table with more columns) or json"
 	}
-	return string(*f.output)
+	cmd.Flags().VarP(o, "output", "o", usage)
 }
 
+// String implements pflag.Value.
+func (o *output) String() string { return o.format }
+
 // Type implements pflag.Value.
-func (f formatFlag) Type() string { return "format" }
+func (o *output) Type() string { return "format" }
 
 // Set implements pflag.Value.
-func (f formatFlag) Set(v string) error {
-	if !slices.Contains(f.formats, v) {
-		return fmt.Errorf("must be one of %s", strings.Join(f.formats, ", "))
+func (o *output) Set(v string) error {
+	if !slices.Contains(o.formats, v) {
+		return fmt.Errorf("must be one of %s", strings.Join(o.formats, ", "))
 	}
-	*f.output = output(v)
+	o.format = v
 	return nil
 }
 
-// table says how rows are printed; wide are the columns that only -o wide shows.
+// table is the layout of rows; wide is the number of columns that only -o wide shows.
 type table[T any] struct {
 	header []string
 	cells  func(T) []string
@@ -59,14 +51,14 @@ type table[T any] struct {
 
 // print writes rows as JSON or as a table.
 func (t table[T]) print(w io.Writer, o output, rows []T) error {
-	if o == "json" {
+	if o.format == "json" {
 		if rows == nil {
 			rows = []T{}
 		}
 		return printJSON(w, rows)
 	}
 	columns := len(t.header)
-	if o != "wide" {
+	if o.format != "wide" {
 		columns -= t.wide
 	}
 	tabs := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

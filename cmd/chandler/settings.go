@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -94,14 +95,12 @@ func readSettings(lookup func(string) (string, bool)) (settings, error) {
 	}
 	port := r.number("PORT", 8080, 1, 65535)
 	s.Listen = r.text("CHANDLER_LISTEN", ":"+strconv.Itoa(port))
-	if (s.TLSCert == "") != (s.TLSKey == "") {
-		r.fault("CHANDLER_TLS_CERT and CHANDLER_TLS_KEY go together: set both or neither")
-	}
-	if (s.Username == "") != (s.Password == "") {
-		r.fault("CHANDLER_USERNAME and CHANDLER_PASSWORD go together: set both or neither")
-	}
-	if (s.OperatorUsername == "") != (s.OperatorPassword == "") {
-		r.fault("CHANDLER_OPERATOR_USERNAME and CHANDLER_OPERATOR_PASSWORD go together: set both or neither")
+	for _, pair := range [][2]string{
+		{"CHANDLER_TLS_CERT", "CHANDLER_TLS_KEY"}, {"CHANDLER_USERNAME", "CHANDLER_PASSWORD"}, {"CHANDLER_OPERATOR_USERNAME", "CHANDLER_OPERATOR_PASSWORD"},
+	} {
+		if (r.text(pair[0], "") == "") != (r.text(pair[1], "") == "") {
+			r.fault("%s and %s go together: set both or neither", pair[0], pair[1])
+		}
 	}
 	if s.OperatorPassword != "" && s.OperatorPassword == s.Password {
 		r.fault("CHANDLER_OPERATOR_PASSWORD must differ from CHANDLER_PASSWORD: platforms must not read the metrics")
@@ -166,27 +165,24 @@ func (r *reader) logLevel() slog.Level {
 }
 
 func (r *reader) number(name string, otherwise, least, most int) int {
-	text := r.text(name, "")
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < least || n > most {
-		r.fault("%s must be a whole number from %d to %d", name, least, most)
-	}
-	return n
+	return limited(r, name, otherwise, least, most, "whole number", strconv.Atoi)
 }
 
 func (r *reader) duration(name string, otherwise, least, most time.Duration) time.Duration {
+	return limited(r, name, otherwise, least, most, "duration such as 10s,", time.ParseDuration)
+}
+
+// limited reads a variable whose value has limits.
+func limited[T cmp.Ordered](r *reader, name string, otherwise, least, most T, form string, parse func(string) (T, error)) T {
 	text := r.text(name, "")
 	if text == "" {
 		return otherwise
 	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d < least || d > most {
-		r.fault("%s must be a duration such as 10s, from %s to %s", name, least, most)
+	v, err := parse(text)
+	if err != nil || v < least || v > most {
+		r.fault("%s must be a %s from %v to %v", name, form, least, most)
 	}
-	return d
+	return v
 }
 
 func (r *reader) boolean(name string) bool {
@@ -236,7 +232,7 @@ func (r *reader) privateAddress(name string) string {
 	}
 	ip, err := netip.ParseAddr(host)
 	if host != "localhost" && (err != nil || !ip.IsLoopback() && !ip.IsPrivate()) {
-		r.fault("%s: %s is no private address; profiles show the contents of memory, so listen on 127.0.0.1 and connect through a tunnel", name, listen)
+		r.fault("%s: %s is not a private address; profiles show the contents of memory, so listen on 127.0.0.1 and connect through a tunnel", name, listen)
 	}
 	return listen
 }

@@ -91,7 +91,7 @@ func smoke(ctx context.Context, o smokeOptions, w io.Writer) error {
 	}
 	began := time.Now()
 	progress := w
-	if o.output == "json" {
+	if o.output.format == "json" {
 		progress = io.Discard
 	}
 	report := smokeReport{OK: true, Plans: []smokePlan{}}
@@ -109,7 +109,7 @@ func smoke(ctx context.Context, o smokeOptions, w io.Writer) error {
 	if len(report.Plans) == 0 {
 		return usagef("no plan of the catalog matches --service and --plan")
 	}
-	if o.output == "json" {
+	if o.output.format == "json" {
 		if err := printJSON(w, report); err != nil {
 			return err
 		}

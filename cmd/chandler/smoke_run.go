@@ -67,21 +67,23 @@ type namedStep struct {
 }
 
 func (r *smokeRun) steps() []namedStep {
-	steps := []namedStep{{"provision", r.provision}}
-	if r.plan.IsBindable(r.service) {
-		steps = append(steps,
-			namedStep{"bind", func(ctx context.Context) error { return r.bind(ctx, &r.first) }},
-			namedStep{"write and read", r.use},
-			namedStep{"bind again", func(ctx context.Context) error { return r.bind(ctx, &r.second) }},
-			namedStep{"read the first one's data", r.share},
-			namedStep{"unbind the first", func(ctx context.Context) error { return r.unbind(ctx, r.first.id) }},
-			namedStep{"its live session is cut", r.cut},
-			namedStep{"its credentials are refused", r.refused},
-			namedStep{"the other's work", r.goesOn},
-			namedStep{"unbind the other", func(ctx context.Context) error { return r.unbind(ctx, r.second.id) }},
-		)
+	steps := []namedStep{
+		{"provision", r.provision},
+		{"bind", func(ctx context.Context) error { return r.bind(ctx, &r.first) }},
+		{"write and read", r.use},
+		{"bind again", func(ctx context.Context) error { return r.bind(ctx, &r.second) }},
+		{"read the first one's data", r.share},
+		{"unbind the first", func(ctx context.Context) error { return r.unbind(ctx, r.first.id) }},
+		{"its live session is cut", r.cut},
+		{"its credentials are refused", r.refused},
+		{"the other's work", r.continues},
+		{"unbind the other", func(ctx context.Context) error { return r.unbind(ctx, r.second.id) }},
+		{"deprovision", r.deprovision},
 	}
-	return append(steps, namedStep{"deprovision", r.deprovision})
+	if !r.plan.IsBindable(r.service) {
+		return []namedStep{steps[0], steps[len(steps)-1]}
+	}
+	return steps
 }
 
 func (r *smokeRun) step(ctx context.Context, name string, do func(context.Context) error) smokeStep {
@@ -103,6 +105,11 @@ func (r *smokeRun) provision(ctx context.Context) error {
 	c, err := r.client.Provision(ctx, r.instance, osbclient.ProvisionRequest{
 		ServiceID: r.service.ID, PlanID: r.plan.ID, OrganizationGUID: "smoke", SpaceGUID: "smoke", AcceptsIncomplete: true,
 	})
+	return r.complete(ctx, c, err)
+}
+
+// complete waits for an operation on the instance if it was accepted.
+func (r *smokeRun) complete(ctx context.Context, c osbclient.Change, err error) error {
 	if err != nil || c.Status != http.StatusAccepted {
 		return err
 	}
@@ -153,38 +160,42 @@ func (b *smokeBinding) close() {
 	}
 }
 
-func read(ctx context.Context, s services.Session, key, want string) error {
-	got, err := s.Read(ctx, key)
+// read checks that a session reads the first application's value.
+func (r *smokeRun) read(ctx context.Context, s services.Session) error {
+	got, err := s.Read(ctx, r.key)
 	if err != nil {
 		return fmt.Errorf("read: %w", err)
 	}
-	if got != want {
+	if got != r.value {
 		return errors.New("the value read is not the value written")
 	}
 	return nil
+}
+
+// write writes as one session, and then reads.
+func (r *smokeRun) write(ctx context.Context, s services.Session, key string) error {
+	if err := s.Write(ctx, key, r.value); err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	return r.read(ctx, s)
 }
 
 func (r *smokeRun) use(ctx context.Context) error {
 	if err := r.first.open(ctx); err != nil {
 		return err
 	}
-	if err := r.first.session.Write(ctx, r.key, r.value); err != nil {
-		return fmt.Errorf("write: %w", err)
-	}
-	return read(ctx, r.first.session, r.key, r.value)
+	return r.write(ctx, r.first.session, r.key)
 }
 
 func (r *smokeRun) share(ctx context.Context) error {
 	if err := r.second.open(ctx); err != nil {
 		return err
 	}
-	return read(ctx, r.second.session, r.key, r.value)
+	return r.read(ctx, r.second.session)
 }
 
 func (r *smokeRun) unbind(ctx context.Context, id string) error {
-	c, err := r.client.Unbind(ctx, r.instance, id, osbclient.DeleteRequest{
-		ServiceID: r.service.ID, PlanID: r.plan.ID, AcceptsIncomplete: true,
-	})
+	c, err := r.client.Unbind(ctx, r.instance, id, r.deletion())
 	if err != nil || c.Status != http.StatusAccepted {
 		return err
 	}
@@ -208,22 +219,17 @@ func (r *smokeRun) refused(ctx context.Context) error {
 	return errors.New("the revoked credentials still work")
 }
 
-func (r *smokeRun) goesOn(ctx context.Context) error {
-	if err := r.second.session.Write(ctx, r.key+"-2", r.value); err != nil {
-		return fmt.Errorf("write: %w", err)
-	}
-	return read(ctx, r.second.session, r.key, r.value)
+func (r *smokeRun) continues(ctx context.Context) error {
+	return r.write(ctx, r.second.session, r.key+"-2")
 }
 
 func (r *smokeRun) deprovision(ctx context.Context) error {
-	c, err := r.client.Deprovision(ctx, r.instance, osbclient.DeleteRequest{
-		ServiceID: r.service.ID, PlanID: r.plan.ID, AcceptsIncomplete: true,
-	})
-	if err != nil || c.Status != http.StatusAccepted {
-		return err
-	}
-	_, err = r.client.WaitInstance(ctx, r.instance, osbclient.Poll{Operation: c.Operation})
-	return err
+	c, err := r.client.Deprovision(ctx, r.instance, r.deletion())
+	return r.complete(ctx, c, err)
+}
+
+func (r *smokeRun) deletion() osbclient.DeleteRequest {
+	return osbclient.DeleteRequest{ServiceID: r.service.ID, PlanID: r.plan.ID, AcceptsIncomplete: true}
 }
 
 // cleanUp removes what a failed run may have left.

@@ -220,9 +220,9 @@ func TestObservabilityFaults(t *testing.T) {
 	for _, c := range []struct{ name, value, want string }{
 		{"OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", "must be http://host:port"},
 		{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://", "must be http://host:port"},
-		{"CHANDLER_PROFILE_LISTEN", ":6060", "no private address"},
-		{"CHANDLER_PROFILE_LISTEN", "0.0.0.0:6060", "no private address"},
-		{"CHANDLER_PROFILE_LISTEN", "8.8.8.8:6060", "no private address"},
+		{"CHANDLER_PROFILE_LISTEN", ":6060", "not a private address"},
+		{"CHANDLER_PROFILE_LISTEN", "0.0.0.0:6060", "not a private address"},
+		{"CHANDLER_PROFILE_LISTEN", "8.8.8.8:6060", "not a private address"},
 		{"CHANDLER_PROFILE_LISTEN", "127.0.0.1", "an address and a port"},
 	} {
 		if _, err := readSettings(lookupIn(map[string]string{c.name: c.value})); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -34,7 +34,7 @@ type session struct {
 	by     operator.Actor
 	args   []string
 	out    io.Writer
-	format output
+	output output
 }
 
 // command makes the verb's command.
@@ -59,7 +59,7 @@ func (v verb) command() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&data, "data", "", "folder of a chandler dev, instead of DATABASE_URL and the other variables")
-	s.format.flag(cmd, v.wide)
+	s.output.flag(cmd, v.wide)
 	return cmd
 }
 
@@ -141,14 +141,14 @@ func list[T any](v verb, columns table[T], fetch func(context.Context, *session)
 		if err != nil {
 			return err
 		}
-		return columns.print(s.out, s.format, rows)
+		return columns.print(s.out, s.output, rows)
 	}
 	return v.command()
 }
 
 // show prints an object as JSON, or the pairs of names and values.
 func (s *session) show(object any, pairs ...string) error {
-	if s.format == "json" {
+	if s.output.format == "json" {
 		return printJSON(s.out, object)
 	}
 	return printFields(s.out, pairs...)

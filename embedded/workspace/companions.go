@@ -50,7 +50,8 @@ func (f *Folder) startKind(ctx context.Context, kind embedded.Kind, progress io.
 	if err != nil {
 		return nil, nil, err
 	}
-	return s, s.Variables(func(address string) string { return address }), nil
+	variables, _ := s.Access(func(address string) string { return address })
+	return s, variables, nil
 }
 
 // stateBackend is the backend whose server has the state, too: it always runs.
