@@ -1,11 +1,11 @@
 package rig
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,45 +18,49 @@ import (
 	"github.com/chandler-broker/chandler/services/all"
 )
 
-// ShippedCatalog returns the shipped catalog, reduced to some backends, with its comments.
-func ShippedCatalog(backends ...string) ([]byte, error) {
-	text, err := all.Catalog()
-	if err != nil {
-		return nil, err
-	}
-	return CutCatalog(text, backends...)
+// catalogText is a catalog as text that can be changed.
+type catalogText struct {
+	Backends map[string]any `yaml:"backends,omitempty"`
+	Services []*serviceText `yaml:"services"`
+	Rest     map[string]any `yaml:",inline"`
 }
 
-// CutCatalog is ShippedCatalog for another catalog.
+type serviceText struct {
+	Plans []map[string]any `yaml:"plans"`
+	Rest  map[string]any   `yaml:",inline"`
+}
+
+// ShippedCatalog returns the shipped catalog, reduced to some backends, as 'chandler catalog init
+// --only' writes it.
+func ShippedCatalog(backends ...string) ([]byte, error) {
+	var types []string
+	for _, d := range all.Definitions() {
+		if slices.Contains(backends, backendName(d)) {
+			types = append(types, d.Name)
+		}
+	}
+	return all.Catalog(types...)
+}
+
+// CutCatalog reduces another catalog to some backends.
 func CutCatalog(text []byte, backends ...string) ([]byte, error) {
-	var document yaml.Node
-	if err := yaml.Unmarshal(text, &document); err != nil {
+	var c catalogText
+	if err := yaml.Unmarshal(text, &c); err != nil {
 		return nil, fmt.Errorf("read the catalog: %w", err)
 	}
-	root := document.Content[0]
-	if all := member(root, "backends"); all != nil {
-		var wanted []*yaml.Node
-		for pair := range slices.Chunk(all.Content, 2) {
-			if slices.Contains(backends, pair[0].Value) {
-				wanted = append(wanted, pair...)
-			}
-		}
-		all.Content = wanted
-	}
-	services := member(root, "services")
-	services.Content = slices.DeleteFunc(services.Content, func(service *yaml.Node) bool {
-		plans := member(service, "plans")
-		plans.Content = slices.DeleteFunc(plans.Content, func(plan *yaml.Node) bool {
-			return !slices.Contains(backends, member(plan, "backend").Value)
+	maps.DeleteFunc(c.Backends, func(name string, _ any) bool { return !slices.Contains(backends, name) })
+	c.Services = slices.DeleteFunc(c.Services, func(s *serviceText) bool {
+		s.Plans = slices.DeleteFunc(s.Plans, func(plan map[string]any) bool {
+			return !slices.Contains(backends, fmt.Sprint(plan["backend"]))
 		})
-		return len(plans.Content) == 0
+		return len(s.Plans) == 0
 	})
-	return encoded(&document)
+	return yaml.Marshal(c)
 }
 
 // SecondPlan reads the config of a second plan of a backend, between which and the first
 // instances can move, from the backend's folder; nil: the catalog has two plans.
-func SecondPlan(ctx context.Context, backend string) (config map[string]string, err error) {
+func SecondPlan(ctx context.Context, backend string) (config map[string]any, err error) {
 	root, err := output(ctx, "", "go", "list", "-m", "-f", "{{.Dir}}", "github.com/chandler-broker/chandler")
 	if err != nil {
 		return nil, err
@@ -92,63 +96,35 @@ func readYAML(path string, into any) error {
 
 // WithSecondPlan returns a catalog with another plan of a backend, which differs from the first
 // in name, id and config. Without config it returns the catalog unchanged.
-func WithSecondPlan(text []byte, backend string, config map[string]string) ([]byte, error) {
+func WithSecondPlan(text []byte, backend string, config map[string]any) ([]byte, error) {
 	if config == nil {
 		return text, nil
 	}
-	var document yaml.Node
-	if err := yaml.Unmarshal(text, &document); err != nil {
+	var c catalogText
+	if err := yaml.Unmarshal(text, &c); err != nil {
 		return nil, fmt.Errorf("read the catalog: %w", err)
 	}
-	for _, service := range member(document.Content[0], "services").Content {
-		plans := member(service, "plans")
-		for _, plan := range plans.Content {
-			if member(plan, "backend").Value == backend {
-				plans.Content = append(plans.Content, second(plan, config))
-				return encoded(&document)
+	for _, service := range c.Services {
+		for _, plan := range service.Plans {
+			if plan["backend"] == backend {
+				service.Plans = append(service.Plans, second(plan, config))
+				return yaml.Marshal(c)
 			}
 		}
 	}
 	return nil, fmt.Errorf("the catalog has no plan of backend %q", backend)
 }
 
-func second(plan *yaml.Node, config map[string]string) *yaml.Node {
-	plan = cloned(plan)
-	name := member(plan, "name")
-	name.Value += "-second"
-	member(plan, "id").Value = uuid.NewSHA1(uuid.NameSpaceOID, []byte(name.Value)).String()
-	for key, value := range config {
-		member(member(plan, "config"), key).Value = value
+func second(plan, changes map[string]any) map[string]any {
+	plan = maps.Clone(plan)
+	name := fmt.Sprint(plan["name"]) + "-second"
+	config := map[string]any{}
+	if first, ok := plan["config"].(map[string]any); ok {
+		maps.Copy(config, first)
 	}
+	maps.Copy(config, changes)
+	plan["name"], plan["id"], plan["config"] = name, uuid.NewSHA1(uuid.NameSpaceOID, []byte(name)).String(), config
 	return plan
-}
-
-func cloned(node *yaml.Node) *yaml.Node {
-	copied := *node
-	copied.Content = nil
-	for _, child := range node.Content {
-		copied.Content = append(copied.Content, cloned(child))
-	}
-	return &copied
-}
-
-func encoded(document *yaml.Node) ([]byte, error) {
-	var out bytes.Buffer
-	encoder := yaml.NewEncoder(&out)
-	encoder.SetIndent(2)
-	if err := encoder.Encode(document); err != nil {
-		return nil, fmt.Errorf("write the catalog: %w", err)
-	}
-	return out.Bytes(), nil
-}
-
-func member(mapping *yaml.Node, key string) *yaml.Node {
-	for pair := range slices.Chunk(mapping.Content, 2) {
-		if pair[0].Value == key {
-			return pair[1]
-		}
-	}
-	return nil
 }
 
 // Parsed is the catalog as the brokers read it, with the secrets in the backends'

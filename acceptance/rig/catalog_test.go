@@ -44,7 +44,7 @@ func TestWithSecondPlan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := WithSecondPlan(shipped, "nats", map[string]string{"streams": "12345"})
+	text, err := WithSecondPlan(shipped, "nats", map[string]any{"streams": 12345})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,10 +52,10 @@ func TestWithSecondPlan(t *testing.T) {
 	if strings.Count(string(text), "1fb09eaa-b1e3-4831-8036-bf3c5cd0e778") != 1 {
 		t.Error("both plans have the same id")
 	}
-	if _, err := WithSecondPlan(text, "no-such-backend", map[string]string{}); err == nil || !strings.Contains(err.Error(), "no-such-backend") {
+	if _, err := WithSecondPlan(text, "no-such-backend", map[string]any{}); err == nil || !strings.Contains(err.Error(), "no-such-backend") {
 		t.Errorf("an unknown backend: %v", err)
 	}
-	for backend, want := range map[string]map[string]string{"postgres": nil, "rabbitmq": {"connections": "25", "queue_size": "32MB"}} {
+	for backend, want := range map[string]map[string]any{"postgres": nil, "rabbitmq": {"connections": 25, "queue_size": "32MB"}} {
 		config, err := SecondPlan(t.Context(), backend)
 		if diff := cmp.Diff(want, config); err != nil || diff != "" {
 			t.Errorf("%s: %v\n%s", backend, err, diff)

@@ -40,7 +40,7 @@ type family struct {
 func families() []family {
 	list := []family{{"postgres", startPostgres}, {"functions", startFunctions}}
 	for _, kind := range embedded.Kinds() {
-		if name := backendName(kind.Backend); name != "" {
+		if name := backendName(definitionOf(kind.Backend)); name != "" {
 			list = append(list, family{name, func(ctx context.Context, d *Deployment, s *Server) (map[string]string, error) {
 				return d.startKind(ctx, kind, s)
 			}})
@@ -80,18 +80,14 @@ func (d *Deployment) startKind(ctx context.Context, kind embedded.Kind, s *Serve
 	return variables, err
 }
 
-// backendName is the name in the shipped catalog of a type of backend.
-func backendName(kind string) string {
-	var document struct {
-		Backends map[string]struct{ Type string }
-	}
-	if err := yaml.Unmarshal(definitionOf(kind).Catalog, &document); err != nil {
+// backendName is the name of the backend in a definition's part of the shipped catalog.
+func backendName(d services.Definition) string {
+	var document catalogText
+	if err := yaml.Unmarshal(d.Catalog, &document); err != nil {
 		return ""
 	}
-	for name, backend := range document.Backends {
-		if backend.Type == kind {
-			return name
-		}
+	for name := range document.Backends {
+		return name
 	}
 	return ""
 }
