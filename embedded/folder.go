@@ -142,8 +142,8 @@ func (f *folder) writeFiles(files map[string][]byte) error {
 	return nil
 }
 
-// readFile returns a file's content without the white space around it, or nil if
-// there is no such file.
+// readFile returns a file's content without the white space around it, or nil if it does not
+// exist.
 func (f *folder) readFile(name string) ([]byte, error) {
 	content, err := os.ReadFile(f.path(name))
 	if errors.Is(err, fs.ErrNotExist) {

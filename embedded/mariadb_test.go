@@ -162,7 +162,7 @@ func TestMariaDBIsClosed(t *testing.T) {
 	}
 	log, err := os.ReadFile(m.folder.path("mariadb.log"))
 	if err != nil || strings.Contains(string(log), m.password) || strings.Contains(string(log), mysqlHash(m.password)) {
-		t.Errorf("the log holds the password, or is not there: %v", err)
+		t.Errorf("the log contains the password, or does not exist: %v", err)
 	}
 }
 

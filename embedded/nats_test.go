@@ -97,7 +97,7 @@ func TestNATSKeepsItsKeysToItself(t *testing.T) {
 	}
 	for _, secret := range []string{n.keys.Signer, n.keys.User} {
 		if len(secret) != 58 || bytes.Contains(text, []byte(secret)) {
-			t.Error("the log holds a key, or there is none")
+			t.Error("the log contains a key, or does not exist")
 		}
 	}
 	if conn, err := nats.Connect(n.URL()); err == nil {
@@ -145,7 +145,7 @@ func TestNATSClusterLosesAServer(t *testing.T) {
 	}
 }
 
-// Without a majority there is no leader to wait for.
+// Without a majority, the servers elect no leader.
 func TestNATSClusterStartsOneByOne(t *testing.T) {
 	n := runNATS(t, NATSOptions{Dir: t.TempDir(), Nodes: 3})
 	for i := range n.nodes {

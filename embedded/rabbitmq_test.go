@@ -67,7 +67,7 @@ func vhost(t *testing.T, base, method string) int {
 func expectKept(t *testing.T, s *RabbitMQ) {
 	t.Helper()
 	if got := vhost(t, s.URL(), http.MethodGet); got != http.StatusOK {
-		t.Fatalf("the virtual host is not kept: %d", got)
+		t.Fatalf("the virtual host is gone: %d", got)
 	}
 	if !listens(t.Context(), net.JoinHostPort(s.Host(), strconv.Itoa(s.Port()))) {
 		t.Fatal("the port of applications is closed")

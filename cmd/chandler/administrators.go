@@ -40,7 +40,7 @@ func newAdministrators() *cobra.Command {
 			func(ctx context.Context, _ *cobra.Command, v *server.Variables, args []string) error {
 				return v.Unset(ctx, args[0])
 			}))
-	cmd.Long = `The catalog's ${NAME} is the environment's variable of that name or, if there is none, the
+	cmd.Long = `The catalog's ${NAME} is the environment's variable of that name or, without one, the
 credential store's. Running brokers notice within seconds that a value in the credential
 store was replaced, and reopen the backends that use it, if they are ready with it. A value
 is read from standard input, so that it never appears in the list of processes:

@@ -59,7 +59,7 @@ func TestCatalogInit(t *testing.T) {
 		t.Errorf("it was replaced: %v", err)
 	}
 	if _, err := runVerb(t, "catalog", "init", "--only", "database/oracle", "--file", "-"); !isUsage(err) || !strings.Contains(err.Error(), "there are ") {
-		t.Errorf("a type that is none: %v", err)
+		t.Errorf("an unknown type: %v", err)
 	}
 	if out := mustVerb(t, "catalog", "init", "--file", "-"); !strings.Contains(out, "type: filesystem/smb") {
 		t.Errorf("the shipped catalog: %d bytes", len(out))

@@ -79,7 +79,7 @@ func Open(dir string, share bool) (*Folder, error) {
 		}
 	}
 	if f.lock, err = lockFile(f.Path("lock")); errors.Is(err, fs.ErrNotExist) {
-		return nil, usagef("--data %s: there is no such folder; 'chandler dev --data %s' makes it", dir, dir)
+		return nil, usagef("--data %s: the folder does not exist; 'chandler dev --data %s' makes it", dir, dir)
 	} else if err != nil {
 		return nil, fmt.Errorf("--data: %w", err)
 	}

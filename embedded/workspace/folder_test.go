@@ -115,7 +115,7 @@ func TestFolderFaults(t *testing.T) {
 	if _, err := Open("", false); !isUsage(err) {
 		t.Errorf("an empty name, which must not mean the working directory: %v", err)
 	}
-	if _, err := Open(filepath.Join(t.TempDir(), "none"), true); !isUsage(err) || !strings.Contains(err.Error(), "there is no such folder") {
+	if _, err := Open(filepath.Join(t.TempDir(), "none"), true); !isUsage(err) || !strings.Contains(err.Error(), "the folder does not exist") {
 		t.Errorf("a verb on no folder: %v", err)
 	}
 	dir := t.TempDir()

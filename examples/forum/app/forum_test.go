@@ -231,7 +231,7 @@ func TestLinksRefuse(t *testing.T) {
 		says string
 	}{
 		{"no address", func(ctx context.Context) error { _, err := options{}.register(ctx, set("dns", nil)); return err }, "set -address"},
-		{"an address that is none", func(ctx context.Context) error {
+		{"an invalid address", func(ctx context.Context) error {
 			_, err := options{address: "here", host: "www"}.register(ctx, set("dns", nil))
 			return err
 		}, "not an IP address"},
@@ -243,7 +243,7 @@ func TestLinksRefuse(t *testing.T) {
 			_, err := good.register(ctx, set("dns", map[string]string{"zone": "apps.example.com"}))
 			return err
 		}, "the server answers"},
-		{"a queue's token that is none", func(ctx context.Context) error {
+		{"a queue's invalid token", func(ctx context.Context) error {
 			_, err := good.deploy(ctx, append(bindings.Set{none}, set("queue", map[string]string{"jwt": "x"})...))
 			return err
 		}, "not the token of a NATS user"},
@@ -251,7 +251,7 @@ func TestLinksRefuse(t *testing.T) {
 			_, err := options{functions: t.TempDir()}.deploy(ctx, append(bindings.Set{none}, set("queue", nil)...))
 			return err
 		}, "-functions names the folder"},
-		{"a database's uri that is none", func(ctx context.Context) error {
+		{"a database's invalid uri", func(ctx context.Context) error {
 			_, err := openDatabase(ctx, set("database", map[string]string{"uri": "postgres://u:hunter2@h:x/"}))
 			return err
 		}, "not a PostgreSQL URI"},
@@ -259,7 +259,7 @@ func TestLinksRefuse(t *testing.T) {
 			_, err := openBucket(ctx, set("bucket", map[string]string{"secret_access_key": "hunter2hunter2"}))
 			return err
 		}, "look into the bucket"},
-		{"an authority that is none", func(ctx context.Context) error {
+		{"an invalid authority", func(ctx context.Context) error {
 			_, err := openBucket(ctx, set("bucket", map[string]string{"ca": "x"}))
 			return err
 		}, "ca must be a certificate"},

@@ -121,7 +121,7 @@ func (f *forum) picture(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if m.Picture == "" {
-		return refuse(http.StatusNotFound, "there is no picture yet")
+		return refuse(http.StatusNotFound, "the picture does not exist yet")
 	}
 	return f.bucket.do(func(b *bucket) error {
 		content, size, err := b.get(r.Context(), m.Picture)

@@ -32,7 +32,7 @@ func TestPages(t *testing.T) {
 		{"no name", http.MethodPost, "/members", "  ", photo(), nil, 422, "a name must have 1 to 80 visible characters"},
 		{"a long name", http.MethodPost, "/members", strings.Repeat("n", 81), photo(), nil, 422, "a name must have 1 to 80 visible characters"},
 		{"a name that cannot be seen", http.MethodPost, "/members", "a\x00b", photo(), nil, 422, "a name must have 1 to 80 visible characters"},
-		{"a name that is no text", http.MethodPost, "/members", "\xff\xfe", photo(), nil, 422, "a name must have 1 to 80 visible characters"},
+		{"a name that is not text", http.MethodPost, "/members", "\xff\xfe", photo(), nil, 422, "a name must have 1 to 80 visible characters"},
 		{"no photograph", http.MethodPost, "/members", "Ada", nil, nil, 422, "send a photograph"},
 		{"an empty photograph", http.MethodPost, "/members", "Ada", []byte{}, nil, 415, "JPEG, PNG or GIF"},
 		{"a program", http.MethodPost, "/members", "Ada", []byte("<script>alert(1)</script>"), nil, 415, "JPEG, PNG or GIF"},

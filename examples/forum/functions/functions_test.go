@@ -150,7 +150,7 @@ func refused(t *testing.T, s *sequence) {
 	want := map[string]any{
 		"id": "m3", "photograph": "large",
 		"refused": "the photograph has 16001 by 1100 pixels; " +
-			"16 million are the most, and 16384 a side",
+			"at most 16 million are allowed, and 16384 a side",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -1,5 +1,5 @@
-// Package bindings reads what a platform tells an application of the services
-// that are bound to it, and tells when that changes.
+// Package bindings reads the bindings that a platform gives an application, and watches them for
+// changes.
 package bindings
 
 import (
@@ -9,21 +9,20 @@ import (
 	"maps"
 )
 
-// Binding is one service's: its type, such as "postgresql", and the credentials
-// by name. What is no text in the credentials is kept as JSON. It shows itself to
-// nobody but who asks for a value.
+// Binding is the binding of a service: its type, such as "postgresql", and its credentials by
+// name. Values other than text are in JSON. It redacts itself unless a value is requested.
 type Binding struct {
-	// Name is what the platform calls the binding.
+	// Name is the binding's name on the platform.
 	Name   string
 	values map[string]string
 }
 
-// New makes a Binding of credentials.
+// New makes a Binding with credentials.
 func New(name string, credentials map[string]string) Binding {
 	return Binding{name, maps.Clone(credentials)}
 }
 
-// Get returns a value of the credentials, empty where there is none.
+// Get returns a value of the credentials; empty: the binding does not have it.
 func (b Binding) Get(key string) string { return b.values[key] }
 
 // Type is the kind of service (Service Binding Specification for Kubernetes,
@@ -47,7 +46,7 @@ func (b Binding) Equal(other Binding) bool {
 // Set is all bindings of an application.
 type Set []Binding
 
-// Of returns the binding of a type. Of several it is the first by name.
+// Of returns the binding of a type, the first by name.
 func (s Set) Of(kind string) (Binding, error) {
 	var of *Binding
 	for _, b := range s {

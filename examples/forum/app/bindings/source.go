@@ -11,19 +11,17 @@ import (
 	"slices"
 )
 
-// Source is where bindings are read from. Read may be called again, to see what
-// changed meanwhile.
+// Source is a source of bindings. Read may be repeated to see changes.
 type Source interface {
 	Read() (Set, error)
 }
 
 // FromEnvironment finds the source that the environment names, the first of
 //
-//   - SERVICE_BINDING_ROOT: a folder with a folder for each binding, with a file
-//     for each value (Service Binding Specification for Kubernetes, "Application
-//     Projection"),
-//   - VCAP_SERVICES_FILE_PATH: a file with what VCAP_SERVICES has (Cloud Foundry,
-//     file-based service bindings),
+//   - SERVICE_BINDING_ROOT: a folder with a folder for each binding, with a file for each value
+//     (Service Binding Specification for Kubernetes, "Application Projection"),
+//   - VCAP_SERVICES_FILE_PATH: a file with the content of VCAP_SERVICES (Cloud Foundry, file-based
+//     service bindings),
 //   - VCAP_SERVICES itself, which cannot change while the program runs.
 func FromEnvironment(getenv func(string) string) (Source, error) {
 	if root := getenv("SERVICE_BINDING_ROOT"); root != "" {
@@ -38,14 +36,13 @@ func FromEnvironment(getenv func(string) string) (Source, error) {
 	return nil, errors.New("no services are bound: set SERVICE_BINDING_ROOT, VCAP_SERVICES_FILE_PATH or VCAP_SERVICES")
 }
 
-// maxFile bounds one value and one VCAP_SERVICES, in bytes.
+// maxFile limits a value and a VCAP_SERVICES, in bytes.
 const maxFile = 1 << 20
 
 type folders string
 
-// Read implements Source. A platform changes a binding by putting a link to a new
-// folder in the place of the old one, which can come between two files; so what
-// counts is what was read twice.
+// Read implements Source. A platform changes a binding by replacing a link to its folder, possibly
+// between two files. So Read reads until two results are equal.
 func (root folders) Read() (Set, error) {
 	before, err := root.read()
 	for range 10 {
@@ -89,7 +86,7 @@ func isDir(path string) bool {
 func (b Binding) readFiles(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // unbound just now
+		return nil // it has just been unbound
 	}
 	if err != nil {
 		return fmt.Errorf("read a binding: %w", err)
@@ -101,7 +98,7 @@ func (b Binding) readFiles(dir string) error {
 		}
 		value, err := readFile(path)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // replaced just now, which the second reading finds out
+			continue // it has just been replaced, which the second reading notices
 		}
 		if err != nil {
 			return err
@@ -117,7 +114,7 @@ func readFile(path string) ([]byte, error) {
 		return nil, fmt.Errorf("read a binding: %w", err)
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxFile {
-		return nil, fmt.Errorf("read a binding: %s is no file of %d bytes at most", path, maxFile)
+		return nil, fmt.Errorf("read a binding: %s must be a file of at most %d bytes", path, maxFile)
 	}
 	value, err := os.ReadFile(path)
 	if err != nil {
@@ -142,8 +139,8 @@ type variable string
 // Read implements Source.
 func (text variable) Read() (Set, error) { return parse([]byte(text)) }
 
-// parse reads a VCAP_SERVICES: lists of bindings by the service's label. Its
-// errors quote nothing: it is all secrets.
+// parse reads a VCAP_SERVICES: lists of bindings by the service's label. Its errors quote nothing,
+// because everything may be secret.
 func parse(text []byte) (Set, error) {
 	var services map[string][]struct {
 		Name        string                     `json:"name"`
@@ -165,7 +162,7 @@ func parse(text []byte) (Set, error) {
 	return set, nil
 }
 
-// plain is a value as it would be in a file: text as it is, the rest as JSON.
+// plain is a value as in a file: text as it is, and other values in JSON.
 func plain(raw json.RawMessage) string {
 	var text string
 	if json.Unmarshal(raw, &text) == nil {

@@ -8,10 +8,9 @@ import (
 	"time"
 )
 
-// Watch reads the source every interval, and at once when it is told to look, and
-// hands each Set to changed that differs from the one before, beginning with
-// first. It returns when the context ends. A source that cannot be read is logged
-// and tried again; what was read before goes on to hold.
+// Watch reads the source at every interval, and at once when it receives from look. It calls changed
+// with each Set that differs from the previous one, which is first at the beginning. It logs a
+// source that it cannot read, and retries. It returns when the context ends.
 func Watch(ctx context.Context, source Source, first Set, interval time.Duration, look <-chan os.Signal,
 	log *slog.Logger, changed func(Set),
 ) {

@@ -1,6 +1,5 @@
-// Compress is a function: it makes the small file that the forum's page shows of
-// what crop has cut. It is the last of the forum's sequence; its answer is the
-// report.
+// Compress is the last function of the forum's sequence: it makes the small file for the forum's page
+// from the file of crop. Its result is the report.
 //
 //	GOOS=wasip1 GOARCH=wasm go build -o compress.wasm .
 package main
@@ -18,8 +17,7 @@ import (
 	"github.com/chandler-broker/chandler/examples/forum/functions/picture"
 )
 
-// target is what the file should not exceed, in bytes, as far as a quality that
-// can be looked at allows.
+// target is the maximum size of the file, in bytes, if an acceptable quality allows it.
 const target = 16 << 10
 
 func main() {
@@ -46,7 +44,7 @@ func compress(folder *picture.Folder, job *picture.Job) error {
 	return folder.Write(job.Picture, file)
 }
 
-// opaque puts what is transparent on white; JPEG would make it black.
+// opaque draws the image on white, because JPEG would make transparent pixels black.
 func opaque(in image.Image) image.Image {
 	out := image.NewRGBA(in.Bounds())
 	draw.Draw(out, out.Bounds(), image.NewUniform(color.White), image.Point{}, draw.Src)

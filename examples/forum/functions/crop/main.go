@@ -1,6 +1,5 @@
-// Crop is a function: it cuts the middle out of a photograph, as upright and a square of
-// at most 320 pixels, and writes it without loss beside the photograph. It is the
-// first of the forum's sequence.
+// Crop is the first function of the forum's sequence: it cuts the middle out of a photograph, as an
+// upright square of at most 320 pixels, and writes it without loss.
 //
 //	GOOS=wasip1 GOARCH=wasm go build -o crop.wasm .
 package main
@@ -28,7 +27,7 @@ func main() {
 }
 
 func crop(folder *picture.Folder, job *picture.Job) error {
-	photograph, turned, err := folder.Image(job.Photograph)
+	photograph, held, err := folder.Image(job.Photograph)
 	if err != nil {
 		return err
 	}
@@ -37,7 +36,7 @@ func crop(folder *picture.Folder, job *picture.Job) error {
 	cropped := image.NewNRGBA(image.Rect(0, 0, width, width))
 	draw.BiLinear.Scale(cropped, cropped.Bounds(), photograph, middle, draw.Src, nil)
 	var file bytes.Buffer
-	if err := png.Encode(&file, picture.Upright(cropped, turned)); err != nil {
+	if err := png.Encode(&file, picture.Upright(cropped, held)); err != nil {
 		return fmt.Errorf("encode the middle: %w", err)
 	}
 	job.Cropped = "cropped/" + job.ID + ".png"

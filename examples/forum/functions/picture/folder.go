@@ -15,16 +15,15 @@ import (
 	"path"
 )
 
-// What a photograph may be at most. Decoded, the most wasteful format that the
-// decoders know (progressive JPEG, PNG of 16 bits a channel) takes about 8 bytes
-// a pixel, so that a function does with 256 MB.
+// The limits of a photograph. Decoded, the largest formats (progressive JPEG, PNG with 16 bits a
+// channel) take about 8 bytes a pixel, so that a function needs less than 256 MB.
 const (
 	MaxBytes  = 10 << 20
 	MaxPixels = 16 << 20
 	maxSide   = 16 << 10
 )
 
-// Folder is the folder in which the images are. Names lead nowhere outside.
+// Folder is the folder of the images. No name leads outside.
 type Folder struct{ root *os.Root }
 
 // OpenFolder opens a folder of this machine.
@@ -36,20 +35,19 @@ func OpenFolder(name string) (*Folder, error) {
 	return &Folder{root}, nil
 }
 
-// Close gives the folder back.
+// Close closes the folder.
 func (f *Folder) Close() error { return f.root.Close() }
 
-// Image decodes a file that nobody has looked at: its size and its dimensions are
-// checked before any of its pixels. turned is for Upright. The error is a Refusal
-// where the file is to blame.
-func (f *Folder) Image(name string) (decoded image.Image, turned int, err error) {
+// Image decodes an untrusted file: it checks size and dimensions before it decodes pixels. held is
+// for Upright. The error is a Refusal if the file is at fault.
+func (f *Folder) Image(name string) (decoded image.Image, held int, err error) {
 	content, err := f.read(name)
 	if err != nil {
 		return nil, 0, err
 	}
 	config, _, err := image.DecodeConfig(bytes.NewReader(content))
 	if err != nil {
-		return nil, 0, refuse("this is no photograph in JPEG, PNG or GIF: %s", err)
+		return nil, 0, refuse("this is not a photograph in JPEG, PNG or GIF: %s", err)
 	}
 	if err := bounded(config.Width, config.Height); err != nil {
 		return nil, 0, err
@@ -82,19 +80,19 @@ func bounded(width, height int) error {
 	case width < 1 || height < 1:
 		return refuse("the photograph has no pixels")
 	case width > maxSide || height > maxSide || width*height > MaxPixels:
-		return refuse("the photograph has %d by %d pixels; %d million are the most, and %d a side",
+		return refuse("the photograph has %d by %d pixels; at most %d million are allowed, and %d a side",
 			width, height, MaxPixels/1_000_000, maxSide)
 	}
 	return nil
 }
 
-// Write writes a file, with the folders it needs. Who reads the name meanwhile
-// sees what was there before or all of the new content.
+// Write writes a file, with the folders that it needs. A concurrent reader sees the previous or the
+// whole new content.
 func (f *Folder) Write(name string, content []byte) error {
 	if err := f.root.MkdirAll(path.Dir(name), 0o755); err != nil {
 		return fmt.Errorf("make the folder of %s: %w", name, err)
 	}
-	// Two activations may work on the same photograph.
+	// Two activations may process the same photograph.
 	temporary := fmt.Sprintf("%s.%s.part", name, rand.Text())
 	err := f.root.WriteFile(temporary, content, 0o644)
 	if err == nil {

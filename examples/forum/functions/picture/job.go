@@ -1,6 +1,5 @@
-// Package picture is what the forum's functions share: what they are told and
-// tell, and how they read and write images in the folder that is mounted for
-// them.
+// Package picture is shared by the forum's functions: their parameters and results, and the images in
+// their mounted folder.
 package picture
 
 import (
@@ -11,29 +10,26 @@ import (
 	"regexp"
 )
 
-// Job is one photograph's way through the functions. Each gets the answer of the
-// one before, and the last one's answer is the report. On the wire it is a JSON
-// object.
+// Job is the work on one photograph. Each function gets the previous one's result, and the last
+// result is the report. Jobs are JSON objects.
 type Job struct {
-	// ID is the member's, whom the photograph is of.
+	// ID is the member's.
 	ID string `json:"id"`
-	// Photograph, Cropped and Picture are the names of files, relative to the
-	// folder: what the visitor sent, its middle, and what the page shows.
+	// Photograph, Cropped and Picture are files in the folder: the visitor's file, its
+	// middle, and the picture for the page.
 	Photograph string `json:"photograph"`
 	Cropped    string `json:"cropped,omitempty"`
 	Picture    string `json:"picture,omitempty"`
-	// Width and Height are the picture's, in pixels, and Size is its file's, in
-	// bytes.
+	// Width and Height are the picture's in pixels, and Size is its file's in bytes.
 	Width  int `json:"width,omitempty"`
 	Height int `json:"height,omitempty"`
 	Size   int `json:"size,omitempty"`
-	// Refused says why there will be no picture, for the visitor to read. It
-	// is an answer and no failure: to try again would not help.
+	// Refused tells the visitor why there is no picture. It is a result and not a failure,
+	// because a retry would not help.
 	Refused string `json:"refused,omitempty"`
 }
 
-// Refusal is an error that is the photograph's own: the visitor should send
-// another one.
+// Refusal is an error of the photograph: the visitor should send another one.
 type Refusal struct{ reason string }
 
 // Error implements error.
@@ -41,15 +37,14 @@ func (r *Refusal) Error() string { return r.reason }
 
 func refuse(format string, args ...any) error { return &Refusal{fmt.Sprintf(format, args...)} }
 
-// identifier is what may become part of a file's name.
+// identifier matches what may be part of a file's name.
 var identifier = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
 
-// Work is one function's part of a job.
+// Work is a function's part of a job.
 type Work func(*Folder, *Job) error
 
-// Main reads parameters from in, does the work, and writes the answer to out: the
-// job, or {"error": text}, by which the platform knows that it failed and should
-// be tried again. A job that was refused before passes by unchanged.
+// Main reads parameters from in, does the work, and writes the result to out: the job, or
+// {"error": text}, which makes the platform retry. It passes on a refused job unchanged.
 func Main(in io.Reader, out io.Writer, work Work) error {
 	job, err := run(in, work)
 	if err != nil {
@@ -61,13 +56,13 @@ func Main(in io.Reader, out io.Writer, work Work) error {
 func run(in io.Reader, work Work) (*Job, error) {
 	var params struct {
 		Folder string `json:"folder"`
-		// Data is the job where it comes from the queue: the data of an event,
-		// beside its attributes. Else the job is in the parameters themselves.
+		// Data is the job in an event from the queue. Otherwise the job is in the parameters
+		// themselves.
 		Data *Job `json:"data"`
 		Job
 	}
 	if err := json.NewDecoder(in).Decode(&params); err != nil {
-		return nil, fmt.Errorf("the parameters are no JSON object of a job's types: %w", err)
+		return nil, fmt.Errorf("the parameters must be a job in JSON: %w", err)
 	}
 	if params.Data != nil {
 		params.Job = *params.Data

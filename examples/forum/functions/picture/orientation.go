@@ -7,18 +7,18 @@ import (
 	"image/color"
 )
 
-// What of Exif is read (CIPA DC-008, "Exchangeable image file format for digital
-// still cameras: Exif Version 2.32").
+// The used parts of Exif (CIPA DC-008, "Exchangeable image file format for digital still cameras:
+// Exif Version 2.32").
 const (
 	markerAPP1     = 0xe1
-	markerScan     = 0xda // start of scan: no more of what is read here follows
+	markerScan     = 0xda // start of scan: no more metadata follows
 	tagOrientation = 0x0112
 	typeShort      = 3
 	upright        = 1
 )
 
-// orientation says how a camera was held: the Exif tag of a JPEG file, from 1 to 8;
-// 1, upright, for what has none.
+// orientation is how the camera was held: the Exif tag of a JPEG file, from 1 to 8; 1, upright, if
+// the file has no tag.
 func orientation(file []byte) int {
 	if !bytes.HasPrefix(file, []byte{0xff, 0xd8}) {
 		return upright
@@ -37,8 +37,7 @@ func orientation(file []byte) int {
 	return upright
 }
 
-// orientationOf looks through the first directory of a TIFF structure (TIFF 6.0,
-// section 2).
+// orientationOf searches the first directory of a TIFF structure (TIFF 6.0, section 2).
 func orientationOf(tiff []byte) int {
 	if len(tiff) < 8 {
 		return upright
@@ -68,23 +67,22 @@ func orientationOf(tiff []byte) int {
 	return upright
 }
 
-// turn is a square image, upright.
-type turn struct {
+// rotated is a square image, upright.
+type rotated struct {
 	image.Image
 	orientation int
 }
 
-// Upright turns a square image that was taken in an orientation.
+// Upright returns a square image upright that was taken in an orientation.
 func Upright(square image.Image, orientation int) image.Image {
 	if orientation == upright {
 		return square
 	}
-	return turn{square, orientation}
+	return rotated{square, orientation}
 }
 
-// At implements image.Image. x and y are of the upright image; where they come
-// from is what the tag's values mean.
-func (t turn) At(x, y int) color.Color {
+// At implements image.Image. It finds the pixel of the original image as the tag defines.
+func (t rotated) At(x, y int) color.Color {
 	b := t.Bounds()
 	x, y = x-b.Min.X, y-b.Min.Y
 	last := b.Dx() - 1

@@ -35,7 +35,7 @@ func TestOrientation(t *testing.T) {
 				t.Errorf("%s %d is read as %d", mark, value, got)
 			}
 			if _, err := jpeg.Decode(bytes.NewReader(file)); err != nil {
-				t.Errorf("the file of this test is none: %v", err)
+				t.Errorf("the test's file is not an image: %v", err)
 			}
 		}
 	}
