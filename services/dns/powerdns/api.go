@@ -2,11 +2,11 @@ package powerdns
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -50,36 +50,18 @@ func newAPI(c Config) (*api, error) {
 	}, nil
 }
 
-// zones lists all zones, or the one of a name, without their DNSSEC keys.
-func (a *api) zones(ctx context.Context, name string) ([]pdns.Zone, error) {
-	query := url.Values{"dnssec": {"false"}}
-	if name != "" {
-		query.Set("zone", name)
-	}
-	var zones []pdns.Zone
-	err := a.call(ctx, http.MethodGet, "/zones?"+query.Encode(), nil, &zones)
-	return zones, err
-}
-
-// setTransfer sets the names of the keys that may transfer a zone. The library
-// leaves an empty list out.
+// setTransfer sets the keys that may transfer a zone. The library omits an empty list.
 func (a *api) setTransfer(ctx context.Context, zone string, keys []string) error {
-	if keys == nil {
-		keys = []string{}
+	body, err := json.Marshal(map[string]any{"master_tsig_key_ids": append([]string{}, keys...)})
+	if err != nil {
+		return err
 	}
-	return a.call(ctx, http.MethodPut, "/zones/"+url.PathEscape(zone), map[string]any{"master_tsig_key_ids": keys}, nil)
+	return a.call(ctx, http.MethodPut, "/zones/"+url.PathEscape(zone), body, nil)
 }
 
-func (a *api) call(ctx context.Context, method, path string, body, answer any) error {
-	var content io.Reader
-	if body != nil {
-		data, err := json.Marshal(body)
-		if err != nil {
-			return err
-		}
-		content = bytes.NewReader(data)
-	}
-	request, err := http.NewRequestWithContext(ctx, method, a.base+path, content)
+// call sends a request, and decodes the answer unless answer is nil.
+func (a *api) call(ctx context.Context, method, path string, body []byte, answer any) error {
+	request, err := http.NewRequestWithContext(ctx, method, a.base+path, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -99,9 +81,9 @@ func (a *api) call(ctx context.Context, method, path string, body, answer any) e
 	return nil
 }
 
-// strict runs changes to completion and makes every answer that is not a success an
-// error. It does so here because the library trusts answers: it follows a null where
-// an error should be, reads without end and leaves bodies open.
+// strict runs changes to completion and returns an error for every answer that is not a
+// success. The library trusts answers: it follows a null where an error should be, reads
+// without end and leaves bodies open.
 type strict struct{ next http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
@@ -113,7 +95,7 @@ func (s strict) RoundTrip(r *http.Request) (*http.Response, error) {
 	case response.StatusCode < 200 || response.StatusCode > 299:
 		return nil, &statusError{response.StatusCode, message(body)}
 	case bytes.Equal(bytes.TrimSpace(body), []byte("null")):
-		return nil, errors.New("the answer is null, which is none of the API's")
+		return nil, errors.New("the API answers null")
 	}
 	return response, nil
 }
@@ -125,10 +107,7 @@ type statusError struct {
 }
 
 func (e *statusError) Error() string {
-	if e.message == "" {
-		return fmt.Sprintf("the API answers %d %s", e.status, http.StatusText(e.status))
-	}
-	return fmt.Sprintf("the API answers %d: %s", e.status, e.message)
+	return fmt.Sprintf("the API answers %d: %s", e.status, cmp.Or(e.message, http.StatusText(e.status)))
 }
 
 // message is what the body of a failure says, in one short line.
@@ -148,4 +127,57 @@ func message(body []byte) string {
 		text = text[:300]
 	}
 	return strings.TrimSpace(strings.ToValidUTF8(text, ""))
+}
+
+// answered returns the status of the API's refusal; 0 if err is none.
+func answered(err error) int {
+	if s, ok := errors.AsType[*statusError](err); ok {
+		return s.status
+	}
+	return 0
+}
+
+// absent says whether the API knows no such zone or key.
+func absent(err error) bool { return answered(err) == http.StatusNotFound }
+
+// unlessAbsent is err, or nil if it says that what was asked for does not exist.
+func unlessAbsent(err error) error {
+	if absent(err) {
+		return nil
+	}
+	return err
+}
+
+// explain adds what the broker was doing and what the operator can do. A failure of the
+// server is retried: SQLite fails like that if one write meets another.
+func explain(doing string, err error) error {
+	if _, rejected := services.IsRejected(err); err == nil || rejected {
+		return err
+	}
+	switch answered(err) {
+	case 0:
+		return fmt.Errorf("%s: the server's API is away: %w", doing, err)
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fmt.Errorf("%s: check api_key, and webserver-allow-from on the server: %w", doing, err)
+	case http.StatusInternalServerError:
+		if wrapped, ok := errors.AsType[*url.Error](err); ok {
+			err = wrapped.Err // users read this, and not the API's address
+		}
+		return services.NotYet(retry, fmt.Sprintf("%s: the DNS server failed and the broker retries; the server's log says why, such as a full disk: %v", doing, err))
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// refusedRecords shows the user the server's refusal of records that passed the broker's
+// checks: the server also knows the records that applications made.
+func refusedRecords(doing string, err error) error {
+	s, ok := errors.AsType[*statusError](err)
+	if ok && s.status == http.StatusUnprocessableEntity {
+		for _, beginning := range []string{"Record ", "RRset ", "Duplicate record"} {
+			if strings.HasPrefix(s.message, beginning) {
+				return services.Rejected("parameters.records: the DNS server refuses them: %s", s.message)
+			}
+		}
+	}
+	return explain(doing, err)
 }

@@ -20,7 +20,7 @@ import (
 
 const testKey = "very-secret-api-key"
 
-// pretender is a backend whose server answers as handler does.
+// pretender is a backend whose API is handler.
 func pretender(t *testing.T, handler http.HandlerFunc) *backend {
 	t.Helper()
 	server := httptest.NewServer(handler)
@@ -38,8 +38,7 @@ func pretender(t *testing.T, handler http.HandlerFunc) *backend {
 	return b
 }
 
-// Whatever a server answers, the backend says so in few words, blames nobody
-// and goes on living.
+// Any answer of a server becomes a short error that does not blame the user.
 func TestNonsense(t *testing.T) {
 	inst := newInstance("i", nil)
 	for name, handler := range map[string]http.HandlerFunc{
@@ -99,7 +98,7 @@ func TestNonsense(t *testing.T) {
 	}
 }
 
-// A server that hangs is given up by the time that the caller gives.
+// A call of a server that hangs ends with its context.
 func TestHanging(t *testing.T) {
 	b := pretender(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
@@ -109,8 +108,8 @@ func TestHanging(t *testing.T) {
 	}
 }
 
-// A zone that is being made when its instance is given up is there by the time that
-// somebody undoes it, and not later.
+// A zone that is being made when its operation is cancelled exists before the undo starts, and
+// is not made later.
 func TestChangeOutlastsItsContext(t *testing.T) {
 	var made atomic.Bool
 	b := pretender(t, func(w http.ResponseWriter, r *http.Request) {
@@ -171,8 +170,7 @@ func TestReadySaysWhatToSet(t *testing.T) {
 	}
 }
 
-// The server is restarted, and killed, between the calls of every verb; what
-// was made stays, and what was not gets made.
+// Every verb converges if the server is restarted or killed between its calls.
 func TestRestarts(t *testing.T) {
 	server := newServer(t)
 	b, ctx := server.backend(t), testContext(t)
@@ -208,7 +206,7 @@ func TestRestarts(t *testing.T) {
 	}
 }
 
-// What an operator takes away by hand does not stop the others.
+// An operator's deletions do not affect other instances.
 func TestKeysDeletedByHand(t *testing.T) {
 	server := newServer(t)
 	b, ctx := server.backend(t), testContext(t)

@@ -1,15 +1,24 @@
+// Package powerdns makes a DNS zone per instance and a TSIG key per binding, on
+// a PowerDNS authoritative server that it administers through its HTTP API.
+// README.md in this folder is the operator's page.
 package powerdns
 
 import (
 	"context"
+	"embed"
+	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
+	pdns "github.com/joeig/go-powerdns/v3"
+
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/check"
 	"github.com/chandler-broker/chandler/services/endpoint"
 )
 
-// backend administers one server. What exists is asked of the server each time.
+// backend administers one server. It asks the server each time what exists.
 type backend struct {
 	config     Config
 	server     endpoint.Server // where it answers DNS
@@ -17,12 +26,10 @@ type backend struct {
 	names      namer
 	nameserver []string // of the zones, with final dots
 
-	// seen spares Reconcile reading zones that have not changed; losing it costs
-	// time only.
-	mu   sync.Mutex
-	seen map[string]look
-	// failed is the count of failed updates at the last look, and stuck is why
-	// the server takes none.
+	mu sync.Mutex
+	// seen saves Reconcile from reading zones that have not changed, by account.
+	seen map[string]observation
+	// failed is the last count of failed updates, and stuck is why the server accepts none.
 	failed int64
 	stuck  error
 }
@@ -32,7 +39,7 @@ func open(_ context.Context, c Config) (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &backend{config: c, server: endpoint.Server{Host: c.Host, Port: c.Port}, api: api, names: namer{c.Prefix}, seen: map[string]look{}}
+	b := &backend{config: c, server: endpoint.Server{Host: c.Host, Port: c.Port}, api: api, names: namer{c.Prefix}, seen: map[string]observation{}}
 	for _, n := range c.Nameservers {
 		name, _ := hostName(n) // Validate has seen it
 		b.nameserver = append(b.nameserver, name)
@@ -40,8 +47,8 @@ func open(_ context.Context, c Config) (*backend, error) {
 	return b, nil
 }
 
-// SerialBinds implements services.SerialBinder: a zone's list of keys can only
-// be read and written as a whole.
+// SerialBinds implements services.SerialBinder: the API reads and writes a zone's list of
+// keys as a whole.
 func (b *backend) SerialBinds() bool { return true }
 
 // Close implements services.Closer.
@@ -50,8 +57,7 @@ func (b *backend) Close() error {
 	return nil
 }
 
-// hostmaster is the mail address in a zone's SOA record, as a name (RFC 1035,
-// section 3.3.13).
+// hostmaster is the mail address in a zone's SOA record (RFC 1035, section 3.3.13).
 func (b *backend) hostmaster(zone string) string {
 	if b.config.Hostmaster == "" {
 		return "hostmaster." + zone
@@ -59,7 +65,56 @@ func (b *backend) hostmaster(zone string) string {
 	return strings.Replace(b.config.Hostmaster, "@", ".", 1) + "."
 }
 
-var (
-	_ services.SerialBinder = (*backend)(nil)
-	_ services.Closer       = (*backend)(nil)
-)
+// Ready implements services.Readier: the server's API answers, the server is set
+// up so that bindings work and tenants stay among themselves, and it takes
+// updates as far as Reconcile knows.
+func (b *backend) Ready(ctx context.Context) error {
+	settings, err := b.settings(ctx)
+	if err != nil {
+		return err
+	}
+	transfer := strings.FieldsFunc(settings["allow-axfr-ips"], func(r rune) bool { return strings.ContainsRune(" ,;\t", r) })
+	var f check.Faults
+	f.If(settings["dnsupdate"] != "yes", "set dnsupdate=yes, without which bindings cannot change anything")
+	f.If(strings.TrimSpace(settings["allow-dnsupdate-from"]) != "", "set allow-dnsupdate-from to nothing, because no zone can be closed to the addresses that it names")
+	f.If(settings["lua-dnsupdate-policy-script"] != "", "leave lua-dnsupdate-policy-script out, because with it the server asks for no key")
+	f.If(settings["disable-axfr"] == "yes", "set disable-axfr=no, without which read_only bindings cannot read")
+	f.If(slices.Contains(transfer, "0.0.0.0/0") || slices.Contains(transfer, "::/0"), "let allow-axfr-ips name only your secondaries, because everybody can read all zones")
+	f.If(settings["enable-lua-records"] == "yes" || settings["enable-lua-records"] == "shared", "set enable-lua-records=no, because tenants could run code in the server")
+	if err := f.Err(); err != nil {
+		return fmt.Errorf("the DNS server is not set up: %w", err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.stuck
+}
+
+// settings returns the server's settings by name.
+func (b *backend) settings(ctx context.Context) (map[string]string, error) {
+	list, err := b.api.Config.List(ctx)
+	if err != nil {
+		return nil, explain("ask the server for its settings", err)
+	}
+	settings := make(map[string]string, len(list))
+	for _, s := range list {
+		settings[pdns.StringValue(s.Name)] = pdns.StringValue(s.Value)
+	}
+	return settings, nil
+}
+
+//go:embed schemas
+var schemas embed.FS
+
+//go:embed catalog.yml
+var catalogYAML []byte
+
+// credentialType is "type" in the credentials.
+const credentialType = "dns"
+
+// Definition describes the backend "dns/powerdns".
+func Definition() services.Definition {
+	return services.Define("dns/powerdns",
+		services.ReadSchemas(schemas),
+		services.Client{Catalog: catalogYAML, CredentialType: credentialType, Dial: dial},
+		open)
+}

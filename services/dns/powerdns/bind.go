@@ -3,6 +3,12 @@ package powerdns
 import (
 	"context"
 	"encoding/base64"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	pdns "github.com/joeig/go-powerdns/v3"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/access"
@@ -21,10 +27,10 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 	if err := b.makeKey(ctx, name, secret); err != nil {
 		return services.BindResult{}, err
 	}
-	if err := b.grant(ctx, z.name, name, r.Binding.Params.Role); err != nil {
+	if err := b.grant(ctx, z.Name, name, r.Binding.Params.Role); err != nil {
 		return services.BindResult{}, err
 	}
-	return services.BindResult{Credentials: b.credentials(z.name, name, secret, r.Binding.Params.Role)}, nil
+	return services.BindResult{Credentials: b.credentials(z.Name, name, secret, r.Binding.Params.Role)}, nil
 }
 
 // grant adds a key to the list of its role, and removes it from the other.
@@ -40,4 +46,183 @@ func (b *backend) grant(ctx context.Context, zone, key string, role access.Role)
 		updaters = append(updaters, key)
 	}
 	return b.setLists(ctx, zone, lists, keyLists{updaters, transferrers})
+}
+
+// Unbind implements services.Backend. It removes the key from the zone's lists before it
+// deletes it: afterwards nothing would show that this is still to be done.
+func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, InstanceParams, BindingParams]) (services.UnbindResult, error) {
+	key := b.names.key(r.Instance.Name, r.Binding.Name)
+	z, err := b.find(ctx, r.Instance.Name, zoneName(r.Instance))
+	if err == nil {
+		err = b.revoke(ctx, z.Name, r.Instance.Name, key)
+	}
+	if err != nil && !errors.Is(err, errNoZone) {
+		return services.UnbindResult{}, err
+	}
+	return services.UnbindResult{}, b.deleteKey(ctx, key)
+}
+
+// revoke removes a key from a zone's lists.
+func (b *backend) revoke(ctx context.Context, zone, instance, key string) error {
+	lists, err := b.lists(ctx, zone)
+	if absent(err) { // the zone was deleted meanwhile
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	updaters := without(lists.update, key)
+	if own := b.names.enforcementKey(instance); !slices.Contains(updaters, own) {
+		updaters = append(updaters, own)
+	}
+	return b.setLists(ctx, zone, lists, keyLists{updaters, without(lists.transfer, key)})
+}
+
+// Deprovision implements services.Backend. Everything is found by the names
+// that it was given, so that a zone made for another plan goes as well.
+func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, InstanceParams]) (services.DeprovisionResult, error) {
+	zones, err := b.zones(ctx, "")
+	if err != nil {
+		return services.DeprovisionResult{}, err
+	}
+	for _, z := range zones {
+		if owner, _, ours := b.names.instanceOf(z.Account); ours && owner == r.Instance.Name {
+			if err := b.deleteZone(ctx, z.Name); err != nil {
+				return services.DeprovisionResult{}, err
+			}
+		}
+	}
+	keys, err := b.listedKeys(ctx)
+	if err != nil {
+		return services.DeprovisionResult{}, err
+	}
+	for _, key := range keys {
+		if strings.HasSuffix(key, b.names.keys(r.Instance.Name)) {
+			if err := b.deleteKey(ctx, key); err != nil {
+				return services.DeprovisionResult{}, err
+			}
+		}
+	}
+	return services.DeprovisionResult{}, nil
+}
+
+// makeKey makes a TSIG key. It first deletes one that differs: not every version of the
+// server replaces it.
+func (b *backend) makeKey(ctx context.Context, name, secret string) error {
+	_, err := b.api.TSIGKeys.Create(ctx, name, b.config.TSIGAlgorithm, secret)
+	if answered(err) != http.StatusConflict {
+		return explain("make the TSIG key", err)
+	}
+	key, err := b.api.TSIGKeys.Get(ctx, name)
+	if err != nil {
+		return explain("read the TSIG key", err)
+	}
+	if pdns.StringValue(key.Key) == secret && canonicalKey(pdns.StringValue(key.Algorithm)) == b.config.TSIGAlgorithm+"." {
+		return nil
+	}
+	if err := b.deleteKey(ctx, name); err != nil {
+		return err
+	}
+	_, err = b.api.TSIGKeys.Create(ctx, name, b.config.TSIGAlgorithm, secret)
+	return explain("make the TSIG key again", err)
+}
+
+// listedKeys returns the names of all TSIG keys that the server lists.
+func (b *backend) listedKeys(ctx context.Context) ([]string, error) {
+	list, err := b.api.TSIGKeys.List(ctx)
+	if err != nil {
+		return nil, explain("list TSIG keys", err)
+	}
+	var names []string
+	for _, key := range list {
+		names = append(names, canonicalKey(pdns.StringValue(key.Name)))
+	}
+	return names, nil
+}
+
+// keys returns the names of all existing TSIG keys. PowerDNS 4.7 with LMDB also lists
+// deleted ones.
+func (b *backend) keys(ctx context.Context) ([]string, error) {
+	listed, err := b.listedKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	settings, err := b.settings(ctx)
+	if err != nil || !strings.Contains(settings["launch"], "lmdb") {
+		return listed, err
+	}
+	var existing []string
+	for _, name := range listed {
+		_, err := b.api.TSIGKeys.Get(ctx, name)
+		if unlessAbsent(err) != nil {
+			return nil, explain("look whether the TSIG key exists", err)
+		}
+		if err == nil && !slices.Contains(existing, name) {
+			existing = append(existing, name)
+		}
+	}
+	return existing, nil
+}
+
+func (b *backend) deleteKey(ctx context.Context, name string) error {
+	return explain("delete the TSIG key", unlessAbsent(b.api.TSIGKeys.Delete(ctx, name)))
+}
+
+// keyLists are the keys that may update a zone and those that may transfer it.
+type keyLists struct{ update, transfer []string }
+
+func (b *backend) lists(ctx context.Context, zone string) (keyLists, error) {
+	all, err := b.api.Metadata.List(ctx, zone)
+	if err != nil {
+		return keyLists{}, explain("read the zone's keys", err)
+	}
+	var lists keyLists
+	for _, m := range all {
+		for _, name := range m.Metadata {
+			switch {
+			case m.Kind == nil:
+			case *m.Kind == pdns.MetadataTSIGAllowDNSUpdate:
+				lists.update = append(lists.update, canonicalKey(name))
+			case *m.Kind == pdns.MetadataTSIGAllowAXFR:
+				lists.transfer = append(lists.transfer, canonicalKey(name))
+			}
+		}
+	}
+	return lists, nil
+}
+
+func without(keys []string, removed string) []string {
+	return slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return key == removed })
+}
+
+// setLists writes the lists that change.
+func (b *backend) setLists(ctx context.Context, zone string, was, is keyLists) error {
+	if !sameKeys(was.update, is.update) {
+		if err := b.setUpdaters(ctx, zone, is.update); err != nil {
+			return err
+		}
+	}
+	if sameKeys(was.transfer, is.transfer) {
+		return nil
+	}
+	err := b.api.setTransfer(ctx, zone, is.transfer)
+	if answered(err) == http.StatusUnprocessableEntity { // the server refuses lists with deleted keys
+		existing, listErr := b.keys(ctx)
+		if listErr != nil {
+			return listErr
+		}
+		err = b.api.setTransfer(ctx, zone, slices.DeleteFunc(is.transfer, func(key string) bool { return !slices.Contains(existing, key) }))
+	}
+	return explain("set the keys that may transfer the zone", err)
+}
+
+// setUpdaters sets the keys that may update the zone: at least one, because without any,
+// everybody may.
+func (b *backend) setUpdaters(ctx context.Context, zone string, keys []string) error {
+	_, err := b.api.Metadata.Set(ctx, zone, pdns.MetadataTSIGAllowDNSUpdate, keys)
+	return explain("set the keys that may update the zone", err)
+}
+
+func sameKeys(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }

@@ -1,6 +1,7 @@
 package powerdns
 
 import (
+	"fmt"
 	"maps"
 	"net"
 	"regexp"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/cafile"
 	"github.com/chandler-broker/chandler/services/check"
 	"github.com/chandler-broker/chandler/services/endpoint"
@@ -16,30 +18,26 @@ import (
 
 // Config is the backend's own configuration: one PowerDNS server.
 type Config struct {
-	// URL is where the server's HTTP API is: http://host:port, or https.
-	URL string `json:"url"`
-	// APIKey opens the API.
+	// URL is that of the server's HTTP API: http://host:port, or https.
+	URL    string          `json:"url"`
 	APIKey services.Secret `json:"api_key"`
-	// CA or CAFile is the PEM of the authority that signed the API's
-	// certificate; default: the system's authorities.
+	// CA or CAFile is the PEM of the authority that signed the API's certificate; default:
+	// the system's authorities.
 	CA     string `json:"ca"`
 	CAFile string `json:"ca_file"`
 	// ServerID is the server's name in its API.
 	ServerID string `json:"server_id"`
-	// Host and Port are where the server answers DNS: what applications are
-	// told to send their updates to.
+	// Host and Port are where the server answers DNS, and applications send their updates.
 	Host string `json:"host"`
 	Port uint16 `json:"port"`
 	// Nameservers are the names in each zone's NS records.
 	Nameservers []string `json:"nameservers"`
-	// Hostmaster is who is responsible for the zones, a mail address; default:
-	// hostmaster at each zone's name.
+	// Hostmaster is the mail address in the SOA records; default: hostmaster at each zone.
 	Hostmaster string `json:"hostmaster"`
-	// Kind is native, or primary where secondaries are to be notified.
-	Kind string `json:"kind"`
-	// TSIGAlgorithm is what bindings sign with.
+	// Kind is native, or primary if secondaries are to be notified.
+	Kind          string `json:"kind"`
 	TSIGAlgorithm string `json:"tsig_algorithm"`
-	// Prefix marks what this broker made on the server.
+	// Prefix marks what this broker makes on the server.
 	Prefix string `json:"prefix"`
 }
 
@@ -61,8 +59,8 @@ var (
 	serverIDRule = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 	mailRule     = regexp.MustCompile(`^[A-Za-z0-9_+-]{1,63}@[A-Za-z0-9.-]{1,190}$`)
 
-	// keySizes are the algorithms with the length of their secrets in bytes:
-	// that of their hash (RFC 8945, section 8).
+	// keySizes are the algorithms with the length of their secrets in bytes (RFC 8945,
+	// section 8).
 	keySizes = map[string]int{"hmac-sha256": 32, "hmac-sha384": 48, "hmac-sha512": 64}
 
 	// ports are the schemes of the API with their default ports.
@@ -96,4 +94,24 @@ func (c *Config) Validate() error {
 func isHost(name string) bool {
 	canonical, ok := hostName(name)
 	return ok && canonical != "."
+}
+
+// credentials are what a binding's application reads.
+func (b *backend) credentials(zone, key, secret string, role access.Role) services.Credentials {
+	name, algorithm := strings.TrimSuffix(key, "."), b.config.TSIGAlgorithm
+	var nameservers []any
+	for _, n := range b.nameserver {
+		nameservers = append(nameservers, strings.TrimSuffix(n, "."))
+	}
+	return b.server.Credentials(credentialType, "all", map[string]any{
+		"zone":           strings.TrimSuffix(zone, "."),
+		"server":         b.server.Host,
+		"nameservers":    nameservers,
+		"role":           string(role),
+		"tsig_name":      name,
+		"tsig_algorithm": algorithm,
+		"tsig_secret":    secret,
+		// For the option -k of nsupdate, dig and BIND's other tools.
+		"tsig_key_file": fmt.Sprintf("key %q {\n\talgorithm %s;\n\tsecret %q;\n};\n", name, algorithm, secret),
+	})
 }

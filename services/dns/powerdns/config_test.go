@@ -34,7 +34,7 @@ func TestConfig(t *testing.T) {
 		{"port 0", "port", 0, "port: "},
 		{"no name server", "nameservers", []string{}, "nameservers: "},
 		{"a name server twice", "nameservers", []string{"a.test", "a.test"}, "nameservers: "},
-		{"a name server that is none", "nameservers", []string{"."}, "nameservers: "},
+		{"an invalid name server", "nameservers", []string{"."}, "nameservers: "},
 		{"a hostmaster", "hostmaster", "dns@example.net", ""},
 		{"a hostmaster without a host", "hostmaster", "dns", "hostmaster: "},
 		{"a hostmaster with a dot", "hostmaster", "a.b@example.net", "hostmaster: "},
@@ -44,7 +44,7 @@ func TestConfig(t *testing.T) {
 		{"MD5", "tsig_algorithm", "hmac-md5", "tsig_algorithm: "},
 		{"a long prefix", "prefix", "abcdefghi", "prefix: "},
 		{"a server's id with a slash", "server_id", "a/b", "server_id: "},
-		{"a certificate that is none", "ca", "hello", "ca: "},
+		{"an invalid certificate", "ca", "hello", "ca: "},
 		{"an unknown key", "zone", "x", "zone: no such key"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/miekg/dns"
@@ -16,11 +17,11 @@ import (
 	"github.com/chandler-broker/chandler/services/access"
 )
 
-// probeTTL is above what plans usually ask for.
+// probeTTL is above the minimum of most plans.
 const probeTTL = 3600
 
-// dial opens a session as an application does: with the TSIG key. DNS knows no
-// logging in: that the key is good shows in the first round trip, made here.
+// dial opens a session as an application does: with the TSIG key. DNS has no login, so that
+// a first round trip checks the key.
 func dial(ctx context.Context, credentials map[string]any) (services.Session, error) {
 	text := func(key string) string { s, _ := credentials[key].(string); return s }
 	port, _ := credentials["port"].(float64)
@@ -36,15 +37,15 @@ func dial(ctx context.Context, credentials map[string]any) (services.Session, er
 	return c, nil
 }
 
-// client is an application's use of a zone: dynamic updates and questions, or
-// transfers for a read_only binding.
+// client uses a zone as an application: by dynamic updates and questions, or by transfers for
+// a read_only binding.
 type client struct {
 	signer
 	zone   string
 	reader bool
 }
 
-// owner is the name under which a key's value is kept.
+// owner is the name of the record that holds a key's value.
 func (c *client) owner(key string) string {
 	sum := sha256.Sum256([]byte(key))
 	return "probe-" + hex.EncodeToString(sum[:12]) + "." + c.zone
@@ -52,7 +53,7 @@ func (c *client) owner(key string) string {
 
 // Write implements services.Session.
 func (c *client) Write(ctx context.Context, key, value string) error {
-	text, err := parseTXT(value)
+	text, err := parseValue("TXT", value)
 	if err != nil {
 		return err
 	}
@@ -75,18 +76,13 @@ func (c *client) Read(ctx context.Context, key string) (string, error) {
 	}
 	for _, r := range records {
 		if txt, ok := r.(*dns.TXT); ok && txt.Hdr.Name == c.owner(key) {
-			value := ""
-			for _, s := range txt.Txt {
-				value += s
-			}
-			return value, nil
+			return strings.Join(txt.Txt, ""), nil
 		}
 	}
-	return "", errors.New("there is no such record")
+	return "", errors.New("the record does not exist")
 }
 
-// ask returns the records of a name, or all of the zone for those who may
-// transfer it.
+// ask returns the records of a name, or, for a reader, all of the zone.
 func (c *client) ask(ctx context.Context, name string) ([]dns.RR, error) {
 	if c.reader {
 		return c.transfer(ctx)
@@ -106,7 +102,7 @@ func (c *client) transfer(ctx context.Context) ([]dns.RR, error) {
 	}
 	defer conn.Close()
 	if deadline, ok := ctx.Deadline(); ok {
-		_ = conn.SetDeadline(deadline) // fails on a closed connection only, which the transfer tells
+		_ = conn.SetDeadline(deadline) // fails only if the connection is closed, as the transfer does
 	}
 	m := new(dns.Msg).SetAxfr(c.zone)
 	m.SetTsig(c.name, c.algorithm, fudge, time.Now().Unix())
@@ -125,8 +121,8 @@ func (c *client) transfer(ctx context.Context) ([]dns.RR, error) {
 	return records, err
 }
 
-// Ping implements services.Session: an update without changes, which the server
-// answers only to whom it allows any.
+// Ping implements services.Session by an update without changes, which needs the right to
+// update.
 func (c *client) Ping(ctx context.Context) error {
 	if c.reader {
 		_, err := c.transfer(ctx)
@@ -136,5 +132,46 @@ func (c *client) Ping(ctx context.Context) error {
 	return err
 }
 
-// Close implements services.Session. Nothing is held open.
+// Close implements services.Session.
 func (c *client) Close() error { return nil }
+
+const (
+	fudge       = 300 // seconds that clocks may differ (RFC 8945, section 10)
+	dialTimeout = 5 * time.Second
+)
+
+// signer speaks DNS to a server with a TSIG key.
+type signer struct {
+	network, address, name, algorithm, secret string
+}
+
+func newSigner(address, name, algorithm, secret string) signer {
+	return signer{"tcp", address, dns.Fqdn(name), dns.Fqdn(algorithm), secret}
+}
+
+func (s signer) secrets() map[string]string { return map[string]string{s.name: s.secret} }
+
+// exchange signs a message and returns the answer, whose signature it checks.
+// A refusal is a refusal whether signed or not.
+func (s signer) exchange(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
+	m.SetTsig(s.name, s.algorithm, fudge, time.Now().Unix())
+	client := dns.Client{Net: s.network, TsigSecret: s.secrets(), DialTimeout: dialTimeout}
+	answer, _, err := client.ExchangeContext(ctx, m, s.address)
+	if answer != nil && answer.Rcode != dns.RcodeSuccess {
+		return nil, &rcodeError{answer.Rcode}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask the DNS server: %w", err)
+	}
+	if answer.IsTsig() == nil {
+		return nil, errors.New("the DNS server's answer is not signed")
+	}
+	return answer, nil
+}
+
+// rcodeError is an answer that is no success.
+type rcodeError struct{ code int }
+
+func (e *rcodeError) Error() string {
+	return fmt.Sprintf("the DNS server answers %s", dns.RcodeToString[e.code])
+}

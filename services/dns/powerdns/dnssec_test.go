@@ -11,8 +11,8 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// A zone of a signing plan is signed, what applications change too, by the key
-// that the DS record in its metadata names.
+// A zone of a signing plan is signed, including applications' changes, by the key of the DS
+// record in its metadata.
 func TestDNSSEC(t *testing.T) {
 	server := newServer(t)
 	b, ctx := server.backend(t), testContext(t)

@@ -15,9 +15,9 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// turn sends the zone's serial number full circle: each step is less than half of
-// the circle, which makes it a later number (RFC 1982).
-func turn(t *testing.T, b *backend, c *client) {
+// wrapSerial raises the zone's serial number until it is the same again, by steps of less than
+// half of the numbers, each of which makes it a later number (RFC 1982).
+func wrapSerial(t *testing.T, b *backend, c *client) {
 	t.Helper()
 	soa, ok := ask(t, b, c.zone, dns.TypeSOA).Answer[0].(*dns.SOA)
 	if !ok {
@@ -37,7 +37,7 @@ func turn(t *testing.T, b *backend, c *client) {
 	}
 }
 
-// An application that sends the serial number full circle hides nothing.
+// An application cannot hide a change by wrapping the serial number.
 func TestSerialFullCircle(t *testing.T) {
 	server := newServer(t)
 	b, ctx := server.backend(t), testContext(t)
@@ -81,7 +81,7 @@ func TestSerialFullCircle(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	turn(t, b, c)
+	wrapSerial(t, b, c)
 	if note := keep(t, b, inst); !strings.HasPrefix(note, "records: 5 of 2 ") {
 		t.Errorf("note: %q", note)
 	}
@@ -110,8 +110,8 @@ func TestEveryRecordCounts(t *testing.T) {
 	}
 }
 
-// A set that does not fit into an update, or that the broker cannot read, keeps
-// no other set's time to live from being raised, nor its own.
+// Times to live are raised despite sets that do not fit into an update or that the broker
+// cannot read, and those sets' own, too.
 func TestRaiseWhatIsStrange(t *testing.T) {
 	server := newServer(t)
 	b := server.backend(t)
@@ -130,17 +130,16 @@ func TestRaiseWhatIsStrange(t *testing.T) {
 	for range 2 {
 		keep(t, b, inst)
 	}
-	content, err := b.api.Zones.Get(testContext(t), c.zone)
+	sets, err := b.read(testContext(t), c.zone)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if count, low := inspect(c.zone, content.RRsets, inst.Plan.MinTTL, 2); count != len(large)+2 || len(low) > 0 {
+	if count, low := inspect(c.zone, sets, inst.Plan.MinTTL, 2); count != len(large)+2 || len(low) > 0 {
 		t.Errorf("%d records, low: %v", count, low)
 	}
 }
 
-// A binding's holder cannot break its credentials, or another's, by what it
-// writes to the zone.
+// No record in the zone breaks its credentials.
 func TestHolderKeepsItsCredentials(t *testing.T) {
 	server := newServer(t)
 	b := server.backend(t)
@@ -182,9 +181,8 @@ func TestHolderKeepsItsCredentials(t *testing.T) {
 	}
 }
 
-// One update of a kind makes PowerDNS on SQLite answer SERVFAIL to all updates
-// until it is restarted, those of other tenants too. The broker says so; instances
-// can be unbound and removed meanwhile, and limits hold.
+// A certain update makes PowerDNS on SQLite answer SERVFAIL to the updates of all tenants until
+// it is restarted. The broker reports that; unbind, deprovision and limits work meanwhile.
 func TestServerThatIsStuck(t *testing.T) {
 	server := newServer(t)
 	b, ctx := server.backend(t), testContext(t)
@@ -239,8 +237,8 @@ func TestServerThatIsStuck(t *testing.T) {
 	}
 }
 
-// An application that updates its zone without a pause does not hold up the unbind
-// and the removal of another tenant's instance.
+// An application that updates its zone without a pause does not delay the unbind and the
+// deprovision of another tenant's instance.
 func TestFloodHoldsUpNobody(t *testing.T) {
 	server := newServer(t)
 	b, ctx := server.backend(t), testContext(t)

@@ -14,14 +14,14 @@ var (
 
 const maxName = 253 // RFC 1035, section 2.3.4, without the root's dot
 
-// isSafe says whether a name is an Instance.Name or a Binding.Name.
+// isSafe recognizes an Instance.Name or a Binding.Name.
 func isSafe(name string) bool {
 	_, ok := safeRule.Instance(name)
 	return ok
 }
 
-// hostName returns a complete domain name in lower case with its final dot, or
-// "." for the root; a final dot may be missing.
+// hostName returns a complete domain name in lower case with its final dot, which s may
+// omit, or "." for the root.
 func hostName(s string) (string, bool) {
 	if s == "." {
 		return s, true
@@ -71,18 +71,18 @@ func (n namer) keys(instance string) string { return "." + instance + "." + n.pr
 // key is the name of a binding's TSIG key.
 func (n namer) key(instance, binding string) string { return binding + n.keys(instance) }
 
-// keeper is the name of the key with which an instance's limits are enforced. The key
-// exists only for that moment; its name keeps the zone's list of keys from being empty,
-// which would allow updates without any key.
-func (n namer) keeper(instance string) string { return "keeper" + n.keys(instance) }
+// enforcementKey is the name of the key with which an instance's limits are enforced. The
+// key exists only for that moment; its name stays in the zone's list of keys, because an
+// empty list would allow updates without any key.
+func (n namer) enforcementKey(instance string) string { return "keeper" + n.keys(instance) }
 
-// bindingOf returns whose a key is. Binding is empty for a keeper.
+// bindingOf returns whose a key is; binding is empty for an enforcement key.
 func (n namer) bindingOf(key string) (instance, binding string, ok bool) {
 	all := labels(key)
 	if len(all) != 3 || all[2] != n.prefix || !isSafe(all[1]) {
 		return "", "", false
 	}
-	if key == n.keeper(all[1]) {
+	if key == n.enforcementKey(all[1]) {
 		return all[1], "", true
 	}
 	return all[1], all[0], isSafe(all[0])

@@ -2,6 +2,7 @@ package powerdns
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -11,7 +12,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// retry is how long to wait for another zone that is being made, or for a busy server.
+// retry is the wait for another zone that is being made, or for a busy server.
 const retry = time.Second
 
 // Timers of the zones' SOA records in seconds: refresh, retry and expire as RIPE-203
@@ -23,10 +24,10 @@ const (
 	apexTTL     = 3600
 )
 
-// Provision implements services.Backend. The zone is made under a mark that
-// makes it unusable, and finished once no other zone conflicts. Of two users who ask for
-// nested names at once, the later one sees the other's mark; if both do, the instance
-// with the later name yields.
+// Provision implements services.Backend. It makes the zone under a mark that makes it
+// unusable, and finishes it once no other zone conflicts. Of two users who ask for nested
+// names at once, the later one sees the other's mark; if both do, the instance with the
+// later name yields.
 func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, InstanceParams]) (services.ProvisionResult, error) {
 	if err := b.CheckInstance(r.Instance); err != nil {
 		return services.ProvisionResult{}, err
@@ -36,11 +37,11 @@ func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 		return services.ProvisionResult{}, err
 	}
 	for _, z := range zones {
-		switch z.account {
+		switch z.Account {
 		case b.names.account(r.Instance.Name):
 			return services.ProvisionResult{}, nil
 		case b.names.unfinished(r.Instance.Name):
-			if err := b.deleteZone(ctx, z.name); err != nil { // a crash left it half-made
+			if err := b.deleteZone(ctx, z.Name); err != nil { // a crash left it half-made
 				return services.ProvisionResult{}, err
 			}
 		}
@@ -53,7 +54,7 @@ func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 	if err := b.create(ctx, r.Instance, name); err != nil {
 		return services.ProvisionResult{}, err
 	}
-	if err := b.stillAlone(ctx, r.Instance.Name, name, parent); err != nil {
+	if err := b.checkStillAlone(ctx, r.Instance.Name, name, parent); err != nil {
 		return services.ProvisionResult{}, err
 	}
 	return services.ProvisionResult{}, b.finish(ctx, r.Instance.Name, name)
@@ -88,9 +89,9 @@ func (b *backend) create(ctx context.Context, inst instance, name string) error 
 	return refusedRecords("make the zone", err)
 }
 
-// stillAlone looks again, now that others see the zone, and deletes it if another one was
+// checkStillAlone looks again, now that others see the zone, and deletes it if another one was
 // made meanwhile.
-func (b *backend) stillAlone(ctx context.Context, instance, name, parent string) error {
+func (b *backend) checkStillAlone(ctx context.Context, instance, name, parent string) error {
 	zones, err := b.zones(ctx, "")
 	if err != nil {
 		return err
@@ -109,9 +110,9 @@ func (b *backend) stillAlone(ctx context.Context, instance, name, parent string)
 }
 
 // finish opens the zone to the keys that it lists, and makes it the instance's. The list is
-// never empty: that would allow everybody.
+// never empty, which would allow everybody.
 func (b *backend) finish(ctx context.Context, instance, name string) error {
-	if err := b.setUpdaters(ctx, name, []string{b.names.keeper(instance)}); err != nil {
+	if err := b.setUpdaters(ctx, name, []string{b.names.enforcementKey(instance)}); err != nil {
 		return err
 	}
 	if err := b.allowUpdates(ctx, name); err != nil {
@@ -129,4 +130,52 @@ func (b *backend) allowUpdates(ctx context.Context, zone string) error {
 
 func (b *backend) deleteZone(ctx context.Context, name string) error {
 	return explain("delete the zone", unlessAbsent(b.api.Zones.Delete(ctx, name)))
+}
+
+// Update implements services.Backend. It writes only the sets that differ, all in one call,
+// with the values that applications added to them. A change that an application makes to
+// one of these sets at that moment is lost: the API can only write whole sets.
+func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, InstanceParams]) (services.UpdateResult, error) {
+	z, err := b.find(ctx, r.Instance.Name, zoneName(r.Previous), zoneName(r.Instance))
+	if err != nil {
+		return services.UpdateResult{}, err
+	}
+	if r.Previous.Plan.DNSSEC != r.Instance.Plan.DNSSEC {
+		if err := b.sign(ctx, z.Name, r.Instance.Plan.DNSSEC); err != nil {
+			return services.UpdateResult{}, err
+		}
+	}
+	was, err := parseRecords(r.Previous.Plan, z.Name, r.Previous.Params.Records)
+	if err != nil {
+		return services.UpdateResult{}, err
+	}
+	is, err := parseRecords(r.Instance.Plan, z.Name, r.Instance.Params.Records)
+	if err != nil {
+		return services.UpdateResult{}, err
+	}
+	if len(differ(was, is)) == 0 {
+		return services.UpdateResult{}, nil
+	}
+	existing, err := b.read(ctx, z.Name)
+	if err != nil {
+		return services.UpdateResult{}, err
+	}
+	sets := changes(was, is, existing)
+	return services.UpdateResult{}, refusedRecords("change records", b.api.Records.Patch(ctx, z.Name, &pdns.RRsets{Sets: sets}))
+}
+
+// sign changes whether a zone is signed, and checks the result: a server whose disk is
+// full reports success without having written a key.
+func (b *backend) sign(ctx context.Context, zone string, signed bool) error {
+	if err := b.api.Zones.Change(ctx, zone, &pdns.Zone{DNSsec: pdns.Bool(signed)}); err != nil {
+		return explain("change whether the zone is signed", err)
+	}
+	keys, err := b.api.Cryptokeys.List(ctx, zone)
+	if err != nil {
+		return explain("read the zone's signing keys", err)
+	}
+	if len(keys) > 0 != signed {
+		return errors.New("change whether the zone is signed: the DNS server reported success but did not do it; its log says why, such as a full disk; restart the server if this persists")
+	}
+	return nil
 }

@@ -36,7 +36,7 @@ func example(t *testing.T, language, name string) string {
 	return ""
 }
 
-// asJSON is a YAML example as the catalog hands it on.
+// asJSON is a YAML example as JSON.
 func asJSON(t *testing.T, text string) (map[string]any, json.RawMessage) {
 	t.Helper()
 	var value map[string]any
@@ -68,8 +68,7 @@ func TestReadmeConfiguration(t *testing.T) {
 	}
 }
 
-// The README's user: he creates, updates, binds and uses the zone with the
-// shell.
+// The README's commands create, update, bind and use a zone.
 func TestReadmeExamples(t *testing.T) {
 	nsupdate, err := exec.LookPath("nsupdate")
 	if err != nil && os.Getenv("CI") != "true" {

@@ -3,6 +3,7 @@ package powerdns
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -12,21 +13,21 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// look is what Reconcile saw of a zone when it last read it.
-type look struct {
+// observation is what Reconcile saw of a zone when it last read it.
+type observation struct {
 	serial  uint32
 	records int
 	minTTL  int
 	note    string
-	changes int64 // the server's count of changes by update before it
+	changes int64 // the server's count of changes before that
 	at      time.Time
 }
 
 const (
-	// lookAge is how old a look may become if nothing seems to change: the count is one
-	// server's, and others may write to the same database.
-	lookAge = 30 * time.Minute
-	// maxReread is how many zones that seem unchanged are read in one call.
+	// maxAge is when a zone is read again that seems unchanged: the count is one server's,
+	// and others may write to the same database.
+	maxAge = 30 * time.Minute
+	// maxReread is how many such zones one call reads.
 	maxReread = 100
 )
 
@@ -47,56 +48,56 @@ func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Pla
 	}
 	byAccount := make(map[string]zone, len(zones))
 	for _, z := range zones {
-		byAccount[z.account] = z
+		byAccount[z.Account] = z
 	}
-	b.forget(byAccount)
-	all := b.due(r.Instances, byAccount, counts.changes)
+	all := b.visits(r.Instances, byAccount, counts.changes)
 	if len(all) > 0 {
-		err = b.watch(ctx, counts, all[0].inst, all[0].zone.name)
+		err = b.watch(ctx, counts, all[0].inst, all[0].zone.Name)
 	}
 	for _, inst := range r.Instances {
-		result.Record(inst.ID, services.Condition{}, nil) // unless it has a zone: one without is being made or removed
+		result.Record(inst.ID, services.Condition{}, nil) // one without a zone is being made or removed
 	}
-	for _, d := range all {
-		note, fault := d.last.note, error(nil)
-		if d.read {
-			if note, fault = b.keep(ctx, d); fault != nil {
-				fault = fmt.Errorf("reconcile the zone %s: %w", strings.TrimSuffix(d.zone.name, "."), fault)
+	for _, v := range all {
+		note, fault := v.last.note, error(nil)
+		if v.read {
+			if note, fault = b.reconcileZone(ctx, v); fault != nil {
+				fault = fmt.Errorf("reconcile the zone %s: %w", strings.TrimSuffix(v.zone.Name, "."), fault)
 			}
 		}
-		result.Record(d.inst.ID, services.Condition{Reason: services.OverQuota, Message: note}, fault)
+		result.Record(v.inst.ID, services.Condition{Reason: services.OverQuota, Message: note}, fault)
 	}
 	return result, err
 }
 
-// due is an instance's zone, what was seen of it last, and whether to read it.
-type due struct {
+// visit is an instance's zone, what was seen of it last, and whether to read it.
+type visit struct {
 	inst instance
 	zone zone
-	last look
+	last observation
 	read bool
 }
 
-// due says which zones have to be read: those whose serial number or plan changed, and in
-// turn those for which only the serial number says that they did not. An application can
+// visits says which zones have to be read: those whose serial number or plan changed, and,
+// in turn, those of which only the serial number says that they did not: an application can
 // set that number back, but not the server's count of changes.
-func (b *backend) due(instances []instance, zones map[string]zone, changes int64) []due {
-	var all []due
+func (b *backend) visits(instances []instance, zones map[string]zone, changes int64) []visit {
+	var all []visit
 	var doubtful []int
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	maps.DeleteFunc(b.seen, func(account string, _ observation) bool { return zones[account].Name == "" })
 	for _, inst := range instances {
 		z, ok := zones[b.names.account(inst.Name)]
 		if !ok {
 			continue
 		}
-		last := b.seen[z.account]
-		changed := last.serial != z.serial || last.records != inst.Plan.Records || last.minTTL != inst.Plan.MinTTL
-		if !changed && (last.changes != changes || time.Since(last.at) > lookAge) {
+		last := b.seen[z.Account]
+		changed := last.serial != z.Serial || last.records != inst.Plan.Records || last.minTTL != inst.Plan.MinTTL
+		if !changed && (last.changes != changes || time.Since(last.at) > maxAge) {
 			doubtful = append(doubtful, len(all))
 		}
 		last.changes = changes
-		all = append(all, due{inst, z, last, changed})
+		all = append(all, visit{inst, z, last, changed})
 	}
 	slices.SortStableFunc(doubtful, func(i, j int) int { return all[i].last.at.Compare(all[j].last.at) })
 	for _, i := range doubtful[:min(len(doubtful), maxReread)] {
@@ -105,78 +106,66 @@ func (b *backend) due(instances []instance, zones map[string]zone, changes int64
 	return all
 }
 
-// keep enforces the limits of one zone.
-func (b *backend) keep(ctx context.Context, d due) (string, error) {
-	inst, z := d.inst, d.zone
-	content, err := b.api.Zones.Get(ctx, z.name)
+// reconcileZone enforces the limits of one zone.
+func (b *backend) reconcileZone(ctx context.Context, v visit) (string, error) {
+	inst, z := v.inst, v.zone
+	sets, err := b.read(ctx, z.Name)
 	if absent(err) {
 		return "", nil
 	}
 	if err != nil {
-		return d.last.note, explain("read the zone", err)
+		return v.last.note, err
 	}
-	count, low := inspect(z.name, content.RRsets, inst.Plan.MinTTL, len(b.nameserver))
+	count, low := inspect(z.Name, sets, inst.Plan.MinTTL, len(b.nameserver))
 	overQuota := count > inst.Plan.Records
 	note := ""
 	if overQuota {
 		note = fmt.Sprintf("records: %d of %d are in use, so dynamic updates are refused; remove some by an update of the instance that names them without values, or move to a larger plan",
 			count, inst.Plan.Records)
 	}
-	if err := b.open(ctx, z.name, !overQuota); err != nil {
+	if err := b.setUpdatable(ctx, z.Name, !overQuota); err != nil {
 		return note, err
 	}
 	if !overQuota && len(low) > 0 {
-		return note, b.raise(ctx, inst, z.name, low)
+		return note, b.raise(ctx, inst, z.Name, sets, low)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.seen[z.account] = look{
-		serial: z.serial, records: inst.Plan.Records, minTTL: inst.Plan.MinTTL,
-		note: note, changes: d.last.changes, at: time.Now(),
+	b.seen[z.Account] = observation{
+		serial: z.Serial, records: inst.Plan.Records, minTTL: inst.Plan.MinTTL,
+		note: note, changes: v.last.changes, at: time.Now(),
 	}
 	return note, nil
 }
 
-func (b *backend) forget(existing map[string]zone) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for account := range b.seen {
-		if _, ok := existing[account]; !ok {
-			delete(b.seen, account)
-		}
-	}
-}
-
-// largeRecord is how long a record may be to count as one, in characters of a zone file:
-// the longest value that parameters can have.
+// largeRecord is the longest value that parameters can have, in characters of a zone file.
 const largeRecord = 16 << 10
 
-// inspect counts a zone's records, without the server's own, and returns the
-// sets whose time to live is below the plan's. A large record counts as several.
-func inspect(zone string, sets []pdns.RRset, minTTL, nameservers int) (count int, low []pdns.RRset) {
-	for _, set := range sets {
-		apex := strings.EqualFold(pdns.StringValue(set.Name), zone)
-		if apex && kindOf(set) == "SOA" {
+// inspect counts a zone's records, without the server's own, and returns the sets whose time
+// to live is below the plan's. A record longer than largeRecord counts as several.
+func inspect(zone string, sets recordSets, minTTL, nameservers int) (count int, low []setKey) {
+	for _, key := range sets.keys() {
+		if key == (setKey{zone, "SOA"}) {
 			continue
 		}
 		size := 0
-		for _, r := range set.Records {
-			size += 1 + len(pdns.StringValue(r.Content))/largeRecord
+		for _, value := range sets[key].values {
+			size += 1 + len(value)/largeRecord
 		}
-		if apex && kindOf(set) == "NS" {
+		if key == (setKey{zone, "NS"}) {
 			size = max(0, size-nameservers)
 		}
 		count += size
-		if int64(pdns.Uint32Value(set.TTL)) < int64(minTTL) {
-			low = append(low, set)
+		if int64(sets[key].ttl) < int64(minTTL) {
+			low = append(low, key)
 		}
 	}
 	return count, low
 }
 
-// open allows or refuses updates of a zone. It leaves the list of keys alone, so that it
-// does not interfere with binds.
-func (b *backend) open(ctx context.Context, zone string, wanted bool) error {
+// setUpdatable allows or refuses updates of a zone. It leaves the list of keys alone, so that
+// it does not interfere with binds.
+func (b *backend) setUpdatable(ctx context.Context, zone string, wanted bool) error {
 	allowed, err := b.api.Metadata.Get(ctx, zone, pdns.MetadataAllowDNSUpdateFrom)
 	if absent(err) {
 		return nil

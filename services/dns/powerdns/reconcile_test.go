@@ -20,7 +20,7 @@ func keep(t *testing.T, b *backend, inst instance) string {
 	return notes[inst.ID].Message
 }
 
-// The ways out of a zone that is closed: fewer records, a larger plan.
+// Fewer records or a larger plan allow updates of a zone over quota again.
 func TestOverAndBack(t *testing.T) {
 	server := newServer(t)
 	b, ctx := server.backend(t), testContext(t)
@@ -84,7 +84,7 @@ func bindings(t *testing.T, b *backend, inst instance, id string) map[string]any
 	return c.Values
 }
 
-// A change in the moment between reading and raising is not undone.
+// A change between reading a set and raising its time to live is not undone.
 func TestRaiseLosesNoChange(t *testing.T) {
 	server := newServer(t)
 	b, ctx := server.backend(t), testContext(t)
@@ -93,11 +93,11 @@ func TestRaiseLosesNoChange(t *testing.T) {
 	if err := update(t, c.signer, c.zone, "a."+c.zone+" 5 IN A 192.0.2.1"); err != nil {
 		t.Fatal(err)
 	}
-	read, err := b.api.Zones.Get(ctx, c.zone)
+	sets, err := b.read(ctx, c.zone)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, low := inspect(c.zone, read.RRsets, inst.Plan.MinTTL, 2)
+	_, low := inspect(c.zone, sets, inst.Plan.MinTTL, 2)
 	if len(low) != 1 {
 		t.Fatalf("below: %v", low)
 	}
@@ -107,7 +107,7 @@ func TestRaiseLosesNoChange(t *testing.T) {
 	if _, err := c.exchange(ctx, m); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.raise(ctx, inst, c.zone, low); err != nil {
+	if err := b.raise(ctx, inst, c.zone, sets, low); err != nil {
 		t.Fatal(err)
 	}
 	expectValues(t, b, "a."+c.zone, dns.TypeA, "192.0.2.2")
@@ -117,7 +117,7 @@ func TestRaiseLosesNoChange(t *testing.T) {
 	if got := ask(t, b, "a."+c.zone, dns.TypeA).Answer[0].Header().Ttl; got != 60 {
 		t.Errorf("time to live: %d", got)
 	}
-	if keys, err := b.keys(ctx); err != nil || slices.Contains(keys, b.names.keeper(inst.Name)) {
-		t.Errorf("the keeper's key stayed: %v, %v", keys, err)
+	if keys, err := b.keys(ctx); err != nil || slices.Contains(keys, b.names.enforcementKey(inst.Name)) {
+		t.Errorf("the enforcement key stayed: %v, %v", keys, err)
 	}
 }

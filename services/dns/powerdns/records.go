@@ -14,21 +14,21 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// setKey is a name with a type, what the records of one set have in common.
-type setKey struct{ name, kind string }
-
-// recordSet is all records of one key, as the server writes them.
-type recordSet struct {
-	ttl    uint32
-	values []string // none: there shall be no such record
-}
-
-type recordSets map[setKey]recordSet
+// A recordSet is all records of a setKey, as the server writes them; without values, they are
+// to be removed.
+type (
+	setKey    struct{ name, kind string }
+	recordSet struct {
+		ttl    uint32
+		values []string
+	}
+	recordSets map[setKey]recordSet
+)
 
 const maxValues = 100 // of one set: an answer has to carry them all
 
-// parseRecords reads the user's records for a zone. Its error is Rejected and
-// holds all faults.
+// parseRecords reads the user's records for a zone. Its error is Rejected and holds all
+// faults.
 func parseRecords(p Plan, zone string, records []Record) (recordSets, error) {
 	sets, faults, total := recordSets{}, []error(nil), 0
 	for i, r := range records {
@@ -61,14 +61,10 @@ func parseSet(p Plan, zone string, r Record) (setKey, recordSet, error) {
 	if err != nil {
 		return key, recordSet{}, err
 	}
-	parse, ok := parsers[r.Type]
-	if !ok {
-		return key, recordSet{}, fmt.Errorf("type: must be one of %s", strings.Join(recordTypes, ", "))
+	if rules[r.Type] == "" {
+		return key, recordSet{}, fmt.Errorf("type: must be one of %s", strings.Join(slices.Sorted(maps.Keys(rules)), ", "))
 	}
-	ttl := r.TTL
-	if ttl == 0 {
-		ttl = p.DefaultTTL
-	}
+	ttl := cmp.Or(r.TTL, p.DefaultTTL)
 	if ttl < p.MinTTL || ttl > maxTTL {
 		return key, recordSet{}, fmt.Errorf("ttl: must be from %d to %d seconds", p.MinTTL, maxTTL)
 	}
@@ -77,7 +73,7 @@ func parseSet(p Plan, zone string, r Record) (setKey, recordSet, error) {
 	}
 	set := recordSet{ttl: uint32(ttl)} //nolint:gosec // maxTTL fits
 	for i, text := range r.Values {
-		value, err := parse(text)
+		value, err := parseValue(r.Type, text)
 		if err == nil && slices.Contains(set.values, value) {
 			err = errors.New("is listed twice")
 		}
@@ -112,7 +108,7 @@ func ownerName(zone, name string) (string, error) {
 	return strings.TrimSuffix(full, rest) + canonical, nil
 }
 
-// conflicts are the combinations of records that a zone cannot have.
+// conflicts returns the combinations of records that a zone cannot have.
 func (s recordSets) conflicts(zone string) []error {
 	var faults []error
 	fault := func(key setKey, text string) {
@@ -127,7 +123,7 @@ func (s recordSets) conflicts(zone string) []error {
 			fault(key, "is set by the server for the zone itself; leave it out")
 		case key.kind == "CNAME" && len(s[key].values) > 1:
 			fault(key, "must have one value")
-		case key.kind == "CNAME" && s.others(key):
+		case key.kind == "CNAME" && s.sharesName(key):
 			fault(key, "must be the only record of its name")
 		case key.kind == "NS" && strings.HasPrefix(key.name, "*"):
 			fault(key, "cannot be a wildcard")
@@ -138,7 +134,8 @@ func (s recordSets) conflicts(zone string) []error {
 	return faults
 }
 
-func (s recordSets) others(key setKey) bool {
+// sharesName says whether the key's name has records of other types.
+func (s recordSets) sharesName(key setKey) bool {
 	for k, set := range s {
 		if k.name == key.name && k.kind != key.kind && len(set.values) > 0 {
 			return true
@@ -147,22 +144,21 @@ func (s recordSets) others(key setKey) bool {
 	return false
 }
 
-// delegated says whether a key lies at or below a name with NS records and is neither one
+// delegated says whether a key lies at or below a name with NS records, and is neither one
 // of them nor an address.
 func (s recordSets) delegated(key setKey, zone string) bool {
 	if key.kind == "A" || key.kind == "AAAA" {
 		return false
 	}
 	for name := key.name; below(name, zone); _, name, _ = strings.Cut(name, ".") {
-		cut, ok := s[setKey{name, "NS"}]
-		if ok && len(cut.values) > 0 && key != (setKey{name, "NS"}) {
+		if ns := (setKey{name, "NS"}); key != ns && len(s[ns].values) > 0 {
 			return true
 		}
 	}
 	return false
 }
 
-// keys are in a fixed order, so that what is sent is the same each time.
+// keys returns the keys in order, so that a repeated call sends the same.
 func (s recordSets) keys() []setKey {
 	return slices.SortedFunc(maps.Keys(s), func(a, b setKey) int {
 		return cmp.Or(strings.Compare(a.name, b.name), strings.Compare(a.kind, b.kind))
@@ -186,7 +182,7 @@ func differ(prev, next recordSets) []setKey {
 }
 
 // changes turn prev into next on a server with the existing sets: removals first, so that
-// a name may become a CNAME. Of a set, only prev's values are removed; the others are the
+// a name may become a CNAME. Only prev's values are removed from a set; the others are the
 // applications' own. A set without values in next is removed, and a CNAME has one value.
 func changes(prev, next, existing recordSets) []pdns.RRset {
 	var removed, written []pdns.RRset
@@ -203,22 +199,22 @@ func changes(prev, next, existing recordSets) []pdns.RRset {
 		if len(set.values) > 0 {
 			written = append(written, replacement(key, set))
 		} else {
-			removed = append(removed, removal(key))
+			removed = append(removed, replacement(key, set))
 		}
 	}
 	return append(removed, written...)
 }
 
-// except returns the values that are not among gone, in any form of a zone file.
-func except(kind string, values, gone []string) []string {
+// except returns the values that are not among removed, in any form of a zone file.
+func except(kind string, values, removed []string) []string {
 	listed := map[string]bool{}
-	for _, value := range gone {
+	for _, value := range removed {
 		listed[normal(kind, value)] = true
 	}
 	return slices.DeleteFunc(slices.Clone(values), func(value string) bool { return listed[normal(kind, value)] })
 }
 
-// normal is the same text for values that are the same to DNS.
+// normal is one text for all forms of a value.
 func normal(kind, value string) string {
 	record, err := dns.NewRR(". 0 IN " + kind + " " + value)
 	if err != nil || record == nil {
@@ -231,26 +227,14 @@ func normal(kind, value string) string {
 	return strings.ToLower(text)
 }
 
-// valuesOf are the contents of a set's records.
-func valuesOf(set pdns.RRset) []string {
-	var values []string
-	for _, r := range set.Records {
-		values = append(values, pdns.StringValue(r.Content))
-	}
-	return values
-}
-
-func removal(key setKey) pdns.RRset {
-	return pdns.RRset{
-		Name: pdns.String(key.name), Type: pdns.RRTypePtr(pdns.RRType(key.kind)),
-		ChangeType: pdns.ChangeTypePtr(pdns.ChangeTypeDelete), Records: []pdns.Record{},
-	}
-}
-
+// replacement writes a set, or removes one without values.
 func replacement(key setKey, set recordSet) pdns.RRset {
 	r := pdns.RRset{
 		Name: pdns.String(key.name), Type: pdns.RRTypePtr(pdns.RRType(key.kind)), TTL: pdns.Uint32(set.ttl),
-		ChangeType: pdns.ChangeTypePtr(pdns.ChangeTypeReplace),
+		ChangeType: pdns.ChangeTypePtr(pdns.ChangeTypeReplace), Records: []pdns.Record{},
+	}
+	if len(set.values) == 0 {
+		r.ChangeType, r.TTL = pdns.ChangeTypePtr(pdns.ChangeTypeDelete), nil
 	}
 	for _, value := range set.values {
 		r.Records = append(r.Records, pdns.Record{Content: pdns.String(value), Disabled: pdns.Bool(false)})

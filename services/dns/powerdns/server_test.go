@@ -16,7 +16,7 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// testServer is a real server of a test's own.
+// testServer is a real server for one test.
 type testServer struct{ *embedded.PowerDNS }
 
 func newServer(t *testing.T) *testServer {
@@ -24,7 +24,7 @@ func newServer(t *testing.T) *testServer {
 	return &testServer{embeddedtest.PowerDNS(t)}
 }
 
-// proxied is the backend's configuration for reaching the API at address.
+// proxied is the backend's configuration for an API at address.
 func (s *testServer) proxied(address string) json.RawMessage {
 	raw, err := json.Marshal(map[string]any{
 		"url": "http://" + address, "api_key": s.APIKey(), "host": s.Host(), "port": s.Port(),
@@ -52,12 +52,12 @@ func (s *testServer) backend(t *testing.T) *backend {
 	return b
 }
 
-// admin is the API in the hands of the server's operator.
+// admin is the API for the server's operator.
 func (s *testServer) admin() *pdns.Client {
 	return pdns.New(s.APIURL(), "localhost", pdns.WithAPIKey(s.APIKey()))
 }
 
-// makeZone makes an operator's own zone.
+// makeZone makes a zone of the operator.
 func (s *testServer) makeZone(t *testing.T, name string, sets ...pdns.RRset) {
 	t.Helper()
 	z := &pdns.Zone{

@@ -3,76 +3,62 @@ package powerdns
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/miekg/dns"
 )
 
-// parsers turn a user's value into the server's form, one for each of recordTypes. Every
-// value passes one of them on its way to the server.
-var parsers = map[string]func(string) (string, error){
-	"A":     parseA,
-	"AAAA":  parseAAAA,
-	"CAA":   parseCAA,
-	"CNAME": parseTarget,
-	"MX":    parseMX,
-	"NS":    parseTarget,
-	"SRV":   parseSRV,
-	"TXT":   parseTXT,
+// rules are what the values of each record type that parameters may name must be.
+var rules = map[string]string{
+	"A":     "must be an IPv4 address",
+	"AAAA":  "must be an IPv6 address",
+	"CAA":   `must be flags, a tag and a value, such as "0 issue letsencrypt.org"`,
+	"CNAME": "must be the complete name of a host",
+	"MX":    `must be a preference and the complete name of a host, such as "10 mail.example.com"`,
+	"NS":    "must be the complete name of a host",
+	"SRV":   `must be priority, weight, port and the complete name of a host, such as "10 5 5060 sip.example.com"`,
+	"TXT":   fmt.Sprintf("must be the text itself, without quotes around it, and have %d bytes at most", maxTXT),
 }
 
-func parseA(s string) (string, error) {
-	a, err := netip.ParseAddr(s)
-	if err != nil || !a.Is4() {
-		return "", errors.New("must be an IPv4 address")
+// parseValue turns a user's value into the server's form.
+func parseValue(kind, text string) (string, error) {
+	value, ok := "", false
+	switch kind {
+	case "CAA":
+		value, ok = parseCAA(text)
+	case "TXT":
+		value, ok = parseTXT(text)
+	default:
+		value, ok = parseFields(kind, text)
 	}
-	return a.String(), nil
-}
-
-func parseAAAA(s string) (string, error) {
-	a, err := netip.ParseAddr(s)
-	if err != nil || !a.Is6() || a.Zone() != "" {
-		return "", errors.New("must be an IPv6 address")
-	}
-	return a.String(), nil
-}
-
-func parseTarget(s string) (string, error) {
-	host, ok := hostName(s)
-	if !ok || host == "." {
-		return "", errors.New("must be the complete name of a host")
-	}
-	return host, nil
-}
-
-func parseMX(s string) (string, error) {
-	return numbersAndHost(s, 1, `must be a preference and the complete name of a host, such as "10 mail.example.com"`)
-}
-
-func parseSRV(s string) (string, error) {
-	return numbersAndHost(s, 3, `must be priority, weight, port and the complete name of a host, such as "10 5 5060 sip.example.com"`)
-}
-
-// numbersAndHost reads n numbers of 16 bits and a name, which may be the root:
-// "no such service" (RFC 7505, RFC 2782).
-func numbersAndHost(s string, n int, rule string) (record string, err error) {
-	fault, fields := errors.New(rule), strings.Fields(s)
-	if len(fields) != n+1 {
-		return "", fault
-	}
-	for _, f := range fields[:n] {
-		v, err := strconv.ParseUint(f, 10, 16)
-		if err != nil {
-			return "", fault
-		}
-		record += strconv.FormatUint(v, 10) + " "
-	}
-	host, ok := hostName(fields[n])
 	if !ok {
-		return "", fault
+		return "", errors.New(rules[kind])
 	}
-	return record + host, nil
+	return value, nil
+}
+
+// parseFields reads an address, or numbers and a name. In MX and SRV records, the root
+// stands for "no such service" (RFC 7505, RFC 2782).
+func parseFields(kind, text string) (string, bool) {
+	record, err := dns.NewRR(". 0 IN " + kind + " " + text)
+	if err != nil || record == nil || strings.ContainsAny(text, "\n;()@\"\\") { // zone files' syntax
+		return "", false
+	}
+	fields := strings.Fields(strings.TrimPrefix(record.String(), record.Header().String()))
+	if len(fields) != len(strings.Fields(text)) {
+		return "", false
+	}
+	if kind != "A" && kind != "AAAA" {
+		host, ok := hostName(fields[len(fields)-1])
+		if !ok || host == "." && (kind == "CNAME" || kind == "NS") {
+			return "", false
+		}
+		fields[len(fields)-1] = host
+	}
+	return strings.Join(fields, " "), len(fields) > 0
 }
 
 var (
@@ -80,50 +66,41 @@ var (
 	caaRule = regexp.MustCompile(`^[!#-\[\]-~ ]{0,500}$`) // printable ASCII without " and \
 )
 
-// parseCAA reads flags, a tag and a value, with or without quotes (RFC 8659,
-// section 4.1.1).
-func parseCAA(s string) (string, error) {
-	fail := errors.New(`must be flags, a tag and a value, such as "0 issue letsencrypt.org"`)
+// parseCAA reads flags, a tag and a value, with or without quotes (RFC 8659, section 4.1.1).
+func parseCAA(s string) (string, bool) {
 	flags, rest, _ := strings.Cut(strings.TrimSpace(s), " ")
 	tag, value, ok := strings.Cut(strings.TrimSpace(rest), " ")
 	v, err := strconv.ParseUint(flags, 10, 8)
 	value = strings.TrimSpace(value)
 	if unquoted, quoted := strings.CutPrefix(value, `"`); quoted {
 		if value, quoted = strings.CutSuffix(unquoted, `"`); !quoted {
-			return "", fail
+			return "", false
 		}
 	}
 	if err != nil || !ok || !tagRule.MatchString(tag) || !caaRule.MatchString(value) {
-		return "", fail
+		return "", false
 	}
-	return fmt.Sprintf(`%d %s "%s"`, v, tag, value), nil
+	return fmt.Sprintf(`%d %s "%s"`, v, tag, value), true
 }
 
 const maxTXT = 4000 // bytes
 
-// parseTXT splits a text into the strings of 255 bytes that a record holds
-// (RFC 1035, section 3.3.14) and quotes them.
-func parseTXT(s string) (string, error) {
-	if len(s) > maxTXT {
-		return "", fmt.Errorf("must have %d bytes at most", maxTXT)
+// parseTXT splits a text into strings of 255 bytes (RFC 1035, section 3.3.14) and quotes them.
+func parseTXT(s string) (string, bool) {
+	if len(s) > maxTXT || len(s) > 1 && s[0] == '"' && s[len(s)-1] == '"' {
+		return "", false
 	}
-	if len(s) > 1 && s[0] == '"' && s[len(s)-1] == '"' {
-		return "", errors.New("must be the text itself, without quotes around it")
+	if s == "" {
+		return quoted(s), true
 	}
-	var out strings.Builder
-	for first := true; first || s != ""; first = false {
-		n := min(len(s), 255)
-		if !first {
-			out.WriteByte(' ')
-		}
-		out.WriteString(quoted(s[:n]))
-		s = s[n:]
+	var parts []string
+	for part := range slices.Chunk([]byte(s), 255) {
+		parts = append(parts, quoted(string(part)))
 	}
-	return out.String(), nil
+	return strings.Join(parts, " "), true
 }
 
-// quoted writes bytes as a character string of a zone file (RFC 1035, section
-// 5.1).
+// quoted writes bytes as a character string of a zone file (RFC 1035, section 5.1).
 func quoted(s string) string {
 	out := []byte{'"'}
 	for i := range len(s) {

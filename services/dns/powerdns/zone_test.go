@@ -60,7 +60,7 @@ func TestZoneNames(t *testing.T) {
 		{"beside another's", "c2.b.c.apps.test", ""},
 		{"with another's name as its end", "myshop.apps.test", ""},
 		{"delegated by the parent", "delegated.apps.test", ""},
-		{"below a record's name that is none", "w.apps.test", ""},
+		{"below a name that is not a record's", "w.apps.test", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inst := newInstance(t.Name(), named(test.zone))
@@ -72,7 +72,7 @@ func TestZoneNames(t *testing.T) {
 			case test.want != "" && (!rejected || !strings.Contains(message, test.want) || !strings.HasPrefix(message, "parameters.zone: ")):
 				t.Errorf("error: %v, want %q", err, test.want)
 			}
-			// What was refused left nothing, and its removal takes nobody else's.
+			// A refused zone leaves nothing, and its removal affects no other.
 			if left, err := server.leftOf(testContext(t), inst.Name, nil); test.want != "" && (err != nil || len(left) > 0) {
 				t.Errorf("left: %v, %v", left, err)
 			}
@@ -87,7 +87,7 @@ func TestZoneNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, z := range zones {
-		left = append(left, z.name)
+		left = append(left, z.Name)
 	}
 	slices.Sort(left)
 	want := []string{"a.b.c.apps.test.", "apps.test.", "office.apps.test.", "shop.apps.test."}
@@ -96,9 +96,8 @@ func TestZoneNames(t *testing.T) {
 	}
 }
 
-// Users who ask at once for names that exclude each other: at every moment of
-// every run, no two finished zones are in each other's way, and of those who
-// are told no at least one got it.
+// Users ask at once for names that exclude each other: no two finished zones conflict at any
+// moment, and one of the conflicting users gets its zone.
 func TestZonesAtOnce(t *testing.T) {
 	server := newServer(t)
 	b := server.backend(t)
@@ -136,8 +135,8 @@ func TestZonesAtOnce(t *testing.T) {
 		}
 		var there []string
 		for _, z := range zones {
-			if strings.Contains(z.name, fmt.Sprintf("r%d.", round)) {
-				there = append(there, z.name)
+			if strings.Contains(z.Name, fmt.Sprintf("r%d.", round)) {
+				there = append(there, z.Name)
 			}
 		}
 		slices.Sort(won)
@@ -148,8 +147,7 @@ func TestZonesAtOnce(t *testing.T) {
 	}
 }
 
-// An operator who changes a plan's parents takes nothing from the instances
-// that exist.
+// A change of a plan's parents affects no existing instance.
 func TestPlanWithOtherParents(t *testing.T) {
 	server := newServer(t)
 	b, ctx := server.backend(t), testContext(t)

@@ -3,6 +3,8 @@ package powerdns
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/url"
 	"strings"
 
 	pdns "github.com/joeig/go-powerdns/v3"
@@ -10,34 +12,33 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// zone is what a list tells of a zone.
+// zone is a zone in a list.
 type zone struct {
-	name, account string
-	serial        uint32
+	Name    string `json:"name"`
+	Account string `json:"account"`
+	Serial  uint32 `json:"serial"`
 }
 
+// zones lists all zones, or the one of a name.
 func (b *backend) zones(ctx context.Context, name string) ([]zone, error) {
-	list, err := b.api.zones(ctx, name)
-	if err != nil {
-		return nil, explain("list zones", err)
+	query := url.Values{"dnssec": {"false"}}
+	if name != "" {
+		query.Set("zone", name)
 	}
-	zones := make([]zone, 0, len(list))
-	for _, z := range list {
-		zones = append(zones, zone{
-			name:    strings.ToLower(pdns.StringValue(z.Name)),
-			account: pdns.StringValue(z.Account),
-			serial:  pdns.Uint32Value(z.Serial),
-		})
+	var zones []zone
+	err := b.api.call(ctx, http.MethodGet, "/zones?"+query.Encode(), nil, &zones)
+	for i := range zones {
+		zones[i].Name = strings.ToLower(zones[i].Name)
 	}
-	return zones, nil
+	return zones, explain("list zones", err)
 }
 
 // errNoZone says that an instance has no finished zone.
 var errNoZone = errors.New("the instance's zone does not exist or is incomplete; provision the instance again, or deprovision it if somebody deleted the zone")
 
-// find returns an instance's finished zone; errNoZone if there is none. It looks under the
-// names that the zone ought to have, and then among all: an operator may have changed the
-// plan's parents since, or only the instance's name is known.
+// find returns an instance's finished zone, or errNoZone. It looks under the names that the
+// zone should have, and then among all: an operator may have changed the plan's parents
+// since, or only the instance's name is known.
 func (b *backend) find(ctx context.Context, instance string, guesses ...string) (zone, error) {
 	for i, guess := range append(guesses, "") {
 		if guess == "" && i < len(guesses) {
@@ -48,7 +49,7 @@ func (b *backend) find(ctx context.Context, instance string, guesses ...string) 
 			return zone{}, err
 		}
 		for _, z := range zones {
-			if z.account == b.names.account(instance) {
+			if z.Account == b.names.account(instance) {
 				return z, nil
 			}
 		}
@@ -56,47 +57,45 @@ func (b *backend) find(ctx context.Context, instance string, guesses ...string) 
 	return zone{}, errNoZone
 }
 
-// conflict says why a zone cannot exist beside others: an error built by Rejected if the
-// user has to choose another name, NotYet if another zone that is being made has
-// precedence. rivals says that others are being made over which this one has precedence:
-// they yield once they see it.
+// conflict says why a zone cannot exist beside others: the user has to choose another name,
+// or another zone that is being made has precedence. rivals says that others are being
+// made over which this one has precedence: they yield once they see it.
 func (b *backend) conflict(ctx context.Context, zones []zone, instance, name, parent string) (rivals bool, err error) {
 	var enclosing string
 	for _, z := range zones {
-		owner, finished, ours := b.names.instanceOf(z.account)
+		owner, finished, ours := b.names.instanceOf(z.Account)
 		switch {
 		case ours && owner == instance:
-		case !ours && below(name, z.name) && atOrBelow(parent, z.name): // the operator's zone of the parent
-			if len(z.name) > len(enclosing) {
-				enclosing = z.name
+		case !ours && below(name, z.Name) && atOrBelow(parent, z.Name): // the operator's zone of the parent
+			if len(z.Name) > len(enclosing) {
+				enclosing = z.Name
 			}
-		case !atOrBelow(name, z.name) && !below(z.name, name):
+		case !atOrBelow(name, z.Name) && !below(z.Name, name):
 		case ours && !finished && owner > instance:
 			rivals = true
 		case ours && !finished:
 			return false, services.NotYet(retry, "another zone of this name or around it is being made")
-		case z.name == name:
+		case z.Name == name:
 			return false, services.Rejected("parameters.zone: %s already exists; choose another name", strings.TrimSuffix(name, "."))
 		default:
 			return false, services.Rejected("parameters.zone: %s lies above or below an existing zone; choose another name", strings.TrimSuffix(name, "."))
 		}
 	}
-	return rivals, b.shadows(ctx, enclosing, name)
+	return rivals, b.checkShadowing(ctx, enclosing, name)
 }
 
-// shadows refuses a zone that would hide records of the zone around it. NS and DS records
-// of its own name delegate to it, and are allowed.
-func (b *backend) shadows(ctx context.Context, enclosing, name string) error {
+// checkShadowing refuses a zone that would hide records of the zone around it. NS and DS
+// records of its own name delegate to it, and are allowed.
+func (b *backend) checkShadowing(ctx context.Context, enclosing, name string) error {
 	if enclosing == "" {
 		return nil
 	}
-	around, err := b.api.Zones.Get(ctx, enclosing)
+	sets, err := b.read(ctx, enclosing)
 	if err != nil {
-		return explain("read the zone around", err)
+		return err
 	}
-	for _, set := range around.RRsets {
-		owner, kind := strings.ToLower(pdns.StringValue(set.Name)), kindOf(set)
-		if below(owner, name) || (owner == name && kind != "NS" && kind != "DS") {
+	for key := range sets {
+		if below(key.name, name) || (key.name == name && key.kind != "NS" && key.kind != "DS") {
 			return services.Rejected("parameters.zone: %s already has records in the zone %s; choose another name",
 				strings.TrimSuffix(name, "."), strings.TrimSuffix(enclosing, "."))
 		}
@@ -104,9 +103,97 @@ func (b *backend) shadows(ctx context.Context, enclosing, name string) error {
 	return nil
 }
 
-func kindOf(set pdns.RRset) string {
-	if set.Type == nil {
-		return ""
+// read returns a zone's records.
+func (b *backend) read(ctx context.Context, zone string) (recordSets, error) {
+	content, err := b.api.Zones.Get(ctx, zone)
+	if err != nil {
+		return nil, explain("read the zone", err)
 	}
-	return string(*set.Type)
+	sets := recordSets{}
+	for _, s := range content.RRsets {
+		if s.Type == nil {
+			continue
+		}
+		key := setKey{strings.ToLower(pdns.StringValue(s.Name)), string(*s.Type)}
+		set := recordSet{pdns.Uint32Value(s.TTL), sets[key].values}
+		for _, r := range s.Records {
+			set.values = append(set.values, pdns.StringValue(r.Content))
+		}
+		sets[key] = set
+	}
+	return sets, nil
+}
+
+// List implements services.Lister. An instance exists while its zone does, or an enforcement
+// key that a crash left.
+func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
+	zones, err := b.zones(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	keys, err := b.keys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []services.Resource
+	listed := map[services.Resource]bool{}
+	add := func(instance, binding, resource string) {
+		if who := (services.Resource{Instance: instance, Binding: binding}); !listed[who] {
+			listed[who] = true
+			found = append(found, services.Resource{Instance: instance, Binding: binding, Name: resource})
+		}
+	}
+	for _, z := range zones {
+		if instance, _, ours := b.names.instanceOf(z.Account); ours {
+			add(instance, "", strings.TrimSuffix(z.Name, "."))
+		}
+	}
+	for _, key := range keys {
+		if instance, binding, ours := b.names.bindingOf(key); ours {
+			add(instance, binding, strings.TrimSuffix(key, "."))
+		}
+	}
+	return found, nil
+}
+
+// ResourceName implements services.Namer.
+func (b *backend) ResourceName(inst instance) string {
+	return strings.TrimSuffix(zoneName(inst), ".")
+}
+
+// digestSHA256 is the digest of DS records that every validator knows (RFC 8624, section 3.3).
+const digestSHA256 = "2"
+
+// Describe implements services.Describer: what the zone's delegation needs.
+func (b *backend) Describe(ctx context.Context, inst instance) (map[string]any, error) {
+	z, err := b.find(ctx, inst.Name, zoneName(inst))
+	if err != nil {
+		return nil, err
+	}
+	keys, err := b.api.Cryptokeys.List(ctx, z.Name)
+	if err != nil {
+		return nil, explain("read the zone's DNSSEC keys", err)
+	}
+	var nameservers []any
+	for _, n := range b.nameserver {
+		nameservers = append(nameservers, n)
+	}
+	attributes := map[string]any{"zone": strings.TrimSuffix(z.Name, "."), "nameservers": nameservers}
+	if ds := delegationSigners(z.Name, keys); len(ds) > 0 {
+		attributes["ds"] = ds
+	}
+	return attributes, nil
+}
+
+// delegationSigners are the zone's DS records as lines of a zone file.
+func delegationSigners(zone string, keys []pdns.Cryptokey) []any {
+	var ds []any
+	for _, key := range keys {
+		for _, text := range key.DS {
+			if fields := strings.Fields(text); len(fields) == 4 && fields[2] == digestSHA256 && pdns.BoolValue(key.Active) {
+				ds = append(ds, zone+" IN DS "+text)
+			}
+		}
+	}
+	return ds
 }

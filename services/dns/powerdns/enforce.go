@@ -12,12 +12,12 @@ import (
 	"github.com/miekg/dns"
 )
 
-// maxRaised is how many sets are raised in one go; the others follow.
+// maxRaised is how many sets one round raises.
 const maxRaised = 50
 
-// asKeeper calls do with a signer whose key exists only for that time.
-func (b *backend) asKeeper(ctx context.Context, instance string, do func(signer)) error {
-	name, secret := b.names.keeper(instance), make([]byte, keySizes[b.config.TSIGAlgorithm])
+// withEnforcementKey calls do with a signer whose key exists only during the call.
+func (b *backend) withEnforcementKey(ctx context.Context, instance string, do func(signer)) error {
+	name, secret := b.names.enforcementKey(instance), make([]byte, keySizes[b.config.TSIGAlgorithm])
 	_, _ = rand.Read(secret) // never fails: crypto/rand.Read aborts the program instead
 	text := base64.StdEncoding.EncodeToString(secret)
 	if err := b.makeKey(ctx, name, text); err != nil {
@@ -27,15 +27,19 @@ func (b *backend) asKeeper(ctx context.Context, instance string, do func(signer)
 	return b.deleteKey(ctx, name)
 }
 
-// raise raises times to live to the plan's. Its dynamic updates are conditional on the set
-// that was read, so that they do not undo an application's concurrent change.
-func (b *backend) raise(ctx context.Context, inst instance, zone string, sets []pdns.RRset) error {
+// raise raises times to live to the plan's, by dynamic updates on the condition that the set
+// is still as it was read: a concurrent change by an application survives.
+func (b *backend) raise(ctx context.Context, inst instance, zone string, sets recordSets, low []setKey) error {
 	var errs []error
-	err := b.asKeeper(ctx, inst.Name, func(s signer) {
-		for raised := 0; len(sets) > 0 && raised < maxRaised && ctx.Err() == nil; sets = sets[1:] {
-			err := raiseSet(ctx, s, zone, sets[0], inst.Plan.MinTTL)
+	err := b.withEnforcementKey(ctx, inst.Name, func(s signer) {
+		for raised := 0; len(low) > 0 && raised < maxRaised && ctx.Err() == nil; low = low[1:] {
+			key, set := low[0], recordSet{uint32(inst.Plan.MinTTL), sets[low[0]].values} //nolint:gosec // maxTTL fits
+			err := raiseSet(ctx, s, zone, key, set)
 			if err != nil && ctx.Err() == nil {
-				err = b.overwrite(ctx, zone, sets[0], inst.Plan.MinTTL)
+				// A dynamic update cannot change the set, for example because it is larger than a
+				// message. A concurrent change by an application is lost.
+				err = explain(fmt.Sprintf("raise the time to live of the %s records of %s", key.kind, key.name),
+					b.api.Records.Patch(ctx, zone, &pdns.RRsets{Sets: []pdns.RRset{replacement(key, set)}}))
 			}
 			if err == nil {
 				raised++
@@ -46,41 +50,29 @@ func (b *backend) raise(ctx context.Context, inst instance, zone string, sets []
 	return errors.Join(append(errs, err)...)
 }
 
-// overwrite raises the time to live of a set that a dynamic update cannot change, such as
-// one larger than a message. A change that an application makes to the set at that moment
-// is lost.
-func (b *backend) overwrite(ctx context.Context, zone string, set pdns.RRset, ttl int) error {
-	key := setKey{pdns.StringValue(set.Name), kindOf(set)}
-	raised := recordSet{uint32(ttl), valuesOf(set)} //nolint:gosec // maxTTL fits
-	err := b.api.Records.Patch(ctx, zone, &pdns.RRsets{Sets: []pdns.RRset{replacement(key, raised)}})
-	return explain(fmt.Sprintf("raise the time to live of the %s records of %s", key.kind, key.name), err)
-}
-
-func raiseSet(ctx context.Context, s signer, zone string, set pdns.RRset, ttl int) error {
+func raiseSet(ctx context.Context, s signer, zone string, key setKey, set recordSet) error {
 	var previous, raised []dns.RR
-	for _, value := range valuesOf(set) {
-		record, err := dns.NewRR(fmt.Sprintf("%s 0 IN %s %s", pdns.StringValue(set.Name), kindOf(set), value))
+	for _, value := range set.values {
+		record, err := dns.NewRR(fmt.Sprintf("%s 0 IN %s %s", key.name, key.kind, value))
 		if err != nil {
-			return fmt.Errorf("read the %s records of %s: %w", kindOf(set), pdns.StringValue(set.Name), err)
+			return fmt.Errorf("read the %s records of %s: %w", key.kind, key.name, err)
 		}
 		previous, raised = append(previous, record), append(raised, dns.Copy(record))
-		raised[len(raised)-1].Header().Ttl = uint32(ttl) //nolint:gosec // maxTTL fits
+		raised[len(raised)-1].Header().Ttl = set.ttl
 	}
 	m := new(dns.Msg).SetUpdate(zone)
 	m.Used(previous)
 	m.Insert(raised)
 	_, err := s.exchange(ctx, m)
 	if refusal, ok := errors.AsType[*rcodeError](err); ok && refusal.code == dns.RcodeNXRrset {
-		return nil // it has changed since; the next round sees how
+		return nil // it has changed since; the next round reads it again
 	}
 	return err
 }
 
-// counts are the server's counts of dynamic updates since it started.
-type counts struct {
-	changes int64 // records changed
-	failed  int64 // updates that were neither answered nor refused
-}
+// counts are the server's counts of changed records, and of dynamic updates that were
+// neither answered nor refused, since it started.
+type counts struct{ changes, failed int64 }
 
 func (b *backend) counts(ctx context.Context) (c counts, err error) {
 	list, err := b.api.Statistics.List(ctx)
@@ -89,7 +81,7 @@ func (b *backend) counts(ctx context.Context) (c counts, err error) {
 	}
 	for _, s := range list {
 		text, _ := s.Value.(string)
-		n, _ := strconv.ParseInt(text, 10, 64) // of another kind: none of these
+		n, _ := strconv.ParseInt(text, 10, 64) // only other statistics are not numbers
 		switch pdns.StringValue(s.Name) {
 		case "dnsupdate-changes":
 			c.changes = n
@@ -105,13 +97,13 @@ func (b *backend) counts(ctx context.Context) (c counts, err error) {
 // errStuck is for the operator: only a restart helps.
 var errStuck = errors.New("the DNS server answers SERVFAIL to the dynamic updates of all zones; restart it. PowerDNS on an SQL database can get stuck when an application updates NSEC3PARAM records; its log names the zone of the first failure")
 
-// watch checks whether the server still accepts updates if some failed since the last
-// check: one application can make all others' fail. Ready reports that.
+// watch checks whether the server still accepts updates if some have failed since the last
+// check, because one application can make all others' fail. Ready reports that.
 func (b *backend) watch(ctx context.Context, c counts, inst instance, zone string) error {
 	b.mu.Lock()
-	suspect := c.failed != b.failed || b.stuck != nil
+	unchanged := c.failed == b.failed && b.stuck == nil
 	b.mu.Unlock()
-	if !suspect {
+	if unchanged {
 		return nil
 	}
 	stuck, err := b.refusesAll(ctx, inst, zone)
@@ -130,11 +122,11 @@ func (b *backend) watch(ctx context.Context, c counts, inst instance, zone strin
 	return nil
 }
 
-// refusesAll sends several updates without changes: the server's threads for UDP get stuck
-// one by one, and a busy database may cause one failure.
+// refusesAll sends several updates without changes: the server's UDP threads get stuck one
+// by one, and a busy database may cause one failure.
 func (b *backend) refusesAll(ctx context.Context, inst instance, zone string) (bool, error) {
 	stuck := false
-	err := b.asKeeper(ctx, inst.Name, func(s signer) {
+	err := b.withEnforcementKey(ctx, inst.Name, func(s signer) {
 		for _, s.network = range []string{"tcp", "udp"} {
 			failures := 0
 			for range 6 {
