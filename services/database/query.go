@@ -64,3 +64,12 @@ func Into[T any](list *[]T) func(*sql.Rows) error {
 func One(values ...any) func(*sql.Rows) error {
 	return func(rows *sql.Rows) error { return rows.Scan(values...) }
 }
+
+// Joined is a list of SQL expressions.
+func Joined[T any](list []T, expression func(T) string) string {
+	texts := make([]string, len(list))
+	for i, item := range list {
+		texts[i] = expression(item)
+	}
+	return strings.Join(texts, ", ")
+}

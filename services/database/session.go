@@ -2,17 +2,19 @@ package database
 
 import (
 	"context"
-	"database/sql"
 	"database/sql/driver"
-	"errors"
 	"fmt"
+	"maps"
+	"net/url"
+
+	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/endpoint"
 )
 
 // Session is an application's session: one connection, never replaced by another.
 // It implements services.Session with rows of a table.
 type Session struct {
-	Conn  *sql.Conn
-	pool  *sql.DB
+	*Conn
 	probe Probe
 }
 
@@ -26,36 +28,59 @@ type Probe struct {
 }
 
 // Dial opens a session.
-func Dial(ctx context.Context, c driver.Connector, p Probe) (*Session, error) {
-	pool := sql.OpenDB(c)
-	conn, err := pool.Conn(ctx)
+func Dial(ctx context.Context, c driver.Connector, p Probe) (services.Session, error) {
+	conn, err := Connect(ctx, c)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("connect: %w", err), pool.Close())
+		return nil, fmt.Errorf("connect: %w", err)
 	}
-	return &Session{conn, pool, p}, nil
+	return &Session{conn, p}, nil
 }
 
 // Write implements services.Session.
 func (s *Session) Write(ctx context.Context, key, value string) error {
-	_, err := s.Conn.ExecContext(ctx, s.probe.Upsert, key, value)
+	_, err := s.ExecContext(ctx, s.probe.Upsert, key, value)
 	if !s.probe.Missing(err) {
 		return err
 	}
-	if _, err = s.Conn.ExecContext(ctx, s.probe.Create); err != nil && !s.probe.Exists(err) {
+	if err = s.Exec(ctx, s.probe.Create); err != nil && !s.probe.Exists(err) {
 		return err
 	}
-	_, err = s.Conn.ExecContext(ctx, s.probe.Upsert, key, value)
+	_, err = s.ExecContext(ctx, s.probe.Upsert, key, value)
 	return err
 }
 
 // Read implements services.Session.
 func (s *Session) Read(ctx context.Context, key string) (value string, err error) {
-	err = s.Conn.QueryRowContext(ctx, s.probe.Select, key).Scan(&value)
+	err = s.QueryRowContext(ctx, s.probe.Select, key).Scan(&value)
 	return value, err
 }
 
 // Ping implements services.Session.
-func (s *Session) Ping(ctx context.Context) error { return s.Conn.PingContext(ctx) }
+func (s *Session) Ping(ctx context.Context) error { return s.PingContext(ctx) }
 
-// Close implements services.Session.
-func (s *Session) Close() error { return errors.Join(s.Conn.Close(), s.pool.Close()) }
+// Login is how a binding's application connects to its database.
+type Login struct {
+	// Type is "type" in the credentials, and begins the JDBC URL; Scheme is the URI's.
+	Type, Scheme   string
+	Database, User string
+	Password       services.Secret
+	TLS            bool
+	// URI and JDBC are options of the two URLs.
+	URI, JDBC url.Values
+}
+
+// Credentials are what the application reads.
+func (l Login) Credentials(s endpoint.Server) services.Credentials {
+	password := l.Password.Reveal()
+	uri := url.URL{Scheme: l.Scheme, User: url.UserPassword(l.User, password), Host: s.Address(), Path: "/" + l.Database, RawQuery: l.URI.Encode()}
+	options := url.Values{"user": {l.User}, "password": {password}}
+	maps.Copy(options, l.JDBC)
+	return s.Credentials(l.Type, "tcp", map[string]any{
+		"database": l.Database,
+		"username": l.User,
+		"password": password,
+		"uri":      uri.String(),
+		"jdbc_url": "jdbc:" + l.Type + "://" + s.Address() + "/" + url.PathEscape(l.Database) + "?" + options.Encode(),
+		"tls":      l.TLS,
+	})
+}

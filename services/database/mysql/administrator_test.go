@@ -94,7 +94,7 @@ func (s *testServer) rootAsk(t *testing.T, query string) string {
 	return text.String
 }
 
-// Root runs it as often as he likes, and live bindings go on.
+// Root can run it again, which does not affect bindings.
 func TestAdministratorSQLIsRepeatable(t *testing.T) {
 	server := newServer(t)
 	b := server.backend(t)
@@ -141,7 +141,7 @@ func TestReady(t *testing.T) {
 			expect(t, b.Ready(testContext(t)), test.want)
 			server.exec(t, test.mends)
 			if err := b.Ready(testContext(t)); err != nil {
-				t.Errorf("mended: %v", err)
+				t.Errorf("after the correction: %v", err)
 			}
 		})
 	}

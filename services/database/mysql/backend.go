@@ -2,14 +2,17 @@ package mysql
 
 import (
 	"context"
-	"database/sql"
 	"database/sql/driver"
+	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/check"
+	"github.com/chandler-broker/chandler/services/database"
 )
 
 // backend administers one server. It keeps no state, and asks the server what exists.
@@ -17,7 +20,7 @@ type backend struct {
 	server   server
 	names    namer
 	password services.Secret // the administrator's
-	pool     *sql.DB
+	pool     *database.Pool
 	rounds   atomic.Uint32 // of Reconcile, see sizes
 }
 
@@ -34,10 +37,8 @@ func open(_ context.Context, c Config) (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool := sql.OpenDB(patient{connector})
-	pool.SetMaxOpenConns(c.MaxConnections)
-	pool.SetMaxIdleConns(c.MaxConnections)
-	pool.SetConnMaxIdleTime(time.Minute)
+	dialect := database.Dialect{Reset: unlock, Disconnected: disconnected, Explain: explain}
+	pool := database.OpenPool(patient{connector}, c.MaxConnections, time.Minute, dialect)
 	return &backend{server: server, names: newNamer(c.Prefix), password: services.NewSecret(admin.password), pool: pool}, nil
 }
 
@@ -63,8 +64,8 @@ func (a administrator) driver(s server) *mysql.Config {
 }
 
 // patient is a connector that retries while the server is full. The server reserves one
-// connection for administrators, but any client that connects takes it until the server has
-// refused that client (MariaDB, "Handling Too Many Connections").
+// connection for administrators, but each client that it refuses takes that for a moment
+// (MariaDB, "Handling Too Many Connections").
 type patient struct{ driver.Connector }
 
 func (p patient) Connect(ctx context.Context) (driver.Conn, error) {
@@ -83,3 +84,86 @@ func (p patient) Connect(ctx context.Context) (driver.Conn, error) {
 
 // Close implements services.Closer.
 func (b *backend) Close() error { return b.pool.Close() }
+
+const oldestVersion = 1006 // major * 100 + minor
+
+const (
+	unlimited = "18446744073709551615"
+	// defaultTemporary is the server's default limit of all temporary files, 1 TB, which
+	// limits nothing.
+	defaultTemporary = "1099511627776"
+)
+
+// facts are what Ready reads.
+type facts struct {
+	version, engine, symlinks string
+	readOnly, filePerTable    bool
+	unlimitedTables           bool
+	totalTemporary            string // empty before MariaDB 11.5
+	script                    int
+	prefix                    string
+	rights, openings          []string
+}
+
+// Ready implements services.Readier: the server can hold tenants to their plans, and the
+// administrator is as administrator.sql made it.
+func (b *backend) Ready(ctx context.Context) error {
+	var f facts
+	err := database.Ask(ctx, b.pool,
+		database.Answer{Query: "SELECT VERSION(), COALESCE(@@global.enforce_storage_engine, ''), @@have_symlink, @@global.read_only, @@global.innodb_file_per_table",
+			Scan: database.One(&f.version, &f.engine, &f.symlinks, &f.readOnly, &f.filePerTable)},
+		database.Answer{Query: "SELECT GLOBAL_VALUE FROM information_schema.SYSTEM_VARIABLES WHERE VARIABLE_NAME = 'MAX_TMP_TOTAL_SPACE_USAGE'", Scan: database.One(&f.totalTemporary)},
+		database.Answer{Query: "SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES WHERE GRANTEE = CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')", Scan: database.Into(&f.rights)},
+		database.Answer{Query: "SELECT version, prefix FROM settings", Scan: database.One(&f.script, &f.prefix)},
+		database.Answer{Query: "SELECT opening FROM openings", Scan: database.Into(&f.openings)})
+	if err == nil {
+		f.unlimitedTables, err = b.unlimitedTables(ctx)
+	}
+	if err != nil {
+		return explain("ask the server for its settings and the administrator's rights", err)
+	}
+	var faults check.Faults
+	f.ofServer(&faults)
+	f.ofAdministrator(&faults, b.names)
+	if err := faults.Err(); err != nil {
+		return fmt.Errorf("server %s is not set up: %w", b.server.Address(), err)
+	}
+	return nil
+}
+
+// unlimitedTables says whether a session can lift the limit of its temporary tables. The
+// administrator's sessions are strict, so that a value above the server's maximum fails.
+func (b *backend) unlimitedTables(ctx context.Context) (bool, error) {
+	err := database.Query(ctx, b.pool, "SET STATEMENT tmp_disk_table_size = "+unlimited+" FOR SELECT 1", nil)
+	if is(err, valueRefused) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (f facts) ofServer(faults *check.Faults) {
+	faults.If(f.old(), "it is %s and has to be MariaDB 10.6 or newer", f.version)
+	faults.If(f.readOnly, "it is read-only; let the url name the primary")
+	faults.If(!strings.EqualFold(f.engine, "InnoDB"), "tenants could keep data where it is not counted; start it with enforce_storage_engine=InnoDB")
+	faults.If(!f.filePerTable, "tables would share one file; start it with innodb_file_per_table=ON")
+	faults.If(f.symlinks != "DISABLED", "tenants could put tables into any folder of the machine; start it with symbolic-links=0")
+	faults.If(f.unlimitedTables, "temporary tables have no limit that applications cannot raise; start it with tmp_disk_table_size=1G and maximum-tmp-disk-table-size=1G")
+	faults.If(f.totalTemporary == "0" || f.totalTemporary == defaultTemporary, "all temporary files together have no limit; start it with max_tmp_total_space_usage, such as 20G")
+}
+
+func (f facts) old() bool {
+	var major, minor int
+	_, err := fmt.Sscanf(f.version, "%d.%d", &major, &minor)
+	return err != nil || major*100+minor < oldestVersion || !strings.Contains(f.version, "MariaDB")
+}
+
+func (f facts) ofAdministrator(faults *check.Faults, n namer) {
+	faults.If(f.script != administratorVersion || f.prefix+"_" != n.prefix,
+		"administrator.sql of this version was not run for prefix %q; run it again as root", strings.TrimSuffix(n.prefix, "_"))
+	for _, right := range f.rights {
+		faults.If(right == "SUPER" || right == "CREATE USER", "the administrator has %s, which makes it as good as root; make one with administrator.sql", right)
+	}
+	for _, opening := range f.openings {
+		faults.If(true, "%s; administrator.sql closes that, or REVOKE it from PUBLIC", opening)
+	}
+}

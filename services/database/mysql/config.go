@@ -2,48 +2,48 @@ package mysql
 
 import (
 	"cmp"
+	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"net/url"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/go-sql-driver/mysql"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/cafile"
 	"github.com/chandler-broker/chandler/services/check"
+	"github.com/chandler-broker/chandler/services/database"
 	"github.com/chandler-broker/chandler/services/endpoint"
 	"github.com/chandler-broker/chandler/services/naming"
 )
 
 // Config is the backend's own configuration: one MariaDB server.
 type Config struct {
-	// URL is how the administrator connects; its database is where
-	// administrator.sql was run, "chandler" where it names none.
+	// URL is the administrator's; its database, by default "chandler", is where
+	// administrator.sql was run.
 	URL services.Secret `json:"url"`
-	// Host and Port are what applications are told; default: the URL's.
+	// Host and Port are where applications connect; default: the URL's.
 	Host string `json:"host"`
 	Port uint16 `json:"port"`
-	// TLS is how the administrator and applications connect: "disable",
-	// "require" (encrypted) or "verify" (the server's certificate is checked
-	// too); default: "disable" to a loopback address and else "require".
+	// TLS is how the administrator and applications connect: "disable", "require"
+	// (encrypted) or "verify" (and the server's certificate is checked); default: "disable"
+	// to a loopback address and else "require".
 	TLS string `json:"tls"`
-	// CA or CAFile is the PEM of the authority that signed the server's
-	// certificate, handed out with the credentials.
+	// CA or CAFile is the PEM of the authority that signed the server's certificate.
 	CA     string `json:"ca"`
 	CAFile string `json:"ca_file"`
-	// Prefix begins the name of everything made on the server; it is the one
-	// that administrator.sql was told.
+	// Prefix begins the name of everything made on the server, as in administrator.sql.
 	Prefix string `json:"prefix"`
-	// MaxConnections bounds the administrator's connections to the server.
+	// MaxConnections bounds the administrator's connections.
 	MaxConnections int `json:"max_connections"`
 }
 
 // SetDefaults implements services.Defaulter.
-func (c *Config) SetDefaults() {
-	c.Prefix = "c"
-	c.MaxConnections = 8
-}
+func (c *Config) SetDefaults() { c.Prefix, c.MaxConnections = "c", 8 }
 
 const (
 	tlsDisable = "disable"
@@ -70,14 +70,12 @@ func (c *Config) Validate() error {
 	return f.Err()
 }
 
-// administrator is what the URL says.
 type administrator struct {
 	endpoint.Server
 	user, password, database string
 }
 
-// administrator reads the URL. Its errors leave out the parser's, which quotes the URL
-// and its password.
+// administrator reads the URL. Its errors omit the parser's, which quotes the password.
 func (c *Config) administrator() (administrator, error) {
 	u, err := url.Parse(c.URL.Reveal())
 	if err != nil || u.Scheme != "mysql" && u.Scheme != "mariadb" || u.User == nil || u.User.Username() == "" || u.Hostname() == "" {
@@ -90,15 +88,11 @@ func (c *Config) administrator() (administrator, error) {
 	if u.RawQuery != "" || u.Fragment != "" {
 		return administrator{}, errors.New("url: takes no options behind the database; tls, ca and the others are keys of their own")
 	}
-	a := administrator{Server: endpoint.Server{Host: u.Hostname(), Port: defaultPort}, user: u.User.Username(), password: password}
-	if port := u.Port(); port != "" {
-		n, err := strconv.ParseUint(port, 10, 16)
-		if err != nil || n == 0 {
-			return administrator{}, errors.New("url: the port must be from 1 to 65535")
-		}
-		a.Port = uint16(n)
+	_, at, err := endpoint.Parse(u.Scheme+"://"+u.Host, map[string]uint16{u.Scheme: defaultPort})
+	if err != nil {
+		return administrator{}, fmt.Errorf("url: %w", err)
 	}
-	a.database = cmp.Or(strings.Trim(u.Path, "/"), defaultDatabase)
+	a := administrator{at, u.User.Username(), password, cmp.Or(strings.Trim(u.Path, "/"), defaultDatabase)}
 	if !databaseRule.MatchString(a.database) {
 		return administrator{}, errors.New("url: the database must have 1 to 64 characters of A-Z, a-z, 0-9, _ and -")
 	}
@@ -124,6 +118,75 @@ func defaultTLS(host string) string {
 	return tlsRequire
 }
 
-// connectTimeout bounds one attempt to reach the server, which tells a server that is
-// away from one that is slow.
+// connectTimeout distinguishes a server that is away from one that is slow.
 const connectTimeout = 5 * time.Second
+
+// credentials are what a binding's application reads. The URI is what the MySQL libraries
+// of Node, Ruby, Python and others read; they agree on no option, so it has none. The JDBC
+// URL is for MySQL's and MariaDB's drivers (the latter since 3.0 with permitMysqlScheme,
+// which the former ignores).
+func (s server) credentials(name, user string, password services.Secret) services.Credentials {
+	options := url.Values{"permitMysqlScheme": {"true"}}
+	switch s.tls {
+	case tlsRequire:
+		options.Set("sslMode", "REQUIRED")
+	case tlsVerify:
+		options.Set("sslMode", "VERIFY_IDENTITY")
+	}
+	return database.Login{
+		Type: credentialType, Scheme: "mysql", Database: name, User: user, Password: password,
+		TLS: s.tls != tlsDisable, JDBC: options,
+	}.Credentials(s.Server)
+}
+
+// tlsConfig is for connecting to host; nil: without TLS.
+func (s server) tlsConfig(host string) *tls.Config {
+	if s.tls == tlsDisable {
+		return nil
+	}
+	c := cafile.TLS(s.CA)
+	c.ServerName, c.InsecureSkipVerify = host, s.tls == tlsRequire //nolint:gosec // the operator said that encryption is enough
+	return c
+}
+
+// dial opens a session as an application does: with go-sql-driver/mysql and the uri.
+func dial(ctx context.Context, credentials map[string]any) (services.Session, error) {
+	config, err := clientConfig(credentials)
+	if err != nil {
+		return nil, err
+	}
+	connector, err := mysql.NewConnector(config)
+	if err != nil {
+		return nil, errors.New("the credentials' uri is not one that the driver understands") // err might quote it
+	}
+	return database.Dial(ctx, connector, database.Probe{ // the columns fit any key, whatever the database's character set
+		Create: `CREATE TABLE IF NOT EXISTS chandler_probe (name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PRIMARY KEY,
+			value LONGTEXT CHARACTER SET utf8mb4 NOT NULL)`,
+		Upsert:  `INSERT INTO chandler_probe (name, value) VALUES (?, ?) ON DUPLICATE KEY UPDATE value = VALUES(value)`,
+		Select:  `SELECT value FROM chandler_probe WHERE name = ?`,
+		Missing: func(err error) bool { return is(err, noSuchTable) },
+		Exists:  func(err error) bool { return is(err, tableExists) },
+	})
+}
+
+// clientConfig reads the credentials.
+func clientConfig(credentials map[string]any) (*mysql.Config, error) {
+	uri, _ := credentials["uri"].(string)
+	u, err := url.Parse(uri)
+	if err != nil || u.Scheme != "mysql" || u.User == nil {
+		return nil, errors.New("the credentials' uri is not mysql://user:password@host:port/database") // err would quote it
+	}
+	c := mysql.NewConfig()
+	c.User = u.User.Username()
+	c.Passwd, _ = u.User.Password()
+	c.Net, c.Addr, c.DBName = "tcp", u.Host, strings.TrimPrefix(u.Path, "/")
+	c.Logger = &mysql.NopLogger{} // errors are returned, too
+	if encrypted, _ := credentials["tls"].(bool); encrypted {
+		s := server{tls: tlsRequire}
+		if s.CA, _ = credentials["ca"].(string); s.CA != "" {
+			s.tls = tlsVerify
+		}
+		c.TLS = s.tlsConfig(u.Hostname())
+	}
+	return c, nil
+}

@@ -19,8 +19,8 @@ var define = []string{
 	"CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW SET NEW.v = CONCAT(NEW.v, '!')",
 }
 
-// What a binding defined is of use to the others when it is gone, and its
-// account goes with the last of it.
+// Other bindings can use what a removed binding defined, and its account is dropped with the
+// last of it.
 func TestDefinersOutliveTheirBinding(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)
@@ -50,7 +50,7 @@ func TestDefinersOutliveTheirBinding(t *testing.T) {
 	}
 	listed(t, b, inst, "reads", "stays")
 
-	// The other drops it all; the next unbind clears up.
+	// The other drops all of it; the next unbind drops the account.
 	s.must(t, "DROP VIEW v", "DROP PROCEDURE p", "DROP FUNCTION f", "DROP TRIGGER g")
 	if err := servicetest.Patient(b).Unbind(ctx, inst, newBinding(t, inst, "never was", access.ReadWrite)); err != nil {
 		t.Fatal(err)
@@ -65,8 +65,8 @@ func TestDefinersOutliveTheirBinding(t *testing.T) {
 	server.nothingLeft(t)
 }
 
-// An account that stayed as a definer goes with its instance, and serves its
-// binding again where that comes back.
+// An account that stayed as a definer is dropped with its instance, and is used again if its
+// binding is made again.
 func TestDefinerComesBackAndGoes(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)
@@ -92,7 +92,7 @@ func TestDefinerComesBackAndGoes(t *testing.T) {
 	server.nothingLeft(t)
 }
 
-// listed fails t where List tells anything but the instance and these bindings.
+// listed fails t if List returns anything but the instance and these bindings.
 func listed(t *testing.T, b *backend, inst instance, bindings ...string) {
 	t.Helper()
 	found, err := b.List(testContext(t))
@@ -115,8 +115,8 @@ func listed(t *testing.T, b *backend, inst instance, bindings ...string) {
 	}
 }
 
-// A read_only binding defines nothing, so nothing of it can have another's rights
-// later; and what it defined when it was read_write before writes no more.
+// A read_only binding cannot define anything, and what it defined when it was read_write can no
+// longer write.
 func TestReadOnlyDefinesNothing(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)

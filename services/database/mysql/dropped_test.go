@@ -9,8 +9,7 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// A database that an application dropped is missing, and is made again, as it was,
-// by whatever needs it: by Verify, by the next bind, by an update.
+// Verify, a bind and an update each create a database again that an application dropped.
 func TestDroppedDatabaseComesBack(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)
@@ -52,7 +51,7 @@ func TestDroppedDatabaseComesBack(t *testing.T) {
 	server.nothingLeft(t)
 }
 
-// Where nothing is left of an instance, the user is told at once what to do.
+// If nothing is left of an instance, the error says what to do.
 func TestDatabaseWithoutTrace(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)
@@ -72,8 +71,8 @@ func TestDatabaseWithoutTrace(t *testing.T) {
 	server.nothingLeft(t)
 }
 
-// What a deprovision has left half-way is listed, so that an operator can remove
-// it: the closed account of a binding whose database is gone.
+// List returns an interrupted deprovision's leftovers, which an operator can remove: the closed
+// account of a binding whose database no longer exists.
 func TestAccountWithoutDatabaseIsListed(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)

@@ -3,7 +3,6 @@ package mysql
 import (
 	"database/sql/driver"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -14,8 +13,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Errors of the server that mean something to this package (MariaDB
-// documentation, "MariaDB Error Codes").
+// Errors of the server (MariaDB documentation, "MariaDB Error Codes").
 const (
 	writeFailed        = 3
 	diskFull           = 1021
@@ -45,7 +43,7 @@ func is(err error, numbers ...uint16) bool {
 }
 
 // noRoom says whether the server's disk is full. For its own tables' log the server quotes
-// the operating system's error number: 28, ENOSPC.
+// ENOSPC.
 func noRoom(err error) bool {
 	return is(err, diskFull, tableFull) || is(err, writeFailed) && strings.Contains(err.Error(), "Errcode: 28 ")
 }
@@ -58,25 +56,20 @@ func disconnected(err error) bool {
 }
 
 // explain adds what the broker was doing and what the operator can do.
-func explain(doing string, err error) error {
-	if _, rejected := services.IsRejected(err); err == nil || rejected {
-		return err
+func explain(doing string, err error) error { return services.Explain(doing, err, advice()) }
+
+func advice() []services.Advice {
+	on := func(numbers ...uint16) func(error) bool {
+		return func(err error) bool { return is(err, numbers...) }
 	}
-	switch {
-	case disconnected(err):
-		return fmt.Errorf("%s: the server is away or closed the connection: %w", doing, err)
-	case is(err, tooManyConnections):
-		return fmt.Errorf("%s: the server has no connection left; raise its max_connections: %w", doing, err)
-	case is(err, deniedLogin):
-		return fmt.Errorf("%s: the server does not know the administrator; check the url's user and password: %w", doing, err)
-	case is(err, deniedDatabase, deniedTable, deniedRight, deniedRoutine, noSuchTable, noSuchProcedure):
-		return fmt.Errorf("%s: the administrator lacks a right or a procedure; run administrator.sql again as root: %w", doing, err)
-	case is(err, lockWaitTimeout, statementTimeout):
-		return fmt.Errorf("%s: another session holds a lock; the broker retries: %w", doing, err)
-	case noRoom(err):
-		return services.OutOfCapacity(fmt.Errorf("%s: the server's disk is full; make room on it: %w", doing, err))
-	case is(err, readOnlyServer):
-		return fmt.Errorf("%s: the server is read-only; let the url name the primary: %w", doing, err)
+	return []services.Advice{
+		{About: disconnected, Text: "the server is away or closed the connection"},
+		{About: on(tooManyConnections), Text: "the server has no connection left; raise its max_connections"},
+		{About: on(deniedLogin), Text: "the server does not know the administrator; check the url's user and password"},
+		{About: on(deniedDatabase, deniedTable, deniedRight, deniedRoutine, noSuchTable, noSuchProcedure),
+			Text: "the administrator lacks a right or a procedure; run administrator.sql again as root"},
+		{About: on(lockWaitTimeout, statementTimeout), Text: "another session holds a lock; the broker retries"},
+		{About: noRoom, Text: "the server's disk is full; make room on it", Full: true},
+		{About: on(readOnlyServer), Text: "the server is read-only; let the url name the primary"},
 	}
-	return fmt.Errorf("%s: %w", doing, err)
 }

@@ -12,9 +12,8 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// holders are sessions of one binding that hold whatever a tenant can: tables
-// under change, locked tables, open transactions, locks by name. They go on until
-// somebody ends them.
+// holders are sessions of one binding that hold whatever a tenant can: tables under change,
+// locked tables, open transactions, locks by name.
 func holders(t *testing.T, credentials services.Credentials) {
 	t.Helper()
 	statements := [][]string{
@@ -45,8 +44,8 @@ func holders(t *testing.T, credentials services.Credentials) {
 	}
 }
 
-// Nothing that a binding's sessions hold keeps the broker from looking after
-// instances, from binding and from unbinding others.
+// Nothing that a binding's sessions hold prevents the broker from reconciling instances, and
+// from binding and unbinding others.
 func TestSessionsHoldNothingUp(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)
@@ -75,11 +74,11 @@ func TestSessionsHoldNothingUp(t *testing.T) {
 		}
 	}
 	var notes map[string]services.Condition
-	keep := func() (err error) {
+	reconcile := func() (err error) {
 		notes, err = servicetest.Once(b).Reconcile(ctx, []Plan{inst.Plan}, []instance{inst, other})
 		return err
 	}
-	within("keep", keep)
+	within("reconcile", reconcile)
 	if notes[other.ID].Reason != services.OverQuota {
 		t.Errorf("conditions: %v", notes)
 	}
@@ -104,8 +103,7 @@ func TestSessionsHoldNothingUp(t *testing.T) {
 	server.nothingLeft(t)
 }
 
-// A session that still rolls back is of no use to anybody: an unbind does not wait
-// for it.
+// An unbind does not wait for a session that rolls back, whose client is disconnected.
 func TestUnbindDoesNotWaitForRollback(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)
@@ -131,8 +129,8 @@ func TestUnbindDoesNotWaitForRollback(t *testing.T) {
 	}
 }
 
-// Very many tables and views go batch by batch, whatever refers to whatever, so
-// that no attempt is for nothing.
+// Very many tables and views are dropped in batches, whatever their references, so that each
+// attempt makes progress.
 func TestDeprovisionInBatches(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)

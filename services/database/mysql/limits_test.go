@@ -9,8 +9,7 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// An instance has as many bindings as its plan says; one that is made again
-// counts once.
+// An instance has at most as many bindings as its plan allows; a repeated bind counts once.
 func TestBindingsLimit(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)
@@ -28,7 +27,7 @@ func TestBindingsLimit(t *testing.T) {
 	if message, rejected := services.IsRejected(err); !rejected || !strings.Contains(message, "allows 2 bindings") {
 		t.Errorf("a third: %v", err)
 	}
-	// One that stays as a definer is no binding.
+	// An account that stays as a definer does not count.
 	dialled(t, credentials).must(t, "CREATE PROCEDURE p() SELECT 1")
 	if err := servicetest.Patient(b).Unbind(ctx, inst, one); err != nil {
 		t.Fatal(err)
@@ -42,7 +41,7 @@ func TestBindingsLimit(t *testing.T) {
 	server.nothingLeft(t)
 }
 
-// Another plan holds for the bindings there are, and their sessions go on.
+// Another plan applies to existing bindings, whose sessions continue.
 func TestUpdateChangesLimits(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)
@@ -65,12 +64,12 @@ func TestUpdateChangesLimits(t *testing.T) {
 		if in := openSessions(t, 6, credentials.Values); in != step.sessions {
 			t.Errorf("%d more sessions were let in, want %d", in, step.sessions)
 		}
-		// The server forgets the closed sessions one by one.
+		// The server counts closed sessions for a moment.
 		var session *client
 		eventually(t, func() bool {
 			s, err := dial(ctx, credentials.Values)
 			if err == nil {
-				session = s.(*client)
+				session = clientOf(s)
 			}
 			return err == nil
 		})
@@ -86,8 +85,8 @@ func TestUpdateChangesLimits(t *testing.T) {
 	server.nothingLeft(t)
 }
 
-// A distributed transaction that an application prepared and left holds its
-// tables. The error says so to the operator, and the next try succeeds.
+// A prepared distributed transaction locks its tables. The error tells the operator, and the
+// next attempt succeeds.
 func TestPreparedTransactionIsNamed(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)

@@ -1,17 +1,20 @@
 package mysql
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
 	"strings"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/database"
 	"github.com/chandler-broker/chandler/services/naming"
 )
 
-// namer names what is made on the server. All names begin with the prefix, so
-// that brokers can share a server; administrator.sql knows the same rule.
+// namer names what is made on the server. The prefix lets brokers share a server;
+// administrator.sql has the same rule.
 type namer struct {
 	prefix string // with its underscore
 	rule   naming.Rule
@@ -30,20 +33,20 @@ func (n namer) account(binding string) string { return n.prefix + binding }
 // ResourceName implements services.Namer.
 func (b *backend) ResourceName(inst instance) string { return b.names.database(inst.Name) }
 
-// pattern is a database's name in GRANT and its tables, where an underscore without a
-// backslash stands for any character.
+// pattern is a database's name in GRANT, where an underscore without a backslash stands for
+// any character.
 func pattern(database string) string { return strings.ReplaceAll(database, "_", `\_`) }
 
-// lockName names the lock of an instance. GET_LOCK takes no rights: a tenant who could
-// guess the name could take the lock and block the broker.
+// lockName names the lock of an instance so that no tenant can guess it: GET_LOCK takes no
+// rights, and would block the broker.
 func lockName(password services.Secret, database string) string {
 	h := hmac.New(sha256.New, []byte(password.Reveal()))
 	h.Write([]byte(database)) // never fails
 	return "chandler-" + hex.EncodeToString(h.Sum(nil)[:24])
 }
 
-// ident and literal quote for SQL text. Statements are sent as text, not with
-// parameters: that is one round trip for several statements.
+// ident and literal quote for SQL text. Statements are sent without parameters, so that
+// several take one round trip.
 func ident(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
 
 func literal(s string) string {
@@ -51,9 +54,34 @@ func literal(s string) string {
 }
 
 func literals(values []string) string {
-	quoted := make([]string, len(values))
-	for i, v := range values {
-		quoted[i] = literal(v)
-	}
-	return strings.Join(quoted, ", ")
+	return database.Joined(values, literal)
+}
+
+// List implements services.Lister. An instance is its database, or the mark of one. The locked
+// accounts of removed bindings belong to it, and are listed only without it.
+func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
+	var found []services.Resource
+	instances := map[string]bool{}
+	err := database.Ask(ctx, b.pool,
+		database.Answer{Query: "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA UNION SELECT name FROM full_databases ORDER BY 1", Scan: func(rows *sql.Rows) error {
+			var name string
+			err := rows.Scan(&name)
+			if instance, ours := b.names.rule.Instance(name); ours {
+				instances[instance] = true
+				found = append(found, services.Resource{Instance: instance, Name: name})
+			}
+			return err
+		}},
+		database.Answer{Query: "SELECT name, locked, database_name FROM accounts ORDER BY 1", Scan: func(rows *sql.Rows) error {
+			var name, owner string
+			var locked bool
+			err := rows.Scan(&name, &locked, &owner)
+			binding, _ := b.names.rule.Instance(name)
+			instance, _ := b.names.rule.Instance(owner)
+			if !locked || !instances[instance] {
+				found = append(found, services.Resource{Instance: instance, Binding: binding, Name: name})
+			}
+			return err
+		}})
+	return found, explain("list databases and accounts", err)
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// What the parameters ask for is what the server made.
+// The database has the parameters' character set and collation.
 func TestCharacterSets(t *testing.T) {
 	server := newServer(t)
 	b := server.backend(t)
@@ -101,7 +101,7 @@ func TestConfig(t *testing.T) {
 		{"no user", `{"url": "mysql://h/x"}`, "url: must be mysql://"},
 		{"no password", `{"url": "mysql://a@h/x"}`, "url: must have a password"},
 		{"options", `{"url": "mysql://a:secret@h/x?tls=true"}`, "url: takes no options"},
-		{"a port that is none", `{"url": "mysql://a:secret@h:99999/x"}`, "url: the port"},
+		{"an invalid port", `{"url": "mysql://a:secret@h:99999/x"}`, "url: has an invalid port"},
 		{"a database with a quote", "{\"url\": \"mysql://a:secret@h/x`y\"}", "url: the database"},
 		{"a tenant's database", `{"url": "mysql://a:secret@h/c_x"}`, "url: the database must not begin"},
 		{"no such tls", `{"url": "mysql://a:secret@h", "tls": "yes"}`, "tls: must be"},
@@ -144,7 +144,7 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// Whatever the server says, it is explained, and the cause stays with it.
+// Every error is explained, and wraps its cause.
 func TestExplain(t *testing.T) {
 	cause := errors.New("x")
 	if err := explain("do it", cause); !errors.Is(err, cause) || err.Error() != "do it: x" {

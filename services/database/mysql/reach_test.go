@@ -5,8 +5,7 @@ import (
 	"testing"
 )
 
-// reach tries to get from one instance into another, and into what is the
-// administrator's and the server's.
+// reach tries to reach another instance, the administrator's database and the server.
 func reach(t *testing.T, mine, theirs map[string]any) {
 	ctx := testContext(t)
 	theirName, theirUser := theirs["database"].(string), theirs["username"].(string)

@@ -30,7 +30,7 @@ func readme(t *testing.T) string {
 	return string(text)
 }
 
-// The README's examples are what they say.
+// The README's examples are valid.
 func TestReadme(t *testing.T) {
 	examples := map[string]json.RawMessage{}
 	for _, m := range regexp.MustCompile("(?s)```json (\\w+)\n(.*?)```").FindAllStringSubmatch(readme(t), -1) {
@@ -64,8 +64,7 @@ func TestReadme(t *testing.T) {
 	}
 }
 
-// What the README has root type into the client makes an administrator that
-// works, also over one that is there.
+// The README's commands for root make an administrator, also over an existing one.
 func TestReadmeSetsUpAServer(t *testing.T) {
 	server := newServer(t)
 	client, err := exec.LookPath("mariadb")

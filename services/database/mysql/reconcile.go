@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/database"
@@ -16,89 +17,46 @@ func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Pla
 	if len(r.Instances) == 0 {
 		return result, nil
 	}
-	known, err := b.look(ctx, r.Instances)
+	databases := make([]string, len(r.Instances))
+	for i, inst := range r.Instances {
+		databases[i] = b.names.database(inst.Name)
+	}
+	states, answers := b.stateOf(databases...)
+	if err := database.Ask(ctx, b.pool, answers...); err != nil {
+		return result, explain("look at the databases", err)
+	}
+	sizes, err := b.sizes(ctx, r.Instances, states)
 	if err != nil {
 		return result, err
 	}
-	sizes, err := b.sizes(ctx, r.Instances, known)
-	if err != nil {
-		return result, err
-	}
-	for _, inst := range r.Instances {
-		database := b.names.database(inst.Name)
-		note, err := b.hold(ctx, inst, known[database], sizes[database])
+	for i, inst := range r.Instances {
+		note, err := b.reconcileInstance(ctx, inst, states[databases[i]], sizes[databases[i]])
 		result.Record(inst.ID, services.Condition{Reason: services.OverQuota, Message: note}, err)
 	}
 	return result, nil
 }
 
-// hold enforces the plan on one database, and returns what its user should know.
-func (b *backend) hold(ctx context.Context, inst instance, st *state, size footprint) (note string, err error) {
-	used := size.used()
+// reconcileInstance enforces the plan on one database, and returns what its user should know.
+func (b *backend) reconcileInstance(ctx context.Context, inst instance, st *state, size footprint) (note string, err error) {
 	if !st.full && (!st.exists || size.unseen) {
 		return "", nil // being made or removed, or the next round's
 	}
-	note = st.note(used, inst.Plan)
-	if size.unseen || st.inSync(used, inst.Plan) {
+	quota := st.quota(size.used(), inst.Plan)
+	note = quota.Note("delete, truncate or drop, or choose a larger plan")
+	if size.unseen || quota.InSync(st.locked()) {
 		return note, nil
 	}
 	err = b.reconcileDatabase(ctx, inst)
-	if _, goesOn := errors.AsType[*services.NotYetError](err); err != nil && !goesOn {
+	if _, pending := errors.AsType[*services.NotYetError](err); err != nil && !pending {
 		return note, fmt.Errorf("database of instance %s: %w", inst.ID, err)
 	}
 	return note, nil
 }
 
-// inSync says whether the database is as its plan demands.
-func (st *state) inSync(used services.Size, p Plan) bool {
-	if st.full {
-		return !usage.MayResume(used, p.Storage) && st.locked()
-	}
-	return !usage.Exceeds(used, p.Storage)
-}
-
-// note tells the instance's user that writes are refused; empty if they are not.
-func (st *state) note(used services.Size, p Plan) string {
-	if !usage.Exceeds(used, p.Storage) && (!st.full || usage.MayResume(used, p.Storage)) {
-		return ""
-	}
-	return usage.WritesRefused(used, p.Storage) + ": delete, truncate or drop, or choose a larger plan"
-}
-
-// look reads what exists of the instances, in one round trip.
-func (b *backend) look(ctx context.Context, instances []instance) (map[string]*state, error) {
-	known, databases, patterns := map[string]*state{}, make([]string, len(instances)), make([]string, len(instances))
-	for i, inst := range instances {
-		databases[i] = b.names.database(inst.Name)
-		patterns[i] = pattern(databases[i])
-		known[databases[i]] = &state{database: databases[i]}
-	}
-	var name string
-	err := database.Ask(ctx, b.pool,
-		database.Answer{Query: "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME IN (" + literals(databases) + ")", Scan: func(rows *sql.Rows) error {
-			err := rows.Scan(&name)
-			known[name].exists = true
-			return err
-		}},
-		database.Answer{Query: "SELECT name, locked, rights, database_name FROM accounts WHERE pattern IN (" + literals(patterns) + ")", Scan: func(rows *sql.Rows) error {
-			var a account
-			err := rows.Scan(&a.name, &a.locked, &a.rights, &name)
-			known[name].accounts = append(known[name].accounts, a)
-			return err
-		}},
-		database.Answer{Query: "SELECT name, sessions_ended FROM full_databases WHERE name IN (" + literals(databases) + ")", Scan: func(rows *sql.Rows) error {
-			var ended bool
-			err := rows.Scan(&name, &ended)
-			known[name].full, known[name].ended = true, ended
-			return err
-		}})
-	return known, explain("look at the databases", err)
-}
-
-// sizes measures the instances' databases. Each round looks closely into those whose files
-// are suspect and one more, because files do not show the texts of views and triggers. It
-// begins with another instance each time, so that it reaches each one.
-func (b *backend) sizes(ctx context.Context, instances []instance, known map[string]*state) (map[string]footprint, error) {
+// sizes measures the instances' databases. Each round looks into those whose files are
+// suspect and one more, because files do not show the texts of views and triggers. It begins
+// with another instance each time, so that it reaches each one.
+func (b *backend) sizes(ctx context.Context, instances []instance, states map[string]*state) (map[string]footprint, error) {
 	first := int(b.rounds.Add(1)) % len(instances)
 	databases, storage := make([]string, len(instances)), map[string]services.Size{}
 	for i, inst := range instances {
@@ -107,27 +65,163 @@ func (b *backend) sizes(ctx context.Context, instances []instance, known map[str
 	}
 	next := databases[first]
 	return measure(ctx, b.pool, append(databases[first:], databases[:first]...), func(name string, files services.Size) bool {
-		return known[name].full || usage.Exceeds(files, storage[name]) || name == next && storage[name] != 0
+		return states[name].full || usage.Exceeds(files, storage[name]) || name == next && storage[name] != 0
 	})
 }
 
 // reconcileDatabase enforces the plan on one instance, unless another session works on it:
 // then the next round does.
 func (b *backend) reconcileDatabase(ctx context.Context, inst instance) error {
-	s, st, err := b.begin(ctx, attempt, b.names.database(inst.Name))
+	err := b.work(ctx, ifFree, b.names.database(inst.Name), func(s *session, st *state) error {
+		if !st.exists && !st.full {
+			return nil
+		}
+		used, err := s.used(ctx, st, inst.Plan)
+		if err != nil {
+			return err
+		}
+		return s.enforce(ctx, st, used, inst.Plan)
+	})
 	if errors.Is(err, errBusy) {
 		return nil
 	}
-	if err != nil {
-		return err
+	return err
+}
+
+// An instance that uses more than its plan's storage is locked: the accounts that may write
+// can only read, delete, truncate and drop. The mark in full_databases is set first and
+// removed last, so that it applies to new bindings, and that an interrupted change continues.
+
+func (st *state) quota(used services.Size, p Plan) database.Quota {
+	return database.Quota{Used: used, Storage: p.Storage, Marked: st.full}
+}
+
+// enforce locks or unlocks the instance where its size asks for that.
+func (s *session) enforce(ctx context.Context, st *state, used services.Size, p Plan) error {
+	switch quota := st.quota(used, p); {
+	case quota.Resumes():
+		return explain("let a database be written to again", s.unlock(ctx, st))
+	case quota.Exceeded():
+		return explain("make a full database read-only", s.lock(ctx, st))
 	}
-	defer s.release(ctx)
-	if !st.exists && !st.full {
+	return nil
+}
+
+// locked says whether a marked instance is completely locked.
+func (st *state) locked() bool {
+	return st.ended && len(st.named(func(a account) bool { return a.rights == fullRights })) == 0
+}
+
+// lock revokes the right to write from the accounts, also from those of removed bindings,
+// whose procedures remain.
+func (s *session) lock(ctx context.Context, st *state) error {
+	if st.locked() {
 		return nil
 	}
-	used, err := s.used(ctx, st, inst.Plan)
+	n := literal(st.database)
+	err := s.Exec(ctx, append([]string{"INSERT IGNORE INTO full_databases (name) VALUES (" + n + ")"}, st.setRights(overQuotaRights)...)...)
 	if err != nil {
 		return err
 	}
-	return s.enforce(ctx, st, used, inst.Plan)
+	// A session keeps the rights that it had when it chose its database.
+	if err := s.endWriters(ctx, st); err != nil {
+		return err
+	}
+	return s.Exec(ctx, "UPDATE full_databases SET sessions_ended = TRUE WHERE name = "+n)
+}
+
+// unlock gives the right to write back.
+func (s *session) unlock(ctx context.Context, st *state) error {
+	if rights := st.setRights(fullRights); len(rights) > 0 {
+		if err := s.Exec(ctx, rights...); err != nil {
+			return err
+		}
+	}
+	if err := s.endWriters(ctx, st); err != nil {
+		return err
+	}
+	return s.Exec(ctx, "DELETE FROM full_databases WHERE name = "+literal(st.database))
+}
+
+func (st *state) setRights(level rights) []string {
+	var statements []string
+	for _, name := range st.named(account.writes) {
+		statements = append(statements, call("set_rights", name, st.database, string(level)))
+	}
+	return statements
+}
+
+func (s *session) endWriters(ctx context.Context, st *state) error {
+	return s.endSessions(ctx, "end_sessions", st.named(func(a account) bool { return a.writes() && a.live() }))
+}
+
+// footprint is what a database takes.
+type footprint struct {
+	files services.Size // of its tables, which DELETE never shrinks
+	free  services.Size // how much of them their tables can use again
+	texts services.Size // of its routines, which the server stores elsewhere, views and triggers
+	// unseen says that there was no time to look closely.
+	unseen bool
+}
+
+// used counts against the plan's storage: what is in use, so that deleting helps, but at
+// least half of the files, so that filling and emptying one table after the other does not
+// give unlimited disk space.
+func (u footprint) used() services.Size { return max(u.files-u.free, u.files/2) + u.texts }
+
+// measure returns how large databases are. One query reads the files and routines of all. It
+// then looks into those that closely selects, for which the server opens all their tables,
+// and leaves the rest for the next time if that takes too long.
+func measure(ctx context.Context, q database.Querier, databases []string, closely func(name string, files services.Size) bool) (map[string]footprint, error) {
+	sizes := map[string]footprint{}
+	err := database.Query(ctx, q, call("sizes"), func(rows *sql.Rows) error {
+		var name string
+		var files, routines services.Size
+		if err := rows.Scan(&name, &files, &routines); err != nil {
+			return err
+		}
+		u := sizes[name]
+		sizes[name] = footprint{files: u.files + files, texts: u.texts + routines}
+		return nil
+	})
+	if err != nil {
+		return nil, explain("ask how large the databases are", err)
+	}
+	end := time.Now().Add(lookBudget)
+	for _, name := range databases {
+		if !closely(name, sizes[name].files) {
+			continue
+		}
+		u := sizes[name]
+		u.unseen = time.Now().After(end)
+		if !u.unseen {
+			if u, err = lookInside(ctx, q, name, u); err != nil {
+				return nil, explain("look into database "+name, err)
+			}
+		}
+		sizes[name] = u
+	}
+	return sizes, nil
+}
+
+// lookTime bounds the look into one database, in seconds, and lookBudget that into all: a
+// tenant with very many tables must not delay the others.
+const (
+	lookTime   = "5"
+	lookBudget = 15 * time.Second
+)
+
+// lookInside adds what only a look into a database shows. If that takes too long, none of
+// its files counts as free.
+func lookInside(ctx context.Context, q database.Querier, name string, u footprint) (footprint, error) {
+	err := database.Query(ctx, q, within(lookTime, call("inside", name)), func(rows *sql.Rows) error {
+		var texts services.Size
+		err := rows.Scan(&u.free, &texts)
+		u.texts += texts
+		return err
+	})
+	if is(err, statementTimeout) {
+		return u, nil
+	}
+	return u, err
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// The server is restarted while the backend and applications are at work.
+// The server is restarted while the backend and applications are connected.
 func TestServerRestarts(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)
@@ -46,8 +46,8 @@ func TestServerRestarts(t *testing.T) {
 	server.nothingLeft(t)
 }
 
-// A server that takes connections and says nothing, or nothing more, and one that
-// talks nonsense, end in an error in time; nobody but the operator can mend it.
+// A server that accepts connections and sends nothing, or nothing more, and one that sends
+// nonsense cause an error in time that is not reported as the user's.
 func TestStrangeServers(t *testing.T) {
 	server := newServer(t)
 	servicetest.RunStrangeServers(t, server.small(), map[string]servicetest.Strange{
@@ -61,7 +61,7 @@ func TestStrangeServers(t *testing.T) {
 	})
 }
 
-// small is what servicetest needs of the suite where servers are in trouble.
+// small is the part of the suite that servicetest needs for faulty servers.
 func (s *testServer) small() servicetest.Suite {
 	raw := func(s string) json.RawMessage { return json.RawMessage(s) }
 	return servicetest.Suite{
@@ -77,8 +77,7 @@ func (s *testServer) small() servicetest.Suite {
 	}
 }
 
-// Whoever holds every connection of the server, and knocks for more, does not
-// keep the administrator out.
+// The administrator can connect while applications hold all connections and ask for more.
 func TestAdministratorGetsIntoAFullServer(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)
@@ -105,14 +104,14 @@ func TestAdministratorGetsIntoAFullServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop()
-	// The sessions that were cut count until the server has cleared them away.
+	// The server counts ended sessions for a moment.
 	eventually(t, func() bool { return server.root.PingContext(ctx) == nil })
 	server.exec(t, "SET GLOBAL max_connections = 100")
 	server.nothingLeft(t)
 }
 
-// knock opens session after session, and goes on when the server has no more,
-// which full is told; the returned function ends that and the sessions.
+// knock opens sessions, also when the server has no more connections, which full reports; the
+// returned function ends all that.
 func knock(ctx context.Context, credentials map[string]any, full func()) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var knocking sync.WaitGroup
@@ -135,7 +134,7 @@ func knock(ctx context.Context, credentials map[string]any, full func()) (stop f
 	return func() { cancel(); knocking.Wait() }
 }
 
-// A tenant who guesses at lock names does not hold the broker up.
+// A tenant that guesses lock names does not block the broker.
 func TestTenantsLocksDoNotHoldTheBroker(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t)

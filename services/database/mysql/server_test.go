@@ -67,8 +67,8 @@ func parsed(t *testing.T, address string) *url.URL {
 	return u
 }
 
-// config is the backend's configuration for the server at address; what
-// applications are told is the server's own.
+// config is the backend's configuration for a proxy at address; applications connect to the
+// server.
 func (s *testServer) config(address string) json.RawMessage {
 	u := *s.admin
 	u.Host = address
@@ -122,8 +122,8 @@ func (s *testServer) left(t *testing.T) []string {
 	return left
 }
 
-// everything selects what there is of names that fit: databases, accounts and
-// their rights, marks, sessions, routines.
+// everything selects databases, accounts and their rights, marks, sessions and routines whose
+// names fit.
 func everything(fit string) string {
 	return `SELECT CONCAT('database ', SCHEMA_NAME) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME ` + fit + `
 		UNION SELECT CONCAT('account ', User) FROM mysql.global_priv WHERE User ` + fit + `
@@ -183,8 +183,13 @@ func dialled(t *testing.T, c services.Credentials) *client {
 		t.Fatalf("connect with the credentials: %v", err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	return s.(*client)
+	return clientOf(s)
 }
+
+// client is an application's session.
+type client struct{ *database.Session }
+
+func clientOf(s services.Session) *client { return &client{s.(*database.Session)} }
 
 // run runs statements as the application, one after the other.
 func (c *client) run(t *testing.T, statements ...string) error {
@@ -216,12 +221,12 @@ func (c *client) ask(t *testing.T, query string) string {
 	return text
 }
 
-// eventually fails t where something does not become true in a few seconds.
+// eventually fails t if something does not become true.
 func eventually(t *testing.T, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); !is(); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !is(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("still not so after a minute")
+			t.Fatal("the condition did not become true in two minutes")
 		}
 	}
 }

@@ -3,6 +3,8 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -32,39 +34,48 @@ type rights string
 
 const (
 	fullRights rights = "full"
-	// overRights are for a database that has used up its storage: to read, to
+	// overQuotaRights are for a database that has used up its storage: to read, to
 	// delete, truncate and drop, not to write.
-	overRights rights = "over"
-	readRights rights = "read"
+	overQuotaRights rights = "over"
+	readRights      rights = "read"
 )
 
 // writes says whether the account is of a read_write binding.
-func (a account) writes() bool { return a.rights == fullRights || a.rights == overRights }
+func (a account) writes() bool { return a.rights == fullRights || a.rights == overQuotaRights }
 
-// begin takes the instance's lock and reads its state, in one round trip.
-func (b *backend) begin(ctx context.Context, wait time.Duration, name string) (*session, *state, error) {
-	st := &state{database: name}
-	s, err := b.locked(ctx, wait, name,
-		database.Answer{Query: existence(name), Scan: database.One(&st.exists)},
-		database.Answer{Query: "SELECT name, locked, rights FROM accounts WHERE pattern = " + literal(pattern(name)), Scan: func(rows *sql.Rows) error {
-			var a account
-			err := rows.Scan(&a.name, &a.locked, &a.rights)
-			st.accounts = append(st.accounts, a)
-			return err
-		}},
-		database.Answer{Query: "SELECT sessions_ended FROM full_databases WHERE name = " + literal(name), Scan: func(rows *sql.Rows) error {
-			st.full = true
-			return rows.Scan(&st.ended)
-		}})
-	if err != nil {
-		return nil, nil, explain("ask the server what exists", err)
-	}
-	return s, st, nil
+// work runs do under the instance's lock, with its state.
+func (b *backend) work(ctx context.Context, wait time.Duration, name string, do func(*session, *state) error) error {
+	states, answers := b.stateOf(name)
+	return b.locked(ctx, wait, name, func(s *session) error { return do(s, states[name]) }, answers...)
 }
 
-// existence asks whether a database exists.
-func existence(name string) string {
-	return "SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = " + literal(name)
+// stateOf returns the states of databases, and the queries that fill them.
+func (b *backend) stateOf(databases ...string) (map[string]*state, []database.Answer) {
+	states, patterns := map[string]*state{}, make([]string, len(databases))
+	for i, name := range databases {
+		states[name] = &state{database: name}
+		patterns[i] = pattern(name)
+	}
+	var name string
+	return states, []database.Answer{
+		{Query: "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME IN (" + literals(databases) + ")", Scan: func(rows *sql.Rows) error {
+			err := rows.Scan(&name)
+			states[name].exists = true
+			return err
+		}},
+		{Query: "SELECT database_name, name, locked, rights FROM accounts WHERE pattern IN (" + literals(patterns) + ")", Scan: func(rows *sql.Rows) error {
+			var a account
+			err := rows.Scan(&name, &a.name, &a.locked, &a.rights)
+			states[name].accounts = append(states[name].accounts, a)
+			return err
+		}},
+		{Query: "SELECT name, sessions_ended FROM full_databases WHERE name IN (" + literals(databases) + ")", Scan: func(rows *sql.Rows) error {
+			var ended bool
+			err := rows.Scan(&name, &ended)
+			states[name].full, states[name].ended = true, ended
+			return err
+		}},
+	}
 }
 
 // named returns the names of the wanted accounts.
@@ -82,3 +93,67 @@ func (st *state) named(wanted func(account) bool) []string {
 func anybody(account) bool { return true }
 
 func (a account) live() bool { return !a.locked }
+
+// session is one connection of the administrator. Administrative statements commit at once,
+// so that there are no transactions: steps are ordered so that a repeated call can continue
+// after any of them.
+type session struct{ *database.Conn }
+
+// patience is how long to wait for an instance's lock; ifFree does not wait.
+const (
+	patience = 10 * time.Second
+	ifFree   = 0
+)
+
+// errBusy says that another session holds an instance's lock.
+var errBusy = errors.New("another process works on this database; the broker retries")
+
+const unlock = "DO RELEASE_ALL_LOCKS()"
+
+// locked runs do under the lock of a database, with the results of queries.
+func (b *backend) locked(ctx context.Context, wait time.Duration, name string, do func(*session) error, state ...database.Answer) error {
+	lock := database.Answer{
+		Query: fmt.Sprintf("SELECT GET_LOCK(%s, %d)", literal(lockName(b.password, name)), int(wait.Seconds())),
+		Scan: func(rows *sql.Rows) error {
+			var got sql.NullInt64
+			if err := rows.Scan(&got); err != nil || got.Int64 == 1 {
+				return err
+			}
+			return errBusy
+		},
+	}
+	return b.pool.Work(ctx, func(c *database.Conn) error { return do(&session{c}) }, lock, state...)
+}
+
+// endSessions ends the sessions of accounts by one of the procedures
+// end_sessions and close_account, and waits for their end.
+func (s *session) endSessions(ctx context.Context, procedure string, accounts []string) error {
+	if len(accounts) == 0 {
+		return nil
+	}
+	left := 0
+	answers := make([]database.Answer, len(accounts))
+	for i, account := range accounts {
+		answers[i] = database.Answer{Query: call(procedure, account), Scan: func(rows *sql.Rows) error {
+			var sessions int
+			err := rows.Scan(&sessions)
+			left += sessions
+			return err
+		}}
+	}
+	err := database.Ask(ctx, s, answers...)
+	if err == nil && left > 0 {
+		return database.SessionsEnding()
+	}
+	return err
+}
+
+// call is the text of a call of one of administrator.sql's procedures.
+func call(procedure string, args ...string) string {
+	return "CALL " + procedure + "(" + literals(args) + ")"
+}
+
+// within is a statement with a time limit in seconds.
+func within(seconds, statement string) string {
+	return "SET STATEMENT max_statement_time = " + seconds + " FOR " + statement
+}

@@ -9,13 +9,13 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// Two statements: what is not in a table yet takes none of its storage.
+// They are separate statements: rows count only once they are in the table.
 const (
 	makeBig = `CREATE TABLE big (n INT PRIMARY KEY, filler VARCHAR(700))`
 	fill    = `INSERT INTO big SELECT seq, REPEAT(MD5(seq), 20) FROM seq_1_to_16000`
 )
 
-// full is an instance of 4 MB: a writer, a reader, a big table.
+// full is an instance of 4 MB to fill: with a writer and a reader.
 type full struct {
 	server         *testServer
 	b              *backend
@@ -41,7 +41,7 @@ func newFull(t *testing.T) *full {
 	return f
 }
 
-func (f *full) keep(t *testing.T) string {
+func (f *full) reconcile(t *testing.T) string {
 	t.Helper()
 	notes, err := servicetest.Once(f.b).Reconcile(testContext(t), []Plan{f.inst.Plan}, []instance{f.inst})
 	if err != nil {
@@ -52,11 +52,11 @@ func (f *full) keep(t *testing.T) string {
 
 func TestStorageLimit(t *testing.T) {
 	f := newFull(t)
-	if note := f.keep(t); note != "" {
+	if note := f.reconcile(t); note != "" {
 		t.Fatalf("a note of an empty database: %q", note)
 	}
 	f.writer.must(t, "CREATE PROCEDURE grow() INSERT INTO big VALUES (0, 'x')", fill)
-	if note := f.keep(t); !strings.Contains(note, "of 4 MB used; writes are refused until less than 3.8 MB") {
+	if note := f.reconcile(t); !strings.Contains(note, "of 4 MB used; writes are refused until less than 3.8 MB") {
 		t.Fatalf("note: %q", note)
 	}
 	if f.writer.Ping(testContext(t)) == nil {
@@ -67,16 +67,15 @@ func TestStorageLimit(t *testing.T) {
 	writer.must(t, "SELECT COUNT(*) FROM big")
 	f.reader.must(t, "SELECT COUNT(*) FROM big")
 
-	// A binding made now is held to it as well, and a round that has nothing
-	// to do leaves its session alone.
+	// A new binding cannot write either, and a round with nothing to do does not end its
+	// session.
 	_, late := bound(t, f.b, f.inst, "late", access.ReadWrite)
 	lateClient := dialled(t, late)
 	f.refused(t, lateClient)
-	f.keep(t)
+	f.reconcile(t)
 	lateClient.must(t, "DELETE FROM big WHERE n = 1")
 
-	// One that goes and comes again does not get out of it either, nor does
-	// what it defined.
+	// A binding that is removed and made again cannot write either, nor can what it defined.
 	if err := servicetest.Patient(f.b).Unbind(testContext(t), f.inst, f.writing); err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +86,7 @@ func TestStorageLimit(t *testing.T) {
 	f.refused(t, dialled(t, f.writerCreds))
 
 	dialled(t, f.writerCreds).must(t, "TRUNCATE big")
-	if note := f.keep(t); note != "" {
+	if note := f.reconcile(t); note != "" {
 		t.Fatalf("note after truncating: %q", note)
 	}
 	dialled(t, f.writerCreds).must(t, "INSERT INTO big VALUES (1, '')", "CREATE TABLE more (n INT)", "CALL grow()")
@@ -95,7 +94,7 @@ func TestStorageLimit(t *testing.T) {
 	f.remove(t)
 }
 
-// refused shows that an application cannot write.
+// refused fails the test if an application can write.
 func (f *full) refused(t *testing.T, c *client) {
 	t.Helper()
 	for _, refused := range []string{
@@ -127,22 +126,21 @@ func (f *full) remove(t *testing.T) {
 	f.server.nothingLeft(t)
 }
 
-// What was deleted no longer counts, though the files stay as large.
+// Deleted rows do not count, although the files do not shrink.
 func TestDeletingFreesStorage(t *testing.T) {
 	f := newFull(t)
 	f.inst.Plan.Storage = 12 << 20
 	f.writer.must(t, fill)
-	if f.keep(t) == "" {
+	if f.reconcile(t) == "" {
 		t.Fatal("no note of a full database")
 	}
 	dialled(t, f.writerCreds).must(t, "DELETE FROM big WHERE n > 100")
-	eventually(t, func() bool { return f.keep(t) == "" })
+	eventually(t, func() bool { return f.reconcile(t) == "" })
 	dialled(t, f.writerCreds).must(t, "INSERT INTO big VALUES (0, '')")
 	f.remove(t)
 }
 
-// Who fills and empties one table after the other gets twice the storage on
-// the disk, and no more.
+// Filling and emptying one table after the other takes at most twice the storage on the disk.
 func TestEmptyFilesCount(t *testing.T) {
 	f := newFull(t)
 	f.inst.Plan.Storage = 12 << 20
@@ -150,12 +148,12 @@ func TestEmptyFilesCount(t *testing.T) {
 		f.writer.must(t, "CREATE TABLE "+table+" LIKE big",
 			"INSERT INTO "+table+" SELECT seq, REPEAT(MD5(seq), 20) FROM seq_1_to_9000", "DELETE FROM "+table)
 	}
-	if note := f.keep(t); note == "" {
+	if note := f.reconcile(t); note == "" {
 		t.Fatal("no note of files twice as large as the storage")
 	}
 	expect(t, dialled(t, f.writerCreds).run(t, "INSERT INTO big VALUES (0, '')"), "denied")
 	dialled(t, f.writerCreds).must(t, "DROP TABLE one, two")
-	if note := f.keep(t); note != "" {
+	if note := f.reconcile(t); note != "" {
 		t.Fatalf("note: %q", note)
 	}
 	f.remove(t)
@@ -165,38 +163,37 @@ func TestEmptyFilesCount(t *testing.T) {
 func TestRoutinesCount(t *testing.T) {
 	f := newFull(t)
 	f.writer.must(t, "CREATE PROCEDURE hoard() SELECT '"+strings.Repeat("x", 5<<20)+"'")
-	if f.keep(t) == "" {
+	if f.reconcile(t) == "" {
 		t.Fatal("no note")
 	}
 	writer := dialled(t, f.writerCreds)
 	expect(t, writer.run(t, "CREATE PROCEDURE more() SELECT 1"), "denied")
 	writer.must(t, "DROP PROCEDURE hoard")
-	if note := f.keep(t); note != "" {
+	if note := f.reconcile(t); note != "" {
 		t.Fatalf("note: %q", note)
 	}
 	f.remove(t)
 }
 
-// So do those of views and triggers, which the server keeps in files that it does
-// not measure.
+// So do those of views and triggers, which the server stores in files that it does not measure.
 func TestTextsCount(t *testing.T) {
 	f := newFull(t)
 	f.writer.must(t, "CREATE TABLE filled (n INT)")
 	long := "'" + strings.Repeat("x", 2<<20) + "'"
 	for name, hoard := range map[string][2]string{
 		"view": {"CREATE VIEW hoard AS SELECT " + long + " AS x", "DROP VIEW hoard"},
-		// The right to drop a trigger is the one to make it: it goes with its table.
+		// Dropping a trigger takes the right to create one: it is dropped with its table.
 		"trigger": {"CREATE TRIGGER hoard BEFORE INSERT ON filled FOR EACH ROW SET @x = " + long + ", @y = " + long, "DROP TABLE filled"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			writer := dialled(t, f.writerCreds)
 			writer.must(t, hoard[0])
-			if f.keep(t) == "" {
+			if f.reconcile(t) == "" {
 				t.Fatal("no note")
 			}
 			expect(t, dialled(t, f.writerCreds).run(t, "INSERT INTO big VALUES (0, '')"), "denied")
 			dialled(t, f.writerCreds).must(t, hoard[1])
-			if note := f.keep(t); note != "" {
+			if note := f.reconcile(t); note != "" {
 				t.Fatalf("note: %q", note)
 			}
 			dialled(t, f.writerCreds).must(t, "REPLACE INTO big VALUES (0, '')")
@@ -205,14 +202,14 @@ func TestTextsCount(t *testing.T) {
 	f.remove(t)
 }
 
-// An application that drops its own full database can make it again.
+// A full database that its application dropped is created again.
 func TestFullDatabaseDropped(t *testing.T) {
 	f := newFull(t)
 	f.writer.must(t, fill)
-	f.keep(t)
+	f.reconcile(t)
 	name := f.b.names.database(f.inst.Name)
 	dialled(t, f.writerCreds).must(t, "DROP DATABASE "+name)
-	if note := f.keep(t); note != "" {
+	if note := f.reconcile(t); note != "" {
 		t.Fatalf("note: %q", note)
 	}
 	without := f.writerCreds.Values
@@ -221,8 +218,7 @@ func TestFullDatabaseDropped(t *testing.T) {
 	f.remove(t)
 }
 
-// A plan with less storage than is used is refused, and so is one with fewer
-// bindings than there are.
+// A plan with less storage or fewer bindings than are used is refused.
 func TestUpdateToLess(t *testing.T) {
 	f := newFull(t)
 	f.inst.Plan.Storage = 0

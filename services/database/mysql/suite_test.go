@@ -73,13 +73,12 @@ func breaks(statement string) func(context.Context, map[string]any) error {
 		if err != nil {
 			return err
 		}
-		_, err = s.(*client).Conn.ExecContext(ctx, statement)
+		_, err = clientOf(s).Conn.ExecContext(ctx, statement)
 		return errors.Join(err, s.Close())
 	}
 }
 
-// leftOf looks for everything that has the name of the instance or of one of
-// its bindings.
+// leftOf looks for everything that is named after the instance or one of its bindings.
 func (s *testServer) leftOf(ctx context.Context, instance string, bindings []string) ([]string, error) {
 	return s.column(ctx, everything("REGEXP '"+strings.Join(append(bindings, instance), "|")+"'"))
 }
@@ -93,7 +92,7 @@ func limitsThatHold() []servicetest.Limit {
 	}
 }
 
-// openSessions opens n sessions and returns how many were let in.
+// openSessions opens n sessions and returns how many the server accepted.
 func openSessions(t *testing.T, n int, credentials map[string]any) int {
 	t.Helper()
 	in := 0

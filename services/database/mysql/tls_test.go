@@ -19,8 +19,8 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// Where the configuration says TLS, nobody gets in without it, and a server
-// that another authority vouches for is not believed.
+// With TLS in the configuration, no client can connect without it, and a certificate of another
+// authority is refused.
 func TestTLS(t *testing.T) {
 	identity := newIdentity(t)
 	options := map[string]any{"tls": tlsVerify, "ca": string(identity.Certificate)}

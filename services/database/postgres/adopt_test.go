@@ -17,8 +17,8 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// legacy makes a database as somebody would have used for years: owned by one role,
-// with tables of another one, a view, a function and an extension of the superuser's.
+// legacy makes a database as after years of use: one role owns it, another one its tables;
+// it has a view, a function and an extension of the superuser's.
 func (s *testServer) legacy(t *testing.T, name string) {
 	t.Helper()
 	s.exec(t, fmt.Sprintf(`CREATE ROLE %[1]s_app LOGIN PASSWORD 'p'; CREATE ROLE %[1]s_owner; GRANT %[1]s_app, %[1]s_owner TO chandler_admin`, name))
@@ -73,8 +73,8 @@ func (s *testServer) inDatabase(t *testing.T, name, statements string) {
 	}
 }
 
-// adopted checks that the instance has what was in the legacy database, and that
-// nobody else gets in.
+// adopted checks that the instance has the legacy database's contents, and that no other
+// role can connect.
 func (s *testServer) adopted(t *testing.T, b *backend, inst instance, name string) {
 	t.Helper()
 	bd := newBinding(t, inst, "after", "")
@@ -92,7 +92,7 @@ func (s *testServer) adopted(t *testing.T, b *backend, inst instance, name strin
 	old.User, old.Path = url.UserPassword(name+"_app", "p"), "/"+b.names.instance(inst.Name).database
 	if session, err := dial(testContext(t), map[string]any{"uri": old.String() + "?sslmode=disable"}); err == nil {
 		_ = session.Close()
-		t.Error("who used the database before still gets in")
+		t.Error("a previous user of the database can still connect")
 	}
 	if err := servicetest.Patient(b).Unbind(testContext(t), inst, bd); err != nil {
 		t.Fatal(err)
@@ -108,8 +108,8 @@ func (s *testServer) adopted(t *testing.T, b *backend, inst instance, name strin
 	}
 }
 
-// adopt adopts as the engine does: it calls again while the backend says NotYet,
-// and tells the steps of the first call.
+// adopt calls Adopt until the backend no longer returns NotYet, as the engine does, and
+// returns the steps of the first call.
 func adopt(t *testing.T, b *backend, inst instance, resource string) (steps []string, err error) {
 	t.Helper()
 	err = servicetest.ToTheEnd(testContext(t), func(ctx context.Context) error {
@@ -146,7 +146,7 @@ func TestAdopt(t *testing.T) {
 	if err != nil || len(again) != 1 || !strings.Contains(again[0], `"legacy_one" was adopted before: it is adopt_`) {
 		t.Errorf("again: %q, %v", again, err)
 	}
-	if _, err := b.Adopt(testContext(t), services.AdoptRequest[Plan, InstanceParams]{Instance: inst, Resource: "legacy_two"}); err == nil || !strings.Contains(err.Error(), `there is no database "legacy_two"`) {
+	if _, err := b.Adopt(testContext(t), services.AdoptRequest[Plan, InstanceParams]{Instance: inst, Resource: "legacy_two"}); err == nil || !strings.Contains(err.Error(), `database "legacy_two" does not exist`) {
 		t.Errorf("another: %v", err)
 	}
 	if err := servicetest.Once(b).Provision(testContext(t), inst); err != nil { // as after a restart of the engine
@@ -155,9 +155,9 @@ func TestAdopt(t *testing.T) {
 	s.adopted(t, b, inst, "legacy_one")
 }
 
-// A session that is still in the database makes the engine call again, and is not
-// waited for.
+// The backend does not wait for a session in the database, but returns NotYet.
 func TestAdoptDoesNotWait(t *testing.T) {
+	t.Parallel()
 	s, ctx := newServer(t), testContext(t)
 	b := s.backend(t, "adoptin")
 	s.legacy(t, "legacy_in")
@@ -167,19 +167,16 @@ func TestAdoptDoesNotWait(t *testing.T) {
 	}
 	in := s.rootIn(t, "legacy_in")
 	late := func() error {
-		admin, st, err := b.begin(ctx, exclusive, b.names.instance(inst.Name), "", versionPart, databasePart, groupsPart)
-		if err != nil {
-			return err
-		}
-		defer admin.release(ctx)
-		src, err := b.source(ctx, admin, st, "legacy_in")
-		if err != nil {
-			return err
-		}
-		if err := in.Ping(); err != nil { // comes in after the look
-			return err
-		}
-		return b.takeOver(ctx, admin, st, inst, src, "legacy_in", []string{"legacy_in_app", "legacy_in_owner"})
+		return b.work(ctx, exclusive, b.names.instance(inst.Name), "", []string{versionPart, databasePart, groupsPart}, func(admin *session, st *state) error {
+			src, err := b.source(ctx, admin, st, "legacy_in")
+			if err != nil {
+				return err
+			}
+			if err := in.Ping(); err != nil { // connects after the broker has looked
+				return err
+			}
+			return b.takeOver(ctx, admin, st, inst.Plan, src)
+		})
 	}
 	began := time.Now()
 	err := late()
@@ -193,7 +190,7 @@ func TestAdoptDoesNotWait(t *testing.T) {
 	s.adopted(t, b, inst, "legacy_in")
 }
 
-// What speaks against it is told all together, and changes nothing.
+// One error names all obstacles, and nothing is changed.
 func TestAdoptRefuses(t *testing.T) {
 	s := newServer(t)
 	b := s.backend(t, "adoptno")
@@ -215,8 +212,8 @@ func TestAdoptRefuses(t *testing.T) {
 			}
 		}
 	}
-	refused("legacy_none", "there is no database")
-	refused("'; DROP DATABASE legacy_no; --", "there is no database")
+	refused("legacy_none", "does not exist")
+	refused("'; DROP DATABASE legacy_no; --", "does not exist")
 	refused("template1", "template")
 	refused(b.names.instance(inst.Name).database, "one of this broker's")
 
@@ -247,7 +244,7 @@ func TestAdoptRefuses(t *testing.T) {
 	refused("legacy_no", "has 1 tables, which would be lost")
 }
 
-// Cut off after each of its calls, a repetition goes on, or finds that it is done.
+// After an interruption at any call, a repeated call continues or has nothing to do.
 func TestAdoptIsCutOff(t *testing.T) {
 	s := newServer(t)
 	for n, cut := 1, true; cut; n++ {

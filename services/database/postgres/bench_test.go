@@ -9,9 +9,8 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// What an instance costs, beside the statement that it costs at least. The
-// calls to the server are counted by a second run through a proxy:
-// TestRoundTrips.
+// The cost of an instance, compared with that of the bare statement. TestRoundTrips counts
+// the calls to the server.
 func BenchmarkVerbs(b *testing.B) {
 	server := newServer(b)
 	backend := server.backend(b, "bench")

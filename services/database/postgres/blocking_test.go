@@ -13,8 +13,8 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// blocks are what a tenant can do to keep the administrator out of his database, or
-// from changing what other tenants' roles have to do with it.
+// blocks are a tenant's ways to keep the administrator out of its database, or from changing
+// what other tenants' roles have in it.
 func (s *testServer) blocks() map[string]func(t *testing.T, mine map[string]any, theirs ...map[string]any) {
 	does := func(statements string) func(t *testing.T, mine map[string]any, theirs ...map[string]any) {
 		return func(t *testing.T, mine map[string]any, theirs ...map[string]any) {
@@ -31,7 +31,7 @@ func (s *testServer) blocks() map[string]func(t *testing.T, mine map[string]any,
 		"a locked table that is all bait": does("BEGIN; LOCK TABLE bait"),
 		"a closed database": func(t *testing.T, mine map[string]any, theirs ...map[string]any) {
 			_ = bait(t, mine, theirs).Close()
-			// A session in another database of the same customer's can do that.
+			// A session in another database of the same customer can do that.
 			s.exec(t, forMine("ALTER DATABASE MINE WITH ALLOW_CONNECTIONS false", mine))
 		},
 	}
@@ -53,8 +53,8 @@ func roles(theirs []map[string]any) string {
 	return idents(names)
 }
 
-// bait refers to the other tenant's roles in every way that a role can be referred
-// to, and returns a session of the tenant's.
+// bait refers to another tenant's role in every possible way, and returns a session of the
+// tenant.
 func bait(t *testing.T, mine map[string]any, theirs []map[string]any) *client {
 	t.Helper()
 	s, named := application(t, mine), roles(theirs)
@@ -67,7 +67,7 @@ func bait(t *testing.T, mine map[string]any, theirs []map[string]any) *client {
 	return s
 }
 
-// Whatever a tenant sets for his database, the administrator gets in.
+// The administrator can connect to a database whatever its tenant has set for it.
 func TestNoSettingKeepsTheAdministratorOut(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "settings")
@@ -110,27 +110,24 @@ func (s *testServer) hostile(t *testing.T) [][]string {
 	return all
 }
 
-// works says what keeps the administrator from its work in a tenant's database: it
-// connects, pauses and changes something, with the server's own settings.
+// works checks that the administrator can work in a tenant's database: it connects, pauses
+// and changes something, with the server's own settings.
 func (b *backend) works(ctx context.Context, database string) error {
-	s, _, err := b.begin(ctx, shared, names{database: database}, "", versionPart)
-	if err != nil {
-		return err
-	}
-	defer s.release(ctx)
-	want, err := s.settings(ctx)
-	if err != nil {
-		return err
-	}
-	return b.inside(ctx, s, database, func(t *session) error {
-		if err := t.exec(ctx, "SELECT pg_catalog.pg_sleep(0.02)"); err != nil {
+	return b.work(ctx, shared, namesOf(database), "", []string{versionPart}, func(s *session, _ *state) error {
+		want, err := s.settings(ctx)
+		if err != nil {
 			return err
 		}
-		got, err := t.settings(ctx)
-		want["lock_timeout"] = got["lock_timeout"]
-		if diff := cmp.Diff(want, got); diff != "" {
-			return errors.Join(err, errors.New(diff))
-		}
-		return t.acting(ctx, []string{database + "_owner"}, "CREATE SCHEMA made", "DROP SCHEMA made")
+		return b.inDatabase(ctx, s, database, func(t *session) error {
+			if err := t.Exec(ctx, "SELECT pg_catalog.pg_sleep(0.02)"); err != nil {
+				return err
+			}
+			got, err := t.settings(ctx)
+			want["lock_timeout"] = got["lock_timeout"]
+			if diff := cmp.Diff(want, got); diff != "" {
+				return errors.Join(err, errors.New(diff))
+			}
+			return t.runAs(ctx, []string{database + "_owner"}, "CREATE SCHEMA made", "DROP SCHEMA made")
+		})
 	})
 }

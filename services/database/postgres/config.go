@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"net/url"
 	"path/filepath"
@@ -9,40 +10,37 @@ import (
 	"time"
 
 	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/cafile"
 	"github.com/chandler-broker/chandler/services/check"
+	"github.com/chandler-broker/chandler/services/database"
 	"github.com/chandler-broker/chandler/services/endpoint"
 	"github.com/chandler-broker/chandler/services/naming"
 )
 
 // Config is the backend's own configuration: one PostgreSQL server.
 type Config struct {
-	// URL is how the administrator connects; its database is where
-	// administrator.sql was run.
+	// URL is the administrator's; administrator.sql was run in its database.
 	URL services.Secret `json:"url"`
-	// Host and Port are what applications are told; default: the URL's.
+	// Host and Port are where applications connect; default: the URL's.
 	Host string `json:"host"`
 	Port uint16 `json:"port"`
-	// SSLMode is what applications are told; default: the URL's, and where it
-	// has none, "disable" on a loopback address or socket and else "require".
+	// SSLMode is the applications'; default: the URL's, or "disable" on a loopback address or
+	// socket and else "require".
 	SSLMode string `json:"sslmode"`
-	// CA or CAFile is the PEM of the authority that signed the server's
-	// certificate, handed out with the credentials.
+	// CA or CAFile is the PEM of the authority that signed the server's certificate.
 	CA     string `json:"ca"`
 	CAFile string `json:"ca_file"`
 	// Prefix begins the name of everything made on the server.
 	Prefix string `json:"prefix"`
-	// MaxConnections bounds the administrator's connections to the server.
+	// MaxConnections bounds the administrator's connections.
 	MaxConnections int `json:"max_connections"`
 }
 
 // SetDefaults implements services.Defaulter.
-func (c *Config) SetDefaults() {
-	c.Prefix = "c"
-	c.MaxConnections = 8
-}
+func (c *Config) SetDefaults() { c.Prefix, c.MaxConnections = "c", 8 }
 
 // Validate implements services.Validator.
 func (c *Config) Validate() error {
@@ -59,8 +57,7 @@ func (c *Config) Validate() error {
 	return f.Err()
 }
 
-// administrator reads the URL. Its errors leave out the parsers', which quote the URL
-// and its password.
+// administrator reads the URL. Its errors omit the parsers', which quote the password.
 func (c *Config) administrator() (pq.Config, error) {
 	u, err := url.Parse(c.URL.Reveal())
 	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") || u.User == nil || u.User.Username() == "" {
@@ -105,6 +102,34 @@ func (c *Config) server(admin pq.Config) (server, error) {
 	return server{at, cmp.Or(c.SSLMode, string(admin.SSLMode))}, err
 }
 
-// connectTimeout bounds one attempt to reach the server, which tells a server that is
-// away from one that is slow.
+// connectTimeout distinguishes a server that is away from one that is slow.
 const connectTimeout = 5 * time.Second
+
+// credentials are what a binding's application reads. The URIs are those of libpq and its
+// like (PostgreSQL documentation, "Connection URIs") and of JDBC.
+func (s server) credentials(name, user string, password services.Secret) services.Credentials {
+	options := url.Values{"sslmode": {s.sslmode}}
+	c := database.Login{
+		Type: credentialType, Scheme: "postgres", Database: name, User: user, Password: password,
+		TLS: s.sslmode != "disable", URI: options, JDBC: options,
+	}.Credentials(s.Server)
+	c.Values["sslmode"] = s.sslmode
+	return c
+}
+
+// dial opens a session as an application does: with lib/pq and the uri.
+func dial(ctx context.Context, credentials map[string]any) (services.Session, error) {
+	uri, _ := credentials["uri"].(string)
+	connector, err := pq.NewConnector(uri)
+	if err != nil {
+		return nil, errors.New("the credentials' uri is not one that lib/pq understands") // err would quote it
+	}
+	return database.Dial(ctx, connector, database.Probe{
+		Create: `CREATE TABLE IF NOT EXISTS chandler_probe (key text PRIMARY KEY, value text NOT NULL)`,
+		Upsert: `INSERT INTO chandler_probe (key, value) VALUES ($1, $2)
+			ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value`,
+		Select:  `SELECT value FROM chandler_probe WHERE key = $1`,
+		Missing: func(err error) bool { return is(err, pqerror.UndefinedTable) },
+		Exists:  func(err error) bool { return is(err, pqerror.UniqueViolation, pqerror.DuplicateTable) },
+	})
+}

@@ -50,7 +50,7 @@ func TestConfig(t *testing.T) {
 		{"a prefix with an underscore", `{` + url + `, "prefix": "a_b"}`, server{}, "prefix: "},
 		{"no connections", `{` + url + `, "max_connections": 0}`, server{}, "max_connections: "},
 		{"both kinds of ca", `{` + url + `, "ca": "x", "ca_file": "y"}`, server{}, "ca_file: "},
-		{"a ca that is none", `{` + url + `, "ca": "x"}`, server{}, "ca: "},
+		{"an invalid ca", `{` + url + `, "ca": "x"}`, server{}, "ca: "},
 		{"a ca file that is missing", `{` + url + `, "ca_file": "/nowhere"}`, server{}, "ca_file: "},
 		{"an unknown key", `{` + url + `, "user": "x"}`, server{}, "user"},
 	} {
@@ -118,7 +118,7 @@ func TestCAIsHandedOut(t *testing.T) {
 	}
 }
 
-// The uri and the JDBC URL hold any password so that it can be read back.
+// Any password in the uri and the JDBC URL can be read back.
 func TestURIsHoldAnyPassword(t *testing.T) {
 	s := server{endpoint.Server{Host: "::1", Port: 5432}, "require"}
 	for _, password := range []string{"plain", "p@ss:w/o?r#d%&= +", `"'\`, "päss", "%41"} {

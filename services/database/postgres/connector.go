@@ -24,12 +24,16 @@ func (c connector) Connect(ctx context.Context) (_ driver.Conn, err error) {
 	if err != nil {
 		return nil, err
 	}
-	opened, d := &connection{}, &dialer{}
-	dialled.Dialer(d)
+	opened := &connection{}
+	dialled.Dialer(opened)
 	defer opened.caught(&err)
-	stop := context.AfterFunc(ctx, d.hangUp) // lib/pq heeds ctx only while it dials
+	stop := context.AfterFunc(ctx, func() { // lib/pq heeds ctx only while it dials
+		if link := opened.link.Load(); link != nil {
+			_ = (*link).Close()
+		}
+	})
 	conn, err := dialled.Connect(ctx)
-	if ended := !stop(); ended {
+	if !stop() {
 		if err == nil {
 			_ = conn.Close()
 		}
@@ -38,56 +42,15 @@ func (c connector) Connect(ctx context.Context) (_ driver.Conn, err error) {
 	if err != nil {
 		return nil, err
 	}
-	opened.messages, opened.link = conn.(messages), d.opened()
+	opened.messages = conn.(messages)
+	opened.open.Store(true)
 	return opened, nil
 }
 
 // Driver implements driver.Connector.
 func (c connector) Driver() driver.Driver { return &pq.Driver{} }
 
-// dialer remembers its connection until that is open: later ones carry cancellations.
-type dialer struct {
-	net.Dialer
-	mu   sync.Mutex
-	link net.Conn
-	done bool
-}
-
-func (d *dialer) opened() net.Conn {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.done = true
-	return d.link
-}
-
-// hangUp ends the opening.
-func (d *dialer) hangUp() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.link != nil {
-		_ = d.link.Close()
-	}
-}
-
-// DialContext implements pq.DialerContext.
-func (d *dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	link, err := d.Dialer.DialContext(ctx, network, address)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err == nil && !d.done {
-		d.link = link
-	}
-	return link, err
-}
-
-// DialTimeout implements pq.Dialer; lib/pq prefers DialContext.
-func (d *dialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	return d.DialContext(ctx, network, address)
-}
-
-// messages is what this package uses of lib/pq's connections.
+// messages are the methods of lib/pq's connections that this package uses.
 type messages interface {
 	driver.Conn
 	driver.QueryerContext
@@ -96,20 +59,36 @@ type messages interface {
 	driver.Validator
 }
 
+// connection dials its own link. Links that are dialled when it is open carry cancellations.
 type connection struct {
 	messages
-	link   net.Conn
-	broken atomic.Bool
+	net.Dialer
+	link         atomic.Pointer[net.Conn]
+	open, broken atomic.Bool
 }
 
-// silence is how long a server may take to answer once a call's context has ended and
-// lib/pq has asked it to cancel the call.
+// DialContext implements pq.DialerContext.
+func (c *connection) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	link, err := c.Dialer.DialContext(ctx, network, address)
+	if err == nil && !c.open.Load() {
+		c.link.Store(&link)
+	}
+	return link, err
+}
+
+// DialTimeout implements pq.Dialer; lib/pq prefers DialContext.
+func (c *connection) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
+	return net.DialTimeout(network, address, timeout)
+}
+
+// silence is how long a server may take to answer once a call's context has ended and lib/pq
+// has asked it to cancel the call.
 const silence = 3 * time.Second
 
-// bounded keeps a call from waiting longer: if the server or the network is silent,
-// lib/pq would wait without end. done is to be called after the call.
+// bounded keeps a call from waiting longer: lib/pq waits for a silent server without end. done
+// is to be called after the call.
 func (c *connection) bounded(ctx context.Context) (done func()) {
-	stop := context.AfterFunc(ctx, func() { _ = c.link.SetDeadline(time.Now().Add(silence)) })
+	stop := context.AfterFunc(ctx, func() { _ = (*c.link.Load()).SetDeadline(time.Now().Add(silence)) })
 	return sync.OnceFunc(func() {
 		if !stop() {
 			c.broken.Store(true) // the deadline stays
@@ -117,8 +96,8 @@ func (c *connection) bounded(ctx context.Context) (done func()) {
 	})
 }
 
-// caught makes a panic of lib/pq the error of the call, without the panic's value, which
-// may hold anything. How much was read is unknown, so the connection is not used again.
+// caught makes a panic of lib/pq the error of the call, without the panic's value, which may
+// hold anything. The connection is not used again.
 func (c *connection) caught(err *error) {
 	if fault := recover(); fault != nil {
 		c.broken.Store(true)

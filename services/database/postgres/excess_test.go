@@ -12,13 +12,13 @@ import (
 // until makes rounds until the session has been ended.
 func (f *full) until(t *testing.T, ended *client) string {
 	t.Helper()
-	for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(200 * time.Millisecond) {
-		message := f.keep(t)
+	for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(20 * time.Millisecond) {
+		message := f.reconcile(t)
 		if ended.Ping(testContext(t)) != nil {
 			return message
 		}
 	}
-	t.Fatal("the session goes on")
+	t.Fatal("the session was not ended")
 	return ""
 }
 
@@ -36,12 +36,12 @@ func TestSessionsWithTooManyLocks(t *testing.T) {
 	f.remove(t)
 }
 
-// Where one session fills the server's table of locks, nobody can connect any
-// more; the broker, which is connected already, ends it, also where the change of a
-// role makes the server look up that role anew.
+// While one session fills the server's table of locks, no other can connect. The broker,
+// which is connected, ends it, even if a change of its role makes the server look up that
+// role again.
 func TestFullTableOfLocks(t *testing.T) {
 	f := newFull(t, "tableful")
-	f.keep(t)
+	f.reconcile(t)
 	if n := f.server.ask(t, "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND usename = 'chandler_admin' AND coalesce(backend_xmin, backend_xid) IS NOT NULL"); n != "0" {
 		t.Errorf("%s of the administrator's idle transactions keep rows from being vacuumed", n)
 	}
@@ -53,10 +53,10 @@ func TestFullTableOfLocks(t *testing.T) {
 			break
 		}
 		if time.Since(began) > 20*time.Second {
-			t.Fatalf("the session goes on: %v", err)
+			t.Fatalf("the session was not ended: %v", err)
 		}
 	}
-	f.keep(t)
+	f.reconcile(t)
 	dialled(t, f.writerCreds).must(t, "SELECT count(*) FROM pg_class")
 	f.remove(t)
 }
@@ -81,15 +81,15 @@ func TestSessionsWithTooLargeTemporaryFiles(t *testing.T) {
 	f.remove(t)
 }
 
-// A plan's new limit of temporary files is that of existing databases, too.
-func TestKeepSetsTheLimitOfTemporaryFiles(t *testing.T) {
+// A plan's new limit of temporary files applies to existing databases, too.
+func TestReconcileSetsTheLimitOfTemporaryFiles(t *testing.T) {
 	f := newFull(t, "temp")
 	if f.server.version < settableTempFiles {
 		t.Skip("the administrator cannot set it before PostgreSQL 15")
 	}
 	for _, limit := range []services.Size{services.Megabyte, 0} {
 		f.inst.Plan.TempFileLimit = limit
-		f.keep(t)
+		f.reconcile(t)
 		want := "-1"
 		if limit != 0 {
 			want = "1MB"
@@ -102,8 +102,8 @@ func TestKeepSetsTheLimitOfTemporaryFiles(t *testing.T) {
 	f.remove(t)
 }
 
-// A session that listens and stays in a transaction keeps what others notify on the
-// server's disk; it is ended.
+// The broker ends a session that listens and stays in a transaction, because the server has to
+// store all notifications for it.
 func TestQueueOfNotifications(t *testing.T) {
 	f := newFull(t, "queue")
 	f.reader.must(t, "LISTEN c")

@@ -9,16 +9,16 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// locked fills the database and has it locked.
+// locked fills the database until the broker locks it.
 func (f *full) locked(t *testing.T) (writer, reader *client) {
 	t.Helper()
 	f.writer.must(t, fill)
-	f.keepSettled(t)
+	f.converge(t)
 	return dialled(t, f.writerCreds), dialled(t, f.readerCreds)
 }
 
-// Routines, triggers and rules that run with the rights of the owner role cannot
-// write while the database is full, and are what they were afterwards.
+// Routines, triggers and rules that run with the owner role's rights cannot write while the
+// database is full, and work as before afterwards.
 func TestFullDatabaseAgainstBorrowedRights(t *testing.T) {
 	f := newFull(t, "borrowed")
 	owner := f.b.names.instance(f.inst.Name).owner
@@ -38,7 +38,7 @@ func TestFullDatabaseAgainstBorrowedRights(t *testing.T) {
 		expect(t, reader.run(t, refused), "permission denied")
 	}
 	writer.must(t, "SELECT counted(); TRUNCATE big")
-	f.keepSettled(t)
+	f.converge(t)
 	dialled(t, f.writerCreds).must(t, `SELECT "S 1"."F"(1); CALL p(2); DELETE FROM source; DELETE FROM ruled; DROP FUNCTION "S 1"."F"`)
 	again := dialled(t, f.writerCreds)
 	var definers string
@@ -50,8 +50,8 @@ func TestFullDatabaseAgainstBorrowedRights(t *testing.T) {
 	f.remove(t)
 }
 
-// A read_only binding that was let make objects writes to none of them, and comes
-// back to them.
+// A read_only binding that was allowed to create objects cannot write to them while the
+// database is full, and can afterwards.
 func TestFullDatabaseAgainstReadersObjects(t *testing.T) {
 	for name, as := range map[string]string{"of its own": "", "of its group": "SET ROLE reader; "} {
 		t.Run(name, func(t *testing.T) {
@@ -61,7 +61,7 @@ func TestFullDatabaseAgainstReadersObjects(t *testing.T) {
 			f.reader.must(t, as+`CREATE TABLE free.mine (n int); GRANT ALL ON free.mine TO PUBLIC;
 				CREATE FUNCTION free.f() RETURNS void LANGUAGE sql SECURITY DEFINER AS 'INSERT INTO free.mine VALUES (1)'`)
 			f.writer.must(t, "SELECT free.f(); INSERT INTO free.mine VALUES (1); "+fill)
-			f.keepSettled(t)
+			f.converge(t)
 			writer := dialled(t, f.writerCreds)
 			for _, refused := range []string{"SELECT free.f()", "INSERT INTO free.mine VALUES (1)"} {
 				expect(t, writer.run(t, refused), "permission denied")
@@ -70,29 +70,29 @@ func TestFullDatabaseAgainstReadersObjects(t *testing.T) {
 				t.Error("a read_only binding that owns tables connects")
 			}
 			writer.must(t, "TRUNCATE big")
-			f.keepSettled(t)
+			f.converge(t)
 			dialled(t, f.readerCreds).must(t, as+"INSERT INTO free.mine VALUES (1)")
 			f.remove(t)
 		})
 	}
 }
 
-// PostgreSQL lets every role make large objects. Whoever does in a full database
-// is shut out of it until there is room.
+// PostgreSQL lets every role make large objects. A binding that does so in a full database
+// cannot connect until space is free.
 func TestFullDatabaseAgainstLargeObjects(t *testing.T) {
 	f := newFull(t, "large")
 	writer, reader := f.locked(t)
 	for _, c := range []*client{writer, reader} {
 		c.must(t, "SELECT lo_from_bytea(0, '\\x00')")
 	}
-	f.keepSettled(t)
+	f.converge(t)
 	for _, creds := range []services.Credentials{f.writerCreds, f.readerCreds} {
 		if _, err := dial(testContext(t), creds.Values); err == nil {
 			t.Error("connects after it wrote a large object")
 		}
 	}
 	if writer.Ping(testContext(t)) == nil || reader.Ping(testContext(t)) == nil {
-		t.Error("its session goes on")
+		t.Error("its session was not ended")
 	}
 	large := f.inst
 	large.Plan.Storage = services.Gigabyte
@@ -120,14 +120,14 @@ func (f *full) neighbour(t *testing.T) (instance, string, services.Credentials) 
 	return other, f.b.names.role(bd.Name), creds
 }
 
-// in is what connects to another database with the same credentials.
+// in are the same credentials for another database.
 func in(database string, creds services.Credentials) map[string]any {
 	own, _ := creds.Values["database"].(string)
 	uri, _ := creds.Values["uri"].(string)
 	return map[string]any{"uri": strings.Replace(uri, "/"+own+"?", "/"+database+"?", 1)}
 }
 
-// Another instance's binding that was let in does not write to a full database.
+// Another instance's binding that was granted access cannot write to a full database.
 func TestFullDatabaseAgainstANeighbour(t *testing.T) {
 	f := newFull(t, "guest")
 	other, guest, creds := f.neighbour(t)
@@ -138,10 +138,10 @@ func TestFullDatabaseAgainstANeighbour(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	s.(*client).must(t, "CREATE TABLE free.mine (n int)")
+	clientOf(s).must(t, "CREATE TABLE free.mine (n int)")
 	f.locked(t)
 	if s.Ping(testContext(t)) == nil {
-		t.Error("the guest's session goes on")
+		t.Error("the guest's session was not ended")
 	}
 	if _, err := dial(testContext(t), in(database, creds)); err == nil {
 		t.Error("the guest connects")
@@ -149,8 +149,7 @@ func TestFullDatabaseAgainstANeighbour(t *testing.T) {
 	f.remove2(t, other)
 }
 
-// A customer who has two instances closes one from the other, where a session in
-// it goes on: it is opened and locked.
+// From one instance, a customer closes another one that is full: the broker opens and locks it.
 func TestFullDatabaseThatIsClosed(t *testing.T) {
 	f := newFull(t, "closed")
 	other, _, creds := f.neighbour(t)
@@ -161,32 +160,32 @@ func TestFullDatabaseThatIsClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	s.(*client).must(t, "ALTER DATABASE "+mine.database+" WITH ALLOW_CONNECTIONS false IS_TEMPLATE true")
+	clientOf(s).must(t, "ALTER DATABASE "+mine.database+" WITH ALLOW_CONNECTIONS false IS_TEMPLATE true")
 	if _, err := dial(testContext(t), f.writerCreds.Values); err == nil {
 		t.Fatal("the database is not closed")
 	}
 	f.writer.must(t, fill)
-	if note := f.keep(t); !strings.HasPrefix(note, "storage: ") {
+	if note := f.reconcile(t); !strings.HasPrefix(note, "storage: ") {
 		t.Errorf("note: %q", note)
 	}
-	f.keepSettled(t)
+	f.converge(t)
 	expect(t, dialled(t, f.writerCreds).run(t, "INSERT INTO big VALUES (1)"), "permission denied")
 	if f.writer.Ping(testContext(t)) == nil {
-		t.Error("the writer's session goes on")
+		t.Error("the writer's session was not ended")
 	}
 	f.remove2(t, other)
 }
 
-// Settings of the database do not keep the broker out of it.
+// No setting of a full database prevents the broker from locking it.
 func TestFullDatabaseAgainstSettings(t *testing.T) {
 	f := newFull(t, "settings")
 	f.writer.must(t, fill)
 	f.writer.must(t, "ALTER DATABASE "+f.b.names.instance(f.inst.Name).database+" SET local_preload_libraries = 'missing'")
-	if note := f.keep(t); !strings.HasPrefix(note, "storage: ") {
+	if note := f.reconcile(t); !strings.HasPrefix(note, "storage: ") {
 		t.Errorf("note: %q", note)
 	}
 	if f.writer.Ping(testContext(t)) == nil {
-		t.Error("the writer's session goes on")
+		t.Error("the writer's session was not ended")
 	}
 	f.verify(t, f.writing)
 	expect(t, dialled(t, f.writerCreds).run(t, "INSERT INTO big VALUES (1)"), "permission denied")
@@ -204,7 +203,7 @@ func TestFullDatabaseThatCannotBeEntered(t *testing.T) {
 		t.Errorf("condition: %+v, %v", got, err)
 	}
 	f.server.exec(t, "ALTER DATABASE "+database+" RESET session_preload_libraries")
-	f.keepSettled(t)
+	f.converge(t)
 	expect(t, dialled(t, f.writerCreds).run(t, "INSERT INTO big VALUES (1)"), "permission denied")
 	f.remove(t)
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// within fails the test where what a tenant holds up takes long.
+// within fails the test if do takes longer than the limit.
 func within(t *testing.T, limit time.Duration, what string, do func()) {
 	t.Helper()
 	began := time.Now()
@@ -29,13 +29,12 @@ func TestUnbindBehindAnothersTransaction(t *testing.T) {
 	other.must(t, "BEGIN; SELECT own.f()")
 	within(t, 10*time.Second, "unbind", func() { u.unbind(t, bd) })
 	if own.Ping(testContext(t)) == nil {
-		t.Error("the session goes on")
+		t.Error("the session was not ended")
 	}
 	u.gone(t)
 }
 
-// Whoever was granted a right on a database with the grant option can hold up
-// changes of it from another one.
+// A role with a grant option on a database can block changes of it from another database.
 func TestDeprovisionBehindAnothersTransaction(t *testing.T) {
 	server := newServer(t)
 	u, v := newUsed(t, server, "granted", "i"), newUsed(t, server, "granted", "j")
@@ -52,20 +51,19 @@ func TestDeprovisionBehindAnothersTransaction(t *testing.T) {
 	v.gone(t)
 }
 
-// An open transaction that grants rights on the database does not keep it from
-// being locked.
+// An open transaction that grants rights on a full database does not prevent locking it.
 func TestStorageLimitBehindATransaction(t *testing.T) {
 	f := newFull(t, "holding")
 	f.writer.must(t, fill)
 	n := f.b.names.instance(f.inst.Name)
 	dialled(t, f.writerCreds).must(t, "BEGIN; GRANT CONNECT ON DATABASE "+n.database+" TO "+n.owner)
-	f.keep(t)
+	f.reconcile(t)
 	expect(t, dialled(t, f.writerCreds).run(t, "INSERT INTO big VALUES (1)"), "permission denied")
 	f.remove(t)
 }
 
-// Settings of a database may be any string, of which two megabytes on the disk are
-// 200 in memory. Neither their instance nor the others are kept from anything.
+// Settings of a database may be strings that take 2 MB on the disk and 200 MB in memory. They
+// affect neither their instance nor others.
 func TestLargeSettings(t *testing.T) {
 	server := newServer(t)
 	u, v := newUsed(t, server, "large", "i"), newUsed(t, server, "large", "j")

@@ -8,8 +8,8 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// A tenant may name another's roles in GRANT and let them into his database.
-// That must not keep the other from going.
+// A tenant may grant another tenant's roles access to its database. That must not prevent the
+// other tenant's removal.
 func TestForeignGrantsDoNotHoldARole(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "foreign")
@@ -60,8 +60,8 @@ func TestForeignGrantsDoNotHoldARole(t *testing.T) {
 	}
 }
 
-// What a tenant sets for his database must not steer the administrator's
-// sessions there, nor may he shut it out.
+// A tenant's settings of its database must neither affect the administrator's sessions there
+// nor prevent them.
 func TestHostileSettings(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "hostile")
@@ -112,8 +112,7 @@ func TestHostileSettings(t *testing.T) {
 	}
 }
 
-// Whoever holds all connections of a database cannot keep the administrator
-// out of it.
+// Holding all connections of a database does not prevent the administrator from connecting.
 func TestAdministratorGetsInPastTheLimit(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "crowd")

@@ -1,8 +1,10 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/lib/pq/pqerror"
@@ -18,37 +20,32 @@ const (
 	insistEvery = 50 * time.Millisecond
 )
 
-// insist is commit, and ends the sessions that block the statements. A tenant can change
-// a role or grant rights on a database in a transaction that stays open, and not only in
-// sessions of that role or in that database: a SECURITY DEFINER function acts as the
-// role, and a right may come with its grant option.
-func (b *backend) insist(ctx context.Context, s *session, statements, then []string) error {
+// insist is commit, and ends the sessions that block the statements. A tenant can change a
+// role or grant rights on a database in a transaction that stays open, also in sessions of
+// other roles or databases: by a SECURITY DEFINER function, or with a grant option.
+func (b *backend) insist(ctx context.Context, s *session, statements []string, then string) error {
 	err := s.commit(ctx, append([]string{patience}, statements...), then)
 	if !is(err, pqerror.LockNotAvailable) {
 		return err
 	}
 	var pid int
-	if err := s.query(ctx, "SELECT pg_catalog.pg_backend_pid()", database.One(&pid)); err != nil {
+	if err := s.Query(ctx, "SELECT pg_catalog.pg_backend_pid()", database.One(&pid)); err != nil {
 		return err
 	}
 	watch, stop := context.WithCancel(ctx)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		b.endBlockers(watch, pid)
-	}()
-	defer func() { stop(); <-ended }()
+	var watching sync.WaitGroup
+	watching.Go(func() { b.endBlockers(watch, pid) })
+	defer watching.Wait()
+	defer stop()
 	return s.commit(ctx, statements, then)
 }
 
-// endBlockers ends the sessions for which a process of the server waits, until ctx ends,
-// except the administrator's, and those of superusers, which it may not end.
+// endBlockers ends the sessions for which a process of the server waits, until ctx ends.
 func (b *backend) endBlockers(ctx context.Context, pid int) {
 	for ctx.Err() == nil {
-		_, _ = b.pool.ExecContext(ctx, fmt.Sprintf(`SELECT pg_catalog.pg_terminate_backend(a.pid)
+		_ = b.execute(ctx, fmt.Sprintf(`SELECT pg_catalog.pg_terminate_backend(a.pid)
 			FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(%d)) h (pid)
-			JOIN pg_catalog.pg_stat_activity a ON a.pid = h.pid
-			JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid AND NOT r.rolsuper AND r.rolname <> CURRENT_USER`, pid)) // the statements meet what keeps it from that
+			JOIN pg_catalog.pg_stat_activity a ON a.pid = h.pid `, pid)+endable) // an error shows in the statements, too
 		select {
 		case <-ctx.Done():
 		case <-time.After(insistEvery):
@@ -59,8 +56,8 @@ func (b *backend) endBlockers(ctx context.Context, pid int) {
 // lockTime is how long the administrator waits for a lock in a tenant's database.
 const lockTime = time.Second
 
-// orNotYet does work in a database. If another session holds a lock that it needs, it
-// returns NotYet, which names that session.
+// orNotYet does work in a database. If another session holds a lock that it needs, NotYet
+// names that session.
 func (b *backend) orNotYet(ctx context.Context, database, doing string, work func() error) error {
 	watch, stop := context.WithCancel(ctx)
 	defer stop()
@@ -70,7 +67,7 @@ func (b *backend) orNotYet(ctx context.Context, database, doing string, work fun
 		case <-watch.Done():
 			found <- ""
 		case <-time.After(lockTime / 2):
-			found <- b.holder(watch, database)
+			found <- b.blocker(watch, database)
 		}
 	}()
 	err := work()
@@ -78,24 +75,19 @@ func (b *backend) orNotYet(ctx context.Context, database, doing string, work fun
 		return err
 	}
 	stop()
-	holder := <-found
-	if holder == "" {
-		holder = "another session of the database"
-	}
-	return services.NotYet(time.Second, fmt.Sprintf("%s: waiting for a lock held by %s; continues when that transaction ends", doing, holder))
+	blocker := cmp.Or(<-found, "another session of the database")
+	return services.NotYet(time.Second, fmt.Sprintf("%s: waiting for a lock held by %s; continues when that transaction ends", doing, blocker))
 }
 
-// holder describes the session for which the administrator waits in a database; empty if
-// there is none.
-func (b *backend) holder(ctx context.Context, database string) string {
-	var pid int
-	var user, since string
-	err := b.pool.QueryRowContext(ctx, `SELECT h.pid, h.usename, pg_catalog.to_char(h.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
+// blocker describes the session for which the administrator waits in a database, if any.
+func (b *backend) blocker(ctx context.Context, database string) (description string) {
+	err := b.pool.QueryRowContext(ctx, `SELECT pg_catalog.format('session %s of user %s (in a transaction since %s UTC)', h.pid, h.usename,
+			pg_catalog.to_char(h.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'))
 		FROM pg_catalog.pg_stat_activity w, LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) b, pg_catalog.pg_stat_activity h
 		WHERE w.datname = `+literal(database)+` AND w.usename = CURRENT_USER AND w.wait_event_type = 'Lock' AND h.pid = b
-		AND h.usename IS NOT NULL AND h.xact_start IS NOT NULL ORDER BY h.xact_start LIMIT 1`).Scan(&pid, &user, &since)
+		AND h.usename IS NOT NULL AND h.xact_start IS NOT NULL ORDER BY h.xact_start LIMIT 1`).Scan(&description)
 	if err != nil { // sql.ErrNoRows, or what the work itself will meet
 		return ""
 	}
-	return fmt.Sprintf("session %d of user %s (in a transaction since %s UTC)", pid, user, since)
+	return description
 }

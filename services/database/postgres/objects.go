@@ -12,46 +12,30 @@ import (
 	"github.com/chandler-broker/chandler/services/database"
 )
 
-// A transaction locks each object that it touches, and all databases of a server share
-// one table of locks: REASSIGN OWNED of a role that owns tens of thousands of tables
-// exhausts it for everybody. Roles that own much are therefore stripped in batches.
+// A transaction locks each object that it touches, and all databases of a server share one
+// table of locks: REASSIGN OWNED of a role that owns tens of thousands of tables exhausts it.
+// Roles that own much are therefore stripped in batches.
 const (
-	// batch is how many objects one transaction moves or drops. A table has a few
-	// locks: its own, and those of its indexes and of its TOAST table.
-	batch = 100
-	// most is how many objects one query lists. Tenants choose their names, which can
-	// be long.
-	most = 5000
-	// stripTime is how long one call strips a role.
-	stripTime = 10 * time.Second
+	batch     = 100              // objects in a transaction; a table takes several locks
+	maxListed = 5000             // objects in a list
+	stripTime = 10 * time.Second // of one call
 )
 
-// owned is an object as ALTER and DROP name it.
-type owned struct {
+// object is an object as ALTER and DROP name it.
+type object struct {
 	kind, name string
-	// closed is the object's schema if its next owner may not create objects there, and
-	// holder the schema's owner if the administrator is not a member of it.
-	closed, holder string
+	// schema is the object's if its next owner may not create objects there, and
+	// schemaOwner is the schema's owner if the administrator is not a member of it.
+	schema, schemaOwner string
 }
 
-func (o owned) giveTo(role string) string {
-	return "ALTER " + o.kind + " " + o.name + " OWNER TO " + ident(role)
-}
-
-func (o owned) drop() string {
-	if o.kind == "LARGE OBJECT" {
-		return "SELECT pg_catalog.lo_unlink(" + o.name + ")"
-	}
-	return "DROP " + o.kind + " IF EXISTS " + o.name
-}
-
-// strip takes from a role all that it owns and was granted in this database. If the
-// role may write there, its objects go to the database's owner role. Else they are
-// dropped: views, SECURITY DEFINER functions and triggers run with the rights of their
-// owner, so that their author would get the owner role's rights.
+// strip takes from a role all that it owns and was granted in this database. If the role may
+// write there, its objects go to the database's owner role. Else they are dropped: views,
+// SECURITY DEFINER functions and triggers run with the rights of their owner, and would give
+// their author the owner role's.
 func (s *session) strip(ctx context.Context, role string, writes bool) error {
 	var owner string
-	err := s.query(ctx, `SELECT pg_catalog.pg_get_userbyid(datdba) FROM pg_catalog.pg_database
+	err := s.Query(ctx, `SELECT pg_catalog.pg_get_userbyid(datdba) FROM pg_catalog.pg_database
 		WHERE datname = pg_catalog.current_database()`, database.One(&owner))
 	if err != nil {
 		return err
@@ -65,70 +49,75 @@ func (s *session) strip(ctx context.Context, role string, writes bool) error {
 	if err != nil {
 		return err
 	}
-	return s.acting(ctx, roles, "DROP OWNED BY "+ident(role))
+	return s.runAs(ctx, roles, "DROP OWNED BY "+ident(role))
 }
 
 // give makes another role the owner of all that a role owns in this database. roles are
 // those of which the administrator has to become a member.
 func (s *session) give(ctx context.Context, roles []string, role, to string) error {
-	err := s.inBatches(ctx, roles, role, to, func(batch []owned) (also, statements []string) { return giveAll(batch, to) })
+	err := s.inBatches(ctx, roles, role, to, func(batch []object) (also, statements []string) { return giveAll(batch, to) })
 	if err != nil {
 		return err
 	}
-	return s.acting(ctx, roles, "REASSIGN OWNED BY "+ident(role)+" TO "+ident(to))
+	return s.runAs(ctx, roles, "REASSIGN OWNED BY "+ident(role)+" TO "+ident(to))
 }
 
-// giveAll returns the statements that make a role the owner of objects, and the roles
-// of which the administrator has to become a member. An owner needs the right to create
-// objects in the schema, and gets it for that moment.
-func giveAll(objects []owned, to string) (also, statements []string) {
-	var before, after []string
-	seen := map[string]bool{}
+// giveAll returns the statements that make a role the owner of objects, and the roles of which
+// the administrator has to become a member. For that moment, an owner needs the right to
+// create objects in the schema.
+func giveAll(objects []object, to string) (also, statements []string) {
+	var schemas []string
 	for _, o := range objects {
-		if o.closed != "" && !seen[o.closed] {
-			seen[o.closed] = true
-			if o.holder != "" {
-				also = append(also, o.holder)
-			}
-			before = append(before, "GRANT CREATE ON SCHEMA "+ident(o.closed)+" TO "+ident(to))
-			after = append(after, "REVOKE CREATE ON SCHEMA "+ident(o.closed)+" FROM "+ident(to))
+		if o.schema != "" {
+			schemas = append(schemas, o.schema)
 		}
-		statements = append(statements, o.giveTo(to))
+		if o.schemaOwner != "" {
+			also = append(also, o.schemaOwner)
+		}
+		statements = append(statements, "ALTER "+o.kind+" "+o.name+" OWNER TO "+ident(to))
 	}
-	return also, slices.Concat(before, statements, after)
+	if len(schemas) > 0 {
+		list := idents(distinct(schemas))
+		statements = slices.Concat([]string{"GRANT CREATE ON SCHEMA " + list + " TO " + ident(to)}, statements,
+			[]string{"REVOKE CREATE ON SCHEMA " + list + " FROM " + ident(to)})
+	}
+	return also, statements
 }
 
-func dropAll(objects []owned) (also, statements []string) {
+func dropAll(objects []object) (also, statements []string) {
 	for _, o := range objects {
-		statements = append(statements, o.drop())
+		statement := "DROP " + o.kind + " IF EXISTS " + o.name
+		if o.kind == "LARGE OBJECT" {
+			statement = "SELECT pg_catalog.lo_unlink(" + o.name + ")"
+		}
+		statements = append(statements, statement)
 	}
 	return nil, statements
 }
 
-// acting runs statements in one transaction, as a member of roles.
-func (s *session) acting(ctx context.Context, roles []string, statements ...string) error {
-	return s.transaction(ctx, as(roles, statements...)...)
+// runAs runs statements in one transaction, as a member of roles.
+func (s *session) runAs(ctx context.Context, roles []string, statements ...string) error {
+	return s.transaction(ctx, asMember(roles, statements...)...)
 }
 
-// inBatches changes what a role owns until no more than a batch is left, which is
-// little enough for REASSIGN OWNED and DROP OWNED. to is the next owner.
-func (s *session) inBatches(ctx context.Context, roles []string, role, to string, change func([]owned) (also, statements []string)) error {
+// inBatches changes what a role owns until at most a batch is left for REASSIGN OWNED and DROP
+// OWNED. to is the next owner.
+func (s *session) inBatches(ctx context.Context, roles []string, role, to string, change func([]object) (also, statements []string)) error {
 	began := time.Now()
 	for {
 		objects, err := s.ownedBy(ctx, role, to)
 		if err != nil || len(objects) <= batch {
 			return err
 		}
-		for len(objects) > 0 {
+		for some := range slices.Chunk(objects, batch) {
 			if time.Since(began) > stripTime {
 				return services.NotYet(100*time.Millisecond, fmt.Sprintf("%d or more objects of role %s still have to be reassigned or dropped", len(objects), role))
 			}
-			n := min(batch, len(objects))
-			also, statements := change(objects[:n])
-			if err := s.acting(ctx, distinct(append(also, roles...)), statements...); err != nil {
+			also, statements := change(some)
+			if err := s.runAs(ctx, distinct(append(also, roles...)), statements...); err != nil {
 				return err
 			}
-			objects = objects[n:]
+			objects = objects[len(some):]
 		}
 	}
 }
@@ -136,26 +125,26 @@ func (s *session) inBatches(ctx context.Context, roles []string, role, to string
 // ownedBy lists what a role owns in this database, the newest first, because dependent
 // objects are newer. It leaves out objects that belong to another one, such as the
 // sequence of a serial column, and kinds of which there are never many.
-func (s *session) ownedBy(ctx context.Context, role, to string) ([]owned, error) {
-	var objects []owned
-	err := s.query(ctx, `SELECT i.type, i.identity, coalesce(n.nspname, ''), CASE WHEN n.oid IS NULL OR pg_catalog.pg_has_role(n.nspowner, 'USAGE') THEN '' ELSE pg_catalog.pg_get_userbyid(n.nspowner) END FROM (
+func (s *session) ownedBy(ctx context.Context, role, to string) ([]object, error) {
+	var objects []object
+	err := s.Query(ctx, `SELECT i.type, i.identity, coalesce(n.nspname, ''), CASE WHEN n.oid IS NULL OR pg_catalog.pg_has_role(n.nspowner, 'USAGE') THEN '' ELSE pg_catalog.pg_get_userbyid(n.nspowner) END FROM (
 		SELECT s.classid, s.objid FROM pg_catalog.pg_shdepend s
 		JOIN pg_catalog.pg_database d ON d.oid = s.dbid AND d.datname = pg_catalog.current_database()
 		JOIN pg_catalog.pg_roles r ON r.oid = s.refobjid AND r.rolname = `+literal(role)+`
 		WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.deptype = 'o'
-		AND s.classid IN (`+joined(movable, func(class string) string { return literal("pg_catalog."+class) + "::pg_catalog.regclass" })+`)
+		AND s.classid IN (`+database.Joined(movable, func(class string) string { return literal("pg_catalog."+class) + "::pg_catalog.regclass" })+`)
 		AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e
 			LEFT JOIN pg_catalog.pg_class c ON e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = e.objid
 			WHERE e.classid = s.classid AND e.objid = s.objid AND e.objsubid = 0
 			AND (e.deptype IN ('i', 'e') OR e.deptype = 'a' AND c.relkind = 'S'))
-		ORDER BY s.objid::pg_catalog.int8 DESC LIMIT `+fmt.Sprint(most)+`) o,
+		ORDER BY s.objid::pg_catalog.int8 DESC LIMIT `+fmt.Sprint(maxListed)+`) o,
 		LATERAL pg_catalog.pg_identify_object(o.classid, o.objid, 0) i
 		LEFT JOIN pg_catalog.pg_namespace n ON pg_catalog.quote_ident(n.nspname) = i.schema
 			AND NOT pg_catalog.has_schema_privilege(`+literal(to)+`, n.oid, 'CREATE')
 		WHERE i.identity IS NOT NULL AND i.schema IS DISTINCT FROM 'pg_temp'`,
 		func(rows *sql.Rows) error {
-			var o owned
-			err := rows.Scan(&o.kind, &o.name, &o.closed, &o.holder)
+			var o object
+			err := rows.Scan(&o.kind, &o.name, &o.schema, &o.schemaOwner)
 			o.kind = strings.ToUpper(o.kind)
 			switch o.kind {
 			case "STATISTICS OBJECT":
@@ -167,11 +156,6 @@ func (s *session) ownedBy(ctx context.Context, role, to string) ([]owned, error)
 			return err
 		})
 	return objects, err
-}
-
-func distinct(list []string) []string {
-	slices.Sort(list)
-	return slices.Compact(list)
 }
 
 // movable are the catalogs of objects of which anybody can make many.

@@ -43,7 +43,7 @@ func TestPlan(t *testing.T) {
 		{"microseconds", `{"statement_timeout": "10us"}`, Plan{}, "statement_timeout: "},
 		{"a negative time", `{"statement_timeout": "-1s"}`, Plan{}, "statement_timeout: "},
 		{"two days", `{"statement_timeout": "48h"}`, Plan{}, "statement_timeout: "},
-		{"an extension that is none", `{"extensions": ["a b"]}`, Plan{}, "extensions: "},
+		{"an invalid extension", `{"extensions": ["a b"]}`, Plan{}, "extensions: "},
 		{"an extension twice", `{"extensions": ["citext", "citext"]}`, Plan{}, "extensions: "},
 		{"too many spares", `{"spares": 101}`, Plan{}, "spares: "},
 		{"an unknown key", `{"storag": "1GB"}`, Plan{}, "storag"},
@@ -63,7 +63,7 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// The schema names exactly the character sets that there are.
+// The schema names exactly the character sets that the backend knows.
 func TestCharacterSetsAreTheSchemas(t *testing.T) {
 	var schema struct {
 		Properties struct {

@@ -16,7 +16,7 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// The README's examples are what they say.
+// The README's examples are valid.
 func TestReadme(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	if err != nil {

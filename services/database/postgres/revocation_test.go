@@ -13,6 +13,7 @@ import (
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/access"
+	"github.com/chandler-broker/chandler/services/database"
 	"github.com/chandler-broker/chandler/services/naming"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
@@ -50,28 +51,27 @@ func (u *used) unbind(t *testing.T, bd binding) {
 	}
 }
 
-// gone removes the instance, after which nothing is left under the prefix but what
-// Reconcile removes.
+// gone removes the instance, and fails the test if anything is left after Reconcile.
 func (u *used) gone(t *testing.T) {
 	t.Helper()
 	if err := servicetest.Patient(u.b).Deprovision(testContext(t), u.inst); err != nil {
 		t.Fatal(err)
 	}
-	u.keep(t)
+	u.reconcile(t)
 	if left := u.server.left(t, strings.TrimSuffix(u.b.names.prefix, "_")); left != nil {
 		t.Errorf("left behind: %v", left)
 	}
 }
 
-func (u *used) keep(t *testing.T) {
+func (u *used) reconcile(t *testing.T) {
 	t.Helper()
 	if _, err := servicetest.Once(u.b).Reconcile(testContext(t), nil, nil); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// traps make everything that acts with its owner's rights and could write to table
-// t, or run while somebody else maintains a table.
+// traps make everything that acts with its owner's rights and could write to table t, or that
+// runs while another role maintains a table.
 const traps = `
 	CREATE FUNCTION open.definer() RETURNS void LANGUAGE sql SECURITY DEFINER AS 'INSERT INTO public.t VALUES (1)';
 	CREATE PROCEDURE open.calls() LANGUAGE sql SECURITY DEFINER AS 'INSERT INTO public.t VALUES (2)';
@@ -91,8 +91,8 @@ const traps = `
 	CREATE TYPE open.e AS ENUM ('a');
 	GRANT ALL ON ALL TABLES IN SCHEMA open TO PUBLIC`
 
-// spring does with the traps what another read_only binding can do, and what the
-// server does by itself from time to time.
+// spring triggers the traps as another read_only binding can, and as the server's own
+// maintenance does.
 func spring(t *testing.T, owner, reader *client) {
 	t.Helper()
 	for _, statement := range []string{
@@ -108,8 +108,8 @@ func spring(t *testing.T, owner, reader *client) {
 	}
 }
 
-// What a read_only binding makes, where its database's owner lets it, must not get
-// the owner's rights when the binding goes.
+// Objects that a read_only binding was allowed to make must not get the owner role's rights
+// when the binding is removed.
 func TestReadOnlyBindingIsNotPromoted(t *testing.T) {
 	u := newUsed(t, newServer(t), "promoted", "i")
 	_, owner := u.bind(t, "owner", access.ReadWrite)
@@ -125,8 +125,8 @@ func TestReadOnlyBindingIsNotPromoted(t *testing.T) {
 	u.gone(t)
 }
 
-// Where others have come to depend on what a read_only binding made, it stays, and
-// belongs to a role that can do nothing.
+// Objects of a read_only binding on which others depend stay, and belong to a role that can do
+// nothing.
 func TestReadOnlyBindingThatOthersDependOn(t *testing.T) {
 	u := newUsed(t, newServer(t), "depend", "i")
 	_, owner := u.bind(t, "owner", access.ReadWrite)
@@ -156,15 +156,15 @@ func TestReadOnlyBindingThatOthersDependOn(t *testing.T) {
 		t.Errorf("%d leftovers are listed: %v", left, found)
 	}
 	owner.must(t, "DROP TABLE uses; DROP VIEW looks")
-	u.keep(t)
+	u.reconcile(t)
 	if n := u.server.ask(t, "SELECT count(*) FROM pg_roles WHERE rolname ~ '^depend_revoked'"); n != "0" {
 		t.Errorf("%s revoked roles are left", n)
 	}
 	u.gone(t)
 }
 
-// A tenant lets another tenant's application make things in his database. Those do
-// not get his owner role's rights when that application goes.
+// Objects that another tenant's application was allowed to make in a database do not get the
+// owner role's rights when that application's binding is removed.
 func TestGuestIsNotPromoted(t *testing.T) {
 	server := newServer(t)
 	host, guest := newUsed(t, server, "guest", "host"), newUsed(t, server, "guest", "guest")
@@ -184,7 +184,7 @@ func TestGuestIsNotPromoted(t *testing.T) {
 	if visitor.Ping(testContext(t)) == nil {
 		t.Error("the session in the other database goes on")
 	}
-	guest.keep(t)
+	guest.reconcile(t)
 	if n := server.ask(t, "SELECT count(*) FROM pg_roles WHERE rolname ~ '^guest_revoked'"); n != "0" {
 		t.Errorf("%s revoked roles are left", n)
 	}
@@ -198,8 +198,8 @@ func TestGuestIsNotPromoted(t *testing.T) {
 	host.gone(t)
 }
 
-// A transaction of an application's own does not hold up its unbinding, and what
-// it owned is handed over once the lock that was held is gone.
+// A binding's open transaction does not delay its unbind, and its objects are reassigned once
+// the lock is released.
 func TestUnbindBehindLocks(t *testing.T) {
 	u := newUsed(t, newServer(t), "locks", "i")
 	_, other := u.bind(t, "other", access.ReadWrite)
@@ -216,7 +216,7 @@ func TestUnbindBehindLocks(t *testing.T) {
 		t.Error("the session goes on")
 	}
 	other.must(t, "COMMIT")
-	u.keep(t)
+	u.reconcile(t)
 	other.must(t, "DROP TABLE own.own")
 	u.gone(t)
 }
@@ -234,8 +234,8 @@ func newSmallServer(t *testing.T) *testServer {
 	return server
 }
 
-// Roles that own more than the server has locks for go, too, and what read_write
-// bindings owned belongs to the instance.
+// Roles that own more than the server has locks for can be removed, too, and the objects of
+// read_write bindings then belong to the instance.
 func TestUnbindOfManyObjects(t *testing.T) {
 	u := newUsed(t, newSmallServer(t), "many", "i")
 	_, owner := u.bind(t, "owner", access.ReadWrite)
@@ -288,8 +288,8 @@ func TestUnbindOfAnAggregate(t *testing.T) {
 	u.gone(t)
 }
 
-// What the administrator may not change, such as many tables in a schema that is a
-// superuser's, does not keep the binding: it can do nothing any more, and is listed.
+// Objects that the administrator may not change, such as tables in a superuser's schema, do
+// not prevent an unbind: the role can do nothing any more, and is listed.
 func TestUnbindOfWhatCannotBeTaken(t *testing.T) {
 	u := newUsed(t, newServer(t), "operator", "i")
 	bd, own := u.bind(t, "own", access.ReadWrite)
@@ -310,8 +310,8 @@ func TestUnbindOfWhatCannotBeTaken(t *testing.T) {
 	u.gone(t)
 }
 
-// A read_only bind grants what is missing: the second one nothing, so that it waits
-// for nobody, and the first one says at once whom it waits for.
+// A read_only bind grants what is missing: the first one names the session that it waits for,
+// and the second one has nothing to grant and does not wait.
 func TestReadOnlyBindBehindATransaction(t *testing.T) {
 	server := newServer(t)
 	for _, held := range []string{"ALTER TABLE s.t ADD j int", "LOCK TABLE s.t", "CREATE INDEX ON s.t (i)", "CREATE SCHEMA made; CREATE TABLE made.t (i int)", "GRANT CREATE ON SCHEMA s TO PUBLIC"} {
@@ -351,8 +351,7 @@ func TestReadOnlyBindBehindATransaction(t *testing.T) {
 	}
 }
 
-// A panic in the midst of the work leaves neither the instance's lock nor a
-// connection behind.
+// A panic leaves neither the instance's lock nor a connection behind.
 func TestPanicGivesLockAndConnectionBack(t *testing.T) {
 	u := newUsed(t, newServer(t), "panic", "i")
 	bd, _ := u.bind(t, "b", access.ReadWrite)
@@ -361,8 +360,8 @@ func TestPanicGivesLockAndConnectionBack(t *testing.T) {
 	for name, call := range map[string]func(context.Context) error{
 		"unbind": func(ctx context.Context) error { return servicetest.Once(&broken).Unbind(ctx, u.inst, bd) },
 		"the first query": func(ctx context.Context) error {
-			_, err := u.b.locked(ctx, exclusive, u.b.names.instance(u.inst.Name).database, "SELECT 1", func(*sql.Rows) error { panic("broken") })
-			return err
+			return u.b.pool.Work(ctx, func(*database.Conn) error { return nil }, lock(exclusive, u.b.names.instance(u.inst.Name)),
+				database.Answer{Query: "SELECT 1", Scan: func(*sql.Rows) error { panic("broken") }})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -9,8 +9,7 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// A verb costs what it waits for: the calls to the server that it makes one
-// after the other, on a connection that is open already.
+// A verb's cost is the number of calls that it makes one after the other on an open connection.
 func TestRoundTrips(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	proxy := servicetest.NewProxy(t, server.admin.Host)

@@ -52,8 +52,7 @@ func TestReadySaysWhatIsMissing(t *testing.T) {
 	})
 }
 
-// What the server has no locale or extension for is the user's to mend, and the
-// answer says what there is.
+// A locale or extension that the server lacks is the user's error, which names what exists.
 func TestRejectedByTheServer(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "rejected")
@@ -86,7 +85,7 @@ func TestRejectedByTheServer(t *testing.T) {
 	}
 }
 
-// What a tenant did to his own database is said to him at once.
+// An update rejects at once what the tenant's own changes make impossible.
 func TestRejectedForWhatTheTenantDid(t *testing.T) {
 	for _, test := range []struct{ name, did, want string }{
 		{"no schema public", "DROP SCHEMA public CASCADE", `parameters.extensions: "citext" needs schema public, which this database no longer has`},
@@ -130,8 +129,7 @@ func TestExtensionBehindATransaction(t *testing.T) {
 	f.remove(t)
 }
 
-// A database that was dropped from another instance is the user's to know: nothing
-// can be done to it but to delete the instance.
+// The user is told that the database was dropped, and can only delete the instance.
 func TestDroppedDatabase(t *testing.T) {
 	f := newFull(t, "dropped")
 	other, _, creds := f.neighbour(t)
@@ -147,7 +145,7 @@ func TestDroppedDatabase(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.(*client).must(t, "DROP DATABASE "+mine.database)
+	clientOf(s).must(t, "DROP DATABASE "+mine.database)
 	ctx := testContext(t)
 	_, bindErr := servicetest.Once(f.b).Bind(ctx, f.inst, newBinding(t, f.inst, "late", access.ReadWrite))
 	for verb, err := range map[string]error{
@@ -204,10 +202,9 @@ func TestUpdateToLessStorage(t *testing.T) {
 	if err := servicetest.Once(f.b).Update(ctx, large, f.inst); err != nil {
 		t.Fatal(err)
 	}
-	// Over the small plan's limit, an upgrade lets it write at once; and where
-	// that upgrade has to be undone, it is.
+	// An upgrade of an instance over quota lets it write at once.
 	f.writer.must(t, "INSERT INTO big SELECT n, repeat(md5(n::text), 20) FROM generate_series(1, 25000) n")
-	f.keep(t)
+	f.reconcile(t)
 	if err := servicetest.Once(f.b).Update(ctx, f.inst, large); err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +217,7 @@ func TestUndoneUpgradeOfAFullDatabase(t *testing.T) {
 	f := newFull(t, "undone")
 	ctx := testContext(t)
 	f.writer.must(t, fill)
-	f.keep(t)
+	f.reconcile(t)
 	large := f.inst
 	large.Plan.Storage = services.Gigabyte
 	if err := servicetest.Once(f.b).Update(ctx, large, f.inst); err != nil { // the upgrade failed before it did anything
@@ -244,8 +241,7 @@ func TestList(t *testing.T) {
 	if _, err := servicetest.Once(b).Reconcile(ctx, []Plan{{Spares: 1}}, nil); err != nil {
 		t.Fatal(err)
 	}
-	// What a crash could leave: a role without its group, a group without its
-	// database.
+	// Possible leftovers of a crash: a role without its group, a group without its database.
 	alone, group := services.BindingName("gone", "b"), services.InstanceName("gone")
 	revoked := services.InstanceName("revoked")
 	server.exec(t, "CREATE ROLE list_"+alone+"; CREATE ROLE list_"+group+"_owner; CREATE ROLE list_other; CREATE ROLE listed_"+group+"; CREATE ROLE list_revoked_"+revoked)
@@ -270,8 +266,7 @@ func TestList(t *testing.T) {
 	}
 }
 
-// A password never reaches the server in the clear: what it logs is the
-// statement.
+// Statements, which the server may log, never have a password in the clear.
 func TestPasswordsAreNotSent(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "logged")

@@ -15,7 +15,7 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// small is what servicetest needs of the suite where servers are in trouble.
+// small is the part of the suite that servicetest needs for faulty servers.
 func (s *testServer) small(prefix string) servicetest.Suite {
 	raw := func(s string) json.RawMessage { return json.RawMessage(s) }
 	return servicetest.Suite{
@@ -31,18 +31,10 @@ func (s *testServer) small(prefix string) servicetest.Suite {
 	}
 }
 
-// A server that takes connections and says nothing, one that talks nonsense, and
-// one that begins to in the middle of a verb, end in an error in time; nobody but
-// the operator can mend it.
+// A server that accepts connections and sends nothing, and one that sends nonsense cause an
+// error in time that is not reported as the user's.
 func TestStrangeServers(t *testing.T) {
-	server := newServer(t)
-	halfway := map[string]servicetest.Strange{}
-	for _, after := range []int64{10, 500, 700, 1500} { // a session's greeting has about 400
-		halfway[fmt.Sprintf("talks nonsense after %d bytes", after)] = servicetest.Garbles(server.admin.Host, after)
-	}
-	halfway["is silent from the first"] = servicetest.Silences(server.admin.Host, 10)
-	halfway["is silent in the middle"] = servicetest.Silences(server.admin.Host, 700)
-	servicetest.RunStrangeServers(t, server.small("strange"), map[string]servicetest.Strange{
+	servicetest.RunStrangeServers(t, newServer(t).small("strange"), map[string]servicetest.Strange{
 		"hangs":         servicetest.Hangs,
 		"talks HTTP":    servicetest.Says("HTTP/1.1 400 Bad Request\r\n\r\n"),
 		"says far more": servicetest.Says("R\x00" + strings.Repeat("\x7f", 1<<20)), // 8 MB, it says
@@ -53,15 +45,31 @@ func TestStrangeServers(t *testing.T) {
 			servicetest.Hangs(c)
 		},
 		"closes at once": servicetest.Says(""),
-	}, halfway)
+	}, nil)
+}
+
+// So does a server that starts to do so during a verb. It is a server of its own, because a
+// session whose client does not read keeps the server from dropping any database meanwhile.
+func TestServersThatBecomeStrange(t *testing.T) {
+	t.Parallel()
+	server := newServerAt(t, embeddedtest.PostgresOn(t, t.TempDir()).URL("postgres"))
+	halfway := map[string]servicetest.Strange{
+		"is silent from the first": servicetest.Silences(server.admin.Host, 10),
+		"is silent in the middle":  servicetest.Silences(server.admin.Host, 700),
+	}
+	for _, after := range []int64{10, 500, 700, 1500} { // a session's greeting has about 400
+		halfway[fmt.Sprintf("talks nonsense after %d bytes", after)] = servicetest.Garbles(server.admin.Host, after)
+	}
+	servicetest.RunStrangeServers(t, server.small("strange"), nil, halfway)
 }
 
 // letsIn is AuthenticationOk and ReadyForQuery (PostgreSQL documentation,
 // "Message Formats").
 const letsIn = "R\x00\x00\x00\x08\x00\x00\x00\x00" + "Z\x00\x00\x00\x05I"
 
-// The server is restarted while the backend and applications are at work.
+// The server is restarted while the backend and applications are connected.
 func TestServerRestarts(t *testing.T) {
+	t.Parallel()
 	postgres, ctx := embeddedtest.PostgresOn(t, t.TempDir()), testContext(t)
 	server := newServerAt(t, postgres.URL("postgres"))
 	b := server.backend(t, "restarts")
@@ -92,9 +100,10 @@ func TestServerRestarts(t *testing.T) {
 	server.removed(t, b, "restarts", inst, bd)
 }
 
-// Whoever holds every connection of the server does not keep the administrator
-// out, where the server can hold some back; elsewhere the error says what to do.
+// The administrator can connect while applications hold all connections, if the server can
+// reserve some; otherwise the error says what to do.
 func TestAdministratorGetsIntoAFullServer(t *testing.T) {
+	t.Parallel()
 	postgres, ctx := embeddedtest.PostgresOn(t, t.TempDir()), testContext(t)
 	server := newServerAt(t, postgres.URL("postgres"))
 	server.exec(t, "ALTER SYSTEM SET superuser_reserved_connections = 170")

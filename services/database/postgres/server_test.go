@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"flag"
 	"net/url"
 	"os"
 	"strconv"
@@ -14,21 +15,26 @@ import (
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/access"
+	"github.com/chandler-broker/chandler/services/database"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-func TestMain(m *testing.M) { embeddedtest.Main(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "6"); err != nil { // tests that run side by side mostly wait
+		panic(err)
+	}
+	embeddedtest.Main(m)
+}
 
-// testServer is the real server as one test sees it: an administrator and a
-// prefix of its own, so that tests run side by side.
+// testServer is the real server for one test, which uses a prefix of its own.
 type testServer struct {
 	root    *sql.DB // the superuser
 	admin   *url.URL
 	version int
 }
 
-// serverVariable names a superuser's URL, to run these tests against a server of
-// another version than the installed one.
+// serverVariable names a superuser's URL, to test a server of another version.
 const serverVariable = "CHANDLER_TEST_POSTGRES_URL"
 
 const adminPassword = "administrators-password"
@@ -50,7 +56,8 @@ func newServerAt(t testing.TB, rootURL string) *testServer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = root.Close() })
-	if _, err := root.Exec(AdministratorSQL("chandler_admin", adminPassword)); err != nil {
+	// Two sessions must not change the administrator at the same time.
+	if _, err := root.Exec("BEGIN; SELECT pg_advisory_xact_lock(1); " + AdministratorSQL("chandler_admin", adminPassword) + "; COMMIT"); err != nil {
 		t.Fatal(err)
 	}
 	admin, err := url.Parse(rootURL)
@@ -118,7 +125,7 @@ func (s *testServer) left(t *testing.T, prefix string) []string {
 	return strings.Split(list, ",")
 }
 
-// removed unbinds and deprovisions, after which nothing is left under the prefix.
+// removed unbinds and deprovisions, and fails the test if anything is left under the prefix.
 func (s *testServer) removed(t *testing.T, b *backend, prefix string, inst instance, bd binding) {
 	t.Helper()
 	ctx := testContext(t)
@@ -165,8 +172,13 @@ func dialled(t *testing.T, c services.Credentials) *client {
 		t.Fatalf("connect with the credentials: %v", err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	return s.(*client)
+	return clientOf(s)
 }
+
+// client is an application's session.
+type client struct{ *database.Session }
+
+func clientOf(s services.Session) *client { return &client{s.(*database.Session)} }
 
 // run runs statements as the application.
 func (c *client) run(t *testing.T, statements string) error {

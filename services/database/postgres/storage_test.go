@@ -12,7 +12,7 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// full is an instance over its storage: a writer, a reader, a big table.
+// full is an instance to fill: with a writer and a reader.
 type full struct {
 	server         *testServer
 	b              *backend
@@ -45,7 +45,7 @@ func newFull(t *testing.T, prefix string) *full {
 	return f
 }
 
-func (f *full) keep(t *testing.T) string {
+func (f *full) reconcile(t *testing.T) string {
 	t.Helper()
 	notes, err := servicetest.Once(f.b).Reconcile(testContext(t), []Plan{f.inst.Plan}, []instance{f.inst})
 	if err != nil {
@@ -58,16 +58,16 @@ const fill = `CREATE TABLE big AS SELECT n, repeat(md5(n::text), 20) AS filler F
 
 func TestStorageLimit(t *testing.T) {
 	f := newFull(t, "storage")
-	if note := f.keep(t); note != "" {
+	if note := f.reconcile(t); note != "" {
 		t.Fatalf("a note of an empty database: %q", note)
 	}
 	f.writer.must(t, fill)
-	note := f.keep(t)
+	note := f.reconcile(t)
 	if !strings.Contains(note, "of 16 MB used; writes are refused until less than 15.2 MB") {
 		t.Fatalf("note: %q", note)
 	}
 	if f.writer.Ping(testContext(t)) == nil {
-		t.Fatal("the writer's session goes on as the owner")
+		t.Fatal("the writer's session still acts as the owner")
 	}
 	writer := dialled(t, f.writerCreds)
 	for _, refused := range []string{
@@ -86,8 +86,8 @@ func TestStorageLimit(t *testing.T) {
 	writer.must(t, "SELECT count(*) FROM big")
 	dialled(t, f.readerCreds).must(t, "SELECT count(*) FROM big")
 
-	// A binding made now is held to it as well, and a round that has nothing
-	// to do leaves its session alone.
+	// A new binding cannot write either, and a round with nothing to do does not end its
+	// session.
 	late, err := servicetest.Once(f.b).Bind(testContext(t), f.inst, newBinding(t, f.inst, "late", access.ReadWrite))
 	if err != nil {
 		t.Fatal(err)
@@ -96,10 +96,10 @@ func TestStorageLimit(t *testing.T) {
 	if err := lateClient.run(t, "INSERT INTO big VALUES (1)"); err == nil {
 		t.Error("a binding made while the database is full may write")
 	}
-	f.keep(t)
+	f.reconcile(t)
 	lateClient.must(t, "DELETE FROM big WHERE n = 1")
 	writer.must(t, "TRUNCATE big")
-	if note := f.keep(t); note != "" {
+	if note := f.reconcile(t); note != "" {
 		t.Fatalf("note after truncating: %q", note)
 	}
 	again := dialled(t, f.writerCreds)
@@ -107,7 +107,7 @@ func TestStorageLimit(t *testing.T) {
 	if f.server.ask(t, "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'storage%over'") != "0" {
 		t.Error("the mark is still there")
 	}
-	// What one made after, the other may drop.
+	// Each can drop what the other made afterwards.
 	dialled(t, late).must(t, "DROP TABLE more")
 	f.remove(t)
 }
@@ -122,7 +122,7 @@ func (f *full) remove(t *testing.T) {
 	}
 }
 
-// What a tenant prepares before the database is full.
+// A tenant's preparations do not let it write to a full database.
 func TestStorageLimitAgainstPreparations(t *testing.T) {
 	f := newFull(t, "prepared")
 	role := f.b.names.role(f.writing.Name)
@@ -134,7 +134,7 @@ func TestStorageLimitAgainstPreparations(t *testing.T) {
 		GRANT CREATE, TEMPORARY ON DATABASE prepared_`+f.inst.Name+` TO `+role+`, PUBLIC;
 		ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC;
 		SET ROLE NONE; CREATE SCHEMA mine; CREATE TABLE mine.mine (n int); RESET ROLE; `+fill)
-	if f.keep(t) == "" {
+	if f.reconcile(t) == "" {
 		t.Fatal("no note")
 	}
 	writer := dialled(t, f.writerCreds)
@@ -157,57 +157,62 @@ func TestStorageLimitAgainstPreparations(t *testing.T) {
 	f.remove(t)
 }
 
-// Locking and unlocking come to their end wherever they were cut off.
+// Locking and unlocking finish after an interruption at any call.
 func TestStorageLimitAfterCrashes(t *testing.T) {
 	for _, when := range []servicetest.Moment{servicetest.Before, servicetest.After} {
-		for n, cut := 1, true; cut; n++ {
-			t.Run(fmt.Sprintf("cut %s call %d", when, n), func(t *testing.T) {
-				f := newFull(t, "crashed")
-				f.writer.must(t, fill)
-				locking := f.keepCutOff(t, n, when)
-				f.keepSettled(t)
-				writer := dialled(t, f.writerCreds)
-				expect(t, writer.run(t, "INSERT INTO big VALUES (1)"), "permission denied")
-				dialled(t, f.readerCreds).must(t, "SELECT count(*) FROM big")
-				writer.must(t, "TRUNCATE big")
-				unlocking := f.keepCutOff(t, n, when)
-				f.keepSettled(t)
-				dialled(t, f.writerCreds).must(t, "INSERT INTO big VALUES (1); CREATE TABLE more (n int)")
-				f.remove(t)
-				cut = locking || unlocking
-			})
-			if t.Failed() {
-				return
+		t.Run(string(when), func(t *testing.T) {
+			t.Parallel()
+			prefix := "cut" + string(when[:5])
+			for n, cut := 1, true; cut && !t.Failed(); n++ {
+				t.Run(fmt.Sprint("call ", n), func(t *testing.T) { cut = lockedAndUnlocked(t, prefix, n, when) })
 			}
-		}
+		})
 	}
 }
 
-// keepSettled makes rounds until there is nothing left to do. The first may find
-// the instance locked: the server has yet to notice that the other process is
-// gone.
-func (f *full) keepSettled(t *testing.T) {
+// lockedAndUnlocked interrupts a round that locks an instance and one that unlocks it at the
+// n-th call, and returns whether one of them had as many.
+func lockedAndUnlocked(t *testing.T, prefix string, n int, when servicetest.Moment) bool {
 	t.Helper()
-	for range 1200 {
-		f.keep(t)
-		facts, err := f.b.look(testContext(t), []instance{f.inst})
+	f := newFull(t, prefix)
+	f.writer.must(t, fill)
+	locking := f.interruptedRound(t, prefix, n, when)
+	f.converge(t)
+	writer := dialled(t, f.writerCreds)
+	expect(t, writer.run(t, "INSERT INTO big VALUES (1)"), "permission denied")
+	dialled(t, f.readerCreds).must(t, "SELECT count(*) FROM big")
+	writer.must(t, "TRUNCATE big")
+	unlocking := f.interruptedRound(t, prefix, n, when)
+	f.converge(t)
+	dialled(t, f.writerCreds).must(t, "INSERT INTO big VALUES (1); CREATE TABLE more (n int)")
+	f.remove(t)
+	return locking || unlocking
+}
+
+// converge makes rounds until there is nothing left to do. The first may find the instance
+// locked, until the server notices that the other process has disconnected.
+func (f *full) converge(t *testing.T) {
+	t.Helper()
+	for range 12000 {
+		f.reconcile(t)
+		states, err := f.b.measure(testContext(t), []instance{f.inst})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if facts[f.b.names.instance(f.inst.Name).database].inSync(f.inst.Plan) {
+		if states[f.b.names.instance(f.inst.Name).database].inSync(f.inst.Plan) {
 			return
 		}
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond)
 	}
-	t.Fatal("never settled")
+	t.Fatal("the instance never converged")
 }
 
-// keepCutOff makes a round in a process that loses its server at the n-th call,
-// and returns whether there were as many.
-func (f *full) keepCutOff(t *testing.T, n int, when servicetest.Moment) bool {
+// interruptedRound makes a round in a process that loses its server at the n-th call, and
+// returns whether there were as many.
+func (f *full) interruptedRound(t *testing.T, prefix string, n int, when servicetest.Moment) bool {
 	t.Helper()
 	proxy := servicetest.NewProxy(t, f.server.admin.Host)
-	config, err := services.Decode[Config](f.server.proxied(proxy.Address(), "crashed"))
+	config, err := services.Decode[Config](f.server.proxied(proxy.Address(), prefix))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,32 +231,31 @@ func (f *full) keepCutOff(t *testing.T, n int, when servicetest.Moment) bool {
 	return proxy.Stopped()
 }
 
-// A tenant who raises his database's limit of connections has it back at the
-// next round.
-func TestKeepPutsConnectionLimitBack(t *testing.T) {
+// Reconcile reverts a tenant's change of its database's limit of connections.
+func TestReconcilePutsConnectionLimitBack(t *testing.T) {
 	f := newFull(t, "limit")
 	f.writer.must(t, "ALTER DATABASE limit_"+f.inst.Name+" CONNECTION LIMIT 9999")
-	f.keep(t)
+	f.reconcile(t)
 	if limit := f.server.ask(t, "SELECT datconnlimit FROM pg_database WHERE datname = 'limit_"+f.inst.Name+"'"); limit != "20" {
 		t.Fatalf("limit: %s", limit)
 	}
 	f.remove(t)
 }
 
-func TestKeepSpares(t *testing.T) {
+func TestReconcileSpares(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "spare")
-	keep := func(plans ...Plan) {
+	reconcile := func(plans ...Plan) {
 		t.Helper()
 		if _, err := servicetest.Once(b).Reconcile(ctx, plans, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	keep(Plan{Spares: 1}, Plan{Spares: 2})
+	reconcile(Plan{Spares: 1}, Plan{Spares: 2})
 	if left := server.left(t, "spare"); len(left) != 3 {
 		t.Fatalf("spares: %v", left)
 	}
-	// One that was cut short before its REVOKE is not handed out as it is.
+	// A spare whose creation was interrupted before its REVOKE is not used as it is.
 	server.exec(t, "CREATE DATABASE spare_spare_half OWNER chandler_admin TEMPLATE template0 ALLOW_CONNECTIONS false")
 	first := newInstance("first", nil)
 	for range 3 { // again, once claimed, takes no other
@@ -262,11 +266,11 @@ func TestKeepSpares(t *testing.T) {
 	if left := server.left(t, "spare"); len(left) != 5 {
 		t.Fatalf("after a provision: %v", left)
 	}
-	keep(Plan{Spares: 3})
+	reconcile(Plan{Spares: 3})
 	if n := server.ask(t, "SELECT count(*) FROM pg_database WHERE datname ~ '^spare_spare_' AND datacl IS NOT NULL AND NOT datallowconn"); n != "3" {
 		t.Fatalf("spares: %s, %v", n, server.left(t, "spare"))
 	}
-	keep()
+	reconcile()
 	if err := servicetest.Patient(b).Deprovision(ctx, first); err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,10 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-func TestSuite(t *testing.T) { servicetest.Run(t, newServer(t).suite()) }
+func TestSuite(t *testing.T) {
+	t.Parallel()
+	servicetest.Run(t, newServer(t).suite())
+}
 
 func (s *testServer) suite() servicetest.Suite {
 	raw := func(text string) json.RawMessage { return json.RawMessage(text) }
@@ -68,8 +71,7 @@ func (s *testServer) suite() servicetest.Suite {
 	}
 }
 
-// proxied is the configuration for reaching the server at address; applications
-// are told the server's own.
+// proxied is the configuration for a proxy at address; applications connect to the server.
 func (s *testServer) proxied(address, prefix string) json.RawMessage {
 	u := *s.admin
 	u.Host = address
@@ -80,8 +82,8 @@ func (s *testServer) proxied(address, prefix string) json.RawMessage {
 	return raw
 }
 
-// leftOf looks for databases, roles and sessions of an instance, and for
-// memberships of the administrator that should have been for a moment only.
+// leftOf looks for databases, roles and sessions of an instance, and for memberships of the
+// administrator that should have been temporary.
 func (s *testServer) leftOf(ctx context.Context, instance string, bindings []string) ([]string, error) {
 	quoted := make([]string, 0, len(bindings)+1)
 	for _, name := range append(bindings, instance) {
@@ -108,8 +110,7 @@ func (s *testServer) leftOf(ctx context.Context, instance string, bindings []str
 	return left, rows.Err()
 }
 
-// reach tries to get from one instance into another, and into what is the
-// administrator's and the server's.
+// reach tries to reach another instance, the administrator's database and the server.
 func reach(t *testing.T, mine, theirs map[string]any) {
 	ctx := testContext(t)
 	theirName, theirUser := theirs["database"].(string), theirs["username"].(string)
@@ -144,7 +145,7 @@ func reach(t *testing.T, mine, theirs map[string]any) {
 	}
 	defer s.Close()
 	for _, statement := range hostileStatements(theirName, theirUser, mine["database"].(string)) {
-		if err := s.(*client).run(t, statement); err == nil {
+		if err := clientOf(s).run(t, statement); err == nil {
 			t.Errorf("%s: was let through", statement)
 		}
 	}
@@ -160,7 +161,7 @@ func waysToBreak() map[string]func(context.Context, map[string]any) error {
 			}
 			defer s.Close()
 			fill := strings.NewReplacer("ROLENAME", ident(credentials["username"].(string)), "DATABASE", "DATABASE "+ident(credentials["database"].(string)))
-			_, err = s.(*client).Conn.ExecContext(ctx, "SET ROLE NONE; "+fill.Replace(statement))
+			_, err = clientOf(s).Conn.ExecContext(ctx, "SET ROLE NONE; "+fill.Replace(statement))
 			return err
 		}
 	}
@@ -222,7 +223,7 @@ func limitsThatHold(version int) []servicetest.Limit {
 	return limits
 }
 
-// open opens n sessions and returns how many were let in.
+// openSessions opens n sessions and returns how many the server accepted.
 func openSessions(t *testing.T, n int, credentials ...map[string]any) int {
 	t.Helper()
 	in := 0
@@ -290,10 +291,10 @@ func holdsStorage(t *testing.T, use servicetest.Use) {
 	application(t, credentials).must(t, "INSERT INTO big VALUES (1)")
 }
 
-// The names on the server fit PostgreSQL's 63 bytes whatever the prefix.
+// Names on the server have at most PostgreSQL's 63 bytes with any prefix.
 func TestNamesFit(t *testing.T) {
 	n := newNamer("abcdefgh")
-	all := append(n.instance(services.InstanceName("i")).groups(), n.role(services.BindingName("i", "b")), n.spare())
+	all := append(n.instance(services.InstanceName("i")).groups(), n.role(services.BindingName("i", "b")), n.spare(randomID()))
 	for _, name := range all {
 		if len(name) > 63 {
 			t.Errorf("%s: %d bytes", name, len(name))

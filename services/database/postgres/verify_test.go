@@ -23,8 +23,7 @@ func (f *full) verify(t *testing.T, bd binding) {
 	}
 }
 
-// A binding whose holder stopped its sessions from acting as the owner role makes
-// what the instance's other bindings can use again.
+// Verify makes a binding's sessions act as the owner role again, if its holder has changed that.
 func TestVerifyPutsTheOwnerRoleBack(t *testing.T) {
 	f := newFull(t, "verify")
 	n, role := f.b.names.instance(f.inst.Name), f.b.names.role(f.writing.Name)
@@ -39,8 +38,8 @@ func TestVerifyPutsTheOwnerRoleBack(t *testing.T) {
 	f.remove(t)
 }
 
-// Credentials that work are left alone, tuning and all, also where no connection
-// is left to try them with.
+// Verify does not change credentials that work, or that it cannot try because all connections
+// are in use.
 func TestVerifyLeavesAloneWhatWorks(t *testing.T) {
 	f := newFull(t, "verified")
 	role := f.b.names.role(f.writing.Name)
@@ -64,7 +63,7 @@ func TestVerifyLeavesAloneWhatWorks(t *testing.T) {
 func TestVerifyKeepsAFullDatabaseLocked(t *testing.T) {
 	f := newFull(t, "locked")
 	f.writer.must(t, fill)
-	f.keep(t)
+	f.reconcile(t)
 	f.verify(t, f.writing)
 	dialled(t, f.writerCreds).must(t, "ALTER ROLE "+f.b.names.role(f.writing.Name)+" PASSWORD 'my own'")
 	if _, err := dial(testContext(t), f.writerCreds.Values); err == nil {

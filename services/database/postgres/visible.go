@@ -10,13 +10,11 @@ import (
 
 // An application's session acts as the owner role, and a role sees and cancels only the
 // sessions of roles of which it is a member. The owner role cannot be a member of the
-// bindings' roles, which are its members. Functions in the database help instead: they
-// run as the role "sessions", a member of the bindings' roles, so that PostgreSQL's own
-// checks let them reach the instance's sessions and no others. Only the owner role may
-// call them. The comment on the role is the OID of the database that has the functions.
+// bindings' roles, which are its members. Instead it may call functions that run as the role
+// "sessions", a member of the bindings' roles. The comment on that role is the OID of the
+// database that has the functions.
 
-// sessionFunctions returns the statements that make the functions, as the role that owns
-// them, in a schema of its own.
+// sessionFunctions returns the statements that make the functions in a schema of their own.
 func sessionFunctions(n names) []string {
 	const define = " LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS "
 	const all = "chandler.sessions(), chandler.cancel(pg_catalog.int4), chandler.terminate(pg_catalog.int4)"
@@ -37,28 +35,25 @@ func sessionFunctions(n names) []string {
 // showSessions makes the functions, unless another session works on the instance.
 func (b *backend) showSessions(ctx context.Context, inst instance) error {
 	parts := []string{lockedPart, databasePart, groupsPart, membersPart}
-	return b.work(ctx, attempt, b.names.instance(inst.Name), "", parts, func(s *session, st *state) error {
-		return b.showSessionsLocked(ctx, s, st)
+	return b.work(ctx, ifFree, b.names.instance(inst.Name), "", parts, func(s *session, st *state) error {
+		if !st.mayEnter() {
+			return nil
+		}
+		return b.makeSessionFunctions(ctx, s, st)
 	})
 }
 
-func (b *backend) showSessionsLocked(ctx context.Context, s *session, st *state) error {
+func (b *backend) makeSessionFunctions(ctx context.Context, s *session, st *state) error {
 	n := st.names
-	if !st.Locked || st.Database == nil || st.Database.Owner != n.owner {
-		return nil
-	}
-	var statements []string
-	if !st.has(n.sessions) {
-		statements = append(statements, "CREATE ROLE "+ident(n.sessions)+" NOLOGIN")
-	}
-	for _, role := range st.in(n.groups()...) {
-		statements = append(statements, reaches(n, role))
+	statements := st.createGroup(n.sessions)
+	for _, role := range st.membersOf(n.groups()...) {
+		statements = append(statements, grantReach(n, role))
 	}
 	if err := s.transaction(ctx, statements...); err != nil {
 		return explain("make the role that sees sessions", err)
 	}
-	err := b.inside(ctx, s, n.database, func(t *session) error {
-		err := t.acting(ctx, []string{n.owner, n.sessions}, sessionFunctions(n)...)
+	err := b.inDatabase(ctx, s, n.database, func(t *session) error {
+		err := t.runAs(ctx, []string{n.owner, n.sessions}, sessionFunctions(n)...)
 		if is(err, pqerror.DuplicateSchema) {
 			return nil // of an interrupted attempt, or the tenant's own, which stays
 		}
@@ -67,13 +62,13 @@ func (b *backend) showSessionsLocked(ctx context.Context, s *session, st *state)
 	if err != nil {
 		return explain("make the functions that show sessions", err)
 	}
-	return explain("note that the database has them", s.exec(ctx, `DO $$ BEGIN EXECUTE (
-		SELECT 'COMMENT ON ROLE `+ident(n.sessions)+` IS ' || pg_catalog.quote_literal(oid::pg_catalog.text)
-		FROM pg_catalog.pg_database WHERE datname = `+literal(n.database)+`); END $$`))
+	return explain("note that the database has them", s.commentOn(ctx, n.sessions, "SELECT oid FROM pg_catalog.pg_database WHERE datname = "+literal(n.database)))
 }
 
-// reaches lets the functions reach a binding's sessions.
-func reaches(n names, role string) string { return "GRANT " + ident(role) + " TO " + ident(n.sessions) }
+// grantReach lets the functions reach a binding's sessions.
+func grantReach(n names, role string) string {
+	return "GRANT " + ident(role) + " TO " + ident(n.sessions)
+}
 
 // dropStrays drops the roles "sessions" of removed instances: earlier releases do not
 // know this role and leave it behind.
@@ -86,6 +81,5 @@ func (b *backend) dropStrays(ctx context.Context) error {
 	if err != nil || len(strays) == 0 {
 		return explain("look for roles of instances that are gone", err)
 	}
-	_, err = b.pool.ExecContext(ctx, "DROP ROLE IF EXISTS "+idents(strays))
-	return explain("drop roles of instances that are gone", err)
+	return explain("drop roles of instances that are gone", b.execute(ctx, "DROP ROLE IF EXISTS "+idents(strays)))
 }

@@ -29,7 +29,7 @@ func (c *client) asks(t *testing.T, query string) string {
 func TestSessionsOfTheOwnInstance(t *testing.T) {
 	f := newFull(t, "visible")
 	other, _, foreign := f.neighbour(t)
-	f.keep(t)
+	f.reconcile(t)
 	lateCreds, err := servicetest.Once(f.b).Bind(testContext(t), f.inst, newBinding(t, f.inst, "late", access.ReadWrite))
 	if err != nil {
 		t.Fatal(err)
@@ -75,13 +75,13 @@ func TestSessionsOfTheOwnInstance(t *testing.T) {
 	f.remove2(t, other)
 }
 
-// Once locked and unlocked, the functions are what they were.
+// Locking and unlocking the instance does not change the functions.
 func TestSessionsOfAFullDatabase(t *testing.T) {
 	f := newFull(t, "shown")
-	f.keep(t)
+	f.reconcile(t)
 	writer, _ := f.locked(t)
 	writer.must(t, "TRUNCATE big")
-	f.keepSettled(t)
+	f.converge(t)
 	reader := dialled(t, f.readerCreds)
 	if ended := dialled(t, f.writerCreds).asks(t, "SELECT chandler.terminate("+reader.pid(t)+")"); ended != "true" {
 		t.Error("the session was not ended")
@@ -89,27 +89,26 @@ func TestSessionsOfAFullDatabase(t *testing.T) {
 	f.remove(t)
 }
 
-// A schema of that name that is the tenant's own stays, and does no harm.
+// A tenant's own schema of that name stays, and causes no error.
 func TestSessionsBesideATenantsSchema(t *testing.T) {
 	f := newFull(t, "owned")
 	f.writer.must(t, "CREATE SCHEMA chandler; CREATE TABLE chandler.sessions (n int)")
-	f.keep(t)
-	f.keep(t)
+	f.reconcile(t)
+	f.reconcile(t)
 	f.writer.must(t, "SELECT * FROM chandler.sessions; DROP SCHEMA chandler CASCADE")
 	f.remove(t)
 }
 
-// A release that does not know the role leaves it behind with an instance that it
-// removes.
+// An earlier release that removes an instance leaves the role behind.
 func TestSessionsRoleOfAnInstanceThatIsGone(t *testing.T) {
 	f := newFull(t, "stray")
-	f.keep(t)
+	f.reconcile(t)
 	stays := f.b.names.instance(f.inst.Name).sessions
 	stray := f.b.names.instance(services.InstanceName("removed by an older release")).sessions
 	if _, err := f.b.pool.ExecContext(testContext(t), "CREATE ROLE "+ident(stray)+" NOLOGIN"); err != nil {
 		t.Fatal(err)
 	}
-	f.keep(t)
+	f.reconcile(t)
 	for role, want := range map[string]string{stays: "1", stray: "0"} {
 		if n := f.server.ask(t, "SELECT count(*) FROM pg_roles WHERE rolname = "+literal(role)); n != want {
 			t.Errorf("%s: %s roles, want %s", role, n, want)

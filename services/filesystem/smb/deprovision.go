@@ -3,6 +3,7 @@ package smb
 import (
 	"context"
 	"errors"
+	"slices"
 	"syscall"
 	"time"
 
@@ -61,18 +62,12 @@ func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest
 // goes first: without it, converge makes nothing for the instance.
 func (b *backend) endAccess(ctx context.Context, instance string) error {
 	var bindings []account
-	var used bool
-	var programs errgroup.Group
-	programs.Go(func() error {
-		return b.accounts.change(ctx, func(t *table) error {
-			t.drop(instance)
-			bindings = t.bindings(instance)
-			return b.samba.dropShare(ctx, b.names.of(instance))
-		})
+	err := b.accounts.change(ctx, func(t *table) error {
+		t.drop(instance)
+		bindings = t.bindings(instance)
+		return b.samba.dropShare(ctx, b.names.of(instance))
 	})
-	// Sessions end with their bindings: without bindings this only makes sure.
-	programs.Go(func() (err error) { used, err = b.samba.used(ctx, b.names.of(instance)); return err })
-	if err := programs.Wait(); err != nil {
+	if err != nil {
 		return err
 	}
 	for _, a := range bindings {
@@ -87,22 +82,33 @@ func (b *backend) endAccess(ctx context.Context, instance string) error {
 			return err
 		}
 	}
-	return b.endSessions(ctx, b.names.of(instance), used || len(bindings) > 0)
+	return b.endSessions(ctx, b.names.of(instance), len(bindings) > 0)
 }
 
-// endSessions ends the use of a removed share.
-func (b *backend) endSessions(ctx context.Context, share string, used bool) error {
-	if err := b.samba.reload(ctx); err != nil || !used {
+// endSessions ends the use of a removed share. Sessions of bindings ended with them: if there
+// were none, it only makes sure.
+func (b *backend) endSessions(ctx context.Context, share string, bound bool) error {
+	var used bool
+	list := func() error {
+		uses, err := b.samba.uses(ctx)
+		used = slices.ContainsFunc(uses, func(u use) bool { return u.share == share })
+		return err
+	}
+	var programs errgroup.Group
+	programs.Go(func() error { return b.samba.reload(ctx) })
+	if !bound {
+		programs.Go(list)
+	}
+	if err := programs.Wait(); err != nil || !bound && !used {
 		return err
 	}
 	if err := b.samba.closeShare(ctx, share); err != nil {
 		return err
 	}
-	used, err := b.samba.used(ctx, share)
-	if err == nil && used {
-		return services.NotYet(sessionsPause, "waiting for the share's sessions to end")
+	if err := list(); err != nil || !used {
+		return err
 	}
-	return err
+	return services.NotYet(sessionsPause, "waiting for the share's sessions to end")
 }
 
 func (b *backend) dropBindings(ctx context.Context, instance string) error {

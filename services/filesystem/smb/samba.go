@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -177,10 +176,4 @@ func (s samba) uses(ctx context.Context) ([]use, error) {
 		found = append(found, use{share: u.Share, uid: status.Sessions[u.Session].UID})
 	}
 	return found, nil
-}
-
-// used says whether anybody uses a share now.
-func (s samba) used(ctx context.Context, share string) (bool, error) {
-	uses, err := s.uses(ctx)
-	return slices.ContainsFunc(uses, func(u use) bool { return u.share == share }), err
 }

@@ -17,12 +17,10 @@ import (
 // dial opens a session as an application does: with amqp091-go and the uri.
 func dial(ctx context.Context, credentials map[string]any) (services.Session, error) {
 	uri, _ := credentials["uri"].(string)
-	parsed, err := amqp.ParseURI(uri)
-	if err != nil {
+	if _, err := amqp.ParseURI(uri); err != nil {
 		return nil, errors.New("the credentials' uri is not one that amqp091-go understands") // err would quote it
 	}
-	properties := amqp.NewConnectionProperties()
-	config := amqp.Config{Locale: "en_US", Properties: properties, SASL: []amqp.Authentication{login{parsed.PlainAuth(), properties}}}
+	config := amqp.Config{Locale: "en_US"}
 	if ca, ok := credentials["ca"].(string); ok {
 		config.TLSClientConfig = cafile.TLS(ca)
 	}
@@ -40,21 +38,6 @@ func dial(ctx context.Context, credentials map[string]any) (services.Session, er
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	return &client{conn, link}, nil
-}
-
-// login asks the server to refuse wrong credentials at once. Otherwise it closes the connection
-// after three seconds (RabbitMQ documentation, "Authentication Failure Notifications").
-type login struct {
-	amqp.Authentication
-	properties amqp.Table // of the connection
-}
-
-// Response implements amqp.Authentication. amqp091-go has just set the capabilities.
-func (l login) Response() string {
-	if capabilities, ok := l.properties["capabilities"].(amqp.Table); ok {
-		capabilities["authentication_failure_close"] = true
-	}
-	return l.Authentication.Response()
 }
 
 func until(ctx context.Context) time.Time {
