@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,7 +29,7 @@ type clients struct{ session, login, root *api.Client }
 func newClients(c Config) (clients, error) {
 	config := api.DefaultConfig() // reads the environment
 	if config.Error != nil {
-		return clients{}, fmt.Errorf("vault: the VAULT_ variables: %w", config.Error)
+		return clients{}, fmt.Errorf("the VAULT_ variables: %w", config.Error)
 	}
 	if os.Getenv(api.EnvVaultClientTimeout) == "" {
 		config.Timeout = requestTimeout
@@ -44,32 +45,25 @@ func newClients(c Config) (clients, error) {
 	if c.CACert != "" {
 		authorities, err := cafile.ReadFile("VAULT_CACERT", c.CACert)
 		if err != nil {
-			return clients{}, fmt.Errorf("vault: %w", err)
+			return clients{}, err
 		}
 		if err := config.ConfigureTLS(&api.TLSConfig{CACertBytes: []byte(authorities)}); err != nil {
-			return clients{}, fmt.Errorf("vault: VAULT_CACERT: %w", err)
+			return clients{}, fmt.Errorf("VAULT_CACERT: %w", err)
 		}
 	}
 	base, err := api.NewClient(config)
 	if err != nil {
-		return clients{}, fmt.Errorf("vault: %w", err)
+		return clients{}, err
 	}
 	if c.Namespace != "" {
 		base.SetNamespace(c.Namespace)
 	}
-	return withTokens(base, c)
-}
-
-func withTokens(base *api.Client, c Config) (clients, error) {
-	token := c.Token.Reveal()
-	if token == "" {
-		token = base.Token()
-	}
+	token := cmp.Or(c.Token.Reveal(), base.Token())
 	base.ClearToken()
 	all := clients{session: base.WithNamespace(base.Namespace()), login: base, root: base.WithNamespace("")}
 	if c.Auth == AuthToken {
 		if token == "" {
-			return clients{}, errors.New("vault: VAULT_TOKEN is missing: set it, or VAULT_AUTH_METHOD to approle or kubernetes")
+			return clients{}, errors.New("VAULT_TOKEN is missing: set it, or VAULT_AUTH_METHOD to approle or kubernetes")
 		}
 		all.session.SetToken(token)
 	}

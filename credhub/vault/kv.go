@@ -33,10 +33,8 @@ func (s *Store) read(ctx context.Context, path credhub.Path) (stored, error) {
 			Metadata struct{ Version int }
 		}
 	}
-	if len(body) > 0 {
-		if err := json.Unmarshal(body, &answer); err != nil {
-			return stored{}, errForeign // the decoder's error may quote the value
-		}
+	if len(body) > 0 && json.Unmarshal(body, &answer) != nil {
+		return stored{}, errForeign // the decoder's error may quote the value
 	}
 	found := stored{value: answer.Data.Data, version: answer.Data.Metadata.Version}
 	if isAbsent(err) {
@@ -50,13 +48,11 @@ func (s *Store) read(ctx context.Context, path credhub.Path) (stored, error) {
 // write stores value as the next version. If replaces is not nil, it does so only if that
 // is the number of the latest version; 0: there is none.
 func (s *Store) write(ctx context.Context, path credhub.Path, value json.RawMessage, replaces *int) error {
-	type options struct {
-		CAS *int `json:"cas,omitempty"`
+	options := map[string]int{}
+	if replaces != nil {
+		options["cas"] = *replaces
 	}
-	request, err := json.Marshal(struct {
-		Data    json.RawMessage `json:"data"`
-		Options options         `json:"options"`
-	}{value, options{replaces}})
+	request, err := json.Marshal(map[string]any{"data": value, "options": options})
 	if err != nil {
 		return errors.New("the value cannot be encoded") // the encoder's error may quote it
 	}

@@ -29,15 +29,12 @@ var _ credhub.Store = (*Store)(nil)
 // not if Vault is away or sealed, which Ready reports. ctx is for Open only.
 func Open(ctx context.Context, config Config) (*Store, error) {
 	config.setDefaults()
-	if err := config.validate(); err != nil {
-		return nil, fmt.Errorf("vault: %w", err)
-	}
-	if err := ctx.Err(); err != nil {
+	if err := errors.Join(config.validate(), ctx.Err()); err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
 	clients, err := newClients(config)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("vault: %w", err)
 	}
 	return &Store{config: config, clients: clients, session: startSession(config, clients)}, nil
 }
@@ -117,13 +114,10 @@ const contention = 100
 // Get implements credhub.Store.
 func (s *Store) Get(ctx context.Context, path credhub.Path) (json.RawMessage, error) {
 	found, err := s.read(ctx, path)
-	if err != nil {
-		return nil, s.failed("read", path, err)
+	if err == nil && found.value == nil {
+		err = credhub.ErrNotFound
 	}
-	if found.value == nil {
-		return nil, s.failed("read", path, credhub.ErrNotFound)
-	}
-	return found.value, nil
+	return found.value, s.failed("read", path, err)
 }
 
 // Delete implements credhub.Store.

@@ -27,11 +27,7 @@ func newHarness(t *testing.T, s Suite, address string) *harness {
 	t.Helper()
 	driver, err := Open(context.WithoutCancel(t.Context()), s.Definition, s.Config(address))
 	succeeds(t, "open", err)
-	t.Cleanup(func() {
-		if err := driver.Close(); err != nil {
-			t.Errorf("close: %v", err)
-		}
-	})
+	t.Cleanup(func() { succeeds(t, "close", driver.Close()) })
 	return &harness{s, driver}
 }
 
@@ -129,11 +125,7 @@ func freshID(t *testing.T) string {
 // instance describes an instance with this ID, which is deleted at the end of t.
 func (h *harness) instance(t *testing.T, id string, plan, params json.RawMessage) *resource {
 	r := &resource{raw: h.driver.Instance(id, plan, params)}
-	t.Cleanup(func() {
-		if err := h.restarted(t).deprovision(t, r); err != nil {
-			t.Errorf("clean up: %v", err)
-		}
-	})
+	t.Cleanup(func() { succeeds(t, "clean up", h.restarted(t).deprovision(t, r)) })
 	return r
 }
 
