@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -151,21 +152,19 @@ func unlessAbsent(err error) error {
 // explain adds what the broker was doing and what the operator can do. A failure of the
 // server is retried: SQLite fails like that if one write meets another.
 func explain(doing string, err error) error {
-	if _, rejected := services.IsRejected(err); err == nil || rejected {
-		return err
-	}
-	switch answered(err) {
-	case 0:
-		return fmt.Errorf("%s: the server's API is away: %w", doing, err)
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return fmt.Errorf("%s: check api_key, and webserver-allow-from on the server: %w", doing, err)
-	case http.StatusInternalServerError:
+	if answered(err) == http.StatusInternalServerError {
 		if wrapped, ok := errors.AsType[*url.Error](err); ok {
 			err = wrapped.Err // users read this, and not the API's address
 		}
 		return services.NotYet(retry, fmt.Sprintf("%s: the DNS server failed and the broker retries; the server's log says why, such as a full disk: %v", doing, err))
 	}
-	return fmt.Errorf("%s: %w", doing, err)
+	status := func(statuses ...int) func(error) bool {
+		return func(err error) bool { return slices.Contains(statuses, answered(err)) }
+	}
+	return services.Explain(doing, err, []services.Advice{
+		{About: status(0), Text: "the server's API is away"},
+		{About: status(http.StatusUnauthorized, http.StatusForbidden), Text: "check api_key, and webserver-allow-from on the server"},
+	})
 }
 
 // refusedRecords shows the user the server's refusal of records that passed the broker's
