@@ -1,5 +1,5 @@
 // Package credhub is the contract of a credential store, the one place where the broker
-// keeps secrets, and of the ways in which credentials reach applications. It is not Cloud
+// stores secrets, and of the ways in which credentials reach applications. It is not Cloud
 // Foundry's CredHub, to which package cfcredhub delivers. Stores pass the suite in credtest.
 package credhub
 

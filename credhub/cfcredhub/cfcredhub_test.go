@@ -50,10 +50,6 @@ func TestSuite(t *testing.T) {
 				credtest.RunDelivery(t, credtest.Deliveries{
 					Open:   func(t *testing.T) credhub.Delivery { return open(t, config(s)) },
 					Reader: reader,
-					Same: func(r credhub.Reader) credhub.Reader {
-						r.BindingID = rand.Text()
-						return r
-					},
 					Read: func(_ *testing.T, reference map[string]any, as credhub.Reader) (json.RawMessage, bool) {
 						return s.Read(fmt.Sprint(reference[credhub.CredHubRef]), as.AppID, as.ClientID)
 					},

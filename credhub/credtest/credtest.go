@@ -44,7 +44,7 @@ func checks() []check {
 		{"put and get", 1, putsAndGets},
 		{"put replaces", 1, putReplaces},
 		{"ensure creates once", 1, ensureCreatesOnce},
-		{"ensure keeps what was put", 1, ensureKeeps},
+		{"ensure returns what was put", 1, ensureReturnsStored},
 		{"delete", 1, deletes},
 		{"delete of every version", 1, deletesEveryVersion},
 		{"delete of one alone", 1, deletesOneAlone},

@@ -56,7 +56,7 @@ func TestBrokenStoresFail(t *testing.T) {
 		},
 		"ensure is put": {
 			func() credhub.Store { return overwrites{&Memory{}} },
-			[]string{"16 racers, one winner", "ensure creates once", "ensure keeps what was put"},
+			[]string{"16 racers, one winner", "ensure creates once", "ensure returns what was put"},
 		},
 		"ensure is get and put": {
 			func() credhub.Store { return races{&Memory{}} },

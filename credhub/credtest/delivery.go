@@ -19,8 +19,6 @@ type Deliveries struct {
 	Open func(t *testing.T) credhub.Delivery
 	// Reader makes a new reader that the delivery serves.
 	Reader func() credhub.Reader
-	// Same makes another binding of the same reader.
-	Same func(credhub.Reader) credhub.Reader
 	// Read reads what reference names, as an application does, with the rights of as
 	// only. ok is false if that is refused or nothing is there.
 	Read func(t *testing.T, reference map[string]any, as credhub.Reader) (value json.RawMessage, ok bool)
@@ -117,7 +115,8 @@ func replaces(t *testing.T, d delivery) {
 
 func withdraws(t *testing.T, d delivery) {
 	r := d.Reader()
-	other := d.Same(r)
+	other := r
+	other.BindingID = rand.Text()
 	v := d.deliver(t, other)
 	for range 2 {
 		d.withdraw(t, r)

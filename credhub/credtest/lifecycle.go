@@ -37,7 +37,7 @@ func ensureCreatesOnce(s tested) {
 	s.holds(path, first)
 }
 
-func ensureKeeps(s tested) {
+func ensureReturnsStored(s tested) {
 	path, v := fresh(), value()
 	s.put(path, v)
 	s.ensures(path, value(), v)
@@ -87,7 +87,7 @@ func deletesOneAlone(s tested) {
 	s.isEmpty(deleted)
 }
 
-// decode keeps numbers as they are written.
+// decode does not convert numbers.
 func decode(raw json.RawMessage) any {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()

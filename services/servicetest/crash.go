@@ -63,7 +63,7 @@ func (h *harness) provisionStep(params json.RawMessage) func(t *testing.T) attem
 	}
 }
 
-// occupied is an instance with a binding that must keep working, whatever happens to the
+// occupied is an instance with a binding that must still work, whatever happens to the
 // instance's other binding.
 type occupied struct {
 	*resource
