@@ -1,7 +1,9 @@
+// Package filesystem holds what its backends have in common.
 package filesystem
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -12,11 +14,10 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// page is how many names of a directory are read at a time.
-const page = 500
-
-// blockSize is that of Stat_t.Blocks (stat(2)).
-const blockSize = 512
+const (
+	page      = 500 // how many names of a directory are read at a time
+	blockSize = 512 // of Stat_t.Blocks (stat(2))
+)
 
 // Count counts what a directory holds, in several calls. The zero value begins a count.
 type Count struct {
@@ -115,4 +116,15 @@ func vanished(err error) error {
 		return nil
 	}
 	return err
+}
+
+// Capacity returns the size of a directory's file system, and what others than root can use.
+func Capacity(dir string) (c services.Capacity, err error) {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(dir, &s); err != nil {
+		return c, fmt.Errorf("ask how much room %s has: %w", dir, err)
+	}
+	c.Free.Storage = services.Size(s.Bavail) * services.Size(s.Bsize)  //nolint:gosec // blocks of a disk
+	c.Total.Storage = services.Size(s.Blocks) * services.Size(s.Bsize) //nolint:gosec // blocks of a disk
+	return c, nil
 }

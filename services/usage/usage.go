@@ -2,9 +2,13 @@
 package usage
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/chandler-broker/chandler/services"
 )
@@ -47,4 +51,155 @@ func CheckChange(used, prev, next services.Size, locked bool) error {
 		return nil
 	}
 	return services.Rejected("the plan allows %s and the database uses %s; free space first, or choose a larger plan", next, used)
+}
+
+// Amount is what an instance holds.
+type Amount struct {
+	Bytes services.Size
+	Items int // files or objects
+	// Uncountable says that the server does not list all that there is.
+	Uncountable bool
+}
+
+// Limits are a plan's; 0 is no limit.
+type Limits struct {
+	Storage services.Size
+	Items   int
+}
+
+// Any says whether there is a limit.
+func (l Limits) Any() bool { return l != Limits{} }
+
+// exceeded says whether an instance has more than the limits allow.
+func (l Limits) exceeded(a Amount) bool {
+	return a.Uncountable && l.Any() || Exceeds(a.Bytes, l.Storage) || Exceeds(a.Items, l.Items)
+}
+
+// mayResume says whether a locked instance may be written to again.
+func (l Limits) mayResume(a Amount) bool {
+	return !(a.Uncountable && l.Any()) && MayResume(a.Bytes, l.Storage) && MayResume(a.Items, l.Items)
+}
+
+// Counter counts the contents of one instance in several calls.
+type Counter interface {
+	// Advance counts until the end; done says that all is counted. An error ends the count.
+	Advance(ctx context.Context, end time.Time) (done bool, err error)
+	// Amount is what was counted so far.
+	Amount() Amount
+}
+
+const (
+	// roundTime is how long one round works, instanceTime how long it counts one instance.
+	roundTime    = 10 * time.Second
+	instanceTime = time.Second
+	// rest times as long as a count took, no other begins: counting takes 1/20 of the time.
+	rest = 20
+)
+
+// Scans are the counts of a server's instances. The zero value is ready for use.
+type Scans struct {
+	round sync.Mutex // one round at a time uses the scans
+	next  int        // where in its batch the next round begins
+	mu    sync.Mutex // of scans
+	scans map[string]*scan
+}
+
+// scan is the count of one instance.
+type scan struct {
+	last    Amount // of the last whole count
+	due     time.Time
+	counter Counter // nil: no count is in progress
+	spent   time.Duration
+}
+
+// ErrAbsent says that an instance is being made or removed.
+var ErrAbsent = errors.New("the instance is being made or removed")
+
+// Reconcile visits instances until the time is over, and next time begins with the others. visit
+// returns what the user should know, or ErrAbsent. kind is what an instance is, such as "bucket".
+func Reconcile[P, I any](s *Scans, kind string, instances []services.Instance[P, I],
+	visit func(inst services.Instance[P, I], end time.Time) (note string, err error),
+) services.ReconcileResult {
+	s.round.Lock()
+	defer s.round.Unlock()
+	var result services.ReconcileResult
+	end, late := time.Now().Add(roundTime), len(instances)
+	for i := range instances {
+		inst := instances[(s.next+i)%len(instances)]
+		if late > i && time.Now().After(end) {
+			late = i
+		}
+		note, err := visit(inst, end)
+		condition := services.Condition{Reason: services.OverQuota, Message: note}
+		switch {
+		case errors.Is(err, ErrAbsent):
+			s.Forget(inst.Name)
+			condition, err = services.Condition{}, nil
+		case err != nil:
+			condition, err = services.LimitsNotEnforced(), fmt.Errorf("%s of instance %s: %w", kind, inst.ID, err)
+		}
+		result.Record(inst.ID, condition, err)
+	}
+	s.next = (s.next + late) % max(len(instances), 1)
+	return result
+}
+
+// Forget makes the next round count an instance anew.
+func (s *Scans) Forget(instance string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.scans, instance)
+}
+
+// of is an instance's scan, for the round that asks.
+func (s *Scans) of(instance string) *scan {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.scans == nil {
+		s.scans = map[string]*scan{}
+	}
+	if s.scans[instance] == nil {
+		s.scans[instance] = &scan{}
+	}
+	return s.scans[instance]
+}
+
+// Measure returns what is known of an instance's contents, and whether to lock it; locked is
+// whether it is now. Only what Reconcile calls may call it.
+func (s *Scans) Measure(ctx context.Context, instance string, limits Limits, locked bool, end time.Time, begin func() Counter) (Amount, bool, error) {
+	if !limits.Any() {
+		return Amount{}, false, nil
+	}
+	c, now := s.of(instance), time.Now()
+	if !now.After(c.due) || !now.Before(end) {
+		return c.last, locked, nil
+	}
+	if one := now.Add(instanceTime); one.Before(end) {
+		end = one
+	}
+	used, done, err := c.advance(ctx, end, begin)
+	if err != nil {
+		return used, locked, err
+	}
+	if !done && !limits.exceeded(used) { // there may be more to come
+		return c.last, locked, nil
+	}
+	return used, limits.exceeded(used) || locked && !limits.mayResume(used), nil
+}
+
+// advance goes on with the count, and returns what it has counted so far.
+func (c *scan) advance(ctx context.Context, end time.Time, begin func() Counter) (used Amount, done bool, err error) {
+	if c.counter == nil {
+		c.counter = begin()
+	}
+	began := time.Now()
+	done, err = c.counter.Advance(ctx, end)
+	used, c.spent = c.counter.Amount(), c.spent+time.Since(began)
+	switch {
+	case err != nil:
+		*c = scan{last: c.last}
+	case done:
+		*c = scan{last: used, due: time.Now().Add(rest * c.spent)}
+	}
+	return used, done, err
 }

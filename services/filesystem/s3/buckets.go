@@ -204,11 +204,6 @@ func (c *client) uploaded(ctx context.Context, bucket string, u upload) (bytes i
 	}
 }
 
-// deleteObject removes one object, even if XML cannot carry its key.
-func (c *client) deleteObject(ctx context.Context, bucket, key string) error {
-	return explain("delete an object", c.call(ctx, request{method: http.MethodDelete, bucket: bucket, key: key}, nil))
-}
-
 // deleteObjects removes a page of objects and returns how many the gateway did not remove.
 func (c *client) deleteObjects(ctx context.Context, bucket string, page []object) (failed int, err error) {
 	type key struct{ Key string }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -76,15 +77,11 @@ func (b *backend) deleteAccounts(ctx context.Context, instance string) error {
 	return nil
 }
 
-const (
-	// emptyFor is how long one call empties a bucket.
-	emptyFor = 10 * time.Second
-	// emptyPause lets the gateway serve other clients.
-	emptyPause = 100 * time.Millisecond
-)
+// emptyFor is how long one call empties a bucket.
+const emptyFor = 10 * time.Second
 
 // errDeleting says that one call had too little time.
-var errDeleting = services.NotYet(emptyPause, "deleting the bucket's objects")
+var errDeleting = services.NotYet(100*time.Millisecond, "deleting the bucket's objects")
 
 // empty deletes all objects, or as many as there is time for. It prefers the bucket's folder,
 // which also holds what the gateway does not list.
@@ -151,8 +148,9 @@ func (b *backend) deleteOdd(ctx context.Context, bucket string, odd []object, en
 			return deleted, err
 		}
 		if key != "" {
-			if err := b.gateway.deleteObject(ctx, bucket, key); err != nil {
-				return deleted, err
+			err := b.gateway.call(ctx, request{method: http.MethodDelete, bucket: bucket, key: key}, nil)
+			if err != nil {
+				return deleted, explain("delete an object", err)
 			}
 			deleted++
 		}

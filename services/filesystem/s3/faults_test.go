@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -108,15 +109,19 @@ func TestHangs(t *testing.T) {
 	defer server.Close()
 	defer close(end)
 	b := openBackend(t, faultyConfig(server.URL))
+	var all sync.WaitGroup
 	for verb, call := range verbs(t, b) {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		err := call(ctx)
-		cancel()
-		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("%s: %v", verb, err)
-		}
-		checkFault(t, verb, err)
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			err := call(ctx)
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: %v", verb, err)
+			}
+			checkFault(t, verb, err)
+		})
 	}
+	all.Wait()
 }
 
 // The real gateway, with an account that is not known or may not administer.

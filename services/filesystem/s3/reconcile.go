@@ -136,7 +136,8 @@ func (c *counter) Advance(ctx context.Context, end time.Time) (done bool, err er
 	for !done && err == nil {
 		switch {
 		case dir != "" && !c.sized:
-			err = c.countFolder(dir, end)
+			c.sized, err = c.disk.Advance(dir, end)
+			c.used.Bytes = c.disk.Bytes // with what the gateway does not list
 			if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
 				dir, c.used.Bytes, err = "", 0, nil
 			}
@@ -150,13 +151,6 @@ func (c *counter) Advance(ctx context.Context, end time.Time) (done bool, err er
 		}
 	}
 	return done, err
-}
-
-// countFolder counts what the bucket takes on the disk, also what the gateway does not list.
-func (c *counter) countFolder(dir string, end time.Time) (err error) {
-	c.sized, err = c.disk.Advance(dir, end)
-	c.used.Bytes = c.disk.Bytes
-	return err
 }
 
 // countObjects counts a page of objects. done says that it was the last one.

@@ -17,6 +17,8 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
+type binding = services.Binding[BindingParams]
+
 // testServer is a real gateway.
 type testServer struct {
 	*embedded.VersityGW

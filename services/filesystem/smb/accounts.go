@@ -38,22 +38,23 @@ func (a accounts) lock(ctx context.Context) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock the accounts: %w", err)
 	}
+	unlock = func() { _ = file.Close() }
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		// Without waiting, which ctx could not end.
 		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
-			return func() { _ = file.Close() }, nil
+			return unlock, nil
 		}
 		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			_ = file.Close()
+			unlock()
 			return nil, fmt.Errorf("lock the accounts: %w", err)
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			_ = file.Close()
+			unlock()
 			return nil, fmt.Errorf("another broker holds the lock of the accounts in %s: %w", a.dir, ctx.Err())
 		}
 	}

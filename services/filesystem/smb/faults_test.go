@@ -112,7 +112,7 @@ func (m *mortal) died(t *testing.T, at int) bool {
 func TestDiesAtAnyProgram(t *testing.T) {
 	server := newServer(t)
 	whole, victim := server.backend(t, "c"), server.mortal(t)
-	for verb, programs := range map[string]int{"provision": 1, "bind": 3, "unbind": 4, "deprovision": 6} {
+	for verb, programs := range map[string]int{"provision": 1, "bind": 3, "unbind": 4, "deprovision": 7} {
 		// What is there before a program is what was there after the one before.
 		t.Run(verb, func(t *testing.T) {
 			at := 1

@@ -2,6 +2,11 @@ package smb
 
 import (
 	"context"
+	"errors"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/chandler-broker/chandler/services"
 )
@@ -74,3 +79,103 @@ func (b *backend) Directory(_ context.Context, inst instance) (string, error) {
 }
 
 var _ services.DirectoryProvider[Plan, InstanceParams] = (*backend)(nil)
+
+// emptyFor is how long one call deletes files.
+const emptyFor = 10 * time.Second
+
+// Deprovision implements services.Backend. It deletes protected contents' folder first, so that
+// a refusal leaves everything as it was.
+func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, InstanceParams]) (services.DeprovisionResult, error) {
+	if err := b.server.answers(ctx); err != nil {
+		return services.DeprovisionResult{}, err
+	}
+	name := b.names.of(r.Instance.Name)
+	group, err := b.folder.volumes().Group(name)
+	if err != nil {
+		return services.DeprovisionResult{}, err
+	}
+	if !r.Instance.Plan.DeleteContents {
+		err := b.folder.closeEmpty(name)
+		if errors.Is(err, syscall.ENOTEMPTY) {
+			return services.DeprovisionResult{}, services.Rejected("share %s is not empty, and this plan keeps what is in it: copy what you need, delete all files, and delete the instance again", name)
+		}
+		if err != nil {
+			return services.DeprovisionResult{}, err
+		}
+	}
+	if err := b.endAccess(ctx, r.Instance.Name); err != nil {
+		return services.DeprovisionResult{}, err
+	}
+	if err := b.folder.discard(name); err != nil {
+		return services.DeprovisionResult{}, err
+	}
+	if err := b.folder.volumes().RemoveGroup(group); err != nil {
+		return services.DeprovisionResult{}, err
+	}
+	b.scans.Forget(r.Instance.Name)
+	if err := b.dropBindings(ctx, r.Instance.Name); err != nil {
+		return services.DeprovisionResult{}, err
+	}
+	done, err := b.folder.empty(name, time.Now().Add(emptyFor))
+	if err == nil && !done {
+		return services.DeprovisionResult{}, services.NotYet(100*time.Millisecond, "deleting the share's files")
+	}
+	return services.DeprovisionResult{}, err
+}
+
+// endAccess removes the share and its users and ends all sessions on it. The instance's account
+// goes first: without it, converge makes nothing for the instance.
+func (b *backend) endAccess(ctx context.Context, instance string) error {
+	var bindings []account
+	var used bool
+	var programs errgroup.Group
+	programs.Go(func() error {
+		return b.accounts.change(ctx, func(t *table) error {
+			t.drop(instance)
+			bindings = t.bindings(instance)
+			return b.samba.dropShare(ctx, b.names.of(instance))
+		})
+	})
+	// Sessions end with their bindings: without bindings this only makes sure.
+	programs.Go(func() (err error) { used, err = b.samba.used(ctx, b.names.of(instance)); return err })
+	if err := programs.Wait(); err != nil {
+		return err
+	}
+	for _, a := range bindings {
+		if a.role == closed { // by an earlier call, which ran out of time
+			continue
+		}
+		if err := b.samba.dropUser(ctx, b.names.of(a.name)); err != nil {
+			return err
+		}
+		a.role = closed
+		if err := b.accounts.change(ctx, func(t *table) error { t.put(a); return nil }); err != nil {
+			return err
+		}
+	}
+	return b.endSessions(ctx, b.names.of(instance), used || len(bindings) > 0)
+}
+
+// endSessions ends the use of a removed share.
+func (b *backend) endSessions(ctx context.Context, share string, used bool) error {
+	if err := b.samba.reload(ctx); err != nil || !used {
+		return err
+	}
+	if err := b.samba.control(ctx, "close-share", share); err != nil {
+		return err
+	}
+	used, err := b.samba.used(ctx, share)
+	if err == nil && used {
+		return services.NotYet(sessionsPause, "waiting for the share's sessions to end")
+	}
+	return err
+}
+
+func (b *backend) dropBindings(ctx context.Context, instance string) error {
+	return b.accounts.change(ctx, func(t *table) error {
+		for _, a := range t.bindings(instance) {
+			t.drop(a.name)
+		}
+		return nil
+	})
+}

@@ -74,7 +74,7 @@ func (b *backend) reconcileShare(ctx context.Context, inst instance, t *table, c
 		return "", err
 	}
 	if overQuota != locked { // sessions keep the rights with which they began
-		err = b.samba.closeShare(ctx, name)
+		err = b.samba.control(ctx, "close-share", name)
 	}
 	return usage.Join(notes...), err
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -132,16 +133,8 @@ func (s samba) dropUser(ctx context.Context, name string) error {
 // reload makes the server and all its sessions read their shares again.
 func (s samba) reload(ctx context.Context) error { return s.control(ctx, "reload-config") }
 
-// closeDenied is reload, and ends the use of a share by those who are no longer allowed to.
-func (s samba) closeDenied(ctx context.Context, share string) error {
-	return s.control(ctx, "close-denied-share", share)
-}
-
-// closeShare ends all use of a share. Allowed clients connect again.
-func (s samba) closeShare(ctx context.Context, share string) error {
-	return s.control(ctx, "close-share", share)
-}
-
+// control sends the server a message (smbcontrol(1)): close-denied-share reloads and ends the
+// use of a share by those who are no longer allowed to, close-share ends all use.
 func (s samba) control(ctx context.Context, args ...string) error {
 	_, err := s.run(ctx, "tell the server of a change", "", "smbcontrol", append([]string{"-s", s.config, "smbd"}, args...)...)
 	return err
@@ -176,4 +169,10 @@ func (s samba) uses(ctx context.Context) ([]use, error) {
 		found = append(found, use{share: u.Share, uid: status.Sessions[u.Session].UID})
 	}
 	return found, nil
+}
+
+// used says whether anybody uses a share now.
+func (s samba) used(ctx context.Context, share string) (bool, error) {
+	uses, err := s.uses(ctx)
+	return slices.ContainsFunc(uses, func(u use) bool { return u.share == share }), err
 }

@@ -14,6 +14,7 @@ import (
 // On a machine on which Samba's programs take longer together than a call has,
 // calls go on where the last one ended.
 func TestSlowMachine(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	whole := server.backend(t, "c")
 	slow := server.withPrograms(t, server.interposed(t, `sleep 1; exec "$real" "$@"`))

@@ -73,7 +73,7 @@ func (b *backend) disable(ctx context.Context, inst instance, a account) error {
 // endSessionsOf ends the sessions of a binding that is disabled.
 func (b *backend) endSessionsOf(ctx context.Context, a account) error {
 	share := b.names.of(a.instance)
-	if err := b.samba.closeDenied(ctx, share); err != nil {
+	if err := b.samba.control(ctx, "close-denied-share", share); err != nil {
 		return err
 	}
 	uses, err := b.samba.uses(ctx)

@@ -26,9 +26,6 @@ type account struct {
 	damaged bool
 }
 
-// applying is when to ask again whether servers apply what they store.
-const applying = 50 * time.Millisecond
-
 // Tags of an account that is not for use.
 const (
 	unfinished = "chandler:unfinished" // being made
@@ -174,7 +171,7 @@ func (a *account) push(ctx context.Context) error {
 	// A server that gets a token twice answers at once, while it still applies the first.
 	inSync, err := a.b.link.inSync(ctx, a.servers, a.public, token)
 	if err == nil && !inSync {
-		err = services.NotYet(applying, "the servers are activating the account")
+		err = services.NotYet(50*time.Millisecond, "the servers are activating the account")
 	}
 	return err
 }

@@ -46,7 +46,10 @@ func open(_ context.Context, c Config) (*backend, error) {
 }
 
 // Close implements services.Closer.
-func (b *backend) Close() error { return b.link.close() }
+func (b *backend) Close() error {
+	b.link.close()
+	return nil
+}
 
 // SerialBinds implements services.SerialBinder: an account's bindings are one document.
 func (b *backend) SerialBinds() bool { return true }

@@ -85,9 +85,9 @@ func TestReadySaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-// A server that hangs, or is none of NATS, costs a call some seconds and nobody
-// the blame.
+// A server that hangs or is not NATS costs a call some seconds. It is not the user's fault.
 func TestServersThatAnswerNonsense(t *testing.T) {
+	t.Parallel()
 	server := newServer(t, embedded.NATSOptions{})
 	for name, says := range map[string]string{
 		"nothing":        "",
@@ -95,34 +95,38 @@ func TestServersThatAnswerNonsense(t *testing.T) {
 		"broken NATS":    "INFO {\"server_id\":\r\n",
 		"an endless one": strings.Repeat("x", 1<<20),
 	} {
-		t.Run(name, func(t *testing.T) {
-			address := servicetest.Listen(t, func(c net.Conn) {
-				servicetest.Says(says)(c)
-				servicetest.Hangs(c)
-			})
-			driver := server.opened(t, map[string]any{"url": "nats://" + address})
-			inst := driver.Instance("i", nil, nil)
-			for _, verb := range []func(context.Context) error{
-				driver.Ready,
-				func(ctx context.Context) error { return driver.Provision(ctx, inst) },
-				func(ctx context.Context) error { return driver.Deprovision(ctx, inst) },
-			} {
-				ctx := testContext(t)
-				err := verb(ctx)
+		address := servicetest.Listen(t, func(c net.Conn) {
+			servicetest.Says(says)(c)
+			servicetest.Hangs(c)
+		})
+		for verb, call := range map[string]func(context.Context, *servicetest.Driver) error{
+			"ready": func(ctx context.Context, d *servicetest.Driver) error { return d.Ready(ctx) },
+			"provision": func(ctx context.Context, d *servicetest.Driver) error {
+				return d.Provision(ctx, d.Instance("i", nil, nil))
+			},
+			"deprovision": func(ctx context.Context, d *servicetest.Driver) error {
+				return d.Deprovision(ctx, d.Instance("i", nil, nil))
+			},
+		} {
+			t.Run(name+" "+verb, func(t *testing.T) {
+				t.Parallel()
+				driver, ctx := server.opened(t, map[string]any{"url": "nats://" + address}), testContext(t)
+				err := call(ctx, driver)
 				if _, rejected := services.IsRejected(err); err == nil || rejected {
 					t.Errorf("%v", err)
 				}
 				if ctx.Err() != nil {
-					t.Error("it waits for as long as it may")
+					t.Error("the call took all of its time")
 				}
-			}
-		})
+			})
+		}
 	}
 }
 
 // A server that falls silent in the middle is given up after some seconds, and
 // the connection with it, so that the next call finds another way.
 func TestServerFallsSilent(t *testing.T) {
+	t.Parallel()
 	server := newServer(t, embedded.NATSOptions{})
 	proxy := servicetest.NewProxy(t, server.address())
 	driver := server.opened(t, map[string]any{"url": "nats://" + proxy.Address(), "servers": server.URL()})
@@ -135,7 +139,7 @@ func TestServerFallsSilent(t *testing.T) {
 		t.Error("ready without an answer")
 	}
 	if ctx.Err() != nil {
-		t.Error("it waits for as long as it may")
+		t.Error("the call took all of its time")
 	}
 	proxy.Thaw()
 	if err := driver.Ready(testContext(t)); err != nil {

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
@@ -95,12 +94,10 @@ func (k *keyring) account(instance string) (string, error) {
 	return pair.PublicKey()
 }
 
-var safeName = naming.NewRule(naming.Safe)
-
 // instanceOf returns the Instance.Name behind an account that this backend made.
 func (k *keyring) instanceOf(account *jwt.AccountClaims) (string, bool) {
-	name, prefixed := strings.CutPrefix(account.Name, k.prefix)
-	if _, safe := safeName.Instance(name); !prefixed || !safe {
+	name, ok := naming.NewRule(k.prefix + naming.Safe).Instance(account.Name)
+	if !ok {
 		return "", false
 	}
 	public, err := k.account(name)

@@ -50,6 +50,7 @@ func holdsConnections(t *testing.T, use servicetest.Use) {
 		defer s.Close()
 		if s.Ping(testContext(t)) == nil {
 			in++
+			time.Sleep(100 * time.Millisecond) // the other servers of a cluster hear of it a moment later
 		}
 	}
 	if in != 3 {

@@ -74,13 +74,10 @@ func (d dialer) Dial(network, address string) (net.Conn, error) {
 	return (&net.Dialer{Timeout: connectTimeout}).DialContext(d.ctx, network, address)
 }
 
-func (l *link) close() error {
+func (l *link) close() {
 	l.mutex <- struct{}{}
-	defer func() { <-l.mutex }()
-	if l.conn != nil {
-		l.conn.Close()
-	}
-	return nil
+	l.conn.Close() // does nothing without a connection
+	<-l.mutex
 }
 
 var (
@@ -88,9 +85,6 @@ var (
 	errNoSuch = errors.New("no server answers such requests: are system_creds those of the system account, and JetStream and a resolver of type full configured?")
 	errEnough = errors.New("enough") // from a taker: all answers are there
 )
-
-// nobodyListens is the status of an answer that says so.
-const nobodyListens = "503"
 
 // ask sends a request and hands each answer to take, until that returns errEnough or another
 // error. It returns errSilent if nothing came for patience, or for between after an answer.
@@ -127,22 +121,17 @@ func next(ctx context.Context, conn *nats.Conn, inbox *nats.Subscription, wait t
 	answer, err := inbox.NextMsgWithContext(waiting)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders),
-		err == nil && len(answer.Data) == 0 && answer.Header.Get("Status") == nobodyListens:
+		err == nil && len(answer.Data) == 0 && answer.Header.Get("Status") == "503": // no responders
 		return nil, errNoSuch
 	case err == nil:
 		return answer, nil
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case waiting.Err() != nil:
-		probe(conn)
+		if conn.FlushTimeout(quiet) != nil { // its other end is gone: the next call opens a new one
+			conn.Close()
+		}
 		return nil, errSilent
 	}
 	return nil, fmt.Errorf("the server is away or closed the connection: %w", err)
-}
-
-// probe closes a connection whose other end has silently gone, so that the next call opens one.
-func probe(conn *nats.Conn) {
-	if conn.FlushTimeout(quiet) != nil {
-		conn.Close()
-	}
 }

@@ -98,10 +98,7 @@ func checkSubjects(f *check.Faults, key string, subjects []string) {
 	f.Unique(key, subjects)
 }
 
-type (
-	instance = services.Instance[Plan, InstanceParams]
-	binding  = services.Binding[BindingParams]
-)
+type instance = services.Instance[Plan, InstanceParams]
 
 // readingAPI are the subjects that reading streams needs (NATS documentation, "JetStream wire API
 // Reference").
@@ -119,10 +116,6 @@ const (
 	everything = ">"
 	streams    = "$JS.>" // the API, whatever its domain; acknowledgements, flow control, snapshots
 	inboxes    = "_INBOX.>"
-
-	// An application that may respond sends one message to each request, for this long.
-	answers      = 1
-	answerWithin = 2 * time.Minute
 )
 
 // permissions are what a binding may do. They are part of the account, not of the user's JWT.
@@ -141,7 +134,7 @@ func permissions(p BindingParams) jwt.UserPermissionLimits {
 			publish.Allow.Add(readingAPI()...)
 		}
 		if p.Respond {
-			limits.Resp = &jwt.ResponsePermission{MaxMsgs: answers, Expires: answerWithin}
+			limits.Resp = &jwt.ResponsePermission{MaxMsgs: 1, Expires: 2 * time.Minute} // to each request
 		}
 	// A stream delivers messages of any subject, also of those that the list excludes.
 	case p.Role == access.ReadOnly && p.Subscribe != nil:

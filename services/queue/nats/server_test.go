@@ -15,6 +15,8 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
+type binding = services.Binding[BindingParams]
+
 // testServer is real servers as one test sees them.
 type testServer struct {
 	*embedded.NATS

@@ -79,8 +79,6 @@ func (l *link) reports(ctx context.Context, all servers, what, question string) 
 	return found, err
 }
 
-var errDisabled = errors.New("no server has JetStream enabled; enable it in the servers' configuration")
-
 // usageOf asks all servers about an account.
 func (l *link) usageOf(ctx context.Context, all servers, account string) (*usage, error) {
 	answers, err := l.reports(ctx, all, askStreams, fmt.Sprintf(`{"account": %q, "streams": true}`, account))
@@ -93,7 +91,7 @@ func (l *link) usageOf(ctx context.Context, all servers, account string) (*usage
 		u.add(r, account, names)
 	}
 	if u.enabled == 0 {
-		return nil, errDisabled
+		return nil, errors.New("no server has JetStream enabled; enable it in the servers' configuration")
 	}
 	u.streams = int64(len(names))
 	return u, nil

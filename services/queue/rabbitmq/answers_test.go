@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -99,14 +100,17 @@ func TestHang(t *testing.T) {
 	t.Cleanup(fake.Close)
 	t.Cleanup(func() { close(over) })
 	b := openBackend(t, json.RawMessage(`{"url": "`+strings.Replace(fake.URL, "//", "//admin:hunter2@", 1)+`"}`))
+	var all sync.WaitGroup
 	for name, verb := range verbs(t, b) {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		err := verb(ctx)
-		cancel()
-		if err == nil || !strings.Contains(err.Error(), "the server did not answer in time") {
-			t.Errorf("%s: %v", name, err)
-		}
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			if err := verb(ctx); err == nil || !strings.Contains(err.Error(), "the server did not answer in time") {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
 	}
+	all.Wait()
 }
 
 // A virtual host that is being made when its instance is given up is there by the

@@ -109,11 +109,8 @@ func checkAnswer(method string, answer *http.Response, body []byte) error {
 	case status >= http.StatusBadRequest:
 		return refused(status, body)
 	}
-	return fmt.Errorf("%w: %s", errForeign, answer.Status)
+	return fmt.Errorf("the reply did not come from RabbitMQ's management API: %s", answer.Status)
 }
-
-// errForeign says that an HTTP server answers that is not RabbitMQ.
-var errForeign = errors.New("the reply did not come from RabbitMQ's management API")
 
 // refusal is an error with which the API answered.
 type refusal struct {

@@ -127,13 +127,10 @@ func remove(c *rabbithole.Client, vhost, user string) error {
 		return explain("take the permissions of user "+user, err)
 	}
 	if _, err := c.CloseAllConnectionsOfUser(user); failed(err) {
-		return services.NotYet(closing, "the server is closing the application's connections")
+		return services.NotYet(200*time.Millisecond, "the server is closing the application's connections")
 	} else if err != nil {
 		return explain("close the connections of user "+user, err)
 	}
 	_, err := c.DeleteUser(user)
 	return explain("remove user "+user, err)
 }
-
-// closing is the time that a connection takes to end.
-const closing = 200 * time.Millisecond

@@ -8,7 +8,7 @@ import (
 // A node tells what memory it has some seconds after its start.
 func TestCapacity(t *testing.T) {
 	b := newServer(t).backend(t, "room")
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Second) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
 		c, err := b.Capacity(t.Context())
 		if err != nil {
 			t.Fatal(err)

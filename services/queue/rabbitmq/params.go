@@ -100,10 +100,7 @@ func nested(re *syntax.Regexp, within bool) bool {
 	return slices.ContainsFunc(re.Sub, func(sub *syntax.Regexp) bool { return nested(sub, within || repeats) })
 }
 
-type (
-	instance = services.Instance[Plan, InstanceParams]
-	binding  = services.Binding[BindingParams]
-)
+type instance = services.Instance[Plan, InstanceParams]
 
 // CheckUpdate implements services.UpdateChecker.
 func (b *backend) CheckUpdate(r services.UpdateRequest[Plan, InstanceParams]) error {

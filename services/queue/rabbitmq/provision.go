@@ -72,11 +72,8 @@ func makeAnew(c *rabbithole.Client, vhost, node string) error {
 	if _, err := c.DeleteVhost(vhost); err != nil {
 		return explain("remove the half-made virtual host "+vhost, err)
 	}
-	return services.NotYet(making, "the virtual host is being made again")
+	return services.NotYet(100*time.Millisecond, "the virtual host is being made again")
 }
-
-// making is when to ask again for a virtual host that was half made.
-const making = 100 * time.Millisecond
 
 // limit holds a virtual host to its plan.
 func (b *backend) limit(c *rabbithole.Client, vhost string, p Plan) error {

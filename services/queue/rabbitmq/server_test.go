@@ -20,6 +20,8 @@ import (
 
 func TestMain(m *testing.M) { embeddedtest.Main(m) }
 
+type binding = services.Binding[BindingParams]
+
 // testServer is the real server as one test sees it.
 type testServer struct {
 	admin *url.URL // of the management API, with name and password
