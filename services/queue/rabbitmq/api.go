@@ -143,7 +143,7 @@ func explain(doing string, err error) error {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err // the operator knows the address
 	}
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		return services.Explain(doing, err, nil)
 	}
 	return services.Explain(doing, err, advice())
