@@ -63,7 +63,7 @@ type ActivationBytesParams struct {
 	Batch     int32
 }
 
-// How much the results and logs of a page take.
+// The size of the results and logs of a page.
 func (q *Queries) ActivationBytes(ctx context.Context, db DBTX, arg ActivationBytesParams) (int64, error) {
 	row := db.QueryRow(ctx, activationBytes,
 		arg.Namespace,
@@ -117,7 +117,7 @@ type EndAbandonedParams struct {
 	Seconds float64
 }
 
-// Ends what ran in runtimes that were not seen for so many seconds.
+// Ends the activations of runtimes that did not report for some seconds.
 func (q *Queries) EndAbandoned(ctx context.Context, db DBTX, arg EndAbandonedParams) (int64, error) {
 	result, err := db.Exec(ctx, endAbandoned, arg.Result, arg.Seconds)
 	if err != nil {
@@ -183,7 +183,7 @@ type ListActivationsRow struct {
 	Bytes       int32
 }
 
-// Newest first, with their results and logs where docs.
+// Newest first; with docs, including results and logs.
 func (q *Queries) ListActivations(ctx context.Context, db DBTX, arg ListActivationsParams) ([]ListActivationsRow, error) {
 	rows, err := db.Query(ctx, listActivations,
 		arg.Docs,
@@ -251,7 +251,7 @@ type OthersUsageRow struct {
 	Running     int32
 }
 
-// What the other runtimes admitted in the minute, and what runs in those that live.
+// What the other runtimes admitted in the minute, and what runs in those that are alive.
 func (q *Queries) OthersUsage(ctx context.Context, db DBTX, arg OthersUsageParams) ([]OthersUsageRow, error) {
 	rows, err := db.Query(ctx, othersUsage, arg.Minute, arg.Namespaces, arg.Runtime)
 	if err != nil {
@@ -281,7 +281,7 @@ const seen = `-- name: Seen :exec
 insert into runtimes (id) values ($1) on conflict (id) do update set seen_at = now()
 `
 
-// A runtime says that it lives.
+// A runtime reports that it is alive.
 func (q *Queries) Seen(ctx context.Context, db DBTX, id uuid.UUID) error {
 	_, err := db.Exec(ctx, seen, id)
 	return err
@@ -322,7 +322,7 @@ const unseen = `-- name: Unseen :exec
 delete from runtimes where id = $1
 `
 
-// A runtime says farewell.
+// A runtime reports that it ended.
 func (q *Queries) Unseen(ctx context.Context, db DBTX, id uuid.UUID) error {
 	_, err := db.Exec(ctx, unseen, id)
 	return err

@@ -43,7 +43,7 @@ type BeginActivationsParams struct {
 	Namespace string
 }
 
-// Before the caller is told of it. None where the namespace is no more.
+// Recorded before the caller gets its answer. No row if the namespace was deleted.
 func (q *Queries) BeginActivations(ctx context.Context, db DBTX, arg []BeginActivationsParams) *BeginActivationsBatchResults {
 	batch := &pgx.Batch{}
 	for _, a := range arg {
@@ -118,7 +118,7 @@ type EndActivationsParams struct {
 	Namespace   string
 }
 
-// Whether it was begun here or not. Where it was given up for dead in the meantime, this is the truth.
+// Replaces what BeginActivations or EndAbandoned recorded.
 func (q *Queries) EndActivations(ctx context.Context, db DBTX, arg []EndActivationsParams) *EndActivationsBatchResults {
 	batch := &pgx.Batch{}
 	for _, a := range arg {

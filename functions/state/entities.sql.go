@@ -42,7 +42,7 @@ type ActionRow struct {
 	UpdatedAt   time.Time
 }
 
-// All of an action except its code.
+// An action without its code.
 func (q *Queries) Action(ctx context.Context, db DBTX, arg ActionParams) (ActionRow, error) {
 	row := db.QueryRow(ctx, action, arg.Namespace, arg.Package, arg.Name)
 	var i ActionRow
@@ -118,9 +118,9 @@ type CallerRow struct {
 	Mounts    []byte
 }
 
-// Who calls: with a key (uuid, hash), with a token on behalf of a binding (binding,
-// namespace), or the namespace itself (namespace alone: web actions, feeds). What is not
-// given is empty. None where the key, the binding or the namespace is no more.
+// The caller with a key (uuid, hash), with a token on behalf of a binding (binding,
+// namespace), or the namespace itself (namespace alone: web actions, feeds). Other parameters
+// are empty. No row if the key, the binding or the namespace was deleted.
 func (q *Queries) Caller(ctx context.Context, db DBTX, arg CallerParams) (CallerRow, error) {
 	row := db.QueryRow(ctx, caller,
 		arg.Uuid,
@@ -143,7 +143,7 @@ const codeInUse = `-- name: CodeInUse :one
 select exists (select 1 from actions where code_hash = $1)
 `
 
-// Whether any action of any namespace has this code.
+// Whether an action of any namespace has this code.
 func (q *Queries) CodeInUse(ctx context.Context, db DBTX, codeHash string) (bool, error) {
 	row := db.QueryRow(ctx, codeInUse, codeHash)
 	var exists bool
@@ -165,7 +165,7 @@ type CollectionParams struct {
 	Name      string
 }
 
-// Which kind of entity has a name, as the API spells it; none: an empty string.
+// The collection of the entity with this name, as the API spells it, or an empty string.
 func (q *Queries) Collection(ctx context.Context, db DBTX, arg CollectionParams) (string, error) {
 	row := db.QueryRow(ctx, collection, arg.Namespace, arg.Name)
 	var column_1 string
@@ -361,7 +361,8 @@ func (q *Queries) DeleteTrigger(ctx context.Context, db DBTX, arg DeleteTriggerP
 }
 
 const listActions = `-- name: ListActions :many
-select namespace, package, name, version, publish, annotations, kind, timeout_ms, memory_mb, logs_mb, updated_at from actions
+select namespace, package, name, version, publish, annotations, ''::bytea as parameters, kind, main, code_hash, components,
+    timeout_ms, memory_mb, logs_mb, updated_at from actions
 where namespace = $1 and (package = $2 or not $3::bool)
 order by updated_at desc, package, name limit $5 offset $4
 `
@@ -381,14 +382,18 @@ type ListActionsRow struct {
 	Version     string
 	Publish     bool
 	Annotations []byte
+	Parameters  []byte
 	Kind        string
+	Main        string
+	CodeHash    string
+	Components  []string
 	TimeoutMs   int32
 	MemoryMb    int32
 	LogsMb      int32
 	UpdatedAt   time.Time
 }
 
-// Newest first: of all packages, or of one, where packaged.
+// Newest first, of all packages, or with packaged of one. The columns are those of Action, without the parameters.
 func (q *Queries) ListActions(ctx context.Context, db DBTX, arg ListActionsParams) ([]ListActionsRow, error) {
 	rows, err := db.Query(ctx, listActions,
 		arg.Namespace,
@@ -411,7 +416,11 @@ func (q *Queries) ListActions(ctx context.Context, db DBTX, arg ListActionsParam
 			&i.Version,
 			&i.Publish,
 			&i.Annotations,
+			&i.Parameters,
 			&i.Kind,
+			&i.Main,
+			&i.CodeHash,
+			&i.Components,
 			&i.TimeoutMs,
 			&i.MemoryMb,
 			&i.LogsMb,
@@ -451,7 +460,7 @@ type ListPackagesRow struct {
 	UpdatedAt      time.Time
 }
 
-// Newest first; those that others share only, where public.
+// Newest first; with public only those that other namespaces may read.
 func (q *Queries) ListPackages(ctx context.Context, db DBTX, arg ListPackagesParams) ([]ListPackagesRow, error) {
 	rows, err := db.Query(ctx, listPackages,
 		arg.Namespace,
@@ -588,7 +597,7 @@ const lockNamespace = `-- name: LockNamespace :one
 select limits from namespaces where name = $1 and ending_at is null for no key update
 `
 
-// Held until the transaction ends by whoever changes the namespace's entities. None where
+// Locks the namespace's entities against other changes until the transaction ends. No row if
 // the namespace is ending.
 func (q *Queries) LockNamespace(ctx context.Context, db DBTX, name string) ([]byte, error) {
 	row := db.QueryRow(ctx, lockNamespace, name)
@@ -854,12 +863,11 @@ type ResolveRow struct {
 	LogsMb             int32
 }
 
-// Caller, and in the same trip what is to be invoked. An action is reached through its
-// package, through a binding to it (package p, provider b), or is in the default package.
-// found is false where any of them is missing. Target is the namespace of the package or
-// action, empty for the caller's own. The code that the API gives out of a package of
-// another namespace is for the caller to decide upon: package_publish, provider_publish.
-// Without the parameters where bare.
+// Caller, and in the same round trip the action to invoke. An action is in a package, in the
+// package that a binding binds (package p, provider b), or in the default package; found is
+// false if any of them is missing. Target is the namespace of the package or action, empty
+// for the caller's own. The caller of the query checks package_publish and provider_publish.
+// With bare, the parameters are omitted.
 func (q *Queries) Resolve(ctx context.Context, db DBTX, arg ResolveParams) (ResolveRow, error) {
 	row := db.QueryRow(ctx, resolve,
 		arg.Bare,
@@ -920,7 +928,7 @@ type RuleRow struct {
 	HasTrigger bool
 }
 
-// A rule, active only where its trigger is there.
+// A rule, in force if it is active and its trigger exists.
 func (q *Queries) Rule(ctx context.Context, db DBTX, arg RuleParams) (RuleRow, error) {
 	row := db.QueryRow(ctx, rule, arg.Namespace, arg.Name)
 	var i RuleRow
@@ -1034,8 +1042,8 @@ type UnlinkRulesParams struct {
 	Trigger   string
 }
 
-// A trigger that is made again starts without rules: one of its name is tied to it when it
-// is activated or updated.
+// A new trigger starts without rules. A rule of a deleted trigger with its name is linked to
+// it when the rule is activated or updated.
 func (q *Queries) UnlinkRules(ctx context.Context, db DBTX, arg UnlinkRulesParams) error {
 	_, err := db.Exec(ctx, unlinkRules, arg.Namespace, arg.Trigger)
 	return err
@@ -1046,7 +1054,7 @@ select h.hash::text from (select unnest($1::text[]) as hash) h
 where not exists (select 1 from actions a where a.code_hash = h.hash)
 `
 
-// Which of some code, by its hash, no action of any namespace has.
+// The given hashes of code that no action of any namespace has.
 func (q *Queries) UnusedCode(ctx context.Context, db DBTX, hashes []string) ([]string, error) {
 	rows, err := db.Query(ctx, unusedCode, hashes)
 	if err != nil {

@@ -25,7 +25,7 @@ type AdvanceFeedParams struct {
 	ID     uuid.UUID
 }
 
-// The next time after a due one was taken; null: there is none, so that it stops, and why.
+// Sets the next due time after one was taken; null stops the feed, for the given reason.
 func (q *Queries) AdvanceFeed(ctx context.Context, db DBTX, arg AdvanceFeedParams) error {
 	_, err := db.Exec(ctx, advanceFeed, arg.DueAt, arg.Reason, arg.ID)
 	return err
@@ -35,7 +35,7 @@ const countFeeds = `-- name: CountFeeds :one
 select count(*) from feeds where namespace = $1
 `
 
-// How many feeds a namespace has, those included that are being removed.
+// The number of a namespace's feeds, including those that are being removed.
 func (q *Queries) CountFeeds(ctx context.Context, db DBTX, namespace string) (int64, error) {
 	row := db.QueryRow(ctx, countFeeds, namespace)
 	var count int64
@@ -61,7 +61,7 @@ type CreateFeedParams struct {
 	Trigger   string
 }
 
-// None where the trigger has a feed already, is not there, or the namespace is ending.
+// No row if the trigger already has a feed or does not exist, or the namespace is ending.
 func (q *Queries) CreateFeed(ctx context.Context, db DBTX, arg CreateFeedParams) (int64, error) {
 	result, err := db.Exec(ctx, createFeed,
 		arg.ID,
@@ -101,7 +101,7 @@ type DueFeedsParams struct {
 	Batch   int32
 }
 
-// Locks a batch of the feeds that are due, but for those of some namespaces.
+// Locks a batch of due feeds, except those of some namespaces.
 func (q *Queries) DueFeeds(ctx context.Context, db DBTX, arg DueFeedsParams) ([]Feed, error) {
 	rows, err := db.Query(ctx, dueFeeds, arg.Now, arg.Without, arg.Batch)
 	if err != nil {
@@ -149,7 +149,7 @@ type EndFireParams struct {
 	Holder uuid.UUID
 }
 
-// None where another runtime has taken it over.
+// No row if another runtime has taken it over.
 func (q *Queries) EndFire(ctx context.Context, db DBTX, arg EndFireParams) (int64, error) {
 	result, err := db.Exec(ctx, endFire, arg.Feed, arg.DueAt, arg.Holder)
 	if err != nil {
@@ -223,7 +223,7 @@ where feeds.id = (
 returning id, owner, namespace, trigger, kind, settings, sealed, version, active, changed_at, reason, trouble, trouble_at, due_at, removing_at, remove_at
 `
 
-// Takes a feed that is to be removed, for as long as an attempt may last.
+// Takes a feed to remove, for as long as an attempt may last.
 func (q *Queries) FeedToRemove(ctx context.Context, db DBTX, attempt float64) (Feed, error) {
 	row := db.QueryRow(ctx, feedToRemove, attempt)
 	var i Feed
@@ -293,7 +293,7 @@ type LapsedFiresRow struct {
 	Feed      Feed
 }
 
-// Takes over a batch of fires whose runtime did not come back to them.
+// Takes over a batch of fires whose runtime did not renew their leases.
 func (q *Queries) LapsedFires(ctx context.Context, db DBTX, arg LapsedFiresParams) ([]LapsedFiresRow, error) {
 	rows, err := db.Query(ctx, lapsedFires,
 		arg.Holder,
@@ -352,7 +352,7 @@ type MessageFeedRow struct {
 	Limits []byte
 }
 
-// All that listening takes.
+// What a listener needs.
 func (q *Queries) MessageFeed(ctx context.Context, db DBTX, arg MessageFeedParams) (MessageFeedRow, error) {
 	row := db.QueryRow(ctx, messageFeed, arg.ID, arg.Version)
 	var i MessageFeedRow
@@ -389,7 +389,7 @@ type MessageFeedsRow struct {
 	Limits  string
 }
 
-// What runtimes have to listen for; limits differ after a change of the plan.
+// The feeds that runtimes listen for; limits differ after a change of the plan.
 func (q *Queries) MessageFeeds(ctx context.Context, db DBTX) ([]MessageFeedsRow, error) {
 	rows, err := db.Query(ctx, messageFeeds)
 	if err != nil {
@@ -420,8 +420,7 @@ type NextFireRow struct {
 	LeaseEnds float64
 }
 
-// When there is something to do for alarms: the next due time, in seconds since 1970, and how many seconds from now
-// the first lease ends; infinity: there is none.
+// The next due time, in seconds since 1970, and the seconds until the first lease ends; infinity if there are none.
 func (q *Queries) NextFire(ctx context.Context, db DBTX) (NextFireRow, error) {
 	row := db.QueryRow(ctx, nextFire)
 	var i NextFireRow
@@ -435,7 +434,7 @@ from feeds f left join namespaces n on n.name = f.namespace
 where f.removing_at is not null or f.owner is null or n.ending_at is not null
 `
 
-// In how many seconds a feed is to be removed; infinity: there is none.
+// The seconds until a feed must be removed; infinity if there are none.
 func (q *Queries) NextRemoval(ctx context.Context, db DBTX) (float64, error) {
 	row := db.QueryRow(ctx, nextRemoval)
 	var seconds float64
@@ -453,7 +452,7 @@ type ReleaseFireParams struct {
 	Holder uuid.UUID
 }
 
-// Lets others take it over at once.
+// Lets other runtimes take it over immediately.
 func (q *Queries) ReleaseFire(ctx context.Context, db DBTX, arg ReleaseFireParams) error {
 	_, err := db.Exec(ctx, releaseFire, arg.Feed, arg.DueAt, arg.Holder)
 	return err
@@ -464,7 +463,7 @@ update feeds set active = false, removing_at = now(), remove_at = now(), due_at 
 where id = $1 and removing_at is null
 `
 
-// From here on it fires no more; what it has outside is still to be removed.
+// Ends the feed; its consumer remains to be removed.
 func (q *Queries) RemoveFeed(ctx context.Context, db DBTX, id uuid.UUID) (int64, error) {
 	result, err := db.Exec(ctx, removeFeed, id)
 	if err != nil {
@@ -485,7 +484,7 @@ type StopFeedParams struct {
 	Version int64
 }
 
-// Its owner's pause (no reason) or our own giving up; none where it does not run in this version.
+// A pause by the owner (no reason), or a stop by the runtime; no row if this version does not run.
 func (q *Queries) StopFeed(ctx context.Context, db DBTX, arg StopFeedParams) (int64, error) {
 	result, err := db.Exec(ctx, stopFeed, arg.Reason, arg.ID, arg.Version)
 	if err != nil {
@@ -526,7 +525,7 @@ type TroubleFeedParams struct {
 	Version int64
 }
 
-// What keeps it from running at the moment; null: nothing.
+// Why the feed does not run at the moment; null if it runs.
 func (q *Queries) TroubleFeed(ctx context.Context, db DBTX, arg TroubleFeedParams) error {
 	_, err := db.Exec(ctx, troubleFeed, arg.Trouble, arg.ID, arg.Version)
 	return err
@@ -546,7 +545,7 @@ type UpdateFeedParams struct {
 	Version  int64
 }
 
-// What its owner changed, or switched on again; none where it changed in between.
+// Stores the owner's changes and activates the feed; no row if it changed in the meantime.
 func (q *Queries) UpdateFeed(ctx context.Context, db DBTX, arg UpdateFeedParams) (int64, error) {
 	result, err := db.Exec(ctx, updateFeed,
 		arg.Settings,

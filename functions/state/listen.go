@@ -10,24 +10,19 @@ import (
 
 // Channels of notifications (PostgreSQL manual, NOTIFY).
 const (
-	// NamespaceEnded tells that a namespace was deprovisioned; the payload is its
-	// name.
-	NamespaceEnded = "functions_namespace_ended"
-	// FeedsChanged tells that feeds of a namespace were made, changed or
-	// removed; the payload is its name.
-	FeedsChanged = "functions_feeds_changed"
+	NamespaceEnded = "functions_namespace_ended" // a namespace was deprovisioned
+	FeedsChanged   = "functions_feeds_changed"   // feeds of a namespace changed
 )
 
-// Notice is a notification. The zero Notice says that some may have been lost:
-// whatever can change may have changed.
+// Notice is a notification; its payload is the name of a namespace. The zero Notice means
+// that some may have been lost, so anything may have changed.
 type Notice struct{ Channel, Payload string }
 
-// relisten is the pause after a connection was lost.
+// relisten is the pause after a lost connection.
 const relisten = time.Second
 
-// Listen hands notifications of all channels to handle, one at a time and in their
-// order, until ctx ends. The first notice, and the first after a lost connection,
-// is the zero one.
+// Listen passes notifications of all channels to handle, one at a time and in order, until
+// ctx ends. The first notice, and the first after a lost connection, is the zero Notice.
 func (s *Store) Listen(ctx context.Context, logger *slog.Logger, handle func(Notice)) {
 	for {
 		err := s.listen(ctx, handle)
@@ -43,7 +38,7 @@ func (s *Store) Listen(ctx context.Context, logger *slog.Logger, handle func(Not
 	}
 }
 
-// listen has a connection of its own, beside the pool: it would be missed there.
+// listen uses a connection outside the pool, so that it takes none from the queries.
 func (s *Store) listen(ctx context.Context, handle func(Notice)) error {
 	conn, err := pgx.ConnectConfig(ctx, s.Pool.Config().ConnConfig)
 	if err != nil {

@@ -27,7 +27,7 @@ func (q *Queries) DeleteKey(ctx context.Context, db DBTX, arg DeleteKeyParams) e
 }
 
 const deleteNamespace = `-- name: DeleteNamespace :exec
-with gone as (delete from namespaces where namespaces.name = $2), uncounted as (delete from usage where namespace = $2)
+with deleted as (delete from namespaces where namespaces.name = $2), uncounted as (delete from usage where namespace = $2)
 select from pg_notify($1::text, $2)
 `
 
@@ -36,7 +36,7 @@ type DeleteNamespaceParams struct {
 	Name    string
 }
 
-// With all that refers to it. The runtimes are told on a channel once it is gone.
+// With everything that refers to it. The runtimes are notified after the commit.
 func (q *Queries) DeleteNamespace(ctx context.Context, db DBTX, arg DeleteNamespaceParams) error {
 	_, err := db.Exec(ctx, deleteNamespace, arg.Channel, arg.Name)
 	return err
@@ -54,8 +54,8 @@ type EndNamespaceParams struct {
 	Name    string
 }
 
-// From here on nothing gets in, and the runtimes are told on a channel. For how many
-// seconds it has been ending; none where there is no such namespace.
+// Refuses all requests from now on, and notifies the runtimes. Returns for how many seconds
+// the namespace has been ending; no row if it does not exist.
 func (q *Queries) EndNamespace(ctx context.Context, db DBTX, arg EndNamespaceParams) (float64, error) {
 	row := db.QueryRow(ctx, endNamespace, arg.Channel, arg.Name)
 	var seconds float64
@@ -212,7 +212,7 @@ type PutKeyParams struct {
 	Namespace string
 }
 
-// None where the namespace is missing or ending, or another one has a key of this name.
+// No row if the namespace does not exist or is ending, or another one has a key of this name.
 func (q *Queries) PutKey(ctx context.Context, db DBTX, arg PutKeyParams) (int64, error) {
 	result, err := db.Exec(ctx, putKey,
 		arg.Uuid,
@@ -239,7 +239,7 @@ type PutNamespaceParams struct {
 	Mounts []byte
 }
 
-// None where the namespace is ending.
+// No row if the namespace is ending.
 func (q *Queries) PutNamespace(ctx context.Context, db DBTX, arg PutNamespaceParams) (int64, error) {
 	result, err := db.Exec(ctx, putNamespace, arg.Name, arg.Limits, arg.Mounts)
 	if err != nil {

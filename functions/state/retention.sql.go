@@ -25,7 +25,7 @@ type ActiveNamespacesRow struct {
 	ActivationBytes int64
 }
 
-// Those of some namespaces that were called within so many seconds.
+// The given namespaces that were called within some seconds.
 func (q *Queries) ActiveNamespaces(ctx context.Context, db DBTX, arg ActiveNamespacesParams) ([]ActiveNamespacesRow, error) {
 	rows, err := db.Query(ctx, activeNamespaces, arg.Names, arg.Seconds)
 	if err != nil {
@@ -49,11 +49,11 @@ func (q *Queries) ActiveNamespaces(ctx context.Context, db DBTX, arg ActiveNames
 const deleteActivations = `-- name: DeleteActivations :one
 with part as (select a.id, a.bytes from activations a where a.namespace = $2 limit $1),
 ranked as (select id, sum(bytes) over (order by id) - bytes as before from part),
-gone as (
+deleted as (
     delete from activations using ranked
     where activations.namespace = $2 and activations.id = ranked.id and ranked.before < $3::bigint returning 1
 )
-select (count(*) < (select count(*) from part) or (select count(*) from part) = $1)::bool as more from gone
+select (count(*) < (select count(*) from part) or (select count(*) from part) = $1)::bool as more from deleted
 `
 
 type DeleteActivationsParams struct {
@@ -62,8 +62,8 @@ type DeleteActivationsParams struct {
 	Bytes     int64
 }
 
-// A batch of a namespace's activations: so many, and about so many bytes, at most. Whether
-// there are more. The four below are alike; rows that hold much are deleted one by one.
+// A batch of a namespace's activations, limited in rows and roughly in bytes. Returns whether
+// there are more. The four queries below are alike; large rows are deleted one by one.
 func (q *Queries) DeleteActivations(ctx context.Context, db DBTX, arg DeleteActivationsParams) (bool, error) {
 	row := db.QueryRow(ctx, deleteActivations, arg.Batch, arg.Namespace, arg.Bytes)
 	var more bool
@@ -74,11 +74,11 @@ func (q *Queries) DeleteActivations(ctx context.Context, db DBTX, arg DeleteActi
 const emptyActions = `-- name: EmptyActions :one
 with part as (select a.package, a.name, octet_length(a.code) + octet_length(a.parameters) as bytes from actions a where a.namespace = $2 limit $1),
 ranked as (select package, name, sum(bytes) over (order by package, name) - bytes as before from part),
-gone as (
+deleted as (
     delete from actions using ranked
     where actions.namespace = $2 and actions.package = ranked.package and actions.name = ranked.name and ranked.before < $3::bigint returning 1
 )
-select (count(*) < (select count(*) from part) or (select count(*) from part) = $1)::bool as more from gone
+select (count(*) < (select count(*) from part) or (select count(*) from part) = $1)::bool as more from deleted
 `
 
 type EmptyActionsParams struct {
@@ -97,11 +97,11 @@ func (q *Queries) EmptyActions(ctx context.Context, db DBTX, arg EmptyActionsPar
 const emptyPackages = `-- name: EmptyPackages :one
 with part as (select a.name, octet_length(a.parameters) as bytes from packages a where a.namespace = $2 limit $1),
 ranked as (select name, sum(bytes) over (order by name) - bytes as before from part),
-gone as (
+deleted as (
     delete from packages using ranked
     where packages.namespace = $2 and packages.name = ranked.name and ranked.before < $3::bigint returning 1
 )
-select (count(*) < (select count(*) from part) or (select count(*) from part) = $1)::bool as more from gone
+select (count(*) < (select count(*) from part) or (select count(*) from part) = $1)::bool as more from deleted
 `
 
 type EmptyPackagesParams struct {
@@ -120,11 +120,11 @@ func (q *Queries) EmptyPackages(ctx context.Context, db DBTX, arg EmptyPackagesP
 const emptyRules = `-- name: EmptyRules :one
 with part as (select a.name, octet_length(a.annotations::text) as bytes from rules a where a.namespace = $2 limit $1),
 ranked as (select name, sum(bytes) over (order by name) - bytes as before from part),
-gone as (
+deleted as (
     delete from rules using ranked
     where rules.namespace = $2 and rules.name = ranked.name and ranked.before < $3::bigint returning 1
 )
-select (count(*) < (select count(*) from part) or (select count(*) from part) = $1)::bool as more from gone
+select (count(*) < (select count(*) from part) or (select count(*) from part) = $1)::bool as more from deleted
 `
 
 type EmptyRulesParams struct {
@@ -143,11 +143,11 @@ func (q *Queries) EmptyRules(ctx context.Context, db DBTX, arg EmptyRulesParams)
 const emptyTriggers = `-- name: EmptyTriggers :one
 with part as (select a.name, octet_length(a.parameters) as bytes from triggers a where a.namespace = $2 limit $1),
 ranked as (select name, sum(bytes) over (order by name) - bytes as before from part),
-gone as (
+deleted as (
     delete from triggers using ranked
     where triggers.namespace = $2 and triggers.name = ranked.name and ranked.before < $3::bigint returning 1
 )
-select (count(*) < (select count(*) from part) or (select count(*) from part) = $1)::bool as more from gone
+select (count(*) < (select count(*) from part) or (select count(*) from part) = $1)::bool as more from deleted
 `
 
 type EmptyTriggersParams struct {
@@ -176,7 +176,7 @@ type ExpireActivationsParams struct {
 	Batch int32
 }
 
-// A batch of the activations of some namespaces that are older than their plans keep them.
+// A batch of activations of some namespaces beyond their plans' retention.
 func (q *Queries) ExpireActivations(ctx context.Context, db DBTX, arg ExpireActivationsParams) (int64, error) {
 	result, err := db.Exec(ctx, expireActivations, arg.Names, arg.Batch)
 	if err != nil {
@@ -187,10 +187,10 @@ func (q *Queries) ExpireActivations(ctx context.Context, db DBTX, arg ExpireActi
 
 const trimActivations = `-- name: TrimActivations :execrows
 delete from activations where activations.namespace = $1 and activations.id in (
-    select kept.id from (
+    select newest.id from (
         select a.id, sum(a.bytes + $2::int) over (order by a.started_at desc, a.id desc) as total
         from activations a where a.namespace = $1 and a.runtime is null
-    ) kept where kept.total > $3::bigint)
+    ) newest where newest.total > $3::bigint)
 `
 
 type TrimActivationsParams struct {
@@ -199,7 +199,7 @@ type TrimActivationsParams struct {
 	Bytes     int64
 }
 
-// The oldest activations of a namespace beyond so many bytes, each counted with what it takes besides.
+// The oldest activations of a namespace beyond a number of bytes, counting an overhead for each.
 func (q *Queries) TrimActivations(ctx context.Context, db DBTX, arg TrimActivationsParams) (int64, error) {
 	result, err := db.Exec(ctx, trimActivations, arg.Namespace, arg.Overhead, arg.Bytes)
 	if err != nil {

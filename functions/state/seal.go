@@ -1,7 +1,6 @@
 package state
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
@@ -17,20 +16,17 @@ import (
 	"strings"
 )
 
-// keySize is that of AES-256.
-const keySize = 32
+const (
+	keySize   = 32 // of AES-256
+	keyIDSize = 8  // of the key's ID at the start of a sealed value
+)
 
-// keyIDSize is what a sealed value says first: under which key.
-const keyIDSize = 8
+// ErrSealed is returned for a value that cannot be opened.
+var ErrSealed = errors.New("a sealed value does not open: it was changed or replaced by another one, or the key that sealed it is missing among the functions' keys")
 
-// ErrSealed is returned for a value that does not open: it was changed, put in
-// place of another, or sealed under a key that is not among the Sealer's.
-var ErrSealed = errors.New("a sealed value does not open: it was changed or put in place of another, or the key that sealed it is missing among the functions' keys")
-
-// Sealer encrypts what applications trust the runtime with (AES-256-GCM) and
-// authenticates what the runtime gives out and takes back (HMAC-SHA256). The first
-// of its keys seals; those after it, of earlier days, only open. It is safe for
-// concurrent use and prints as nothing.
+// Sealer encrypts applications' secrets (AES-256-GCM) and authenticates tokens
+// (HMAC-SHA256). The first key seals; older keys after it only open. It is safe for
+// concurrent use, and does not print its keys.
 type Sealer struct{ keys []sealingKey }
 
 type sealingKey struct {
@@ -39,33 +35,31 @@ type sealingKey struct {
 	mac  []byte
 }
 
-// Format keeps keys out of every print verb of package fmt.
+// Format implements fmt.Formatter.
 func (s *Sealer) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[sealer]")) }
 
-// LogValue keeps keys out of logs.
+// LogValue implements slog.LogValuer.
 func (s *Sealer) LogValue() slog.Value { return slog.StringValue("[sealer]") }
 
-// GenerateKey makes a line for ParseKeys: 32 random bytes in base64.
+// GenerateKey returns a line for ParseKeys: 32 random bytes in base64.
 func GenerateKey() string {
 	key := make([]byte, keySize)
-	_, _ = rand.Read(key) // never fails: crypto/rand.Read aborts the program instead
+	_, _ = rand.Read(key) // never fails
 	return base64.StdEncoding.EncodeToString(key)
 }
 
-// ParseKeys reads the content of a key file or of an environment variable: a key a
-// line, each 32 bytes in base64 (RFC 4648, section 4), empty lines apart. The error
-// names the line and does not quote it.
+// ParseKeys reads a key from each line that is not empty: 32 bytes in base64 (RFC 4648,
+// section 4). The error names the line and does not quote it.
 func ParseKeys(text []byte) (*Sealer, error) {
 	s := &Sealer{}
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	for number := 1; lines.Scan(); number++ {
-		line := strings.TrimSpace(lines.Text())
+	for i, line := range strings.Split(string(text), "\n") {
+		line = strings.TrimSpace(line)
 		if line == "" {
 			continue
 		}
 		raw, err := base64.StdEncoding.Strict().DecodeString(line)
 		if err != nil || len(raw) != keySize {
-			return nil, fmt.Errorf("functions' keys, line %d: not 32 bytes in base64; `openssl rand -base64 32` makes a key", number)
+			return nil, fmt.Errorf("functions' keys, line %d: not 32 bytes in base64; `openssl rand -base64 32` makes a key", i+1)
 		}
 		key, err := newSealingKey(raw)
 		if err != nil {
@@ -73,19 +67,18 @@ func ParseKeys(text []byte) (*Sealer, error) {
 		}
 		s.keys = append(s.keys, key)
 	}
-	if lines.Err() != nil || len(s.keys) == 0 {
-		return nil, errors.New("functions' keys: there is none; `openssl rand -base64 32` makes one")
+	if len(s.keys) == 0 {
+		return nil, errors.New("functions' keys: no key is given; `openssl rand -base64 32` makes one")
 	}
 	return s, nil
 }
 
-// newSealingKey derives a key for each use, so that none of them is good for
-// another, and an identifier that tells nothing of the key.
+// newSealingKey derives a separate key for each use, and an ID that does not reveal the key.
 func newSealingKey(raw []byte) (sealingKey, error) {
 	derive := func(label string, n int) []byte {
 		out, err := hkdf.Key(sha256.New, raw, nil, "chandler/functions/"+label, n)
 		if err != nil {
-			panic(err) // only n > 8160 gets here
+			panic(err) // only for n > 8160
 		}
 		return out
 	}
@@ -100,14 +93,13 @@ func newSealingKey(raw []byte) (sealingKey, error) {
 	return sealingKey{id: derive("key-id", keyIDSize), aead: aead, mac: derive("mac", keySize)}, nil
 }
 
-// Seal encrypts value for its place: a name that no other value has, and under
-// which alone it opens.
+// Seal encrypts value for its place, the unique name under which alone it opens.
 func (s *Sealer) Seal(place string, value []byte) []byte {
 	k := s.keys[0]
 	return k.aead.Seal(slices.Clone(k.id), nil, value, []byte(place))
 }
 
-// Open decrypts what Seal made for place. The error is ErrSealed.
+// Open decrypts a value that was sealed for place. The error is ErrSealed.
 func (s *Sealer) Open(place string, sealed []byte) ([]byte, error) {
 	if len(sealed) < keyIDSize {
 		return nil, ErrSealed
@@ -123,10 +115,10 @@ func (s *Sealer) Open(place string, sealed []byte) ([]byte, error) {
 	return nil, ErrSealed
 }
 
-// Sign returns the HMAC-SHA256 of message for one use, 32 bytes.
+// Sign returns the HMAC-SHA256 of message for one use.
 func (s *Sealer) Sign(use, message string) []byte { return s.keys[0].sign(use, message) }
 
-// Verify says whether Sign made mac for this use and message, under any of the keys.
+// Verify says whether mac is that of this use and message, under any of the keys.
 func (s *Sealer) Verify(use, message string, mac []byte) bool {
 	return slices.ContainsFunc(s.keys, func(k sealingKey) bool { return hmac.Equal(k.sign(use, message), mac) })
 }

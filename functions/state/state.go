@@ -1,7 +1,6 @@
-// Package state keeps what the functions' runtimes share in PostgreSQL: schema
-// "functions" of a database of their own. Its queries are in queries/, a file for
-// each kind of thing; sqlc turns them into methods ("sqlc generate" in this
-// folder). Secrets that are here are sealed (Sealer) or hashed.
+// Package state is the PostgreSQL database that the functions' runtimes share, in the
+// schema "functions". sqlc generates methods from the files in queries/ ("sqlc generate"
+// in this folder). Secrets are sealed (Sealer) or hashed.
 package state
 
 import (
@@ -9,11 +8,15 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
+	"net"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -22,7 +25,7 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// schema is where all tables are, so that the database may hold other things.
+// schema contains all tables, so that the database may contain other things.
 const schema = "functions"
 
 // Store is the state. It is safe for concurrent use.
@@ -31,21 +34,20 @@ type Store struct {
 	Pool *pgxpool.Pool
 }
 
-// Open makes a Store of the database at url, a PostgreSQL connection string, with
-// so many connections at most. It makes no connection: a database that is away
-// shows in Ready and in the queries.
+// Open returns a Store of the database at url, a PostgreSQL connection string, with a
+// maximum of connections. It does not connect yet: Ready and the queries fail if the
+// database is unavailable.
 func Open(ctx context.Context, url string, connections int32) (*Store, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
-		// The parser's message quotes the URL with its password taken out, and
-		// not always all of it.
+		// The parser's message quotes the URL, and does not always remove all of its password.
 		return nil, errors.New("is not a PostgreSQL URL (postgres://user:password@host:port/database)")
 	}
 	config.MaxConns = connections
 	config.ConnConfig.ConnectTimeout = 5 * time.Second
 	config.ConnConfig.RuntimeParams["application_name"] = "chandler functions"
 	config.ConnConfig.RuntimeParams["search_path"] = schema
-	// A runtime that hangs, or whose machine is gone, holds no lock for long.
+	// A runtime that hangs or whose machine fails must not hold locks for long.
 	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "30s"
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
@@ -57,7 +59,7 @@ func Open(ctx context.Context, url string, connections int32) (*Store, error) {
 // Close closes all connections.
 func (s *Store) Close() { s.Pool.Close() }
 
-// Ready returns nil when the database answers.
+// Ready returns nil if the database answers.
 func (s *Store) Ready(ctx context.Context) error {
 	if err := s.Pool.Ping(ctx); err != nil {
 		return fmt.Errorf("reach the functions' database: %w", err)
@@ -65,47 +67,35 @@ func (s *Store) Ready(ctx context.Context) error {
 	return nil
 }
 
-// InTx runs f in a transaction that is committed when f returns nil.
+// InTx runs f in a transaction, and commits it if f returns nil.
 func (s *Store) InTx(ctx context.Context, f func(pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, s.Pool, f)
 }
 
-// aloneLock is the first half of the locks that Alone takes: any number that no
-// other lock in this database uses.
-const aloneLock = 1_724_113
+// Numbers of advisory locks, arbitrary and unique in this database.
+const (
+	aloneLock   = 1_724_113 // the first half of Alone's locks
+	migrateLock = 7_241_135_005
+)
 
-// Alone is InTx under a lock of that name, for changes that must be over when the
-// next one begins. A statement by itself would not be: one that was sent, and given
-// up since, may still be on its way, and take effect later. In here nothing does
-// before the commit, which is sent only once the server has answered, and holds the
-// lock until it is over. A transaction that nobody goes on with ends by itself. The
-// error is Locked where other changes last too long.
+// Alone is InTx under the lock of that name, for changes that must have ended when the next
+// one begins. A single statement would not do: if it is abandoned, it may still arrive and
+// take effect later. In the transaction, nothing takes effect before the commit, which
+// holds the lock until it ends; the server aborts an abandoned transaction. The error is
+// Locked if other changes take too long.
 func (s *Store) Alone(ctx context.Context, name string, f func(pgx.Tx) error) error {
 	return s.InTx(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `select set_config('idle_in_transaction_session_timeout', '5s', true), set_config('lock_timeout', '10s', true),
 			pg_advisory_xact_lock($1, hashtext($2))`, aloneLock, name)
 		if err != nil {
-			return fmt.Errorf("wait for what was begun before: %w", err)
+			return fmt.Errorf("wait for the previous change: %w", err)
 		}
 		return f(tx)
 	})
 }
 
-// lockNotAvailable is PostgreSQL's code where lock_timeout has passed (manual,
-// appendix A).
-const lockNotAvailable = "55P03"
-
-// Locked says whether err is that of a change that waited too long for another one.
-func Locked(err error) bool { return hasCode(err, lockNotAvailable) }
-
-// NotFound says whether err is that of a query for one row that is not there.
-func NotFound(err error) bool { return errors.Is(err, pgx.ErrNoRows) }
-
-// migrateLock is any number that no other lock in this database uses.
-const migrateLock = 7_241_135_005
-
-// Migrate brings the database to this version. Any number of runtimes may call it at
-// once; where there is nothing to do it is one query.
+// Migrate brings the database to this version. Any number of runtimes may call it at once.
+// If there is nothing to do, it is one query.
 func (s *Store) Migrate(ctx context.Context, logger *slog.Logger) error {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
@@ -126,12 +116,12 @@ func (s *Store) Migrate(ctx context.Context, logger *slog.Logger) error {
 		_, _ = conn.Exec(context.WithoutCancel(ctx), "select pg_advisory_unlock($1)", migrateLock)
 	}()
 	if err := makeSchema(ctx, conn); err != nil {
-		return fmt.Errorf("make the schema %s: %w", schema, err)
+		return fmt.Errorf("create the schema %s: %w", schema, err)
 	}
 	return s.migrate(ctx, files, logger)
 }
 
-// current says whether the database is of this version, or of a later one.
+// current says whether the database has this version or a later one.
 func (s *Store) current(ctx context.Context, files fs.FS) (bool, error) {
 	all, err := fs.Glob(files, "*.sql")
 	if err != nil {
@@ -152,16 +142,12 @@ func (s *Store) current(ctx context.Context, files fs.FS) (bool, error) {
 	return version >= newest, nil
 }
 
-// undefinedTable is PostgreSQL's code where there is no such table, or no schema
-// (manual, appendix A).
-const undefinedTable = "42P01"
-
-// makeSchema asks first: "if not exists" needs the right to make one even where
-// there is one.
+// makeSchema queries first: "if not exists" requires the right to create a schema even if
+// it exists.
 func makeSchema(ctx context.Context, conn *pgxpool.Conn) error {
-	var there bool
-	err := conn.QueryRow(ctx, "select to_regnamespace($1) is not null", schema).Scan(&there)
-	if err != nil || there {
+	var exists bool
+	err := conn.QueryRow(ctx, "select to_regnamespace($1) is not null", schema).Scan(&exists)
+	if err != nil || exists {
 		return err
 	}
 	_, err = conn.Exec(ctx, "create schema "+schema)
@@ -183,4 +169,43 @@ func (s *Store) migrate(ctx context.Context, files fs.FS, logger *slog.Logger) e
 		logger.InfoContext(ctx, "functions database migrated", "version", r.Source.Version)
 	}
 	return nil
+}
+
+// NotFound says whether err means that a query for one row found none.
+func NotFound(err error) bool { return errors.Is(err, pgx.ErrNoRows) }
+
+// undefinedTable means that a table or its schema does not exist (PostgreSQL manual,
+// appendix A).
+const undefinedTable = "42P01"
+
+// Locked says whether err means that a change waited too long for another one.
+func Locked(err error) bool { return hasCode(err, "55P03") } // lock_not_available
+
+// NoRoom says whether err means that the database's disk is full.
+func NoRoom(err error) bool { return hasCode(err, "53100") } // disk_full
+
+// Duplicate says whether err means that the row exists already.
+func Duplicate(err error) bool { return hasCode(err, "23505") } // unique_violation
+
+func hasCode(err error, code string) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == code
+}
+
+// Unavailable says whether err means that the database is unavailable, or accepts no
+// connections or no writes at the moment. A retry may succeed.
+func Unavailable(err error) bool {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		// Classes of codes: connection exception, transaction rollback (such as a
+		// deadlock), insufficient resources, operator intervention; and a read-only standby.
+		class := pg.Code[:min(2, len(pg.Code))]
+		return class == "08" || class == "40" || class == "53" || class == "57" || pg.Code == "25006"
+	}
+	_, connecting := errors.AsType[*pgconn.ConnectError](err)
+	_, network := errors.AsType[net.Error](err)
+	// The last three mean that the connection was lost in a transaction.
+	if connecting || network || errors.Is(err, io.EOF) || errors.Is(err, pgx.ErrTxClosed) || errors.Is(err, pgx.ErrTxCommitRollback) {
+		return true
+	}
+	return err != nil && (pgconn.SafeToRetry(err) || strings.Contains(err.Error(), "conn closed") || strings.Contains(err.Error(), "unexpected EOF"))
 }

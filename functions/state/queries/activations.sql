@@ -1,12 +1,12 @@
 -- name: BeginActivations :batchexec
--- Before the caller is told of it. None where the namespace is no more.
+-- Recorded before the caller gets its answer. No row if the namespace was deleted.
 insert into activations (namespace, id, name, path, version, subject, cause, runtime, started_at)
 select n.name, @id, @name, @path, @version, @subject, @cause, @runtime, @started_at
 from namespaces n where n.name = @namespace
 on conflict (namespace, id) do nothing;
 
 -- name: EndActivations :batchexec
--- Whether it was begun here or not. Where it was given up for dead in the meantime, this is the truth.
+-- Replaces what BeginActivations or EndAbandoned recorded.
 insert into activations (namespace, id, name, path, version, subject, cause, started_at, ended_at, duration_ms, status, result, logs, annotations, bytes)
 select n.name, @id, @name, @path, @version, @subject, @cause, @started_at, @ended_at, @duration_ms, @status, @result, @logs, @annotations, @bytes
 from namespaces n where n.name = @namespace
@@ -18,7 +18,7 @@ on conflict (namespace, id) do update set runtime = null, started_at = excluded.
 select * from activations where namespace = $1 and id = $2 and runtime is null;
 
 -- name: ListActivations :many
--- Newest first, with their results and logs where docs.
+-- Newest first; with docs, including results and logs.
 select namespace, id, name, path, version, subject, cause, runtime, started_at, ended_at, duration_ms, status,
     (case when @docs::bool then result else '' end)::bytea as result, (case when @docs::bool then logs else '' end)::bytea as logs,
     annotations, bytes
@@ -28,7 +28,7 @@ where namespace = @namespace and runtime is null and (path = @path or @path::tex
 order by started_at desc, id desc limit @batch offset @skip;
 
 -- name: ActivationBytes :one
--- How much the results and logs of a page take.
+-- The size of the results and logs of a page.
 select coalesce(sum(page.bytes), 0)::bigint from (
     select a.bytes from activations a
     where a.namespace = @namespace and a.runtime is null and (a.path = @path or @path::text = '')
@@ -42,15 +42,15 @@ where namespace = @namespace and runtime is null and (path = @path or @path::tex
     and started_at >= @since and started_at <= @upto;
 
 -- name: Seen :exec
--- A runtime says that it lives.
+-- A runtime reports that it is alive.
 insert into runtimes (id) values ($1) on conflict (id) do update set seen_at = now();
 
 -- name: Unseen :exec
--- A runtime says farewell.
+-- A runtime reports that it ended.
 delete from runtimes where id = $1;
 
 -- name: EndAbandoned :execrows
--- Ends what ran in runtimes that were not seen for so many seconds.
+-- Ends the activations of runtimes that did not report for some seconds.
 update activations set runtime = null, ended_at = now(), duration_ms = 0, status = 3, result = @result, bytes = length(@result::bytea), logs = '[]',
     annotations = convert_to(json_build_array(json_build_object('key', 'path', 'value', namespace || '/' || path))::text, 'UTF8')
 where (namespace, id) in (
@@ -71,7 +71,7 @@ on conflict (namespace, runtime) do update set minute = excluded.minute, invocat
     fires = excluded.fires, running = excluded.running, seen_at = now();
 
 -- name: OthersUsage :many
--- What the other runtimes admitted in the minute, and what runs in those that live.
+-- What the other runtimes admitted in the minute, and what runs in those that are alive.
 select namespace,
     coalesce(sum(invocations) filter (where minute = @minute), 0)::int as invocations,
     coalesce(sum(fires) filter (where minute = @minute), 0)::int as fires,

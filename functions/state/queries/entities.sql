@@ -1,7 +1,7 @@
 -- name: Caller :one
--- Who calls: with a key (uuid, hash), with a token on behalf of a binding (binding,
--- namespace), or the namespace itself (namespace alone: web actions, feeds). What is not
--- given is empty. None where the key, the binding or the namespace is no more.
+-- The caller with a key (uuid, hash), with a token on behalf of a binding (binding,
+-- namespace), or the namespace itself (namespace alone: web actions, feeds). Other parameters
+-- are empty. No row if the key, the binding or the namespace was deleted.
 with caller as (
     select k.namespace, k.binding, k.role from keys k where k.uuid = @uuid and k.hash = @hash
     union all
@@ -15,12 +15,11 @@ where n.ending_at is null
 limit 1;
 
 -- name: Resolve :one
--- Caller, and in the same trip what is to be invoked. An action is reached through its
--- package, through a binding to it (package p, provider b), or is in the default package.
--- found is false where any of them is missing. Target is the namespace of the package or
--- action, empty for the caller's own. The code that the API gives out of a package of
--- another namespace is for the caller to decide upon: package_publish, provider_publish.
--- Without the parameters where bare.
+-- Caller, and in the same round trip the action to invoke. An action is in a package, in the
+-- package that a binding binds (package p, provider b), or in the default package; found is
+-- false if any of them is missing. Target is the namespace of the package or action, empty
+-- for the caller's own. The caller of the query checks package_publish and provider_publish.
+-- With bare, the parameters are omitted.
 with caller as (
     select k.namespace, k.binding, k.role from keys k where k.uuid = @uuid and k.hash = @hash
     union all
@@ -50,12 +49,12 @@ where n.ending_at is null
 limit 1;
 
 -- name: LockNamespace :one
--- Held until the transaction ends by whoever changes the namespace's entities. None where
+-- Locks the namespace's entities against other changes until the transaction ends. No row if
 -- the namespace is ending.
 select limits from namespaces where name = $1 and ending_at is null for no key update;
 
 -- name: Collection :one
--- Which kind of entity has a name, as the API spells it; none: an empty string.
+-- The collection of the entity with this name, as the API spells it, or an empty string.
 select coalesce(
     (select 'packages' from packages p where p.namespace = @namespace and p.name = @name),
     (select 'actions' from actions a where a.namespace = @namespace and a.package = '' and a.name = @name),
@@ -83,7 +82,7 @@ on conflict (namespace, name) do update set version = excluded.version, publish 
 delete from packages where namespace = $1 and name = $2;
 
 -- name: ListPackages :many
--- Newest first; those that others share only, where public.
+-- Newest first; with public only those that other namespaces may read.
 select namespace, name, version, publish, annotations, bound_namespace, bound_name, updated_at from packages
 where namespace = @namespace and (publish or not @public::bool)
 order by updated_at desc, name limit @batch offset @skip;
@@ -92,7 +91,7 @@ order by updated_at desc, name limit @batch offset @skip;
 select count(*) from packages where namespace = @namespace and (publish or not @public::bool);
 
 -- name: Action :one
--- All of an action except its code.
+-- An action without its code.
 select namespace, package, name, version, publish, annotations, parameters, kind, main, code_hash, components,
     timeout_ms, memory_mb, logs_mb, updated_at
 from actions where namespace = $1 and package = $2 and name = $3;
@@ -119,8 +118,9 @@ delete from actions where namespace = $1 and package = $2 and name = $3;
 delete from actions where namespace = $1 and package = $2 returning annotations, code_hash;
 
 -- name: ListActions :many
--- Newest first: of all packages, or of one, where packaged.
-select namespace, package, name, version, publish, annotations, kind, timeout_ms, memory_mb, logs_mb, updated_at from actions
+-- Newest first, of all packages, or with packaged of one. The columns are those of Action, without the parameters.
+select namespace, package, name, version, publish, annotations, ''::bytea as parameters, kind, main, code_hash, components,
+    timeout_ms, memory_mb, logs_mb, updated_at from actions
 where namespace = @namespace and (package = @package or not @packaged::bool)
 order by updated_at desc, package, name limit @batch offset @skip;
 
@@ -128,11 +128,11 @@ order by updated_at desc, package, name limit @batch offset @skip;
 select count(*) from actions where namespace = @namespace and (package = @package or not @packaged::bool);
 
 -- name: CodeInUse :one
--- Whether any action of any namespace has this code.
+-- Whether an action of any namespace has this code.
 select exists (select 1 from actions where code_hash = $1);
 
 -- name: UnusedCode :many
--- Which of some code, by its hash, no action of any namespace has.
+-- The given hashes of code that no action of any namespace has.
 select h.hash::text from (select unnest(@hashes::text[]) as hash) h
 where not exists (select 1 from actions a where a.code_hash = h.hash);
 
@@ -162,12 +162,12 @@ select * from rules where namespace = $1 and trigger = $2 and linked order by na
 delete from rules where namespace = $1 and trigger = $2 and linked;
 
 -- name: UnlinkRules :exec
--- A trigger that is made again starts without rules: one of its name is tied to it when it
--- is activated or updated.
+-- A new trigger starts without rules. A rule of a deleted trigger with its name is linked to
+-- it when the rule is activated or updated.
 update rules set active = false, linked = false where namespace = $1 and trigger = $2;
 
 -- name: Rule :one
--- A rule, active only where its trigger is there.
+-- A rule, in force if it is active and its trigger exists.
 select sqlc.embed(r), (r.active and t.name is not null)::bool as in_force, (t.name is not null)::bool as has_trigger
 from rules r left join triggers t on t.namespace = r.namespace and t.name = r.trigger
 where r.namespace = $1 and r.name = $2;

@@ -1,5 +1,5 @@
 -- name: PutNamespace :execrows
--- None where the namespace is ending.
+-- No row if the namespace is ending.
 insert into namespaces (name, limits, mounts) values ($1, $2, $3)
 on conflict (name) do update set limits = excluded.limits, mounts = excluded.mounts, updated_at = now()
 where namespaces.ending_at is null;
@@ -8,20 +8,20 @@ where namespaces.ending_at is null;
 select * from namespaces where name = $1;
 
 -- name: EndNamespace :one
--- From here on nothing gets in, and the runtimes are told on a channel. For how many
--- seconds it has been ending; none where there is no such namespace.
+-- Refuses all requests from now on, and notifies the runtimes. Returns for how many seconds
+-- the namespace has been ending; no row if it does not exist.
 with ended as (
     update namespaces set ending_at = coalesce(ending_at, now()) where name = @name returning now() - ending_at as since
 ), locked_out as (delete from keys where namespace = @name)
 select extract(epoch from since)::float8 as seconds from ended, pg_notify(@channel::text, @name);
 
 -- name: DeleteNamespace :exec
--- With all that refers to it. The runtimes are told on a channel once it is gone.
-with gone as (delete from namespaces where namespaces.name = @name), uncounted as (delete from usage where namespace = @name)
+-- With everything that refers to it. The runtimes are notified after the commit.
+with deleted as (delete from namespaces where namespaces.name = @name), uncounted as (delete from usage where namespace = @name)
 select from pg_notify(@channel::text, @name);
 
 -- name: PutKey :execrows
--- None where the namespace is missing or ending, or another one has a key of this name.
+-- No row if the namespace does not exist or is ending, or another one has a key of this name.
 insert into keys (uuid, namespace, binding, hash, role)
 select @uuid, n.name, @binding, @hash, @role from namespaces n where n.name = @namespace and n.ending_at is null
 on conflict (binding) do update set uuid = excluded.uuid, hash = excluded.hash, role = excluded.role
