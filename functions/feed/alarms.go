@@ -19,7 +19,6 @@ const (
 	takeAtOnce     = 64  // taken in one transaction
 )
 
-// alarms fires feeds by the clock.
 type alarms struct {
 	*Feeds
 	wake chan struct{}
@@ -30,7 +29,6 @@ type alarms struct {
 	counts map[string]int   // running, by namespace
 }
 
-// fireKey identifies a fire.
 type fireKey struct {
 	feed uuid.UUID
 	due  int64 // microseconds since 1970, the precision of the database
@@ -40,8 +38,7 @@ func newAlarms(f *Feeds) *alarms {
 	return &alarms{Feeds: f, wake: make(chan struct{}, 1), fires: map[fireKey]bool{}, counts: map[string]int{}}
 }
 
-// run takes due fires, and sleeps until the next is due, until a notification, or for
-// Pace.Look at most.
+// run takes due fires whenever one is due, after a notification, or after Pace.Look.
 func (a *alarms) run(ctx context.Context) {
 	late, cancel := a.graceful(ctx)
 	var renewing sync.WaitGroup
@@ -150,8 +147,7 @@ func (a *alarms) takeDue(ctx context.Context, now time.Time, capacity int32, wit
 	return fires, nil
 }
 
-// advance takes one due time. The next one is after now and after the one taken, so that
-// missed times fire once, and differing clocks never fire one time twice.
+// advance takes one due time. The next one is after it and after now, so missed times fire once.
 func (a *alarms) advance(ctx context.Context, tx pgx.Tx, row state.Feed, now time.Time) error {
 	after := now
 	if row.DueAt.After(now) {
@@ -193,7 +189,6 @@ func (a *alarms) takeLapsed(ctx context.Context, capacity int32, without []strin
 	return fires, nil
 }
 
-// renew renews the leases of running fires until ctx ends.
 func (a *alarms) renew(ctx context.Context) {
 	for pause(ctx, a.Pace.Lease/3) {
 		running := a.running()

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/nats-io/nats.go"
 )
 
 // Keys of the input of a trigger's actions: the attributes of the event (CloudEvents 1.0),
@@ -29,8 +31,6 @@ const (
 	attributePrefix = "ce-"
 )
 
-// cloudEvent are the attributes of an event, including extensions. Their values are
-// strings, booleans or integers, as in the JSON format.
 type cloudEvent map[string]any
 
 // sourceOf is the attribute source of a trigger's own events (a URI reference).
@@ -38,12 +38,10 @@ func sourceOf(namespace, trigger string) string {
 	return "/namespaces/" + url.PathEscape(namespace) + "/triggers/" + url.PathEscape(trigger)
 }
 
-// attributeName follows CloudEvents 1.0, "Attribute Naming Convention", but allows longer
-// names than that recommends.
+// attributeName follows CloudEvents 1.0, except that names may be long.
 var attributeName = regexp.MustCompile(`^[a-z0-9]{1,64}$`)
 
-// valid says whether the required attributes are present (CloudEvents 1.0, "Required
-// Attributes") and all are valid.
+// valid says whether the attributes follow CloudEvents 1.0, "Required Attributes".
 func (e cloudEvent) valid() bool {
 	for _, key := range []string{"id", "source", "type"} {
 		if s, ok := e[key].(string); !ok || s == "" {
@@ -77,30 +75,26 @@ func validAttribute(key string, value any) bool {
 	return false
 }
 
-// event is a message as an action gets it.
 type event struct {
 	attributes cloudEvent
 	key        string // dataKey or binaryKey; empty without data
 	data       json.RawMessage
 }
 
-// header returns the first value of a header, ignoring case.
-type header func(name string) string
-
 // eventOf recognizes CloudEvents 1.0 in a message: in the structured mode by its header
 // Content-Type, or by its content as in the NATS protocol binding 1.0.2, and in the binary
 // mode by headers ce-*, as in later drafts of the binding. A message that is not a valid
 // CloudEvent gets the attributes from.
-func eventOf(data []byte, names []string, get header, from cloudEvent) event {
-	contentType := get("Content-Type")
+func eventOf(data []byte, headers nats.Header, from cloudEvent) event {
+	contentType := first(headers, "Content-Type")
 	media, _, _ := mime.ParseMediaType(contentType) // "" if it is invalid
-	if media == structuredType || contentType == "" && get(attributePrefix+"specversion") == "" {
+	if media == structuredType || contentType == "" && first(headers, attributePrefix+"specversion") == "" {
 		if e, ok := structured(data); ok {
 			return e
 		}
 	}
 	e := event{attributes: from}
-	if attributes := binary(names, get); attributes.valid() {
+	if attributes := binary(headers); attributes.valid() {
 		e.attributes = attributes
 		own, _ := attributes["datacontenttype"].(string)
 		contentType = cmp.Or(contentType, own)
@@ -112,7 +106,6 @@ func eventOf(data []byte, names []string, get header, from cloudEvent) event {
 	return e
 }
 
-// structured reads an event in the JSON format.
 func structured(data []byte) (event, bool) {
 	var object map[string]json.RawMessage
 	if json.Unmarshal(data, &object) != nil || object == nil {
@@ -148,14 +141,14 @@ func structured(data []byte) (event, bool) {
 }
 
 // binary reads attributes from percent-encoded headers ce-<name>.
-func binary(names []string, get header) cloudEvent {
+func binary(headers nats.Header) cloudEvent {
 	attributes := cloudEvent{}
-	for _, name := range names {
+	for name := range headers {
 		key, ok := strings.CutPrefix(strings.ToLower(name), attributePrefix)
 		if !ok {
 			continue
 		}
-		value := get(name)
+		value := first(headers, name)
 		if plain, err := url.PathUnescape(value); err == nil && utf8.ValidString(plain) {
 			value = plain
 		}

@@ -2,10 +2,10 @@ package feed
 
 import (
 	"encoding/json"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
 )
 
 func TestEventOf(t *testing.T) {
@@ -58,18 +58,11 @@ func TestEventOf(t *testing.T) {
 		{"binary mode without an identity", "x", map[string]string{"ce-specversion": "1.0", "ce-source": "/x", "ce-type": "t"}, with("text/plain"), "data", `"x"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			names := []string{}
-			for name := range test.headers {
-				names = append(names, name)
+			headers := nats.Header{}
+			for name, value := range test.headers {
+				headers[name] = []string{value}
 			}
-			e := eventOf([]byte(test.data), names, func(name string) string {
-				for key, value := range test.headers {
-					if strings.EqualFold(key, name) {
-						return value
-					}
-				}
-				return ""
-			}, clone(made))
+			e := eventOf([]byte(test.data), headers, clone(made))
 			if diff := cmp.Diff(test.attributes, map[string]any(e.attributes)); diff != "" {
 				t.Errorf("attributes (-want +got):\n%s", diff)
 			}
@@ -94,12 +87,8 @@ func FuzzEventOf(f *testing.F) {
 	f.Add([]byte("\xff"), "text/plain; charset=latin1", "ce-id", "%zz")
 	f.Add([]byte("{}"), "application/json", "CE-", "1")
 	f.Fuzz(func(t *testing.T, data []byte, contentType, name, value string) {
-		headers := map[string]string{"Content-Type": contentType, name: value, "ce-specversion": "1.0", "ce-source": "s", "ce-type": "t"}
-		names := []string{}
-		for key := range headers {
-			names = append(names, key)
-		}
-		e := eventOf(data, names, func(key string) string { return headers[key] }, cloudEvent{"specversion": "1.0", "id": "1", "source": "s", "type": "t"})
+		headers := nats.Header{"Content-Type": {contentType}, name: {value}, "ce-specversion": {"1.0"}, "ce-source": {"s"}, "ce-type": {"t"}}
+		e := eventOf(data, headers, cloudEvent{"specversion": "1.0", "id": "1", "source": "s", "type": "t"})
 		if !e.attributes.valid() && e.attributes["datacontenttype"] == nil {
 			t.Errorf("attributes %v", e.attributes)
 		}

@@ -2,8 +2,10 @@ package feed
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,8 +19,7 @@ import (
 const (
 	ownerKey       = "chandler-feed" // metadata of a consumer: the feed that created it
 	consumerPrefix = "chandler_"
-	// inactiveFor is the threshold after which the server deletes a consumer that the feed
-	// may not delete.
+	// inactiveFor ends a consumer that the feed may not delete.
 	inactiveFor = time.Second
 )
 
@@ -46,8 +47,7 @@ func (m *messages) consumerConfig(id uuid.UUID, l listening) jetstream.ConsumerC
 	}
 }
 
-// ensure creates or finds the feed's consumer while the feed's row is locked, so that no
-// consumer is created after the feed was stopped.
+// ensure locks the feed's row, so that no consumer is created after the feed was stopped.
 func (m *messages) ensure(ctx context.Context, on *link, id uuid.UUID, version int64, l listening) (consumer jetstream.Consumer, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*callPatience)
 	defer cancel()
@@ -87,7 +87,6 @@ func (m *messages) consumer(ctx context.Context, on *link, id uuid.UUID, l liste
 	return existing, nil
 }
 
-// owns says whether the feed created the consumer.
 func owns(c jetstream.Consumer, id uuid.UUID) bool {
 	return c.CachedInfo().Config.Metadata[ownerKey] == id.String()
 }
@@ -111,8 +110,7 @@ func (m *messages) deleteConsumer(ctx context.Context, on *link, id uuid.UUID, l
 	if !errors.Is(err, nats.ErrPermissionViolation) {
 		return err
 	}
-	// Credentials that may create consumers but not delete them make it one that the server
-	// deletes when nobody pulls from it.
+	// Without the permission to delete it, let the server delete the consumer when it is idle.
 	config := m.consumerConfig(id, l)
 	config.InactiveThreshold = inactiveFor
 	return ignoreAbsent(on.during(ctx, l.Stream, func(ctx context.Context) error {
@@ -128,4 +126,79 @@ func ignoreAbsent(err error) error {
 		return nil
 	}
 	return err
+}
+
+const (
+	removalsAtOnce = 8
+	// removalWithin limits the retries; after that, the consumer stays behind.
+	removalWithin = 15 * time.Minute
+)
+
+// removeAll removes the feeds that were deleted, or whose trigger or namespace was.
+func (f *Feeds) removeAll(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	slots := make(chan struct{}, removalsAtOnce)
+	for ctx.Err() == nil {
+		slots <- struct{}{}
+		row, err := f.Store.FeedToRemove(ctx, f.Store.Pool, f.Pace.Look.Seconds())
+		if err == nil {
+			wg.Go(func() {
+				defer func() { <-slots }()
+				f.removeOne(ctx, row)
+			})
+			continue
+		}
+		<-slots
+		if !state.NotFound(err) && ctx.Err() == nil {
+			f.Logger.WarnContext(ctx, "feeds to remove cannot be read", "error", err)
+		}
+		wait := f.Pace.Look
+		if n, err := f.Store.NextRemoval(ctx, f.Store.Pool); err == nil {
+			wait = min(max(seconds(n), f.Pace.Retry), wait)
+		}
+		sleep(ctx, wait, f.removals)
+	}
+}
+
+func (f *Feeds) removeOne(ctx context.Context, row state.Feed) {
+	if row.Kind == kindNATS {
+		err := f.removeConsumer(ctx, row)
+		if err != nil && ctx.Err() != nil {
+			return
+		}
+		if err != nil && temporary(err) && time.Since(*row.RemovingAt) < removalWithin {
+			f.Logger.InfoContext(ctx, "a feed's consumer is not yet removed", "namespace", row.Namespace, "trigger", row.Trigger, "error", explain(err))
+			return // it is retried
+		}
+		if err != nil {
+			f.Logger.WarnContext(ctx, "a feed's consumer stays behind", "namespace", row.Namespace, "trigger", row.Trigger, "error", explain(err))
+		}
+	}
+	if err := f.Store.DropFeed(ctx, f.Store.Pool, row.ID); err != nil && ctx.Err() == nil {
+		f.Logger.WarnContext(ctx, "a feed cannot be removed yet", "error", err)
+	}
+}
+
+// temporary says whether a retry may succeed: not if permission is denied.
+func temporary(err error) bool {
+	return unreachable(err) && !errors.Is(err, nats.ErrPermissionViolation)
+}
+
+func (f *Feeds) removeConsumer(ctx context.Context, row state.Feed) error {
+	plain, err := f.Sealer.Open(place(row.ID), row.Sealed)
+	if err != nil {
+		return err
+	}
+	l, err := decode[listening](row)
+	var secret credentials
+	if err != nil || json.Unmarshal(plain, &secret) != nil {
+		return errors.New("the feed cannot be read")
+	}
+	on, err := f.messages.links.use(secret)
+	if err != nil {
+		return err
+	}
+	defer on.release()
+	return f.messages.deleteConsumer(ctx, on, row.ID, l)
 }

@@ -1,13 +1,11 @@
-// Package feed fires triggers: by the clock, as OpenWhisk's package alarms does
-// (github.com/apache/openwhisk-package-alarms), and for each message of a NATS JetStream
-// stream. Feeds are in the state database; any number of runtimes share the work.
+// Package feed fires triggers by the clock, as github.com/apache/openwhisk-package-alarms
+// does, and for each message of a NATS JetStream stream. Runtimes share the work.
 //
 // An alarm fires at least once for each due time that passes while a runtime runs, and
-// once for all that passed while none did. The transaction that takes a due time writes
-// the next one, so no two runtimes take the same. A fire is repeated, with the same
-// Event.ID, if its runtime ended or lost the database before it recorded the end. A
-// message fires its trigger until all actions succeed, or becomes a dead letter after the
-// plan's number of attempts; only then is it acknowledged.
+// once for all that passed while none did. Due times are taken in transactions, so no two
+// runtimes take the same. A fire is repeated, with the same Event.ID, if its end was not
+// recorded. A message fires its trigger until all actions succeed, or becomes a dead
+// letter after the plan's number of attempts; only then is it acknowledged.
 package feed
 
 import (
@@ -15,6 +13,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"iter"
 	"log/slog"
 	"sync"
 	"time"
@@ -30,14 +29,12 @@ type Options struct {
 	Sealer *state.Sealer
 	Firer  Firer
 	Logger *slog.Logger
-	// Clock is the clock of alarms; the default is the machine's.
-	Clock Clock
+	Clock  Clock // of alarms; the machine's by default
 	// Servers are the message servers, as host:port, that feeds may connect to, or
 	// AnyServer. Without it, anyone who may create a trigger could make this process
 	// connect to an address of their choice.
 	Servers []string
-	// Pace is for tests.
-	Pace Pace
+	Pace    Pace // for tests
 }
 
 // Clock tells the time.
@@ -66,13 +63,19 @@ func (p Pace) withDefaults() Pace {
 
 // pause is the pause after an attempt, counted from 1.
 func (p Pace) pause(attempts int) time.Duration {
-	pause := p.Retry
+	pause := min(p.Retry, p.RetryMost)
 	for range min(attempts-1, 30) {
-		if pause *= 2; pause >= p.RetryMost {
-			return p.RetryMost
+		pause = min(2*pause, p.RetryMost)
+	}
+	return pause
+}
+
+// attempts yields 1, 2, … with growing pauses of at most most, until ctx ends.
+func (p Pace) attempts(ctx context.Context, most time.Duration) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for n := 1; yield(n) && pause(ctx, min(p.pause(n), most)); n++ {
 		}
 	}
-	return min(pause, p.RetryMost)
 }
 
 // Feeds is this runtime's part of all feeds. It is safe for concurrent use.
@@ -99,8 +102,7 @@ func Open(o Options) (*Feeds, error) {
 	return f, nil
 }
 
-// Run fires until ctx ends. It then waits up to Pace.Grace for running fires. It is called
-// once.
+// Run fires until ctx ends, and then waits for running fires. It is called once.
 func (f *Feeds) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	for _, loop := range []func(context.Context){f.alarms.run, f.messages.run, f.removeAll} {
@@ -110,12 +112,9 @@ func (f *Feeds) Run(ctx context.Context) {
 }
 
 // Notice handles a notification of the state database; it does not block.
-func (f *Feeds) Notice(n state.Notice) {
-	switch n.Channel {
-	case "", state.FeedsChanged, state.NamespaceEnded:
-		for _, wake := range []chan struct{}{f.alarms.wake, f.messages.wake, f.removals} {
-			signal(wake)
-		}
+func (f *Feeds) Notice(state.Notice) {
+	for _, wake := range []chan struct{}{f.alarms.wake, f.messages.wake, f.removals} {
+		signal(wake)
 	}
 }
 
@@ -136,27 +135,19 @@ func sleep[T any](ctx context.Context, d time.Duration, wake <-chan T) bool {
 	return ctx.Err() == nil
 }
 
-// pause is sleep without a wake.
 func pause(ctx context.Context, d time.Duration) bool { return sleep[struct{}](ctx, d, nil) }
 
 // graceful returns a context that ends Grace after ctx.
 func (f *Feeds) graceful(ctx context.Context) (context.Context, context.CancelFunc) {
 	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		select {
-		case <-time.After(f.Pace.Grace):
-			cancel()
-		case <-late.Done():
-		}
-	})
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(f.Pace.Grace, cancel) })
 	return late, func() { stop(); cancel() }
 }
 
 // Event is one reason to fire a trigger.
 type Event struct {
 	Namespace, Trigger string
-	// Payload is a JSON object: the parameters of the trigger's actions.
-	Payload json.RawMessage
+	Payload            json.RawMessage // a JSON object: the parameters of the trigger's actions
 	// ID is 32 hexadecimal digits, unique to the event and equal when it is fired again. It
 	// becomes the ID of the trigger's activation.
 	ID string
@@ -164,11 +155,9 @@ type Event struct {
 
 // Fired is the result of an event.
 type Fired struct {
-	// Activation is the trigger's; empty if no rule was active.
-	Activation string
-	// Rules is the number of active rules, Failed that of their actions that failed or
-	// were not admitted.
-	Rules, Failed int
+	Activation string // the trigger's; empty if no rule was active
+	Rules      int    // active ones
+	Failed     int    // of their actions, including those that were not admitted
 	// Results are the results of the successful actions, each a JSON object or array, in
 	// the order of the rules.
 	Results []json.RawMessage

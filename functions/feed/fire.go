@@ -18,7 +18,6 @@ import (
 // fireAttempts is the number of attempts to fire for one due time, as in package alarms.
 const fireAttempts = 10
 
-// fire is a due time of a feed that this runtime has taken.
 type fire struct {
 	feed state.Feed
 	due  time.Time
@@ -26,8 +25,7 @@ type fire struct {
 
 func (one fire) key() fireKey { return fireKey{one.feed.ID, one.due.UnixMicro()} }
 
-// start fires in the background. When ctx ends, no new attempt begins; when late ends, a
-// running one is interrupted.
+// start fires in the background until late ends; after ctx, no new attempt begins.
 func (a *alarms) start(ctx, late context.Context, one fire) {
 	if !a.begin(one) {
 		return // already running here: its lease lapsed while the database was unavailable
@@ -63,8 +61,7 @@ func (a *alarms) end(one fire) {
 	signal(a.wake)
 }
 
-// carryOut fires the trigger, and retries unless the trigger is the cause of the failure.
-// It says whether the due time is done.
+// carryOut fires the trigger, with retries, and says whether the due time is done.
 func (a *alarms) carryOut(ctx, late context.Context, one fire) (done bool) {
 	event, err := a.event(one)
 	if err != nil {
@@ -73,7 +70,7 @@ func (a *alarms) carryOut(ctx, late context.Context, one fire) (done bool) {
 		return true
 	}
 	throttled := 0
-	for attempt := 1; ; attempt++ {
+	for attempt := range a.Pace.attempts(ctx, a.Pace.RetryMost) {
 		_, err := call(late, a.Firer, event)
 		switch {
 		case err == nil:
@@ -96,13 +93,10 @@ func (a *alarms) carryOut(ctx, late context.Context, one fire) (done bool) {
 			}
 			return true
 		}
-		if !pause(ctx, a.Pace.pause(attempt)) {
-			return false
-		}
 	}
+	return false
 }
 
-// errPanic says that a Firer panicked.
 var errPanic = errors.New("firing the trigger panicked")
 
 // call fires, and converts a panic to an error.
@@ -139,7 +133,6 @@ func (a *alarms) event(one fire) (Event, error) {
 	return Event{Namespace: one.feed.Namespace, Trigger: one.feed.Trigger, Payload: encoded(object), ID: id}, nil
 }
 
-// identify returns an Event.ID.
 func identify(parts ...string) string {
 	h := sha256.New()
 	for _, part := range parts {
@@ -148,17 +141,13 @@ func identify(parts ...string) string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// recordEnd records that a due time is done, and retries while the database is unavailable.
 func (a *alarms) recordEnd(ctx context.Context, one fire) {
-	for attempt := 1; ; attempt++ {
+	for range a.Pace.attempts(ctx, a.Pace.RetryMost) {
 		err := a.Store.InTx(ctx, func(tx pgx.Tx) error { return a.finish(ctx, tx, one) })
 		if err == nil || ctx.Err() != nil {
 			return
 		}
 		a.Logger.WarnContext(ctx, "the end of an alarm cannot be recorded", "error", err)
-		if !pause(ctx, a.Pace.pause(attempt)) {
-			return
-		}
 	}
 }
 
@@ -174,7 +163,6 @@ func (a *alarms) finish(ctx context.Context, tx pgx.Tx, one fire) error {
 	return a.deleteTrigger(ctx, tx, one.feed, s.DeleteAfterFire == deleteRules)
 }
 
-// deleteTrigger deletes a feed's trigger, and with rules also the trigger's rules.
 func (a *alarms) deleteTrigger(ctx context.Context, tx pgx.Tx, row state.Feed, rules bool) error {
 	if _, err := a.Store.LockNamespace(ctx, tx, row.Namespace); err != nil {
 		if state.NotFound(err) {

@@ -12,17 +12,6 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// kinds maps the feeds' actions, as package/name, to the kinds of feeds.
-func kinds() map[string]string {
-	return map[string]string{
-		"alarms/alarm":    kindAlarm,
-		"alarms/interval": kindInterval,
-		"alarms/once":     kindOnce,
-		"messaging/nats":  kindNATS,
-	}
-}
-
-// request is one call of a feed's action.
 type request struct {
 	namespace, trigger, kind string
 	params                   params
@@ -32,13 +21,13 @@ type request struct {
 func (r request) name() string { return "/" + r.namespace + "/" + r.trigger }
 
 // Invoke runs a feed's action ("alarms/once") for a caller who may change triggers of the
-// namespace. arguments is a JSON object: lifecycleEvent (CREATE, READ, UPDATE, DELETE,
-// PAUSE, UNPAUSE), triggerName, and the feed's parameters. authKey is ignored, because the
-// caller is authenticated.
-//
-// Invoke returns the result of the activation. A *Refusal is caused by the arguments.
+// namespace, and returns its result. arguments is a JSON object: lifecycleEvent (CREATE,
+// READ, UPDATE, DELETE, PAUSE, UNPAUSE), triggerName, and the feed's parameters. A *Refusal
+// is caused by the arguments.
 func (f *Feeds) Invoke(ctx context.Context, namespace, action string, arguments json.RawMessage) (json.RawMessage, error) {
-	r := request{namespace: namespace, kind: kinds()[action]}
+	r := request{namespace: namespace, kind: map[string]string{
+		"alarms/alarm": kindAlarm, "alarms/interval": kindInterval, "alarms/once": kindOnce, "messaging/nats": kindNATS,
+	}[action]}
 	if r.kind == "" {
 		return nil, refuse("feed %s does not exist", action)
 	}
@@ -78,7 +67,6 @@ func triggerOf(namespace, qualified string) (string, error) {
 // success is the answer except to READ.
 var success = json.RawMessage(`{"status":"success"}`)
 
-// findFeed reads the feed of the request, if it is of the request's kind.
 func (f *Feeds) findFeed(ctx context.Context, r request) (state.Feed, error) {
 	row, err := f.Store.FeedOf(ctx, f.Store.Pool, state.FeedOfParams{Namespace: r.namespace, Trigger: r.trigger})
 	if state.NotFound(err) || err == nil && (row.Kind == kindNATS) != (r.kind == kindNATS) {
@@ -90,7 +78,6 @@ func (f *Feeds) findFeed(ctx context.Context, r request) (state.Feed, error) {
 	return row, nil
 }
 
-// decode decodes a feed's settings.
 func decode[T timing | listening](row state.Feed) (settings T, err error) {
 	if err := json.Unmarshal(row.Settings, &settings); err != nil {
 		return settings, fmt.Errorf("read the feed's settings: %w", err)
@@ -101,7 +88,6 @@ func decode[T timing | listening](row state.Feed) (settings T, err error) {
 // place binds a feed's sealed secrets to the feed.
 func place(id uuid.UUID) string { return "feed/" + id.String() }
 
-// createFeed stores a new feed.
 func (f *Feeds) createFeed(ctx context.Context, r request, id uuid.UUID, settings any, secret []byte, due time.Time) error {
 	key := state.TriggerParams{Namespace: r.namespace, Name: r.trigger}
 	if _, err := f.Store.Trigger(ctx, f.Store.Pool, key); state.NotFound(err) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,8 +23,7 @@ const (
 	pingEvery       = 20 * time.Second
 )
 
-// links are this runtime's connections to message servers. All feeds with the same
-// credentials share one, because plans limit connections.
+// links are connections shared by feeds with the same credentials, because plans limit connections.
 type links struct {
 	servers []string // Options.Servers
 
@@ -31,7 +31,6 @@ type links struct {
 	open map[string]*link
 }
 
-// link is a shared connection.
 type link struct {
 	links *links
 	key   string
@@ -40,8 +39,9 @@ type link struct {
 	mu        sync.Mutex // held while connecting
 	conn      *nats.Conn
 	js        jetstream.JetStream
-	lost      chan struct{} // closed when the connection is lost
-	reconnect chan struct{} // closed when it is restored
+	connected context.Context // ends when the connection is lost
+	lose      context.CancelFunc
+	restored  chan struct{} // closed when the connection is restored
 
 	refusalsMu sync.Mutex
 	refusals   map[chan error]string // of calls in progress, with what they are about
@@ -68,7 +68,6 @@ func (l *links) use(c credentials) (*link, error) {
 	return one, nil
 }
 
-// retain adds a user to a link in use.
 func (l *link) retain() {
 	l.links.mu.Lock()
 	defer l.links.mu.Unlock()
@@ -94,15 +93,14 @@ func (l *link) release() {
 	}
 }
 
-// connect connects if there is no connection, or if the servers ended it permanently,
-// because they no longer know the user.
+// connect connects if the connection was never made or was ended permanently.
 func (l *link) connect(c credentials) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.conn != nil && !l.conn.IsClosed() {
 		return nil
 	}
-	l.lost, l.reconnect = make(chan struct{}), make(chan struct{})
+	l.reset()
 	conn, err := nats.Connect(strings.Join(c.Servers, ","), l.options(c)...)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
@@ -149,7 +147,6 @@ func trusting(ca string) nats.Option {
 	}
 }
 
-// reconnectDelay is the pause after rounds through all servers.
 func reconnectDelay(rounds int) time.Duration {
 	pause := min(reconnectMost, 100*time.Millisecond<<min(rounds, 10))
 	return pause/2 + rand.N(pause/2) //nolint:gosec // jitter is no secret
@@ -158,26 +155,27 @@ func reconnectDelay(rounds int) time.Duration {
 func (l *link) disconnected(*nats.Conn, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	select {
-	case <-l.lost:
-	default:
-		close(l.lost)
-	}
+	l.lose()
 }
 
 func (l *link) reconnected(*nats.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	close(l.reconnect)
-	l.lost, l.reconnect = make(chan struct{}), make(chan struct{})
+	close(l.restored)
+	l.reset()
 }
 
-// changes returns channels that are closed when the connection and the requests on it are
-// lost, and when it is restored.
-func (l *link) changes() (lost, back <-chan struct{}) {
+// reset prepares connected and restored for a new connection.
+func (l *link) reset() {
+	l.connected, l.lose = context.WithCancel(context.Background())
+	l.restored = make(chan struct{})
+}
+
+// changes returns a context that ends with the connection, and a channel for its restoration.
+func (l *link) changes() (connected context.Context, restored <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.lost, l.reconnect
+	return l.connected, l.restored
 }
 
 // refused passes a server's refusal to the calls that it concerns, which the client does not.
@@ -216,4 +214,65 @@ func (l *link) during(ctx context.Context, about string, call func(context.Conte
 		cancel()
 		return errors.Join(refusal, <-done)
 	}
+}
+
+var (
+	errStopped = errors.New("the feed was stopped or changed")
+	// errForeign means that a feed cannot use the existing consumer of its name.
+	errForeign = errors.New("the consumer is not a pull consumer with explicit acknowledgement")
+)
+
+// maxTrouble limits the text of a server, in bytes.
+const maxTrouble = 300
+
+// explain tells a feed's owner why it does not run, without secrets or a foreign server's words.
+func explain(err error) string {
+	cause := causeOf(err)
+	return strings.ToValidUTF8(cause[:min(len(cause), maxTrouble)], "")
+}
+
+func causeOf(err error) string {
+	var api *jetstream.APIError
+	var refusal *Refusal
+	switch {
+	case errors.As(err, &refusal):
+		return refusal.Message
+	case errors.Is(err, nats.ErrPermissionViolation):
+		return "the credentials do not allow it: " + permission(err)
+	case isAny(err, nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired,
+		nats.ErrMaxAccountConnectionsExceeded):
+		return "the servers refuse the credentials; is the queue's binding still there, and does its plan allow another connection?"
+	case isAny(err, jetstream.ErrStreamNotFound, nats.ErrStreamNotFound):
+		return "the stream does not exist"
+	case isAny(err, jetstream.ErrConsumerDeleted, jetstream.ErrConsumerNotFound):
+		return "the consumer was deleted"
+	case errors.Is(err, errForeign):
+		return err.Error()
+	case errors.As(err, &api):
+		return "JetStream refuses: " + api.Description
+	case isAny(err, jetstream.ErrNoStreamResponse, nats.ErrNoResponders):
+		return "no server answers for the stream; was it deleted, or is its server down?"
+	case unreachable(err):
+		return "the servers do not answer"
+	}
+	return "the servers cannot be used"
+}
+
+func permission(err error) string {
+	_, what, _ := strings.Cut(err.Error(), "ermissions Violation for ")
+	what, _, _ = strings.Cut(what, "\n")
+	return what
+}
+
+// unreachable says whether the servers cannot be reached at the moment.
+func unreachable(err error) bool {
+	return isAny(err,
+		nats.ErrNoServers, nats.ErrTimeout, nats.ErrConnectionClosed, nats.ErrDisconnected, nats.ErrConnectionReconnecting,
+		nats.ErrReconnectBufExceeded, nats.ErrStaleConnection, nats.ErrNoResponders, jetstream.ErrNoHeartbeat,
+		jetstream.ErrConnectionClosed, jetstream.ErrServerShutdown, jetstream.ErrConsumerLeadershipChanged,
+		jetstream.ErrNoStreamResponse, context.DeadlineExceeded)
+}
+
+func isAny(err error, targets ...error) bool {
+	return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
 }

@@ -3,9 +3,7 @@ package feed
 import (
 	"context"
 	"errors"
-	"maps"
 	"net/url"
-	"slices"
 	"strconv"
 	"time"
 
@@ -20,7 +18,6 @@ const (
 	letterStays = "a dead letter cannot be stored and stays in the stream: "
 )
 
-// work is a message in progress.
 type work struct {
 	*listener
 	on      *link
@@ -48,7 +45,6 @@ func (w *work) run(ctx, late context.Context) {
 	}
 }
 
-// most is the maximum number of attempts.
 func (w *work) most() uint64 {
 	most := max(w.limits.MessageAttempts, 1)
 	if own := w.settings.MaxAttempts; own > 0 {
@@ -71,11 +67,10 @@ func (w *work) renew(done <-chan struct{}) {
 	}
 }
 
-// fire fires the trigger. Unless the message causes the failure, fire retries without
-// returning the message, so that no attempt is lost.
+// fire retries without returning the message, which would cost an attempt, unless that is the cause.
 func (w *work) fire(ctx, late context.Context) {
 	event := w.event()
-	for attempts := 1; ; attempts++ {
+	for range w.Pace.attempts(ctx, w.Pace.Look) {
 		fired, err := call(late, w.Firer, event)
 		wait := ""
 		switch {
@@ -110,11 +105,8 @@ func (w *work) fire(ctx, late context.Context) {
 			w.Logger.WarnContext(late, "a trigger cannot be fired", "namespace", w.feed.Namespace, "trigger", w.feed.Trigger, "error", err)
 		}
 		w.report(ctx, wait)
-		if !pause(ctx, min(w.Pace.pause(attempts), w.Pace.Look)) {
-			w.again(0)
-			return
-		}
 	}
+	w.again(0)
 }
 
 // failed returns the message for a later attempt, or buries it after the last one.
@@ -126,8 +118,6 @@ func (w *work) failed(ctx context.Context, why, activation string) {
 	w.again(w.Pace.pause(int(w.meta.NumDelivered))) //nolint:gosec // below most
 }
 
-// again returns the message for delivery after a pause. If the server does not hear this,
-// it delivers the message after AckWait.
 func (w *work) again(after time.Duration) {
 	if after <= 0 {
 		_ = w.message.Nak()
@@ -136,26 +126,24 @@ func (w *work) again(after time.Duration) {
 	_ = w.message.NakWithDelay(after)
 }
 
-// acknowledge acknowledges the message, and retries for as long as the server waits for it.
-// If it fails, the message is delivered again.
+// acknowledge retries for as long as the server waits; after that, the message is delivered again.
 func (w *work) acknowledge(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, w.ackWait)
 	defer cancel()
-	for attempts := 1; ; attempts++ {
+	for range w.Pace.attempts(ctx, w.Pace.RetryMost) {
 		attempt, stop := context.WithTimeout(ctx, callPatience)
 		err := w.message.DoubleAck(attempt)
 		stop()
-		if err == nil || errors.Is(err, jetstream.ErrMsgAlreadyAckd) || !pause(ctx, w.Pace.pause(attempts)) {
+		if err == nil || errors.Is(err, jetstream.ErrMsgAlreadyAckd) {
 			return
 		}
 	}
 }
 
-// event is the message as the trigger's actions get it.
 func (w *work) event() Event {
 	sequence := strconv.FormatUint(w.meta.Sequence.Stream, 10)
 	headers := w.message.Headers()
-	e := eventOf(w.message.Data(), slices.Collect(maps.Keys(headers)), func(name string) string { return first(headers, name) }, cloudEvent{
+	e := eventOf(w.message.Data(), headers, cloudEvent{
 		"specversion": specVersion,
 		"id":          w.meta.Stream + ":" + sequence,
 		"source":      "nats:" + url.PathEscape(w.message.Subject()),

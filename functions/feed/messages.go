@@ -54,10 +54,7 @@ func (m *messages) run(ctx context.Context) {
 		}
 		sleep(ctx, m.Pace.Look, m.wake)
 	}
-	for _, stop := range running {
-		stop()
-	}
-	m.wg.Wait()
+	m.wg.Wait() // for the listeners, whose contexts have ended with ctx
 }
 
 func (m *messages) adjust(ctx, late context.Context, running map[state.MessageFeedsRow]context.CancelFunc, wanted []state.MessageFeedsRow) {
@@ -82,7 +79,6 @@ func (m *messages) adjust(ctx, late context.Context, running map[state.MessageFe
 	}
 }
 
-// listener is one feed of messages in this runtime.
 type listener struct {
 	*messages
 	id      uuid.UUID
@@ -125,19 +121,17 @@ func (l *listener) run(ctx, late context.Context) {
 
 // load reads the feed, and retries while the database is unavailable.
 func (l *listener) load(ctx context.Context) (secret credentials, err error) {
-	for attempts := 1; ; attempts++ {
+	for range l.Pace.attempts(ctx, l.Pace.RetryMost) {
 		row, err := l.Store.MessageFeed(ctx, l.Store.Pool, state.MessageFeedParams{ID: l.id, Version: l.version})
 		if err == nil {
 			return l.decode(row)
 		}
 		if state.NotFound(err) || ctx.Err() != nil {
-			return secret, errStopped
+			break
 		}
 		l.Logger.WarnContext(ctx, "a feed cannot be read yet", "feed", l.id, "error", err)
-		if !pause(ctx, l.Pace.pause(attempts)) {
-			return secret, errStopped
-		}
 	}
+	return secret, errStopped
 }
 
 func (l *listener) decode(row state.MessageFeedRow) (secret credentials, err error) {
@@ -158,15 +152,14 @@ func (l *listener) decode(row state.MessageFeedRow) (secret credentials, err err
 	return secret, nil
 }
 
-// listen takes messages until an error. changed, if it is not nil, is closed when a retry
-// may succeed.
+// listen takes messages until an error. changed may be closed when a retry may succeed.
 func (l *listener) listen(ctx, late context.Context, secret credentials) (changed <-chan struct{}, err error) {
 	on, err := l.links.use(secret)
 	if err != nil {
 		return nil, err
 	}
 	defer on.release()
-	lost, changed := on.changes()
+	connection, changed := on.changes()
 	select {
 	case l.starts <- struct{}{}:
 	case <-ctx.Done():
@@ -180,13 +173,7 @@ func (l *listener) listen(ctx, late context.Context, secret credentials) (change
 	l.report(ctx, "")
 	connected, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	go func() {
-		select {
-		case <-lost:
-			stop(nats.ErrDisconnected)
-		case <-connected.Done():
-		}
-	}()
+	defer context.AfterFunc(connection, func() { stop(nats.ErrDisconnected) })()
 	// Work on received messages continues when the connection is lost.
 	return changed, l.pull(connected, consumer, func(message jetstream.Msg) uint64 {
 		return l.take(ctx, late, on, consumer, message)
@@ -240,7 +227,6 @@ func fetch(ctx context.Context, consumer jetstream.Consumer, n int, waiting bool
 	return batch, cancel, err
 }
 
-// noMessages says whether an error means that there were no messages.
 func noMessages(err error) bool {
 	return isAny(err, context.DeadlineExceeded, context.Canceled, jetstream.ErrNoMessages, nats.ErrTimeout)
 }

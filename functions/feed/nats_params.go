@@ -38,8 +38,7 @@ const (
 )
 
 var (
-	// Names of streams and consumers become parts of the API's subjects (NATS documentation,
-	// "Naming").
+	// Names of streams and consumers become parts of subjects (NATS documentation, "Naming").
 	jetstreamName = regexp.MustCompile(`^[^\s.*>/\\\x00-\x1f\x7f]{1,255}$`)
 	// A subject consists of tokens separated by dots; the last token of a filter may be >.
 	subjectForm = regexp.MustCompile(`^[^\s.*>\x00-\x1f\x7f]+(\.[^\s.*>\x00-\x1f\x7f]+)*$`)
@@ -87,8 +86,7 @@ func (l *listening) set(p params) (changed bool, err error) {
 	return changed, nil
 }
 
-// credentials are a feed's credentials for the servers: the column sealed. They come from a
-// binding of service queue, backend queue/nats.
+// credentials are those of a binding of backend queue/nats: the column sealed.
 type credentials struct {
 	Servers []string `json:"servers"`
 	JWT     string   `json:"jwt"`
@@ -99,8 +97,7 @@ type credentials struct {
 // Format keeps the credentials out of every print verb of package fmt.
 func (c credentials) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[credentials]")) }
 
-// credentials reads the credentials from the parameter credentials, in the form of a
-// binding, or else from the other parameters; nil if there are none.
+// credentials reads the parameter credentials, or else the other parameters; nil if there are none.
 func (p params) credentials() (*credentials, error) {
 	from := p
 	if p.has("credentials") {
@@ -130,7 +127,6 @@ func (p params) credentials() (*credentials, error) {
 	return c, err
 }
 
-// readCreds reads the text of a credentials file. Errors do not quote it.
 func (c *credentials) readCreds(content string) error {
 	token, err := jwt.ParseDecoratedJWT([]byte(content))
 	pair, seedErr := jwt.ParseDecoratedUserNKey([]byte(content))
@@ -143,7 +139,6 @@ func (c *credentials) readCreds(content string) error {
 	return nil
 }
 
-// servers reads "servers", a list or a string, or "uri", as in bindings.
 func (p params) servers() ([]string, error) {
 	var list []string
 	switch {
@@ -171,8 +166,7 @@ func (p params) servers() ([]string, error) {
 // AnyServer in Options.Servers allows feeds to connect anywhere.
 const AnyServer = "*"
 
-// allowed refuses servers that the operator did not list: connections come from the
-// runtimes' machines, which may reach more than tenants should.
+// allowed refuses other servers than the operator's: the runtimes may reach more than tenants should.
 func (l *links) allowed(c credentials) error {
 	if l.anywhere() {
 		return nil

@@ -77,6 +77,7 @@ func TestServerRestarts(t *testing.T) {
 	}
 	q.app.publish("orders.new", "2", nil)
 	f.waitFor(t, 2)
+	q.app.acknowledged(2) // a late acknowledgement would reach the next consumer, which has the same name
 	if err := q.app.js.DeleteConsumer(soon(t), "ORDERS", q.app.only().Name); err != nil {
 		t.Fatal(err)
 	}

@@ -12,8 +12,7 @@ import (
 	"time"
 )
 
-// params are the parameters of a feed's action. OpenWhisk's own feed actions are written in
-// JavaScript, so a value that is false in JavaScript counts as absent.
+// params are the parameters of a feed's action. A value that JavaScript takes for false is absent.
 type params map[string]json.RawMessage
 
 func (p params) has(key string) bool {
@@ -57,8 +56,7 @@ var errDate = errors.New("is not a valid Date")
 // maxMillis is the limit of JavaScript's dates (ECMA-262, "Time Values and Time Range").
 const maxMillis = 8.64e15
 
-// parseDate reads a date as package alarms documents it: milliseconds since 1970 as a
-// number, or a string of ISO 8601.
+// parseDate reads milliseconds since 1970 or a string of ISO 8601, as package alarms documents.
 func parseDate(raw json.RawMessage) (time.Time, error) {
 	var millis float64
 	if json.Unmarshal(raw, &millis) == nil {
@@ -77,8 +75,7 @@ func parseDate(raw json.RawMessage) (time.Time, error) {
 	return time.Time{}, errDate
 }
 
-// payload is the parameter trigger_payload: a JSON object, or a string, which becomes
-// {"payload": …}; nil if it is absent.
+// payload is the parameter trigger_payload as an object; nil if it is absent.
 func (p params) payload() (json.RawMessage, error) {
 	raw := p["trigger_payload"]
 	if !p.has("trigger_payload") {
@@ -95,15 +92,13 @@ func (p params) payload() (json.RawMessage, error) {
 	return raw, nil
 }
 
-// Refusal is an error that is caused by the parameters of a feed's action. It contains no
-// secret.
+// Refusal is an error that is caused by the parameters of a feed's action, without secrets.
 type Refusal struct{ Message string }
 
 // Error implements error.
 func (r *Refusal) Error() string { return r.Message }
 
-// Result is the result of the activation in the form of OpenWhisk's package alarms:
-// {"error": {"error": Message}}.
+// Result is the activation's result in the form of package alarms.
 func (r *Refusal) Result() json.RawMessage {
 	return encoded(map[string]any{"error": map[string]string{"error": r.Message}})
 }
@@ -112,8 +107,7 @@ func refuse(format string, args ...any) error {
 	return &Refusal{Message: fmt.Sprintf(format, args...)}
 }
 
-// encoded is a value of which encoding is certain as JSON: strings, bytes, numbers and
-// decoded JSON.
+// encoded encodes strings, numbers and decoded JSON, which cannot fail.
 func encoded(value any) json.RawMessage {
 	raw, err := json.Marshal(value)
 	if err != nil {

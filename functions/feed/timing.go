@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+	_ "time/tzdata" // for machines without a time zone database
+
+	"github.com/netresearch/go-cron"
 )
 
 // Kinds of feeds, as the database spells them.
@@ -23,8 +26,7 @@ const startLater = 30 * time.Second
 // maxMinutes is the longest interval: a hundred years, which no sum overflows.
 const maxMinutes = 100 * 366 * 24 * 60
 
-// timing are the settings of a feed by the clock: the column settings. Dates are stored as
-// they were sent.
+// timing are the settings of a feed by the clock: the column settings, with dates as sent.
 type timing struct {
 	Cron            string          `json:"cron,omitempty"`
 	Timezone        string          `json:"timezone,omitempty"`
@@ -42,8 +44,7 @@ const (
 	deleteRules   = "rules"
 )
 
-// next is the first due time after t; zero if there are no more. Settings were checked
-// when they were set, so an error means that they are damaged.
+// next is the first due time after t, or zero. An error means that the settings are damaged.
 func (s timing) next(kind string, t time.Time) (time.Time, error) {
 	if kind == kindOnce {
 		date, err := parseDate(s.Date)
@@ -129,8 +130,7 @@ func (s *timing) changes(kind string, p params) bool {
 	}
 }
 
-// set applies the parameters of a CREATE or UPDATE. Refusals are in the words of package
-// alarms.
+// set applies the parameters of a CREATE or UPDATE, with the refusals of package alarms.
 func (s *timing) set(kind string, p params, now time.Time) (err error) {
 	if p.has("maxTriggers") && text(p["maxTriggers"]) != "-1" {
 		return refuse("the maxTriggers parameter is not supported, use the stopDate parameter")
@@ -243,4 +243,66 @@ func (s *timing) start(kind string, now time.Time) (time.Time, error) {
 		err = refuse("the first scheduled trigger fire is not until after the stop date")
 	}
 	return due, err
+}
+
+// cronTimes are the times of a cron expression. When clocks go forward, times in the gap
+// fire later by its length. When they go back, fixed times fire in the first of the two
+// hours, and those with a * in hours or minutes in both, as in Vixie's cron.
+type cronTimes struct {
+	schedule cron.Schedule
+	zone     *time.Location
+	fixed    bool
+}
+
+var (
+	errCron     = errors.New("is not a cron expression of five or six fields, or never fires")
+	errTimezone = errors.New("is not a time zone of the IANA database")
+)
+
+// parseCron reads five fields, from the minute to the day of the week, or six with the second first.
+func parseCron(expression, timezone string) (cronTimes, error) {
+	zone, err := time.LoadLocation(timezone)
+	if err != nil || timezone == "Local" {
+		return cronTimes{}, errTimezone
+	}
+	fields := strings.Fields(expression)
+	if len(fields) == 5 {
+		fields = append([]string{"0"}, fields...)
+	}
+	if len(fields) != 6 {
+		return cronTimes{}, errCron
+	}
+	parser, err := cron.TryNewParser(cron.Second | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.DowOrDom)
+	if err != nil {
+		return cronTimes{}, err
+	}
+	schedule, err := parser.Parse(strings.Join(fields, " "))
+	if err != nil {
+		return cronTimes{}, errCron
+	}
+	c := cronTimes{schedule: schedule, zone: zone, fixed: !strings.Contains(fields[1]+fields[2], "*")}
+	if c.next(time.Now()).IsZero() {
+		return cronTimes{}, errCron
+	}
+	return c, nil
+}
+
+// next is the first time after t; zero if there are no more.
+func (c cronTimes) next(t time.Time) time.Time {
+	next := c.schedule.Next(t.In(c.zone))
+	for c.fixed && !next.IsZero() && repeated(next) {
+		next = c.schedule.Next(next)
+	}
+	return next
+}
+
+// repeated says whether the clock showed the same time before it was put back.
+func repeated(t time.Time) bool {
+	start, _ := t.ZoneBounds()
+	if start.IsZero() {
+		return false
+	}
+	_, before := start.Add(-time.Second).Zone()
+	_, now := t.Zone()
+	return t.Before(start.Add(time.Duration(before-now) * time.Second))
 }

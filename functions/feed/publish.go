@@ -2,6 +2,7 @@ package feed
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/textproto"
 	"regexp"
@@ -14,10 +15,8 @@ import (
 )
 
 // By default, dead letters go to one stream of the account, which is created with the
-// first of them and counts against the streams of the queue's plan. It keeps the newest of
-// each trigger, as many as the function's plan says, for letterAge, and reserves no
-// storage. The trigger's own stream is not used, because its consumers would get dead
-// letters as messages.
+// first of them. It keeps the newest of each trigger, as many as the plan says, for
+// letterAge. In the trigger's own stream, consumers would get dead letters as messages.
 const (
 	letterStream = "CHANDLER_DEAD"
 	letterPrefix = "chandler.dead."
@@ -31,8 +30,7 @@ const (
 	headerSubject    = "Chandler-Dead-Subject"
 	headerSequence   = "Chandler-Dead-Sequence"
 	headerAttempts   = "Chandler-Dead-Attempts"
-	// headerNoData marks a letter that was too large with its data. The data remain in the
-	// stream for as long as that keeps them.
+	// headerNoData marks a letter that is too large with its data, which remain in the stream.
 	headerNoData = "Chandler-Dead-Without-Data"
 )
 
@@ -46,16 +44,14 @@ func first(headers nats.Header, name string) string {
 	return ""
 }
 
-// ownLetter says whether the message is a dead letter of this trigger that its own stream
-// stored. Firing it would create a loop.
+// ownLetter says whether the message is a dead letter of this trigger, which would cause a loop.
 func (w *work) ownLetter() bool {
 	return first(w.message.Headers(), headerTrigger) == w.trigger()
 }
 
 func (w *work) trigger() string { return "/" + w.feed.Namespace + "/" + w.feed.Trigger }
 
-// bury stores the message as a dead letter and terminates it. If the letter cannot be
-// stored, the message stays and is retried.
+// bury replaces the message by a dead letter. If that cannot be stored, the message is retried.
 func (w *work) bury(ctx context.Context, why, activation string) {
 	if w.settings.DeadLetter != noDeadLetter && w.limits.DeadLetters > 0 {
 		if err := w.store(ctx, w.letter(why, activation)); err != nil {
@@ -147,4 +143,70 @@ func (w *work) publish(ctx context.Context, letter *nats.Msg) error {
 		_, err := w.on.js.PublishMsg(ctx, letter, jetstream.WithRetryAttempts(0))
 		return err
 	})
+}
+
+// If the feed has a reply subject, the actions' results are published, as CloudEvents in
+// the binary mode, before the message is acknowledged: at least once, and exactly once in
+// a stream that drops duplicates.
+const (
+	resultType = "io.github.chandler-broker.result"
+
+	headerResultOf = "Chandler-Result-Trigger"
+	headerResultTo = "Chandler-Result-Event" // the ID of the event
+)
+
+const replyWaits = "a result cannot be published, and its message waits: "
+
+// ownReply says whether the message is a reply of this trigger, which would cause a loop.
+func (w *work) ownReply() bool { return first(w.message.Headers(), headerResultOf) == w.trigger() }
+
+// reply publishes the actions' results, and says whether the message may be acknowledged.
+func (w *work) reply(ctx, late context.Context, event Event, fired Fired) bool {
+	if w.settings.Reply == "" || w.settings.Reply == noReply {
+		return true
+	}
+	for number, result := range fired.Results {
+		if !w.send(ctx, late, w.answer(event, number, result), fired.Activation) {
+			return false
+		}
+	}
+	return true
+}
+
+// send publishes a result until it is stored.
+func (w *work) send(ctx, late context.Context, answer *nats.Msg, activation string) bool {
+	for range w.Pace.attempts(ctx, w.Pace.Look) {
+		err := w.publish(late, answer)
+		switch {
+		case err == nil:
+			return true
+		case errors.Is(err, nats.ErrMaxPayload):
+			w.bury(late, "its result is larger than the servers allow messages to be", activation)
+			return false
+		}
+		w.report(ctx, replyWaits+explain(err))
+	}
+	w.again(0)
+	return false
+}
+
+// answer is a result as a message. If the event is fired again, the servers drop its duplicate.
+func (w *work) answer(event Event, number int, result json.RawMessage) *nats.Msg {
+	id := event.ID + "-" + strconv.Itoa(number)
+	message := nats.NewMsg(w.settings.Reply)
+	message.Data = result
+	for name, value := range map[string]string{
+		"Content-Type":                  "application/json",
+		attributePrefix + "specversion": specVersion,
+		attributePrefix + "id":          id,
+		attributePrefix + "source":      sourceOf(w.feed.Namespace, w.feed.Trigger),
+		attributePrefix + "type":        resultType,
+		attributePrefix + "time":        time.Now().UTC().Format(time.RFC3339Nano),
+		headerResultOf:                  w.trigger(),
+		headerResultTo:                  event.ID,
+		nats.MsgIdHdr:                   "chandler-" + id,
+	} {
+		message.Header.Set(name, value)
+	}
+	return message
 }
