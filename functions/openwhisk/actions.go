@@ -3,6 +3,7 @@ package openwhisk
 import (
 	"context"
 	"errors"
+	"net/http"
 
 	"github.com/jackc/pgx/v5"
 
@@ -28,15 +29,6 @@ func (a *API) newAction(row state.ActionRow) (action, error) {
 	return x, err
 }
 
-func newListedAction(row state.ListActionsRow) action {
-	return action{
-		entity: newEntity(qualified{row.Namespace, row.Package, row.Name}, row.Version, row.Publish, row.Annotations, row.UpdatedAt),
-		exec:   exec{kind: row.Kind},
-		limits: actionLimits{int64(row.TimeoutMs), int64(row.MemoryMb), int64(row.LogsMb), 1},
-	}
-}
-
-// findAction reads an action.
 func (a *API) findAction(ctx context.Context, db state.DBTX, q qualified) (action, error) {
 	row, err := a.Store.Action(ctx, db, state.ActionParams{Namespace: q.namespace, Package: q.pkg, Name: q.name})
 	if err != nil {
@@ -56,7 +48,6 @@ func (x action) document(withCode bool) actionDocument {
 	return actionDocument{x.summary(), x.parameters, x.limits, x.exec.document(withCode)}
 }
 
-// actionSummary is an action in a list.
 type actionSummary struct {
 	summary
 	Limits actionLimits `json:"limits"`
@@ -71,8 +62,7 @@ func (x action) listEntry() actionSummary {
 	return s
 }
 
-// listActions serves GET /actions, of all packages, and GET /actions/{package}/, which
-// lists the actions of the bound package if the package is a binding.
+// listActions serves GET /actions and GET /actions/{package}/; a binding shows the bound package's.
 func (a *API) listActions(c *call) error {
 	at := c.qualified
 	if c.pkg != "" {
@@ -88,39 +78,37 @@ func (a *API) listActions(c *call) error {
 		}
 		return c.ok(out)
 	}
-	p, err := c.page("actions")
-	if err != nil {
-		return err
-	}
 	ctx, db, packaged := c.Context(), a.Store.Pool, c.pkg != ""
-	return list(c, p,
+	return listEntities(c, "actions",
 		func() (int64, error) {
 			return a.Store.CountActions(ctx, db, state.CountActionsParams{Namespace: at.namespace, Package: at.pkg, Packaged: packaged})
 		},
-		func() ([]state.ListActionsRow, error) {
+		func(p page) ([]state.ListActionsRow, error) {
 			return a.Store.ListActions(ctx, db, state.ListActionsParams{
 				Namespace: at.namespace, Package: at.pkg, Packaged: packaged, Skip: p.skip, Batch: p.limit,
 			})
 		},
-		func(row state.ListActionsRow) actionSummary { return newListedAction(row).listEntry() })
+		func(row state.ListActionsRow) actionSummary {
+			x, _ := a.newAction(state.ActionRow(row)) // fails only if there are parameters
+			return x.listEntry()
+		})
 }
 
-// actionPut is the body of PUT /actions/… (WhiskActionPut).
 type actionPut struct {
 	entityPut
-	Exec           *execPut   `json:"exec"`
-	Limits         *limitsPut `json:"limits"`
-	DelAnnotations []string   `json:"delAnnotations"`
+	Exec           *execDocument `json:"exec"`
+	Limits         *limitsPut    `json:"limits"`
+	DelAnnotations []string      `json:"delAnnotations"`
 }
 
 // putLimit is the largest body of a request with code, in base64 and with JSON's escapes.
 func putLimit(l state.Limits) int64 { return 2*l.CodeBytes + 3*l.PayloadBytes + 1<<16 }
 
-// putAction serves PUT /actions/[{package}/]{name}.
 func (a *API) putAction(c *call) error {
-	overwrite, err := c.flag("overwrite", false)
-	if err != nil {
-		return err
+	q := c.query()
+	overwrite := q.flag("overwrite", false)
+	if q.err != nil {
+		return q.err
 	}
 	put, release, err := a.readActionPut(c)
 	if err != nil {
@@ -142,8 +130,7 @@ func (a *API) putAction(c *call) error {
 	return c.reply(stored.document(e != nil), err)
 }
 
-// readActionPut reads the body within the memory that all uploads share. A body within
-// entityLimit does not wait for memory, so slow uploads delay only large ones.
+// readActionPut reads the body. Bodies beyond entityLimit share a.Upload bytes of memory.
 func (a *API) readActionPut(c *call) (put actionPut, release func(), err error) {
 	limit := putLimit(c.who.limits)
 	weight := min(3*limit, a.Upload) // body, decoded string, decoded base64
@@ -166,8 +153,7 @@ func (a *API) readActionPut(c *call) (put actionPut, release func(), err error) 
 	return put, release, err
 }
 
-// storeAction merges, checks and writes. It compiles the code before the transaction, if
-// the request could succeed.
+// storeAction compiles the code before the transaction, if the request could succeed.
 func (a *API) storeAction(c *call, put actionPut, e *exec, overwrite bool) (action, error) {
 	ctx := c.Context()
 	if _, _, err := a.mergeAction(ctx, a.Store.Pool, c, put, e, overwrite); err != nil {
@@ -204,7 +190,7 @@ func (a *API) mergeAction(ctx context.Context, db state.DBTX, c *call, put actio
 	}
 	previous, err := a.newAction(row)
 	if err == nil && !exists && e == nil {
-		err = errExecUndefined
+		err = refuse(http.StatusBadRequest, "exec undefined")
 	}
 	if err != nil {
 		return out, "", err
@@ -232,7 +218,7 @@ func (a *API) checkPackage(ctx context.Context, db state.DBTX, q qualified) erro
 	case state.NotFound(err):
 		return errNotFound
 	case err == nil && p.BoundName != "":
-		return errOnBinding
+		return refuse(http.StatusBadRequest, "Operation not permitted on package binding.")
 	}
 	return err
 }
@@ -295,9 +281,10 @@ func (a *API) forgetUnused(ctx context.Context, hashes ...string) {
 // getAction serves GET /actions/[{package}/]{name}?code=, with the parameters that the
 // action inherits from its package.
 func (a *API) getAction(c *call) error {
-	withCode, err := c.flag("code", true)
-	if err != nil {
-		return err
+	q := c.query()
+	withCode := q.flag("code", true)
+	if q.err != nil {
+		return q.err
 	}
 	at, inherited, err := a.locate(c)
 	if err != nil {
@@ -326,7 +313,6 @@ func (a *API) loadCode(ctx context.Context, q qualified, hash string) ([]byte, e
 	return code, err
 }
 
-// deleteAction serves DELETE /actions/[{package}/]{name}.
 func (a *API) deleteAction(c *call) error {
 	deleted, err := lockedChange(a, c, func(ctx context.Context, tx pgx.Tx) (x action, err error) {
 		if err := a.checkPackage(ctx, tx, c.qualified); err != nil {
@@ -344,4 +330,33 @@ func (a *API) deleteAction(c *call) error {
 		a.forgetUnused(context.WithoutCancel(c.Context()), deleted.hash)
 	}
 	return c.reply(deleted.document(false), err)
+}
+
+const (
+	// lockAnnotation, true, protects an action from changes and deletion.
+	lockAnnotation = "lock"
+	// conductorAnnotation makes an action the conductor of a composition.
+	conductorAnnotation = "conductor"
+)
+
+func locked(what string) error {
+	return refuse(http.StatusForbidden, "this action can't be %s until %s annotation is updated to false", what, lockAnnotation)
+}
+
+// checkUnlocked refuses to change a locked action, unless the same request unlocks it.
+func checkUnlocked(previous action, put actionPut) error {
+	if previous.annotations.is(lockAnnotation) && string(put.Annotations.values.get(lockAnnotation)) != "false" {
+		return locked("updated")
+	}
+	return nil
+}
+
+// checkConductor refuses compositions: run as a plain action, a conductor would return
+// the name of its next action instead of calling it. A sequence ignores the annotation,
+// as in OpenWhisk.
+func checkConductor(x action) error {
+	if x.kind != sequenceKind && truthy(x.annotations.get(conductorAnnotation)) {
+		return refuse(http.StatusBadRequest, "Annotation '%s' is not supported: this platform runs no compositions. Use a sequence, or call the actions from one action.", conductorAnnotation)
+	}
+	return nil
 }

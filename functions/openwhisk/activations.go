@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,7 +12,18 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// findActivation reads the activation that the path names, if it has ended.
+// activation serves a view of an ended activation.
+func (a *API) activation(view func(*record) any) func(*call) error {
+	return func(c *call) error {
+		r, err := a.findActivation(c)
+		if err != nil {
+			return err
+		}
+		return c.ok(view(r))
+	}
+}
+
+// findActivation reads the activation that the path names.
 func (a *API) findActivation(c *call) (*record, error) {
 	raw := mux.Vars(c.Request)["id"]
 	if len(raw) != activationIDLength {
@@ -22,7 +31,7 @@ func (a *API) findActivation(c *call) (*record, error) {
 	}
 	bytes, err := hex.DecodeString(raw)
 	if err != nil {
-		return nil, errActivationID
+		return nil, refuse(http.StatusBadRequest, "The activation id is not valid.")
 	}
 	id := uuid.UUID(bytes)
 	if r := a.recorder.find(c.namespace, id); r != nil {
@@ -38,34 +47,6 @@ func (a *API) findActivation(c *call) (*record, error) {
 	return newRecord(row), nil
 }
 
-// getActivation serves GET /activations/{id}.
-func (a *API) getActivation(c *call) error {
-	r, err := a.findActivation(c)
-	if err != nil {
-		return err
-	}
-	return c.ok(r.document())
-}
-
-// getResult serves GET /activations/{id}/result.
-func (a *API) getResult(c *call) error {
-	r, err := a.findActivation(c)
-	if err != nil {
-		return err
-	}
-	return c.ok(r.response())
-}
-
-// getLogs serves GET /activations/{id}/logs.
-func (a *API) getLogs(c *call) error {
-	r, err := a.findActivation(c)
-	if err != nil {
-		return err
-	}
-	return c.ok(map[string]any{"logs": r.document().Logs})
-}
-
-// filter selects activations.
 type filter struct {
 	page
 	docs         bool
@@ -75,57 +56,17 @@ type filter struct {
 
 // readFilter reads name, since, upto, docs and the page.
 func (c *call) readFilter() (filter, error) {
-	var f filter
-	var err error
-	if f.page, err = c.page("activations"); err != nil {
-		return f, err
-	}
-	if f.docs, err = c.flag("docs", false); err != nil {
-		return f, err
-	}
+	q := c.query()
+	f := filter{page: q.page("activations"), docs: q.flag("docs", false)}
 	if f.docs && f.count {
-		return f, errDocsWithCount
+		q.refuse("The parameter 'docs' is not permitted with 'count'.")
 	}
-	if f.path, err = c.nameFilter(); err != nil {
-		return f, err
-	}
-	if f.since, err = c.epoch("since", time.UnixMilli(0)); err != nil {
-		return f, err
-	}
-	f.until, err = c.epoch("upto", farFuture)
-	return f, err
+	f.path, f.since, f.until = q.name(), q.epoch("since", time.UnixMilli(0)), q.epoch("upto", farFuture)
+	return f, q.err
 }
 
 // farFuture is later than any activation, and within PostgreSQL's range.
 var farFuture = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
-
-// nameFilter reads "name" or "package/name".
-func (c *call) nameFilter() (string, error) {
-	raw := c.URL.Query().Get("name")
-	if strings.TrimSpace(raw) == "" {
-		return "", nil
-	}
-	parts := strings.Split(raw, "/")
-	for _, part := range parts {
-		if len(parts) > 2 || !validName(part) {
-			return "", refuse(http.StatusBadRequest, "Parameter may be a 'simple' name or 'package-name/simple' name: %s", raw)
-		}
-	}
-	return raw, nil
-}
-
-// epoch reads a time in milliseconds since 1970.
-func (c *call) epoch(name string, initial time.Time) (time.Time, error) {
-	raw := c.URL.Query().Get(name)
-	if raw == "" {
-		return initial, nil
-	}
-	ms, err := strconv.ParseInt(raw, 10, 64)
-	if err != nil {
-		return initial, refuse(http.StatusBadRequest, "Parameter is not a valid value for epoch seconds: %s", raw)
-	}
-	return time.UnixMilli(min(max(ms, 0), farFuture.UnixMilli())), nil
-}
 
 // listActivations serves GET /activations, after the records of this runtime are written.
 func (a *API) listActivations(c *call) error {

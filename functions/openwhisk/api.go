@@ -1,10 +1,6 @@
-// Package openwhisk serves Apache OpenWhisk's REST API, version 1, from the state
-// database: actions, packages, triggers, rules, sequences, web actions and activations.
-// Where OpenWhisk's documentation and its controller differ, it does what the controller
-// does.
-//
-// A namespace occupies no memory while nothing of it runs. Any number of runtimes serve
-// one database.
+// Package openwhisk serves Apache OpenWhisk's REST API, version 1, from the state database,
+// which any number of runtimes share. Where OpenWhisk's documentation and its controller
+// differ, it follows the controller. A namespace occupies no memory while nothing of it runs.
 package openwhisk
 
 import (
@@ -35,23 +31,18 @@ type Runner interface {
 	Forget(hash string) error
 }
 
-// Feeds are the actions of namespace whisk.system, which configure what fires triggers;
-// *feed.Feeds implements it.
+// Feeds are the actions of namespace whisk.system; *feed.Feeds implements it.
 type Feeds interface {
-	// Invoke runs one of the actions "alarms/alarm", "alarms/interval", "alarms/once" and
-	// "messaging/nats" for a namespace, and returns its result, a JSON object. A
-	// *feed.Refusal is caused by the parameters.
+	// Invoke runs an action such as "alarms/once" for a namespace, and returns its result, a
+	// JSON object. A *feed.Refusal is caused by the parameters.
 	Invoke(ctx context.Context, namespace, action string, params json.RawMessage) (json.RawMessage, error)
 }
 
 // Observation describes an ended activation, for metrics.
 type Observation struct {
 	Namespace, Plan string
-	// Kind is the action's, such as "nodejs:default", "sequence" or "trigger".
-	Kind string
-	// Status is OpenWhisk's: "success", "application error", "action developer
-	// error", "whisk internal error".
-	Status string
+	Kind            string // such as "nodejs:default", "sequence" or "trigger"
+	Status          string // one of Statuses
 	// Ran says that the code ran in the sandbox, and Cold that it was loaded first, in Init.
 	Ran, Cold            bool
 	Wait, Init, Duration time.Duration
@@ -59,16 +50,13 @@ type Observation struct {
 
 // Options configures the API. Observe and the numbers are optional.
 type Options struct {
-	Store  *state.Store
-	Sealer *state.Sealer
-	Runner Runner
-	Logger *slog.Logger
-	// APIHost is the URL, without a path, at which actions call the API.
-	APIHost string
-	// Observe is called at the end of every activation; it must not block.
-	Observe func(Observation)
-	// Running limits the concurrent activations of all namespaces in this runtime (1000).
-	Running int64
+	Store   *state.Store
+	Sealer  *state.Sealer
+	Runner  Runner
+	Logger  *slog.Logger
+	APIHost string            // the URL, without a path, at which actions call the API
+	Observe func(Observation) // called at the end of every activation; must not block
+	Running int64             // limits concurrent activations in this runtime (1000)
 	// Limits of memory, in bytes: for requests that carry code (256 MB), for lists with
 	// results and logs (128 MB), and for records that wait for the database (64 MB).
 	Upload, Lists, Unwritten int64
@@ -128,8 +116,7 @@ func (a *API) begin() (done func(), err error) {
 	return a.started.Done, nil
 }
 
-// Close waits for activations until ctx ends, ends the others as internal errors, and
-// writes the remaining records. Run must continue until then.
+// Close waits for activations until ctx ends, then ends them, and writes the remaining records.
 func (a *API) Close(ctx context.Context) error {
 	a.mu.Lock()
 	a.closing = true

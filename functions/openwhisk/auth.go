@@ -18,8 +18,7 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// credentials are a key (its id and hash), or a token of an activation on behalf of a
-// binding or of a namespace itself.
+// credentials are a key, or a token on behalf of a binding or of a namespace itself.
 type credentials struct {
 	id                 uuid.UUID
 	hash               []byte
@@ -90,8 +89,7 @@ func (a *API) readToken(activation, token string) (credentials, error) {
 	return credentials{namespace: parts[0], binding: parts[1]}, nil
 }
 
-// identify finds the caller in the database. The error is errBadCredentials for unknown
-// credentials.
+// identify finds the caller in the database; the error for an unknown one is errBadCredentials.
 func (a *API) identify(ctx context.Context, c credentials) (identity, error) {
 	row, err := a.Store.Caller(ctx, a.Store.Pool, state.CallerParams{Uuid: c.id, Hash: c.hash, Binding: c.binding, Namespace: c.namespace})
 	if state.NotFound(err) {

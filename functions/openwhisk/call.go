@@ -14,7 +14,6 @@ import (
 	"github.com/gorilla/mux"
 )
 
-// call is one request to the API.
 type call struct {
 	*http.Request
 	w         http.ResponseWriter
@@ -46,7 +45,6 @@ func allowAnyOrigin(h http.Header, methods string) {
 	h.Set("Access-Control-Allow-Methods", methods)
 }
 
-// open serves anyone.
 func (a *API) open(serve func(*call) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		c := newCall(w, r)
@@ -55,7 +53,6 @@ func (a *API) open(serve func(*call) error) http.HandlerFunc {
 	}
 }
 
-// authenticated serves callers with a key.
 func (a *API) authenticated(serve func(*call) error) http.HandlerFunc {
 	return a.open(func(c *call) error {
 		credentials, err := a.read(c.Request)
@@ -88,13 +85,12 @@ func (a *API) entity(need right, serve func(*call) error) http.HandlerFunc {
 			return forbidden(c.namespace, c.local())
 		}
 		if need == change && !c.who.mayChange() {
-			return errOperation
+			return refuse(http.StatusForbidden, "The supplied authentication is not authorized to access this resource.")
 		}
 		return serve(c)
 	})
 }
 
-// readPath reads the names in the path.
 func (c *call) readPath(own string) error {
 	vars := mux.Vars(c.Request)
 	for _, part := range []struct {
@@ -154,19 +150,6 @@ func (c *call) reply(v any, err error) error {
 	return c.ok(v)
 }
 
-// flag reads a boolean parameter of the query.
-func (c *call) flag(name string, initial bool) (bool, error) {
-	switch s := strings.ToLower(c.URL.Query().Get(name)); s {
-	case "":
-		return initial, nil
-	case "true", "yes", "on", "1":
-		return true, nil
-	case "false", "no", "off", "0":
-		return false, nil
-	}
-	return false, refuse(http.StatusBadRequest, "The query parameter '%s' was malformed:\nit is true or false.", name)
-}
-
 // body reads at most limit bytes.
 func (c *call) body(limit int64) ([]byte, error) {
 	if c.ContentLength > limit {
@@ -189,10 +172,10 @@ func (c *call) body(limit int64) ([]byte, error) {
 // decode reads the body into v. It ignores unknown fields, as OpenWhisk does.
 func (c *call) decode(v any, limit int64) error {
 	raw, err := c.body(limit)
-	if err != nil {
-		return err
+	if err == nil {
+		err = decodeJSON(raw, v)
 	}
-	return decodeJSON(raw, v)
+	return err
 }
 
 // decodeJSON decodes raw into v; an empty raw is {}.

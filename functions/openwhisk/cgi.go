@@ -11,8 +11,7 @@ import (
 	"github.com/chandler-broker/chandler/functions/sandbox"
 )
 
-// cgiAnnotation marks an action as a CGI program (RFC 3875), such as a Go program that
-// serves with net/http/cgi: it reads a request and writes a response.
+// cgiAnnotation marks a CGI program (RFC 3875), such as one with Go's net/http/cgi.
 const cgiAnnotation = "cgi"
 
 func isCGI(x action) bool {
@@ -39,8 +38,7 @@ type cgiRequest struct {
 	body         []byte
 }
 
-// postRequest is the request when a CGI program is invoked as an action: it posts the
-// parameters as a JSON object.
+// postRequest posts the parameters of a CGI program that is invoked as an action.
 func postRequest(input []byte) *cgiRequest {
 	return &cgiRequest{
 		method: http.MethodPost, path: "/", uri: "/", protocol: "HTTP/1.1", host: "localhost",
@@ -48,8 +46,7 @@ func postRequest(input []byte) *cgiRequest {
 	}
 }
 
-// variables adds the request's meta-variables (RFC 3875, section 4.1) to env, where they
-// replace the action's parameters.
+// variables sets the request's meta-variables (RFC 3875, section 4.1) in env.
 func (q *cgiRequest) variables(env map[string]string) {
 	for name := range env {
 		if strings.HasPrefix(name, "HTTP_") || strings.HasPrefix(name, "HTTPS") {
@@ -87,8 +84,7 @@ func (q *cgiRequest) variables(env map[string]string) {
 	}
 }
 
-// setCGI reads the program's output. The record contains the response in the form that a
-// web action returns, a binary body in base64.
+// setCGI reads the program's output, and records it in the form that a web action returns.
 func (p *performed) setCGI(output []byte) {
 	answer, err := sandbox.ParseCGI(output)
 	if err != nil {

@@ -25,7 +25,6 @@ type entity struct {
 	updated     time.Time
 }
 
-// newEntity reads an entity's columns except its parameters.
 func newEntity(q qualified, version string, publish bool, annotations []byte, updated time.Time) entity {
 	return entity{qualified: q, version: version, publish: publish, annotations: stored(annotations), updated: updated}
 }
@@ -72,8 +71,7 @@ func (a *API) unseal(collection string, q qualified, sealed []byte) (keyValues, 
 	return stored(raw), nil
 }
 
-// entityPut is what all PUT bodies have in common. An absent field leaves the entity
-// unchanged.
+// entityPut is what all PUT bodies have in common; absent fields change nothing.
 type entityPut struct {
 	Parameters  sent    `json:"parameters"`
 	Version     *string `json:"version"`
@@ -86,8 +84,9 @@ func entityLimit(l state.Limits) int64 { return 3*l.PayloadBytes + 1<<16 }
 
 // readPut reads the query's overwrite and the body into v, whose embedded entityPut is put.
 func (c *call) readPut(v any, put *entityPut) (overwrite bool, err error) {
-	if overwrite, err = c.flag("overwrite", false); err != nil {
-		return false, err
+	q := c.query()
+	if overwrite = q.flag("overwrite", false); q.err != nil {
+		return false, q.err
 	}
 	if err := c.decode(v, entityLimit(c.who.limits)); err != nil {
 		return false, err
@@ -116,11 +115,10 @@ func (put entityPut) apply(q qualified, previous entity) (out entity, err error)
 	return out, err
 }
 
-// checkPut decides, from the result of reading the entity that the path names, whether
-// the request may change or create it.
+// checkPut says whether the entity exists, by the error of its query, and may be put.
 func (a *API) checkPut(ctx context.Context, db state.DBTX, c *call, collection string, overwrite bool, readErr error) (exists bool, err error) {
 	if readErr == nil && !overwrite {
-		return true, errExists
+		return true, refuse(http.StatusConflict, "resource already exists")
 	}
 	if !state.NotFound(readErr) {
 		return readErr == nil, readErr
@@ -149,7 +147,7 @@ func (a *API) checkPut(ctx context.Context, db state.DBTX, c *call, collection s
 func (a *API) checkCollection(ctx context.Context, db state.DBTX, q qualified, collection string) error {
 	has, err := a.Store.Collection(ctx, db, state.CollectionParams{Namespace: q.namespace, Name: q.name})
 	if err == nil && has != "" && has != collection {
-		err = errConformance
+		err = refuse(http.StatusConflict, "Resource by this name exists but is not in this collection.")
 	}
 	return err
 }
@@ -168,8 +166,7 @@ func (a *API) missing(ctx context.Context, db state.DBTX, q qualified, collectio
 	return errNotFound
 }
 
-// lockedChange returns what f does in a transaction that excludes all other changes to the
-// namespace's entities.
+// lockedChange runs f in a transaction that excludes other changes to the namespace's entities.
 func lockedChange[T any](a *API, c *call, f func(ctx context.Context, tx pgx.Tx) (T, error)) (out T, err error) {
 	ctx := c.Context()
 	err = a.Store.InTx(ctx, func(tx pgx.Tx) error {

@@ -22,41 +22,22 @@ func refuse(status int, format string, args ...any) error {
 	return &problem{status, fmt.Sprintf(format, args...)}
 }
 
-// Refusals with constant messages.
+// Refusals in more than one place.
 var (
-	errNotFound        = &problem{http.StatusNotFound, "The requested resource does not exist."}
-	errConformance     = &problem{http.StatusConflict, "Resource by this name exists but is not in this collection."}
-	errExists          = &problem{http.StatusConflict, "resource already exists"}
-	errNoCredentials   = &problem{http.StatusUnauthorized, "The resource requires authentication, which was not supplied with the request"}
-	errBadCredentials  = &problem{http.StatusUnauthorized, "The supplied authentication is invalid"}
-	errOperation       = &problem{http.StatusForbidden, "The supplied authentication is not authorized to access this resource."}
-	errOverrides       = &problem{http.StatusBadRequest, "Request defines parameters that are not allowed (e.g., reserved properties)."}
-	errOnBinding       = &problem{http.StatusBadRequest, "Operation not permitted on package binding."}
-	errEntityName      = &problem{http.StatusBadRequest, "The name of the entity contains illegal characters."}
-	errQualifiedName   = &problem{http.StatusBadRequest, "The fully qualified name of the entity must contain at least the namespace and the name of the entity."}
-	errComponent       = &problem{http.StatusBadRequest, "Sequence component does not exist."}
-	errSequenceLength  = &problem{http.StatusBadRequest, "Too many actions in the sequence."}
-	errOverload        = &problem{http.StatusServiceUnavailable, "System is overloaded, try again later."}
-	errEnding          = &problem{http.StatusServiceUnavailable, "The runtime is shutting down, try again."}
-	errWait            = &problem{http.StatusBadRequest, "Timeout must be number of milliseconds up to 60000."}
-	errMethod          = &problem{http.StatusMethodNotAllowed, "HTTP method not allowed for this resource."}
-	errNotReady        = &problem{http.StatusAccepted, "Response not yet ready."}
-	errProcessing      = &problem{http.StatusBadRequest, "There was an error processing your request."}
-	errNoProperty      = &problem{http.StatusNotFound, "Response does not include requested property."}
-	errContentType     = &problem{http.StatusBadRequest, "Response type in header did not match generated content type."}
-	errUnknownType     = &problem{http.StatusBadRequest, "Response did not specify a known content-type."}
-	errBindingTarget   = &problem{http.StatusBadRequest, "Binding references a package that does not exist."}
-	errBindingOfOther  = &problem{http.StatusBadRequest, "Cannot bind to another package binding."}
-	errBecomeBinding   = &problem{http.StatusConflict, "Resource is a package and cannot be converted into a binding."}
-	errRuleParts       = &problem{http.StatusBadRequest, "rule requires a valid trigger and a valid action"}
-	errRuleTrigger     = &problem{http.StatusNotFound, "Only rules with existing triggers can be activated"}
-	errActivationID    = &problem{http.StatusBadRequest, "The activation id is not valid."}
-	errDocsWithCount   = &problem{http.StatusBadRequest, "The parameter 'docs' is not permitted with 'count'."}
-	errSequenceEmpty   = &problem{http.StatusBadRequest, "No component specified for the sequence."}
-	errSequenceCycle   = &problem{http.StatusBadRequest, "Sequence may not refer to itself."}
-	errFeedName        = &problem{http.StatusBadRequest, "Feed name is not valid"}
-	errExecUndefined   = &problem{http.StatusBadRequest, "exec undefined"}
-	errUnauthenticated = &problem{http.StatusUnauthorized, "The supplied authentication is not authorized to access this web action."}
+	errNotFound       = &problem{http.StatusNotFound, "The requested resource does not exist."}
+	errNoCredentials  = &problem{http.StatusUnauthorized, "The resource requires authentication, which was not supplied with the request"}
+	errBadCredentials = &problem{http.StatusUnauthorized, "The supplied authentication is invalid"}
+	errOverrides      = &problem{http.StatusBadRequest, "Request defines parameters that are not allowed (e.g., reserved properties)."}
+	errEntityName     = &problem{http.StatusBadRequest, "The name of the entity contains illegal characters."}
+	errQualifiedName  = &problem{http.StatusBadRequest, "The fully qualified name of the entity must contain at least the namespace and the name of the entity."}
+	errComponent      = &problem{http.StatusBadRequest, "Sequence component does not exist."}
+	errSequenceLength = &problem{http.StatusBadRequest, "Too many actions in the sequence."}
+	errOverload       = &problem{http.StatusServiceUnavailable, "System is overloaded, try again later."}
+	errEnding         = &problem{http.StatusServiceUnavailable, "The runtime is shutting down, try again."}
+	errMethod         = &problem{http.StatusMethodNotAllowed, "HTTP method not allowed for this resource."}
+	errNoProperty     = &problem{http.StatusNotFound, "Response does not include requested property."}
+	errContentType    = &problem{http.StatusBadRequest, "Response type in header did not match generated content type."}
+	errSequenceCycle  = &problem{http.StatusBadRequest, "Sequence may not refer to itself."}
 )
 
 func forbidden(namespace, resource string) error {

@@ -14,17 +14,15 @@ import (
 	"github.com/chandler-broker/chandler/functions/sandbox"
 )
 
-// execPut is "exec" of a request.
-type execPut struct {
+// execDocument is "exec" of a request and of an answer.
+type execDocument struct {
 	Kind       string   `json:"kind"`
-	Code       *string  `json:"code"`
-	Image      string   `json:"image"`
-	Main       string   `json:"main"`
-	Components []string `json:"components"`
-	Binary     bool     `json:"binary"`
+	Code       *string  `json:"code,omitempty"`
+	Main       string   `json:"main,omitempty"`
+	Components []string `json:"components,omitempty"`
+	Binary     *bool    `json:"binary,omitempty"`
 }
 
-// exec is what an action runs.
 type exec struct {
 	kind, main string
 	code       []byte // as sent, except that base64 is decoded
@@ -55,7 +53,7 @@ func sandboxKind(kind string) sandbox.Kind {
 const zipStart = "UEsDB"
 
 // resolve checks the request, except whether the components of a sequence exist.
-func (p execPut) resolve(own string) (exec, error) {
+func (p execDocument) resolve(own string) (exec, error) {
 	if p.Kind == sequenceKind {
 		return p.sequence(own)
 	}
@@ -74,7 +72,7 @@ func (p execPut) resolve(own string) (exec, error) {
 		}
 		e.code = code
 	case sandbox.JavaScript:
-		if p.Binary || strings.HasPrefix(*p.Code, zipStart) {
+		if p.Binary != nil && *p.Binary || strings.HasPrefix(*p.Code, zipStart) {
 			return exec{}, malformed("code of kind '%s' is the text of one JavaScript file: bundle what it needs into that file, archives are not run here", p.Kind)
 		}
 		if p.Main != "" && !mainRule.MatchString(p.Main) {
@@ -87,10 +85,10 @@ func (p execPut) resolve(own string) (exec, error) {
 	return e, nil
 }
 
-func (p execPut) sequence(own string) (exec, error) {
+func (p execDocument) sequence(own string) (exec, error) {
 	e := exec{kind: sequenceKind}
 	if len(p.Components) == 0 {
-		return exec{}, errSequenceEmpty
+		return exec{}, refuse(http.StatusBadRequest, "No component specified for the sequence.")
 	}
 	for _, c := range p.Components {
 		q, err := parseQualified(c, own)
@@ -123,15 +121,6 @@ func (a *API) prepare(ctx context.Context, e exec) error {
 		return refuse(http.StatusBadRequest, "The code cannot be run: %s", wrong.Reason)
 	}
 	return err
-}
-
-// execDocument is "exec" of an answer.
-type execDocument struct {
-	Kind       string   `json:"kind"`
-	Code       *string  `json:"code,omitempty"`
-	Main       string   `json:"main,omitempty"`
-	Components []string `json:"components,omitempty"`
-	Binary     *bool    `json:"binary,omitempty"`
 }
 
 func (e exec) document(withCode bool) execDocument {

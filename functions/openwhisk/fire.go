@@ -22,8 +22,7 @@ type firing struct {
 	active   int      // the number of active rules
 }
 
-// ruleActivation is the JSON line about one rule in the log of a trigger's record
-// (WhiskTriggersApi, RuleActivationResult).
+// ruleActivation is a JSON line in a trigger's log (WhiskTriggersApi, RuleActivationResult).
 type ruleActivation struct {
 	StatusCode   int    `json:"statusCode"`
 	Success      bool   `json:"success"`
@@ -33,8 +32,7 @@ type ruleActivation struct {
 	Action       string `json:"action"`
 }
 
-// postTrigger serves POST /triggers/{name}: 202 when all activations are recorded, 204 if
-// no rule is active.
+// postTrigger answers 202 when all activations are recorded, and 204 if no rule is active.
 func (a *API) postTrigger(c *call) error {
 	var payload object
 	if err := c.decode(&payload, c.who.limits.PayloadBytes); err != nil {

@@ -4,28 +4,17 @@ import (
 	"cmp"
 	"context"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// longestWait limits how long an invocation blocks.
-const longestWait = time.Minute
-
 // postAction serves POST /actions/[{package}/]{name}?blocking=&result=&timeout=.
 func (a *API) postAction(c *call) error {
-	blocking, err := c.flag("blocking", false)
-	if err != nil {
-		return err
-	}
-	onlyResult, err := c.flag("result", false)
-	if err != nil {
-		return err
-	}
-	wait, err := c.wait()
-	if err != nil {
-		return err
+	q := c.query()
+	blocking, onlyResult, wait := q.flag("blocking", false), q.flag("result", false), q.wait()
+	if q.err != nil {
+		return q.err
 	}
 	inv, err := a.readInvocation(c)
 	if err != nil {
@@ -43,12 +32,10 @@ func (a *API) postAction(c *call) error {
 	}, func() { c.json(http.StatusAccepted, activationID{idText(inv.id)}) })
 }
 
-// activationID is the answer about an activation that continues.
 type activationID struct {
 	ActivationID string `json:"activationId"`
 }
 
-// http is the HTTP status of a blocking invocation.
 func (s status) http() int {
 	switch s {
 	case succeeded:
@@ -59,20 +46,6 @@ func (s status) http() int {
 	return http.StatusBadGateway
 }
 
-// wait reads how long the caller waits at most.
-func (c *call) wait() (time.Duration, error) {
-	raw := c.URL.Query().Get("timeout")
-	if raw == "" {
-		return longestWait, nil
-	}
-	ms, err := strconv.ParseInt(raw, 10, 64)
-	if err != nil || ms <= 0 || ms > longestWait.Milliseconds() {
-		return 0, errWait
-	}
-	return time.Duration(ms) * time.Millisecond, nil
-}
-
-// readInvocation finds the action, whose plan limits the payload, and reads the payload.
 func (a *API) readInvocation(c *call) (inv invocation, err error) {
 	credentials, err := a.read(c.Request)
 	if err != nil {
@@ -137,7 +110,6 @@ func (a *API) invoke(c *call, inv invocation, wait time.Duration, finish func(pe
 	return nil
 }
 
-// launch runs an invocation independently of the request, which may end earlier.
 func (a *API) launch(ctx context.Context, inv invocation, release func()) (<-chan performed, error) {
 	done, err := a.begin()
 	if err != nil {
@@ -154,8 +126,7 @@ func (a *API) launch(ctx context.Context, inv invocation, release func()) (<-cha
 	return ended, nil
 }
 
-// recordBegun records that activations run here, so that other runtimes can end them if
-// this one dies.
+// recordBegun records running activations, so that other runtimes can end them if this one dies.
 func (a *API) recordBegun(ctx context.Context, invs ...invocation) error {
 	if !a.known.Load() {
 		if err := a.seen(ctx); err != nil {

@@ -10,7 +10,6 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// limitsPut is "limits" of a request.
 type limitsPut struct {
 	Timeout     *int64 `json:"timeout"` // ms
 	Memory      *int64 `json:"memory"`  // MB
@@ -18,7 +17,6 @@ type limitsPut struct {
 	Concurrency *int64 `json:"concurrency"`
 }
 
-// actionLimits are an action's own limits, as in answers.
 type actionLimits struct {
 	Timeout     int64 `json:"timeout"`
 	Memory      int64 `json:"memory"`
@@ -28,7 +26,6 @@ type actionLimits struct {
 
 const megabyte = 1 << 20
 
-// span is the range of a limit, and its default.
 type span struct{ least, most, initial int64 }
 
 // allowedSpan is OpenWhisk's span, reduced to what the plan allows.
@@ -83,14 +80,12 @@ func (l actionLimits) lowered(plan state.Limits) actionLimits {
 	return l
 }
 
-// maxAnnotations limits the bytes of an entity's annotations: a page of a list contains
-// those of 200 entities.
+// maxAnnotations limits an entity's annotations, of which a page of a list contains 200.
 const maxAnnotations = 64 << 10
 
 func annotationLimit(plan state.Limits) int64 { return min(plan.PayloadBytes, maxAnnotations) }
 
-// sent are parameters or annotations of a request. They are decoded after their size was
-// checked.
+// sent are parameters or annotations, which are decoded after their size was checked.
 type sent struct {
 	raw    json.RawMessage
 	values keyValues // set by read; nil if the request has none
@@ -153,7 +148,6 @@ func (a *API) getLimits(c *call) error {
 // the JavaScript engine does not have its API.
 var kinds = [...]string{"wasm:default", "wasm:wasi", "nodejs:default", sequenceKind}
 
-// byteSize formats a size like OpenWhisk (ByteSize.toString).
 func byteSize(n int64) string {
 	if n%megabyte == 0 {
 		return strconv.FormatInt(n/megabyte, 10) + " MB"

@@ -93,7 +93,7 @@ func TestWorkIsLinear(t *testing.T) {
 			}
 		}},
 		"components": {50, func(t testing.TB, n int) func() {
-			put := execPut{Kind: sequenceKind, Components: strings.Split(joined(n, func(i int) string { return fmt.Sprintf("/_/a%d", i) }), ",")}
+			put := execDocument{Kind: sequenceKind, Components: strings.Split(joined(n, func(i int) string { return fmt.Sprintf("/_/a%d", i) }), ",")}
 			return func() { _, _ = put.resolve("ns") }
 		}},
 		"a version": {500, func(t testing.TB, n int) func() {

@@ -14,8 +14,7 @@ var nameRule = regexp.MustCompile(`\A(\w|\w[\w@ .-]*[\w@.-]+)\z`)
 
 func validName(s string) bool { return len(s) <= maxName && nameRule.MatchString(s) }
 
-// systemNamespace has the native actions. No other namespace has this name, because their
-// names contain no dot.
+// systemNamespace has the native actions; the names of other namespaces contain no dot.
 const systemNamespace = "whisk.system"
 
 // ownNamespace denotes the namespace of the caller's key.
@@ -61,22 +60,18 @@ type reference struct {
 
 func (q qualified) reference() reference { return reference{q.path(), q.name} }
 
-// parseReference reads a reference from a request's body; nil if it is absent.
-func parseReference(raw json.RawMessage, own string) (*qualified, error) {
+// parseReference reads a reference from a request's body; zero if it is absent.
+func parseReference(raw json.RawMessage, own string) (qualified, error) {
 	if len(raw) == 0 || string(raw) == "null" {
-		return nil, nil
+		return qualified{}, nil
 	}
 	var text string
 	if json.Unmarshal(raw, &text) != nil {
 		var r reference
 		if json.Unmarshal(raw, &r) != nil {
-			return nil, errQualifiedName
+			return qualified{}, errQualifiedName
 		}
 		text = r.Path + "/" + r.Name
 	}
-	q, err := parseQualified(text, own)
-	if err != nil {
-		return nil, err
-	}
-	return &q, nil
+	return parseQualified(text, own)
 }

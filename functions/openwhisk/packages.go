@@ -30,9 +30,7 @@ func (a *API) newPackage(row state.Package) (whiskPackage, error) {
 	return p, err
 }
 
-// locate resolves what the path names through its package, and through the package that
-// this one binds. It refuses what the caller may not read, and returns the inherited
-// parameters.
+// locate finds what the path names through its package and binding, and the inherited parameters.
 func (a *API) locate(c *call) (qualified, keyValues, error) {
 	if c.pkg == "" {
 		if c.namespace != c.who.namespace {
@@ -104,7 +102,6 @@ func (p whiskPackage) document() packageDocument {
 	return packageDocument{p.summary(struct{}{}), p.parameters}
 }
 
-// packageWithActions is the answer of GET.
 type packageWithActions struct {
 	packageDocument
 	Actions []packageAction `json:"actions"`
@@ -147,18 +144,17 @@ func (a *API) actionsOf(c *call, source qualified) (actions []entity, err error)
 		Namespace: source.namespace, Package: source.name, Packaged: true, Batch: clamp(c.who.limits.Actions),
 	})
 	for _, row := range rows {
-		actions = append(actions, newListedAction(row).entity)
+		x, _ := a.newAction(state.ActionRow(row)) // fails only if there are parameters
+		actions = append(actions, x.entity)
 	}
 	return actions, err
 }
 
-// packagePut is the body of PUT /packages/{name} (WhiskPackagePut).
 type packagePut struct {
 	entityPut
 	Binding *bound `json:"binding"`
 }
 
-// putPackage serves PUT /packages/{name}.
 func (a *API) putPackage(c *call) error {
 	if c.name == "default" {
 		return refuse(http.StatusBadRequest, "Package name '%s' is reserved.", c.name)
@@ -200,11 +196,11 @@ func (a *API) checkBinding(c *call, b *bound) error {
 	p, err := a.findPackage(c.Context(), c.who.namespace, qualified{namespace: b.Namespace, name: b.Name})
 	switch {
 	case refusedWith(err, http.StatusNotFound):
-		return errBindingTarget
+		return refuse(http.StatusBadRequest, "Binding references a package that does not exist.")
 	case refusedWith(err, http.StatusConflict):
 		return refuse(http.StatusConflict, "Cannot bind to a resource that is not a package.")
 	case err == nil && p.bound.name != "":
-		return errBindingOfOther
+		return refuse(http.StatusBadRequest, "Cannot bind to another package binding.")
 	}
 	return err
 }
@@ -222,7 +218,7 @@ func (a *API) mergePackage(ctx context.Context, tx pgx.Tx, c *call, put packageP
 	p.entity, err = put.apply(c.qualified, p.entity)
 	if err == nil && put.Binding != nil {
 		if exists && p.bound.name == "" {
-			return p, errBecomeBinding
+			return p, refuse(http.StatusConflict, "Resource is a package and cannot be converted into a binding.")
 		}
 		p.bound = qualified{namespace: put.Binding.Namespace, name: put.Binding.Name}
 	}
@@ -233,12 +229,12 @@ func (a *API) mergePackage(ctx context.Context, tx pgx.Tx, c *call, put packageP
 	return p, err
 }
 
-// deletePackage serves DELETE /packages/{name}?force=. Without force, the package must be
-// empty.
+// deletePackage deletes a package, with force including its actions.
 func (a *API) deletePackage(c *call) error {
-	force, err := c.flag("force", false)
-	if err != nil {
-		return err
+	q := c.query()
+	force := q.flag("force", false)
+	if q.err != nil {
+		return q.err
 	}
 	var unused []string
 	deleted, err := lockedChange(a, c, func(ctx context.Context, tx pgx.Tx) (d packageDocument, err error) {
@@ -261,8 +257,7 @@ func (a *API) deletePackage(c *call) error {
 	return c.reply(deleted, err)
 }
 
-// emptyPackage refuses a package that has actions; with force it deletes them, except a
-// locked one, and returns the hashes of their code.
+// emptyPackage refuses a package with actions, or with force deletes them unless one is locked.
 func (a *API) emptyPackage(ctx context.Context, tx pgx.Tx, pkg qualified, force bool) (hashes []string, err error) {
 	if !force {
 		n, err := a.Store.CountActions(ctx, tx, state.CountActionsParams{Namespace: pkg.namespace, Package: pkg.name, Packaged: true})
@@ -286,19 +281,16 @@ func (a *API) emptyPackage(ctx context.Context, tx pgx.Tx, pkg qualified, force 
 
 // listPackages serves GET /packages; of another namespace it lists the public ones.
 func (a *API) listPackages(c *call) error {
-	p, err := c.page("packages")
-	if err != nil {
-		return err
-	}
-	if c.namespace == systemNamespace {
-		return c.ok(nativePackages())
+	if q := c.query(); c.namespace == systemNamespace {
+		q.page("packages")
+		return c.reply(nativePackages(), q.err)
 	}
 	ctx, db, public := c.Context(), a.Store.Pool, c.namespace != c.who.namespace
-	return list(c, p,
+	return listEntities(c, "packages",
 		func() (int64, error) {
 			return a.Store.CountPackages(ctx, db, state.CountPackagesParams{Namespace: c.namespace, Public: public})
 		},
-		func() ([]state.ListPackagesRow, error) {
+		func(p page) ([]state.ListPackagesRow, error) {
 			return a.Store.ListPackages(ctx, db, state.ListPackagesParams{Namespace: c.namespace, Public: public, Skip: p.skip, Batch: p.limit})
 		},
 		func(row state.ListPackagesRow) packageSummary {

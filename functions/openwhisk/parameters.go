@@ -8,8 +8,7 @@ import (
 	"strings"
 )
 
-// keyValue is a parameter or an annotation. With Init, a parameter goes into the action's
-// environment and not into its input.
+// keyValue is a parameter or an annotation. Init puts it into the environment, not the input.
 type keyValue struct {
 	Key   string          `json:"key"`
 	Value json.RawMessage `json:"value"`
@@ -53,7 +52,6 @@ func (kvs keyValues) get(key string) json.RawMessage {
 	return nil
 }
 
-// is says whether the value of key is true.
 func (kvs keyValues) is(key string) bool {
 	return string(bytes.TrimSpace(kvs.get(key))) == "true"
 }
@@ -64,7 +62,6 @@ func (kvs keyValues) text(key string) (s string) {
 	return s
 }
 
-// set returns kvs with one key set.
 func (kvs keyValues) set(key string, value any) keyValues {
 	return kvs.merged(keyValues{{Key: key, Value: encoded(value)}})
 }
@@ -100,7 +97,7 @@ func (kvs keyValues) encode() []byte {
 	return encoded([]keyValue(kvs))
 }
 
-// encoded is a value of which encoding is certain as JSON: strings, numbers, decoded JSON.
+// encoded encodes strings, numbers and decoded JSON, which cannot fail.
 func encoded(value any) json.RawMessage {
 	raw, err := json.Marshal(value)
 	if err != nil {
@@ -172,4 +169,16 @@ func (o object) encode() []byte {
 		panic(err) // values were decoded from JSON
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// truthy says whether a value counts as true (Parameters.isTruthy): all but false, 0, ""
+// and null do.
+func truthy(raw json.RawMessage) bool {
+	switch text := string(bytes.TrimSpace(raw)); text {
+	case "", "false", "null", `""`:
+		return false
+	default:
+		var number float64
+		return json.Unmarshal(raw, &number) != nil || number != 0
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -14,7 +15,6 @@ import (
 	"github.com/chandler-broker/chandler/functions/sandbox"
 )
 
-// invocation is an admitted activation.
 type invocation struct {
 	target
 	id       uuid.UUID
@@ -26,7 +26,6 @@ type invocation struct {
 	accepted time.Time
 }
 
-// performed is an ended activation.
 type performed struct {
 	*record
 	answer *sandbox.Response // of a CGI program, unless it failed
@@ -48,7 +47,6 @@ func (inv invocation) newRecord() *record {
 	return r
 }
 
-// perform runs an invocation and records it.
 func (a *API) perform(ctx context.Context, inv invocation) performed {
 	var p performed
 	var o Observation
@@ -69,10 +67,7 @@ func (a *API) perform(ctx context.Context, inv invocation) performed {
 // record queues a record for the database, and reports it to Observe.
 func (a *API) record(ctx context.Context, r *record, plan, kind string, o Observation) {
 	a.recorder.add(ctx, r)
-	o.Namespace, o.Plan, o.Kind, o.Status = r.namespace, plan, kind, r.status.String()
-	if r.duration != nil {
-		o.Duration = *r.duration
-	}
+	o.Namespace, o.Plan, o.Kind, o.Status, o.Duration = r.namespace, plan, kind, r.status.String(), r.duration
 	a.Observe(o)
 }
 
@@ -91,9 +86,8 @@ func (a *API) performCode(ctx context.Context, inv invocation) (performed, Obser
 	if isCGI(inv.action) && err == nil && r.status == succeeded {
 		p.setCGI(outcome.Output)
 	}
-	duration := outcome.Init + outcome.Duration
-	r.start = inv.accepted.Add(outcome.Wait)
-	r.end, r.duration = r.start.Add(duration), &duration
+	r.start, r.duration = inv.accepted.Add(outcome.Wait), outcome.Init+outcome.Duration
+	r.end = r.start.Add(r.duration)
 	r.annotations = r.annotations.set("waitTime", outcome.Wait.Milliseconds())
 	if outcome.Cold {
 		r.annotations = r.annotations.set("initTime", outcome.Init.Milliseconds())
@@ -111,18 +105,13 @@ func describeFailure(ctx context.Context, err error) string {
 	return "The action could not be run."
 }
 
-var statusOfOutcome = map[sandbox.Status]status{
-	sandbox.Success: succeeded, sandbox.ApplicationError: applicationError,
-	sandbox.DeveloperError: developerError, sandbox.InternalError: internalError,
-}
-
 func (r *record) setOutcome(o sandbox.Outcome) {
-	s, known := statusOfOutcome[o.Status]
-	if !known {
-		s = internalError
+	s := slices.Index(statusNames[:], string(o.Status))
+	if s < 0 {
+		s = int(internalError)
 	}
 	// PostgreSQL and JSON (RFC 8259, section 8.1) require UTF-8.
-	r.status, r.result = s, bytes.ToValidUTF8(o.Result, []byte("\uFFFD"))
+	r.status, r.result = status(s), bytes.ToValidUTF8(o.Result, []byte("\uFFFD"))
 	for _, line := range o.Logs {
 		r.logs = append(r.logs, line.String())
 	}
@@ -152,8 +141,7 @@ func (a *API) sandboxCall(inv invocation) sandbox.Call {
 	return call
 }
 
-// queued extends the validity of a token beyond the activation's time limit, because the
-// activation may wait before it runs.
+// queued extends the validity of tokens, because an activation may wait before it runs.
 const queued = time.Minute
 
 // input is a JSON object, or the array that replaces it.
@@ -164,8 +152,7 @@ func (inv invocation) input() []byte {
 	return inv.parameters.input(inv.payload).encode()
 }
 
-// environment returns the action's standard input and environment variables
-// (ContainerProxy, "environment").
+// environment returns standard input and variables (ContainerProxy, "environment").
 func (a *API) environment(inv invocation) ([]byte, map[string]string) {
 	env := inv.parameters.variables(isCGI(inv.action))
 	input, request := inv.input(), inv.cgi
@@ -208,8 +195,6 @@ func (a *API) performNative(ctx context.Context, inv invocation) performed {
 		a.Logger.ErrorContext(ctx, "feed failed", "namespace", inv.who.namespace, "action", inv.name, "request_id", inv.request, "error", err)
 		r.failed(internalError, "The feed could not be changed, try again.")
 	}
-	r.end = time.Now()
-	duration := r.end.Sub(r.start)
-	r.duration = &duration
+	r.end, r.duration = time.Now(), time.Since(r.start)
 	return performed{record: r}
 }

@@ -27,7 +27,6 @@ func Statuses() []string { return statusNames[:] }
 
 func (s status) String() string { return statusNames[s] }
 
-// record is an activation.
 type record struct {
 	namespace   string
 	id          uuid.UUID
@@ -36,8 +35,8 @@ type record struct {
 	subject     string
 	cause       *uuid.UUID
 	start       time.Time
-	end         time.Time      // zero in a trigger's
-	duration    *time.Duration // nil in a trigger's
+	end         time.Time // zero in a trigger's, which has no duration
+	duration    time.Duration
 	status      status
 	result      json.RawMessage // a JSON object or array
 	logs        []string
@@ -50,13 +49,11 @@ func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
 // idText is an identifier in OpenWhisk's form: 32 hexadecimal digits.
 func idText(id uuid.UUID) string { return strings.ReplaceAll(id.String(), "-", "") }
 
-// failed sets the status and a result with the reason.
 func (r *record) failed(s status, message string) {
 	r.status = s
 	r.result = object{"error": encoded(message)}.encode()
 }
 
-// activationSummary is an activation in a list.
 type activationSummary struct {
 	Namespace    string    `json:"namespace"`
 	Name         string    `json:"name"`
@@ -80,7 +77,6 @@ type response struct {
 	Size    int             `json:"size"`
 }
 
-// activationDocument is an activation's record.
 type activationDocument struct {
 	activationSummary
 	Response response `json:"response"`
@@ -104,22 +100,15 @@ func (r *record) summary() activationSummary {
 		s.Cause = idText(*r.cause)
 	}
 	if !r.end.IsZero() {
-		end := r.end.UnixMilli()
-		s.End, s.StatusCode = &end, &r.status
-	}
-	if r.duration != nil {
-		ms := r.duration.Milliseconds()
-		s.Duration = &ms
+		end, duration := r.end.UnixMilli(), r.duration.Milliseconds()
+		s.End, s.Duration, s.StatusCode = &end, &duration, &r.status
 	}
 	return s
 }
 
 func (r *record) document() activationDocument {
-	d := activationDocument{r.summary(), r.response(), r.logs}
+	d := activationDocument{r.summary(), r.response(), append([]string{}, r.logs...)}
 	d.StatusCode = nil // only in lists
-	if d.Logs == nil {
-		d.Logs = []string{}
-	}
 	return d
 }
 
@@ -132,41 +121,28 @@ func (r *record) size() int64 {
 	return n
 }
 
-// row is the record for the database. Its start is in whole milliseconds, as in answers
-// and in the filters of lists.
+// row is the record for the database, with its start in milliseconds as in the filters of lists.
 func (r *record) row() state.EndActivationsParams {
-	logs, err := json.Marshal(r.logs)
-	if err != nil || r.logs == nil {
-		logs = []byte("[]")
-	}
 	p := state.EndActivationsParams{
 		Namespace: r.namespace, ID: r.id, Name: r.name, Path: r.path, Version: r.version, Subject: r.subject, Cause: r.cause,
-		StartedAt: r.start.Truncate(time.Millisecond), Status: int16(r.status), Result: append([]byte{}, r.result...), Logs: logs, Annotations: r.annotations.encode(),
+		StartedAt: r.start.Truncate(time.Millisecond), Status: int16(r.status), Result: append([]byte{}, r.result...), Logs: encoded(append([]string{}, r.logs...)), Annotations: r.annotations.encode(),
 	}
 	if !r.end.IsZero() {
-		p.EndedAt = &r.end
-	}
-	if r.duration != nil {
-		ms := r.duration.Milliseconds()
-		p.DurationMs = &ms
+		duration := r.duration.Milliseconds()
+		p.EndedAt, p.DurationMs = &r.end, &duration
 	}
 	p.Bytes = clamp(int64(len(p.Result) + len(p.Logs) + len(p.Annotations)))
 	return p
 }
 
-// newRecord reads a record of the database.
 func newRecord(row state.Activation) *record {
 	r := &record{
 		namespace: row.Namespace, id: row.ID, name: row.Name, path: row.Path, version: row.Version, subject: row.Subject, cause: row.Cause,
 		start: row.StartedAt, status: status(row.Status), result: row.Result, annotations: stored(row.Annotations),
 	}
 	_ = json.Unmarshal(row.Logs, &r.logs) // empty if the query omits it
-	if row.EndedAt != nil {
-		r.end = *row.EndedAt
-	}
-	if row.DurationMs != nil {
-		d := time.Duration(*row.DurationMs) * time.Millisecond
-		r.duration = &d
+	if row.EndedAt != nil && row.DurationMs != nil {
+		r.end, r.duration = *row.EndedAt, time.Duration(*row.DurationMs)*time.Millisecond
 	}
 	return r
 }

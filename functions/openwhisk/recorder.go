@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -23,33 +24,31 @@ const (
 	patience  = 10 * time.Second // an activation waits for space
 )
 
-// recorder writes records in batches, after the callers have their answers. A record is
-// read from here until it is written.
+// recorder writes records in batches after the answers; find returns unwritten ones.
 type recorder struct {
 	store  *state.Store
 	logger *slog.Logger
 	space  *semaphore.Weighted // bytes that may wait
 	most   int64
 	wake   chan struct{}
+	hurry  chan struct{} // ends the wait for more records
 
 	mu        sync.Mutex
 	queue     []*record
 	unwritten map[uuid.UUID]*record
 	written   chan struct{} // closed and replaced after every batch
-	hurry     bool          // a caller of flush waits: write at once
 }
 
 func newRecorder(store *state.Store, logger *slog.Logger, most int64) *recorder {
 	return &recorder{
 		store: store, logger: logger, space: semaphore.NewWeighted(most), most: most, wake: make(chan struct{}, 1),
-		unwritten: map[uuid.UUID]*record{}, written: make(chan struct{}),
+		hurry: make(chan struct{}, 1), unwritten: map[uuid.UUID]*record{}, written: make(chan struct{}),
 	}
 }
 
 func (r *recorder) weight(rec *record) int64 { return min(rec.size(), r.most) }
 
-// add queues a record. If too much is unwritten because the database is unavailable or
-// slow, it waits, and finally drops the record.
+// add queues a record. It waits while too much is unwritten, and finally drops the record.
 func (r *recorder) add(ctx context.Context, rec *record) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
@@ -60,8 +59,12 @@ func (r *recorder) add(ctx context.Context, rec *record) {
 	r.mu.Lock()
 	r.queue = append(r.queue, rec)
 	r.unwritten[rec.id] = rec
+	full := len(r.queue) >= batchSize
 	r.mu.Unlock()
 	signal(r.wake)
+	if full {
+		signal(r.hurry)
+	}
 }
 
 func signal(wake chan struct{}) {
@@ -83,20 +86,21 @@ func (r *recorder) find(namespace string, id uuid.UUID) *record {
 
 // flush waits until the namespace's present records are written; "" means all namespaces.
 func (r *recorder) flush(ctx context.Context, namespace string) error {
-	waiting := r.waiting(namespace)
+	r.mu.Lock()
+	waiting := maps.Clone(r.unwritten)
+	r.mu.Unlock()
 	for {
 		r.mu.Lock()
 		written := r.written
-		left := false
-		for id, rec := range waiting {
-			left = left || r.unwritten[id] == rec
-		}
-		r.hurry = r.hurry || left
+		maps.DeleteFunc(waiting, func(id uuid.UUID, rec *record) bool {
+			return r.unwritten[id] != rec || namespace != "" && rec.namespace != namespace
+		})
 		r.mu.Unlock()
-		if !left {
+		if len(waiting) == 0 {
 			return nil
 		}
 		signal(r.wake)
+		signal(r.hurry)
 		select {
 		case <-written:
 		case <-ctx.Done():
@@ -105,19 +109,6 @@ func (r *recorder) flush(ctx context.Context, namespace string) error {
 	}
 }
 
-func (r *recorder) waiting(namespace string) map[uuid.UUID]*record {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	out := map[uuid.UUID]*record{}
-	for id, rec := range r.unwritten {
-		if namespace == "" || rec.namespace == namespace {
-			out[id] = rec
-		}
-	}
-	return out
-}
-
-// run writes until ctx ends.
 func (r *recorder) run(ctx context.Context) {
 	for {
 		select {
@@ -125,32 +116,14 @@ func (r *recorder) run(ctx context.Context) {
 			return
 		case <-r.wake:
 		}
-		r.pause(ctx)
+		select {
+		case <-time.After(linger):
+		case <-r.hurry:
+		case <-ctx.Done():
+		}
 		for batch := r.take(); len(batch) > 0; batch = r.take() {
 			r.writeAll(ctx, batch)
 			r.done(batch)
-		}
-	}
-}
-
-// pause waits for more records, unless a caller of flush waits for these.
-func (r *recorder) pause(ctx context.Context) {
-	t := time.NewTimer(linger)
-	defer t.Stop()
-	for {
-		r.mu.Lock()
-		now := r.hurry || len(r.queue) >= batchSize
-		r.hurry = false
-		r.mu.Unlock()
-		if now {
-			return
-		}
-		select {
-		case <-t.C:
-			return
-		case <-r.wake:
-		case <-ctx.Done():
-			return
 		}
 	}
 }
@@ -177,12 +150,10 @@ func (r *recorder) done(batch []*record) {
 	r.mu.Unlock()
 }
 
-// namespaceGone is PostgreSQL's foreign_key_violation (manual, appendix A): the namespace
-// was deleted while its record was written.
+// namespaceGone is foreign_key_violation: the namespace was deleted during the write.
 const namespaceGone = "23503"
 
-// writeAll writes a batch, and retries while the database is unavailable. It logs and
-// drops a record that the database refuses.
+// writeAll retries while the database is unavailable, and drops records that it refuses.
 func (r *recorder) writeAll(ctx context.Context, batch []*record) {
 	for {
 		err := r.write(ctx, batch)

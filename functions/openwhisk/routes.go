@@ -9,11 +9,9 @@ import (
 	"github.com/gorilla/mux"
 )
 
-// methods serve one path.
 type methods map[string]http.HandlerFunc
 
-// routes are matched on the percent-encoded path: names may contain spaces, and a web
-// action gets the rest of the path unchanged.
+// routes are matched on the percent-encoded path, whose rest a web action gets unchanged.
 func (a *API) routes() http.Handler {
 	r := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	r.NotFoundHandler = a.open(func(*call) error { return errNotFound })
@@ -51,9 +49,9 @@ func (a *API) routes() http.Handler {
 			"DELETE": a.entity(change, a.deleteRule), "POST": a.entity(change, a.postRule),
 		},
 		ns + "/activations{end:/?}":      {"GET": a.entity(readOwn, a.listActivations)},
-		ns + "/activations/{id}{end:/?}": {"GET": a.entity(readOwn, a.getActivation)},
-		ns + "/activations/{id}/result":  {"GET": a.entity(readOwn, a.getResult)},
-		ns + "/activations/{id}/logs":    {"GET": a.entity(readOwn, a.getLogs)},
+		ns + "/activations/{id}{end:/?}": {"GET": a.entity(readOwn, a.activation(func(r *record) any { return r.document() }))},
+		ns + "/activations/{id}/result":  {"GET": a.entity(readOwn, a.activation(func(r *record) any { return r.response() }))},
+		ns + "/activations/{id}/logs":    {"GET": a.entity(readOwn, a.activation(func(r *record) any { return map[string]any{"logs": r.document().Logs} }))},
 	} {
 		r.HandleFunc(path, traced(a.serve(serve)))
 	}
@@ -107,7 +105,6 @@ func (a *API) describe(c *call) error {
 	})
 }
 
-// describeVersion serves GET /api/v1.
 func (a *API) describeVersion(c *call) error {
 	return c.ok(map[string]any{
 		"description":      "OpenWhisk API",

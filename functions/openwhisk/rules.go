@@ -1,6 +1,7 @@
 package openwhisk
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -10,7 +11,6 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// rulePut is the body of PUT /rules/{name} (WhiskRulePut).
 type rulePut struct {
 	entityPut
 	Trigger    json.RawMessage `json:"trigger"`
@@ -34,8 +34,7 @@ func newRuleDocument(r state.Rule, active bool) ruleDocument {
 	return ruleDocument{newRule(r).summary(), statusOf(active), trigger.reference(), ruleAction(r).reference()}
 }
 
-// putRule serves PUT /rules/{name}. A new rule is active; a changed one stays as active
-// as it was.
+// putRule serves PUT /rules/{name}. A new rule is active; others stay as they are.
 func (a *API) putRule(c *call) error {
 	var put rulePut
 	overwrite, err := c.readPut(&put, &put.entityPut)
@@ -56,18 +55,18 @@ func (a *API) putRule(c *call) error {
 }
 
 // references reads the rule's trigger, which must be in the same namespace, and action.
-func (put rulePut) references(own string) (trigger, action *qualified, err error) {
+func (put rulePut) references(own string) (trigger, action qualified, err error) {
 	if trigger, err = parseReference(put.Trigger, own); err != nil {
-		return nil, nil, err
+		return trigger, action, err
 	}
-	if trigger != nil && (trigger.namespace != own || trigger.pkg != "") {
-		return nil, nil, forbidden(trigger.namespace, trigger.local())
+	if trigger.name != "" && (trigger.namespace != own || trigger.pkg != "") {
+		return trigger, action, forbidden(trigger.namespace, trigger.local())
 	}
 	action, err = parseReference(put.Action, own)
 	return trigger, action, err
 }
 
-func (a *API) mergeRule(ctx context.Context, tx pgx.Tx, c *call, put rulePut, trigger, action *qualified, overwrite bool) (state.Rule, error) {
+func (a *API) mergeRule(ctx context.Context, tx pgx.Tx, c *call, put rulePut, trigger, action qualified, overwrite bool) (state.Rule, error) {
 	previous, err := a.Store.Rule(ctx, tx, state.RuleParams{Namespace: c.namespace, Name: c.name})
 	exists, err := a.checkPut(ctx, tx, c, "rules", overwrite, err)
 	row := previous.Rule
@@ -75,14 +74,12 @@ func (a *API) mergeRule(ctx context.Context, tx pgx.Tx, c *call, put rulePut, tr
 		return row, err
 	}
 	row.Active, row.Linked = previous.InForce || !exists, true
-	if trigger != nil {
-		row.Trigger = trigger.name
-	}
-	if action != nil {
+	row.Trigger = cmp.Or(trigger.name, row.Trigger)
+	if action.name != "" {
 		row.ActionNamespace, row.ActionPackage, row.ActionName = action.namespace, action.pkg, action.name
 	}
 	if row.Trigger == "" || row.ActionName == "" {
-		return row, errRuleParts
+		return row, refuse(http.StatusBadRequest, "rule requires a valid trigger and a valid action")
 	}
 	if err := a.checkRule(ctx, tx, c, row); err != nil {
 		return row, err
@@ -114,7 +111,6 @@ func (a *API) findRule(ctx context.Context, db state.DBTX, q qualified) (state.R
 	return row, a.missing(ctx, db, q, "rules", err)
 }
 
-// getRule serves GET /rules/{name}.
 func (a *API) getRule(c *call) error {
 	row, err := a.findRule(c.Context(), a.Store.Pool, c.qualified)
 	return c.reply(newRuleDocument(row.Rule, row.InForce), err)
@@ -135,7 +131,7 @@ func (a *API) postRule(c *call) error {
 	return c.reply(lockedChange(a, c, func(ctx context.Context, tx pgx.Tx) (ruleDocument, error) {
 		row, err := a.findRule(ctx, tx, c.qualified)
 		if err == nil && active && !row.HasTrigger {
-			err = errRuleTrigger
+			err = refuse(http.StatusNotFound, "Only rules with existing triggers can be activated")
 		}
 		if err != nil {
 			return ruleDocument{}, err
@@ -155,16 +151,11 @@ func (a *API) deleteRule(c *call) error {
 	}))
 }
 
-// listRules serves GET /rules.
 func (a *API) listRules(c *call) error {
-	p, err := c.page("rules")
-	if err != nil {
-		return err
-	}
 	ctx, db := c.Context(), a.Store.Pool
-	return list(c, p,
+	return listEntities(c, "rules",
 		func() (int64, error) { return a.Store.CountRules(ctx, db, c.namespace) },
-		func() ([]state.ListRulesRow, error) {
+		func(p page) ([]state.ListRulesRow, error) {
 			return a.Store.ListRules(ctx, db, state.ListRulesParams{Namespace: c.namespace, Skip: p.skip, Batch: p.limit})
 		},
 		func(row state.ListRulesRow) ruleDocument { return newRuleDocument(row.Rule, row.InForce) })

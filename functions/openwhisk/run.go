@@ -2,8 +2,15 @@ package openwhisk
 
 import (
 	"context"
+	"net/http"
 	"sync"
 	"time"
+
+	"github.com/gorilla/mux"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/chandler-broker/chandler/functions/state"
 )
@@ -14,8 +21,7 @@ const (
 	deadAfter  = 20.0            // seconds without a report; other runtimes then end its activations
 )
 
-// Run writes records, exchanges usage with the other runtimes, and ends the activations of
-// dead ones, until ctx ends. It is called once, and ends after Close.
+// Run works for all activations until ctx ends, which must be after Close. It is called once.
 func (a *API) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { a.recorder.run(ctx) })
@@ -40,7 +46,6 @@ func (a *API) every(ctx context.Context, pause time.Duration, f func(context.Con
 	}
 }
 
-// seen reports to the database that this runtime is alive.
 func (a *API) seen(ctx context.Context) error {
 	if err := a.Store.Seen(ctx, a.Store.Pool, a.runtime); err != nil {
 		return err
@@ -54,16 +59,16 @@ func (a *API) beat(ctx context.Context) error {
 		return err
 	}
 	n, err := a.Store.EndAbandoned(ctx, a.Store.Pool, state.EndAbandonedParams{Result: abandoned, Seconds: deadAfter})
-	if err != nil {
-		return err
-	}
 	if n > 0 {
 		a.Logger.WarnContext(ctx, "activations of a dead runtime ended", "activations", n)
 	}
-	if err := a.Store.ForgetRuntimes(ctx, a.Store.Pool, 2*deadAfter); err != nil {
-		return err
+	if err == nil {
+		err = a.Store.ForgetRuntimes(ctx, a.Store.Pool, 2*deadAfter)
 	}
-	return a.Store.ForgetUsage(ctx, a.Store.Pool)
+	if err == nil {
+		err = a.Store.ForgetUsage(ctx, a.Store.Pool)
+	}
+	return err
 }
 
 // abandoned is the result of an activation whose runtime died.
@@ -85,4 +90,40 @@ func (a *API) share(ctx context.Context) error {
 	}
 	a.throttle.learn(report.Minute, report.Namespaces, others)
 	return nil
+}
+
+// traced names the request's span, if it has one, after its route.
+func traced(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if span := trace.SpanFromContext(r.Context()); span.IsRecording() {
+			if route, err := mux.CurrentRoute(r).GetPathTemplate(); err == nil {
+				span.SetName(r.Method + " " + route)
+				span.SetAttributes(attribute.String("http.route", route))
+			}
+		}
+		next(w, r)
+	}
+}
+
+// detached is the runtime's own context with ctx's span, for work that outlives a request.
+func (a *API) detached(ctx context.Context) context.Context {
+	return trace.ContextWithSpanContext(a.life, trace.SpanContextFromContext(ctx))
+}
+
+// startSpan starts an activation's span (OpenTelemetry, "FaaS Spans"), without its data.
+func startSpan(ctx context.Context, inv invocation) (context.Context, trace.Span) {
+	return otel.Tracer("github.com/chandler-broker/chandler").Start(ctx, "activation "+inv.kind, trace.WithAttributes(
+		attribute.String("faas.invocation_id", idText(inv.id)),
+		attribute.String("faas.name", inv.qualified.String()),
+		attribute.String("chandler.namespace", inv.who.namespace),
+		attribute.String("chandler.request.id", inv.request),
+	))
+}
+
+func endSpan(span trace.Span, p performed, o Observation) {
+	span.SetAttributes(attribute.String("chandler.outcome", p.status.String()), attribute.Bool("faas.coldstart", o.Cold))
+	if p.status != succeeded {
+		span.SetStatus(codes.Error, "the activation's record contains the reason")
+	}
+	span.End()
 }

@@ -10,8 +10,7 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// Limits of nested sequences, of depth and of components in all. Simultaneous changes of
-// sequences in two namespaces can create a cycle.
+// Limits of nested sequences, in which simultaneous changes can create a cycle.
 const (
 	sequenceDepth = 50
 	sequenceSteps = 1000
@@ -24,7 +23,6 @@ type walk struct {
 	found  map[qualified]target
 }
 
-// step counts a component at a depth.
 func (w *walk) step(depth int) error {
 	if w.steps++; w.steps > sequenceSteps || depth > sequenceDepth {
 		return errSequenceLength
@@ -40,8 +38,7 @@ func (w *walk) run(plan state.Limits) error {
 	return nil
 }
 
-// checkSequence refuses a sequence that refers to itself or to a missing action, or that
-// runs more actions than the plan allows, including those of its sequences.
+// checkSequence refuses cycles, missing actions, and more actions than the plan allows.
 func (a *API) checkSequence(ctx context.Context, db state.DBTX, who identity, self qualified, components []string) error {
 	if int64(len(components)) > who.limits.SequenceLength {
 		return errSequenceLength
@@ -87,12 +84,11 @@ func (a *API) checkComponents(ctx context.Context, db state.DBTX, who identity, 
 	return nil
 }
 
-// performSequence runs the components in turn, each on the result of the previous one,
-// until one fails. w is the outermost sequence's, and depth that of the components.
+// performSequence runs each component on the result of the previous one, until one fails.
 func (a *API) performSequence(ctx context.Context, inv invocation, w *walk, depth int) performed {
 	r := inv.newRecord()
 	r.annotations = r.annotations.without("limits").set("topmost", inv.cause == nil)
-	memory, duration := int64(0), time.Duration(0)
+	memory := int64(0)
 	r.result = inv.payload.encode()
 	given := inv
 	for _, component := range inv.components {
@@ -104,9 +100,7 @@ func (a *API) performSequence(ctx context.Context, inv invocation, w *walk, dept
 		r.logs = append(r.logs, idText(next.id))
 		r.status, r.result = next.status, next.result
 		memory = max(memory, next.memory())
-		if next.duration != nil {
-			duration += *next.duration
-		}
+		r.duration += next.duration
 		if r.status != succeeded || !given.setInput(next.result) {
 			break
 		}
@@ -114,7 +108,7 @@ func (a *API) performSequence(ctx context.Context, inv invocation, w *walk, dept
 	limits := inv.limits
 	limits.Memory = memory
 	r.annotations = r.annotations.set("limits", limits)
-	r.end, r.duration = time.Now(), &duration
+	r.end = time.Now()
 	return performed{record: r}
 }
 
@@ -159,7 +153,6 @@ func (a *API) performComponent(ctx context.Context, inv invocation, component st
 	return a.perform(ctx, next), nil
 }
 
-// memory is the memory limit of the activation, in MB.
 func (r *record) memory() int64 {
 	var l actionLimits
 	if decodeJSON(r.annotations.get("limits"), &l) != nil {

@@ -92,8 +92,7 @@ func tooMany(n, allowed int64) error {
 	return refuse(http.StatusTooManyRequests, "Too many requests in the last minute (count: %d, allowed: %d).", n+1, allowed)
 }
 
-// report is what this runtime admitted. An idle namespace is reported once more and then
-// forgotten.
+// report is what this runtime admitted. Idle namespaces are forgotten after it.
 func (t *throttle) report(now time.Time) state.ShareUsageParams {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -114,8 +113,7 @@ func (t *throttle) report(now time.Time) state.ShareUsageParams {
 	return r
 }
 
-// learn stores what the other runtimes admitted in a minute: nothing in namespaces that
-// they do not report.
+// learn stores what the other runtimes admitted in a minute.
 func (t *throttle) learn(minute int64, asked []string, others []state.OthersUsageRow) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -2,8 +2,8 @@ package openwhisk
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
+	"net/http"
 
 	"github.com/jackc/pgx/v5"
 
@@ -18,7 +18,6 @@ type triggerDocument struct {
 	Rules      map[string]ruleState `json:"rules"`
 }
 
-// ruleState is a rule as its trigger shows it.
 type ruleState struct {
 	Action reference `json:"action"`
 	Status string    `json:"status"`
@@ -49,7 +48,6 @@ func (a *API) newTrigger(row state.Trigger) (entity, error) {
 	return e, err
 }
 
-// findTrigger reads a trigger.
 func (a *API) findTrigger(ctx context.Context, db state.DBTX, q qualified) (entity, error) {
 	row, err := a.Store.Trigger(ctx, db, state.TriggerParams{Namespace: q.namespace, Name: q.name})
 	if err != nil {
@@ -67,7 +65,6 @@ func (a *API) triggerDocument(ctx context.Context, db state.DBTX, e entity) (tri
 	return d, err
 }
 
-// putTrigger serves PUT /triggers/{name}.
 func (a *API) putTrigger(c *call) error {
 	var put entityPut
 	overwrite, err := c.readPut(&put, &put)
@@ -90,8 +87,7 @@ func (a *API) putTrigger(c *call) error {
 	}))
 }
 
-// mergeTrigger merges the request into the existing trigger (WhiskTriggersApi, update). A
-// new trigger does not inherit the rules of a deleted one with its name.
+// mergeTrigger merges the request into the trigger. A new one does not inherit rules by its name.
 func (a *API) mergeTrigger(ctx context.Context, tx pgx.Tx, c *call, put entityPut, overwrite bool) (entity, error) {
 	row, err := a.Store.Trigger(ctx, tx, state.TriggerParams{Namespace: c.namespace, Name: c.name})
 	exists, err := a.checkPut(ctx, tx, c, "triggers", overwrite, err)
@@ -114,21 +110,14 @@ func (a *API) mergeTrigger(ctx context.Context, tx pgx.Tx, c *call, put entityPu
 
 // checkFeedAnnotation refuses a trigger whose feed has an invalid name.
 func checkFeedAnnotation(annotations keyValues) error {
-	raw := annotations.get("feed")
-	if raw == nil {
+	name := annotations.text("feed")
+	_, err := parseQualified(name, ownNamespace)
+	if annotations.get("feed") == nil || err == nil || validName(name) {
 		return nil
 	}
-	var name string
-	if json.Unmarshal(raw, &name) != nil || name == "" {
-		return errFeedName
-	}
-	if _, err := parseQualified(name, ownNamespace); err != nil && !validName(name) {
-		return errFeedName
-	}
-	return nil
+	return refuse(http.StatusBadRequest, "Feed name is not valid")
 }
 
-// getTrigger serves GET /triggers/{name}.
 func (a *API) getTrigger(c *call) error {
 	e, err := a.findTrigger(c.Context(), a.Store.Pool, c.qualified)
 	if err != nil {
@@ -137,8 +126,7 @@ func (a *API) getTrigger(c *call) error {
 	return c.reply(a.triggerDocument(c.Context(), a.Store.Pool, e))
 }
 
-// deleteTrigger serves DELETE /triggers/{name}. Clients delete its feed first; if one did
-// not, this does.
+// deleteTrigger also deletes the trigger's feed, which clients delete first.
 func (a *API) deleteTrigger(c *call) error {
 	deleted, err := lockedChange(a, c, func(ctx context.Context, tx pgx.Tx) (d triggerDocument, err error) {
 		e, err := a.findTrigger(ctx, tx, c.qualified)
@@ -175,16 +163,11 @@ func (a *API) endFeed(ctx context.Context, trigger qualified, annotations keyVal
 	}
 }
 
-// listTriggers serves GET /triggers.
 func (a *API) listTriggers(c *call) error {
-	p, err := c.page("triggers")
-	if err != nil {
-		return err
-	}
 	ctx, db := c.Context(), a.Store.Pool
-	return list(c, p,
+	return listEntities(c, "triggers",
 		func() (int64, error) { return a.Store.CountTriggers(ctx, db, c.namespace) },
-		func() ([]state.ListTriggersRow, error) {
+		func(p page) ([]state.ListTriggersRow, error) {
 			return a.Store.ListTriggers(ctx, db, state.ListTriggersParams{Namespace: c.namespace, Skip: p.skip, Batch: p.limit})
 		},
 		func(row state.ListTriggersRow) summary {

@@ -2,12 +2,17 @@ package openwhisk
 
 import (
 	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
+	"maps"
+	"mime"
 	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/gorilla/mux"
 )
@@ -22,7 +27,6 @@ const (
 	webMethods        = "OPTIONS, GET, DELETE, POST, PUT, HEAD, PATCH"
 )
 
-// webCall is a request to a web action.
 type webCall struct {
 	*call
 	extension string // ".http" by default
@@ -30,8 +34,7 @@ type webCall struct {
 	user      string // the namespace of the caller's key; empty if anonymous
 }
 
-// web serves /web/{namespace}/{package or default}/{action}[.extension]/…
-// (WhiskWebActionsApi).
+// web serves /web/{namespace}/{package}/{action}[.extension]/… (WhiskWebActionsApi).
 func (a *API) web(w http.ResponseWriter, r *http.Request) {
 	c := newCall(w, r)
 	a.answer(c, a.serveWeb(&webCall{call: c}))
@@ -65,7 +68,7 @@ func (a *API) serveWeb(c *webCall) error {
 		}
 	}
 	if !(custom && c.Method == http.MethodOptions) && !c.authorized(t.annotations) {
-		return errUnauthenticated
+		return refuse(http.StatusUnauthorized, "The supplied authentication is not authorized to access this web action.")
 	}
 	return a.invokeWeb(c, t)
 }
@@ -77,7 +80,6 @@ func (c *webCall) allowAnyOrigin() {
 	}
 }
 
-// readWebPath reads the names, the extension and the rest from the path.
 func (c *webCall) readWebPath() error {
 	c.extension = ".http"
 	if err := c.readPath(""); err != nil {
@@ -101,8 +103,7 @@ func (c *webCall) readWebPath() error {
 	return nil
 }
 
-// authenticateWeb identifies a caller with a key. Any other is anonymous, because what it
-// sent may be meant for the action. A valid key is not passed on to the action.
+// authenticateWeb identifies a caller with a valid key, which the action does not get.
 func (a *API) authenticateWeb(c *webCall) error {
 	credentials, err := a.read(c.Request)
 	if err != nil {
@@ -120,8 +121,7 @@ func (a *API) authenticateWeb(c *webCall) error {
 	return nil
 }
 
-// authorized says whether the caller has what the annotation require-whisk-auth demands:
-// a key if it is true, else its value in a header.
+// authorized checks require-whisk-auth: true demands a key, another value the same in a header.
 func (c *webCall) authorized(annotations keyValues) bool {
 	raw := annotations.get(requireAuthAnnotation)
 	if raw == nil || string(raw) == "false" {
@@ -135,8 +135,7 @@ func (c *webCall) authorized(annotations keyValues) bool {
 	return valid && len(given) > 0 && subtle.ConstantTimeCompare([]byte(given[0]), []byte(secret)) == 1
 }
 
-// invokeWeb converts the request to the action's input, runs the action on behalf of its
-// namespace, and renders the result.
+// invokeWeb runs the action on behalf of its namespace, and renders the result.
 func (a *API) invokeWeb(c *webCall, t target) error {
 	body, err := c.body(t.who.limits.PayloadBytes)
 	if err != nil {
@@ -154,7 +153,7 @@ func (a *API) invokeWeb(c *webCall, t target) error {
 			return
 		}
 		a.answer(c.call, c.render(p))
-	}, func() { a.answer(c.call, errNotReady) })
+	}, func() { a.answer(c.call, refuse(http.StatusAccepted, "Response not yet ready.")) })
 }
 
 func (c *webCall) cgiRequest(body []byte) *cgiRequest {
@@ -171,4 +170,123 @@ func (c *webCall) cgiRequest(body []byte) *cgiRequest {
 		protocol: c.Proto, host: c.Host, remote: remote, https: c.TLS != nil || c.Header.Get("X-Forwarded-Proto") == "https",
 		header: c.Header, body: body,
 	}
+}
+
+// The properties of a web action's input that describe the request.
+const (
+	webMethod  = "__ow_method"
+	webHeaders = "__ow_headers"
+	webPath    = "__ow_path"
+	webUser    = "__ow_user"
+	webQuery   = "__ow_query"
+	webBody    = "__ow_body"
+)
+
+// arguments are the description, the query and the body, which may not override what is fixed.
+func (c *webCall) arguments(t target, body []byte) (object, error) {
+	args := c.describe()
+	if t.annotations.is(rawAnnotation) {
+		args[webQuery] = encoded(c.URL.RawQuery)
+		args[webBody] = c.opaque(body)
+		return args, nil
+	}
+	sent := object{}
+	for name, values := range c.URL.Query() {
+		sent[name] = encoded(values[len(values)-1])
+	}
+	opaque, err := c.structured(body, sent)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range []string{webMethod, webHeaders, webPath, webUser, webQuery, webBody} {
+		if _, there := sent[name]; there {
+			return nil, errOverrides
+		}
+	}
+	if err := t.allows(sent.keys()); err != nil {
+		return nil, err
+	}
+	maps.Copy(args, sent)
+	if opaque != nil {
+		args[webBody] = opaque
+	}
+	return args, nil
+}
+
+func (c *webCall) describe() object {
+	headers := object{"host": encoded(c.Host)}
+	for name, values := range c.Header {
+		headers[strings.ToLower(name)] = encoded(strings.Join(values, ", "))
+	}
+	args := object{webMethod: encoded(strings.ToLower(c.Method)), webHeaders: headers.encode(), webPath: encoded(c.rest)}
+	if c.user != "" {
+		args[webUser] = encoded(c.user)
+	}
+	return args
+}
+
+// structured adds an object or a form to sent, or returns the value of __ow_body.
+func (c *webCall) structured(body []byte, sent object) (opaque json.RawMessage, err error) {
+	media := mediaType(c.Header.Get("Content-Type"))
+	switch {
+	case len(body) == 0:
+		return nil, nil
+	case media == "application/x-www-form-urlencoded":
+		form, err := url.ParseQuery(string(body))
+		if err != nil {
+			return nil, malformed("the body is not a form")
+		}
+		for name, values := range form {
+			sent[name] = encoded(values[len(values)-1])
+		}
+		return nil, nil
+	case isJSON(media):
+		if !json.Valid(body) || !utf8.Valid(body) {
+			return nil, malformed("the body is not JSON")
+		}
+		var o object
+		if json.Unmarshal(body, &o) != nil || o == nil {
+			return body, nil
+		}
+		maps.Copy(sent, o)
+		return nil, nil
+	}
+	return c.opaque(body), nil
+}
+
+// opaque is text unchanged, and other types and JSON in base64, as in OpenWhisk.
+func (c *webCall) opaque(body []byte) json.RawMessage {
+	media := mediaType(c.Header.Get("Content-Type"))
+	if len(body) == 0 {
+		return encoded("")
+	}
+	if media == "application/json" || !isText(media) {
+		return encoded(base64.StdEncoding.EncodeToString(body))
+	}
+	return encoded(strings.ToValidUTF8(string(body), "\uFFFD"))
+}
+
+func mediaType(contentType string) string {
+	media, _, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		return ""
+	}
+	return media
+}
+
+func isJSON(media string) bool {
+	return media == "application/json" || strings.HasSuffix(media, "+json")
+}
+
+// isText says whether content of a type is text; all other content is binary.
+func isText(contentType string) bool {
+	media := mediaType(contentType)
+	if strings.HasPrefix(media, "text/") || isJSON(media) {
+		return true
+	}
+	switch media {
+	case "application/xml", "application/javascript", "application/x-javascript", "application/x-www-form-urlencoded":
+		return true
+	}
+	return strings.HasSuffix(media, "+xml") && media != "image/svg+xml"
 }

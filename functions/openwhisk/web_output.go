@@ -14,7 +14,6 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// relay answers with the output of a CGI program.
 func (c *webCall) relay(p performed) {
 	h := c.w.Header()
 	for name, values := range p.answer.Header {
@@ -32,8 +31,7 @@ func (c *webCall) relay(p performed) {
 	_, _ = c.w.Write(p.answer.Body) // fails if the client has disconnected
 }
 
-// render answers with an action's result, or the value of "error" of an application
-// error, in the form that the extension requests.
+// render answers with the result, or an application error's "error", as the extension requests.
 func (c *webCall) render(p performed) error {
 	result := p.response().Result
 	switch p.status {
@@ -45,7 +43,7 @@ func (c *webCall) render(p performed) error {
 		}
 		result = o["error"]
 	default:
-		return errProcessing
+		return refuse(http.StatusBadRequest, "There was an error processing your request.")
 	}
 	switch c.extension {
 	case ".json":
@@ -133,8 +131,7 @@ func (c *webCall) renderHTTP(result json.RawMessage) error {
 	return c.write(cmp.Or(status, http.StatusOK), contentType, body)
 }
 
-// httpBody converts the property body to bytes. A string is text, or base64 if its type
-// is binary; any other value is JSON.
+// httpBody is a string as text or, for binary types, from base64; other values are JSON.
 func httpBody(raw json.RawMessage, contentType string) ([]byte, string, error) {
 	var s string
 	switch {
@@ -153,7 +150,7 @@ func httpBody(raw json.RawMessage, contentType string) ([]byte, string, error) {
 	}
 	media := mediaType(contentType)
 	if media == "" {
-		return nil, "", errUnknownType
+		return nil, "", refuse(http.StatusBadRequest, "Response did not specify a known content-type.")
 	}
 	if isText(media) {
 		return decodedJSON(media, s), withCharset(contentType), nil
@@ -168,8 +165,7 @@ func httpBody(raw json.RawMessage, contentType string) ([]byte, string, error) {
 	return body, contentType, nil
 }
 
-// decodedJSON decodes text that should be JSON but is base64, as OpenWhisk does for old
-// actions.
+// decodedJSON decodes JSON in base64, which OpenWhisk accepts from old actions.
 func decodedJSON(media, s string) []byte {
 	if isJSON(media) && !json.Valid([]byte(s)) {
 		if raw, err := base64.StdEncoding.DecodeString(s); err == nil {
