@@ -1,123 +1,30 @@
 package server
 
 import (
-	"io"
-	"net"
 	"net/url"
-	"sync"
 	"testing"
 
 	"github.com/chandler-broker/chandler/functions/admin/admintest"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// cutLink passes connections on to a server, and cuts the next one over which the
-// client sends, once it has sent so many times.
-type cutLink struct {
-	listener net.Listener
-	target   string
-
-	mu    sync.Mutex
-	armed bool
-	left  int  // sendings until the cut
-	after bool // whether the last of them still reaches the server
-}
-
-func newCutLink(t *testing.T, target string) *cutLink {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := &cutLink{listener: listener, target: target}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go l.serve(client)
-		}
-	}()
-	return l
-}
-
-func (l *cutLink) serve(client net.Conn) {
-	defer client.Close()
-	server, err := net.Dial("tcp", l.target)
-	if err != nil {
-		return
-	}
-	defer server.Close()
-	go func() { _, _ = io.Copy(client, server); _ = client.Close() }()
-	buffer := make([]byte, 1<<20)
-	for {
-		n, err := client.Read(buffer)
-		if err != nil {
-			return
-		}
-		cut, pass := l.sent()
-		if cut {
-			_ = client.Close() // what the server does, nobody hears of
-		}
-		if cut && !pass {
-			return
-		}
-		if _, err := server.Write(buffer[:n]); err != nil || cut {
-			return
-		}
-	}
-}
-
-// sent counts one sending: whether the connection is cut at it, and whether the
-// server still gets it.
-func (l *cutLink) sent() (cut, pass bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.armed {
-		return false, false
-	}
-	l.left--
-	if l.left > 0 {
-		return false, false
-	}
-	l.armed = false
-	return true, l.after
-}
-
-func (l *cutLink) arm(left int, after bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.armed, l.left, l.after = true, left, after
-}
-
-// disarm says whether no connection was cut.
-func (l *cutLink) disarm() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	spared := l.armed
-	l.armed = false
-	return spared
-}
-
-// cutRequest is what is asked for while connections are cut.
+// cutRequest is a request while connections are cut.
 type cutRequest struct {
 	method, path string
 	body         any
-	fresh        bool // what it deletes is made before
+	fresh        bool // make what it deletes first
 }
 
-// However far a request has come when its connection to the database is cut, before
-// the server got what was sent or after: it is answered as it should be, or 503 with
-// a text, and works when it is made again.
+// A request whose connection to the database is cut, before the database gets a call or after
+// it has answered, succeeds or gets 503 with a text, and succeeds when it is repeated.
 func TestConnectionCut(t *testing.T) {
 	server := newServer(t)
-	link := newCutLink(t, server.address(t))
+	proxy := servicetest.NewProxy(t, server.address(t))
 	u, err := url.Parse(server.database)
 	if err != nil {
 		t.Fatal(err)
 	}
-	u.Host = link.listener.Addr().String()
+	u.Host = proxy.Address()
 	behind := &testServer{database: u.String(), key: server.key}
 	behind.start(t)
 	limits := admintest.Limits()
@@ -143,7 +50,7 @@ func TestConnectionCut(t *testing.T) {
 		{method: "DELETE", path: "/actions/gone", body: javascript(hello), fresh: true},
 	} {
 		t.Run(request.method+" "+request.path, func(t *testing.T) {
-			link.everywhere(t, func(t *testing.T) {
+			cutEverywhere(t, proxy, func(t *testing.T) {
 				if request.fresh {
 					straight.expect(t, 200, "PUT", straight.own(request.path+"?overwrite=true"), request.body)
 				}
@@ -152,23 +59,26 @@ func TestConnectionCut(t *testing.T) {
 	}
 }
 
-// everywhere cuts what during sends at each of its sendings, with before and after
+// cutEverywhere cuts the connection of each call that during makes, with before and after
 // around it uncut.
-func (l *cutLink) everywhere(t *testing.T, before, during, after func(*testing.T)) {
+func cutEverywhere(t *testing.T, proxy *servicetest.Proxy, before, during, after func(*testing.T)) {
 	t.Helper()
-	for _, delivered := range []bool{false, true} {
+	for _, when := range []servicetest.Moment{servicetest.Before, servicetest.After} {
 		cuts := 0
 		for ; cuts < 100; cuts++ {
 			before(t)
-			l.arm(cuts+1, delivered)
+			proxy.ArmConnection(cuts+1, when)
 			during(t)
-			if l.disarm() {
-				break // it was over before
+			calls := proxy.Calls()
+			proxy.Arm(0, when)
+			if calls <= cuts {
+				break // it made fewer calls
 			}
 			after(t)
 		}
+		t.Logf("%d cuts %s a call", cuts, when)
 		if cuts == 0 || cuts == 100 {
-			t.Errorf("%d cuts (delivered: %t)", cuts, delivered)
+			t.Errorf("%d cuts, want 1 to 99", cuts)
 		}
 	}
 }

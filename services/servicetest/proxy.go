@@ -23,6 +23,7 @@ type Proxy struct {
 	calls   int // since Arm
 	at      int // the call to cut at; 0: none
 	when    Moment
+	alone   bool // cut only the connection of that call
 	frozen  bool
 	stopped bool
 }
@@ -77,10 +78,24 @@ func StartProxy(target string) (*Proxy, error) {
 func (p *Proxy) Address() string { return p.listener.Addr().String() }
 
 // Arm makes the proxy stop at the n-th call from now on; 0: never.
-func (p *Proxy) Arm(n int, when Moment) {
+func (p *Proxy) Arm(n int, when Moment) { p.arm(n, when, false) }
+
+// ArmConnection makes the proxy cut only the connection of the n-th call from now on.
+func (p *Proxy) ArmConnection(n int, when Moment) { p.arm(n, when, true) }
+
+func (p *Proxy) arm(n int, when Moment, alone bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.calls, p.at, p.when = 0, n, when
+	p.calls, p.at, p.when, p.alone = 0, n, when, alone
+}
+
+// fail cuts at a call on l.
+func (p *Proxy) fail(l *link) {
+	if p.alone {
+		l.close()
+	} else {
+		p.stop()
+	}
 }
 
 // Stopped reports whether the proxy has stopped.
@@ -232,11 +247,15 @@ func (p *Proxy) asks(l *link) bool {
 	}
 	l.asking = true
 	p.calls++
-	if p.calls == p.at && p.when == Before {
-		p.stop()
+	if p.calls != p.at {
+		return true
 	}
-	l.swallow = p.calls == p.at
-	return !p.stopped
+	if p.when == Before {
+		p.fail(l)
+		return false
+	}
+	l.swallow = true
+	return true
 }
 
 // answers records that the server sent data.
@@ -245,7 +264,7 @@ func (p *Proxy) answers(l *link) bool {
 	defer p.mu.Unlock()
 	l.asking = false
 	if l.swallow {
-		p.stop()
+		p.fail(l)
 	}
-	return !p.stopped
+	return !p.stopped && !l.swallow
 }
