@@ -31,7 +31,7 @@ const (
 const manyClients = 16
 
 // BenchmarkThroughput counts operations a second on a backend that does nothing, with an
-// empty and with a full state on one server, in turns, and beside them what pgbench
+// empty and with a full state on one server, alternately, and beside them what pgbench
 // commits on that server.
 func BenchmarkThroughput(b *testing.B) {
 	server, err := embedded.StartPostgres(b.Context(), embedded.Options{Dir: b.TempDir()})
