@@ -15,20 +15,16 @@ import (
 func (n *NATS) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, natsStartLimit)
 	defer cancel()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		missing := n.missing()
-		if missing == "" {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("the message servers did not become ready in time: %s; %s; the end of %s: %s: %w",
-				missing, n.views(), n.log.Name(), lastLines(n.log.Name()), ctx.Err())
-		}
+	var missing string
+	err := poll(ctx, func() bool {
+		missing = n.missing()
+		return missing == ""
+	})
+	if err != nil {
+		return fmt.Errorf("the message servers did not become ready in time: %s; %s; the end of %s: %s: %w",
+			missing, n.views(), n.log.Name(), lastLines(n.log.Name()), err)
 	}
+	return nil
 }
 
 // missing says what is not ready; empty: everything is.

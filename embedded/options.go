@@ -1,3 +1,7 @@
+// Package embedded runs real servers for `chandler dev` and the tests: PostgreSQL, MariaDB, RabbitMQ,
+// PowerDNS, Samba, an S3 gateway, Vault and the function runtime as child processes, and NATS in this
+// process. They listen only on loopback, have all files in a folder, and end when this process ends, in
+// whatever way. If this process is root's, the children run as an unprivileged user.
 package embedded
 
 // Options are those of every server.

@@ -78,14 +78,19 @@ func findProgram(name string) string {
 
 // findSchema returns the installed server's own schema for SQLite.
 func findSchema() string {
-	for _, pattern := range []string{
+	return findFile(
 		"/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql", // Debian
 		"/usr/share/doc/pdns*/schema.sqlite3.sql",                   // Fedora and others
 		"/usr/share/pdns*/schema.sqlite3.sql",
 		"/usr/local/share/doc/pdns*/schema.sqlite3.sql",
-	} {
+	)
+}
+
+// findFile returns a file that matches the first pattern that has one, of several the last; empty: none.
+func findFile(patterns ...string) string {
+	for _, pattern := range patterns {
 		if found, _ := filepath.Glob(pattern); len(found) > 0 { // fails only for a bad pattern
-			return found[0]
+			return slices.Max(found)
 		}
 	}
 	return ""

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -103,20 +105,36 @@ func runProcess(ctx context.Context, f *folder, p program) error {
 	return nil
 }
 
-// await waits until ready returns true, the child ends, or ctx ends.
-func (c *process) await(ctx context.Context, ready func(context.Context) bool) error {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !ready(ctx) {
+// poll calls done until it returns true, or ctx ends.
+func poll(ctx context.Context, done func() bool) error {
+	for !done() {
 		select {
-		case <-tick.C:
-		case <-c.done:
-			return c.failure()
+		case <-time.After(10 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("%s did not become ready in time, its log is %s: %w", c.name, c.logFile, ctx.Err())
+			return ctx.Err()
 		}
 	}
 	return nil
+}
+
+// await waits until ready returns true, the child ends, or ctx ends.
+func (c *process) await(ctx context.Context, ready func(context.Context) bool) error {
+	if err := poll(ctx, func() bool { return c.ended() || ready(ctx) }); err != nil {
+		return fmt.Errorf("%s did not become ready in time, its log is %s: %w", c.name, c.logFile, err)
+	}
+	if c.ended() {
+		return c.failure()
+	}
+	return nil
+}
+
+func (c *process) ended() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // stop asks the child to end and waits for it. If ctx ends first, it kills the child
@@ -136,10 +154,8 @@ func (c *process) stop(ctx context.Context) error {
 
 // kill ends the child and its process group at once, and waits for the child.
 func (c *process) kill() {
-	select {
-	case <-c.done: // another process may have its number by now
+	if c.ended() { // another process may have its number by now
 		return
-	default:
 	}
 	_ = syscall.Kill(-c.child.Pid, syscall.SIGKILL) // fails only where it has just ended
 	<-c.done
@@ -152,4 +168,67 @@ func (c *process) failure() error {
 		how = c.err.Error()
 	}
 	return fmt.Errorf("%s: %s; the end of %s: %s", c.name, how, c.logFile, lastLines(c.logFile))
+}
+
+// endLeftovers ends every process that was started on the folder root, and waits until
+// all are gone: a server whose parent was killed, or the processes of a server that was
+// killed. The caller holds root's lock, so none of them belongs to anybody. Each has the
+// folder as file descriptor 3; a process that reuses its number does not. They get the
+// signals one after the other, and at last SIGKILL.
+func endLeftovers(ctx context.Context, root string, signals []syscall.Signal) error {
+	const patience = 5 * time.Second
+	signals = append(slices.Clip(signals), syscall.SIGKILL)
+	var last time.Time
+	var pids []int
+	sent := -1
+	err := poll(ctx, func() bool {
+		if pids = holders(root); len(pids) == 0 {
+			return true
+		}
+		if final := len(signals) - 1; sent == final || time.Since(last) >= patience {
+			sent, last = min(sent+1, final), time.Now()
+			signalAll(pids, root, signals[sent])
+		}
+		return false
+	})
+	if err != nil {
+		return fmt.Errorf("a server of an earlier run (process %d) still runs in %s: %w", pids[0], root, err)
+	}
+	return nil
+}
+
+func signalAll(pids []int, root string, signal syscall.Signal) {
+	for _, pid := range pids {
+		child, err := os.FindProcess(pid) // refers to this very process if the kernel has pidfds
+		if err != nil {
+			continue
+		}
+		if holds(pid, root) {
+			_ = child.Signal(signal) // fails if it has just ended
+		}
+		_ = child.Release()
+	}
+}
+
+func holders(root string) []int {
+	var pids []int
+	entries, _ := os.ReadDir("/proc") // without /proc, nothing can be found
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil && pid != os.Getpid() && holds(pid, root) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// holds checks every thread: the first one may end before the others, which still have
+// the files.
+func holds(pid int, root string) bool {
+	files, _ := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task", "*", "fd", "3")) // fails only for a bad pattern
+	for _, file := range files {
+		if held, err := os.Readlink(file); err == nil && held == root {
+			return true
+		}
+	}
+	return false
 }

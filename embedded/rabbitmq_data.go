@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -33,22 +31,15 @@ type rabbitBinaries struct {
 
 // findRabbitMQ finds the server's own start script. That in PATH is the distribution's
 // wrapper, which accepts only its own user and folder.
-func findRabbitMQ() (rabbitBinaries, error) {
-	var found rabbitBinaries
-	for _, pattern := range []string{
+func findRabbitMQ() (found rabbitBinaries, err error) {
+	found.server = findFile(
 		"/usr/lib/rabbitmq/bin/rabbitmq-server",
 		"/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server",
 		"/opt/rabbitmq/sbin/rabbitmq-server",
-	} {
-		if scripts, _ := filepath.Glob(pattern); len(scripts) > 0 { // fails only for a bad pattern
-			found.server = slices.Max(scripts)
-			break
-		}
-	}
+	)
 	if found.server == "" {
 		return found, fmt.Errorf("no RabbitMQ server found: %w", ErrNoRabbitMQ)
 	}
-	var err error
 	if found.mapper, err = exec.LookPath("epmd"); err != nil {
 		return found, fmt.Errorf("RabbitMQ is installed, but Erlang's epmd is not in PATH: %w", ErrNoRabbitMQ)
 	}

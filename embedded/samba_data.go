@@ -50,13 +50,11 @@ func (s *Samba) find() error {
 			return fmt.Errorf("no program %s found: %w", tool, ErrNoSamba)
 		}
 	}
-	for _, pattern := range []string{"/usr/lib/*/libnss_wrapper.so", "/usr/lib64/libnss_wrapper.so", "/usr/local/lib/libnss_wrapper.so"} {
-		if found, _ := filepath.Glob(pattern); len(found) > 0 { // fails only for a bad pattern
-			s.wrapper = found[0]
-			return nil
-		}
+	s.wrapper = findFile("/usr/lib/*/libnss_wrapper.so", "/usr/lib64/libnss_wrapper.so", "/usr/local/lib/libnss_wrapper.so")
+	if s.wrapper == "" {
+		return fmt.Errorf("no nss_wrapper found: %w", ErrNoSamba)
 	}
-	return fmt.Errorf("no nss_wrapper found: %w", ErrNoSamba)
+	return nil
 }
 
 // checkFolder returns an error if Samba cannot work in the folder.

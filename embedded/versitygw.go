@@ -3,6 +3,14 @@ package embedded
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
 )
 
 const versityLog = "versitygw.log"
@@ -67,3 +75,97 @@ func (g *VersityGW) program() program {
 
 // ready says whether the gateway accepts connections.
 func (g *VersityGW) ready(ctx context.Context, _ int) bool { return listens(ctx, g.Address()) }
+
+const (
+	versityProgram    = "versitygwserver"
+	versityAccounts   = "accounts"
+	versitySecretFile = "root-secret"
+	versityCertFile   = "certificate.pem"
+	versityKeyFile    = "key.pem"
+	versityRoot       = "root"
+	versityRegion     = "us-east-1"
+)
+
+func (g *VersityGW) fill(context.Context) (err error) {
+	if g.binary, err = g.folder.placeProgram(g.options.Binary, versityProgram); err != nil {
+		return err
+	}
+	for _, name := range []string{dataFolder, versityAccounts} {
+		if err := g.folder.makeDir(name); err != nil {
+			return err
+		}
+	}
+	if g.options.Buckets != "" {
+		if err := g.folder.setOwner(g.options.Buckets, 0o700); err != nil {
+			return err
+		}
+	}
+	if t := g.options.TLS; t != nil {
+		if err := g.folder.writeFiles(map[string][]byte{versityCertFile: t.Certificate, versityKeyFile: t.Key}); err != nil {
+			return err
+		}
+	}
+	g.secret, err = g.folder.storedSecret(versitySecretFile, rand.Text)
+	return err
+}
+
+func (g *VersityGW) arguments() []string {
+	buckets := cmp.Or(g.options.Buckets, g.folder.childPath(dataFolder))
+	args := []string{
+		"-listen", g.Address(), "-region", g.Region(),
+		"-data", buckets, "-accounts", g.folder.childPath(versityAccounts),
+	}
+	if g.options.TLS != nil {
+		args = append(args, "-tls-cert-file", g.folder.childPath(versityCertFile), "-tls-key-file", g.folder.childPath(versityKeyFile))
+	}
+	return args
+}
+
+// BucketsFolder contains a folder for each bucket.
+func (g *VersityGW) BucketsFolder() string {
+	return cmp.Or(g.options.Buckets, g.folder.path(dataFolder))
+}
+
+func startVersityGWKind(ctx context.Context, o KindOptions) (Running, error) {
+	binary, err := BuildVersityGW(ctx, o.Progress)
+	if err != nil {
+		return nil, err
+	}
+	return StartVersityGW(ctx, VersityGWOptions{Binary: binary, Dir: o.Dir})
+}
+
+// Access implements Running.
+func (g *VersityGW) Access(connect func(string) string) (variables, secrets map[string]string) {
+	return map[string]string{
+		"S3_ENDPOINT": "http://" + connect(g.Address()), "S3_ACCESS_KEY_ID": versityRoot, "S3_SECRET_ACCESS_KEY": g.secret,
+		"S3_SHARED_FOLDER": g.BucketsFolder(),
+	}, map[string]string{"the S3 gateway's root secret": g.secret}
+}
+
+// Holds implements Running. It lists the folders of buckets, and the accounts, which are in a
+// file.
+func (g *VersityGW) Holds(context.Context) ([]string, error) {
+	folders, err := os.ReadDir(g.BucketsFolder())
+	if err != nil {
+		return nil, err
+	}
+	names := []string{}
+	for _, f := range folders {
+		if f.Name() != ".vgwlocks" { // empty files that the gateway never removes
+			names = append(names, f.Name())
+		}
+	}
+	text, err := os.ReadFile(g.folder.path(versityAccounts + "/users.json"))
+	if errors.Is(err, fs.ErrNotExist) { // before the first account
+		return names, nil
+	} else if err != nil {
+		return nil, err
+	}
+	var file struct {
+		Accounts map[string]json.RawMessage `json:"accessAccounts"`
+	}
+	if err := json.Unmarshal(text, &file); err != nil {
+		return nil, fmt.Errorf("read the gateway's accounts: %w", err)
+	}
+	return append(names, slices.Collect(maps.Keys(file.Accounts))...), nil
+}

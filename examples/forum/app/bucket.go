@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -81,4 +83,17 @@ func (o *bucket) get(ctx context.Context, key string) (io.ReadCloser, int64, err
 		return nil, 0, errors.Join(err, object.Close())
 	}
 	return object, info.Size, nil
+}
+
+// newTransport makes HTTP connections to a service. It trusts the binding's certificate
+// authority, if any.
+func newTransport(ca string) (*http.Transport, error) {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	if ca != "" {
+		t.TLSClientConfig = &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}
+		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM([]byte(ca)) {
+			return nil, errors.New("ca must be a certificate in PEM")
+		}
+	}
+	return t, nil
 }
