@@ -1,8 +1,7 @@
-// Package admin is the administration API of the function runtime: it makes,
-// changes and deletes namespaces, and the keys by which applications call the
-// OpenWhisk API. openapi.yaml describes it. PUT and DELETE are idempotent. A change
-// holds at all runtimes of the database from the moment that it is answered: they
-// read namespaces and keys at every request.
+// Package admin is the administration API of the function runtime: it creates, changes
+// and deletes namespaces, and the keys with which applications call the OpenWhisk API.
+// openapi.yaml describes it. PUT and DELETE are idempotent. Once a change is answered it
+// holds at all runtimes of the database: they read namespaces and keys at every request.
 package admin
 
 import (

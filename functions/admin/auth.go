@@ -16,17 +16,17 @@ import (
 // minToken is the shortest token that is accepted.
 const minToken = 20
 
-// Authenticator knows who may use the administration API. It is safe for
-// concurrent use and prints as nothing.
+// Authenticator decides who may use the administration API. It is safe for concurrent
+// use, and no print verb or log shows its tokens.
 type Authenticator struct {
 	tokens      [][sha256.Size]byte
 	authorities *x509.CertPool
 }
 
-// Format keeps tokens out of every print verb of package fmt.
+// Format implements fmt.Formatter.
 func (a *Authenticator) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[authenticator]")) }
 
-// LogValue keeps tokens out of logs.
+// LogValue implements slog.LogValuer.
 func (a *Authenticator) LogValue() slog.Value { return slog.StringValue("[authenticator]") }
 
 // NewAuthenticator accepts the tokens, one a line, and the client certificates of
@@ -55,8 +55,8 @@ func NewAuthenticator(tokens, authorities []byte) (*Authenticator, error) {
 	return a, nil
 }
 
-// RequestCertificates makes a server ask its clients for certificates, where some
-// are accepted. Clients without one are served, too: they may have a token.
+// RequestCertificates makes a server ask its clients for certificates, if some are
+// accepted. Clients without one are served, too: they may have a token.
 func (a *Authenticator) RequestCertificates(c *tls.Config) {
 	if a != nil && a.authorities != nil {
 		c.ClientAuth, c.ClientCAs = tls.VerifyClientCertIfGiven, a.authorities

@@ -62,7 +62,6 @@ func (a *api) putKey(r *http.Request) (answer, error) {
 	})
 }
 
-// whyNoKey says why a key could not be made.
 func (a *api) whyNoKey(ctx context.Context, tx pgx.Tx, space string) error {
 	row, err := a.Store.Namespace(ctx, tx, space)
 	switch {

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -13,8 +14,8 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// mount is a directory of this machine that a namespace's actions see.
-type mount struct {
+// Mount is a directory of this machine that a namespace's actions see.
+type Mount struct {
 	// Instance is the client's own name for the directory.
 	Instance string `json:"instance"`
 	// Path is where actions see it.
@@ -33,9 +34,9 @@ const (
 // mountRule keeps to names that need no quoting anywhere.
 var mountRule = regexp.MustCompile(`^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$`)
 
-// identifyAll checks the mounts and looks at their directories, each as it is at
-// this moment: another one that is made under its name later is not mounted.
-func identifyAll(mounts []mount) (identified []state.Mount, faults []string) {
+// identifyAll checks the mounts and identifies their directories: one that takes the
+// place of another later is not mounted.
+func identifyAll(mounts []Mount) (identified []state.Mount, faults []string) {
 	if len(mounts) > maxMounts {
 		return nil, []string{fmt.Sprintf("mounts: must be %d at most", maxMounts)}
 	}
@@ -53,7 +54,7 @@ func identifyAll(mounts []mount) (identified []state.Mount, faults []string) {
 	return identified, faults
 }
 
-func (m mount) faults(others []mount) (faults []string) {
+func (m Mount) faults(others []Mount) (faults []string) {
 	if m.Instance == "" || utf8.RuneCountInString(m.Instance) > maxInstance {
 		faults = append(faults, fmt.Sprintf("instance: must have 1 to %d characters", maxInstance))
 	}
@@ -73,14 +74,16 @@ func within(inner, outer string) bool {
 	return strings.HasPrefix(path.Clean(inner)+"/", path.Clean(outer)+"/")
 }
 
-func (m mount) identify() (state.Mount, error) {
+func (m Mount) identify() (state.Mount, error) {
 	if !filepath.IsAbs(m.Folder) || filepath.Clean(m.Folder) != m.Folder {
-		return state.Mount{}, fmt.Errorf("must be the absolute path of a directory")
+		return state.Mount{}, errors.New("must be the absolute path of a directory")
 	}
-	if info, err := os.Lstat(m.Folder); err != nil {
+	info, err := os.Lstat(m.Folder)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is not a directory", m.Folder)
+	}
+	if err != nil {
 		return state.Mount{}, err
-	} else if !info.IsDir() {
-		return state.Mount{}, fmt.Errorf("%s is not a directory", m.Folder)
 	}
 	is, err := sandbox.IdentityOf(m.Folder)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 // namespace is the body of a PUT, and with the rest the answer to a GET.
 type namespace struct {
 	Limits json.RawMessage `json:"limits"`
-	Mounts []mount         `json:"mounts"`
+	Mounts []Mount         `json:"mounts"`
 }
 
 type storedNamespace struct {

@@ -14,11 +14,10 @@ import (
 const (
 	// feedPause is about what a runtime takes to remove a feed.
 	feedPause = 200 * time.Millisecond
-	// feedPatience is how long runtimes get to remove the feeds. Where none runs
-	// now, the feeds' rows outlive the namespace and the next one does it.
+	// feedPatience is how long runtimes get to remove the feeds. If none is running,
+	// the feeds' rows outlive the namespace, and the next runtime removes them.
 	feedPatience = 15 * time.Second
-	// removedAtOnce and bytesAtOnce are so many rows, and so much code and results,
-	// that a call stays short.
+	// removedAtOnce rows and bytesAtOnce of code and results keep a call short.
 	removedAtOnce = 20_000
 	bytesAtOnce   = 64 << 20
 )
@@ -60,9 +59,8 @@ func (a *api) deleteNamespace(r *http.Request) (answer, error) {
 	return done, err
 }
 
-// emptied waits for the feeds and deletes what is in the namespace, a batch of one
-// kind a call: deleting the namespace would delete all of it in one transaction, and
-// a namespace may hold more than that can do in time.
+// emptied waits for the feeds and deletes what is in the namespace, a batch of one kind
+// in each call: a namespace may hold more than one transaction can delete in time.
 func (a *api) emptied(ctx context.Context, name string, ending time.Duration) (*waiting, error) {
 	db, s := a.Store.Pool, a.Store
 	feeds, err := s.CountFeeds(ctx, db, name)

@@ -13,14 +13,14 @@ import (
 
 	"github.com/apache/openwhisk-client-go/whisk"
 
+	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/functions/sandbox"
-	"github.com/chandler-broker/chandler/functions/sandbox/sandboxtest"
 )
 
-// pool is the real sandbox; its workers are processes of this program.
+// pool is the real sandbox.
 func pool(t testing.TB) *sandbox.Pool {
 	t.Helper()
-	p, err := sandbox.Open(t.Context(), sandbox.Options{Command: sandboxtest.Worker(t), Folder: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	p, err := sandbox.Open(t.Context(), sandbox.Options{Command: []string{embeddedtest.FunctionsProgram(t), "worker"}, Folder: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,8 @@ func FuzzResult(f *testing.F) {
 			rest = rest[n:]
 		}
 		out.flush()
-		status, result := found.takeResult()
+		o := found.outcome()
+		status, result := o.Status, o.Result
 		var object map[string]json.RawMessage
 		if err := json.Unmarshal(result, &object); (err != nil && !isAnswer(result)) || !utf8.Valid(result) {
 			t.Errorf("result %q: %v", result, err)

@@ -54,16 +54,15 @@ func (g *guest) runJSON(ctx context.Context) Outcome {
 	err := g.start(ctx, g.config(ctx).WithStdout(out))
 	out.flush()
 	if err == nil {
-		status, result := found.takeResult()
-		return Outcome{Status: status, Result: result}
+		return found.outcome()
 	}
+	defer found.logAll()
 	o := g.failed(ctx, err)
 	if _, exited := errors.AsType[*sys.ExitError](err); exited && o.Status == DeveloperError && ctx.Err() == nil {
-		if status, result := found.takeResult(); status == ApplicationError { // it says itself what went wrong
-			o.Result = result
+		if own := found.outcome(); own.Status == ApplicationError { // it says itself what went wrong
+			o.Result = own.Result
 		}
 	}
-	found.logAll()
 	return o
 }
 

@@ -29,29 +29,30 @@ func object(text string) json.RawMessage {
 	return bytes.TrimSpace(content.Bytes())
 }
 
-// takeResult finds the answer: the JSON object or array that standard output ends
+// outcome is that of the answer: the JSON object or array that standard output ends
 // with, on one line or on several of which the first begins with the brace or
 // bracket. All lines before it become log lines.
-func (a *answers) takeResult() (Status, json.RawMessage) {
-	for len(a.lines) > 0 && len(bytes.TrimSpace(a.lines[len(a.lines)-1].text)) == 0 {
-		a.lines = a.lines[:len(a.lines)-1]
+func (a *answers) outcome() Outcome {
+	defer a.logAll()
+	end := len(a.lines) - 1
+	for end >= 0 && len(bytes.TrimSpace(a.lines[end].text)) == 0 {
+		end--
 	}
-	if len(a.lines) == 0 {
-		return DeveloperError, object(textInvalid + ": standard output does not end with a JSON object or array")
+	if end < 0 {
+		a.lines = nil
+		return developerError(textInvalid + ": standard output does not end with a JSON object or array")
 	}
-	last := a.lines[len(a.lines)-1]
+	a.lines = a.lines[:end+1]
+	last := a.lines[end]
 	if last.length > a.limit {
-		a.lines = a.lines[:len(a.lines)-1]
-		a.logAll()
-		return DeveloperError, object(tooLong(last.length, a.limit, last.text))
+		a.lines = a.lines[:end]
+		return developerError(tooLong(last.length, a.limit, last.text))
 	}
 	first, text := a.lastAnswer()
 	if text == nil {
-		a.logAll()
-		return DeveloperError, object(textInvalid + ": " + quoted(last.text))
+		return developerError(textInvalid + ": " + quoted(last.text))
 	}
 	a.lines = a.lines[:first]
-	a.logAll()
 	return judged(text)
 }
 
@@ -84,21 +85,21 @@ func isAnswer(text []byte) bool {
 	return len(text) > 0 && (text[0] == '{' || text[0] == '[') && json.Valid(text)
 }
 
-// judged tells a success from an error that the code itself reports: an object
+// judged distinguishes a success from an error that the code itself reports: an object
 // with a member error. An array is always a success.
-func judged(text []byte) (Status, json.RawMessage) {
-	text = bytes.ToValidUTF8(text, []byte("\uFFFD"))
-	if text = bytes.TrimSpace(text); isAnswer(text) && text[0] == '[' {
-		return Success, text
+func judged(text []byte) Outcome {
+	text = bytes.TrimSpace(bytes.ToValidUTF8(text, []byte("\uFFFD")))
+	if isAnswer(text) && text[0] == '[' {
+		return Outcome{Status: Success, Result: text}
 	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(text, &members); err != nil {
-		return DeveloperError, object(textInvalid + ": " + quoted(text))
+		return developerError(textInvalid + ": " + quoted(text))
 	}
 	if _, failed := members["error"]; failed {
-		return ApplicationError, text
+		return Outcome{Status: ApplicationError, Result: text}
 	}
-	return Success, text
+	return Outcome{Status: Success, Result: text}
 }
 
 func tooLong(length, limit int64, text []byte) string {

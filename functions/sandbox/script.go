@@ -40,11 +40,11 @@ func (g *guest) runScript(ctx context.Context) Outcome {
 	case int64(len(run.answer)) > limit:
 		return developerError(tooLong(int64(len(run.answer)), limit, run.answer))
 	}
-	status, result := judged(run.answer)
+	o := judged(run.answer)
 	if run.failed {
-		status = DeveloperError
+		o.Status = DeveloperError
 	}
-	return Outcome{Status: status, Result: result}
+	return o
 }
 
 func (r *scriptRun) run(ctx context.Context) error {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -37,6 +36,7 @@ func Worker(ctx context.Context, in io.Reader, out io.Writer) error {
 		files:   max(16, min(256, files/max(1, s.Concurrency))),
 		cancels: map[uint64]context.CancelFunc{},
 	}
+	go w.returnMemory(ctx)
 	return w.serve(ctx)
 }
 
@@ -49,9 +49,6 @@ type worker struct {
 
 	mu      sync.Mutex
 	cancels map[uint64]context.CancelFunc
-
-	floor   atomic.Int64 // what the process held after it last returned memory
-	freeing atomic.Bool  // it is about to return memory
 }
 
 // serve returns nil when the pool closes its end.
@@ -193,32 +190,24 @@ const (
 	pause = 5 * time.Second
 )
 
-// overhead is how much memory the process holds beside its calls'.
+// returnMemory returns memory that Go's heap does not need to the machine, until ctx ends.
+func (w *worker) returnMemory(ctx context.Context) {
+	for floor := int64(0); ctx.Err() == nil; sleep(ctx, pause) {
+		held := w.overhead()
+		if held > floor+slack {
+			debug.FreeOSMemory()
+			held = w.overhead()
+			floor = held
+		}
+		floor = min(floor, held)
+	}
+}
+
+// overhead is how much memory the process holds beside its calls'; 0 if that is unknown.
 func (w *worker) overhead() int64 {
-	held, err := w.held()
+	held, err := resident()
 	if err != nil {
 		return 0
 	}
-	floor := w.floor.Load()
-	if held < floor {
-		w.floor.CompareAndSwap(floor, held)
-	}
-	if held > floor+slack && w.freeing.CompareAndSwap(false, true) {
-		time.AfterFunc(pause, w.returnMemory) // with what accumulates until then
-	}
-	return held
-}
-
-func (w *worker) held() (int64, error) {
-	held, err := resident()
-	return held - w.budget.used.Load(), err
-}
-
-// returnMemory returns the memory that Go's heap does not need to the machine.
-func (w *worker) returnMemory() {
-	debug.FreeOSMemory()
-	if held, err := w.held(); err == nil {
-		w.floor.Store(held)
-	}
-	w.freeing.Store(false)
+	return held - w.budget.used.Load()
 }

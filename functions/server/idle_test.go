@@ -11,8 +11,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/functions/admin/admintest"
-	"github.com/chandler-broker/chandler/functions/sandbox/sandboxtest"
 )
 
 // BenchmarkIdleNamespaces is what namespaces cost that nobody calls: memory of the
@@ -63,7 +63,7 @@ func (s *testServer) holds(b *testing.B) (memory, room int64) {
 		b.Fatal(err)
 	}
 	mine := "/proc/" + strconv.Itoa(os.Getpid())
-	worker := sandboxtest.Worker(b)[0]
+	worker := embeddedtest.FunctionsProgram(b)
 	for _, process := range processes {
 		command, _ := os.ReadFile(process + "/cmdline") // it may be gone
 		if process != mine && !strings.HasPrefix(string(command), worker) {

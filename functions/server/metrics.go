@@ -10,9 +10,8 @@ import (
 	"github.com/chandler-broker/chandler/functions/openwhisk"
 )
 
-// metrics are by plan and namespace. Series of a namespace that nobody calls any
-// more are dropped: 10,000 idle namespaces take no memory. To Prometheus that is a
-// counter which began anew.
+// metrics are by plan and namespace. The series of idle namespaces are dropped, so that
+// they take no memory; Prometheus sees a counter that was reset.
 type metrics struct {
 	results     *prometheus.CounterVec
 	activations *prometheus.CounterVec
@@ -53,7 +52,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 		}
 	}
 	for _, status := range openwhisk.Statuses() {
-		m.results.WithLabelValues(status) // alerts see increases alone, and none in what is born at 1
+		m.results.WithLabelValues(status) // from 0 on, so that alerts see the first increase
 	}
 	return m, nil
 }
@@ -61,7 +60,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 // observe takes one activation that ended.
 func (m *metrics) observe(o openwhisk.Observation) {
 	m.mu.Lock()
-	defer m.mu.Unlock() // so that nothing is counted between a look at seen and its end
+	defer m.mu.Unlock() // nothing is counted while series are dropped
 	m.seen[o.Namespace] = time.Now()
 	m.results.WithLabelValues(o.Status).Inc()
 	m.activations.WithLabelValues(o.Plan, o.Namespace, o.Status).Inc()
@@ -92,7 +91,7 @@ func (m *metrics) forget(idle time.Duration) {
 	}
 }
 
-// ended drops the series of a namespace that is no more.
+// ended drops the series of a deleted namespace.
 func (m *metrics) ended(namespace string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

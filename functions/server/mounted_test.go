@@ -11,14 +11,14 @@ import (
 	"github.com/chandler-broker/chandler/functions/admin/admintest"
 )
 
-// wasip1 builds an action of testdata.
-func wasip1(t *testing.T, name string) object {
+// guest builds the sandbox's action for tests.
+func guest(t *testing.T) object {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), name+".wasm")
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "./testdata/"+name)
+	binary := filepath.Join(t.TempDir(), "guest.wasm")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "../sandbox/testdata/guest")
 	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build %s: %v\n%s", name, err, out)
+		t.Fatalf("build the guest: %v\n%s", err, out)
 	}
 	code, err := os.ReadFile(binary)
 	if err != nil {
@@ -47,37 +47,43 @@ func TestMountedFolders(t *testing.T) {
 	mounts := []admintest.Mount{{Instance: "p", Path: "/photos", Folder: photos, ReadOnly: true}, {Instance: "s", Path: "/var/scratch", Folder: scratch}}
 	a := server.bound(t, operator, space, admintest.Limits(), mounts...)
 	stranger := server.bound(t, operator, "other", admintest.Limits())
-	files := wasip1(t, "files")
+	files := guest(t)
 	for _, who := range []application{a, stranger} {
 		who.expect(t, 200, "PUT", who.own("/actions/files"), files)
 	}
-	call := func(who application, params object) object {
+	call := func(who application, do, path string) object {
 		t.Helper()
-		answer, _ := who.expect(t, 200, "POST", who.own("/actions/files?blocking=true&result=true"), params).(object)
-		return answer
+		params := object{"do": do, "path": path, "text": "written by an action"}
+		_, answer := who.do(t, "POST", who.own("/actions/files?blocking=true&result=true"), params)
+		got, _ := answer.(object)
+		return got
 	}
-	if got := call(a, object{"read": "/photos/a"}); got["content"] != "a photograph" {
+	if got := call(a, "read", "/photos/a"); got["content"] != "a photograph" {
 		t.Errorf("a mounted file: %v", got)
 	}
-	if got := call(a, object{"write": "/var/scratch/new", "read": "/var/scratch/new"}); got["content"] != "written by an action" {
-		t.Errorf("a file of its own: %v", got)
+	if got := call(a, "write", "/var/scratch/new"); got["result"] != "" {
+		t.Errorf("write a file: %v", got)
+	}
+	if got := call(a, "read", "/var/scratch/new"); got["content"] != "written by an action" {
+		t.Errorf("read it: %v", got)
 	}
 	if content, err := os.ReadFile(filepath.Join(scratch, "new")); err != nil || string(content) != "written by an action" {
 		t.Errorf("outside: %q, %v", content, err)
 	}
 	for name, try := range map[string]struct {
-		who    application
-		params object
+		who      application
+		do, path string
 	}{
-		"a folder for reading":     {a, object{"write": "/photos/b"}},
-		"beside the mount":         {a, object{"read": "/photos/../secret"}},
-		"the machine's path":       {a, object{"read": filepath.Join(root, "secret")}},
-		"the machine's files":      {a, object{"read": "/etc/passwd"}},
-		"another tenant's mount":   {stranger, object{"read": "/photos/a"}},
-		"another tenant's folder":  {stranger, object{"read": filepath.Join(photos, "a")}},
-		"a file where no mount is": {stranger, object{"write": "/new"}},
+		"a folder for reading":     {a, "write", "/photos/b"},
+		"beside the mount":         {a, "read", "/photos/../secret"},
+		"the machine's path":       {a, "read", filepath.Join(root, "secret")},
+		"the machine's files":      {a, "read", "/etc/passwd"},
+		"another tenant's mount":   {stranger, "read", "/photos/a"},
+		"another tenant's folder":  {stranger, "read", filepath.Join(photos, "a")},
+		"a file where no mount is": {stranger, "write", "/new"},
 	} {
-		if got := call(try.who, try.params); got["fault"] == nil {
+		got := call(try.who, try.do, try.path)
+		if fault, _ := got[map[string]string{"read": "error", "write": "result"}[try.do]].(string); fault == "" {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
@@ -87,15 +93,15 @@ func TestMountedFolders(t *testing.T) {
 	if err := os.Mkdir(photos, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	answer := a.expect(t, 500, "POST", a.own("/actions/files?blocking=true&result=true"), object{"read": "/photos/a"})
+	answer := a.expect(t, 500, "POST", a.own("/actions/files?blocking=true&result=true"), object{"do": "read", "path": "/photos/a"})
 	if text, _ := answer.(object)["error"].(string); strings.Contains(text, root) {
 		t.Errorf("the user is told of the machine's folders: %s", text)
 	}
 	operator.Namespace(t, space, admintest.Limits(), mounts[1:]...)
-	if got := call(a, object{"read": "/photos/a"}); got["fault"] == nil {
-		t.Errorf("after the mount was taken away: %v", got)
+	if got := call(a, "read", "/photos/a"); got["error"] == nil {
+		t.Errorf("after the mount was removed: %v", got)
 	}
-	if got := call(a, object{"read": "/var/scratch/new"}); got["content"] != "written by an action" {
+	if got := call(a, "read", "/var/scratch/new"); got["content"] != "written by an action" {
 		t.Errorf("the mount that stayed: %v", got)
 	}
 }

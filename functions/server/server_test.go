@@ -24,7 +24,6 @@ import (
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/functions/admin/admintest"
 	"github.com/chandler-broker/chandler/functions/feed"
-	"github.com/chandler-broker/chandler/functions/sandbox/sandboxtest"
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
@@ -74,7 +73,7 @@ func (s *testServer) start(t testing.TB) {
 	t.Cleanup(s.store.Close)
 	r, err := Open(ctx, Options{
 		Store: s.store, Sealer: sealer, APIHost: s.url, CacheDir: s.cache,
-		WorkerCommand: sandboxtest.Worker(t), Registry: s.registry, Logger: log, MessageServers: []string{feed.AnyServer},
+		WorkerCommand: []string{embeddedtest.FunctionsProgram(t), "worker"}, Registry: s.registry, Logger: log, MessageServers: []string{feed.AnyServer},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -107,12 +107,7 @@ func Limits() state.Limits {
 }
 
 // Mount is a directory of a namespace.
-type Mount struct {
-	Instance string `json:"instance"`
-	Path     string `json:"path"`
-	Folder   string `json:"folder"`
-	ReadOnly bool   `json:"read_only"`
-}
+type Mount = admin.Mount
 
 // Body is that of a namespace.
 func Body(limits state.Limits, mounts ...Mount) map[string]any {

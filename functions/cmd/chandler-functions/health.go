@@ -16,29 +16,20 @@ const (
 	probeTime = 3 * time.Second
 )
 
-// readiness is the answer of /readyz.
-type readiness struct {
-	Ready bool   `json:"ready"`
-	Parts []part `json:"parts"`
-}
-
-type part struct {
-	Name   string `json:"name"`
-	Ready  bool   `json:"ready"`
-	Reason string `json:"reason,omitempty"`
-}
-
-// health is the latest readiness. It is checked in the background, so that a
-// request to /readyz, which anybody may send, causes no work.
-type health struct{ last atomic.Pointer[readiness] }
+// health is why the runtime is not ready, or empty. It is checked in the background, so
+// that a request to /readyz, which anybody may send, causes no work.
+type health struct{ reason atomic.Pointer[string] }
 
 func (h *health) set(err error) {
-	runtime := part{Name: "runtime", Ready: err == nil}
+	reason := ""
 	if err != nil {
-		runtime.Reason = err.Error()
+		reason = err.Error()
 	}
-	h.last.Store(&readiness{runtime.Ready, []part{runtime}})
+	h.reason.Store(&reason)
 }
+
+// ready is called after watch.
+func (h *health) ready() bool { return *h.reason.Load() == "" }
 
 // watch checks once before it returns, and then until ctx ends; from then on the
 // runtime is not ready.
@@ -66,10 +57,11 @@ func (h *health) watch(ctx context.Context, ready func(context.Context) error) {
 
 // serve answers /readyz with reasons.
 func (h *health) serve(w http.ResponseWriter, _ *http.Request) {
-	r := h.last.Load()
 	w.Header().Set("Content-Type", "application/json")
-	if !r.Ready {
+	part := map[string]any{"name": "runtime", "ready": h.ready()}
+	if !h.ready() {
+		part["reason"] = *h.reason.Load()
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	_ = json.NewEncoder(w).Encode(r)
+	_ = json.NewEncoder(w).Encode(map[string]any{"ready": part["ready"], "parts": []any{part}})
 }

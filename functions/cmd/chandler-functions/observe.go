@@ -24,12 +24,12 @@ import (
 
 // newLogger makes the one logger of the process.
 func newLogger(format string, level slog.Level, out io.Writer) (*slog.Logger, error) {
-	options := &slog.HandlerOptions{Level: level}
-	switch format {
+	var handler slog.Handler
+	switch options := (&slog.HandlerOptions{Level: level}); format {
 	case "json":
-		return slog.New(traced{slog.NewJSONHandler(out, options)}), nil
+		handler = slog.NewJSONHandler(out, options)
 	case "text":
-		return slog.New(traced{slog.NewTextHandler(out, options)}), nil
+		handler = slog.NewTextHandler(out, options)
 	case "lager":
 		least := lager.INFO
 		if level == slog.LevelDebug {
@@ -37,9 +37,11 @@ func newLogger(format string, level slog.Level, out io.Writer) (*slog.Logger, er
 		}
 		l := lager.NewLogger("chandler-functions")
 		l.RegisterSink(lager.NewPrettySink(out, least))
-		return slog.New(traced{lager.NewHandler(l)}), nil
+		handler = lager.NewHandler(l)
+	default:
+		return nil, usagef("CHANDLER_LOG_FORMAT must be json, text or lager")
 	}
-	return nil, usagef("CHANDLER_LOG_FORMAT must be json, text or lager")
+	return slog.New(traced{handler}), nil
 }
 
 // traced adds a line's trace to it.
@@ -55,15 +57,14 @@ func (t traced) Handle(ctx context.Context, r slog.Record) error {
 func (t traced) WithAttrs(a []slog.Attr) slog.Handler { return traced{t.Handler.WithAttrs(a)} }
 func (t traced) WithGroup(name string) slog.Handler   { return traced{t.Handler.WithGroup(name)} }
 
-// tracingEndpoint is the collector of spans; empty where nothing is traced. The
-// exporter reads the other variables of OpenTelemetry by itself.
+// tracingEndpoint is the collector of spans, or empty. The exporter reads the other
+// variables of OpenTelemetry by itself.
 func (r *reader) tracingEndpoint() string {
 	name := "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
-	endpoint := r.text(name, "")
-	if endpoint == "" {
+	if r.text(name, "") == "" {
 		name = "OTEL_EXPORTER_OTLP_ENDPOINT"
-		endpoint = r.text(name, "")
 	}
+	endpoint := r.text(name, "")
 	if endpoint == "" {
 		return ""
 	}

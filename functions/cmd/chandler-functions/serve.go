@@ -117,7 +117,7 @@ func (p *program) apiRoutes() http.Handler {
 			api.ServeHTTP(w, req)
 			return
 		}
-		if !p.health.last.Load().Ready {
+		if !p.health.ready() {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})

@@ -88,7 +88,7 @@ func TestSettingsFaults(t *testing.T) {
 		}
 	}
 	_, err = readSettings(lookupIn(map[string]string{"FUNCTIONS_KEY_FILE": "/none.key", "FUNCTIONS_DATABASE_URL": "x"}))
-	if err == nil || !strings.Contains(err.Error(), "FUNCTIONS_KEY_FILE: ") {
+	if err == nil || !strings.Contains(err.Error(), "FUNCTIONS_KEY_FILE: open /none.key") {
 		t.Errorf("a key file that is not there: %v", err)
 	}
 }
@@ -313,7 +313,7 @@ func TestServe(t *testing.T) {
 		t.Errorf("with the token: %d", response.StatusCode)
 	}
 	stop()
-	if f.health.last.Load().Ready {
+	if f.health.ready() {
 		t.Error("it is ready after its end")
 	}
 }

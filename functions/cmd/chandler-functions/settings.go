@@ -78,7 +78,7 @@ type settings struct {
 // tlsFiles are a certificate and its key; empty without TLS.
 type tlsFiles struct{ cert, key string }
 
-// reader collects all faults, so that they can be fixed together.
+// reader collects all faults, which are reported together.
 type reader struct {
 	lookup func(string) (string, bool)
 	faults []error
@@ -98,7 +98,7 @@ func readSettings(lookup func(string) (string, bool)) (settings, error) {
 		activations:     r.number("FUNCTIONS_ACTIVATIONS", 1000, 1, 100_000),
 		messageServers:  r.messageServers(),
 		tracingEndpoint: r.tracingEndpoint(),
-		profileListen:   r.privateAddress("CHANDLER_PROFILE_LISTEN"),
+		profileListen:   r.profileListen(),
 		logFormat:       r.text("CHANDLER_LOG_FORMAT", "json"),
 		logLevel:        r.logLevel(),
 	}
@@ -138,16 +138,12 @@ func (r *reader) number(name string, otherwise, least, most int) int {
 
 // textOrFile is the value of a variable, or the content of the file that the
 // variable NAME_FILE names.
-func (r *reader) textOrFile(name string) []byte {
+func (r *reader) textOrFile(name string) ([]byte, error) {
 	text, file := r.text(name, ""), r.text(name+"_FILE", "")
 	if text != "" || file == "" {
-		return []byte(text)
+		return []byte(text), nil
 	}
-	content, err := os.ReadFile(file)
-	if err != nil {
-		r.fault("%s_FILE: %w", name, err)
-	}
-	return content
+	return os.ReadFile(file)
 }
 
 func (r *reader) tlsFiles(name string) tlsFiles {
@@ -185,16 +181,14 @@ func (r *reader) messageServers() (servers []string) {
 }
 
 func (r *reader) keys() *state.Sealer {
-	before := len(r.faults)
-	text := r.textOrFile("FUNCTIONS_KEY")
-	if len(r.faults) > before {
-		return nil
+	text, err := r.textOrFile("FUNCTIONS_KEY")
+	if err == nil && len(text) == 0 {
+		err = errors.New("one of them is required; 'openssl rand -base64 32' makes a key")
 	}
-	if len(text) == 0 {
-		r.fault("FUNCTIONS_KEY or FUNCTIONS_KEY_FILE is missing; 'openssl rand -base64 32' makes a key")
-		return nil
+	var sealer *state.Sealer
+	if err == nil {
+		sealer, err = state.ParseKeys(text)
 	}
-	sealer, err := state.ParseKeys(text)
 	if err != nil {
 		r.fault("FUNCTIONS_KEY, FUNCTIONS_KEY_FILE: %w", err)
 	}
@@ -204,27 +198,26 @@ func (r *reader) keys() *state.Sealer {
 // administrators are nil where nobody may use the administration API.
 func (r *reader) administrators(served tlsFiles) *admin.Authenticator {
 	var authorities []byte
-	if file := r.text("FUNCTIONS_ADMIN_CLIENT_CA", ""); file != "" {
-		var err error
-		if authorities, err = os.ReadFile(file); err != nil {
-			r.fault("FUNCTIONS_ADMIN_CLIENT_CA: %w", err)
-			return nil
-		}
+	tokens, err := r.textOrFile("FUNCTIONS_ADMIN_TOKEN")
+	if file := r.text("FUNCTIONS_ADMIN_CLIENT_CA", ""); file != "" && err == nil {
+		authorities, err = os.ReadFile(file)
 		if served.cert == "" {
 			r.fault("FUNCTIONS_ADMIN_CLIENT_CA needs TLS: set FUNCTIONS_ADMIN_TLS_CERT and FUNCTIONS_ADMIN_TLS_KEY too")
 		}
 	}
-	a, err := admin.NewAuthenticator(r.textOrFile("FUNCTIONS_ADMIN_TOKEN"), authorities)
+	var a *admin.Authenticator
+	if err == nil {
+		a, err = admin.NewAuthenticator(tokens, authorities)
+	}
 	if err != nil {
-		r.fault("FUNCTIONS_ADMIN_TOKEN, FUNCTIONS_ADMIN_CLIENT_CA: %w", err)
+		r.fault("FUNCTIONS_ADMIN_TOKEN, FUNCTIONS_ADMIN_TOKEN_FILE, FUNCTIONS_ADMIN_CLIENT_CA: %w", err)
 	}
 	return a
 }
 
 func (r *reader) cache() string {
 	if folder := r.text("FUNCTIONS_CACHE", ""); folder != "" {
-		// What is reached through a descriptor of this process is reached
-		// through the same one by its workers.
+		// Workers reach a descriptor of this process through its number.
 		if rest, ok := strings.CutPrefix(folder, "/proc/self/"); ok {
 			return fmt.Sprintf("/proc/%d/%s", os.Getpid(), rest)
 		}
@@ -238,32 +231,25 @@ func (r *reader) cache() string {
 	return filepath.Join(folder, "chandler", "functions")
 }
 
-// privateAddress is an address that nobody outside can reach: profiles hold what
-// is in memory.
-func (r *reader) privateAddress(name string) string {
-	listen := r.text(name, "")
-	if listen == "" {
-		return ""
-	}
+// profileListen is a private address: profiles show what is in memory.
+func (r *reader) profileListen() string {
+	listen := r.text("CHANDLER_PROFILE_LISTEN", "")
 	host, _, err := net.SplitHostPort(listen)
-	if err != nil {
-		r.fault("%s must be an address and a port, such as 127.0.0.1:6060", name)
-		return ""
-	}
-	ip, err := netip.ParseAddr(host)
-	if host != "localhost" && (err != nil || !ip.IsLoopback() && !ip.IsPrivate()) {
-		r.fault("%s: %s is not a private address; profiles show what is in memory, so listen on 127.0.0.1 and use a tunnel", name, listen)
+	ip, noIP := netip.ParseAddr(host)
+	switch {
+	case listen == "":
+	case err != nil:
+		r.fault("CHANDLER_PROFILE_LISTEN must be an address and a port, such as 127.0.0.1:6060")
+	case host != "localhost" && (noIP != nil || !ip.IsLoopback() && !ip.IsPrivate()):
+		r.fault("CHANDLER_PROFILE_LISTEN: %s is not a private address; profiles show what is in memory, so listen on 127.0.0.1 and use a tunnel", listen)
 	}
 	return listen
 }
 
 func (r *reader) logLevel() slog.Level {
-	switch r.text("CHANDLER_LOG_LEVEL", "info") {
-	case "info":
-	case "debug":
-		return slog.LevelDebug
-	default:
+	level, known := map[string]slog.Level{"info": slog.LevelInfo, "debug": slog.LevelDebug}[r.text("CHANDLER_LOG_LEVEL", "info")]
+	if !known {
 		r.fault("CHANDLER_LOG_LEVEL must be info or debug")
 	}
-	return slog.LevelInfo
+	return level
 }
