@@ -125,11 +125,10 @@ func write(w http.ResponseWriter, a answer) {
 }
 
 // change makes a change of what name names, and answers it. f runs alone among all
-// changes of that name: an earlier one has ended, and has no effect afterwards. f reads
-// the request's body. A client that sends "Expect: 100-continue" sends the body only
-// then, so that a change whose client disconnected or gave up cannot take effect after
-// one that follows: either its body never arrives, or the follower waits until the
-// transaction has ended.
+// changes of that name, and reads the request's body: a client that sends "Expect:
+// 100-continue" sends it only then. A change whose client has disconnected or given up
+// cannot take effect after the next one: either its body never arrives, or the next one
+// waits until its transaction has ended.
 func (a *api) change(r *http.Request, name string, f func(ctx context.Context, tx pgx.Tx) error) (answer, error) {
 	err := a.Store.Alone(r.Context(), name, func(tx pgx.Tx) error { return f(r.Context(), tx) })
 	return answer{status: http.StatusNoContent}, err

@@ -3,7 +3,6 @@ package admin
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 
@@ -21,8 +20,8 @@ const (
 	day      = 24 * 60 * 60
 )
 
-// limitRules are by the names of state.Limits' members in JSON. Nothing is above
-// what Apache OpenWhisk allows by default, so that what fits here fits there.
+// limitRules are by the names of state.Limits' members in JSON. Nothing is above Apache
+// OpenWhisk's defaults, so that what fits here fits there.
 func limitRules() map[string]limitRule {
 	count := func(least, most int64) limitRule { return limitRule{least, most, 1} }
 	return map[string]limitRule{
@@ -51,23 +50,23 @@ var planRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 // readLimits requires all limits, and no other members.
 func readLimits(raw json.RawMessage) (limits state.Limits, faults []string) {
 	var members map[string]json.RawMessage
-	if len(raw) == 0 || json.Unmarshal(raw, &members) != nil || members == nil {
+	if json.Unmarshal(raw, &members) != nil || members == nil {
 		return limits, []string{"limits: must be an object"}
-	}
-	rules := limitRules()
-	for _, key := range slices.Sorted(maps.Keys(members)) {
-		if _, known := rules[key]; !known && key != "plan" {
-			faults = append(faults, "limits."+key+": unknown field")
-		}
-	}
-	for _, key := range slices.Sorted(maps.Keys(rules)) {
-		if rule := rules[key]; !rule.holds(members[key]) {
-			faults = append(faults, "limits."+key+": must be "+rule.String())
-		}
 	}
 	if json.Unmarshal(members["plan"], &limits.Plan) != nil || !planRule.MatchString(limits.Plan) {
 		faults = append(faults, "limits.plan: must be 1 to 64 of A-Z, a-z, 0-9 and ._- and begin with a letter or digit")
 	}
+	delete(members, "plan")
+	for key, rule := range limitRules() {
+		if !rule.holds(members[key]) {
+			faults = append(faults, "limits."+key+": must be "+rule.String())
+		}
+		delete(members, key)
+	}
+	for key := range members {
+		faults = append(faults, "limits."+key+": unknown field")
+	}
+	slices.Sort(faults)
 	if len(faults) > 0 {
 		return limits, faults
 	}

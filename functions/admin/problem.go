@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"reflect"
 	"strings"
 
 	"github.com/chandler-broker/chandler/functions/state"
@@ -79,24 +80,11 @@ func decode(r *http.Request, into any) error {
 		return problemf(http.StatusRequestEntityTooLarge, "invalid", "body: must be %d bytes at most", maxBody)
 	}
 	if mismatch, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return invalid(cmp.Or(mismatch.Field, "body") + ": must be " + kindOf(mismatch))
+		kind := map[reflect.Kind]string{reflect.Slice: "a list", reflect.Struct: "an object", reflect.Bool: "true or false"}[mismatch.Type.Kind()]
+		return invalid(cmp.Or(mismatch.Field, "body") + ": must be " + cmp.Or(kind, "a text"))
 	}
 	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		return invalid(strings.Trim(field, `"`) + ": unknown field")
 	}
 	return invalid("body: must be a whole JSON object") // malformed, or its sender disconnected
-}
-
-func kindOf(e *json.UnmarshalTypeError) string {
-	switch kind := e.Type.Kind().String(); {
-	case strings.HasPrefix(kind, "int"):
-		return "a whole number"
-	case kind == "slice":
-		return "a list"
-	case kind == "struct":
-		return "an object"
-	case kind == "bool":
-		return "true or false"
-	}
-	return "a text"
 }

@@ -1,3 +1,11 @@
+// Package sandbox runs the code of actions: WebAssembly modules that follow
+// WASI preview 1, and JavaScript, in an engine that is such a module itself.
+//
+// A [Pool] passes each [Call] to one of a few subprocesses, the workers, and returns its
+// [Outcome]. A separate process compiles a module once, into a folder by the hash of its
+// code. Each call gets its own instance, which is discarded when the call ends. A call
+// sees its input, its environment and its mounts, and nothing else: no network, no other
+// file, no other process.
 package sandbox
 
 import (
@@ -13,12 +21,11 @@ type Kind string
 const (
 	// WASM is a WASI preview 1 command: a module with a function _start.
 	WASM Kind = "wasm"
-	// JavaScript is a source text, UTF-8, that defines a function main, as
-	// OpenWhisk's kind nodejs:default does.
+	// JavaScript is a source text that defines main, as in OpenWhisk's nodejs:default.
 	JavaScript Kind = "javascript"
 )
 
-// Code is what an action runs. Codes of equal Hash and Kind are the same.
+// Code is what an action runs, identified by Hash and Kind.
 type Code struct {
 	// Hash is the SHA-256 of the code's bytes, 64 lower-case hexadecimal digits.
 	Hash string

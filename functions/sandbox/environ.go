@@ -12,9 +12,8 @@ import (
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 )
 
-// environ is a guest's environment in WASI's form: NAME=value with a NUL at the end,
-// each. It is in the context of the guest's calls, because wazero's WithEnv copies all
-// variables for each one that is added.
+// environ is a guest's environment in WASI's form: NAME=value and a NUL, each. The context
+// of its calls holds it, because wazero's WithEnv copies all variables for each new one.
 type environ struct {
 	block  []byte
 	starts []uint32 // of the variables, within block
@@ -39,11 +38,10 @@ func withEnviron(ctx context.Context, variables map[string]string) context.Conte
 }
 
 func environOf(ctx context.Context) *environ {
-	e, _ := ctx.Value(environKey{}).(*environ)
-	if e == nil {
-		return &environ{}
+	if e, ok := ctx.Value(environKey{}).(*environ); ok {
+		return e
 	}
-	return e
+	return &environ{}
 }
 
 // instantiateWASI gives modules the functions of WASI preview 1.
@@ -77,13 +75,10 @@ func environGet(ctx context.Context, guest api.Module, stack []uint64) {
 	stack[0] = wrote(memory.Write(pointers, list) && memory.Write(at, e.block))
 }
 
-// badAddress is WASI's errno "fault".
-const badAddress = 21
-
-// wrote is what the functions return.
+// wrote is what the functions return: no error, or WASI's errno "fault".
 func wrote(ok bool) uint64 {
 	if ok {
 		return 0
 	}
-	return badAddress
+	return 21
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/tetratelabs/wazero/sys"
 )
 
-// owner is whose a mounted folder is. What a call makes in it becomes theirs,
-// too, so that the file system's other users can work with it.
+// owner owns a mounted folder, and what calls create in it, so that the file system's
+// other users can work with it.
 type owner struct {
 	user, group int
 	mode        fs.FileMode
@@ -25,8 +25,8 @@ type openFiles struct{ left int }
 // goroutine's. os.Root refuses paths that leave the folder, also through a symbolic link
 // or while somebody moves folders.
 //
-// A call can follow links that stay inside, and make none: other programs that read the
-// folder, with more rights, might follow them out of it.
+// A call can follow links that stay inside, and create none: other programs with more
+// rights might follow them out of the folder.
 type folderFS struct {
 	experimentalsys.UnimplementedFS
 	root     *os.Root
@@ -43,7 +43,7 @@ func (f *folderFS) OpenFile(path string, flag experimentalsys.Oflag, _ fs.FileMo
 		return nil, experimentalsys.EROFS
 	}
 	if f.files.left <= 0 {
-		return nil, experimentalsys.EAGAIN // WASI's EMFILE is not to be had from wazero
+		return nil, experimentalsys.EAGAIN // wazero has no EMFILE
 	}
 	path = relative(path)
 	if flag&experimentalsys.O_NOFOLLOW != 0 {
@@ -87,7 +87,7 @@ func (f *folderFS) open(path string, flag experimentalsys.Oflag) (*os.File, erro
 			return file, err
 		}
 		if info, err := f.root.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
-			return nil, fs.ErrNotExist // a link to nothing
+			return nil, fs.ErrNotExist // a dangling link
 		}
 	}
 }
@@ -162,8 +162,7 @@ func (f *folderFS) Rmdir(path string) experimentalsys.Errno { return f.remove(pa
 
 func (f *folderFS) Unlink(path string) experimentalsys.Errno { return f.remove(path, false) }
 
-// remove removes a folder or something else. os.Root does not say which of the
-// two it is to be, so a look at it comes first.
+// remove removes a folder or something else, which os.Root does not distinguish.
 func (f *folderFS) remove(path string, folder bool) experimentalsys.Errno {
 	path = relative(path)
 	return f.change(func() error {
@@ -212,10 +211,8 @@ func (f *folderFS) change(do func() error) experimentalsys.Errno {
 	return errno(do())
 }
 
-// relative is path in the form that os.Root wants: "" is the folder itself, and
-// a slash at the end says no more than the name. Neither does one at the front:
-// wazero puts it there for what a call names relative to the folder after it has
-// opened that, as Go's os.OpenRoot does.
+// relative is path in os.Root's form. wazero passes "" for the folder itself, and a slash
+// at the front of names relative to the folder that a call has opened.
 func relative(path string) string {
 	if path = strings.Trim(path, "/"); path == "" {
 		return "."
@@ -223,8 +220,7 @@ func relative(path string) string {
 	return path
 }
 
-// errno gives the errors of os.Root that are no system's, for a path that
-// leaves the folder, the meaning of EPERM.
+// errno is EPERM for the errors of os.Root's own, about paths that leave the folder.
 func errno(err error) experimentalsys.Errno {
 	var number syscall.Errno
 	switch {

@@ -112,8 +112,7 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// start makes an instance and runs its _start to the end. It returns nil when
-// that returned, or exited with 0.
+// start makes an instance and runs its _start. It returns nil if that returns or exits with 0.
 func (g *guest) start(ctx context.Context, config wazero.ModuleConfig) error {
 	instance, err := g.instantiate(ctx, config)
 	if err != nil {
@@ -127,8 +126,7 @@ func (g *guest) start(ctx context.Context, config wazero.ModuleConfig) error {
 	return err
 }
 
-// instantiate makes an instance of the module. wazero panics when its first
-// memory cannot be had.
+// instantiate makes an instance of the module. wazero panics without memory for it.
 func (g *guest) instantiate(ctx context.Context, config wazero.ModuleConfig) (instance api.Module, err error) {
 	defer func() {
 		if recover() != nil {

@@ -1,7 +1,13 @@
 package sandbox
 
 import (
+	"bytes"
 	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"github.com/tetratelabs/wazero/experimental"
@@ -9,12 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// small is what a call may grow to even when the others have used up the
-// worker's memory: those that use much have to stop first.
+// small is what a call may grow to even when the worker's memory is used up.
 const small = 32 << 20
 
-// budget is the memory that a worker's calls share. It is safe for concurrent
-// use.
+// budget is the memory that a worker's calls share. It is safe for concurrent use.
 type budget struct {
 	limit int64
 	used  atomic.Int64
@@ -90,4 +94,52 @@ func (m *linearMemory) Free() {
 	_ = unix.Munmap(m.space) // fails only for what is not mapped
 	m.owner.budget.used.Add(-m.size)
 	m.space, m.size = nil, 0
+}
+
+// machineMemory is the memory of the machine, or the limit of this process's control
+// group if that is lower, in bytes.
+func machineMemory() (int64, error) {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return 0, fmt.Errorf("sysinfo: %w", err)
+	}
+	total := int64(info.Totalram) * int64(info.Unit) //nolint:gosec // far below 2^63
+	if limit, ok := groupMemory(); ok && limit < total {
+		total = limit
+	}
+	return total, nil
+}
+
+// groupMemory is the lowest memory.max on the way from the root of the control
+// groups, version 2, to this process's.
+func groupMemory() (lowest int64, found bool) {
+	own, err := os.ReadFile("/proc/self/cgroup")
+	path, ok := strings.CutPrefix(strings.TrimSpace(string(own)), "0::")
+	if err != nil || !ok {
+		return 0, false
+	}
+	for ; path != "/" && path != "."; path = filepath.Dir(path) {
+		content, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", path, "memory.max")) //nolint:gosec // the kernel names the group
+		if err != nil {
+			continue
+		}
+		limit, err := strconv.ParseInt(string(bytes.TrimSpace(content)), 10, 64)
+		if err == nil && (!found || limit < lowest) { // "max" is no limit
+			lowest, found = limit, true
+		}
+	}
+	return lowest, found
+}
+
+// residentIn is how much memory a process holds, in bytes, by its /proc/PID/statm.
+func residentIn(path string) (int64, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	var size, pages int64
+	if _, err := fmt.Sscan(string(content), &size, &pages); err != nil {
+		return 0, fmt.Errorf("%s: %w", path, err)
+	}
+	return pages * int64(os.Getpagesize()), nil
 }

@@ -32,8 +32,8 @@ type message struct {
 	// From the worker: one of these, or none after a successful compilation or check.
 	Ran     *Outcome     `json:"ran,omitempty"`     // body: Outcome.Result or Outcome.Output
 	Missing *notCompiled `json:"missing,omitempty"` // the request needs this code
-	Refused string       `json:"refused,omitempty"` // what is wrong with the user's code
-	Failed  string       `json:"failed,omitempty"`  // what else went wrong
+	Refused *CodeError   `json:"refused,omitempty"`
+	Failed  string       `json:"failed,omitempty"` // what else went wrong
 	// Started is when the worker took the request.
 	Started time.Time `json:"started,omitzero"`
 	// Overhead is how much memory the worker holds beside its calls' own.
@@ -43,24 +43,18 @@ type message struct {
 }
 
 // replyOf is the reply of a request that ended with err.
-func replyOf(err error) message {
-	if missing, ok := errors.AsType[*notCompiled](err); ok {
-		return message{Missing: missing}
+func replyOf(err error) (m message) {
+	if err != nil && !errors.As(err, &m.Missing) && !errors.As(err, &m.Refused) {
+		m.Failed = err.Error()
 	}
-	if refused, ok := errors.AsType[*CodeError](err); ok {
-		return message{Refused: refused.Reason}
-	}
-	if err != nil {
-		return message{Failed: err.Error()}
-	}
-	return message{}
+	return m
 }
 
 // err is the error of a compilation or check.
 func (m message) err() error {
 	switch {
-	case m.Refused != "":
-		return &CodeError{m.Refused}
+	case m.Refused != nil:
+		return m.Refused
 	case m.Failed != "":
 		return errors.New(m.Failed)
 	}

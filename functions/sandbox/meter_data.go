@@ -6,9 +6,8 @@ import (
 	"slices"
 )
 
-// Go's linker writes thousands of data segments, to leave out zeros. Each costs
-// every instance some allocations, all of them a fifth of the start of a Go
-// program; so metering joins those that are near each other.
+// Go's linker writes thousands of data segments, to omit zeros. Their allocations are a
+// fifth of the start of a Go program, so metering joins those that are near each other.
 
 // maxGap is how many zeros are put between two segments to make them one.
 const maxGap = 4096
@@ -19,8 +18,7 @@ type segment struct {
 	content []byte
 }
 
-// data returns the data section with joined segments where that changes nothing,
-// and as it is otherwise.
+// data returns the data section, with joined segments if that changes nothing.
 func (m *metering) data(body []byte) []byte {
 	segments := readSegments(body)
 	if segments == nil || m.dataCount {
@@ -45,9 +43,8 @@ func (m *metering) data(body []byte) []byte {
 	return out
 }
 
-// readSegments returns the segments in the order of their places; nil where one
-// overwrites a part of another, so that the module's own order counts, and where
-// they have no constant places.
+// readSegments returns the segments by place; nil if some overlap, so that their own order
+// counts, or have no constant place.
 func readSegments(body []byte) []segment {
 	in := wasmReader{rest: body}
 	var segments []segment

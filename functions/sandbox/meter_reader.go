@@ -55,8 +55,7 @@ func (r *wasmReader) u32() uint32 {
 	return uint32(number)
 }
 
-// s64 skips a signed number of up to 64 bits, LEB128. It leaves it to wazero to
-// find one that is too long.
+// s64 skips a signed number of up to 64 bits, LEB128; wazero refuses longer ones.
 func (r *wasmReader) s64() {
 	for range 10 {
 		if r.byte() < 0x80 {
@@ -113,8 +112,7 @@ func appendBytes(out, content []byte) []byte {
 
 func appendU32(out []byte, n uint32) []byte { return binary.AppendUvarint(out, uint64(n)) }
 
-// appendS32 appends a signed number, LEB128 (which is not the zigzag form of
-// package binary).
+// appendS32 appends a signed number, LEB128, which package binary does not write.
 func appendS32(out []byte, n int32) []byte {
 	for {
 		b := byte(n & 0x7f)

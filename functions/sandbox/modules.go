@@ -10,8 +10,8 @@ import (
 	"github.com/tetratelabs/wazero/api"
 )
 
-// loaded is code that a worker holds ready: a module or a script. Each has a
-// runtime of its own, so that it can be unloaded alone.
+// loaded is a module or a script that a worker has loaded, with its own runtime, so that
+// it can be unloaded alone.
 type loaded struct {
 	hash    string
 	runtime wazero.Runtime
@@ -25,7 +25,7 @@ type loaded struct {
 	// Guarded by modules.mu.
 	users   int
 	lastUse uint64 // by modules.uses
-	size    int64  // what it takes, roughly: the length of its files; 0 while it is loaded
+	size    int64  // of its files; 0 until it is loaded
 }
 
 // least is how much memory an instance needs at once, in bytes.
@@ -45,8 +45,8 @@ func (l *loaded) close() {
 	_ = l.cache.Close(ctx)
 }
 
-// modules caches loaded code, and unloads what was not used for the longest time
-// when it is too much. It is safe for concurrent use.
+// modules is a cache of loaded code: the least recently used is unloaded. It is safe for
+// concurrent use.
 type modules struct {
 	store store
 	limit int64

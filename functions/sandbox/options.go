@@ -22,12 +22,11 @@ type Options struct {
 	Workers int
 	// Concurrency is how many calls one worker runs at once: 512. More wait.
 	Concurrency int
-	// Memory is what all calls together may use, in bytes: three quarters of
-	// the machine's, or of the control group's. When it is used up, calls that
-	// have grown beyond 32 MB cannot grow further.
+	// Memory is what all calls together may use, in bytes: three quarters of the machine's,
+	// or of the control group's. When it is used up, calls larger than 32 MB cannot grow.
 	Memory int64
-	// Overhead is how much memory a worker may hold beside its calls' own, in
-	// bytes: 1 GiB. A worker that holds more is replaced, and ends after its calls.
+	// Overhead is how many bytes a worker may hold beside its calls' memory before it is
+	// replaced and ends after its calls: 1 GiB.
 	Overhead int64
 	// CodeMemory is how much compiled code a worker caches, in bytes: 256 MiB.
 	CodeMemory int64

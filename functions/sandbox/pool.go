@@ -76,8 +76,7 @@ func (p *Pool) Close() error {
 	return nil
 }
 
-// Cached returns the hashes of all compiled code in the folder that Forget may remove,
-// that of other processes included, without the JavaScript engine.
+// Cached returns the hashes of all compiled code in the folder but the JavaScript engine.
 func (p *Pool) Cached() ([]string, error) {
 	entries, err := os.ReadDir(p.options.Folder)
 	if err != nil {
@@ -92,9 +91,8 @@ func (p *Pool) Cached() ([]string, error) {
 	return hashes, nil
 }
 
-// Forget removes the compiled code of a hash from the disk and, as soon as no
-// call runs it, from the memory of the workers. Code of that hash that is run
-// again is compiled again.
+// Forget removes the compiled code of a hash from the disk and, as soon as no call runs it,
+// from the memory of the workers.
 func (p *Pool) Forget(hash string) error {
 	if err := checkHash(hash); err != nil {
 		return err
@@ -113,8 +111,8 @@ func checkHash(hash string) error {
 	return nil
 }
 
-// Run runs one call to its end. The error says that it did not run or was cancelled:
-// ErrClosed, ErrUnavailable, ctx's error, or that of Code.Load; all else is in the outcome.
+// Run runs one call to its end. The error is ErrClosed, ErrUnavailable, ctx's error, or that
+// of Code.Load; all else is in the outcome.
 func (p *Pool) Run(ctx context.Context, call Call) (Outcome, error) {
 	began := time.Now()
 	if err := checkHash(call.Code.Hash); err != nil {
@@ -152,8 +150,7 @@ func (m message) outcome(cgi bool, began time.Time, compiling time.Duration) Out
 // carryOut has a worker carry out a request of call, and compiles what the request
 // needs, which takes the time compiling.
 func (p *Pool) carryOut(ctx context.Context, call Call, request message) (reply message, compiling time.Duration, err error) {
-	// The engine and the code may both be missing; more often only if another process
-	// forgets the code at the same time.
+	// The engine and the code may both be missing, and another process may forget them.
 	for range 5 {
 		reply, err = p.attempt(ctx, call, request)
 		if err != nil || reply.Missing == nil {

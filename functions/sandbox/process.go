@@ -69,8 +69,7 @@ func startProcess(s settings) (*process, error) {
 func (p *process) start(cmd *exec.Cmd) error {
 	started := make(chan error)
 	go func() {
-		// PR_SET_PDEATHSIG is tied to the thread that forks, not to the
-		// process: so this thread stays until the child has ended.
+		// PR_SET_PDEATHSIG is tied to the thread that forks, which therefore stays.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
@@ -109,10 +108,9 @@ func (p *process) listen() {
 	}
 }
 
-// ask sends a request and waits for the reply. When ctx ends first, the worker
-// cancels the request. release gets the reply when the worker has finished with the
-// request, which may be after ask returns; the zero message if there is none. The
-// error is errGone, errFrame or ctx's.
+// ask sends a request and waits for the reply. When ctx ends first, the worker cancels
+// the request. release gets the reply, or the zero message, when the worker has finished,
+// perhaps after ask returns. The error is errGone, errFrame or ctx's.
 func (p *process) ask(ctx context.Context, m message, release func(message)) (message, error) {
 	m.ID = p.number.Add(1)
 	waiting := make(chan message, 1)
@@ -191,8 +189,8 @@ func (p *process) exceeded(cpu time.Duration) bool {
 	return ok && exit.UserTime()+exit.SystemTime() >= cpu-time.Second
 }
 
-// tail keeps the beginning and the end of what is written to it: Go's runtime
-// writes why it ends, and then a long list of goroutines.
+// tail keeps the beginning and the end of what is written to it: a panic is the reason
+// and then a long list of goroutines.
 type tail struct {
 	mu    sync.Mutex
 	first []byte

@@ -9,9 +9,8 @@ import (
 	"time"
 )
 
-// Prepare compiles code, so that its first call need not wait, and says what is
-// wrong with it: a *CodeError, whose text is for the user. Other errors are not
-// the user's, and wrap ErrClosed or ErrUnavailable where it may work in a while.
+// Prepare compiles code, so that its first call need not wait. The error is a *CodeError
+// if the code is to blame, and wraps ErrClosed or ErrUnavailable if a retry may help.
 func (p *Pool) Prepare(ctx context.Context, code Code) error {
 	if err := checkHash(code.Hash); err != nil {
 		return err
@@ -22,8 +21,7 @@ func (p *Pool) Prepare(ctx context.Context, code Code) error {
 	return p.provide(ctx, code, notCompiled{Hash: code.Hash})
 }
 
-// PrepareEngine compiles the engine of JavaScript, where that was not done before,
-// so that the first script need not wait for it.
+// PrepareEngine is Prepare of the JavaScript engine.
 func (p *Pool) PrepareEngine(ctx context.Context) error { return p.Prepare(ctx, engineCode()) }
 
 // provide compiles what is missing: code, or the engine. Concurrent calls for the same
@@ -45,8 +43,7 @@ func (p *Pool) provide(ctx context.Context, code Code, missing notCompiled) erro
 	}
 }
 
-// compileAttempts is how often code is compiled whose worker ends meanwhile: that
-// may be another call's fault.
+// compileAttempts are for workers that another call ends meanwhile.
 const compileAttempts = 3
 
 // compile brings code into the store.

@@ -15,7 +15,7 @@ const (
 	textTimeout  = "The action exceeded its time limits of %d milliseconds."
 )
 
-// shown is how much of an invalid answer its error quotes, in bytes.
+// shown is how many bytes of an invalid answer its error quotes.
 const shown = 1024
 
 // object makes {"error": text}.
@@ -29,9 +29,9 @@ func object(text string) json.RawMessage {
 	return bytes.TrimSpace(content.Bytes())
 }
 
-// outcome is that of the answer: the JSON object or array that standard output ends
-// with, on one line or on several of which the first begins with the brace or
-// bracket. All lines before it become log lines.
+// outcome is that of the answer: the JSON object or array at the end of standard output,
+// on one line, or on several of which the first begins with the brace or bracket. All
+// lines before it become log lines.
 func (a *answers) outcome() Outcome {
 	defer a.logAll()
 	end := len(a.lines) - 1

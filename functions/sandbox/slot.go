@@ -31,8 +31,8 @@ func (p *Pool) startWorker() (*handle, error) {
 	return &handle{process: worker, replaced: make(chan struct{}), warm: map[string]bool{}}, nil
 }
 
-// A worker that has ended is replaced after shortPause, or after longPause if it ran
-// for less than soon or could not be started.
+// A worker that has ended is replaced after shortPause, or after longPause if it ran for
+// less than soon or could not be started.
 const (
 	shortPause = 100 * time.Millisecond
 	longPause  = time.Second

@@ -33,7 +33,6 @@ type store struct {
 	build string
 }
 
-// files of a folder of the store.
 const (
 	wasmFile     = "module.wasm"
 	scriptFile   = "main.js"
@@ -76,8 +75,7 @@ func (s store) has(hash string) bool {
 	return err == nil
 }
 
-// leftoverAge is the age from which a process is taken to have been killed before it
-// finished its folder.
+// leftoverAge is the age of a folder whose process is presumed dead.
 const leftoverAge = time.Hour
 
 // removeLeftovers removes what killed processes left behind.
@@ -128,8 +126,7 @@ func (s store) publish(folder, hash string) (err error) {
 	return fmt.Errorf("publish compiled code: %w", err)
 }
 
-// forget removes the code in all its builds. Workers can continue to use what they have
-// loaded.
+// forget removes the code in all its builds. Workers can use what they have loaded.
 func (s store) forget(hash string) error { return s.remove(filepath.Join(s.root, hash)) }
 
 // discard removes one build's folder, which is damaged.
@@ -188,10 +185,9 @@ func sign(folder string) error {
 	return os.WriteFile(filepath.Join(folder, manifestFile), content, 0o600)
 }
 
-// verify checks the code of hash against its manifest, and returns the sum of the
-// files' lengths. It finds the damage that disks and full file systems do, not an
-// attacker's: whoever can write the folder can run code anyway. The error is a
-// *notCompiled.
+// verify checks the code of hash against its manifest, and returns its length. It finds
+// damage by disks and full file systems, not by attackers: whoever can write the folder
+// can run code anyway. The error is a *notCompiled.
 func (s store) verify(hash string) (size int64, err error) {
 	folder := s.folder(hash)
 	content, err := os.ReadFile(filepath.Join(folder, manifestFile))

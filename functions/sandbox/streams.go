@@ -12,12 +12,11 @@ const (
 	stderr = "stderr"
 )
 
-// prefix is what a line takes in an activation's record beside its text. It
-// counts, or else empty lines would cost nothing.
+// prefix is what a line takes in an activation's record beside its text. It counts, so
+// that empty lines are not free.
 const prefix = int64(len("2006-01-02T15:04:05.000000000Z stdout: "))
 
-// logs keeps the lines of a call until they are too many. It is one
-// goroutine's.
+// logs collects the lines of a call up to a limit. It is one goroutine's.
 type logs struct {
 	limit int64
 	used  int64
@@ -58,8 +57,8 @@ func (l *logs) finished() []LogLine {
 	return l.lines
 }
 
-// lineWriter makes lines of what is written and gives each to take, without its
-// line feed. Of a line longer than longest only that much is kept.
+// lineWriter splits what is written into lines and passes each to take, without its line
+// feed and cut to longest.
 type lineWriter struct {
 	longest int64
 	take    func(line)
@@ -102,8 +101,8 @@ func (w *lineWriter) flush() {
 	}
 }
 
-// answers keeps the end of standard output, where the result is; the lines
-// before go to the logs.
+// answers holds the end of standard output, where the result is; the lines before it go
+// to the logs.
 type answers struct {
 	limit int64 // of the result
 	logs  *logs
@@ -111,8 +110,7 @@ type answers struct {
 	held  int64 // what lines take
 }
 
-// lineCost is what a line takes beside its text: a flood of empty ones must not
-// be free.
+// lineCost is what a line takes beside its text, so that a flood of empty ones is not free.
 const lineCost = 8
 
 func (a *answers) add(l line) {
@@ -130,14 +128,14 @@ func (a *answers) logFirst() {
 	a.logs.add(first.at, stdout, first.text)
 }
 
-// logAll gives all lines that are left to the logs.
+// logAll logs all lines that are left.
 func (a *answers) logAll() {
 	for len(a.lines) > 0 {
 		a.logFirst()
 	}
 }
 
-// capped keeps what is written up to limit, and counts the rest.
+// capped holds what is written up to limit, and counts the rest.
 type capped struct {
 	limit  int64
 	kept   []byte

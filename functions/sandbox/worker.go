@@ -34,7 +34,6 @@ func Worker(ctx context.Context, in io.Reader, out io.Writer) error {
 		modules: newModules(store{root: s.Folder, build: s.Build}, s.CodeMemory),
 		budget:  &budget{limit: s.Memory},
 		files:   max(16, min(256, files/max(1, s.Concurrency))),
-		cancels: map[uint64]context.CancelFunc{},
 	}
 	go w.returnMemory(ctx)
 	return w.serve(ctx)
@@ -47,8 +46,7 @@ type worker struct {
 	budget  *budget
 	files   int // that one call may have open
 
-	mu      sync.Mutex
-	cancels map[uint64]context.CancelFunc
+	cancels sync.Map // a context.CancelFunc by the number of each request
 }
 
 // serve returns nil when the pool closes its end.
@@ -76,9 +74,7 @@ func (w *worker) serve(ctx context.Context) error {
 func (w *worker) begin(ctx context.Context, m message) {
 	started := time.Now()
 	ctx, cancel := context.WithCancel(ctx)
-	w.mu.Lock()
-	w.cancels[m.ID] = cancel
-	w.mu.Unlock()
+	w.cancels.Store(m.ID, cancel)
 	go func() {
 		defer w.cancel(m.ID)
 		reply := w.carryOut(ctx, m)
@@ -104,12 +100,8 @@ func (w *worker) carryOut(ctx context.Context, m message) message {
 }
 
 func (w *worker) cancel(id uint64) {
-	w.mu.Lock()
-	cancel, found := w.cancels[id]
-	delete(w.cancels, id)
-	w.mu.Unlock()
-	if found {
-		cancel()
+	if cancel, found := w.cancels.LoadAndDelete(id); found {
+		cancel.(context.CancelFunc)()
 	}
 }
 
@@ -205,7 +197,7 @@ func (w *worker) returnMemory(ctx context.Context) {
 
 // overhead is how much memory the process holds beside its calls'; 0 if that is unknown.
 func (w *worker) overhead() int64 {
-	held, err := resident()
+	held, err := residentIn("/proc/self/statm")
 	if err != nil {
 		return 0
 	}

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"maps"
 	"sync"
 	"time"
 
@@ -57,7 +56,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
-// observe takes one activation that ended.
+// observe counts an activation that ended.
 func (m *metrics) observe(o openwhisk.Observation) {
 	m.mu.Lock()
 	defer m.mu.Unlock() // nothing is counted while series are dropped
@@ -84,7 +83,7 @@ func (m *metrics) observe(o openwhisk.Observation) {
 func (m *metrics) forget(idle time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for namespace, last := range maps.Clone(m.seen) {
+	for namespace, last := range m.seen {
 		if time.Since(last) >= idle {
 			m.drop(namespace)
 		}
@@ -95,9 +94,7 @@ func (m *metrics) forget(idle time.Duration) {
 func (m *metrics) ended(namespace string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, known := m.seen[namespace]; known {
-		m.drop(namespace)
-	}
+	m.drop(namespace)
 }
 
 func (m *metrics) drop(namespace string) {

@@ -16,22 +16,18 @@ import (
 // Options is what a runtime needs. Fields with a default may be zero; all others are
 // required.
 type Options struct {
-	// Store is the database that the runtimes share. It stays open when the runtime
-	// is closed.
+	// Store is the database that the runtimes share; closing the runtime does not close it.
 	Store *state.Store
-	// Sealer holds the keys that all runtimes of the database share.
+	// Sealer holds the keys that the runtimes share.
 	Sealer *state.Sealer
-	// APIHost is the URL by which applications and functions reach the
-	// runtimes, without a path.
+	// APIHost is the URL of the runtimes for applications and functions, without a path.
 	APIHost string
 	// CacheDir is the folder of compiled code, created if missing. Runtimes of one
 	// machine may share it; nobody else may write there.
 	CacheDir string
-	// WorkerCommand is the program, with its arguments, whose main function is
-	// sandbox.Worker.
+	// WorkerCommand is a program, with its arguments, that calls sandbox.Worker.
 	WorkerCommand []string
-	// Workers is how many of them run code; default: one for each
-	// processor, two at least.
+	// Workers is how many run code; default: one for each processor, two at least.
 	Workers int
 	// Activations is how many run at a time, of all namespaces together;
 	// default: 1000.
@@ -41,8 +37,7 @@ type Options struct {
 	MessageServers []string
 	// Grace is how long activations in progress may continue when the runtime
 	// ends; default: 10 s.
-	Grace time.Duration
-	// Registry takes the runtime's metrics.
+	Grace    time.Duration
 	Registry prometheus.Registerer
 	Logger   *slog.Logger
 }

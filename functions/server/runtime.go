@@ -23,7 +23,7 @@ type Runtime struct {
 	api     *openwhisk.API
 	feeds   *feed.Feeds
 	metrics *metrics
-	code    *collector
+	due     chan struct{} // for collect
 }
 
 // Open migrates the database, waiting for it up to ctx's deadline if there is one, and
@@ -32,7 +32,7 @@ func Open(ctx context.Context, o Options) (_ *Runtime, err error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	r := &Runtime{Options: o}
+	r := &Runtime{Options: o, due: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.Close())
@@ -51,7 +51,6 @@ func Open(ctx context.Context, o Options) (_ *Runtime, err error) {
 	if r.pool, err = sandbox.Open(ctx, sandbox.Options{Folder: folder, Command: o.WorkerCommand, Workers: o.Workers, Logger: o.Logger}); err != nil {
 		return nil, err
 	}
-	r.code = newCollector(r.Store, r.pool, o.Logger)
 	return r, r.assemble()
 }
 
@@ -106,7 +105,7 @@ func (r *Runtime) Run(ctx context.Context) error {
 	recording.Go(func() { r.api.Run(late) })
 	background.Go(func() { r.Store.Listen(ctx, r.Logger, r.notice) })
 	background.Go(func() { every(ctx, sweepEvery, nil, sweeper{r.Store, r.Logger}.run) })
-	background.Go(func() { every(ctx, collectEvery, r.code.due, r.code.run) })
+	background.Go(func() { every(ctx, collectEvery, r.due, r.collect) })
 	background.Go(func() { every(ctx, idle/10, nil, func(context.Context) { r.metrics.forget(idle) }) })
 	background.Go(func() { r.feeds.Run(ctx) })
 	background.Go(func() { r.prepare(ctx) })
@@ -134,7 +133,10 @@ func (r *Runtime) notice(n state.Notice) {
 		r.metrics.ended(n.Payload)
 	}
 	if n.Channel != state.FeedsChanged {
-		r.code.wake()
+		select {
+		case r.due <- struct{}{}:
+		default: // it is due already
+		}
 	}
 }
 

@@ -50,8 +50,7 @@ func Open(t testing.TB, database string) *Operator {
 	return &Operator{store, server.URL}
 }
 
-// Do makes a request of a path below the API's prefix; a body that is not a
-// string is sent as JSON, nil not at all.
+// Do makes a request of a path below the API's prefix. A body is a string, or sent as JSON.
 func (o *Operator) Do(t testing.TB, method, path string, body any) (status int, answer map[string]any) {
 	t.Helper()
 	text, ok := body.(string)
@@ -152,12 +151,4 @@ func (o *Operator) Rows(t testing.TB, namespace string) map[string]int {
 		}
 	}
 	return left
-}
-
-// Exec writes what a runtime would have written.
-func (o *Operator) Exec(t testing.TB, sql string, args ...any) {
-	t.Helper()
-	if _, err := o.Store.Pool.Exec(t.Context(), sql, args...); err != nil {
-		t.Fatal(err)
-	}
 }

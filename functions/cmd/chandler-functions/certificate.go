@@ -80,18 +80,17 @@ func (c *certificate) watch(ctx context.Context) {
 	if c == nil {
 		return
 	}
-	reload, warn := time.NewTicker(reloadEvery), time.NewTicker(warnEvery)
-	defer reload.Stop()
-	defer warn.Stop()
-	c.warn(ctx)
-	logged := ""
-	for {
+	tick := time.NewTicker(reloadEvery)
+	defer tick.Stop()
+	var warned time.Time
+	for logged := ""; ctx.Err() == nil; {
+		if time.Since(warned) >= warnEvery {
+			c.warn(ctx)
+			warned = time.Now()
+		}
 		select {
 		case <-ctx.Done():
-			return
-		case <-warn.C:
-			c.warn(ctx)
-		case <-reload.C:
+		case <-tick.C:
 			logged = c.reload(ctx, logged)
 		}
 	}
@@ -100,16 +99,16 @@ func (c *certificate) watch(ctx context.Context) {
 // reload returns the error that it logged, unless that is logged already.
 func (c *certificate) reload(ctx context.Context, logged string) string {
 	changed, err := c.load()
-	switch {
-	case err != nil:
-		if err.Error() != logged {
-			c.log.ErrorContext(ctx, "certificate not reloaded, the current one stays in use", "file", c.files.cert, "error", err.Error())
-		}
-		return err.Error()
-	case changed:
+	if changed {
 		c.log.InfoContext(ctx, "certificate reloaded", "file", c.files.cert)
 	}
-	return ""
+	if err == nil {
+		return ""
+	}
+	if err.Error() != logged {
+		c.log.ErrorContext(ctx, "certificate not reloaded, the current one stays in use", "file", c.files.cert, "error", err.Error())
+	}
+	return err.Error()
 }
 
 // warn logs that the certificate expires soon or has expired.

@@ -10,10 +10,8 @@ import (
 )
 
 const (
-	// probeEvery is how old an answer of /readyz may be.
 	probeEvery = 2 * time.Second
-	// probeTime is how long the database may take to answer.
-	probeTime = 3 * time.Second
+	probeTime  = 3 * time.Second // for the database to answer
 )
 
 // health is why the runtime is not ready, or empty. It is checked in the background, so

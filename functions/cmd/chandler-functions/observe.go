@@ -7,19 +7,17 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"net/url"
-	"sync"
 	"time"
 
 	"code.cloudfoundry.org/lager/v3"
 	"github.com/google/uuid"
-	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/time/rate"
 )
 
 // newLogger makes the one logger of the process.
@@ -101,7 +99,10 @@ func startTracing(ctx context.Context, endpoint string, log *slog.Logger) (stop 
 	}
 	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(about))
 	otel.SetTracerProvider(provider)
-	otel.SetErrorHandler(&spanErrors{log: log})
+	sometimes := &rate.Sometimes{Interval: time.Minute}
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		sometimes.Do(func() { log.Warn("spans could not be sent", "error", err.Error()) })
+	}))
 	return func() {
 		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()
@@ -109,32 +110,6 @@ func startTracing(ctx context.Context, endpoint string, log *slog.Logger) (stop 
 			log.WarnContext(limited, "the last spans could not be sent", "error", err.Error())
 		}
 	}, nil
-}
-
-// spanErrors logs that spans cannot be sent, once a minute at most.
-type spanErrors struct {
-	log  *slog.Logger
-	mu   sync.Mutex
-	last time.Time
-}
-
-// Handle implements otel.ErrorHandler.
-func (e *spanErrors) Handle(err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if time.Since(e.last) >= time.Minute {
-		e.last = time.Now()
-		e.log.Warn("spans could not be sent", "error", err.Error())
-	}
-}
-
-// tracedHandler begins a span for each request, which continues the client's trace
-// (W3C Trace Context). The handler names it.
-func tracedHandler(endpoint string, next http.Handler) http.Handler {
-	if endpoint == "" {
-		return next
-	}
-	return otelhttp.NewHandler(next, "request", otelhttp.WithPropagators(propagation.TraceContext{}))
 }
 
 // serveProfiles serves /debug/pprof/ at listen until ctx ends, if listen is not empty.

@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/propagation"
 
 	"github.com/chandler-broker/chandler/functions/admin"
 	"github.com/chandler-broker/chandler/functions/server"
@@ -32,13 +34,12 @@ type program struct {
 }
 
 const (
-	// grace is how long activations in progress may continue after SIGTERM. With
-	// what follows it stays below the 10 s that a supervisor gives.
+	// grace is how long activations in progress may continue after SIGTERM: less than
+	// the 10 s of supervisors.
 	grace = 6 * time.Second
 	// startTime is how long the database may take to start.
 	startTime = time.Minute
-	// thisProgram is this program as it was started (proc(5)), whether or not its
-	// file was replaced by an upgrade since.
+	// thisProgram is this program, even if an upgrade has replaced its file (proc(5)).
 	thisProgram = "/proc/self/exe"
 )
 
@@ -111,7 +112,10 @@ func (p *program) serve(ctx context.Context, out io.Writer) error {
 // apiRoutes are the API, and /readyz for load balancers: without reasons, because
 // applications can read it, too.
 func (p *program) apiRoutes() http.Handler {
-	api := tracedHandler(p.tracingEndpoint, p.runtime.Handler())
+	api := p.runtime.Handler()
+	if p.tracingEndpoint != "" { // spans continue the client's trace; the handler names them
+		api = otelhttp.NewHandler(api, "request", otelhttp.WithPropagators(propagation.TraceContext{}))
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path != "/readyz" {
 			api.ServeHTTP(w, req)

@@ -141,29 +141,14 @@ func excerpt(text string) string {
 	return strings.TrimSpace(strings.ToValidUTF8(text[:min(len(text), 300)], ""))
 }
 
-// The bodies and answers that the backend uses (functions/admin/openapi.yaml).
+// The bodies that the backend sends (functions/admin/openapi.yaml).
 type (
 	namespace struct {
 		Limits limits  `json:"limits"`
 		Mounts []mount `json:"mounts"`
 	}
 	mount struct {
-		Instance string `json:"instance"`
-		Path     string `json:"path"`
-		Folder   string `json:"folder"`
-		ReadOnly bool   `json:"read_only"`
-	}
-	newKey struct {
-		ID   string `json:"id"`
-		Key  string `json:"key"`
-		Role string `json:"role"`
-	}
-	waiting struct {
-		Waiting      string `json:"waiting"`
-		RetryAfterMs int64  `json:"retry_after_ms"`
-	}
-	page struct {
-		Namespaces, Keys []struct{ Name, Namespace, ID string }
-		Next             string
+		Mount
+		Folder string `json:"folder"`
 	}
 )

@@ -67,7 +67,10 @@ func (b *backend) put(ctx context.Context, inst instance) error {
 // removes what feeds have on message servers, and then deletes everything in
 // batches, which takes several calls.
 func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, InstanceParams]) (done services.DeprovisionResult, err error) {
-	var left waiting
+	var left struct {
+		Waiting      string
+		RetryAfterMs int64 `json:"retry_after_ms"`
+	}
 	if err := b.api.call(ctx, http.MethodDelete, namespacePath(r.Instance), nil, &left); err != nil {
 		return done, failed("delete the namespace", err)
 	}
@@ -80,7 +83,7 @@ func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest
 // Bind implements services.Backend.
 func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, InstanceParams, BindingParams]) (services.BindResult, error) {
 	key := deriveKey(r.Binding.Seed)
-	body := newKey{key.uuid.String(), key.key.Reveal(), r.Binding.Params.Role}
+	body := map[string]string{"id": key.uuid.String(), "key": key.key.Reveal(), "role": r.Binding.Params.Role}
 	if err := b.api.call(ctx, http.MethodPut, keyPath(r.Instance, r.Binding), body, nil); err != nil {
 		return services.BindResult{}, failed("write the key", err)
 	}
@@ -93,6 +96,49 @@ func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, Ins
 	err := b.api.call(ctx, http.MethodDelete, keyPath(r.Instance, r.Binding), nil, nil)
 	return services.UnbindResult{}, failed("delete the key", err)
 }
+
+// credentials are what a binding's application reads.
+func (b *backend) credentials(namespace string, k accessKey) services.Credentials {
+	host := url.URL{Scheme: b.host.Scheme, Host: b.host.Host}
+	uri := url.URL{
+		Scheme: host.Scheme, Host: host.Host, Path: "/api/v1/namespaces/" + namespace,
+		User: url.UserPassword(k.uuid.String(), k.key.Reveal()),
+	}
+	return b.server.Credentials(credentialType, "tcp", map[string]any{
+		"uri": uri.String(), "api_host": host.String(), "namespace": namespace, "auth": k.auth(),
+	})
+}
+
+// List implements services.Lister.
+func (b *backend) List(ctx context.Context) (found []services.Resource, err error) {
+	for _, what := range []string{"namespaces", "keys"} {
+		for after := ""; ; {
+			var p struct {
+				Namespaces, Keys []struct{ Name, Namespace, ID string }
+				Next             string
+			}
+			query := url.Values{"limit": {"1000"}, "after": {after}}
+			if err := b.api.call(ctx, http.MethodGet, what+"?"+query.Encode(), nil, &p); err != nil {
+				return nil, fmt.Errorf("list the %s: %w", what, err)
+			}
+			for _, n := range p.Namespaces {
+				found = append(found, services.Resource{Instance: n.Name, Name: namespaceResource(n.Name)})
+			}
+			for _, k := range p.Keys {
+				found = append(found, services.Resource{Instance: k.Namespace, Binding: k.Name, Name: "key " + k.ID})
+			}
+			if after = p.Next; after == "" {
+				break
+			}
+		}
+	}
+	return found, nil
+}
+
+// ResourceName implements services.Namer.
+func (b *backend) ResourceName(inst instance) string { return namespaceResource(inst.Name) }
+
+func namespaceResource(name string) string { return "namespace " + name }
 
 func namespacePath(inst instance) string { return "namespaces/" + inst.Name }
 

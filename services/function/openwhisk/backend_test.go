@@ -112,7 +112,7 @@ func TestMounts(t *testing.T) {
 	if err := b.api.call(ctx, http.MethodGet, namespacePath(inst), nil, &stored); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]mount{{"fs", "/photos", folder, true}}, stored.Mounts); diff != "" {
+	if diff := cmp.Diff([]mount{{Mount{"fs", "/photos", true}, folder}}, stored.Mounts); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -12,20 +12,17 @@ import (
 
 // Config is the backend's own configuration: the runtimes of one database.
 type Config struct {
-	// AdminURL is where the runtimes serve the administration API: one URL, or
-	// several separated by commas.
+	// AdminURL is the runtimes' administration API: one URL, or several separated by commas.
 	AdminURL string `json:"admin_url"`
 	// Token is one of the runtimes' FUNCTIONS_ADMIN_TOKEN.
 	Token services.Secret `json:"token"`
-	// CertificateFile and KeyFile are a client certificate that the runtimes
-	// accept, in place of Token or beside it.
+	// CertificateFile and KeyFile are a client certificate that the runtimes accept.
 	CertificateFile string `json:"certificate_file"`
 	KeyFile         string `json:"key_file"`
 	// AdminCAFile is the PEM of the authority that signed the certificate at
 	// AdminURL; default: CA.
 	AdminCAFile string `json:"admin_ca_file"`
-	// APIHost is the URL by which applications reach the runtimes, without a
-	// path.
+	// APIHost is the URL of the runtimes for applications, without a path.
 	APIHost string `json:"api_host"`
 	// CA or CAFile is the PEM of the authority that signed the certificate at
 	// APIHost, handed out with the credentials.

@@ -35,8 +35,7 @@ type session struct {
 	namespaces, user, key string
 }
 
-// sessionPatience bounds what a session waits for an answer: a blocking call is
-// answered within a minute.
+// sessionPatience is longer than a blocking call, which is answered within a minute.
 const sessionPatience = 70 * time.Second
 
 // call makes a request of a path below the API's namespaces, and decodes its answer.

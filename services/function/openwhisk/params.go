@@ -64,7 +64,7 @@ func mounts(inst instance) ([]mount, error) {
 		if !ok {
 			return nil, services.Rejected("mounts[%d].instance: there is no file system of this identifier that can be mounted here", i)
 		}
-		all = append(all, mount{m.Instance, m.Path, directory, m.ReadOnly})
+		all = append(all, mount{m, directory})
 	}
 	return all, nil
 }

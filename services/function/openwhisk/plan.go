@@ -19,8 +19,7 @@ type Plan struct {
 	Logs    services.Size     `json:"logs"`
 	// Code is how large an action's code may be.
 	Code services.Size `json:"code"`
-	// Payload is how large the parameters of an activation may be, and its
-	// result.
+	// Payload is how large parameters, and a result, may be.
 	Payload services.Size `json:"payload"`
 
 	// Concurrency is how many activations of a namespace run at a time.
@@ -41,8 +40,8 @@ type Plan struct {
 	Retention         services.Duration `json:"retention"`
 	ActivationStorage services.Size     `json:"activation_storage"`
 
-	// MessageAttempts is how often a message of a feed is delivered before it
-	// is a dead letter, DeadLetters how many of those a trigger keeps.
+	// MessageAttempts is how often a message of a feed is delivered before it is a dead
+	// letter, DeadLetters how many of those a trigger retains.
 	MessageAttempts int64 `json:"message_attempts"`
 	DeadLetters     int64 `json:"dead_letters"`
 }
