@@ -59,9 +59,9 @@ func TestDocument(t *testing.T) {
 	}
 }
 
-// held serves an operator's API and holds all exchanges to the document: what it
-// accepts is valid, and every answer is one of those that it describes.
-func held(t *testing.T) *admintest.Operator {
+// openValidated serves an operator's API, and validates all exchanges against the document:
+// accepted requests are valid, and every answer is described.
+func openValidated(t *testing.T) *admintest.Operator {
 	t.Helper()
 	o := admintest.Open(t, embeddedtest.Database(t))
 	doc := document(t)
@@ -115,7 +115,7 @@ func held(t *testing.T) *admintest.Operator {
 
 // Namespaces and keys are made, changed, read, listed and deleted; again is harmless.
 func TestLifecycle(t *testing.T) {
-	o := held(t)
+	o := openValidated(t)
 	o.Expect(t, 200, "GET", "ready", nil)
 	o.Expect(t, 404, "GET", "namespaces/a", nil)
 	limits, folder := admintest.Limits(), t.TempDir()
@@ -153,9 +153,9 @@ func TestLifecycle(t *testing.T) {
 	}
 }
 
-// Pages end where the next one begins, whatever their length.
+// Each page begins where the last one ended, whatever their length.
 func TestPages(t *testing.T) {
-	o := held(t)
+	o := openValidated(t)
 	want := []string{"a", "b", "c", "d"}
 	for _, name := range want {
 		o.Namespace(t, name, admintest.Limits())
@@ -180,9 +180,9 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// What breaks a rule is refused with the field and the rule, and changes nothing.
+// A request that breaks a rule is refused with the field and the rule, and changes nothing.
 func TestRules(t *testing.T) {
-	o := held(t)
+	o := openValidated(t)
 	o.Namespace(t, space, admintest.Limits())
 	with := func(change func(limits object)) object {
 		body := admintest.Body(admintest.Limits())
@@ -210,7 +210,7 @@ func TestRules(t *testing.T) {
 		fault        string
 	}{
 		"a name":                   {"PUT", "namespaces/whisk.system", mounted(), 400, "namespace: must be"},
-		"a name of one's own":      {"PUT", "namespaces/_", mounted(), 400, "namespace: must be"},
+		"the default namespace":    {"PUT", "namespaces/_", mounted(), 400, "namespace: must be"},
 		"a key's name":             {"PUT", "namespaces/space/keys/K", newKey(), 400, "key: must be"},
 		"no body":                  {"PUT", "namespaces/space", "", 400, "body"},
 		"no object":                {"PUT", "namespaces/space", "[]", 400, "body: must be an object"},
@@ -233,18 +233,18 @@ func TestRules(t *testing.T) {
 		"a mount upwards":          {"PUT", "namespaces/space", mounted(admintest.Mount{Instance: "i", Path: "/a/../b", Folder: folder}), 400, "mounts[0].path: must be"},
 		"a mount in another": {"PUT", "namespaces/space", mounted(admintest.Mount{Instance: "i", Path: "/a", Folder: folder}, admintest.Mount{Instance: "j", Path: "/a/b", Folder: folder}), 400,
 			"mounts[1].path: another mount"},
-		"a folder that is missing":  {"PUT", "namespaces/space", mounted(admintest.Mount{Instance: "i", Path: "/a", Folder: folder + "/missing"}), 400, "mounts[0].folder: lstat"},
-		"a folder that is a link":   {"PUT", "namespaces/space", mounted(admintest.Mount{Instance: "i", Path: "/a", Folder: link}), 400, "mounts[0].folder: " + link + " is not a directory"},
-		"a relative folder":         {"PUT", "namespaces/space", mounted(admintest.Mount{Instance: "i", Path: "/a", Folder: "x"}), 400, "mounts[0].folder: must be"},
-		"an id":                     {"PUT", "namespaces/space/keys/k", keyWith("id", "x"), 400, "id: must be a UUID"},
-		"a short key":               {"PUT", "namespaces/space/keys/k", keyWith("key", "hunter2"), 400, "key: must be 32 to 128"},
-		"a role":                    {"PUT", "namespaces/space/keys/k", keyWith("role", "admin"), 400, "role: must be"},
-		"a role that is a number":   {"PUT", "namespaces/space/keys/k", keyWith("role", 1), 400, "role: must be a text"},
-		"a page of none":            {"GET", "keys?limit=0", nil, 400, "limit: must be"},
-		"a page of too many":        {"GET", "namespaces?limit=1001", nil, 400, "limit: must be"},
-		"an unknown parameter":      {"GET", "namespaces?page=2", nil, 400, "page: unknown parameter"},
-		"a route that is none":      {"GET", "users", nil, 404, "GET /admin/v1/users: no such endpoint"},
-		"a method that is not used": {"POST", "namespaces", object{}, 404, "POST /admin/v1/namespaces: no such endpoint"},
+		"a folder that is missing": {"PUT", "namespaces/space", mounted(admintest.Mount{Instance: "i", Path: "/a", Folder: folder + "/missing"}), 400, "mounts[0].folder: lstat"},
+		"a folder that is a link":  {"PUT", "namespaces/space", mounted(admintest.Mount{Instance: "i", Path: "/a", Folder: link}), 400, "mounts[0].folder: " + link + " is not a directory"},
+		"a relative folder":        {"PUT", "namespaces/space", mounted(admintest.Mount{Instance: "i", Path: "/a", Folder: "x"}), 400, "mounts[0].folder: must be"},
+		"an id":                    {"PUT", "namespaces/space/keys/k", keyWith("id", "x"), 400, "id: must be a UUID"},
+		"a short key":              {"PUT", "namespaces/space/keys/k", keyWith("key", "hunter2"), 400, "key: must be 32 to 128"},
+		"a role":                   {"PUT", "namespaces/space/keys/k", keyWith("role", "admin"), 400, "role: must be"},
+		"a role that is a number":  {"PUT", "namespaces/space/keys/k", keyWith("role", 1), 400, "role: must be a text"},
+		"an empty page":            {"GET", "keys?limit=0", nil, 400, "limit: must be"},
+		"a page that is too long":  {"GET", "namespaces?limit=1001", nil, 400, "limit: must be"},
+		"an unknown parameter":     {"GET", "namespaces?page=2", nil, 400, "page: unknown parameter"},
+		"an unknown route":         {"GET", "users", nil, 404, "GET /admin/v1/users: no such endpoint"},
+		"an unknown method":        {"POST", "namespaces", object{}, 404, "POST /admin/v1/namespaces: no such endpoint"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			answer := o.Expect(t, test.status, test.method, test.path, test.body)
@@ -306,7 +306,7 @@ func TestMountsAreIdentified(t *testing.T) {
 	}
 }
 
-// Nobody without a token learns anything or changes anything.
+// A caller without a token learns and changes nothing.
 func TestAuthentication(t *testing.T) {
 	o := open(t)
 	for name, headers := range map[string][]string{

@@ -140,8 +140,8 @@ func TestDeletionOfMuch(t *testing.T) {
 	}
 }
 
-// A runtime that hangs in the middle of a change of a namespace holds up nobody but
-// that namespace's own, and says so.
+// A runtime that hangs in the middle of a change of a namespace delays only changes of that
+// namespace, which report it.
 func TestHeldNamespace(t *testing.T) {
 	o, ctx := open(t), t.Context()
 	o.Namespace(t, space, admintest.Limits())

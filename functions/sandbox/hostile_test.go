@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// What a guest does to harm others; each must end with its own activation.
+// What a guest does to harm others ends with its own activation.
 func TestHostileGuests(t *testing.T) {
 	p := open(t, func(o *Options) { o.Workers = 1 })
 	guest := guestCode(t, "guest")
@@ -232,9 +232,9 @@ func TestCrowd(t *testing.T) {
 		}
 	}
 	if crowded == 0 {
-		t.Error("all found room where there was none")
+		t.Error("all got memory that does not exist")
 	}
-	t.Logf("%d of %d found no room", crowded, len(outcomes))
+	t.Logf("%d of %d were refused memory", crowded, len(outcomes))
 	if o := run(t, p, guest, fields{"do": "allocate", "bytes": 100 << 20}); o.Status != Success {
 		t.Errorf("afterwards: %s: %s", o.Status, o.Result)
 	}

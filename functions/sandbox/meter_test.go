@@ -53,8 +53,8 @@ func TestRefusedModules(t *testing.T) {
 	}
 }
 
-// That metering counts is what the tests of hostile guests show, that it changes
-// no results all others do.
+// The tests of hostile guests show that metering counts, and all others that it changes no
+// results.
 func TestMeteringKeepsWhatItMust(t *testing.T) {
 	name := append(text("name"), 1, 0)
 	for what, test := range map[string]struct {
@@ -74,7 +74,8 @@ func TestMeteringKeepsWhatItMust(t *testing.T) {
 	}
 }
 
-// TestHardToCompile: what takes too much is the user's fault, and harms nobody.
+// TestHardToCompile: a module that takes too much to compile is refused, and affects nothing
+// else.
 func TestHardToCompile(t *testing.T) {
 	if raceDetector {
 		t.Skip("the race detector takes more memory than the limits of this test")

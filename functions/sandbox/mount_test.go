@@ -123,8 +123,7 @@ func TestMounts(t *testing.T) {
 	}
 }
 
-// TestMountsHoldLinksIn has somebody else, with more rights, put links into the
-// folder.
+// TestMountsHoldLinksIn has another program, with more rights, put links into the folder.
 func TestMountsHoldLinksIn(t *testing.T) {
 	n := newTenant(t)
 	in := func(name string) string { return filepath.Join(n.data, name) }
@@ -209,7 +208,7 @@ func TestIdentityIsTheSameAfterChanges(t *testing.T) {
 	}
 	must(t, os.RemoveAll(moved))
 	if _, err := IdentityOf(folder); err == nil {
-		t.Error("a folder that is not there has an identity")
+		t.Error("a missing folder has an identity")
 	}
 	for name, other := range map[string]Identity{
 		"another inode":        {Device: before.Device, Inode: before.Inode + 1, Born: before.Born},
@@ -224,8 +223,8 @@ func TestIdentityIsTheSameAfterChanges(t *testing.T) {
 	}
 }
 
-// TestFilesAreTheFoldersOwners: who serves the folder otherwise can work with
-// what a call made.
+// TestFilesAreTheFoldersOwners: other programs of the folder's owner can use what a call
+// created.
 func TestFilesAreTheFoldersOwners(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only the administrator gives files away")

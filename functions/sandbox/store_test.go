@@ -79,7 +79,7 @@ func TestDamagedCode(t *testing.T) {
 				t.Errorf("%d loads, %s: %s", loads-before, o.Status, o.Result)
 			}
 			if o := reopened(t, folder, code); loads != before+1 || o.Status != DeveloperError {
-				t.Errorf("mended: %d loads, %s: %s", loads-before, o.Status, o.Result)
+				t.Errorf("repaired: %d loads, %s: %s", loads-before, o.Status, o.Result)
 			}
 		})
 	}
@@ -116,7 +116,7 @@ func TestForget(t *testing.T) {
 	}
 }
 
-// TestForgetWhileRunning: a call goes on with code that is forgotten.
+// TestForgetWhileRunning: a call continues with code that is forgotten.
 func TestForgetWhileRunning(t *testing.T) {
 	p := open(t, ownFolder(t))
 	code := script(`function main() { return new Promise((d) => setTimeout(() => d({done: true}), 500)) }`)
@@ -179,7 +179,7 @@ func TestLeftoversOfCompilations(t *testing.T) {
 	}
 }
 
-// TestUnloading: code that was not used for a while makes room for other.
+// TestUnloading: unused code is unloaded for other code.
 func TestUnloading(t *testing.T) {
 	p := open(t, func(o *Options) { o.Workers, o.CodeMemory = 1, 1 })
 	a, b := script(`function main() { return {a: 1} }`), script(`function main() { return {b: 1} }`)

@@ -69,8 +69,7 @@ func TestWorkerThatEnds(t *testing.T) {
 	}
 }
 
-// A worker that is killed while it checks one's script is another's fault: the
-// script is checked again.
+// A script whose worker is killed while it checks the script is checked again.
 func TestWorkerEndsDuringPrepare(t *testing.T) {
 	p := open(t, func(o *Options) { o.Workers = 1 })
 	must(t, p.Prepare(t.Context(), script("function main() { return 0 }"))) // the engine is there

@@ -13,10 +13,10 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// A database that dies and comes back is not the caller's fault, nor the runtime's:
-// what cannot be answered is answered 503, and everything goes on by itself.
+// While the database is down, requests that need it are answered 503. Afterwards everything
+// continues by itself.
 func TestDatabaseComesAndGoes(t *testing.T) {
-	embeddedtest.Postgres(t) // skips where there is none
+	embeddedtest.Postgres(t) // skips if PostgreSQL is not installed
 	database, err := embedded.StartPostgres(t.Context(), embedded.Options{Dir: t.TempDir(), NoSync: true})
 	if err != nil {
 		t.Fatal(err)

@@ -39,7 +39,7 @@ func TestAlarmOverTheAPI(t *testing.T) {
 		"lifecycleEvent": "CREATE", "triggerName": "/_/later", "authKey": a.user + ":" + a.password, "date": time.Now().Add(time.Hour).UnixMilli(),
 	})
 	if left := operator.Rows(t, space); left["feeds"] == 0 {
-		t.Errorf("there is no feed: %v", left)
+		t.Errorf("no feed was created: %v", left)
 	}
 	eventually(t, "the namespace and its feeds are gone", func() bool {
 		status, _ := operator.Do(t, "DELETE", "namespaces/"+space, nil)

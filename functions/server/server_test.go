@@ -95,7 +95,7 @@ func (s *testServer) start(t testing.TB) {
 	})
 }
 
-// compiled says whether the compilation of a code is kept.
+// compiled says whether the compiled form of a code is stored.
 func (s *testServer) compiled(t *testing.T, code string) bool {
 	t.Helper()
 	_, err := os.Stat(filepath.Join(s.cache, fmt.Sprintf("%x", sha256.Sum256([]byte(code)))))
@@ -145,7 +145,7 @@ func (s *testServer) address(t testing.TB) string {
 	return u.Host
 }
 
-// application calls the API as whoever has the credentials.
+// application calls the API with credentials.
 type application struct {
 	host, user, password, namespace string
 	client                          *http.Client

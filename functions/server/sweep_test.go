@@ -54,7 +54,7 @@ func activation(t *testing.T, s *state.Store, namespace, name string, age time.D
 		namespace, name, age.Seconds(), bytes)
 }
 
-func kept(t *testing.T, s *state.Store) []string {
+func retained(t *testing.T, s *state.Store) []string {
 	t.Helper()
 	rows, err := s.Pool.Query(t.Context(), "select namespace || ' ' || name from activations order by 1")
 	if err != nil {
@@ -83,7 +83,7 @@ func TestSweep(t *testing.T) {
 	namespace(t, s, "b", state.Limits{RetentionSeconds: 36000, ActivationBytes: 10 * mb})
 	activation(t, s, "a", "fresh", hour/2, 1)
 	activation(t, s, "a", "old", 2*hour, 1)
-	activation(t, s, "b", "old but kept", 2*hour, mb)
+	activation(t, s, "b", "old but retained", 2*hour, mb)
 	activation(t, s, "b", "small and newest", 0, 1)
 	activation(t, s, "b", "large and new", time.Minute, 9*mb)
 	activation(t, s, "b", "too much", hour, mb)
@@ -95,7 +95,7 @@ func TestSweep(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := []string{"a fresh", "a running", "b large and new", "b small and newest"}
-		if diff := cmp.Diff(want, kept(t, s)); diff != "" {
+		if diff := cmp.Diff(want, retained(t, s)); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	}
@@ -112,7 +112,7 @@ func TestSweepManyNamespaces(t *testing.T) {
 	if err := (sweeper{s, discard()}).sweep(t.Context(), time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{fmt.Sprint("n", sweptAtOnce, " fresh")}, kept(t, s)); diff != "" {
+	if diff := cmp.Diff([]string{fmt.Sprint("n", sweptAtOnce, " fresh")}, retained(t, s)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -130,20 +130,20 @@ func TestSweepAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	sweeper := sweeper{s, discard()}
-	if err := sweeper.sweep(t.Context(), time.Hour); err != nil || len(kept(t, s)) != 1 {
-		t.Errorf("beside another runtime: %v, %v", kept(t, s), err)
+	if err := sweeper.sweep(t.Context(), time.Hour); err != nil || len(retained(t, s)) != 1 {
+		t.Errorf("beside another runtime: %v, %v", retained(t, s), err)
 	}
 	if _, err := other.Exec(t.Context(), "select pg_advisory_unlock($1)", sweepLock); err != nil {
 		t.Fatal(err)
 	}
 	other.Release()
 	for range 2 {
-		if err := sweeper.sweep(t.Context(), time.Hour); err != nil || len(kept(t, s)) != 0 {
-			t.Errorf("alone: %v, %v", kept(t, s), err)
+		if err := sweeper.sweep(t.Context(), time.Hour); err != nil || len(retained(t, s)) != 0 {
+			t.Errorf("alone: %v, %v", retained(t, s), err)
 		}
 	}
 	var locks int
 	if err := s.Pool.QueryRow(t.Context(), "select count(*) from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())").Scan(&locks); err != nil || locks != 0 {
-		t.Errorf("locks kept: %d, %v", locks, err)
+		t.Errorf("locks still held: %d, %v", locks, err)
 	}
 }

@@ -69,7 +69,7 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// All that is wrong is told together, and no secret.
+// All faults are reported together, without secrets.
 func TestSettingsFaults(t *testing.T) {
 	_, err := readSettings(lookupIn(map[string]string{
 		"FUNCTIONS_KEY": "hunter2", "FUNCTIONS_LISTEN": "9000", "FUNCTIONS_API_HOST": "http://u:hunter2@h", "FUNCTIONS_WORKERS": "0",
@@ -84,12 +84,12 @@ func TestSettingsFaults(t *testing.T) {
 		"FUNCTIONS_TLS_CERT and FUNCTIONS_TLS_KEY must be set together", "line 1: must have 20 characters", "CHANDLER_LOG_LEVEL must be",
 	} {
 		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%q is not told: %v", want, err)
+			t.Errorf("%q is not reported: %v", want, err)
 		}
 	}
 	_, err = readSettings(lookupIn(map[string]string{"FUNCTIONS_KEY_FILE": "/none.key", "FUNCTIONS_DATABASE_URL": "x"}))
 	if err == nil || !strings.Contains(err.Error(), "FUNCTIONS_KEY_FILE: open /none.key") {
-		t.Errorf("a key file that is not there: %v", err)
+		t.Errorf("a missing key file: %v", err)
 	}
 }
 
@@ -140,7 +140,7 @@ func get(t *testing.T, url string) (int, string) {
 	return response.StatusCode, string(body)
 }
 
-// serving serves with more in the environment than it takes, until stop.
+// serving serves with more variables in the environment than the required ones, until stop.
 func serving(t *testing.T, more map[string]string) (f *program, environment map[string]string, stop func()) {
 	t.Helper()
 	environment = map[string]string{
@@ -188,8 +188,8 @@ func serving(t *testing.T, more map[string]string) (f *program, environment map[
 const doesNothing = "\x00asm\x01\x00\x00\x00" + "\x01\x04\x01\x60\x00\x00" + "\x03\x02\x01\x00" + "\x05\x03\x01\x00\x01" +
 	"\x07\x13\x02\x06_start\x00\x00\x06memory\x02\x00" + "\x0a\x04\x01\x02\x00\x0b"
 
-// A call can be followed from the client to the activation; neither its parameters
-// nor the key are told.
+// A call can be traced from the client to the activation. Spans contain neither its
+// parameters nor the key.
 func TestTraces(t *testing.T) {
 	sink := &spans{}
 	collect := httptest.NewServer(sink)
@@ -229,11 +229,11 @@ func TestTraces(t *testing.T) {
 	}
 	for _, secret := range []string{"a card's number", password} {
 		if strings.Contains(sink.text, secret) {
-			t.Errorf("the spans tell %q", secret)
+			t.Errorf("the spans contain %q", secret)
 		}
 	}
 	if !strings.Contains(sink.text, "chandler-functions") || !strings.Contains(sink.text, "faas.invocation_id") {
-		t.Error("spans do not say what they are of")
+		t.Error("the spans name neither the service nor the activation")
 	}
 }
 
@@ -275,8 +275,8 @@ func (s *spans) edges(trace string) (edges []string) {
 	return edges
 }
 
-// A runtime serves the API on one port and what is the operator's on another, and
-// ends when it is told to.
+// A runtime serves the API on one port and the operator's pages on another, until its
+// context ends.
 func TestServe(t *testing.T) {
 	const token = "a-token-of-the-operator"
 	f, environment, stop := serving(t, map[string]string{"FUNCTIONS_ADMIN_TOKEN": token})
@@ -318,7 +318,7 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// Without tokens and authorities there is no administration API.
+// Without tokens and authorities the administration API is off.
 func TestNoAdministrators(t *testing.T) {
 	_, environment, stop := serving(t, nil)
 	if status, _ := get(t, "http://"+environment["FUNCTIONS_ADMIN_LISTEN"]+"/admin/v1/ready"); status != http.StatusNotFound {

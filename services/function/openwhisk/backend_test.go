@@ -48,7 +48,7 @@ func TestAnswers(t *testing.T) {
 		check  func(error) bool
 	}{
 		{"done", 204, "", func(err error) bool { return err == nil }},
-		{"going on", 202, `{"waiting": "the rules are being deleted", "retry_after_ms": 200}`, func(err error) bool {
+		{"in progress", 202, `{"waiting": "the rules are being deleted", "retry_after_ms": 200}`, func(err error) bool {
 			later, ok := errors.AsType[*services.NotYetError](err)
 			return ok && later.Note == "the rules are being deleted" && later.After == 200*time.Millisecond
 		}},
@@ -84,8 +84,8 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// Only mounts that the engine found reach the runtime; that a directory is missing
-// there is not the user's fault.
+// Only mounts that the engine found reach the runtime. A directory that is missing there is
+// not the user's fault.
 func TestMounts(t *testing.T) {
 	server := newServer(t)
 	b, ctx := server.open(t), t.Context()
@@ -95,12 +95,12 @@ func TestMounts(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if message, rejected := services.IsRejected(servicetest.Once(b).Provision(ctx, inst)); !rejected || !strings.HasPrefix(message, "mounts[0].instance: ") {
-		t.Errorf("a file system that is not there: %q", message)
+		t.Errorf("a missing file system: %q", message)
 	}
 	inst.Directories = map[string]string{"fs": folder}
 	err := servicetest.Once(b).Provision(ctx, inst)
 	if _, rejected := services.IsRejected(err); err == nil || rejected || !strings.Contains(err.Error(), "mounts[0].folder: ") {
-		t.Errorf("a folder that is not there: %v", err)
+		t.Errorf("a missing folder: %v", err)
 	}
 	if err := os.Mkdir(folder, 0o755); err != nil {
 		t.Fatal(err)

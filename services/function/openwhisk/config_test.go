@@ -66,7 +66,7 @@ func TestHostOfAPI(t *testing.T) {
 	}
 }
 
-// A file that is no authority's certificate is found at the start.
+// A file that holds no certificate is reported at the start.
 func TestAuthorityOfFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ca.pem")
 	open := func() error {
@@ -77,13 +77,13 @@ func TestAuthorityOfFile(t *testing.T) {
 		return err
 	}
 	if err := open(); err == nil || !strings.Contains(err.Error(), "ca_file") {
-		t.Errorf("a file that is not there: %v", err)
+		t.Errorf("a missing file: %v", err)
 	}
 	if err := os.WriteFile(file, []byte("no certificate"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := open(); err == nil || err.Error() != "ca_file: "+file+" is not a certificate in PEM" {
-		t.Errorf("a file that is none: %v", err)
+		t.Errorf("a file without certificates: %v", err)
 	}
 }
 

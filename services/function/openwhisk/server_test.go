@@ -72,7 +72,7 @@ func (s *testServer) openAt(t testing.TB, address string) *backend {
 	return b
 }
 
-// application calls the API as whoever has the credentials.
+// application calls the API with credentials.
 type application struct {
 	host, user, password, namespace string
 	client                          *http.Client
@@ -143,6 +143,6 @@ func javascript(code string) object {
 
 const (
 	hello = `function main(params) { return { greeting: "hello " + (params.name || "you") }; }`
-	// spin runs for so long as it is told.
+	// spin runs for so many milliseconds.
 	spin = `function main(params) { const end = Date.now() + (params.ms || 0); while (Date.now() < end) {} return { spun: true }; }`
 )

@@ -29,14 +29,14 @@ func TestSuite(t *testing.T) {
 		ReadOnly:   raw(`{"role": "invoke"}`),
 		Invalid: servicetest.Invalid{
 			Create: map[string]json.RawMessage{
-				"a binding's parameter":       raw(`{"role": "invoke"}`),
-				"mounts that are no list":     raw(`{"mounts": {}}`),
-				"a mount that is no object":   raw(`{"mounts": ["/a"]}`),
-				"a mount without an instance": raw(`{"mounts": [{"path": "/a"}]}`),
-				"a mount without a path":      raw(`{"mounts": [{"instance": "i"}]}`),
-				"a mount of the root":         raw(`{"mounts": [{"instance": "i", "path": "/"}]}`),
-				"a mount upwards":             raw(`{"mounts": [{"instance": "i", "path": "/a/../../etc"}]}`),
-				"a mount of a folder":         raw(`{"mounts": [{"folder": "/etc", "path": "/a"}]}`),
+				"a binding's parameter":         raw(`{"role": "invoke"}`),
+				"mounts that are not a list":    raw(`{"mounts": {}}`),
+				"a mount that is not an object": raw(`{"mounts": ["/a"]}`),
+				"a mount without an instance":   raw(`{"mounts": [{"path": "/a"}]}`),
+				"a mount without a path":        raw(`{"mounts": [{"instance": "i"}]}`),
+				"a mount of the root":           raw(`{"mounts": [{"instance": "i", "path": "/"}]}`),
+				"a mount upwards":               raw(`{"mounts": [{"instance": "i", "path": "/a/../../etc"}]}`),
+				"a mount of a folder":           raw(`{"mounts": [{"folder": "/etc", "path": "/a"}]}`),
 			},
 			Update: map[string]json.RawMessage{"a mount of the root": raw(`{"mounts": [{"instance": "i", "path": "/"}]}`)},
 			Bind: map[string]json.RawMessage{
@@ -44,7 +44,7 @@ func TestSuite(t *testing.T) {
 				"an empty role":        raw(`{"role": ""}`),
 				"roles as a list":      raw(`{"role": ["invoke"]}`),
 				"a role in upper case": raw(`{"role": "INVOKE"}`),
-				"a key of one's own":   raw(`{"key": "123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP"}`),
+				"the user's own key":   raw(`{"key": "123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP"}`),
 			},
 		},
 		Reach:  reach,
@@ -53,7 +53,7 @@ func TestSuite(t *testing.T) {
 	})
 }
 
-// leftOf lists the tables that still speak of the namespace or a binding.
+// leftOf lists the tables that still hold rows of the namespace or a binding.
 func (s *testServer) leftOf(ctx context.Context, instance string, bindings []string) (left []string, err error) {
 	conn, err := pgx.Connect(ctx, s.database)
 	if err != nil {
@@ -89,11 +89,11 @@ func (s *testServer) leftOf(ctx context.Context, instance string, bindings []str
 	return left, nil
 }
 
-// reach tries to get at another tenant's namespace with a key of one's own.
+// reach tries to get at another tenant's namespace with the user's own key.
 func reach(t *testing.T, mine, theirs map[string]any) {
 	a, b := newApplication(t, mine), newApplication(t, theirs)
 	b.expect(t, 200, "PUT", b.own("/actions/secret?overwrite=true"), javascript(hello))
-	b.expect(t, 200, "PUT", b.own("/packages/kept?overwrite=true"), object{"publish": false})
+	b.expect(t, 200, "PUT", b.own("/packages/theirs?overwrite=true"), object{"publish": false})
 	b.expect(t, 200, "PUT", b.own("/triggers/t?overwrite=true"), object{})
 	b.expect(t, 200, "PUT", b.own("/rules/r?overwrite=true"), object{"trigger": "/_/t", "action": "/_/secret"})
 	record, _ := b.expect(t, 200, "POST", b.own("/actions/secret?blocking=true"), object{}).(object)
@@ -109,14 +109,14 @@ func reach(t *testing.T, mine, theirs map[string]any) {
 		{"GET", their + "/actions", nil}, {"GET", their + "/actions/secret", nil}, {"GET", their + "/actions/secret?code=true", nil},
 		{"POST", their + "/actions/secret?blocking=true", object{}}, {"DELETE", their + "/actions/secret", nil},
 		{"PUT", their + "/actions/secret?overwrite=true", javascript(spin)}, {"PUT", their + "/actions/planted", javascript(spin)},
-		{"GET", their + "/packages/kept", nil}, {"DELETE", their + "/packages/kept", nil}, {"PUT", their + "/packages/planted", object{}},
+		{"GET", their + "/packages/theirs", nil}, {"DELETE", their + "/packages/theirs", nil}, {"PUT", their + "/packages/planted", object{}},
 		{"GET", their + "/triggers", nil}, {"POST", their + "/triggers/t", object{}}, {"DELETE", their + "/triggers/t", nil},
 		{"GET", their + "/rules", nil}, {"POST", their + "/rules/r", object{"status": "inactive"}}, {"DELETE", their + "/rules/r", nil},
 		{"GET", their + "/activations", nil}, {"GET", their + "/activations/" + id, nil}, {"GET", their + "/activations/" + id + "/logs", nil},
 		{"GET", their + "/limits", nil},
 		{"GET", a.own("/activations/" + id), nil}, {"GET", a.own("/activations/" + id + "/result"), nil},
 		{"PUT", a.own("/rules/mine"), object{"trigger": "/" + b.namespace + "/t", "action": "/" + b.namespace + "/secret"}},
-		{"PUT", a.own("/packages/bound"), object{"binding": object{"namespace": b.namespace, "name": "kept"}}},
+		{"PUT", a.own("/packages/bound"), object{"binding": object{"namespace": b.namespace, "name": "theirs"}}},
 		{"PUT", a.own("/actions/sequence"), object{"exec": object{"kind": "sequence", "components": []string{"/" + b.namespace + "/secret"}}}},
 		{"GET", "/web/" + b.namespace + "/default/secret.json", nil},
 	} {
