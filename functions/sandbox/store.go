@@ -154,19 +154,19 @@ type fileSum struct {
 
 // sumUp is the manifest of a folder as it is.
 func sumUp(folder string) (manifest, error) {
-	sums := manifest{}
-	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() || entry.Name() == manifestFile {
+	sums, files := manifest{}, os.DirFS(folder)
+	err := fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || name == manifestFile {
 			return err
 		}
-		file, err := os.Open(path)
+		file, err := files.Open(name)
 		if err != nil {
 			return err
 		}
 		defer file.Close()
 		digest := crc32.New(crc32.MakeTable(crc32.Castagnoli))
 		length, err := io.Copy(digest, file)
-		sums[strings.TrimPrefix(path, folder+"/")] = fileSum{Length: length, CRC32C: digest.Sum32()}
+		sums[name] = fileSum{Length: length, CRC32C: digest.Sum32()}
 		return err
 	})
 	return sums, err
