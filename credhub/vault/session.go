@@ -36,10 +36,10 @@ type session struct {
 	logger *slog.Logger
 	logins singleflight.Group
 
-	mu       sync.Mutex
-	number   int // of logins so far
-	since    time.Time
-	replaced context.CancelFunc // ends the renewal of the last login's token
+	mu         sync.Mutex
+	number     int // of logins so far
+	since      time.Time
+	endRenewal context.CancelFunc // ends the renewal of the last login's token
 
 	ctx        context.Context // ends with Close
 	cancel     context.CancelFunc
@@ -50,14 +50,14 @@ func startSession(c Config, all clients) *session {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &session{
 		client: all.session, login: loginWith(c, all), method: c.Auth, logger: c.Logger,
-		replaced: func() {}, ctx: ctx, cancel: cancel,
+		endRenewal: func() {}, ctx: ctx, cancel: cancel,
 	}
 	s.background.Go(func() { s.insist(0) })
 	return s
 }
 
-// given says that the token comes from the configuration.
-func (s *session) given() bool { return s.method == AuthToken }
+// isGiven says that the token comes from the configuration.
+func (s *session) isGiven() bool { return s.method == AuthToken }
 
 // close ends the background, and revokes a token that nobody else has.
 func (s *session) close() error {
@@ -65,7 +65,7 @@ func (s *session) close() error {
 	s.cancel()
 	s.mu.Unlock()
 	s.background.Wait()
-	if s.given() || s.client.Token() == "" {
+	if s.isGiven() || s.client.Token() == "" {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
@@ -85,14 +85,14 @@ func (s *session) do(ctx context.Context, call func() error) error {
 		return err
 	}
 	number, since := s.current()
-	if number == 0 && !s.given() {
+	if number == 0 && !s.isGiven() {
 		if err := s.renew(ctx, number); err != nil {
 			return err
 		}
 		return call()
 	}
 	err := call()
-	if s.given() || !isRefused(err, http.StatusForbidden) || time.Since(since) < youngest {
+	if s.isGiven() || !isRefused(err, http.StatusForbidden) || time.Since(since) < youngest {
 		return err
 	}
 	if loginErr := s.renew(ctx, number); loginErr != nil {
@@ -141,9 +141,9 @@ func (s *session) logIn() error {
 	}
 	s.number++
 	s.since = time.Now()
-	s.replaced()
+	s.endRenewal()
 	var ctx context.Context
-	ctx, s.replaced = context.WithCancel(s.ctx)
+	ctx, s.endRenewal = context.WithCancel(s.ctx)
 	number := s.number
 	s.background.Go(func() { s.attend(ctx, auth, number) })
 	return nil
@@ -158,7 +158,7 @@ func (s *session) attend(ctx context.Context, auth *api.SecretAuth, number int) 
 	if auth.LeaseDuration == 0 { // the token never ends
 		return
 	}
-	if s.given() && !auth.Renewable {
+	if s.isGiven() && !auth.Renewable {
 		s.logger.WarnContext(ctx, "vault token is not renewable and will end, replace VAULT_TOKEN before", "lease_seconds", auth.LeaseDuration)
 		return
 	}
@@ -174,7 +174,7 @@ func (s *session) attend(ctx context.Context, auth *api.SecretAuth, number int) 
 		return
 	case err = <-watcher.DoneCh():
 	}
-	if s.given() {
+	if s.isGiven() {
 		s.logger.ErrorContext(ctx, "vault token cannot be renewed any longer, replace VAULT_TOKEN", "error", cmp.Or(err, errExpired).Error())
 		return
 	}

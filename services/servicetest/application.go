@@ -64,8 +64,8 @@ func (h *harness) lives(t *testing.T, s services.Session, after string) {
 	}
 }
 
-// ended fails t if a session outlives its binding or instance.
-func (h *harness) ended(t *testing.T, s services.Session) {
+// expectEnded fails t if a session outlives its binding or instance.
+func (h *harness) expectEnded(t *testing.T, s services.Session) {
 	t.Helper()
 	if s.Ping(soon(t)) == nil {
 		t.Error("the live session outlived its binding or instance")

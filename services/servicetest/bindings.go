@@ -24,7 +24,7 @@ func testTwoBindings(t *testing.T, h *harness) {
 	h.reads(t, s1, "from the second", "2")
 
 	succeeds(t, "unbind", h.unbind(t, r, one))
-	h.ended(t, s1)
+	h.expectEnded(t, s1)
 	h.refused(t, first)
 	h.lives(t, s2, "another binding was unbound")
 	h.reads(t, s2, "from the first", "1")

@@ -41,7 +41,7 @@ func (h *harness) testBlocked(t *testing.T, block func(t *testing.T, mine map[st
 		succeeds(t, "unbind", h.unbind(t, theirs, b))
 		h.refused(t, credentials[i])
 	}
-	h.ended(t, session)
+	h.expectEnded(t, session)
 	h.expectListed(t, theirs)
 	again := h.mustBind(t, theirs, bindings[0])
 	h.works(t, again)

@@ -19,10 +19,10 @@ type step struct {
 // attempt is one call of a verb and its check; and, if the verb can be undone, the undoing
 // verb and its check. Each runs on the harness that it is given.
 type attempt struct {
-	verb   func(ctx context.Context, h *harness) error
-	holds  func(t *testing.T, h *harness)
-	undo   func(t *testing.T, h *harness) error
-	undone func(t *testing.T, h *harness)
+	verb      func(ctx context.Context, h *harness) error
+	check     func(t *testing.T, h *harness)
+	undo      func(t *testing.T, h *harness) error
+	checkUndo func(t *testing.T, h *harness)
 }
 
 // steps returns all verbs with all parameters.
@@ -52,35 +52,35 @@ func (h *harness) provisionStep(params json.RawMessage) func(t *testing.T) attem
 		r := h.instance(t, freshID(t), h.Plan, params)
 		return attempt{
 			verb: func(ctx context.Context, h *harness) error { return h.driver.Provision(ctx, r.raw) },
-			holds: func(t *testing.T, h *harness) {
+			check: func(t *testing.T, h *harness) {
 				h.expectListed(t, r)
 				_, credentials := h.bound(t, r, h.Bind[0])
 				h.works(t, credentials)
 			},
-			undo:   func(t *testing.T, h *harness) error { return h.deprovision(t, r) },
-			undone: func(t *testing.T, h *harness) { h.nothingLeft(t, r) },
+			undo:      func(t *testing.T, h *harness) error { return h.deprovision(t, r) },
+			checkUndo: func(t *testing.T, h *harness) { h.nothingLeft(t, r) },
 		}
 	}
 }
 
-// occupied is an instance with a binding that must still work, whatever happens to the
-// instance's other binding.
-type occupied struct {
+// occupiedInstance is an instance with a binding that must still work, whatever happens to
+// the instance's other binding.
+type occupiedInstance struct {
 	*resource
 	first       services.RawBinding
 	credentials services.Credentials
 }
 
-func (h *harness) occupied(t *testing.T) occupied {
+func (h *harness) occupy(t *testing.T) occupiedInstance {
 	t.Helper()
-	o := occupied{resource: h.provisioned(t)}
+	o := occupiedInstance{resource: h.provisioned(t)}
 	o.first, o.credentials = h.bound(t, o.resource, h.Bind[0])
 	h.writes(t, h.dialled(t, o.credentials), "key of the first", "value")
 	return o
 }
 
 // works fails t unless the binding works, and the instance has only it and these others.
-func (o occupied) works(t *testing.T, h *harness, others ...services.RawBinding) {
+func (o occupiedInstance) works(t *testing.T, h *harness, others ...services.RawBinding) {
 	t.Helper()
 	h.expectListed(t, o.resource, append(others, o.first)...)
 	h.reads(t, h.dialled(t, o.credentials), "key of the first", "value")
@@ -89,7 +89,7 @@ func (o occupied) works(t *testing.T, h *harness, others ...services.RawBinding)
 
 func (h *harness) bindStep(params json.RawMessage) func(t *testing.T) attempt {
 	return func(t *testing.T) attempt {
-		o := h.occupied(t)
+		o := h.occupy(t)
 		b := o.binding(t, freshID(t), params)
 		var credentials services.Credentials
 		return attempt{
@@ -97,27 +97,27 @@ func (h *harness) bindStep(params json.RawMessage) func(t *testing.T) attempt {
 				credentials, err = h.driver.Bind(ctx, o.raw, b)
 				return err
 			},
-			holds: func(t *testing.T, h *harness) {
+			check: func(t *testing.T, h *harness) {
 				h.reads(t, h.dialled(t, credentials), "key of the first", "value")
 				o.works(t, h, b)
 			},
-			undo:   func(t *testing.T, h *harness) error { return h.unbind(t, o.resource, b) },
-			undone: func(t *testing.T, h *harness) { o.works(t, h) },
+			undo:      func(t *testing.T, h *harness) error { return h.unbind(t, o.resource, b) },
+			checkUndo: func(t *testing.T, h *harness) { o.works(t, h) },
 		}
 	}
 }
 
 func (h *harness) unbindStep(params json.RawMessage) func(t *testing.T) attempt {
 	return func(t *testing.T) attempt {
-		o := h.occupied(t)
+		o := h.occupy(t)
 		b, credentials := h.bound(t, o.resource, params)
 		session := h.dialled(t, credentials)
 		b.Seed = nil // as the engine calls it
 		return attempt{
 			verb: func(ctx context.Context, h *harness) error { return h.driver.Unbind(ctx, o.raw, b) },
-			holds: func(t *testing.T, h *harness) {
+			check: func(t *testing.T, h *harness) {
 				h.refused(t, credentials)
-				h.ended(t, session)
+				h.expectEnded(t, session)
 				o.works(t, h)
 			},
 		}
@@ -126,27 +126,27 @@ func (h *harness) unbindStep(params json.RawMessage) func(t *testing.T) attempt 
 
 func (h *harness) updateStep(i int) func(t *testing.T) attempt {
 	return func(t *testing.T) attempt {
-		o := h.occupied(t)
+		o := h.occupy(t)
 		next := h.updates(o.resource)[i]
 		return attempt{
-			verb:   func(ctx context.Context, h *harness) error { return h.driver.Update(ctx, o.raw, next) },
-			holds:  func(t *testing.T, h *harness) { o.works(t, h) },
-			undo:   func(t *testing.T, h *harness) error { return h.update(t, next, o.raw) },
-			undone: func(t *testing.T, h *harness) { o.works(t, h) },
+			verb:      func(ctx context.Context, h *harness) error { return h.driver.Update(ctx, o.raw, next) },
+			check:     func(t *testing.T, h *harness) { o.works(t, h) },
+			undo:      func(t *testing.T, h *harness) error { return h.update(t, next, o.raw) },
+			checkUndo: func(t *testing.T, h *harness) { o.works(t, h) },
 		}
 	}
 }
 
 func (h *harness) deprovisionStep(t *testing.T) attempt {
-	o := h.occupied(t)
+	o := h.occupy(t)
 	h.bound(t, o.resource, h.paramsOf(1))
 	session := h.dialled(t, o.credentials)
 	return attempt{
 		verb: func(ctx context.Context, h *harness) error { return h.driver.Deprovision(ctx, o.raw) },
-		holds: func(t *testing.T, h *harness) {
+		check: func(t *testing.T, h *harness) {
 			h.nothingLeft(t, o.resource)
 			h.refused(t, o.credentials)
-			h.ended(t, session)
+			h.expectEnded(t, session)
 		},
 	}
 }
@@ -215,11 +215,11 @@ func (h *harness) converge(t *testing.T, a attempt, undo bool) {
 	next := h.restarted(t)
 	if undo {
 		succeeds(t, "undo", a.undo(t, next))
-		a.undone(t, next)
+		a.checkUndo(t, next)
 		return
 	}
 	next.must(t, "again", func(ctx context.Context) error { return a.verb(ctx, next) })
-	a.holds(t, next)
+	a.check(t, next)
 }
 
 // testCancelled cancels each verb's context at several moments, and converges.
