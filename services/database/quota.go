@@ -20,14 +20,12 @@ func (q Quota) Exceeded() bool {
 // Resumes says whether the database may be written to again.
 func (q Quota) Resumes() bool { return q.Marked && usage.MayResume(q.Used, q.Storage) }
 
-// InSync says whether the database is as its plan demands; locked says whether nobody can
-// write to it.
+// InSync says whether the database is as its plan demands; locked, whether nobody can write.
 func (q Quota) InSync(locked bool) bool {
 	return !q.Resumes() && (!q.Exceeded() || q.Marked && locked)
 }
 
-// Note tells the instance's user that writes are refused, and how to free space; empty if
-// they are not.
+// Note tells the user if writes are refused, and how to free space.
 func (q Quota) Note(remedy string) string {
 	if !q.Exceeded() {
 		return ""

@@ -11,8 +11,7 @@ import (
 	"github.com/chandler-broker/chandler/services/endpoint"
 )
 
-// Session is an application's session: one connection, never replaced by another.
-// It implements services.Session with rows of a table.
+// Session implements services.Session with one connection, and rows of a table.
 type Session struct {
 	*Conn
 	probe Probe

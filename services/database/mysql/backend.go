@@ -89,8 +89,7 @@ const oldestVersion = 1006 // major * 100 + minor
 
 const (
 	unlimited = "18446744073709551615"
-	// defaultTemporary is the server's default limit of all temporary files, 1 TB, which
-	// limits nothing.
+	// defaultTemporary is the server's default limit of all temporary files, 1 TB.
 	defaultTemporary = "1099511627776"
 )
 
@@ -123,8 +122,7 @@ func (b *backend) Ready(ctx context.Context) error {
 		return explain("ask the server for its settings and the administrator's rights", err)
 	}
 	var faults check.Faults
-	f.ofServer(&faults)
-	f.ofAdministrator(&faults, b.names)
+	f.check(&faults, b.names)
 	if err := faults.Err(); err != nil {
 		return fmt.Errorf("server %s is not set up: %w", b.server.Address(), err)
 	}
@@ -141,7 +139,7 @@ func (b *backend) unlimitedTables(ctx context.Context) (bool, error) {
 	return err == nil, err
 }
 
-func (f facts) ofServer(faults *check.Faults) {
+func (f facts) check(faults *check.Faults, n namer) {
 	faults.If(f.old(), "it is %s and has to be MariaDB 10.6 or newer", f.version)
 	faults.If(f.readOnly, "it is read-only; let the url name the primary")
 	faults.If(!strings.EqualFold(f.engine, "InnoDB"), "tenants could keep data where it is not counted; start it with enforce_storage_engine=InnoDB")
@@ -149,15 +147,6 @@ func (f facts) ofServer(faults *check.Faults) {
 	faults.If(f.symlinks != "DISABLED", "tenants could put tables into any folder of the machine; start it with symbolic-links=0")
 	faults.If(f.unlimitedTables, "temporary tables have no limit that applications cannot raise; start it with tmp_disk_table_size=1G and maximum-tmp-disk-table-size=1G")
 	faults.If(f.totalTemporary == "0" || f.totalTemporary == defaultTemporary, "all temporary files together have no limit; start it with max_tmp_total_space_usage, such as 20G")
-}
-
-func (f facts) old() bool {
-	var major, minor int
-	_, err := fmt.Sscanf(f.version, "%d.%d", &major, &minor)
-	return err != nil || major*100+minor < oldestVersion || !strings.Contains(f.version, "MariaDB")
-}
-
-func (f facts) ofAdministrator(faults *check.Faults, n namer) {
 	faults.If(f.script != administratorVersion || f.prefix+"_" != n.prefix,
 		"administrator.sql of this version was not run for prefix %q; run it again as root", strings.TrimSuffix(n.prefix, "_"))
 	for _, right := range f.rights {
@@ -166,4 +155,10 @@ func (f facts) ofAdministrator(faults *check.Faults, n namer) {
 	for _, opening := range f.openings {
 		faults.If(true, "%s; administrator.sql closes that, or REVOKE it from PUBLIC", opening)
 	}
+}
+
+func (f facts) old() bool {
+	var major, minor int
+	_, err := fmt.Sscanf(f.version, "%d.%d", &major, &minor)
+	return err != nil || major*100+minor < oldestVersion || !strings.Contains(f.version, "MariaDB")
 }

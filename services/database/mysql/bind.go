@@ -55,8 +55,7 @@ func (p Plan) perAccount() (connections, seconds string) {
 	return strconv.Itoa(p.ConnectionsPerBinding), strconv.FormatFloat(time.Duration(p.StatementTimeout).Seconds(), 'f', 3, 64)
 }
 
-// Unbind implements services.Backend. It disables logins as the account, ends its sessions,
-// and drops it.
+// Unbind implements services.Backend.
 func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, InstanceParams, BindingParams]) (services.UnbindResult, error) {
 	n, name := b.names.database(r.Instance.Name), b.names.account(r.Binding.Name)
 	return services.UnbindResult{}, b.work(ctx, patience, n, func(s *session, st *state) error {
@@ -104,8 +103,7 @@ func (s *session) dropUnused(ctx context.Context, st *state, removed string) err
 
 var _ services.Verifier[Plan, InstanceParams, BindingParams] = (*backend)(nil)
 
-// Verify implements services.Verifier. An application can change its own password and drop
-// its database; MariaDB cannot forbid either.
+// Verify implements services.Verifier: an application can change its password or drop its database.
 func (b *backend) Verify(ctx context.Context, r services.VerifyRequest[Plan, InstanceParams, BindingParams]) (services.VerifyResult, error) {
 	n, name := b.names.database(r.Instance.Name), b.names.account(r.Binding.Name)
 	hashed := hash(r.Binding.Seed.Password("password").Reveal())
@@ -123,8 +121,7 @@ func (b *backend) Verify(ctx context.Context, r services.VerifyRequest[Plan, Ins
 	return services.VerifyResult{}, b.repair(ctx, r.Instance, name, hashed)
 }
 
-// repair restores the password of an open account. The instance's lock excludes operations
-// that may just have closed it.
+// repair restores the password of an account, unless another operation has just closed it.
 func (b *backend) repair(ctx context.Context, inst instance, name, hashed string) error {
 	return b.work(ctx, patience, b.names.database(inst.Name), func(s *session, st *state) error {
 		if len(st.named(func(a account) bool { return a.live() && a.name == name })) == 0 {

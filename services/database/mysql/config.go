@@ -121,10 +121,8 @@ func defaultTLS(host string) string {
 // connectTimeout distinguishes a server that is away from one that is slow.
 const connectTimeout = 5 * time.Second
 
-// credentials are what a binding's application reads. The URI is what the MySQL libraries
-// of Node, Ruby, Python and others read; they agree on no option, so it has none. The JDBC
-// URL is for MySQL's and MariaDB's drivers (the latter since 3.0 with permitMysqlScheme,
-// which the former ignores).
+// credentials are what a binding's application reads. The URI has no options, because clients
+// agree on none. MariaDB's JDBC driver needs permitMysqlScheme, which MySQL's ignores.
 func (s server) credentials(name, user string, password services.Secret) services.Credentials {
 	options := url.Values{"permitMysqlScheme": {"true"}}
 	switch s.tls {

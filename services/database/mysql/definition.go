@@ -18,8 +18,7 @@ var schemas embed.FS
 //go:embed catalog.yml
 var catalogYAML []byte
 
-// credentialType is "type" in the credentials, as the Service Binding
-// Specification and its libraries know it.
+// credentialType is "type" in the credentials (Service Binding Specification).
 const credentialType = "mysql"
 
 // Definition describes the backend "database/mysql".
@@ -36,14 +35,12 @@ func Definition() services.Definition {
 //go:embed administrator.sql
 var administratorSQL string
 
-// administratorVersion is the version in administrator.sql; raise both when it has to be run
-// again.
+// administratorVersion is administrator.sql's; raise both when it has to be run again.
 const administratorVersion = 2
 
-// AdministratorSQL returns the statements of administrator.sql, which make the administrator
-// for a backend of that prefix, in the database of Config.URL. Root runs them as one query,
-// any number of times. They hold the hash of the password, which may appear in the server's
-// log.
+// AdministratorSQL returns the statements of administrator.sql for a backend of that prefix, in
+// the database of Config.URL. Root runs them as one query, any number of times. They hold the
+// hash of the password, which may appear in the server's log.
 func AdministratorSQL(name, password, database, prefix string) string {
 	// The client mariadb splits at semicolons, the server does not.
 	text := strings.NewReplacer("DELIMITER $$\n", "", "DELIMITER ;\n", "", "END$$", "END;").Replace(administratorSQL)
@@ -51,9 +48,8 @@ func AdministratorSQL(name, password, database, prefix string) string {
 		", @password = " + literal(hash(password)) + ", @prefix = " + literal(prefix) + ";\n" + text
 }
 
-// hash is what the server stores for a password: SHA-1 twice (MariaDB documentation,
-// "Authentication Plugin - mysql_native_password"). Every client supports it. It suffices
-// for passwords of a seed, which nobody guesses.
+// hash is what the server stores for a password (MariaDB documentation, "Authentication Plugin -
+// mysql_native_password"). It suffices for passwords of a seed, which nobody guesses.
 func hash(password string) string {
 	once := sha1.Sum([]byte(password)) //nolint:gosec // the protocol's
 	twice := sha1.Sum(once[:])         //nolint:gosec // the protocol's

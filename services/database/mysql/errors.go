@@ -42,8 +42,7 @@ func is(err error, numbers ...uint16) bool {
 	return ok && slices.Contains(numbers, answer.Number)
 }
 
-// noRoom says whether the server's disk is full. For its own tables' log the server quotes
-// ENOSPC.
+// noRoom says whether the server's disk is full. For its own log the server quotes ENOSPC.
 func noRoom(err error) bool {
 	return is(err, diskFull, tableFull) || is(err, writeFailed) && strings.Contains(err.Error(), "Errcode: 28 ")
 }

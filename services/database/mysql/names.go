@@ -13,8 +13,7 @@ import (
 	"github.com/chandler-broker/chandler/services/naming"
 )
 
-// namer names what is made on the server. The prefix lets brokers share a server;
-// administrator.sql has the same rule.
+// namer names what is made on the server, by the same rule as administrator.sql.
 type namer struct {
 	prefix string // with its underscore
 	rule   naming.Rule
@@ -45,8 +44,7 @@ func lockName(password services.Secret, database string) string {
 	return "chandler-" + hex.EncodeToString(h.Sum(nil)[:24])
 }
 
-// ident and literal quote for SQL text. Statements are sent without parameters, so that
-// several take one round trip.
+// ident and literal quote for statements without parameters, several of which take a round trip.
 func ident(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
 
 func literal(s string) string {

@@ -96,8 +96,7 @@ func (p InstanceParams) characterSet() string {
 	return p.CharacterSet
 }
 
-// characterSets are those of databases (MariaDB documentation, "Supported Character Sets and
-// Collations").
+// characterSets are MariaDB's (documentation, "Supported Character Sets and Collations").
 func characterSets() []string {
 	return []string{
 		"armscii8", "ascii", "big5", "binary", "cp1250", "cp1251", "cp1256", "cp1257", "cp850", "cp852", "cp866", "cp932",

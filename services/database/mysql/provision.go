@@ -12,8 +12,7 @@ import (
 	"github.com/chandler-broker/chandler/services/usage"
 )
 
-// Provision implements services.Backend. Nobody has rights on a database before its first
-// binding, so that one statement suffices.
+// Provision implements services.Backend. Before its first binding, nobody has rights on a database.
 func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, InstanceParams]) (services.ProvisionResult, error) {
 	n := b.names.database(r.Instance.Name)
 	return services.ProvisionResult{}, b.locked(ctx, patience, n, func(s *session) error {
@@ -25,13 +24,12 @@ func createDatabase(name string, p InstanceParams) string {
 	return "CREATE DATABASE IF NOT EXISTS " + ident(name) + defaults(p)
 }
 
-// restore makes a database again that an application has dropped. An instance without
-// accounts may never have existed.
+// restore creates a database again that an application has dropped.
 func (b *backend) restore(ctx context.Context, s *session, st *state, p InstanceParams) error {
 	if st.exists {
 		return nil
 	}
-	if len(st.accounts) == 0 {
+	if len(st.accounts) == 0 { // it may never have existed
 		return services.Rejected("the database of this instance no longer exists: an application or the operator dropped it; delete the instance and create a new one")
 	}
 	st.exists = true
@@ -50,8 +48,7 @@ func defaults(p InstanceParams) string {
 	return options
 }
 
-// rejected turns the error of CREATE DATABASE into one that names what the server accepts,
-// if it does not know what the user asked for.
+// rejected makes an error of CREATE DATABASE that the user caused name what the server accepts.
 func (b *backend) rejected(ctx context.Context, s *session, p InstanceParams, cause error) error {
 	if is(cause, unknownCharacters) {
 		return services.Rejected("parameters.character_set: this server does not support it; choose another, or leave it out")
@@ -122,8 +119,7 @@ func (s *session) limit(ctx context.Context, st *state, prev, next Plan) error {
 	return explain("change the limits", s.Exec(ctx, statements...))
 }
 
-// Deprovision implements services.Backend. The accounts stay, closed, until the
-// database is gone: they say whose it is.
+// Deprovision implements services.Backend. Closed accounts stay until the database is dropped.
 func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, InstanceParams]) (services.DeprovisionResult, error) {
 	return services.DeprovisionResult{}, b.work(ctx, patience, b.names.database(r.Instance.Name), func(s *session, st *state) error {
 		return s.remove(ctx, st)

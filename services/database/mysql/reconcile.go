@@ -53,9 +53,8 @@ func (b *backend) reconcileInstance(ctx context.Context, inst instance, st *stat
 	return note, nil
 }
 
-// sizes measures the instances' databases. Each round looks into those whose files are
-// suspect and one more, because files do not show the texts of views and triggers. It begins
-// with another instance each time, so that it reaches each one.
+// sizes measures the instances' databases. Each round looks into those whose files are suspect
+// and another one, because files do not show the texts of views and triggers.
 func (b *backend) sizes(ctx context.Context, instances []instance, states map[string]*state) (map[string]footprint, error) {
 	first := int(b.rounds.Add(1)) % len(instances)
 	databases, storage := make([]string, len(instances)), map[string]services.Size{}
@@ -69,8 +68,7 @@ func (b *backend) sizes(ctx context.Context, instances []instance, states map[st
 	})
 }
 
-// reconcileDatabase enforces the plan on one instance, unless another session works on it:
-// then the next round does.
+// reconcileDatabase enforces the plan on one instance, unless another session works on it.
 func (b *backend) reconcileDatabase(ctx context.Context, inst instance) error {
 	err := b.work(ctx, ifFree, b.names.database(inst.Name), func(s *session, st *state) error {
 		if !st.exists && !st.full {
@@ -112,8 +110,7 @@ func (st *state) locked() bool {
 	return st.ended && len(st.named(func(a account) bool { return a.rights == fullRights })) == 0
 }
 
-// lock revokes the right to write from the accounts, also from those of removed bindings,
-// whose procedures remain.
+// lock revokes the right to write also from accounts of removed bindings, whose procedures remain.
 func (s *session) lock(ctx context.Context, st *state) error {
 	if st.locked() {
 		return nil
@@ -164,14 +161,12 @@ type footprint struct {
 	unseen bool
 }
 
-// used counts against the plan's storage: what is in use, so that deleting helps, but at
-// least half of the files, so that filling and emptying one table after the other does not
-// give unlimited disk space.
+// used counts against the plan's storage: what is in use, but at least half of the files, so
+// that filling and emptying one table after the other does not give unlimited disk space.
 func (u footprint) used() services.Size { return max(u.files-u.free, u.files/2) + u.texts }
 
-// measure returns how large databases are. One query reads the files and routines of all. It
-// then looks into those that closely selects, for which the server opens all their tables,
-// and leaves the rest for the next time if that takes too long.
+// measure returns how large databases are. It looks into those that closely selects, for which
+// the server opens all their tables, and leaves the rest for the next time if it takes too long.
 func measure(ctx context.Context, q database.Querier, databases []string, closely func(name string, files services.Size) bool) (map[string]footprint, error) {
 	sizes := map[string]footprint{}
 	err := database.Query(ctx, q, call("sizes"), func(rows *sql.Rows) error {
@@ -211,8 +206,7 @@ const (
 	lookBudget = 15 * time.Second
 )
 
-// lookInside adds what only a look into a database shows. If that takes too long, none of
-// its files counts as free.
+// lookInside adds what only a look into a database shows: nothing if that takes too long.
 func lookInside(ctx context.Context, q database.Querier, name string, u footprint) (footprint, error) {
 	err := database.Query(ctx, q, within(lookTime, call("inside", name)), func(rows *sql.Rows) error {
 		var texts services.Size

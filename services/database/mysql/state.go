@@ -16,13 +16,11 @@ type state struct {
 	database string
 	exists   bool
 	accounts []account
-	// full says whether the instance is marked as having used up its storage,
-	// ended whether the sessions that might still write were ended since.
+	// full marks an instance over quota, ended that its sessions were ended since.
 	full, ended bool
 }
 
-// account is a binding's. A locked one belongs to a removed binding: it stays for what it
-// defines, see unbind.go.
+// account is a binding's. A locked one is a removed binding's, and stays for what it defines.
 type account struct {
 	name   string
 	locked bool
@@ -34,8 +32,7 @@ type rights string
 
 const (
 	fullRights rights = "full"
-	// overQuotaRights are for a database that has used up its storage: to read, to
-	// delete, truncate and drop, not to write.
+	// overQuotaRights are to read, delete, truncate and drop.
 	overQuotaRights rights = "over"
 	readRights      rights = "read"
 )
@@ -78,7 +75,6 @@ func (b *backend) stateOf(databases ...string) (map[string]*state, []database.An
 	}
 }
 
-// named returns the names of the wanted accounts.
 func (st *state) named(wanted func(account) bool) []string {
 	var found []string
 	for _, a := range st.accounts {
@@ -94,9 +90,8 @@ func anybody(account) bool { return true }
 
 func (a account) live() bool { return !a.locked }
 
-// session is one connection of the administrator. Administrative statements commit at once,
-// so that there are no transactions: steps are ordered so that a repeated call can continue
-// after any of them.
+// session is one connection of the administrator. Administrative statements commit at once, in
+// an order in which a repeated call can continue after any of them.
 type session struct{ *database.Conn }
 
 // patience is how long to wait for an instance's lock; ifFree does not wait.
@@ -125,8 +120,7 @@ func (b *backend) locked(ctx context.Context, wait time.Duration, name string, d
 	return b.pool.Work(ctx, func(c *database.Conn) error { return do(&session{c}) }, lock, state...)
 }
 
-// endSessions ends the sessions of accounts by one of the procedures
-// end_sessions and close_account, and waits for their end.
+// endSessions ends the sessions of accounts by the procedure end_sessions or close_account.
 func (s *session) endSessions(ctx context.Context, procedure string, accounts []string) error {
 	if len(accounts) == 0 {
 		return nil

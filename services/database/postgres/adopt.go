@@ -60,7 +60,7 @@ const tablesFrom = ` FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n O
 func (b *backend) Adopt(ctx context.Context, r services.AdoptRequest[Plan, InstanceParams]) (services.AdoptResult, error) {
 	var result services.AdoptResult
 	parts := []string{versionPart, databasePart, groupsPart}
-	err := b.work(ctx, exclusive, b.names.instance(r.Instance.Name), "", parts, func(s *session, st *state) (err error) {
+	err := b.work(ctx, exclusive, b.names.instance(r.Instance.Name), "", parts, func(ctx context.Context, s *session, st *state) (err error) {
 		result.Steps, err = b.adopt(ctx, s, st, r)
 		return err
 	})
@@ -93,8 +93,8 @@ func (b *backend) adopt(ctx context.Context, s *session, st *state, r services.A
 	return steps, b.takeOver(ctx, s, st, r.Instance.Plan, src)
 }
 
-// adoptedFrom is the comment on a database that was adopted.
-func adoptedFrom(resource string) string { return "adopted: " + resource }
+// adopted begins the comment on a database that was adopted, before its name.
+const adopted = "adopted: "
 
 // source describes a database to adopt; nil if the instance has adopted it.
 func (b *backend) source(ctx context.Context, s *session, st *state, name string) (*source, error) {
@@ -133,10 +133,10 @@ func (b *backend) source(ctx context.Context, s *session, st *state, name string
 
 // checkAdopted refuses a database that does not exist, unless it is the instance's now.
 func (b *backend) checkAdopted(ctx context.Context, s *session, st *state, name string) error {
-	adopted := false
-	err := s.Query(ctx, "SELECT pg_catalog.shobj_description(d.oid, 'pg_database') IS NOT DISTINCT FROM "+literal(adoptedFrom(name))+
-		" FROM pg_catalog.pg_database d WHERE d.datname = "+literal(st.names.database), database.One(&adopted))
-	if err != nil || adopted {
+	taken := false
+	err := s.Query(ctx, "SELECT pg_catalog.shobj_description(d.oid, 'pg_database') IS NOT DISTINCT FROM "+literal(adopted+name)+
+		" FROM pg_catalog.pg_database d WHERE d.datname = "+literal(st.names.database), database.One(&taken))
+	if err != nil || taken {
 		return explain("look at the instance's database", err)
 	}
 	return services.Rejected("database %q does not exist", name)
@@ -224,7 +224,7 @@ func (b *backend) takeOver(ctx context.Context, s *session, st *state, p Plan, s
 		final = append(final, "REVOKE ALL ON DATABASE "+name+" FROM "+ident(role)+" CASCADE")
 	}
 	final = append(final, "ALTER DATABASE "+name+" RENAME TO "+ident(st.names.database),
-		"COMMENT ON DATABASE "+ident(st.names.database)+" IS "+literal(adoptedFrom(src.name)))
+		"COMMENT ON DATABASE "+ident(st.names.database)+" IS "+literal(adopted+src.name))
 	err := s.transaction(ctx, append(st.asOwner(final...), handOver(st, p)...)...)
 	if is(err, pqerror.ObjectInUse) {
 		return services.NotYet(100*time.Millisecond, "sessions in the database are ending")

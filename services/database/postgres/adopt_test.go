@@ -167,7 +167,7 @@ func TestAdoptDoesNotWait(t *testing.T) {
 	}
 	in := s.rootIn(t, "legacy_in")
 	late := func() error {
-		return b.work(ctx, exclusive, b.names.instance(inst.Name), "", []string{versionPart, databasePart, groupsPart}, func(admin *session, st *state) error {
+		return b.work(ctx, exclusive, b.names.instance(inst.Name), "", []string{versionPart, databasePart, groupsPart}, func(ctx context.Context, admin *session, st *state) error {
 			src, err := b.source(ctx, admin, st, "legacy_in")
 			if err != nil {
 				return err

@@ -78,8 +78,7 @@ func (b *backend) Close() error {
 
 const oldestVersion = 130000
 
-// Ready implements services.Readier: the server answers and the administrator
-// has every right that it needs.
+// Ready implements services.Readier: the administrator has every right that it needs.
 func (b *backend) Ready(ctx context.Context) error {
 	var (
 		version                                      int
@@ -118,8 +117,7 @@ func (b *backend) Ready(ctx context.Context) error {
 // is says whether the server answered with one of the codes; without codes: at all.
 func is(err error, codes ...pqerror.Code) bool { return pq.As(err, codes...) != nil }
 
-// explain adds what the broker was doing and, where the server does not say it, what the
-// operator can do.
+// explain adds what the broker was doing and what the operator can do.
 func explain(doing string, err error) error { return services.Explain(doing, err, advice()) }
 
 func advice() []services.Advice {

@@ -17,7 +17,7 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 	if err != nil {
 		return services.BindResult{}, err
 	}
-	err = b.work(ctx, bindMode(r.Binding.Params), n, role, bindParts(), func(s *session, st *state) error {
+	err = b.work(ctx, bindMode(r.Binding.Params), n, role, bindParts(), func(ctx context.Context, s *session, st *state) error {
 		return b.grant(ctx, s, st, role, verified, r.Instance.Plan, r.Binding.Params)
 	})
 	if err != nil {
@@ -78,8 +78,7 @@ func makeRole(st *state, role, group, verified string, p Plan) []string {
 }
 
 // withoutSettings returns the statements that reset what a binding's holder may have set for
-// its role, and the database's setting that prevents sessions if the server does not find the
-// library.
+// its role, and the database's libraries, which prevent sessions if one is missing.
 func withoutSettings(st *state, role string) []string {
 	statements := []string{
 		"ALTER ROLE " + ident(role) + " RESET ALL",
@@ -120,7 +119,7 @@ func actAs(st *state, role, group string) []string {
 func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, InstanceParams, BindingParams]) (services.UnbindResult, error) {
 	n, role := b.names.instance(r.Instance.Name), b.names.role(r.Binding.Name)
 	parts := []string{versionPart, databasePart, membersPart, rolePart}
-	return services.UnbindResult{}, b.work(ctx, shared, n, role, parts, func(s *session, st *state) (err error) {
+	return services.UnbindResult{}, b.work(ctx, shared, n, role, parts, func(ctx context.Context, s *session, st *state) (err error) {
 		if st.Exists {
 			err = b.revoke(ctx, s, st, role)
 		} else { // it may have been set aside: List returns such a role as a binding of its own
@@ -143,8 +142,7 @@ func (b *backend) revoke(ctx context.Context, s *session, st *state, role string
 	return b.dropRoles(ctx, s, st, role)
 }
 
-// Verify implements services.Verifier. It connects with the binding's credentials, and repairs
-// the role if that fails.
+// Verify implements services.Verifier. It repairs the role if the credentials do not work.
 func (b *backend) Verify(ctx context.Context, r services.VerifyRequest[Plan, InstanceParams, BindingParams]) (services.VerifyResult, error) {
 	n, role := b.names.instance(r.Instance.Name), b.names.role(r.Binding.Name)
 	password, verified, err := bindingVerifier(r.Binding.Seed)
@@ -195,7 +193,7 @@ func refused(err error) bool {
 func (b *backend) repair(ctx context.Context, inst instance, bd binding, connects bool, verified string) (bool, error) {
 	n, role := b.names.instance(inst.Name), b.names.role(bd.Name)
 	repaired := false
-	err := b.work(ctx, bindMode(bd.Params), n, role, bindParts(), func(s *session, st *state) error {
+	err := b.work(ctx, bindMode(bd.Params), n, role, bindParts(), func(ctx context.Context, s *session, st *state) error {
 		if !st.Exists || connects && st.overQuota() {
 			return nil
 		}

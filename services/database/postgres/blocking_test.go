@@ -113,7 +113,7 @@ func (s *testServer) hostile(t *testing.T) [][]string {
 // works checks that the administrator can work in a tenant's database: it connects, pauses
 // and changes something, with the server's own settings.
 func (b *backend) works(ctx context.Context, database string) error {
-	return b.work(ctx, shared, namesOf(database), "", []string{versionPart}, func(s *session, _ *state) error {
+	return b.work(ctx, shared, namesOf(database), "", []string{versionPart}, func(ctx context.Context, s *session, _ *state) error {
 		want, err := s.settings(ctx)
 		if err != nil {
 			return err

@@ -105,8 +105,7 @@ func (c *Config) server(admin pq.Config) (server, error) {
 // connectTimeout distinguishes a server that is away from one that is slow.
 const connectTimeout = 5 * time.Second
 
-// credentials are what a binding's application reads. The URIs are those of libpq and its
-// like (PostgreSQL documentation, "Connection URIs") and of JDBC.
+// credentials are what a binding's application reads.
 func (s server) credentials(name, user string, password services.Secret) services.Credentials {
 	options := url.Values{"sslmode": {s.sslmode}}
 	c := database.Login{

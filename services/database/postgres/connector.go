@@ -78,11 +78,10 @@ func (c *connection) DialContext(ctx context.Context, network, address string) (
 
 // DialTimeout implements pq.Dialer; lib/pq prefers DialContext.
 func (c *connection) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
-	return net.DialTimeout(network, address, timeout)
+	return net.DialTimeout(network, address, timeout) //nolint:noctx // not called
 }
 
-// silence is how long a server may take to answer once a call's context has ended and lib/pq
-// has asked it to cancel the call.
+// silence is how long a server may take to cancel a call whose context has ended.
 const silence = 3 * time.Second
 
 // bounded keeps a call from waiting longer: lib/pq waits for a silent server without end. done
@@ -96,8 +95,7 @@ func (c *connection) bounded(ctx context.Context) (done func()) {
 	})
 }
 
-// caught makes a panic of lib/pq the error of the call, without the panic's value, which may
-// hold anything. The connection is not used again.
+// caught makes a panic of lib/pq an error without the panic's value, which may hold anything.
 func (c *connection) caught(err *error) {
 	if fault := recover(); fault != nil {
 		c.broken.Store(true)

@@ -22,8 +22,7 @@ var schemas embed.FS
 //go:embed catalog.yml
 var catalogYAML []byte
 
-// credentialType is "type" in the credentials, as the Service Binding
-// Specification and its libraries know it.
+// credentialType is "type" in the credentials (Service Binding Specification).
 const credentialType = "postgresql"
 
 // Definition describes the backend "database/postgres".
@@ -37,11 +36,10 @@ func Definition() services.Definition {
 //go:embed administrator.sql
 var administratorSQL string
 
-// AdministratorSQL returns the statements of administrator.sql, which make the administrator.
-// A superuser runs them as one simple query, in the database of Config.URL, any number of
-// times. They hold a verifier of the password, which may appear in the server's log. A
-// password that is not plain ASCII is in them itself, because only the server prepares it
-// (SASLprep, RFC 4013).
+// AdministratorSQL returns the statements of administrator.sql. A superuser runs them as one
+// simple query, in the database of Config.URL, any number of times. They hold a verifier of
+// the password, which may appear in the server's log, or, if it is not plain ASCII, the
+// password itself, because only the server prepares it (SASLprep, RFC 4013).
 func AdministratorSQL(name, password string) string {
 	salt := make([]byte, scramSaltSize)
 	_, _ = rand.Read(salt) // never fails
@@ -75,8 +73,7 @@ func keyed(key []byte, message string) []byte {
 	return h.Sum(nil)
 }
 
-// bindingVerifier is the verifier of a binding's password. Its salt derives from the seed, too,
-// so that a repeated bind sets the same one.
+// bindingVerifier is the verifier of a binding's password, with a salt that derives from the seed.
 func bindingVerifier(seed *services.Seed) (password services.Secret, verified string, err error) {
 	password = seed.Password("password")
 	verified, err = verifier(password.Reveal(), seed.Bytes("salt", scramSaltSize))

@@ -40,8 +40,7 @@ func (b *backend) endLockHolders(ctx context.Context, plans []Plan, instances []
 	return explain("end the session that fills the server's table of locks", err)
 }
 
-// endSpillers ends the sessions whose temporary files, and those of their parallel
-// workers, are larger than their plan allows.
+// endSpillers ends the sessions with larger temporary files than their plan allows.
 func (b *backend) endSpillers(ctx context.Context, instances []instance, ended map[string]string) error {
 	if len(instances) == 0 {
 		return nil

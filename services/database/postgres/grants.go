@@ -18,8 +18,7 @@ func overQuotaRights(version int) string {
 	return "SELECT, DELETE, TRUNCATE"
 }
 
-// makeReader makes the reader role and grants the rights that it lacks: the first time, or
-// after a crash or a tenant's change.
+// makeReader makes the reader role and grants the rights that it lacks.
 func (b *backend) makeReader(ctx context.Context, s *session, st *state) error {
 	n := st.names
 	if !slices.Contains(st.Database.Guests, n.reader) {
@@ -64,8 +63,7 @@ func lacks(acl, group, rights string) string {
 		acl, literal(group), literals(wanted), len(wanted))
 }
 
-// missingDefaults selects the statements, without their ends, for the default privileges that
-// a group role lacks.
+// missingDefaults selects the beginnings of statements for missing default privileges.
 func missingDefaults(owner, group, tables string) string {
 	missing := func(kind, rights, objects string) string {
 		return `SELECT ` + literal("ALTER DEFAULT PRIVILEGES FOR ROLE "+ident(owner)+" GRANT "+rights+" ON "+objects) + ` WHERE ` +
@@ -75,9 +73,8 @@ func missingDefaults(owner, group, tables string) string {
 	return missing("r", tables, "TABLES") + " UNION ALL " + missing("S", "SELECT", "SEQUENCES") + " UNION ALL " + missing("n", "USAGE", "SCHEMAS")
 }
 
-// missingGrants selects the statements, without their ends, for the rights that a group role
-// lacks on what the owner role owns. From PostgreSQL 15 on, pg_database_owner owns schema
-// public, which is the owner role here.
+// missingGrants selects the beginnings of statements for missing rights. From PostgreSQL 15 on,
+// pg_database_owner owns schema public, which is the owner role here.
 func missingGrants(owner, group, tables string) string {
 	relations := func(kinds, rights, what string) string {
 		return `SELECT ` + literal("GRANT "+rights+" ON "+what+" ") + ` || pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.relname), ', ')

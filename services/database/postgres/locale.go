@@ -20,8 +20,7 @@ func (st *state) encoding(p InstanceParams) string {
 	return cmp.Or(name, st.Template.Encoding)
 }
 
-// locale returns the options of CREATE DATABASE for the parameters; none if they ask for
-// the server's defaults.
+// locale returns the options of CREATE DATABASE; none for the server's defaults.
 func (st *state) locale(p InstanceParams) string {
 	enc, collate := st.encoding(p), p.Collate
 	if collate == "" && enc != st.Template.Encoding {
@@ -101,8 +100,7 @@ func encoding(characterSet string) (string, bool) {
 
 func characterSets() []string { return slices.Sorted(maps.Keys(encodings())) }
 
-// extend creates the wanted extensions in the instance's database, and drops previous
-// ones that are no longer wanted.
+// extend creates the wanted extensions, and drops previous ones that are no longer wanted.
 func (b *backend) extend(ctx context.Context, s *session, n names, previous, wanted []string) error {
 	unwanted := slices.DeleteFunc(slices.Clone(previous), func(e string) bool { return slices.Contains(wanted, e) })
 	if len(unwanted)+len(wanted) == 0 {

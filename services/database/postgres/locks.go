@@ -56,8 +56,7 @@ func (b *backend) endBlockers(ctx context.Context, pid int) {
 // lockTime is how long the administrator waits for a lock in a tenant's database.
 const lockTime = time.Second
 
-// orNotYet does work in a database. If another session holds a lock that it needs, NotYet
-// names that session.
+// orNotYet does work in a database. NotYet names a session that holds a lock that it needs.
 func (b *backend) orNotYet(ctx context.Context, database, doing string, work func() error) error {
 	watch, stop := context.WithCancel(ctx)
 	defer stop()

@@ -57,7 +57,6 @@ func (n names) groups() []string { return []string{n.owner, n.reader, n.overQuot
 // role is a binding's role, the user name of the application.
 func (n namer) role(bindingName string) string { return n.prefix + bindingName }
 
-// spare is the name of a spare database.
 func (n namer) spare(id string) string { return n.prefix + "spare_" + id }
 
 // revokedRole is the name of a role that is revoked and cannot be dropped yet.
@@ -66,8 +65,7 @@ func (n namer) revokedRole(id string) string { return n.prefix + "revoked_" + id
 // randomID is an id for spares and revoked roles.
 func randomID() string { return strings.ToLower(rand.Text()) }
 
-// ident and literal quote for SQL text. Statements are sent without parameters, so that
-// several take one round trip.
+// ident and literal quote for statements without parameters, several of which take a round trip.
 func ident(name string) string { return pq.QuoteIdentifier(name) }
 
 func literal(s string) string { return strings.TrimSpace(pq.QuoteLiteral(s)) }

@@ -52,8 +52,7 @@ func (s *session) strip(ctx context.Context, role string, writes bool) error {
 	return s.runAs(ctx, roles, "DROP OWNED BY "+ident(role))
 }
 
-// give makes another role the owner of all that a role owns in this database. roles are
-// those of which the administrator has to become a member.
+// give makes another role the owner of all that a role owns in this database, as a member of roles.
 func (s *session) give(ctx context.Context, roles []string, role, to string) error {
 	err := s.inBatches(ctx, roles, role, to, func(batch []object) (also, statements []string) { return giveAll(batch, to) })
 	if err != nil {

@@ -13,14 +13,13 @@ import (
 	"github.com/chandler-broker/chandler/services/database"
 )
 
-// Provision implements services.Backend. With a spare it takes two round trips: one asks,
-// one renames the spare and hands it over.
+// Provision implements services.Backend. With a spare it takes two round trips.
 func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, InstanceParams]) (services.ProvisionResult, error) {
 	if err := b.CheckInstance(r.Instance); err != nil {
 		return services.ProvisionResult{}, err
 	}
 	parts := []string{versionPart, databasePart, groupsPart, templatePart, sparesPart}
-	return services.ProvisionResult{}, b.work(ctx, exclusive, b.names.instance(r.Instance.Name), "", parts, func(s *session, st *state) error {
+	return services.ProvisionResult{}, b.work(ctx, exclusive, b.names.instance(r.Instance.Name), "", parts, func(ctx context.Context, s *session, st *state) error {
 		if d := st.Database; d != nil && d.Limit == interrupted {
 			if err := s.Exec(ctx, dropDatabase(st.names.database)); err != nil {
 				return explain("remove what an interrupted removal left", err)
@@ -99,8 +98,7 @@ func handOver(st *state, p Plan) []string {
 
 const (
 	tempFileLimit = "temp_file_limit"
-	// settableTempFiles is the first version that can allow the administrator to set it; on
-	// older servers, endSpillers measures.
+	// settableTempFiles is the first version that can allow the administrator to set it.
 	settableTempFiles = 150000
 )
 
@@ -127,8 +125,7 @@ func set(st *state, name string, value int64) []string {
 	return nil
 }
 
-// hasTempLimit says whether the database has the plan's limit of temporary files, if it can
-// be set.
+// hasTempLimit says whether the database has the plan's limit, if that can be set.
 func (st *state) hasTempLimit(p Plan) bool {
 	if st.Version < settableTempFiles {
 		return true
@@ -156,8 +153,7 @@ func (st *state) asOwner(statements ...string) []string {
 // alter is the beginning of a statement that changes the instance's database.
 func (st *state) alter() string { return "ALTER DATABASE " + ident(st.names.database) }
 
-// keepSpares makes as many spare databases as all plans together ask for, and removes
-// the rest.
+// keepSpares makes as many spares as all plans together ask for, and removes the rest.
 func (b *backend) keepSpares(ctx context.Context, plans []Plan) error {
 	missing := 0
 	for _, p := range plans {

@@ -62,9 +62,8 @@ func (s *session) commentOn(ctx context.Context, role, expression string) error 
 	return s.Exec(ctx, `DO $$ BEGIN EXECUTE 'COMMENT ON ROLE `+ident(role)+` IS ' || pg_catalog.quote_literal((`+expression+`)::pg_catalog.text); END $$`)
 }
 
-// mark makes the role "over", revokes everybody's rights on the database but for those of
-// the instance's own groups, and ends all sessions, except the administrator's, and those
-// of superusers, which it may not end.
+// mark makes the role "over", revokes all rights on the database except the instance's own
+// groups', and ends all sessions.
 func (b *backend) mark(ctx context.Context, s *session, st *state) error {
 	n, db := st.names, ident(st.names.database)
 	owned := []string{"GRANT CONNECT ON DATABASE " + db + " TO " + ident(n.overQuota), "REVOKE ALL ON DATABASE " + db + " FROM PUBLIC"}
@@ -80,8 +79,7 @@ func (b *backend) mark(ctx context.Context, s *session, st *state) error {
 		"SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a "+endable+" WHERE a.datname = "+literal(n.database))
 }
 
-// endable selects those of the sessions a that the administrator may end, and that are not
-// its own.
+// endable selects the sessions a of others that the administrator may end.
 const endable = "JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid AND NOT r.rolsuper AND r.rolname <> CURRENT_USER"
 
 // ownersIn selects the bindings' roles m of a database d that can connect, may not
@@ -126,8 +124,7 @@ func (b *backend) unlock(ctx context.Context, s *session, st *state, p Plan) err
 	return b.dropRoles(ctx, s, st, st.names.overQuota)
 }
 
-// moveWriters makes the read_write bindings members of group alone and ends their
-// sessions, which keep their old rights.
+// moveWriters moves the read_write bindings to a group and ends sessions with their old rights.
 func (b *backend) moveWriters(ctx context.Context, s *session, st *state, group string) error {
 	writers := st.writers()
 	if len(writers) == 0 {

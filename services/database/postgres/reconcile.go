@@ -12,8 +12,7 @@ import (
 	"github.com/chandler-broker/chandler/services/usage"
 )
 
-// databasesTime is how long one call works on single databases before it does what concerns
-// all of them.
+// databasesTime is how long one call works on single databases.
 const databasesTime = 20 * time.Second
 
 // Reconcile implements services.Reconciler: it keeps spares ready, enforces the plans'
@@ -78,19 +77,17 @@ func (b *backend) reconcileInstance(ctx context.Context, inst instance, st *stat
 	return condition, fmt.Errorf("database of instance %s: %w", inst.ID, err)
 }
 
-// isDropped says whether an instance's database was dropped, and no session works on the
-// instance.
+// isDropped says whether an instance's database was dropped, and not by an operation in progress.
 func (b *backend) isDropped(ctx context.Context, inst instance) bool {
 	gone := false // until the next round, if the server does not answer
-	_ = b.work(ctx, ifFree, b.names.instance(inst.Name), "", []string{lockedPart, databasePart, groupsPart}, func(_ *session, st *state) error {
+	_ = b.work(ctx, ifFree, b.names.instance(inst.Name), "", []string{lockedPart, databasePart, groupsPart}, func(_ context.Context, _ *session, st *state) error {
 		gone = st.Locked && st.checkNotDropped() != nil
 		return nil
 	})
 	return gone
 }
 
-// deviation is a difference between a database and its plan, and the statements that
-// remove it.
+// deviation is a difference between a database and its plan.
 type deviation struct {
 	doing      string
 	statements []string
@@ -115,17 +112,15 @@ func (st *state) deviations(p Plan) []deviation {
 	return list
 }
 
-// inSync says whether the database is as its plan demands.
 func (st *state) inSync(p Plan) bool {
 	locked := st.Moved && len(st.membersOf(st.names.owner))+st.Database.Owners == 0
 	return len(st.deviations(p)) == 0 && st.quota(p).InSync(locked)
 }
 
-// reconcileDatabase enforces the plan on one database, unless another session works on
-// the instance: then the next round does.
+// reconcileDatabase enforces the plan on one database, unless another session works on it.
 func (b *backend) reconcileDatabase(ctx context.Context, inst instance) error {
 	parts := []string{lockedPart, versionPart, measuredPart, groupsPart, movedPart, membersPart}
-	return b.work(ctx, ifFree, b.names.instance(inst.Name), "", parts, func(s *session, st *state) error {
+	return b.work(ctx, ifFree, b.names.instance(inst.Name), "", parts, func(ctx context.Context, s *session, st *state) error {
 		if !st.mayEnter() {
 			return nil
 		}
@@ -138,8 +133,7 @@ func (b *backend) reconcileDatabase(ctx context.Context, inst instance) error {
 	})
 }
 
-// mayEnter says whether the session holds the lock of an instance that is not being made or
-// removed.
+// mayEnter says whether the session holds the lock of an instance that is complete.
 func (st *state) mayEnter() bool {
 	return st.Locked && st.Database != nil && st.Database.Owner == st.names.owner
 }

@@ -23,9 +23,8 @@ func disableLogin(role string) string {
 	return "ALTER ROLE " + ident(role) + " WITH NOLOGIN PASSWORD NULL"
 }
 
-// disableLogins disables logins as the roles and ends their sessions. It ends them first as
-// well: a session that changed its own role in an open transaction would block the
-// change of that role.
+// disableLogins disables logins as the roles and ends their sessions, before as well: an open
+// transaction that changed the session's own role would block its change.
 func (b *backend) disableLogins(ctx context.Context, s *session, roles []string) error {
 	if len(roles) == 0 {
 		return nil
@@ -55,8 +54,7 @@ func (s *session) databasesOf(ctx context.Context, role string) ([]string, error
 
 // stripAtHome takes from a role without login all that it owns and was granted in its own
 // instance's database. What it cannot take, because of a lock, a dependent object or a
-// superuser's schema, is left to dropRoles: a role that is set aside can do nothing, and
-// Reconcile tries again.
+// superuser's schema, is left to dropRoles and Reconcile.
 func (b *backend) stripAtHome(ctx context.Context, s *session, st *state, role string) error {
 	if st.Database == nil || st.Database.Owner != st.names.owner {
 		return nil // it is removed with all that is in it
@@ -73,9 +71,8 @@ func (b *backend) stripAtHome(ctx context.Context, s *session, st *state, role s
 }
 
 // dropRoles drops roles without login. A role that another session has locked, or to which
-// something refers, such as a GRANT in another tenant's database, is set aside: without
-// memberships and under another name. It can do nothing, and Reconcile drops it as soon as
-// possible.
+// something refers, such as a GRANT in another tenant's database, is set aside without
+// memberships and under another name. It can do nothing, and Reconcile drops it later.
 func (b *backend) dropRoles(ctx context.Context, s *session, st *state, roles ...string) error {
 	err := s.transaction(ctx, briefly, "DROP ROLE IF EXISTS "+idents(roles))
 	switch {
@@ -116,10 +113,9 @@ func (b *backend) setAside(ctx context.Context, s *session, st *state, role stri
 // database, home, if the role could write there: what it owns there is the instance's.
 func revokedFrom(home string) string { return strings.TrimSpace("revoked " + home) }
 
-// endOrphanedSessions makes sure that no session outlives its role, and releases the
-// instance's lock. A session that was starting while the others were ended shows here,
-// because its role is gone or revoked, or, if it is not visible yet, by its lock on the
-// database.
+// endOrphanedSessions ends sessions that outlived their roles, and releases the instance's
+// lock. A session that was starting while the others were ended shows by its role, which is
+// dropped or revoked, or, if it is not visible yet, by its lock on the database.
 func (b *backend) endOrphanedSessions(ctx context.Context, s *session, st *state) error {
 	name := literal(st.names.database)
 	orphaned := `pg_catalog.pg_stat_activity a WHERE a.datname = ` + name + ` AND a.usesysid IS NOT NULL
@@ -191,8 +187,7 @@ func (b *backend) dropRevoked(ctx context.Context, s *session, which string) err
 	return errors.Join(faults...)
 }
 
-// dropEverywhere drops a role that was set aside, with everything that it owns in any
-// database but home.
+// dropEverywhere drops a role that was set aside, with all that it owns outside of home.
 func (b *backend) dropEverywhere(ctx context.Context, s *session, role, home string) error {
 	ctx, cancel := context.WithTimeout(ctx, dropTime)
 	defer cancel()

@@ -30,18 +30,15 @@ const (
 )
 
 const (
-	// lockSpace separates this package's advisory locks from others in the administrator's
-	// database.
-	lockSpace = 1128812612 // "CHND"
+	lockSpace = 1128812612 // "CHND": no other program's advisory locks
 
 	unlock = "SELECT pg_catalog.pg_advisory_unlock_all()"
 )
 
-// work runs do under the instance's lock, with parts of the state of the instance and of a
-// binding's role.
-func (b *backend) work(ctx context.Context, mode lockMode, n names, role string, parts []string, do func(s *session, st *state) error) error {
+// work runs do under the instance's lock, with parts of its state and of a binding's role.
+func (b *backend) work(ctx context.Context, mode lockMode, n names, role string, parts []string, do func(ctx context.Context, s *session, st *state) error) error {
 	st := &state{}
-	return b.pool.Work(ctx, func(c *database.Conn) error { return do(&session{c}, st) }, lock(mode, n),
+	return b.pool.Work(ctx, func(c *database.Conn) error { return do(ctx, &session{c}, st) }, lock(mode, n),
 		database.Answer{Query: b.stateQuery([]string{n.database}, role, parts...), Scan: st.scan})
 }
 
@@ -50,7 +47,6 @@ func lock(mode lockMode, n names) database.Answer {
 	return database.Answer{Query: fmt.Sprintf("SELECT %s(%d, pg_catalog.hashtext(%s))", mode, lockSpace, literal(n.database))}
 }
 
-// dialSession opens a session that is not pooled.
 func dialSession(ctx context.Context, c pq.Config) (*session, error) {
 	conn, err := database.Connect(ctx, connector{c})
 	return &session{conn}, err
@@ -143,8 +139,7 @@ func (s *session) settings(ctx context.Context) (map[string]string, error) {
 }
 
 // ensureAccess opens an instance's database and grants the administrator the right to connect,
-// if either is missing, and returns the limit of connections, -1 for none. A database that its owner role
-// does not own is being made or removed.
+// unless the database is being made or removed. It returns the limit of connections; -1: none.
 func (b *backend) ensureAccess(ctx context.Context, s *session, name string) (limit int, err error) {
 	if _, ours := b.names.single.Instance(name); !ours {
 		return -1, nil

@@ -42,7 +42,6 @@ type databaseState struct {
 	Shows  bool  `json:"shows"`
 }
 
-// member is a binding's role and a group that it is in.
 type member struct {
 	Role  string `json:"role"`
 	Group string `json:"group"`
@@ -58,8 +57,7 @@ type template struct {
 const (
 	// oversized stands for settings that are larger than any use of them.
 	oversized = "oversized"
-	// interrupted is datconnlimit of a database whose DROP was interrupted
-	// (DATCONNLIMIT_INVALID_DB).
+	// interrupted is datconnlimit after an interrupted DROP (DATCONNLIMIT_INVALID_DB).
 	interrupted = -2
 )
 
@@ -151,8 +149,7 @@ const (
 		WHERE pid = pg_catalog.pg_backend_pid() AND locktype = 'advisory' AND granted)`
 )
 
-// stateQuery asks for parts of the states of instances, whose databases are named, and of a
-// binding's role.
+// stateQuery asks for parts of the states of instances, by database, and of a binding's role.
 func (b *backend) stateQuery(databases []string, role string, parts ...string) string {
 	return "SELECT pg_catalog.json_build_object('instance', i.name, " + strings.NewReplacer(
 		"<single>", literal(b.names.single.String()),
@@ -177,7 +174,6 @@ func (b *backend) measure(ctx context.Context, instances []instance) (map[string
 	return states, explain("ask the server what exists", err)
 }
 
-// scan reads a row's one column.
 func (st *state) scan(rows *sql.Rows) error {
 	var answer []byte
 	if err := rows.Scan(&answer); err != nil {

@@ -14,7 +14,7 @@ func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, Ins
 		return services.UpdateResult{}, err
 	}
 	parts := []string{versionPart, measuredPart, groupsPart, movedPart, membersPart}
-	return services.UpdateResult{}, b.work(ctx, exclusive, b.names.instance(r.Instance.Name), "", parts, func(s *session, st *state) error {
+	return services.UpdateResult{}, b.work(ctx, exclusive, b.names.instance(r.Instance.Name), "", parts, func(ctx context.Context, s *session, st *state) error {
 		return b.change(ctx, s, st, r.Previous, r.Instance)
 	})
 }
@@ -41,8 +41,7 @@ func (b *backend) change(ctx context.Context, s *session, st *state, prev, next 
 	return s.last(ctx)
 }
 
-// limits returns the statements that hold the database and all bindings' roles
-// to the plan.
+// limits returns the statements that hold the database and all bindings' roles to the plan.
 func limits(st *state, p Plan) []string {
 	limit := fmt.Sprintf("%s WITH CONNECTION LIMIT %d", st.alter(), p.Connections)
 	return append(st.asOwner(append([]string{limit}, settings(st, p)...)...), bindingLimits(st, p)...)
@@ -61,9 +60,7 @@ func bindingLimits(st *state, p Plan) []string {
 // so that nothing of the tenant's can prevent dropping it.
 func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, InstanceParams]) (services.DeprovisionResult, error) {
 	parts := []string{versionPart, databasePart, groupsPart, membersPart}
-	return services.DeprovisionResult{}, b.work(ctx, exclusive, b.names.instance(r.Instance.Name), "", parts, func(s *session, st *state) error {
-		return b.remove(ctx, s, st)
-	})
+	return services.DeprovisionResult{}, b.work(ctx, exclusive, b.names.instance(r.Instance.Name), "", parts, b.remove)
 }
 
 func (b *backend) remove(ctx context.Context, s *session, st *state) error {

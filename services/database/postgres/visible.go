@@ -35,15 +35,13 @@ func sessionFunctions(n names) []string {
 // showSessions makes the functions, unless another session works on the instance.
 func (b *backend) showSessions(ctx context.Context, inst instance) error {
 	parts := []string{lockedPart, databasePart, groupsPart, membersPart}
-	return b.work(ctx, ifFree, b.names.instance(inst.Name), "", parts, func(s *session, st *state) error {
-		if !st.mayEnter() {
-			return nil
-		}
-		return b.makeSessionFunctions(ctx, s, st)
-	})
+	return b.work(ctx, ifFree, b.names.instance(inst.Name), "", parts, b.makeSessionFunctions)
 }
 
 func (b *backend) makeSessionFunctions(ctx context.Context, s *session, st *state) error {
+	if !st.mayEnter() {
+		return nil
+	}
 	n := st.names
 	statements := st.createGroup(n.sessions)
 	for _, role := range st.membersOf(n.groups()...) {
@@ -70,8 +68,7 @@ func grantReach(n names, role string) string {
 	return "GRANT " + ident(role) + " TO " + ident(n.sessions)
 }
 
-// dropStrays drops the roles "sessions" of removed instances: earlier releases do not
-// know this role and leave it behind.
+// dropStrays drops the roles "sessions" that earlier releases left when they removed instances.
 func (b *backend) dropStrays(ctx context.Context) error {
 	var strays []string
 	err := database.Query(ctx, b.pool, `SELECT r.rolname FROM pg_catalog.pg_roles r, pg_catalog.regexp_replace(r.rolname, '_sessions$', '') base

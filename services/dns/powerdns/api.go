@@ -130,7 +130,7 @@ func message(body []byte) string {
 	return strings.TrimSpace(strings.ToValidUTF8(text, ""))
 }
 
-// answered returns the status of the API's refusal; 0 if err is none.
+// answered returns the status of the API's refusal; 0 for other errors.
 func answered(err error) int {
 	if s, ok := errors.AsType[*statusError](err); ok {
 		return s.status
@@ -149,10 +149,9 @@ func unlessAbsent(err error) error {
 	return err
 }
 
-// explain adds what the broker was doing and what the operator can do. A failure of the
-// server is retried: SQLite fails like that if one write meets another.
+// explain adds what the broker was doing and what the operator can do.
 func explain(doing string, err error) error {
-	if answered(err) == http.StatusInternalServerError {
+	if answered(err) == http.StatusInternalServerError { // SQLite's answer to two writes at once
 		if wrapped, ok := errors.AsType[*url.Error](err); ok {
 			err = wrapped.Err // users read this, and not the API's address
 		}

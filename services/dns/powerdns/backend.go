@@ -47,8 +47,7 @@ func open(_ context.Context, c Config) (*backend, error) {
 	return b, nil
 }
 
-// SerialBinds implements services.SerialBinder: the API reads and writes a zone's list of
-// keys as a whole.
+// SerialBinds implements services.SerialBinder: the API writes a zone's list of keys as a whole.
 func (b *backend) SerialBinds() bool { return true }
 
 // Close implements services.Closer.
@@ -65,9 +64,8 @@ func (b *backend) hostmaster(zone string) string {
 	return strings.Replace(b.config.Hostmaster, "@", ".", 1) + "."
 }
 
-// Ready implements services.Readier: the server's API answers, the server is set
-// up so that bindings work and tenants stay among themselves, and it takes
-// updates as far as Reconcile knows.
+// Ready implements services.Readier: the server is set up so that bindings work and tenants
+// cannot reach each other, and it accepts updates as far as Reconcile knows.
 func (b *backend) Ready(ctx context.Context) error {
 	settings, err := b.settings(ctx)
 	if err != nil {

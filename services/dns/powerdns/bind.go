@@ -78,8 +78,7 @@ func (b *backend) revoke(ctx context.Context, zone, instance, key string) error 
 	return b.setLists(ctx, zone, lists, keyLists{updaters, without(lists.transfer, key)})
 }
 
-// Deprovision implements services.Backend. Everything is found by the names
-// that it was given, so that a zone made for another plan goes as well.
+// Deprovision implements services.Backend. It also finds a zone that was made for another plan.
 func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, InstanceParams]) (services.DeprovisionResult, error) {
 	zones, err := b.zones(ctx, "")
 	if err != nil {
@@ -140,8 +139,7 @@ func (b *backend) listedKeys(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// keys returns the names of all existing TSIG keys. PowerDNS 4.7 with LMDB also lists
-// deleted ones.
+// keys returns the names of existing TSIG keys. PowerDNS 4.7 with LMDB also lists deleted ones.
 func (b *backend) keys(ctx context.Context) ([]string, error) {
 	listed, err := b.listedKeys(ctx)
 	if err != nil {
@@ -216,8 +214,7 @@ func (b *backend) setLists(ctx context.Context, zone string, was, is keyLists) e
 	return explain("set the keys that may transfer the zone", err)
 }
 
-// setUpdaters sets the keys that may update the zone: at least one, because without any,
-// everybody may.
+// setUpdaters sets the keys that may update the zone; without any, everybody may.
 func (b *backend) setUpdaters(ctx context.Context, zone string, keys []string) error {
 	_, err := b.api.Metadata.Set(ctx, zone, pdns.MetadataTSIGAllowDNSUpdate, keys)
 	return explain("set the keys that may update the zone", err)

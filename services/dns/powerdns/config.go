@@ -59,8 +59,7 @@ var (
 	serverIDRule = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 	mailRule     = regexp.MustCompile(`^[A-Za-z0-9_+-]{1,63}@[A-Za-z0-9.-]{1,190}$`)
 
-	// keySizes are the algorithms with the length of their secrets in bytes (RFC 8945,
-	// section 8).
+	// keySizes are the lengths of the algorithms' secrets in bytes (RFC 8945, section 8).
 	keySizes = map[string]int{"hmac-sha256": 32, "hmac-sha384": 48, "hmac-sha512": 64}
 
 	// ports are the schemes of the API with their default ports.

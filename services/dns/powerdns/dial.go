@@ -37,8 +37,7 @@ func dial(ctx context.Context, credentials map[string]any) (services.Session, er
 	return c, nil
 }
 
-// client uses a zone as an application: by dynamic updates and questions, or by transfers for
-// a read_only binding.
+// client uses a zone as an application: by updates and questions, or, read_only, by transfers.
 type client struct {
 	signer
 	zone   string
@@ -121,8 +120,7 @@ func (c *client) transfer(ctx context.Context) ([]dns.RR, error) {
 	return records, err
 }
 
-// Ping implements services.Session by an update without changes, which needs the right to
-// update.
+// Ping implements services.Session by an update without changes, which takes the same right.
 func (c *client) Ping(ctx context.Context) error {
 	if c.reader {
 		_, err := c.transfer(ctx)
@@ -151,8 +149,7 @@ func newSigner(address, name, algorithm, secret string) signer {
 
 func (s signer) secrets() map[string]string { return map[string]string{s.name: s.secret} }
 
-// exchange signs a message and returns the answer, whose signature it checks.
-// A refusal is a refusal whether signed or not.
+// exchange signs a message and returns the answer, whose signature it checks unless it refuses.
 func (s signer) exchange(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 	m.SetTsig(s.name, s.algorithm, fudge, time.Now().Unix())
 	client := dns.Client{Net: s.network, TsigSecret: s.secrets(), DialTimeout: dialTimeout}
@@ -169,7 +166,7 @@ func (s signer) exchange(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 	return answer, nil
 }
 
-// rcodeError is an answer that is no success.
+// rcodeError is an answer other than success.
 type rcodeError struct{ code int }
 
 func (e *rcodeError) Error() string {

@@ -52,7 +52,6 @@ type namer struct{ prefix string }
 
 const unfinishedMark = "-new"
 
-// account marks an instance's zone.
 func (n namer) account(instance string) string { return n.prefix + "-" + instance }
 
 // unfinished marks a zone that is not usable yet.

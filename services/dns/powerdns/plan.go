@@ -11,8 +11,7 @@ import (
 
 // Plan is the configuration of a plan.
 type Plan struct {
-	// Parents are the domains below which zones are made; a zone without a name is made
-	// below the first.
+	// Parents are the domains below which zones are made, by default below the first.
 	Parents []string `json:"parents"`
 	// Reserved are labels directly below a parent that no zone may have.
 	Reserved []string `json:"reserved"`
@@ -56,8 +55,7 @@ func (p *Plan) Validate() error {
 
 // InstanceParams are the user's parameters of an instance.
 type InstanceParams struct {
-	// Zone is the zone's complete name, below one of the plan's parents; default: a name that
-	// derives from the instance's ID.
+	// Zone is a complete name below one of the plan's parents; default: one from the instance's ID.
 	Zone string `json:"zone"`
 	// Records are the user's. Records of applications are not touched.
 	Records []Record `json:"records"`
@@ -102,8 +100,7 @@ type (
 	binding  = services.Binding[BindingParams]
 )
 
-// zoneName is the name of the instance's zone; empty if neither the user nor the plan says
-// where it is.
+// zoneName is the name of the instance's zone; empty if neither the user nor the plan has one.
 func zoneName(inst instance) string {
 	if inst.Params.Zone != "" {
 		name, _ := hostName(inst.Params.Zone) // Validate has seen it

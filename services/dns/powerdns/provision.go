@@ -15,9 +15,8 @@ import (
 // retry is the wait for another zone that is being made, or for a busy server.
 const retry = time.Second
 
-// Timers of the zones' SOA records in seconds: refresh, retry and expire as RIPE-203
-// recommends for small zones. Negative answers live for a minute, so that a client that
-// asks too early finds a new name soon.
+// Timers of SOA records in seconds: refresh, retry and expire as RIPE-203 recommends for small
+// zones, and a minute for negative answers, so that new names are found soon.
 const (
 	soaTimers   = "10800 3600 604800"
 	negativeTTL = 60
@@ -89,8 +88,7 @@ func (b *backend) create(ctx context.Context, inst instance, name string) error 
 	return refusedRecords("make the zone", err)
 }
 
-// checkStillAlone looks again, now that others see the zone, and deletes it if another one was
-// made meanwhile.
+// checkStillAlone deletes the zone, which others see now, if another one was made meanwhile.
 func (b *backend) checkStillAlone(ctx context.Context, instance, name, parent string) error {
 	zones, err := b.zones(ctx, "")
 	if err != nil {

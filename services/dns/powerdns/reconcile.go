@@ -31,9 +31,8 @@ const (
 	maxReread = 100
 )
 
-// Reconcile implements services.Reconciler: it holds applications' changes to the plan. A
-// zone with too many records takes no updates, and times to live below the plan's are
-// raised.
+// Reconcile implements services.Reconciler: a zone with too many records accepts no updates, and
+// times to live below the plan's are raised.
 func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Plan, InstanceParams]) (result services.ReconcileResult, err error) {
 	if len(r.Instances) == 0 {
 		return result, nil

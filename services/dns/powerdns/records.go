@@ -14,8 +14,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// A recordSet is all records of a setKey, as the server writes them; without values, they are
-// to be removed.
+// A recordSet is all records of a setKey, as the server writes them; none: to be removed.
 type (
 	setKey    struct{ name, kind string }
 	recordSet struct {
@@ -27,8 +26,7 @@ type (
 
 const maxValues = 100 // of one set: an answer has to carry them all
 
-// parseRecords reads the user's records for a zone. Its error is Rejected and holds all
-// faults.
+// parseRecords reads the user's records for a zone, and rejects them with all their faults.
 func parseRecords(p Plan, zone string, records []Record) (recordSets, error) {
 	sets, faults, total := recordSets{}, []error(nil), 0
 	for i, r := range records {
@@ -144,8 +142,7 @@ func (s recordSets) sharesName(key setKey) bool {
 	return false
 }
 
-// delegated says whether a key lies at or below a name with NS records, and is neither one
-// of them nor an address.
+// delegated says whether records other than addresses lie at or below a name with NS records.
 func (s recordSets) delegated(key setKey, zone string) bool {
 	if key.kind == "A" || key.kind == "AAAA" {
 		return false

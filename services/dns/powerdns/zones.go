@@ -124,8 +124,7 @@ func (b *backend) read(ctx context.Context, zone string) (recordSets, error) {
 	return sets, nil
 }
 
-// List implements services.Lister. An instance exists while its zone does, or an enforcement
-// key that a crash left.
+// List implements services.Lister. An enforcement key that a crash left stands for its instance.
 func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
 	zones, err := b.zones(ctx, "")
 	if err != nil {
