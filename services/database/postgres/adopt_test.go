@@ -246,6 +246,7 @@ func TestAdoptRefuses(t *testing.T) {
 
 // After an interruption at any call, a repeated call continues or has nothing to do.
 func TestAdoptIsCutOff(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	for n, cut := 1, true; cut; n++ {
 		t.Run(fmt.Sprintf("call %d", n), func(t *testing.T) {

@@ -112,7 +112,8 @@ func TestRejectedForWhatTheTenantDid(t *testing.T) {
 
 // An update that waits for a tenant's open transaction names the session.
 func TestExtensionBehindATransaction(t *testing.T) {
-	f := newFull(t, "behind")
+	t.Parallel()
+	f := newFull(t, "waiting")
 	f.inst.Plan.Extensions = []string{"citext"}
 	f.writer.must(t, "BEGIN")
 	f.writer.must(t, "CREATE DOMAIN citext AS text")
@@ -163,6 +164,7 @@ func TestDroppedDatabase(t *testing.T) {
 }
 
 func TestCharacterSets(t *testing.T) {
+	t.Parallel()
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "charset")
 	for set, want := range encodings() {
