@@ -71,7 +71,7 @@ func (c *Count) step(top *os.Root) (whole bool, err error) {
 		c.in, c.pending = c.pending[last], c.pending[:last]
 		if c.dir, err = top.Open(c.in); err != nil {
 			c.dir = nil
-			return false, vanished(err)
+			return false, ignoreVanished(err)
 		}
 	}
 	entries, err := c.dir.ReadDir(page)
@@ -87,14 +87,14 @@ func (c *Count) step(top *os.Root) (whole bool, err error) {
 	if errors.Is(err, io.EOF) {
 		return false, nil
 	}
-	return false, vanished(err)
+	return false, ignoreVanished(err)
 }
 
 // count counts a file or directory. Each name of a file counts for a part of its size.
 func (c *Count) count(top *os.Root, name string) error {
 	info, err := top.Lstat(name)
 	if err != nil {
-		return vanished(err)
+		return ignoreVanished(err)
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -110,8 +110,8 @@ func (c *Count) count(top *os.Root, name string) error {
 	return nil
 }
 
-// vanished ignores that a file vanished or became another kind of file.
-func vanished(err error) error {
+// ignoreVanished ignores that a file vanished or became another kind of file.
+func ignoreVanished(err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP) {
 		return nil
 	}

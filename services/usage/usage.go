@@ -151,8 +151,8 @@ func (s *Scans) Forget(instance string) {
 	delete(s.scans, instance)
 }
 
-// of is an instance's scan, for the round that asks.
-func (s *Scans) of(instance string) *scan {
+// scan is an instance's scan, for the round that asks.
+func (s *Scans) scan(instance string) *scan {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.scans == nil {
@@ -170,7 +170,7 @@ func (s *Scans) Measure(ctx context.Context, instance string, limits Limits, loc
 	if !limits.Any() {
 		return Amount{}, false, nil
 	}
-	c, now := s.of(instance), time.Now()
+	c, now := s.scan(instance), time.Now()
 	if !now.After(c.due) || !now.Before(end) {
 		return c.last, locked, nil
 	}

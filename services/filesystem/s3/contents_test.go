@@ -239,7 +239,7 @@ func TestManyUploadsOfOneKey(t *testing.T) {
 	s.mustPut(t, "key", "value")
 }
 
-// Something that is no object is in the way, and is said to be.
+// A file that is not an object blocks the deletion, and the error says so.
 func TestWhatIsNoObject(t *testing.T) {
 	server := newServer(t)
 	b := server.backend(t, "c")

@@ -43,8 +43,8 @@ func faultyConfig(endpoint string) json.RawMessage {
 	return json.RawMessage(fmt.Sprintf(`{"endpoint": %q, "access_key_id": "admin", "secret_access_key": %q}`, endpoint, faultySecret))
 }
 
-// A server that is no gateway, or a broken one: every verb fails in words for
-// the operator, without secrets, and blames nobody.
+// If the server is not a gateway, or a broken one, every verb's error is for the operator,
+// contains no secret, and is not reported as the user's.
 func TestNonsense(t *testing.T) {
 	for name, handler := range map[string]http.HandlerFunc{
 		"a web page":          func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>welcome</html>") },
@@ -124,7 +124,7 @@ func TestHangs(t *testing.T) {
 	all.Wait()
 }
 
-// The real gateway, with an account that is not known or may not administer.
+// The real gateway refuses an unknown account and one that may not administer it.
 func TestWrongRights(t *testing.T) {
 	server := newServer(t)
 	right := server.backend(t, "c")

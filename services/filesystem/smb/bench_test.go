@@ -28,9 +28,9 @@ func BenchmarkVerbs(b *testing.B) {
 		timed("provision", func() error { return servicetest.Once(backend).Provision(ctx, inst) })
 		timed("bind", func() error { _, err := servicetest.Once(backend).Bind(ctx, inst, bd); return err })
 		timed("raw-user", func() error {
-			return backend.samba.putUser(ctx, backend.names.of(bd.Name), bd.Seed.Password("smb"))
+			return backend.samba.putUser(ctx, backend.names.resource(bd.Name), bd.Seed.Password("smb"))
 		})
-		timed("raw-remove-user", func() error { return backend.samba.dropUser(ctx, backend.names.of(bd.Name)) })
+		timed("raw-remove-user", func() error { return backend.samba.dropUser(ctx, backend.names.resource(bd.Name)) })
 		timed("unbind", func() error { return servicetest.Once(backend).Unbind(ctx, inst, bd) })
 		timed("deprovision", func() error { return servicetest.Once(backend).Deprovision(ctx, inst) })
 		timed("raw-share", func() error { return backend.samba.putShare(ctx, "raw", section{"path": "/nowhere"}) })

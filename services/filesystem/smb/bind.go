@@ -22,7 +22,7 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 	if err := b.bindingAccount(ctx, r); err != nil {
 		return services.BindResult{}, err
 	}
-	password, user := r.Binding.Seed.Password("smb"), b.names.of(r.Binding.Name)
+	password, user := r.Binding.Seed.Password("smb"), b.names.resource(r.Binding.Name)
 	var programs errgroup.Group // most of a program's time is its start
 	programs.Go(func() error { return b.samba.putUser(ctx, user, password) })
 	programs.Go(func() error { return b.converge(ctx, r.Instance, nil) })
@@ -33,7 +33,7 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 	if err := b.samba.reload(ctx); err != nil {
 		return services.BindResult{}, err
 	}
-	return services.BindResult{Credentials: b.public.credentials(b.names.of(r.Instance.Name), user, password, r.Binding.Params)}, nil
+	return services.BindResult{Credentials: b.public.credentials(b.names.resource(r.Instance.Name), user, password, r.Binding.Params)}, nil
 }
 
 // bindingAccount makes a binding's account if it does not exist. One with another role, or half
@@ -55,14 +55,14 @@ func (b *backend) bindingAccount(ctx context.Context, r services.BindRequest[Pla
 		}
 	}
 	return b.accounts.change(ctx, func(t *table) error {
-		of, ok := t.find(r.Instance.Name)
+		owner, ok := t.find(r.Instance.Name)
 		if !ok {
 			return errAbsent
 		}
 		if others := len(t.bindings(r.Instance.Name)); others >= r.Instance.Plan.Bindings {
 			return services.Rejected("this instance has %d bindings, and its plan allows %d: remove one, or choose a larger plan", others, r.Instance.Plan.Bindings)
 		}
-		return b.accounts.create(t, account{name: r.Binding.Name, instance: r.Instance.Name, role: wanted, gid: of.gid})
+		return b.accounts.create(t, account{name: r.Binding.Name, instance: r.Instance.Name, role: wanted, gid: owner.gid})
 	})
 }
 
@@ -141,7 +141,7 @@ func (b *backend) Verify(ctx context.Context, r services.VerifyRequest[Plan, Ins
 	if a, _ := t.find(r.Binding.Name); !a.usable() {
 		return services.VerifyResult{}, nil
 	}
-	user, password := b.names.of(r.Binding.Name), r.Binding.Seed.Password("smb")
+	user, password := b.names.resource(r.Binding.Name), r.Binding.Seed.Password("smb")
 	err = b.server.admits(ctx, user, password)
 	if _, refused := errors.AsType[*smb2.ResponseError](err); refused {
 		return services.VerifyResult{}, b.samba.putUser(ctx, user, password)

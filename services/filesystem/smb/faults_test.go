@@ -36,7 +36,7 @@ func checkFault(t *testing.T, verb string, bd binding, err error) {
 		return
 	}
 	if message, refused := services.IsRejected(err); refused {
-		t.Errorf("%s: shown to the user as his fault: %s", verb, message)
+		t.Errorf("%s: reported as the user's error: %s", verb, message)
 	}
 	if bd.Seed.Scrub(err.Error()) != err.Error() {
 		t.Errorf("%s: the error holds the password: %v", verb, err)
@@ -107,8 +107,8 @@ func (m *mortal) died(t *testing.T, at int) bool {
 	return n >= at
 }
 
-// A broker dies before or after any of the programs that a verb runs: the same
-// verb, or the one that undoes it, ends where it always does.
+// A broker dies before or after any program that a verb runs. Repeating the verb, or
+// undoing it, leads to the same state as ever.
 func TestDiesAtAnyProgram(t *testing.T) {
 	server := newServer(t)
 	whole, victim := server.backend(t, "c"), server.mortal(t)
@@ -187,8 +187,8 @@ func dieAt(t *testing.T, server *testServer, whole *backend, victim *mortal, ver
 	return died
 }
 
-// Programs that fail, say nonsense or hang: an error for the operator, within
-// the time that there is, and nothing that stays.
+// Programs that fail, print nonsense or hang cause an error for the operator in time, and
+// leave nothing behind.
 func TestProgramsFail(t *testing.T) {
 	server := newServer(t)
 	whole := server.backend(t, "c")
@@ -249,7 +249,7 @@ func TestNonsense(t *testing.T) {
 	nothingLeft(t, server, inst, bd)
 }
 
-// What is at the address is no SMB server, or never says a word.
+// The server at the address is not an SMB server, or never answers.
 func TestWrongServer(t *testing.T) {
 	server := newServer(t)
 	say := make(chan string, 100)
@@ -273,8 +273,8 @@ func TestWrongServer(t *testing.T) {
 	nothingLeft(t, server, inst, bd)
 }
 
-// Samba is killed and comes back: nothing is lost but sessions, and what was
-// asked for meanwhile can be asked for again.
+// After a restart of Samba only sessions are lost, and verbs that failed meanwhile can be
+// repeated.
 func TestRestart(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "c")
@@ -305,8 +305,7 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// What the operator may have set up wrong is said by readiness, and by the verb
-// that it stops, in words for him.
+// Ready, and the verb that cannot work, tell the operator what is set up wrong.
 func TestWrongSetup(t *testing.T) {
 	server := newServer(t)
 	config, err := os.ReadFile(server.ConfigFile())
@@ -363,12 +362,12 @@ func letters(r rune) rune {
 	return r
 }
 
-// Names that are somebody else's are left alone.
+// Names that somebody else uses are refused.
 func TestTaken(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "c")
 	inst := newInstance("i", func(i *instance) { i.Plan.DeleteContents = true })
-	dir := b.folder.path(b.names.of(inst.Name))
+	dir := b.folder.path(b.names.resource(inst.Name))
 	for name, make := range map[string]func() error{
 		"a file":   func() error { return os.WriteFile(dir, nil, 0o600) },
 		"a link":   func() error { return os.Symlink("/etc", dir) },
@@ -393,7 +392,7 @@ func TestTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, append(before, []byte(b.names.of(inst.Name)+":x:700:700:somebody:/:/bin/sh\n")...), 0o644); err != nil {
+	if err := os.WriteFile(path, append(before, []byte(b.names.resource(inst.Name)+":x:700:700:somebody:/:/bin/sh\n")...), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, servicetest.Once(b).Provision(ctx, inst), "was not made by a broker")

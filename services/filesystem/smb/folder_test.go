@@ -12,8 +12,8 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// A folder of many files, a file of many names, folders deeper than a path may
-// be long: all of it is counted, and all of it goes, in slices.
+// A folder of many files, a file with several names, and folders deeper than a path can be
+// long are counted and deleted completely, in several calls.
 func TestLargeFolders(t *testing.T) {
 	dir := t.TempDir()
 	f := newFolder(dir, "c")
@@ -91,8 +91,8 @@ func grow(t *testing.T, top string) {
 	_ = in.Close()
 }
 
-// A link in a share's folder, made by another program, is not followed: neither
-// by the server, nor by the counting or the deletion.
+// Neither the server nor counting nor deletion follows a link that another program made in
+// a share's folder.
 func TestLinksAreNotFollowed(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "c")
@@ -105,7 +105,7 @@ func TestLinksAreNotFollowed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	target := b.folder.path(b.names.of(theirs.Name))
+	target := b.folder.path(b.names.resource(theirs.Name))
 	for name, to := range map[string]string{"dir": target, "file": filepath.Join(target, "secret"), "up": "../" + filepath.Base(target) + "/secret"} {
 		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)

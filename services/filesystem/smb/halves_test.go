@@ -8,8 +8,8 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// What a crash leaves between two writes: each state is listed, can be gone on
-// from and can be removed.
+// Every state that a crash leaves between two writes is listed, can be completed and can be
+// removed.
 func TestHalves(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "c")
@@ -21,13 +21,13 @@ func TestHalves(t *testing.T) {
 	}
 	inst := newInstance("i", func(i *instance) { i.Plan.DeleteContents = true })
 	bd := newBinding(t, inst, "b", BindingParams{})
-	name, a := b.names.of(inst.Name), account{name: inst.Name, instance: inst.Name, role: owner, uid: 1900000500, gid: 1900000500}
+	name, a := b.names.resource(inst.Name), account{name: inst.Name, instance: inst.Name, role: owner, uid: 1900000500, gid: 1900000500}
 	for _, c := range []struct {
 		state  string
 		make   func()
 		listed bool
 	}{
-		{"a group without its account", func() { edit(func(t *table) { t.put(a); t.passwd = without(t.passwd, name) }) }, false},
+		{"a group without its account", func() { edit(func(t *table) { t.put(a); t.passwd = removeLine(t.passwd, name) }) }, false},
 		{"an account without its folder", func() { edit(func(t *table) { t.put(a) }) }, true},
 		{"a folder that is root's", func() {
 			edit(func(t *table) { t.put(a) })
@@ -80,7 +80,7 @@ func TestHalves(t *testing.T) {
 	})
 }
 
-// A deletion that died when access had ended: what is left is listed, and goes.
+// What a deletion leaves that died after it ended access is listed, and can be removed.
 func TestHalfDeleted(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "c")

@@ -59,7 +59,7 @@ func holdsHardStorage(t *testing.T, use servicetest.Use) {
 	}
 }
 
-// The note of a share at its hard limit, and a larger plan.
+// The condition of a share at its hard limit, which a larger plan ends.
 func TestHardNote(t *testing.T) {
 	server, ctx := newHardServer(t, true), testContext(t)
 	b := server.backend(t, "c")
@@ -90,7 +90,7 @@ func TestHardNote(t *testing.T) {
 	nothingLeft(t, server, inst)
 }
 
-// On btrfs without quota groups nothing is made that would have no limit.
+// On btrfs without quota groups, nothing is made, because it would have no limit.
 func TestHardWithoutQuotas(t *testing.T) {
 	server := newHardServer(t, false)
 	b := server.backend(t, "c")
@@ -103,8 +103,7 @@ func TestHardWithoutQuotas(t *testing.T) {
 	nothingLeft(t, server, inst)
 }
 
-// The disk is full under a plan without limits: every verb says so or works, and
-// nothing is left when there is room again.
+// On a full disk every verb works or says so, and leaves nothing once there is room again.
 func TestFullDisk(t *testing.T) {
 	mounted, ctx := embeddedtest.Ext4(t, "64M", "-m", "0", "-I", "128"), testContext(t)
 	server := &testServer{embeddedtest.Samba(t, mounted)}
@@ -126,7 +125,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	for name, err := range map[string]error{"bind": bindErr, "provision": provisionErr} {
 		if message, refused := services.IsRejected(err); refused {
-			t.Errorf("%s: shown to the user as his fault: %s", name, message)
+			t.Errorf("%s: reported as the user's error: %s", name, message)
 		}
 	}
 	for i := range 3 {
@@ -146,8 +145,8 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// The disk that holds the accounts is full: whoever needs a new one is told so,
-// and no file is half written.
+// If the accounts' disk is full, a verb that needs a new account says so, and no file is half
+// written.
 func TestFullAccounts(t *testing.T) {
 	dir := embeddedtest.Ext4(t, "8M")
 	b := &backend{names: newNamer("c")}

@@ -36,8 +36,7 @@ func nothingLeft(t *testing.T, server *testServer, inst instance, bindings ...bi
 	}
 }
 
-// A provision that was cut short, and does not know it yet, makes nothing after
-// whoever deleted the instance.
+// A provision that was cut short makes nothing after the instance was deleted.
 func TestNothingIsMadeAfterADeletion(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "c")
@@ -54,8 +53,8 @@ func TestNothingIsMadeAfterADeletion(t *testing.T) {
 	nothingLeft(t, server, inst)
 }
 
-// A share that holds something stays, with its bindings, unless the plan says
-// otherwise; an orphan, whose plan is not known, as well.
+// A share that is not empty stays, with its bindings, unless the plan deletes contents. So
+// does an orphan, whose plan is unknown.
 func TestContentsAreKept(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "kept")
@@ -101,7 +100,7 @@ func TestBindingsLimit(t *testing.T) {
 	}
 }
 
-// A binding's identifiers used again for another role: what was is gone.
+// A bind with the IDs of a binding with another role revokes the earlier credential.
 func TestRoleChanges(t *testing.T) {
 	b, ctx := newServer(t).backend(t, "c"), testContext(t)
 	inst := provisioned(t, b, "i", nil)
@@ -136,7 +135,7 @@ func ids(t *testing.T, b *backend, inst instance) (found []int64) {
 			found = append(found, a.uid)
 		}
 	}
-	info, err := os.Stat(b.folder.path(b.names.of(inst.Name)))
+	info, err := os.Stat(b.folder.path(b.names.resource(inst.Name)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,8 +146,7 @@ func ids(t *testing.T, b *backend, inst instance) (found []int64) {
 	return found
 }
 
-// Neither a number nor a file comes back, under the same identifiers or others,
-// by whichever broker of the machine.
+// No number and no file is used again, whatever the IDs and the broker.
 func TestNothingComesBackToLife(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	seen := map[int64]bool{}
@@ -164,7 +162,7 @@ func TestNothingComesBackToLife(t *testing.T) {
 			s.mustWrite(t, "old", "secret")
 			for _, id := range ids(t, b, inst) {
 				if seen[id] {
-					t.Errorf("round %d: number %d was given away before", round, id)
+					t.Errorf("round %d: number %d was used before", round, id)
 				}
 				seen[id] = true
 			}
@@ -258,13 +256,13 @@ func TestNumbersRunOut(t *testing.T) {
 	expect(t, err, "does not hold a number")
 }
 
-// Reconcile puts a share right that somebody else has changed.
+// Reconcile repairs a share that somebody changed.
 func TestShareIsRepaired(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "c")
 	inst := provisioned(t, b, "i", nil)
 	c := bound(t, b, inst, newBinding(t, inst, "b", BindingParams{}))
-	name := b.names.of(inst.Name)
+	name := b.names.resource(inst.Name)
 	right, err := b.samba.shares(ctx)
 	if err != nil || right[name] == nil {
 		t.Fatal(err)
@@ -284,14 +282,13 @@ func TestShareIsRepaired(t *testing.T) {
 	dialled(t, c.Values).mustWrite(t, "key", "value")
 }
 
-// A share that cannot be counted is no share in order, and keeps no other from
-// being looked at.
+// A share that cannot be counted has a condition, and does not block others.
 func TestShareThatCannotBeCounted(t *testing.T) {
 	b, ctx := newServer(t).backend(t, "c"), testContext(t)
 	limited := func(i *instance) { i.Plan.Storage = 1 << 20 }
 	broken, full := provisioned(t, b, "broken", limited), provisioned(t, b, "full", limited)
 	dialled(t, bound(t, b, full, newBinding(t, full, "b", BindingParams{})).Values).mustWrite(t, "big", strings.Repeat("x", 3<<19))
-	folder := b.folder.path(b.names.of(broken.Name))
+	folder := b.folder.path(b.names.resource(broken.Name))
 	if err := os.Rename(folder, folder+".away"); err != nil {
 		t.Fatal(err)
 	}
@@ -304,8 +301,8 @@ func TestShareThatCannotBeCounted(t *testing.T) {
 	}
 }
 
-// A share over its limit is opened again by a plan without one at once, and by
-// a larger one as soon as it is counted again.
+// A plan without a limit unlocks a share at once, and a larger plan does so when the share
+// was counted again.
 func TestFullShareIsOpenedAgain(t *testing.T) {
 	b, ctx := newServer(t).backend(t, "c"), testContext(t)
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.Storage = 1 << 20 })

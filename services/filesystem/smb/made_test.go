@@ -13,9 +13,8 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// Whatever a client can make goes with the share: names that are reserved
-// elsewhere, long, deep and misleading ones, files with attributes, and files that
-// are open and locked.
+// Whatever a client makes is deleted with the share: reserved, long, deep and misleading
+// names, files with attributes, and files that are open and locked.
 func TestWhatClientsMakeIsDeleted(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "c")
@@ -61,8 +60,8 @@ func TestWhatClientsMakeIsDeleted(t *testing.T) {
 	nothingLeft(t, server, inst, bd)
 }
 
-// A client has no place that is not counted: attributes take blocks of the disk (on
-// ext4 and XFS), and there are no streams beside a file's content.
+// All that a client stores is counted: attributes take blocks of the disk (on ext4 and XFS),
+// and files have no streams beside their content.
 func TestAttributesAreCounted(t *testing.T) {
 	server := &testServer{embeddedtest.Samba(t, embeddedtest.Ext4(t, "64M", "-b", "4096"))}
 	b := server.backend(t, "c")
@@ -73,7 +72,7 @@ func TestAttributesAreCounted(t *testing.T) {
 		t.Error("a stream beside a file's content was made")
 	}
 	measured := func() services.Size {
-		c := counter{dir: b.folder.path(b.names.of(inst.Name))}
+		c := counter{dir: b.folder.path(b.names.resource(inst.Name))}
 		if done, err := c.Advance(t.Context(), time.Now().Add(time.Minute)); !done || err != nil {
 			t.Fatal(err)
 		}

@@ -31,7 +31,7 @@ func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 // ownShare makes the instance's folder and share, or completes them.
 func (b *backend) ownShare(ctx context.Context, inst instance) error {
 	return b.converge(ctx, inst, func(_ *table, a *account) error {
-		return b.folder.make(b.names.of(inst.Name), *a, inst.Plan.Storage)
+		return b.folder.make(b.names.resource(inst.Name), *a, inst.Plan.Storage)
 	})
 }
 
@@ -52,7 +52,7 @@ func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, Ins
 	if err := b.server.answers(ctx); err != nil {
 		return services.UpdateResult{}, err
 	}
-	if err := b.folder.volumes().Limit(b.names.of(r.Instance.Name), r.Instance.Plan.Storage); err != nil {
+	if err := b.folder.volumes().Limit(b.names.resource(r.Instance.Name), r.Instance.Plan.Storage); err != nil {
 		return services.UpdateResult{}, err
 	}
 	b.scans.Forget(r.Instance.Name)
@@ -75,7 +75,7 @@ func (b *backend) Directory(_ context.Context, inst instance) (string, error) {
 	if _, ok := t.find(inst.Name); !ok {
 		return "", errAbsent
 	}
-	return b.folder.path(b.names.of(inst.Name)), nil
+	return b.folder.path(b.names.resource(inst.Name)), nil
 }
 
 var _ services.DirectoryProvider[Plan, InstanceParams] = (*backend)(nil)
@@ -89,7 +89,7 @@ func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest
 	if err := b.server.answers(ctx); err != nil {
 		return services.DeprovisionResult{}, err
 	}
-	name := b.names.of(r.Instance.Name)
+	name := b.names.resource(r.Instance.Name)
 	group, err := b.folder.volumes().Group(name)
 	if err != nil {
 		return services.DeprovisionResult{}, err
@@ -133,11 +133,11 @@ func (b *backend) endAccess(ctx context.Context, instance string) error {
 		return b.accounts.change(ctx, func(t *table) error {
 			t.drop(instance)
 			bindings = t.bindings(instance)
-			return b.samba.dropShare(ctx, b.names.of(instance))
+			return b.samba.dropShare(ctx, b.names.resource(instance))
 		})
 	})
 	// Sessions end with their bindings: without bindings this only makes sure.
-	programs.Go(func() (err error) { used, err = b.samba.used(ctx, b.names.of(instance)); return err })
+	programs.Go(func() (err error) { used, err = b.samba.inUse(ctx, b.names.resource(instance)); return err })
 	if err := programs.Wait(); err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (b *backend) endAccess(ctx context.Context, instance string) error {
 		if a.role == closed { // by an earlier call, which ran out of time
 			continue
 		}
-		if err := b.samba.dropUser(ctx, b.names.of(a.name)); err != nil {
+		if err := b.samba.dropUser(ctx, b.names.resource(a.name)); err != nil {
 			return err
 		}
 		a.role = closed
@@ -153,7 +153,7 @@ func (b *backend) endAccess(ctx context.Context, instance string) error {
 			return err
 		}
 	}
-	return b.endSessions(ctx, b.names.of(instance), used || len(bindings) > 0)
+	return b.endSessions(ctx, b.names.resource(instance), used || len(bindings) > 0)
 }
 
 // endSessions ends the use of a removed share.
@@ -164,7 +164,7 @@ func (b *backend) endSessions(ctx context.Context, share string, used bool) erro
 	if err := b.samba.control(ctx, "close-share", share); err != nil {
 		return err
 	}
-	used, err := b.samba.used(ctx, share)
+	used, err := b.samba.inUse(ctx, share)
 	if err == nil && used {
 		return services.NotYet(sessionsPause, "waiting for the share's sessions to end")
 	}

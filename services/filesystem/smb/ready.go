@@ -66,7 +66,7 @@ func (b *backend) Capacity(context.Context) (c services.Capacity, err error) {
 }
 
 // ResourceName implements services.Namer.
-func (b *backend) ResourceName(inst instance) string { return "share " + b.names.of(inst.Name) }
+func (b *backend) ResourceName(inst instance) string { return "share " + b.names.resource(inst.Name) }
 
 // List implements services.Lister. A crash may have left an account, a share or a folder alone.
 func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
@@ -95,9 +95,9 @@ func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
 	var found []services.Resource
 	for _, a := range t.all() {
 		if a.role == owner {
-			note("account", []string{b.names.of(a.name)})
+			note("account", []string{b.names.resource(a.name)})
 		} else {
-			found = append(found, services.Resource{Instance: a.instance, Binding: a.name, Name: "account " + b.names.of(a.name)})
+			found = append(found, services.Resource{Instance: a.instance, Binding: a.name, Name: "account " + b.names.resource(a.name)})
 		}
 	}
 	for _, instance := range slices.Sorted(maps.Keys(instances)) {

@@ -28,7 +28,7 @@ func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Pla
 		return result, err
 	}
 	return usage.Reconcile(&b.scans, "share", r.Instances, func(inst instance, end time.Time) (string, error) {
-		note, err := b.reconcileShare(ctx, inst, t, shares[b.names.of(inst.Name)], end)
+		note, err := b.reconcileShare(ctx, inst, t, shares[b.names.resource(inst.Name)], end)
 		if errors.Is(err, errAbsent) || errors.Is(err, fs.ErrNotExist) {
 			err = usage.ErrAbsent
 		}
@@ -42,7 +42,7 @@ func (b *backend) reconcileShare(ctx context.Context, inst instance, t *table, c
 	if !ok || current == nil {
 		return "", errAbsent
 	}
-	name := b.names.of(inst.Name)
+	name := b.names.resource(inst.Name)
 	used, hard, err := b.folder.volumes().Used(name)
 	if err != nil {
 		return "", err

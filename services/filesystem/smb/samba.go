@@ -171,8 +171,8 @@ func (s samba) uses(ctx context.Context) ([]use, error) {
 	return found, nil
 }
 
-// used says whether anybody uses a share now.
-func (s samba) used(ctx context.Context, share string) (bool, error) {
+// inUse says whether anybody uses a share now.
+func (s samba) inUse(ctx context.Context, share string) (bool, error) {
 	uses, err := s.uses(ctx)
 	return slices.ContainsFunc(uses, func(u use) bool { return u.share == share }), err
 }

@@ -28,7 +28,7 @@ func (b *backend) converge(ctx context.Context, inst instance, change func(*tabl
 			}
 			t.put(a)
 		}
-		return b.samba.putShare(ctx, b.names.of(inst.Name), b.section(t, a, inst.Plan))
+		return b.samba.putShare(ctx, b.names.resource(inst.Name), b.section(t, a, inst.Plan))
 	})
 }
 
@@ -41,13 +41,13 @@ const readOnlyKey = "read only"
 // them. Only the accounts named here have access.
 func (b *backend) section(t *table, a account, p Plan) section {
 	// An empty list admits everybody, so it has the instance's account, which cannot log in.
-	users, readers := []string{b.names.of(a.instance)}, []string{}
+	users, readers := []string{b.names.resource(a.instance)}, []string{}
 	for _, bound := range t.bindings(a.instance) {
 		if bound.usable() {
-			users = append(users, b.names.of(bound.name))
+			users = append(users, b.names.resource(bound.name))
 		}
 		if bound.role == reader {
-			readers = append(readers, b.names.of(bound.name))
+			readers = append(readers, b.names.resource(bound.name))
 		}
 	}
 	readOnly := "no"
@@ -55,7 +55,7 @@ func (b *backend) section(t *table, a account, p Plan) section {
 		readOnly = "yes"
 	}
 	return section{
-		"path":                 b.folder.path(b.names.of(a.instance)),
+		"path":                 b.folder.path(b.names.resource(a.instance)),
 		"valid users":          strings.Join(users, " "),
 		"read list":            strings.Join(readers, " "),
 		readOnlyKey:            readOnly,

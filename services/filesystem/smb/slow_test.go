@@ -11,8 +11,8 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// On a machine on which Samba's programs take longer together than a call has,
-// calls go on where the last one ended.
+// If Samba's programs together take longer than a call may, each call continues where the
+// last one ended.
 func TestSlowMachine(t *testing.T) {
 	t.Parallel()
 	server := newServer(t)
@@ -53,7 +53,7 @@ func TestSlowMachine(t *testing.T) {
 	}
 }
 
-// A server that answers late answers: how long is waited is the call's to say.
+// A server that answers late is awaited as long as the call's context allows.
 func TestSlowAnswer(t *testing.T) {
 	t.Parallel()
 	address := servicetest.Listen(t, func(c net.Conn) {

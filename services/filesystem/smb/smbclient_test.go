@@ -145,7 +145,7 @@ func TestSmbclientIsCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	cut.says(t, "ls", "NT_STATUS_NETWORK_NAME_DELETED")
-	cut.says(t, "tcon "+b.names.of(inst.Name), "NT_STATUS_ACCESS_DENIED")
+	cut.says(t, "tcon "+b.names.resource(inst.Name), "NT_STATUS_ACCESS_DENIED")
 	cut.says(t, "ls", "NT_STATUS_NETWORK_NAME_DELETED")
 	other.says(t, "ls", "blocks available")
 }

@@ -21,8 +21,8 @@ func newNamer(prefix string) namer {
 	return namer{prefix: p, rule: naming.NewRule(p + naming.Safe)}
 }
 
-// of is the name on the server of an instance or a binding.
-func (n namer) of(name string) string { return n.prefix + name }
+// resource is the name on the server of an instance or a binding.
+func (n namer) resource(name string) string { return n.prefix + name }
 
 // role is what an account is for.
 type role string
@@ -84,7 +84,7 @@ func (t *table) line(a account) string {
 	if a.overQuota {
 		dir = overQuotaHome
 	}
-	return fmt.Sprintf("%s:*:%d:%d:%s %s %s:%s:/usr/sbin/nologin", t.names.of(a.name), a.uid, a.gid, mark, a.instance, a.role, dir)
+	return fmt.Sprintf("%s:*:%d:%d:%s %s %s:%s:/usr/sbin/nologin", t.names.resource(a.name), a.uid, a.gid, mark, a.instance, a.role, dir)
 }
 
 // all are the accounts of this broker.
@@ -115,24 +115,24 @@ func (t *table) bindings(instance string) []account {
 
 // put adds or changes an account. An instance's has a group of its own.
 func (t *table) put(a account) {
-	t.passwd = replaced(t.passwd, t.names.of(a.name), t.line(a))
+	t.passwd = replaceLine(t.passwd, t.names.resource(a.name), t.line(a))
 	if a.role == owner {
-		t.group = replaced(t.group, t.names.of(a.name), fmt.Sprintf("%s:*:%d:", t.names.of(a.name), a.gid))
+		t.group = replaceLine(t.group, t.names.resource(a.name), fmt.Sprintf("%s:*:%d:", t.names.resource(a.name), a.gid))
 	}
 }
 
 // checkName refuses the name of an account that no broker made.
 func (t *table) checkName(name string) error {
-	if _, ours := t.find(name); !ours && slices.ContainsFunc(t.passwd, isOf(t.names.of(name))) {
-		return fmt.Errorf("account %s exists and was not made by a broker; remove it, or set another prefix", t.names.of(name))
+	if _, ours := t.find(name); !ours && slices.ContainsFunc(t.passwd, isOf(t.names.resource(name))) {
+		return fmt.Errorf("account %s exists and was not made by a broker; remove it, or set another prefix", t.names.resource(name))
 	}
 	return nil
 }
 
 // drop removes an account. An absent one is not an error.
 func (t *table) drop(name string) {
-	t.passwd = without(t.passwd, t.names.of(name))
-	t.group = without(t.group, t.names.of(name))
+	t.passwd = removeLine(t.passwd, t.names.resource(name))
+	t.group = removeLine(t.group, t.names.resource(name))
 }
 
 // highest is the highest user number in a range; 0: there is none.
@@ -153,8 +153,8 @@ func isOf(name string) func(line string) bool {
 	return func(line string) bool { return strings.HasPrefix(line, name+":") }
 }
 
-// replaced and without copy lines, so that change can compare the table with what it was.
-func replaced(lines []string, name, line string) []string {
+// replaceLine and removeLine copy lines, so that change can compare the table with what it was.
+func replaceLine(lines []string, name, line string) []string {
 	lines = slices.Clone(lines)
 	if i := slices.IndexFunc(lines, isOf(name)); i >= 0 {
 		lines[i] = line
@@ -163,6 +163,6 @@ func replaced(lines []string, name, line string) []string {
 	return append(lines, line)
 }
 
-func without(lines []string, name string) []string {
+func removeLine(lines []string, name string) []string {
 	return slices.DeleteFunc(slices.Clone(lines), isOf(name))
 }

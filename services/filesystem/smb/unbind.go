@@ -59,7 +59,7 @@ func (b *backend) revoke(ctx context.Context, inst instance, a account) error {
 func (b *backend) disable(ctx context.Context, inst instance, a account) error {
 	inst.Name, a.role = a.instance, revoking
 	var programs errgroup.Group
-	programs.Go(func() error { return b.samba.dropUser(ctx, b.names.of(a.name)) })
+	programs.Go(func() error { return b.samba.dropUser(ctx, b.names.resource(a.name)) })
 	programs.Go(func() error {
 		err := b.converge(ctx, inst, func(t *table, _ *account) error { t.put(a); return nil })
 		if errors.Is(err, errAbsent) {
@@ -72,7 +72,7 @@ func (b *backend) disable(ctx context.Context, inst instance, a account) error {
 
 // endSessionsOf ends the sessions of a binding that is disabled.
 func (b *backend) endSessionsOf(ctx context.Context, a account) error {
-	share := b.names.of(a.instance)
+	share := b.names.resource(a.instance)
 	if err := b.samba.control(ctx, "close-denied-share", share); err != nil {
 		return err
 	}

@@ -9,9 +9,8 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// A server whose disk was full may have emptied or cut off the file of an
-// account, and go on with what it knew: that is not lost, and who is to be let in
-// no more is not let in.
+// A server whose disk was full may have emptied or truncated an account's file, and still
+// apply what it had read. The bindings are not lost, and a revoked one stays revoked.
 func TestDamagedAccount(t *testing.T) {
 	for name, left := range map[string]int64{"empty": 0, "cut off": 100} {
 		t.Run(name, func(t *testing.T) {

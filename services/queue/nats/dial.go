@@ -25,8 +25,8 @@ func dial(ctx context.Context, credentials map[string]any) (services.Session, er
 		nats.NoReconnect(), // a session that was cut stays so
 		nats.SetCustomDialer(dialer{ctx}),
 		nats.Timeout(connectTimeout),
-		nats.ErrorHandler(c.refused),
-		trusting(ca))
+		nats.ErrorHandler(c.handleRefusal),
+		trustCA(ca))
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
@@ -38,8 +38,8 @@ func dial(ctx context.Context, credentials map[string]any) (services.Session, er
 	return c, nil
 }
 
-// trusting makes a connection trust an authority; "": the system's.
-func trusting(ca string) nats.Option {
+// trustCA makes a connection trust an authority; "": the system's.
+func trustCA(ca string) nats.Option {
 	return func(o *nats.Options) error {
 		if ca == "" {
 			return nil
@@ -62,8 +62,8 @@ const (
 	sessionPatience = 10 * time.Second
 )
 
-// refused receives a refusal, for lack of a permission or over a limit, for the call in progress.
-func (c *client) refused(_ *nats.Conn, _ *nats.Subscription, err error) {
+// handleRefusal receives a refusal, for lack of a permission or over a limit, for the call in progress.
+func (c *client) handleRefusal(_ *nats.Conn, _ *nats.Subscription, err error) {
 	select {
 	case c.refusals <- err:
 	default: // the last one was not yet asked for
@@ -74,8 +74,8 @@ func (c *client) refused(_ *nats.Conn, _ *nats.Subscription, err error) {
 func (c *client) during(ctx context.Context, call func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, sessionPatience)
 	defer cancel()
-	for len(c.refusals) > 0 { // of an earlier call
-		<-c.refusals
+	for len(c.refusals) > 0 {
+		_ = <-c.refusals // of an earlier call
 	}
 	done := make(chan error, 1)
 	go func() { done <- call(ctx) }()

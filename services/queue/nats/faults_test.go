@@ -338,7 +338,7 @@ func TestEachChangeIsLater(t *testing.T) {
 	}
 }
 
-// An account that has become too large for a message is the user's to mend.
+// An account that no longer fits into a message is the user's error.
 func TestTooManySubjects(t *testing.T) {
 	server := newServer(t, embedded.NATSOptions{})
 	b := server.backend(t)

@@ -301,7 +301,7 @@ func publish(subject string) func(context.Context, *client) error {
 		if err := c.conn.Publish(subject, []byte("x")); err != nil {
 			return err
 		}
-		return c.settle(ctx)
+		return c.flush(ctx)
 	}
 }
 
@@ -310,14 +310,14 @@ func subscribe(subject string) func(context.Context, *client) error {
 		if _, err := c.conn.SubscribeSync(subject); err != nil {
 			return err
 		}
-		return c.settle(ctx)
+		return c.flush(ctx)
 	}
 }
 
-// settle waits until the server has seen what was sent, and returns what it
+// flush waits until the server has seen what was sent, and returns what it
 // refused of it: a refusal comes before the answer to a ping. The connection has
 // served nothing else.
-func (c *client) settle(ctx context.Context) error {
+func (c *client) flush(ctx context.Context) error {
 	if err := c.conn.FlushWithContext(ctx); err != nil {
 		return err
 	}
@@ -365,7 +365,7 @@ func answer(owner *client) func(context.Context, *client) error {
 		if err != nil {
 			return err
 		}
-		if err := c.settle(ctx); err != nil {
+		if err := c.flush(ctx); err != nil {
 			return err
 		}
 		inbox := owner.conn.NewInbox()
@@ -379,6 +379,6 @@ func answer(owner *client) func(context.Context, *client) error {
 		if err := m.Respond([]byte("!")); err != nil {
 			return err
 		}
-		return c.settle(ctx)
+		return c.flush(ctx)
 	}
 }

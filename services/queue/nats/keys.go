@@ -112,10 +112,10 @@ type bindingKeys struct {
 }
 
 func deriveBinding(seed *services.Seed) (k bindingKeys, err error) {
-	if k.signer, k.signerPublic, err = derived(seed, "signing key", nkeys.PrefixByteAccount); err != nil {
+	if k.signer, k.signerPublic, err = deriveKey(seed, "signing key", nkeys.PrefixByteAccount); err != nil {
 		return k, doing("derive the binding's keys", err)
 	}
-	if k.user, k.userPublic, err = derived(seed, "user key", nkeys.PrefixByteUser); err != nil {
+	if k.user, k.userPublic, err = deriveKey(seed, "user key", nkeys.PrefixByteUser); err != nil {
 		return k, doing("derive the binding's keys", err)
 	}
 	text, err := k.user.Seed()
@@ -124,7 +124,7 @@ func deriveBinding(seed *services.Seed) (k bindingKeys, err error) {
 	return k, doing("derive the binding's keys", err)
 }
 
-func derived(seed *services.Seed, label string, prefix nkeys.PrefixByte) (pair nkeys.KeyPair, public string, err error) {
+func deriveKey(seed *services.Seed, label string, prefix nkeys.PrefixByte) (pair nkeys.KeyPair, public string, err error) {
 	if pair, err = nkeys.FromRawSeed(prefix, seed.Bytes(label, services.SeedSize)); err == nil {
 		public, err = pair.PublicKey()
 	}

@@ -40,7 +40,7 @@ func newLink(servers []address, creds services.Secret, ca string) *link {
 		nats.PingInterval(20 * time.Second),
 		// Without it errors go to stderr. Their calls fail anyway.
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
-		trusting(ca),
+		trustCA(ca),
 	}}
 }
 

@@ -22,7 +22,7 @@ func (b *backend) Ready(ctx context.Context) error {
 	if _, err := b.link.usageOf(ctx, all, ""); err != nil {
 		return err
 	}
-	if err := b.limited(ctx, all); err != nil {
+	if err := b.checkLimits(ctx, all); err != nil {
 		return err
 	}
 	order, err := b.keys.deletion() // of nothing: it shows whether the servers obey
@@ -50,8 +50,8 @@ func (r report) missing() (missing []string) {
 	return missing
 }
 
-// limited checks the limits without which applications take space that no account counts.
-func (b *backend) limited(ctx context.Context, all servers) error {
+// checkLimits checks the limits without which applications take space that no account counts.
+func (b *backend) checkLimits(ctx context.Context, all servers) error {
 	answers, err := b.link.reports(ctx, all, "ask for the limits of JetStream", "")
 	if err != nil {
 		return err

@@ -16,8 +16,8 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// What an account cannot be charged for is bounded by the server: ids of messages
-// and batches that are not committed.
+// The server itself bounds what it counts for no account: the IDs of messages, and
+// batches that are not committed.
 func TestWhatIsNotCounted(t *testing.T) {
 	server := newServer(t, embedded.NATSOptions{})
 	b, ctx := server.backend(t), testContext(t)
@@ -49,8 +49,8 @@ func TestWhatIsNotCounted(t *testing.T) {
 	}
 }
 
-// On servers without these limits readiness says so, and the instances that use
-// that have a condition until they do not.
+// On servers without these limits, Ready reports it, and instances that use more have a
+// condition as long as they do.
 func TestServersWithoutLimits(t *testing.T) {
 	system := newOutside(t, `duplicate_window: "2m"`, "", "batch: { max_inflight_per_stream: 1, max_msgs: 1, timeout: \"1s\" }", "")
 	b, ctx := backendOf(t, system), testContext(t)
@@ -110,9 +110,9 @@ func TestUnacknowledged(t *testing.T) {
 	}
 }
 
-// No more than a bounded number of instances is looked at in one call, and each in
-// its turn.
-func TestLooksTakeTurns(t *testing.T) {
+// One call examines a bounded number of instances, those first that it has not examined
+// for the longest time.
+func TestLooksAreBounded(t *testing.T) {
 	b := &backend{seen: map[string]sighting{}}
 	var all []instance
 	for i := range 3*maxLooks + 1 {
@@ -134,7 +134,7 @@ func TestLooksTakeTurns(t *testing.T) {
 	}
 }
 
-// One that cannot be looked at does not keep the others from it.
+// An instance that cannot be examined does not block the others.
 func TestLooksGoOnAfterAFault(t *testing.T) {
 	b := &backend{seen: map[string]sighting{}}
 	all := []instance{newInstance("at fault", nil), newInstance("first", nil), newInstance("second", nil)}

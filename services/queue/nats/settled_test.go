@@ -10,9 +10,8 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// A broker that was killed when its order was on the way is followed by one that
-// finds the order in the servers' files, or gives the same, while they still act
-// on it. What that one answers has to be true already.
+// A broker was killed after it sent a change. The next one finds the change in the servers'
+// files, or sends the same, while the servers still apply it. Its answer must hold at once.
 func TestOrdersOfAKilledBroker(t *testing.T) {
 	server := newServer(t, embedded.NATSOptions{})
 	killed, next := server.backend(t), server.backend(t)

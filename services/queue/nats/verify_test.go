@@ -58,7 +58,7 @@ func TestVerify(t *testing.T) {
 		if err := m.Respond(nil); err != nil {
 			return err
 		}
-		return c.settle(ctx)
+		return c.flush(ctx)
 	})
 	if !isRefusal(err) {
 		t.Errorf("it may still answer itself: %v", err)

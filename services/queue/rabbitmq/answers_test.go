@@ -34,8 +34,8 @@ func verbs(t *testing.T, b *backend) map[string]func(context.Context) error {
 	}
 }
 
-// Whatever answers instead of the server, every verb says so in words that help
-// the operator, and blames no user.
+// Whatever answers instead of the server, every verb's error tells the operator what is
+// wrong, and is not reported as the user's.
 func TestAnswers(t *testing.T) {
 	answer := func(status int, kind, body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
@@ -113,8 +113,8 @@ func TestHang(t *testing.T) {
 	all.Wait()
 }
 
-// A virtual host that is being made when its instance is given up is there by the
-// time that somebody undoes it, and not later.
+// A virtual host that is being made when the operation is cancelled exists before the
+// undo begins, and not only later.
 func TestChangeOutlastsItsContext(t *testing.T) {
 	var made atomic.Bool
 	fake := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -129,14 +129,14 @@ func TestChangeOutlastsItsContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if err := verbs(t, b)["provision"](ctx); err == nil {
-		t.Error("it goes on without time")
+		t.Error("provision succeeded although its context had ended")
 	}
 	if !made.Load() {
 		t.Error("the server still makes the virtual host")
 	}
 }
 
-// The real server's refusals of an administrator who is none.
+// The real server refuses an account that is not an administrator's.
 func TestAdministrators(t *testing.T) {
 	server := newServer(t)
 	admin := server.backend(t, "admins")
@@ -172,8 +172,8 @@ func TestAdministrators(t *testing.T) {
 	}
 }
 
-// A regular expression that Go reads and the server does not is the user's to
-// mend, and leaves a user that unbind removes.
+// A regular expression that Go reads and the server does not is the user's error. It
+// leaves a user on the server, which unbind removes.
 func TestPatternsTheServerRefuses(t *testing.T) {
 	server, ctx := newServer(t), testContext(t)
 	b := server.backend(t, "regexp")

@@ -107,7 +107,7 @@ func checkAnswer(method string, answer *http.Response, body []byte) error {
 		return nil
 	case status == http.StatusNotFound && kind != "application/json": // any web server's
 	case status >= http.StatusBadRequest:
-		return refused(status, body)
+		return readRefusal(status, body)
 	}
 	return fmt.Errorf("the reply did not come from RabbitMQ's management API: %s", answer.Status)
 }
@@ -122,8 +122,8 @@ func (r *refusal) Error() string {
 	return fmt.Sprintf("the server answers %d %s", r.status, r.reason)
 }
 
-// refused reads an error's body. Reasons are a string or a list.
-func refused(status int, body []byte) error {
+// readRefusal reads an error's body. Reasons are a string or a list.
+func readRefusal(status int, body []byte) error {
 	var answer struct {
 		Error  string          `json:"error"`
 		Reason json.RawMessage `json:"reason"`

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A node tells what memory it has some seconds after its start.
+// A node reports its memory some seconds after its start.
 func TestCapacity(t *testing.T) {
 	b := newServer(t).backend(t, "room")
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {

@@ -85,19 +85,19 @@ func checkPattern(pattern *string) error {
 	if err != nil {
 		return errors.New("is not a regular expression")
 	}
-	if nested(parsed, false) {
+	if hasNestedRepetition(parsed, false) {
 		return errors.New("must not have a repetition within a repetition, such as (a+)*")
 	}
 	return nil
 }
 
-// nested says whether there is a repetition within a repetition.
-func nested(re *syntax.Regexp, within bool) bool {
+// hasNestedRepetition says whether there is a repetition within a repetition.
+func hasNestedRepetition(re *syntax.Regexp, within bool) bool {
 	repeats := re.Op == syntax.OpStar || re.Op == syntax.OpPlus || re.Op == syntax.OpRepeat
 	if repeats && within {
 		return true
 	}
-	return slices.ContainsFunc(re.Sub, func(sub *syntax.Regexp) bool { return nested(sub, within || repeats) })
+	return slices.ContainsFunc(re.Sub, func(sub *syntax.Regexp) bool { return hasNestedRepetition(sub, within || repeats) })
 }
 
 type instance = services.Instance[Plan, InstanceParams]

@@ -35,21 +35,21 @@ func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 	if err := b.api.putVhost(ctx, vhost, "made by chandler", r.Instance.Plan.DefaultQueueType); err != nil {
 		return services.ProvisionResult{}, explain("make virtual host "+vhost, err)
 	}
-	if err := made(c, vhost, r.Instance.Plan.DefaultQueueType); err != nil {
+	if err := checkVhost(c, vhost, r.Instance.Plan.DefaultQueueType); err != nil {
 		return services.ProvisionResult{}, err
 	}
 	return services.ProvisionResult{}, b.limit(c, vhost, r.Instance.Plan)
 }
 
-// made checks that the virtual host is usable, and that the server knows its queue type.
-func made(c *rabbithole.Client, vhost, queueType string) error {
+// checkVhost checks that the virtual host is usable, and that the server knows its queue type.
+func checkVhost(c *rabbithole.Client, vhost, queueType string) error {
 	made, err := c.GetVhost(vhost)
 	if err != nil {
 		return explain("look at virtual host "+vhost, err)
 	}
 	for node, state := range made.ClusterState {
 		if state == stopped {
-			return makeAnew(c, vhost, node)
+			return removeIncomplete(c, vhost, node)
 		}
 	}
 	if queueType != "" && made.DefaultQueueType != queueType {
@@ -59,9 +59,9 @@ func made(c *rabbithole.Client, vhost, queueType string) error {
 	return nil
 }
 
-// makeAnew removes a virtual host that was never completed: the server stops making it when the
+// removeIncomplete removes a virtual host that was never completed: the server stops making it when the
 // connection is lost, and does not go on when asked again. Only one with limits may hold messages.
-func makeAnew(c *rabbithole.Client, vhost, node string) error {
+func removeIncomplete(c *rabbithole.Client, vhost, node string) error {
 	limits, err := c.GetVhostLimits(vhost)
 	if err != nil && !absent(err) {
 		return explain("look at the limits of virtual host "+vhost, err)

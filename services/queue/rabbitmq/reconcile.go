@@ -32,7 +32,7 @@ func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Pla
 	if err != nil {
 		return result, err
 	}
-	held, err := b.held(ctx)
+	held, err := b.holdings(ctx)
 	if err != nil {
 		return result, err
 	}
@@ -135,8 +135,8 @@ func same(current, wanted map[string]any) bool {
 	return maps.EqualFunc(current, wanted, func(a, b any) bool { return fmt.Sprintf("%.0f", a) == fmt.Sprintf("%d", b) })
 }
 
-// held asks what all virtual hosts hold, which costs less than asking for each.
-func (b *backend) held(ctx context.Context) (map[string]*holding, error) {
+// holdings asks what all virtual hosts hold, which costs less than asking for each.
+func (b *backend) holdings(ctx context.Context) (map[string]*holding, error) {
 	var queues []struct {
 		Vhost               string `json:"vhost"`
 		Type                string `json:"type"`
@@ -158,7 +158,7 @@ func (b *backend) held(ctx context.Context) (map[string]*holding, error) {
 		return nil, explain("ask what the channels hold", err)
 	}
 	held := map[string]*holding{}
-	of := func(vhost string) *holding {
+	find := func(vhost string) *holding {
 		if held[vhost] == nil {
 			held[vhost] = &holding{acknowledgesNothing: map[string]bool{}, commitsNothing: map[string]bool{}}
 		}
@@ -168,7 +168,7 @@ func (b *backend) held(ctx context.Context) (map[string]*holding, error) {
 		if q.Type == "stream" {
 			continue
 		}
-		h := of(q.Vhost)
+		h := find(q.Vhost)
 		h.messages += q.Messages
 		h.unacknowledged += q.Unacknowledged
 		h.bytes += services.Size(q.Bytes)
@@ -179,7 +179,7 @@ func (b *backend) held(ctx context.Context) (map[string]*holding, error) {
 		if json.Unmarshal(ch.Connection, &connection) != nil {
 			continue // an empty list stands for that of a channel that was just opened
 		}
-		h := of(ch.Vhost)
+		h := find(ch.Vhost)
 		h.uncommitted += ch.Uncommitted
 		if ch.Unacknowledged > 0 {
 			h.acknowledgesNothing[connection.Name] = true

@@ -9,9 +9,8 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// After a crash of the server everything is as it was confirmed: instances,
-// bindings, limits and durable messages; and what a verb was in the middle of is
-// finished by its repetition.
+// After a crash of the server, everything that it confirmed is still there: instances,
+// bindings, limits and durable messages. Repeating an interrupted verb completes it.
 func TestServerCrash(t *testing.T) {
 	server := newServer(t)
 	b := server.backend(t, "crash")
@@ -35,7 +34,7 @@ func TestServerCrash(t *testing.T) {
 	process := embeddedtest.RabbitMQ(t)
 	process.Kill()
 	if err := <-process.Done(); err == nil {
-		t.Error("the server's end was not told")
+		t.Error("the process reports no error after it was killed")
 	}
 	if err := <-began; err == nil {
 		t.Log("the provision was faster than the crash")
@@ -61,7 +60,7 @@ func TestServerCrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	if taken := fill(t, declared(t, bound(t, b, half, "b", `{}`), "q"), "q", "m"); taken > 11 {
-		t.Errorf("the limit of the finished instance is not there: %d messages were taken", taken)
+		t.Errorf("the completed instance has no limit: it took %d messages", taken)
 	}
 }
 
