@@ -178,7 +178,7 @@ func TestEmptyingIsCutIntoCalls(t *testing.T) {
 	defer cancel()
 	err := servicetest.Once(b).Deprovision(ctx, inst)
 	if _, refused := services.IsRejected(err); refused {
-		t.Errorf("a deletion cut short is shown to the user as his fault: %v", err)
+		t.Errorf("a deletion cut short is reported as the user's error: %v", err)
 	}
 	if _, err := dial(testContext(t), map[string]any{"endpoint": server.Endpoint()}); err == nil {
 		t.Error("connected with nothing")

@@ -87,7 +87,7 @@ func checkFault(t *testing.T, verb string, err error) {
 		return
 	}
 	if message, refused := services.IsRejected(err); refused {
-		t.Errorf("%s: shown to the user as his fault: %s", verb, message)
+		t.Errorf("%s: reported as the user's error: %s", verb, message)
 	}
 	if strings.Contains(err.Error(), faultySecret) {
 		t.Errorf("%s: the error holds the secret: %v", verb, err)

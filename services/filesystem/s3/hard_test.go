@@ -113,7 +113,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	for name, err := range map[string]error{"bind": bindErr, "provision": provisionErr} {
 		if message, refused := services.IsRejected(err); refused {
-			t.Errorf("%s: shown to the user as his fault: %s", name, message)
+			t.Errorf("%s: reported as the user's error: %s", name, message)
 		}
 	}
 	for i := range 3 {

@@ -75,7 +75,7 @@ func (c *client) during(ctx context.Context, call func(context.Context) error) e
 	ctx, cancel := context.WithTimeout(ctx, sessionPatience)
 	defer cancel()
 	for len(c.refusals) > 0 {
-		_ = <-c.refusals // of an earlier call
+		<-c.refusals //nolint:errcheck // it belongs to an earlier call
 	}
 	done := make(chan error, 1)
 	go func() { done <- call(ctx) }()
