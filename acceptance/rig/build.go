@@ -1,6 +1,5 @@
-// Package rig sets up what the acceptance suite and the benchmarks run against:
-// the real binary, real servers, proxies that fail on demand, and a search for
-// secrets in everything that was left behind.
+// Package rig sets up the acceptance suite and the benchmarks: the real binary, real servers, proxies
+// that fail on demand, and a search for secrets in everything that was written.
 package rig
 
 import (
@@ -16,10 +15,9 @@ import (
 	"github.com/chandler-broker/chandler/embedded"
 )
 
-// Build builds the chandler of this checkout into dir and returns its path: as a
-// release is built, so that the compiler has the parts once for all who build it.
-// race builds it with the race detector, whose reports are in the process's
-// output.
+// Build builds the chandler of this checkout into dir, and returns its path. The flags are those of a
+// release, so that all builds share the compiler's cache. race adds the race detector, which reports
+// in the process's output.
 func Build(ctx context.Context, dir string, race bool) (string, error) {
 	binary := filepath.Join(dir, "chandler")
 	flag, environment := "-trimpath", "CGO_ENABLED=0"
@@ -31,15 +29,14 @@ func Build(ctx context.Context, dir string, race bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// In its own module: this one selects other versions of what it is made of.
+	// In its own module, because this one selects other versions of its dependencies.
 	if _, err := output(ctx, root, "env", environment, "go", "build", flag, "-o", binary, "./cmd/chandler"); err != nil {
 		return "", err
 	}
-	return binary, os.Chmod(binary, 0o755) //nolint:gosec // another user runs it too
+	return binary, os.Chmod(binary, 0o755) //nolint:gosec // another user runs it, too
 }
 
-// PlaceFunctions puts the program of the function runtime into dir, where a
-// 'chandler dev' beside it finds it.
+// PlaceFunctions puts the program of the function runtime into dir, for a 'chandler dev' there.
 func PlaceFunctions(ctx context.Context, dir string, log io.Writer) error {
 	program, err := embedded.BuildFunctions(ctx, log)
 	if err != nil {
@@ -53,13 +50,11 @@ func PlaceFunctions(ctx context.Context, dir string, log io.Writer) error {
 	return embedded.WriteProgram(filepath.Join(dir, "chandler-functions"), content)
 }
 
-// ErrNoHistory says that the sources come without the history that an earlier
-// release would be built from.
-var ErrNoHistory = errors.New("the sources come without their history")
+// ErrNoHistory says that the sources have no history from which to build an earlier release.
+var ErrNoHistory = errors.New("the sources have no history")
 
-// BuildRelease builds the chandler of an earlier commit into dir, where it also
-// leaves that commit's sources, and returns the paths of both. Where the
-// checkout is an archive or shallow, the error wraps ErrNoHistory.
+// BuildRelease builds the chandler of an earlier commit into dir, and returns its path and that of the
+// commit's sources. If the checkout is an archive or shallow, the error wraps ErrNoHistory.
 func BuildRelease(ctx context.Context, dir, commit string) (binary, sources string, err error) {
 	top, err := output(ctx, "", "git", "rev-parse", "--show-toplevel")
 	if err != nil {
@@ -89,7 +84,7 @@ func BuildRelease(ctx context.Context, dir, commit string) (binary, sources stri
 	return binary, sources, nil
 }
 
-// output runs a program in a folder, and returns what it printed.
+// output runs a program in a folder, and returns its output.
 func output(ctx context.Context, dir, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir

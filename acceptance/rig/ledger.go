@@ -10,18 +10,17 @@ import (
 	"sync"
 )
 
-// Ledger remembers every secret that was handed out, to be searched for. It is
-// safe for concurrent use.
+// Ledger records secrets, so that tests can search for them. It is safe for concurrent use.
 type Ledger struct {
 	mu      sync.Mutex
-	secrets map[string]string // value → what it is
+	secrets map[string]string // value → description
 }
 
-// prefix is how much of a secret the search looks at first; shorter ones would
-// be found by chance.
+// prefix is the number of characters that the search compares first. It would find shorter
+// secrets by chance.
 const prefix = 8
 
-// Add remembers a secret under a name that says what it is.
+// Add records a secret with its description.
 func (l *Ledger) Add(what, value string) {
 	if len(value) < prefix {
 		panic(fmt.Sprintf("%s: a secret of %d characters would be found by chance", what, len(value)))
@@ -36,7 +35,7 @@ func (l *Ledger) Add(what, value string) {
 	}
 }
 
-// AddURL remembers the password of a URL.
+// AddURL records the password of a URL.
 func (l *Ledger) AddURL(what, text string) error {
 	u, err := url.Parse(text)
 	if err != nil {
@@ -48,7 +47,7 @@ func (l *Ledger) AddURL(what, text string) error {
 	return nil
 }
 
-// AddCredentials remembers what is secret in a binding's credentials.
+// AddCredentials records the secrets in a binding's credentials.
 func (l *Ledger) AddCredentials(what string, credentials map[string]any) error {
 	for _, key := range []string{"password", "secret_access_key", "tsig_secret", "nkey_seed"} {
 		if secret, _ := credentials[key].(string); secret != "" {
@@ -59,15 +58,14 @@ func (l *Ledger) AddCredentials(what string, credentials map[string]any) error {
 	return l.AddURL("password in the uri of "+what, uri)
 }
 
-// Len is how many secrets are known.
+// Len is the number of secrets.
 func (l *Ledger) Len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.secrets)
 }
 
-// Finder searches for the secrets of a ledger in whatever form they may have
-// been written: plain, percent-encoded, in base64 or hexadecimal.
+// Finder searches for the secrets of a ledger: plain, percent-encoded, in base64 or in hexadecimal.
 type Finder struct {
 	first [1 << 18]uint64 // a bit for the first three bytes of each form
 	forms map[string][]form
@@ -75,7 +73,7 @@ type Finder struct {
 
 type form struct{ text, what string }
 
-// Finder makes a Finder for the secrets known so far.
+// Finder makes a Finder for the secrets so far.
 func (l *Ledger) Finder() *Finder {
 	f := &Finder{forms: map[string][]form{}}
 	l.mu.Lock()
@@ -102,7 +100,7 @@ func position(a, b, c byte) (word int, bit uint64) {
 	return n >> 6, 1 << (n & 63)
 }
 
-// Find returns what each secret in text is; never the secret itself.
+// Find returns the descriptions of the secrets in text, never the secrets themselves.
 func (f *Finder) Find(text string) []string {
 	var found []string
 	for i := 0; i+prefix <= len(text); i++ {

@@ -3,19 +3,20 @@ package rig
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 )
 
-// Identity tells a process from another one that has its number later.
+// Identity identifies a process even if another one gets its number later.
 type Identity struct {
 	PID     int
 	Started string // in clock ticks after the machine's start
 }
 
-// stat is what /proc tells of a process.
+// stat is a process as /proc shows it.
 type stat struct {
 	Identity
 	parent int
@@ -27,7 +28,7 @@ func readStat(pid int) (stat, bool) {
 	if err != nil {
 		return stat{}, false
 	}
-	// The second field is the name in brackets, which may hold anything.
+	// The second field is the name in brackets, which may contain anything.
 	_, rest, _ := strings.Cut(string(text[strings.LastIndexByte(string(text), ')'):]), " ")
 	fields := strings.Fields(rest)
 	if len(fields) < 20 {
@@ -39,12 +40,9 @@ func readStat(pid int) (stat, bool) {
 
 func processes() []stat {
 	var all []stat
-	entries, _ := os.ReadDir("/proc")
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
+	folders, _ := filepath.Glob("/proc/[0-9]*")
+	for _, folder := range folders {
+		pid, _ := strconv.Atoi(filepath.Base(folder)) // the pattern matches only numbers
 		if s, ok := readStat(pid); ok {
 			all = append(all, s)
 		}
@@ -52,7 +50,7 @@ func processes() []stat {
 	return all
 }
 
-// Descendants returns all that a process started, directly or not.
+// Descendants returns all processes that a process started, directly or indirectly.
 func Descendants(pid int) []Identity {
 	all := processes()
 	var found []Identity
@@ -70,20 +68,16 @@ func Descendants(pid int) []Identity {
 	}
 }
 
-// Alive returns those of the processes that still run.
+// Alive returns the processes that still run.
 func Alive(ids []Identity) []Identity {
-	var alive []Identity
-	for _, id := range ids {
-		if s, ok := readStat(id.PID); ok && s.Identity == id && !s.zombie {
-			alive = append(alive, id)
-		}
-	}
-	return alive
+	return slices.DeleteFunc(slices.Clone(ids), func(id Identity) bool {
+		s, ok := readStat(id.PID)
+		return !ok || s.Identity != id || s.zombie
+	})
 }
 
-// CommandLines collects the command lines of every process on this machine
-// while it watches: what anybody sees who lists processes. The zero value is
-// ready; it is safe for concurrent use.
+// CommandLines collects the command lines of all processes on this machine while it watches, as
+// every user can list them. The zero value is ready; it is safe for concurrent use.
 type CommandLines struct {
 	mu   sync.Mutex
 	seen map[string]bool
@@ -131,7 +125,7 @@ func (c *CommandLines) look() {
 	}
 }
 
-// Text is every command line that was seen.
+// Text is all collected command lines.
 func (c *CommandLines) Text() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

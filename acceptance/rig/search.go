@@ -25,8 +25,7 @@ const (
 	TemporaryFile = "temporary files"
 )
 
-// Places returns everything that the deployment left behind, by kind of place.
-// A place may have several texts.
+// Places returns everything that the deployment has written, by kind of place.
 func (d *Deployment) Places(ctx context.Context) (map[string][]string, error) {
 	rows, err := d.stateRows(ctx)
 	if err != nil {
@@ -67,7 +66,7 @@ func (d *Deployment) files(patterns []string) ([]string, error) {
 		for _, name := range names {
 			err := filepath.WalkDir(name, func(path string, entry fs.DirEntry, err error) error {
 				if errors.Is(err, fs.ErrNotExist) {
-					return nil // a server at work removes files
+					return nil // a running server removes files
 				}
 				if err != nil || !entry.Type().IsRegular() {
 					return err
@@ -80,7 +79,7 @@ func (d *Deployment) files(patterns []string) ([]string, error) {
 				return err
 			})
 			if err != nil {
-				return nil, fmt.Errorf("read what was left behind: %w", err)
+				return nil, fmt.Errorf("read the files of the deployment: %w", err)
 			}
 		}
 	}
@@ -112,7 +111,7 @@ func (d *Deployment) stateRows(ctx context.Context) (string, error) {
 	return text.String(), nil
 }
 
-// Search returns where a finder found something: "what in place".
+// Search returns what a finder finds, as "description in place".
 func Search(f *Finder, places map[string][]string) []string {
 	found := []string{}
 	for place, texts := range places {

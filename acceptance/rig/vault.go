@@ -15,12 +15,11 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// secretRoot is where the brokers keep their credentials in Vault.
+// secretRoot is the brokers' folder in Vault.
 const secretRoot = "chandler"
 
-// setUpVault starts Vault and gives the brokers an AppRole with the shipped
-// policy. Its tokens are short-lived, so that renewal and a new login happen in
-// every run.
+// setUpVault starts Vault, and gives the brokers an AppRole with the shipped policy. Its tokens are
+// short-lived, so that every run renews them and logs in again.
 func (d *Deployment) setUpVault(ctx context.Context) (err error) {
 	d.Vault, err = embedded.StartVault(ctx, embedded.VaultOptions{Dir: d.path("vault"), Binary: d.Options.Vault})
 	if err != nil {
@@ -67,7 +66,7 @@ func (d *Deployment) makeRole(ctx context.Context, root *api.Client) error {
 	return nil
 }
 
-// root is a client that may do everything, past the proxy.
+// root is a client with all permissions, without the proxy.
 func (d *Deployment) root() (*api.Client, error) {
 	client, err := api.NewClient(&api.Config{Address: d.Vault.Addr()})
 	if err != nil {
@@ -77,8 +76,8 @@ func (d *Deployment) root() (*api.Client, error) {
 	return client, nil
 }
 
-// VaultTree returns the paths of everything below the brokers' folder in Vault,
-// of what is deleted and recoverable too.
+// VaultTree returns the paths of everything below the brokers' folder in Vault, including what is deleted
+// but recoverable.
 func (d *Deployment) VaultTree(ctx context.Context) ([]string, error) {
 	client, err := d.root()
 	if err != nil {
@@ -108,8 +107,8 @@ func walk(ctx context.Context, client *api.Client, folder string, tree *[]string
 	return nil
 }
 
-// VaultVersions returns how many versions of a secret exist in Vault, deleted
-// ones included, and the latest one's data; no versions where there is nothing.
+// VaultVersions returns the number of a secret's versions in Vault, including deleted ones, and the data of
+// the latest.
 func (d *Deployment) VaultVersions(ctx context.Context, secret string) (versions int, data map[string]any, err error) {
 	client, err := d.root()
 	if err != nil {
@@ -129,7 +128,7 @@ func (d *Deployment) VaultVersions(ctx context.Context, secret string) (versions
 	return len(list), latest.Data, nil
 }
 
-// SeedSecret remembers a binding's seed as a secret, where Vault can be asked.
+// SeedSecret records a binding's seed as a secret, if Vault has it.
 func (d *Deployment) SeedSecret(ctx context.Context, instanceID, bindingID string) error {
 	if d.Vault == nil {
 		return nil
