@@ -102,6 +102,7 @@ func (c *checker) tree(y *yaml.Node, path string, depth int) *node {
 		}
 	case yaml.ScalarNode:
 		c.scalar(n, y)
+	default:
 	}
 	return n
 }

@@ -121,8 +121,9 @@ func (s *storm) allowed(err error) bool {
 		return s.cut
 	case broker.RequiresApp, broker.AsyncRequired, broker.MaintenanceInfoConflict:
 		return false
+	default:
+		return true
 	}
-	return true
 }
 
 // Hundreds of mixed operations on two replicas, whose backend and credential
