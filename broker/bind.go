@@ -18,13 +18,13 @@ import (
 
 // Bind makes a credential
 // (PUT /v2/service_instances/:instance_id/service_bindings/:binding_id).
-func (b *Broker) Bind(ctx context.Context, instanceID, bindingID string, d domain.BindDetails, async bool) (domain.Binding, error) {
+func (b *Broker) Bind(ctx context.Context, instanceID, bindingID string, d domain.BindDetails, async bool) (Binding, error) {
 	want, err := wantedBinding(ctx, instanceID, bindingID, d)
 	if err != nil {
-		return domain.Binding{}, err
+		return Binding{}, err
 	}
 	if _, err := b.plan(d.ServiceID, d.PlanID); err != nil {
-		return domain.Binding{}, err
+		return Binding{}, err
 	}
 	return b.bind(ctx, want, async)
 }
@@ -33,7 +33,7 @@ func (b *Broker) Bind(ctx context.Context, instanceID, bindingID string, d domai
 // accepted at the same moment.
 const bindTries = 3
 
-func (b *Broker) bind(ctx context.Context, want store.Binding, async bool) (_ domain.Binding, err error) {
+func (b *Broker) bind(ctx context.Context, want store.Binding, async bool) (_ Binding, err error) {
 	defer func() { addQuotes(&err, want.Parameters) }()
 	var op *store.Operation
 	var have *store.Binding
@@ -43,7 +43,7 @@ func (b *Broker) bind(ctx context.Context, want store.Binding, async bool) (_ do
 		}
 	}
 	if err != nil {
-		return domain.Binding{}, stateError("accept the bind", err)
+		return Binding{}, stateError("accept the bind", err)
 	}
 	exists := have != nil
 	if op == nil {
@@ -52,16 +52,16 @@ func (b *Broker) bind(ctx context.Context, want store.Binding, async bool) (_ do
 	}
 	pending, err := b.await(ctx, *op, async, exists)
 	if err != nil || pending != "" {
-		return domain.Binding{IsAsync: pending != "", OperationData: pending}, err
+		return Binding{OperationData: pending}, err
 	}
 	if ended, ok := b.Engine.Ended(op.ID); ok && ended.Credentials != nil {
 		return b.answer(ctx, ended.Binding, exists, ended.Credentials)
 	}
 	made, err := b.Store.Binding(ctx, b.Store.Pool, want.ID)
 	if store.NotFound(err) {
-		return domain.Binding{}, fail(Concurrency, "the binding was deleted meanwhile; repeat the request")
+		return Binding{}, fail(Concurrency, "the binding was deleted meanwhile; repeat the request")
 	} else if err != nil {
-		return domain.Binding{}, stateError("read the binding", err)
+		return Binding{}, stateError("read the binding", err)
 	}
 	return b.answer(ctx, made, exists, nil)
 }

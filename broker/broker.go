@@ -55,32 +55,50 @@ func New(o Options) *Broker {
 // Drain answers 202 to the waiting requests that accept it, before the process ends.
 func (b *Broker) Drain() { b.drain() }
 
-// InstanceDetails describes an instance; brokerapi's type lacks the maintenance version.
-type InstanceDetails struct {
-	domain.GetInstanceDetailsSpec
-	MaintenanceVersion string // empty if the plan has none
+// Instance is the answer to the fetch of an instance.
+type Instance struct {
+	ServiceID       string                  `json:"service_id"`
+	PlanID          string                  `json:"plan_id"`
+	DashboardURL    string                  `json:"dashboard_url,omitempty"`
+	Parameters      json.RawMessage         `json:"parameters,omitempty"`
+	MaintenanceInfo domain.MaintenanceInfo  `json:"maintenance_info,omitzero"`
+	Metadata        domain.InstanceMetadata `json:"metadata,omitzero"`
 }
 
-// Poll describes an operation; brokerapi's type lacks all but the first two fields.
+// Binding is the answer to a bind and to the fetch of a binding. brokerapi's type lacks the
+// attributes, and has nulls.
+type Binding struct {
+	Metadata     BindingMetadata        `json:"metadata,omitzero"`
+	Credentials  any                    `json:"credentials,omitempty"`
+	VolumeMounts []services.VolumeMount `json:"volume_mounts,omitempty"`
+	Endpoints    []services.Endpoint    `json:"endpoints,omitempty"`
+	Parameters   json.RawMessage        `json:"parameters,omitempty"` // of a fetch only
+
+	AlreadyExists bool   `json:"-"`
+	OperationData string `json:"-"` // if it is not empty, the platform has to poll
+}
+
+// BindingMetadata is the specification's ("Binding Metadata Object"), with attributes as
+// those of instances ("Vendor Extension Fields").
+type BindingMetadata struct {
+	domain.BindingMetadata
+	Attributes map[string]any `json:"attributes,omitempty"`
+}
+
+// IsZero omits metadata that is empty.
+func (m BindingMetadata) IsZero() bool { return m.IsEmpty() && len(m.Attributes) == 0 }
+
+// Poll is the answer to the poll of an operation.
 type Poll struct {
-	domain.LastOperation
+	State       store.State `json:"state"`
+	Description string      `json:"description,omitempty"`
+	// InstanceUsable and UpdateRepeatable are nil where the specification omits them.
+	InstanceUsable   *bool `json:"instance_usable,omitempty"`
+	UpdateRepeatable *bool `json:"update_repeatable,omitempty"`
 	// RetryAfter is how long the platform should wait before it polls again; 0 if the
 	// operation has ended.
-	RetryAfter time.Duration
-	// InstanceUsable and UpdateRepeatable are nil where the specification omits them.
-	InstanceUsable, UpdateRepeatable *bool
+	RetryAfter time.Duration `json:"-"`
 }
-
-// Reference replaces credentials that the application reads elsewhere. Its JSON is that
-// of Values.
-type Reference struct {
-	Values map[string]any
-	// Attributes belong to the answer's metadata, which brokerapi's type lacks.
-	Attributes map[string]any
-}
-
-// MarshalJSON implements json.Marshaler.
-func (r Reference) MarshalJSON() ([]byte, error) { return json.Marshal(r.Values) }
 
 // Rotation is a bind that replaces another binding of the same instance (OSB, "Binding
 // rotation"); brokerapi's BindDetails lacks the predecessor.

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 
-	"code.cloudfoundry.org/brokerapi/v13/domain"
-
 	"github.com/chandler-broker/chandler/broker/operation"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/credhub"
@@ -15,84 +13,80 @@ import (
 
 // answer answers a bind with the credentials that were just written, or with those in the
 // credential store if written is nil.
-func (b *Broker) answer(ctx context.Context, have store.Binding, exists bool, written *services.Credentials) (domain.Binding, error) {
-	value, err := b.credentials(ctx, have, written)
-	if err != nil {
-		return domain.Binding{}, err
-	}
-	binding := domain.Binding{AlreadyExists: exists, Credentials: value, Metadata: metadata(have)}
+func (b *Broker) answer(ctx context.Context, have store.Binding, exists bool, written *services.Credentials) (Binding, error) {
+	binding := Binding{AlreadyExists: exists, Metadata: metadata(have)}
+	err := b.addCredentials(ctx, have, written, &binding)
 	plan, ok := b.Catalog.Plan(have.ServiceID, have.PlanID)
-	if !ok {
-		return binding, nil
+	if err != nil || !ok {
+		return binding, err
 	}
 	if plan.Endpoints {
-		if err := json.Unmarshal(have.Endpoints, &binding.Endpoints); err != nil {
-			return domain.Binding{}, internal("read the endpoints", err)
+		if binding.Endpoints, err = endpoints(have.Endpoints); err != nil {
+			return binding, internal("read the endpoints", err)
 		}
 	}
 	driver, err := b.anyDriver(plan)
 	switch {
 	case err != nil || !driver.VolumeMounts:
 	case written != nil:
-		binding.VolumeMounts = volumeMounts(written.VolumeMounts)
+		binding.VolumeMounts = written.VolumeMounts
 	default:
 		binding.VolumeMounts, err = b.storedVolumeMounts(ctx, have)
 	}
 	return binding, err
 }
 
-// credentials returns the binding's credentials, or where its application reads them.
-func (b *Broker) credentials(ctx context.Context, have store.Binding, written *services.Credentials) (any, error) {
+// endpoints decodes a binding's endpoints; their ports are never null.
+func endpoints(raw json.RawMessage) (all []services.Endpoint, err error) {
+	err = json.Unmarshal(raw, &all)
+	for i := range all {
+		all[i].Ports = append([]string{}, all[i].Ports...)
+	}
+	return all, err
+}
+
+// addCredentials adds the binding's credentials, or where its application reads them.
+func (b *Broker) addCredentials(ctx context.Context, have store.Binding, written *services.Credentials, to *Binding) error {
 	if have.Delivery != credhub.Inline {
 		d, ok := b.Deliveries[have.Delivery]
 		if !ok {
-			return nil, internal("deliver the credentials", errors.New("delivery "+have.Delivery+" is not set up in this catalog"))
+			return internal("deliver the credentials", errors.New("delivery "+have.Delivery+" is not set up in this catalog"))
 		}
 		r := operation.Reader(have)
-		return Reference{d.Reference(r), d.Attributes(r)}, nil
+		to.Credentials, to.Metadata.Attributes = d.Reference(r), d.Attributes(r)
+		return nil
 	}
 	if written != nil {
-		value, err := json.Marshal(written.Values)
-		return json.RawMessage(value), err
+		to.Credentials = written.Values
+		return nil
 	}
-	value, err := b.Credentials.Get(ctx, credhub.CredentialsPath(have.InstanceID, have.ID))
+	value, err := b.secret(ctx, have, credhub.CredentialsPath(have.InstanceID, have.ID))
+	to.Credentials = value
+	return err
+}
+
+// secret reads one of a binding's secrets.
+func (b *Broker) secret(ctx context.Context, have store.Binding, path credhub.Path) (json.RawMessage, error) {
+	value, err := b.Credentials.Get(ctx, path)
 	if errors.Is(err, credhub.ErrNotFound) {
 		return nil, b.missingCredentials(ctx, have, err)
 	} else if err != nil {
-		return nil, credentialStoreError(err)
+		return nil, &Error{Kind: Unavailable, Description: "the credential store does not answer; repeat the request later", Cause: err}
 	}
 	return value, nil
 }
 
 // storedVolumeMounts reads the binding's volume mounts.
-func (b *Broker) storedVolumeMounts(ctx context.Context, have store.Binding) ([]domain.VolumeMount, error) {
-	value, err := b.Credentials.Get(ctx, credhub.VolumeMountsPath(have.InstanceID, have.ID))
-	if errors.Is(err, credhub.ErrNotFound) {
-		return nil, b.missingCredentials(ctx, have, err)
-	} else if err != nil {
-		return nil, credentialStoreError(err)
+func (b *Broker) storedVolumeMounts(ctx context.Context, have store.Binding) ([]services.VolumeMount, error) {
+	value, err := b.secret(ctx, have, credhub.VolumeMountsPath(have.InstanceID, have.ID))
+	if err != nil {
+		return nil, err
 	}
 	var stored operation.VolumeMounts
 	if err := json.Unmarshal(value, &stored); err != nil {
 		return nil, internal("read the volume mounts", errors.New("the stored volume mounts have another form"))
 	}
-	return volumeMounts(stored.VolumeMounts), nil
-}
-
-// volumeMounts are a binding's volume mounts as the answer has them.
-func volumeMounts(stored []services.VolumeMount) []domain.VolumeMount {
-	mounts := make([]domain.VolumeMount, 0, len(stored))
-	for _, m := range stored {
-		mounts = append(mounts, domain.VolumeMount{
-			Driver: m.Driver, ContainerDir: m.ContainerDir, Mode: m.Mode, DeviceType: m.DeviceType,
-			Device: domain.SharedDevice{VolumeId: m.Device.VolumeID, MountConfig: m.Device.MountConfig},
-		})
-	}
-	return mounts
-}
-
-func credentialStoreError(cause error) error {
-	return &Error{Kind: Unavailable, Description: "the credential store does not answer; repeat the request later", Cause: cause}
+	return stored.VolumeMounts, nil
 }
 
 // missingCredentials answers if a binding that was ready a moment ago has no credentials:

@@ -11,6 +11,7 @@ import (
 
 	"github.com/chandler-broker/chandler/broker"
 	"github.com/chandler-broker/chandler/broker/brokertest"
+	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/credhub"
 )
 
@@ -42,11 +43,11 @@ func TestDelivered(t *testing.T) {
 			reader = credhub.Reader{ClientID: "a-client", BindingID: id}
 		}
 		want := "/i/" + id + "/" + reader.AppID + reader.ClientID
-		if got, ok := made.Credentials.(broker.Reference); !ok || len(got.Values) != 1 || got.Values[credhub.CredHubRef] != want {
+		if got, ok := made.Credentials.(map[string]any); !ok || len(got) != 1 || got[credhub.CredHubRef] != want {
 			t.Errorf("%s: %v", id, made.Credentials)
 		}
 		fetched, err := c.FetchBinding(c.ctx, "i", id)
-		if got, ok := fetched.Credentials.(broker.Reference); err != nil || !ok || got.Values[credhub.CredHubRef] != want {
+		if got, ok := fetched.Credentials.(map[string]any); err != nil || !ok || got[credhub.CredHubRef] != want {
 			t.Errorf("%s: fetched %v, %v", id, fetched.Credentials, err)
 		}
 		held, err := c.Delivered.Get(c.ctx, brokertest.DeliveredPath(reader))
@@ -124,7 +125,7 @@ func TestDeliveryIsUndone(t *testing.T) {
 		t.Fatal(err)
 	}
 	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-		if state, _ := c.poll("i", "b", op); state == string(domain.Failed) {
+		if state, _ := c.poll("i", "b", op); state == string(store.Failed) {
 			break
 		} else if time.Since(began) > 30*time.Second {
 			t.Fatal(state)

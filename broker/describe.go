@@ -26,12 +26,13 @@ func (b *Broker) attributes(ctx context.Context, have store.Instance, plan *cata
 	if err != nil {
 		b.Logger.WarnContext(ctx, "backend could not describe an instance", "instance_id", have.ID, "backend", plan.Backend, "error", err.Error())
 	}
-	attributes := maps.Clone(described)
+	attributes := map[string]any{}
+	maps.Copy(attributes, described)
 	if have.Condition != "" {
-		if attributes == nil {
-			attributes = map[string]any{}
-		}
 		attributes["condition"] = have.Condition
+	}
+	if len(attributes) == 0 {
+		return nil
 	}
 	return attributes
 }

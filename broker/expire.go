@@ -24,8 +24,8 @@ func bindingTerm(plan *catalog.Plan) (expiresAt, renewBefore *time.Time) {
 	return &end, renewBefore
 }
 
-func metadata(have store.Binding) domain.BindingMetadata {
-	return domain.BindingMetadata{ExpiresAt: rfc3339(have.ExpiresAt), RenewBefore: rfc3339(have.RenewBefore)}
+func metadata(have store.Binding) BindingMetadata {
+	return BindingMetadata{BindingMetadata: domain.BindingMetadata{ExpiresAt: rfc3339(have.ExpiresAt), RenewBefore: rfc3339(have.RenewBefore)}}
 }
 
 // rfc3339 formats a time as the specification does, with a fraction.

@@ -44,7 +44,7 @@ func (c client) metadata(t *testing.T, id string) domain.BindingMetadata {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return spec.Metadata
+	return spec.Metadata.BindingMetadata
 }
 
 // A binding tells its term, the same one whenever it is asked, and its successor
@@ -64,7 +64,7 @@ func TestTerm(t *testing.T) {
 	if want := end.Add(-168 * time.Hour).Format("2006-01-02T15:04:05.0Z"); made.Metadata.RenewBefore != want {
 		t.Errorf("it is to be renewed before %q, not %q", made.Metadata.RenewBefore, want)
 	}
-	if got := c.metadata(t, "b"); got != made.Metadata {
+	if got := c.metadata(t, "b"); got != made.Metadata.BindingMetadata {
 		t.Errorf("fetched: %+v, made: %+v", got, made.Metadata)
 	}
 	c.provision("j", on(brokertest.Small), true).want(t, "201")

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"code.cloudfoundry.org/brokerapi/v13/domain"
@@ -11,63 +10,62 @@ import (
 )
 
 // FetchInstance fetches an instance (GET /v2/service_instances/:instance_id).
-func (b *Broker) FetchInstance(ctx context.Context, instanceID string) (InstanceDetails, error) {
-	var details InstanceDetails
+func (b *Broker) FetchInstance(ctx context.Context, instanceID string) (Instance, error) {
+	var none Instance
 	have, err := b.Store.Instance(ctx, b.Store.Pool, instanceID)
 	if store.NotFound(err) || err == nil && (!visible(ctx, have) || have.Status == store.CreateFailed || have.Status == store.Creating) {
-		return details, fail(NotFound, "there is no such instance, or it is not ready yet")
+		return none, fail(NotFound, "there is no such instance, or it is not ready yet")
 	} else if err != nil {
-		return details, stateError("read the instance", err)
+		return none, stateError("read the instance", err)
 	}
 	active, err := b.Store.UnfinishedOperations(ctx, b.Store.Pool, instanceID)
 	if err != nil {
-		return details, stateError("read the instance's operations", err)
+		return none, stateError("read the instance's operations", err)
 	}
 	if store.On(active, "") != nil {
-		return details, fail(Concurrency, "the instance is being changed; repeat the request when that has ended")
+		return none, fail(Concurrency, "the instance is being changed; repeat the request when that has ended")
 	}
 	plan, err := b.planOf(have)
 	if err != nil {
-		return details, err
+		return none, err
 	}
-	details.ServiceID, details.PlanID, details.Parameters = have.ServiceID, have.PlanID, json.RawMessage(have.Parameters)
-	details.MaintenanceVersion = have.MaintenanceVersion
-	details.DashboardURL = plan.Dashboard(instanceID)
-	details.Metadata.Attributes = b.attributes(ctx, have, plan)
-	return details, nil
+	return Instance{
+		ServiceID: have.ServiceID, PlanID: have.PlanID, Parameters: have.Parameters, DashboardURL: plan.Dashboard(instanceID),
+		MaintenanceInfo: domain.MaintenanceInfo{Version: have.MaintenanceVersion},
+		Metadata:        domain.InstanceMetadata{Attributes: b.attributes(ctx, have, plan)},
+	}, nil
 }
 
 // FetchBinding fetches a binding
 // (GET /v2/service_instances/:instance_id/service_bindings/:binding_id).
-func (b *Broker) FetchBinding(ctx context.Context, instanceID, bindingID string) (domain.GetBindingSpec, error) {
-	var spec domain.GetBindingSpec
+func (b *Broker) FetchBinding(ctx context.Context, instanceID, bindingID string) (Binding, error) {
+	var none Binding
 	have, err := b.Store.Binding(ctx, b.Store.Pool, bindingID)
 	if store.NotFound(err) || err == nil && (have.InstanceID != instanceID || have.Platform != CallerFrom(ctx).Platform || have.Status != store.Ready && have.Status != store.Expired) {
-		return spec, fail(NotFound, "there is no such binding, or it is not ready yet")
+		return none, fail(NotFound, "there is no such binding, or it is not ready yet")
 	} else if err != nil {
-		return spec, stateError("read the binding", err)
+		return none, stateError("read the binding", err)
 	}
 	if have.IsExpired(time.Now()) {
-		return spec, fail(NotFound, "the binding expired at %s; create another one and delete this one", rfc3339(have.ExpiresAt))
+		return none, fail(NotFound, "the binding expired at %s; create another one and delete this one", rfc3339(have.ExpiresAt))
 	}
 	active, err := b.Store.UnfinishedOperations(ctx, b.Store.Pool, instanceID)
 	if err != nil {
-		return spec, stateError("read the instance's operations", err)
+		return none, stateError("read the instance's operations", err)
 	}
 	if store.On(active, bindingID) != nil || isDeleting(active) {
-		return spec, fail(NotFound, "the binding is being deleted")
+		return none, fail(NotFound, "the binding is being deleted")
 	}
 	b.verify(ctx, have)
 	binding, err := b.answer(ctx, have, true, nil)
 	if err != nil {
 		if e := AsError(err); e.Kind == Concurrency || e.Kind == Conflict {
-			return spec, fail(NotFound, "%s", e.Description)
+			return none, fail(NotFound, "%s", e.Description)
 		}
-		return spec, err
+		return none, err
 	}
-	spec.Credentials, spec.Endpoints, spec.VolumeMounts = binding.Credentials, binding.Endpoints, binding.VolumeMounts
-	spec.Metadata, spec.Parameters = binding.Metadata, json.RawMessage(have.Parameters)
-	return spec, nil
+	binding.Parameters = have.Parameters
+	return binding, nil
 }
 
 // retryAfter is how long platforms should wait between polls: operations end in seconds.
@@ -90,9 +88,9 @@ func (b *Broker) Poll(ctx context.Context, instanceID, bindingID, operationID st
 	case err != nil:
 		return Poll{}, stateError("read the resource", err)
 	case status == store.Ready || status == store.Expired:
-		return Poll{LastOperation: domain.LastOperation{State: domain.Succeeded}}, nil
+		return Poll{State: store.Succeeded}, nil
 	case status != "":
-		return Poll{LastOperation: domain.LastOperation{State: domain.Failed}}, nil
+		return Poll{State: store.Failed}, nil
 	}
 	deleted, err := b.Store.WasDeleted(ctx, b.Store.Pool, store.WasDeletedParams{
 		InstanceID: instanceID, BindingID: bindingID, Platform: CallerFrom(ctx).Platform,
@@ -146,7 +144,7 @@ func (b *Broker) polledOperation(ctx context.Context, instanceID, bindingID, ope
 }
 
 func newPoll(op store.Operation) Poll {
-	p := Poll{LastOperation: domain.LastOperation{State: domain.LastOperationState(op.State), Description: op.Description}}
+	p := Poll{State: op.State, Description: op.Description}
 	if op.State == store.InProgress {
 		p.RetryAfter = retryAfter
 	}

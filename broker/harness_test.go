@@ -11,6 +11,7 @@ import (
 	"github.com/chandler-broker/chandler/broker"
 	"github.com/chandler-broker/chandler/broker/brokertest"
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
+	"github.com/chandler-broker/chandler/services"
 )
 
 func TestMain(m *testing.M) {
@@ -51,7 +52,7 @@ type answer struct {
 	err         *broker.Error
 	credentials string
 	dashboard   string
-	endpoints   []domain.Endpoint
+	endpoints   []services.Endpoint
 }
 
 func kindWord(k broker.Kind) string {
@@ -130,8 +131,8 @@ func bound(plan, parameters string) domain.BindDetails {
 	return domain.BindDetails{ServiceID: brokertest.Service, PlanID: plan, AppGUID: "app", RawParameters: json.RawMessage(parameters)}
 }
 
-func bindAnswer(b domain.Binding, err error) answer {
-	a := newAnswer(err, b.IsAsync, b.AlreadyExists, b.OperationData)
+func bindAnswer(b broker.Binding, err error) answer {
+	a := newAnswer(err, b.OperationData != "", b.AlreadyExists, b.OperationData)
 	if b.Credentials != nil {
 		raw, _ := json.Marshal(b.Credentials)
 		a.credentials = string(raw)
@@ -153,14 +154,14 @@ func (c client) unbind(instance, id string, async bool) answer {
 	return newAnswer(err, operation != "", true, operation)
 }
 
-func (c client) fetch(id string) (answer, broker.InstanceDetails) {
+func (c client) fetch(id string) (answer, broker.Instance) {
 	details, err := c.FetchInstance(c.ctx, id)
 	return newAnswer(err, false, true, ""), details
 }
 
 func (c client) fetchBinding(instance, id string) answer {
-	spec, err := c.FetchBinding(c.ctx, instance, id)
-	return bindAnswer(domain.Binding{AlreadyExists: true, Credentials: spec.Credentials}, err)
+	binding, err := c.FetchBinding(c.ctx, instance, id)
+	return bindAnswer(broker.Binding{AlreadyExists: true, Credentials: binding.Credentials}, err)
 }
 
 // poll returns the operation's state, or the kind of error.

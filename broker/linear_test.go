@@ -52,3 +52,14 @@ func repeated(n int, item func(i int) string) string {
 	}
 	return strings.Join(parts, ",")
 }
+
+// Answers have no nulls.
+func TestEndpointsHavePorts(t *testing.T) {
+	all, err := endpoints(json.RawMessage(`[{"host":"db"},{"host":"db","ports":["5432"]}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := json.Marshal(all); err != nil || string(got) != `[{"host":"db","ports":[]},{"host":"db","ports":["5432"]}]` {
+		t.Errorf("%s: %v", got, err)
+	}
+}

@@ -152,7 +152,7 @@ func TestProvisionInProgress(t *testing.T) {
 	c.provision("i", on(brokertest.Small), true).want(t, "200")
 	got, details := c.fetch("i")
 	got.want(t, "200")
-	if details.PlanID != brokertest.Small || details.MaintenanceVersion != "1.2.3" || details.DashboardURL == "" {
+	if details.PlanID != brokertest.Small || details.MaintenanceInfo.Version != "1.2.3" || details.DashboardURL == "" {
 		t.Errorf("fetched %+v", details)
 	}
 	for _, named := range []string{first.operation, "", "no-such-operation"} {

@@ -127,7 +127,7 @@ func TestRestore(t *testing.T) {
 			}
 			answer, details := c.fetch("new")
 			answer.want(t, "200")
-			if got, _ := details.Parameters.(interface{ MarshalJSON() ([]byte, error) }).MarshalJSON(); string(got) != `{"colour":"blue"}` && string(got) != `{"colour": "blue"}` {
+			if got := details.Parameters; string(got) != `{"colour":"blue"}` && string(got) != `{"colour": "blue"}` {
 				t.Errorf("its parameters are %s", got)
 			}
 			for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
@@ -180,8 +180,8 @@ func TestRestoreUpgrades(t *testing.T) {
 	if op = c.AwaitOperation(t, op.ID); op.State != store.Succeeded {
 		t.Fatalf("it is %s: %s", op.State, op.LastError)
 	}
-	if _, details := c.fetch("new"); details.MaintenanceVersion != "1.0.0" {
-		t.Errorf("it is on %q", details.MaintenanceVersion)
+	if _, details := c.fetch("new"); details.MaintenanceInfo.Version != "1.0.0" {
+		t.Errorf("it is on %q", details.MaintenanceInfo.Version)
 	}
 }
 

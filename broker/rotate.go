@@ -3,17 +3,15 @@ package broker
 import (
 	"context"
 
-	"code.cloudfoundry.org/brokerapi/v13/domain"
-
 	"github.com/chandler-broker/chandler/broker/store"
 )
 
 // Rotate makes a credential that replaces another binding's, with the same parameters.
 // Both work until the predecessor is unbound (OSB, "Binding Rotation").
-func (b *Broker) Rotate(ctx context.Context, instanceID, bindingID string, r Rotation, async bool) (domain.Binding, error) {
+func (b *Broker) Rotate(ctx context.Context, instanceID, bindingID string, r Rotation, async bool) (Binding, error) {
 	want, err := b.wantedRotation(ctx, instanceID, bindingID, r)
 	if err != nil {
-		return domain.Binding{}, stateError("read the predecessor", err)
+		return Binding{}, stateError("read the predecessor", err)
 	}
 	return b.bind(ctx, want, async)
 }

@@ -163,7 +163,7 @@ func TestUpdateInProgress(t *testing.T) {
 	c.provision("i", on(brokertest.Small), true).want(t, "200") // it exists as it was made
 	gate.Open()
 	c.AwaitOperation(t, first.operation)
-	if _, details := c.fetch("i"); details.PlanID != brokertest.Large || details.MaintenanceVersion != "2.0.0" {
+	if _, details := c.fetch("i"); details.PlanID != brokertest.Large || details.MaintenanceInfo.Version != "2.0.0" {
 		t.Errorf("now %+v", details)
 	}
 }

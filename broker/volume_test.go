@@ -9,6 +9,7 @@ import (
 
 	"github.com/chandler-broker/chandler/broker/brokertest"
 	"github.com/chandler-broker/chandler/credhub"
+	"github.com/chandler-broker/chandler/services"
 )
 
 // The volume mounts of a binding are told at each answer, come from the
@@ -27,12 +28,12 @@ func TestVolumeMounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	var credentials struct{ Username, Password string }
-	if err := json.Unmarshal(first.Credentials.(json.RawMessage), &credentials); err != nil || credentials.Password == "" {
+	if err := json.Unmarshal([]byte(parameters(t, first.Credentials)), &credentials); err != nil || credentials.Password == "" {
 		t.Fatalf("credentials: %v", err)
 	}
-	want := []domain.VolumeMount{{
+	want := []services.VolumeMount{{
 		Driver: "memorydriver", ContainerDir: "/var/vcap/data/" + credentials.Username, Mode: "rw", DeviceType: "shared",
-		Device: domain.SharedDevice{VolumeId: first.VolumeMounts[0].Device.VolumeId, MountConfig: map[string]any{
+		Device: services.VolumeDevice{VolumeID: first.VolumeMounts[0].Device.VolumeID, MountConfig: map[string]any{
 			"username": credentials.Username, "password": credentials.Password,
 		}},
 	}}
@@ -44,7 +45,7 @@ func TestVolumeMounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, got := range map[string][]domain.VolumeMount{
+	for name, got := range map[string][]services.VolumeMount{
 		"at first": first.VolumeMounts, "repeated": again.VolumeMounts, "fetched": fetched.VolumeMounts,
 	} {
 		if diff := cmp.Diff(want, got); diff != "" {

@@ -8,9 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"code.cloudfoundry.org/brokerapi/v13/domain"
-
 	"github.com/chandler-broker/chandler/broker/brokertest"
+	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/credhub"
 )
 
@@ -74,7 +73,7 @@ func TestCredentialStoreDown(t *testing.T) {
 		t.Errorf("calls: %s", calls)
 	}
 	poll, err := h.Poll(brokertest.CallerContext(), "i", "b", "")
-	if err != nil || poll.State != domain.InProgress || poll.Description == "" {
+	if err != nil || poll.State != store.InProgress || poll.Description == "" {
 		t.Errorf("poll: %+v, %v", poll, err)
 	}
 	h.Memory.Hooks(nil, nil)

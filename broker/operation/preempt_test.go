@@ -132,7 +132,7 @@ func TestDeleteDuringCreate(t *testing.T) {
 				if op := row(t, h, create); op.State != store.Failed || op.Outcome != store.OutcomePreempted {
 					t.Errorf("the create ended as %s, %s", op.State, op.Outcome)
 				}
-				if poll, err := h.Poll(brokertest.CallerContext(), instance, kind.binding, create); err != nil || poll.State != domain.Succeeded {
+				if poll, err := h.Poll(brokertest.CallerContext(), instance, kind.binding, create); err != nil || poll.State != store.Succeeded {
 					t.Errorf("a poll of the create tells %+v, %v; not the delete's success", poll, err)
 				}
 				consistent(t, h)

@@ -91,15 +91,14 @@ type InstanceDetails struct {
 	Audit      []store.Audit     `json:"audit"`
 }
 
-// Instance returns an instance. Of one that was deleted the audit record is returned,
-// with the status "deleted".
+// Instance returns an instance. If only the audit record has it, its status is Deleted.
 func (o *Operator) Instance(ctx context.Context, id string) (d InstanceDetails, err error) {
 	i, err := o.Store.Instance(ctx, o.Store.Pool, id)
 	missing := found(err, "instance", id)
 	if err != nil && !store.NotFound(err) {
 		return d, err
 	}
-	if d.Instance = (Instance{Instance: store.Instance{ID: id, Status: "deleted"}}); missing == nil {
+	if d.Instance = (Instance{Instance: store.Instance{ID: id, Status: store.Deleted}}); missing == nil {
 		d.Instance = o.newInstance(i)
 	}
 	bindings, err := o.Store.BindingsOfInstance(ctx, o.Store.Pool, id)

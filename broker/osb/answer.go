@@ -5,10 +5,6 @@ import (
 	"net/http"
 	"time"
 	"unicode/utf8"
-
-	"code.cloudfoundry.org/brokerapi/v13/domain"
-
-	"github.com/chandler-broker/chandler/broker"
 )
 
 // firstPoll is the Retry-After of work that outlasts the broker's own wait.
@@ -48,14 +44,6 @@ type operationBody struct {
 	Operation string `json:"operation,omitempty"`
 }
 
-// lastOperationBody answers both polls.
-type lastOperationBody struct {
-	State            domain.LastOperationState `json:"state"`
-	Description      string                    `json:"description,omitempty"`
-	InstanceUsable   *bool                     `json:"instance_usable,omitempty"`
-	UpdateRepeatable *bool                     `json:"update_repeatable,omitempty"`
-}
-
 // maxOperation is how many characters an operation may have (OSB, "Polling Last
 // Operation").
 const maxOperation = 10_000
@@ -71,11 +59,5 @@ func (a *api) poll(ctx context.Context, x *exchange) (answer, error) {
 		return answer{}, err
 	}
 	p, err := a.Broker.Poll(ctx, x.instanceID, x.bindingID, operation)
-	return lastOperation(p), err
-}
-
-func lastOperation(p broker.Poll) answer {
-	return answer{code: http.StatusOK, retryAfter: p.RetryAfter, body: lastOperationBody{
-		State: p.State, Description: p.Description, InstanceUsable: p.InstanceUsable, UpdateRepeatable: p.UpdateRepeatable,
-	}}
+	return answer{code: http.StatusOK, body: p, retryAfter: p.RetryAfter}, err
 }

@@ -7,6 +7,7 @@ import (
 	"code.cloudfoundry.org/brokerapi/v13/domain"
 
 	"github.com/chandler-broker/chandler/broker"
+	"github.com/chandler-broker/chandler/broker/store"
 )
 
 // The bodies about instances and operations; what is not there is absent.
@@ -23,17 +24,15 @@ func TestBodies(t *testing.T) {
 			"provision", instanceBody{DashboardURL: "https://d", Operation: "o", Metadata: instanceMetadata{labelled}},
 			`{"dashboard_url":"https://d","operation":"o","metadata":{"labels":{"a":"b"},"attributes":{"condition":"over its storage limit"}}}`,
 		},
-		{"fetch with nothing more", fetchedInstanceBody{ServiceID: "s", PlanID: "p"}, `{"service_id":"s","plan_id":"p"}`},
+		{"fetch with nothing more", broker.Instance{ServiceID: "s", PlanID: "p"}, `{"service_id":"s","plan_id":"p"}`},
 		{
-			"fetch", fetchedInstanceBody{ServiceID: "s", PlanID: "p", Parameters: map[string]any{}, MaintenanceInfo: maintenanceInfo{"1.0.0"}},
+			"fetch", broker.Instance{ServiceID: "s", PlanID: "p", Parameters: []byte("{}"), MaintenanceInfo: domain.MaintenanceInfo{Version: "1.0.0"}},
 			`{"service_id":"s","plan_id":"p","parameters":{},"maintenance_info":{"version":"1.0.0"}}`,
 		},
 		{"delete with nothing to poll", operationBody{}, `{}`},
-		{"poll", lastOperation(broker.Poll{LastOperation: domain.LastOperation{State: domain.Succeeded}}).body, `{"state":"succeeded"}`},
+		{"poll", broker.Poll{State: store.Succeeded}, `{"state":"succeeded"}`},
 		{
-			"poll of a failure", lastOperation(broker.Poll{
-				LastOperation: domain.LastOperation{State: domain.Failed, Description: "why"}, InstanceUsable: &no, UpdateRepeatable: &no,
-			}).body,
+			"poll of a failure", broker.Poll{State: store.Failed, Description: "why", InstanceUsable: &no, UpdateRepeatable: &no},
 			`{"state":"failed","description":"why","instance_usable":false,"update_repeatable":false}`,
 		},
 	} {

@@ -15,24 +15,10 @@ type instanceBody struct {
 	Metadata     instanceMetadata `json:"metadata,omitzero"`
 }
 
-// fetchedInstanceBody answers the fetch of an instance.
-type fetchedInstanceBody struct {
-	ServiceID       string           `json:"service_id"`
-	PlanID          string           `json:"plan_id"`
-	DashboardURL    string           `json:"dashboard_url,omitempty"`
-	Parameters      any              `json:"parameters,omitempty"`
-	MaintenanceInfo maintenanceInfo  `json:"maintenance_info,omitzero"`
-	Metadata        instanceMetadata `json:"metadata,omitzero"`
-}
-
 // instanceMetadata is omitted if it is empty.
 type instanceMetadata struct{ domain.InstanceMetadata }
 
 func (m instanceMetadata) IsZero() bool { return m.IsEmpty() }
-
-type maintenanceInfo struct {
-	Version string `json:"version"`
-}
 
 // provision answers PUT /v2/service_instances/:instance_id (OSB, "Provisioning").
 func (a *api) provision(ctx context.Context, x *exchange) (answer, error) {
@@ -122,12 +108,5 @@ func (a *api) deprovision(ctx context.Context, x *exchange) (answer, error) {
 // Instance").
 func (a *api) fetchInstance(ctx context.Context, x *exchange) (answer, error) {
 	i, err := a.Broker.FetchInstance(ctx, x.instanceID)
-	return answer{code: http.StatusOK, body: fetchedInstanceBody{
-		ServiceID:       i.ServiceID,
-		PlanID:          i.PlanID,
-		DashboardURL:    i.DashboardURL,
-		Parameters:      i.Parameters,
-		MaintenanceInfo: maintenanceInfo{i.MaintenanceVersion},
-		Metadata:        instanceMetadata{i.Metadata},
-	}}, err
+	return answer{code: http.StatusOK, body: i}, err
 }

@@ -67,6 +67,7 @@ const (
 	DeleteFailed Status = "delete_failed"
 	Retained     Status = "kept"    // an instance that the platform deleted and that can be restored
 	Expired      Status = "expired" // a binding that the engine has revoked
+	Deleted      Status = "deleted" // in no row: an instance that only the audit record has
 )
 
 // Action is what an audit record is about: an operation's kind, or an operator's command.
