@@ -146,11 +146,11 @@ func (b *Broker) acceptBind(ctx context.Context, want store.Binding, async bool)
 			return err
 		}
 		if exists {
-			op, have, err = b.existingBinding(ctx, tx, want)
-		} else {
-			err = tx.Last(func(db store.DBTX) error { return b.insertBinding(ctx, db, instance.Value, want) })
+			if op, have, err = b.existingBinding(ctx, tx, want); err != nil || have != nil {
+				return err
+			}
 		}
-		if err != nil || have != nil {
+		if err := tx.Last(func(db store.DBTX) error { return b.insertBinding(ctx, db, instance.Value, want) }); err != nil {
 			return err
 		}
 		accepted, err := b.accept(ctx, tx, store.Bind, instance.Value, want.ID)
@@ -219,8 +219,7 @@ func (b *Broker) checkBinding(ctx context.Context, plan *catalog.Plan, want stor
 }
 
 // existingBinding decides about a bind under an ID that is in use. It returns the binding,
-// with its operation unless it is ready; nil if it renewed the row of a failed bind for
-// another one.
+// with its operation unless it is ready; nil if it deleted the row of a failed bind.
 func (b *Broker) existingBinding(ctx context.Context, tx *store.Tx, want store.Binding) (*store.Operation, *store.Binding, error) {
 	have, err := b.Store.BindingForUpdate(ctx, tx, want.ID)
 	if store.NotFound(err) {
@@ -242,7 +241,7 @@ func (b *Broker) existingBinding(ctx context.Context, tx *store.Tx, want store.B
 	case op != nil && op.Kind == store.Unbind:
 		return nil, nil, fail(Concurrency, "the binding is being deleted; wait for that to end")
 	case have.Status == store.CreateFailed && op == nil:
-		return nil, nil, b.renewBinding(ctx, tx, want)
+		return nil, nil, b.deleteFailedBinding(ctx, tx, have)
 	case have.Status == store.DeleteFailed:
 		return nil, nil, fail(Conflict, "deleting this binding failed half-way; delete it again")
 	case op == nil && have.IsExpired(time.Now()) || op != nil && op.Kind == store.Expire:
@@ -254,19 +253,15 @@ func (b *Broker) existingBinding(ctx context.Context, tx *store.Tx, want store.B
 	return op, &have, nil
 }
 
-func (b *Broker) renewBinding(ctx context.Context, tx *store.Tx, want store.Binding) error {
-	left, err := b.leftovers(ctx, tx, want.InstanceID, want.ID)
+func (b *Broker) deleteFailedBinding(ctx context.Context, tx *store.Tx, have store.Binding) error {
+	left, err := b.leftovers(ctx, tx, have.InstanceID, have.ID)
 	if err != nil {
 		return err
 	}
 	if left {
 		return fail(Conflict, "creating this binding failed and is not cleaned up yet; delete it first")
 	}
-	return b.Store.RenewBinding(ctx, tx, store.RenewBindingParams{
-		ID: want.ID, ServiceID: want.ServiceID, PlanID: want.PlanID, AppID: want.AppID, BindResource: want.BindResource,
-		Context: want.Context, Parameters: want.Parameters, PredecessorID: want.PredecessorID,
-		ExpiresAt: want.ExpiresAt, RenewBefore: want.RenewBefore, Delivery: want.Delivery,
-	})
+	return b.Store.DeleteFailedBinding(ctx, tx, have.ID)
 }
 
 func bindingDifference(have, want store.Binding) string {

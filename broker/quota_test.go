@@ -146,8 +146,8 @@ func TestQuotaOfRejected(t *testing.T) {
 	c.provision("i", on(brokertest.Small), true).want(t, "Unsupported")
 }
 
-// What is kept after its deletion is nobody's to make room by.
-func TestQuotaOfKept(t *testing.T) {
+// Retained instances do not count.
+func TestQuotaOfRetained(t *testing.T) {
 	c := newClient(t, brokertest.Options{Sections: "quotas: [{organization: '*', instances: 1}]\n"})
 	c.provision("i", on(brokertest.Retaining), true).want(t, "201")
 	c.provision("j", on(brokertest.Small), true).want(t, "Unsupported")

@@ -13,8 +13,8 @@ import (
 	"github.com/chandler-broker/chandler/broker/store"
 )
 
-// kept returns the instances that the platform's instance became, latest first.
-func (c client) kept(t *testing.T, id string) []store.Instance {
+// retained returns the retained instances that had the ID, latest first.
+func (c client) retained(t *testing.T, id string) []store.Instance {
 	t.Helper()
 	found, err := c.Store.RetainedInstances(context.Background(), c.Store.Pool, id)
 	if err != nil {
@@ -38,9 +38,9 @@ func deleted(t *testing.T, c client) store.Instance {
 	if state, _ := c.poll("i", "", a.operation); state != "succeeded" {
 		t.Errorf("the deprovision is %s", state)
 	}
-	found := c.kept(t, "i")
+	found := c.retained(t, "i")
 	if len(found) != 1 {
-		t.Fatalf("%d instances are kept", len(found))
+		t.Fatalf("%d instances are retained", len(found))
 	}
 	return found[0]
 }
@@ -48,11 +48,11 @@ func deleted(t *testing.T, c client) store.Instance {
 // A deleted instance is gone for its platform, and its data is there.
 func TestKept(t *testing.T) {
 	c := newClient(t, brokertest.Options{})
-	kept := deleted(t, c)
-	if left := time.Until(*kept.RetainedUntil); left < 167*time.Hour || left > 168*time.Hour {
-		t.Errorf("it is kept for %s", left)
+	retained := deleted(t, c)
+	if left := time.Until(*retained.RetainedUntil); left < 167*time.Hour || left > 168*time.Hour {
+		t.Errorf("it is retained for %s", left)
 	}
-	for _, id := range []string{"i", kept.ID} {
+	for _, id := range []string{"i", retained.ID} {
 		answer, _ := c.fetch(id)
 		answer.want(t, "NotFound")
 		c.bind(id, "c", bound(brokertest.Retaining, ""), true).want(t, "NotFound")
@@ -60,7 +60,7 @@ func TestKept(t *testing.T) {
 		c.deprovision(id, true).want(t, "Gone")
 		c.unbind(id, "b", true).want(t, "Gone")
 	}
-	c.provision(kept.ID, on(brokertest.Retaining), true).want(t, "Conflict")
+	c.provision(retained.ID, on(brokertest.Retaining), true).want(t, "Conflict")
 
 	// The same ID again is another instance, which has nothing of the first.
 	c.provision("i", on(brokertest.Retaining), true).want(t, "201")
@@ -72,18 +72,18 @@ func TestKept(t *testing.T) {
 		t.Error("the new instance's binding does not work")
 	}
 	if colour, _ := c.Backend.Colour("i"); colour != "blue" {
-		t.Errorf("what is kept is %q", colour)
+		t.Errorf("the retained instance is %q", colour)
 	}
 	c.deprovision("i", true).want(t, "200")
-	if found := c.kept(t, "i"); len(found) != 2 {
-		t.Errorf("%d instances are kept", len(found))
+	if found := c.retained(t, "i"); len(found) != 2 {
+		t.Errorf("%d instances are retained", len(found))
 	}
 	if c.as("k8s").deprovision("i", true).word != "Gone" {
 		t.Error("another platform sees it")
 	}
 }
 
-// After its time, or at the operator's word, a kept instance is gone for good.
+// After its time, or at the operator's word, a retained instance is deleted.
 func TestKeptEnds(t *testing.T) {
 	tests := map[string]func(c client, id string) error{
 		"its time is over": func(c client, id string) error {
@@ -95,17 +95,17 @@ func TestKeptEnds(t *testing.T) {
 	for name, end := range tests {
 		t.Run(name, func(t *testing.T) {
 			c := newClient(t, brokertest.Options{})
-			kept := deleted(t, c)
-			if err := end(c, kept.ID); err != nil {
+			retained := deleted(t, c)
+			if err := end(c, retained.ID); err != nil {
 				t.Fatal(err)
 			}
-			err := c.Engine.Restore(c.ctx, operation.Restoration{RetainedID: kept.ID, NewID: "new"})
+			err := c.Engine.Restore(c.ctx, operation.Restoration{RetainedID: retained.ID, NewID: "new"})
 			if !errors.Is(err, operation.ErrNotRestorable) {
 				t.Errorf("it was restored: %v", err)
 			}
-			for began := time.Now(); len(c.kept(t, "i")) > 0; time.Sleep(20 * time.Millisecond) {
+			for began := time.Now(); len(c.retained(t, "i")) > 0; time.Sleep(20 * time.Millisecond) {
 				if time.Since(began) > 40*time.Second {
-					t.Fatal("it is kept still")
+					t.Fatal("it is still retained")
 				}
 			}
 			c.CheckEmpty(t)
@@ -118,11 +118,11 @@ func TestRestore(t *testing.T) {
 	for name, existing := range map[string]bool{"as an unknown ID": false, "as an instance that is there": true} {
 		t.Run(name, func(t *testing.T) {
 			c := newClient(t, brokertest.Options{})
-			kept := deleted(t, c)
+			retained := deleted(t, c)
 			if existing {
 				c.provision("new", with(on(brokertest.Retaining), `{"colour": "red"}`), true).want(t, "201")
 			}
-			if err := c.Engine.Restore(c.ctx, operation.Restoration{RetainedID: kept.ID, NewID: "new"}); err != nil {
+			if err := c.Engine.Restore(c.ctx, operation.Restoration{RetainedID: retained.ID, NewID: "new"}); err != nil {
 				t.Fatal(err)
 			}
 			answer, details := c.fetch("new")
@@ -154,8 +154,8 @@ func TestRestore(t *testing.T) {
 				t.Errorf("the backend has %d instances", n)
 			}
 			c.deprovision("new", true).want(t, "200")
-			if again := c.kept(t, "new"); len(again) != 1 || again[0].ResourceKey() != "i" {
-				t.Errorf("kept again: %+v", again)
+			if again := c.retained(t, "new"); len(again) != 1 || again[0].ResourceKey() != "i" {
+				t.Errorf("retained again: %+v", again)
 			}
 		})
 	}
@@ -165,12 +165,12 @@ func TestRestore(t *testing.T) {
 // its platform believes it to be there.
 func TestRestoreUpgrades(t *testing.T) {
 	c := newClient(t, brokertest.Options{})
-	kept := deleted(t, c)
-	if _, err := c.Store.Pool.Exec(c.ctx, "update instances set maintenance_version = '0.9.0' where id = $1", kept.ID); err != nil {
+	retained := deleted(t, c)
+	if _, err := c.Store.Pool.Exec(c.ctx, "update instances set maintenance_version = '0.9.0' where id = $1", retained.ID); err != nil {
 		t.Fatal(err)
 	}
 	c.provision("new", on(brokertest.Retaining), true).want(t, "201")
-	if err := c.Engine.Restore(c.ctx, operation.Restoration{RetainedID: kept.ID, NewID: "new"}); err != nil {
+	if err := c.Engine.Restore(c.ctx, operation.Restoration{RetainedID: retained.ID, NewID: "new"}); err != nil {
 		t.Fatal(err)
 	}
 	op, err := c.Store.LastOperation(c.ctx, c.Store.Pool, store.LastOperationParams{InstanceID: "new"})
@@ -187,7 +187,7 @@ func TestRestoreUpgrades(t *testing.T) {
 
 func TestRestoreRefused(t *testing.T) {
 	c := newClient(t, brokertest.Options{})
-	kept := deleted(t, c)
+	retained := deleted(t, c)
 	c.provision("bound", on(brokertest.Retaining), true).want(t, "201")
 	c.bind("bound", "x", bound(brokertest.Retaining, ""), true).want(t, "201")
 	c.provision("other plan", on(brokertest.Small), true).want(t, "201")
@@ -196,15 +196,15 @@ func TestRestoreRefused(t *testing.T) {
 	c.provision("elsewhere", elsewhere, true).want(t, "201")
 	c.as("k8s").provision("other platform", on(brokertest.Retaining), true).want(t, "201")
 	for _, r := range []operation.Restoration{
-		{RetainedID: kept.ID, NewID: "bound"}, {RetainedID: kept.ID, NewID: "other plan"}, {RetainedID: kept.ID, NewID: "elsewhere"},
-		{RetainedID: kept.ID, NewID: "other platform"}, {RetainedID: kept.ID, NewID: kept.ID}, {RetainedID: "bound", NewID: "n"}, {RetainedID: "absent", NewID: "n"},
+		{RetainedID: retained.ID, NewID: "bound"}, {RetainedID: retained.ID, NewID: "other plan"}, {RetainedID: retained.ID, NewID: "elsewhere"},
+		{RetainedID: retained.ID, NewID: "other platform"}, {RetainedID: retained.ID, NewID: retained.ID}, {RetainedID: "bound", NewID: "n"}, {RetainedID: "absent", NewID: "n"},
 	} {
 		if err := c.Engine.Restore(c.ctx, r); !errors.Is(err, operation.ErrNotRestorable) {
 			t.Errorf("%s as %s: %v", r.RetainedID, r.NewID, err)
 		}
 	}
-	if found := c.kept(t, "i"); len(found) != 1 || found[0].Status != store.Retained {
-		t.Errorf("kept: %+v", found)
+	if found := c.retained(t, "i"); len(found) != 1 || found[0].Status != store.Retained {
+		t.Errorf("retained: %+v", found)
 	}
 }
 
@@ -222,8 +222,8 @@ func TestNothingToKeep(t *testing.T) {
 	gate.AwaitCall(t)
 	c.AwaitOperation(t, c.deprovision("i", true).want(t, "202").operation)
 	gate.Open()
-	if found := c.kept(t, "i"); len(found) != 0 {
-		t.Errorf("kept: %+v", found)
+	if found := c.retained(t, "i"); len(found) != 0 {
+		t.Errorf("retained: %+v", found)
 	}
 	c.CheckEmpty(t)
 }

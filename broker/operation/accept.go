@@ -198,25 +198,28 @@ func (e *Engine) Cancel(ctx context.Context, operationID, description string) er
 var ErrNotRetryable = errors.New("cannot be retried")
 
 // Retry attempts a failed operation again, with a new deadline. It must be the latest on
-// its instance or binding, which must still exist. The audit record names originating.
-func (e *Engine) Retry(ctx context.Context, operationID string, originating json.RawMessage) (store.Operation, error) {
-	var op store.Operation
-	err := e.Store.InTx(ctx, func(tx *store.Tx) error {
-		old, err := e.Store.Operation(ctx, tx, operationID)
+// its instance or binding, which must still exist. The audit record names originating. With
+// dryRun, Retry only checks.
+func (e *Engine) Retry(ctx context.Context, operationID string, originating json.RawMessage, dryRun bool) (op store.Operation, err error) {
+	err = e.Store.InTx(ctx, func(tx *store.Tx) error {
+		op, err = e.Store.Operation(ctx, tx, operationID)
 		if store.NotFound(err) {
 			return fmt.Errorf("%w: there is no operation %s", ErrNotRetryable, operationID)
 		} else if err != nil {
 			return err
 		}
-		if err := e.retryable(ctx, tx, old); err != nil {
+		if err := e.retryable(ctx, tx, op); err != nil {
 			return err
 		}
-		plan, err := e.plan(old.ServiceID, old.PlanID)
+		plan, err := e.plan(op.ServiceID, op.PlanID)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrNotRetryable, err)
 		}
+		if dryRun {
+			return nil
+		}
 		op, err = e.Store.RetryOperation(ctx, tx, store.RetryOperationParams{
-			ID: old.ID, Deadline: time.Now().Add(plan.MaximumPollingDuration),
+			ID: op.ID, Deadline: time.Now().Add(plan.MaximumPollingDuration),
 		})
 		if err != nil {
 			return fmt.Errorf("reopen the operation: %w", err)
@@ -229,17 +232,6 @@ func (e *Engine) Retry(ctx context.Context, operationID string, originating json
 		return e.auditAs(ctx, tx, by, store.ActionRetry, store.EventAccepted)
 	})
 	return op, err
-}
-
-// Retryable returns the reason why an operation cannot be retried. It changes nothing.
-func (e *Engine) Retryable(ctx context.Context, operationID string) error {
-	return e.Store.InTx(ctx, func(tx *store.Tx) error {
-		op, err := e.Store.Operation(ctx, tx, operationID)
-		if err != nil {
-			return err
-		}
-		return e.retryable(ctx, tx, op)
-	})
 }
 
 func (e *Engine) retryable(ctx context.Context, tx *store.Tx, op store.Operation) error {

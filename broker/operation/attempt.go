@@ -15,19 +15,14 @@ import (
 	"github.com/chandler-broker/chandler/broker/tracing"
 )
 
-type operationWorker struct {
-	river.WorkerDefaults[job]
-	engine *Engine
-}
-
-// Work attempts the operation until it ended or has to wait.
-func (w *operationWorker) Work(ctx context.Context, j *river.Job[job]) error {
-	workers := w.engine.direct.workers[j.Queue]
+// work attempts a job's operation until it ended or has to wait.
+func (e *Engine) work(ctx context.Context, j *river.Job[job]) error {
+	workers := e.direct.workers[j.Queue]
 	if !workers.take() { // all are busy with what this replica accepted
 		return river.JobSnooze(lockRetry)
 	}
 	defer workers.release()
-	wait := w.engine.run(tracing.Continue(ctx, j.Args.Traceparent), j)
+	wait := e.run(tracing.Continue(ctx, j.Args.Traceparent), j)
 	if wait == noAttempt {
 		return nil
 	}

@@ -29,7 +29,7 @@ func crashes() map[string]func(*testing.T, *brokertest.Harness) string {
 		"unbind short": func(t *testing.T, h *brokertest.Harness) string {
 			return due(t, h, "e", "short", "update bindings set expires_at = now() where id = 'short'")
 		},
-		"unbind kept with its instance, which is kept": func(t *testing.T, h *brokertest.Harness) string { return deprovision(t, h, "k") },
+		"unbind other with its instance, which is retained": func(t *testing.T, h *brokertest.Harness) string { return deprovision(t, h, "k") },
 		"deprovision deleted with its time over": func(t *testing.T, h *brokertest.Harness) string {
 			id := query[string](t, h, "select id from instances where status = 'kept'")
 			return due(t, h, id, "", "update instances set kept_until = now() where status = 'kept'")
@@ -69,8 +69,8 @@ func prepared(t *testing.T) *brokertest.Harness {
 	return preparedWith(t, func(*brokertest.Harness) {})
 }
 
-// preparedAged adds what has a lifetime: e, whose bindings expire; k, which is kept when
-// it is deleted, with a binding; one that was deleted and is kept; and an empty
+// preparedAged adds what has a lifetime: e, whose bindings expire; k, which is retained when
+// it is deleted, with a binding; one that was deleted and is retained; and an empty
 // one.
 func preparedAged(t *testing.T) *brokertest.Harness {
 	t.Helper()
@@ -81,7 +81,7 @@ func preparedAged(t *testing.T) *brokertest.Harness {
 		for _, id := range []string{"k", "deleted", "empty"} {
 			done(t, first, provision(t, first, id, brokertest.Retaining, ""))
 		}
-		done(t, first, bind(t, first, "k", "kept", brokertest.Retaining))
+		done(t, first, bind(t, first, "k", "other", brokertest.Retaining))
 		done(t, first, deprovision(t, first, "deleted"))
 	})
 }

@@ -29,8 +29,8 @@ type direct struct {
 	mu      sync.Mutex
 	ctx     context.Context // of the attempts; nil: nothing begins
 	cancel  context.CancelFunc
-	results map[string]*completion // by operation
 	working sync.WaitGroup
+	results sync.Map // of *completion, by operation
 }
 
 const (
@@ -98,8 +98,8 @@ func (w *workers) takeDirect(ctx context.Context) (release func(), ok bool) {
 
 // completion is the end of an operation that is attempted here.
 type completion struct {
-	done  chan struct{} // is closed when the operation ended or has a job
-	ended *Ended        // nil if it has a job, or another replica ended it
+	done  chan struct{}         // is closed when the operation ended or has a job
+	ended atomic.Pointer[Ended] // nil if it has a job, or another replica ended it
 }
 
 // Ended is an operation that this replica ended a moment ago.
@@ -111,7 +111,7 @@ type Ended struct {
 }
 
 func newDirect(e *Engine) *direct {
-	d := &direct{engine: e, workers: map[string]*workers{}, results: map[string]*completion{}}
+	d := &direct{engine: e, workers: map[string]*workers{}}
 	for server := range e.Drivers {
 		d.workers[queueOf(server)] = newWorkers(e.Workers)
 	}
@@ -166,20 +166,14 @@ func (d *direct) begin(args job, queue string) {
 		return
 	}
 	c := &completion{done: make(chan struct{})}
-	d.results[args.OperationID] = c
+	d.results.Store(args.OperationID, c)
 	d.working.Go(func() {
 		defer func() {
 			close(c.done)
-			time.AfterFunc(resultFor, func() { d.forget(args.OperationID) })
+			time.AfterFunc(resultFor, func() { d.results.Delete(args.OperationID) })
 		}()
 		d.work(tracing.Continue(ctx, args.Traceparent), args, queue)
 	})
-}
-
-func (d *direct) forget(operationID string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.results, operationID)
 }
 
 func (d *direct) work(ctx context.Context, args job, queue string) {
@@ -254,19 +248,18 @@ func (e *Engine) handOver(ctx context.Context, args job, queue string, wait time
 
 // ended passes an operation's end to those who wait for it in this process.
 func (d *direct) ended(op store.Operation, b store.Binding, r result) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	c, ok := d.results[op.ID]
+	c, ok := d.results.Load(op.ID)
 	if !ok {
 		return
 	}
 	now := time.Now()
 	op.FinishedAt = &now
-	c.ended = &Ended{Operation: op}
+	ended := &Ended{Operation: op}
 	if op.Kind == store.Bind && op.State == store.Succeeded {
 		b.Status, b.Endpoints = store.Ready, endpointsJSON(r.credentials.Endpoints)
-		c.ended.Binding, c.ended.Credentials = b, r.credentials
+		ended.Binding, ended.Credentials = b, r.credentials
 	}
+	c.(*completion).ended.Store(ended)
 }
 
 func endpointsJSON(endpoints []services.Endpoint) json.RawMessage {
@@ -274,26 +267,27 @@ func endpointsJSON(endpoints []services.Endpoint) json.RawMessage {
 	return raw
 }
 
-func (d *direct) completion(operationID string) *completion {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.results[operationID]
-}
-
-func (c *completion) isDone() bool {
+// running returns the completion of an operation that is attempted here and has not ended;
+// what has ended may have been retried since.
+func (d *direct) running(operationID string) *completion {
+	c, ok := d.results.Load(operationID)
+	if !ok {
+		return nil
+	}
 	select {
-	case <-c.done:
-		return true
+	case <-c.(*completion).done:
+		return nil
 	default:
-		return false
+		return c.(*completion)
 	}
 }
 
 // Ended returns an operation that this replica ended a moment ago.
 func (e *Engine) Ended(operationID string) (Ended, bool) {
-	c := e.direct.completion(operationID)
-	if c == nil || !c.isDone() || c.ended == nil {
-		return Ended{}, false
+	if c, ok := e.direct.results.Load(operationID); ok {
+		if ended := c.(*completion).ended.Load(); ended != nil {
+			return *ended, true
+		}
 	}
-	return *c.ended, true
+	return Ended{}, false
 }

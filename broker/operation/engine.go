@@ -67,7 +67,7 @@ type Options struct {
 type Engine struct {
 	Options
 	client  *river.Client[pgx.Tx]
-	waiters waiters
+	waiters sync.Map // of operations' IDs, by the channels of those who wait for them
 	running sync.Map // of context.CancelCauseFunc: the steps in this process, by operation
 	direct  *direct
 	// reconcileRounds are the rounds over instances, by the server's key.
@@ -92,9 +92,9 @@ func New(o Options) (*Engine, error) {
 	e.direct = newDirect(e)
 	e.reconcileRounds = e.newReconcileRounds()
 	workers := river.NewWorkers()
-	river.AddWorker(workers, &operationWorker{engine: e})
-	river.AddWorker(workers, legacyReconcileWorker{})
-	river.AddWorker(workers, &pruneWorker{engine: e})
+	river.AddWorker(workers, river.WorkFunc(e.work))
+	river.AddWorker(workers, river.WorkFunc(func(context.Context, *river.Job[legacyReconcile]) error { return nil }))
+	river.AddWorker(workers, river.WorkFunc(e.prune))
 	client, err := river.NewClient(riverpgxv5.New(o.Store.Queue), &river.Config{
 		Queues:       e.queues(),
 		Workers:      workers,

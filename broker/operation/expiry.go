@@ -14,20 +14,22 @@ func (e *Engine) sweepExpired(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var errs []error // an error of one must not delay the others
-	for _, row := range due {
-		errs = append(errs, e.begin(ctx, func(tx *store.Tx) error { return e.expire(ctx, tx, row.InstanceID, row.ID) }))
-	}
-	return errors.Join(errs...)
+	return begin(ctx, e, due, func(tx *store.Tx, row store.ExpiredBindingsRow) error {
+		return e.expire(ctx, tx, row.InstanceID, row.ID)
+	})
 }
 
-// begin leaves what is busy to a later round, or to another replica.
-func (e *Engine) begin(ctx context.Context, accept func(*store.Tx) error) error {
-	err := e.Store.InTx(ctx, accept)
-	if IsBusy(err) || store.NotFound(err) {
-		return nil
+// begin accepts an operation for each row. It leaves what is busy to a later round, or to
+// another replica. An error of one row does not delay the others.
+func begin[T any](ctx context.Context, e *Engine, rows []T, accept func(*store.Tx, T) error) error {
+	var errs []error
+	for _, row := range rows {
+		err := e.Store.InTx(ctx, func(tx *store.Tx) error { return accept(tx, row) })
+		if !IsBusy(err) && !store.NotFound(err) {
+			errs = append(errs, err)
+		}
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 // expire accepts a binding's end, unless that is no longer due. It locks in the same order
@@ -58,11 +60,7 @@ func (e *Engine) sweepRetained(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
-	for _, id := range due {
-		errs = append(errs, e.begin(ctx, func(tx *store.Tx) error { return e.deleteRetained(ctx, tx, id) }))
-	}
-	return errors.Join(errs...)
+	return begin(ctx, e, due, func(tx *store.Tx, id string) error { return e.deleteRetained(ctx, tx, id) })
 }
 
 func (e *Engine) deleteRetained(ctx context.Context, tx *store.Tx, id string) error {

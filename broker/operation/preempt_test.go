@@ -230,7 +230,7 @@ func TestAfterAnOutage(t *testing.T) {
 	done(t, h, unbound)
 }
 
-// The waiting client of a halted create is told why.
+// The client that waits for a preempted create learns why.
 func TestWaiterOfHaltedCreate(t *testing.T) {
 	t.Parallel()
 	h := replicas(t, 1, brokertest.Options{})[0]

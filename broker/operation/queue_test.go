@@ -34,7 +34,7 @@ func TestEachServerHasWorkersOfItsOwn(t *testing.T) {
 	}
 	defer pool.Close()
 	config := &river.Config{Queues: queues, Workers: river.NewWorkers()}
-	river.AddWorker(config.Workers, &operationWorker{})
+	river.AddWorker(config.Workers, river.WorkFunc((&Engine{}).work))
 	if _, err := river.NewClient(riverpgxv5.New(pool), config); err != nil {
 		t.Error(err)
 	}

@@ -24,13 +24,6 @@ type legacyReconcile struct {
 // Kind names the job in River's table.
 func (legacyReconcile) Kind() string { return "keep" }
 
-type legacyReconcileWorker struct {
-	river.WorkerDefaults[legacyReconcile]
-}
-
-// Work does nothing.
-func (legacyReconcileWorker) Work(context.Context, *river.Job[legacyReconcile]) error { return nil }
-
 func (e *Engine) periodicJobs() []*river.PeriodicJob {
 	return []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(time.Hour),
 		func() (river.JobArgs, *river.InsertOpts) { return prune{}, &river.InsertOpts{Queue: maintenanceQueue} },

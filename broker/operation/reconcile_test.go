@@ -61,7 +61,7 @@ func (k *keeping) wholeRounds(t *testing.T) []string {
 		select {
 		case ids = <-k.rounds:
 		case <-time.After(40 * time.Second):
-			t.Fatal("the backend is not asked to look after its instances")
+			t.Fatal("the backend was not asked to reconcile its instances")
 		}
 	}
 	return ids
@@ -119,8 +119,7 @@ func TestKeep(t *testing.T) {
 	}
 }
 
-// Operations that ended are forgotten after the retention time; the
-// specification's 72 h are kept.
+// Ended operations are deleted after their retention; platforms may rely on 72 h.
 func TestPrune(t *testing.T) {
 	t.Parallel()
 	h := prepared(t)
@@ -158,7 +157,7 @@ func TestRetryOfFailed(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.Backend.BeforeCall(func(ctx context.Context, _, _ string) error { return ctx.Err() }) // it has time
-	op, err := h.Engine.Retry(context.Background(), id, []byte(`{"platform":"operator"}`))
+	op, err := h.Engine.Retry(context.Background(), id, []byte(`{"platform":"operator"}`), false)
 	if err != nil || op.State != store.InProgress {
 		t.Fatalf("retry: %s, %v", op.State, err)
 	}
@@ -206,7 +205,7 @@ func TestRetryRefused(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := h.Engine.Retry(context.Background(), test.id, nil)
+			_, err := h.Engine.Retry(context.Background(), test.id, nil, false)
 			if !errors.Is(err, operation.ErrNotRetryable) || !strings.Contains(err.Error(), test.says) {
 				t.Errorf("retry: %v", err)
 			}

@@ -128,7 +128,7 @@ func (e *Engine) finish(ctx context.Context, tx *store.Tx, j *river.Job[job], op
 		return 0, fmt.Errorf("finish: %w", err)
 	}
 	e.direct.ended(op, s.binding, r)
-	e.waiters.wake(op.ID)
+	e.wake(op.ID)
 	e.report(ctx, op, s, end)
 	if op.Kind == store.Provision && op.State == store.Succeeded {
 		e.reconcileSoon(op, s.instance.Server)

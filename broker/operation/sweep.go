@@ -91,14 +91,8 @@ type prune struct{}
 // Kind names the job in River's table.
 func (prune) Kind() string { return "prune" }
 
-type pruneWorker struct {
-	river.WorkerDefaults[prune]
-	engine *Engine
-}
-
-// Work deletes in small batches, so that it locks few rows at once.
-func (w *pruneWorker) Work(ctx context.Context, _ *river.Job[prune]) error {
-	e := w.engine
+// prune deletes in small batches, so that it locks few rows at once.
+func (e *Engine) prune(ctx context.Context, _ *river.Job[prune]) error {
 	before := time.Now().Add(-e.Retention)
 	err := inBatches(func(batch int32) (int64, error) {
 		return e.Store.PruneOperations(ctx, e.Store.Pool, store.PruneOperationsParams{Before: &before, Batch: batch})

@@ -3,7 +3,6 @@ package operation
 import (
 	"context"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -24,42 +23,17 @@ func (e *Engine) notify(ctx context.Context, db store.DBTX, verb, operationID st
 	return e.Store.Notify(ctx, db, store.NotifyParams{Channel: channel, Payload: verb + " " + operationID})
 }
 
-// waiters are the callers of Wait in this process, and the operations that they wait for.
-type waiters struct {
-	mu  sync.Mutex
-	all map[chan struct{}]string
-}
-
-func (w *waiters) add(id string) chan struct{} {
-	c := make(chan struct{}, 1)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.all == nil {
-		w.all = map[chan struct{}]string{}
-	}
-	w.all[c] = id
-	return c
-}
-
-func (w *waiters) remove(c chan struct{}) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.all, c)
-}
-
-// wake makes those who wait for the operation read it; all if id is empty.
-func (w *waiters) wake(id string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for c, op := range w.all {
-		if id != "" && op != id {
-			continue
+// wake makes those in this process who wait for the operation read it; all if id is empty.
+func (e *Engine) wake(id string) {
+	e.waiters.Range(func(woken, operationID any) bool {
+		if id == "" || operationID == id {
+			select {
+			case woken.(chan struct{}) <- struct{}{}:
+			default: // it has been woken already
+			}
 		}
-		select {
-		case c <- struct{}{}:
-		default: // it has been woken already
-		}
-	}
+		return true
+	})
 }
 
 // rereadAfter is when a waiter reads the operation again if it could not reach the database,
@@ -70,11 +44,12 @@ const rereadAfter = 250 * time.Millisecond
 // tells of the end; an operation that another replica attempts without a job is read from
 // time to time. A database that is away for less than the limit is no error.
 func (e *Engine) Wait(ctx context.Context, operationID string, limit time.Duration) (store.Operation, error) {
-	woken := e.waiters.add(operationID)
-	defer e.waiters.remove(woken)
+	woken := make(chan struct{}, 1)
+	e.waiters.Store(woken, operationID)
+	defer e.waiters.Delete(woken)
 	timeout := time.NewTimer(limit)
 	defer timeout.Stop()
-	if c := e.direct.completion(operationID); c != nil && !c.isDone() { // what has ended may have been retried since
+	if c := e.direct.running(operationID); c != nil {
 		select {
 		case <-c.done:
 		case <-timeout.C:
@@ -128,7 +103,7 @@ func (e *Engine) listenOnce(ctx context.Context) error {
 	if _, err := raw.Exec(ctx, "listen "+channel); err != nil {
 		return err
 	}
-	e.waiters.wake("") // what ended while nobody listened
+	e.wake("") // what ended while nobody listened
 	for {
 		n, err := e.notification(ctx, raw)
 		if err != nil {
@@ -137,10 +112,10 @@ func (e *Engine) listenOnce(ctx context.Context) error {
 		verb, id, _ := strings.Cut(n.Payload, " ")
 		switch verb {
 		case finished:
-			e.waiters.wake(id)
+			e.wake(id)
 		case cancelled:
 			e.interrupt(id)
-			e.waiters.wake(id) // a preempted create has ended
+			e.wake(id) // a preempted create has ended
 		}
 	}
 }

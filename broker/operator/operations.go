@@ -33,7 +33,7 @@ func (o *Operator) Operation(ctx context.Context, id string) (store.Operation, e
 
 // Retry gives a failed operation a new deadline; a running broker works on it.
 func (o *Operator) Retry(ctx context.Context, by Actor, id string) (store.Operation, error) {
-	return o.Engine.Retry(ctx, id, json.RawMessage(by))
+	return o.Engine.Retry(ctx, id, json.RawMessage(by), false)
 }
 
 // RetryAll retries the selected operations that failed for no reason of the user's and
@@ -56,14 +56,10 @@ func (o *Operator) RetryAll(ctx context.Context, by Actor, f Filter, dry bool) (
 			continue
 		}
 		seen[key] = true
-		if dry {
-			err = o.Engine.Retryable(ctx, op.ID)
-		} else {
-			op, err = o.Retry(ctx, by, op.ID)
-		}
+		again, err := o.Engine.Retry(ctx, op.ID, json.RawMessage(by), dry)
 		switch {
 		case err == nil:
-			retried = append(retried, op)
+			retried = append(retried, again)
 		case errors.Is(err, operation.ErrNotRetryable):
 			skipped = append(skipped, fmt.Errorf("operation %s: %w", op.ID, err))
 		default:

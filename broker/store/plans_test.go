@@ -77,7 +77,7 @@ type failed struct{ err error }
 
 func (f failed) Scan(...any) error { return f.err }
 
-// No query that a request, a turn or the upkeep makes reads a whole table.
+// No query of a request, an attempt or the reconciliation reads a whole table.
 func TestPlansOfHotQueries(t *testing.T) {
 	s := migrated(t)
 	ctx := t.Context()

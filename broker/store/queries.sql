@@ -11,7 +11,7 @@ values ((select @id::text from pg_advisory_xact_lock(hashtextextended('creating/
 on conflict do nothing;
 
 -- name: RenewInstance :exec
--- A create that failed and left nothing may be asked for anew.
+-- For a repeated create after one that failed and left nothing.
 update instances set service_id = $2, plan_id = $3, organization_id = $4, space_id = $5, context = $6, parameters = $7,
     maintenance_version = $8, namespace = $9, backend = $10, backend_type = $11, server = 'default', status = 'creating', condition = '', condition_reason = '', created_at = now(), updated_at = now()
 where id = $1;
@@ -47,7 +47,7 @@ update instances set plan_id = $2, parameters = $3, maintenance_version = $4, co
 update instances set context = $2, updated_at = now() where id = $1;
 
 -- name: SetConditions :exec
--- Writes what changed only.
+-- Writes only what has changed.
 update instances set condition = new.condition, condition_reason = new.reason
 from (select unnest(@ids::text[]) as id, unnest(@conditions::text[]) as condition, unnest(@reasons::text[]) as reason) as new
 where instances.id = new.id and (instances.condition <> new.condition or instances.condition_reason <> new.reason);
@@ -58,31 +58,31 @@ select service_id, plan_id, backend, server, condition_reason, count(*) as insta
 group by service_id, plan_id, backend, server, condition_reason order by service_id, plan_id, backend, server, condition_reason;
 
 -- name: SoftDeleteInstance :exec
--- Deleted for the platform, with its data kept.
+-- Deletes the instance for the platform; its data stays.
 update instances set id = @retained_id::text, status = 'kept', kept_until = @retained_until::timestamptz, condition = '', condition_reason = '',
     resource_id = coalesce(nullif(resource_id, ''), id), updated_at = now()
 where id = @id;
 
 -- name: RetainedInstances :many
--- Those that an instance of the platform became, of which there may be several, latest first.
+-- The retained instances that had the ID on the platform, latest first.
 select * from instances where kept_until is not null and (id = @id::text or left(id, length(@id::text) + 1) = @id::text || '@') order by id desc;
 
 -- name: RestoreInstance :exec
--- Gives a kept instance back to its platform.
+-- Makes a retained instance available to its platform again.
 update instances set id = @new_id::text, status = 'ready', kept_until = null, updated_at = now() where id = @id;
 
 -- name: SetInstanceResource :exec
--- Gives an instance the resource of another one, with what that was made with and on.
+-- Gives an instance the resource of another one, with its parameters, version, server and backend.
 update instances set resource_id = $2, parameters = $3, maintenance_version = $4, server = $5, backend = $6, backend_type = $7,
     resource_name = $8, condition = '', condition_reason = '', updated_at = now()
 where id = $1;
 
 -- name: ExpireRetained :exec
--- Makes a kept instance due.
+-- Ends the retention of an instance now.
 update instances set kept_until = now(), updated_at = now() where id = $1;
 
 -- name: RetainedInstancesDue :many
--- Kept ones whose time is over; one whose deletion failed rests for a while.
+-- Instances whose retention has ended. After a failed deletion the next one waits for a while.
 select i.id from instances i
 where i.kept_until < now() and not exists (select 1 from operations o where o.instance_id = i.id
     and (o.state = 'in progress' or o.finished_at > now() - interval '10 minutes'))
@@ -106,7 +106,7 @@ order by b.id limit @batch;
 insert into rounds (name) values ($1) on conflict do nothing;
 
 -- name: LockRound :one
--- How far the round has got; none where another replica works on it, or where the next one is not due: so many seconds after the last began.
+-- The round's progress; no row if another replica holds it, or the next round is not due: so many seconds after the start of the last one.
 select after from rounds
 where name = @name and (@now::bool or after <> '' or began_at < now() - make_interval(secs => @every::float8))
 for update skip locked;
@@ -129,14 +129,14 @@ select service_id, plan_id, backend, backend_type, server, count(*) as instances
 group by service_id, plan_id, backend, backend_type, server order by service_id, plan_id, backend, backend_type, server;
 
 -- name: RecordBackends :execrows
--- A batch of instances whose backend nobody has recorded: that of their plan. What is being worked on is left for the next time.
+-- Records the backend of the plan for a batch of instances without one. It leaves locked rows to the next time.
 update instances i set backend = p.backend, backend_type = p.backend_type
 from (select unnest(@plan_ids::text[]) as plan_id, unnest(@backends::text[]) as backend, unnest(@backend_types::text[]) as backend_type) p
 where i.plan_id = p.plan_id and i.id = any(array(
     select id from instances where backend = '' and plan_id = any(@plan_ids::text[]) limit @batch for update skip locked));
 
 -- name: CountPlacements :many
--- How many instances of which plans each server has, all but one of them; target is the plan that an update is moving them to.
+-- How many instances of which plans each server has, except one instance; target is the plan to which an update changes them.
 select i.server, i.plan_id, coalesce(o.plan_id, i.plan_id)::text as target_id, count(*) as instances
 from instances i left join operations o on o.instance_id = i.id and o.binding_id = '' and o.state = 'in progress'
 where i.plan_id = any(@plan_ids::text[]) and i.id <> @excluded_id::text
@@ -157,17 +157,16 @@ with inserted as (
 select 1 / count(*) from inserted;
 
 -- name: AwaitCreate :exec
--- Waits until no transaction is about to create the instance or binding, so that whoever finds none then may say that there is none.
+-- Waits until no transaction is about to create the instance or binding.
 select pg_advisory_xact_lock(hashtextextended('creating/' || @id::text, 0));
 
 -- name: LockOrphan :exec
--- Keeps every transaction from creating an instance or binding of that safe name until this one ends, and waits for those that do.
+-- Keeps other transactions from creating an instance or binding of that safe name until this one ends, and waits for those that are doing so.
 select pg_advisory_xact_lock(hashtextextended('name/' || @safe_name::text, 0));
 
--- name: RenewBinding :exec
-update bindings set service_id = $2, plan_id = $3, app_id = $4, bind_resource = $5, context = $6, parameters = $7, predecessor_id = $8,
-    expires_at = $9, renew_before = $10, delivery = $11, status = 'creating', created_at = clock_timestamp(), updated_at = now()
-where id = $1;
+-- name: DeleteFailedBinding :exec
+-- For a repeated bind after one that failed and left nothing.
+delete from bindings where id = $1;
 
 -- name: DeliveriesInUse :many
 select delivery, count(*) as bindings from bindings group by delivery order by delivery;
@@ -199,7 +198,7 @@ update bindings set status = $2, updated_at = now() where id = $1;
 update bindings set status = 'ready', endpoints = $2, updated_at = now() where id = $1;
 
 -- name: ExpiredBindings :many
--- One whose revocation failed rests for a while. An ID may have been another binding's before.
+-- After a failed revocation the next one waits for a while. The ID may have been that of an earlier binding.
 select b.id, b.instance_id from bindings b
 where b.expires_at < @now::timestamptz and b.status in ('ready', 'delete_failed') and not exists (select 1 from operations o
     where o.instance_id = b.instance_id and o.binding_id in ('', b.id)
@@ -207,7 +206,7 @@ where b.expires_at < @now::timestamptz and b.status in ('ready', 'delete_failed'
 order by b.expires_at limit 100;
 
 -- name: DeleteBinding :exec
--- For when its secrets are deleted.
+-- Called once the binding's secrets are deleted.
 with gone as (
     delete from bindings b where b.id = $1
     returning b.instance_id, b.id as binding_id, b.app_id, b.bind_resource, b.context, b.delivery
@@ -218,7 +217,7 @@ on conflict (instance_id, binding_id) do update set app_id = excluded.app_id, bi
     context = excluded.context, delivery = excluded.delivery, at = excluded.at;
 
 -- name: AddSecretDeletion :exec
--- For when the secrets of a binding that stays are deleted.
+-- Called once the secrets of a binding that stays are deleted.
 insert into forgotten (instance_id, binding_id, app_id, bind_resource, context, delivery, at)
 select b.instance_id, b.id, b.app_id, b.bind_resource, b.context, b.delivery, clock_timestamp() from bindings b where b.id = $1
 on conflict (instance_id, binding_id) do update set app_id = excluded.app_id, bind_resource = excluded.bind_resource,
@@ -231,7 +230,7 @@ where at < @before::timestamptz and (at, instance_id, binding_id) > (@at::timest
 order by at, instance_id, binding_id limit @batch;
 
 -- name: ClaimSecretDeletion :execrows
--- None where another replica has, or where a binding of that ID was deleted meanwhile.
+-- Affects no row if another replica has claimed it, or a newer binding of that ID was deleted meanwhile.
 delete from forgotten where instance_id = $1 and binding_id = $2 and at = $3;
 
 -- name: InsertOperation :exec
@@ -243,7 +242,7 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15);
 update operations set job_id = $2 where id = $1;
 
 -- name: MakeJobAvailable :exec
--- A job of the near future, as the queue's own snoozing leaves it: workers find it on time, and need no leader to schedule it.
+-- For a job that is due soon, as River's own snoozing does: workers find it on time without a leader that schedules it.
 update river_job set state = 'available' where id = $1 and state = 'scheduled';
 
 -- name: SetFirstJob :exec
@@ -272,7 +271,7 @@ select * from operations o where o.seq < @before
 order by o.seq desc limit @batch;
 
 -- name: RetryOperation :one
--- A failed operation back to work. Its time counts from now: how long its phases may take follows from created_at and deadline.
+-- Its phases' deadlines derive from created_at and deadline, so that both count from now.
 update operations set state = 'in progress', phase = 'doing', outcome = '', description = '', attempts = 0, finished_at = null,
     usable = true, created_at = now(), deadline = $2
 where id = $1 and state = 'failed'
@@ -288,7 +287,7 @@ select state, phase from operations where id = $1;
 update operations set description = $2, last_error = $3, attempts = $4 where id = $1 and state = 'in progress' and phase = $5;
 
 -- name: DescribeOperation :exec
--- Says what an operation waits for. What is being undone goes on to say why.
+-- Says what an operation waits for. The description of one that is being undone says why.
 update operations set description = @description where id = @id and state = 'in progress' and phase = 'doing' and description <> @description;
 
 -- name: BeginUndo :one
@@ -311,7 +310,7 @@ with finished as (
 select 1 / count(*) from finished;
 
 -- name: StuckOperations :many
--- Unfinished operations that no job will take further soon: theirs has been running for some time, or ended, or is gone.
+-- Unfinished operations whose job has been running for some time, has ended, or does not exist.
 select o.id, o.kind, o.instance_id, o.binding_id, o.job_id from operations o
 left join river_job j on j.id = o.job_id
 where o.state = 'in progress' and o.created_at < now() - interval '5 seconds'
@@ -319,7 +318,7 @@ where o.state = 'in progress' and o.created_at < now() - interval '5 seconds'
 order by o.seq limit 1000;
 
 -- name: PruneOperations :execrows
--- What failed and left something behind is remembered for as long as its instance.
+-- A failed operation that left something behind stays for as long as its instance.
 delete from operations where id = any(array(
     select o.id from operations o where o.state <> 'in progress' and o.finished_at < @before
       and (o.usable or (select i.id from instances i where i.id = o.instance_id) is null)
@@ -344,11 +343,11 @@ delete from audit where seq = any(array(select a.seq from audit a where a.at < @
 select * from audit where instance_id = $1 order by seq;
 
 -- name: LockInstance :one
--- Held until the transaction ends, by whoever works on the instance alone.
+-- Held until the transaction ends by an operation that excludes all others on the instance.
 select pg_try_advisory_xact_lock(hashtextextended('instance/' || @instance_id::text, 0));
 
 -- name: LockBinding :one
--- Held until the transaction ends by whoever works on the binding; others may work on the instance's other bindings.
+-- Held until the transaction ends by an operation on the binding; others may run on the instance's other bindings.
 select pg_try_advisory_xact_lock_shared(hashtextextended('instance/' || @instance_id::text, 0))
    and pg_try_advisory_xact_lock(hashtextextended('binding/' || @binding_id::text, 0));
 
@@ -364,7 +363,7 @@ select exists (select 1 from audit where instance_id = $1 and binding_id = $2 an
     and action in ('deprovision', 'retire', 'unbind') and event = 'succeeded');
 
 -- name: DeleteBindingsOfInstance :exec
--- For when their secrets are deleted.
+-- Called once the bindings' secrets are deleted.
 with gone as (
     delete from bindings b where b.instance_id = $1
     returning b.instance_id, b.id as binding_id, b.app_id, b.bind_resource, b.context, b.delivery
@@ -375,7 +374,7 @@ on conflict (instance_id, binding_id) do update set app_id = excluded.app_id, bi
     context = excluded.context, delivery = excluded.delivery, at = excluded.at;
 
 -- name: AnyReadyBinding :one
--- One whose credentials have to be in the credential store.
+-- A binding whose credentials must be in the credential store.
 select b.* from bindings b
 where b.status = 'ready' and not exists (select 1 from operations o where o.instance_id = b.instance_id and o.state = 'in progress')
 limit 1;

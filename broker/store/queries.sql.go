@@ -27,7 +27,7 @@ on conflict (instance_id, binding_id) do update set app_id = excluded.app_id, bi
     context = excluded.context, delivery = excluded.delivery, at = excluded.at
 `
 
-// For when the secrets of a binding that stays are deleted.
+// Called once the secrets of a binding that stays are deleted.
 func (q *Queries) AddSecretDeletion(ctx context.Context, db DBTX, id string) error {
 	_, err := db.Exec(ctx, addSecretDeletion, id)
 	return err
@@ -53,7 +53,7 @@ where b.status = 'ready' and not exists (select 1 from operations o where o.inst
 limit 1
 `
 
-// One whose credentials have to be in the credential store.
+// A binding whose credentials must be in the credential store.
 func (q *Queries) AnyReadyBinding(ctx context.Context, db DBTX) (Binding, error) {
 	row := db.QueryRow(ctx, anyReadyBinding)
 	var i Binding
@@ -122,7 +122,7 @@ const awaitCreate = `-- name: AwaitCreate :exec
 select pg_advisory_xact_lock(hashtextextended('creating/' || $1::text, 0))
 `
 
-// Waits until no transaction is about to create the instance or binding, so that whoever finds none then may say that there is none.
+// Waits until no transaction is about to create the instance or binding.
 func (q *Queries) AwaitCreate(ctx context.Context, db DBTX, id string) error {
 	_, err := db.Exec(ctx, awaitCreate, id)
 	return err
@@ -289,7 +289,7 @@ type ClaimSecretDeletionParams struct {
 	At         time.Time `json:"at"`
 }
 
-// None where another replica has, or where a binding of that ID was deleted meanwhile.
+// Affects no row if another replica has claimed it, or a newer binding of that ID was deleted meanwhile.
 func (q *Queries) ClaimSecretDeletion(ctx context.Context, db DBTX, arg ClaimSecretDeletionParams) (int64, error) {
 	result, err := db.Exec(ctx, claimSecretDeletion, arg.InstanceID, arg.BindingID, arg.At)
 	if err != nil {
@@ -359,7 +359,7 @@ type CountPlacementsRow struct {
 	Instances int64
 }
 
-// How many instances of which plans each server has, all but one of them; target is the plan that an update is moving them to.
+// How many instances of which plans each server has, except one instance; target is the plan to which an update changes them.
 func (q *Queries) CountPlacements(ctx context.Context, db DBTX, arg CountPlacementsParams) ([]CountPlacementsRow, error) {
 	rows, err := db.Query(ctx, countPlacements, arg.PlanIds, arg.ExcludedID)
 	if err != nil {
@@ -425,7 +425,7 @@ on conflict (instance_id, binding_id) do update set app_id = excluded.app_id, bi
     context = excluded.context, delivery = excluded.delivery, at = excluded.at
 `
 
-// For when its secrets are deleted.
+// Called once the binding's secrets are deleted.
 func (q *Queries) DeleteBinding(ctx context.Context, db DBTX, id string) error {
 	_, err := db.Exec(ctx, deleteBinding, id)
 	return err
@@ -442,9 +442,19 @@ on conflict (instance_id, binding_id) do update set app_id = excluded.app_id, bi
     context = excluded.context, delivery = excluded.delivery, at = excluded.at
 `
 
-// For when their secrets are deleted.
+// Called once the bindings' secrets are deleted.
 func (q *Queries) DeleteBindingsOfInstance(ctx context.Context, db DBTX, instanceID string) error {
 	_, err := db.Exec(ctx, deleteBindingsOfInstance, instanceID)
+	return err
+}
+
+const deleteFailedBinding = `-- name: DeleteFailedBinding :exec
+delete from bindings where id = $1
+`
+
+// For a repeated bind after one that failed and left nothing.
+func (q *Queries) DeleteFailedBinding(ctx context.Context, db DBTX, id string) error {
+	_, err := db.Exec(ctx, deleteFailedBinding, id)
 	return err
 }
 
@@ -495,7 +505,7 @@ type DescribeOperationParams struct {
 	ID          string `json:"id"`
 }
 
-// Says what an operation waits for. What is being undone goes on to say why.
+// Says what an operation waits for. The description of one that is being undone says why.
 func (q *Queries) DescribeOperation(ctx context.Context, db DBTX, arg DescribeOperationParams) error {
 	_, err := db.Exec(ctx, describeOperation, arg.Description, arg.ID)
 	return err
@@ -505,7 +515,7 @@ const expireRetained = `-- name: ExpireRetained :exec
 update instances set kept_until = now(), updated_at = now() where id = $1
 `
 
-// Makes a kept instance due.
+// Ends the retention of an instance now.
 func (q *Queries) ExpireRetained(ctx context.Context, db DBTX, id string) error {
 	_, err := db.Exec(ctx, expireRetained, id)
 	return err
@@ -524,7 +534,7 @@ type ExpiredBindingsRow struct {
 	InstanceID string `json:"instance_id,omitempty"`
 }
 
-// One whose revocation failed rests for a while. An ID may have been another binding's before.
+// After a failed revocation the next one waits for a while. The ID may have been that of an earlier binding.
 func (q *Queries) ExpiredBindings(ctx context.Context, db DBTX, now time.Time) ([]ExpiredBindingsRow, error) {
 	rows, err := db.Query(ctx, expiredBindings, now)
 	if err != nil {
@@ -1266,7 +1276,7 @@ type LockBindingParams struct {
 	BindingID  string
 }
 
-// Held until the transaction ends by whoever works on the binding; others may work on the instance's other bindings.
+// Held until the transaction ends by an operation on the binding; others may run on the instance's other bindings.
 func (q *Queries) LockBinding(ctx context.Context, db DBTX, arg LockBindingParams) (*bool, error) {
 	row := db.QueryRow(ctx, lockBinding, arg.InstanceID, arg.BindingID)
 	var column_1 *bool
@@ -1278,7 +1288,7 @@ const lockInstance = `-- name: LockInstance :one
 select pg_try_advisory_xact_lock(hashtextextended('instance/' || $1::text, 0))
 `
 
-// Held until the transaction ends, by whoever works on the instance alone.
+// Held until the transaction ends by an operation that excludes all others on the instance.
 func (q *Queries) LockInstance(ctx context.Context, db DBTX, instanceID string) (bool, error) {
 	row := db.QueryRow(ctx, lockInstance, instanceID)
 	var pg_try_advisory_xact_lock bool
@@ -1299,7 +1309,7 @@ const lockOrphan = `-- name: LockOrphan :exec
 select pg_advisory_xact_lock(hashtextextended('name/' || $1::text, 0))
 `
 
-// Keeps every transaction from creating an instance or binding of that safe name until this one ends, and waits for those that do.
+// Keeps other transactions from creating an instance or binding of that safe name until this one ends, and waits for those that are doing so.
 func (q *Queries) LockOrphan(ctx context.Context, db DBTX, safeName string) error {
 	_, err := db.Exec(ctx, lockOrphan, safeName)
 	return err
@@ -1317,7 +1327,7 @@ type LockRoundParams struct {
 	Every float64
 }
 
-// How far the round has got; none where another replica works on it, or where the next one is not due: so many seconds after the last began.
+// The round's progress; no row if another replica holds it, or the next round is not due: so many seconds after the start of the last one.
 func (q *Queries) LockRound(ctx context.Context, db DBTX, arg LockRoundParams) (string, error) {
 	row := db.QueryRow(ctx, lockRound, arg.Name, arg.Now, arg.Every)
 	var after string
@@ -1329,7 +1339,7 @@ const makeJobAvailable = `-- name: MakeJobAvailable :exec
 update river_job set state = 'available' where id = $1 and state = 'scheduled'
 `
 
-// A job of the near future, as the queue's own snoozing leaves it: workers find it on time, and need no leader to schedule it.
+// For a job that is due soon, as River's own snoozing does: workers find it on time without a leader that schedules it.
 func (q *Queries) MakeJobAvailable(ctx context.Context, db DBTX, id int64) error {
 	_, err := db.Exec(ctx, makeJobAvailable, id)
 	return err
@@ -1554,7 +1564,7 @@ type PruneOperationsParams struct {
 	Batch  int32
 }
 
-// What failed and left something behind is remembered for as long as its instance.
+// A failed operation that left something behind stays for as long as its instance.
 func (q *Queries) PruneOperations(ctx context.Context, db DBTX, arg PruneOperationsParams) (int64, error) {
 	result, err := db.Exec(ctx, pruneOperations, arg.Before, arg.Batch)
 	if err != nil {
@@ -1747,7 +1757,7 @@ type RecordBackendsParams struct {
 	BackendTypes []string
 }
 
-// A batch of instances whose backend nobody has recorded: that of their plan. What is being worked on is left for the next time.
+// Records the backend of the plan for a batch of instances without one. It leaves locked rows to the next time.
 func (q *Queries) RecordBackends(ctx context.Context, db DBTX, arg RecordBackendsParams) (int64, error) {
 	result, err := db.Exec(ctx, recordBackends,
 		arg.PlanIds,
@@ -1759,43 +1769,6 @@ func (q *Queries) RecordBackends(ctx context.Context, db DBTX, arg RecordBackend
 		return 0, err
 	}
 	return result.RowsAffected(), nil
-}
-
-const renewBinding = `-- name: RenewBinding :exec
-update bindings set service_id = $2, plan_id = $3, app_id = $4, bind_resource = $5, context = $6, parameters = $7, predecessor_id = $8,
-    expires_at = $9, renew_before = $10, delivery = $11, status = 'creating', created_at = clock_timestamp(), updated_at = now()
-where id = $1
-`
-
-type RenewBindingParams struct {
-	ID            string     `json:"id"`
-	ServiceID     string     `json:"-"`
-	PlanID        string     `json:"-"`
-	AppID         string     `json:"app_id,omitempty"`
-	BindResource  []byte     `json:"-"`
-	Context       []byte     `json:"-"`
-	Parameters    []byte     `json:"-"`
-	PredecessorID string     `json:"predecessor_id,omitempty"`
-	ExpiresAt     *time.Time `json:"expires_at,omitempty"`
-	RenewBefore   *time.Time `json:"-"`
-	Delivery      string     `json:"-"`
-}
-
-func (q *Queries) RenewBinding(ctx context.Context, db DBTX, arg RenewBindingParams) error {
-	_, err := db.Exec(ctx, renewBinding,
-		arg.ID,
-		arg.ServiceID,
-		arg.PlanID,
-		arg.AppID,
-		arg.BindResource,
-		arg.Context,
-		arg.Parameters,
-		arg.PredecessorID,
-		arg.ExpiresAt,
-		arg.RenewBefore,
-		arg.Delivery,
-	)
-	return err
 }
 
 const renewInstance = `-- name: RenewInstance :exec
@@ -1818,7 +1791,7 @@ type RenewInstanceParams struct {
 	BackendType        string `json:"-"`
 }
 
-// A create that failed and left nothing may be asked for anew.
+// For a repeated create after one that failed and left nothing.
 func (q *Queries) RenewInstance(ctx context.Context, db DBTX, arg RenewInstanceParams) error {
 	_, err := db.Exec(ctx, renewInstance,
 		arg.ID,
@@ -1845,7 +1818,7 @@ type RestoreInstanceParams struct {
 	ID    string `json:"id"`
 }
 
-// Gives a kept instance back to its platform.
+// Makes a retained instance available to its platform again.
 func (q *Queries) RestoreInstance(ctx context.Context, db DBTX, arg RestoreInstanceParams) error {
 	_, err := db.Exec(ctx, restoreInstance, arg.NewID, arg.ID)
 	return err
@@ -1855,7 +1828,7 @@ const retainedInstances = `-- name: RetainedInstances :many
 select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, condition_reason, backend, backend_type, resource_name from instances where kept_until is not null and (id = $1::text or left(id, length($1::text) + 1) = $1::text || '@') order by id desc
 `
 
-// Those that an instance of the platform became, of which there may be several, latest first.
+// The retained instances that had the ID on the platform, latest first.
 func (q *Queries) RetainedInstances(ctx context.Context, db DBTX, id string) ([]Instance, error) {
 	rows, err := db.Query(ctx, retainedInstances, id)
 	if err != nil {
@@ -1905,7 +1878,7 @@ where i.kept_until < now() and not exists (select 1 from operations o where o.in
 order by i.kept_until limit 100
 `
 
-// Kept ones whose time is over; one whose deletion failed rests for a while.
+// Instances whose retention has ended. After a failed deletion the next one waits for a while.
 func (q *Queries) RetainedInstancesDue(ctx context.Context, db DBTX) ([]string, error) {
 	rows, err := db.Query(ctx, retainedInstancesDue)
 	if err != nil {
@@ -1938,7 +1911,7 @@ type RetryOperationParams struct {
 	Deadline time.Time `json:"deadline"`
 }
 
-// A failed operation back to work. Its time counts from now: how long its phases may take follows from created_at and deadline.
+// Its phases' deadlines derive from created_at and deadline, so that both count from now.
 func (q *Queries) RetryOperation(ctx context.Context, db DBTX, arg RetryOperationParams) (Operation, error) {
 	row := db.QueryRow(ctx, retryOperation, arg.ID, arg.Deadline)
 	var i Operation
@@ -2061,7 +2034,7 @@ type SetConditionsParams struct {
 	Reasons    []string
 }
 
-// Writes what changed only.
+// Writes only what has changed.
 func (q *Queries) SetConditions(ctx context.Context, db DBTX, arg SetConditionsParams) error {
 	_, err := db.Exec(ctx, setConditions, arg.Ids, arg.Conditions, arg.Reasons)
 	return err
@@ -2112,7 +2085,7 @@ type SetInstanceResourceParams struct {
 	ResourceName       string `json:"-"`
 }
 
-// Gives an instance the resource of another one, with what that was made with and on.
+// Gives an instance the resource of another one, with its parameters, version, server and backend.
 func (q *Queries) SetInstanceResource(ctx context.Context, db DBTX, arg SetInstanceResourceParams) error {
 	_, err := db.Exec(ctx, setInstanceResource,
 		arg.ID,
@@ -2204,7 +2177,7 @@ type SoftDeleteInstanceParams struct {
 	ID            string `json:"id"`
 }
 
-// Deleted for the platform, with its data kept.
+// Deletes the instance for the platform; its data stays.
 func (q *Queries) SoftDeleteInstance(ctx context.Context, db DBTX, arg SoftDeleteInstanceParams) error {
 	_, err := db.Exec(ctx, softDeleteInstance, arg.RetainedID, arg.RetainedUntil, arg.ID)
 	return err
@@ -2226,7 +2199,7 @@ type StuckOperationsRow struct {
 	JobID      int64  `json:"-"`
 }
 
-// Unfinished operations that no job will take further soon: theirs has been running for some time, or ended, or is gone.
+// Unfinished operations whose job has been running for some time, has ended, or does not exist.
 func (q *Queries) StuckOperations(ctx context.Context, db DBTX) ([]StuckOperationsRow, error) {
 	rows, err := db.Query(ctx, stuckOperations)
 	if err != nil {

@@ -3,7 +3,6 @@ package tracing
 import (
 	"context"
 	"encoding/json"
-	"errors"
 
 	"go.opentelemetry.io/otel/attribute"
 
@@ -13,7 +12,7 @@ import (
 // Credentials returns the store with a span for each call.
 func Credentials(s credhub.Store) credhub.Store { return credentials{s} }
 
-// Delivery returns the delivery with a span for each call that goes out.
+// Delivery returns the delivery with a span for each delivery and withdrawal.
 func Delivery(name string, d credhub.Delivery) credhub.Delivery { return delivery{d, name} }
 
 type delivery struct {
@@ -22,11 +21,8 @@ type delivery struct {
 }
 
 func (d delivery) call(ctx context.Context, verb string, r credhub.Reader, call func(context.Context) error) error {
-	ctx, span := Start(ctx, "delivery "+verb, attribute.String("chandler.delivery", d.name),
+	return Run(ctx, "delivery "+verb, call, attribute.String("chandler.delivery", d.name),
 		attribute.String("chandler.instance.id", r.InstanceID), attribute.String("chandler.binding.id", r.BindingID))
-	err := call(ctx)
-	End(span, err)
-	return err
 }
 
 func (d delivery) Deliver(ctx context.Context, r credhub.Reader, value json.RawMessage) error {
@@ -40,15 +36,7 @@ func (d delivery) Withdraw(ctx context.Context, r credhub.Reader) error {
 type credentials struct{ credhub.Store }
 
 func (credentials) call(ctx context.Context, verb string, path credhub.Path, call func(context.Context) error) error {
-	ctx, span := Start(ctx, "credentials "+verb, attribute.String("chandler.credential.path", path.String()))
-	err := call(ctx)
-	if errors.Is(err, credhub.ErrNotFound) { // an answer like any other
-		span.SetAttributes(attribute.String("chandler.outcome", "absent"))
-		span.End()
-		return err
-	}
-	End(span, err)
-	return err
+	return Run(ctx, "credentials "+verb, call, attribute.String("chandler.credential.path", path.String()))
 }
 
 func (s credentials) Ensure(ctx context.Context, path credhub.Path, value json.RawMessage) (stored json.RawMessage, err error) {

@@ -8,8 +8,8 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Calls makes a span of each call to a backend's server. Readiness and capacity are
-// asked for too often to be of interest.
+// Calls makes a span of each call to a backend's server, except the frequent ones for
+// readiness and capacity.
 func Calls(backend string) services.Around {
 	return func(ctx context.Context, i services.Invocation, next func(context.Context) error) error {
 		if i.Local || i.Name == "ready" || i.Name == "capacity" {
@@ -25,9 +25,6 @@ func Calls(backend string) services.Around {
 		if r, ok := i.Request.(services.RawReconcile); ok {
 			attributes = append(attributes, attribute.Int("chandler.instances", len(r.Instances)))
 		}
-		ctx, span := Start(ctx, "backend "+i.Name, attributes...)
-		err := next(ctx)
-		End(span, err)
-		return err
+		return Run(ctx, "backend "+i.Name, next, attributes...)
 	}
 }
