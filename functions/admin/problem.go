@@ -14,7 +14,7 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// problem is an answer that is not a success.
+// problem is the answer to a request that failed.
 type problem struct {
 	status int
 	// Code is for programs, Errors for people: "field: rule" each.

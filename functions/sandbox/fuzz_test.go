@@ -21,8 +21,8 @@ func FuzzResult(f *testing.F) {
 	}
 	const limit = 100
 	f.Fuzz(func(t *testing.T, output []byte, chunk int) {
-		kept := &logs{limit: 1000}
-		found := &answers{limit: limit, logs: kept}
+		log := &logs{limit: 1000}
+		found := &answers{limit: limit, logs: log}
 		out := &lineWriter{longest: max(limit, shown), take: found.add}
 		for rest := output; len(rest) > 0; {
 			n := min(max(1, chunk), len(rest))
@@ -49,13 +49,13 @@ func FuzzResult(f *testing.F) {
 			t.Errorf("lines that are in no log: %v", found.lines)
 		}
 		var size int64
-		for _, line := range kept.lines {
+		for _, line := range log.lines {
 			size += prefix + int64(len(strings.ReplaceAll(line.Text, "\uFFFD", "x")))
 			if !utf8.ValidString(line.Text) || strings.Contains(line.Text, "\n") {
 				t.Errorf("line %q", line.Text)
 			}
 		}
-		if size > kept.limit && !kept.cut {
+		if size > log.limit && !log.cut {
 			t.Errorf("%d bytes of log", size)
 		}
 	})

@@ -72,9 +72,9 @@ func (g *guest) runCGI(ctx context.Context) Outcome {
 		return g.failed(ctx, err)
 	}
 	if out.length > out.limit {
-		return developerError(tooLong(out.length, out.limit, out.kept))
+		return developerError(tooLong(out.length, out.limit, out.content))
 	}
-	return Outcome{Status: Success, Output: out.kept}
+	return Outcome{Status: Success, Output: out.content}
 }
 
 // config is what the guest sees of the world, but for standard output.

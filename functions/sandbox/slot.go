@@ -6,7 +6,7 @@ import "time"
 type slot struct {
 	pool   *Pool
 	number int
-	worker *handle // nil while there is none; guarded by Pool.mu
+	worker *handle // nil between two workers; guarded by Pool.mu
 }
 
 // handle is a worker that has a slot, or had one and still has calls to finish.

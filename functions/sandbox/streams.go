@@ -137,16 +137,16 @@ func (a *answers) logAll() {
 
 // capped holds what is written up to limit, and counts the rest.
 type capped struct {
-	limit  int64
-	kept   []byte
-	length int64
+	limit   int64
+	content []byte
+	length  int64
 }
 
 // Write never fails.
 func (c *capped) Write(p []byte) (int, error) {
 	c.length += int64(len(p))
-	if room := c.limit - int64(len(c.kept)); room > 0 {
-		c.kept = append(c.kept, p[:min(room, int64(len(p)))]...)
+	if room := c.limit - int64(len(c.content)); room > 0 {
+		c.content = append(c.content, p[:min(room, int64(len(p)))]...)
 	}
 	return len(p), nil
 }

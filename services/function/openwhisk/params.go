@@ -62,7 +62,7 @@ func mounts(inst instance) ([]mount, error) {
 	for i, m := range inst.Params.Mounts {
 		directory, ok := inst.Directories[m.Instance]
 		if !ok {
-			return nil, services.Rejected("mounts[%d].instance: there is no file system of this identifier that can be mounted here", i)
+			return nil, services.Rejected("mounts[%d].instance: no file system with this identifier can be mounted here", i)
 		}
 		all = append(all, mount{m, directory})
 	}
