@@ -34,10 +34,6 @@ type fireKey struct {
 	due  int64 // microseconds since 1970, the precision of the database
 }
 
-func newAlarms(f *Feeds) *alarms {
-	return &alarms{Feeds: f, wake: make(chan struct{}, 1), fires: map[fireKey]bool{}, counts: map[string]int{}}
-}
-
 // run takes due fires whenever one is due, after a notification, or after Pace.Look.
 func (a *alarms) run(ctx context.Context) {
 	late, cancel := a.graceful(ctx)
@@ -49,7 +45,15 @@ func (a *alarms) run(ctx context.Context) {
 			a.Logger.WarnContext(ctx, "alarms cannot be read", "error", err)
 			wait = pauses{clock: a.Pace.Look, real: a.Pace.Retry}
 		}
-		a.sleep(ctx, wait)
+		if wait.clock <= 0 || wait.real <= 0 {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-a.wake:
+		case <-time.After(wait.real):
+		case <-a.Clock.After(wait.clock):
+		}
 	}
 	a.wg.Wait()
 	cancel()
@@ -58,18 +62,6 @@ func (a *alarms) run(ctx context.Context) {
 
 // pauses are how long to sleep by the alarms' clock and by the machine's, which leases use.
 type pauses struct{ clock, real time.Duration }
-
-func (a *alarms) sleep(ctx context.Context, wait pauses) {
-	if wait.clock <= 0 || wait.real <= 0 {
-		return
-	}
-	select {
-	case <-ctx.Done():
-	case <-a.wake:
-	case <-time.After(wait.real):
-	case <-a.Clock.After(wait.clock):
-	}
-}
 
 // round takes one batch of due fires and says when to look again.
 func (a *alarms) round(ctx, late context.Context) (pauses, error) {
@@ -161,9 +153,9 @@ func (a *alarms) advance(ctx context.Context, tx pgx.Tx, row state.Feed, now tim
 	}
 	switch {
 	case err != nil:
-		next.Reason = encoded(reason{Kind: "AUTO", Message: "Automatically disabled because its settings cannot be read"})
+		next.Reason = toJSON(reason{Kind: "AUTO", Message: "Automatically disabled because its settings cannot be read"})
 	case due.IsZero():
-		next.Reason = encoded(reason{Kind: "AUTO", Message: lastFire(row.Kind)})
+		next.Reason = toJSON(reason{Kind: "AUTO", Message: lastFire(row.Kind)})
 	default:
 		next.DueAt = &due
 	}

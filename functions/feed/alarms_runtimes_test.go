@@ -13,7 +13,7 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// What a trigger that cannot be fired comes to.
+// A trigger that cannot be fired is retried or disabled, depending on the error.
 func TestAlarmFails(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -74,8 +74,8 @@ func TestAlarmFails(t *testing.T) {
 	}
 }
 
-// A runtime that is killed between taking a due time and the end of its fire does
-// not take it along: another one fires it, under the same identity.
+// If a runtime is killed between taking a due time and the end of its fire, another one
+// fires it, with the same ID.
 func TestAlarmRuntimeKilled(t *testing.T) {
 	h := newHouse(t)
 	h.trigger(t, "t")
@@ -99,8 +99,7 @@ func TestAlarmRuntimeKilled(t *testing.T) {
 	}
 }
 
-// A runtime that shuts down gives what it cannot end to another one at once, not
-// after the lease.
+// A runtime that shuts down releases unfinished fires immediately, not after the lease.
 func TestAlarmRuntimeStops(t *testing.T) {
 	h := newHouse(t)
 	h.trigger(t, "t")
@@ -124,7 +123,7 @@ func TestAlarmRuntimeStops(t *testing.T) {
 	}
 }
 
-// A namespace or trigger that goes takes its feeds along.
+// A deleted namespace or trigger deletes its feeds.
 func TestAlarmOwnerGoes(t *testing.T) {
 	h := newHouse(t)
 	clock, f := newClock(noon), &firer{}
@@ -158,7 +157,7 @@ func TestAlarmOwnerGoes(t *testing.T) {
 	}
 }
 
-// A namespace that keeps a runtime busy does not keep others waiting.
+// A namespace that occupies a runtime does not delay others.
 func TestAlarmNamespacesShare(t *testing.T) {
 	h := newHouse(t)
 	const neighbour = "neighbour"
@@ -198,7 +197,7 @@ func TestAlarmNamespacesShare(t *testing.T) {
 	}
 }
 
-// Who has nothing to do asks the database nothing for seconds on end.
+// An idle runtime sends no queries for seconds.
 func TestAlarmsSleep(t *testing.T) {
 	h := newHouse(t)
 	h.trigger(t, "t")

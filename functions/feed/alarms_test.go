@@ -20,7 +20,7 @@ func at(c *fakeClock) func(*feed.Options) {
 	return func(o *feed.Options) { o.Clock = c.clock() }
 }
 
-// What the package alarms answers to what it does not take.
+// Invalid parameters are refused in the words of package alarms.
 func TestAlarmRefusals(t *testing.T) {
 	h := newHouse(t)
 	h.trigger(t, "t")
@@ -70,7 +70,7 @@ func TestAlarmRefusals(t *testing.T) {
 	}
 }
 
-// The life of a feed, as clients go through it.
+// Clients create, read, update, pause and delete a feed.
 func TestAlarmLifecycle(t *testing.T) {
 	h := newHouse(t)
 	h.trigger(t, "t")
@@ -173,7 +173,7 @@ func TestAlarmFiresOnce(t *testing.T) {
 	}
 }
 
-// Clocks that differ do not make two fires of one.
+// Differing clocks do not fire one due time twice.
 func TestAlarmClocksDiffer(t *testing.T) {
 	h := newHouse(t)
 	h.trigger(t, "t")
@@ -192,7 +192,7 @@ func TestAlarmClocksDiffer(t *testing.T) {
 	}
 }
 
-// What was missed while no runtime was there fires once.
+// Due times that were missed while no runtime ran fire once.
 func TestAlarmMissed(t *testing.T) {
 	h := newHouse(t)
 	h.trigger(t, "t")
@@ -232,7 +232,7 @@ func TestInterval(t *testing.T) {
 	}
 }
 
-// once fires once, and takes its trigger and rules along if it was told to.
+// once fires once, and deletes its trigger and rules if deleteAfterFire says so.
 func TestOnce(t *testing.T) {
 	h := newHouse(t)
 	clock, f := newClock(noon), &firer{}
@@ -273,7 +273,7 @@ func TestOnce(t *testing.T) {
 	}
 }
 
-// Payloads may hold secrets: the database does not show them.
+// Payloads may contain secrets, so the database contains them only sealed.
 func TestAlarmPayloadIsSealed(t *testing.T) {
 	h := newHouse(t)
 	h.trigger(t, "t")

@@ -7,7 +7,7 @@ import (
 	"github.com/chandler-broker/chandler/functions/feed"
 )
 
-// fakeClock stands still until it is told to go on.
+// fakeClock advances only when a test advances it.
 type fakeClock struct {
 	mu     sync.Mutex
 	now    time.Time

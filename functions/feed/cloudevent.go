@@ -86,9 +86,9 @@ type event struct {
 // mode by headers ce-*, as in later drafts of the binding. A message that is not a valid
 // CloudEvent gets the attributes from.
 func eventOf(data []byte, headers nats.Header, from cloudEvent) event {
-	contentType := first(headers, "Content-Type")
+	contentType := headerValue(headers, "Content-Type")
 	media, _, _ := mime.ParseMediaType(contentType) // "" if it is invalid
-	if media == structuredType || contentType == "" && first(headers, attributePrefix+"specversion") == "" {
+	if media == structuredType || contentType == "" && headerValue(headers, attributePrefix+"specversion") == "" {
 		if e, ok := structured(data); ok {
 			return e
 		}
@@ -148,7 +148,7 @@ func binary(headers nats.Header) cloudEvent {
 		if !ok {
 			continue
 		}
-		value := first(headers, name)
+		value := headerValue(headers, name)
 		if plain, err := url.PathUnescape(value); err == nil && utf8.ValidString(plain) {
 			value = plain
 		}
@@ -170,7 +170,7 @@ func dataOf(data []byte, contentType string) (newType, key string, raw json.RawM
 	case isJSON && utf8.Valid(data) && json.Valid(data):
 		return cmp.Or(contentType, "application/json"), dataKey, data
 	case isText && utf8.Valid(data):
-		return cmp.Or(contentType, "text/plain"), dataKey, encoded(string(data))
+		return cmp.Or(contentType, "text/plain"), dataKey, toJSON(string(data))
 	}
-	return cmp.Or(contentType, "application/octet-stream"), binaryKey, encoded(data)
+	return cmp.Or(contentType, "application/octet-stream"), binaryKey, toJSON(data)
 }

@@ -81,7 +81,7 @@ func clone(attributes map[string]any) cloudEvent {
 	return copied
 }
 
-// Whoever may publish chooses what is in a message.
+// A publisher can send any message.
 func FuzzEventOf(f *testing.F) {
 	f.Add([]byte(`{"specversion":"1.0","id":"A","source":"/x","type":"t","data":{}}`), "application/cloudevents+json", "", "")
 	f.Add([]byte("\xff"), "text/plain; charset=latin1", "ce-id", "%zz")

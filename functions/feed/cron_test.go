@@ -78,7 +78,7 @@ func TestNoCron(t *testing.T) {
 	}
 }
 
-// Whoever may make a trigger chooses the expression.
+// An owner of a trigger can send any expression.
 func FuzzCron(f *testing.F) {
 	f.Add("*/5 1-3,7 ? JAN-MAR 1-5", "Europe/Berlin")
 	f.Add("0 0 29 2 1", "")
@@ -154,7 +154,7 @@ func TestParseDate(t *testing.T) {
 	}
 }
 
-// A runtime that has nothing to do sleeps.
+// An idle runtime sleeps.
 func TestPauses(t *testing.T) {
 	p := Pace{}.withDefaults()
 	var got []time.Duration

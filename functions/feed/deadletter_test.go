@@ -14,8 +14,8 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// A message whose actions fail comes again, and is a dead letter after the plan's
-// limit, in a stream of ours that was not there before.
+// A message whose actions fail is redelivered. After the plan's limit, it becomes a dead
+// letter in a stream that the runtime creates.
 func TestDeadLetter(t *testing.T) {
 	q := newQueued(t)
 	f := &firer{do: func(_ context.Context, _ int, e feed.Event) (feed.Fired, error) {
@@ -67,7 +67,7 @@ func TestDeadLetter(t *testing.T) {
 	}
 }
 
-// Dead letters as the feed's parameters want them.
+// The feed's parameters say where dead letters go.
 func TestDeadLetterElsewhere(t *testing.T) {
 	for _, test := range []struct {
 		name       string
@@ -129,9 +129,8 @@ func TestDeadLetterCannotBeStored(t *testing.T) {
 	}
 }
 
-// A runtime that is killed in the middle of the last attempt has used it up, so that
-// a message that kills runtimes ends too; what came of it says the dead letter, and
-// the messages behind go on.
+// An attempt counts even if the runtime is killed during it, so a message that kills
+// runtimes becomes a dead letter, and the messages behind it continue.
 func TestDeadLetterAfterACrash(t *testing.T) {
 	q := newQueued(t)
 	q.limit(t, state.Limits{MessageAttempts: 1, DeadLetters: 100})

@@ -97,8 +97,11 @@ func Open(o Options) (*Feeds, error) {
 	}
 	o.Pace = o.Pace.withDefaults()
 	f := &Feeds{Options: o, runtime: uuid.New(), removals: make(chan struct{}, 1)}
-	f.alarms = newAlarms(f)
-	f.messages = newMessages(f)
+	f.alarms = &alarms{Feeds: f, wake: make(chan struct{}, 1), fires: map[fireKey]bool{}, counts: map[string]int{}}
+	f.messages = &messages{
+		Feeds: f, wake: make(chan struct{}, 1), starts: make(chan struct{}, startsAtOnce),
+		links: &links{servers: f.Servers, open: map[string]*link{}}, budget: &budget{left: messagesAtOnce},
+	}
 	return f, nil
 }
 

@@ -122,7 +122,7 @@ func (a *alarms) event(one fire) (Event, error) {
 	}
 	id := identify(one.feed.ID.String(), one.due.UTC().Format(time.RFC3339Nano))
 	if _, taken := object[attributesKey]; !taken {
-		object[attributesKey] = encoded(cloudEvent{
+		object[attributesKey] = toJSON(cloudEvent{
 			"specversion": specVersion,
 			"id":          id,
 			"source":      sourceOf(one.feed.Namespace, one.feed.Trigger),
@@ -130,7 +130,7 @@ func (a *alarms) event(one fire) (Event, error) {
 			"time":        one.due.UTC().Format(time.RFC3339Nano),
 		})
 	}
-	return Event{Namespace: one.feed.Namespace, Trigger: one.feed.Trigger, Payload: encoded(object), ID: id}, nil
+	return Event{Namespace: one.feed.Namespace, Trigger: one.feed.Trigger, Payload: toJSON(object), ID: id}, nil
 }
 
 func identify(parts ...string) string {
@@ -201,7 +201,7 @@ func (f *Feeds) disable(ctx context.Context, row state.Feed, status int, why str
 }
 
 func (f *Feeds) stop(ctx context.Context, row state.Feed, status int, message string) {
-	why := encoded(reason{Kind: "AUTO", StatusCode: status, Message: message})
+	why := toJSON(reason{Kind: "AUTO", StatusCode: status, Message: message})
 	_, err := f.Store.StopFeed(ctx, f.Store.Pool, state.StopFeedParams{ID: row.ID, Version: row.Version, Reason: why})
 	if err != nil {
 		f.Logger.WarnContext(ctx, "a feed cannot be stopped", "namespace", row.Namespace, "trigger", row.Trigger, "error", err)

@@ -95,7 +95,7 @@ func (f *Feeds) createFeed(ctx context.Context, r request, id uuid.UUID, setting
 	}
 	n, err := f.Store.CreateFeed(ctx, f.Store.Pool, state.CreateFeedParams{
 		ID: id, Namespace: r.namespace, Trigger: r.trigger, Kind: r.kind,
-		Settings: encoded(settings), Sealed: f.Sealer.Seal(place(id), secret), DueAt: nullable(due),
+		Settings: toJSON(settings), Sealed: f.Sealer.Seal(place(id), secret), DueAt: nullable(due),
 	})
 	if err != nil {
 		return fmt.Errorf("store the feed: %w", err)
@@ -109,7 +109,7 @@ func (f *Feeds) createFeed(ctx context.Context, r request, id uuid.UUID, setting
 // updateFeed stores the owner's changes and activates the feed.
 func (f *Feeds) updateFeed(ctx context.Context, row state.Feed, settings any, sealed []byte, due time.Time) error {
 	n, err := f.Store.UpdateFeed(ctx, f.Store.Pool, state.UpdateFeedParams{
-		ID: row.ID, Version: row.Version, Settings: encoded(settings), Sealed: sealed, DueAt: nullable(due),
+		ID: row.ID, Version: row.Version, Settings: toJSON(settings), Sealed: sealed, DueAt: nullable(due),
 	})
 	if err != nil {
 		return fmt.Errorf("store the feed: %w", err)

@@ -123,21 +123,21 @@ func (l *link) options(c credentials) []nats.Option {
 		nats.MaxReconnects(-1),
 		nats.CustomReconnectDelay(reconnectDelay),
 		nats.ReconnectBufSize(-1), // fail immediately without a connection: a late answer is useless
-		nats.DisconnectErrHandler(l.disconnected),
-		nats.ReconnectHandler(l.reconnected),
-		nats.ErrorHandler(l.refused),
+		nats.DisconnectErrHandler(l.onDisconnect),
+		nats.ReconnectHandler(l.onReconnect),
+		nats.ErrorHandler(l.onRefusal),
 	}
 	if !l.links.anywhere() { // a server may announce others
 		options = append(options, nats.IgnoreDiscoveredServers())
 	}
 	if c.CA != "" {
-		options = append(options, trusting(c.CA))
+		options = append(options, trustOnly(c.CA))
 	}
 	return options
 }
 
-// trusting makes a connection trust only the given authority.
-func trusting(ca string) nats.Option {
+// trustOnly makes a connection trust only the given authority.
+func trustOnly(ca string) nats.Option {
 	return func(o *nats.Options) error {
 		pool := x509.NewCertPool()
 		if !pool.AppendCertsFromPEM([]byte(ca)) {
@@ -152,13 +152,13 @@ func reconnectDelay(rounds int) time.Duration {
 	return pause/2 + rand.N(pause/2) //nolint:gosec // jitter is no secret
 }
 
-func (l *link) disconnected(*nats.Conn, error) {
+func (l *link) onDisconnect(*nats.Conn, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lose()
 }
 
-func (l *link) reconnected(*nats.Conn) {
+func (l *link) onReconnect(*nats.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	close(l.restored)
@@ -178,8 +178,8 @@ func (l *link) changes() (connected context.Context, restored <-chan struct{}) {
 	return l.connected, l.restored
 }
 
-// refused passes a server's refusal to the calls that it concerns, which the client does not.
-func (l *link) refused(_ *nats.Conn, _ *nats.Subscription, err error) {
+// onRefusal passes a server's refusal to the calls that it concerns, which the client does not.
+func (l *link) onRefusal(_ *nats.Conn, _ *nats.Subscription, err error) {
 	l.refusalsMu.Lock()
 	defer l.refusalsMu.Unlock()
 	for waiting, about := range l.refusals {

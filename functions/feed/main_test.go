@@ -18,7 +18,7 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// childVariable makes the test binary a runtime that takes something and hangs.
+// childVariable makes the test binary a runtime that takes a fire or message and hangs.
 const childVariable = "FEED_TEST_CHILD"
 
 func TestMain(m *testing.M) {
@@ -35,10 +35,10 @@ func TestMain(m *testing.M) {
 // space is the namespace of the tests.
 const space = "abcdefghijklmnopqrstuvwxyz"
 
-// patience is how long tests wait for what must happen.
+// patience limits how long tests wait for an expected event.
 const patience = time.Minute
 
-// house is a database with a namespace, and what runtimes need.
+// house is a database with a namespace, and what runtimes need to use it.
 type house struct {
 	url    string
 	store  *state.Store
@@ -161,7 +161,7 @@ func with(verb, trigger string, more map[string]any) map[string]any {
 	return arguments
 }
 
-// do is ask that has to succeed.
+// do is ask, and fails the test on an error.
 func (r *runtime) do(verb, action, trigger string, more map[string]any) map[string]any {
 	r.t.Helper()
 	result, err := r.ask(action, with(verb, trigger, more))
@@ -171,13 +171,13 @@ func (r *runtime) do(verb, action, trigger string, more map[string]any) map[stri
 	return result
 }
 
-// status is what READ says of a feed.
+// status is the status that READ returns.
 func (r *runtime) status(action, trigger string) map[string]any {
 	r.t.Helper()
 	return r.do("READ", action, trigger, nil)["status"].(map[string]any)
 }
 
-// refusal is the text of a call that has to be refused.
+// refusal is the message of a refusal; any other error fails the test.
 func refusal(t *testing.T, err error) string {
 	t.Helper()
 	r, ok := errors.AsType[*feed.Refusal](err)
@@ -187,7 +187,7 @@ func refusal(t *testing.T, err error) string {
 	return r.Message
 }
 
-// firer records events and does with them what the test says.
+// firer records events and answers them as the test says.
 type firer struct {
 	// do says what comes of the n-th event, from 1; nil: success.
 	do func(ctx context.Context, n int, e feed.Event) (feed.Fired, error)
@@ -215,7 +215,7 @@ func (f *firer) fired() []feed.Event {
 	return append([]feed.Event(nil), f.events...)
 }
 
-// waitFor waits until so many were fired, and returns them.
+// waitFor waits for n events and returns them.
 func (f *firer) waitFor(t *testing.T, n int) []feed.Event {
 	t.Helper()
 	eventually(t, fmt.Sprintf("%d fires", n), func() bool { return len(f.fired()) >= n })
@@ -241,15 +241,14 @@ func payload(t *testing.T, e feed.Event) map[string]any {
 	return object
 }
 
-// childConfig is what a child process is told.
+// childConfig configures a child process.
 type childConfig struct {
 	URL, Key string
 	Lease    time.Duration
 	AckWait  time.Duration
 }
 
-// child is a runtime in a process of its own, which writes the identity of what it
-// fires and never comes to its end.
+// child is a runtime in a separate process, which writes the ID of the first event and hangs.
 func child(raw []byte) error {
 	var c childConfig
 	if err := json.Unmarshal(raw, &c); err != nil {
@@ -280,8 +279,8 @@ func (hang) Fire(_ context.Context, e feed.Event) (feed.Fired, error) {
 	select {}
 }
 
-// hangingChild starts a child and returns, once it fires, what it fires and how to
-// kill it as with kill -9.
+// hangingChild starts a child and waits until it fires. It returns the event's ID and a
+// function that kills the child as kill -9 does.
 func (h *house) hangingChild(t *testing.T, c childConfig) (id string, kill func()) {
 	t.Helper()
 	c.URL, c.Key = h.url, h.key

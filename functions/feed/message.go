@@ -35,7 +35,7 @@ func (w *work) run(ctx, late context.Context) {
 	go w.renew(done)
 	switch {
 	case ctx.Err() != nil:
-		w.again(0)
+		w.redeliver(0)
 	case w.ownLetter(), w.ownReply():
 		w.acknowledge(late)
 	case w.meta.NumDelivered > w.most():
@@ -86,14 +86,14 @@ func (w *work) fire(ctx, late context.Context) {
 		case err == nil:
 			wait = noRule
 		case late.Err() != nil:
-			w.again(0)
+			w.redeliver(0)
 			return
 		case errors.Is(err, errPanic):
 			w.Logger.ErrorContext(late, "firing a trigger broke", "namespace", w.feed.Namespace, "trigger", w.feed.Trigger, "error", err)
 			w.failed(late, "the runtime failed", "")
 			return
 		case errors.Is(err, ErrNoTrigger):
-			w.again(w.Pace.pause(1)) // the feed is deleted with the trigger
+			w.redeliver(w.Pace.pause(1)) // the feed is deleted with the trigger
 			return
 		case errors.Is(err, ErrTooLarge):
 			w.bury(late, "it is larger than the plan allows payloads to be", "")
@@ -106,7 +106,7 @@ func (w *work) fire(ctx, late context.Context) {
 		}
 		w.report(ctx, wait)
 	}
-	w.again(0)
+	w.redeliver(0)
 }
 
 // failed returns the message for a later attempt, or buries it after the last one.
@@ -115,10 +115,10 @@ func (w *work) failed(ctx context.Context, why, activation string) {
 		w.bury(ctx, why, activation)
 		return
 	}
-	w.again(w.Pace.pause(int(w.meta.NumDelivered))) //nolint:gosec // below most
+	w.redeliver(w.Pace.pause(int(w.meta.NumDelivered))) //nolint:gosec // below most
 }
 
-func (w *work) again(after time.Duration) {
+func (w *work) redeliver(after time.Duration) {
 	if after <= 0 {
 		_ = w.message.Nak()
 		return
@@ -166,7 +166,7 @@ func (w *work) event() Event {
 		object[e.key] = e.data
 	}
 	return Event{
-		Namespace: w.feed.Namespace, Trigger: w.feed.Trigger, Payload: encoded(object),
+		Namespace: w.feed.Namespace, Trigger: w.feed.Trigger, Payload: toJSON(object),
 		ID: identify(w.id.String(), w.meta.Stream, sequence),
 	}
 }

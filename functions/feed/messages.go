@@ -32,14 +32,6 @@ type messages struct {
 	wg     sync.WaitGroup
 }
 
-func newMessages(f *Feeds) *messages {
-	return &messages{
-		Feeds: f, wake: make(chan struct{}, 1), starts: make(chan struct{}, startsAtOnce),
-		links:  &links{servers: f.Servers, open: map[string]*link{}},
-		budget: &budget{left: messagesAtOnce},
-	}
-}
-
 // run maintains a listener for the current version of each feed.
 func (m *messages) run(ctx context.Context) {
 	late, cancel := m.graceful(ctx)

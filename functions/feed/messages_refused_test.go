@@ -14,7 +14,7 @@ import (
 	"github.com/chandler-broker/chandler/functions/feed"
 )
 
-// A binding that may only read is enough, and leaves no consumer behind.
+// A binding that may only read is sufficient, and leaves no consumer behind.
 func TestReadOnlyBinding(t *testing.T) {
 	q := newQueued(t)
 	f := &firer{}
@@ -26,7 +26,7 @@ func TestReadOnlyBinding(t *testing.T) {
 	eventually(t, "no consumer", func() bool { return len(q.app.consumers("ORDERS")) == 0 && q.count(t, "feeds") == 0 })
 }
 
-// What CREATE and UPDATE do not take.
+// CREATE and UPDATE refuse invalid parameters.
 func TestMessageRefusals(t *testing.T) {
 	q := newQueued(t)
 	q.trigger(t, "other")
@@ -103,7 +103,7 @@ func TestServersAreNamed(t *testing.T) {
 	})
 }
 
-// Credentials are in no table in clear, in no answer and in no log.
+// Credentials never appear in plain text in a table, an answer or a log.
 func TestCredentialsAreSealed(t *testing.T) {
 	q := newQueued(t)
 	var log strings.Builder
@@ -130,7 +130,7 @@ func TestCredentialsAreSealed(t *testing.T) {
 	}
 }
 
-// A server that may be connected to, and tells of others, leads to none of those.
+// Feeds ignore the other servers that an allowed server announces.
 func TestServersTellOfOthers(t *testing.T) {
 	h := newHouse(t)
 	h.trigger(t, "t")
@@ -156,7 +156,7 @@ func TestServersTellOfOthers(t *testing.T) {
 	}
 }
 
-// userOf are credentials of a NATS user, such as a tenant can make by himself.
+// userOf returns credentials of a NATS user, which any tenant can create.
 func userOf(t *testing.T, server string) map[string]any {
 	t.Helper()
 	account, err := nkeys.CreateAccount()

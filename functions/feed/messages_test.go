@@ -36,7 +36,7 @@ func newQueued(t *testing.T) *queued {
 	return q
 }
 
-// A message becomes an event, and is acknowledged after it.
+// A message becomes an event, and is acknowledged after its actions have succeeded.
 func TestMessage(t *testing.T) {
 	q := newQueued(t)
 	release := make(chan struct{})
@@ -77,7 +77,7 @@ func TestMessage(t *testing.T) {
 	}
 }
 
-// Another plan holds for feeds that there are.
+// A change of the plan applies to existing feeds.
 func TestPlanChanges(t *testing.T) {
 	q := newQueued(t)
 	f := &firer{do: func(context.Context, int, feed.Event) (feed.Fired, error) {
@@ -101,7 +101,7 @@ func TestPlanChanges(t *testing.T) {
 	})
 }
 
-// What is not the message's fault costs it no attempt: it waits.
+// A failure that the message does not cause costs no attempt: the message waits.
 func TestMessageWaits(t *testing.T) {
 	for _, test := range []struct {
 		name    string
@@ -146,7 +146,7 @@ func TestMessageWaits(t *testing.T) {
 	}
 }
 
-// While an activation runs the message is not delivered again, however long that is.
+// The message is not redelivered while its activation runs.
 func TestMessageTakesLong(t *testing.T) {
 	q := newQueued(t)
 	f := &firer{do: func(context.Context, int, feed.Event) (feed.Fired, error) {
@@ -164,7 +164,7 @@ func TestMessageTakesLong(t *testing.T) {
 	}
 }
 
-// A runtime that breaks on a message counts that as an attempt.
+// A panic of the runtime counts as an attempt.
 func TestMessagePanics(t *testing.T) {
 	q := newQueued(t)
 	f := &firer{do: func(_ context.Context, n int, _ feed.Event) (feed.Fired, error) {
@@ -182,8 +182,8 @@ func TestMessagePanics(t *testing.T) {
 	}
 }
 
-// Two runtimes share the messages; what one has not ended when it shuts down, the
-// other gets at once.
+// Two runtimes share the messages. When one shuts down, the other gets its unfinished
+// messages immediately.
 func TestMessagesAreShared(t *testing.T) {
 	q := newQueued(t)
 	var firers [2]*firer
@@ -223,8 +223,7 @@ func TestMessagesAreShared(t *testing.T) {
 	}
 }
 
-// A runtime that is killed between receiving and acknowledging does not take the
-// message along.
+// A message survives a runtime that is killed before it acknowledges it.
 func TestMessageRuntimeKilled(t *testing.T) {
 	q := newQueued(t)
 	f := &firer{}
@@ -249,7 +248,7 @@ func TestMessageRuntimeKilled(t *testing.T) {
 	}
 }
 
-// PAUSE stops all runtimes and keeps the place in the stream, DELETE removes the
+// PAUSE stops all runtimes and keeps the position in the stream; DELETE removes the
 // consumer.
 func TestMessagesStop(t *testing.T) {
 	q := newQueued(t)
@@ -276,7 +275,7 @@ func TestMessagesStop(t *testing.T) {
 	}
 }
 
-// Consumers go with their trigger and their namespace.
+// Consumers are deleted with their trigger and their namespace.
 func TestMessagesOwnerGoes(t *testing.T) {
 	q := newQueued(t)
 	r := q.start(t, &firer{}, nil)
@@ -302,7 +301,7 @@ func TestMessagesOwnerGoes(t *testing.T) {
 	}
 }
 
-// A consumer of the application's is used and left alone.
+// A feed uses the application's consumer, and neither changes nor deletes it.
 func TestOwnConsumer(t *testing.T) {
 	q := newQueued(t)
 	config := jetstream.ConsumerConfig{Durable: "mine", AckPolicy: jetstream.AckExplicitPolicy, FilterSubject: "orders.mine"}

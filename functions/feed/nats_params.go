@@ -77,8 +77,8 @@ func (l *listening) set(p params) (changed bool, err error) {
 		if !p.has(one.key) {
 			continue
 		}
-		n, whole := p.whole(one.key)
-		if !whole || n < 1 || n > one.most {
+		n, isInteger := p.integer(one.key)
+		if !isInteger || n < 1 || n > one.most {
 			return changed, refuse("the %s parameter must be an integer from 1 to %d", one.key, one.most)
 		}
 		*one.value, changed = n, true

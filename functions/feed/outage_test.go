@@ -22,7 +22,7 @@ func (r *runtime) tells(words string) {
 	})
 }
 
-// Credentials that were revoked are tried now and then, and new ones at once.
+// A feed retries revoked credentials with backoff, and uses new ones immediately.
 func TestBindingGoes(t *testing.T) {
 	q := newQueued(t)
 	f := &firer{}
@@ -43,7 +43,7 @@ func TestBindingGoes(t *testing.T) {
 	eventually(t, "no feed", func() bool { return q.count(t, "feeds") == 0 })
 }
 
-// A stream that goes and comes.
+// A stream is deleted and created again.
 func TestStreamGoes(t *testing.T) {
 	q := newQueued(t)
 	f := &firer{}
@@ -62,7 +62,7 @@ func TestStreamGoes(t *testing.T) {
 	eventually(t, "READ tells nothing", func() bool { return r.status(messaging, "t")["message"] == nil })
 }
 
-// Servers that restart, and a consumer that somebody deletes.
+// Servers restart, and the application deletes the feed's consumer.
 func TestServerRestarts(t *testing.T) {
 	q := newQueued(t)
 	f := &firer{}
@@ -86,7 +86,7 @@ func TestServerRestarts(t *testing.T) {
 	f.waitFor(t, 5)
 }
 
-// A cluster that loses a server goes on, whichever it was connected to.
+// Feeds continue when a cluster loses a server, even the one they are connected to.
 func TestClusterLosesAServer(t *testing.T) {
 	h, s := newHouse(t), newServers(t, 3)
 	h.trigger(t, "t")
@@ -109,8 +109,8 @@ func TestClusterLosesAServer(t *testing.T) {
 	}
 }
 
-// arrived is how many messages were fired for, each counted once: an application
-// that hears nothing of what it published publishes it again.
+// arrived counts the fired messages without duplicates: an application publishes again if
+// it gets no acknowledgement.
 func arrived(t *testing.T, f *firer) int {
 	t.Helper()
 	seen := map[any]bool{}
@@ -120,7 +120,7 @@ func arrived(t *testing.T, f *firer) int {
 	return len(seen)
 }
 
-// The database goes and comes: messages under way are acknowledged, and feeds go on.
+// When the database restarts, messages in progress are acknowledged, and feeds continue.
 func TestDatabaseRestarts(t *testing.T) {
 	dir := t.TempDir()
 	start := func() *embedded.Postgres {

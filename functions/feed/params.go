@@ -42,8 +42,8 @@ func (p params) text(key string) string {
 	return text(p[key])
 }
 
-// whole reads an integer, or a string with one.
-func (p params) whole(key string) (int64, bool) {
+// integer reads an integer, or a string with one.
+func (p params) integer(key string) (int64, bool) {
 	n, err := strconv.ParseFloat(strings.TrimSpace(text(p[key])), 64)
 	if err != nil || n != math.Trunc(n) || math.Abs(n) > 1<<53 {
 		return 0, false
@@ -83,7 +83,7 @@ func (p params) payload() (json.RawMessage, error) {
 	}
 	var s string
 	if json.Unmarshal(raw, &s) == nil {
-		return encoded(map[string]string{"payload": s}), nil
+		return toJSON(map[string]string{"payload": s}), nil
 	}
 	var object map[string]json.RawMessage
 	if json.Unmarshal(raw, &object) != nil {
@@ -100,15 +100,15 @@ func (r *Refusal) Error() string { return r.Message }
 
 // Result is the activation's result in the form of package alarms.
 func (r *Refusal) Result() json.RawMessage {
-	return encoded(map[string]any{"error": map[string]string{"error": r.Message}})
+	return toJSON(map[string]any{"error": map[string]string{"error": r.Message}})
 }
 
 func refuse(format string, args ...any) error {
 	return &Refusal{Message: fmt.Sprintf(format, args...)}
 }
 
-// encoded encodes strings, numbers and decoded JSON, which cannot fail.
-func encoded(value any) json.RawMessage {
+// toJSON encodes strings, numbers and decoded JSON, which cannot fail.
+func toJSON(value any) json.RawMessage {
 	raw, err := json.Marshal(value)
 	if err != nil {
 		panic(err)

@@ -10,8 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Whoever may make a trigger chooses the parameters: what is not refused can be
-// worked with.
+// An owner of a trigger can send any parameters: those that are not refused are usable.
 func FuzzParams(f *testing.F) {
 	f.Add([]byte(`{"cron": "* * * * *", "timezone": "UTC", "startDate": 1, "stopDate": "2030-01-01", "trigger_payload": {"a": 1}}`))
 	f.Add([]byte(`{"minutes": "5", "date": 1e13, "deleteAfterFire": "rules", "maxTriggers": -1}`))
@@ -58,7 +57,7 @@ func refused(t *testing.T, err error) {
 	}
 }
 
-// What a server says is told, and no more of it than a message is worth.
+// A server's text is quoted, but not at any length.
 func TestExplainIsShort(t *testing.T) {
 	said := explain(&jetstream.APIError{Code: 400, Description: strings.Repeat("€", 1000)})
 	if len(said) > maxTrouble || !strings.HasPrefix(said, "JetStream refuses: €€") || strings.ContainsRune(said, '\uFFFD') {

@@ -34,8 +34,8 @@ const (
 	headerNoData = "Chandler-Dead-Without-Data"
 )
 
-// first is the first value of a header, ignoring case.
-func first(headers nats.Header, name string) string {
+// headerValue is the first value of a header, ignoring case.
+func headerValue(headers nats.Header, name string) string {
 	for key, values := range headers {
 		if strings.EqualFold(key, name) && len(values) > 0 {
 			return values[0]
@@ -46,7 +46,7 @@ func first(headers nats.Header, name string) string {
 
 // ownLetter says whether the message is a dead letter of this trigger, which would cause a loop.
 func (w *work) ownLetter() bool {
-	return first(w.message.Headers(), headerTrigger) == w.trigger()
+	return headerValue(w.message.Headers(), headerTrigger) == w.trigger()
 }
 
 func (w *work) trigger() string { return "/" + w.feed.Namespace + "/" + w.feed.Trigger }
@@ -56,7 +56,7 @@ func (w *work) bury(ctx context.Context, why, activation string) {
 	if w.settings.DeadLetter != noDeadLetter && w.limits.DeadLetters > 0 {
 		if err := w.store(ctx, w.letter(why, activation)); err != nil {
 			w.report(ctx, letterStays+explain(err))
-			w.again(w.Pace.RetryMost)
+			w.redeliver(w.Pace.RetryMost)
 			return
 		}
 	}
@@ -158,7 +158,9 @@ const (
 const replyWaits = "a result cannot be published, and its message waits: "
 
 // ownReply says whether the message is a reply of this trigger, which would cause a loop.
-func (w *work) ownReply() bool { return first(w.message.Headers(), headerResultOf) == w.trigger() }
+func (w *work) ownReply() bool {
+	return headerValue(w.message.Headers(), headerResultOf) == w.trigger()
+}
 
 // reply publishes the actions' results, and says whether the message may be acknowledged.
 func (w *work) reply(ctx, late context.Context, event Event, fired Fired) bool {
@@ -186,7 +188,7 @@ func (w *work) send(ctx, late context.Context, answer *nats.Msg, activation stri
 		}
 		w.report(ctx, replyWaits+explain(err))
 	}
-	w.again(0)
+	w.redeliver(0)
 	return false
 }
 

@@ -80,7 +80,7 @@ func (s *servers) unbind(t *testing.T, id string) {
 	}
 }
 
-// application is who publishes.
+// application publishes messages.
 type application struct {
 	t  *testing.T
 	js jetstream.JetStream
@@ -112,7 +112,7 @@ func (a *application) stream(change func(*jetstream.StreamConfig)) {
 	}
 }
 
-// publish publishes, again while there is no server for it.
+// publish publishes, and retries while no server answers.
 func (a *application) publish(subject, data string, headers nats.Header) {
 	a.t.Helper()
 	eventually(a.t, "the stream takes a message", func() bool {
@@ -141,7 +141,7 @@ func (a *application) consumers(stream string) []string {
 	return names
 }
 
-// only is the one consumer of stream ORDERS, once that of a feed before is gone.
+// only waits until stream ORDERS has exactly one consumer, and returns it.
 func (a *application) only() *jetstream.ConsumerInfo {
 	a.t.Helper()
 	var names []string
@@ -160,7 +160,7 @@ func (a *application) only() *jetstream.ConsumerInfo {
 	return info
 }
 
-// acknowledged waits until all messages up to a sequence are done with.
+// acknowledged waits until all messages up to a sequence are acknowledged.
 func (a *application) acknowledged(sequence uint64) {
 	a.t.Helper()
 	eventually(a.t, "all is acknowledged", func() bool {

@@ -35,7 +35,7 @@ func (q *queued) message(t *testing.T, s jetstream.Stream, sequence uint64) *jet
 	return m
 }
 
-// What the actions answer is published when all of them succeeded, and not before.
+// The actions' results are published only after all of them have succeeded.
 func TestReply(t *testing.T) {
 	q := newQueued(t)
 	results := q.results(t)
@@ -78,8 +78,7 @@ func TestReply(t *testing.T) {
 	}
 }
 
-// A message waits for as long as nobody takes its answer, and its actions are not
-// called again for that.
+// A message waits until its result is stored. Its actions are not called again for that.
 func TestReplyWaits(t *testing.T) {
 	q := newQueued(t)
 	f := &firer{do: func(context.Context, int, feed.Event) (feed.Fired, error) { return answered, nil }}
@@ -103,7 +102,7 @@ func TestReplyWaits(t *testing.T) {
 	}
 }
 
-// Answers that the trigger's own stream takes do not fire it.
+// A result that the trigger's own stream stores does not fire the trigger.
 func TestReplyInACircle(t *testing.T) {
 	q := newQueued(t)
 	f := &firer{do: func(context.Context, int, feed.Event) (feed.Fired, error) { return answered, nil }}

@@ -5,8 +5,7 @@ import (
 	"testing"
 )
 
-// Each feed can have one message under way, and all together not more than that and
-// the budget.
+// Each feed may have one message in progress, and all together the budget in addition.
 func TestSlots(t *testing.T) {
 	const left = 10
 	b := &budget{left: left}

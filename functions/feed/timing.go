@@ -166,13 +166,13 @@ func (s *timing) setOnce(p params, now time.Time) error {
 }
 
 func (s *timing) setMinutes(p params) error {
-	minutes, whole := p.whole("minutes")
+	minutes, isInteger := p.integer("minutes")
 	switch {
 	case !p.has("minutes") && s.Minutes == 0:
 		return refuse("interval trigger feed is missing the minutes parameter")
 	case !p.has("minutes"):
 		return nil
-	case !whole:
+	case !isInteger:
 		return refuse("the minutes parameter must be an integer")
 	case minutes <= 0:
 		return refuse("the minutes parameter must be an integer greater than zero")
@@ -236,7 +236,7 @@ func (p params) setDate(key string, date *json.RawMessage, now time.Time) error 
 // start sets the start of an interval that has none, and returns the first due time.
 func (s *timing) start(kind string, now time.Time) (time.Time, error) {
 	if kind == kindInterval && s.StartDate == nil {
-		s.StartDate = encoded(now.Add(startLater).UnixMilli())
+		s.StartDate = toJSON(now.Add(startLater).UnixMilli())
 	}
 	due, err := s.next(kind, now)
 	if err == nil && due.IsZero() {

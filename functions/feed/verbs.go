@@ -170,7 +170,7 @@ func (f *Feeds) createMessages(ctx context.Context, r request) (json.RawMessage,
 	}
 	defer on.release()
 	id := uuid.New()
-	if err := f.createFeed(ctx, r, id, l, encoded(secret), time.Time{}); err != nil {
+	if err := f.createFeed(ctx, r, id, l, toJSON(secret), time.Time{}); err != nil {
 		return nil, err
 	}
 	const firstVersion = 1
@@ -241,7 +241,7 @@ func (f *Feeds) updateMessages(ctx context.Context, r request, row state.Feed) (
 			return nil, err
 		}
 		on.release()
-		sealed = f.Sealer.Seal(place(row.ID), encoded(secret))
+		sealed = f.Sealer.Seal(place(row.ID), toJSON(secret))
 	}
 	return success, f.updateFeed(ctx, row, after, sealed, time.Time{})
 }

@@ -322,7 +322,7 @@ func (a *API) deleteAction(c *call) error {
 			return x, err
 		}
 		if x.annotations.is(lockAnnotation) {
-			return x, locked("deleted")
+			return x, refuseLocked("deleted")
 		}
 		return x, a.Store.DeleteAction(ctx, tx, state.DeleteActionParams{Namespace: c.namespace, Package: c.pkg, Name: c.name})
 	})
@@ -339,14 +339,14 @@ const (
 	conductorAnnotation = "conductor"
 )
 
-func locked(what string) error {
+func refuseLocked(what string) error {
 	return refuse(http.StatusForbidden, "this action can't be %s until %s annotation is updated to false", what, lockAnnotation)
 }
 
 // checkUnlocked refuses to change a locked action, unless the same request unlocks it.
 func checkUnlocked(previous action, put actionPut) error {
 	if previous.annotations.is(lockAnnotation) && string(put.Annotations.values.get(lockAnnotation)) != "false" {
-		return locked("updated")
+		return refuseLocked("updated")
 	}
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// An action goes through its life: each answer has OpenWhisk's shape.
+// An action is created, changed and deleted; each answer has OpenWhisk's shape.
 func TestActions(t *testing.T) {
 	r := newRunner()
 	c := newServer(t, r).tenant("ns", plan())
@@ -45,7 +45,7 @@ func TestActions(t *testing.T) {
 	c.must(404, "POST", "actions/a%20b", "")
 }
 
-// WebAssembly comes and goes in base64, whatever the request says of it.
+// WebAssembly is base64 in requests and answers, whatever "binary" says.
 func TestBinaryCode(t *testing.T) {
 	c := newServer(t, newRunner()).tenant("ns", plan())
 	code := base64.StdEncoding.EncodeToString([]byte("echo"))
@@ -56,7 +56,7 @@ func TestBinaryCode(t *testing.T) {
 	}
 }
 
-// What is wrong with an action is said when it is made, and nothing of it is kept.
+// A PUT of an invalid action says what is wrong, and stores nothing.
 func TestActionsRefused(t *testing.T) {
 	small := plan()
 	small.CodeBytes, small.PayloadBytes, small.Actions, small.TimeoutMillis, small.MemoryBytes = 1000, 500, 3, 5000, 128<<20
@@ -123,7 +123,7 @@ func TestActionsRefused(t *testing.T) {
 	}
 }
 
-// Lists have pages and counts.
+// Lists can be paged and counted.
 func TestLists(t *testing.T) {
 	c := newServer(t, newRunner()).tenant("ns", plan())
 	c.must(200, "PUT", "packages/p", "{}")

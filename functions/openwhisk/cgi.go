@@ -106,5 +106,5 @@ func (p *performed) setCGI(output []byte) {
 			headers[strings.ToLower(name)] = values[0]
 		}
 	}
-	p.result = encoded(map[string]any{"statusCode": answer.Status, "headers": headers, "body": body})
+	p.result = toJSON(map[string]any{"statusCode": answer.Status, "headers": headers, "body": body})
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A client that hangs up is no error of the runtime, and its activation goes on.
+// A client that disconnects causes no error of the runtime, and its activation continues.
 func TestClientsThatHangUp(t *testing.T) {
 	r := newRunner()
 	s := newServer(t, r)
@@ -55,7 +55,7 @@ func TestClientsThatHangUp(t *testing.T) {
 	}
 }
 
-// never is a body that does not go on.
+// never is a body that never ends.
 type never struct{ ctx context.Context }
 
 func (n *never) Read([]byte) (int, error) {
@@ -63,7 +63,7 @@ func (n *never) Read([]byte) (int, error) {
 	return 0, n.ctx.Err()
 }
 
-// The path may begin with several slashes: the API's host ended in one.
+// The path may begin with several slashes, because the API's host may end in one.
 func TestSlashAfterTheHost(t *testing.T) {
 	c := newServer(t, newRunner()).tenant("ns", plan())
 	c.action("a", "echo", `"annotations":[{"key":"web-export","value":true}]`)

@@ -48,8 +48,7 @@ func guest(t testing.TB, name string) []byte {
 	return code
 }
 
-// The npm client does all it can, unchanged, and so do functions that are written
-// for OpenWhisk.
+// The npm client works unchanged, and so do functions written for OpenWhisk.
 func TestNpmClient(t *testing.T) {
 	npm, err := exec.LookPath("npm")
 	if err != nil {
@@ -82,7 +81,7 @@ func TestNpmClient(t *testing.T) {
 	}
 }
 
-// The Go client deploys, calls and cleans up, unchanged.
+// The Go client deploys, calls and cleans up without changes.
 func TestGoClient(t *testing.T) {
 	s := newServer(t, pool(t))
 	c := s.tenant("ns", plan())
@@ -192,7 +191,7 @@ func goTriggers(t *testing.T, client *whisk.Client) {
 	}
 }
 
-// A Go program that serves with net/http/cgi is a web action, unchanged.
+// A Go program that serves with net/http/cgi is a web action without changes.
 func TestGoProgramServes(t *testing.T) {
 	s := newServer(t, pool(t))
 	c := s.tenant("ns", plan())
@@ -209,8 +208,7 @@ func TestGoProgramServes(t *testing.T) {
 	}
 }
 
-// The sandbox's own verdicts come through: time, memory, logs, and code that is
-// none.
+// The limits of the sandbox apply: time, memory, logs; and it refuses invalid code.
 func TestSandboxVerdicts(t *testing.T) {
 	s := newServer(t, pool(t))
 	c := s.tenant("ns", plan())

@@ -11,7 +11,7 @@ import (
 	"github.com/chandler-broker/chandler/functions/feed"
 )
 
-// A package goes through its life, and so does a binding to it.
+// A package and a binding to it are created, read, changed and deleted.
 func TestPackages(t *testing.T) {
 	c := newServer(t, newRunner()).tenant("ns", plan())
 	made := `{"namespace":"ns","name":"p","version":"0.0.1","publish":false,"binding":{},"annotations":[{"key":"a","value":1}],"parameters":[{"key":"x","value":1}]}`
@@ -68,8 +68,8 @@ func TestPackages(t *testing.T) {
 	same(t, "deleted", c.must(200, "DELETE", "packages/p", "").json(t)["version"], `"0.0.2"`)
 }
 
-// Packages whose parts were deleted and made anew as something else lead nowhere,
-// and not in a circle.
+// Packages and bindings that were deleted and created again in another role lead to no
+// action and to no cycle.
 func TestPackagesInACircle(t *testing.T) {
 	c := newServer(t, newRunner()).tenant("ns", plan())
 	c.must(200, "PUT", "packages/a", "{}")
@@ -84,7 +84,7 @@ func TestPackagesInACircle(t *testing.T) {
 	c.must(404, "POST", "actions/b/x", "")
 }
 
-// Triggers and rules go through their lives.
+// Triggers and rules are created, read, changed and deleted.
 func TestTriggersAndRules(t *testing.T) {
 	c := newServer(t, newRunner()).tenant("ns", plan())
 	c.must(200, "PUT", "packages/p", "{}")
@@ -157,7 +157,7 @@ func TestTriggersAndRules(t *testing.T) {
 	same(t, "the trigger's rules", rules(), `{}`)
 }
 
-// A fire runs the actions of active rules and records what came of each.
+// A fire runs the actions of active rules and logs the outcome of each.
 func TestFire(t *testing.T) {
 	s := newServer(t, newRunner())
 	c := s.tenant("ns", plan())
@@ -209,8 +209,8 @@ func TestFire(t *testing.T) {
 	}
 }
 
-// What feeds fire ends when all actions have, and says how many failed. The same
-// event has one record, however often it is fired.
+// Fire returns when all actions have ended, and counts the failed ones. An event that is
+// fired repeatedly has one record.
 func TestFireEvent(t *testing.T) {
 	r := newRunner()
 	s := newServer(t, r)

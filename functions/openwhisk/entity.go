@@ -26,7 +26,7 @@ type entity struct {
 }
 
 func newEntity(q qualified, version string, publish bool, annotations []byte, updated time.Time) entity {
-	return entity{qualified: q, version: version, publish: publish, annotations: stored(annotations), updated: updated}
+	return entity{qualified: q, version: version, publish: publish, annotations: decodeKeyValues(annotations), updated: updated}
 }
 
 // summary is what every answer contains, and all that most lists contain.
@@ -43,8 +43,8 @@ func (e entity) summary() summary {
 	return summary{e.path(), e.name, e.version, e.publish, e.annotations, e.updated.UnixMilli()}
 }
 
-// stored reads key-values that the runtime itself has written.
-func stored(raw []byte) keyValues {
+// decodeKeyValues reads key-values that the runtime itself has written.
+func decodeKeyValues(raw []byte) keyValues {
 	var kvs keyValues
 	if decodeJSON(raw, &kvs) != nil {
 		return nil
@@ -68,7 +68,7 @@ func (a *API) unseal(collection string, q qualified, sealed []byte) (keyValues, 
 	if err != nil {
 		return nil, err
 	}
-	return stored(raw), nil
+	return decodeKeyValues(raw), nil
 }
 
 // entityPut is what all PUT bodies have in common; absent fields change nothing.

@@ -11,7 +11,7 @@ import (
 	"github.com/chandler-broker/chandler/functions/feed"
 )
 
-// feeds stand in for package feed.
+// feeds replace package feed.
 type feeds struct {
 	mu    sync.Mutex
 	asked []string
@@ -34,7 +34,7 @@ func (f *feeds) last() string {
 	return f.asked[len(f.asked)-1]
 }
 
-// Feeds are actions of whisk.system: anybody reads, binds and invokes them.
+// Feeds are actions of whisk.system, which every namespace can read, bind and invoke.
 func TestFeeds(t *testing.T) {
 	s := newServer(t, newRunner())
 	f := &feeds{}
@@ -97,7 +97,7 @@ func TestFeeds(t *testing.T) {
 	}
 }
 
-// What the API says of itself, and how it says no.
+// The API describes itself, and refuses unknown paths and methods.
 func TestDescription(t *testing.T) {
 	s := newServer(t, newRunner())
 	for path, want := range map[string]int{

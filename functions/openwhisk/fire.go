@@ -139,7 +139,7 @@ func (a *API) admitRule(ctx context.Context, f *firing, who identity, rule state
 	if rule.Active {
 		f.active++
 	}
-	f.logs = append(f.logs, string(encoded(entry)))
+	f.logs = append(f.logs, string(toJSON(entry)))
 }
 
 func (a *API) admit(ctx context.Context, who identity, rule state.Rule, input object, request string) (invocation, func(), error) {

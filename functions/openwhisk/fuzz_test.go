@@ -10,9 +10,8 @@ import (
 	"testing"
 )
 
-// FuzzAPI sends any request with a good key: the API answers as HTTP has it, with
-// OpenWhisk's errors, never with one of its own, and never with or to what is
-// another namespace's.
+// FuzzAPI sends arbitrary requests with a valid key. The API answers with valid HTTP and
+// OpenWhisk's errors, never with an internal error, and never touches another namespace.
 func FuzzAPI(f *testing.F) {
 	s := newServer(f, newRunner())
 	s.api.UseFeeds(&feeds{})

@@ -119,7 +119,7 @@ func (a *API) launch(ctx context.Context, inv invocation, release func()) (<-cha
 	ended := make(chan performed, 1)
 	go func() {
 		defer done()
-		p := a.perform(a.detached(ctx), inv)
+		p := a.perform(a.detach(ctx), inv)
 		release() // before the answer, so that an immediate next request is admitted
 		ended <- p
 	}()

@@ -12,8 +12,8 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// A blocking invocation answers by how the action ended, whole or its result
-// alone, and the record says the same afterwards.
+// A blocking invocation returns the record or only the result, and the stored record is
+// the same.
 func TestInvoke(t *testing.T) {
 	s := newServer(t, newRunner())
 	c := s.tenant("ns", plan())
@@ -88,7 +88,7 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// Filters of the list of activations.
+// The list of activations can be filtered.
 func TestActivationFilters(t *testing.T) {
 	c := newServer(t, newRunner()).tenant("ns", plan())
 	c.action("a", "echo")
@@ -111,8 +111,8 @@ func TestActivationFilters(t *testing.T) {
 
 func millis(ms float64) string { return strconv.FormatInt(int64(ms), 10) }
 
-// Who does not wait, or not long enough, gets 202 and an id; the record is there
-// when the action has ended, and not before.
+// A caller that does not wait long enough gets 202 and an ID. The record exists only after
+// the action has ended.
 func TestNotBlocking(t *testing.T) {
 	r := newRunner()
 	c := newServer(t, r).tenant("ns", plan())
@@ -142,7 +142,7 @@ func TestNotBlocking(t *testing.T) {
 	}
 }
 
-// A client that goes away ends nothing.
+// A disconnected client does not end its activation.
 func TestClientGone(t *testing.T) {
 	r := newRunner()
 	c := newServer(t, r).tenant("ns", plan())
@@ -191,7 +191,7 @@ func TestParameters(t *testing.T) {
 	c.must(200, "POST", "actions/p/x?blocking=true", `{"n":2,"new":1}`) // null may be filled in
 }
 
-// Parameters are whatever JSON can be, and come through unharmed.
+// Parameters can be any JSON, and arrive unchanged.
 func TestOddParameters(t *testing.T) {
 	r := newRunner()
 	c := newServer(t, r).tenant("ns", plan())
@@ -257,8 +257,7 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// A key lets in, a wrong one or none does not, and who may only invoke changes
-// nothing.
+// A request needs a valid key, and a key of role invoke cannot change anything.
 func TestKeys(t *testing.T) {
 	s := newServer(t, newRunner())
 	c := s.tenant("ns", plan())

@@ -18,7 +18,7 @@ func list(n int, item func(i int) string) string {
 	return strings.Join(parts, ",")
 }
 
-// No request costs more than its size, whatever comes of it.
+// The cost of a request is linear in its size, whether or not it succeeds.
 func TestRequestsAreLinear(t *testing.T) {
 	s := newServer(t, newRunner())
 	c := s.tenant("ns", plan())

@@ -14,8 +14,7 @@ func (c *client) wants(status int, message, method, path, body string) {
 	}
 }
 
-// A package is deleted with its actions where that is asked for, and their code is
-// forgotten.
+// With force, a package is deleted with its actions and their compiled code.
 func TestForcedDeletionOfPackage(t *testing.T) {
 	r := newRunner()
 	c := newServer(t, r).tenant("ns", plan())
@@ -40,7 +39,7 @@ func TestForcedDeletionOfPackage(t *testing.T) {
 	same(t, "made again", c.must(200, "GET", "packages/p", "").json(t)["actions"], "[]")
 }
 
-// A locked action is neither changed nor deleted until the lock is taken away.
+// A locked action cannot be changed or deleted until it is unlocked.
 func TestLockedAction(t *testing.T) {
 	c := newServer(t, newRunner()).tenant("ns", plan())
 	c.action("a", "echo", `"annotations":[{"key":"lock","value":true}]`)
@@ -53,7 +52,7 @@ func TestLockedAction(t *testing.T) {
 	c.must(200, "DELETE", "actions/a", "")
 }
 
-// What this platform does not have is refused, and not taken for something else.
+// Unsupported features are refused instead of misinterpreted.
 func TestWhatIsMissingIsRefused(t *testing.T) {
 	c := newServer(t, newRunner()).tenant("ns", plan())
 	const conductor = "Annotation 'conductor' is not supported: this platform runs no compositions. Use a sequence, or call the actions from one action."
@@ -83,8 +82,7 @@ func nKeys(n int) string {
 	return "[" + list(n, func(i int) string { return fmt.Sprintf(`{"key":"k%d","value":1}`, i) }) + "]"
 }
 
-// An array that an action returns is its result, and what the next action of a
-// sequence is given.
+// An action may return an array, which is the input of the next action of a sequence.
 func TestArrays(t *testing.T) {
 	c := newServer(t, newRunner()).tenant("ns", plan())
 	c.action("array", `answer [3,{"error":1},"x"]`)

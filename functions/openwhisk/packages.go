@@ -271,8 +271,8 @@ func (a *API) emptyPackage(ctx context.Context, tx pgx.Tx, pkg qualified, force 
 	}
 	rows, err := a.Store.DeleteActionsOfPackage(ctx, tx, state.DeleteActionsOfPackageParams{Namespace: pkg.namespace, Package: pkg.name})
 	for _, row := range rows {
-		if stored(row.Annotations).is(lockAnnotation) {
-			return nil, locked("deleted")
+		if decodeKeyValues(row.Annotations).is(lockAnnotation) {
+			return nil, refuseLocked("deleted")
 		}
 		hashes = append(hashes, row.CodeHash)
 	}

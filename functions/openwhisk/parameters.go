@@ -63,7 +63,7 @@ func (kvs keyValues) text(key string) (s string) {
 }
 
 func (kvs keyValues) set(key string, value any) keyValues {
-	return kvs.merged(keyValues{{Key: key, Value: encoded(value)}})
+	return kvs.merged(keyValues{{Key: key, Value: toJSON(value)}})
 }
 
 func (kvs keyValues) without(keys ...string) keyValues {
@@ -94,11 +94,11 @@ func (kvs keyValues) encode() []byte {
 	if kvs == nil {
 		return []byte("[]")
 	}
-	return encoded([]keyValue(kvs))
+	return toJSON([]keyValue(kvs))
 }
 
-// encoded encodes strings, numbers and decoded JSON, which cannot fail.
-func encoded(value any) json.RawMessage {
+// toJSON encodes strings, numbers and decoded JSON, which cannot fail.
+func toJSON(value any) json.RawMessage {
 	raw, err := json.Marshal(value)
 	if err != nil {
 		panic(err)
@@ -143,8 +143,8 @@ func (kvs keyValues) variables(all bool) map[string]string {
 	return out
 }
 
-// fixed says whether any of these keys is that of a parameter with a value.
-func (kvs keyValues) fixed(keys map[string]bool) bool {
+// overriddenBy says whether any of these keys is that of a parameter with a value.
+func (kvs keyValues) overriddenBy(keys map[string]bool) bool {
 	return slices.ContainsFunc(kvs, func(kv keyValue) bool {
 		return keys[kv.Key] && string(bytes.TrimSpace(kv.Value)) != "null"
 	})

@@ -97,7 +97,7 @@ func FuzzParameters(f *testing.F) {
 			}
 			seen[kv.Key] = true
 		}
-		again := stored(kvs.encode())
+		again := decodeKeyValues(kvs.encode())
 		if string(again.encode()) != string(kvs.encode()) {
 			t.Errorf("%s, then %s", kvs.encode(), again.encode())
 		}

@@ -51,7 +51,7 @@ func idText(id uuid.UUID) string { return strings.ReplaceAll(id.String(), "-", "
 
 func (r *record) failed(s status, message string) {
 	r.status = s
-	r.result = object{"error": encoded(message)}.encode()
+	r.result = object{"error": toJSON(message)}.encode()
 }
 
 type activationSummary struct {
@@ -125,7 +125,7 @@ func (r *record) size() int64 {
 func (r *record) row() state.EndActivationsParams {
 	p := state.EndActivationsParams{
 		Namespace: r.namespace, ID: r.id, Name: r.name, Path: r.path, Version: r.version, Subject: r.subject, Cause: r.cause,
-		StartedAt: r.start.Truncate(time.Millisecond), Status: int16(r.status), Result: append([]byte{}, r.result...), Logs: encoded(append([]string{}, r.logs...)), Annotations: r.annotations.encode(),
+		StartedAt: r.start.Truncate(time.Millisecond), Status: int16(r.status), Result: append([]byte{}, r.result...), Logs: toJSON(append([]string{}, r.logs...)), Annotations: r.annotations.encode(),
 	}
 	if !r.end.IsZero() {
 		duration := r.duration.Milliseconds()
@@ -138,7 +138,7 @@ func (r *record) row() state.EndActivationsParams {
 func newRecord(row state.Activation) *record {
 	r := &record{
 		namespace: row.Namespace, id: row.ID, name: row.Name, path: row.Path, version: row.Version, subject: row.Subject, cause: row.Cause,
-		start: row.StartedAt, status: status(row.Status), result: row.Result, annotations: stored(row.Annotations),
+		start: row.StartedAt, status: status(row.Status), result: row.Result, annotations: decodeKeyValues(row.Annotations),
 	}
 	_ = json.Unmarshal(row.Logs, &r.logs) // empty if the query omits it
 	if row.EndedAt != nil && row.DurationMs != nil {

@@ -29,7 +29,7 @@ func (t target) native() bool { return t.kind == nativeKind }
 
 // allows refuses input that overrides a final parameter.
 func (t target) allows(keys map[string]bool) error {
-	if t.annotations.is(finalAnnotation) && t.parameters.fixed(keys) {
+	if t.annotations.is(finalAnnotation) && t.parameters.overriddenBy(keys) {
 		return errOverrides
 	}
 	return nil

@@ -21,7 +21,7 @@ func (a *API) routes() http.Handler {
 		short.URL.Path, short.URL.RawPath = oneSlash(req.URL.Path), oneSlash(req.URL.RawPath)
 		r.ServeHTTP(w, short)
 	})
-	r.PathPrefix("/api/v1/web/{namespace}/{package}/{name}").HandlerFunc(traced(a.web))
+	r.PathPrefix("/api/v1/web/{namespace}/{package}/{name}").HandlerFunc(withRouteName(a.web))
 	const ns = "/api/v1/namespaces/{namespace}"
 	for path, serve := range map[string]methods{
 		"/":                          {"GET": a.open(a.describe)},
@@ -53,7 +53,7 @@ func (a *API) routes() http.Handler {
 		ns + "/activations/{id}/result":  {"GET": a.entity(readOwn, a.activation(func(r *record) any { return r.response() }))},
 		ns + "/activations/{id}/logs":    {"GET": a.entity(readOwn, a.activation(func(r *record) any { return map[string]any{"logs": r.document().Logs} }))},
 	} {
-		r.HandleFunc(path, traced(a.serve(serve)))
+		r.HandleFunc(path, withRouteName(a.serve(serve)))
 	}
 	return r
 }

@@ -92,8 +92,8 @@ func (a *API) share(ctx context.Context) error {
 	return nil
 }
 
-// traced names the request's span, if it has one, after its route.
-func traced(next http.HandlerFunc) http.HandlerFunc {
+// withRouteName names the request's span, if it has one, after its route.
+func withRouteName(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if span := trace.SpanFromContext(r.Context()); span.IsRecording() {
 			if route, err := mux.CurrentRoute(r).GetPathTemplate(); err == nil {
@@ -105,8 +105,8 @@ func traced(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// detached is the runtime's own context with ctx's span, for work that outlives a request.
-func (a *API) detached(ctx context.Context) context.Context {
+// detach returns the runtime's own context with ctx's span, for work that outlives a request.
+func (a *API) detach(ctx context.Context) context.Context {
 	return trace.ContextWithSpanContext(a.life, trace.SpanContextFromContext(ctx))
 }
 

@@ -23,7 +23,7 @@ func (c *client) on(s *server) *client {
 	return &other
 }
 
-// A namespace is held to its plan: 429 beyond it, and never for another's sake.
+// A namespace gets 429 beyond its plan's limits, and never because of another namespace.
 func TestLimits(t *testing.T) {
 	r := newRunner()
 	s := newServer(t, r)
@@ -68,8 +68,7 @@ func TestLimits(t *testing.T) {
 	other.must(204, "POST", "triggers/t", "")
 }
 
-// awaitMinute makes sure that a good part of the minute is left, whose end starts
-// the counts anew.
+// awaitMinute waits until much of a minute is left, because its end resets the counts.
 func awaitMinute(t *testing.T) {
 	t.Helper()
 	if left := 60 - time.Now().Second(); left < 15 {
@@ -78,8 +77,8 @@ func awaitMinute(t *testing.T) {
 	}
 }
 
-// Limits hold for all runtimes of a database together, once they have told each
-// other; an entity or activation of one is there in the other at once.
+// Limits apply to all runtimes of a database together, after they have exchanged their
+// usage. Entities and activations of one are visible to the others immediately.
 func TestRuntimesTogether(t *testing.T) {
 	store, sealer := database(t)
 	r := newRunner()
@@ -119,7 +118,7 @@ func TestRuntimesTogether(t *testing.T) {
 	}
 }
 
-// What a dead runtime ran is ended by the others, as an internal error.
+// The other runtimes end the activations of a dead one as internal errors.
 func TestDeadRuntime(t *testing.T) {
 	s := newServer(t, newRunner())
 	c := s.tenant("ns", plan())
@@ -152,8 +151,8 @@ func TestDeadRuntime(t *testing.T) {
 	c.must(404, "GET", "activations/"+running, "")
 }
 
-// A runtime that is told to end lets activations end, takes no new ones, and ends
-// those that do not as internal errors.
+// A runtime that shuts down waits for activations, admits no new ones, and ends the
+// remaining ones as internal errors.
 func TestClose(t *testing.T) {
 	store, sealer := database(t)
 	r := newRunner()
@@ -177,8 +176,8 @@ func TestClose(t *testing.T) {
 	same(t, "response", list[0]["response"], `{"status":"whisk internal error","success":false,"size":52,"result":{"error":"The runtime ended before the action did."}}`)
 }
 
-// While the database is away nothing is admitted; what ran until then is recorded
-// when it is back, and nothing twice.
+// While the database is unavailable, no activation is admitted. Running ones are recorded
+// once when it is available again.
 func TestDatabaseAway(t *testing.T) {
 	pg, err := embedded.StartPostgres(t.Context(), embedded.Options{Dir: t.TempDir(), NoSync: true})
 	if err != nil {
@@ -224,7 +223,7 @@ func TestDatabaseAway(t *testing.T) {
 	})
 }
 
-// Many at once: each has its own result and one record.
+// Many concurrent activations: each has its own result and one record.
 func TestManyAtOnce(t *testing.T) {
 	s := newServer(t, newRunner())
 	c := s.tenant("ns", plan())

@@ -13,8 +13,8 @@ func (c *client) sequence(name string, components ...string) reply {
 	return c.do("PUT", "actions/"+name+"?overwrite=true", `{"exec":{"kind":"sequence","components":["`+strings.Join(components, `","`)+`"]}}`)
 }
 
-// A sequence runs its components one on the result of the other, and stops at the
-// first that fails; sequences in it are part of it.
+// A sequence runs each component on the result of the previous one, including nested
+// sequences, and stops at the first failure.
 func TestSequence(t *testing.T) {
 	c := newServer(t, newRunner()).tenant("ns", plan())
 	c.must(200, "PUT", "packages/p", `{"parameters":[{"key":"inherited","value":true}]}`)
@@ -68,8 +68,8 @@ func TestSequence(t *testing.T) {
 		{"key":"topmost","value":false},{"key":"limits","value":{"timeout":60000,"memory":256,"logs":10,"concurrency":1}}]`)
 }
 
-// Sequences that are too long or go in a circle are refused when they are made,
-// and end when that comes to be later.
+// Sequences that are too long or cyclic are refused when they are created, and end if they
+// become so later.
 func TestSequenceBounds(t *testing.T) {
 	small := plan()
 	small.SequenceLength = 3
@@ -110,8 +110,7 @@ func TestSequenceBounds(t *testing.T) {
 	}
 }
 
-// A circle that came to be behind the API's back ends, and so does a check that
-// meets it.
+// A cycle that was written to the database directly ends, and so does a check of it.
 func TestSequenceInACircle(t *testing.T) {
 	s := newServer(t, newRunner())
 	c := s.tenant("ns", plan())

@@ -22,10 +22,10 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// generous is how long a test waits for what comes soon on an idle machine.
+// generous limits a wait that is short on an idle machine.
 const generous = 5 * time.Minute
 
-// server is a runtime's API on a database of its own.
+// server is a runtime's API on its own database.
 type server struct {
 	t      testing.TB
 	store  *state.Store
@@ -116,7 +116,7 @@ func (s *server) observe(o openwhisk.Observation) {
 	s.observed = append(s.observed, o)
 }
 
-// plan is what namespaces of tests may, where a test does not say otherwise.
+// plan is the default plan of tests.
 func plan() state.Limits {
 	return state.Limits{
 		Plan: "wasm-test", MemoryBytes: 512 << 20, TimeoutMillis: 300_000, LogBytes: 10 << 20, CodeBytes: 48 << 20, PayloadBytes: 1 << 20,
@@ -131,7 +131,7 @@ type client struct {
 	namespace, user, key, binding string
 }
 
-// tenant makes a namespace and a key to it.
+// tenant creates a namespace and a key to it.
 func (s *server) tenant(name string, limits state.Limits) *client {
 	s.t.Helper()
 	raw, err := json.Marshal(limits)
@@ -155,7 +155,7 @@ func (s *server) bind(namespace, binding, role string) *client {
 	return c
 }
 
-// reply is what the API answered.
+// reply is an answer of the API.
 type reply struct {
 	status int
 	header http.Header
@@ -185,7 +185,7 @@ func (s *server) request(method, path, body string) *http.Request {
 	return request
 }
 
-// do calls what is below the client's namespace.
+// do calls a path below the client's namespace.
 func (c *client) do(method, path, body string) reply {
 	c.t.Helper()
 	return c.call(method, "/api/v1/namespaces/_/"+path, body)
@@ -199,7 +199,7 @@ func (c *client) call(method, path, body string) reply {
 	return c.server.do(request)
 }
 
-// must calls and wants a status.
+// must fails the test unless the answer has the status.
 func (c *client) must(status int, method, path, body string) reply {
 	c.t.Helper()
 	r := c.do(method, path, body)
@@ -246,7 +246,7 @@ func (r reply) list(t testing.TB) []map[string]any {
 	return v
 }
 
-// same compares an answer with JSON, leaving keys out that differ each time.
+// same compares an answer with JSON, except for keys that vary.
 func same(t testing.TB, what string, got any, want string, except ...string) {
 	t.Helper()
 	var w any

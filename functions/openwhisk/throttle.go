@@ -117,13 +117,14 @@ func (t *throttle) report(now time.Time) state.ShareUsageParams {
 func (t *throttle) learn(minute int64, asked []string, others []state.OthersUsageRow) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	rows := make(map[string]state.OthersUsageRow, len(others))
-	for _, row := range others {
-		rows[row.Namespace] = row
-	}
 	for _, namespace := range asked {
 		if u := t.namespaces[namespace]; u != nil {
-			u.others, u.othersMinute = rows[namespace], minute
+			u.others, u.othersMinute = state.OthersUsageRow{}, minute
+		}
+	}
+	for _, row := range others {
+		if u := t.namespaces[row.Namespace]; u != nil {
+			u.others = row
 		}
 	}
 }

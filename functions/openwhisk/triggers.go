@@ -156,7 +156,7 @@ func (a *API) endFeed(ctx context.Context, trigger qualified, annotations keyVal
 	}
 	ctx, cancel := context.WithTimeout(ctx, nativeTimeout)
 	defer cancel()
-	params := object{"lifecycleEvent": encoded("DELETE"), "triggerName": encoded("/" + trigger.String())}.encode()
+	params := object{"lifecycleEvent": toJSON("DELETE"), "triggerName": toJSON("/" + trigger.String())}.encode()
 	_, err = a.feeds.Invoke(ctx, trigger.namespace, qualified{pkg: p.source().name, name: q.name}.local(), params)
 	if _, refused := errors.AsType[*feed.Refusal](err); err != nil && !refused {
 		a.Logger.WarnContext(ctx, "feed of a deleted trigger not removed", "namespace", trigger.namespace, "trigger", trigger.name, "error", err)

@@ -186,13 +186,13 @@ const (
 func (c *webCall) arguments(t target, body []byte) (object, error) {
 	args := c.describe()
 	if t.annotations.is(rawAnnotation) {
-		args[webQuery] = encoded(c.URL.RawQuery)
+		args[webQuery] = toJSON(c.URL.RawQuery)
 		args[webBody] = c.opaque(body)
 		return args, nil
 	}
 	sent := object{}
 	for name, values := range c.URL.Query() {
-		sent[name] = encoded(values[len(values)-1])
+		sent[name] = toJSON(values[len(values)-1])
 	}
 	opaque, err := c.structured(body, sent)
 	if err != nil {
@@ -214,13 +214,13 @@ func (c *webCall) arguments(t target, body []byte) (object, error) {
 }
 
 func (c *webCall) describe() object {
-	headers := object{"host": encoded(c.Host)}
+	headers := object{"host": toJSON(c.Host)}
 	for name, values := range c.Header {
-		headers[strings.ToLower(name)] = encoded(strings.Join(values, ", "))
+		headers[strings.ToLower(name)] = toJSON(strings.Join(values, ", "))
 	}
-	args := object{webMethod: encoded(strings.ToLower(c.Method)), webHeaders: headers.encode(), webPath: encoded(c.rest)}
+	args := object{webMethod: toJSON(strings.ToLower(c.Method)), webHeaders: headers.encode(), webPath: toJSON(c.rest)}
 	if c.user != "" {
-		args[webUser] = encoded(c.user)
+		args[webUser] = toJSON(c.user)
 	}
 	return args
 }
@@ -237,7 +237,7 @@ func (c *webCall) structured(body []byte, sent object) (opaque json.RawMessage, 
 			return nil, malformed("the body is not a form")
 		}
 		for name, values := range form {
-			sent[name] = encoded(values[len(values)-1])
+			sent[name] = toJSON(values[len(values)-1])
 		}
 		return nil, nil
 	case isJSON(media):
@@ -258,12 +258,12 @@ func (c *webCall) structured(body []byte, sent object) (opaque json.RawMessage, 
 func (c *webCall) opaque(body []byte) json.RawMessage {
 	media := mediaType(c.Header.Get("Content-Type"))
 	if len(body) == 0 {
-		return encoded("")
+		return toJSON("")
 	}
 	if media == "application/json" || !isText(media) {
-		return encoded(base64.StdEncoding.EncodeToString(body))
+		return toJSON(base64.StdEncoding.EncodeToString(body))
 	}
-	return encoded(strings.ToValidUTF8(string(body), "\uFFFD"))
+	return toJSON(strings.ToValidUTF8(string(body), "\uFFFD"))
 }
 
 func mediaType(contentType string) string {

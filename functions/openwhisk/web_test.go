@@ -10,7 +10,7 @@ import (
 
 const exported = `"annotations":[{"key":"web-export","value":true}`
 
-// web calls a web action as anybody may.
+// web calls a web action anonymously.
 func (c *client) web(method, path, body string, header ...string) reply {
 	c.t.Helper()
 	request := c.request(method, "/api/v1/web/"+c.namespace+"/"+path, body)
@@ -20,7 +20,7 @@ func (c *client) web(method, path, body string, header ...string) reply {
 	return c.server.do(request)
 }
 
-// What a web action returns is rendered as the extension asks for.
+// A web action's result is rendered as the extension requests.
 func TestWebOutput(t *testing.T) {
 	c := newServer(t, newRunner()).tenant("ns", plan())
 	pixel := base64.StdEncoding.EncodeToString([]byte{0x89, 'P', 'N', 'G', 0xff})
@@ -70,7 +70,7 @@ func TestWebOutput(t *testing.T) {
 	}
 }
 
-// What cannot be rendered is a 400 that says why.
+// A result that cannot be rendered is a 400 with the reason.
 func TestWebOutputRefused(t *testing.T) {
 	c := newServer(t, newRunner()).tenant("ns", plan())
 	http := "Response is not valid 'message/http'."
@@ -108,7 +108,7 @@ func TestWebOutputRefused(t *testing.T) {
 	}
 }
 
-// What a web action is told of its request.
+// A web action's input describes the request.
 func TestWebInput(t *testing.T) {
 	c := newServer(t, newRunner()).tenant("ns", plan())
 	c.must(200, "PUT", "packages/p", `{"parameters":[{"key":"a","value":1},{"key":"b","value":1},{"key":"c","value":1}]}`)
@@ -147,7 +147,7 @@ func TestWebInput(t *testing.T) {
 	}
 }
 
-// Requests that a web action does not take.
+// A web action refuses invalid requests.
 func TestWebRefused(t *testing.T) {
 	small := plan()
 	small.PayloadBytes = 300
@@ -191,8 +191,8 @@ func TestWebRefused(t *testing.T) {
 	}
 }
 
-// Annotation require-whisk-auth asks for a key, or for a secret of its own. A key
-// of the platform never gets to the action.
+// The annotation require-whisk-auth demands a key or a secret. The action never gets a key
+// of the platform.
 func TestWebAuthentication(t *testing.T) {
 	r := newRunner()
 	c := newServer(t, r).tenant("ns", plan())
@@ -238,7 +238,7 @@ func TestWebAuthentication(t *testing.T) {
 	}
 }
 
-// Browsers of other sites are let in, unless the action answers OPTIONS itself.
+// Cross-origin requests are allowed, unless the action answers OPTIONS itself.
 func TestCORS(t *testing.T) {
 	c := newServer(t, newRunner()).tenant("ns", plan())
 	c.action("w", "echo", exported+"]")
@@ -260,8 +260,8 @@ func TestCORS(t *testing.T) {
 	}
 }
 
-// A CGI program is given the request as RFC 3875 has it, and its response is the
-// client's, byte for byte.
+// A CGI program gets the request as in RFC 3875, and the client gets its response
+// unchanged.
 func TestCGI(t *testing.T) {
 	r := newRunner()
 	c := newServer(t, r).tenant("ns", plan())

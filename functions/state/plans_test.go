@@ -15,7 +15,7 @@ import (
 	"github.com/chandler-broker/chandler/functions/state"
 )
 
-// fill makes 20,000 namespaces with a key, a package, two actions, a trigger, a
+// fill creates 20,000 namespaces with a key, a package, two actions, a trigger, a
 // rule and activations each.
 const fill = `
 insert into namespaces (name, limits, mounts) select 'n' || n, '{}', '[]' from generate_series(1, 20000) n;
@@ -33,7 +33,7 @@ insert into activations (namespace, id, name, path, version, subject, started_at
 select 'n' || n, gen_random_uuid(), 'a', 'a', '0.0.1', 's', now(), gen_random_uuid() from generate_series(1, 100) n;
 insert into usage (namespace, runtime, minute, invocations, fires, running) select 'n' || n, gen_random_uuid(), 1, 1, 1, 1 from generate_series(1, 5000) n`
 
-// explaining is a database whose statements are explained before they run.
+// explaining is a database that explains each statement before it runs.
 type explaining struct {
 	*pgxpool.Pool
 	plans []string
@@ -74,7 +74,7 @@ type unexplained struct{ err error }
 
 func (u unexplained) Scan(...any) error { return u.err }
 
-// No query that a request, a fire or a heartbeat makes reads a whole table.
+// No query of a request, a fire or a heartbeat reads a whole table.
 func TestPlansOfHotQueries(t *testing.T) {
 	s := migrated(t)
 	for _, statement := range []string{fill, "analyze"} {

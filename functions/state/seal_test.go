@@ -19,8 +19,7 @@ func sealer(t *testing.T, keys ...string) *state.Sealer {
 	return s
 }
 
-// What is sealed opens in its place, unchanged, under a key that sealed it, and
-// nowhere else.
+// A sealed value opens only unchanged, in its place, and with the key that sealed it.
 func TestSeal(t *testing.T) {
 	older, newer := state.GenerateKey(), state.GenerateKey()
 	before, after, other := sealer(t, older), sealer(t, "", newer, "  ", older), sealer(t, newer)
@@ -100,7 +99,7 @@ func TestParseKeysFails(t *testing.T) {
 	}
 }
 
-// A sealer that is printed by mistake gives nothing away.
+// A printed sealer reveals nothing.
 func TestSealerIsSilent(t *testing.T) {
 	s := sealer(t, state.GenerateKey())
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x"} {

@@ -39,7 +39,7 @@ func migrated(t *testing.T) *state.Store {
 	return s
 }
 
-// Any number of runtimes may start at once on an empty database.
+// Several runtimes can start at the same time on an empty database.
 func TestMigrateTogether(t *testing.T) {
 	url := embeddedtest.Database(t)
 	var wg sync.WaitGroup
@@ -70,7 +70,7 @@ func TestMigrateTogether(t *testing.T) {
 	}
 }
 
-// What is wrong with the database is said without its password.
+// Errors about the database do not contain its password.
 func TestOpenFails(t *testing.T) {
 	for name, url := range map[string]string{
 		"no URL":      "postgres://u:hunter2@[/x",
@@ -90,7 +90,7 @@ func TestOpenFails(t *testing.T) {
 
 func hash(b byte) []byte { return bytes.Repeat([]byte{b}, 32) }
 
-// A key is accepted from its creation to its deletion, and no longer than its namespace.
+// A key is accepted from its creation until it or its namespace is deleted.
 func TestKeysAreAccepted(t *testing.T) {
 	s := migrated(t)
 	ctx := t.Context()
@@ -151,8 +151,8 @@ func TestKeysAreAccepted(t *testing.T) {
 	}
 }
 
-// Notices arrive in their order, after one that says that some may be missing, and
-// again so after the connection was lost.
+// Notices arrive in order. The first one, and the first after a lost connection, says that
+// some may be missing.
 func TestListen(t *testing.T) {
 	s := migrated(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
