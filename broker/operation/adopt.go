@@ -87,10 +87,17 @@ func (e *Engine) Adopt(ctx context.Context, a Adoption) (steps []string, err err
 }
 
 func (e *Engine) auditAdoption(ctx context.Context, tx *store.Tx, a Adoption, i store.Instance) error {
-	return e.Store.InsertAudit(ctx, tx, store.InsertAuditParams{
-		Platform: i.Platform, Originating: a.Originating, Action: store.ActionAdopt, Event: store.EventSucceeded,
-		InstanceID: i.ID, ServiceID: i.ServiceID, PlanID: i.PlanID, Outcome: store.OutcomeSucceeded, Resource: a.Resource,
-	})
+	audit := operatorAudit(i, store.ActionAdopt, store.OutcomeSucceeded, a.Originating)
+	audit.Resource = a.Resource
+	return e.Store.InsertAudit(ctx, tx, audit)
+}
+
+// operatorAudit is the audit record of an operator's command on an instance.
+func operatorAudit(i store.Instance, action store.Action, outcome store.Outcome, originating json.RawMessage) store.InsertAuditParams {
+	return store.InsertAuditParams{
+		Platform: i.Platform, Originating: originating, Action: action, Event: store.EventSucceeded,
+		InstanceID: i.ID, ServiceID: i.ServiceID, PlanID: i.PlanID, Outcome: outcome,
+	}
 }
 
 // whileNotYet repeats a call while the backend returns NotYet.

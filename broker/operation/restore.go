@@ -48,7 +48,10 @@ func (e *Engine) Restore(ctx context.Context, r Restoration) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(e.auditRestore(ctx, tx, r, r.RetainedID, retained), e.auditRestore(ctx, tx, r, r.NewID, retained))
+		audit := operatorAudit(retained, store.ActionRestore, store.OutcomeRestored, r.Originating)
+		renamed := audit
+		renamed.InstanceID = r.NewID
+		return errors.Join(e.Store.InsertAudit(ctx, tx, audit), e.Store.InsertAudit(ctx, tx, renamed))
 	})
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "23505" {
 		return notRestorable("instance %q was created at this moment; try again", r.NewID)
@@ -143,14 +146,6 @@ func (e *Engine) replaceable(ctx context.Context, tx *store.Tx, target, retained
 		return notRestorable("instance %q has %d binding(s), and what they wrote would be lost; have them deleted first", target.ID, len(bindings))
 	}
 	return e.checkIdle(ctx, tx, target.ID)
-}
-
-// auditRestore records the restoration under the retained or the new ID.
-func (e *Engine) auditRestore(ctx context.Context, tx *store.Tx, r Restoration, id string, retained store.Instance) error {
-	return e.Store.InsertAudit(ctx, tx, store.InsertAuditParams{
-		Platform: retained.Platform, Originating: r.Originating, Action: store.ActionRestore, Event: store.EventSucceeded,
-		InstanceID: id, ServiceID: retained.ServiceID, PlanID: retained.PlanID, Outcome: store.OutcomeRestored,
-	})
 }
 
 // Purge begins to delete a retained instance before its time.

@@ -1,5 +1,5 @@
-// Package placement chooses the server of a backend that an instance is made on:
-// of those that answer and take new instances, the one with most room.
+// Package placement chooses the server of a new instance: of those that answer and accept
+// new instances, the one with the most free capacity.
 package placement
 
 import (
@@ -16,14 +16,13 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Options is what a Placement is made of.
+// Options are the parts of a Placement.
 type Options struct {
 	Catalog *catalog.Catalog
 	Store   *store.Store
 	Drivers map[string]*services.Driver // by the servers' keys
 	Logger  *slog.Logger
-	// CheckEvery is how often servers are asked whether they answer and how much of
-	// them is left.
+	// CheckEvery is how often servers are asked for their readiness and capacity.
 	CheckEvery time.Duration
 }
 
@@ -32,22 +31,22 @@ type Placement struct {
 	Options
 	mu      sync.Mutex
 	health  map[string]health // by the servers' keys; of pools only
-	drained map[string]bool   // by the servers' keys; the catalog's word where there is none
+	drained map[string]bool   // by the servers' keys; overrides the catalog
 }
 
-// New makes a Placement. Until Watch has asked them, servers count as well.
+// New makes a Placement, which assumes that servers answer until Watch has asked them.
 func New(o Options) *Placement {
 	return &Placement{Options: o, health: map[string]health{}, drained: map[string]bool{}}
 }
 
-// SetDrained keeps new instances off a server, or admits them again.
+// SetDrained drains a server of new instances, or ends that.
 func (p *Placement) SetDrained(server string, drained bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.drained[server] = drained
 }
 
-// servers are those of the backend, drained as they are now.
+// servers returns those of the backend, with their present Drain.
 func (p *Placement) servers(backend string) []catalog.Server {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -60,18 +59,18 @@ func (p *Placement) servers(backend string) []catalog.Server {
 	return servers
 }
 
-// FullError says that no server has room for what was asked.
+// FullError says that no server has the capacity for an instance.
 type FullError struct {
-	// Unreachable says that a server that does not answer at the moment has.
+	// Unreachable says that a server has, which does not answer at the moment.
 	Unreachable bool
 	reason      string
 }
 
 func (e *FullError) Error() string { return e.reason }
 
-// Choose returns the name of the server for a new instance of the plan, whose row
-// is in tx already. Others that choose of the same backend wait until tx ends. The
-// error may be a *FullError.
+// Choose returns the name of the server for a new instance of the plan, whose row exists in
+// tx. Others that choose one of the same backend wait until tx ends. The error may be a
+// *FullError.
 func (p *Placement) Choose(ctx context.Context, tx *store.Tx, plan *catalog.Plan, instanceID string) (string, error) {
 	servers := p.servers(plan.Backend)
 	if len(servers) == 1 && !servers[0].Drain && !servers[0].Capacity.Limited() {
@@ -89,8 +88,7 @@ func (p *Placement) Choose(ctx context.Context, tx *store.Tx, plan *catalog.Plan
 	return best, nil
 }
 
-// Fits returns a *FullError where the server that the instance is on has no room
-// for it on another plan.
+// Fits returns a *FullError if the instance's server has no capacity for it on another plan.
 func (p *Placement) Fits(ctx context.Context, tx *store.Tx, have store.Instance, prev, next *catalog.Plan) error {
 	if prev == next {
 		return nil
@@ -109,7 +107,7 @@ func (p *Placement) Fits(ctx context.Context, tx *store.Tx, have store.Instance,
 		return err
 	}
 	if footprint.Storage <= before.Storage && footprint.Memory <= before.Memory {
-		return nil // a server that has been made smaller gets relief, not a refusal
+		return nil // the instance shrinks
 	}
 	for _, l := range loads {
 		if l.Server.Name == have.Server && !l.fits(footprint) {
@@ -121,8 +119,8 @@ func (p *Placement) Fits(ctx context.Context, tx *store.Tx, have store.Instance,
 	return nil
 }
 
-// loads holds others off and returns how the plan's servers are loaded without
-// the instance, and what an instance of the plan takes.
+// loads locks the plan's servers against others' choices. It returns their loads without the
+// instance, and the footprint of the plan.
 func (p *Placement) loads(ctx context.Context, tx *store.Tx, plan *catalog.Plan, except string) (services.Space, []Load, error) {
 	servers := p.Catalog.ServersOf(plan.Backend)
 	footprint, err := p.Drivers[servers[0].Key()].Footprint.OrZero(ctx, plan.Config)
@@ -139,24 +137,23 @@ func (p *Placement) loads(ctx context.Context, tx *store.Tx, plan *catalog.Plan,
 // Load is a server with what is on it.
 type Load struct {
 	Server catalog.Server
-	// Instances is how many are there, and Promised the most that their plans let
-	// them take.
+	// Instances is how many it has, and Promised the most that their plans allow them.
 	Instances int
 	Promised  services.Space
 	health
 }
 
-// health is what a server last said of itself.
+// health is a server's last answer.
 type health struct {
-	// Unreachable is why it does not answer; empty where it does.
+	// Unreachable is why it does not answer; empty if it does.
 	Unreachable string
-	// Capacity is as far as it can tell; measureError is why it could not.
+	// Capacity is zero if the backend cannot tell, or could not because of measureError.
 	services.Capacity
 	measureError string
 }
 
-// Loads returns the servers of a backend in the catalog's order, as they are
-// without one of the instances.
+// Loads returns the loads of a backend's servers without one of the instances, in the
+// catalog's order.
 func (p *Placement) Loads(ctx context.Context, db store.DBTX, backend, except string) ([]Load, error) {
 	plans := map[string]services.Space{}
 	var ids []string
@@ -179,7 +176,7 @@ func (p *Placement) Loads(ctx context.Context, db store.DBTX, backend, except st
 			if row.Server == s.Name {
 				n := services.Size(row.Instances)
 				l.Instances += int(row.Instances)
-				// One that moves to another plan may still go back.
+				// A change of the plan may still be undone.
 				l.Promised.Storage += n * max(plans[row.PlanID].Storage, plans[row.TargetID].Storage)
 				l.Promised.Memory += n * max(plans[row.PlanID].Memory, plans[row.TargetID].Memory)
 			}
@@ -189,7 +186,7 @@ func (p *Placement) Loads(ctx context.Context, db store.DBTX, backend, except st
 	return loads, nil
 }
 
-// choose returns the name of the server with most room.
+// choose returns the name of the server with the most free capacity.
 func choose(loads []Load, footprint services.Space) (string, *FullError) {
 	allUnreachable := !slices.ContainsFunc(loads, func(l Load) bool { return l.Unreachable == "" })
 	var best *Load
@@ -213,11 +210,11 @@ func choose(loads []Load, footprint services.Space) (string, *FullError) {
 	return "", &FullError{reason: "no server has room for another instance of this plan; ask the operator of this broker for more"}
 }
 
-// fits says whether the server has room for what an instance takes.
+// fits reports whether the server has the capacity for the footprint.
 func (l Load) fits(footprint services.Space) bool { return l.remaining(footprint) >= 0 }
 
-// remaining is how much of the scarcest thing that is limited would be left with
-// another instance, as a fraction; negative where there is too little.
+// remaining is the fraction of the scarcest limited resource that another instance would
+// leave; negative if there is too little.
 func (l Load) remaining(footprint services.Space) float64 {
 	c := l.Server.Capacity
 	return min(
@@ -236,10 +233,9 @@ func fraction(used, limit int64) float64 {
 	return float64(limit-used) / float64(limit)
 }
 
-// preferable says whether a is to be preferred. What is promised and not used yet
-// counts here too, although a server may promise more than it has; between equals
-// the number of instances decides, so that servers of which nothing is known fill
-// evenly.
+// preferable reports whether a is preferable to b. Here, promised space that is not used yet
+// counts too, although a server may promise more than it has. Between equals the number of
+// instances decides, so that servers of unknown capacity fill evenly.
 func preferable(a, b Load, footprint services.Space) bool {
 	remaining := func(l Load) float64 {
 		return min(l.remaining(footprint), fraction(int64(l.Promised.Storage), int64(l.Total.Storage)), fraction(int64(l.Promised.Memory), int64(l.Total.Memory)))
@@ -250,7 +246,7 @@ func preferable(a, b Load, footprint services.Space) bool {
 	return a.Instances < b.Instances
 }
 
-// describe is how servers are, for the operator.
+// describe describes servers for the operator.
 func describe(loads []Load) string {
 	var all []string
 	for _, l := range loads {

@@ -10,7 +10,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// checkTime is how long a server may take to say how it is.
+// checkTime is how long a server may take to answer.
 const checkTime = 3 * time.Second
 
 // Watch checks all servers, once before it returns and then until ctx ends.
@@ -58,7 +58,7 @@ func (p *Placement) check(ctx context.Context, key string) {
 	select {
 	case h := <-answer:
 		if errors.Is(ctx.Err(), context.Canceled) {
-			return // the broker ends
+			return // the broker stops
 		}
 		p.setHealth(ctx, key, h)
 	case <-ctx.Done():
@@ -80,7 +80,7 @@ func (p *Placement) setHealth(ctx context.Context, key string, h health) {
 		p.Logger.InfoContext(ctx, "server answers again", "server", key)
 	}
 	if h.measureError != "" && before.measureError == "" {
-		p.Logger.WarnContext(ctx, "server does not tell how much room it has", "server", key, "error", h.measureError)
+		p.Logger.WarnContext(ctx, "server does not report its capacity", "server", key, "error", h.measureError)
 	}
 }
 
