@@ -72,8 +72,12 @@ func (i *issuers) verifier(rules catalog.Tokens) (*oidc.IDTokenVerifier, error) 
 	if known != nil {
 		return known, nil
 	}
-	// The check of the times is ours, because the library's leeway is fixed.
-	config := &oidc.Config{ClientID: rules.Audience, SupportedSigningAlgs: algorithms(), SkipExpiryCheck: true}
+	var names []string
+	for _, a := range algorithms() {
+		names = append(names, string(a))
+	}
+	// timely checks the times, because the library's leeway is fixed.
+	config := &oidc.Config{ClientID: rules.Audience, SupportedSigningAlgs: names, SkipExpiryCheck: true}
 	// A verifier lives longer than the request that makes it.
 	ctx := oidc.ClientContext(context.Background(), i.client)
 	jwks := rules.JWKSURL

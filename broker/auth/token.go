@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +10,8 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 
 	"github.com/chandler-broker/chandler/broker/catalog"
 )
@@ -24,33 +25,12 @@ type tokenPrincipal struct {
 // longestToken is far above the length of issuers' tokens.
 const longestToken = 16 << 10
 
-// claims are the checked claims of a JWT (RFC 7519, RFC 9068). Scopes are a text in
+// claims are those that the library does not check (RFC 7519, RFC 9068). Scopes are a text in
 // scope, or a list in scope or scp.
 type claims struct {
-	Issuer    string  `json:"iss"`
-	Subject   string  `json:"sub"`
-	Expiry    numeric `json:"exp"`
-	NotBefore numeric `json:"nbf"`
-	IssuedAt  numeric `json:"iat"`
+	NotBefore float64 `json:"nbf"`
 	Scope     words   `json:"scope"`
 	Scp       words   `json:"scp"`
-}
-
-// numeric is a NumericDate; nil if the claim is absent.
-type numeric struct{ *time.Time }
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (n *numeric) UnmarshalJSON(text []byte) error {
-	var seconds float64
-	if err := json.Unmarshal(text, &seconds); err != nil {
-		return err
-	}
-	if seconds < 0 || seconds > 1e11 {
-		return errors.New("the time is out of range")
-	}
-	t := time.Unix(int64(seconds), 0)
-	n.Time = &t
-	return nil
 }
 
 // words is a list of words, or a text with spaces between them.
@@ -87,24 +67,19 @@ func (a *Authenticator) byToken(ctx context.Context, p *principals, token string
 	return "", &failure{badToken, err}
 }
 
-// issuerOf reads the issuer of a token that is not verified yet.
+// issuerOf reads the issuer of a token that is not verified yet. Errors do not quote the
+// token.
 func issuerOf(token string) (string, error) {
 	if len(token) > longestToken {
 		return "", errors.New("the token is too long")
 	}
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return "", errors.New("not a signed JWT")
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	parsed, err := jwt.ParseSigned(token, algorithms())
 	if err != nil {
-		return "", errors.New("not a signed JWT")
+		return "", errors.New("not a JWT, or not signed with a public key")
 	}
-	var c struct {
-		Issuer string `json:"iss"`
-	}
-	if json.Unmarshal(payload, &c) != nil || c.Issuer == "" {
-		return "", errors.New("the token has no issuer (iss)")
+	var c jwt.Claims
+	if parsed.UnsafeClaimsWithoutVerification(&c) != nil || c.Issuer == "" {
+		return "", errors.New("the token has no issuer (iss), or invalid claims")
 	}
 	return c.Issuer, nil
 }
@@ -119,7 +94,7 @@ func (a *Authenticator) verify(ctx context.Context, rules catalog.Tokens, token 
 	if err := verified.Claims(&c); err != nil {
 		return fmt.Errorf("claims: %w", err)
 	}
-	if err := c.timely(time.Now(), rules.ClockSkew); err != nil {
+	if err := timely(verified, c.NotBefore, rules.ClockSkew); err != nil {
 		return err
 	}
 	scopes := append(slices.Clone(c.Scope), c.Scp...)
@@ -128,28 +103,31 @@ func (a *Authenticator) verify(ctx context.Context, rules catalog.Tokens, token 
 			return fmt.Errorf("the token lacks the scope %q", scope)
 		}
 	}
-	if len(rules.Subjects) > 0 && !slices.Contains(rules.Subjects, c.Subject) {
+	if len(rules.Subjects) > 0 && !slices.Contains(rules.Subjects, verified.Subject) {
 		return errors.New("the subject (sub) is not among the client's subjects")
 	}
 	return nil
 }
 
-// algorithms are those with a public key: with symmetric ones, everybody who can verify
-// a token could sign one.
-func algorithms() []string {
-	return []string{oidc.RS256, oidc.RS384, oidc.RS512, oidc.ES256, oidc.ES384, oidc.ES512, oidc.PS256, oidc.PS384, oidc.PS512, oidc.EdDSA}
+// algorithms have public keys: with symmetric ones, everybody who can verify a token could
+// sign one.
+func algorithms() []jose.SignatureAlgorithm {
+	return []jose.SignatureAlgorithm{
+		jose.RS256, jose.RS384, jose.RS512, jose.ES256, jose.ES384, jose.ES512, jose.PS256, jose.PS384, jose.PS512, jose.EdDSA,
+	}
 }
 
-func (c claims) timely(now time.Time, skew time.Duration) error {
+func timely(token *oidc.IDToken, notBefore float64, skew time.Duration) error {
+	now := time.Now()
 	switch {
-	case c.Expiry.Time == nil:
+	case token.Expiry.IsZero():
 		return errors.New("the token has no expiry (exp)")
-	case !now.Before(c.Expiry.Add(skew)):
-		return fmt.Errorf("the token expired at %s", c.Expiry.UTC().Format(time.RFC3339))
-	case c.NotBefore.Time != nil && now.Add(skew).Before(*c.NotBefore.Time):
-		return fmt.Errorf("the token is not valid before %s; compare the clocks", c.NotBefore.UTC().Format(time.RFC3339))
-	case c.IssuedAt.Time != nil && now.Add(skew).Before(*c.IssuedAt.Time):
-		return fmt.Errorf("the token was issued at %s, which is in the future; compare the clocks", c.IssuedAt.UTC().Format(time.RFC3339))
+	case !now.Before(token.Expiry.Add(skew)):
+		return fmt.Errorf("the token expired at %s", token.Expiry.UTC().Format(time.RFC3339))
+	case float64(now.Add(skew).Unix()) < notBefore:
+		return fmt.Errorf("the token is not valid before %.0f, in seconds since 1970; compare the clocks", notBefore)
+	case now.Add(skew).Before(token.IssuedAt):
+		return fmt.Errorf("the token was issued at %s, which is in the future; compare the clocks", token.IssuedAt.UTC().Format(time.RFC3339))
 	}
 	return nil
 }
