@@ -29,8 +29,7 @@ const (
 // issuers caches the verifiers of tokens. It is safe for concurrent use.
 type issuers struct {
 	client *http.Client
-	mu     sync.Mutex
-	known  map[source]*oidc.IDTokenVerifier
+	known  sync.Map // of verifiers, by source
 }
 
 // source is an issuer and where its keys are: at its JWKS URL or, if that is empty, where
@@ -38,10 +37,7 @@ type issuers struct {
 type source struct{ issuer, jwksURL, audience string }
 
 func newIssuers() *issuers {
-	return &issuers{
-		client: &http.Client{Timeout: askIssuer, Transport: &cache{next: http.DefaultTransport, answers: map[string]*answer{}}},
-		known:  map[source]*oidc.IDTokenVerifier{},
-	}
+	return &issuers{client: &http.Client{Timeout: askIssuer, Transport: &cache{next: http.DefaultTransport}}}
 }
 
 // awayError says that an issuer did not answer.
@@ -66,11 +62,8 @@ func (i *issuers) verify(ctx context.Context, rules catalog.Tokens, token string
 // verifier finds the issuer's keys and returns a verifier, which fetches them when needed.
 func (i *issuers) verifier(rules catalog.Tokens) (*oidc.IDTokenVerifier, error) {
 	at := source{rules.Issuer, rules.JWKSURL, rules.Audience}
-	i.mu.Lock()
-	known := i.known[at]
-	i.mu.Unlock()
-	if known != nil {
-		return known, nil
+	if known, ok := i.known.Load(at); ok {
+		return known.(*oidc.IDTokenVerifier), nil
 	}
 	var names []string
 	for _, a := range algorithms() {
@@ -95,17 +88,14 @@ func (i *issuers) verifier(rules catalog.Tokens) (*oidc.IDTokenVerifier, error) 
 		jwks = metadata.JWKSURI
 	}
 	made := oidc.NewVerifier(rules.Issuer, oidc.NewRemoteKeySet(ctx, jwks), config)
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.known[at] = made
+	i.known.Store(at, made)
 	return made, nil
 }
 
 // cache reuses the answer of an address for retryIssuer.
 type cache struct {
 	next    http.RoundTripper
-	mu      sync.Mutex
-	answers map[string]*answer // by URL; the operator configures few
+	answers sync.Map // by URL; the operator configures few
 }
 
 type answer struct {
@@ -121,13 +111,8 @@ var errTooLong = errors.New("the answer is too long")
 
 // RoundTrip implements http.RoundTripper.
 func (c *cache) RoundTrip(r *http.Request) (*http.Response, error) {
-	c.mu.Lock()
-	a := c.answers[r.URL.String()]
-	if a == nil {
-		a = &answer{}
-		c.answers[r.URL.String()] = a
-	}
-	c.mu.Unlock()
+	stored, _ := c.answers.LoadOrStore(r.URL.String(), &answer{})
+	a := stored.(*answer)
 	a.mu.Lock() // concurrent requests wait for the same answer
 	defer a.mu.Unlock()
 	if time.Since(a.at) >= retryIssuer {

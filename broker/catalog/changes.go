@@ -65,7 +65,7 @@ type InUse struct {
 	Backend, BackendType string
 	Server               string
 	// Instances is their number, failed ones included.
-	Instances int
+	Instances int64
 }
 
 // CheckState compares the catalog with the state: a plan that has instances can

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,50 +23,36 @@ func (c *checker) config(owner, n *node, target reflect.Type, decode func(json.R
 		c.wrong(n, "must be a mapping, not %s", n.kind)
 		return
 	}
-	var b bytes.Buffer
-	c.encode(&b, n, target)
+	encoded := c.encode(n, target)
 	if n.anyUnknown() {
 		return // the missing variables are reported already
 	}
-	if err := decode(b.Bytes()); err != nil {
+	if err := decode(encoded); err != nil {
 		for _, e := range flatten(err) {
 			c.configFault(n, e.Error())
 		}
 	}
 }
 
-// encode writes a node as JSON. A variable that stands alone becomes a number, true or
+// encode returns a node as JSON. A variable that stands alone becomes a number, true or
 // false if t asks for that.
-func (c *checker) encode(b *bytes.Buffer, n *node, t reflect.Type) {
+func (c *checker) encode(n *node, t reflect.Type) []byte {
+	var parts [][]byte
 	switch n.kind {
 	case isMapping:
-		b.WriteByte('{')
-		comma := false
 		for i, key := range n.keys {
-			if n.items[i].kind == isNothing {
-				continue // a key without a value is absent; clients refuse nulls in metadata
+			if item := n.items[i]; item.kind != isNothing { // a null is absent; clients refuse nulls in metadata
+				parts = append(parts, slices.Concat(jsonText(key), []byte(":"), c.encode(item, below(t, key))))
 			}
-			if comma {
-				b.WriteByte(',')
-			}
-			comma = true
-			b.Write(jsonText(key))
-			b.WriteByte(':')
-			c.encode(b, n.items[i], below(t, key))
 		}
-		b.WriteByte('}')
+		return slices.Concat([]byte("{"), bytes.Join(parts, []byte(",")), []byte("}"))
 	case isList:
-		b.WriteByte('[')
-		for i, item := range n.items {
-			if i > 0 {
-				b.WriteByte(',')
-			}
-			c.encode(b, item, below(t, ""))
+		for _, item := range n.items {
+			parts = append(parts, c.encode(item, below(t, "")))
 		}
-		b.WriteByte(']')
-	default:
-		b.Write(c.scalarJSON(n, t))
+		return slices.Concat([]byte("["), bytes.Join(parts, []byte(",")), []byte("]"))
 	}
+	return c.scalarJSON(n, t)
 }
 
 func (c *checker) scalarJSON(n *node, t reflect.Type) []byte {

@@ -123,13 +123,8 @@ func (c *checker) flag(n *node, into *bool) {
 
 // parseFlag knows YAML 1.2's words for true and false.
 func parseFlag(text string) (value, ok bool) {
-	switch text {
-	case "true", "True", "TRUE":
-		return true, true
-	case "false", "False", "FALSE":
-		return false, true
-	}
-	return false, false
+	value, ok = map[string]bool{"true": true, "True": true, "TRUE": true, "false": false, "False": false, "FALSE": false}[text]
+	return value, ok
 }
 
 func (c *checker) whole(n *node, into *int, bounds string) {

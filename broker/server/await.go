@@ -12,11 +12,10 @@ import (
 // awaitEvery is how often Await asks.
 const awaitEvery = 2 * time.Second
 
-// Await waits while the catalog reads variables that only the credential store has and
-// the store, a Vault, is sealed or away: a broker that ended instead would have to be
-// started again by hand, or would be restarted over and over. Meanwhile it answers on the
-// broker's port that it is not ready, and why. It ends early with ctx, and with a fault
-// that waiting does not repair.
+// Await waits while the catalog needs variables of a credential store that does not answer,
+// such as a sealed Vault. Without it the broker would end and have to be restarted. It
+// answers on the broker's port that it is not ready, and why. It ends early with ctx, and
+// with a fault that waiting does not repair.
 func Await(ctx context.Context, s Settings, log *slog.Logger) error {
 	err := storeAway(s)
 	if err == nil {
@@ -33,13 +32,11 @@ func Await(ctx context.Context, s Settings, log *slog.Logger) error {
 	}
 	defer func() { _ = server.Close() }()
 	serve(server, listener)
-	tick := time.NewTicker(awaitEvery)
-	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-time.After(awaitEvery):
 		}
 		before := err.Error()
 		if err = storeAway(s); err == nil {

@@ -105,9 +105,7 @@ func checkState(ctx context.Context, c *catalog.Catalog, db *store.Store) error 
 	}
 	used := make([]catalog.InUse, 0, len(rows))
 	for _, r := range rows {
-		used = append(used, catalog.InUse{
-			ServiceID: r.ServiceID, PlanID: r.PlanID, Backend: r.Backend, BackendType: r.BackendType, Server: r.Server, Instances: int(r.Instances),
-		})
+		used = append(used, catalog.InUse(r))
 	}
 	if err := c.CheckState(used); err != nil {
 		return ConfigError{InUseError{err}}

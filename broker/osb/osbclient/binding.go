@@ -61,7 +61,7 @@ type BindingMetadata struct {
 // Bind makes a binding, or returns the existing one with the same attributes.
 func (c *Client) Bind(ctx context.Context, instanceID, bindingID string, r BindRequest) (Binding, error) {
 	return call[Binding](ctx, c, Request{
-		Method: http.MethodPut, Path: bindingPath(instanceID, bindingID), Query: incomplete(r.AcceptsIncomplete), Body: r,
+		Method: http.MethodPut, Path: bindingPath(instanceID, bindingID), Query: query("accepts_incomplete", flag(r.AcceptsIncomplete)), Body: r,
 	})
 }
 

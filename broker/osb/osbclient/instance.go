@@ -32,7 +32,7 @@ type Change struct {
 // broker refused, and the Response is set then too.
 func (c *Client) Provision(ctx context.Context, instanceID string, r ProvisionRequest) (Change, error) {
 	return call[Change](ctx, c, Request{
-		Method: http.MethodPut, Path: instancePath(instanceID), Query: incomplete(r.AcceptsIncomplete), Body: r,
+		Method: http.MethodPut, Path: instancePath(instanceID), Query: query("accepts_incomplete", flag(r.AcceptsIncomplete)), Body: r,
 	})
 }
 
@@ -80,7 +80,7 @@ type PreviousValues struct {
 // Update changes an instance.
 func (c *Client) Update(ctx context.Context, instanceID string, r UpdateRequest) (Change, error) {
 	return call[Change](ctx, c, Request{
-		Method: http.MethodPatch, Path: instancePath(instanceID), Query: incomplete(r.AcceptsIncomplete), Body: r,
+		Method: http.MethodPatch, Path: instancePath(instanceID), Query: query("accepts_incomplete", flag(r.AcceptsIncomplete)), Body: r,
 	})
 }
 
@@ -91,11 +91,10 @@ type DeleteRequest struct {
 }
 
 func (r DeleteRequest) to(path string) Request {
-	q := query("service_id", r.ServiceID, "plan_id", r.PlanID)
-	if r.AcceptsIncomplete {
-		q.Set("accepts_incomplete", "true")
+	return Request{
+		Method: http.MethodDelete, Path: path,
+		Query: query("service_id", r.ServiceID, "plan_id", r.PlanID, "accepts_incomplete", flag(r.AcceptsIncomplete)),
 	}
-	return Request{Method: http.MethodDelete, Path: path, Query: q}
 }
 
 // Deprovision removes an instance. An *Error with status 410 says that it does not exist.

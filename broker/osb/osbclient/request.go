@@ -188,11 +188,12 @@ func query(pairs ...string) url.Values {
 	return q
 }
 
-func incomplete(accepts bool) url.Values {
-	if accepts {
-		return query("accepts_incomplete", "true")
+// flag is the value of a query's flag.
+func flag(set bool) string {
+	if set {
+		return "true"
 	}
-	return nil
+	return ""
 }
 
 // header returns the value of X-Broker-API-Originating-Identity.
