@@ -31,9 +31,7 @@ type Options struct {
 
 // Authenticator knows a set of clients. It is safe for concurrent use.
 type Authenticator struct {
-	logger     *slog.Logger
-	refused    func(string)
-	proxies    []netip.Prefix
+	options    Options
 	limits     *limits
 	issuers    *issuers
 	principals atomic.Pointer[principals]
@@ -50,10 +48,10 @@ type principals struct {
 
 // New makes an Authenticator. It reads the clients' files and makes no outside call.
 func New(o Options) (*Authenticator, error) {
-	a := &Authenticator{logger: o.Logger, refused: o.Refused, proxies: o.TrustedProxies, limits: newLimits(), issuers: newIssuers()}
-	if a.refused == nil {
-		a.refused = func(string) {}
+	if o.Refused == nil {
+		o.Refused = func(string) {}
 	}
+	a := &Authenticator{options: o, limits: newLimits(), issuers: newIssuers()}
 	return a, a.Replace(o.Clients)
 }
 
@@ -169,18 +167,18 @@ func (a *Authenticator) Authenticate(r *http.Request) (client string, err error)
 	if failed == nil {
 		return name, nil
 	}
-	a.refused(failed.reason)
+	a.options.Refused(failed.reason)
 	switch failed.reason {
 	case noCredentials:
 		return "", p.challenge("the request has no credentials")
 	case issuerAway:
-		a.logger.ErrorContext(r.Context(), "token issuer does not answer", "source", source.String(), "error", failed.err.Error())
+		a.options.Logger.ErrorContext(r.Context(), "token issuer does not answer", "source", source.String(), "error", failed.err.Error())
 		return "", &Refusal{Status: http.StatusServiceUnavailable, RetryAfter: retryIssuer, text: "the token's issuer did not return its keys; repeat the request later"}
 	case tooMany:
 		return "", &Refusal{Status: http.StatusTooManyRequests, RetryAfter: refill, text: "this address sent too many requests with wrong credentials; repeat the request later"}
 	}
 	if a.limits.fail(source) {
-		a.logger.WarnContext(r.Context(), "authentication refused", "source", source.String(), "reason", failed.reason, "error", failed.err.Error())
+		a.options.Logger.WarnContext(r.Context(), "authentication refused", "source", source.String(), "reason", failed.reason, "error", failed.err.Error())
 	}
 	return "", p.challenge("the credentials are unknown")
 }

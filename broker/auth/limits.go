@@ -105,5 +105,5 @@ func (a *Authenticator) source(r *http.Request) netip.Addr {
 }
 
 func (a *Authenticator) trusted(address netip.Addr) bool {
-	return slices.ContainsFunc(a.proxies, func(p netip.Prefix) bool { return p.Contains(address.Unmap()) })
+	return slices.ContainsFunc(a.options.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(address.Unmap()) })
 }

@@ -91,7 +91,7 @@ func TestSource(t *testing.T) {
 		{"IPv4 in IPv6", "[::ffff:192.0.2.1]:1", "", "192.0.2.1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			d := &Authenticator{proxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
+			d := &Authenticator{options: Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}
 			r := httptest.NewRequest("GET", "/", nil)
 			r.RemoteAddr = test.from
 			if test.forwarded != "" {

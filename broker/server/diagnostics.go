@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"golang.org/x/time/rate"
 )
 
 // startTracing sends the process's spans to the endpoint until stop, which gives the last
@@ -40,7 +40,7 @@ func startTracing(ctx context.Context, s Settings, log *slog.Logger) (stop func(
 	}
 	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(about))
 	otel.SetTracerProvider(provider)
-	otel.SetErrorHandler(&spanFaults{log: log})
+	otel.SetErrorHandler(spanErrors(log))
 	return func() {
 		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()
@@ -50,22 +50,12 @@ func startTracing(ctx context.Context, s Settings, log *slog.Logger) (stop func(
 	}, nil
 }
 
-// spanFaults logs at most once a minute that spans cannot be sent.
-type spanFaults struct {
-	log  *slog.Logger
-	mu   sync.Mutex
-	last time.Time
-}
-
-// Handle implements otel.ErrorHandler.
-func (f *spanFaults) Handle(err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if time.Since(f.last) < time.Minute {
-		return
+// spanErrors logs at most once a minute that spans cannot be sent.
+func spanErrors(log *slog.Logger) otel.ErrorHandlerFunc {
+	sometimes := rate.Sometimes{Interval: time.Minute}
+	return func(err error) {
+		sometimes.Do(func() { log.Warn("spans could not be sent", "error", err.Error()) })
 	}
-	f.last = time.Now()
-	f.log.Warn("spans could not be sent", "error", err.Error())
 }
 
 // tracedHandler begins a span for each request, as a child of the client's (W3C Trace

@@ -17,14 +17,10 @@ import (
 
 // metrics are those that the broker counts. A scraper computes the others.
 type metrics struct {
-	registry       *prometheus.Registry
-	requests       *prometheus.CounterVec
-	requestTimes   *prometheus.HistogramVec
-	operations     *prometheus.CounterVec
-	operationTimes *prometheus.HistogramVec
-	refusals       *prometheus.CounterVec
-	clientsCurrent prometheus.Gauge
-	administrators prometheus.Gauge
+	registry                       *prometheus.Registry
+	requests, operations, refusals *prometheus.CounterVec
+	requestTimes, operationTimes   *prometheus.HistogramVec
+	clientsCurrent, administrators prometheus.Gauge
 }
 
 func newMetrics() *metrics {

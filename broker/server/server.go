@@ -1,7 +1,6 @@
 // Package server opens a broker from its settings and its catalog, and serves it: the
-// API, readiness and metrics. What can change while it runs, such as clients, drained
-// servers and administrators' credentials, it reloads. Implementations of backends and
-// of credential stores are passed in.
+// API, readiness and metrics. It reloads clients, drained servers and administrators'
+// credentials. Implementations of backends and of credential stores are passed in.
 package server
 
 import (
@@ -26,9 +25,7 @@ import (
 
 // Settings is what differs between deployments.
 type Settings struct {
-	Listen      string
-	DatabaseURL string
-	CatalogPath string
+	Listen, DatabaseURL, CatalogPath string
 	// TLSCert and TLSKey are files; both or neither are set.
 	TLSCert, TLSKey string
 	// Username and Password are the platform's, if the catalog names no platforms.
@@ -41,18 +38,13 @@ type Settings struct {
 	// TracingEndpoint receives spans; empty: none are sent.
 	TracingEndpoint string
 	// ProfileListen is the private address of profiles; empty: none are served.
-	ProfileListen  string
-	Workers        int
-	AsyncWait      time.Duration
-	SyncWait       time.Duration
-	Retention      time.Duration
-	AuditRetention time.Duration
-	ReconcileEvery time.Duration
-	RedeleteAfter  time.Duration
+	ProfileListen string
+	Workers       int
+
+	AsyncWait, SyncWait, Retention, AuditRetention, ReconcileEvery, RedeleteAfter time.Duration
 	// AnyVersion serves requests without X-Broker-API-Version, too.
 	AnyVersion bool
-	// Without are types of backends to leave out of the catalog; chandler dev, which may
-	// lack their servers, sets it.
+	// Without are types of backends to leave out of the catalog, for chandler dev.
 	Without []string
 	// Lookup reads a variable of the environment.
 	Lookup func(name string) (string, bool)
@@ -121,8 +113,7 @@ type Server struct {
 	configs map[string]services.Config
 }
 
-// placementEvery is how often servers are asked whether they answer: new instances avoid
-// those that do not.
+// placementEvery is how often placement asks servers whether they answer.
 const placementEvery = 5 * time.Second
 
 // Open opens a broker, which works only once it serves.
@@ -174,8 +165,7 @@ func (s *Server) Operator() *operator.Operator {
 }
 
 // NamesResources opens the backends of a server that has only the state, so that its
-// Operator knows the names of resources. If that fails, such as for a missing variable,
-// it logs why, and the names stay unknown.
+// Operator knows the names of resources. If that fails, it logs why.
 func (s *Server) NamesResources(ctx context.Context) {
 	c, err := LoadCatalog(s.settings)
 	if err == nil {

@@ -45,30 +45,22 @@ type Identity struct {
 
 // Client calls one broker. It is safe for concurrent use.
 type Client struct {
-	base            string
-	authorize       func(*http.Request) // a closure, so that printing the Client does not show the password
-	http            *http.Client
-	version         string
-	originating     string
-	requestIdentity func() string
-	maxRetryAfter   time.Duration
+	options     Options             // without the password
+	authorize   func(*http.Request) // a closure, so that printing the Client does not show the password
+	originating string
 }
 
 // patience is how long platforms wait for an answer.
 const patience = time.Minute
 
 // New makes a Client.
-func New(o Options) (*Client, error) {
-	base, err := baseURL(o.URL)
-	if err != nil {
+func New(o Options) (_ *Client, err error) {
+	c := &Client{authorize: authorization(o.Username, o.Password)}
+	if o.URL, err = baseURL(o.URL); err != nil {
 		return nil, err
 	}
-	c := &Client{
-		base: base, authorize: authorization(o.Username, o.Password), http: o.HTTP, version: cmp.Or(o.Version, DefaultVersion),
-		requestIdentity: o.RequestIdentity, maxRetryAfter: o.MaxRetryAfter,
-	}
-	if c.http == nil {
-		c.http = &http.Client{
+	if o.HTTP == nil {
+		o.HTTP = &http.Client{
 			Timeout:       patience,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
@@ -78,6 +70,8 @@ func New(o Options) (*Client, error) {
 			return nil, err
 		}
 	}
+	o.Version, o.Password = cmp.Or(o.Version, DefaultVersion), ""
+	c.options = o
 	return c, nil
 }
 

@@ -110,8 +110,8 @@ func (c *Client) retryAfter(h http.Header) time.Duration {
 	} else if at, err := http.ParseTime(value); err == nil {
 		after = max(time.Until(at), 0)
 	}
-	if c.maxRetryAfter > 0 {
-		after = min(after, c.maxRetryAfter)
+	if c.options.MaxRetryAfter > 0 {
+		after = min(after, c.options.MaxRetryAfter)
 	}
 	return after
 }

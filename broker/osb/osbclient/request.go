@@ -69,7 +69,7 @@ func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 	if err != nil {
 		return Response{}, err
 	}
-	answer, err := c.http.Do(request)
+	answer, err := c.options.HTTP.Do(request)
 	if err != nil {
 		return Response{}, err
 	}
@@ -89,7 +89,7 @@ func (c *Client) request(ctx context.Context, r Request) (*http.Request, error) 
 	if err != nil {
 		return nil, err
 	}
-	address := c.base + r.Path
+	address := c.options.URL + r.Path
 	if len(r.Query) > 0 {
 		address += "?" + r.Query.Encode()
 	}
@@ -98,15 +98,15 @@ func (c *Client) request(ctx context.Context, r Request) (*http.Request, error) 
 		return nil, err
 	}
 	c.authorize(request)
-	request.Header.Set("X-Broker-API-Version", c.version)
+	request.Header.Set("X-Broker-API-Version", c.options.Version)
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
 	if c.originating != "" {
 		request.Header.Set("X-Broker-API-Originating-Identity", c.originating)
 	}
-	if c.requestIdentity != nil {
-		request.Header.Set("X-Broker-API-Request-Identity", c.requestIdentity())
+	if c.options.RequestIdentity != nil {
+		request.Header.Set("X-Broker-API-Request-Identity", c.options.RequestIdentity())
 	}
 	for key, values := range r.Header {
 		request.Header[http.CanonicalHeaderKey(key)] = slices.Clone(values)
