@@ -74,7 +74,7 @@ func list(words []string) string {
 // checker reads one file and collects its faults.
 type checker struct {
 	file   string
-	getenv func(string) (string, bool)
+	getenv lookup
 	faults Faults
 	nodes  int
 	// reported are the faults that once has added.

@@ -13,8 +13,7 @@ func (c *checker) leave(root *node, types []string) {
 	}
 	removed := map[string]bool{}
 	c.filter(root.member("backends"), func(name string, backend *node) bool {
-		kind := backend.member("type")
-		removed[name] = kind != nil && slices.Contains(types, kind.text)
+		removed[name] = slices.Contains(types, memberText(backend, "type"))
 		return !removed[name]
 	})
 	c.filter(root.member("services"), func(_ string, service *node) bool {
@@ -24,8 +23,7 @@ func (c *checker) leave(root *node, types []string) {
 		}
 		name := memberText(service, "name")
 		c.filter(plans, func(_ string, plan *node) bool {
-			backend := plan.member("backend")
-			wanted := backend == nil || !removed[backend.text]
+			wanted := !removed[memberText(plan, "backend")]
 			c.left[name+"/"+memberText(plan, "name")] = !wanted
 			return wanted
 		})
@@ -66,6 +64,7 @@ func (c *checker) forget(path string) {
 	})
 }
 
+// memberText is the text of a member; empty if it is absent.
 func memberText(n *node, key string) string {
 	if m := n.member(key); m != nil {
 		return m.text

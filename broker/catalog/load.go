@@ -12,11 +12,10 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Load reads the catalog from a file. defs are the available backends; getenv reads the
-// environment, as os.LookupEnv does. An error of the file's content is Faults, in the
-// file's order. Backends of the types in without are left out, with their plans and the
-// services that have no other plan, as if the file did not name them.
-func Load(path string, defs []services.Definition, getenv func(string) (string, bool), without ...string) (*Catalog, error) {
+// Load reads the catalog from a file. defs are the available backends. An error of the
+// file's content is Faults, in the file's order. Backends of the types in without are left
+// out, with their plans and the services that have no other plan.
+func Load(path string, defs []services.Definition, getenv lookup, without ...string) (*Catalog, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the catalog: %w", err)
@@ -33,10 +32,11 @@ func Load(path string, defs []services.Definition, getenv func(string) (string, 
 	return c, nil
 }
 
+// lookup reads a variable of the environment, as os.LookupEnv does.
+type lookup = func(name string) (string, bool)
+
 // Parse is Load for data in memory; name stands for the file in faults.
-func Parse(
-	name string, data []byte, defs []services.Definition, getenv func(string) (string, bool), without ...string,
-) (*Catalog, error) {
+func Parse(name string, data []byte, defs []services.Definition, getenv lookup, without ...string) (*Catalog, error) {
 	check := newChecker(name, getenv)
 	c := check.catalog(data, defs, without)
 	if err := check.faults.err(); err != nil {
@@ -48,7 +48,7 @@ func Parse(
 	return c, nil
 }
 
-func newChecker(name string, getenv func(string) (string, bool)) *checker {
+func newChecker(name string, getenv lookup) *checker {
 	return &checker{file: name, getenv: getenv, reported: map[string]bool{}, left: map[string]bool{}, schemas: map[string]schemas{}}
 }
 
@@ -89,7 +89,7 @@ func (c *checker) catalog(data []byte, defs []services.Definition, without []str
 // names of services, plans, backends and servers, and the rules of plans and quotas. No
 // backend can be opened with it. It returns a catalog in any case; the error says what
 // else is wrong with the file.
-func LoadNames(path string, defs []services.Definition, getenv func(string) (string, bool)) (*Catalog, error) {
+func LoadNames(path string, defs []services.Definition, getenv lookup) (*Catalog, error) {
 	c := newChecker(path, getenv)
 	c.namesOnly = true
 	data, err := os.ReadFile(path)
@@ -101,7 +101,7 @@ func LoadNames(path string, defs []services.Definition, getenv func(string) (str
 
 // Again parses the text of c a second time, with the environment of now. Later changes of
 // the file do not count.
-func (c *Catalog) Again(defs []services.Definition, getenv func(string) (string, bool), without ...string) (*Catalog, error) {
+func (c *Catalog) Again(defs []services.Definition, getenv lookup, without ...string) (*Catalog, error) {
 	return Parse(c.file, c.source, defs, getenv, without...)
 }
 

@@ -36,21 +36,18 @@ type Plan struct {
 	Schemas         schemas          `json:"schemas,omitzero" yaml:"-"`
 
 	Service *Service `json:"-"`
-	// Backend is the name of the backend that makes the plan's instances, and
-	// BackendType the name of its definition, such as database/postgres. The state
-	// records it, so BackendType is the former name of a backend that replaced another:
-	// existing instances stay its own, and earlier releases know the new ones.
+	// Backend is the name of the plan's backend, and BackendType that of its definition,
+	// such as database/postgres. The state records both, so BackendType is the former name
+	// of a backend that replaced another.
 	Backend     string `json:"-" yaml:"backend,required"`
 	BackendType string `json:"-"`
-	// Family is the first part of BackendType: database, queue, dns, filesystem,
-	// function.
+	// Family is the first part of BackendType, such as database.
 	Family string `json:"-"`
 	// Config is the plan's configuration in its backend's own keys.
 	Config services.Plan `json:"-" yaml:"config,raw"`
 	// RequiresApp refuses bindings without an application, with RequiresApp.
 	RequiresApp bool `json:"-" yaml:"requires_app"`
-	// RequiresAsync refuses requests without accepts_incomplete, with
-	// AsyncRequired.
+	// RequiresAsync refuses requests without accepts_incomplete, with AsyncRequired.
 	RequiresAsync bool `json:"-" yaml:"requires_async"`
 	// Cascade makes a deprovision remove live bindings instead of refusing.
 	Cascade bool `json:"-" yaml:"cascade"`
@@ -59,9 +56,9 @@ type Plan struct {
 	Endpoints bool `json:"-" yaml:"endpoints"`
 	// DashboardURL is the template that Dashboard fills; empty for none.
 	DashboardURL string `json:"-" yaml:"dashboard_url"`
-	// BindingLifetime is how long a new binding's credentials are valid, in whole
-	// seconds; 0: until it is unbound. BindingRenewBefore is how long before that end
-	// platforms are told to replace it; 0: they are not told.
+	// BindingLifetime is how long a new binding's credentials are valid, in whole seconds;
+	// 0: until it is unbound. BindingRenewBefore is how long before the end platforms are
+	// told to replace it; 0: they are not told.
 	BindingLifetime    time.Duration `json:"-" yaml:"binding_lifetime"`
 	BindingRenewBefore time.Duration `json:"-" yaml:"binding_renew_before"`
 	// KeepDeleted is how long a deleted instance's data is retained for the operator to

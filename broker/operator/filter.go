@@ -48,11 +48,7 @@ func BindingStatuses() []string {
 func OperationStates() []string { return texts(store.InProgress, store.Succeeded, store.Failed) }
 
 func texts[S ~string](values ...S) []string {
-	all := make([]string, 0, len(values))
-	for _, v := range values {
-		all = append(all, string(v))
-	}
-	return all
+	return convert(values, func(v S) string { return string(v) })
 }
 
 // query is a filter with its names looked up in the catalog.

@@ -1,10 +1,9 @@
-// Package operator does what a platform's operator does: it lists what the broker
-// holds, compares it with the backends' servers, and repairs it. The command line
-// calls it, and so can a web page.
+// Package operator has the functions of a platform's operator: to list what the broker has,
+// compare it with the backends' servers, and repair it. The command line calls them, and a
+// web page can.
 //
-// Authorization is the caller's: every method assumes that its caller may do what it
-// asks for. A method that changes something takes the actor, whom it records in the
-// audit record.
+// The caller authorizes: every method assumes that its caller may do this. A method that
+// changes something records the actor in the audit record.
 package operator
 
 import (
@@ -51,7 +50,7 @@ type NotFoundError struct{ Kind, ID string }
 
 func (e *NotFoundError) Error() string { return fmt.Sprintf("there is no %s %q", e.Kind, e.ID) }
 
-// found is err, or a NotFoundError where a row does not exist.
+// found is err, or a NotFoundError if a row does not exist.
 func found(err error, kind, id string) error {
 	if store.NotFound(err) {
 		return &NotFoundError{kind, id}
@@ -87,8 +86,7 @@ func pages[K, T any](first K, limit int, fetch func(after K, batch int32) ([]T, 
 
 const pageSize = 1000
 
-// convert applies f to each of the rows; the result is never nil, so that JSON has a
-// list.
+// convert applies f to each row. The result is never nil, so that JSON has a list.
 func convert[From, To any](rows []From, f func(From) To) []To {
 	converted := make([]To, 0, len(rows))
 	for _, r := range rows {

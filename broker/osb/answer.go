@@ -44,8 +44,7 @@ type operationBody struct {
 	Operation string `json:"operation,omitempty"`
 }
 
-// maxOperation is how many characters an operation may have (OSB, "Polling Last
-// Operation").
+// maxOperation is the length of an operation (OSB, "Polling Last Operation").
 const maxOperation = 10_000
 
 // poll answers GET .../last_operation of an instance or a binding (OSB, "Polling Last

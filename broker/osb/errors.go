@@ -1,6 +1,7 @@
 package osb
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"time"
@@ -30,8 +31,7 @@ var statuses = [...]struct {
 	broker.Failed:                  {http.StatusInternalServerError, ""},
 }
 
-// retryUnavailable is the Retry-After for platforms while the broker lacks a part that
-// it needs.
+// retryUnavailable is the Retry-After if a part of the broker does not answer.
 const retryUnavailable = 10 * time.Second
 
 // problem is an answer that is an error (OSB, "Service Broker Errors").
@@ -65,9 +65,7 @@ func (x *exchange) refuse(r *http.Request, err error) {
 			setRetryAfter(x.Header(), retryUnavailable)
 		}
 		if p.status >= http.StatusInternalServerError {
-			if x.cause = e.Cause; x.cause == nil {
-				x.cause = errors.New(loggable)
-			}
+			x.cause = cmp.Or(e.Cause, errors.New(loggable))
 		}
 	}
 	if p.status < http.StatusInternalServerError {

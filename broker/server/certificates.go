@@ -29,8 +29,8 @@ type certificateSource struct {
 }
 
 // ends returns when the certificates expire, by their subjects. Of several with one
-// subject, such as an authority and its successor, the last counts: they are kept side by
-// side so that the first may expire. Unreadable ones are left out; their users report them.
+// subject, such as an authority and its successor, the last counts. Unreadable ones are left
+// out; their users report them.
 func (c certificateSource) ends() map[string]time.Time {
 	text := []byte(c.text)
 	if c.file != "" {

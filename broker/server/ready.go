@@ -129,13 +129,11 @@ func (s *Server) readyChecks() []check {
 	return checks
 }
 
-// errReadOnly is the fault of a state database after a fail-over to a standby, or during
-// maintenance.
+// errReadOnly is the fault of a state database after a fail-over, or during maintenance.
 var errReadOnly = errors.New("accepts no writes: it is a standby, or default_transaction_read_only is on; point DATABASE_URL to the primary")
 
-// stateReady asks for what an accepted operation needs: a database that only answers
-// reads, or whose lock table is full, accepts none. A full disk shows in the broker's last
-// write.
+// stateReady asks for what an accepted operation needs: writes and locks. A full disk shows
+// in the broker's last write.
 func (s *Server) stateReady(ctx context.Context) error {
 	var readOnly bool
 	err := s.store.Pool.QueryRow(ctx, `SELECT current_setting('transaction_read_only')::boolean

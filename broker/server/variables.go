@@ -17,11 +17,10 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// Variables are the variables that the catalog reads as ${NAME}: those of the
-// environment and, behind them, those of one object in the credential store, NAME to
-// text, which hold the administrators' credentials of the backends' servers. A running
-// broker reads the object again, so that they can be replaced there. It is safe for
-// concurrent use.
+// Variables are those that the catalog reads as ${NAME}: the environment's and, behind them,
+// those of one object in the credential store, which are the administrators' credentials of
+// servers. A running broker reads the object again, so that they can be replaced there. It
+// is safe for concurrent use.
 type Variables struct {
 	settings Settings
 
