@@ -42,6 +42,7 @@ func (s status) http() int {
 		return http.StatusOK
 	case internalError:
 		return http.StatusInternalServerError
+	case applicationError, developerError:
 	}
 	return http.StatusBadGateway
 }
