@@ -50,6 +50,7 @@ func changing(address string, after int64, then func(c net.Conn, gone <-chan str
 		go func() {
 			defer close(gone)
 			_, _ = io.Copy(server, c)
+			_ = server.Close() // a session of a client that has gone can keep the server from work
 		}()
 		_, _ = io.CopyN(c, server, after)
 		then(c, gone)
