@@ -5,7 +5,9 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/chandler-broker/chandler/broker/store"
 )
@@ -123,5 +125,31 @@ func TestBeginFails(t *testing.T) {
 	}
 	if busy := s.Pool.Stat().AcquiredConns(); busy != 0 {
 		t.Errorf("%d connections are not given back", busy)
+	}
+}
+
+// A transaction that the server has not begun is not rolled back: its log would warn.
+func TestBeginCancelled(t *testing.T) {
+	s := migrated(t)
+	watch, err := pgx.Connect(t.Context(), s.Pool.Config().ConnString())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Close(context.Background())
+	cancelled, cancel := context.WithCancel(t.Context())
+	defer s.Pool.Close()
+	config := s.Pool.Config()
+	config.PrepareConn = func(context.Context, *pgx.Conn) (bool, error) { cancel(); return true, nil }
+	if s.Pool, err = pgxpool.NewWithConfig(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Pool.Close()
+	if _, err := s.BeginWith(cancelled, &store.Batch{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("begun: %v", err)
+	}
+	var n int
+	err = watch.QueryRow(t.Context(), "select count(*) from pg_stat_activity where datname = current_database() and query = 'rollback'").Scan(&n)
+	if err != nil || n != 0 {
+		t.Errorf("%d connections were rolled back: %v", n, err)
 	}
 }
