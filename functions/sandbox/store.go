@@ -163,7 +163,7 @@ func sumUp(folder string) (manifest, error) {
 		if err != nil {
 			return err
 		}
-		defer file.Close()
+		defer file.Close() //nolint:errcheck // it was only read
 		digest := crc32.New(crc32.MakeTable(crc32.Castagnoli))
 		length, err := io.Copy(digest, file)
 		sums[name] = fileSum{Length: length, CRC32C: digest.Sum32()}
