@@ -146,7 +146,7 @@ func TestFilesMustBeGood(t *testing.T) {
 		"no such CA":       {Name: "cf", Certificates: &catalog.Certificates{CAFile: filepath.Join(folder, "none")}},
 	} {
 		if err := d.Replace([]catalog.Client{client}); err == nil {
-			t.Error(name, "is taken")
+			t.Error(name, "is accepted")
 		}
 		if _, err := d.Authenticate(basic("10.0.0.1", "cf", "a good password")); err != nil {
 			t.Error(name, err)

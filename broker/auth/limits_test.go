@@ -111,6 +111,6 @@ func TestManySources(t *testing.T) {
 		l.fail(netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}))
 	}
 	if n := l.sources.Len(); n != mostSources {
-		t.Errorf("%d sources are kept", n)
+		t.Errorf("%d sources are remembered", n)
 	}
 }

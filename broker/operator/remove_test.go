@@ -64,7 +64,7 @@ func TestRemoveOrphans(t *testing.T) {
 		{Backend: "postgres", Kind: Missing, InstanceID: "used-again"},
 	})
 	if err == nil || !strings.Contains(err.Error(), "owned") || !strings.Contains(err.Error(), "has an owner by now") {
-		t.Errorf("got %v, want to be told that what is owned stays", err)
+		t.Errorf("got %v, want an error that owned resources stay", err)
 	}
 	if diff := cmp.Diff([]string{services.InstanceName("lost")}, backend.removed); diff != "" {
 		t.Errorf("removed: -want +got\n%s", diff)

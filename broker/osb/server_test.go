@@ -159,7 +159,7 @@ func TestClientThatDoesNotReadIsCutOff(t *testing.T) {
 		begin := time.Now()
 		say(t, conn, "GET / HTTP/1.1\r\nHost: b\r\n\r\n")
 		if err := <-ended; err == nil {
-			t.Error("all was written though nobody read")
+			t.Error("everything was written to a client that does not read")
 		}
 		if took := time.Since(begin); took != writeTimeout {
 			t.Errorf("cut off after %s, not %s", took, writeTimeout)

@@ -280,7 +280,7 @@ func checkAnswer(t testing.TB, r *http.Request, g got) {
 	switch *problem.Error {
 	case "AsyncRequired", "ConcurrencyError", "RequiresApp", "MaintenanceInfoConflict":
 	default:
-		t.Errorf("the error code %q is none of the specification's", *problem.Error)
+		t.Errorf("the specification has no error code %q", *problem.Error)
 	}
 }
 

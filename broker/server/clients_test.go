@@ -118,32 +118,32 @@ func TestClientsAreReloaded(t *testing.T) {
 	}
 
 	f.write("password", "second password")
-	f.soon("the new password is not taken", func() bool { return cf("second password") })
+	f.soon("the new password is not accepted", func() bool { return cf("second password") })
 	if cf("first password") {
-		t.Error("the old password is taken")
+		t.Error("the old password is accepted")
 	}
 	secondCA, secondCert := newCA(t)
 	f.write("ca.pem", secondCA)
-	f.soon("the new CA is not taken", func() bool { return with(secondCert) == "mesh" })
+	f.soon("the new CA is not accepted", func() bool { return with(secondCert) == "mesh" })
 	if with(firstCert) != "" {
-		t.Error("the old CA is taken")
+		t.Error("the old CA is accepted")
 	}
 
 	f.write("password", "short")
 	stale := func() bool { return strings.Contains(scrape(t, f.metrics), "\nchandler_clients_reloaded 0\n") }
-	f.soon("nobody is told of a bad file", stale)
+	f.soon("the metric does not show an invalid file", stale)
 	if !cf("second password") {
-		t.Error("a bad file took the password away")
+		t.Error("an invalid file revoked the password")
 	}
 	f.write("catalog.yml", "platforms: three\n")
 	f.write("password", "third password")
 	time.Sleep(reloadEvery)
 	if !cf("second password") || !stale() {
-		t.Error("a bad catalog took the password away")
+		t.Error("an invalid catalog revoked the password")
 	}
 	f.write("catalog.yml", clients+"- {name: new, username: new, passwords: [an operator's]}\nservices: []\n")
-	f.soon("a new client is not let in", func() bool { return comes(f.clients.operators, "new", "an operator's") == "new" })
-	f.soon("the repaired files are not taken", func() bool { return cf("third password") && !stale() })
+	f.soon("a new client is not accepted", func() bool { return comes(f.clients.operators, "new", "an operator's") == "new" })
+	f.soon("the corrected files are not used", func() bool { return cf("third password") && !stale() })
 
 	f.write("password", "fourth password")
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {

@@ -95,7 +95,7 @@ func TestSeriesBeginAtZero(t *testing.T) {
 		}
 	}
 	if after := seriesOf(t, m); after != before {
-		t.Errorf("%d series were born late", after-before)
+		t.Errorf("%d series began late", after-before)
 	}
 }
 
@@ -124,7 +124,7 @@ func TestConditionsAreTold(t *testing.T) {
 		`chandler_instance_conditions{reason="over_quota",server="postgres"} 0`,
 	} {
 		if !strings.Contains(w.Body.String(), want+"\n") {
-			t.Errorf("not told: %s\n%s", want, w.Body)
+			t.Errorf("missing: %s\n%s", want, w.Body)
 		}
 	}
 }

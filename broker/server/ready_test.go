@@ -105,7 +105,7 @@ func TestStateReady(t *testing.T) {
 	}
 	_, err := s.store.Pool.Exec(t.Context(), "DO $$ BEGIN RAISE EXCEPTION 'no space left' USING ERRCODE = 'disk_full'; END $$")
 	if ready := s.stateReady(t.Context()); err == nil || ready == nil || !strings.Contains(ready.Error(), "no space left") {
-		t.Errorf("got %v, want to be told that the disk is full", ready)
+		t.Errorf("got %v, want an error about the full disk", ready)
 	}
 	_, err = s.store.Pool.Exec(t.Context(), "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$")
 	if err != nil {
@@ -113,6 +113,6 @@ func TestStateReady(t *testing.T) {
 	}
 	s.store.Pool.Reset() // the setting holds for new sessions
 	if err := s.stateReady(t.Context()); !errors.Is(err, errReadOnly) {
-		t.Errorf("got %v, want to be told that it takes no writes", err)
+		t.Errorf("got %v, want an error about writes", err)
 	}
 }

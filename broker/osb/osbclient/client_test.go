@@ -347,7 +347,7 @@ func TestCatalog(t *testing.T) {
 		t.Errorf("found %+v, %+v, %t", s, p, ok)
 	}
 	if _, _, ok = c.Find("queue", "small"); ok {
-		t.Error("found a service that is not there")
+		t.Error("found a service that does not exist")
 	}
 }
 
