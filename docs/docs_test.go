@@ -28,11 +28,12 @@ func code(t *testing.T, page string) map[string]string {
 	return files
 }
 
-// overlay makes the go command take files for a package of this module at folder,
-// without writing there. It returns the module's folder and the overlay's file.
+// overlay makes the go command take files for a package of the forum's module at folder,
+// without writing there: that module has all the libraries that developers are shown. It
+// returns the module's folder and the overlay's file.
 func overlay(t *testing.T, folder string, files map[string]string) (root, list string) {
 	t.Helper()
-	root, err := filepath.Abs("..")
+	root, err := filepath.Abs("../examples/forum")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +142,7 @@ func TestDevelopersCode(t *testing.T) {
 		t.Fatalf("%d files", len(files))
 	}
 	files["credentials_test.go"] = readsCredentials
-	runs(t, "docs/app", files, "--- PASS: TestCredentials")
+	runs(t, "developer", files, "--- PASS: TestCredentials")
 }
 
 // failures are the lines of a test's output that say what failed.
