@@ -38,15 +38,15 @@ func (c *checker) config(owner, n *node, target reflect.Type, decode func(json.R
 // false if t asks for that.
 func (c *checker) encode(n *node, t reflect.Type) []byte {
 	var parts [][]byte
-	switch n.kind {
-	case isMapping:
+	if n.kind == isMapping {
 		for i, key := range n.keys {
 			if item := n.items[i]; item.kind != isNothing { // a null is absent; clients refuse nulls in metadata
 				parts = append(parts, slices.Concat(jsonText(key), []byte(":"), c.encode(item, below(t, key))))
 			}
 		}
 		return slices.Concat([]byte("{"), bytes.Join(parts, []byte(",")), []byte("}"))
-	case isList:
+	}
+	if n.kind == isList {
 		for _, item := range n.items {
 			parts = append(parts, c.encode(item, below(t, "")))
 		}
