@@ -143,7 +143,7 @@ where i.plan_id = any(@plan_ids::text[]) and i.id <> @excluded_id::text
 group by 1, 2, 3;
 
 -- name: InsertBinding :exec
--- Fails with a division by zero if the ID is in use, so that the rest of its batch does not run. Holds the locks that AwaitCreate and LockOrphan wait for.
+-- Fails (IsStale) if the ID is in use, so that the rest of its batch does not run. Holds the locks that AwaitCreate and LockOrphan wait for.
 -- The row is younger than all operations on an earlier binding of the same ID, for which this transaction may have waited.
 with inserted as (
     insert into bindings (id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id,
@@ -154,7 +154,7 @@ with inserted as (
         @expires_at, @renew_before, @delivery, 'creating', clock_timestamp())
     on conflict (id) do nothing returning 1
 )
-select 1 / count(*) from inserted;
+select case when count(*) = 0 then ('the row has changed meanwhile, so it is read again: ' || count(*))::int end from inserted;
 
 -- name: AwaitCreate :exec
 -- Waits until no transaction is about to create the instance or binding.
@@ -301,13 +301,13 @@ update operations set state = 'failed', outcome = 'superseded', description = $2
 where id = $1 and state = 'in progress';
 
 -- name: FinishOperation :exec
--- Fails with a division by zero if the operation has been cancelled, preempted or finished meanwhile, so that the rest of its batch does not run.
+-- Fails (IsStale) if the operation has been cancelled, preempted or finished meanwhile, so that the rest of its batch does not run.
 with finished as (
     update operations set state = @state, outcome = @outcome, description = @description, last_error = @last_error, usable = @usable,
         finished_at = now()
     where id = @id and state = 'in progress' and phase = @phase returning 1
 )
-select 1 / count(*) from finished;
+select case when count(*) = 0 then ('the row has changed meanwhile, so it is read again: ' || count(*))::int end from finished;
 
 -- name: StuckOperations :many
 -- Unfinished operations whose job has been running for some time, has ended, or does not exist.

@@ -561,7 +561,7 @@ with finished as (
         finished_at = now()
     where id = $6 and state = 'in progress' and phase = $7 returning 1
 )
-select 1 / count(*) from finished
+select case when count(*) = 0 then ('the row has changed meanwhile, so it is read again: ' || count(*))::int end from finished
 `
 
 type FinishOperationParams struct {
@@ -574,7 +574,7 @@ type FinishOperationParams struct {
 	Phase       Phase   `json:"phase"`
 }
 
-// Fails with a division by zero if the operation has been cancelled, preempted or finished meanwhile, so that the rest of its batch does not run.
+// Fails (IsStale) if the operation has been cancelled, preempted or finished meanwhile, so that the rest of its batch does not run.
 func (q *Queries) FinishOperation(ctx context.Context, db DBTX, arg FinishOperationParams) error {
 	_, err := db.Exec(ctx, finishOperation,
 		arg.State,
@@ -636,7 +636,7 @@ with inserted as (
         $12, $13, $14, 'creating', clock_timestamp())
     on conflict (id) do nothing returning 1
 )
-select 1 / count(*) from inserted
+select case when count(*) = 0 then ('the row has changed meanwhile, so it is read again: ' || count(*))::int end from inserted
 `
 
 type InsertBindingParams struct {
@@ -656,7 +656,7 @@ type InsertBindingParams struct {
 	Delivery      string     `json:"-"`
 }
 
-// Fails with a division by zero if the ID is in use, so that the rest of its batch does not run. Holds the locks that AwaitCreate and LockOrphan wait for.
+// Fails (IsStale) if the ID is in use, so that the rest of its batch does not run. Holds the locks that AwaitCreate and LockOrphan wait for.
 // The row is younger than all operations on an earlier binding of the same ID, for which this transaction may have waited.
 func (q *Queries) InsertBinding(ctx context.Context, db DBTX, arg InsertBindingParams) error {
 	_, err := db.Exec(ctx, insertBinding,

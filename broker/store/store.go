@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -247,7 +248,7 @@ func NotFound(err error) bool { return errors.Is(err, pgx.ErrNoRows) }
 // IsStale reports whether a statement found that what it depends on has changed since it
 // was read: FinishOperation or InsertBinding. Read it again.
 func IsStale(err error) bool {
-	const divisionByZero = "22012" // PostgreSQL manual, appendix A
+	const invalidText = "22P02" // PostgreSQL manual, appendix A
 	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && pg.Code == divisionByZero
+	return ok && pg.Code == invalidText && strings.Contains(pg.Message, "the row has changed meanwhile")
 }
