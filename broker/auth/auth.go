@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/cafile"
@@ -34,6 +36,7 @@ type Authenticator struct {
 	options    Options
 	limits     *limits
 	issuers    *issuers
+	awayLog    rate.Sometimes
 	principals atomic.Pointer[principals]
 }
 
@@ -51,7 +54,7 @@ func New(o Options) (*Authenticator, error) {
 	if o.Refused == nil {
 		o.Refused = func(string) {}
 	}
-	a := &Authenticator{options: o, limits: newLimits(), issuers: newIssuers()}
+	a := &Authenticator{options: o, limits: newLimits(), issuers: newIssuers(), awayLog: rate.Sometimes{Interval: retryIssuer}}
 	return a, a.Replace(o.Clients)
 }
 
@@ -172,7 +175,9 @@ func (a *Authenticator) Authenticate(r *http.Request) (client string, err error)
 	case noCredentials:
 		return "", p.challenge("the request has no credentials")
 	case issuerAway:
-		a.options.Logger.ErrorContext(r.Context(), "token issuer does not answer", "source", source.String(), "error", failed.err.Error())
+		a.awayLog.Do(func() { // anyone can send such tokens
+			a.options.Logger.ErrorContext(r.Context(), "token issuer does not answer", "source", source.String(), "error", failed.err.Error())
+		})
 		return "", &Refusal{Status: http.StatusServiceUnavailable, RetryAfter: retryIssuer, text: "the token's issuer did not return its keys; repeat the request later"}
 	case tooMany:
 		return "", &Refusal{Status: http.StatusTooManyRequests, RetryAfter: refill, text: "this address sent too many requests with wrong credentials; repeat the request later"}

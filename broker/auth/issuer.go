@@ -40,10 +40,19 @@ func newIssuers() *issuers {
 	return &issuers{client: &http.Client{Timeout: askIssuer, Transport: &cache{next: http.DefaultTransport}}}
 }
 
-// awayError says that an issuer did not answer.
+// awayError says that an issuer did not answer. Its text is short, whatever the issuer's
+// answer, which the library quotes, was.
 type awayError struct{ err error }
 
-func (e *awayError) Error() string { return e.err.Error() }
+func (e *awayError) Error() string {
+	const longest = 200
+	text := e.err.Error()
+	if len(text) <= longest {
+		return text
+	}
+	return strings.ToValidUTF8(text[:longest], "") + "…"
+}
+
 func (e *awayError) Unwrap() error { return e.err }
 
 // verify checks a token's signature, issuer and audience.

@@ -125,7 +125,9 @@ func timely(token *oidc.IDToken, notBefore float64, skew time.Duration) error {
 	case !now.Before(token.Expiry.Add(skew)):
 		return fmt.Errorf("the token expired at %s", token.Expiry.UTC().Format(time.RFC3339))
 	case float64(now.Add(skew).Unix()) < notBefore:
-		return fmt.Errorf("the token is not valid before %.0f, in seconds since 1970; compare the clocks", notBefore)
+		const year5138 = 1e11 // so that it can be printed
+		begin := time.Unix(int64(min(notBefore, year5138)), 0)
+		return fmt.Errorf("the token is not valid before %s; compare the clocks", begin.UTC().Format(time.RFC3339))
 	case now.Add(skew).Before(token.IssuedAt):
 		return fmt.Errorf("the token was issued at %s, which is in the future; compare the clocks", token.IssuedAt.UTC().Format(time.RFC3339))
 	}
