@@ -145,5 +145,5 @@ func CheckValue(value json.RawMessage) error {
 	if !json.Valid(value) || bytes.TrimLeft(value, " \t\r\n")[0] != '{' {
 		return errors.New("the value is not a JSON object")
 	}
-	return services.CheckNumbers(value)
+	return services.CheckNumbers("value", value)
 }

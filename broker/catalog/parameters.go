@@ -73,8 +73,8 @@ func decodeParameters(params json.RawMessage) (map[string]any, error) {
 	if !ok {
 		return nil, fmt.Errorf("parameters: must be an object, not %s", services.TypeNameOf(params))
 	}
-	if err := services.CheckNumbers(params); err != nil {
-		return nil, fmt.Errorf("parameters: %w", err)
+	if err := services.CheckNumbers("parameters", params); err != nil {
+		return nil, err
 	}
 	return object, nil
 }

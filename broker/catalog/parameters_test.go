@@ -62,10 +62,10 @@ func TestCheckCreate(t *testing.T) {
 				"parameters.name: is missing, and must be there; " +
 				"parameters.network.host: must be a string, not a number; " +
 				"parameters.size: must be at most 64"},
-		{"a number without end", `{"name": "abc", "size": 1e999999999}`, "parameters: a number must be " + services.NumberForm + "; write others as text"},
-		{"a number too small to tell", `{"name": "abc", "ratio": 1e-999999999}`, "parameters: a number must be " + services.NumberForm + "; write others as text"},
+		{"a number without end", `{"name": "abc", "size": 1e999999999}`, "parameters.size: a number must be " + services.NumberForm + "; write others as text"},
+		{"a number too small to tell", `{"name": "abc", "ratio": 1e-999999999}`, "parameters.ratio: a number must be " + services.NumberForm + "; write others as text"},
 		{"a number of many digits", `{"name": "abc", "words": [1` + strings.Repeat("0", 200) + `]}`,
-			"parameters: a number must be " + services.NumberForm + "; write others as text"},
+			"parameters.words[0]: a number must be " + services.NumberForm + "; write others as text"},
 	}
 	p, _ := good(t).Plan("s1", "p1")
 	for _, test := range tests {

@@ -72,8 +72,8 @@ func checkValue(dec *json.Decoder, depth int) error {
 	}
 	switch v := value.(type) {
 	case json.Number:
-		if !services.NumberFits(v) {
-			return fmt.Errorf("the number before byte %d must be %s", dec.InputOffset(), services.NumberForm)
+		if !services.NumberInRange(v) {
+			return fmt.Errorf("the number before byte %d is out of the range of a 64-bit float", dec.InputOffset())
 		}
 	case json.Delim:
 		return checkNested(dec, v, depth+1)
