@@ -111,6 +111,7 @@ func (o *Operator) Instance(ctx context.Context, id string) (d InstanceDetails, 
 	}
 	d.Audit, err = o.Store.AuditOfInstance(ctx, o.Store.Pool, id)
 	if err == nil && len(d.Audit) == 0 {
+		d.Audit = []store.Audit{} // a list in JSON, too
 		return d, missing
 	}
 	return d, err

@@ -52,7 +52,7 @@ func (o *Operator) retained(ctx context.Context, id string) (string, error) {
 	}
 	switch len(ids) {
 	case 0:
-		return "", fmt.Errorf("no deleted instance %q is retained; list the instances with the status %q", id, store.Retained)
+		return "", fmt.Errorf("no deleted instance %q is kept; list the instances with the status %q", id, store.Retained)
 	case 1:
 		return ids[0], nil
 	}

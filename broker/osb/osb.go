@@ -114,7 +114,10 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (a *api) fetchCatalog(x *exchange, r *http.Request) error {
 	x.Header().Set("Content-Type", "application/json")
 	x.Header().Set("ETag", a.Catalog.ETag())
-	r.Header.Del("Range") // a part of the catalog is of no use
+	// A part of the catalog is of no use, and 412 says something else to platforms.
+	for _, name := range []string{"Range", "If-Range", "If-Match", "If-Unmodified-Since"} {
+		r.Header.Del(name)
+	}
 	http.ServeContent(x, r, "", a.Catalog.LastModified(), bytes.NewReader(a.Catalog.JSON()))
 	return nil
 }

@@ -75,6 +75,7 @@ func (c *Certificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	changed, err := c.load()
 	switch {
 	case changed:
+		c.fault = ""
 		c.logger.Info("certificate reloaded", "file", c.certFile)
 	case err == nil:
 		c.fault = ""

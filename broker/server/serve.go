@@ -149,7 +149,7 @@ func (s *Server) drain(server *http.Server) error {
 
 // routes serves the operators' pages and everything else by the API. Web pages can be added
 // to the router. An http.ServeMux would redirect paths that contain an ID such as "..".
-func (s *Server) routes(api http.Handler, operators *auth.Authenticator) *mux.Router {
+func (s *Server) routes(api http.Handler, operators *auth.Authenticator) http.Handler {
 	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	router.NotFoundHandler = api
 	router.HandleFunc("/healthz", serveHealth)
@@ -162,7 +162,12 @@ func (s *Server) routes(api http.Handler, operators *auth.Authenticator) *mux.Ro
 		s.serveReady(w, operator)
 	})
 	router.Handle("/metrics", s.forOperators(operators, s.metrics.handler()))
-	return router
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// The router's own ServeHTTP would copy each request twice.
+		var match mux.RouteMatch
+		router.Match(r, &match) // with a handler for 404 something always matches
+		match.Handler.ServeHTTP(w, r)
+	})
 }
 
 func serveHealth(w http.ResponseWriter, _ *http.Request) {
