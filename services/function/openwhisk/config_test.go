@@ -87,23 +87,32 @@ func TestAuthorityOfFile(t *testing.T) {
 	}
 }
 
-// A value that cannot be read is found when the catalog is read.
+// Faults of a plan are found when the catalog is read.
 func TestPlan(t *testing.T) {
-	const size, duration = `must be a whole number and kB, MB, GB or TB, such as "500MB", and 1kB at least`, `must be a time of whole milliseconds, such as "30s" or "5m"`
-	for plan, fault := range map[string]string{
-		`{}`: "",
-		`{"memory": "1", "logs": 1, "code": "1mb", "payload": 5, "activation_storage": "-1GB"}`: "memory: " + size + "\nlogs: " + size + "\ncode: " + size +
-			"\npayload: " + size + "\nactivation_storage: " + size,
-		`{"timeout": "soon", "retention": "0s"}`: "timeout: " + duration + "\nretention: " + duration,
-		`{"concurrency": "many"}`:                "concurrency: must be a whole number, not a string",
-	} {
-		got := ""
-		if _, err := Definition().DecodePlan([]byte(plan)); err != nil {
-			got = err.Error()
-		}
-		if diff := cmp.Diff(fault, got); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", plan, diff)
-		}
+	tests := []struct{ name, plan, fault string }{
+		{"nothing", `{}`, ""},
+		{"the least", `{"label": "l", "memory": "16MB", "timeout": "100ms", "logs": "1MB", "code": "1kB", "payload": "1kB", "concurrency": 1, "triggers": 0, "retention": "1m", "activation_storage": "1MB", "dead_letters": 0}`, ""},
+		{"a label with a blank", `{"label": "a b"}`, "label: must be 1 to 64 of A-Z, a-z, 0-9 and ._- and begin with a letter or digit"},
+		{"memory in kB", `{"memory": "262145kB"}`, "memory: must be a whole number and kB, MB, GB or TB, such as \"500MB\", whole megabytes from 16MB to 512MB"},
+		{"memory above OpenWhisk's", `{"memory": "1GB"}`, "memory: must be a whole number and kB, MB, GB or TB, such as \"500MB\", whole megabytes from 16MB to 512MB"},
+		{"an invalid time", `{"timeout": "soon"}`, "timeout: must be a time of whole milliseconds, such as \"30s\" or \"5m\", from 100ms to 5m"},
+		{"logs", `{"logs": "11MB"}`, "logs: must be a whole number and kB, MB, GB or TB, such as \"500MB\", whole megabytes from 1MB to 10MB"},
+		{"code", `{"code": "49MB"}`, "code: must be a whole number and kB, MB, GB or TB, such as \"500MB\", from 1kB to 48MB"},
+		{"payload", `{"payload": 5}`, "payload: must be a whole number and kB, MB, GB or TB, such as \"500MB\", from 1kB to 1MB"},
+		{"retention", `{"retention": "1s"}`, "retention: must be a time of whole milliseconds, such as \"30s\" or \"5m\", from 1m to 8760h"},
+		{"storage", `{"activation_storage": "1kB"}`, "activation_storage: must be a whole number and kB, MB, GB or TB, such as \"500MB\", from 1MB to 100GB"},
+		{"counts", `{"concurrency": 0, "actions": -1, "message_attempts": 101}`, "concurrency: must be from 1 to 1000\nactions: must be from 1 to 10000\nmessage_attempts: must be from 1 to 100"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := ""
+			if _, err := Definition().DecodePlan([]byte(test.plan)); err != nil {
+				got = err.Error()
+			}
+			if diff := cmp.Diff(test.fault, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

@@ -2,6 +2,8 @@ package openwhisk
 
 import (
 	"fmt"
+	"path"
+	"strings"
 
 	"github.com/chandler-broker/chandler/services"
 )
@@ -44,6 +46,24 @@ func (p *BindingParams) Validate() error {
 		return fmt.Errorf("role: must be %q or %q", readWrite, invoke)
 	}
 	return nil
+}
+
+// Validate implements services.Validator. It refuses what the schema cannot express; the
+// runtime decides about the rest.
+func (p *InstanceParams) Validate() error {
+	for i, m := range p.Mounts {
+		for _, other := range p.Mounts[:i] {
+			if isWithin(m.Path, other.Path) || isWithin(other.Path, m.Path) {
+				return fmt.Errorf("mounts[%d].path: another mount is at, above or below it", i)
+			}
+		}
+	}
+	return nil
+}
+
+// isWithin says whether inner is outer or below it.
+func isWithin(inner, outer string) bool {
+	return strings.HasPrefix(path.Clean(inner)+"/", path.Clean(outer)+"/")
 }
 
 // MountedInstances implements services.Mounter.

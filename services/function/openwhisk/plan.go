@@ -1,14 +1,15 @@
 package openwhisk
 
 import (
+	"regexp"
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/check"
 )
 
-// Plan is what a plan of this backend allows one namespace. The runtimes decide which
-// values are valid.
+// Plan is what a plan of this backend allows one namespace. Nothing is above what Apache
+// OpenWhisk allows by default, so that what fits here fits there.
 type Plan struct {
 	// Label is what the runtimes' metrics call the plan.
 	Label string `json:"label"`
@@ -59,16 +60,36 @@ func (p *Plan) SetDefaults() {
 	}
 }
 
-// Validate implements services.Validator. It checks only how the values are written.
+const (
+	maxMinutes = 1 << 30
+	maxThings  = 10_000
+	year       = services.Duration(365 * 24 * time.Hour)
+)
+
+var labelRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+// Validate implements services.Validator. The runtimes' administration API has the same
+// rules; here an operator learns of faults when the catalog is read.
 func (p *Plan) Validate() error {
 	var f check.Faults
-	f.Size("memory", p.Memory, services.Kilobyte)
-	f.Size("logs", p.Logs, services.Kilobyte)
-	f.Size("code", p.Code, services.Kilobyte)
-	f.Size("payload", p.Payload, services.Kilobyte)
-	f.Size("activation_storage", p.ActivationStorage, services.Kilobyte)
-	f.If(p.Timeout < 0, "timeout: must be %s", services.DurationForm)
-	f.If(p.Retention < 0, "retention: must be %s", services.DurationForm)
+	f.If(!labelRule.MatchString(p.Label), "label: must be 1 to 64 of A-Z, a-z, 0-9 and ._- and begin with a letter or digit")
+	f.If(p.Memory < 16*services.Megabyte || p.Memory > 512*services.Megabyte || p.Memory%services.Megabyte != 0, "memory: must be %s, whole megabytes from 16MB to 512MB", services.SizeForm)
+	f.If(p.Timeout < services.Duration(100*time.Millisecond) || p.Timeout > services.Duration(5*time.Minute), "timeout: must be %s, from 100ms to 5m", services.DurationForm)
+	f.If(p.Logs < services.Megabyte || p.Logs > 10*services.Megabyte || p.Logs%services.Megabyte != 0, "logs: must be %s, whole megabytes from 1MB to 10MB", services.SizeForm)
+	f.If(p.Code < services.Kilobyte || p.Code > 48*services.Megabyte, "code: must be %s, from 1kB to 48MB", services.SizeForm)
+	f.If(p.Payload < services.Kilobyte || p.Payload > services.Megabyte, "payload: must be %s, from 1kB to 1MB", services.SizeForm)
+	f.If(p.Retention < services.Duration(time.Minute) || p.Retention > year, "retention: must be %s, from 1m to 8760h", services.DurationForm)
+	f.If(p.ActivationStorage < services.Megabyte || p.ActivationStorage > 100*services.Gigabyte, "activation_storage: must be %s, from 1MB to 100GB", services.SizeForm)
+	check.Range(&f, "concurrency", p.Concurrency, 1, 1000)
+	check.Range(&f, "invocations_per_minute", p.InvocationsPerMinute, 1, maxMinutes)
+	check.Range(&f, "fires_per_minute", p.FiresPerMinute, 1, maxMinutes)
+	check.Range(&f, "sequence_length", p.SequenceLength, 1, 50)
+	check.Range(&f, "actions", p.Actions, 1, maxThings)
+	check.Range(&f, "triggers", p.Triggers, 0, maxThings)
+	check.Range(&f, "rules", p.Rules, 0, maxThings)
+	check.Range(&f, "packages", p.Packages, 0, maxThings)
+	check.Range(&f, "message_attempts", p.MessageAttempts, 1, 100)
+	check.Range(&f, "dead_letters", p.DeadLetters, 0, 1_000_000)
 	return f.Err()
 }
 

@@ -37,6 +37,7 @@ func TestSuite(t *testing.T) {
 				"a mount of the root":           raw(`{"mounts": [{"instance": "i", "path": "/"}]}`),
 				"a mount upwards":               raw(`{"mounts": [{"instance": "i", "path": "/a/../../etc"}]}`),
 				"a mount of a folder":           raw(`{"mounts": [{"folder": "/etc", "path": "/a"}]}`),
+				"two mounts at one path":        raw(`{"mounts": [{"instance": "i", "path": "/a"}, {"instance": "j", "path": "/a"}]}`),
 			},
 			Update: map[string]json.RawMessage{"a mount of the root": raw(`{"mounts": [{"instance": "i", "path": "/"}]}`)},
 			Bind: map[string]json.RawMessage{
