@@ -31,18 +31,18 @@ func (p *Pool) startWorker() (*handle, error) {
 	return &handle{process: worker, replaced: make(chan struct{}), warm: map[string]bool{}}, nil
 }
 
-// A worker that has ended is replaced after shortPause, or after longPause if it ran for
-// less than soon or could not be started.
+// A worker that has ended is replaced after firstPause. The pause doubles, up to lastPause,
+// for as long as workers cannot be started or run for less than soon.
 const (
-	shortPause = 100 * time.Millisecond
-	longPause  = time.Second
+	firstPause = 100 * time.Millisecond
+	lastPause  = 10 * time.Second
 	soon       = 10 * time.Second
 )
 
 // run has a worker in the slot, whatever becomes of it, until the pool closes. h is
 // the first.
 func (s *slot) run(h *handle) {
-	for {
+	for pause := firstPause; ; {
 		began := time.Now()
 		replaced := h != nil && s.supervise(h)
 		if s.pool.ctx.Err() != nil {
@@ -52,11 +52,11 @@ func (s *slot) run(h *handle) {
 			return
 		}
 		if !replaced {
-			pause := shortPause
-			if time.Since(began) < soon {
-				pause = longPause
+			if time.Since(began) >= soon {
+				pause = firstPause
 			}
 			sleep(s.pool.ctx, pause)
+			pause = min(2*pause, lastPause)
 		}
 		var err error
 		if h, err = s.pool.startWorker(); err != nil {

@@ -54,7 +54,10 @@ func TestMountedFolders(t *testing.T) {
 	call := func(who application, do, path string) object {
 		t.Helper()
 		params := object{"do": do, "path": path, "text": "written by an action"}
-		_, answer := who.do(t, "POST", who.own("/actions/files?blocking=true&result=true"), params)
+		status, answer := who.do(t, "POST", who.own("/actions/files?blocking=true&result=true"), params)
+		if status == 500 { // the platform failed, not the guest
+			t.Fatalf("%s %s: %v", do, path, answer)
+		}
 		got, _ := answer.(object)
 		return got
 	}

@@ -56,9 +56,10 @@ func (h *health) watch(ctx context.Context, ready func(context.Context) error) {
 // serve answers /readyz with reasons.
 func (h *health) serve(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	part := map[string]any{"name": "runtime", "ready": h.ready()}
-	if !h.ready() {
-		part["reason"] = *h.reason.Load()
+	reason := *h.reason.Load() // once: it may change
+	part := map[string]any{"name": "runtime", "ready": reason == ""}
+	if reason != "" {
+		part["reason"] = reason
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 	_ = json.NewEncoder(w).Encode(map[string]any{"ready": part["ready"], "parts": []any{part}})

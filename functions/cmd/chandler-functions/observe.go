@@ -125,6 +125,10 @@ func serveProfiles(ctx context.Context, listen string, log *slog.Logger) error {
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	server := newServer(mux, nil, nil, log)
 	context.AfterFunc(ctx, func() { _ = server.Close() })
+	server.WriteTimeout = 0 // a profile takes as long as its request says
+	if err := start(ctx, func(error) {}, server, "CHANDLER_PROFILE_LISTEN", listen); err != nil {
+		return err
+	}
 	log.InfoContext(ctx, "serving profiles", "address", listen)
-	return start(ctx, func(error) {}, server, "CHANDLER_PROFILE_LISTEN", listen)
+	return nil
 }
