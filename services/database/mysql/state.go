@@ -57,7 +57,9 @@ func (b *backend) stateOf(databases ...string) (map[string]*state, []database.An
 	return states, []database.Answer{
 		{Query: "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME IN (" + literals(databases) + ")", Scan: func(rows *sql.Rows) error {
 			err := rows.Scan(&name)
-			states[name].exists = true
+			if st := states[name]; st != nil { // nil for a name in another case, which the collation finds, too
+				st.exists = true
+			}
 			return err
 		}},
 		{Query: "SELECT database_name, name, locked, rights FROM accounts WHERE pattern IN (" + literals(patterns) + ")", Scan: func(rows *sql.Rows) error {

@@ -157,7 +157,6 @@ func TestAdopt(t *testing.T) {
 
 // The backend does not wait for a session in the database, but returns NotYet.
 func TestAdoptDoesNotWait(t *testing.T) {
-	t.Parallel()
 	s, ctx := newServer(t), testContext(t)
 	b := s.backend(t, "adoptin")
 	s.legacy(t, "legacy_in")

@@ -12,8 +12,9 @@ import (
 	"github.com/chandler-broker/chandler/services/usage"
 )
 
-// databasesTime is how long one call works on single databases.
-const databasesTime = 20 * time.Second
+// databasesTime is how long one call works on single databases. With what it does to revoked
+// roles, the call must end in time.
+const databasesTime = 12 * time.Second
 
 // Reconcile implements services.Reconciler: it keeps spares ready, enforces the plans'
 // limits on databases and sessions, reverts tenants' changes of those, and ends sessions

@@ -201,7 +201,6 @@ func TestGuestIsNotPromoted(t *testing.T) {
 // A binding's open transaction does not delay its unbind, and its objects are reassigned once
 // the lock is released.
 func TestUnbindBehindLocks(t *testing.T) {
-	t.Parallel()
 	u := newUsed(t, newServer(t), "locks", "i")
 	_, other := u.bind(t, "other", access.ReadWrite)
 	bd, own := u.bind(t, "own", access.ReadWrite)
@@ -315,7 +314,6 @@ func TestUnbindOfWhatCannotBeTaken(t *testing.T) {
 // A read_only bind grants what is missing: the first one names the session that it waits for,
 // and the second one has nothing to grant and does not wait.
 func TestReadOnlyBindBehindATransaction(t *testing.T) {
-	t.Parallel()
 	server := newServer(t)
 	for _, held := range []string{"ALTER TABLE s.t ADD j int", "LOCK TABLE s.t", "CREATE INDEX ON s.t (i)", "CREATE SCHEMA made; CREATE TABLE made.t (i int)", "GRANT CREATE ON SCHEMA s TO PUBLIC"} {
 		t.Run(held, func(t *testing.T) {

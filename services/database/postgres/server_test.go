@@ -20,10 +20,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	flag.Parse()
 	if err := flag.Set("test.parallel", "6"); err != nil { // tests that run side by side mostly wait
 		panic(err)
 	}
+	flag.Parse()
 	embeddedtest.Main(m)
 }
 

@@ -44,7 +44,7 @@ func parseValue(kind, text string) (string, error) {
 // stands for "no such service" (RFC 7505, RFC 2782).
 func parseFields(kind, text string) (string, bool) {
 	record, err := dns.NewRR(". 0 IN " + kind + " " + text)
-	if err != nil || record == nil || strings.ContainsAny(text, "\n;()@\"\\") { // zone files' syntax
+	if err != nil || record == nil || strings.ContainsAny(text, "\r\n;()@\"\\") || strings.TrimSpace(text) != text { // zone files' syntax
 		return "", false
 	}
 	fields := strings.Fields(strings.TrimPrefix(record.String(), record.Header().String()))

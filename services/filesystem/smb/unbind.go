@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -54,10 +55,16 @@ func (b *backend) revoke(ctx context.Context, inst instance, a account) error {
 	return err
 }
 
-// disable disables a binding's logins and removes it from its share. An orphan's plan is unknown;
-// Reconcile then restores the limit of connections.
+// disable disables a binding's logins and removes it from its share.
 func (b *backend) disable(ctx context.Context, inst instance, a account) error {
 	inst.Name, a.role = a.instance, revoking
+	if inst.Plan == (Plan{}) { // an orphan's plan is unknown: the limit stays as it is
+		shares, err := b.samba.shares(ctx)
+		if err != nil {
+			return err
+		}
+		inst.Plan.Connections, _ = strconv.Atoi(shares[b.names.resource(inst.Name)]["max connections"]) // 0 for an absent share
+	}
 	var programs errgroup.Group
 	programs.Go(func() error { return b.samba.dropUser(ctx, b.names.resource(a.name)) })
 	programs.Go(func() error {

@@ -176,7 +176,7 @@ func (b *backend) holdings(ctx context.Context) (map[string]*holding, error) {
 	}
 	for _, ch := range channels {
 		var connection struct{ Name string }
-		if json.Unmarshal(ch.Connection, &connection) != nil {
+		if json.Unmarshal(ch.Connection, &connection) != nil || connection.Name == "" {
 			continue // an empty list stands for that of a channel that was just opened
 		}
 		h := find(ch.Vhost)
