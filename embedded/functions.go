@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"net/http"
+	"time"
 )
 
 const (
@@ -99,5 +100,7 @@ func (f *Functions) program() program {
 }
 
 func (f *Functions) ready(ctx context.Context, _ int) bool {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
 	return answersOK(ctx, f.AdminURL()+"/readyz", http.Header{})
 }

@@ -199,12 +199,14 @@ func (r *devRun) ready(ctx context.Context, tls bool, address string, cancel con
 	if r.address = address; again {
 		return
 	}
-	url, o, user := "http://"+address, r.options, r.folder.Settings
+	// A server that starts late changes the other settings meanwhile.
+	username, password := r.folder.Settings.Username, r.folder.Settings.Password
+	url, o := "http://"+address, r.options
 	if tls {
 		url = "https://" + address
 	}
 	if r.generated {
-		fmt.Fprintf(o.Progress, "user: %s\npassword: %s\n", user.Username, user.Password)
+		fmt.Fprintf(o.Progress, "user: %s\npassword: %s\n", username, password)
 	}
 	fmt.Fprintf(o.Progress, "log: %s\n", r.folder.Path("chandler.log"))
 	if r.servers.Vault != nil {
@@ -215,7 +217,7 @@ func (r *devRun) ready(ctx context.Context, tls bool, address string, cancel con
 		return
 	}
 	go func() {
-		err := smoke(ctx, smokeOptions{url: url, username: user.Username, password: user.Password, output: output{format: "table"}}, r.out)
+		err := smoke(ctx, smokeOptions{url: url, username: username, password: password, output: output{format: "table"}}, r.out)
 		switch {
 		case err != nil && ctx.Err() == nil:
 			cancel(errors.Join(errUnproved, err))

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/user"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -110,7 +111,7 @@ func folderSettings(f *workspace.Folder) (settings, error) {
 		return settings{}, err
 	}
 	s, err := readSettings(lookup)
-	s.Without = f.Settings.Without
+	s.Without = slices.Clone(f.Settings.Without) // which a server that starts late changes
 	return s, err
 }
 

@@ -147,7 +147,11 @@ func replicasShare(t *testing.T, d delivery) {
 			})
 		}
 		group.Wait()
-		d.reads(t, r, r, verb.want)
+		for _, replica := range replicas {
+			reader := d
+			reader.Delivery = replica
+			reader.reads(t, r, r, verb.want)
+		}
 	}
 }
 

@@ -65,13 +65,25 @@ func (s *session) close() error {
 	s.cancel()
 	s.mu.Unlock()
 	s.background.Wait()
-	if s.isGiven() || s.client.Token() == "" {
+	token := s.client.Token()
+	s.client.ClearToken()
+	return s.revoke(token)
+}
+
+// revoke revokes a token that the session logged in for. The client's own token may be
+// another.
+func (s *session) revoke(token string) error {
+	if s.isGiven() || token == "" {
 		return nil
 	}
+	client, err := s.client.CloneWithHeaders()
+	if err != nil {
+		return fmt.Errorf("vault: revoke the token, which ends by itself: %w", err)
+	}
+	client.SetToken(token)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	err := s.client.Auth().Token().RevokeSelfWithContext(ctx, "")
-	s.client.ClearToken()
+	err = client.Auth().Token().RevokeSelfWithContext(ctx, "")
 	if err := plain(ctx, s.client.Address(), err); err != nil && !isRefused(err, http.StatusForbidden) {
 		return fmt.Errorf("vault: revoke the token, which ends by itself: %w", err)
 	}
@@ -132,13 +144,13 @@ func (s *session) logIn() error {
 	if err != nil {
 		return err
 	}
-	s.client.SetToken(auth.ClientToken)
-	s.logger.InfoContext(s.ctx, "vault token accepted", "auth", s.method, "lease_seconds", auth.LeaseDuration, "renewable", auth.Renewable)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ctx.Err() != nil {
-		return errClosed // close waits for the background that began before
+	if s.ctx.Err() != nil { // close waits for the background that began before
+		return errors.Join(errClosed, s.revoke(auth.ClientToken))
 	}
+	s.client.SetToken(auth.ClientToken)
+	s.logger.InfoContext(s.ctx, "vault token accepted", "auth", s.method, "lease_seconds", auth.LeaseDuration, "renewable", auth.Renewable)
 	s.number++
 	s.since = time.Now()
 	s.endRenewal()
