@@ -45,7 +45,7 @@ test: test-deps test-package ## run all tests on real servers with the race dete
 else
 # Both wait for servers half of the time.
 test: test-deps
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-packages test-acceptance
+	$(MAKE) --no-print-directory --jobs=2 test-packages test-acceptance
 endif
 
 .PHONY: test-package test-packages test-acceptance
