@@ -58,6 +58,7 @@ func (s *Postgres) program() program {
 		"unix_socket_directories=",
 		"max_connections=200",
 		"max_locks_per_transaction=256", // as administrator.sql requires
+		"authentication_timeout=10s",    // likewise
 		"shared_buffers=128MB",
 		"timezone=UTC",
 		// Neither failed statements nor their values are logged: they may set a

@@ -128,7 +128,7 @@ func TestPostgresSettings(t *testing.T) {
 	for setting, want := range map[string]string{
 		"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "server_encoding": "UTF8",
 		"password_encryption": "scram-sha-256", "log_min_error_statement": "panic", "fsync": "off",
-		"max_connections": "200", "max_locks_per_transaction": "256",
+		"max_connections": "200", "max_locks_per_transaction": "256", "authentication_timeout": "10s",
 	} {
 		if got := query(t, s.URL("postgres"), "SHOW "+setting); got != want {
 			t.Errorf("%s is %q, not %q", setting, got, want)

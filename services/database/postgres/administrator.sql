@@ -39,6 +39,12 @@ BEGIN
 		RAISE WARNING 'max_locks_per_transaction is %; set it to 256 or more and restart the server',
 			pg_catalog.current_setting('max_locks_per_transaction');
 	END IF;
+	-- DROP DATABASE waits for all sessions of the server, and for a client that has begun its
+	-- login until this time is over.
+	IF (SELECT s.setting::int > 10 FROM pg_catalog.pg_settings s WHERE s.name = 'authentication_timeout') THEN
+		RAISE WARNING 'authentication_timeout is %; set it to 10s or less and reload the server',
+			pg_catalog.current_setting('authentication_timeout');
+	END IF;
 	-- It can use the connections that reserved_connections reserves while
 	-- applications hold all others.
 	IF pg_catalog.current_setting('server_version_num')::int >= 160000 THEN

@@ -3,8 +3,10 @@ package postgres
 import (
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"regexp"
 	"strings"
 	"testing"
@@ -218,6 +220,30 @@ func TestUnbindBehindLocks(t *testing.T) {
 	other.must(t, "COMMIT")
 	u.reconcile(t)
 	other.must(t, "DROP TABLE own.own")
+	u.gone(t)
+}
+
+// Clients that stop half-way through their login delay DROP DATABASE (PostgreSQL 15) no
+// longer than authentication_timeout, which is shorter than a call.
+func TestDeprovisionBesideHalfALogin(t *testing.T) {
+	t.Parallel()
+	server := newServer(t)
+	u := newUsed(t, server, "half", "i")
+	conn, err := (&net.Dialer{}).DialContext(testContext(t), "tcp", server.admin.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	const startup = "\x00\x03\x00\x00user\x00somebody\x00database\x00postgres\x00\x00" // PostgreSQL manual, "Message Formats"
+	if _, err := conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(4+len(startup))), startup...)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); err != nil { // the server asks for the password
+		t.Fatal(err)
+	}
+	if err := servicetest.Once(u.b).Deprovision(testContext(t), u.inst); err != nil {
+		t.Fatal(err)
+	}
 	u.gone(t)
 }
 
