@@ -36,7 +36,7 @@ func (b *Broker) await(ctx context.Context, op store.Operation, async, joined bo
 
 func (b *Broker) giveUp(ctx context.Context, op store.Operation, joined bool) error {
 	if isDelete(op.Kind) {
-		return fail(TimedOut, "the deletion goes on; repeat the request to wait for it, or allow accepts_incomplete=true and poll last_operation")
+		return fail(TimedOut, "the deletion is still in progress; repeat the request to wait for it, or allow accepts_incomplete=true and poll last_operation")
 	}
 	if joined {
 		return fail(TimedOut, "not done yet; another request began it and it goes on. Repeat the request to wait for it, or poll last_operation")
@@ -50,7 +50,7 @@ func (b *Broker) giveUp(ctx context.Context, op store.Operation, joined bool) er
 	if err == nil && now.State != store.InProgress && now.Outcome != store.OutcomeCancelled {
 		return resultError(now)
 	}
-	return fail(TimedOut, "not done within %s; it is cancelled and undone. Allow accepts_incomplete=true for what takes longer", b.SyncWait)
+	return fail(TimedOut, "the operation did not end within %s, so it is cancelled and rolled back; send accepts_incomplete=true for slow operations", b.SyncWait)
 }
 
 // isDelete reports whether a platform asks for the deletion by this kind of operation.

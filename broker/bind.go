@@ -204,7 +204,7 @@ func (b *Broker) bindable(ctx context.Context, instance store.Instance, active [
 	case plan.RequiresApp && want.AppID == "":
 		return nil, fail(RequiresApp, "plan %q can be bound to an application only, not used by a service key", plan.Name)
 	case plan.RequiresAsync && !async:
-		return nil, fail(AsyncRequired, "plan %q takes long; repeat the request with accepts_incomplete=true", plan.Name)
+		return nil, fail(AsyncRequired, "plan %q requires asynchronous operations; repeat the request with accepts_incomplete=true", plan.Name)
 	}
 	return plan, b.checkBinding(ctx, plan, want)
 }

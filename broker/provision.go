@@ -23,7 +23,7 @@ func (b *Broker) Provision(ctx context.Context, instanceID string, d domain.Prov
 		return spec, err
 	}
 	if plan.RequiresAsync && !async {
-		return spec, fail(AsyncRequired, "plan %q takes long; repeat the request with accepts_incomplete=true", plan.Name)
+		return spec, fail(AsyncRequired, "plan %q requires asynchronous operations; repeat the request with accepts_incomplete=true", plan.Name)
 	}
 	var first store.Batch
 	inserted, err := b.insertInstance(ctx, &first, plan, want)

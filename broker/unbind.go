@@ -45,7 +45,7 @@ func (b *Broker) acceptUnbind(ctx context.Context, tx *store.Tx, instance store.
 		return none, err
 	}
 	if plan.RequiresAsync && !async {
-		return none, fail(AsyncRequired, "plan %q takes long; repeat the request with accepts_incomplete=true", plan.Name)
+		return none, fail(AsyncRequired, "plan %q requires asynchronous operations; repeat the request with accepts_incomplete=true", plan.Name)
 	}
 	op := store.On(active, bindingID)
 	switch {

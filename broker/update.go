@@ -29,7 +29,7 @@ func (b *Broker) Update(ctx context.Context, instanceID string, d domain.UpdateD
 		}
 		spec.DashboardURL = next.Dashboard(instanceID)
 		if next.RequiresAsync && !async {
-			return fail(AsyncRequired, "plan %q takes long; repeat the request with accepts_incomplete=true", next.Name)
+			return fail(AsyncRequired, "plan %q requires asynchronous operations; repeat the request with accepts_incomplete=true", next.Name)
 		}
 		op, joined, err = b.acceptUpdate(ctx, tx, have, want, prev, next)
 		return err

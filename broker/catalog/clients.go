@@ -98,9 +98,9 @@ func (c *checker) checkClient(n *node, client Client, what string) {
 	passwords := has("passwords") || has("password_files")
 	switch {
 	case has("username") && !passwords:
-		c.add(n.line, under(n.path, "passwords"), "is missing, and must be there with a username; password_files may stand for it")
+		c.add(n.line, under(n.path, "passwords"), "is required with a username; password_files may stand for it")
 	case passwords && !has("username"):
-		c.add(n.line, under(n.path, "username"), "is missing, and must be there with a password")
+		c.add(n.line, under(n.path, "username"), "is required with a password")
 	case !passwords && !has("tokens") && !has("certificates"):
 		c.wrong(n, "%s needs a way to authenticate: username with passwords or password_files, tokens, or certificates", what)
 	}

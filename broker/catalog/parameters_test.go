@@ -17,8 +17,8 @@ func TestCheckCreate(t *testing.T) {
 	tests := []struct{ name, params, want string }{
 		{"fits", `{"name": "abc", "size": 4, "ratio": 0.25, "words": ["ab"]}`, ""},
 		{"null where null is allowed", `{"name": "abc", "network": {"host": "10.0.0.1", "port": null}}`, ""},
-		{"none", ``, "parameters.name: is missing, and must be there"},
-		{"null", `null`, "parameters.name: is missing, and must be there"},
+		{"none", ``, "parameters.name: is required"},
+		{"null", `null`, "parameters.name: is required"},
 		{"not an object", `[1]`, "parameters: must be an object, not an array"},
 		{"not JSON", `{"name":`, "parameters: not valid JSON"},
 		{"more than one value", `{"name": "abc"} {}`, "parameters: there is more than one JSON value"},
@@ -59,7 +59,7 @@ func TestCheckCreate(t *testing.T) {
 		{"all of", `{"name": "abc", "all": "ab"}`, "parameters.all: must have at most 1 character(s)"},
 		{"several", `{"size": 66, "extra": 1, "network": {"host": 1}}`,
 			"parameters.extra: no such parameter; this plan knows all, empty, form, free, name, network, only, pair, ratio, size and words; " +
-				"parameters.name: is missing, and must be there; " +
+				"parameters.name: is required; " +
 				"parameters.network.host: must be a string, not a number; " +
 				"parameters.size: must be at most 64"},
 		{"a number without end", `{"name": "abc", "size": 1e999999999}`, "parameters.size: a number must be " + services.NumberForm + "; write others as text"},

@@ -54,7 +54,7 @@ func (c *checker) read(n *node, into any, without ...string) bool {
 	for _, k := range keys {
 		switch m := n.member(k.name); {
 		case m == nil && k.required:
-			c.add(n.line, under(n.path, k.name), "is missing, and must be there")
+			c.add(n.line, under(n.path, k.name), "is required")
 		case m != nil && !k.raw:
 			c.value(m, target.FieldByIndex(k.field), k.bounds)
 		}

@@ -35,7 +35,7 @@ func (r renderer) render(e *jsonschema.ValidationError) []string {
 	case *kind.AdditionalProperties:
 		return unknown(path, k.Properties, r.known(e.SchemaURL))
 	case *kind.Required:
-		return each(k.Missing, func(name string) string { return under(path, name) + ": is missing, and must be there" })
+		return each(k.Missing, func(name string) string { return under(path, name) + ": is required" })
 	case *kind.Pattern:
 		if words, ok := child(r.schemaAt(e.SchemaURL), "description").(string); ok {
 			return []string{path + ": has the wrong form; expected: " + words + readable(k.Want)}

@@ -93,7 +93,7 @@ func TestNoRoom(t *testing.T) {
 	gate.AwaitCall(t)
 	told := func(op store.Operation) {
 		t.Helper()
-		if !strings.Contains(op.Description, "the service has no room left: tell its operator") || op.LastError != "wrapped: disk of 10.0.0.1 is full" {
+		if !strings.Contains(op.Description, "the service has no capacity left: ask its operator") || op.LastError != "wrapped: disk of 10.0.0.1 is full" {
 			t.Errorf("description %q, last error %q", op.Description, op.LastError)
 		}
 	}

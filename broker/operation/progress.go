@@ -16,7 +16,7 @@ import (
 
 const (
 	// noCapacity is the user's message for a server without free space.
-	noCapacity = "the service has no room left: tell its operator"
+	noCapacity = "the service has no capacity left: ask its operator"
 	// blockedPrefix begins the description of an operation that waits for another one.
 	blockedPrefix = "waits for operation "
 	// reportAfter is how long an operation may wait for another one, or for a server

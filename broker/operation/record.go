@@ -173,7 +173,7 @@ func finalState(op store.Operation, r result) store.FinishOperationParams {
 		end.State, end.Outcome, end.Description = store.Failed, op.Outcome, op.Description
 	case op.Phase == store.PhaseUndo:
 		end.State, end.Outcome, end.LastError = store.Failed, op.Outcome, r.err.Error()
-		end.Description = op.Description + " (what it began is not cleaned up yet; delete it to have that done)"
+		end.Description = op.Description + " (its remains are not cleaned up yet; delete it to clean them up)"
 		end.Usable = false
 	default: // a delete
 		end.State, end.Outcome, end.Description, end.LastError = store.Failed, store.OutcomeTimedOut, r.description, r.err.Error()

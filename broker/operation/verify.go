@@ -69,7 +69,7 @@ func (e *Engine) verify(ctx context.Context, d *services.Driver, inst services.R
 func seedOf(stored json.RawMessage) (*services.Seed, error) {
 	var sd seed
 	if err := json.Unmarshal(stored, &sd); err != nil {
-		return nil, errors.New("the stored seed has another form")
+		return nil, errors.New("the stored seed is not in the expected format")
 	}
 	return services.NewSeed(sd.Seed)
 }

@@ -162,7 +162,7 @@ func (s *session) logIn() error {
 }
 
 // errExpired is for a token whose renewal ended without an error.
-var errExpired = errors.New("its time has run out")
+var errExpired = errors.New("it has expired")
 
 // attend has the token of a login renewed until ctx ends. If the token ends first, it
 // logs in again.

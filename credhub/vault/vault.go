@@ -104,7 +104,7 @@ func (s *Store) swap(ctx context.Context, path credhub.Path, found *stored, chan
 		}
 		found = nil
 	}
-	return s.failed("store", path, errors.New("others write or delete it all the time: try again"))
+	return s.failed("store", path, errors.New("it is being changed too often at the moment: try again"))
 }
 
 // contention is how often a value may change between a read and the write that follows.

@@ -99,7 +99,7 @@ func (f *Feeds) read(ctx context.Context, r request) (json.RawMessage, error) {
 		return nil, fmt.Errorf("read the feed's settings: %w", err)
 	}
 	config["name"], config["namespace"] = row.Trigger, row.Namespace
-	if row.Kind != kindNATS { // whose secret are credentials
+	if row.Kind != kindNATS { // only feeds of NATS have credentials as their secret
 		payload, err := f.Sealer.Open(place(row.ID), row.Sealed)
 		if err != nil {
 			return nil, err

@@ -147,7 +147,7 @@ func (g *guest) failed(ctx context.Context, err error) Outcome {
 	case ctx.Err() != nil:
 		return internalError("the call was cancelled")
 	case g.memory.crowded:
-		return internalError("there is no memory left on this machine for the action")
+		return internalError("this machine has no memory left for the action")
 	}
 	if !exited {
 		g.logs.addLines(stderr, strings.TrimSpace(err.Error()))

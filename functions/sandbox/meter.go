@@ -74,7 +74,7 @@ const textMemoryMissing = "the module must have one memory"
 func checkHeader(module []byte) error {
 	switch {
 	case len(module) < 8 || string(module[:4]) != "\x00asm":
-		return &CodeError{"the code is no WebAssembly module: it does not begin with \\0asm"}
+		return &CodeError{"the code is not a WebAssembly module: it does not begin with \\0asm"}
 	case string(module[4:8]) == "\x0d\x00\x01\x00":
 		return &CodeError{"the code is a WebAssembly component; compile it as a module for WASI preview 1 (wasip1)"}
 	case string(module[4:8]) != "\x01\x00\x00\x00":
@@ -153,7 +153,7 @@ func readImports(in *wasmReader) {
 	for range in.count() {
 		module, name := string(in.take(in.u32())), string(in.take(in.u32()))
 		if kind := in.byte(); kind != 0 {
-			in.refuse("the module imports %s, which is no function; WASI preview 1 has only functions", quoteName(module, name))
+			in.refuse("the module imports %s, which is not a function; WASI preview 1 has only functions", quoteName(module, name))
 		}
 		in.u32()
 	}

@@ -17,8 +17,8 @@ func TestRefusedModules(t *testing.T) {
 		module []byte
 		reason string
 	}{
-		"nothing":               {nil, "no WebAssembly module"},
-		"JavaScript":            {[]byte("function main() {}"), "no WebAssembly module"},
+		"nothing":               {nil, "not a WebAssembly module"},
+		"JavaScript":            {[]byte("function main() {}"), "not a WebAssembly module"},
 		"a component":           {[]byte("\x00asm\x0d\x00\x01\x00"), "is a WebAssembly component"},
 		"another version":       {[]byte("\x00asm\x02\x00\x00\x00"), "unknown version"},
 		"an empty module":       {[]byte("\x00asm\x01\x00\x00\x00"), "one memory"},
@@ -31,7 +31,7 @@ func TestRefusedModules(t *testing.T) {
 		"an unknown function":   {wasmModule{imports: [][3]string{{"wasi_snapshot_preview1", "sock_connect"}}, bodies: [][]byte{simple}}.bytes(), "sock_connect"},
 		"other parameters":      {wasmModule{imports: [][3]string{{"wasi_snapshot_preview1", "fd_write"}}, bodies: [][]byte{simple}}.bytes(), "other parameters"},
 		"an older WASI":         {wasmModule{imports: [][3]string{{"wasi_unstable", "fd_write"}}, bodies: [][]byte{simple}}.bytes(), "old version of WASI"},
-		"an imported global":    {wasmModule{imports: [][3]string{{"env", "g", "global"}}, bodies: [][]byte{simple}}.bytes(), "no function"},
+		"an imported global":    {wasmModule{imports: [][3]string{{"env", "g", "global"}}, bodies: [][]byte{simple}}.bytes(), "not a function"},
 		"the counter":           {wasmModule{bodies: [][]byte{body(opGlobalGet, 0, opDrop)}}.bytes(), "malformed"},
 		"the counter, written":  {wasmModule{globals: [][]byte{{0x7f, 1, opI32Const, 1, opEnd}}, bodies: [][]byte{body(opI32Const, 1, opGlobalSet, 1)}}.bytes(), "malformed"},
 		"the extra local":       {wasmModule{bodies: [][]byte{body(opLocalGet, 0, opDrop)}}.bytes(), "malformed"},

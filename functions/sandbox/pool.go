@@ -162,7 +162,7 @@ func (p *Pool) carryOut(ctx context.Context, call Call, request message) (reply 
 		}
 		compiling += time.Since(began)
 	}
-	return reply, compiling, fmt.Errorf("the compiled code in %s does not stay there", p.options.Folder)
+	return reply, compiling, fmt.Errorf("the compiled code in %s disappears each time; check what deletes files there", p.options.Folder)
 }
 
 // overdue is how much longer than its timeout a call may take to answer, with

@@ -35,7 +35,7 @@ func NearLimit(used, limit services.Size, contents string) string {
 	if MayResume(used, limit) {
 		return ""
 	}
-	return fmt.Sprintf("storage: %s of %s used; what needs more is refused: delete %s, or choose a larger plan", used, limit, contents)
+	return fmt.Sprintf("storage: %s of %s used; writes that need more space are refused: delete %s, or choose a larger plan", used, limit, contents)
 }
 
 // Join joins the notes that are not empty.

@@ -32,8 +32,8 @@ func TestLimits(t *testing.T) {
 func TestNotes(t *testing.T) {
 	const limit = 100 * services.Megabyte
 	for want, got := range map[string]string{
-		"storage: 99 MB of 100 MB used; writes are refused until less than 95 MB is used":                  usage.WritesRefused(99*services.Megabyte, limit),
-		"storage: 95 MB of 100 MB used; what needs more is refused: delete files, or choose a larger plan": usage.NearLimit(95*services.Megabyte, limit, "files"),
+		"storage: 99 MB of 100 MB used; writes are refused until less than 95 MB is used":                               usage.WritesRefused(99*services.Megabyte, limit),
+		"storage: 95 MB of 100 MB used; writes that need more space are refused: delete files, or choose a larger plan": usage.NearLimit(95*services.Megabyte, limit, "files"),
 		"":     usage.Join("", usage.NearLimit(94*services.Megabyte, limit, "files"), usage.NearLimit(limit, 0, "files")),
 		"a":    usage.Join("", "a"),
 		"a; b": usage.Join("a", "", "b"),

@@ -110,7 +110,7 @@ func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest
 func (b *backend) makeKey(ctx context.Context, name, secret string) error {
 	_, err := b.api.TSIGKeys.Create(ctx, name, b.config.TSIGAlgorithm, secret)
 	if answered(err) != http.StatusConflict {
-		return explain("make the TSIG key", err)
+		return explain("create the TSIG key", err)
 	}
 	key, err := b.api.TSIGKeys.Get(ctx, name)
 	if err != nil {
@@ -123,7 +123,7 @@ func (b *backend) makeKey(ctx context.Context, name, secret string) error {
 		return err
 	}
 	_, err = b.api.TSIGKeys.Create(ctx, name, b.config.TSIGAlgorithm, secret)
-	return explain("make the TSIG key again", err)
+	return explain("recreate the TSIG key", err)
 }
 
 // listedKeys returns the names of all TSIG keys that the server lists.

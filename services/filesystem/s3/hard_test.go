@@ -70,7 +70,7 @@ func TestHardNote(t *testing.T) {
 	s.mustPut(t, "big", big)
 	embeddedtest.Command(t, "btrfs", "filesystem", "sync", server.folder) // which is when the kernel counts
 	notes, err := servicetest.Once(b).Reconcile(ctx, nil, []instance{inst})
-	if err != nil || !strings.HasSuffix(notes["i"].Message, "of 16 MB used; what needs more is refused: delete objects, or choose a larger plan") {
+	if err != nil || !strings.HasSuffix(notes["i"].Message, "of 16 MB used; writes that need more space are refused: delete objects, or choose a larger plan") {
 		t.Errorf("keep: %v, %v", notes, err)
 	}
 	if s.put(t, "more", big) == nil {

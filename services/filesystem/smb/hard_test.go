@@ -69,7 +69,7 @@ func TestHardNote(t *testing.T) {
 	s.mustWrite(t, "big", big)
 	embeddedtest.Command(t, "btrfs", "filesystem", "sync", server.SharesFolder()) // which is when the kernel counts
 	notes, err := servicetest.Once(b).Reconcile(ctx, nil, []instance{inst})
-	if err != nil || !strings.HasSuffix(notes["i"].Message, "of 16 MB used; what needs more is refused: delete files, or choose a larger plan") {
+	if err != nil || !strings.HasSuffix(notes["i"].Message, "of 16 MB used; writes that need more space are refused: delete files, or choose a larger plan") {
 		t.Errorf("keep: %v, %v", notes, err)
 	}
 	if s.Write(ctx, "more", big) == nil {

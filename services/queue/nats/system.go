@@ -165,7 +165,7 @@ func (l *link) purge(ctx context.Context, account string) error {
 	})
 	switch {
 	case errors.Is(err, errSilent):
-		err = fmt.Errorf("%w; has the cluster a leader?", err)
+		err = fmt.Errorf("%w; check that the cluster has a leader", err)
 	case err == nil && result.Error != nil:
 		err = errors.New(result.Error.Description)
 	case err == nil && !result.Initiated:
