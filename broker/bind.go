@@ -119,11 +119,6 @@ func wantedBinding(ctx context.Context, instanceID, bindingID string, d domain.B
 func (b *Broker) acceptBind(ctx context.Context, want store.Binding, async bool) (op *store.Operation, have *store.Binding, err error) {
 	var first store.Batch
 	instance := store.Read(ctx, &first, b.Store.InstanceForBind, store.InstanceForBindParams{ID: want.InstanceID, BindingID: want.ID})
-	// From here on, and not only when the row is inserted: an unbind that arrives meanwhile must
-	// wait, or it would answer that there is no such binding.
-	if err := first.Collect(func(db store.DBTX) error { return b.Store.AwaitCreate(ctx, db, want.ID) }); err != nil {
-		return nil, nil, err
-	}
 	found := store.Read(ctx, &first, b.Store.Binding, want.ID)
 	active := store.Read(ctx, &first, b.Store.UnfinishedOperations, want.InstanceID)
 	err = b.Store.InTxWith(ctx, &first, func(tx *store.Tx) (err error) {
@@ -224,12 +219,11 @@ func (b *Broker) checkBinding(ctx context.Context, plan *catalog.Plan, want stor
 }
 
 // existingBinding decides about a bind under an ID that is in use. It returns the binding,
-// with its operation unless it is ready; nil if it deleted the row of a failed bind, or the
-// row has been deleted meanwhile.
+// with its operation unless it is ready; nil if it deleted the row of a failed bind.
 func (b *Broker) existingBinding(ctx context.Context, tx *store.Tx, want store.Binding) (*store.Operation, *store.Binding, error) {
 	have, err := b.Store.BindingForUpdate(ctx, tx, want.ID)
-	if store.NotFound(err) { // deleted or replaced meanwhile: the insert finds out
-		return nil, nil, nil
+	if store.NotFound(err) { // its client may have deleted it, and no longer waits for this request
+		return nil, nil, fail(Concurrency, "the binding with this id has just been deleted or replaced; repeat the request")
 	} else if err != nil {
 		return nil, nil, err
 	}
