@@ -27,7 +27,7 @@ type Store interface {
 	Ensure(ctx context.Context, path Path, value json.RawMessage) (json.RawMessage, error)
 	// Put stores value at path and replaces what was there.
 	Put(ctx context.Context, path Path, value json.RawMessage) error
-	// Change stores what change makes of the stored value, which is nil if there is none.
+	// Change passes the stored value, or nil, to change, and stores what that returns.
 	// It loses no concurrent change: if another caller wrote meanwhile, it calls change
 	// again. If change fails, Change returns its error and stores nothing. The value is
 	// durable when Change returns.
@@ -35,7 +35,7 @@ type Store interface {
 	// Get returns the value at path, or ErrNotFound.
 	Get(ctx context.Context, path Path) (json.RawMessage, error)
 	// Delete removes every version of the value at path, so that the store can recover
-	// nothing. It succeeds if there is none.
+	// nothing. Deleting an absent value succeeds.
 	Delete(ctx context.Context, path Path) error
 	// Ready returns nil if the store would serve now, and otherwise an error for the
 	// operator.
@@ -97,7 +97,7 @@ const (
 	// Inline puts them into the answer; the platform passes them on.
 	Inline = "inline"
 	// CredHubRef answers with a reference that Cloud Foundry resolves at CredHub.
-	CredHubRef = "credhub-ref" //nolint:gosec // a word of the catalog
+	CredHubRef = "credhub-ref" //nolint:gosec // it is a word of the catalog
 	// VaultRef answers with where the application itself reads them in Vault.
 	VaultRef = "vault-ref"
 )

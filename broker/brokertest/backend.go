@@ -207,7 +207,7 @@ func (m *Backend) call(ctx context.Context, verb, id, secret string, effect func
 	return after(ctx, verb, id, secret)
 }
 
-// Colour returns the colour of an instance; false if there is none.
+// Colour returns the colour of an instance; false if the backend does not have the instance.
 func (m *Backend) Colour(id string) (string, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

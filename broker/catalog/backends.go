@@ -81,7 +81,7 @@ type Server struct {
 }
 
 // Capacity is how many instances a server may have, and how much their plans may promise
-// together; 0 is no limit.
+// together; 0 means no limit.
 type Capacity struct {
 	Instances int           `yaml:"instances" bounds:"1-10000000"`
 	Storage   services.Size `yaml:"storage"`

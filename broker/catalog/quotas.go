@@ -19,7 +19,7 @@ type Quota struct {
 	// Service and Plan are nil if the quota is for all of them.
 	Service *Service `yaml:"service,raw"`
 	Plan    *Plan    `yaml:"plan,raw"`
-	// Instances is how many may exist; 0 is none.
+	// Instances is how many may exist; 0 forbids all.
 	Instances int `yaml:"instances,required" bounds:"0-10000000"`
 }
 

@@ -32,7 +32,7 @@ func begin[T any](ctx context.Context, e *Engine, rows []T, accept func(*store.T
 	return errors.Join(errs...)
 }
 
-// expire accepts a binding's end, unless that is no longer due. It locks in the same order
+// expire accepts a binding's end if it is still due. It locks in the same order
 // as requests.
 func (e *Engine) expire(ctx context.Context, tx *store.Tx, instanceID, bindingID string) error {
 	i, err := e.Store.InstanceForShare(ctx, tx, instanceID)

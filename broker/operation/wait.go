@@ -42,7 +42,7 @@ const rereadAfter = 250 * time.Millisecond
 
 // Wait returns the operation when it ended, or as it is at the time limit. A notification
 // tells of the end; an operation that another replica attempts without a job is read from
-// time to time. A database that is away for less than the limit is no error.
+// time to time. A database that is unavailable for less than the limit causes no error.
 func (e *Engine) Wait(ctx context.Context, operationID string, limit time.Duration) (store.Operation, error) {
 	woken := make(chan struct{}, 1)
 	e.waiters.Store(woken, operationID)

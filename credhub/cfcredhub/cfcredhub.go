@@ -129,7 +129,7 @@ func (d *Delivery) Check(r credhub.Reader) error {
 
 var actorID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
 
-// actors are who may read, as CredHub calls them (CredHub, "Authentication identities").
+// actors are those who may read, in CredHub's notation (CredHub, "Authentication identities").
 func actors(r credhub.Reader) []string {
 	var actors []string
 	if r.AppID != "" {

@@ -21,7 +21,7 @@ const (
 	AuthKubernetes = "kubernetes"
 )
 
-const defaultTokenFile = "/var/run/secrets/kubernetes.io/serviceaccount/token" //nolint:gosec // a path, no credential
+const defaultTokenFile = "/var/run/secrets/kubernetes.io/serviceaccount/token" //nolint:gosec // it is a path
 
 // Config says which Vault stores the credentials and how to log in there. FromEnv reads
 // each field from the environment variable that its comment names.

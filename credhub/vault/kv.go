@@ -46,7 +46,7 @@ func (s *Store) read(ctx context.Context, path credhub.Path) (stored, error) {
 }
 
 // write stores value as the next version. If replaces is not nil, it does so only if that
-// is the number of the latest version; 0: there is none.
+// is the number of the latest version, 0 without one.
 func (s *Store) write(ctx context.Context, path credhub.Path, value json.RawMessage, replaces *int) error {
 	options := map[string]int{}
 	if replaces != nil {
