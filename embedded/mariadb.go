@@ -23,6 +23,7 @@ type MariaDB struct {
 	installer string // the program that fills a data folder
 	password  string
 	account   Account
+	copied    string // the data to begin with; empty: none
 }
 
 // StartMariaDB runs a MariaDB server until Stop, or until this process ends. Without
@@ -30,6 +31,14 @@ type MariaDB struct {
 // free.
 func StartMariaDB(ctx context.Context, o Options, identity *TLS) (*MariaDB, error) {
 	m := &MariaDB{options: o, tls: identity}
+	m.title = "MariaDB server"
+	return startServer(ctx, o.Dir, m)
+}
+
+// StartMariaDBCopy is StartMariaDB, whose first start copies the data of a stopped server: the
+// folder data in that server's own.
+func StartMariaDBCopy(ctx context.Context, o Options, data string) (*MariaDB, error) {
+	m := &MariaDB{options: o, copied: data}
 	m.title = "MariaDB server"
 	return startServer(ctx, o.Dir, m)
 }

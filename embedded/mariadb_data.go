@@ -39,6 +39,9 @@ func (m *MariaDB) fill(ctx context.Context) (err error) {
 }
 
 func (m *MariaDB) install(ctx context.Context) error {
+	if m.copied != "" {
+		return m.folder.copyData(ctx, m.copied)
+	}
 	return runProcess(ctx, m.folder, program{
 		path: m.installer,
 		args: []string{

@@ -21,12 +21,22 @@ type PowerDNS struct {
 	storage  powerDNSStorage
 	apiPort  int
 	apiKey   string
+	// secondary says whether the server copies zones from a primary on loopback.
+	secondary bool
 }
 
 // StartPowerDNS runs a PowerDNS server until Stop, or until this process ends. Errors say
 // what to install, or which port to free.
 func StartPowerDNS(ctx context.Context, o Options) (*PowerDNS, error) {
 	p := &PowerDNS{options: o}
+	p.title, p.tryPort = "PowerDNS server", tryUDPAndTCP
+	return startServer(ctx, o.Dir, p)
+}
+
+// StartSecondaryPowerDNS is StartPowerDNS for a server that also copies zones from a primary on
+// loopback, which its API names for each zone.
+func StartSecondaryPowerDNS(ctx context.Context, o Options) (*PowerDNS, error) {
+	p := &PowerDNS{options: o, secondary: true}
 	p.title, p.tryPort = "PowerDNS server", tryUDPAndTCP
 	return startServer(ctx, o.Dir, p)
 }

@@ -93,6 +93,10 @@ func (p *PowerDNS) configure() error {
 		"allow-dnsupdate-from=", // only by each zone's own list
 		"allow-axfr-ips=",       // only by each zone's own keys
 	}
+	if p.secondary {
+		settings = append(settings, "secondary=yes", "allow-notify-from=127.0.0.0/8", "xfr-cycle-interval=1",
+			"negquery-cache-ttl=1") // the default of 60 s outlasts the arrival of a zone
+	}
 	file := inherited + "/" + dataFolder + "/" + powerDNSFiles[p.storage]
 	switch p.storage {
 	case sqlite:
