@@ -47,7 +47,7 @@ func RabbitMQ(t testing.TB) *embedded.RabbitMQ {
 // one removes the folders.
 func Main(m *testing.M, after ...func() error) {
 	code := m.Run()
-	for _, end := range append([]func() error{sharedPostgres.stop, sharedRabbitMQ.stop}, after...) {
+	for _, end := range append([]func() error{sharedPostgres.stop, sharedRabbitMQ.stop, sharedOpenStack.stop}, after...) {
 		if err := end(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = max(code, 1)

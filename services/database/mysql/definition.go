@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/chandler-broker/chandler/services"
-	"github.com/chandler-broker/chandler/services/database/mysqldb"
 )
 
 //go:embed schemas
@@ -19,12 +18,15 @@ var schemas embed.FS
 //go:embed catalog.yml
 var catalogYAML []byte
 
+// credentialType is "type" in the credentials (Service Binding Specification).
+const credentialType = "mysql"
+
 // Definition describes the backend "database/mysql".
 func Definition() services.Definition {
 	return services.Define("database/mysql",
 		services.ReadSchemas(schemas),
 		services.Client{
-			Catalog: catalogYAML, CredentialType: mysqldb.CredentialType, Dial: mysqldb.Dial,
+			Catalog: catalogYAML, CredentialType: credentialType, Dial: dial,
 			AdministratorSQL: func(name, password string) string { return AdministratorSQL(name, password, name, "c") },
 		},
 		open)

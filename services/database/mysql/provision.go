@@ -9,7 +9,6 @@ import (
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/database"
-	"github.com/chandler-broker/chandler/services/database/mysqldb"
 	"github.com/chandler-broker/chandler/services/usage"
 )
 
@@ -40,7 +39,7 @@ func (b *backend) restore(ctx context.Context, s *session, st *state, p Instance
 // defaults are the options of CREATE DATABASE. The names passed Validate, and need no quotes.
 func defaults(p InstanceParams) string {
 	options := ""
-	if set := p.Charset(); set != "" {
+	if set := p.characterSet(); set != "" {
 		options += " CHARACTER SET " + set
 	}
 	if p.Collate != "" {
@@ -51,13 +50,13 @@ func defaults(p InstanceParams) string {
 
 // rejected makes an error of CREATE DATABASE that the user caused name what the server accepts.
 func (b *backend) rejected(ctx context.Context, s *session, p InstanceParams, cause error) error {
-	if mysqldb.Is(cause, unknownCharacters) {
+	if is(cause, unknownCharacters) {
 		return services.Rejected("parameters.character_set: this server does not support it; choose another, or leave it out")
 	}
-	if !mysqldb.Is(cause, unknownCollation, collationMismatch) {
+	if !is(cause, unknownCollation, collationMismatch) {
 		return explain("create the database", cause)
 	}
-	set := p.Charset()
+	set := p.characterSet()
 	if set == "" {
 		return services.Rejected("parameters.collate: this server has no collation %q; give the character_set as well to see which there are", p.Collate)
 	}
@@ -136,7 +135,7 @@ func (s *session) remove(ctx context.Context, st *state) error {
 	if err == nil && !more {
 		err = s.Exec(ctx, "DROP DATABASE IF EXISTS "+ident(st.database))
 	}
-	if mysqldb.Is(err, lockWaitTimeout) {
+	if is(err, lockWaitTimeout) {
 		return fmt.Errorf("drop the database: its tables are locked, maybe by a distributed transaction that an application prepared and left; XA RECOVER lists these, XA ROLLBACK ends one: %w", err)
 	}
 	if err != nil {

@@ -3,8 +3,6 @@ package mysql
 import (
 	"net/url"
 	"testing"
-
-	"github.com/chandler-broker/chandler/services/database/mysqldb"
 )
 
 // reach tries to reach another instance, the administrator's database and the server.
@@ -26,7 +24,7 @@ func reach(t *testing.T, mine, theirs map[string]any) {
 	} {
 		u := parsed(t, mine["uri"].(string))
 		change(u)
-		if s, err := mysqldb.Dial(ctx, map[string]any{"uri": u.String()}); err == nil {
+		if s, err := dial(ctx, map[string]any{"uri": u.String()}); err == nil {
 			t.Errorf("%s: connected", name)
 			_ = s.Close()
 		}

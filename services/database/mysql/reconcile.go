@@ -9,7 +9,6 @@ import (
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/database"
-	"github.com/chandler-broker/chandler/services/database/mysqldb"
 	"github.com/chandler-broker/chandler/services/usage"
 )
 
@@ -215,7 +214,7 @@ func lookInside(ctx context.Context, q database.Querier, name string, u footprin
 		u.texts += texts
 		return err
 	})
-	if mysqldb.Is(err, statementTimeout) {
+	if is(err, statementTimeout) {
 		return u, nil
 	}
 	return u, err

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/chandler-broker/chandler/services"
-	"github.com/chandler-broker/chandler/services/database/mysqldb"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -70,7 +69,7 @@ func (s *testServer) suite() servicetest.Suite {
 // breaks runs a statement as the application.
 func breaks(statement string) func(context.Context, map[string]any) error {
 	return func(ctx context.Context, credentials map[string]any) error {
-		s, err := mysqldb.Dial(ctx, credentials)
+		s, err := dial(ctx, credentials)
 		if err != nil {
 			return err
 		}
@@ -98,7 +97,7 @@ func openSessions(t *testing.T, n int, credentials map[string]any) int {
 	t.Helper()
 	in := 0
 	for range n {
-		s, err := mysqldb.Dial(testContext(t), credentials)
+		s, err := dial(testContext(t), credentials)
 		if err != nil {
 			continue
 		}

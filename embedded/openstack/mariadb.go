@@ -1,0 +1,35 @@
+package openstack
+
+import (
+	"context"
+	"crypto/rand"
+
+	"github.com/chandler-broker/chandler/embedded"
+)
+
+// startMariaDB starts the services' database server on a copy of the prepared data.
+func (c *Cloud) startMariaDB(ctx context.Context) (err error) {
+	if c.Database, err = embedded.StartMariaDBCopy(ctx, c.dir("mariadb"), c.ready.mariaDB()); err != nil {
+		return err
+	}
+	c.databasePassword = rand.Text()
+	return c.settings(c.Identity.Command).makeDatabases(ctx, c.Database)
+}
+
+// settings are those that all services share, for one of them.
+func (c *Cloud) settings(own *embedded.Command) settings {
+	return settings{
+		packages: c.packages, mariaDB: c.Database.Address(), databasePassword: c.databasePassword,
+		identity: c.Identity.Port(), passwords: c.Identity.passwords, endpoints: c.endpoints(),
+		Port: own.Port(), State: own.Path("."), Keys: c.Identity.Path("."),
+	}
+}
+
+// endpoints are the services that run.
+func (c *Cloud) endpoints() []endpoint {
+	list := []endpoint{}
+	if c.DNS != nil {
+		list = append(list, endpoint{"designate", "dns", c.DNS.URL(), c.Identity.passwords["designate"]})
+	}
+	return list
+}
