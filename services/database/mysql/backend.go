@@ -13,11 +13,12 @@ import (
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/check"
 	"github.com/chandler-broker/chandler/services/database"
+	"github.com/chandler-broker/chandler/services/database/mysqldb"
 )
 
 // backend administers one server. It keeps no state, and asks the server what exists.
 type backend struct {
-	server   server
+	server   mysqldb.Server
 	names    namer
 	password services.Secret // the administrator's
 	pool     *database.Pool
@@ -37,17 +38,17 @@ func open(_ context.Context, c Config) (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	dialect := database.Dialect{Reset: unlock, Disconnected: disconnected, Explain: explain}
+	dialect := database.Dialect{Reset: unlock, Disconnected: mysqldb.Disconnected, Explain: explain}
 	pool := database.OpenPool(patient{connector}, c.MaxConnections, time.Minute, dialect)
 	return &backend{server: server, names: newNamer(c.Prefix), password: services.NewSecret(admin.password), pool: pool}, nil
 }
 
 // driver is the driver's configuration for the administrator.
-func (a administrator) driver(s server) *mysql.Config {
+func (a administrator) driver(s mysqldb.Server) *mysql.Config {
 	c := mysql.NewConfig()
 	c.User, c.Passwd, c.DBName = a.user, a.password, a.database
 	c.Net, c.Addr = "tcp", a.Address()
-	c.TLS = s.tlsConfig(a.Host)
+	c.TLS = s.TLSConfig(a.Host)
 	c.Timeout = connectTimeout
 	c.MultiStatements = true
 	c.Logger = &mysql.NopLogger{} // errors are returned, too
@@ -71,7 +72,7 @@ type patient struct{ driver.Connector }
 func (p patient) Connect(ctx context.Context) (driver.Conn, error) {
 	for deadline := time.Now().Add(connectTimeout); ; {
 		conn, err := p.Connector.Connect(ctx)
-		if !is(err, tooManyConnections) || time.Now().After(deadline) {
+		if !mysqldb.Is(err, mysqldb.TooManyConnections) || time.Now().After(deadline) {
 			return conn, err
 		}
 		select {
@@ -133,7 +134,7 @@ func (b *backend) Ready(ctx context.Context) error {
 // administrator's sessions are strict, so that a value above the server's maximum fails.
 func (b *backend) unlimitedTables(ctx context.Context) (bool, error) {
 	err := database.Query(ctx, b.pool, "SET STATEMENT tmp_disk_table_size = "+unlimited+" FOR SELECT 1", nil)
-	if is(err, valueRefused) {
+	if mysqldb.Is(err, valueRefused) {
 		return false, nil
 	}
 	return err == nil, err

@@ -10,6 +10,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/database"
+	"github.com/chandler-broker/chandler/services/database/mysqldb"
 )
 
 // Bind implements services.Backend. It takes two round trips: one asks, one makes the account.
@@ -24,7 +25,7 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 	if err != nil {
 		return services.BindResult{}, err
 	}
-	return services.BindResult{Credentials: b.server.credentials(n, name, password)}, nil
+	return services.BindResult{Credentials: b.server.Credentials(n, name, password)}, nil
 }
 
 // grant makes or repairs the account and releases the lock.
@@ -44,7 +45,7 @@ func (b *backend) grant(ctx context.Context, s *session, st *state, name, hashed
 	case st.full:
 		level = overQuotaRights
 	}
-	encrypted := map[bool]string{false: "0", true: "1"}[b.server.tls != tlsDisable]
+	encrypted := map[bool]string{false: "0", true: "1"}[b.server.TLS != mysqldb.Disable]
 	connections, seconds := plan.perAccount()
 	return explain("make the binding's account", s.Last(ctx,
 		call("make_account", name, st.database, string(level), hashed, encrypted, connections, seconds), unlock))
@@ -83,7 +84,7 @@ func (s *session) dropUnused(ctx context.Context, st *state, removed string) err
 	candidates := append(st.named(func(a account) bool { return a.locked && a.name != removed }), removed)
 	var definers []string
 	err := s.Query(ctx, within(searchTime, call("definers", st.database)), database.Into(&definers))
-	if is(err, statementTimeout) {
+	if mysqldb.Is(err, statementTimeout) {
 		return nil
 	}
 	if err != nil {

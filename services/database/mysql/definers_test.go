@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chandler-broker/chandler/services/access"
+	"github.com/chandler-broker/chandler/services/database/mysqldb"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -37,7 +38,7 @@ func TestDefinersOutliveTheirBinding(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := dial(ctx, first.Values); err == nil {
+	if _, err := mysqldb.Dial(ctx, first.Values); err == nil {
 		t.Fatal("the account of a binding that is gone still opens")
 	}
 	s := dialled(t, second)

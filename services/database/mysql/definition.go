@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/database/mysqldb"
 )
 
 //go:embed schemas
@@ -18,15 +19,12 @@ var schemas embed.FS
 //go:embed catalog.yml
 var catalogYAML []byte
 
-// credentialType is "type" in the credentials (Service Binding Specification).
-const credentialType = "mysql"
-
 // Definition describes the backend "database/mysql".
 func Definition() services.Definition {
 	return services.Define("database/mysql",
 		services.ReadSchemas(schemas),
 		services.Client{
-			Catalog: catalogYAML, CredentialType: credentialType, Dial: dial,
+			Catalog: catalogYAML, CredentialType: mysqldb.CredentialType, Dial: mysqldb.Dial,
 			AdministratorSQL: func(name, password string) string { return AdministratorSQL(name, password, name, "c") },
 		},
 		open)

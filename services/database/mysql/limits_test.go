@@ -6,6 +6,7 @@ import (
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/access"
+	"github.com/chandler-broker/chandler/services/database/mysqldb"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -67,7 +68,7 @@ func TestUpdateChangesLimits(t *testing.T) {
 		// The server counts closed sessions for a moment.
 		var session *client
 		eventually(t, func() bool {
-			s, err := dial(ctx, credentials.Values)
+			s, err := mysqldb.Dial(ctx, credentials.Values)
 			if err == nil {
 				session = clientOf(s)
 			}

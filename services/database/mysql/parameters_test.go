@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/database/mysqldb"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -58,10 +59,10 @@ func TestCharacterSets(t *testing.T) {
 	if err := json.Unmarshal(services.ReadSchemas(schemas).InstanceCreate, &schema); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(known, characterSets()); diff != "" {
+	if diff := cmp.Diff(known, mysqldb.CharacterSets()); diff != "" {
 		t.Errorf("character sets (-server +code):\n%s", diff)
 	}
-	if diff := cmp.Diff(characterSets(), schema.Properties["character_set"].Enum); diff != "" {
+	if diff := cmp.Diff(mysqldb.CharacterSets(), schema.Properties["character_set"].Enum); diff != "" {
 		t.Errorf("character sets (-code +schema):\n%s", diff)
 	}
 	server.nothingLeft(t)

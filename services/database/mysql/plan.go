@@ -1,12 +1,12 @@
 package mysql
 
 import (
-	"regexp"
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/check"
+	"github.com/chandler-broker/chandler/services/database/mysqldb"
 )
 
 // Plan is the configuration of a plan.
@@ -43,25 +43,8 @@ func (p *Plan) Validate() error {
 // Footprint implements services.FootprintReporter.
 func (b *backend) Footprint(p Plan) services.Space { return services.Space{Storage: p.Storage} }
 
-// InstanceParams are the user's parameters of an instance, named as in OpenStack Trove.
-type InstanceParams struct {
-	// CharacterSet is by default the collation's; without that, utf8mb4.
-	CharacterSet string `json:"character_set"`
-	// Collate is a collation; default: the character set's own.
-	Collate string `json:"collate"`
-}
-
-var collateRule = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
-
-// Validate implements services.Validator.
-func (p *InstanceParams) Validate() error {
-	var f check.Faults
-	if p.CharacterSet != "" {
-		f.OneOf("character_set", p.CharacterSet, characterSets()...)
-	}
-	f.If(p.Collate != "" && !collateRule.MatchString(p.Collate), `collate: must be the name of a collation in lower case, such as "latin2_general_ci"`)
-	return f.Err()
-}
+// InstanceParams are the user's parameters of an instance.
+type InstanceParams = mysqldb.Params
 
 // BindingParams are the user's parameters of a binding.
 type BindingParams = access.Params
@@ -71,40 +54,7 @@ type (
 	binding  = services.Binding[BindingParams]
 )
 
-// CheckUpdate implements services.UpdateChecker. A database's character set and collation are
-// only defaults for its tables, which applications can change.
+// CheckUpdate implements services.UpdateChecker.
 func (b *backend) CheckUpdate(r services.UpdateRequest[Plan, InstanceParams]) error {
-	const instead = "change it in an application with ALTER DATABASE and ALTER TABLE"
-	was, is := r.Previous.Params, r.Instance.Params
-	switch {
-	case is.CharacterSet != "" && is.characterSet() != was.characterSet():
-		return services.FixedAtCreation("character_set", instead)
-	case is.Collate != "" && is.Collate != was.Collate:
-		return services.FixedAtCreation("collate", instead)
-	}
-	return nil
+	return r.Instance.Params.CheckFixed(r.Previous.Params)
 }
-
-// characterSet is the database's by the server's name; empty if the collation decides.
-func (p InstanceParams) characterSet() string {
-	switch {
-	case p.CharacterSet == "utf8": // what it stands for depends on the server's old_mode
-		return "utf8mb3"
-	case p.CharacterSet == "" && p.Collate == "":
-		return defaultCharacterSet
-	}
-	return p.CharacterSet
-}
-
-// characterSets are MariaDB's (documentation, "Supported Character Sets and Collations").
-func characterSets() []string {
-	return []string{
-		"armscii8", "ascii", "big5", "binary", "cp1250", "cp1251", "cp1256", "cp1257", "cp850", "cp852", "cp866", "cp932",
-		"dec8", "eucjpms", "euckr", "gb2312", "gbk", "geostd8", "greek", "hebrew", "hp8", "keybcs2", "koi8r", "koi8u",
-		"latin1", "latin2", "latin5", "latin7", "macce", "macroman", "sjis", "swe7", "tis620",
-		"ucs2", "ujis", "utf16", "utf16le", "utf32", "utf8", "utf8mb3", "utf8mb4",
-	}
-}
-
-// defaultCharacterSet does not depend on the server's configuration.
-const defaultCharacterSet = "utf8mb4"

@@ -9,6 +9,7 @@ import (
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/database"
+	"github.com/chandler-broker/chandler/services/database/mysqldb"
 	"github.com/chandler-broker/chandler/services/usage"
 )
 
@@ -39,7 +40,7 @@ func (b *backend) restore(ctx context.Context, s *session, st *state, p Instance
 // defaults are the options of CREATE DATABASE. The names passed Validate, and need no quotes.
 func defaults(p InstanceParams) string {
 	options := ""
-	if set := p.characterSet(); set != "" {
+	if set := p.Charset(); set != "" {
 		options += " CHARACTER SET " + set
 	}
 	if p.Collate != "" {
@@ -50,13 +51,13 @@ func defaults(p InstanceParams) string {
 
 // rejected makes an error of CREATE DATABASE that the user caused name what the server accepts.
 func (b *backend) rejected(ctx context.Context, s *session, p InstanceParams, cause error) error {
-	if is(cause, unknownCharacters) {
+	if mysqldb.Is(cause, unknownCharacters) {
 		return services.Rejected("parameters.character_set: this server does not support it; choose another, or leave it out")
 	}
-	if !is(cause, unknownCollation, collationMismatch) {
+	if !mysqldb.Is(cause, unknownCollation, collationMismatch) {
 		return explain("create the database", cause)
 	}
-	set := p.characterSet()
+	set := p.Charset()
 	if set == "" {
 		return services.Rejected("parameters.collate: this server has no collation %q; give the character_set as well to see which there are", p.Collate)
 	}
@@ -135,7 +136,7 @@ func (s *session) remove(ctx context.Context, st *state) error {
 	if err == nil && !more {
 		err = s.Exec(ctx, "DROP DATABASE IF EXISTS "+ident(st.database))
 	}
-	if is(err, lockWaitTimeout) {
+	if mysqldb.Is(err, lockWaitTimeout) {
 		return fmt.Errorf("drop the database: its tables are locked, maybe by a distributed transaction that an application prepared and left; XA RECOVER lists these, XA ROLLBACK ends one: %w", err)
 	}
 	if err != nil {

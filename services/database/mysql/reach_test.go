@@ -3,6 +3,8 @@ package mysql
 import (
 	"net/url"
 	"testing"
+
+	"github.com/chandler-broker/chandler/services/database/mysqldb"
 )
 
 // reach tries to reach another instance, the administrator's database and the server.
@@ -24,7 +26,7 @@ func reach(t *testing.T, mine, theirs map[string]any) {
 	} {
 		u := parsed(t, mine["uri"].(string))
 		change(u)
-		if s, err := dial(ctx, map[string]any{"uri": u.String()}); err == nil {
+		if s, err := mysqldb.Dial(ctx, map[string]any{"uri": u.String()}); err == nil {
 			t.Errorf("%s: connected", name)
 			_ = s.Close()
 		}

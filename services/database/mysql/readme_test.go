@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/database/mysqldb"
 	"github.com/chandler-broker/chandler/services/endpoint"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
@@ -58,7 +59,7 @@ func TestReadme(t *testing.T) {
 	if err := json.Unmarshal(examples["credentials"], &shown); err != nil {
 		t.Fatalf("credentials: %v", err)
 	}
-	made := server{endpoint.Server{Host: "db.example.com", Port: 3306}, tlsRequire}.credentials("d", "u", services.NewSecret("p")).Values
+	made := mysqldb.Server{Server: endpoint.Server{Host: "db.example.com", Port: 3306}, TLS: mysqldb.Require}.Credentials("d", "u", services.NewSecret("p")).Values
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(made)), slices.Sorted(maps.Keys(shown))); diff != "" {
 		t.Errorf("credentials (-made +shown):\n%s", diff)
 	}

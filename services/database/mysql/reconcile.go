@@ -9,6 +9,7 @@ import (
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/database"
+	"github.com/chandler-broker/chandler/services/database/mysqldb"
 	"github.com/chandler-broker/chandler/services/usage"
 )
 
@@ -214,7 +215,7 @@ func lookInside(ctx context.Context, q database.Querier, name string, u footprin
 		u.texts += texts
 		return err
 	})
-	if is(err, statementTimeout) {
+	if mysqldb.Is(err, statementTimeout) {
 		return u, nil
 	}
 	return u, err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/access"
+	"github.com/chandler-broker/chandler/services/database/mysqldb"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -119,10 +120,10 @@ func knock(ctx context.Context, credentials map[string]any, full func()) (stop f
 		knocking.Go(func() {
 			var sessions []services.Session
 			for ctx.Err() == nil {
-				s, err := dial(ctx, credentials)
+				s, err := mysqldb.Dial(ctx, credentials)
 				if err == nil {
 					sessions = append(sessions, s)
-				} else if is(err, tooManyConnections) {
+				} else if mysqldb.Is(err, mysqldb.TooManyConnections) {
 					full()
 				}
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/database"
+	"github.com/chandler-broker/chandler/services/database/mysqldb"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -45,7 +46,7 @@ func administered(t *testing.T, s *testServer) *testServer {
 
 func rootOf(t *testing.T, m *embedded.MariaDB) *sql.DB {
 	t.Helper()
-	config, err := clientConfig(map[string]any{"uri": m.URL("")})
+	config, err := mysqldb.ClientConfig(map[string]any{"uri": m.URL("")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +179,7 @@ func bound(t *testing.T, b *backend, inst instance, id string, role access.Role)
 // dialled opens an application's session on what Bind returned.
 func dialled(t *testing.T, c services.Credentials) *client {
 	t.Helper()
-	s, err := dial(testContext(t), c.Values)
+	s, err := mysqldb.Dial(testContext(t), c.Values)
 	if err != nil {
 		t.Fatalf("connect with the credentials: %v", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/database/mysqldb"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -69,7 +70,7 @@ func (s *testServer) suite() servicetest.Suite {
 // breaks runs a statement as the application.
 func breaks(statement string) func(context.Context, map[string]any) error {
 	return func(ctx context.Context, credentials map[string]any) error {
-		s, err := dial(ctx, credentials)
+		s, err := mysqldb.Dial(ctx, credentials)
 		if err != nil {
 			return err
 		}
@@ -97,7 +98,7 @@ func openSessions(t *testing.T, n int, credentials map[string]any) int {
 	t.Helper()
 	in := 0
 	for range n {
-		s, err := dial(testContext(t), credentials)
+		s, err := mysqldb.Dial(testContext(t), credentials)
 		if err != nil {
 			continue
 		}

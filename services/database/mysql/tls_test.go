@@ -15,6 +15,7 @@ import (
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/access"
+	"github.com/chandler-broker/chandler/services/database/mysqldb"
 	"github.com/chandler-broker/chandler/services/endpoint"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
@@ -23,7 +24,7 @@ import (
 // authority is refused.
 func TestTLS(t *testing.T) {
 	identity := newIdentity(t)
-	options := map[string]any{"tls": tlsVerify, "ca": string(identity.Certificate)}
+	options := map[string]any{"tls": mysqldb.Verify, "ca": string(identity.Certificate)}
 	server := newServerWith(t, identity, options)
 	b, ctx := server.backend(t), testContext(t)
 	if err := b.Ready(ctx); err != nil {
@@ -40,13 +41,13 @@ func TestTLS(t *testing.T) {
 	if cipher := dialled(t, credentials).ask(t, "SELECT VARIABLE_VALUE FROM information_schema.SESSION_STATUS WHERE VARIABLE_NAME = 'Ssl_cipher'"); cipher == "" {
 		t.Error("the session is not encrypted")
 	}
-	if s, err := dial(ctx, map[string]any{"uri": credentials.Values["uri"]}); err == nil {
+	if s, err := mysqldb.Dial(ctx, map[string]any{"uri": credentials.Values["uri"]}); err == nil {
 		_ = s.Close()
 		t.Error("let in without TLS")
 	}
-	server.tls = map[string]any{"tls": tlsVerify, "ca": string(newIdentity(t).Certificate)}
+	server.tls = map[string]any{"tls": mysqldb.Verify, "ca": string(newIdentity(t).Certificate)}
 	expect(t, server.backend(t).Ready(ctx), "certificate")
-	server.tls = map[string]any{"tls": tlsRequire}
+	server.tls = map[string]any{"tls": mysqldb.Require}
 	if err := server.backend(t).Ready(ctx); err != nil {
 		t.Error(err)
 	}
@@ -83,16 +84,16 @@ func newIdentity(t *testing.T) *embedded.TLS {
 }
 
 func TestTLSByDefault(t *testing.T) {
-	for host, want := range map[string]string{"localhost": tlsDisable, "127.0.0.1": tlsDisable, "::1": tlsDisable, "10.0.0.1": tlsRequire, "db.example": tlsRequire} {
-		if got := defaultTLS(host); got != want {
+	for host, want := range map[string]string{"localhost": mysqldb.Disable, "127.0.0.1": mysqldb.Disable, "::1": mysqldb.Disable, "10.0.0.1": mysqldb.Require, "db.example": mysqldb.Require} {
+		if got := mysqldb.DefaultTLS(host); got != want {
 			t.Errorf("%s: %s, want %s", host, got, want)
 		}
 	}
-	verified := server{endpoint.Server{Host: "h", Port: 1}, tlsVerify}
-	if c := verified.tlsConfig("h"); c.InsecureSkipVerify || c.ServerName != "h" {
+	verified := mysqldb.Server{Server: endpoint.Server{Host: "h", Port: 1}, TLS: mysqldb.Verify}
+	if c := verified.TLSConfig("h"); c.InsecureSkipVerify || c.ServerName != "h" {
 		t.Error("the certificate is not checked")
 	}
-	if c := verified.credentials("d", "u", services.NewSecret("p")); c.Values["jdbc_url"] != "jdbc:mysql://h:1/d?password=p&permitMysqlScheme=true&sslMode=VERIFY_IDENTITY&user=u" {
+	if c := verified.Credentials("d", "u", services.NewSecret("p")); c.Values["jdbc_url"] != "jdbc:mysql://h:1/d?password=p&permitMysqlScheme=true&sslMode=VERIFY_IDENTITY&user=u" {
 		t.Errorf("jdbc_url: %s", c.Values["jdbc_url"])
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/check"
+	"github.com/chandler-broker/chandler/services/dns/zone"
 	"github.com/chandler-broker/chandler/services/endpoint"
 )
 
@@ -41,7 +42,7 @@ func open(_ context.Context, c Config) (*backend, error) {
 	}
 	b := &backend{config: c, server: endpoint.Server{Host: c.Host, Port: c.Port}, api: api, names: namer{c.Prefix}, seen: map[string]observation{}}
 	for _, n := range c.Nameservers {
-		name, _ := hostName(n) // Validate has seen it
+		name, _ := zone.HostName(n) // Validate has seen it
 		b.nameserver = append(b.nameserver, name)
 	}
 	return b, nil

@@ -12,6 +12,7 @@ import (
 	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/cafile"
 	"github.com/chandler-broker/chandler/services/check"
+	"github.com/chandler-broker/chandler/services/dns/zone"
 	"github.com/chandler-broker/chandler/services/endpoint"
 	"github.com/chandler-broker/chandler/services/naming"
 )
@@ -74,25 +75,19 @@ func (c *Config) Validate() error {
 	f.If(c.APIKey.IsZero(), "api_key: is missing; it is the server's setting api-key")
 	f.Add(cafile.Check(c.CA, c.CAFile))
 	f.If(!serverIDRule.MatchString(c.ServerID), "server_id: must be the server's name in its API, which is localhost")
-	f.If(c.Host == "" || (net.ParseIP(c.Host) == nil && !isHost(c.Host)), "host: must be the name or address where the server answers DNS")
+	f.If(c.Host == "" || (net.ParseIP(c.Host) == nil && !zone.IsHost(c.Host)), "host: must be the name or address where the server answers DNS")
 	f.If(c.Port == 0, "port: must be from 1 to 65535")
 	f.If(len(c.Nameservers) == 0, "nameservers: must name at least one server, such as ns1.example.net")
 	for _, n := range c.Nameservers {
-		f.If(!isHost(n), "nameservers: %q is not the complete name of a host", n)
+		f.If(!zone.IsHost(n), "nameservers: %q is not the complete name of a host", n)
 	}
 	f.Unique("nameservers", c.Nameservers)
 	_, mailHost, _ := strings.Cut(c.Hostmaster, "@")
-	f.If(c.Hostmaster != "" && (!mailRule.MatchString(c.Hostmaster) || !isHost(mailHost)), "hostmaster: must be a mail address without a dot before the @")
+	f.If(c.Hostmaster != "" && (!mailRule.MatchString(c.Hostmaster) || !zone.IsHost(mailHost)), "hostmaster: must be a mail address without a dot before the @")
 	f.OneOf("kind", c.Kind, kindNative, kindPrimary)
 	f.OneOf("tsig_algorithm", c.TSIGAlgorithm, slices.Sorted(maps.Keys(keySizes))...)
 	f.Add(naming.CheckPrefix(c.Prefix, naming.MaxPrefix))
 	return f.Err()
-}
-
-// isHost says whether name is a host's complete name.
-func isHost(name string) bool {
-	canonical, ok := hostName(name)
-	return ok && canonical != "."
 }
 
 // credentials are what a binding's application reads.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/access"
+	"github.com/chandler-broker/chandler/services/dns/zone"
 )
 
 // probeTTL is above the minimum of most plans.
@@ -52,7 +53,7 @@ func (c *client) owner(key string) string {
 
 // Write implements services.Session.
 func (c *client) Write(ctx context.Context, key, value string) error {
-	text, err := parseValue("TXT", value)
+	text, err := zone.ParseValue("TXT", value)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,8 @@ import (
 
 	pdns "github.com/joeig/go-powerdns/v3"
 	"github.com/miekg/dns"
+
+	"github.com/chandler-broker/chandler/services/dns/zone"
 )
 
 // maxRaised is how many sets one round raises.
@@ -29,17 +31,17 @@ func (b *backend) withEnforcementKey(ctx context.Context, instance string, do fu
 
 // raise raises times to live to the plan's, by dynamic updates on the condition that the set
 // is still as it was read: a concurrent change by an application survives.
-func (b *backend) raise(ctx context.Context, inst instance, zone string, sets recordSets, low []setKey) error {
+func (b *backend) raise(ctx context.Context, inst instance, name string, sets zone.Sets, low []zone.Key) error {
 	var errs []error
 	err := b.withEnforcementKey(ctx, inst.Name, func(s signer) {
 		for raised := 0; len(low) > 0 && raised < maxRaised && ctx.Err() == nil; low = low[1:] {
-			key, set := low[0], recordSet{uint32(inst.Plan.MinTTL), sets[low[0]].values} //nolint:gosec // maxTTL fits
-			err := raiseSet(ctx, s, zone, key, set)
+			key, set := low[0], zone.Set{TTL: uint32(inst.Plan.MinTTL), Values: sets[low[0]].Values} //nolint:gosec // MaxTTL fits
+			err := raiseSet(ctx, s, name, key, set)
 			if err != nil && ctx.Err() == nil {
 				// A dynamic update cannot change the set, for example because it is larger than a
 				// message. A concurrent change by an application is lost.
-				err = explain(fmt.Sprintf("raise the time to live of the %s records of %s", key.kind, key.name),
-					b.api.Records.Patch(ctx, zone, &pdns.RRsets{Sets: []pdns.RRset{replacement(key, set)}}))
+				err = explain(fmt.Sprintf("raise the time to live of the %s records of %s", key.Type, key.Name),
+					b.api.Records.Patch(ctx, name, &pdns.RRsets{Sets: []pdns.RRset{replacement(key, set)}}))
 			}
 			if err == nil {
 				raised++
@@ -50,17 +52,17 @@ func (b *backend) raise(ctx context.Context, inst instance, zone string, sets re
 	return errors.Join(append(errs, err)...)
 }
 
-func raiseSet(ctx context.Context, s signer, zone string, key setKey, set recordSet) error {
+func raiseSet(ctx context.Context, s signer, name string, key zone.Key, set zone.Set) error {
 	var previous, raised []dns.RR
-	for _, value := range set.values {
-		record, err := dns.NewRR(fmt.Sprintf("%s 0 IN %s %s", key.name, key.kind, value))
+	for _, value := range set.Values {
+		record, err := dns.NewRR(fmt.Sprintf("%s 0 IN %s %s", key.Name, key.Type, value))
 		if err != nil {
-			return fmt.Errorf("read the %s records of %s: %w", key.kind, key.name, err)
+			return fmt.Errorf("read the %s records of %s: %w", key.Type, key.Name, err)
 		}
 		previous, raised = append(previous, record), append(raised, dns.Copy(record))
-		raised[len(raised)-1].Header().Ttl = set.ttl
+		raised[len(raised)-1].Header().Ttl = set.TTL
 	}
-	m := new(dns.Msg).SetUpdate(zone)
+	m := new(dns.Msg).SetUpdate(name)
 	m.Used(previous)
 	m.Insert(raised)
 	_, err := s.exchange(ctx, m)

@@ -1,50 +1,19 @@
 package powerdns
 
 import (
-	"regexp"
 	"strings"
 
+	"github.com/chandler-broker/chandler/services/dns/zone"
 	"github.com/chandler-broker/chandler/services/naming"
 )
 
-var (
-	labelRule = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$`)
-	safeRule  = naming.NewRule(naming.Safe)
-)
-
-const maxName = 253 // RFC 1035, section 2.3.4, without the root's dot
+var safeRule = naming.NewRule(naming.Safe)
 
 // isSafe recognizes an Instance.Name or a Binding.Name.
 func isSafe(name string) bool {
 	_, ok := safeRule.Instance(name)
 	return ok
 }
-
-// hostName returns a complete domain name in lower case with its final dot, which s may
-// omit, or "." for the root.
-func hostName(s string) (string, bool) {
-	if s == "." {
-		return s, true
-	}
-	s = strings.ToLower(strings.TrimSuffix(s, "."))
-	if len(s) > maxName {
-		return "", false
-	}
-	for label := range strings.SplitSeq(s, ".") {
-		if !labelRule.MatchString(label) {
-			return "", false
-		}
-	}
-	return s + ".", true
-}
-
-// below says whether name lies below domain, both with their final dots.
-func below(name, domain string) bool { return strings.HasSuffix(name, "."+domain) }
-
-// atOrBelow says whether name is domain or lies below it.
-func atOrBelow(name, domain string) bool { return name == domain || below(name, domain) }
-
-func labels(name string) []string { return strings.Split(strings.TrimSuffix(name, "."), ".") }
 
 // namer names what is made on the server. Users name zones; a zone's account, of which the
 // server stores 40 characters, names its instance.
@@ -77,7 +46,7 @@ func (n namer) enforcementKey(instance string) string { return "keeper" + n.keys
 
 // bindingOf returns whose a key is; binding is empty for an enforcement key.
 func (n namer) bindingOf(key string) (instance, binding string, ok bool) {
-	all := labels(key)
+	all := zone.Labels(key)
 	if len(all) != 3 || all[2] != n.prefix || !isSafe(all[1]) {
 		return "", "", false
 	}

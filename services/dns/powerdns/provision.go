@@ -10,6 +10,7 @@ import (
 	pdns "github.com/joeig/go-powerdns/v3"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/dns/zone"
 )
 
 // retry is the wait for another zone that is being made, or for a busy server.
@@ -46,7 +47,7 @@ func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 		}
 	}
 	name := zoneName(r.Instance)
-	parent, _ := r.Instance.Plan.parentOf(name)
+	parent, _ := r.Instance.Plan.ParentOf(name)
 	if _, err := b.conflict(ctx, zones, r.Instance.Name, name, parent); err != nil {
 		return services.ProvisionResult{}, err
 	}
@@ -60,7 +61,7 @@ func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 }
 
 func (b *backend) create(ctx context.Context, inst instance, name string) error {
-	sets, err := parseRecords(inst.Plan, name, inst.Params.Records)
+	sets, err := zone.Parse(inst.Plan.Plan, name, inst.Params.Records)
 	if err != nil {
 		return err
 	}
@@ -74,10 +75,10 @@ func (b *backend) create(ctx context.Context, inst instance, name string) error 
 	}
 	soa := fmt.Sprintf("%s %s 1 %s %d", b.nameserver[0], b.hostmaster(name), soaTimers, negativeTTL)
 	z.RRsets = append(z.RRsets,
-		replacement(setKey{name, "SOA"}, recordSet{apexTTL, []string{soa}}),
-		replacement(setKey{name, "NS"}, recordSet{apexTTL, b.nameserver}))
-	for _, key := range sets.keys() {
-		if set := sets[key]; len(set.values) > 0 {
+		replacement(zone.Key{Name: name, Type: "SOA"}, zone.Set{TTL: apexTTL, Values: []string{soa}}),
+		replacement(zone.Key{Name: name, Type: "NS"}, zone.Set{TTL: apexTTL, Values: b.nameserver}))
+	for _, key := range sets.Keys() {
+		if set := sets[key]; len(set.Values) > 0 {
 			z.RRsets = append(z.RRsets, replacement(key, set))
 		}
 	}
@@ -143,22 +144,25 @@ func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, Ins
 			return services.UpdateResult{}, err
 		}
 	}
-	was, err := parseRecords(r.Previous.Plan, z.Name, r.Previous.Params.Records)
+	was, err := zone.Parse(r.Previous.Plan.Plan, z.Name, r.Previous.Params.Records)
 	if err != nil {
 		return services.UpdateResult{}, err
 	}
-	is, err := parseRecords(r.Instance.Plan, z.Name, r.Instance.Params.Records)
+	is, err := zone.Parse(r.Instance.Plan.Plan, z.Name, r.Instance.Params.Records)
 	if err != nil {
 		return services.UpdateResult{}, err
 	}
-	if len(differ(was, is)) == 0 {
+	if len(zone.Differ(was, is)) == 0 {
 		return services.UpdateResult{}, nil
 	}
 	existing, err := b.read(ctx, z.Name)
 	if err != nil {
 		return services.UpdateResult{}, err
 	}
-	sets := changes(was, is, existing)
+	var sets []pdns.RRset
+	for _, c := range zone.Changes(was, is, existing) {
+		sets = append(sets, replacement(c.Key, c.Set))
+	}
 	return services.UpdateResult{}, refusedRecords("change records", b.api.Records.Patch(ctx, z.Name, &pdns.RRsets{Sets: sets}))
 }
 

@@ -11,6 +11,7 @@ import (
 	pdns "github.com/joeig/go-powerdns/v3"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/dns/zone"
 )
 
 // observation is what Reconcile saw of a zone when it last read it.
@@ -45,7 +46,7 @@ func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Pla
 	if err != nil {
 		return result, err
 	}
-	byAccount := make(map[string]zone, len(zones))
+	byAccount := make(map[string]listed, len(zones))
 	for _, z := range zones {
 		byAccount[z.Account] = z
 	}
@@ -71,7 +72,7 @@ func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Pla
 // visit is an instance's zone, what was seen of it last, and whether to read it.
 type visit struct {
 	inst instance
-	zone zone
+	zone listed
 	last observation
 	read bool
 }
@@ -79,7 +80,7 @@ type visit struct {
 // visits says which zones have to be read: those whose serial number or plan changed, and,
 // in turn, those of which only the serial number says that they did not: an application can
 // set that number back, but not the server's count of changes.
-func (b *backend) visits(instances []instance, zones map[string]zone, changes int64) []visit {
+func (b *backend) visits(instances []instance, zones map[string]listed, changes int64) []visit {
 	var all []visit
 	var doubtful []int
 	b.mu.Lock()
@@ -142,20 +143,20 @@ const largeRecord = 16 << 10
 
 // inspect counts a zone's records, without the server's own, and returns the sets whose time
 // to live is below the plan's. A record longer than largeRecord counts as several.
-func inspect(zone string, sets recordSets, minTTL, nameservers int) (count int, low []setKey) {
-	for _, key := range sets.keys() {
-		if key == (setKey{zone, "SOA"}) {
+func inspect(name string, sets zone.Sets, minTTL, nameservers int) (count int, low []zone.Key) {
+	for _, key := range sets.Keys() {
+		if key == (zone.Key{Name: name, Type: "SOA"}) {
 			continue
 		}
 		size := 0
-		for _, value := range sets[key].values {
+		for _, value := range sets[key].Values {
 			size += 1 + len(value)/largeRecord
 		}
-		if key == (setKey{zone, "NS"}) {
+		if key == (zone.Key{Name: name, Type: "NS"}) {
 			size = max(0, size-nameservers)
 		}
 		count += size
-		if int64(sets[key].ttl) < int64(minTTL) {
+		if int64(sets[key].TTL) < int64(minTTL) {
 			low = append(low, key)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/chandler-broker/chandler/services/dns/zone"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -67,7 +68,7 @@ func TestOverAndBack(t *testing.T) {
 	if other := server.backend(t); keep(t, other, small) == "" {
 		t.Error("another replica does not see it")
 	}
-	fewer := withRecords(small, Record{Name: "r0", Type: "A", Values: []string{}}, Record{Name: "r1", Type: "A", Values: []string{}})
+	fewer := withRecords(small, zone.Record{Name: "r0", Type: "A", Values: []string{}}, zone.Record{Name: "r1", Type: "A", Values: []string{}})
 	if err := servicetest.Once(b).Update(ctx, small, fewer); err != nil {
 		t.Fatal(err)
 	}

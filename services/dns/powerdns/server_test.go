@@ -13,6 +13,7 @@ import (
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/access"
+	"github.com/chandler-broker/chandler/services/dns/zone"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -62,8 +63,8 @@ func (s *testServer) makeZone(t *testing.T, name string, sets ...pdns.RRset) {
 	t.Helper()
 	z := &pdns.Zone{
 		Name: pdns.String(name), Kind: pdns.ZoneKindPtr(pdns.NativeZoneKind), RRsets: append(sets,
-			replacement(setKey{name, "SOA"}, recordSet{60, []string{"ns1.test. h.test. 1 60 60 60 60"}}),
-			replacement(setKey{name, "NS"}, recordSet{60, []string{"ns1.test."}})),
+			replacement(zone.Key{Name: name, Type: "SOA"}, zone.Set{TTL: 60, Values: []string{"ns1.test. h.test. 1 60 60 60 60"}}),
+			replacement(zone.Key{Name: name, Type: "NS"}, zone.Set{TTL: 60, Values: []string{"ns1.test."}})),
 	}
 	if _, err := s.admin().Zones.Add(testContext(t), z); err != nil {
 		t.Fatal(err)

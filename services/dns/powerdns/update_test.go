@@ -9,6 +9,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/dns/zone"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -30,7 +31,7 @@ func expectValues(t *testing.T, b *backend, name string, kind uint16, want ...st
 	}
 }
 
-func withRecords(inst instance, records ...Record) instance {
+func withRecords(inst instance, records ...zone.Record) instance {
 	inst.Params.Records = records
 	return inst
 }
@@ -41,13 +42,13 @@ func TestUpdateLeavesApplicationsRecords(t *testing.T) {
 	server := newServer(t)
 	b, ctx := server.backend(t), testContext(t)
 	first := provisioned(t, b, "i", func(i *instance) {
-		*i = withRecords(*i, Record{Name: "kept", Type: "A", Values: []string{"192.0.2.1"}},
-			Record{Name: "goes", Type: "A", Values: []string{"192.0.2.2"}},
-			Record{Name: "changes", Type: "A", Values: []string{"192.0.2.3"}},
-			Record{Name: "becomes", Type: "A", Values: []string{"192.0.2.4"}},
-			Record{Name: "shared", Type: "A", Values: []string{"192.0.2.5"}},
-			Record{Name: "left", Type: "MX", TTL: 300, Values: []string{"10 Mail.example.com"}},
-			Record{Name: "text", Type: "TXT", Values: []string{`a "quoted" \ text`, "other"}})
+		*i = withRecords(*i, zone.Record{Name: "kept", Type: "A", Values: []string{"192.0.2.1"}},
+			zone.Record{Name: "goes", Type: "A", Values: []string{"192.0.2.2"}},
+			zone.Record{Name: "changes", Type: "A", Values: []string{"192.0.2.3"}},
+			zone.Record{Name: "becomes", Type: "A", Values: []string{"192.0.2.4"}},
+			zone.Record{Name: "shared", Type: "A", Values: []string{"192.0.2.5"}},
+			zone.Record{Name: "left", Type: "MX", TTL: 300, Values: []string{"10 Mail.example.com"}},
+			zone.Record{Name: "text", Type: "TXT", Values: []string{`a "quoted" \ text`, "other"}})
 	})
 	c := bound(t, b, first, "b", BindingParams{})
 	for _, r := range []string{"kept.@ 60 IN A 198.51.100.1", "own.@ 60 IN A 198.51.100.2", "junk.@ 60 IN TXT junk",
@@ -56,13 +57,13 @@ func TestUpdateLeavesApplicationsRecords(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	second := withRecords(first, Record{Name: "kept", Type: "A", Values: []string{"192.0.2.1"}},
-		Record{Name: "changes", Type: "A", Values: []string{"192.0.2.30"}},
-		Record{Name: "becomes", Type: "CNAME", Values: []string{"example.org"}},
-		Record{Name: "shared", Type: "A", Values: []string{"192.0.2.50"}},
-		Record{Name: "new", Type: "A", Values: []string{"192.0.2.6", "198.51.100.4"}},
-		Record{Name: "text", Type: "TXT", Values: []string{"other"}},
-		Record{Name: "junk", Type: "TXT", Values: []string{}})
+	second := withRecords(first, zone.Record{Name: "kept", Type: "A", Values: []string{"192.0.2.1"}},
+		zone.Record{Name: "changes", Type: "A", Values: []string{"192.0.2.30"}},
+		zone.Record{Name: "becomes", Type: "CNAME", Values: []string{"example.org"}},
+		zone.Record{Name: "shared", Type: "A", Values: []string{"192.0.2.50"}},
+		zone.Record{Name: "new", Type: "A", Values: []string{"192.0.2.6", "198.51.100.4"}},
+		zone.Record{Name: "text", Type: "TXT", Values: []string{"other"}},
+		zone.Record{Name: "junk", Type: "TXT", Values: []string{}})
 	for range 2 {
 		if err := servicetest.Once(b).Update(ctx, first, second); err != nil {
 			t.Fatal(err)
@@ -101,8 +102,8 @@ func TestUpdateAgainstApplicationsRecords(t *testing.T) {
 	if err := update(t, c.signer, c.zone, "www."+c.zone+" 60 IN A 198.51.100.1"); err != nil {
 		t.Fatal(err)
 	}
-	next := withRecords(inst, Record{Name: "other", Type: "A", Values: []string{"192.0.2.1"}},
-		Record{Name: "www", Type: "CNAME", Values: []string{"example.org"}})
+	next := withRecords(inst, zone.Record{Name: "other", Type: "A", Values: []string{"192.0.2.1"}},
+		zone.Record{Name: "www", Type: "CNAME", Values: []string{"example.org"}})
 	err := servicetest.Once(b).Update(testContext(t), inst, next)
 	if message, rejected := services.IsRejected(err); !rejected || !strings.Contains(message, "www."+c.zone[:len(c.zone)-1]) {
 		t.Errorf("error: %v", err)
@@ -114,22 +115,22 @@ func TestUpdateAgainstApplicationsRecords(t *testing.T) {
 func TestCheckUpdate(t *testing.T) {
 	b := newServer(t).backend(t)
 	plain := newInstance("i", nil)
-	zone := newInstance("i", named("shop.apps.test"))
+	namedZone := newInstance("i", named("shop.apps.test"))
 	for _, test := range []struct {
 		name       string
 		prev, next instance
 		want       string
 	}{
-		{"the same", zone, zone, ""},
-		{"the zone in other letters", zone, newInstance("i", named("SHOP.apps.test.")), ""},
-		{"the zone left out", zone, plain, ""},
+		{"the same", namedZone, namedZone, ""},
+		{"the zone in other letters", namedZone, newInstance("i", named("SHOP.apps.test.")), ""},
+		{"the zone left out", namedZone, plain, ""},
 		{"the made-up name said", plain, newInstance("i", named(plain.Name+".apps.test")), ""},
-		{"another zone", zone, newInstance("i", named("shop2.apps.test")), "parameters.zone: fixed at creation"},
-		{"a name for what has one", plain, zone, "parameters.zone: fixed at creation"},
-		{"a plan of other domains", zone, newInstance("i", func(i *instance) { i.Plan.Parents = []string{"a.test", "b.test"} }), "a.test and b.test"},
-		{"to DNSSEC", zone, newInstance("i", func(i *instance) { i.Plan.DNSSEC = true }), ""},
+		{"another zone", namedZone, newInstance("i", named("shop2.apps.test")), "parameters.zone: fixed at creation"},
+		{"a name for what has one", plain, namedZone, "parameters.zone: fixed at creation"},
+		{"a plan of other domains", namedZone, newInstance("i", func(i *instance) { i.Plan.Parents = []string{"a.test", "b.test"} }), "a.test and b.test"},
+		{"to DNSSEC", namedZone, newInstance("i", func(i *instance) { i.Plan.DNSSEC = true }), ""},
 		{"from DNSSEC", newInstance("i", func(i *instance) { i.Plan.DNSSEC = true }), plain, "DS record"},
-		{"a record out of the zone", zone, withRecords(plain, Record{Name: "x.y.apps.test.", Type: "A", Values: []string{"192.0.2.1"}}), "does not lie in the zone"},
+		{"a record out of the zone", namedZone, withRecords(plain, zone.Record{Name: "x.y.apps.test.", Type: "A", Values: []string{"192.0.2.1"}}), "does not lie in the zone"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			err := b.CheckUpdate(services.UpdateRequest[Plan, InstanceParams]{Previous: test.prev, Instance: test.next})

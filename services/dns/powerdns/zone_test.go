@@ -14,6 +14,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/dns/zone"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -39,10 +40,10 @@ func TestZoneNames(t *testing.T) {
 	server := newServer(t)
 	b := server.backend(t)
 	server.makeZone(t, "apps.test.",
-		replacement(setKey{"www.apps.test.", "A"}, recordSet{60, []string{"192.0.2.1"}}),
-		replacement(setKey{"x.deep.apps.test.", "TXT"}, recordSet{60, []string{`"x"`}}),
-		replacement(setKey{"delegated.apps.test.", "NS"}, recordSet{60, []string{"ns1.test."}}),
-		replacement(setKey{"*.apps.test.", "A"}, recordSet{60, []string{"192.0.2.9"}}))
+		replacement(zone.Key{Name: "www.apps.test.", Type: "A"}, zone.Set{TTL: 60, Values: []string{"192.0.2.1"}}),
+		replacement(zone.Key{Name: "x.deep.apps.test.", Type: "TXT"}, zone.Set{TTL: 60, Values: []string{`"x"`}}),
+		replacement(zone.Key{Name: "delegated.apps.test.", Type: "NS"}, zone.Set{TTL: 60, Values: []string{"ns1.test."}}),
+		replacement(zone.Key{Name: "*.apps.test.", Type: "A"}, zone.Set{TTL: 60, Values: []string{"192.0.2.9"}}))
 	server.makeZone(t, "office.apps.test.")
 	provisioned(t, b, "shop", named("shop.apps.test"))
 	provisioned(t, b, "deep", named("a.b.c.apps.test."))
@@ -121,7 +122,7 @@ func TestZonesAtOnce(t *testing.T) {
 		}
 		for i, one := range won {
 			for j, other := range won {
-				if i != j && atOrBelow(one, other) {
+				if i != j && zone.AtOrBelow(one, other) {
 					t.Errorf("both %s and %s were made", one, other)
 				}
 			}
@@ -177,7 +178,7 @@ func TestRecordsAreAnswered(t *testing.T) {
 	long := strings.Repeat("0123456789", 60)
 	inst := provisioned(t, b, "i", func(i *instance) {
 		i.Params.Zone = "Shop.apps.test"
-		i.Params.Records = []Record{
+		i.Params.Records = []zone.Record{
 			{Name: "@", Type: "MX", Values: []string{"10 Mail.example.com", "0 ."}},
 			{Name: "www.shop.apps.test.", Type: "A", TTL: 61, Values: []string{"192.0.2.1"}},
 			{Name: "*.W", Type: "AAAA", Values: []string{"2001:DB8:0::1"}},

@@ -10,22 +10,23 @@ import (
 	pdns "github.com/joeig/go-powerdns/v3"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/dns/zone"
 )
 
-// zone is a zone in a list.
-type zone struct {
+// listed is a zone in a list.
+type listed struct {
 	Name    string `json:"name"`
 	Account string `json:"account"`
 	Serial  uint32 `json:"serial"`
 }
 
 // zones lists all zones, or the one of a name.
-func (b *backend) zones(ctx context.Context, name string) ([]zone, error) {
+func (b *backend) zones(ctx context.Context, name string) ([]listed, error) {
 	query := url.Values{"dnssec": {"false"}}
 	if name != "" {
 		query.Set("zone", name)
 	}
-	var zones []zone
+	var zones []listed
 	err := b.api.call(ctx, http.MethodGet, "/zones?"+query.Encode(), nil, &zones)
 	for i := range zones {
 		zones[i].Name = strings.ToLower(zones[i].Name)
@@ -39,14 +40,14 @@ var errNoZone = errors.New("the instance's zone does not exist or is incomplete;
 // find returns an instance's finished zone, or errNoZone. It looks under the names that the
 // zone should have, and then among all: an operator may have changed the plan's parents
 // since, or only the instance's name is known.
-func (b *backend) find(ctx context.Context, instance string, guesses ...string) (zone, error) {
+func (b *backend) find(ctx context.Context, instance string, guesses ...string) (listed, error) {
 	for i, guess := range append(guesses, "") {
 		if guess == "" && i < len(guesses) {
 			continue
 		}
 		zones, err := b.zones(ctx, guess)
 		if err != nil {
-			return zone{}, err
+			return listed{}, err
 		}
 		for _, z := range zones {
 			if z.Account == b.names.account(instance) {
@@ -54,23 +55,23 @@ func (b *backend) find(ctx context.Context, instance string, guesses ...string) 
 			}
 		}
 	}
-	return zone{}, errNoZone
+	return listed{}, errNoZone
 }
 
 // conflict says why a zone cannot exist beside others: the user has to choose another name,
 // or another zone that is being made has precedence. rivals says that others are being
 // made over which this one has precedence: they yield once they see it.
-func (b *backend) conflict(ctx context.Context, zones []zone, instance, name, parent string) (rivals bool, err error) {
+func (b *backend) conflict(ctx context.Context, zones []listed, instance, name, parent string) (rivals bool, err error) {
 	var enclosing string
 	for _, z := range zones {
 		owner, finished, ours := b.names.instanceOf(z.Account)
 		switch {
 		case ours && owner == instance:
-		case !ours && below(name, z.Name) && atOrBelow(parent, z.Name): // the operator's zone of the parent
+		case !ours && zone.Below(name, z.Name) && zone.AtOrBelow(parent, z.Name): // the operator's zone of the parent
 			if len(z.Name) > len(enclosing) {
 				enclosing = z.Name
 			}
-		case !atOrBelow(name, z.Name) && !below(z.Name, name):
+		case !zone.AtOrBelow(name, z.Name) && !zone.Below(z.Name, name):
 		case ours && !finished && owner > instance:
 			rivals = true
 		case ours && !finished:
@@ -95,7 +96,7 @@ func (b *backend) checkShadowing(ctx context.Context, enclosing, name string) er
 		return err
 	}
 	for key := range sets {
-		if below(key.name, name) || (key.name == name && key.kind != "NS" && key.kind != "DS") {
+		if zone.Below(key.Name, name) || (key.Name == name && key.Type != "NS" && key.Type != "DS") {
 			return services.Rejected("parameters.zone: %s already has records in the zone %s; choose another name",
 				strings.TrimSuffix(name, "."), strings.TrimSuffix(enclosing, "."))
 		}
@@ -104,20 +105,20 @@ func (b *backend) checkShadowing(ctx context.Context, enclosing, name string) er
 }
 
 // read returns a zone's records.
-func (b *backend) read(ctx context.Context, zone string) (recordSets, error) {
-	content, err := b.api.Zones.Get(ctx, zone)
+func (b *backend) read(ctx context.Context, name string) (zone.Sets, error) {
+	content, err := b.api.Zones.Get(ctx, name)
 	if err != nil {
 		return nil, explain("read the zone", err)
 	}
-	sets := recordSets{}
+	sets := zone.Sets{}
 	for _, s := range content.RRsets {
 		if s.Type == nil {
 			continue
 		}
-		key := setKey{strings.ToLower(pdns.StringValue(s.Name)), string(*s.Type)}
-		set := recordSet{pdns.Uint32Value(s.TTL), sets[key].values}
+		key := zone.Key{Name: strings.ToLower(pdns.StringValue(s.Name)), Type: string(*s.Type)}
+		set := zone.Set{TTL: pdns.Uint32Value(s.TTL), Values: sets[key].Values}
 		for _, r := range s.Records {
-			set.values = append(set.values, pdns.StringValue(r.Content))
+			set.Values = append(set.Values, pdns.StringValue(r.Content))
 		}
 		sets[key] = set
 	}

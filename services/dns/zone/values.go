@@ -1,4 +1,4 @@
-package powerdns
+package zone
 
 import (
 	"errors"
@@ -23,8 +23,8 @@ var rules = map[string]string{
 	"TXT":   fmt.Sprintf("must be the text itself, without quotes around it, and have %d bytes at most", maxTXT),
 }
 
-// parseValue turns a user's value into the server's form.
-func parseValue(kind, text string) (string, error) {
+// ParseValue turns a user's value into the form of a zone file.
+func ParseValue(kind, text string) (string, error) {
 	value, ok := "", false
 	switch kind {
 	case "CAA":
@@ -52,7 +52,7 @@ func parseFields(kind, text string) (string, bool) {
 		return "", false
 	}
 	if kind != "A" && kind != "AAAA" {
-		host, ok := hostName(fields[len(fields)-1])
+		host, ok := HostName(fields[len(fields)-1])
 		if !ok || host == "." && (kind == "CNAME" || kind == "NS") {
 			return "", false
 		}
