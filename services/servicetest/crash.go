@@ -29,7 +29,7 @@ type attempt struct {
 func (h *harness) steps() []step {
 	var all []step
 	add := func(name string, prepare func(t *testing.T) attempt) { all = append(all, step{name, prepare}) }
-	for i, params := range h.Create {
+	for i, params := range h.created() {
 		add(fmt.Sprintf("provision %d", i), h.provisionStep(params))
 	}
 	for i, params := range h.Bind {
@@ -45,6 +45,14 @@ func (h *harness) steps() []step {
 	}
 	add("deprovision", h.deprovisionStep)
 	return all
+}
+
+// created are the parameters of new instances to interrupt.
+func (h *harness) created() []json.RawMessage {
+	if h.Slow {
+		return h.Create[:1]
+	}
+	return h.Create
 }
 
 func (h *harness) provisionStep(params json.RawMessage) func(t *testing.T) attempt {
@@ -162,6 +170,9 @@ const maxCalls = 200
 func testCrash(t *testing.T, h *harness) {
 	for _, s := range h.steps() {
 		t.Run(s.name, func(t *testing.T) {
+			if h.Slow {
+				t.Parallel()
+			}
 			calls := 0
 			for h.cutAt(t, s, calls+1, Before) && !t.Failed() {
 				if calls++; calls == maxCalls {
@@ -199,6 +210,7 @@ func (h *harness) interrupted(t *testing.T, a attempt, n int, when Moment) bool 
 	proxy := NewProxy(t, h.Address)
 	victim := newHarness(t, h.Suite, proxy.Address())
 	h.checkError(t, victim.driver.Ready(t.Context())) // connects, so that the verb's own calls are counted
+	proxy.Count(h.Counts)
 	proxy.Arm(n, when)
 	err := victim.call(t, func(ctx context.Context) error { return a.verb(ctx, victim) })
 	notBlamed(t, "a lost server", err)
@@ -227,6 +239,9 @@ func testCancelled(t *testing.T, h *harness) {
 	const moments = 3
 	for _, s := range h.steps() {
 		t.Run(s.name, func(t *testing.T) {
+			if h.Slow {
+				t.Parallel()
+			}
 			a, start := s.prepare(t), time.Now()
 			h.must(t, s.name, func(ctx context.Context) error { return a.verb(ctx, h) })
 			takes := time.Since(start)

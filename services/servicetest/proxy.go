@@ -20,8 +20,9 @@ type Proxy struct {
 	mu      sync.Mutex
 	changed sync.Cond // a link ended, or Thaw
 	links   map[*link]bool
-	calls   int // since Arm
-	at      int // the call to cut at; 0: none
+	counts  func(call []byte) bool // nil: all
+	calls   int                    // since Arm
+	at      int                    // the call to cut at; 0: none
 	when    Moment
 	alone   bool // cut only the connection of that call
 	frozen  bool
@@ -76,6 +77,14 @@ func StartProxy(target string) (*Proxy, error) {
 
 // Address returns the proxy's address.
 func (p *Proxy) Address() string { return p.listener.Addr().String() }
+
+// Count makes the proxy count, and so cut, only the calls that a function selects. It gets what the
+// client sent first of the call.
+func (p *Proxy) Count(selects func(call []byte) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.counts = selects
+}
 
 // Arm makes the proxy stop at the n-th call from now on; 0: never.
 func (p *Proxy) Arm(n int, when Moment) { p.arm(n, when, false) }
@@ -200,8 +209,8 @@ func (p *Proxy) serve(client net.Conn) {
 	}
 	p.mu.Unlock()
 	var both sync.WaitGroup
-	both.Go(func() { p.forward(l.client, l.server, func() bool { return p.asks(l) }) })
-	both.Go(func() { p.forward(l.server, l.client, func() bool { return p.answers(l) }) })
+	both.Go(func() { p.forward(l.client, l.server, func(sent []byte) bool { return p.asks(l, sent) }) })
+	both.Go(func() { p.forward(l.server, l.client, func([]byte) bool { return p.answers(l) }) })
 	both.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -210,14 +219,14 @@ func (p *Proxy) serve(client net.Conn) {
 }
 
 // forward copies data from one side to the other while allowed returns true.
-func (p *Proxy) forward(from, to *net.TCPConn, allowed func() bool) {
+func (p *Proxy) forward(from, to *net.TCPConn, allowed func(data []byte) bool) {
 	defer func() { _ = to.CloseWrite() }()
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buffer)
 		p.awaitThaw()
 		if n > 0 {
-			if !allowed() {
+			if !allowed(buffer[:n]) {
 				return
 			}
 			if _, err := to.Write(buffer[:n]); err != nil {
@@ -239,13 +248,16 @@ func (p *Proxy) awaitThaw() {
 }
 
 // asks records that the client sent data.
-func (p *Proxy) asks(l *link) bool {
+func (p *Proxy) asks(l *link, sent []byte) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopped || l.asking {
 		return !p.stopped
 	}
 	l.asking = true
+	if p.counts != nil && !p.counts(sent) {
+		return true
+	}
 	p.calls++
 	if p.calls != p.at {
 		return true

@@ -2,6 +2,7 @@ package servicetest_test
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"net"
 	"os"
@@ -97,4 +98,21 @@ func TestProxy(t *testing.T) {
 		t.Error(err)
 	}
 	expect("closed", ask(third, time.Second), "closed")
+}
+
+// Count leaves out calls by their first bytes.
+func TestProxyCounts(t *testing.T) {
+	for selected, want := range map[string]string{"hello": "closed", "bye": "hello\n"} {
+		proxy := servicetest.NewProxy(t, echo(t))
+		proxy.Count(func(call []byte) bool { return bytes.HasPrefix(call, []byte(selected)) })
+		proxy.Arm(1, servicetest.Before)
+		conn, err := net.Dial("tcp", proxy.Address())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		if got := ask(conn, time.Minute); got != want {
+			t.Errorf("%s: %q, want %q", selected, got, want)
+		}
+	}
 }

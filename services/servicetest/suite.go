@@ -57,6 +57,13 @@ type Suite struct {
 	// Local is for a backend that runs programs on this machine instead of making
 	// calls that the suite can cut; its own tests interrupt the programs.
 	Local bool
+	// Slow is for a backend whose instances take seconds to make: the tests run side by side
+	// (see flag -parallel), with fewer hostile IDs and with the first of Create.
+	Slow bool
+	// Counts selects the calls at which the crash tests cut, by what the backend sends first of
+	// each; nil: all calls. A backend that polls leaves out calls that change nothing, because a
+	// crash before one leaves the same state as a crash after the call before it.
+	Counts func(call []byte) bool
 	// Again skips slow tests with the same result. Use it for a further run on a
 	// server that differs only in the limits that it can enforce.
 	Again bool
@@ -119,6 +126,9 @@ func Run(t *testing.T, s Suite) {
 				if s.Again {
 					t.Skip("the first run covers this")
 				}
+			}
+			if s.Slow {
+				t.Parallel()
 			}
 			if s.Local && (test.name == "cancelled" || test.name == "crash") {
 				t.Skip("the backend's own tests interrupt the programs that it runs")
