@@ -1,0 +1,74 @@
+package trove
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/openstack"
+)
+
+// List implements services.Lister. A project without a server is what remains of an instance. The
+// users of a restored backup are listed as those of bindings, which may have ended since.
+func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
+	projects, err := b.cloud.Projects(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []services.Resource
+	for _, p := range projects {
+		in, err := b.listProject(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, in...)
+	}
+	return found, nil
+}
+
+func (b *backend) listProject(ctx context.Context, p openstack.Project) ([]services.Resource, error) {
+	at, err := b.visit(ctx, p)
+	if err != nil {
+		if _, gone := b.cloud.FindProject(ctx, p.Instance); errors.Is(gone, openstack.ErrNoProject) { // deleted meanwhile
+			return nil, nil
+		}
+		return nil, err
+	}
+	r := b.resource(p.Instance, "", "")
+	r.Leftover = len(at.servers) == 0
+	found := []services.Resource{r}
+	for _, s := range at.servers {
+		bound, err := b.listUsers(ctx, at, s)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, bound...)
+	}
+	return found, nil
+}
+
+// listUsers lists the users of a server that works: Trove does not know those of others.
+func (b *backend) listUsers(ctx context.Context, at place, s server) ([]services.Resource, error) {
+	if !s.works() {
+		return nil, nil
+	}
+	users, err := at.users(ctx, s.ID)
+	if openstack.Absent(err) || openstack.Status(err) == http.StatusUnprocessableEntity { // deleted or resized meanwhile
+		return nil, nil
+	}
+	if err != nil {
+		return nil, explain("list the users", err)
+	}
+	var found []services.Resource
+	for _, u := range users {
+		var grants []string
+		for _, d := range u.Databases {
+			grants = append(grants, d.Name)
+		}
+		if o := ownerOf(grants, s.ID); o.binding != "" {
+			found = append(found, b.resource(at.project.Instance, o.binding, u.Name))
+		}
+	}
+	return found, nil
+}

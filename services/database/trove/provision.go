@@ -1,0 +1,111 @@
+package trove
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/openstack"
+)
+
+// Provision implements services.Backend. Trove makes a server in minutes, and its names are not
+// unique: a server is looked up before it is asked for, and of two, the younger one is deleted.
+func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, InstanceParams]) (services.ProvisionResult, error) {
+	var result services.ProvisionResult
+	p, err := b.cloud.FindProject(ctx, r.Instance.Name)
+	if errors.Is(err, openstack.ErrNoProject) {
+		p, err = b.cloud.EnsureProject(ctx, r.Instance.Name)
+	}
+	if err != nil {
+		return result, err
+	}
+	at, err := b.visit(ctx, p)
+	if err != nil {
+		return result, err
+	}
+	switch len(at.servers) {
+	case 0:
+		return result, at.makeServer(ctx, r.Instance)
+	case 1:
+		return result, at.made(ctx, at.servers[0])
+	}
+	return result, at.deleteYounger(ctx)
+}
+
+func (at place) makeServer(ctx context.Context, inst instance) error {
+	flavor, err := at.flavorOf(ctx, inst.Plan)
+	if err != nil {
+		return err
+	}
+	err = at.create(ctx, at.project.Name, flavor, inst.Plan, schemaOf(inst))
+	f, _ := openstack.AsFailure(err)
+	switch {
+	case err == nil:
+		return server{Status: "BUILD"}.wait()
+	case refused(err) && (inst.Params.CharacterSet != "" || inst.Params.Collate != ""):
+		return services.Rejected("parameters.collate: Trove refuses character set %q with collation %q, or something of the plan: %s", inst.Params.CharacterSet, inst.Params.Collate, line(f.Message))
+	case refused(err), openstack.Absent(err):
+		return fmt.Errorf("create a database server of the plan (datastore %s, version %s, flavor %s, volume %s %s): %w",
+			inst.Plan.Datastore, inst.Plan.Version, inst.Plan.Flavor, inst.Plan.Volume, inst.Plan.VolumeType, f)
+	}
+	return explain("create the database server", err)
+}
+
+// schemaOf describes an instance's database to Trove.
+func schemaOf(inst instance) map[string]string {
+	d := map[string]string{"name": databaseName(inst.Name), "character_set": characterSet(inst.Params)}
+	if collate := collation(inst.Params); collate != "" {
+		d["collate"] = collate
+	}
+	return d
+}
+
+// flavorOf is the ID of a plan's flavor.
+func (at place) flavorOf(ctx context.Context, p Plan) (string, error) {
+	id, err := at.flavor(ctx, p.Flavor)
+	if err != nil {
+		return "", explain("list the flavors", err)
+	}
+	if id == "" {
+		return "", fmt.Errorf("flavor: the cloud has no flavor %s: change the plan, or make the flavor available to Trove's projects", p.Flavor)
+	}
+	return id, nil
+}
+
+// made ends a provision when the server works. A server that Trove could not make is deleted, so
+// that the next attempt makes another.
+func (at place) made(ctx context.Context, s server) error {
+	if !s.failed() {
+		return s.usable()
+	}
+	detailed, err := at.server(ctx, s.ID)
+	if err != nil {
+		return explain("ask for the database server", err)
+	}
+	if err := at.delete(ctx, s.ID); openstack.UnlessAbsent(err) != nil {
+		return explain("delete the database server that Trove could not make", err)
+	}
+	return fmt.Errorf("Trove could not make the database server (status %s), and the broker deletes it to try again: %s", detailed.Status, faultOf(detailed)) //nolint:staticcheck // a name
+}
+
+// deleteYounger leaves the oldest server. An answer that was lost led to the others, which nobody
+// has used yet.
+func (at place) deleteYounger(ctx context.Context) error {
+	for _, s := range at.servers[1:] {
+		if err := at.deleteServer(ctx, s); err != nil {
+			return err
+		}
+	}
+	return services.NotYet(poll, "a superfluous database server is being deleted")
+}
+
+// deleteServer asks Trove to delete a server unless it does so already. One that is being made can
+// be deleted only later.
+func (at place) deleteServer(ctx context.Context, s server) error {
+	if s.Status == "SHUTDOWN" {
+		return nil
+	}
+	err := at.delete(ctx, s.ID)
+	return explain("delete the database server "+s.ID, openstack.UnlessAbsent(err))
+}

@@ -1,0 +1,92 @@
+package trove
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// examination is a server, and when Reconcile examined it.
+type examination struct {
+	server string
+	at     time.Time
+}
+
+// interval is how often Reconcile examines an instance: each time costs Trove some requests.
+const interval = 5 * time.Minute
+
+// Reconcile implements services.Reconciler: it closes the users that a restored backup brought
+// back. Verify opens those of bindings that still exist.
+func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Plan, InstanceParams]) (services.ReconcileResult, error) {
+	var result services.ReconcileResult
+	for _, inst := range r.Instances {
+		if last, ok := b.seen.Get(inst.Name); ok && time.Since(last.at) < interval {
+			continue
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		condition, err := b.examine(ctx, inst.Name)
+		if _, pending := errors.AsType[*services.NotYetError](err); pending || errors.Is(err, errAbsent) {
+			continue // being made, resized or removed
+		}
+		result.Record(inst.ID, condition, err)
+	}
+	return result, nil
+}
+
+func (b *backend) examine(ctx context.Context, instance string) (services.Condition, error) {
+	at, s, err := b.find(ctx, instance)
+	if s.failed() {
+		return services.Condition{Reason: services.Inaccessible, Message: "the database server has the status " + s.Status + "; ask your operator"}, err
+	}
+	if err != nil {
+		return services.Condition{}, err
+	}
+	if err := at.closeRestored(ctx, s); err != nil {
+		return services.Condition{}, err
+	}
+	b.seen.Add(instance, examination{s.ID, time.Now()})
+	return services.Condition{}, nil
+}
+
+// closeRestored gives the users of another server passwords that nobody knows.
+func (at place) closeRestored(ctx context.Context, s server) error {
+	users, err := at.users(ctx, s.ID)
+	if err != nil {
+		return explain("list the users", err)
+	}
+	for _, u := range users {
+		var grants []string
+		for _, d := range u.Databases {
+			grants = append(grants, d.Name)
+		}
+		if o := ownerOf(grants, s.ID); o.binding == "" || o.here {
+			continue
+		}
+		if err := at.setPassword(ctx, s.ID, u.Name, services.NewSecret(rand.Text())); err != nil {
+			return fmt.Errorf("close the user %s of a restored backup: %w", u.Name, explain("set the password", err))
+		}
+	}
+	return nil
+}
+
+// Describe implements services.Describer.
+func (b *backend) Describe(ctx context.Context, inst instance) (map[string]any, error) {
+	at, s, err := b.find(ctx, inst.Name)
+	if err != nil {
+		return nil, gone(err)
+	}
+	s, err = at.server(ctx, s.ID)
+	if err != nil {
+		return nil, explain("ask for the database server", err)
+	}
+	return map[string]any{
+		"datastore": s.Datastore.Type, "version": s.Datastore.Version, "status": s.Status,
+		"volume_gb": float64(s.Volume.Size), "volume_used_gb": s.Volume.Used,
+	}, nil
+}
