@@ -119,6 +119,11 @@ func wantedBinding(ctx context.Context, instanceID, bindingID string, d domain.B
 func (b *Broker) acceptBind(ctx context.Context, want store.Binding, async bool) (op *store.Operation, have *store.Binding, err error) {
 	var first store.Batch
 	instance := store.Read(ctx, &first, b.Store.InstanceForBind, store.InstanceForBindParams{ID: want.InstanceID, BindingID: want.ID})
+	// From here on, and not only when the row is inserted: an unbind that arrives meanwhile must
+	// wait, or it would answer that there is no such binding, and this bind would then commit.
+	if err := first.Collect(func(db store.DBTX) error { return b.Store.AwaitCreate(ctx, db, want.ID) }); err != nil {
+		return nil, nil, err
+	}
 	found := store.Read(ctx, &first, b.Store.Binding, want.ID)
 	active := store.Read(ctx, &first, b.Store.UnfinishedOperations, want.InstanceID)
 	err = b.Store.InTxWith(ctx, &first, func(tx *store.Tx) (err error) {

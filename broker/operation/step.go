@@ -80,8 +80,7 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 	switch op.Kind {
 	case store.Provision:
 		if op.Phase == store.PhaseUndo {
-			_, err := s.driver.Deprovision(ctx, services.RawDeprovision{Instance: prev})
-			return result{err: err}
+			return result{err: e.deprovision(ctx, s.driver, prev)}
 		}
 		if prev.Directories, err = e.folders(ctx, s.driver, prev, s.instance, false); err != nil {
 			return result{err: err}
@@ -93,7 +92,7 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 	case store.Deprovision:
 		r := e.unbindAll(ctx, s, prev)
 		if r.err == nil && !r.moreBindings {
-			_, r.err = s.driver.Deprovision(ctx, services.RawDeprovision{Instance: prev})
+			r.err = e.deprovision(ctx, s.driver, prev)
 		}
 		return r
 	case store.SoftDelete:
@@ -210,13 +209,42 @@ func (e *Engine) storeCredentials(ctx context.Context, d *services.Driver, b sto
 // unbind deletes the secrets only after the backend has revoked them: until then, the store
 // tells which credentials may still work.
 func (e *Engine) unbind(ctx context.Context, d *services.Driver, inst services.RawInstance, b store.Binding) error {
-	if _, err := d.Unbind(ctx, services.RawUnbind{Instance: inst, Binding: services.RawBinding{ID: b.ID, Params: b.Parameters}}); err != nil {
+	r := services.RawUnbind{Instance: inst, Binding: services.RawBinding{ID: b.ID, Params: b.Parameters}}
+	if err := confirmed(ctx, func() error { _, err := d.Unbind(ctx, r); return err }); err != nil {
 		return err
 	}
 	if err := e.withdraw(ctx, b); err != nil {
 		return err
 	}
 	return e.deleteSecrets(ctx, b, d.VolumeMounts)
+}
+
+func (e *Engine) deprovision(ctx context.Context, d *services.Driver, inst services.RawInstance) error {
+	return confirmed(ctx, func() error { _, err := d.Deprovision(ctx, services.RawDeprovision{Instance: inst}); return err })
+}
+
+const (
+	// stalled is how long a removal takes only on a server that was busy or did not answer.
+	stalled = 500 * time.Millisecond
+	// catchUpTime is how long a server that answers again may take for what it had received.
+	catchUpTime = 300 * time.Millisecond
+)
+
+// confirmed makes a removal, and repeats it if the server stalled meanwhile: such a server may
+// first answer the removal and then carry out an earlier write, whose client has given up or
+// was killed.
+func confirmed(ctx context.Context, remove func() error) error {
+	for {
+		start := time.Now()
+		if err := remove(); err != nil || time.Since(start) < stalled {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(catchUpTime):
+		}
+	}
 }
 
 // bindingsPerStep is how many bindings one step revokes, so that it ends in time.
