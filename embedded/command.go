@@ -35,6 +35,8 @@ type Program struct {
 	Env []string
 	// Log is a file in the folder, to which output is appended.
 	Log string
+	// Abrupt servers have nothing to save: Stop kills them, which is faster.
+	Abrupt bool
 	// Files are written into the folder before each start; only the server can read them.
 	Files map[string]string
 	// Ready says whether the server serves; it is called until it does. Tools have none.
@@ -138,7 +140,11 @@ func (c *Command) program() program { return c.run.program() }
 func (c *Command) ready(ctx context.Context, _ int) bool { return c.run.Ready(ctx) }
 
 func (p Program) program() program {
-	return program{path: p.Path, args: p.Args, env: p.Env, log: p.Log, polite: syscall.SIGTERM}
+	polite := syscall.SIGTERM
+	if p.Abrupt {
+		polite = syscall.SIGKILL
+	}
+	return program{path: p.Path, args: p.Args, env: p.Env, log: p.Log, polite: polite}
 }
 
 // copyData copies what a folder contains into the new data folder, as the server's user, to whom

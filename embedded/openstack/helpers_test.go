@@ -56,8 +56,31 @@ func run(t *testing.T, dir string, services ...Service) *Cloud {
 		t.Fatal(err)
 	}
 	t.Logf("started in %s", time.Since(began).Round(100*time.Millisecond))
-	t.Cleanup(func() { stop(t, c) })
+	t.Cleanup(func() {
+		if t.Failed() {
+			showLogs(t, dir)
+		}
+		stop(t, c)
+	})
 	return c
+}
+
+// showLogs logs the last errors of OpenStack's servers.
+func showLogs(t *testing.T, dir string) {
+	t.Helper()
+	logs, _ := filepath.Glob(filepath.Join(dir, "*", "*.log")) // fails only for a bad pattern
+	for _, file := range logs {
+		text, _ := os.ReadFile(file) //nolint:gosec // the cloud's own
+		var errs []string
+		for line := range strings.Lines(string(text)) {
+			if strings.Contains(line, " ERROR ") {
+				errs = append(errs, line)
+			}
+		}
+		if len(errs) > 0 {
+			t.Logf("%s: %s", file, strings.Join(errs[max(0, len(errs)-5):], ""))
+		}
+	}
 }
 
 func stop(t *testing.T, c *Cloud) {

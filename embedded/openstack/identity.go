@@ -47,7 +47,7 @@ type ids struct {
 type accountPasswords map[string]string
 
 // accountNames are Keystone's accounts; the last are the services'.
-var accountNames = []string{"admin", "chandler", "broker", "designate"}
+var accountNames = []string{"admin", "chandler", "broker", "designate", "manila", "trove"}
 
 // endpoint is a service in Keystone's catalog, with its account.
 type endpoint struct {

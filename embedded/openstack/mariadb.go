@@ -16,6 +16,13 @@ func (c *Cloud) startMariaDB(ctx context.Context) (err error) {
 	return c.settings(c.Identity.Command).makeDatabases(ctx, c.Database)
 }
 
+func (c *Cloud) stopMariaDB(ctx context.Context) error {
+	if c.Database == nil {
+		return nil
+	}
+	return c.Database.Stop(ctx)
+}
+
 // settings are those that all services share, for one of them.
 func (c *Cloud) settings(own *embedded.Command) settings {
 	return settings{
@@ -30,6 +37,9 @@ func (c *Cloud) endpoints() []endpoint {
 	list := []endpoint{}
 	if c.DNS != nil {
 		list = append(list, endpoint{"designate", "dns", c.DNS.URL(), c.Identity.passwords["designate"]})
+	}
+	if c.Shares != nil {
+		list = append(list, endpoint{"manila", "sharev2", c.Shares.URL(), c.Identity.passwords["manila"]})
 	}
 	return list
 }

@@ -25,6 +25,8 @@ type Service int
 // The services. Keystone runs with each of them but Objects.
 const (
 	DNS Service = iota
+	Shares
+	Objects
 )
 
 // Options are those of a cloud.
@@ -44,6 +46,10 @@ type Cloud struct {
 	// Database is the server of the services' own databases.
 	Database *embedded.MariaDB
 	DNS      *DNSService
+	Shares   *ShareService
+	Objects  *ObjectService
+	// Ceph runs with Shares and Objects.
+	Ceph *Ceph
 
 	lock     *os.File
 	options  Options
@@ -70,13 +76,27 @@ func (c *Cloud) start(ctx context.Context) (err error) {
 	if c.packages, err = findPackages(); err != nil {
 		return err
 	}
-	if c.ready, err = c.packages.prepare(ctx, c.options.Progress); err != nil {
-		return err
-	}
 	if err := c.take(); err != nil {
 		return err
 	}
 	if err := c.open(ctx); err != nil {
+		return err
+	}
+	if err := c.makePrograms(); err != nil {
+		return err
+	}
+	if err := parallel(func() error { return c.startOpenStack(ctx) }, func() error { return c.Ceph.start(ctx) }); err != nil {
+		return err
+	}
+	return parallel(func() error { return c.Shares.start(ctx) }, func() error { return c.Objects.start(ctx) })
+}
+
+// startOpenStack starts everything that needs MariaDB.
+func (c *Cloud) startOpenStack(ctx context.Context) (err error) {
+	if c.Identity == nil {
+		return nil
+	}
+	if c.ready, err = c.packages.prepare(ctx, c.options.Progress); err != nil {
 		return err
 	}
 	if err := parallel(func() error { return c.startMariaDB(ctx) }, func() error { return c.DNS.startNameServer(ctx) }); err != nil {
@@ -101,11 +121,20 @@ func (c *Cloud) take() (err error) {
 
 // open takes the servers' folders and ports, which the others' configuration contains.
 func (c *Cloud) open(ctx context.Context) (err error) {
-	if c.Identity, err = openIdentity(ctx, c); err != nil {
-		return err
+	if !slices.Equal(c.options.Services, []Service{Objects}) {
+		c.Identity, err = openIdentity(ctx, c)
 	}
-	if c.has(DNS) {
+	if err == nil && c.has(DNS) {
 		c.DNS, err = openDNS(ctx, c)
+	}
+	if err == nil && c.has(Shares) {
+		c.Shares, err = openShares(ctx, c)
+	}
+	if err == nil && c.has(Objects) {
+		c.Objects, err = openObjects(ctx, c)
+	}
+	if err == nil && (c.has(Shares) || c.has(Objects)) {
+		c.Ceph, err = openCeph(ctx, c)
 	}
 	return err
 }
@@ -119,10 +148,11 @@ func (c *Cloud) dir(name string) embedded.Options {
 
 // Stop ends the servers. If ctx ends first, it kills them and returns an error.
 func (c *Cloud) Stop(ctx context.Context) error {
-	err := parallel(func() error { return c.DNS.stop(ctx) }, func() error { return c.Identity.stop(ctx) })
-	if c.Database != nil {
-		err = errors.Join(err, c.Database.Stop(ctx))
-	}
+	err := parallel(
+		func() error { return c.DNS.stop(ctx) }, func() error { return c.Shares.stop(ctx) },
+		func() error { return c.Objects.stop(ctx) }, func() error { return c.Identity.stop(ctx) },
+	)
+	err = errors.Join(err, parallel(func() error { return c.Ceph.stop(ctx) }, func() error { return c.stopMariaDB(ctx) }))
 	if c.lock != nil {
 		_ = c.lock.Close()
 	}

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -23,7 +24,7 @@ import (
 var files embed.FS
 
 // databases are the services' databases, by their accounts' name.
-var databases = []string{"keystone", "designate"}
+var databases = []string{"keystone", "designate", "manila"}
 
 // ready is what the first start on a machine prepares: a MariaDB with the services' tables, and
 // Python's compiled modules.
@@ -74,7 +75,7 @@ func (p packages) hash(ctx context.Context) (string, error) {
 	sum.Write(mariaDB)
 	sum.Write([]byte(packagesFolder + chandler.KeystonePolicy()))
 	err = fs.WalkDir(files, ".", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
+		if err != nil || entry.IsDir() || strings.Contains(path, "ceph") {
 			return err
 		}
 		content, err := files.ReadFile(path)
@@ -137,5 +138,5 @@ func (p packages) makeTables(ctx context.Context, r *ready, maker *embedded.Comm
 			return maker.Tool(ctx, run)
 		}
 	}
-	return parallel(tool("keystone"), tool("designate"))
+	return parallel(tool("keystone"), tool("designate"), tool("manila"))
 }

@@ -35,6 +35,12 @@ type settings struct {
 	// Designate's.
 	TransferPort, NameServerPort int
 	NameServerAPI, NameServerKey string
+
+	// Ceph's.
+	FSID, Keyring                            string
+	MonitorPort, OldMonitorPort, GatewayPort int
+	MonitorData, StoreData, ManagerModules   string
+	CephConfig                               string
 }
 
 // IdentityRoot is the address of Keystone.
@@ -42,6 +48,9 @@ func (s settings) IdentityRoot() string { return address(s.identity) }
 
 // Share is the folder with the packages' default files.
 func (s settings) Share() string { return s.packages.path("usr/share") }
+
+// Libraries is the folder of the packages' shared libraries.
+func (s settings) Libraries() string { return s.packages.libraries() }
 
 // Database is the URL of a service's database for SQLAlchemy.
 func (s settings) Database(name string) string {
@@ -94,6 +103,8 @@ func (s settings) python(r *ready, c *embedded.Command, script, mode, configurat
 		Args: []string{c.Path(script), mode, c.Path(configuration)},
 		Env:  s.packages.environment(c.Path("."), r.bytecode()),
 		Log:  strings.TrimSuffix(configuration, path.Ext(configuration)) + ".log",
+		// Their state is in MariaDB, and an orderly end takes seconds.
+		Abrupt: true,
 		Files: map[string]string{
 			script: string(source), configuration: config, policyFile: chandler.KeystonePolicy(),
 		},

@@ -56,7 +56,15 @@ def update_pools():
     commands.context = context.DesignateContext.get_admin_context(request_id='designate-manage')
     commands._setup()
     for pool in commands._load_config(POOLS):
-        commands._create_or_update_pool(pool)
+        # While central starts, one of its threads may end the transaction of another.
+        for patience in range(20, -1, -1):
+            try:
+                commands._create_or_update_pool(pool)
+                break
+            except Exception:
+                if not patience:
+                    raise
+                eventlet.sleep(.5)
 
 
 main()
