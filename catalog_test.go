@@ -109,20 +109,31 @@ func environment(t *testing.T) func(name string) (string, bool) {
 	}
 }
 
-// The file at the top is what "chandler catalog init" writes.
+// The files are what "chandler catalog init" writes, with --only and the backends on OpenStack and
+// Ceph for the one in deploy/openstack.
 func TestCatalogFile(t *testing.T) {
-	got := shipped(t)
-	if *update {
-		if err := os.WriteFile("catalog.yml", got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile("catalog.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("change the backends' catalogs and services/all/catalog.yml, and write this one with: go test . -update (-want +got):\n%s", diff)
+	for file, types := range map[string][]string{"catalog.yml": nil, "deploy/openstack/catalog.yml": all.Cloud()} {
+		t.Run(file, func(t *testing.T) {
+			got, err := all.Catalog(types...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if *update {
+				if err := os.WriteFile(file, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), string(got)); diff != "" {
+				t.Errorf("change the backends' catalogs and services/all/catalog.yml, and write this one with: go test . -run CatalogFile -update (-want +got):\n%s", diff)
+			}
+			if _, err := catalog.Parse(file, got, all.Definitions(), environment(t)); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
@@ -152,7 +163,15 @@ func TestSharedServices(t *testing.T) {
 // What "chandler catalog init --only" writes is valid, and has what was asked for and
 // nothing else.
 func TestSelectedCatalogs(t *testing.T) {
-	full, err := catalog.Parse("catalog.yml", shipped(t), all.Definitions(), environment(t))
+	var everything []string
+	for _, d := range all.Definitions() {
+		everything = append(everything, d.Name)
+	}
+	whole, err := all.Catalog(everything...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	full, err := catalog.Parse("catalog.yml", whole, all.Definitions(), environment(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -81,8 +81,9 @@ func newCatalogInit() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Write an initial catalog: the shipped one, or only some of its backends",
-		Long: `Init writes the shipped catalog, with its comments. With --only it writes just the backends
-of these types, their plans, and the services of these plans:
+		Long: `Init writes the shipped catalog, with its comments: all backends but those on OpenStack and
+Ceph. With --only it writes just the backends of these types, their plans, and the services of
+these plans:
 
   chandler catalog init --only database/postgres,dns/powerdns
 
@@ -101,7 +102,7 @@ It then lists the variables that the catalog reads. It does not replace an exist
 			return writeCatalog(path, text, cmd.OutOrStdout())
 		},
 	}
-	cmd.Flags().StringSliceVar(&only, "only", nil, "types of backends, separated by commas (default: all)")
+	cmd.Flags().StringSliceVar(&only, "only", nil, "types of backends, separated by commas (default: all but those on OpenStack and Ceph)")
 	cmd.Flags().StringVar(&path, "file", "catalog.yml", "the file to write; - for standard output")
 	return cmd
 }

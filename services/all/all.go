@@ -11,6 +11,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/database/mysql"
 	"github.com/chandler-broker/chandler/services/database/postgres"
+	"github.com/chandler-broker/chandler/services/dns/designate"
 	"github.com/chandler-broker/chandler/services/dns/powerdns"
 	"github.com/chandler-broker/chandler/services/filesystem/s3"
 	"github.com/chandler-broker/chandler/services/filesystem/smb"
@@ -20,7 +21,7 @@ import (
 )
 
 // Definitions returns every backend that a catalog can name, in the order of the
-// shipped one.
+// shipped ones.
 func Definitions() []services.Definition {
 	return []services.Definition{
 		postgres.Definition(),
@@ -28,9 +29,18 @@ func Definitions() []services.Definition {
 		nats.Definition(),
 		rabbitmq.Definition(),
 		powerdns.Definition(),
+		designate.Definition(),
 		s3.Definition(),
 		smb.Definition(),
 		openwhisk.Definition(),
+	}
+}
+
+// Cloud returns the types of the backends on OpenStack and Ceph. Few operators have these, so the
+// shipped catalog leaves them out; deploy/openstack/catalog.yml has them.
+func Cloud() []string {
+	return []string{
+		"dns/designate",
 	}
 }
 
@@ -46,14 +56,14 @@ type offering struct {
 // serviceStart is the first line of a service, with the comment above it.
 var serviceStart = regexp.MustCompile(`(?m)^(?:  #.*\n)*  - id: (\S+)\n`)
 
-// Catalog returns a catalog.yml with the backends of these types, or of all types if none is
+// Catalog returns a catalog.yml with the backends of these types, or of all but Cloud's if none is
 // named, and with their plans and services.
 func Catalog(types ...string) ([]byte, error) {
 	var backends, known []string
 	var offerings []*offering
 	for _, d := range Definitions() {
 		known = append(known, d.Name)
-		if len(types) > 0 && !slices.Contains(types, d.Name) {
+		if wanted := slices.Contains(types, d.Name) || len(types) == 0 && !slices.Contains(Cloud(), d.Name); !wanted {
 			continue
 		}
 		_, text, _ := strings.Cut(string(d.Catalog), "backends:\n")

@@ -4,115 +4,188 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
+	"slices"
 	"testing"
+	"time"
 
-	"github.com/gophercloud/gophercloud/v2"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-func TestLifecycle(t *testing.T) {
-	c := testCloud(t).open(t)
-	if err := c.Ready(t.Context()); err != nil {
+func TestProject(t *testing.T) {
+	cloud := newCloud(t)
+	c := open(t, cloud.config())
+	if err := c.Ready(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
-	p := testProject(t, c)
-	again, err := c.EnsureProject(t.Context(), p.Instance)
-	if err != nil || again.ID != p.ID {
+	p := project(t, c)
+	if again, err := c.EnsureProject(testContext(t), p.Instance); err != nil || again != p {
 		t.Fatalf("again: %v, %v", again, err)
 	}
-	client, err := c.Client(t.Context(), p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var zones struct{ Zones []any }
-	if err := Call(t.Context(), client, http.MethodGet, client.ServiceURL("v2", "zones"), nil, &zones); err != nil || len(zones.Zones) > 0 {
-		t.Fatalf("zones: %v, %v", zones, err)
-	}
-	binding, key := services.BindingName(p.Instance, "b"), seed(t)
-	rules := func(path string) func(*gophercloud.ServiceClient) ([]AccessRule, error) {
-		return func(*gophercloud.ServiceClient) ([]AccessRule, error) {
-			return []AccessRule{c.Rule(http.MethodGet, path)}, nil
+	readZones(t, c, p)
+	for range 2 {
+		if err := c.DeleteProject(testContext(t), p); err != nil {
+			t.Errorf("delete: %v", err)
 		}
 	}
-	first, err := c.EnsureCredential(t.Context(), p, binding, key, rules("/v2/zones"))
+	if _, err := c.FindProject(testContext(t), p.Instance); !errors.Is(err, ErrNoProject) {
+		t.Errorf("after deletion: %v", err)
+	}
+}
+
+// readZones fails t unless the service accepts the project's token.
+func readZones(t *testing.T, c *Cloud, p Project) {
+	t.Helper()
+	if err := tryZones(t, c, p); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func tryZones(t *testing.T, c *Cloud, p Project) error {
+	client, err := c.Client(testContext(t), p)
+	if err != nil {
+		return err
+	}
+	var zones struct{ Zones []any }
+	return Call(testContext(t), client, http.MethodGet, client.Endpoint+"v2/zones", nil, &zones)
+}
+
+// eventually fails t unless call succeeds within seconds: after a revocation, Keystone also refuses
+// the tokens of the same second.
+func eventually(t *testing.T, call func() error) {
+	t.Helper()
+	err := call()
+	for end := time.Now().Add(5 * time.Second); err != nil && time.Now().Before(end); err = call() {
+		time.Sleep(200 * time.Millisecond)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// Somebody disabled the project, or revoked the broker's membership, after the broker had a token.
+func TestProjectIsRestored(t *testing.T) {
+	cloud := newCloud(t)
+	c := open(t, cloud.config())
+	p := project(t, c)
+	readZones(t, c, p)
+	user, _, err := c.domain.identities(testContext(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := c.EnsureCredential(t.Context(), p, binding, key, rules("/v2/zones"))
-	if err != nil || second.ID != first.ID {
+	grant := "projects/" + p.ID + "/users/" + user + "/roles/" + c.config.MemberRoleID
+	for name, harm := range map[string]func(){
+		"disabled": func() {
+			cloud.call(t, http.MethodPatch, "projects/"+p.ID, object("project", map[string]any{"enabled": false}), nil)
+		},
+		"membership revoked": func() { cloud.call(t, http.MethodDelete, grant, nil, nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			harm()
+			session, _ := c.projects.Get(p.ID)
+			client, err := session.service(p.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// The service refuses the old token, and the attempt to renew it fails. The next
+			// call finds out why.
+			if err := Call(testContext(t), client, http.MethodGet, client.Endpoint+"v2/zones", nil, nil); err == nil {
+				t.Error("the old token works")
+			}
+			eventually(t, func() error { return tryZones(t, open(t, cloud.config()), p) })
+			eventually(t, func() error { return tryZones(t, c, p) })
+		})
+	}
+}
+
+func TestCredential(t *testing.T) {
+	c := open(t, newCloud(t).config())
+	p := project(t, c)
+	binding, key := services.BindingName(p.Instance, "b"), seed(t)
+	first, err := c.EnsureCredential(testContext(t), p, binding, key, reading(c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := c.EnsureCredential(testContext(t), p, binding, key, reading(c))
+	if err != nil || second.ID != first.ID || second.Secret != first.Secret {
 		t.Fatalf("again: %v, %v", second, err)
 	}
-	if err := c.CheckCredential(t.Context(), p, binding, key); err != nil {
+	if err := c.CheckCredential(testContext(t), p, binding, key); err != nil {
 		t.Error(err)
 	}
-	if err := c.CheckCredential(t.Context(), p, binding, seed(t)); Status(err) != http.StatusUnauthorized {
+	if err := c.CheckCredential(testContext(t), p, binding, seed(t)); Status(err) != http.StatusUnauthorized {
 		t.Errorf("a wrong secret: %v", err)
 	}
-	listed, err := c.List(t.Context())
-	if err != nil || !listedAll(listed, p, binding) {
-		t.Errorf("listed: %v, %v", listed, err)
-	}
-	if err := c.DeleteUser(t.Context(), p.Instance, binding); err != nil {
-		t.Error(err)
-	}
-	if err := c.CheckCredential(t.Context(), p, binding, key); err == nil {
-		t.Error("the credential of a deleted user works")
-	}
-	if _, err := c.EnsureCredential(t.Context(), p, binding, key, rules("/v2/zones")); err != nil {
-		t.Error(err)
+	if got, err := c.List(testContext(t)); err != nil || !slices.Contains(got, services.Resource{Instance: p.Instance, Name: p.Name}) ||
+		!slices.Contains(got, services.Resource{Instance: p.Instance, Binding: binding, Name: c.names.user(p.Instance, binding)}) {
+		t.Errorf("listed: %v, %v", got, err)
 	}
 	for range 2 {
-		if err := c.DeleteProject(t.Context(), p); err != nil {
+		if err := c.DeleteUser(testContext(t), p.Instance, binding); err != nil {
 			t.Error(err)
 		}
 	}
-	if _, err := c.FindProject(t.Context(), p.Instance); !errors.Is(err, ErrNoProject) {
-		t.Errorf("after deletion: %v", err)
+	if err := c.CheckCredential(testContext(t), p, binding, key); err == nil {
+		t.Error("the credential of a deleted user works")
 	}
-	if listed, err = c.List(t.Context()); err != nil || listedAll(listed, p, "") || listedAll(listed, p, binding) {
-		t.Errorf("listed after deletion: %v, %v", listed, err)
+	if _, err := c.EnsureCredential(testContext(t), p, binding, seed(t), reading(c)); err != nil {
+		t.Errorf("after deletion, with another seed: %v", err)
 	}
 }
 
-func listedAll(found []services.Resource, p Project, binding string) bool {
-	for _, f := range found {
-		if f.Instance == p.Instance && f.Binding == binding {
-			return true
-		}
+// An attempt with another seed, or other rules, left its user or credential.
+func TestCredentialConverges(t *testing.T) {
+	c := open(t, newCloud(t).config())
+	p := project(t, c)
+	binding, key := services.BindingName(p.Instance, "b"), seed(t)
+	first, err := c.EnsureCredential(testContext(t), p, binding, key, reading(c))
+	if err != nil {
+		t.Fatal(err)
 	}
-	return false
+	other, err := c.EnsureCredential(testContext(t), p, binding, key, writing(c))
+	if err != nil || other.ID == first.ID {
+		t.Fatalf("other rules: %v, %v", other, err)
+	}
+	reset := seed(t)
+	err = servicetest.ToTheEnd(testContext(t), func(ctx context.Context) error {
+		_, err := c.EnsureCredential(ctx, p, binding, reset, writing(c))
+		return err
+	})
+	if err != nil {
+		t.Fatalf("another seed: %v", err)
+	}
+	if err := c.CheckCredential(testContext(t), p, binding, reset); err != nil {
+		t.Errorf("another seed: %v", err)
+	}
 }
 
-// An account with the role admin administers the whole cloud.
-func TestAdministratorIsRefused(t *testing.T) {
-	cloud := testCloud(t)
-	cloud.Username, cloud.Password = "broker", services.NewSecret("brokerpw")
-	c := cloud.open(t)
-	for name, call := range map[string]func(context.Context) error{
-		"Ready":       c.Ready,
-		"FindProject": func(ctx context.Context) error { _, err := c.FindProject(ctx, services.InstanceName("x")); return err },
-		"List":        func(ctx context.Context) error { _, err := c.List(ctx); return err },
+// The names of projects and users are read back.
+func TestNames(t *testing.T) {
+	n := names{"c-dns-"}
+	instance, binding := services.InstanceName("i"), services.BindingName("i", "b")
+	for name, want := range map[string][2]string{
+		n.project(instance):       {instance, ""},
+		n.user(instance, binding): {instance, binding},
+		"c-dns-" + instance[1:]:   {},
+		"d-dns-" + instance:       {},
+		"c-share-" + instance:     {},
+		n.project(instance) + "-": {},
+		"c-dns-":                  {},
 	} {
-		for range 2 {
-			if err := call(t.Context()); err == nil || !strings.Contains(err.Error(), "role admin on the domain chandler") {
-				t.Errorf("%s: %v", name, err)
-			}
+		owner, ok := n.instanceOf(name)
+		if !ok {
+			owner = ""
 		}
-	}
-}
-
-func TestWrongPassword(t *testing.T) {
-	cloud := testCloud(t)
-	cloud.Password = services.NewSecret("not-this-one")
-	err := cloud.open(t).Ready(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "check username, password and domain") {
-		t.Error(err)
-	}
-	for _, hidden := range []string{"not-this-one", "http://"} {
-		if err != nil && strings.Contains(err.Error(), hidden) {
-			t.Errorf("the error contains %q: %v", hidden, err)
+		_, b, isUser := n.bindingOf(name)
+		if isUser {
+			owner, _, _ = n.bindingOf(name)
+		} else {
+			b = ""
+		}
+		if diff := cmp.Diff(want, [2]string{owner, b}); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
 }

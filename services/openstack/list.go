@@ -16,6 +16,8 @@ type entity struct {
 	Name     string `json:"name"`
 	DomainID string `json:"domain_id"`
 	Enabled  bool   `json:"enabled"`
+	// Description is a project's.
+	Description string `json:"description"`
 }
 
 // maxPages ends a list whose pages lead in a circle.

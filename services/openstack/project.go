@@ -16,8 +16,13 @@ type Project struct {
 	ID, Name string
 	// Instance is the Instance.Name.
 	Instance string
-	enabled  bool
+	// Mark is the project's description: what SetMark wrote, or newProject.
+	Mark    string
+	enabled bool
 }
+
+// newProject is the mark of a project that is in use.
+const newProject = "an instance, made by Chandler; do not change it"
 
 // ErrNoProject says that an instance has no project.
 var ErrNoProject = errors.New("the instance's project does not exist: provision the instance again, or deprovision it if somebody deleted the project")
@@ -33,7 +38,7 @@ func (c *Cloud) FindProject(ctx context.Context, instance string) (Project, erro
 	}
 	for _, e := range found {
 		if e.Name == c.names.project(instance) {
-			return Project{e.ID, e.Name, instance, e.Enabled}, nil
+			return Project{e.ID, e.Name, instance, e.Description, e.Enabled}, nil
 		}
 	}
 	return Project{}, ErrNoProject
@@ -49,7 +54,27 @@ func (c *Cloud) EnsureProject(ctx context.Context, instance string) (Project, er
 	if err != nil {
 		return Project{}, err
 	}
+	if p.Mark != newProject {
+		if err := c.SetMark(ctx, &p, newProject); err != nil {
+			return Project{}, err
+		}
+	}
 	return p, c.admit(ctx, &p)
+}
+
+// SetMark writes a project's mark, by which a backend remembers how far its deprovision is.
+// EnsureProject resets it.
+func (c *Cloud) SetMark(ctx context.Context, p *Project, mark string) error {
+	p.Mark = mark
+	return c.patchProject(ctx, p.ID, "mark the project", map[string]any{"description": mark})
+}
+
+func (c *Cloud) patchProject(ctx context.Context, id, doing string, changes map[string]any) error {
+	keystone, err := c.domain.keystone(ctx)
+	if err == nil {
+		err = Call(ctx, keystone, http.MethodPatch, keystone.ServiceURL("projects", id), object("project", changes), nil)
+	}
+	return Explain(doing, err)
 }
 
 func (c *Cloud) createProject(ctx context.Context, instance string) (Project, error) {
@@ -63,12 +88,12 @@ func (c *Cloud) createProject(ctx context.Context, instance string) (Project, er
 	}
 	var answer struct{ Project entity }
 	err = Call(ctx, keystone, http.MethodPost, keystone.ServiceURL("projects"), object("project", map[string]any{
-		"name": c.names.project(instance), "domain_id": domain, "description": "an instance of " + c.service.Name + ", made by Chandler; do not change it",
+		"name": c.names.project(instance), "domain_id": domain, "description": newProject,
 	}), &answer)
 	if Conflict(err) { // another call was faster
 		return c.FindProject(ctx, instance)
 	}
-	return Project{answer.Project.ID, answer.Project.Name, instance, true}, Explain("create the project", err)
+	return Project{answer.Project.ID, answer.Project.Name, instance, newProject, true}, Explain("create the project", err)
 }
 
 // admit makes the broker's account a member of the project, and enables a project that somebody
@@ -79,12 +104,8 @@ func (c *Cloud) admit(ctx context.Context, p *Project) error {
 		return Explain("enter the project", err)
 	}
 	if !p.enabled {
-		keystone, err := c.domain.keystone(ctx)
-		if err == nil {
-			err = Call(ctx, keystone, http.MethodPatch, keystone.ServiceURL("projects", p.ID), object("project", map[string]any{"enabled": true}), nil)
-		}
-		if err != nil {
-			return Explain("enable the project", err)
+		if err := c.patchProject(ctx, p.ID, "enable the project", map[string]any{"enabled": true}); err != nil {
+			return err
 		}
 		p.enabled = true
 	}
@@ -114,6 +135,9 @@ func (c *Cloud) Client(ctx context.Context, p Project) (*gophercloud.ServiceClie
 	}
 	err := s.ensure(ctx)
 	if status := Status(err); status == http.StatusUnauthorized || status == http.StatusForbidden {
+		if p, err = c.FindProject(ctx, p.Instance); err != nil {
+			return nil, err
+		}
 		if err := c.admit(ctx, &p); err != nil {
 			return nil, err
 		}
@@ -172,7 +196,7 @@ func (c *Cloud) Projects(ctx context.Context) ([]Project, error) {
 	var projects []Project
 	for _, e := range found {
 		if instance, ok := c.names.instanceOf(e.Name); ok {
-			projects = append(projects, Project{e.ID, e.Name, instance, e.Enabled})
+			projects = append(projects, Project{e.ID, e.Name, instance, e.Description, e.Enabled})
 		}
 	}
 	return projects, nil
@@ -186,9 +210,11 @@ func (c *Cloud) endpoint(s *session, project string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if url, err = c.inCatalog(result); err != nil {
+		found, err := c.inCatalog(result, c.config.Interface)
+		if err != nil {
 			return "", err
 		}
+		url = found.url
 	}
 	return trimSlash(url) + "/", nil
 }

@@ -4,36 +4,12 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"slices"
+	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
-	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/applicationcredentials"
 
 	"github.com/chandler-broker/chandler/services"
 )
-
-// Credential is the application credential of a binding.
-type Credential struct {
-	ID, Name, UserID string
-	// Client is a client of the service that acts as the binding's user, without the
-	// credential's access rules.
-	Client *gophercloud.ServiceClient
-}
-
-// AccessRule allows requests of the service to holders of an application credential. In Path, "*"
-// stands for one segment, and "**" for any.
-type AccessRule = applicationcredentials.AccessRule
-
-// maxPath is the maximum length of an access rule's path.
-const maxPath = 128
-
-// Rule is an access rule for the Cloud's service. It panics if the path is too long for Keystone.
-func (c *Cloud) Rule(method, path string) AccessRule {
-	if len(path) > maxPath {
-		panic("access rule: path is too long: " + path)
-	}
-	return AccessRule{Method: method, Path: path, Service: c.service.Types[0]}
-}
 
 // UserName is the name of a binding's user.
 func (c *Cloud) UserName(instance, binding string) string { return c.names.user(instance, binding) }
@@ -52,13 +28,17 @@ func (c *Cloud) ensureUser(ctx context.Context, p Project, binding string, passw
 	s := c.newSession(gophercloud.AuthOptions{UserID: id, Password: password.Reveal(), Scope: &gophercloud.AuthScope{ProjectID: p.ID}}, false)
 	err = s.ensure(ctx)
 	if Status(err) == http.StatusUnauthorized && existed { // somebody changed the password or disabled the user
-		if err = c.resetUser(ctx, id, password); err != nil {
+		if err := c.resetUser(ctx, id, password); err != nil {
 			return nil, "", err
 		}
-		err = s.ensure(ctx)
+		return nil, "", services.NotYet(revocationTime, "Keystone is setting the binding's password")
 	}
 	return s, id, Explain("authenticate as the binding's user", err)
 }
+
+// revocationTime is how long Keystone may refuse new tokens after it revoked older ones: the times
+// in tokens are whole seconds.
+const revocationTime = 2 * time.Second
 
 func (c *Cloud) createUser(ctx context.Context, name string, password services.Secret) (id string, existed bool, err error) {
 	keystone, err := c.domain.keystone(ctx)
@@ -101,95 +81,6 @@ func (c *Cloud) resetUser(ctx context.Context, id string, password services.Secr
 		err = Call(ctx, keystone, http.MethodPatch, keystone.ServiceURL("users", id), object("user", map[string]any{"password": password.Reveal(), "enabled": true}), nil)
 	}
 	return Explain("set the user's password", err)
-}
-
-// EnsureCredential makes a user for a binding who is a member of the project only, and their
-// application credential with these access rules. Both secrets derive from the binding's seed. The
-// rules may depend on what rules finds out with a client that acts as the user; a repeated call
-// keeps a credential that has exactly these rules, and replaces others.
-func (c *Cloud) EnsureCredential(ctx context.Context, p Project, binding string, seed *services.Seed, rules func(*gophercloud.ServiceClient) ([]AccessRule, error)) (Credential, error) {
-	s, user, err := c.ensureUser(ctx, p, binding, seed.Password("keystone user"))
-	if err != nil {
-		return Credential{}, err
-	}
-	client, err := s.service(p.ID)
-	if err != nil {
-		return Credential{}, err
-	}
-	wanted, err := rules(client)
-	if err != nil {
-		return Credential{}, err
-	}
-	a := application{keystone: c.identity(s.provider), user: user, name: binding, rules: wanted, secret: seed.Password(credentialLabel)}
-	id, err := a.ensure(ctx)
-	return Credential{ID: id, Name: binding, UserID: user, Client: client}, Explain("create the application credential", err)
-}
-
-const credentialLabel = "application credential"
-
-// application is an application credential that should exist.
-type application struct {
-	keystone   *gophercloud.ServiceClient
-	user, name string
-	rules      []AccessRule
-	secret     services.Secret
-}
-
-func (a application) ensure(ctx context.Context) (id string, err error) {
-	created, err := a.create(ctx)
-	if !Conflict(err) {
-		return created, err
-	}
-	pages, err := applicationcredentials.List(a.keystone, a.user, applicationcredentials.ListOpts{Name: a.name}).AllPages(ctx)
-	if err != nil {
-		return "", err
-	}
-	found, err := applicationcredentials.ExtractApplicationCredentials(pages)
-	if err != nil {
-		return "", err
-	}
-	for _, f := range found {
-		if f.Name == a.name && sameRules(f.AccessRules, a.rules) {
-			return f.ID, nil
-		}
-		if err := applicationcredentials.Delete(ctx, a.keystone, a.user, f.ID).ExtractErr(); UnlessAbsent(err) != nil {
-			return "", err
-		}
-	}
-	return a.create(ctx)
-}
-
-func (a application) create(ctx context.Context) (id string, err error) {
-	created, err := applicationcredentials.Create(ctx, a.keystone, a.user, applicationcredentials.CreateOpts{
-		Name: a.name, Description: "made by Chandler", Secret: a.secret.Reveal(), AccessRules: a.rules,
-	}).Extract()
-	if err != nil {
-		return "", err
-	}
-	return created.ID, nil
-}
-
-func sameRules(a, b []AccessRule) bool {
-	keys := func(rules []AccessRule) []string {
-		var all []string
-		for _, r := range rules {
-			all = append(all, r.Service+" "+r.Method+" "+r.Path)
-		}
-		slices.Sort(all)
-		return slices.Compact(all)
-	}
-	return slices.Equal(keys(a), keys(b))
-}
-
-// CheckCredential returns nil if a binding's application credential works: Status is 404 or 401 if
-// it does not exist or was revoked.
-func (c *Cloud) CheckCredential(ctx context.Context, p Project, binding string, seed *services.Seed) error {
-	options := gophercloud.AuthOptions{
-		Username: c.names.user(p.Instance, binding), DomainName: c.config.Domain,
-		ApplicationCredentialName: binding, ApplicationCredentialSecret: seed.Password(credentialLabel).Reveal(),
-	}
-	_, err := c.newToken(ctx, options)
-	return err
 }
 
 // DeleteUser deletes a binding's user with their credential and tokens.

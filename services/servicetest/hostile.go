@@ -69,10 +69,11 @@ func hostileValues() []string {
 func testHostileParameters(t *testing.T, h *harness) {
 	for i, params := range h.Create {
 		eachMutation(t, h.Slow, fmt.Sprintf("create %d", i), params, func(t *testing.T, mutated json.RawMessage) {
-			r := h.instance(t, freshID(t), h.Plan, mutated)
-			if h.driver.CheckInstance(r.raw) != nil {
+			id := freshID(t)
+			if h.driver.CheckInstance(h.driver.Instance(id, h.Plan, mutated)) != nil {
 				return
 			}
+			r := h.instance(t, id, h.Plan, mutated)
 			rejectedAtMost(t, mutated, h.provision(t, r))
 			succeeds(t, "deprovision", h.deprovision(t, r))
 			h.nothingLeft(t, r)

@@ -58,7 +58,6 @@ const (
 
 var (
 	serverIDRule = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
-	mailRule     = regexp.MustCompile(`^[A-Za-z0-9_+-]{1,63}@[A-Za-z0-9.-]{1,190}$`)
 
 	// keySizes are the lengths of the algorithms' secrets in bytes (RFC 8945, section 8).
 	keySizes = map[string]int{"hmac-sha256": 32, "hmac-sha384": 48, "hmac-sha512": 64}
@@ -82,8 +81,7 @@ func (c *Config) Validate() error {
 		f.If(!zone.IsHost(n), "nameservers: %q is not the complete name of a host", n)
 	}
 	f.Unique("nameservers", c.Nameservers)
-	_, mailHost, _ := strings.Cut(c.Hostmaster, "@")
-	f.If(c.Hostmaster != "" && (!mailRule.MatchString(c.Hostmaster) || !zone.IsHost(mailHost)), "hostmaster: must be a mail address without a dot before the @")
+	f.If(c.Hostmaster != "" && !zone.IsMail(c.Hostmaster), "hostmaster: must be a mail address without a dot before the @")
 	f.OneOf("kind", c.Kind, kindNative, kindPrimary)
 	f.OneOf("tsig_algorithm", c.TSIGAlgorithm, slices.Sorted(maps.Keys(keySizes))...)
 	f.Add(naming.CheckPrefix(c.Prefix, naming.MaxPrefix))

@@ -41,3 +41,12 @@ func IsHost(name string) bool {
 	canonical, ok := HostName(name)
 	return ok && canonical != "."
 }
+
+var mailRule = regexp.MustCompile(`^[A-Za-z0-9_+-]{1,63}@[A-Za-z0-9.-]{1,190}$`)
+
+// IsMail says whether address is a mail address that fits into SOA records: without a dot before
+// the @.
+func IsMail(address string) bool {
+	_, host, _ := strings.Cut(address, "@")
+	return mailRule.MatchString(address) && IsHost(host)
+}

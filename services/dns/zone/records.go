@@ -31,6 +31,24 @@ type (
 	}
 )
 
+// Same says whether a server that has this set needs no change.
+func (c Change) Same(existing Set) bool {
+	if len(c.Values) == 0 || len(existing.Values) == 0 {
+		return len(c.Values) == len(existing.Values)
+	}
+	return c.TTL == existing.TTL && slices.Equal(normals(c.Type, c.Values), normals(c.Type, existing.Values))
+}
+
+// normals are the normal texts of values in order.
+func normals(kind string, values []string) []string {
+	var texts []string
+	for _, value := range values {
+		texts = append(texts, normal(kind, value))
+	}
+	slices.Sort(texts)
+	return texts
+}
+
 const maxValues = 100 // of one set: an answer has to carry them all
 
 // Parse reads the user's records for a zone, and rejects them with all their faults.
