@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -99,16 +101,41 @@ func deploy(ctx context.Context, o rig.Options) *rig.Deployment {
 	return d
 }
 
-// tellLogs adds the ends of the brokers' and the servers' logs to a failure.
+// tellLogs adds to a failure what the brokers logged about the IDs in it, and the ends of the
+// brokers' and the servers' logs.
 func tellLogs(d *rig.Deployment) {
 	logs, _ := filepath.Glob(filepath.Join(d.Dir, "*.err"))
 	servers, _ := filepath.Glob(filepath.Join(d.Dir, "*", "*.log"))
+	about := aboutAny(CurrentSpecReport().FailureMessage())
 	for _, log := range append(logs, servers...) {
 		text, _ := os.ReadFile(log)
 		name, _ := filepath.Rel(d.Dir, log)
 		fmt.Fprintf(GinkgoWriter, "--- the end of %s:\n%s\n", name, text[max(0, len(text)-6000):])
+		for line := range strings.Lines(string(text)) {
+			if about(line) {
+				fmt.Fprintf(GinkgoWriter, "%s: %s", name, line)
+			}
+		}
 	}
 }
+
+// identifier matches the IDs of instances, bindings and operations.
+var identifier = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+
+// aboutAny returns a function that reports whether a line contains any of the failure's IDs; of a
+// list that differs from the expected one, only those of the difference.
+func aboutAny(failure string) func(line string) bool {
+	if at := difference.FindStringIndex(failure); at != nil {
+		failure = failure[at[0]:]
+	}
+	ids := identifier.FindAllString(failure, -1)
+	return func(line string) bool {
+		return slices.ContainsFunc(ids, func(id string) bool { return strings.Contains(line, id) })
+	}
+}
+
+// difference begins what Gomega's ConsistOf says of the elements that only one list has.
+var difference = regexp.MustCompile("the (missing|extra) elements were")
 
 func addBroker(ctx context.Context, d *rig.Deployment, name string, more map[string]string) *rig.Broker {
 	GinkgoHelper()
