@@ -15,6 +15,8 @@ type Caller struct {
 	// Originating is the X-Broker-API-Originating-Identity as
 	// {"platform": …, "value": {…}}; nil if the platform sent none.
 	Originating json.RawMessage
+	// Gone reports whether the client has disconnected; nil: it has not.
+	Gone func() bool
 }
 
 type callerKey struct{}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chandler-broker/chandler/broker"
 	"github.com/chandler-broker/chandler/broker/brokertest"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/credhub"
@@ -172,4 +173,20 @@ func (c client) waiting(t *testing.T, kind string) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+}
+
+// A process that was suspended receives requests whose clients have left, and may have deleted
+// meanwhile what these would create. Nothing comes of them, and deletions are carried out.
+func TestRequestsOfClientsThatLeft(t *testing.T) {
+	c := newClient(t, brokertest.Options{NoWork: true, AsyncWait: time.Millisecond})
+	c.begin(t, "bind", "i")
+	left := c
+	caller := broker.CallerFrom(c.ctx)
+	caller.Gone = func() bool { return true }
+	left.ctx = broker.WithCaller(c.ctx, caller)
+	left.provision("late", on(brokertest.Cascading), true).want(t, "Unavailable")
+	left.bind("i", "late", bound(brokertest.Cascading, ""), true).want(t, "Unavailable")
+	c.deprovision("late", true).want(t, "Gone")
+	c.unbind("i", "late", true).want(t, "Gone")
+	left.unbind("i", "ib", true).want(t, "202")
 }

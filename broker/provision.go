@@ -230,5 +230,10 @@ func instanceDifference(have, want store.Instance) string {
 // bindings. For an update, i is the instance as it is to become.
 func (b *Broker) accept(ctx context.Context, tx *store.Tx, kind store.Kind, i store.Instance, bindingID string) (store.Operation, error) {
 	caller := CallerFrom(ctx)
+	if !isDelete(kind) && caller.Gone != nil && caller.Gone() {
+		// A process that was suspended has such requests. Their clients may have deleted
+		// meanwhile what this would create, and would never delete it again.
+		return store.Operation{}, &Error{Kind: Unavailable, Description: "the client has disconnected", Cause: context.Canceled}
+	}
 	return b.Engine.Accept(ctx, tx, i, operation.Request{Kind: kind, BindingID: bindingID, RequestID: caller.RequestID, Originating: caller.Originating})
 }

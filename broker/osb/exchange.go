@@ -83,7 +83,7 @@ func (a *api) finish(x *exchange, r *http.Request) {
 		}
 	}
 	took := time.Since(x.started)
-	if x.code >= http.StatusInternalServerError && r.Context().Err() != nil && panicked == nil {
+	if x.code >= http.StatusInternalServerError && isClientGone(r.Context()) && panicked == nil {
 		x.code = statusClientGone
 	}
 	a.log(x, r, took)

@@ -31,6 +31,7 @@ func (a *api) verb(serve verb) handler {
 			Platform:    x.platform,
 			RequestID:   x.requestID,
 			Originating: x.originating,
+			Gone:        func() bool { return isClientGone(r.Context()) },
 		})
 		ans, err := serve(ctx, x)
 		if err != nil {

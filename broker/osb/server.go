@@ -33,6 +33,7 @@ func Server(h http.Handler, certificate *Certificate, logger *slog.Logger) *http
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+		ConnContext:       withConnection,
 	}
 	if certificate != nil {
 		s.TLSConfig = &tls.Config{
