@@ -41,5 +41,8 @@ func (c *Cloud) endpoints() []endpoint {
 	if c.Shares != nil {
 		list = append(list, endpoint{"manila", "sharev2", c.Shares.URL(), c.Identity.passwords["manila"]})
 	}
+	if c.Databases != nil {
+		list = append(list, endpoint{"trove", "database", c.Databases.URL() + "/$(project_id)s", c.Identity.passwords["trove"]})
+	}
 	return list
 }

@@ -26,6 +26,7 @@ type Service int
 const (
 	DNS Service = iota
 	Shares
+	Databases
 	Objects
 )
 
@@ -44,10 +45,11 @@ type Options struct {
 type Cloud struct {
 	Identity *Identity
 	// Database is the server of the services' own databases.
-	Database *embedded.MariaDB
-	DNS      *DNSService
-	Shares   *ShareService
-	Objects  *ObjectService
+	Database  *embedded.MariaDB
+	DNS       *DNSService
+	Shares    *ShareService
+	Databases *DatabaseService
+	Objects   *ObjectService
 	// Ceph runs with Shares and Objects.
 	Ceph *Ceph
 
@@ -102,7 +104,8 @@ func (c *Cloud) startOpenStack(ctx context.Context) (err error) {
 	if err := parallel(func() error { return c.startMariaDB(ctx) }, func() error { return c.DNS.startNameServer(ctx) }); err != nil {
 		return err
 	}
-	return parallel(func() error { return c.Identity.start(ctx) }, func() error { return c.DNS.start(ctx) })
+	return parallel(func() error { return c.Identity.start(ctx) }, func() error { return c.DNS.start(ctx) },
+		func() error { return c.Databases.start(ctx) })
 }
 
 // take makes the folder, and holds its lock until Stop: nobody may remove it meanwhile.
@@ -130,6 +133,9 @@ func (c *Cloud) open(ctx context.Context) (err error) {
 	if err == nil && c.has(Shares) {
 		c.Shares, err = openShares(ctx, c)
 	}
+	if err == nil && c.has(Databases) {
+		c.Databases, err = openDatabases(ctx, c)
+	}
 	if err == nil && c.has(Objects) {
 		c.Objects, err = openObjects(ctx, c)
 	}
@@ -150,7 +156,8 @@ func (c *Cloud) dir(name string) embedded.Options {
 func (c *Cloud) Stop(ctx context.Context) error {
 	err := parallel(
 		func() error { return c.DNS.stop(ctx) }, func() error { return c.Shares.stop(ctx) },
-		func() error { return c.Objects.stop(ctx) }, func() error { return c.Identity.stop(ctx) },
+		func() error { return c.Databases.stop(ctx) }, func() error { return c.Objects.stop(ctx) },
+		func() error { return c.Identity.stop(ctx) },
 	)
 	err = errors.Join(err, parallel(func() error { return c.Ceph.stop(ctx) }, func() error { return c.stopMariaDB(ctx) }))
 	if c.lock != nil {

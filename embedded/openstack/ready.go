@@ -23,8 +23,8 @@ import (
 //go:embed conf python
 var files embed.FS
 
-// databases are the services' databases, by their accounts' name.
-var databases = []string{"keystone", "designate", "manila"}
+// databaseNames are the services' databases, by their accounts' name.
+var databaseNames = []string{"keystone", "designate", "manila", "trove"}
 
 // ready is what the first start on a machine prepares: a MariaDB with the services' tables, and
 // Python's compiled modules.
@@ -32,7 +32,11 @@ type ready struct {
 	dir string
 }
 
-func (r *ready) mariaDB() string  { return filepath.Join(r.dir, "data", "mariadb", "data") }
+func (r *ready) mariaDB() string { return filepath.Join(r.dir, "data", "mariadb", "data") }
+
+// guest is the data of a new MariaDB, which each guest of Trove copies.
+func (r *ready) guest() string { return filepath.Join(r.dir, "data", guestFolder) }
+
 func (r *ready) bytecode() string { return filepath.Join(r.dir, "bytecode") }
 
 // prepare prepares the data, unless this machine has it. Several processes may call it: one works,
@@ -116,12 +120,12 @@ func (p packages) make(ctx context.Context, r *ready) (err error) {
 		if err != nil {
 			return err
 		}
-		return errors.Join(p.makeTables(ctx, r, maker, server), server.Stop(context.WithoutCancel(ctx)))
+		return errors.Join(p.makeTables(ctx, r, maker, server, path), server.Stop(context.WithoutCancel(ctx)))
 	})
 }
 
-// makeTables makes the tables of all services.
-func (p packages) makeTables(ctx context.Context, r *ready, maker *embedded.Command, server *embedded.MariaDB) error {
+// makeTables makes the tables of all services, and the data of a new guest of Trove.
+func (p packages) makeTables(ctx context.Context, r *ready, maker *embedded.Command, server *embedded.MariaDB, path string) error {
 	s := settings{packages: p, mariaDB: server.Address(), databasePassword: rand.Text(), State: maker.Path("."), Keys: maker.Path(".")}
 	if err := s.makeDatabases(ctx, server); err != nil {
 		return err
@@ -129,14 +133,15 @@ func (p packages) makeTables(ctx context.Context, r *ready, maker *embedded.Comm
 	if err := makeKeys(maker); err != nil {
 		return err
 	}
-	tool := func(name string) func() error {
+	tool := func(name string, modules ...string) func() error {
 		return func() error {
-			run, err := s.python(r, maker, name+"_server.py", "prepare", name+".conf")
+			run, err := s.python(r, maker, name+"_server.py", "prepare", name+".conf", modules...)
 			if err != nil {
 				return err
 			}
+			run.Env = append(run.Env, "TROVE_TEMPLATE="+filepath.Join(path, guestFolder))
 			return maker.Tool(ctx, run)
 		}
 	}
-	return parallel(tool("keystone"), tool("designate"), tool("manila"))
+	return parallel(tool("keystone"), tool("designate"), tool("manila"), tool("trove", troveModules...))
 }

@@ -52,6 +52,11 @@ func (s settings) Share() string { return s.packages.path("usr/share") }
 // Libraries is the folder of the packages' shared libraries.
 func (s settings) Libraries() string { return s.packages.libraries() }
 
+// Templates is the folder of Trove's configuration templates.
+func (s settings) Templates() string {
+	return s.packages.path("usr/lib/python3/dist-packages/trove/templates")
+}
+
 // Database is the URL of a service's database for SQLAlchemy.
 func (s settings) Database(name string) string {
 	return fmt.Sprintf("mysql+pymysql://%s:%s@%s/%s?charset=utf8", databaseUser, s.databasePassword, s.mariaDB, name)
@@ -91,13 +96,19 @@ func (s settings) render(name string) (string, error) {
 }
 
 // python is a program of folder python with a configuration of folder conf, in a server's folder.
-func (s settings) python(r *ready, c *embedded.Command, script, mode, configuration string) (embedded.Program, error) {
-	source, err := files.ReadFile(path.Join("python", script))
-	if err != nil {
-		return embedded.Program{}, err
+// modules are more of folder python that it imports.
+func (s settings) python(r *ready, c *embedded.Command, script, mode, configuration string, modules ...string) (embedded.Program, error) {
+	sources := map[string]string{policyFile: chandler.KeystonePolicy()}
+	for _, name := range append(modules, script) {
+		source, err := files.ReadFile(path.Join("python", name))
+		if err != nil {
+			return embedded.Program{}, err
+		}
+		sources[name] = string(source)
 	}
 	s.Policy = c.Path(policyFile)
 	config, err := s.render(configuration)
+	sources[configuration] = config
 	return embedded.Program{
 		Path: s.packages.python,
 		Args: []string{c.Path(script), mode, c.Path(configuration)},
@@ -105,9 +116,7 @@ func (s settings) python(r *ready, c *embedded.Command, script, mode, configurat
 		Log:  strings.TrimSuffix(configuration, path.Ext(configuration)) + ".log",
 		// Their state is in MariaDB, and an orderly end takes seconds.
 		Abrupt: true,
-		Files: map[string]string{
-			script: string(source), configuration: config, policyFile: chandler.KeystonePolicy(),
-		},
+		Files:  sources,
 	}, err
 }
 
@@ -121,7 +130,7 @@ func (s settings) makeDatabases(ctx context.Context, server *embedded.MariaDB) e
 	defer func() { _ = root.Close() }()
 	user := "'" + databaseUser + "'@'" + loopback + "'"
 	statements := []string{"CREATE OR REPLACE USER " + user + " IDENTIFIED BY '" + s.databasePassword + "'"}
-	for _, name := range databases {
+	for _, name := range databaseNames {
 		// Some keys would be too long for MariaDB with four bytes a character.
 		statements = append(statements, "CREATE DATABASE IF NOT EXISTS "+name+" CHARACTER SET utf8mb3", "GRANT ALL ON "+name+".* TO "+user)
 	}
