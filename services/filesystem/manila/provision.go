@@ -1,0 +1,166 @@
+package manila
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/shares"
+
+	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/openstack"
+)
+
+// Provision implements services.Backend.
+func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, InstanceParams]) (services.ProvisionResult, error) {
+	in, err := b.cloud.EnsureProject(ctx, r.Instance.Name)
+	if err != nil {
+		return services.ProvisionResult{}, err
+	}
+	p, err := b.enter(ctx, in)
+	if err != nil {
+		return services.ProvisionResult{}, err
+	}
+	found, err := p.sharesOf(ctx, r.Instance.Name)
+	if err != nil {
+		return services.ProvisionResult{}, err
+	}
+	if len(found) == 0 {
+		if err := p.create(ctx, b.cloud.ProjectName(r.Instance.Name), r.Instance); err != nil {
+			return services.ProvisionResult{}, err
+		}
+		return services.ProvisionResult{}, services.NotYet(pollShare, "waiting until Manila has created the share")
+	}
+	return services.ProvisionResult{}, p.created(ctx, found)
+}
+
+// created is nil if there is one share, and it is usable.
+func (p project) created(ctx context.Context, found []shares.Share) error {
+	kept := chosen(found)
+	if len(found) > 1 { // the answer to a request to create one was lost
+		for _, s := range found {
+			if c := conditions[s.Status]; s.ID != kept.ID && (c == usable || c == failed) {
+				if err := p.delete(ctx, s.ID); err != nil {
+					return err
+				}
+			}
+		}
+		return services.NotYet(pollShare, "waiting until Manila has deleted a second share")
+	}
+	switch conditions[kept.Status] {
+	case usable, refused:
+		return nil
+	case changing:
+		return services.NotYet(pollShare, "waiting until Manila has created the share")
+	case leaving:
+		return services.NotYet(pollShare, "waiting until Manila has deleted a share that it could not create")
+	case failed:
+		reason := p.failure(ctx, kept.ID)
+		if err := p.delete(ctx, kept.ID); err != nil {
+			return err
+		}
+		return reason // the next attempt makes another one
+	}
+	return brokenShare(kept)
+}
+
+// chosen returns an instance's share of several: the oldest usable one, or else the oldest that may
+// become usable. Every call chooses the same one.
+func chosen(found []shares.Share) shares.Share {
+	for _, wanted := range []condition{usable, refused, changing} {
+		if i := slices.IndexFunc(found, func(s shares.Share) bool { return conditions[s.Status] == wanted }); i >= 0 {
+			return found[i]
+		}
+	}
+	return found[0]
+}
+
+var errNoShare = errors.New("the instance's share does not exist: somebody deleted it, with all files; deprovision the instance")
+
+// share returns an instance's share, and Manila in its project.
+func (b *backend) share(ctx context.Context, instance string) (project, shares.Share, error) {
+	in, err := b.cloud.FindProject(ctx, instance)
+	if err != nil {
+		return project{}, shares.Share{}, err
+	}
+	p, err := b.enter(ctx, in)
+	if err != nil {
+		return p, shares.Share{}, err
+	}
+	found, err := p.sharesOf(ctx, instance)
+	if err != nil {
+		return p, shares.Share{}, err
+	}
+	if len(found) == 0 {
+		return p, shares.Share{}, errNoShare
+	}
+	return p, chosen(found), nil
+}
+
+// absent reports whether an instance has no project or share.
+func absent(err error) bool {
+	return errors.Is(err, errNoShare) || errors.Is(err, openstack.ErrNoProject)
+}
+
+// Deprovision implements services.Backend. It empties the project, also of what others made there.
+func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest[Plan, InstanceParams]) (services.DeprovisionResult, error) {
+	in, err := b.cloud.FindProject(ctx, r.Instance.Name)
+	if errors.Is(err, openstack.ErrNoProject) {
+		return services.DeprovisionResult{}, nil
+	}
+	if err != nil {
+		return services.DeprovisionResult{}, err
+	}
+	p, err := b.enter(ctx, in)
+	if err != nil {
+		return services.DeprovisionResult{}, err
+	}
+	if err := p.empty(ctx); err != nil {
+		return services.DeprovisionResult{}, err
+	}
+	return services.DeprovisionResult{}, b.cloud.DeleteProject(ctx, in)
+}
+
+// empty is nil if the project has no snapshots and no shares. Manila refuses to delete a share with
+// snapshots, and first ends all access to one that it deletes.
+func (p project) empty(ctx context.Context) error {
+	held, err := p.snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range held {
+		if err := p.remove(ctx, s.Status, "snapshots", s.ID); err != nil {
+			return err
+		}
+	}
+	if len(held) > 0 {
+		return services.NotYet(pollShare, "waiting until Manila has deleted the share's snapshots")
+	}
+	found, err := p.all(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range found {
+		if err := p.remove(ctx, s.Status, "shares", s.ID); err != nil {
+			return err
+		}
+	}
+	if len(found) > 0 {
+		return services.NotYet(pollShare, "waiting until Manila has deleted the share")
+	}
+	return nil
+}
+
+// remove deletes a share or snapshot whose status allows that.
+func (p project) remove(ctx context.Context, status, kind, id string) error {
+	switch conditions[status] {
+	case changing, leaving:
+		return nil
+	case broken, refused:
+		return fmt.Errorf("%s/%s of the instance's project has the status %s, in which Manila deletes nothing: find the reason in its log, and then set the status to error or force the deletion", kind, id, status)
+	}
+	err := openstack.Call(ctx, p.client, http.MethodDelete, p.client.ServiceURL(kind, id), nil, nil)
+	return explain("delete "+kind+"/"+id, openstack.UnlessAbsent(err))
+}

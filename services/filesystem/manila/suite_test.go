@@ -1,0 +1,58 @@
+package manila
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/chandler-broker/chandler/services/servicetest"
+)
+
+func TestSuite(t *testing.T) {
+	needClient(t)
+	cloud := newCloud(t)
+	raw := func(s string) json.RawMessage { return json.RawMessage(s) }
+	servicetest.Run(t, servicetest.Suite{
+		Definition: Definition(),
+		Address:    cloud.front,
+		Config:     func(address string) json.RawMessage { return cloud.config("msuite", address) },
+		Secrets:    []string{testPassword},
+		Plan:       raw(`{"share_type": "manila-cephfs", "storage": "1GB", "max_storage": "3GB", "bindings": 10}`),
+		OtherPlan:  raw(`{"share_type": "manila-cephfs", "storage": "2GB", "max_storage": "3GB"}`),
+		Create:     []json.RawMessage{raw(`{}`), raw(`{"storage": "2GB"}`)},
+		Update:     []json.RawMessage{raw(`{"storage": "3GB"}`)},
+		Bind:       []json.RawMessage{raw(`{}`)},
+		BindSame:   []json.RawMessage{raw(`{"role": "read_write"}`)},
+		Invalid: servicetest.Invalid{
+			Create: map[string]json.RawMessage{
+				"a binding's parameter":    raw(`{"role": "read_only"}`),
+				"more than the plan's":     raw(`{"storage": "4GB"}`),
+				"not in whole gigabytes":   raw(`{"storage": "1500MB"}`),
+				"a size that is a number":  raw(`{"storage": 2}`),
+				"nothing":                  raw(`{"storage": "0GB"}`),
+				"a negative size":          raw(`{"storage": "-1GB"}`),
+				"more than an int64 holds": raw(`{"storage": "9999999TB"}`),
+			},
+			Update: map[string]json.RawMessage{"more than the plan's": raw(`{"storage": "4GB"}`)},
+			Bind: map[string]json.RawMessage{
+				"an unknown role":       raw(`{"role": "admin"}`),
+				"an empty role":         raw(`{"role": ""}`),
+				"an address in words":   raw(`{"address": "localhost"}`),
+				"an address with bits":  raw(`{"address": "10.0.0.1/24"}`),
+				"an address in an IPv6": raw(`{"address": "::ffff:10.0.0.1"}`),
+			},
+		},
+		ReadOnly: raw(`{"role": "read_only"}`),
+		Reach:    reach,
+		Limits: []servicetest.Limit{
+			{Name: "bindings", Plan: raw(`{"share_type": "manila-cephfs", "storage": "1GB", "bindings": 2}`), Holds: holdsBindings},
+		},
+		Left: cloud.leftOf,
+	})
+}
+
+func holdsBindings(t *testing.T, use servicetest.Use) {
+	use.Bind(t, nil)
+	use.Bind(t, nil)
+}
+
+func reach(t *testing.T, mine, theirs map[string]any) {}
