@@ -19,6 +19,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/openstack"
+	"github.com/chandler-broker/chandler/services/openstack/openstacktest"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -232,7 +233,7 @@ func altered(t *testing.T, c *testCloud, status *atomic.Value) *backend {
 	}
 	server := httptest.NewServer(manila)
 	t.Cleanup(server.Close)
-	front := newFront(t, map[string]string{"/v3": c.keystone, "/v2": strings.TrimPrefix(server.URL, "http://")})
+	front := openstacktest.Gateway(t, map[string]string{"v3": c.keystone, "v2": server.Listener.Addr().String()})
 	return openBackend(t, c.config("mtest", front))
 }
 

@@ -41,6 +41,7 @@ func startMount(ctx context.Context, folder string, arguments ...string) (*mount
 	}
 	p := &mountProcess{command: exec.Command(program, append(arguments, folder)...), ended: make(chan struct{})} //nolint:gosec,noctx // it lives as long as the session
 	p.command.Stdout, p.command.Stderr = &p.said, &p.said
+	p.command.WaitDelay = endTime
 	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if err := p.start(); err != nil {
 		return nil, err
@@ -77,7 +78,8 @@ func (p *mountProcess) start() error {
 
 // stop unmounts the folder and ends the process.
 func (p *mountProcess) stop(folder string) error {
-	err := syscall.Unmount(folder, syscall.MNT_DETACH)
+	// By force, because a process that waits for its own files could not end.
+	err := syscall.Unmount(folder, syscall.MNT_FORCE|syscall.MNT_DETACH)
 	if errors.Is(err, syscall.EINVAL) { // it is not mounted
 		err = nil
 	}

@@ -5,12 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"strings"
@@ -27,6 +23,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/access"
 	openstackapi "github.com/chandler-broker/chandler/services/openstack"
+	"github.com/chandler-broker/chandler/services/openstack/openstacktest"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -43,6 +40,9 @@ const (
 	testDomain   = "chandler"
 	testUser     = "chandler"
 	testPassword = "chandlerpw"
+	// adminUser is an administrator of the domain.
+	adminUser     = "broker"
+	adminPassword = "brokerpw"
 )
 
 // newCloud returns the cloud that runs on this machine.
@@ -65,7 +65,7 @@ func newCloud(t testing.TB) *testCloud {
 	c.identity = &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: "http://" + c.keystone + "/v3/"}
 	c.admin = &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: "http://" + c.manila + "/v2/", Type: "sharev2", Microversion: "2.45"}
 	c.role = c.roleID(t)
-	c.front = newFront(t, map[string]string{"/v3": c.keystone, "/v2": c.manila})
+	c.front = openstacktest.Gateway(t, map[string]string{"v3": c.keystone, "v2": c.manila})
 	c.shareType(t, typeCephFS, "CEPHFS", true)
 	c.shareType(t, typeDummy, "DUMMY", true)
 	return c
@@ -113,21 +113,6 @@ func (c *testCloud) shareType(t testing.TB, name, backEnd string, public bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// newFront starts a server that passes requests on by the beginning of their path, so that one
-// proxy can cut the calls of all servers.
-func newFront(t testing.TB, targets map[string]string) string {
-	t.Helper()
-	routes := http.NewServeMux()
-	for prefix, target := range targets {
-		proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: target})
-		proxy.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
-		routes.Handle(prefix+"/", proxy)
-	}
-	server := httptest.NewServer(routes)
-	t.Cleanup(server.Close)
-	return strings.TrimPrefix(server.URL, "http://")
 }
 
 // config is the backend's configuration for reaching the cloud at address.

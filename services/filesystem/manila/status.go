@@ -40,6 +40,7 @@ const (
 // conditions are those of the statuses in the API reference, "Shares", "Share status". Others are
 // broken.
 var conditions = map[string]condition{
+	"":          changing, // Manila is between two records of one that it makes or deletes
 	"available": usable, "inactive": usable,
 	"creating": changing, "creating_from_snapshot": changing, "extending": changing, "shrinking": changing, "migrating": changing,
 	"migrating_to": changing, "replication_change": changing, "reverting": changing, "restoring": changing, "manage_starting": changing,

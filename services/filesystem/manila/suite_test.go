@@ -43,7 +43,12 @@ func TestSuite(t *testing.T) {
 		},
 		ReadOnly: raw(`{"role": "read_only"}`),
 		Reach:    reach,
+		Block: map[string]func(t *testing.T, mine map[string]any, theirs ...map[string]any){
+			"a client that stopped, with locks and open files": stopped,
+			"many clients": manyClients,
+		},
 		Limits: []servicetest.Limit{
+			{Name: "storage", Plan: raw(`{"share_type": "manila-cephfs", "storage": "1GB"}`), Holds: holdsStorage},
 			{Name: "bindings", Plan: raw(`{"share_type": "manila-cephfs", "storage": "1GB", "bindings": 2}`), Holds: holdsBindings},
 		},
 		Left: cloud.leftOf,
@@ -54,5 +59,3 @@ func holdsBindings(t *testing.T, use servicetest.Use) {
 	use.Bind(t, nil)
 	use.Bind(t, nil)
 }
-
-func reach(t *testing.T, mine, theirs map[string]any) {}
