@@ -56,6 +56,7 @@ func bindable(s shares.Share) error {
 		return services.NotYet(pollShare, "waiting until Manila has changed the share")
 	case leaving:
 		return errNoShare
+	case failed, broken:
 	}
 	return brokenShare(s)
 }

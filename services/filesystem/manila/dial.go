@@ -76,7 +76,7 @@ func (s *session) file(key string) string { return filepath.Join(s.mounted, url.
 // Write implements services.Session. The file is on the cluster when it returns.
 func (s *session) Write(ctx context.Context, key, value string) error {
 	return inTime(ctx, func() (err error) {
-		f, err := os.OpenFile(s.file(key), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o660)
+		f, err := os.OpenFile(s.file(key), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 		if err != nil {
 			return err
 		}

@@ -109,7 +109,7 @@ func TestClientWithoutQuota(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	t.Cleanup(func() { _ = s.Close() })
 	if err := os.WriteFile(s.file("big"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}

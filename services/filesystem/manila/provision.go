@@ -62,6 +62,7 @@ func (p project) created(ctx context.Context, found []shares.Share) error {
 			return err
 		}
 		return reason // the next attempt makes another one
+	case broken:
 	}
 	return brokenShare(kept)
 }
@@ -160,6 +161,7 @@ func (p project) remove(ctx context.Context, status, kind, id string) error {
 		return nil
 	case broken, refused:
 		return fmt.Errorf("%s/%s of the instance's project has the status %s, in which Manila deletes nothing: find the reason in its log, and then set the status to error or force the deletion", kind, id, status)
+	case usable, failed:
 	}
 	err := openstack.Call(ctx, p.client, http.MethodDelete, p.client.ServiceURL(kind, id), nil, nil)
 	return explain("delete "+kind+"/"+id, openstack.UnlessAbsent(err))
