@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/chandler-broker/chandler/services"
 )
@@ -30,11 +31,12 @@ func checkAddress(p Plan, address string) error {
 		return services.Rejected("parameters.address: %s", err)
 	}
 	if len(p.Networks) > 0 {
-		inside := func(allowed netip.Prefix) bool {
-			return allowed.Bits() <= n.Bits() && allowed.Contains(n.Addr())
+		inside := func(text string) bool {
+			allowed, err := network(text)
+			return err == nil && allowed.Bits() <= n.Bits() && allowed.Contains(n.Addr())
 		}
 		if !slices.ContainsFunc(p.Networks, inside) {
-			return services.Rejected("parameters.address: must be in one of the plan's networks: %s", join(p.Networks))
+			return services.Rejected("parameters.address: must be in one of the plan's networks: %s", strings.Join(p.Networks, ", "))
 		}
 		return nil
 	}
@@ -49,16 +51,6 @@ func widestOf(n netip.Prefix) int {
 		return widestIPv4
 	}
 	return widestIPv6
-}
-
-func join(networks []netip.Prefix) (text string) {
-	for i, n := range networks {
-		if i > 0 {
-			text += ", "
-		}
-		text += n.String()
-	}
-	return text
 }
 
 // accessTo is an address as Manila's rules have it.

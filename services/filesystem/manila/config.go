@@ -54,7 +54,7 @@ type Plan struct {
 	Bindings int `json:"bindings"`
 	// Networks are those in which the clients of NFS must be; default: any, but bindings can
 	// name only small ones.
-	Networks []netip.Prefix `json:"networks"`
+	Networks []string `json:"networks"`
 }
 
 // SetDefaults implements services.Defaulter.
@@ -70,7 +70,8 @@ func (p *Plan) Validate() error {
 	check.Range(&f, "bindings", p.Bindings, 1, 1000)
 	f.If(len(p.Networks) > 0 && p.Protocol != NFS, "networks: only shares over NFS are protected by address: remove it")
 	for _, n := range p.Networks {
-		f.If(n != n.Masked(), "networks: %s has bits behind its prefix: write %s", n, n.Masked())
+		_, err := network(n)
+		f.Key("networks", err)
 	}
 	return f.Err()
 }
@@ -131,10 +132,10 @@ func network(text string) (netip.Prefix, error) {
 	}
 	n, err := netip.ParsePrefix(text)
 	if err != nil || n.Addr().Is4In6() {
-		return n, errors.New("must be the address of the application, such as 10.0.3.17, or its network, such as 10.0.3.0/24")
+		return n, errors.New("must be an address, such as 10.0.3.17, or a network, such as 10.0.3.0/24")
 	}
 	if n != n.Masked() {
-		return n, fmt.Errorf("has bits behind its prefix: write %s for the network, or %s for the address", n.Masked(), n.Addr())
+		return n, fmt.Errorf("%s has bits behind its prefix: write %s for the network, or %s for the address", n, n.Masked(), n.Addr())
 	}
 	return n, nil
 }
