@@ -157,8 +157,7 @@ func checkRejected(t *testing.T, err error, words ...string) {
 
 // A share that holds too much does not shrink, and loses nothing. Once there is room, it shrinks.
 func TestShrinkFull(t *testing.T) {
-	needClient(t)
-	b := newCloud(t).backend(t, "mtest")
+	b := newClientCloud(t).backend(t, "mtest")
 	large := func(i *instance) { i.Params.Storage = 3 * services.Gigabyte }
 	inst := provisioned(t, b, large)
 	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)))

@@ -19,8 +19,7 @@ import (
 
 // The command in the credentials mounts the share, without a key in its arguments.
 func TestMountCommand(t *testing.T) {
-	needClient(t)
-	b := newCloud(t).backend(t, "mtest")
+	b := newClientCloud(t).backend(t, "mtest")
 	inst := provisioned(t, b, nil)
 	for _, role := range []access.Role{access.ReadWrite, access.ReadOnly} {
 		t.Run(string(role), func(t *testing.T) {
@@ -64,8 +63,7 @@ func TestMountCommand(t *testing.T) {
 // Unbind refuses new mounts to everyone with the key. Ceph ends the open ones of the share's root,
 // and of others only when its administrator says so: the README tells how.
 func TestMountOfASubdirectory(t *testing.T) {
-	needClient(t)
-	b := newCloud(t).backend(t, "mtest")
+	b := newClientCloud(t).backend(t, "mtest")
 	inst := provisioned(t, b, nil)
 	bd := newBinding(t, inst, "b", access.ReadWrite)
 	c := bound(t, b, inst, bd)
@@ -100,8 +98,7 @@ func TestMountOfASubdirectory(t *testing.T) {
 
 // The size is the client's to enforce, as the README says.
 func TestClientWithoutQuota(t *testing.T) {
-	needClient(t)
-	b := newCloud(t).backend(t, "mtest")
+	b := newClientCloud(t).backend(t, "mtest")
 	inst := provisioned(t, b, nil)
 	c := bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite))
 	s, err := mount(testContext(t), c.Values["keyring"].(string), "-m", versioned(c.Values["monitors"].([]any)[0].(string)),
@@ -121,9 +118,8 @@ func TestClientWithoutQuota(t *testing.T) {
 
 // A client's session leaves nothing on the machine, whatever becomes of it.
 func TestSessionCloses(t *testing.T) {
-	needClient(t)
 	t.Setenv("TMPDIR", t.TempDir())
-	b := newCloud(t).backend(t, "mtest")
+	b := newClientCloud(t).backend(t, "mtest")
 	inst := provisioned(t, b, nil)
 	bd := newBinding(t, inst, "b", access.ReadWrite)
 	c := bound(t, b, inst, bd)

@@ -1,12 +1,11 @@
 package manila
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"strings"
@@ -16,10 +15,11 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack"
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/projects"
-	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/roles"
 	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/shares"
 	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/sharetypes"
 
+	"github.com/chandler-broker/chandler/embedded/embeddedtest"
+	embeddedcloud "github.com/chandler-broker/chandler/embedded/openstack"
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/access"
 	openstackapi "github.com/chandler-broker/chandler/services/openstack"
@@ -27,67 +27,59 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
+func TestMain(m *testing.M) { embeddedtest.Main(m) }
+
 // testCloud is a cloud with Keystone, Manila and Ceph.
 type testCloud struct {
-	keystone, manila string
-	role             string // the ID of member
+	*embeddedcloud.Cloud
+	keystone, manila string // host:port
+	front            string // host:port of both
+	broker           embeddedcloud.Account
 	// identity and admin act as the cloud's administrator.
 	identity, admin *gophercloud.ServiceClient
-	front           string // host:port of Keystone and Manila in one
 }
 
+// The tests' share types.
 const (
-	testDomain   = "chandler"
-	testUser     = "chandler"
-	testPassword = "chandlerpw"
-	// adminUser is an administrator of the domain.
-	adminUser     = "broker"
-	adminPassword = "brokerpw"
+	typeCephFS = embeddedcloud.CephFS
+	typeDummy  = embeddedcloud.NFS
 )
 
-// newCloud returns the cloud that runs on this machine.
-// TODO: start it by package embedded, and fail instead of skipping if CI=true.
+// newCloud returns this test process's cloud, whose programs are in PATH.
 func newCloud(t testing.TB) *testCloud {
 	t.Helper()
-	c := &testCloud{keystone: "127.0.0.1:25500", manila: cmp.Or(os.Getenv("CHANDLER_TEST_MANILA"), "127.0.0.1:25503")}
-	conn, err := net.DialTimeout("tcp", c.manila, time.Second)
-	if err != nil {
-		t.Skip("no OpenStack runs on this machine")
+	running := embeddedtest.OpenStack(t, embeddedcloud.Shares)
+	if path := os.Getenv("PATH"); !strings.HasPrefix(path, running.Programs()) {
+		if err := os.Setenv("PATH", running.Programs()+":"+path); err != nil { // t.Setenv forbids parallel tests
+			t.Fatal(err)
+		}
 	}
-	_ = conn.Close()
+	admin := running.Identity.Admin()
 	provider, err := openstack.AuthenticatedClient(t.Context(), gophercloud.AuthOptions{
-		IdentityEndpoint: "http://" + c.keystone + "/v3", Username: "admin", Password: "adminpw", DomainName: "Default", TenantName: "admin", AllowReauth: true,
+		IdentityEndpoint: running.Identity.AuthURL(), Username: admin.Name, Password: admin.Password,
+		DomainName: admin.Domain, TenantName: admin.Project, AllowReauth: true,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	provider.HTTPClient = http.Client{Timeout: time.Minute}
-	c.identity = &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: "http://" + c.keystone + "/v3/"}
-	c.admin = &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: "http://" + c.manila + "/v2/", Type: "sharev2", Microversion: "2.45"}
-	c.role = c.roleID(t)
+	c := &testCloud{
+		Cloud: running, broker: running.Identity.Broker(),
+		keystone: hostOf(t, running.Identity.AuthURL()), manila: hostOf(t, running.Shares.URL()),
+		identity: &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: running.Identity.AuthURL() + "/"},
+		admin:    &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: running.Shares.URL() + "/", Type: "sharev2", Microversion: "2.45"},
+	}
 	c.front = openstacktest.Gateway(t, map[string]string{"v3": c.keystone, "v2": c.manila})
-	c.shareType(t, typeCephFS, "CEPHFS", true)
-	c.shareType(t, typeDummy, "DUMMY", true)
 	return c
 }
 
-// The tests' share types.
-const (
-	typeCephFS = "manila-cephfs"
-	typeDummy  = "manila-dummy"
-)
-
-func (c *testCloud) roleID(t testing.TB) string {
+func hostOf(t testing.TB, address string) string {
 	t.Helper()
-	pages, err := roles.List(c.identity, roles.ListOpts{Name: "member"}).AllPages(t.Context())
+	u, err := url.Parse(address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := roles.ExtractRoles(pages)
-	if err != nil || len(found) != 1 {
-		t.Fatal(found, err)
-	}
-	return found[0].ID
+	return u.Host
 }
 
 // shareType makes a share type on a back end unless it exists.
@@ -118,8 +110,8 @@ func (c *testCloud) shareType(t testing.TB, name, backEnd string, public bool) {
 // config is the backend's configuration for reaching the cloud at address.
 func (c *testCloud) config(prefix, address string) json.RawMessage {
 	raw, err := json.Marshal(map[string]any{
-		"auth_url": "http://" + address + "/v3", "endpoint": "http://" + address + "/v2", "domain": testDomain,
-		"username": testUser, "password": testPassword, "member_role_id": c.role, "prefix": prefix, "csi_cluster_id": "ceph",
+		"auth_url": "http://" + address + "/v3", "endpoint": "http://" + address + "/v2", "domain": c.broker.Domain,
+		"username": c.broker.Name, "password": c.broker.Password, "member_role_id": c.Identity.MemberRoleID(), "prefix": prefix, "csi_cluster_id": "ceph",
 	})
 	if err != nil {
 		panic(err) // strings always encode
@@ -146,20 +138,15 @@ func openBackend(t testing.TB, raw json.RawMessage) *backend {
 	return b
 }
 
-// needClient skips a test that mounts shares where that is impossible.
-// TODO: package embedded tells where its programs are.
-func needClient(t testing.TB) {
+// newClientCloud is newCloud for a test that mounts shares.
+func newClientCloud(t testing.TB) *testCloud {
 	t.Helper()
-	for _, program := range []string{client, "ceph"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skip(err)
-		}
-	}
-	if f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0); err != nil || os.Geteuid() != 0 {
+	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil || os.Geteuid() != 0 {
 		t.Skip("only root can mount, and needs /dev/fuse")
-	} else {
-		_ = f.Close()
 	}
+	_ = f.Close()
+	return newCloud(t)
 }
 
 // ceph runs a command as Ceph's administrator.

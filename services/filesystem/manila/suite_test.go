@@ -9,8 +9,7 @@ import (
 )
 
 func TestSuite(t *testing.T) {
-	needClient(t)
-	cloud := newCloud(t)
+	cloud := newClientCloud(t)
 	raw := func(s string) json.RawMessage { return json.RawMessage(s) }
 	servicetest.Run(t, servicetest.Suite{
 		Definition: Definition(),
@@ -18,9 +17,9 @@ func TestSuite(t *testing.T) {
 		Counts:     func(call []byte) bool { return !bytes.HasPrefix(call, []byte("GET ")) },
 		Address:    cloud.front,
 		Config:     func(address string) json.RawMessage { return cloud.config("msuite", address) },
-		Secrets:    []string{testPassword},
-		Plan:       raw(`{"share_type": "manila-cephfs", "storage": "1GB", "max_storage": "3GB", "bindings": 10}`),
-		OtherPlan:  raw(`{"share_type": "manila-cephfs", "storage": "2GB", "max_storage": "3GB"}`),
+		Secrets:    []string{cloud.broker.Password},
+		Plan:       raw(`{"share_type": "cephfs", "storage": "1GB", "max_storage": "3GB", "bindings": 10}`),
+		OtherPlan:  raw(`{"share_type": "cephfs", "storage": "2GB", "max_storage": "3GB"}`),
 		Create:     []json.RawMessage{raw(`{}`), raw(`{"storage": "2GB"}`)},
 		Update:     []json.RawMessage{raw(`{"storage": "3GB"}`)},
 		Bind:       []json.RawMessage{raw(`{}`)},
@@ -51,8 +50,8 @@ func TestSuite(t *testing.T) {
 			"many clients": manyClients,
 		},
 		Limits: []servicetest.Limit{
-			{Name: "storage", Plan: raw(`{"share_type": "manila-cephfs", "storage": "1GB"}`), Holds: holdsStorage},
-			{Name: "bindings", Plan: raw(`{"share_type": "manila-cephfs", "storage": "1GB", "bindings": 2}`), Holds: holdsBindings},
+			{Name: "storage", Plan: raw(`{"share_type": "cephfs", "storage": "1GB"}`), Holds: holdsStorage},
+			{Name: "bindings", Plan: raw(`{"share_type": "cephfs", "storage": "1GB", "bindings": 2}`), Holds: holdsBindings},
 		},
 		Left: cloud.leftOf,
 	})
