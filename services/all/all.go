@@ -13,6 +13,7 @@ import (
 	"github.com/chandler-broker/chandler/services/database/postgres"
 	"github.com/chandler-broker/chandler/services/dns/designate"
 	"github.com/chandler-broker/chandler/services/dns/powerdns"
+	"github.com/chandler-broker/chandler/services/filesystem/manila"
 	"github.com/chandler-broker/chandler/services/filesystem/s3"
 	"github.com/chandler-broker/chandler/services/filesystem/smb"
 	"github.com/chandler-broker/chandler/services/function/openwhisk"
@@ -30,6 +31,7 @@ func Definitions() []services.Definition {
 		rabbitmq.Definition(),
 		powerdns.Definition(),
 		designate.Definition(),
+		manila.Definition(),
 		s3.Definition(),
 		smb.Definition(),
 		openwhisk.Definition(),
@@ -41,6 +43,7 @@ func Definitions() []services.Definition {
 func Cloud() []string {
 	return []string{
 		"dns/designate",
+		"filesystem/manila",
 	}
 }
 
