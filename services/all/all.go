@@ -31,9 +31,9 @@ func Definitions() []services.Definition {
 		rabbitmq.Definition(),
 		powerdns.Definition(),
 		designate.Definition(),
-		manila.Definition(),
 		s3.Definition(),
 		smb.Definition(),
+		manila.Definition(),
 		openwhisk.Definition(),
 	}
 }
