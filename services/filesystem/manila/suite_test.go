@@ -13,7 +13,6 @@ func TestSuite(t *testing.T) {
 	raw := func(s string) json.RawMessage { return json.RawMessage(s) }
 	servicetest.Run(t, servicetest.Suite{
 		Definition: Definition(),
-		Slow:       true,
 		Counts:     func(call []byte) bool { return !bytes.HasPrefix(call, []byte("GET ")) },
 		Address:    cloud.front,
 		Config:     func(address string) json.RawMessage { return cloud.config("msuite", address) },
