@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -25,7 +27,9 @@ type backend struct {
 	// asked is when the broker asked for something, and seen what it looked at: only to avoid
 	// repetitions, because another process repeats.
 	asked *lru.Cache[string, time.Time]
-	seen  *lru.Cache[string, examination]
+	seen  *lru.Cache[string, time.Time]
+	// last is a project in which Trove has answered.
+	last atomic.Pointer[openstack.Project]
 }
 
 // remembered is how many servers the caches of a backend remember.
@@ -44,15 +48,33 @@ func open(_ context.Context, c Config) (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	seen, err := lru.New[string, examination](remembered)
+	seen, err := lru.New[string, time.Time](remembered)
 	return &backend{cloud: cloud, config: c, ca: ca, asked: asked, seen: seen}, err
 }
 
 // Close implements services.Closer.
 func (b *backend) Close() error { return b.cloud.Close() }
 
-// Ready implements services.Readier.
-func (b *backend) Ready(ctx context.Context) error { return b.cloud.Ready(ctx) }
+// Ready implements services.Readier. Trove answers only to members of a project, so that it is
+// asked once there is one.
+func (b *backend) Ready(ctx context.Context) error {
+	if err := b.cloud.Ready(ctx); err != nil {
+		return err
+	}
+	p := b.last.Load()
+	if p == nil {
+		return nil
+	}
+	client, err := b.cloud.Client(ctx, *p)
+	if err == nil {
+		err = api{client}.call(ctx, http.MethodGet, nil, nil, "limits")
+	}
+	if status := openstack.Status(err); status >= http.StatusBadRequest && status < http.StatusInternalServerError {
+		b.last.CompareAndSwap(p, nil) // such as a project that was deleted
+		return nil
+	}
+	return openstack.Explain("ask Trove for its limits", err)
+}
 
 // memory is how long the broker remembers what it asked for.
 const memory = time.Hour
@@ -86,6 +108,7 @@ func (b *backend) visit(ctx context.Context, p openstack.Project) (place, error)
 	if err != nil {
 		return place{}, explain("list the database servers", err)
 	}
+	b.last.Store(&p)
 	for _, s := range slices.Backward(all) { // Trove lists the newest first
 		if s.Name == p.Name {
 			at.servers = append(at.servers, s)

@@ -117,3 +117,16 @@ func TestOwnerOf(t *testing.T) {
 		}
 	}
 }
+
+func TestCrowded(t *testing.T) {
+	for used, want := range map[float64]bool{0: false, 4.7: false, 4.8: true, 5: true} {
+		var s server
+		s.Volume.Size, s.Volume.Used = 5, used
+		if c := s.crowded(); (c.Reason == services.OverQuota) != want || (c.Message != "") != want {
+			t.Errorf("%v GB: %+v", used, c)
+		}
+	}
+	if c := (server{}).crowded(); c.Message != "" {
+		t.Errorf("without a volume: %+v", c)
+	}
+}

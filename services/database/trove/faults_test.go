@@ -110,7 +110,7 @@ func TestDeletedByHand(t *testing.T) {
 	if err := at.delete(ctx, s.ID); err != nil {
 		t.Fatal(err)
 	}
-	for {
+	for ; ; time.Sleep(poll / 2) {
 		if _, err := at.server(ctx, s.ID); err != nil {
 			break
 		}
@@ -162,6 +162,10 @@ func TestStrangeAnswers(t *testing.T) {
 	cloud := newCloud(t)
 	inst := provisioned(t, cloud.backend(t, nil), nil)
 	bd, _ := bound(t, cloud.backend(t, nil), inst, "1")
+	project, err := cloud.backend(t, nil).cloud.FindProject(testContext(t), inst.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
 	html := "<html><body>Forbidden by proxy.internal, password=hunter2</body></html>"
 	for name, test := range map[string]struct {
 		status int
@@ -188,6 +192,11 @@ func TestStrangeAnswers(t *testing.T) {
 			b := cloud.backendAt(t, front, nil)
 			fresh := newInstance(t, "fresh")
 			fresh.Name = inst.Name
+			b.last.Store(&project)
+			ready := b.Ready(testContext(t))
+			if down := test.status >= 500 || name == "200 in HTML"; down != (ready != nil) {
+				t.Errorf("ready: %v", ready)
+			}
 			for verb, err := range map[string]error{
 				"provision":   servicetest.Once(b).Provision(testContext(t), fresh),
 				"bind":        second(servicetest.Once(b).Bind(testContext(t), inst, bd)),

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/openstack"
@@ -16,16 +19,22 @@ func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
 	if err != nil {
 		return nil, err
 	}
-	var found []services.Resource
-	for _, p := range projects {
-		in, err := b.listProject(ctx, p)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, in...)
+	var group errgroup.Group
+	group.SetLimit(sideBySide)
+	parts := make([][]services.Resource, len(projects))
+	for i, p := range projects {
+		group.Go(func() (err error) {
+			parts[i], err = b.listProject(ctx, p)
+			return err
+		})
 	}
-	return found, nil
+	err = group.Wait()
+	return slices.Concat(parts...), err
 }
+
+// sideBySide is how many projects are listed at once: each of Trove's answers about users comes
+// from the server itself.
+const sideBySide = 8
 
 func (b *backend) listProject(ctx context.Context, p openstack.Project) ([]services.Resource, error) {
 	at, err := b.visit(ctx, p)

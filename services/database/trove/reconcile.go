@@ -10,12 +10,6 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// examination is a server, and when Reconcile examined it.
-type examination struct {
-	server string
-	at     time.Time
-}
-
 // interval is how often Reconcile examines an instance: each time costs Trove some requests.
 const interval = 5 * time.Minute
 
@@ -24,7 +18,7 @@ const interval = 5 * time.Minute
 func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Plan, InstanceParams]) (services.ReconcileResult, error) {
 	var result services.ReconcileResult
 	for _, inst := range r.Instances {
-		if last, ok := b.seen.Get(inst.Name); ok && time.Since(last.at) < interval {
+		if last, ok := b.seen.Get(inst.Name); ok && time.Since(last) < interval {
 			continue
 		}
 		if ctx.Err() != nil {
@@ -42,6 +36,7 @@ func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Pla
 func (b *backend) examine(ctx context.Context, instance string) (services.Condition, error) {
 	at, s, err := b.find(ctx, instance)
 	if s.failed() {
+		b.seen.Add(instance, time.Now())
 		return services.Condition{Reason: services.Inaccessible, Message: "the database server has the status " + s.Status + "; ask your operator"}, err
 	}
 	if err != nil {
@@ -50,8 +45,23 @@ func (b *backend) examine(ctx context.Context, instance string) (services.Condit
 	if err := at.closeRestored(ctx, s); err != nil {
 		return services.Condition{}, err
 	}
-	b.seen.Add(instance, examination{s.ID, time.Now()})
-	return services.Condition{}, nil
+	detailed, err := at.server(ctx, s.ID)
+	if err != nil {
+		return services.Condition{}, explain("ask for the database server", err)
+	}
+	b.seen.Add(instance, time.Now())
+	return detailed.crowded(), nil
+}
+
+// crowded is the condition of a server whose volume is almost full. On a full one nothing can be
+// written, and Trove cannot change users.
+func (s server) crowded() services.Condition {
+	const most = 0.95
+	if s.Volume.Used < most*float64(s.Volume.Size) || s.Volume.Size == 0 {
+		return services.Condition{}
+	}
+	return services.Condition{Reason: services.OverQuota, Message: fmt.Sprintf(
+		"storage: %.1f of the volume's %d GB are used: delete data, or choose a plan with a larger volume before it is full", s.Volume.Used, s.Volume.Size)}
 }
 
 // closeRestored gives the users of another server passwords that nobody knows.

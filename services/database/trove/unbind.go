@@ -102,6 +102,10 @@ func (b *backend) endAndDrop(ctx context.Context, a account, o owner) error {
 		return fmt.Errorf("end the binding's sessions: %w", err)
 	}
 	defer func() { _ = c.Close() }()
+	var login int // seconds
+	if err := c.Query(ctx, "SELECT @@connect_timeout", database.One(&login)); err != nil {
+		return fmt.Errorf("ask how long a login may take: %w", err)
+	}
 	if err := kill(ctx, c); err != nil {
 		return err
 	}
@@ -114,20 +118,17 @@ func (b *backend) endAndDrop(ctx context.Context, a account, o owner) error {
 		}
 		return a.drop(ctx, owner{})
 	}
-	if err := b.outwait(ctx, a, c); err != nil || o.marker == "" {
+	if err := b.outwait(a, time.Duration(login+1)*time.Second); err != nil || o.marker == "" {
 		return err
 	}
 	return a.disown(ctx, o.marker)
 }
 
-// outwait waits for the end of logins that began before the user was closed: the server ends
-// those that clients hold back. Another process waits again.
-func (b *backend) outwait(ctx context.Context, a account, c *database.Conn) error {
-	var seconds int
-	if err := c.Query(ctx, "SELECT @@connect_timeout", database.One(&seconds)); err != nil {
-		return fmt.Errorf("ask how long a login may take: %w", err)
-	}
-	key, wait := "closed "+a.server.ID+" "+a.name, time.Duration(seconds+1)*time.Second
+// outwait waits for the end of logins that began before the user was closed: the server ends those
+// that clients hold back for so long. The attempt after that ends their sessions. Another process
+// waits again.
+func (b *backend) outwait(a account, wait time.Duration) error {
+	key := "closed " + a.server.ID + " " + a.name
 	closed, known := b.since(key, wait+time.Minute)
 	if known && closed >= wait {
 		b.asked.Remove(key)
@@ -167,7 +168,7 @@ func kill(ctx context.Context, c *database.Conn) error {
 const searchTime = 5 * time.Second
 
 // defines says whether a connection's user defined something, or whether that takes too long to
-// find out.
+// find out, after which the connection is of no use.
 func defines(ctx context.Context, c *database.Conn) bool {
 	ctx, cancel := context.WithTimeout(ctx, searchTime)
 	defer cancel()

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/servicetest"
@@ -25,7 +26,7 @@ func lookup(t testing.TB, b *backend, inst instance) (place, server) {
 // waited waits until a server has nothing to do.
 func waited(t testing.TB, at place, id string) server {
 	t.Helper()
-	for {
+	for ; ; time.Sleep(poll / 2) {
 		s, err := at.server(testContext(t), id)
 		if err != nil {
 			t.Fatal(err)
