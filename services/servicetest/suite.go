@@ -58,7 +58,8 @@ type Suite struct {
 	// calls that the suite can cut; its own tests interrupt the programs.
 	Local bool
 	// Slow is for a backend whose instances take seconds to make: the tests run side by side
-	// (see flag -parallel), with fewer hostile IDs and with the first of Create.
+	// (see flag -parallel), with fewer hostile IDs, the first of Create, and one moment at
+	// which verbs are cancelled.
 	Slow bool
 	// Counts selects the calls at which the crash tests cut, by what the backend sends first of
 	// each; nil: all calls. A backend that polls leaves out calls that change nothing, because a

@@ -28,6 +28,8 @@ type backend struct {
 	// repetitions, because another process repeats.
 	asked *lru.Cache[string, time.Time]
 	seen  *lru.Cache[string, time.Time]
+	// taken are the passwords of users that are being removed.
+	taken *lru.Cache[string, takeover]
 	// last is a project in which Trove has answered.
 	last atomic.Pointer[openstack.Project]
 }
@@ -49,7 +51,11 @@ func open(_ context.Context, c Config) (*backend, error) {
 		return nil, err
 	}
 	seen, err := lru.New[string, time.Time](remembered)
-	return &backend{cloud: cloud, config: c, ca: ca, asked: asked, seen: seen}, err
+	if err != nil {
+		return nil, err
+	}
+	taken, err := lru.New[string, takeover](remembered)
+	return &backend{cloud: cloud, config: c, ca: ca, asked: asked, seen: seen, taken: taken}, err
 }
 
 // Close implements services.Closer.

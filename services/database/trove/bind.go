@@ -17,7 +17,7 @@ type account struct {
 	place
 	server        server
 	binding, name string
-	password      services.Secret // of takeOver
+	password      services.Secret // the binding's, or that of takeOver
 }
 
 func (at place) account(s server, binding string) account {
@@ -37,13 +37,17 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 	if err := at.ensureDatabase(ctx, s, r.Instance); err != nil {
 		return services.BindResult{}, err
 	}
-	password := r.Binding.Seed.Password("password")
-	a := at.account(s, r.Binding.Name)
-	if err := a.ensure(ctx, databaseName(r.Instance.Name), password); err != nil {
+	name, a := databaseName(r.Instance.Name), at.account(s, r.Binding.Name)
+	a.password = r.Binding.Seed.Password("password")
+	b.taken.Remove(a.key())
+	if err := b.ensure(ctx, a, name); err != nil {
 		return services.BindResult{}, err
 	}
-	return services.BindResult{Credentials: address.Credentials(databaseName(r.Instance.Name), a.name, password)}, nil
+	return services.BindResult{Credentials: address.Credentials(name, a.name, a.password)}, nil
 }
+
+// Trove answers before the server's agent has made or deleted a user or database, or changed a
+// password (its source, guestagent/api.py). It waits only for grants and lists.
 
 // ensureDatabase makes a database again that an application has dropped.
 func (at place) ensureDatabase(ctx context.Context, s server, inst instance) error {
@@ -55,12 +59,19 @@ func (at place) ensureDatabase(ctx context.Context, s server, inst instance) err
 		return nil
 	}
 	err = at.createDatabase(ctx, s.ID, schemaOf(inst))
-	if refused(err) { // another bind was faster, or Trove does not know the character set
-		if again, err := at.databases(ctx, s.ID); err == nil && slices.Contains(again, named{databaseName(inst.Name)}) {
-			return nil
-		}
+	if err != nil && !refused(err) {
+		return explain("create the database", err)
 	}
-	return explain("create the database", err)
+	found, again := at.databases(ctx, s.ID)
+	switch {
+	case again != nil:
+		return explain("list the databases", again)
+	case slices.Contains(found, named{databaseName(inst.Name)}): // also where another bind was faster
+		return nil
+	case err != nil:
+		return explain("create the database", err)
+	}
+	return services.NotYet(poll, "the database is being made")
 }
 
 // owner says whose the user is; found is false if there is no user of the name.
@@ -75,40 +86,62 @@ func (a account) owner(ctx context.Context) (o owner, found bool, err error) {
 	return ownerOf(grants, a.server.ID), true, nil
 }
 
-// ensure makes the user, or repairs the one that is there.
-func (a account) ensure(ctx context.Context, name string, password services.Secret) error {
+// ensure makes the user of a binding, or repairs the one that is there, until its login works.
+func (b *backend) ensure(ctx context.Context, a account, name string) error {
+	o, found, err := a.owner(ctx)
+	switch {
+	case err != nil:
+		return err
+	case o.binding != "" && o.binding != a.binding:
+		return services.Rejected("another binding of the instance has the user name %s that belongs to this one's ID: unbind, and bind with another ID", a.name)
+	case found && o.is(a) && o.may(name) && b.opens(ctx, a, name) == nil:
+		return nil
+	case found:
+		err = a.repair(ctx, o, name)
+	default:
+		err = a.createUser(ctx, a.server.ID, a.name, a.password, name, marker(a.binding, a.server.ID))
+		err = explain("create the binding's user", err)
+	}
+	if err != nil {
+		return err
+	}
+	return b.confirm(ctx, a, name)
+}
+
+// confirm waits until the user can work. The grant of the marker is the last of what the agent does.
+func (b *backend) confirm(ctx context.Context, a account, name string) error {
 	o, found, err := a.owner(ctx)
 	if err != nil {
 		return err
 	}
-	if !found {
-		err := a.createUser(ctx, a.server.ID, a.name, password, name, marker(a.binding, a.server.ID))
-		if err == nil || !refused(err) {
-			return explain("create the binding's user", err)
-		}
-		// An earlier call may have arrived late.
-		if o, found, err = a.lateOwner(ctx, err); err != nil || !found {
-			return err
-		}
+	if !found || !o.is(a) || !o.may(name) {
+		return services.NotYet(poll, "the binding's user is being made")
 	}
-	if o.binding != "" && o.binding != a.binding {
-		return services.Rejected("another binding of the instance has the user name %s that belongs to this one's ID: unbind, and bind with another ID", a.name)
-	}
-	return a.repair(ctx, o, name, password)
+	return b.opens(ctx, a, name)
 }
 
-func (a account) lateOwner(ctx context.Context, cause error) (owner, bool, error) {
-	o, found, err := a.owner(ctx)
-	if err == nil && !found {
-		err = explain("create the binding's user", cause)
+// opens is nil if the binding's login works, as far as the broker can tell.
+func (b *backend) opens(ctx context.Context, a account, name string) error {
+	if b.config.Sessions != sessionsEnd {
+		return nil
 	}
-	return o, found, err
+	c, err := b.connect(ctx, a, name)
+	switch {
+	case mysqldb.Is(err, occupied()...):
+		return nil // applications hold all connections
+	case mysqldb.Is(err, mysqldb.DeniedLogin, deniedDatabase, unknownDatabase):
+		return services.NotYet(poll, "the binding's login is being made")
+	case err != nil:
+		return fmt.Errorf("try the binding's login: %w", err)
+	}
+	_ = c.Close()
+	return nil
 }
 
 // repair gives a user the binding's password and grants. The marker is last: a user without one is
 // nobody's.
-func (a account) repair(ctx context.Context, o owner, name string, password services.Secret) error {
-	if err := a.setPassword(ctx, a.server.ID, a.name, password); err != nil {
+func (a account) repair(ctx context.Context, o owner, name string) error {
+	if err := a.setPassword(ctx, a.server.ID, a.name, a.password); err != nil {
 		return explain("set the password of the binding's user", err)
 	}
 	var missing []string
@@ -126,8 +159,7 @@ func (a account) repair(ctx context.Context, o owner, name string, password serv
 	if o.marker == "" || o.here {
 		return nil
 	}
-	err := a.revoke(ctx, a.server.ID, a.name, o.marker) // of the server that a backup was made of
-	return explain("mark the binding's user", openstack.UnlessAbsent(err))
+	return a.disown(ctx, o.marker) // of the server that a backup was made of
 }
 
 var _ services.Verifier[Plan, InstanceParams, BindingParams] = (*backend)(nil)
@@ -139,7 +171,8 @@ func (b *backend) Verify(ctx context.Context, r services.VerifyRequest[Plan, Ins
 	if err != nil {
 		return services.VerifyResult{}, gone(err)
 	}
-	a, name, password := at.account(s, r.Binding.Name), databaseName(r.Instance.Name), r.Binding.Seed.Password("password")
+	name, a := databaseName(r.Instance.Name), at.account(s, r.Binding.Name)
+	a.password = r.Binding.Seed.Password("password")
 	o, found, err := a.owner(ctx)
 	if err != nil || !found || o.binding != a.binding || o.here && !o.may(name) { // being removed
 		return services.VerifyResult{}, err
@@ -147,25 +180,22 @@ func (b *backend) Verify(ctx context.Context, r services.VerifyRequest[Plan, Ins
 	if err := at.ensureDatabase(ctx, s, r.Instance); err != nil {
 		return services.VerifyResult{}, err
 	}
-	if b.config.Sessions == sessionsEnd && o.here && b.opens(ctx, s, name, a.name, password) {
+	if b.config.Sessions == sessionsEnd && o.here && b.opens(ctx, a, name) == nil {
 		return services.VerifyResult{}, nil
 	}
-	return services.VerifyResult{}, a.repair(ctx, o, name, password)
+	if err := a.repair(ctx, o, name); err != nil {
+		return services.VerifyResult{}, err
+	}
+	return services.VerifyResult{}, b.confirm(ctx, a, name)
 }
 
-// opens says whether the broker can open a session with a binding's credentials.
-func (b *backend) opens(ctx context.Context, s server, name, user string, password services.Secret) bool {
-	c, err := b.connect(ctx, s, name, user, password)
-	return err == nil && c.Close() == nil
-}
-
-// connect opens a session on a server; database may be empty.
-func (b *backend) connect(ctx context.Context, s server, name, user string, password services.Secret) (*database.Conn, error) {
-	at, err := b.reachable(s)
+// connect opens a session of a user; the name of a database may be empty.
+func (b *backend) connect(ctx context.Context, a account, name string) (*database.Conn, error) {
+	at, err := b.reachable(a.server)
 	if err != nil {
 		return nil, err
 	}
-	connector, err := connectorOf(at, name, user, password)
+	connector, err := connectorOf(at, name, a.name, a.password)
 	if err != nil {
 		return nil, err
 	}

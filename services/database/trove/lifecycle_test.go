@@ -21,6 +21,10 @@ func TestThinnestPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = servicetest.Patient(b).Deprovision(testContext(t), inst) })
+	told, err := b.Describe(ctx, inst)
+	if err != nil || told["datastore"] != "mysql" || told["version"] != "5.7.29" || told["status"] != "ACTIVE" || told["volume_gb"] != 1.0 {
+		t.Errorf("described: %v, %v", told, err)
+	}
 	bd := newBinding(t, inst, "b")
 	credentials, err := servicetest.Once(b).Bind(ctx, inst, bd)
 	if err != nil {

@@ -92,14 +92,10 @@ func (h *heldLogin) runs(t *testing.T, statement string) bool {
 }
 
 // A login that began before the unbind and is completed after it leads to nothing.
-func TestHeldLogins(t *testing.T) {
-	t.Parallel()
-	cloud := newCloud(t)
-	b := cloud.backend(t, nil)
-	inst := provisioned(t, b, nil)
+func testHeldLogins(t *testing.T, _ *testCloud, b *backend, inst instance) {
 	bd, credentials := bound(t, b, inst, "0")
-	insert := fmt.Sprintf("INSERT INTO %s.t VALUES (1)", databaseName(inst.Name))
-	dialled(t, credentials).must(t, "CREATE TABLE t (n INT)")
+	insert := fmt.Sprintf("INSERT INTO %s.held VALUES (1)", databaseName(inst.Name))
+	dialled(t, credentials).must(t, "CREATE TABLE held (n INT)")
 	password := credentials.Values["password"].(string)
 	if h := holdLogin(t, credentials); !h.completes(t, password) || !h.runs(t, insert) {
 		t.Fatal("the test cannot log in")
@@ -109,8 +105,8 @@ func TestHeldLogins(t *testing.T) {
 	if h.completes(t, password) && h.runs(t, insert) {
 		t.Error("a login of a removed binding works")
 	}
-	definer, credentials := bound(t, b, inst, "definer")
-	dialled(t, credentials).must(t, "CREATE VIEW v AS SELECT n FROM t")
+	definer, credentials := bound(t, b, inst, "held definer")
+	dialled(t, credentials).must(t, "CREATE VIEW held_view AS SELECT n FROM held")
 	password = credentials.Values["password"].(string)
 	h, late := holdLogin(t, credentials), holdLogin(t, credentials)
 	completed := make(chan struct{})

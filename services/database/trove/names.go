@@ -59,6 +59,9 @@ func ownerOf(grants []string, server string) owner {
 	return o
 }
 
+// is says whether the user is a binding's, and was made on this server.
+func (o owner) is(a account) bool { return o.here && o.binding == a.binding }
+
 // may says whether the user may use a database.
 func (o owner) may(database string) bool { return slices.Contains(o.databases, database) }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/chandler-broker/chandler/services"
@@ -123,6 +124,9 @@ func troveName(set string) string {
 // character set. Which there are, Trove says when it is asked for the server.
 func (b *backend) CheckInstance(inst instance) error {
 	set, collate := characterSet(inst.Params), collation(inst.Params)
+	if !slices.Contains(mysqldb.CharacterSets(), set) {
+		return services.Rejected("parameters.collate: must begin with the name of a character set, such as latin2_general_ci")
+	}
 	if collate != "" && collate != set && !strings.HasPrefix(collate, set+"_") {
 		return services.Rejected("parameters.collate: %q does not belong to character set %s: choose one whose name begins with %s_, or leave it out", inst.Params.Collate, inst.Params.CharacterSet, set)
 	}

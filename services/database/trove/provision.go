@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/openstack"
@@ -24,13 +25,16 @@ func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 	if err != nil {
 		return result, err
 	}
-	switch len(at.servers) {
-	case 0:
+	stay := slices.DeleteFunc(slices.Clone(at.servers), func(s server) bool { return s.Status == "SHUTDOWN" })
+	switch {
+	case len(at.servers) == 0:
 		return result, at.makeServer(ctx, r.Instance)
-	case 1:
-		return result, at.made(ctx, at.servers[0])
+	case len(stay) > 1:
+		return result, at.deleteAll(ctx, stay[1:])
+	case len(at.servers) > 1:
+		return result, superfluous()
 	}
-	return result, at.deleteYounger(ctx)
+	return result, at.made(ctx, at.servers[0])
 }
 
 func (at place) makeServer(ctx context.Context, inst instance) error {
@@ -89,14 +93,18 @@ func (at place) made(ctx context.Context, s server) error {
 	return fmt.Errorf("Trove could not make the database server (status %s), and the broker deletes it to try again: %s", detailed.Status, faultOf(detailed)) //nolint:staticcheck // a name
 }
 
-// deleteYounger leaves the oldest server. An answer that was lost led to the others, which nobody
-// has used yet.
-func (at place) deleteYounger(ctx context.Context) error {
-	for _, s := range at.servers[1:] {
+// deleteAll deletes the younger of an instance's servers. An answer that was lost led to them, and
+// nobody has used them yet.
+func (at place) deleteAll(ctx context.Context, younger []server) error {
+	for _, s := range younger {
 		if err := at.deleteServer(ctx, s); err != nil {
 			return err
 		}
 	}
+	return superfluous()
+}
+
+func superfluous() error {
 	return services.NotYet(poll, "a superfluous database server is being deleted")
 }
 

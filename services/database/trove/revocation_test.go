@@ -57,22 +57,36 @@ func refusedLogin(t testing.TB, c services.Credentials) {
 	}
 }
 
-// Whatever the sessions of a binding do, they end with it, and those of others go on.
-func TestSessionsEnd(t *testing.T) {
+// What needs any server is tested on one.
+func TestOneServer(t *testing.T) {
 	t.Parallel()
 	cloud := newCloud(t)
 	b := cloud.backend(t, nil)
 	inst := provisioned(t, b, nil)
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, *testCloud, *backend, instance)
+	}{
+		{"sessions end", testSessionsEnd}, {"definers stay", testDefinersStay}, {"held logins", testHeldLogins},
+		{"similar bindings", testSimilarBindings}, {"a broker outside of the network", testBrokerOutside},
+		{"a stale fault", testStaleFault}, {"many users", testManyUsers}, {"strange answers", testStrangeAnswers}, {"a slow agent", testSlowAgent},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, cloud, b, inst) })
+	}
+}
+
+// Whatever the sessions of a binding do, they end with it, and those of others go on.
+func testSessionsEnd(t *testing.T, cloud *testCloud, b *backend, inst instance) {
 	_, other := bound(t, b, inst, "other")
 	bystander := dialled(t, other)
-	bystander.must(t, "CREATE TABLE t (n INT PRIMARY KEY)", "INSERT INTO t VALUES (1), (2)")
+	bystander.must(t, "CREATE TABLE s (n INT PRIMARY KEY)", "INSERT INTO s VALUES (1), (2)")
 	for name, hold := range map[string][]string{
 		"nothing":                     {},
-		"an open transaction":         {"BEGIN", "UPDATE t SET n = n + 10"},
-		"a lock of a table":           {"LOCK TABLES t WRITE"},
+		"an open transaction":         {"BEGIN", "UPDATE s SET n = n + 10"},
+		"a lock of a table":           {"LOCK TABLES s WRITE"},
 		"a lock of a name":            {"DO GET_LOCK('a', 0)"},
-		"a transaction of two phases": {"XA START 'x'", "INSERT INTO t VALUES (100)", "XA END 'x'"},
-		"a handler":                   {"HANDLER t OPEN", "HANDLER t READ FIRST"},
+		"a transaction of two phases": {"XA START 'x'", "INSERT INTO s VALUES (100)", "XA END 'x'"},
+		"a handler":                   {"HANDLER s OPEN", "HANDLER s READ FIRST"},
 		"another database":            {"USE information_schema"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -88,7 +102,7 @@ func TestSessionsEnd(t *testing.T) {
 				}
 			}
 			refusedLogin(t, credentials)
-			if err := bystander.run(t, "INSERT INTO t VALUES (3)", "DELETE FROM t WHERE n = 3"); err != nil {
+			if err := bystander.run(t, "INSERT INTO s VALUES (3)", "DELETE FROM s WHERE n = 3"); err != nil {
 				t.Errorf("another binding's session: %v", err)
 			}
 		})
@@ -194,15 +208,15 @@ func TestFullServer(t *testing.T) {
 }
 
 // Where the operator says so, the broker does not connect to servers.
-func TestBrokerOutsideOfTheNetwork(t *testing.T) {
-	t.Parallel()
-	cloud := newCloud(t)
-	b := cloud.backend(t, nil)
-	inst := provisioned(t, b, nil)
+func testBrokerOutside(t *testing.T, cloud *testCloud, b *backend, inst instance) {
 	for _, sessions := range []string{sessionsRestart, sessionsLeave} {
 		t.Run(sessions, func(t *testing.T) {
 			outside := cloud.backend(t, func(c *Config) { c.Sessions = sessions })
 			bd, credentials := bound(t, outside, inst, sessions)
+			dialled(t, credentials).must(t, "SET PASSWORD = PASSWORD('mine')")
+			if err := servicetest.Once(outside).Verify(testContext(t), inst, bd); err != nil {
+				t.Fatal(err)
+			}
 			s := dialled(t, credentials)
 			unbound(t, outside, inst, bd)
 			if err := s.run(t, "SELECT 1"); (err == nil) != (sessions == sessionsLeave) {
@@ -224,11 +238,7 @@ func TestBrokerOutsideOfTheNetwork(t *testing.T) {
 
 // Views, routines and triggers run with the rights of the user that defined them. They work after
 // its binding is gone, and nobody can log in as the user or keep a session of it.
-func TestDefinersStay(t *testing.T) {
-	t.Parallel()
-	cloud := newCloud(t)
-	b := cloud.backend(t, nil)
-	inst := provisioned(t, b, nil)
+func testDefinersStay(t *testing.T, cloud *testCloud, b *backend, inst instance) {
 	bd, credentials := bound(t, b, inst, "definer")
 	_, other := bound(t, b, inst, "other")
 	s := dialled(t, credentials)
@@ -261,11 +271,7 @@ func TestDefinersStay(t *testing.T) {
 }
 
 // A binding does not take the user of another whose name begins alike.
-func TestSimilarBindings(t *testing.T) {
-	t.Parallel()
-	cloud := newCloud(t)
-	b := cloud.backend(t, nil)
-	inst := provisioned(t, b, nil)
+func testSimilarBindings(t *testing.T, cloud *testCloud, b *backend, inst instance) {
 	mine, credentials := bound(t, b, inst, "mine")
 	similar := newBinding(t, inst, "similar")
 	similar.Name = mine.Name[:maxUserName] + similar.Name[maxUserName:]

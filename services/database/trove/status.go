@@ -15,7 +15,7 @@ import (
 )
 
 // poll is how long to wait before Trove is asked again.
-const poll = time.Second
+const poll = 2 * time.Second
 
 // works says whether Trove accepts requests about a server's users and databases.
 func (s server) works() bool {

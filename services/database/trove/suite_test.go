@@ -17,7 +17,7 @@ import (
 
 // The tests mostly wait for servers to start.
 func TestMain(m *testing.M) {
-	_ = flag.Set("test.parallel", "8")
+	_ = flag.Set("test.parallel", "6")
 	m.Run()
 }
 
@@ -55,6 +55,7 @@ func (c *testCloud) suite() servicetest.Suite {
 				"a character set in upper case":      raw(`{"character_set": "LATIN2"}`),
 				"a collation of another set":         raw(`{"character_set": "latin2", "collate": "latin1_general_ci"}`),
 				"a collation of a similar set":       raw(`{"character_set": "utf8", "collate": "utf8mb4_bin"}`),
+				"a collation of no set":              raw(`{"collate": "klingon"}`),
 				"a collation with SQL":               raw(`{"collate": "x; DROP DATABASE mysql"}`),
 				"a number as character set":          raw(`{"character_set": 8}`),
 				"a binding's parameter":              raw(`{"role": "read_write"}`),

@@ -35,23 +35,47 @@ func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, Ins
 	if err != nil || !found || o.binding != "" && o.binding != a.binding {
 		return result, err
 	}
-	if err := a.takeOver(ctx); err != nil {
+	if err := b.takeOver(ctx, &a); err != nil {
 		return result, err
 	}
 	switch b.config.Sessions {
 	case sessionsLeave:
-		return result, a.drop(ctx, o)
+		err = a.drop(ctx, o)
 	case sessionsRestart:
-		return result, b.restartAndDrop(ctx, a, o)
+		err = b.restartAndDrop(ctx, a, o)
+	default:
+		err = b.endAndDrop(ctx, a, o)
 	}
-	return result, b.endAndDrop(ctx, a, o)
+	if err == nil {
+		b.taken.Remove(a.key())
+	}
+	return result, err
 }
 
-// takeOver gives the user a password that only this call knows.
-func (a *account) takeOver(ctx context.Context) error {
+func (a account) key() string { return a.server.ID + " " + a.name }
+
+// takeover is a password that the broker has given to a user.
+type takeover struct {
+	password services.Secret
+	at       time.Time
+}
+
+// agentTime is how long the agent on a server may take to change a password.
+const agentTime = time.Minute
+
+// takeOver gives the user a password that only this process knows. An attempt that follows shortly
+// uses the same one, so that the agent has time to change it.
+func (b *backend) takeOver(ctx context.Context, a *account) error {
+	if t, ok := b.taken.Get(a.key()); ok && time.Since(t.at) < agentTime {
+		a.password = t.password
+		return nil
+	}
 	a.password = services.NewSecret(rand.Text())
-	err := a.setPassword(ctx, a.server.ID, a.name, a.password)
-	return explain("close the binding's user", err)
+	if err := a.setPassword(ctx, a.server.ID, a.name, a.password); err != nil {
+		return explain("close the binding's user", err)
+	}
+	b.taken.Add(a.key(), takeover{a.password, time.Now()})
+	return nil
 }
 
 // drop deletes a user. Its grants go first: a login that a client holds back half-way has nothing
@@ -61,7 +85,13 @@ func (a account) drop(ctx context.Context, o owner) error {
 		return err
 	}
 	err := a.deleteUser(ctx, a.server.ID, a.name)
-	return explain("delete the binding's user", openstack.UnlessAbsent(err))
+	if openstack.UnlessAbsent(err) != nil {
+		return explain("delete the binding's user", err)
+	}
+	if _, found, err := a.owner(ctx); err != nil || !found {
+		return err
+	}
+	return services.NotYet(poll, "the binding's user is being deleted")
 }
 
 func (a account) disown(ctx context.Context, databases ...string) error {
@@ -75,7 +105,7 @@ func (a account) disown(ctx context.Context, databases ...string) error {
 
 // restartAndDrop ends the user's sessions with all others.
 func (b *backend) restartAndDrop(ctx context.Context, a account, o owner) error {
-	key := "restart " + a.server.ID + " " + a.name
+	key := "restart " + a.key()
 	if _, restarted := b.since(key, memory); restarted { // after the user was closed
 		if err := a.drop(ctx, o); err != nil {
 			return err
@@ -94,11 +124,13 @@ func (b *backend) restartAndDrop(ctx context.Context, a account, o owner) error 
 // runs with the rights of the user that defined it, and fails without that user: so one who defined
 // something stays, closed and without the marker that makes it a binding's.
 func (b *backend) endAndDrop(ctx context.Context, a account, o owner) error {
-	c, err := b.connect(ctx, a.server, "", a.name, a.password)
-	if mysqldb.Is(err, mysqldb.TooManyConnections, tooManyOfUser, tooManyNow) {
+	c, err := b.connect(ctx, a, "")
+	switch {
+	case mysqldb.Is(err, occupied()...):
 		return b.restartAndDrop(ctx, a, o) // applications hold all connections
-	}
-	if err != nil {
+	case mysqldb.Is(err, mysqldb.DeniedLogin):
+		return services.NotYet(poll, "the binding's user is being closed")
+	case err != nil:
 		return fmt.Errorf("end the binding's sessions: %w", err)
 	}
 	defer func() { _ = c.Close() }()
@@ -128,7 +160,7 @@ func (b *backend) endAndDrop(ctx context.Context, a account, o owner) error {
 // that clients hold back for so long. The attempt after that ends their sessions. Another process
 // waits again.
 func (b *backend) outwait(a account, wait time.Duration) error {
-	key := "closed " + a.server.ID + " " + a.name
+	key := "closed " + a.key()
 	closed, known := b.since(key, wait+time.Minute)
 	if known && closed >= wait {
 		b.asked.Remove(key)
@@ -142,10 +174,15 @@ func (b *backend) outwait(a account, wait time.Duration) error {
 
 // Errors of the servers (MariaDB documentation, "MariaDB Error Codes").
 const (
-	noSuchThread  = 1094
-	tooManyOfUser = 1203
-	tooManyNow    = 1226
+	deniedDatabase  = 1044
+	unknownDatabase = 1049
+	noSuchThread    = 1094
+	tooManyOfUser   = 1203
+	tooManyNow      = 1226
 )
+
+// occupied are the errors of a server, or a user, that has no connection left.
+func occupied() []uint16 { return []uint16{mysqldb.TooManyConnections, tooManyOfUser, tooManyNow} }
 
 // kill ends all other sessions of a connection's user.
 func kill(ctx context.Context, c *database.Conn) error {
