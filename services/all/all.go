@@ -11,6 +11,7 @@ import (
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/database/mysql"
 	"github.com/chandler-broker/chandler/services/database/postgres"
+	"github.com/chandler-broker/chandler/services/database/trove"
 	"github.com/chandler-broker/chandler/services/dns/designate"
 	"github.com/chandler-broker/chandler/services/dns/powerdns"
 	"github.com/chandler-broker/chandler/services/filesystem/manila"
@@ -27,6 +28,7 @@ func Definitions() []services.Definition {
 	return []services.Definition{
 		postgres.Definition(),
 		mysql.Definition(),
+		trove.Definition(),
 		nats.Definition(),
 		rabbitmq.Definition(),
 		powerdns.Definition(),
@@ -42,6 +44,7 @@ func Definitions() []services.Definition {
 // shipped catalog leaves them out; deploy/openstack/catalog.yml has them.
 func Cloud() []string {
 	return []string{
+		"database/trove",
 		"dns/designate",
 		"filesystem/manila",
 	}

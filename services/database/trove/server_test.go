@@ -27,6 +27,7 @@ type testCloud struct {
 	address string
 	// keystone and trove act as the cloud's administrator.
 	keystone, trove *gophercloud.ServiceClient
+	memberRole      string // its ID
 }
 
 // newCloud returns the cloud that runs on this machine.
@@ -55,6 +56,12 @@ func newCloud(t testing.TB) *testCloud {
 		address:  openstacktest.Gateway(t, map[string]string{"v3": keystone, "v1.0": trove}),
 		keystone: &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: "http://" + keystone + "/v3/"},
 	}
+	var found struct{ Roles []struct{ ID string } }
+	c.ask(t, c.keystone, "roles?name=member", &found)
+	if len(found.Roles) != 1 {
+		t.Fatalf("roles of the name member: %d", len(found.Roles))
+	}
+	c.memberRole = found.Roles[0].ID
 	var own struct{ Projects []struct{ ID, Name string } }
 	c.ask(t, c.keystone, "auth/projects", &own)
 	for _, p := range own.Projects {
@@ -76,29 +83,23 @@ func (c *testCloud) ask(t testing.TB, client *gophercloud.ServiceClient, path st
 const (
 	brokerPassword = "chandlerpw"
 	prefix         = "trove"
+	suitePrefix    = "suite"
 	// callBudget is how long a verb with everything that it waits for may take.
 	callBudget = 3 * time.Minute
 )
 
 // config is the backend's configuration for the gateway, or for a proxy in front of it.
-func (c *testCloud) config(address string) json.RawMessage {
+func (c *testCloud) config(address string) json.RawMessage { return c.configOf(address, prefix) }
+
+func (c *testCloud) configOf(address, prefix string) json.RawMessage {
 	raw, err := json.Marshal(map[string]any{
 		"auth_url": "http://" + address + "/v3", "endpoint": "http://" + address + "/v1.0/%(project_id)s",
-		"domain": "chandler", "username": "chandler", "password": brokerPassword, "member_role_id": c.memberRole(), "prefix": prefix,
+		"domain": "chandler", "username": "chandler", "password": brokerPassword, "member_role_id": c.memberRole, "prefix": prefix,
 	})
 	if err != nil {
 		panic(err) // strings always encode
 	}
 	return raw
-}
-
-func (c *testCloud) memberRole() string {
-	var answer struct{ Roles []struct{ ID, Name string } }
-	err := cloudapi.Call(context.Background(), c.keystone, http.MethodGet, c.keystone.Endpoint+"roles?name=member", nil, &answer)
-	if err != nil || len(answer.Roles) != 1 {
-		panic("no role member")
-	}
-	return answer.Roles[0].ID
 }
 
 func (c *testCloud) backend(t testing.TB, change func(*Config)) *backend {

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 
 func TestSuite(t *testing.T) {
 	cloud := newCloud(t)
-	t.Cleanup(func() { cloud.nothingLeft(t, prefix+"-db-") })
+	t.Cleanup(func() { cloud.nothingLeft(t, suitePrefix+"-db-") })
 	servicetest.Run(t, cloud.suite())
 }
 
@@ -37,7 +37,7 @@ func (c *testCloud) suite() servicetest.Suite {
 	return servicetest.Suite{
 		Definition: Definition(),
 		Address:    c.address,
-		Config:     c.config,
+		Config:     func(address string) json.RawMessage { return c.configOf(address, suitePrefix) },
 		Secrets:    []string{brokerPassword},
 		Slow:       true,
 		Counts:     changes,
