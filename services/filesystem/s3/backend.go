@@ -5,26 +5,29 @@ package s3
 import (
 	"cmp"
 	"context"
-	"embed"
+	_ "embed"
 	"fmt"
+	"net/http"
 	"net/url"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/cafile"
 	"github.com/chandler-broker/chandler/services/endpoint"
 	"github.com/chandler-broker/chandler/services/filesystem/btrfs"
+	"github.com/chandler-broker/chandler/services/filesystem/objectstore"
 	"github.com/chandler-broker/chandler/services/httpapi"
 	"github.com/chandler-broker/chandler/services/usage"
 )
 
 // backend administers one gateway. Except for the scans, it holds no state.
 type backend struct {
-	gateway *client
-	names   namer
-	public  clientEndpoint
-	folder  btrfs.Folder // "" where no limit is hard
-	shared  string       // where other programs find the buckets; "" nowhere
-	scans   usage.Scans
+	gateway   *client
+	transport *http.Transport
+	names     namer
+	public    objectstore.Endpoint
+	folder    btrfs.Folder // "" where no limit is hard
+	shared    string       // where other programs find the buckets; "" nowhere
+	scans     usage.Scans
 }
 
 func open(_ context.Context, c Config) (*backend, error) {
@@ -36,44 +39,37 @@ func open(_ context.Context, c Config) (*backend, error) {
 	for key, text := range map[string]string{
 		"endpoint": c.Endpoint, "admin_endpoint": cmp.Or(c.AdminEndpoint, c.Endpoint), "public_endpoint": cmp.Or(c.PublicEndpoint, c.Endpoint),
 	} {
-		if endpoints[key], _, err = endpoint.Parse(text, ports); err != nil {
+		if endpoints[key], _, err = endpoint.Parse(text, objectstore.Ports()); err != nil {
 			return nil, fmt.Errorf("%s: %w", key, err)
 		}
 	}
+	transport := httpapi.NewTransport(authority, 8)
 	return &backend{
-		gateway: &client{
-			endpoint: endpoints["endpoint"], admin: endpoints["admin_endpoint"], region: c.Region,
-			accessKey: c.AccessKeyID, secretKey: c.SecretAccessKey, transport: httpapi.NewTransport(authority, 8),
-		},
-		names:  newNamer(c.Prefix),
-		public: newClientEndpoint(endpoints["public_endpoint"], c.Region, authority),
-		folder: btrfs.Folder(c.Folder),
-		shared: cmp.Or(c.SharedFolder, c.Folder),
+		gateway:   newClient(endpoints["endpoint"], endpoints["admin_endpoint"], c, transport),
+		transport: transport,
+		names:     newNamer(c.Prefix),
+		public:    objectstore.NewEndpoint(endpoints["public_endpoint"], c.Region, authority),
+		folder:    btrfs.Folder(c.Folder),
+		shared:    cmp.Or(c.SharedFolder, c.Folder),
 	}, nil
 }
 
 // Close implements services.Closer.
 func (b *backend) Close() error {
-	b.gateway.transport.CloseIdleConnections()
+	b.transport.CloseIdleConnections()
 	return nil
 }
 
 // SerialBinds implements services.SerialBinder: each bind writes the whole policy.
 func (b *backend) SerialBinds() bool { return true }
 
-//go:embed schemas
-var schemas embed.FS
-
 //go:embed catalog.yml
 var catalogYAML []byte
-
-// credentialType is "type" in the credentials.
-const credentialType = "s3"
 
 // Definition describes the backend "filesystem/s3".
 func Definition() services.Definition {
 	return services.Define("filesystem/s3",
-		services.ReadSchemas(schemas),
-		services.Client{Catalog: catalogYAML, CredentialType: credentialType, Dial: dial},
+		objectstore.Schemas(),
+		services.Client{Catalog: catalogYAML, CredentialType: objectstore.CredentialType, Dial: objectstore.Dial},
 		open)
 }

@@ -33,7 +33,7 @@ func BenchmarkVerbs(b *testing.B) {
 		timed("raw-bucket", func() error { return backend.gateway.createBucket(ctx, "raw") })
 		timed("raw-account", func() error { return backend.gateway.putAccount(ctx, "raw", bd.Seed.Password("s3")) })
 		timed("raw-delete-account", func() error { return backend.gateway.deleteAccount(ctx, "raw") })
-		timed("raw-delete-bucket", func() error { return backend.gateway.deleteBucket(ctx, "raw") })
+		timed("raw-delete-bucket", func() error { return backend.gateway.DeleteBucket(ctx, "raw") })
 	}
 	for name, all := range spent {
 		b.ReportMetric(float64(all.Microseconds())/float64(n)/1000, "ms/"+name)

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chandler-broker/chandler/services/filesystem/objectstore/objecttest"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chandler-broker/chandler/embedded"
@@ -53,29 +55,6 @@ func TestConfigFaults(t *testing.T) {
 	}
 }
 
-func TestPlanFaults(t *testing.T) {
-	for _, c := range []struct{ name, plan, want string }{
-		{"nothing", `{}`, ""},
-		{"all of it", `{"storage": "10GB", "objects": 1000000, "bindings": 10, "delete_contents": true}`, ""},
-		{"little storage", `{"storage": "1kB"}`, "storage: must be " + services.SizeForm + ", and 1MB at least"},
-		{"storage as a number", `{"storage": 5}`, "storage: must be " + services.SizeForm + ", and 1MB at least"},
-		{"too much", `{"storage": "9999999TB"}`, "storage: must be " + services.SizeForm + ", and 1MB at least"},
-		{"negative objects", `{"objects": -1}`, "objects: must be from 1 to 1000000000, or left out for no limit"},
-		{"no bindings", `{"bindings": 0}`, "bindings: must be from 1 to 1000"},
-		{"text for a flag", `{"delete_contents": "yes"}`, "delete_contents: must be true or false, not a string"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			got := ""
-			if _, err := Definition().DecodePlan(json.RawMessage(c.plan)); err != nil {
-				got = err.Error()
-			}
-			if diff := cmp.Diff(c.want, got); diff != "" {
-				t.Errorf("faults (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
 func TestFilesOfConfig(t *testing.T) {
 	text := filepath.Join(t.TempDir(), "text")
 	if err := os.WriteFile(text, []byte("no certificate"), 0o600); err != nil {
@@ -83,7 +62,7 @@ func TestFilesOfConfig(t *testing.T) {
 	}
 	for file, want := range map[string]string{text: "is not a certificate", text + ".none": "no such file"} {
 		_, err := servicetest.Open(t.Context(), Definition(), json.RawMessage(`{`+goodConfig+`, "ca_file": "`+file+`"}`))
-		expect(t, err, want)
+		objecttest.Expect(t, err, want)
 	}
 }
 
@@ -125,26 +104,26 @@ func TestTLSAndRegion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, ctx := openBackend(t, raw), testContext(t)
+	b, ctx := openBackend(t, raw), objecttest.Context(t)
 	if err := b.Ready(ctx); err != nil {
 		t.Fatal(err)
 	}
 	inst := provisioned(t, b, "i", nil)
 	c := bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite))
-	s := dialled(t, c.Values)
-	s.mustPut(t, "key", "value")
-	location, err := s.client.GetBucketLocation(ctx, s.bucket)
+	s := objecttest.Dial(t, c.Values)
+	s.MustPut(t, "key", "value")
+	location, err := s.Client.GetBucketLocation(ctx, s.Bucket)
 	if err != nil || location != "eu-central-1" {
 		t.Errorf("location: %q, %v", location, err)
 	}
-	if c.Values["tls"] != true || !strings.HasSuffix(text(t, c.Values, "uri"), "?region=eu-central-1&tls=true") {
+	if c.Values["tls"] != true || !strings.HasSuffix(objecttest.Text(t, c.Values, "uri"), "?region=eu-central-1&tls=true") {
 		t.Errorf("credentials: %v, %v", c.Values["tls"], c.Values["uri"])
 	}
 	delete(config, "ca")
 	if raw, err = json.Marshal(config); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, openBackend(t, raw).Ready(ctx), "certificate")
+	objecttest.Expect(t, openBackend(t, raw).Ready(ctx), "certificate")
 }
 
 // identity is a certificate for 127.0.0.1 that vouches for itself.
@@ -167,23 +146,4 @@ func identity(t *testing.T) (certificate, key []byte) {
 		t.Fatal(err)
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})
-}
-
-func TestCredentials(t *testing.T) {
-	for _, c := range []struct {
-		endpoint, port, address string
-		tls                     bool
-	}{
-		{"http://gateway", "80", "gateway:80", false},
-		{"https://gateway", "443", "gateway:443", true},
-		{"https://[::1]:9000", "9000", "[::1]:9000", true},
-	} {
-		got := newClientEndpoint(parsed(t, c.endpoint), "us-east-1", "").credentials("bucket", "key", services.NewSecret("secret"))
-		if want := "s3://key:secret@" + c.address + "/bucket?region=us-east-1&tls="; !strings.HasPrefix(text(t, got.Values, "uri"), want) {
-			t.Errorf("uri: %v", got.Values["uri"])
-		}
-		if got.Values["tls"] != c.tls || got.Values["endpoint"] != c.endpoint || got.Endpoints[0].Ports[0] != c.port {
-			t.Errorf("%s: %v, %v", c.endpoint, got.Values, got.Endpoints)
-		}
-	}
 }

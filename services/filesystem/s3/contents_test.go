@@ -4,52 +4,46 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/chandler-broker/chandler/services/filesystem/objectstore/objecttest"
+
 	"github.com/minio/minio-go/v7"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/access"
+	"github.com/chandler-broker/chandler/services/filesystem/objectstore"
 	"github.com/chandler-broker/chandler/services/servicetest"
 	"github.com/chandler-broker/chandler/services/usage"
 )
 
-// oddKeys are keys that something could stumble over.
-func oddKeys() []string {
-	return []string{
-		"a/b/c/d", "a/b", "a/b/", "folder/", "ä ö", "日本/🚢", `quote"'<>&`, "100%", "a+b", "a b", "..a", "a..", "?q=1", "#x", "%2e%2e", "-", "*", "\\", "tab\there", "new\nline",
-		strings.Repeat("k", 255), strings.Repeat("k/", 200) + "end",
-	}
-}
-
 // A bucket with more than a page of objects, odd keys and unfinished uploads is
 // counted and emptied to the end.
 func TestContents(t *testing.T) {
-	server, ctx := newServer(t), testContext(t)
+	server, ctx := newServer(t), objecttest.Context(t)
 	b := server.backend(t, "c")
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true; i.Plan.Objects = 1; i.Plan.Storage = 1 << 20 })
-	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values)
+	s := objecttest.Dial(t, bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values)
 	want := fill(t, server, s)
-	core := minio.Core{Client: s.client}
+	core := minio.Core{Client: s.Client}
 	for i := range 4 {
 		key := fmt.Sprint("unfinished", i%2)
-		id, err := core.NewMultipartUpload(ctx, s.bucket, key, minio.PutObjectOptions{})
+		id, err := core.NewMultipartUpload(ctx, s.Bucket, key, minio.PutObjectOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		for part := range 2 {
-			if _, err := core.PutObjectPart(ctx, s.bucket, key, id, part+1, strings.NewReader("part"), 4, minio.PutObjectPartOptions{}); err != nil {
+			if _, err := core.PutObjectPart(ctx, s.Bucket, key, id, part+1, strings.NewReader("part"), 4, minio.PutObjectPartOptions{}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		want.Items, want.Bytes = want.Items+1, want.Bytes+8
 		if i == 0 {
-			s.mustPut(t, key, "done")
+			s.MustPut(t, key, "done")
 			want.Items, want.Bytes = want.Items+1, want.Bytes+4
 		}
 	}
@@ -73,17 +67,17 @@ func TestContents(t *testing.T) {
 }
 
 // fill puts what is odd over S3, and what is many into the gateway's folder.
-func fill(t *testing.T, server *testServer, s *session) usage.Amount {
+func fill(t *testing.T, server *testServer, s objecttest.Session) usage.Amount {
 	t.Helper()
 	var stored usage.Amount
-	for _, key := range oddKeys() {
+	for _, key := range objecttest.OddKeys() {
 		value := "x"
 		if strings.HasSuffix(key, "/") {
 			value = "" // a folder holds no bytes
 		}
-		err := s.put(t, key, value)
-		for more := 5; more > 0 && hungUp(err); more-- { // which leaves open whether it was stored
-			err = s.put(t, key, value)
+		err := s.Put(t, key, value)
+		for more := 5; more > 0 && objecttest.HungUp(err); more-- { // which leaves open whether it was stored
+			err = s.Put(t, key, value)
 		}
 		if err != nil {
 			t.Logf("the gateway does not take %q: %v", key, err)
@@ -91,10 +85,10 @@ func fill(t *testing.T, server *testServer, s *session) usage.Amount {
 		}
 		stored.Items, stored.Bytes = stored.Items+1, stored.Bytes+services.Size(len(value))
 	}
-	if stored.Items < len(oddKeys())-5 {
-		t.Fatalf("only %d of %d odd keys were taken", stored.Items, len(oddKeys()))
+	if stored.Items < len(objecttest.OddKeys())-5 {
+		t.Fatalf("only %d of %d odd keys were taken", stored.Items, len(objecttest.OddKeys()))
 	}
-	many := filepath.Join(server.BucketsFolder(), s.bucket, "many")
+	many := filepath.Join(server.BucketsFolder(), s.Bucket, "many")
 	if err := os.Mkdir(many, 0o777); err != nil {
 		t.Fatal(err)
 	}
@@ -111,13 +105,6 @@ func fill(t *testing.T, server *testServer, s *session) usage.Amount {
 	return stored
 }
 
-// hungUp says that the connection broke before there was an answer, as it does
-// now and then under an empty object: see dial.
-func hungUp(err error) bool {
-	_, is := errors.AsType[*url.Error](err)
-	return is
-}
-
 // counted counts with hardly any time a call, as in a bucket that takes many
 // rounds.
 func counted(t *testing.T, b *backend, inst instance) usage.Amount {
@@ -128,7 +115,7 @@ func counted(t *testing.T, b *backend, inst instance) usage.Amount {
 			t.Fatal("the count never ends")
 		}
 		var err error
-		if done, err = c.Advance(testContext(t), time.Now()); err != nil {
+		if done, err = c.Advance(objecttest.Context(t), time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -140,10 +127,10 @@ func counted(t *testing.T, b *backend, inst instance) usage.Amount {
 
 // A bucket is known to be over as soon as that much was counted.
 func TestOverBeforeTheCountEnds(t *testing.T) {
-	server, ctx := newServer(t), testContext(t)
+	server, ctx := newServer(t), objecttest.Context(t)
 	b := server.backend(t, "c")
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true; i.Plan.Objects = 10 })
-	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values)
+	s := objecttest.Dial(t, bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values)
 	fill(t, server, s)
 	over, early := false, ""
 	for round := 0; !over; round++ {
@@ -172,7 +159,7 @@ func TestEmptyingIsCutIntoCalls(t *testing.T) {
 	server := newServer(t)
 	b := server.backend(t, "c")
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true })
-	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values)
+	s := objecttest.Dial(t, bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values)
 	fill(t, server, s)
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Millisecond)
 	defer cancel()
@@ -180,11 +167,11 @@ func TestEmptyingIsCutIntoCalls(t *testing.T) {
 	if _, refused := services.IsRejected(err); refused {
 		t.Errorf("a deletion cut short is reported as the user's error: %v", err)
 	}
-	if _, err := dial(testContext(t), map[string]any{"endpoint": server.Endpoint()}); err == nil {
+	if _, err := objectstore.Dial(objecttest.Context(t), map[string]any{"endpoint": server.Endpoint()}); err == nil {
 		t.Error("connected with nothing")
 	}
 	for range 100 {
-		if err = servicetest.Once(b).Deprovision(testContext(t), inst); err == nil {
+		if err = servicetest.Once(b).Deprovision(objecttest.Context(t), inst); err == nil {
 			return
 		}
 	}
@@ -194,18 +181,18 @@ func TestEmptyingIsCutIntoCalls(t *testing.T) {
 // Uploads of one key by the thousand hide nothing: who does not let himself be
 // counted may not write.
 func TestManyUploadsOfOneKey(t *testing.T) {
-	server, ctx := newServer(t), testContext(t)
+	server, ctx := newServer(t), objecttest.Context(t)
 	b := server.backend(t, "c")
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true; i.Plan.Storage = 1 << 30 })
-	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values)
-	core, ids := minio.Core{Client: s.client}, map[string][]string{}
+	s := objecttest.Dial(t, bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values)
+	core, ids := minio.Core{Client: s.Client}, map[string][]string{}
 	for _, key := range []string{"a", "many", "z"} {
 		n := 1
 		if key == "many" {
 			n = 1005
 		}
 		for range n {
-			id, err := core.NewMultipartUpload(ctx, s.bucket, key, minio.PutObjectOptions{})
+			id, err := core.NewMultipartUpload(ctx, s.Bucket, key, minio.PutObjectOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -221,9 +208,9 @@ func TestManyUploadsOfOneKey(t *testing.T) {
 			t.Fatalf("keep: %v, %v", notes, err)
 		}
 	}
-	expect(t, s.put(t, "key", "value"), "Access Denied")
+	objecttest.Expect(t, s.Put(t, "key", "value"), "Access Denied")
 	for _, id := range ids["many"] {
-		if err := core.AbortMultipartUpload(ctx, s.bucket, "many", id); err != nil {
+		if err := core.AbortMultipartUpload(ctx, s.Bucket, "many", id); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -236,7 +223,7 @@ func TestManyUploadsOfOneKey(t *testing.T) {
 	if len(notes) > 0 || err != nil {
 		t.Fatalf("keep, after the uploads were aborted: %v, %v", notes, err)
 	}
-	s.mustPut(t, "key", "value")
+	s.MustPut(t, "key", "value")
 }
 
 // A file that is not an object blocks the deletion, and the error says so.
@@ -248,7 +235,7 @@ func TestWhatIsNoObject(t *testing.T) {
 	if err := os.Symlink("/nowhere", stray); err != nil {
 		t.Fatal(err)
 	}
-	err := servicetest.Once(b).Deprovision(testContext(t), inst)
+	err := servicetest.Once(b).Deprovision(objecttest.Context(t), inst)
 	if err == nil {
 		t.Fatal("deleted")
 	}
@@ -256,7 +243,7 @@ func TestWhatIsNoObject(t *testing.T) {
 	if err := os.Remove(stray); err != nil {
 		t.Fatal(err)
 	}
-	if err := servicetest.Once(b).Deprovision(testContext(t), inst); err != nil {
+	if err := servicetest.Once(b).Deprovision(objecttest.Context(t), inst); err != nil {
 		t.Fatal(err)
 	}
 }

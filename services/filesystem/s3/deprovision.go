@@ -12,6 +12,7 @@ import (
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/filesystem"
+	"github.com/chandler-broker/chandler/services/filesystem/objectstore"
 )
 
 // Deprovision implements services.Backend. If the plan protects contents, it deletes the bucket
@@ -35,9 +36,9 @@ func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest
 }
 
 func (b *backend) deleteEmpty(ctx context.Context, instance, bucket string) error {
-	err := b.gateway.deleteBucket(ctx, bucket)
-	if is(err, bucketNotEmpty) {
-		return services.Rejected("bucket %s is not empty, and this plan keeps what is in it: copy what you need, delete all objects, and delete the instance again", bucket)
+	err := b.gateway.DeleteBucket(ctx, bucket)
+	if objectstore.Is(err, objectstore.BucketNotEmpty) {
+		return objectstore.NotEmpty(bucket)
 	}
 	if err != nil {
 		return err
@@ -50,15 +51,15 @@ func (b *backend) deleteAll(ctx context.Context, instance, bucket string) error 
 	if err := b.deleteAccounts(ctx, instance); err != nil {
 		return err
 	}
-	err := b.gateway.deleteBucket(ctx, bucket)
-	if !is(err, bucketNotEmpty) {
+	err := b.gateway.DeleteBucket(ctx, bucket)
+	if !objectstore.Is(err, objectstore.BucketNotEmpty) {
 		return err
 	}
 	if err := b.empty(ctx, bucket); err != nil {
 		return err
 	}
-	err = b.gateway.deleteBucket(ctx, bucket)
-	if is(err, bucketNotEmpty) {
+	err = b.gateway.DeleteBucket(ctx, bucket)
+	if objectstore.Is(err, objectstore.BucketNotEmpty) {
 		return fmt.Errorf("the folder of bucket %s holds a file that is not an object, which the gateway does not delete; remove it there, or configure shared_folder: %w", bucket, err)
 	}
 	return err
@@ -101,8 +102,8 @@ func (b *backend) empty(ctx context.Context, bucket string) error {
 
 func (b *backend) emptyRemotely(ctx context.Context, bucket string, end time.Time) error {
 	for {
-		page, _, err := b.gateway.objects(ctx, bucket, "")
-		if is(err, noSuchBucket) || (err == nil && len(page) == 0) {
+		page, _, err := b.gateway.Objects(ctx, bucket, "")
+		if objectstore.Is(err, objectstore.NoSuchBucket) || (err == nil && len(page) == 0) {
 			return nil
 		}
 		if err != nil {
@@ -118,8 +119,8 @@ func (b *backend) emptyRemotely(ctx context.Context, bucket string, end time.Tim
 }
 
 // deletePage deletes a page of objects. Some may stay: folders are deleted once they are empty.
-func (b *backend) deletePage(ctx context.Context, bucket string, page []object, end time.Time) error {
-	var odd, plain []object
+func (b *backend) deletePage(ctx context.Context, bucket string, page []objectstore.Object, end time.Time) error {
+	var odd, plain []objectstore.Object
 	for _, o := range page {
 		if misspelled(o.Key) {
 			odd = append(odd, o)
@@ -130,7 +131,7 @@ func (b *backend) deletePage(ctx context.Context, bucket string, page []object, 
 	deleted, err := b.deleteOdd(ctx, bucket, odd, end)
 	if err == nil && len(plain) > 0 {
 		var failed int
-		failed, err = b.gateway.deleteObjects(ctx, bucket, plain)
+		failed, err = b.gateway.DeleteObjects(ctx, bucket, plain)
 		deleted += len(plain) - failed
 	}
 	if err == nil && deleted == 0 {
@@ -141,16 +142,16 @@ func (b *backend) deletePage(ctx context.Context, bucket string, page []object, 
 }
 
 // deleteOdd deletes objects whose keys XML cannot carry, as many as there is time for.
-func (b *backend) deleteOdd(ctx context.Context, bucket string, odd []object, end time.Time) (deleted int, err error) {
+func (b *backend) deleteOdd(ctx context.Context, bucket string, odd []objectstore.Object, end time.Time) (deleted int, err error) {
 	for _, o := range odd {
 		key, err := b.gateway.spelled(ctx, bucket, o.Key)
 		if err != nil {
 			return deleted, err
 		}
 		if key != "" {
-			err := b.gateway.call(ctx, request{method: http.MethodDelete, bucket: bucket, key: key}, nil)
+			err := b.gateway.Call(ctx, objectstore.Request{Method: http.MethodDelete, Bucket: bucket, Key: key}, nil)
 			if err != nil {
-				return deleted, explain("delete an object", err)
+				return deleted, b.gateway.Explain("delete an object", err)
 			}
 			deleted++
 		}
@@ -200,7 +201,7 @@ func (c *client) spelled(ctx context.Context, bucket, listed string) (string, er
 // next extends the beginning of a key by a character listed as U+FFFD. rest is what follows.
 func (c *client) next(ctx context.Context, bucket, beginning string) (longer, rest string, err error) {
 	for _, s := range spellings() {
-		page, err := c.first(ctx, bucket, beginning+s)
+		page, err := c.First(ctx, bucket, beginning+s)
 		if err != nil {
 			return "", "", err
 		}

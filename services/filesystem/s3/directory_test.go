@@ -5,18 +5,20 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/chandler-broker/chandler/services/filesystem/objectstore/objecttest"
+
 	"github.com/chandler-broker/chandler/services/access"
 )
 
 // What other programs on the machine are told of a bucket holds its objects.
 func TestFolder(t *testing.T) {
-	server, ctx := newServer(t), testContext(t)
+	server, ctx := newServer(t), objecttest.Context(t)
 	b := server.backend(t, "c")
 	inst := provisioned(t, b, "i", nil)
 	_, err := b.Directory(ctx, inst)
-	rejected(t, err, "set shared_folder") // not to be tried again
+	objecttest.Rejected(t, err, "set shared_folder") // not to be tried again
 	b.shared = server.BucketsFolder()
-	dialled(t, bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values).mustPut(t, "key", "value")
+	objecttest.Dial(t, bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values).MustPut(t, "key", "value")
 	dir, err := b.Directory(ctx, inst)
 	if err != nil {
 		t.Fatal(err)
@@ -25,5 +27,5 @@ func TestFolder(t *testing.T) {
 		t.Errorf("%q, %v", content, err)
 	}
 	_, err = b.Directory(ctx, newInstance("absent", nil))
-	expect(t, err, "no such file or directory")
+	objecttest.Expect(t, err, "no such file or directory")
 }

@@ -9,126 +9,37 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/chandler-broker/chandler/services/filesystem/objectstore/objecttest"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-// verbs are all calls of a backend that go to the gateway.
-func verbs(t *testing.T, b *backend) map[string]func(context.Context) error {
-	inst := newInstance("i", func(i *instance) { i.Plan.DeleteContents = true; i.Plan.Storage = 1 << 20 })
-	bd := newBinding(t, inst, "b", access.ReadWrite)
-	return map[string]func(context.Context) error{
-		"ready":       b.Ready,
-		"provision":   func(ctx context.Context) error { return servicetest.Once(b).Provision(ctx, inst) },
-		"update":      func(ctx context.Context) error { return servicetest.Once(b).Update(ctx, inst, inst) },
-		"bind":        func(ctx context.Context) error { _, err := servicetest.Once(b).Bind(ctx, inst, bd); return err },
-		"unbind":      func(ctx context.Context) error { return servicetest.Once(b).Unbind(ctx, inst, bd) },
-		"deprovision": func(ctx context.Context) error { return servicetest.Once(b).Deprovision(ctx, inst) },
-		"list":        func(ctx context.Context) error { _, err := b.List(ctx); return err },
-		"keep": func(ctx context.Context) error {
-			_, err := servicetest.Once(b).Reconcile(ctx, nil, []instance{inst})
-			return err
-		},
-	}
-}
-
-const faultySecret = "the-administrators-secret"
+const faultySecret = objecttest.FaultySecret
 
 func faultyConfig(endpoint string) json.RawMessage {
 	return json.RawMessage(fmt.Sprintf(`{"endpoint": %q, "access_key_id": "admin", "secret_access_key": %q}`, endpoint, faultySecret))
 }
 
-// If the server is not a gateway, or a broken one, every verb's error is for the operator,
-// contains no secret, and is not reported as the user's.
+func openFaulty(t *testing.T, endpoint string) objecttest.Backend {
+	return openBackend(t, faultyConfig(endpoint))
+}
+
 func TestNonsense(t *testing.T) {
-	for name, handler := range map[string]http.HandlerFunc{
-		"a web page":          func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>welcome</html>") },
-		"nothing":             func(http.ResponseWriter, *http.Request) {},
-		"an error of a proxy": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) },
-		"a redirect": func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "http://"+r.Host+"/elsewhere", http.StatusTemporaryRedirect)
-		},
-		"a page of something like S3": func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("X-Amz-Request-Id", "1")
-			fmt.Fprint(w, "<html>welcome</html>")
-		},
-		"half an answer": func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Length", "1000")
-			fmt.Fprint(w, "<ListUserAccountsResult>")
-		},
-		"a long error": func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(http.StatusInternalServerError)
-			fmt.Fprintf(w, "<Error><Code>InternalError</Code><Message>%s</Message></Error>", strings.Repeat("x", 100_000))
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			server := httptest.NewServer(handler)
-			defer server.Close()
-			b := openBackend(t, faultyConfig(server.URL))
-			for verb, call := range verbs(t, b) {
-				if verb == "provision" && name == "a page of something like S3" {
-					continue // it asks for nothing but a success
-				}
-				checkFault(t, verb, call(testContext(t)))
-			}
-		})
-	}
+	objecttest.Nonsense(t, openFaulty, "provision") // which asks for nothing but a success
 }
 
-func checkFault(t *testing.T, verb string, err error) {
-	t.Helper()
-	if err == nil {
-		t.Errorf("%s: succeeded", verb)
-		return
-	}
-	if message, refused := services.IsRejected(err); refused {
-		t.Errorf("%s: reported as the user's error: %s", verb, message)
-	}
-	if strings.Contains(err.Error(), faultySecret) {
-		t.Errorf("%s: the error holds the secret: %v", verb, err)
-	}
-	if len(err.Error()) > 1000 {
-		t.Errorf("%s: the error has %d characters", verb, len(err.Error()))
-	}
-}
-
-// A server that takes the call and never answers.
-func TestHangs(t *testing.T) {
-	end := make(chan struct{})
-	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		select {
-		case <-r.Context().Done():
-		case <-end:
-		}
-	}))
-	defer server.Close()
-	defer close(end)
-	b := openBackend(t, faultyConfig(server.URL))
-	var all sync.WaitGroup
-	for verb, call := range verbs(t, b) {
-		all.Go(func() {
-			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-			defer cancel()
-			err := call(ctx)
-			if !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("%s: %v", verb, err)
-			}
-			checkFault(t, verb, err)
-		})
-	}
-	all.Wait()
-}
+func TestHangs(t *testing.T) { objecttest.Hangs(t, openFaulty) }
 
 // The real gateway refuses an unknown account and one that may not administer it.
 func TestWrongRights(t *testing.T) {
 	server := newServer(t)
 	right := server.backend(t, "c")
-	if err := right.gateway.putAccount(testContext(t), "mere-user", services.NewSecret(faultySecret)); err != nil {
+	if err := right.gateway.putAccount(objecttest.Context(t), "mere-user", services.NewSecret(faultySecret)); err != nil {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]map[string]any{
@@ -149,14 +60,14 @@ func TestWrongRights(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for verb, call := range verbs(t, openBackend(t, raw)) {
-				err := call(testContext(t))
-				checkFault(t, verb, err)
+			for verb, call := range objecttest.Verbs(t, openBackend(t, raw)) {
+				err := call(objecttest.Context(t))
+				objecttest.CheckFault(t, verb, err, faultySecret)
 				if strings.Contains(err.Error(), server.SecretAccessKey()) {
 					t.Errorf("%s: the error holds the secret", verb)
 				}
 				if name != "another region" { // which has a refusal of its own
-					expect(t, err, "check that access_key_id and secret_access_key are an account with the role admin")
+					objecttest.Expect(t, err, "check that access_key_id and secret_access_key are an account with the role admin")
 				}
 			}
 		})
@@ -166,20 +77,20 @@ func TestWrongRights(t *testing.T) {
 // The gateway ends between two verbs and comes back: nothing is lost, and
 // connections that died meanwhile are no failed calls.
 func TestGatewayRestarts(t *testing.T) {
-	server, ctx := newServer(t), testContext(t)
+	server, ctx := newServer(t), objecttest.Context(t)
 	b := server.backend(t, "c")
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true })
 	bd := newBinding(t, inst, "b", access.ReadWrite)
 	first := bound(t, b, inst, bd)
-	dialled(t, first.Values).mustPut(t, "key", "value")
+	objecttest.Dial(t, first.Values).MustPut(t, "key", "value")
 	server.Kill()
-	for verb, call := range verbs(t, b) {
-		checkFault(t, verb, call(ctx))
+	for verb, call := range objecttest.Verbs(t, b) {
+		objecttest.CheckFault(t, verb, call(ctx), faultySecret)
 	}
 	if err := server.Restart(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if value, err := dialled(t, first.Values).Read(ctx, "key"); value != "value" || err != nil {
+	if value, err := objecttest.Dial(t, first.Values).Read(ctx, "key"); value != "value" || err != nil {
 		t.Errorf("after the restart: %q, %v", value, err)
 	}
 	again := bound(t, b, inst, bd)
@@ -187,7 +98,7 @@ func TestGatewayRestarts(t *testing.T) {
 		t.Error("other credentials after the restart")
 	}
 	for _, verb := range []string{"unbind", "deprovision"} {
-		if err := verbs(t, b)[verb](ctx); err != nil {
+		if err := objecttest.Verbs(t, b)[verb](ctx); err != nil {
 			t.Errorf("%s: %v", verb, err)
 		}
 	}
@@ -195,7 +106,7 @@ func TestGatewayRestarts(t *testing.T) {
 
 // An account with the role admin will do, and another one can take its place.
 func TestAdministrators(t *testing.T) {
-	server, ctx := newServer(t), testContext(t)
+	server, ctx := newServer(t), objecttest.Context(t)
 	root := server.backend(t, "c")
 	var replicas []*backend
 	for _, name := range []string{"one", "two"} {
@@ -218,7 +129,7 @@ func TestAdministrators(t *testing.T) {
 		t.Fatal(err)
 	}
 	bound(t, replicas[1], inst, newBinding(t, inst, "another", access.ReadOnly))
-	dialled(t, first.Values).mustPut(t, "key", "value")
+	objecttest.Dial(t, first.Values).MustPut(t, "key", "value")
 	if err := servicetest.Once(replicas[1]).Deprovision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +147,7 @@ func TestChangesAreSeenToTheirEnd(t *testing.T) {
 	}{
 		"a change": {func(ctx context.Context, g *client) error { return g.createBucket(ctx, "bucket") }, true},
 		"a question": {func(ctx context.Context, g *client) error {
-			_, err := g.policy(ctx, "bucket")
+			_, err := g.Policy(ctx, "bucket")
 			return err
 		}, false},
 	} {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chandler-broker/chandler/services/filesystem/objectstore/objecttest"
+
 	"github.com/minio/minio-go/v7"
 
 	"github.com/chandler-broker/chandler/embedded"
@@ -41,7 +43,7 @@ func TestHardSuite(t *testing.T) {
 
 // A bucket that was made before the folder was known is measured, and goes on.
 func TestHardAfterwards(t *testing.T) {
-	server, ctx := newHardServer(t), testContext(t)
+	server, ctx := newHardServer(t), objecttest.Context(t)
 	hard := server.backend(t, "c")
 	server.folder = ""
 	soft := server.backend(t, "c")
@@ -49,8 +51,8 @@ func TestHardAfterwards(t *testing.T) {
 	if err := servicetest.Once(hard).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
-	s := dialled(t, bound(t, hard, inst, newBinding(t, inst, "b", access.ReadWrite)).Values)
-	s.mustPut(t, "big", strings.Repeat("x", 3<<19))
+	s := objecttest.Dial(t, bound(t, hard, inst, newBinding(t, inst, "b", access.ReadWrite)).Values)
+	s.MustPut(t, "big", strings.Repeat("x", 3<<19))
 	notes, err := servicetest.Once(hard).Reconcile(ctx, nil, []instance{inst})
 	if err != nil || !strings.HasPrefix(notes["i"].Message, "storage: 1.5 MB of 1 MB used; writes are refused") {
 		t.Errorf("keep: %v, %v", notes, err)
@@ -62,18 +64,18 @@ func TestHardAfterwards(t *testing.T) {
 
 // The note of a bucket at its hard limit, and a larger plan.
 func TestHardNote(t *testing.T) {
-	server, ctx := newHardServer(t), testContext(t)
+	server, ctx := newHardServer(t), objecttest.Context(t)
 	b := server.backend(t, "c")
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.Storage = 16 << 20; i.Plan.DeleteContents = true })
-	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values)
+	s := objecttest.Dial(t, bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values)
 	big := strings.Repeat("x", 31<<19)
-	s.mustPut(t, "big", big)
+	s.MustPut(t, "big", big)
 	embeddedtest.Command(t, "btrfs", "filesystem", "sync", server.folder) // which is when the kernel counts
 	notes, err := servicetest.Once(b).Reconcile(ctx, nil, []instance{inst})
 	if err != nil || !strings.HasSuffix(notes["i"].Message, "of 16 MB used; writes that need more space are refused: delete objects, or choose a larger plan") {
 		t.Errorf("keep: %v, %v", notes, err)
 	}
-	if s.put(t, "more", big) == nil {
+	if s.Put(t, "more", big) == nil {
 		t.Error("wrote over the limit")
 	}
 	next := inst
@@ -81,7 +83,7 @@ func TestHardNote(t *testing.T) {
 	if err := servicetest.Once(b).Update(ctx, inst, next); err != nil {
 		t.Fatal(err)
 	}
-	s.mustPut(t, "more", big)
+	s.MustPut(t, "more", big)
 	if notes, err := servicetest.Once(b).Reconcile(ctx, nil, []instance{next}); err != nil || len(notes) > 0 {
 		t.Errorf("keep, without a limit: %v, %v", notes, err)
 	}
@@ -93,14 +95,14 @@ func TestHardNote(t *testing.T) {
 // The disk is full under a plan without limits: every verb says so or works, and
 // nothing is left when there is room again.
 func TestFullDisk(t *testing.T) {
-	dir, ctx := embeddedtest.Ext4(t, "64M"), testContext(t)
+	dir, ctx := embeddedtest.Ext4(t, "64M"), objecttest.Context(t)
 	server := &testServer{VersityGW: embeddedtest.VersityGW(t, embedded.VersityGWOptions{Dir: dir}), dir: dir}
 	b := server.backend(t, "c")
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true })
-	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "filler", access.ReadWrite)).Values)
+	s := objecttest.Dial(t, bound(t, b, inst, newBinding(t, inst, "filler", access.ReadWrite)).Values)
 	size := 8 << 20
 	for i := 0; size > 0; i++ {
-		if s.put(t, fmt.Sprint("fill/", i), strings.Repeat("x", size)) != nil {
+		if s.Put(t, fmt.Sprint("fill/", i), strings.Repeat("x", size)) != nil {
 			size /= 4
 		}
 	}
@@ -117,11 +119,11 @@ func TestFullDisk(t *testing.T) {
 		}
 	}
 	for i := range 3 {
-		if err := s.client.RemoveObject(ctx, s.bucket, fmt.Sprint("fill/", i), minio.RemoveObjectOptions{}); err != nil {
+		if err := s.Client.RemoveObject(ctx, s.Bucket, fmt.Sprint("fill/", i), minio.RemoveObjectOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	dialled(t, bound(t, b, inst, late).Values).mustPut(t, "key", "value")
+	objecttest.Dial(t, bound(t, b, inst, late).Values).MustPut(t, "key", "value")
 	if err := errors.Join(servicetest.Once(b).Provision(ctx, other), servicetest.Once(b).Deprovision(ctx, other), servicetest.Once(b).Deprovision(ctx, inst)); err != nil {
 		t.Fatal(err)
 	}
@@ -138,18 +140,18 @@ func TestFolderFaults(t *testing.T) {
 	for dir, want := range map[string]string{t.TempDir(): "is not on btrfs", "/nowhere/at/all": "no such file"} {
 		server.folder = dir
 		b := server.backend(t, "c")
-		expect(t, b.Ready(testContext(t)), want)
-		expect(t, servicetest.Once(b).Provision(testContext(t), newInstance("i", nil)), want)
+		objecttest.Expect(t, b.Ready(objecttest.Context(t)), want)
+		objecttest.Expect(t, servicetest.Once(b).Provision(objecttest.Context(t), newInstance("i", nil)), want)
 	}
 }
 
 // holdsHardStorage goes over the limit within one round of Reconcile.
 func holdsHardStorage(t *testing.T, use servicetest.Use) {
-	s := dialled(t, use.Bind(t, nil))
+	s := objecttest.Dial(t, use.Bind(t, nil))
 	megabyte := strings.Repeat("x", 1<<20)
 	stored := 0
 	for _, key := range strings.Split("abcdefgh", "") {
-		err := s.put(t, key, megabyte)
+		err := s.Put(t, key, megabyte)
 		if err == nil {
 			stored++
 			continue
@@ -162,7 +164,7 @@ func holdsHardStorage(t *testing.T, use servicetest.Use) {
 		t.Errorf("%d MB stored, of 4 MB allowed", stored)
 	}
 	for _, key := range []string{"a", "b"} {
-		if err := s.client.RemoveObject(testContext(t), s.bucket, key, minio.RemoveObjectOptions{}); err != nil {
+		if err := s.Client.RemoveObject(objecttest.Context(t), s.Bucket, key, minio.RemoveObjectOptions{}); err != nil {
 			t.Errorf("delete from a full bucket: %v", err)
 		}
 	}

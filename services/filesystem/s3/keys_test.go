@@ -14,11 +14,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chandler-broker/chandler/services/filesystem/objectstore/objecttest"
+
 	"github.com/google/go-cmp/cmp"
 	"github.com/minio/minio-go/v7"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/access"
+	"github.com/chandler-broker/chandler/services/filesystem/objectstore"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -58,7 +61,7 @@ func (s *testServer) placed(t *testing.T, bucket string, size int, names ...stri
 func deprovisioned(t *testing.T, b *backend, inst instance) {
 	t.Helper()
 	for range 100 {
-		err := servicetest.Once(b).Deprovision(testContext(t), inst)
+		err := servicetest.Once(b).Deprovision(objecttest.Context(t), inst)
 		if _, notYet := errors.AsType[*services.NotYetError](err); notYet {
 			continue
 		}
@@ -103,7 +106,7 @@ func TestForeignKeysAreNotOverlooked(t *testing.T) {
 		names = append(names, fmt.Sprintf("\x01%d", i))
 	}
 	server.placed(t, b.names.bucketOf(inst.Name), 1, append(names, "zz")...)
-	over, note, err := b.measure(testContext(t), inst.Name, inst.Plan, false, time.Now().Add(time.Minute))
+	over, note, err := b.measure(objecttest.Context(t), inst.Name, inst.Plan, false, time.Now().Add(time.Minute))
 	if !over || !strings.Contains(note, "control characters") || err != nil {
 		t.Errorf("over: %t, %q, %v", over, note, err)
 	}
@@ -122,7 +125,7 @@ func TestFolderIsCounted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inst := provisioned(t, b, name, func(i *instance) { i.Plan.DeleteContents = true; i.Plan.Storage = 1 << 20 })
 			place(t, b.names.bucketOf(inst.Name))
-			notes, err := servicetest.Once(b).Reconcile(testContext(t), nil, []instance{inst})
+			notes, err := servicetest.Once(b).Reconcile(objecttest.Context(t), nil, []instance{inst})
 			if err != nil || !strings.Contains(notes[inst.ID].Message, "storage: ") {
 				t.Errorf("%v, %v", notes, err)
 			}
@@ -135,13 +138,13 @@ func TestFolderIsCounted(t *testing.T) {
 func TestUploadsCountAsObjects(t *testing.T) {
 	b := newServer(t).backend(t, "c")
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.Objects = 3 })
-	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values)
+	s := objecttest.Dial(t, bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values)
 	for range 4 {
-		if _, err := (&minio.Core{Client: s.client}).NewMultipartUpload(testContext(t), s.bucket, "u", minio.PutObjectOptions{}); err != nil {
+		if _, err := (&minio.Core{Client: s.Client}).NewMultipartUpload(objecttest.Context(t), s.Bucket, "u", minio.PutObjectOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	notes, err := servicetest.Once(b).Reconcile(testContext(t), nil, []instance{inst})
+	notes, err := servicetest.Once(b).Reconcile(objecttest.Context(t), nil, []instance{inst})
 	if err != nil || !strings.Contains(notes[inst.ID].Message, "objects: 4 of 3") {
 		t.Errorf("%v, %v", notes, err)
 	}
@@ -150,13 +153,13 @@ func TestUploadsCountAsObjects(t *testing.T) {
 // Different keys are different objects, or refused; what was taken is listed under
 // its key, holds what was put last, and goes with the bucket.
 func TestAnyKey(t *testing.T) {
-	server, ctx := newServer(t), testContext(t)
+	server, ctx := newServer(t), objecttest.Context(t)
 	b := server.backend(t, "c")
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true })
 	values := bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values
-	me, bucket := raw(t, values), text(t, values, "bucket")
+	me, bucket := objecttest.Raw(t, values), objecttest.Text(t, values, "bucket")
 	put := func(key string, body []byte) error {
-		return me.call(ctx, request{method: http.MethodPut, bucket: bucket, key: key, body: body}, nil)
+		return me.Call(ctx, objectstore.Request{Method: http.MethodPut, Bucket: bucket, Key: key, Body: body}, nil)
 	}
 	stored := map[string]string{}
 	for _, key := range append(chosenKeys(), randomKeys(t, 300)...) {
@@ -165,10 +168,10 @@ func TestAnyKey(t *testing.T) {
 			value = ""
 		}
 		err := put(key, []byte(value))
-		for more := 5; more > 0 && hungUp(err); more-- {
+		for more := 5; more > 0 && objecttest.HungUp(err); more-- {
 			err = put(key, []byte(value))
 		}
-		switch e, ok := errors.AsType[*apiError](err); {
+		switch e, ok := errors.AsType[*objectstore.Error](err); {
 		case err == nil:
 			stored[key] = value
 		case !ok || e.Status >= 500:
@@ -180,7 +183,7 @@ func TestAnyKey(t *testing.T) {
 	}
 	var listed []string
 	for from := ""; ; {
-		page, next, err := b.gateway.objects(ctx, bucket, from)
+		page, next, err := b.gateway.Objects(ctx, bucket, from)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -197,7 +200,7 @@ func TestAnyKey(t *testing.T) {
 	}
 	for key, want := range stored {
 		var got []byte
-		if err := me.call(ctx, request{method: http.MethodGet, bucket: bucket, key: key}, &got); err != nil || string(got) != want {
+		if err := me.Call(ctx, objectstore.Request{Method: http.MethodGet, Bucket: bucket, Key: key}, &got); err != nil || string(got) != want {
 			t.Errorf("%q: %q, %v; want %q", key, got, err, want)
 		}
 	}
@@ -205,7 +208,7 @@ func TestAnyKey(t *testing.T) {
 }
 
 func chosenKeys() []string {
-	return append(oddKeys(),
+	return append(objecttest.OddKeys(),
 		"x/y", "x//y", "lead", "/lead", "d/e", "d/./e", "f/g", "f/q/../g", "./h", "h", "i/.", "i/..", "j//", "//", "/", ".", "..", "../k",
 		"\x00", "l\x00", "\x01\x02", "a\x0b/b\x1f", "\x7f", "\u0085", "\ufffd", "\ufffe", "\r", "m\rn", "m\r\nn", "ｅ", "e\u0301", "é", ".sgwtmp", ".sgwtmp/x", "p/.sgwtmp/x",
 		strings.Repeat("k", 256), strings.Repeat("r/", 512), strings.Repeat("s/", 513)+"s", "CON", "nul.txt", "trail ", " lead", "trail.",
@@ -231,29 +234,29 @@ func randomKeys(t *testing.T, count int) []string {
 // A key that stands for another file's finds nothing, takes nothing and deletes
 // nothing.
 func TestKeysOfOneFile(t *testing.T) {
-	b, ctx := newServer(t).backend(t, "c"), testContext(t)
+	b, ctx := newServer(t).backend(t, "c"), objecttest.Context(t)
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true })
 	values := bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values
-	s, me, bucket := dialled(t, values), raw(t, values), text(t, values, "bucket")
-	s.mustPut(t, "x/y", "value")
+	s, me, bucket := objecttest.Dial(t, values), objecttest.Raw(t, values), objecttest.Text(t, values, "bucket")
+	s.MustPut(t, "x/y", "value")
 	for _, key := range []string{"x//y", "/x/y", "x/./y", "x/q/../y", "./x/y"} {
 		for _, c := range []struct {
 			name string
-			r    request
+			r    objectstore.Request
 			want string
 		}{
-			{"put", request{method: http.MethodPut, key: key, body: []byte("other")}, "InvalidArgument"},
-			{"begin an upload", request{method: http.MethodPost, key: key, query: query("uploads")}, "InvalidArgument"},
-			{"get", request{method: http.MethodGet, key: key}, "NoSuchKey"},
-			{"tag", request{method: http.MethodPut, key: key, query: query("tagging"), body: []byte(`<Tagging><TagSet></TagSet></Tagging>`)}, "NoSuchKey"},
-			{"copy to", request{method: http.MethodPut, key: key, header: http.Header{"X-Amz-Copy-Source": {bucket + "/x/y"}}}, "InvalidArgument"},
-			{"copy from", request{method: http.MethodPut, key: "copy", header: http.Header{"X-Amz-Copy-Source": {bucket + "/" + key}}}, "NoSuchKey"},
-			{"delete", request{method: http.MethodDelete, key: key}, ""},
-			{"delete many", request{method: http.MethodPost, query: query("delete"), body: []byte(`<Delete><Object><Key>` + key + `</Key></Object></Delete>`)}, ""},
+			{"put", objectstore.Request{Method: http.MethodPut, Key: key, Body: []byte("other")}, "InvalidArgument"},
+			{"begin an upload", objectstore.Request{Method: http.MethodPost, Key: key, Query: objecttest.Query("uploads")}, "InvalidArgument"},
+			{"get", objectstore.Request{Method: http.MethodGet, Key: key}, "NoSuchKey"},
+			{"tag", objectstore.Request{Method: http.MethodPut, Key: key, Query: objecttest.Query("tagging"), Body: []byte(`<Tagging><TagSet></TagSet></Tagging>`)}, "NoSuchKey"},
+			{"copy to", objectstore.Request{Method: http.MethodPut, Key: key, Header: http.Header{"X-Amz-Copy-Source": {bucket + "/x/y"}}}, "InvalidArgument"},
+			{"copy from", objectstore.Request{Method: http.MethodPut, Key: "copy", Header: http.Header{"X-Amz-Copy-Source": {bucket + "/" + key}}}, "NoSuchKey"},
+			{"delete", objectstore.Request{Method: http.MethodDelete, Key: key}, ""},
+			{"delete many", objectstore.Request{Method: http.MethodPost, Query: objecttest.Query("delete"), Body: []byte(`<Delete><Object><Key>` + key + `</Key></Object></Delete>`)}, ""},
 		} {
-			c.r.bucket = bucket
-			err := me.call(ctx, c.r, nil)
-			if e, ok := errors.AsType[*apiError](err); (err == nil) != (c.want == "") || ok && (e.Code != c.want || e.Status >= 500) {
+			c.r.Bucket = bucket
+			err := me.Call(ctx, c.r, nil)
+			if e, ok := errors.AsType[*objectstore.Error](err); (err == nil) != (c.want == "") || ok && (e.Code != c.want || e.Status >= 500) {
 				t.Errorf("%s %s: %v, want %q", c.name, key, err, c.want)
 			}
 		}
@@ -261,27 +264,27 @@ func TestKeysOfOneFile(t *testing.T) {
 	if got, err := s.Read(ctx, "x/y"); got != "value" || err != nil {
 		t.Errorf("x/y: %q, %v", got, err)
 	}
-	err := me.call(ctx, request{method: http.MethodPut, bucket: bucket, key: "a\x00b", body: []byte("x")}, nil)
-	if e, ok := errors.AsType[*apiError](err); !ok || e.Status != http.StatusBadRequest {
+	err := me.Call(ctx, objectstore.Request{Method: http.MethodPut, Bucket: bucket, Key: "a\x00b", Body: []byte("x")}, nil)
+	if e, ok := errors.AsType[*objectstore.Error](err); !ok || e.Status != http.StatusBadRequest {
 		t.Errorf("a zero byte: %v", err)
 	}
 }
 
 // Programs that make their bucket before they write to it get S3's answer.
 func TestOwnBucketIsMade(t *testing.T) {
-	b, ctx := newServer(t).backend(t, "c"), testContext(t)
+	b, ctx := newServer(t).backend(t, "c"), objecttest.Context(t)
 	mine, theirs := provisioned(t, b, "i", nil), provisioned(t, b, "j", nil)
 	for _, role := range []access.Role{access.ReadWrite, access.ReadOnly} {
-		me := raw(t, bound(t, b, mine, newBinding(t, mine, string(role), role)).Values)
+		me := objecttest.Raw(t, bound(t, b, mine, newBinding(t, mine, string(role), role)).Values)
 		for bucket, want := range map[string]string{
-			b.names.bucketOf(mine.Name): bucketOwned, b.names.bucketOf(theirs.Name): "AccessDenied", "another": "AccessDenied",
+			b.names.bucketOf(mine.Name): objectstore.BucketOwned, b.names.bucketOf(theirs.Name): "AccessDenied", "another": "AccessDenied",
 		} {
-			if err := me.call(ctx, request{method: http.MethodPut, bucket: bucket}, nil); !is(err, want) {
+			if err := me.Call(ctx, objectstore.Request{Method: http.MethodPut, Bucket: bucket}, nil); !objectstore.Is(err, want) {
 				t.Errorf("%s makes %s: %v, want %s", role, bucket, err, want)
 			}
 		}
-		me.secretKey = services.NewSecret("wrong")
-		if err := me.call(ctx, request{method: http.MethodPut, bucket: b.names.bucketOf(mine.Name)}, nil); !is(err, "SignatureDoesNotMatch") {
+		me.SecretKey = services.NewSecret("wrong")
+		if err := me.Call(ctx, objectstore.Request{Method: http.MethodPut, Bucket: b.names.bucketOf(mine.Name)}, nil); !objectstore.Is(err, "SignatureDoesNotMatch") {
 			t.Errorf("without the secret: %v", err)
 		}
 	}
@@ -289,35 +292,35 @@ func TestOwnBucketIsMade(t *testing.T) {
 
 // The gateway's own folder is nobody's, by whichever path.
 func TestGatewaysFolder(t *testing.T) {
-	server, ctx := newServer(t), testContext(t)
+	server, ctx := newServer(t), objecttest.Context(t)
 	b := server.backend(t, "c")
 	inst := provisioned(t, b, "i", func(i *instance) { i.Plan.DeleteContents = true })
 	values := bound(t, b, inst, newBinding(t, inst, "b", access.ReadWrite)).Values
-	me, bucket := raw(t, values), text(t, values, "bucket")
+	me, bucket := objecttest.Raw(t, values), objecttest.Text(t, values, "bucket")
 	server.placed(t, bucket, 1, ".sgwtmp/there")
 	for _, key := range []string{".sgwtmp/there", ".sgwtmp/new", ".sgwtmp", "./.sgwtmp/there", "a/../.sgwtmp/there", ".sgwtmp//there", "a/.sgwtmp", "a/.sgwtmp/b"} {
 		for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodDelete, http.MethodHead} {
-			r := request{method: method, bucket: bucket, key: key}
+			r := objectstore.Request{Method: method, Bucket: bucket, Key: key}
 			if method == http.MethodPut {
-				r.body = []byte("x")
+				r.Body = []byte("x")
 			}
-			if e, ok := errors.AsType[*apiError](me.call(ctx, r, nil)); !ok || e.Status != http.StatusForbidden {
+			if e, ok := errors.AsType[*objectstore.Error](me.Call(ctx, r, nil)); !ok || e.Status != http.StatusForbidden {
 				t.Errorf("%s %s: %v", method, key, e)
 			}
 		}
 	}
-	for name, r := range map[string]request{
-		"copy from": {method: http.MethodPut, bucket: bucket, key: "copy", header: http.Header{"X-Amz-Copy-Source": {bucket + "/.sgwtmp/there"}}},
-		"copy to":   {method: http.MethodPut, bucket: bucket, key: ".sgwtmp/copy", header: http.Header{"X-Amz-Copy-Source": {bucket + "/.sgwtmp/there"}}},
-		"upload":    {method: http.MethodPost, bucket: bucket, key: ".sgwtmp/upload", query: query("uploads")},
+	for name, r := range map[string]objectstore.Request{
+		"copy from": {Method: http.MethodPut, Bucket: bucket, Key: "copy", Header: http.Header{"X-Amz-Copy-Source": {bucket + "/.sgwtmp/there"}}},
+		"copy to":   {Method: http.MethodPut, Bucket: bucket, Key: ".sgwtmp/copy", Header: http.Header{"X-Amz-Copy-Source": {bucket + "/.sgwtmp/there"}}},
+		"upload":    {Method: http.MethodPost, Bucket: bucket, Key: ".sgwtmp/upload", Query: objecttest.Query("uploads")},
 	} {
-		if err := me.call(ctx, r, nil); !is(err, "AccessDenied") {
+		if err := me.Call(ctx, r, nil); !objectstore.Is(err, "AccessDenied") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	var answer []byte
-	r := request{method: http.MethodPost, bucket: bucket, query: query("delete"), body: []byte(`<Delete><Object><Key>.sgwtmp/there</Key></Object></Delete>`)}
-	if err := me.call(ctx, r, &answer); err == nil && !bytes.Contains(answer, []byte("AccessDenied")) {
+	r := objectstore.Request{Method: http.MethodPost, Bucket: bucket, Query: objecttest.Query("delete"), Body: []byte(`<Delete><Object><Key>.sgwtmp/there</Key></Object></Delete>`)}
+	if err := me.Call(ctx, r, &answer); err == nil && !bytes.Contains(answer, []byte("AccessDenied")) {
 		t.Errorf("delete many: %s", answer)
 	}
 	if _, err := os.Stat(filepath.Join(server.BucketsFolder(), bucket, ".sgwtmp/there")); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/access"
+	"github.com/chandler-broker/chandler/services/filesystem/objectstore"
 	"github.com/chandler-broker/chandler/services/naming"
 )
 
@@ -34,18 +35,16 @@ type account struct {
 	role              access.Role
 }
 
-var roleSuffixes = map[access.Role]string{access.ReadWrite: "rw", access.ReadOnly: "ro"}
-
 // accessKey is the name of the account.
 func (n namer) accessKey(a account) string {
-	return n.prefix + a.instance + "-" + a.binding + "-" + roleSuffixes[a.role]
+	return n.prefix + a.instance + "-" + a.binding + "-" + objectstore.RoleSuffix(a.role)
 }
 
 // parse reads an access key that accessKey made.
 func (n namer) parse(accessKey string) (account, bool) {
 	a := account{role: access.ReadWrite}
 	var ok bool
-	if strings.HasSuffix(accessKey, roleSuffixes[access.ReadOnly]) {
+	if strings.HasSuffix(accessKey, objectstore.RoleSuffix(access.ReadOnly)) {
 		a.role = access.ReadOnly
 	}
 	a.instance, a.binding, ok = n.account.Binding(accessKey)

@@ -3,26 +3,15 @@ package s3
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 
 	"github.com/chandler-broker/chandler/services/access"
+	"github.com/chandler-broker/chandler/services/filesystem/objectstore"
 )
 
-// The actions of bindings (Amazon S3 User Guide, "Actions, resources, and condition keys").
-// Others, such as on policies and tags, are the administrator's.
-var (
-	reading = []string{
-		"s3:GetBucketLocation", "s3:ListBucket",
-		"s3:GetObject", "s3:GetObjectAttributes", "s3:GetObjectTagging",
-	}
-	deleting = []string{
-		"s3:ListBucketMultipartUploads", "s3:ListMultipartUploadParts",
-		"s3:AbortMultipartUpload", "s3:DeleteObject", "s3:DeleteObjectTagging",
-	}
-	writing = []string{"s3:PutObject", "s3:PutObjectTagging"}
-)
+// reading are the actions of every binding.
+func reading() []string { return append(objectstore.Reading(), "s3:GetObjectAttributes") }
 
 // state is all that a bucket's policy follows from.
 type state struct {
@@ -32,15 +21,6 @@ type state struct {
 	overQuota bool
 }
 
-type statement struct {
-	Effect    string
-	Principal principal
-	Action    []string
-	Resource  []string
-}
-
-type principal struct{ AWS []string }
-
 // unlisted is the gateway's own folder for parts of uploads. The gateway lists nothing below such
 // a name, but would store and read it.
 const unlisted = ".sgwtmp"
@@ -49,7 +29,7 @@ const unlisted = ".sgwtmp"
 // account once, because a bucket's attributes have little room.
 func (n namer) policy(instance string, s state) ([]byte, error) {
 	bucket := "arn:aws:s3:::" + n.bucketOf(instance)
-	var statements []statement
+	var statements []objectstore.Statement
 	for _, role := range []access.Role{access.ReadWrite, access.ReadOnly} {
 		var keys []string
 		for _, a := range s.accounts {
@@ -58,28 +38,29 @@ func (n namer) policy(instance string, s state) ([]byte, error) {
 			}
 		}
 		if slices.Sort(keys); keys != nil {
-			statements = append(statements, statement{"Allow", principal{keys}, s.actions(role), []string{bucket, bucket + "/*"}})
+			statements = append(statements, objectstore.Statement{
+				Effect: "Allow", Principal: &objectstore.Principal{AWS: keys}, Action: s.actions(role), Resource: []string{bucket, bucket + "/*"},
+			})
 		}
 	}
 	if statements == nil {
 		return nil, nil
 	}
 	hidden := []string{bucket + "/" + unlisted + "*", bucket + "/*/" + unlisted + "*"}
-	statements = append(statements, statement{"Deny", principal{[]string{"*"}}, []string{"s3:*"}, hidden})
-	return json.Marshal(struct {
-		Version   string
-		Statement []statement
-	}{"2012-10-17", statements})
+	statements = append(statements, objectstore.Statement{
+		Effect: "Deny", Principal: &objectstore.Principal{AWS: []string{"*"}}, Action: []string{"s3:*"}, Resource: hidden,
+	})
+	return objectstore.PolicyText(statements)
 }
 
 func (s state) actions(role access.Role) []string {
 	switch {
 	case role == access.ReadOnly:
-		return reading
+		return reading()
 	case s.overQuota:
-		return slices.Concat(reading, deleting)
+		return slices.Concat(reading(), objectstore.Deleting())
 	}
-	return slices.Concat(reading, deleting, writing)
+	return slices.Concat(reading(), objectstore.Deleting(), objectstore.Writing())
 }
 
 // The gateway replaces a policy as a whole, without compare-and-swap. So a policy is made only
@@ -108,7 +89,7 @@ func (b *backend) state(ctx context.Context, instance, without string) (state, e
 const maxWrites = 20
 
 // converge writes the policy that follows from s, which was just read, and removes the accounts of
-// without as state does. It is noSuchBucket if there is no bucket.
+// without as state does. It is objectstore.NoSuchBucket if there is no bucket.
 func (b *backend) converge(ctx context.Context, instance string, s state, without string) error {
 	text, err := b.names.policy(instance, s)
 	if err != nil {
@@ -116,7 +97,7 @@ func (b *backend) converge(ctx context.Context, instance string, s state, withou
 	}
 	for range maxWrites {
 		written := b.gateway.putPolicy(ctx, b.names.bucketOf(instance), text)
-		if written != nil && !is(written, malformedPolicy) { // which it is if an account was deleted
+		if written != nil && !objectstore.Is(written, malformedPolicy) { // which it is if an account was deleted
 			return written
 		}
 		if s, err = b.state(ctx, instance, without); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/filesystem/objectstore"
 )
 
 // Provision implements services.Backend. A hard limit needs a subvolume that becomes the bucket.
@@ -37,7 +38,7 @@ func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, Ins
 		return services.UpdateResult{}, err
 	}
 	b.scans.Forget(r.Instance.Name)
-	if !s.overQuota || r.Instance.Plan.limits().Any() {
+	if !s.overQuota || r.Instance.Plan.Limits().Any() {
 		return services.UpdateResult{}, nil
 	}
 	s.overQuota = false
@@ -49,7 +50,7 @@ func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, Ins
 
 // explainAbsent is the error of a verb that needs a bucket.
 func (b *backend) explainAbsent(bucket string, err error) error {
-	if is(err, noSuchBucket) {
+	if objectstore.Is(err, objectstore.NoSuchBucket) {
 		return fmt.Errorf("bucket %s does not exist; provision the instance again: %w", bucket, err)
 	}
 	return err

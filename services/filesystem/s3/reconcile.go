@@ -12,6 +12,7 @@ import (
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/filesystem"
+	"github.com/chandler-broker/chandler/services/filesystem/objectstore"
 	"github.com/chandler-broker/chandler/services/usage"
 )
 
@@ -30,7 +31,7 @@ func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Pla
 	}
 	return usage.Reconcile(&b.scans, "bucket", r.Instances, func(inst instance, end time.Time) (string, error) {
 		note, err := b.reconcileBucket(ctx, inst, accounts[inst.Name], end)
-		if is(err, noSuchBucket) {
+		if objectstore.Is(err, objectstore.NoSuchBucket) {
 			err = usage.ErrAbsent
 		}
 		return note, err
@@ -65,7 +66,7 @@ func (b *backend) reconcileBucket(ctx context.Context, inst instance, accounts [
 
 // measure says whether the bucket is to be locked, and what its user should know then.
 func (b *backend) measure(ctx context.Context, name string, p Plan, locked bool, end time.Time) (lock bool, why string, err error) {
-	used, lock, err := b.scans.Measure(ctx, name, p.limits(), locked, end, func() usage.Counter {
+	used, lock, err := b.scans.Measure(ctx, name, p.Limits(), locked, end, func() usage.Counter {
 		return &counter{b: b, bucket: b.names.bucketOf(name), sized: p.Storage == 0}
 	})
 	if lock && err == nil {
@@ -76,7 +77,7 @@ func (b *backend) measure(ctx context.Context, name string, p Plan, locked bool,
 
 // repair writes the policy if it does not follow from the state, which it reads again first.
 func (b *backend) repair(ctx context.Context, name string, s state) error {
-	written, err := b.gateway.policy(ctx, b.names.bucketOf(name))
+	written, err := b.gateway.Policy(ctx, b.names.bucketOf(name))
 	if err != nil {
 		return err
 	}
@@ -155,7 +156,7 @@ func (c *counter) Advance(ctx context.Context, end time.Time) (done bool, err er
 
 // countObjects counts a page of objects. done says that it was the last one.
 func (c *counter) countObjects(ctx context.Context) (done bool, err error) {
-	page, next, err := c.b.gateway.objects(ctx, c.bucket, c.nextToken)
+	page, next, err := c.b.gateway.Objects(ctx, c.bucket, c.nextToken)
 	if err != nil {
 		return false, err
 	}
@@ -170,7 +171,7 @@ func (c *counter) countObjects(ctx context.Context) (done bool, err error) {
 		return next == "", nil
 	}
 	// The place where the next page begins is a key.
-	found, err := c.b.gateway.first(ctx, c.bucket, next)
+	found, err := c.b.gateway.First(ctx, c.bucket, next)
 	if err == nil && (len(found) == 0 || found[0].Key != next) {
 		c.used.Uncountable, done = true, true
 	}
@@ -179,13 +180,13 @@ func (c *counter) countObjects(ctx context.Context) (done bool, err error) {
 
 // countUploads counts a page of unfinished uploads, key by key.
 func (c *counter) countUploads(ctx context.Context, end time.Time) error {
-	page, more, err := c.b.gateway.uploads(ctx, c.bucket, c.after)
+	page, more, err := c.b.gateway.Uploads(ctx, c.bucket, c.after)
 	if err != nil {
 		return err
 	}
 	for first := true; len(page) > 0; first = false {
 		key := page[0].Key
-		same := slices.IndexFunc(page, func(u upload) bool { return u.Key != key })
+		same := slices.IndexFunc(page, func(u objectstore.Upload) bool { return u.Key != key })
 		if same < 0 {
 			same = len(page)
 		}
@@ -210,12 +211,12 @@ func (c *counter) countUploads(ctx context.Context, end time.Time) error {
 	return nil
 }
 
-func (c *counter) countUpload(ctx context.Context, u upload) error {
+func (c *counter) countUpload(ctx context.Context, u objectstore.Upload) error {
 	c.used.Uncountable = c.used.Uncountable || misspelled(u.Key)
 	if c.sized {
 		return nil
 	}
-	bytes, err := c.b.gateway.uploaded(ctx, c.bucket, u)
+	bytes, err := c.b.gateway.Uploaded(ctx, c.bucket, u)
 	c.used.Bytes += services.Size(bytes)
 	return err
 }

@@ -6,6 +6,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/chandler-broker/chandler/services/filesystem/objectstore/objecttest"
+
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -14,7 +16,7 @@ import (
 func TestFolderFromBeside(t *testing.T) {
 	server := newServer(t)
 	b := server.backend(t, "c")
-	ctx, inst := testContext(t), newInstance("i", func(i *instance) { i.Plan.DeleteContents = true })
+	ctx, inst := objecttest.Context(t), newInstance("i", func(i *instance) { i.Plan.DeleteContents = true })
 	if err := servicetest.Once(b).Provision(ctx, inst); err != nil {
 		t.Fatal(err)
 	}
@@ -23,8 +25,8 @@ func TestFolderFromBeside(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := dialled(t, bound(t, b, inst, newBinding(t, inst, "one", "read_write")).Values)
-	s.mustPut(t, "photographs/a", "from S3")
+	s := objecttest.Dial(t, bound(t, b, inst, newBinding(t, inst, "one", "read_write")).Values)
+	s.MustPut(t, "photographs/a", "from S3")
 	if content, err := os.ReadFile(filepath.Join(dir, "photographs", "a")); string(content) != "from S3" || err != nil {
 		t.Errorf("the folder has %q, %v", content, err)
 	}

@@ -4,7 +4,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/chandler-broker/chandler/services/filesystem/objectstore/objecttest"
 
 	"github.com/minio/minio-go/v7"
 
@@ -26,22 +27,11 @@ func runSuite(t *testing.T, server *testServer, limits []servicetest.Limit, with
 		Create:    []json.RawMessage{raw(`{}`)},
 		Bind:      []json.RawMessage{raw(`{}`)},
 		BindSame:  []json.RawMessage{raw(`{"role": "read_write"}`)},
-		Invalid: servicetest.Invalid{
-			Create: map[string]json.RawMessage{
-				"a binding's parameter": raw(`{"role": "read_only"}`),
-				"a name for the bucket": raw(`{"bucket": "mine"}`),
-			},
-			Bind: map[string]json.RawMessage{
-				"an unknown role":      raw(`{"role": "admin"}`),
-				"an empty role":        raw(`{"role": ""}`),
-				"roles as a list":      raw(`{"role": ["read_only"]}`),
-				"a role in upper case": raw(`{"role": "READ_ONLY"}`),
-			},
-		},
-		ReadOnly: raw(`{"role": "read_only"}`),
-		Reach:    func(t *testing.T, mine, theirs map[string]any) { reach(t, server, mine, theirs) },
-		Limits:   append(limits, servicetest.Limit{Name: "bindings", Plan: raw(`{"bindings": 2}`), Holds: holdsBindings}),
-		Left:     server.leftOf,
+		Invalid:   objecttest.Invalid(),
+		ReadOnly:  raw(`{"role": "read_only"}`),
+		Reach:     func(t *testing.T, mine, theirs map[string]any) { reach(t, server, mine, theirs) },
+		Limits:    append(limits, servicetest.Limit{Name: "bindings", Plan: raw(`{"bindings": 2}`), Holds: objecttest.HoldsBindings}),
+		Left:      server.leftOf,
 	})
 }
 
@@ -53,74 +43,50 @@ func measuredLimits() []servicetest.Limit {
 	}
 }
 
-// keepUntil keeps until the note is one that is wanted: a bucket is counted only
-// so often.
-func keepUntil(t *testing.T, use servicetest.Use, prefix string) {
-	t.Helper()
-	note := ""
-	for range 3000 {
-		note = use.Reconcile(t)
-		if (prefix == "" && note == "") || (prefix != "" && strings.HasPrefix(note, prefix)) {
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	t.Fatalf("note: %q, want %q", note, prefix)
-}
-
 func holdsStorage(t *testing.T, use servicetest.Use) {
 	credentials := use.Bind(t, nil)
-	s := dialled(t, credentials)
+	s := objecttest.Dial(t, credentials)
 	big := strings.Repeat("x", 700_000)
-	s.mustPut(t, "one", big)
-	s.mustPut(t, "two", big)
-	keepUntil(t, use, "storage: ")
-	expect(t, s.put(t, "three", "x"), "Access Denied")
-	expect(t, s.put(t, "one", "x"), "Access Denied")
-	late := dialled(t, use.Bind(t, nil))
-	expect(t, late.put(t, "three", "x"), "Access Denied")
-	if _, err := s.Read(testContext(t), "one"); err != nil {
+	s.MustPut(t, "one", big)
+	s.MustPut(t, "two", big)
+	objecttest.KeepUntil(t, use, "storage: ")
+	objecttest.Expect(t, s.Put(t, "three", "x"), "Access Denied")
+	objecttest.Expect(t, s.Put(t, "one", "x"), "Access Denied")
+	late := objecttest.Dial(t, use.Bind(t, nil))
+	objecttest.Expect(t, late.Put(t, "three", "x"), "Access Denied")
+	if _, err := s.Read(objecttest.Context(t), "one"); err != nil {
 		t.Errorf("read from a full bucket: %v", err)
 	}
-	if err := s.client.RemoveObject(testContext(t), s.bucket, "two", minio.RemoveObjectOptions{}); err != nil {
+	if err := s.Client.RemoveObject(objecttest.Context(t), s.Bucket, "two", minio.RemoveObjectOptions{}); err != nil {
 		t.Errorf("delete from a full bucket: %v", err)
 	}
-	keepUntil(t, use, "")
-	s.mustPut(t, "three", "x")
-	late.mustPut(t, "four", "x")
+	objecttest.KeepUntil(t, use, "")
+	s.MustPut(t, "three", "x")
+	late.MustPut(t, "four", "x")
 }
 
 func holdsObjects(t *testing.T, use servicetest.Use) {
-	s := dialled(t, use.Bind(t, nil))
+	s := objecttest.Dial(t, use.Bind(t, nil))
 	for _, key := range []string{"1", "2", "a/3", "a/4"} {
-		s.mustPut(t, key, "")
+		s.MustPut(t, key, "")
 	}
-	keepUntil(t, use, "objects: 4 of 3;")
+	objecttest.KeepUntil(t, use, "objects: 4 of 3;")
 	// Not an empty one: minio-go sends that in chunks, which the gateway does
 	// not wait for when it refuses.
-	expect(t, s.put(t, "5", "x"), "Access Denied")
+	objecttest.Expect(t, s.Put(t, "5", "x"), "Access Denied")
 	for _, key := range []string{"1", "2"} {
-		if err := s.client.RemoveObject(testContext(t), s.bucket, key, minio.RemoveObjectOptions{}); err != nil {
+		if err := s.Client.RemoveObject(objecttest.Context(t), s.Bucket, key, minio.RemoveObjectOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	keepUntil(t, use, "")
-	s.mustPut(t, "5", "")
-	if err := s.client.RemoveObject(testContext(t), s.bucket, "5", minio.RemoveObjectOptions{}); err != nil {
+	objecttest.KeepUntil(t, use, "")
+	s.MustPut(t, "5", "")
+	if err := s.Client.RemoveObject(objecttest.Context(t), s.Bucket, "5", minio.RemoveObjectOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, key := range []string{"a/3", "a/4"} {
-		if err := s.client.RemoveObject(testContext(t), s.bucket, key, minio.RemoveObjectOptions{}); err != nil {
+		if err := s.Client.RemoveObject(objecttest.Context(t), s.Bucket, key, minio.RemoveObjectOptions{}); err != nil {
 			t.Fatal(err)
-		}
-	}
-}
-
-// holdsBindings goes up to the limit; TestBindings goes over it.
-func holdsBindings(t *testing.T, use servicetest.Use) {
-	for range 2 {
-		if err := dialled(t, use.Bind(t, nil)).Ping(testContext(t)); err != nil {
-			t.Error(err)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package s3
+package objectstore
 
 import (
 	"context"
@@ -16,22 +16,22 @@ import (
 	"github.com/chandler-broker/chandler/services/httpapi"
 )
 
-// session is an application's use of a bucket.
-type session struct {
-	client    *minio.Client
+// Session is an application's use of a bucket.
+type Session struct {
+	Client    *minio.Client
+	Bucket    string
 	transport *http.Transport
-	bucket    string
 }
 
-// dial connects as an application does, with its credentials alone.
-func dial(ctx context.Context, values map[string]any) (services.Session, error) {
+// Dial connects as an application does, with its credentials alone.
+func Dial(ctx context.Context, values map[string]any) (services.Session, error) {
 	text := func(key string) string { s, _ := values[key].(string); return s }
-	at, _, err := endpoint.Parse(text("endpoint"), ports)
+	at, _, err := endpoint.Parse(text("endpoint"), Ports())
 	if err != nil {
 		return nil, errors.New("the credentials have no endpoint")
 	}
-	s := &session{transport: httpapi.NewTransport(text("ca"), 8), bucket: text("bucket")}
-	s.client, err = minio.New(at.Host, &minio.Options{
+	s := &Session{transport: httpapi.NewTransport(text("ca"), 8), Bucket: text("bucket")}
+	s.Client, err = minio.New(at.Host, &minio.Options{
 		Creds:     credentials.NewStaticV4(text("access_key_id"), text("secret_access_key"), ""),
 		Secure:    at.Scheme == "https",
 		Region:    text("region"),
@@ -51,14 +51,14 @@ func dial(ctx context.Context, values map[string]any) (services.Session, error) 
 }
 
 // Write implements services.Session.
-func (s *session) Write(ctx context.Context, key, value string) error {
-	_, err := s.client.PutObject(ctx, s.bucket, key, strings.NewReader(value), int64(len(value)), minio.PutObjectOptions{})
+func (s *Session) Write(ctx context.Context, key, value string) error {
+	_, err := s.Client.PutObject(ctx, s.Bucket, key, strings.NewReader(value), int64(len(value)), minio.PutObjectOptions{})
 	return err
 }
 
 // Read implements services.Session.
-func (s *session) Read(ctx context.Context, key string) (string, error) {
-	object, err := s.client.GetObject(ctx, s.bucket, key, minio.GetObjectOptions{})
+func (s *Session) Read(ctx context.Context, key string) (string, error) {
+	object, err := s.Client.GetObject(ctx, s.Bucket, key, minio.GetObjectOptions{})
 	if err != nil {
 		return "", err
 	}
@@ -67,17 +67,17 @@ func (s *session) Read(ctx context.Context, key string) (string, error) {
 }
 
 // Ping implements services.Session.
-func (s *session) Ping(ctx context.Context) error {
+func (s *Session) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx) // ends the listing after the first object
 	defer cancel()
-	for o := range s.client.ListObjects(ctx, s.bucket, minio.ListObjectsOptions{MaxKeys: 1}) {
+	for o := range s.Client.ListObjects(ctx, s.Bucket, minio.ListObjectsOptions{MaxKeys: 1}) {
 		return o.Err
 	}
 	return nil
 }
 
 // Close implements services.Session.
-func (s *session) Close() error {
+func (s *Session) Close() error {
 	s.transport.CloseIdleConnections()
 	return nil
 }
