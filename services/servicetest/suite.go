@@ -54,6 +54,9 @@ type Suite struct {
 	// and Binding.Name.
 	Left func(ctx context.Context, instance string, bindings []string) ([]string, error)
 
+	// ServerSecrets says that the server chooses the secrets of bindings, and that the backend
+	// reads them again when a bind is repeated: they do not derive from the seed.
+	ServerSecrets bool
 	// Local is for a backend that runs programs on this machine instead of making
 	// calls that the suite can cut; its own tests interrupt the programs.
 	Local bool
