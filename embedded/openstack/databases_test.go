@@ -92,6 +92,7 @@ func TestDatabases(t *testing.T) {
 			t.Errorf("%s logs in without a password", login)
 		}
 	}
+	holds(t, c.Databases, "instance "+id)
 	c.Databases.Kill()
 	if _, err := query(t, address, "one", "secret-one", "select 1"); err == nil {
 		t.Error("a database outlived Trove")
@@ -125,6 +126,7 @@ func TestDatabases(t *testing.T) {
 		_, err := instances.Get(t.Context(), client, id).Extract()
 		return gophercloud.ResponseCodeIs(err, http.StatusNotFound)
 	})
+	holds(t, c.Databases)
 	for end := time.Now().Add(20 * time.Second); len(commandLines(t, c.Databases.Path("guests"))) > 0; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("processes are left: %q", commandLines(t, c.Databases.Path("guests")))

@@ -54,6 +54,8 @@ func resolves(t *testing.T, c *Cloud, name, want string) {
 func TestDNS(t *testing.T) {
 	dir := reachable(t)
 	first := run(t, dir, DNS)
+	holds(t, first.DNS)
+	holds(t, first.Identity)
 	project, client := project(t, first, "shop")
 	makeZone(t, dnsClient(t, client), "shop.example.", "192.0.2.1")
 	resolves(t, first, "www.shop.example.", "192.0.2.1")
@@ -65,6 +67,8 @@ func TestDNS(t *testing.T) {
 	}
 	makeZone(t, dnsClient(t, login(t, first, first.Identity.Broker(), project)), "after.example.", "192.0.2.2")
 	resolves(t, first, "www.after.example.", "192.0.2.2")
+	holds(t, first.DNS, "zone shop.example.", "zone after.example.")
+	holds(t, first.Identity, "project shop")
 	stop(t, first)
 	second := run(t, dir, DNS)
 	if second.Identity.AuthURL() != first.Identity.AuthURL() || second.DNS.URL() != first.DNS.URL() || second.Identity.Broker() != first.Identity.Broker() {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,6 +64,22 @@ func run(t *testing.T, dir string, services ...Service) *Cloud {
 		stop(t, c)
 	})
 	return c
+}
+
+// holds checks what tenants have: the beginnings of the names, in any order.
+func holds(t *testing.T, server interface {
+	Holds(context.Context) ([]string, error)
+}, want ...string) {
+	t.Helper()
+	names, err := server.Holds(t.Context())
+	if err != nil || len(names) != len(want) {
+		t.Errorf("tenants have %q, %v, want %q", names, err, want)
+	}
+	for _, w := range want {
+		if !slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, w) }) {
+			t.Errorf("tenants have %q, want %q", names, w)
+		}
+	}
 }
 
 // showLogs logs the last errors of OpenStack's servers.

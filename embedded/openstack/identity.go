@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/chandler-broker/chandler"
 	"github.com/chandler-broker/chandler/embedded"
 )
 
@@ -137,11 +138,12 @@ func (i *Identity) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.Policy = i.Path(policyFile)
 	program, err := s.python(i.cloud.ready, i.Command, "keystone_server.py", "serve", "keystone.conf")
 	if err != nil {
 		return err
 	}
-	program.Files[accountsFile] = accounts
+	program.Files[accountsFile], program.Files[policyFile] = accounts, chandler.KeystonePolicy()
 	program.Args = append(program.Args, i.Path(accountsFile))
 	program.Ready = answers(i.AuthURL())
 	if err := i.Start(ctx, program); err != nil {

@@ -30,6 +30,7 @@ func TestObjects(t *testing.T) {
 		t.Error("servers run that the gateway does not need")
 	}
 	client := objectClient(t, c)
+	holds(t, c.Objects)
 	if err := client.MakeBucket(t.Context(), "shop", minio.MakeBucketOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -44,6 +45,7 @@ func TestObjects(t *testing.T) {
 	if o, err := client.StatObject(t.Context(), "shop", "word", minio.StatObjectOptions{}); err != nil || o.Size != 6 {
 		t.Errorf("after a restart: %v, %v", o, err)
 	}
+	holds(t, c.Objects, "bucket shop")
 	stop(t, c)
 	second := run(t, dir, Objects)
 	if o, err := objectClient(t, second).StatObject(t.Context(), "shop", "word", minio.StatObjectOptions{}); err != nil || o.Size != 6 {

@@ -16,7 +16,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/chandler-broker/chandler"
 	"github.com/chandler-broker/chandler/embedded"
 )
 
@@ -77,7 +76,7 @@ func (p packages) hash(ctx context.Context) (string, error) {
 	}
 	sum := sha256.New()
 	sum.Write(mariaDB)
-	sum.Write([]byte(packagesFolder + chandler.KeystonePolicy()))
+	sum.Write([]byte(packagesFolder))
 	err = fs.WalkDir(files, ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || strings.Contains(path, "ceph") {
 			return err

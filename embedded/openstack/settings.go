@@ -7,7 +7,6 @@ import (
 	"strings"
 	"text/template"
 
-	"github.com/chandler-broker/chandler"
 	"github.com/chandler-broker/chandler/embedded"
 )
 
@@ -30,7 +29,7 @@ type settings struct {
 	Port   int    // the service's own
 	State  string // the service's folder
 	Keys   string // Keystone's folder
-	Policy string
+	Policy string // Keystone's
 
 	// Designate's.
 	TransferPort, NameServerPort int
@@ -98,7 +97,7 @@ func (s settings) render(name string) (string, error) {
 // python is a program of folder python with a configuration of folder conf, in a server's folder.
 // modules are more of folder python that it imports.
 func (s settings) python(r *ready, c *embedded.Command, script, mode, configuration string, modules ...string) (embedded.Program, error) {
-	sources := map[string]string{policyFile: chandler.KeystonePolicy()}
+	sources := map[string]string{}
 	for _, name := range append(modules, script) {
 		source, err := files.ReadFile(path.Join("python", name))
 		if err != nil {
@@ -106,7 +105,6 @@ func (s settings) python(r *ready, c *embedded.Command, script, mode, configurat
 		}
 		sources[name] = string(source)
 	}
-	s.Policy = c.Path(policyFile)
 	config, err := s.render(configuration)
 	sources[configuration] = config
 	return embedded.Program{

@@ -132,6 +132,7 @@ func TestShares(t *testing.T) {
 		}
 	}
 	has(t, c)
+	holds(t, c.Shares, "share ")
 	makeShare(t, sharesClient(t, login(t, c, c.Identity.Broker(), shop)), "shop-two")
 	stop(t, c)
 	has(t, run(t, dir, Shares, Objects))
