@@ -53,6 +53,9 @@ func AsFailure(err error) (*Failure, bool) {
 	if e, ok := errors.AsType[gophercloud.ErrUnexpectedResponseCode](err); ok {
 		f := &Failure{Service: e.ResponseHeader.Get(serviceHeader), Status: e.Actual, Request: requestID(e.ResponseHeader)}
 		f.Type, f.Message = readFailure(e.Body)
+		if f.Message == "" && f.Status < 300 {
+			f.Message = "which is not the success that the API promises: is there a proxy in between"
+		}
 		return f, true
 	}
 	return nil, false

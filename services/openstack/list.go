@@ -21,7 +21,7 @@ type entity struct {
 }
 
 // maxPages ends a list whose pages lead in a circle.
-const maxPages = 10000
+const maxPages = 1000
 
 // list returns the whole of a list of Keystone. Most versions of Keystone answer with everything
 // at once; others link to the next page.

@@ -35,20 +35,63 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", service, err)
 	}
+	response.Header.Set(serviceHeader, service)
 	switch status := response.StatusCode; {
 	case status == http.StatusUnauthorized:
-		response.Header.Set(serviceHeader, service)
-		response.Body = io.NopCloser(bytes.NewReader(body))
+		response.Body = io.NopCloser(bytes.NewReader(scrub(r, body)))
 		return response, nil
 	case status < 200 || status > 299:
 		f := &Failure{Service: service, Status: status, Request: requestID(response.Header)}
-		f.Type, f.Message = readFailure(body)
+		f.Type, f.Message = readFailure(scrub(r, body))
 		f.Message = cmp.Or(f.Message, fmt.Sprintf("%s, in a text that is not the API's", http.StatusText(status)))
 		return nil, f
 	case !isAnswer(body):
 		return nil, fmt.Errorf("%s answers %d with something other than a JSON object: is there a proxy in between", service, status)
 	}
 	return response, nil
+}
+
+// scrub removes the secrets of a request from the answer, which may repeat it.
+func scrub(r *http.Request, answer []byte) []byte {
+	secrets := []string{r.Header.Get("X-Auth-Token"), r.Header.Get("X-Subject-Token")}
+	if r.GetBody != nil {
+		if body, err := r.GetBody(); err == nil {
+			var content any
+			if json.NewDecoder(body).Decode(&content) == nil {
+				secrets = collect(content, secrets)
+			}
+			_ = body.Close() // it is in memory
+		}
+	}
+	for _, secret := range secrets {
+		if secret == "" {
+			continue
+		}
+		answer = bytes.ReplaceAll(answer, []byte(secret), []byte("[redacted]"))
+		if escaped, err := json.Marshal(secret); err == nil {
+			answer = bytes.ReplaceAll(answer, bytes.Trim(escaped, `"`), []byte("[redacted]"))
+		}
+	}
+	return answer
+}
+
+// collect adds the passwords and secrets in a request's content.
+func collect(content any, secrets []string) []string {
+	switch c := content.(type) {
+	case map[string]any:
+		for key, value := range c {
+			if text, ok := value.(string); ok && (key == "password" || key == "secret") {
+				secrets = append(secrets, text)
+			} else {
+				secrets = collect(value, secrets)
+			}
+		}
+	case []any:
+		for _, value := range c {
+			secrets = collect(value, secrets)
+		}
+	}
+	return secrets
 }
 
 // isAnswer reports whether a body is empty or a JSON object.

@@ -4,10 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -109,6 +113,34 @@ func TestReadmeExamples(t *testing.T) {
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(documented)), slices.Sorted(maps.Keys(credentials))); diff != "" {
 		t.Errorf("credentials (-README +given):\n%s", diff)
 	}
+	zone, _ := credentials["zone"].(string)
+	if diff := cmp.Diff([]string{"192.0.2.9", "app." + zone + "."}, runShell(t, server.Programs(), example(t, "sh", ""), credentials)); diff != "" {
+		t.Errorf("the shell example (-want +got):\n%s", diff)
+	}
+}
+
+// runShell runs a script with these programs and the credentials mounted as files, and returns its
+// words.
+func runShell(t *testing.T, programs, script string, credentials map[string]any) []string {
+	t.Helper()
+	root := t.TempDir()
+	if err := os.Mkdir(filepath.Join(root, "dns"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range credentials {
+		if err := os.WriteFile(filepath.Join(root, "dns", key), []byte(fmt.Sprint(value)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(testContext(t), "sh", "-eu", "-c", script)
+	cmd.Env = append(os.Environ(), "SERVICE_BINDING_ROOT="+root, "PATH="+programs+":"+os.Getenv("PATH"))
+	var errors strings.Builder
+	cmd.Stderr = &errors
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %s%s", err, out, errors.String())
+	}
+	return strings.Fields(string(out))
 }
 
 func bindRaw(t *testing.T, driver *servicetest.Driver, inst services.RawInstance, id, params string) map[string]any {
