@@ -15,6 +15,7 @@ import (
 	"github.com/chandler-broker/chandler/services/dns/designate"
 	"github.com/chandler-broker/chandler/services/dns/powerdns"
 	"github.com/chandler-broker/chandler/services/filesystem/manila"
+	"github.com/chandler-broker/chandler/services/filesystem/rgw"
 	"github.com/chandler-broker/chandler/services/filesystem/s3"
 	"github.com/chandler-broker/chandler/services/filesystem/smb"
 	"github.com/chandler-broker/chandler/services/function/openwhisk"
@@ -36,6 +37,7 @@ func Definitions() []services.Definition {
 		s3.Definition(),
 		smb.Definition(),
 		manila.Definition(),
+		rgw.Definition(),
 		openwhisk.Definition(),
 	}
 }
@@ -47,6 +49,7 @@ func Cloud() []string {
 		"database/trove",
 		"dns/designate",
 		"filesystem/manila",
+		"filesystem/rgw",
 	}
 }
 
