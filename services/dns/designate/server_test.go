@@ -3,9 +3,11 @@ package designate
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +24,12 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-func TestMain(m *testing.M) { embeddedtest.Main(m) }
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "8"); err != nil { // tests that run side by side mostly wait
+		panic(err)
+	}
+	embeddedtest.Main(m)
+}
 
 // testServer is a real cloud, in front of which a gateway makes Keystone and Designate one server.
 type testServer struct {
@@ -103,7 +110,14 @@ func (s *testServer) backendAt(t *testing.T, address string) *backend {
 // leftOf asks the cloud's administrator for what belongs to an instance or its bindings: projects,
 // users and zones, of any project.
 func (s *testServer) leftOf(ctx context.Context, instance string, bindings []string) ([]string, error) {
-	var left []string
+	all, err := s.everything(ctx)
+	return slices.DeleteFunc(all, func(name string) bool {
+		return !slices.ContainsFunc(append(bindings[:len(bindings):len(bindings)], instance), func(mine string) bool { return strings.Contains(name, mine) })
+	}), err
+}
+
+// everything lists the projects and users of brokers, and all zones.
+func (s *testServer) everything(ctx context.Context) (all []string, err error) {
 	for _, list := range []struct {
 		client    *gophercloud.ServiceClient
 		key, path string
@@ -112,22 +126,15 @@ func (s *testServer) leftOf(ctx context.Context, instance string, bindings []str
 		if err := shared.Call(ctx, list.client, http.MethodGet, list.client.Endpoint+list.path, nil, &answer); err != nil {
 			return nil, err
 		}
-		var found []struct {
-			Name, Description string
-			ProjectID         string `json:"project_id"`
-		}
+		var found []struct{ Name string }
 		if err := json.Unmarshal(answer[list.key], &found); err != nil {
 			return nil, err
 		}
 		for _, f := range found {
-			for _, mine := range append(bindings[:len(bindings):len(bindings)], instance) {
-				if strings.Contains(f.Name, mine) {
-					left = append(left, list.key+" "+f.Name)
-				}
-			}
+			all = append(all, list.key+" "+f.Name)
 		}
 	}
-	return left, nil
+	return all, nil
 }
 
 func testContext(t *testing.T) context.Context {

@@ -11,7 +11,15 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-func TestSuite(t *testing.T) { servicetest.Run(t, newServer(t).suite()) }
+func TestSuite(t *testing.T) {
+	s := newServer(t)
+	t.Cleanup(func() {
+		if left, err := s.everything(testContext(t)); err != nil || len(left) > 0 {
+			t.Errorf("left in the cloud: %v, %v", left, err)
+		}
+	})
+	servicetest.Run(t, s.suite())
+}
 
 func (s *testServer) suite() servicetest.Suite {
 	return servicetest.Suite{
@@ -26,7 +34,6 @@ func (s *testServer) suite() servicetest.Suite {
 			raw(`{}`),
 		},
 		Update: []json.RawMessage{
-			raw(`{"records": [{"name": "www", "type": "A", "ttl": 60, "values": ["192.0.2.3"]}]}`),
 			raw(`{"records": [{"name": "www", "type": "CNAME", "values": ["example.org"]}, {"name": "gone", "type": "A", "values": []}]}`),
 		},
 		Bind:     []json.RawMessage{raw(`{}`)},
