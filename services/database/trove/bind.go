@@ -39,7 +39,7 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 	}
 	name, a := databaseName(r.Instance.Name), at.account(s, r.Binding.Name)
 	a.password = r.Binding.Seed.Password("password")
-	b.taken.Remove(a.key())
+	b.forget(a)
 	if err := b.ensure(ctx, a, name); err != nil {
 		return services.BindResult{}, err
 	}

@@ -3,10 +3,8 @@ package trove
 import (
 	"context"
 	"encoding/json"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +12,8 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack"
 
+	"github.com/chandler-broker/chandler/embedded/embeddedtest"
+	cloud "github.com/chandler-broker/chandler/embedded/openstack"
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/access"
 	"github.com/chandler-broker/chandler/services/database"
@@ -22,50 +22,36 @@ import (
 	"github.com/chandler-broker/chandler/services/openstack/openstacktest"
 )
 
-// testCloud is a cloud for tests, behind one address.
+// testCloud is a real cloud, in front of which a gateway makes Keystone and Trove one server.
 type testCloud struct {
+	*cloud.Cloud
 	address string
 	// keystone and trove act as the cloud's administrator.
 	keystone, trove *gophercloud.ServiceClient
-	memberRole      string // its ID
 }
 
-// newCloud returns the cloud that runs on this machine.
-// TODO: start it by package embedded, and fail instead of skipping if CI=true.
 func newCloud(t testing.TB) *testCloud {
 	t.Helper()
-	keystone, trove := os.Getenv("CHANDLER_TEST_KEYSTONE"), os.Getenv("CHANDLER_TEST_TROVE")
-	if keystone == "" {
-		keystone, trove = "127.0.0.1:25500", "127.0.0.1:25504"
-	}
-	for _, address := range []string{keystone, trove} {
-		conn, err := net.DialTimeout("tcp", address, time.Second)
-		if err != nil {
-			t.Skip("no OpenStack runs on this machine")
-		}
-		_ = conn.Close()
-	}
-	provider, err := openstack.AuthenticatedClient(t.Context(), gophercloud.AuthOptions{
-		IdentityEndpoint: "http://" + keystone + "/v3", Username: "admin", Password: "adminpw", DomainName: "Default", TenantName: "admin", AllowReauth: true,
+	running := embeddedtest.OpenStack(t, cloud.Databases)
+	keystone, trove := parsed(t, running.Identity.AuthURL()).Host, parsed(t, running.Databases.URL()).Host
+	account := running.Identity.Admin()
+	provider, err := openstack.AuthenticatedClient(testContext(t), gophercloud.AuthOptions{
+		IdentityEndpoint: running.Identity.AuthURL(), Username: account.Name, Password: account.Password, DomainName: account.Domain,
+		Scope: &gophercloud.AuthScope{ProjectName: account.Project, DomainName: account.Domain}, AllowReauth: true,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	provider.HTTPClient = http.Client{Timeout: 30 * time.Second}
 	c := &testCloud{
+		Cloud:    running,
 		address:  openstacktest.Gateway(t, map[string]string{"v3": keystone, "v1.0": trove}),
 		keystone: &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: "http://" + keystone + "/v3/"},
 	}
-	var found struct{ Roles []struct{ ID string } }
-	c.ask(t, c.keystone, "roles?name=member", &found)
-	if len(found.Roles) != 1 {
-		t.Fatalf("roles of the name member: %d", len(found.Roles))
-	}
-	c.memberRole = found.Roles[0].ID
 	var own struct{ Projects []struct{ ID, Name string } }
 	c.ask(t, c.keystone, "auth/projects", &own)
 	for _, p := range own.Projects {
-		if p.Name == "admin" {
+		if p.Name == account.Project {
 			c.trove = &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: "http://" + trove + "/v1.0/" + p.ID + "/"}
 		}
 	}
@@ -81,9 +67,8 @@ func (c *testCloud) ask(t testing.TB, client *gophercloud.ServiceClient, path st
 }
 
 const (
-	brokerPassword = "chandlerpw"
-	prefix         = "trove"
-	suitePrefix    = "suite"
+	prefix      = "trove"
+	suitePrefix = "suite"
 	// callBudget is how long a verb with everything that it waits for may take.
 	callBudget = 3 * time.Minute
 )
@@ -92,9 +77,10 @@ const (
 func (c *testCloud) config(address string) json.RawMessage { return c.configOf(address, prefix) }
 
 func (c *testCloud) configOf(address, prefix string) json.RawMessage {
+	account := c.Identity.Broker()
 	raw, err := json.Marshal(map[string]any{
 		"auth_url": "http://" + address + "/v3", "endpoint": "http://" + address + "/v1.0/%(project_id)s",
-		"domain": "chandler", "username": "chandler", "password": brokerPassword, "member_role_id": c.memberRole, "prefix": prefix,
+		"domain": account.Domain, "username": account.Name, "password": account.Password, "member_role_id": c.Identity.MemberRoleID(), "prefix": prefix,
 	})
 	if err != nil {
 		panic(err) // strings always encode
@@ -167,7 +153,7 @@ func testContext(t testing.TB) context.Context {
 }
 
 func testPlan() Plan {
-	return Plan{Datastore: "mysql", Version: "5.7.29", Flavor: "m1.tiny", Volume: services.Gigabyte}
+	return Plan{Datastore: cloud.Datastore, Version: cloud.DatastoreVersion, Flavor: "m1.tiny", Volume: services.Gigabyte}
 }
 
 func newInstance(t testing.TB, id string) instance {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services/database"
 	"github.com/chandler-broker/chandler/services/database/mysqldb"
 	"github.com/chandler-broker/chandler/services/servicetest"
@@ -18,7 +19,7 @@ import (
 // The tests mostly wait for servers to start.
 func TestMain(m *testing.M) {
 	_ = flag.Set("test.parallel", "6")
-	m.Run()
+	embeddedtest.Main(m)
 }
 
 func TestSuite(t *testing.T) {
@@ -38,7 +39,7 @@ func (c *testCloud) suite() servicetest.Suite {
 		Definition: Definition(),
 		Address:    c.address,
 		Config:     func(address string) json.RawMessage { return c.configOf(address, suitePrefix) },
-		Secrets:    []string{brokerPassword},
+		Secrets:    []string{c.Identity.Broker().Password},
 		Slow:       true,
 		Counts:     changes,
 		Plan:       raw(`{"datastore": "mysql", "version": "5.7.29", "flavor": "m1.tiny", "volume": "1GB"}`),
@@ -78,6 +79,9 @@ func (c *testCloud) suite() servicetest.Suite {
 		},
 		Break: map[string]func(context.Context, map[string]any) error{
 			"SET PASSWORD": breaks("SET PASSWORD = PASSWORD('mine')"),
+			"DROP DATABASE": func(ctx context.Context, credentials map[string]any) error {
+				return breaks("DROP DATABASE "+credentials["database"].(string))(ctx, credentials)
+			},
 		},
 		Left: c.leftOf,
 	}

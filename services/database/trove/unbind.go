@@ -52,6 +52,19 @@ func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, Ins
 	return result, err
 }
 
+// What the broker remembers of an unbind that waits.
+const (
+	restarted = "restarted "
+	closedAt  = "closed "
+)
+
+// forget is for a binding that begins, or begins again.
+func (b *backend) forget(a account) {
+	b.taken.Remove(a.key())
+	b.asked.Remove(restarted + a.key())
+	b.asked.Remove(closedAt + a.key())
+}
+
 func (a account) key() string { return a.server.ID + " " + a.name }
 
 // takeover is a password that the broker has given to a user.
@@ -103,11 +116,15 @@ func (a account) disown(ctx context.Context, databases ...string) error {
 	return nil
 }
 
-// restartAndDrop ends the user's sessions with all others.
+// restartAndDrop ends the user's sessions with all others. The grants go first, because the broker
+// does not know when the agent has changed the password.
 func (b *backend) restartAndDrop(ctx context.Context, a account, o owner) error {
-	key := "restart " + a.key()
-	if _, restarted := b.since(key, memory); restarted { // after the user was closed
-		if err := a.drop(ctx, o); err != nil {
+	if err := a.disown(ctx, o.databases...); err != nil {
+		return err
+	}
+	key := restarted + a.key()
+	if _, known := b.since(key, memory); known {
+		if err := a.drop(ctx, owner{}); err != nil {
 			return err
 		}
 		b.asked.Remove(key)
@@ -160,16 +177,17 @@ func (b *backend) endAndDrop(ctx context.Context, a account, o owner) error {
 // that clients hold back for so long. The attempt after that ends their sessions. Another process
 // waits again.
 func (b *backend) outwait(a account, wait time.Duration) error {
-	key := "closed " + a.key()
-	closed, known := b.since(key, wait+time.Minute)
-	if known && closed >= wait {
+	key := closedAt + a.key()
+	ago, known := b.since(key, wait+time.Minute)
+	if known && ago >= wait {
 		b.asked.Remove(key)
 		return nil
 	}
 	if !known {
+		ago = 0
 		b.asked.Add(key, time.Now())
 	}
-	return services.NotYet(wait, "the binding's user is closed; logins that have begun are being waited for")
+	return services.NotYet(max(wait-ago, poll/2), "the binding's user is closed; logins that have begun are being waited for")
 }
 
 // Errors of the servers (MariaDB documentation, "MariaDB Error Codes").
