@@ -3,7 +3,6 @@ package trove
 import (
 	"context"
 	"errors"
-	"net/http"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -63,10 +62,11 @@ func (b *backend) listUsers(ctx context.Context, at place, s server) ([]services
 		return nil, nil
 	}
 	users, err := at.users(ctx, s.ID)
-	if openstack.Absent(err) || openstack.Status(err) == http.StatusUnprocessableEntity { // deleted or resized meanwhile
-		return nil, nil
-	}
 	if err != nil {
+		// It may have been deleted, resized or restarted meanwhile.
+		if again, now := at.server(ctx, s.ID); openstack.Absent(now) || now == nil && !again.works() {
+			return nil, nil
+		}
 		return nil, explain("list the users", err)
 	}
 	var found []services.Resource
