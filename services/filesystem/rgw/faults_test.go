@@ -3,6 +3,7 @@ package rgw
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -25,6 +26,17 @@ func openFaulty(t *testing.T, endpoint string) objecttest.Backend {
 func TestNonsense(t *testing.T) { objecttest.Nonsense(t, openFaulty, "update") }
 
 func TestHangs(t *testing.T) { objecttest.Hangs(t, openFaulty) }
+
+// A context that has ended is no answer that is not understood.
+func TestContextHasEnded(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for verb, call := range objecttest.Verbs(t, openFaulty(t, "http://127.0.0.1:1").(*backend)) {
+		if err := call(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", verb, err)
+		}
+	}
+}
 
 // The gateway refuses an unknown user and one without the capabilities; Ready says which it lacks.
 func TestWrongRights(t *testing.T) {

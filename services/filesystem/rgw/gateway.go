@@ -81,9 +81,19 @@ func (g *gateway) explain(doing string, err error) error {
 		return nil
 	}
 	if _, ours := errors.AsType[*callError](err); !ours {
-		err = errNotUnderstood
+		err = withoutAnswer(err)
 	}
 	return g.s3.Explain(doing, err)
+}
+
+// withoutAnswer replaces an error of go-ceph's, which may quote an answer.
+func withoutAnswer(err error) error {
+	for _, end := range []error{context.DeadlineExceeded, context.Canceled} {
+		if errors.Is(err, end) {
+			return end
+		}
+	}
+	return errNotUnderstood
 }
 
 // Error codes that mean something to this package.
