@@ -36,8 +36,8 @@ help: ## list the targets
 	@echo 'Variables: LISTEN=$(LISTEN) DATA=$(DATA) FUZZTIME=$(FUZZTIME) PARALLEL=$(PARALLEL) DIST=$(DIST)'
 
 .PHONY: run
-run: run-deps build ## run the broker with private servers, test every plan, and stay up; ONCE=1 exits after the test, ALL=1 also installs MariaDB, RabbitMQ and Samba, VAULT=1 stores credentials in a real Vault
-	bin/chandler dev --listen $(LISTEN) --data $(DATA) --smoke$(if $(ONCE), --once)$(if $(VAULT), --vault)
+run: run-deps build ## run the broker with private servers, test every plan, and stay up; ONCE=1 exits after the test, ALL=1 also installs MariaDB, RabbitMQ and Samba, VAULT=1 stores credentials in a real Vault, OPENSTACK=1 also starts a private OpenStack cloud with Ceph (on Debian 12)
+	bin/chandler dev --listen $(LISTEN) --data $(DATA) --smoke$(if $(ONCE), --once)$(if $(VAULT), --vault)$(if $(OPENSTACK), --openstack)
 
 .PHONY: test
 ifdef PKG
@@ -114,7 +114,7 @@ clean: ## remove everything that make built, except data folders
 build-deps:
 	@$(DEPENDENCIES) go
 run-deps:
-	@$(DEPENDENCIES) go postgres powerdns$(if $(ALL), mariadb rabbitmq samba)
+	@$(DEPENDENCIES) go postgres powerdns$(if $(ALL), mariadb rabbitmq samba)$(if $(OPENSTACK), mariadb openstack)
 forum-deps:
 	@$(DEPENDENCIES) go postgres powerdns
 test-deps:

@@ -65,6 +65,7 @@ folder continues with the same instances, even after a crash.`,
 	flags.StringSliceVar(&o.Only, "only", nil, "the types of backends to serve, such as database/postgres,queue/nats (default: all that are installed)")
 	flags.StringVar(&o.format, "log-format", "text", "json, text or lager")
 	flags.BoolVar(&o.Vault, "vault", false, "store the credentials in a real Vault server, built from this checkout; later starts on the folder do so, too")
+	flags.BoolVar(&o.OpenStack, "openstack", false, "also start a private OpenStack cloud with Ceph, of Debian 12's packages, and serve the plans on them")
 	flags.BoolVar(&o.smoke, "smoke", false, "prove every plan once it is served")
 	flags.BoolVar(&o.once, "once", false, "with --smoke: end after the proof, with its status")
 	return cmd

@@ -60,7 +60,7 @@ func startSlowNATS(t *testing.T, folder string) *slowNATS {
 	d := &slowNATS{folder: folder, up: make(chan struct{}), said: &written{}, ended: make(chan error, 1)}
 	failed := false
 	servers := workspace.Companions()
-	at := slices.IndexFunc(servers, func(c workspace.Companion) bool { return c.Backend == "queue/nats" })
+	at := slices.IndexFunc(servers, func(c workspace.Companion) bool { return slices.Contains(c.Backends, "queue/nats") })
 	startNATS := servers[at].Start
 	servers[at].Start = func(ctx context.Context, f *workspace.Folder, progress io.Writer) (workspace.Server, map[string]string, error) {
 		if !failed {

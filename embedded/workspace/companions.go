@@ -13,25 +13,29 @@ import (
 	"github.com/chandler-broker/chandler/services/all"
 )
 
-// Companion is a server beside PostgreSQL, for one type of backend.
+// Companion is a server beside PostgreSQL, for one or more types of backends.
 type Companion struct {
-	// Backend is the type of backend in the catalog that needs it.
-	Backend string
+	// Backends are the types of backends in the catalog that need it.
+	Backends []string
 	// Start starts the server on its own folder, and returns the variables by which the
 	// catalog finds it. Its error says what to install. It writes what takes minutes to
 	// progress.
 	Start func(ctx context.Context, f *Folder, progress io.Writer) (Server, map[string]string, error)
 }
 
-// Companions are all companions.
+func (c Companion) name() string { return nameOf(c.Backends) }
+
+func nameOf(backends []string) string { return strings.Join(backends, ", ") }
+
+// Companions are all companions but the cloud.
 func Companions() []Companion {
 	var list []Companion
 	for _, kind := range embedded.Kinds() {
-		list = append(list, Companion{kind.Backend, func(ctx context.Context, f *Folder, progress io.Writer) (Server, map[string]string, error) {
+		list = append(list, Companion{[]string{kind.Backend}, func(ctx context.Context, f *Folder, progress io.Writer) (Server, map[string]string, error) {
 			return f.startKind(ctx, kind, progress)
 		}})
 	}
-	return append(list, Companion{functionsBackend, startFunctions})
+	return append(list, Companion{[]string{functionsBackend}, startFunctions})
 }
 
 // administrator is the broker's account on servers whose own account it cannot use.
@@ -61,8 +65,8 @@ const stateBackend = "database/postgres"
 func Backends(types []string) ([]string, error) {
 	types = currentBackends(types)
 	known := []string{stateBackend}
-	for _, c := range Companions() {
-		known = append(known, c.Backend)
+	for _, c := range append(Companions(), cloudCompanion()) {
+		known = append(known, c.Backends...)
 	}
 	for _, t := range types {
 		if !slices.Contains(known, t) {
@@ -74,7 +78,7 @@ func Backends(types []string) ([]string, error) {
 
 // arrival is the result of starting a companion.
 type arrival struct {
-	backend     string
+	backends    []string
 	server      Server
 	environment map[string]string
 	err         error
@@ -89,21 +93,26 @@ const retryPause = 5 * time.Second
 func (s *Servers) startCompanions(ctx context.Context, o Options) error {
 	settings := &s.folder.Settings
 	settings.Only, settings.Without = o.Only, nil
-	wanted := func(backend string) bool { return len(o.Only) == 0 || slices.Contains(o.Only, backend) }
+	wanted := func(backends ...string) bool {
+		return len(o.Only) == 0 || slices.ContainsFunc(backends, func(b string) bool { return slices.Contains(o.Only, b) })
+	}
 	if !wanted(stateBackend) {
 		settings.Without = append(settings.Without, stateBackend)
 	}
 	companions := o.Companions
 	if companions == nil {
 		companions = Companions()
+		if o.OpenStack {
+			companions = append(companions, cloudCompanion())
+		}
 	}
 	s.arrivals, s.late = make(chan arrival, len(companions)), map[string]bool{}
 	starting, giveUp := context.WithCancel(ctx)
 	s.giveUp = giveUp
 	for _, c := range companions {
-		settings.Without = append(settings.Without, c.Backend)
-		if wanted(c.Backend) {
-			s.late[c.Backend] = true
+		settings.Without = append(settings.Without, c.Backends...)
+		if wanted(c.Backends...) {
+			s.late[c.name()] = true
 			s.starting.Go(func() { s.arrivals <- s.try(starting, c, o.Patience > 0) })
 		}
 	}
@@ -130,10 +139,10 @@ func (s *Servers) try(ctx context.Context, c Companion, again bool) arrival {
 	for first := true; ; first = false {
 		server, environment, err := c.Start(ctx, s.folder, s.progress)
 		if err == nil || !again || embedded.NotInstalled(err) || ctx.Err() != nil {
-			return arrival{c.Backend, server, environment, err}
+			return arrival{c.Backends, server, environment, err}
 		}
 		if first {
-			s.reportf("not up: %s: %s; trying again\n", c.Backend, err)
+			s.reportf("not up: %s: %s; trying again\n", c.name(), err)
 		}
 		select {
 		case <-ctx.Done():
@@ -170,16 +179,17 @@ func (s *Servers) receive(ctx context.Context) (backend string, more bool) {
 	}
 	select {
 	case a := <-s.arrivals:
-		delete(s.late, a.backend)
+		name := nameOf(a.backends)
+		delete(s.late, name)
 		if a.err != nil {
-			s.reportf("left out: %s: %s\n", a.backend, a.err)
+			s.reportf("left out: %s: %s\n", name, a.err)
 			return "", true
 		}
 		s.companions = append(s.companions, a.server)
 		settings := &s.folder.Settings
 		maps.Copy(settings.Environment, a.environment)
-		settings.Without = slices.DeleteFunc(settings.Without, func(backend string) bool { return backend == a.backend })
-		return a.backend, true
+		settings.Without = slices.DeleteFunc(settings.Without, func(backend string) bool { return slices.Contains(a.backends, backend) })
+		return name, true
 	case <-ctx.Done():
 		return "", false
 	}

@@ -177,15 +177,18 @@ func (f *Folder) sealedKeyFile() (string, error) {
 }
 
 // catalogFile returns the catalog to serve: the named one, or else that in the working
-// directory, or else the binary's own.
-func (f *Folder) catalogFile(named string) (string, error) {
-	if named != "" {
-		return filepath.Abs(named)
+// directory, or else the binary's own, which alone has the plans on a cloud, too.
+func (f *Folder) catalogFile(o Options) (string, error) {
+	if o.Catalog != "" {
+		return filepath.Abs(o.Catalog)
 	}
-	if _, err := os.Stat("catalog.yml"); err == nil {
+	var types []string
+	if o.OpenStack {
+		types = everyBackend()
+	} else if _, err := os.Stat("catalog.yml"); err == nil {
 		return filepath.Abs("catalog.yml")
 	}
-	shipped, err := all.Catalog()
+	shipped, err := all.Catalog(types...)
 	if err != nil {
 		return "", err
 	}

@@ -142,7 +142,7 @@ func TestCatalogFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	path, err := f.catalogFile("")
+	path, err := f.catalogFile(Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestCatalogFile(t *testing.T) {
 		t.Error("without a catalog.yml, the binary's own is not served")
 	}
 	before, _ := os.Stat(path)
-	if _, err := f.catalogFile(""); err != nil {
+	if _, err := f.catalogFile(Options{}); err != nil {
 		t.Fatal(err)
 	}
 	if after, _ := os.Stat(path); !after.ModTime().Equal(before.ModTime()) {
@@ -164,7 +164,7 @@ func TestCatalogFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	here, _ := filepath.Abs("catalog.yml")
-	if path, _ = f.catalogFile(""); path != here {
+	if path, _ = f.catalogFile(Options{}); path != here {
 		t.Errorf("got %s, want the one in the working directory", path)
 	}
 }

@@ -22,13 +22,13 @@ const (
 
 // setEnvironment stores how a broker reaches the databases, the catalog and the credential
 // store.
-func (f *Folder) setEnvironment(postgres, catalog string) error {
+func (f *Folder) setEnvironment(postgres string, o Options) error {
 	key, err := f.sealedKeyFile()
 	if err != nil {
 		return err
 	}
 	s := &f.Settings
-	if s.Catalog, err = f.catalogFile(catalog); err != nil {
+	if s.Catalog, err = f.catalogFile(o); err != nil {
 		return err
 	}
 	s.DatabaseURL = embedded.PostgresURL(postgres, stateRole, s.StatePassword, stateRole)

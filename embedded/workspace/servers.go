@@ -15,6 +15,8 @@ type Options struct {
 	Catalog string   // empty: catalog.yml in the working directory, or else the binary's own
 	Only    []string // types of backends; empty: all that are installed
 	Vault   bool     // start a Vault server for the credentials
+	// OpenStack also starts a private cloud with Ceph, and serves the plans on them.
+	OpenStack bool
 	// Progress receives what a user should know meanwhile.
 	Progress io.Writer
 	// Patience is how long to wait for servers before Start leaves out those that are still
@@ -61,7 +63,7 @@ func (f *Folder) Start(ctx context.Context, o Options) (_ *Servers, err error) {
 	if err := f.prepareDatabases(ctx, s.postgres); err != nil {
 		return nil, err
 	}
-	if err := f.setEnvironment(s.postgres.Address(), o.Catalog); err != nil {
+	if err := f.setEnvironment(s.postgres.Address(), o); err != nil {
 		return nil, err
 	}
 	if err := s.startCompanions(ctx, o); err != nil {

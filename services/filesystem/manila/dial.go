@@ -30,7 +30,11 @@ func dial(ctx context.Context, credentials map[string]any) (services.Session, er
 	if len(monitors) == 0 || text("path") == "" || text("id") == "" || text("keyring") == "" {
 		return nil, errors.New("the credentials name no monitors, path, id and keyring")
 	}
-	return mount(ctx, text("keyring"), "-m", strings.Join(monitors, ","), "-n", "client."+text("id"), "-r", text("path"))
+	s, err := mount(ctx, text("keyring"), "-m", strings.Join(monitors, ","), "-n", "client."+text("id"), "-r", text("path"))
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // versioned adds the protocol that a monitor speaks at its port. Otherwise the client tries the
