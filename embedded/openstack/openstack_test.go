@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -44,24 +45,31 @@ func TestAccounts(t *testing.T) {
 	}
 }
 
+// With everything running, no secret can be read by other users, or is in a process's arguments,
+// and all servers listen on loopback.
 func TestSecrets(t *testing.T) {
-	c := run(t, reachable(t), DNS)
+	c := run(t, reachable(t), DNS, Shares, Databases, Objects)
 	entries, err := os.ReadDir(c.options.Dir)
-	if err != nil || len(entries) < 4 {
+	if err != nil || len(entries) < 12 {
 		t.Fatal(entries, err)
 	}
 	for _, e := range entries {
-		if info, err := e.Info(); err != nil || info.Mode().Perm()&0o077 != 0 {
+		if info, err := e.Info(); err != nil || info.Mode().Perm()&0o077 != 0 && e.Name() != programsFolder {
 			t.Errorf("%s: %v, %v", e.Name(), info, err)
 		}
 	}
-	lines := commandLines(t, c.options.Dir)
-	if len(lines) < 3 {
-		t.Errorf("processes: %q", lines)
+	keyring, err := os.ReadFile(c.Ceph.Monitor.Path(cephKeyring))
+	if err != nil {
+		t.Fatal(err)
 	}
-	secrets := []string{c.databasePassword, c.DNS.NameServer.APIKey()}
+	_, cephKey, _ := strings.Cut(string(keyring), "key = ")
+	secrets := []string{c.databasePassword, c.DNS.NameServer.APIKey(), c.Objects.SecretAccessKey(), cephKey[:40]}
 	for _, password := range c.Identity.passwords {
 		secrets = append(secrets, password)
+	}
+	lines := commandLines(t, c.options.Dir)
+	if len(lines) < 10 {
+		t.Errorf("processes: %q", lines)
 	}
 	for _, line := range lines {
 		for _, secret := range secrets {
@@ -69,6 +77,56 @@ func TestSecrets(t *testing.T) {
 				t.Errorf("a secret is in the arguments %q", line)
 			}
 		}
+	}
+	for _, address := range listeners(t, c.options.Dir) {
+		if !strings.HasSuffix(address[:8], "7F") { // 127, in the machine's byte order
+			t.Errorf("a server listens on %s (in hexadecimal)", address)
+		}
+	}
+	for _, name := range []string{"openstack", "ceph", "ceph-fuse", "radosgw-admin"} {
+		if out, err := exec.CommandContext(t.Context(), filepath.Join(c.Programs(), name), "--version").CombinedOutput(); err != nil {
+			t.Errorf("%s --version: %v: %s", name, err, out)
+		}
+	}
+}
+
+// listeners returns the TCP addresses on which processes that name a folder listen, as in
+// proc(5), /proc/net/tcp.
+func listeners(t *testing.T, dir string) []string {
+	t.Helper()
+	listening := map[string]string{} // by the socket's inode
+	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		text, _ := os.ReadFile(file)
+		for line := range strings.Lines(string(text)) {
+			if f := strings.Fields(line); len(f) > 9 && f[3] == "0A" {
+				listening["socket:["+f[9]+"]"] = f[1]
+			}
+		}
+	}
+	var addresses []string
+	processes, _ := filepath.Glob("/proc/[0-9]*/cmdline") // fails only for a bad pattern
+	for _, file := range processes {
+		if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), dir) {
+			continue
+		}
+		sockets, _ := filepath.Glob(filepath.Join(filepath.Dir(file), "fd", "*"))
+		for _, s := range sockets {
+			if target, err := os.Readlink(s); err == nil && listening[target] != "" {
+				addresses = append(addresses, listening[target])
+			}
+		}
+	}
+	if len(addresses) < 8 {
+		t.Errorf("listeners: %q", addresses)
+	}
+	return addresses
+}
+
+// deploy/install/dependencies unpacks the packages where this package expects them.
+func TestPackagesFolder(t *testing.T) {
+	script, err := os.ReadFile("../../deploy/install/dependencies")
+	if err != nil || !strings.Contains(string(script), "readonly cloud="+packagesFolder+"\n") {
+		t.Errorf("deploy/install/dependencies does not unpack into %s: %v", packagesFolder, err)
 	}
 }
 

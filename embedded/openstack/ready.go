@@ -31,6 +31,33 @@ type ready struct {
 	dir string
 }
 
+const (
+	readyPrefix = "openstack-ready-"
+	// readyAge is how long the data of another version, such as another checkout's, is kept after
+	// its last use.
+	readyAge = 7 * 24 * time.Hour
+)
+
+// exists says whether the data is complete, and notes that it is used.
+func (r *ready) exists() bool {
+	if _, err := os.Stat(r.mariaDB()); err != nil {
+		return false
+	}
+	now := time.Now()
+	_ = os.Chtimes(r.dir, now, now) // at worst, it is prepared again
+	return true
+}
+
+// removeUnused removes the data of other versions. It takes 250 MB.
+func removeUnused(cache string) {
+	folders, _ := filepath.Glob(filepath.Join(cache, readyPrefix+"*")) // fails only for a bad pattern
+	for _, folder := range folders {
+		if info, err := os.Stat(folder); err == nil && time.Since(info.ModTime()) > readyAge {
+			_ = os.RemoveAll(folder) // the next preparation removes the rest
+		}
+	}
+}
+
 func (r *ready) mariaDB() string { return filepath.Join(r.dir, "data", "mariadb", "data") }
 
 // guest is the data of a new MariaDB, which each guest of Trove copies.
@@ -49,8 +76,8 @@ func (p packages) prepare(ctx context.Context, progress io.Writer) (*ready, erro
 	if err != nil {
 		return nil, err
 	}
-	r := &ready{dir: filepath.Join(cache, "openstack-ready-"+hash)}
-	if _, err := os.Stat(r.mariaDB()); err == nil {
+	r := &ready{dir: filepath.Join(cache, readyPrefix+hash)}
+	if r.exists() {
 		return r, nil
 	}
 	if err := os.MkdirAll(cache, 0o755); err != nil { //nolint:gosec // what is in it has its own mode
@@ -61,9 +88,10 @@ func (p packages) prepare(ctx context.Context, progress io.Writer) (*ready, erro
 		return nil, err
 	}
 	defer unlock()
-	if _, err := os.Stat(r.mariaDB()); err == nil {
+	if r.exists() {
 		return r, nil
 	}
+	removeUnused(cache)
 	_, _ = fmt.Fprintln(progress, "preparing OpenStack's databases, which takes a minute the first time")
 	return r, p.make(ctx, r)
 }
