@@ -87,7 +87,7 @@ func commands(t *testing.T, mine, theirs map[string]any) {
 		"auth ls", "auth get client.admin", "auth get client." + theirs["id"].(string), "auth get-key client." + theirs["id"].(string),
 		"auth caps client." + mine["id"].(string) + " mon 'allow *'", "auth add client.mine", "auth rm client." + theirs["id"].(string),
 		"fs subvolume ls cephfs", "fs subvolume authorize cephfs x mine", "config set global x y", "osd pool create mine",
-		"config-key ls", "tell mds.0 session ls", "log last",
+		"config-key ls", "tell mds.0 session ls",
 	} {
 		t.Run("ceph "+strings.ReplaceAll(command, theirs["id"].(string), "theirs"), func(t *testing.T) {
 			arguments := append([]string{"--connect-timeout", "10", "-n", "client." + mine["id"].(string), "-k", ring}, strings.Fields(command)...)
@@ -105,16 +105,16 @@ func stopped(t *testing.T, mine map[string]any, _ ...map[string]any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	process := s.(*session).process.command.Process
-	t.Cleanup(func() {
-		_ = process.Signal(syscall.SIGCONT)
-		_ = s.Close() // it was cut
-	})
+	t.Cleanup(func() { _ = s.Close() }) // it was cut
 	f, err := os.OpenFile(s.(*session).file("locked"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = f.Close() })
+	process := s.(*session).process.command.Process
+	t.Cleanup(func() { // until it goes on, the file cannot be closed
+		_ = process.Signal(syscall.SIGCONT)
+		_ = f.Close()
+	})
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
