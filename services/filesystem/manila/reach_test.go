@@ -6,7 +6,6 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -96,33 +95,6 @@ func commands(t *testing.T, mine, theirs map[string]any) {
 				t.Errorf("was allowed: %s", out)
 			}
 		})
-	}
-}
-
-// stopped leaves a client that answers nothing, with a lock and an open file.
-func stopped(t *testing.T, mine map[string]any, _ ...map[string]any) {
-	s, err := dial(testContext(t), mine)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() }) // it was cut
-	f, err := os.OpenFile(s.(*session).file("locked"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	process := s.(*session).process.command.Process
-	t.Cleanup(func() { // until it goes on, the file cannot be closed
-		_ = process.Signal(syscall.SIGCONT)
-		_ = f.Close()
-	})
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.WriteString(strings.Repeat("x", 1<<20)); err != nil { // in the client's cache
-		t.Fatal(err)
-	}
-	if err := process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
 	}
 }
 

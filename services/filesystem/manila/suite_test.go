@@ -45,7 +45,6 @@ func TestSuite(t *testing.T) {
 		ReadOnly: raw(`{"role": "read_only"}`),
 		Reach:    reach,
 		Block: map[string]func(t *testing.T, mine map[string]any, theirs ...map[string]any){
-			"a client that stopped, with locks and open files": stopped,
 			"many clients": manyClients,
 		},
 		Limits: []servicetest.Limit{
