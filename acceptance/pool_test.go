@@ -271,7 +271,10 @@ func (p *pool) back(ctx SpecContext) {
 	p.bindings[p.waits] = append(p.bindings[p.waits], p.pending)
 	p.use(ctx, p.waits)
 	Eventually(func() (map[string]string, error) { return p.parts(ctx) }).WithTimeout(time.Minute).Should(HaveEach(BeEmpty()))
-	Eventually(func() string { return verb(ctx, p.d, 0, "orphans") }).WithTimeout(time.Minute).ShouldNot(ContainSubstring("orphan "))
+	Eventually(func() (string, error) {
+		r, err := p.d.Verb(ctx, "orphans")
+		return r.Stdout, err
+	}).WithTimeout(time.Minute).ShouldNot(ContainSubstring("orphan "))
 }
 
 func (p *pool) drain(ctx SpecContext) {

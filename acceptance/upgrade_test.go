@@ -192,7 +192,10 @@ func (u *upgrade) clean(ctx SpecContext) {
 	Expect(err).NotTo(HaveOccurred())
 	Expect(verb(ctx, u.d, 0, "instances", "list", "--output", "json")).To(MatchJSON(`[]`))
 	// The older release leaves what it does not know to this release's reconciliation.
-	Eventually(func() string { return verb(ctx, u.d, 0, "orphans", "--output", "json") }).WithTimeout(time.Minute).WithPolling(time.Second).Should(MatchJSON(`[]`))
+	Eventually(func() (string, error) {
+		r, err := u.d.Verb(ctx, "orphans", "--output", "json")
+		return r.Stdout, err
+	}).WithTimeout(time.Minute).WithPolling(time.Second).Should(MatchJSON(`[]`))
 	Expect(u.d.VaultTree(ctx)).To(BeEmpty())
 }
 
