@@ -15,6 +15,8 @@ MODULES = $(patsubst %/,%,$(dir $(filter-out embedded/%,$(wildcard go.mod */go.m
 # The suites that run whole deployments, with brokers built with the race detector, and those of
 # what is shipped beside the programs.
 DEPLOYMENTS = acceptance acceptance/deploy acceptance/bench examples/forum
+# The suites of backends on the private cloud, in which one operation takes seconds.
+CLOUD_SUITES = services/filesystem/manila
 # $(call each,FOLDERS,COMMAND) runs a command in each folder.
 each = @set -e; for folder in $(1); do (cd $$folder; set -x; $(2)); done
 
@@ -25,7 +27,7 @@ TESTENV = CI=true $(shell tools/memory-folder)
 TEST = $(TESTENV) go test -vet=off -ldflags=-w -timeout 25m
 # The tests also build a release. The same flags for both compile the packages once.
 TEST_DEPLOYMENTS = CGO_ENABLED=0 $(TEST) -trimpath -count 1
-PACKAGES = $$(go list ./... | grep -vxF $(DEPLOYMENTS:%=-e github.com/chandler-broker/chandler/%))
+PACKAGES = $$(go list ./... | grep -vxF $(patsubst %,-e github.com/chandler-broker/chandler/%,$(DEPLOYMENTS) $(CLOUD_SUITES)))
 
 .DEFAULT_GOAL := help
 
@@ -59,6 +61,10 @@ test-packages:
 	$(call each,$(filter-out .,$(MODULES)),$(TEST) -race -p $(PARALLEL) $(PACKAGES))
 test-acceptance:
 	$(call each,$(DEPLOYMENTS),$(TEST_DEPLOYMENTS) .)
+
+.PHONY: test-cloud
+test-cloud: test-deps ## run the suites on a private OpenStack cloud that "make test" leaves out
+	$(TEST) -p 1 $(CLOUD_SUITES:%=./%)
 
 .PHONY: build
 build: build-deps ## build bin/chandler and bin/chandler-functions
