@@ -16,7 +16,7 @@ MODULES = $(patsubst %/,%,$(dir $(filter-out embedded/%,$(wildcard go.mod */go.m
 # what is shipped beside the programs.
 DEPLOYMENTS = acceptance acceptance/deploy acceptance/bench examples/forum
 # The suites of backends on the private cloud, in which one operation takes seconds.
-CLOUD_SUITES = services/filesystem/manila
+CLOUD_SUITES = services/dns/designate services/filesystem/manila
 # $(call each,FOLDERS,COMMAND) runs a command in each folder.
 each = @set -e; for folder in $(1); do (cd $$folder; set -x; $(2)); done
 
