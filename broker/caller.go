@@ -15,7 +15,7 @@ type Caller struct {
 	// Originating is the X-Broker-API-Originating-Identity as
 	// {"platform": …, "value": {…}}; nil if the platform sent none.
 	Originating json.RawMessage
-	// Gone reports whether the client has disconnected; nil: it has not.
+	// Gone reports whether the client has disconnected. If it is nil, nobody can tell.
 	Gone func() bool
 }
 

@@ -230,21 +230,20 @@ const (
 	catchUpTime = 300 * time.Millisecond
 )
 
-// confirmed makes a removal, and repeats it if the server stalled meanwhile: such a server may
-// first answer the removal and then carry out an earlier write, whose client has given up or
-// was killed.
+// confirmed makes a removal, and repeats it once if the server stalled meanwhile: such a server
+// may first answer the removal and then carry out an earlier write, whose client has given up or
+// was killed. Some servers always take that long, so the repetition is final.
 func confirmed(ctx context.Context, remove func() error) error {
-	for {
-		start := time.Now()
-		if err := remove(); err != nil || time.Since(start) < stalled {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(catchUpTime):
-		}
+	start := time.Now()
+	if err := remove(); err != nil || time.Since(start) < stalled {
+		return err
 	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(catchUpTime):
+	}
+	return remove()
 }
 
 // bindingsPerStep is how many bindings one step revokes, so that it ends in time.

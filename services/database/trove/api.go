@@ -165,7 +165,7 @@ func (a api) action(ctx context.Context, id, name string, arguments any) error {
 	return a.call(ctx, http.MethodPost, map[string]any{name: arguments}, nil, "instances", id, "action")
 }
 
-// flavor is the ID of the flavor of this name or ID; empty if there is none.
+// flavor returns the ID of the flavor with this name or ID; empty if no flavor has it.
 func (a api) flavor(ctx context.Context, text string) (string, error) {
 	flavors, err := pages[struct{ ID, Name any }](ctx, a, "flavors", "flavors")
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"net/url"
 )
 
-// DeleteBucket removes a bucket; BucketNotEmpty if it is not empty. An absent one is no error.
+// DeleteBucket removes a bucket, and succeeds if the bucket is absent. If it contains objects, the error is BucketNotEmpty.
 func (c *Client) DeleteBucket(ctx context.Context, bucket string) error {
 	err := c.Call(ctx, Request{Method: http.MethodDelete, Bucket: bucket}, nil)
 	if Is(err, NoSuchBucket) {
