@@ -96,6 +96,9 @@ func (p *Proxy) arm(n int, when Moment, alone bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.calls, p.at, p.when, p.alone = 0, n, when, alone
+	for l := range p.links {
+		l.swallow = false // a call that was to be cut, and whose answer did not come in time
+	}
 }
 
 // fail cuts at a call on l.

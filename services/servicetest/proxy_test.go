@@ -116,3 +116,32 @@ func TestProxyCounts(t *testing.T) {
 		}
 	}
 }
+
+// A call that was to be cut after its answer is spared when the proxy is armed anew before the
+// answer comes.
+func TestProxyArmedAnew(t *testing.T) {
+	proxy := servicetest.NewProxy(t, echo(t))
+	dial := func() net.Conn {
+		conn, err := net.Dial("tcp", proxy.Address())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		return conn
+	}
+	proxy.ArmConnection(1, servicetest.After)
+	conn := dial()
+	if _, err := conn.Write([]byte("not yet a line, ")); err != nil {
+		t.Fatal(err)
+	}
+	for proxy.Calls() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	proxy.Arm(0, servicetest.After)
+	if got := ask(conn, time.Minute); got != "not ye" {
+		t.Errorf("the connection: %q, want its answer", got)
+	}
+	if got := ask(dial(), time.Minute); got != "hello\n" {
+		t.Errorf("another connection: %q, want its answer", got)
+	}
+}
