@@ -126,6 +126,16 @@ func (d decoder[P, I, B]) adopt(r RawAdopt) (AdoptRequest[P, I], error) {
 	return AdoptRequest[P, I]{inst, r.Resource, r.DryRun}, err
 }
 
+func (d decoder[P, I, B]) backup(r RawBackup) (BackupRequest[P, I], error) {
+	inst, err := d.instance(r.Instance)
+	return BackupRequest[P, I]{inst, r.Writer}, err
+}
+
+func (d decoder[P, I, B]) restore(r RawRestore) (RestoreRequest[P, I], error) {
+	inst, err := d.instance(r.Instance)
+	return RestoreRequest[P, I]{inst, r.Contents, r.Reader}, err
+}
+
 func (d decoder[P, I, B]) reconcile(r RawReconcile) (ReconcileRequest[P, I], error) {
 	plans, instances := make([]P, 0, len(r.Plans)), make([]Instance[P, I], 0, len(r.Instances))
 	for _, raw := range r.Plans {

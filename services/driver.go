@@ -28,6 +28,10 @@ type (
 	RawReconcile = ReconcileRequest[Plan, json.RawMessage]
 	// RawAdopt is the request of Driver.Adopt.
 	RawAdopt = AdoptRequest[Plan, json.RawMessage]
+	// RawBackup is the request of Driver.Backup.
+	RawBackup = BackupRequest[Plan, json.RawMessage]
+	// RawRestore is the request of Driver.Restore.
+	RawRestore = RestoreRequest[Plan, json.RawMessage]
 )
 
 // Call is a function of a Driver.
@@ -84,6 +88,8 @@ type Capabilities struct {
 	MountedInstances Call[RawInstance, []string]
 	Footprint        Call[Plan, Space]
 	Capacity         Call[None, Capacity]
+	Backup           Call[RawBackup, Contents]
+	Restore          Call[RawRestore, RestoreResult]
 }
 
 // newDriver collects what a backend can do.
@@ -111,6 +117,8 @@ func newDriver[P, I, B any](c *connection, volumeMounts bool) *Driver {
 			MountedInstances: local(c, "mounted instances", infallible(Mounter[I].MountedInstances), d.params),
 			Footprint:        local(c, "footprint", infallible(FootprintReporter[P].Footprint), d.plan),
 			Capacity:         remote(c, "capacity", requestless(CapacityReporter.Capacity), same[None]),
+			Backup:           remote(c, "backup", Streamer[P, I].Backup, d.backup),
+			Restore:          remote(c, "restore", Streamer[P, I].Restore, d.restore),
 		},
 		SerialBinds:  ok && serial.SerialBinds(),
 		VolumeMounts: volumeMounts,

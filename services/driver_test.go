@@ -82,6 +82,16 @@ func (e *everything) Adopt(context.Context, services.AdoptRequest[plan, params])
 	return r, nil
 }
 
+func (e *everything) Backup(context.Context, services.BackupRequest[plan, params]) (c services.Contents, err error) {
+	e.call("backup")
+	return c, nil
+}
+
+func (e *everything) Restore(context.Context, services.RestoreRequest[plan, params]) (r services.RestoreResult, err error) {
+	e.call("restore")
+	return r, nil
+}
+
 func (e *everything) Reconcile(context.Context, services.ReconcileRequest[plan, params]) (r services.ReconcileResult, err error) {
 	e.call("reconcile")
 	return r, nil

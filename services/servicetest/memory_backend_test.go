@@ -150,9 +150,12 @@ func (m *memory) Update(ctx context.Context, r services.UpdateRequest[plan, para
 
 func (m *memory) Deprovision(ctx context.Context, r services.DeprovisionRequest[plan, params]) (services.DeprovisionResult, error) {
 	n := m.name(r.Instance)
-	prefixes := []string{"binding/" + n + "/", "data/" + n + "/", "quota/" + n, "instance/" + n}
+	prefixes := []string{"binding/" + n + "/", "data/" + n + "/", "quota/" + n, "instance/" + n, "snapshot/" + n}
 	if m.has(flawLeftovers) {
 		prefixes = prefixes[1:]
+	}
+	if m.has(flawStays) {
+		prefixes = prefixes[:len(prefixes)-1]
 	}
 	for _, key := range prefixes {
 		if _, err := m.do(ctx, "delete", key, ""); err != nil {

@@ -168,6 +168,8 @@ func (s *memoryServer) administer(r request) response {
 	switch r.Op {
 	case "put":
 		s.keys[r.Key] = r.Value
+	case "get":
+		return response{Value: s.keys[r.Key]}
 	case "list":
 		var keys []string
 		for k := range s.keys {

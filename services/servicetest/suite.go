@@ -49,6 +49,10 @@ type Suite struct {
 	// such as by changing its password. Afterwards it cannot connect or cannot write. Nil
 	// if a holder cannot break them; otherwise the backend must implement Verifier.
 	Break map[string]func(ctx context.Context, credentials map[string]any) error
+	// Fill uses the credentials to put everything into an instance that a copy has to
+	// contain, and returns a function that fails t unless the credentials of another
+	// instance find the same there. Nil if the backend is no Streamer.
+	Fill func(t *testing.T, mine map[string]any) (same func(t *testing.T, theirs map[string]any))
 	// Left lists what remains of an instance and its bindings on the server. It
 	// must ask the server itself and not the backend. The names are Instance.Name
 	// and Binding.Name.
@@ -120,13 +124,14 @@ func Run(t *testing.T, s Suite) {
 		{"secrets", testSecrets},
 		{"capacity", testCapacity},
 		{"reconcile", testReconcile},
+		{"backups", testBackups},
 		{"server away", testServerAway},
 		{"cancelled", testCancelled},
 		{"crash", testCrash},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			switch test.name {
-			case "hostile identifiers", "hostile parameters", "cancelled", "crash":
+			case "hostile identifiers", "hostile parameters", "backups", "cancelled", "crash":
 				if s.Again {
 					t.Skip("the first run covers this")
 				}

@@ -3,11 +3,13 @@ package servicetest_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
 
+	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -34,6 +36,11 @@ const (
 	flawUpdateSchema = "its schema for updates lacks a parameter"
 	flawRepeated     = "an update refuses the parameters of the creation"
 	flawBlocked      = "a tenant blocks another's unbind"
+	flawIncomplete   = "a copy lacks a key"
+	flawCredentials  = "a copy contains the accounts"
+	flawTruncated    = "half of a copy is restored"
+	flawForeign      = "a copy of a foreign format is restored"
+	flawStays        = "an interrupted backup leaves something on the server"
 )
 
 // flawVariable names the flaw of the backend in the process of TestSuiteWithFlaw.
@@ -73,6 +80,11 @@ func TestSuiteNotices(t *testing.T) {
 		flawUpdateSchema: "schemas/instance_update",
 		flawRepeated:     "repeated_parameters/create_0_with_the_other_plan",
 		flawBlocked:      "blocking/a_key_of_that_name",
+		flawIncomplete:   "backups/round_trip",
+		flawCredentials:  "backups/round_trip",
+		flawTruncated:    "backups/damaged",
+		flawForeign:      "backups/damaged",
+		flawStays:        "backups/backup_interrupted",
 	} {
 		t.Run(flaw, func(t *testing.T) {
 			t.Parallel()
@@ -129,6 +141,7 @@ func runSuite(t *testing.T, flaw string) {
 			},
 		}},
 		Break: map[string]func(context.Context, map[string]any) error{"its own password": changePassword},
+		Fill:  fillMemory,
 		Block: map[string]func(*testing.T, map[string]any, ...map[string]any){"a key of that name": blockMemory},
 		Left: func(_ context.Context, instance string, bindings []string) ([]string, error) {
 			return server.holding(append(bindings, instance)), nil
@@ -168,6 +181,33 @@ func reachMemory(t *testing.T, mine, theirs map[string]any) {
 		if s, err := dialMemory(t.Context(), mixed); err == nil {
 			t.Errorf("logged in with the other tenant's %s", key)
 			_ = s.Close()
+		}
+	}
+}
+
+// fillMemory writes many keys.
+func fillMemory(t *testing.T, mine map[string]any) func(*testing.T, map[string]any) {
+	const keys = 20
+	open := func(t *testing.T, credentials map[string]any) services.Session {
+		s, err := dialMemory(t.Context(), credentials)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		return s
+	}
+	s := open(t, mine)
+	for i := range keys {
+		if err := s.Write(t.Context(), fmt.Sprint("number ", i), fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return func(t *testing.T, theirs map[string]any) {
+		s := open(t, theirs)
+		for i := range keys {
+			if got, err := s.Read(t.Context(), fmt.Sprint("number ", i)); err != nil || got != fmt.Sprint(i) {
+				t.Errorf("number %d: %q, %v", i, got, err)
+			}
 		}
 	}
 }
