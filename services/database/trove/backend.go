@@ -75,8 +75,10 @@ func (b *backend) Ready(ctx context.Context) error {
 	if err == nil {
 		err = api{client}.call(ctx, http.MethodGet, nil, nil, "limits")
 	}
-	if status := openstack.Status(err); status >= http.StatusBadRequest && status < http.StatusInternalServerError {
-		b.last.CompareAndSwap(p, nil) // such as a project that was deleted
+	status := openstack.Status(err)
+	// A project that was deleted is refused like a foreign one, or no longer found.
+	if status >= http.StatusBadRequest && status < http.StatusInternalServerError || errors.Is(err, openstack.ErrNoProject) {
+		b.last.CompareAndSwap(p, nil)
 		return nil
 	}
 	return openstack.Explain("ask Trove for its limits", err)

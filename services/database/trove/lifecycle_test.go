@@ -49,4 +49,7 @@ func TestThinnestPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	cloud.nothingLeft(t, services.InstanceName(inst.ID))
+	if err := b.Ready(ctx); err != nil {
+		t.Errorf("after the deletion of the only project: %v", err)
+	}
 }
