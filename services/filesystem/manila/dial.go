@@ -48,11 +48,12 @@ func versioned(monitor string) string {
 
 // mount mounts a share in a new folder.
 func mount(ctx context.Context, keyring string, arguments ...string) (*session, error) {
-	folder, err := os.MkdirTemp("", "chandler-cephfs-")
+	removeLeftovers()
+	folder, lock, err := takeFolder()
+	s := &session{folder: folder, lock: lock, mounted: filepath.Join(folder, shareName), keyring: filepath.Join(folder, keyringName)}
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.Close())
 	}
-	s := &session{folder: folder, mounted: filepath.Join(folder, "share"), keyring: filepath.Join(folder, "keyring")}
 	if err := os.WriteFile(s.keyring, []byte(keyring), 0o600); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -71,6 +72,7 @@ func mount(ctx context.Context, keyring string, arguments ...string) (*session, 
 // session is a mounted share.
 type session struct {
 	folder, mounted, keyring string
+	lock                     *os.File
 	process                  *mountProcess
 }
 
@@ -116,18 +118,16 @@ func (s *session) Ping(ctx context.Context) error {
 
 // Close implements services.Session.
 func (s *session) Close() error {
+	defer s.lock.Close() // of nil, an error
 	if s.process != nil {
 		if err := s.process.stop(s.mounted); err != nil {
 			return err // its folder is still the share
 		}
 	}
-	var errs []error
-	for _, name := range []string{s.mounted, s.keyring, s.folder} { // never recursively
-		if err := os.Remove(name); !errors.Is(err, os.ErrNotExist) {
-			errs = append(errs, err)
-		}
+	if s.folder == "" {
+		return nil
 	}
-	return errors.Join(errs...)
+	return removeFolder(s.folder)
 }
 
 // inTime waits for a call on files until ctx ends: one on a cluster that is away hangs.

@@ -42,7 +42,8 @@ func startMount(ctx context.Context, folder string, arguments ...string) (*mount
 	p := &mountProcess{command: exec.Command(program, append(arguments, folder)...), ended: make(chan struct{})} //nolint:gosec,noctx // it lives as long as the session
 	p.command.Stdout, p.command.Stderr = &p.said, &p.said
 	p.command.WaitDelay = endTime
-	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	// Without this process, it would wait for a cluster that may be away. See removeLeftovers.
+	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.start(); err != nil {
 		return nil, err
 	}
