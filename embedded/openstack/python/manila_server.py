@@ -19,12 +19,15 @@ from oslo_config import cfg  # noqa: E402
 from oslo_log import log  # noqa: E402
 from oslo_service import service as oslo_service  # noqa: E402
 
-from manila import context, exception, rpc, service, utils, version  # noqa: E402
+from manila import context, db, exception, rpc, service, utils, version  # noqa: E402
 from manila.common import config  # noqa: E402
 
 MODE, CONFIG = sys.argv[1:3]
 CONF = cfg.CONF
 TYPES = {'cephfs': 'CEPHFS', 'nfs': 'DUMMY'}
+# What a crash leaves, and what an administrator makes of it.
+SHARES = {'creating': 'error', 'deleting': 'error', 'extending': 'available', 'shrinking': 'available'}
+RULES = {'applying': 'queued_to_apply', 'denying': 'queued_to_deny'}
 
 
 def main():
@@ -38,12 +41,14 @@ def main():
     utils.monkey_patch()
     rpc.init(CONF)
     make_types()
+    reset_shares()
     launcher = oslo_service.ServiceLauncher(CONF, restart_method='mutate')
     launcher.launch_service(service.Service.create(binary='manila-scheduler', coordination=True))
     for backend in CONF.enabled_share_backends:
         launcher.launch_service(service.Service.create(
             host='%s@%s' % (CONF.host, backend), service_name=backend, binary='manila-share', coordination=True))
     await_pools()
+    apply_rules()
     launcher.launch_service(service.WSGIService('osapi_share'))
     launcher.wait()
 
@@ -57,6 +62,25 @@ def make_types():
             share_types.create(context.get_admin_context(), name, extra_specs={
                 'driver_handles_share_servers': 'False', 'share_backend_name': backend,
                 'snapshot_support': 'True', 'create_share_from_snapshot_support': 'True'})
+
+
+def reset_shares():
+    """Ends what an earlier process was at work on. A real queue would have kept most of the requests."""
+    admin = context.get_admin_context()
+    for instance in db.share_instances_get_all(admin):
+        if instance['status'] in SHARES:
+            db.share_instance_update(admin, instance['id'], {'status': SHARES[instance['status']]})
+        for rule in db.share_access_get_all_for_instance(admin, instance['id'], {'state': list(RULES)}):
+            db.share_instance_access_update(admin, rule['access_id'], instance['id'], {'state': RULES[rule['state']]})
+
+
+def apply_rules():
+    """Requests again what is queued: Manila does so only for drivers that ensure_shares."""
+    from manila.share import rpcapi
+    admin = context.get_admin_context()
+    for instance in db.share_instances_get_all(admin):
+        if instance['host'] and db.share_access_get_all_for_instance(admin, instance['id'], {'state': list(RULES.values())}):
+            rpcapi.ShareAPI().update_access(admin, instance)
 
 
 def await_pools():
