@@ -3,6 +3,9 @@
 LISTEN ?= 127.0.0.1:8080
 DATA ?= .chandler
 FUZZTIME ?= 1m
+# How often "make storm" runs the storms, and how many replicas the one on OpenStack and Ceph kills.
+STORMS ?= 1
+KILLS ?= 20
 # The number of packages whose tests run in parallel. Most of them wait for servers.
 PARALLEL ?= 2
 DIST ?= bin/dist
@@ -35,7 +38,7 @@ PACKAGES = $$(go list ./... | grep -vxF $(patsubst %,-e github.com/chandler-brok
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 	@echo
-	@echo 'Variables: LISTEN=$(LISTEN) DATA=$(DATA) FUZZTIME=$(FUZZTIME) PARALLEL=$(PARALLEL) DIST=$(DIST)'
+	@echo 'Variables: LISTEN=$(LISTEN) DATA=$(DATA) FUZZTIME=$(FUZZTIME) STORMS=$(STORMS) KILLS=$(KILLS) PARALLEL=$(PARALLEL) DIST=$(DIST)'
 
 .PHONY: run
 run: run-deps build ## run the broker with private servers, test every plan, and stay up; ONCE=1 exits after the test, ALL=1 also installs MariaDB, RabbitMQ and Samba, VAULT=1 stores credentials in a real Vault, OPENSTACK=1 also starts a private OpenStack cloud with Ceph (on Debian 12)
@@ -65,6 +68,12 @@ test-acceptance:
 .PHONY: test-cloud
 test-cloud: test-deps ## run the suites on a private OpenStack cloud that "make test" leaves out
 	$(TEST) -p 1 $(CLOUD_SUITES:%=./%)
+
+# A suite can run only once in a process.
+.PHONY: storm
+storm: test-deps ## run the storms on two replicas STORMS times; the one on OpenStack and Ceph until KILLS replicas were killed
+	$(call each,acceptance,for storm in $$(seq $(STORMS)); do \
+		CHANDLER_STORM_KILLS=$(KILLS) $(TEST_DEPLOYMENTS) -timeout 60m -v . -ginkgo.timeout 60m -ginkgo.focus 'Two replicas'; done)
 
 .PHONY: build
 build: build-deps ## build bin/chandler and bin/chandler-functions

@@ -18,6 +18,11 @@ const most = 3
 // work performs actions until stop is closed, and completes the last one. The error
 // names the backend.
 func (p *platform) work(ctx context.Context, stop <-chan struct{}) error {
+	if p.first != nil {
+		if err := p.first(ctx); err != nil {
+			return fmt.Errorf("backend %s: %w", p.offer.backend, err)
+		}
+	}
 	for {
 		select {
 		case <-stop:

@@ -17,7 +17,9 @@ type chaos struct {
 	events []event
 	// between happens once after each event of the first pass, unless its name is empty.
 	between event
-	rand    *rand.Rand
+	// kills is how often a replica is killed at least, however long it takes.
+	kills int
+	rand  *rand.Rand
 	// interrupted is called just before each event that may interrupt operations.
 	interrupted func(ctx context.Context, what string) error
 	done        map[string]int
@@ -32,7 +34,7 @@ type event struct {
 }
 
 // rage runs each event once, in random order, and then random events until the time
-// is over.
+// is over and replicas were killed often enough.
 func (c *chaos) rage(ctx context.Context, duration time.Duration) error {
 	over := time.Now().Add(duration)
 	events := append([]event{}, c.events...)
@@ -52,7 +54,7 @@ func (c *chaos) rage(ctx context.Context, duration time.Duration) error {
 			return err
 		}
 	}
-	for time.Now().Before(over) {
+	for time.Now().Before(over) || c.done[replicaKilled] < c.kills {
 		if err := c.happen(ctx, lots[c.rand.IntN(len(lots))]); err != nil {
 			return err
 		}
@@ -114,27 +116,40 @@ func frozen(h hanging) func(context.Context, *chaos) error {
 	}
 }
 
-// serverEvents are the events of the backends' servers.
-func serverEvents(offers []*offer) []event {
-	var events []event
-	for _, o := range offers {
-		for _, e := range []event{
-			{"server killed", killed(o.server), 2},
-			{"server restarted", restarted(o.server), 1},
-			{"server hangs", frozen(o.server), 2},
-			{"connections cut", func(context.Context, *chaos) error { o.server.Cut(); return nil }, 2},
-		} {
-			do := e.do
-			e.name = o.backend + ": " + e.name
-			e.do = func(ctx context.Context, c *chaos) error {
-				o.breaks.Add(1)
-				defer o.breaks.Add(1)
-				return do(ctx, c)
-			}
-			events = append(events, e)
-		}
+// serverEvents are the events of a server, which are faults of all offers that use it. No two of
+// an offer's may happen at once.
+func serverEvents(server *rig.Server, users ...*offer) []event {
+	events := []event{
+		{"server killed", killed(server), 2},
+		{"server restarted", restarted(server), 1},
+		{"server hangs", frozen(server), 2},
+		cut(server),
+	}
+	for i := range events {
+		events[i] = faultOf(server, events[i], users)
 	}
 	return events
+}
+
+// serverFaults is how many events serverEvents returns.
+const serverFaults = 4
+
+func cut(server *rig.Server) event {
+	return event{"connections cut", func(context.Context, *chaos) error { server.Cut(); return nil }, 2}
+}
+
+// faultOf tells the offers that use a server when an event of the server is in progress.
+func faultOf(server *rig.Server, e event, users []*offer) event {
+	do := e.do
+	e.name = server.Backend + ": " + e.name
+	e.do = func(ctx context.Context, c *chaos) error {
+		for _, o := range users {
+			o.breaks.Add(1)
+			defer o.breaks.Add(1)
+		}
+		return do(ctx, c)
+	}
+	return e
 }
 
 // replicas are the brokers with their state database and Vault.
@@ -147,7 +162,7 @@ const replicaKilled = "replica killed"
 
 func (r *replicas) events() []event {
 	return []event{
-		{replicaKilled, r.kill, 10},
+		r.killed(),
 		{"replica paused", r.pause, 2},
 		{"replica stopped", r.stop, 1},
 		{"state's server killed", killed(r.d.State), 1},
@@ -158,6 +173,8 @@ func (r *replicas) events() []event {
 		{"Vault hangs", frozen(r.d.VaultProxy), 1},
 	}
 }
+
+func (r *replicas) killed() event { return event{replicaKilled, r.kill, 10} }
 
 func (r *replicas) one(c *chaos) *rig.Broker { return r.brokers[c.rand.IntN(len(r.brokers))] }
 

@@ -77,11 +77,13 @@ func newOffer(ctx context.Context, c *catalog.Catalog, b catalog.Backend) (*offe
 	if len(o.plans) != 2 {
 		return nil, fmt.Errorf("it has %d plans, want 2: add testdata/second-plan.yml to its folder", len(o.plans))
 	}
-	if keys := services.Keys(b.Definition.Types.Binding); b.Name == "functions" {
+	switch keys := services.Keys(b.Definition.Types.Binding); {
+	case b.Name == "functions":
 		o.reader = map[string]any{"role": "invoke"}
-	} else if slices.Contains(keys, "role") {
+	case b.Name == "trove": // it has no users that only read
+	case slices.Contains(keys, "role"):
 		o.reader = map[string]any{"role": "read_only"}
-	} else if slices.Contains(keys, "readonly") {
+	case slices.Contains(keys, "readonly"):
 		o.reader = map[string]any{"readonly": true}
 	}
 	var err error

@@ -26,7 +26,9 @@ type platform struct {
 	number  int
 	clients []*osbclient.Client
 	rand    *rand.Rand
-	shared  *heldInstance // another platform's instance, only for binds
+	shared  *heldInstance               // another platform's instance, only for binds
+	first   func(context.Context) error // its first action; nil: any
+	async   int                         // in how many of 100 requests it accepts_incomplete
 
 	instances []*heldInstance
 	sharedIDs map[string]*heldBinding // this platform's bindings of shared
@@ -60,7 +62,7 @@ var patience = []time.Duration{1500 * time.Millisecond, 10 * time.Second, time.M
 
 func newPlatform(d *rig.Deployment, brokers []*rig.Broker, o *offer, number int, seed uint64) (*platform, error) {
 	p := &platform{
-		d: d, offer: o, number: number, rand: rand.New(rand.NewPCG(seed, uint64(number))),
+		d: d, offer: o, number: number, async: 70, rand: rand.New(rand.NewPCG(seed, uint64(number))),
 		sharedIDs: map[string]*heldBinding{}, sharedBad: map[string]bool{}, done: map[string]int{}, lost: map[string]bool{},
 	}
 	for _, b := range brokers {
@@ -172,7 +174,7 @@ func (p *platform) provision(ctx context.Context, i *heldInstance) (made bool, e
 	over := false
 	err = p.until(ctx, "provision "+i.id, func(ctx context.Context) (bool, error) {
 		c, err := p.client().Provision(ctx, i.id, osbclient.ProvisionRequest{
-			ServiceID: p.offer.service, PlanID: i.plan, OrganizationGUID: "org", SpaceGUID: "space", AcceptsIncomplete: p.chance(70),
+			ServiceID: p.offer.service, PlanID: i.plan, OrganizationGUID: "org", SpaceGUID: "space", AcceptsIncomplete: p.chance(p.async),
 		})
 		p.sent(i.id, err)
 		v, err := p.judge(c.Status, err)
@@ -250,7 +252,7 @@ func (p *platform) leaveFailed(ctx context.Context, instance, binding string) (l
 func (p *platform) deprovision(ctx context.Context, i *heldInstance) error {
 	p.done["deprovision"]++
 	return p.until(ctx, "deprovision "+i.id, func(ctx context.Context) (bool, error) {
-		c, err := p.client().Deprovision(ctx, i.id, osbclient.DeleteRequest{ServiceID: p.offer.service, PlanID: i.plan, AcceptsIncomplete: p.chance(70)})
+		c, err := p.client().Deprovision(ctx, i.id, osbclient.DeleteRequest{ServiceID: p.offer.service, PlanID: i.plan, AcceptsIncomplete: p.chance(p.async)})
 		v, err := p.judge(c.Status, err)
 		if v == done && c.Accepted() {
 			return p.poll(ctx, i.id, "", c.Operation, true)
@@ -267,7 +269,7 @@ func (p *platform) update(ctx context.Context, i *heldInstance, plan string) err
 	}
 	p.done["update"]++
 	err := p.until(ctx, "update "+i.id, func(ctx context.Context) (bool, error) {
-		c, err := p.client().Update(ctx, i.id, osbclient.UpdateRequest{ServiceID: p.offer.service, PlanID: plan, AcceptsIncomplete: p.chance(70)})
+		c, err := p.client().Update(ctx, i.id, osbclient.UpdateRequest{ServiceID: p.offer.service, PlanID: plan, AcceptsIncomplete: p.chance(p.async)})
 		if unanswered(err) {
 			i.underWay = plan
 		}
@@ -296,7 +298,7 @@ func (p *platform) bind(ctx context.Context, i *heldInstance, r osbclient.BindRe
 	}
 	mitigate := false
 	err := p.until(ctx, "bind "+b.id, func(ctx context.Context) (bool, error) {
-		r.AcceptsIncomplete = p.chance(70)
+		r.AcceptsIncomplete = p.chance(p.async)
 		made, err := p.client().Bind(ctx, i.id, b.id, r)
 		p.sent(b.id, err)
 		v, err := p.judge(made.Status, err)
@@ -354,7 +356,7 @@ func (p *platform) fetch(ctx context.Context, i *heldInstance, b *heldBinding) (
 func (p *platform) unbind(ctx context.Context, i *heldInstance, b *heldBinding) error {
 	p.done["unbind"]++
 	err := p.until(ctx, "unbind "+b.id, func(ctx context.Context) (bool, error) {
-		c, err := p.client().Unbind(ctx, i.id, b.id, osbclient.DeleteRequest{ServiceID: p.offer.service, PlanID: i.plan, AcceptsIncomplete: p.chance(70)})
+		c, err := p.client().Unbind(ctx, i.id, b.id, osbclient.DeleteRequest{ServiceID: p.offer.service, PlanID: i.plan, AcceptsIncomplete: p.chance(p.async)})
 		v, err := p.judge(c.Status, err)
 		if v == done && c.Accepted() {
 			return p.poll(ctx, i.id, b.id, c.Operation, true)

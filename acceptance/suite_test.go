@@ -20,6 +20,7 @@ import (
 	"github.com/chandler-broker/chandler/acceptance/rig"
 	"github.com/chandler-broker/chandler/broker/osb/osbclient"
 	"github.com/chandler-broker/chandler/embedded"
+	"github.com/chandler-broker/chandler/embedded/openstack"
 )
 
 func TestMain(m *testing.M) {
@@ -88,7 +89,7 @@ func deploy(ctx context.Context, o rig.Options) *rig.Deployment {
 	Expect(err).NotTo(HaveOccurred())
 	o.Binary, o.Dir = program, dir
 	d, err := rig.Deploy(ctx, o)
-	if embedded.NotInstalled(err) && os.Getenv("CI") != "true" {
+	if openstack.NotInstalled(err) && os.Getenv("CI") != "true" {
 		Skip(err.Error())
 	}
 	Expect(err).NotTo(HaveOccurred())

@@ -31,7 +31,7 @@ type serviceText struct {
 }
 
 // ShippedCatalog returns the shipped catalog, reduced to some backends, as 'chandler catalog init
-// --only' writes it.
+// --only' writes it. Its backends on OpenStack have the endpoints of a Deployment.
 func ShippedCatalog(backends ...string) ([]byte, error) {
 	var types []string
 	for _, d := range all.Definitions() {
@@ -39,7 +39,27 @@ func ShippedCatalog(backends ...string) ([]byte, error) {
 			types = append(types, d.Name)
 		}
 	}
-	return all.Catalog(types...)
+	text, err := all.Catalog(types...)
+	if err != nil || !slices.ContainsFunc(CloudBackends(), func(name string) bool { return slices.Contains(backends, name) }) {
+		return text, err
+	}
+	return withEndpoints(text)
+}
+
+// withEndpoints returns a catalog whose backends on OpenStack find their services by the variables
+// of a Deployment instead of Keystone's catalog.
+func withEndpoints(text []byte) ([]byte, error) {
+	var c catalogText
+	if err := yaml.Unmarshal(text, &c); err != nil {
+		return nil, fmt.Errorf("read the catalog: %w", err)
+	}
+	for _, f := range cloudFamilies() {
+		backend, _ := c.Backends[f.backend].(map[string]any)
+		if config, ok := backend["config"].(map[string]any); ok {
+			config["endpoint"] = "${" + f.variable + "}"
+		}
+	}
+	return yaml.Marshal(c)
 }
 
 // CutCatalog reduces another catalog to some backends.
@@ -59,7 +79,7 @@ func CutCatalog(text []byte, backends ...string) ([]byte, error) {
 }
 
 // SecondPlan reads the config of a second plan of a backend, between which and the first
-// instances can move, from the backend's folder; nil: the catalog has two plans.
+// instances can move both ways, from the backend's folder; nil: the catalog has two such plans.
 func SecondPlan(ctx context.Context, backend string) (config map[string]any, err error) {
 	root, err := output(ctx, "", "go", "list", "-m", "-f", "{{.Dir}}", "github.com/chandler-broker/chandler")
 	if err != nil {
@@ -94,8 +114,8 @@ func readYAML(path string, into any) error {
 	return yaml.Unmarshal(text, into)
 }
 
-// WithSecondPlan returns a catalog with another plan of a backend, which differs from the first
-// in name, id and config. Without config it returns the catalog unchanged.
+// WithSecondPlan returns a catalog with two plans of a backend: the first, and one that differs from
+// it in name, id and config. Without config it returns the catalog unchanged.
 func WithSecondPlan(text []byte, backend string, config map[string]any) ([]byte, error) {
 	if config == nil {
 		return text, nil
@@ -104,13 +124,15 @@ func WithSecondPlan(text []byte, backend string, config map[string]any) ([]byte,
 	if err := yaml.Unmarshal(text, &c); err != nil {
 		return nil, fmt.Errorf("read the catalog: %w", err)
 	}
+	of := func(plan map[string]any) bool { return plan["backend"] == backend }
 	for _, service := range c.Services {
-		for _, plan := range service.Plans {
-			if plan["backend"] == backend {
-				service.Plans = append(service.Plans, second(plan, config))
-				return yaml.Marshal(c)
-			}
+		at := slices.IndexFunc(service.Plans, of)
+		if at < 0 {
+			continue
 		}
+		first := service.Plans[at]
+		service.Plans = append(slices.DeleteFunc(service.Plans, of), first, second(first, config))
+		return yaml.Marshal(c)
 	}
 	return nil, fmt.Errorf("the catalog has no plan of backend %q", backend)
 }

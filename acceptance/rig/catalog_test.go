@@ -37,6 +37,10 @@ func TestShippedCatalog(t *testing.T) {
 		t.Fatal(err)
 	}
 	expectIn(t, text, []string{"nats-small", "name: dns", "name: zone"}, []string{"rabbitmq-small", "name: database"})
+	if text, err = ShippedCatalog(CloudBackends()...); err != nil {
+		t.Fatal(err)
+	}
+	expectIn(t, text, []string{"endpoint: ${DESIGNATE_ENDPOINT}", "endpoint: ${RGW_ENDPOINT}", "trove-mysql-medium"}, []string{"nats-small"})
 }
 
 func TestWithSecondPlan(t *testing.T) {
@@ -49,6 +53,13 @@ func TestWithSecondPlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	expectIn(t, text, []string{"name: nats-small", "streams: 10", "name: nats-small-second", "streams: 12345"}, nil)
+	if trove, err := ShippedCatalog("trove"); err != nil {
+		t.Error(err)
+	} else if trove, err = WithSecondPlan(trove, "trove", map[string]any{"flavor": "m1.medium"}); err != nil {
+		t.Error(err)
+	} else { // the shipped second plan has another volume
+		expectIn(t, trove, []string{"trove-mysql-small-second", "volume: 5GB"}, []string{"trove-mysql-medium", "volume: 20GB"})
+	}
 	if strings.Count(string(text), "1fb09eaa-b1e3-4831-8036-bf3c5cd0e778") != 1 {
 		t.Error("both plans have the same id")
 	}
@@ -63,16 +74,18 @@ func TestWithSecondPlan(t *testing.T) {
 	}
 }
 
-// Each backend of the shipped catalog has a server in families.
+// Each backend of the shipped catalogs has a server in families or cloudFamilies.
 func TestBackends(t *testing.T) {
-	var shipped struct {
-		Backends map[string]any `yaml:"backends"`
-	}
-	text, err := all.Catalog()
-	if err := errors.Join(err, yaml.Unmarshal(text, &shipped)); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(slices.Sorted(maps.Keys(shipped.Backends)), slices.Sorted(slices.Values(Backends()))); diff != "" {
-		t.Errorf("backends (-shipped +here):\n%s", diff)
+	for _, c := range []struct{ types, want []string }{{nil, Backends()}, {all.Cloud(), CloudBackends()}} {
+		var shipped struct {
+			Backends map[string]any `yaml:"backends"`
+		}
+		text, err := all.Catalog(c.types...)
+		if err := errors.Join(err, yaml.Unmarshal(text, &shipped)); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(slices.Sorted(maps.Keys(shipped.Backends)), slices.Sorted(slices.Values(c.want))); diff != "" {
+			t.Errorf("backends (-shipped +here):\n%s", diff)
+		}
 	}
 }

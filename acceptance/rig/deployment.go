@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/chandler-broker/chandler/embedded"
+	"github.com/chandler-broker/chandler/embedded/openstack"
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
@@ -51,6 +52,11 @@ type Deployment struct {
 	Tenants      *embedded.Postgres
 	TenantsProxy *servicetest.Proxy
 
+	// Cloud has the servers of the backends on OpenStack and Ceph, and Keystone is the server
+	// that those on OpenStack share; nil: there are none.
+	Cloud    *openstack.Cloud
+	Keystone *Server
+
 	// Username and Password are the platform's.
 	Username, Password string
 	// StateURL is the superuser's URL of the state database.
@@ -68,6 +74,9 @@ const stateRole = "chandler"
 // Deploy starts the servers and sets them up for brokers.
 func Deploy(ctx context.Context, o Options) (_ *Deployment, err error) {
 	d := &Deployment{Options: o, Username: "platform", Password: rand.Text()}
+	if d.Backends == nil {
+		d.Backends = []string{"postgres"}
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())
@@ -88,7 +97,7 @@ func Deploy(ctx context.Context, o Options) (_ *Deployment, err error) {
 		"PATH": os.Getenv("PATH"), "HOME": d.path("tmp"), "TMPDIR": d.path("tmp"),
 		"CHANDLER_USERNAME": d.Username, "CHANDLER_PASSWORD": d.Password, "CHANDLER_CATALOG": d.path("catalog.yml"),
 	}
-	for _, setUp := range []func(context.Context) error{d.setUpState, d.setUpServers, d.setUpCredentials, d.writeCatalog} {
+	for _, setUp := range []func(context.Context) error{d.setUpState, d.setUpCloud, d.setUpServers, d.setUpCredentials, d.writeCatalog} {
 		if err := setUp(ctx); err != nil {
 			return nil, err
 		}
@@ -128,9 +137,6 @@ func (d *Deployment) setUpState(ctx context.Context) (err error) {
 
 // setUpServers starts the backends' servers in parallel.
 func (d *Deployment) setUpServers(ctx context.Context) error {
-	if d.Backends == nil {
-		d.Backends = []string{"postgres"}
-	}
 	environments := make([]map[string]string, len(d.Backends))
 	faults := make([]error, len(d.Backends))
 	var all sync.WaitGroup
@@ -147,6 +153,9 @@ func (d *Deployment) setUpServers(ctx context.Context) error {
 }
 
 func (d *Deployment) start(ctx context.Context, s *Server) (map[string]string, error) {
+	if f, ok := cloudFamilyOf(s.Backend); ok {
+		return d.startCloudServer(f, s)
+	}
 	for _, f := range families() {
 		if f.backend == s.Backend {
 			environment, err := f.start(ctx, d, s)
@@ -200,6 +209,7 @@ func (d *Deployment) Close() error {
 	for _, s := range d.Servers {
 		errs = append(errs, s.close(ctx))
 	}
+	errs = append(errs, d.closeCloud(ctx))
 	if d.VaultProxy != nil {
 		errs = append(errs, d.VaultProxy.Close())
 	}

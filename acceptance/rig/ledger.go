@@ -49,7 +49,7 @@ func (l *Ledger) AddURL(what, text string) error {
 
 // AddCredentials records the secrets in a binding's credentials.
 func (l *Ledger) AddCredentials(what string, credentials map[string]any) error {
-	for _, key := range []string{"password", "secret_access_key", "tsig_secret", "nkey_seed"} {
+	for _, key := range []string{"password", "secret_access_key", "tsig_secret", "nkey_seed", "application_credential_secret", "key"} {
 		if secret, _ := credentials[key].(string); secret != "" {
 			l.Add(key+" of "+what, secret)
 		}

@@ -41,7 +41,7 @@ func (d *Deployment) Places(ctx context.Context) (map[string][]string, error) {
 	}
 	for place, patterns := range map[string][]string{
 		Outputs:       {"*.out", "*.err"},
-		ServerLogs:    {"*/*.log"},
+		ServerLogs:    {"*/*.log", "cloud/*/*.log"},
 		StateFiles:    {"state/data"},
 		TenantsFiles:  {"tenants/data/global", "tenants/data/pg_wal"},
 		TemporaryFile: {"tmp"},
