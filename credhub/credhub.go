@@ -63,6 +63,12 @@ func VolumeMountsPath(instanceID, bindingID string) Path {
 	return bindingPath(instanceID, bindingID, "volume-mounts")
 }
 
+// BackupKeyPath is for the key to which an instance's backups are encrypted. Deleting it makes
+// the backups unreadable.
+func BackupKeyPath(instanceID string) Path {
+	return Path{"instances/" + segment(instanceID) + "/backup-key"}
+}
+
 // AdministratorsPath is for the operator's secrets of the backends' servers: one object,
 // names to texts.
 func AdministratorsPath() Path { return Path{"administrators"} }

@@ -25,6 +25,7 @@ type Catalog struct {
 	operators  []Client
 	quotas     []Quota
 	deliveries Deliveries
+	backups    *Backups
 
 	serviceByID map[string]*Service
 	planByID    map[string]*Plan

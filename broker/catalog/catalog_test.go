@@ -42,7 +42,7 @@ func TestPlan(t *testing.T) {
 		t.Errorf("the plan's configuration is %s", config)
 	}
 	// TestJSON compares what platforms read of the plan.
-	ignored := map[string]bool{".MaintenanceInfo": true, ".Metadata": true, ".Schemas": true, ".Service": true, ".Config": true}
+	ignored := map[string]bool{".Backups": true, ".MaintenanceInfo": true, ".Metadata": true, ".Schemas": true, ".Service": true, ".Config": true}
 	ignore := cmp.FilterPath(func(p cmp.Path) bool { return ignored[p.Last().String()] }, cmp.Ignore())
 	if diff := cmp.Diff(want, got, ignore); diff != "" {
 		t.Errorf("plan (-want +got):\n%s", diff)

@@ -15,6 +15,9 @@ func (c *Catalog) Pending(next *Catalog) []string {
 	if !slices.Equal(c.serverTexts(), next.serverTexts()) {
 		sections = append(sections, "backends")
 	}
+	if !reflect.DeepEqual(c.backups, next.backups) {
+		sections = append(sections, "backups")
+	}
 	if !reflect.DeepEqual(c.deliveries, next.deliveries) {
 		sections = append(sections, "delivery")
 	}

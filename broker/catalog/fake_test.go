@@ -109,8 +109,10 @@ func define(name string, s services.Schemas) services.Definition {
 
 // definitions are the backends that the tests' files may name.
 func definitions() []services.Definition {
+	fake := define("database/fake", services.Schemas{InstanceCreate: []byte(createSchema), BindingCreate: []byte(bindSchema)})
+	fake.Streams = true
 	return []services.Definition{
-		define("database/fake", services.Schemas{InstanceCreate: []byte(createSchema), BindingCreate: []byte(bindSchema)}),
+		fake,
 		define("queue/plain", services.Schemas{}),
 		volumes(),
 		// The shipped file names this one; its own package tests its schemas.

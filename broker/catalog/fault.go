@@ -85,6 +85,8 @@ type checker struct {
 	left map[string]bool
 	// deliveries is the section "delivery", for the keys of that name.
 	deliveries Deliveries
+	// hasBackups says that the file has the section "backups".
+	hasBackups bool
 	// schemas are those of backends, by their definitions' names.
 	schemas map[string]schemas
 }

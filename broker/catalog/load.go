@@ -62,6 +62,7 @@ func (c *checker) catalog(data []byte, defs []services.Definition, without []str
 	c.leave(root, without)
 	var sections struct {
 		Backends  *node      `yaml:"backends"`
+		Backups   *Backups   `yaml:"backups"`
 		Delivery  Deliveries `yaml:"delivery"`
 		Platforms []*node    `yaml:"platforms"`
 		Operators []*node    `yaml:"operators"`
@@ -70,6 +71,7 @@ func (c *checker) catalog(data []byte, defs []services.Definition, without []str
 	}
 	c.read(root, &sections)
 	c.deliveries, read.deliveries = sections.Delivery, sections.Delivery
+	read.backups, c.hasBackups = sections.Backups, root.member("backups") != nil
 	backends := c.backends(sections.Backends, defs)
 	read.backends = backends.list
 	read.platforms = c.clients(sections.Platforms, "a platform")

@@ -64,6 +64,8 @@ type Plan struct {
 	// KeepDeleted is how long a deleted instance's data is retained for the operator to
 	// restore; 0: it is removed at once.
 	KeepDeleted time.Duration `json:"-" yaml:"keep_deleted"`
+	// Backups says which backups of instances are made; nil: none.
+	Backups *PlanBackups `json:"-" yaml:"backups"`
 	// Delivery is how a binding's credentials reach its application; empty: as the
 	// platform says. Catalog.Delivery decides.
 	Delivery string `json:"-" yaml:"delivery"`

@@ -77,6 +77,7 @@ func (r servicesReader) planBackend(n *node, p *Plan) {
 	if b.Definition.Active && p.KeepDeleted > 0 {
 		r.wrong(n.member("keep_deleted"), "instances of this backend work by themselves, and would continue after their deletion; remove this")
 	}
+	r.planBackups(n, p, b.Definition)
 	p.Schemas = r.schemas[b.Definition.Name]
 	if !p.Bindable {
 		p.Schemas.Binding.Create = nil
