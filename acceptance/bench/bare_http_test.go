@@ -107,11 +107,7 @@ func bareS3(b *testing.B, d *rig.Deployment) map[string]func(context.Context, st
 	b.Helper()
 	const policy = `{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": ["NAME"]},
 		"Action": ["s3:*"], "Resource": ["arn:aws:s3:::NAME", "arn:aws:s3:::NAME/*"]}]}`
-	return api{d.Value("S3_ENDPOINT"), func(r *http.Request, body []byte) *http.Request {
-		sum := sha256.Sum256(body)
-		r.Header.Set("X-Amz-Content-Sha256", hex.EncodeToString(sum[:]))
-		return signer.SignV4(*r, d.Value("S3_ACCESS_KEY_ID"), d.Value("S3_SECRET_ACCESS_KEY"), "", "us-east-1")
-	}}.steps(map[string][]call{
+	return api{d.Value("S3_ENDPOINT"), signedS3(d.Value("S3_ACCESS_KEY_ID"), d.Value("S3_SECRET_ACCESS_KEY"))}.steps(map[string][]call{
 		"provision": {{"PUT", "/NAME", ""}},
 		"bind": {
 			{"PATCH", "/create-user", `<Account><Access>NAME</Access><Secret>a bare secret</Secret><Role>user</Role></Account>`},
@@ -120,4 +116,12 @@ func bareS3(b *testing.B, d *rig.Deployment) map[string]func(context.Context, st
 		"unbind":      {{"PATCH", "/delete-user?access=NAME", ""}},
 		"deprovision": {{"DELETE", "/NAME", ""}},
 	})
+}
+
+func signedS3(key, secret string) func(*http.Request, []byte) *http.Request {
+	return func(r *http.Request, body []byte) *http.Request {
+		sum := sha256.Sum256(body)
+		r.Header.Set("X-Amz-Content-Sha256", hex.EncodeToString(sum[:]))
+		return signer.SignV4(*r, key, secret, "", "us-east-1")
+	}
 }

@@ -1,6 +1,7 @@
 package bench_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -12,13 +13,13 @@ import (
 	"github.com/chandler-broker/chandler/embedded"
 )
 
-// BenchmarkFamilies compares, for each backend of the shipped catalog, each verb
+// BenchmarkFamilies compares, for each backend of the shipped catalogs, each verb
 // through HTTP with the same calls to the same server by the backend alone, and
 // with the bare calls that the verb takes at least.
 func BenchmarkFamilies(b *testing.B) {
 	vault, err := embedded.BuildVault(b.Context(), os.Stderr)
 	check(b, err)
-	for _, backend := range rig.Backends() {
+	for _, backend := range slices.Concat(rig.Backends(), rig.CloudBackends()) {
 		b.Run(backend, func(b *testing.B) {
 			o := rig.Options{Vault: vault, Backends: []string{backend}}
 			if backend == "postgres" { // spares are measured by themselves
@@ -34,6 +35,10 @@ var mostAdded = map[string]time.Duration{
 	"provision": 7 * time.Millisecond, "bind": 10 * time.Millisecond, "unbind": 10 * time.Millisecond, "deprovision": 7 * time.Millisecond,
 }
 
+// slowRounds are those of backends whose servers take seconds, which they poll. What the broker adds
+// is less than these servers differ from themselves, so that it has no goal there.
+var slowRounds = map[string]int{"designate": 12, "manila": 6, "trove": 6}
+
 func compareFamily(b *testing.B, backend string, d *rig.Deployment) {
 	parsed, err := d.Parsed()
 	check(b, err)
@@ -41,7 +46,7 @@ func compareFamily(b *testing.B, backend string, d *rig.Deployment) {
 	over := newRemote(b, d, plan.Service.ID, plan.ID)
 	straight := newDirect(b, d, plan)
 	bare := newBare(b, backend, d)
-	for range rounds {
+	for range cmp.Or(slowRounds[backend], rounds) {
 		check(b, over.round(b.Context()))
 		check(b, straight.round(b.Context()))
 		check(b, bare.round(b.Context()))
@@ -54,8 +59,11 @@ func compareFamily(b *testing.B, backend string, d *rig.Deployment) {
 		if least := bare.times[verb]; least != nil {
 			measured += "; bare " + milliseconds(median(least))
 		}
-		table.add(backend+" "+verb+" through HTTP, against the backend alone, and bare calls", measured+")",
-			fmt.Sprintf("at most %d ms added", mostAdded[verb].Milliseconds()), added <= mostAdded[verb])
+		goal := fmt.Sprintf("at most %d ms added", mostAdded[verb].Milliseconds())
+		if slowRounds[backend] > 0 {
+			goal = ""
+		}
+		table.add(backend+" "+verb+" through HTTP, against the backend alone, and bare calls", measured+")", goal, added <= mostAdded[verb])
 		if backend == "smb" { // its own time is that of programs
 			ratio := float64(theirs) / float64(median(bare.times[verb]))
 			table.add("  the backend alone against bare calls", fmt.Sprintf("%.2f times", ratio), "at most 1.3 times", ratio <= 1.3)
@@ -75,7 +83,7 @@ func newBare(b *testing.B, backend string, d *rig.Deployment) *bare {
 	b.Helper()
 	open, ok := map[string]func(*testing.B, *rig.Deployment) map[string]func(context.Context, string) error{
 		"postgres": barePostgres, "mysql": bareMariaDB, "nats": bareNATS, "rabbitmq": bareRabbitMQ, "powerdns": barePowerDNS, "s3": bareS3,
-		"smb": bareSamba,
+		"smb": bareSamba, "designate": bareDesignate, "manila": bareManila, "trove": bareTrove, "rgw": bareRGW,
 	}[backend]
 	if !ok {
 		return &bare{}

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/chandler-broker/chandler/acceptance/rig"
-	"github.com/chandler-broker/chandler/embedded"
+	"github.com/chandler-broker/chandler/embedded/openstack"
 )
 
 func TestMain(m *testing.M) {
@@ -108,7 +108,7 @@ func deploy(b *testing.B, o rig.Options) *rig.Deployment {
 	}
 	o.Durable = true
 	d, err := rig.Deploy(b.Context(), o)
-	if embedded.NotInstalled(err) && os.Getenv("CI") != "true" {
+	if openstack.NotInstalled(err) && os.Getenv("CI") != "true" {
 		b.Skip(err)
 	}
 	if err != nil {
