@@ -53,6 +53,8 @@ type Suite struct {
 	// contain, and returns a function that fails t unless the credentials of another
 	// instance find the same there. Nil if the backend is no Streamer.
 	Fill func(t *testing.T, mine map[string]any) (same func(t *testing.T, theirs map[string]any))
+	// NoDataCopied says that copies lack what a session writes. Fill then makes what they have.
+	NoDataCopied bool
 	// Left lists what remains of an instance and its bindings on the server. It
 	// must ask the server itself and not the backend. The names are Instance.Name
 	// and Binding.Name.
