@@ -63,7 +63,10 @@ func (s *testServer) suite() servicetest.Suite {
 		},
 		Reach:  reach,
 		Limits: limitsThatHold(s),
+		Fill:   s.fill,
 		Left:   s.leftOf,
+
+		NoDataCopied: true,
 	}
 }
 
