@@ -57,6 +57,7 @@ func (s *testServer) suite() servicetest.Suite {
 		},
 		Reach:  reach,
 		Limits: limitsThatHold(),
+		Fill:   s.fill,
 		Left:   s.leftOf,
 	}
 }
