@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"filippo.io/age"
@@ -68,7 +69,8 @@ type PlanBackups struct {
 // not say.
 const DefaultAfterDelete = 30 * 24 * time.Hour
 
-// Backups returns the section "backups"; nil if the file has none.
+// Backups returns the section "backups", of the file or else of the environment; nil if neither
+// has one.
 func (c *Catalog) Backups() *Backups { return c.backups }
 
 // Scheduled reports whether backups are made by the clock.
@@ -99,7 +101,7 @@ func (b *Backups) check(c *checker, n *node) {
 	}
 	var err error
 	if b.Recipient, err = age.ParseX25519Recipient(b.RecipientText); err != nil {
-		c.wrong(at, "must be a public key of age-keygen, age1 and 58 more characters; keep the private key offline")
+		c.wrong(at, recipientRule)
 	}
 }
 
@@ -130,6 +132,48 @@ func (b *PlanBackups) check(c *checker, n *node) {
 	}
 }
 
+// BackupVariables begins the names of the environment's variables that say where backups are
+// stored if the file has no section "backups".
+const BackupVariables = "CHANDLER_BACKUPS_"
+
+// environmentBackups is the section "backups" of the environment; nil if it has none.
+func (c *checker) environmentBackups() *Backups {
+	text := func(name string) string {
+		value, _ := c.getenv(BackupVariables + name)
+		return value
+	}
+	if text("ENDPOINT") == "" {
+		return nil
+	}
+	b := &Backups{AtOnce: defaultAtOnce, RecipientText: text("RECIPIENT"), Store: BackupStore{
+		Endpoint: text("ENDPOINT"), Bucket: text("BUCKET"), Region: cmp.Or(text("REGION"), defaultRegion), Prefix: text("PREFIX"),
+		AccessKeyID: text("ACCESS_KEY_ID"), SecretAccessKey: services.NewSecret(text("SECRET_ACCESS_KEY")), CAFile: text("CA_FILE"),
+	}}
+	fault := func(name, message string) {
+		c.add(0, "", "the environment variable %s%s %s", BackupVariables, name, message)
+	}
+	if err := b.Store.Validate(); err != nil {
+		for _, e := range flatten(err) {
+			key, message, _ := strings.Cut(e.Error(), ": ")
+			fault(strings.ToUpper(key), message)
+		}
+	}
+	for _, name := range []string{"ACCESS_KEY_ID", "SECRET_ACCESS_KEY"} {
+		if text(name) == "" {
+			fault(name, "is not set")
+		}
+	}
+	if b.RecipientText != "" {
+		var err error
+		if b.Recipient, err = age.ParseX25519Recipient(b.RecipientText); err != nil {
+			fault("RECIPIENT", recipientRule)
+		}
+	}
+	return b
+}
+
+const recipientRule = "must be a public key of age-keygen, age1 and 58 more characters; keep the private key offline"
+
 // planBackups checks that the plan's backups can be made.
 func (r servicesReader) planBackups(n *node, p *Plan, d services.Definition) {
 	at := n.member("backups")
@@ -137,7 +181,7 @@ func (r servicesReader) planBackups(n *node, p *Plan, d services.Definition) {
 	case p.Backups == nil:
 	case !d.Streams:
 		r.wrong(at, "backend %s (%s) cannot make backups; remove this", quote(p.Backend), d.Name)
-	case !r.hasBackups:
+	case !r.hasBackups && !r.namesOnly:
 		r.wrong(at, "the file does not say where backups are stored; add backups.store at its top")
 	}
 }

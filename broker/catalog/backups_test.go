@@ -1,6 +1,7 @@
 package catalog_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -98,6 +99,51 @@ func TestPendingBackups(t *testing.T) {
 	} {
 		if diff := cmp.Diff(c.want, first.Pending(c.next)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// A file without the section takes the store from the environment.
+func TestBackupsOfTheEnvironment(t *testing.T) {
+	const text = "backends: {fake: {type: database/fake, config: {url: u}}}\n" +
+		"services: [{id: s, name: s, description: S, bindable: true, plans: [{id: p, name: p, description: P, backend: fake, backups: {on_demand: 1}}]}]\n"
+	variables := map[string]string{
+		"CHANDLER_BACKUPS_ENDPOINT": "http://127.0.0.1:7070", "CHANDLER_BACKUPS_BUCKET": "backups",
+		"CHANDLER_BACKUPS_ACCESS_KEY_ID": "broker", "CHANDLER_BACKUPS_SECRET_ACCESS_KEY": "hunter2",
+	}
+	parse := func(changes ...string) (*catalog.Catalog, error) {
+		return catalog.Parse("catalog.yml", []byte(text), definitions(), func(name string) (string, bool) {
+			for i := 0; i < len(changes); i += 2 {
+				if name == "CHANDLER_BACKUPS_"+changes[i] {
+					return changes[i+1], true
+				}
+			}
+			value, ok := variables[name]
+			return value, ok
+		})
+	}
+	c, err := parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := c.Backups()
+	if b.Store.Endpoint != "http://127.0.0.1:7070" || b.Store.SecretAccessKey.Reveal() != "hunter2" || b.Store.Region != "us-east-1" || b.AtOnce != 2 {
+		t.Errorf("backups: %+v", b)
+	}
+	for change, want := range map[[2]string]string{
+		{"ENDPOINT", ""}:                "services[0].plans[0].backups: the file does not say where backups are stored",
+		{"ENDPOINT", "hunter2"}:         "CHANDLER_BACKUPS_ENDPOINT must be http://host:port",
+		{"BUCKET", ""}:                  "CHANDLER_BACKUPS_BUCKET must be the name of a bucket",
+		{"SECRET_ACCESS_KEY", ""}:       "CHANDLER_BACKUPS_SECRET_ACCESS_KEY is not set",
+		{"RECIPIENT", "age1hunter2"}:    "CHANDLER_BACKUPS_RECIPIENT must be a public key",
+		{"PREFIX", "../hunter2"}:        "CHANDLER_BACKUPS_PREFIX must be a path",
+		{"REGION", "the moon, hunter2"}: "CHANDLER_BACKUPS_REGION must be the store's region",
+	} {
+		_, err := parse(change[0], change[1])
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v; want %q", change, err, want)
+		} else {
+			keepsSecrets(t, err)
 		}
 	}
 }

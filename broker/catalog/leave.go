@@ -5,11 +5,21 @@ import (
 	"strings"
 )
 
+// backupsKey is the key of the section and of plans. WithoutBackups, among the types of backends
+// that Load leaves out, leaves out both.
+const (
+	backupsKey     = "backups"
+	WithoutBackups = backupsKey
+)
+
 // leave removes from the document the backends of the given types, the plans on them, and
 // the services without another plan, with the faults that were found in them.
 func (c *checker) leave(root *node, types []string) {
 	if len(types) == 0 {
 		return
+	}
+	if slices.Contains(types, WithoutBackups) {
+		c.leaveBackups(root)
 	}
 	removed := map[string]bool{}
 	c.filter(root.member("backends"), func(name string, backend *node) bool {
@@ -30,6 +40,20 @@ func (c *checker) leave(root *node, types []string) {
 		c.left[name] = len(plans.items) == 0
 		return len(plans.items) > 0
 	})
+}
+
+func (c *checker) leaveBackups(root *node) {
+	wanted := func(key string, _ *node) bool { return key != backupsKey }
+	c.filter(root, wanted)
+	if services := root.member("services"); services != nil {
+		for _, service := range services.items {
+			if plans := service.member("plans"); plans != nil {
+				for _, plan := range plans.items {
+					c.filter(plan, wanted)
+				}
+			}
+		}
+	}
 }
 
 // filter removes the unwanted members of a mapping or list, and their faults.

@@ -71,3 +71,26 @@ func TestParseWithout(t *testing.T) {
 		t.Errorf("got %v, want a fault of MY_URL and none of MQ_URL", err)
 	}
 }
+
+// Without a place for backups, no plan has any.
+func TestParseWithoutBackups(t *testing.T) {
+	const text = `
+backends: {pg: {type: database/pg, config: {}}}
+backups: {store: {endpoint: "${ENDPOINT}", bucket: "${BUCKET}", access_key_id: a, secret_access_key: b}}
+services:
+- {id: s, name: s, description: S, bindable: true, plans: [{id: p, name: p, description: P, backend: pg, backups: {on_demand: 1}}]}
+`
+	def := definitionOf("database/pg")
+	def.Streams = true
+	none := func(string) (string, bool) { return "", false }
+	c, err := Parse("catalog.yml", []byte(text), []services.Definition{def}, none, WithoutBackups)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, ok := c.Plan("s", "p"); !ok || p.Backups != nil || c.Backups() != nil {
+		t.Errorf("the plan has %+v, the catalog %+v", p.Backups, c.Backups())
+	}
+	if _, err := Parse("catalog.yml", []byte(text), []services.Definition{def}, none); err == nil || !strings.Contains(err.Error(), "BUCKET") {
+		t.Errorf("got %v, want a fault of BUCKET", err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
@@ -14,7 +15,8 @@ import (
 
 // Load reads the catalog from a file. defs are the available backends. An error of the
 // file's content is Faults, in the file's order. Backends of the types in without are left
-// out, with their plans and the services that have no other plan.
+// out, with their plans and the services that have no other plan. If without has WithoutBackups,
+// no plan has backups.
 func Load(path string, defs []services.Definition, getenv lookup, without ...string) (*Catalog, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -71,7 +73,10 @@ func (c *checker) catalog(data []byte, defs []services.Definition, without []str
 	}
 	c.read(root, &sections)
 	c.deliveries, read.deliveries = sections.Delivery, sections.Delivery
-	read.backups, c.hasBackups = sections.Backups, root.member("backups") != nil
+	if read.backups = sections.Backups; root.member(backupsKey) == nil && !slices.Contains(without, backupsKey) {
+		read.backups = c.environmentBackups()
+	}
+	c.hasBackups = root.member(backupsKey) != nil || read.backups != nil
 	backends := c.backends(sections.Backends, defs)
 	read.backends = backends.list
 	read.platforms = c.clients(sections.Platforms, "a platform")

@@ -53,6 +53,10 @@ const environment = `Environment:
   CHANDLER_KEEP_EVERY     interval of reconciliation: limits and spares (default 15s)
   CHANDLER_DELETE_AGAIN   how long after a binding's end its secrets are deleted a second
                           time, in case a killed replica's write arrived late (default 5m)
+  CHANDLER_BACKUPS_ENDPOINT, CHANDLER_BACKUPS_BUCKET, CHANDLER_BACKUPS_ACCESS_KEY_ID,
+  CHANDLER_BACKUPS_SECRET_ACCESS_KEY
+                          the store of backups, if the catalog has no section backups (default:
+                          none); optional _REGION, _PREFIX, _CA_FILE and _RECIPIENT
   CHANDLER_ANY_VERSION    true serves requests without X-Broker-API-Version, too (default false)
   CHANDLER_PROFILE_LISTEN a private address, such as 127.0.0.1:6060, where go tool pprof reads
                           profiles (default: none)

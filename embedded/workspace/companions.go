@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/embedded"
 	"github.com/chandler-broker/chandler/services/all"
 )
@@ -55,6 +57,13 @@ func (f *Folder) startKind(ctx context.Context, kind embedded.Kind, progress io.
 		return nil, nil, err
 	}
 	variables, _ := s.Access(func(address string) string { return address })
+	if g, ok := s.(gateway); ok && kind.Backend == gatewayBackend {
+		backups, err := prepareBackups(ctx, g, f.Settings.BackupsPassword)
+		if err != nil {
+			return nil, nil, errors.Join(err, s.Stop(ctx))
+		}
+		maps.Copy(variables, backups)
+	}
 	return s, variables, nil
 }
 
@@ -92,7 +101,7 @@ const retryPause = 5 * time.Second
 // are not up by then continue to start.
 func (s *Servers) startCompanions(ctx context.Context, o Options) error {
 	settings := &s.folder.Settings
-	settings.Only, settings.Without = o.Only, nil
+	settings.Only, settings.Without = o.Only, []string{catalog.WithoutBackups} // until their gateway is up
 	wanted := func(backends ...string) bool {
 		return len(o.Only) == 0 || slices.ContainsFunc(backends, func(b string) bool { return slices.Contains(o.Only, b) })
 	}
@@ -188,7 +197,10 @@ func (s *Servers) receive(ctx context.Context) (backend string, more bool) {
 		s.companions = append(s.companions, a.server)
 		settings := &s.folder.Settings
 		maps.Copy(settings.Environment, a.environment)
-		settings.Without = slices.DeleteFunc(settings.Without, func(backend string) bool { return slices.Contains(a.backends, backend) })
+		_, backups := a.environment[catalog.BackupVariables+"ENDPOINT"]
+		settings.Without = slices.DeleteFunc(settings.Without, func(left string) bool {
+			return slices.Contains(a.backends, left) || backups && left == catalog.WithoutBackups
+		})
 		return name, true
 	case <-ctx.Done():
 		return "", false

@@ -48,6 +48,8 @@ type Settings struct {
 	FunctionsPassword string `json:"functions_password"`
 	// OperatorPassword is missing in folders of versions without operators.
 	OperatorPassword string `json:"operator_password"`
+	// BackupsPassword is missing in folders of versions without backups.
+	BackupsPassword string `json:"backups_password"`
 	// CredentialStore is the last start's: sealedStore, privateVault, or the address of
 	// another Vault.
 	CredentialStore string `json:"credential_store"`
@@ -133,7 +135,7 @@ func (f *Folder) Path(name string) string { return filepath.Join(f.Dir, name) }
 func (f *Folder) read() error {
 	f.Settings = Settings{
 		Username: "chandler", Password: rand.Text(), StatePassword: rand.Text(), AdminPassword: rand.Text(), FunctionsPassword: rand.Text(),
-		OperatorPassword: rand.Text(),
+		OperatorPassword: rand.Text(), BackupsPassword: rand.Text(),
 	}
 	text, err := os.ReadFile(f.Path("settings.json"))
 	if errors.Is(err, fs.ErrNotExist) {
