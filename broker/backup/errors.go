@@ -28,6 +28,8 @@ func damaged(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrDamaged, fmt.Errorf(format, args...))
 }
 
+func isDamaged(err error) bool { return errors.Is(err, ErrDamaged) }
+
 // codeOf returns the code of the store's error; empty if the store did not answer.
 func codeOf(err error) string {
 	answer, _ := errors.AsType[minio.ErrorResponse](err)

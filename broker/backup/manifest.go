@@ -201,7 +201,7 @@ func (o *Objects) Manifests(ctx context.Context, instance string) iter.Seq2[Mani
 			if errors.Is(err, ErrNotFound) {
 				continue // deleted meanwhile
 			}
-			if !yield(m, err) || err != nil && !errors.Is(err, ErrDamaged) {
+			if !yield(m, err) || err != nil && !isDamaged(err) {
 				return
 			}
 		}

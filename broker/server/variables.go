@@ -108,22 +108,41 @@ func (v *Variables) open(ctx context.Context, named CredentialStore) error {
 	if v.store != nil {
 		return nil
 	}
+	opened, closeStore, err := named.open(ctx, v.settings)
+	if err != nil {
+		return err
+	}
+	v.store, v.closeStore = opened, closeStore
+	return nil
+}
+
+// open opens the store, and the state if it is in it.
+func (named CredentialStore) open(ctx context.Context, s Settings) (_ credhub.Store, closeAll func(), _ error) {
 	var pool *pgxpool.Pool
 	closeState := func() {}
 	if named.InState {
-		db, err := OpenState(ctx, v.settings, 2)
+		db, err := OpenState(ctx, s, 2)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
 		pool, closeState = db.Pool, db.Close
 	}
 	opened, closeStore, err := named.Open(ctx, pool, nil)
 	if err != nil {
 		closeState()
-		return err
+		return nil, nil, err
 	}
-	v.store, v.closeStore = opened, func() { closeStore(); closeState() }
-	return nil
+	return opened, func() { closeStore(); closeState() }, nil
+}
+
+// OpenCredentials opens the credential store alone, for commands that work without a broker's
+// other parts.
+func OpenCredentials(ctx context.Context, s Settings) (_ credhub.Store, closeAll func(), _ error) {
+	named, err := s.CredentialStore(s.Lookup)
+	if err != nil {
+		return nil, nil, err
+	}
+	return named.open(ctx, s)
 }
 
 // prepare opens the credential store and, unlike read, requires that one is configured.

@@ -80,7 +80,7 @@ the environment or catalog.yml is invalid, and nothing was tried.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w; see '%s --help'", err, cmd.CommandPath())
 	})
-	root.AddCommand(newServe(), newMigrate(), newDev(), newFunctions(), newSmoke(), newCatalog(), newInstances(), newBindings(), newOperations(), newOrphans(), newAudit(), newQuotas(), newServers(), newAdministrators(), newVersion())
+	root.AddCommand(newServe(), newMigrate(), newDev(), newFunctions(), newSmoke(), newCatalog(), newInstances(), newBindings(), newOperations(), newOrphans(), newBackups(), newAudit(), newQuotas(), newServers(), newAdministrators(), newVersion())
 	return root
 }
 
