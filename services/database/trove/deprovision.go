@@ -20,13 +20,23 @@ func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest
 		return result, err
 	}
 	at, err := b.visit(ctx, p)
+	if err == nil && len(at.servers) > 0 {
+		err = b.awaitLate(ctx, &p, true)
+	}
 	if err == nil {
 		err = at.empty(ctx)
+	}
+	if err == nil {
+		err = b.awaitLate(ctx, &p, false)
 	}
 	if err != nil {
 		return result, err
 	}
 	return result, b.cloud.DeleteProject(ctx, p)
+}
+
+func (b *backend) awaitLate(ctx context.Context, p *openstack.Project, found bool) error {
+	return b.cloud.AwaitLate(ctx, p, "database server", found)
 }
 
 // empty deletes replicas, then all servers, then what they no longer use.

@@ -344,3 +344,29 @@ func TestStrangeServers(t *testing.T) {
 		"is silent in the middle": servicetest.Silences(cloud.address, 3000),
 	})
 }
+
+// A server whose creation was abandoned appears after a deprovision began.
+func TestLateServer(t *testing.T) {
+	t.Parallel()
+	cloud, ctx := newCloud(t), testContext(t)
+	b := cloud.backend(t, nil)
+	inst := newInstance(t, "late")
+	p, err := b.cloud.EnsureProject(ctx, inst.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := b.visit(ctx, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := servicetest.Once(b).Deprovision(ctx, inst); !isPending(err) {
+		t.Fatalf("the first call: %v", err)
+	}
+	if err := at.makeServer(ctx, inst); !isPending(err) {
+		t.Fatal(err)
+	}
+	if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {
+		t.Fatal(err)
+	}
+	cloud.nothingLeft(t, inst.Name)
+}

@@ -28,13 +28,26 @@ func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 	stay := slices.DeleteFunc(slices.Clone(at.servers), func(s server) bool { return s.Status == "SHUTDOWN" })
 	switch {
 	case len(at.servers) == 0:
-		return result, at.makeServer(ctx, r.Instance)
+		return result, b.makeServer(ctx, at, r.Instance)
 	case len(stay) > 1:
 		return result, at.deleteAll(ctx, stay[1:])
 	case len(at.servers) > 1:
 		return result, superfluous()
 	}
 	return result, at.made(ctx, at.servers[0])
+}
+
+// makeServer asks for a server in a project that may be one that a deprovision had begun to empty.
+func (b *backend) makeServer(ctx context.Context, at place, inst instance) error {
+	p, err := b.cloud.EnsureProject(ctx, inst.Name)
+	if err != nil {
+		return err
+	}
+	err = at.makeServer(ctx, inst)
+	if openstack.Refused(err) { // so that Deprovision does not wait for it
+		err = errors.Join(err, b.cloud.SetMark(ctx, &p, openstack.Emptied))
+	}
+	return err
 }
 
 func (at place) makeServer(ctx context.Context, inst instance) error {

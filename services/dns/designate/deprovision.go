@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack/dns/v2/zones"
@@ -31,49 +30,13 @@ func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest
 	if err != nil {
 		return services.DeprovisionResult{}, err
 	}
-	if err := b.awaitLateZone(ctx, &p, found); err != nil {
+	if err := b.cloud.AwaitLate(ctx, &p, "zone", found); err != nil {
 		return services.DeprovisionResult{}, err
 	}
-	return services.DeprovisionResult{}, b.cloud.DeleteProject(ctx, p)
-}
-
-// The marks of a project that is being emptied.
-const (
-	// emptied: no zone can appear any more, because one did, or was refused.
-	emptied = "an instance that Chandler is deleting"
-	// searched begins the mark of a project without a zone, before the time of the search.
-	searched = emptied + ", empty at "
-	// lateTime is how long a zone may take to appear whose creation was abandoned. A project that
-	// is deleted before leaves it to nobody, and its name taken.
-	lateTime = 10 * time.Second
-)
-
-// awaitLateZone returns nil when no zone can appear in the project any more: its zone was found, or
-// none was for a while.
-func (b *backend) awaitLateZone(ctx context.Context, p *openstack.Project, found bool) error {
 	if found {
-		if p.Mark != emptied {
-			if err := b.cloud.SetMark(ctx, p, emptied); err != nil {
-				return err
-			}
-		}
-		return services.NotYet(retry, "Designate is deleting the zone")
+		return services.DeprovisionResult{}, services.NotYet(retry, "Designate is deleting the zone")
 	}
-	if p.Mark == emptied {
-		return nil
-	}
-	text, _ := strings.CutPrefix(p.Mark, searched)
-	since, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		since = time.Now()
-		if err := b.cloud.SetMark(ctx, p, searched+since.UTC().Format(time.RFC3339)); err != nil {
-			return err
-		}
-	}
-	if rest := lateTime - time.Since(since); rest > 0 {
-		return services.NotYet(rest, "waiting for a zone whose creation was abandoned")
-	}
-	return nil
+	return services.DeprovisionResult{}, b.cloud.DeleteProject(ctx, p)
 }
 
 // empty deletes all zones of a project, those of the deepest names first, because Designate does

@@ -30,7 +30,7 @@ func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 	}
 	z, err := b.ensureZone(ctx, client, r.Instance, len(sets) > 0)
 	if _, rejected := services.IsRejected(err); rejected {
-		return services.ProvisionResult{}, errors.Join(err, b.cloud.SetMark(ctx, &p, emptied))
+		return services.ProvisionResult{}, errors.Join(err, b.cloud.SetMark(ctx, &p, openstack.Emptied))
 	}
 	if err != nil {
 		return services.ProvisionResult{}, err

@@ -73,6 +73,7 @@ func deprovisioned(t testing.TB, c *testCloud, b *backend, inst instance) {
 
 // If the answer to a request for a share was lost, there may be two. One of them stays.
 func TestTwoShares(t *testing.T) {
+	t.Parallel()
 	cloud := newCloud(t)
 	b := cloud.backend(t, "mtest")
 	inst := provisioned(t, b, nil)
@@ -92,6 +93,7 @@ func TestTwoShares(t *testing.T) {
 // A share that Manila cannot place ends in an error that says why, and is deleted. A repeated call
 // tries again.
 func TestUnplaceable(t *testing.T) {
+	t.Parallel()
 	cloud := newCloud(t)
 	cloud.shareType(t, "manila-nowhere", "NOSUCH", true)
 	cloud.shareType(t, "manila-private", "CEPHFS", false)
@@ -127,6 +129,7 @@ func TestUnplaceable(t *testing.T) {
 
 // The user reads which quota a size exceeds.
 func TestQuota(t *testing.T) {
+	t.Parallel()
 	cloud := newCloud(t)
 	b := cloud.backend(t, "mtest")
 	large := func(i *instance) { i.Plan.Storage, i.Plan.MaxStorage = 6*services.Terabyte, 0 }
@@ -157,6 +160,7 @@ func checkRejected(t *testing.T, err error, words ...string) {
 
 // A share that holds too much does not shrink, and loses nothing. Once there is room, it shrinks.
 func TestShrinkFull(t *testing.T) {
+	t.Parallel()
 	b := newClientCloud(t).backend(t, "mtest")
 	large := func(i *instance) { i.Params.Storage = 3 * services.Gigabyte }
 	inst := provisioned(t, b, large)
@@ -238,6 +242,7 @@ func altered(t *testing.T, c *testCloud, status *atomic.Value) *backend {
 
 // Older releases leave a share that is too full to shrink in a status of its own.
 func TestShrinkFullInOlderReleases(t *testing.T) {
+	t.Parallel()
 	cloud := newCloud(t)
 	inst := provisioned(t, cloud.backend(t, "mtest"), func(i *instance) { i.Params.Storage = 3 * services.Gigabyte })
 	next := inst
@@ -259,6 +264,7 @@ func TestShrinkFullInOlderReleases(t *testing.T) {
 
 // Statuses that a member of the project cannot leave are for the operator.
 func TestBrokenStatus(t *testing.T) {
+	t.Parallel()
 	cloud := newCloud(t)
 	inst := provisioned(t, cloud.backend(t, "mtest"), nil)
 	next := inst
@@ -284,6 +290,7 @@ func TestBrokenStatus(t *testing.T) {
 
 // Snapshots and shares that somebody made in the project by hand go with the instance.
 func TestByHand(t *testing.T) {
+	t.Parallel()
 	cloud := newCloud(t)
 	b := cloud.backend(t, "mtest")
 	inst := provisioned(t, b, nil)
@@ -309,6 +316,7 @@ func TestByHand(t *testing.T) {
 
 // A share that somebody deleted is reported, by bind and by the list.
 func TestDeletedByHand(t *testing.T) {
+	t.Parallel()
 	cloud := newCloud(t)
 	b := cloud.backend(t, "mtest")
 	inst := provisioned(t, b, nil)
@@ -330,6 +338,25 @@ func TestDeletedByHand(t *testing.T) {
 		if r.Instance == inst.Name && !r.Leftover {
 			t.Errorf("%+v: must be a leftover", r)
 		}
+	}
+	deprovisioned(t, cloud, b, inst)
+}
+
+// A share whose creation was abandoned appears after a deprovision began.
+func TestLateShare(t *testing.T) {
+	t.Parallel()
+	cloud := newCloud(t)
+	b := cloud.backend(t, "mtest")
+	inst := newInstance(t, nil)
+	if _, err := b.cloud.EnsureProject(testContext(t), inst.Name); err != nil {
+		t.Fatal(err)
+	}
+	p := inside(t, b, inst)
+	if err := servicetest.Once(b).Deprovision(testContext(t), inst); !isNotYet(err) {
+		t.Fatalf("the first call: %v", err)
+	}
+	if err := p.create(testContext(t), "late", inst); err != nil {
+		t.Fatal(err)
 	}
 	deprovisioned(t, cloud, b, inst)
 }

@@ -29,6 +29,9 @@ func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 	}
 	if len(found) == 0 {
 		if err := p.create(ctx, b.cloud.ProjectName(r.Instance.Name), r.Instance); err != nil {
+			if openstack.Refused(err) { // so that Deprovision does not wait for it
+				err = errors.Join(err, b.cloud.SetMark(ctx, &in, openstack.Emptied))
+			}
 			return services.ProvisionResult{}, err
 		}
 		return services.ProvisionResult{}, services.NotYet(pollShare, "waiting until Manila has created the share")
@@ -118,40 +121,44 @@ func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest
 	if err != nil {
 		return services.DeprovisionResult{}, err
 	}
-	if err := p.empty(ctx); err != nil {
+	found, err := p.empty(ctx)
+	if err != nil {
 		return services.DeprovisionResult{}, err
+	}
+	if err := b.cloud.AwaitLate(ctx, &in, "share", found); err != nil {
+		return services.DeprovisionResult{}, err
+	}
+	if found {
+		return services.DeprovisionResult{}, services.NotYet(pollShare, "waiting until Manila has deleted the share")
 	}
 	return services.DeprovisionResult{}, b.cloud.DeleteProject(ctx, in)
 }
 
-// empty is nil if the project has no snapshots and no shares. Manila refuses to delete a share with
-// snapshots, and first ends all access to one that it deletes.
-func (p project) empty(ctx context.Context) error {
+// empty deletes the snapshots and shares in the project, and reports whether there are any. Manila
+// refuses to delete a share with snapshots, and first ends all access to one that it deletes.
+func (p project) empty(ctx context.Context) (found bool, err error) {
 	held, err := p.snapshots(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, s := range held {
 		if err := p.remove(ctx, s.Status, "snapshots", s.ID); err != nil {
-			return err
+			return true, err
 		}
 	}
 	if len(held) > 0 {
-		return services.NotYet(pollShare, "waiting until Manila has deleted the share's snapshots")
+		return true, nil
 	}
-	found, err := p.all(ctx)
+	list, err := p.all(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
-	for _, s := range found {
+	for _, s := range list {
 		if err := p.remove(ctx, s.Status, "shares", s.ID); err != nil {
-			return err
+			return true, err
 		}
 	}
-	if len(found) > 0 {
-		return services.NotYet(pollShare, "waiting until Manila has deleted the share")
-	}
-	return nil
+	return len(list) > 0, nil
 }
 
 // remove deletes a share or snapshot whose status allows that.
