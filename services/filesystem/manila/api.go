@@ -142,9 +142,14 @@ func (p project) export(ctx context.Context, share string) (string, error) {
 // rule is an access rule of a share.
 type rule struct{ shareaccessrules.ShareAccess }
 
-// rules are a share's.
+// rules are a share's. The error is openstack.Absent if the share was deleted meanwhile.
 func (p project) rules(ctx context.Context, share string) ([]rule, error) {
 	found, err := shareaccessrules.List(ctx, p.client, share).Extract()
+	if openstack.Status(err) == http.StatusBadRequest { // as for any share that Manila does not know
+		if gone := shares.Get(ctx, p.client, share).Err; openstack.Absent(gone) {
+			err = gone
+		}
+	}
 	var rules []rule
 	for _, r := range found {
 		rules = append(rules, rule{r})

@@ -2,10 +2,12 @@ package manila
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/shares"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/openstack"
 )
 
 // Update implements services.Backend.
@@ -33,7 +35,7 @@ func (p project) resize(ctx context.Context, s shares.Share, previous, next int)
 	}
 	switch {
 	case s.Size < next:
-		if err := p.extend(ctx, s.ID, next); err != nil {
+		if err := p.extendOnce(ctx, s.ID, next); err != nil {
 			return err
 		}
 	case s.Size > next:
@@ -50,6 +52,18 @@ func (p project) resize(ctx context.Context, s shares.Share, previous, next int)
 		return nil
 	}
 	return services.NotYet(pollShare, "waiting until Manila has changed the share's size")
+}
+
+// extendOnce extends a share unless it has just been extended: Manila reads a share's size before
+// its status, and may change both in between.
+func (p project) extendOnce(ctx context.Context, share string, next int) error {
+	err := p.extend(ctx, share, next)
+	if openstack.Status(err) == http.StatusBadRequest {
+		if now, gone := shares.Get(ctx, p.client, share).Extract(); gone == nil && now.Size >= next {
+			return nil
+		}
+	}
+	return err
 }
 
 // shrinkOnce shrinks a share unless Manila has just refused that: it says so in a message, and
