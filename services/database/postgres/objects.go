@@ -44,7 +44,7 @@ func (s *session) strip(ctx context.Context, role string, writes bool) error {
 	if writes {
 		err = s.give(ctx, roles, role, owner)
 	} else {
-		err = s.inBatches(ctx, roles, role, role, dropAll)
+		_, err = s.inBatches(ctx, roles, role, role, dropAll)
 	}
 	if err != nil {
 		return err
@@ -54,17 +54,42 @@ func (s *session) strip(ctx context.Context, role string, writes bool) error {
 
 // give makes another role the owner of all that a role owns in this database, as a member of roles.
 func (s *session) give(ctx context.Context, roles []string, role, to string) error {
-	err := s.inBatches(ctx, roles, role, to, func(batch []object) (also, statements []string) { return giveAll(batch, to) })
+	rest, err := s.inBatches(ctx, roles, role, to, func(batch []object) (also, statements []string) {
+		return admitted(batch, to, given(batch, to))
+	})
 	if err != nil {
 		return err
 	}
-	return s.runAs(ctx, roles, "REASSIGN OWNED BY "+ident(role)+" TO "+ident(to))
+	// REASSIGN OWNED takes objects in any order, and refuses some whose schema comes later.
+	var schemas, checked []object
+	for _, o := range rest {
+		switch {
+		case o.kind == schemaKind:
+			schemas = append(schemas, o)
+		case !slices.Contains(uncheckedKinds, o.kind):
+			checked = append(checked, o)
+		}
+	}
+	also, statements := admitted(checked, to, append(given(schemas, to), "REASSIGN OWNED BY "+ident(role)+" TO "+ident(to)))
+	return s.runAs(ctx, distinct(append(also, roles...)), statements...)
 }
 
-// giveAll returns the statements that make a role the owner of objects, and the roles of which
-// the administrator has to become a member. For that moment, an owner needs the right to
-// create objects in the schema.
-func giveAll(objects []object, to string) (also, statements []string) {
+// uncheckedKinds are those of which REASSIGN OWNED does not ask whether the next owner may create
+// objects in the schema.
+var uncheckedKinds = []string{"TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE", "SEQUENCE", "INDEX", "TYPE", "COMPOSITE TYPE", "LARGE OBJECT"}
+
+// given returns the statements that make a role the owner of objects.
+func given(objects []object, to string) (statements []string) {
+	for _, o := range objects {
+		statements = append(statements, "ALTER "+o.kind+" "+o.name+" OWNER TO "+ident(to))
+	}
+	return statements
+}
+
+// admitted lets a role own the objects while statements run: an owner needs the right to create
+// objects in the schema. It also returns the roles of which the administrator has to become a
+// member.
+func admitted(objects []object, to string, statements []string) (also, all []string) {
 	var schemas []string
 	for _, o := range objects {
 		if o.schema != "" {
@@ -73,14 +98,13 @@ func giveAll(objects []object, to string) (also, statements []string) {
 		if o.schemaOwner != "" {
 			also = append(also, o.schemaOwner)
 		}
-		statements = append(statements, "ALTER "+o.kind+" "+o.name+" OWNER TO "+ident(to))
 	}
-	if len(schemas) > 0 {
-		list := idents(distinct(schemas))
-		statements = slices.Concat([]string{"GRANT CREATE ON SCHEMA " + list + " TO " + ident(to)}, statements,
-			[]string{"REVOKE CREATE ON SCHEMA " + list + " FROM " + ident(to)})
+	if len(schemas) == 0 {
+		return nil, statements
 	}
-	return also, statements
+	list := idents(distinct(schemas))
+	return also, slices.Concat([]string{"GRANT CREATE ON SCHEMA " + list + " TO " + ident(to)}, statements,
+		[]string{"REVOKE CREATE ON SCHEMA " + list + " FROM " + ident(to)})
 }
 
 func dropAll(objects []object) (also, statements []string) {
@@ -101,28 +125,32 @@ func (s *session) runAs(ctx context.Context, roles []string, statements ...strin
 
 // inBatches changes what a role owns until at most a batch is left for REASSIGN OWNED and DROP
 // OWNED. to is the next owner.
-func (s *session) inBatches(ctx context.Context, roles []string, role, to string, change func([]object) (also, statements []string)) error {
+func (s *session) inBatches(ctx context.Context, roles []string, role, to string, change func([]object) (also, statements []string)) (rest []object, err error) {
 	began := time.Now()
 	for {
 		objects, err := s.ownedBy(ctx, role, to)
 		if err != nil || len(objects) <= batch {
-			return err
+			return objects, err
 		}
 		for some := range slices.Chunk(objects, batch) {
 			if time.Since(began) > stripTime {
-				return services.NotYet(100*time.Millisecond, fmt.Sprintf("%d or more objects of role %s still have to be reassigned or dropped", len(objects), role))
+				return nil, services.NotYet(100*time.Millisecond, fmt.Sprintf("%d or more objects of role %s still have to be reassigned or dropped", len(objects), role))
 			}
 			also, statements := change(some)
 			if err := s.runAs(ctx, distinct(append(also, roles...)), statements...); err != nil {
-				return err
+				return nil, err
 			}
 			objects = objects[len(some):]
 		}
 	}
 }
 
+// schemaKind is the kind of schemas.
+const schemaKind = "SCHEMA"
+
 // ownedBy lists what a role owns in this database, the newest first, because dependent
-// objects are newer. It leaves out objects that belong to another one, such as the
+// objects are newer; but first the schemas if another role gets them, because their next owner may
+// then create objects there. It leaves out objects that belong to another one, such as the
 // sequence of a serial column, and kinds of which there are never many.
 func (s *session) ownedBy(ctx context.Context, role, to string) ([]object, error) {
 	var objects []object
@@ -136,9 +164,10 @@ func (s *session) ownedBy(ctx context.Context, role, to string) ([]object, error
 			LEFT JOIN pg_catalog.pg_class c ON e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = e.objid
 			WHERE e.classid = s.classid AND e.objid = s.objid AND e.objsubid = 0
 			AND (e.deptype IN ('i', 'e') OR e.deptype = 'a' AND c.relkind = 'S'))
-		ORDER BY s.objid::pg_catalog.int8 DESC LIMIT `+fmt.Sprint(maxListed)+`) o,
+		ORDER BY s.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND r.rolname <> `+literal(to)+` DESC, s.objid::pg_catalog.int8 DESC LIMIT `+fmt.Sprint(maxListed)+`) o,
 		LATERAL pg_catalog.pg_identify_object(o.classid, o.objid, 0) i
 		LEFT JOIN pg_catalog.pg_namespace n ON pg_catalog.quote_ident(n.nspname) = i.schema
+			AND pg_catalog.pg_get_userbyid(n.nspowner) <> `+literal(role)+`
 			AND NOT pg_catalog.has_schema_privilege(`+literal(to)+`, n.oid, 'CREATE')
 		WHERE i.identity IS NOT NULL AND i.schema IS DISTINCT FROM 'pg_temp'`,
 		func(rows *sql.Rows) error {

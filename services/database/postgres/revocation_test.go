@@ -315,6 +315,26 @@ func TestUnbindOfAnAggregate(t *testing.T) {
 	u.gone(t)
 }
 
+// An object that is older than its schema goes to the instance with it, and so does the right to
+// create more in the schema, of few objects and of many.
+func TestUnbindOfASchema(t *testing.T) {
+	t.Parallel()
+	u := newUsed(t, newServer(t), "schema", "i")
+	_, owner := u.bind(t, "owner", access.ReadWrite)
+	for name, tables := range map[string]int{"few": 1, "many": 150} {
+		bd, own := u.bind(t, name, access.ReadWrite)
+		own.must(t, "SET ROLE NONE; CREATE SCHEMA before; CREATE FUNCTION before.f() RETURNS int LANGUAGE sql AS 'SELECT 7'")
+		own.must(t, "CREATE SCHEMA "+name+"; ALTER FUNCTION before.f SET SCHEMA "+name)
+		own.must(t, fmt.Sprintf("DO $$ BEGIN FOR i IN 1..%d LOOP EXECUTE 'CREATE TABLE %s.t' || i || ' ()'; END LOOP; END $$", tables, name))
+		u.unbind(t, bd)
+		if n := u.server.ask(t, "SELECT count(*) FROM pg_roles WHERE rolname ~ '^schema_revoked'"); n != "0" {
+			t.Errorf("%s: %s roles were set aside", name, n)
+		}
+		owner.must(t, "SELECT "+name+".f(); CREATE TABLE "+name+".more (n int); DROP SCHEMA before")
+	}
+	u.gone(t)
+}
+
 // Objects that the administrator may not change, such as tables in a superuser's schema, do
 // not prevent an unbind: the role can do nothing any more, and is listed.
 func TestUnbindOfWhatCannotBeTaken(t *testing.T) {
