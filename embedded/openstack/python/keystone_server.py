@@ -19,6 +19,7 @@ import keystone.server  # noqa: E402
 from keystone import exception  # noqa: E402
 from keystone.cmd import bootstrap  # noqa: E402
 from keystone.common import driver_hints, provider_api  # noqa: E402
+from keystone.common.rbac_enforcer.enforcer import RBACEnforcer  # noqa: E402
 from keystone.common.sql import upgrades  # noqa: E402
 from keystone.server.flask import core  # noqa: E402
 
@@ -111,9 +112,12 @@ def main():
     with open(wanted['ids'] + '.new', 'w') as f:
         json.dump(ids, f)
     os.rename(wanted['ids'] + '.new', wanted['ids'])
+    # The first request would make the policy, and others at the same time be refused by its first half.
+    RBACEnforcer()._enforcer.load_rules()
     import waitress
-    # More processes would see revocations late: each has a cache of its own.
-    waitress.serve(app, host='127.0.0.1', port=wanted['port'], threads=4, ident=None)
+    # More processes would see revocations late: each has a cache of its own. Clients keep connections
+    # open, and one above the limit would wait until others close theirs.
+    waitress.serve(app, host='127.0.0.1', port=wanted['port'], threads=4, connection_limit=2000, ident=None)
 
 
 main()

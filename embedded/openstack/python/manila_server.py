@@ -15,6 +15,8 @@ original_threading.current_thread.__globals__['_active'] = threading._active
 
 import sys  # noqa: E402
 
+import ceph_argparse  # noqa: E402
+from eventlet import tpool  # noqa: E402
 from oslo_config import cfg  # noqa: E402
 from oslo_log import log  # noqa: E402
 from oslo_service import service as oslo_service  # noqa: E402
@@ -28,6 +30,16 @@ TYPES = {'cephfs': 'CEPHFS', 'nfs': 'DUMMY'}
 # What a crash leaves, and what an administrator makes of it.
 SHARES = {'creating': 'error', 'deleting': 'error', 'extending': 'available', 'shrinking': 'available'}
 RULES = {'applying': 'queued_to_apply', 'denying': 'queued_to_deny'}
+
+
+def run_in_thread(function, *arguments, timeout=None, **keywords):
+    with eventlet.Timeout(timeout or 3600, Exception('timed out')):
+        return tpool.execute(function, *arguments, **keywords)
+
+
+# A command to Ceph takes its thread of the process, which here the API needs as well: evicting a
+# client takes a second.
+ceph_argparse.run_in_thread = run_in_thread
 
 
 def main():

@@ -24,6 +24,7 @@ def unquote_user_host(text):
 sys.modules['trove.tests.util'] = types.ModuleType('trove.tests.util')
 sys.modules['trove.tests.util'].unquote_user_host = unquote_user_host
 
+from trove.common import utils  # noqa: E402
 from trove.common.context import TroveContext  # noqa: E402
 from trove.instance import service_status  # noqa: E402
 from trove.instance.models import DBInstance, InstanceServiceStatus  # noqa: E402
@@ -35,6 +36,12 @@ TroveContext.tenant = property(lambda self: self.project_id)
 # Deserialization empties the dictionary that it gets, and fake:// hands over the sender's own.
 _from_dict = TroveContext.from_dict.__func__
 TroveContext.from_dict = classmethod(lambda cls, values: _from_dict(cls, copy.deepcopy(values)))
+
+# Trove waits ten seconds before it looks at a server with another flavor, and five for a larger
+# volume, as for virtual machines. The fakes are faster.
+_polling_task = utils.build_polling_task
+utils.build_polling_task = lambda retriever, condition=lambda value: value, sleep_time=1, time_out=0, initial_delay=0: (
+    _polling_task(retriever, condition, min(sleep_time, .5), time_out, min(initial_delay, .5)))
 
 # The fakes' ids, a prefix and 36 characters, are longer than the database's columns.
 nova.uuid = types.SimpleNamespace(uuid4=lambda: uuid.uuid4().hex[:24])
