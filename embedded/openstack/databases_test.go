@@ -2,10 +2,10 @@ package openstack
 
 import (
 	"database/sql"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	driver "github.com/go-sql-driver/mysql"
 	"github.com/gophercloud/gophercloud/v2"
@@ -75,61 +75,60 @@ func query(t *testing.T, address, user, password string, statements ...string) (
 	return value, err
 }
 
-// Rows survive kill -9 of Trove and its databases, and a second start, after which Trove still
-// administers the instance.
-func TestDatabases(t *testing.T) {
-	dir := reachable(t)
-	c := run(t, dir, Databases)
-	shop, provider := project(t, c, "shop")
-	client := databasesClient(t, provider)
-	id, address := makeInstance(t, client)
-	got, err := query(t, address, "one", "secret-one", "create table words (word text)", "insert into words values ('anchor')", "select @@collation_database")
+// databaseTenant has a row in a database of an instance, and users.
+type databaseTenant struct {
+	id, address string
+	users       int
+}
+
+func (d *databaseTenant) begin(t *testing.T, c *Cloud, project string) {
+	t.Helper()
+	d.id, d.address = makeInstance(t, databasesClient(t, login(t, c, c.Identity.Broker(), project)))
+	got, err := query(t, d.address, "one", "secret-one", "create table words (word text)", "insert into words values ('"+word+"')", "select @@collation_database")
 	if err != nil || got != "latin2_general_ci" {
 		t.Fatalf("collation %q, %v", got, err)
 	}
 	for _, login := range []string{"root", "os_admin"} {
-		if _, err := query(t, address, login, "", "select 1"); err == nil {
+		if _, err := query(t, d.address, login, "", "select 1"); err == nil {
 			t.Errorf("%s logs in without a password", login)
 		}
 	}
-	holds(t, c.Databases, "instance "+id)
-	c.Databases.Kill()
-	if _, err := query(t, address, "one", "secret-one", "select 1"); err == nil {
-		t.Error("a database outlived Trove")
-	}
-	if err := c.Databases.Restart(t.Context()); err != nil {
+}
+
+// continues also wants Trove to administer the instance.
+func (d *databaseTenant) continues(t *testing.T, c *Cloud, project string) {
+	t.Helper()
+	holds(t, c.Databases, "instance "+d.id)
+	d.users++
+	name, password := fmt.Sprintf("user%d", d.users), fmt.Sprintf("secret-%d", d.users)
+	client := databasesClient(t, login(t, c, c.Identity.Broker(), project))
+	if err := users.Create(t.Context(), client, d.id, users.BatchCreateOpts{{Name: name, Password: password, Databases: databases.BatchCreateOpts{{Name: "shop"}}}}).ExtractErr(); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := query(t, address, "one", "secret-one", "select word from words"); err != nil || got != "anchor" {
-		t.Errorf("after a restart: %q, %v", got, err)
+	for user, secret := range map[string]string{"one": "secret-one", name: password} {
+		if got, err := query(t, d.address, user, secret, "select word from words"); err != nil || got != word {
+			t.Errorf("%s: %q, %v", user, got, err)
+		}
 	}
-	stop(t, c)
-	c = run(t, dir, Databases)
-	client = databasesClient(t, login(t, c, c.Identity.Broker(), shop))
-	if err := users.Create(t.Context(), client, id, users.BatchCreateOpts{{Name: "two", Password: "secret-two", Databases: databases.BatchCreateOpts{{Name: "shop"}}}}).ExtractErr(); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := query(t, address, "two", "secret-two", "select word from words"); err != nil || got != "anchor" {
-		t.Errorf("after the second start: %q, %v", got, err)
-	}
-	if err := users.Delete(t.Context(), client, id, "one").ExtractErr(); err != nil {
+}
+
+// A deleted user is refused, and a deleted instance leaves no process.
+func testDatabaseEnds(t *testing.T, c *Cloud, project string, d *databaseTenant) {
+	client := databasesClient(t, login(t, c, c.Identity.Broker(), project))
+	if err := users.Delete(t.Context(), client, d.id, "one").ExtractErr(); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "refuse a deleted user", func() bool {
-		_, err := query(t, address, "one", "secret-one", "select 1")
+		_, err := query(t, d.address, "one", "secret-one", "select 1")
 		return err != nil && strings.Contains(err.Error(), "1045")
 	})
-	if err := instances.Delete(t.Context(), client, id).ExtractErr(); err != nil {
+	if err := instances.Delete(t.Context(), client, d.id).ExtractErr(); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "delete the instance", func() bool {
-		_, err := instances.Get(t.Context(), client, id).Extract()
+		_, err := instances.Get(t.Context(), client, d.id).Extract()
 		return gophercloud.ResponseCodeIs(err, http.StatusNotFound)
 	})
 	holds(t, c.Databases)
-	for end := time.Now().Add(20 * time.Second); len(commandLines(t, c.Databases.Path("guests"))) > 0; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("processes are left: %q", commandLines(t, c.Databases.Path("guests")))
-		}
-	}
+	noProcesses(t, c.Databases.Path("guests"))
 }

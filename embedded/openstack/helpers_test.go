@@ -19,13 +19,13 @@ import (
 	"github.com/chandler-broker/chandler/embedded"
 )
 
-// helperFolder makes this test binary a parent of a cloud in the named folder: one that tests can
-// kill.
+// helperFolder makes this test binary the parent of a Keystone in the named folder: one that tests
+// can kill.
 const helperFolder = "OPENSTACK_TEST_FOLDER"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(helperFolder); dir != "" {
-		_, err := Start(context.Background(), Options{Options: embedded.Options{Dir: dir, NoSync: true}, Services: []Service{DNS}})
+		_, err := Start(context.Background(), Options{Options: embedded.Options{Dir: dir, NoSync: true}})
 		fmt.Println("started:", err)
 		select {}
 	}
@@ -66,10 +66,13 @@ func run(t *testing.T, dir string, services ...Service) *Cloud {
 	return c
 }
 
-// holds checks what tenants have: the beginnings of the names, in any order.
-func holds(t *testing.T, server interface {
+// holder is a service.
+type holder interface {
 	Holds(context.Context) ([]string, error)
-}, want ...string) {
+}
+
+// holds checks what tenants have: the beginnings of the names, in any order.
+func holds(t *testing.T, server holder, want ...string) {
 	t.Helper()
 	names, err := server.Holds(t.Context())
 	if err != nil || len(names) != len(want) {
@@ -165,6 +168,16 @@ func userOf(t *testing.T, p *gophercloud.ProviderClient) string {
 		t.Fatal(err)
 	}
 	return user.ID
+}
+
+// noProcesses waits until no process names a folder.
+func noProcesses(t *testing.T, dir string) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); len(commandLines(t, dir)) > 0; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("processes are left: %q", commandLines(t, dir))
+		}
+	}
 }
 
 // commandLines returns those of the processes that name a folder.

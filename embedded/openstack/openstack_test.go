@@ -7,17 +7,96 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/roles"
-	"github.com/miekg/dns"
+
+	"github.com/chandler-broker/chandler/embedded"
 )
 
+// What tenants have of every service survives kill -9 of every server, and a second start, which
+// continues with the ports and the accounts. All tests of this package share the two starts, which
+// take most of its time.
+func TestCloud(t *testing.T) {
+	dir := reachable(t)
+	first := run(t, dir, Services()...)
+	for _, server := range []holder{first.Identity, first.DNS, first.Shares, first.Databases, first.Objects} {
+		holds(t, server)
+	}
+	shop, _ := project(t, first, "shop")
+	t.Run("accounts", func(t *testing.T) { testAccounts(t, first, shop) })
+	t.Run("secrets", func(t *testing.T) { testSecrets(t, first) })
+	all := map[string]tenant{"DNS": &zoneTenant{}, "shares": &shareTenant{}, "databases": &databaseTenant{}, "objects": &bucketTenant{}}
+	sideBySide(t, "new", all, func(t *testing.T, own tenant) { own.begin(t, first, shop) })
+	killEach(t, first)
+	sideBySide(t, "after kill -9", all, func(t *testing.T, own tenant) { own.continues(t, first, shop) })
+	holds(t, first.Identity, "project shop")
+	stop(t, first)
+
+	second := run(t, dir, Services()...)
+	if second.Identity.AuthURL() != first.Identity.AuthURL() || second.DNS.URL() != first.DNS.URL() || second.Identity.Broker() != first.Identity.Broker() {
+		t.Error("the second start has other ports or passwords")
+	}
+	sideBySide(t, "after the second start", all, func(t *testing.T, own tenant) { own.continues(t, second, shop) })
+	t.Run("a database ends", func(t *testing.T) { testDatabaseEnds(t, second, shop, all["databases"].(*databaseTenant)) })
+	t.Run("parent killed", func(t *testing.T) { testParentKilled(t, second) })
+}
+
+// tenant has something of one service.
+type tenant interface {
+	// begin makes it in the project.
+	begin(t *testing.T, c *Cloud, project string)
+	// continues fails t unless it is there, and the service makes more.
+	continues(t *testing.T, c *Cloud, project string)
+}
+
+func sideBySide(t *testing.T, when string, all map[string]tenant, what func(t *testing.T, own tenant)) {
+	passed := t.Run(when, func(t *testing.T) {
+		for name, own := range all {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				what(t, own)
+			})
+		}
+	})
+	if !passed {
+		t.FailNow()
+	}
+}
+
+// killEach kills and restarts one server after the other, while those that use it run.
+func killEach(t *testing.T, c *Cloud) {
+	t.Helper()
+	err := parallel(
+		killed(t, c.Database, c.Identity, c.DNS, c.DNS.NameServer),
+		killed(t, c.Ceph.Monitor, c.Ceph.OSD, c.Ceph.Manager, c.Ceph.Metadata, c.Objects),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Databases.Kill()
+	noProcesses(t, c.Databases.Path("guests"))
+	restart := func(p embedded.Process) func() error { return func() error { return p.Restart(t.Context()) } }
+	c.Shares.Kill()
+	if err := parallel(restart(c.Databases), restart(c.Shares)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func killed(t *testing.T, servers ...embedded.Process) func() error {
+	return func() error {
+		for _, server := range servers {
+			server.Kill()
+			if err := server.Restart(t.Context()); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
 // The broker's account can do what the broker needs in its domain, and nothing elsewhere.
-func TestAccounts(t *testing.T) {
-	c := run(t, reachable(t))
-	id, _ := project(t, c, "shop")
+func testAccounts(t *testing.T, c *Cloud, id string) {
 	found, err := roles.List(identityClient(t, login(t, c, c.Identity.Admin(), "")), roles.ListOpts{Name: "admin"}).AllPages(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -47,8 +126,7 @@ func TestAccounts(t *testing.T) {
 
 // With everything running, no secret can be read by other users, or is in a process's arguments,
 // and all servers listen on loopback.
-func TestSecrets(t *testing.T) {
-	c := run(t, reachable(t), DNS, Shares, Databases, Objects)
+func testSecrets(t *testing.T, c *Cloud) {
 	entries, err := os.ReadDir(c.options.Dir)
 	if err != nil || len(entries) < 12 {
 		t.Fatal(entries, err)
@@ -131,9 +209,9 @@ func TestPackagesFolder(t *testing.T) {
 }
 
 // kill -9 of the process that started a cloud leaves nothing running, and the next process
-// continues. Meanwhile another cloud has other ports.
-func TestParentKilled(t *testing.T) {
-	dir, other := reachable(t), run(t, reachable(t), DNS)
+// continues. Meanwhile another cloud has other ports and projects.
+func testParentKilled(t *testing.T, other *Cloud) {
+	dir := reachable(t)
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), helperFolder+"="+dir)
 	out, err := cmd.StdoutPipe()
@@ -147,25 +225,17 @@ func TestParentKilled(t *testing.T) {
 	if err != nil || line != "started: <nil>\n" {
 		t.Fatal(line, err)
 	}
-	if running := commandLines(t, dir); len(running) < 3 {
+	if running := commandLines(t, dir); len(running) < 2 {
 		t.Errorf("processes: %q", running)
 	}
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
-	for end := time.Now().Add(30 * time.Second); len(commandLines(t, dir)) > 0; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("processes are left: %q", commandLines(t, dir))
-		}
-	}
-	next := run(t, dir, DNS)
+	noProcesses(t, dir)
+	next := run(t, dir)
 	if next.Identity.Port() == other.Identity.Port() {
 		t.Error("two clouds have one port")
 	}
-	_, client := project(t, next, "shop")
-	makeZone(t, dnsClient(t, client), "shop.example.", "192.0.2.1")
-	resolves(t, next, "www.shop.example.", "192.0.2.1")
-	answer, err := dns.Exchange(new(dns.Msg).SetQuestion("www.shop.example.", dns.TypeA), other.DNS.NameServer.Address())
-	if err != nil || len(answer.Answer) > 0 {
-		t.Errorf("the other cloud's name server: %v, %v", answer, err)
-	}
+	project(t, next, "next")
+	holds(t, next.Identity, "project next")
+	holds(t, other.Identity, "project shop")
 }

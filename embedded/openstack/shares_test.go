@@ -1,11 +1,12 @@
 package openstack
 
 import (
-	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,8 +15,6 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack"
 	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/shareaccessrules"
 	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/shares"
-
-	"github.com/chandler-broker/chandler/embedded"
 )
 
 func sharesClient(t *testing.T, p *gophercloud.ProviderClient) *gophercloud.ServiceClient {
@@ -105,35 +104,37 @@ func onShare(t *testing.T, c *Cloud, e export, what func(folder string)) {
 	what(folder)
 }
 
-// Files of a share survive kill -9 of every server, and a second start.
-func TestShares(t *testing.T) {
-	dir := reachable(t)
-	c := run(t, dir, Shares, Objects)
-	shop, client := project(t, c, "shop")
-	e := makeShare(t, sharesClient(t, client), "shop-one")
-	want := []byte("anchor")
-	onShare(t, c, e, func(folder string) {
-		if err := os.WriteFile(filepath.Join(folder, "word"), want, 0o600); err != nil {
+// shareTenant has a file in a share, and perhaps more shares.
+type shareTenant struct {
+	first  export
+	shares int
+}
+
+const word = "anchor"
+
+func (s *shareTenant) begin(t *testing.T, c *Cloud, project string) {
+	t.Helper()
+	s.first = s.more(t, c, project)
+	onShare(t, c, s.first, func(folder string) {
+		if err := os.WriteFile(filepath.Join(folder, "word"), []byte(word), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	})
-	has := func(t *testing.T, c *Cloud) {
-		t.Helper()
-		onShare(t, c, e, func(folder string) {
-			if got, err := os.ReadFile(filepath.Join(folder, "word")); err != nil || !bytes.Equal(got, want) {
-				t.Errorf("the file has %q, %v", got, err)
-			}
-		})
-	}
-	for _, server := range []embedded.Process{c.Shares, c.Ceph.Monitor, c.Ceph.OSD, c.Ceph.Manager, c.Ceph.Metadata} {
-		server.Kill()
-		if err := server.Restart(t.Context()); err != nil {
-			t.Fatal(err)
+}
+
+func (s *shareTenant) more(t *testing.T, c *Cloud, project string) export {
+	t.Helper()
+	s.shares++
+	return makeShare(t, sharesClient(t, login(t, c, c.Identity.Broker(), project)), fmt.Sprintf("shop-%d", s.shares))
+}
+
+func (s *shareTenant) continues(t *testing.T, c *Cloud, project string) {
+	t.Helper()
+	onShare(t, c, s.first, func(folder string) {
+		if got, err := os.ReadFile(filepath.Join(folder, "word")); err != nil || string(got) != word {
+			t.Errorf("the file has %q, %v", got, err)
 		}
-	}
-	has(t, c)
-	holds(t, c.Shares, "share ")
-	makeShare(t, sharesClient(t, login(t, c, c.Identity.Broker(), shop)), "shop-two")
-	stop(t, c)
-	has(t, run(t, dir, Shares, Objects))
+	})
+	s.more(t, c, project)
+	holds(t, c.Shares, slices.Repeat([]string{"share "}, s.shares)...)
 }
