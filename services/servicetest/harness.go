@@ -34,6 +34,17 @@ func newHarness(t *testing.T, s Suite, address string) *harness {
 // restarted returns the backend as after a restart of its process.
 func (h *harness) restarted(t *testing.T) *harness { return newHarness(t, h.Suite, h.Address) }
 
+// apart returns the backend with a configuration of t's own, if the suite has Apart.
+func (h *harness) apart(t *testing.T) *harness {
+	t.Helper()
+	if h.Apart == nil {
+		return h
+	}
+	s, own := h.Suite, fmt.Sprint(parts.Add(1))
+	s.Config = func(address string) json.RawMessage { return h.Apart(address, own) }
+	return newHarness(t, s, s.Address)
+}
+
 // call calls a verb until it returns something other than NotYet, like the engine, and
 // checks the rules for errors.
 func (h *harness) call(t *testing.T, verb func(context.Context) error) error {
@@ -116,7 +127,8 @@ type resource struct {
 	bindings []services.RawBinding
 }
 
-var identities atomic.Int64
+// identities counts IDs, and parts the names for Suite.Apart.
+var identities, parts atomic.Int64
 
 func freshID(t *testing.T) string {
 	return fmt.Sprintf("%s#%d@%d", t.Name(), identities.Add(1), time.Now().UnixNano())
@@ -125,7 +137,13 @@ func freshID(t *testing.T) string {
 // instance describes an instance with this ID, which is deleted at the end of t.
 func (h *harness) instance(t *testing.T, id string, plan, params json.RawMessage) *resource {
 	r := &resource{raw: h.driver.Instance(id, plan, params)}
-	t.Cleanup(func() { succeeds(t, "clean up", h.restarted(t).deprovision(t, r)) })
+	t.Cleanup(func() {
+		cleaner := h
+		if !h.Slow { // whose sessions take long to begin
+			cleaner = h.restarted(t)
+		}
+		succeeds(t, "clean up", cleaner.deprovision(t, r))
+	})
 	return r
 }
 

@@ -5,6 +5,7 @@ package servicetest
 import (
 	"context"
 	"encoding/json"
+	"os"
 	"testing"
 
 	"github.com/chandler-broker/chandler/services"
@@ -67,9 +68,14 @@ type Suite struct {
 	// calls that the suite can cut; its own tests interrupt the programs.
 	Local bool
 	// Slow is for a backend whose instances take seconds to make: the tests run side by side
-	// (see flag -parallel), with fewer hostile IDs, the first of Create, and one moment at
-	// which verbs are cancelled.
+	// (see flag -parallel), with the first of Create, and one moment at which verbs are cancelled.
+	// Unless Full, they take the short form: fewer hostile IDs and values, no read-only binding to
+	// interrupt, after a cut either the repetition or the undo, and a moment soon after the beginning.
 	Slow bool
+	// Apart is Config for one of the tests that run side by side, with a name of its own of at most
+	// three characters: List shows the backend only what was made under the same name. Nil if List
+	// asks the server once, whatever others have.
+	Apart func(address, name string) json.RawMessage
 	// Counts selects the calls at which the crash tests cut, by what the backend sends first of
 	// each; nil: all calls. A backend that polls leaves out calls that change nothing, because a
 	// crash before one leaves the same state as a crash after the call before it.
@@ -98,6 +104,14 @@ type Use struct {
 	// Reconcile reconciles the instance like the engine and returns its condition.
 	Reconcile func(t *testing.T) string
 }
+
+// fullVariable is the environment variable that asks for the full form of slow suites.
+const fullVariable = "CHANDLER_TEST_FULL"
+
+// Full reports whether tests that take minutes are to try everything ("make test-cloud").
+func Full() bool { return os.Getenv(fullVariable) == "1" }
+
+func (s *Suite) short() bool { return s.Slow && !Full() }
 
 // Run runs the suite.
 func Run(t *testing.T, s Suite) {
@@ -144,7 +158,7 @@ func Run(t *testing.T, s Suite) {
 			if s.Local && (test.name == "cancelled" || test.name == "crash") {
 				t.Skip("the backend's own tests interrupt the programs that it runs")
 			}
-			test.run(t, newHarness(t, s, s.Address))
+			test.run(t, newHarness(t, s, s.Address).apart(t))
 		})
 	}
 }

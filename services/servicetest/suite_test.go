@@ -43,10 +43,16 @@ const (
 	flawStays        = "an interrupted backup leaves something on the server"
 )
 
-// flawVariable names the flaw of the backend in the process of TestSuiteWithFlaw.
-const flawVariable = "CHANDLER_TEST_FLAW"
+const (
+	// flawVariable names the flaw of the backend in the process of TestSuiteWithFlaw.
+	flawVariable = "CHANDLER_TEST_FLAW"
+	// slowVariable makes it the short form of the suite for slow backends.
+	slowVariable = "CHANDLER_TEST_SLOW"
+)
 
-func TestSuite(t *testing.T) { runSuite(t, "") }
+func TestSuite(t *testing.T) { runSuite(t, "", false) }
+
+func TestShortSuite(t *testing.T) { runSuite(t, "", true) }
 
 // TestSuiteNotices runs TestSuiteWithFlaw in a separate process.
 func TestSuiteWithFlaw(t *testing.T) {
@@ -54,7 +60,7 @@ func TestSuiteWithFlaw(t *testing.T) {
 	if flaw == "" {
 		t.Skip("TestSuiteNotices runs it")
 	}
-	runSuite(t, flaw)
+	runSuite(t, flaw, os.Getenv(slowVariable) != "")
 }
 
 func TestSuiteNotices(t *testing.T) {
@@ -86,39 +92,49 @@ func TestSuiteNotices(t *testing.T) {
 		flawForeign:      "backups/damaged",
 		flawStays:        "backups/backup_interrupted",
 	} {
-		t.Run(flaw, func(t *testing.T) {
-			t.Parallel()
-			suite, _, _ := strings.Cut(where, "/")
-			command := exec.Command(os.Args[0], "-test.run", "^TestSuiteWithFlaw$/^"+suite+"$", "-test.v")
-			command.Env = append(os.Environ(), flawVariable+"="+flaw)
-			output, err := command.CombinedOutput()
-			if err == nil {
-				t.Fatalf("the suite passed:\n%s", output)
-			}
-			if want := "--- FAIL: TestSuiteWithFlaw/" + where; !strings.Contains(string(output), want) {
-				t.Errorf("no %q in:\n%s", want, output)
-			}
-		})
+		for form, slow := range map[string]string{"full form": "", "short form": "1"} {
+			t.Run(flaw+", "+form, func(t *testing.T) {
+				t.Parallel()
+				notices(t, where, flawVariable+"="+flaw, slowVariable+"="+slow)
+			})
+		}
 	}
 }
 
-func runSuite(t *testing.T, flaw string) {
+// notices fails t unless the suite fails at this place.
+func notices(t *testing.T, where string, variables ...string) {
+	suite, _, _ := strings.Cut(where, "/")
+	command := exec.Command(os.Args[0], "-test.run", "^TestSuiteWithFlaw$/^"+suite+"$", "-test.v")
+	command.Env = append(os.Environ(), variables...)
+	output, err := command.CombinedOutput()
+	if err == nil {
+		t.Fatalf("the suite passed:\n%s", output)
+	}
+	if want := "--- FAIL: TestSuiteWithFlaw/" + where; !strings.Contains(string(output), want) {
+		t.Errorf("no %q in:\n%s", want, output)
+	}
+}
+
+func runSuite(t *testing.T, flaw string, slow bool) {
 	server := startMemoryServer(t)
 	address := server.listener.Addr().String()
 	raw := func(s string) json.RawMessage { return json.RawMessage(s) }
+	config := func(reached string) json.RawMessage {
+		return raw(`{"address": "` + reached + `", "applications": "` + address + `", "token": "` + adminToken + `"}`)
+	}
 	servicetest.Run(t, servicetest.Suite{
 		Definition: definition(flaw),
 		Address:    address,
-		Config: func(reached string) json.RawMessage {
-			return raw(`{"address": "` + reached + `", "applications": "` + address + `", "token": "` + adminToken + `"}`)
-		},
-		Secrets:   []string{adminToken},
-		Plan:      raw(`{"sessions": 50}`),
-		OtherPlan: raw(`{"sessions": 100}`),
-		Create:    []json.RawMessage{raw(`{"colour": "blue", "shape": "round"}`)},
-		Update:    []json.RawMessage{raw(`{"colour": "red"}`)},
-		Bind:      []json.RawMessage{raw(`{}`)},
-		ReadOnly:  raw(`{"role": "read_only"}`),
+		Config:     config,
+		Slow:       slow,
+		Apart:      func(reached, _ string) json.RawMessage { return config(reached) },
+		Secrets:    []string{adminToken},
+		Plan:       raw(`{"sessions": 50}`),
+		OtherPlan:  raw(`{"sessions": 100}`),
+		Create:     []json.RawMessage{raw(`{"colour": "blue", "shape": "round"}`)},
+		Update:     []json.RawMessage{raw(`{"colour": "red"}`)},
+		Bind:       []json.RawMessage{raw(`{}`)},
+		ReadOnly:   raw(`{"role": "read_only"}`),
 		Invalid: servicetest.Invalid{
 			Create: map[string]json.RawMessage{"a long colour": raw(`{"colour": "` + strings.Repeat("x", 21) + `"}`)},
 			Update: map[string]json.RawMessage{"another shape": raw(`{"shape": "square"}`)},
