@@ -23,8 +23,9 @@ func TestMain(m *testing.M) {
 }
 
 func TestSuite(t *testing.T) {
+	t.Parallel()
 	cloud := newCloud(t)
-	t.Cleanup(func() { cloud.nothingLeft(t, suitePrefix+"-db-") })
+	t.Cleanup(func() { cloud.nothingLeft(t, suitePrefix) })
 	servicetest.Run(t, cloud.suite())
 }
 
@@ -39,6 +40,7 @@ func (c *testCloud) suite() servicetest.Suite {
 		Definition: Definition(),
 		Address:    c.address,
 		Config:     func(address string) json.RawMessage { return c.configOf(address, suitePrefix) },
+		Apart:      func(address, name string) json.RawMessage { return c.configOf(address, suitePrefix+name) },
 		Secrets:    []string{c.Identity.Broker().Password},
 		Slow:       true,
 		Counts:     changes,

@@ -40,8 +40,10 @@ type testServer struct {
 }
 
 const (
-	prefix = "suite"
-	parent = "apps.test"
+	prefix      = "test"
+	suitePrefix = "suite"
+	parent      = "apps.test"
+	suiteParent = "suite.test"
 )
 
 func newServer(t *testing.T) *testServer {
@@ -74,7 +76,9 @@ func hostOf(address string) string {
 }
 
 // proxied is the backend's configuration for the cloud at address.
-func (s *testServer) proxied(address string) json.RawMessage {
+func (s *testServer) proxied(address string) json.RawMessage { return s.configOf(address, prefix) }
+
+func (s *testServer) configOf(address, prefix string) json.RawMessage {
 	account := s.Identity.Broker()
 	host, port, err := net.SplitHostPort(s.DNS.NameServer.Address())
 	if err != nil {
@@ -110,18 +114,17 @@ func (s *testServer) backendAt(t *testing.T, address string) *backend {
 // leftOf asks the cloud's administrator for what belongs to an instance or its bindings: projects,
 // users and zones, of any project.
 func (s *testServer) leftOf(ctx context.Context, instance string, bindings []string) ([]string, error) {
-	all, err := s.everything(ctx)
-	return slices.DeleteFunc(all, func(name string) bool {
-		return !slices.ContainsFunc(append(bindings[:len(bindings):len(bindings)], instance), func(mine string) bool { return strings.Contains(name, mine) })
-	}), err
+	return s.find(ctx, func(name string) bool {
+		return slices.ContainsFunc(append(bindings[:len(bindings):len(bindings)], instance), func(mine string) bool { return strings.Contains(name, mine) })
+	})
 }
 
-// everything lists the projects and users of brokers, and all zones.
-func (s *testServer) everything(ctx context.Context) (all []string, err error) {
+// find lists the projects, users and zones with some names.
+func (s *testServer) find(ctx context.Context, wanted func(name string) bool) (all []string, err error) {
 	for _, list := range []struct {
 		client    *gophercloud.ServiceClient
 		key, path string
-	}{{s.admin, "projects", "projects?name__startswith=" + prefix}, {s.admin, "users", "users?name__startswith=" + prefix}, {s.dnsAdmin, "zones", "zones?limit=1000"}} {
+	}{{s.admin, "projects", "projects"}, {s.admin, "users", "users"}, {s.dnsAdmin, "zones", "zones?limit=1000"}} {
 		var answer map[string]json.RawMessage
 		if err := shared.Call(ctx, list.client, http.MethodGet, list.client.Endpoint+list.path, nil, &answer); err != nil {
 			return nil, err
@@ -131,7 +134,9 @@ func (s *testServer) everything(ctx context.Context) (all []string, err error) {
 			return nil, err
 		}
 		for _, f := range found {
-			all = append(all, list.key+" "+f.Name)
+			if wanted(f.Name) {
+				all = append(all, list.key+" "+f.Name)
+			}
 		}
 	}
 	return all, nil

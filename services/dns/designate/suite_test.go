@@ -12,9 +12,13 @@ import (
 )
 
 func TestSuite(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	t.Cleanup(func() {
-		if left, err := s.everything(testContext(t)); err != nil || len(left) > 0 {
+		left, err := s.find(testContext(t), func(name string) bool {
+			return strings.HasPrefix(name, suitePrefix) || strings.HasSuffix(name, suiteParent+".")
+		})
+		if err != nil || len(left) > 0 {
 			t.Errorf("left in the cloud: %v, %v", left, err)
 		}
 	})
@@ -25,10 +29,10 @@ func (s *testServer) suite() servicetest.Suite {
 	return servicetest.Suite{
 		Definition: Definition(),
 		Address:    s.gateway,
-		Config:     s.proxied,
+		Config:     func(address string) json.RawMessage { return s.configOf(address, suitePrefix) },
 		Secrets:    []string{s.Identity.Broker().Password},
-		Plan:       raw(`{"parents": ["apps.test", "other.apps.test"], "reserved": ["www"], "records": 100, "min_ttl": 60}`),
-		OtherPlan:  raw(`{"parents": ["apps.test"], "records": 200, "min_ttl": 30}`),
+		Plan:       raw(`{"parents": ["suite.test", "other.suite.test"], "reserved": ["www"], "records": 100, "min_ttl": 60}`),
+		OtherPlan:  raw(`{"parents": ["suite.test"], "records": 200, "min_ttl": 30}`),
 		Create: []json.RawMessage{
 			raw(`{"records": [{"name": "www", "type": "A", "ttl": 300, "values": ["192.0.2.1"]}, {"name": "text", "type": "TXT", "values": ["v=spf1 -all"]}]}`),
 			raw(`{}`),
@@ -42,9 +46,9 @@ func (s *testServer) suite() servicetest.Suite {
 		Invalid: servicetest.Invalid{
 			Create: map[string]json.RawMessage{
 				"a zone elsewhere":           raw(`{"zone": "shop.example.org"}`),
-				"the parent itself":          raw(`{"zone": "apps.test"}`),
-				"a reserved zone":            raw(`{"zone": "www.apps.test"}`),
-				"a zone that is a wildcard":  raw(`{"zone": "*.apps.test"}`),
+				"the parent itself":          raw(`{"zone": "suite.test"}`),
+				"a reserved zone":            raw(`{"zone": "www.suite.test"}`),
+				"a zone that is a wildcard":  raw(`{"zone": "*.suite.test"}`),
 				"an IPv6 address as A":       raw(`{"records": [{"name": "www", "type": "A", "values": ["2001:db8::1"]}]}`),
 				"CAA with a parameter":       raw(`{"records": [{"name": "@", "type": "CAA", "values": ["0 issue letsencrypt.org; a=b"]}]}`),
 				"a binding's parameter":      raw(`{"role": "read_only"}`),
@@ -52,7 +56,7 @@ func (s *testServer) suite() servicetest.Suite {
 				"a time to live of a minute": raw(`{"records": [{"name": "www", "type": "A", "ttl": 59, "values": ["192.0.2.1"]}]}`),
 			},
 			Update: map[string]json.RawMessage{
-				"another zone":       raw(`{"zone": "shop.apps.test"}`),
+				"another zone":       raw(`{"zone": "shop.suite.test"}`),
 				"a record elsewhere": raw(`{"records": [{"name": "www.example.org.", "type": "A", "values": ["192.0.2.1"]}]}`),
 			},
 			Bind: map[string]json.RawMessage{

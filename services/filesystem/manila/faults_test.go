@@ -43,6 +43,7 @@ func strange(t *testing.T, c *testCloud, handler http.HandlerFunc) *backend {
 // If Manila is broken or something else, every verb's error names it, is for the operator and
 // contains no secret.
 func TestStrangeManila(t *testing.T) {
+	t.Parallel()
 	cloud := newCloud(t)
 	inst := provisioned(t, cloud.backend(t, "mtest"), nil)
 	for name, test := range map[string]struct {
@@ -94,6 +95,7 @@ func checkFault(t *testing.T, c *testCloud, verb string, err error, words string
 
 // A Manila that takes the call and never answers.
 func TestManilaHangs(t *testing.T) {
+	t.Parallel()
 	cloud := newCloud(t)
 	inst := provisioned(t, cloud.backend(t, "mtest"), nil)
 	end := make(chan struct{})
@@ -122,6 +124,7 @@ func TestManilaHangs(t *testing.T) {
 
 // An account that is an administrator is refused, by every verb.
 func TestAdministrator(t *testing.T) {
+	t.Parallel()
 	cloud := newCloud(t)
 	var config map[string]any
 	if err := json.Unmarshal(cloud.config("mtest", cloud.front), &config); err != nil {

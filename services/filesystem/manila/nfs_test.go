@@ -36,6 +36,7 @@ func admits(t *testing.T, b *backend, inst instance, want ...string) {
 // NFS over Manila's API, with a driver that exports nothing: every verb once and again, and what
 // bindings with the same address share.
 func TestNFS(t *testing.T) {
+	t.Parallel()
 	cloud := newCloud(t)
 	b := cloud.backend(t, "mtest")
 	verbs, ctx := servicetest.Patient(b), testContext(t)

@@ -52,6 +52,7 @@ func TestReadme(t *testing.T) {
 
 // The credentials are those of the README's examples.
 func TestReadmeCredentials(t *testing.T) {
+	t.Parallel()
 	cloud := newCloud(t)
 	raw, err := json.Marshal(at(decoded(t, cloud.config("mtest", cloud.front)), map[string]any{"ceph_file_system": "cephfs"}))
 	if err != nil {

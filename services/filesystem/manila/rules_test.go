@@ -25,6 +25,7 @@ func rulesOf(t *testing.T, b *backend, inst instance) []rule {
 // A rule in error, which somebody made by hand, marks the access of the whole share as failed. It
 // does not keep others from it.
 func TestOthersRuleInError(t *testing.T) {
+	t.Parallel()
 	b := newCloud(t).backend(t, "mtest")
 	inst := provisioned(t, b, nil)
 	s, p := shareOf(t, b, inst), inside(t, b, inst)
@@ -48,6 +49,7 @@ func TestOthersRuleInError(t *testing.T) {
 // Cephx identities are global: one that another tenant has gives an error, and neither its key nor a
 // rule in error. Once it is free, a repeated bind succeeds.
 func TestIdentityTaken(t *testing.T) {
+	t.Parallel()
 	b := newCloud(t).backend(t, "mtest")
 	thief, inst := provisioned(t, b, nil), provisioned(t, b, nil)
 	bd := newBinding(t, inst, "b", access.ReadWrite)
@@ -76,6 +78,7 @@ func TestIdentityTaken(t *testing.T) {
 
 // A binding that is made again with another role gets another key.
 func TestOtherRole(t *testing.T) {
+	t.Parallel()
 	b := newCloud(t).backend(t, "mtest")
 	inst := provisioned(t, b, nil)
 	bd := newBinding(t, inst, "b", access.ReadWrite)
@@ -91,6 +94,7 @@ func TestOtherRole(t *testing.T) {
 }
 
 func TestBindings(t *testing.T) {
+	t.Parallel()
 	b := newCloud(t).backend(t, "mtest")
 	inst := provisioned(t, b, func(i *instance) { i.Plan.Bindings = 1 })
 	first := newBinding(t, inst, "1", access.ReadWrite)

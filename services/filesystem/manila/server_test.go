@@ -3,6 +3,7 @@ package manila
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -27,7 +28,13 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
-func TestMain(m *testing.M) { embeddedtest.Main(m) }
+// The tests mostly wait for servers.
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		panic(err)
+	}
+	embeddedtest.Main(m)
+}
 
 // testCloud is a cloud with Keystone, Manila and Ceph.
 type testCloud struct {
@@ -38,6 +45,8 @@ type testCloud struct {
 	// identity and admin act as the cloud's administrator.
 	identity, admin *gophercloud.ServiceClient
 }
+
+const suitePrefix = "suite"
 
 // The tests' share types.
 const (

@@ -9,13 +9,16 @@ import (
 )
 
 func TestSuite(t *testing.T) {
+	t.Parallel()
 	cloud := newClientCloud(t)
 	raw := func(s string) json.RawMessage { return json.RawMessage(s) }
 	servicetest.Run(t, servicetest.Suite{
 		Definition: Definition(),
 		Counts:     func(call []byte) bool { return !bytes.HasPrefix(call, []byte("GET ")) },
 		Address:    cloud.front,
-		Config:     func(address string) json.RawMessage { return cloud.config("msuite", address) },
+		Config:     func(address string) json.RawMessage { return cloud.config(suitePrefix, address) },
+		Apart:      func(address, name string) json.RawMessage { return cloud.config(suitePrefix+name, address) },
+		Slow:       true,
 		Secrets:    []string{cloud.broker.Password},
 		Plan:       raw(`{"share_type": "cephfs", "storage": "1GB", "max_storage": "3GB", "bindings": 10}`),
 		OtherPlan:  raw(`{"share_type": "cephfs", "storage": "2GB", "max_storage": "3GB"}`),

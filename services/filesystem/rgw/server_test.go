@@ -26,7 +26,11 @@ type testServer struct {
 
 func newServer(t testing.TB) *testServer {
 	t.Helper()
-	return serverOf(embeddedtest.OpenStack(t, openstack.Objects))
+	cloud := embeddedtest.OpenStack(t, openstack.Objects)
+	if cloud.Identity != nil || cloud.Database != nil {
+		t.Error("servers run that the gateway does not need")
+	}
+	return serverOf(cloud)
 }
 
 func serverOf(cloud *openstack.Cloud) *testServer {
