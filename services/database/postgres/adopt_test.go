@@ -55,18 +55,24 @@ func (s *testServer) rootIn(t *testing.T, name string) *sql.DB {
 	return db
 }
 
+// awaitNobody waits until the server has noticed that the sessions in a database have ended.
+func (s *testServer) awaitNobody(t *testing.T, name string) {
+	t.Helper()
+	for tries := 0; s.ask(t, "SELECT count(*) FROM pg_stat_activity WHERE datname = '"+name+"'") != "0"; tries++ {
+		if tries > 500 {
+			t.Fatal("the session does not end")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
 // inDatabase runs statements as the superuser in another database.
 func (s *testServer) inDatabase(t *testing.T, name, statements string) {
 	t.Helper()
 	db := s.rootIn(t, name)
 	defer func() {
 		_ = db.Close()
-		for tries := 0; s.ask(t, "SELECT count(*) FROM pg_stat_activity WHERE datname = '"+name+"'") != "0"; tries++ {
-			if tries > 500 {
-				t.Fatal("the session does not end")
-			}
-			time.Sleep(10 * time.Millisecond) // until the server has noticed
-		}
+		s.awaitNobody(t, name)
 	}()
 	if _, err := db.Exec(statements); err != nil {
 		t.Fatalf("%s: %v", statements, err)
@@ -183,6 +189,7 @@ func TestAdoptDoesNotWait(t *testing.T) {
 		t.Errorf("after %s: %v", time.Since(began), err)
 	}
 	_ = in.Close()
+	s.awaitNobody(t, "legacy_in")
 	if _, err := adopt(t, b, inst, "legacy_in"); err != nil {
 		t.Fatal(err)
 	}
