@@ -187,7 +187,7 @@ func (c *vhostCopy) contents(p Plan) (services.Contents, error) {
 }
 
 func (c *vhostCopy) omitted() []string {
-	omitted := []string{fmt.Sprintf("Messages, because RabbitMQ cannot read them without consuming them: about %d in %d queues.", c.messages, c.withMessages)}
+	omitted := []string{fmt.Sprintf("Messages: about %d in %d queues. RabbitMQ cannot read those of classic and quorum queues without consuming them, and those of streams are not copied.", c.messages, c.withMessages)}
 	if c.passing > 0 {
 		omitted = append(omitted, fmt.Sprintf("%d queues and exchanges that end with their application or expire: not durable, exclusive, auto-delete, with x-expires, or named by the server.", c.passing))
 	}

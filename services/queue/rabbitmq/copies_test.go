@@ -139,7 +139,7 @@ func TestCopySaysWhatItLacks(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"Messages, because RabbitMQ cannot read them without consuming them: about 12 in 2 queues.",
+		"Messages: about 12 in 2 queues. RabbitMQ cannot read those of classic and quorum queues without consuming them, and those of streams are not copied.",
 		"2 queues and exchanges that end with their application or expire: not durable, exclusive, auto-delete, with x-expires, or named by the server.",
 	}
 	if diff := cmp.Diff(want, contents.Omitted); diff != "" {
