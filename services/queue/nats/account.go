@@ -18,6 +18,7 @@ type account struct {
 	servers servers
 	name    string // the Instance.Name
 	public  string
+	copier  string             // the signing key of the broker's own users
 	claims  *jwt.AccountClaims // nil: no server has any
 	current string             // the token of the claims as the servers have them
 	// agreed says that all servers store and apply the same token.
@@ -40,6 +41,9 @@ func (b *backend) account(ctx context.Context, instance string) (*account, error
 	}
 	a := &account{b: b, servers: all, name: instance}
 	if a.public, err = b.keys.account(instance); err != nil {
+		return nil, err
+	}
+	if _, a.copier, err = b.keys.copier(instance); err != nil {
 		return nil, err
 	}
 	tokens, err := b.link.lookup(ctx, all, a.public)
@@ -99,6 +103,13 @@ func (a *account) create() {
 	a.claims.Tags.Add(unfinished)
 }
 
+// copyable says that the account admits the broker's own users. One that an earlier version made
+// does so after its next change.
+func (a *account) copyable() bool {
+	_, ok := a.claims.SigningKeys[a.copier]
+	return ok
+}
+
 // limit sets the plan's limits and says whether that changes them.
 func (a *account) limit(p Plan) (changed bool) {
 	previous := a.claims.Limits
@@ -146,6 +157,9 @@ func (a *account) expel(binding string) (changed bool) {
 // signed is the account's JWT, newer than the one that the servers have.
 func (a *account) signed() (string, error) {
 	a.claims.Type, a.claims.Version = jwt.AccountClaim, version
+	if !a.claims.Tags.Contains(ending) {
+		a.claims.SigningKeys.Add(a.copier)
+	}
 	return sign(a.claims, max(time.Now().Unix(), a.claims.IssuedAt+1), a.b.keys.operator)
 }
 

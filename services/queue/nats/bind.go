@@ -50,7 +50,7 @@ func (b *backend) Verify(ctx context.Context, r services.VerifyRequest[Plan, Ins
 	if err != nil || !a.usable() || a.scope(r.Binding.Name) == nil {
 		return services.VerifyResult{}, err
 	}
-	if _, changed := a.admit(r.Binding.Name, k.signerPublic, permissions(r.Binding.Params)); !changed && a.agreed {
+	if _, changed := a.admit(r.Binding.Name, k.signerPublic, permissions(r.Binding.Params)); !changed && a.agreed && a.copyable() {
 		return services.VerifyResult{}, nil
 	}
 	return services.VerifyResult{}, a.push(ctx)

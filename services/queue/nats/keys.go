@@ -81,17 +81,32 @@ func checkCreds(creds services.Secret) error {
 	return nil
 }
 
-// account is an instance's public key. The private one is not used: bindings sign their users.
+// account is an instance's public key. The private one is not used: servers can be told to accept
+// users of signing keys only.
 func (k *keyring) account(instance string) (string, error) {
-	raw, err := hkdf.Key(sha256.New, k.root, nil, "chandler/queue/nats/account/"+k.prefix+instance, services.SeedSize)
+	pair, err := k.derive("account", instance)
 	if err != nil {
-		return "", doing("derive the account's key", err)
-	}
-	pair, err := nkeys.FromRawSeed(nkeys.PrefixByteAccount, raw)
-	if err != nil {
-		return "", doing("derive the account's key", err)
+		return "", err
 	}
 	return pair.PublicKey()
+}
+
+// copier is the account's signing key for the broker's own users, which copy the instance.
+func (k *keyring) copier(instance string) (pair nkeys.KeyPair, public string, err error) {
+	if pair, err = k.derive("copies", instance); err == nil {
+		public, err = pair.PublicKey()
+	}
+	return pair, public, err
+}
+
+// derive makes one of an instance's keys.
+func (k *keyring) derive(purpose, instance string) (nkeys.KeyPair, error) {
+	raw, err := hkdf.Key(sha256.New, k.root, nil, "chandler/queue/nats/"+purpose+"/"+k.prefix+instance, services.SeedSize)
+	if err != nil {
+		return nil, doing("derive the account's key", err)
+	}
+	pair, err := nkeys.FromRawSeed(nkeys.PrefixByteAccount, raw)
+	return pair, doing("derive the account's key", err)
 }
 
 // instanceOf returns the Instance.Name behind an account that this backend made.

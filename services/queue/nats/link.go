@@ -25,14 +25,15 @@ const (
 // link is the broker's connection to the system account, opened when it is needed.
 type link struct {
 	servers string
+	creds   nats.Option
 	options []nats.Option
 	mutex   chan struct{} // guards conn
 	conn    *nats.Conn
 }
 
 func newLink(servers []address, creds services.Secret, ca string) *link {
-	return &link{servers: urls(servers), mutex: make(chan struct{}, 1), options: []nats.Option{
-		nats.UserCredentialBytes([]byte(creds.Reveal())),
+	user := nats.UserCredentialBytes([]byte(creds.Reveal()))
+	return &link{servers: urls(servers), creds: user, mutex: make(chan struct{}, 1), options: []nats.Option{
 		nats.Name("chandler"),
 		nats.NoReconnect(),             // the engine retries
 		nats.IgnoreDiscoveredServers(), // only those that the operator names are known to be reachable
@@ -55,7 +56,7 @@ func (l *link) get(ctx context.Context) (*nats.Conn, error) {
 	if l.conn != nil && l.conn.IsConnected() {
 		return l.conn, nil
 	}
-	conn, err := nats.Connect(l.servers, append(slices.Clip(l.options), nats.SetCustomDialer(dialer{ctx}))...)
+	conn, err := l.connect(ctx, l.creds)
 	if errors.Is(err, nats.ErrAuthorization) {
 		return nil, fmt.Errorf("connect to the server: it refuses system_creds; issue new ones for a user of its system account: %w", err)
 	}
@@ -64,6 +65,11 @@ func (l *link) get(ctx context.Context) (*nats.Conn, error) {
 	}
 	l.conn = conn
 	return conn, nil
+}
+
+// connect opens a connection as a user.
+func (l *link) connect(ctx context.Context, user nats.Option) (*nats.Conn, error) {
+	return nats.Connect(l.servers, append(slices.Clip(l.options), user, nats.SetCustomDialer(dialer{ctx}))...)
 }
 
 // dialer ends its attempts when a context ends.

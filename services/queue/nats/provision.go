@@ -23,7 +23,7 @@ func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 		return services.ProvisionResult{}, err
 	}
 	if a.usable() {
-		if !a.limit(r.Instance.Plan) && a.agreed {
+		if !a.limit(r.Instance.Plan) && a.agreed && a.copyable() {
 			return services.ProvisionResult{}, nil
 		}
 		return services.ProvisionResult{}, a.push(ctx)

@@ -25,7 +25,7 @@ type testServer struct {
 	creds    string
 }
 
-func newServer(t *testing.T, o embedded.NATSOptions) *testServer {
+func newServer(t testing.TB, o embedded.NATSOptions) *testServer {
 	t.Helper()
 	if o.Dir == "" {
 		o.Dir = t.TempDir()
@@ -65,7 +65,7 @@ func (s *testServer) config(address string) json.RawMessage {
 	return raw
 }
 
-func (s *testServer) backend(t *testing.T) *backend {
+func (s *testServer) backend(t testing.TB) *backend {
 	t.Helper()
 	config, err := services.Decode[Config](s.config(s.address()))
 	if err != nil {
@@ -136,7 +136,7 @@ func newInstance(id string, change func(*Plan)) instance {
 	return inst
 }
 
-func newBinding(t *testing.T, inst instance, id string, change func(*BindingParams)) binding {
+func newBinding(t testing.TB, inst instance, id string, change func(*BindingParams)) binding {
 	t.Helper()
 	seed, err := services.NewSeed(services.RandomKey())
 	if err != nil {

@@ -22,7 +22,7 @@ func suite(t *testing.T, server *testServer) servicetest.Suite {
 		Config:     server.config,
 		Secrets:    []string{server.operator, server.creds},
 		Plan:       raw(`{"storage": "8MB", "memory": "1MB", "streams": 5, "connections": 12}`),
-		OtherPlan:  raw(`{"storage": "16MB", "streams": 7, "consumers": 3, "connections": 24, "payload": "64kB"}`),
+		OtherPlan:  raw(`{"storage": "16MB", "memory": "2MB", "streams": 7, "consumers": 3, "connections": 24, "payload": "64kB"}`),
 		Create:     []json.RawMessage{raw(`{}`)},
 		Bind: []json.RawMessage{
 			raw(`{}`),
@@ -60,6 +60,7 @@ func suite(t *testing.T, server *testServer) servicetest.Suite {
 		ReadOnly: raw(`{"role": "read_only"}`),
 		Reach:    reach,
 		Limits:   limitsThatHold(),
+		Fill:     fill,
 		Left:     server.leftOf(server.backend(t).keys),
 	}
 }
