@@ -61,20 +61,26 @@ func (r Request) content() ([]byte, error) {
 // Call makes one call and reads the answer into out: bytes, or what XML is decoded into, or nil.
 // The error is an *Error if the gateway answered with one.
 func (c *Client) Call(ctx context.Context, r Request, out any) error {
+	_, err := c.exchange(ctx, r, out)
+	return err
+}
+
+// exchange is Call, and returns the headers of the answer.
+func (c *Client) exchange(ctx context.Context, r Request, out any) (http.Header, error) {
 	req, err := c.signed(ctx, r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	reads := r.Reads || r.Method == http.MethodGet
 	resp, answer, err := httpapi.Exchange(c.Transport, req, !reads) //nolint:bodyclose // Exchange closed it
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return ReadError(resp.StatusCode, answer)
+		return nil, ReadError(resp.StatusCode, answer)
 	}
 	if resp.Header.Get("X-Amz-Request-Id") == "" { // which each answer of a gateway has
-		return errors.New("the reply did not come from a gateway; check the endpoint")
+		return nil, errors.New("the reply did not come from a gateway; check the endpoint")
 	}
 	switch out := out.(type) {
 	case nil:
@@ -82,10 +88,10 @@ func (c *Client) Call(ctx context.Context, r Request, out any) error {
 		*out = answer
 	default:
 		if err := xml.Unmarshal(answer, out); err != nil {
-			return fmt.Errorf("the gateway's answer is not understood: %w", err)
+			return nil, fmt.Errorf("the gateway's answer is not understood: %w", err)
 		}
 	}
-	return nil
+	return resp.Header, nil
 }
 
 func (c *Client) signed(ctx context.Context, r Request) (*http.Request, error) {
@@ -105,7 +111,7 @@ func (c *Client) signed(ctx context.Context, r Request) (*http.Request, error) {
 		return nil, err
 	}
 	maps.Copy(req.Header, r.Header)
-	if len(body) > 0 {
+	if len(body) > 0 && r.Key == "" {
 		sum := md5.Sum(body) //nolint:gosec // as above
 		req.Header.Set("Content-Md5", base64.StdEncoding.EncodeToString(sum[:]))
 	}
@@ -155,6 +161,8 @@ const (
 	InternalError  = "InternalError"
 	noSuchPolicy   = "NoSuchBucketPolicy"
 	noSuchUpload   = "NoSuchUpload"
+	noSuchKey      = "NoSuchKey"
+	quotaExceeded  = "QuotaExceeded"
 )
 
 // Is says whether the gateway answered with an error that has one of the codes.

@@ -2,6 +2,7 @@ package s3
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,8 +32,14 @@ func runSuite(t *testing.T, server *testServer, limits []servicetest.Limit, with
 		ReadOnly:  raw(`{"role": "read_only"}`),
 		Reach:     func(t *testing.T, mine, theirs map[string]any) { reach(t, server, mine, theirs) },
 		Limits:    append(limits, servicetest.Limit{Name: "bindings", Plan: raw(`{"bindings": 2}`), Holds: objecttest.HoldsBindings}),
+		Fill:      objecttest.Fill(fillKeys()),
 		Left:      server.leftOf,
 	})
+}
+
+// fillKeys are odd keys that the gateway stores, whose files are in one folder without conflict.
+func fillKeys() []string {
+	return slices.DeleteFunc(objecttest.OddKeys(), func(key string) bool { return key == "a/b" })
 }
 
 func measuredLimits() []servicetest.Limit {

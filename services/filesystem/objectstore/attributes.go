@@ -1,0 +1,115 @@
+package objectstore
+
+import (
+	"archive/tar"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// attributes are what a copy has of an object beside its content.
+type attributes struct {
+	key  string
+	size int64
+	// header is what applications set with these headers of HTTP, by name in lower case.
+	header map[string]string
+	// tags are in the form of the header x-amz-tagging.
+	tags string
+}
+
+const metadata = "x-amz-meta-"
+
+// isCopied says whether a header, in lower case, is an attribute that applications set (Amazon S3
+// API reference, "PutObject").
+func isCopied(name string) bool {
+	switch name {
+	case "content-type", "content-encoding", "content-language", "content-disposition",
+		"cache-control", "expires", "x-amz-website-redirect-location":
+		return true
+	}
+	return strings.HasPrefix(name, metadata)
+}
+
+// The keys of PAX records. Entries have numbers as names, because keys can be anything.
+const (
+	keyRecord    = "CHANDLER.key"
+	headerRecord = "CHANDLER.header."
+	tagsRecord   = "CHANDLER.tags"
+)
+
+// entry is the object's header in a copy.
+func (a attributes) entry(number int64) *tar.Header {
+	records := map[string]string{keyRecord: a.key}
+	for name, value := range a.header {
+		records[headerRecord+name] = value
+	}
+	if a.tags != "" {
+		records[tagsRecord] = a.tags
+	}
+	return &tar.Header{
+		Typeflag: tar.TypeReg, Name: fmt.Sprintf("objects/%d", number), Mode: 0o600, Size: a.size,
+		Format: tar.FormatPAX, PAXRecords: records,
+	}
+}
+
+// readEntry reads a header that entry made.
+func readEntry(h *tar.Header) (attributes, error) {
+	a := attributes{key: h.PAXRecords[keyRecord], size: h.Size, header: map[string]string{}, tags: h.PAXRecords[tagsRecord]}
+	if h.Typeflag != tar.TypeReg || a.key == "" {
+		return a, fmt.Errorf("the copy is damaged: entry %q is no object", h.Name)
+	}
+	for name, value := range h.PAXRecords {
+		if name, ok := strings.CutPrefix(name, headerRecord); ok && isCopied(name) {
+			a.header[name] = value
+		}
+	}
+	return a, nil
+}
+
+// request returns the headers that give a new object the attributes.
+func (a attributes) request() http.Header {
+	h := http.Header{}
+	for name, value := range a.header {
+		h.Set(name, value)
+	}
+	if a.tags != "" {
+		h.Set("X-Amz-Tagging", a.tags)
+	}
+	return h
+}
+
+// digest sums the hashes of objects, so that it does not depend on their order.
+type digest [sha256.Size]byte
+
+// add adds an object whose content has a hash.
+func (d *digest) add(a attributes, content hash.Hash) {
+	all := sha256.New()
+	field := func(text string) {
+		_ = binary.Write(all, binary.BigEndian, int64(len(text))) // a hash takes everything
+		_, _ = io.WriteString(all, text)
+	}
+	field(a.key)
+	field(a.tags)
+	for _, name := range slices.Sorted(maps.Keys(a.header)) {
+		field(name)
+		field(a.header[name])
+	}
+	field(string(content.Sum(nil)))
+	carry := 0
+	for i, b := range slices.Backward(all.Sum(nil)) {
+		carry += int(d[i]) + int(b)
+		d[i], carry = byte(carry), carry>>8 //nolint:gosec // the rest is carried
+	}
+}
+
+// String returns the digest as it is stored.
+func (d *digest) String() string { return fmt.Sprintf("%x", d[:]) }
+
+var errDiffers = errors.New("the copy is damaged: it does not contain what its description says")

@@ -1,0 +1,172 @@
+package objectstore
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/chandler-broker/chandler/services"
+)
+
+// copyFormat is the format of copies: a tar archive (pax) with an entry for each object.
+const copyFormat = "bucket-1"
+
+// The kinds of what copies count.
+const (
+	countObjects = "objects"
+	countBytes   = "bytes"
+)
+
+const (
+	// copiers is how many objects are copied at a time.
+	copiers = 4
+	// small is the size up to which an object is read before it is written, beside others.
+	small = 1 << 20
+)
+
+// archive is a copy that is being written.
+type archive struct {
+	client *Client
+	bucket string
+
+	writing   sync.Mutex // protects what follows, also from an entry's header to its end
+	tar       *tar.Writer
+	objects   int64
+	bytes     int64
+	digest    digest
+	encrypted int // objects that only the application can read
+	unlisted  int // objects whose keys the gateway does not list
+}
+
+// Backup writes a copy of all objects of a bucket to w (services.Streamer). Each object is copied
+// as it is at one time; objects that are deleted or made meanwhile may be missing.
+func (c *Client) Backup(ctx context.Context, bucket string, w io.Writer) (services.Contents, error) {
+	a := &archive{client: c, bucket: bucket, tar: tar.NewWriter(w)}
+	copies, working := errgroup.WithContext(ctx)
+	copies.SetLimit(copiers)
+	listed := a.each(working, func(o Object) { copies.Go(func() error { return a.copy(working, o) }) })
+	if err := errors.Join(copies.Wait(), listed); err != nil {
+		return services.Contents{}, err
+	}
+	if err := a.tar.Close(); err != nil {
+		return services.Contents{}, err
+	}
+	return services.Contents{
+		Format: copyFormat, Counts: map[string]int64{countObjects: a.objects, countBytes: a.bytes},
+		Digest: a.digest.String(), Omitted: a.omitted(),
+	}, nil
+}
+
+func (a *archive) each(ctx context.Context, begin func(Object)) error {
+	for next, more := "", true; more; more = next != "" {
+		page, after, err := a.client.Keys(ctx, a.bucket, next)
+		if err != nil {
+			return err
+		}
+		for _, o := range page {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			begin(o)
+		}
+		next = after
+	}
+	return nil
+}
+
+// copy copies an object, unless it was deleted.
+func (a *archive) copy(ctx context.Context, o Object) error {
+	if o.Size > small { // a download must not wait
+		a.writing.Lock()
+		defer a.writing.Unlock()
+	}
+	d, err := a.client.download(ctx, a.bucket, o.Key)
+	switch e, _ := errors.AsType[*Error](err); {
+	case e != nil && e.Status == http.StatusNotFound:
+		a.note(o, strings.ContainsRune(o.Key, utf8.RuneError), &a.unlisted)
+		return nil
+	case e != nil && e.Status == http.StatusBadRequest:
+		a.note(o, true, &a.encrypted)
+		return nil
+	case err != nil:
+		return a.client.Explain("read object "+quoted(o.Key), err)
+	}
+	defer d.Close()
+	if d.tagged {
+		if d.tags, err = a.client.readTags(ctx, a.bucket, o.Key); err != nil && !Is(err, noSuchKey) {
+			return a.client.Explain("read the tags of object "+quoted(o.Key), err)
+		}
+	}
+	if o.Size > small {
+		return a.write(d.attributes, d)
+	}
+	return a.writeSmall(d)
+}
+
+// note counts an object that cannot be copied.
+func (a *archive) note(o Object, omitted bool, count *int) {
+	if !omitted {
+		return
+	}
+	if o.Size <= small {
+		a.writing.Lock()
+		defer a.writing.Unlock()
+	}
+	*count++
+}
+
+// writeSmall reads what a small object holds before it writes that.
+func (a *archive) writeSmall(d *download) error {
+	content := io.Reader(d)
+	if d.size <= small { // it may have grown since it was listed
+		var whole bytes.Buffer
+		whole.Grow(int(d.size))
+		if _, err := io.Copy(&whole, d); err != nil {
+			return err
+		}
+		content = &whole
+	}
+	a.writing.Lock()
+	defer a.writing.Unlock()
+	return a.write(d.attributes, content)
+}
+
+func (a *archive) write(o attributes, content io.Reader) error {
+	a.objects++
+	if err := a.tar.WriteHeader(o.entry(a.objects)); err != nil {
+		return fmt.Errorf("write object %s to the copy: %w", quoted(o.key), err)
+	}
+	sum := sha256.New()
+	n, err := io.CopyBuffer(a.tar, io.TeeReader(content, sum), make([]byte, 128<<10))
+	if err != nil {
+		return err
+	}
+	a.bytes += n
+	a.digest.add(o, sum)
+	return a.tar.Flush()
+}
+
+// omitted says what the copy lacks.
+func (a *archive) omitted() []string {
+	list := []string{
+		"unfinished uploads",
+		"when objects were last changed; ETags of objects that were uploaded in parts, and checksums that applications sent",
+	}
+	if a.encrypted > 0 {
+		list = append(list, fmt.Sprintf("%d objects that the gateway does not read without the application's own encryption key", a.encrypted))
+	}
+	if a.unlisted > 0 {
+		list = append(list, fmt.Sprintf("%d objects whose keys contain control characters, which the gateway does not list", a.unlisted))
+	}
+	return list
+}
