@@ -2,12 +2,8 @@ package objectstore
 
 import (
 	"archive/tar"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
-	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -85,31 +81,16 @@ func (a attributes) request() http.Header {
 	return h
 }
 
-// digest sums the hashes of objects, so that it does not depend on their order.
-type digest [sha256.Size]byte
-
-// add adds an object whose content has a hash.
-func (d *digest) add(a attributes, content hash.Hash) {
-	all := sha256.New()
-	field := func(text string) {
-		_ = binary.Write(all, binary.BigEndian, int64(len(text))) // a hash takes everything
-		_, _ = io.WriteString(all, text)
-	}
-	field(a.key)
-	field(a.tags)
+// fields are what the digest of a copy depends on, with the hash of the content.
+func (a attributes) fields(content []byte) []string {
+	fields := []string{a.key, a.tags}
 	for _, name := range slices.Sorted(maps.Keys(a.header)) {
-		field(name)
-		field(a.header[name])
+		fields = append(fields, name, a.header[name])
 	}
-	field(string(content.Sum(nil)))
-	carry := 0
-	for i, b := range slices.Backward(all.Sum(nil)) {
-		carry += int(d[i]) + int(b)
-		d[i], carry = byte(carry), carry>>8 //nolint:gosec // the rest is carried
-	}
+	return append(fields, string(content))
 }
 
-// String returns the digest as it is stored.
-func (d *digest) String() string { return fmt.Sprintf("%x", d[:]) }
-
-var errDiffers = errors.New("the copy is damaged: it does not contain what its description says")
+var (
+	errDamaged = errors.New("the copy is damaged: an object's tags are invalid")
+	errDiffers = errors.New("the copy is damaged: it does not contain what its description says")
+)

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/filesystem"
 )
 
 // copyFormat is the format of copies: a tar archive (pax) with an entry for each object.
@@ -43,7 +44,7 @@ type archive struct {
 	tar       *tar.Writer
 	objects   int64
 	bytes     int64
-	digest    digest
+	digest    filesystem.Digest
 	encrypted int // objects that only the application can read
 	unlisted  int // objects whose keys the gateway does not list
 }
@@ -152,7 +153,7 @@ func (a *archive) write(o attributes, content io.Reader) error {
 		return err
 	}
 	a.bytes += n
-	a.digest.add(o, sum)
+	a.digest.Add(o.fields(sum.Sum(nil))...)
 	return a.tar.Flush()
 }
 

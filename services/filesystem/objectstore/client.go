@@ -111,7 +111,7 @@ func (c *Client) signed(ctx context.Context, r Request) (*http.Request, error) {
 		return nil, err
 	}
 	maps.Copy(req.Header, r.Header)
-	if len(body) > 0 && r.Key == "" {
+	if _, content := r.Body.([]byte); len(body) > 0 && !(content && r.Key != "") {
 		sum := md5.Sum(body) //nolint:gosec // as above
 		req.Header.Set("Content-Md5", base64.StdEncoding.EncodeToString(sum[:]))
 	}

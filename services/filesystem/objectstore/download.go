@@ -51,7 +51,8 @@ func (c *Client) download(ctx context.Context, bucket, key string) (*download, e
 	if resp.ContentLength < 0 {
 		return nil, errors.Join(errors.New("the gateway does not tell the size of an object"), d.Close())
 	}
-	d.size, d.tagged = resp.ContentLength, resp.Header.Get("X-Amz-Tagging-Count") != ""
+	tags := resp.Header.Get("X-Amz-Tagging-Count")
+	d.size, d.tagged = resp.ContentLength, tags != "" && tags != "0"
 	for name, values := range resp.Header {
 		if name = strings.ToLower(name); isCopied(name) {
 			d.header[name] = strings.Join(values, ",")
@@ -132,22 +133,6 @@ func quoted(key string) string {
 		return strconv.Quote(key[:most]) + "…"
 	}
 	return strconv.Quote(key)
-}
-
-// readTags returns an object's tags in the form of the header x-amz-tagging.
-func (c *Client) readTags(ctx context.Context, bucket, key string) (string, error) {
-	var answer struct {
-		XMLName xml.Name                      `xml:"Tagging"`
-		Tags    []struct{ Key, Value string } `xml:"TagSet>Tag"`
-	}
-	if err := c.Call(ctx, Request{Method: http.MethodGet, Bucket: bucket, Key: key, Query: url.Values{"tagging": {""}}}, &answer); err != nil {
-		return "", err
-	}
-	tags := url.Values{}
-	for _, t := range answer.Tags {
-		tags.Add(t.Key, t.Value)
-	}
-	return strings.ReplaceAll(tags.Encode(), "+", "%20"), nil
 }
 
 // Keys returns a page of a bucket's objects with the keys that they have, and where the next page

@@ -10,6 +10,7 @@ import (
 	"io"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/filesystem"
 	"github.com/chandler-broker/chandler/services/usage"
 )
 
@@ -54,7 +55,7 @@ func readFault(err error) error { return fmt.Errorf("read the copy: %w", err) }
 // description says.
 func restore(u *uploads, contents services.Contents, archive *tar.Reader) error {
 	var objects, bytes int64
-	var sum digest
+	var sum filesystem.Digest
 	for {
 		h, err := archive.Next()
 		if errors.Is(err, io.EOF) {
@@ -75,7 +76,7 @@ func restore(u *uploads, contents services.Contents, archive *tar.Reader) error 
 		if err := u.put(a, hashed{archive, content}); err != nil {
 			return err
 		}
-		sum.add(a, content)
+		sum.Add(a.fields(content.Sum(nil))...)
 	}
 	if objects != contents.Counts[countObjects] || bytes != contents.Counts[countBytes] || sum.String() != contents.Digest {
 		return errDiffers

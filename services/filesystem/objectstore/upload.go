@@ -59,12 +59,15 @@ func (u *uploads) put(a attributes, content io.Reader) error {
 			return u.call(Request{Method: http.MethodPut, Key: a.key, Header: a.request(), Body: body}, nil, "write object "+quoted(a.key))
 		})
 	}
-	m := &multipart{uploads: u, key: a.key}
-	err := m.put(a, content)
-	if err != nil {
-		err = errors.Join(err, m.abort())
+	m, tags := &multipart{uploads: u, key: a.key}, a.tags
+	a.tags = "" // Ceph's gateway does not take them with the beginning of an upload
+	if err := m.put(a, content); err != nil {
+		return errors.Join(err, m.abort())
 	}
-	return err
+	if tags == "" {
+		return nil
+	}
+	return u.putTags(a.key, tags)
 }
 
 // send reads n bytes and calls write with them, beside others.

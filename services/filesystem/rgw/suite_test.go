@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,9 +43,18 @@ func TestSuite(t *testing.T) {
 			{Name: "objects", Plan: raw(`{"objects": 3, "delete_contents": true}`), Holds: holdsObjects},
 			{Name: "bindings", Plan: raw(`{"bindings": 2}`), Holds: objecttest.HoldsBindings},
 		},
+		Fill:          objecttest.Fill(slices.Concat(objecttest.OddKeys(), oddKeys())),
 		Left:          server.leftOf(t),
 		ServerSecrets: true,
 	})
+}
+
+// oddKeys are further keys, which would not be different files.
+func oddKeys() []string {
+	return []string{
+		"/leading", "double//slash", "..", "../above", "a/../b", "./here", ".", "a\x01b\x1f", "carriage\rreturn",
+		strings.Repeat("l", 1024), strings.Repeat("日", 341),
+	}
 }
 
 // refusedAtOnce is the gateway's answer to what exceeds the quota.

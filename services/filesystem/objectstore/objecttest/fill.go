@@ -6,12 +6,16 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/tags"
+
+	"github.com/chandler-broker/chandler/services/filesystem/objectstore"
 )
 
 // Filled is an object that Fill made.
@@ -30,7 +34,7 @@ func filled(keys []string) map[string]Filled {
 	_, _ = random.Read(content)
 	all := map[string]Filled{
 		"empty":          {},
-		"large/in parts": {string(content), minio.PutObjectOptions{ContentType: "video/mp4", PartSize: 5 << 20, UserTags: map[string]string{"kind": "large"}}},
+		"large/in parts": {string(content), minio.PutObjectOptions{ContentType: "video/mp4", PartSize: 5 << 20}},
 		"attributes": {"compressed", minio.PutObjectOptions{
 			ContentType: "text/plain; charset=utf-8", ContentEncoding: "gzip", ContentLanguage: "de", ContentDisposition: `attachment; filename="a b.txt"`,
 			CacheControl: "max-age=60, private", Expires: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC),
@@ -55,8 +59,9 @@ func Fill(keys []string) func(t *testing.T, mine map[string]any) func(*testing.T
 		t.Helper()
 		s, all := Dial(t, mine), filled(keys)
 		for key, f := range all {
-			s.mustPutFilled(t, key, f)
+			s.mustPutFilled(t, mine, key, f)
 		}
+		s.tag(t, "large/in parts", map[string]string{"kind": "large"}) // which not all gateways do with the upload
 		return func(t *testing.T, theirs map[string]any) {
 			t.Helper()
 			other := Dial(t, theirs)
@@ -72,14 +77,28 @@ func Fill(keys []string) func(t *testing.T, mine map[string]any) func(*testing.T
 	}
 }
 
-func (s Session) mustPutFilled(t *testing.T, key string, f Filled) {
+// mustPutFilled writes an object. Not all gateways take an empty one as minio-go sends it.
+func (s Session) mustPutFilled(t *testing.T, mine map[string]any, key string, f Filled) {
 	t.Helper()
-	_, err := s.Client.PutObject(Context(t), s.Bucket, key, strings.NewReader(f.Content), int64(len(f.Content)), f.Options)
-	for more := 5; more > 0 && HungUp(err); more-- { // which leaves open whether it was stored
+	var err error
+	if f.Content == "" {
+		err = Raw(t, mine).Call(Context(t), objectstore.Request{Method: http.MethodPut, Bucket: s.Bucket, Key: key}, nil)
+	} else {
 		_, err = s.Client.PutObject(Context(t), s.Bucket, key, strings.NewReader(f.Content), int64(len(f.Content)), f.Options)
 	}
 	if err != nil {
 		t.Fatalf("put %q: %v", key, err)
+	}
+}
+
+func (s Session) tag(t *testing.T, key string, values map[string]string) {
+	t.Helper()
+	set, err := tags.NewTags(values, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Client.PutObjectTagging(Context(t), s.Bucket, key, set, minio.PutObjectTaggingOptions{}); err != nil {
+		t.Fatalf("tag %q: %v", key, err)
 	}
 }
 
@@ -98,13 +117,13 @@ func (s Session) state(t *testing.T, key string) map[string]any {
 	if _, err := io.Copy(&read, content); err != nil {
 		t.Fatalf("get %q: %v", key, err)
 	}
-	tags, err := s.Client.GetObjectTagging(Context(t), s.Bucket, key, minio.GetObjectTaggingOptions{})
+	set, err := s.Client.GetObjectTagging(Context(t), s.Bucket, key, minio.GetObjectTaggingOptions{})
 	if err != nil && minio.ToErrorResponse(err).Code != "NoSuchTagSet" {
 		t.Fatalf("tags of %q: %v", key, err)
 	}
 	state := map[string]any{"content": sha256.Sum256(read.Bytes()), "size": read.Len(), "metadata": info.UserMetadata}
-	if tags != nil {
-		state["tags"] = tags.ToMap()
+	if set != nil {
+		state["tags"] = set.ToMap()
 	}
 	for _, name := range []string{"Content-Type", "Content-Encoding", "Content-Language", "Content-Disposition", "Cache-Control", "Expires"} {
 		state[name] = header.Get(name)
