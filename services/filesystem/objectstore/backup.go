@@ -56,7 +56,10 @@ func (c *Client) Backup(ctx context.Context, bucket string, w io.Writer) (servic
 	copies, working := errgroup.WithContext(ctx)
 	copies.SetLimit(copiers)
 	listed := a.each(working, func(o Object) { copies.Go(func() error { return a.copy(working, o) }) })
-	if err := errors.Join(copies.Wait(), listed); err != nil {
+	if listed != nil {
+		copies.Go(func() error { return listed }) // ends the others
+	}
+	if err := copies.Wait(); err != nil {
 		return services.Contents{}, err
 	}
 	if err := a.tar.Close(); err != nil {
@@ -67,6 +70,9 @@ func (c *Client) Backup(ctx context.Context, bucket string, w io.Writer) (servic
 		Digest: a.digest.String(), Omitted: a.omitted(),
 	}, nil
 }
+
+// needsKey says that the request lacked the key with which an application encrypted the object (Amazon S3 User Guide, "Server-side encryption with customer-provided keys").
+func needsKey(err error) bool { return Is(err, "InvalidRequest", "InvalidArgument") }
 
 func (a *archive) each(ctx context.Context, begin func(Object)) error {
 	for next, more := "", true; more; more = next != "" {
@@ -96,13 +102,13 @@ func (a *archive) copy(ctx context.Context, o Object) error {
 	case e != nil && e.Status == http.StatusNotFound:
 		a.note(o, strings.ContainsRune(o.Key, utf8.RuneError), &a.unlisted)
 		return nil
-	case e != nil && e.Status == http.StatusBadRequest:
+	case needsKey(err):
 		a.note(o, true, &a.encrypted)
 		return nil
 	case err != nil:
 		return a.client.Explain("read object "+quoted(o.Key), err)
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }()
 	if d.tagged {
 		if d.tags, err = a.client.readTags(ctx, a.bucket, o.Key); err != nil && !Is(err, noSuchKey) {
 			return a.client.Explain("read the tags of object "+quoted(o.Key), err)

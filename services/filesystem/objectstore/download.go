@@ -43,7 +43,7 @@ func (c *Client) download(ctx context.Context, bucket, key string) (*download, e
 	d := &download{ctx: ctx, cancel: cancel, client: c, attributes: attributes{key: key, header: map[string]string{}}}
 	// Without the header, net/http decompresses what the application compressed.
 	d.request = Request{Method: http.MethodGet, Bucket: bucket, Key: key, Header: http.Header{"Accept-Encoding": {"identity"}}}
-	resp, err := d.open()
+	resp, err := d.open() //nolint:bodyclose // Close closes it
 	if err != nil {
 		cancel()
 		return nil, err
@@ -109,7 +109,7 @@ func (d *download) Read(p []byte) (int, error) {
 func (d *download) resume() error {
 	_ = d.content.Close()
 	d.request.Header.Set("Range", fmt.Sprintf("bytes=%d-", d.read))
-	resp, err := d.open()
+	resp, err := d.open() //nolint:bodyclose // as above
 	if err != nil {
 		d.content = http.NoBody
 		return fmt.Errorf("read the rest of object %s, whose size was %d bytes; it may have been replaced or shortened: %w", quoted(d.key), d.size, err)

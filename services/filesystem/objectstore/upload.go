@@ -35,10 +35,11 @@ type uploads struct {
 	group  *errgroup.Group
 	ctx    context.Context // ends with the first error
 	room   *semaphore.Weighted
+	free   chan []byte // of partSize
 }
 
 func newUploads(ctx context.Context, c *Client, bucket string) *uploads {
-	u := &uploads{client: c, bucket: bucket, room: semaphore.NewWeighted(uploading)}
+	u := &uploads{client: c, bucket: bucket, room: semaphore.NewWeighted(uploading), free: make(chan []byte, copiers+1)}
 	u.group, u.ctx = errgroup.WithContext(ctx)
 	u.group.SetLimit(copiers)
 	return u
@@ -76,16 +77,45 @@ func (u *uploads) send(n int64, content io.Reader, write func(body []byte) error
 	if err := u.room.Acquire(u.ctx, weight); err != nil {
 		return err
 	}
-	body := make([]byte, n)
+	buffer := u.buffer(n)
+	body := buffer[:n]
 	if _, err := io.ReadFull(content, body); err != nil {
 		u.room.Release(weight)
 		return readFault(err)
 	}
 	u.group.Go(func() error {
 		defer u.room.Release(weight)
-		return write(body)
+		err := write(body)
+		if err == nil { // else net/http may still read it
+			u.reuse(buffer)
+		}
+		return err
 	})
 	return nil
+}
+
+// buffer returns one for n bytes. Those of parts are used again, so that none wait for the
+// garbage collector.
+func (u *uploads) buffer(n int64) []byte {
+	if n > partSize {
+		return make([]byte, n)
+	}
+	select {
+	case b := <-u.free:
+		return b
+	default:
+		return make([]byte, partSize)
+	}
+}
+
+func (u *uploads) reuse(b []byte) {
+	if len(b) != partSize {
+		return
+	}
+	select {
+	case u.free <- b:
+	default:
+	}
 }
 
 func (u *uploads) call(r Request, out any, doing string) error {
