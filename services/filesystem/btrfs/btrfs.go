@@ -99,6 +99,32 @@ func (f Folder) Remove(name string) (removed bool, err error) {
 	return true, nil
 }
 
+// Snapshot makes a subvolume that shows what another one holds now, and that cannot be changed.
+func (f Folder) Snapshot(of, name string) error {
+	if name == "" || len(name) > len(snapshotArgs{}.name)-1 {
+		return errors.New("a snapshot's name has 1 to 4039 bytes")
+	}
+	source, _, err := f.subvolume(of)
+	if err != nil {
+		return err
+	}
+	if source == nil {
+		return fmt.Errorf("make a snapshot of subvolume %s of %s: %w", of, f, os.ErrNotExist)
+	}
+	defer source.Close()
+	dir, err := f.open("")
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	args := snapshotArgs{source: int64(source.Fd()), flags: readOnly} //nolint:gosec // a descriptor
+	copy(args.name[:], name)
+	if err := control(dir, snapshotCreate, &args); err != nil {
+		return fmt.Errorf("make a snapshot of subvolume %s of %s: %w", of, f, err)
+	}
+	return nil
+}
+
 // Limit sets the limit of a subvolume, if there is one of that name; 0 is no limit.
 func (f Folder) Limit(name string, size services.Size) error {
 	made, id, err := f.subvolume(name)
@@ -204,8 +230,10 @@ const (
 	systemInfo      = 0x8400941f // BTRFS_IOC_FS_INFO
 	quotaCreate     = 0x4010942a // BTRFS_IOC_QGROUP_CREATE
 	quotaLimit      = 0x8030942b // BTRFS_IOC_QGROUP_LIMIT
+	snapshotCreate  = 0x50009417 // BTRFS_IOC_SNAP_CREATE_V2
 
 	limitReferenced = 1          // BTRFS_QGROUP_LIMIT_MAX_RFER
+	readOnly        = 2          // BTRFS_SUBVOL_RDONLY
 	subvolumeInode  = 256        // BTRFS_FIRST_FREE_OBJECTID
 	btrfsMagic      = 0x9123683e // BTRFS_SUPER_MAGIC
 )
@@ -213,6 +241,14 @@ const (
 type volumeArgs struct {
 	_    int64
 	name [4088]byte
+}
+
+type snapshotArgs struct {
+	source int64
+	_      uint64
+	flags  uint64
+	_      [4]uint64
+	name   [4040]byte
 }
 
 type lookupArgs struct {
