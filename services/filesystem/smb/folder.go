@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -127,7 +128,8 @@ func (f folder) discard(share string) error {
 	return nil
 }
 
-// shares are the names of all directories, also of deleted ones that are not empty yet.
+// shares are the names of all directories, also of deleted ones that are not empty yet, and of
+// snapshots.
 func (f folder) shares() ([]string, error) {
 	var names []string
 	for _, dir := range []string{f.dir, filepath.Join(f.dir, f.trash)} {
@@ -136,7 +138,7 @@ func (f folder) shares() ([]string, error) {
 			return nil, fmt.Errorf("list the shares' folders: %w", err)
 		}
 		for _, e := range entries {
-			names = append(names, e.Name())
+			names = append(names, strings.TrimPrefix(e.Name(), snapshotPrefix))
 		}
 	}
 	return names, nil

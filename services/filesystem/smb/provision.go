@@ -90,6 +90,9 @@ func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest
 		return services.DeprovisionResult{}, err
 	}
 	name := b.names.resource(r.Instance.Name)
+	if err := b.folder.removeSnapshot(name); err != nil {
+		return services.DeprovisionResult{}, err
+	}
 	group, err := b.folder.volumes().Group(name)
 	if err != nil {
 		return services.DeprovisionResult{}, err

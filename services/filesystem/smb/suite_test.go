@@ -53,6 +53,7 @@ func runSuite(t *testing.T, server *testServer, limits []servicetest.Limit, with
 		Limits: append(limits,
 			servicetest.Limit{Name: "bindings", Plan: raw(`{"bindings": 2}`), Holds: holdsBindings},
 			servicetest.Limit{Name: "connections", Plan: raw(`{"connections": 2, "delete_contents": true}`), Holds: holdsConnections}),
+		Fill: fill(server),
 		Left: server.leftOf,
 	})
 }
