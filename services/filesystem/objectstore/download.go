@@ -18,7 +18,7 @@ import (
 const (
 	// stalledFor is how long a download may go on without a byte.
 	stalledFor = time.Minute
-	// reconnects is how often a download is continued after the connection broke.
+	// reconnects is how often in a row a download is continued after the connection broke.
 	reconnects = 3
 )
 
@@ -95,6 +95,9 @@ func (d *download) Read(p []byte) (int, error) {
 	alarm := time.AfterFunc(stalledFor, d.cancel)
 	n, err := d.content.Read(p[:min(int64(len(p)), d.size-d.read)])
 	alarm.Stop()
+	if n > 0 {
+		d.attempts = 0
+	}
 	if d.read += int64(n); err == nil || d.read == d.size {
 		return n, nil
 	}

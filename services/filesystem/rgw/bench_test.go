@@ -65,3 +65,11 @@ func BenchmarkVerbs(b *testing.B) {
 		b.ReportMetric(float64(all.Microseconds())/float64(n)/1000, "ms/"+name)
 	}
 }
+
+// What a copy costs, beside one with minio-go.
+func BenchmarkCopy(b *testing.B) {
+	server := newServer(b)
+	for name, size := range map[string]int{"large": 32 << 20, "small": 64 << 10} {
+		b.Run(name, func(b *testing.B) { objecttest.BenchmarkCopy(b, server.backend(b), 64<<20, size) })
+	}
+}

@@ -1,23 +1,13 @@
 package s3
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
-	"os"
-	"path/filepath"
-	"runtime"
 	"testing"
 	"time"
 
-	"github.com/minio/minio-go/v7"
-
-	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/access"
-	"github.com/chandler-broker/chandler/services/filesystem/objectstore"
+	"github.com/chandler-broker/chandler/services/filesystem/objectstore/objecttest"
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
@@ -51,88 +41,12 @@ func BenchmarkVerbs(b *testing.B) {
 	}
 }
 
-// BenchmarkCopy copies 256 MB, beside the same with minio-go: objects of 64 MB, and of 64 kB.
+// What a copy costs, beside one with minio-go.
 func BenchmarkCopy(b *testing.B) {
-	const all = 256 << 20
 	for name, size := range map[string]int{"large": 64 << 20, "small": 64 << 10} {
 		b.Run(name, func(b *testing.B) {
-			backend, ctx := newServer(b).backend(b, "c"), context.Background()
-			inst, target := newInstance("i", nil), newInstance("target", deletable)
-			if err := servicetest.Once(backend).Provision(ctx, inst); err != nil {
-				b.Fatal(err)
-			}
-			credentials, err := servicetest.Once(backend).Bind(ctx, inst, newBinding(b, inst, "b", access.ReadWrite))
-			if err != nil {
-				b.Fatal(err)
-			}
-			dialled, err := objectstore.Dial(ctx, credentials.Values)
-			if err != nil {
-				b.Fatal(err)
-			}
-			s := dialled.(*objectstore.Session)
-			content := make([]byte, size)
-			_, _ = rand.NewChaCha8([32]byte{}).Read(content)
-			for i := range all / size {
-				if _, err := s.Client.PutObject(ctx, s.Bucket, fmt.Sprint(i), bytes.NewReader(content), int64(size), minio.PutObjectOptions{}); err != nil {
-					b.Fatal(err)
-				}
-			}
-			rate := func(name string, work func() error) {
-				began := time.Now()
-				if err := work(); err != nil {
-					b.Fatalf("%s: %v", name, err)
-				}
-				b.ReportMetric(all/1e6/time.Since(began).Seconds(), "MB/s-"+name)
-			}
-			for b.Loop() {
-				var contents services.Contents
-				stream, err := os.Create(filepath.Join(b.TempDir(), "stream"))
-				if err != nil {
-					b.Fatal(err)
-				}
-				rate("raw", func() error { return rawCopy(ctx, s, filepath.Join(b.TempDir(), "raw")) })
-				rate("backup", func() (err error) {
-					contents, err = backend.Backup(ctx, services.BackupRequest[Plan, InstanceParams]{Instance: inst, Writer: stream})
-					return err
-				})
-				if _, err := stream.Seek(0, io.SeekStart); err != nil {
-					b.Fatal(err)
-				}
-				if err := servicetest.Once(backend).Provision(ctx, target); err != nil {
-					b.Fatal(err)
-				}
-				var before, after runtime.MemStats
-				runtime.GC()
-				runtime.ReadMemStats(&before)
-				rate("restore", func() error {
-					_, err := backend.Restore(ctx, services.RestoreRequest[Plan, InstanceParams]{Instance: target, Contents: contents, Reader: stream})
-					return err
-				})
-				runtime.ReadMemStats(&after)
-				b.ReportMetric(float64(after.HeapSys-min(before.HeapSys, after.HeapSys))/1e6, "MB-restore-heap")
-			}
+			backend := newServer(b).backend(b, "c")
+			objecttest.BenchmarkCopy(b, backend, 256<<20, size)
 		})
 	}
-}
-
-// rawCopy reads all objects into a file, one after the other.
-func rawCopy(ctx context.Context, s *objectstore.Session, name string) error {
-	file, err := os.Create(name)
-	if err != nil {
-		return err
-	}
-	for o := range s.Client.ListObjects(ctx, s.Bucket, minio.ListObjectsOptions{Recursive: true}) {
-		if o.Err != nil {
-			return o.Err
-		}
-		content, err := s.Client.GetObject(ctx, s.Bucket, o.Key, minio.GetObjectOptions{})
-		if err != nil {
-			return err
-		}
-		if _, err := io.Copy(file, content); err != nil {
-			return err
-		}
-		_ = content.Close()
-	}
-	return errors.Join(file.Close(), os.Remove(name))
 }
