@@ -13,6 +13,7 @@ SELECT pg_catalog.set_config('chandler.administrator', :'administrator', false) 
 DO $administrator$
 DECLARE
 	name text := pg_catalog.current_setting('chandler.administrator');
+	backup text;
 BEGIN
 	IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = name) THEN
 		EXECUTE pg_catalog.format('CREATE ROLE %I', name);
@@ -49,6 +50,17 @@ BEGIN
 	-- applications hold all others.
 	IF pg_catalog.current_setting('server_version_num')::int >= 160000 THEN
 		EXECUTE pg_catalog.format('GRANT pg_use_reserved_connections TO %I', name);
+	END IF;
+	-- For backups. While it dumps a database, it is a member of the roles that own what is
+	-- in it. It reads what row security hides from these; the administrator could not. The
+	-- administrator sets its password.
+	backup := name || '_backup';
+	IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = backup) THEN
+		EXECUTE pg_catalog.format('CREATE ROLE %I', backup);
+	END IF;
+	EXECUTE pg_catalog.format('ALTER ROLE %I WITH LOGIN INHERIT BYPASSRLS NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION', backup);
+	IF pg_catalog.current_setting('server_version_num')::int >= 160000 THEN
+		EXECUTE pg_catalog.format('GRANT %I TO %I WITH ADMIN TRUE, INHERIT FALSE, SET FALSE', backup, name);
 	END IF;
 END
 $administrator$;

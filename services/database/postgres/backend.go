@@ -22,6 +22,8 @@ type backend struct {
 	names  namer
 	pool   *database.Pool
 	guard  *guard
+	// programs is the folder of pg_dump and pg_restore; empty: PATH.
+	programs string
 }
 
 func open(_ context.Context, c Config) (*backend, error) {
@@ -36,7 +38,7 @@ func open(_ context.Context, c Config) (*backend, error) {
 	admin = hardened(admin)
 	dialect := database.Dialect{Reset: "ROLLBACK; " + unlock, Disconnected: disconnected, Explain: explain}
 	pool := database.OpenPool(connector{admin}, c.MaxConnections, 5*time.Minute, dialect)
-	return &backend{admin: admin, server: server, names: newNamer(c.Prefix), pool: pool, guard: &guard{}}, nil
+	return &backend{admin: admin, server: server, names: newNamer(c.Prefix), pool: pool, guard: &guard{}, programs: c.Programs}, nil
 }
 
 // hardened pins the settings on which the administrator's sessions rely. Sessions in
@@ -108,6 +110,12 @@ func (b *backend) Ready(ctx context.Context) error {
 	f.If(publicHere, "every role may connect to the administrator's database; REVOKE CONNECT ON DATABASE from PUBLIC there")
 	f.If(publicTemplate, "every role may connect to database template1; REVOKE CONNECT ON DATABASE template1 FROM PUBLIC")
 	f.If(!canSeed, "database template0 is missing; restore it")
+	if b.programs != "" {
+		for _, name := range []string{"pg_dump", "pg_restore"} {
+			_, err := b.program(ctx, name, version)
+			f.Add(err)
+		}
+	}
 	if err := f.Err(); err != nil {
 		return fmt.Errorf("server %s is not set up (administrator.sql does it): %w", b.server.Address(), err)
 	}

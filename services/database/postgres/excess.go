@@ -48,7 +48,7 @@ func (b *backend) endSpillers(ctx context.Context, instances []instance, ended m
 	err := b.endSessions(ctx, ended, "temporary files: a session that held more than the plan's %s was ended", `SELECT a.pid, a.datname, pg_catalog.pg_size_pretty(p.most::pg_catalog.int8)
 		FROM (SELECT coalesce(w.leader_pid, w.pid) AS pid, pg_catalog.sum(f.size) AS bytes
 			FROM pg_catalog.pg_ls_tmpdir() f JOIN pg_catalog.pg_stat_activity w ON f.name LIKE 'pgsql\_tmp' || w.pid || '.%' GROUP BY 1) t
-		JOIN pg_catalog.pg_stat_activity a ON a.pid = t.pid
+		JOIN pg_catalog.pg_stat_activity a ON a.pid = t.pid AND a.usename <> a.datname || '_restore'
 		JOIN `+b.perDatabase(instances, func(p Plan) int64 { return int64(p.TempFileLimit) })+` ON p.datname = a.datname WHERE p.most > 0 AND t.bytes > p.most`)
 	return explain("end sessions with too large temporary files", err)
 }
@@ -63,7 +63,7 @@ func (b *backend) endQueueHolder(ctx context.Context, ended map[string]string) e
 		`SELECT a.pid, a.datname, '5 seconds' FROM pg_catalog.pg_stat_activity a
 		WHERE a.datname ~ `+literal(b.names.single.String())+` AND a.xact_start < pg_catalog.clock_timestamp() - interval '5 seconds'
 		AND (`+usage+` > 0.1 OR `+usage+` > 0.01 AND a.state LIKE 'idle in transaction%')
-		AND a.usename <> CURRENT_USER ORDER BY a.xact_start LIMIT 1`)
+		AND a.usename NOT IN (CURRENT_USER, `+literal(b.backupRole())+`) ORDER BY a.xact_start LIMIT 1`)
 	return explain("end a session that fills the server's queue of notifications", err)
 }
 

@@ -25,7 +25,7 @@ func newNamer(prefix string) namer {
 	return namer{
 		prefix:  p,
 		single:  naming.NewRule(p + naming.Safe),
-		grouped: naming.NewRule(p + naming.Safe + `_(owner|reader|over|sessions)`),
+		grouped: naming.NewRule(p + naming.Safe + `_(owner|reader|over|sessions|restore)`),
 		revoked: naming.NewRule(p + `revoked_` + naming.Safe),
 		spares:  naming.NewRule(p + `spare_([a-z2-7]+)`),
 	}
@@ -44,15 +44,19 @@ type names struct {
 	// sessions is a member of the bindings' roles, and owns the functions that show and end
 	// their sessions.
 	sessions string
+	// restorer restores a copy, as a member of owner. It exists meanwhile.
+	restorer string
 }
 
 func (n namer) instance(name string) names { return namesOf(n.prefix + name) }
 
 func namesOf(database string) names {
-	return names{database, database + "_owner", database + "_reader", database + "_over", database + "_sessions"}
+	return names{database, database + "_owner", database + "_reader", database + "_over", database + "_sessions", database + "_restore"}
 }
 
-func (n names) groups() []string { return []string{n.owner, n.reader, n.overQuota, n.sessions} }
+func (n names) groups() []string {
+	return []string{n.owner, n.reader, n.overQuota, n.sessions, n.restorer}
+}
 
 // role is a binding's role, the user name of the application.
 func (n namer) role(bindingName string) string { return n.prefix + bindingName }

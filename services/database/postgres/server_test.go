@@ -30,6 +30,7 @@ func TestMain(m *testing.M) {
 // testServer is the real server for one test, which uses a prefix of its own.
 type testServer struct {
 	root    *sql.DB // the superuser
+	rootURL string
 	admin   *url.URL
 	version int
 }
@@ -65,7 +66,7 @@ func newServerAt(t testing.TB, rootURL string) *testServer {
 		t.Fatal(err)
 	}
 	admin.User = url.UserPassword("chandler_admin", adminPassword)
-	s := &testServer{root: root, admin: admin}
+	s := &testServer{root: root, rootURL: rootURL, admin: admin}
 	if s.version, err = strconv.Atoi(s.ask(t, "SHOW server_version_num")); err != nil {
 		t.Fatal(err)
 	}

@@ -85,9 +85,19 @@ func (s *session) commit(ctx context.Context, statements []string, then string) 
 // the administrator access, because a tenant may have closed the database or revoked it. If
 // tenants hold all allowed connections, it lifts that limit for the moment of connecting.
 func (b *backend) inDatabase(ctx context.Context, s *session, name string, work func(*session) error) error {
-	limit, err := b.ensureAccess(ctx, s, name)
+	t, err := b.enter(ctx, s, name)
 	if err != nil {
 		return err
+	}
+	defer t.Release(ctx)
+	return work(t)
+}
+
+// enter opens the session of inDatabase.
+func (b *backend) enter(ctx context.Context, s *session, name string) (*session, error) {
+	limit, err := b.ensureAccess(ctx, s, name)
+	if err != nil {
+		return nil, err
 	}
 	t, err := b.connectTo(ctx, s, name)
 	if limit >= 0 && is(err, pqerror.TooManyConnections) {
@@ -100,10 +110,9 @@ func (b *backend) inDatabase(ctx context.Context, s *session, name string, work 
 		}
 	}
 	if err != nil {
-		return explain("connect to database "+name, err)
+		return nil, explain("connect to database "+name, err)
 	}
-	defer t.Release(ctx)
-	return work(t)
+	return t, nil
 }
 
 // connectTo opens a session of the administrator in another database, not pooled. It pins every

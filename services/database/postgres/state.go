@@ -100,7 +100,7 @@ func (st *state) writers() []string { return st.membersOf(st.names.owner, st.nam
 
 // canWrite says whether a role can write in the instance's database.
 func (st *state) canWrite(role string) bool {
-	return slices.Contains(append(st.writers(), st.names.owner, st.names.overQuota), role)
+	return slices.Contains(append(st.writers(), st.names.owner, st.names.overQuota, st.names.restorer), role)
 }
 
 // The parts of a state, each an SQL expression about the instance whose database is i.name.
@@ -126,7 +126,7 @@ const (
 			THEN (SELECT pg_catalog.count(DISTINCT m.oid) ` + ownersIn + ` AND m.rolname ~ <single>) END,
 		'shows', EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = (i.name || '_sessions')::pg_catalog.name
 			AND pg_catalog.shobj_description(oid, 'pg_authid') = d.oid::pg_catalog.text)` + databaseFrom
-	groups     = `ANY (ARRAY[i.name || '_owner', i.name || '_reader', i.name || '_over', i.name || '_sessions']::pg_catalog.name[])`
+	groups     = `ANY (ARRAY[i.name || '_owner', i.name || '_reader', i.name || '_over', i.name || '_sessions', i.name || '_restore']::pg_catalog.name[])`
 	groupsPart = `'groups', (SELECT pg_catalog.json_agg(rolname) FROM pg_catalog.pg_roles WHERE rolname = ` + groups + `)`
 	movedPart  = `'moved', EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = (i.name || '_over')::pg_catalog.name
 		AND pg_catalog.shobj_description(oid, 'pg_authid') IS NOT NULL)`

@@ -68,6 +68,7 @@ func (s *testServer) suite() servicetest.Suite {
 		Block:    s.blocks(),
 		Limits:   limitsThatHold(s.version),
 		Left:     s.leftOf,
+		Fill:     fillAll,
 	}
 }
 
@@ -94,7 +95,9 @@ func (s *testServer) leftOf(ctx context.Context, instance string, bindings []str
 		UNION ALL SELECT 'role ' || rolname FROM pg_roles WHERE rolname `+like+`
 		UNION ALL SELECT 'session in ' || datname FROM pg_stat_activity WHERE datname `+like+`
 		UNION ALL SELECT 'administrator in ' || r.rolname FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
-			WHERE m.member = 'chandler_admin'::regrole AND r.rolname LIKE 'suite%' AND current_setting('server_version_num')::int < 160000`)
+			WHERE m.member = 'chandler_admin'::regrole AND r.rolname LIKE 'suite%' AND current_setting('server_version_num')::int < 160000
+		UNION ALL SELECT 'backup role in ' || r.rolname FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
+			WHERE m.member = 'chandler_admin_backup'::regrole AND r.rolname `+like)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/usage"
@@ -65,7 +66,11 @@ func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest
 
 func (b *backend) remove(ctx context.Context, s *session, st *state) error {
 	bindings := st.membersOf(st.names.groups()...)
-	if err := b.disableLogins(ctx, s, bindings); err != nil {
+	logins := bindings
+	if st.hasGroup(st.names.restorer) {
+		logins = append(slices.Clone(bindings), st.names.restorer)
+	}
+	if err := b.disableLogins(ctx, s, logins); err != nil {
 		return err
 	}
 	if st.Database != nil {
