@@ -62,7 +62,7 @@ func mount(ctx context.Context, keyring string, arguments ...string) (*session, 
 	}
 	// The machine's own configuration is for other clusters.
 	s.process, err = startMount(ctx, s.mounted, append([]string{"-f", "-c", "/dev/null", "-k", s.keyring,
-		"--client_mount_timeout=15", "--admin_socket=", "--log_file=", "--pid_file="}, arguments...)...)
+		"--client_mount_timeout=15", "--client_try_dentry_invalidate=true", "--admin_socket=", "--log_file=", "--pid_file="}, arguments...)...)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
