@@ -18,10 +18,10 @@ MODULES = $(patsubst %/,%,$(dir $(filter-out embedded/%,$(wildcard go.mod */go.m
 # The suites that run whole deployments, with brokers built with the race detector, and those of
 # what is shipped beside the programs.
 DEPLOYMENTS = acceptance acceptance/deploy acceptance/bench examples/forum
-# The packages of the private cloud, in most of which one operation takes seconds, and the one that
+# The packages of the private cloud, in most of which one operation takes seconds, and those that
 # "make test" leaves out.
 CLOUD = embedded/openstack services/openstack services/dns/designate services/database/trove services/filesystem/manila services/filesystem/rgw
-LONG = services/filesystem/manila
+LONG = services/dns/designate services/filesystem/manila
 # $(call each,FOLDERS,COMMAND) runs a command in each folder.
 each = @set -e; for folder in $(1); do (cd $$folder; set -x; $(2)); done
 

@@ -25,7 +25,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if err := flag.Set("test.parallel", "8"); err != nil { // tests that run side by side mostly wait
+	if err := flag.Set("test.parallel", "4"); err != nil { // Designate makes one zone at a time
 		panic(err)
 	}
 	embeddedtest.Main(m)
