@@ -82,6 +82,15 @@ const (
 	ActionRemove  Action = "remove"
 )
 
+// The actions on backups in the audit record, whose resource is the backup's ID. Schedules
+// and users begin them, too.
+const (
+	ActionBackup       Action = "backup"
+	ActionRestoreData  Action = "restore backup"
+	ActionVerify       Action = "verify backup"
+	ActionDeleteBackup Action = "delete backup"
+)
+
 // OperatorActions returns the operator's commands in the audit record.
 func OperatorActions() []Action {
 	return []Action{ActionRetry, ActionForget, ActionRestore, ActionAdopt, ActionRemove}
@@ -96,4 +105,61 @@ const (
 	EventSucceeded Event = "succeeded"
 	EventFailed    Event = "failed"
 	EventCancelled Event = "cancelled"
+)
+
+// Origin is why a backup was made.
+type Origin string
+
+// The origins of backups.
+const (
+	BySchedule Origin = "schedule"
+	ByUser     Origin = "user"
+	ByOperator Origin = "operator"
+	ForClone   Origin = "clone" // deleted once its clone is made
+)
+
+// Origins returns all origins of backups.
+func Origins() []Origin { return []Origin{BySchedule, ByUser, ByOperator, ForClone} }
+
+// BackupState is what a backup is fit for.
+type BackupState string
+
+// The states of backups.
+const (
+	BackupPending  BackupState = "pending"
+	BackupReady    BackupState = "ready"
+	BackupFailed   BackupState = "failed"
+	BackupDeleting BackupState = "deleting"
+)
+
+// BackupStates returns all states of backups.
+func BackupStates() []BackupState {
+	return []BackupState{BackupPending, BackupReady, BackupFailed, BackupDeleting}
+}
+
+// CopyKind is the work on a backup.
+type CopyKind string
+
+// The kinds of copies.
+const (
+	CopyBackup  CopyKind = "backup"
+	CopyRestore CopyKind = "restore"
+	CopyVerify  CopyKind = "verify"
+)
+
+// CopyKinds returns all kinds of copies.
+func CopyKinds() []CopyKind { return []CopyKind{CopyBackup, CopyRestore, CopyVerify} }
+
+// CopyState says what has to happen next to a copy.
+type CopyState string
+
+// The states of copies.
+const (
+	CopyHeld      CopyState = "held"    // its operation prepares the instance
+	CopyWaiting   CopyState = "waiting" // a replica may begin it
+	CopyRunning   CopyState = "running"
+	CopyUnclean   CopyState = "unclean" // its operation empties the instance after a restore that failed
+	CopySucceeded CopyState = "succeeded"
+	CopyFailed    CopyState = "failed"
+	CopyCancelled CopyState = "cancelled"
 )

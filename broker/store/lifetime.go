@@ -21,6 +21,13 @@ func RetainedID(instanceID string, at time.Time) string {
 	return instanceID + "@" + at.UTC().Format("20060102T150405Z")
 }
 
+// OnlyBacksUp reports whether the operation waits for a backup of the instance and changes
+// nothing, so that bindings may be made and deleted meanwhile, and the instance be deleted.
+func (o Operation) OnlyBacksUp() bool { return o.Kind == Update && o.CopyID != "" }
+
+// Finished reports whether the copy has ended.
+func (c Copy) Finished() bool { return c.FinishedAt != nil }
+
 // On returns the operation on the binding, or on the instance itself if bindingID is empty.
 func On(unfinished []Operation, bindingID string) *Operation {
 	i := slices.IndexFunc(unfinished, func(op Operation) bool { return op.BindingID == bindingID })

@@ -33,6 +33,18 @@ insert into river_job (state, args, kind, max_attempts, priority, queue, attempt
 select 'running', '{}', 'operation', 1, 1, 'default', now() from generate_series(1, 10000) n;
 insert into forgotten (instance_id, binding_id, app_id, bind_resource, context, delivery, at)
 select 'i' || n, 'b' || n, 'a', '{}', '{}', 'inline', now() - n * interval '2 seconds' from generate_series(1, 100000) n;
+insert into backups (id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id,
+    backend, backend_type, server, parameters, name, origin, state, object, created_at, expires_at)
+select 'k' || n || '-' || m, 'i' || n, 'r' || n, 'cf', 'o', 's', '', '', 's', 'p', 'b', 't', 'default', '{}', '', 'schedule',
+    case when n % 1000 = 0 and m = 1 then 'deleting' else 'ready' end, 'o', now() - m * interval '1 day',
+    case when n % 100 = 0 then now() + interval '1 day' end
+from generate_series(1, 50000) n, generate_series(1, 3) m;
+insert into copies (id, kind, backup_id, instance_id, resource_name, server, state, finished_at)
+select 'c' || id, 'backup', id, instance_id, resource_name, 'b', 'succeeded', now() - interval '60 hours' * random() from backups;
+insert into copies (id, kind, backup_id, instance_id, resource_name, server, state)
+select 'v' || n, case when n % 10 = 0 then 'verify' else 'backup' end, 'k' || n || '-2', 'i' || n, 'r' || n, 'b', 'waiting' from generate_series(1, 500) n;
+insert into backup_schedules (instance_id, schedule, next_at)
+select 'i' || n, '15 3 * * * ', now() + n * interval '1 second' - interval '1 minute' from generate_series(1, 100000) n;
 insert into audit (platform, request_id, action, event, instance_id)
 select 'cf', 'r', 'provision', e, 'i' || n from generate_series(1, 100000) n, unnest('{accepted,succeeded}'::text[]) e`
 
@@ -121,8 +133,45 @@ func TestPlansOfHotQueries(t *testing.T) {
 		},
 		"DeleteBindingsOfInstance": func(db store.DBTX) error { return s.DeleteBindingsOfInstance(ctx, db, "i8") },
 		"DeleteInstance":           func(db store.DBTX) error { return s.DeleteInstance(ctx, db, "i8") },
-		"Instance":                 func(db store.DBTX) error { _, err := s.Instance(ctx, db, "i7"); return err },
-		"InstanceForUpdate":        func(db store.DBTX) error { _, err := s.InstanceForUpdate(ctx, db, "i7"); return err },
+		"BackupsOfResource":        func(db store.DBTX) error { _, err := s.BackupsOfResource(ctx, db, "r7"); return err },
+		"BackupsOfInstance":        func(db store.DBTX) error { _, err := s.ReadyBackupsOfInstance(ctx, db, "i7"); return err },
+		"BackupByName": func(db store.DBTX) error {
+			_, err := s.BackupByName(ctx, db, store.BackupByNameParams{ResourceName: "r7", Name: "n"})
+			return none(err)
+		},
+		"CountBackups":    func(db store.DBTX) error { _, err := s.CountBackupsOfResource(ctx, db, "r7"); return err },
+		"DeletingBackups": func(db store.DBTX) error { _, err := s.DeletingBackups(ctx, db, 100); return err },
+		"ExpiredBackups":  func(db store.DBTX) error { _, err := s.MarkBackupsExpired(ctx, db, 100); return err },
+		"ExpireBackups": func(db store.DBTX) error {
+			return s.ExpireBackupsOfResource(ctx, db, store.ExpireBackupsOfResourceParams{ResourceName: "r7", After: 1})
+		},
+		"MoveBackups": func(db store.DBTX) error {
+			return s.MoveBackups(ctx, db, store.MoveBackupsParams{ResourceName: "r7", InstanceID: "i7"})
+		},
+		"ListBackups": func(db store.DBTX) error {
+			_, err := s.ListBackups(ctx, db, store.ListBackupsParams{Before: "~", Batch: 100})
+			return err
+		},
+		"CopyAndBackup":    func(db store.DBTX) error { _, err := s.CopyAndBackup(ctx, db, "v1"); return err },
+		"CopyOfBackup":     func(db store.DBTX) error { _, err := s.CopyOfBackup(ctx, db, "k7-1"); return err },
+		"UnfinishedCopies": func(db store.DBTX) error { _, err := s.UnfinishedCopies(ctx, db, "r7"); return err },
+		"CountCopies":      func(db store.DBTX) error { _, err := s.CountUnfinishedCopies(ctx, db); return err },
+		"ScratchResources": func(db store.DBTX) error { _, err := s.ScratchResources(ctx, db); return err },
+		"DueCopies": func(db store.DBTX) error {
+			_, err := s.DueCopies(ctx, db, store.DueCopiesParams{Servers: []string{"a", "b"}, Batch: 50})
+			return err
+		},
+		"CancelCopies": func(db store.DBTX) error { _, err := s.CancelCopiesOfResource(ctx, db, "r9"); return err },
+		"DeleteUnmadeBackups": func(db store.DBTX) error {
+			return s.DeleteUnmadeBackups(ctx, db, []string{"v1"})
+		},
+		"PruneCopies": func(db store.DBTX) error {
+			_, err := s.PruneCopies(ctx, db, store.PruneCopiesParams{Before: &before, Batch: 100})
+			return err
+		},
+		"DueSchedules":      func(db store.DBTX) error { _, err := s.DueSchedules(ctx, db, 100); return err },
+		"Instance":          func(db store.DBTX) error { _, err := s.Instance(ctx, db, "i7"); return err },
+		"InstanceForUpdate": func(db store.DBTX) error { _, err := s.InstanceForUpdate(ctx, db, "i7"); return err },
 		"InstanceForBind": func(db store.DBTX) error {
 			_, err := s.InstanceForBind(ctx, db, store.InstanceForBindParams{ID: "i7", BindingID: "none"})
 			return err

@@ -1,19 +1,19 @@
 -- name: InsertInstance :execrows
 -- Holds the locks that AwaitCreate and LockOrphan wait for. Where another instance has the resource that was made under this ID, this one's is made under a fresh one.
 insert into instances (id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, namespace, resource_id,
-    backend, backend_type)
+    backend, backend_type, source)
 values ((select @id::text from pg_advisory_xact_lock(hashtextextended('creating/' || @id::text, 0)),
         pg_advisory_xact_lock_shared(hashtextextended('name/' || @safe_name::text, 0))),
     @platform, @service_id, @plan_id, @organization_id, @space_id, @context, @parameters, @maintenance_version, 'creating', @namespace,
     case when exists (select 1 from instances i where coalesce(nullif(i.resource_id, ''), i.id) = @id::text)
         or exists (select 1 from instances i where i.resource_name <> '' and i.resource_name = @safe_name::text) then @fresh::text else '' end,
-    @backend, @backend_type)
+    @backend, @backend_type, coalesce(sqlc.narg('source')::json, '{}'::json))
 on conflict do nothing;
 
 -- name: RenewInstance :exec
 -- For a repeated create after one that failed and left nothing.
 update instances set service_id = $2, plan_id = $3, organization_id = $4, space_id = $5, context = $6, parameters = $7,
-    maintenance_version = $8, namespace = $9, backend = $10, backend_type = $11, server = 'default', status = 'creating', condition = '', condition_reason = '', created_at = now(), updated_at = now()
+    maintenance_version = $8, namespace = $9, backend = $10, backend_type = $11, source = $12, server = 'default', status = 'creating', condition = '', condition_reason = '', created_at = now(), updated_at = now()
 where id = $1;
 
 -- name: SetInstanceServer :exec
@@ -235,8 +235,8 @@ delete from forgotten where instance_id = $1 and binding_id = $2 and at = $3;
 
 -- name: InsertOperation :exec
 insert into operations (id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context,
-    request_id, originating, deadline, job_id, kept_until)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15);
+    request_id, originating, deadline, job_id, kept_until, copy_id)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16);
 
 -- name: SetOperationJob :exec
 update operations set job_id = $2 where id = $1;
@@ -378,3 +378,187 @@ on conflict (instance_id, binding_id) do update set app_id = excluded.app_id, bi
 select b.* from bindings b
 where b.status = 'ready' and not exists (select 1 from operations o where o.instance_id = b.instance_id and o.state = 'in progress')
 limit 1;
+
+-- name: InsertBackup :exec
+insert into backups (id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id,
+    backend, backend_type, server, parameters, name, origin, object)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17);
+
+-- name: Backup :one
+select * from backups where id = $1;
+
+-- name: BackupForShare :one
+-- A backup that is restored must not be deleted: who marks it waits for this transaction.
+select * from backups where id = $1 for share;
+
+-- name: BackupsOfResource :many
+-- Latest first.
+select * from backups where resource_name = $1 and state <> 'deleting' order by created_at desc, id desc;
+
+-- name: ReadyBackupsOfInstance :many
+-- Those of an instance that may be deleted, by its ID on the platform. Latest first.
+select * from backups where instance_id = $1 and state = 'ready' order by created_at desc, id desc limit 1000;
+
+-- name: BackupByName :one
+select * from backups where resource_name = $1 and name = $2 and name <> '' and state in ('pending', 'ready');
+
+-- name: CountBackupsOfResource :one
+select count(*) from backups where resource_name = $1;
+
+-- name: ListBackups :many
+-- By ID, latest first. An empty filter, or null of a list, selects all.
+select * from backups where id < @before
+    and (@platform::text = '' or platform = @platform) and (@organization_id::text = '' or organization_id = @organization_id)
+    and (@space_id::text = '' or space_id = @space_id) and (@instance_id::text = '' or instance_id = @instance_id)
+    and (@service_ids::text[] is null or service_id = any(@service_ids)) and (@plan_ids::text[] is null or plan_id = any(@plan_ids))
+    and (@backend::text = '' or backend = @backend and server = @server::text)
+    and (@state::text = '' or state = @state) and (@origin::text = '' or origin = @origin)
+order by id desc limit @batch;
+
+-- name: FinishBackup :execrows
+update backups set state = 'ready', contents = $2, raw_bytes = $3, stored_bytes = $4, sha256 = $5, object = $6, finished_at = now(), description = '', last_error = ''
+where id = $1 and state = 'pending';
+
+-- name: FailBackup :exec
+-- Its row tells what failed for a while.
+update backups set state = 'failed', description = $2, last_error = $3, finished_at = now(), expires_at = now() + interval '7 days'
+where id = $1 and state = 'pending';
+
+-- name: SetVerified :exec
+update backups set verified_at = case when @error::text = '' then now() else verified_at end, verify_error = @error::text where id = @id;
+
+-- name: MarkBackupsDeleting :exec
+update backups set state = 'deleting' where id = any(@ids::text[]) and state <> 'deleting';
+
+-- name: MarkBackupsExpired :execrows
+update backups set state = 'deleting' where id = any(array(
+    select id from backups where expires_at < now() and state in ('ready', 'failed') order by expires_at limit @batch for update skip locked));
+
+-- name: ExpireBackupsOfResource :exec
+-- Called at the end of the instance. Those that were purged are due already.
+update backups set expires_at = coalesce(expires_at, now() + make_interval(secs => @after::float8))
+where resource_name = @resource_name and state in ('ready', 'failed');
+
+-- name: MoveBackups :exec
+-- The resource belongs to the instance with another ID on the platform now.
+update backups set instance_id = @instance_id where resource_name = @resource_name;
+
+-- name: DeletingBackups :many
+-- Those that no copy uses any more.
+select b.id, b.resource_name, b.object from backups b
+where b.state = 'deleting' and not exists (select 1 from copies c where c.backup_id = b.id and c.finished_at is null)
+order by b.id limit @batch;
+
+-- name: DeleteBackup :exec
+delete from backups where id = $1 and state = 'deleting';
+
+-- name: InsertCopy :exec
+insert into copies (id, kind, backup_id, instance_id, resource_name, server, state, total_bytes)
+values ($1, $2, $3, $4, $5, $6, $7, $8);
+
+-- name: Copy :one
+select * from copies where id = $1;
+
+-- name: CopyAndBackup :one
+select sqlc.embed(c), sqlc.embed(b) from copies c join backups b on b.id = c.backup_id where c.id = $1;
+
+-- name: CopyOfBackup :one
+-- The copy that makes the backup.
+select * from copies where backup_id = $1 and kind = 'backup';
+
+-- name: UnfinishedCopies :many
+select * from copies where resource_name = $1 and finished_at is null order by seq;
+
+-- name: ScratchResources :many
+-- The instances that verifications have made.
+select server, resource_name from copies where kind = 'verify' and finished_at is null;
+
+-- name: CountUnfinishedCopies :many
+select kind, server, state, count(*) as copies from copies where finished_at is null group by kind, server, state order by kind, server, state;
+
+-- name: DueCopies :many
+-- The first of each server. Restores, for which users wait, go before backups and verifications.
+select c.id, c.server from unnest(@servers::text[]) as s (server)
+cross join lateral (
+    select * from copies where copies.server = s.server and copies.state in ('waiting', 'running') and copies.due_at <= now()
+    order by copies.kind <> 'restore', copies.due_at limit @batch) as c;
+
+-- name: StartCopy :execrows
+update copies set state = 'running', attempts = attempts + 1, done_bytes = 0, due_at = now() where id = $1 and state in ('waiting', 'running');
+
+-- name: RecordProgress :exec
+update copies set done_bytes = $2, description = '' where id = $1 and state = 'running' and done_bytes <> $2;
+
+-- name: RetryCopy :execrows
+update copies set state = @state, due_at = now() + make_interval(secs => @wait::float8), description = @description, last_error = @last_error, done_bytes = 0
+where id = @id and state in ('waiting', 'running');
+
+-- name: FinishCopy :exec
+-- Fails (IsStale) if the copy was cancelled meanwhile, so that the rest of its batch does not run.
+with finished as (
+    update copies set state = @state, description = @description, last_error = @last_error, done_bytes = case when @state = 'succeeded' then @done_bytes::bigint else done_bytes end,
+        finished_at = now()
+    where id = @id and finished_at is null returning 1
+)
+select case when count(*) = 0 then ('the row has changed meanwhile, so it is read again: ' || count(*))::int end from finished;
+
+-- name: ReleaseCopy :execrows
+-- Its operation has prepared the instance.
+update copies set state = 'waiting', due_at = greatest(due_at, now()) where id = $1 and state in ('held', 'unclean');
+
+-- name: CancelCopy :execrows
+update copies set state = 'cancelled', finished_at = now(), description = $2 where id = $1 and finished_at is null;
+
+-- name: CancelCopiesOfResource :many
+-- All work on an instance that is being deleted.
+update copies set state = 'cancelled', finished_at = now(), description = 'cancelled: the instance is being deleted'
+where resource_name = $1 and finished_at is null returning id;
+
+-- name: DeleteUnmadeBackups :exec
+-- Removes what cancelled copies may have stored.
+update backups b set state = 'deleting' from copies c
+where c.id = any(@copies::text[]) and c.kind = 'backup' and c.state = 'cancelled' and b.id = c.backup_id and b.state = 'pending';
+
+-- name: PruneCopies :execrows
+delete from copies where id = any(array(select c.id from copies c where c.finished_at < @before
+    and not exists (select 1 from operations o where o.copy_id = c.id and o.copy_id <> '' and o.state = 'in progress')
+    order by c.finished_at limit @batch));
+
+-- name: LockCopying :one
+-- Held until the transaction ends by the one copy that reads or writes an instance's resource.
+select pg_try_advisory_xact_lock(hashtextextended('copy/' || @resource_name::text, 0));
+
+-- name: LockBackup :one
+-- Held until the transaction ends by what makes or deletes a backup.
+select pg_try_advisory_xact_lock(hashtextextended('backup/' || @backup_id::text, 0));
+
+-- name: LockBackupShared :one
+-- Held until the transaction ends by what reads a backup.
+select pg_try_advisory_xact_lock_shared(hashtextextended('backup/' || @backup_id::text, 0));
+
+-- name: LockCopySlot :one
+-- Held until the transaction ends by one of the copies on a server, of which so many may run.
+select pg_try_advisory_xact_lock(hashtextextended('copies/' || @server::text || '/' || @slot::text, 0));
+
+-- name: SetSchedule :exec
+insert into backup_schedules (instance_id, schedule, next_at) values ($1, $2, $3)
+on conflict (instance_id) do update set schedule = excluded.schedule, next_at = excluded.next_at;
+
+-- name: Schedule :one
+select * from backup_schedules where instance_id = $1;
+
+-- name: DueSchedules :many
+select instance_id from backup_schedules where next_at <= now() order by next_at limit @batch;
+
+-- name: ScheduleForUpdate :one
+-- No row if another replica has it, or has dealt with it.
+select * from backup_schedules where instance_id = $1 and next_at <= now() for update skip locked;
+
+-- name: DeleteSchedule :exec
+delete from backup_schedules where instance_id = $1;
+
+-- name: UnscheduledInstances :many
+-- A batch of ready instances of a plan whose schedule is not recorded, or has changed, by key.
+select i.* from instances i left join backup_schedules s on s.instance_id = i.id
+where i.plan_id = @plan_id and i.status = 'ready' and (s.schedule is null or s.schedule <> @schedule::text)
+order by i.id limit @batch;

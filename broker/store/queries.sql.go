@@ -128,10 +128,194 @@ func (q *Queries) AwaitCreate(ctx context.Context, db DBTX, id string) error {
 	return err
 }
 
+const backup = `-- name: Backup :one
+select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error from backups where id = $1
+`
+
+func (q *Queries) Backup(ctx context.Context, db DBTX, id string) (Backup, error) {
+	row := db.QueryRow(ctx, backup, id)
+	var i Backup
+	err := row.Scan(
+		&i.ID,
+		&i.InstanceID,
+		&i.ResourceName,
+		&i.Platform,
+		&i.OrganizationID,
+		&i.SpaceID,
+		&i.Namespace,
+		&i.ClusterID,
+		&i.ServiceID,
+		&i.PlanID,
+		&i.Backend,
+		&i.BackendType,
+		&i.Server,
+		&i.Parameters,
+		&i.Name,
+		&i.Origin,
+		&i.State,
+		&i.Object,
+		&i.Contents,
+		&i.RawBytes,
+		&i.StoredBytes,
+		&i.Sha256,
+		&i.Description,
+		&i.LastError,
+		&i.CreatedAt,
+		&i.FinishedAt,
+		&i.ExpiresAt,
+		&i.VerifiedAt,
+		&i.VerifyError,
+	)
+	return i, err
+}
+
+const backupByName = `-- name: BackupByName :one
+select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error from backups where resource_name = $1 and name = $2 and name <> '' and state in ('pending', 'ready')
+`
+
+type BackupByNameParams struct {
+	ResourceName string `json:"resource_name"`
+	Name         string `json:"name,omitempty"`
+}
+
+func (q *Queries) BackupByName(ctx context.Context, db DBTX, arg BackupByNameParams) (Backup, error) {
+	row := db.QueryRow(ctx, backupByName, arg.ResourceName, arg.Name)
+	var i Backup
+	err := row.Scan(
+		&i.ID,
+		&i.InstanceID,
+		&i.ResourceName,
+		&i.Platform,
+		&i.OrganizationID,
+		&i.SpaceID,
+		&i.Namespace,
+		&i.ClusterID,
+		&i.ServiceID,
+		&i.PlanID,
+		&i.Backend,
+		&i.BackendType,
+		&i.Server,
+		&i.Parameters,
+		&i.Name,
+		&i.Origin,
+		&i.State,
+		&i.Object,
+		&i.Contents,
+		&i.RawBytes,
+		&i.StoredBytes,
+		&i.Sha256,
+		&i.Description,
+		&i.LastError,
+		&i.CreatedAt,
+		&i.FinishedAt,
+		&i.ExpiresAt,
+		&i.VerifiedAt,
+		&i.VerifyError,
+	)
+	return i, err
+}
+
+const backupForShare = `-- name: BackupForShare :one
+select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error from backups where id = $1 for share
+`
+
+// A backup that is restored must not be deleted: who marks it waits for this transaction.
+func (q *Queries) BackupForShare(ctx context.Context, db DBTX, id string) (Backup, error) {
+	row := db.QueryRow(ctx, backupForShare, id)
+	var i Backup
+	err := row.Scan(
+		&i.ID,
+		&i.InstanceID,
+		&i.ResourceName,
+		&i.Platform,
+		&i.OrganizationID,
+		&i.SpaceID,
+		&i.Namespace,
+		&i.ClusterID,
+		&i.ServiceID,
+		&i.PlanID,
+		&i.Backend,
+		&i.BackendType,
+		&i.Server,
+		&i.Parameters,
+		&i.Name,
+		&i.Origin,
+		&i.State,
+		&i.Object,
+		&i.Contents,
+		&i.RawBytes,
+		&i.StoredBytes,
+		&i.Sha256,
+		&i.Description,
+		&i.LastError,
+		&i.CreatedAt,
+		&i.FinishedAt,
+		&i.ExpiresAt,
+		&i.VerifiedAt,
+		&i.VerifyError,
+	)
+	return i, err
+}
+
+const backupsOfResource = `-- name: BackupsOfResource :many
+select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error from backups where resource_name = $1 and state <> 'deleting' order by created_at desc, id desc
+`
+
+// Latest first.
+func (q *Queries) BackupsOfResource(ctx context.Context, db DBTX, resourceName string) ([]Backup, error) {
+	rows, err := db.Query(ctx, backupsOfResource, resourceName)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Backup
+	for rows.Next() {
+		var i Backup
+		if err := rows.Scan(
+			&i.ID,
+			&i.InstanceID,
+			&i.ResourceName,
+			&i.Platform,
+			&i.OrganizationID,
+			&i.SpaceID,
+			&i.Namespace,
+			&i.ClusterID,
+			&i.ServiceID,
+			&i.PlanID,
+			&i.Backend,
+			&i.BackendType,
+			&i.Server,
+			&i.Parameters,
+			&i.Name,
+			&i.Origin,
+			&i.State,
+			&i.Object,
+			&i.Contents,
+			&i.RawBytes,
+			&i.StoredBytes,
+			&i.Sha256,
+			&i.Description,
+			&i.LastError,
+			&i.CreatedAt,
+			&i.FinishedAt,
+			&i.ExpiresAt,
+			&i.VerifiedAt,
+			&i.VerifyError,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const beginUndo = `-- name: BeginUndo :one
 update operations set phase = 'undoing', outcome = $1, description = $2, last_error = $3, attempts = 0
 where id = $4 and state = 'in progress' and phase = 'doing'
-returning seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at, kept_until
+returning seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at, kept_until, copy_id
 `
 
 type BeginUndoParams struct {
@@ -175,6 +359,7 @@ func (q *Queries) BeginUndo(ctx context.Context, db DBTX, arg BeginUndoParams) (
 		&i.Deadline,
 		&i.FinishedAt,
 		&i.RetainedUntil,
+		&i.CopyID,
 	)
 	return i, err
 }
@@ -279,6 +464,49 @@ func (q *Queries) BindingsOfInstance(ctx context.Context, db DBTX, instanceID st
 	return items, nil
 }
 
+const cancelCopiesOfResource = `-- name: CancelCopiesOfResource :many
+update copies set state = 'cancelled', finished_at = now(), description = 'cancelled: the instance is being deleted'
+where resource_name = $1 and finished_at is null returning id
+`
+
+// All work on an instance that is being deleted.
+func (q *Queries) CancelCopiesOfResource(ctx context.Context, db DBTX, resourceName string) ([]string, error) {
+	rows, err := db.Query(ctx, cancelCopiesOfResource, resourceName)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const cancelCopy = `-- name: CancelCopy :execrows
+update copies set state = 'cancelled', finished_at = now(), description = $2 where id = $1 and finished_at is null
+`
+
+type CancelCopyParams struct {
+	ID          string `json:"id"`
+	Description string `json:"description,omitempty"`
+}
+
+func (q *Queries) CancelCopy(ctx context.Context, db DBTX, arg CancelCopyParams) (int64, error) {
+	result, err := db.Exec(ctx, cancelCopy, arg.ID, arg.Description)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const claimSecretDeletion = `-- name: ClaimSecretDeletion :execrows
 delete from forgotten where instance_id = $1 and binding_id = $2 and at = $3
 `
@@ -296,6 +524,136 @@ func (q *Queries) ClaimSecretDeletion(ctx context.Context, db DBTX, arg ClaimSec
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const copy = `-- name: Copy :one
+select seq, id, kind, backup_id, instance_id, resource_name, server, state, attempts, done_bytes, total_bytes, description, last_error, due_at, created_at, finished_at from copies where id = $1
+`
+
+func (q *Queries) Copy(ctx context.Context, db DBTX, id string) (Copy, error) {
+	row := db.QueryRow(ctx, copy, id)
+	var i Copy
+	err := row.Scan(
+		&i.Seq,
+		&i.ID,
+		&i.Kind,
+		&i.BackupID,
+		&i.InstanceID,
+		&i.ResourceName,
+		&i.Server,
+		&i.State,
+		&i.Attempts,
+		&i.DoneBytes,
+		&i.TotalBytes,
+		&i.Description,
+		&i.LastError,
+		&i.DueAt,
+		&i.CreatedAt,
+		&i.FinishedAt,
+	)
+	return i, err
+}
+
+const copyAndBackup = `-- name: CopyAndBackup :one
+select c.seq, c.id, c.kind, c.backup_id, c.instance_id, c.resource_name, c.server, c.state, c.attempts, c.done_bytes, c.total_bytes, c.description, c.last_error, c.due_at, c.created_at, c.finished_at, b.id, b.instance_id, b.resource_name, b.platform, b.organization_id, b.space_id, b.namespace, b.cluster_id, b.service_id, b.plan_id, b.backend, b.backend_type, b.server, b.parameters, b.name, b.origin, b.state, b.object, b.contents, b.raw_bytes, b.stored_bytes, b.sha256, b.description, b.last_error, b.created_at, b.finished_at, b.expires_at, b.verified_at, b.verify_error from copies c join backups b on b.id = c.backup_id where c.id = $1
+`
+
+type CopyAndBackupRow struct {
+	Copy   Copy
+	Backup Backup
+}
+
+func (q *Queries) CopyAndBackup(ctx context.Context, db DBTX, id string) (CopyAndBackupRow, error) {
+	row := db.QueryRow(ctx, copyAndBackup, id)
+	var i CopyAndBackupRow
+	err := row.Scan(
+		&i.Copy.Seq,
+		&i.Copy.ID,
+		&i.Copy.Kind,
+		&i.Copy.BackupID,
+		&i.Copy.InstanceID,
+		&i.Copy.ResourceName,
+		&i.Copy.Server,
+		&i.Copy.State,
+		&i.Copy.Attempts,
+		&i.Copy.DoneBytes,
+		&i.Copy.TotalBytes,
+		&i.Copy.Description,
+		&i.Copy.LastError,
+		&i.Copy.DueAt,
+		&i.Copy.CreatedAt,
+		&i.Copy.FinishedAt,
+		&i.Backup.ID,
+		&i.Backup.InstanceID,
+		&i.Backup.ResourceName,
+		&i.Backup.Platform,
+		&i.Backup.OrganizationID,
+		&i.Backup.SpaceID,
+		&i.Backup.Namespace,
+		&i.Backup.ClusterID,
+		&i.Backup.ServiceID,
+		&i.Backup.PlanID,
+		&i.Backup.Backend,
+		&i.Backup.BackendType,
+		&i.Backup.Server,
+		&i.Backup.Parameters,
+		&i.Backup.Name,
+		&i.Backup.Origin,
+		&i.Backup.State,
+		&i.Backup.Object,
+		&i.Backup.Contents,
+		&i.Backup.RawBytes,
+		&i.Backup.StoredBytes,
+		&i.Backup.Sha256,
+		&i.Backup.Description,
+		&i.Backup.LastError,
+		&i.Backup.CreatedAt,
+		&i.Backup.FinishedAt,
+		&i.Backup.ExpiresAt,
+		&i.Backup.VerifiedAt,
+		&i.Backup.VerifyError,
+	)
+	return i, err
+}
+
+const copyOfBackup = `-- name: CopyOfBackup :one
+select seq, id, kind, backup_id, instance_id, resource_name, server, state, attempts, done_bytes, total_bytes, description, last_error, due_at, created_at, finished_at from copies where backup_id = $1 and kind = 'backup'
+`
+
+// The copy that makes the backup.
+func (q *Queries) CopyOfBackup(ctx context.Context, db DBTX, backupID string) (Copy, error) {
+	row := db.QueryRow(ctx, copyOfBackup, backupID)
+	var i Copy
+	err := row.Scan(
+		&i.Seq,
+		&i.ID,
+		&i.Kind,
+		&i.BackupID,
+		&i.InstanceID,
+		&i.ResourceName,
+		&i.Server,
+		&i.State,
+		&i.Attempts,
+		&i.DoneBytes,
+		&i.TotalBytes,
+		&i.Description,
+		&i.LastError,
+		&i.DueAt,
+		&i.CreatedAt,
+		&i.FinishedAt,
+	)
+	return i, err
+}
+
+const countBackupsOfResource = `-- name: CountBackupsOfResource :one
+select count(*) from backups where resource_name = $1
+`
+
+func (q *Queries) CountBackupsOfResource(ctx context.Context, db DBTX, resourceName string) (int64, error) {
+	row := db.QueryRow(ctx, countBackupsOfResource, resourceName)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
 }
 
 const countConditions = `-- name: CountConditions :many
@@ -414,6 +772,51 @@ func (q *Queries) CountUnfinished(ctx context.Context, db DBTX) ([]CountUnfinish
 	return items, nil
 }
 
+const countUnfinishedCopies = `-- name: CountUnfinishedCopies :many
+select kind, server, state, count(*) as copies from copies where finished_at is null group by kind, server, state order by kind, server, state
+`
+
+type CountUnfinishedCopiesRow struct {
+	Kind   CopyKind  `json:"kind"`
+	Server string    `json:"server"`
+	State  CopyState `json:"state"`
+	Copies int64
+}
+
+func (q *Queries) CountUnfinishedCopies(ctx context.Context, db DBTX) ([]CountUnfinishedCopiesRow, error) {
+	rows, err := db.Query(ctx, countUnfinishedCopies)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CountUnfinishedCopiesRow
+	for rows.Next() {
+		var i CountUnfinishedCopiesRow
+		if err := rows.Scan(
+			&i.Kind,
+			&i.Server,
+			&i.State,
+			&i.Copies,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const deleteBackup = `-- name: DeleteBackup :exec
+delete from backups where id = $1 and state = 'deleting'
+`
+
+func (q *Queries) DeleteBackup(ctx context.Context, db DBTX, id string) error {
+	_, err := db.Exec(ctx, deleteBackup, id)
+	return err
+}
+
 const deleteBinding = `-- name: DeleteBinding :exec
 with gone as (
     delete from bindings b where b.id = $1
@@ -467,6 +870,59 @@ func (q *Queries) DeleteInstance(ctx context.Context, db DBTX, id string) error 
 	return err
 }
 
+const deleteSchedule = `-- name: DeleteSchedule :exec
+delete from backup_schedules where instance_id = $1
+`
+
+func (q *Queries) DeleteSchedule(ctx context.Context, db DBTX, instanceID string) error {
+	_, err := db.Exec(ctx, deleteSchedule, instanceID)
+	return err
+}
+
+const deleteUnmadeBackups = `-- name: DeleteUnmadeBackups :exec
+update backups b set state = 'deleting' from copies c
+where c.id = any($1::text[]) and c.kind = 'backup' and c.state = 'cancelled' and b.id = c.backup_id and b.state = 'pending'
+`
+
+// Removes what cancelled copies may have stored.
+func (q *Queries) DeleteUnmadeBackups(ctx context.Context, db DBTX, copies []string) error {
+	_, err := db.Exec(ctx, deleteUnmadeBackups, copies)
+	return err
+}
+
+const deletingBackups = `-- name: DeletingBackups :many
+select b.id, b.resource_name, b.object from backups b
+where b.state = 'deleting' and not exists (select 1 from copies c where c.backup_id = b.id and c.finished_at is null)
+order by b.id limit $1
+`
+
+type DeletingBackupsRow struct {
+	ID           string `json:"id"`
+	ResourceName string `json:"resource_name"`
+	Object       string `json:"object,omitempty"`
+}
+
+// Those that no copy uses any more.
+func (q *Queries) DeletingBackups(ctx context.Context, db DBTX, batch int32) ([]DeletingBackupsRow, error) {
+	rows, err := db.Query(ctx, deletingBackups, batch)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []DeletingBackupsRow
+	for rows.Next() {
+		var i DeletingBackupsRow
+		if err := rows.Scan(&i.ID, &i.ResourceName, &i.Object); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const deliveriesInUse = `-- name: DeliveriesInUse :many
 select delivery, count(*) as bindings from bindings group by delivery order by delivery
 `
@@ -508,6 +964,84 @@ type DescribeOperationParams struct {
 // Says what an operation waits for. The description of one that is being undone says why.
 func (q *Queries) DescribeOperation(ctx context.Context, db DBTX, arg DescribeOperationParams) error {
 	_, err := db.Exec(ctx, describeOperation, arg.Description, arg.ID)
+	return err
+}
+
+const dueCopies = `-- name: DueCopies :many
+select c.id, c.server from unnest($1::text[]) as s (server)
+cross join lateral (
+    select seq, id, kind, backup_id, instance_id, resource_name, server, state, attempts, done_bytes, total_bytes, description, last_error, due_at, created_at, finished_at from copies where copies.server = s.server and copies.state in ('waiting', 'running') and copies.due_at <= now()
+    order by copies.kind <> 'restore', copies.due_at limit $2) as c
+`
+
+type DueCopiesParams struct {
+	Servers []string
+	Batch   int32
+}
+
+type DueCopiesRow struct {
+	ID     string `json:"id"`
+	Server string `json:"server"`
+}
+
+// The first of each server. Restores, for which users wait, go before backups and verifications.
+func (q *Queries) DueCopies(ctx context.Context, db DBTX, arg DueCopiesParams) ([]DueCopiesRow, error) {
+	rows, err := db.Query(ctx, dueCopies, arg.Servers, arg.Batch)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []DueCopiesRow
+	for rows.Next() {
+		var i DueCopiesRow
+		if err := rows.Scan(&i.ID, &i.Server); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const dueSchedules = `-- name: DueSchedules :many
+select instance_id from backup_schedules where next_at <= now() order by next_at limit $1
+`
+
+func (q *Queries) DueSchedules(ctx context.Context, db DBTX, batch int32) ([]string, error) {
+	rows, err := db.Query(ctx, dueSchedules, batch)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var instance_id string
+		if err := rows.Scan(&instance_id); err != nil {
+			return nil, err
+		}
+		items = append(items, instance_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const expireBackupsOfResource = `-- name: ExpireBackupsOfResource :exec
+update backups set expires_at = coalesce(expires_at, now() + make_interval(secs => $1::float8))
+where resource_name = $2 and state in ('ready', 'failed')
+`
+
+type ExpireBackupsOfResourceParams struct {
+	After        float64
+	ResourceName string `json:"resource_name"`
+}
+
+// Called at the end of the instance. Those that were purged are due already.
+func (q *Queries) ExpireBackupsOfResource(ctx context.Context, db DBTX, arg ExpireBackupsOfResourceParams) error {
+	_, err := db.Exec(ctx, expireBackupsOfResource, arg.After, arg.ResourceName)
 	return err
 }
 
@@ -553,6 +1087,81 @@ func (q *Queries) ExpiredBindings(ctx context.Context, db DBTX, now time.Time) (
 		return nil, err
 	}
 	return items, nil
+}
+
+const failBackup = `-- name: FailBackup :exec
+update backups set state = 'failed', description = $2, last_error = $3, finished_at = now(), expires_at = now() + interval '7 days'
+where id = $1 and state = 'pending'
+`
+
+type FailBackupParams struct {
+	ID          string `json:"id"`
+	Description string `json:"description,omitempty"`
+	LastError   string `json:"last_error,omitempty"`
+}
+
+// Its row tells what failed for a while.
+func (q *Queries) FailBackup(ctx context.Context, db DBTX, arg FailBackupParams) error {
+	_, err := db.Exec(ctx, failBackup, arg.ID, arg.Description, arg.LastError)
+	return err
+}
+
+const finishBackup = `-- name: FinishBackup :execrows
+update backups set state = 'ready', contents = $2, raw_bytes = $3, stored_bytes = $4, sha256 = $5, object = $6, finished_at = now(), description = '', last_error = ''
+where id = $1 and state = 'pending'
+`
+
+type FinishBackupParams struct {
+	ID          string          `json:"id"`
+	Contents    json.RawMessage `json:"contents,omitempty"`
+	RawBytes    int64           `json:"raw_bytes,omitempty"`
+	StoredBytes int64           `json:"stored_bytes,omitempty"`
+	Sha256      string          `json:"sha256,omitempty"`
+	Object      string          `json:"object,omitempty"`
+}
+
+func (q *Queries) FinishBackup(ctx context.Context, db DBTX, arg FinishBackupParams) (int64, error) {
+	result, err := db.Exec(ctx, finishBackup,
+		arg.ID,
+		arg.Contents,
+		arg.RawBytes,
+		arg.StoredBytes,
+		arg.Sha256,
+		arg.Object,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const finishCopy = `-- name: FinishCopy :exec
+with finished as (
+    update copies set state = $1, description = $2, last_error = $3, done_bytes = case when $1 = 'succeeded' then $4::bigint else done_bytes end,
+        finished_at = now()
+    where id = $5 and finished_at is null returning 1
+)
+select case when count(*) = 0 then ('the row has changed meanwhile, so it is read again: ' || count(*))::int end from finished
+`
+
+type FinishCopyParams struct {
+	State       CopyState `json:"state"`
+	Description string    `json:"description,omitempty"`
+	LastError   string    `json:"last_error,omitempty"`
+	DoneBytes   int64
+	ID          string `json:"id"`
+}
+
+// Fails (IsStale) if the copy was cancelled meanwhile, so that the rest of its batch does not run.
+func (q *Queries) FinishCopy(ctx context.Context, db DBTX, arg FinishCopyParams) error {
+	_, err := db.Exec(ctx, finishCopy,
+		arg.State,
+		arg.Description,
+		arg.LastError,
+		arg.DoneBytes,
+		arg.ID,
+	)
+	return err
 }
 
 const finishOperation = `-- name: FinishOperation :exec
@@ -626,6 +1235,55 @@ func (q *Queries) InsertAudit(ctx context.Context, db DBTX, arg InsertAuditParam
 	return err
 }
 
+const insertBackup = `-- name: InsertBackup :exec
+insert into backups (id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id,
+    backend, backend_type, server, parameters, name, origin, object)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+`
+
+type InsertBackupParams struct {
+	ID             string `json:"id"`
+	InstanceID     string `json:"instance_id,omitempty"`
+	ResourceName   string `json:"resource_name"`
+	Platform       string `json:"platform,omitempty"`
+	OrganizationID string `json:"organization_id,omitempty"`
+	SpaceID        string `json:"space_id,omitempty"`
+	Namespace      string `json:"namespace,omitempty"`
+	ClusterID      string `json:"cluster_id,omitempty"`
+	ServiceID      string `json:"-"`
+	PlanID         string `json:"-"`
+	Backend        string `json:"-"`
+	BackendType    string `json:"backend_type"`
+	Server         string `json:"-"`
+	Parameters     []byte `json:"-"`
+	Name           string `json:"name,omitempty"`
+	Origin         Origin `json:"origin"`
+	Object         string `json:"object,omitempty"`
+}
+
+func (q *Queries) InsertBackup(ctx context.Context, db DBTX, arg InsertBackupParams) error {
+	_, err := db.Exec(ctx, insertBackup,
+		arg.ID,
+		arg.InstanceID,
+		arg.ResourceName,
+		arg.Platform,
+		arg.OrganizationID,
+		arg.SpaceID,
+		arg.Namespace,
+		arg.ClusterID,
+		arg.ServiceID,
+		arg.PlanID,
+		arg.Backend,
+		arg.BackendType,
+		arg.Server,
+		arg.Parameters,
+		arg.Name,
+		arg.Origin,
+		arg.Object,
+	)
+	return err
+}
+
 const insertBinding = `-- name: InsertBinding :exec
 with inserted as (
     insert into bindings (id, instance_id, platform, service_id, plan_id, app_id, bind_resource, context, parameters, predecessor_id,
@@ -678,15 +1336,45 @@ func (q *Queries) InsertBinding(ctx context.Context, db DBTX, arg InsertBindingP
 	return err
 }
 
+const insertCopy = `-- name: InsertCopy :exec
+insert into copies (id, kind, backup_id, instance_id, resource_name, server, state, total_bytes)
+values ($1, $2, $3, $4, $5, $6, $7, $8)
+`
+
+type InsertCopyParams struct {
+	ID           string    `json:"id"`
+	Kind         CopyKind  `json:"kind"`
+	BackupID     string    `json:"backup_id,omitempty"`
+	InstanceID   string    `json:"instance_id,omitempty"`
+	ResourceName string    `json:"-"`
+	Server       string    `json:"server"`
+	State        CopyState `json:"state"`
+	TotalBytes   int64     `json:"total_bytes,omitempty"`
+}
+
+func (q *Queries) InsertCopy(ctx context.Context, db DBTX, arg InsertCopyParams) error {
+	_, err := db.Exec(ctx, insertCopy,
+		arg.ID,
+		arg.Kind,
+		arg.BackupID,
+		arg.InstanceID,
+		arg.ResourceName,
+		arg.Server,
+		arg.State,
+		arg.TotalBytes,
+	)
+	return err
+}
+
 const insertInstance = `-- name: InsertInstance :execrows
 insert into instances (id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, namespace, resource_id,
-    backend, backend_type)
+    backend, backend_type, source)
 values ((select $1::text from pg_advisory_xact_lock(hashtextextended('creating/' || $1::text, 0)),
         pg_advisory_xact_lock_shared(hashtextextended('name/' || $2::text, 0))),
     $3, $4, $5, $6, $7, $8, $9, $10, 'creating', $11,
     case when exists (select 1 from instances i where coalesce(nullif(i.resource_id, ''), i.id) = $1::text)
         or exists (select 1 from instances i where i.resource_name <> '' and i.resource_name = $2::text) then $12::text else '' end,
-    $13, $14)
+    $13, $14, coalesce($15::json, '{}'::json))
 on conflict do nothing
 `
 
@@ -705,6 +1393,7 @@ type InsertInstanceParams struct {
 	Fresh              string
 	Backend            string `json:"-"`
 	BackendType        string `json:"-"`
+	Source             []byte
 }
 
 // Holds the locks that AwaitCreate and LockOrphan wait for. Where another instance has the resource that was made under this ID, this one's is made under a fresh one.
@@ -724,6 +1413,7 @@ func (q *Queries) InsertInstance(ctx context.Context, db DBTX, arg InsertInstanc
 		arg.Fresh,
 		arg.Backend,
 		arg.BackendType,
+		arg.Source,
 	)
 	if err != nil {
 		return 0, err
@@ -733,8 +1423,8 @@ func (q *Queries) InsertInstance(ctx context.Context, db DBTX, arg InsertInstanc
 
 const insertOperation = `-- name: InsertOperation :exec
 insert into operations (id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context,
-    request_id, originating, deadline, job_id, kept_until)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+    request_id, originating, deadline, job_id, kept_until, copy_id)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 `
 
 type InsertOperationParams struct {
@@ -753,6 +1443,7 @@ type InsertOperationParams struct {
 	Deadline           time.Time  `json:"deadline"`
 	JobID              int64      `json:"-"`
 	RetainedUntil      *time.Time `json:"-"`
+	CopyID             string     `json:"-"`
 }
 
 func (q *Queries) InsertOperation(ctx context.Context, db DBTX, arg InsertOperationParams) error {
@@ -772,12 +1463,13 @@ func (q *Queries) InsertOperation(ctx context.Context, db DBTX, arg InsertOperat
 		arg.Deadline,
 		arg.JobID,
 		arg.RetainedUntil,
+		arg.CopyID,
 	)
 	return err
 }
 
 const instance = `-- name: Instance :one
-select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, condition_reason, backend, backend_type, resource_name from instances where id = $1
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, condition_reason, backend, backend_type, resource_name, source from instances where id = $1
 `
 
 func (q *Queries) Instance(ctx context.Context, db DBTX, id string) (Instance, error) {
@@ -805,12 +1497,13 @@ func (q *Queries) Instance(ctx context.Context, db DBTX, id string) (Instance, e
 		&i.Backend,
 		&i.BackendType,
 		&i.ResourceName,
+		&i.Source,
 	)
 	return i, err
 }
 
 const instanceForBind = `-- name: InstanceForBind :one
-select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, condition_reason, backend, backend_type, resource_name from instances i where i.id = $1 and not exists (select 1 from bindings b where b.id = $2::text and b.status = 'ready') for share
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, condition_reason, backend, backend_type, resource_name, source from instances i where i.id = $1 and not exists (select 1 from bindings b where b.id = $2::text and b.status = 'ready') for share
 `
 
 type InstanceForBindParams struct {
@@ -844,12 +1537,13 @@ func (q *Queries) InstanceForBind(ctx context.Context, db DBTX, arg InstanceForB
 		&i.Backend,
 		&i.BackendType,
 		&i.ResourceName,
+		&i.Source,
 	)
 	return i, err
 }
 
 const instanceForShare = `-- name: InstanceForShare :one
-select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, condition_reason, backend, backend_type, resource_name from instances where id = $1 for share
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, condition_reason, backend, backend_type, resource_name, source from instances where id = $1 for share
 `
 
 // For binds and unbinds, which may be accepted side by side.
@@ -878,12 +1572,13 @@ func (q *Queries) InstanceForShare(ctx context.Context, db DBTX, id string) (Ins
 		&i.Backend,
 		&i.BackendType,
 		&i.ResourceName,
+		&i.Source,
 	)
 	return i, err
 }
 
 const instanceForUpdate = `-- name: InstanceForUpdate :one
-select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, condition_reason, backend, backend_type, resource_name from instances where id = $1 for update
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, condition_reason, backend, backend_type, resource_name, source from instances where id = $1 for update
 `
 
 // For the instance's own verbs: excludes them and binds from each other while one is being accepted.
@@ -912,12 +1607,13 @@ func (q *Queries) InstanceForUpdate(ctx context.Context, db DBTX, id string) (In
 		&i.Backend,
 		&i.BackendType,
 		&i.ResourceName,
+		&i.Source,
 	)
 	return i, err
 }
 
 const lastOperation = `-- name: LastOperation :one
-select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at, kept_until from operations where instance_id = $1 and binding_id = $2 order by seq desc limit 1
+select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at, kept_until, copy_id from operations where instance_id = $1 and binding_id = $2 order by seq desc limit 1
 `
 
 type LastOperationParams struct {
@@ -955,6 +1651,7 @@ func (q *Queries) LastOperation(ctx context.Context, db DBTX, arg LastOperationP
 		&i.Deadline,
 		&i.FinishedAt,
 		&i.RetainedUntil,
+		&i.CopyID,
 	)
 	return i, err
 }
@@ -1012,6 +1709,95 @@ func (q *Queries) ListAudit(ctx context.Context, db DBTX, arg ListAuditParams) (
 			&i.PlanID,
 			&i.Outcome,
 			&i.Resource,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listBackups = `-- name: ListBackups :many
+select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error from backups where id < $1
+    and ($2::text = '' or platform = $2) and ($3::text = '' or organization_id = $3)
+    and ($4::text = '' or space_id = $4) and ($5::text = '' or instance_id = $5)
+    and ($6::text[] is null or service_id = any($6)) and ($7::text[] is null or plan_id = any($7))
+    and ($8::text = '' or backend = $8 and server = $9::text)
+    and ($10::text = '' or state = $10) and ($11::text = '' or origin = $11)
+order by id desc limit $12
+`
+
+type ListBackupsParams struct {
+	Before         string `json:"id"`
+	Platform       string
+	OrganizationID string
+	SpaceID        string
+	InstanceID     string
+	ServiceIds     []string
+	PlanIds        []string
+	Backend        string
+	Server         string
+	State          string
+	Origin         string
+	Batch          int32
+}
+
+// By ID, latest first. An empty filter, or null of a list, selects all.
+func (q *Queries) ListBackups(ctx context.Context, db DBTX, arg ListBackupsParams) ([]Backup, error) {
+	rows, err := db.Query(ctx, listBackups,
+		arg.Before,
+		arg.Platform,
+		arg.OrganizationID,
+		arg.SpaceID,
+		arg.InstanceID,
+		arg.ServiceIds,
+		arg.PlanIds,
+		arg.Backend,
+		arg.Server,
+		arg.State,
+		arg.Origin,
+		arg.Batch,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Backup
+	for rows.Next() {
+		var i Backup
+		if err := rows.Scan(
+			&i.ID,
+			&i.InstanceID,
+			&i.ResourceName,
+			&i.Platform,
+			&i.OrganizationID,
+			&i.SpaceID,
+			&i.Namespace,
+			&i.ClusterID,
+			&i.ServiceID,
+			&i.PlanID,
+			&i.Backend,
+			&i.BackendType,
+			&i.Server,
+			&i.Parameters,
+			&i.Name,
+			&i.Origin,
+			&i.State,
+			&i.Object,
+			&i.Contents,
+			&i.RawBytes,
+			&i.StoredBytes,
+			&i.Sha256,
+			&i.Description,
+			&i.LastError,
+			&i.CreatedAt,
+			&i.FinishedAt,
+			&i.ExpiresAt,
+			&i.VerifiedAt,
+			&i.VerifyError,
 		); err != nil {
 			return nil, err
 		}
@@ -1102,7 +1888,7 @@ func (q *Queries) ListBindings(ctx context.Context, db DBTX, arg ListBindingsPar
 }
 
 const listInstances = `-- name: ListInstances :many
-select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, condition_reason, backend, backend_type, resource_name from instances where id > $1
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, condition_reason, backend, backend_type, resource_name, source from instances where id > $1
     and ($2::text = '' or platform = $2) and ($3::text = '' or organization_id = $3)
     and ($4::text = '' or space_id = $4)
     and ($5::text[] is null or service_id = any($5)) and ($6::text[] is null or plan_id = any($6))
@@ -1169,6 +1955,7 @@ func (q *Queries) ListInstances(ctx context.Context, db DBTX, arg ListInstancesP
 			&i.Backend,
 			&i.BackendType,
 			&i.ResourceName,
+			&i.Source,
 		); err != nil {
 			return nil, err
 		}
@@ -1181,7 +1968,7 @@ func (q *Queries) ListInstances(ctx context.Context, db DBTX, arg ListInstancesP
 }
 
 const listOperations = `-- name: ListOperations :many
-select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at, kept_until from operations o where o.seq < $1
+select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at, kept_until, copy_id from operations o where o.seq < $1
     and ($2::text = '' or o.state = $2) and ($3::text = '' or o.instance_id = $3)
     and ($4::text = '' or o.platform = $4)
     and ($5::text[] is null or o.service_id = any($5)) and ($6::text[] is null or o.plan_id = any($6))
@@ -1255,6 +2042,7 @@ func (q *Queries) ListOperations(ctx context.Context, db DBTX, arg ListOperation
 			&i.Deadline,
 			&i.FinishedAt,
 			&i.RetainedUntil,
+			&i.CopyID,
 		); err != nil {
 			return nil, err
 		}
@@ -1264,6 +2052,30 @@ func (q *Queries) ListOperations(ctx context.Context, db DBTX, arg ListOperation
 		return nil, err
 	}
 	return items, nil
+}
+
+const lockBackup = `-- name: LockBackup :one
+select pg_try_advisory_xact_lock(hashtextextended('backup/' || $1::text, 0))
+`
+
+// Held until the transaction ends by what makes or deletes a backup.
+func (q *Queries) LockBackup(ctx context.Context, db DBTX, backupID string) (bool, error) {
+	row := db.QueryRow(ctx, lockBackup, backupID)
+	var pg_try_advisory_xact_lock bool
+	err := row.Scan(&pg_try_advisory_xact_lock)
+	return pg_try_advisory_xact_lock, err
+}
+
+const lockBackupShared = `-- name: LockBackupShared :one
+select pg_try_advisory_xact_lock_shared(hashtextextended('backup/' || $1::text, 0))
+`
+
+// Held until the transaction ends by what reads a backup.
+func (q *Queries) LockBackupShared(ctx context.Context, db DBTX, backupID string) (bool, error) {
+	row := db.QueryRow(ctx, lockBackupShared, backupID)
+	var pg_try_advisory_xact_lock_shared bool
+	err := row.Scan(&pg_try_advisory_xact_lock_shared)
+	return pg_try_advisory_xact_lock_shared, err
 }
 
 const lockBinding = `-- name: LockBinding :one
@@ -1282,6 +2094,35 @@ func (q *Queries) LockBinding(ctx context.Context, db DBTX, arg LockBindingParam
 	var column_1 *bool
 	err := row.Scan(&column_1)
 	return column_1, err
+}
+
+const lockCopySlot = `-- name: LockCopySlot :one
+select pg_try_advisory_xact_lock(hashtextextended('copies/' || $1::text || '/' || $2::text, 0))
+`
+
+type LockCopySlotParams struct {
+	Server string
+	Slot   string
+}
+
+// Held until the transaction ends by one of the copies on a server, of which so many may run.
+func (q *Queries) LockCopySlot(ctx context.Context, db DBTX, arg LockCopySlotParams) (bool, error) {
+	row := db.QueryRow(ctx, lockCopySlot, arg.Server, arg.Slot)
+	var pg_try_advisory_xact_lock bool
+	err := row.Scan(&pg_try_advisory_xact_lock)
+	return pg_try_advisory_xact_lock, err
+}
+
+const lockCopying = `-- name: LockCopying :one
+select pg_try_advisory_xact_lock(hashtextextended('copy/' || $1::text, 0))
+`
+
+// Held until the transaction ends by the one copy that reads or writes an instance's resource.
+func (q *Queries) LockCopying(ctx context.Context, db DBTX, resourceName string) (bool, error) {
+	row := db.QueryRow(ctx, lockCopying, resourceName)
+	var pg_try_advisory_xact_lock bool
+	err := row.Scan(&pg_try_advisory_xact_lock)
+	return pg_try_advisory_xact_lock, err
 }
 
 const lockInstance = `-- name: LockInstance :one
@@ -1345,6 +2186,43 @@ func (q *Queries) MakeJobAvailable(ctx context.Context, db DBTX, id int64) error
 	return err
 }
 
+const markBackupsDeleting = `-- name: MarkBackupsDeleting :exec
+update backups set state = 'deleting' where id = any($1::text[]) and state <> 'deleting'
+`
+
+func (q *Queries) MarkBackupsDeleting(ctx context.Context, db DBTX, ids []string) error {
+	_, err := db.Exec(ctx, markBackupsDeleting, ids)
+	return err
+}
+
+const markBackupsExpired = `-- name: MarkBackupsExpired :execrows
+update backups set state = 'deleting' where id = any(array(
+    select id from backups where expires_at < now() and state in ('ready', 'failed') order by expires_at limit $1 for update skip locked))
+`
+
+func (q *Queries) MarkBackupsExpired(ctx context.Context, db DBTX, batch int32) (int64, error) {
+	result, err := db.Exec(ctx, markBackupsExpired, batch)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const moveBackups = `-- name: MoveBackups :exec
+update backups set instance_id = $1 where resource_name = $2
+`
+
+type MoveBackupsParams struct {
+	InstanceID   string `json:"instance_id,omitempty"`
+	ResourceName string `json:"resource_name"`
+}
+
+// The resource belongs to the instance with another ID on the platform now.
+func (q *Queries) MoveBackups(ctx context.Context, db DBTX, arg MoveBackupsParams) error {
+	_, err := db.Exec(ctx, moveBackups, arg.InstanceID, arg.ResourceName)
+	return err
+}
+
 const notify = `-- name: Notify :exec
 select pg_notify($1, $2)
 `
@@ -1360,7 +2238,7 @@ func (q *Queries) Notify(ctx context.Context, db DBTX, arg NotifyParams) error {
 }
 
 const operation = `-- name: Operation :one
-select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at, kept_until from operations where id = $1
+select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at, kept_until, copy_id from operations where id = $1
 `
 
 func (q *Queries) Operation(ctx context.Context, db DBTX, id string) (Operation, error) {
@@ -1392,12 +2270,13 @@ func (q *Queries) Operation(ctx context.Context, db DBTX, id string) (Operation,
 		&i.Deadline,
 		&i.FinishedAt,
 		&i.RetainedUntil,
+		&i.CopyID,
 	)
 	return i, err
 }
 
 const operationAndInstance = `-- name: OperationAndInstance :one
-select o.seq, o.id, o.kind, o.platform, o.instance_id, o.binding_id, o.service_id, o.plan_id, o.parameters, o.maintenance_version, o.context, o.state, o.phase, o.outcome, o.description, o.last_error, o.usable, o.attempts, o.job_id, o.request_id, o.originating, o.created_at, o.deadline, o.finished_at, o.kept_until, i.id, i.platform, i.service_id, i.plan_id, i.organization_id, i.space_id, i.context, i.parameters, i.maintenance_version, i.status, i.condition, i.created_at, i.updated_at, i.resource_id, i.kept_until, i.namespace, i.server, i.condition_reason, i.backend, i.backend_type, i.resource_name from operations o join instances i on i.id = o.instance_id where o.id = $1
+select o.seq, o.id, o.kind, o.platform, o.instance_id, o.binding_id, o.service_id, o.plan_id, o.parameters, o.maintenance_version, o.context, o.state, o.phase, o.outcome, o.description, o.last_error, o.usable, o.attempts, o.job_id, o.request_id, o.originating, o.created_at, o.deadline, o.finished_at, o.kept_until, o.copy_id, i.id, i.platform, i.service_id, i.plan_id, i.organization_id, i.space_id, i.context, i.parameters, i.maintenance_version, i.status, i.condition, i.created_at, i.updated_at, i.resource_id, i.kept_until, i.namespace, i.server, i.condition_reason, i.backend, i.backend_type, i.resource_name, i.source from operations o join instances i on i.id = o.instance_id where o.id = $1
 `
 
 type OperationAndInstanceRow struct {
@@ -1434,6 +2313,7 @@ func (q *Queries) OperationAndInstance(ctx context.Context, db DBTX, id string) 
 		&i.Operation.Deadline,
 		&i.Operation.FinishedAt,
 		&i.Operation.RetainedUntil,
+		&i.Operation.CopyID,
 		&i.Instance.ID,
 		&i.Instance.Platform,
 		&i.Instance.ServiceID,
@@ -1455,6 +2335,7 @@ func (q *Queries) OperationAndInstance(ctx context.Context, db DBTX, id string) 
 		&i.Instance.Backend,
 		&i.Instance.BackendType,
 		&i.Instance.ResourceName,
+		&i.Instance.Source,
 	)
 	return i, err
 }
@@ -1552,6 +2433,25 @@ func (q *Queries) PruneAudit(ctx context.Context, db DBTX, arg PruneAuditParams)
 	return result.RowsAffected(), nil
 }
 
+const pruneCopies = `-- name: PruneCopies :execrows
+delete from copies where id = any(array(select c.id from copies c where c.finished_at < $1
+    and not exists (select 1 from operations o where o.copy_id = c.id and o.copy_id <> '' and o.state = 'in progress')
+    order by c.finished_at limit $2))
+`
+
+type PruneCopiesParams struct {
+	Before *time.Time `json:"finished_at,omitempty"`
+	Batch  int32
+}
+
+func (q *Queries) PruneCopies(ctx context.Context, db DBTX, arg PruneCopiesParams) (int64, error) {
+	result, err := db.Exec(ctx, pruneCopies, arg.Before, arg.Batch)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const pruneOperations = `-- name: PruneOperations :execrows
 delete from operations where id = any(array(
     select o.id from operations o where o.state <> 'in progress' and o.finished_at < $1
@@ -1573,8 +2473,63 @@ func (q *Queries) PruneOperations(ctx context.Context, db DBTX, arg PruneOperati
 	return result.RowsAffected(), nil
 }
 
+const readyBackupsOfInstance = `-- name: ReadyBackupsOfInstance :many
+select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error from backups where instance_id = $1 and state = 'ready' order by created_at desc, id desc limit 1000
+`
+
+// Those of an instance that may be deleted, by its ID on the platform. Latest first.
+func (q *Queries) ReadyBackupsOfInstance(ctx context.Context, db DBTX, instanceID string) ([]Backup, error) {
+	rows, err := db.Query(ctx, readyBackupsOfInstance, instanceID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Backup
+	for rows.Next() {
+		var i Backup
+		if err := rows.Scan(
+			&i.ID,
+			&i.InstanceID,
+			&i.ResourceName,
+			&i.Platform,
+			&i.OrganizationID,
+			&i.SpaceID,
+			&i.Namespace,
+			&i.ClusterID,
+			&i.ServiceID,
+			&i.PlanID,
+			&i.Backend,
+			&i.BackendType,
+			&i.Server,
+			&i.Parameters,
+			&i.Name,
+			&i.Origin,
+			&i.State,
+			&i.Object,
+			&i.Contents,
+			&i.RawBytes,
+			&i.StoredBytes,
+			&i.Sha256,
+			&i.Description,
+			&i.LastError,
+			&i.CreatedAt,
+			&i.FinishedAt,
+			&i.ExpiresAt,
+			&i.VerifiedAt,
+			&i.VerifyError,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const readyBindings = `-- name: ReadyBindings :many
-select b.id, b.instance_id, b.platform, b.service_id, b.plan_id, b.app_id, b.bind_resource, b.context, b.parameters, b.predecessor_id, b.endpoints, b.status, b.created_at, b.updated_at, b.expires_at, b.renew_before, b.delivery, i.id, i.platform, i.service_id, i.plan_id, i.organization_id, i.space_id, i.context, i.parameters, i.maintenance_version, i.status, i.condition, i.created_at, i.updated_at, i.resource_id, i.kept_until, i.namespace, i.server, i.condition_reason, i.backend, i.backend_type, i.resource_name from bindings b join instances i on i.id = b.instance_id
+select b.id, b.instance_id, b.platform, b.service_id, b.plan_id, b.app_id, b.bind_resource, b.context, b.parameters, b.predecessor_id, b.endpoints, b.status, b.created_at, b.updated_at, b.expires_at, b.renew_before, b.delivery, i.id, i.platform, i.service_id, i.plan_id, i.organization_id, i.space_id, i.context, i.parameters, i.maintenance_version, i.status, i.condition, i.created_at, i.updated_at, i.resource_id, i.kept_until, i.namespace, i.server, i.condition_reason, i.backend, i.backend_type, i.resource_name, i.source from bindings b join instances i on i.id = b.instance_id
 where i.plan_id = any($1::text[]) and i.backend in ('', $2::text) and i.server = $3 and i.status = 'ready' and b.status = 'ready' and b.id > $4
 order by b.id limit $5
 `
@@ -1647,6 +2602,7 @@ func (q *Queries) ReadyBindings(ctx context.Context, db DBTX, arg ReadyBindingsP
 			&i.Instance.Backend,
 			&i.Instance.BackendType,
 			&i.Instance.ResourceName,
+			&i.Instance.Source,
 		); err != nil {
 			return nil, err
 		}
@@ -1659,7 +2615,7 @@ func (q *Queries) ReadyBindings(ctx context.Context, db DBTX, arg ReadyBindingsP
 }
 
 const readyInstances = `-- name: ReadyInstances :many
-select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, condition_reason, backend, backend_type, resource_name from instances where plan_id = any($1::text[]) and backend in ('', $2::text) and server = $3
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, condition_reason, backend, backend_type, resource_name, source from instances where plan_id = any($1::text[]) and backend in ('', $2::text) and server = $3
     and id > $4 and status = 'ready' order by id limit $5
 `
 
@@ -1709,6 +2665,7 @@ func (q *Queries) ReadyInstances(ctx context.Context, db DBTX, arg ReadyInstance
 			&i.Backend,
 			&i.BackendType,
 			&i.ResourceName,
+			&i.Source,
 		); err != nil {
 			return nil, err
 		}
@@ -1771,9 +2728,36 @@ func (q *Queries) RecordBackends(ctx context.Context, db DBTX, arg RecordBackend
 	return result.RowsAffected(), nil
 }
 
+const recordProgress = `-- name: RecordProgress :exec
+update copies set done_bytes = $2, description = '' where id = $1 and state = 'running' and done_bytes <> $2
+`
+
+type RecordProgressParams struct {
+	ID        string `json:"id"`
+	DoneBytes int64  `json:"done_bytes,omitempty"`
+}
+
+func (q *Queries) RecordProgress(ctx context.Context, db DBTX, arg RecordProgressParams) error {
+	_, err := db.Exec(ctx, recordProgress, arg.ID, arg.DoneBytes)
+	return err
+}
+
+const releaseCopy = `-- name: ReleaseCopy :execrows
+update copies set state = 'waiting', due_at = greatest(due_at, now()) where id = $1 and state in ('held', 'unclean')
+`
+
+// Its operation has prepared the instance.
+func (q *Queries) ReleaseCopy(ctx context.Context, db DBTX, id string) (int64, error) {
+	result, err := db.Exec(ctx, releaseCopy, id)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const renewInstance = `-- name: RenewInstance :exec
 update instances set service_id = $2, plan_id = $3, organization_id = $4, space_id = $5, context = $6, parameters = $7,
-    maintenance_version = $8, namespace = $9, backend = $10, backend_type = $11, server = 'default', status = 'creating', condition = '', condition_reason = '', created_at = now(), updated_at = now()
+    maintenance_version = $8, namespace = $9, backend = $10, backend_type = $11, source = $12, server = 'default', status = 'creating', condition = '', condition_reason = '', created_at = now(), updated_at = now()
 where id = $1
 `
 
@@ -1789,6 +2773,7 @@ type RenewInstanceParams struct {
 	Namespace          string `json:"-"`
 	Backend            string `json:"-"`
 	BackendType        string `json:"-"`
+	Source             []byte `json:"-"`
 }
 
 // For a repeated create after one that failed and left nothing.
@@ -1805,6 +2790,7 @@ func (q *Queries) RenewInstance(ctx context.Context, db DBTX, arg RenewInstanceP
 		arg.Namespace,
 		arg.Backend,
 		arg.BackendType,
+		arg.Source,
 	)
 	return err
 }
@@ -1825,7 +2811,7 @@ func (q *Queries) RestoreInstance(ctx context.Context, db DBTX, arg RestoreInsta
 }
 
 const retainedInstances = `-- name: RetainedInstances :many
-select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, condition_reason, backend, backend_type, resource_name from instances where kept_until is not null and (id = $1::text or left(id, length($1::text) + 1) = $1::text || '@') order by id desc
+select id, platform, service_id, plan_id, organization_id, space_id, context, parameters, maintenance_version, status, condition, created_at, updated_at, resource_id, kept_until, namespace, server, condition_reason, backend, backend_type, resource_name, source from instances where kept_until is not null and (id = $1::text or left(id, length($1::text) + 1) = $1::text || '@') order by id desc
 `
 
 // The retained instances that had the ID on the platform, latest first.
@@ -1860,6 +2846,7 @@ func (q *Queries) RetainedInstances(ctx context.Context, db DBTX, id string) ([]
 			&i.Backend,
 			&i.BackendType,
 			&i.ResourceName,
+			&i.Source,
 		); err != nil {
 			return nil, err
 		}
@@ -1899,11 +2886,38 @@ func (q *Queries) RetainedInstancesDue(ctx context.Context, db DBTX) ([]string, 
 	return items, nil
 }
 
+const retryCopy = `-- name: RetryCopy :execrows
+update copies set state = $1, due_at = now() + make_interval(secs => $2::float8), description = $3, last_error = $4, done_bytes = 0
+where id = $5 and state in ('waiting', 'running')
+`
+
+type RetryCopyParams struct {
+	State       CopyState `json:"state"`
+	Wait        float64
+	Description string `json:"description,omitempty"`
+	LastError   string `json:"last_error,omitempty"`
+	ID          string `json:"id"`
+}
+
+func (q *Queries) RetryCopy(ctx context.Context, db DBTX, arg RetryCopyParams) (int64, error) {
+	result, err := db.Exec(ctx, retryCopy,
+		arg.State,
+		arg.Wait,
+		arg.Description,
+		arg.LastError,
+		arg.ID,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const retryOperation = `-- name: RetryOperation :one
 update operations set state = 'in progress', phase = 'doing', outcome = '', description = '', attempts = 0, finished_at = null,
     usable = true, created_at = now(), deadline = $2
 where id = $1 and state = 'failed'
-returning seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at, kept_until
+returning seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at, kept_until, copy_id
 `
 
 type RetryOperationParams struct {
@@ -1941,8 +2955,62 @@ func (q *Queries) RetryOperation(ctx context.Context, db DBTX, arg RetryOperatio
 		&i.Deadline,
 		&i.FinishedAt,
 		&i.RetainedUntil,
+		&i.CopyID,
 	)
 	return i, err
+}
+
+const schedule = `-- name: Schedule :one
+select instance_id, schedule, next_at from backup_schedules where instance_id = $1
+`
+
+func (q *Queries) Schedule(ctx context.Context, db DBTX, instanceID string) (BackupSchedule, error) {
+	row := db.QueryRow(ctx, schedule, instanceID)
+	var i BackupSchedule
+	err := row.Scan(&i.InstanceID, &i.Schedule, &i.NextAt)
+	return i, err
+}
+
+const scheduleForUpdate = `-- name: ScheduleForUpdate :one
+select instance_id, schedule, next_at from backup_schedules where instance_id = $1 and next_at <= now() for update skip locked
+`
+
+// No row if another replica has it, or has dealt with it.
+func (q *Queries) ScheduleForUpdate(ctx context.Context, db DBTX, instanceID string) (BackupSchedule, error) {
+	row := db.QueryRow(ctx, scheduleForUpdate, instanceID)
+	var i BackupSchedule
+	err := row.Scan(&i.InstanceID, &i.Schedule, &i.NextAt)
+	return i, err
+}
+
+const scratchResources = `-- name: ScratchResources :many
+select server, resource_name from copies where kind = 'verify' and finished_at is null
+`
+
+type ScratchResourcesRow struct {
+	Server       string `json:"server"`
+	ResourceName string `json:"-"`
+}
+
+// The instances that verifications have made.
+func (q *Queries) ScratchResources(ctx context.Context, db DBTX) ([]ScratchResourcesRow, error) {
+	rows, err := db.Query(ctx, scratchResources)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ScratchResourcesRow
+	for rows.Next() {
+		var i ScratchResourcesRow
+		if err := rows.Scan(&i.Server, &i.ResourceName); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const secretDeletions = `-- name: SecretDeletions :many
@@ -2165,6 +3233,36 @@ func (q *Queries) SetOperationJob(ctx context.Context, db DBTX, arg SetOperation
 	return err
 }
 
+const setSchedule = `-- name: SetSchedule :exec
+insert into backup_schedules (instance_id, schedule, next_at) values ($1, $2, $3)
+on conflict (instance_id) do update set schedule = excluded.schedule, next_at = excluded.next_at
+`
+
+type SetScheduleParams struct {
+	InstanceID string `json:"instance_id,omitempty"`
+	Schedule   string
+	NextAt     time.Time
+}
+
+func (q *Queries) SetSchedule(ctx context.Context, db DBTX, arg SetScheduleParams) error {
+	_, err := db.Exec(ctx, setSchedule, arg.InstanceID, arg.Schedule, arg.NextAt)
+	return err
+}
+
+const setVerified = `-- name: SetVerified :exec
+update backups set verified_at = case when $1::text = '' then now() else verified_at end, verify_error = $1::text where id = $2
+`
+
+type SetVerifiedParams struct {
+	Error string
+	ID    string `json:"id"`
+}
+
+func (q *Queries) SetVerified(ctx context.Context, db DBTX, arg SetVerifiedParams) error {
+	_, err := db.Exec(ctx, setVerified, arg.Error, arg.ID)
+	return err
+}
+
 const softDeleteInstance = `-- name: SoftDeleteInstance :exec
 update instances set id = $1::text, status = 'kept', kept_until = $2::timestamptz, condition = '', condition_reason = '',
     resource_id = coalesce(nullif(resource_id, ''), id), updated_at = now()
@@ -2181,6 +3279,18 @@ type SoftDeleteInstanceParams struct {
 func (q *Queries) SoftDeleteInstance(ctx context.Context, db DBTX, arg SoftDeleteInstanceParams) error {
 	_, err := db.Exec(ctx, softDeleteInstance, arg.RetainedID, arg.RetainedUntil, arg.ID)
 	return err
+}
+
+const startCopy = `-- name: StartCopy :execrows
+update copies set state = 'running', attempts = attempts + 1, done_bytes = 0, due_at = now() where id = $1 and state in ('waiting', 'running')
+`
+
+func (q *Queries) StartCopy(ctx context.Context, db DBTX, id string) (int64, error) {
+	result, err := db.Exec(ctx, startCopy, id)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const stuckOperations = `-- name: StuckOperations :many
@@ -2226,8 +3336,49 @@ func (q *Queries) StuckOperations(ctx context.Context, db DBTX) ([]StuckOperatio
 	return items, nil
 }
 
+const unfinishedCopies = `-- name: UnfinishedCopies :many
+select seq, id, kind, backup_id, instance_id, resource_name, server, state, attempts, done_bytes, total_bytes, description, last_error, due_at, created_at, finished_at from copies where resource_name = $1 and finished_at is null order by seq
+`
+
+func (q *Queries) UnfinishedCopies(ctx context.Context, db DBTX, resourceName string) ([]Copy, error) {
+	rows, err := db.Query(ctx, unfinishedCopies, resourceName)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Copy
+	for rows.Next() {
+		var i Copy
+		if err := rows.Scan(
+			&i.Seq,
+			&i.ID,
+			&i.Kind,
+			&i.BackupID,
+			&i.InstanceID,
+			&i.ResourceName,
+			&i.Server,
+			&i.State,
+			&i.Attempts,
+			&i.DoneBytes,
+			&i.TotalBytes,
+			&i.Description,
+			&i.LastError,
+			&i.DueAt,
+			&i.CreatedAt,
+			&i.FinishedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const unfinishedOperations = `-- name: UnfinishedOperations :many
-select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at, kept_until from operations where instance_id = $1 and state = 'in progress' order by seq
+select seq, id, kind, platform, instance_id, binding_id, service_id, plan_id, parameters, maintenance_version, context, state, phase, outcome, description, last_error, usable, attempts, job_id, request_id, originating, created_at, deadline, finished_at, kept_until, copy_id from operations where instance_id = $1 and state = 'in progress' order by seq
 `
 
 // All unfinished operations on an instance and its bindings.
@@ -2266,6 +3417,63 @@ func (q *Queries) UnfinishedOperations(ctx context.Context, db DBTX, instanceID 
 			&i.Deadline,
 			&i.FinishedAt,
 			&i.RetainedUntil,
+			&i.CopyID,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const unscheduledInstances = `-- name: UnscheduledInstances :many
+select i.id, i.platform, i.service_id, i.plan_id, i.organization_id, i.space_id, i.context, i.parameters, i.maintenance_version, i.status, i.condition, i.created_at, i.updated_at, i.resource_id, i.kept_until, i.namespace, i.server, i.condition_reason, i.backend, i.backend_type, i.resource_name, i.source from instances i left join backup_schedules s on s.instance_id = i.id
+where i.plan_id = $1 and i.status = 'ready' and (s.schedule is null or s.schedule <> $2::text)
+order by i.id limit $3
+`
+
+type UnscheduledInstancesParams struct {
+	PlanID   string `json:"-"`
+	Schedule string
+	Batch    int32
+}
+
+// A batch of ready instances of a plan whose schedule is not recorded, or has changed, by key.
+func (q *Queries) UnscheduledInstances(ctx context.Context, db DBTX, arg UnscheduledInstancesParams) ([]Instance, error) {
+	rows, err := db.Query(ctx, unscheduledInstances, arg.PlanID, arg.Schedule, arg.Batch)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Instance
+	for rows.Next() {
+		var i Instance
+		if err := rows.Scan(
+			&i.ID,
+			&i.Platform,
+			&i.ServiceID,
+			&i.PlanID,
+			&i.OrganizationID,
+			&i.SpaceID,
+			&i.Context,
+			&i.Parameters,
+			&i.MaintenanceVersion,
+			&i.Status,
+			&i.Condition,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.ResourceID,
+			&i.RetainedUntil,
+			&i.Namespace,
+			&i.Server,
+			&i.ConditionReason,
+			&i.Backend,
+			&i.BackendType,
+			&i.ResourceName,
+			&i.Source,
 		); err != nil {
 			return nil, err
 		}

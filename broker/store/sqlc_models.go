@@ -26,6 +26,44 @@ type Audit struct {
 	Resource    string          `json:"resource,omitempty"`
 }
 
+type Backup struct {
+	ID             string          `json:"id"`
+	InstanceID     string          `json:"instance_id,omitempty"`
+	ResourceName   string          `json:"resource_name"`
+	Platform       string          `json:"platform,omitempty"`
+	OrganizationID string          `json:"organization_id,omitempty"`
+	SpaceID        string          `json:"space_id,omitempty"`
+	Namespace      string          `json:"namespace,omitempty"`
+	ClusterID      string          `json:"cluster_id,omitempty"`
+	ServiceID      string          `json:"-"`
+	PlanID         string          `json:"-"`
+	Backend        string          `json:"-"`
+	BackendType    string          `json:"backend_type"`
+	Server         string          `json:"-"`
+	Parameters     []byte          `json:"-"`
+	Name           string          `json:"name,omitempty"`
+	Origin         Origin          `json:"origin"`
+	State          BackupState     `json:"state"`
+	Object         string          `json:"object,omitempty"`
+	Contents       json.RawMessage `json:"contents,omitempty"`
+	RawBytes       int64           `json:"raw_bytes,omitempty"`
+	StoredBytes    int64           `json:"stored_bytes,omitempty"`
+	Sha256         string          `json:"sha256,omitempty"`
+	Description    string          `json:"description,omitempty"`
+	LastError      string          `json:"last_error,omitempty"`
+	CreatedAt      time.Time       `json:"created_at"`
+	FinishedAt     *time.Time      `json:"finished_at,omitempty"`
+	ExpiresAt      *time.Time      `json:"expires_at,omitempty"`
+	VerifiedAt     *time.Time      `json:"verified_at,omitempty"`
+	VerifyError    string          `json:"verify_error,omitempty"`
+}
+
+type BackupSchedule struct {
+	InstanceID string `json:"instance_id,omitempty"`
+	Schedule   string
+	NextAt     time.Time
+}
+
 type Binding struct {
 	ID            string     `json:"id"`
 	InstanceID    string     `json:"instance_id,omitempty"`
@@ -44,6 +82,25 @@ type Binding struct {
 	ExpiresAt     *time.Time `json:"expires_at,omitempty"`
 	RenewBefore   *time.Time `json:"-"`
 	Delivery      string     `json:"-"`
+}
+
+type Copy struct {
+	Seq          int64      `json:"-"`
+	ID           string     `json:"id"`
+	Kind         CopyKind   `json:"kind"`
+	BackupID     string     `json:"backup_id,omitempty"`
+	InstanceID   string     `json:"instance_id,omitempty"`
+	ResourceName string     `json:"-"`
+	Server       string     `json:"server"`
+	State        CopyState  `json:"state"`
+	Attempts     int32      `json:"attempts"`
+	DoneBytes    int64      `json:"done_bytes,omitempty"`
+	TotalBytes   int64      `json:"total_bytes,omitempty"`
+	Description  string     `json:"description,omitempty"`
+	LastError    string     `json:"last_error,omitempty"`
+	DueAt        time.Time  `json:"due_at"`
+	CreatedAt    time.Time  `json:"created_at"`
+	FinishedAt   *time.Time `json:"finished_at,omitempty"`
 }
 
 type Instance struct {
@@ -68,6 +125,7 @@ type Instance struct {
 	Backend            string     `json:"-"`
 	BackendType        string     `json:"-"`
 	ResourceName       string     `json:"-"`
+	Source             []byte     `json:"-"`
 }
 
 type Operation struct {
@@ -96,6 +154,7 @@ type Operation struct {
 	Deadline           time.Time  `json:"deadline"`
 	FinishedAt         *time.Time `json:"finished_at,omitempty"`
 	RetainedUntil      *time.Time `json:"-"`
+	CopyID             string     `json:"-"`
 }
 
 type RiverJob struct {
