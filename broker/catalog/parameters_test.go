@@ -27,7 +27,8 @@ func TestCheckCreate(t *testing.T) {
 			"parameters.network.port: must be null or an integer, not a string"},
 		{"fraction", `{"name": "abc", "size": 2.5}`, "parameters.size: must be an integer, without a fraction"},
 		{"unknown", `{"name": "abc", "nmae": "x"}`,
-			"parameters.nmae: no such parameter; this plan knows all, empty, form, free, name, network, only, pair, ratio, size and words"},
+			"parameters.nmae: no such parameter; this plan knows all, clone_of, empty, form, free, name, network, only, pair, ratio, restore_from, " +
+				"restore_from_latest_snapshot_before, restore_from_latest_snapshot_of, size and words"},
 		{"unknown below", `{"name": "abc", "network": {"hots": "x"}}`,
 			"parameters.network.hots: no such parameter; this plan knows host, port and tls"},
 		{"unknown where there is nothing", `{"name": "abc", "empty": {"x": 1}}`,
@@ -58,7 +59,8 @@ func TestCheckCreate(t *testing.T) {
 		{"excluded", `{"name": "abc", "free": 1}`, "parameters.free: has a form that is excluded"},
 		{"all of", `{"name": "abc", "all": "ab"}`, "parameters.all: must have at most 1 character(s)"},
 		{"several", `{"size": 66, "extra": 1, "network": {"host": 1}}`,
-			"parameters.extra: no such parameter; this plan knows all, empty, form, free, name, network, only, pair, ratio, size and words; " +
+			"parameters.extra: no such parameter; this plan knows all, clone_of, empty, form, free, name, network, only, pair, ratio, restore_from, " +
+				"restore_from_latest_snapshot_before, restore_from_latest_snapshot_of, size and words; " +
 				"parameters.name: is required; " +
 				"parameters.network.host: must be a string, not a number; " +
 				"parameters.size: must be at most 64"},
@@ -99,7 +101,12 @@ func TestCheckOtherVerbs(t *testing.T) {
 		{"bind without", p.CheckBind, ``, ""},
 		{"bind wrong", p.CheckBind, `{"role": "admin"}`, `parameters.role: must be one of "read_write", "read_only"`},
 		{"bind unknown", p.CheckBind, `{"rolle": "read_only"}`, `parameters.rolle: no such parameter; this plan knows role`},
-		{"update without a schema", p.CheckUpdate, `{"size": 2}`, none},
+		{"update without a schema", p.CheckUpdate, `{"size": 2}`, "parameters.size: no such parameter; this plan knows backup"},
+		{"backup", p.CheckUpdate, `{"backup": {"name": "before-migration"}}`, ""},
+		{"backup without a name", p.CheckUpdate, `{"backup": {}}`, "parameters.backup.name: is required"},
+		{"restore without an instance", p.CheckCreate, `{"name": "abc", "restore_from": {}}`, "parameters.restore_from.instance: is required"},
+		{"restore", p.CheckCreate, `{"name": "abc", "restore_from": {"instance": "i", "before": "2026-03-01T12:00:00Z"}}`, ""},
+		{"restore without backups", plain.CheckCreate, `{"clone_of": "i"}`, "parameters.clone_of: no such parameter; this plan takes none here"},
 		{"update without parameters", p.CheckUpdate, `{}`, ""},
 		{"update with nonsense", p.CheckUpdate, `7`, "parameters: must be an object, not a number"},
 		{"create without a schema", plain.CheckCreate, `{"size": 1}`, none},

@@ -79,6 +79,7 @@ func (r servicesReader) planBackend(n *node, p *Plan) {
 	}
 	r.planBackups(n, p, b.Definition)
 	p.Schemas = r.schemas[b.Definition.Name]
+	r.reservedParameters(n, p)
 	if !p.Bindable {
 		p.Schemas.Binding.Create = nil
 	}
