@@ -35,9 +35,11 @@ func (job) Kind() string { return "operation" }
 
 // Request is an operation to accept on an instance.
 type Request struct {
-	Kind        store.Kind
-	BindingID   string // empty for the instance's own verbs
-	RequestID   string
+	Kind      store.Kind
+	BindingID string // empty for the instance's own verbs
+	RequestID string
+	// CopyID is the copy that a provision or an update waits for; empty for none.
+	CopyID      string
 	Originating json.RawMessage
 }
 
@@ -66,7 +68,7 @@ func (e *Engine) Accept(ctx context.Context, tx *store.Tx, i store.Instance, r R
 	op := store.Operation{
 		ID: id.String(), Kind: r.Kind, Platform: i.Platform, InstanceID: i.ID, BindingID: r.BindingID, ServiceID: i.ServiceID, PlanID: i.PlanID,
 		Parameters: emptyObject, Context: emptyObject, RequestID: r.RequestID, Originating: r.Originating,
-		State: store.InProgress, Deadline: now.Add(plan.MaximumPollingDuration),
+		State: store.InProgress, Deadline: now.Add(plan.MaximumPollingDuration), CopyID: r.CopyID,
 	}
 	switch r.Kind {
 	case store.Update:
@@ -90,7 +92,7 @@ func (e *Engine) Accept(ctx context.Context, tx *store.Tx, i store.Instance, r R
 			ID: op.ID, Kind: op.Kind, Platform: op.Platform, InstanceID: op.InstanceID, BindingID: op.BindingID,
 			ServiceID: op.ServiceID, PlanID: op.PlanID, Parameters: op.Parameters, MaintenanceVersion: op.MaintenanceVersion,
 			Context: op.Context, RequestID: op.RequestID, Originating: op.Originating, Deadline: op.Deadline, JobID: op.JobID,
-			RetainedUntil: op.RetainedUntil,
+			RetainedUntil: op.RetainedUntil, CopyID: op.CopyID,
 		}), e.audit(ctx, db, op, store.EventAccepted))
 	})
 }

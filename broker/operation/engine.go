@@ -59,6 +59,9 @@ type Options struct {
 	// RedeleteAfter is how long after a binding's end its secrets are deleted a second
 	// time: longer than any write to the credential store takes.
 	RedeleteAfter time.Duration
+	// OnCopy, if not nil, is called with the ID of every copy that any replica made due or
+	// cancelled. It must not block.
+	OnCopy func(copyID string)
 	// OnFinished, if not nil, is called with every operation that this replica ended.
 	OnFinished func(store.Operation)
 }

@@ -47,8 +47,11 @@ func (e *Engine) expire(ctx context.Context, tx *store.Tx, instanceID, bindingID
 		return nil
 	}
 	active, err := e.Store.UnfinishedOperations(ctx, tx, instanceID)
-	if err != nil || store.On(active, "") != nil || store.On(active, bindingID) != nil {
+	if err != nil || store.On(active, bindingID) != nil {
 		return err
+	}
+	if op := store.On(active, ""); op != nil && !op.OnlyBacksUp() {
+		return nil
 	}
 	_, err = e.Accept(ctx, tx, i, Request{Kind: store.Expire, BindingID: bindingID})
 	return err

@@ -40,7 +40,7 @@ func (e *Engine) folder(ctx context.Context, id string, owner store.Instance) (d
 	} else if err != nil {
 		return "", false, fmt.Errorf("look for the instance to mount: %w", err)
 	}
-	if instance.Status != store.Ready || !sameTenant(instance, owner) {
+	if instance.Status != store.Ready || !SameTenant(instance, owner) {
 		return "", false, nil
 	}
 	plan, err := e.plan(instance.ServiceID, instance.PlanID)
@@ -60,16 +60,19 @@ func (e *Engine) folder(ctx context.Context, id string, owner store.Instance) (d
 	return dir, true, nil
 }
 
-// sameTenant reports whether two instances have the same platform, organization and space,
+// SameTenant reports whether two instances have the same platform, organization and space,
 // or cluster and namespace.
-func sameTenant(a, b store.Instance) bool {
+func SameTenant(a, b store.Instance) bool {
 	return a.Platform == b.Platform && a.OrganizationID == b.OrganizationID && a.SpaceID == b.SpaceID &&
-		namespaceOf(a) == namespaceOf(b)
+		NamespaceOf(a) == NamespaceOf(b)
 }
 
-// namespaceOf returns the cluster and namespace of an instance (OSB, "Kubernetes Context
+// Namespace is a namespace of a Kubernetes cluster.
+type Namespace struct{ ClusterID, Namespace string }
+
+// NamespaceOf returns the cluster and namespace of an instance (OSB, "Kubernetes Context
 // Object"). The context of another platform has neither.
-func namespaceOf(i store.Instance) (n struct{ ClusterID, Namespace string }) {
+func NamespaceOf(i store.Instance) (n Namespace) {
 	_ = json.Unmarshal(i.Context, &n)
 	return n
 }

@@ -113,7 +113,7 @@ func (e *Engine) finish(ctx context.Context, tx *store.Tx, j *river.Job[job], op
 	}
 	// Rows are locked in the same order as in accepting: instance, binding, operation.
 	err := tx.Last(func(db store.DBTX) error {
-		errs := []error{e.applyOutcome(ctx, db, op, r), e.Store.FinishOperation(ctx, db, end), e.audit(ctx, db, op, store.Event(op.State))}
+		errs := []error{e.applyOutcome(ctx, db, op, s, r), e.Store.FinishOperation(ctx, db, end), e.audit(ctx, db, op, store.Event(op.State))}
 		if j.ID != 0 {
 			errs = append(errs, e.notify(ctx, db, finished, op.ID))
 		}
@@ -188,7 +188,7 @@ func finalState(op store.Operation, r result) store.FinishOperationParams {
 }
 
 // applyOutcome changes the row of the instance or binding at the operation's end.
-func (e *Engine) applyOutcome(ctx context.Context, db store.DBTX, op store.Operation, r result) error {
+func (e *Engine) applyOutcome(ctx context.Context, db store.DBTX, op store.Operation, s *subject, r result) error {
 	ok := op.State == store.Succeeded
 	// After a 4xx, no platform deletes anything: nothing of a rejected create may stay
 	// (OSB, "Orphan Mitigation").
@@ -200,7 +200,7 @@ func (e *Engine) applyOutcome(ctx context.Context, db store.DBTX, op store.Opera
 	case store.Provision:
 		switch {
 		case ok:
-			return setInstance(store.Ready)
+			return errors.Join(setInstance(store.Ready), e.schedule(ctx, db, s.instance, op.PlanID))
 		case nothing:
 			return e.Store.DeleteInstance(ctx, db, op.InstanceID)
 		}
@@ -209,13 +209,17 @@ func (e *Engine) applyOutcome(ctx context.Context, db store.DBTX, op store.Opera
 		if !ok {
 			return nil // undone, or unusable until it is updated again or deleted
 		}
-		return e.Store.SetInstanceUpdated(ctx, db, store.SetInstanceUpdatedParams{
+		err := e.Store.SetInstanceUpdated(ctx, db, store.SetInstanceUpdatedParams{
 			ID: op.InstanceID, PlanID: op.PlanID, Parameters: op.Parameters, MaintenanceVersion: op.MaintenanceVersion,
 			Context: op.Context,
 		})
+		if op.PlanID == s.instance.PlanID {
+			return err
+		}
+		return errors.Join(err, e.schedule(ctx, db, s.instance, op.PlanID))
 	case store.Deprovision:
 		if ok {
-			return e.Store.DeleteInstance(ctx, db, op.InstanceID)
+			return errors.Join(e.Store.DeleteInstance(ctx, db, op.InstanceID), e.expireBackups(ctx, db, s))
 		}
 		if r.rejected {
 			return nil

@@ -41,7 +41,9 @@ func (e *Engine) Restore(ctx context.Context, r Restoration) error {
 		target, err := e.Store.InstanceForUpdate(ctx, tx, r.NewID)
 		switch {
 		case store.NotFound(err):
-			err = e.Store.RestoreInstance(ctx, tx, store.RestoreInstanceParams{ID: retained.ID, NewID: r.NewID})
+			err = errors.Join(
+				e.Store.RestoreInstance(ctx, tx, store.RestoreInstanceParams{ID: retained.ID, NewID: r.NewID}),
+				e.Store.MoveBackups(ctx, tx, store.MoveBackupsParams{ResourceName: SafeName(retained), InstanceID: r.NewID}))
 		case err == nil:
 			err = e.replace(ctx, tx, target, retained)
 		}
@@ -103,7 +105,10 @@ func (e *Engine) replace(ctx context.Context, tx *store.Tx, target, retained sto
 			return err
 		}
 	}
-	if err := e.Store.ExpireRetained(ctx, tx, retained.ID); err != nil {
+	if err := errors.Join(
+		e.Store.ExpireRetained(ctx, tx, retained.ID),
+		e.Store.MoveBackups(ctx, tx, store.MoveBackupsParams{ResourceName: SafeName(retained), InstanceID: target.ID}),
+	); err != nil {
 		return err
 	}
 	old, updated := retained, target
@@ -155,7 +160,10 @@ func (e *Engine) Purge(ctx context.Context, retainedID string, originating json.
 		if err != nil {
 			return err
 		}
-		if err := e.Store.ExpireRetained(ctx, tx, retainedID); err != nil {
+		if err := errors.Join(
+			e.Store.ExpireRetained(ctx, tx, retainedID),
+			e.Store.ExpireBackupsOfResource(ctx, tx, store.ExpireBackupsOfResourceParams{ResourceName: SafeName(retained)}),
+		); err != nil {
 			return err
 		}
 		_, err = e.Accept(ctx, tx, retained, Request{Kind: store.Deprovision, Originating: originating})

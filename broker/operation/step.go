@@ -79,23 +79,31 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 	prev := RawInstance(s.instance, s.plan)
 	switch op.Kind {
 	case store.Provision:
-		if op.Phase == store.PhaseUndo {
-			return result{err: e.deprovision(ctx, s.driver, prev)}
+		switch {
+		case op.Phase == store.PhaseUndo:
+			return result{err: e.undoProvision(ctx, op, s, prev)}
+		case op.CopyID != "":
+			return result{err: e.provisionCopy(ctx, op, s, prev)}
 		}
-		if prev.Directories, err = e.folders(ctx, s.driver, prev, s.instance, false); err != nil {
-			return result{err: err}
-		}
-		_, err := s.driver.Provision(ctx, services.RawProvision{Instance: prev})
-		return result{err: err}
+		return result{err: e.provision(ctx, s, prev)}
 	case store.Update:
+		if op.CopyID != "" {
+			return result{err: e.awaitBackup(ctx, op)}
+		}
 		return result{err: e.update(ctx, op, s, prev)}
 	case store.Deprovision:
+		if err := e.stopCopies(ctx, s); err != nil {
+			return result{err: err}
+		}
 		r := e.unbindAll(ctx, s, prev)
 		if r.err == nil && !r.moreBindings {
 			r.err = e.deprovision(ctx, s.driver, prev)
 		}
 		return r
 	case store.SoftDelete:
+		if err := e.stopCopies(ctx, s); err != nil {
+			return result{err: err}
+		}
 		return e.unbindAll(ctx, s, prev)
 	case store.Bind:
 		if op.Phase == store.PhaseUndo {
@@ -118,6 +126,14 @@ func SafeName(i store.Instance) string {
 // RawInstance is the instance as backends see it.
 func RawInstance(i store.Instance, p *catalog.Plan) services.RawInstance {
 	return services.RawInstance{ID: i.ResourceKey(), Name: i.ResourceName, Plan: p.Config, Params: i.Parameters}
+}
+
+func (e *Engine) provision(ctx context.Context, s *subject, inst services.RawInstance) (err error) {
+	if inst.Directories, err = e.folders(ctx, s.driver, inst, s.instance, false); err != nil {
+		return err
+	}
+	_, err = s.driver.Provision(ctx, services.RawProvision{Instance: inst})
+	return err
 }
 
 func (e *Engine) update(ctx context.Context, op store.Operation, s *subject, prev services.RawInstance) error {

@@ -97,6 +97,12 @@ func (e *Engine) prune(ctx context.Context, _ *river.Job[prune]) error {
 	err := inBatches(func(batch int32) (int64, error) {
 		return e.Store.PruneOperations(ctx, e.Store.Pool, store.PruneOperationsParams{Before: &before, Batch: batch})
 	})
+	if err != nil {
+		return err
+	}
+	err = inBatches(func(batch int32) (int64, error) {
+		return e.Store.PruneCopies(ctx, e.Store.Pool, store.PruneCopiesParams{Before: &before, Batch: batch})
+	})
 	if err != nil || e.AuditRetention == 0 {
 		return err
 	}

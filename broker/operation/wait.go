@@ -17,10 +17,16 @@ const (
 	channel   = "chandler_operation"
 	finished  = "finished"
 	cancelled = "cancelled"
+	copied    = "copy" // with a copy's ID
 )
 
 func (e *Engine) notify(ctx context.Context, db store.DBTX, verb, operationID string) error {
 	return e.Store.Notify(ctx, db, store.NotifyParams{Channel: channel, Payload: verb + " " + operationID})
+}
+
+// NotifyCopy tells the replicas that a copy is due, or is cancelled.
+func NotifyCopy(ctx context.Context, s *store.Store, db store.DBTX, copyID string) error {
+	return s.Notify(ctx, db, store.NotifyParams{Channel: channel, Payload: copied + " " + copyID})
 }
 
 // wake makes those in this process who wait for the operation read it; all if id is empty.
@@ -116,6 +122,10 @@ func (e *Engine) listenOnce(ctx context.Context) error {
 		case cancelled:
 			e.interrupt(id)
 			e.wake(id) // a preempted create has ended
+		case copied:
+			if e.OnCopy != nil {
+				e.OnCopy(id)
+			}
 		}
 	}
 }
