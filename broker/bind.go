@@ -193,7 +193,7 @@ func (b *Broker) bindable(ctx context.Context, instance store.Instance, active [
 	switch {
 	case instance.ServiceID != want.ServiceID:
 		return nil, fail(Invalid, "service_id: the instance is of another service")
-	case store.On(active, "") != nil:
+	case isBusy(active):
 		return nil, fail(Concurrency, "an operation on the instance is in progress; repeat the request when it has ended")
 	case instance.Status != store.Ready:
 		return nil, fail(Unsupported, "the instance is not usable: deleting it failed half-way; delete it again")

@@ -97,7 +97,7 @@ func (b *Broker) missingCredentials(ctx context.Context, have store.Binding, cau
 		return stateError("read the instance's operations", err)
 	}
 	_, err = b.Store.Binding(ctx, b.Store.Pool, have.ID)
-	if store.NotFound(err) || store.On(active, have.ID) != nil || store.On(active, "") != nil {
+	if store.NotFound(err) || store.On(active, have.ID) != nil || isBusy(active) {
 		return fail(Concurrency, "the binding is being deleted")
 	}
 	b.Logger.ErrorContext(ctx, "the credential store has no credentials of a binding that is ready; 'chandler orphans' says whether its login is there",

@@ -52,7 +52,7 @@ func (b *Broker) acceptDeprovision(ctx context.Context, tx *store.Tx, have store
 	if isDeleting(active) {
 		return *op, nil
 	}
-	if op != nil && op.Kind == store.Update || onBindings(active) {
+	if op != nil && op.Kind == store.Update && !op.OnlyBacksUp() || onBindings(active) {
 		return none, fail(Concurrency, "another operation on this instance is in progress; repeat the request when it has ended")
 	}
 	if !plan.Cascade {

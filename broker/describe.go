@@ -28,6 +28,14 @@ func (b *Broker) attributes(ctx context.Context, have store.Instance, plan *cata
 	}
 	attributes := map[string]any{}
 	maps.Copy(attributes, described)
+	if plan.Backups != nil {
+		backups, err := b.backupAttributes(ctx, have, plan)
+		if err != nil {
+			b.Logger.WarnContext(ctx, "could not read an instance's backups", "instance_id", have.ID, "error", err.Error())
+		} else {
+			attributes["backups"] = backups
+		}
+	}
 	if have.Condition != "" {
 		attributes["condition"] = have.Condition
 	}

@@ -22,15 +22,19 @@ func (b *Broker) FetchInstance(ctx context.Context, instanceID string) (Instance
 	if err != nil {
 		return none, stateError("read the instance's operations", err)
 	}
-	if store.On(active, "") != nil {
+	if isBusy(active) {
 		return none, fail(Concurrency, "the instance is being changed; repeat the request when that has ended")
 	}
 	plan, err := b.planOf(have)
 	if err != nil {
 		return none, err
 	}
+	parameters, err := merge(have.Parameters, have.Source)
+	if err != nil {
+		return none, internal("join the parameters", err)
+	}
 	return Instance{
-		ServiceID: have.ServiceID, PlanID: have.PlanID, Parameters: have.Parameters, DashboardURL: plan.Dashboard(instanceID),
+		ServiceID: have.ServiceID, PlanID: have.PlanID, Parameters: parameters, DashboardURL: plan.Dashboard(instanceID),
 		MaintenanceInfo: domain.MaintenanceInfo{Version: have.MaintenanceVersion},
 		Metadata:        domain.InstanceMetadata{Attributes: b.attributes(ctx, have, plan)},
 	}, nil

@@ -68,6 +68,13 @@ func (b *Broker) wantedInstance(ctx context.Context, instanceID string, d domain
 	if err != nil {
 		return nil, none, err
 	}
+	if err := plan.CheckCreate(parameters); err != nil {
+		return nil, none, fail(Invalid, "%s", err)
+	}
+	parameters, own, err := takeSource(plan, parameters)
+	if err != nil {
+		return nil, none, internal("take out the broker's own parameters", err)
+	}
 	if err := b.checkInstance(ctx, plan, instanceID, parameters); err != nil {
 		return nil, none, err
 	}
@@ -75,13 +82,11 @@ func (b *Broker) wantedInstance(ctx context.Context, instanceID string, d domain
 		ID: instanceID, Platform: CallerFrom(ctx).Platform, ServiceID: d.ServiceID, PlanID: d.PlanID,
 		OrganizationID: d.OrganizationGUID, SpaceID: d.SpaceGUID,
 		Context: platformContext, Parameters: parameters, MaintenanceVersion: version, Namespace: namespace(platformContext),
+		Backend: plan.Backend, BackendType: plan.BackendType, Source: own,
 	}, nil
 }
 
 func (b *Broker) checkInstance(ctx context.Context, plan *catalog.Plan, instanceID string, parameters json.RawMessage) error {
-	if err := plan.CheckCreate(parameters); err != nil {
-		return fail(Invalid, "%s", err)
-	}
 	driver, err := b.anyDriver(plan)
 	if err != nil {
 		return err
@@ -117,7 +122,7 @@ func (b *Broker) insertInstance(ctx context.Context, first *store.Batch, plan *c
 		ID: want.ID, SafeName: services.InstanceName(want.ID), Platform: want.Platform, ServiceID: want.ServiceID, PlanID: want.PlanID,
 		OrganizationID: want.OrganizationID, SpaceID: want.SpaceID, Context: want.Context,
 		Parameters: want.Parameters, MaintenanceVersion: want.MaintenanceVersion, Namespace: want.Namespace, Fresh: fresh.String(),
-		Backend: plan.Backend, BackendType: plan.BackendType,
+		Backend: plan.Backend, BackendType: plan.BackendType, Source: want.Source,
 	}), nil
 }
 
@@ -136,8 +141,32 @@ func (b *Broker) acceptProvision(ctx context.Context, tx *store.Tx, plan *catalo
 	if want.Server, err = b.place(ctx, tx, plan, want.ID); err != nil {
 		return nil, false, err
 	}
-	accepted, err := b.accept(ctx, tx, store.Provision, want, "")
+	copyID, err := b.recordSource(ctx, tx, plan, want)
+	if err != nil {
+		return nil, false, err
+	}
+	accepted, err := b.acceptWaiting(ctx, tx, store.Provision, want, copyID)
 	return &accepted, false, err
+}
+
+// recordSource records the copy that fills a new instance, and returns its ID; "" if the instance is
+// to be empty.
+func (b *Broker) recordSource(ctx context.Context, tx *store.Tx, plan *catalog.Plan, want store.Instance) (copyID string, err error) {
+	from, err := parseSource(want.Source)
+	if err != nil || from == nil {
+		return "", err
+	}
+	f, err := b.findSource(ctx, tx, plan, want, *from)
+	if err != nil {
+		return "", err
+	}
+	// The row tells whether its resource has a name of its own.
+	row, err := b.Store.InstanceForUpdate(ctx, tx, want.ID)
+	if err != nil {
+		return "", err
+	}
+	row.Server = want.Server
+	return b.recordFill(ctx, tx, f, row)
 }
 
 // place chooses the server of a new instance, whose row exists.
@@ -206,7 +235,7 @@ func (b *Broker) renewInstance(ctx context.Context, tx *store.Tx, plan *catalog.
 	return b.Store.RenewInstance(ctx, tx, store.RenewInstanceParams{
 		ID: want.ID, ServiceID: want.ServiceID, PlanID: want.PlanID, OrganizationID: want.OrganizationID, SpaceID: want.SpaceID,
 		Context: want.Context, Parameters: want.Parameters, MaintenanceVersion: want.MaintenanceVersion, Namespace: want.Namespace,
-		Backend: plan.Backend, BackendType: plan.BackendType,
+		Backend: plan.Backend, BackendType: plan.BackendType, Source: want.Source,
 	})
 }
 
@@ -220,7 +249,7 @@ func instanceDifference(have, want store.Instance) string {
 		return "organization_guid"
 	case have.SpaceID != want.SpaceID:
 		return "space_guid"
-	case !sameJSON(have.Parameters, want.Parameters):
+	case !sameJSON(have.Parameters, want.Parameters) || !sameJSON(have.Source, want.Source):
 		return "set of parameters"
 	}
 	return ""
@@ -229,11 +258,22 @@ func instanceDifference(have, want store.Instance) string {
 // accept has the engine record an operation on an instance or, with an ID, on one of its
 // bindings. For an update, i is the instance as it is to become.
 func (b *Broker) accept(ctx context.Context, tx *store.Tx, kind store.Kind, i store.Instance, bindingID string) (store.Operation, error) {
+	return b.acceptRequest(ctx, tx, i, operation.Request{Kind: kind, BindingID: bindingID})
+}
+
+// acceptWaiting is accept for an operation on an instance that waits for a copy; copyID is "" for
+// none.
+func (b *Broker) acceptWaiting(ctx context.Context, tx *store.Tx, kind store.Kind, i store.Instance, copyID string) (store.Operation, error) {
+	return b.acceptRequest(ctx, tx, i, operation.Request{Kind: kind, CopyID: copyID})
+}
+
+func (b *Broker) acceptRequest(ctx context.Context, tx *store.Tx, i store.Instance, r operation.Request) (store.Operation, error) {
 	caller := CallerFrom(ctx)
-	if !isDelete(kind) && caller.Gone != nil && caller.Gone() {
+	if !isDelete(r.Kind) && caller.Gone != nil && caller.Gone() {
 		// A process that was suspended has such requests. Their clients may have deleted
 		// meanwhile what this would create, and would never delete it again.
 		return store.Operation{}, &Error{Kind: Unavailable, Description: "the client has disconnected", Cause: context.Canceled}
 	}
-	return b.Engine.Accept(ctx, tx, i, operation.Request{Kind: kind, BindingID: bindingID, RequestID: caller.RequestID, Originating: caller.Originating})
+	r.RequestID, r.Originating = caller.RequestID, caller.Originating
+	return b.Engine.Accept(ctx, tx, i, r)
 }

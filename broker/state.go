@@ -104,6 +104,12 @@ func isTemporary(code string) bool {
 	return strings.HasPrefix(code, "08") || strings.HasPrefix(code, "57P") || strings.HasPrefix(code, "40") || code == readOnly
 }
 
+// isBusy reports whether an operation in progress on the instance keeps it from being used.
+func isBusy(active []store.Operation) bool {
+	op := store.On(active, "")
+	return op != nil && !op.OnlyBacksUp()
+}
+
 // onBindings reports whether an operation is in progress on any of the instance's bindings.
 func onBindings(active []store.Operation) bool {
 	return slices.ContainsFunc(active, func(op store.Operation) bool { return op.BindingID != "" })

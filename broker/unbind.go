@@ -51,7 +51,7 @@ func (b *Broker) acceptUnbind(ctx context.Context, tx *store.Tx, instance store.
 	switch {
 	case op != nil && op.Kind == store.Unbind:
 		return *op, nil
-	case store.On(active, "") != nil:
+	case isBusy(active):
 		return none, fail(Concurrency, "an operation on the instance is in progress; repeat the request when it has ended")
 	case op != nil:
 		if err := b.Engine.Preempt(ctx, tx, *op); err != nil {

@@ -23,13 +23,17 @@ func (b *Broker) Update(ctx context.Context, instanceID string, d domain.UpdateD
 		if have, err = b.updatable(ctx, tx, instanceID, d); err != nil {
 			return err
 		}
-		prev, next, want, err := b.wantedUpdate(ctx, have, d)
+		prev, next, want, backupName, err := b.wantedUpdate(ctx, have, d)
 		if err != nil {
 			return err
 		}
 		spec.DashboardURL = next.Dashboard(instanceID)
 		if next.RequiresAsync && !async {
 			return fail(AsyncRequired, "plan %q requires asynchronous operations; repeat the request with accepts_incomplete=true", next.Name)
+		}
+		if backupName != "" {
+			op, joined, err = b.acceptBackup(ctx, tx, have, want, backupName)
+			return err
 		}
 		op, joined, err = b.acceptUpdate(ctx, tx, have, want, prev, next)
 		return err
@@ -65,51 +69,59 @@ func (b *Broker) updatable(ctx context.Context, tx *store.Tx, instanceID string,
 }
 
 // wantedUpdate checks the request against the instance and returns both plans
-// and the instance as it is to become.
-func (b *Broker) wantedUpdate(ctx context.Context, have store.Instance, d domain.UpdateDetails) (prev, next *catalog.Plan, want store.Instance, err error) {
+// and the instance as it is to become. With a backup, nothing else changes.
+func (b *Broker) wantedUpdate(ctx context.Context, have store.Instance, d domain.UpdateDetails) (prev, next *catalog.Plan, want store.Instance, backupName string, err error) {
 	if prev, err = b.planOf(have); err != nil {
-		return nil, nil, want, err
+		return nil, nil, want, "", err
 	}
 	want, next = have, prev
 	if d.PlanID != "" && d.PlanID != have.PlanID {
 		if next, err = b.plan(have.ServiceID, d.PlanID); err != nil {
-			return nil, nil, want, err
+			return nil, nil, want, "", err
 		}
 		if !prev.Updateable {
-			return nil, nil, want, unsupportedUpdate("plan_id: instances of plan %q cannot change their plan", prev.Name)
+			return nil, nil, want, "", unsupportedUpdate("plan_id: instances of plan %q cannot change their plan", prev.Name)
 		}
 		if next.Backend != prev.Backend {
-			return nil, nil, want, unsupportedUpdate("plan_id: plan %q is on another backend than %q; create a new instance instead", next.Name, prev.Name)
+			return nil, nil, want, "", unsupportedUpdate("plan_id: plan %q is on another backend than %q; create a new instance instead", next.Name, prev.Name)
 		}
 		want.PlanID, want.MaintenanceVersion = next.ID, next.MaintenanceVersion
 	}
 	if want.MaintenanceVersion, err = maintenance(next, d.MaintenanceInfo, want.MaintenanceVersion); err != nil {
-		return nil, nil, want, err
+		return nil, nil, want, "", err
 	}
-	if err = wantedParameters(next, &want, d); err != nil {
-		return nil, nil, want, err
+	if backupName, err = wantedParameters(next, &want, d); err != nil {
+		return nil, nil, want, "", err
+	}
+	if backupName != "" && (prev != next || want.MaintenanceVersion != have.MaintenanceVersion || !sameJSON(want.Parameters, have.Parameters)) {
+		return nil, nil, want, "", unsupportedUpdate("parameters.backup: a backup is an update of its own; make the other changes before or after it")
 	}
 	if next.Service.AllowContextUpdates && len(d.RawContext) > 0 {
 		if want.Context, err = object("context", d.RawContext); err != nil {
-			return nil, nil, want, err
+			return nil, nil, want, "", err
 		}
 	}
-	return prev, next, want, b.checkUpdate(ctx, prev, next, have, want)
+	return prev, next, want, backupName, b.checkUpdate(ctx, prev, next, have, want)
 }
 
-func wantedParameters(next *catalog.Plan, want *store.Instance, d domain.UpdateDetails) error {
+// wantedParameters changes the instance's parameters, and returns the name of the backup that the
+// update asks for.
+func wantedParameters(next *catalog.Plan, want *store.Instance, d domain.UpdateDetails) (backupName string, err error) {
 	patch, err := object("parameters", d.RawParameters)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if string(patch) == "{}" {
-		return nil
+		return "", nil
 	}
 	if err := next.CheckUpdate(patch); err != nil {
-		return fail(Invalid, "%s", err)
+		return "", fail(Invalid, "%s", err)
+	}
+	if backupName, patch, err = wantedBackup(next, patch); err != nil {
+		return "", internal("take out the broker's own parameters", err)
 	}
 	want.Parameters, err = merge(want.Parameters, patch)
-	return err
+	return backupName, err
 }
 
 func unsupportedUpdate(format string, args ...any) error {

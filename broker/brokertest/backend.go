@@ -35,6 +35,13 @@ type instance struct {
 	colour      string
 	directories map[string]string
 	passwords   map[string]string // by binding name
+	data        map[string]string // what applications stored
+}
+
+// streamer is what all kinds of the backend are.
+type streamer interface {
+	services.Backend[Plan, Params, BindParams]
+	services.Streamer[Plan, Params]
 }
 
 type config struct {
@@ -83,7 +90,7 @@ func (m *Backend) define(name string, volumeMounts bool) services.Definition {
 	return services.Define(name,
 		services.Schemas{InstanceCreate: []byte(instanceSchema), InstanceUpdate: []byte(instanceSchema), BindingCreate: []byte(bindingSchema)},
 		services.Client{CredentialType: "memory", VolumeMounts: volumeMounts},
-		func(_ context.Context, c config) (services.Backend[Plan, Params, BindParams], error) {
+		func(_ context.Context, c config) (streamer, error) {
 			switch {
 			case volumeMounts:
 				return directoryProvider{m}, nil
@@ -245,7 +252,7 @@ func (m *Backend) Size() (instances, bindings int) {
 func (m *Backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, Params]) (none services.ProvisionResult, err error) {
 	return none, m.call(ctx, "provision", r.Instance.ID, "", func() error {
 		if m.instances[r.Instance.Name] == nil {
-			m.instances[r.Instance.Name] = &instance{passwords: map[string]string{}}
+			m.instances[r.Instance.Name] = &instance{passwords: map[string]string{}, data: map[string]string{}}
 		}
 		return m.set(r.Instance)
 	})

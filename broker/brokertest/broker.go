@@ -10,6 +10,7 @@ import (
 
 	"github.com/chandler-broker/chandler/broker"
 	"github.com/chandler-broker/chandler/broker/auth"
+	"github.com/chandler-broker/chandler/broker/backup"
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/operation"
 	"github.com/chandler-broker/chandler/broker/placement"
@@ -38,10 +39,14 @@ const (
 	OtherService = "other-service-id"
 	OtherPlan    = "other-plan-id"
 	Volume       = "volume-service-id"
-	VolumePlan   = "volume-plan-id" // its bindings come with a volume mount
+	VolumePlan   = "volume-plan-id"      // its bindings come with a volume mount
+	BackedUp     = "plan-backed-up"      // 2 backups on demand, scheduled ones, which are verified, and 720 h after its instance's deletion
+	BackedUpTwin = "plan-backed-up-twin" // 1 backup on demand, 1 kB
 )
 
 const catalogYAML = `
+backups:
+  store: {endpoint: "https://s3.example.com", bucket: backups, access_key_id: id, secret_access_key: secret}
 delivery:
   credhub-ref: {url: "https://credhub.example.com"}
 backends:
@@ -78,6 +83,9 @@ services:
   - {id: plan-pooled, name: pooled, description: On one of several servers, backend: pool, config: {size: 2}}
   - {id: plan-pooled-l, name: pooled-large, description: On one of several servers, backend: pool, config: {size: 8}}
   - {id: plan-delivered, name: delivered, description: Credentials are delivered, backend: memory, config: {}, binding_rotatable: true, delivery: credhub-ref}
+  - {id: plan-backed-up, name: backed-up, description: With backups, backend: memory, config: {size: 2},
+     backups: {schedule: "15 3 * * *", time_zone: Europe/Berlin, keep: {last: 2}, on_demand: 2, verify: 168h, after_delete: 720h}}
+  - {id: plan-backed-up-twin, name: backed-up-twin, description: With backups on demand, backend: memory, config: {size: 1}, backups: {on_demand: 1}}
 - id: other-service-id
   name: other
   description: Another service
@@ -101,6 +109,8 @@ type Harness struct {
 	Memory      *credtest.Memory
 	Delivered   *credtest.Memory // what is delivered by credhub-ref
 	DatabaseURL string
+	Archive     *Archive
+	Runner      *backup.Runner
 	stop        sync.Once
 }
 
@@ -113,6 +123,10 @@ type Options struct {
 	Backend     *Backend
 	Credentials *credtest.Memory
 	Delivered   *credtest.Memory
+	// Archive is that of another replica, or a new one; Backups is used instead if it is
+	// not nil.
+	Archive *Archive
+	Backups backup.Archive
 	// Store stores the credentials instead of memory.
 	Store  credhub.Store
 	Logger *slog.Logger
@@ -150,6 +164,12 @@ func New(t testing.TB, o Options) *Harness {
 	}
 	h.Memory = cmp.Or(h.Memory, &credtest.Memory{})
 	h.Delivered = cmp.Or(h.Delivered, &credtest.Memory{})
+	if h.Archive = o.Archive; h.Archive == nil {
+		h.Archive = NewArchive()
+	}
+	if o.Backups == nil {
+		o.Backups = h.Archive
+	}
 	if o.Store == nil {
 		o.Store = h.Memory
 	}
@@ -181,8 +201,12 @@ func New(t testing.TB, o Options) *Harness {
 		drivers[s.Key()], err = s.Definition.Open(ctx, s.Config, around...)
 		check("open the backend", err)
 	}
+	h.Runner = backup.NewRunner(backup.RunnerOptions{
+		Store: state, Catalog: c, Drivers: drivers, Credentials: o.Store, Archive: o.Backups, Logger: o.Logger, AtOnce: 2, Every: 500 * time.Millisecond,
+	})
 	engine, err := operation.New(operation.Options{
-		Store: state, Catalog: c, Drivers: drivers, Credentials: o.Store, Deliveries: deliveries, Logger: o.Logger,
+		OnCopy: h.Runner.Changed,
+		Store:  state, Catalog: c, Drivers: drivers, Credentials: o.Store, Deliveries: deliveries, Logger: o.Logger,
 		Workers: 16, Retention: o.Retention, AuditRetention: o.AuditRetention, ReconcileEvery: time.Second, RedeleteAfter: o.RedeleteAfter, VerifyEvery: o.VerifyEvery,
 	})
 	check("make the engine", err)
@@ -216,6 +240,7 @@ func (h *Harness) Work(t testing.TB) {
 	if err := h.Engine.Start(context.Background()); err != nil {
 		t.Fatalf("start the engine: %v", err)
 	}
+	h.Runner.Start(context.Background())
 	t.Cleanup(func() { h.Stop() })
 }
 
@@ -224,6 +249,7 @@ func (h *Harness) Stop() {
 	h.stop.Do(func() {
 		limited, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
+		h.Runner.Stop()
 		_ = h.Engine.Stop(limited) // fails if attempts had to be interrupted
 	})
 }

@@ -185,6 +185,15 @@ func (o *Operator) inventories(ctx context.Context) (map[string]inventory, error
 		inventoryOf[i.ID], resourceOf[i.ID] = v, i.ResourceKey()
 		v[operation.SafeName(i)] = item{instanceID: i.ID, resource: o.resourceName(i, plan), stable: i.Status == store.Ready && !busy[i.ID]}
 	}
+	scratch, err := o.Store.ScratchResources(ctx, o.Store.Pool)
+	if err != nil {
+		return nil, fmt.Errorf("read the verifications of backups: %w", err)
+	}
+	for _, row := range scratch {
+		if v, ok := all[row.Server]; ok {
+			v[row.ResourceName] = item{}
+		}
+	}
 	bindings, err := o.bindings(ctx, query{})
 	if err != nil {
 		return nil, err

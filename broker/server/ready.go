@@ -123,6 +123,9 @@ func (s *Server) readyChecks() []check {
 	for _, way := range slices.Sorted(maps.Keys(s.deliveries)) {
 		checks = append(checks, check{"delivery " + way, s.deliveries[way].Ready, true})
 	}
+	if s.archive != nil {
+		checks = append(checks, check{"store of backups", s.archive.Ready, true})
+	}
 	for _, server := range s.catalog.Servers() {
 		checks = append(checks, check{"backend " + server.Key(), s.drivers[server.Key()].CheckReady, true})
 	}

@@ -92,6 +92,10 @@ func (s *Server) Serve(ctx context.Context, serving func(net.Addr)) error {
 		_ = listener.Close()
 		return err
 	}
+	if s.runner != nil {
+		s.runner.Start(ctx)
+		defer s.runner.Stop()
+	}
 	failed := serve(server, listener)
 	s.log.InfoContext(ctx, "serving", "address", listener.Addr().String(), "tls", s.settings.TLSCert != "")
 	serving(listener.Addr())
@@ -139,6 +143,9 @@ func (s *Server) drain(server *http.Server) error {
 	s.broker.Drain()
 	if err := server.Shutdown(ctx); err != nil {
 		_ = server.Close()
+	}
+	if s.runner != nil {
+		s.runner.Stop()
 	}
 	if err := s.engine.Stop(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("stop the job queue: %w", err)

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/chandler-broker/chandler/broker"
+	"github.com/chandler-broker/chandler/broker/backup"
 	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/operation"
 	"github.com/chandler-broker/chandler/broker/operator"
@@ -106,9 +107,12 @@ type Server struct {
 	deliveries  map[string]credhub.Delivery
 	engine      *operation.Engine
 	placement   *placement.Placement
-	broker      *broker.Broker
-	ready       prober
-	closers     []func()
+	// archive and runner are nil without a section "backups" in the catalog.
+	archive *backup.Objects
+	runner  *backup.Runner
+	broker  *broker.Broker
+	ready   prober
+	closers []func()
 	// configs are what the drivers were opened with.
 	configs map[string]services.Config
 }
@@ -127,7 +131,7 @@ func Open(ctx context.Context, settings Settings, log *slog.Logger, needs Needs)
 			s.Close()
 		}
 	}()
-	for _, open := range []func(context.Context, Needs) error{s.openCatalog, s.openState, s.openBackends, s.openCredentials} {
+	for _, open := range []func(context.Context, Needs) error{s.openCatalog, s.openState, s.openBackends, s.openCredentials, s.openBackups} {
 		if err = open(ctx, needs); err != nil {
 			return nil, err
 		}
@@ -135,7 +139,7 @@ func Open(ctx context.Context, settings Settings, log *slog.Logger, needs Needs)
 	if s.engine, err = operation.New(operation.Options{
 		Store: s.store, Catalog: s.catalog, Drivers: s.drivers, Credentials: s.credentials, Deliveries: s.deliveries, Logger: log, Workers: settings.Workers,
 		Retention: settings.Retention, AuditRetention: settings.AuditRetention, ReconcileEvery: settings.ReconcileEvery, RedeleteAfter: settings.RedeleteAfter,
-		OnFinished: s.operationFinished,
+		OnFinished: s.operationFinished, OnCopy: s.copyChanged,
 	}); err != nil || needs.StateOnly {
 		return s, err
 	}

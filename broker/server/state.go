@@ -40,8 +40,8 @@ func Migrate(ctx context.Context, s Settings, log *slog.Logger) error {
 
 func (s *Server) openState(ctx context.Context, needs Needs) (err error) {
 	// Each attempt holds one connection; requests, the listener, the sweeper and the rounds
-	// over instances and bindings (3) need others.
-	connections := (s.settings.Workers+3)*max(1, len(s.catalog.Servers())) + 24
+	// over instances and bindings (3) need others, and so do copies.
+	connections := (s.settings.Workers+3)*max(1, len(s.catalog.Servers())) + 24 + s.copyConnections()
 	if needs.StateOnly {
 		connections = 4
 	}
