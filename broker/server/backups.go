@@ -24,7 +24,7 @@ func (s *Server) openBackups(_ context.Context, needs Needs) (err error) {
 	}
 	s.runner = backup.NewRunner(backup.RunnerOptions{
 		Store: s.store, Catalog: s.catalog, Drivers: s.drivers, Credentials: s.credentials, Archive: s.archive, Recipients: recipients,
-		Logger: s.log, AtOnce: settings.AtOnce,
+		Logger: s.log, AtOnce: settings.AtOnce, OnFinished: s.copyFinished,
 	})
 	return nil
 }

@@ -40,6 +40,12 @@ func newScraper(collect ...func(context.Context, gauge)) *scraper {
 		{"chandler_server_free_bytes", "What a server reports as free, by kind; absent if it cannot tell.", []string{"server", "kind"}},
 		{"chandler_server_drained", "1 if the catalog drains the server.", []string{"server"}},
 		{"chandler_instance_conditions", "Instances that have a condition, by server and reason: over_quota, inaccessible.", []string{"server", "reason"}},
+		{"chandler_backups", "Backups in the state, by family, plan and state: pending, ready, failed, deleting.", []string{"family", "plan", "state"}},
+		{"chandler_backup_stored_bytes", "What the backups of a plan take in their store.", []string{"family", "plan"}},
+		{"chandler_backup_age_seconds", "For a plan with a schedule, how long the instance has been without a new backup that has had none for longest.", []string{"family", "plan"}},
+		{"chandler_backup_interval_seconds", "For a plan with a schedule, the longest time between two of its next backups.", []string{"family", "plan"}},
+		{"chandler_backup_verified_seconds", "When a backup of the plan was last restored to prove it, in seconds since 1970; absent if never.", []string{"family", "plan"}},
+		{"chandler_copies_in_progress", "Unfinished backups, restores and verifications, by kind.", []string{"kind"}},
 		{"chandler_ready", "1 if the part answers: the state database, the credential store and each backend.", []string{"part"}},
 		{"chandler_certificate_not_after_seconds", "When a certificate in use expires, in seconds since 1970, by its use and its subject.", []string{"use", "subject"}},
 	} {

@@ -20,6 +20,8 @@ type metrics struct {
 	registry                       *prometheus.Registry
 	requests, operations, refusals *prometheus.CounterVec
 	requestTimes, operationTimes   *prometheus.HistogramVec
+	copies, copiedBytes            *prometheus.CounterVec
+	copyTimes                      *prometheus.HistogramVec
 	clientsCurrent, administrators prometheus.Gauge
 }
 
@@ -41,12 +43,17 @@ func newMetrics() *metrics {
 		operations: counter("chandler_operations_total", "Operations that this replica ended, by family, plan, kind and outcome.", "family", "plan", "kind", "outcome"),
 		operationTimes: histogram("chandler_operation_duration_seconds", "Times from the acceptance of operations to their end, by family, plan and kind.",
 			[]float64{.005, .01, .025, .05, .1, .25, .5, 1, 5, 30, 120, 600, 3600}, "family", "plan", "kind"),
+		copies:      counter("chandler_copies_total", "Backups, restores and verifications that this replica ended, by family, plan, kind and outcome.", "family", "plan", "kind", "outcome"),
+		copiedBytes: counter("chandler_copied_bytes_total", "Bytes that copies have read or written, before compression, by family, plan and kind.", "family", "plan", "kind"),
+		copyTimes: histogram("chandler_copy_duration_seconds", "Durations of the last attempts of copies, by family, plan and kind.",
+			[]float64{.1, .5, 1, 5, 30, 120, 600, 3600, 4 * 3600, 24 * 3600}, "family", "plan", "kind"),
 		refusals:       counter("chandler_authentication_refusals_total", "Requests without valid credentials, by door (platform, operator) and reason.", "door", "reason"),
 		clientsCurrent: flag("chandler_clients_reloaded", "0 if the catalog's clients, or files that they name, have changed and are invalid: those of before stay."),
 		administrators: flag("chandler_administrators_current", "0 if the credential store's administrators' credentials cannot be read or used: those of before stay."),
 	}
 	setFlag(m.administrators, true)
 	m.registry.MustRegister(m.administrators, m.refusals, m.clientsCurrent, m.requests, m.requestTimes, m.operations, m.operationTimes,
+		m.copies, m.copiedBytes, m.copyTimes,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -86,6 +93,9 @@ func (m *metrics) beginPlan(p *catalog.Plan) {
 			m.operations.WithLabelValues(p.Family, p.Name, string(kind), string(outcome))
 		}
 	}
+	if p.Backups != nil {
+		m.beginCopies(p)
+	}
 }
 
 // kindsOf are the kinds of operations that a plan's instances can have.
@@ -114,7 +124,7 @@ func (m *metrics) handler() http.Handler {
 
 // watch adds the metrics that are computed at each scrape.
 func (m *metrics) watch(s *Server) {
-	m.registry.MustRegister(newScraper(s.collectReadiness, s.collectCertificates, s.collectOperations, s.collectInstances, s.collectServers, s.collectConditions))
+	m.registry.MustRegister(newScraper(s.collectReadiness, s.collectCertificates, s.collectOperations, s.collectInstances, s.collectServers, s.collectConditions, s.collectBackups, s.collectCopies))
 }
 
 func (s *Server) operationFinished(op store.Operation) {

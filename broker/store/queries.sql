@@ -476,6 +476,20 @@ select server, resource_name from copies where kind = 'verify' and finished_at i
 -- name: CountUnfinishedCopies :many
 select kind, server, state, count(*) as copies from copies where finished_at is null group by kind, server, state order by kind, server, state;
 
+-- name: BackupAges :many
+-- For each of the plans, how long the instance has been without a new backup that has had none for longest.
+select i.service_id, i.plan_id, max(extract(epoch from now() - greatest(i.created_at, b.newest)))::float8 as seconds
+from instances i left join lateral (
+    select created_at as newest from backups where backups.instance_id = i.id and backups.state = 'ready' order by created_at desc, backups.id desc limit 1) b on true
+where i.status = 'ready' and i.plan_id = any(@plan_ids::text[])
+group by i.service_id, i.plan_id;
+
+-- name: CountBackups :many
+-- verified is in seconds since 1970; 0: never.
+select service_id, plan_id, state, count(*) as backups, coalesce(sum(stored_bytes), 0)::bigint as stored_bytes,
+    coalesce(extract(epoch from max(verified_at)), 0)::float8 as verified
+from backups group by service_id, plan_id, state;
+
 -- name: DueCopies :many
 -- The first of each server. Restores, for which users wait, go before backups and verifications.
 select c.id, c.server from unnest(@servers::text[]) as s (server)

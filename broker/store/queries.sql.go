@@ -169,6 +169,41 @@ func (q *Queries) Backup(ctx context.Context, db DBTX, id string) (Backup, error
 	return i, err
 }
 
+const backupAges = `-- name: BackupAges :many
+select i.service_id, i.plan_id, max(extract(epoch from now() - greatest(i.created_at, b.newest)))::float8 as seconds
+from instances i left join lateral (
+    select created_at as newest from backups where backups.instance_id = i.id and backups.state = 'ready' order by created_at desc, backups.id desc limit 1) b on true
+where i.status = 'ready' and i.plan_id = any($1::text[])
+group by i.service_id, i.plan_id
+`
+
+type BackupAgesRow struct {
+	ServiceID string `json:"-"`
+	PlanID    string `json:"-"`
+	Seconds   float64
+}
+
+// For each of the plans, how long the instance has been without a new backup that has had none for longest.
+func (q *Queries) BackupAges(ctx context.Context, db DBTX, planIds []string) ([]BackupAgesRow, error) {
+	rows, err := db.Query(ctx, backupAges, planIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []BackupAgesRow
+	for rows.Next() {
+		var i BackupAgesRow
+		if err := rows.Scan(&i.ServiceID, &i.PlanID, &i.Seconds); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const backupByName = `-- name: BackupByName :one
 select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error from backups where resource_name = $1 and name = $2 and name <> '' and state in ('pending', 'ready')
 `
@@ -643,6 +678,49 @@ func (q *Queries) CopyOfBackup(ctx context.Context, db DBTX, backupID string) (C
 		&i.FinishedAt,
 	)
 	return i, err
+}
+
+const countBackups = `-- name: CountBackups :many
+select service_id, plan_id, state, count(*) as backups, coalesce(sum(stored_bytes), 0)::bigint as stored_bytes,
+    coalesce(extract(epoch from max(verified_at)), 0)::float8 as verified
+from backups group by service_id, plan_id, state
+`
+
+type CountBackupsRow struct {
+	ServiceID   string      `json:"-"`
+	PlanID      string      `json:"-"`
+	State       BackupState `json:"state"`
+	Backups     int64
+	StoredBytes int64
+	Verified    float64
+}
+
+// verified is in seconds since 1970; 0: never.
+func (q *Queries) CountBackups(ctx context.Context, db DBTX) ([]CountBackupsRow, error) {
+	rows, err := db.Query(ctx, countBackups)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CountBackupsRow
+	for rows.Next() {
+		var i CountBackupsRow
+		if err := rows.Scan(
+			&i.ServiceID,
+			&i.PlanID,
+			&i.State,
+			&i.Backups,
+			&i.StoredBytes,
+			&i.Verified,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const countBackupsOfResource = `-- name: CountBackupsOfResource :one
