@@ -199,6 +199,25 @@ BEGIN
 	UNION SELECT SUBSTRING_INDEX(definer, '@', 1) FROM mysql.proc WHERE db = place;
 END$$
 
+-- Returns the kinds and names of a database's routines, for a backup.
+CREATE OR REPLACE DEFINER = chandler_definer@localhost PROCEDURE routines(database_name VARCHAR(80))
+READS SQL DATA
+BEGIN
+	DECLARE place VARCHAR(80) DEFAULT checked(database_name);
+	SELECT CAST(type AS CHAR), name FROM mysql.proc WHERE db = place ORDER BY type, name;
+END$$
+
+-- Returns the statement that creates a routine.
+CREATE OR REPLACE DEFINER = chandler_definer@localhost PROCEDURE show_routine(database_name VARCHAR(80), kind VARCHAR(16), routine VARCHAR(64) CHARACTER SET utf8mb4)
+READS SQL DATA
+BEGIN
+	DECLARE place VARCHAR(80) DEFAULT checked(database_name);
+	IF kind NOT IN ('FUNCTION', 'PROCEDURE', 'PACKAGE', 'PACKAGE BODY') THEN
+		SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'this is not a kind of routine';
+	END IF;
+	EXECUTE IMMEDIATE CONCAT('SHOW CREATE ', kind, ' `', place, '`.`', REPLACE(routine, '`', '``'), '`');
+END$$
+
 -- Returns the sizes of the files and of the routines of all the broker's databases.
 CREATE OR REPLACE DEFINER = chandler_definer@localhost PROCEDURE sizes()
 READS SQL DATA

@@ -21,8 +21,10 @@ type backend struct {
 	server   mysqldb.Server
 	names    namer
 	password services.Secret // the administrator's
+	admin    administrator
 	pool     *database.Pool
 	rounds   atomic.Uint32 // of Reconcile, see sizes
+	programs string        // the folder of mariadb-dump; empty: PATH
 }
 
 func open(_ context.Context, c Config) (*backend, error) {
@@ -40,7 +42,7 @@ func open(_ context.Context, c Config) (*backend, error) {
 	}
 	dialect := database.Dialect{Reset: unlock, Disconnected: mysqldb.Disconnected, Explain: explain}
 	pool := database.OpenPool(patient{connector}, c.MaxConnections, time.Minute, dialect)
-	return &backend{server: server, names: newNamer(c.Prefix), password: services.NewSecret(admin.password), pool: pool}, nil
+	return &backend{server: server, names: newNamer(c.Prefix), password: services.NewSecret(admin.password), admin: admin, pool: pool, programs: c.Programs}, nil
 }
 
 // driver is the driver's configuration for the administrator.
@@ -124,6 +126,10 @@ func (b *backend) Ready(ctx context.Context) error {
 	}
 	var faults check.Faults
 	f.check(&faults, b.names)
+	if b.programs != "" {
+		_, _, err := b.program(ctx, f.version)
+		faults.Add(err)
+	}
 	if err := faults.Err(); err != nil {
 		return fmt.Errorf("server %s is not set up: %w", b.server.Address(), err)
 	}

@@ -45,10 +45,17 @@ func (b *backend) grant(ctx context.Context, s *session, st *state, name, hashed
 	case st.full:
 		level = overQuotaRights
 	}
-	encrypted := map[bool]string{false: "0", true: "1"}[b.server.TLS != mysqldb.Disable]
 	connections, seconds := plan.perAccount()
 	return explain("make the binding's account", s.Last(ctx,
-		call("make_account", name, st.database, string(level), hashed, encrypted, connections, seconds), unlock))
+		call("make_account", name, st.database, string(level), hashed, b.encrypted(), connections, seconds), unlock))
+}
+
+// encrypted says for make_account whether logins need TLS.
+func (b *backend) encrypted() string {
+	if b.server.TLS == mysqldb.Disable {
+		return "0"
+	}
+	return "1"
 }
 
 // perAccount are the limits for make_account and limit_account.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -36,6 +37,8 @@ type Config struct {
 	Prefix string `json:"prefix"`
 	// MaxConnections bounds the administrator's connections.
 	MaxConnections int `json:"max_connections"`
+	// Programs is the folder of mariadb-dump, for backups; default: that in PATH.
+	Programs string `json:"programs"`
 }
 
 // SetDefaults implements services.Defaulter.
@@ -54,6 +57,7 @@ func (c *Config) Validate() error {
 	mysqldb.CheckTLS(&f, c.TLS)
 	f.Add(cafile.Check(c.CA, c.CAFile), naming.CheckPrefix(c.Prefix, naming.MaxPrefix))
 	check.Range(&f, "max_connections", c.MaxConnections, 1, 1000)
+	f.If(c.Programs != "" && !filepath.IsAbs(c.Programs), "programs: must be the absolute path of a folder with mariadb-dump")
 	return f.Err()
 }
 

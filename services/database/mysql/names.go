@@ -76,7 +76,10 @@ func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
 			err := rows.Scan(&name, &locked, &owner)
 			binding, _ := b.names.rule.Instance(name)
 			instance, _ := b.names.rule.Instance(owner)
-			if !locked || !instances[instance] {
+			if name == owner { // the copier is the instance's
+				binding = ""
+			}
+			if binding == "" && !instances[instance] || binding != "" && (!locked || !instances[instance]) {
 				found = append(found, services.Resource{Instance: instance, Binding: binding, Name: name})
 			}
 			return err

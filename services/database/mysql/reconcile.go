@@ -108,7 +108,7 @@ func (s *session) enforce(ctx context.Context, st *state, used services.Size, p 
 
 // locked says whether a marked instance is completely locked.
 func (st *state) locked() bool {
-	return st.ended && len(st.named(func(a account) bool { return a.rights == fullRights })) == 0
+	return st.ended && len(st.named(func(a account) bool { return !a.copies && a.rights == fullRights })) == 0
 }
 
 // lock revokes the right to write also from accounts of removed bindings, whose procedures remain.

@@ -27,15 +27,15 @@ type testServer struct {
 
 const adminPassword = "administrator's-\\password"
 
-func newServer(t *testing.T) *testServer { return newServerWith(t, nil, nil) }
+func newServer(t testing.TB) *testServer { return newServerWith(t, nil, nil) }
 
-func newServerWith(t *testing.T, identity *embedded.TLS, options map[string]any) *testServer {
+func newServerWith(t testing.TB, identity *embedded.TLS, options map[string]any) *testServer {
 	t.Helper()
 	return administered(t, &testServer{mariadb: embeddedtest.MariaDB(t, identity), tls: options})
 }
 
 // administered gives a server its administrator.
-func administered(t *testing.T, s *testServer) *testServer {
+func administered(t testing.TB, s *testServer) *testServer {
 	t.Helper()
 	s.root = rootOf(t, s.mariadb)
 	s.exec(t, AdministratorSQL("chandler_admin", adminPassword, "chandler", "c"))
@@ -44,7 +44,7 @@ func administered(t *testing.T, s *testServer) *testServer {
 	return s
 }
 
-func rootOf(t *testing.T, m *embedded.MariaDB) *sql.DB {
+func rootOf(t testing.TB, m *embedded.MariaDB) *sql.DB {
 	t.Helper()
 	config, err := mysqldb.ClientConfig(map[string]any{"uri": m.URL("")})
 	if err != nil {
@@ -59,7 +59,7 @@ func rootOf(t *testing.T, m *embedded.MariaDB) *sql.DB {
 	return root
 }
 
-func parsed(t *testing.T, address string) *url.URL {
+func parsed(t testing.TB, address string) *url.URL {
 	t.Helper()
 	u, err := url.Parse(address)
 	if err != nil {
@@ -84,7 +84,7 @@ func (s *testServer) config(address string) json.RawMessage {
 	return raw
 }
 
-func (s *testServer) backend(t *testing.T) *backend {
+func (s *testServer) backend(t testing.TB) *backend {
 	t.Helper()
 	config, err := services.Decode[Config](s.config(s.admin.Host))
 	if err != nil {
@@ -99,7 +99,7 @@ func (s *testServer) backend(t *testing.T) *backend {
 }
 
 // exec runs statements as root.
-func (s *testServer) exec(t *testing.T, statements string) {
+func (s *testServer) exec(t testing.TB, statements string) {
 	t.Helper()
 	if _, err := s.root.Exec(statements); err != nil {
 		t.Fatalf("%s: %v", statements, err)
@@ -156,7 +156,7 @@ func newInstance(id string, change func(*instance)) instance {
 	return inst
 }
 
-func newBinding(t *testing.T, inst instance, id string, role access.Role) binding {
+func newBinding(t testing.TB, inst instance, id string, role access.Role) binding {
 	t.Helper()
 	seed, err := services.NewSeed(services.RandomKey())
 	if err != nil {

@@ -24,6 +24,8 @@ type state struct {
 type account struct {
 	name   string
 	locked bool
+	// copies says that it is the instance's copier, which is at work.
+	copies bool
 	rights rights
 }
 
@@ -38,7 +40,9 @@ const (
 )
 
 // writes says whether the account is of a read_write binding.
-func (a account) writes() bool { return a.rights == fullRights || a.rights == overQuotaRights }
+func (a account) writes() bool {
+	return !a.copies && (a.rights == fullRights || a.rights == overQuotaRights)
+}
 
 // work runs do under the instance's lock, with its state.
 func (b *backend) work(ctx context.Context, wait time.Duration, name string, do func(*session, *state) error) error {
@@ -65,6 +69,7 @@ func (b *backend) stateOf(databases ...string) (map[string]*state, []database.An
 		{Query: "SELECT database_name, name, locked, rights FROM accounts WHERE pattern IN (" + literals(patterns) + ")", Scan: func(rows *sql.Rows) error {
 			var a account
 			err := rows.Scan(&name, &a.name, &a.locked, &a.rights)
+			a.copies = a.name == name && !a.locked
 			states[name].accounts = append(states[name].accounts, a)
 			return err
 		}},
@@ -90,7 +95,7 @@ func (st *state) named(wanted func(account) bool) []string {
 
 func anybody(account) bool { return true }
 
-func (a account) live() bool { return !a.locked }
+func (a account) live() bool { return !a.locked && !a.copies }
 
 // session is one connection of the administrator. Administrative statements commit at once, in
 // an order in which a repeated call can continue after any of them.
@@ -109,7 +114,12 @@ const unlock = "DO RELEASE_ALL_LOCKS()"
 
 // locked runs do under the lock of a database, with the results of queries.
 func (b *backend) locked(ctx context.Context, wait time.Duration, name string, do func(*session) error, state ...database.Answer) error {
-	lock := database.Answer{
+	return b.pool.Work(ctx, func(c *database.Conn) error { return do(&session{c}) }, b.lock(wait, name), state...)
+}
+
+// lock is the query that takes the lock of a database.
+func (b *backend) lock(wait time.Duration, name string) database.Answer {
+	return database.Answer{
 		Query: fmt.Sprintf("SELECT GET_LOCK(%s, %d)", literal(lockName(b.password, name)), int(wait.Seconds())),
 		Scan: func(rows *sql.Rows) error {
 			var got sql.NullInt64
@@ -119,7 +129,6 @@ func (b *backend) locked(ctx context.Context, wait time.Duration, name string, d
 			return errBusy
 		},
 	}
-	return b.pool.Work(ctx, func(c *database.Conn) error { return do(&session{c}) }, lock, state...)
 }
 
 // endSessions ends the sessions of accounts by the procedure end_sessions or close_account.

@@ -64,6 +64,7 @@ func (s *testServer) suite() servicetest.Suite {
 			"an empty password": breaks("SET PASSWORD = ''"),
 		},
 		Left: s.leftOf,
+		Fill: fillAll,
 	}
 }
 
