@@ -115,7 +115,9 @@ func (a *archive) copy(ctx context.Context, o Object) error {
 		}
 	}
 	if o.Size > small {
-		return a.write(d.attributes, d)
+		content := newAhead(d)
+		defer content.close()
+		return a.write(d.attributes, content)
 	}
 	return a.writeSmall(d)
 }
