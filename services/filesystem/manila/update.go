@@ -54,12 +54,16 @@ func (p project) resize(ctx context.Context, s shares.Share, previous, next int)
 	return services.NotYet(pollShare, "waiting until Manila has changed the share's size")
 }
 
-// extendOnce extends a share unless it has just been extended: Manila reads a share's size before
-// its status, and may change both in between.
+// extendOnce extends a share unless it has just been extended.
 func (p project) extendOnce(ctx context.Context, share string, next int) error {
-	err := p.extend(ctx, share, next)
+	return p.unlessDone(ctx, share, next, p.extend(ctx, share, next))
+}
+
+// unlessDone is err, or nil if Manila refuses a size that the share already has: it reads a share's
+// size before its status, and may change both in between.
+func (p project) unlessDone(ctx context.Context, share string, size int, err error) error {
 	if openstack.Status(err) == http.StatusBadRequest {
-		if now, gone := shares.Get(ctx, p.client, share).Extract(); gone == nil && now.Size >= next {
+		if now, gone := shares.Get(ctx, p.client, share).Extract(); gone == nil && now.Size == size {
 			return nil
 		}
 	}
@@ -74,7 +78,7 @@ func (p project) shrinkOnce(ctx context.Context, share string, next int) error {
 		return err
 	}
 	if len(list) == 0 {
-		return p.shrink(ctx, share, next)
+		return p.unlessDone(ctx, share, next, p.shrink(ctx, share, next))
 	}
 	if err := p.forget(ctx, list); err != nil {
 		return err
