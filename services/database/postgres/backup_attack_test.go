@@ -243,11 +243,18 @@ func TestBackupNeeds(t *testing.T) {
 	t.Parallel()
 	f := newFull(t, "needs")
 	request := services.BackupRequest[Plan, InstanceParams]{Instance: f.inst, Writer: io.Discard}
-	old := t.TempDir()
-	if err := os.WriteFile(filepath.Join(old, "pg_dump"), []byte("#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.6.1'\n"), 0o700); err != nil { //nolint:gosec // a program
-		t.Fatal(err)
+	program := func(version string) (folder string) {
+		folder = t.TempDir()
+		if err := os.WriteFile(filepath.Join(folder, "pg_dump"), []byte("#!/bin/sh\necho 'pg_dump (PostgreSQL) "+version+"'\n"), 0o700); err != nil { //nolint:gosec // a program
+			t.Fatal(err)
+		}
+		return folder
 	}
-	for folder, want := range map[string]string{"/nonexistent": "install PostgreSQL's client programs", old: "is version 9 and older than the server"} {
+	wanted := map[string]string{"/nonexistent": "install PostgreSQL's client programs", program("9.6.1"): "is version 9 and older than the server"}
+	if f.server.version < 170000 {
+		wanted[program("17.2")] = "which restores to PostgreSQL 17 and newer only"
+	}
+	for folder, want := range wanted {
 		f.b.programs = folder
 		if _, err := f.b.Backup(testContext(t), request); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("programs in %s: %v, want %q", folder, err, want)

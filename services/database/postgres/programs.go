@@ -14,6 +14,10 @@ import (
 	"github.com/chandler-broker/chandler/services/database"
 )
 
+// transactionTimeout is the first version whose pg_restore sets transaction_timeout, which older
+// servers refuse. Then backups are refused, too: they could not be restored.
+const transactionTimeout = 17
+
 const programTime = 10 * time.Second // to print a version
 
 // program finds a client program that is not older than a server, whose version is as in
@@ -32,7 +36,12 @@ func (b *backend) program(ctx context.Context, name string, server int) (databas
 	}
 	p := database.Program{Path: path}
 	major, err := b.programVersion(ctx, p)
-	if err == nil && major < server/10000 {
+	switch {
+	case err != nil:
+	case major >= transactionTimeout && server/10000 < transactionTimeout:
+		err = fmt.Errorf("%s is version %d, which restores to PostgreSQL %d and newer only, and the server is version %d: install client programs of version %d to %d, or set the backend's programs to their folder",
+			path, major, transactionTimeout, server/10000, server/10000, transactionTimeout-1)
+	case major < server/10000:
 		err = fmt.Errorf("%s is version %d and older than the server, version %d: install newer client programs, or set the backend's programs to their folder", path, major, server/10000)
 	}
 	return p, err
