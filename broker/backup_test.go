@@ -14,6 +14,8 @@ import (
 
 	"github.com/chandler-broker/chandler/broker"
 	"github.com/chandler-broker/chandler/broker/brokertest"
+	"github.com/chandler-broker/chandler/broker/operator"
+	"github.com/chandler-broker/chandler/broker/store"
 )
 
 // filled provisions an instance with data.
@@ -384,4 +386,23 @@ func TestCopyAfterDeadReplica(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The backups of an instance that the operator forgets are kept as long as those of a deleted one.
+func TestForgottenBackups(t *testing.T) {
+	c := newClient(t, brokertest.Options{})
+	c.filled(t, "i", brokertest.BackedUp)
+	c.update("i", backUp("one"), true).want(t, "200")
+	o := operator.Operator{Catalog: c.Catalog, Store: c.Store, Engine: c.Engine, Credentials: c.Memory}
+	if err := o.Forget(t.Context(), operator.User("root"), "i"); err != nil {
+		t.Fatal(err)
+	}
+	backups, err := c.Store.ListBackups(t.Context(), c.Store.Pool, store.ListBackupsParams{Before: "~", InstanceID: "i", Batch: 10})
+	if err != nil || len(backups) != 1 {
+		t.Fatalf("%d backups, %v", len(backups), err)
+	}
+	if end := backups[0].ExpiresAt; end == nil || time.Until(*end) < 719*time.Hour || time.Until(*end) > 721*time.Hour {
+		t.Errorf("the backup's end is %v, want one in 720 h", end)
+	}
+	c.provision("copy", from(brokertest.BackedUp, "i"), true).want(t, "201")
 }

@@ -166,25 +166,32 @@ func (e *Engine) stopCopies(ctx context.Context, s *subject) error {
 		return nil // it is neither copied nor cloned
 	}
 	resource := SafeName(s.instance)
-	var ids []string
-	err := e.Store.InTx(ctx, func(tx *store.Tx) (err error) {
-		if ids, err = e.Store.CancelCopiesOfResource(ctx, tx, resource); err != nil || len(ids) == 0 {
-			return err
-		}
-		if err := e.Store.DeleteUnmadeBackups(ctx, tx, ids); err != nil {
-			return err
-		}
-		for _, id := range ids {
-			if err := NotifyCopy(ctx, e.Store, tx, id); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	if err := e.Store.InTx(ctx, func(tx *store.Tx) error { return e.cancelCopies(ctx, tx, resource) }); err != nil {
+		return err
+	}
+	return e.awaitNoCopy(ctx, resource)
+}
+
+// cancelCopies cancels all copies of a resource.
+func (e *Engine) cancelCopies(ctx context.Context, tx *store.Tx, resource string) error {
+	ids, err := e.Store.CancelCopiesOfResource(ctx, tx, resource)
+	if err == nil && len(ids) > 0 {
+		err = e.Store.DeleteUnmadeBackups(ctx, tx, ids)
+	}
+	for _, id := range ids {
+		err = errors.Join(err, NotifyCopy(ctx, e.Store, tx, id))
+	}
 	if err != nil {
 		return fmt.Errorf("cancel the copies of the instance: %w", err)
 	}
-	return e.awaitNoCopy(ctx, resource)
+	return nil
+}
+
+// ForgetBackups cancels the copies of an instance that the operator forgets, and sets the end of
+// its backups as a deletion does.
+func (e *Engine) ForgetBackups(ctx context.Context, tx *store.Tx, i store.Instance) error {
+	plan, _ := e.plan(i.ServiceID, i.PlanID) // it may no longer be in the catalog
+	return errors.Join(e.cancelCopies(ctx, tx, SafeName(i)), e.expireBackups(ctx, tx, plan, i))
 }
 
 func (e *Engine) cancelCopy(ctx context.Context, id string) error {
@@ -243,12 +250,10 @@ func (e *Engine) schedule(ctx context.Context, db store.DBTX, i store.Instance, 
 const keepWithoutPlan = 30 * 24 * time.Hour
 
 // expireBackups sets the end of a deleted instance's backups.
-func (e *Engine) expireBackups(ctx context.Context, db store.DBTX, s *subject) error {
+func (e *Engine) expireBackups(ctx context.Context, db store.DBTX, p *catalog.Plan, i store.Instance) error {
 	after := keepWithoutPlan
-	if s.plan != nil && s.plan.Backups != nil {
-		after = s.plan.Backups.AfterDelete
+	if p != nil && p.Backups != nil {
+		after = p.Backups.AfterDelete
 	}
-	return e.Store.ExpireBackupsOfResource(ctx, db, store.ExpireBackupsOfResourceParams{
-		ResourceName: SafeName(s.instance), After: after.Seconds(),
-	})
+	return e.Store.ExpireBackupsOfResource(ctx, db, store.ExpireBackupsOfResourceParams{ResourceName: SafeName(i), After: after.Seconds()})
 }

@@ -219,7 +219,7 @@ func (e *Engine) applyOutcome(ctx context.Context, db store.DBTX, op store.Opera
 		return errors.Join(err, e.schedule(ctx, db, s.instance, op.PlanID))
 	case store.Deprovision:
 		if ok {
-			return errors.Join(e.Store.DeleteInstance(ctx, db, op.InstanceID), e.expireBackups(ctx, db, s))
+			return errors.Join(e.Store.DeleteInstance(ctx, db, op.InstanceID), e.expireBackups(ctx, db, s.plan, s.instance))
 		}
 		if r.rejected {
 			return nil

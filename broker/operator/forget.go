@@ -3,6 +3,7 @@ package operator
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -155,7 +156,7 @@ func (o *Operator) forgetRows(ctx context.Context, tx *store.Tx, by Actor, f for
 		}
 	} else if err := o.Store.DeleteBindingsOfInstance(ctx, tx, i.ID); err != nil {
 		return err
-	} else if err := o.Store.DeleteInstance(ctx, tx, i.ID); err != nil {
+	} else if err := errors.Join(o.Engine.ForgetBackups(ctx, tx, i), o.Store.DeleteInstance(ctx, tx, i.ID)); err != nil {
 		return err
 	}
 	return o.Store.InsertAudit(ctx, tx, store.InsertAuditParams{
