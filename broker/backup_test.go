@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -85,6 +86,27 @@ func TestBackupAndRestore(t *testing.T) {
 		t.Errorf("restored after the deletion (-want +got):\n%s", diff)
 	}
 	c.bind("later", "b", bound(brokertest.BackedUpTwin, ""), true).want(t, "201")
+}
+
+// An operation that waits for a copy has a day, unless the plan has a maximum_polling_duration.
+func TestTimeOfCopies(t *testing.T) {
+	c := newClient(t, brokertest.Options{})
+	c.filled(t, "i", brokertest.BackedUp)
+	c.update("i", backUp("one"), true).want(t, "200")
+	c.update("i", domain.UpdateDetails{RawParameters: json.RawMessage(`{"colour": "red"}`)}, true).want(t, "200")
+	operations, err := c.Store.ListOperations(t.Context(), c.Store.Pool, store.ListOperationsParams{Before: math.MaxInt64, InstanceID: "i", Batch: 10})
+	if err != nil || len(operations) != 3 {
+		t.Fatalf("%d operations, %v", len(operations), err)
+	}
+	for _, op := range operations {
+		want := time.Hour
+		if op.CopyID != "" {
+			want = 24 * time.Hour
+		}
+		if got := op.Deadline.Sub(op.CreatedAt).Round(time.Minute); got != want {
+			t.Errorf("%s, copy %q: %s, want %s", op.Kind, op.CopyID, got, want)
+		}
+	}
 }
 
 // A clone is a copy of a live instance, and leaves no backup.

@@ -14,6 +14,9 @@ import (
 // say.
 const DefaultMaximumPollingDuration = time.Hour
 
+// defaultCopyDuration is the same for an operation that waits for a backup or a restore.
+const defaultCopyDuration = 24 * time.Hour
+
 const instancePlaceholder = "{instance_id}"
 
 // Plan is a service plan (OSB 2.17, "Service Plan Object"), with what the broker needs to
@@ -79,6 +82,15 @@ type Plan struct {
 type maintenanceInfo struct {
 	Version     string `json:"version" yaml:",required"`
 	Description string `json:"description,omitempty"`
+}
+
+// OperationTime is how long an operation on an instance may take; copies says that it waits for
+// a backup or a restore.
+func (p *Plan) OperationTime(copies bool) time.Duration {
+	if copies && p.PollingSeconds == 0 {
+		return max(p.MaximumPollingDuration, defaultCopyDuration)
+	}
+	return p.MaximumPollingDuration
 }
 
 // hasSibling says whether the service has another plan on the plan's backend.

@@ -68,7 +68,7 @@ func (e *Engine) Accept(ctx context.Context, tx *store.Tx, i store.Instance, r R
 	op := store.Operation{
 		ID: id.String(), Kind: r.Kind, Platform: i.Platform, InstanceID: i.ID, BindingID: r.BindingID, ServiceID: i.ServiceID, PlanID: i.PlanID,
 		Parameters: emptyObject, Context: emptyObject, RequestID: r.RequestID, Originating: r.Originating,
-		State: store.InProgress, Deadline: now.Add(plan.MaximumPollingDuration), CopyID: r.CopyID,
+		State: store.InProgress, Deadline: now.Add(plan.OperationTime(r.CopyID != "")), CopyID: r.CopyID,
 	}
 	switch r.Kind {
 	case store.Update:
@@ -221,7 +221,7 @@ func (e *Engine) Retry(ctx context.Context, operationID string, originating json
 			return nil
 		}
 		op, err = e.Store.RetryOperation(ctx, tx, store.RetryOperationParams{
-			ID: op.ID, Deadline: time.Now().Add(plan.MaximumPollingDuration),
+			ID: op.ID, Deadline: time.Now().Add(plan.OperationTime(op.CopyID != "")),
 		})
 		if err != nil {
 			return fmt.Errorf("reopen the operation: %w", err)
