@@ -88,6 +88,21 @@ func TestBackupAndRestore(t *testing.T) {
 	c.bind("later", "b", bound(brokertest.BackedUpTwin, ""), true).want(t, "201")
 }
 
+// An instance with the ID of a deleted one has backups of its own.
+func TestBackupsOfReusedID(t *testing.T) {
+	c := newClient(t, brokertest.Options{})
+	c.filled(t, "i", brokertest.BackedUp)
+	c.update("i", backUp("one"), true).want(t, "200")
+	c.deprovision("i", true).want(t, "200")
+	c.provision("i", on(brokertest.BackedUp), true).want(t, "201")
+	c.Backend.Write("i", "key", "of the second")
+	c.update("i", backUp("one"), true).want(t, "200")
+	c.provision("copy", from(brokertest.BackedUp, "i"), true).want(t, "201")
+	if diff := cmp.Diff(map[string]string{"key": "of the second"}, c.Backend.Data("copy")); diff != "" {
+		t.Errorf("restored (-want +got):\n%s", diff)
+	}
+}
+
 // An operation that waits for a copy has a day, unless the plan has a maximum_polling_duration.
 func TestTimeOfCopies(t *testing.T) {
 	c := newClient(t, brokertest.Options{})
@@ -303,7 +318,7 @@ func TestDeleteCancelsCopies(t *testing.T) {
 			eventually(t, "the delete is accepted", func() bool { return c.deprovision(victim, true).word == "202" })
 			select {
 			case <-ctx.Done():
-			case <-time.After(30 * time.Second):
+			case <-time.After(2 * time.Minute):
 				t.Fatal("the copy goes on")
 			}
 			gate.Open()

@@ -157,3 +157,23 @@ func (d *Deployment) Parsed() (*catalog.Catalog, error) {
 		return value, ok
 	})
 }
+
+// WithBackups returns a catalog with backups on demand in every plan whose backend can make them.
+func WithBackups(text []byte) ([]byte, error) {
+	var c catalogText
+	if err := yaml.Unmarshal(text, &c); err != nil {
+		return nil, fmt.Errorf("read the catalog: %w", err)
+	}
+	streams := map[string]bool{}
+	for _, d := range all.Definitions() {
+		streams[backendName(d)] = d.Streams
+	}
+	for _, s := range c.Services {
+		for _, plan := range s.Plans {
+			if streams[fmt.Sprint(plan["backend"])] {
+				plan["backups"] = map[string]any{"on_demand": 3}
+			}
+		}
+	}
+	return yaml.Marshal(c)
+}

@@ -139,8 +139,10 @@ const BackupVariables = "CHANDLER_BACKUPS_"
 // environmentBackups is the section "backups" of the environment; nil if it has none.
 func (c *checker) environmentBackups() *Backups {
 	text := func(name string) string {
-		value, _ := c.getenv(BackupVariables + name)
-		return value
+		if value, ok := c.getenv(BackupVariables + name); ok {
+			return value
+		}
+		return ""
 	}
 	if text("ENDPOINT") == "" {
 		return nil

@@ -136,7 +136,9 @@ func newOperator(t *testing.T, url string, backend *services.Driver) *Operator {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := catalog.Parse("catalog.yml", text, all.Definitions(), func(string) (string, bool) { return url, true })
+	c, err := catalog.Parse("catalog.yml", text, all.Definitions(), func(name string) (string, bool) {
+		return url, !strings.HasPrefix(name, catalog.BackupVariables)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

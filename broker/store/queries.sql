@@ -400,7 +400,8 @@ select * from backups where resource_name = $1 and state <> 'deleting' order by 
 select * from backups where instance_id = $1 and state = 'ready' order by created_at desc, id desc limit 1000;
 
 -- name: BackupByName :one
-select * from backups where resource_name = $1 and name = $2 and name <> '' and state in ('pending', 'ready');
+-- Without those of an earlier instance of the same ID.
+select * from backups where resource_name = $1 and name = $2 and name <> '' and state in ('pending', 'ready') and expires_at is null;
 
 -- name: CountBackupsOfResource :one
 select count(*) from backups where resource_name = $1;

@@ -205,7 +205,7 @@ func (q *Queries) BackupAges(ctx context.Context, db DBTX, planIds []string) ([]
 }
 
 const backupByName = `-- name: BackupByName :one
-select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error from backups where resource_name = $1 and name = $2 and name <> '' and state in ('pending', 'ready')
+select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error from backups where resource_name = $1 and name = $2 and name <> '' and state in ('pending', 'ready') and expires_at is null
 `
 
 type BackupByNameParams struct {
@@ -213,6 +213,7 @@ type BackupByNameParams struct {
 	Name         string `json:"name,omitempty"`
 }
 
+// Without those of an earlier instance of the same ID.
 func (q *Queries) BackupByName(ctx context.Context, db DBTX, arg BackupByNameParams) (Backup, error) {
 	row := db.QueryRow(ctx, backupByName, arg.ResourceName, arg.Name)
 	var i Backup

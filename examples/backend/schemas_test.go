@@ -62,8 +62,8 @@ func TestSuite(t *testing.T) {
 
 // The broker accepts the backend's catalog.
 func TestCatalog(t *testing.T) {
-	c, err := catalog.Parse("catalog.yml", catalogYAML, []services.Definition{Definition()}, func(string) (string, bool) {
-		return "postgres://broker:secret@127.0.0.1:5432/shared", true
+	c, err := catalog.Parse("catalog.yml", catalogYAML, []services.Definition{Definition()}, func(name string) (string, bool) {
+		return "postgres://broker:secret@127.0.0.1:5432/shared", name == "SCHEMAS_ADMIN_URL"
 	})
 	if err != nil || len(c.Services()[0].Plans) != 1 {
 		t.Error(c, err)

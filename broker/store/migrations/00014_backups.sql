@@ -37,7 +37,7 @@ create table backups (
 );
 create index backups_by_resource on backups (resource_name, created_at desc, id desc);
 create index backups_by_instance on backups (instance_id, created_at desc, id desc);
-create unique index backups_one_per_name on backups (resource_name, name) where name <> '' and state in ('pending', 'ready');
+create unique index backups_one_per_name on backups (resource_name, name) where name <> '' and state in ('pending', 'ready') and expires_at is null;
 create index backups_expiring on backups (expires_at) where expires_at is not null and state in ('ready', 'failed');
 create index backups_deleting on backups (id) where state = 'deleting';
 create index backups_by_plan on backups (plan_id, created_at desc);
