@@ -74,7 +74,7 @@ func postgresHolds(ctx context.Context, server *embedded.Postgres) ([]string, er
 	}
 	defer conn.Close(ctx)
 	rows, _ := conn.Query(ctx, `select name from (select datname from pg_database union select rolname from pg_roles) there(name)
-		where name not in ('postgres', 'template0', 'template1', $1, $1 || '_backup') and name !~ '^(pg_|c_spare_)'`, postgresAdministrator)
+		where name not in ('postgres', 'template0', 'template1', $1::name, $1::text || '_backup') and name !~ '^(pg_|c_spare_)'`, postgresAdministrator)
 	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 

@@ -56,7 +56,10 @@ const environment = `Environment:
   CHANDLER_BACKUPS_ENDPOINT, CHANDLER_BACKUPS_BUCKET, CHANDLER_BACKUPS_ACCESS_KEY_ID,
   CHANDLER_BACKUPS_SECRET_ACCESS_KEY
                           the store of backups, if the catalog has no section backups (default:
-                          none); optional _REGION, _PREFIX, _CA_FILE and _RECIPIENT
+                          none)
+  CHANDLER_BACKUPS_REGION, CHANDLER_BACKUPS_PREFIX, CHANDLER_BACKUPS_CA_FILE,
+  CHANDLER_BACKUPS_RECIPIENT
+                          the same keys of the store, optional there, too
   CHANDLER_ANY_VERSION    true serves requests without X-Broker-API-Version, too (default false)
   CHANDLER_PROFILE_LISTEN a private address, such as 127.0.0.1:6060, where go tool pprof reads
                           profiles (default: none)
