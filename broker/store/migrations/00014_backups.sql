@@ -71,17 +71,6 @@ create index copies_unfinished_by_resource on copies (resource_name) where finis
 create index copies_unfinished on copies (kind) where finished_at is null;
 create index copies_finished on copies (finished_at) where finished_at is not null;
 
--- When the next scheduled backup of an instance is due.
-create table backup_schedules (
-    instance_id text primary key references instances (id) on update cascade on delete cascade,
-    schedule    text not null, -- what next_at was computed from
-    next_at     timestamptz not null
-);
-create index backup_schedules_by_time on backup_schedules (next_at);
-
--- The broker's own parameters of an instance's provision, such as restore_from.
-alter table instances add column source json not null default '{}';
-
 -- The copy that an operation waits for. An older replica does not know the column, and
 -- must not end the operation before its data is there.
 alter table operations add column copy_id text not null default '';
@@ -104,5 +93,4 @@ create trigger operations_await_copy before update of state on operations for ea
 drop trigger operations_await_copy on operations;
 drop function operations_await_copy;
 alter table operations drop column copy_id;
-alter table instances drop column source;
-drop table backup_schedules, copies, backups;
+drop table copies, backups;
