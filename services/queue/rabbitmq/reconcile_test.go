@@ -86,7 +86,7 @@ func TestUnbindWithMuchOpen(t *testing.T) {
 		if err := servicetest.Patient(b).Unbind(testContext(t), inst, bd); err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(start); took > 15*time.Second {
+		if took := time.Since(start); took > time.Minute {
 			t.Errorf("the unbind took %s", took)
 		}
 	}
