@@ -45,8 +45,9 @@ type archive struct {
 	objects   int64
 	bytes     int64
 	digest    filesystem.Digest
-	encrypted int // objects that only the application can read
-	unlisted  int // objects whose keys the gateway does not list
+	broken    error // why an entry has no end: nothing can follow it
+	encrypted int   // objects that only the application can read
+	unlisted  int   // objects whose keys the gateway does not list
 }
 
 // Backup writes a copy of all objects of a bucket to w (services.Streamer). Each object is copied
@@ -151,6 +152,13 @@ func (a *archive) writeSmall(d *download) error {
 }
 
 func (a *archive) write(o attributes, content io.Reader) error {
+	if a.broken == nil {
+		a.broken = a.writeEntry(o, content)
+	}
+	return a.broken
+}
+
+func (a *archive) writeEntry(o attributes, content io.Reader) error {
 	a.objects++
 	if err := a.tar.WriteHeader(o.entry(a.objects)); err != nil {
 		return fmt.Errorf("write object %s to the copy: %w", quoted(o.key), err)

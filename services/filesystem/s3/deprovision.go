@@ -60,6 +60,9 @@ func (b *backend) deleteAll(ctx context.Context, instance, bucket string) error 
 	}
 	err = b.gateway.DeleteBucket(ctx, bucket)
 	if objectstore.Is(err, objectstore.BucketNotEmpty) {
+		if page, _, unlisted := b.gateway.Objects(ctx, bucket, ""); unlisted == nil && len(page) > 0 {
+			return errDeleting // an upload that had begun before has ended
+		}
 		return fmt.Errorf("the folder of bucket %s holds a file that is not an object, which the gateway does not delete; remove it there, or configure shared_folder: %w", bucket, err)
 	}
 	return err
