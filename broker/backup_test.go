@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,8 +14,6 @@ import (
 
 	"github.com/chandler-broker/chandler/broker"
 	"github.com/chandler-broker/chandler/broker/brokertest"
-	"github.com/chandler-broker/chandler/broker/operator"
-	"github.com/chandler-broker/chandler/broker/store"
 )
 
 // filled provisions an instance with data.
@@ -86,42 +83,6 @@ func TestBackupAndRestore(t *testing.T) {
 		t.Errorf("restored after the deletion (-want +got):\n%s", diff)
 	}
 	c.bind("later", "b", bound(brokertest.BackedUpTwin, ""), true).want(t, "201")
-}
-
-// An instance with the ID of a deleted one has backups of its own.
-func TestBackupsOfReusedID(t *testing.T) {
-	c := newClient(t, brokertest.Options{})
-	c.filled(t, "i", brokertest.BackedUp)
-	c.update("i", backUp("one"), true).want(t, "200")
-	c.deprovision("i", true).want(t, "200")
-	c.provision("i", on(brokertest.BackedUp), true).want(t, "201")
-	c.Backend.Write("i", "key", "of the second")
-	c.update("i", backUp("one"), true).want(t, "200")
-	c.provision("copy", from(brokertest.BackedUp, "i"), true).want(t, "201")
-	if diff := cmp.Diff(map[string]string{"key": "of the second"}, c.Backend.Data("copy")); diff != "" {
-		t.Errorf("restored (-want +got):\n%s", diff)
-	}
-}
-
-// An operation that waits for a copy has a day, unless the plan has a maximum_polling_duration.
-func TestTimeOfCopies(t *testing.T) {
-	c := newClient(t, brokertest.Options{})
-	c.filled(t, "i", brokertest.BackedUp)
-	c.update("i", backUp("one"), true).want(t, "200")
-	c.update("i", domain.UpdateDetails{RawParameters: json.RawMessage(`{"colour": "red"}`)}, true).want(t, "200")
-	operations, err := c.Store.ListOperations(t.Context(), c.Store.Pool, store.ListOperationsParams{Before: math.MaxInt64, InstanceID: "i", Batch: 10})
-	if err != nil || len(operations) != 3 {
-		t.Fatalf("%d operations, %v", len(operations), err)
-	}
-	for _, op := range operations {
-		want := time.Hour
-		if op.CopyID != "" {
-			want = 24 * time.Hour
-		}
-		if got := op.Deadline.Sub(op.CreatedAt).Round(time.Minute); got != want {
-			t.Errorf("%s, copy %q: %s, want %s", op.Kind, op.CopyID, got, want)
-		}
-	}
 }
 
 // A clone is a copy of a live instance, and leaves no backup.
@@ -423,23 +384,4 @@ func TestCopyAfterDeadReplica(t *testing.T) {
 			}
 		})
 	}
-}
-
-// The backups of an instance that the operator forgets are kept as long as those of a deleted one.
-func TestForgottenBackups(t *testing.T) {
-	c := newClient(t, brokertest.Options{})
-	c.filled(t, "i", brokertest.BackedUp)
-	c.update("i", backUp("one"), true).want(t, "200")
-	o := operator.Operator{Catalog: c.Catalog, Store: c.Store, Engine: c.Engine, Credentials: c.Memory}
-	if err := o.Forget(t.Context(), operator.User("root"), "i"); err != nil {
-		t.Fatal(err)
-	}
-	backups, err := c.Store.ListBackups(t.Context(), c.Store.Pool, store.ListBackupsParams{Before: "~", InstanceID: "i", Batch: 10})
-	if err != nil || len(backups) != 1 {
-		t.Fatalf("%d backups, %v", len(backups), err)
-	}
-	if end := backups[0].ExpiresAt; end == nil || time.Until(*end) < 719*time.Hour || time.Until(*end) > 721*time.Hour {
-		t.Errorf("the backup's end is %v, want one in 720 h", end)
-	}
-	c.provision("copy", from(brokertest.BackedUp, "i"), true).want(t, "201")
 }

@@ -24,7 +24,8 @@ type Streamer[P, I any] interface {
 	// Restore reads a copy from r.Reader into the instance, which is new, empty and without
 	// bindings. It may have another plan and be on another server than the one that was
 	// copied. Bindings made later use the data as those of the original did. After an error
-	// the engine deprovisions and provisions the instance before it tries again. An error
+	// the engine deprovisions and provisions the instance before it tries again. What Restore
+	// sent before a crash may arrive late, so that Deprovision may have to be repeated. An error
 	// built by Rejected is final: the copy does not fit the instance.
 	Restore(ctx context.Context, r RestoreRequest[P, I]) (RestoreResult, error)
 }

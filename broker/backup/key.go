@@ -20,7 +20,7 @@ type Key struct{ identity *age.X25519Identity }
 // Identity decrypts the instance's backups.
 func (k Key) Identity() age.Identity { return k.identity }
 
-// Recipient is what the instance's backups are encrypted to. It is no secret.
+// Recipient returns the public key to which the instance's backups are encrypted.
 func (k Key) Recipient() *age.X25519Recipient { return k.identity.Recipient() }
 
 // Format redacts the key in every verb of package fmt.
@@ -31,7 +31,7 @@ type storedKey struct {
 	Identity string `json:"identity"`
 }
 
-// EnsureKey returns the key of an instance, and makes it if there is none.
+// EnsureKey returns an instance's key. If the instance has no key yet, EnsureKey makes one.
 func EnsureKey(ctx context.Context, store credhub.Store, instanceID string) (Key, error) {
 	identity, err := age.GenerateX25519Identity()
 	if err != nil {
@@ -48,7 +48,7 @@ func EnsureKey(ctx context.Context, store credhub.Store, instanceID string) (Key
 	return parseKey(value)
 }
 
-// LoadKey returns the key of an instance. The error is ErrKey if there is none.
+// LoadKey returns an instance's key, or ErrKey if the credential store does not have it.
 func LoadKey(ctx context.Context, store credhub.Store, instanceID string) (Key, error) {
 	value, err := store.Get(ctx, credhub.BackupKeyPath(instanceID))
 	if errors.Is(err, credhub.ErrNotFound) {

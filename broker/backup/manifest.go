@@ -156,7 +156,7 @@ func (o *Objects) PutManifest(ctx context.Context, m Manifest) error {
 	return explain("store the manifest of a backup", err)
 }
 
-// Manifest returns the manifest of a backup. The error is ErrNotFound if there is none, and
+// Manifest returns the manifest of a backup. The error is ErrNotFound if the store does not have it, and
 // ErrDamaged if it is malformed.
 func (o *Objects) Manifest(ctx context.Context, name string) (Manifest, error) {
 	var none Manifest

@@ -46,7 +46,7 @@ func TestManifests(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.write(t, first.Name(), []byte("a copy is no manifest"))
+	s.write(t, first.Name(), []byte("this is not a manifest"))
 	list := func(instance string) (all []backup.Manifest, failed []error) {
 		for m, err := range s.Manifests(t.Context(), instance) {
 			if err != nil {

@@ -22,9 +22,8 @@ const (
 	maxParts = 10000 // Amazon S3 User Guide, "Amazon S3 multipart upload limits"
 )
 
-// partSize returns a size of parts with which a copy of limit bytes fits, up to 312 GB, and one
-// of 156 GB if there is no limit. What is stored may be larger than the copy by what encryption
-// adds.
+// partSize returns the size of an upload's parts in bytes. A copy of up to limit bytes, but at most
+// 312 GB, fits into them, with what encryption adds. Without a limit (0), 156 GB fit.
 func partSize(limit int64) int {
 	return int(min(max((limit+limit/1000)/maxParts+1, minPart), maxPart))
 }

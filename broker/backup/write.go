@@ -27,8 +27,8 @@ type Stored struct {
 
 // Write stores a copy, which write writes, under a name: compressed, and encrypted to the
 // recipients. write's context ends when the store fails. A copy of more than limit bytes is
-// refused (ErrTooLarge); 0 is no limit. progress gets the bytes of the copy so far,
-// often; it may be nil.
+// refused with ErrTooLarge; a limit of 0 allows any size. Write often calls progress, which may be
+// nil, with the bytes of the copy so far.
 //
 // After an error nothing is stored, unless the error says so, or the process died. Delete then
 // removes it.

@@ -18,8 +18,8 @@ type Keep struct {
 	Weekly int `yaml:"weekly" bounds:"1-1000"`
 }
 
-// Expired returns the indexes of the backups that are no longer wanted, in ascending order, of
-// the times at which they were made, in any order. Days and weeks are those of the zone. Time
+// Expired takes the times at which backups were made, in any order, and returns the indexes of
+// those that are no longer kept, in ascending order. Days and weeks are those of the zone. Time
 // alone lets nothing expire: an instance without new backups keeps its old ones.
 func (k Keep) Expired(made []time.Time, zone *time.Location) []int {
 	newest := make([]int, len(made))

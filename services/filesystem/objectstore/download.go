@@ -37,7 +37,7 @@ type download struct {
 	attempts int
 }
 
-// download begins to read an object. The error is noSuchKey if there is none.
+// download begins to read an object. The error is noSuchKey if the object does not exist.
 func (c *Client) download(ctx context.Context, bucket, key string) (*download, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	d := &download{ctx: ctx, cancel: cancel, client: c, attributes: attributes{key: key, header: map[string]string{}}}
