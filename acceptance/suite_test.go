@@ -37,15 +37,24 @@ func TestAcceptance(t *testing.T) {
 }
 
 // failures are logged again after Ginkgo's report, whose summary says where a spec
-// failed but not why: some logs keep only the end.
+// failed but not why. Some logs keep only the end, so each has one short line there.
 var failures []string
 
+// shortFailure is how many bytes of a failure's message its short line has.
+const shortFailure = 500
+
 var _ = ReportAfterSuite("failures", func(r Report) {
+	var short []string
 	for _, spec := range r.SpecReports {
-		if spec.Failed() {
-			failures = append(failures, spec.FullText()+"\n"+spec.FailureMessage())
+		if !spec.Failed() {
+			continue
 		}
+		message := spec.FailureMessage()
+		failures = append(failures, spec.FullText()+"\n"+message)
+		line := strings.Join(strings.Fields(message), " ")
+		short = append(short, spec.FullText()+": "+line[:min(len(line), shortFailure)])
 	}
+	failures = append(failures, short...)
 })
 
 // Shared by all specs, and created once. Ginkgo can pass values from BeforeSuite to specs
