@@ -29,6 +29,7 @@ type Options struct {
 	Store         *state.Store
 	Authenticator *Authenticator
 	Logger        *slog.Logger
+	Contents      Contents
 }
 
 type api struct{ Options }
@@ -42,19 +43,22 @@ type answer struct {
 type route struct {
 	method, path string
 	serve        func(a *api, r *http.Request) (answer, error)
+	streams      bool // a body of any size
 }
 
 func routes() []route {
 	return []route{
-		{"GET", "ready", (*api).ready},
-		{"GET", "namespaces", (*api).listNamespaces},
-		{"GET", "namespaces/{namespace}", (*api).getNamespace},
-		{"PUT", "namespaces/{namespace}", (*api).putNamespace},
-		{"DELETE", "namespaces/{namespace}", (*api).deleteNamespace},
-		{"GET", "keys", (*api).listKeys},
-		{"GET", "namespaces/{namespace}/keys/{key}", (*api).getKey},
-		{"PUT", "namespaces/{namespace}/keys/{key}", (*api).putKey},
-		{"DELETE", "namespaces/{namespace}/keys/{key}", (*api).deleteKey},
+		{"GET", "ready", (*api).ready, false},
+		{"GET", "namespaces", (*api).listNamespaces, false},
+		{"GET", "namespaces/{namespace}", (*api).getNamespace, false},
+		{"PUT", "namespaces/{namespace}", (*api).putNamespace, false},
+		{"DELETE", "namespaces/{namespace}", (*api).deleteNamespace, false},
+		{"GET", "namespaces/{namespace}/contents", (*api).exportContents, false},
+		{"POST", "namespaces/{namespace}/contents", (*api).importContents, true},
+		{"GET", "keys", (*api).listKeys, false},
+		{"GET", "namespaces/{namespace}/keys/{key}", (*api).getKey, false},
+		{"PUT", "namespaces/{namespace}/keys/{key}", (*api).putKey, false},
+		{"DELETE", "namespaces/{namespace}/keys/{key}", (*api).deleteKey, false},
 	}
 }
 
@@ -95,7 +99,11 @@ const maxBody = 64 << 10
 
 func (a *api) serve(w http.ResponseWriter, r *http.Request, route route) {
 	began := time.Now()
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	if route.streams {
+		r.Body = livelyBody{r.Body, http.NewResponseController(w)}
+	} else {
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	}
 	var got answer
 	err := checkNames(r)
 	if err == nil {
@@ -108,10 +116,29 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, route route) {
 		}
 		got = p.answer()
 	}
-	if route.method != http.MethodGet {
+	s, copies := got.body.(stream)
+	if copies {
+		got = a.sendStream(w, r, s, got.status)
+	}
+	if copies || route.method != http.MethodGet {
 		a.Logger.InfoContext(r.Context(), "administration", "method", r.Method, "path", r.URL.Path, "status", got.status, "duration", time.Since(began))
 	}
-	write(w, got)
+	if got.body != nil || !copies {
+		write(w, got)
+	}
+}
+
+// sendStream returns the answer that remains to be written, if its body is not nil.
+func (a *api) sendStream(w http.ResponseWriter, r *http.Request, s stream, status int) answer {
+	begun, err := s.send(w, status)
+	if err == nil {
+		return answer{status: status}
+	}
+	a.Logger.ErrorContext(r.Context(), "administration failed", "method", r.Method, "path", r.URL.Path, "error", err.Error())
+	if begun {
+		panic(http.ErrAbortHandler)
+	}
+	return problemOf(err).answer()
 }
 
 func write(w http.ResponseWriter, a answer) {

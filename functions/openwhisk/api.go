@@ -36,6 +36,7 @@ type Feeds interface {
 	// Invoke runs an action such as "alarms/once" for a namespace, and returns its result, a
 	// JSON object. A *feed.Refusal is caused by the parameters.
 	Invoke(ctx context.Context, namespace, action string, params json.RawMessage) (json.RawMessage, error)
+	feedCopier
 }
 
 // Observation describes an ended activation, for metrics.
@@ -70,6 +71,7 @@ type API struct {
 	handler  http.Handler
 	uploads  *semaphore.Weighted
 	lists    *semaphore.Weighted
+	exports  *semaphore.Weighted // apart from uploads, which must not wait for a slow reader of a copy
 	recorder *recorder
 	throttle *throttle
 	known    atomic.Bool // this runtime is in the database
@@ -91,7 +93,7 @@ func New(o Options) (*API, error) {
 	if o.Observe == nil {
 		o.Observe = func(Observation) {}
 	}
-	a := &API{Options: o, runtime: uuid.New(), uploads: semaphore.NewWeighted(o.Upload), lists: semaphore.NewWeighted(o.Lists)}
+	a := &API{Options: o, runtime: uuid.New(), uploads: semaphore.NewWeighted(o.Upload), lists: semaphore.NewWeighted(o.Lists), exports: semaphore.NewWeighted(o.Upload)}
 	a.recorder = newRecorder(o.Store, o.Logger, o.Unwritten)
 	a.throttle = newThrottle(o.Running)
 	a.life, a.end = context.WithCancel(context.Background())

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/chandler-broker/chandler/functions/feed"
+	"github.com/chandler-broker/chandler/functions/state"
 )
 
 // feeds replace package feed.
@@ -23,6 +24,17 @@ func (f *feeds) Invoke(_ context.Context, namespace, action string, params json.
 	defer f.mu.Unlock()
 	f.asked = append(f.asked, fmt.Sprintf("%s %s %s", namespace, action, params))
 	return json.RawMessage(`{"status":"ok"}`), f.err
+}
+
+func (f *feeds) Export(context.Context, state.DBTX, string, string) (*feed.Copy, error) {
+	return nil, nil
+}
+
+func (f *feeds) Import(_ context.Context, namespace, trigger string, c feed.Copy) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = append(f.asked, fmt.Sprintf("import %s %s %s", namespace, trigger, c.Kind))
+	return f.err
 }
 
 func (f *feeds) last() string {

@@ -92,6 +92,9 @@ func (r *Runtime) migrate(ctx context.Context) error {
 // Handler serves OpenWhisk's REST API below /api/v1.
 func (r *Runtime) Handler() http.Handler { return r.api.Handler() }
 
+// Contents copies what namespaces contain, for the administration.
+func (r *Runtime) Contents() *openwhisk.API { return r.api }
+
 // Ready returns nil when the runtime would take a call now.
 func (r *Runtime) Ready(ctx context.Context) error { return r.Store.Ready(ctx) }
 

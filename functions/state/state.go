@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -65,6 +66,23 @@ func (s *Store) Ready(ctx context.Context) error {
 		return fmt.Errorf("reach the functions' database: %w", err)
 	}
 	return nil
+}
+
+// CopyPatience is how long the copy of a namespace waits for one read or write of its other
+// side, such as while the store of copies is slow.
+const CopyPatience = 15 * time.Minute
+
+// Snapshot runs f in a transaction that reads the database as of one point in time. f may pause
+// for CopyPatience between two queries.
+func (s *Store) Snapshot(ctx context.Context, f func(pgx.Tx) error) error {
+	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+	return pgx.BeginTxFunc(ctx, s.Pool, options, func(tx pgx.Tx) error {
+		patience := strconv.FormatInt(CopyPatience.Milliseconds(), 10)
+		if _, err := tx.Exec(ctx, "select set_config('idle_in_transaction_session_timeout', $1, true)", patience); err != nil {
+			return fmt.Errorf("begin a snapshot: %w", err)
+		}
+		return f(tx)
+	})
 }
 
 // InTx runs f in a transaction, and commits it if f returns nil.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/functions/state"
@@ -188,4 +189,35 @@ func TestListen(t *testing.T) {
 	next(state.Notice{})
 	notify(state.NamespaceEnded, "c")
 	next(state.Notice{Channel: state.NamespaceEnded, Payload: "c"})
+}
+
+// A snapshot stays as it began, and changes nothing.
+func TestSnapshot(t *testing.T) {
+	s := migrated(t)
+	count := func(db state.DBTX) (n int) {
+		t.Helper()
+		if err := db.QueryRow(t.Context(), "select count(*) from runtimes").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	add := "insert into runtimes (id) values (gen_random_uuid())"
+	err := s.Snapshot(t.Context(), func(tx pgx.Tx) error {
+		before := count(tx)
+		if _, err := s.Pool.Exec(t.Context(), add); err != nil {
+			return err
+		}
+		if after := count(tx); after != before || count(s.Pool) != before+1 {
+			t.Errorf("%d rows, and then %d", before, after)
+		}
+		var patience string
+		if err := tx.QueryRow(t.Context(), "show idle_in_transaction_session_timeout").Scan(&patience); err != nil || patience != "15min" {
+			t.Errorf("it may pause for %q: %v", patience, err)
+		}
+		_, err := tx.Exec(t.Context(), add)
+		return err
+	})
+	if err == nil || !strings.Contains(err.Error(), "read-only") {
+		t.Errorf("a change: %v", err)
+	}
 }

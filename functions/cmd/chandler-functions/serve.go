@@ -133,7 +133,7 @@ func (p *program) operatorRoutes() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /readyz", p.health.serve)
 	if p.administrators != nil {
-		mux.Handle(admin.Prefix, admin.New(admin.Options{Store: p.store, Authenticator: p.administrators, Logger: p.log}))
+		mux.Handle(admin.Prefix, admin.New(admin.Options{Store: p.store, Authenticator: p.administrators, Logger: p.log, Contents: p.runtime.Contents()}))
 	}
 	return mux
 }

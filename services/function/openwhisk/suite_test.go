@@ -21,7 +21,7 @@ func TestSuite(t *testing.T) {
 		Config:     func(address string) json.RawMessage { return server.config(t, address) },
 		Secrets:    []string{server.AdminToken()},
 		Plan:       raw(`{"label": "suite", "memory": "128MB", "invocations_per_minute": 10000}`),
-		OtherPlan:  raw(`{"label": "other", "memory": "256MB", "timeout": "5s", "actions": 50, "concurrency": 7}`),
+		OtherPlan:  raw(`{"label": "other", "memory": "256MB", "timeout": "90s", "actions": 50, "concurrency": 7}`),
 		Create:     []json.RawMessage{raw(`{}`), raw(`{"mounts": []}`)},
 		Update:     []json.RawMessage{raw(`{"mounts": []}`)},
 		Bind:       []json.RawMessage{raw(`{}`)},
@@ -50,6 +50,7 @@ func TestSuite(t *testing.T) {
 		},
 		Reach:  reach,
 		Limits: limitsThatHold(),
+		Fill:   fill,
 		Left:   server.leftOf,
 	})
 }
