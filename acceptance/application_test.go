@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/chandler-broker/chandler/services"
@@ -49,6 +50,7 @@ func (p *platform) received(ctx context.Context, i *heldInstance, b *heldBinding
 // works uses credentials; only an outage may prevent them from working.
 func (p *platform) works(ctx context.Context, i *heldInstance, b *heldBinding, then func(context.Context, services.Session) error) error {
 	var last error
+	began := time.Now()
 	err := p.until(ctx, "use "+b.id, func(ctx context.Context) (bool, error) {
 		before := p.offer.breaks.Load()
 		last = p.offer.use(ctx, b, then)
@@ -56,12 +58,24 @@ func (p *platform) works(ctx context.Context, i *heldInstance, b *heldBinding, t
 			return true, nil
 		}
 		undisturbed := before%2 == 0 && p.offer.breaks.Load() == before
-		if undisturbed && !slow(last) && !errors.Is(last, errLoad) {
+		if !undisturbed {
+			began = time.Now()
+		}
+		if undisturbed && !slow(last) && !errors.Is(last, errLoad) && (!p.offer.closes(last) || time.Since(began) > closedTime) {
 			return false, fmt.Errorf("credentials of instance %s do not work although its server has no fault: %w", i.id, last)
 		}
 		return false, nil
 	})
 	return errors.Join(err, last)
+}
+
+// closedTime is more than a zone is closed while its keys change, on a busy machine.
+const closedTime = 10 * time.Second
+
+// closes reports whether an answer may be due to a change of another binding's key: PowerDNS
+// refuses all updates of a zone meanwhile.
+func (o *offer) closes(err error) bool {
+	return o.backend == "powerdns" && strings.Contains(err.Error(), "REFUSED")
 }
 
 // slow reports whether an answer was late: clients have timeouts of their own, such as

@@ -228,8 +228,8 @@ func TestKeysDeletedByHand(t *testing.T) {
 	if err := servicetest.Once(b).Unbind(ctx, inst, lost); err != nil {
 		t.Error(err)
 	}
-	lists, err := b.lists(ctx, zoneName(inst))
+	lists, err := b.rights(ctx, zoneName(inst))
 	if err != nil || slices.Contains(lists.transfer, b.names.key(inst.Name, lost.Name)) || len(lists.transfer) != 1 {
-		t.Errorf("lists: %v, %v", lists, err)
+		t.Errorf("lists: %v, %v", lists.keyLists, err)
 	}
 }

@@ -35,17 +35,17 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 
 // grant adds a key to the list of its role, and removes it from the other.
 func (b *backend) grant(ctx context.Context, zone, key string, role access.Role) error {
-	lists, err := b.lists(ctx, zone)
+	r, err := b.rights(ctx, zone)
 	if err != nil {
 		return err
 	}
-	updaters, transferrers := without(lists.update, key), without(lists.transfer, key)
+	wanted := r.without(key)
 	if role == access.ReadOnly {
-		transferrers = append(transferrers, key)
+		wanted.transfer = append(wanted.transfer, key)
 	} else {
-		updaters = append(updaters, key)
+		wanted.update = append(wanted.update, key)
 	}
-	return b.setLists(ctx, zone, lists, keyLists{updaters, transferrers})
+	return b.setLists(ctx, zone, r, wanted)
 }
 
 // Unbind implements services.Backend. It removes the key from the zone's lists before it
@@ -64,18 +64,18 @@ func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, Ins
 
 // revoke removes a key from a zone's lists.
 func (b *backend) revoke(ctx context.Context, zone, instance, key string) error {
-	lists, err := b.lists(ctx, zone)
+	r, err := b.rights(ctx, zone)
 	if absent(err) { // the zone was deleted meanwhile
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	updaters := without(lists.update, key)
-	if own := b.names.enforcementKey(instance); !slices.Contains(updaters, own) {
-		updaters = append(updaters, own)
+	wanted := r.without(key)
+	if own := b.names.enforcementKey(instance); !slices.Contains(wanted.update, own) {
+		wanted.update = append(wanted.update, own)
 	}
-	return b.setLists(ctx, zone, lists, keyLists{updaters, without(lists.transfer, key)})
+	return b.setLists(ctx, zone, r, wanted)
 }
 
 // Deprovision implements services.Backend. It also finds a zone that was made for another plan.
@@ -164,62 +164,4 @@ func (b *backend) keys(ctx context.Context) ([]string, error) {
 
 func (b *backend) deleteKey(ctx context.Context, name string) error {
 	return explain("delete the TSIG key", unlessAbsent(b.api.TSIGKeys.Delete(ctx, name)))
-}
-
-// keyLists are the keys that may update a zone and those that may transfer it.
-type keyLists struct{ update, transfer []string }
-
-func (b *backend) lists(ctx context.Context, zone string) (keyLists, error) {
-	all, err := b.api.Metadata.List(ctx, zone)
-	if err != nil {
-		return keyLists{}, explain("read the zone's keys", err)
-	}
-	var lists keyLists
-	for _, m := range all {
-		for _, name := range m.Metadata {
-			switch {
-			case m.Kind == nil:
-			case *m.Kind == pdns.MetadataTSIGAllowDNSUpdate:
-				lists.update = append(lists.update, canonicalKey(name))
-			case *m.Kind == pdns.MetadataTSIGAllowAXFR:
-				lists.transfer = append(lists.transfer, canonicalKey(name))
-			}
-		}
-	}
-	return lists, nil
-}
-
-func without(keys []string, removed string) []string {
-	return slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return key == removed })
-}
-
-// setLists writes the lists that change.
-func (b *backend) setLists(ctx context.Context, zone string, was, is keyLists) error {
-	if !sameKeys(was.update, is.update) {
-		if err := b.setUpdaters(ctx, zone, is.update); err != nil {
-			return err
-		}
-	}
-	if sameKeys(was.transfer, is.transfer) {
-		return nil
-	}
-	err := b.api.setTransfer(ctx, zone, is.transfer)
-	if answered(err) == http.StatusUnprocessableEntity { // the server refuses lists with deleted keys
-		existing, listErr := b.keys(ctx)
-		if listErr != nil {
-			return listErr
-		}
-		err = b.api.setTransfer(ctx, zone, slices.DeleteFunc(is.transfer, func(key string) bool { return !slices.Contains(existing, key) }))
-	}
-	return explain("set the keys that may transfer the zone", err)
-}
-
-// setUpdaters sets the keys that may update the zone; without any, everybody may.
-func (b *backend) setUpdaters(ctx context.Context, zone string, keys []string) error {
-	_, err := b.api.Metadata.Set(ctx, zone, pdns.MetadataTSIGAllowDNSUpdate, keys)
-	return explain("set the keys that may update the zone", err)
-}
-
-func sameKeys(a, b []string) bool {
-	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }

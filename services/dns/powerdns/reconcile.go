@@ -2,6 +2,7 @@ package powerdns
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -177,8 +178,23 @@ func (b *backend) setUpdatable(ctx context.Context, zone string, wanted bool) er
 	case wanted == (len(allowed.Metadata) > 0):
 		return nil
 	case wanted:
-		return b.allowUpdates(ctx, zone)
+		return b.reopen(ctx, zone)
 	}
-	err = unlessAbsent(b.api.Metadata.Delete(ctx, zone, pdns.MetadataAllowDNSUpdateFrom))
-	return explain("refuse updates of the zone", err)
+	return b.closeZone(ctx, zone)
+}
+
+// reopen allows updates again, unless the zone is closed because its list of keys is incomplete:
+// whoever changes the list opens the zone after that.
+func (b *backend) reopen(ctx context.Context, zone string) error {
+	r, err := b.readRights(ctx, zone)
+	if absent(err) {
+		return nil
+	}
+	if err == nil && r.intended != nil {
+		err = errors.New("the zone's list of keys is being changed; the next round looks again")
+	}
+	if err != nil {
+		return err
+	}
+	return b.allowUpdates(ctx, zone)
 }
