@@ -388,3 +388,35 @@ func TestCopyAfterDeadReplica(t *testing.T) {
 		})
 	}
 }
+
+// A copy that runs for hours does not hold up the migrations of the next release.
+func TestCopiesLockNoTable(t *testing.T) {
+	for _, verb := range []string{"backup", "restore"} {
+		t.Run(verb, func(t *testing.T) {
+			c := newClient(t, brokertest.Options{AsyncWait: time.Millisecond})
+			c.provision("i", on(brokertest.BackedUp), true)
+			eventually(t, "it is ready", func() bool { a, _ := c.fetch("i"); return a.word == "200" })
+			c.Backend.Write("i", "key", "value")
+			if verb == "restore" {
+				c.update("i", backUp("one"), true)
+				eventually(t, "it is backed up", func() bool { return c.backups(t, "i").Count == 1 })
+			}
+			gate := brokertest.NewGate()
+			defer gate.Open()
+			c.Backend.BeforeCall(func(ctx context.Context, called, _ string) error {
+				if called == verb {
+					return gate.Pass(ctx)
+				}
+				return nil
+			})
+			if verb == "restore" {
+				c.provision("copy", from(brokertest.BackedUp, "i"), true).want(t, "202")
+			} else {
+				c.update("i", backUp("one"), true)
+			}
+			gate.AwaitCall(t)
+			time.Sleep(3 * time.Second) // the copy is watched meanwhile
+			c.exec(t, `set lock_timeout = '10s'; begin; lock table backups, copies, instances, operations in access exclusive mode; rollback; reset lock_timeout`)
+		})
+	}
+}

@@ -37,8 +37,8 @@ var errCancelled = errors.New("the copy was cancelled")
 const giveUpAfter = 24 * time.Hour
 
 // attempt works on a copy while tx holds its locks, and records the result in tx: a replica that
-// has lost its locks records nothing. tx is otherwise only read with: it may be open for hours, and
-// must not keep the server from cleaning up.
+// has lost its locks records nothing. Until then tx neither reads nor writes a table: it may be open
+// for hours, and must keep neither the server from cleaning up nor the next release from migrating.
 func (r *Runner) attempt(ctx context.Context, tx *store.Tx, row store.CopyAndBackupRow) {
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -94,18 +94,19 @@ func (w *work) again() store.CopyState {
 	return store.CopyWaiting
 }
 
-// watch records the progress, and ends the attempt if its copy was cancelled.
+// watch keeps tx alive, records the progress, and ends the attempt if its copy was cancelled.
 func (w *work) watch(ctx context.Context, tx *store.Tx) error {
-	c, err := w.runner.Store.Copy(ctx, tx, w.Copy.ID)
-	switch {
-	case err != nil && !store.NotFound(err):
+	if _, err := tx.Exec(ctx, "select 1"); err != nil {
 		return err
-	case err != nil || c.Finished():
+	}
+	s := w.runner.Store
+	c, err := s.Copy(ctx, s.Pool, w.Copy.ID)
+	if store.NotFound(err) || err == nil && c.Finished() {
 		w.cancel(errCancelled)
 		return nil
 	}
-	// Not in tx, which must stay without writes. The progress only informs.
-	_ = w.runner.Store.RecordProgress(ctx, w.runner.Store.Pool, store.RecordProgressParams{ID: w.Copy.ID, DoneBytes: w.raw.Load()})
+	// The progress only informs.
+	_ = s.RecordProgress(ctx, s.Pool, store.RecordProgressParams{ID: w.Copy.ID, DoneBytes: w.raw.Load()})
 	return nil
 }
 

@@ -211,9 +211,10 @@ func (r *Runner) lockSlot(ctx context.Context, tx *store.Tx, server string) (boo
 }
 
 // lock locks a copy that is due: the resource that it reads or writes, and its backup. The row is
-// as it is under the locks.
+// as it is under the locks, but is not read in tx, which would lock the tables against the migrations
+// of the next release for as long as the copy takes.
 func (r *Runner) lock(ctx context.Context, tx *store.Tx, id string) (row store.CopyAndBackupRow, ok bool, err error) {
-	row, err = r.Store.CopyAndBackup(ctx, tx, id)
+	row, err = r.Store.CopyAndBackup(ctx, r.Store.Pool, id)
 	if store.NotFound(err) {
 		return row, false, nil
 	} else if err != nil {
@@ -229,7 +230,7 @@ func (r *Runner) lock(ctx context.Context, tx *store.Tx, id string) (row store.C
 	if ok, err := lockBackup(ctx, tx, row.Backup.ID); err != nil || !ok {
 		return row, false, err
 	}
-	row, err = r.Store.CopyAndBackup(ctx, tx, id)
+	row, err = r.Store.CopyAndBackup(ctx, r.Store.Pool, id)
 	due := row.Copy.State == store.CopyWaiting || row.Copy.State == store.CopyRunning
 	return row, err == nil && due && !row.Copy.DueAt.After(time.Now().Add(time.Second)), err
 }

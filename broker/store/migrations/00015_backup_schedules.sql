@@ -1,7 +1,11 @@
 -- +goose Up
 
 -- A migration of its own: one that locks instances and operations would deadlock with replicas of
--- the release before, which end operations meanwhile.
+-- the release before, which end operations meanwhile. It takes its strongest lock first: one that it
+-- raised later would deadlock with them, too.
+
+-- The broker's own parameters of an instance's provision, such as restore_from.
+alter table instances add column source json not null default '{}';
 
 -- When the next scheduled backup of an instance is due.
 create table backup_schedules (
@@ -10,9 +14,6 @@ create table backup_schedules (
     next_at     timestamptz not null
 );
 create index backup_schedules_by_time on backup_schedules (next_at);
-
--- The broker's own parameters of an instance's provision, such as restore_from.
-alter table instances add column source json not null default '{}';
 
 -- +goose Down
 alter table instances drop column source;
