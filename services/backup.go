@@ -36,6 +36,9 @@ type (
 		Instance[P, I]
 		// Writer takes the copy. Backup returns its error, and does not close it.
 		Writer io.Writer
+		// Base is an earlier copy of the instance on the same server, which exists as long
+		// as this one; nil: the copy has to be complete in itself. Only an Incrementer gets one.
+		Base *BaseCopy
 	}
 	// RestoreRequest is the argument of Restore.
 	RestoreRequest[P, I any] struct {
@@ -45,10 +48,32 @@ type (
 		// Reader returns what Backup wrote. Its end is io.EOF only if the copy is
 		// complete; Restore must read until then.
 		Reader io.Reader
+		// Bases are the copies that an incremental copy builds on, the newest first: its
+		// own base, that one's, and so on to one that is complete in itself.
+		Bases []BaseCopy
 	}
 	// RestoreResult is the result of Restore.
-	RestoreResult struct{}
+	RestoreResult struct {
+		// Digest is that of what was restored, if Contents has none because the copy is
+		// incremental: a copy of the instance has the same.
+		Digest string
+	}
+	// BaseCopy is a copy that another one builds on.
+	BaseCopy struct {
+		// Contents is what Backup returned.
+		Contents Contents
+		// Read calls read with what Backup wrote, whose end is io.EOF only if the copy is
+		// complete. It returns read's error, or that of a copy that is damaged.
+		Read func(ctx context.Context, read func(io.Reader) error) error
+	}
 )
+
+// Incrementer is a Streamer that can write incremental copies.
+type Incrementer interface {
+	// Increments says that Backup can leave out what is in BackupRequest.Base. It then sets
+	// Contents.Incremental; it may also write a copy that is complete in itself.
+	Increments() bool
+}
 
 // Contents describes a copy. It is stored beside it, readable to the operator and the user, so it
 // contains neither secrets nor the tenant's data.
@@ -62,6 +87,9 @@ type Contents struct {
 	// Digest is a hash of what the copy contains; empty if the backend computes none. A copy
 	// of an instance to which this one was restored has the same digest.
 	Digest string `json:"digest,omitempty"`
+	// Incremental says that the copy lacks what BackupRequest.Base has, so that Restore
+	// needs that too. Counts are nevertheless those of the whole instance.
+	Incremental bool `json:"incremental,omitempty"`
 	// Omitted says in sentences for the user what the copy lacks.
 	Omitted []string `json:"omitted,omitempty"`
 	// Details is what Restore needs to know before it reads the copy.

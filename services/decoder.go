@@ -128,12 +128,12 @@ func (d decoder[P, I, B]) adopt(r RawAdopt) (AdoptRequest[P, I], error) {
 
 func (d decoder[P, I, B]) backup(r RawBackup) (BackupRequest[P, I], error) {
 	inst, err := d.instance(r.Instance)
-	return BackupRequest[P, I]{inst, r.Writer}, err
+	return BackupRequest[P, I]{inst, r.Writer, r.Base}, err
 }
 
 func (d decoder[P, I, B]) restore(r RawRestore) (RestoreRequest[P, I], error) {
 	inst, err := d.instance(r.Instance)
-	return RestoreRequest[P, I]{inst, r.Contents, r.Reader}, err
+	return RestoreRequest[P, I]{inst, r.Contents, r.Reader, r.Bases}, err
 }
 
 func (d decoder[P, I, B]) reconcile(r RawReconcile) (ReconcileRequest[P, I], error) {

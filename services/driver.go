@@ -68,6 +68,8 @@ type Driver struct {
 
 	// SerialBinds is that of a SerialBinder.
 	SerialBinds bool
+	// Increments is that of an Incrementer.
+	Increments bool
 	// VolumeMounts says that bindings come with volume mounts.
 	VolumeMounts bool
 
@@ -96,6 +98,7 @@ type Capabilities struct {
 func newDriver[P, I, B any](c *connection, volumeMounts bool) *Driver {
 	var d decoder[P, I, B]
 	serial, ok := c.current.backend.(SerialBinder)
+	incrementer, incremental := c.current.backend.(Incrementer)
 	return &Driver{
 		Provision:     remote(c, "provision", Backend[P, I, B].Provision, d.provision),
 		Update:        remote(c, "update", Backend[P, I, B].Update, d.update),
@@ -121,6 +124,7 @@ func newDriver[P, I, B any](c *connection, volumeMounts bool) *Driver {
 			Restore:          remote(c, "restore", Streamer[P, I].Restore, d.restore),
 		},
 		SerialBinds:  ok && serial.SerialBinds(),
+		Increments:   incremental && incrementer.Increments(),
 		VolumeMounts: volumeMounts,
 		connection:   c,
 	}

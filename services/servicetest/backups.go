@@ -33,6 +33,7 @@ func testBackups(t *testing.T, h *harness) {
 	t.Run("damaged", func(t *testing.T) { testDamagedCopy(t, h) })
 	t.Run("backup interrupted", func(t *testing.T) { testInterruptedBackup(t, h) })
 	t.Run("restore interrupted", func(t *testing.T) { testInterruptedRestore(t, h) })
+	t.Run("incremental", func(t *testing.T) { testIncrements(t, h) })
 }
 
 // original is a filled instance with one binding.

@@ -54,6 +54,9 @@ type Suite struct {
 	// contain, and returns a function that fails t unless the credentials of another
 	// instance find the same there. Nil if the backend is no Streamer.
 	Fill func(t *testing.T, mine map[string]any) (same func(t *testing.T, theirs map[string]any))
+	// Change uses the credentials to change what Fill made: some of it is added, overwritten,
+	// renamed and deleted. It returns what Fill returns. Nil if the backend is no Incrementer.
+	Change func(t *testing.T, mine map[string]any) (same func(t *testing.T, theirs map[string]any))
 	// NoDataCopied says that copies lack what a session writes. Fill then makes what they have.
 	NoDataCopied bool
 	// Left lists what remains of an instance and its bindings on the server. It

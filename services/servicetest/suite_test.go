@@ -40,6 +40,8 @@ const (
 	flawCredentials  = "a copy contains the accounts"
 	flawTruncated    = "half of a copy is restored"
 	flawForeign      = "a copy of a foreign format is restored"
+	flawStale        = "an incremental copy takes from its base what has changed"
+	flawGap          = "an incremental copy is restored without its base"
 	flawStays        = "an interrupted backup leaves something on the server"
 )
 
@@ -90,6 +92,8 @@ func TestSuiteNotices(t *testing.T) {
 		flawCredentials:  "backups/round_trip",
 		flawTruncated:    "backups/damaged",
 		flawForeign:      "backups/damaged",
+		flawStale:        "backups/incremental",
+		flawGap:          "backups/incremental",
 		flawStays:        "backups/backup_interrupted",
 	} {
 		for form, slow := range map[string]string{"full form": "", "short form": "1"} {
@@ -156,9 +160,10 @@ func runSuite(t *testing.T, flaw string, slow bool) {
 				}
 			},
 		}},
-		Break: map[string]func(context.Context, map[string]any) error{"its own password": changePassword},
-		Fill:  fillMemory,
-		Block: map[string]func(*testing.T, map[string]any, ...map[string]any){"a key of that name": blockMemory},
+		Break:  map[string]func(context.Context, map[string]any) error{"its own password": changePassword},
+		Fill:   fillMemory,
+		Change: changeMemory,
+		Block:  map[string]func(*testing.T, map[string]any, ...map[string]any){"a key of that name": blockMemory},
 		Left: func(_ context.Context, instance string, bindings []string) ([]string, error) {
 			return server.holding(append(bindings, instance)), nil
 		},
@@ -203,7 +208,21 @@ func reachMemory(t *testing.T, mine, theirs map[string]any) {
 
 // fillMemory writes many keys.
 func fillMemory(t *testing.T, mine map[string]any) func(*testing.T, map[string]any) {
-	const keys = 20
+	values := map[string]string{}
+	for i := range 20 {
+		values[fmt.Sprint("number ", i)] = strings.Repeat(fmt.Sprint(i), 200)
+	}
+	return writeMemory(t, mine, values, values)
+}
+
+// changeMemory overwrites a key, and writes another one.
+func changeMemory(t *testing.T, mine map[string]any) func(*testing.T, map[string]any) {
+	values := map[string]string{"number 3": "changed", "number 20": "added"}
+	return writeMemory(t, mine, values, map[string]string{"number 3": "changed", "number 20": "added", "number 4": strings.Repeat("4", 200)})
+}
+
+// writeMemory writes values, and returns a function that expects others.
+func writeMemory(t *testing.T, mine map[string]any, values, expected map[string]string) func(*testing.T, map[string]any) {
 	open := func(t *testing.T, credentials map[string]any) services.Session {
 		s, err := dialMemory(t.Context(), credentials)
 		if err != nil {
@@ -213,16 +232,16 @@ func fillMemory(t *testing.T, mine map[string]any) func(*testing.T, map[string]a
 		return s
 	}
 	s := open(t, mine)
-	for i := range keys {
-		if err := s.Write(t.Context(), fmt.Sprint("number ", i), fmt.Sprint(i)); err != nil {
+	for key, value := range values {
+		if err := s.Write(t.Context(), key, value); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return func(t *testing.T, theirs map[string]any) {
 		s := open(t, theirs)
-		for i := range keys {
-			if got, err := s.Read(t.Context(), fmt.Sprint("number ", i)); err != nil || got != fmt.Sprint(i) {
-				t.Errorf("number %d: %q, %v", i, got, err)
+		for key, want := range expected {
+			if got, err := s.Read(t.Context(), key); err != nil || got != want {
+				t.Errorf("%s: %q, %v", key, got, err)
 			}
 		}
 	}
