@@ -18,6 +18,8 @@ type attributes struct {
 	header map[string]string
 	// tags are in the form of the header x-amz-tagging.
 	tags string
+	// etag and modified are the gateway's, which a restored object has anew.
+	etag, modified string
 }
 
 const metadata = "x-amz-meta-"
@@ -35,14 +37,16 @@ func isCopied(name string) bool {
 
 // The keys of PAX records. Entries have numbers as names, because keys can be anything.
 const (
-	keyRecord    = "CHANDLER.key"
-	headerRecord = "CHANDLER.header."
-	tagsRecord   = "CHANDLER.tags"
+	keyRecord      = "CHANDLER.key"
+	headerRecord   = "CHANDLER.header."
+	tagsRecord     = "CHANDLER.tags"
+	etagRecord     = "CHANDLER.etag"
+	modifiedRecord = "CHANDLER.modified"
 )
 
 // entry is the object's header in a copy.
 func (a attributes) entry(number int64) *tar.Header {
-	records := map[string]string{keyRecord: a.key}
+	records := map[string]string{keyRecord: a.key, etagRecord: a.etag, modifiedRecord: a.modified}
 	for name, value := range a.header {
 		records[headerRecord+name] = value
 	}
@@ -57,7 +61,10 @@ func (a attributes) entry(number int64) *tar.Header {
 
 // readEntry reads a header that entry made.
 func readEntry(h *tar.Header) (attributes, error) {
-	a := attributes{key: h.PAXRecords[keyRecord], size: h.Size, header: map[string]string{}, tags: h.PAXRecords[tagsRecord]}
+	a := attributes{
+		key: h.PAXRecords[keyRecord], size: h.Size, header: map[string]string{}, tags: h.PAXRecords[tagsRecord],
+		etag: h.PAXRecords[etagRecord], modified: h.PAXRecords[modifiedRecord],
+	}
 	if h.Typeflag != tar.TypeReg || a.key == "" {
 		return a, fmt.Errorf("the copy is damaged: entry %q is no object", h.Name)
 	}

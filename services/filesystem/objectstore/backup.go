@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,7 +20,8 @@ import (
 	"github.com/chandler-broker/chandler/services/filesystem"
 )
 
-// copyFormat is the format of copies: a tar archive (pax) with an entry for each object.
+// copyFormat is the format of copies: a tar archive (pax) with an entry for each object. An
+// incremental copy has entries with references to the objects that are in its bases.
 const copyFormat = "bucket-1"
 
 // The kinds of what copies count.
@@ -37,8 +39,9 @@ const (
 
 // archive is a copy that is being written.
 type archive struct {
-	client *Client
-	bucket string
+	client  *Client
+	bucket  string
+	details copyDetails
 
 	writing   sync.Mutex // protects what follows, also from an entry's header to its end
 	tar       *tar.Writer
@@ -48,12 +51,22 @@ type archive struct {
 	broken    error // why an entry has no end: nothing can follow it
 	encrypted int   // objects that only the application can read
 	unlisted  int   // objects whose keys the gateway does not list
+	base      states
+	unchanged references
 }
 
-// Backup writes a copy of all objects of a bucket to w (services.Streamer). Each object is copied
-// as it is at one time; objects that are deleted or made meanwhile may be missing.
-func (c *Client) Backup(ctx context.Context, bucket string, w io.Writer) (services.Contents, error) {
+// Backup writes a copy of all objects of a bucket to w (services.Streamer), without the content of
+// those that base has, which may be nil. Each object is copied as it is at one time; objects that
+// are deleted or made meanwhile may be missing.
+func (c *Client) Backup(ctx context.Context, bucket string, w io.Writer, base *services.BaseCopy) (services.Contents, error) {
 	a := &archive{client: c, bucket: bucket, tar: tar.NewWriter(w)}
+	var err error
+	if a.details.Began, err = c.clock(ctx, bucket); err != nil {
+		return services.Contents{}, err
+	}
+	if a.base, err = statesOf(ctx, base); err != nil {
+		return services.Contents{}, fmt.Errorf("read the base: %w", err)
+	}
 	copies, working := errgroup.WithContext(ctx)
 	copies.SetLimit(copiers)
 	listed := a.each(working, func(o Object) { copies.Go(func() error { return a.copy(working, o) }) })
@@ -63,13 +76,23 @@ func (c *Client) Backup(ctx context.Context, bucket string, w io.Writer) (servic
 	if err := copies.Wait(); err != nil {
 		return services.Contents{}, err
 	}
-	if err := a.tar.Close(); err != nil {
+	if err := errors.Join(a.flush(), a.tar.Close()); err != nil {
 		return services.Contents{}, err
 	}
-	return services.Contents{
-		Format: copyFormat, Counts: map[string]int64{countObjects: a.objects, countBytes: a.bytes},
-		Digest: a.digest.String(), Omitted: a.omitted(),
-	}, nil
+	return a.contents()
+}
+
+// contents describes the copy once it is written.
+func (a *archive) contents() (c services.Contents, err error) {
+	c = services.Contents{
+		Format: copyFormat, Counts: map[string]int64{countObjects: a.objects + a.unchanged.objects, countBytes: a.bytes + a.unchanged.bytes},
+		Digest: a.digest.String(), Omitted: a.omitted(), Incremental: a.unchanged.objects > 0,
+	}
+	if c.Incremental { // the digest of the whole is not known
+		c.Digest, a.details.Digest = "", c.Digest
+	}
+	c.Details, err = json.Marshal(a.details)
+	return c, err
 }
 
 // needsKey says that the request lacked the key with which an application encrypted the object (Amazon S3 User Guide, "Server-side encryption with customer-provided keys").
@@ -92,8 +115,11 @@ func (a *archive) each(ctx context.Context, begin func(Object)) error {
 	return nil
 }
 
-// copy copies an object, unless it was deleted.
+// copy copies an object, unless it was deleted or is in the base.
 func (a *archive) copy(ctx context.Context, o Object) error {
+	if done, err := a.refer(ctx, o); done || err != nil {
+		return err
+	}
 	if o.Size > small { // a download must not wait
 		a.writing.Lock()
 		defer a.writing.Unlock()

@@ -39,10 +39,28 @@ type download struct {
 
 // download begins to read an object. The error is noSuchKey if the object does not exist.
 func (c *Client) download(ctx context.Context, bucket, key string) (*download, error) {
+	return c.begin(ctx, http.MethodGet, bucket, key)
+}
+
+// attributesOf reads what a copy has of an object beside its content.
+func (c *Client) attributesOf(ctx context.Context, bucket, key string) (attributes, error) {
+	d, err := c.begin(ctx, http.MethodHead, bucket, key)
+	if err != nil {
+		return attributes{}, err
+	}
+	defer func() { _ = d.Close() }()
+	if d.tagged {
+		d.tags, err = c.readTags(ctx, bucket, key)
+	}
+	return d.attributes, err
+}
+
+// begin makes the first request.
+func (c *Client) begin(ctx context.Context, method, bucket, key string) (*download, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	d := &download{ctx: ctx, cancel: cancel, client: c, attributes: attributes{key: key, header: map[string]string{}}}
 	// Without the header, net/http decompresses what the application compressed.
-	d.request = Request{Method: http.MethodGet, Bucket: bucket, Key: key, Header: http.Header{"Accept-Encoding": {"identity"}}}
+	d.request = Request{Method: method, Bucket: bucket, Key: key, Header: http.Header{"Accept-Encoding": {"identity"}}}
 	resp, err := d.open() //nolint:bodyclose // Close closes it
 	if err != nil {
 		cancel()
@@ -58,10 +76,11 @@ func (c *Client) download(ctx context.Context, bucket, key string) (*download, e
 			d.header[name] = strings.Join(values, ",")
 		}
 	}
+	d.etag, d.modified = resp.Header.Get("Etag"), resp.Header.Get("Last-Modified")
 	// If the connection breaks, the rest has to be of the same state.
-	d.request.Header.Set("If-Match", resp.Header.Get("Etag"))
-	if changed := resp.Header.Get("Last-Modified"); changed != "" {
-		d.request.Header.Set("If-Unmodified-Since", changed)
+	d.request.Header.Set("If-Match", d.etag)
+	if d.modified != "" {
+		d.request.Header.Set("If-Unmodified-Since", d.modified)
 	}
 	return d, nil
 }

@@ -2,6 +2,7 @@ package objectstore
 
 import (
 	"archive/tar"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -14,32 +15,48 @@ import (
 	"github.com/chandler-broker/chandler/services/usage"
 )
 
+// Stream is a copy to be restored, as services.RestoreRequest has it.
+type Stream struct {
+	Contents services.Contents
+	Reader   io.Reader
+	Bases    []services.BaseCopy
+}
+
 // Restore reads a copy that Backup wrote into an empty bucket (services.Streamer).
-func (c *Client) Restore(ctx context.Context, bucket string, p Plan, contents services.Contents, r io.Reader) error {
-	if err := fits(p, contents); err != nil {
-		return err
+func (c *Client) Restore(ctx context.Context, bucket string, p Plan, s Stream) (services.RestoreResult, error) {
+	var result services.RestoreResult
+	if err := s.fits(p); err != nil {
+		return result, err
 	}
-	u := newUploads(ctx, c, bucket)
-	err := restore(u, contents, tar.NewReader(r))
-	if err = u.wait(err); err != nil {
+	r := &restoring{uploads: newUploads(ctx, c, bucket), counts: s.Contents.Counts, wanted: states{}}
+	if err := r.wait(r.restore(ctx, s)); err != nil {
 		if Is(err, quotaExceeded) {
-			return tooLarge(contents)
+			err = tooLarge(s.Contents)
 		}
-		return err
+		return result, err
 	}
-	if _, err := io.Copy(io.Discard, r); err != nil { // its end says that it is complete
-		return readFault(err)
+	if s.Contents.Incremental {
+		result.Digest = r.sum.String()
 	}
-	return nil
+	return result, nil
 }
 
 // fits rejects a copy that the instance cannot take.
-func fits(p Plan, contents services.Contents) error {
+func (s Stream) fits(p Plan) error {
+	contents := s.Contents
 	if contents.Format != copyFormat {
 		return services.Rejected("the backup has the format %q, and this service restores only %q: choose a backup of a bucket", contents.Format, copyFormat)
 	}
 	if usage.Exceeds(services.Size(contents.Counts[countBytes]), p.Storage) || usage.Exceeds(int(contents.Counts[countObjects]), p.Objects) {
 		return tooLarge(contents)
+	}
+	for _, base := range s.Bases {
+		if base.Contents.Format != copyFormat {
+			return fmt.Errorf("the copy is damaged: one that it builds on has the format %q", base.Contents.Format)
+		}
+	}
+	if contents.Incremental && (len(s.Bases) == 0 || s.Bases[len(s.Bases)-1].Contents.Incremental) {
+		return errors.New("the copy is incremental, and one that it builds on is missing")
 	}
 	return nil
 }
@@ -51,37 +68,111 @@ func tooLarge(contents services.Contents) error {
 
 func readFault(err error) error { return fmt.Errorf("read the copy: %w", err) }
 
-// restore reads the archive's objects and uploads them. It stops where there is more than the
-// description says.
-func restore(u *uploads, contents services.Contents, archive *tar.Reader) error {
-	var objects, bytes int64
-	var sum filesystem.Digest
-	for {
-		h, err := archive.Next()
-		if errors.Is(err, io.EOF) {
-			break
+// restoring is a restore. It remembers only which states of objects are still to be found in bases.
+type restoring struct {
+	*uploads
+	counts         map[string]int64
+	objects, bytes int64 // that the copy has or refers to
+	wanted         states
+	sum            filesystem.Digest // of what was restored
+}
+
+// restore reads the copy, and then what it builds on, from the newest to the oldest.
+func (r *restoring) restore(ctx context.Context, s Stream) error {
+	err := r.stream(s.Reader, s.Contents, r.takeAll, r.want)
+	if err != nil {
+		return err
+	}
+	if r.objects != r.counts[countObjects] || r.bytes != r.counts[countBytes] {
+		return errDiffers
+	}
+	for _, base := range s.Bases {
+		if len(r.wanted) == 0 {
+			return nil
 		}
+		err := base.Read(ctx, func(in io.Reader) error {
+			return r.stream(in, base.Contents, r.takeWanted, func(reference) error { return nil })
+		})
 		if err != nil {
-			return readFault(err)
+			return fmt.Errorf("read a copy that this one builds on: %w", err)
+		}
+	}
+	if len(r.wanted) > 0 {
+		return fmt.Errorf("%d objects are in none of the copies that this one builds on: %w", len(r.wanted), errDiffers)
+	}
+	return nil
+}
+
+// takeAll takes each object of the copy. There may not be more than its description says.
+func (r *restoring) takeAll(a attributes) (bool, error) { return true, r.count(a.size) }
+
+// want remembers an object that a base has.
+func (r *restoring) want(ref reference) error {
+	if _, twice := r.wanted[ref.State]; twice {
+		return errDiffers
+	}
+	r.wanted[ref.State] = struct{}{}
+	return r.count(ref.Size)
+}
+
+func (r *restoring) count(size int64) error {
+	r.objects, r.bytes = r.objects+1, r.bytes+size
+	if r.objects > r.counts[countObjects] || r.bytes > r.counts[countBytes] {
+		return errDiffers
+	}
+	return nil
+}
+
+// takeWanted takes the objects of a base that no newer copy had.
+func (r *restoring) takeWanted(a attributes) (bool, error) {
+	s := a.state()
+	_, wanted := r.wanted[s]
+	delete(r.wanted, s)
+	return wanted, nil
+}
+
+// stream reads a copy to its end, uploads the objects that take wants, and compares all of it with
+// its digest.
+func (r *restoring) stream(in io.Reader, contents services.Contents, take func(attributes) (bool, error), refer func(reference) error) error {
+	details, err := detailsOf(contents)
+	if err != nil {
+		return err
+	}
+	var sum filesystem.Digest
+	err = eachEntry(in, func(h *tar.Header, content io.Reader) error {
+		if isReferences(h) {
+			return eachReference(h, content, func(ref reference) error { sum.Add(ref.fields()...); return refer(ref) })
 		}
 		a, err := readEntry(h)
 		if err != nil {
 			return err
 		}
-		objects, bytes = objects+1, bytes+a.size
-		if objects > contents.Counts[countObjects] || bytes > contents.Counts[countBytes] {
-			return errDiffers
-		}
-		content := sha256.New()
-		if err := u.put(a, hashed{archive, content}); err != nil {
+		taken, err := take(a)
+		if err != nil {
 			return err
 		}
-		sum.Add(a.fields(content.Sum(nil))...)
+		fields, err := r.read(a, content, taken)
+		sum.Add(fields...)
+		if taken {
+			r.sum.Add(fields...)
+		}
+		return err
+	})
+	if err == nil && sum.String() != cmp.Or(contents.Digest, details.Digest) {
+		err = errDiffers
 	}
-	if objects != contents.Counts[countObjects] || bytes != contents.Counts[countBytes] || sum.String() != contents.Digest {
-		return errDiffers
+	return err
+}
+
+// read reads the content of an object, and uploads it or not.
+func (r *restoring) read(a attributes, content io.Reader, upload bool) (fields []string, err error) {
+	sum := sha256.New()
+	if upload {
+		err = r.put(a, hashed{content, sum})
+	} else if _, err = io.Copy(sum, content); err != nil {
+		err = readFault(err)
 	}
-	return nil
+	return a.fields(sum.Sum(nil)), err
 }
 
 // hashed hashes what is read.

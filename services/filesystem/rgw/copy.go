@@ -14,24 +14,33 @@ import (
 	"github.com/chandler-broker/chandler/services/filesystem/objectstore"
 )
 
-var _ services.Streamer[Plan, InstanceParams] = (*backend)(nil)
+var (
+	_ services.Streamer[Plan, InstanceParams] = (*backend)(nil)
+	_ services.Incrementer                    = (*backend)(nil)
+)
 
 // Backup implements services.Streamer. It reads the objects as a binding does: they belong to
 // the users of bindings, and the gateway does not let the bucket's owner read them.
 func (b *backend) Backup(ctx context.Context, r services.BackupRequest[Plan, InstanceParams]) (contents services.Contents, err error) {
 	err = b.copying(ctx, r.Instance.Name, access.ReadOnly, func(s3 *objectstore.Client) (err error) {
-		contents, err = s3.Backup(ctx, b.names.bucketOf(r.Instance.Name), r.Writer)
+		contents, err = s3.Backup(ctx, b.names.bucketOf(r.Instance.Name), r.Writer, r.Base)
 		return err
 	})
 	return contents, err
 }
 
 // Restore implements services.Streamer. Objects then belong to the user of bindings.
-func (b *backend) Restore(ctx context.Context, r services.RestoreRequest[Plan, InstanceParams]) (services.RestoreResult, error) {
-	return services.RestoreResult{}, b.copying(ctx, r.Instance.Name, access.ReadWrite, func(s3 *objectstore.Client) error {
-		return s3.Restore(ctx, b.names.bucketOf(r.Instance.Name), r.Instance.Plan, r.Contents, r.Reader)
+func (b *backend) Restore(ctx context.Context, r services.RestoreRequest[Plan, InstanceParams]) (result services.RestoreResult, err error) {
+	err = b.copying(ctx, r.Instance.Name, access.ReadWrite, func(s3 *objectstore.Client) (err error) {
+		from := objectstore.Stream{Contents: r.Contents, Reader: r.Reader, Bases: r.Bases}
+		result, err = s3.Restore(ctx, b.names.bucketOf(r.Instance.Name), r.Instance.Plan, from)
+		return err
 	})
+	return result, err
 }
+
+// Increments implements services.Incrementer.
+func (b *backend) Increments() bool { return true }
 
 // copyKeysOf is how the access keys begin that exist while an instance is copied.
 func (n namer) copyKeysOf(instance string) string { return n.prefix + "-" + instance + "-copy-" }

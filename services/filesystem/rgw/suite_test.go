@@ -44,6 +44,7 @@ func TestSuite(t *testing.T) {
 			{Name: "bindings", Plan: raw(`{"bindings": 2}`), Holds: objecttest.HoldsBindings},
 		},
 		Fill:          objecttest.Fill(slices.Concat(objecttest.OddKeys(), oddKeys())),
+		Change:        objecttest.Change,
 		Left:          server.leftOf(t),
 		ServerSecrets: true,
 	})

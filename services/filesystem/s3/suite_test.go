@@ -33,6 +33,7 @@ func runSuite(t *testing.T, server *testServer, limits []servicetest.Limit, with
 		Reach:     func(t *testing.T, mine, theirs map[string]any) { reach(t, server, mine, theirs) },
 		Limits:    append(limits, servicetest.Limit{Name: "bindings", Plan: raw(`{"bindings": 2}`), Holds: objecttest.HoldsBindings}),
 		Fill:      objecttest.Fill(fillKeys()),
+		Change:    objecttest.Change,
 		Left:      server.leftOf,
 	})
 }

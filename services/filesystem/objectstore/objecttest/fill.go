@@ -5,8 +5,10 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,19 +64,57 @@ func Fill(keys []string) func(t *testing.T, mine map[string]any) func(*testing.T
 			s.mustPutFilled(t, mine, key, f)
 		}
 		s.tag(t, "large/in parts", map[string]string{"kind": "large"}) // which not all gateways do with the upload
-		return func(t *testing.T, theirs map[string]any) {
-			t.Helper()
-			other := Dial(t, theirs)
-			for key := range all {
-				if diff := cmp.Diff(s.state(t, key), other.state(t, key)); diff != "" {
-					t.Errorf("object %q differs (-want +got):\n%s", key, diff)
-				}
-			}
-			if diff := cmp.Diff(s.keys(t), other.keys(t)); diff != "" {
-				t.Errorf("keys (-want +got):\n%s", diff)
+		for _, key := range []string{"to be deleted", "to be renamed", "to be tagged", "to be described"} {
+			all[key] = Filled{Content: "content of " + key}
+			s.mustPutFilled(t, mine, key, all[key])
+		}
+		return s.sameAs(slices.Collect(maps.Keys(all)))
+	}
+}
+
+// sameAs returns a function that fails t unless another bucket has the same objects.
+func (s Session) sameAs(keys []string) func(t *testing.T, theirs map[string]any) {
+	return func(t *testing.T, theirs map[string]any) {
+		t.Helper()
+		other := Dial(t, theirs)
+		for _, key := range keys {
+			if diff := cmp.Diff(s.state(t, key), other.state(t, key)); diff != "" {
+				t.Errorf("object %q differs (-want +got):\n%s", key, diff)
 			}
 		}
+		if diff := cmp.Diff(s.keys(t), other.keys(t)); diff != "" {
+			t.Errorf("keys (-want +got):\n%s", diff)
+		}
 	}
+}
+
+// Change changes what Fill made. It is servicetest.Suite's.
+func Change(t *testing.T, mine map[string]any) func(*testing.T, map[string]any) {
+	t.Helper()
+	s, ctx := Dial(t, mine), Context(t)
+	from := func(key string) minio.CopySrcOptions { return minio.CopySrcOptions{Bucket: s.Bucket, Object: key} }
+	remove := func(key string) error {
+		return s.Client.RemoveObject(ctx, s.Bucket, key, minio.RemoveObjectOptions{})
+	}
+	copied := func(o minio.CopyDestOptions, key string) error {
+		o.Bucket = s.Bucket
+		_, err := s.Client.CopyObject(ctx, o, from(key))
+		return err
+	}
+	s.MustPut(t, "attributes", "overwritten") // with content of another size
+	s.MustPut(t, "added", "new")
+	s.tag(t, "to be tagged", map[string]string{"tagged": "later"})
+	for _, err := range []error{
+		remove("to be deleted"),
+		copied(minio.CopyDestOptions{Object: "renamed"}, "to be renamed"),
+		remove("to be renamed"),
+		copied(minio.CopyDestOptions{Object: "to be described", ReplaceMetadata: true, UserMetadata: map[string]string{"Described": "later"}}, "to be described"),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s.sameAs(s.keys(t))
 }
 
 // mustPutFilled writes an object. Not all gateways take an empty one as minio-go sends it.
