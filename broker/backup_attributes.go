@@ -34,6 +34,9 @@ type Backup struct {
 	// Time is when it was begun, and Bytes its size before it was compressed.
 	Time  string `json:"time"`
 	Bytes int64  `json:"bytes,omitempty"`
+	// BuildsOn is the ID of the backup without which this one cannot be restored, and
+	// which is kept as long as this one.
+	BuildsOn string `json:"builds_on,omitempty"`
 	// Verified is when it was last restored to prove it.
 	Verified string `json:"verified,omitempty"`
 	// Omitted says what it lacks, and Description why it failed.
@@ -86,7 +89,7 @@ func backupAttribute(row store.Backup) Backup {
 	var contents services.Contents
 	_ = json.Unmarshal(row.Contents, &contents) // what an older release stored may lack it
 	return Backup{
-		ID: row.ID, Name: row.Name, State: string(row.State), Time: rfc3339(&row.CreatedAt), Bytes: row.RawBytes,
+		ID: row.ID, Name: row.Name, State: string(row.State), Time: rfc3339(&row.CreatedAt), Bytes: row.RawBytes, BuildsOn: row.BaseID,
 		Verified: rfc3339(row.VerifiedAt), Omitted: contents.Omitted, Description: row.Description,
 	}
 }

@@ -25,8 +25,9 @@ type work struct {
 	cancel context.CancelCauseFunc
 	// dirty says that the backend was told to restore.
 	dirty bool
-	// stored is what a backup has stored.
+	// stored is what a backup has stored, and baseID the backup that it builds on, if any.
 	stored Stored
+	baseID string
 }
 
 // errCancelled is the cause of an attempt's end if its copy was cancelled.

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -39,14 +40,47 @@ func (w *work) backUp(ctx context.Context) error {
 	for i, r := range recipients {
 		to[i] = r
 	}
-	raw := operation.RawInstance(instance, w.plan)
-	w.stored, err = w.runner.Archive.Write(ctx, w.name(), to, w.limit(), w.raw.Store, func(ctx context.Context, out io.Writer) (services.Contents, error) {
-		return w.driver.Backup(ctx, services.RawBackup{Instance: raw, Writer: out})
-	})
+	base, err := w.chooseBase(ctx, instance)
+	if err != nil {
+		return err
+	}
+	err = w.write(ctx, operation.RawInstance(instance, w.plan), to, key, base)
+	if base != nil && unusable(err) && ctx.Err() == nil {
+		if err := w.dropBase(ctx, *base, err); err != nil {
+			return err
+		}
+		err = w.write(ctx, operation.RawInstance(instance, w.plan), to, key, nil)
+	}
 	if err != nil {
 		return err
 	}
 	return w.runner.Archive.PutManifest(ctx, w.manifest(instance, recipients))
+}
+
+// write stores the copy, which builds on base unless that is nil.
+func (w *work) write(ctx context.Context, raw services.RawInstance, to []age.Recipient, key Key, base *store.Backup) (err error) {
+	request := services.RawBackup{Instance: raw}
+	if base != nil {
+		stored, err := storedOf(*base)
+		if err != nil {
+			return err
+		}
+		read := w.copyOf(stored, key, 0)
+		request.Base = &read
+	}
+	w.stored, err = w.runner.Archive.Write(ctx, w.name(), to, w.limit(), w.raw.Store, func(ctx context.Context, out io.Writer) (services.Contents, error) {
+		request.Writer = out
+		contents, err := w.driver.Backup(ctx, request)
+		if err == nil && contents.Incremental && base == nil {
+			err = errors.New("the backend made an incremental copy without a base")
+		}
+		return contents, err
+	})
+	w.baseID = ""
+	if err == nil && w.stored.Contents.Incremental {
+		w.baseID = base.ID
+	}
+	return err
 }
 
 // limit is the largest copy that the plan allows, in bytes; 0: unlimited.
@@ -73,7 +107,7 @@ func (w *work) instance(ctx context.Context) (store.Instance, error) {
 
 func (w *work) manifest(i store.Instance, to []*age.X25519Recipient) Manifest {
 	m := Manifest{
-		ID: w.Backup.ID, Label: w.Backup.Name, Created: w.began.UTC(), Stored: w.stored,
+		ID: w.Backup.ID, Label: w.Backup.Name, Base: w.baseID, Created: w.began.UTC(), Stored: w.stored,
 		Instance: Owner{
 			ID: i.ResourceKey(), Name: w.Backup.ResourceName, Platform: i.Platform, Organization: i.OrganizationID, Space: i.SpaceID,
 			Namespace: i.Namespace, ServiceID: i.ServiceID, Service: w.plan.Service.Name, PlanID: i.PlanID, Plan: w.plan.Name,

@@ -33,6 +33,9 @@ type Manifest struct {
 	// ID is the backup's, and Label what the user called it; it may be empty.
 	ID    string `json:"id"`
 	Label string `json:"label,omitempty"`
+	// Base is the ID of the instance's backup that this one builds on; empty: it is complete
+	// in itself.
+	Base string `json:"base,omitempty"`
 	// Created is when the copy began, in UTC.
 	Created  time.Time `json:"created"`
 	Instance Owner     `json:"instance"`
@@ -120,6 +123,8 @@ func (m Manifest) validate() error {
 		{err != nil || len(sum) != 32 || strings.ToLower(m.Stored.SHA256) != m.Stored.SHA256, "stored.sha256: must be 64 digits 0-9a-f"},
 		{m.Stored.Contents.Format == "", "stored.contents.format: is missing"},
 		{len(m.Recipients) == 0, "recipients: are missing"},
+		{m.Base != "" && (!backupID.MatchString(m.Base) || m.Base == m.ID), "base: must be the ID of another backup"},
+		{m.Stored.Contents.Incremental != (m.Base != ""), "base: is only of incremental copies, which must have one"},
 	} {
 		if rule.bad {
 			return errors.New(rule.fault)
@@ -177,6 +182,23 @@ func (o *Objects) Manifest(ctx context.Context, name string) (Manifest, error) {
 		return none, damaged("%s: the manifest is of %s", name, m.Name())
 	}
 	return m, nil
+}
+
+// Chain returns a manifest and those of the backups that it builds on, directly or not, the newest
+// first. The error is ErrNotFound if one is missing, and ErrDamaged if they do not fit together.
+func (o *Objects) Chain(ctx context.Context, m Manifest) ([]Manifest, error) {
+	chain := []Manifest{m}
+	for m.Base != "" {
+		base, err := o.Manifest(ctx, Name(m.Instance.Name, m.Base))
+		if err != nil {
+			return nil, fmt.Errorf("%s builds on another backup: %w", m.Name(), err)
+		}
+		if base.Created.After(m.Created) || base.Instance.BackendType != m.Instance.BackendType || len(chain) == maxChain {
+			return nil, damaged("%s builds on %s, which cannot be", m.Name(), base.Name())
+		}
+		chain, m = append(chain, base), base
+	}
+	return chain, nil
 }
 
 // Manifests returns the manifests of an instance's backups, or of all if instance, an

@@ -123,10 +123,10 @@ func (w *work) ready(ctx context.Context, tx *store.Tx) error {
 		return fmt.Errorf("encode the contents: %w", err)
 	}
 	n, err := w.runner.Store.FinishBackup(ctx, tx, store.FinishBackupParams{
-		ID: w.Backup.ID, Object: w.stored.Object, Contents: contents, RawBytes: w.stored.Raw, StoredBytes: w.stored.Stored, Sha256: w.stored.SHA256,
+		ID: w.Backup.ID, Object: w.stored.Object, Contents: contents, RawBytes: w.stored.Raw, StoredBytes: w.stored.Stored, Sha256: w.stored.SHA256, BaseID: w.baseID,
 	})
 	if err == nil && n == 0 {
-		return errors.New("its backup was deleted meanwhile")
+		return errors.New("its backup was deleted meanwhile, or the one that it builds on")
 	}
 	if err != nil {
 		return err

@@ -17,30 +17,41 @@ func (w *work) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return w.restoreInto(ctx, operation.RawInstance(instance, w.plan))
+	_, err = w.restoreInto(ctx, operation.RawInstance(instance, w.plan))
+	return err
 }
 
-// restoreInto reads the whole object once before the backend sees any of it.
-func (w *work) restoreInto(ctx context.Context, target services.RawInstance) error {
+// restoreInto reads the whole object, and those of the backups that it builds on, once before the
+// backend sees any of it.
+func (w *work) restoreInto(ctx context.Context, target services.RawInstance) (result services.RestoreResult, err error) {
 	if w.driver.Restore == nil {
-		return services.Rejected("backups cannot be restored to instances of plan %q", w.plan.Name)
+		return result, services.Rejected("backups cannot be restored to instances of plan %q", w.plan.Name)
 	}
-	stored, err := storedOf(w.Backup)
+	chain, err := Chain(ctx, w.runner.Store, w.runner.Store.Pool, w.Backup)
 	if err != nil {
-		return err
+		return result, err
 	}
 	key, err := LoadKey(ctx, w.runner.Credentials, w.Backup.ResourceName)
 	if err != nil {
-		return err
+		return result, err
 	}
-	if err := w.runner.Archive.Check(ctx, stored); err != nil {
-		return fmt.Errorf("check the backup before it is restored: %w", err)
+	copies := make([]services.BaseCopy, len(chain))
+	for i, b := range chain {
+		stored, err := storedOf(b)
+		if err != nil {
+			return result, err
+		}
+		if err := w.runner.Archive.Check(ctx, stored); err != nil {
+			return result, fmt.Errorf("check backup %s before it is restored: %w", b.ID, err)
+		}
+		copies[i] = w.copyOf(stored, key, rawBytes(chain[:i]))
 	}
-	return w.runner.Archive.Read(ctx, key.Identity(), stored, w.raw.Store, func(ctx context.Context, in io.Reader) error {
+	err = copies[0].Read(ctx, func(in io.Reader) (err error) {
 		w.dirty = true
-		_, err := w.driver.Restore(ctx, services.RawRestore{Instance: target, Contents: stored.Contents, Reader: in})
+		result, err = w.driver.Restore(ctx, services.RawRestore{Instance: target, Contents: copies[0].Contents, Reader: in, Bases: copies[1:]})
 		return err
 	})
+	return result, err
 }
 
 // storedOf is what the state knows of a backup's object.

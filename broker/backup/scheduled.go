@@ -152,9 +152,13 @@ func Insert(ctx context.Context, s *store.Store, tx *store.Tx, i store.Instance,
 // InsertRestore inserts the copy that restores a backup into an instance, once its operation has
 // provisioned that.
 func InsertRestore(ctx context.Context, s *store.Store, tx *store.Tx, b store.Backup, i store.Instance, copyID string) error {
-	err := s.InsertCopy(ctx, tx, store.InsertCopyParams{
+	chain, err := Chain(ctx, s, tx, b)
+	if err != nil {
+		return err
+	}
+	err = s.InsertCopy(ctx, tx, store.InsertCopyParams{
 		ID: copyID, Kind: store.CopyRestore, BackupID: b.ID, InstanceID: i.ID, ResourceName: operation.SafeName(i),
-		Server: catalog.ServerKey(i.Backend, i.Server), State: store.CopyHeld, TotalBytes: b.RawBytes,
+		Server: catalog.ServerKey(i.Backend, i.Server), State: store.CopyHeld, TotalBytes: rawBytes(chain),
 	})
 	if err != nil {
 		return fmt.Errorf("record the restore: %w", err)

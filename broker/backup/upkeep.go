@@ -85,6 +85,10 @@ func (r *Runner) deleteBackup(ctx context.Context, id string) error {
 				return err
 			}
 		}
+		// Under the second lock no other one begins to build on it.
+		if building, err := r.Store.BackupsOn(ctx, tx, id); err != nil || len(building) > 0 {
+			return err
+		}
 		n, err := r.Store.CountBackupsOfResource(ctx, tx, b.ResourceName)
 		if err != nil {
 			return err
@@ -142,9 +146,13 @@ func InsertVerification(ctx context.Context, s *store.Store, tx *store.Tx, b sto
 	if err != nil {
 		return err
 	}
+	chain, err := Chain(ctx, s, tx, b)
+	if err != nil {
+		return err
+	}
 	err = s.InsertCopy(ctx, tx, store.InsertCopyParams{
 		ID: id.String(), Kind: store.CopyVerify, BackupID: b.ID, ResourceName: ScratchName(b.ID),
-		Server: catalog.ServerKey(b.Backend, b.Server), State: store.CopyWaiting, TotalBytes: b.RawBytes,
+		Server: catalog.ServerKey(b.Backend, b.Server), State: store.CopyWaiting, TotalBytes: rawBytes(chain),
 	})
 	if err != nil {
 		return fmt.Errorf("record the verification: %w", err)

@@ -23,6 +23,7 @@ type Backend struct {
 	onVerify    func(ctx context.Context, id string) error
 	instances   map[string]*instance // by their names
 	serial      bool
+	increments  bool
 	calls       []string
 	servers     map[string]string // the server that each instance was last called on, by its ID
 	unreachable map[string]bool   // servers that do not answer
@@ -42,6 +43,7 @@ type instance struct {
 type streamer interface {
 	services.Backend[Plan, Params, BindParams]
 	services.Streamer[Plan, Params]
+	services.Incrementer
 }
 
 type config struct {

@@ -41,8 +41,65 @@ func (m *Backend) Data(id string) map[string]string {
 	return nil
 }
 
-// entry is a key in a copy, which ends with an empty one.
-type entry struct{ Key, Value string }
+// entry is a key in a copy, which ends with an empty one. Base says that the value with that sum
+// is in the base.
+type entry struct {
+	Key, Value string
+	Base       string `json:",omitempty"`
+}
+
+func sumOf(value string) string {
+	sum := sha256.Sum256([]byte(value))
+	return hex.EncodeToString(sum[:])
+}
+
+// Increments implements services.Incrementer.
+func (m *Backend) Increments() bool { return true }
+
+// SetIncrements makes copies incremental if the engine gives them a base.
+func (m *Backend) SetIncrements(on bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.increments = on
+}
+
+// readBase returns the sums of the values in a base, by their keys; nil: there is none.
+func (m *Backend) readBase(ctx context.Context, base *services.BaseCopy) (map[string]string, error) {
+	m.mu.Lock()
+	on := m.increments
+	m.mu.Unlock()
+	if base == nil || !on {
+		return nil, nil
+	}
+	sums := map[string]string{}
+	return sums, base.Read(ctx, func(r io.Reader) error {
+		return eachEntry(r, func(e entry) error {
+			sums[e.Key] = e.Base
+			if e.Base == "" {
+				sums[e.Key] = sumOf(e.Value)
+			}
+			return nil
+		})
+	})
+}
+
+// eachEntry reads a copy to its end.
+func eachEntry(r io.Reader, do func(entry) error) error {
+	in := json.NewDecoder(r)
+	for {
+		var e entry
+		if err := in.Decode(&e); err != nil {
+			return fmt.Errorf("read the copy: %w", err)
+		}
+		if e.Key == "" {
+			_, err := io.Copy(io.Discard, r)
+			return err
+		}
+		if err := do(e); err != nil {
+			return err
+		}
+	}
+}
 
 // Backup implements services.Streamer. Its hooks are those of the verbs; the one before is called
 // with half of the copy written.
@@ -51,11 +108,20 @@ func (m *Backend) Backup(ctx context.Context, r services.BackupRequest[Plan, Par
 	if data == nil {
 		return services.Contents{}, fmt.Errorf("instance %s does not exist", r.Instance.Name)
 	}
+	base, err := m.readBase(ctx, r.Base)
+	if err != nil {
+		return services.Contents{}, err
+	}
 	out := json.NewEncoder(r.Writer)
 	keys := slices.Sorted(maps.Keys(data))
+	contents := services.Contents{Format: memoryFormat, Counts: map[string]int64{"keys": int64(len(keys))}}
 	write := func(keys []string) error {
 		for _, key := range keys {
-			if err := out.Encode(entry{key, data[key]}); err != nil {
+			e := entry{Key: key, Value: data[key]}
+			if sum := sumOf(e.Value); base[key] == sum {
+				e, contents.Incremental = entry{Key: key, Base: sum}, true
+			}
+			if err := out.Encode(e); err != nil {
 				return err
 			}
 		}
@@ -64,10 +130,10 @@ func (m *Backend) Backup(ctx context.Context, r services.BackupRequest[Plan, Par
 	if err := write(keys[:len(keys)/2]); err != nil {
 		return services.Contents{}, err
 	}
-	err := m.call(ctx, "backup", r.Instance.ID, "", func() error {
+	err = m.call(ctx, "backup", r.Instance.ID, "", func() error {
 		return errors.Join(write(keys[len(keys)/2:]), out.Encode(entry{}))
 	})
-	return services.Contents{Format: memoryFormat, Counts: map[string]int64{"keys": int64(len(keys))}}, err
+	return contents, err
 }
 
 func (m *Backend) dataOf(name string) map[string]string {
@@ -87,31 +153,51 @@ func (m *Backend) Restore(ctx context.Context, r services.RestoreRequest[Plan, P
 	if len(m.dataOf(r.Instance.Name)) > 0 {
 		return none, fmt.Errorf("instance %s is not empty", r.Instance.Name)
 	}
-	in := json.NewDecoder(r.Reader)
-	for first := true; ; first = false {
-		var e entry
-		if err := in.Decode(&e); err != nil {
-			return none, fmt.Errorf("read the copy: %w", err)
+	first, wanted := true, map[string]string{}
+	take := func(e entry) error {
+		if e.Base != "" {
+			wanted[e.Key] = e.Base
+			return nil
 		}
-		if e.Key == "" {
-			_, err := io.Copy(io.Discard, r.Reader)
-			return none, errors.Join(err, m.call(ctx, "restored", r.Instance.ID, "", func() error { return nil }))
+		if err := m.put(r.Instance.Name, e); err != nil || !first {
+			return err
 		}
-		m.mu.Lock()
-		i := m.instances[r.Instance.Name]
-		if i != nil {
-			i.data[e.Key] = e.Value
-		}
-		m.mu.Unlock()
-		if i == nil {
-			return none, fmt.Errorf("instance %s does not exist", r.Instance.Name)
-		}
-		if first {
-			if err := m.call(ctx, "restore", r.Instance.ID, "", func() error { return nil }); err != nil {
-				return none, err
-			}
+		first = false
+		return m.call(ctx, "restore", r.Instance.ID, "", func() error { return nil })
+	}
+	if err := eachEntry(r.Reader, take); err != nil {
+		return none, err
+	}
+	for _, base := range r.Bases {
+		err := base.Read(ctx, func(in io.Reader) error {
+			return eachEntry(in, func(e entry) error {
+				if sum, ok := wanted[e.Key]; !ok || e.Base != "" || sum != sumOf(e.Value) {
+					return nil
+				}
+				delete(wanted, e.Key)
+				return take(e)
+			})
+		})
+		if err != nil {
+			return none, err
 		}
 	}
+	if len(wanted) > 0 {
+		return none, fmt.Errorf("the bases lack %d keys", len(wanted))
+	}
+	return none, m.call(ctx, "restored", r.Instance.ID, "", func() error { return nil })
+}
+
+// put stores an entry of a copy in an instance.
+func (m *Backend) put(name string, e entry) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i := m.instances[name]
+	if i == nil {
+		return fmt.Errorf("instance %s does not exist", name)
+	}
+	i.data[e.Key] = e.Value
+	return nil
 }
 
 // Archive is a store of backups in memory. It is safe for concurrent use.
@@ -162,6 +248,25 @@ func (a *Archive) Damage() {
 	for _, object := range a.objects {
 		object[len(object)/2] ^= 1
 	}
+}
+
+// Lose removes the objects of a backup, but not its manifest.
+func (a *Archive) Lose(backupID string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	maps.DeleteFunc(a.objects, func(object string, _ []byte) bool { return strings.Contains(object, "/"+backupID+".") })
+}
+
+// Manifest returns the manifest of a backup; a zero one if there is none.
+func (a *Archive) Manifest(backupID string) backup.Manifest {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, m := range a.manifests {
+		if m.ID == backupID {
+			return m
+		}
+	}
+	return backup.Manifest{}
 }
 
 // Ready implements backup.Archive.
@@ -228,7 +333,11 @@ func (a *Archive) Read(ctx context.Context, _ age.Identity, s backup.Stored, pro
 		return err
 	}
 	progress(int64(len(object)))
-	return read(ctx, bytes.NewReader(object))
+	err = read(ctx, bytes.NewReader(object))
+	if sum := sha256.Sum256(object); hex.EncodeToString(sum[:]) != s.SHA256 {
+		return backup.ErrDamaged
+	}
+	return err
 }
 
 // PutManifest implements backup.Archive.

@@ -417,8 +417,10 @@ select * from backups where id < @before
 order by id desc limit @batch;
 
 -- name: FinishBackup :execrows
-update backups set state = 'ready', contents = $2, raw_bytes = $3, stored_bytes = $4, sha256 = $5, object = $6, finished_at = now(), description = '', last_error = ''
-where id = $1 and state = 'pending';
+-- None of a backup that was deleted meanwhile, or whose base was.
+update backups b set state = 'ready', contents = $2, raw_bytes = $3, stored_bytes = $4, sha256 = $5, object = $6, base_id = @base_id, finished_at = now(),
+    description = '', last_error = ''
+where b.id = $1 and b.state = 'pending' and (@base_id::text = '' or exists (select 1 from backups base where base.id = @base_id and base.state = 'ready'));
 
 -- name: FailBackup :exec
 -- Its row tells what failed for a while.
@@ -445,10 +447,19 @@ where resource_name = @resource_name and state in ('ready', 'failed');
 update backups set instance_id = @instance_id where resource_name = @resource_name;
 
 -- name: DeletingBackups :many
--- Those that no copy uses any more.
+-- Those that no copy uses any more, and no other backup builds on.
 select b.id, b.resource_name, b.object from backups b
 where b.state = 'deleting' and not exists (select 1 from copies c where c.backup_id = b.id and c.finished_at is null)
+    and not exists (select 1 from backups d where d.base_id = b.id and d.base_id <> '')
 order by b.id limit @batch;
+
+-- name: BackupsOn :many
+-- Those that build on a backup, directly or not.
+with recursive building as (
+    select d.id from backups d where d.base_id = @base_id and d.base_id <> ''
+    union select d.id from backups d join building on d.base_id = building.id and d.base_id <> ''
+)
+select id from building;
 
 -- name: DeleteBackup :exec
 delete from backups where id = $1 and state = 'deleting';

@@ -129,7 +129,7 @@ func (q *Queries) AwaitCreate(ctx context.Context, db DBTX, id string) error {
 }
 
 const backup = `-- name: Backup :one
-select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error from backups where id = $1
+select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error, base_id from backups where id = $1
 `
 
 func (q *Queries) Backup(ctx context.Context, db DBTX, id string) (Backup, error) {
@@ -165,6 +165,7 @@ func (q *Queries) Backup(ctx context.Context, db DBTX, id string) (Backup, error
 		&i.ExpiresAt,
 		&i.VerifiedAt,
 		&i.VerifyError,
+		&i.BaseID,
 	)
 	return i, err
 }
@@ -205,7 +206,7 @@ func (q *Queries) BackupAges(ctx context.Context, db DBTX, planIds []string) ([]
 }
 
 const backupByName = `-- name: BackupByName :one
-select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error from backups where resource_name = $1 and name = $2 and name <> '' and state in ('pending', 'ready') and expires_at is null
+select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error, base_id from backups where resource_name = $1 and name = $2 and name <> '' and state in ('pending', 'ready') and expires_at is null
 `
 
 type BackupByNameParams struct {
@@ -247,12 +248,13 @@ func (q *Queries) BackupByName(ctx context.Context, db DBTX, arg BackupByNamePar
 		&i.ExpiresAt,
 		&i.VerifiedAt,
 		&i.VerifyError,
+		&i.BaseID,
 	)
 	return i, err
 }
 
 const backupForShare = `-- name: BackupForShare :one
-select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error from backups where id = $1 for share
+select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error, base_id from backups where id = $1 for share
 `
 
 // A backup that is restored must not be deleted: who marks it waits for this transaction.
@@ -289,12 +291,13 @@ func (q *Queries) BackupForShare(ctx context.Context, db DBTX, id string) (Backu
 		&i.ExpiresAt,
 		&i.VerifiedAt,
 		&i.VerifyError,
+		&i.BaseID,
 	)
 	return i, err
 }
 
 const backupsOfResource = `-- name: BackupsOfResource :many
-select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error from backups where resource_name = $1 and state <> 'deleting' order by created_at desc, id desc
+select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error, base_id from backups where resource_name = $1 and state <> 'deleting' order by created_at desc, id desc
 `
 
 // Latest first.
@@ -337,10 +340,40 @@ func (q *Queries) BackupsOfResource(ctx context.Context, db DBTX, resourceName s
 			&i.ExpiresAt,
 			&i.VerifiedAt,
 			&i.VerifyError,
+			&i.BaseID,
 		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const backupsOn = `-- name: BackupsOn :many
+with recursive building as (
+    select d.id from backups d where d.base_id = $1 and d.base_id <> ''
+    union select d.id from backups d join building on d.base_id = building.id and d.base_id <> ''
+)
+select id from building
+`
+
+// Those that build on a backup, directly or not.
+func (q *Queries) BackupsOn(ctx context.Context, db DBTX, baseID string) ([]string, error) {
+	rows, err := db.Query(ctx, backupsOn, baseID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -591,7 +624,7 @@ func (q *Queries) Copy(ctx context.Context, db DBTX, id string) (Copy, error) {
 }
 
 const copyAndBackup = `-- name: CopyAndBackup :one
-select c.seq, c.id, c.kind, c.backup_id, c.instance_id, c.resource_name, c.server, c.state, c.attempts, c.done_bytes, c.total_bytes, c.description, c.last_error, c.due_at, c.created_at, c.finished_at, b.id, b.instance_id, b.resource_name, b.platform, b.organization_id, b.space_id, b.namespace, b.cluster_id, b.service_id, b.plan_id, b.backend, b.backend_type, b.server, b.parameters, b.name, b.origin, b.state, b.object, b.contents, b.raw_bytes, b.stored_bytes, b.sha256, b.description, b.last_error, b.created_at, b.finished_at, b.expires_at, b.verified_at, b.verify_error from copies c join backups b on b.id = c.backup_id where c.id = $1
+select c.seq, c.id, c.kind, c.backup_id, c.instance_id, c.resource_name, c.server, c.state, c.attempts, c.done_bytes, c.total_bytes, c.description, c.last_error, c.due_at, c.created_at, c.finished_at, b.id, b.instance_id, b.resource_name, b.platform, b.organization_id, b.space_id, b.namespace, b.cluster_id, b.service_id, b.plan_id, b.backend, b.backend_type, b.server, b.parameters, b.name, b.origin, b.state, b.object, b.contents, b.raw_bytes, b.stored_bytes, b.sha256, b.description, b.last_error, b.created_at, b.finished_at, b.expires_at, b.verified_at, b.verify_error, b.base_id from copies c join backups b on b.id = c.backup_id where c.id = $1
 `
 
 type CopyAndBackupRow struct {
@@ -648,6 +681,7 @@ func (q *Queries) CopyAndBackup(ctx context.Context, db DBTX, id string) (CopyAn
 		&i.Backup.ExpiresAt,
 		&i.Backup.VerifiedAt,
 		&i.Backup.VerifyError,
+		&i.Backup.BaseID,
 	)
 	return i, err
 }
@@ -972,6 +1006,7 @@ func (q *Queries) DeleteUnmadeBackups(ctx context.Context, db DBTX, copies []str
 const deletingBackups = `-- name: DeletingBackups :many
 select b.id, b.resource_name, b.object from backups b
 where b.state = 'deleting' and not exists (select 1 from copies c where c.backup_id = b.id and c.finished_at is null)
+    and not exists (select 1 from backups d where d.base_id = b.id and d.base_id <> '')
 order by b.id limit $1
 `
 
@@ -981,7 +1016,7 @@ type DeletingBackupsRow struct {
 	Object       string `json:"object,omitempty"`
 }
 
-// Those that no copy uses any more.
+// Those that no copy uses any more, and no other backup builds on.
 func (q *Queries) DeletingBackups(ctx context.Context, db DBTX, batch int32) ([]DeletingBackupsRow, error) {
 	rows, err := db.Query(ctx, deletingBackups, batch)
 	if err != nil {
@@ -1186,8 +1221,9 @@ func (q *Queries) FailBackup(ctx context.Context, db DBTX, arg FailBackupParams)
 }
 
 const finishBackup = `-- name: FinishBackup :execrows
-update backups set state = 'ready', contents = $2, raw_bytes = $3, stored_bytes = $4, sha256 = $5, object = $6, finished_at = now(), description = '', last_error = ''
-where id = $1 and state = 'pending'
+update backups b set state = 'ready', contents = $2, raw_bytes = $3, stored_bytes = $4, sha256 = $5, object = $6, base_id = $7, finished_at = now(),
+    description = '', last_error = ''
+where b.id = $1 and b.state = 'pending' and ($7::text = '' or exists (select 1 from backups base where base.id = $7 and base.state = 'ready'))
 `
 
 type FinishBackupParams struct {
@@ -1197,8 +1233,10 @@ type FinishBackupParams struct {
 	StoredBytes int64           `json:"stored_bytes,omitempty"`
 	Sha256      string          `json:"sha256,omitempty"`
 	Object      string          `json:"object,omitempty"`
+	BaseID      string          `json:"base_id,omitempty"`
 }
 
+// None of a backup that was deleted meanwhile, or whose base was.
 func (q *Queries) FinishBackup(ctx context.Context, db DBTX, arg FinishBackupParams) (int64, error) {
 	result, err := db.Exec(ctx, finishBackup,
 		arg.ID,
@@ -1207,6 +1245,7 @@ func (q *Queries) FinishBackup(ctx context.Context, db DBTX, arg FinishBackupPar
 		arg.StoredBytes,
 		arg.Sha256,
 		arg.Object,
+		arg.BaseID,
 	)
 	if err != nil {
 		return 0, err
@@ -1800,7 +1839,7 @@ func (q *Queries) ListAudit(ctx context.Context, db DBTX, arg ListAuditParams) (
 }
 
 const listBackups = `-- name: ListBackups :many
-select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error from backups where id < $1
+select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error, base_id from backups where id < $1
     and ($2::text = '' or platform = $2) and ($3::text = '' or organization_id = $3)
     and ($4::text = '' or space_id = $4) and ($5::text = '' or instance_id = $5)
     and ($6::text[] is null or service_id = any($6)) and ($7::text[] is null or plan_id = any($7))
@@ -1877,6 +1916,7 @@ func (q *Queries) ListBackups(ctx context.Context, db DBTX, arg ListBackupsParam
 			&i.ExpiresAt,
 			&i.VerifiedAt,
 			&i.VerifyError,
+			&i.BaseID,
 		); err != nil {
 			return nil, err
 		}
@@ -2553,7 +2593,7 @@ func (q *Queries) PruneOperations(ctx context.Context, db DBTX, arg PruneOperati
 }
 
 const readyBackupsOfInstance = `-- name: ReadyBackupsOfInstance :many
-select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error from backups where instance_id = $1 and state = 'ready' order by created_at desc, id desc limit 1000
+select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error, base_id from backups where instance_id = $1 and state = 'ready' order by created_at desc, id desc limit 1000
 `
 
 // Those of an instance that may be deleted, by its ID on the platform. Latest first.
@@ -2596,6 +2636,7 @@ func (q *Queries) ReadyBackupsOfInstance(ctx context.Context, db DBTX, instanceI
 			&i.ExpiresAt,
 			&i.VerifiedAt,
 			&i.VerifyError,
+			&i.BaseID,
 		); err != nil {
 			return nil, err
 		}
