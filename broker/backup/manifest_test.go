@@ -96,6 +96,45 @@ func TestManifests(t *testing.T) {
 	s.isEmpty(t)
 }
 
+// A chain whose parts do not fit together is damaged, and one that lacks a part is reported.
+func TestChains(t *testing.T) {
+	s := newStore(t)
+	chain := make([]backup.Manifest, 3)
+	for i := range chain {
+		chain[i] = manifest(t, string(rune('1'+i)))
+		chain[i].Created = chain[i].Created.Add(time.Duration(i) * time.Hour)
+		if i > 0 {
+			chain[i].Base, chain[i].Stored.Contents.Incremental = chain[i-1].ID, true
+		}
+		if err := s.PutManifest(t.Context(), chain[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found, err := s.Chain(t.Context(), chain[2])
+	if err != nil || len(found) != 3 || found[0].ID != "3" || found[2].ID != "1" {
+		t.Errorf("%v, %v", found, err)
+	}
+	loop := manifest(t, "1")
+	loop.Base, loop.Stored.Contents.Incremental = "3", true
+	later, foreign := manifest(t, "1"), manifest(t, "1")
+	later.Created = later.Created.Add(24 * time.Hour)
+	foreign.Instance.BackendType = "database/mysql"
+	for name, changed := range map[string]backup.Manifest{"a loop": loop, "a later base": later, "another type": foreign} {
+		if err := s.PutManifest(t.Context(), changed); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Chain(t.Context(), chain[2]); !errors.Is(err, backup.ErrDamaged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := s.Delete(t.Context(), chain[0].Name()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Chain(t.Context(), chain[2]); !errors.Is(err, backup.ErrNotFound) {
+		t.Error(err)
+	}
+}
+
 func TestDecodeManifest(t *testing.T) {
 	text := func(change func(*backup.Manifest)) string {
 		m := manifest(t, "1")
@@ -127,6 +166,10 @@ func TestDecodeManifest(t *testing.T) {
 		"a short sum":           {text(func(m *backup.Manifest) { m.Stored.SHA256 = "00" }), "sha256"},
 		"a sum in capitals":     {text(func(m *backup.Manifest) { m.Stored.SHA256 = strings.Repeat("0A", 32) }), "sha256"},
 		"no format":             {text(func(m *backup.Manifest) { m.Stored.Contents.Format = "" }), "format"},
+		"a base with a path":    {text(func(m *backup.Manifest) { m.Base, m.Stored.Contents.Incremental = "../2", true }), "base:"},
+		"its own base":          {text(func(m *backup.Manifest) { m.Base, m.Stored.Contents.Incremental = "1", true }), "base:"},
+		"a base of a full copy": {text(func(m *backup.Manifest) { m.Base = "2" }), "base:"},
+		"an increment alone":    {text(func(m *backup.Manifest) { m.Stored.Contents.Incremental = true }), "base:"},
 		"no recipients":         {text(func(m *backup.Manifest) { m.Recipients = nil }), "recipients"},
 		"a damaged recipient":   {text(func(m *backup.Manifest) { m.Recipients[0] += "x" }), "recipients[0]"},
 		"parameters of a list":  {text(func(m *backup.Manifest) { m.Instance.Parameters = json.RawMessage("[]") }), "parameters"},

@@ -164,7 +164,7 @@ func newBackupsShow() *cobra.Command {
 			if s.output.format == "json" {
 				return printJSON(s.out, m)
 			}
-			return printFields(s.out, "backup", m.Name(), "label", m.Label, "created", timeText(m.Created),
+			return printFields(s.out, "backup", m.Name(), "label", m.Label, "created", timeText(m.Created), "builds on", m.Base,
 				"instance", m.Instance.ID, "platform", m.Instance.Platform, "organization", m.Instance.Organization, "space", m.Instance.Space,
 				"namespace", m.Instance.Namespace, "service", m.Instance.Service, "plan", m.Instance.Plan, "backend", m.Instance.BackendType,
 				"parameters", string(m.Instance.Parameters), "format", m.Stored.Contents.Format, "contents", countsText(m.Stored.Contents.Counts),
@@ -179,8 +179,9 @@ func newBackupsCheck() *cobra.Command {
 	var f backup.Filter
 	cmd := storeVerb{
 		use: "check [BACKUP...]", short: "Read backups whole, and compare them with their manifests", args: cobra.ArbitraryArgs,
-		long: `Check compares the size and the SHA-256 of backups with their manifests: of the named ones, or else
-of all that match the filters. It needs no key. It ends with 1 if one is damaged or missing.`,
+		long: `Check compares the size and the SHA-256 of backups with their manifests: of the named ones and those
+that they build on, or else of all that match the filters. It needs no key. It ends with 1 if one is
+damaged or missing.`,
 		do: func(ctx context.Context, s *storeSession) error {
 			found, faults, err := chosen(ctx, s, f)
 			if err != nil {
@@ -190,6 +191,10 @@ of all that match the filters. It needs no key. It ends with 1 if one is damaged
 				err := s.Check(ctx, m.Stored)
 				if err != nil {
 					faults = append(faults, fmt.Errorf("%s: %w", m.Name(), err))
+					continue
+				}
+				if _, err := s.Chain(ctx, m); err != nil {
+					faults = append(faults, err)
 					continue
 				}
 				fmt.Fprintf(s.out, "ok: %s (%s)\n", m.Name(), services.Size(m.Stored.Stored))
@@ -212,7 +217,15 @@ func chosen(ctx context.Context, s *storeSession, f backup.Filter) (found []back
 			faults = append(faults, err)
 			continue
 		}
-		found = append(found, m)
+		chain, err := s.Chain(ctx, m)
+		if err != nil { // what is wrong with the others is told with m
+			chain = []backup.Manifest{m}
+		}
+		for _, link := range chain {
+			if !slices.ContainsFunc(found, func(f backup.Manifest) bool { return f.Name() == link.Name() }) {
+				found = append(found, link)
+			}
+		}
 	}
 	return found, faults, nil
 }
@@ -223,7 +236,10 @@ func newBackupsExport() *cobra.Command {
 		use: "export BACKUP --file FILE", short: "Decrypt a backup into a file, such as for pg_restore", args: cobra.ExactArgs(1),
 		long: `Export checks a backup and then writes the copy in it, decrypted and decompressed, to a new file.
 The key is that of the instance, in the credential store, or with --identity the operator's own: the
-private key of the catalog's backups.recipient, in a file of age-keygen.`,
+private key of the catalog's backups.recipient, in a file of age-keygen.
+
+If the backup is incremental, export also writes those that it builds on, the newest first, to files
+with .base-1, .base-2 and so on after the name.`,
 		do: func(ctx context.Context, s *storeSession) error {
 			if path == "" {
 				return usagef("--file is missing: name the file to write, or - for standard output")
@@ -245,17 +261,42 @@ func (s *storeSession) export(ctx context.Context, path, identity string) error 
 		}
 		keyOf = func(string) (age.Identity, error) { return key, nil }
 	}
-	if path == "-" {
-		_, err := s.Export(ctx, s.args[0], keyOf, s.out)
+	m, err := s.Manifest(ctx, s.args[0])
+	if err != nil {
 		return err
 	}
+	chain, err := s.Chain(ctx, m)
+	if err != nil {
+		return err
+	}
+	if path == "-" {
+		if len(chain) > 1 {
+			return usagef("--file -: the backup is incremental, so that it takes %d files; name a file", len(chain))
+		}
+		_, err := s.Export(ctx, m.Name(), keyOf, s.out)
+		return err
+	}
+	for i, link := range chain {
+		name := path
+		if i > 0 {
+			name = fmt.Sprintf("%s.base-%d", path, i)
+		}
+		if err := s.exportTo(ctx, name, link.Name(), keyOf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// exportTo writes one copy to a new file.
+func (s *storeSession) exportTo(ctx context.Context, path, backupName string, keyOf func(string) (age.Identity, error)) error {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return usagef("--file %s: the file exists already; name another one, or move it away", path)
 	} else if err != nil {
 		return usagef("--file: %w", err)
 	}
-	m, err := s.Export(ctx, s.args[0], keyOf, file)
+	m, err := s.Export(ctx, backupName, keyOf, file)
 	if err := errors.Join(err, file.Close()); err != nil {
 		return errors.Join(err, os.Remove(path))
 	}

@@ -93,6 +93,51 @@ func storeBackup(t *testing.T) storedBackup {
 	return storedBackup{m, objects, filepath.Join(g.BucketsFolder(), store.Bucket), key}
 }
 
+// An incremental backup is exported with what it builds on, and checked with that.
+func TestIncrementalBackupsCommands(t *testing.T) {
+	b := storeBackup(t)
+	m := b.Manifest
+	m.ID, m.Base, m.Created = "b2", b.ID, b.Created.Add(time.Hour)
+	recipient, err := age.ParseX25519Recipient(m.Recipients[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Stored, err = b.objects.Write(t.Context(), m.Name(), []age.Recipient{recipient}, 0, nil,
+		func(_ context.Context, w io.Writer) (services.Contents, error) {
+			_, err := io.WriteString(w, "what changed")
+			return services.Contents{Format: "postgres-1", Counts: map[string]int64{"tables": 1}, Incremental: true}, err
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.objects.PutManifest(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	if out := mustVerb(t, "backups", "show", m.Name()); !strings.Contains(out, b.ID) {
+		t.Errorf("show does not say what it builds on: %s", out)
+	}
+	if out := mustVerb(t, "backups", "check", m.Name()); !strings.Contains(out, "ok: "+m.Name()) || !strings.Contains(out, "ok: "+b.Name()) {
+		t.Errorf("check: %s", out)
+	}
+	mustVerb(t, "backups", "export", m.Name(), "--file", "copy", "--identity", b.key)
+	for name, want := range map[string]string{"copy": "what changed", "copy.base-1": "the copy"} {
+		if got, err := os.ReadFile(name); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+	if _, err := runVerb(t, "backups", "export", m.Name(), "--file", "-", "--identity", b.key); !isUsage(err) || !strings.Contains(err.Error(), "2 files") {
+		t.Error(err)
+	}
+	if err := b.objects.Delete(t.Context(), b.Name()); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"check", "check " + m.Name(), "export " + m.Name() + " --file other --identity " + b.key} {
+		if _, err := runVerb(t, append([]string{"backups"}, strings.Fields(line)...)...); err == nil || !strings.Contains(err.Error(), "builds on another backup") {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
+
 func TestBackupsCommands(t *testing.T) {
 	b := storeBackup(t)
 	t.Run("list", func(t *testing.T) {

@@ -27,7 +27,8 @@ type Streamer interface {
 	services.Streamer[objectstore.Plan, objectstore.InstanceParams]
 }
 
-// BenchmarkCopy copies so many bytes in objects of one size, and restores them. Beside it, it
+// BenchmarkCopy copies so many bytes in objects of one size, a second time on the base of the first
+// copy, and restores them. Beside it, it
 // reports what minio-go takes that writes the objects to a file, one after the other.
 func BenchmarkCopy(b *testing.B, backend Streamer, all, size int) {
 	ctx := context.Background()
@@ -48,10 +49,24 @@ func BenchmarkCopy(b *testing.B, backend Streamer, all, size int) {
 			b.Fatal(err)
 		}
 		var contents services.Contents
+		time.Sleep(unchangedFor)
 		rate("backup", func() (err error) {
 			contents, err = backend.Backup(ctx, services.BackupRequest[objectstore.Plan, objectstore.InstanceParams]{Instance: inst, Writer: stream})
 			return err
 		})
+		again := new(written)
+		rate("again", func() error {
+			base := services.BaseCopy{Contents: contents, Read: func(_ context.Context, read func(io.Reader) error) error {
+				_, err := stream.Seek(0, io.SeekStart)
+				return errors.Join(err, read(stream))
+			}}
+			second, err := backend.Backup(ctx, services.BackupRequest[objectstore.Plan, objectstore.InstanceParams]{Instance: inst, Writer: again, Base: &base})
+			if err == nil && !second.Incremental {
+				err = errors.New("the second copy is complete")
+			}
+			return err
+		})
+		b.ReportMetric(float64(*again)/1e3, "kB-again")
 		_, err = stream.Seek(0, io.SeekStart)
 		if err := errors.Join(err, servicetest.Once(backend).Provision(ctx, target)); err != nil {
 			b.Fatal(err)
@@ -70,6 +85,18 @@ func BenchmarkCopy(b *testing.B, backend Streamer, all, size int) {
 	if err := Deprovision(ctx, backend, inst); err != nil {
 		b.Fatal(err)
 	}
+}
+
+// unchangedFor is how long objects must not have been changed, so that the next copy refers to them.
+const unchangedFor = 5 * time.Second
+
+// written counts bytes.
+type written int64
+
+// Write implements io.Writer.
+func (w *written) Write(p []byte) (int, error) {
+	*w += written(len(p))
+	return len(p), nil
 }
 
 // filledWith makes an instance with objects, and returns a session on it.
