@@ -65,7 +65,8 @@ func (b *Broker) acceptDeprovision(ctx context.Context, tx *store.Tx, have store
 			return none, err
 		}
 	}
-	if plan.KeepDeleted > 0 && have.Status == store.Ready {
+	recovering := op != nil && op.Kind == store.Recover // its data is not there
+	if plan.KeepDeleted > 0 && have.Status == store.Ready && !recovering {
 		return b.accept(ctx, tx, store.SoftDelete, have, "")
 	}
 	return b.accept(ctx, tx, store.Deprovision, have, "")

@@ -141,7 +141,7 @@ func (b *Broker) polledOperation(ctx context.Context, instanceID, bindingID, ope
 		}
 	}
 	op, err := b.lastOperation(ctx, b.Store.Pool, instanceID, bindingID)
-	if err != nil || op == nil || !mine(*op) || op.Kind == store.Expire { // which no platform began
+	if err != nil || op == nil || !mine(*op) || op.Kind == store.Expire || op.Kind == store.Recover { // which no platform began
 		return nil, err
 	}
 	return op, nil

@@ -38,8 +38,10 @@ type Request struct {
 	Kind      store.Kind
 	BindingID string // empty for the instance's own verbs
 	RequestID string
-	// CopyID is the copy that a provision or an update waits for; empty for none.
-	CopyID      string
+	// CopyID is the copy that a provision, an update or a recovery waits for; empty for none.
+	CopyID string
+	// Recovered is what a recovery begins with.
+	Recovered   Recovered
 	Originating json.RawMessage
 }
 
@@ -76,6 +78,10 @@ func (e *Engine) Accept(ctx context.Context, tx *store.Tx, i store.Instance, r R
 	case store.SoftDelete:
 		until := now.Add(plan.KeepDeleted)
 		op.RetainedUntil = &until
+	case store.Recover:
+		if op.Parameters, err = json.Marshal(r.Recovered); err != nil {
+			return op, err
+		}
 	default:
 	}
 	args, queue, err := e.jobOf(ctx, plan, op, i.Server)
@@ -239,6 +245,9 @@ func (e *Engine) Retry(ctx context.Context, operationID string, originating json
 func (e *Engine) retryable(ctx context.Context, tx *store.Tx, op store.Operation) error {
 	if op.State != store.Failed {
 		return fmt.Errorf("%w: it is %s", ErrNotRetryable, op.State)
+	}
+	if op.Kind == store.Recover { // its copy was cancelled, and another backup may be the better one
+		return fmt.Errorf("%w: repeat 'chandler backups restore' instead", ErrNotRetryable)
 	}
 	if _, err := e.Store.InstanceForUpdate(ctx, tx, op.InstanceID); store.NotFound(err) {
 		return fmt.Errorf("%w: its instance is gone", ErrNotRetryable)

@@ -163,7 +163,7 @@ func stepDeadline(op store.Operation) time.Time {
 
 // undoable reports whether the operation is undone if it fails; deletes are not.
 func undoable(op store.Operation) bool {
-	return op.Kind == store.Provision || op.Kind == store.Update || op.Kind == store.Bind
+	return op.Kind == store.Provision || op.Kind == store.Update || op.Kind == store.Bind || op.Kind == store.Recover
 }
 
 // phaseDeadline is when the operation's phase has to end: a quarter of its time is reserved

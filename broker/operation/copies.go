@@ -29,6 +29,9 @@ func (e *Engine) provisionCopy(ctx context.Context, op store.Operation, s *subje
 			return err
 		}
 		if c.State == store.CopyUnclean {
+			if err := e.awaitNoCopy(ctx, SafeName(s.instance)); err != nil {
+				return err
+			}
 			if err := e.deprovision(ctx, s.driver, inst); err != nil {
 				return err
 			}
@@ -185,6 +188,11 @@ func (e *Engine) cancelCopies(ctx context.Context, tx *store.Tx, resource string
 		return fmt.Errorf("cancel the copies of the instance: %w", err)
 	}
 	return nil
+}
+
+// CancelCopies cancels all copies of an instance, because it is recovered.
+func (e *Engine) CancelCopies(ctx context.Context, tx *store.Tx, i store.Instance) error {
+	return e.cancelCopies(ctx, tx, SafeName(i))
 }
 
 // ForgetBackups cancels the copies of an instance that the operator forgets, and sets the end of

@@ -130,7 +130,7 @@ func (e *Engine) finish(ctx context.Context, tx *store.Tx, j *river.Job[job], op
 	e.direct.ended(op, s.binding, r)
 	e.wake(op.ID)
 	e.report(ctx, op, s, end)
-	if op.Kind == store.Provision && op.State == store.Succeeded {
+	if (op.Kind == store.Provision || op.Kind == store.Recover) && op.State == store.Succeeded {
 		e.reconcileSoon(op, s.instance.Server)
 	}
 	return noAttempt, nil
@@ -168,7 +168,7 @@ func finalState(op store.Operation, r result) store.FinishOperationParams {
 	end := store.FinishOperationParams{ID: op.ID, Phase: op.Phase, Usable: true, LastError: op.LastError}
 	switch {
 	case r.err == nil && op.Phase == store.PhaseDo:
-		end.State, end.Outcome, end.LastError = store.Succeeded, store.OutcomeSucceeded, ""
+		end.State, end.Outcome, end.Description, end.LastError = store.Succeeded, store.OutcomeSucceeded, r.description, ""
 	case r.err == nil: // undone
 		end.State, end.Outcome, end.Description = store.Failed, op.Outcome, op.Description
 	case op.Phase == store.PhaseUndo:
@@ -217,6 +217,8 @@ func (e *Engine) applyOutcome(ctx context.Context, db store.DBTX, op store.Opera
 			return err
 		}
 		return errors.Join(err, e.schedule(ctx, db, s.instance, op.PlanID))
+	case store.Recover:
+		return nil // the instance is what it was; one that could not be recovered is missing on its server
 	case store.Deprovision:
 		if ok {
 			return errors.Join(e.Store.DeleteInstance(ctx, db, op.InstanceID), e.expireBackups(ctx, db, s.plan, s.instance))

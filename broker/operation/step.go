@@ -21,7 +21,7 @@ type subject struct {
 	driver   *services.Driver
 	instance store.Instance
 	binding  store.Binding   // of a bind or unbind
-	bindings []store.Binding // of a deprovision or soft-delete: those of the instance
+	bindings []store.Binding // of a deprovision, soft-delete or recovery: those of the instance
 }
 
 // result is the result of a step.
@@ -30,7 +30,7 @@ type result struct {
 	credentials  *services.Credentials // of a bind
 	unreachable  string                // the part that does not answer, if that caused err
 	rejected     bool                  // the user's input caused err
-	description  string                // of err, for the user, if the operation ends
+	description  string                // of err or of a recovery, for the user, if the operation ends
 	interrupted  bool                  // the operation was cancelled meanwhile
 	removed      []store.Binding       // of a deprovision or soft-delete: the revoked bindings
 	moreBindings bool                  // of a deprovision or soft-delete: more bindings remain
@@ -49,7 +49,7 @@ func (e *Engine) readBindings(ctx context.Context, b *store.Batch, j job) func(s
 	all := store.Read(ctx, b, e.Store.BindingsOfInstance, j.InstanceID)
 	return func(row store.OperationAndInstanceRow) (*subject, error) {
 		s := &subject{instance: row.Instance}
-		if kind := row.Operation.Kind; kind == store.Deprovision || kind == store.SoftDelete {
+		if kind := row.Operation.Kind; kind == store.Deprovision || kind == store.SoftDelete || kind == store.Recover {
 			s.bindings = all.Value
 		}
 		return s, nil
@@ -111,6 +111,11 @@ func (e *Engine) step(ctx context.Context, op store.Operation, s *subject) (r re
 		}
 		credentials, err := e.bind(ctx, s.driver, prev, s.binding)
 		return result{err: err, credentials: credentials}
+	case store.Recover:
+		if op.Phase == store.PhaseUndo {
+			return result{err: e.undoRecovery(ctx, op, s, prev)}
+		}
+		return e.recover(ctx, op, s, prev)
 	case store.Unbind, store.Expire:
 		return result{err: e.unbind(ctx, s.driver, prev, s.binding)}
 	default:

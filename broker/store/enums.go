@@ -12,10 +12,15 @@ const (
 	Unbind      Kind = "unbind"
 	SoftDelete  Kind = "retire" // a deprovision that retains the data for a time
 	Expire      Kind = "expire" // an unbind at the end of the binding's lifetime
+	// Recover makes an instance anew that its server has lost, from a backup, and binds its
+	// bindings again. Only the operator begins it.
+	Recover Kind = "recover"
 )
 
 // Kinds returns all kinds of operations.
-func Kinds() []Kind { return []Kind{Provision, Update, Deprovision, Bind, Unbind, SoftDelete, Expire} }
+func Kinds() []Kind {
+	return []Kind{Provision, Update, Deprovision, Bind, Unbind, SoftDelete, Expire, Recover}
+}
 
 // State says whether an operation has ended, and how.
 type State string
@@ -89,11 +94,17 @@ const (
 	ActionRestoreData  Action = "restore backup"
 	ActionVerify       Action = "verify backup"
 	ActionDeleteBackup Action = "delete backup"
+	ActionImportBackup Action = "import backup"
 )
 
 // OperatorActions returns the operator's commands in the audit record.
 func OperatorActions() []Action {
 	return []Action{ActionRetry, ActionForget, ActionRestore, ActionAdopt, ActionRemove}
+}
+
+// BackupActions returns the actions on backups in the audit record.
+func BackupActions() []Action {
+	return []Action{ActionBackup, ActionRestoreData, ActionVerify, ActionDeleteBackup, ActionImportBackup}
 }
 
 // Event is what an audit record says of its action.

@@ -238,6 +238,10 @@ insert into operations (id, kind, platform, instance_id, binding_id, service_id,
     request_id, originating, deadline, job_id, kept_until, copy_id)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16);
 
+-- name: SetOperationParameters :exec
+-- How far a recovery is.
+update operations set parameters = $2 where id = $1 and state = 'in progress';
+
 -- name: SetOperationJob :exec
 update operations set job_id = $2 where id = $1;
 
@@ -384,6 +388,13 @@ insert into backups (id, instance_id, resource_name, platform, organization_id, 
     backend, backend_type, server, parameters, name, origin, object)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17);
 
+-- name: ImportBackup :execrows
+-- Affects no row if the state has the backup.
+insert into backups (id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id,
+    backend, backend_type, server, parameters, name, origin, object, state, contents, raw_bytes, stored_bytes, sha256, created_at, finished_at, expires_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, 'ready', $18, $19, $20, $21, @created_at, now(), sqlc.narg('expires_at'))
+on conflict (id) do nothing;
+
 -- name: Backup :one
 select * from backups where id = $1;
 
@@ -446,6 +457,10 @@ where resource_name = @resource_name and state in ('ready', 'failed');
 -- The resource belongs to the instance with another ID on the platform now.
 update backups set instance_id = @instance_id where resource_name = @resource_name;
 
+-- name: MoveBackupsToServer :exec
+-- Where their verifications run from now on.
+update backups set server = $2 where resource_name = $1 and object <> '';
+
 -- name: DeletingBackups :many
 -- Those that no copy uses any more, and no other backup builds on.
 select b.id, b.resource_name, b.object from backups b
@@ -473,6 +488,10 @@ select * from copies where id = $1;
 
 -- name: CopyAndBackup :one
 select sqlc.embed(c), sqlc.embed(b) from copies c join backups b on b.id = c.backup_id where c.id = $1;
+
+-- name: CopiesOfBackups :many
+-- The work on some backups that is recorded, oldest first.
+select * from copies where backup_id = any(@ids::text[]) order by seq;
 
 -- name: CopyOfBackup :one
 -- The copy that makes the backup.
@@ -537,7 +556,7 @@ update copies set state = 'cancelled', finished_at = now(), description = $2 whe
 
 -- name: CancelCopiesOfResource :many
 -- All work on an instance that is being deleted.
-update copies set state = 'cancelled', finished_at = now(), description = 'cancelled: the instance is being deleted'
+update copies set state = 'cancelled', finished_at = now(), description = 'cancelled: the instance is being deleted or recovered'
 where resource_name = $1 and finished_at is null returning id;
 
 -- name: DeleteUnmadeBackups :exec

@@ -534,7 +534,7 @@ func (q *Queries) BindingsOfInstance(ctx context.Context, db DBTX, instanceID st
 }
 
 const cancelCopiesOfResource = `-- name: CancelCopiesOfResource :many
-update copies set state = 'cancelled', finished_at = now(), description = 'cancelled: the instance is being deleted'
+update copies set state = 'cancelled', finished_at = now(), description = 'cancelled: the instance is being deleted or recovered'
 where resource_name = $1 and finished_at is null returning id
 `
 
@@ -593,6 +593,48 @@ func (q *Queries) ClaimSecretDeletion(ctx context.Context, db DBTX, arg ClaimSec
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const copiesOfBackups = `-- name: CopiesOfBackups :many
+select seq, id, kind, backup_id, instance_id, resource_name, server, state, attempts, done_bytes, total_bytes, description, last_error, due_at, created_at, finished_at from copies where backup_id = any($1::text[]) order by seq
+`
+
+// The work on some backups that is recorded, oldest first.
+func (q *Queries) CopiesOfBackups(ctx context.Context, db DBTX, ids []string) ([]Copy, error) {
+	rows, err := db.Query(ctx, copiesOfBackups, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Copy
+	for rows.Next() {
+		var i Copy
+		if err := rows.Scan(
+			&i.Seq,
+			&i.ID,
+			&i.Kind,
+			&i.BackupID,
+			&i.InstanceID,
+			&i.ResourceName,
+			&i.Server,
+			&i.State,
+			&i.Attempts,
+			&i.DoneBytes,
+			&i.TotalBytes,
+			&i.Description,
+			&i.LastError,
+			&i.DueAt,
+			&i.CreatedAt,
+			&i.FinishedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const copy = `-- name: Copy :one
@@ -1313,6 +1355,72 @@ func (q *Queries) FinishOperation(ctx context.Context, db DBTX, arg FinishOperat
 		arg.Phase,
 	)
 	return err
+}
+
+const importBackup = `-- name: ImportBackup :execrows
+insert into backups (id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id,
+    backend, backend_type, server, parameters, name, origin, object, state, contents, raw_bytes, stored_bytes, sha256, created_at, finished_at, expires_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, 'ready', $18, $19, $20, $21, $22, now(), $23)
+on conflict (id) do nothing
+`
+
+type ImportBackupParams struct {
+	ID             string          `json:"id"`
+	InstanceID     string          `json:"instance_id,omitempty"`
+	ResourceName   string          `json:"resource_name"`
+	Platform       string          `json:"platform,omitempty"`
+	OrganizationID string          `json:"organization_id,omitempty"`
+	SpaceID        string          `json:"space_id,omitempty"`
+	Namespace      string          `json:"namespace,omitempty"`
+	ClusterID      string          `json:"cluster_id,omitempty"`
+	ServiceID      string          `json:"-"`
+	PlanID         string          `json:"-"`
+	Backend        string          `json:"-"`
+	BackendType    string          `json:"backend_type"`
+	Server         string          `json:"-"`
+	Parameters     []byte          `json:"-"`
+	Name           string          `json:"name,omitempty"`
+	Origin         Origin          `json:"origin"`
+	Object         string          `json:"object,omitempty"`
+	Contents       json.RawMessage `json:"contents,omitempty"`
+	RawBytes       int64           `json:"raw_bytes,omitempty"`
+	StoredBytes    int64           `json:"stored_bytes,omitempty"`
+	Sha256         string          `json:"sha256,omitempty"`
+	CreatedAt      time.Time       `json:"created_at"`
+	ExpiresAt      *time.Time      `json:"expires_at,omitempty"`
+}
+
+// Affects no row if the state has the backup.
+func (q *Queries) ImportBackup(ctx context.Context, db DBTX, arg ImportBackupParams) (int64, error) {
+	result, err := db.Exec(ctx, importBackup,
+		arg.ID,
+		arg.InstanceID,
+		arg.ResourceName,
+		arg.Platform,
+		arg.OrganizationID,
+		arg.SpaceID,
+		arg.Namespace,
+		arg.ClusterID,
+		arg.ServiceID,
+		arg.PlanID,
+		arg.Backend,
+		arg.BackendType,
+		arg.Server,
+		arg.Parameters,
+		arg.Name,
+		arg.Origin,
+		arg.Object,
+		arg.Contents,
+		arg.RawBytes,
+		arg.StoredBytes,
+		arg.Sha256,
+		arg.CreatedAt,
+		arg.ExpiresAt,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const insertAudit = `-- name: InsertAudit :exec
@@ -2342,6 +2450,21 @@ func (q *Queries) MoveBackups(ctx context.Context, db DBTX, arg MoveBackupsParam
 	return err
 }
 
+const moveBackupsToServer = `-- name: MoveBackupsToServer :exec
+update backups set server = $2 where resource_name = $1 and object <> ''
+`
+
+type MoveBackupsToServerParams struct {
+	ResourceName string `json:"resource_name"`
+	Server       string `json:"-"`
+}
+
+// Where their verifications run from now on.
+func (q *Queries) MoveBackupsToServer(ctx context.Context, db DBTX, arg MoveBackupsToServerParams) error {
+	_, err := db.Exec(ctx, moveBackupsToServer, arg.ResourceName, arg.Server)
+	return err
+}
+
 const notify = `-- name: Notify :exec
 select pg_notify($1, $2)
 `
@@ -3350,6 +3473,21 @@ type SetOperationJobParams struct {
 
 func (q *Queries) SetOperationJob(ctx context.Context, db DBTX, arg SetOperationJobParams) error {
 	_, err := db.Exec(ctx, setOperationJob, arg.ID, arg.JobID)
+	return err
+}
+
+const setOperationParameters = `-- name: SetOperationParameters :exec
+update operations set parameters = $2 where id = $1 and state = 'in progress'
+`
+
+type SetOperationParametersParams struct {
+	ID         string `json:"id"`
+	Parameters []byte `json:"-"`
+}
+
+// How far a recovery is.
+func (q *Queries) SetOperationParameters(ctx context.Context, db DBTX, arg SetOperationParametersParams) error {
+	_, err := db.Exec(ctx, setOperationParameters, arg.ID, arg.Parameters)
 	return err
 }
 
