@@ -76,16 +76,17 @@ func (w *work) finish(ctx context.Context, tx *store.Tx, v verdict) error {
 	if w.Copy.Kind == store.CopyRestore {
 		b.InstanceID = w.Copy.InstanceID
 	}
-	if err := auditBackup(ctx, s, tx, b, actions[w.Copy.Kind], event); err != nil {
+	if err := Audit(ctx, s, tx, b, actions[w.Copy.Kind], event, nil); err != nil {
 		return err
 	}
 	return tx.Commit(ctx)
 }
 
-// auditBackup writes an audit record about a backup.
-func auditBackup(ctx context.Context, s *store.Store, db store.DBTX, b store.Backup, action store.Action, event store.Event) error {
+// Audit writes an audit record about a backup. originating is nil unless somebody asked for the
+// action.
+func Audit(ctx context.Context, s *store.Store, db store.DBTX, b store.Backup, action store.Action, event store.Event, originating json.RawMessage) error {
 	err := s.InsertAudit(ctx, db, store.InsertAuditParams{
-		Platform: b.Platform, Action: action, Event: event, InstanceID: b.InstanceID, ServiceID: b.ServiceID, PlanID: b.PlanID, Resource: b.ID,
+		Platform: b.Platform, Originating: originating, Action: action, Event: event, InstanceID: b.InstanceID, ServiceID: b.ServiceID, PlanID: b.PlanID, Resource: b.ID,
 	})
 	if err != nil {
 		return fmt.Errorf("write the audit record: %w", err)

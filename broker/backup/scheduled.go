@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -104,6 +105,8 @@ type New struct {
 	Name string
 	// CopyID is that of the copy that makes it, if it is known already.
 	CopyID string
+	// Originating is who asked for it, for the audit record; nil: nobody, or its operation says.
+	Originating json.RawMessage
 }
 
 // Insert inserts a backup of the instance in tx, with the copy that makes it, and the audit
@@ -143,7 +146,7 @@ func Insert(ctx context.Context, s *store.Store, tx *store.Tx, i store.Instance,
 	if err != nil {
 		return b, fmt.Errorf("record the work on the backup: %w", err)
 	}
-	if err := auditBackup(ctx, s, tx, b, store.ActionBackup, store.EventAccepted); err != nil {
+	if err := Audit(ctx, s, tx, b, store.ActionBackup, store.EventAccepted, n.Originating); err != nil {
 		return b, err
 	}
 	return b, operation.NotifyCopy(ctx, s, tx, n.CopyID)
@@ -152,13 +155,23 @@ func Insert(ctx context.Context, s *store.Store, tx *store.Tx, i store.Instance,
 // InsertRestore inserts the copy that restores a backup into an instance, once its operation has
 // provisioned that.
 func InsertRestore(ctx context.Context, s *store.Store, tx *store.Tx, b store.Backup, i store.Instance, copyID string) error {
+	return insertRestore(ctx, s, tx, b, i, copyID, store.CopyHeld)
+}
+
+// InsertRecovery is InsertRestore for an instance of which something may be left, which its
+// operation removes first.
+func InsertRecovery(ctx context.Context, s *store.Store, tx *store.Tx, b store.Backup, i store.Instance, copyID string) error {
+	return insertRestore(ctx, s, tx, b, i, copyID, store.CopyUnclean)
+}
+
+func insertRestore(ctx context.Context, s *store.Store, tx *store.Tx, b store.Backup, i store.Instance, copyID string, state store.CopyState) error {
 	chain, err := Chain(ctx, s, tx, b)
 	if err != nil {
 		return err
 	}
 	err = s.InsertCopy(ctx, tx, store.InsertCopyParams{
 		ID: copyID, Kind: store.CopyRestore, BackupID: b.ID, InstanceID: i.ID, ResourceName: operation.SafeName(i),
-		Server: catalog.ServerKey(i.Backend, i.Server), State: store.CopyHeld, TotalBytes: rawBytes(chain),
+		Server: catalog.ServerKey(i.Backend, i.Server), State: state, TotalBytes: rawBytes(chain),
 	})
 	if err != nil {
 		return fmt.Errorf("record the restore: %w", err)

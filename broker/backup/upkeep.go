@@ -105,7 +105,7 @@ func (r *Runner) deleteBackup(ctx context.Context, id string) error {
 		if err := r.Store.DeleteBackup(ctx, tx, id); err != nil {
 			return err
 		}
-		return auditBackup(ctx, r.Store, tx, b, store.ActionDeleteBackup, store.EventSucceeded)
+		return Audit(ctx, r.Store, tx, b, store.ActionDeleteBackup, store.EventSucceeded, nil)
 	})
 }
 

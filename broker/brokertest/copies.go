@@ -362,3 +362,10 @@ func (a *Archive) Delete(_ context.Context, name string) error {
 	a.mu.Unlock()
 	return a.called("deleted")
 }
+
+// Lose removes all instances and bindings, as a server does that has lost its disk.
+func (m *Backend) Lose() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.instances)
+}

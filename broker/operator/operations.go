@@ -86,7 +86,7 @@ type AuditFilter struct {
 
 // AuditActions are the actions of the audit record.
 func AuditActions() []string {
-	return append(texts(store.Kinds()...), texts(store.OperatorActions()...)...)
+	return slices.Concat(texts(store.Kinds()...), texts(store.OperatorActions()...), texts(store.BackupActions()...))
 }
 
 // Audit reads the audit record, latest first.

@@ -44,3 +44,6 @@ func (s *Server) copyConnections() int {
 	}
 	return settings.AtOnce*len(s.catalog.Servers()) + 4
 }
+
+// Backups is the store of backups; nil: the catalog has none, or the server has only the state.
+func (s *Server) Backups() *backup.Objects { return s.archive }
