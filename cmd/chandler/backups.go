@@ -23,10 +23,14 @@ import (
 )
 
 func newBackups() *cobra.Command {
-	cmd := newNoun("backups", "List, check and export backups in their store", newBackupsList(), newBackupsShow(), newBackupsCheck(), newBackupsExport())
-	cmd.Long = `These commands read the store of backups itself, as the catalog's section backups (or
+	cmd := newNoun("backups", "List, make, verify, restore, export, import and delete backups",
+		newBackupsList(), newBackupsShow(), newBackupsCheck(), newBackupsExport(),
+		newBackupsCreate(), newBackupsVerify(), newBackupsRestore(), newBackupsImport(), newBackupsDelete())
+	cmd.Long = `list, show, check and export read the store of backups itself, as the catalog's section backups (or
 CHANDLER_BACKUPS_ENDPOINT and its companions) name it. They work without the broker, its state and the
-backends' servers. A backup's name is INSTANCE/BACKUP, as 'chandler backups list' prints it.`
+backends' servers; list and show add what only the state knows, if it answers. create, verify, restore
+and delete change the state, and running brokers do the work. import records in the state what only
+the store has. A backup's name is INSTANCE/BACKUP, as 'chandler backups list' prints it.`
 	return cmd
 }
 
@@ -117,13 +121,16 @@ func newBackupsList() *cobra.Command {
 	cmd := storeVerb{
 		use: "list", short: "List the backups in the store, the newest first", args: cobra.NoArgs,
 		long: `List reads the manifest beside each backup, which says whose it is. It lists backups of
-instances that are deleted, too. With -o json it prints the manifests.`,
+instances that are deleted, too. If the state answers, list adds what only that knows: when a backup was
+last verified, which are being made, and which attempts failed. With -o json it prints the manifests,
+each with the state's record as "state".`,
 		do: func(ctx context.Context, s *storeSession) error {
 			found, damaged, err := s.Select(ctx, f)
 			if err != nil {
 				return err
 			}
-			return errors.Join(append(damaged, manifestTable().print(s.out, s.output, found))...)
+			rows := s.withState(ctx, f, found)
+			return errors.Join(append(damaged, listedTable().print(s.out, s.output, rows))...)
 		},
 	}.command()
 	backupFlags(cmd, &f)
@@ -141,18 +148,6 @@ func backupFlags(cmd *cobra.Command, f *backup.Filter) {
 	flags.StringVar(&f.Plan, "plan", "", "only of this plan, by name or ID")
 }
 
-func manifestTable() table[backup.Manifest] {
-	return table[backup.Manifest]{
-		header: []string{"BACKUP", "CREATED", "INSTANCE", "SERVICE", "PLAN", "SIZE", "STORED", "LABEL"},
-		cells: func(m backup.Manifest) []string {
-			return []string{
-				m.Name(), timeText(m.Created), m.Instance.ID, m.Instance.Service, m.Instance.Plan,
-				services.Size(m.Stored.Raw).String(), services.Size(m.Stored.Stored).String(), m.Label,
-			}
-		},
-	}
-}
-
 func newBackupsShow() *cobra.Command {
 	return storeVerb{
 		use: "show BACKUP", short: "Show a backup's manifest", args: cobra.ExactArgs(1),
@@ -161,16 +156,17 @@ func newBackupsShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			known := s.stateOf(ctx, m)
 			if s.output.format == "json" {
-				return printJSON(s.out, m)
+				return printJSON(s.out, listed{m, known})
 			}
-			return printFields(s.out, "backup", m.Name(), "label", m.Label, "created", timeText(m.Created), "builds on", m.Base,
+			return printFields(s.out, append([]string{"backup", m.Name(), "label", m.Label, "created", timeText(m.Created), "builds on", m.Base,
 				"instance", m.Instance.ID, "platform", m.Instance.Platform, "organization", m.Instance.Organization, "space", m.Instance.Space,
 				"namespace", m.Instance.Namespace, "service", m.Instance.Service, "plan", m.Instance.Plan, "backend", m.Instance.BackendType,
 				"parameters", string(m.Instance.Parameters), "format", m.Stored.Contents.Format, "contents", countsText(m.Stored.Contents.Counts),
 				"not copied", strings.Join(m.Stored.Contents.Omitted, " "), "size", services.Size(m.Stored.Raw).String(),
 				"stored", services.Size(m.Stored.Stored).String(), "object", m.Stored.Object, "sha256", m.Stored.SHA256,
-				"recipients", strings.Join(m.Recipients, " "))
+				"recipients", strings.Join(m.Recipients, " ")}, stateFields(known)...)...)
 		},
 	}.command()
 }
