@@ -24,7 +24,9 @@ import (
 )
 
 // backedUp are the backends whose instances the specs copy, on their real servers.
-func backedUp() []string { return []string{"postgres", "mysql", "nats", "rabbitmq", "powerdns", "s3"} }
+func backedUp() []string {
+	return []string{"postgres", "mysql", "nats", "rabbitmq", "powerdns", "s3", "smb", "functions"}
+}
 
 // backupStore is a bucket on a gateway of its own, behind a proxy.
 type backupStore struct {
@@ -146,7 +148,11 @@ var _ = Describe("Backups of instances", Ordered, ContinueOnFailure, func() {
 		Expect(err).NotTo(HaveOccurred())
 		text, err = rig.WithBackups(text)
 		Expect(err).NotTo(HaveOccurred())
+		text, err = rig.WithSpare(text, "postgres", "POSTGRES_SPARE_ADMIN_URL")
+		Expect(err).NotTo(HaveOccurred())
 		d = deploy(ctx, rig.Options{Vault: vaultBinary, Backends: backedUp(), Catalog: text, Environment: store.environment})
+		_, _, err = d.AddPostgres(ctx, "spare", "POSTGRES_SPARE_ADMIN_URL")
+		Expect(err).NotTo(HaveOccurred())
 		d.Secrets.Add("the secret of the store of backups", store.environment["CHANDLER_BACKUPS_SECRET_ACCESS_KEY"])
 		first, second = addBroker(ctx, d, "first", nil), addBroker(ctx, d, "second", nil)
 		parsed, err := d.Parsed()
@@ -194,10 +200,21 @@ var _ = Describe("Backups of instances", Ordered, ContinueOnFailure, func() {
 		c.deprovision(ctx, "survivor")
 	}, SpecTimeout(5*time.Minute))
 
+	It("bring back what all servers have lost, with the state and Vault as they were before", func(ctx SpecContext) {
+		first.Kill()
+		second.Kill()
+		Expect(first.Start(ctx)).To(Succeed())
+		newDisaster(d, first, copiers).happen(ctx)
+	}, SpecTimeout(10*time.Minute))
+
+	It("bring back on another server what a server has lost for good", func(ctx SpecContext) {
+		recoverElsewhere(ctx, d, copiers["postgres"])
+	}, SpecTimeout(5*time.Minute))
+
 	It("are intact in their store, and leave nothing else behind", func(ctx SpecContext) {
 		// The backups for clones went with them.
 		Expect(strings.Split(strings.TrimSpace(verb(ctx, d, 0, "backups", "check")), "\n")).To(And(
-			HaveLen(len(backedUp())+1), HaveEach(HavePrefix("ok: "))))
+			HaveLen(2*len(backedUp())+2), HaveEach(HavePrefix("ok: "))))
 		Expect(verb(ctx, d, 0, "orphans", "--output", "json")).To(MatchJSON(`[]`))
 		for _, s := range d.Servers {
 			// A server may remove its files a moment after it has answered.

@@ -158,6 +158,25 @@ func (d *Deployment) Parsed() (*catalog.Catalog, error) {
 	})
 }
 
+// WithSpare returns a catalog in which a backend has a second server, named spare, whose URL is in the
+// variable and which gets no instances of its own.
+func WithSpare(text []byte, backend, variable string) ([]byte, error) {
+	var c catalogText
+	if err := yaml.Unmarshal(text, &c); err != nil {
+		return nil, fmt.Errorf("read the catalog: %w", err)
+	}
+	of, ok := c.Backends[backend].(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("the catalog has no backend %q", backend)
+	}
+	of["servers"] = map[string]any{
+		"default": map[string]any{"config": of["config"]},
+		"spare":   map[string]any{"config": map[string]any{"url": "${" + variable + "}"}, "drain": true},
+	}
+	delete(of, "config")
+	return yaml.Marshal(c)
+}
+
 // WithBackups returns a catalog with backups on demand in every plan whose backend can make them.
 func WithBackups(text []byte) ([]byte, error) {
 	var c catalogText

@@ -60,6 +60,20 @@ func (d *Deployment) tenants(ctx context.Context, s *Server, name string) (serve
 	if err := administer(ctx, server, postgres.AdministratorSQL(postgresAdministrator, password)); err != nil {
 		return nil, nil, "", err
 	}
+	s.lose = func(ctx context.Context) error {
+		if err := removeData(d.path(name)); err != nil {
+			return err
+		}
+		empty, err := d.postgres(ctx, name)
+		if err != nil {
+			return err
+		}
+		if d.Tenants == server {
+			d.Tenants = empty
+		}
+		server, s.process = empty, empty
+		return administer(ctx, empty, postgres.AdministratorSQL(postgresAdministrator, password))
+	}
 	if proxy, err = s.proxy(server.Address()); err != nil {
 		return nil, nil, "", err
 	}
@@ -104,14 +118,30 @@ func startFunctions(ctx context.Context, d *Deployment, s *Server) (map[string]s
 	if err != nil {
 		return nil, err
 	}
-	runtime, err := embedded.StartFunctions(ctx, embedded.FunctionsOptions{
+	o := embedded.FunctionsOptions{
 		Program: program, Dir: d.path("functions"), DatabaseURL: database.URL("postgres"),
 		Env: []string{"FUNCTIONS_MESSAGE_SERVERS=*"},
-	})
+	}
+	runtime, err := embedded.StartFunctions(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	s.process = both{database, runtime}
+	s.lose = func(ctx context.Context) error {
+		if err := errors.Join(removeData(d.path("functions-state")), removeData(o.Dir)); err != nil {
+			return err
+		}
+		empty, err := d.postgres(ctx, "functions-state")
+		if err != nil {
+			return err
+		}
+		again, err := embedded.StartFunctions(ctx, o)
+		if err != nil {
+			return errors.Join(err, empty.Stop(ctx))
+		}
+		s.process, s.holds = both{empty, again}, func(ctx context.Context) ([]string, error) { return functionsHold(ctx, empty) }
+		return nil
+	}
 	d.Secrets.Add("the key of the functions' runtimes", runtime.Key())
 	d.Secrets.Add("the token of the functions' runtimes", runtime.AdminToken())
 	admin, err := s.proxy(strings.TrimPrefix(runtime.AdminURL(), "http://"))

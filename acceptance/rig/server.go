@@ -26,6 +26,8 @@ type Server struct {
 	proxies []*servicetest.Proxy
 	// holds asks the server itself for the names of what tenants have on it.
 	holds func(ctx context.Context) ([]string, error)
+	// lose removes the data of a server that has ended, and starts an empty one; nil: it cannot.
+	lose func(ctx context.Context) error
 }
 
 // family is a backend of the shipped catalog. start starts a server for it, and returns the
@@ -66,6 +68,16 @@ func (d *Deployment) startKind(ctx context.Context, kind embedded.Kind, s *Serve
 		return nil, err
 	}
 	s.process, s.holds = running.(embedded.Process), running.Holds
+	s.lose = func(ctx context.Context) error {
+		if err := removeData(o.Dir); err != nil {
+			return err
+		}
+		empty, err := start(ctx, o)
+		if err == nil {
+			s.process, s.holds = empty.(embedded.Process), empty.Holds
+		}
+		return err
+	}
 	variables, secrets := running.Access(func(address string) string {
 		p, failed := s.proxy(address)
 		if failed != nil {
