@@ -70,7 +70,7 @@ func importedRow(plan *catalog.Plan, m backup.Manifest, to Tenant) (row store.Im
 		OrganizationID: pick(to.Organization, m.Instance.Organization), SpaceID: pick(to.Space, m.Instance.Space),
 		Namespace: namespace.Namespace, ClusterID: namespace.ClusterID, ServiceID: m.Instance.ServiceID, PlanID: m.Instance.PlanID,
 		Backend: plan.Backend, BackendType: plan.BackendType, Parameters: []byte("{}"), Origin: store.ByOperator, Name: m.Label,
-		Object: m.Stored.Object, Contents: contents, RawBytes: m.Stored.Raw, StoredBytes: m.Stored.Stored, Sha256: m.Stored.SHA256, CreatedAt: m.Created,
+		Object: m.Stored.Object, Contents: contents, RawBytes: m.Stored.Raw, StoredBytes: m.Stored.Stored, Sha256: m.Stored.SHA256, BaseID: m.Base, CreatedAt: m.Created,
 	}
 	if len(m.Instance.Parameters) > 0 {
 		row.Parameters = m.Instance.Parameters

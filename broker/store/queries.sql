@@ -391,8 +391,8 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $
 -- name: ImportBackup :execrows
 -- Affects no row if the state has the backup.
 insert into backups (id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id,
-    backend, backend_type, server, parameters, name, origin, object, state, contents, raw_bytes, stored_bytes, sha256, created_at, finished_at, expires_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, 'ready', $18, $19, $20, $21, @created_at, now(), sqlc.narg('expires_at'))
+    backend, backend_type, server, parameters, name, origin, object, state, contents, raw_bytes, stored_bytes, sha256, base_id, created_at, finished_at, expires_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, 'ready', $18, $19, $20, $21, $22, @created_at, now(), sqlc.narg('expires_at'))
 on conflict (id) do nothing;
 
 -- name: Backup :one

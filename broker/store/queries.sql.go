@@ -1359,8 +1359,8 @@ func (q *Queries) FinishOperation(ctx context.Context, db DBTX, arg FinishOperat
 
 const importBackup = `-- name: ImportBackup :execrows
 insert into backups (id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id,
-    backend, backend_type, server, parameters, name, origin, object, state, contents, raw_bytes, stored_bytes, sha256, created_at, finished_at, expires_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, 'ready', $18, $19, $20, $21, $22, now(), $23)
+    backend, backend_type, server, parameters, name, origin, object, state, contents, raw_bytes, stored_bytes, sha256, base_id, created_at, finished_at, expires_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, 'ready', $18, $19, $20, $21, $22, $23, now(), $24)
 on conflict (id) do nothing
 `
 
@@ -1386,6 +1386,7 @@ type ImportBackupParams struct {
 	RawBytes       int64           `json:"raw_bytes,omitempty"`
 	StoredBytes    int64           `json:"stored_bytes,omitempty"`
 	Sha256         string          `json:"sha256,omitempty"`
+	BaseID         string          `json:"base_id,omitempty"`
 	CreatedAt      time.Time       `json:"created_at"`
 	ExpiresAt      *time.Time      `json:"expires_at,omitempty"`
 }
@@ -1414,6 +1415,7 @@ func (q *Queries) ImportBackup(ctx context.Context, db DBTX, arg ImportBackupPar
 		arg.RawBytes,
 		arg.StoredBytes,
 		arg.Sha256,
+		arg.BaseID,
 		arg.CreatedAt,
 		arg.ExpiresAt,
 	)
