@@ -45,7 +45,13 @@ type Backend[P, I, B any] interface {
 // knows what a call is about.
 type (
 	// ProvisionRequest is the argument of Provision.
-	ProvisionRequest[P, I any] struct{ Instance[P, I] }
+	ProvisionRequest[P, I any] struct {
+		Instance[P, I]
+		// RestoreFrom is the backup of a BackupHolder from which the new instance gets its
+		// data; nil: the instance is empty. The credentials in the backup do not work in the
+		// new instance. Provision rejects a backup that does not exist.
+		RestoreFrom *HeldBackup
+	}
 	// UpdateRequest is the argument of Update and CheckUpdate.
 	UpdateRequest[P, I any] struct {
 		Previous Instance[P, I]

@@ -88,7 +88,7 @@ func (d decoder[P, I, B]) bound(rawInstance RawInstance, rawBinding RawBinding) 
 
 func (d decoder[P, I, B]) provision(r RawProvision) (ProvisionRequest[P, I], error) {
 	inst, err := d.instance(r.Instance)
-	return ProvisionRequest[P, I]{inst}, err
+	return ProvisionRequest[P, I]{inst, r.RestoreFrom}, err
 }
 
 func (d decoder[P, I, B]) update(r RawUpdate) (UpdateRequest[P, I], error) {
@@ -134,6 +134,11 @@ func (d decoder[P, I, B]) backup(r RawBackup) (BackupRequest[P, I], error) {
 func (d decoder[P, I, B]) restore(r RawRestore) (RestoreRequest[P, I], error) {
 	inst, err := d.instance(r.Instance)
 	return RestoreRequest[P, I]{inst, r.Contents, r.Reader, r.Bases}, err
+}
+
+func (d decoder[P, I, B]) createBackup(r RawCreateBackup) (CreateBackupRequest[P, I], error) {
+	inst, err := d.instance(r.Instance)
+	return CreateBackupRequest[P, I]{inst, r.BackupID}, err
 }
 
 func (d decoder[P, I, B]) reconcile(r RawReconcile) (ReconcileRequest[P, I], error) {

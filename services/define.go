@@ -48,8 +48,8 @@ type Definition struct {
 
 	// Types are what the configurations and parameters decode into.
 	Types Types
-	// Streams says that the backend is a Streamer.
-	Streams bool
+	// Streams says that the backend is a Streamer, and HoldsBackups that it is a BackupHolder.
+	Streams, HoldsBackups bool
 }
 
 // Types are the types of a backend's and a plan's configuration, and of the parameters of
@@ -156,8 +156,9 @@ func Define[C any, T Backend[P, I, B], P, I, B any](
 			}
 			return newDriver[P, I, B](&connection{around: around, current: &lease{backend: b}}, c.VolumeMounts), nil
 		},
-		Types:   Types{reflect.TypeFor[C](), reflect.TypeFor[P](), reflect.TypeFor[I](), reflect.TypeFor[B]()},
-		Streams: reflect.TypeFor[T]().Implements(reflect.TypeFor[Streamer[P, I]]()),
+		Types:        Types{reflect.TypeFor[C](), reflect.TypeFor[P](), reflect.TypeFor[I](), reflect.TypeFor[B]()},
+		Streams:      reflect.TypeFor[T]().Implements(reflect.TypeFor[Streamer[P, I]]()),
+		HoldsBackups: reflect.TypeFor[T]().Implements(reflect.TypeFor[BackupHolder[P, I]]()),
 	}
 }
 

@@ -32,6 +32,8 @@ type (
 	RawBackup = BackupRequest[Plan, json.RawMessage]
 	// RawRestore is the request of Driver.Restore.
 	RawRestore = RestoreRequest[Plan, json.RawMessage]
+	// RawCreateBackup is the request of Driver.CreateBackup.
+	RawCreateBackup = CreateBackupRequest[Plan, json.RawMessage]
 )
 
 // Call is a function of a Driver.
@@ -92,6 +94,9 @@ type Capabilities struct {
 	Capacity         Call[None, Capacity]
 	Backup           Call[RawBackup, Contents]
 	Restore          Call[RawRestore, RestoreResult]
+	CreateBackup     Call[RawCreateBackup, CreateBackupResult]
+	ListBackups      Call[None, []HeldBackup]
+	DeleteBackup     Call[HeldBackup, None]
 }
 
 // newDriver collects what a backend can do.
@@ -122,6 +127,11 @@ func newDriver[P, I, B any](c *connection, volumeMounts bool) *Driver {
 			Capacity:         remote(c, "capacity", requestless(CapacityReporter.Capacity), same[None]),
 			Backup:           remote(c, "backup", Streamer[P, I].Backup, d.backup),
 			Restore:          remote(c, "restore", Streamer[P, I].Restore, d.restore),
+			CreateBackup:     remote(c, "create backup", BackupHolder[P, I].CreateBackup, d.createBackup),
+			ListBackups:      remote(c, "list backups", requestless(BackupHolder[P, I].ListBackups), same[None]),
+			DeleteBackup: remote(c, "delete backup", func(h BackupHolder[P, I], ctx context.Context, b HeldBackup) (None, error) {
+				return None{}, h.DeleteBackup(ctx, b)
+			}, same[HeldBackup]),
 		},
 		SerialBinds:  ok && serial.SerialBinds(),
 		Increments:   incremental && incrementer.Increments(),

@@ -92,6 +92,21 @@ func (e *everything) Restore(context.Context, services.RestoreRequest[plan, para
 	return r, nil
 }
 
+func (e *everything) CreateBackup(context.Context, services.CreateBackupRequest[plan, params]) (r services.CreateBackupResult, err error) {
+	e.call("create backup")
+	return r, nil
+}
+
+func (e *everything) ListBackups(context.Context) ([]services.HeldBackup, error) {
+	e.call("list backups")
+	return nil, nil
+}
+
+func (e *everything) DeleteBackup(context.Context, services.HeldBackup) error {
+	e.call("delete backup")
+	return nil
+}
+
 func (e *everything) Reconcile(context.Context, services.ReconcileRequest[plan, params]) (r services.ReconcileResult, err error) {
 	e.call("reconcile")
 	return r, nil

@@ -47,7 +47,7 @@ func (h *harness) steps() []step {
 		add(fmt.Sprintf("update %d", i), h.updateStep(i))
 	}
 	add("deprovision", h.deprovisionStep)
-	return all
+	return append(all, h.heldSteps()...)
 }
 
 // created are the parameters of new instances to interrupt.

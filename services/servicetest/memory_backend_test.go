@@ -69,6 +69,12 @@ func definition(flaw string) services.Definition {
 	case flawUpdateSchema:
 		update = strings.Replace(update, "shape", "colour2", 1)
 	}
+	if slices.Contains(heldFlaws(), flaw) {
+		return services.Define("database/holder",
+			services.Schemas{InstanceCreate: []byte(create), InstanceUpdate: []byte(update), BindingCreate: []byte(bindSchema)},
+			services.Client{CredentialType: "memory", Dial: dialMemory},
+			func(_ context.Context, c config) (*holder, error) { m := &memory{c, flaw}; return &holder{m, m}, nil })
+	}
 	return services.Define("database/memory",
 		services.Schemas{InstanceCreate: []byte(create), InstanceUpdate: []byte(update), BindingCreate: []byte(bindSchema)},
 		services.Client{CredentialType: "memory", Dial: dialMemory},

@@ -52,7 +52,7 @@ type Suite struct {
 	Break map[string]func(ctx context.Context, credentials map[string]any) error
 	// Fill uses the credentials to put everything into an instance that a copy has to
 	// contain, and returns a function that fails t unless the credentials of another
-	// instance find the same there. Nil if the backend is no Streamer.
+	// instance find the same there. Nil if the backend is neither a Streamer nor a BackupHolder.
 	Fill func(t *testing.T, mine map[string]any) (same func(t *testing.T, theirs map[string]any))
 	// Change uses the credentials to change what Fill made: some of it is added, overwritten,
 	// renamed and deleted. It returns what Fill returns. Nil if the backend is no Incrementer.
@@ -144,13 +144,14 @@ func Run(t *testing.T, s Suite) {
 		{"capacity", testCapacity},
 		{"reconcile", testReconcile},
 		{"backups", testBackups},
+		{"held backups", testHeldBackups},
 		{"server away", testServerAway},
 		{"cancelled", testCancelled},
 		{"crash", testCrash},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			switch test.name {
-			case "hostile identifiers", "hostile parameters", "backups", "cancelled", "crash":
+			case "hostile identifiers", "hostile parameters", "backups", "held backups", "cancelled", "crash":
 				if s.Again {
 					t.Skip("the first run covers this")
 				}

@@ -13,6 +13,14 @@ import (
 	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
+// flawNone is no flaw, of the backend whose server holds the backups.
+const flawNone = "none"
+
+// heldFlaws are those of the backend whose server holds the backups.
+func heldFlaws() []string {
+	return []string{flawNone, flawHeldTwice, flawHeldEmpty, flawHeldAccounts, flawHeldUnknown, flawHeldOrphan, flawHeldLost, flawHeldHalf}
+}
+
 // The flaws of a backend that the suite must detect.
 const (
 	flawSchema       = "its schema has a key that its parameters lack"
@@ -43,6 +51,13 @@ const (
 	flawStale        = "an incremental copy takes from its base what has changed"
 	flawGap          = "an incremental copy is restored without its base"
 	flawStays        = "an interrupted backup leaves something on the server"
+	flawHeldTwice    = "a repeated creation makes another backup"
+	flawHeldEmpty    = "a backup that the server holds lacks a key"
+	flawHeldAccounts = "the credentials in a backup work in the restored instance"
+	flawHeldUnknown  = "a backup that does not exist is restored"
+	flawHeldOrphan   = "a deleted backup leaves what deprovision left for it"
+	flawHeldLost     = "deprovision deletes the backups"
+	flawHeldHalf     = "a repeated restore does not finish the first"
 )
 
 const (
@@ -55,6 +70,11 @@ const (
 func TestSuite(t *testing.T) { runSuite(t, "", false) }
 
 func TestShortSuite(t *testing.T) { runSuite(t, "", true) }
+
+// TestHolderSuite is about the same server, which holds its backups.
+func TestHolderSuite(t *testing.T) { runSuite(t, flawNone, false) }
+
+func TestShortHolderSuite(t *testing.T) { runSuite(t, flawNone, true) }
 
 // TestSuiteNotices runs TestSuiteWithFlaw in a separate process.
 func TestSuiteWithFlaw(t *testing.T) {
@@ -95,6 +115,13 @@ func TestSuiteNotices(t *testing.T) {
 		flawStale:        "backups/incremental",
 		flawGap:          "backups/incremental",
 		flawStays:        "backups/backup_interrupted",
+		flawHeldTwice:    "held_backups/round_trip",
+		flawHeldEmpty:    "held_backups/round_trip",
+		flawHeldAccounts: "held_backups/round_trip",
+		flawHeldUnknown:  "held_backups/unknown",
+		flawHeldOrphan:   "held_backups/outlives_its_instance",
+		flawHeldLost:     "held_backups/outlives_its_instance",
+		flawHeldHalf:     "crash/provision_from_backup",
 	} {
 		for form, slow := range map[string]string{"full form": "", "short form": "1"} {
 			t.Run(flaw+", "+form, func(t *testing.T) {
