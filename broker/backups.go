@@ -118,6 +118,16 @@ type fill struct {
 	from   store.Backup   // of a restore
 	cloned store.Instance // of a clone
 	clone  bool
+	// held says that a server holds the backup, or will hold that for the clone.
+	held bool
+}
+
+// server is the one that the backup or the cloned instance is on.
+func (f fill) server() string {
+	if f.clone {
+		return f.cloned.Server
+	}
+	return f.from.Server
 }
 
 // findSource finds what the instance is to be filled from, and checks that it fits. What does not
@@ -127,17 +137,19 @@ func (b *Broker) findSource(ctx context.Context, tx *store.Tx, plan *catalog.Pla
 	if err != nil {
 		return fill{}, err
 	}
-	if driver.Restore == nil {
+	if driver.Restore == nil && driver.CreateBackup == nil {
 		return fill{}, fail(Unsupported, "parameters.%s: backups cannot be restored to instances of plan %q", s.field, plan.Name)
 	}
 	if s.clone {
-		return b.findClone(ctx, tx, plan, want, s)
+		f, err := b.findClone(ctx, tx, plan, want, s)
+		f.held = driver.CreateBackup != nil
+		return f, err
 	}
 	chosen, err := b.findBackup(ctx, tx, want, s)
 	if err != nil {
 		return fill{}, err
 	}
-	return fill{from: chosen}, b.fits(ctx, driver, plan, chosen, s)
+	return fill{from: chosen, held: chosen.Held}, b.fits(ctx, driver, plan, chosen, s)
 }
 
 func (b *Broker) findBackup(ctx context.Context, tx *store.Tx, want store.Instance, s source) (none store.Backup, err error) {
@@ -184,6 +196,12 @@ func (b *Broker) fits(ctx context.Context, driver *services.Driver, plan *catalo
 	if from.BackendType != plan.BackendType {
 		return fail(Invalid, "parameters.%s: the backup is of another kind of server than plan %q has; choose another plan", s.field, plan.Name)
 	}
+	switch {
+	case from.Held && from.Backend != plan.Backend:
+		return fail(Invalid, "parameters.%s: the server that holds the backup has no instances of plan %q; choose the plan that the instance had", s.field, plan.Name)
+	case from.Held != (driver.CreateBackup != nil):
+		return fail(Invalid, "parameters.%s: the backup was made by another release of the broker, which this one cannot restore; ask your operator", s.field)
+	}
 	target, err := driver.Footprint.OrZero(ctx, plan.Config)
 	if err != nil {
 		return internal("ask for the plan's size", err)
@@ -216,6 +234,9 @@ func (b *Broker) findClone(ctx context.Context, tx *store.Tx, plan *catalog.Plan
 	}
 	if was.BackendType != plan.BackendType {
 		return fill{}, fail(Invalid, "parameters.%s: the instance is on another kind of server than plan %q has; choose another plan", s.field, plan.Name)
+	}
+	if plan.Backups != nil && plan.Backups.Held && was.Backend != plan.Backend {
+		return fill{}, fail(Invalid, "parameters.%s: the server of the instance has no instances of plan %q; choose the plan that the instance has", s.field, plan.Name)
 	}
 	if active, err := b.Store.UnfinishedOperations(ctx, tx, have.ID); err != nil {
 		return fill{}, err

@@ -138,10 +138,14 @@ func (b *Broker) acceptProvision(ctx context.Context, tx *store.Tx, plan *catalo
 	if err := b.checkQuotas(ctx, tx, want, nil); err != nil {
 		return nil, false, err
 	}
-	if want.Server, err = b.place(ctx, tx, plan, want.ID); err != nil {
+	f, err := b.findFill(ctx, tx, plan, want)
+	if err != nil {
 		return nil, false, err
 	}
-	copyID, err := b.recordSource(ctx, tx, plan, want)
+	if want.Server, err = b.place(ctx, tx, plan, want.ID, f); err != nil {
+		return nil, false, err
+	}
+	copyID, err := b.recordSource(ctx, tx, want, f)
 	if err != nil {
 		return nil, false, err
 	}
@@ -149,16 +153,21 @@ func (b *Broker) acceptProvision(ctx context.Context, tx *store.Tx, plan *catalo
 	return &accepted, false, err
 }
 
-// recordSource records the copy that fills a new instance, and returns its ID; "" if the instance is
-// to be empty.
-func (b *Broker) recordSource(ctx context.Context, tx *store.Tx, plan *catalog.Plan, want store.Instance) (copyID string, err error) {
+// findFill finds what a new instance is to be filled from; nil: it is to be empty.
+func (b *Broker) findFill(ctx context.Context, tx *store.Tx, plan *catalog.Plan, want store.Instance) (*fill, error) {
 	from, err := parseSource(want.Source)
 	if err != nil || from == nil {
-		return "", err
+		return nil, err
 	}
 	f, err := b.findSource(ctx, tx, plan, want, *from)
-	if err != nil {
-		return "", err
+	return &f, err
+}
+
+// recordSource records the copy that fills a new instance, and returns its ID; "" if the instance is
+// to be empty.
+func (b *Broker) recordSource(ctx context.Context, tx *store.Tx, want store.Instance, f *fill) (copyID string, err error) {
+	if f == nil {
+		return "", nil
 	}
 	// The row tells whether its resource has a name of its own.
 	row, err := b.Store.InstanceForUpdate(ctx, tx, want.ID)
@@ -166,12 +175,19 @@ func (b *Broker) recordSource(ctx context.Context, tx *store.Tx, plan *catalog.P
 		return "", err
 	}
 	row.Server = want.Server
-	return b.recordFill(ctx, tx, f, row)
+	return b.recordFill(ctx, tx, *f, row)
 }
 
-// place chooses the server of a new instance, whose row exists.
-func (b *Broker) place(ctx context.Context, tx *store.Tx, plan *catalog.Plan, instanceID string) (server string, err error) {
-	if server, err = b.Placement.Choose(ctx, tx, plan, instanceID); err != nil || server == catalog.DefaultServer {
+// place chooses the server of a new instance, whose row exists: the one that holds what it is to be
+// filled from, if one does.
+func (b *Broker) place(ctx context.Context, tx *store.Tx, plan *catalog.Plan, instanceID string, f *fill) (server string, err error) {
+	if f != nil && f.held {
+		server = f.server()
+		err = b.Placement.Accept(ctx, tx, plan, instanceID, server)
+	} else {
+		server, err = b.Placement.Choose(ctx, tx, plan, instanceID)
+	}
+	if err != nil || server == catalog.DefaultServer {
 		return server, capacityError(err)
 	}
 	return server, b.Store.SetInstanceServer(ctx, tx, store.SetInstanceServerParams{ID: instanceID, Server: server})

@@ -17,11 +17,15 @@ import (
 // name is the backup's name in the store.
 func (w *work) name() string { return Name(w.Backup.ResourceName, w.Backup.ID) }
 
-// backUp makes the backup: the key, the object, the manifest. The state follows.
+// backUp makes the backup: the key, the object, the manifest, unless the server holds it. The state
+// follows.
 func (w *work) backUp(ctx context.Context) error {
 	instance, err := w.instance(ctx)
 	if err != nil {
 		return err
+	}
+	if w.driver.CreateBackup != nil {
+		return w.createHeld(ctx, instance)
 	}
 	if w.driver.Backup == nil {
 		return services.Rejected("instances of plan %q cannot be backed up", w.plan.Name)

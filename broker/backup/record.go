@@ -26,8 +26,8 @@ func (w *work) record(ctx context.Context, tx *store.Tx, err error) error {
 		return w.retry(ctx, v)
 	}
 	if v.state == store.CopyFailed && w.Copy.Kind == store.CopyBackup {
-		// No object may be left without a manifest.
-		if err := w.runner.Archive.Delete(ctx, w.name()); err != nil {
+		// No object may be left without a manifest, and nothing on the server.
+		if err := w.discard(ctx); err != nil {
 			v.state = store.CopyWaiting
 			return w.retry(ctx, v)
 		}

@@ -17,6 +17,9 @@ func (w *work) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if w.Backup.Held {
+		return nil // by the provision
+	}
 	_, err = w.restoreInto(ctx, operation.RawInstance(instance, w.plan))
 	return err
 }

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,12 +36,16 @@ type RunnerOptions struct {
 	Catalog     *catalog.Catalog
 	Drivers     map[string]*services.Driver // by the servers' keys in the catalog
 	Credentials credhub.Store
-	Archive     Archive
+	// Archive stores the backups that servers do not hold; nil: there are none.
+	Archive Archive
 	// Recipients are the operator's, to whom every backup is encrypted too.
 	Recipients []*age.X25519Recipient
 	Logger     *slog.Logger
 	// AtOnce is how many copies run at once on a server, over all replicas.
 	AtOnce int
+	// SweepEvery is how often servers are asked for backups that they hold and no row names, and
+	// SweepAfter how old one is when it is deleted; 0: 6 h and 7 days.
+	SweepEvery, SweepAfter time.Duration
 	// Every is how often the runner looks for work that nobody told it of; 0: 3 s.
 	Every time.Duration
 	// OnFinished, if not nil, is called with every copy that this replica ended.
@@ -70,6 +75,9 @@ type Runner struct {
 	attempts   sync.WaitGroup
 	// resting is until when nothing is deleted, after the store failed.
 	resting time.Time
+	// restingServers is the same for what servers hold, by their keys.
+	restingServers map[string]time.Time
+	nextSweep      time.Time
 	// nextSchedules is when the instances' schedules are next compared with the catalog's.
 	nextSchedules time.Time
 }
@@ -80,7 +88,11 @@ func NewRunner(o RunnerOptions) *Runner {
 	if o.Every == 0 {
 		o.Every = 3 * time.Second
 	}
-	return &Runner{RunnerOptions: o, woken: make(chan struct{}, 1)}
+	if o.Archive == nil {
+		o.Archive = noArchive{}
+	}
+	o.SweepEvery, o.SweepAfter = cmp.Or(o.SweepEvery, sweepEvery), cmp.Or(o.SweepAfter, sweepAfter)
+	return &Runner{RunnerOptions: o, woken: make(chan struct{}, 1), restingServers: map[string]time.Time{}, nextSweep: time.Now().Add(o.SweepEvery)}
 }
 
 // Start begins to work.

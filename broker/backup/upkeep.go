@@ -32,7 +32,7 @@ func (r *Runner) upkeep(ctx context.Context) {
 }
 
 func (r *Runner) upkeepOnce(ctx context.Context) error {
-	return errors.Join(r.expire(ctx), r.deleteMarked(ctx), r.beginScheduled(ctx))
+	return errors.Join(r.expire(ctx), r.deleteMarked(ctx), r.beginScheduled(ctx), r.sweep(ctx))
 }
 
 // batch is how many rows one round deals with.
@@ -44,11 +44,42 @@ func (r *Runner) expire(ctx context.Context) error {
 	return err
 }
 
-// restTime is how long nothing is deleted after the store failed.
-const restTime = 30 * time.Second
+const (
+	// restTime is how long nothing is deleted after the store failed.
+	restTime = 30 * time.Second
+	// serverRestTime is the same for a server that holds backups.
+	serverRestTime = 10 * time.Second
+)
 
-// deleteMarked deletes the backups that are marked.
+// deleteMarked deletes the backups that are marked. A store or server that fails does not hold up
+// the others.
 func (r *Runner) deleteMarked(ctx context.Context) error {
+	held, err := r.Store.DeletingHeldBackups(ctx, r.Store.Pool, store.DeletingHeldBackupsParams{Backends: r.backends(), Batch: batch})
+	errs := []error{err}
+	for _, b := range held {
+		key := catalog.ServerKey(b.Backend, b.Server)
+		if time.Now().Before(r.restingServers[key]) {
+			continue
+		}
+		if err := r.deleteBackup(ctx, b.ID); err != nil {
+			r.restingServers[key] = time.Now().Add(serverRestTime)
+			errs = append(errs, fmt.Errorf("delete backup %s, which server %q holds: %w", b.ID, key, err))
+		}
+	}
+	return errors.Join(append(errs, r.deleteStored(ctx))...)
+}
+
+// backends are those that this replica can call.
+func (r *Runner) backends() []string {
+	var names []string
+	for _, s := range r.Catalog.Servers() {
+		names = append(names, s.Backend)
+	}
+	return names
+}
+
+// deleteStored deletes marked backups from the store.
+func (r *Runner) deleteStored(ctx context.Context) error {
 	if time.Now().Before(r.resting) {
 		return nil
 	}
@@ -94,11 +125,17 @@ func (r *Runner) deleteBackup(ctx context.Context, id string) error {
 			return err
 		}
 		err = store.HoldLocks(ctx, tx, func(ctx context.Context) error {
+			if b.Held {
+				return r.deleteHeld(ctx, b)
+			}
 			if err := r.Archive.Delete(ctx, Name(b.ResourceName, id)); err != nil || n > 1 {
 				return err
 			}
 			return DeleteKey(ctx, r.Credentials, b.ResourceName)
 		})
+		if isPending(err) {
+			return nil // a later round goes on
+		}
 		if err != nil {
 			return err
 		}

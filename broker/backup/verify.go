@@ -9,6 +9,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/chandler-broker/chandler/broker/operation"
 	"github.com/chandler-broker/chandler/services"
 )
 
@@ -25,13 +26,13 @@ const (
 )
 
 // verify restores the backup to a scratch instance, copies that to nowhere and compares the
-// contents. Whatever happens, the scratch instance is removed, here or in the next attempt.
+// contents. Of a backup that the server holds, the scratch instance has to become ready. Whatever happens, the scratch instance is removed, here or in the next attempt.
 func (w *work) verify(ctx context.Context) (err error) {
 	b := w.Backup
 	if err := w.open(b.ServiceID, b.PlanID, b.Backend, b.BackendType, b.Server); err != nil {
 		return err
 	}
-	if w.driver.Restore == nil || w.driver.Backup == nil {
+	if !w.Backup.Held && (w.driver.Restore == nil || w.driver.Backup == nil) {
 		return services.Rejected("instances of plan %q cannot be backed up", w.plan.Name)
 	}
 	scratch := services.RawInstance{ID: scratchID(b.ID), Plan: w.plan.Config, Params: b.Parameters}
@@ -46,7 +47,7 @@ func (w *work) verify(ctx context.Context) (err error) {
 		scratch.Params = nil
 		err = w.provision(ctx, scratch)
 	}
-	if err == nil {
+	if err == nil && !w.Backup.Held {
 		err = w.compare(ctx, scratch)
 	}
 	if ctx.Err() != nil {
@@ -86,22 +87,22 @@ func (w *work) compare(ctx context.Context, scratch services.RawInstance) error 
 }
 
 func (w *work) provision(ctx context.Context, scratch services.RawInstance) error {
-	return untilDone(ctx, func(ctx context.Context) error {
-		_, err := w.driver.Provision(ctx, services.RawProvision{Instance: scratch})
+	return untilDone(ctx, scratchTime, func(ctx context.Context) error {
+		_, err := w.driver.Provision(ctx, services.RawProvision{Instance: scratch, RestoreFrom: operation.HeldBackup(w.Backup)})
 		return err
 	})
 }
 
 func (w *work) remove(ctx context.Context, scratch services.RawInstance) error {
-	return untilDone(ctx, func(ctx context.Context) error {
+	return untilDone(ctx, scratchTime, func(ctx context.Context) error {
 		_, err := w.driver.Deprovision(ctx, services.RawDeprovision{Instance: scratch})
 		return err
 	})
 }
 
 // untilDone repeats a verb while the backend returns NotYet.
-func untilDone(ctx context.Context, verb func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, scratchTime)
+func untilDone(ctx context.Context, limit time.Duration, verb func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
 		limited, stop := context.WithTimeout(ctx, verbTime)

@@ -28,6 +28,8 @@ type Backend struct {
 	servers     map[string]string // the server that each instance was last called on, by its ID
 	unreachable map[string]bool   // servers that do not answer
 
+	held map[string]*heldBackup // what HolderDefinition's server holds, by their IDs
+
 	attributes  map[string]any
 	describeErr error
 }
@@ -78,7 +80,7 @@ const (
 
 // NewBackend makes an empty Backend.
 func NewBackend() *Backend {
-	return &Backend{instances: map[string]*instance{}, servers: map[string]string{}, unreachable: map[string]bool{}}
+	return &Backend{instances: map[string]*instance{}, servers: map[string]string{}, unreachable: map[string]bool{}, held: map[string]*heldBackup{}}
 }
 
 // Definition describes the backend as "database/memory".

@@ -42,6 +42,8 @@ const (
 	VolumePlan   = "volume-plan-id"      // its bindings come with a volume mount
 	BackedUp     = "plan-backed-up"      // 2 backups on demand, scheduled ones, which are verified, and 720 h after its instance's deletion
 	BackedUpTwin = "plan-backed-up-twin" // 1 backup on demand, 1 kB
+	Held         = "plan-held"           // as BackedUp, but the servers hold the backups: h-one and h-two
+	HeldTiny     = "plan-held-tiny"      // takes 1 kB instead of 2, which no backup fits
 )
 
 const catalogYAML = `
@@ -58,6 +60,11 @@ backends:
       one: {config: {pooled: true}, capacity: {instances: 3, storage: 12kB}}
       two: {config: {pooled: true}, capacity: {instances: 3, storage: 12kB}}
       drained: {config: {pooled: true}, capacity: {instances: 3, storage: 12kB}, drain: true}
+  holder:
+    type: database/holder
+    servers:
+      h-one: {config: {}, capacity: {instances: 100}}
+      h-two: {config: {}, capacity: {instances: 100}}
 services:
 - id: service-id
   name: memory
@@ -86,6 +93,9 @@ services:
   - {id: plan-backed-up, name: backed-up, description: With backups, backend: memory, config: {size: 2},
      backups: {schedule: "15 3 * * *", time_zone: Europe/Berlin, keep: {last: 2}, on_demand: 2, verify: 168h, after_delete: 720h}}
   - {id: plan-backed-up-twin, name: backed-up-twin, description: With backups on demand, backend: memory, config: {size: 1}, backups: {on_demand: 1}}
+  - {id: plan-held, name: held, description: With backups that the server holds, backend: holder, config: {size: 2},
+     backups: {schedule: "15 3 * * *", keep: {last: 2}, on_demand: 2, verify: 168h, after_delete: 720h}}
+  - {id: plan-held-tiny, name: held-tiny, description: With backups that the server holds, backend: holder, config: {size: 1}, backups: {on_demand: 1}}
 - id: other-service-id
   name: other
   description: Another service
@@ -185,8 +195,8 @@ func New(t testing.TB, o Options) *Harness {
 			t.Fatalf("%s: %v", doing, err)
 		}
 	}
-	memory, volumes := h.Backend.Definition(), h.Backend.VolumeDefinition()
-	c, err := catalog.Parse("catalog.yml", []byte(catalogYAML+o.Sections), []services.Definition{memory, volumes}, func(string) (string, bool) { return "", false })
+	memory, volumes, holder := h.Backend.Definition(), h.Backend.VolumeDefinition(), h.Backend.HolderDefinition()
+	c, err := catalog.Parse("catalog.yml", []byte(catalogYAML+o.Sections), []services.Definition{memory, volumes, holder}, func(string) (string, bool) { return "", false })
 	check("catalog", err)
 	state, err := store.Open(ctx, o.DatabaseURL, 40)
 	check("open the state", err)
@@ -202,7 +212,7 @@ func New(t testing.TB, o Options) *Harness {
 		check("open the backend", err)
 	}
 	h.Runner = backup.NewRunner(backup.RunnerOptions{
-		Store: state, Catalog: c, Drivers: drivers, Credentials: o.Store, Archive: o.Backups, Logger: o.Logger, AtOnce: 2, Every: 500 * time.Millisecond,
+		Store: state, Catalog: c, Drivers: drivers, Credentials: o.Store, Archive: o.Backups, Logger: o.Logger, AtOnce: 2, Every: 500 * time.Millisecond, SweepEvery: time.Second,
 	})
 	engine, err := operation.New(operation.Options{
 		OnCopy: h.Runner.Changed,

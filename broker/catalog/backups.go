@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,6 +62,9 @@ type PlanBackups struct {
 	// MaxSize is the maximum size of a copy before it is compressed; 0: unlimited.
 	MaxSize services.Size `yaml:"max_size"`
 
+	// Held says that the instance's server holds the backups: they need no store.
+	Held bool `yaml:"-"`
+
 	schedule schedule.Schedule
 	zone     *time.Location
 }
@@ -72,6 +76,11 @@ const DefaultAfterDelete = 30 * 24 * time.Hour
 // Backups returns the section "backups", of the file or else of the environment; nil if neither
 // has one.
 func (c *Catalog) Backups() *Backups { return c.backups }
+
+// HoldsBackups reports whether servers may hold backups, also of plans that no longer have any.
+func (c *Catalog) HoldsBackups() bool {
+	return slices.ContainsFunc(c.Servers(), func(s Server) bool { return s.Definition.HoldsBackups })
+}
 
 // Scheduled reports whether backups are made by the clock.
 func (b *PlanBackups) Scheduled() bool { return !b.schedule.IsZero() }
@@ -86,14 +95,14 @@ func (b *PlanBackups) Next(after time.Time, instance string) time.Time {
 // at which all scheduled ones of an instance were made (schedule.Keep.Expired).
 func (b *PlanBackups) Expired(made []time.Time) []int { return b.Keep.Expired(made, b.zone) }
 
-const (
-	defaultAtOnce = 2
-	defaultRegion = "us-east-1"
-)
+// DefaultAtOnce is Backups.AtOnce if the file does not say.
+const DefaultAtOnce = 2
+
+const defaultRegion = "us-east-1"
 
 func (b *Backups) check(c *checker, n *node) {
 	if b.AtOnce == 0 {
-		b.AtOnce = defaultAtOnce
+		b.AtOnce = DefaultAtOnce
 	}
 	at := n.member("recipient")
 	if at == nil || b.RecipientText == "" {
@@ -147,7 +156,7 @@ func (c *checker) environmentBackups() *Backups {
 	if text("ENDPOINT") == "" {
 		return nil
 	}
-	b := &Backups{AtOnce: defaultAtOnce, RecipientText: text("RECIPIENT"), Store: BackupStore{
+	b := &Backups{AtOnce: DefaultAtOnce, RecipientText: text("RECIPIENT"), Store: BackupStore{
 		Endpoint: text("ENDPOINT"), Bucket: text("BUCKET"), Region: cmp.Or(text("REGION"), defaultRegion), Prefix: text("PREFIX"),
 		AccessKeyID: text("ACCESS_KEY_ID"), SecretAccessKey: services.NewSecret(text("SECRET_ACCESS_KEY")), CAFile: text("CA_FILE"),
 	}}
@@ -181,8 +190,10 @@ func (r servicesReader) planBackups(n *node, p *Plan, d services.Definition) {
 	at := n.member("backups")
 	switch {
 	case p.Backups == nil:
-	case !d.Streams:
+	case !d.Streams && !d.HoldsBackups:
 		r.wrong(at, "backend %s (%s) cannot make backups; remove this", quote(p.Backend), d.Name)
+	case d.HoldsBackups:
+		p.Backups.Held = true
 	case !r.hasBackups && !r.namesOnly:
 		r.wrong(at, "the file does not say where backups are stored; add backups.store at its top")
 	}

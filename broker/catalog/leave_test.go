@@ -94,3 +94,27 @@ services:
 		t.Errorf("got %v, want a fault of BUCKET", err)
 	}
 }
+
+// A plan whose backups the server holds needs no store.
+func TestHeldBackups(t *testing.T) {
+	const text = `
+backends: {pg: {type: database/pg, config: {}}}
+services:
+- {id: s, name: s, description: S, bindable: true, plans: [{id: p, name: p, description: P, backend: pg, backups: {on_demand: 1}}]}
+`
+	def := definitionOf("database/pg")
+	def.HoldsBackups = true
+	def.Schemas = services.Schemas{InstanceCreate: []byte(emptySchema), BindingCreate: []byte(emptySchema)}
+	none := func(string) (string, bool) { return "", false }
+	c, err := Parse("catalog.yml", []byte(text), []services.Definition{def}, none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, ok := c.Plan("s", "p"); !ok || p.Backups == nil || !p.Backups.Held || c.Backups() != nil || !c.HoldsBackups() {
+		t.Errorf("the plan has %+v, the catalog %+v", p.Backups, c.Backups())
+	}
+	def.HoldsBackups, def.Streams = false, true
+	if _, err := Parse("catalog.yml", []byte(text), []services.Definition{def}, none); err == nil || !strings.Contains(err.Error(), "backups.store") {
+		t.Errorf("got %v, want a fault of the missing store", err)
+	}
+}

@@ -36,8 +36,8 @@ func (e *Engine) provisionCopy(ctx context.Context, op store.Operation, s *subje
 				return err
 			}
 		}
-		if err := e.provision(ctx, s, inst); err != nil {
-			return err
+		if err := e.provisionFrom(ctx, s, inst, HeldBackup(b)); err != nil {
+			return restoring(err, b)
 		}
 		if err := e.release(ctx, c.ID); err != nil {
 			return err
@@ -46,6 +46,22 @@ func (e *Engine) provisionCopy(ctx context.Context, op store.Operation, s *subje
 	default:
 		return pending(c, "restores the backup")
 	}
+}
+
+// HeldBackup is a backup as the server knows it that holds it; nil: it is in the store.
+func HeldBackup(b store.Backup) *services.HeldBackup {
+	if !b.Held {
+		return nil
+	}
+	return &services.HeldBackup{Instance: b.ResourceName, ID: b.ID}
+}
+
+// restoring tells the user of a provision that restores what it waits for.
+func restoring(err error, b store.Backup) error {
+	if n, ok := errors.AsType[*services.NotYetError](err); ok && b.Held {
+		return services.NotYet(n.After, "restores the backup: "+n.Note)
+	}
+	return err
 }
 
 // awaitSource returns NotYet while the backup for a clone is being made.

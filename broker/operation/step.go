@@ -134,10 +134,15 @@ func RawInstance(i store.Instance, p *catalog.Plan) services.RawInstance {
 }
 
 func (e *Engine) provision(ctx context.Context, s *subject, inst services.RawInstance) (err error) {
+	return e.provisionFrom(ctx, s, inst, nil)
+}
+
+// provisionFrom provisions from a backup that the server holds, if it is not nil.
+func (e *Engine) provisionFrom(ctx context.Context, s *subject, inst services.RawInstance, from *services.HeldBackup) (err error) {
 	if inst.Directories, err = e.folders(ctx, s.driver, inst, s.instance, false); err != nil {
 		return err
 	}
-	_, err = s.driver.Provision(ctx, services.RawProvision{Instance: inst})
+	_, err = s.driver.Provision(ctx, services.RawProvision{Instance: inst, RestoreFrom: from})
 	return err
 }
 

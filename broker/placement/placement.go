@@ -72,7 +72,18 @@ func (e *FullError) Error() string { return e.reason }
 // tx. Others that choose one of the same backend wait until tx ends. The error may be a
 // *FullError.
 func (p *Placement) Choose(ctx context.Context, tx *store.Tx, plan *catalog.Plan, instanceID string) (string, error) {
-	servers := p.servers(plan.Backend)
+	return p.chooseOf(ctx, tx, plan, instanceID, func(string) bool { return true })
+}
+
+// Accept returns a *FullError if the server takes no new instance of the plan.
+func (p *Placement) Accept(ctx context.Context, tx *store.Tx, plan *catalog.Plan, instanceID, server string) error {
+	_, err := p.chooseOf(ctx, tx, plan, instanceID, func(name string) bool { return name == server })
+	return err
+}
+
+// chooseOf is Choose among some servers.
+func (p *Placement) chooseOf(ctx context.Context, tx *store.Tx, plan *catalog.Plan, instanceID string, wanted func(server string) bool) (string, error) {
+	servers := slices.DeleteFunc(p.servers(plan.Backend), func(s catalog.Server) bool { return !wanted(s.Name) })
 	if len(servers) == 1 && !servers[0].Drain && !servers[0].Capacity.Limited() {
 		return servers[0].Name, nil
 	}
@@ -80,6 +91,7 @@ func (p *Placement) Choose(ctx context.Context, tx *store.Tx, plan *catalog.Plan
 	if err != nil {
 		return "", err
 	}
+	loads = slices.DeleteFunc(loads, func(l Load) bool { return !wanted(l.Server.Name) })
 	best, full := choose(loads, footprint)
 	if full != nil {
 		p.Logger.WarnContext(ctx, "no server has room", "backend", plan.Backend, "plan", plan.Name, "instance_id", instanceID, "servers", describe(loads))

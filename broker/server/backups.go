@@ -4,29 +4,43 @@ import (
 	"context"
 	"fmt"
 
-	"filippo.io/age"
-
 	"github.com/chandler-broker/chandler/broker/backup"
+	"github.com/chandler-broker/chandler/broker/catalog"
 )
 
-// openBackups opens the store of backups, if the catalog has one, without a call.
+// openBackups opens the store of backups, if the catalog has one, without a call. Without a store,
+// there may be backups that the backends' servers hold.
 func (s *Server) openBackups(_ context.Context, needs Needs) (err error) {
-	if needs.StateOnly || s.catalog.Backups() == nil {
+	settings := s.catalog.Backups()
+	if needs.StateOnly || settings == nil && !s.catalog.HoldsBackups() {
 		return nil
 	}
-	settings := s.catalog.Backups()
-	if s.archive, err = backup.Open(settings.Store); err != nil {
-		return ConfigError{fmt.Errorf("backups.store: %w", err)}
+	o := backup.RunnerOptions{
+		Store: s.store, Catalog: s.catalog, Drivers: s.drivers, Credentials: s.credentials, Logger: s.log,
+		AtOnce: s.copiesAtOnce(), OnFinished: s.copyFinished,
 	}
-	var recipients []*age.X25519Recipient
-	if settings.Recipient != nil {
-		recipients = append(recipients, settings.Recipient)
+	if settings != nil {
+		if s.archive, err = backup.Open(settings.Store); err != nil {
+			return ConfigError{fmt.Errorf("backups.store: %w", err)}
+		}
+		o.Archive = s.archive
+		if settings.Recipient != nil {
+			o.Recipients = append(o.Recipients, settings.Recipient)
+		}
 	}
-	s.runner = backup.NewRunner(backup.RunnerOptions{
-		Store: s.store, Catalog: s.catalog, Drivers: s.drivers, Credentials: s.credentials, Archive: s.archive, Recipients: recipients,
-		Logger: s.log, AtOnce: settings.AtOnce, OnFinished: s.copyFinished,
-	})
+	s.runner = backup.NewRunner(o)
 	return nil
+}
+
+// copiesAtOnce is how many copies run at once on a server; 0: the catalog allows none.
+func (s *Server) copiesAtOnce() int {
+	switch settings := s.catalog.Backups(); {
+	case settings != nil:
+		return settings.AtOnce
+	case s.catalog.HoldsBackups():
+		return catalog.DefaultAtOnce
+	}
+	return 0
 }
 
 // copyChanged tells the runner of copies that are due or cancelled.
@@ -38,11 +52,10 @@ func (s *Server) copyChanged(copyID string) {
 
 // copyConnections are the connections to the state that copies hold.
 func (s *Server) copyConnections() int {
-	settings := s.catalog.Backups()
-	if settings == nil {
+	if s.copiesAtOnce() == 0 {
 		return 0
 	}
-	return settings.AtOnce*len(s.catalog.Servers()) + 4
+	return s.copiesAtOnce()*len(s.catalog.Servers()) + 4
 }
 
 // Backups is the store of backups; nil: the catalog has none, or the server has only the state.

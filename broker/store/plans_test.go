@@ -141,7 +141,13 @@ func TestPlansOfHotQueries(t *testing.T) {
 		},
 		"CountBackups":    func(db store.DBTX) error { _, err := s.CountBackupsOfResource(ctx, db, "r7"); return err },
 		"DeletingBackups": func(db store.DBTX) error { _, err := s.DeletingBackups(ctx, db, 100); return err },
-		"ExpiredBackups":  func(db store.DBTX) error { _, err := s.MarkBackupsExpired(ctx, db, 100); return err },
+		"DeletingHeldBackups": func(db store.DBTX) error {
+			_, err := s.DeletingHeldBackups(ctx, db, store.DeletingHeldBackupsParams{Backends: []string{"b"}, Batch: 100})
+			return err
+		},
+		"SetBackupHeld":  func(db store.DBTX) error { return s.SetBackupHeld(ctx, db, "k7-1") },
+		"BackupIDs":      func(db store.DBTX) error { _, err := s.BackupIDs(ctx, db, []string{"k7-1", "none"}); return err },
+		"ExpiredBackups": func(db store.DBTX) error { _, err := s.MarkBackupsExpired(ctx, db, 100); return err },
 		"ExpireBackups": func(db store.DBTX) error {
 			return s.ExpireBackupsOfResource(ctx, db, store.ExpireBackupsOfResourceParams{ResourceName: "r7", After: 1})
 		},

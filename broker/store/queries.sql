@@ -433,6 +433,14 @@ update backups b set state = 'ready', contents = $2, raw_bytes = $3, stored_byte
     description = '', last_error = ''
 where b.id = $1 and b.state = 'pending' and (@base_id::text = '' or exists (select 1 from backups base where base.id = @base_id and base.state = 'ready'));
 
+-- name: SetBackupHeld :exec
+-- Before the server is asked to make it.
+update backups set held = true where id = $1 and not held;
+
+-- name: BackupIDs :many
+-- Those of the IDs that exist.
+select id from backups where id = any(@ids::text[]);
+
 -- name: FailBackup :exec
 -- Its row tells what failed for a while.
 update backups set state = 'failed', description = $2, last_error = $3, finished_at = now(), expires_at = now() + interval '7 days'
@@ -464,8 +472,15 @@ update backups set server = $2 where resource_name = $1 and object <> '';
 -- name: DeletingBackups :many
 -- Those that no copy uses any more, and no other backup builds on.
 select b.id, b.resource_name, b.object from backups b
-where b.state = 'deleting' and not exists (select 1 from copies c where c.backup_id = b.id and c.finished_at is null)
+where b.state = 'deleting' and not b.held and not exists (select 1 from copies c where c.backup_id = b.id and c.finished_at is null)
     and not exists (select 1 from backups d where d.base_id = b.id and d.base_id <> '')
+order by b.id limit @batch;
+
+-- name: DeletingHeldBackups :many
+-- The same of those that the backends' servers hold, the oldest first.
+select b.id, b.backend, b.server from backups b
+where b.state = 'deleting' and b.held and b.backend = any(@backends::text[])
+    and not exists (select 1 from copies c where c.backup_id = b.id and c.finished_at is null)
 order by b.id limit @batch;
 
 -- name: BackupsOn :many

@@ -129,7 +129,7 @@ func (q *Queries) AwaitCreate(ctx context.Context, db DBTX, id string) error {
 }
 
 const backup = `-- name: Backup :one
-select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error, base_id from backups where id = $1
+select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error, held, base_id from backups where id = $1
 `
 
 func (q *Queries) Backup(ctx context.Context, db DBTX, id string) (Backup, error) {
@@ -165,6 +165,7 @@ func (q *Queries) Backup(ctx context.Context, db DBTX, id string) (Backup, error
 		&i.ExpiresAt,
 		&i.VerifiedAt,
 		&i.VerifyError,
+		&i.Held,
 		&i.BaseID,
 	)
 	return i, err
@@ -206,7 +207,7 @@ func (q *Queries) BackupAges(ctx context.Context, db DBTX, planIds []string) ([]
 }
 
 const backupByName = `-- name: BackupByName :one
-select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error, base_id from backups where resource_name = $1 and name = $2 and name <> '' and state in ('pending', 'ready') and expires_at is null
+select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error, held, base_id from backups where resource_name = $1 and name = $2 and name <> '' and state in ('pending', 'ready') and expires_at is null
 `
 
 type BackupByNameParams struct {
@@ -248,13 +249,14 @@ func (q *Queries) BackupByName(ctx context.Context, db DBTX, arg BackupByNamePar
 		&i.ExpiresAt,
 		&i.VerifiedAt,
 		&i.VerifyError,
+		&i.Held,
 		&i.BaseID,
 	)
 	return i, err
 }
 
 const backupForShare = `-- name: BackupForShare :one
-select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error, base_id from backups where id = $1 for share
+select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error, held, base_id from backups where id = $1 for share
 `
 
 // A backup that is restored must not be deleted: who marks it waits for this transaction.
@@ -291,13 +293,39 @@ func (q *Queries) BackupForShare(ctx context.Context, db DBTX, id string) (Backu
 		&i.ExpiresAt,
 		&i.VerifiedAt,
 		&i.VerifyError,
+		&i.Held,
 		&i.BaseID,
 	)
 	return i, err
 }
 
+const backupIDs = `-- name: BackupIDs :many
+select id from backups where id = any($1::text[])
+`
+
+// Those of the IDs that exist.
+func (q *Queries) BackupIDs(ctx context.Context, db DBTX, ids []string) ([]string, error) {
+	rows, err := db.Query(ctx, backupIDs, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const backupsOfResource = `-- name: BackupsOfResource :many
-select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error, base_id from backups where resource_name = $1 and state <> 'deleting' order by created_at desc, id desc
+select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error, held, base_id from backups where resource_name = $1 and state <> 'deleting' order by created_at desc, id desc
 `
 
 // Latest first.
@@ -340,6 +368,7 @@ func (q *Queries) BackupsOfResource(ctx context.Context, db DBTX, resourceName s
 			&i.ExpiresAt,
 			&i.VerifiedAt,
 			&i.VerifyError,
+			&i.Held,
 			&i.BaseID,
 		); err != nil {
 			return nil, err
@@ -666,7 +695,7 @@ func (q *Queries) Copy(ctx context.Context, db DBTX, id string) (Copy, error) {
 }
 
 const copyAndBackup = `-- name: CopyAndBackup :one
-select c.seq, c.id, c.kind, c.backup_id, c.instance_id, c.resource_name, c.server, c.state, c.attempts, c.done_bytes, c.total_bytes, c.description, c.last_error, c.due_at, c.created_at, c.finished_at, b.id, b.instance_id, b.resource_name, b.platform, b.organization_id, b.space_id, b.namespace, b.cluster_id, b.service_id, b.plan_id, b.backend, b.backend_type, b.server, b.parameters, b.name, b.origin, b.state, b.object, b.contents, b.raw_bytes, b.stored_bytes, b.sha256, b.description, b.last_error, b.created_at, b.finished_at, b.expires_at, b.verified_at, b.verify_error, b.base_id from copies c join backups b on b.id = c.backup_id where c.id = $1
+select c.seq, c.id, c.kind, c.backup_id, c.instance_id, c.resource_name, c.server, c.state, c.attempts, c.done_bytes, c.total_bytes, c.description, c.last_error, c.due_at, c.created_at, c.finished_at, b.id, b.instance_id, b.resource_name, b.platform, b.organization_id, b.space_id, b.namespace, b.cluster_id, b.service_id, b.plan_id, b.backend, b.backend_type, b.server, b.parameters, b.name, b.origin, b.state, b.object, b.contents, b.raw_bytes, b.stored_bytes, b.sha256, b.description, b.last_error, b.created_at, b.finished_at, b.expires_at, b.verified_at, b.verify_error, b.held, b.base_id from copies c join backups b on b.id = c.backup_id where c.id = $1
 `
 
 type CopyAndBackupRow struct {
@@ -723,6 +752,7 @@ func (q *Queries) CopyAndBackup(ctx context.Context, db DBTX, id string) (CopyAn
 		&i.Backup.ExpiresAt,
 		&i.Backup.VerifiedAt,
 		&i.Backup.VerifyError,
+		&i.Backup.Held,
 		&i.Backup.BaseID,
 	)
 	return i, err
@@ -1047,7 +1077,7 @@ func (q *Queries) DeleteUnmadeBackups(ctx context.Context, db DBTX, copies []str
 
 const deletingBackups = `-- name: DeletingBackups :many
 select b.id, b.resource_name, b.object from backups b
-where b.state = 'deleting' and not exists (select 1 from copies c where c.backup_id = b.id and c.finished_at is null)
+where b.state = 'deleting' and not b.held and not exists (select 1 from copies c where c.backup_id = b.id and c.finished_at is null)
     and not exists (select 1 from backups d where d.base_id = b.id and d.base_id <> '')
 order by b.id limit $1
 `
@@ -1069,6 +1099,45 @@ func (q *Queries) DeletingBackups(ctx context.Context, db DBTX, batch int32) ([]
 	for rows.Next() {
 		var i DeletingBackupsRow
 		if err := rows.Scan(&i.ID, &i.ResourceName, &i.Object); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const deletingHeldBackups = `-- name: DeletingHeldBackups :many
+select b.id, b.backend, b.server from backups b
+where b.state = 'deleting' and b.held and b.backend = any($1::text[])
+    and not exists (select 1 from copies c where c.backup_id = b.id and c.finished_at is null)
+order by b.id limit $2
+`
+
+type DeletingHeldBackupsParams struct {
+	Backends []string
+	Batch    int32
+}
+
+type DeletingHeldBackupsRow struct {
+	ID      string `json:"id"`
+	Backend string `json:"-"`
+	Server  string `json:"-"`
+}
+
+// The same of those that the backends' servers hold, the oldest first.
+func (q *Queries) DeletingHeldBackups(ctx context.Context, db DBTX, arg DeletingHeldBackupsParams) ([]DeletingHeldBackupsRow, error) {
+	rows, err := db.Query(ctx, deletingHeldBackups, arg.Backends, arg.Batch)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []DeletingHeldBackupsRow
+	for rows.Next() {
+		var i DeletingHeldBackupsRow
+		if err := rows.Scan(&i.ID, &i.Backend, &i.Server); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -1949,7 +2018,7 @@ func (q *Queries) ListAudit(ctx context.Context, db DBTX, arg ListAuditParams) (
 }
 
 const listBackups = `-- name: ListBackups :many
-select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error, base_id from backups where id < $1
+select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error, held, base_id from backups where id < $1
     and ($2::text = '' or platform = $2) and ($3::text = '' or organization_id = $3)
     and ($4::text = '' or space_id = $4) and ($5::text = '' or instance_id = $5)
     and ($6::text[] is null or service_id = any($6)) and ($7::text[] is null or plan_id = any($7))
@@ -2026,6 +2095,7 @@ func (q *Queries) ListBackups(ctx context.Context, db DBTX, arg ListBackupsParam
 			&i.ExpiresAt,
 			&i.VerifiedAt,
 			&i.VerifyError,
+			&i.Held,
 			&i.BaseID,
 		); err != nil {
 			return nil, err
@@ -2718,7 +2788,7 @@ func (q *Queries) PruneOperations(ctx context.Context, db DBTX, arg PruneOperati
 }
 
 const readyBackupsOfInstance = `-- name: ReadyBackupsOfInstance :many
-select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error, base_id from backups where instance_id = $1 and state = 'ready' order by created_at desc, id desc limit 1000
+select id, instance_id, resource_name, platform, organization_id, space_id, namespace, cluster_id, service_id, plan_id, backend, backend_type, server, parameters, name, origin, state, object, contents, raw_bytes, stored_bytes, sha256, description, last_error, created_at, finished_at, expires_at, verified_at, verify_error, held, base_id from backups where instance_id = $1 and state = 'ready' order by created_at desc, id desc limit 1000
 `
 
 // Those of an instance that may be deleted, by its ID on the platform. Latest first.
@@ -2761,6 +2831,7 @@ func (q *Queries) ReadyBackupsOfInstance(ctx context.Context, db DBTX, instanceI
 			&i.ExpiresAt,
 			&i.VerifiedAt,
 			&i.VerifyError,
+			&i.Held,
 			&i.BaseID,
 		); err != nil {
 			return nil, err
@@ -3305,6 +3376,16 @@ func (q *Queries) SecretDeletions(ctx context.Context, db DBTX, arg SecretDeleti
 		return nil, err
 	}
 	return items, nil
+}
+
+const setBackupHeld = `-- name: SetBackupHeld :exec
+update backups set held = true where id = $1 and not held
+`
+
+// Before the server is asked to make it.
+func (q *Queries) SetBackupHeld(ctx context.Context, db DBTX, id string) error {
+	_, err := db.Exec(ctx, setBackupHeld, id)
+	return err
 }
 
 const setBindingReady = `-- name: SetBindingReady :exec

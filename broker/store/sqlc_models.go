@@ -56,6 +56,7 @@ type Backup struct {
 	ExpiresAt      *time.Time      `json:"expires_at,omitempty"`
 	VerifiedAt     *time.Time      `json:"verified_at,omitempty"`
 	VerifyError    string          `json:"verify_error,omitempty"`
+	Held           bool            `json:"held,omitempty"`
 	BaseID         string          `json:"base_id,omitempty"`
 }
 
