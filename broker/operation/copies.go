@@ -129,6 +129,8 @@ func DescribeCopy(c store.Copy, doing string) string {
 		return doing + ": " + c.Description
 	case c.State == store.CopyRunning && c.TotalBytes > 0:
 		return fmt.Sprintf("%s: %s of %s", doing, amount(c.DoneBytes), amount(c.TotalBytes))
+	case c.State == store.CopyRunning && c.DoneBytes == 0: // also when the server makes it, and does not tell
+		return doing
 	case c.State == store.CopyRunning:
 		return fmt.Sprintf("%s: %s so far", doing, amount(c.DoneBytes))
 	}
