@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"time"
 
 	"filippo.io/age"
@@ -122,11 +121,11 @@ func (r *Runner) sweepServer(ctx context.Context, driver *services.Driver) error
 		limited, cancel := context.WithTimeout(ctx, verbTime)
 		_, err := driver.DeleteBackup(limited, b)
 		cancel()
-		if isPending(err) {
-			err = nil // the next round asks again, if necessary
+		if err != nil && !isPending(err) { // the next round asks again, if necessary
+			errs = append(errs, err)
+			continue
 		}
-		r.Logger.InfoContext(ctx, "deleted a backup that only its server knew", "backup_id", b.ID, "resource", b.Instance, slog.Bool("deleted", err == nil))
-		errs = append(errs, err)
+		r.Logger.InfoContext(ctx, "deleted a backup that only its server knew", "backup_id", b.ID, "resource", b.Instance)
 	}
 	return errors.Join(errs...)
 }
