@@ -18,6 +18,8 @@ type entity struct {
 	Enabled  bool   `json:"enabled"`
 	// Description is a project's.
 	Description string `json:"description"`
+	// Tags are a project's.
+	Tags []string `json:"tags"`
 }
 
 // maxPages ends a list whose pages lead in a circle.

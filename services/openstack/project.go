@@ -17,7 +17,10 @@ type Project struct {
 	// Instance is the Instance.Name.
 	Instance string
 	// Mark is the project's description: what SetMark wrote, or newProject.
-	Mark    string
+	Mark string
+	// Home is the Instance.Name of the instance whose project contains the resource: its own,
+	// unless it was restored from another one's backup.
+	Home    string
 	enabled bool
 }
 
@@ -38,7 +41,7 @@ func (c *Cloud) FindProject(ctx context.Context, instance string) (Project, erro
 	}
 	for _, e := range found {
 		if e.Name == c.names.project(instance) {
-			return Project{e.ID, e.Name, instance, e.Description, e.Enabled}, nil
+			return e.project(instance), nil
 		}
 	}
 	return Project{}, ErrNoProject
@@ -47,19 +50,12 @@ func (c *Cloud) FindProject(ctx context.Context, instance string) (Project, erro
 // EnsureProject returns an instance's project, in which the broker's account is a member. It makes
 // or enables it if necessary.
 func (c *Cloud) EnsureProject(ctx context.Context, instance string) (Project, error) {
-	p, err := c.FindProject(ctx, instance)
-	if errors.Is(err, ErrNoProject) {
-		p, err = c.createProject(ctx, instance)
-	}
-	if err != nil {
-		return Project{}, err
-	}
-	if p.Mark != newProject {
-		if err := c.SetMark(ctx, &p, newProject); err != nil {
-			return Project{}, err
-		}
-	}
-	return p, c.admit(ctx, &p)
+	return c.EnsureProjectAt(ctx, instance, instance)
+}
+
+// project is the one of an instance.
+func (e entity) project(instance string) Project {
+	return Project{e.ID, e.Name, instance, e.Description, home(instance, e.Tags), e.Enabled}
 }
 
 // SetMark writes a project's mark, by which a backend remembers how far its deprovision is.
@@ -77,7 +73,7 @@ func (c *Cloud) patchProject(ctx context.Context, id, doing string, changes map[
 	return Explain(doing, err)
 }
 
-func (c *Cloud) createProject(ctx context.Context, instance string) (Project, error) {
+func (c *Cloud) createProject(ctx context.Context, instance, home string) (Project, error) {
 	keystone, err := c.domain.keystone(ctx)
 	if err != nil {
 		return Project{}, Explain("create the project", err)
@@ -86,14 +82,17 @@ func (c *Cloud) createProject(ctx context.Context, instance string) (Project, er
 	if err != nil {
 		return Project{}, Explain("create the project", err)
 	}
+	request := map[string]any{"name": c.names.project(instance), "domain_id": domain, "description": newProject}
+	if home != instance {
+		request["tags"] = tagsFor(instance, home)
+	}
 	var answer struct{ Project entity }
-	err = Call(ctx, keystone, http.MethodPost, keystone.ServiceURL("projects"), object("project", map[string]any{
-		"name": c.names.project(instance), "domain_id": domain, "description": newProject,
-	}), &answer)
+	err = Call(ctx, keystone, http.MethodPost, keystone.ServiceURL("projects"), object("project", request), &answer)
 	if Conflict(err) { // another call was faster
 		return c.FindProject(ctx, instance)
 	}
-	return Project{answer.Project.ID, answer.Project.Name, instance, newProject, true}, Explain("create the project", err)
+	answer.Project.Enabled = true
+	return answer.Project.project(instance), Explain("create the project", err)
 }
 
 // admit makes the broker's account a member of the project, and enables a project that somebody
@@ -196,7 +195,7 @@ func (c *Cloud) Projects(ctx context.Context) ([]Project, error) {
 	var projects []Project
 	for _, e := range found {
 		if instance, ok := c.names.instanceOf(e.Name); ok {
-			projects = append(projects, Project{e.ID, e.Name, instance, e.Description, e.Enabled})
+			projects = append(projects, e.project(instance))
 		}
 	}
 	return projects, nil
