@@ -61,6 +61,14 @@ type user struct {
 	Databases []named
 }
 
+// grants are the names of the databases that a user may use, existing or not.
+func (u user) grants() (names []string) {
+	for _, d := range u.Databases {
+		names = append(names, d.Name)
+	}
+	return names
+}
+
 // named is a part of lists and requests.
 type named struct {
 	Name string `json:"name"`
@@ -130,12 +138,18 @@ func (a api) server(ctx context.Context, id string) (server, error) {
 	return answer.Instance, err
 }
 
-// create asks for a server with one database.
-func (a api) create(ctx context.Context, name, flavor string, p Plan, database map[string]string) error {
+// create asks for a server with one database, or with the content of a backup unless its ID is
+// empty.
+func (a api) create(ctx context.Context, name, flavor string, p Plan, database map[string]string, backup string) error {
 	volume := map[string]any{"size": p.gigabytes()}
 	request := map[string]any{
-		"name": name, "flavorRef": flavor, "volume": volume, "databases": []any{database},
+		"name": name, "flavorRef": flavor, "volume": volume,
 		"datastore": map[string]string{"type": p.Datastore, "version": p.Version},
+	}
+	if backup == "" {
+		request["databases"] = []any{database}
+	} else {
+		request["restorePoint"] = map[string]string{"backupRef": backup}
 	}
 	if p.VolumeType != "" {
 		volume["type"] = p.VolumeType

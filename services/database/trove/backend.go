@@ -97,30 +97,45 @@ func (b *backend) since(key string, most time.Duration) (time.Duration, bool) {
 // place is an instance's project with its servers: one, unless it was interrupted or is gone.
 type place struct {
 	api
-	project openstack.Project
-	servers []server // those of the instance's name, the oldest first
-	others  []server // those that somebody made by hand
+	project openstack.Project // the instance's own
+	home    openstack.Project // that of the servers: the same, unless a backup was restored
+	servers []server          // those of the instance's name, the oldest first
+	others  []server          // those that somebody made by hand
+	// restored is how many servers other instances have at home.
+	restored int
 }
+
+// database is the name of the instance's database. A restored one has that of the backup.
+func (at place) database() string { return databaseName(at.home.Instance) }
 
 // errAbsent says that an instance has no server.
 var errAbsent = errors.New("the instance has no database server")
 
-// visit looks at an instance's project.
+// visit looks at what an instance has in its project or at its home. The error is
+// openstack.ErrNoProject if the home was deleted.
 func (b *backend) visit(ctx context.Context, p openstack.Project) (place, error) {
-	client, err := b.cloud.Client(ctx, p)
+	home, err := b.cloud.FindHome(ctx, p)
 	if err != nil {
 		return place{}, err
 	}
-	at := place{api: api{client}, project: p}
+	client, err := b.cloud.Client(ctx, home)
+	if err != nil {
+		return place{}, err
+	}
+	at := place{api: api{client}, project: p, home: home}
 	all, err := at.api.servers(ctx)
 	if err != nil {
 		return place{}, explain("list the database servers", err)
 	}
-	b.last.Store(&p)
+	b.last.Store(&home)
 	for _, s := range slices.Backward(all) { // Trove lists the newest first
-		if s.Name == p.Name {
+		_, ours := b.cloud.InstanceOf(s.Name)
+		switch {
+		case s.Name == p.Name:
 			at.servers = append(at.servers, s)
-		} else {
+		case ours:
+			at.restored++
+		case p.AtHome():
 			at.others = append(at.others, s)
 		}
 	}
@@ -137,6 +152,9 @@ func (b *backend) find(ctx context.Context, instance string) (place, server, err
 		return place{}, server{}, err
 	}
 	at, err := b.visit(ctx, p)
+	if errors.Is(err, openstack.ErrNoProject) {
+		return place{}, server{}, errAbsent
+	}
 	if err != nil {
 		return place{}, server{}, err
 	}

@@ -34,10 +34,10 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 	if err != nil {
 		return services.BindResult{}, err
 	}
-	if err := at.ensureDatabase(ctx, s, r.Instance); err != nil {
+	if err := at.ensureDatabase(ctx, s, r.Instance.Params); err != nil {
 		return services.BindResult{}, err
 	}
-	name, a := databaseName(r.Instance.Name), at.account(s, r.Binding.Name)
+	name, a := at.database(), at.account(s, r.Binding.Name)
 	a.password = r.Binding.Seed.Password("password")
 	b.forget(a)
 	if err := b.ensure(ctx, a, name); err != nil {
@@ -50,15 +50,15 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 // password (its source, guestagent/api.py). It waits only for grants and lists.
 
 // ensureDatabase makes a database again that an application has dropped.
-func (at place) ensureDatabase(ctx context.Context, s server, inst instance) error {
+func (at place) ensureDatabase(ctx context.Context, s server, p InstanceParams) error {
 	found, err := at.databases(ctx, s.ID)
 	if err != nil {
 		return explain("list the databases", err)
 	}
-	if slices.Contains(found, named{databaseName(inst.Name)}) {
+	if slices.Contains(found, named{at.database()}) {
 		return nil
 	}
-	err = at.createDatabase(ctx, s.ID, schemaOf(inst))
+	err = at.createDatabase(ctx, s.ID, schemaOf(at.database(), p))
 	if err != nil && !refused(err) {
 		return explain("create the database", err)
 	}
@@ -66,7 +66,7 @@ func (at place) ensureDatabase(ctx context.Context, s server, inst instance) err
 	switch {
 	case again != nil:
 		return explain("list the databases", again)
-	case slices.Contains(found, named{databaseName(inst.Name)}): // also where another bind was faster
+	case slices.Contains(found, named{at.database()}): // also where another bind was faster
 		return nil
 	case err != nil:
 		return explain("create the database", err)
@@ -171,13 +171,13 @@ func (b *backend) Verify(ctx context.Context, r services.VerifyRequest[Plan, Ins
 	if err != nil {
 		return services.VerifyResult{}, gone(err)
 	}
-	name, a := databaseName(r.Instance.Name), at.account(s, r.Binding.Name)
+	name, a := at.database(), at.account(s, r.Binding.Name)
 	a.password = r.Binding.Seed.Password("password")
 	o, found, err := a.owner(ctx)
 	if err != nil || !found || o.binding != a.binding || o.here && !o.may(name) { // being removed
 		return services.VerifyResult{}, err
 	}
-	if err := at.ensureDatabase(ctx, s, r.Instance); err != nil {
+	if err := at.ensureDatabase(ctx, s, r.Instance.Params); err != nil {
 		return services.VerifyResult{}, err
 	}
 	if b.config.Sessions == sessionsEnd && o.here && b.opens(ctx, a, name) == nil {

@@ -67,7 +67,7 @@ func TestSchemaOf(t *testing.T) {
 		{InstanceParams{CharacterSet: "binary", Collate: "binary"}, InstanceParams{CharacterSet: "binary", Collate: "binary"}},
 	} {
 		inst := instance{Name: "n", Params: test.params}
-		got := schemaOf(inst)
+		got := schemaOf("n", test.params)
 		if diff := cmp.Diff(test.want, InstanceParams{CharacterSet: got["character_set"], Collate: got["collate"]}); diff != "" {
 			t.Errorf("%+v (-want +got):\n%s", test.params, diff)
 		}

@@ -19,12 +19,18 @@ func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest
 	if err != nil {
 		return result, err
 	}
+	if p.Mark == openstack.Kept {
+		return result, b.release(ctx, p)
+	}
 	at, err := b.visit(ctx, p)
+	if errors.Is(err, openstack.ErrNoProject) { // its home, with everything
+		return result, b.cloud.DeleteProject(ctx, p)
+	}
 	if err == nil && len(at.servers) > 0 {
 		err = b.awaitLate(ctx, &p, true)
 	}
 	if err == nil {
-		err = at.empty(ctx)
+		err = b.empty(ctx, at)
 	}
 	if err == nil {
 		err = b.awaitLate(ctx, &p, false)
@@ -32,7 +38,22 @@ func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest
 	if err != nil {
 		return result, err
 	}
-	return result, b.cloud.DeleteProject(ctx, p)
+	return result, b.leave(ctx, at)
+}
+
+// leave deletes an instance's project, or keeps it for backups and other instances.
+func (b *backend) leave(ctx context.Context, at place) error {
+	needed, err := b.needed(ctx, at)
+	if err != nil {
+		return err
+	}
+	if !needed {
+		return b.drop(ctx, at)
+	}
+	if err := b.cloud.SetMark(ctx, &at.project, openstack.Kept); err != nil {
+		return err
+	}
+	return b.release(ctx, at.project) // if the last backup has just been deleted
 }
 
 func (b *backend) awaitLate(ctx context.Context, p *openstack.Project, found bool) error {
@@ -40,7 +61,7 @@ func (b *backend) awaitLate(ctx context.Context, p *openstack.Project, found boo
 }
 
 // empty deletes replicas, then all servers, then what they no longer use.
-func (at place) empty(ctx context.Context) error {
+func (b *backend) empty(ctx context.Context, at place) error {
 	var replicas, sources []server
 	for _, s := range append(at.servers, at.others...) {
 		if s.ReplicaOf != nil {
@@ -61,7 +82,10 @@ func (at place) empty(ctx context.Context) error {
 			return services.NotYet(poll, "the database server is being deleted")
 		}
 	}
-	return at.emptyOwned(ctx)
+	if !at.project.AtHome() {
+		return nil
+	}
+	return b.emptyOwned(ctx, at)
 }
 
 // oneOf prefers an error to NotYet, which would hide it.
@@ -77,10 +101,11 @@ func oneOf(errs []error) error {
 	return waiting
 }
 
-func (at place) emptyOwned(ctx context.Context) error {
+// emptyOwned deletes the backups and configuration groups that others made.
+func (b *backend) emptyOwned(ctx context.Context, at place) error {
 	left := false
 	for _, kind := range owned() {
-		ids, err := at.ids(ctx, kind)
+		ids, err := b.ownedBy(ctx, at, kind)
 		if err != nil {
 			return explain("list the "+kind, err)
 		}
@@ -95,4 +120,19 @@ func (at place) emptyOwned(ctx context.Context) error {
 		return services.NotYet(poll, "backups of the database are being deleted")
 	}
 	return nil
+}
+
+// ownedBy are the IDs of what others made at an instance's home.
+func (b *backend) ownedBy(ctx context.Context, at place, kind string) ([]string, error) {
+	if kind != "backups" {
+		return at.ids(ctx, kind)
+	}
+	all, err := at.backups(ctx)
+	var ids []string
+	for _, found := range all {
+		if _, ours := b.held(found); !ours {
+			ids = append(ids, found.ID)
+		}
+	}
+	return ids, err
 }

@@ -362,7 +362,7 @@ func TestLateServer(t *testing.T) {
 	if err := servicetest.Once(b).Deprovision(ctx, inst); !isPending(err) {
 		t.Fatalf("the first call: %v", err)
 	}
-	if err := at.makeServer(ctx, inst); !isPending(err) {
+	if err := at.makeServer(ctx, inst, ""); !isPending(err) {
 		t.Fatal(err)
 	}
 	if err := servicetest.Patient(b).Deprovision(ctx, inst); err != nil {

@@ -36,14 +36,24 @@ func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
 const sideBySide = 8
 
 func (b *backend) listProject(ctx context.Context, p openstack.Project) ([]services.Resource, error) {
+	r := b.resource(p.Instance, "", "")
 	at, err := b.visit(ctx, p)
+	if errors.Is(err, openstack.ErrNoProject) && !p.AtHome() {
+		r.Leftover = true
+		return []services.Resource{r}, nil
+	}
 	if err != nil {
 		if _, gone := b.cloud.FindProject(ctx, p.Instance); errors.Is(gone, openstack.ErrNoProject) { // deleted meanwhile
 			return nil, nil
 		}
 		return nil, err
 	}
-	r := b.resource(p.Instance, "", "")
+	if p.Mark == openstack.Kept {
+		needed, err := b.needed(ctx, at)
+		if err != nil || needed {
+			return nil, err
+		}
+	}
 	r.Leftover = len(at.servers) == 0
 	found := []services.Resource{r}
 	for _, s := range at.servers {
@@ -71,11 +81,7 @@ func (b *backend) listUsers(ctx context.Context, at place, s server) ([]services
 	}
 	var found []services.Resource
 	for _, u := range users {
-		var grants []string
-		for _, d := range u.Databases {
-			grants = append(grants, d.Name)
-		}
-		if o := ownerOf(grants, s.ID); o.binding != "" {
+		if o := ownerOf(u.grants(), s.ID); o.binding != "" {
 			found = append(found, b.resource(at.project.Instance, o.binding, u.Name))
 		}
 	}

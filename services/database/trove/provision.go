@@ -14,10 +14,7 @@ import (
 // unique: a server is looked up before it is asked for, and of two, the younger one is deleted.
 func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, InstanceParams]) (services.ProvisionResult, error) {
 	var result services.ProvisionResult
-	p, err := b.cloud.FindProject(ctx, r.Instance.Name)
-	if errors.Is(err, openstack.ErrNoProject) {
-		p, err = b.cloud.EnsureProject(ctx, r.Instance.Name)
-	}
+	p, err := b.projectFor(ctx, r)
 	if err != nil {
 		return result, err
 	}
@@ -28,38 +25,64 @@ func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 	stay := slices.DeleteFunc(slices.Clone(at.servers), func(s server) bool { return s.Status == "SHUTDOWN" })
 	switch {
 	case len(at.servers) == 0:
-		return result, b.makeServer(ctx, at, r.Instance)
+		return result, b.makeServer(ctx, at, r)
 	case len(stay) > 1:
 		return result, at.deleteAll(ctx, stay[1:])
 	case len(at.servers) > 1:
 		return result, superfluous()
 	}
-	return result, at.made(ctx, at.servers[0])
+	err = at.made(ctx, at.servers[0])
+	if err == nil && r.RestoreFrom != nil {
+		err = at.closeForGood(ctx, at.servers[0])
+	}
+	return result, err
+}
+
+// projectFor returns an instance's project, which leads to that of the backup it is restored from.
+func (b *backend) projectFor(ctx context.Context, r services.ProvisionRequest[Plan, InstanceParams]) (openstack.Project, error) {
+	home, origin, err := r.Instance.Name, (*openstack.Project)(nil), error(nil)
+	if origin, err = b.origin(ctx, r.RestoreFrom); err != nil {
+		return openstack.Project{}, err
+	}
+	if origin != nil {
+		home = origin.Home
+	}
+	p, err := b.cloud.FindProject(ctx, r.Instance.Name)
+	if errors.Is(err, openstack.ErrNoProject) || err == nil && p.Home != home {
+		p, err = b.cloud.EnsureProjectAt(ctx, r.Instance.Name, home)
+	}
+	return p, err
 }
 
 // makeServer asks for a server in a project that may be one that a deprovision had begun to empty.
-func (b *backend) makeServer(ctx context.Context, at place, inst instance) error {
-	p, err := b.cloud.EnsureProject(ctx, inst.Name)
+func (b *backend) makeServer(ctx context.Context, at place, r services.ProvisionRequest[Plan, InstanceParams]) error {
+	p, err := b.cloud.EnsureProjectAt(ctx, r.Instance.Name, at.home.Instance)
 	if err != nil {
 		return err
 	}
-	err = at.makeServer(ctx, inst)
+	backup, err := b.backupID(ctx, at, r.RestoreFrom)
+	if err == nil {
+		err = at.makeServer(ctx, r.Instance, backup)
+	}
 	if openstack.Refused(err) { // so that Deprovision does not wait for it
 		err = errors.Join(err, b.cloud.SetMark(ctx, &p, openstack.Emptied))
 	}
 	return err
 }
 
-func (at place) makeServer(ctx context.Context, inst instance) error {
+// makeServer asks for a server, with the content of a backup unless its ID is empty.
+func (at place) makeServer(ctx context.Context, inst instance, backup string) error {
 	flavor, err := at.flavorOf(ctx, inst.Plan)
 	if err != nil {
 		return err
 	}
-	err = at.create(ctx, at.project.Name, flavor, inst.Plan, schemaOf(inst))
+	err = at.create(ctx, at.project.Name, flavor, inst.Plan, schemaOf(at.database(), inst.Params), backup)
 	f, _ := openstack.AsFailure(err)
 	switch {
 	case err == nil:
 		return server{Status: "BUILD"}.wait()
+	case refused(err) && backup != "":
+		return services.Rejected("Trove refuses to restore the backup to a server of this plan; choose the plan that the instance had: %s", line(f.Message))
 	case refused(err) && (inst.Params.CharacterSet != "" || inst.Params.Collate != ""):
 		return services.Rejected("parameters.collate: Trove refuses character set %q with collation %q, or something of the plan: %s", inst.Params.CharacterSet, inst.Params.Collate, line(f.Message))
 	case refused(err), openstack.Absent(err):
@@ -69,10 +92,10 @@ func (at place) makeServer(ctx context.Context, inst instance) error {
 	return explain("create the database server", err)
 }
 
-// schemaOf describes an instance's database to Trove.
-func schemaOf(inst instance) map[string]string {
-	d := map[string]string{"name": databaseName(inst.Name), "character_set": characterSet(inst.Params)}
-	if collate := collation(inst.Params); collate != "" {
+// schemaOf describes a database to Trove.
+func schemaOf(name string, p InstanceParams) map[string]string {
+	d := map[string]string{"name": name, "character_set": characterSet(p)}
+	if collate := collation(p); collate != "" {
 		d["collate"] = collate
 	}
 	return d

@@ -71,11 +71,7 @@ func (at place) closeRestored(ctx context.Context, s server) error {
 		return explain("list the users", err)
 	}
 	for _, u := range users {
-		var grants []string
-		for _, d := range u.Databases {
-			grants = append(grants, d.Name)
-		}
-		if o := ownerOf(grants, s.ID); o.binding == "" || o.here {
+		if o := ownerOf(u.grants(), s.ID); o.binding == "" || o.here {
 			continue
 		}
 		if err := at.setPassword(ctx, s.ID, u.Name, services.NewSecret(rand.Text())); err != nil {

@@ -85,6 +85,7 @@ func (c *testCloud) suite() servicetest.Suite {
 				return breaks("DROP DATABASE "+credentials["database"].(string))(ctx, credentials)
 			},
 		},
+		Fill: fill,
 		Left: c.leftOf,
 	}
 }
@@ -124,6 +125,9 @@ func reach(t *testing.T, mine, theirs map[string]any) {
 			u.Path = "/"
 		},
 	} {
+		if name == "their database on my server" && theirs["database"] == mine["database"] {
+			continue // one was restored from a backup of the other, and has a database of that name
+		}
 		u := parsed(t, mine["uri"].(string))
 		change(u)
 		if s, err := mysqldb.Dial(ctx, map[string]any{"uri": u.String()}); err == nil {
@@ -159,4 +163,40 @@ func holdsTable(t *testing.T, mine map[string]any, _ ...map[string]any) {
 	t.Cleanup(func() { _ = s.Close() })
 	c := &client{s.(*database.Session)}
 	c.must(t, "CREATE TABLE held (n INT)", "LOCK TABLES held WRITE")
+}
+
+// fill makes what a database may contain, all of it defined by the binding's user.
+func fill(t *testing.T, mine map[string]any) func(*testing.T, map[string]any) {
+	open := func(t *testing.T, credentials map[string]any) *client {
+		s, err := mysqldb.Dial(testContext(t), credentials)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		return &client{s.(*database.Session)}
+	}
+	open(t, mine).must(t,
+		"CREATE TABLE filled (n INT PRIMARY KEY, text VARCHAR(100) CHARACTER SET utf8mb4, data BLOB)",
+		"INSERT INTO filled VALUES (1, 'Žluťoučký kůň', x'00ff0a'), (2, NULL, REPEAT('x', 60000))",
+		"CREATE VIEW doubled AS SELECT 2 * n AS n FROM filled",
+		"CREATE TABLE noted (n INT)",
+		"CREATE TRIGGER noting AFTER INSERT ON filled FOR EACH ROW INSERT INTO noted VALUES (NEW.n)",
+		"CREATE FUNCTION total() RETURNS INT READS SQL DATA RETURN (SELECT SUM(n) FROM filled)",
+	)
+	return func(t *testing.T, theirs map[string]any) {
+		c := open(t, theirs)
+		for query, want := range map[string]string{
+			"SELECT GROUP_CONCAT(n, ' ', COALESCE(text, '-'), ' ', MD5(data) ORDER BY n) FROM filled": "1 Žluťoučký kůň daabad9de4c13765beb6e0a4ea14f25f,2 - e10e00213711c5bf7eef265049936551",
+			"SELECT SUM(n) FROM doubled": "6",
+			"SELECT total()":             "3",
+		} {
+			if got := c.ask(t, query); got != want {
+				t.Errorf("%s: %q, want %q", query, got, want)
+			}
+		}
+		c.must(t, "INSERT INTO filled VALUES (10, 'new', NULL)", "DELETE FROM filled WHERE n = 10")
+		if got := c.ask(t, "SELECT COUNT(*) FROM noted WHERE n = 10"); got == "0" {
+			t.Error("the trigger is gone")
+		}
+	}
 }
