@@ -29,17 +29,25 @@ const (
 	ip    = "ip"
 )
 
-// project is Manila as a member of an instance's project sees it.
-type project struct{ client *gophercloud.ServiceClient }
+// project is Manila as a member of an instance's home sees it.
+type project struct {
+	client *gophercloud.ServiceClient
+	home   openstack.Project
+}
 
-// enter returns Manila in a project.
+// enter returns Manila at the home of an instance with this project. The error is
+// openstack.ErrNoProject if the home was deleted.
 func (b *backend) enter(ctx context.Context, p openstack.Project) (project, error) {
-	client, err := b.cloud.Client(ctx, p)
+	home, err := b.cloud.FindHome(ctx, p)
+	if err != nil {
+		return project{}, err
+	}
+	client, err := b.cloud.Client(ctx, home)
 	if err != nil {
 		return project{}, err
 	}
 	client.Microversion = apiVersion
-	return project{client}, nil
+	return project{client, home}, nil
 }
 
 // explain is openstack.Explain, with what is Manila's own.
@@ -76,11 +84,15 @@ func (p project) sharesOf(ctx context.Context, instance string) ([]shares.Share,
 	return slices.DeleteFunc(found, func(s shares.Share) bool { return s.Metadata[instanceKey] != instance }), err
 }
 
-func (p project) create(ctx context.Context, name string, inst instance) error {
+// create asks for a share, with the files of a snapshot unless its ID is empty.
+func (p project) create(ctx context.Context, name string, inst instance, snapshot string) error {
 	_, err := shares.Create(ctx, p.client, shares.CreateOpts{
 		Name: name, ShareProto: strings.ToUpper(string(inst.Plan.Protocol)), ShareType: inst.Plan.ShareType, Size: size(inst),
-		Metadata: map[string]string{instanceKey: inst.Name},
+		Metadata: map[string]string{instanceKey: inst.Name}, SnapshotID: snapshot,
 	}).Extract()
+	if f, ok := openstack.AsFailure(err); ok && snapshot != "" && f.Status == http.StatusBadRequest {
+		return services.Rejected("Manila refuses to restore the backup to a share of this plan; choose the plan that the instance had: %s", f.Message)
+	}
 	if openstack.Absent(err) {
 		return fmt.Errorf("share_type: Manila has no share type %s, or does not show it to the broker's projects: create it, or make it public: %w",
 			inst.Plan.ShareType, explain("create the share", err))

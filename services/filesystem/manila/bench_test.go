@@ -62,7 +62,7 @@ func until(b *testing.B, done func() (bool, error)) error {
 }
 
 func rawShare(b *testing.B, p project, inst instance) error {
-	if err := p.create(testContext(b), "raw", inst); err != nil {
+	if err := p.create(testContext(b), "raw", inst, ""); err != nil {
 		return err
 	}
 	return until(b, func() (bool, error) {

@@ -78,7 +78,7 @@ func TestTwoShares(t *testing.T) {
 	b := cloud.backend(t, "mtest")
 	inst := provisioned(t, b, nil)
 	first := shareOf(t, b, inst)
-	if err := inside(t, b, inst).create(testContext(t), "again", inst); err != nil {
+	if err := inside(t, b, inst).create(testContext(t), "again", inst, ""); err != nil {
 		t.Fatal(err)
 	}
 	if err := servicetest.Patient(b).Provision(testContext(t), inst); err != nil {
@@ -355,7 +355,7 @@ func TestLateShare(t *testing.T) {
 	if err := servicetest.Once(b).Deprovision(testContext(t), inst); !isNotYet(err) {
 		t.Fatalf("the first call: %v", err)
 	}
-	if err := p.create(testContext(t), "late", inst); err != nil {
+	if err := p.create(testContext(t), "late", inst, ""); err != nil {
 		t.Fatal(err)
 	}
 	deprovisioned(t, cloud, b, inst)

@@ -2,6 +2,7 @@ package manila
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -44,12 +45,22 @@ func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
 
 // resources are those in a project.
 func (b *backend) resources(ctx context.Context, in openstack.Project) ([]services.Resource, error) {
+	lost := []services.Resource{{Instance: in.Instance, Name: in.Name, Leftover: true}}
 	p, err := b.enter(ctx, in)
+	if errors.Is(err, openstack.ErrNoProject) && !in.AtHome() {
+		return lost, nil
+	}
 	if openstack.Absent(err) { // it was deleted meanwhile
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
+	}
+	if in.Mark == openstack.Kept {
+		if needed, err := b.needed(ctx, p, in); err != nil || needed {
+			return nil, err
+		}
+		return lost, nil
 	}
 	list, err := p.sharesOf(ctx, in.Instance)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/shares"
+	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/snapshots"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/openstack"
@@ -15,7 +16,7 @@ import (
 
 // Provision implements services.Backend.
 func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Plan, InstanceParams]) (services.ProvisionResult, error) {
-	in, err := b.cloud.EnsureProject(ctx, r.Instance.Name)
+	in, from, err := b.projectFor(ctx, r)
 	if err != nil {
 		return services.ProvisionResult{}, err
 	}
@@ -28,7 +29,7 @@ func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 		return services.ProvisionResult{}, err
 	}
 	if len(found) == 0 {
-		if err := p.create(ctx, b.cloud.ProjectName(r.Instance.Name), r.Instance); err != nil {
+		if err := p.create(ctx, in.Name, r.Instance, from.ID); err != nil {
 			if openstack.Refused(err) { // so that Deprovision does not wait for it
 				err = errors.Join(err, b.cloud.SetMark(ctx, &in, openstack.Emptied))
 			}
@@ -86,6 +87,9 @@ var errNoShare = errors.New("the instance's share does not exist: somebody delet
 // share returns an instance's share, and Manila in its project.
 func (b *backend) share(ctx context.Context, instance string) (project, shares.Share, error) {
 	in, err := b.cloud.FindProject(ctx, instance)
+	if err == nil && in.Mark == openstack.Kept {
+		err = errNoShare
+	}
 	if err != nil {
 		return project{}, shares.Share{}, err
 	}
@@ -117,11 +121,24 @@ func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest
 	if err != nil {
 		return services.DeprovisionResult{}, err
 	}
+	if in.Mark == openstack.Kept {
+		return services.DeprovisionResult{}, b.release(ctx, in)
+	}
 	p, err := b.enter(ctx, in)
+	if errors.Is(err, openstack.ErrNoProject) { // its home, with everything
+		return services.DeprovisionResult{}, b.cloud.DeleteProject(ctx, in)
+	}
 	if err != nil {
 		return services.DeprovisionResult{}, err
 	}
-	found, err := p.empty(ctx)
+	backups, err := b.snapshotsOf(ctx, p, in.Instance, "")
+	if err != nil {
+		return services.DeprovisionResult{}, err
+	}
+	if len(backups) > 0 {
+		return services.DeprovisionResult{}, b.keep(ctx, p, in)
+	}
+	found, err := p.empty(ctx, in)
 	if err != nil {
 		return services.DeprovisionResult{}, err
 	}
@@ -131,16 +148,23 @@ func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest
 	if found {
 		return services.DeprovisionResult{}, services.NotYet(pollShare, "waiting until Manila has deleted the share")
 	}
-	return services.DeprovisionResult{}, b.cloud.DeleteProject(ctx, in)
+	return services.DeprovisionResult{}, b.leave(ctx, p, in)
 }
 
-// empty deletes the snapshots and shares in the project, and reports whether there are any. Manila
-// refuses to delete a share with snapshots, and first ends all access to one that it deletes.
-func (p project) empty(ctx context.Context) (found bool, err error) {
-	held, err := p.snapshots(ctx)
+// empty deletes an instance's shares with their snapshots, and at its home also what others made
+// there by hand. It reports whether there is anything. Manila refuses to delete a share with snapshots, and first ends all access to one that it deletes.
+func (p project) empty(ctx context.Context, in openstack.Project) (found bool, err error) {
+	list, held, err := p.contents(ctx)
 	if err != nil {
 		return false, err
 	}
+	own := map[string]bool{}
+	list = slices.DeleteFunc(list, func(s shares.Share) bool {
+		owner := s.Metadata[instanceKey]
+		own[s.ID] = owner == in.Instance || owner == "" && in.AtHome()
+		return !own[s.ID]
+	})
+	held = slices.DeleteFunc(held, func(s snapshots.Snapshot) bool { return !own[s.ShareID] })
 	for _, s := range held {
 		if err := p.remove(ctx, s.Status, "snapshots", s.ID); err != nil {
 			return true, err
@@ -148,10 +172,6 @@ func (p project) empty(ctx context.Context) (found bool, err error) {
 	}
 	if len(held) > 0 {
 		return true, nil
-	}
-	list, err := p.all(ctx)
-	if err != nil {
-		return false, err
 	}
 	for _, s := range list {
 		if err := p.remove(ctx, s.Status, "shares", s.ID); err != nil {

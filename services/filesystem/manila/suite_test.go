@@ -3,6 +3,10 @@ package manila
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/chandler-broker/chandler/services/servicetest"
@@ -54,6 +58,7 @@ func TestSuite(t *testing.T) {
 			{Name: "storage", Plan: raw(`{"share_type": "cephfs", "storage": "1GB"}`), Holds: holdsStorage},
 			{Name: "bindings", Plan: raw(`{"share_type": "cephfs", "storage": "1GB", "bindings": 2}`), Holds: holdsBindings},
 		},
+		Fill: fill,
 		Left: cloud.leftOf,
 	})
 }
@@ -61,4 +66,52 @@ func TestSuite(t *testing.T) {
 func holdsBindings(t *testing.T, use servicetest.Use) {
 	use.Bind(t, nil)
 	use.Bind(t, nil)
+}
+
+// fill makes what a file system may contain.
+func fill(t *testing.T, mine map[string]any) func(*testing.T, map[string]any) {
+	open := func(t *testing.T, credentials map[string]any) string {
+		s, err := dial(testContext(t), credentials)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		return s.(*session).mounted
+	}
+	const long = 3 << 20
+	share := open(t, mine)
+	for _, err := range []error{
+		os.MkdirAll(filepath.Join(share, "a/b ü"), 0o750),
+		os.WriteFile(filepath.Join(share, "a/b ü/file"), []byte("content"), 0o640),
+		os.WriteFile(filepath.Join(share, "long"), bytes.Repeat([]byte("0123456789abcdef"), long/16), 0o600),
+		os.Symlink("a/b ü/file", filepath.Join(share, "symlink")),
+		os.Chown(filepath.Join(share, "long"), 1234, 5678),
+		flush(filepath.Join(share, "long")), flush(filepath.Join(share, "symlink")), flush(share),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return func(t *testing.T, theirs map[string]any) {
+		share := open(t, theirs)
+		if got, err := os.ReadFile(filepath.Join(share, "symlink")); err != nil || string(got) != "content" {
+			t.Errorf("link: %q, %v", got, err)
+		}
+		got, err := os.ReadFile(filepath.Join(share, "long"))
+		if err != nil || len(got) != long || !bytes.HasSuffix(got, []byte("9abcdef")) {
+			t.Errorf("long: %d bytes, %v", len(got), err)
+		}
+		info, err := os.Stat(filepath.Join(share, "long"))
+		if err != nil || info.Mode() != 0o600 || info.Sys().(*syscall.Stat_t).Uid != 1234 || info.Sys().(*syscall.Stat_t).Gid != 5678 {
+			t.Errorf("long: %v, %v", info, err)
+		}
+	}
+}
+
+func flush(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
