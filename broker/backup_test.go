@@ -248,7 +248,7 @@ func TestDeleteCancelsCopies(t *testing.T) {
 	for _, verb := range []string{"backup", "restore"} {
 		t.Run(verb, func(t *testing.T) {
 			c := newClient(t, brokertest.Options{AsyncWait: time.Millisecond})
-			c.provision("i", on(brokertest.BackedUp), true)
+			c.provision("i", on(brokertest.BackedUpTwin), true)
 			eventually(t, "it is ready", func() bool { a, _ := c.fetch("i"); return a.word == "200" })
 			c.Backend.Write("i", "key", "value")
 			if verb == "restore" {
@@ -265,13 +265,13 @@ func TestDeleteCancelsCopies(t *testing.T) {
 			victim := "i"
 			if verb == "restore" {
 				victim = "copy"
-				c.provision("copy", from(brokertest.BackedUp, "i"), true).want(t, "202")
+				c.provision("copy", from(brokertest.BackedUpTwin, "i"), true).want(t, "202")
 			} else {
 				c.update("i", backUp("one"), true).want(t, "202")
 			}
 			ctx := gate.AwaitCall(t)
 			if verb == "backup" {
-				c.bind("i", "b", bound(brokertest.BackedUp, ""), true)
+				c.bind("i", "b", bound(brokertest.BackedUpTwin, ""), true)
 				eventually(t, "it is bound meanwhile", func() bool { return c.fetchBinding("i", "b").word == "200" })
 				c.unbind("i", "b", true)
 				eventually(t, "it is unbound meanwhile", func() bool { _, n := c.Backend.Size(); return n == 0 })
