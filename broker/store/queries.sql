@@ -429,7 +429,7 @@ order by id desc limit @batch;
 
 -- name: FinishBackup :execrows
 -- None of a backup that was deleted meanwhile, or whose base was.
-update backups b set state = 'ready', contents = $2, raw_bytes = $3, stored_bytes = $4, sha256 = $5, object = $6, base_id = @base_id, finished_at = now(),
+update backups b set state = 'ready', contents = $2, raw_bytes = $3, stored_bytes = $4, sha256 = $5, object = $6, base_id = @base_id, finished_at = clock_timestamp(),
     description = '', last_error = ''
 where b.id = $1 and b.state = 'pending' and (@base_id::text = '' or exists (select 1 from backups base where base.id = @base_id and base.state = 'ready'));
 
@@ -443,7 +443,7 @@ select id from backups where id = any(@ids::text[]);
 
 -- name: FailBackup :exec
 -- Its row tells what failed for a while.
-update backups set state = 'failed', description = $2, last_error = $3, finished_at = now(), expires_at = now() + interval '7 days'
+update backups set state = 'failed', description = $2, last_error = $3, finished_at = clock_timestamp(), expires_at = clock_timestamp() + interval '7 days'
 where id = $1 and state = 'pending';
 
 -- name: SetVerified :exec
@@ -550,14 +550,14 @@ update copies set state = 'running', attempts = attempts + 1, done_bytes = 0, du
 update copies set done_bytes = $2, description = '' where id = $1 and state = 'running' and done_bytes <> $2;
 
 -- name: RetryCopy :execrows
-update copies set state = @state, due_at = now() + make_interval(secs => @wait::float8), description = @description, last_error = @last_error, done_bytes = 0
+update copies set state = @state, due_at = clock_timestamp() + make_interval(secs => @wait::float8), description = @description, last_error = @last_error, done_bytes = 0
 where id = @id and state in ('waiting', 'running');
 
 -- name: FinishCopy :exec
 -- Fails (IsStale) if the copy was cancelled meanwhile, so that the rest of its batch does not run.
 with finished as (
     update copies set state = @state, description = @description, last_error = @last_error, done_bytes = case when @state = 'succeeded' then @done_bytes::bigint else done_bytes end,
-        finished_at = now()
+        finished_at = clock_timestamp()
     where id = @id and finished_at is null returning 1
 )
 select case when count(*) = 0 then ('the row has changed meanwhile, so it is read again: ' || count(*))::int end from finished;

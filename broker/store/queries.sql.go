@@ -1315,7 +1315,7 @@ func (q *Queries) ExpiredBindings(ctx context.Context, db DBTX, now time.Time) (
 }
 
 const failBackup = `-- name: FailBackup :exec
-update backups set state = 'failed', description = $2, last_error = $3, finished_at = now(), expires_at = now() + interval '7 days'
+update backups set state = 'failed', description = $2, last_error = $3, finished_at = clock_timestamp(), expires_at = clock_timestamp() + interval '7 days'
 where id = $1 and state = 'pending'
 `
 
@@ -1332,7 +1332,7 @@ func (q *Queries) FailBackup(ctx context.Context, db DBTX, arg FailBackupParams)
 }
 
 const finishBackup = `-- name: FinishBackup :execrows
-update backups b set state = 'ready', contents = $2, raw_bytes = $3, stored_bytes = $4, sha256 = $5, object = $6, base_id = $7, finished_at = now(),
+update backups b set state = 'ready', contents = $2, raw_bytes = $3, stored_bytes = $4, sha256 = $5, object = $6, base_id = $7, finished_at = clock_timestamp(),
     description = '', last_error = ''
 where b.id = $1 and b.state = 'pending' and ($7::text = '' or exists (select 1 from backups base where base.id = $7 and base.state = 'ready'))
 `
@@ -1367,7 +1367,7 @@ func (q *Queries) FinishBackup(ctx context.Context, db DBTX, arg FinishBackupPar
 const finishCopy = `-- name: FinishCopy :exec
 with finished as (
     update copies set state = $1, description = $2, last_error = $3, done_bytes = case when $1 = 'succeeded' then $4::bigint else done_bytes end,
-        finished_at = now()
+        finished_at = clock_timestamp()
     where id = $5 and finished_at is null returning 1
 )
 select case when count(*) = 0 then ('the row has changed meanwhile, so it is read again: ' || count(*))::int end from finished
@@ -3203,7 +3203,7 @@ func (q *Queries) RetainedInstancesDue(ctx context.Context, db DBTX) ([]string, 
 }
 
 const retryCopy = `-- name: RetryCopy :execrows
-update copies set state = $1, due_at = now() + make_interval(secs => $2::float8), description = $3, last_error = $4, done_bytes = 0
+update copies set state = $1, due_at = clock_timestamp() + make_interval(secs => $2::float8), description = $3, last_error = $4, done_bytes = 0
 where id = $5 and state in ('waiting', 'running')
 `
 
