@@ -334,7 +334,7 @@ func TestStoreErrors(t *testing.T) {
 // A backup and a restore take the memory of a few parts, whatever the size.
 func TestMemory(t *testing.T) {
 	s := newStore(t)
-	for name, limit := range map[string]int64{"16 MB parts": 100 << 30, "32 MB parts": 1 << 40} {
+	for name, limit := range map[string]int64{"8 MB parts": 50 << 30, "32 MB parts": 1 << 40} {
 		t.Run(name, func(t *testing.T) {
 			block := random(1 << 20)
 			runtime.GC()

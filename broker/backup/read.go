@@ -62,7 +62,7 @@ func decode(in *objectReader, key age.Identity) (*zstd.Decoder, error) {
 	if err != nil {
 		return nil, damaged("read its header: %w", err)
 	}
-	decoded, err := zstd.NewReader(decrypted, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(window))
+	decoded, err := zstd.NewReader(decrypted, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
 	if err != nil {
 		return nil, damaged("decompress it: %w", err)
 	}

@@ -17,14 +17,20 @@ import (
 
 // An upload sends one part while the next one is filled, so it takes two parts of memory.
 const (
-	minPart  = 16 << 20
+	minPart  = 8 << 20
 	maxPart  = 32 << 20
 	maxParts = 10000 // Amazon S3 User Guide, "Amazon S3 multipart upload limits"
+	// smallParts is how many parts of an upload without a limit have minPart.
+	smallParts = 2000
 )
 
-// partSize returns the size of an upload's parts in bytes. A copy of up to limit bytes, but at most
-// 312 GB, fits into them, with what encryption adds. Without a limit (0), 156 GB fit.
-func partSize(limit int64) int {
+// partSize returns the size of an upload's part in bytes. A copy of up to limit bytes, but at most
+// 312 GB, fits into parts of one size, with what encryption adds. Without a limit (0), the parts after
+// the first 15 GB are larger, and 265 GB fit.
+func partSize(limit int64, number int) int {
+	if limit == 0 && number > smallParts {
+		return maxPart
+	}
 	return int(min(max((limit+limit/1000)/maxParts+1, minPart), maxPart))
 }
 
@@ -38,7 +44,8 @@ type upload struct {
 	object string                  // with the store's prefix
 	fill   []byte                  // the next part
 	spare  []byte                  // the memory of the part before, once that is sent
-	size   int                     // of a part
+	limit  int64                   // see partSize
+	size   int                     // of the part that is filled
 
 	id      string // of the multipart upload, once there is one
 	parts   []minio.CompletePart
@@ -53,8 +60,8 @@ type sent struct {
 	err  error
 }
 
-func (o *Objects) upload(ctx context.Context, fail context.CancelCauseFunc, object string, size int) *upload {
-	return &upload{store: o, ctx: ctx, fail: fail, object: o.prefix + object, size: size, sum: sha256.New()}
+func (o *Objects) upload(ctx context.Context, fail context.CancelCauseFunc, object string, limit int64) *upload {
+	return &upload{store: o, ctx: ctx, fail: fail, object: o.prefix + object, limit: limit, size: partSize(limit, 1), sum: sha256.New()}
 }
 
 // Write implements io.Writer.
@@ -92,7 +99,7 @@ func (u *upload) send() error {
 		return err
 	}
 	if len(u.parts) == maxParts {
-		return fmt.Errorf("%w: the store of backups takes %d parts of %s; set a larger backups.max_size in the plan, or divide the instance's data",
+		return fmt.Errorf("%w: the store of backups takes %d parts of up to %s; set a larger backups.max_size in the plan, or divide the instance's data",
 			ErrTooLarge, maxParts, services.Size(u.size))
 	}
 	if u.id == "" {
@@ -103,7 +110,7 @@ func (u *upload) send() error {
 		u.id = id
 	}
 	part, number, done := u.fill, len(u.parts)+1, make(chan sent, 1)
-	u.fill, u.spare, u.sending = u.spare[:0], part, done
+	u.fill, u.spare, u.sending, u.size = u.spare[:0], part, done, partSize(u.limit, number+1)
 	go func() {
 		sum := sha256.Sum256(part)
 		stored, err := u.store.core.PutObjectPart(u.ctx, u.store.bucket, u.object, u.id, number, bytes.NewReader(part), int64(len(part)),
