@@ -16,7 +16,8 @@ const (
 	windowSize = 1 << 20 // sent without an acknowledgement
 	// buffered is how many chunks wait for a slow store: 16 MB.
 	buffered = 256
-	// prompt is how many of them are acknowledged at once. Above, the server is slowed down.
+	// prompt is how many of them may wait before the server is slowed down: then a part is
+	// acknowledged only after another was read, or after slowPace.
 	prompt = 64
 	// slowPace is less than the 5 s after which a server gives up, and lets a store be away for
 	// minutes.
@@ -29,7 +30,8 @@ type snapshot struct {
 	v      *visit
 	cancel context.CancelFunc
 	chunks chan []byte
-	err    error // valid when chunks is closed
+	read   chan struct{} // tells that a chunk was read
+	err    error         // valid when chunks is closed
 	rest   []byte
 }
 
@@ -45,7 +47,7 @@ func (v *visit) snapshot(ctx context.Context, stream string) (*snapshot, error) 
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	s := &snapshot{v: v, cancel: cancel, chunks: make(chan []byte, buffered)}
+	s := &snapshot{v: v, cancel: cancel, chunks: make(chan []byte, buffered), read: make(chan struct{}, 1)}
 	go func() {
 		s.err = s.receive(ctx)
 		close(s.chunks)
@@ -99,17 +101,32 @@ func (s *snapshot) take(ctx context.Context, m *nats.Msg) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if len(s.chunks) > prompt {
-		select {
-		case <-time.After(slowPace):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	if err := s.slow(ctx); err != nil {
+		return err
 	}
 	if m.Reply == "" { // the last chunk
 		return nil
 	}
 	return doing("acknowledge a part of the stream", m.Respond(nil))
+}
+
+// slow waits while many chunks are waiting, but no longer than slowPace.
+func (s *snapshot) slow(ctx context.Context) error {
+	if len(s.chunks) <= prompt {
+		return nil
+	}
+	pace := time.NewTimer(slowPace)
+	defer pace.Stop()
+	for len(s.chunks) > prompt {
+		select {
+		case <-s.read:
+		case <-pace.C:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // Read implements io.Reader.
@@ -134,6 +151,10 @@ func (s *snapshot) peek() error {
 	s.rest = chunk
 	if !ok {
 		return s.err
+	}
+	select {
+	case s.read <- struct{}{}:
+	default:
 	}
 	return nil
 }
