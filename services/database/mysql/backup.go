@@ -107,7 +107,7 @@ func (d *dump) omitted() []string {
 
 func (d *dump) run(ctx context.Context, w io.Writer) (contents services.Contents, err error) {
 	counted, counting := io.Pipe()
-	split := newStatements(counted, 1<<30)
+	split := newStatements(counted, 0)
 	ended := make(chan error, 1)
 	go func() {
 		err := split.readAll(func([]byte) error { return nil })

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -201,4 +203,65 @@ func TestWithoutDefiner(t *testing.T) {
 			t.Errorf("%s: %s", statement, got)
 		}
 	}
+}
+
+// Statements end, and rows are counted, the same in whatever pieces the copy comes.
+func TestStatementsInPieces(t *testing.T) {
+	t.Parallel()
+	alphabet := []string{"'", `"`, "`", `\`, ";", "(", ")", "V", "x", "''", `\'`, `\\`, "),("}
+	source := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // not a secret
+	for range 2000 {
+		text := "INSERT INTO `t` VALUES (1,'"
+		for range source.IntN(40) {
+			text += alphabet[source.IntN(len(alphabet))]
+		}
+		want := naive(text)
+		for size := 1; size <= len(text); size++ {
+			var s scan
+			end := 0
+			for piece := range slices.Chunk([]byte(text), size) {
+				n, found := s.to(piece)
+				end += n
+				if found {
+					break
+				}
+			}
+			if got := [3]int64{int64(end), s.rows, s.size}; got != want {
+				t.Fatalf("%s in pieces of %d: end, rows and bytes are %v, want %v", text, size, got, want)
+			}
+		}
+	}
+}
+
+// naive looks at each byte of a statement, and returns its end, the rows and their bytes.
+func naive(text string) [3]int64 {
+	var quote rune
+	escaped, depth, began, rows, size := false, 0, 0, 0, 0
+	for i, c := range text {
+		switch {
+		case escaped:
+			escaped = false
+		case quote != 0 && c == '\\' && quote != '`':
+			escaped = true
+		case c == quote:
+			quote = 0
+		case quote != 0:
+		case c == '\'' || c == '"' || c == '`':
+			quote = c
+		case c == ';':
+			return [3]int64{int64(i), int64(rows), int64(size)}
+		case c == '(':
+			if depth == 0 {
+				began = i
+			}
+			depth++
+		case c == ')':
+			if depth--; depth == 0 {
+				rows, size = rows+1, size+i-began+1
+			}
+		case c == 'V' && depth == 0:
+			rows, size = 0, 0
+		}
+	}
+	return [3]int64{int64(len(text)), int64(rows), int64(size)}
 }

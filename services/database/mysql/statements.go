@@ -14,10 +14,11 @@ import (
 // does not use the client mariadb, which runs commands of this machine that a dump contains.
 type statements struct {
 	r *bufio.Reader
-	// limit is how long a statement may be.
+	// limit is how long a statement may be; 0: statements are only counted, not kept.
 	limit  int
 	counts map[string]int64
 	buffer []byte
+	scan   scan
 }
 
 func newStatements(r io.Reader, limit int) *statements {
@@ -54,8 +55,8 @@ const (
 
 var errTruncated = errors.New("the copy is damaged: its end is missing")
 
-// next returns the next statement without its semicolon. It is valid until the next call. At the
-// end of the copy it returns io.EOF.
+// next returns the next statement without its semicolon, or its beginning if limit is 0. It is valid
+// until the next call. At the end of the copy it returns io.EOF.
 func (s *statements) next() ([]byte, error) {
 	for {
 		if err := s.skipSpace(); err != nil {
@@ -116,8 +117,7 @@ func (s *statements) skipSpace() error {
 // statement reads to a semicolon that is outside of quotes.
 func (s *statements) statement() ([]byte, error) {
 	s.buffer = s.buffer[:0]
-	var quote byte
-	escaped := false
+	s.scan = scan{}
 	for {
 		if _, err := s.r.Peek(1); err != nil {
 			return nil, readError(err)
@@ -126,43 +126,33 @@ func (s *statements) statement() ([]byte, error) {
 		if err != nil {
 			return nil, readError(err)
 		}
-		end := -1
-		for i, c := range piece {
-			switch {
-			case escaped:
-				escaped = false
-			case quote != 0:
-				escaped = c == '\\' && quote != '`'
-				if c == quote {
-					quote = 0
-				}
-			case c == '\'' || c == '"' || c == '`':
-				quote = c
-			case c == ';':
-				end = i
-			}
-			if end >= 0 {
-				break
-			}
-		}
-		if end >= 0 {
-			s.buffer = append(s.buffer, piece[:end]...)
+		end, found := s.scan.to(piece)
+		s.keep(piece[:end])
+		if found {
 			_, _ = s.r.Discard(end + 1)
 			return s.buffer, nil
 		}
-		s.buffer = append(s.buffer, piece...)
-		_, _ = s.r.Discard(len(piece))
-		if len(s.buffer) > s.limit {
+		_, _ = s.r.Discard(end)
+		if s.limit > 0 && len(s.buffer) > s.limit {
 			return nil, fmt.Errorf("a row of the copy needs more than the server's max_allowed_packet of %d bytes: raise it", s.limit)
 		}
 	}
 }
 
+// beginning is how much of a statement says what it makes.
+const beginning = 64
+
+func (s *statements) keep(piece []byte) {
+	if s.limit == 0 {
+		piece = piece[:min(len(piece), beginning-len(s.buffer))]
+	}
+	s.buffer = append(s.buffer, piece...)
+}
+
 func (s *statements) count(statement []byte) {
 	if bytes.HasPrefix(statement, []byte("INSERT ")) {
-		rows, size := countRows(statement)
-		s.counts[rowCount.name] += rows
-		s.counts[byteCount.name] += size
+		s.counts[rowCount.name] += s.scan.rows
+		s.counts[byteCount.name] += s.scan.size
 		return
 	}
 	for _, k := range kinds {
@@ -172,35 +162,81 @@ func (s *statements) count(statement []byte) {
 	}
 }
 
-// countRows counts the groups in parentheses of an INSERT after VALUES, and their bytes.
-func countRows(insert []byte) (rows, size int64) {
-	var quote byte
-	escaped, depth, began := false, 0, 0
-	for i, c := range insert {
-		switch {
-		case escaped:
-			escaped = false
-		case quote != 0:
-			escaped = c == '\\' && quote != '`'
-			if c == quote {
-				quote = 0
+// scan finds the end of a statement, which comes in pieces. In an INSERT it counts the groups in
+// parentheses after VALUES, which are rows, and their bytes.
+type scan struct {
+	quote      byte // 0: outside of quotes
+	escaped    bool // the next byte is
+	depth      int  // of parentheses
+	before     int64
+	began      int64 // where the row began
+	rows, size int64
+}
+
+// to returns where in the piece the statement ends, or the piece's length.
+func (s *scan) to(piece []byte) (end int, found bool) {
+	for i := 0; i < len(piece); i++ {
+		if s.quote != 0 {
+			i = s.closing(piece, i)
+			continue
+		}
+		if !special[piece[i]] {
+			continue
+		}
+		switch c := piece[i]; c {
+		case ';':
+			return i, true
+		case '(':
+			if s.depth == 0 {
+				s.began = s.before + int64(i)
 			}
-		case c == '\'' || c == '"' || c == '`':
-			quote = c
-		case c == '(':
-			if depth == 0 {
-				began = i
+			s.depth++
+		case ')':
+			if s.depth--; s.depth == 0 {
+				s.rows, s.size = s.rows+1, s.size+s.before+int64(i)-s.began+1
 			}
-			depth++
-		case c == ')':
-			if depth--; depth == 0 {
-				rows, size = rows+1, size+int64(i-began+1)
+		case 'V':
+			if s.depth == 0 { // of VALUES: what came before are columns
+				s.rows, s.size = 0, 0
 			}
-		case c == 'V' && depth == 0: // of VALUES: what came before are columns
-			rows, size = 0, 0
+		default:
+			s.quote = c
 		}
 	}
-	return rows, size
+	s.before += int64(len(piece))
+	return len(piece), false
+}
+
+// special are the bytes that matter outside of quotes.
+var special = [256]bool{';': true, '(': true, ')': true, 'V': true, '\'': true, '"': true, '`': true}
+
+// closing returns where in the piece, from i on, the quote ends, or the piece's length.
+func (s *scan) closing(piece []byte, i int) int {
+	end := -1 // of the next quote, from i on
+	for {
+		if s.escaped && i < len(piece) {
+			s.escaped = false
+			i++
+		}
+		if end < i {
+			if end = bytes.IndexByte(piece[i:], s.quote); end < 0 {
+				end = len(piece)
+			} else {
+				end += i
+			}
+		}
+		if s.quote != '`' {
+			if at := bytes.IndexByte(piece[i:end], '\\'); at >= 0 {
+				s.escaped = true
+				i += at + 1
+				continue
+			}
+		}
+		if end < len(piece) {
+			s.quote = 0
+		}
+		return end
+	}
 }
 
 const quotedName = "(?:`(?:[^`]|``)*`|\"(?:[^\"]|\"\")*\")"
