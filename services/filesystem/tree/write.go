@@ -84,7 +84,7 @@ func (a *archive) directory(name string) error {
 		for _, e := range entries {
 			if e.IsDir() {
 				within = append(within, e.Name())
-			} else if err := a.file(dir, name, e.Name()); err != nil {
+			} else if err := a.file(dir, name, e); err != nil {
 				return errors.Join(err, dir.Close())
 			}
 		}
@@ -123,11 +123,15 @@ func (a *archive) describe(f *os.File, name string) (entry, *syscall.Stat_t, err
 }
 
 // file copies what is no directory.
-func (a *archive) file(dir *os.File, in, base string) error {
+func (a *archive) file(dir *os.File, in string, listed fs.DirEntry) error {
 	if err := a.ctx.Err(); err != nil {
 		return err
 	}
+	base := listed.Name()
 	name := path.Join(in, base)
+	if listed.Type().IsRegular() {
+		return a.open(dir, base, name)
+	}
 	var stat unix.Stat_t
 	err := unix.Fstatat(int(dir.Fd()), base, &stat, unix.AT_SYMLINK_NOFOLLOW)
 	switch {
@@ -141,6 +145,11 @@ func (a *archive) file(dir *os.File, in, base string) error {
 		a.special++
 		return nil
 	}
+	return a.open(dir, base, name)
+}
+
+// open copies a file that was a regular one when it was listed.
+func (a *archive) open(dir *os.File, base, name string) error {
 	// Neither a pipe that took the file's place nor a lease may hold the call up.
 	f, err := openBeneath(dir, base, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	if isVanished(err) {
@@ -185,7 +194,8 @@ func (a *archive) regular(f *os.File, name string) error {
 		}
 	}
 	sum := newContentHash()
-	if err := a.content(f, &e, sum); err != nil {
+	dense := stat != nil && stat.Blocks*blockSize >= e.size
+	if err := a.content(f, &e, dense, sum); err != nil {
 		return fmt.Errorf("copy %s: %w", quoted(name), err)
 	}
 	a.add(e, sum.String())
@@ -200,11 +210,16 @@ func (a *archive) regular(f *os.File, name string) error {
 	return nil
 }
 
-// content writes a file's header and content.
-func (a *archive) content(f *os.File, e *entry, sum contentHash) error {
-	parts, err := extents(f, e.size)
-	if err != nil {
-		return err
+// blockSize is the unit of stat(2)'s blocks.
+const blockSize = 512
+
+// content writes a file's header and content. One that is dense is not searched for holes.
+func (a *archive) content(f *os.File, e *entry, dense bool, sum contentHash) (err error) {
+	parts := []extent{{0, e.size}}
+	if !dense {
+		if parts, err = extents(f, e.size); err != nil {
+			return err
+		}
 	}
 	stored := total(parts)
 	if e.sparse = stored != e.size; e.sparse {
