@@ -23,6 +23,7 @@ import (
 
 func TestMain(m *testing.M) {
 	rig.BeServer()
+	beStage()
 	if file := os.Getenv(plainHandler); file != "" {
 		fmt.Fprintln(os.Stderr, servePlain(file))
 		os.Exit(1)

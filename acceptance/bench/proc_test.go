@@ -14,11 +14,22 @@ import (
 // fields 14 and 15 of stat, in clock ticks).
 func cpu(b *testing.B, pid int) time.Duration {
 	b.Helper()
+	return ticks(b, pid, 2)
+}
+
+// cpuWithChildren adds that of children that have ended (fields 16 and 17).
+func cpuWithChildren(b *testing.B, pid int) time.Duration {
+	b.Helper()
+	return ticks(b, pid, 4)
+}
+
+func ticks(b *testing.B, pid, fields int) time.Duration {
+	b.Helper()
 	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	check(b, err)
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	all := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
 	var ticks int64
-	for _, field := range fields[11:13] {
+	for _, field := range all[11 : 11+fields] {
 		n, err := strconv.ParseInt(field, 10, 64)
 		check(b, err)
 		ticks += n
