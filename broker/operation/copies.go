@@ -35,6 +35,10 @@ func (e *Engine) provisionCopy(ctx context.Context, op store.Operation, s *subje
 			if err := e.deprovision(ctx, s.driver, inst); err != nil {
 				return err
 			}
+			// A provision that takes several steps must not begin anew with each.
+			if err := e.Store.CleanCopy(ctx, e.Store.Pool, c.ID); err != nil {
+				return fmt.Errorf("record that the instance is removed: %w", err)
+			}
 		}
 		if err := e.provisionFrom(ctx, s, inst, HeldBackup(b)); err != nil {
 			return restoring(err, b)

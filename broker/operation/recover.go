@@ -24,8 +24,10 @@ type Recovered struct {
 	BackupID string `json:"backup_id,omitempty"`
 	// From is the server's key on which the instance was.
 	From string `json:"from"`
-	// Made says that an instance without data has been made.
-	Made bool `json:"made,omitempty"`
+	// Removed says that nothing of the instance is left on its server, and Made that it has been
+	// made, both of an instance without data.
+	Removed bool `json:"removed,omitempty"`
+	Made    bool `json:"made,omitempty"`
 	// After is the last binding that was bound again, and Bound how many were.
 	After string `json:"after,omitempty"`
 	Bound int    `json:"bound,omitempty"`
@@ -53,9 +55,7 @@ func (e *Engine) recover(ctx context.Context, op store.Operation, s *subject, in
 	if op.CopyID != "" {
 		err = e.provisionCopy(ctx, op, s, inst)
 	} else if !r.Made {
-		if err = errors.Join(e.awaitNoCopy(ctx, SafeName(s.instance)), e.deprovision(ctx, s.driver, inst)); err == nil {
-			err = e.provision(ctx, s, inst)
-		}
+		err = e.makeEmpty(ctx, op, s, inst, &r)
 	}
 	if err != nil {
 		return result{err: err}
@@ -69,6 +69,23 @@ func (e *Engine) recover(ctx context.Context, op store.Operation, s *subject, in
 		return result{err: services.NotYet(0, fmt.Sprintf("binds the applications again: %d so far", r.Bound+len(r.Refused)))}
 	}
 	return result{description: r.describe()}
+}
+
+// makeEmpty makes an instance without data. Each step goes on where the last one ended.
+func (e *Engine) makeEmpty(ctx context.Context, op store.Operation, s *subject, inst services.RawInstance, r *Recovered) error {
+	if !r.Removed {
+		if err := e.awaitNoCopy(ctx, SafeName(s.instance)); err != nil {
+			return err
+		}
+		if err := e.deprovision(ctx, s.driver, inst); err != nil {
+			return err
+		}
+		r.Removed = true
+		if err := e.saveRecovered(ctx, op, *r); err != nil {
+			return err
+		}
+	}
+	return e.provision(ctx, s, inst)
 }
 
 // undoRecovery leaves nothing of the instance on its server: it is as lost as before, and can be

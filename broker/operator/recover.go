@@ -295,7 +295,12 @@ func (r *recovery) choose(ctx context.Context, i store.Instance) (*store.Backup,
 	if err != nil {
 		return nil, err
 	}
+	held := false
 	for _, b := range all {
+		if b.Held { // lost with the server, which restores them only to new instances
+			held = held || b.State == store.BackupReady
+			continue
+		}
 		if b.State == store.BackupReady && b.Origin != store.ForClone && (r.Before.IsZero() || b.CreatedAt.Before(r.Before)) {
 			return &b, nil
 		}
@@ -303,6 +308,8 @@ func (r *recovery) choose(ctx context.Context, i store.Instance) (*store.Backup,
 	switch {
 	case r.Empty:
 		return nil, nil
+	case held:
+		return nil, errors.New("its backups are held by its server; if that still has them, have its user create a new instance with restore_from")
 	case !r.Before.IsZero():
 		return nil, fmt.Errorf("it has no backup from before %s; with --empty it comes back without data", r.Before.UTC().Format(time.RFC3339))
 	}
@@ -382,6 +389,8 @@ func (o *Operator) recoverable(ctx context.Context, tx *store.Tx, r recoveryOf) 
 	switch {
 	case store.NotFound(err) || err == nil && b.State != store.BackupReady:
 		return i, fmt.Errorf("backup %s is not ready, or no longer", r.backup.ID)
+	case err == nil && b.Held:
+		return i, fmt.Errorf("backup %s is held by its server, which restores it only to a new instance: have its user create one with restore_from", b.ID)
 	case err == nil && b.BackendType != plan.BackendType:
 		return i, fmt.Errorf("backup %s is of %s, and the instance of %s", b.ID, b.BackendType, plan.BackendType)
 	}

@@ -566,6 +566,10 @@ select case when count(*) = 0 then ('the row has changed meanwhile, so it is rea
 -- Its operation has prepared the instance.
 update copies set state = 'waiting', due_at = greatest(due_at, now()) where id = $1 and state in ('held', 'unclean');
 
+-- name: CleanCopy :exec
+-- Its operation has removed what a restore left of the instance, and must not remove what it makes now.
+update copies set state = 'held' where id = $1 and state = 'unclean';
+
 -- name: CancelCopy :execrows
 update copies set state = 'cancelled', finished_at = now(), description = $2 where id = $1 and finished_at is null;
 

@@ -624,6 +624,16 @@ func (q *Queries) ClaimSecretDeletion(ctx context.Context, db DBTX, arg ClaimSec
 	return result.RowsAffected(), nil
 }
 
+const cleanCopy = `-- name: CleanCopy :exec
+update copies set state = 'held' where id = $1 and state = 'unclean'
+`
+
+// Its operation has removed what a restore left of the instance, and must not remove what it makes now.
+func (q *Queries) CleanCopy(ctx context.Context, db DBTX, id string) error {
+	_, err := db.Exec(ctx, cleanCopy, id)
+	return err
+}
+
 const copiesOfBackups = `-- name: CopiesOfBackups :many
 select seq, id, kind, backup_id, instance_id, resource_name, server, state, attempts, done_bytes, total_bytes, description, last_error, due_at, created_at, finished_at from copies where backup_id = any($1::text[]) order by seq
 `
