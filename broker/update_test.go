@@ -3,6 +3,7 @@ package broker_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -187,4 +188,34 @@ func TestUpdateRejected(t *testing.T) {
 	}
 	got, _ := c.fetch("i")
 	got.want(t, "200")
+}
+
+// An action is of the update that asks for it: it is done again when it is asked for again, and the
+// instance does not keep it.
+func TestUpdateAction(t *testing.T) {
+	c := newClient(t, brokertest.Options{})
+	c.provision("i", with(on(brokertest.Small), `{"action": "paint"}`), true).want(t, "Invalid")
+	c.provision("i", with(on(brokertest.Small), `{"colour": "red"}`), true).want(t, "201")
+	failed := false
+	c.Backend.AfterCall(func(_ context.Context, verb, _, _ string) error {
+		if verb == "update" && !failed {
+			failed = true
+			return errors.New("the connection broke")
+		}
+		return nil
+	})
+	for range 2 {
+		c.update("i", updateTo("", `{"action": "paint"}`), true).want(t, "200")
+		if _, details := c.fetch("i"); parameters(t, details.Parameters) != `{"colour":"red"}` {
+			t.Errorf("the instance has %s", parameters(t, details.Parameters))
+		}
+	}
+	done := c.Backend.Actions()
+	if len(done) != 3 || done[0] != done[1] || done[1] == done[2] || !strings.HasSuffix(done[2], " paint") {
+		t.Errorf("done: %q, want twice by the first operation, once by the second", done)
+	}
+	c.update("i", updateTo("", `{"colour": "blue"}`), true).want(t, "200")
+	if again := c.Backend.Actions(); len(again) != 3 {
+		t.Errorf("done by another update: %q", again)
+	}
 }

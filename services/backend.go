@@ -56,6 +56,10 @@ type (
 	UpdateRequest[P, I any] struct {
 		Previous Instance[P, I]
 		Instance[P, I]
+		// Operation identifies the update: a repeated call has the same, and so has the
+		// call that undoes it. A backend with Actions recognizes by it what it has done.
+		// It is empty in CheckUpdate.
+		Operation string
 	}
 	// DeprovisionRequest is the argument of Deprovision.
 	DeprovisionRequest[P, I any] struct{ Instance[P, I] }

@@ -46,6 +46,14 @@ type InstanceChecker[P, I any] interface {
 	CheckInstance(inst Instance[P, I]) error
 }
 
+// PlanChecker is a backend whose servers may lack what a plan offers.
+type PlanChecker[P any] interface {
+	// CheckPlan returns an error if instances of the plan cannot be made on this server, as
+	// it is configured. The broker does not start then. It makes no outside call, but may
+	// look at this machine.
+	CheckPlan(plan P) error
+}
+
 // Reconciler is a backend that enforces in the background what its server does not
 // enforce, or keeps spare resources ready.
 type Reconciler[P, I any] interface {

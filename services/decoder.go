@@ -97,7 +97,7 @@ func (d decoder[P, I, B]) update(r RawUpdate) (UpdateRequest[P, I], error) {
 		return UpdateRequest[P, I]{}, err
 	}
 	next, err := d.instance(r.Instance)
-	return UpdateRequest[P, I]{prev, next}, err
+	return UpdateRequest[P, I]{prev, next, r.Operation}, err
 }
 
 func (d decoder[P, I, B]) deprovision(r RawDeprovision) (DeprovisionRequest[P, I], error) {

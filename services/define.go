@@ -19,6 +19,10 @@ type Schemas struct {
 	InstanceUpdate []byte
 	// BindingCreate is for the parameters of bind.
 	BindingCreate []byte
+	// Actions are the properties of InstanceUpdate that ask for something to be done, instead
+	// of describing the instance: the update that names one has it, and the instance does not
+	// keep it. Provision has none of them.
+	Actions []string
 }
 
 // Replaced is a former backend.

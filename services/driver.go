@@ -90,6 +90,7 @@ type Capabilities struct {
 	Adopt            Call[RawAdopt, AdoptResult]
 	Directory        Call[RawInstance, string]
 	MountedInstances Call[RawInstance, []string]
+	CheckPlan        Call[Plan, None]
 	Footprint        Call[Plan, Space]
 	Capacity         Call[None, Capacity]
 	Backup           Call[RawBackup, Contents]
@@ -123,6 +124,7 @@ func newDriver[P, I, B any](c *connection, volumeMounts bool) *Driver {
 			Adopt:            remote(c, "adopt", Adopter[P, I].Adopt, d.adopt),
 			Directory:        remote(c, "directory", DirectoryProvider[P, I].Directory, d.instance),
 			MountedInstances: local(c, "mounted instances", infallible(Mounter[I].MountedInstances), d.params),
+			CheckPlan:        local(c, "check plan", func(p PlanChecker[P], plan P) (None, error) { return None{}, p.CheckPlan(plan) }, d.plan),
 			Footprint:        local(c, "footprint", infallible(FootprintReporter[P].Footprint), d.plan),
 			Capacity:         remote(c, "capacity", requestless(CapacityReporter.Capacity), same[None]),
 			Backup:           remote(c, "backup", Streamer[P, I].Backup, d.backup),

@@ -25,6 +25,7 @@ type Backend struct {
 	serial      bool
 	increments  bool
 	calls       []string
+	actions     []string
 	servers     map[string]string // the server that each instance was last called on, by its ID
 	unreachable map[string]bool   // servers that do not answer
 
@@ -63,6 +64,8 @@ type Params struct {
 	Weight any    `json:"weight,omitempty"`
 	// Uses are IDs of instances whose directories this one uses.
 	Uses []string `json:"uses,omitempty"`
+	// Action is one: see services.Schemas.Actions.
+	Action string `json:"action,omitempty"`
 }
 
 // BindParams are the in-memory backend's parameters of a binding.
@@ -74,6 +77,9 @@ const (
 	instanceSchema = `{"$schema": "http://json-schema.org/draft-04/schema#", "type": "object", "additionalProperties": false,
 		"properties": {"colour": {"type": "string", "maxLength": 20}, "weight": {},
 			"uses": {"type": "array", "items": {"type": "string"}}}}`
+	updateSchema = `{"$schema": "http://json-schema.org/draft-04/schema#", "type": "object", "additionalProperties": false,
+		"properties": {"colour": {"type": "string", "maxLength": 20}, "weight": {},
+			"uses": {"type": "array", "items": {"type": "string"}}, "action": {"type": "string"}}}`
 	bindingSchema = `{"$schema": "http://json-schema.org/draft-04/schema#", "type": "object", "additionalProperties": false,
 		"properties": {"role": {"enum": ["read_write", "read_only"]}}}`
 )
@@ -92,7 +98,7 @@ func (m *Backend) VolumeDefinition() services.Definition { return m.define("file
 
 func (m *Backend) define(name string, volumeMounts bool) services.Definition {
 	return services.Define(name,
-		services.Schemas{InstanceCreate: []byte(instanceSchema), InstanceUpdate: []byte(instanceSchema), BindingCreate: []byte(bindingSchema)},
+		services.Schemas{InstanceCreate: []byte(instanceSchema), InstanceUpdate: []byte(updateSchema), BindingCreate: []byte(bindingSchema), Actions: []string{"action"}},
 		services.Client{CredentialType: "memory", VolumeMounts: volumeMounts},
 		func(_ context.Context, c config) (streamer, error) {
 			switch {
@@ -264,7 +270,19 @@ func (m *Backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 
 // Update implements services.Backend.
 func (m *Backend) Update(ctx context.Context, r services.UpdateRequest[Plan, Params]) (none services.UpdateResult, err error) {
-	return none, m.call(ctx, "update", r.Instance.ID, "", func() error { return m.set(r.Instance) })
+	return none, m.call(ctx, "update", r.Instance.ID, "", func() error {
+		if r.Instance.Params.Action != "" {
+			m.actions = append(m.actions, r.Operation+" "+r.Instance.Params.Action)
+		}
+		return m.set(r.Instance)
+	})
+}
+
+// Actions returns the actions of all updates, each after its operation's ID.
+func (m *Backend) Actions() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.actions)
 }
 
 func (m *Backend) set(to services.Instance[Plan, Params]) error {

@@ -38,6 +38,10 @@ type Plan struct {
 	Metadata        json.RawMessage  `json:"metadata,omitempty" yaml:",raw"`
 	Schemas         schemas          `json:"schemas,omitzero" yaml:"-"`
 
+	// Actions are the parameters of an update that the instance does not keep
+	// (services.Schemas).
+	Actions []string `json:"-" yaml:"-"`
+
 	Service *Service `json:"-"`
 	// Backend is the name of the plan's backend, and BackendType that of its definition,
 	// such as database/postgres. The state records both, so BackendType is the former name

@@ -78,7 +78,7 @@ func (r servicesReader) planBackend(n *node, p *Plan) {
 		r.wrong(n.member("keep_deleted"), "instances of this backend work by themselves, and would continue after their deletion; remove this")
 	}
 	r.planBackups(n, p, b.Definition)
-	p.Schemas = r.schemas[b.Definition.Name]
+	p.Schemas, p.Actions = r.schemas[b.Definition.Name], b.Definition.Schemas.Actions
 	r.reservedParameters(n, p)
 	if !p.Bindable {
 		p.Schemas.Binding.Create = nil

@@ -2,6 +2,7 @@ package operation
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivertype"
 
+	"github.com/chandler-broker/chandler/broker/catalog"
 	"github.com/chandler-broker/chandler/broker/loggable"
 	"github.com/chandler-broker/chandler/broker/store"
 	"github.com/chandler-broker/chandler/services"
@@ -209,8 +211,12 @@ func (e *Engine) applyOutcome(ctx context.Context, db store.DBTX, op store.Opera
 		if !ok {
 			return nil // undone, or unusable until it is updated again or deleted
 		}
-		err := e.Store.SetInstanceUpdated(ctx, db, store.SetInstanceUpdatedParams{
-			ID: op.InstanceID, PlanID: op.PlanID, Parameters: op.Parameters, MaintenanceVersion: op.MaintenanceVersion,
+		parameters, err := withoutActions(s.plan, op.Parameters)
+		if err != nil {
+			return err
+		}
+		err = e.Store.SetInstanceUpdated(ctx, db, store.SetInstanceUpdatedParams{
+			ID: op.InstanceID, PlanID: op.PlanID, Parameters: parameters, MaintenanceVersion: op.MaintenanceVersion,
 			Context: op.Context,
 		})
 		if op.PlanID == s.instance.PlanID {
@@ -237,6 +243,21 @@ func (e *Engine) applyOutcome(ctx context.Context, db store.DBTX, op store.Opera
 	default:
 		return e.applyBindingOutcome(ctx, db, op, r, nothing)
 	}
+}
+
+// withoutActions returns the parameters that an instance keeps of an update's.
+func withoutActions(plan *catalog.Plan, parameters json.RawMessage) (json.RawMessage, error) {
+	if len(plan.Actions) == 0 {
+		return parameters, nil
+	}
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(parameters, &all); err != nil {
+		return nil, fmt.Errorf("decode the update's parameters: %w", err)
+	}
+	for _, name := range plan.Actions {
+		delete(all, name)
+	}
+	return json.Marshal(all)
 }
 
 // applyBindingOutcome is applyOutcome for the verbs of bindings.

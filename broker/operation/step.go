@@ -158,7 +158,7 @@ func (e *Engine) update(ctx context.Context, op store.Operation, s *subject, pre
 	if next.Directories, err = e.folders(ctx, s.driver, next, s.instance, undoing); err != nil {
 		return err
 	}
-	_, err = s.driver.Update(ctx, services.RawUpdate{Previous: prev, Instance: next})
+	_, err = s.driver.Update(ctx, services.RawUpdate{Previous: prev, Instance: next, Operation: op.ID})
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 
@@ -67,4 +68,24 @@ func (l *lines) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
+}
+
+// A plan that offers what its backend's server lacks is reported before anything is served.
+func TestPlansAreChecked(t *testing.T) {
+	text, err := all.Catalog("filesystem/smb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte("delete_contents: true"), []byte("delete_contents: true\n          snapshots: 3"), 1)
+	c, err := catalog.Parse("catalog.yml", text, all.Definitions(), lookupIn(map[string]string{
+		"SMB_ADDRESS": "127.0.0.1:445", "SMB_FOLDER": "/proc/sys", "SMB_ACCOUNTS": "/nowhere", "SMB_CONFIG_FILE": "/nowhere/smb.conf", "SMB_PROGRAMS": "",
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{catalog: c, log: slog.New(slog.DiscardHandler)}
+	err = s.openBackends(t.Context(), Needs{})
+	if want := "plan share-small on backend smb: snapshots: need folder on the file system btrfs, and /proc/sys is not"; !isConfig(err) || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
+	}
 }

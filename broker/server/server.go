@@ -5,6 +5,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -227,7 +228,23 @@ func (s *Server) openBackends(ctx context.Context, needs Needs) error {
 		s.drivers[key], s.configs[key] = d, server.Config
 		s.closers = append(s.closers, func() { s.closed(key, d.Close()) })
 	}
-	return nil
+	return s.checkPlans(ctx)
+}
+
+// checkPlans reports the plans whose backend's servers lack what the plan offers.
+func (s *Server) checkPlans(ctx context.Context) error {
+	var faults []error
+	for _, server := range s.catalog.Servers() {
+		for _, p := range s.catalog.PlansOf(server.Backend) {
+			if _, err := s.drivers[server.Key()].CheckPlan.OrZero(ctx, p.Config); err != nil {
+				faults = append(faults, fmt.Errorf("plan %s on backend %s: %w", p.Name, server.Key(), err))
+			}
+		}
+	}
+	if faults == nil {
+		return nil
+	}
+	return ConfigError{errors.Join(faults...)}
 }
 
 // closed logs that a backend could not be closed.

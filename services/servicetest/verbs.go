@@ -51,9 +51,12 @@ func (v Verbs[P, I, B]) Provision(ctx context.Context, inst services.Instance[P,
 	return err
 }
 
+// operation identifies all updates of the suite.
+const operation = "operation"
+
 // Update calls Update.
 func (v Verbs[P, I, B]) Update(ctx context.Context, prev, next services.Instance[P, I]) error {
-	_, err := perform(ctx, v.call, v.update, services.UpdateRequest[P, I]{Previous: prev, Instance: next})
+	_, err := perform(ctx, v.call, v.update, services.UpdateRequest[P, I]{Previous: prev, Instance: next, Operation: operation})
 	return err
 }
 
