@@ -1,4 +1,4 @@
-// Package btrfs makes subvolumes that the kernel holds to a limit.
+// Package btrfs makes subvolumes that the kernel holds to a limit, and keeps snapshots of them.
 package btrfs
 
 import (
@@ -112,17 +112,35 @@ func (f Folder) Snapshot(of, name string) error {
 		return fmt.Errorf("make a snapshot of subvolume %s of %s: %w", of, f, os.ErrNotExist)
 	}
 	defer source.Close()
+	return f.clone(source, name, readOnly)
+}
+
+// clone makes a subvolume in this folder that holds what another one, of the same file system,
+// holds now.
+func (f Folder) clone(source *os.File, name string, flags uint64) error {
 	dir, err := f.open("")
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	args := snapshotArgs{source: int64(source.Fd()), flags: readOnly} //nolint:gosec // a descriptor
+	args := snapshotArgs{source: int64(source.Fd()), flags: flags} //nolint:gosec // a descriptor
 	copy(args.name[:], name)
 	if err := control(dir, snapshotCreate, &args); err != nil {
-		return fmt.Errorf("make a snapshot of subvolume %s of %s: %w", of, f, err)
+		return fmt.Errorf("make a snapshot of subvolume %s: %w", source.Name(), err)
 	}
 	return nil
+}
+
+// discard removes a subvolume with its quota group. An absent one is not an error.
+func (f Folder) discard(name string) error {
+	group, err := f.Group(name)
+	if err != nil || group == 0 {
+		return err
+	}
+	if _, err := f.Remove(name); err != nil {
+		return err
+	}
+	return f.RemoveGroup(group)
 }
 
 // Limit sets the limit of a subvolume, if there is one of that name; 0 is no limit.
