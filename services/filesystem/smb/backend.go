@@ -10,6 +10,7 @@ import (
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/endpoint"
+	"github.com/chandler-broker/chandler/services/filesystem/btrfs"
 	"github.com/chandler-broker/chandler/services/usage"
 )
 
@@ -52,7 +53,7 @@ const credentialType = "smb"
 // Definition describes the backend "filesystem/smb".
 func Definition() services.Definition {
 	return services.Define("filesystem/smb",
-		services.ReadSchemas(schemas),
+		btrfs.WithSnapshots(services.ReadSchemas(schemas)),
 		services.Client{Catalog: catalogYAML, CredentialType: credentialType, Dial: dial, VolumeMounts: true},
 		open)
 }

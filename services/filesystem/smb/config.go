@@ -11,6 +11,7 @@ import (
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/check"
+	"github.com/chandler-broker/chandler/services/filesystem/btrfs"
 	"github.com/chandler-broker/chandler/services/naming"
 	"github.com/chandler-broker/chandler/services/usage"
 )
@@ -96,6 +97,8 @@ type Plan struct {
 	Bindings int `json:"bindings"`
 	// DeleteContents allows deleting a share that is not empty.
 	DeleteContents bool `json:"delete_contents"`
+	// Snapshots is how many snapshots an instance may have. They need btrfs.
+	Snapshots int `json:"snapshots"`
 }
 
 // limits are those of a share's contents.
@@ -111,11 +114,12 @@ func (p *Plan) Validate() error {
 	check.Optional(&f, "files", p.Files, 1_000_000_000)
 	check.Optional(&f, "connections", p.Connections, 100_000)
 	check.Range(&f, "bindings", p.Bindings, 1, 1000)
+	check.Optional(&f, "snapshots", p.Snapshots, btrfs.MaxSnapshots)
 	return f.Err()
 }
 
-// InstanceParams are the user's parameters of an instance: a share has none.
-type InstanceParams struct{}
+// InstanceParams are the user's parameters of an update; a share keeps none.
+type InstanceParams = btrfs.Params
 
 // BindingParams are the user's parameters of a binding, named as in Cloud Foundry.
 type BindingParams struct {

@@ -21,9 +21,13 @@ import (
 type folder struct {
 	dir   string
 	trash string // the name of the directory in dir where deleted folders go
+	// prefix is that of the broker's snapshots.
+	prefix string
 }
 
-func newFolder(dir, prefix string) folder { return folder{dir: dir, trash: ".deleted-" + prefix} }
+func newFolder(dir, prefix string) folder {
+	return folder{dir: dir, trash: ".deleted-" + prefix, prefix: prefix}
+}
 
 // volumes makes subvolumes; none unless the directory is on btrfs. It checks that each time,
 // because the file system may be mounted after the broker started.
@@ -33,6 +37,9 @@ func (f folder) volumes() btrfs.Folder {
 	}
 	return ""
 }
+
+// snapshots are those of the shares.
+func (f folder) snapshots() btrfs.Snapshots { return btrfs.NewSnapshots(f.volumes(), f.prefix) }
 
 // path is where the folder of a share is.
 func (f folder) path(share string) string { return filepath.Join(f.dir, share) }
@@ -129,7 +136,7 @@ func (f folder) discard(share string) error {
 }
 
 // shares are the names of all directories, also of deleted ones that are not empty yet, and of
-// snapshots.
+// shares that have snapshots.
 func (f folder) shares() ([]string, error) {
 	var names []string
 	for _, dir := range []string{f.dir, filepath.Join(f.dir, f.trash)} {
@@ -141,7 +148,8 @@ func (f folder) shares() ([]string, error) {
 			names = append(names, strings.TrimPrefix(e.Name(), snapshotPrefix))
 		}
 	}
-	return names, nil
+	kept, err := f.snapshots().Subvolumes()
+	return append(names, kept...), err
 }
 
 // empty deletes what discard moved away, or as much as there is time for.

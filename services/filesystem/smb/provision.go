@@ -55,6 +55,9 @@ func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, Ins
 	if err := b.folder.volumes().Limit(b.names.resource(r.Instance.Name), r.Instance.Plan.Storage); err != nil {
 		return services.UpdateResult{}, err
 	}
+	if err := b.changeSnapshots(ctx, r); err != nil {
+		return services.UpdateResult{}, err
+	}
 	b.scans.Forget(r.Instance.Name)
 	err := b.converge(ctx, r.Instance, func(_ *table, a *account) error {
 		a.overQuota = a.overQuota && r.Instance.Plan.limits().Any()
@@ -93,6 +96,14 @@ func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest
 	if err := b.folder.removeSnapshot(name); err != nil {
 		return services.DeprovisionResult{}, err
 	}
+	snapshots := b.folder.snapshots()
+	if !r.Instance.Plan.DeleteContents {
+		if all, err := snapshots.List(name); err != nil {
+			return services.DeprovisionResult{}, err
+		} else if len(all) > 0 {
+			return services.DeprovisionResult{}, services.Rejected("share %s still has snapshots, and this plan keeps them: remove them (update with remove_snapshot), and delete the instance again", name)
+		}
+	}
 	group, err := b.folder.volumes().Group(name)
 	if err != nil {
 		return services.DeprovisionResult{}, err
@@ -109,7 +120,7 @@ func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest
 	if err := b.endAccess(ctx, r.Instance.Name); err != nil {
 		return services.DeprovisionResult{}, err
 	}
-	if err := b.folder.discard(name); err != nil {
+	if err := errors.Join(snapshots.RemoveAll(name), b.folder.discard(name)); err != nil {
 		return services.DeprovisionResult{}, err
 	}
 	if err := b.folder.volumes().RemoveGroup(group); err != nil {

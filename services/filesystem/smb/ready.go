@@ -9,6 +9,7 @@ import (
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/filesystem"
+	"github.com/chandler-broker/chandler/services/filesystem/btrfs"
 )
 
 // settings are the required ones of the server's section [global], as testparm prints them.
@@ -58,7 +59,9 @@ var (
 )
 
 // Footprint implements services.FootprintReporter.
-func (b *backend) Footprint(p Plan) services.Space { return services.Space{Storage: p.Storage} }
+func (b *backend) Footprint(p Plan) services.Space {
+	return services.Space{Storage: btrfs.Footprint(p.Storage, p.Snapshots)}
+}
 
 // Capacity implements services.CapacityReporter.
 func (b *backend) Capacity(context.Context) (c services.Capacity, err error) {

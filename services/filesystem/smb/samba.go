@@ -140,10 +140,14 @@ func (s samba) control(ctx context.Context, args ...string) error {
 	return err
 }
 
+// statusTime is the form of smbstatus's times.
+const statusTime = "2006-01-02T15:04:05.999999-07:00"
+
 // use is one client's use of a share.
 type use struct {
 	share string
 	uid   int64
+	since time.Time
 }
 
 // uses returns who uses which share now.
@@ -159,6 +163,7 @@ func (s samba) uses(ctx context.Context) ([]use, error) {
 		Uses map[string]struct {
 			Share   string `json:"service"`
 			Session string `json:"session_id"`
+			Since   string `json:"connected_at"`
 		} `json:"tcons"`
 	}
 	if err := json.Unmarshal([]byte(printed), &status); err != nil {
@@ -166,7 +171,11 @@ func (s samba) uses(ctx context.Context) ([]use, error) {
 	}
 	var found []use
 	for _, u := range status.Uses {
-		found = append(found, use{share: u.Share, uid: status.Sessions[u.Session].UID})
+		since, err := time.Parse(statusTime, u.Since)
+		if err != nil {
+			return nil, fmt.Errorf("list the server's sessions: smbstatus prints a time in another form: %w", err)
+		}
+		found = append(found, use{share: u.Share, uid: status.Sessions[u.Session].UID, since: since})
 	}
 	return found, nil
 }

@@ -84,7 +84,7 @@ func (b *backend) endSessionsOf(ctx context.Context, a account) error {
 		return err
 	}
 	uses, err := b.samba.uses(ctx)
-	if err == nil && slices.Contains(uses, use{share: share, uid: a.uid}) {
+	if err == nil && slices.ContainsFunc(uses, func(u use) bool { return u.share == share && u.uid == a.uid }) {
 		return services.NotYet(sessionsPause, "waiting for the binding's sessions to end")
 	}
 	return err
