@@ -26,7 +26,8 @@ type backend struct {
 	names     namer
 	public    objectstore.Endpoint
 	folder    btrfs.Folder // "" where no limit is hard
-	shared    string       // where other programs find the buckets; "" nowhere
+	snapshots btrfs.Snapshots
+	shared    string // where other programs find the buckets; "" nowhere
 	scans     usage.Scans
 }
 
@@ -50,6 +51,7 @@ func open(_ context.Context, c Config) (*backend, error) {
 		names:     newNamer(c.Prefix),
 		public:    objectstore.NewEndpoint(endpoints["public_endpoint"], c.Region, authority),
 		folder:    btrfs.Folder(c.Folder),
+		snapshots: btrfs.NewSnapshots(btrfs.Folder(c.Folder), c.Prefix),
 		shared:    cmp.Or(c.SharedFolder, c.Folder),
 	}, nil
 }
@@ -69,7 +71,7 @@ var catalogYAML []byte
 // Definition describes the backend "filesystem/s3".
 func Definition() services.Definition {
 	return services.Define("filesystem/s3",
-		objectstore.Schemas(),
+		btrfs.WithSnapshots(objectstore.Schemas()),
 		services.Client{Catalog: catalogYAML, CredentialType: objectstore.CredentialType, Dial: objectstore.Dial},
 		open)
 }

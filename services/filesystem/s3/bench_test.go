@@ -46,7 +46,7 @@ func BenchmarkCopy(b *testing.B) {
 	for name, size := range map[string]int{"large": 64 << 20, "small": 64 << 10} {
 		b.Run(name, func(b *testing.B) {
 			backend := newServer(b).backend(b, "c")
-			objecttest.BenchmarkCopy(b, backend, 256<<20, size)
+			objecttest.BenchmarkCopy(b, sharedBackend{backend}, 256<<20, size)
 		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/chandler-broker/chandler/services/cafile"
 	"github.com/chandler-broker/chandler/services/check"
 	"github.com/chandler-broker/chandler/services/endpoint"
+	"github.com/chandler-broker/chandler/services/filesystem/btrfs"
 	"github.com/chandler-broker/chandler/services/filesystem/objectstore"
 	"github.com/chandler-broker/chandler/services/naming"
 )
@@ -61,13 +62,26 @@ func (c *Config) Validate() error {
 	return f.Err()
 }
 
+// Plan is what a plan of this backend says about its buckets.
+type Plan struct {
+	objectstore.Plan
+	// Snapshots is how many snapshots an instance may have. They need btrfs.
+	Snapshots int `json:"snapshots"`
+}
+
+// Validate implements services.Validator.
+func (p *Plan) Validate() error {
+	var f check.Faults
+	f.Add(p.Plan.Validate())
+	check.Optional(&f, "snapshots", p.Snapshots, btrfs.MaxSnapshots)
+	return f.Err()
+}
+
 type (
-	// Plan is what a plan of this backend says about its buckets.
-	Plan = objectstore.Plan
-	// InstanceParams are the user's parameters of an instance.
-	InstanceParams = objectstore.InstanceParams
+	// InstanceParams are the user's parameters of an update; a bucket keeps none.
+	InstanceParams = btrfs.Params
 	// BindingParams are the user's parameters of a binding.
 	BindingParams = objectstore.BindingParams
 
-	instance = objectstore.Instance
+	instance = services.Instance[Plan, InstanceParams]
 )

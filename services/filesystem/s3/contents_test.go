@@ -249,7 +249,7 @@ func TestWhatIsNoObject(t *testing.T) {
 }
 
 func TestNote(t *testing.T) {
-	both := note(usage.Amount{Bytes: 101 * services.Megabyte, Items: 101}, Plan{Storage: 100 * services.Megabyte, Objects: 100})
+	both := note(usage.Amount{Bytes: 101 * services.Megabyte, Items: 101}, Plan{Plan: objectstore.Plan{Storage: 100 * services.Megabyte, Objects: 100}})
 	if want := "storage: 101 MB of 100 MB used; writes are refused until less than 95 MB is used; objects: 101 of 100; writes are refused until there are fewer than 95: delete objects, or choose a larger plan"; both != want {
 		t.Errorf("note: %s", both)
 	}

@@ -23,7 +23,7 @@ func (b *backend) Backup(ctx context.Context, r services.BackupRequest[Plan, Ins
 // Restore implements services.Streamer. Objects belong to the bucket's owner, whoever writes them.
 func (b *backend) Restore(ctx context.Context, r services.RestoreRequest[Plan, InstanceParams]) (services.RestoreResult, error) {
 	bucket := b.names.bucketOf(r.Instance.Name)
-	result, err := b.gateway.Restore(ctx, bucket, r.Instance.Plan, objectstore.Stream{Contents: r.Contents, Reader: r.Reader, Bases: r.Bases})
+	result, err := b.gateway.Restore(ctx, bucket, r.Instance.Plan.Plan, objectstore.Stream{Contents: r.Contents, Reader: r.Reader, Bases: r.Bases})
 	return result, b.explainAbsent(bucket, err)
 }
 

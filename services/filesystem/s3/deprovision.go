@@ -23,6 +23,9 @@ func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest
 	if err != nil {
 		return services.DeprovisionResult{}, err
 	}
+	if err := b.keepsSnapshots(r.Instance, bucket); err != nil {
+		return services.DeprovisionResult{}, err
+	}
 	if r.Instance.Plan.DeleteContents {
 		err = b.deleteAll(ctx, r.Instance.Name, bucket)
 	} else {
@@ -32,7 +35,7 @@ func (b *backend) Deprovision(ctx context.Context, r services.DeprovisionRequest
 		return services.DeprovisionResult{}, err
 	}
 	b.scans.Forget(r.Instance.Name)
-	return services.DeprovisionResult{}, b.folder.RemoveGroup(group)
+	return services.DeprovisionResult{}, errors.Join(b.snapshots.RemoveAll(bucket), b.folder.RemoveGroup(group))
 }
 
 func (b *backend) deleteEmpty(ctx context.Context, instance, bucket string) error {

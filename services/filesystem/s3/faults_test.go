@@ -26,7 +26,7 @@ func faultyConfig(endpoint string) json.RawMessage {
 }
 
 func openFaulty(t *testing.T, endpoint string) objecttest.Backend {
-	return openBackend(t, faultyConfig(endpoint))
+	return sharedBackend{openBackend(t, faultyConfig(endpoint))}
 }
 
 func TestNonsense(t *testing.T) {
@@ -60,7 +60,7 @@ func TestWrongRights(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for verb, call := range objecttest.Verbs(t, openBackend(t, raw)) {
+			for verb, call := range objecttest.Verbs(t, sharedBackend{openBackend(t, raw)}) {
 				err := call(objecttest.Context(t))
 				objecttest.CheckFault(t, verb, err, faultySecret)
 				if strings.Contains(err.Error(), server.SecretAccessKey()) {
@@ -84,7 +84,7 @@ func TestGatewayRestarts(t *testing.T) {
 	first := bound(t, b, inst, bd)
 	objecttest.Dial(t, first.Values).MustPut(t, "key", "value")
 	server.Kill()
-	for verb, call := range objecttest.Verbs(t, b) {
+	for verb, call := range objecttest.Verbs(t, sharedBackend{b}) {
 		objecttest.CheckFault(t, verb, call(ctx), faultySecret)
 	}
 	if err := server.Restart(ctx); err != nil {
@@ -98,7 +98,7 @@ func TestGatewayRestarts(t *testing.T) {
 		t.Error("other credentials after the restart")
 	}
 	for _, verb := range []string{"unbind", "deprovision"} {
-		if err := objecttest.Verbs(t, b)[verb](ctx); err != nil {
+		if err := objecttest.Verbs(t, sharedBackend{b})[verb](ctx); err != nil {
 			t.Errorf("%s: %v", verb, err)
 		}
 	}

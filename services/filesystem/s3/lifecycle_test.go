@@ -14,19 +14,23 @@ import (
 
 func TestContentsAreKept(t *testing.T) {
 	server := newServer(t)
-	inst := objecttest.ContentsAreKept(t, server.backend(t, "kept"))
+	inst := objecttest.ContentsAreKept(t, sharedBackend{server.backend(t, "kept")})
 	if left, err := server.leftOf(t.Context(), inst.Name, nil); len(left) > 0 || err != nil {
 		t.Errorf("left: %v, %v", left, err)
 	}
 }
 
-func TestBindingsLimit(t *testing.T) { objecttest.BindingsLimit(t, newServer(t).backend(t, "c")) }
+func TestBindingsLimit(t *testing.T) {
+	objecttest.BindingsLimit(t, sharedBackend{newServer(t).backend(t, "c")})
+}
 
-func TestRoleChanges(t *testing.T) { objecttest.RoleChanges(t, newServer(t).backend(t, "c")) }
+func TestRoleChanges(t *testing.T) {
+	objecttest.RoleChanges(t, sharedBackend{newServer(t).backend(t, "c")})
+}
 
 func TestNothingIsLost(t *testing.T) {
 	server := newServer(t)
-	objecttest.NothingIsLost(t, server.backend(t, "c"), server.backend(t, "c"))
+	objecttest.NothingIsLost(t, sharedBackend{server.backend(t, "c")}, sharedBackend{server.backend(t, "c")})
 }
 
 // As many bindings as a plan has by default fit into a bucket's policy on

@@ -81,11 +81,23 @@ func (b *backend) List(ctx context.Context) ([]services.Resource, error) {
 	if err != nil {
 		return nil, err
 	}
+	snapshots, err := b.snapshots.Subvolumes()
+	if err != nil {
+		return nil, err
+	}
 	var found []services.Resource
-	for _, bucket := range buckets {
-		if instance, ours := b.names.bucket.Instance(bucket); ours {
-			found = append(found, services.Resource{Instance: instance, Name: "bucket " + bucket})
+	listed := map[string]bool{}
+	for i, bucket := range slices.Concat(buckets, snapshots) {
+		instance, ours := b.names.bucket.Instance(bucket)
+		if !ours || listed[bucket] {
+			continue
 		}
+		listed[bucket] = true
+		name := "bucket " + bucket
+		if i >= len(buckets) { // a crash has left them alone
+			name = "snapshots of bucket " + bucket
+		}
+		found = append(found, services.Resource{Instance: instance, Name: name})
 	}
 	for _, a := range accounts {
 		found = append(found, services.Resource{Instance: a.instance, Binding: a.binding, Name: "account " + b.names.accessKey(a)})

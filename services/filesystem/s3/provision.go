@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/chandler-broker/chandler/services"
+	"github.com/chandler-broker/chandler/services/filesystem/btrfs"
 	"github.com/chandler-broker/chandler/services/filesystem/objectstore"
 )
 
@@ -35,6 +36,12 @@ func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, Ins
 		return services.UpdateResult{}, b.explainAbsent(bucket, err)
 	}
 	if err := b.folder.Limit(bucket, r.Instance.Plan.Storage); err != nil {
+		return services.UpdateResult{}, err
+	}
+	if err := b.snapshots.Apply(ctx, btrfs.Change{
+		Subvolume: bucket, Previous: r.Previous.Params, Next: r.Instance.Params, Operation: r.Operation,
+		Before: r.Previous.Plan.Snapshots, Most: r.Instance.Plan.Snapshots, Limit: r.Instance.Plan.Storage,
+	}); err != nil {
 		return services.UpdateResult{}, err
 	}
 	b.scans.Forget(r.Instance.Name)

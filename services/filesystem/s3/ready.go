@@ -8,6 +8,7 @@ import (
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/filesystem"
+	"github.com/chandler-broker/chandler/services/filesystem/btrfs"
 )
 
 // Ready implements services.Readier.
@@ -24,7 +25,9 @@ var (
 )
 
 // Footprint implements services.FootprintReporter.
-func (b *backend) Footprint(p Plan) services.Space { return services.Space{Storage: p.Storage} }
+func (b *backend) Footprint(p Plan) services.Space {
+	return services.Space{Storage: btrfs.Footprint(p.Storage, p.Snapshots)}
+}
 
 // Capacity implements services.CapacityReporter, where this machine has the gateway's folder.
 func (b *backend) Capacity(context.Context) (c services.Capacity, err error) {

@@ -14,6 +14,7 @@ import (
 	"github.com/chandler-broker/chandler/embedded/embeddedtest"
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/access"
+	"github.com/chandler-broker/chandler/services/servicetest"
 )
 
 type binding = objecttest.Binding
@@ -92,21 +93,39 @@ func (s *testServer) leftOf(_ context.Context, instance string, bindings []strin
 }
 
 func newInstance(id string, change func(*instance)) instance {
-	return objecttest.NewInstance(id, change)
+	inst := instance{ID: id, Name: services.InstanceName(id)}
+	inst.Plan.SetDefaults()
+	if change != nil {
+		change(&inst)
+	}
+	return inst
 }
 
 func newBinding(t testing.TB, inst instance, id string, role access.Role) binding {
 	t.Helper()
-	return objecttest.NewBinding(t, inst, id, role)
+	return objecttest.NewBinding(t, shared(inst), id, role)
 }
 
 // provisioned is an instance that goes with the gateway at the end of t.
 func provisioned(t *testing.T, b *backend, id string, change func(*instance)) instance {
 	t.Helper()
-	return objecttest.Provisioned(t, b, id, change)
+	inst := newInstance(id, change)
+	t.Cleanup(func() {
+		last := inst
+		last.Plan.DeleteContents = true
+		_ = servicetest.Patient(b).Deprovision(context.Background(), last) // the gateway may be gone
+	})
+	if err := servicetest.Once(b).Provision(objecttest.Context(t), inst); err != nil {
+		t.Fatal(err)
+	}
+	return inst
 }
 
 func bound(t *testing.T, b *backend, inst instance, bd binding) services.Credentials {
 	t.Helper()
-	return objecttest.Bound(t, b, inst, bd)
+	c, err := servicetest.Once(b).Bind(objecttest.Context(t), inst, bd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }

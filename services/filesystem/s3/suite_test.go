@@ -15,17 +15,22 @@ import (
 
 func TestSuite(t *testing.T) { runSuite(t, newServer(t), measuredLimits(), false) }
 
-func runSuite(t *testing.T, server *testServer, limits []servicetest.Limit, withoutCrashes bool) {
+func runSuite(t *testing.T, server *testServer, limits []servicetest.Limit, hard bool) {
 	t.Helper()
 	raw := func(s string) json.RawMessage { return json.RawMessage(s) }
+	plan, updates := `"bindings": 10`, []json.RawMessage(nil)
+	if hard {
+		plan, updates = `"bindings": 10, "snapshots": 3`, []json.RawMessage{raw(`{"snapshot": {"name": "first"}}`), raw(`{"remove_snapshot": {"name": "first"}}`)}
+	}
 	servicetest.Run(t, servicetest.Suite{
-		Definition: Definition(), Again: withoutCrashes,
+		Definition: Definition(), Again: hard,
 		Address:   server.address(),
 		Config:    func(address string) json.RawMessage { return server.config("suite", address) },
 		Secrets:   []string{server.SecretAccessKey()},
-		Plan:      raw(`{"storage": "100MB", "objects": 1000, "bindings": 10, "delete_contents": true}`),
-		OtherPlan: raw(`{"storage": "1GB", "delete_contents": true}`),
+		Plan:      raw(`{"storage": "100MB", "objects": 1000, ` + plan + `, "delete_contents": true}`),
+		OtherPlan: raw(`{"storage": "1GB", "snapshots": 0, "delete_contents": true}`),
 		Create:    []json.RawMessage{raw(`{}`)},
+		Update:    updates,
 		Bind:      []json.RawMessage{raw(`{}`)},
 		BindSame:  []json.RawMessage{raw(`{"role": "read_write"}`)},
 		Invalid:   objecttest.Invalid(),
