@@ -38,6 +38,14 @@ const operationAttribute = "trusted.chandler.undo"
 // Apply does what an update's parameters ask for. It may be repeated after a crash at any place,
 // and undone by a change with Previous and Next exchanged.
 func (s Snapshots) Apply(ctx context.Context, c Change) error {
+	err := s.apply(ctx, c)
+	if errors.Is(err, unix.ENOSPC) {
+		return services.OutOfCapacity(err)
+	}
+	return err
+}
+
+func (s Snapshots) apply(ctx context.Context, c Change) error {
 	if s.folder == "" {
 		return nil
 	}
