@@ -21,11 +21,13 @@ import (
 type Snapshots struct {
 	folder Folder
 	dir    string // the name of the directory
+	mode   os.FileMode
 }
 
-// NewSnapshots are those of one broker, which has a prefix, in a folder.
-func NewSnapshots(folder Folder, prefix string) Snapshots {
-	return Snapshots{folder: folder, dir: ".snapshots-" + prefix}
+// NewSnapshots are those of one broker, which has a prefix, in a folder. mode is that of their
+// directory, which only root may enter.
+func NewSnapshots(folder Folder, prefix string, mode os.FileMode) Snapshots {
+	return Snapshots{folder: folder, dir: ".snapshots-" + prefix, mode: mode}
 }
 
 // Snapshot is a subvolume that shows what another one held at a time.
@@ -149,10 +151,14 @@ func tooMany(n, most int) error {
 // lock makes the directory of a subvolume's snapshots, and excludes other changes to them, as by
 // a replica that has lost its operation, until unlock.
 func (s Snapshots) lock(ctx context.Context, of string) (unlock func(), err error) {
-	for _, path := range []string{filepath.Dir(s.Directory(of)), s.Directory(of)} {
+	top := filepath.Dir(s.Directory(of))
+	for _, path := range []string{top, s.Directory(of)} {
 		if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, fmt.Errorf("make the snapshots' directory: %w", err)
 		}
+	}
+	if err := os.Chmod(top, s.mode); err != nil {
+		return nil, fmt.Errorf("make the snapshots' directory: %w", err)
 	}
 	dir, err := s.of(of).open("")
 	if err != nil {

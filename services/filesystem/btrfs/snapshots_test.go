@@ -27,7 +27,7 @@ func newFolder(t *testing.T) (Folder, Snapshots) {
 	if err := f.Make("it"); err != nil {
 		t.Fatal(err)
 	}
-	return f, NewSnapshots(f, "c")
+	return f, NewSnapshots(f, "c", 0o700)
 }
 
 func write(t *testing.T, f Folder, value string) {

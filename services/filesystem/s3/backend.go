@@ -51,7 +51,7 @@ func open(_ context.Context, c Config) (*backend, error) {
 		names:     newNamer(c.Prefix),
 		public:    objectstore.NewEndpoint(endpoints["public_endpoint"], c.Region, authority),
 		folder:    btrfs.Folder(c.Folder),
-		snapshots: btrfs.NewSnapshots(btrfs.Folder(c.Folder), c.Prefix),
+		snapshots: btrfs.NewSnapshots(btrfs.Folder(c.Folder), c.Prefix, snapshotsMode),
 		shared:    cmp.Or(c.SharedFolder, c.Folder),
 	}, nil
 }

@@ -12,6 +12,10 @@ var (
 	_ services.Describer[Plan, InstanceParams]     = (*backend)(nil)
 )
 
+// snapshotsMode lets the gateway, which reads the attributes of everything in its folder to list
+// buckets, do no more than that.
+const snapshotsMode = 0o744
+
 // CheckPlan implements services.PlanChecker.
 func (b *backend) CheckPlan(p Plan) error { return b.folder.CheckPlan("folder", p.Snapshots) }
 

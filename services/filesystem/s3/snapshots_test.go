@@ -181,7 +181,7 @@ func TestSnapshotsAreNotBuckets(t *testing.T) {
 		t.Logf("%s: %v", name, err)
 	}
 	info, err := os.Stat(filepath.Join(server.folder, ".snapshots-c"))
-	if err != nil || info.Mode().Perm() != 0o700 {
+	if err != nil || info.Mode().Perm() != 0o744 {
 		t.Errorf("the snapshots' directory: %v, %v", info, err)
 	}
 }

@@ -39,7 +39,7 @@ func (f folder) volumes() btrfs.Folder {
 }
 
 // snapshots are those of the shares.
-func (f folder) snapshots() btrfs.Snapshots { return btrfs.NewSnapshots(f.volumes(), f.prefix) }
+func (f folder) snapshots() btrfs.Snapshots { return btrfs.NewSnapshots(f.volumes(), f.prefix, 0o700) }
 
 // path is where the folder of a share is.
 func (f folder) path(share string) string { return filepath.Join(f.dir, share) }
