@@ -153,6 +153,8 @@ func (o *Objects) PutManifest(ctx context.Context, m Manifest) error {
 	if _, err := DecodeManifest(data); err != nil {
 		return err
 	}
+	ctx, cancel := o.patience.call(ctx, len(data))
+	defer cancel()
 	err = services.RunToCompletion(ctx, func(ctx context.Context) error {
 		_, err := o.core.Client.PutObject(ctx, o.bucket, o.prefix+m.Name()+manifestSuffix, bytes.NewReader(data), int64(len(data)),
 			minio.PutObjectOptions{ContentType: "application/json", SendContentMd5: true})
@@ -165,6 +167,8 @@ func (o *Objects) PutManifest(ctx context.Context, m Manifest) error {
 // ErrDamaged if it is malformed.
 func (o *Objects) Manifest(ctx context.Context, name string) (Manifest, error) {
 	var none Manifest
+	ctx, cancel := o.patience.call(ctx, maxManifest)
+	defer cancel()
 	body, _, _, err := o.core.GetObject(ctx, o.bucket, o.prefix+name+manifestSuffix, minio.GetObjectOptions{})
 	if err != nil {
 		return none, explain("read the manifest of backup "+name, err)

@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -24,9 +23,10 @@ import (
 // A backup has a name (Name). Its parts are objects whose names begin with that: one or, after a
 // crash, several copies "NAME.RANDOM.age", and the manifest "NAME.json".
 type Objects struct {
-	core   *minio.Core
-	bucket string
-	prefix string // empty, or ends with a slash
+	core     *minio.Core
+	bucket   string
+	prefix   string // empty, or ends with a slash
+	patience patience
 }
 
 const (
@@ -36,10 +36,6 @@ const (
 
 // Name returns the name in the store of an instance's backup. instance is the Instance.Name.
 func Name(instance, backup string) string { return instance + "/" + backup }
-
-// answerTime limits how long the store may take for an answer. Some gateways copy the parts of
-// an object when it is completed.
-const answerTime = 10 * time.Minute
 
 // Open returns the store. It makes no call.
 func Open(c catalog.BackupStore) (*Objects, error) {
@@ -55,7 +51,7 @@ func Open(c catalog.BackupStore) (*Objects, error) {
 		return nil, fmt.Errorf("endpoint: %w", err)
 	}
 	transport := httpapi.NewTransport(ca, 4)
-	transport.ResponseHeaderTimeout = answerTime
+	transport.ResponseHeaderTimeout = completeTime
 	transport.DisableCompression = true
 	core, err := minio.NewCore(at.Host, &minio.Options{
 		Creds:      credentials.NewStaticV4(c.AccessKeyID, c.SecretAccessKey.Reveal(), ""),
@@ -67,7 +63,7 @@ func Open(c catalog.BackupStore) (*Objects, error) {
 	if err != nil {
 		return nil, fmt.Errorf("use the store of backups: %w", err)
 	}
-	o := &Objects{core: core, bucket: c.Bucket}
+	o := &Objects{core: core, bucket: c.Bucket, patience: patience{callTime, completeTime}}
 	if c.Prefix != "" {
 		o.prefix = c.Prefix + "/"
 	}
@@ -77,6 +73,8 @@ func Open(c catalog.BackupStore) (*Objects, error) {
 // Ready returns nil if the store answers and the bucket exists, and otherwise an error for the
 // operator.
 func (o *Objects) Ready(ctx context.Context) error {
+	ctx, cancel := o.patience.call(ctx, 0)
+	defer cancel()
 	exists, err := o.core.BucketExists(ctx, o.bucket)
 	if err == nil && !exists {
 		err = minio.ErrorResponse{Code: minio.NoSuchBucket, Message: "the bucket does not exist"}
@@ -96,6 +94,8 @@ func (o *Objects) Delete(ctx context.Context, name string) error {
 	if err := o.remove(ctx, name+manifestSuffix); err != nil {
 		return err
 	}
+	ctx, cancel := o.patience.call(ctx, 0)
+	defer cancel()
 	for object := range o.core.Client.ListObjectsIter(ctx, o.bucket, minio.ListObjectsOptions{Prefix: o.prefix + name + ".", Recursive: true}) {
 		if object.Err != nil {
 			return explain("list the copies of a backup", object.Err)
@@ -108,6 +108,8 @@ func (o *Objects) Delete(ctx context.Context, name string) error {
 }
 
 func (o *Objects) remove(ctx context.Context, object string) error {
+	ctx, cancel := o.patience.call(ctx, 0)
+	defer cancel()
 	err := o.core.Client.RemoveObject(ctx, o.bucket, o.prefix+object, minio.RemoveObjectOptions{})
 	if isMissing(err) {
 		return nil
@@ -117,7 +119,7 @@ func (o *Objects) remove(ctx context.Context, object string) error {
 
 // abort removes the incomplete uploads of objects whose names begin with start.
 func (o *Objects) abort(ctx context.Context, start string) error {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := o.patience.call(ctx, 0)
 	defer cancel() // ends the listing
 	for upload := range o.core.ListIncompleteUploads(ctx, o.bucket, o.prefix+start, true) {
 		err := upload.Err

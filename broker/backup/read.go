@@ -112,11 +112,12 @@ type objectReader struct {
 	store *Objects
 	ctx   context.Context //nolint:containedctx // an io.Reader's method has no argument for it
 	want  Stored
-	body  io.ReadCloser // nil before the first call, and after one that failed
-	etag  string        // of the first answer: the object must not change meanwhile
+	body  *patientBody // nil before the first call, and after one that failed
+	etag  string       // of the first answer: the object must not change meanwhile
 	sum   hash.Hash
 	n     int64
-	fails int // since the last byte
+	fails int   // without progress
+	since int64 // bytes since the last failure or progress
 	err   error
 }
 
@@ -133,8 +134,8 @@ func (r *objectReader) Read(p []byte) (int, error) {
 		n, err := r.attempt(p)
 		r.sum.Write(p[:n])
 		r.n += int64(n)
-		if n > 0 {
-			r.fails = 0
+		if r.since += int64(n); r.since >= progress {
+			r.fails, r.since = 0, 0
 		}
 		r.err = r.verdict(err)
 		if n > 0 {
@@ -169,11 +170,11 @@ func (r *objectReader) verdict(err error) error {
 		return nil
 	}
 	_ = r.close()
-	r.fails++
+	r.fails, r.since = r.fails+1, 0
 	if code := codeOf(err); code == minio.PreconditionFailed || code == minio.InvalidRange {
 		return damaged("the object was replaced while it was read: %w", err)
 	}
-	if r.ctx.Err() != nil || codeOf(err) != "" || r.fails == maxFails {
+	if r.ctx.Err() != nil || errors.Is(err, errSlow) || codeOf(err) != "" || r.fails == maxFails {
 		return explain("read a backup", err)
 	}
 	return nil
@@ -192,7 +193,11 @@ func (r *objectReader) attempt(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	body, info, _, err := r.store.core.GetObject(r.ctx, r.store.bucket, r.store.prefix+r.want.Object, options)
+	body := r.store.patience.body(r.ctx)
+	info, err := body.open(func(ctx context.Context) (io.ReadCloser, minio.ObjectInfo, error) {
+		in, info, _, err := r.store.core.GetObject(ctx, r.store.bucket, r.store.prefix+r.want.Object, options)
+		return in, info, err
+	})
 	if err != nil {
 		return 0, err
 	}

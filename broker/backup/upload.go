@@ -103,7 +103,9 @@ func (u *upload) send() error {
 			ErrTooLarge, maxParts, services.Size(u.size))
 	}
 	if u.id == "" {
-		id, err := u.store.core.NewMultipartUpload(u.ctx, u.store.bucket, u.object, minio.PutObjectOptions{ContentType: contentType})
+		ctx, cancel := u.store.patience.call(u.ctx, 0)
+		defer cancel()
+		id, err := u.store.core.NewMultipartUpload(ctx, u.store.bucket, u.object, minio.PutObjectOptions{ContentType: contentType})
 		if err != nil {
 			return explain("begin to store a backup", err)
 		}
@@ -113,7 +115,9 @@ func (u *upload) send() error {
 	u.fill, u.spare, u.sending, u.size = u.spare[:0], part, done, partSize(u.limit, number+1)
 	go func() {
 		sum := sha256.Sum256(part)
-		stored, err := u.store.core.PutObjectPart(u.ctx, u.store.bucket, u.object, u.id, number, bytes.NewReader(part), int64(len(part)),
+		ctx, cancel := u.store.patience.call(u.ctx, len(part))
+		defer cancel()
+		stored, err := u.store.core.PutObjectPart(ctx, u.store.bucket, u.object, u.id, number, bytes.NewReader(part), int64(len(part)),
 			minio.PutObjectPartOptions{Sha256Hex: hex.EncodeToString(sum[:]), DisableContentSha256: true})
 		if err != nil {
 			err = explain("store a part of a backup", err)
@@ -153,7 +157,9 @@ func (u *upload) commit() error {
 	if err := u.wait(); err != nil {
 		return err
 	}
-	err := services.RunToCompletion(u.ctx, func(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(u.ctx, u.store.patience.complete)
+	defer cancel()
+	err := services.RunToCompletion(ctx, func(ctx context.Context) error {
 		_, err := u.store.core.CompleteMultipartUpload(ctx, u.store.bucket, u.object, u.id, u.parts, minio.PutObjectOptions{ContentType: contentType})
 		return err
 	})
@@ -163,7 +169,9 @@ func (u *upload) commit() error {
 // put stores an object that fits into one part.
 func (u *upload) put() error {
 	sum := sha256.Sum256(u.fill)
-	err := services.RunToCompletion(u.ctx, func(ctx context.Context) error {
+	ctx, cancel := u.store.patience.call(u.ctx, len(u.fill))
+	defer cancel()
+	err := services.RunToCompletion(ctx, func(ctx context.Context) error {
 		_, err := u.store.core.PutObject(ctx, u.store.bucket, u.object, bytes.NewReader(u.fill), int64(len(u.fill)), "", hex.EncodeToString(sum[:]),
 			minio.PutObjectOptions{ContentType: contentType, DisableContentSha256: true})
 		return err
