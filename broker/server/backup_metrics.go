@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/chandler-broker/chandler/broker/backup"
@@ -34,7 +35,7 @@ func (s *Server) copyFinished(f backup.Finished) {
 
 // collectBackups reports what there is in the store of backups, and how old it is.
 func (s *Server) collectBackups(ctx context.Context, report gauge) {
-	counts, err := s.store.CountBackups(ctx, s.store.Pool)
+	counts, err := s.backupCounts.get(func() ([]store.CountBackupsRow, error) { return s.store.CountBackups(ctx, s.store.Pool) })
 	if err != nil {
 		return
 	}
@@ -71,7 +72,7 @@ func (s *Server) collectBackupAges(ctx context.Context, report gauge) {
 	if plans == nil {
 		return
 	}
-	ages, err := s.store.BackupAges(ctx, s.store.Pool, plans)
+	ages, err := s.backupAges.get(func() ([]store.BackupAgesRow, error) { return s.store.BackupAges(ctx, s.store.Pool, plans) })
 	if err != nil {
 		return
 	}
@@ -79,6 +80,30 @@ func (s *Server) collectBackupAges(ctx context.Context, report gauge) {
 		family, plan := s.planLabels(age.ServiceID, age.PlanID)
 		report("chandler_backup_age_seconds", age.Seconds, family, plan)
 	}
+}
+
+// costly is the answer to a query that reads a whole table. It is asked again only after twenty times as
+// long as it took: seconds, with ten million backups. It is safe for concurrent use.
+type costly[T any] struct {
+	mu     sync.Mutex
+	answer T
+	until  time.Time
+}
+
+func (c *costly[T]) get(ask func() (T, error)) (T, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	began := time.Now()
+	if began.Before(c.until) {
+		return c.answer, nil
+	}
+	answer, err := ask()
+	if err != nil {
+		return answer, err
+	}
+	const rest = 20
+	c.answer, c.until = answer, time.Now().Add(rest*time.Since(began))
+	return answer, nil
 }
 
 // longestInterval is the longest time between two of the next backups of a schedule, such as

@@ -111,9 +111,12 @@ type Server struct {
 	// archive and runner are nil without a section "backups" in the catalog.
 	archive *backup.Objects
 	runner  *backup.Runner
-	broker  *broker.Broker
-	ready   prober
-	closers []func()
+	// The answers of costly queries for the metrics.
+	backupCounts costly[[]store.CountBackupsRow]
+	backupAges   costly[[]store.BackupAgesRow]
+	broker       *broker.Broker
+	ready        prober
+	closers      []func()
 	// configs are what the drivers were opened with.
 	configs map[string]services.Config
 }
