@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"context"
 	"encoding/json"
 	"math"
 	"testing"
@@ -67,4 +68,17 @@ func TestTimeOfCopies(t *testing.T) {
 			t.Errorf("%s, copy %q: %s, want %s", op.Kind, op.CopyID, got, want)
 		}
 	}
+}
+
+// The schedules of many instances whose plan gets one are recorded soon, not only a batch at a time.
+func TestSchedulesOfManyInstances(t *testing.T) {
+	c := newClient(t, brokertest.Options{NoWork: true})
+	c.exec(t, `insert into instances (id, platform, service_id, plan_id, organization_id, space_id, namespace, context, parameters, maintenance_version, status, backend)
+		select 'i' || n, 'cf', '`+brokertest.Service+`', '`+brokertest.BackedUp+`', 'o', 's', '', '{}', '{}', '', 'ready', 'memory' from generate_series(1, 450) n`)
+	c.Work(t)
+	eventually(t, "all schedules are recorded", func() bool {
+		var n int
+		err := c.Store.Pool.QueryRow(context.Background(), "select count(*) from backup_schedules where next_at > now()").Scan(&n)
+		return err == nil && n == 450
+	})
 }

@@ -78,8 +78,7 @@ type Runner struct {
 	// restingServers is the same for what servers hold, by their keys.
 	restingServers map[string]time.Time
 	nextSweep      time.Time
-	// nextSchedules is when the instances' schedules are next compared with the catalog's.
-	nextSchedules time.Time
+	comparison     comparison
 }
 
 // NewRunner makes a Runner, which works from Start to Stop.

@@ -16,15 +16,7 @@ import (
 
 // beginScheduled begins the backups that are due.
 func (r *Runner) beginScheduled(ctx context.Context) error {
-	var errs []error
-	if time.Now().After(r.nextSchedules) {
-		for _, plan := range r.scheduledPlans() {
-			errs = append(errs, r.recordSchedules(ctx, plan))
-		}
-		if errors.Join(errs...) == nil {
-			r.nextSchedules = time.Now().Add(schedulesEvery * r.Every)
-		}
-	}
+	errs := []error{r.recordSchedules(ctx)}
 	due, err := r.Store.DueSchedules(ctx, r.Store.Pool, batch)
 	errs = append(errs, err)
 	for _, id := range due {
@@ -51,21 +43,57 @@ func (r *Runner) scheduledPlans() []*catalog.Plan {
 	return plans
 }
 
+// comparison is a pass over all instances, which compares their schedules with the catalog's.
+type comparison struct {
+	next  time.Time       // when the next pass begins
+	plans []*catalog.Plan // those that are left of this pass
+	after string          // the last instance of the first of them that was looked at
+}
+
+// batchesAtOnce is how many batches of a pass one round does: a plan may have a million instances.
+const batchesAtOnce = 20
+
 // recordSchedules records the next time of instances that are new or whose plan's schedule has
 // changed.
-func (r *Runner) recordSchedules(ctx context.Context, plan *catalog.Plan) error {
+func (r *Runner) recordSchedules(ctx context.Context) error {
+	c := &r.comparison
+	if len(c.plans) == 0 && time.Now().After(c.next) {
+		c.plans, c.after, c.next = r.scheduledPlans(), "", time.Now().Add(schedulesEvery*r.Every)
+	}
+	for range batchesAtOnce {
+		if len(c.plans) == 0 {
+			return nil
+		}
+		last, err := r.recordBatch(ctx, c.plans[0], c.after)
+		if err != nil {
+			return err
+		}
+		if c.after = last; last == "" {
+			c.plans = c.plans[1:]
+		}
+	}
+	return nil
+}
+
+// recordBatch records the schedules of a batch of a plan's instances that follow one. It returns the
+// last; empty: no more follow.
+func (r *Runner) recordBatch(ctx context.Context, plan *catalog.Plan, after string) (last string, err error) {
 	text := operation.ScheduleText(plan.Backups)
-	rows, err := r.Store.UnscheduledInstances(ctx, r.Store.Pool, store.UnscheduledInstancesParams{PlanID: plan.ID, Schedule: text, Batch: batch})
+	rows, err := r.Store.UnscheduledInstances(ctx, r.Store.Pool, store.UnscheduledInstancesParams{PlanID: plan.ID, Schedule: text, After: after, Batch: batch})
 	if err != nil {
-		return fmt.Errorf("look for instances without a schedule: %w", err)
+		return "", fmt.Errorf("look for instances without a schedule: %w", err)
 	}
 	for _, i := range rows {
 		next := plan.Backups.Next(time.Now(), operation.SafeName(i))
 		if err := r.Store.SetSchedule(ctx, r.Store.Pool, store.SetScheduleParams{InstanceID: i.ID, Schedule: text, NextAt: next}); err != nil {
-			return fmt.Errorf("record the schedule of instance %s: %w", i.ID, err)
+			return "", fmt.Errorf("record the schedule of instance %s: %w", i.ID, err)
 		}
+		last = i.ID
 	}
-	return nil
+	if len(rows) < batch {
+		last = ""
+	}
+	return last, nil
 }
 
 // beginOne begins one backup for all that were missed. It begins none while another one is being

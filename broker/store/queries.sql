@@ -624,5 +624,5 @@ delete from backup_schedules where instance_id = $1;
 -- name: UnscheduledInstances :many
 -- A batch of ready instances of a plan whose schedule is not recorded, or has changed, by key.
 select i.* from instances i left join backup_schedules s on s.instance_id = i.id
-where i.plan_id = @plan_id and i.status = 'ready' and (s.schedule is null or s.schedule <> @schedule::text)
+where i.plan_id = @plan_id and i.status = 'ready' and i.id > @after and (s.schedule is null or s.schedule <> @schedule::text)
 order by i.id limit @batch;

@@ -3782,19 +3782,25 @@ func (q *Queries) UnfinishedOperations(ctx context.Context, db DBTX, instanceID 
 
 const unscheduledInstances = `-- name: UnscheduledInstances :many
 select i.id, i.platform, i.service_id, i.plan_id, i.organization_id, i.space_id, i.context, i.parameters, i.maintenance_version, i.status, i.condition, i.created_at, i.updated_at, i.resource_id, i.kept_until, i.namespace, i.server, i.condition_reason, i.backend, i.backend_type, i.resource_name, i.source from instances i left join backup_schedules s on s.instance_id = i.id
-where i.plan_id = $1 and i.status = 'ready' and (s.schedule is null or s.schedule <> $2::text)
-order by i.id limit $3
+where i.plan_id = $1 and i.status = 'ready' and i.id > $2 and (s.schedule is null or s.schedule <> $3::text)
+order by i.id limit $4
 `
 
 type UnscheduledInstancesParams struct {
 	PlanID   string `json:"-"`
+	After    string
 	Schedule string
 	Batch    int32
 }
 
 // A batch of ready instances of a plan whose schedule is not recorded, or has changed, by key.
 func (q *Queries) UnscheduledInstances(ctx context.Context, db DBTX, arg UnscheduledInstancesParams) ([]Instance, error) {
-	rows, err := db.Query(ctx, unscheduledInstances, arg.PlanID, arg.Schedule, arg.Batch)
+	rows, err := db.Query(ctx, unscheduledInstances,
+		arg.PlanID,
+		arg.After,
+		arg.Schedule,
+		arg.Batch,
+	)
 	if err != nil {
 		return nil, err
 	}
