@@ -51,6 +51,10 @@ const (
 	serverRestTime = 10 * time.Second
 )
 
+// deleteTime is how long the deletion of a backup from the store may take. Meanwhile its instance cannot
+// be deleted.
+const deleteTime = 20 * time.Second
+
 // deleteMarked deletes the backups that are marked. A store or server that fails does not hold up
 // the others.
 func (r *Runner) deleteMarked(ctx context.Context) error {
@@ -128,6 +132,8 @@ func (r *Runner) deleteBackup(ctx context.Context, id string) error {
 			if b.Held {
 				return r.deleteHeld(ctx, b)
 			}
+			ctx, cancel := context.WithTimeout(ctx, deleteTime)
+			defer cancel()
 			if err := r.Archive.Delete(ctx, Name(b.ResourceName, id)); err != nil || n > 1 {
 				return err
 			}
