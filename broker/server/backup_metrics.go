@@ -123,14 +123,15 @@ func (s *Server) collectCopies(ctx context.Context, report gauge) {
 	if err != nil {
 		return
 	}
-	counts := map[string]float64{}
 	for _, kind := range store.CopyKinds() {
-		counts[string(kind)] = 0
-	}
-	for _, row := range rows {
-		counts[string(row.Kind)] += float64(row.Copies)
-	}
-	for kind, n := range counts {
-		report("chandler_copies_in_progress", n, kind)
+		copies, failing := 0.0, 0.0
+		for _, row := range rows {
+			if row.Kind == kind {
+				copies += float64(row.Copies)
+				failing += float64(row.Failing)
+			}
+		}
+		report("chandler_copies_in_progress", copies, string(kind))
+		report("chandler_copies_failing", failing, string(kind))
 	}
 }

@@ -65,6 +65,9 @@ func TestBackupsAreTold(t *testing.T) {
 	for _, want := range []string{
 		`chandler_copies_total{family="database",kind="verify",outcome="failed",plan="daily"} 0`,
 		`chandler_copies_in_progress{kind="restore"} 0`,
+		`chandler_copies_failing{kind="restore"} 0`,
+		`chandler_copies_in_progress{kind="backup"} 2`,
+		`chandler_copies_failing{kind="backup"} 1`,
 		`chandler_backups{family="database",plan="daily",state="ready"} 2`,
 		`chandler_backups{family="database",plan="daily",state="failed"} 1`,
 		`chandler_backup_stored_bytes{family="database",plan="daily"} 600`,
@@ -126,6 +129,7 @@ func insertBackups(t *testing.T, a *Server) {
 		"update backups set state = 'failed', created_at = now() - interval '1 hour' where id = 'b1'",
 		"update backups set state = 'ready', stored_bytes = 300, created_at = now() - interval '40 hours' where id = 'b2'",
 		"update backups set state = 'ready', stored_bytes = 300, created_at = now() - interval '30 hours', verified_at = now() where id = 'b3'",
+		"insert into copies (id, kind, backup_id, instance_id, resource_name, server, state, last_error) values ('c1', 'backup', 'b2', 'i1', 'ri1', 's', 'waiting', 'the store is full'), ('c2', 'backup', 'b3', 'i2', 'ri2', 's', 'running', 'the store was full')",
 	} {
 		if _, err := a.store.Pool.Exec(t.Context(), statement); err != nil {
 			t.Fatal(err)

@@ -46,6 +46,7 @@ func newScraper(collect ...func(context.Context, gauge)) *scraper {
 		{"chandler_backup_interval_seconds", "For a plan with a schedule, the longest time between two of its next backups.", []string{"family", "plan"}},
 		{"chandler_backup_verified_seconds", "When a backup of the plan was last restored to prove it, in seconds since 1970; absent if never.", []string{"family", "plan"}},
 		{"chandler_copies_in_progress", "Unfinished backups, restores and verifications, by kind.", []string{"kind"}},
+		{"chandler_copies_failing", "Unfinished backups, restores and verifications that wait after an attempt that failed, by kind.", []string{"kind"}},
 		{"chandler_ready", "1 if the part answers: the state database, the credential store and each backend.", []string{"part"}},
 		{"chandler_certificate_not_after_seconds", "When a certificate in use expires, in seconds since 1970, by its use and its subject.", []string{"use", "subject"}},
 	} {

@@ -520,7 +520,9 @@ select * from copies where resource_name = $1 and finished_at is null order by s
 select server, resource_name from copies where kind = 'verify' and finished_at is null;
 
 -- name: CountUnfinishedCopies :many
-select kind, server, state, count(*) as copies from copies where finished_at is null group by kind, server, state order by kind, server, state;
+-- failing are those that wait after an attempt that failed.
+select kind, server, state, count(*) as copies, count(*) filter (where last_error <> '' and state in ('waiting', 'unclean')) as failing
+from copies where finished_at is null group by kind, server, state order by kind, server, state;
 
 -- name: BackupAges :many
 -- For each of the plans, how long the instance has been without a new backup that has had none for longest.

@@ -968,16 +968,19 @@ func (q *Queries) CountUnfinished(ctx context.Context, db DBTX) ([]CountUnfinish
 }
 
 const countUnfinishedCopies = `-- name: CountUnfinishedCopies :many
-select kind, server, state, count(*) as copies from copies where finished_at is null group by kind, server, state order by kind, server, state
+select kind, server, state, count(*) as copies, count(*) filter (where last_error <> '' and state in ('waiting', 'unclean')) as failing
+from copies where finished_at is null group by kind, server, state order by kind, server, state
 `
 
 type CountUnfinishedCopiesRow struct {
-	Kind   CopyKind  `json:"kind"`
-	Server string    `json:"server"`
-	State  CopyState `json:"state"`
-	Copies int64
+	Kind    CopyKind  `json:"kind"`
+	Server  string    `json:"server"`
+	State   CopyState `json:"state"`
+	Copies  int64
+	Failing int64
 }
 
+// failing are those that wait after an attempt that failed.
 func (q *Queries) CountUnfinishedCopies(ctx context.Context, db DBTX) ([]CountUnfinishedCopiesRow, error) {
 	rows, err := db.Query(ctx, countUnfinishedCopies)
 	if err != nil {
@@ -992,6 +995,7 @@ func (q *Queries) CountUnfinishedCopies(ctx context.Context, db DBTX) ([]CountUn
 			&i.Server,
 			&i.State,
 			&i.Copies,
+			&i.Failing,
 		); err != nil {
 			return nil, err
 		}
