@@ -208,7 +208,8 @@ func (w *work) reason(ctx context.Context, err error) string {
 // loggable masks the values of parameters in an error's text.
 func (w *work) loggable(err error) string { return loggable.Text(err.Error(), w.Backup.Parameters) }
 
-// wait is how long a copy waits after so many attempts.
-func wait(attempts int32) time.Duration {
-	return min(500*time.Millisecond<<min(attempts, 20), 10*time.Minute)
+// wait is how long a copy of an age waits after so many attempts: at most half its age, because
+// attempts that were interrupted count too, and say nothing about how long a failure lasts.
+func wait(attempts int32, age time.Duration) time.Duration {
+	return min(500*time.Millisecond<<min(attempts, 20), max(age/2, time.Second), 10*time.Minute)
 }

@@ -49,7 +49,7 @@ func (w *work) record(ctx context.Context, tx *store.Tx, err error) error {
 
 func (w *work) retry(ctx context.Context, v verdict) error {
 	_, err := w.runner.Store.RetryCopy(ctx, w.runner.Store.Pool, store.RetryCopyParams{
-		ID: w.Copy.ID, State: v.state, Wait: wait(w.Copy.Attempts).Seconds(), Description: printable(v.description), LastError: printable(v.err.Error()),
+		ID: w.Copy.ID, State: v.state, Wait: wait(w.Copy.Attempts, time.Since(w.Copy.CreatedAt)).Seconds(), Description: printable(v.description), LastError: printable(v.err.Error()),
 	})
 	return err
 }
