@@ -93,4 +93,3 @@ func TestHangingStoreBlocksNobody(t *testing.T) {
 		})
 	}
 }
-

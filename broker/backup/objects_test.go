@@ -3,6 +3,8 @@ package backup_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net/http"
@@ -16,6 +18,7 @@ import (
 
 	"filippo.io/age"
 	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
 	"github.com/minio/minio-go/v7"
 
 	"github.com/chandler-broker/chandler/broker/backup"
@@ -194,6 +197,67 @@ func TestBomb(t *testing.T) {
 	claimed.Raw = 65 << 20
 	_, err = s.read(t.Context(), claimed, s.key)
 	is(t, err, backup.ErrDamaged)
+}
+
+// An object of 33 MB that decompresses to a terabyte, as whoever may write to the store could make it, is
+// refused at once, and takes no memory.
+func TestTerabyte(t *testing.T) {
+	s := newStore(t)
+	frame := compressed(t, make([]byte, 64<<20))
+	var object bytes.Buffer
+	out, err := age.Encrypt(&object, s.key.Recipient())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range (1 << 40) / (64 << 20) {
+		if _, err := out.Write(frame); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(object.Bytes())
+	bomb := backup.Stored{
+		Object: backup.Name(instance, "bomb") + ".aaaaaaaa.age", Raw: 1 << 20, Stored: int64(object.Len()), SHA256: hex.EncodeToString(sum[:]),
+		Contents: contents(nil),
+	}
+	if err := s.replace(t, bomb, object.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Check(t.Context(), bomb); err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	began, n := time.Now(), int64(0)
+	err = s.Read(t.Context(), s.key, bomb, nil, func(_ context.Context, r io.Reader) (err error) {
+		n, err = io.Copy(io.Discard, r)
+		return err
+	})
+	runtime.ReadMemStats(&after)
+	is(t, err, backup.ErrDamaged)
+	took, memory := time.Since(began), after.TotalAlloc-before.TotalAlloc
+	t.Logf("%d bytes of the stored %s in %s, with %s of memory", n, services.Size(object.Len()), took, services.Size(memory))
+	if n > bomb.Raw || took > 20*time.Second || memory > 100<<20 {
+		t.Error("that is too much")
+	}
+}
+
+func compressed(t *testing.T, content []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	encoder, err := zstd.NewWriter(&out, zstd.WithWindowSize(1<<20)) // a larger one is refused at once
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := encoder.Write(content); err != nil {
+		t.Fatal(err)
+	}
+	if err := encoder.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
 }
 
 func TestWrongKey(t *testing.T) {
