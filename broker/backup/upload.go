@@ -179,8 +179,9 @@ func (u *upload) put() error {
 	return explain("store a backup", err)
 }
 
-// cleanupTime limits the removal of what a failed upload left.
-const cleanupTime = 30 * time.Second
+// cleanupTime limits the removal of what a failed upload left, for which the deletion of its instance
+// waits. What stays is removed with the backup, or before the next attempt.
+const cleanupTime = 10 * time.Second
 
 // discard removes what the upload has stored, even if its context has ended. The context must
 // have ended if a part is on its way.
