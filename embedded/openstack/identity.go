@@ -84,6 +84,9 @@ func (i *Identity) DomainID() string { return i.ids.Domain }
 // MemberRoleID is the id of the role member.
 func (i *Identity) MemberRoleID() string { return i.ids.MemberRole }
 
+// keystoneModules are the modules of folder python that keystone_server.py imports.
+var keystoneModules = []string{"keystone_memory.py"}
+
 func openIdentity(ctx context.Context, c *Cloud) (*Identity, error) {
 	command, err := embedded.OpenCommand(ctx, embedded.CommandOptions{Title: "Keystone server", Dir: c.dir("keystone").Dir})
 	if err != nil {
@@ -139,7 +142,7 @@ func (i *Identity) start(ctx context.Context) error {
 		return err
 	}
 	s.Policy = i.Path(policyFile)
-	program, err := s.python(i.cloud.ready, i.Command, "keystone_server.py", "serve", "keystone.conf")
+	program, err := s.python(i.cloud.ready, i.Command, "keystone_server.py", "serve", "keystone.conf", keystoneModules...)
 	if err != nil {
 		return err
 	}

@@ -1,8 +1,8 @@
 // Package openstack starts a private OpenStack cloud for tests and `chandler dev`, from Debian's
 // packages, which deploy/install/dependencies unpacks: Keystone, Designate, Manila and Trove, each
-// as one process, MariaDB, PowerDNS, and Ceph. OpenStack's code runs unchanged; what the packages'
-// fakes of Nova and Cinder lack is in python/trove_shims.py. Package embedded says how the servers
-// run.
+// as one process, MariaDB, PowerDNS, and Ceph. OpenStack's files are unchanged; what the packages'
+// fakes of Nova and Cinder lack is in python/trove_shims.py, and what saves queries in
+// python/pings.py and python/keystone_memory.py. Package embedded says how the servers run.
 package openstack
 
 import (

@@ -170,5 +170,5 @@ func (p packages) makeTables(ctx context.Context, r *ready, maker *embedded.Comm
 			return maker.Tool(ctx, run)
 		}
 	}
-	return parallel(tool("keystone"), tool("designate"), tool("manila"), tool("trove", troveModules...))
+	return parallel(tool("keystone", keystoneModules...), tool("designate"), tool("manila"), tool("trove", troveModules...))
 }

@@ -95,10 +95,10 @@ func (s settings) render(name string) (string, error) {
 }
 
 // python is a program of folder python with a configuration of folder conf, in a server's folder.
-// modules are more of folder python that it imports.
+// modules are more of folder python that it imports, beside pings.py.
 func (s settings) python(r *ready, c *embedded.Command, script, mode, configuration string, modules ...string) (embedded.Program, error) {
 	sources := map[string]string{}
-	for _, name := range append(modules, script) {
+	for _, name := range append(modules, script, "pings.py") {
 		source, err := files.ReadFile(path.Join("python", name))
 		if err != nil {
 			return embedded.Program{}, err

@@ -13,6 +13,7 @@ eventlet.monkey_patch(os=False)
 
 MODE, CONFIG, POOLS = (sys.argv + [None])[1:4]
 
+import pings  # noqa: E402,F401
 import designate.conf  # noqa: E402
 from designate import context, heartbeat_emitter, rpc, utils  # noqa: E402
 from designate.cmd import api as _  # noqa: E402,F401 registers the options of the API

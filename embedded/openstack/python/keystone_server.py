@@ -15,6 +15,8 @@ import uuid
 MODE, CONFIG, ACCOUNTS = (sys.argv + [None])[1:4]
 sys.argv = sys.argv[:1]  # Keystone parses the rest of the command line
 
+import keystone_memory  # noqa: E402,F401
+import pings  # noqa: E402,F401
 import keystone.server  # noqa: E402
 from keystone import exception  # noqa: E402
 from keystone.cmd import bootstrap  # noqa: E402

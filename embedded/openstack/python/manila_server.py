@@ -16,6 +16,7 @@ original_threading.current_thread.__globals__['_active'] = threading._active
 import sys  # noqa: E402
 
 import ceph_argparse  # noqa: E402
+import pings  # noqa: E402,F401
 from eventlet import tpool  # noqa: E402
 from oslo_config import cfg  # noqa: E402
 from oslo_log import log  # noqa: E402

@@ -13,6 +13,7 @@ eventlet.monkey_patch()
 import os  # noqa: E402
 import sys  # noqa: E402
 
+import pings  # noqa: E402,F401
 import trove_shims  # noqa: E402
 from oslo_log import log  # noqa: E402
 from oslo_service import service  # noqa: E402
