@@ -10,10 +10,12 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// step is a verb to interrupt. prepare makes what one attempt needs.
+// step is a verb to interrupt. prepare makes what one attempt needs. Some attempts leave the instance
+// as it was, so that a standing one can serve several.
 type step struct {
-	name    string
-	prepare func(t *testing.T) attempt
+	name     string
+	prepare  func(t *testing.T) attempt
+	standing bool
 }
 
 // attempt is one call of a verb and its check; and, if the verb can be undone, the undoing
@@ -28,25 +30,27 @@ type attempt struct {
 // steps returns all verbs with all parameters.
 func (h *harness) steps() []step {
 	var all []step
-	add := func(name string, prepare func(t *testing.T) attempt) { all = append(all, step{name, prepare}) }
+	add := func(name string, standing bool, prepare func(t *testing.T) attempt) {
+		all = append(all, step{name, prepare, standing})
+	}
 	for i, params := range h.created() {
-		add(fmt.Sprintf("provision %d", i), h.provisionStep(params))
+		add(fmt.Sprintf("provision %d", i), false, h.provisionStep(params))
 	}
 	for i, params := range h.Bind {
-		add(fmt.Sprintf("bind %d", i), h.bindStep(params))
-		add(fmt.Sprintf("unbind %d", i), h.unbindStep(params))
+		add(fmt.Sprintf("bind %d", i), true, h.bindStep(params))
+		add(fmt.Sprintf("unbind %d", i), true, h.unbindStep(params))
 	}
 	for _, params := range h.readOnly() {
 		if h.short() {
 			break
 		}
-		add("bind read only", h.bindStep(params))
-		add("unbind read only", h.unbindStep(params))
+		add("bind read only", true, h.bindStep(params))
+		add("unbind read only", true, h.unbindStep(params))
 	}
 	for i := range h.updates(&resource{}) {
-		add(fmt.Sprintf("update %d", i), h.updateStep(i))
+		add(fmt.Sprintf("update %d", i), true, h.updateStep(i))
 	}
-	add("deprovision", h.deprovisionStep)
+	add("deprovision", false, h.deprovisionStep)
 	return append(all, h.heldSteps()...)
 }
 
@@ -80,14 +84,29 @@ type occupiedInstance struct {
 	*resource
 	first       services.RawBinding
 	credentials services.Credentials
+	// standing says that further attempts follow, to which this one leaves the instance as it was.
+	standing bool
 }
 
 func (h *harness) occupy(t *testing.T) occupiedInstance {
 	t.Helper()
+	if h.standing != nil {
+		return *h.standing
+	}
 	o := occupiedInstance{resource: h.provisioned(t)}
 	o.first, o.credentials = h.bound(t, o.resource, h.Bind[0])
 	h.writes(t, h.dialled(t, o.credentials), "key of the first", "value")
 	return o
+}
+
+// stand returns a harness with a standing instance, which is deleted at the end of t.
+func (h *harness) stand(t *testing.T) *harness {
+	t.Helper()
+	o := h.occupy(t)
+	o.standing = true
+	standing := *h
+	standing.standing = &o
+	return &standing
 }
 
 // works fails t unless the binding works, and the instance has only it and these others.
@@ -111,6 +130,9 @@ func (h *harness) bindStep(params json.RawMessage) func(t *testing.T) attempt {
 			check: func(t *testing.T, h *harness) {
 				h.reads(t, h.dialled(t, credentials), "key of the first", "value")
 				o.works(t, h, b)
+				if o.standing {
+					succeeds(t, "unbind", h.unbind(t, o.resource, b))
+				}
 			},
 			undo:      func(t *testing.T, h *harness) error { return h.unbind(t, o.resource, b) },
 			checkUndo: func(t *testing.T, h *harness) { o.works(t, h) },
@@ -140,8 +162,13 @@ func (h *harness) updateStep(i int) func(t *testing.T) attempt {
 		o := h.occupy(t)
 		next := h.updates(o.resource)[i]
 		return attempt{
-			verb:      func(ctx context.Context, h *harness) error { return h.driver.Update(ctx, o.raw, next) },
-			check:     func(t *testing.T, h *harness) { o.works(t, h) },
+			verb: func(ctx context.Context, h *harness) error { return h.driver.Update(ctx, o.raw, next) },
+			check: func(t *testing.T, h *harness) {
+				o.works(t, h)
+				if o.standing {
+					succeeds(t, "update back", h.update(t, next, o.raw))
+				}
+			},
 			undo:      func(t *testing.T, h *harness) error { return h.update(t, next, o.raw) },
 			checkUndo: func(t *testing.T, h *harness) { o.works(t, h) },
 		}
@@ -177,36 +204,51 @@ func testCrash(t *testing.T, h *harness) {
 				t.Parallel()
 			}
 			h := h.apart(t)
-			s := h.steps()[i]
-			calls := 0
-			for h.cutAt(t, s, calls+1, Before) && !t.Failed() {
-				if calls++; calls == maxCalls {
-					t.Fatalf("%d outside calls or more", maxCalls)
-				}
+			if h.short() && s.standing {
+				h = h.stand(t)
 			}
-			t.Logf("%d outside calls", calls)
-			if calls > 0 && !t.Failed() {
-				h.cutAt(t, s, calls, After)
-			}
+			h.crash(t, h.steps()[i])
 		})
 	}
 }
 
-// cutAt interrupts a verb at its n-th call, and reports whether it made that many.
-func (h *harness) cutAt(t *testing.T, s step, n int, when Moment) (cut bool) {
+// crash interrupts a verb. The short form leaves out the moment before the first call, at which nothing
+// has happened.
+func (h *harness) crash(t *testing.T, s step) {
+	next, calls := 1, 0
+	if h.short() {
+		next = 2
+	}
+	for !t.Failed() {
+		cut, made := h.cutAt(t, s, next, Before)
+		if calls = made; !cut {
+			break
+		}
+		if next++; next > maxCalls {
+			t.Fatalf("%d outside calls or more", maxCalls)
+		}
+	}
+	t.Logf("%d outside calls", calls)
+	if calls > 0 && !t.Failed() {
+		h.cutAt(t, s, calls, After)
+	}
+}
+
+// cutAt interrupts a verb at its n-th call, and reports whether it made that many, and otherwise how many.
+func (h *harness) cutAt(t *testing.T, s step, n int, when Moment) (cut bool, calls int) {
 	undoable := false
 	for _, undo := range h.continuations(n) {
 		t.Run(fmt.Sprintf("cut %s call %d undo %t", when, n, undo), func(t *testing.T) {
 			a := s.prepare(t)
 			undoable = a.undo != nil
-			cut = h.interrupted(t, a, n, when)
+			cut, calls = h.interrupted(t, a, n, when)
 			h.converge(t, a, undo && undoable)
 		})
 		if t.Failed() || !undoable {
 			break
 		}
 	}
-	return cut
+	return cut, calls
 }
 
 // continuations says how to continue after a cut at the n-th call: with an undo or without. The
@@ -218,8 +260,9 @@ func (h *harness) continuations(n int) (undo []bool) {
 	return []bool{false, true}
 }
 
-// interrupted interrupts a verb at its n-th call, and reports whether it made that many.
-func (h *harness) interrupted(t *testing.T, a attempt, n int, when Moment) bool {
+// interrupted interrupts a verb at its n-th call, and reports whether it made that many, and otherwise
+// how many.
+func (h *harness) interrupted(t *testing.T, a attempt, n int, when Moment) (cut bool, calls int) {
 	t.Helper()
 	proxy := NewProxy(t, h.Address)
 	victim := newHarness(t, h.Suite, proxy.Address())
@@ -231,7 +274,7 @@ func (h *harness) interrupted(t *testing.T, a attempt, n int, when Moment) bool 
 	if !proxy.Stopped() {
 		succeeds(t, "the verb, without a fault", err)
 	}
-	return proxy.Stopped()
+	return proxy.Stopped(), proxy.Calls()
 }
 
 // converge continues after an interrupted verb like the engine: a new process repeats the
@@ -257,6 +300,10 @@ func testCancelled(t *testing.T, h *harness) {
 	if h.Slow {
 		first, moments = 1, 2
 	}
+	if h.short() {
+		h.cancelOnce(t)
+		return
+	}
 	for i, s := range h.steps() {
 		t.Run(s.name, func(t *testing.T) {
 			if h.Slow {
@@ -265,11 +312,6 @@ func testCancelled(t *testing.T, h *harness) {
 			h := h.apart(t)
 			s := h.steps()[i]
 			a, start := s.prepare(t), time.Now()
-			if h.short() {
-				h.cancelled(t, a, shortMoment)
-				h.converge(t, a, false)
-				return
-			}
 			h.must(t, s.name, func(ctx context.Context) error { return a.verb(ctx, h) })
 			takes := time.Since(start)
 			for i := first; i < moments; i++ {
@@ -279,6 +321,25 @@ func testCancelled(t *testing.T, h *harness) {
 					h.converge(t, a, i%2 == 1 && a.undo != nil)
 				})
 			}
+		})
+	}
+}
+
+// cancelOnce cancels each verb at one moment, and repeats it.
+func (h *harness) cancelOnce(t *testing.T) {
+	standing := h.stand(t)
+	for i, s := range h.steps() {
+		t.Run(s.name, func(t *testing.T) {
+			h := h
+			if s.standing {
+				h = standing
+			} else {
+				t.Parallel()
+				h = h.apart(t)
+			}
+			a := h.steps()[i].prepare(t)
+			h.cancelled(t, a, shortMoment)
+			h.converge(t, a, false)
 		})
 	}
 }

@@ -18,6 +18,8 @@ import (
 type harness struct {
 	Suite
 	driver *Driver
+	// standing is the instance of all attempts to interrupt a verb; nil: each has its own.
+	standing *occupiedInstance
 }
 
 // callTimeout is the contract's time limit for a call.
@@ -28,7 +30,7 @@ func newHarness(t *testing.T, s Suite, address string) *harness {
 	driver, err := Open(context.WithoutCancel(t.Context()), s.Definition, s.Config(address))
 	succeeds(t, "open", err)
 	t.Cleanup(func() { succeeds(t, "close", driver.Close()) })
-	return &harness{s, driver}
+	return &harness{Suite: s, driver: driver}
 }
 
 // restarted returns the backend as after a restart of its process.

@@ -230,7 +230,11 @@ func (h *harness) heldSteps() []step {
 	if h.driver.Functions.CreateBackup == nil {
 		return nil
 	}
-	return []step{{"create backup", h.createBackupStep}, {"delete backup", h.deleteBackupStep}, {"provision from backup", h.restoreStep}}
+	return []step{
+		{name: "create backup", prepare: h.createBackupStep},
+		{name: "delete backup", prepare: h.deleteBackupStep},
+		{name: "provision from backup", prepare: h.restoreStep},
+	}
 }
 
 func (h *harness) createBackupStep(t *testing.T) attempt {

@@ -73,7 +73,8 @@ type Suite struct {
 	// Slow is for a backend whose instances take seconds to make: the tests run side by side
 	// (see flag -parallel), with the first of Create, and one moment at which verbs are cancelled.
 	// Unless Full, they take the short form: fewer hostile IDs and values, no read-only binding to
-	// interrupt, after a cut either the repetition or the undo, and a moment soon after the beginning.
+	// interrupt, after a cut either the repetition or the undo, one instance for all cuts of a verb that
+	// neither makes nor deletes it, and a moment soon after the beginning.
 	Slow bool
 	// Apart is Config for one of the tests that run side by side, with a name of its own of at most
 	// three characters: List shows the backend only what was made under the same name. Nil if List
