@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ceph/go-ceph/rgw/admin"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/chandler-broker/chandler/services"
 	"github.com/chandler-broker/chandler/services/filesystem/objectstore"
@@ -65,16 +66,29 @@ func (b *backend) bind(ctx context.Context, r services.BindRequest[Plan, Instanc
 	return key, err
 }
 
+// tenants calls a function for the users that have the bindings' keys, side by side.
+func (b *backend) tenants(instance string, do func(i int, user string) error) error {
+	var group errgroup.Group
+	for i, role := range roles() {
+		group.Go(func() error { return do(i, b.names.user(instance, objectstore.RoleSuffix(role))) })
+	}
+	return group.Wait()
+}
+
 // keys are the keys of all bindings of an instance, with their users, in a fixed order.
 func (b *backend) keys(ctx context.Context, instance string) ([]admin.UserKeySpec, error) {
+	users := make([]admin.User, len(roles()))
+	err := b.tenants(instance, func(i int, user string) (err error) {
+		users[i], err = b.gateway.user(ctx, user)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
 	var all []admin.UserKeySpec
-	for _, role := range roles() {
-		u, err := b.gateway.user(ctx, b.names.user(instance, objectstore.RoleSuffix(role)))
-		if err != nil {
-			return nil, err
-		}
+	for _, u := range users {
 		for _, k := range u.Keys {
-			k.User = b.names.user(instance, objectstore.RoleSuffix(role))
+			k.User = u.ID
 			all = append(all, k)
 		}
 	}
@@ -128,11 +142,10 @@ func (b *backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, Ins
 }
 
 func (b *backend) unbind(ctx context.Context, instance, binding string) error {
-	for _, role := range roles() {
-		user := b.names.user(instance, objectstore.RoleSuffix(role))
+	return b.tenants(instance, func(_ int, user string) error {
 		u, err := b.gateway.user(ctx, user)
 		if objectstore.Is(err, noSuchUser) {
-			continue
+			return nil
 		}
 		if err != nil {
 			return err
@@ -142,6 +155,6 @@ func (b *backend) unbind(ctx context.Context, instance, binding string) error {
 				return err
 			}
 		}
-	}
-	return nil
+		return nil
+	})
 }

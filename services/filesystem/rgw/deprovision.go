@@ -74,12 +74,7 @@ func (b *backend) deleteAll(ctx context.Context, instance string, u admin.User) 
 
 // removeTenants removes the users that have the bindings' keys.
 func (b *backend) removeTenants(ctx context.Context, instance string) error {
-	for _, role := range roles() {
-		if err := b.gateway.removeUser(ctx, b.names.user(instance, objectstore.RoleSuffix(role))); err != nil {
-			return err
-		}
-	}
-	return nil
+	return b.tenants(instance, func(_ int, user string) error { return b.gateway.removeUser(ctx, user) })
 }
 
 const (
