@@ -43,6 +43,7 @@ func (b *backend) Backup(ctx context.Context, r services.BackupRequest[Plan, Ins
 	if err != nil {
 		return contents, err
 	}
+	defer d.copier.Release(context.WithoutCancel(ctx))
 	ca, remove, err := b.caFile()
 	if err != nil {
 		return contents, err
@@ -55,7 +56,8 @@ func (b *backend) Backup(ctx context.Context, r services.BackupRequest[Plan, Ins
 // dump is a dump that is about to begin.
 type dump struct {
 	program database.Program
-	release int // of the program
+	copier  *session // holds the lock of copying until the dump has ended
+	release int      // of the program
 	server  string
 	header  copyHeader
 }
@@ -79,17 +81,49 @@ func (b *backend) prepareDump(ctx context.Context, name string) (*dump, error) {
 		if err := b.openCopier(ctx, s, name, password); err != nil {
 			return err
 		}
+		if d.copier, err = b.connectCopier(ctx, name, password); err != nil {
+			return err
+		}
+		if err := b.lockCopying(ctx, d.copier, name); err != nil {
+			return err
+		}
 		return d.header.readRoutines(ctx, s, name)
 	})
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = d.header.readDatabase(ctx, d.copier, name)
 	}
-	c, err := b.connectCopier(ctx, name, password)
-	if err != nil {
-		return nil, err
+	if err != nil && d.copier != nil {
+		d.copier.Release(context.WithoutCancel(ctx))
 	}
-	defer c.Release(ctx)
-	return d, d.header.readDatabase(ctx, c, name)
+	return d, err
+}
+
+// copying is the name of the lock that a session of the copier holds during a backup, which does
+// not hold the instance's lock. A restore does.
+func (b *backend) copying(name string) string { return lockName(b.password, "copy of "+name) }
+
+func (b *backend) lockCopying(ctx context.Context, s *session, name string) error {
+	got := false
+	err := s.Query(ctx, fmt.Sprintf("SELECT coalesce(GET_LOCK(%s, %d), 0)", literal(b.copying(name)), int(patience.Seconds())), database.One(&got))
+	if err == nil && !got {
+		err = errBusy
+	}
+	return explain("begin a copy", err)
+}
+
+// endLeftCopy closes the copier of an attempt that crashed.
+func (b *backend) endLeftCopy(ctx context.Context, name string) error {
+	err := b.work(ctx, ifFree, name, func(s *session, st *state) error {
+		free := false
+		if err := s.Query(ctx, "SELECT IS_FREE_LOCK("+literal(b.copying(name))+")", database.One(&free)); err != nil || !free {
+			return explain("look for a copy in progress", err)
+		}
+		return s.closeCopier(ctx, st)
+	})
+	if errors.Is(err, errBusy) {
+		return nil
+	}
+	return err
 }
 
 // omitted is what a copy lacks, for the user.
@@ -198,7 +232,7 @@ func (b *backend) connectCopier(ctx context.Context, name string, password servi
 	a.user, a.password, a.database = name, password.Reveal(), name
 	c := a.driver(b.server)
 	maps.Copy(c.Params, map[string]string{
-		"sql_mode": "'NO_AUTO_VALUE_ON_ZERO'", "max_statement_time": "0", "unique_checks": "0", "lock_wait_timeout": "60",
+		"sql_mode": "'NO_AUTO_VALUE_ON_ZERO'", "max_statement_time": "0", "wait_timeout": idleForever, "unique_checks": "0", "lock_wait_timeout": "60",
 		"collation_connection": "utf8mb4_general_ci",
 	})
 	conn, err := connect(ctx, c)

@@ -1,12 +1,9 @@
 package mysql
 
 import (
-	"bufio"
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 
 	"github.com/chandler-broker/chandler/services"
@@ -43,24 +40,6 @@ func (h copyHeader) write(w io.Writer) error {
 		_, err = w.Write(append(append([]byte(headerMark), line...), '\n'))
 	}
 	return err
-}
-
-func readHeader(in *bufio.Reader) (h copyHeader, err error) {
-	var line []byte
-	for {
-		piece, err := in.ReadSlice('\n')
-		line = append(line, piece...)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, bufio.ErrBufferFull) || len(line) > maxHeader || string(line[:len(headerMark)]) != headerMark {
-			return h, fmt.Errorf("the copy is damaged: it does not begin with a header: %w", err)
-		}
-	}
-	if err := json.Unmarshal(line[min(len(line), len(headerMark)):], &h); err != nil {
-		return h, errors.New("the copy is damaged: its header is not JSON")
-	}
-	return h, nil
 }
 
 func (h copyHeader) count(counts map[string]int64) {

@@ -13,7 +13,8 @@ import (
 	"github.com/chandler-broker/chandler/services/usage"
 )
 
-// Reconcile implements services.Reconciler: it holds databases to their plan's storage.
+// Reconcile implements services.Reconciler: it holds databases to their plan's storage, and
+// closes the accounts of copies that crashed.
 func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Plan, InstanceParams]) (result services.ReconcileResult, err error) {
 	if len(r.Instances) == 0 {
 		return result, nil
@@ -39,6 +40,11 @@ func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Pla
 
 // reconcileInstance enforces the plan on one database, and returns what its user should know.
 func (b *backend) reconcileInstance(ctx context.Context, inst instance, st *state, size footprint) (note string, err error) {
+	if len(st.named(func(a account) bool { return a.copies })) > 0 {
+		if err := b.endLeftCopy(ctx, st.database); err != nil && !isPending(err) {
+			return "", fmt.Errorf("database of instance %s: %w", inst.ID, err)
+		}
+	}
 	if !st.full && (!st.exists || size.unseen) {
 		return "", nil // being made or removed, or the next round's
 	}
@@ -47,11 +53,16 @@ func (b *backend) reconcileInstance(ctx context.Context, inst instance, st *stat
 	if size.unseen || quota.InSync(st.locked()) {
 		return note, nil
 	}
-	err = b.reconcileDatabase(ctx, inst)
-	if _, pending := errors.AsType[*services.NotYetError](err); err != nil && !pending {
+	if err := b.reconcileDatabase(ctx, inst); err != nil && !isPending(err) {
 		return note, fmt.Errorf("database of instance %s: %w", inst.ID, err)
 	}
 	return note, nil
+}
+
+// isPending says that the next round continues.
+func isPending(err error) bool {
+	_, pending := errors.AsType[*services.NotYetError](err)
+	return pending
 }
 
 // sizes measures the instances' databases. Each round looks into those whose files are suspect

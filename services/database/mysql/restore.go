@@ -60,7 +60,7 @@ func (b *backend) hold(ctx context.Context, name string) (*session, *state, erro
 	ctx, cancel := context.WithTimeout(ctx, prepareTime)
 	defer cancel()
 	c := b.admin.driver(b.server)
-	c.Params["wait_timeout"] = "31536000" // the longest: the session idles while the copier works
+	c.Params["wait_timeout"] = idleForever // while the copier works
 	s, err := connect(ctx, c)
 	if err != nil {
 		return nil, nil, explain("connect to the server", err)
@@ -72,6 +72,9 @@ func (b *backend) hold(ctx context.Context, name string) (*session, *state, erro
 	}
 	return s, states[name], nil
 }
+
+// idleForever is the longest wait_timeout.
+const idleForever = "31536000"
 
 // connect opens a connection that is not pooled.
 func connect(ctx context.Context, c *mysql.Config) (*session, error) {
@@ -122,8 +125,8 @@ func (s *session) restore(ctx context.Context, name string, r services.RestoreRe
 		return explain("ask for the server's max_allowed_packet", err)
 	}
 	in := bufio.NewReaderSize(r.Reader, 1<<18)
-	header, err := readHeader(in)
-	if err != nil {
+	var header copyHeader
+	if err := database.ReadHeader(in, headerMark, maxHeader, &header); err != nil {
 		return err
 	}
 	if err := s.Exec(ctx, "ALTER DATABASE "+ident(name)+" CHARACTER SET "+literal(header.CharacterSet)+" COLLATE "+literal(header.Collation)); err != nil {
@@ -133,7 +136,7 @@ func (s *session) restore(ctx context.Context, name string, r services.RestoreRe
 		return explain("restore a routine", err)
 	}
 	split := newStatements(in, limit)
-	err = split.readAll(func(statement []byte) error {
+	err := split.readAll(func(statement []byte) error {
 		_, err := s.ExecContext(ctx, withoutDefiner(string(statement)))
 		return explain("restore the tables and views", err)
 	})

@@ -72,7 +72,8 @@ func (b *backend) grantDump(ctx context.Context, s *session, n names) error {
 	return explain("give the backup role the instance's rights", b.insist(ctx, s, statements, ""))
 }
 
-// endDump ends the backup role's sessions in the database, and takes its rights.
+// endDump ends the backup role's sessions in the database, and takes its rights: those of owners, and
+// of bindings that owned something when the dump began.
 func (b *backend) endDump(ctx context.Context, s *session, n names) error {
 	err := s.Exec(ctx, "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE datname = "+literal(n.database)+" AND usename = "+literal(b.backupRole()))
 	if err != nil {
@@ -80,7 +81,9 @@ func (b *backend) endDump(ctx context.Context, s *session, n names) error {
 	}
 	var owners []string
 	err = s.Query(ctx, `SELECT DISTINCT g.rolname FROM pg_catalog.pg_auth_members am JOIN pg_catalog.pg_roles g ON g.oid = am.roleid
-		JOIN pg_catalog.pg_roles m ON m.oid = am.member AND m.rolname = `+literal(b.backupRole())+` WHERE g.rolname IN (`+b.owners(n)+`)`, database.Into(&owners))
+		JOIN pg_catalog.pg_roles m ON m.oid = am.member AND m.rolname = `+literal(b.backupRole())+` WHERE g.rolname IN (`+b.owners(n)+`)
+			OR EXISTS (SELECT FROM pg_catalog.pg_auth_members up JOIN pg_catalog.pg_roles o ON o.oid = up.roleid
+				WHERE up.member = g.oid AND o.rolname IN (`+literals(n.groups())+`))`, database.Into(&owners))
 	if err != nil || len(owners) == 0 {
 		return explain("ask for the rights of the backup role", err)
 	}

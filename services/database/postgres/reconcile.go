@@ -18,7 +18,7 @@ const databasesTime = 12 * time.Second
 
 // Reconcile implements services.Reconciler: it keeps spares ready, enforces the plans'
 // limits on databases and sessions, reverts tenants' changes of those, and ends sessions
-// whose role is gone.
+// whose role is gone, and what copies left that crashed.
 func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Plan, InstanceParams]) (result services.ReconcileResult, err error) {
 	result.AfterProvision = slices.ContainsFunc(r.Plans, func(p Plan) bool { return p.Spares > 0 })
 	ended := map[string]string{} // why a session was ended, by database
@@ -42,7 +42,7 @@ func (b *backend) Reconcile(ctx context.Context, r services.ReconcileRequest[Pla
 		condition, err := b.reconcileInstance(limited, inst, st)
 		result.Record(inst.ID, condition, err)
 	}
-	faults = append(faults, b.endSpillers(ctx, measured, ended), b.endQueueHolder(ctx, ended), b.sweep(ctx), b.dropSomeRevoked(ctx), b.dropStrays(ctx))
+	faults = append(faults, b.endSpillers(ctx, measured, ended), b.endQueueHolder(ctx, ended), b.sweep(ctx), b.dropSomeRevoked(ctx), b.dropStrays(ctx), b.endLeftCopies(ctx))
 	for _, inst := range r.Instances {
 		found := result.Instances[inst.ID]
 		if why := ended[b.names.instance(inst.Name).database]; found.Condition.Message == "" {

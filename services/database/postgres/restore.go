@@ -111,8 +111,8 @@ func (t *target) fits(ctx context.Context, copied copyDetails) error {
 
 func (t *target) restore(ctx context.Context, r services.RestoreRequest[Plan, InstanceParams]) error {
 	in := bufio.NewReaderSize(r.Reader, 1<<16)
-	header, err := readHeader(in)
-	if err != nil {
+	var header copyHeader
+	if err := database.ReadHeader(in, "", maxHeader, &header); err != nil {
 		return err
 	}
 	program, err := t.b.program(ctx, "pg_restore", t.state.Version)
@@ -143,24 +143,6 @@ func (t *target) restore(ctx context.Context, r services.RestoreRequest[Plan, In
 		return errors.New("the copy is damaged: it contains something else than its description says")
 	}
 	return t.finish(ctx, header, password)
-}
-
-func readHeader(in *bufio.Reader) (header copyHeader, err error) {
-	var line []byte
-	for {
-		piece, err := in.ReadSlice('\n')
-		line = append(line, piece...)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, bufio.ErrBufferFull) || len(line) > maxHeader {
-			return header, fmt.Errorf("the copy is damaged: it does not begin with a header: %w", err)
-		}
-	}
-	if err := json.Unmarshal(line, &header); err != nil {
-		return header, errors.New("the copy is damaged: its header is not JSON")
-	}
-	return header, nil
 }
 
 // removeSessionFunctions makes room for a schema "chandler" of the tenant's. Reconcile makes
