@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,9 +18,9 @@ import (
 
 // source is what a new instance is filled from: the broker's own parameters of a provision.
 type source struct {
-	instance string    // whose backup it is, or which instance is cloned
-	backup   string    // its ID, or latest
-	before   time.Time // of the latest; zero: now
+	instance string     // whose backup it is, or which instance is cloned
+	backup   string     // its ID, or latest
+	before   *time.Time // of the latest; nil: now
 	clone    bool
 	// field is the parameter that names the instance, for errors.
 	field string
@@ -95,11 +96,11 @@ func parseSource(own json.RawMessage) (*source, error) {
 	if s.backup != latest {
 		return nil, fail(Invalid, "parameters.restore_from.before: is for the latest backup before a time; remove this, or parameters.restore_from.backup")
 	}
-	var err error
-	s.before, err = parseBefore(before)
+	at, err := parseBefore(before)
 	if err != nil {
 		return nil, fail(Invalid, "parameters.%s: must be a time such as 2026-03-01T12:00:00Z (RFC 3339)", field)
 	}
+	s.before = &at
 	return &s, nil
 }
 
@@ -140,6 +141,9 @@ func (b *Broker) findSource(ctx context.Context, tx *store.Tx, plan *catalog.Pla
 	if driver.Restore == nil && driver.CreateBackup == nil {
 		return fill{}, fail(Unsupported, "parameters.%s: backups cannot be restored to instances of plan %q", s.field, plan.Name)
 	}
+	if strings.ContainsRune(s.instance, 0) { // which no ID has, and the database does not take
+		s.instance = ""
+	}
 	if s.clone {
 		f, err := b.findClone(ctx, tx, plan, want, s)
 		f.held = driver.CreateBackup != nil
@@ -163,7 +167,7 @@ func (b *Broker) findBackup(ctx context.Context, tx *store.Tx, want store.Instan
 			continue
 		}
 		known = true
-		if s.backup != candidate.ID && (s.backup != latest || !s.before.IsZero() && !candidate.CreatedAt.Before(s.before)) {
+		if s.backup != candidate.ID && (s.backup != latest || s.before != nil && !candidate.CreatedAt.Before(*s.before)) {
 			continue
 		}
 		// It might be deleted at this moment.

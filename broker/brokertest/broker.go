@@ -44,6 +44,8 @@ const (
 	BackedUpTwin = "plan-backed-up-twin" // 1 backup on demand, 1 kB
 	Held         = "plan-held"           // as BackedUp, but the servers hold the backups: h-one and h-two
 	HeldTiny     = "plan-held-tiny"      // takes 1 kB instead of 2, which no backup fits
+	BackedUpKept = "plan-backed-up-kept" // the same, and deleted instances are retained for 168 h
+	BackedUpPool = "plan-backed-up-pool" // the same, on a pool of servers
 )
 
 const catalogYAML = `
@@ -96,6 +98,8 @@ services:
   - {id: plan-held, name: held, description: With backups that the server holds, backend: holder, config: {size: 2},
      backups: {schedule: "15 3 * * *", keep: {last: 2}, on_demand: 2, verify: 168h, after_delete: 720h}}
   - {id: plan-held-tiny, name: held-tiny, description: With backups that the server holds, backend: holder, config: {size: 1}, backups: {on_demand: 1}}
+  - {id: plan-backed-up-kept, name: backed-up-kept, description: With backups, backend: memory, config: {size: 1}, keep_deleted: 168h, backups: {on_demand: 1}}
+  - {id: plan-backed-up-pool, name: backed-up-pool, description: With backups, backend: pool, config: {size: 1}, backups: {on_demand: 1}}
 - id: other-service-id
   name: other
   description: Another service
