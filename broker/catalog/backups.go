@@ -26,6 +26,9 @@ type Backups struct {
 	RecipientText string               `yaml:"recipient"`
 	// AtOnce is how many copies are made or restored at a time on one server.
 	AtOnce int `yaml:"at_once" bounds:"1-100"`
+	// Required false says that plans go without their backups as long as no store is
+	// configured.
+	Required bool `yaml:"required"`
 }
 
 // BackupStore is a bucket of any S3, which exists and which no tenant can reach.
@@ -81,6 +84,10 @@ func (c *Catalog) Backups() *Backups { return c.backups }
 func (c *Catalog) HoldsBackups() bool {
 	return slices.ContainsFunc(c.Servers(), func(s Server) bool { return s.Definition.HoldsBackups })
 }
+
+// WithoutBackups are the names of the plans that have no backups, although the file says which,
+// because no store is configured and none is required.
+func (c *Catalog) WithoutBackups() []string { return c.withoutBackups }
 
 // Scheduled reports whether backups are made by the clock.
 func (b *PlanBackups) Scheduled() bool { return !b.schedule.IsZero() }
@@ -194,7 +201,11 @@ func (r servicesReader) planBackups(n *node, p *Plan, d services.Definition) {
 		r.wrong(at, "backend %s (%s) cannot make backups; remove this", quote(p.Backend), d.Name)
 	case d.HoldsBackups:
 		p.Backups.Held = true
-	case !r.hasBackups && !r.namesOnly:
+	case r.hasBackups || r.namesOnly:
+	case r.storeOptional:
+		r.withoutBackups = append(r.withoutBackups, p.Name)
+		p.Backups = nil
+	default:
 		r.wrong(at, "the file does not say where backups are stored; add backups.store at its top")
 	}
 }

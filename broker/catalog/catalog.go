@@ -26,6 +26,8 @@ type Catalog struct {
 	quotas     []Quota
 	deliveries Deliveries
 	backups    *Backups
+	// withoutBackups are names of plans.
+	withoutBackups []string
 
 	serviceByID map[string]*Service
 	planByID    map[string]*Plan

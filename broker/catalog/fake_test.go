@@ -111,13 +111,10 @@ func define(name string, s services.Schemas) services.Definition {
 func definitions() []services.Definition {
 	fake := define("database/fake", services.Schemas{InstanceCreate: []byte(createSchema), BindingCreate: []byte(bindSchema)})
 	fake.Streams = true
-	return []services.Definition{
-		fake,
-		define("queue/plain", services.Schemas{}),
-		volumes(),
-		// The shipped file names this one; its own package tests its schemas.
-		define("database/postgres", services.Schemas{BindingCreate: []byte(bindSchema)}),
-	}
+	// The shipped file names this one; its own package tests its schemas.
+	postgres := define("database/postgres", services.Schemas{BindingCreate: []byte(bindSchema)})
+	postgres.Streams = true
+	return []services.Definition{fake, define("queue/plain", services.Schemas{}), volumes(), postgres}
 }
 
 // volumes is a backend whose bindings come with volume mounts, and whose

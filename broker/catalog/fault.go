@@ -87,6 +87,10 @@ type checker struct {
 	deliveries Deliveries
 	// hasBackups says that the file has the section "backups".
 	hasBackups bool
+	// storeOptional says that plans go without backups as long as no store is configured, and
+	// withoutBackups names those.
+	storeOptional  bool
+	withoutBackups []string
 	// schemas are those of backends, by their definitions' names.
 	schemas map[string]schemas
 }

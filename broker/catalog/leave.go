@@ -56,6 +56,22 @@ func (c *checker) leaveBackups(root *node) {
 	}
 }
 
+// leaveOptionalStore leaves out the section "backups" if it only says that no store is required. The
+// environment may have one.
+func (c *checker) leaveOptionalStore(root *node) {
+	section := root.member(backupsKey)
+	required := section.member("required")
+	if required == nil || required.kind != isFlag || required.text != "false" || section.member("store") != nil {
+		return
+	}
+	if len(section.keys) > 1 {
+		c.wrong(required, "the section has other keys, which are about its store; add store, or remove them")
+		return
+	}
+	c.storeOptional = true
+	c.filter(root, func(key string, _ *node) bool { return key != backupsKey })
+}
+
 // filter removes the unwanted members of a mapping or list, and their faults.
 func (c *checker) filter(n *node, wanted func(key string, item *node) bool) {
 	if n == nil {

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -13,7 +14,7 @@ import (
 type nothing struct{}
 
 func definitionOf(name string) services.Definition {
-	schema := []byte(`{"$schema": "http://json-schema.org/draft-04/schema#", "type": "object"}`)
+	schema := []byte(`{"$schema": "http://json-schema.org/draft-04/schema#", "type": "object", "properties": {}}`)
 	return services.Define(name, services.Schemas{InstanceCreate: schema, BindingCreate: schema}, services.Client{},
 		func(context.Context, nothing) (services.Backend[nothing, nothing, nothing], error) { return nil, nil })
 }
@@ -116,5 +117,56 @@ services:
 	def.HoldsBackups, def.Streams = false, true
 	if _, err := Parse("catalog.yml", []byte(text), []services.Definition{def}, none); err == nil || !strings.Contains(err.Error(), "backups.store") {
 		t.Errorf("got %v, want a fault of the missing store", err)
+	}
+}
+
+// A file whose backups are optional has them as soon as a store is configured.
+func TestOptionalBackups(t *testing.T) {
+	const text = `
+backends: {pg: {type: database/pg, config: {}}}
+backups: %s
+services:
+- {id: s, name: s, description: S, bindable: true, plans: [{id: p, name: p, description: P, backend: pg, backups: {on_demand: 1}}]}
+`
+	def := definitionOf("database/pg")
+	def.Streams = true
+	store := map[string]string{"ENDPOINT": "https://s3.example.com", "BUCKET": "backups", "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}
+	named := `store: {endpoint: "https://s3.example.com", bucket: backups, access_key_id: a, secret_access_key: b}`
+	for name, test := range map[string]struct {
+		section     string
+		environment map[string]string
+		backups     bool
+		fault       string
+	}{
+		"no store":                   {"{required: false}", nil, false, ""},
+		"a store in the environment": {"{required: false}", store, true, ""},
+		"a store in the file":        {"{required: false, " + named + "}", nil, true, ""},
+		"a store that is at fault":   {"{required: false}", map[string]string{"ENDPOINT": "s3"}, false, "CHANDLER_BACKUPS_BUCKET"},
+		"required":                   {"{required: true}", nil, false, "backups.store: is required"},
+		"required, with a store":     {"{required: true, " + named + "}", nil, true, ""},
+		"no section":                 {"", nil, false, "the file does not say where backups are stored"},
+		"other keys":                 {"{required: false, at_once: 3}", nil, false, "add store, or remove them"},
+		"no flag":                    {"{required: never}", nil, false, "backups.required"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			getenv := func(name string) (string, bool) {
+				value, ok := test.environment[strings.TrimPrefix(name, BackupVariables)]
+				return value, ok
+			}
+			c, err := Parse("catalog.yml", fmt.Appendf(nil, text, test.section), []services.Definition{def}, getenv)
+			if test.fault != "" {
+				if err == nil || !strings.Contains(err.Error(), test.fault) {
+					t.Errorf("got %v, want %s", err, test.fault)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, _ := c.Plan("s", "p")
+			if (p.Backups != nil) != test.backups || (c.Backups() != nil) != test.backups || (len(c.WithoutBackups()) == 0) != test.backups {
+				t.Errorf("the plan has %+v, the catalog %+v; without: %v", p.Backups, c.Backups(), c.WithoutBackups())
+			}
+		})
 	}
 }

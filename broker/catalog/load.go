@@ -62,6 +62,7 @@ func (c *checker) catalog(data []byte, defs []services.Definition, without []str
 		return read
 	}
 	c.leave(root, without)
+	c.leaveOptionalStore(root)
 	var sections struct {
 		Backends  *node      `yaml:"backends"`
 		Backups   *Backups   `yaml:"backups"`
@@ -82,6 +83,7 @@ func (c *checker) catalog(data []byte, defs []services.Definition, without []str
 	read.platforms = c.clients(sections.Platforms, "a platform")
 	read.operators = c.clients(sections.Operators, "an operator", "delivery")
 	read.services = c.services(sections.Services, backends)
+	read.withoutBackups = c.withoutBackups
 	read.quotas = c.quotas(sections.Quotas, read.platforms, read.services)
 	for _, s := range read.services {
 		read.serviceByID[s.ID] = s

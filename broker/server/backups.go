@@ -11,6 +11,9 @@ import (
 // openBackups opens the store of backups, if the catalog has one, without a call. Without a store,
 // there may be backups that the backends' servers hold.
 func (s *Server) openBackups(_ context.Context, needs Needs) (err error) {
+	if plans := s.catalog.WithoutBackups(); !needs.StateOnly && len(plans) > 0 {
+		s.log.Warn("no store of backups is configured: plans go without the backups that the catalog gives them", "plans", plans)
+	}
 	settings := s.catalog.Backups()
 	if needs.StateOnly || settings == nil && !s.catalog.HoldsBackups() {
 		return nil

@@ -71,6 +71,9 @@ func checkCatalog(ctx context.Context, s settings, c *catalog.Catalog, w io.Writ
 			state = "the state database is empty: no broker has used it yet"
 		}
 	}
+	if plans := c.WithoutBackups(); len(plans) > 0 {
+		fmt.Fprintf(w, "%s: backups.required is false, and no store is configured: no backups are made of %s\n", s.CatalogPath, strings.Join(plans, ", "))
+	}
 	fmt.Fprintf(w, "%s: ok: %d backend(s), %d service(s), %d plan(s); %s\n", s.CatalogPath, len(c.Backends()), len(c.Services()), plans, state)
 	return nil
 }
