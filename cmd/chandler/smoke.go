@@ -23,11 +23,12 @@ func newSmoke() *cobra.Command {
 	o := smokeOptions{}
 	cmd := &cobra.Command{
 		Use:   "smoke",
-		Short: "Prove that every plan of a running broker works: provision, bind, use, revoke",
+		Short: "Prove that every plan of a running broker works: provision, bind, use, revoke, restore",
 		Long: `Smoke is a client. For every plan it provisions an instance, binds it twice, writes and
 reads as applications do, revokes one binding, proves that its credentials are refused and
-the other's still work, and deprovisions. It cleans up after itself. It exits with 1 if
-anything does not work.
+the other's still work, and deprovisions. If the plan has backups, it also clones the
+instance, which backs it up and restores it, and reads the clone's data. It cleans up after
+itself. It exits with 1 if anything does not work.
 
 The user is CHANDLER_USERNAME and CHANDLER_PASSWORD, or that of the flags; a password in a
 flag appears in the list of processes.`,

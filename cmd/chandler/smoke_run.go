@@ -29,6 +29,7 @@ type smokeRun struct {
 
 	instance      string
 	first, second smokeBinding
+	clone         smokeClone
 	key, value    string
 }
 
@@ -42,6 +43,7 @@ type smokeBinding struct {
 
 func (r *smokeRun) run(ctx context.Context) smokePlan {
 	r.instance, r.first.id, r.second.id = uuid.NewString(), uuid.NewString(), uuid.NewString()
+	r.clone = newSmokeClone()
 	r.key, r.value = "smoke", rand.Text()
 	p := smokePlan{Service: r.service.Name, Plan: r.plan.Name, OK: true}
 	fmt.Fprintf(r.out, "%s %s\n", p.Service, p.Plan)
@@ -69,17 +71,20 @@ type namedStep struct {
 func (r *smokeRun) steps() []namedStep {
 	steps := []namedStep{
 		{"provision", r.provision},
-		{"bind", func(ctx context.Context) error { return r.bind(ctx, &r.first) }},
+		{"bind", func(ctx context.Context) error { return r.bind(ctx, r.instance, &r.first) }},
 		{"write and read", r.use},
-		{"bind again", func(ctx context.Context) error { return r.bind(ctx, &r.second) }},
+		{"bind again", func(ctx context.Context) error { return r.bind(ctx, r.instance, &r.second) }},
 		{"read the first one's data", r.share},
-		{"unbind the first", func(ctx context.Context) error { return r.unbind(ctx, r.first.id) }},
+		{"unbind the first", func(ctx context.Context) error { return r.unbind(ctx, r.instance, r.first.id) }},
 		{"its live session is cut", r.cut},
 		{"its credentials are refused", r.refused},
 		{"the other's work", r.continues},
-		{"unbind the other", func(ctx context.Context) error { return r.unbind(ctx, r.second.id) }},
-		{"deprovision", r.deprovision},
 	}
+	steps = append(steps, r.cloneSteps()...)
+	steps = append(steps,
+		namedStep{"unbind the other", func(ctx context.Context) error { return r.unbind(ctx, r.instance, r.second.id) }},
+		namedStep{"deprovision", func(ctx context.Context) error { return r.deprovision(ctx, r.instance) }},
+	)
 	if !r.plan.IsBindable(r.service) {
 		return []namedStep{steps[0], steps[len(steps)-1]}
 	}
@@ -105,30 +110,30 @@ func (r *smokeRun) provision(ctx context.Context) error {
 	c, err := r.client.Provision(ctx, r.instance, osbclient.ProvisionRequest{
 		ServiceID: r.service.ID, PlanID: r.plan.ID, OrganizationGUID: "smoke", SpaceGUID: "smoke", AcceptsIncomplete: true,
 	})
-	return r.complete(ctx, c, err)
+	return r.complete(ctx, r.instance, c, err)
 }
 
-// complete waits for an operation on the instance if it was accepted.
-func (r *smokeRun) complete(ctx context.Context, c osbclient.Change, err error) error {
+// complete waits for an operation on an instance if it was accepted.
+func (r *smokeRun) complete(ctx context.Context, instance string, c osbclient.Change, err error) error {
 	if err != nil || c.Status != http.StatusAccepted {
 		return err
 	}
-	_, err = r.client.WaitInstance(ctx, r.instance, osbclient.Poll{Operation: c.Operation})
+	_, err = r.client.WaitInstance(ctx, instance, osbclient.Poll{Operation: c.Operation})
 	return err
 }
 
-func (r *smokeRun) bind(ctx context.Context, b *smokeBinding) error {
-	made, err := r.client.Bind(ctx, r.instance, b.id, osbclient.BindRequest{
+func (r *smokeRun) bind(ctx context.Context, instance string, b *smokeBinding) error {
+	made, err := r.client.Bind(ctx, instance, b.id, osbclient.BindRequest{
 		ServiceID: r.service.ID, PlanID: r.plan.ID, AppGUID: uuid.NewString(), AcceptsIncomplete: true,
 	})
 	if err != nil {
 		return err
 	}
 	if made.Status == http.StatusAccepted {
-		if _, err := r.client.WaitBinding(ctx, r.instance, b.id, osbclient.Poll{Operation: made.Operation}); err != nil {
+		if _, err := r.client.WaitBinding(ctx, instance, b.id, osbclient.Poll{Operation: made.Operation}); err != nil {
 			return err
 		}
-		if made, err = r.client.FetchBinding(ctx, r.instance, b.id, "", ""); err != nil {
+		if made, err = r.client.FetchBinding(ctx, instance, b.id, "", ""); err != nil {
 			return err
 		}
 	}
@@ -194,12 +199,12 @@ func (r *smokeRun) share(ctx context.Context) error {
 	return r.read(ctx, r.second.session)
 }
 
-func (r *smokeRun) unbind(ctx context.Context, id string) error {
-	c, err := r.client.Unbind(ctx, r.instance, id, r.deletion())
+func (r *smokeRun) unbind(ctx context.Context, instance, id string) error {
+	c, err := r.client.Unbind(ctx, instance, id, r.deletion())
 	if err != nil || c.Status != http.StatusAccepted {
 		return err
 	}
-	_, err = r.client.WaitBinding(ctx, r.instance, id, osbclient.Poll{Operation: c.Operation})
+	_, err = r.client.WaitBinding(ctx, instance, id, osbclient.Poll{Operation: c.Operation})
 	return err
 }
 
@@ -223,9 +228,9 @@ func (r *smokeRun) continues(ctx context.Context) error {
 	return r.write(ctx, r.second.session, r.key+"-2")
 }
 
-func (r *smokeRun) deprovision(ctx context.Context) error {
-	c, err := r.client.Deprovision(ctx, r.instance, r.deletion())
-	return r.complete(ctx, c, err)
+func (r *smokeRun) deprovision(ctx context.Context, instance string) error {
+	c, err := r.client.Deprovision(ctx, instance, r.deletion())
+	return r.complete(ctx, instance, c, err)
 }
 
 func (r *smokeRun) deletion() osbclient.DeleteRequest {
@@ -235,7 +240,10 @@ func (r *smokeRun) deletion() osbclient.DeleteRequest {
 // cleanUp removes what a failed run may have left.
 func (r *smokeRun) cleanUp(ctx context.Context) error {
 	var errs []error
-	for _, err := range []error{r.unbind(ctx, r.first.id), r.unbind(ctx, r.second.id), r.deprovision(ctx)} {
+	for _, err := range []error{
+		r.removeClone(ctx), r.deprovision(ctx, r.clone.instance),
+		r.unbind(ctx, r.instance, r.first.id), r.unbind(ctx, r.instance, r.second.id), r.deprovision(ctx, r.instance),
+	} {
 		if refused, ok := errors.AsType[*osbclient.Error](err); ok && refused.Status == http.StatusGone {
 			continue
 		}
