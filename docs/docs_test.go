@@ -81,7 +81,7 @@ func runs(t *testing.T, folder string, files map[string]string, want string) {
 // shows its files.
 func TestWorkedExample(t *testing.T) {
 	files := code(t, "backend-author.md")
-	if len(files) != 4 {
+	if len(files) != 5 {
 		t.Fatalf("%d files", len(files))
 	}
 	for name, text := range files {

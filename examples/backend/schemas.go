@@ -77,8 +77,9 @@ func Definition() services.Definition {
 }
 
 type backend struct {
-	db  *sql.DB
-	url *url.URL // for applications, without a user
+	db    *sql.DB
+	admin *url.URL // with the administrator's password
+	url   *url.URL // for applications, without a user
 }
 
 // open makes no outside call, so that the broker can start while the server is unavailable.
@@ -91,11 +92,12 @@ func open(_ context.Context, c Config) (services.Backend[Plan, Params, BindParam
 	if err != nil {
 		return nil, errors.New("url: is invalid")
 	}
+	admin := *u
 	u.User = nil
 	if c.Address != "" {
 		u.Host = c.Address
 	}
-	return &backend{db: sql.OpenDB(connector), url: u}, nil
+	return &backend{db: sql.OpenDB(connector), admin: &admin, url: u}, nil
 }
 
 // Close is optional.
@@ -140,27 +142,22 @@ func (b *backend) Update(ctx context.Context, r services.UpdateRequest[Plan, Par
 	return services.UpdateResult{}, b.run(ctx, r.Instance, statements...)
 }
 
-// logins returns the roles of the instance's bindings. A backend stores no list, so it asks
-// the server.
+// logins returns the roles of the instance's bindings, and that of a copy. A backend stores no
+// list, so it asks the server.
 func (b *backend) logins(ctx context.Context, inst instance) ([]string, error) {
 	var names pq.StringArray
 	err := b.db.QueryRowContext(ctx, `SELECT coalesce(array_agg(m.rolname::text), '{}') FROM pg_auth_members a
 		JOIN pg_roles g ON g.oid = a.roleid JOIN pg_roles m ON m.oid = a.member
-		WHERE g.rolname = $1 AND m.rolname LIKE 'b\_%'`, owner(inst)).Scan(&names)
+		WHERE g.rolname = $1 AND m.rolname ~ '^[bc]_'`, owner(inst)).Scan(&names)
 	return names, err
 }
 
 func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Params, BindParams]) (services.BindResult, error) {
 	inst, bd := r.Instance, r.Binding
 	password := bd.Seed.Password("login").Reveal() // the same one each time
-	name, group := pq.QuoteIdentifier(login(bd)), pq.QuoteIdentifier(owner(inst))
-	err := b.run(ctx, inst,
-		makeRole(login(bd)),
-		fmt.Sprintf("GRANT %s TO %s", group, name),
-		// Objects belong to the instance, so that all bindings can use them.
-		fmt.Sprintf("ALTER ROLE %s SET role = %s", name, pq.QuoteLiteral(owner(inst))),
-		fmt.Sprintf("ALTER ROLE %s SET search_path = %s", name, pq.QuoteLiteral(owner(inst))),
-		fmt.Sprintf("ALTER ROLE %s LOGIN CONNECTION LIMIT %d PASSWORD %s", name, inst.Plan.Connections, pq.QuoteLiteral(password)))
+	err := b.run(ctx, inst, append(b.grantLogin(inst, login(bd)),
+		fmt.Sprintf("ALTER ROLE %s LOGIN CONNECTION LIMIT %d PASSWORD %s",
+			pq.QuoteIdentifier(login(bd)), inst.Plan.Connections, pq.QuoteLiteral(password)))...)
 	if err != nil {
 		return services.BindResult{}, err // the engine removes everything that derives from the seed
 	}
@@ -174,6 +171,18 @@ func (b *backend) Bind(ctx context.Context, r services.BindRequest[Plan, Params,
 		},
 		Endpoints: []services.Endpoint{{Host: b.url.Hostname(), Ports: []string{b.url.Port()}, Protocol: "tcp"}},
 	}}, nil
+}
+
+// grantLogin returns the statements that make a role of the instance, which cannot log in yet.
+func (b *backend) grantLogin(inst instance, login string) []string {
+	name, group := pq.QuoteIdentifier(login), pq.QuoteIdentifier(owner(inst))
+	return []string{
+		makeRole(login),
+		fmt.Sprintf("GRANT %s TO %s", group, name),
+		// Objects belong to the instance, so that all bindings can use them.
+		fmt.Sprintf("ALTER ROLE %s SET role = %s", name, pq.QuoteLiteral(owner(inst))),
+		fmt.Sprintf("ALTER ROLE %s SET search_path = %s", name, pq.QuoteLiteral(owner(inst))),
+	}
 }
 
 // Unbind first refuses new sessions, then ends open ones.

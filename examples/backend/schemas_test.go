@@ -47,8 +47,9 @@ func TestSuite(t *testing.T) {
 			Create: map[string]json.RawMessage{"a plan's key": json.RawMessage(`{"connections": 1}`)},
 		},
 		Reach: reach,
+		Fill:  fill,
 		Left: func(ctx context.Context, instance string, bindings []string) (left []string, err error) {
-			names := pq.StringArray{"s_" + instance}
+			names := pq.StringArray{"s_" + instance, "c_" + instance}
 			for _, b := range bindings {
 				names = append(names, "b_"+b)
 			}
@@ -68,6 +69,48 @@ func TestCatalog(t *testing.T) {
 	if err != nil || len(c.Services()[0].Plans) != 1 {
 		t.Error(c, err)
 	}
+}
+
+// fill makes what a copy has to bring back, and tables that act when they are read or written.
+func fill(t *testing.T, mine map[string]any) func(*testing.T, map[string]any) {
+	exec(t, mine, `CREATE TABLE "odd ""names""" ("a column" text[], n numeric(10,2) NOT NULL, at timestamp(3) with time zone, PRIMARY KEY (n));
+		INSERT INTO "odd ""names""" SELECT ARRAY['{"quoted"}', NULL, E'\\ \t'], i / 7.0, '2026-03-29 01:59:59.123+01' FROM generate_series(1, 1000) i;
+		INSERT INTO "odd ""names""" VALUES (NULL, -1, NULL);
+		CREATE TABLE guarded (n int);
+		CREATE FUNCTION climb() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'ALTER ROLE ' || session_user || ' CREATEROLE'; RETURN true; END $$;
+		CREATE POLICY climb ON guarded USING (climb());
+		ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
+		INSERT INTO guarded VALUES (1)`)
+	all := `SELECT md5(string_agg(o::text, '' ORDER BY n)) || (SELECT count(*) FROM guarded) FROM "odd ""names""" o`
+	want := query(t, mine, all)
+	return func(t *testing.T, theirs map[string]any) {
+		if got := query(t, theirs, all); got != want {
+			t.Errorf("the copy contains %s, want %s", got, want)
+		}
+	}
+}
+
+func exec(t *testing.T, credentials map[string]any, statements string) {
+	s, err := dial(t.Context(), credentials)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.(*session).ExecContext(t.Context(), statements); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func query(t *testing.T, credentials map[string]any, statement string) (result string) {
+	s, err := dial(t.Context(), credentials)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.(*session).QueryRowContext(t.Context(), statement).Scan(&result); err != nil {
+		t.Fatal(err)
+	}
+	return result
 }
 
 // reach uses one tenant's credentials to try to access another tenant's schema.
