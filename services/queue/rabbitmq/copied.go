@@ -1,7 +1,6 @@
 package rabbitmq
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
@@ -15,8 +14,14 @@ import (
 	"github.com/chandler-broker/chandler/services"
 )
 
-// copyFormat is the format of a copy: one JSON document, a vhostCopy.
-const copyFormat = "rabbitmq-1"
+// copyFormat is the format of a copy: one JSON document, a vhostCopy, and after it a messageLine for
+// each message of a stream.
+const (
+	copyFormat            = "rabbitmq-2"
+	formatWithoutMessages = "rabbitmq-1"
+
+	countMessages = "messages"
+)
 
 // vhostCopy is what applications declared in a virtual host and expect to last. Policies are the
 // plan's, and users are bindings': a copy has neither.
@@ -26,8 +31,12 @@ type vhostCopy struct {
 	Bindings  []copiedBinding  `json:"bindings"`
 	Complete  bool             `json:"complete"`
 
-	// What the copy lacks.
-	messages, withMessages, passing int64
+	// What the copy lacks: messages that cannot be read, queues that do not last, the oldest
+	// messages of streams above their limit, and who published messages.
+	messages, withMessages, passing, oldest, publishers int64
+
+	sums    map[int]*streamSum // of the messages of streams, by their numbers
+	largest services.Size      // of the streams, as far as their messages are copied
 }
 
 type copiedQueue struct {
@@ -84,7 +93,7 @@ func (c *vhostCopy) keep() {
 	total := len(c.Queues) + len(c.Exchanges)
 	var builtInExchanges int64
 	for _, q := range c.Queues {
-		if q.Messages > 0 {
+		if q.Messages > 0 && !(q.Type == streamType && q.lasts()) {
 			c.messages += q.Messages
 			c.withMessages++
 		}
@@ -177,17 +186,37 @@ func (c *vhostCopy) contents(p Plan) (services.Contents, error) {
 	for _, b := range c.Bindings {
 		errs = append(errs, add("binding", b))
 	}
-	slices.SortFunc(lines, cmp.Compare)
-	sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))
-	details, err := json.Marshal(copyDetails{QueueType: p.DefaultQueueType, Implied: implied})
+	details := copyDetails{QueueType: p.DefaultQueueType, Implied: implied, Definitions: digestOf(lines), Largest: int64(c.largest)}
+	counts := map[string]int64{
+		"queues": int64(len(c.Queues)), "exchanges": int64(len(c.Exchanges)), "bindings": int64(len(c.Bindings)), countMessages: 0,
+	}
+	for n, sum := range c.sums {
+		errs = append(errs, add("messages", []string{c.Queues[n].Name, sum.String()}))
+		counts[countMessages] += sum.messages
+	}
+	encoded, err := json.Marshal(details)
 	return services.Contents{
-		Format: copyFormat, Digest: hex.EncodeToString(sum[:]), Details: details, Omitted: c.omitted(),
-		Counts: map[string]int64{"queues": int64(len(c.Queues)), "exchanges": int64(len(c.Exchanges)), "bindings": int64(len(c.Bindings))},
+		Format: copyFormat, Digest: digestOf(lines), Details: encoded, Omitted: c.omitted(), Counts: counts,
 	}, errors.Join(append(errs, err)...)
 }
 
+func digestOf(lines []string) string {
+	slices.SortFunc(lines, cmp.Compare)
+	sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))
+	return hex.EncodeToString(sum[:])
+}
+
 func (c *vhostCopy) omitted() []string {
-	omitted := []string{fmt.Sprintf("Messages: about %d in %d queues. RabbitMQ cannot read those of classic and quorum queues without consuming them, and those of streams are not copied.", c.messages, c.withMessages)}
+	omitted := []string{fmt.Sprintf("Messages of classic and quorum queues: about %d in %d queues. RabbitMQ cannot read them without consuming them.", c.messages, c.withMessages)}
+	if len(c.streams()) > 0 {
+		omitted = append(omitted, "Of messages of streams, their offsets, the times at which they arrived and their exchanges; offsets that consumers have stored. Messages that arrived while the backup began may be missing.")
+	}
+	if c.oldest > 0 {
+		omitted = append(omitted, fmt.Sprintf("The oldest %d messages of streams that are larger than their limit.", c.oldest))
+	}
+	if c.publishers > 0 {
+		omitted = append(omitted, fmt.Sprintf("The property user-id of %d messages.", c.publishers))
+	}
 	if c.passing > 0 {
 		omitted = append(omitted, fmt.Sprintf("%d queues and exchanges that end with their application or expire: not durable, exclusive, auto-delete, with x-expires, or named by the server.", c.passing))
 	}
@@ -199,6 +228,10 @@ type copyDetails struct {
 	// QueueType is the plan's default, and Implied says that a queue was declared without a type.
 	QueueType string `json:"queue_type"`
 	Implied   bool   `json:"implied"`
+	// Definitions is the digest of the copy without messages.
+	Definitions string `json:"definitions,omitempty"`
+	// Largest is the size of the largest stream in bytes.
+	Largest int64 `json:"largest_stream,omitempty"`
 }
 
 // fits refuses a copy that another plan would change.
@@ -209,27 +242,25 @@ func (d *copyDetails) fits(p Plan, counts map[string]int64) error {
 	if counts["queues"] > int64(p.Queues) {
 		return services.Rejected("the copy has %d queues, and the plan allows %d; choose a larger plan", counts["queues"], p.Queues)
 	}
+	if largest := services.Size(d.Largest); p.QueueSize != 0 && largest > p.QueueSize {
+		return services.Rejected("the copy has a stream of %s, and the plan allows %s in a queue; choose a larger plan", largest, p.QueueSize)
+	}
 	return nil
 }
 
-// readCopy reads a copy to its end.
-func readCopy(r io.Reader) (*vhostCopy, error) {
-	c := &vhostCopy{}
-	limited := io.LimitReader(r, maxCopy)
-	decoder := json.NewDecoder(limited)
+// readCopy reads a copy up to its messages, which lines returns.
+func readCopy(r io.Reader) (c *vhostCopy, lines *json.Decoder, err error) {
+	c = &vhostCopy{}
+	decoder := json.NewDecoder(io.LimitReader(r, maxCopy))
 	decoder.UseNumber()
 	if err := decoder.Decode(c); err != nil {
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
-		return nil, fmt.Errorf("read the copy: %w", err)
-	}
-	rest, err := io.ReadAll(io.MultiReader(decoder.Buffered(), limited))
-	if err != nil || len(bytes.TrimSpace(rest)) > 0 {
-		return nil, errors.Join(errors.New("read the copy: it does not end where it says"), err)
+		return nil, nil, fmt.Errorf("read the copy: %w", err)
 	}
 	if !c.Complete {
-		return nil, errors.New("read the copy: it is not a copy of a virtual host")
+		return nil, nil, errors.New("read the copy: it is not a copy of a virtual host")
 	}
-	return c, nil
+	return c, json.NewDecoder(io.MultiReader(decoder.Buffered(), r)), nil
 }

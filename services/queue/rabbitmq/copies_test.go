@@ -52,7 +52,15 @@ func (s *testServer) fill(t *testing.T, mine map[string]any) func(t *testing.T, 
 	if len(want) < 10 {
 		t.Fatalf("too little to copy: %v", want)
 	}
+	publishOddly(t, c, "log/é?x=1")
+	if err := c.Close(); err != nil { // connections are limited
+		t.Fatal(err)
+	}
+	messages := readStream(t, mine, "log/é?x=1", len(oddMessages()))
 	return func(t *testing.T, theirs map[string]any) {
+		if diff := cmp.Diff(messages, readStream(t, theirs, "log/é?x=1", len(messages))); diff != "" {
+			t.Errorf("the restored messages differ (-want +got):\n%s", diff)
+		}
 		if diff := cmp.Diff(want, s.everythingOf(t, theirs)); diff != "" {
 			t.Errorf("the restored virtual host differs (-want +got):\n%s", diff)
 		}
@@ -139,7 +147,7 @@ func TestCopySaysWhatItLacks(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"Messages: about 12 in 2 queues. RabbitMQ cannot read those of classic and quorum queues without consuming them, and those of streams are not copied.",
+		"Messages of classic and quorum queues: about 12 in 2 queues. RabbitMQ cannot read them without consuming them.",
 		"2 queues and exchanges that end with their application or expire: not durable, exclusive, auto-delete, with x-expires, or named by the server.",
 	}
 	if diff := cmp.Diff(want, contents.Omitted); diff != "" {

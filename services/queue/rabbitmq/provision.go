@@ -145,7 +145,8 @@ func limitUser(c *rabbithole.Client, user string, p Plan) error {
 	return explain("limit connections and channels of user "+user, err)
 }
 
-// usersOf returns the users of an instance's bindings, also those without permissions.
+// usersOf returns the users of an instance's bindings, also those without permissions, and the one
+// of a copy.
 func (b *backend) usersOf(c *rabbithole.Client, instance string) ([]string, error) {
 	all, err := c.ListUsers()
 	if err != nil {
@@ -153,7 +154,7 @@ func (b *backend) usersOf(c *rabbithole.Client, instance string) ([]string, erro
 	}
 	var users []string
 	for _, u := range all {
-		if inst, _, ok := b.names.users.Binding(u.Name); ok && inst == instance {
+		if inst, _, ok := b.names.users.Binding(u.Name); ok && inst == instance || u.Name == b.names.copyUser(instance) {
 			users = append(users, u.Name)
 		}
 	}
