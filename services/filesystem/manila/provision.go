@@ -37,6 +37,11 @@ func (b *backend) Provision(ctx context.Context, r services.ProvisionRequest[Pla
 		}
 		return services.ProvisionResult{}, services.NotYet(pollShare, "waiting until Manila has created the share")
 	}
+	// Deprovision keeps the share of an instance with backups, also of one that is to be restored
+	// from its own: its files are not the backup's.
+	if slices.ContainsFunc(found, func(s shares.Share) bool { return r.RestoreFrom != nil && s.SnapshotID != from.ID }) {
+		return services.ProvisionResult{}, services.Rejected("Manila keeps the share of an instance that has backups; restore the backup to a new instance")
+	}
 	return services.ProvisionResult{}, p.created(ctx, found)
 }
 
