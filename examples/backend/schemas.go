@@ -82,8 +82,9 @@ type backend struct {
 	url   *url.URL // for applications, without a user
 }
 
-// open makes no outside call, so that the broker can start while the server is unavailable.
-func open(_ context.Context, c Config) (services.Backend[Plan, Params, BindParams], error) {
+// open makes no outside call, so that the broker can start while the server is unavailable. It
+// returns the type itself, by whose methods Define knows what the backend can do.
+func open(_ context.Context, c Config) (*backend, error) {
 	connector, err := pq.NewConnector(c.URL.Reveal())
 	if err != nil {
 		return nil, errors.New("url: PostgreSQL's client does not accept it") // err would quote it
