@@ -103,9 +103,10 @@ func (f *forgetful) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("ETag", strconv.Quote(fmt.Sprintf("%x", sum.Sum(nil))))
 	case r.Method == http.MethodPost && query.Has("uploads"):
 		_ = xml.NewEncoder(w).Encode(struct {
-			XMLName               xml.Name `xml:"InitiateMultipartUploadResult"`
-			Bucket, Key, UploadId string
-		}{Bucket: copyBucket, Key: r.URL.Path, UploadId: "upload"})
+			XMLName     xml.Name `xml:"InitiateMultipartUploadResult"`
+			Bucket, Key string
+			UploadID    string `xml:"UploadId"`
+		}{Bucket: copyBucket, Key: r.URL.Path, UploadID: "upload"})
 	case r.Method == http.MethodPost:
 		_ = xml.NewEncoder(w).Encode(struct {
 			XMLName           xml.Name `xml:"CompleteMultipartUploadResult"`
