@@ -133,7 +133,7 @@ run-deps:
 forum-deps:
 	@$(DEPENDENCIES) go postgres powerdns
 test-deps:
-	@$(DEPENDENCIES) go postgres powerdns mariadb rabbitmq samba node btrfs compiler systemd prometheus openstack
+	@$(DEPENDENCIES) go postgres powerdns mariadb rabbitmq samba node btrfs compiler systemd prometheus zstd openstack
 
 # The file name contains the version, so that a new version is installed automatically.
 $(GOLANGCI_LINT):
