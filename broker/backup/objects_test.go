@@ -283,7 +283,7 @@ func TestReadContinues(t *testing.T) {
 	broken := s.behind(t, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if requests.Add(1) <= 6 {
-				w = &cutting{ResponseWriter: w, left: 1 << 20}
+				w = &cutting{ResponseWriter: w, left: 1<<20 + 128<<10} // that is progress
 			}
 			next.ServeHTTP(w, r)
 		})
