@@ -148,7 +148,7 @@ type Options struct {
 	Sections string
 	// NoWork leaves the engine's work to other replicas, until Work.
 	NoWork              bool
-	AsyncWait, SyncWait time.Duration // 30 s, for a busy machine, and 50 s
+	AsyncWait, SyncWait time.Duration // 50 s each, for a busy machine
 	Retention           time.Duration // 72 h
 	AuditRetention      time.Duration // for ever
 	RedeleteAfter       time.Duration // 5 min
@@ -189,7 +189,7 @@ func New(t testing.TB, o Options) *Harness {
 	}
 	deliveries := map[string]credhub.Delivery{credhub.CredHubRef: Delivery{h.Delivered}}
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
-	o.AsyncWait = cmp.Or(o.AsyncWait, 30*time.Second)
+	o.AsyncWait = cmp.Or(o.AsyncWait, 50*time.Second)
 	o.SyncWait = cmp.Or(o.SyncWait, 50*time.Second)
 	o.Retention = cmp.Or(o.Retention, 72*time.Hour)
 	o.RedeleteAfter = cmp.Or(o.RedeleteAfter, 5*time.Minute)

@@ -12,7 +12,7 @@ import (
 )
 
 // patience is how long tests wait for something that has to happen.
-const patience = 40 * time.Second
+const patience = 2 * time.Minute
 
 // ContextOf returns a context of a request from the platform.
 func ContextOf(platform string) context.Context {
