@@ -176,7 +176,10 @@ func TestBasesStayDuringRestore(t *testing.T) {
 		}
 		return nil
 	})
-	c.provision("copy", from(brokertest.BackedUp, "i"), true).want(t, "201")
+	if a := c.provision("copy", from(brokertest.BackedUp, "i"), true); a.word != "201" {
+		state, poll := c.poll("copy", "", a.operation)
+		t.Fatalf("the answer is %s; the operation is %s: %s", a.word, state, poll.Description)
+	}
 	if diff := cmp.Diff(data, c.Backend.Data("copy")); diff != "" {
 		t.Errorf("restored (-want +got):\n%s", diff)
 	}

@@ -64,7 +64,10 @@ func TestKilledDuringCopy(t *testing.T) {
 			k.armed.Store(true)
 			c.update("i", backUp("one"), true)
 			eventually(t, "it is backed up", func() bool { return c.backups(t, "i").Count == 1 })
-			eventually(t, "a restore is accepted", func() bool { return c.provision("copy", from(brokertest.BackedUp, "i"), true).word == "202" })
+			eventually(t, "a restore is accepted", func() bool {
+				word := c.provision("copy", from(brokertest.BackedUp, "i"), true).word
+				return word == "202" || word == "201" || word == "200" // an answer may have been lost
+			})
 			eventually(t, "it is restored", func() bool { a, _ := c.fetch("copy"); return a.word == "200" })
 			if diff := cmp.Diff(data, c.Backend.Data("copy")); diff != "" {
 				t.Errorf("restored (-want +got):\n%s", diff)
