@@ -470,9 +470,11 @@ update backups set instance_id = @instance_id where resource_name = @resource_na
 update backups set server = $2 where resource_name = $1 and object <> '';
 
 -- name: DeletingBackups :many
--- Those that no copy uses any more, and no other backup builds on.
+-- Those that no copy uses any more, and no other backup builds on. With a backup go the records of its
+-- copies, from which the operations that wait for them learn how they ended.
 select b.id, b.resource_name, b.object from backups b
-where b.state = 'deleting' and not b.held and not exists (select 1 from copies c where c.backup_id = b.id and c.finished_at is null)
+where b.state = 'deleting' and not b.held and not exists (select 1 from copies c where c.backup_id = b.id and (c.finished_at is null
+        or exists (select 1 from operations o where o.copy_id = c.id and o.copy_id <> '' and o.state = 'in progress')))
     and not exists (select 1 from backups d where d.base_id = b.id and d.base_id <> '')
 order by b.id limit @batch;
 
@@ -480,7 +482,8 @@ order by b.id limit @batch;
 -- The same of those that the backends' servers hold, the oldest first.
 select b.id, b.backend, b.server from backups b
 where b.state = 'deleting' and b.held and b.backend = any(@backends::text[])
-    and not exists (select 1 from copies c where c.backup_id = b.id and c.finished_at is null)
+    and not exists (select 1 from copies c where c.backup_id = b.id and (c.finished_at is null
+        or exists (select 1 from operations o where o.copy_id = c.id and o.copy_id <> '' and o.state = 'in progress')))
 order by b.id limit @batch;
 
 -- name: BackupsOn :many

@@ -1091,7 +1091,8 @@ func (q *Queries) DeleteUnmadeBackups(ctx context.Context, db DBTX, copies []str
 
 const deletingBackups = `-- name: DeletingBackups :many
 select b.id, b.resource_name, b.object from backups b
-where b.state = 'deleting' and not b.held and not exists (select 1 from copies c where c.backup_id = b.id and c.finished_at is null)
+where b.state = 'deleting' and not b.held and not exists (select 1 from copies c where c.backup_id = b.id and (c.finished_at is null
+        or exists (select 1 from operations o where o.copy_id = c.id and o.copy_id <> '' and o.state = 'in progress')))
     and not exists (select 1 from backups d where d.base_id = b.id and d.base_id <> '')
 order by b.id limit $1
 `
@@ -1102,7 +1103,8 @@ type DeletingBackupsRow struct {
 	Object       string `json:"object,omitempty"`
 }
 
-// Those that no copy uses any more, and no other backup builds on.
+// Those that no copy uses any more, and no other backup builds on. With a backup go the records of its
+// copies, from which the operations that wait for them learn how they ended.
 func (q *Queries) DeletingBackups(ctx context.Context, db DBTX, batch int32) ([]DeletingBackupsRow, error) {
 	rows, err := db.Query(ctx, deletingBackups, batch)
 	if err != nil {
@@ -1126,7 +1128,8 @@ func (q *Queries) DeletingBackups(ctx context.Context, db DBTX, batch int32) ([]
 const deletingHeldBackups = `-- name: DeletingHeldBackups :many
 select b.id, b.backend, b.server from backups b
 where b.state = 'deleting' and b.held and b.backend = any($1::text[])
-    and not exists (select 1 from copies c where c.backup_id = b.id and c.finished_at is null)
+    and not exists (select 1 from copies c where c.backup_id = b.id and (c.finished_at is null
+        or exists (select 1 from operations o where o.copy_id = c.id and o.copy_id <> '' and o.state = 'in progress')))
 order by b.id limit $2
 `
 
@@ -3792,7 +3795,7 @@ order by i.id limit $4
 
 type UnscheduledInstancesParams struct {
 	PlanID   string `json:"-"`
-	After    string
+	After    string `json:"id"`
 	Schedule string
 	Batch    int32
 }
