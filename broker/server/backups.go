@@ -11,9 +11,6 @@ import (
 // openBackups opens the store of backups, if the catalog has one, without a call. Without a store,
 // there may be backups that the backends' servers hold.
 func (s *Server) openBackups(_ context.Context, needs Needs) (err error) {
-	if plans := s.catalog.WithoutBackups(); !needs.StateOnly && len(plans) > 0 {
-		s.log.Warn("no store of backups is configured: plans go without the backups that the catalog gives them", "plans", plans)
-	}
 	settings := s.catalog.Backups()
 	if needs.StateOnly || settings == nil && !s.catalog.HoldsBackups() {
 		return nil
@@ -33,6 +30,16 @@ func (s *Server) openBackups(_ context.Context, needs Needs) (err error) {
 	}
 	s.runner = backup.NewRunner(o)
 	return nil
+}
+
+// startBackups starts the work on backups.
+func (s *Server) startBackups(ctx context.Context) {
+	if plans := s.catalog.WithoutBackups(); len(plans) > 0 {
+		s.log.WarnContext(ctx, "no store of backups is configured: plans go without the backups that the catalog gives them", "plans", plans)
+	}
+	if s.runner != nil {
+		s.runner.Start(ctx)
+	}
 }
 
 // copiesAtOnce is how many copies run at once on a server; 0: the catalog allows none.

@@ -92,8 +92,8 @@ func (s *Server) Serve(ctx context.Context, serving func(net.Addr)) error {
 		_ = listener.Close()
 		return err
 	}
+	s.startBackups(ctx)
 	if s.runner != nil {
-		s.runner.Start(ctx)
 		defer s.runner.Stop()
 	}
 	failed := serve(server, listener)
