@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 )
@@ -44,7 +46,7 @@ func removeData(folder string) error {
 
 // DumpState writes a dump of the state to a file.
 func (d *Deployment) DumpState(ctx context.Context, file string) error {
-	return d.program(ctx, d.State.Program("pg_dump"), "--format=custom", "--file="+file, "--dbname="+d.StateURL)
+	return d.client(ctx, "pg_dump", d.StateURL, "--format=custom", "--file="+file)
 }
 
 // RestoreState replaces the state by a dump. No broker runs.
@@ -56,11 +58,28 @@ func (d *Deployment) RestoreState(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	return d.program(ctx, d.State.Program("pg_restore"), "--no-owner", "--dbname="+d.env["DATABASE_URL"], file)
+	return d.client(ctx, "pg_restore", d.env["DATABASE_URL"], "--no-owner", file)
 }
 
-func (d *Deployment) program(ctx context.Context, path string, args ...string) error {
-	_, err := output(ctx, "", path, args...)
+// client runs one of PostgreSQL's programs, without the password in its command line.
+func (d *Deployment) client(ctx context.Context, name, database string, args ...string) error {
+	u, err := url.Parse(database)
+	if err != nil {
+		return err
+	}
+	password, _ := u.User.Password()
+	u.User = url.User(u.User.Username())
+	cmd := exec.CommandContext(ctx, d.State.Program(name), append(args, "--dbname="+u.String())...)
+	cmd.Env = append(os.Environ(), "PGPASSWORD="+password)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", name, err, out)
+	}
+	return nil
+}
+
+// copyFiles copies files or folders with all their attributes.
+func copyFiles(ctx context.Context, from, to string) error {
+	_, err := output(ctx, "", "cp", "-a", from, to)
 	return err
 }
 
@@ -70,7 +89,7 @@ var vaultKeep = []string{"lock", "port"}
 // SnapshotVault copies Vault's data to a new folder.
 func (d *Deployment) SnapshotVault(ctx context.Context, folder string) error {
 	d.Vault.Kill()
-	return errors.Join(d.program(ctx, "cp", "-a", d.path("vault"), folder), d.Vault.Restart(ctx))
+	return errors.Join(copyFiles(ctx, d.path("vault"), folder), d.Vault.Restart(ctx))
 }
 
 // RestoreVault replaces Vault's data by that of a snapshot.
@@ -83,7 +102,7 @@ func (d *Deployment) RestoreVault(ctx context.Context, folder string) error {
 		}
 		to := filepath.Join(d.path("vault"), e.Name())
 		if err = os.RemoveAll(to); err == nil {
-			err = d.program(ctx, "cp", "-a", filepath.Join(folder, e.Name()), to)
+			err = copyFiles(ctx, filepath.Join(folder, e.Name()), to)
 		}
 	}
 	return errors.Join(err, d.Vault.Restart(ctx))
