@@ -174,7 +174,7 @@ func isReferences(h *tar.Header) bool {
 
 // refer writes a reference to an object if the base has it as it is.
 func (a *archive) refer(ctx context.Context, o Object) (done bool, err error) {
-	if len(a.base) == 0 {
+	if a.base == nil {
 		return false, nil
 	}
 	now, err := a.client.attributesOf(ctx, a.bucket, o.Key)
