@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -47,24 +46,9 @@ const (
 	suiteParent = "suite.test"
 )
 
-// warm makes the first zone of a test process: Designate loads a lot for it, which on a busy machine
-// takes longer than a backend's call may.
-var warm sync.Once
-
 func newServer(t *testing.T) *testServer {
 	t.Helper()
-	s := newServerOn(t, embeddedtest.OpenStack(t, cloud.DNS))
-	warm.Do(func() {
-		var made struct{ ID string }
-		err := shared.Call(testContext(t), s.dnsAdmin, http.MethodPost, s.dnsAdmin.Endpoint+"zones", map[string]any{"name": "warm.example.", "email": "first@example.org"}, &made)
-		if err == nil {
-			err = shared.Call(testContext(t), s.dnsAdmin, http.MethodDelete, s.dnsAdmin.Endpoint+"zones/"+made.ID, nil, nil)
-		}
-		if err != nil {
-			t.Fatalf("make the first zone: %v", err)
-		}
-	})
-	return s
+	return newServerOn(t, embeddedtest.OpenStack(t, cloud.DNS))
 }
 
 func newServerOn(t *testing.T, c *cloud.Cloud) *testServer {
