@@ -71,7 +71,7 @@ func TestContents(t *testing.T) {
 		r.Header.Set("Authorization", "Bearer "+admintest.Token)
 		response, err := http.DefaultClient.Do(r)
 		if err != nil {
-			t.Fatal(err)
+			return 0, nil, "", err
 		}
 		defer response.Body.Close()
 		content, err := io.ReadAll(response.Body)
