@@ -6,7 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
-	"log"
+	"log" //nolint:depguard // what Pebble takes
 	"net/http/httptest"
 	"slices"
 	"testing"

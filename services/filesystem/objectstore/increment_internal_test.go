@@ -21,7 +21,7 @@ func baseOf(objects int) services.BaseCopy {
 		Contents: services.Contents{Format: copyFormat, Incremental: true, Details: json.RawMessage(`{"began": "2026-01-02T03:04:05Z"}`)},
 		Read: func(_ context.Context, read func(io.Reader) error) error {
 			in, out := io.Pipe()
-			defer in.Close()
+			defer func() { _ = in.Close() }()
 			go func() {
 				a := &archive{tar: tar.NewWriter(out)}
 				for i := range objects {

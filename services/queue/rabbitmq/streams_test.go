@@ -67,7 +67,7 @@ func publishTo(t *testing.T, c *client, queue string, messages ...amqp.Publishin
 func readStream(t *testing.T, credentials map[string]any, stream string, n int) (messages []string) {
 	t.Helper()
 	c := dialled(t, credentials)
-	defer c.Close() // connections are limited
+	defer func() { _ = c.Close() }() // connections are limited
 	err := c.channel(testContext(t), func(ch *amqp.Channel) error {
 		if err := ch.Qos(prefetched, 0, false); err != nil {
 			return err
