@@ -93,7 +93,7 @@ func copyTable(ctx context.Context, tx *sql.Tx, table line, out *json.Encoder, c
 	for _, c := range table.Columns {
 		texts = append(texts, pq.QuoteIdentifier(c.Name)+"::text")
 	}
-	rows, err := tx.QueryContext(ctx, "SELECT "+strings.Join(texts, ", ")+" FROM ONLY "+pq.QuoteIdentifier(table.Table))
+	rows, err := tx.QueryContext(ctx, "SELECT "+strings.Join(texts, ", ")+" FROM ONLY "+pq.QuoteIdentifier(table.Table)) //nolint:gosec // names are quoted
 	if err != nil {
 		return err
 	}
