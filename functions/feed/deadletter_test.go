@@ -138,6 +138,8 @@ func TestDeadLetterAfterACrash(t *testing.T) {
 	creator := q.start(t, f, nil)
 	creator.do("CREATE", messaging, "t", listening(q.credentials, map[string]any{"maxInFlight": 1}))
 	creator.stop()
+	// A message for which it asked last would go to nobody, and its only attempt be over.
+	eventually(t, "the server has forgotten its requests", func() bool { return q.app.only().NumWaiting == 0 })
 	q.app.publish("orders.new", "kills", nil)
 	_, kill := q.hangingChild(t, childConfig{AckWait: 2 * time.Second})
 	kill()

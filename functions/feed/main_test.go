@@ -279,6 +279,9 @@ func (hang) Fire(_ context.Context, e feed.Event) (feed.Fired, error) {
 	select {}
 }
 
+// childTime is how long a child may take to fire its first event.
+const childTime = 2 * time.Minute
+
 // hangingChild starts a child and waits until it fires. It returns the event's ID and a
 // function that kills the child as kill -9 does.
 func (h *house) hangingChild(t *testing.T, c childConfig) (id string, kill func()) {
@@ -303,6 +306,7 @@ func (h *house) hangingChild(t *testing.T, c childConfig) (id string, kill func(
 		_ = command.Wait() // it was killed
 	})
 	t.Cleanup(kill)
+	defer time.AfterFunc(childTime, kill).Stop()
 	lines := bufio.NewScanner(out)
 	if !lines.Scan() {
 		t.Fatal("the child fires nothing")
