@@ -389,6 +389,17 @@ func TestCopyAfterDeadReplica(t *testing.T) {
 	}
 }
 
+// Users see the backups of an instance also while its server does not answer.
+func TestBackupsOfHangingServer(t *testing.T) {
+	c := newClient(t, brokertest.Options{})
+	c.filled(t, "i", brokertest.BackedUp)
+	c.update("i", backUp("one"), true).want(t, "200")
+	c.Backend.Attributes(nil, context.DeadlineExceeded)
+	if n := c.backups(t, "i").Count; n != 1 {
+		t.Errorf("%d backups", n)
+	}
+}
+
 // A copy that runs for hours does not hold up the migrations of the next release.
 func TestCopiesLockNoTable(t *testing.T) {
 	for _, verb := range []string{"backup", "restore"} {

@@ -6,6 +6,7 @@ package brokertest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -344,7 +345,8 @@ func (m *Backend) Unbind(ctx context.Context, r services.UnbindRequest[Plan, Par
 	})
 }
 
-// Attributes sets what Describe returns of every instance.
+// Attributes sets what Describe returns of every instance; context.DeadlineExceeded only when
+// its time is over.
 func (m *Backend) Attributes(attributes map[string]any, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -352,10 +354,14 @@ func (m *Backend) Attributes(attributes map[string]any, err error) {
 }
 
 // Describe implements services.Describer.
-func (m *Backend) Describe(context.Context, services.Instance[Plan, Params]) (map[string]any, error) {
+func (m *Backend) Describe(ctx context.Context, _ services.Instance[Plan, Params]) (map[string]any, error) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.attributes, m.describeErr
+	attributes, err := m.attributes, m.describeErr
+	m.mu.Unlock()
+	if errors.Is(err, context.DeadlineExceeded) {
+		<-ctx.Done()
+	}
+	return attributes, err
 }
 
 // Footprint implements services.FootprintReporter.
