@@ -124,26 +124,31 @@ func (r *Runner) deleteBackup(ctx context.Context, id string) error {
 		if building, err := r.Store.BackupsOn(ctx, tx, id); err != nil || len(building) > 0 {
 			return err
 		}
-		n, err := r.Store.CountBackupsOfResource(ctx, tx, b.ResourceName)
-		if err != nil {
-			return err
-		}
 		err = store.HoldLocks(ctx, tx, func(ctx context.Context) error {
 			if b.Held {
 				return r.deleteHeld(ctx, b)
 			}
 			ctx, cancel := context.WithTimeout(ctx, deleteTime)
 			defer cancel()
-			if err := r.Archive.Delete(ctx, Name(b.ResourceName, id)); err != nil || n > 1 {
-				return err
-			}
-			return DeleteKey(ctx, r.Credentials, b.ResourceName)
+			return r.Archive.Delete(ctx, Name(b.ResourceName, id))
 		})
 		if isPending(err) {
 			return nil // a later round goes on
 		}
 		if err != nil {
 			return err
+		}
+		// Not counted before: the store may have taken long, in which the locks got lost and the
+		// instance got a backup with this key. With lost locks the query fails.
+		n, err := r.Store.CountBackupsOfResource(ctx, tx, b.ResourceName)
+		if err != nil {
+			return err
+		}
+		if n <= 1 && !b.Held {
+			err := store.HoldLocks(ctx, tx, func(ctx context.Context) error { return DeleteKey(ctx, r.Credentials, b.ResourceName) })
+			if err != nil {
+				return err
+			}
 		}
 		if err := r.Store.DeleteBackup(ctx, tx, id); err != nil {
 			return err
