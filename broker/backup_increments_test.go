@@ -35,8 +35,8 @@ func (c client) idle(t *testing.T, id string) {
 	})
 }
 
-// Scheduled backups build on each other. One that is no longer kept stays in the store, and is not
-// shown, as long as a later one builds on it.
+// Scheduled backups build on each other. The store keeps an expired backup, which users no longer
+// see, as long as a later one builds on it.
 func TestIncrementalBackups(t *testing.T) {
 	c := newClient(t, brokertest.Options{})
 	c.filled(t, "i", brokertest.BackedUp)

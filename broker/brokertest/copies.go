@@ -63,7 +63,7 @@ func (m *Backend) SetIncrements(on bool) {
 	m.increments = on
 }
 
-// readBase returns the sums of the values in a base, by their keys; nil: there is none.
+// readBase returns the sums of the values in a base, by their keys; nil without a base.
 func (m *Backend) readBase(ctx context.Context, base *services.BaseCopy) (map[string]string, error) {
 	m.mu.Lock()
 	on := m.increments
@@ -257,7 +257,7 @@ func (a *Archive) Lose(backupID string) {
 	maps.DeleteFunc(a.objects, func(object string, _ []byte) bool { return strings.Contains(object, "/"+backupID+".") })
 }
 
-// Manifest returns the manifest of a backup; a zero one if there is none.
+// Manifest returns the manifest of a backup, or a zero Manifest if the backup has none.
 func (a *Archive) Manifest(backupID string) backup.Manifest {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -157,8 +157,8 @@ func TestRecover(t *testing.T) {
 	}
 }
 
-// A backend, a store or a caller that fails half-way is no obstacle, and nobody uses an instance that
-// is half restored.
+// A recovery succeeds although the backend, the store or the caller fails half-way. Nobody uses an
+// instance before it is restored.
 func TestRecoverInterrupted(t *testing.T) {
 	s := newSite(t)
 	credentials, data := s.make("i"), s.Backend.Data("i")

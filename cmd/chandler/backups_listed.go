@@ -86,7 +86,7 @@ func (s *storeSession) names() *catalog.Catalog {
 	return c
 }
 
-// stateOf is the state's record of a backup; nil: there is none, or the state does not answer.
+// stateOf returns the state's record of a backup; nil if the state has none, or does not answer.
 func (s *storeSession) stateOf(ctx context.Context, m backup.Manifest) (known *operator.Backup) {
 	s.askState(ctx, func(ctx context.Context, o *operator.Operator) error {
 		b, err := o.Backup(ctx, m.ID)

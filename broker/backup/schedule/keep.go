@@ -19,7 +19,7 @@ type Keep struct {
 }
 
 // Expired takes the times at which backups were made, in any order, and returns the indexes of
-// those that are no longer kept, in ascending order. Days and weeks are those of the zone. Time
+// those that have expired, in ascending order. Days and weeks are those of the zone. Time
 // alone lets nothing expire: an instance without new backups keeps its old ones.
 func (k Keep) Expired(made []time.Time, zone *time.Location) []int {
 	newest := make([]int, len(made))

@@ -162,8 +162,8 @@ func (s *statements) count(statement []byte) {
 	}
 }
 
-// scan finds the end of a statement, which comes in pieces. In an INSERT it counts the groups in
-// parentheses after VALUES, which are rows, and their bytes.
+// scan reads a statement piece by piece and finds its end. In an INSERT it counts the rows, which are
+// the groups in parentheses after VALUES, and their bytes.
 type scan struct {
 	quote      byte // 0: outside of quotes
 	escaped    bool // the next byte is
